@@ -1,0 +1,39 @@
+//! restante: mail in over SMTP, one durable Maildir, mail out over POP3.
+//!
+//! A map of the crate, from the outside in:
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | [`cli`] | the command line: one file for each sub-command |
+//! | [`config`] | the configuration file: text in, checked values out |
+//! | [`server`] | the loop: poll, accept, dispatch, timers, shutdown |
+//! | [`desk`] | what sessions ask, who answers it, and where the answer goes |
+//! | [`conn`] | one connection: readiness, buffers, deadline, the pump |
+//! | [`net`] | transports and timers |
+//! | [`proto`] | SMTP and POP3 as plain values, without a socket or a disk |
+//! | [`mailbox`] | the contents of mailboxes in memory, and who has which one open |
+//! | [`commit`] | the committer: makes deliveries durable, many at a time |
+//! | [`work`] | threads that may wait: the disk, passwords |
+//! | [`accounts`] | users, their passwords and mailboxes |
+//! | [`maildir`] | the files: names, delivery, scans, deletions |
+//! | [`logging`], [`signals`] | what they say |
+//! | [`limits`], [`octets`], [`clock`] | leaves: every bound, the one size function, the time |
+#![deny(unsafe_code)]
+
+pub mod accounts;
+pub mod cli;
+pub mod clock;
+pub mod commit;
+pub mod config;
+pub mod conn;
+pub mod desk;
+pub mod limits;
+pub mod logging;
+pub mod mailbox;
+pub mod maildir;
+pub mod net;
+pub mod octets;
+pub mod proto;
+pub mod server;
+pub mod signals;
+pub mod work;

@@ -1,0 +1,309 @@
+//! Every bound of the server in one table, with its default: the `[limits]` section of the
+//! configuration. A leaf: imports nothing of ours.
+//!
+//! The rule: no buffer, queue, count or wait elsewhere in the crate has a bound of its own invention.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// The `[limits]` section. Durations are [`Span`]s ("5m"), amounts of memory or disk are [`Size`]s
+/// ("50 MiB"), everything else is a count. A count of 0 in the fields that say so lifts that limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// SMTP: how long a client may take for one command.
+    pub smtp_idle: Span,
+    /// SMTP: the same before EHLO or HELO.
+    pub smtp_greeting: Span,
+    /// SMTP: silence allowed inside message data.
+    pub data_silence: Span,
+    /// SMTP: octets per second a message must average after its first minute; 0 lifts it.
+    pub data_rate: u64,
+    /// SMTP: the longest life of a connection.
+    pub smtp_session: Span,
+    /// SMTP: how long output may wait for the client to take any of it.
+    pub smtp_write: Span,
+    /// POP3: idle time in a logged-in session (RFC 1939 asks for at least ten minutes).
+    pub pop3_idle: Span,
+    /// POP3: how long a client may take to log in.
+    pub pop3_login: Span,
+    /// POP3: how long output may wait for the client to take any of it.
+    pub pop3_write: Span,
+    /// POP3: how long a login waits for another session to leave the mailbox.
+    pub pop3_lock_wait: Span,
+    /// SMTP: octets in a command line, its line end included.
+    pub smtp_line: usize,
+    /// POP3: octets in a command line, its line end included.
+    pub pop3_line: usize,
+    /// Octets of an endless line that are thrown away before the connection is closed.
+    pub line_discard: usize,
+    /// Largest message, counted as it travels (CRLF line ends).
+    pub message: Size,
+    /// Recipients of one message.
+    pub recipients: usize,
+    /// Recipients of one message from a client that has not logged in.
+    pub recipients_unauthenticated: usize,
+    /// Messages in one session of a client that has not logged in; 0 lifts it.
+    pub messages_unauthenticated: usize,
+    /// Errors in one session before it is closed; 0 lifts it.
+    pub errors: usize,
+    /// SMTP: errors before EHLO or HELO; 0 lifts it.
+    pub errors_greeting: usize,
+    /// Errors from which on each further one costs the client a second; 0 lifts it.
+    pub errors_unpunished: usize,
+    /// POP3: errors before login; 0 lifts it.
+    pub errors_login: usize,
+    /// SMTP: NOOP, RSET, EHLO, HELP and VRFY between two messages; 0 lifts it.
+    pub junk_commands: usize,
+    /// SMTP: unknown recipients in one session; 0 lifts it.
+    pub unknown_recipients: usize,
+    /// Distinct wrong (user, password) pairs in one connection; 0 lifts it.
+    pub failed_logins: usize,
+    /// How long the answer to a wrong password is held back; "0s" lifts it.
+    pub failed_login_delay: Span,
+    /// Password checks that may wait for a worker.
+    pub password_queue: usize,
+    /// Connections in all; 0 takes the descriptor limit less 256.
+    pub connections: usize,
+    /// Connections from one address that is not loopback; 0 lifts it.
+    pub connections_per_address: usize,
+    /// Commands one connection may run in one turn of the loop.
+    pub turn_commands: usize,
+    /// Octets one connection may be read in one turn of the loop.
+    pub turn_octets: usize,
+    /// Output that may wait in a connection before we stop listening to it.
+    pub output_waiting: Size,
+    /// Message data held in memory for all connections together.
+    pub bodies_in_memory: Size,
+    /// Message data one connection holds in memory before it goes to a file in `tmp/`.
+    pub body_in_memory: Size,
+    /// Octets of a message read from the disk at a time.
+    pub read_chunk: Size,
+    /// Deliveries that may wait for the disk.
+    pub delivery_queue: usize,
+    /// Deliveries made durable together.
+    pub delivery_batch: usize,
+    /// Disk jobs (scans, reads, deletions) that may wait for a worker.
+    pub work_queue: usize,
+    /// Worker threads for the disk.
+    pub disk_workers: usize,
+    /// Worker threads for passwords.
+    pub password_workers: usize,
+    /// Mailboxes that strangers' mail may create where `unknown = "create"`.
+    pub created_mailboxes: usize,
+    /// How long a stopping server waits for the sessions it has.
+    pub shutdown_grace: Span,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            smtp_idle: Span::secs(300),
+            smtp_greeting: Span::secs(60),
+            data_silence: Span::secs(180),
+            data_rate: 500,
+            smtp_session: Span::secs(3600),
+            smtp_write: Span::secs(300),
+            pop3_idle: Span::secs(600),
+            pop3_login: Span::secs(180),
+            pop3_write: Span::secs(600),
+            pop3_lock_wait: Span::secs(2),
+            smtp_line: 2048,
+            pop3_line: 512,
+            line_discard: 64 * 1024,
+            message: Size::mib(50),
+            recipients: 1000,
+            recipients_unauthenticated: 100,
+            messages_unauthenticated: 100,
+            errors: 20,
+            errors_greeting: 3,
+            errors_unpunished: 10,
+            errors_login: 5,
+            junk_commands: 100,
+            unknown_recipients: 20,
+            failed_logins: 3,
+            failed_login_delay: Span::secs(2),
+            password_queue: 64,
+            connections: 0,
+            connections_per_address: 20,
+            turn_commands: 32,
+            turn_octets: 64 * 1024,
+            output_waiting: Size::kib(64),
+            bodies_in_memory: Size::mib(256),
+            body_in_memory: Size::kib(256),
+            read_chunk: Size::kib(64),
+            delivery_queue: 4096,
+            delivery_batch: 256,
+            work_queue: 4096,
+            disk_workers: 3,
+            password_workers: 2,
+            created_mailboxes: 10_000,
+            shutdown_grace: Span::secs(5),
+        }
+    }
+}
+
+impl Limits {
+    /// The table for `restante dev`: what guards against abuse is lifted, what guards memory stays.
+    pub fn for_development() -> Self {
+        Self {
+            recipients_unauthenticated: Self::default().recipients,
+            messages_unauthenticated: 0,
+            errors: 0,
+            errors_greeting: 0,
+            errors_unpunished: 0,
+            errors_login: 0,
+            junk_commands: 0,
+            unknown_recipients: 0,
+            failed_logins: 0,
+            failed_login_delay: Span::secs(0),
+            connections_per_address: 0,
+            ..Self::default()
+        }
+    }
+}
+
+/// A duration that reads and prints as people write it: "90s", "5m", "1h 30m".
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub Duration);
+
+impl Span {
+    /// A span of whole seconds.
+    pub const fn secs(secs: u64) -> Self {
+        Self(Duration::from_secs(secs))
+    }
+}
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        humantime::parse_duration(text).map(Self).map_err(|e| {
+            format!("{text:?} is not a duration ({e}): write it like \"30s\", \"5m\" or \"1h 30m\"")
+        })
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+impl fmt::Debug for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A number of octets that reads and prints as people write it: "50 MiB", "64 KiB", "1000".
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub u64);
+
+impl Size {
+    /// A size in KiB (1,024 octets).
+    pub const fn kib(n: u64) -> Self {
+        Self(n << 10)
+    }
+
+    /// A size in MiB (1,048,576 octets).
+    pub const fn mib(n: u64) -> Self {
+        Self(n << 20)
+    }
+
+    /// The size as a length in memory; more than memory can address is as good as no bound.
+    pub fn as_len(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let unit = &text[number.len()..];
+        let factor = match unit {
+            "" => Some(1),
+            unit => UNITS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor),
+        };
+        factor
+            .zip(number.trim_end().parse::<u64>().ok())
+            .and_then(|(factor, n)| n.checked_mul(factor))
+            .map(Self)
+            .ok_or_else(|| {
+                format!("{text:?} is not a size: write it like \"50 MiB\", \"64 KiB\" or \"1000\" (octets)")
+            })
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, factor) = UNITS
+            .into_iter()
+            .find(|(_, factor)| self.0 >= *factor && self.0 % factor == 0)
+            .unwrap_or(("B", 1));
+        write!(f, "{} {name}", self.0 / factor)
+    }
+}
+
+impl fmt::Debug for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+macro_rules! text_in_configuration {
+    ($type:ty, $form:literal) => {
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                struct Text;
+                impl de::Visitor<'_> for Text {
+                    type Value = $type;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($form)
+                    }
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$type, E> {
+                        text.parse().map_err(E::custom)
+                    }
+                }
+                d.deserialize_str(Text)
+            }
+        }
+    };
+}
+
+text_in_configuration!(Span, "a duration in quotes, like \"30s\" or \"5m\"");
+text_in_configuration!(Size, "a size in quotes, like \"50 MiB\" or \"64 KiB\"");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_spans_read_back_what_they_print() {
+        for text in ["50 MiB", "1 GiB", "1500 B", "0 B"] {
+            assert_eq!(text.parse::<Size>().unwrap().to_string(), text);
+        }
+        assert_eq!("2KiB".parse::<Size>().unwrap(), Size::kib(2));
+        assert_eq!("1h 30m".parse::<Span>().unwrap(), Span::secs(5400));
+        assert_eq!("1h 30m".parse::<Span>().unwrap().to_string(), "1h 30m");
+    }
+
+    #[test]
+    fn a_bad_size_or_span_names_the_accepted_form() {
+        for bad in ["", "MiB", "5 MB", "-1", "1.5 MiB", "99999999999 GiB", "5é"] {
+            assert!(bad.parse::<Size>().unwrap_err().contains("50 MiB"), "{bad}");
+        }
+        assert!("5 parsecs".parse::<Span>().unwrap_err().contains("5m"));
+    }
+}

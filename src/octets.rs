@@ -1,0 +1,77 @@
+//! The one function that says how many octets a stored message takes on the wire.
+//!
+//! A message file has LF or CRLF line ends, perhaps both; on the wire every line ends in CRLF, the last
+//! one too. STAT, LIST, the size in a file's name and the `+OK n octets` of RETR all come from here, and
+//! the encoder that sends a message checks itself against it. A leaf: imports nothing of ours.
+
+/// Counts the octets of a message on the wire, fed with the file's bytes in pieces of any length.
+///
+/// Every line end counts two (RFC 1939 section 11), and so does the line end that we add when the file's
+/// last line lacks one. Dot-stuffing and the final dot are not part of a message and do not count. A CR
+/// that no LF follows is one octet like any other.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Octets {
+    bytes: u64,
+    bare_line_feeds: u64,
+    last: Option<u8>,
+}
+
+impl Octets {
+    /// Takes the next bytes of the file.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        let Some(&last) = bytes.last() else { return };
+        for at in memchr::memchr_iter(b'\n', bytes) {
+            let before = if at == 0 { self.last } else { Some(bytes[at - 1]) };
+            self.bare_line_feeds += u64::from(before != Some(b'\r'));
+        }
+        self.bytes += bytes.len() as u64;
+        self.last = Some(last);
+    }
+
+    /// The octets on the wire, if the file ends here.
+    pub fn total(&self) -> u64 {
+        let missing_end = if matches!(self.last, None | Some(b'\n')) { 0 } else { 2 };
+        self.bytes + self.bare_line_feeds + missing_end
+    }
+}
+
+/// The octets on the wire of a message that is at hand whole.
+pub fn octets(message: &[u8]) -> u64 {
+    let mut octets = Octets::default();
+    octets.feed(message);
+    octets.total()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_end_counts_two() {
+        for (file, wire) in [
+            ("", 0),
+            ("a", 3),
+            ("a\n", 3),
+            ("a\r\n", 3),
+            ("\n\n", 4),
+            ("a\nb", 6),
+            ("a\r", 4),
+            ("a\rb\n", 5),
+            ("\r\r\n", 3),
+            ("\0\n", 3),
+        ] {
+            assert_eq!(octets(file.as_bytes()), wire, "{file:?}");
+        }
+    }
+
+    #[test]
+    fn the_count_does_not_depend_on_the_pieces() {
+        let file = b"a\r\n\nb\r\rc\n.\n\r\n";
+        for cut in 0..=file.len() {
+            let mut pieces = Octets::default();
+            pieces.feed(&file[..cut]);
+            pieces.feed(&file[cut..]);
+            assert_eq!(pieces.total(), octets(file), "cut at {cut}");
+        }
+    }
+}

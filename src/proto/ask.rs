@@ -1,0 +1,239 @@
+//! What a session asks of the world, and what it is answered: data, so that a test can print, compare and
+//! replay it.
+
+use std::{borrow::Cow, fmt, sync::Arc};
+
+use super::smtp::address::{Address, ReversePath};
+
+/// A request of a session.
+#[derive(Debug)]
+pub enum Ask {
+    /// MAIL: is there room for a message of that many octets (0 when the client did not say)?
+    Room {
+        /// Octets announced with SIZE.
+        size: u64,
+    },
+    /// DATA: may a message body begin?
+    Begin,
+    /// Message data that became too much for memory: append it to this session's file in `tmp/`.
+    Spill {
+        /// Where the message will go; the file begins in the first one.
+        mailbox: Mailbox,
+        /// The next bytes of the message, as stored.
+        bytes: Vec<u8>,
+    },
+    /// Forget the body that was begun, and its file. Answered at once.
+    Discard,
+    /// Make a message durable and visible. `bytes` ends what was spilled before, or is everything.
+    Deliver {
+        /// Who it is from and where it goes.
+        envelope: Envelope,
+        /// The last bytes of the message, as stored.
+        bytes: Vec<u8>,
+    },
+    /// Is that the password of this user?
+    Verify {
+        /// The name as the client gave it.
+        user: String,
+        /// What the client says the password is.
+        password: Secret,
+    },
+    /// Lock a mailbox and tell what is in it.
+    Open {
+        /// The mailbox of a user who has just been verified.
+        mailbox: Mailbox,
+    },
+    /// Bytes of a message of the mailbox that this session has open.
+    Read {
+        /// Position in the [`Maildrop`], from 0.
+        message: usize,
+        /// Offset in the file.
+        from: u64,
+    },
+    /// QUIT: delete and mark, then give the mailbox back.
+    Update {
+        /// Positions to delete.
+        delete: Vec<usize>,
+        /// Positions that were read whole and stay.
+        seen: Vec<usize>,
+    },
+}
+
+/// The world's answer to an [`Ask`].
+#[derive(Debug)]
+pub enum Answer {
+    /// Yes; done: [`Ask::Room`], [`Ask::Begin`], [`Ask::Spill`], [`Ask::Discard`].
+    Ready,
+    /// The message is durable and visible.
+    Delivered,
+    /// The password is right, and this is the user's mailbox.
+    Welcome(Mailbox),
+    /// The mailbox is locked for this session.
+    Opened(Arc<dyn Maildrop>),
+    /// Bytes of a message file.
+    Chunk {
+        /// The bytes at the offset asked for.
+        bytes: Vec<u8>,
+        /// Whether they end the file.
+        last: bool,
+    },
+    /// Deleted and marked; the mailbox is given back.
+    Updated,
+    /// It did not work.
+    Failed(Fault),
+}
+
+/// Why something did not work: chooses a reply, and says nothing of the operating system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// No room on the disk, or in a directory, or in memory.
+    Full,
+    /// The user's quota is used up.
+    Quota,
+    /// The disk or the machine failed, or has too much to do.
+    Broken,
+    /// The mailbox can't be used as it is: rights, or not a Maildir.
+    Unusable,
+    /// Another session holds the mailbox.
+    InUse,
+    /// Wrong user, wrong password, or disabled: one fault for all of them.
+    Denied,
+    /// Too many password checks at once.
+    Busy,
+    /// The message is not there any more.
+    Gone,
+    /// The message is not the one that was listed.
+    Changed,
+    /// The message could not be read to its end.
+    Cut,
+}
+
+/// The name of a mailbox that exists or may be made: never text from the wire as it came.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Mailbox(String);
+
+impl Mailbox {
+    /// Octets in the longest name of a mailbox.
+    pub const LONGEST: usize = 200;
+
+    /// The mailbox of that name, if the name is one that may be a directory: 1 to 200 of `a-z`, `0-9` and
+    /// `@ . _ + - =`, not beginning with a dot or a dash.
+    pub fn named(name: &str) -> Option<Self> {
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"@._+-=".contains(&b);
+        let good = (1..=Self::LONGEST).contains(&name.len())
+            && name.bytes().all(allowed)
+            && !name.starts_with(['.', '-']);
+        good.then(|| Self(name.to_owned()))
+    }
+
+    /// The name, fit to be the name of a directory.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Who has a mailbox here: looked up on the loop thread, in memory.
+pub trait Directory {
+    /// Where mail for that address goes.
+    fn lookup(&self, address: &Address) -> Lookup;
+}
+
+/// What a [`Directory`] knows of an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lookup {
+    /// Its mail goes to that mailbox.
+    Local(Mailbox),
+    /// The domain is ours, the user is unknown.
+    Unknown,
+    /// The domain is not ours.
+    Foreign,
+}
+
+/// Who a message is from and where it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// What the reply, the `Received:` line and the log call this message.
+    pub id: String,
+    /// The address of MAIL FROM.
+    pub from: ReversePath,
+    /// The recipients that were accepted, each mailbox once.
+    pub to: Vec<Recipient>,
+}
+
+/// One accepted recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipient {
+    /// The address of RCPT TO.
+    pub address: Address,
+    /// Where its mail goes.
+    pub mailbox: Mailbox,
+}
+
+/// A mailbox as one POP3 session sees it: fixed at login, numbered from 0.
+pub trait Maildrop: fmt::Debug + Send + Sync {
+    /// How many messages there are.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Octets of all messages together: STAT must not walk through them.
+    fn total(&self) -> u64;
+
+    /// Octets of a message on the wire, without dot-stuffing.
+    fn octets(&self, message: usize) -> u64;
+
+    /// The unique id of a message: 1 to 70 characters from 0x21 to 0x7e.
+    fn unique_id(&self, message: usize) -> Cow<'_, str>;
+}
+
+/// Something that no log, transcript or test output may show.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// Wraps what the client sent.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The bytes, for the one who checks them.
+    pub fn reveal(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mailbox_name_is_never_a_path() {
+        for good in ["bob@example.test", "a", "u+tag@b-c.d", "x_y=z"] {
+            assert!(Mailbox::named(good).is_some(), "{good}");
+        }
+        let long = "a".repeat(201);
+        for bad in ["", ".", "..", "../bob", "a/b", ".hidden", "-rf", "Bob", "b\0b", "é", "a b", &long] {
+            assert!(Mailbox::named(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_secret_does_not_print() {
+        assert_eq!(format!("{:?}", Secret::new("hunter2")), "***");
+    }
+}

@@ -1,0 +1,8 @@
+//! POP3, the server side (RFC 1939).
+
+pub mod reply;
+pub mod rules;
+pub mod session;
+
+pub use rules::{Persona, Rules};
+pub use session::Pop3;

@@ -1,0 +1,156 @@
+//! Every reply of the POP3 side, in one place, in both languages of LANG (RFC 6856 section 3).
+
+use crate::proto::{ask::Fault, buf::Outbox};
+
+/// A language of the replies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Language {
+    /// English, until the client asks for another.
+    #[default]
+    En,
+    /// French.
+    Fr,
+}
+
+/// A text of a reply, in both languages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Text {
+    code: &'static str,
+    en: &'static str,
+    fr: &'static str,
+}
+
+impl Text {
+    const fn new(en: &'static str, fr: &'static str) -> Self {
+        Self { code: "", en, fr }
+    }
+
+    /// A refusal with a response code (RFC 2449 section 8, RFC 3206), its blank after it.
+    const fn coded(code: &'static str, en: &'static str, fr: &'static str) -> Self {
+        Self { code, en, fr }
+    }
+
+    /// The text in a language.
+    pub fn text(&self, language: Language) -> &'static str {
+        match language {
+            Language::En => self.en,
+            Language::Fr => self.fr,
+        }
+    }
+
+    /// Writes `+OK` and the text.
+    pub fn ok(&self, language: Language, out: &mut Outbox) {
+        out.line(&format!("+OK {}", self.text(language)));
+    }
+
+    /// Writes `-ERR`, the response code and the text.
+    pub fn err(&self, language: Language, out: &mut Outbox) {
+        out.line(&format!("-ERR {}{}", self.code, self.text(language)));
+    }
+
+    /// What the log calls this refusal.
+    pub fn codes(&self) -> String {
+        if self.code.is_empty() { "-ERR".into() } else { format!("-ERR-{}", self.code.trim_end()) }
+    }
+}
+
+/// The refusal that goes with a fault of ours.
+pub fn fault(fault: Fault) -> Text {
+    match fault {
+        Fault::Denied => WRONG_PASSWORD,
+        Fault::InUse => IN_USE,
+        Fault::Unusable => Text::coded(
+            "[SYS/PERM] ",
+            "The mailbox can't be used as it is configured",
+            "La boîte est inutilisable, voyez l'administrateur",
+        ),
+        Fault::Gone => Text::new("That message is not there any more", "Ce message n'est plus là"),
+        Fault::Changed => Text::coded(
+            "[SYS/TEMP] ",
+            "That message was changed by another program, log in again",
+            "Ce message a été changé par un autre programme, reconnectez-vous",
+        ),
+        Fault::Busy => Text::coded(
+            "[SYS/TEMP] ",
+            "Too many logins at once, try again",
+            "Trop de connexions à la fois, réessayez",
+        ),
+        Fault::Full | Fault::Quota | Fault::Broken | Fault::Cut => Text::coded(
+            "[SYS/TEMP] ",
+            "The mailbox can't be read now, try later",
+            "La boîte ne peut être lue maintenant, réessayez plus tard",
+        ),
+    }
+}
+
+/// USER: the same for everybody, known or not.
+pub const SEND_PASS: Text = Text::new("Send PASS", "Envoyez PASS");
+/// The login failed, for whatever reason.
+pub const WRONG_PASSWORD: Text =
+    Text::coded("[AUTH] ", "Wrong user or password", "Utilisateur ou mot de passe incorrect");
+/// Another session has the mailbox.
+pub const IN_USE: Text = Text::coded(
+    "[IN-USE] ",
+    "Another session has this mailbox open",
+    "Une autre session utilise cette boîte",
+);
+/// An unknown command, or one this persona does not have.
+pub const UNKNOWN_COMMAND: Text = Text::new("Unknown command", "Commande inconnue");
+/// A command of the other phase.
+pub const NOT_NOW: Text = Text::new("Not allowed now", "Pas permis maintenant");
+/// A missing, superfluous or malformed argument; what is expected follows it.
+pub const BAD_ARGUMENT: Text = Text::new("Expected", "Attendu :");
+/// A line longer than the limit.
+pub const LINE_TOO_LONG: Text = Text::new("Line too long", "Ligne trop longue");
+/// A control character in a line.
+pub const BAD_LINE: Text = Text::new("Control characters are not allowed", "Caractères de contrôle interdits");
+/// No message of that number.
+pub const NO_SUCH_MESSAGE: Text = Text::new("No such message", "Ce message n'existe pas");
+/// A message marked as deleted.
+pub const ALREADY_DELETED: Text = Text::new("That message is deleted", "Ce message est effacé");
+/// DELE.
+pub const DELETED: Text = Text::new("Deleted at QUIT", "Effacé à la fin de la session");
+/// NOOP.
+pub const NOTHING_DONE: Text = Text::new("Nothing done", "Rien de fait");
+/// RSET.
+pub const RESTORED: Text = Text::new("Nothing is marked as deleted", "Plus rien n'est marqué comme effacé");
+/// A list follows.
+pub const LIST_FOLLOWS: Text = Text::new("List follows", "Voici la liste");
+/// The top of a message follows.
+pub const TOP_FOLLOWS: Text = Text::new("Top of message follows", "Voici le début du message");
+/// CAPA.
+pub const CAPABILITIES: Text = Text::new("Capabilities follow", "Voici les capacités");
+/// UTF8.
+pub const UTF8: Text = Text::new("UTF-8 it is", "Va pour UTF-8");
+/// LANG without an argument.
+pub const LANGUAGES: Text = Text::new("Languages follow", "Voici les langues");
+/// LANG with one.
+pub const LANGUAGE_CHANGED: Text = Text::new("Replies will be in English", "Les réponses seront en français");
+/// LANG with a language we do not speak.
+pub const NO_SUCH_LANGUAGE: Text = Text::new("Not a language spoken here", "Cette langue n'est pas parlée ici");
+/// QUIT.
+pub const BYE: Text = Text::new("Bye", "Au revoir");
+/// QUIT, when something could not be deleted.
+pub const NOT_ALL_DELETED: Text = Text::coded(
+    "[SYS/TEMP] ",
+    "some deleted messages not removed",
+    "certains messages effacés n'ont pas été supprimés",
+);
+/// APOP and RPOP.
+pub const WEAK_LOGIN: Text = Text::new(
+    "Not offered: it needs the password in clear on the disk; use USER and PASS",
+    "Non offert : il faudrait garder le mot de passe en clair ; utilisez USER et PASS",
+);
+/// A TLS handshake on a port that speaks plainly.
+pub const NOT_TLS: Text = Text::new("This port does not begin with TLS", "Ce port ne commence pas par TLS");
+/// Too many errors.
+pub const TOO_MANY_ERRORS: Text = Text::new("Too many errors, closing", "Trop d'erreurs, fin de session");
+/// The client took too long.
+pub const TOO_SLOW: Text = Text::new("Timeout, closing", "Délai dépassé, fin de session");
+/// The server stops.
+pub const SHUTTING_DOWN: Text = Text::coded("[SYS/TEMP] ", "Shutting down", "Arrêt du serveur");
+/// Something of ours broke.
+pub const INTERNAL: Text = Text::coded("[SYS/TEMP] ", "Internal error", "Erreur interne");
+/// No room for another connection.
+pub const TOO_MANY_CONNECTIONS: Text =
+    Text::coded("[SYS/TEMP] ", "Too many connections, try later", "Trop de connexions, réessayez");

@@ -1,0 +1,137 @@
+//! The table of POP3: which command is allowed when, in which generation of the protocol, and which RFC
+//! says so. The session's refusals, CAPA and the personas of older times all read it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{limits::Limits, proto::dot::LineEndings};
+
+/// What a listener's sessions have in common.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Our name in the banner.
+    pub hostname: String,
+    /// Lenient listeners take what terminals send.
+    pub line_endings: LineEndings,
+    /// Which generation of the protocol to speak.
+    pub persona: Persona,
+    /// The bounds.
+    pub limits: Limits,
+}
+
+/// A generation of POP3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Persona {
+    /// 1988: with LAST.
+    Rfc1081,
+    /// 1993: the last one with LAST.
+    Rfc1460,
+    /// 1996: with UIDL.
+    Rfc1939,
+    /// Everything this server has.
+    #[default]
+    Modern,
+}
+
+/// How far a session has come (RFC 1939 section 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Before the login.
+    Authorization,
+    /// After it.
+    Transaction,
+}
+
+/// The commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is a word of the RFCs, and its row in the table explains it")]
+pub enum Verb {
+    User,
+    Pass,
+    Stat,
+    List,
+    Retr,
+    Dele,
+    Noop,
+    Rset,
+    Quit,
+    Top,
+    Uidl,
+    Last,
+    Capa,
+    Utf8,
+    Lang,
+    Apop,
+    Rpop,
+}
+
+/// One row of the table.
+#[derive(Debug)]
+pub struct Rule {
+    /// The command.
+    pub verb: Verb,
+    /// Its name on the wire.
+    pub name: &'static str,
+    /// What to type.
+    pub syntax: &'static str,
+    /// What it is for.
+    pub meaning: &'static str,
+    /// Where it is ruled.
+    pub rfc: &'static str,
+    /// When it is allowed.
+    pub allowed: &'static [Phase],
+    /// The generations that have it, the first and the last.
+    pub spoken: (Persona, Persona),
+}
+
+impl Rules {
+    /// The row of a command, if this persona has it. `name` in any case.
+    pub fn rule(&self, name: &[u8]) -> Option<&'static Rule> {
+        RULES.iter().find(|rule| {
+            let (first, last) = rule.spoken;
+            rule.name.as_bytes().eq_ignore_ascii_case(name) && (first..=last).contains(&self.persona)
+        })
+    }
+}
+
+use Persona::{Modern, Rfc1081, Rfc1460, Rfc1939};
+use Phase::{Authorization, Transaction};
+
+const ALWAYS: (Persona, Persona) = (Rfc1081, Modern);
+const LOGIN: &[Phase] = &[Authorization];
+const MAIL: &[Phase] = &[Transaction];
+const BOTH: &[Phase] = &[Authorization, Transaction];
+
+const fn row(
+    verb: Verb,
+    name: &'static str,
+    syntax: &'static str,
+    meaning: &'static str,
+    rfc: &'static str,
+    allowed: &'static [Phase],
+    spoken: (Persona, Persona),
+) -> Rule {
+    Rule { verb, name, syntax, meaning, rfc, allowed, spoken }
+}
+
+/// The table.
+#[rustfmt::skip]
+pub const RULES: &[Rule] = &[
+    row(Verb::User, "USER", "USER name", "Says who wants the mail", "RFC 1939 section 7", LOGIN, ALWAYS),
+    row(Verb::Pass, "PASS", "PASS password", "Opens and locks the mailbox", "RFC 1939 section 7", LOGIN, ALWAYS),
+    row(Verb::Stat, "STAT", "STAT", "Counts messages and octets", "RFC 1939 section 5", MAIL, ALWAYS),
+    row(Verb::List, "LIST", "LIST [message]", "Tells the octets of messages", "RFC 1939 section 5", MAIL, ALWAYS),
+    row(Verb::Retr, "RETR", "RETR message", "Sends a message", "RFC 1939 section 5", MAIL, ALWAYS),
+    row(Verb::Dele, "DELE", "DELE message", "Marks a message to be deleted at QUIT", "RFC 1939 section 5", MAIL, ALWAYS),
+    row(Verb::Noop, "NOOP", "NOOP", "Does nothing", "RFC 1939 section 5", MAIL, ALWAYS),
+    row(Verb::Last, "LAST", "LAST", "Tells the highest message number accessed", "RFC 1460 section 4", MAIL, (Rfc1081, Rfc1460)),
+    row(Verb::Rset, "RSET", "RSET", "Takes all deletion marks back", "RFC 1939 section 5", MAIL, ALWAYS),
+    row(Verb::Quit, "QUIT", "QUIT", "Deletes what is marked and ends", "RFC 1939 section 6", BOTH, ALWAYS),
+    row(Verb::Top, "TOP", "TOP message lines", "Sends the header and some lines of a message", "RFC 1939 section 7", MAIL, ALWAYS),
+    row(Verb::Uidl, "UIDL", "UIDL [message]", "Tells the unique ids of messages", "RFC 1939 section 7", MAIL, (Rfc1939, Modern)),
+    row(Verb::Capa, "CAPA", "CAPA", "Tells what this server can do", "RFC 2449 section 5", BOTH, (Modern, Modern)),
+    row(Verb::Utf8, "UTF8", "UTF8", "Asks for messages in UTF-8", "RFC 6856 section 2", LOGIN, (Modern, Modern)),
+    row(Verb::Lang, "LANG", "LANG [tag]", "Chooses the language of the replies", "RFC 6856 section 3", BOTH, (Modern, Modern)),
+    row(Verb::Apop, "APOP", "APOP name digest", "Refused: it needs the password in clear on the disk", "RFC 1939 section 7", LOGIN, (Rfc1460, Modern)),
+    row(Verb::Rpop, "RPOP", "RPOP name", "Refused: it trusts the client's word", "RFC 1081", LOGIN, (Rfc1081, Rfc1081)),
+];

@@ -1,0 +1,142 @@
+//! The arguments of SMTP commands: bytes in, values out. Nothing here knows the session's state.
+
+use super::{
+    address::{self, Address, BadPath, ReversePath},
+    reply::{self, Reply},
+};
+
+/// The arguments of MAIL.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Mail {
+    /// Where bounces go.
+    pub from: ReversePath,
+    /// Octets announced with SIZE=, 0 when not.
+    pub size: u64,
+}
+
+/// Splits a line into its verb and the rest, without the spaces between and after them.
+pub fn split(line: &[u8]) -> (&[u8], &[u8]) {
+    let line = line.trim_ascii_end();
+    let end = memchr::memchr(b' ', line).unwrap_or(line.len());
+    (&line[..end], line[end..].trim_ascii_start())
+}
+
+/// Whether a line begins like a request of HTTP, whose clients can be made to speak to us (ALPACA).
+pub fn is_http(verb: &[u8]) -> bool {
+    [&b"GET"[..], b"POST", b"HEAD", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"PATCH", b"TRACE"]
+        .iter()
+        .any(|method| method.eq_ignore_ascii_case(verb))
+}
+
+/// The client's name in HELO and EHLO: anything printable that can do no harm in `Received:`.
+pub fn client_name(argument: &[u8]) -> Result<String, Reply> {
+    let good = |b: u8| b.is_ascii_graphic() && !b"()<>\\\";,".contains(&b);
+    if argument.is_empty() || argument.len() > CLIENT_NAME || !argument.iter().all(|&b| good(b)) {
+        return Err(reply::BAD_ARGUMENT.with_text("Expected the client's name, like mail.example.test or [192.0.2.1]"));
+    }
+    Ok(String::from_utf8_lossy(argument).into_owned())
+}
+
+/// The arguments of MAIL. `people` takes what people type by hand: no brackets, a space after the colon.
+pub fn mail(argument: &[u8], people: bool) -> Result<Mail, Reply> {
+    let (from, parameters) = path_after(argument, b"FROM:", people, reply::BAD_SENDER)?;
+    let (mut size, mut body) = (None, None);
+    for parameter in parameters.split(|&b| b == b' ').filter(|p| !p.is_empty()) {
+        let (name, value) = match memchr::memchr(b'=', parameter) {
+            Some(at) => (&parameter[..at], &parameter[at + 1..]),
+            None => (parameter, &b""[..]),
+        };
+        if name.eq_ignore_ascii_case(b"SIZE") {
+            let octets = number(value).ok_or(reply::BAD_ARGUMENT)?;
+            once(size.replace(octets))?;
+        } else if name.eq_ignore_ascii_case(b"BODY") {
+            if !value.eq_ignore_ascii_case(b"7BIT") && !value.eq_ignore_ascii_case(b"8BITMIME") {
+                return Err(reply::BAD_ARGUMENT);
+            }
+            once(body.replace(()))?;
+        } else {
+            return Err(reply::UNKNOWN_PARAMETER);
+        }
+    }
+    Ok(Mail { from, size: size.unwrap_or(0) })
+}
+
+/// The argument of RCPT: never the null path, and no parameters.
+pub fn rcpt(argument: &[u8], people: bool) -> Result<Address, Reply> {
+    let (to, parameters) = path_after(argument, b"TO:", people, reply::BAD_RECIPIENT)?;
+    let to = to.ok_or(reply::BAD_RECIPIENT)?;
+    if parameters.trim_ascii().is_empty() { Ok(to) } else { Err(reply::UNKNOWN_PARAMETER) }
+}
+
+fn path_after<'a>(
+    argument: &'a [u8],
+    keyword: &[u8],
+    people: bool,
+    bad: Reply,
+) -> Result<(ReversePath, &'a [u8]), Reply> {
+    let path = argument
+        .get(..keyword.len())
+        .filter(|start| start.eq_ignore_ascii_case(keyword))
+        .map(|_| &argument[keyword.len()..])
+        .ok_or_else(|| reply::BAD_ARGUMENT.with_text(format!("Expected {}<user@domain>", String::from_utf8_lossy(keyword))))?;
+    let path = if people { path.trim_ascii_start() } else { path };
+    let (path, rest) = address::path(path, people).map_err(|why| match why {
+        BadPath::Syntax => bad.clone(),
+        BadPath::NotAscii => reply::NEEDS_UTF8,
+    })?;
+    if rest.is_empty() || rest.starts_with(b" ") { Ok((path, rest)) } else { Err(bad) }
+}
+
+fn once<T>(earlier: Option<T>) -> Result<(), Reply> {
+    earlier.map_or(Ok(()), |_| Err(reply::BAD_ARGUMENT.with_text("A parameter stands there twice")))
+}
+
+/// A number of at most 20 digits (RFC 1870), without sign.
+fn number(text: &[u8]) -> Option<u64> {
+    let digits = (1..=20).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
+    digits.then(|| std::str::from_utf8(text).ok()?.parse().ok())?
+}
+
+/// Octets in a client's name.
+const CLIENT_NAME: usize = 255;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_splits_into_verb_and_argument() {
+        assert_eq!(split(b"MAIL FROM:<a@b>  \r\n"), (&b"MAIL"[..], &b"FROM:<a@b>"[..]));
+        assert_eq!(split(b"QUIT\r\n"), (&b"QUIT"[..], &b""[..]));
+        assert_eq!(split(b"\r\n"), (&b""[..], &b""[..]));
+    }
+
+    #[test]
+    fn mail_takes_size_and_body_once_each() {
+        let size = |text: &[u8]| mail(text, false).map(|mail| mail.size);
+        assert_eq!(size(b"FROM:<a@b> SIZE=99 BODY=8BITMIME"), Ok(99));
+        assert_eq!(size(b"from:<>"), Ok(0));
+        for bad in ["-1", "+5", "1e9", "", "184467440737095516160", "99999999999999999999"] {
+            assert_eq!(size(format!("FROM:<> SIZE={bad}").as_bytes()), Err(reply::BAD_ARGUMENT), "{bad}");
+        }
+        assert!(size(b"FROM:<> SIZE=1 SIZE=1").is_err());
+        assert!(size(b"FROM:<> BODY=BINARYMIME").is_err());
+        assert_eq!(size(b"FROM:<> RET=FULL"), Err(reply::UNKNOWN_PARAMETER));
+        assert_eq!(size(b"FROM: <a@b>"), Err(reply::BAD_SENDER));
+        assert_eq!(size(b"FROM:<a@b>SIZE=1"), Err(reply::BAD_SENDER));
+    }
+
+    #[test]
+    fn people_may_type_a_space_and_no_brackets() {
+        assert_eq!(mail(b"FROM: a@b.test", true).unwrap().from.unwrap().to_string(), "a@b.test");
+        assert_eq!(rcpt(b"TO: <a@b.test>", true).unwrap().to_string(), "a@b.test");
+    }
+
+    #[test]
+    fn a_client_name_can_do_no_harm_in_a_header() {
+        assert!(client_name(b"[127.0.0.1]").is_ok());
+        for bad in [&b""[..], b"a b", b"a\rb", b"a(b)", b"a\x1b", &[b'a'; 256]] {
+            assert!(client_name(bad).is_err(), "{bad:?}");
+        }
+    }
+}

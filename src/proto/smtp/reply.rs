@@ -1,0 +1,120 @@
+//! Every reply of the SMTP side, in one place: code, enhanced code (RFC 3463) and text.
+
+use std::borrow::Cow;
+
+use crate::proto::{ask::Fault, buf::Outbox};
+
+/// One reply. The enhanced code is left out where RFC 2034 leaves it out: banner, EHLO, HELO, 354.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    code: u16,
+    enhanced: &'static str,
+    text: Cow<'static, str>,
+}
+
+impl Reply {
+    /// A reply with a fixed text.
+    pub const fn new(code: u16, enhanced: &'static str, text: &'static str) -> Self {
+        Self { code, enhanced, text: Cow::Borrowed(text) }
+    }
+
+    /// The same reply with a text of the moment.
+    pub fn with_text(mut self, text: impl Into<String>) -> Self {
+        self.text = Cow::Owned(text.into());
+        self
+    }
+
+    /// Writes the reply, several lines when the text has several.
+    pub fn write(&self, out: &mut Outbox) {
+        let gap = if self.enhanced.is_empty() { "" } else { " " };
+        let mut lines = self.text.split('\n').peekable();
+        while let Some(line) = lines.next() {
+            let dash = if lines.peek().is_some() { '-' } else { ' ' };
+            out.line(&format!("{}{dash}{}{gap}{line}", self.code, self.enhanced));
+        }
+    }
+
+    /// Code and enhanced code, for the log.
+    pub fn codes(&self) -> String {
+        format!("{}-{}", self.code, self.enhanced)
+    }
+}
+
+/// The reply to a fault of ours while a message is taken in.
+pub fn fault(fault: Fault) -> Reply {
+    match fault {
+        Fault::Full => Reply::new(452, "4.3.1", "Out of storage, try later"),
+        Fault::Quota => Reply::new(452, "4.2.2", "The mailbox is over its quota, try later"),
+        Fault::Unusable => Reply::new(451, "4.3.5", "The mailbox can't be used as it is configured, try later"),
+        Fault::Denied => Reply::new(535, "5.7.8", "Authentication failed"),
+        Fault::Busy => Reply::new(454, "4.7.0", "Too many logins at once, try later"),
+        Fault::Broken | Fault::InUse | Fault::Gone | Fault::Changed | Fault::Cut => {
+            Reply::new(451, "4.3.0", "The message could not be stored, try later")
+        }
+    }
+}
+
+/// MAIL, RSET and NOOP did what they do.
+pub const OK: Reply = Reply::new(250, "2.0.0", "Ok");
+/// MAIL was accepted.
+pub const SENDER_OK: Reply = Reply::new(250, "2.1.0", "Sender ok");
+/// RCPT was accepted.
+pub const RECIPIENT_OK: Reply = Reply::new(250, "2.1.5", "Recipient ok");
+/// DATA may begin.
+pub const GO_AHEAD: Reply = Reply::new(354, "", "End data with <CR><LF>.<CR><LF>");
+/// QUIT.
+pub const BYE: Reply = Reply::new(221, "2.0.0", "Bye");
+/// VRFY gives nothing away (RFC 5321 section 7.3).
+pub const CANNOT_VERIFY: Reply = Reply::new(252, "2.0.0", "Cannot VRFY user, but will take mail for a valid one");
+/// An unknown command.
+pub const UNKNOWN_COMMAND: Reply = Reply::new(500, "5.5.2", "Command not recognized, try HELP");
+/// A command line longer than the limit.
+pub const LINE_TOO_LONG: Reply = Reply::new(500, "5.5.2", "Line too long");
+/// A command line with a CR, LF or NUL where none may be.
+pub const BAD_LINE: Reply = Reply::new(500, "5.5.2", "Lines end with <CR><LF>, and no other control character is allowed");
+/// A command of the RFCs that this server does not have.
+pub const NOT_IMPLEMENTED: Reply = Reply::new(502, "5.5.1", "Command not implemented");
+/// Another protocol altogether.
+pub const NOT_SMTP: Reply = Reply::new(502, "5.7.0", "This is a mail server");
+/// A TLS handshake on a port that speaks plainly.
+pub const NOT_TLS: Reply = Reply::new(500, "5.5.2", "This port does not begin with TLS");
+/// A command in the wrong order.
+pub const BAD_SEQUENCE: Reply = Reply::new(503, "5.5.1", "Bad sequence of commands");
+/// DATA without a recipient.
+pub const NO_RECIPIENTS: Reply = Reply::new(554, "5.5.1", "No valid recipients");
+/// An argument that does not follow the grammar.
+pub const BAD_ARGUMENT: Reply = Reply::new(501, "5.5.4", "Syntax error in the arguments");
+/// A parameter that was not announced.
+pub const UNKNOWN_PARAMETER: Reply = Reply::new(555, "5.5.4", "Parameter not recognized");
+/// MAIL FROM without a good path.
+pub const BAD_SENDER: Reply = Reply::new(501, "5.1.7", "Bad sender address, expected <user@domain>");
+/// RCPT TO without a good path.
+pub const BAD_RECIPIENT: Reply = Reply::new(501, "5.1.3", "Bad recipient address, expected <user@domain>");
+/// An address with octets above 0x7f.
+pub const NEEDS_UTF8: Reply = Reply::new(553, "5.6.7", "Addresses must be ASCII here");
+/// Nobody of that name.
+pub const NO_SUCH_USER: Reply = Reply::new(550, "5.1.1", "No such user here");
+/// Another domain's mail.
+pub const NO_RELAY: Reply = Reply::new(550, "5.7.1", "Relaying denied");
+/// One recipient too many.
+pub const TOO_MANY_RECIPIENTS: Reply = Reply::new(452, "4.5.3", "Too many recipients, send the rest in another message");
+/// More than the announced SIZE.
+pub const TOO_BIG: Reply = Reply::new(552, "5.3.4", "Message too big");
+/// The message goes in circles.
+pub const LOOP: Reply = Reply::new(554, "5.4.6", "Too many hops, this message is in a loop");
+/// A CR or LF of its own inside message data.
+pub const BARE_LINE_END: Reply = Reply::new(550, "5.5.2", "Message refused: a CR or LF of its own is not a line end");
+/// Bytes that came before our reply was due.
+pub const OUT_OF_STEP: Reply = Reply::new(554, "5.5.0", "Out of step: wait for the reply before you go on");
+/// The client took too long.
+pub const TOO_SLOW: Reply = Reply::new(421, "4.4.2", "Timeout, closing the connection");
+/// Too many errors, junk commands, messages or unknown recipients.
+pub const TOO_MUCH: Reply = Reply::new(421, "4.7.0", "Too many errors or idle commands, closing the connection");
+/// A session of an anonymous client has sent enough.
+pub const TOO_MANY_MESSAGES: Reply = Reply::new(421, "4.7.0", "Too many messages in one session, come back in a new one");
+/// The server stops.
+pub const SHUTTING_DOWN: Reply = Reply::new(421, "4.3.2", "Shutting down, try later");
+/// Something of ours broke.
+pub const INTERNAL: Reply = Reply::new(421, "4.3.0", "Internal error, try later");
+/// No room for another connection.
+pub const TOO_MANY_CONNECTIONS: Reply = Reply::new(421, "4.3.2", "Too many connections, try later");

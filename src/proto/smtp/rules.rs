@@ -1,0 +1,201 @@
+//! The table of SMTP: which command is allowed when, what it looks like, and which RFC says so. The
+//! session's refusals, HELP and the personas of older times all read it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{limits::Limits, proto::dot::LineEndings};
+
+/// What a listener's sessions have in common.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Our name in the banner, in EHLO and in `Received:`.
+    pub hostname: String,
+    /// What ends a line.
+    pub line_endings: LineEndings,
+    /// Which generation of the protocol to speak.
+    pub persona: Persona,
+    /// The bounds.
+    pub limits: Limits,
+}
+
+/// A generation of SMTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Persona {
+    /// Everything this server has.
+    #[default]
+    Modern,
+    /// SMTP as it was in 1982: EHLO is not implemented.
+    Rfc821,
+}
+
+/// How far a session has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Before EHLO or HELO.
+    Start,
+    /// After it, with no message begun.
+    Greeted,
+    /// After MAIL.
+    Sender,
+    /// After a RCPT that was accepted.
+    Recipients,
+}
+
+/// The commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Names the client, asks for nothing more.
+    Helo,
+    /// Names the client, asks what we can do.
+    Ehlo,
+    /// Begins a message.
+    Mail,
+    /// Names a recipient.
+    Rcpt,
+    /// Sends the message.
+    Data,
+    /// Forgets the message begun.
+    Rset,
+    /// Does nothing.
+    Noop,
+    /// Ends the session.
+    Quit,
+    /// Asks whether a user exists.
+    Vrfy,
+    /// Explains.
+    Help,
+    /// A command of the RFCs that this server does not have.
+    Absent,
+}
+
+/// One row of the table.
+#[derive(Debug)]
+pub struct Rule {
+    /// The command.
+    pub verb: Verb,
+    /// Its name on the wire.
+    pub name: &'static str,
+    /// What to type.
+    pub syntax: &'static str,
+    /// What it is for.
+    pub meaning: &'static str,
+    /// Where it is ruled.
+    pub rfc: &'static str,
+    /// When it is allowed; elsewhere the answer is 503 5.5.1.
+    pub allowed: &'static [Phase],
+    /// Whether it counts as a junk command between two messages.
+    pub junk: bool,
+}
+
+impl Rules {
+    /// The row of a command, if this persona has it. `name` in any case.
+    pub fn rule(&self, name: &[u8]) -> Option<&'static Rule> {
+        let rule = RULES.iter().find(|rule| rule.name.as_bytes().eq_ignore_ascii_case(name))?;
+        match (self.persona, rule.verb) {
+            (Persona::Rfc821, Verb::Ehlo) => Some(&EHLO_IN_1982),
+            _ => Some(rule),
+        }
+    }
+
+    /// The text of HELP without an argument.
+    pub fn overview(&self) -> String {
+        let names: Vec<&str> =
+            RULES.iter().filter(|rule| rule.verb != Verb::Absent).map(|rule| rule.name).collect();
+        format!("Commands: {}\nHELP <command> tells its syntax and where it is ruled", names.join(" "))
+    }
+}
+
+impl Rule {
+    /// The text of HELP for this command.
+    pub fn help(&self) -> String {
+        format!("{}\n{}\n{}", self.syntax, self.meaning, self.rfc)
+    }
+}
+
+use Phase::{Greeted, Recipients, Sender, Start};
+
+const ANY: &[Phase] = &[Start, Greeted, Sender, Recipients];
+
+const fn row(
+    verb: Verb,
+    name: &'static str,
+    syntax: &'static str,
+    meaning: &'static str,
+    rfc: &'static str,
+    allowed: &'static [Phase],
+) -> Rule {
+    let junk = matches!(verb, Verb::Ehlo | Verb::Helo | Verb::Rset | Verb::Noop | Verb::Vrfy | Verb::Help);
+    Rule { verb, name, syntax, meaning, rfc, allowed, junk }
+}
+
+const fn absent(name: &'static str, rfc: &'static str) -> Rule {
+    row(Verb::Absent, name, name, "Not implemented here", rfc, ANY)
+}
+
+const EHLO_IN_1982: Rule = absent("EHLO", "Not in RFC 821");
+
+/// The table.
+pub const RULES: &[Rule] = &[
+    row(
+        Verb::Ehlo,
+        "EHLO",
+        "EHLO <client's name>",
+        "Says who is calling and asks which extensions there are",
+        "RFC 5321 section 4.1.1.1",
+        ANY,
+    ),
+    row(
+        Verb::Helo,
+        "HELO",
+        "HELO <client's name>",
+        "Says who is calling, without extensions",
+        "RFC 5321 section 4.1.1.1",
+        ANY,
+    ),
+    row(
+        Verb::Mail,
+        "MAIL",
+        "MAIL FROM:<sender> [SIZE=octets] [BODY=7BIT|8BITMIME]",
+        "Begins a message; the sender is where bounces go, <> for none",
+        "RFC 5321 section 4.1.1.2, RFC 1870, RFC 6152",
+        &[Greeted],
+    ),
+    row(
+        Verb::Rcpt,
+        "RCPT",
+        "RCPT TO:<recipient>",
+        "Names a recipient; once for each",
+        "RFC 5321 section 4.1.1.3",
+        &[Sender, Recipients],
+    ),
+    row(
+        Verb::Data,
+        "DATA",
+        "DATA",
+        "Sends the message; a line with only a dot ends it, and every line that begins with a dot gets another",
+        "RFC 5321 sections 4.1.1.4 and 4.5.2",
+        &[Sender, Recipients],
+    ),
+    row(Verb::Rset, "RSET", "RSET", "Forgets the message that was begun", "RFC 5321 section 4.1.1.5", ANY),
+    row(Verb::Noop, "NOOP", "NOOP [text]", "Does nothing, and says so", "RFC 5321 section 4.1.1.9", ANY),
+    row(
+        Verb::Vrfy,
+        "VRFY",
+        "VRFY <user>",
+        "Would tell whether a user exists; here it tells nothing",
+        "RFC 5321 sections 4.1.1.6 and 7.3",
+        ANY,
+    ),
+    row(Verb::Help, "HELP", "HELP [command]", "Explains the commands", "RFC 5321 section 4.1.1.8", ANY),
+    row(Verb::Quit, "QUIT", "QUIT", "Ends the session", "RFC 5321 section 4.1.1.10", ANY),
+    absent("EXPN", "RFC 5321 sections 4.1.1.7 and 7.3"),
+    absent("STARTTLS", "RFC 3207"),
+    absent("AUTH", "RFC 4954"),
+    absent("BDAT", "RFC 3030"),
+    absent("TURN", "RFC 5321 appendix F.1"),
+    absent("ETRN", "RFC 1985"),
+    absent("SEND", "RFC 5321 appendix F.6"),
+    absent("SOML", "RFC 5321 appendix F.6"),
+    absent("SAML", "RFC 5321 appendix F.6"),
+];

@@ -1,0 +1,139 @@
+//! The header lines we add on top of a message (RFC 5321 section 4.4), and the count of those that others
+//! added before us.
+
+use std::{net::IpAddr, time::SystemTime};
+
+use crate::proto::ask::Envelope;
+
+/// Where a message came from.
+#[derive(Debug, Clone, Copy)]
+pub struct Hop<'a> {
+    /// The client's name in HELO or EHLO.
+    pub client: &'a str,
+    /// The client's address.
+    pub peer: IpAddr,
+    /// Our name.
+    pub hostname: &'a str,
+    /// The protocol, in the words of RFC 3848.
+    pub protocol: &'a str,
+}
+
+/// The lines on top of a message, as stored. A recipient is named only when there is one, so that a blind
+/// copy stays blind.
+pub fn header(envelope: &Envelope, hop: &Hop<'_>, date: SystemTime) -> String {
+    let from = envelope.from.as_ref().map(ToString::to_string).unwrap_or_default();
+    let (delivered_to, for_one) = match envelope.to.as_slice() {
+        [only] => (format!("Delivered-To: {}\n", only.address), format!("\n\tfor <{}>", only.address)),
+        _ => (String::new(), String::new()),
+    };
+    let Hop { client, peer, hostname, protocol } = hop;
+    let id = &envelope.id;
+    let date = httpdate::fmt_http_date(date).replace("GMT", "+0000");
+    format!(
+        "Return-Path: <{from}>\n{delivered_to}Received: from {client} ([{peer}])\n\tby {hostname} (restante) \
+         with {protocol} id {id}{for_one};\n\t{date}\n"
+    )
+}
+
+/// Counts the `Received:` lines of a header that comes in pieces, and looks no further than its first
+/// 100 KiB.
+#[derive(Debug)]
+pub struct Hops {
+    count: usize,
+    left: usize,
+    line: Vec<u8>,
+    in_field_name: bool,
+}
+
+const FIELD: &[u8] = b"received:";
+const LOOK_AT: usize = 100 * 1024;
+
+impl Hops {
+    /// A count of nothing.
+    pub fn new() -> Self {
+        Self { count: 0, left: LOOK_AT, line: Vec::new(), in_field_name: true }
+    }
+
+    /// Takes the next bytes of the message as stored.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        for &byte in &bytes[..bytes.len().min(self.left)] {
+            self.left -= 1;
+            if byte == b'\n' {
+                if self.in_field_name && self.line.is_empty() {
+                    self.left = 0; // the blank line ends the header
+                    break;
+                }
+                self.line.clear();
+                self.in_field_name = true;
+            } else if self.in_field_name {
+                self.line.push(byte);
+                self.in_field_name = self.line.len() < FIELD.len();
+                self.count += usize::from(self.line.eq_ignore_ascii_case(FIELD));
+            }
+        }
+    }
+
+    /// How many `Received:` lines there were.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+}
+
+impl Default for Hops {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A message with more `Received:` lines than that goes in circles (RFC 5321 section 6.3).
+pub const MOST_HOPS: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::proto::ask::{Mailbox, Recipient};
+    use crate::proto::smtp::address::Address;
+
+    fn to(address: &str) -> Recipient {
+        Recipient { address: Address::parse(address).unwrap(), mailbox: Mailbox::named(address).unwrap() }
+    }
+
+    fn stored(to: Vec<Recipient>) -> String {
+        let envelope = Envelope { id: "c1-1".into(), from: Address::parse("a@far.test").ok(), to };
+        let hop = Hop {
+            client: "client.test",
+            peer: IpAddr::from([192, 0, 2, 1]),
+            hostname: "mx.test",
+            protocol: "ESMTP",
+        };
+        header(&envelope, &hop, SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777))
+    }
+
+    #[test]
+    fn one_recipient_is_named() {
+        assert_eq!(
+            stored(vec![to("u@here.test")]),
+            "Return-Path: <a@far.test>\nDelivered-To: u@here.test\n\
+             Received: from client.test ([192.0.2.1])\n\tby mx.test (restante) with ESMTP id c1-1\n\
+             \tfor <u@here.test>;\n\tSun, 06 Nov 1994 08:49:37 +0000\n"
+        );
+    }
+
+    #[test]
+    fn several_recipients_stay_unknown_to_each_other() {
+        let header = stored(vec![to("u@here.test"), to("v@here.test")]);
+        assert!(!header.contains("here.test"), "{header}");
+    }
+
+    #[test]
+    fn hops_are_counted_in_the_header_only_in_any_case_and_pieces() {
+        let message = b"Received: a\n\tfolded received: x\nRECEIVED: b\nX-Received: c\nreceived:\n\nReceived: body\n";
+        for size in [1, 3, message.len()] {
+            let mut hops = Hops::new();
+            message.chunks(size).for_each(|piece| hops.feed(piece));
+            assert_eq!(hops.count(), 3);
+        }
+    }
+}

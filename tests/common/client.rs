@@ -1,0 +1,205 @@
+//! Clients that speak in lines, and the forms a message takes on its way.
+
+use std::{
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
+    net::{SocketAddr, TcpStream},
+};
+
+use super::{PASSWORD, PATIENCE, Server};
+
+/// A client of either protocol, which speaks in lines and loses patience after ten seconds.
+pub(crate) struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+impl Client {
+    /// Connects, and reads nothing yet.
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream: BufReader::new(stream) }
+    }
+
+    /// Connects and says EHLO.
+    pub(crate) fn smtp(server: &Server) -> Self {
+        Self::smtp_at(server.smtp())
+    }
+
+    pub(crate) fn smtp_at(address: SocketAddr) -> Self {
+        let mut client = Self::connect(address);
+        client.expect("220");
+        client.ask("EHLO client.test", "250");
+        client
+    }
+
+    /// Connects and logs in.
+    pub(crate) fn pop3(server: &Server, user: &str) -> Self {
+        let mut client = Self::connect(server.pop3());
+        client.expect("+OK");
+        client.ask(&format!("USER {user}"), "+OK");
+        client.ask(&format!("PASS {PASSWORD}"), "+OK");
+        client
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        self.stream.get_mut().write_all(bytes).unwrap();
+    }
+
+    pub(crate) fn send(&mut self, line: &str) -> &mut Self {
+        self.write(format!("{line}\r\n").as_bytes());
+        self
+    }
+
+    /// One line with its end; nothing if the server closed the connection.
+    pub(crate) fn line(&mut self) -> Vec<u8> {
+        let mut line = Vec::new();
+        match self.stream.read_until(b'\n', &mut line) {
+            Err(e) if e.kind() != ErrorKind::ConnectionReset => panic!("no line from the server: {e}"),
+            _ => line,
+        }
+    }
+
+    /// One reply: a line of POP3, or all lines of an SMTP reply.
+    pub(crate) fn reply(&mut self) -> String {
+        let mut reply = String::new();
+        loop {
+            let line = String::from_utf8(self.line()).unwrap();
+            reply.push_str(&line);
+            if !line.starts_with(|c: char| c.is_ascii_digit()) || line.as_bytes().get(3) != Some(&b'-') {
+                return reply;
+            }
+        }
+    }
+
+    /// One reply, which must begin like that.
+    #[track_caller]
+    pub(crate) fn expect(&mut self, start: &str) -> String {
+        let reply = self.reply();
+        assert!(reply.starts_with(start), "expected {start:?}, got {reply:?}");
+        reply
+    }
+
+    #[track_caller]
+    pub(crate) fn ask(&mut self, line: &str, start: &str) -> String {
+        self.send(line).expect(start)
+    }
+
+    /// Everything until the server closes the connection.
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        match self.stream.read_to_end(&mut rest) {
+            Err(e) if e.kind() != ErrorKind::ConnectionReset => panic!("still connected: {e}"),
+            _ => rest,
+        }
+    }
+
+    /// Sends a message with everything around it; returns the reply to the final dot.
+    #[track_caller]
+    pub(crate) fn deliver(&mut self, to: &[&str], message: &[u8]) -> String {
+        self.ask("MAIL FROM:<sender@far.test>", "250");
+        for user in to {
+            self.ask(&format!("RCPT TO:<{user}>"), "250");
+        }
+        self.ask("DATA", "354");
+        self.write(&stuffed(message));
+        self.reply()
+    }
+
+    /// The lines of a POP3 answer up to the final dot, without the stuffing.
+    pub(crate) fn text(&mut self) -> Vec<u8> {
+        let mut text = Vec::new();
+        loop {
+            let line = self.line();
+            match &line[..] {
+                b".\r\n" => return text,
+                [b'.', rest @ ..] => text.extend_from_slice(rest),
+                _ if line.ends_with(b"\r\n") => text.extend_from_slice(&line),
+                _ => panic!("not a line: {:?}", String::from_utf8_lossy(&line)),
+            }
+        }
+    }
+
+    /// Reads a message, which must be as long as the server announces.
+    pub(crate) fn retr(&mut self, number: usize) -> Vec<u8> {
+        let reply = self.ask(&format!("RETR {number}"), "+OK ");
+        let text = self.text();
+        assert_eq!(reply, format!("+OK {} octets\r\n", text.len()));
+        text
+    }
+
+    /// The second words of the lines of LIST or UIDL, in order.
+    pub(crate) fn listing(&mut self, command: &str) -> Vec<String> {
+        self.ask(command, "+OK");
+        let text = String::from_utf8(self.text()).unwrap();
+        let second = |(i, line): (usize, &str)| {
+            let (number, value) = line.split_once(' ').unwrap();
+            assert_eq!(number, (i + 1).to_string());
+            value.to_owned()
+        };
+        text.lines().enumerate().map(second).collect()
+    }
+}
+
+/// Delivers a message on a connection of its own.
+#[track_caller]
+pub(crate) fn deliver(server: &Server, to: &str, message: &[u8]) {
+    let reply = Client::smtp(server).deliver(&[to], message);
+    assert!(reply.starts_with("250 2.0.0 "), "{reply:?}");
+}
+
+/// A message as it travels after DATA: lines that begin with a dot get one more, and a dot ends it.
+pub(crate) fn stuffed(message: &[u8]) -> Vec<u8> {
+    let mut wire = Vec::with_capacity(message.len() + message.len() / 32);
+    for line in message.split_inclusive(|&b| b == b'\n') {
+        wire.extend(line.starts_with(b".").then_some(b'.'));
+        wire.extend_from_slice(line);
+    }
+    assert!(wire.is_empty() || wire.ends_with(b"\r\n"), "the last line has an end");
+    wire.extend_from_slice(b".\r\n");
+    wire
+}
+
+/// What a stored message was before the server put its own header lines on top.
+#[track_caller]
+pub(crate) fn without_trace(stored: &[u8]) -> &[u8] {
+    let mut rest = stored;
+    let ours = |line: &[u8]| {
+        [&b"Return-Path:"[..], b"Delivered-To:", b"Received:", b"\t", b" "]
+            .iter()
+            .any(|name| line.starts_with(name))
+    };
+    assert!(
+        rest.starts_with(b"Return-Path: "),
+        "{:?}",
+        String::from_utf8_lossy(&rest[..rest.len().min(200)])
+    );
+    while let Some(end) = rest.iter().position(|&b| b == b'\n').filter(|&end| ours(&rest[..end])) {
+        rest = &rest[end + 1..];
+    }
+    rest
+}
+
+/// The same text with LF line ends: as the server stores what it receives.
+pub(crate) fn with_lf(message: &[u8]) -> Vec<u8> {
+    let mut file = Vec::with_capacity(message.len());
+    for line in message.split_inclusive(|&b| b == b'\n') {
+        match line.strip_suffix(b"\r\n") {
+            Some(text) => file.extend_from_slice(&[text, b"\n"].concat()),
+            None => file.extend_from_slice(line),
+        }
+    }
+    file
+}
+
+/// A file as POP3 must send it: every line ends in CRLF, the last one too.
+pub(crate) fn with_crlf(file: &[u8]) -> Vec<u8> {
+    let mut wire = Vec::with_capacity(file.len() + file.len() / 32);
+    for line in file.split_inclusive(|&b| b == b'\n') {
+        let text = line.strip_suffix(b"\r\n").or(line.strip_suffix(b"\n")).unwrap_or(line);
+        wire.extend_from_slice(text);
+        wire.extend_from_slice(b"\r\n");
+    }
+    wire
+}

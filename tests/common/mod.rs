@@ -1,0 +1,261 @@
+//! What the black-box tests share: a server process of their own, clients that speak in lines, and a look
+//! into the Maildir. Nothing here knows how the server is built: only its command line, its ports file,
+//! the two protocols and the files it leaves.
+
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
+pub(crate) mod client;
+
+use std::{
+    ffi::OsString,
+    fs,
+    io::Write,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// How a server is to be started.
+#[derive(Default)]
+pub(crate) struct Setup<'a> {
+    /// A program, with its arguments, that starts the server: `strace …`, `sh -c …`.
+    pub(crate) wrapper: &'a [&'a str],
+    /// `None` is `restante dev`; else `restante serve` with these listeners and limits.
+    pub(crate) config: Option<&'a str>,
+    /// Accounts of `restante serve`; the password of all of them is [`PASSWORD`].
+    pub(crate) users: &'a [&'a str],
+    /// Where the mail goes, if not into the server's own temporary directory.
+    pub(crate) spool: Option<PathBuf>,
+}
+
+impl Setup<'_> {
+    pub(crate) fn start(self) -> Server {
+        let home = home();
+        let spool = self.spool.unwrap_or_else(|| home.path().join("spool"));
+        let mut argv: Vec<OsString> = self.wrapper.iter().map(OsString::from).collect();
+        argv.push(env!("CARGO_BIN_EXE_restante").into());
+        if let Some(config) = self.config {
+            let file = home.path().join("restante.toml");
+            fs::create_dir_all(&spool).unwrap();
+            write_users(&home.path().join("users.json"), self.users);
+            fs::write(&file, configuration(home.path(), &spool, config)).unwrap();
+            argv.extend(["serve".into(), "--config".into(), file.into()]);
+        } else {
+            argv.extend(["dev".into(), "--spool".into(), spool.clone().into()]);
+            argv.extend(["--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0"].map(OsString::from));
+        }
+        argv.extend(["--ports-file".into(), home.path().join("ports").into()]);
+        let mut server = Server { child: launch(&argv, home.path()), argv, ports: Vec::new(), spool, home };
+        server.ports = server.wait_for_ports();
+        server
+    }
+}
+
+/// Strict SMTP and POP3, each on a port of its own.
+pub(crate) const STRICT: &str = r#"
+[[listen]]
+protocol = "smtp"
+address = "127.0.0.1:0"
+
+[[listen]]
+protocol = "pop3"
+address = "127.0.0.1:0"
+"#;
+
+/// A configuration file with everything that must be there, and `rest` behind it.
+pub(crate) fn configuration(home: &Path, spool: &Path, rest: &str) -> String {
+    format!(
+        "hostname = \"mx.example.test\"\ndomains = [\"example.test\"]\nspool = {spool:?}\naccounts = {:?}\n{rest}",
+        home.join("users.json"),
+    )
+}
+
+pub(crate) const PASSWORD: &str = "sesame";
+
+/// The MD5 of [`PASSWORD`]: the kind of hash that old account files have.
+pub(crate) const PASSWORD_MD5: &str = "c8dae1c50e092f3d877192fc555b1dcf";
+
+fn write_users(file: &Path, users: &[&str]) {
+    let entry = |user| format!("{user:?}: {{\"password_hash\": {PASSWORD_MD5:?}, \"inbox\": {user:?}}}");
+    let entries: Vec<String> = users.iter().map(entry).collect();
+    fs::write(file, format!("{{{}}}", entries.join(", "))).unwrap();
+}
+
+/// A temporary directory on the disk of the build, where fsync is real; `/tmp` may be memory.
+pub(crate) fn home() -> TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+/// A running server. It is killed when the test ends, and what it logged is shown when the test fails.
+pub(crate) struct Server {
+    child: Child,
+    argv: Vec<OsString>,
+    ports: Vec<(String, SocketAddr)>,
+    pub(crate) spool: PathBuf,
+    pub(crate) home: TempDir,
+}
+
+impl Server {
+    /// `restante dev`: everybody has a mailbox.
+    pub(crate) fn dev() -> Self {
+        Setup::default().start()
+    }
+
+    /// `restante serve` with strict line ends, for alice and bob at example.test.
+    pub(crate) fn strict() -> Self {
+        let users = &["alice@example.test", "bob@example.test"];
+        Setup { config: Some(STRICT), users, ..Setup::default() }.start()
+    }
+
+    /// Starts the same command in the same directories again.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        fs::remove_file(self.home.path().join("ports")).unwrap();
+        self.child = launch(&self.argv, self.home.path());
+        self.ports = self.wait_for_ports();
+    }
+
+    pub(crate) fn addresses(&self, protocol: &str) -> Vec<SocketAddr> {
+        self.ports.iter().filter(|(name, _)| name == protocol).map(|(_, address)| *address).collect()
+    }
+
+    pub(crate) fn smtp(&self) -> SocketAddr {
+        self.addresses("smtp")[0]
+    }
+
+    pub(crate) fn pop3(&self) -> SocketAddr {
+        self.addresses("pop3")[0]
+    }
+
+    pub(crate) fn maildir(&self, user: &str) -> Maildir {
+        Maildir { path: self.spool.join(user) }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A line of `/proc/PID/status` that counts KiB.
+    pub(crate) fn status_kib(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for the process to end by itself.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        eventually("the server ends", || self.child.try_wait().unwrap())
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill(); // it may have ended already
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.home.path().join("log")).unwrap()).into_owned()
+    }
+
+    fn wait_for_ports(&mut self) -> Vec<(String, SocketAddr)> {
+        let file = self.home.path().join("ports");
+        let text = eventually("the ports file is there", || {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("the server ended at once: {status}");
+            }
+            fs::read_to_string(&file).ok()
+        });
+        text.lines()
+            .map(|line| line.split_once('=').unwrap())
+            .map(|(p, a)| (p.into(), a.parse().unwrap()))
+            .collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+        if thread::panicking() {
+            let log = self.log();
+            let from = log.lines().count().saturating_sub(100);
+            eprintln!("--- the end of what the server logged:");
+            log.lines().skip(from).for_each(|line| eprintln!("{line}"));
+        }
+    }
+}
+
+fn launch(argv: &[OsString], home: &Path) -> Child {
+    let log = fs::OpenOptions::new().create(true).append(true).open(home.join("log")).unwrap();
+    let (out, err) = (log.try_clone().unwrap(), log);
+    let mut command = Command::new(&argv[0]);
+    command.args(&argv[1..]).stdin(Stdio::null()).stdout(out).stderr(err).spawn().unwrap()
+}
+
+/// The mailbox of one user on the disk.
+pub(crate) struct Maildir {
+    pub(crate) path: PathBuf,
+}
+
+impl Maildir {
+    /// The files of `new/`, `cur/` or `tmp/`, sorted; none if the mailbox is not there.
+    pub(crate) fn files(&self, sub: &str) -> Vec<PathBuf> {
+        let Ok(dir) = fs::read_dir(self.path.join(sub)) else { return Vec::new() };
+        let mut files: Vec<PathBuf> = dir.map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files
+    }
+
+    /// The content of the one message of this mailbox.
+    pub(crate) fn only_message(&self) -> Vec<u8> {
+        let files = [self.files("new"), self.files("cur")].concat();
+        assert_eq!(files.len(), 1, "{files:?}");
+        fs::read(&files[0]).unwrap()
+    }
+
+    /// Puts a file into `new/`, as other programs do, and makes the mailbox if it is not there.
+    pub(crate) fn put(&self, name: &str, content: &[u8]) -> PathBuf {
+        for sub in ["tmp", "new", "cur"] {
+            fs::create_dir_all(self.path.join(sub)).unwrap();
+        }
+        let (tmp, new) = (self.path.join("tmp").join(name), self.path.join("new").join(name));
+        fs::write(&tmp, content).unwrap();
+        fs::rename(&tmp, &new).unwrap();
+        new
+    }
+}
+
+/// Looks again and again until there is something to see.
+#[track_caller]
+pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Says on the terminal that a test can't be done here; the test harness would swallow a `println!`.
+pub(crate) fn skip(test: &str, why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {why}"); // nobody is there to hear it
+}
+
+/// Whether a program is installed.
+pub(crate) fn installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+/// How long a test waits for something that should be there at once.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
