@@ -28,6 +28,7 @@ pub mod config;
 pub mod conn;
 pub mod desk;
 pub mod limits;
+pub mod listen;
 pub mod logging;
 pub mod mailbox;
 pub mod maildir;

@@ -5,6 +5,16 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 use super::smtp::address::{Address, ReversePath};
 
+/// Which connection asked. Never used twice, so that a late answer for a dead connection finds nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId(pub u64);
+
+impl fmt::Display for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "c{:x}", self.0)
+    }
+}
+
 /// A request of a session.
 #[derive(Debug)]
 pub enum Ask {

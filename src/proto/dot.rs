@@ -233,8 +233,7 @@ mod tests {
     use super::*;
     use crate::octets::octets;
 
-    const MODES: [LineEndings; 3] =
-        [LineEndings::Strict, LineEndings::Normalise, LineEndings::Lenient];
+    const MODES: [LineEndings; 3] = [LineEndings::Strict, LineEndings::Normalise, LineEndings::Lenient];
 
     struct Decoded {
         stored: Vec<u8>,
@@ -261,8 +260,19 @@ mod tests {
 
     /// FAULTS S01 to S12: what may look like an end to another server.
     const FALSE_ENDS: [&[u8]; 13] = [
-        b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r.\n", b"\r.\r\n", b"\n.\r", b"\r\n.\rx",
-        b"\r\r\n.\r\r\n", b"\r\n\0.\r\n", b"\r\n.\0\r\n", b"\r\n. \r\n", b"\r\n.\t\r\n",
+        b"\n.\n",
+        b"\n.\r\n",
+        b"\r\n.\n",
+        b"\r.\r",
+        b"\r.\n",
+        b"\r.\r\n",
+        b"\n.\r",
+        b"\r\n.\rx",
+        b"\r\r\n.\r\r\n",
+        b"\r\n\0.\r\n",
+        b"\r\n.\0\r\n",
+        b"\r\n. \r\n",
+        b"\r\n.\t\r\n",
     ];
 
     #[test]

@@ -25,7 +25,9 @@ fn negotiation<'a>(after: &'a [u8], typed: &mut Vec<u8>) -> &'a [u8] {
             typed.push(IAC);
             rest
         }
-        [SB, rest @ ..] => rest.windows(2).position(|pair| pair == [IAC, SE]).map_or(&[], |at| &rest[at + 2..]),
+        [SB, rest @ ..] => {
+            rest.windows(2).position(|pair| pair == [IAC, SE]).map_or(&[], |at| &rest[at + 2..])
+        }
         [WILL..=DONT, _, rest @ ..] => rest,
         [_, rest @ ..] => rest,
         [] => &[],

@@ -48,6 +48,11 @@ impl Text {
         out.line(&format!("-ERR {}{}", self.code, self.text(language)));
     }
 
+    /// The refusal in English, for where there is no session to say it.
+    pub fn line(&self) -> String {
+        format!("-ERR {}{}", self.code, self.en)
+    }
+
     /// What the log calls this refusal.
     pub fn codes(&self) -> String {
         if self.code.is_empty() { "-ERR".into() } else { format!("-ERR-{}", self.code.trim_end()) }
@@ -103,7 +108,8 @@ pub const BAD_ARGUMENT: Text = Text::new("Expected", "Attendu :");
 /// A line longer than the limit.
 pub const LINE_TOO_LONG: Text = Text::new("Line too long", "Ligne trop longue");
 /// A control character in a line.
-pub const BAD_LINE: Text = Text::new("Control characters are not allowed", "Caractères de contrôle interdits");
+pub const BAD_LINE: Text =
+    Text::new("Control characters are not allowed", "Caractères de contrôle interdits");
 /// No message of that number.
 pub const NO_SUCH_MESSAGE: Text = Text::new("No such message", "Ce message n'existe pas");
 /// A message marked as deleted.
@@ -127,7 +133,8 @@ pub const LANGUAGES: Text = Text::new("Languages follow", "Voici les langues");
 /// LANG with one.
 pub const LANGUAGE_CHANGED: Text = Text::new("Replies will be in English", "Les réponses seront en français");
 /// LANG with a language we do not speak.
-pub const NO_SUCH_LANGUAGE: Text = Text::new("Not a language spoken here", "Cette langue n'est pas parlée ici");
+pub const NO_SUCH_LANGUAGE: Text =
+    Text::new("Not a language spoken here", "Cette langue n'est pas parlée ici");
 /// QUIT.
 pub const BYE: Text = Text::new("Bye", "Au revoir");
 /// QUIT, when something could not be deleted.

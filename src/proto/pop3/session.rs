@@ -141,7 +141,13 @@ impl Pop3 {
         }
     }
 
-    fn authorization(&mut self, rule: &Rule, argument: Option<&[u8]>, user: Option<String>, out: &mut Outbox) -> Step {
+    fn authorization(
+        &mut self,
+        rule: &Rule,
+        argument: Option<&[u8]>,
+        user: Option<String>,
+        out: &mut Outbox,
+    ) -> Step {
         match (rule.verb, argument) {
             (Verb::User, Some(name)) if !name.trim_ascii().is_empty() => {
                 let user = String::from_utf8_lossy(name.trim_ascii()).into_owned();
@@ -169,7 +175,13 @@ impl Pop3 {
         }
     }
 
-    fn transaction(&mut self, rule: &Rule, argument: Option<&[u8]>, mut visit: Visit, out: &mut Outbox) -> Step {
+    fn transaction(
+        &mut self,
+        rule: &Rule,
+        argument: Option<&[u8]>,
+        mut visit: Visit,
+        out: &mut Outbox,
+    ) -> Step {
         let language = self.language;
         let said = match (rule.verb, argument) {
             (Verb::Stat, None) => {
@@ -258,7 +270,9 @@ impl Pop3 {
 
     fn list_step(&mut self, visit: Visit, column: Column, from: usize, out: &mut Outbox) -> Step {
         let to = visit.maildrop.len().min(from + LINES_A_STEP);
-        (from..to).filter(|message| !visit.deleted.contains(message)).for_each(|message| visit.line(message, column, out));
+        (from..to)
+            .filter(|message| !visit.deleted.contains(message))
+            .for_each(|message| visit.line(message, column, out));
         if to == visit.maildrop.len() {
             out.line(".");
             self.state = State::Transaction(visit);
@@ -276,7 +290,14 @@ impl Pop3 {
         Step::Ask(ask)
     }
 
-    fn send(&mut self, mut visit: Visit, mut transfer: Transfer, bytes: &[u8], last: bool, out: &mut Outbox) -> Step {
+    fn send(
+        &mut self,
+        mut visit: Visit,
+        mut transfer: Transfer,
+        bytes: &[u8],
+        last: bool,
+        out: &mut Outbox,
+    ) -> Step {
         let announced = visit.maildrop.octets(transfer.message);
         if transfer.from == 0 {
             if transfer.whole && last && octets(bytes) != announced {
@@ -342,7 +363,14 @@ impl Pop3 {
         Step::Pause(limits.failed_login_delay.0)
     }
 
-    fn not_opened(&mut self, cx: &Cx<'_>, mailbox: Mailbox, since: Duration, fault: Fault, out: &mut Outbox) -> Step {
+    fn not_opened(
+        &mut self,
+        cx: &Cx<'_>,
+        mailbox: Mailbox,
+        since: Duration,
+        fault: Fault,
+        out: &mut Outbox,
+    ) -> Step {
         let waited = cx.now.steady.saturating_sub(since);
         if fault == Fault::InUse && waited < self.rules.limits.pop3_lock_wait.0 {
             self.state = State::Queueing { mailbox, since };
@@ -433,16 +461,28 @@ impl Protocol for Pop3 {
 
     fn answer(&mut self, cx: &Cx<'_>, answer: Answer, out: &mut Outbox) -> Step {
         match (mem::replace(&mut self.state, State::Over), answer) {
-            (State::AwaitingVerify { user, .. }, Answer::Welcome(mailbox)) => self.verified(cx, user, mailbox, out),
-            (State::AwaitingVerify { user, password }, Answer::Failed(Fault::Denied)) => self.denied(user, password, out),
+            (State::AwaitingVerify { user, .. }, Answer::Welcome(mailbox)) => {
+                self.verified(cx, user, mailbox, out)
+            }
+            (State::AwaitingVerify { user, password }, Answer::Failed(Fault::Denied)) => {
+                self.denied(user, password, out)
+            }
             (State::AwaitingVerify { .. }, Answer::Failed(fault)) => {
                 self.state = State::Authorization { user: None };
                 self.refuse(out, "login", reply::fault(fault))
             }
-            (State::AwaitingOpen { mailbox, .. }, Answer::Opened(maildrop)) => self.opened(mailbox, maildrop, out),
-            (State::AwaitingOpen { mailbox, since }, Answer::Failed(fault)) => self.not_opened(cx, mailbox, since, fault, out),
-            (State::AwaitingRead(visit, transfer), Answer::Chunk { bytes, last }) => self.send(visit, transfer, &bytes, last, out),
-            (State::AwaitingRead(visit, transfer), Answer::Failed(fault)) => self.not_sent(visit, transfer, fault, out),
+            (State::AwaitingOpen { mailbox, .. }, Answer::Opened(maildrop)) => {
+                self.opened(mailbox, maildrop, out)
+            }
+            (State::AwaitingOpen { mailbox, since }, Answer::Failed(fault)) => {
+                self.not_opened(cx, mailbox, since, fault, out)
+            }
+            (State::AwaitingRead(visit, transfer), Answer::Chunk { bytes, last }) => {
+                self.send(visit, transfer, &bytes, last, out)
+            }
+            (State::AwaitingRead(visit, transfer), Answer::Failed(fault)) => {
+                self.not_sent(visit, transfer, fault, out)
+            }
             (State::AwaitingUpdate { deleted, seen }, Answer::Updated) => {
                 out.tell(Event::Updated { deleted, seen });
                 reply::BYE.ok(self.language, out);
@@ -541,7 +581,9 @@ impl Transfer {
 /// A number in decimal digits only; one too large for any mailbox is still a number.
 fn decimal(text: &[u8]) -> Option<u64> {
     let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    digits.then(|| text.iter().fold(0u64, |n, digit| n.saturating_mul(10).saturating_add(u64::from(digit - b'0'))))
+    digits.then(|| {
+        text.iter().fold(0u64, |n, digit| n.saturating_mul(10).saturating_add(u64::from(digit - b'0')))
+    })
 }
 
 /// What CAPA lists (RFC 2449, RFC 3206, RFC 6856).

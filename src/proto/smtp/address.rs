@@ -223,9 +223,30 @@ mod tests {
         let long = format!("<{}@x.test>", "a".repeat(129));
         let longer = format!("<{}@x.test>", "a.".repeat(130));
         for text in [
-            "bob@example.test", "<bob@example.test", "< bob@x>", "<.!>", "<.!@d>", "<a..b@c>", "<a@>",
-            "<@>", "<@a:>", "<;cmd;>", "<a@b@c>", "<a@b c>", "<a\r@b>", "<a\0@b>", "<\"a\0\"@b>",
-            "<\"a\r\n\"@b>", "<a@-b>", "<a@b..c>", "<a@[]>", "<a b@c>", "<\"a\"b@c>", &long, &longer, "",
+            "bob@example.test",
+            "<bob@example.test",
+            "< bob@x>",
+            "<.!>",
+            "<.!@d>",
+            "<a..b@c>",
+            "<a@>",
+            "<@>",
+            "<@a:>",
+            "<;cmd;>",
+            "<a@b@c>",
+            "<a@b c>",
+            "<a\r@b>",
+            "<a\0@b>",
+            "<\"a\0\"@b>",
+            "<\"a\r\n\"@b>",
+            "<a@-b>",
+            "<a@b..c>",
+            "<a@[]>",
+            "<a b@c>",
+            "<\"a\"b@c>",
+            &long,
+            &longer,
+            "",
         ] {
             assert_eq!(read(text), Err(BadPath::Syntax), "{text:?}");
         }

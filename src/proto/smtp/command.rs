@@ -32,7 +32,8 @@ pub fn is_http(verb: &[u8]) -> bool {
 pub fn client_name(argument: &[u8]) -> Result<String, Reply> {
     let good = |b: u8| b.is_ascii_graphic() && !b"()<>\\\";,".contains(&b);
     if argument.is_empty() || argument.len() > CLIENT_NAME || !argument.iter().all(|&b| good(b)) {
-        return Err(reply::BAD_ARGUMENT.with_text("Expected the client's name, like mail.example.test or [192.0.2.1]"));
+        return Err(reply::BAD_ARGUMENT
+            .with_text("Expected the client's name, like mail.example.test or [192.0.2.1]"));
     }
     Ok(String::from_utf8_lossy(argument).into_owned())
 }
@@ -78,7 +79,10 @@ fn path_after<'a>(
         .get(..keyword.len())
         .filter(|start| start.eq_ignore_ascii_case(keyword))
         .map(|_| &argument[keyword.len()..])
-        .ok_or_else(|| reply::BAD_ARGUMENT.with_text(format!("Expected {}<user@domain>", String::from_utf8_lossy(keyword))))?;
+        .ok_or_else(|| {
+            reply::BAD_ARGUMENT
+                .with_text(format!("Expected {}<user@domain>", String::from_utf8_lossy(keyword)))
+        })?;
     let path = if people { path.trim_ascii_start() } else { path };
     let (path, rest) = address::path(path, people).map_err(|why| match why {
         BadPath::Syntax => bad.clone(),

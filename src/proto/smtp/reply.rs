@@ -34,6 +34,11 @@ impl Reply {
         }
     }
 
+    /// A reply of one line, for where there is no session to say it.
+    pub fn line(&self) -> String {
+        format!("{} {} {}", self.code, self.enhanced, self.text)
+    }
+
     /// Code and enhanced code, for the log.
     pub fn codes(&self) -> String {
         format!("{}-{}", self.code, self.enhanced)
@@ -45,7 +50,9 @@ pub fn fault(fault: Fault) -> Reply {
     match fault {
         Fault::Full => Reply::new(452, "4.3.1", "Out of storage, try later"),
         Fault::Quota => Reply::new(452, "4.2.2", "The mailbox is over its quota, try later"),
-        Fault::Unusable => Reply::new(451, "4.3.5", "The mailbox can't be used as it is configured, try later"),
+        Fault::Unusable => {
+            Reply::new(451, "4.3.5", "The mailbox can't be used as it is configured, try later")
+        }
         Fault::Denied => Reply::new(535, "5.7.8", "Authentication failed"),
         Fault::Busy => Reply::new(454, "4.7.0", "Too many logins at once, try later"),
         Fault::Broken | Fault::InUse | Fault::Gone | Fault::Changed | Fault::Cut => {
@@ -65,13 +72,15 @@ pub const GO_AHEAD: Reply = Reply::new(354, "", "End data with <CR><LF>.<CR><LF>
 /// QUIT.
 pub const BYE: Reply = Reply::new(221, "2.0.0", "Bye");
 /// VRFY gives nothing away (RFC 5321 section 7.3).
-pub const CANNOT_VERIFY: Reply = Reply::new(252, "2.0.0", "Cannot VRFY user, but will take mail for a valid one");
+pub const CANNOT_VERIFY: Reply =
+    Reply::new(252, "2.0.0", "Cannot VRFY user, but will take mail for a valid one");
 /// An unknown command.
 pub const UNKNOWN_COMMAND: Reply = Reply::new(500, "5.5.2", "Command not recognized, try HELP");
 /// A command line longer than the limit.
 pub const LINE_TOO_LONG: Reply = Reply::new(500, "5.5.2", "Line too long");
 /// A command line with a CR, LF or NUL where none may be.
-pub const BAD_LINE: Reply = Reply::new(500, "5.5.2", "Lines end with <CR><LF>, and no other control character is allowed");
+pub const BAD_LINE: Reply =
+    Reply::new(500, "5.5.2", "Lines end with <CR><LF>, and no other control character is allowed");
 /// A command of the RFCs that this server does not have.
 pub const NOT_IMPLEMENTED: Reply = Reply::new(502, "5.5.1", "Command not implemented");
 /// Another protocol altogether.
@@ -97,21 +106,25 @@ pub const NO_SUCH_USER: Reply = Reply::new(550, "5.1.1", "No such user here");
 /// Another domain's mail.
 pub const NO_RELAY: Reply = Reply::new(550, "5.7.1", "Relaying denied");
 /// One recipient too many.
-pub const TOO_MANY_RECIPIENTS: Reply = Reply::new(452, "4.5.3", "Too many recipients, send the rest in another message");
+pub const TOO_MANY_RECIPIENTS: Reply =
+    Reply::new(452, "4.5.3", "Too many recipients, send the rest in another message");
 /// More than the announced SIZE.
 pub const TOO_BIG: Reply = Reply::new(552, "5.3.4", "Message too big");
 /// The message goes in circles.
 pub const LOOP: Reply = Reply::new(554, "5.4.6", "Too many hops, this message is in a loop");
 /// A CR or LF of its own inside message data.
-pub const BARE_LINE_END: Reply = Reply::new(550, "5.5.2", "Message refused: a CR or LF of its own is not a line end");
+pub const BARE_LINE_END: Reply =
+    Reply::new(550, "5.5.2", "Message refused: a CR or LF of its own is not a line end");
 /// Bytes that came before our reply was due.
 pub const OUT_OF_STEP: Reply = Reply::new(554, "5.5.0", "Out of step: wait for the reply before you go on");
 /// The client took too long.
 pub const TOO_SLOW: Reply = Reply::new(421, "4.4.2", "Timeout, closing the connection");
 /// Too many errors, junk commands, messages or unknown recipients.
-pub const TOO_MUCH: Reply = Reply::new(421, "4.7.0", "Too many errors or idle commands, closing the connection");
+pub const TOO_MUCH: Reply =
+    Reply::new(421, "4.7.0", "Too many errors or idle commands, closing the connection");
 /// A session of an anonymous client has sent enough.
-pub const TOO_MANY_MESSAGES: Reply = Reply::new(421, "4.7.0", "Too many messages in one session, come back in a new one");
+pub const TOO_MANY_MESSAGES: Reply =
+    Reply::new(421, "4.7.0", "Too many messages in one session, come back in a new one");
 /// The server stops.
 pub const SHUTTING_DOWN: Reply = Reply::new(421, "4.3.2", "Shutting down, try later");
 /// Something of ours broke.

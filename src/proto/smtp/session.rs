@@ -278,7 +278,13 @@ impl Smtp {
         }))
     }
 
-    fn data_step(&mut self, cx: &Cx<'_>, mut body: Box<Receiving>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
+    fn data_step(
+        &mut self,
+        cx: &Cx<'_>,
+        mut body: Box<Receiving>,
+        inbox: &mut Inbox,
+        out: &mut Outbox,
+    ) -> Step {
         let limits = &self.rules.limits;
         let before = body.bytes.len();
         let used = body.decoder.decode(inbox.unread(), &mut body.bytes);

@@ -129,7 +129,8 @@ mod tests {
 
     #[test]
     fn hops_are_counted_in_the_header_only_in_any_case_and_pieces() {
-        let message = b"Received: a\n\tfolded received: x\nRECEIVED: b\nX-Received: c\nreceived:\n\nReceived: body\n";
+        let message =
+            b"Received: a\n\tfolded received: x\nRECEIVED: b\nX-Received: c\nreceived:\n\nReceived: body\n";
         for size in [1, 3, message.len()] {
             let mut hops = Hops::new();
             message.chunks(size).for_each(|piece| hops.feed(piece));

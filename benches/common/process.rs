@@ -1,0 +1,90 @@
+//! What `/proc` says about the server: its CPU time, its memory, its descriptors.
+
+use std::{
+    fs, io,
+    process::Child,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+
+/// CPU time of all threads, user and system.
+pub(crate) fn cpu(pid: u32) -> io::Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The command's name may hold spaces; the numbers follow its closing bracket. proc_pid_stat(5):
+    // utime and stime are fields 14 and 15, and the first one after the bracket is field 3.
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let field = |number: usize| {
+        let text = after_name.split_whitespace().nth(number - 3);
+        text.and_then(|text| text.parse::<u64>().ok()).ok_or_else(|| odd(&stat))
+    };
+    Ok(Duration::from_millis((field(14)? + field(15)?) * 1000 / TICKS_PER_SECOND))
+}
+
+/// Octets of memory.
+#[derive(Clone, Copy)]
+pub(crate) struct Memory {
+    /// Pages in memory, shared ones counted whole.
+    pub(crate) resident: u64,
+    /// Pages that only this process has and has written to: what the disk cannot give back.
+    pub(crate) private_dirty: u64,
+}
+
+/// The memory the process has now.
+pub(crate) fn memory(pid: u32) -> io::Result<Memory> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    Ok(Memory { resident: kib(&text, "Rss:")?, private_dirty: kib(&text, "Private_Dirty:")? })
+}
+
+/// The most that was ever resident, since the start or the last [`forget_peak`].
+pub(crate) fn peak(pid: u32) -> io::Result<u64> {
+    kib(&fs::read_to_string(format!("/proc/{pid}/status"))?, "VmHWM:")
+}
+
+/// Makes the peak start again from what is resident now.
+pub(crate) fn forget_peak(pid: u32) -> io::Result<()> {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5")
+}
+
+/// How many descriptors the process has open.
+pub(crate) fn descriptors(pid: u32) -> io::Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+}
+
+/// Asks a process to stop and waits for it; kills it if it does not.
+pub(crate) fn stop(child: &mut Child) {
+    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, Signal::TERM); // it may be gone already, which is what we want
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < deadline {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    eprintln!("the server did not stop when asked");
+    let _ = child.kill(); // as above
+    let _ = child.wait(); // nothing to learn from how it died
+}
+
+/// Lifts our own descriptor limit, and that of the processes we start, as far as it goes; returns it.
+pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    Ok(limit.maximum.unwrap_or(u64::MAX))
+}
+
+fn kib(text: &str, name: &str) -> io::Result<u64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next());
+    let value: Option<u64> = value.and_then(|number| number.parse().ok());
+    value.map(|kib| kib * 1024).ok_or_else(|| odd(text))
+}
+
+fn odd(text: &str) -> io::Error {
+    io::Error::other(format!("cannot read {text:?}"))
+}
+
+/// Linux counts in these for every program, whatever its own clock does (USER_HZ, time(7)).
+const TICKS_PER_SECOND: u64 = 100;

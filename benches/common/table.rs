@@ -1,0 +1,54 @@
+//! Figures for people: a table that lines up in a terminal and is Markdown too.
+
+/// Rows of text below their headings; all columns but the first are set to the right.
+pub(crate) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(crate) fn new(headings: &[&str]) -> Self {
+        Self { rows: vec![headings.iter().map(ToString::to_string).collect()] }
+    }
+
+    pub(crate) fn row(&mut self, cells: Vec<String>) {
+        debug_assert_eq!(cells.len(), self.rows[0].len());
+        self.rows.push(cells);
+    }
+
+    pub(crate) fn print(&self) {
+        let columns = self.rows[0].len();
+        let widths: Vec<usize> = (0..columns)
+            .map(|column| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+            .collect();
+        println!();
+        for (number, row) in self.rows.iter().enumerate() {
+            for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
+                if column == 0 { print!("| {cell:<width$} |") } else { print!(" {cell:>width$} |") }
+            }
+            println!();
+            if number == 0 {
+                for (column, &width) in widths.iter().enumerate() {
+                    let bar = "-".repeat(width);
+                    if column == 0 { print!("|-{bar}-|") } else { print!("-{bar}:|") }
+                }
+                println!();
+            }
+        }
+        println!();
+    }
+}
+
+/// A size as people say it.
+pub(crate) fn size(octets: u64) -> String {
+    match octets {
+        0..1024 => format!("{octets} B"),
+        1024..1_048_576 => format!("{} KiB", octets / 1024),
+        _ => format!("{:.1} MiB", octets as f64 / 1_048_576.0),
+    }
+}
+
+/// The value below which this share of the sorted values lies.
+pub(crate) fn percentile(sorted: &[u32], share: f64) -> f64 {
+    let last = sorted.len().saturating_sub(1);
+    sorted.get((last as f64 * share).round() as usize).copied().map_or(0.0, f64::from)
+}

@@ -1,0 +1,226 @@
+//! What the server costs while it does little.
+//!
+//! Measured: the time from exec to the first banner; the memory of 0, 1,000 and 10,000 SMTP sessions that
+//! said EHLO and are silent, and what is left of it when they have gone; the growth of the most memory ever
+//! used while a message of 200 MB is delivered, and while it is fetched by a client that reads slowly: the
+//! server must hold neither. Beside each figure stands the one without load.
+//!
+//! `cargo bench --bench footprint [-- --quick]`. The kernel's own memory for sockets is in none of these.
+
+mod common;
+
+use std::{
+    fs,
+    io::{self, BufRead, Write},
+    path::{Path, PathBuf},
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::{
+    Scratch, Server, Settings,
+    client::{self, Pop3, Smtp},
+    message,
+    process::{self, Memory},
+    restante, spool,
+    table::{Table, size as in_words},
+};
+
+fn main() -> io::Result<()> {
+    let settings = Settings::load();
+    let mut scratch = Scratch::new()?;
+    println!("footprint: {}", scratch.describe());
+    time_to_banner(&mut scratch, if settings.quick { 3 } else { 20 })?;
+    let counts: &[usize] = if settings.quick { &[100, 1000] } else { &[1000, 10_000] };
+    idle_sessions(&scratch.fresh()?, counts)?;
+    huge_message(&scratch.fresh()?, if settings.quick { 20_000_000 } else { 200_000_000 })
+}
+
+/// From exec to the first octet of the first banner, each time with an empty spool.
+fn time_to_banner(scratch: &mut Scratch, times: usize) -> io::Result<()> {
+    let mut taken = Vec::new();
+    for _ in 0..times {
+        let dir = scratch.fresh()?;
+        let start = Instant::now();
+        let server = Server::dev(&dir)?;
+        client::connect(server.smtp, 1024)?.fill_buf()?;
+        taken.push(start.elapsed());
+    }
+    taken.sort_unstable();
+    let mut table = Table::new(&["exec to banner", "ms"]);
+    for (name, time) in [("best", taken[0]), ("median", taken[times / 2]), ("worst", taken[times - 1])] {
+        table.row(vec![name.to_owned(), format!("{:.1}", time.as_secs_f64() * 1e3)]);
+    }
+    table.print();
+    Ok(())
+}
+
+/// The memory of sessions that said EHLO and then nothing, and of the server after they have gone.
+fn idle_sessions(dir: &Path, counts: &[usize]) -> io::Result<()> {
+    let most = counts.iter().copied().max().unwrap_or(0);
+    let limit = process::raise_descriptor_limit()?;
+    let needed = most as u64 + DESCRIPTORS_KEPT;
+    if limit < needed {
+        println!("sessions skipped: the descriptor limit is {limit}, {needed} are needed");
+        return Ok(());
+    }
+    let server = Server::dev(dir)?;
+    // One that came and went, so that what is made at the first use is not counted as a session's.
+    let descriptors = process::descriptors(server.pid())?;
+    drop(Smtp::connect(server.smtp)?);
+    wait_for(|| Ok(process::descriptors(server.pid())? <= descriptors))?;
+
+    let empty = process::memory(server.pid())?;
+    let mut table = Table::new(&[
+        "SMTP sessions",
+        "resident",
+        "private and dirty",
+        "resident, octets/session",
+        "private, octets/session",
+    ]);
+    let mut row = |name: String, memory: Memory, sessions: usize| {
+        let each = |now: u64, before: u64| match sessions {
+            0 => "-".to_owned(),
+            _ => (now.saturating_sub(before) / sessions as u64).to_string(),
+        };
+        table.row(vec![
+            name,
+            in_words(memory.resident),
+            in_words(memory.private_dirty),
+            each(memory.resident, empty.resident),
+            each(memory.private_dirty, empty.private_dirty),
+        ]);
+    };
+    row("0".to_owned(), empty, 0);
+    let mut sessions = Vec::new();
+    for &count in counts {
+        while sessions.len() < count {
+            sessions.push(Smtp::connect(server.smtp)?);
+        }
+        row(count.to_string(), process::memory(server.pid())?, count);
+    }
+    drop(sessions);
+    wait_for(|| Ok(process::descriptors(server.pid())? <= descriptors))?;
+    row("0 again".to_owned(), process::memory(server.pid())?, 0);
+    table.print();
+    Ok(())
+}
+
+/// The most memory used while one huge message comes in, and while it goes out slowly.
+fn huge_message(dir: &Path, octets: usize) -> io::Result<()> {
+    let config = configure(dir)?;
+    let server = Server::serve(dir, &config)?;
+    let mut table = Table::new(&["a message of", "before", "peak", "growth", "seconds"]);
+    let mut row = |name: &str, work: &mut dyn FnMut() -> io::Result<()>| {
+        process::forget_peak(server.pid())?;
+        let (before, start) = (process::peak(server.pid())?, Instant::now());
+        work()?;
+        let peak = process::peak(server.pid())?;
+        table.row(vec![
+            format!("{} {name}", in_words(octets as u64)),
+            in_words(before),
+            in_words(peak),
+            in_words(peak.saturating_sub(before)),
+            format!("{:.1}", start.elapsed().as_secs_f64()),
+        ]);
+        Ok::<_, io::Error>(())
+    };
+    row("delivered", &mut || deliver_huge(&server, octets))?;
+    row("fetched slowly", &mut || fetch_slowly(&server, octets))?;
+    table.print();
+    Ok(())
+}
+
+/// A server for one user whose messages may be as big as we need; `dev` has no setting for that.
+fn configure(dir: &Path) -> io::Result<PathBuf> {
+    let (config, accounts) = (dir.join("restante.toml"), dir.join("users.json"));
+    fs::create_dir(spool(dir))?;
+    let text = format!(
+        r#"hostname = "mx.example.test"
+domains = ["example.test"]
+spool = {:?}
+accounts = {accounts:?}
+
+[[listen]]
+protocol = "smtp"
+address = "127.0.0.1:0"
+
+[[listen]]
+protocol = "pop3"
+address = "127.0.0.1:0"
+
+[limits]
+message = "300 MiB"
+"#,
+        spool(dir),
+    );
+    fs::write(&config, text)?;
+    let mut add = restante()
+        .args(["user", "add", USER, "--password-stdin", "--config"])
+        .arg(&config)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()?;
+    if let Some(mut input) = add.stdin.take() {
+        input.write_all(format!("{PASSWORD}\n").as_bytes())?;
+    }
+    match add.wait()? {
+        status if status.success() => Ok(config),
+        status => Err(io::Error::other(format!("user add: {status}"))),
+    }
+}
+
+fn deliver_huge(server: &Server, octets: usize) -> io::Result<()> {
+    let mut smtp = Smtp::connect(server.smtp)?;
+    if !smtp.begin(USER)? {
+        return Err(io::Error::other("the server does not want the message"));
+    }
+    // The header comes again in each piece: in the body it is text like any other.
+    let piece = message(64 * 1024, "\r\n");
+    for _ in 0..octets / piece.len() {
+        smtp.send(&piece)?;
+    }
+    smtp.send(b".\r\n")?;
+    smtp.expect(250)
+}
+
+/// Asks, waits until the server can have sent no more, then reads at [`PACE`].
+fn fetch_slowly(server: &Server, octets: usize) -> io::Result<()> {
+    let mut pop3 = Pop3::login(server.pop3, USER, PASSWORD)?;
+    let mut read = 0_usize;
+    let mut start = None;
+    let fetched = pop3.retrieve(1, |taken| {
+        let start = start.get_or_insert_with(|| {
+            thread::sleep(Duration::from_secs(2));
+            Instant::now()
+        });
+        read += taken;
+        let due = Duration::from_secs_f64(read as f64 / PACE);
+        thread::sleep(due.saturating_sub(start.elapsed()));
+    })?;
+    pop3.command("QUIT")?;
+    match fetched as usize >= octets - octets / 100 {
+        true => Ok(()),
+        false => Err(io::Error::other(format!("only {fetched} octets came back"))),
+    }
+}
+
+/// Waits for something that a server does in its own time.
+fn wait_for(mut condition: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !condition()? {
+        if Instant::now() > deadline {
+            return Err(io::Error::other("descriptors of sessions that have gone are still open"));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+const USER: &str = "alice@example.test";
+const PASSWORD: &str = "correct horse battery staple";
+/// Octets a second of the slow reader.
+const PACE: f64 = 50e6;
+/// What a server has open beside its sessions, and wants to keep free.
+const DESCRIPTORS_KEPT: u64 = 512;

@@ -1,0 +1,113 @@
+//! Passwords as they are stored: Argon2id, and the unsalted MD5 of old account files, which is replaced the
+//! first time its password is right.
+//!
+//! The rule: every check costs one run of Argon2id, whatever is stored and whatever comes out.
+
+use std::{hint::black_box, str::FromStr};
+
+use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version};
+use md5::{Digest, Md5};
+
+use super::Error;
+
+/// What new hashes cost: 19 MiB and two passes, OWASP's recommendation.
+const COST: Params = match Params::new(19_456, 2, 1, None) {
+    Ok(cost) => cost,
+    Err(_) => panic!("this cost is out of Argon2's range"),
+};
+
+/// The most that a hash from a file may cost: KiB, passes, lanes.
+const MOST: (u32, u32, u32) = (256 * 1024, 20, 16);
+
+/// Hashes a password with Argon2id and a random salt, as a PHC string.
+pub fn hash(password: &[u8]) -> Result<String, Error> {
+    let hash: Result<PasswordHash, _> = argon2id().hash_password(password);
+    hash.map(|hash| hash.to_string()).map_err(|e| Error::Hash(e.to_string()))
+}
+
+/// A hash on file, understood.
+pub(super) enum Stored {
+    Argon2id(PasswordHash),
+    Md5([u8; 16]),
+    /// Matches no password.
+    Locked,
+}
+
+/// What became of a password.
+pub(super) enum Answer {
+    Wrong,
+    Right,
+    /// Right, and this hash should take the place of the one on file.
+    RightButOld(String),
+}
+
+impl Stored {
+    pub(super) fn verify(&self, password: &[u8]) -> Answer {
+        match self {
+            Self::Argon2id(hash) => match argon2id().verify_password(password, hash) {
+                Ok(()) => Answer::Right,
+                Err(_) => Answer::Wrong,
+            },
+            Self::Md5(digest) if same(&Md5::digest(password).into(), digest) => match hash(password) {
+                Ok(hash) => Answer::RightButOld(hash),
+                Err(_) => Answer::Right,
+            },
+            Self::Md5(_) | Self::Locked => {
+                spend(password);
+                Answer::Wrong
+            }
+        }
+    }
+}
+
+impl FromStr for Stored {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with('!') {
+            return Ok(Self::Locked);
+        }
+        if let Some(digest) = md5_digest(text) {
+            return Ok(Self::Md5(digest));
+        }
+        let hash = PasswordHash::new(text).ok().filter(|hash| {
+            hash.algorithm.as_str() == "argon2id" && hash.salt.is_some() && hash.hash.is_some()
+        });
+        let hash = hash.ok_or(
+            "not a password hash: write one with `restante user passwd` (\"$argon2id$…\"; \
+             the 32 hex digits of an MD5 are understood, and \"!\" locks the account)",
+        )?;
+        let cost = Params::try_from(&hash).map_err(|e| format!("not a usable Argon2id hash: {e}"))?;
+        if cost.m_cost() > MOST.0 || cost.t_cost() > MOST.1 || cost.p_cost() > MOST.2 {
+            let (m, t, p) = MOST;
+            return Err(format!("this Argon2id hash costs more than m={m},t={t},p={p}"));
+        }
+        Ok(Self::Argon2id(hash))
+    }
+}
+
+fn argon2id() -> Argon2<'static> {
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, COST)
+}
+
+/// Takes the time of a check.
+fn spend(password: &[u8]) {
+    let mut out = [0; Params::DEFAULT_OUTPUT_LEN];
+    let _ = black_box(argon2id().hash_password_into(password, b"takes time alone", &mut out)); // nobody needs it
+    black_box(out);
+}
+
+fn md5_digest(text: &str) -> Option<[u8; 16]> {
+    let text: &[u8; 32] = text.as_bytes().try_into().ok()?;
+    let mut digest = [0; 16];
+    for (octet, pair) in digest.iter_mut().zip(text.chunks_exact(2)) {
+        let digit = |at: usize| char::from(pair[at]).to_digit(16);
+        *octet = u8::try_from(digit(0)? << 4 | digit(1)?).ok()?;
+    }
+    Some(digest)
+}
+
+/// Compares in a time that does not depend on where the difference is.
+fn same(a: &[u8; 16], b: &[u8; 16]) -> bool {
+    black_box(a.iter().zip(b).fold(0, |different, (a, b)| different | (a ^ b))) == 0
+}

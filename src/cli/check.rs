@@ -1,0 +1,36 @@
+//! `restante check`: reads a configuration and its accounts, and prints what is in force.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use clap::Args;
+
+use super::Failure;
+use crate::{
+    accounts::Accounts,
+    config::{Config, Unknown},
+};
+
+/// Check a configuration and its accounts, and print what is in force.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let config = Config::load(&arguments.config)?;
+    let accounts = match config.unknown {
+        Unknown::Refuse => Accounts::load(&config.accounts, &config.domains)?,
+        Unknown::Create => Accounts::open_house(&config.domains),
+    };
+    let users = match accounts.count() {
+        Some(count) => format!("accounts: {count}"),
+        None => "accounts: everybody has one, with any password".into(),
+    };
+    let file = arguments.config.display();
+    write!(io::stdout(), "# {file} is good; {users}\n{}", config.effective()).map_err(Failure::output)
+}

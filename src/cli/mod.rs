@@ -1,0 +1,95 @@
+//! The command line: one file for each sub-command.
+//!
+//! The rule: whatever goes wrong is told on standard error in one sentence that begins with `restante:`
+//! and ends with what to do about it. Exit codes: 0 is well, 2 a command line or a configuration to be
+//! corrected, 1 everything else.
+
+mod check;
+mod dev;
+mod serve;
+mod user;
+
+use std::{fmt, io, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::{accounts, config};
+
+/// Mail in over SMTP, one durable Maildir, mail out over POP3.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Arguments),
+    Dev(dev::Arguments),
+    Check(check::Arguments),
+    User(user::Arguments),
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Dev(arguments) => dev::run(arguments),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::User(arguments) => user::run(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("restante: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+/// Why a command could not do what it was asked.
+#[derive(Debug)]
+enum Failure {
+    /// The operator has to correct something: exit code 2.
+    Usage(String),
+    /// Anything else: exit code 1.
+    Other(String),
+}
+
+impl Failure {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Usage(_) => ExitCode::from(2),
+            Self::Other(_) => ExitCode::FAILURE,
+        }
+    }
+
+    /// For the output of a command.
+    fn output(error: io::Error) -> Self {
+        Self::Other(format!("cannot write to standard output: {error}"))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Usage(why) | Self::Other(why)) = self;
+        f.write_str(why)
+    }
+}
+
+impl From<config::Error> for Failure {
+    fn from(error: config::Error) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl From<accounts::Error> for Failure {
+    fn from(error: accounts::Error) -> Self {
+        use accounts::Error::{Absent, Content, Exists, Hash, Io, Missing, Name};
+        match error {
+            Missing(_) | Content { .. } | Name(_) => Self::Usage(error.to_string()),
+            Io { .. } | Exists(_) | Absent(_) | Hash(_) => Self::Other(error.to_string()),
+        }
+    }
+}

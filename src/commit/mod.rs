@@ -1,0 +1,87 @@
+//! The committer: one thread that makes deliveries durable, as many at a time as have come while it was busy.
+//!
+//! A round is: write every message to `tmp/`; make the contents durable; rename into `new/`; make the names
+//! durable; answer all. The states of a message on the way, and what a cut of power leaves of each, are in
+//! `docs/DISK.md`.
+
+mod round;
+mod sync;
+
+use std::{io, sync::Arc, thread, time::Instant};
+
+use crossbeam_channel as channel;
+
+use crate::{
+    limits::Limits,
+    logging,
+    maildir::name::Unique,
+    proto::ask::{ConnId, Mailbox},
+    work::{Done, Outcome, Returns, Shop, Spilled},
+};
+use round::Round;
+use sync::Syncer;
+
+/// A message to be delivered.
+#[derive(Debug)]
+pub struct Delivery {
+    /// Who waits for it.
+    pub from: ConnId,
+    /// The mailboxes, each once, at least one.
+    pub to: Vec<Mailbox>,
+    /// What to deliver.
+    pub content: Content,
+}
+
+/// The bytes of a message, as stored.
+#[derive(Debug)]
+pub enum Content {
+    /// In memory, to be written to a file of that name.
+    Memory(Unique, Vec<u8>),
+    /// In the `tmp/` of the first mailbox, whole and fsynced.
+    Settled(Box<Spilled>),
+}
+
+impl Content {
+    /// Its length on the disk.
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Memory(_, bytes) => bytes.len() as u64,
+            Self::Settled(spilled) => spilled.draft.bytes(),
+        }
+    }
+}
+
+/// The way to the committer. Its thread ends when this is dropped and the queue is empty.
+#[derive(Debug)]
+pub struct Committer {
+    queue: channel::Sender<Delivery>,
+}
+
+impl Committer {
+    /// Starts the thread.
+    pub fn start(shop: &Arc<Shop>, returns: &Returns, limits: &Limits) -> io::Result<Self> {
+        let (queue, deliveries) = channel::bounded::<Delivery>(limits.delivery_queue);
+        let (shop, returns, most) = (Arc::clone(shop), returns.clone(), limits.delivery_batch);
+        thread::Builder::new().name("committer".into()).spawn(move || {
+            let mut syncer = Syncer::new(&shop.spool);
+            let mut homes = round::Homes::default();
+            while let Ok(first) = deliveries.recv() {
+                let mut batch = vec![first];
+                batch.extend(deliveries.try_iter().take(most - 1));
+                let octets = batch.iter().map(|delivery| delivery.content.bytes()).sum();
+                let began = Instant::now();
+                let results = Round::new(&shop, &mut homes, &mut syncer).run(batch);
+                logging::batch(results.len(), octets, began.elapsed());
+                returns.send_all(
+                    results.into_iter().map(|(to, result)| Done { to, outcome: Outcome::Delivered(result) }),
+                );
+            }
+        })?;
+        Ok(Self { queue })
+    }
+
+    /// Queues a delivery. It comes back when the queue is full.
+    pub fn submit(&self, delivery: Delivery) -> Result<(), Delivery> {
+        self.queue.try_send(delivery).map_err(channel::TrySendError::into_inner)
+    }
+}

@@ -1,0 +1,299 @@
+//! One round of the committer, step by step.
+
+use std::{collections::HashMap, rc::Rc};
+
+use super::{
+    Content, Delivery,
+    sync::{self, Syncer, Way},
+};
+use crate::{
+    maildir::{Draft, Error, Maildir},
+    octets::octets,
+    proto::ask::{ConnId, Fault, Mailbox},
+    work::{Shop, shop::report},
+};
+
+/// The mailboxes that the committer has open.
+#[derive(Debug, Default)]
+pub(super) struct Homes {
+    open: HashMap<Mailbox, Rc<Maildir>>,
+}
+
+impl Homes {
+    /// The Maildir of a mailbox, as it is now: it may have been removed or replaced since the last time.
+    fn get(&mut self, shop: &Shop, mailbox: &Mailbox) -> Result<Rc<Maildir>, Fault> {
+        if let Some(home) = self.open.get(mailbox).filter(|home| shop.spool.still_has(mailbox.as_str(), home))
+        {
+            return Ok(Rc::clone(home));
+        }
+        if self.open.len() >= MOST_HOMES {
+            self.open.clear();
+        }
+        let home = Rc::new(shop.maildir(mailbox)?);
+        self.open.insert(mailbox.clone(), Rc::clone(&home));
+        Ok(home)
+    }
+}
+
+/// One round.
+pub(super) struct Round<'a> {
+    shop: &'a Shop,
+    homes: &'a mut Homes,
+    syncer: &'a mut Syncer,
+}
+
+/// A message in `tmp/`.
+struct Written {
+    home: Home,
+    others: Vec<Rc<Maildir>>,
+    draft: Draft,
+    octets: u64,
+    /// The content is durable already.
+    settled: bool,
+}
+
+/// The mailbox in whose `tmp/` a message lies.
+enum Home {
+    Cached(Rc<Maildir>),
+    OfSpill(Maildir),
+}
+
+impl Home {
+    fn maildir(&self) -> &Maildir {
+        match self {
+            Self::Cached(maildir) => maildir,
+            Self::OfSpill(maildir) => maildir,
+        }
+    }
+}
+
+/// A message in the `new/` of all its mailboxes.
+struct Published {
+    name: String,
+    home: Home,
+    others: Vec<Rc<Maildir>>,
+}
+
+impl Published {
+    fn maildirs(&self) -> impl Iterator<Item = &Maildir> {
+        std::iter::once(self.home.maildir()).chain(self.others.iter().map(|other| &**other))
+    }
+
+    /// Takes the message back out of every mailbox. What can't be removed was never acknowledged.
+    fn withdraw(&self) {
+        for maildir in self.maildirs() {
+            if let Err(error) = maildir.withdraw(&self.name) {
+                report(&error);
+            }
+        }
+    }
+}
+
+/// The result of each delivery so far.
+type Results<T> = Vec<(ConnId, Result<T, Fault>)>;
+
+impl<'a> Round<'a> {
+    pub(super) fn new(shop: &'a Shop, homes: &'a mut Homes, syncer: &'a mut Syncer) -> Self {
+        Self { shop, homes, syncer }
+    }
+
+    /// Delivers a batch. A delivery fails or succeeds for itself, but for a failure that concerns all.
+    pub(super) fn run(mut self, batch: Vec<Delivery>) -> Results<()> {
+        let written: Results<Written> =
+            batch.into_iter().map(|delivery| (delivery.from, self.write(delivery))).collect();
+        let way = self.way(&written);
+        let durable = self.sync_contents(written, way);
+        let published: Results<Published> = durable
+            .into_iter()
+            .map(|(from, written)| (from, written.and_then(|written| self.publish(written))))
+            .collect();
+        self.sync_names(published, way)
+    }
+
+    /// D1: the message is in `tmp/`.
+    fn write(&mut self, delivery: Delivery) -> Result<Written, Fault> {
+        let mut homes = delivery
+            .to
+            .iter()
+            .map(|mailbox| self.homes.get(self.shop, mailbox))
+            .collect::<Result<Vec<_>, _>>();
+        match delivery.content {
+            Content::Memory(name, bytes) => {
+                let mut others = homes?;
+                let home = others.remove(0); // invariant: a delivery has a recipient
+                let mut draft = home.draft(name).map_err(|error| report(&error))?;
+                if let Err(error) = draft.write(&bytes) {
+                    draft.discard(&home);
+                    return Err(report(&error));
+                }
+                Ok(Written {
+                    home: Home::Cached(home),
+                    others,
+                    draft,
+                    octets: octets(&bytes),
+                    settled: false,
+                })
+            }
+            Content::Settled(spilled) => {
+                if self.shop.spool.still_has(spilled.mailbox.as_str(), &spilled.home) {
+                    homes = homes.map(|mut homes| homes.split_off(1));
+                } else {
+                    homes = Err(Fault::Broken);
+                }
+                match homes {
+                    Ok(others) => Ok(Written {
+                        octets: spilled.octets.total(),
+                        home: Home::OfSpill(spilled.home),
+                        others,
+                        draft: spilled.draft,
+                        settled: true,
+                    }),
+                    Err(fault) => {
+                        spilled.draft.discard(&spilled.home);
+                        Err(fault)
+                    }
+                }
+            }
+        }
+    }
+
+    /// One sync of the spool's file system says nothing of a mailbox on another one.
+    fn way(&self, written: &Results<Written>) -> Way {
+        let mut all = written.iter().flat_map(|(_, written)| written);
+        let together = all.all(|written| {
+            self.shop.spool.holds(written.home.maildir())
+                && written.others.iter().all(|other| self.shop.spool.holds(other))
+        });
+        if together { self.syncer.way(written.len()) } else { Way::Each }
+    }
+
+    /// D2: the content is durable. After a failed sync nobody knows what is on the disk, and a second one may
+    /// call it a success: the file is dropped.
+    fn sync_contents(&mut self, written: Results<Written>, way: Way) -> Results<Written> {
+        let mut synced = match way {
+            Way::Whole => {
+                let whole =
+                    self.syncer.whole(&self.shop.spool, written.len()).map_err(|error| report(&error));
+                vec![whole; written.len()]
+            }
+            Way::Each => {
+                let drafts: Vec<&Draft> = unsettled(&written).map(|written| &written.draft).collect();
+                sync::contents(&drafts).into_iter().map(|done| done.map_err(|error| report(&error))).collect()
+            }
+        }
+        .into_iter();
+        written
+            .into_iter()
+            .map(|(from, written)| {
+                let due = way == Way::Whole || matches!(&written, Ok(written) if !written.settled);
+                let done = if due { synced.next().unwrap_or(Err(Fault::Broken)) } else { Ok(()) };
+                let written = written.and_then(|written| match done {
+                    Ok(()) => Ok(written),
+                    Err(_) => {
+                        written.draft.discard(written.home.maildir());
+                        Err(Fault::Broken)
+                    }
+                });
+                (from, written)
+            })
+            .collect()
+    }
+
+    /// D3: the message is visible, in all its mailboxes or in none.
+    fn publish(&mut self, written: Written) -> Result<Published, Fault> {
+        let Written { home, others, draft, octets, .. } = written;
+        let name = draft.final_name(octets);
+        let mut linked: Vec<&Maildir> = Vec::new();
+        let mut all = Ok(());
+        for other in &others {
+            all = put(&draft, home.maildir(), other, &name);
+            if all.is_err() {
+                break;
+            }
+            linked.push(other);
+        }
+        let all = match all {
+            Ok(()) => draft.publish(home.maildir(), &name),
+            Err(error) => {
+                draft.discard(home.maildir());
+                Err(error)
+            }
+        };
+        if let Err(error) = all {
+            for other in linked {
+                let _ = other.withdraw(&name); // it was never acknowledged, and the first error is the one to tell
+            }
+            return Err(report(&error));
+        }
+        Ok(Published { name, home, others })
+    }
+
+    /// D4: the names are durable, and the messages may be acknowledged.
+    fn sync_names(&mut self, published: Results<Published>, way: Way) -> Results<()> {
+        let failed: Vec<usize> = match way {
+            Way::Whole => match self.syncer.whole(&self.shop.spool, published.len()) {
+                Ok(()) => Vec::new(),
+                Err(error) => {
+                    report(&error);
+                    (0..published.len()).collect()
+                }
+            },
+            Way::Each => sync_each_name(&published),
+        };
+        published
+            .into_iter()
+            .enumerate()
+            .map(|(at, (from, published))| {
+                let result = published.and_then(|published| {
+                    if !failed.contains(&at) {
+                        return Ok(());
+                    }
+                    published.withdraw();
+                    Err(Fault::Broken)
+                });
+                (from, result)
+            })
+            .collect()
+    }
+}
+
+fn unsettled(written: &Results<Written>) -> impl Iterator<Item = &Written> {
+    written.iter().flat_map(|(_, written)| written).filter(|written| !written.settled)
+}
+
+/// Puts a message into a further mailbox: a hard link, or a copy where that can't be.
+fn put(draft: &Draft, home: &Maildir, other: &Maildir, name: &str) -> Result<(), Error> {
+    if draft.link(home, other, name)? {
+        return Ok(());
+    }
+    let copy = draft.copy(home, other)?;
+    if let Err(error) = copy.sync() {
+        copy.discard(other);
+        return Err(error);
+    }
+    copy.publish(other, name)
+}
+
+/// Syncs each `new/` once, and returns the positions of the deliveries that one failed for.
+fn sync_each_name(published: &Results<Published>) -> Vec<usize> {
+    let mut touched: HashMap<(u64, u64), (&Maildir, Vec<usize>)> = HashMap::new();
+    for (at, published) in
+        published.iter().enumerate().filter_map(|(at, (_, p))| Some((at, p.as_ref().ok()?)))
+    {
+        for maildir in published.maildirs() {
+            touched.entry(maildir.key()).or_insert_with(|| (maildir, Vec::new())).1.push(at);
+        }
+    }
+    let (maildirs, positions): (Vec<&Maildir>, Vec<Vec<usize>>) = touched.into_values().unzip();
+    let mut failed = Vec::new();
+    for (done, positions) in sync::names(&maildirs).into_iter().zip(positions) {
+        if let Err(error) = done {
+            report(&error);
+            failed.extend(positions);
+        }
+    }
+    failed
+}
+
+/// Mailboxes kept open between rounds: four descriptors each.
+const MOST_HOMES: usize = 128;

@@ -1,0 +1,364 @@
+//! One connection: its readiness, its buffers, its deadline, and the pump that moves octets between them and
+//! the session.
+//!
+//! Polling is edge-triggered, and all that follows from it is in this file: an event only sets `readable` or
+//! `writable`, only "would block" clears them, and every round flushes what any step has said.
+
+use std::{io, time::Duration};
+
+use crate::{
+    clock::Now,
+    limits::Limits,
+    logging,
+    net::transport::{Moved, Transport},
+    proto::{
+        Cx, Patience, Protocol, Renewal, Step,
+        ask::{Answer, Ask, ConnId, Directory},
+        buf::{Inbox, Outbox},
+    },
+};
+
+/// What sessions want from the world.
+pub trait World {
+    /// Who has a mailbox here.
+    fn directory(&self) -> &dyn Directory;
+
+    /// Takes what a session asks. `None`: the answer comes later.
+    fn ask(&mut self, from: ConnId, ask: Ask) -> Option<Answer>;
+}
+
+/// One connection.
+pub struct Conn {
+    id: ConnId,
+    /// "smtp" or "pop3", for the log.
+    protocol_name: &'static str,
+    transport: Transport,
+    protocol: Box<dyn Protocol>,
+    inbox: Inbox,
+    outbox: Outbox,
+    readable: bool,
+    writable: bool,
+    phase: Phase,
+    began: Duration,
+    last_command: Duration,
+    last_read: Duration,
+    last_write: Duration,
+    /// The entry that the timer heap has for this connection.
+    pub timer: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The session takes steps.
+    Open,
+    /// The session waits for an answer.
+    Waiting,
+    /// The session takes no step before that time.
+    Paused(Duration),
+    /// The session is over; its last words are being sent.
+    Closing,
+    /// Everything is said. What the peer still sends is read and thrown away for a while, since closing on
+    /// unread octets would be a reset that may overtake our last words.
+    Draining(Duration),
+    /// To be dropped.
+    Gone,
+}
+
+/// What the loop should do with a connection after a pump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pumped {
+    /// Wait for its next event, answer or deadline.
+    Idle,
+    /// Its budget is spent, its work is not: pump it again in the next turn.
+    Again,
+    /// Drop it.
+    Gone,
+}
+
+/// What one connection may still do in this turn.
+struct Budget {
+    steps: usize,
+    octets: usize,
+}
+
+impl Conn {
+    /// A connection whose session has not spoken yet.
+    pub fn new(
+        id: ConnId,
+        protocol_name: &'static str,
+        transport: Transport,
+        protocol: Box<dyn Protocol>,
+        now: Now,
+    ) -> Self {
+        Self {
+            id,
+            protocol_name,
+            transport,
+            protocol,
+            inbox: Inbox::default(),
+            outbox: Outbox::default(),
+            readable: true,
+            writable: true,
+            phase: Phase::Open,
+            began: now.steady,
+            last_command: now.steady,
+            last_read: now.steady,
+            last_write: now.steady,
+            timer: None,
+        }
+    }
+
+    /// Lets the session speak first.
+    pub fn greet(&mut self, world: &mut dyn World, now: Now) {
+        let step = self.protocol.greet(&Cx { now, directory: world.directory() }, &mut self.outbox);
+        self.take(step, world, now);
+    }
+
+    /// Notes what an event said.
+    pub fn ready(&mut self, readable: bool, writable: bool) {
+        self.readable |= readable;
+        self.writable |= writable;
+    }
+
+    /// Hands the session the answer it waits for.
+    pub fn answer(&mut self, answer: Answer, world: &mut dyn World, now: Now) {
+        if self.phase == Phase::Waiting {
+            self.phase = Phase::Open;
+            self.last_command = now.steady;
+            let step =
+                self.protocol.answer(&Cx { now, directory: world.directory() }, answer, &mut self.outbox);
+            self.take(step, world, now);
+        }
+    }
+
+    /// One round: step, flush, fill, until nothing moves or the budget of this turn is spent.
+    pub fn pump(&mut self, world: &mut dyn World, now: Now, limits: &Limits, scratch: &mut [u8]) -> Pumped {
+        let mut budget = Budget { steps: limits.turn_commands, octets: limits.turn_octets };
+        loop {
+            let moved = self
+                .step(world, now, limits, &mut budget)
+                .and_then(|stepped| Ok(stepped | self.flush(now)?))
+                .and_then(|moved| Ok(moved | self.fill(now, limits, scratch, &mut budget)?));
+            self.log();
+            match moved {
+                Err(_) => self.phase = Phase::Gone, // reset by the peer, most often: nobody to tell
+                Ok(_) => self.finish(now),
+            }
+            if self.phase == Phase::Gone {
+                return Pumped::Gone;
+            }
+            if matches!(moved, Ok(false)) {
+                self.inbox.rest();
+                self.outbox.rest();
+                return Pumped::Idle;
+            }
+            if budget.steps == 0 || budget.octets == 0 {
+                return Pumped::Again;
+            }
+        }
+    }
+
+    /// Steps while there is input and room for output. No step is taken while an answer is awaited.
+    fn step(
+        &mut self,
+        world: &mut dyn World,
+        now: Now,
+        limits: &Limits,
+        budget: &mut Budget,
+    ) -> io::Result<bool> {
+        let mut moved = false;
+        while self.phase == Phase::Open && budget.steps > 0 && !self.is_full(limits) {
+            let cx = Cx { now, directory: world.directory() };
+            let step = self.protocol.step(&cx, &mut self.inbox, &mut self.outbox);
+            if matches!(step, Step::Idle) {
+                // A line without its end is never executed: when no more will come, that was all.
+                if self.inbox.has_ended() {
+                    self.phase = Phase::Closing;
+                }
+                break;
+            }
+            moved = true;
+            budget.steps -= 1;
+            self.last_command = now.steady;
+            self.take(step, world, now);
+        }
+        Ok(moved)
+    }
+
+    /// Does what a step wants, and what comes of it at once.
+    fn take(&mut self, mut step: Step, world: &mut dyn World, now: Now) {
+        loop {
+            self.phase = match step {
+                Step::Again | Step::Idle => Phase::Open,
+                Step::Pause(span) if span.is_zero() => Phase::Open,
+                Step::Pause(span) => Phase::Paused(now.steady + span),
+                Step::Close => Phase::Closing,
+                Step::Abort => Phase::Gone,
+                Step::Ask(ask) => match world.ask(self.id, ask) {
+                    Some(answer) => {
+                        let cx = Cx { now, directory: world.directory() };
+                        step = self.protocol.answer(&cx, answer, &mut self.outbox);
+                        continue;
+                    }
+                    None => Phase::Waiting,
+                },
+            };
+            return;
+        }
+    }
+
+    fn flush(&mut self, now: Now) -> io::Result<bool> {
+        let mut moved = false;
+        while self.writable && !self.outbox.is_empty() && self.phase != Phase::Gone {
+            match self.transport.flush(&mut self.outbox)? {
+                Moved::Octets(_) => {
+                    moved = true;
+                    self.last_write = now.steady;
+                }
+                Moved::Blocked | Moved::Ended => self.writable = false,
+            }
+        }
+        Ok(moved)
+    }
+
+    fn fill(
+        &mut self,
+        now: Now,
+        limits: &Limits,
+        scratch: &mut [u8],
+        budget: &mut Budget,
+    ) -> io::Result<bool> {
+        let draining = matches!(self.phase, Phase::Draining(_));
+        let wants = draining
+            || (matches!(self.phase, Phase::Open | Phase::Waiting | Phase::Paused(_))
+                && self.inbox.len() < limits.turn_octets
+                && !self.is_full(limits));
+        if !wants || !self.readable || self.inbox.has_ended() || budget.octets == 0 {
+            return Ok(false);
+        }
+        match self.transport.fill(&mut self.inbox, scratch)? {
+            Moved::Octets(n) => {
+                budget.octets = budget.octets.saturating_sub(n);
+                if draining {
+                    self.inbox.consume(n);
+                } else {
+                    self.last_read = now.steady;
+                }
+            }
+            Moved::Blocked => {
+                self.readable = false;
+                return Ok(false);
+            }
+            Moved::Ended => self.inbox.end(),
+        }
+        Ok(true)
+    }
+
+    /// Above the high mark nothing is taken in and no step is taken: that is the whole of back-pressure.
+    fn is_full(&self, limits: &Limits) -> bool {
+        self.outbox.waiting().len() as u64 >= limits.output_waiting.0
+    }
+
+    /// Goes on with an ending: last words sent, then the peer's end seen, then gone.
+    fn finish(&mut self, now: Now) {
+        if self.phase == Phase::Closing && self.outbox.is_empty() {
+            self.transport.shut_down();
+            self.phase = Phase::Draining(now.steady + LINGER);
+            self.inbox = drained(&self.inbox);
+        }
+        if matches!(self.phase, Phase::Draining(_)) && self.inbox.has_ended() {
+            self.phase = Phase::Gone;
+        }
+    }
+
+    fn log(&mut self) {
+        for event in self.outbox.events() {
+            logging::event(&self.id.to_string(), self.protocol_name, &event);
+        }
+    }
+
+    /// When to look at this connection again if nothing happens. `None`: it waits for an answer of ours.
+    pub fn deadline(&self) -> Option<Duration> {
+        let Patience { limit, renewed_by, write, lifetime } = self.protocol.patience();
+        let read_from = match renewed_by {
+            Renewal::Command => self.last_command,
+            Renewal::Octet => self.last_command.max(self.last_read),
+        };
+        let end = lifetime.map_or(Duration::MAX, |lifetime| self.began + lifetime);
+        match self.phase {
+            Phase::Waiting => None,
+            Phase::Paused(until) | Phase::Draining(until) => Some(until),
+            Phase::Gone => Some(Duration::ZERO),
+            Phase::Closing => Some(self.last_write.max(self.last_command) + write),
+            Phase::Open if !self.outbox.is_empty() => {
+                Some(end.min(self.last_write.max(self.last_command) + write))
+            }
+            Phase::Open => Some(end.min(read_from + limit)),
+        }
+    }
+
+    /// Does what a deadline asks for, if it has really come. The connection is to be pumped afterwards.
+    pub fn expire(&mut self, now: Now) {
+        if self.deadline().is_none_or(|deadline| deadline > now.steady) {
+            return;
+        }
+        match self.phase {
+            Phase::Paused(_) => self.phase = Phase::Open,
+            Phase::Open if self.outbox.is_empty() => {
+                self.protocol.expire(&mut self.outbox);
+                self.close(now);
+            }
+            _ => self.phase = Phase::Gone,
+        }
+    }
+
+    /// The server stops: the session says so, or is allowed to come to an end that is near.
+    pub fn stop(&mut self, now: Now) {
+        if matches!(self.phase, Phase::Open | Phase::Waiting | Phase::Paused(_)) {
+            match self.protocol.stop(&mut self.outbox) {
+                Step::Abort => self.phase = Phase::Gone,
+                Step::Close => self.close(now),
+                _ => {}
+            }
+        }
+    }
+
+    /// Closes with those last words, and without asking the session, which is broken.
+    pub fn fail(&mut self, last_words: &str, now: Now) {
+        self.outbox = Outbox::default();
+        self.outbox.line(last_words);
+        self.close(now);
+    }
+
+    fn close(&mut self, now: Now) {
+        self.phase = Phase::Closing;
+        self.last_command = now.steady;
+    }
+
+    /// "smtp" or "pop3".
+    pub fn protocol_name(&self) -> &'static str {
+        self.protocol_name
+    }
+
+    /// How long the connection has been there.
+    pub fn age(&self, now: Now) -> Duration {
+        now.steady.saturating_sub(self.began)
+    }
+
+    /// The socket, to be registered.
+    pub fn transport(&mut self) -> &mut Transport {
+        &mut self.transport
+    }
+}
+
+/// An inbox without its octets, that still knows whether it ended.
+fn drained(inbox: &Inbox) -> Inbox {
+    let mut drained = Inbox::default();
+    if inbox.has_ended() {
+        drained.end();
+    }
+    drained
+}
+
+/// How long we read on after our last words.
+const LINGER: Duration = Duration::from_secs(2);

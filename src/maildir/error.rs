@@ -1,0 +1,70 @@
+//! What can go wrong with a file, for the log: the step, the path, and the system's reason.
+
+use std::{fmt, io, path::PathBuf};
+
+use rustix::io::Errno;
+
+/// A failed step.
+#[derive(Debug)]
+pub struct Error {
+    path: PathBuf,
+    step: &'static str,
+    source: io::Error,
+}
+
+/// What a caller may want to know of an [`Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// No room: on the disk, or in the directory.
+    Full,
+    /// A quota of the file system is used up.
+    Quota,
+    /// There is no such file or directory.
+    Gone,
+    /// The file is not the one that was expected.
+    Changed,
+    /// The file ended before its end.
+    Cut,
+    /// Rights, or something that is not a Maildir: trying again won't help.
+    Unusable,
+    /// Another process holds the lock.
+    Locked,
+    /// Everything else.
+    Broken,
+}
+
+impl Error {
+    /// A failure of `step` at `path`.
+    pub fn at(path: impl Into<PathBuf>, step: &'static str, source: impl Into<io::Error>) -> Self {
+        Self { path: path.into(), step, source: source.into() }
+    }
+
+    /// What kind of failure it is.
+    pub fn kind(&self) -> Kind {
+        match self.source.kind() {
+            io::ErrorKind::InvalidData => return Kind::Changed,
+            io::ErrorKind::UnexpectedEof => return Kind::Cut,
+            io::ErrorKind::WouldBlock => return Kind::Locked,
+            _ => {}
+        }
+        match self.source.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::NOSPC) => Kind::Full,
+            Some(Errno::DQUOT | Errno::FBIG) => Kind::Quota,
+            Some(Errno::NOENT) => Kind::Gone,
+            Some(Errno::ACCESS | Errno::PERM | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => Kind::Unusable,
+            _ => Kind::Broken,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.path.display(), self.step, self.source)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}

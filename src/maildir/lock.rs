@@ -1,0 +1,35 @@
+//! The advisory lock of a mailbox that one POP3 session holds. It dies with the process that has it.
+
+use std::fs::{File, TryLockError};
+
+use rustix::{
+    fs::{self, Mode, OFlags},
+    io::Errno,
+};
+
+use super::{Error, Maildir};
+
+/// The lock file, beside the messages.
+pub const FILE: &str = ".restante.lock";
+
+/// A held lock: let go when dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock of a mailbox. An error of kind `Locked`: another process has it.
+    pub fn take(maildir: &Maildir) -> Result<Self, Error> {
+        let path = || maildir.path().join(FILE);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = fs::openat(maildir.root(), FILE, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(|e| Error::at(path(), "open", e))?;
+        let file = File::from(file);
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(Error::at(path(), "lock", Errno::WOULDBLOCK)),
+            Err(TryLockError::Error(error)) => Err(Error::at(path(), "lock", error)),
+        }
+    }
+}

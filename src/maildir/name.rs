@@ -1,0 +1,205 @@
+//! The names of message files: making ours, and reading anybody's.
+//!
+//! A name of ours is `<secs>.M<usec>P<pid>Q<seq>R<random>C<crc>.<host>,S=<bytes>,W=<octets>`. Its crc is over
+//! all the rest of it, so that we know our own names again and may believe the sizes in them. Names are
+//! bytes: other programs put anything into a Maildir.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Makes names that no other delivery on this or any other machine has: what differs is the time, the
+/// process, a count and 64 random bits, any of which may fail us alone.
+#[derive(Debug)]
+pub struct Namer {
+    host: String,
+    process: u32,
+    made: u64,
+}
+
+impl Namer {
+    /// Names for deliveries by process `process` of `host`.
+    pub fn new(host: &str, process: u32) -> Self {
+        let host = host.replace('/', "\\057").replace(':', "\\072");
+        Self { host, process, made: 0 }
+    }
+
+    /// A name that was never used. It is fit for `tmp/`; [`Unique::with_sizes`] is fit for `new/`.
+    pub fn next(&mut self, date: SystemTime, random: u64) -> Unique {
+        self.made += 1;
+        let since = date.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let Self { host, process, made } = self;
+        Unique {
+            front: format!("{}.M{}P{process}Q{made}R{random:016x}", since.as_secs(), since.subsec_micros()),
+            host: host.clone(),
+        }
+    }
+}
+
+/// The name of a delivery whose sizes are not known yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unique {
+    front: String,
+    host: String,
+}
+
+impl Unique {
+    /// The name while the message is being written.
+    pub fn unfinished(&self) -> String {
+        format!("{}.{}", self.front, self.host)
+    }
+
+    /// The name of the finished message: `bytes` on the disk, `octets` on the wire.
+    pub fn with_sizes(&self, bytes: u64, octets: u64) -> String {
+        let Self { front, host } = self;
+        let back = format!(".{host},S={bytes},W={octets}");
+        format!("{front}C{:08x}{back}", checksum(front.as_bytes(), back.as_bytes()))
+    }
+}
+
+fn checksum(front: &[u8], back: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(front);
+    crc.update(back);
+    crc.finalize()
+}
+
+/// What identifies a message: its name up to the first `,` or `:` (mutt's rule). It survives flag changes,
+/// moves between `new/` and `cur/`, restores and rsync. Where `:` can't be in a name, `;` or `!` before
+/// `2,` stand for it.
+pub fn identity(name: &[u8]) -> &[u8] {
+    let end = (0..name.len()).find(|&at| {
+        matches!(name[at], b',' | b':')
+            || (matches!(name[at], b';' | b'!') && name[at + 1..].starts_with(b"2,"))
+    });
+    &name[..end.unwrap_or(name.len())]
+}
+
+/// Where the info part begins that holds the flags: at `:2,` or what stands for it.
+fn info(name: &[u8]) -> Option<usize> {
+    (0..name.len()).find(|&at| matches!(name[at], b':' | b';' | b'!') && name[at + 1..].starts_with(b"2,"))
+}
+
+/// The flags of a name, like `RS`.
+pub fn flags(name: &[u8]) -> &[u8] {
+    info(name).map_or(b"", |at| &name[at + 3..])
+}
+
+/// The name with one more flag, in the order that the Maildir rules ask for.
+pub fn with_flag(name: &[u8], flag: u8) -> Vec<u8> {
+    let (base, mut flags) = match info(name) {
+        Some(at) => (&name[..at + 3], name[at + 3..].to_vec()),
+        None => (name, Vec::new()),
+    };
+    if !flags.contains(&flag) {
+        flags.push(flag);
+        flags.sort_unstable();
+    }
+    let info: &[u8] = if base.len() == name.len() && !name.ends_with(b"2,") { b":2," } else { b"" };
+    [base, info, &flags].concat()
+}
+
+/// The octets on the wire that a name of ours tells, if the file still has the bytes that it tells too.
+pub fn octets_told(name: &[u8], bytes: u64) -> Option<u64> {
+    let name = &name[..info(name).unwrap_or(name.len())];
+    let name = std::str::from_utf8(name).ok()?;
+    let (front, rest) = name.split_at_checked(name.find('R')? + 17)?;
+    let (told, back) = rest.strip_prefix('C')?.split_at_checked(8)?;
+    if u32::from_str_radix(told, 16).ok()? != checksum(front.as_bytes(), back.as_bytes()) {
+        return None;
+    }
+    let (rest, octets) = back.rsplit_once(",W=")?;
+    let (_, size) = rest.rsplit_once(",S=")?;
+    (size.parse() == Ok(bytes)).then(|| octets.parse().ok())?
+}
+
+/// The order of messages in a mailbox: by the seconds that lead the name, then the microseconds of an `M`
+/// field, then the name. Names without them come first, by name.
+pub fn order(name: &[u8]) -> (u64, u64, &[u8]) {
+    let seconds = leading_number(name);
+    let rest = &name[name.iter().take_while(|b| b.is_ascii_digit()).count()..];
+    let micros = rest.strip_prefix(b".M").map_or(0, leading_number);
+    (seconds, micros, name)
+}
+
+fn leading_number(text: &[u8]) -> u64 {
+    text.iter()
+        .take_while(|b| b.is_ascii_digit())
+        .fold(0u64, |n, digit| n.saturating_mul(10).saturating_add(u64::from(digit - b'0')))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn unique() -> Unique {
+        Namer::new("mx/a:b", 42).next(UNIX_EPOCH + Duration::from_micros(1_700_000_000_000_123), 0xabcd)
+    }
+
+    #[test]
+    fn our_names_look_as_documented() {
+        let name = unique().with_sizes(10, 12);
+        let (front, back) = name.split_once('C').unwrap();
+        assert_eq!(front, "1700000000.M123P42Q1R000000000000abcd");
+        assert_eq!(&back[8..], ".mx\\057a\\072b,S=10,W=12");
+        assert_eq!(unique().unfinished(), "1700000000.M123P42Q1R000000000000abcd.mx\\057a\\072b");
+    }
+
+    #[test]
+    fn sizes_are_believed_in_our_own_names_only_and_while_the_size_fits() {
+        let name = unique().with_sizes(10, 12);
+        assert_eq!(octets_told(name.as_bytes(), 10), Some(12));
+        assert_eq!(octets_told(format!("{name}:2,RS").as_bytes(), 10), Some(12));
+        assert_eq!(octets_told(name.as_bytes(), 11), None);
+        assert_eq!(octets_told(name.replace("W=12", "W=13").as_bytes(), 10), None);
+        for foreign in ["1.M1P1R.host,S=10,W=12", "x", "", "R", "1.R0000000000000000C", "Ré,S=10,W=12"] {
+            assert_eq!(octets_told(foreign.as_bytes(), 10), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn no_byte_of_our_name_can_change_unseen() {
+        let name = unique().with_sizes(10, 12).into_bytes();
+        for at in 0..name.len() {
+            let mut other = name.clone();
+            other[at] ^= 1;
+            assert_eq!(octets_told(&other, 10), None, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn identity_ends_where_mutt_ends_it() {
+        for (name, expected) in [
+            ("1.2.host,S=5:2,RS", "1.2.host"),
+            ("1.2.host:2,", "1.2.host"),
+            ("1.2.host;2,S", "1.2.host"),
+            ("1.2.host!2,S", "1.2.host"),
+            ("1.2.ho;st", "1.2.ho;st"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(identity(name.as_bytes()), expected.as_bytes(), "{name}");
+        }
+    }
+
+    #[test]
+    fn flags_are_added_in_order_and_once() {
+        for (name, expected) in [
+            ("a", "a:2,S"),
+            ("a:2,", "a:2,S"),
+            ("a:2,RT", "a:2,RST"),
+            ("a:2,S", "a:2,S"),
+            ("a;2,R", "a;2,RS"),
+        ] {
+            assert_eq!(with_flag(name.as_bytes(), b'S'), expected.as_bytes(), "{name}");
+        }
+        assert_eq!(flags(b"a,S=1:2,RS"), b"RS");
+        assert_eq!(flags(b"a"), b"");
+    }
+
+    #[test]
+    fn messages_come_in_the_order_of_their_delivery() {
+        let mut names: Vec<&[u8]> = vec![b"10.M5P1.h", b"9.M7P1.h", b"10.M40P1.h", b"x", b"9.1_2.h"];
+        names.sort_by(|a, b| order(a).cmp(&order(b)));
+        assert_eq!(names, [&b"x"[..], b"9.1_2.h", b"9.M7P1.h", b"10.M5P1.h", b"10.M40P1.h"]);
+    }
+}

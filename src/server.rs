@@ -1,0 +1,406 @@
+//! The loop: one thread that owns every socket, session and timer, and never waits for a disk.
+//!
+//! One turn: poll, accept, sockets, answers, timers, those with work left over, closings.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt, io,
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use mio::{Events, Poll, Token, Waker};
+
+use crate::{
+    accounts::{Accounts, UserFile},
+    clock::{Clock, Now, SystemClock},
+    config::{Config, Service, Unknown},
+    conn::{Conn, Pumped, World},
+    desk::Desk,
+    limits::Limits,
+    listen::{Accepted, Listener},
+    logging,
+    maildir::Spool,
+    net::{timer::Timers, transport::Transport},
+    proto::ask::{Answer, ConnId},
+    signals::{Signal, Signals},
+    work::{Bell, Done, Returns, Shop},
+};
+
+/// The whole server, bound and ready to run.
+pub struct Server {
+    limits: Limits,
+    clock: Box<dyn Clock>,
+    poll: Poll,
+    bell: Arc<Bell>,
+    results: mpsc::Receiver<Done>,
+    signals: Signals,
+    listeners: Vec<Listener>,
+    most_connections: usize,
+    desk: Desk,
+    conns: HashMap<ConnId, Conn>,
+    /// What each connection came through, and from where.
+    origins: HashMap<ConnId, (usize, SocketAddr)>,
+    per_address: HashMap<std::net::IpAddr, usize>,
+    next_id: u64,
+    timers: Timers<Due>,
+    /// Connections with work left over from this turn.
+    again: HashSet<ConnId>,
+    scratch: Vec<u8>,
+    /// Set once the server stops: when its patience ends.
+    stopping: Option<Duration>,
+}
+
+/// What a timer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    Conn(ConnId),
+    Accept,
+    Measure,
+    Stop,
+}
+
+/// Why the server could not start or go on.
+#[derive(Debug)]
+pub enum Error {
+    /// An address could not be bound.
+    Bind(Service, SocketAddr, io::Error),
+    /// The spool could not be used.
+    Spool(PathBuf, String),
+    /// Something of the system failed.
+    System(&'static str, io::Error),
+}
+
+impl Server {
+    /// Opens the spool, binds every address and starts the threads. Nothing is accepted yet.
+    pub fn bind(config: Config, accounts: Accounts) -> Result<Self, Error> {
+        let system = |what| move |error| Error::System(what, error);
+        let poll = Poll::new().map_err(system("poll"))?;
+        let bell = Arc::new(Bell::new(Waker::new(poll.registry(), WAKE).map_err(system("waker"))?));
+        let (returns, results) = Returns::new(Arc::clone(&bell));
+        let mut signals = Signals::new().map_err(system("signals"))?;
+        poll.registry()
+            .register(signals.source(), SIGNALS, mio::Interest::READABLE)
+            .map_err(system("signals"))?;
+        let mut listeners = config
+            .listen
+            .iter()
+            .map(|listen| {
+                Listener::bind(listen, &config.hostname, &config.limits)
+                    .map_err(|error| Error::Bind(listen.protocol, listen.address, error))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        for (at, listener) in listeners.iter_mut().enumerate() {
+            listener.register(poll.registry(), Token(FIRST_LISTENER + at)).map_err(system("listen"))?;
+        }
+        let shop =
+            Arc::new(shop(&config).map_err(|error| Error::Spool(config.spool.clone(), error.to_string()))?);
+        let desk = Desk::new(config.limits.clone(), accounts, &config.hostname, &shop, &returns)
+            .map_err(system("threads"))?;
+        Ok(Self {
+            most_connections: most_connections(&config.limits),
+            scratch: vec![0; config.limits.turn_octets.max(4096)],
+            limits: config.limits,
+            clock: Box::new(SystemClock::start()),
+            poll,
+            bell,
+            results,
+            signals,
+            listeners,
+            desk,
+            conns: HashMap::new(),
+            origins: HashMap::new(),
+            per_address: HashMap::new(),
+            next_id: FIRST_CONNECTION,
+            timers: Timers::new(),
+            again: HashSet::new(),
+            stopping: None,
+        })
+    }
+
+    /// The addresses really taken, in the order of the configuration.
+    pub fn addresses(&self) -> Vec<(Service, SocketAddr)> {
+        self.listeners.iter().map(|listener| (listener.service(), listener.address())).collect()
+    }
+
+    /// Runs until a signal ends it.
+    pub fn run(mut self) -> Result<(), Error> {
+        let mut events = Events::with_capacity(1024);
+        self.timers.set(Duration::ZERO, Due::Measure);
+        while !self.is_over() {
+            self.turn(&mut events)?;
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, events: &mut Events) -> Result<(), Error> {
+        let now = self.clock.now();
+        let sleep =
+            if self.again.is_empty() { self.timers.next_in(now.steady) } else { Some(Duration::ZERO) };
+        match self.poll.poll(events, sleep) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                return Err(Error::System("poll", error));
+            }
+            _ => {}
+        }
+        let now = self.clock.now();
+        let mut ready = std::mem::take(&mut self.again);
+        for event in events.iter() {
+            match event.token() {
+                WAKE => {}
+                SIGNALS => self.signal(now),
+                Token(at) if at < FIRST_CONNECTION as usize => {
+                    if let Some(listener) = self.listeners.get_mut(at - FIRST_LISTENER) {
+                        listener.pending = true;
+                    }
+                }
+                Token(id) => {
+                    let id = ConnId(id as u64);
+                    if let Some(conn) = self.conns.get_mut(&id) {
+                        let readable = event.is_readable() || event.is_read_closed() || event.is_error();
+                        conn.ready(readable, event.is_writable() || event.is_write_closed());
+                        ready.insert(id);
+                    }
+                }
+            }
+        }
+        self.accept(now, &mut ready);
+        for id in ready {
+            self.pump(id, None, now);
+        }
+        self.answers(now);
+        self.due(now);
+        Ok(())
+    }
+
+    // Connections
+
+    /// Takes new connections, a bounded number a turn.
+    fn accept(&mut self, now: Now, ready: &mut HashSet<ConnId>) {
+        for at in 0..self.listeners.len() {
+            for _ in 0..ACCEPTS_A_TURN {
+                let Some(listener) = self.listeners.get_mut(at).filter(|listener| listener.pending) else {
+                    break;
+                };
+                let room = self.conns.len() < self.most_connections;
+                let (per_address, most) = (&self.per_address, self.limits.connections_per_address);
+                match listener.accept(|peer| {
+                    room && (peer.is_loopback()
+                        || most == 0
+                        || per_address.get(&peer).is_none_or(|n| *n < most))
+                }) {
+                    Accepted::Stream(stream, peer) => {
+                        ready.insert(self.welcome(at, stream, peer, now));
+                    }
+                    Accepted::TurnedAway => {}
+                    Accepted::Nothing => break,
+                    // Edge-triggered: no event will tell when there is room again, so a timer asks.
+                    Accepted::NoDescriptors => {
+                        self.timers.set(now.steady + ACCEPT_PAUSE, Due::Accept);
+                        break;
+                    }
+                }
+            }
+            if self.listeners.get(at).is_some_and(|listener| listener.pending) {
+                self.timers.set(now.steady, Due::Accept);
+            }
+        }
+    }
+
+    fn welcome(&mut self, at: usize, stream: mio::net::TcpStream, peer: SocketAddr, now: Now) -> ConnId {
+        let id = ConnId(self.next_id);
+        self.next_id += 1;
+        let listener = &self.listeners[at];
+        let name = listener.name();
+        let mut conn = Conn::new(id, name, Transport::Plain(stream), listener.session(peer.ip(), id), now);
+        let token = Token(id.0 as usize);
+        if let Err(error) = conn.transport().register(self.poll.registry(), token) {
+            log::error!("{id} {name} not registered: {error}");
+            return id;
+        }
+        logging::connected(&id.to_string(), name, peer);
+        conn.greet(&mut self.desk, now);
+        self.conns.insert(id, conn);
+        self.origins.insert(id, (at, peer));
+        *self.per_address.entry(peer.ip()).or_default() += 1;
+        id
+    }
+
+    /// Gives a connection its answer, if there is one, and one round. A panic in a session is a bug of ours;
+    /// it ends that session, and no other.
+    fn pump(&mut self, id: ConnId, answer: Option<Answer>, now: Now) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        let (world, limits, scratch): (&mut dyn World, _, _) =
+            (&mut self.desk, &self.limits, &mut self.scratch);
+        let mut round = |conn: &mut Conn, answer: Option<Answer>| {
+            if let Some(answer) = answer {
+                conn.answer(answer, world, now);
+            }
+            conn.pump(world, now, limits, scratch)
+        };
+        let pumped = catch_unwind(AssertUnwindSafe(|| round(conn, answer))).unwrap_or_else(|_| {
+            let listener = self.origins.get(&id).and_then(|(at, _)| self.listeners.get(*at));
+            conn.fail(&listener.map(Listener::internal_error).unwrap_or_default(), now);
+            catch_unwind(AssertUnwindSafe(|| round(conn, None))).unwrap_or(Pumped::Gone)
+        });
+        match pumped {
+            Pumped::Gone => self.close(id, now),
+            Pumped::Again => {
+                self.again.insert(id);
+            }
+            Pumped::Idle => {}
+        }
+        self.watch_deadline(id);
+    }
+
+    /// Keeps one entry in the heap for each connection, early enough.
+    fn watch_deadline(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        if let Some(deadline) = conn.deadline()
+            && conn.timer.is_none_or(|entry| deadline < entry)
+        {
+            conn.timer = Some(deadline);
+            self.timers.set(deadline, Due::Conn(id));
+        }
+    }
+
+    fn close(&mut self, id: ConnId, now: Now) {
+        self.again.remove(&id);
+        self.desk.leave(id);
+        let Some(conn) = self.conns.remove(&id) else { return };
+        logging::closed(&id.to_string(), conn.protocol_name(), conn.age(now));
+        let Some((_, peer)) = self.origins.remove(&id) else { return };
+        if let Some(count) = self.per_address.get_mut(&peer.ip()) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_address.remove(&peer.ip());
+            }
+        }
+    }
+
+    // Answers and timers
+
+    fn answers(&mut self, now: Now) {
+        self.bell.answer();
+        while let Ok(done) = self.results.try_recv() {
+            if let Some((id, answer)) = self.desk.take(done) {
+                self.pump(id, Some(answer), now);
+            }
+        }
+    }
+
+    fn due(&mut self, now: Now) {
+        while let Some(due) = self.timers.due(now.steady) {
+            match due {
+                Due::Conn(id) => {
+                    if let Some(conn) = self.conns.get_mut(&id) {
+                        conn.timer = None;
+                        conn.expire(now);
+                        self.pump(id, None, now);
+                    }
+                }
+                Due::Accept => {
+                    self.listeners.iter_mut().for_each(|listener| listener.pending = true);
+                    let mut ready = HashSet::new();
+                    self.accept(now, &mut ready);
+                    self.again.extend(ready);
+                }
+                Due::Measure => {
+                    self.desk.measure();
+                    self.timers.set(now.steady + MEASURE_EVERY, Due::Measure);
+                }
+                Due::Stop => {}
+            }
+        }
+    }
+
+    // The end
+
+    fn signal(&mut self, now: Now) {
+        let signals: Vec<Signal> = self.signals.pending().collect();
+        for signal in signals {
+            match signal {
+                Signal::Stop => self.stop(now),
+            }
+        }
+    }
+
+    /// Accepts nothing more, and lets every session say goodbye; a second signal does not wait for them.
+    fn stop(&mut self, now: Now) {
+        if self.stopping.is_some() {
+            self.stopping = Some(now.steady);
+            return;
+        }
+        log::info!("stopping, {} connections", self.conns.len());
+        self.listeners.iter_mut().for_each(|listener| listener.stop(self.poll.registry()));
+        let end = now.steady + self.limits.shutdown_grace.0;
+        self.stopping = Some(end);
+        self.timers.set(end, Due::Stop);
+        let ids: Vec<ConnId> = self.conns.keys().copied().collect();
+        for id in ids {
+            if let Some(conn) = self.conns.get_mut(&id) {
+                conn.stop(now);
+                self.pump(id, None, now);
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.stopping.is_some_and(|end| {
+            (self.conns.is_empty() && self.desk.is_idle()) || end <= self.clock.now().steady
+        })
+    }
+}
+
+fn shop(config: &Config) -> Result<Shop, crate::maildir::Error> {
+    let anybody = config.unknown == Unknown::Create;
+    let users = (!anybody).then(|| UserFile::at(config.accounts.clone()));
+    let most = anybody.then_some(config.limits.created_mailboxes);
+    Shop::new(Spool::open(&config.spool)?, users, config.limits.read_chunk.as_len(), most)
+}
+
+/// Raises the descriptor limit as far as it goes, and keeps 256 of them for files.
+fn most_connections(limits: &Limits) -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }); // else what there was
+    let descriptors =
+        getrlimit(Resource::Nofile).current.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
+    let room = descriptors.saturating_sub(DESCRIPTORS_FOR_FILES).max(descriptors / 4);
+    if limits.connections == 0 { room } else { limits.connections.min(room) }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind(service, address, error) => {
+                write!(f, "can't listen on {address} for {service}: {error}")
+            }
+            Self::Spool(path, error) => write!(f, "can't use the spool {}: {error}", path.display()),
+            Self::System(what, error) => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Bind(_, _, error) | Self::System(_, error) => Some(error),
+            Self::Spool(..) => None,
+        }
+    }
+}
+
+const WAKE: Token = Token(0);
+const SIGNALS: Token = Token(1);
+const FIRST_LISTENER: usize = 2;
+/// Connections are numbered from here, so that their ids are tokens of their own.
+const FIRST_CONNECTION: u64 = 0x1000;
+const ACCEPTS_A_TURN: usize = 64;
+/// How long accepting rests when there are no descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const MEASURE_EVERY: Duration = Duration::from_secs(5);
+const DESCRIPTORS_FOR_FILES: usize = 256;

@@ -1,0 +1,33 @@
+//! The signals that ask the server to stop, as a source of the event loop.
+
+use std::io;
+
+use mio::event::Source;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGTERM or SIGINT: end in good order. A second one means: now.
+    Stop,
+}
+
+/// SIGTERM and SIGINT, caught from now on.
+pub struct Signals(signal_hook_mio::v1_0::Signals);
+
+impl Signals {
+    /// Catches the signals, which end the process no more.
+    pub fn new() -> io::Result<Self> {
+        signal_hook_mio::v1_0::Signals::new([SIGTERM, SIGINT]).map(Self)
+    }
+
+    /// What to register, for READABLE.
+    pub fn source(&mut self) -> &mut impl Source {
+        &mut self.0
+    }
+
+    /// The signals that have come since the last call. Never waits.
+    pub fn pending(&mut self) -> impl Iterator<Item = Signal> {
+        self.0.pending().map(|_| Signal::Stop)
+    }
+}

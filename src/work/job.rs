@@ -1,0 +1,288 @@
+//! What workers do, one function for each kind of job.
+
+use std::sync::Arc;
+
+use super::shop::{Shop, report};
+use crate::{
+    accounts::{Credential, Verdict},
+    logging,
+    mailbox::Snapshot,
+    maildir::{Draft, Error, Maildir, OpenMessage, Place, lock::Lock, message, name::Unique, scan},
+    octets::Octets,
+    proto::ask::{ConnId, Fault, Mailbox, Secret},
+};
+
+/// A job for a worker.
+#[derive(Debug)]
+pub struct Job {
+    /// Who gets the result.
+    pub from: ConnId,
+    /// What to do.
+    pub task: Task,
+}
+
+/// What to do.
+#[derive(Debug)]
+pub enum Task {
+    /// Check a password.
+    Verify {
+        /// Whose.
+        credential: Credential,
+        /// What the client says it is.
+        password: Secret,
+    },
+    /// Lock a mailbox and look what is in it.
+    Open {
+        /// Which.
+        mailbox: Mailbox,
+    },
+    /// Read a piece of a message.
+    Read {
+        /// The mailbox.
+        maildir: Arc<Maildir>,
+        /// What the session knows of it.
+        snapshot: Arc<Snapshot>,
+        /// Which message.
+        message: usize,
+        /// Where in the file.
+        from: u64,
+        /// The message, if it is open already.
+        open: Option<OpenMessage>,
+    },
+    /// Delete and mark messages.
+    Update {
+        /// The mailbox.
+        maildir: Arc<Maildir>,
+        /// What the session knows of it.
+        snapshot: Arc<Snapshot>,
+        /// Which messages to delete.
+        delete: Vec<usize>,
+        /// Which to mark as seen.
+        seen: Vec<usize>,
+    },
+    /// Append to a message in `tmp/`.
+    Spill {
+        /// The message so far.
+        to: SpillTo,
+        /// The next bytes.
+        bytes: Vec<u8>,
+    },
+    /// Append the last bytes to a message in `tmp/` and make its content durable, so that no round of the
+    /// committer has to wait for a big one.
+    Settle {
+        /// The message so far.
+        spilled: Box<Spilled>,
+        /// The last bytes.
+        bytes: Vec<u8>,
+    },
+    /// Remove a message from `tmp/`.
+    Discard(Box<Spilled>),
+    /// Ask the file system how much room there is.
+    Measure,
+}
+
+/// Where a spill goes.
+#[derive(Debug)]
+pub enum SpillTo {
+    /// A new file in the `tmp/` of that mailbox.
+    New(Mailbox, Unique),
+    /// The file begun.
+    Begun(Box<Spilled>),
+}
+
+/// A message in `tmp/`, and the mailbox it lies in.
+#[derive(Debug)]
+pub struct Spilled {
+    /// The mailbox.
+    pub home: Maildir,
+    /// Its name.
+    pub mailbox: Mailbox,
+    /// The message.
+    pub draft: Draft,
+    /// Octets on the wire so far.
+    pub octets: Octets,
+}
+
+/// A result on its way to the loop.
+#[derive(Debug)]
+pub struct Done {
+    /// Who waits for it.
+    pub to: ConnId,
+    /// The result.
+    pub outcome: Outcome,
+}
+
+/// What came of a job.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Of [`Task::Verify`].
+    Verified(Verdict),
+    /// Of [`Task::Open`].
+    Opened(Result<Opened, Fault>),
+    /// Of [`Task::Read`].
+    Read(Result<Piece, Fault>),
+    /// Of [`Task::Update`].
+    Updated(Result<(), Fault>),
+    /// Of [`Task::Spill`].
+    Spilled(Result<Box<Spilled>, Fault>),
+    /// Of [`Task::Settle`].
+    Settled(Result<Box<Spilled>, Fault>),
+    /// Of a delivery: the committer's.
+    Delivered(Result<(), Fault>),
+    /// Of [`Task::Measure`]: octets free.
+    Measured(Option<u64>),
+    /// Of jobs that nobody waits for.
+    Nothing,
+    /// The job panicked.
+    Lost,
+}
+
+/// A mailbox locked and looked at.
+#[derive(Debug)]
+pub struct Opened {
+    /// Its directories.
+    pub maildir: Arc<Maildir>,
+    /// Its lock.
+    pub lock: Lock,
+    /// Its messages.
+    pub snapshot: Arc<Snapshot>,
+}
+
+/// A piece of a message.
+#[derive(Debug)]
+pub struct Piece {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// Whether they end the message.
+    pub last: bool,
+    /// The message, to be read on.
+    pub open: OpenMessage,
+}
+
+impl Task {
+    /// Does it.
+    pub fn run(self, shop: &Shop) -> Outcome {
+        match self {
+            Self::Verify { credential, password } => Outcome::Verified(verify(shop, &credential, &password)),
+            Self::Open { mailbox } => Outcome::Opened(open(shop, &mailbox)),
+            Self::Read { maildir, snapshot, message, from, open } => {
+                Outcome::Read(read(shop, &maildir, &snapshot, message, from, open))
+            }
+            Self::Update { maildir, snapshot, delete, seen } => {
+                Outcome::Updated(update(&maildir, &snapshot, &delete, &seen))
+            }
+            Self::Spill { to, bytes } => Outcome::Spilled(spill(shop, to, &bytes)),
+            Self::Settle { spilled, bytes } => Outcome::Settled(settle(spilled, &bytes)),
+            Self::Discard(spilled) => {
+                spilled.draft.discard(&spilled.home);
+                Outcome::Nothing
+            }
+            Self::Measure => Outcome::Measured(shop.spool.free().map_err(|error| report(&error)).ok()),
+        }
+    }
+}
+
+/// Checks a password, and replaces a hash of an old kind while the password is at hand.
+fn verify(shop: &Shop, credential: &Credential, password: &Secret) -> Verdict {
+    let verdict = credential.verify(password.reveal());
+    if let (Verdict::RightUpgraded { user, hash, .. }, Some(users)) = (&verdict, &shop.users)
+        && let Err(error) = users.replace_hash(user, credential.hash_on_file(), hash)
+    {
+        log::error!("password hash of {} not replaced: {error}", logging::escape(user));
+    }
+    verdict
+}
+
+fn open(shop: &Shop, mailbox: &Mailbox) -> Result<Opened, Fault> {
+    // A mailbox that can't be found or read now must not look empty, nor as if a message were missing.
+    let failed = |error: &Error| match report(error) {
+        Fault::Gone | Fault::Changed => Fault::Broken,
+        fault => fault,
+    };
+    let maildir = shop.maildir(mailbox)?;
+    let lock = Lock::take(&maildir).map_err(|error| failed(&error))?;
+    let (found, left_out) = scan::scan(&maildir).map_err(|error| failed(&error))?;
+    for file in left_out {
+        let path = maildir.path().join(file.place.name());
+        log::warn!(
+            "{}/{}: left out: {}",
+            path.display(),
+            logging::escape(&String::from_utf8_lossy(&file.name)),
+            file.why
+        );
+    }
+    let snapshot = Snapshot::of(found);
+    for name in snapshot.doubles() {
+        let name = String::from_utf8_lossy(name);
+        log::warn!("{mailbox}: two files have the identity of {}", logging::escape(&name));
+    }
+    Ok(Opened { maildir: Arc::new(maildir), lock, snapshot: Arc::new(snapshot) })
+}
+
+fn read(
+    shop: &Shop,
+    maildir: &Maildir,
+    snapshot: &Snapshot,
+    message: usize,
+    from: u64,
+    open: Option<OpenMessage>,
+) -> Result<Piece, Fault> {
+    let open = match open {
+        Some(open) => open,
+        None => {
+            let wanted = snapshot.wanted(message).ok_or(Fault::Gone)?;
+            OpenMessage::open(maildir, wanted).map_err(|error| report(&error))?
+        }
+    };
+    let (bytes, last) = open.read(from, shop.read_chunk).map_err(|error| report(&error))?;
+    Ok(Piece { bytes, last, open })
+}
+
+/// Does all it can, and fails if any of it failed.
+fn update(maildir: &Maildir, snapshot: &Snapshot, delete: &[usize], seen: &[usize]) -> Result<(), Fault> {
+    let mut result = Ok(());
+    let mut note = |done: Result<(), Error>| {
+        if let Err(error) = done {
+            result = Err(report(&error));
+        }
+    };
+    for wanted in delete.iter().filter_map(|message| snapshot.wanted(*message)) {
+        note(message::delete(maildir, wanted));
+    }
+    for wanted in seen.iter().filter_map(|message| snapshot.wanted(*message)) {
+        note(message::mark_seen(maildir, wanted));
+    }
+    if !delete.is_empty() || !seen.is_empty() {
+        Place::BOTH.into_iter().for_each(|place| note(maildir.sync(place)));
+    }
+    result
+}
+
+fn spill(shop: &Shop, to: SpillTo, bytes: &[u8]) -> Result<Box<Spilled>, Fault> {
+    let mut spilled = match to {
+        SpillTo::Begun(spilled) => spilled,
+        SpillTo::New(mailbox, name) => {
+            let home = shop.maildir(&mailbox)?;
+            let draft = home.draft(name).map_err(|error| report(&error))?;
+            Box::new(Spilled { home, mailbox, draft, octets: Octets::default() })
+        }
+    };
+    spilled.octets.feed(bytes);
+    match spilled.draft.write(bytes) {
+        Ok(()) => Ok(spilled),
+        Err(error) => Err(drop_draft(*spilled, &error)),
+    }
+}
+
+fn settle(mut spilled: Box<Spilled>, bytes: &[u8]) -> Result<Box<Spilled>, Fault> {
+    spilled.octets.feed(bytes);
+    match spilled.draft.write(bytes).and_then(|()| spilled.draft.sync()) {
+        Ok(()) => Ok(spilled),
+        Err(error) => Err(drop_draft(*spilled, &error)),
+    }
+}
+
+fn drop_draft(spilled: Spilled, error: &Error) -> Fault {
+    spilled.draft.discard(&spilled.home);
+    report(error)
+}

@@ -1,0 +1,116 @@
+//! Threads that may wait, so that the loop never does: jobs go out, results come back.
+//!
+//! Two pools, since a password check burns a CPU for tens of milliseconds and a mail client that reads must
+//! not queue behind a hundred of them. No lock is held by anybody: a job owns what it needs, and its result
+//! gives it back.
+
+pub mod job;
+pub mod shop;
+
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+};
+
+use crossbeam_channel as channel;
+
+pub use job::{Done, Job, Outcome, Spilled};
+pub use shop::Shop;
+
+/// Wakes the loop, once for any number of results that come while it is awake.
+#[derive(Debug)]
+pub struct Bell {
+    waker: mio::Waker,
+    rung: AtomicBool,
+}
+
+impl Bell {
+    /// A bell that wakes the poll of `waker`.
+    pub fn new(waker: mio::Waker) -> Self {
+        Self { waker, rung: AtomicBool::new(false) }
+    }
+
+    /// Wakes the loop, unless somebody has already done so.
+    pub fn ring(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            // The loop's poll is gone only when the process ends.
+            let _ = self.waker.wake();
+        }
+    }
+
+    /// The loop is awake and about to look at the results: the next one rings again.
+    pub fn answer(&self) {
+        self.rung.store(false, Ordering::Release);
+    }
+}
+
+/// Where results go.
+#[derive(Debug, Clone)]
+pub struct Returns {
+    results: mpsc::Sender<Done>,
+    bell: Arc<Bell>,
+}
+
+impl Returns {
+    /// The two ends: one for every thread, one for the loop.
+    pub fn new(bell: Arc<Bell>) -> (Self, mpsc::Receiver<Done>) {
+        let (results, receiver) = mpsc::channel();
+        (Self { results, bell }, receiver)
+    }
+
+    /// Sends a result to the loop.
+    pub fn send(&self, done: Done) {
+        // A loop that has ended wants no results.
+        let _ = self.results.send(done);
+        self.bell.ring();
+    }
+
+    /// Sends several, and wakes the loop once.
+    pub fn send_all(&self, done: impl IntoIterator<Item = Done>) {
+        for done in done {
+            let _ = self.results.send(done);
+        }
+        self.bell.ring();
+    }
+}
+
+/// Some threads and their queue. The threads end when the pool is dropped and the queue is empty.
+#[derive(Debug)]
+pub struct Pool {
+    queue: channel::Sender<Job>,
+}
+
+impl Pool {
+    /// Starts `threads` threads called `name` behind a queue of `waiting` jobs.
+    pub fn start(
+        name: &str,
+        threads: usize,
+        waiting: usize,
+        shop: &Arc<Shop>,
+        returns: &Returns,
+    ) -> io::Result<Self> {
+        let (queue, jobs) = channel::bounded::<Job>(waiting);
+        for _ in 0..threads {
+            let (jobs, shop, returns) = (jobs.clone(), Arc::clone(shop), returns.clone());
+            thread::Builder::new().name(name.to_owned()).spawn(move || {
+                for Job { from, task } in jobs {
+                    // A panic is a bug of ours; it costs one answer, not the thread.
+                    let outcome = catch_unwind(AssertUnwindSafe(|| task.run(&shop))).unwrap_or(Outcome::Lost);
+                    returns.send(Done { to: from, outcome });
+                }
+            })?;
+        }
+        Ok(Self { queue })
+    }
+
+    /// Queues a job. It comes back when the queue is full.
+    pub fn submit(&self, job: Job) -> Result<(), Job> {
+        self.queue.try_send(job).map_err(channel::TrySendError::into_inner)
+    }
+}

@@ -1,0 +1,71 @@
+//! What every worker has at hand.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::{
+    accounts::UserFile,
+    logging,
+    maildir::{Error, Kind, Maildir, Spool},
+    proto::ask::{Fault, Mailbox},
+};
+
+/// What every worker has at hand: shared, and changed by nobody but for one count.
+#[derive(Debug)]
+pub struct Shop {
+    /// The mailboxes.
+    pub spool: Spool,
+    /// The users, where there is a file of them.
+    pub users: Option<UserFile>,
+    /// Octets of a message read at a time.
+    pub read_chunk: usize,
+    /// How many mailboxes may be there, where strangers' mail creates them.
+    most_mailboxes: Option<usize>,
+    mailboxes: AtomicUsize,
+}
+
+impl Shop {
+    /// A shop in front of that spool. `most_mailboxes` bounds them where anybody's mail creates one.
+    pub fn new(
+        spool: Spool,
+        users: Option<UserFile>,
+        read_chunk: usize,
+        most_mailboxes: Option<usize>,
+    ) -> Result<Self, Error> {
+        let mailboxes = AtomicUsize::new(spool.count()?);
+        Ok(Self { spool, users, read_chunk, most_mailboxes, mailboxes })
+    }
+
+    /// Opens a mailbox, and makes it when it is not there and may be made.
+    pub fn maildir(&self, mailbox: &Mailbox) -> Result<Maildir, Fault> {
+        match self.spool.maildir(mailbox.as_str()) {
+            Ok(maildir) => return Ok(maildir),
+            Err(error) if error.kind() == Kind::Gone => {}
+            Err(error) => return Err(report(&error)),
+        }
+        if self.most_mailboxes.is_some_and(|most| self.mailboxes.load(Ordering::Relaxed) >= most) {
+            return Err(Fault::Full);
+        }
+        let maildir = self.spool.maildir_or_new(mailbox.as_str()).map_err(|error| report(&error))?;
+        self.mailboxes.fetch_add(1, Ordering::Relaxed);
+        Ok(maildir)
+    }
+}
+
+/// Logs a failure of the disk and turns it into what a peer may know of it.
+pub fn report(error: &Error) -> Fault {
+    let fault = match error.kind() {
+        Kind::Full => Fault::Full,
+        Kind::Quota => Fault::Quota,
+        Kind::Gone => Fault::Gone,
+        Kind::Changed => Fault::Changed,
+        Kind::Cut => Fault::Cut,
+        Kind::Unusable => Fault::Unusable,
+        Kind::Locked => Fault::InUse,
+        Kind::Broken => Fault::Broken,
+    };
+    match fault {
+        Fault::Gone | Fault::InUse => log::debug!("{}", logging::escape(&error.to_string())),
+        _ => log::error!("{}", logging::escape(&error.to_string())),
+    }
+    fault
+}

@@ -1,0 +1,260 @@
+//! What the machine and the peers do to a server: many at once, slow ones, a full disk, no descriptors left,
+//! and kill -9.
+
+mod common;
+
+use std::{fs, path::Path, process::Command};
+
+use common::{
+    STRICT, Server, Setup,
+    client::{Client, deliver, stuffed, without_trace},
+    eventually, home, skip,
+};
+use rustix::process::geteuid;
+use tempfile::TempDir;
+
+const ALICE: &str = "alice@example.test";
+
+/// That many octets in lines.
+fn lines(octets: usize) -> Vec<u8> {
+    let line = [&[b'x'; 76][..], b"\r\n"].concat();
+    line.repeat(octets / line.len())
+}
+
+#[test]
+fn two_hundred_connections_at_once_all_deliver() {
+    let server = Server::dev();
+    let mut clients: Vec<Client> = (0..200).map(|_| Client::connect(server.smtp())).collect();
+    for client in &mut clients {
+        client.expect("220");
+        client.send("EHLO client.test");
+    }
+    for client in &mut clients {
+        client.expect("250");
+        client.write(b"MAIL FROM:<a@far.test>\r\nRCPT TO:<alice@example.test>\r\nDATA\r\n");
+    }
+    for client in &mut clients {
+        for reply in ["250 2.1.0", "250 2.1.5", "354"] {
+            client.expect(reply);
+        }
+    }
+    for (i, client) in clients.iter_mut().enumerate() {
+        client.write(&stuffed(format!("Subject: {i}\r\n\r\n").as_bytes()));
+    }
+    for client in &mut clients {
+        client.expect("250 2.0.0");
+    }
+    let mut subjects: Vec<String> = server
+        .maildir(ALICE)
+        .files("new")
+        .iter()
+        .map(|file| String::from_utf8(without_trace(&fs::read(file).unwrap()).to_vec()).unwrap())
+        .collect();
+    subjects.sort_by_key(|subject| (subject.len(), subject.clone()));
+    let all: Vec<String> = (0..200).map(|i| format!("Subject: {i}\n\n")).collect();
+    assert_eq!(subjects, all);
+    assert!(server.maildir(ALICE).files("tmp").is_empty());
+    Client::pop3(&server, ALICE).ask("STAT", "+OK 200 ");
+}
+
+#[test]
+fn a_message_that_was_answered_is_there_after_kill_9() {
+    let mut server = Server::dev();
+    for i in 1..=5 {
+        deliver(&server, ALICE, format!("Subject: {i}\r\n\r\n").as_bytes());
+        server.restart();
+        let mut client = Client::pop3(&server, ALICE);
+        client.ask("STAT", &format!("+OK {i} "));
+        assert!(client.retr(i).ends_with(format!("Subject: {i}\r\n\r\n").as_bytes()));
+    }
+}
+
+#[test]
+fn kill_9_in_the_midst_of_data_leaves_nothing_in_the_mailbox() {
+    let mut server = Server::dev();
+    let mut client = Client::smtp(&server);
+    client.ask("MAIL FROM:<a@far.test>", "250");
+    client.ask(&format!("RCPT TO:<{ALICE}>"), "250");
+    client.ask("DATA", "354");
+    client.write(&lines(3_000_000));
+    server.restart();
+    Client::pop3(&server, ALICE).ask("STAT", "+OK 0 0");
+    deliver(&server, ALICE, b"Subject: x\r\n\r\n");
+    Client::pop3(&server, ALICE).ask("STAT", "+OK 1 ");
+}
+
+#[test]
+fn clients_that_do_not_read_cost_no_memory() {
+    let server = Server::dev();
+    let users: Vec<String> = (0..5).map(|i| format!("user{i}@example.test")).collect();
+    for user in &users {
+        server.maildir(user).put("1700000001.M1P1.elsewhere", &lines(20_000_000));
+    }
+    let mut clients: Vec<Client> = users.iter().map(|user| Client::pop3(&server, user)).collect();
+    let before = server.status_kib("VmRSS");
+    for client in &mut clients {
+        client.send("RETR 1");
+    }
+    let mut last = 0;
+    let mut still = 0;
+    eventually("the server reads no more from the disk", || {
+        let read = octets_read(&server);
+        still = if read == last { still + 1 } else { 0 };
+        last = read;
+        (still == 40).then_some(())
+    });
+    let grown = server.status_kib("VmHWM").saturating_sub(before);
+    assert!(grown < 8 * 1024, "{grown} KiB more");
+
+    // Others are served meanwhile, and whoever reads again gets all of it.
+    deliver(&server, ALICE, b"Subject: x\r\n\r\n");
+    Client::pop3(&server, ALICE).ask("STAT", "+OK 1 ");
+    clients[0].expect("+OK ");
+    assert!(clients[0].text() == lines(20_000_000));
+}
+
+/// What a process has read so far, from disks and sockets.
+fn octets_read(server: &Server) -> u64 {
+    let io = fs::read_to_string(format!("/proc/{}/io", server.pid())).unwrap();
+    io.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
+}
+
+#[test]
+fn commands_without_end_or_without_pause_cost_no_memory() {
+    let server = Server::dev();
+    Client::smtp(&server);
+    let before = server.status_kib("VmRSS");
+    let mut flood = Client::smtp(&server);
+    for _ in 0..100 {
+        flood.write(&b"NOOP\r\n".repeat(100));
+        (0..100).for_each(|_| drop(flood.expect("250")));
+    }
+    let mut endless = Client::smtp(&server);
+    endless.write(&[b'x'; 60_000]);
+    endless.write(b"\r\n");
+    endless.expect("500 5.5.2");
+    endless.ask("NOOP", "250");
+    let grown = server.status_kib("VmHWM").saturating_sub(before);
+    assert!(grown < 4 * 1024, "{grown} KiB more");
+}
+
+#[test]
+fn the_server_outlives_a_shortage_of_descriptors_and_needs_no_push_to_recover() {
+    let wrapper = &["sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"];
+    let server = Setup { wrapper, ..Setup::default() }.start();
+    let mut clients: Vec<Client> = (0..120).map(|_| Client::connect(server.smtp())).collect();
+    clients[0].expect("220");
+    let waiting = clients.split_off(60);
+    drop(clients);
+    // Whoever stood in the queue is served or sent away, without a new connection to wake the server.
+    for mut client in waiting {
+        let line = String::from_utf8(client.line()).unwrap();
+        assert!(["220 ", "421 "].iter().any(|code| line.starts_with(code)) || line.is_empty(), "{line:?}");
+    }
+    eventually("a new client is greeted", || {
+        Client::connect(server.smtp()).line().starts_with(b"220 ").then_some(())
+    });
+    deliver(&server, ALICE, b"Subject: x\r\n\r\n");
+    Client::pop3(&server, ALICE).ask("STAT", "+OK 1 ");
+}
+
+/// A very small disk.
+struct SmallDisk {
+    dir: TempDir,
+}
+
+impl SmallDisk {
+    /// None if this user may not mount.
+    fn mount(size: &str) -> Option<Self> {
+        let dir = home();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(dir.path());
+        let mounted = geteuid().is_root() && mount.status().is_ok_and(|status| status.success());
+        mounted.then_some(Self { dir })
+    }
+
+    /// Fills it up until that many octets are left; the file that does it.
+    fn fill(&self, left: u64) -> std::path::PathBuf {
+        let about = rustix::fs::statvfs(self.dir.path()).unwrap();
+        let filler = self.dir.path().join("filler");
+        let free = about.f_bavail * about.f_frsize;
+        fs::write(&filler, vec![b'x'; usize::try_from(free.saturating_sub(left)).unwrap()]).unwrap();
+        filler
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.dir.path()).status(); // the test has said all it could
+    }
+}
+
+#[test]
+fn a_full_disk_is_a_452_that_leaves_nothing_behind_and_passes() {
+    let Some(disk) = SmallDisk::mount("1m") else {
+        return skip(
+            "a_full_disk_is_a_452_that_leaves_nothing_behind_and_passes",
+            "mounting a tmpfs needs root",
+        );
+    };
+    let config = format!("{STRICT}\n[limits]\nmessage = \"300 KiB\"\n");
+    let spool = Some(disk.dir.path().join("spool"));
+    let server = Setup { config: Some(&config), users: &[ALICE], spool, ..Setup::default() }.start();
+    let maildir = server.maildir(ALICE);
+    deliver(&server, ALICE, &lines(10_000));
+
+    // The disk fills up after the message has begun: the write or the fsync finds out.
+    let mut client = Client::smtp(&server);
+    client.ask("MAIL FROM:<a@far.test>", "250");
+    client.ask(&format!("RCPT TO:<{ALICE}>"), "250");
+    client.ask("DATA", "354");
+    let filler = disk.fill(0);
+    client.write(&stuffed(&lines(200_000)));
+    client.expect("452 4.3.1");
+    eventually("tmp/ is empty", || maildir.files("tmp").is_empty().then_some(()));
+    assert_eq!(maildir.files("new").len(), 1);
+
+    // It is full before: the client need not send anything.
+    let mut reply = client.send("MAIL FROM:<a@far.test> SIZE=200000").reply();
+    if reply.starts_with("250") {
+        client.ask("RSET", "250");
+        reply = client.deliver(&[ALICE], &lines(200_000));
+    }
+    assert!(reply.starts_with("452 4.3.1 "), "{reply:?}");
+    Client::pop3(&server, ALICE).ask("STAT", "+OK 1 ");
+
+    fs::remove_file(filler).unwrap();
+    client.ask("RSET", "250");
+    let reply = client.deliver(&[ALICE], &lines(200_000));
+    assert!(reply.starts_with("250 2.0.0 "), "{reply:?}");
+    assert_eq!(maildir.files("new").len(), 2);
+    assert!(maildir.files("tmp").is_empty());
+}
+
+#[test]
+fn a_maildir_that_was_removed_is_made_again_or_refused_in_good_order() {
+    let server = Server::dev();
+    deliver(&server, ALICE, b"Subject: x\r\n\r\n");
+    fs::remove_dir_all(server.maildir(ALICE).path).unwrap();
+    let mut client = Client::smtp(&server);
+    let reply = client.deliver(&[ALICE], b"Subject: y\r\n\r\n");
+    let files = server.maildir(ALICE).files("new").len();
+    assert_eq!(files, usize::from(reply.starts_with("250 2.0.0 ")), "{reply:?}");
+    assert!(reply.starts_with("250 ") || reply.starts_with("45"), "{reply:?}");
+    client.ask("NOOP", "250");
+}
+
+#[test]
+fn a_mailbox_that_cannot_be_written_is_a_451_for_its_own_mail_alone() {
+    let server = Server::dev();
+    let maildir = server.maildir(ALICE);
+    deliver(&server, ALICE, b"Subject: x\r\n\r\n");
+    fs::remove_dir_all(&maildir.path).unwrap();
+    fs::write(&maildir.path, "not a Maildir").unwrap();
+    let mut client = Client::smtp(&server);
+    let reply = client.deliver(&[ALICE], b"Subject: y\r\n\r\n");
+    assert!(reply.starts_with("451 4.3."), "{reply:?}");
+    let reply = client.deliver(&["bob@example.test"], b"Subject: y\r\n\r\n");
+    assert!(reply.starts_with("250 2.0.0 "), "{reply:?}");
+    assert!(Path::new(&maildir.path).is_file());
+}
