@@ -182,10 +182,11 @@ fn load(job: &Job) -> io::Result<()> {
         let sessions = (0..job.sessions).map(|number| small().spawn_scoped(scope, move || session(number)));
         let sessions = sessions.collect::<io::Result<Vec<_>>>()?;
         ready.wait();
-        common::ready()?;
+        common::ready();
         let quota = quota.get_or_init(|| Quota::new(job.seconds, job.size));
         go.wait();
-        let sessions = sessions.into_iter().map(|thread| thread.join().expect("a thread that does not panic"));
+        let sessions =
+            sessions.into_iter().map(|thread| thread.join().expect("a thread that does not panic"));
         let sessions = sessions.collect::<io::Result<Vec<Session>>>()?;
         Ok::<_, io::Error>((sessions, quota.start.elapsed().as_secs_f64()))
     })?;

@@ -106,10 +106,7 @@ impl Desk {
                 self.free = free;
                 return None;
             }
-            Outcome::Settled(Ok(spilled)) => match self.hand_over(to, spilled) {
-                Some(answer) => answer,
-                None => return None,
-            },
+            Outcome::Settled(Ok(spilled)) => self.hand_over(to, spilled)?,
             Outcome::Settled(Err(fault)) => self.delivered(to, Err(fault)),
             Outcome::Delivered(result) => {
                 self.deliveries -= 1;

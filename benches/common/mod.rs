@@ -189,12 +189,14 @@ pub(crate) fn job<Job: DeserializeOwned>() -> Option<Job> {
     })
 }
 
-/// The loader's side: says that all is prepared, and waits for the word.
-pub(crate) fn ready() -> io::Result<()> {
+/// The loader's side: says that all is prepared, and waits for the word. If whoever gives it has gone,
+/// nobody is left to report to, and threads that wait for us would wait for ever.
+pub(crate) fn ready() {
     println!("ready");
     let mut word = String::new();
-    io::stdin().read_line(&mut word)?;
-    if word == "go\n" { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    if !matches!(io::stdin().read_line(&mut word), Ok(1..)) {
+        std::process::exit(1);
+    }
 }
 
 /// The loader's side: the last line.

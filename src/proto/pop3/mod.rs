@@ -3,6 +3,7 @@
 pub mod reply;
 pub mod rules;
 pub mod session;
+mod visit;
 
 pub use rules::{Persona, Rules};
 pub use session::Pop3;

@@ -1,12 +1,13 @@
 //! One POP3 session. Everything that moves the POP3 state is in this file; nothing here reads a clock, a
 //! socket or a disk.
 
-use std::{collections::BTreeSet, mem, rc::Rc, sync::Arc, time::Duration};
+use std::{mem, rc::Rc, sync::Arc, time::Duration};
 
 use super::{
     Rules,
     reply::{self, Language, Text},
     rules::{Phase, Rule, Verb},
+    visit::{Column, Transfer, Visit},
 };
 use crate::{
     octets::octets,
@@ -14,7 +15,7 @@ use crate::{
         Cx, Patience, Protocol, Renewal, Step,
         ask::{Answer, Ask, Fault, Mailbox, Maildrop, Secret},
         buf::{Inbox, Line, Outbox},
-        dot::{Encoder, LineEndings},
+        dot::LineEndings,
         event::Event,
         reached, telnet,
     },
@@ -54,32 +55,6 @@ enum State {
     AwaitingUpdate { deleted: usize, seen: usize },
     /// Nothing more to say.
     Over,
-}
-
-/// A session's view of its mailbox: fixed at login but for its own marks.
-struct Visit {
-    maildrop: Arc<dyn Maildrop>,
-    deleted: BTreeSet<usize>,
-    deleted_octets: u64,
-    retrieved: BTreeSet<usize>,
-    /// For LAST: the highest message number accessed, 0 at first.
-    highest: usize,
-}
-
-/// What LIST and UIDL differ in.
-#[derive(Debug, Clone, Copy)]
-enum Column {
-    Octets,
-    UniqueId,
-}
-
-/// A message on its way out.
-struct Transfer {
-    message: usize,
-    encoder: Encoder,
-    /// Bytes of the file already read.
-    from: u64,
-    whole: bool,
 }
 
 impl Pop3 {
@@ -211,11 +186,18 @@ impl Pop3 {
                 visit.delete(message);
                 reply::DELETED.ok(language, out);
             })),
-            (Verb::Noop, None) => Some(Ok(reply::NOTHING_DONE.ok(language, out))),
-            (Verb::Last, None) => Some(Ok(out.line(&format!("+OK {}", visit.highest)))),
+            (Verb::Noop, None) => {
+                reply::NOTHING_DONE.ok(language, out);
+                Some(Ok(()))
+            }
+            (Verb::Last, None) => {
+                out.line(&format!("+OK {}", visit.highest));
+                Some(Ok(()))
+            }
             (Verb::Rset, None) => {
                 visit.reset();
-                Some(Ok(reply::RESTORED.ok(language, out)))
+                reply::RESTORED.ok(language, out);
+                Some(Ok(()))
             }
             (Verb::Quit, None) => return self.quit(&visit),
             (verb, argument) => {
@@ -386,13 +368,7 @@ impl Pop3 {
         out.tell(Event::Opened { mailbox, messages, octets });
         self.errors = 0;
         self.wrong.clear();
-        self.state = State::Transaction(Visit {
-            maildrop,
-            deleted: BTreeSet::new(),
-            deleted_octets: 0,
-            retrieved: BTreeSet::new(),
-            highest: 0,
-        });
+        self.state = State::Transaction(Visit::new(maildrop));
         Step::Again
     }
 
@@ -518,72 +494,6 @@ impl Protocol for Pop3 {
             _ => self.hang_up(out, "shutting down", reply::SHUTTING_DOWN),
         }
     }
-}
-
-impl Visit {
-    /// The position of the message with that number, from 1.
-    fn find(&self, number: &[u8]) -> Result<usize, Text> {
-        let message = decimal(number)
-            .and_then(|number| usize::try_from(number).ok()?.checked_sub(1))
-            .filter(|message| *message < self.maildrop.len())
-            .ok_or(reply::NO_SUCH_MESSAGE)?;
-        if self.deleted.contains(&message) { Err(reply::ALREADY_DELETED) } else { Ok(message) }
-    }
-
-    /// The arguments of TOP: message and lines. `None`: they are not two numbers.
-    fn find_top(&self, arguments: &[u8]) -> Option<Result<(usize, u64), Text>> {
-        let space = memchr::memchr(b' ', arguments)?;
-        let lines = decimal(&arguments[space + 1..])?;
-        Some(self.find(&arguments[..space]).map(|message| (message, lines)))
-    }
-
-    fn remaining(&self) -> (usize, u64) {
-        (self.maildrop.len() - self.deleted.len(), self.maildrop.total() - self.deleted_octets)
-    }
-
-    fn delete(&mut self, message: usize) {
-        self.deleted.insert(message);
-        self.deleted_octets += self.maildrop.octets(message);
-        self.highest = self.highest.max(message + 1);
-    }
-
-    fn reset(&mut self) {
-        self.deleted.clear();
-        self.deleted_octets = 0;
-        self.highest = 0;
-    }
-
-    fn line(&self, message: usize, column: Column, out: &mut Outbox) {
-        let number = message + 1;
-        match column {
-            Column::Octets => out.line(&format!("{number} {}", self.maildrop.octets(message))),
-            Column::UniqueId => out.line(&format!("{number} {}", self.maildrop.unique_id(message))),
-        }
-    }
-}
-
-impl Column {
-    fn of(verb: Verb) -> Self {
-        if verb == Verb::Uidl { Self::UniqueId } else { Self::Octets }
-    }
-}
-
-impl Transfer {
-    fn whole(message: usize) -> Self {
-        Self { message, encoder: Encoder::whole(), from: 0, whole: true }
-    }
-
-    fn top(message: usize, lines: u64) -> Self {
-        Self { message, encoder: Encoder::top(lines), from: 0, whole: false }
-    }
-}
-
-/// A number in decimal digits only; one too large for any mailbox is still a number.
-fn decimal(text: &[u8]) -> Option<u64> {
-    let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    digits.then(|| {
-        text.iter().fold(0u64, |n, digit| n.saturating_mul(10).saturating_add(u64::from(digit - b'0')))
-    })
 }
 
 /// What CAPA lists (RFC 2449, RFC 3206, RFC 6856).

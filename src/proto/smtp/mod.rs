@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod command;
+mod receiving;
 pub mod reply;
 pub mod rules;
 pub mod session;

@@ -5,20 +5,18 @@ use std::{mem, net::IpAddr, rc::Rc, time::Duration};
 
 use super::{
     Rules, command,
+    receiving::{Receiving, Taken},
     reply::{self, Reply},
     rules::{Persona, Phase, Rule, Verb},
-    trace::{self, Hops},
+    trace,
 };
-use crate::{
-    octets::{Octets, octets},
-    proto::{
-        Cx, Patience, Protocol, Renewal, Step,
-        ask::{Answer, Ask, Envelope, Fault, Lookup, Recipient},
-        buf::{Inbox, Line, Outbox},
-        dot::{Decoder, LineEndings},
-        event::Event,
-        reached, telnet,
-    },
+use crate::proto::{
+    Cx, Patience, Protocol, Renewal, Step,
+    ask::{Answer, Ask, Envelope, Fault, Lookup, Recipient},
+    buf::{Inbox, Line, Outbox},
+    dot::LineEndings,
+    event::Event,
+    reached, telnet,
 };
 
 /// One SMTP session.
@@ -59,24 +57,6 @@ enum State {
     AwaitingDelivery(Event),
     /// A refused body waits for [`Ask::Discard`].
     AwaitingDiscard(Reply),
-}
-
-/// A message on its way in.
-struct Receiving {
-    envelope: Envelope,
-    decoder: Decoder,
-    /// What is not spilled yet, our own header lines first.
-    bytes: Vec<u8>,
-    /// Octets of our own header lines.
-    added: u64,
-    /// Octets of what the client sent, as a message.
-    octets: Octets,
-    hops: Hops,
-    /// Octets taken off the wire.
-    wire: u64,
-    began: Duration,
-    /// Set once the message can't be taken any more: the rest is read and thrown away.
-    refusal: Option<Reply>,
 }
 
 impl Smtp {
@@ -265,17 +245,7 @@ impl Smtp {
             protocol: if client.is_some_and(|client| client.extended) { "ESMTP" } else { "SMTP" },
         };
         let bytes = trace::header(&envelope, &hop, cx.now.date).into_bytes();
-        State::Data(Box::new(Receiving {
-            added: octets(&bytes),
-            bytes,
-            envelope,
-            decoder: Decoder::new(self.rules.line_endings),
-            octets: Octets::default(),
-            hops: Hops::new(),
-            wire: 0,
-            began: cx.now.steady,
-            refusal: None,
-        }))
+        State::Data(Box::new(Receiving::new(envelope, bytes, self.rules.line_endings, cx.now.steady)))
     }
 
     fn data_step(
@@ -285,68 +255,34 @@ impl Smtp {
         inbox: &mut Inbox,
         out: &mut Outbox,
     ) -> Step {
-        let limits = &self.rules.limits;
-        let before = body.bytes.len();
-        let used = body.decoder.decode(inbox.unread(), &mut body.bytes);
-        inbox.consume(used);
-        body.take_note_of(before, used);
-
-        // Read on to the final dot even when the message is refused: whatever is left unread would be
-        // taken for commands. RFC 5321 section 4.1.1.4.
-        let too_big = body.refusal.is_none() && body.octets.total() > limits.message.0;
-        if too_big {
-            body.refusal = Some(reply::TOO_BIG);
-        }
-        if body.refused() {
-            body.bytes = Vec::new();
-        }
-        if body.decoder.ended() {
-            return self.end_of_data(*body, out);
-        }
-        if body.wire / 2 > limits.message.0 {
-            return self.hang_up(out, "message without end", &reply::TOO_BIG);
-        }
-        if body.slower_than(limits.data_rate, cx.now.steady) {
-            return self.hang_up(out, "data too slow", &reply::TOO_SLOW);
-        }
-        let ask = if too_big {
-            Some(Ask::Discard)
-        } else if body.bytes.len() >= limits.body_in_memory.as_len() {
-            let mailbox = body.envelope.to[0].mailbox.clone(); // invariant: DATA needs a recipient
-            Some(Ask::Spill { mailbox, bytes: mem::take(&mut body.bytes) })
-        } else {
-            None
-        };
-        match ask {
-            Some(ask) => {
-                self.state = State::AwaitingSpill(body);
-                Step::Ask(ask)
-            }
-            None => {
+        let ask = match body.take(inbox, &self.rules.limits, cx.now.steady) {
+            Taken::Nothing => {
                 self.state = State::Data(body);
-                if used == 0 { Step::Idle } else { Step::Again }
+                return Step::Idle;
             }
-        }
+            Taken::Some => {
+                self.state = State::Data(body);
+                return Step::Again;
+            }
+            Taken::End => return self.end_of_data(*body, out),
+            Taken::Endless => return self.hang_up(out, "message without end", &reply::TOO_BIG),
+            Taken::TooSlow => return self.hang_up(out, "data too slow", &reply::TOO_SLOW),
+            Taken::TooBig => Ask::Discard,
+            Taken::Enough { mailbox, bytes } => Ask::Spill { mailbox, bytes },
+        };
+        self.state = State::AwaitingSpill(body);
+        Step::Ask(ask)
     }
 
     fn end_of_data(&mut self, body: Receiving, out: &mut Outbox) -> Step {
-        let refusal = if let Some(refusal) = body.refusal {
-            refusal
-        } else if body.decoder.saw_bare() {
-            reply::BARE_LINE_END
-        } else if body.hops.count() > trace::MOST_HOPS {
-            reply::LOOP
-        } else {
-            let octets = body.added + body.octets.total();
-            let Envelope { id, from, to } = &body.envelope;
-            let from = format!("<{}>", from.as_ref().map(ToString::to_string).unwrap_or_default());
-            let event = Event::Accepted { id: id.clone(), from, recipients: to.len(), octets };
-            self.state = State::AwaitingDelivery(event);
-            return Step::Ask(Ask::Deliver { envelope: body.envelope, bytes: body.bytes });
-        };
-        out.tell(Event::Refused { what: "data".into(), reply: refusal.codes() });
-        self.state = State::AwaitingDiscard(refusal);
-        Step::Ask(Ask::Discard)
+        if let Some(refusal) = body.refusal() {
+            out.tell(Event::Refused { what: "data".into(), reply: refusal.codes() });
+            self.state = State::AwaitingDiscard(refusal);
+            return Step::Ask(Ask::Discard);
+        }
+        self.state = State::AwaitingDelivery(body.accepted());
+        let (envelope, bytes) = body.into_parts();
+        Step::Ask(Ask::Deliver { envelope, bytes })
     }
 
     fn delivered(&mut self, event: Event, out: &mut Outbox) -> Step {
@@ -405,25 +341,6 @@ enum Said {
     Ask(Ask),
 }
 
-impl Receiving {
-    fn take_note_of(&mut self, before: usize, used: usize) {
-        let new = &self.bytes[before..];
-        self.octets.feed(new);
-        self.hops.feed(new);
-        self.wire += used as u64;
-    }
-
-    fn refused(&self) -> bool {
-        self.refusal.is_some() || self.decoder.saw_bare()
-    }
-
-    /// Whether the message comes in at fewer octets a second than `rate`, after a minute of grace.
-    fn slower_than(&self, rate: u64, now: Duration) -> bool {
-        let taken = now.saturating_sub(self.began);
-        taken > RATE_GRACE && self.wire < taken.as_secs().saturating_mul(rate)
-    }
-}
-
 impl Protocol for Smtp {
     fn greet(&mut self, _: &Cx<'_>, out: &mut Outbox) -> Step {
         let protocol = if self.rules.persona == Persona::Rfc821 { "SMTP" } else { "ESMTP" };
@@ -463,7 +380,7 @@ impl Protocol for Smtp {
             }
             // A body that can't be stored is read to its end like any other that is refused.
             (State::AwaitingSpill(mut body), Some(fault)) => {
-                body.refusal = Some(reply::fault(fault));
+                body.refuse(reply::fault(fault));
                 State::Data(body)
             }
             (_, fault) => {
@@ -508,7 +425,5 @@ fn quits(inbox: &Inbox) -> bool {
 
 /// What each error costs from the tenth on.
 const PENALTY: Duration = Duration::from_secs(1);
-/// How long a message may be slow.
-const RATE_GRACE: Duration = Duration::from_secs(60);
 /// How TLS begins: a handshake record of any version.
 const TLS_HANDSHAKE: &[u8] = &[0x16, 0x03];

@@ -1,0 +1,152 @@
+//! A message on its way in, from the 354 reply to its end.
+
+use std::{mem, time::Duration};
+
+use super::{
+    reply::{self, Reply},
+    trace::{self, Hops},
+};
+use crate::{
+    limits::Limits,
+    octets::{Octets, octets},
+    proto::{
+        ask::{Envelope, Mailbox},
+        buf::Inbox,
+        dot::{Decoder, LineEndings},
+        event::Event,
+    },
+};
+
+/// A message on its way in.
+pub(super) struct Receiving {
+    envelope: Envelope,
+    decoder: Decoder,
+    /// What is not spilled yet, our own header lines first.
+    bytes: Vec<u8>,
+    /// Octets of our own header lines.
+    added: u64,
+    /// Octets of what the client sent, as a message.
+    octets: Octets,
+    hops: Hops,
+    /// Octets taken off the wire.
+    wire: u64,
+    began: Duration,
+    /// Set once the message can't be taken any more: the rest is read and thrown away.
+    refusal: Option<Reply>,
+}
+
+/// What came of a look at the inbox.
+pub(super) enum Taken {
+    /// Nothing was there.
+    Nothing,
+    /// Message data.
+    Some,
+    /// The end of the message.
+    End,
+    /// The message has just become too big: what was spilled of it is of no use.
+    TooBig,
+    /// As much as may be held in memory: the next part of the file in that mailbox.
+    Enough { mailbox: Mailbox, bytes: Vec<u8> },
+    /// A message that is too big goes on and on.
+    Endless,
+    /// The client sends too few octets a second.
+    TooSlow,
+}
+
+impl Receiving {
+    /// A message whose header lines of ours are `header`.
+    pub(super) fn new(envelope: Envelope, header: Vec<u8>, endings: LineEndings, now: Duration) -> Self {
+        Self {
+            added: octets(&header),
+            bytes: header,
+            envelope,
+            decoder: Decoder::new(endings),
+            octets: Octets::default(),
+            hops: Hops::new(),
+            wire: 0,
+            began: now,
+            refusal: None,
+        }
+    }
+
+    /// Takes what is in the inbox, up to the end of the message.
+    pub(super) fn take(&mut self, inbox: &mut Inbox, limits: &Limits, now: Duration) -> Taken {
+        let before = self.bytes.len();
+        let used = self.decoder.decode(inbox.unread(), &mut self.bytes);
+        inbox.consume(used);
+        let new = &self.bytes[before..];
+        self.octets.feed(new);
+        self.hops.feed(new);
+        self.wire += used as u64;
+
+        // Read on to the final dot even when the message is refused: whatever is left unread would be
+        // taken for commands. RFC 5321 section 4.1.1.4.
+        let too_big = self.refusal.is_none() && self.octets.total() > limits.message.0;
+        if too_big {
+            self.refusal = Some(reply::TOO_BIG);
+        }
+        if self.refusal().is_some() {
+            self.bytes = Vec::new();
+        }
+        if self.decoder.ended() {
+            Taken::End
+        } else if self.wire / 2 > limits.message.0 {
+            Taken::Endless
+        } else if self.is_slower_than(limits.data_rate, now) {
+            Taken::TooSlow
+        } else if too_big {
+            Taken::TooBig
+        } else if self.bytes.len() >= limits.body_in_memory.as_len() {
+            let mailbox = self.envelope.to[0].mailbox.clone(); // invariant: DATA needs a recipient
+            Taken::Enough { mailbox, bytes: mem::take(&mut self.bytes) }
+        } else if used == 0 {
+            Taken::Nothing
+        } else {
+            Taken::Some
+        }
+    }
+
+    /// Whether the message comes in at fewer octets a second than `rate`, after a minute of grace.
+    fn is_slower_than(&self, rate: u64, now: Duration) -> bool {
+        let taken = now.saturating_sub(self.began);
+        taken > GRACE && self.wire < taken.as_secs().saturating_mul(rate)
+    }
+
+    /// The message can't be stored: what still comes of it is thrown away.
+    pub(super) fn refuse(&mut self, reply: Reply) {
+        self.refusal = Some(reply);
+        self.bytes = Vec::new();
+    }
+
+    /// Why the message is refused, as far as is known by now.
+    pub(super) fn refusal(&self) -> Option<Reply> {
+        if self.refusal.is_some() {
+            self.refusal.clone()
+        } else if self.decoder.saw_bare() {
+            Some(reply::BARE_LINE_END)
+        } else if self.hops.count() > trace::MOST_HOPS {
+            Some(reply::LOOP)
+        } else {
+            None
+        }
+    }
+
+    /// What the log will say when the message is durable.
+    pub(super) fn accepted(&self) -> Event {
+        let Envelope { id, from, to } = &self.envelope;
+        Event::Accepted {
+            id: id.clone(),
+            from: format!("<{}>", from.as_ref().map(ToString::to_string).unwrap_or_default()),
+            recipients: to.len(),
+            octets: self.added + self.octets.total(),
+        }
+    }
+
+    /// The envelope, and the bytes that are not spilled.
+    pub(super) fn into_parts(self) -> (Envelope, Vec<u8>) {
+        (self.envelope, self.bytes)
+    }
+}
+
+/// How long a message may be slow.
+const GRACE: Duration = Duration::from_secs(60);
