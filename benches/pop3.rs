@@ -209,7 +209,7 @@ impl Client {
             Self::Restante(pop3) => pop3.retrieve(message, |_| {}),
             Self::Plain(stream) => {
                 stream.get_mut().write_all(format!("{message}\n").as_bytes())?;
-                let mut octets = [0; 8];
+                let mut octets = [0; LENGTH];
                 stream.read_exact(&mut octets)?;
                 let octets = u64::from_be_bytes(octets);
                 client::skip(stream, octets, &mut |_| {})?;
@@ -246,17 +246,23 @@ fn send_plainly(spool: &Path, mut stream: TcpStream) -> io::Result<()> {
     for number in lines {
         let number = number?.parse().map_err(io::Error::other)?;
         let mut file = fs::File::open(new.join(Maildrop::file(number)))?;
-        stream.write_all(&file.metadata()?.len().to_be_bytes())?;
+        // The length goes out with the first bytes: a small message is one write, as it is for a good server.
+        buffer[..LENGTH].copy_from_slice(&file.metadata()?.len().to_be_bytes());
+        let mut kept = LENGTH;
         loop {
-            match file.read(&mut buffer)? {
-                0 => break,
-                read => stream.write_all(&buffer[..read])?,
+            let read = file.read(&mut buffer[kept..])?;
+            if read == 0 && kept == 0 {
+                break;
             }
+            stream.write_all(&buffer[..kept + read])?;
+            kept = 0;
         }
     }
     Ok(())
 }
 
+/// Octets of the length that goes before a file.
+const LENGTH: usize = size_of::<u64>();
 const MAILDROPS: [Maildrop; 2] = [
     Maildrop { name: "small", messages: 2000, size: 4 * 1024 },
     Maildrop { name: "large", messages: 20, size: 5 * 1024 * 1024 },
