@@ -31,3 +31,23 @@ impl Signals {
         self.0.pending().map(|_| Signal::Stop)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mio::{Events, Interest, Poll, Token};
+
+    use super::*;
+
+    #[test]
+    fn a_signal_wakes_the_loop_and_asks_for_a_stop() {
+        let mut poll = Poll::new().unwrap();
+        let mut signals = Signals::new().unwrap();
+        poll.registry().register(signals.source(), Token(0), Interest::READABLE).unwrap();
+        assert_eq!(signals.pending().count(), 0);
+        for signal in [SIGTERM, SIGINT] {
+            signal_hook::low_level::raise(signal).unwrap();
+            poll.poll(&mut Events::with_capacity(1), None).unwrap();
+            assert_eq!(signals.pending().collect::<Vec<_>>(), [Signal::Stop]);
+        }
+    }
+}

@@ -141,6 +141,13 @@ fn three_different_wrong_passwords_end_the_connection_and_the_same_one_does_not(
 }
 
 #[test]
+fn the_answer_to_a_wrong_password_is_not_held_back_on_loopback() {
+    let config = format!("{STRICT}\n[limits]\nfailed_login_delay = \"60s\"\n");
+    let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
+    assert!(login(&server, ALICE, "wrong").starts_with("-ERR [AUTH]"));
+}
+
+#[test]
 fn an_md5_hash_is_replaced_at_the_first_good_login() {
     let mut server = Server::strict();
     let file = server.home.path().join("users.json");

@@ -108,6 +108,8 @@ fn fetchmail_takes_the_mail_and_empties_the_mailbox() {
     run(Command::new("chmod").arg("600").arg(&rules));
     let mut fetchmail = Command::new("fetchmail");
     fetchmail.env("FETCHMAILHOME", home.path()).env("HOME", home.path());
+    // As root it would share one lock with every other fetchmail of the machine.
+    fetchmail.arg("--pidfile").arg(home.path().join("pid"));
     run(fetchmail.arg("--fetchmailrc").arg(&rules).args(["--nosyslog", "--verbose"]));
     let taken = fs::read_to_string(taken).unwrap();
     let subjects: Vec<&str> = taken.lines().filter(|line| line.starts_with("Subject: ")).collect();

@@ -111,29 +111,38 @@ fn the_first_line_may_be_the_end_and_two_dots_are_one() {
     }
 }
 
-/// Sends a line that must be refused, as one line or as two, and then a good one.
-#[track_caller]
-fn refused_then(client: &mut Client, bad: &str, good: &str) {
-    client.send(bad).send(good);
-    let mut reply = client.expect("50");
-    while reply.starts_with("50") {
-        reply = client.reply();
+#[test]
+fn what_follows_a_bare_lf_in_a_command_is_neither_run_nor_copied() {
+    let server = Server::strict();
+    let hello = ["HELO x"].as_slice();
+    let mail = ["HELO x", "MAIL FROM:<a@far.test>"].as_slice();
+    for (before, bad) in [
+        ([].as_slice(), "HELO x\nMAIL FROM:<evil@far.test>"),
+        (hello, "MAIL FROM:<a@far.test>\nRCPT TO:<bob@example.test>"),
+        (mail, "RCPT TO:<alice\nX-Injected: y@example.test>"),
+    ] {
+        let mut client = Client::connect(server.smtp());
+        client.expect("220");
+        for line in before {
+            client.ask(line, "250");
+        }
+        client.ask(bad, "500 5.5.2");
+        assert_eq!(client.rest(), b"", "after {bad:?}");
     }
-    assert!(reply.starts_with("250"), "{reply:?}");
 }
 
 #[test]
-fn a_bare_line_end_in_a_command_is_never_copied_anywhere() {
+fn a_bare_cr_in_an_address_is_never_copied_anywhere() {
     let server = Server::strict();
-    let mut client = Client::connect(server.smtp());
-    client.expect("220");
-    refused_then(&mut client, "HELO x\nX-Injected: y", "HELO x");
-    refused_then(&mut client, "MAIL FROM:<a\rX-Injected: y@far.test>", "MAIL FROM:<a@far.test>");
-    refused_then(&mut client, "RCPT TO:<alice\nX-Injected: y@example.test>", "RCPT TO:<alice@example.test>");
+    let mut client = Client::smtp(&server);
+    client.ask("MAIL FROM:<a\rX-Injected: y@far.test>", "501 5.1.7");
+    client.ask("MAIL FROM:<\"a\rX-Injected: y\"@far.test>", "501 5.1.7");
+    client.ask("MAIL FROM:<a@far.test>", "250");
+    client.ask("RCPT TO:<alice\r@example.test>", "501 5.1.3");
+    client.ask(&format!("RCPT TO:<{ALICE}>"), "250");
     client.ask("DATA", "354");
     client.write(b"Subject: x\r\n\r\n.\r\n");
     client.expect("250 2.0.0");
-    client.ask("NOOP", "250");
     let stored = String::from_utf8(server.maildir(ALICE).only_message()).unwrap();
     assert!(!stored.contains("X-Injected"), "{stored}");
 }
@@ -152,7 +161,8 @@ fn bdat_is_counted_and_never_searched_for_an_end() {
         let reply = client.reply();
         if !offered {
             assert!(reply.starts_with("502 5.5.1 "), "{row}: {reply:?}");
-            assert_eq!(client.rest(), b"", "{row}: the counted octets are not commands");
+            let rest = String::from_utf8(client.rest()).unwrap();
+            assert_eq!(rest, "", "{row}: the counted octets were taken for commands");
             continue;
         }
         assert!(reply.starts_with("250 2.0.0 ") || reply.starts_with("550 5.5.2 "), "{row}: {reply:?}");

@@ -10,7 +10,7 @@ use common::{
     client::{Client, deliver, stuffed, without_trace},
     eventually, home, skip,
 };
-use rustix::process::geteuid;
+use rustix::process::{Pid, Resource, Rlimit, geteuid, getrlimit, prlimit};
 use tempfile::TempDir;
 
 const ALICE: &str = "alice@example.test";
@@ -138,15 +138,9 @@ fn commands_without_end_or_without_pause_cost_no_memory() {
     assert!(grown < 4 * 1024, "{grown} KiB more");
 }
 
-#[test]
-fn the_server_outlives_a_shortage_of_descriptors_and_needs_no_push_to_recover() {
-    let wrapper = &["sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"];
-    let server = Setup { wrapper, ..Setup::default() }.start();
-    let mut clients: Vec<Client> = (0..120).map(|_| Client::connect(server.smtp())).collect();
-    clients[0].expect("220");
-    let waiting = clients.split_off(60);
-    drop(clients);
-    // Whoever stood in the queue is served or sent away, without a new connection to wake the server.
+/// Whoever stands in the queue is served or sent away, without a new connection to wake the server; and then
+/// all is as before.
+fn assert_recovered(server: &Server, waiting: Vec<Client>) {
     for mut client in waiting {
         let line = String::from_utf8(client.line()).unwrap();
         assert!(["220 ", "421 "].iter().any(|code| line.starts_with(code)) || line.is_empty(), "{line:?}");
@@ -154,8 +148,39 @@ fn the_server_outlives_a_shortage_of_descriptors_and_needs_no_push_to_recover() 
     eventually("a new client is greeted", || {
         Client::connect(server.smtp()).line().starts_with(b"220 ").then_some(())
     });
-    deliver(&server, ALICE, b"Subject: x\r\n\r\n");
-    Client::pop3(&server, ALICE).ask("STAT", "+OK 1 ");
+    deliver(server, ALICE, b"Subject: x\r\n\r\n");
+    Client::pop3(server, ALICE).ask("STAT", "+OK 1 ");
+}
+
+#[test]
+fn a_server_with_few_descriptors_sends_away_whom_it_cannot_serve() {
+    let wrapper = &["sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"];
+    let server = Setup { wrapper, ..Setup::default() }.start();
+    let mut clients: Vec<Client> = (0..120).map(|_| Client::connect(server.smtp())).collect();
+    clients[0].expect("220");
+    let waiting = clients.split_off(60);
+    drop(clients);
+    assert_recovered(&server, waiting);
+}
+
+#[test]
+fn the_server_outlives_a_shortage_of_descriptors_and_needs_no_push_to_recover() {
+    let server = Server::dev();
+    let mut early = Client::smtp(&server);
+    // Its own bound on connections was made for more than it has now: accept and open fail.
+    let open = fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count() as u64;
+    let process = Pid::from_raw(i32::try_from(server.pid()).unwrap());
+    let few = Rlimit { current: Some(open + 30), ..getrlimit(Resource::Nofile) };
+    prlimit(process, Resource::Nofile, few).unwrap();
+    let mut clients: Vec<Client> = (0..120).map(|_| Client::connect(server.smtp())).collect();
+    clients[0].expect("220");
+    let reply = early.deliver(&["bob@example.test"], b"Subject: x\r\n\r\n");
+    assert!(reply.starts_with("250 2.0.0 ") || reply.starts_with("451 4.3.0 "), "{reply:?}");
+    let waiting = clients.split_off(60);
+    drop(clients);
+    assert_recovered(&server, waiting);
+    let reply = early.deliver(&["bob@example.test"], b"Subject: x\r\n\r\n");
+    assert!(reply.starts_with("250 2.0.0 "), "{reply:?}");
 }
 
 /// A very small disk.

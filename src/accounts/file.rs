@@ -17,7 +17,10 @@ use serde::{
     de::{Error as _, MapAccess, Visitor},
 };
 
-use super::password::{self, Stored};
+use super::{
+    Error,
+    password::{self, Stored},
+};
 use crate::proto::{ask::Mailbox, smtp::address::Address};
 
 /// One account, as the file has it.
@@ -234,72 +237,128 @@ fn checked_inbox<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::E
     }
 }
 
-/// Why an account could not be read, changed or made. Prints as a sentence for the operator.
-#[derive(Debug)]
-pub enum Error {
-    /// There is no file of accounts.
-    Missing(PathBuf),
-    /// The file cannot be read, locked or replaced.
-    Io {
-        /// Which file.
-        path: PathBuf,
-        /// What was tried.
-        action: &'static str,
-        /// Why it failed.
-        error: io::Error,
-    },
-    /// What the file says is wrong.
-    Content {
-        /// Which file.
-        path: PathBuf,
-        /// Where and why.
-        error: serde_json::Error,
-    },
-    /// That cannot be the name of an account.
-    Name(String),
-    /// There is an account of that name already.
-    Exists(String),
-    /// There is no account of that name.
-    Absent(String),
-    /// Argon2 failed: no memory, or no random numbers.
-    Hash(String),
-}
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::fs::PermissionsExt, thread};
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing(path) => write!(
-                f,
-                "there are no accounts at {}: make the first one with \
-                 `restante user add NAME@DOMAIN --config FILE`",
-                path.display()
+    use super::*;
+
+    const MD5: &str = "c8dae1c50e092f3d877192fc555b1dcf";
+
+    fn file(text: &str) -> (tempfile::TempDir, UserFile) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("users.json");
+        fs::write(&path, text).unwrap();
+        (directory, UserFile::at(path))
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_file_line_column_and_account() {
+        for (text, place, why) in [
+            ("", "line 1, column 1: ", "EOF"),
+            ("[]", "line 1, column 1: ", "a table of accounts by address"),
+            (
+                "{\n\"bob\": {}}",
+                "line 2, column 5: ",
+                "account \"bob\": its name is not a whole mail address",
             ),
-            Self::Io { path, action, error } => write!(f, "cannot {action} {}: {error}", path.display()),
-            Self::Content { path, error } => {
-                let (line, column) = (error.line(), error.column());
-                let text = error.to_string();
-                let text = text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text);
-                write!(f, "{}, line {line}, column {column}: {text}", path.display())
-            }
-            Self::Name(why) => f.write_str(why),
-            Self::Exists(name) => write!(
-                f,
-                "there is an account {name} already: `restante user passwd {name}` changes its password"
+            (r#"{"a@b": {}}"#, "line 1, column 10: ", "account \"a@b\": missing field `password_hash`"),
+            (
+                r#"{"a@b": {"password": "x"}}"#,
+                "line 1, column 19: ",
+                "account \"a@b\": unknown field `password`",
             ),
-            Self::Absent(name) => {
-                write!(f, "there is no account {name}: `restante user list` shows those there are")
+            (
+                r#"{"a@b": {"password_hash": "x"}}"#,
+                "line 1, column 30: ",
+                "account \"a@b\": not a password hash",
+            ),
+            (
+                r#"{"a@b": {"inbox": "../x"}}"#,
+                "line 1, column 25: ",
+                "account \"a@b\": \"../x\" cannot be an inbox",
+            ),
+            (
+                r#"{"o'b@c": {"password_hash": "!"}}"#,
+                "line 1, column 33: ",
+                "account \"o'b@c\": its name cannot be",
+            ),
+            (
+                "{\"a@b\": {\"password_hash\": \"!\"},\n \"A@B\": {\"password_hash\": \"!\"}}",
+                "line 2, column 31: ",
+                "account \"A@B\": it is there twice",
+            ),
+        ] {
+            let (_directory, file) = file(text);
+            let error = file.users().unwrap_err().to_string();
+            for part in [file.path.to_str().unwrap(), place, why] {
+                assert!(error.contains(part), "{part:?} is not in {error:?}");
             }
-            Self::Hash(why) => write!(f, "cannot hash the password: {why}"),
         }
     }
-}
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Io { error, .. } => Some(error),
-            Self::Content { error, .. } => Some(error),
-            _ => None,
-        }
+    #[test]
+    fn a_missing_file_says_how_to_begin_and_is_begun() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = UserFile::at(directory.path().join("users.json"));
+        assert!(file.users().unwrap_err().to_string().contains("restante user add"));
+        assert!(matches!(file.remove("a@b"), Err(Error::Absent(_))));
+        file.replace_hash("a@b", "x", "y").unwrap();
+        assert!(!file.path.exists());
+        file.add("a@b", b"sesame").unwrap();
+        let users = file.users().unwrap();
+        assert_eq!((users.len(), &*users[0].0, users[0].1.inbox.as_deref()), (1, "a@b", Some("a@b")));
+    }
+
+    #[test]
+    fn a_changed_file_is_private_sorted_whole_and_alone() {
+        let (directory, file) = file("{\"b@c\": {\"password_hash\": \"!\", \"inbox\": \"other\"}}");
+        fs::set_permissions(&file.path, fs::Permissions::from_mode(0o644)).unwrap();
+        file.add("a@b", b"sesame").unwrap();
+        assert_eq!(fs::metadata(&file.path).unwrap().permissions().mode() & 0o7777, 0o600);
+        let text = fs::read_to_string(&file.path).unwrap();
+        assert!(text.starts_with("{\n  \"a@b\": {\n    \"password_hash\": \"$argon2id$"), "{text}");
+        assert!(
+            text.ends_with("  \"b@c\": {\n    \"password_hash\": \"!\",\n    \"inbox\": \"other\"\n  }\n}\n"),
+            "{text}"
+        );
+        let mut names: Vec<_> = fs::read_dir(&directory).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, [".users.json.lock", "users.json"]);
+    }
+
+    #[test]
+    fn what_cannot_be_done_changes_nothing() {
+        let text = format!("{{\"a@b\":{{\"password_hash\":\"{MD5}\"}}}}");
+        let (_directory, file) = file(&text);
+        assert!(matches!(file.add("a@b", b"x"), Err(Error::Exists(_))));
+        assert!(matches!(file.set_password("c@d", b"x"), Err(Error::Absent(_))));
+        assert!(matches!(file.remove("c@d"), Err(Error::Absent(_))));
+        file.replace_hash("c@d", MD5, "!").unwrap();
+        file.replace_hash("a@b", "some other hash", "!").unwrap();
+        assert_eq!(fs::read_to_string(&file.path).unwrap(), text);
+    }
+
+    #[test]
+    fn a_password_is_set_a_hash_replaced_and_an_account_removed() {
+        let (_directory, file) = file(&format!("{{\"a@b\": {{\"password_hash\": \"{MD5}\"}}}}"));
+        file.replace_hash("a@b", MD5, "!").unwrap();
+        assert_eq!(file.users().unwrap()[0].1.password_hash, "!");
+        file.set_password("a@b", b"sesame").unwrap();
+        assert!(file.users().unwrap()[0].1.password_hash.starts_with("$argon2id$"));
+        file.remove("a@b").unwrap();
+        assert!(file.users().unwrap().is_empty());
+    }
+
+    #[test]
+    fn changes_at_the_same_time_are_all_kept() {
+        let (_directory, file) = file("{}");
+        thread::scope(|scope| {
+            for n in 0..8 {
+                let file = &file;
+                scope.spawn(move || file.add(&format!("user{n}@b"), b"x").unwrap());
+            }
+        });
+        assert_eq!(file.users().unwrap().len(), 8);
     }
 }

@@ -4,6 +4,7 @@
 //! checking a password, is a [`Credential`] that goes to a worker. The rule: from outside, a user that does
 //! not exist and a password that is wrong look the same and take the same time.
 
+mod error;
 mod file;
 mod password;
 
@@ -13,9 +14,10 @@ use crate::proto::{
     ask::{Directory, Lookup, Mailbox},
     smtp::address::Address,
 };
-pub use file::{Account, Error, UserFile};
-use password::Stored;
+pub use error::Error;
+pub use file::{Account, UserFile};
 pub use password::hash;
+use password::{Answer, Stored};
 
 /// The users of this server, in memory.
 #[derive(Debug)]
@@ -32,6 +34,7 @@ enum Users {
     Everybody,
 }
 
+#[derive(Clone)]
 struct User {
     mailbox: Mailbox,
     hash: String,
@@ -45,7 +48,7 @@ impl Accounts {
             let mailbox = account.mailbox(&name)?;
             Some((name, User { mailbox, hash: account.password_hash }))
         });
-        let users = users.flatten().collect(); // invariant: what UserFile reads has an inbox
+        let users = users.flatten().collect(); // invariant: none is left out, UserFile has checked the inboxes
         Ok(Self { domains: domains.to_vec(), users: Users::Listed(users) })
     }
 
@@ -55,20 +58,23 @@ impl Accounts {
         Self { domains: domains.to_vec(), users: Users::Everybody }
     }
 
-    /// What it takes to check a password of this user, who need not exist: to be sent to a worker.
+    /// What it takes to check a password of this user, who need not exist: to be sent to a worker. A name
+    /// without a domain is one in our first domain.
     pub fn credential(&self, user: &str) -> Credential {
         let mut user = user.to_ascii_lowercase();
         if !user.contains('@') {
             user = format!("{user}@{}", self.first_domain());
         }
         let known = match &self.users {
-            Users::Listed(users) => {
-                users.get(&user).map(|known| (known.mailbox.clone(), Check::Hash(known.hash.clone())))
+            Users::Listed(users) => users.get(&user).map(|known| {
+                let User { mailbox, hash } = known.clone();
+                (mailbox, Check::Hash(hash))
+            }),
+            Users::Everybody => {
+                let address = Address::parse(&user).ok();
+                let mailbox = address.and_then(|address| self.guest(&address));
+                mailbox.map(|mailbox| (mailbox, Check::Anything))
             }
-            Users::Everybody => Address::parse(&user)
-                .ok()
-                .and_then(|address| self.guest(&address))
-                .map(|mailbox| (mailbox, Check::Anything)),
         };
         match known {
             Some((mailbox, check)) => Credential { user, mailbox: Some(mailbox), check },
@@ -190,7 +196,7 @@ pub enum Verdict {
 }
 
 impl Credential {
-    /// The hash on file that the password is checked against; empty where there is none.
+    /// The hash that the password is checked against; empty where there is none.
     pub fn hash_on_file(&self) -> &str {
         match &self.check {
             Check::Hash(hash) => hash,
@@ -200,18 +206,18 @@ impl Credential {
 
     /// Checks a password. Wrong ones, and those of users who do not exist, take as long as right ones.
     pub fn verify(&self, password: &[u8]) -> Verdict {
-        let stored = match &self.check {
-            Check::Anything => return self.mailbox.clone().map_or(Verdict::Wrong, Verdict::Right),
-            Check::Hash(hash) => hash.parse().unwrap_or(Stored::Locked),
-            Check::Nothing => Stored::Locked,
-        };
-        let answer = stored.verify(password);
-        match (&self.mailbox, answer) {
-            (None, _) | (_, password::Answer::Wrong) => Verdict::Wrong,
-            (Some(mailbox), password::Answer::Right) => Verdict::Right(mailbox.clone()),
-            (Some(mailbox), password::Answer::RightButOld(hash)) => {
-                Verdict::RightUpgraded { mailbox: mailbox.clone(), user: self.user.clone(), hash }
+        let (mailbox, old) = match (&self.mailbox, &self.check) {
+            (Some(mailbox), Check::Anything) => return Verdict::Right(mailbox.clone()),
+            (Some(mailbox), Check::Hash(hash)) => (mailbox.clone(), hash),
+            (None, _) | (_, Check::Nothing) => {
+                password::spend(password);
+                return Verdict::Wrong;
             }
+        };
+        match old.parse().unwrap_or(Stored::Locked).verify(password) {
+            Answer::Wrong => Verdict::Wrong,
+            Answer::Right => Verdict::Right(mailbox),
+            Answer::RightButOld(hash) => Verdict::RightUpgraded { mailbox, user: self.user.clone(), hash },
         }
     }
 }
@@ -250,3 +256,162 @@ fn untagged(local: &str) -> &str {
 }
 
 const POSTMASTER: &str = "postmaster";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accounts(file: &str) -> Accounts {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("users.json");
+        std::fs::write(&path, file).unwrap();
+        Accounts::load(&path, &["example.test".into(), "second.test".into()]).unwrap()
+    }
+
+    /// The password of everybody is "sesame".
+    const MD5: &str = r#""password_hash": "c8dae1c50e092f3d877192fc555b1dcf""#;
+
+    fn people() -> Accounts {
+        accounts(&format!(
+            r#"{{"Bob@example.test": {{{MD5}}}, "alice@example.test": {{{MD5}}},
+                 "bob+x@example.test": {{{MD5}, "inbox": "bobs-x"}}, "carl@second.test": {{{MD5}}},
+                 "old@gone.test": {{{MD5}}}}}"#
+        ))
+    }
+
+    fn lookup(accounts: &Accounts, address: &str) -> String {
+        match accounts.lookup(&Address::parse(address).unwrap()) {
+            Lookup::Local(mailbox) => mailbox.to_string(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn addresses_are_found_without_regard_to_case_or_tag() {
+        let accounts = people();
+        for (address, mailbox) in [
+            ("bob@example.test", "bob@example.test"),
+            ("BOB@Example.Test", "bob@example.test"),
+            ("bob+anything!@example.test", "bob@example.test"),
+            ("bob+x@example.test", "bobs-x"),
+            ("bob+x+y@example.test", "bob@example.test"),
+            ("carl@second.test", "carl@second.test"),
+            ("carl@example.test", "Unknown"),
+            ("+bob@example.test", "Unknown"),
+            ("\"bob@example.test\"@example.test", "Unknown"),
+            ("bob", "Unknown"),
+            ("bob@far.test", "Foreign"),
+            ("bob@sub.example.test", "Foreign"),
+            ("bob@[127.0.0.1]", "Foreign"),
+            ("old@gone.test", "Foreign"),
+        ] {
+            assert_eq!(lookup(&accounts, address), mailbox, "{address}");
+        }
+    }
+
+    #[test]
+    fn mail_for_postmaster_always_arrives() {
+        let ways = ["postmaster", "PostMaster@example.test", "postmaster@second.test"];
+        for (users, mailboxes) in [
+            (&["bob@example.test", "alice@example.test"][..], ["alice@example.test"; 3]),
+            (&["alice@example.test", "postmaster@example.test"], ["postmaster@example.test"; 3]),
+            (
+                &["postmaster@example.test", "postmaster@second.test"],
+                ["postmaster@example.test", "postmaster@example.test", "postmaster@second.test"],
+            ),
+            (&[], ["Unknown"; 3]),
+        ] {
+            let entries: Vec<_> = users.iter().map(|user| format!("{user:?}: {{{MD5}}}")).collect();
+            let accounts = accounts(&format!("{{{}}}", entries.join(",")));
+            assert_eq!(ways.map(|way| lookup(&accounts, way)), mailboxes, "{users:?}");
+        }
+        assert_eq!(lookup(&people(), "postmaster@far.test"), "Foreign");
+    }
+
+    #[test]
+    fn in_an_open_house_every_plain_name_has_a_mailbox() {
+        let accounts = Accounts::open_house(&["localhost".into()]);
+        for (address, mailbox) in [
+            ("Who@Ever.test", "who@ever.test"),
+            ("who+tag@ever.test", "who@ever.test"),
+            ("who", "who@localhost"),
+            ("postmaster", "postmaster@localhost"),
+            ("a_b=c-d.e@x", "a_b=c-d.e@x"),
+            ("+tag@ever.test", "Unknown"),
+            ("-rf@ever.test", "Unknown"),
+            ("\".hidden\"@ever.test", "Unknown"),
+            ("\"../x\"@ever.test", "Unknown"),
+            ("\"a@b\"@ever.test", "Unknown"),
+            ("o'brien@ever.test", "Unknown"),
+            ("who+ta/g@ever.test", "Unknown"),
+            ("who@[127.0.0.1]", "Unknown"),
+        ] {
+            assert_eq!(lookup(&accounts, address), mailbox, "{address}");
+        }
+    }
+
+    #[test]
+    fn in_an_open_house_any_password_opens_the_mailbox_that_mail_goes_to() {
+        let accounts = Accounts::open_house(&["localhost".into()]);
+        for (user, mailbox) in [("Who@Ever.test", "who@ever.test"), ("who", "who@localhost")] {
+            let credential = accounts.credential(user);
+            assert_eq!(credential.verify(b""), Verdict::Right(Mailbox::named(mailbox).unwrap()), "{user}");
+        }
+        assert_eq!(accounts.credential("../who@ever.test").verify(b"x"), Verdict::Wrong);
+        assert_eq!(accounts.credential("").verify(b"x"), Verdict::Wrong);
+    }
+
+    #[test]
+    fn an_old_hash_is_upgraded_once() {
+        let mut accounts = people();
+        let bob = Mailbox::named("bob@example.test").unwrap();
+        for user in ["bob@example.test", "BOB@example.test", "bob"] {
+            assert_eq!(accounts.credential(user).verify(b"Sesame"), Verdict::Wrong, "{user}");
+        }
+        let credential = accounts.credential("Bob");
+        assert_eq!(credential.hash_on_file(), "c8dae1c50e092f3d877192fc555b1dcf");
+        let verdict = credential.verify(b"sesame");
+        let Verdict::RightUpgraded { mailbox, user, hash } = verdict else { panic!("{verdict:?}") };
+        assert_eq!((&mailbox, &*user), (&bob, "bob@example.test"));
+        accounts.learn(&user, hash);
+        assert_eq!(accounts.credential("bob").verify(b"sesame"), Verdict::Right(bob));
+        assert_eq!(accounts.credential("bob").verify(b"Sesame"), Verdict::Wrong);
+    }
+
+    #[test]
+    fn users_who_do_not_exist_are_checked_and_refused() {
+        let accounts = people();
+        for user in ["nobody@example.test", "carl", "bob+tag@example.test", "../bob@example.test", "", "@"] {
+            let credential = accounts.credential(user);
+            assert_eq!(credential.mailbox, None, "{user}");
+            assert_eq!(credential.verify(b"sesame"), Verdict::Wrong, "{user}");
+        }
+    }
+
+    #[test]
+    fn hashes_do_not_print() {
+        let accounts = people();
+        for printed in [format!("{accounts:?}"), format!("{:?}", accounts.credential("bob"))] {
+            assert!(printed.contains("bob@example.test") && !printed.contains("c8dae1"), "{printed}");
+        }
+    }
+
+    #[test]
+    fn a_new_account_needs_a_whole_address_of_ours_that_can_be_a_mailbox() {
+        let ours = ["example.test".to_owned(), "second.test".to_owned()];
+        assert_eq!(name("New.User+x@Second.test", &ours).unwrap(), "new.user+x@second.test");
+        for (bad, why) in [
+            ("new", "new@example.test or @second.test"),
+            ("new@far.test", "example.test, second.test only"),
+            ("new@", "not a mail address"),
+            ("a@b@example.test", "not a mail address"),
+            ("a/b@example.test", "may have a-z"),
+            ("../new@example.test", "not a mail address"),
+            ("o'brien@example.test", "may have a-z"),
+            ("-rf@example.test", "not begin with"),
+        ] {
+            let error = name(bad, &ours).unwrap_err().to_string();
+            assert!(error.contains(bad) && error.contains(why), "{error}");
+        }
+    }
+}

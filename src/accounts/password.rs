@@ -27,7 +27,7 @@ pub fn hash(password: &[u8]) -> Result<String, Error> {
 
 /// A hash on file, understood.
 pub(super) enum Stored {
-    Argon2id(PasswordHash),
+    Argon2id(Box<PasswordHash>),
     Md5([u8; 16]),
     /// Matches no password.
     Locked,
@@ -44,7 +44,7 @@ pub(super) enum Answer {
 impl Stored {
     pub(super) fn verify(&self, password: &[u8]) -> Answer {
         match self {
-            Self::Argon2id(hash) => match argon2id().verify_password(password, hash) {
+            Self::Argon2id(hash) => match argon2id().verify_password(password, &**hash) {
                 Ok(()) => Answer::Right,
                 Err(_) => Answer::Wrong,
             },
@@ -82,7 +82,7 @@ impl FromStr for Stored {
             let (m, t, p) = MOST;
             return Err(format!("this Argon2id hash costs more than m={m},t={t},p={p}"));
         }
-        Ok(Self::Argon2id(hash))
+        Ok(Self::Argon2id(Box::new(hash)))
     }
 }
 
@@ -91,7 +91,7 @@ fn argon2id() -> Argon2<'static> {
 }
 
 /// Takes the time of a check.
-fn spend(password: &[u8]) {
+pub(super) fn spend(password: &[u8]) {
     let mut out = [0; Params::DEFAULT_OUTPUT_LEN];
     let _ = black_box(argon2id().hash_password_into(password, b"takes time alone", &mut out)); // nobody needs it
     black_box(out);
@@ -110,4 +110,78 @@ fn md5_digest(text: &str) -> Option<[u8; 16]> {
 /// Compares in a time that does not depend on where the difference is.
 fn same(a: &[u8; 16], b: &[u8; 16]) -> bool {
     black_box(a.iter().zip(b).fold(0, |different, (a, b)| different | (a ^ b))) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SESAME: &str = "c8dae1c50e092f3d877192fc555b1dcf";
+
+    fn verify(stored: &str, password: &str) -> Answer {
+        stored.parse::<Stored>().unwrap().verify(password.as_bytes())
+    }
+
+    #[test]
+    fn a_hash_fits_its_password_alone_and_no_two_are_alike() {
+        let sesame = hash(b"sesame").unwrap();
+        assert!(sesame.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{sesame}");
+        assert_ne!(sesame, hash(b"sesame").unwrap());
+        assert!(matches!(verify(&sesame, "sesame"), Answer::Right));
+        for wrong in ["", "Sesame", "sesame\0", "sesam"] {
+            assert!(matches!(verify(&sesame, wrong), Answer::Wrong), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_hash_of_another_cost_is_checked_at_its_own() {
+        let cheap = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(64, 1, 2, None).unwrap());
+        let cheap: PasswordHash = cheap.hash_password(b"sesame").unwrap();
+        assert!(matches!(verify(&cheap.to_string(), "sesame"), Answer::Right));
+        assert!(matches!(verify(&cheap.to_string(), "other"), Answer::Wrong));
+    }
+
+    #[test]
+    fn an_md5_is_understood_in_any_case_and_replaced() {
+        for stored in [SESAME, &SESAME.to_uppercase()] {
+            let Answer::RightButOld(new) = verify(stored, "sesame") else {
+                panic!("{stored} is not upgraded")
+            };
+            assert!(matches!(verify(&new, "sesame"), Answer::Right));
+            assert!(matches!(verify(stored, "wrong"), Answer::Wrong));
+        }
+    }
+
+    #[test]
+    fn a_locked_account_has_no_password() {
+        for locked in ["!", "!c8dae1c50e092f3d877192fc555b1dcf"] {
+            for password in ["sesame", "", "!"] {
+                assert!(matches!(verify(locked, password), Answer::Wrong));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_hash_or_costs_too_much_is_refused() {
+        let costly = |cost: &str| format!("$argon2id$v=19${cost}$c29tZSBzYWx0IQ$aGFzaGhhc2hoYXNoaGFzaGhhc2g");
+        assert!(costly("m=262144,t=20,p=16").parse::<Stored>().is_ok());
+        for bad in [
+            "",
+            "sesame",
+            &SESAME[1..],
+            "g8dae1c50e092f3d877192fc555b1dcf",
+            "é8dae1c50e092f3d877192fc555b1dcf",
+            "$argon2id$",
+            "$argon2id$v=19$m=64,t=1,p=1$c29tZSBzYWx0IQ",
+            "$1$salt$hash",
+            &costly("m=64,t=1,p=1").replace("argon2id", "argon2i"),
+            &costly("m=262145,t=1,p=1"),
+            &costly("m=64,t=21,p=1"),
+            &costly("m=4096,t=1,p=17"),
+            &costly("m=4294967295,t=4294967295,p=1"),
+            &costly("m=1,t=1,p=1"),
+        ] {
+            assert!(bad.parse::<Stored>().is_err(), "{bad:?}");
+        }
+    }
 }

@@ -1,25 +1,32 @@
 //! `restante dev`: a server to try things with, that needs no configuration.
 
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
 use clap::Args;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use super::{
     Failure,
     serve::{self, Running},
 };
-use crate::{accounts::Accounts, config::Config};
+use crate::{
+    accounts::Accounts,
+    config::{Config, Service},
+};
 
-/// Run a server to try things with: everybody has a mailbox, any password is right.
+/// Run a server to try things with: every address has a mailbox, any password opens it.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Where the mailboxes go.
     #[arg(long, value_name = "DIR", default_value = "./spool")]
     spool: PathBuf,
-    /// Where to take mail in, on loopback; port 0 takes any.
+    /// Where to take mail in, on loopback; port 0 is any that is free.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:2525")]
     smtp: SocketAddr,
-    /// Where to hand mail out, on loopback; port 0 takes any.
+    /// Where to hand mail out, on loopback; port 0 is any that is free.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1110")]
     pop3: SocketAddr,
     #[command(flatten)]
@@ -29,7 +36,98 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let config = Config::development(arguments.spool, arguments.smtp, arguments.pop3)?;
     let accounts = Accounts::open_house(&config.domains);
-    let another = "choose another with --smtp or --pop3; port 0 takes any that is free";
-    let server = serve::start(config, accounts, &arguments.running, another)?;
-    server.run().map_err(serve::failed)
+    let spool = config.spool.clone();
+    let server = serve::start(config, accounts, &arguments.running, "choose others with --smtp and --pop3")?;
+    let taken = server.addresses();
+    let at = |service| taken.iter().find(|(taken, _)| *taken == service).map(|(_, address)| *address);
+    if let (Some(smtp), Some(pop3)) = (at(Service::Smtp), at(Service::Pop3)) {
+        let _ = io::stdout().write_all(screen(smtp, pop3, &spool).as_bytes()); // nobody looks: serve all the same
+    }
+    serve::run_to_the_end(server)
+}
+
+/// What to paste, and where.
+fn screen(smtp: SocketAddr, pop3: SocketAddr, spool: &Path) -> String {
+    let (smtp_host, smtp_port, pop3_host, pop3_port) = (smtp.ip(), smtp.port(), pop3.ip(), pop3.port());
+    let (smtp_url, pop3_url) = (shell(&format!("smtp://{smtp}")), shell(&format!("pop3://{pop3}/1")));
+    let mailbox = shell(&spool.join(YOU).to_string_lossy());
+    let smtp_quoted = shell(&smtp.to_string());
+    let spool = spool.display();
+    format!(
+        r"
+restante dev takes mail in at {smtp} (SMTP) and hands it out at {pop3} (POP3).
+Every address has a mailbox, any password opens it, and nothing leaves this machine.
+
+Send a message:
+  printf 'Subject: hello\r\n\r\nIt works.\r\n' | curl {smtp_url} \
+    --mail-from me@example.test --mail-rcpt {YOU} -T -
+  swaks --server {smtp_quoted} --from me@example.test --to {YOU}
+
+Read it:
+  curl {pop3_url} -u {YOU}:any
+  mutt -f {mailbox}
+
+Talk to it yourself:
+  telnet {smtp_host} {smtp_port}   # HELO me, MAIL FROM:<me@example.test>, RCPT TO:<{YOU}>, DATA
+  telnet {pop3_host} {pop3_port}   # USER {YOU}, PASS any, LIST, RETR 1, QUIT
+
+Thunderbird, new account, configured by hand: address {YOU}, any password
+  incoming   POP3   {pop3_host}   port {pop3_port}   security: none   authentication: normal password
+  outgoing   SMTP   {smtp_host}   port {smtp_port}   security: none   authentication: none
+
+The messages are plain files below {spool}
+Ctrl-C ends the server.
+
+"
+    )
+}
+
+/// One word of a shell command.
+fn shell(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+const YOU: &str = "you@example.test";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_screen_fits_a_terminal_and_names_the_ports_taken() {
+        let screen = screen(
+            "127.0.0.1:45678".parse().unwrap(),
+            "127.0.0.1:56789".parse().unwrap(),
+            Path::new("/home/somebody/projects/restante/spool"),
+        );
+        assert!(screen.lines().count() <= 30, "{}", screen.lines().count());
+        for line in screen.lines() {
+            assert!(line.chars().count() <= 100, "{line}");
+        }
+        for command in [
+            "| curl smtp://127.0.0.1:45678 \\\n",
+            "swaks --server 127.0.0.1:45678 ",
+            "curl pop3://127.0.0.1:56789/1 -u you@example.test:any\n",
+            "mutt -f /home/somebody/projects/restante/spool/you@example.test\n",
+            "telnet 127.0.0.1 45678 ",
+            "telnet 127.0.0.1 56789 ",
+            "port 56789 ",
+            "port 45678 ",
+        ] {
+            assert!(screen.contains(command), "{command:?} is not in {screen}");
+        }
+    }
+
+    #[test]
+    fn what_a_shell_would_change_is_quoted() {
+        for (word, quoted) in [
+            ("smtp://127.0.0.1:2525", "smtp://127.0.0.1:2525"),
+            ("smtp://[::1]:2525", "'smtp://[::1]:2525'"),
+            ("/my mail/$x", "'/my mail/$x'"),
+            ("/it's", r"'/it'\''s'"),
+        ] {
+            assert_eq!(shell(word), quoted);
+        }
+    }
 }

@@ -9,13 +9,16 @@ mod dev;
 mod serve;
 mod user;
 
-use std::{fmt, io, process::ExitCode};
+use std::{
+    fmt,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 
 use crate::{accounts, config};
 
-/// Mail in over SMTP, one durable Maildir, mail out over POP3.
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Arguments {
@@ -42,7 +45,7 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("restante: {failure}");
+            let _ = writeln!(io::stderr(), "restante: {failure}"); // the exit code says it, too
             failure.exit_code()
         }
     }
@@ -91,5 +94,17 @@ impl From<accounts::Error> for Failure {
             Missing(_) | Content { .. } | Name(_) => Self::Usage(error.to_string()),
             Io { .. } | Exists(_) | Absent(_) | Hash(_) => Self::Other(error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
     }
 }

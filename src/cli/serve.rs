@@ -1,14 +1,16 @@
 //! `restante serve`: the server, as a configuration file has it.
 
 use std::{
-    error::Error,
     fs,
     io::{self, Write},
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
-use clap::Args;
+use clap::{
+    Args,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use log::LevelFilter;
 
 use super::Failure;
@@ -35,8 +37,8 @@ pub(super) struct Running {
     /// Write the addresses that were taken to FILE, one line each: smtp=127.0.0.1:2525.
     #[arg(long, value_name = "FILE")]
     ports_file: Option<PathBuf>,
-    /// How much to log: off, error, warn, info, debug or trace.
-    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    /// How much to log.
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log_levels())]
     log_level: LevelFilter,
 }
 
@@ -46,19 +48,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Unknown::Refuse => Accounts::load(&config.accounts, &config.domains)?,
         Unknown::Create => Accounts::open_house(&config.domains),
     };
-    let another = format!("change `address` in {}", arguments.config.display());
-    start(config, accounts, &arguments.running, &another)?.run().map_err(failed)
+    let others = format!("change `address` in {}", arguments.config.display());
+    run_to_the_end(start(config, accounts, &arguments.running, &others)?)
 }
 
-/// Starts logging, takes the ports, and says which. `another` tells how to choose other ones.
+/// Starts logging, takes the ports, and says which. `others` tells how to choose other ones.
 pub(super) fn start(
     config: Config,
     accounts: Accounts,
     running: &Running,
-    another: &str,
+    others: &str,
 ) -> Result<Server, Failure> {
-    logging::start(running.log_level).map_err(|error| Failure::Other(error.to_string()))?;
-    let server = Server::bind(config, accounts).map_err(|error| explain(&error, another))?;
+    logging::start(running.log_level)
+        .map_err(|error| Failure::Other(format!("cannot start the log: {error}")))?;
+    let server = Server::bind(config, accounts).map_err(|error| not_started(&error, others))?;
     let addresses = server.addresses();
     for &(protocol, address) in &addresses {
         logging::listening(protocol, address);
@@ -70,26 +73,35 @@ pub(super) fn start(
     Ok(server)
 }
 
-pub(super) fn failed(error: server::Error) -> Failure {
-    Failure::Other(error.to_string())
+/// Runs the server until a signal ends it.
+pub(super) fn run_to_the_end(server: Server) -> Result<(), Failure> {
+    let ended = server.run().map_err(|error| Failure::Other(error.to_string()));
+    logging::finish();
+    ended
 }
 
-fn explain(error: &server::Error, another: &str) -> Failure {
-    let advice = match error.source().and_then(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind)
-    {
-        Some(io::ErrorKind::AddrInUse) => {
-            format!(": another program listens there (`ss -ltnp` shows which); stop it, or {another}")
-        }
-        Some(io::ErrorKind::AddrNotAvailable) => {
-            format!(": this machine does not have that address; {another}")
-        }
-        Some(io::ErrorKind::PermissionDenied) => format!(
-            ": a port below 1024 needs root or CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=); \
-             or {another}"
-        ),
+fn not_started(error: &server::Error, others: &str) -> Failure {
+    let advice = match error {
+        server::Error::Bind(_, address, cause) => match cause.kind() {
+            io::ErrorKind::AddrInUse => format!(
+                ": another program listens there, `ss -ltnp 'sport = :{}'` shows which; end it, or {others}",
+                address.port()
+            ),
+            io::ErrorKind::AddrNotAvailable => format!(": this machine does not have that address; {others}"),
+            io::ErrorKind::PermissionDenied => format!(
+                ": ports below 1024 are for root and who has CAP_NET_BIND_SERVICE \
+                 (systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE); get it, or {others}"
+            ),
+            _ => String::new(),
+        },
         _ => String::new(),
     };
     Failure::Other(format!("{error}{advice}"))
+}
+
+fn log_levels() -> impl TypedValueParser<Value = LevelFilter> {
+    PossibleValuesParser::new(["off", "error", "warn", "info", "debug", "trace"])
+        .try_map(|name| name.parse::<LevelFilter>())
 }
 
 /// Whoever waits for the file finds it whole.
@@ -103,4 +115,36 @@ fn write_ports(path: &Path, addresses: &[(Service, SocketAddr)]) -> io::Result<(
     }
     drop(file);
     fs::rename(&temporary, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ports_file_is_written_whole_and_leaves_nothing_beside_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ports");
+        fs::write(&path, "what was there before").unwrap();
+        let smtp = (Service::Smtp, "127.0.0.1:2525".parse().unwrap());
+        let pop3 = (Service::Pop3, "[::1]:1110".parse().unwrap());
+        write_ports(&path, &[pop3, smtp]).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "pop3=[::1]:1110\nsmtp=127.0.0.1:2525\n");
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_had_comes_with_advice() {
+        for (kind, advice) in [
+            (io::ErrorKind::AddrInUse, "'sport = :25'"),
+            (io::ErrorKind::AddrNotAvailable, "does not have that address"),
+            (io::ErrorKind::PermissionDenied, "CAP_NET_BIND_SERVICE"),
+        ] {
+            let error = server::Error::Bind(Service::Smtp, "10.0.0.1:25".parse().unwrap(), kind.into());
+            let said = not_started(&error, "choose others").to_string();
+            for part in ["10.0.0.1:25", advice, "choose others"] {
+                assert!(said.contains(part), "{part:?} is not in {said:?}");
+            }
+        }
+    }
 }

@@ -1,9 +1,10 @@
 //! A mailbox as it was at one moment: the messages in order, with their unique ids.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::borrow::Cow;
 
 use blake2::{Blake2s, Digest, digest::consts::U16};
 
+use super::list::List;
 use crate::{
     maildir::{Found, Wanted, name},
     proto::ask::Maildrop,
@@ -12,71 +13,59 @@ use crate::{
 /// The messages of a mailbox at one moment.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    messages: Vec<Message>,
-    total: u64,
-}
-
-#[derive(Debug)]
-struct Message {
-    found: Found,
-    /// How many messages before this one have the same identity.
-    doubles: u32,
+    list: List,
+    /// Where each chunk of the list begins.
+    starts: Vec<usize>,
 }
 
 impl Snapshot {
-    /// Puts what a scan found in order. Messages with the flag `T` (trashed, and left for their owner's mail
-    /// reader to remove) are left out.
-    pub fn of(mut found: Vec<Found>) -> Self {
-        found.retain(|message| !name::flags(&message.name).contains(&b'T'));
-        found.sort_unstable_by(|a, b| (name::order(&a.name), a.place).cmp(&(name::order(&b.name), b.place)));
-        let total = found.iter().map(|message| message.octets).sum();
-        let mut seen: HashMap<Box<[u8]>, u32> = HashMap::with_capacity(found.len());
-        let messages = found
-            .into_iter()
-            .map(|found| {
-                let earlier = seen.entry(name::identity(&found.name).into()).or_default();
-                let doubles = *earlier;
-                *earlier += 1;
-                Message { found, doubles }
-            })
-            .collect();
-        Self { messages, total }
+    /// The list as it is now.
+    pub fn of(list: &List) -> Self {
+        Self { starts: list.starts(), list: list.clone() }
+    }
+
+    fn get(&self, message: usize) -> Option<&Found> {
+        let chunk = self.starts.partition_point(|start| *start <= message).checked_sub(1)?;
+        self.list.get((chunk, message - self.starts[chunk]))
     }
 
     /// The file of a message. `None`: there is no message of that position.
     pub fn wanted(&self, message: usize) -> Option<Wanted<'_>> {
-        self.messages.get(message).map(|message| Wanted::from(&message.found))
+        self.get(message).map(Wanted::from)
     }
 
-    /// The names of messages whose identity an earlier one has too, for the log.
-    pub fn doubles(&self) -> impl Iterator<Item = &[u8]> {
-        self.messages.iter().filter(|message| message.doubles > 0).map(|message| &*message.found.name)
+    /// The messages in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Found> {
+        self.list.iter()
     }
 }
 
 impl Maildrop for Snapshot {
     fn len(&self) -> usize {
-        self.messages.len()
+        self.list.len()
     }
 
     fn total(&self) -> u64 {
-        self.total
+        self.list.total()
     }
 
     fn octets(&self, message: usize) -> u64 {
-        self.messages.get(message).map_or(0, |message| message.found.octets)
+        self.get(message).map_or(0, |found| found.octets)
     }
 
     fn unique_id(&self, message: usize) -> Cow<'_, str> {
-        self.messages.get(message).map_or(Cow::Borrowed("-"), |message| {
-            unique_id(name::identity(&message.found.name), message.doubles)
-        })
+        let Some(found) = self.get(message) else { return Cow::Borrowed("-") };
+        let identity = name::identity(&found.name);
+        let is_double =
+            |earlier: &usize| self.get(*earlier).is_some_and(|found| name::identity(&found.name) == identity);
+        let doubles = (0..message).rev().take_while(is_double).count();
+        unique_id(identity, doubles)
     }
 }
 
 /// The unique id of an identity: itself if it is 1 to 70 characters from 0x21 to 0x7e (RFC 1939 section 7),
 /// else 32 digits of a hash of it. The n-th message of one identity has `-n` behind it.
-fn unique_id(identity: &[u8], doubles: u32) -> Cow<'_, str> {
+fn unique_id(identity: &[u8], doubles: usize) -> Cow<'_, str> {
     let suffix = if doubles == 0 { String::new() } else { format!("-{}", doubles + 1) };
     let fits = (1..=70 - suffix.len()).contains(&identity.len());
     match std::str::from_utf8(identity) {
@@ -99,9 +88,13 @@ mod tests {
     use super::*;
     use crate::maildir::{Place, scan::Stamp};
 
-    fn found(name: &str, place: Place, octets: u64) -> Found {
-        let stamp = Stamp { inode: 1, bytes: octets, modified: (0, 0) };
-        Found { name: name.as_bytes().into(), place, stamp, octets }
+    fn found(name: &str, place: Place, inode: u64) -> Found {
+        let stamp = Stamp { inode, bytes: 1, modified: (0, 0) };
+        Found { name: name.as_bytes().into(), place, stamp, octets: inode }
+    }
+
+    fn snapshot(messages: Vec<Found>) -> Snapshot {
+        Snapshot::of(&List::of(messages))
     }
 
     fn ids(snapshot: &Snapshot) -> Vec<String> {
@@ -110,7 +103,7 @@ mod tests {
 
     #[test]
     fn messages_are_in_the_order_of_delivery_wherever_they_lie() {
-        let snapshot = Snapshot::of(vec![
+        let snapshot = snapshot(vec![
             found("20.M1.h", Place::New, 3),
             found("10.M2.h:2,S", Place::Cur, 4),
             found("10.M1.h", Place::New, 5),
@@ -120,17 +113,30 @@ mod tests {
     }
 
     #[test]
+    fn positions_are_right_over_many_chunks() {
+        let snapshot =
+            snapshot((0..3000).map(|n| found(&format!("{}.x", 10_000 + n), Place::New, n)).collect());
+        for message in [0, 1, 255, 256, 257, 1024, 2999] {
+            assert_eq!(snapshot.octets(message), message as u64);
+        }
+        assert!(snapshot.wanted(3000).is_none());
+    }
+
+    #[test]
     fn an_id_survives_flags_and_moves() {
         for name in ["1.M1.h", "1.M1.h:2,", "1.M1.h:2,RS", "1.M1.h,S=5:2,S"] {
-            assert_eq!(ids(&Snapshot::of(vec![found(name, Place::Cur, 1)])), ["1.M1.h"]);
+            assert_eq!(ids(&snapshot(vec![found(name, Place::Cur, 1)])), ["1.M1.h"]);
         }
     }
 
     #[test]
-    fn the_second_message_of_one_identity_is_told_apart() {
-        let snapshot = Snapshot::of(vec![found("1.x", Place::New, 1), found("1.x:2,S", Place::Cur, 1)]);
-        assert_eq!(ids(&snapshot), ["1.x", "1.x-2"]);
-        assert_eq!(snapshot.doubles().count(), 1);
+    fn messages_of_one_identity_are_told_apart() {
+        let snapshot = snapshot(vec![
+            found("1.x", Place::New, 1),
+            found("1.x:2,S", Place::Cur, 2),
+            found("1.x:2,R", Place::Cur, 3),
+        ]);
+        assert_eq!(ids(&snapshot), ["1.x", "1.x-2", "1.x-3"]);
     }
 
     #[test]
@@ -142,10 +148,5 @@ mod tests {
             assert_eq!(unique_id(odd.as_bytes(), 1), format!("{id}-2"));
         }
         assert_eq!(unique_id(&[b'9'; 70], 1).len(), 34);
-    }
-
-    #[test]
-    fn trashed_messages_are_not_listed() {
-        assert!(Snapshot::of(vec![found("1.x:2,ST", Place::Cur, 1)]).is_empty());
     }
 }

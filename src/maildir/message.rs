@@ -150,7 +150,7 @@ fn changed(path: std::path::PathBuf) -> Error {
 }
 
 /// A file name as the system wants it. A name with a NUL can't be on a disk, so that nothing is there.
-fn c_string(name: Vec<u8>) -> CString {
+pub(super) fn c_string(name: Vec<u8>) -> CString {
     CString::new(name).unwrap_or_default()
 }
 

@@ -9,9 +9,10 @@ pub mod lock;
 pub mod message;
 pub mod name;
 pub mod scan;
+pub mod sizes;
 pub mod store;
 
 pub use error::{Error, Kind};
 pub use message::{OpenMessage, Wanted};
-pub use scan::Found;
+pub use scan::{Change, Found, Scan};
 pub use store::{Draft, Maildir, Place, Spool};

@@ -1,16 +1,16 @@
-//! What is in a mailbox: a walk through `new/` and `cur/`.
+//! What is in a mailbox: a walk through `new/` and `cur/`, or a look at one name.
 
-use std::{ffi::CStr, io, os::fd::AsFd};
+use std::{ffi::CStr, os::fd::AsFd};
 
 use rustix::{
     fs::{self, AtFlags, Dir, FileType, Stat},
     io::Errno,
 };
 
-use super::{Error, Maildir, Place, name};
+use super::{Error, Maildir, Place, name, sizes::Sizes};
 use crate::octets::Octets;
 
-/// A message file as the scan found it.
+/// A message file as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// Its name, flags and all.
@@ -47,6 +47,20 @@ impl Stamp {
     }
 }
 
+/// When `new/` and `cur/` changed last: seconds and nanoseconds.
+pub type Times = [(i64, u32); 2];
+
+/// Everything that a walk found.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// The messages, in no order.
+    pub found: Vec<Found>,
+    /// What was left out.
+    pub left_out: Vec<LeftOut>,
+    /// The times of the directories before the walk: what changed since then may not be in it.
+    pub times: Times,
+}
+
 /// A file that was left out, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
@@ -58,81 +72,150 @@ pub struct LeftOut {
     pub why: &'static str,
 }
 
-/// All messages of a mailbox, in no order, and what was left out. It is an error if a directory can't be
-/// read: a mailbox is never called empty because it could not be looked at.
-pub fn scan(maildir: &Maildir) -> Result<(Vec<Found>, Vec<LeftOut>), Error> {
-    let (mut found, mut left_out) = (Vec::new(), Vec::new());
+/// One difference in what a mailbox holds. To apply it twice is to apply it once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// That message is there.
+    Present(Found),
+    /// No message has that name there.
+    Absent {
+        /// The directory.
+        place: Place,
+        /// The name.
+        name: Box<[u8]>,
+    },
+}
+
+/// A name to be looked at.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// The directory.
+    pub place: Place,
+    /// The name.
+    pub name: Box<[u8]>,
+    /// What is known of the file that bears it, perhaps by another name: not to be counted again.
+    pub known: Option<(Stamp, u64)>,
+}
+
+/// Walks through a mailbox. It is an error if a directory can't be read: a mailbox is never called empty
+/// because it could not be looked at.
+pub fn scan(maildir: &Maildir) -> Result<Scan, Error> {
+    let mut sizes = Sizes::load(maildir);
+    let mut scan = Scan::default();
     for _ in 0..ATTEMPTS {
-        (found, left_out) = (Vec::new(), Vec::new());
-        let before = times(maildir)?;
+        scan = Scan { times: times(maildir)?, ..Scan::default() };
         for place in Place::BOTH {
-            scan_place(maildir, place, &mut found, &mut left_out)?;
+            scan_place(maildir, place, &mut sizes, &mut scan)?;
         }
         // A file that is renamed while a directory is read may be seen twice or not at all: look again
         // when the directories changed under the walk.
-        if times(maildir)? == before {
+        if times(maildir)? == scan.times {
             break;
         }
     }
-    Ok((found, left_out))
+    let live: Vec<Stamp> = scan.found.iter().map(|found| found.stamp).collect();
+    sizes.save(maildir, Some(&live));
+    Ok(scan)
 }
 
-fn scan_place(
-    maildir: &Maildir,
-    place: Place,
-    found: &mut Vec<Found>,
-    left_out: &mut Vec<LeftOut>,
-) -> Result<(), Error> {
+fn scan_place(maildir: &Maildir, place: Place, sizes: &mut Sizes, scan: &mut Scan) -> Result<(), Error> {
     let failed = |e: Errno| Error::at(maildir.path().join(place.name()), "read directory", e);
-    let entries = Dir::read_from(maildir.dir(place)).map_err(failed)?;
-    for entry in entries {
+    for entry in Dir::read_from(maildir.dir(place)).map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        let name = entry.file_name();
-        if name.to_bytes().starts_with(b".") {
-            continue;
-        }
-        match look_at(maildir, place, name)? {
-            Looked::Message(message) => found.push(message),
-            Looked::Gone => {}
-            Looked::LeftOut(why) => left_out.push(LeftOut { name: name.to_bytes().into(), place, why }),
+        match look_at(maildir, place, entry.file_name(), |stamp| sizes.get(&stamp))? {
+            Looked::Message(found, Source::Counted) => {
+                sizes.learn(found.stamp, found.octets);
+                scan.found.push(found);
+            }
+            Looked::Message(found, Source::Known) => scan.found.push(found),
+            Looked::Nothing => {}
+            Looked::LeftOut(why) => {
+                scan.left_out.push(LeftOut { name: entry.file_name().to_bytes().into(), place, why });
+            }
         }
     }
     Ok(())
 }
 
-/// What became of a look at one name.
-#[derive(Debug)]
-pub enum Looked {
-    /// A message.
-    Message(Found),
-    /// Nothing is there any more.
-    Gone,
-    /// Something that is no message, and why.
+/// Looks at names that something has happened to.
+pub fn look(maildir: &Maildir, looks: &[Look]) -> Result<(Vec<Change>, Vec<LeftOut>), Error> {
+    let (mut changes, mut left_out, mut counted) = (Vec::new(), Vec::new(), Vec::new());
+    for Look { place, name, known } in looks {
+        let (place, name) = (*place, name.clone());
+        let c_name = super::message::c_string(name.to_vec());
+        let known = |stamp: Stamp| known.filter(|(other, _)| *other == stamp).map(|(_, octets)| octets);
+        changes.push(match look_at(maildir, place, &c_name, known)? {
+            Looked::Message(found, source) => {
+                if source == Source::Counted {
+                    counted.push((found.stamp, found.octets));
+                }
+                Change::Present(found)
+            }
+            Looked::Nothing => Change::Absent { place, name },
+            Looked::LeftOut(why) => {
+                left_out.push(LeftOut { name: name.clone(), place, why });
+                Change::Absent { place, name }
+            }
+        });
+    }
+    if let Err(error) = super::sizes::append(maildir, &counted) {
+        log::debug!("{error}: sizes not kept");
+    }
+    Ok((changes, left_out))
+}
+
+/// What a look at one name saw.
+enum Looked {
+    Message(Found, Source),
+    /// No file, or one that is none of our business: a dot file, a message that its owner has trashed.
+    Nothing,
+    /// Something that should not be there, and why.
     LeftOut(&'static str),
 }
 
-/// Looks at one name of a mailbox.
-pub fn look_at(maildir: &Maildir, place: Place, name: &CStr) -> Result<Looked, Error> {
-    let path = || maildir.path().join(place.name()).join(name.to_string_lossy().as_ref());
+/// Where the octets of a message come from.
+#[derive(PartialEq, Eq)]
+enum Source {
+    /// Its name of ours, or what was counted before.
+    Known,
+    /// The file was read.
+    Counted,
+}
+
+fn look_at(
+    maildir: &Maildir,
+    place: Place,
+    name: &CStr,
+    known: impl Fn(Stamp) -> Option<u64>,
+) -> Result<Looked, Error> {
+    // Files flagged T wait for their owner's mail reader to remove them.
+    if name.to_bytes().starts_with(b".") || name::flags(name.to_bytes()).contains(&b'T') {
+        return Ok(Looked::Nothing);
+    }
+    let failed = |step| {
+        move |e: Errno| {
+            Error::at(maildir.path().join(place.name()).join(name.to_string_lossy().as_ref()), step, e)
+        }
+    };
     let stat = match fs::statat(maildir.dir(place), name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => stat,
-        Err(Errno::NOENT) => return Ok(Looked::Gone),
-        Err(error) => return Err(Error::at(path(), "stat", error)),
+        Err(Errno::NOENT) => return Ok(Looked::Nothing),
+        stat => stat.map_err(failed("stat"))?,
     };
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Ok(Looked::LeftOut("not a regular file"));
     }
     let stamp = Stamp::of(&stat);
-    let octets = match name::octets_told(name.to_bytes(), stamp.bytes) {
-        Some(octets) => octets,
-        None => match count(maildir, place, name) {
-            Ok(octets) => octets,
-            Err(Errno::NOENT) => return Ok(Looked::Gone),
-            Err(Errno::ACCESS | Errno::PERM) => return Ok(Looked::LeftOut("unreadable")),
-            Err(error) => return Err(Error::at(path(), "read", error)),
-        },
-    };
-    Ok(Looked::Message(Found { name: name.to_bytes().into(), place, stamp, octets }))
+    let found = |octets| Found { name: name.to_bytes().into(), place, stamp, octets };
+    let told = name::octets_told(name.to_bytes(), stamp.bytes).or_else(|| known(stamp));
+    if let Some(octets) = told {
+        return Ok(Looked::Message(found(octets), Source::Known));
+    }
+    match count(maildir, place, name) {
+        Ok(octets) => Ok(Looked::Message(found(octets), Source::Counted)),
+        Err(Errno::NOENT) => Ok(Looked::Nothing),
+        Err(Errno::ACCESS | Errno::PERM) => Ok(Looked::LeftOut("unreadable")),
+        Err(error) => Err(failed("read")(error)),
+    }
 }
 
 /// Reads a file through once to count its octets on the wire.
@@ -150,16 +233,12 @@ fn count(maildir: &Maildir, place: Place, name: &CStr) -> Result<u64, Errno> {
     }
 }
 
-/// The modification times of both directories.
-fn times(maildir: &Maildir) -> Result<[(i64, u32); 2], Error> {
+/// The modification times of both directories. It is an error if they are not in the file system any more.
+pub fn times(maildir: &Maildir) -> Result<Times, Error> {
     let time = |place: Place| {
-        let stat = fs::fstat(maildir.dir(place))
-            .map_err(|e| Error::at(maildir.path().join(place.name()), "stat", e))?;
-        if stat.st_nlink == 0 {
-            let gone = io::Error::from(Errno::NOENT);
-            return Err(Error::at(maildir.path().join(place.name()), "stat", gone));
-        }
-        Ok(Stamp::of(&stat).modified)
+        let failed = |e: Errno| Error::at(maildir.path().join(place.name()), "stat", e);
+        let stat = fs::fstat(maildir.dir(place)).map_err(failed)?;
+        if stat.st_nlink == 0 { Err(failed(Errno::NOENT)) } else { Ok(Stamp::of(&stat).modified) }
     };
     Ok([time(Place::New)?, time(Place::Cur)?])
 }

@@ -6,7 +6,7 @@ use super::shop::{Shop, report};
 use crate::{
     accounts::{Credential, Verdict},
     logging,
-    mailbox::Snapshot,
+    mailbox::{List, Snapshot},
     maildir::{Draft, Error, Maildir, OpenMessage, Place, lock::Lock, message, name::Unique, scan},
     octets::Octets,
     proto::ask::{ConnId, Fault, Mailbox, Secret},
@@ -201,21 +201,13 @@ fn open(shop: &Shop, mailbox: &Mailbox) -> Result<Opened, Fault> {
     };
     let maildir = shop.maildir(mailbox)?;
     let lock = Lock::take(&maildir).map_err(|error| failed(&error))?;
-    let (found, left_out) = scan::scan(&maildir).map_err(|error| failed(&error))?;
-    for file in left_out {
+    let found = scan::scan(&maildir).map_err(|error| failed(&error))?;
+    for file in found.left_out {
         let path = maildir.path().join(file.place.name());
-        log::warn!(
-            "{}/{}: left out: {}",
-            path.display(),
-            logging::escape(&String::from_utf8_lossy(&file.name)),
-            file.why
-        );
+        let name = String::from_utf8_lossy(&file.name);
+        log::warn!("{}/{}: left out: {}", path.display(), logging::escape(&name), file.why);
     }
-    let snapshot = Snapshot::of(found);
-    for name in snapshot.doubles() {
-        let name = String::from_utf8_lossy(name);
-        log::warn!("{mailbox}: two files have the identity of {}", logging::escape(&name));
-    }
+    let snapshot = Snapshot::of(&List::of(found.found));
     Ok(Opened { maildir: Arc::new(maildir), lock, snapshot: Arc::new(snapshot) })
 }
 

@@ -108,8 +108,9 @@ impl Server {
 
     /// `restante serve` with strict line ends, for alice and bob at example.test.
     pub(crate) fn strict() -> Self {
+        let config = format!("{STRICT}\n[limits]\nfailed_login_delay = \"0s\"\n");
         let users = &["alice@example.test", "bob@example.test"];
-        Setup { config: Some(STRICT), users, ..Setup::default() }.start()
+        Setup { config: Some(&config), users, ..Setup::default() }.start()
     }
 
     /// Starts the same command in the same directories again.

@@ -1,0 +1,73 @@
+//! What can go wrong with accounts, in words for the operator.
+
+use std::{fmt, io, path::PathBuf};
+
+/// Why an account could not be read, changed or made. Prints as a sentence for the operator.
+#[derive(Debug)]
+pub enum Error {
+    /// There is no file of accounts.
+    Missing(PathBuf),
+    /// The file cannot be read, locked or replaced.
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        error: io::Error,
+    },
+    /// What the file says is wrong.
+    Content {
+        /// Which file.
+        path: PathBuf,
+        /// Where and why.
+        error: serde_json::Error,
+    },
+    /// That cannot be the name of an account.
+    Name(String),
+    /// There is an account of that name already.
+    Exists(String),
+    /// There is no account of that name.
+    Absent(String),
+    /// Argon2 failed: no memory, or no random numbers.
+    Hash(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(path) => write!(
+                f,
+                "there are no accounts at {}: make the first one with \
+                 `restante user add NAME@DOMAIN --config FILE`",
+                path.display()
+            ),
+            Self::Io { path, action, error } => write!(f, "cannot {action} {}: {error}", path.display()),
+            Self::Content { path, error } => {
+                let (line, column) = (error.line(), error.column());
+                let text = error.to_string();
+                let text = text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text);
+                write!(f, "{}, line {}, column {}: {text}", path.display(), line.max(1), column.max(1))
+            }
+            Self::Name(why) => f.write_str(why),
+            Self::Exists(name) => write!(
+                f,
+                "there is an account {name} already: `restante user passwd {name}` changes its password"
+            ),
+            Self::Absent(name) => {
+                write!(f, "there is no account {name}: `restante user list` shows those there are")
+            }
+            Self::Hash(why) => write!(f, "cannot hash the password: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { error, .. } => Some(error),
+            Self::Content { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}

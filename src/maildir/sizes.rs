@@ -1,0 +1,228 @@
+//! `.restante.sizes`: what counting the octets of other programs' files has told, so that a restart does not
+//! read them again.
+//!
+//! Records of fixed size, each with a crc of its own, appended, and read by memory map. It is a cache: a
+//! record that is torn, stale or not ours is passed over, and a file that can't be read or written costs
+//! nothing but time. Only this program writes it, and never in place, so that mapping it is safe; the
+//! messages themselves are never mapped, since another program may cut one short.
+
+use std::{collections::HashMap, fs::File, io::Write};
+
+use rustix::{
+    fs::{self, Mode, OFlags},
+    io::Errno,
+};
+
+use super::{Error, Maildir, scan::Stamp};
+
+/// The file, beside the messages.
+pub const FILE: &str = ".restante.sizes";
+/// The new file while it is being compacted.
+const COMPACTED: &str = ".restante.sizes.new";
+
+/// Octets on the wire of the files with these stamps.
+#[derive(Debug, Default)]
+pub struct Sizes {
+    known: HashMap<Stamp, u64>,
+    fresh: Vec<(Stamp, u64)>,
+    /// Records in the file, good or not.
+    records: usize,
+}
+
+impl Sizes {
+    /// What the file of a mailbox says.
+    pub fn load(maildir: &Maildir) -> Self {
+        Self::read(maildir).unwrap_or_else(|error| {
+            if error.kind() != super::Kind::Gone {
+                log::warn!("{error}: sizes will be counted again");
+            }
+            Self::default()
+        })
+    }
+
+    #[allow(unsafe_code)]
+    fn read(maildir: &Maildir) -> Result<Self, Error> {
+        let failed = |step| move |e: std::io::Error| Error::at(maildir.path().join(FILE), step, e);
+        let file = open(maildir, FILE, OFlags::RDONLY)?;
+        let length = file.metadata().map_err(failed("stat"))?.len();
+        if length == 0 {
+            return Ok(Self::default());
+        }
+        // SAFETY: the mapping is read-only and lives for this function only. The file is written by this
+        // program alone, which appends to it or replaces it by rename, and never shortens it.
+        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(failed("map"))?;
+        let known = map.chunks_exact(RECORD).filter_map(|record| decode(record.try_into().ok()?)).collect();
+        Ok(Self { known, fresh: Vec::new(), records: map.len().div_ceil(RECORD) })
+    }
+
+    /// The octets of the file with that stamp, if they were counted before.
+    pub fn get(&self, stamp: &Stamp) -> Option<u64> {
+        self.known.get(stamp).copied()
+    }
+
+    /// Remembers what was counted.
+    pub fn learn(&mut self, stamp: Stamp, octets: u64) {
+        self.fresh.push((stamp, octets));
+    }
+
+    /// Writes down what was learnt. `live` are the stamps of all messages there are, where that is known:
+    /// a file with more records than twice these is written anew with what it still needs.
+    pub fn save(self, maildir: &Maildir, live: Option<&[Stamp]>) {
+        let saved = match live {
+            Some(live) if self.records > 2 * live.len() + SPARE_RECORDS => self.compact(maildir, live),
+            _ => append(maildir, &self.fresh),
+        };
+        if let Err(error) = saved {
+            log::debug!("{error}: sizes not kept");
+        }
+    }
+
+    fn compact(mut self, maildir: &Maildir, live: &[Stamp]) -> Result<(), Error> {
+        self.known.extend(self.fresh);
+        let kept: Vec<u8> =
+            live.iter().filter_map(|stamp| Some(encode(stamp, *self.known.get(stamp)?))).flatten().collect();
+        let path = maildir.path().join(COMPACTED);
+        let mut file = open(maildir, COMPACTED, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?;
+        file.write_all(&kept).map_err(|e| Error::at(&path, "write", e))?;
+        fs::renameat(maildir.root(), COMPACTED, maildir.root(), FILE)
+            .map_err(|e| Error::at(path, "rename", e))
+    }
+}
+
+/// Appends records in one write. A tail that a crash has torn is passed over by filling it up.
+pub fn append(maildir: &Maildir, sizes: &[(Stamp, u64)]) -> Result<(), Error> {
+    if sizes.is_empty() {
+        return Ok(());
+    }
+    let failed = |step| move |e: std::io::Error| Error::at(maildir.path().join(FILE), step, e);
+    let mut file = open(maildir, FILE, OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND)?;
+    let torn = file.metadata().map_err(failed("stat"))?.len() % RECORD as u64;
+    let filling = if torn == 0 { 0 } else { RECORD - torn as usize };
+    let mut bytes = vec![0; filling];
+    bytes.extend(sizes.iter().flat_map(|(stamp, octets)| encode(stamp, *octets)));
+    file.write_all(&bytes).map_err(failed("write"))
+}
+
+fn open(maildir: &Maildir, name: &str, how: OFlags) -> Result<File, Error> {
+    let flags = how | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let failed = |e: Errno| Error::at(maildir.path().join(name), "open", e);
+    let file = fs::openat(maildir.root(), name, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
+    let stat = fs::fstat(&file).map_err(failed)?;
+    let regular = fs::FileType::from_raw_mode(stat.st_mode) == fs::FileType::RegularFile;
+    if regular { Ok(File::from(file)) } else { Err(failed(Errno::INVAL)) }
+}
+
+/// Bytes of a record: inode, bytes, seconds, nanoseconds, octets, crc32; little-endian.
+const RECORD: usize = 8 + 8 + 8 + 4 + 8 + 4;
+/// Where the crc is.
+const CRC: usize = RECORD - 4;
+/// Records that a file may have too many before it is worth writing it anew.
+const SPARE_RECORDS: usize = 1024;
+
+fn encode(stamp: &Stamp, octets: u64) -> [u8; RECORD] {
+    let mut record = [0; RECORD];
+    record[0..8].copy_from_slice(&stamp.inode.to_le_bytes());
+    record[8..16].copy_from_slice(&stamp.bytes.to_le_bytes());
+    record[16..24].copy_from_slice(&stamp.modified.0.to_le_bytes());
+    record[24..28].copy_from_slice(&stamp.modified.1.to_le_bytes());
+    record[28..36].copy_from_slice(&octets.to_le_bytes());
+    let crc = crc32(&record[..CRC]);
+    record[CRC..].copy_from_slice(&crc.to_le_bytes());
+    record
+}
+
+fn decode(record: &[u8; RECORD]) -> Option<(Stamp, u64)> {
+    let number = |at: usize| record[at..at + 8].try_into().map(u64::from_le_bytes).ok();
+    let short = |at: usize| record[at..at + 4].try_into().map(u32::from_le_bytes).ok();
+    let (inode, bytes, octets) = (number(0)?, number(8)?, number(28)?);
+    let modified = (i64::from_le_bytes(record[16..24].try_into().ok()?), short(24)?);
+    // Line ends add octets, and never more than one for each byte and two at the end.
+    let possible = octets >= bytes && octets <= bytes.saturating_mul(2).saturating_add(2);
+    let good = possible && short(CRC)? == crc32(&record[..CRC]);
+    good.then_some((Stamp { inode, bytes, modified }, octets))
+}
+
+/// The crc begins with what the file is, so that a file of zeros or of another kind has no good record.
+fn crc32(record: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(b"restante sizes 1");
+    crc.update(record);
+    crc.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::maildir::Spool;
+
+    fn mailbox() -> (tempfile::TempDir, Maildir) {
+        let dir = tempfile::tempdir().unwrap();
+        let maildir = Spool::open(dir.path()).unwrap().maildir_or_new("box").unwrap();
+        (dir, maildir)
+    }
+
+    fn stamp(inode: u64) -> Stamp {
+        Stamp { inode, bytes: 10, modified: (inode as i64, 5) }
+    }
+
+    #[test]
+    fn what_was_appended_is_known_again() {
+        let (_dir, maildir) = mailbox();
+        append(&maildir, &[(stamp(1), 11)]).unwrap();
+        append(&maildir, &[(stamp(2), 12)]).unwrap();
+        let sizes = Sizes::load(&maildir);
+        assert_eq!(
+            (sizes.get(&stamp(1)), sizes.get(&stamp(2)), sizes.get(&stamp(3))),
+            (Some(11), Some(12), None)
+        );
+    }
+
+    #[test]
+    fn a_torn_or_changed_record_is_passed_over_and_the_others_are_not() {
+        let (_dir, maildir) = mailbox();
+        append(&maildir, &[(stamp(1), 11), (stamp(2), 12)]).unwrap();
+        let path = maildir.path().join(FILE);
+        let whole = std::fs::read(&path).unwrap();
+        for at in 0..RECORD {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x40;
+            std::fs::write(&path, &bytes).unwrap();
+            let sizes = Sizes::load(&maildir);
+            assert_eq!((sizes.known.len(), sizes.get(&stamp(2))), (1, Some(12)), "byte {at}");
+        }
+        for length in RECORD..whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            append(&maildir, &[(stamp(3), 13)]).unwrap();
+            let sizes = Sizes::load(&maildir);
+            assert_eq!((sizes.get(&stamp(1)), sizes.get(&stamp(3))), (Some(11), Some(13)), "cut at {length}");
+        }
+    }
+
+    #[test]
+    fn foreign_content_is_never_trusted_and_never_fatal() {
+        let (_dir, maildir) = mailbox();
+        let path = maildir.path().join(FILE);
+        for content in [vec![0; 4000], vec![0xff; 41], b"hello".to_vec(), Vec::new()] {
+            std::fs::write(&path, &content).unwrap();
+            assert!(Sizes::load(&maildir).known.is_empty());
+        }
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(Sizes::load(&maildir).known.is_empty());
+        let mut sizes = Sizes::default();
+        sizes.learn(stamp(1), 11);
+        sizes.save(&maildir, None);
+    }
+
+    #[test]
+    fn a_file_of_mostly_dead_records_is_written_anew() {
+        let (_dir, maildir) = mailbox();
+        let many: Vec<(Stamp, u64)> = (0..3000).map(|inode| (stamp(inode), 11)).collect();
+        append(&maildir, &many).unwrap();
+        let mut sizes = Sizes::load(&maildir);
+        sizes.learn(stamp(9000), 12);
+        sizes.save(&maildir, Some(&[stamp(5), stamp(9000)]));
+        let sizes = Sizes::load(&maildir);
+        assert_eq!((sizes.records, sizes.get(&stamp(5)), sizes.get(&stamp(9000))), (2, Some(11), Some(12)));
+    }
+}

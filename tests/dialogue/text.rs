@@ -1,0 +1,158 @@
+//! How octets, asks and answers are written in a dialogue. What prints stands for itself; the rest is
+//! escaped, so that no editor can change it unseen.
+
+use restante::{
+    limits::Span,
+    proto::ask::{Ask, Envelope, Fault, Recipient},
+};
+
+/// Octets on one line: `\r`, `\n`, `\t`, `\\`, and `\xNN` for what does not print or would be lost at the end
+/// of a line.
+pub(crate) fn escaped(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\r' => text.push_str("\\r"),
+                '\n' => text.push_str("\\n"),
+                '\t' => text.push_str("\\t"),
+                '\\' => text.push_str("\\\\"),
+                c if c.is_control() => hex(c.encode_utf8(&mut [0; 4]).as_bytes(), &mut text),
+                c => text.push(c),
+            }
+        }
+        hex(chunk.invalid(), &mut text);
+    }
+    if text.ends_with(' ') {
+        text.replace_range(text.len() - 1.., "\\x20");
+    }
+    text
+}
+
+fn hex(bytes: &[u8], text: &mut String) {
+    for byte in bytes {
+        text.push_str(&format!("\\x{byte:02x}"));
+    }
+}
+
+/// Octets between quotes, with `|` for LF.
+pub(crate) fn quoted(bytes: &[u8]) -> String {
+    let line = |line: &[u8]| {
+        let line = escaped(line).replace('"', "\\\"").replace('|', "\\x7c");
+        line.strip_suffix("\\x20").map(|line| format!("{line} ")).unwrap_or(line)
+    };
+    let lines: Vec<String> = bytes.split(|&b| b == b'\n').map(line).collect();
+    format!("\"{}\"", lines.join("|"))
+}
+
+/// The octets that [`escaped`] writes so.
+pub(crate) fn unescaped(text: &str) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        if c != '\\' {
+            bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            continue;
+        }
+        bytes.push(match rest.next() {
+            Some('r') => b'\r',
+            Some('n') => b'\n',
+            Some('t') => b'\t',
+            Some(c @ ('\\' | '"')) => c as u8,
+            Some('x') => {
+                let digits: String = rest.by_ref().take(2).collect();
+                u8::from_str_radix(&digits, 16).map_err(|_| format!("\\x{digits} is not an octet"))?
+            }
+            other => return Err(format!("\\{} is not an escape", other.unwrap_or(' '))),
+        });
+    }
+    Ok(bytes)
+}
+
+/// The octets of a text that begins with quotes, and what follows them. `"..."*3` is the same three times.
+pub(crate) fn unquoted(text: &str) -> Result<(Vec<u8>, &str), String> {
+    let wrong = || format!("{text} is not a text in quotes");
+    let inside = text.strip_prefix('"').ok_or_else(wrong)?;
+    let mut escape = false;
+    let end = inside.find(|c| {
+        let end = c == '"' && !escape;
+        escape = c == '\\' && !escape;
+        end
+    });
+    let (inside, rest) = inside.split_at(end.ok_or_else(wrong)?);
+    let once = unescaped(&inside.replace('|', "\n"))?;
+    match rest[1..].strip_prefix('*') {
+        None => Ok((once, rest[1..].trim_start())),
+        Some(times) => {
+            let (times, rest) = times.split_once(' ').unwrap_or((times, ""));
+            Ok((once.repeat(times.parse().map_err(|_| wrong())?), rest))
+        }
+    }
+}
+
+/// An ask, as it stands behind `?`. `body` is the whole message of a deliver, spilled or not; `detail` adds
+/// what is most often left out: our trace header, and the password.
+pub(crate) fn ask(ask: &Ask, body: &[u8], detail: bool) -> String {
+    match ask {
+        Ask::Room { size } => format!("? room size={size}"),
+        Ask::Begin => "? begin".into(),
+        Ask::Spill { mailbox, bytes } => format!("? spill mailbox={mailbox} bytes={}", quoted(bytes)),
+        Ask::Discard => "? discard".into(),
+        Ask::Deliver { envelope, .. } => {
+            let (name, body) =
+                if detail { ("deliver+trace", body) } else { ("deliver", without_trace(body, envelope)) };
+            let from = envelope.from.as_ref().map(ToString::to_string).unwrap_or_default();
+            let to: Vec<String> = envelope.to.iter().map(recipient).collect();
+            format!("? {name} from=<{from}> to={} body={}", to.join(","), quoted(body))
+        }
+        Ask::Verify { user, password } if detail => {
+            format!("? verify+password user={} password={}", escaped(user.as_bytes()), quoted(password.reveal()))
+        }
+        Ask::Verify { user, .. } => format!("? verify user={}", escaped(user.as_bytes())),
+        Ask::Open { mailbox } => format!("? open mailbox={mailbox}"),
+        Ask::Read { message, from } => format!("? read message={message} from={from}"),
+        Ask::Update { delete, seen } => format!("? update delete={delete:?} seen={seen:?}"),
+    }
+}
+
+/// The address, and the mailbox where it has another name.
+fn recipient(Recipient { address, mailbox }: &Recipient) -> String {
+    let address = address.to_string();
+    if address == mailbox.as_str() { format!("<{address}>") } else { format!("<{address}>/{mailbox}") }
+}
+
+/// A message without the lines that we put on top: four, or six where there is one recipient to name.
+fn without_trace<'a>(body: &'a [u8], envelope: &Envelope) -> &'a [u8] {
+    let added = if envelope.to.len() == 1 { 6 } else { 4 };
+    let mut ends = line_ends(body);
+    if body.starts_with(b"Return-Path: ") { ends.nth(added - 1).map_or(body, |end| &body[end..]) } else { body }
+}
+
+fn line_ends(body: &[u8]) -> impl Iterator<Item = usize> {
+    body.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at + 1)
+}
+
+/// The words of an answer's fault.
+pub(crate) fn fault(word: &str) -> Result<Fault, String> {
+    use Fault::{Broken, Busy, Changed, Cut, Denied, Full, Gone, InUse, Quota, Unusable};
+    [Full, Quota, Broken, Unusable, InUse, Denied, Busy, Gone, Changed, Cut]
+        .into_iter()
+        .find(|fault| format!("{fault:?}") == word)
+        .ok_or_else(|| format!("{word} is not a fault"))
+}
+
+/// The same text for a line that stands in the file and one that was said, but for `*`: it stands for the
+/// rest of a `?` line.
+pub(crate) fn agree(expected: &str, said: &str) -> bool {
+    match expected.strip_suffix("=*") {
+        Some(start) if expected.starts_with('?') => {
+            said.strip_prefix(start).is_some_and(|rest| rest.starts_with('='))
+        }
+        _ => expected == said,
+    }
+}
+
+/// A wait, as it stands behind `. pause`.
+pub(crate) fn span(span: std::time::Duration) -> String {
+    Span(span).to_string()
+}

@@ -1,0 +1,233 @@
+//! What a dialogue has instead of a disk and accounts: users, messages and a mailbox made of its directives.
+
+use std::{borrow::Cow, rc::Rc, sync::Arc};
+
+use restante::{
+    limits::Limits,
+    octets::octets,
+    proto::{
+        Protocol,
+        ask::{Answer, Ask, Directory, Lookup, Mailbox, Maildrop},
+        dot::LineEndings,
+        pop3,
+        smtp::{self, address::Address},
+    },
+};
+use serde::de::{DeserializeOwned, IntoDeserializer, value};
+
+use super::text;
+
+/// Which session is played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Service {
+    Smtp,
+    Pop3,
+}
+
+/// What the directives of a dialogue say.
+#[derive(Debug, Clone)]
+pub(crate) struct World {
+    pub(crate) service: Service,
+    line_endings: LineEndings,
+    persona: Option<String>,
+    limits: Limits,
+    users: Vec<String>,
+    domains: Vec<String>,
+    messages: Vec<Message>,
+    chunk: usize,
+    /// The message that comes in: what was spilled so far.
+    body: Vec<u8>,
+}
+
+#[derive(Debug, Clone)]
+struct Message {
+    unique_id: String,
+    content: Vec<u8>,
+    octets: u64,
+}
+
+impl World {
+    pub(crate) fn new(service: Service) -> Self {
+        Self {
+            service,
+            line_endings: LineEndings::Strict,
+            persona: None,
+            limits: Limits::default(),
+            users: ["alice@here.test", "bob@here.test", "u@here.test"].map(Into::into).into(),
+            domains: vec!["here.test".into()],
+            messages: Vec::new(),
+            chunk: 64 * 1024,
+            body: Vec::new(),
+        }
+    }
+
+    /// Takes one `= key value`.
+    pub(crate) fn direct(&mut self, key: &str, value: &str) -> Result<(), String> {
+        let words = || value.split_whitespace().map(str::to_owned).collect();
+        match key {
+            "line_endings" => self.line_endings = word(value)?,
+            "persona" => self.persona = Some(value.into()),
+            "limits" if value == "development" => self.limits = Limits::for_development(),
+            "limit" => self.limit(value)?,
+            "users" => self.users = words(),
+            "domains" => self.domains = words(),
+            "chunk" => self.chunk = value.parse().map_err(|_| format!("{value} is not a number"))?,
+            "message" => self.messages.push(Message::read(value)?),
+            _ => return Err(format!("there is no directive {key:?} with the value {value:?}")),
+        }
+        Ok(())
+    }
+
+    /// `name value`, as in the `[limits]` of the configuration, without its quotes.
+    fn limit(&mut self, text: &str) -> Result<(), String> {
+        let (name, value) = text.split_once(' ').ok_or("a limit has a name and a value")?;
+        let mut table = toml::Table::try_from(&self.limits).map_err(|e| e.to_string())?;
+        let old = table.get_mut(name).ok_or_else(|| format!("there is no limit {name}"))?;
+        *old = match old {
+            toml::Value::Integer(_) => value.parse().map_err(|_| format!("{value} is not a number"))?,
+            _ => value.into(),
+        };
+        self.limits = table.try_into().map_err(|e| format!("{text}: {e}"))?;
+        Ok(())
+    }
+
+    /// A session that lives in this world.
+    pub(crate) fn session(&self) -> Result<Box<dyn Protocol>, String> {
+        let (hostname, line_endings, limits) = ("mx.test".to_owned(), self.line_endings, self.limits.clone());
+        Ok(match self.service {
+            Service::Smtp => {
+                let persona = self.persona.as_deref().map_or(Ok(smtp::Persona::default()), word)?;
+                let rules = smtp::Rules { hostname, line_endings, persona, limits };
+                Box::new(smtp::Smtp::new(Rc::new(rules), [192, 0, 2, 1].into(), "c1".into()))
+            }
+            Service::Pop3 => {
+                let persona = self.persona.as_deref().map_or(Ok(pop3::Persona::default()), word)?;
+                let rules = pop3::Rules { hostname, line_endings, persona, limits };
+                Box::new(pop3::Pop3::new(Rc::new(rules)))
+            }
+        })
+    }
+
+    /// Notes what an ask does to the message that comes in, and writes it down.
+    pub(crate) fn hear(&mut self, ask: &Ask, detail: bool) -> String {
+        match ask {
+            Ask::Begin | Ask::Discard => self.body.clear(),
+            Ask::Spill { bytes, .. } | Ask::Deliver { bytes, .. } => self.body.extend_from_slice(bytes),
+            _ => {}
+        }
+        text::ask(ask, &self.body, detail)
+    }
+
+    /// The answer to an ask that a dialogue need not mention.
+    pub(crate) fn routine(&self, ask: &Ask) -> Option<Answer> {
+        match ask {
+            Ask::Room { .. } | Ask::Begin | Ask::Spill { .. } | Ask::Discard => Some(Answer::Ready),
+            Ask::Read { message, from } => {
+                let content = &self.messages.get(*message)?.content;
+                let from = usize::try_from(*from).ok().filter(|from| *from <= content.len())?;
+                let to = content.len().min(from + self.chunk);
+                Some(Answer::Chunk { bytes: content[from..to].to_vec(), last: to == content.len() })
+            }
+            _ => None,
+        }
+    }
+
+    /// The answer that stands behind `!`.
+    pub(crate) fn answer(&self, text: &str) -> Result<Answer, String> {
+        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+        Ok(match (word, rest) {
+            ("ready", "") => Answer::Ready,
+            ("delivered", "") => Answer::Delivered,
+            ("updated", "") => Answer::Updated,
+            ("welcome", mailbox) => Answer::Welcome(named(mailbox)?),
+            ("opened", "") => Answer::Opened(Arc::new(Messages(self.messages.clone()))),
+            ("opened", sizes) => Answer::Opened(Arc::new(Messages::of_sizes(sizes)?)),
+            ("failed", fault) => Answer::Failed(text::fault(fault)?),
+            ("chunk", chunk) => match text::unquoted(chunk)? {
+                (bytes, "") => Answer::Chunk { bytes, last: false },
+                (bytes, "last") => Answer::Chunk { bytes, last: true },
+                (_, other) => return Err(format!("{other:?} behind a chunk")),
+            },
+            _ => return Err(format!("{text:?} is not an answer")),
+        })
+    }
+
+    /// The answer that a blessed dialogue gets where it has none.
+    pub(crate) fn good_answer(ask: &Ask) -> String {
+        match ask {
+            Ask::Deliver { .. } => "delivered".into(),
+            Ask::Verify { .. } => "welcome bob@here.test".into(),
+            Ask::Open { .. } => "opened".into(),
+            Ask::Update { .. } => "updated".into(),
+            _ => "ready".into(),
+        }
+    }
+}
+
+impl Directory for World {
+    fn lookup(&self, address: &Address) -> Lookup {
+        let domain = address.domain().unwrap_or(&self.domains[0]);
+        if !self.domains.iter().any(|ours| ours == domain) {
+            return Lookup::Foreign;
+        }
+        let name = format!("{}@{domain}", address.local().to_ascii_lowercase());
+        let known = self.users.iter().any(|user| user == "*" || *user == name);
+        Mailbox::named(&name).filter(|_| known).map_or(Lookup::Unknown, Lookup::Local)
+    }
+}
+
+/// A mailbox of messages that are not files.
+#[derive(Debug)]
+struct Messages(Vec<Message>);
+
+impl Messages {
+    /// `120,200`: two messages of those sizes, and nothing in them.
+    fn of_sizes(sizes: &str) -> Result<Self, String> {
+        let message = |(at, size): (usize, &str)| {
+            let octets = size.parse().map_err(|_| format!("{size:?} is not a size"))?;
+            Ok(Message { unique_id: format!("uid-{}", at + 1), content: Vec::new(), octets })
+        };
+        sizes.split(',').enumerate().map(message).collect::<Result<_, String>>().map(Self)
+    }
+}
+
+impl Maildrop for Messages {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn total(&self) -> u64 {
+        self.0.iter().map(|message| message.octets).sum()
+    }
+
+    fn octets(&self, message: usize) -> u64 {
+        self.0[message].octets
+    }
+
+    fn unique_id(&self, message: usize) -> Cow<'_, str> {
+        Cow::Borrowed(&self.0[message].unique_id)
+    }
+}
+
+impl Message {
+    /// `<unique id> "content"`, and perhaps `octets=n` where the size announced is to be another.
+    fn read(text: &str) -> Result<Self, String> {
+        let (unique_id, content) = text.split_once(' ').ok_or("a message has a unique id and a content")?;
+        let (content, rest) = text::unquoted(content)?;
+        let octets = match rest.strip_prefix("octets=") {
+            Some(octets) => octets.parse().map_err(|_| format!("{octets:?} is not a size"))?,
+            None if rest.is_empty() => octets(&content),
+            None => return Err(format!("{rest:?} behind a message")),
+        };
+        Ok(Self { unique_id: unique_id.into(), content, octets })
+    }
+}
+
+fn named(mailbox: &str) -> Result<Mailbox, String> {
+    Mailbox::named(mailbox).ok_or_else(|| format!("{mailbox:?} can't be the name of a mailbox"))
+}
+
+/// A word of the configuration.
+fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    T::deserialize(text.into_deserializer()).map_err(|e: value::Error| e.to_string())
+}
