@@ -69,6 +69,7 @@ fn measure(
     size: usize,
     sessions: usize,
 ) -> io::Result<Vec<String>> {
+    process::warn_if_busy()?;
     let half = settings.seconds / 2.0;
     let before = disk_alone(&scratch.fresh()?, half, size, sessions)?;
 

@@ -31,6 +31,7 @@ fn main() -> io::Result<()> {
     let settings = Settings::load();
     let mut scratch = Scratch::new()?;
     println!("footprint: {}", scratch.describe());
+    process::warn_if_busy()?;
     time_to_banner(&mut scratch, if settings.quick { 3 } else { 20 })?;
     let counts: &[usize] = if settings.quick { &[100, 1000] } else { &[1000, 10_000] };
     idle_sessions(&scratch.fresh()?, counts)?;

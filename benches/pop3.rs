@@ -55,6 +55,7 @@ fn main() -> io::Result<()> {
     ]);
     for (number, maildrop) in MAILDROPS.iter().enumerate() {
         for sessions in SESSIONS {
+            process::warn_if_busy()?;
             let job = |from| Job { from, maildrop: number, sessions, seconds: settings.seconds };
             let loader = Loader::start(&job(Source::Restante(server.pop3)))?;
             let used = process::cpu(server.pid())?;

@@ -175,3 +175,16 @@ impl Listener {
 fn spare() -> Option<File> {
     File::open("/dev/null").ok()
 }
+
+/// Raises the descriptor limit as far as it goes, and keeps 256 of them for files.
+pub fn most_connections(limits: &Limits) -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }); // else what there was
+    let descriptors =
+        getrlimit(Resource::Nofile).current.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
+    let room = descriptors.saturating_sub(DESCRIPTORS_FOR_FILES).max(descriptors / 4);
+    if limits.connections == 0 { room } else { limits.connections.min(room) }
+}
+
+const DESCRIPTORS_FOR_FILES: usize = 256;

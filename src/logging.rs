@@ -18,7 +18,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use log::{Level, LevelFilter, debug, error, info, log};
 use simplelog::{ConfigBuilder, WriteLogger};
 
-use crate::{config::Service, proto::event::Event};
+use crate::proto::event::Event;
 
 /// Starts logging to standard error: time in UTC, level, message. Works once in a process.
 pub fn start(level: LevelFilter) -> io::Result<()> {
@@ -64,7 +64,7 @@ fn wording(event: &Event) -> String {
 }
 
 /// A listener is open.
-pub fn listening(protocol: Service, address: SocketAddr) {
+pub fn listening(protocol: &str, address: SocketAddr) {
     info!("{protocol} listening address={address}");
 }
 

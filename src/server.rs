@@ -21,7 +21,7 @@ use crate::{
     conn::{Conn, Pumped, World},
     desk::Desk,
     limits::Limits,
-    listen::{Accepted, Listener},
+    listen::{Accepted, Listener, most_connections},
     logging,
     maildir::Spool,
     net::{timer::Timers, transport::Transport},
@@ -362,17 +362,6 @@ fn shop(config: &Config) -> Result<Shop, crate::maildir::Error> {
     Shop::new(Spool::open(&config.spool)?, users, config.limits.read_chunk.as_len(), most)
 }
 
-/// Raises the descriptor limit as far as it goes, and keeps 256 of them for files.
-fn most_connections(limits: &Limits) -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }); // else what there was
-    let descriptors =
-        getrlimit(Resource::Nofile).current.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
-    let room = descriptors.saturating_sub(DESCRIPTORS_FOR_FILES).max(descriptors / 4);
-    if limits.connections == 0 { room } else { limits.connections.min(room) }
-}
-
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -403,4 +392,3 @@ const ACCEPTS_A_TURN: usize = 64;
 /// How long accepting rests when there are no descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
-const DESCRIPTORS_FOR_FILES: usize = 256;

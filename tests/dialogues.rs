@@ -30,12 +30,19 @@ fn regress() {
 /// Plays the files of a directory, and tells of every one that fails.
 fn play_all(directory: &str, service: Option<Service>) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogues").join(directory);
-    let mut files: Vec<PathBuf> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "dlg"));
     files.sort();
     assert!(!files.is_empty() || service.is_none(), "no dialogues");
     let failures: Vec<String> = files.iter().filter_map(|file| play_file(file, service).err()).collect();
-    assert!(failures.is_empty(), "{} of {} dialogues fail:\n{}", failures.len(), files.len(), failures.concat());
+    assert!(
+        failures.is_empty(),
+        "{} of {} dialogues fail:\n{}",
+        failures.len(),
+        files.len(),
+        failures.concat()
+    );
 }
 
 fn play_file(file: &Path, service: Option<Service>) -> Result<(), String> {

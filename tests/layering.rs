@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Each module and what it may import; `*` is everything but the command line.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("limits", &[]),
     ("octets", &[]),
     ("clock", &[]),
@@ -16,12 +16,12 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("proto", &["limits", "octets", "clock"]),
     ("maildir", &["octets", "clock"]),
     ("net", &["proto", "limits"]),
-    ("logging", &["proto"]),
+    ("logging", &["proto", "config"]),
     ("accounts", &["proto"]),
     ("config", &["limits", "proto"]),
     ("mailbox", &["maildir", "proto", "clock", "limits"]),
-    ("work", &["proto", "accounts", "maildir", "mailbox", "limits"]),
-    ("commit", &["proto", "maildir", "limits", "clock", "work", "mailbox"]),
+    ("work", &["proto", "accounts", "maildir", "mailbox", "limits", "octets", "logging"]),
+    ("commit", &["proto", "maildir", "limits", "octets", "work", "logging"]),
     ("conn", &["net", "proto", "limits", "clock", "logging"]),
     (
         "desk",
@@ -30,6 +30,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "logging",
         ],
     ),
+    ("listen", &["config", "limits", "proto"]),
     ("server", &["*"]),
     ("cli", &["*", "cli"]),
     ("main", &["cli"]),

@@ -263,7 +263,7 @@ fn durable(calls: &[Call], mailbox: &str, reply: usize) -> Result<(), String> {
 fn synced(calls: &[Call], path: &str, after: usize, before: usize) -> bool {
     calls.iter().any(|call| {
         let of_it = call.is(&["fsync", "fdatasync"]) && call.path().ends_with(path);
-        let of_all = call.name == "syncfs";
+        let of_all = call.name == "syncfs" && call.path().contains("/spool");
         (of_it || of_all) && call.result == Some(0) && call.start > after && call.end < before
     })
 }

@@ -22,6 +22,26 @@ pub(crate) fn cpu(pid: u32) -> io::Result<Duration> {
     Ok(Duration::from_millis((field(14)? + field(15)?) * 1000 / TICKS_PER_SECOND))
 }
 
+/// Says so when others use the processors: what is measured then is partly them.
+pub(crate) fn warn_if_busy() -> io::Result<()> {
+    let times = || -> io::Result<(u64, u64)> {
+        let stat = fs::read_to_string("/proc/stat")?;
+        let first = stat.lines().next().unwrap_or_default().split_whitespace().skip(1);
+        let ticks: Vec<u64> = first.filter_map(|number| number.parse().ok()).take(8).collect();
+        // proc_stat(5): user, nice, system, idle, iowait, irq, softirq, steal.
+        let idle = ticks.get(3..5).ok_or_else(|| odd(&stat))?.iter().sum();
+        Ok((ticks.iter().sum(), idle))
+    };
+    let (all_before, idle_before) = times()?;
+    thread::sleep(Duration::from_millis(500));
+    let (all, idle) = times()?;
+    let busy = 100 - idle.saturating_sub(idle_before) * 100 / all.saturating_sub(all_before).max(1);
+    if busy > 10 {
+        eprintln!("before anything was measured the processors were {busy} % busy: distrust the next line");
+    }
+    Ok(())
+}
+
 /// Octets of memory.
 #[derive(Clone, Copy)]
 pub(crate) struct Memory {

@@ -64,7 +64,7 @@ pub(super) fn start(
     let server = Server::bind(config, accounts).map_err(|error| not_started(&error, others))?;
     let addresses = server.addresses();
     for &(protocol, address) in &addresses {
-        logging::listening(protocol, address);
+        logging::listening(protocol.name(), address);
     }
     if let Some(path) = &running.ports_file {
         write_ports(path, &addresses)

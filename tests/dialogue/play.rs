@@ -189,12 +189,14 @@ impl<'a> Player<'a> {
             _ => None,
         });
         let within = if self.happened.is_some() { usize::MAX } else { 1 };
-        let word = |text: &str| text.strip_prefix("? ").and_then(|text| text.split([' ', '+']).next()) == Some(kind);
+        let word =
+            |text: &str| text.strip_prefix("? ").and_then(|text| text.split([' ', '+']).next()) == Some(kind);
         session.take(within).find(|text| word(text))
     }
 
     fn fail(&self, expected: &str, got: &str) -> Failure {
-        let line = self.dialogue.items.get(self.next).or(self.dialogue.items.last()).map_or(1, |item| item.line);
+        let line =
+            self.dialogue.items.get(self.next).or(self.dialogue.items.last()).map_or(1, |item| item.line);
         Failure { line, what: format!("expected  {expected}\n    got       {got}") }
     }
 

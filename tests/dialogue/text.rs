@@ -106,7 +106,11 @@ pub(crate) fn ask(ask: &Ask, body: &[u8], detail: bool) -> String {
             format!("? {name} from=<{from}> to={} body={}", to.join(","), quoted(body))
         }
         Ask::Verify { user, password } if detail => {
-            format!("? verify+password user={} password={}", escaped(user.as_bytes()), quoted(password.reveal()))
+            format!(
+                "? verify+password user={} password={}",
+                escaped(user.as_bytes()),
+                quoted(password.reveal())
+            )
         }
         Ask::Verify { user, .. } => format!("? verify user={}", escaped(user.as_bytes())),
         Ask::Open { mailbox } => format!("? open mailbox={mailbox}"),
@@ -125,7 +129,11 @@ fn recipient(Recipient { address, mailbox }: &Recipient) -> String {
 fn without_trace<'a>(body: &'a [u8], envelope: &Envelope) -> &'a [u8] {
     let added = if envelope.to.len() == 1 { 6 } else { 4 };
     let mut ends = line_ends(body);
-    if body.starts_with(b"Return-Path: ") { ends.nth(added - 1).map_or(body, |end| &body[end..]) } else { body }
+    if body.starts_with(b"Return-Path: ") {
+        ends.nth(added - 1).map_or(body, |end| &body[end..])
+    } else {
+        body
+    }
 }
 
 fn line_ends(body: &[u8]) -> impl Iterator<Item = usize> {

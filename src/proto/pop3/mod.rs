@@ -1,5 +1,6 @@
 //! POP3, the server side (RFC 1939).
 
+mod login;
 pub mod reply;
 pub mod rules;
 pub mod session;

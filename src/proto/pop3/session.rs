@@ -1,7 +1,7 @@
 //! One POP3 session. Everything that moves the POP3 state is in this file; nothing here reads a clock, a
 //! socket or a disk.
 
-use std::{mem, rc::Rc, sync::Arc, time::Duration};
+use std::{mem, rc::Rc, time::Duration};
 
 use super::{
     Rules,
@@ -13,7 +13,7 @@ use crate::{
     octets::octets,
     proto::{
         Cx, Patience, Protocol, Renewal, Step,
-        ask::{Answer, Ask, Fault, Mailbox, Maildrop, Secret},
+        ask::{Answer, Ask, Fault, Mailbox, Secret},
         buf::{Inbox, Line, Outbox},
         dot::LineEndings,
         event::Event,
@@ -23,16 +23,16 @@ use crate::{
 
 /// One POP3 session.
 pub struct Pop3 {
-    rules: Rc<Rules>,
+    pub(super) rules: Rc<Rules>,
     language: Language,
-    state: State,
-    errors: usize,
+    pub(super) state: State,
+    pub(super) errors: usize,
     /// The distinct (user, password) pairs that were wrong: a client that tries one pair by several
     /// mechanisms has made one mistake.
-    wrong: Vec<(String, Secret)>,
+    pub(super) wrong: Vec<(String, Secret)>,
 }
 
-enum State {
+pub(super) enum State {
     /// AUTHORIZATION, perhaps with the name of USER.
     Authorization { user: Option<String> },
     /// PASS waits for [`Ask::Verify`].
@@ -322,56 +322,6 @@ impl Pop3 {
         }
     }
 
-    // Logging in
-
-    fn verified(&mut self, cx: &Cx<'_>, user: String, mailbox: Mailbox, out: &mut Outbox) -> Step {
-        out.tell(Event::Login { user, ok: true });
-        self.open(mailbox, cx.now.steady)
-    }
-
-    fn open(&mut self, mailbox: Mailbox, since: Duration) -> Step {
-        self.state = State::AwaitingOpen { mailbox: mailbox.clone(), since };
-        Step::Ask(Ask::Open { mailbox })
-    }
-
-    fn denied(&mut self, user: String, password: Secret, out: &mut Outbox) -> Step {
-        let limits = &self.rules.limits;
-        out.tell(Event::Login { user: user.clone(), ok: false });
-        let pair = (user, password);
-        if limits.failed_logins > 0 && !self.wrong.contains(&pair) {
-            self.wrong.push(pair);
-        }
-        self.state = State::HoldingBack { last: reached(self.wrong.len(), limits.failed_logins) };
-        Step::Pause(limits.failed_login_delay.0)
-    }
-
-    fn not_opened(
-        &mut self,
-        cx: &Cx<'_>,
-        mailbox: Mailbox,
-        since: Duration,
-        fault: Fault,
-        out: &mut Outbox,
-    ) -> Step {
-        let waited = cx.now.steady.saturating_sub(since);
-        if fault == Fault::InUse && waited < self.rules.limits.pop3_lock_wait.0 {
-            self.state = State::Queueing { mailbox, since };
-            return Step::Pause(QUEUE_PACE);
-        }
-        self.state = State::Authorization { user: None };
-        self.refuse(out, "login", reply::fault(fault))
-    }
-
-    fn opened(&mut self, mailbox: Mailbox, maildrop: Arc<dyn Maildrop>, out: &mut Outbox) -> Step {
-        let (messages, octets) = (maildrop.len(), maildrop.total());
-        out.line(&format!("+OK {messages} messages ({octets} octets)"));
-        out.tell(Event::Opened { mailbox, messages, octets });
-        self.errors = 0;
-        self.wrong.clear();
-        self.state = State::Transaction(Visit::new(maildrop));
-        Step::Again
-    }
-
     // Replies
 
     fn ok(&self, out: &mut Outbox, text: Text) -> Step {
@@ -384,7 +334,7 @@ impl Pop3 {
         self.count_error(out)
     }
 
-    fn refuse(&mut self, out: &mut Outbox, what: &str, text: Text) -> Step {
+    pub(super) fn refuse(&mut self, out: &mut Outbox, what: &str, text: Text) -> Step {
         text.err(self.language, out);
         out.tell(Event::Refused { what: what.into(), reply: text.codes() });
         self.count_error(out)
@@ -511,7 +461,5 @@ const CAPABILITIES: &[&str] = &[
 
 /// Lines of a listing between two looks at the outbox.
 const LINES_A_STEP: usize = 512;
-/// How often a login asks again for a mailbox that another session has.
-const QUEUE_PACE: Duration = Duration::from_millis(100);
 /// How TLS begins: a handshake record of any version.
 const TLS_HANDSHAKE: &[u8] = &[0x16, 0x03];

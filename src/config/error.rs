@@ -1,0 +1,162 @@
+//! Mistakes in a configuration: where they are, and how they are told.
+//!
+//! The rule: a mistake is told with file, line, column, key and accepted form.
+
+use std::{
+    fmt, io,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+/// Why a configuration cannot be used. Prints as a sentence for the operator.
+#[derive(Debug)]
+pub enum Error {
+    /// The file cannot be read.
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Something in the file is wrong.
+    Wrong {
+        /// Which file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The character in the line, from 1.
+        column: usize,
+        /// The key, with the sections it is in: `limits.message`. Empty where the file is no TOML.
+        key: String,
+        /// What is wrong, and what is accepted.
+        why: String,
+    },
+    /// `restante dev` was asked for something that it does not do.
+    Development(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { path, error } => write!(f, "cannot read {}: {error}", path.display()),
+            Self::Wrong { path, line, column, key, why } => {
+                write!(f, "{}, line {line}, column {column}: ", path.display())?;
+                if !key.is_empty() {
+                    write!(f, "{key}: ")?;
+                }
+                f.write_str(why)
+            }
+            Self::Development(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreadable { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Something wrong in the file: where, and why.
+pub(super) struct Mistake {
+    at: At,
+    pub(super) why: String,
+}
+
+enum At {
+    /// The value of a key, the parts of a list by number: `listen.0.address`.
+    Key(String),
+    /// Bytes of the text.
+    Text(Range<usize>),
+}
+
+impl Mistake {
+    pub(super) fn at(key: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { at: At::Key(key.into()), why: why.into() }
+    }
+
+    /// Finds out line, column and key.
+    pub(super) fn in_file(self, path: &Path, text: &str) -> Error {
+        let document =
+            DeTable::parse(text).map(|table| Node::new(table.span(), DeValue::Table(table.into_inner())));
+        let upto = |offset| text.get(..offset).unwrap_or(text);
+        let mut why = self.why;
+        let (offset, key) = match (self.at, document) {
+            (At::Key(key), Ok(document)) => (start_of(&document, &key), key),
+            (At::Key(key), Err(_)) => (0, key),
+            (At::Text(span), Ok(document)) => (span.start, key_at(&document, span.start).unwrap_or_default()),
+            (At::Text(span), Err(_)) => {
+                let line = upto(span.start).matches('\n').count();
+                why = format!("{why}: {}", text.lines().nth(line).unwrap_or_default());
+                (span.start, String::new())
+            }
+        };
+        let before = upto(offset);
+        Error::Wrong {
+            path: path.to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: before.chars().rev().take_while(|c| *c != '\n').count() + 1,
+            key: without_numbers(&key),
+            why,
+        }
+    }
+}
+
+impl From<toml::de::Error> for Mistake {
+    fn from(error: toml::de::Error) -> Self {
+        // Words of Rust become words of the file.
+        let why = error.message().trim_end().replace('\n', ", ").replace("a sequence", "a list in [ ]");
+        let why = why.replace("expected usize", A_NUMBER).replace("expected u64", A_NUMBER);
+        Self { at: At::Text(error.span().unwrap_or_default()), why }
+    }
+}
+
+/// A value of the file, with where it is.
+type Node<'a> = Spanned<DeValue<'a>>;
+
+fn parts<'a>(node: &'a Node<'_>) -> Vec<(String, &'a Node<'a>)> {
+    match node.get_ref() {
+        DeValue::Table(table) => {
+            table.iter().map(|(key, value)| (key.get_ref().to_string(), value)).collect()
+        }
+        DeValue::Array(array) => array.iter().enumerate().map(|(n, value)| (n.to_string(), value)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Where the value of a key begins, or the nearest thing around it.
+fn start_of(document: &Node<'_>, key: &str) -> usize {
+    let mut node = document;
+    for name in key.split('.') {
+        match parts(node).into_iter().find(|(part, _)| part == name) {
+            Some((_, part)) => node = part,
+            None => break,
+        }
+    }
+    node.span().start
+}
+
+/// The key whose value, or the section whose header, is at an offset.
+fn key_at(node: &Node<'_>, offset: usize) -> Option<String> {
+    parts(node).into_iter().find_map(|(name, part)| match key_at(part, offset) {
+        Some(inner) => Some(format!("{name}.{inner}")),
+        None => part.span().contains(&offset).then_some(name),
+    })
+}
+
+/// `listen.0.address` as people call it: which one is told by the line.
+fn without_numbers(key: &str) -> String {
+    let names: Vec<_> =
+        key.split('.').filter(|name| !name.starts_with(|c: char| c.is_ascii_digit())).collect();
+    names.join(".")
+}
+
+const A_NUMBER: &str = "expected a whole number, 0 or more";

@@ -1,0 +1,331 @@
+//! The configuration file: text in, checked values out.
+//!
+//! The rule: after [`Config::load`] nothing is a string that could be wrong, and whatever is wrong before
+//! is told with file, line, column, key and accepted form.
+
+mod error;
+mod file;
+
+use std::{
+    fmt, fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::{
+    limits::{Limits, Size, Span},
+    proto::{dot::LineEndings, pop3, smtp, smtp::address::Address},
+};
+pub use error::Error;
+use error::Mistake;
+
+/// What a server needs to know before it starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Config {
+    /// Our name in banners, headers and file names.
+    pub hostname: String,
+    /// The domains whose mail is taken in, in lower case. The first is meant where one is left out.
+    pub domains: Vec<String>,
+    /// The directory with the mailboxes, absolute.
+    #[serde(serialize_with = "path_text")]
+    pub spool: PathBuf,
+    /// The file of accounts, absolute. Not read where [`Unknown::Create`].
+    #[serde(serialize_with = "path_text")]
+    pub accounts: PathBuf,
+    /// What becomes of mail for users who are not in the accounts.
+    pub unknown: Unknown,
+    /// Where to listen, for what.
+    pub listen: Vec<Listen>,
+    /// Every bound.
+    pub limits: Limits,
+}
+
+/// What becomes of mail for users who are not in the accounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unknown {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// Everybody has a mailbox, and any password opens it: on loopback only.
+    Create,
+}
+
+/// One listening socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listen {
+    /// What is spoken there.
+    pub protocol: Service,
+    /// Where it is; port 0 takes any that is free.
+    pub address: SocketAddr,
+    /// What ends a line.
+    pub line_endings: LineEndings,
+    /// Which generation of the protocol is spoken.
+    pub persona: Persona,
+}
+
+/// The protocols.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Service {
+    /// Mail in.
+    Smtp,
+    /// Mail out.
+    Pop3,
+}
+
+impl Service {
+    /// Its name in the configuration, the log and the ports file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Smtp => "smtp",
+            Self::Pop3 => "pop3",
+        }
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A generation of one of the protocols.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Persona {
+    /// Of SMTP.
+    Smtp(smtp::Persona),
+    /// Of POP3.
+    Pop3(pop3::Persona),
+}
+
+impl Config {
+    /// Reads and checks a configuration file. Paths in it are relative to its directory.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let unreadable = |error| Error::Unreadable { path: path.to_owned(), error };
+        let text = fs::read_to_string(path).map_err(unreadable)?;
+        let directory = std::path::absolute(path).map_err(unreadable)?;
+        let directory = directory.parent().unwrap_or(Path::new("/"));
+        file::read(&text, directory).map_err(|mistake| mistake.in_file(path, &text))
+    }
+
+    /// The configuration of `restante dev`: everybody has a mailbox, sessions are patient with people, and
+    /// the addresses must be loopback.
+    pub fn development(spool: PathBuf, smtp: SocketAddr, pop3: SocketAddr) -> Result<Self, Error> {
+        let spool = std::path::absolute(&spool).map_err(|error| Error::Unreadable { path: spool, error })?;
+        let listen = |protocol, address, persona| Listen {
+            protocol,
+            address,
+            line_endings: LineEndings::Lenient,
+            persona,
+        };
+        let config = Self {
+            hostname: "localhost".into(),
+            domains: vec!["localhost".into()],
+            accounts: spool.join(ACCOUNTS),
+            spool,
+            unknown: Unknown::Create,
+            listen: vec![
+                listen(Service::Smtp, smtp, Persona::Smtp(smtp::Persona::default())),
+                listen(Service::Pop3, pop3, Persona::Pop3(pop3::Persona::default())),
+            ],
+            limits: Limits::for_development(),
+        };
+        config.check().map_err(|mistake| Error::Development(mistake.why))?;
+        Ok(config)
+    }
+
+    /// All of it as a configuration file that reads back the same.
+    pub fn effective(&self) -> String {
+        toml::to_string(self).unwrap_or_else(|e| format!("# cannot be written as TOML: {e}\n"))
+    }
+
+    /// What the types let pass.
+    fn check(&self) -> Result<(), Mistake> {
+        if !is_domain(&self.hostname) {
+            let why = format!("{:?} is not a host name: write it like \"mx.example.test\"", self.hostname);
+            return Err(Mistake::at("hostname", why));
+        }
+        if self.domains.is_empty() {
+            return Err(Mistake::at("domains", "at least one is needed, like [\"example.test\"]"));
+        }
+        for (n, name) in self.domains.iter().enumerate() {
+            if !is_domain(name) {
+                let why = format!("{name:?} is not a domain: write it like \"example.test\"");
+                return Err(Mistake::at(format!("domains.{n}"), why));
+            }
+        }
+        if self.listen.is_empty() {
+            return Err(Mistake::at(
+                "listen",
+                "at least one listener is needed: a section [[listen]] with protocol and address",
+            ));
+        }
+        for (n, listen) in self.listen.iter().enumerate() {
+            let address = listen.address;
+            let wrong = |why| Err(Mistake::at(format!("listen.{n}.address"), why));
+            if address.port() != 0 && self.listen[..n].iter().any(|other| other.address == address) {
+                return wrong(format!("{address} is taken by another listener: every one needs its own"));
+            }
+            if self.unknown == Unknown::Create && !address.ip().is_loopback() {
+                return wrong(format!(
+                    "{address} is not on loopback, like 127.0.0.1 and [::1]: any password opens any mailbox \
+                     where unknown users get one (unknown = \"create\", restante dev)"
+                ));
+            }
+        }
+        check_limits(&self.limits)
+    }
+}
+
+fn is_domain(name: &str) -> bool {
+    !name.starts_with('[') && Address::parse(&format!("postmaster@{name}")).is_ok()
+}
+
+#[rustfmt::skip]
+fn check_limits(l: &Limits) -> Result<(), Mistake> {
+    const YEAR: Span = Span::secs(366 * 24 * 3600);
+    const TIB: Size = Size::mib(1 << 20);
+    for (key, value, least) in [
+        ("smtp_idle", l.smtp_idle, 1),
+        ("smtp_greeting", l.smtp_greeting, 1),
+        ("data_silence", l.data_silence, 1),
+        ("smtp_session", l.smtp_session, 1),
+        ("smtp_write", l.smtp_write, 1),
+        ("pop3_idle", l.pop3_idle, 1),
+        ("pop3_login", l.pop3_login, 1),
+        ("pop3_write", l.pop3_write, 1),
+        ("pop3_lock_wait", l.pop3_lock_wait, 0),
+        ("failed_login_delay", l.failed_login_delay, 0),
+        ("shutdown_grace", l.shutdown_grace, 0),
+    ] {
+        within(key, value, Span::secs(least), YEAR)?;
+    }
+    for (key, value, most) in [
+        ("message", l.message, TIB),
+        ("output_waiting", l.output_waiting, TIB),
+        ("bodies_in_memory", l.bodies_in_memory, TIB),
+        ("body_in_memory", l.body_in_memory, l.bodies_in_memory),
+        ("read_chunk", l.read_chunk, TIB),
+    ] {
+        within(key, value, Size::kib(1), most)?;
+    }
+    for (key, value, least, most) in [
+        ("smtp_line", l.smtp_line, 512, 1 << 20), // RFC 5321 section 4.5.3.1.4
+        ("pop3_line", l.pop3_line, 255, 1 << 20), // RFC 2449 section 4
+        ("line_discard", l.line_discard, 1, 1 << 30),
+        ("recipients", l.recipients, 1, 1_000_000),
+        ("recipients_unauthenticated", l.recipients_unauthenticated, 1, 1_000_000),
+        ("password_queue", l.password_queue, 1, 1_000_000),
+        ("turn_commands", l.turn_commands, 1, 1_000_000),
+        ("turn_octets", l.turn_octets, 1, 1 << 30),
+        ("delivery_queue", l.delivery_queue, 1, 1_000_000),
+        ("delivery_batch", l.delivery_batch, 1, 1_000_000),
+        ("work_queue", l.work_queue, 1, 1_000_000),
+        ("disk_workers", l.disk_workers, 1, 256),
+        ("password_workers", l.password_workers, 1, 256),
+    ] {
+        within(key, value, least, most)?;
+    }
+    within("data_rate", l.data_rate, 0, 1 << 30)
+}
+
+fn within<T: PartialOrd + fmt::Display>(key: &str, value: T, least: T, most: T) -> Result<(), Mistake> {
+    if least <= value && value <= most {
+        return Ok(());
+    }
+    Err(Mistake::at(format!("limits.{key}"), format!("{value} is out of range: from {least} to {most}")))
+}
+
+fn path_text<S: Serializer>(path: &Path, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_str(&path.to_string_lossy())
+}
+
+const ACCOUNTS: &str = "users.json";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) const GOOD: &str = r#"
+hostname = "mx.example.test"
+domains = ["Example.test", "second.test"]
+
+[[listen]]
+protocol = "smtp"
+address = "127.0.0.1:2525"
+
+[[listen]]
+protocol = "pop3"
+address = "[::1]:1110"
+line_endings = "lenient"
+persona = "rfc1081"
+
+[limits]
+message = "10 MiB"
+"#;
+
+    pub(super) fn load(text: &str) -> Result<Config, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("restante.toml");
+        fs::write(&path, text).unwrap();
+        Config::load(&path).map_err(|error| {
+            let error = error.to_string();
+            error.strip_prefix(path.to_str().unwrap()).expect(&error).to_owned()
+        })
+    }
+
+    #[test]
+    fn the_effective_configuration_reads_back_the_same() {
+        let config = load(GOOD).unwrap();
+        assert_eq!(load(&config.effective()).unwrap(), config);
+        let loopback = "127.0.0.1:0".parse().unwrap();
+        let config = Config::development("spool".into(), loopback, loopback).unwrap();
+        assert_eq!(load(&config.effective()).unwrap(), config);
+    }
+
+    #[test]
+    fn the_example_is_good() {
+        load(include_str!("../../examples/restante.toml")).unwrap();
+    }
+
+    #[test]
+    fn the_example_shows_every_limit_with_its_default() {
+        let shown = include_str!("../../examples/restante.toml").replace("\n# ", "\n");
+        let shown: toml::Table = shown[shown.find("[limits]").unwrap()..].parse().unwrap();
+        assert_eq!(shown["limits"], toml::Value::try_from(Limits::default()).unwrap());
+    }
+
+    #[test]
+    fn limits_that_0_lifts_may_be_0() {
+        let lifted = "errors = 0\nconnections = 0\ndata_rate = 0\nfailed_login_delay = \"0s\"";
+        load(&GOOD.replace("message = \"10 MiB\"", lifted)).unwrap();
+    }
+
+    #[test]
+    fn an_open_house_is_on_loopback_only() {
+        let open = format!("unknown = \"create\"\n{GOOD}");
+        assert_eq!(load(&open).unwrap().unknown, Unknown::Create);
+        let error = load(&open.replace("[::1]", "[::]")).unwrap_err();
+        assert!(
+            error.contains(", line 12, column 11: listen.address: [::]:1110 is not on loopback"),
+            "{error}"
+        );
+        load(&GOOD.replace("[::1]", "[::]")).unwrap();
+
+        let develop =
+            |smtp: &str| Config::development("x".into(), smtp.parse().unwrap(), "[::1]:1".parse().unwrap());
+        assert!(develop("127.0.0.1:2525").unwrap().spool.is_absolute());
+        assert!(develop("192.0.2.1:0").unwrap_err().to_string().contains("192.0.2.1:0 is not on loopback"));
+        assert!(develop("[::1]:1").unwrap_err().to_string().contains("taken by another listener"));
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = Config::load(Path::new("/nowhere/restante.toml")).unwrap_err().to_string();
+        assert!(error.contains("/nowhere/restante.toml"), "{error}");
+    }
+}
