@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::{
     config::{Listen, Persona, Service},
-    limits::Limits,
+    limits::{Limits, Span},
     proto::{
         Protocol,
         ask::ConnId,
@@ -38,7 +38,12 @@ pub struct Listener {
 /// What the sessions of a listener have in common.
 enum Rules {
     Smtp(Rc<smtp::Rules>),
-    Pop3(Rc<pop3::Rules>),
+    Pop3 {
+        /// For clients anywhere.
+        all: Rc<pop3::Rules>,
+        /// For clients on this machine: a wrong password costs them no wait.
+        local: Rc<pop3::Rules>,
+    },
 }
 
 /// What [`Listener::accept`] found.
@@ -64,7 +69,10 @@ impl Listener {
                 Rules::Smtp(Rc::new(smtp::Rules { hostname, line_endings, persona, limits }))
             }
             Persona::Pop3(persona) => {
-                Rules::Pop3(Rc::new(pop3::Rules { hostname, line_endings, persona, limits }))
+                let all = pop3::Rules { hostname, line_endings, persona, limits };
+                let mut local = all.clone();
+                local.limits.failed_login_delay = Span::secs(0);
+                Rules::Pop3 { all: Rc::new(all), local: Rc::new(local) }
             }
         };
         Ok(Self { socket: Some(socket), address, rules, pending: false, spare: spare() })
@@ -74,7 +82,7 @@ impl Listener {
     pub fn service(&self) -> Service {
         match self.rules {
             Rules::Smtp(_) => Service::Smtp,
-            Rules::Pop3(_) => Service::Pop3,
+            Rules::Pop3 { .. } => Service::Pop3,
         }
     }
 
@@ -82,7 +90,7 @@ impl Listener {
     pub fn name(&self) -> &'static str {
         match self.rules {
             Rules::Smtp(_) => "smtp",
-            Rules::Pop3(_) => "pop3",
+            Rules::Pop3 { .. } => "pop3",
         }
     }
 
@@ -90,14 +98,14 @@ impl Listener {
     pub fn internal_error(&self) -> String {
         match self.rules {
             Rules::Smtp(_) => smtp::reply::INTERNAL.line(),
-            Rules::Pop3(_) => pop3::reply::INTERNAL.line(),
+            Rules::Pop3 { .. } => pop3::reply::INTERNAL.line(),
         }
     }
 
     fn too_many_connections(&self) -> String {
         match self.rules {
             Rules::Smtp(_) => smtp::reply::TOO_MANY_CONNECTIONS.line(),
-            Rules::Pop3(_) => pop3::reply::TOO_MANY_CONNECTIONS.line(),
+            Rules::Pop3 { .. } => pop3::reply::TOO_MANY_CONNECTIONS.line(),
         }
     }
 
@@ -167,7 +175,8 @@ impl Listener {
     pub fn session(&self, peer: IpAddr, id: ConnId) -> Box<dyn Protocol> {
         match &self.rules {
             Rules::Smtp(rules) => Box::new(Smtp::new(Rc::clone(rules), peer, id.to_string())),
-            Rules::Pop3(rules) => Box::new(Pop3::new(Rc::clone(rules))),
+            Rules::Pop3 { local, .. } if peer.is_loopback() => Box::new(Pop3::new(Rc::clone(local))),
+            Rules::Pop3 { all, .. } => Box::new(Pop3::new(Rc::clone(all))),
         }
     }
 }

@@ -35,7 +35,8 @@ pub(crate) fn warn_if_busy() -> io::Result<()> {
     let (all_before, idle_before) = times()?;
     thread::sleep(Duration::from_millis(500));
     let (all, idle) = times()?;
-    let busy = 100 - idle.saturating_sub(idle_before) * 100 / all.saturating_sub(all_before).max(1);
+    let idle_share = idle.saturating_sub(idle_before) * 100 / all.saturating_sub(all_before).max(1);
+    let busy = 100_u64.saturating_sub(idle_share);
     if busy > 10 {
         eprintln!("before anything was measured the processors were {busy} % busy: distrust the next line");
     }

@@ -7,7 +7,7 @@ use super::{
     sync::{self, Syncer, Way},
 };
 use crate::{
-    maildir::{Draft, Error, Maildir},
+    maildir::{Draft, Error, Maildir, store::Part},
     octets::octets,
     proto::ask::{ConnId, Fault, Mailbox},
     work::{Shop, shop::report},
@@ -172,8 +172,10 @@ impl<'a> Round<'a> {
     fn sync_contents(&mut self, written: Results<Written>, way: Way) -> Results<Written> {
         let mut synced = match way {
             Way::Whole => {
-                let whole =
-                    self.syncer.whole(&self.shop.spool, written.len()).map_err(|error| report(&error));
+                let whole = self
+                    .syncer
+                    .whole(&self.shop.spool, Part::Contents, written.len())
+                    .map_err(|error| report(&error));
                 vec![whole; written.len()]
             }
             Way::Each => {
@@ -231,7 +233,7 @@ impl<'a> Round<'a> {
     /// D4: the names are durable, and the messages may be acknowledged.
     fn sync_names(&mut self, published: Results<Published>, way: Way) -> Results<()> {
         let failed: Vec<usize> = match way {
-            Way::Whole => match self.syncer.whole(&self.shop.spool, published.len()) {
+            Way::Whole => match self.syncer.whole(&self.shop.spool, Part::Names, published.len()) {
                 Ok(()) => Vec::new(),
                 Err(error) => {
                     report(&error);

@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::maildir::{Draft, Error, Maildir, Place, Spool};
+use crate::maildir::{Draft, Error, Maildir, Place, Spool, store::Part};
 
 /// Chooses how to make a round durable.
 #[derive(Debug)]
@@ -50,10 +50,10 @@ impl Syncer {
         if messages > 1 && self.whole_is_safe && !avoided { Way::Whole } else { Way::Each }
     }
 
-    /// Syncs the file system that holds the spool.
-    pub(super) fn whole(&mut self, spool: &Spool, messages: usize) -> Result<(), Error> {
+    /// Syncs the file system that holds the spool, for one part of so many messages.
+    pub(super) fn whole(&mut self, spool: &Spool, part: Part, messages: usize) -> Result<(), Error> {
         let began = Instant::now();
-        let done = spool.sync();
+        let done = spool.sync(part);
         if began.elapsed() > SLOW + SLOW_PER_MESSAGE * u32::try_from(messages).unwrap_or(u32::MAX) {
             self.avoid_until = Some(Instant::now() + AVOID);
         }

@@ -63,6 +63,15 @@ impl Place {
     }
 }
 
+/// The two parts of a message that are made durable one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// What is in its file (D2 in docs/DISK.md).
+    Contents,
+    /// Where its file is found (D4).
+    Names,
+}
+
 impl Spool {
     /// Opens the spool, making the directory if need be (its parent must exist).
     pub fn open(path: &Path) -> Result<Self, Error> {
@@ -123,8 +132,11 @@ impl Spool {
         fs::fstatfs(&self.dir).is_ok_and(|stat| [EXT4, XFS].contains(&(stat.f_type as u64 & 0xffff_ffff)))
     }
 
-    /// Syncs the whole file system that holds the spool.
-    pub fn sync(&self) -> Result<(), Error> {
+    /// Syncs the whole file system that holds the spool, for the sake of one part of the messages.
+    pub fn sync(&self, part: Part) -> Result<(), Error> {
+        if left_out(part) {
+            return Ok(());
+        }
         fs::syncfs(&self.dir).map_err(|e| Error::at(&self.path, "syncfs", e))
     }
 
@@ -178,6 +190,9 @@ impl Maildir {
 
     /// Makes all changes to the names in `new/` or `cur/` durable.
     pub fn sync(&self, place: Place) -> Result<(), Error> {
+        if left_out(Part::Names) {
+            return Ok(());
+        }
         sync_directory(self.dir(place), &self.path.join(place.name()))
     }
 
@@ -214,6 +229,9 @@ impl Draft {
     /// Makes the content durable (D2). After a failure the kernel may have dropped the data and call the
     /// next fsync a success: the draft must be discarded, never synced again.
     pub fn sync(&self) -> Result<(), Error> {
+        if left_out(Part::Contents) {
+            return Ok(());
+        }
         self.file.sync_all().map_err(|e| Error::at(&self.path, "fsync", e))
     }
 
@@ -295,6 +313,23 @@ fn open_directory(at: impl AsFd, name: impl rustix::path::Arg, path: &Path) -> R
 
 fn sync_directory(dir: &OwnedFd, path: &Path) -> Result<(), Error> {
     fs::fsync(dir).map_err(|e| Error::at(path, "fsync directory", e))
+}
+
+/// Whether the sync of that part is left out: never, but in a build that shows that the power-cut test would
+/// see it.
+#[cfg(not(feature = "mutations"))]
+fn left_out(_: Part) -> bool {
+    false
+}
+
+#[cfg(feature = "mutations")]
+fn left_out(part: Part) -> bool {
+    static LEFT_OUT: std::sync::OnceLock<Option<Part>> = std::sync::OnceLock::new();
+    *LEFT_OUT.get_or_init(|| match std::env::var("RESTANTE_MUTATION").as_deref() {
+        Ok("no-file-sync") => Some(Part::Contents),
+        Ok("no-name-sync") => Some(Part::Names),
+        _ => None,
+    }) == Some(part)
 }
 
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);

@@ -128,6 +128,11 @@ impl Smtp {
         let in_step = self.lenient() || inbox.is_empty();
         let no_argument = argument.is_empty();
         let done = match rule.verb {
+            // The octets that follow BDAT are counted by the client: to run them as commands would be worse
+            // than to hang up.
+            Verb::Absent if rule.name == "BDAT" => {
+                return self.hang_up(out, "BDAT not offered", &reply::NOT_IMPLEMENTED);
+            }
             Verb::Absent => Err(reply::NOT_IMPLEMENTED),
             Verb::Data | Verb::Rset | Verb::Quit if !no_argument => Err(reply::BAD_ARGUMENT),
             // A client that talks on before it has read these replies may be tricked into it (FAULTS C10);
