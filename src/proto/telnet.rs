@@ -12,6 +12,8 @@ pub fn as_typed(line: &[u8]) -> Vec<u8> {
             BACKSPACE | DELETE => {
                 typed.pop();
             }
+            // A carriage return of its own travels with a NUL behind it (RFC 854).
+            NUL if typed.last() == Some(&b'\r') => {}
             octet => typed.push(octet),
         }
     }
@@ -34,6 +36,7 @@ fn negotiation<'a>(after: &'a [u8], typed: &mut Vec<u8>) -> &'a [u8] {
     }
 }
 
+const NUL: u8 = 0;
 const BACKSPACE: u8 = 0x08;
 const DELETE: u8 = 0x7f;
 const SE: u8 = 240;
@@ -52,6 +55,8 @@ mod tests {
         assert_eq!(as_typed(b"\x08\x7fQUITT\x7f"), b"QUIT");
         assert_eq!(as_typed(b"\xff\xfd\x18QU\xff\xfa\x18\x01\xff\xf0IT\xff\xf1"), b"QUIT");
         assert_eq!(as_typed(b"a\xff\xffb"), b"a\xffb");
+        assert_eq!(as_typed(b"NOOP\r\0\r\n"), b"NOOP\r\r\n");
+        assert_eq!(as_typed(b"NO\0OP"), b"NO\0OP");
         assert_eq!(as_typed(b"a\xff"), b"a");
         assert_eq!(as_typed(b"a\xff\xfa\x18"), b"a");
     }
