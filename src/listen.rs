@@ -33,6 +33,8 @@ pub struct Listener {
     pub pending: bool,
     /// Given up for a moment when no descriptor is left, to say so to the next client.
     spare: Option<File>,
+    /// Whether the shortage of descriptors has been told, and has not ended.
+    short: bool,
 }
 
 /// What the sessions of a listener have in common.
@@ -75,7 +77,7 @@ impl Listener {
                 Rules::Pop3 { all: Rc::new(all), local: Rc::new(local) }
             }
         };
-        Ok(Self { socket: Some(socket), address, rules, pending: false, spare: spare() })
+        Ok(Self { socket: Some(socket), address, rules, pending: false, spare: spare(), short: false })
     }
 
     /// Which protocol is spoken here.
@@ -119,6 +121,11 @@ impl Listener {
         self.socket.as_mut().map_or(Ok(()), |socket| registry.register(socket, token, Interest::READABLE))
     }
 
+    /// There may be somebody to accept, though no event says so.
+    pub fn look_again(&mut self) {
+        self.pending = self.socket.is_some();
+    }
+
     /// Lets go of the address.
     pub fn stop(&mut self, registry: &Registry) {
         if let Some(mut socket) = self.socket.take() {
@@ -140,6 +147,7 @@ impl Listener {
                 Err(error) => match Errno::from_io_error(&error) {
                     Some(Errno::WOULDBLOCK) => {
                         self.pending = false;
+                        self.short = false;
                         return Accepted::Nothing;
                     }
                     Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
@@ -160,9 +168,10 @@ impl Listener {
 
     /// Uses the spare descriptor to tell one client why nobody answers.
     fn out_of_descriptors(&mut self, error: &io::Error) -> Accepted {
-        if self.spare.take().is_some() {
-            log::warn!("{} accept: {error}", self.name());
+        if !std::mem::replace(&mut self.short, true) {
+            log::warn!("{} accept: {error}; clients are sent away until there is room", self.name());
         }
+        self.spare = None;
         if let Some(Ok((stream, _))) = self.socket.as_ref().map(TcpListener::accept) {
             self.turn_away(stream);
         }

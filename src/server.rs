@@ -138,8 +138,8 @@ impl Server {
 
     fn turn(&mut self, events: &mut Events) -> Result<(), Error> {
         let now = self.clock.now();
-        let sleep =
-            if self.again.is_empty() { self.timers.next_in(now.steady) } else { Some(Duration::ZERO) };
+        let left_over = !self.again.is_empty() || self.listeners.iter().any(|listener| listener.pending);
+        let sleep = if left_over { Some(Duration::ZERO) } else { self.timers.next_in(now.steady) };
         match self.poll.poll(events, sleep) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                 return Err(Error::System("poll", error));
@@ -203,9 +203,6 @@ impl Server {
                         break;
                     }
                 }
-            }
-            if self.listeners.get(at).is_some_and(|listener| listener.pending) {
-                self.timers.set(now.steady, Due::Accept);
             }
         }
     }
@@ -302,12 +299,7 @@ impl Server {
                         self.pump(id, None, now);
                     }
                 }
-                Due::Accept => {
-                    self.listeners.iter_mut().for_each(|listener| listener.pending = true);
-                    let mut ready = HashSet::new();
-                    self.accept(now, &mut ready);
-                    self.again.extend(ready);
-                }
+                Due::Accept => self.listeners.iter_mut().for_each(Listener::look_again),
                 Due::Measure => {
                     self.desk.measure();
                     self.timers.set(now.steady + MEASURE_EVERY, Due::Measure);

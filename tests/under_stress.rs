@@ -3,14 +3,14 @@
 
 mod common;
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command, thread, time::Duration};
 
 use common::{
     STRICT, Server, Setup,
     client::{Client, deliver, stuffed, without_trace},
     eventually, home, skip,
 };
-use rustix::process::{Pid, Resource, Rlimit, geteuid, getrlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, geteuid, getrlimit, prlimit};
 use tempfile::TempDir;
 
 const ALICE: &str = "alice@example.test";
@@ -163,17 +163,23 @@ fn a_server_with_few_descriptors_sends_away_whom_it_cannot_serve() {
     assert_recovered(&server, waiting);
 }
 
-#[test]
-fn the_server_outlives_a_shortage_of_descriptors_and_needs_no_push_to_recover() {
-    let server = Server::dev();
-    let mut early = Client::smtp(&server);
-    // Its own bound on connections was made for more than it has now: accept and open fail.
+/// Leaves a running server thirty descriptors, which its own bound on connections knows nothing of, and takes
+/// them all: accept and open fail from now on.
+fn starve(server: &Server) -> Vec<Client> {
     let open = fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count() as u64;
     let process = Pid::from_raw(i32::try_from(server.pid()).unwrap());
     let few = Rlimit { current: Some(open + 30), ..getrlimit(Resource::Nofile) };
     prlimit(process, Resource::Nofile, few).unwrap();
     let mut clients: Vec<Client> = (0..120).map(|_| Client::connect(server.smtp())).collect();
     clients[0].expect("220");
+    clients
+}
+
+#[test]
+fn the_server_outlives_a_shortage_of_descriptors_and_needs_no_push_to_recover() {
+    let server = Server::dev();
+    let mut early = Client::smtp(&server);
+    let mut clients = starve(&server);
     let reply = early.deliver(&["bob@example.test"], b"Subject: x\r\n\r\n");
     assert!(reply.starts_with("250 2.0.0 ") || reply.starts_with("451 4.3.0 "), "{reply:?}");
     let waiting = clients.split_off(60);
@@ -181,6 +187,27 @@ fn the_server_outlives_a_shortage_of_descriptors_and_needs_no_push_to_recover() 
     assert_recovered(&server, waiting);
     let reply = early.deliver(&["bob@example.test"], b"Subject: x\r\n\r\n");
     assert!(reply.starts_with("250 2.0.0 "), "{reply:?}");
+}
+
+#[test]
+fn a_shortage_of_descriptors_that_lasts_costs_neither_time_nor_log() {
+    let server = Server::dev();
+    let _clients = starve(&server);
+    let (ticks, lines) = (server.cpu_ticks(), server.log().lines().count());
+    // What must not happen has no event to wait for. Twenty pauses of accept are enough for it to show.
+    thread::sleep(Duration::from_secs(2));
+    let (ticks, lines) = (server.cpu_ticks() - ticks, server.log().lines().count() - lines);
+    assert!(ticks < 40, "{ticks} hundredths of a second of CPU in two seconds");
+    assert!(lines < 50, "{lines} lines in the log in two seconds");
+}
+
+#[test]
+fn a_server_short_of_descriptors_ends_when_asked() {
+    let mut server = Server::dev();
+    let clients = starve(&server);
+    server.signal(Signal::TERM);
+    drop(clients);
+    assert_eq!(server.wait().code(), Some(0));
 }
 
 /// A very small disk.
