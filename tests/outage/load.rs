@@ -1,0 +1,193 @@
+//! The load: senders and readers, each with a connection of its own, until the server goes away.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use super::{
+    Dice, Wrong,
+    ledger::{Change, Ledger},
+    letters::{self, Letter, Letters},
+    wire::Wire,
+};
+
+/// What all sessions share.
+pub(crate) struct Load<'a> {
+    pub(crate) smtp: SocketAddr,
+    pub(crate) pop3: SocketAddr,
+    pub(crate) letters: &'a Letters,
+    pub(crate) ledger: &'a Mutex<Ledger>,
+    /// The number of this cycle, for the names of letters and of mailboxes that nobody had before.
+    pub(crate) cycle: usize,
+    pub(crate) stop: AtomicBool,
+    pub(crate) wrong: Mutex<Vec<Wrong>>,
+}
+
+/// How many sessions of each kind there are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Crowd {
+    pub(crate) senders: usize,
+    pub(crate) readers: usize,
+}
+
+impl Crowd {
+    /// One sender alone: the server makes each message durable for itself.
+    pub(crate) const LONE: Self = Self { senders: 1, readers: 1 };
+    /// Many: the server makes them durable in groups.
+    pub(crate) const MANY: Self = Self { senders: 10, readers: 2 };
+}
+
+impl<'a> Load<'a> {
+    pub(crate) fn new(
+        (smtp, pop3): (SocketAddr, SocketAddr),
+        letters: &'a Letters,
+        ledger: &'a Mutex<Ledger>,
+        cycle: usize,
+    ) -> Self {
+        let (stop, wrong) = (AtomicBool::new(false), Mutex::new(Vec::new()));
+        Self { smtp, pop3, letters, ledger, cycle, stop, wrong }
+    }
+
+    /// Runs the load; `end` lets it run for a while and then ends the server.
+    pub(crate) fn run(self, crowd: Crowd, dice: &mut Dice, end: impl FnOnce()) -> Vec<Wrong> {
+        thread::scope(|scope| {
+            for sender in 0..crowd.senders {
+                let (load, mut dice) = (&self, dice.split());
+                // An error is the end of the server, or of its disk: that is what the test is about.
+                scope.spawn(move || load.until_stopped(|| load.send_letters(sender, &mut dice)));
+            }
+            for _ in 0..crowd.readers {
+                let (load, mut dice) = (&self, dice.split());
+                scope.spawn(move || load.until_stopped(|| load.read_letters(&mut dice)));
+            }
+            end();
+            self.stop.store(true, Ordering::Relaxed);
+        });
+        self.wrong.into_inner().unwrap()
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Opens session after session.
+    fn until_stopped(&self, mut session: impl FnMut() -> io::Result<()>) {
+        while !self.stopped() {
+            if session().is_err() {
+                thread::sleep(Duration::from_millis(2));
+            }
+        }
+    }
+
+    fn send_letters(&self, sender: usize, dice: &mut Dice) -> io::Result<()> {
+        let mut wire = Wire::connect(self.smtp)?;
+        wire.expect(220)?;
+        wire.write(b"EHLO client.test\r\n")?;
+        wire.expect(250)?;
+        for _ in 0..LETTERS_OF_A_SESSION {
+            if self.stopped() {
+                break;
+            }
+            let id = format!("{}-{sender}-{:x}", self.cycle, dice.next());
+            let letter = self.letters.draw(id, dice);
+            self.send(&mut wire, &letter, &self.recipients(dice))?;
+        }
+        wire.write(b"QUIT\r\n")
+    }
+
+    fn send(&self, wire: &mut Wire, letter: &Letter, to: &[String]) -> io::Result<()> {
+        let mut envelope = "MAIL FROM:<sender@far.test>\r\n".to_owned();
+        to.iter().for_each(|mailbox| envelope.push_str(&format!("RCPT TO:<{mailbox}>\r\n")));
+        wire.write((envelope + "DATA\r\n").as_bytes())?;
+        let (mail, _) = wire.reply()?;
+        let taken: Vec<u16> = to.iter().map(|_| Ok(wire.reply()?.0)).collect::<io::Result<_>>()?;
+        let (data, line) = wire.reply()?;
+        if data != 354 {
+            wire.write(b"RSET\r\n")?;
+            return wire.expect(250);
+        }
+        if mail != 250 || taken.iter().any(|&code| code != 250) {
+            return Err(io::Error::other(line));
+        }
+        let octets = self.letters.wire(letter);
+        self.ledger.lock().unwrap().send(letter, to);
+        wire.write(&octets)?;
+        let (code, _) = wire.reply()?;
+        self.ledger.lock().unwrap().answered(letter, to, code == 250);
+        Ok(())
+    }
+
+    /// Mostly one mailbox, sometimes several, sometimes one that is not there yet.
+    fn recipients(&self, dice: &mut Dice) -> Vec<String> {
+        let first = dice.below(MAILBOXES);
+        let count = if dice.one_in(4) { 2 + dice.below(MAILBOXES - 1) } else { 1 };
+        let mut to: Vec<String> = (0..count).map(|i| mailbox((first + i) % MAILBOXES)).collect();
+        if dice.one_in(20) {
+            to.push(format!("{FRESH}{}-{}@example.test", self.cycle, dice.below(12)));
+        }
+        to
+    }
+
+    /// One POP3 session: reads some letters, deletes some of them, and says QUIT or just leaves.
+    fn read_letters(&self, dice: &mut Dice) -> io::Result<()> {
+        let user = mailbox(dice.below(MAILBOXES));
+        let mut wire = Wire::login(self.pop3, &user)?;
+        let count = wire.listing("UIDL")?.len();
+        let (mut deleted, mut read) = (Vec::new(), Vec::new());
+        let first = dice.below(count.max(1));
+        for number in (first + 1..=count).take(LETTERS_OF_A_VISIT) {
+            let (_, text) = wire.retrieve(number)?;
+            let Some(id) = self.known(&user, &text) else { continue };
+            if dice.one_in(2) {
+                wire.command(&format!("DELE {number}"))?;
+                deleted.push(id);
+            } else {
+                read.push(id);
+            }
+        }
+        if dice.one_in(5) {
+            return Ok(()); // lost connections delete nothing and mark nothing
+        }
+        self.ledger.lock().unwrap().quit(&user, &deleted, &read, Change::Perhaps);
+        wire.command("QUIT")?;
+        self.ledger.lock().unwrap().quit(&user, &deleted, &read, Change::Yes);
+        Ok(())
+    }
+
+    /// The id of a letter, which must be as it was sent.
+    fn known(&self, user: &str, text: &[u8]) -> Option<String> {
+        let found = letters::find(text).and_then(|(id, at)| {
+            let entry = self.ledger.lock().unwrap().entry(user, id).map(|entry| entry.letter.clone())?;
+            (text[at..] == self.letters.plain(&entry)).then(|| id.to_owned())
+        });
+        if found.is_none() {
+            let start = String::from_utf8_lossy(&text[..text.len().min(60)]).into_owned();
+            let wrong =
+                Wrong::new("read before the end", format!("{user}: {} octets, {start:?}", text.len()));
+            self.wrong.lock().unwrap().push(wrong);
+        }
+        found
+    }
+}
+
+/// Whether the mailbox was made by one of the letters of a cycle.
+pub(crate) fn is_fresh(mailbox: &Path) -> bool {
+    mailbox.file_name().is_some_and(|name| name.to_string_lossy().starts_with(FRESH))
+}
+
+fn mailbox(number: usize) -> String {
+    format!("user{number}@example.test")
+}
+
+const MAILBOXES: usize = 8;
+const LETTERS_OF_A_SESSION: usize = 30;
+const LETTERS_OF_A_VISIT: usize = 6;
+const FRESH: &str = "fresh";
