@@ -1,7 +1,7 @@
 //! The messages of a mailbox in order, in a list that can be copied at the price of its chunks and changed
 //! at the price of one of them: a session keeps its copy while the list goes on changing.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use crate::maildir::{Found, Place, name};
 
@@ -9,6 +9,9 @@ use crate::maildir::{Found, Place, name};
 #[derive(Debug, Clone, Default)]
 pub struct List {
     chunks: Vec<Arc<Chunk>>,
+    /// Further names of a file, by its inode: a mover that links first and unlinks then leaves two for a
+    /// moment, and a file is one message however many names of one identity it has.
+    further: HashMap<u64, Vec<(Place, Box<[u8]>)>>,
     total: u64,
     length: usize,
     memory: usize,
@@ -27,6 +30,15 @@ impl List {
     /// The list of these messages.
     pub fn of(mut messages: Vec<Found>) -> Self {
         messages.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
+        let mut further: HashMap<u64, Vec<(Place, Box<[u8]>)>> = HashMap::new();
+        messages.dedup_by(|second, first| {
+            let same = key(second) == key(first);
+            if same && !is_named(second, first.place, &first.name) {
+                let name = (second.place, std::mem::take(&mut second.name));
+                further.entry(first.stamp.inode).or_default().push(name);
+            }
+            same
+        });
         let (total, length) = (messages.iter().map(|message| message.octets).sum(), messages.len());
         let memory = messages.iter().map(memory).sum();
         let mut chunks = Vec::with_capacity(length / FULL + 1);
@@ -35,7 +47,7 @@ impl List {
             // Half full, so that there is room for what comes.
             chunks.push(Arc::new(Chunk { messages: rest.by_ref().take(FULL / 2).collect() }));
         }
-        Self { chunks, total, length, memory }
+        Self { chunks, further, total, length, memory }
     }
 
     /// How many messages there are.
@@ -74,29 +86,72 @@ impl List {
         self.chunks.get(chunk)?.messages.get(offset)
     }
 
-    /// Puts a message in its place. It takes the place of what has its identity and its inode, or its very
-    /// name: twice the same does nothing.
+    /// Puts a message in its place. A file that is there by another name gets this one; another file of
+    /// this name goes. Twice the same does nothing.
     pub fn put(&mut self, found: Found) {
-        let same = |other: &Found| {
-            other.stamp.inode == found.stamp.inode || (other.place == found.place && other.name == found.name)
-        };
-        while let Some(at) = self.find(name::identity(&found.name), same) {
-            // More than one can fit: a name that now belongs to the file that another name had.
+        let (inode, identity) = (found.stamp.inode, name::identity(&found.name));
+        let has_its_name =
+            |other: &Found| other.stamp.inode != inode && self.has_name(other, found.place, &found.name);
+        if self.find(identity, has_its_name).is_some() {
+            self.remove(found.place, &found.name);
+        }
+        if let Some(at) = self.find(identity, |other| other.stamp.inode == inode) {
             if self.get(at) == Some(&found) {
                 return;
             }
-            self.take(at);
+            let Found { name, place, .. } = self.take(at);
+            if (place, &name) != (found.place, &found.name) {
+                self.further.entry(inode).or_default().push((place, name));
+                self.take_further(inode, |(place, name)| is_named(&found, *place, name));
+            }
         }
         self.insert(found);
     }
 
     /// Takes out what has that name in that place: nothing, if it is known by another name now.
     pub fn remove(&mut self, place: Place, name: &[u8]) {
-        if let Some(at) =
-            self.find(name::identity(name), |found| found.place == place && *found.name == *name)
-        {
-            self.take(at);
+        let identity = name::identity(name);
+        if let Some(at) = self.find(identity, |found| is_named(found, place, name)) {
+            let gone = self.take(at);
+            if let Some((place, name)) = self.take_further(gone.stamp.inode, |_| true) {
+                self.insert(Found { place, name, ..gone });
+            }
+            return;
         }
+        let bearer = self.find(identity, |found| self.has_name(found, place, name));
+        if let Some(inode) = bearer.and_then(|at| Some(self.get(at)?.stamp.inode)) {
+            self.take_further(inode, |(other, other_name)| (*other, &**other_name) == (place, name));
+        }
+    }
+
+    /// Whether the file bears that name, as the listed or as a further one.
+    fn has_name(&self, found: &Found, place: Place, name: &[u8]) -> bool {
+        let mut further = self.further.get(&found.stamp.inode).into_iter().flatten();
+        is_named(found, place, name)
+            || further.any(|(other, other_name)| (*other, &**other_name) == (place, name))
+    }
+
+    /// The messages of an identity.
+    pub fn of_identity<'a>(&'a self, identity: &'a [u8]) -> impl Iterator<Item = &'a Found> {
+        let first = self.find(identity, |_| true);
+        let (chunk, offset) = first.unwrap_or((self.chunks.len(), 0));
+        let chunks = self.chunks.get(chunk..).unwrap_or_default().iter();
+        let messages = chunks.flat_map(|chunk| &chunk.messages).skip(offset);
+        messages.take_while(move |found| name::identity(&found.name) == identity)
+    }
+
+    /// Takes a further name of a file that is such a one.
+    fn take_further(
+        &mut self,
+        inode: u64,
+        is: impl Fn(&(Place, Box<[u8]>)) -> bool,
+    ) -> Option<(Place, Box<[u8]>)> {
+        let names = self.further.get_mut(&inode)?;
+        let name = names.iter().position(is).map(|at| names.swap_remove(at));
+        if names.is_empty() {
+            self.further.remove(&inode);
+        }
+        name
     }
 
     /// The first message of an identity that `is` it.
@@ -118,7 +173,7 @@ impl List {
         None
     }
 
-    fn take(&mut self, (chunk, offset): At) {
+    fn take(&mut self, (chunk, offset): At) -> Found {
         let messages = &mut Arc::make_mut(&mut self.chunks[chunk]).messages;
         let gone = messages.remove(offset);
         if messages.is_empty() {
@@ -127,6 +182,7 @@ impl List {
         self.total -= gone.octets;
         self.length -= 1;
         self.memory -= memory(&gone);
+        gone
     }
 
     fn insert(&mut self, found: Found) {
@@ -160,6 +216,10 @@ impl List {
     }
 }
 
+fn is_named(found: &Found, place: Place, name: &[u8]) -> bool {
+    found.place == place && *found.name == *name
+}
+
 /// The order of messages with one identity among all.
 fn order(found: &Found) -> (u64, u64, &[u8]) {
     name::order(name::identity(&found.name))
@@ -179,6 +239,8 @@ const FULL: usize = 512;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use proptest::prelude::*;
 
     use super::*;
@@ -208,8 +270,25 @@ mod tests {
         list.remove(Place::New, b"1.M1.h"); // the late half of the move
         assert_eq!(list.len(), 1);
         list.remove(Place::Cur, b"1.M1.h:2,S");
-        assert!(list.is_empty());
+        assert!(list.is_empty() && list.further.is_empty());
         list.check();
+    }
+
+    #[test]
+    fn a_file_with_two_names_is_one_message_until_both_are_gone() {
+        let (new, cur) = (found("1.x", Place::New, 7, 10), found("1.x:2,S", Place::Cur, 7, 10));
+        let scanned = List::of(vec![new.clone(), cur.clone(), new.clone()]);
+        let mut told = List::default();
+        told.put(new.clone());
+        told.put(cur.clone());
+        for mut list in [scanned, told] {
+            assert_eq!((list.len(), list.total()), (1, 10));
+            list.remove(cur.place, &cur.name);
+            assert_eq!(names(&list), ["1.x"]);
+            list.remove(new.place, &new.name);
+            assert!(list.is_empty() && list.further.is_empty());
+            list.check();
+        }
     }
 
     #[test]
@@ -242,23 +321,28 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_changes_lead_to_what_a_plain_map_says(steps in prop::collection::vec((0u64..300, 0u8..4, any::<bool>()), 0..1500)) {
+        fn any_changes_lead_to_what_a_plain_set_of_names_says(steps in prop::collection::vec((0u64..300, 0u8..4, any::<bool>(), 0u64..2), 0..1500)) {
             let mut list = List::default();
-            let mut plain = std::collections::BTreeMap::new();
-            for (id, what, flagged) in steps {
+            let mut plain = BTreeMap::new();
+            for (id, what, flagged, file) in steps {
                 let (place, name) = if flagged { (Place::Cur, format!("{id}.x:2,S")) } else { (Place::New, format!("{id}.x")) };
                 if what == 0 {
                     list.remove(place, name.as_bytes());
-                    if plain.get(&id) == Some(&name) {
-                        plain.remove(&id);
-                    }
+                    plain.remove(&(place, name));
                 } else {
-                    list.put(found(&name, place, id, id));
-                    plain.insert(id, name);
+                    let inode = 2 * id + file;
+                    list.put(found(&name, place, inode, inode));
+                    plain.insert((place, name), inode);
                 }
             }
             list.check();
-            prop_assert_eq!(names(&list), plain.into_values().collect::<Vec<_>>());
+            let files: BTreeSet<u64> = plain.values().copied().collect();
+            prop_assert_eq!(list.iter().map(|found| found.stamp.inode).collect::<BTreeSet<_>>(), files.clone());
+            prop_assert_eq!(list.len(), files.len());
+            for found in list.iter() {
+                let name = String::from_utf8(found.name.to_vec()).unwrap();
+                prop_assert_eq!(plain.get(&(found.place, name)), Some(&found.stamp.inode));
+            }
         }
     }
 }

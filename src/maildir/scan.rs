@@ -1,6 +1,6 @@
 //! What is in a mailbox: a walk through `new/` and `cur/`, or a look at one name.
 
-use std::{ffi::CStr, os::fd::AsFd};
+use std::{collections::HashMap, ffi::CStr, os::fd::AsFd, time::SystemTime};
 
 use rustix::{
     fs::{self, AtFlags, Dir, FileType, Stat},
@@ -49,6 +49,13 @@ impl Stamp {
 
 /// When `new/` and `cur/` changed last: seconds and nanoseconds.
 pub type Times = [(i64, u32); 2];
+
+/// Whether a directory changed so shortly before `now` that a further change might bear the same time.
+pub fn is_young(times: &Times, now: SystemTime) -> bool {
+    let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let limit = i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(YOUNG);
+    times.iter().any(|(seconds, _)| *seconds >= limit)
+}
 
 /// Everything that a walk found.
 #[derive(Debug, Default)]
@@ -99,23 +106,72 @@ pub struct Look {
 
 /// Walks through a mailbox. It is an error if a directory can't be read: a mailbox is never called empty
 /// because it could not be looked at.
-pub fn scan(maildir: &Maildir) -> Result<Scan, Error> {
+///
+/// A file that is renamed while a directory is read may be seen twice or not at all. So a walk under which
+/// the directories changed is done again, and a message that one of `known` or of an earlier walk was, and
+/// the last walk did not see, is looked for once more.
+pub fn scan<'a>(maildir: &Maildir, known: impl IntoIterator<Item = &'a Found>) -> Result<Scan, Error> {
     let mut sizes = Sizes::load(maildir);
-    let mut scan = Scan::default();
-    for _ in 0..ATTEMPTS {
-        scan = Scan { times: times(maildir)?, ..Scan::default() };
-        for place in Place::BOTH {
-            scan_place(maildir, place, &mut sizes, &mut scan)?;
-        }
-        // A file that is renamed while a directory is read may be seen twice or not at all: look again
-        // when the directories changed under the walk.
-        if times(maildir)? == scan.times {
+    let (mut scan, mut calm) = walk(maildir, &mut sizes)?;
+    let mut earlier = HashMap::new();
+    for _ in 1..ATTEMPTS {
+        if calm {
             break;
         }
+        let (next, now_calm) = walk(maildir, &mut sizes)?;
+        calm = now_calm;
+        earlier.extend(by_inode(std::mem::replace(&mut scan, next).found));
+    }
+    if !calm {
+        earlier.extend(by_inode(known.into_iter().cloned()));
+        scan.found.iter().for_each(|found| drop(earlier.remove(&found.stamp.inode)));
+        find_again(maildir, earlier, &mut scan.found)?;
     }
     let live: Vec<Stamp> = scan.found.iter().map(|found| found.stamp).collect();
     sizes.save(maildir, Some(&live));
     Ok(scan)
+}
+
+fn by_inode(found: impl IntoIterator<Item = Found>) -> impl Iterator<Item = (u64, Found)> {
+    found.into_iter().map(|found| (found.stamp.inode, found))
+}
+
+/// One walk, and whether the directories were the same before and after it.
+fn walk(maildir: &Maildir, sizes: &mut Sizes) -> Result<(Scan, bool), Error> {
+    let mut scan = Scan { times: times(maildir)?, ..Scan::default() };
+    for place in Place::BOTH {
+        scan_place(maildir, place, sizes, &mut scan)?;
+    }
+    let calm = times(maildir)? == scan.times;
+    Ok((scan, calm))
+}
+
+/// Looks for messages that slipped through the last walk, by their inodes: whatever name they have now.
+fn find_again(
+    maildir: &Maildir,
+    mut missing: HashMap<u64, Found>,
+    found: &mut Vec<Found>,
+) -> Result<(), Error> {
+    for place in [Place::BOTH, Place::BOTH].concat() {
+        if missing.is_empty() {
+            break;
+        }
+        let failed = |e: Errno| Error::at(maildir.path().join(place.name()), "read directory", e);
+        for entry in Dir::read_from(maildir.dir(place)).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            let Some(message) = missing.get(&entry.ino()) else { continue };
+            if name::identity(name.to_bytes()) != name::identity(&message.name) {
+                continue;
+            }
+            let known = |stamp| (stamp == message.stamp).then_some(message.octets);
+            if let Looked::Message(message, _) = look_at(maildir, place, name, known)? {
+                missing.remove(&message.stamp.inode);
+                found.push(message);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn scan_place(maildir: &Maildir, place: Place, sizes: &mut Sizes, scan: &mut Scan) -> Result<(), Error> {
@@ -245,4 +301,6 @@ pub fn times(maildir: &Maildir) -> Result<Times, Error> {
 
 /// Walks through a mailbox that changes under each of them.
 const ATTEMPTS: usize = 3;
+/// Seconds within which two changes of a directory may have the same time: some file systems count in twos.
+const YOUNG: i64 = 2;
 const COUNT_BUFFER: usize = 64 * 1024;

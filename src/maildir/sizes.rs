@@ -62,6 +62,7 @@ impl Sizes {
 
     /// Remembers what was counted.
     pub fn learn(&mut self, stamp: Stamp, octets: u64) {
+        self.known.insert(stamp, octets);
         self.fresh.push((stamp, octets));
     }
 
@@ -77,8 +78,7 @@ impl Sizes {
         }
     }
 
-    fn compact(mut self, maildir: &Maildir, live: &[Stamp]) -> Result<(), Error> {
-        self.known.extend(self.fresh);
+    fn compact(self, maildir: &Maildir, live: &[Stamp]) -> Result<(), Error> {
         let kept: Vec<u8> =
             live.iter().filter_map(|stamp| Some(encode(stamp, *self.known.get(stamp)?))).flatten().collect();
         let path = maildir.path().join(COMPACTED);

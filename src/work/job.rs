@@ -201,7 +201,7 @@ fn open(shop: &Shop, mailbox: &Mailbox) -> Result<Opened, Fault> {
     };
     let maildir = shop.maildir(mailbox)?;
     let lock = Lock::take(&maildir).map_err(|error| failed(&error))?;
-    let found = scan::scan(&maildir).map_err(|error| failed(&error))?;
+    let found = scan::scan(&maildir, []).map_err(|error| failed(&error))?;
     for file in found.left_out {
         let path = maildir.path().join(file.place.name());
         let name = String::from_utf8_lossy(&file.name);
