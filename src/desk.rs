@@ -1,26 +1,28 @@
 //! The desk: takes what sessions ask, answers at once what it knows, and hands the rest to those who may
 //! wait. It knows what every connection has with it: a mailbox, a message begun, an answer to come.
 
+mod mail_in;
+mod mail_out;
+
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     io,
     sync::Arc,
-    time::SystemTime,
+    time::Duration,
 };
 
 use crate::{
-    accounts::{Accounts, Verdict},
-    commit::{Committer, Content, Delivery},
+    accounts::Accounts,
+    commit::Committer,
     conn::World,
     limits::Limits,
-    mailbox::Snapshot,
-    maildir::{Maildir, OpenMessage, lock::Lock, name::Namer},
-    proto::ask::{Answer, Ask, ConnId, Directory, Envelope, Fault, Mailbox, Secret},
-    work::{
-        Done, Job, Outcome, Pool, Returns, Shop, Spilled,
-        job::{Opened, Piece, SpillTo, Task},
-    },
+    mailbox::{Registry, registry::Order, watch::Notices},
+    maildir::name::Namer,
+    proto::ask::{Answer, Ask, ConnId, Directory, Fault, Mailbox},
+    work::{Done, Job, Outcome, Pool, Returns, Shop, To, job::Task},
 };
+use mail_in::Incoming;
+use mail_out::Lease;
 
 /// The desk.
 pub struct Desk {
@@ -28,8 +30,13 @@ pub struct Desk {
     accounts: Accounts,
     namer: Namer,
     disk: Pool,
+    scans: Pool,
     passwords: Pool,
     committer: Committer,
+    registry: Registry,
+    notices: Notices,
+    /// Answers to be given.
+    answers: VecDeque<(ConnId, Answer)>,
     /// Connections whose answer is on its way.
     awaited: HashSet<ConnId>,
     /// Those of them that have closed meanwhile.
@@ -43,29 +50,6 @@ pub struct Desk {
     free: Option<u64>,
 }
 
-/// A mailbox in the hands of a session.
-struct Lease {
-    mailbox: Mailbox,
-    /// There once the mailbox is open.
-    open: Option<Open>,
-}
-
-struct Open {
-    maildir: Arc<Maildir>,
-    snapshot: Arc<Snapshot>,
-    /// The message that is being read, between two pieces of it.
-    reading: Option<OpenMessage>,
-    _lock: Lock,
-}
-
-/// A message on its way in: it has a share of the memory for bodies, and perhaps a file.
-#[derive(Default)]
-struct Incoming {
-    spilled: Option<Box<Spilled>>,
-    /// The mailboxes, while a spilled message is settled.
-    to: Vec<Mailbox>,
-}
-
 impl Desk {
     /// A desk in front of that shop.
     pub fn new(
@@ -74,9 +58,11 @@ impl Desk {
         hostname: &str,
         shop: &Arc<Shop>,
         returns: &Returns,
+        (registry, notices): (Registry, Notices),
     ) -> io::Result<Self> {
         Ok(Self {
             disk: Pool::start("disk", limits.disk_workers, limits.work_queue, shop, returns)?,
+            scans: Pool::start("scan", limits.scan_workers, limits.work_queue, shop, returns)?,
             passwords: Pool::start(
                 "password",
                 limits.password_workers,
@@ -85,6 +71,9 @@ impl Desk {
                 returns,
             )?,
             committer: Committer::start(shop, returns, &limits)?,
+            registry,
+            notices,
+            answers: VecDeque::new(),
             limits,
             accounts,
             namer: Namer::new(hostname, std::process::id()),
@@ -98,14 +87,94 @@ impl Desk {
         })
     }
 
-    /// Takes a result, and says whom to answer.
-    pub fn take(&mut self, Done { to, outcome }: Done) -> Option<(ConnId, Answer)> {
-        let answer = match outcome {
-            Outcome::Nothing => return None,
-            Outcome::Measured(free) => {
-                self.free = free;
-                return None;
+    /// Takes a result.
+    pub fn take(&mut self, Done { to, outcome }: Done) {
+        match to {
+            To::Session(id) => {
+                if let Some(answer) = self.take_for_session(id, outcome) {
+                    self.answer(id, answer);
+                }
             }
+            To::Index(id) => match outcome {
+                Outcome::Loaded(result) => self.registry.loaded(id, result),
+                Outcome::Looked(result) => self.registry.looked(id, result),
+                Outcome::Checked(result) => self.registry.checked(id, result),
+                _ => self.registry.failed(id),
+            },
+            To::Desk => {
+                if let Outcome::Measured(free) = outcome {
+                    self.free = free;
+                }
+            }
+        }
+        self.carry_out();
+    }
+
+    /// Takes what the watcher has to tell. To be called before results are taken, so that no session is
+    /// shown a mailbox without what was told before.
+    pub fn notice(&mut self, now: Duration) {
+        self.registry.set_time(now);
+        if self.notices.missed() {
+            self.registry.missed();
+        }
+        self.notices.iter().for_each(|notice| self.registry.notice(notice));
+        self.carry_out();
+    }
+
+    /// Looks after the mailboxes in use, once in a while. `false`: there are none.
+    pub fn tick(&mut self, now: Duration) -> bool {
+        self.registry.tick(now);
+        self.carry_out();
+        !self.registry.is_empty()
+    }
+
+    /// Whether [`Desk::tick`] is wanted.
+    pub fn wants_ticks(&self) -> bool {
+        !self.registry.is_empty()
+    }
+
+    /// The next answer to be given, and to whom.
+    pub fn next_answer(&mut self) -> Option<(ConnId, Answer)> {
+        self.answers.pop_front()
+    }
+
+    /// Does what the registry wants done.
+    fn carry_out(&mut self) {
+        self.registry.settle();
+        loop {
+            let orders = self.registry.orders();
+            if orders.is_empty() {
+                return;
+            }
+            orders.into_iter().for_each(|order| self.carry_out_one(order));
+        }
+    }
+
+    fn carry_out_one(&mut self, order: Order) {
+        let (pool, to, task) = match order {
+            Order::Load(id, load) => (&self.scans, To::Index(id), Task::Load(id, load)),
+            Order::Look(id, maildir, looks) => (&self.disk, To::Index(id), Task::Look(maildir, looks)),
+            Order::Check(id, maildir) => (&self.disk, To::Index(id), Task::Check(maildir)),
+            Order::Unwatch(id, maildir) => (&self.scans, To::Desk, Task::Unwatch(id, maildir)),
+            Order::Free(list) => (&self.scans, To::Desk, Task::Free(list)),
+            Order::Serve(to, snapshot) => {
+                let answer = self.opened(to, snapshot);
+                return self.answer(to, answer);
+            }
+            Order::Fail(to, fault) => {
+                self.give_back(to);
+                return self.answer(to, Answer::Failed(fault));
+            }
+        };
+        if pool.submit(Job { to, task }).is_err()
+            && let To::Index(id) = to
+        {
+            self.registry.failed(id); // the next login begins anew
+        }
+    }
+
+    fn take_for_session(&mut self, to: ConnId, outcome: Outcome) -> Option<Answer> {
+        Some(match outcome {
             Outcome::Settled(Ok(spilled)) => self.hand_over(to, spilled)?,
             Outcome::Settled(Err(fault)) => self.delivered(to, Err(fault)),
             Outcome::Delivered(result) => {
@@ -113,26 +182,33 @@ impl Desk {
                 self.delivered(to, result)
             }
             Outcome::Verified(verdict) => self.verified(verdict),
-            Outcome::Opened(result) => self.opened(to, result),
-            Outcome::Read(result) => self.read(to, result),
-            Outcome::Updated(result) => {
-                // Clients come back at once: the mailbox is free before the reply to QUIT leaves.
-                self.give_back(to);
-                result.map_or_else(Answer::Failed, |()| Answer::Updated)
+            Outcome::Opened(Ok(opened)) => {
+                self.locked(to, opened);
+                return None;
             }
+            Outcome::Opened(Err(fault)) => {
+                self.give_back(to);
+                Answer::Failed(fault)
+            }
+            Outcome::Read(result) => self.read(to, result),
+            Outcome::Updated(done, result) => self.updated(to, done, result),
             Outcome::Spilled(Ok(spilled)) => {
                 self.drafts.entry(to).or_default().spilled = Some(spilled);
                 Answer::Ready
             }
             Outcome::Spilled(Err(fault)) => Answer::Failed(fault),
-            Outcome::Lost => Answer::Failed(Fault::Broken),
-        };
+            _ => Answer::Failed(Fault::Broken), // the job panicked
+        })
+    }
+
+    /// Queues the answer of a session that is still there, and lets go of what one had that is not.
+    fn answer(&mut self, to: ConnId, answer: Answer) {
         self.awaited.remove(&to);
         if self.left.remove(&to) {
             self.release(to);
-            return None;
+        } else {
+            self.answers.push_back((to, answer));
         }
-        Some((to, answer))
     }
 
     /// The connection is closed. What is under way for it goes on to its end.
@@ -146,35 +222,17 @@ impl Desk {
 
     /// Whether nothing is under way.
     pub fn is_idle(&self) -> bool {
-        self.awaited.is_empty()
+        self.awaited.is_empty() && self.answers.is_empty()
     }
 
     /// Asks how much room the disk has; the answer is kept for MAIL.
     pub fn measure(&self) {
-        let nobody = ConnId(0);
-        let _ = self.disk.submit(Job { from: nobody, task: Task::Measure }); // a full queue: next time
+        let _ = self.disk.submit(Job { to: To::Desk, task: Task::Measure }); // a full queue: next time
     }
 
     fn release(&mut self, id: ConnId) {
         self.give_back(id);
         self.discard(id);
-    }
-
-    fn give_back(&mut self, id: ConnId) {
-        if let Some(lease) = self.leases.remove(&id) {
-            self.holders.remove(&lease.mailbox);
-        }
-    }
-
-    /// Gives the body's share of memory back, and removes its file.
-    fn discard(&mut self, id: ConnId) {
-        let spilled = self.drafts.remove(&id).and_then(|incoming| incoming.spilled);
-        if let Some(spilled) = spilled
-            && let Err(Job { task: Task::Discard(spilled), .. }) =
-                self.disk.submit(Job { from: id, task: Task::Discard(spilled) })
-        {
-            spilled.draft.discard(&spilled.home); // the queue is full: one unlink on the loop is the lesser evil
-        }
     }
 
     /// Sends a job whose result answers `from`.
@@ -183,176 +241,13 @@ impl Desk {
             Which::Disk => &self.disk,
             Which::Passwords => &self.passwords,
         };
-        match pool.submit(Job { from, task }) {
+        match pool.submit(Job { to: To::Session(from), task }) {
             Ok(()) => {
                 self.awaited.insert(from);
                 None
             }
             Err(_) => Some(Answer::Failed(if_full)),
         }
-    }
-
-    // Mail in
-
-    fn room(&self, size: u64) -> Answer {
-        let wanted = size.saturating_add(size / 2);
-        if self.free.is_some_and(|free| free < wanted) { Answer::Failed(Fault::Full) } else { Answer::Ready }
-    }
-
-    fn begin(&mut self, from: ConnId) -> Answer {
-        let share = self.limits.body_in_memory.0;
-        if self.deliveries >= self.limits.delivery_queue {
-            return Answer::Failed(Fault::Broken);
-        }
-        if (self.drafts.len() as u64 + 1) * share > self.limits.bodies_in_memory.0 {
-            return Answer::Failed(Fault::Full);
-        }
-        self.drafts.insert(from, Incoming::default());
-        Answer::Ready
-    }
-
-    fn spill(&mut self, from: ConnId, mailbox: Mailbox, bytes: Vec<u8>) -> Option<Answer> {
-        let begun = self.drafts.get_mut(&from).and_then(|incoming| incoming.spilled.take());
-        let to = match begun {
-            Some(spilled) => SpillTo::Begun(spilled),
-            None => match self.unique() {
-                Ok(name) => SpillTo::New(mailbox, name),
-                Err(fault) => return Some(Answer::Failed(fault)),
-            },
-        };
-        self.submit(Which::Disk, from, Task::Spill { to, bytes }, Fault::Broken)
-    }
-
-    fn deliver(&mut self, from: ConnId, envelope: Envelope, bytes: Vec<u8>) -> Option<Answer> {
-        let to: Vec<Mailbox> = envelope.to.into_iter().map(|recipient| recipient.mailbox).collect();
-        let incoming = self.drafts.entry(from).or_default();
-        if let Some(spilled) = incoming.spilled.take() {
-            incoming.to = to;
-            return self.submit(Which::Disk, from, Task::Settle { spilled, bytes }, Fault::Broken);
-        }
-        match self.unique() {
-            Ok(name) => self.commit(from, to, Content::Memory(name, bytes)),
-            Err(fault) => Some(Answer::Failed(fault)),
-        }
-    }
-
-    fn hand_over(&mut self, from: ConnId, spilled: Box<Spilled>) -> Option<Answer> {
-        let to =
-            self.drafts.get_mut(&from).map(|incoming| std::mem::take(&mut incoming.to)).unwrap_or_default();
-        self.commit(from, to, Content::Settled(spilled))
-    }
-
-    fn commit(&mut self, from: ConnId, to: Vec<Mailbox>, content: Content) -> Option<Answer> {
-        match self.committer.submit(Delivery { from, to, content }) {
-            Ok(()) => {
-                self.deliveries += 1;
-                self.awaited.insert(from);
-                None
-            }
-            Err(delivery) => {
-                if let Content::Settled(spilled) = delivery.content {
-                    self.drafts.entry(from).or_default().spilled = Some(spilled);
-                }
-                Some(self.delivered(from, Err(Fault::Broken)))
-            }
-        }
-    }
-
-    fn delivered(&mut self, from: ConnId, result: Result<(), Fault>) -> Answer {
-        self.discard(from);
-        result.map_or_else(Answer::Failed, |()| Answer::Delivered)
-    }
-
-    fn unique(&mut self) -> Result<crate::maildir::name::Unique, Fault> {
-        let random = getrandom::u64().map_err(|error| {
-            log::error!("no random numbers: {error}");
-            Fault::Broken
-        })?;
-        Ok(self.namer.next(SystemTime::now(), random))
-    }
-
-    // Mail out
-
-    fn verify(&mut self, from: ConnId, user: &str, password: Secret) -> Option<Answer> {
-        let credential = self.accounts.credential(user);
-        self.submit(Which::Passwords, from, Task::Verify { credential, password }, Fault::Busy)
-    }
-
-    fn verified(&mut self, verdict: Verdict) -> Answer {
-        match verdict {
-            Verdict::Wrong => Answer::Failed(Fault::Denied),
-            Verdict::Right(mailbox) => Answer::Welcome(mailbox),
-            Verdict::RightUpgraded { mailbox, user, hash } => {
-                self.accounts.learn(&user, hash);
-                Answer::Welcome(mailbox)
-            }
-        }
-    }
-
-    fn open(&mut self, from: ConnId, mailbox: Mailbox) -> Option<Answer> {
-        if self.holders.contains_key(&mailbox) {
-            return Some(Answer::Failed(Fault::InUse));
-        }
-        self.holders.insert(mailbox.clone(), from);
-        self.leases.insert(from, Lease { mailbox: mailbox.clone(), open: None });
-        let full = self.submit(Which::Disk, from, Task::Open { mailbox }, Fault::Broken);
-        if full.is_some() {
-            self.give_back(from);
-        }
-        full
-    }
-
-    fn opened(&mut self, from: ConnId, result: Result<Opened, Fault>) -> Answer {
-        match (result, self.leases.get_mut(&from)) {
-            (Ok(Opened { maildir, lock, snapshot }), Some(lease)) => {
-                let open = Open { maildir, snapshot: Arc::clone(&snapshot), reading: None, _lock: lock };
-                lease.open = Some(open);
-                Answer::Opened(snapshot)
-            }
-            (result, _) => {
-                self.give_back(from);
-                Answer::Failed(result.err().unwrap_or(Fault::Broken))
-            }
-        }
-    }
-
-    fn fetch(&mut self, id: ConnId, message: usize, from: u64) -> Option<Answer> {
-        let Some(open) = self.open_of(id) else { return Some(Answer::Failed(Fault::Broken)) };
-        // An open message is of use only to the RETR that opened it.
-        let reading = open.reading.take().filter(|_| from > 0);
-        let (maildir, snapshot) = (Arc::clone(&open.maildir), Arc::clone(&open.snapshot));
-        self.submit(
-            Which::Disk,
-            id,
-            Task::Read { maildir, snapshot, message, from, open: reading },
-            Fault::Broken,
-        )
-    }
-
-    fn read(&mut self, to: ConnId, result: Result<Piece, Fault>) -> Answer {
-        match result {
-            Ok(Piece { bytes, last, open: message }) => {
-                if let Some(open) = self.open_of(to).filter(|_| !last) {
-                    open.reading = Some(message);
-                }
-                Answer::Chunk { bytes, last }
-            }
-            Err(fault) => Answer::Failed(fault),
-        }
-    }
-
-    fn update(&mut self, from: ConnId, delete: Vec<usize>, seen: Vec<usize>) -> Option<Answer> {
-        let Some(open) = self.open_of(from) else { return Some(Answer::Failed(Fault::Broken)) };
-        let (maildir, snapshot) = (Arc::clone(&open.maildir), Arc::clone(&open.snapshot));
-        if delete.is_empty() && seen.is_empty() {
-            self.give_back(from);
-            return Some(Answer::Updated);
-        }
-        self.submit(Which::Disk, from, Task::Update { maildir, snapshot, delete, seen }, Fault::Broken)
-    }
-
-    fn open_of(&mut self, id: ConnId) -> Option<&mut Open> {
-        self.leases.get_mut(&id)?.open.as_mut()
     }
 }
 

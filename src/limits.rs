@@ -92,6 +92,16 @@ pub struct Limits {
     pub password_workers: usize,
     /// Mailboxes that strangers' mail may create where `unknown = "create"`.
     pub created_mailboxes: usize,
+    /// Mailboxes whose contents are kept in memory.
+    pub indexed_mailboxes: usize,
+    /// Memory for the contents of mailboxes; what sessions have open counts and stays.
+    pub index_memory: Size,
+    /// How long the contents of a mailbox are kept in memory after the last session.
+    pub index_idle: Span,
+    /// Changes of watched mailboxes that may wait for the loop.
+    pub watch_queue: usize,
+    /// Worker threads that look through mailboxes.
+    pub scan_workers: usize,
     /// How long a stopping server waits for the sessions it has.
     pub shutdown_grace: Span,
 }
@@ -139,6 +149,11 @@ impl Default for Limits {
             disk_workers: 3,
             password_workers: 2,
             created_mailboxes: 10_000,
+            indexed_mailboxes: 1000,
+            index_memory: Size::mib(256),
+            index_idle: Span::secs(1800),
+            watch_queue: 16_384,
+            scan_workers: 2,
             shutdown_grace: Span::secs(5),
         }
     }

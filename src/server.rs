@@ -2,27 +2,30 @@
 //!
 //! One turn: poll, accept, sockets, answers, timers, those with work left over, closings.
 
+mod error;
+
 use std::{
     collections::{HashMap, HashSet},
-    fmt, io,
+    io,
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
     sync::{Arc, mpsc},
     time::Duration,
 };
 
+pub use error::Error;
 use mio::{Events, Poll, Token, Waker};
 
 use crate::{
     accounts::{Accounts, UserFile},
     clock::{Clock, Now, SystemClock},
-    config::{Config, Service, Unknown},
+    config::{Config, Service, Unknown, Watch},
     conn::{Conn, Pumped, World},
     desk::Desk,
     limits::Limits,
-    listen::{Accepted, Listener, most_connections},
+    listen::{Accepted, Listener, most_connections, most_indexes},
     logging,
+    mailbox::{Registry, watch::Watcher},
     maildir::Spool,
     net::{timer::Timers, transport::Transport},
     proto::ask::{Answer, ConnId},
@@ -49,6 +52,8 @@ pub struct Server {
     timers: Timers<Due>,
     /// Connections with work left over from this turn.
     again: HashSet<ConnId>,
+    /// Whether the desk is looked after.
+    ticking: bool,
     scratch: Vec<u8>,
     /// Set once the server stops: when its patience ends.
     stopping: Option<Duration>,
@@ -60,18 +65,8 @@ enum Due {
     Conn(ConnId),
     Accept,
     Measure,
+    Tick,
     Stop,
-}
-
-/// Why the server could not start or go on.
-#[derive(Debug)]
-pub enum Error {
-    /// An address could not be bound.
-    Bind(Service, SocketAddr, io::Error),
-    /// The spool could not be used.
-    Spool(PathBuf, String),
-    /// Something of the system failed.
-    System(&'static str, io::Error),
 }
 
 impl Server {
@@ -96,10 +91,26 @@ impl Server {
         for (at, listener) in listeners.iter_mut().enumerate() {
             listener.register(poll.registry(), Token(FIRST_LISTENER + at)).map_err(system("listen"))?;
         }
-        let shop =
-            Arc::new(shop(&config).map_err(|error| Error::Spool(config.spool.clone(), error.to_string()))?);
-        let desk = Desk::new(config.limits.clone(), accounts, &config.hostname, &shop, &returns)
-            .map_err(system("threads"))?;
+        let (watcher, notices) = match config.watch {
+            Watch::Inotify => {
+                let bell = Arc::clone(&bell);
+                Watcher::start(config.limits.watch_queue, move || bell.ring())
+            }
+            Watch::Poll => Watcher::off(),
+        };
+        let registry = Registry::new(&config.limits, most_indexes(&config.limits));
+        let shop = Arc::new(
+            shop(&config, watcher).map_err(|error| Error::Spool(config.spool.clone(), error.to_string()))?,
+        );
+        let desk = Desk::new(
+            config.limits.clone(),
+            accounts,
+            &config.hostname,
+            &shop,
+            &returns,
+            (registry, notices),
+        )
+        .map_err(system("threads"))?;
         Ok(Self {
             most_connections: most_connections(&config.limits),
             scratch: vec![0; config.limits.turn_octets.max(4096)],
@@ -117,6 +128,7 @@ impl Server {
             next_id: FIRST_CONNECTION,
             timers: Timers::new(),
             again: HashSet::new(),
+            ticking: false,
             stopping: None,
         })
     }
@@ -282,10 +294,16 @@ impl Server {
 
     fn answers(&mut self, now: Now) {
         self.bell.answer();
+        self.desk.notice(now.steady);
         while let Ok(done) = self.results.try_recv() {
-            if let Some((id, answer)) = self.desk.take(done) {
-                self.pump(id, Some(answer), now);
-            }
+            self.desk.take(done);
+        }
+        while let Some((id, answer)) = self.desk.next_answer() {
+            self.pump(id, Some(answer), now);
+        }
+        if !self.ticking && self.desk.wants_ticks() {
+            self.ticking = true;
+            self.timers.set(now.steady, Due::Tick);
         }
     }
 
@@ -303,6 +321,12 @@ impl Server {
                 Due::Measure => {
                     self.desk.measure();
                     self.timers.set(now.steady + MEASURE_EVERY, Due::Measure);
+                }
+                Due::Tick => {
+                    self.ticking = self.desk.tick(now.steady);
+                    if self.ticking {
+                        self.timers.set(now.steady + TICK_EVERY, Due::Tick);
+                    }
                 }
                 Due::Stop => {}
             }
@@ -347,32 +371,11 @@ impl Server {
     }
 }
 
-fn shop(config: &Config) -> Result<Shop, crate::maildir::Error> {
+fn shop(config: &Config, watcher: Watcher) -> Result<Shop, crate::maildir::Error> {
     let anybody = config.unknown == Unknown::Create;
     let users = (!anybody).then(|| UserFile::at(config.accounts.clone()));
     let most = anybody.then_some(config.limits.created_mailboxes);
-    Shop::new(Spool::open(&config.spool)?, users, config.limits.read_chunk.as_len(), most)
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bind(service, address, error) => {
-                write!(f, "can't listen on {address} for {service}: {error}")
-            }
-            Self::Spool(path, error) => write!(f, "can't use the spool {}: {error}", path.display()),
-            Self::System(what, error) => write!(f, "{what}: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Bind(_, _, error) | Self::System(_, error) => Some(error),
-            Self::Spool(..) => None,
-        }
-    }
+    Shop::new(Spool::open(&config.spool)?, watcher, users, config.limits.read_chunk.as_len(), most)
 }
 
 const WAKE: Token = Token(0);
@@ -384,3 +387,4 @@ const ACCEPTS_A_TURN: usize = 64;
 /// How long accepting rests when there are no descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
+const TICK_EVERY: Duration = Duration::from_secs(1);

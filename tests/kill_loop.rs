@@ -68,7 +68,7 @@ fn one(
     starts: &mut Vec<Duration>,
 ) -> Result<Vec<Wrong>, Wrong> {
     let load = Load::new((server.smtp(), server.pop3()), letters, ledger, cycle);
-    let crowd = if cycle % 3 == 0 { Crowd::LONE } else { Crowd::MANY };
+    let crowd = if cycle.is_multiple_of(3) { Crowd::LONE } else { Crowd::MANY };
     let until_kill = Duration::from_millis(10 + dice.below(60) as u64);
     let mut wrong = load.run(crowd, dice, || {
         thread::sleep(until_kill);

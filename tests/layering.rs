@@ -19,7 +19,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ("logging", &["proto", "config"]),
     ("accounts", &["proto"]),
     ("config", &["limits", "proto"]),
-    ("mailbox", &["maildir", "proto", "clock", "limits"]),
+    ("mailbox", &["maildir", "proto", "clock", "limits", "logging"]),
     ("work", &["proto", "accounts", "maildir", "mailbox", "limits", "octets", "logging"]),
     ("commit", &["proto", "maildir", "limits", "octets", "work", "logging"]),
     ("conn", &["net", "proto", "limits", "clock", "logging"]),

@@ -7,10 +7,10 @@ use super::{
     sync::{self, Syncer, Way},
 };
 use crate::{
-    maildir::{Draft, Error, Maildir, store::Part},
+    maildir::{Draft, Error, Found, Maildir, Place, scan::Stamp, store::Part},
     octets::octets,
-    proto::ask::{ConnId, Fault, Mailbox},
-    work::{Shop, shop::report},
+    proto::ask::{Fault, Mailbox},
+    work::{Arrival, Shop, To, shop::report},
 };
 
 /// The mailboxes that the committer has open.
@@ -46,6 +46,8 @@ pub(super) struct Round<'a> {
 struct Written {
     home: Home,
     others: Vec<Rc<Maildir>>,
+    /// The names of all of them, its own first.
+    mailboxes: Vec<Mailbox>,
     draft: Draft,
     octets: u64,
     /// The content is durable already.
@@ -72,11 +74,32 @@ struct Published {
     name: String,
     home: Home,
     others: Vec<Rc<Maildir>>,
+    mailboxes: Vec<Mailbox>,
+    octets: u64,
+    /// Of its file in each mailbox.
+    stamps: Vec<Stamp>,
 }
 
 impl Published {
     fn maildirs(&self) -> impl Iterator<Item = &Maildir> {
         std::iter::once(self.home.maildir()).chain(self.others.iter().map(|other| &**other))
+    }
+
+    /// What the indexes of the mailboxes are told.
+    fn arrivals(&self) -> Vec<Arrival> {
+        let found = |stamp: &Stamp| Found {
+            name: self.name.as_bytes().into(),
+            place: Place::New,
+            stamp: *stamp,
+            octets: self.octets,
+        };
+        let each = self.mailboxes.iter().zip(self.maildirs()).zip(&self.stamps);
+        each.map(|((mailbox, maildir), stamp)| Arrival {
+            mailbox: mailbox.clone(),
+            maildir: maildir.key(),
+            found: found(stamp),
+        })
+        .collect()
     }
 
     /// Takes the message back out of every mailbox. What can't be removed was never acknowledged.
@@ -90,7 +113,7 @@ impl Published {
 }
 
 /// The result of each delivery so far.
-type Results<T> = Vec<(ConnId, Result<T, Fault>)>;
+type Results<T> = Vec<(To, Result<T, Fault>)>;
 
 impl<'a> Round<'a> {
     pub(super) fn new(shop: &'a Shop, homes: &'a mut Homes, syncer: &'a mut Syncer) -> Self {
@@ -98,9 +121,9 @@ impl<'a> Round<'a> {
     }
 
     /// Delivers a batch. A delivery fails or succeeds for itself, but for a failure that concerns all.
-    pub(super) fn run(mut self, batch: Vec<Delivery>) -> Results<()> {
+    pub(super) fn run(mut self, batch: Vec<Delivery>) -> Results<Vec<Arrival>> {
         let written: Results<Written> =
-            batch.into_iter().map(|delivery| (delivery.from, self.write(delivery))).collect();
+            batch.into_iter().map(|delivery| (To::Session(delivery.from), self.write(delivery))).collect();
         let way = self.way(&written);
         let durable = self.sync_contents(written, way);
         let published: Results<Published> = durable
@@ -117,6 +140,7 @@ impl<'a> Round<'a> {
             .iter()
             .map(|mailbox| self.homes.get(self.shop, mailbox))
             .collect::<Result<Vec<_>, _>>();
+        let mailboxes = delivery.to;
         match delivery.content {
             Content::Memory(name, bytes) => {
                 let mut others = homes?;
@@ -129,6 +153,7 @@ impl<'a> Round<'a> {
                 Ok(Written {
                     home: Home::Cached(home),
                     others,
+                    mailboxes,
                     draft,
                     octets: octets(&bytes),
                     settled: false,
@@ -145,6 +170,7 @@ impl<'a> Round<'a> {
                         octets: spilled.octets.total(),
                         home: Home::OfSpill(spilled.home),
                         others,
+                        mailboxes,
                         draft: spilled.draft,
                         settled: true,
                     }),
@@ -203,17 +229,16 @@ impl<'a> Round<'a> {
 
     /// D3: the message is visible, in all its mailboxes or in none.
     fn publish(&mut self, written: Written) -> Result<Published, Fault> {
-        let Written { home, others, draft, octets, .. } = written;
+        let Written { home, others, mailboxes, draft, octets, .. } = written;
         let name = draft.final_name(octets);
-        let mut linked: Vec<&Maildir> = Vec::new();
-        let mut all = Ok(());
-        for other in &others {
-            all = put(&draft, home.maildir(), other, &name);
-            if all.is_err() {
-                break;
-            }
-            linked.push(other);
-        }
+        let mut stamps = Vec::with_capacity(mailboxes.len());
+        let all = draft.stamp().and_then(|stamp| {
+            stamps.push(stamp);
+            others.iter().try_for_each(|other| {
+                stamps.push(put(&draft, home.maildir(), other, &name, stamp)?);
+                Ok(())
+            })
+        });
         let all = match all {
             Ok(()) => draft.publish(home.maildir(), &name),
             Err(error) => {
@@ -222,16 +247,16 @@ impl<'a> Round<'a> {
             }
         };
         if let Err(error) = all {
-            for other in linked {
+            for other in others.iter().take(stamps.len().saturating_sub(1)) {
                 let _ = other.withdraw(&name); // it was never acknowledged, and the first error is the one to tell
             }
             return Err(report(&error));
         }
-        Ok(Published { name, home, others })
+        Ok(Published { name, home, others, mailboxes, octets, stamps })
     }
 
     /// D4: the names are durable, and the messages may be acknowledged.
-    fn sync_names(&mut self, published: Results<Published>, way: Way) -> Results<()> {
+    fn sync_names(&mut self, published: Results<Published>, way: Way) -> Results<Vec<Arrival>> {
         let failed: Vec<usize> = match way {
             Way::Whole => match self.syncer.whole(&self.shop.spool, Part::Names, published.len()) {
                 Ok(()) => Vec::new(),
@@ -248,7 +273,7 @@ impl<'a> Round<'a> {
             .map(|(at, (from, published))| {
                 let result = published.and_then(|published| {
                     if !failed.contains(&at) {
-                        return Ok(());
+                        return Ok(published.arrivals());
                     }
                     published.withdraw();
                     Err(Fault::Broken)
@@ -263,17 +288,20 @@ fn unsettled(written: &Results<Written>) -> impl Iterator<Item = &Written> {
     written.iter().flat_map(|(_, written)| written).filter(|written| !written.settled)
 }
 
-/// Puts a message into a further mailbox: a hard link, or a copy where that can't be.
-fn put(draft: &Draft, home: &Maildir, other: &Maildir, name: &str) -> Result<(), Error> {
+/// Puts a message into a further mailbox: a hard link, or a copy where that can't be. Returns the stamp of
+/// the file there; that of the draft is `stamp`.
+fn put(draft: &Draft, home: &Maildir, other: &Maildir, name: &str, stamp: Stamp) -> Result<Stamp, Error> {
     if draft.link(home, other, name)? {
-        return Ok(());
+        return Ok(stamp);
     }
     let copy = draft.copy(home, other)?;
-    if let Err(error) = copy.sync() {
-        copy.discard(other);
-        return Err(error);
+    match copy.sync().and_then(|()| copy.stamp()) {
+        Ok(stamp) => copy.publish(other, name).map(|()| stamp),
+        Err(error) => {
+            copy.discard(other);
+            Err(error)
+        }
     }
-    copy.publish(other, name)
 }
 
 /// Syncs each `new/` once, and returns the positions of the deliveries that one failed for.
@@ -298,4 +326,4 @@ fn sync_each_name(published: &Results<Published>) -> Vec<usize> {
 }
 
 /// Mailboxes kept open between rounds: four descriptors each.
-const MOST_HOMES: usize = 128;
+const MOST_HOMES: usize = 32;

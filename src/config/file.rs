@@ -10,7 +10,7 @@ use serde::{
     de::{Error as _, IntoDeserializer, value},
 };
 
-use super::{ACCOUNTS, Config, Listen, Persona, Service, Unknown, error::Mistake};
+use super::{ACCOUNTS, Config, Listen, Persona, Service, Unknown, Watch, error::Mistake};
 use crate::{limits::Limits, proto::dot::LineEndings};
 
 /// The file, key by key.
@@ -25,6 +25,8 @@ struct File {
     accounts: PathBuf,
     #[serde(default)]
     unknown: Unknown,
+    #[serde(default)]
+    watch: Watch,
     #[serde(default)]
     listen: Vec<FileListen>,
     #[serde(default)]
@@ -57,6 +59,7 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<Config, Mistake> {
         spool: directory.join(file.spool),
         accounts: directory.join(file.accounts),
         unknown: file.unknown,
+        watch: file.watch,
         listen: listen.collect::<Result<_, Mistake>>()?,
         limits: file.limits,
     };
@@ -119,6 +122,7 @@ mod tests {
             spool: "/etc/restante/spool".into(),
             accounts: "/etc/restante/users.json".into(),
             unknown: Unknown::Refuse,
+            watch: Watch::Inotify,
             listen: vec![
                 listen(Service::Smtp, "127.0.0.1:2525", LineEndings::Strict, smtp),
                 listen(Service::Pop3, "[::1]:1110", LineEndings::Lenient, pop3),

@@ -36,6 +36,8 @@ pub struct Config {
     pub accounts: PathBuf,
     /// What becomes of mail for users who are not in the accounts.
     pub unknown: Unknown,
+    /// How changes by other programs are learnt of.
+    pub watch: Watch,
     /// Where to listen, for what.
     pub listen: Vec<Listen>,
     /// Every bound.
@@ -51,6 +53,17 @@ pub enum Unknown {
     Refuse,
     /// Everybody has a mailbox, and any password opens it: on loopback only.
     Create,
+}
+
+/// How changes of the mailboxes by other programs are learnt of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Watch {
+    /// The kernel tells of them at once, where it can.
+    #[default]
+    Inotify,
+    /// The directories are looked at, at each login and every minute.
+    Poll,
 }
 
 /// One listening socket.
@@ -128,6 +141,7 @@ impl Config {
             accounts: spool.join(ACCOUNTS),
             spool,
             unknown: Unknown::Create,
+            watch: Watch::default(),
             listen: vec![
                 listen(Service::Smtp, smtp, Persona::Smtp(smtp::Persona::default())),
                 listen(Service::Pop3, pop3, Persona::Pop3(pop3::Persona::default())),

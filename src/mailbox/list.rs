@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::maildir::{Found, Place, name};
+use crate::maildir::{Found, Place, message::Named, name};
 
 /// Messages in the order of [`name::order`], by identity, then inode.
 #[derive(Debug, Clone, Default)]
@@ -11,7 +11,7 @@ pub struct List {
     chunks: Vec<Arc<Chunk>>,
     /// Further names of a file, by its inode: a mover that links first and unlinks then leaves two for a
     /// moment, and a file is one message however many names of one identity it has.
-    further: HashMap<u64, Vec<(Place, Box<[u8]>)>>,
+    further: HashMap<u64, Vec<Named>>,
     total: u64,
     length: usize,
     memory: usize,
@@ -30,7 +30,7 @@ impl List {
     /// The list of these messages.
     pub fn of(mut messages: Vec<Found>) -> Self {
         messages.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
-        let mut further: HashMap<u64, Vec<(Place, Box<[u8]>)>> = HashMap::new();
+        let mut further: HashMap<u64, Vec<Named>> = HashMap::new();
         messages.dedup_by(|second, first| {
             let same = key(second) == key(first);
             if same && !is_named(second, first.place, &first.name) {
@@ -141,11 +141,7 @@ impl List {
     }
 
     /// Takes a further name of a file that is such a one.
-    fn take_further(
-        &mut self,
-        inode: u64,
-        is: impl Fn(&(Place, Box<[u8]>)) -> bool,
-    ) -> Option<(Place, Box<[u8]>)> {
+    fn take_further(&mut self, inode: u64, is: impl Fn(&Named) -> bool) -> Option<Named> {
         let names = self.further.get_mut(&inode)?;
         let name = names.iter().position(is).map(|at| names.swap_remove(at));
         if names.is_empty() {

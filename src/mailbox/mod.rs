@@ -1,7 +1,13 @@
 //! The contents of mailboxes in memory, numbered and named as POP3 wants them.
 
+mod held;
+pub mod index;
 pub mod list;
+pub mod registry;
 pub mod snapshot;
+pub mod watch;
 
+pub use index::Index;
 pub use list::List;
+pub use registry::Registry;
 pub use snapshot::Snapshot;

@@ -3,7 +3,7 @@
 use std::fs::{File, TryLockError};
 
 use rustix::{
-    fs::{self, Mode, OFlags},
+    fs::{self, AtFlags, Mode, OFlags},
     io::Errno,
 };
 
@@ -11,6 +11,13 @@ use super::{Error, Maildir};
 
 /// The lock file, beside the messages.
 pub const FILE: &str = ".restante.lock";
+
+/// What tells the lock file from every other: device and inode.
+pub fn key_of(maildir: &Maildir) -> Result<(u64, u64), Error> {
+    let stat = fs::statat(maildir.root(), FILE, AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(|e| Error::at(maildir.path().join(FILE), "stat", e))?;
+    Ok((stat.st_dev, stat.st_ino))
+}
 
 /// A held lock: let go when dropped.
 #[derive(Debug)]

@@ -72,53 +72,60 @@ impl OpenMessage {
     }
 }
 
-/// Deletes a message. Not there any more, or replaced by another: that is as good.
-pub fn delete(maildir: &Maildir, wanted: Wanted<'_>) -> Result<(), Error> {
+/// A name of a message file, and where it is or was.
+pub type Named = (Place, Box<[u8]>);
+
+/// Deletes a message, and returns the name it had. `None`: it is not there any more, or was replaced by
+/// another, which is as good.
+pub fn delete(maildir: &Maildir, wanted: Wanted<'_>) -> Result<Option<Named>, Error> {
     on_the_file(maildir, wanted, |place, name| {
         fs::unlinkat(maildir.dir(place), name, AtFlags::empty())
-            .map_err(|e| Error::at(path_of(maildir, place, name), "unlink", e))
+            .map_err(|e| Error::at(path_of(maildir, place, name), "unlink", e))?;
+        Ok((place, name.to_bytes().into()))
     })
 }
 
-/// Moves a message to `cur/` with the flag `S`. Not there any more, or replaced by another: that is as good.
-pub fn mark_seen(maildir: &Maildir, wanted: Wanted<'_>) -> Result<(), Error> {
+/// Moves a message to `cur/` with the flag `S`, and returns its new name. `None`: it is not there any more,
+/// or was replaced by another, which is as good.
+pub fn mark_seen(maildir: &Maildir, wanted: Wanted<'_>) -> Result<Option<Named>, Error> {
     on_the_file(maildir, wanted, |place, name| {
         if place == Place::Cur && name::flags(name.to_bytes()).contains(&b'S') {
-            return Ok(());
+            return Ok((place, name.to_bytes().into()));
         }
         let seen = c_string(name::with_flag(name.to_bytes(), b'S'));
         let failed = |e| Error::at(path_of(maildir, Place::Cur, &seen), "rename", e);
         let (from, to) = (maildir.dir(place), maildir.dir(Place::Cur));
         match fs::renameat_with(from, name, to, &seen, RenameFlags::NOREPLACE) {
-            Err(Errno::INVAL | Errno::NOSYS) => fs::renameat(from, name, to, &seen).map_err(failed),
-            done => done.map_err(failed),
+            Err(Errno::INVAL | Errno::NOSYS) => fs::renameat(from, name, to, &seen).map_err(failed)?,
+            done => done.map_err(failed)?,
         }
+        Ok((Place::Cur, seen.to_bytes().into()))
     })
 }
 
 fn on_the_file(
     maildir: &Maildir,
     wanted: Wanted<'_>,
-    act: impl Fn(Place, &CString) -> Result<(), Error>,
-) -> Result<(), Error> {
+    act: impl Fn(Place, &CString) -> Result<Named, Error>,
+) -> Result<Option<Named>, Error> {
     for _ in 0..ATTEMPTS {
         let (place, name) = match find(maildir, wanted) {
             Ok(found) => found,
-            Err(error) if error.kind() == Kind::Gone => return Ok(()),
+            Err(error) if error.kind() == Kind::Gone => return Ok(None),
             Err(error) => return Err(error),
         };
         match fs::statat(maildir.dir(place), &name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if Stamp::of(&stat).inode == wanted.stamp.inode => {}
-            Ok(_) => return Ok(()),
+            Ok(_) => return Ok(None),
             Err(Errno::NOENT) => continue,
             Err(error) => return Err(Error::at(path_of(maildir, place, &name), "stat", error)),
         }
         match act(place, &name) {
             Err(error) if error.kind() == Kind::Gone => {} // renamed between the two calls: look again
-            done => return done,
+            done => return done.map(Some),
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Finds a message under the name it was listed with, or else under any name of the same identity: flags

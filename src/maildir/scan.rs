@@ -100,8 +100,8 @@ pub struct Look {
     pub place: Place,
     /// The name.
     pub name: Box<[u8]>,
-    /// What is known of the file that bears it, perhaps by another name: not to be counted again.
-    pub known: Option<(Stamp, u64)>,
+    /// What is known of the files of its identity, perhaps by another name: not to be counted again.
+    pub known: Vec<(Stamp, u64)>,
 }
 
 /// Walks through a mailbox. It is an error if a directory can't be read: a mailbox is never called empty
@@ -199,7 +199,7 @@ pub fn look(maildir: &Maildir, looks: &[Look]) -> Result<(Vec<Change>, Vec<LeftO
     for Look { place, name, known } in looks {
         let (place, name) = (*place, name.clone());
         let c_name = super::message::c_string(name.to_vec());
-        let known = |stamp: Stamp| known.filter(|(other, _)| *other == stamp).map(|(_, octets)| octets);
+        let known = |stamp: Stamp| known.iter().find(|(other, _)| *other == stamp).map(|(_, octets)| *octets);
         changes.push(match look_at(maildir, place, &c_name, known)? {
             Looked::Message(found, source) => {
                 if source == Source::Counted {

@@ -18,6 +18,7 @@ use rustix::{
 use super::{
     error::{Error, Kind},
     name::Unique,
+    scan::Stamp,
 };
 
 /// The directory that holds the mailboxes.
@@ -165,6 +166,24 @@ impl Maildir {
         self.id
     }
 
+    /// What tells the directory of one place from every other: device and inode.
+    pub fn key_of(&self, place: Place) -> Result<(u64, u64), Error> {
+        id_of(self.dir(place), &self.path.join(place.name()))
+    }
+
+    /// Whether the directories below it are still the ones that are open.
+    pub fn is_whole(&self) -> bool {
+        Place::BOTH.into_iter().all(|place| {
+            let there = fs::statat(&self.root, place.name(), AtFlags::SYMLINK_NOFOLLOW);
+            there.is_ok_and(|there| self.key_of(place).is_ok_and(|key| key == (there.st_dev, there.st_ino)))
+        })
+    }
+
+    /// Whether other machines may change it, of which this one's kernel tells nobody.
+    pub fn is_remote(&self) -> bool {
+        fs::fstatfs(&self.root).is_ok_and(|stat| REMOTE.contains(&(stat.f_type as u64 & 0xffff_ffff)))
+    }
+
     /// The directory of one place.
     pub fn dir(&self, place: Place) -> &OwnedFd {
         match place {
@@ -233,6 +252,11 @@ impl Draft {
             return Ok(());
         }
         self.file.sync_all().map_err(|e| Error::at(&self.path, "fsync", e))
+    }
+
+    /// What tells its file from every other.
+    pub fn stamp(&self) -> Result<Stamp, Error> {
+        fs::fstat(&self.file).map(|stat| Stamp::of(&stat)).map_err(|e| Error::at(&self.path, "stat", e))
     }
 
     /// The name the message will have in `new/`.
@@ -337,3 +361,17 @@ const DIRECTORY_MODE: Mode = Mode::RWXU;
 /// What `statfs` calls the file systems whose `syncfs` was measured and cut (linux/magic.h).
 const EXT4: u64 = 0xef53;
 const XFS: u64 = 0x5846_5342;
+/// What `statfs` calls file systems whose files others may change: NFS, SMB (three names), Ceph, AFS, 9P,
+/// FUSE, GFS2, OCFS2.
+const REMOTE: [u64; 10] = [
+    0x6969,
+    0x517b,
+    0xff53_4d42,
+    0xfe53_4d42,
+    0x00c3_6400,
+    0x5346_414f,
+    0x0102_1997,
+    0x6573_5546,
+    0x0116_1970,
+    0x7461_636f,
+];

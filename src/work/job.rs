@@ -2,12 +2,24 @@
 
 use std::sync::Arc;
 
-use super::shop::{Shop, report};
+use super::{
+    look,
+    shop::{Shop, report},
+};
 use crate::{
     accounts::{Credential, Verdict},
     logging,
-    mailbox::{List, Snapshot},
-    maildir::{Draft, Error, Maildir, OpenMessage, Place, lock::Lock, message, name::Unique, scan},
+    mailbox::{
+        List, Snapshot,
+        registry::{self, IndexId, Load, Loaded, Looked},
+    },
+    maildir::{
+        Draft, Error, Found, Maildir, OpenMessage, Place,
+        lock::Lock,
+        message,
+        name::Unique,
+        scan::{Look, Times},
+    },
     octets::Octets,
     proto::ask::{ConnId, Fault, Mailbox, Secret},
 };
@@ -16,9 +28,20 @@ use crate::{
 #[derive(Debug)]
 pub struct Job {
     /// Who gets the result.
-    pub from: ConnId,
+    pub to: To,
     /// What to do.
     pub task: Task,
+}
+
+/// Who gets a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum To {
+    /// A session, as an answer.
+    Session(ConnId),
+    /// The index of a mailbox.
+    Index(IndexId),
+    /// The desk itself, or nobody.
+    Desk,
 }
 
 /// What to do.
@@ -31,11 +54,23 @@ pub enum Task {
         /// What the client says it is.
         password: Secret,
     },
-    /// Lock a mailbox and look what is in it.
+    /// Lock a mailbox.
     Open {
         /// Which.
         mailbox: Mailbox,
+        /// Its directories, if it was open already.
+        known: Option<Arc<Maildir>>,
     },
+    /// Look through a mailbox.
+    Load(IndexId, Box<Load>),
+    /// Look at some names in a mailbox.
+    Look(Arc<Maildir>, Vec<Look>),
+    /// Ask for the times of its directories.
+    Check(Arc<Maildir>),
+    /// Stop watching a mailbox.
+    Unwatch(IndexId, Arc<Maildir>),
+    /// Free the memory of a list.
+    Free(List),
     /// Read a piece of a message.
     Read {
         /// The mailbox.
@@ -107,7 +142,7 @@ pub struct Spilled {
 #[derive(Debug)]
 pub struct Done {
     /// Who waits for it.
-    pub to: ConnId,
+    pub to: To,
     /// The result.
     pub outcome: Outcome,
 }
@@ -119,16 +154,22 @@ pub enum Outcome {
     Verified(Verdict),
     /// Of [`Task::Open`].
     Opened(Result<Opened, Fault>),
-    /// Of [`Task::Read`].
-    Read(Result<Piece, Fault>),
-    /// Of [`Task::Update`].
-    Updated(Result<(), Fault>),
+    /// Of [`Task::Read`]; a fault comes with the message it concerns.
+    Read(Result<Piece, (usize, Fault)>),
+    /// Of [`Task::Load`].
+    Loaded(Result<Loaded, Fault>),
+    /// Of [`Task::Look`].
+    Looked(Result<Looked, Fault>),
+    /// Of [`Task::Check`].
+    Checked(Result<Times, Fault>),
+    /// Of [`Task::Update`]: what was done, and whether that is all.
+    Updated(registry::Done, Result<(), Fault>),
     /// Of [`Task::Spill`].
     Spilled(Result<Box<Spilled>, Fault>),
     /// Of [`Task::Settle`].
     Settled(Result<Box<Spilled>, Fault>),
     /// Of a delivery: the committer's.
-    Delivered(Result<(), Fault>),
+    Delivered(Result<Vec<Arrival>, Fault>),
     /// Of [`Task::Measure`]: octets free.
     Measured(Option<u64>),
     /// Of jobs that nobody waits for.
@@ -137,15 +178,26 @@ pub enum Outcome {
     Lost,
 }
 
-/// A mailbox locked and looked at.
+/// A message that is durable in one of its mailboxes.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The mailbox.
+    pub mailbox: Mailbox,
+    /// Which Maildir that was then.
+    pub maildir: (u64, u64),
+    /// The message.
+    pub found: Found,
+}
+
+/// A mailbox locked.
 #[derive(Debug)]
 pub struct Opened {
     /// Its directories.
     pub maildir: Arc<Maildir>,
+    /// When they changed last.
+    pub times: Times,
     /// Its lock.
     pub lock: Lock,
-    /// Its messages.
-    pub snapshot: Arc<Snapshot>,
 }
 
 /// A piece of a message.
@@ -164,12 +216,25 @@ impl Task {
     pub fn run(self, shop: &Shop) -> Outcome {
         match self {
             Self::Verify { credential, password } => Outcome::Verified(verify(shop, &credential, &password)),
-            Self::Open { mailbox } => Outcome::Opened(open(shop, &mailbox)),
+            Self::Open { mailbox, known } => Outcome::Opened(look::open(shop, &mailbox, known)),
+            Self::Load(id, load) => Outcome::Loaded(look::load(shop, id, *load)),
+            Self::Look(maildir, looks) => Outcome::Looked(look::look(&maildir, &looks)),
+            Self::Check(maildir) => Outcome::Checked(look::check(&maildir)),
+            Self::Unwatch(id, maildir) => {
+                shop.watcher.unwatch(id, &maildir);
+                Outcome::Nothing
+            }
+            Self::Free(list) => {
+                drop(list);
+                Outcome::Nothing
+            }
             Self::Read { maildir, snapshot, message, from, open } => {
-                Outcome::Read(read(shop, &maildir, &snapshot, message, from, open))
+                let read = read(shop, &maildir, &snapshot, message, from, open);
+                Outcome::Read(read.map_err(|fault| (message, fault)))
             }
             Self::Update { maildir, snapshot, delete, seen } => {
-                Outcome::Updated(update(&maildir, &snapshot, &delete, &seen))
+                let (done, result) = update(&maildir, &snapshot, &delete, &seen);
+                Outcome::Updated(done, result)
             }
             Self::Spill { to, bytes } => Outcome::Spilled(spill(shop, to, &bytes)),
             Self::Settle { spilled, bytes } => Outcome::Settled(settle(spilled, &bytes)),
@@ -193,24 +258,6 @@ fn verify(shop: &Shop, credential: &Credential, password: &Secret) -> Verdict {
     verdict
 }
 
-fn open(shop: &Shop, mailbox: &Mailbox) -> Result<Opened, Fault> {
-    // A mailbox that can't be found or read now must not look empty, nor as if a message were missing.
-    let failed = |error: &Error| match report(error) {
-        Fault::Gone | Fault::Changed => Fault::Broken,
-        fault => fault,
-    };
-    let maildir = shop.maildir(mailbox)?;
-    let lock = Lock::take(&maildir).map_err(|error| failed(&error))?;
-    let found = scan::scan(&maildir, []).map_err(|error| failed(&error))?;
-    for file in found.left_out {
-        let path = maildir.path().join(file.place.name());
-        let name = String::from_utf8_lossy(&file.name);
-        log::warn!("{}/{}: left out: {}", path.display(), logging::escape(&name), file.why);
-    }
-    let snapshot = Snapshot::of(&List::of(found.found));
-    Ok(Opened { maildir: Arc::new(maildir), lock, snapshot: Arc::new(snapshot) })
-}
-
 fn read(
     shop: &Shop,
     maildir: &Maildir,
@@ -231,23 +278,36 @@ fn read(
 }
 
 /// Does all it can, and fails if any of it failed.
-fn update(maildir: &Maildir, snapshot: &Snapshot, delete: &[usize], seen: &[usize]) -> Result<(), Fault> {
+fn update(
+    maildir: &Maildir,
+    snapshot: &Snapshot,
+    delete: &[usize],
+    seen: &[usize],
+) -> (registry::Done, Result<(), Fault>) {
+    let mut done = registry::Done::default();
     let mut result = Ok(());
-    let mut note = |done: Result<(), Error>| {
-        if let Err(error) = done {
-            result = Err(report(&error));
-        }
-    };
+    let mut note = |error: Error| result = Err(report(&error));
     for wanted in delete.iter().filter_map(|message| snapshot.wanted(*message)) {
-        note(message::delete(maildir, wanted));
+        done.gone.push((wanted.place, wanted.name.into()));
+        match message::delete(maildir, wanted) {
+            Ok(named) => done.gone.extend(named),
+            Err(error) => {
+                done.touched.extend(done.gone.pop());
+                note(error);
+            }
+        }
     }
     for wanted in seen.iter().filter_map(|message| snapshot.wanted(*message)) {
-        note(message::mark_seen(maildir, wanted));
+        match message::mark_seen(maildir, wanted) {
+            Ok(named) => done.touched.extend(named),
+            Err(error) => note(error),
+        }
+        done.touched.push((wanted.place, wanted.name.into()));
     }
-    if !delete.is_empty() || !seen.is_empty() {
-        Place::BOTH.into_iter().for_each(|place| note(maildir.sync(place)));
+    for place in Place::BOTH {
+        maildir.sync(place).unwrap_or_else(&mut note);
     }
-    result
+    (done, result)
 }
 
 fn spill(shop: &Shop, to: SpillTo, bytes: &[u8]) -> Result<Box<Spilled>, Fault> {

@@ -5,6 +5,7 @@
 //! gives it back.
 
 pub mod job;
+mod look;
 pub mod shop;
 
 use std::{
@@ -20,7 +21,7 @@ use std::{
 
 use crossbeam_channel as channel;
 
-pub use job::{Done, Job, Outcome, Spilled};
+pub use job::{Arrival, Done, Job, Outcome, Spilled, To};
 pub use shop::Shop;
 
 /// Wakes the loop, once for any number of results that come while it is awake.
@@ -99,10 +100,10 @@ impl Pool {
         for _ in 0..threads {
             let (jobs, shop, returns) = (jobs.clone(), Arc::clone(shop), returns.clone());
             thread::Builder::new().name(name.to_owned()).spawn(move || {
-                for Job { from, task } in jobs {
+                for Job { to, task } in jobs {
                     // A panic is a bug of ours; it costs one answer, not the thread.
                     let outcome = catch_unwind(AssertUnwindSafe(|| task.run(&shop))).unwrap_or(Outcome::Lost);
-                    returns.send(Done { to: from, outcome });
+                    returns.send(Done { to, outcome });
                 }
             })?;
         }

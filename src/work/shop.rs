@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::{
     accounts::UserFile,
     logging,
+    mailbox::watch::Watcher,
     maildir::{Error, Kind, Maildir, Spool},
     proto::ask::{Fault, Mailbox},
 };
@@ -14,6 +15,8 @@ use crate::{
 pub struct Shop {
     /// The mailboxes.
     pub spool: Spool,
+    /// What watches them.
+    pub watcher: Watcher,
     /// The users, where there is a file of them.
     pub users: Option<UserFile>,
     /// Octets of a message read at a time.
@@ -27,12 +30,13 @@ impl Shop {
     /// A shop in front of that spool. `most_mailboxes` bounds them where anybody's mail creates one.
     pub fn new(
         spool: Spool,
+        watcher: Watcher,
         users: Option<UserFile>,
         read_chunk: usize,
         most_mailboxes: Option<usize>,
     ) -> Result<Self, Error> {
         let mailboxes = AtomicUsize::new(spool.count()?);
-        Ok(Self { spool, users, read_chunk, most_mailboxes, mailboxes })
+        Ok(Self { spool, watcher, users, read_chunk, most_mailboxes, mailboxes })
     }
 
     /// Opens a mailbox, and makes it when it is not there and may be made.

@@ -1,0 +1,147 @@
+//! The desk's way out: from a password to a mailbox in the hands of a session, and back.
+
+use std::sync::Arc;
+
+use super::{Desk, Which};
+use crate::{
+    accounts::Verdict,
+    mailbox::{
+        Snapshot,
+        registry::{self, Mark},
+    },
+    maildir::{Maildir, OpenMessage, lock::Lock},
+    proto::ask::{Answer, ConnId, Fault, Mailbox, Secret},
+    work::job::{Opened, Piece, Task},
+};
+
+/// A mailbox in the hands of a session.
+pub(super) struct Lease {
+    mailbox: Mailbox,
+    /// What had been told of it before its lock was opened.
+    mark: Option<Mark>,
+    /// There once the mailbox is open.
+    open: Option<Open>,
+}
+
+pub(super) struct Open {
+    maildir: Arc<Maildir>,
+    /// Empty until the index has it.
+    snapshot: Arc<Snapshot>,
+    /// The message that is being read, between two pieces of it.
+    reading: Option<OpenMessage>,
+    _lock: Lock,
+}
+
+impl Desk {
+    pub(super) fn verify(&mut self, from: ConnId, user: &str, password: Secret) -> Option<Answer> {
+        let credential = self.accounts.credential(user);
+        self.submit(Which::Passwords, from, Task::Verify { credential, password }, Fault::Busy)
+    }
+
+    pub(super) fn verified(&mut self, verdict: Verdict) -> Answer {
+        match verdict {
+            Verdict::Wrong => Answer::Failed(Fault::Denied),
+            Verdict::Right(mailbox) => Answer::Welcome(mailbox),
+            Verdict::RightUpgraded { mailbox, user, hash } => {
+                self.accounts.learn(&user, hash);
+                Answer::Welcome(mailbox)
+            }
+        }
+    }
+
+    pub(super) fn open(&mut self, from: ConnId, mailbox: Mailbox) -> Option<Answer> {
+        if self.holders.contains_key(&mailbox) {
+            return Some(Answer::Failed(Fault::InUse));
+        }
+        self.holders.insert(mailbox.clone(), from);
+        let mark = self.registry.mark(&mailbox);
+        self.leases.insert(from, Lease { mailbox: mailbox.clone(), mark, open: None });
+        let known = self.registry.maildir(&mailbox);
+        let full = self.submit(Which::Disk, from, Task::Open { mailbox, known }, Fault::Broken);
+        if full.is_some() {
+            self.give_back(from);
+        }
+        full
+    }
+
+    /// The mailbox is locked; the registry says when its contents are known.
+    pub(super) fn locked(&mut self, from: ConnId, opened: Opened) {
+        let Opened { maildir, times, lock } = opened;
+        let Some(lease) = self.leases.get_mut(&from) else {
+            return self.answer(from, Answer::Failed(Fault::Broken));
+        };
+        let snapshot = Arc::default();
+        lease.open = Some(Open { maildir: Arc::clone(&maildir), snapshot, reading: None, _lock: lock });
+        self.registry.login(&lease.mailbox, &maildir, times, lease.mark, from);
+    }
+
+    pub(super) fn opened(&mut self, from: ConnId, snapshot: Arc<Snapshot>) -> Answer {
+        let Some(open) = self.open_of(from) else { return Answer::Failed(Fault::Broken) };
+        open.snapshot = Arc::clone(&snapshot);
+        Answer::Opened(snapshot)
+    }
+
+    pub(super) fn fetch(&mut self, id: ConnId, message: usize, from: u64) -> Option<Answer> {
+        let Some(open) = self.open_of(id) else { return Some(Answer::Failed(Fault::Broken)) };
+        // An open message is of use only to the RETR that opened it.
+        let reading = open.reading.take().filter(|_| from > 0);
+        let (maildir, snapshot) = (Arc::clone(&open.maildir), Arc::clone(&open.snapshot));
+        self.submit(
+            Which::Disk,
+            id,
+            Task::Read { maildir, snapshot, message, from, open: reading },
+            Fault::Broken,
+        )
+    }
+
+    pub(super) fn read(&mut self, to: ConnId, result: Result<Piece, (usize, Fault)>) -> Answer {
+        match result {
+            Ok(Piece { bytes, last, open: message }) => {
+                if let Some(open) = self.open_of(to).filter(|_| !last) {
+                    open.reading = Some(message);
+                }
+                Answer::Chunk { bytes, last }
+            }
+            Err((message, fault)) => {
+                let Some(lease) = self.leases.get(&to) else { return Answer::Failed(fault) };
+                let snapshot = lease.open.as_ref().map(|open| &open.snapshot);
+                if let Some(wanted) = snapshot.and_then(|snapshot| snapshot.wanted(message)) {
+                    self.registry.doubt(&lease.mailbox, wanted.place, wanted.name);
+                }
+                Answer::Failed(fault)
+            }
+        }
+    }
+
+    pub(super) fn update(&mut self, from: ConnId, delete: Vec<usize>, seen: Vec<usize>) -> Option<Answer> {
+        let Some(open) = self.open_of(from) else { return Some(Answer::Failed(Fault::Broken)) };
+        let (maildir, snapshot) = (Arc::clone(&open.maildir), Arc::clone(&open.snapshot));
+        if delete.is_empty() && seen.is_empty() {
+            self.give_back(from);
+            return Some(Answer::Updated);
+        }
+        self.submit(Which::Disk, from, Task::Update { maildir, snapshot, delete, seen }, Fault::Broken)
+    }
+
+    /// Clients come back at once: the index knows and the mailbox is free before the reply to QUIT leaves.
+    pub(super) fn updated(&mut self, to: ConnId, done: registry::Done, result: Result<(), Fault>) -> Answer {
+        if let Some(Lease { mailbox, open: Some(open), .. }) = self.leases.get(&to) {
+            self.registry.updated(mailbox, open.maildir.key(), done);
+        }
+        self.give_back(to);
+        result.map_or_else(Answer::Failed, |()| Answer::Updated)
+    }
+
+    pub(super) fn open_of(&mut self, id: ConnId) -> Option<&mut Open> {
+        self.leases.get_mut(&id)?.open.as_mut()
+    }
+
+    pub(super) fn give_back(&mut self, id: ConnId) {
+        if let Some(lease) = self.leases.remove(&id) {
+            self.holders.remove(&lease.mailbox);
+            if lease.open.is_some() {
+                self.registry.logout(&lease.mailbox);
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The live contents of one mailbox: what the disk was last seen to hold.
+
+use super::list::List;
+use crate::maildir::{
+    Change, name,
+    scan::{Stamp, Times},
+};
+
+/// What a mailbox holds, and when it was looked at.
+#[derive(Debug, Default)]
+pub struct Index {
+    list: List,
+    /// The times that its directories had before the last look: what is older is in the list.
+    times: Times,
+    /// Whether another change might bear the same times.
+    young: bool,
+}
+
+impl Index {
+    /// An index of what a walk has found.
+    pub fn new(list: List, times: Times, young: bool) -> Self {
+        Self { list, times, young }
+    }
+
+    /// The messages.
+    pub fn list(&self) -> &List {
+        &self.list
+    }
+
+    /// Gives the messages away.
+    pub fn into_list(self) -> List {
+        self.list
+    }
+
+    /// Takes in what was seen. A file that was renamed is two changes: what is there goes first, so that
+    /// the file keeps its place and is never missing in between.
+    pub fn apply(&mut self, changes: &[Change]) {
+        for change in changes {
+            if let Change::Present(found) = change {
+                self.list.put(found.clone());
+            }
+        }
+        for change in changes {
+            if let Change::Absent { place, name } = change {
+                self.list.remove(*place, name);
+            }
+        }
+    }
+
+    /// Takes in what we did ourselves, as we learn of it: others may have seen a message of ours and moved
+    /// it before that, so that a file that is there already keeps its name.
+    pub fn apply_own(&mut self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::Present(found) => {
+                    let is_it = |(stamp, _): &(Stamp, u64)| stamp.inode == found.stamp.inode;
+                    if !self.known(&found.name).iter().any(is_it) {
+                        self.list.put(found.clone());
+                    }
+                }
+                Change::Absent { place, name } => self.list.remove(*place, name),
+            }
+        }
+    }
+
+    /// Names have been looked at, after the directories were seen to have these times.
+    pub fn looked(&mut self, times: Times, young: bool) {
+        (self.times, self.young) = (times, young);
+    }
+
+    /// The times of the directories that the list is as new as.
+    pub fn times(&self) -> Times {
+        self.times
+    }
+
+    /// The same, if no later change can hide behind them.
+    pub fn certain_times(&self) -> Option<Times> {
+        (!self.young).then_some(self.times)
+    }
+
+    /// What is known of the files of a name's identity, so that a file that only moved is not counted again.
+    pub fn known(&self, name: &[u8]) -> Vec<(Stamp, u64)> {
+        self.list.of_identity(name::identity(name)).map(|found| (found.stamp, found.octets)).collect()
+    }
+}

@@ -1,0 +1,447 @@
+//! The mailboxes in use: the index of each, what is known not to be in it yet, and who waits for that.
+//!
+//! A state machine without threads or files. It is told of logins, deliveries, notices and results, and says
+//! what is to be done next as [`Order`]s. For each mailbox one thing is under way at a time, so that results
+//! come in the order of the looks. `docs/index.md` tells who tells it what, and why it may be stale.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    fmt, mem,
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    Index, List, Snapshot,
+    held::{Held, Login, UnderWay, Walk},
+    watch::Notice,
+};
+use crate::{
+    limits::Limits,
+    maildir::{
+        Change, Found, Maildir, Place,
+        message::Named,
+        name,
+        scan::{LeftOut, Look, Times},
+    },
+    proto::ask::{ConnId, Fault, Mailbox},
+};
+
+/// Which index. Never used twice, so that a late result for one that was dropped finds nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct IndexId(pub u64);
+
+impl fmt::Display for IndexId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "i{}", self.0)
+    }
+}
+
+/// Something to be done.
+#[derive(Debug)]
+pub enum Order {
+    /// Look through a mailbox, and tell [`Registry::loaded`].
+    Load(IndexId, Box<Load>),
+    /// Look at some names in it, and tell [`Registry::looked`].
+    Look(IndexId, Arc<Maildir>, Vec<Look>),
+    /// Ask for the times of its directories, and tell [`Registry::checked`].
+    Check(IndexId, Arc<Maildir>),
+    /// Stop watching it.
+    Unwatch(IndexId, Arc<Maildir>),
+    /// Free the memory of a list: of a long one that takes a while.
+    Free(List),
+    /// Answer a login.
+    Serve(ConnId, Arc<Snapshot>),
+    /// Refuse a login.
+    Fail(ConnId, Fault),
+}
+
+/// How to look through a mailbox.
+#[derive(Debug)]
+pub struct Load {
+    /// The mailbox.
+    pub maildir: Arc<Maildir>,
+    /// Start watching it first.
+    pub watch: bool,
+    /// Not at all if its directories have these times.
+    pub unless: Option<Times>,
+    /// What was there, as far as is known.
+    pub known: List,
+}
+
+/// How much of a mailbox had been told when its lock was about to be opened.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    id: IndexId,
+    marks: u64,
+}
+
+/// What a look through a mailbox has found.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The mailbox.
+    pub maildir: Arc<Maildir>,
+    /// Its messages; `None`: nothing has changed.
+    pub index: Option<Index>,
+    /// Whether it is watched from now on. Told only where that was asked for.
+    pub watched: bool,
+    /// What was left out.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// What a look at some names has seen.
+#[derive(Debug)]
+pub struct Looked {
+    /// The times that the directories had before it.
+    pub times: Times,
+    /// Whether another change might bear the same times.
+    pub young: bool,
+    /// What is there, and what is not.
+    pub changes: Vec<Change>,
+    /// What was left out.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// What a session did to a mailbox at its end: names, and where they were.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// Messages that are gone.
+    pub gone: Vec<Named>,
+    /// Names that have come, gone or changed in another way.
+    pub touched: Vec<Named>,
+}
+
+/// The mailboxes in use.
+#[derive(Debug)]
+pub struct Registry {
+    most_mailboxes: usize,
+    most_memory: usize,
+    idle: Duration,
+    now: Duration,
+    ids: HashMap<Mailbox, IndexId>,
+    held: HashMap<IndexId, Held>,
+    next: u64,
+    /// Those that there were notices for.
+    stirred: BTreeSet<IndexId>,
+    orders: Vec<Order>,
+}
+
+impl Registry {
+    /// No mailbox is in use yet. At most so many are held when no session has them open.
+    pub fn new(limits: &Limits, most_mailboxes: usize) -> Self {
+        Self {
+            most_mailboxes,
+            most_memory: limits.index_memory.as_len(),
+            idle: limits.index_idle.0,
+            now: Duration::ZERO,
+            ids: HashMap::new(),
+            held: HashMap::new(),
+            next: 0,
+            stirred: BTreeSet::new(),
+            orders: Vec::new(),
+        }
+    }
+
+    /// What time it is on the steady clock.
+    pub fn set_time(&mut self, now: Duration) {
+        self.now = now;
+    }
+
+    /// What is to be done now.
+    pub fn orders(&mut self) -> Vec<Order> {
+        mem::take(&mut self.orders)
+    }
+
+    /// Whether no mailbox is in use.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// To be asked before the lock of a mailbox is opened, and told with the login.
+    pub fn mark(&self, mailbox: &Mailbox) -> Option<Mark> {
+        let id = *self.ids.get(mailbox)?;
+        let held = self.held.get(&id).filter(|held| held.watched && held.index.is_some())?;
+        Some(Mark { id, marks: held.marks })
+    }
+
+    /// The directories of a mailbox in use, to be taken again if they are still what its path leads to.
+    pub fn maildir(&self, mailbox: &Mailbox) -> Option<Arc<Maildir>> {
+        Some(Arc::clone(&self.held.get(self.ids.get(mailbox)?)?.maildir))
+    }
+
+    // What sessions and deliveries tell
+
+    /// A session has locked a mailbox, whose directories had these times then. Answered by an order.
+    pub fn login(
+        &mut self,
+        mailbox: &Mailbox,
+        maildir: &Arc<Maildir>,
+        times: Times,
+        mark: Option<Mark>,
+        to: ConnId,
+    ) {
+        if let Some((id, held)) = self.held(mailbox)
+            && !Arc::ptr_eq(&held.maildir, maildir)
+        {
+            self.drop_index(id, Fault::Broken); // it was removed or replaced
+        }
+        let id = self.ids.get(mailbox).copied().unwrap_or_else(|| self.hold(mailbox, maildir));
+        let now = self.now;
+        let Some(held) = self.held.get_mut(&id) else { return };
+        held.sessions += 1;
+        held.last_used = now;
+        if let Some(index) = &held.index {
+            if !held.watched {
+                held.note_walk(Walk::IfChanged);
+            } else if index.times() != times {
+                held.suspect.get_or_insert(now);
+            }
+        }
+        let is_told = |mark: Mark| mark.id != id || held.marks > mark.marks;
+        let unmarked = (held.watched && !mark.is_none_or(is_told)).then_some(now);
+        held.login = Some(Login { to, need: held.noticed, unmarked });
+        self.go_on(id);
+    }
+
+    /// A session is over.
+    pub fn logout(&mut self, mailbox: &Mailbox) {
+        let now = self.now;
+        if let Some((_, held)) = self.held(mailbox) {
+            held.sessions = held.sessions.saturating_sub(1);
+            held.last_used = now;
+        }
+    }
+
+    /// A message of ours is durable in that Maildir. It may have been seen there before, and even have been
+    /// moved or removed, so that its name is looked at too.
+    pub fn delivered(&mut self, mailbox: &Mailbox, maildir: (u64, u64), found: Found) {
+        let Some((id, held)) = self.held(mailbox).filter(|(_, held)| held.maildir.key() == maildir) else {
+            return;
+        };
+        held.note_name(found.place, found.name.clone());
+        held.own(vec![Change::Present(found)]);
+        self.stirred.insert(id);
+    }
+
+    /// A session has deleted or marked messages.
+    pub fn updated(&mut self, mailbox: &Mailbox, maildir: (u64, u64), done: Done) {
+        let Some((id, held)) = self.held(mailbox).filter(|(_, held)| held.maildir.key() == maildir) else {
+            return;
+        };
+        held.own(done.gone.into_iter().map(|(place, name)| Change::Absent { place, name }).collect());
+        done.touched.into_iter().for_each(|(place, name)| held.note_name(place, name));
+        self.stirred.insert(id);
+    }
+
+    /// A session found that a message is not what the index says.
+    pub fn doubt(&mut self, mailbox: &Mailbox, place: Place, name: &[u8]) {
+        if let Some((id, held)) = self.held(mailbox) {
+            held.note_name(place, name.into());
+            self.stirred.insert(id);
+        }
+    }
+
+    // What the watcher tells
+
+    /// Something happened.
+    pub fn notice(&mut self, notice: Notice) {
+        let (Notice::Name(id, ..) | Notice::Mark(id) | Notice::Lost(id)) = notice;
+        let Some(held) = self.held.get_mut(&id) else { return };
+        self.stirred.insert(id);
+        match notice {
+            Notice::Name(_, place, name) => held.note_name(place, name),
+            Notice::Mark(_) => held.marked(),
+            Notice::Lost(_) => {
+                held.watched = false;
+                held.walk_instead();
+            }
+        }
+    }
+
+    /// Nobody knows what happened.
+    pub fn missed(&mut self) {
+        for (id, held) in self.held.iter_mut().filter(|(_, held)| held.watched) {
+            held.walk_instead();
+            self.stirred.insert(*id);
+        }
+    }
+
+    /// Everything that there was has been told: begins what follows from it.
+    pub fn settle(&mut self) {
+        mem::take(&mut self.stirred).into_iter().for_each(|id| self.go_on(id));
+    }
+
+    // What workers tell
+
+    /// The result of [`Order::Load`].
+    pub fn loaded(&mut self, id: IndexId, result: Result<Loaded, Fault>) {
+        let now = self.now;
+        let Some(held) = self.held.get_mut(&id) else {
+            // Dropped meanwhile, and perhaps before the watch began.
+            self.orders.extend(result.ok().map(|loaded| Order::Unwatch(id, loaded.maildir)));
+            return;
+        };
+        let Some(UnderWay::Walk(from)) = held.under_way.take() else { return };
+        let loaded = match result {
+            Ok(loaded) => loaded,
+            // What can't be looked through is not held: the next login begins anew.
+            Err(fault) => return self.drop_index(id, fault),
+        };
+        held.watched |= loaded.watched;
+        held.settled = from;
+        held.last_checked = now;
+        held.suspect = None;
+        held.report(&loaded.left_out);
+        if let Some(index) = loaded.index {
+            let old = held.index.replace(index);
+            self.orders.extend(old.map(|old| Order::Free(old.into_list())));
+        }
+        held.own_again();
+        self.go_on(id);
+        self.make_room();
+    }
+
+    /// The result of [`Order::Look`].
+    pub fn looked(&mut self, id: IndexId, result: Result<Looked, Fault>) {
+        let Some(held) = self.held.get_mut(&id) else { return };
+        let Some(UnderWay::Look(from)) = held.under_way.take() else { return };
+        match (result, &mut held.index) {
+            (Ok(Looked { times, young, changes, left_out }), Some(index)) => {
+                // A message that has left its name may be on its way to the next one.
+                let moving: HashSet<&[u8]> =
+                    held.dirty.iter().map(|(_, name)| name::identity(name)).collect();
+                let (later, now): (Vec<Change>, Vec<Change>) = changes.into_iter().partition(|change| {
+                    matches!(change, Change::Absent { name, .. } if moving.contains(name::identity(name)))
+                });
+                index.apply(&now);
+                index.looked(times, young);
+                held.dirty.extend(later.into_iter().filter_map(|change| match change {
+                    Change::Absent { place, name } => Some((place, name)),
+                    Change::Present(_) => None,
+                }));
+                (held.settled, held.suspect) = (from, None);
+                held.own_again();
+                held.report(&left_out);
+            }
+            _ => held.note_walk(Walk::Yes),
+        }
+        self.go_on(id);
+    }
+
+    /// The result of [`Order::Check`].
+    pub fn checked(&mut self, id: IndexId, result: Result<Times, Fault>) {
+        let now = self.now;
+        let Some(held) = self.held.get_mut(&id) else { return };
+        held.under_way = None;
+        held.last_checked = now;
+        let as_known = result.is_ok_and(|times| held.index.as_ref().is_some_and(|i| i.times() == times));
+        match held.suspect {
+            _ if as_known => held.suspect = None,
+            // A notice may be on its way, if there is somebody to send one.
+            Some(since) if held.watched && now < since + EXPLAINED_WITHIN => {}
+            None if held.watched => held.suspect = Some(now),
+            _ => {
+                if held.watched {
+                    log::info!("{}: changed, and no notice told so; looked through again", held.mailbox);
+                }
+                held.note_walk(Walk::Yes);
+            }
+        }
+        self.go_on(id);
+    }
+
+    /// An order could not be carried out.
+    pub fn failed(&mut self, id: IndexId) {
+        self.drop_index(id, Fault::Broken);
+    }
+
+    /// The time is `now`: checks what was not checked for a while, and drops what nobody uses.
+    pub fn tick(&mut self, now: Duration) {
+        self.set_time(now);
+        let ids: Vec<IndexId> = self.held.keys().copied().collect();
+        for id in ids {
+            let Some(held) = self.held.get_mut(&id) else { continue };
+            if held.is_idle() && held.last_used + self.idle <= now {
+                self.drop_index(id, Fault::Broken);
+                continue;
+            }
+            let unmarked = held.login.and_then(|login| login.unmarked);
+            if unmarked.is_some_and(|since| since + EXPLAINED_WITHIN <= now) {
+                log::info!("{}: the watch is silent; looked through again", held.mailbox);
+                held.watched = false;
+                held.walk_instead();
+                self.go_on(id);
+                continue;
+            }
+            let due = held.suspect.map_or(held.last_checked + CHECK_EVERY, |since| since + EXPLAINED_WITHIN);
+            if due <= now && held.under_way.is_none() && !held.has_work() && held.index.is_some() {
+                held.under_way = Some(UnderWay::Check);
+                self.orders.push(Order::Check(id, Arc::clone(&held.maildir)));
+            }
+        }
+    }
+
+    // Inside
+
+    fn held(&mut self, mailbox: &Mailbox) -> Option<(IndexId, &mut Held)> {
+        let id = *self.ids.get(mailbox)?;
+        Some((id, self.held.get_mut(&id)?))
+    }
+
+    fn hold(&mut self, mailbox: &Mailbox, maildir: &Arc<Maildir>) -> IndexId {
+        self.next += 1;
+        let id = IndexId(self.next);
+        self.ids.insert(mailbox.clone(), id);
+        self.held.insert(id, Held::new(mailbox.clone(), Arc::clone(maildir), self.now));
+        id
+    }
+
+    /// Serves the login if it can be served, and begins what is to be done next.
+    fn go_on(&mut self, id: IndexId) {
+        let Some(held) = self.held.get_mut(&id) else { return };
+        if let (Some(Login { to, .. }), Some(index)) =
+            (held.login.filter(|login| login.unmarked.is_none() && held.settled >= login.need), &held.index)
+        {
+            let snapshot = Arc::new(Snapshot::of(index.list()));
+            held.login = None;
+            self.orders.push(Order::Serve(to, snapshot));
+        }
+        if held.under_way.is_some() {
+            return;
+        }
+        if held.index.is_none() || held.walk > Walk::No || held.has_many_names() {
+            self.orders.push(Order::Load(id, Box::new(held.begin_walk())));
+        } else if !held.dirty.is_empty() {
+            let looks = held.begin_look();
+            self.orders.push(Order::Look(id, Arc::clone(&held.maildir), looks));
+        }
+    }
+
+    fn drop_index(&mut self, id: IndexId, fault: Fault) {
+        let Some(held) = self.held.remove(&id) else { return };
+        self.ids.remove(&held.mailbox);
+        self.orders.extend(held.login.map(|login| Order::Fail(login.to, fault)));
+        self.orders.extend(held.index.map(|index| Order::Free(index.into_list())));
+        self.orders.push(Order::Unwatch(id, held.maildir));
+    }
+
+    /// Drops those that were not used for longest while there is too much.
+    fn make_room(&mut self) {
+        let memory = |held: &Held| held.index.as_ref().map_or(0, |index| index.list().memory());
+        let mut all: usize = self.held.values().map(memory).sum();
+        while all > self.most_memory || self.held.len() > self.most_mailboxes {
+            let idle = self.held.iter().filter(|(_, held)| held.is_idle());
+            let Some((id, held)) = idle.min_by_key(|(id, held)| (held.last_used, **id)) else { return };
+            all -= memory(held);
+            self.drop_index(*id, Fault::Broken);
+        }
+    }
+}
+
+/// How long a change of the times of a directory may go without a notice that explains it.
+const EXPLAINED_WITHIN: Duration = Duration::from_secs(1);
+/// How often the times of a directory are compared when nothing happens.
+const CHECK_EVERY: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;
