@@ -270,6 +270,7 @@ impl<'a> Player<'a> {
                     let good = good.clone();
                     match self.upcoming() {
                         Some(Item { what: What::Answer(text), .. }) => self.answer(text)?,
+                        Some(Item { what: What::Act(_), .. }) => return Ok(()),
                         _ if self.happened.is_some() => {
                             self.happened.iter_mut().for_each(|lines| lines.push(format!("! {good}")));
                             self.give(&good)?;
@@ -314,7 +315,8 @@ impl<'a> Player<'a> {
         let written = text::ask(ask, b"", false);
         let kind = written[2..].split(' ').next().unwrap_or_default();
         let mention = self.mentions(kind);
-        let said = self.world.hear(ask, mention.is_some_and(|text| text.contains('+')));
+        let detail = mention.is_some_and(|text| text[2..].starts_with(&format!("{kind}+")));
+        let said = self.world.hear(ask, detail);
         match self.world.routine(ask).filter(|_| mention.is_none()) {
             Some(answer) => {
                 let cx = Cx { now: now(self.now), directory: &self.world };
