@@ -267,7 +267,7 @@ impl World for Desk {
             }
             Ask::Deliver { envelope, bytes } => self.deliver(from, envelope, bytes),
             Ask::Verify { user, password } => self.verify(from, &user, password),
-            Ask::Open { mailbox } => self.open(from, mailbox),
+            Ask::Open { mailbox, .. } => self.open(from, mailbox),
             Ask::Read { message, from: offset } => self.fetch(from, message, offset),
             Ask::Update { delete, seen } => self.update(from, delete, seen),
         }

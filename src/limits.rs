@@ -5,7 +5,7 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 
 /// The `[limits]` section. Durations are [`Span`]s ("5m"), amounts of memory or disk are [`Size`]s
 /// ("50 MiB"), everything else is a count. A count of 0 in the fields that say so lifts that limit.
@@ -32,6 +32,8 @@ pub struct Limits {
     pub pop3_write: Span,
     /// POP3: how long a login waits for another session to leave the mailbox.
     pub pop3_lock_wait: Span,
+    /// POP3: the least time between two logins to one mailbox (RFC 2449 section 6.5); "0s" lifts it.
+    pub pop3_login_delay: Span,
     /// SMTP: octets in a command line, its line end included.
     pub smtp_line: usize,
     /// POP3: octets in a command line, its line end included.
@@ -119,6 +121,7 @@ impl Default for Limits {
             pop3_login: Span::secs(180),
             pop3_write: Span::secs(600),
             pop3_lock_wait: Span::secs(2),
+            pop3_login_delay: Span::secs(0),
             smtp_line: 2048,
             pop3_line: 512,
             line_discard: 64 * 1024,
@@ -271,23 +274,24 @@ impl fmt::Debug for Size {
     }
 }
 
+/// Lets a type that prints and parses stand in a configuration as a text of that form.
 macro_rules! text_in_configuration {
     ($type:ty, $form:literal) => {
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
                 s.collect_str(self)
             }
         }
 
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
                 struct Text;
-                impl de::Visitor<'_> for Text {
+                impl serde::de::Visitor<'_> for Text {
                     type Value = $type;
-                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                         f.write_str($form)
                     }
-                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$type, E> {
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$type, E> {
                         text.parse().map_err(E::custom)
                     }
                 }
@@ -296,6 +300,8 @@ macro_rules! text_in_configuration {
         }
     };
 }
+
+pub(crate) use text_in_configuration;
 
 text_in_configuration!(Span, "a duration in quotes, like \"30s\" or \"5m\"");
 text_in_configuration!(Size, "a size in quotes, like \"50 MiB\" or \"64 KiB\"");

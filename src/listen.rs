@@ -62,7 +62,12 @@ pub enum Accepted {
 
 impl Listener {
     /// Binds the address.
-    pub fn bind(listen: &Listen, hostname: &str, limits: &Limits) -> io::Result<Self> {
+    pub fn bind(
+        listen: &Listen,
+        hostname: &str,
+        expire: Option<pop3::Expire>,
+        limits: &Limits,
+    ) -> io::Result<Self> {
         let socket = TcpListener::bind(listen.address)?;
         let address = socket.local_addr()?;
         let (hostname, limits, line_endings) = (hostname.to_owned(), limits.clone(), listen.line_endings);
@@ -71,7 +76,7 @@ impl Listener {
                 Rules::Smtp(Rc::new(smtp::Rules { hostname, line_endings, persona, limits }))
             }
             Persona::Pop3(persona) => {
-                let all = pop3::Rules { hostname, line_endings, persona, limits };
+                let all = pop3::Rules { hostname, line_endings, persona, expire, limits };
                 let mut local = all.clone();
                 local.limits.failed_login_delay = Span::secs(0);
                 Rules::Pop3 { all: Rc::new(all), local: Rc::new(local) }

@@ -56,7 +56,7 @@ fn wording(event: &Event) -> String {
         Event::Refused { what, reply } => format!("refused what=\"{}\" reply={}", escape(what), value(reply)),
         Event::Login { user, ok } => format!("login user={} ok={ok}", value(user)),
         Event::Opened { mailbox, messages, octets } => {
-            format!("opened mailbox={mailbox} messages={messages} octets={octets}")
+            format!("opened mailbox={} messages={messages} octets={octets}", value(&mailbox.to_string()))
         }
         Event::Updated { deleted, seen } => format!("updated deleted={deleted} seen={seen}"),
         Event::Ended { why } => format!("ended why=\"{why}\""),

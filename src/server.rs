@@ -84,7 +84,7 @@ impl Server {
             .listen
             .iter()
             .map(|listen| {
-                Listener::bind(listen, &config.hostname, &config.limits)
+                Listener::bind(listen, &config.hostname, config.pop3.expire, &config.limits)
                     .map_err(|error| Error::Bind(listen.protocol, listen.address, error))
             })
             .collect::<Result<Vec<_>, _>>()?;

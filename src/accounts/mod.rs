@@ -12,6 +12,7 @@ use std::{collections::BTreeMap, fmt, path::Path};
 
 use crate::proto::{
     ask::{Directory, Lookup, Mailbox},
+    folder::Folder,
     smtp::address::Address,
 };
 pub use error::Error;
@@ -59,26 +60,37 @@ impl Accounts {
     }
 
     /// What it takes to check a password of this user, who need not exist: to be sent to a worker. A name
-    /// without a domain is one in our first domain.
+    /// without a domain is one in our first domain. `bob+Sent` opens the folder `Sent` of bob with bob's
+    /// password, if there is no account of that whole name.
     pub fn credential(&self, user: &str) -> Credential {
-        let mut user = user.to_ascii_lowercase();
-        if !user.contains('@') {
-            user = format!("{user}@{}", self.first_domain());
-        }
-        let known = match &self.users {
-            Users::Listed(users) => users.get(&user).map(|known| {
-                let User { mailbox, hash } = known.clone();
-                (mailbox, Check::Hash(hash))
-            }),
-            Users::Everybody => {
-                let address = Address::parse(&user).ok();
-                let mailbox = address.and_then(|address| self.guest(&address));
-                mailbox.map(|mailbox| (mailbox, Check::Anything))
-            }
+        let (local, domain) = user.rsplit_once('@').unwrap_or((user, self.first_domain()));
+        let name = |local: &str| format!("{local}@{domain}").to_ascii_lowercase();
+        let whole = name(local);
+        let in_folder = || {
+            let (local, folder) = local.split_once('+')?;
+            let folder = Folder::named(folder)?;
+            let user = name(local);
+            let (mailbox, check) = self.account(&user)?;
+            Some((user, mailbox.in_folder(folder), check))
         };
-        match known {
-            Some((mailbox, check)) => Credential { user, mailbox: Some(mailbox), check },
-            None => Credential { user, mailbox: None, check: Check::Nothing },
+        let known = self.account(&whole).map(|(mailbox, check)| (whole.clone(), mailbox, check));
+        match known.or_else(in_folder) {
+            Some((user, mailbox, check)) => Credential { user, mailbox: Some(mailbox), check },
+            None => Credential { user: whole, mailbox: None, check: Check::Nothing },
+        }
+    }
+
+    /// The mailbox of an account of that whole name, and how to check who opens it.
+    fn account(&self, user: &str) -> Option<(Mailbox, Check)> {
+        match &self.users {
+            Users::Listed(users) => {
+                let User { mailbox, hash } = users.get(user)?.clone();
+                Some((mailbox, Check::Hash(hash)))
+            }
+            Users::Everybody => {
+                let address = Address::parse(user).ok().filter(|address| !address.local().contains('+'))?;
+                Some((self.guest(&address)?, Check::Anything))
+            }
         }
     }
 
@@ -362,6 +374,33 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_is_opened_with_the_password_of_its_owner() {
+        let opened = |accounts: &Accounts, user: &str| match accounts.credential(user).verify(b"sesame") {
+            Verdict::Right(mailbox) | Verdict::RightUpgraded { mailbox, .. } => mailbox.to_string(),
+            Verdict::Wrong => "wrong".into(),
+        };
+        let (listed, everybody) = (people(), Accounts::open_house(&["localhost".into()]));
+        for (user, mailbox) in [
+            ("bob+Sent@example.test", "bob@example.test/.Sent"),
+            ("BOB+Sent", "bob@example.test/.Sent"),
+            ("bob+Archive.2026", "bob@example.test/.Archive.2026"),
+            ("bob+Entwürfe", "bob@example.test/.Entw&APw-rfe"),
+            ("bob+x@example.test", "bobs-x"), // an account of its own
+            ("bob+X", "bobs-x"),
+            ("carl+a+b@Second.test", "carl@second.test/.a+b"),
+        ] {
+            assert_eq!(opened(&listed, user), mailbox, "{user}");
+        }
+        for user in ["bob+", "bob+..", "bob+../alice@example.test", "bob+.Sent", "+Sent", "nobody+Sent"] {
+            assert_eq!(opened(&listed, user), "wrong", "{user}");
+            assert_eq!(listed.credential(user).mailbox, None, "{user}");
+        }
+        assert_eq!(opened(&everybody, "who+Sent@Ever.test"), "who@ever.test/.Sent");
+        assert_eq!(listed.credential("bob+Sent").verify(b"Sesame"), Verdict::Wrong);
+        assert_eq!(listed.credential("bob+Sent").user, "bob@example.test");
+    }
+
+    #[test]
     fn an_old_hash_is_upgraded_once() {
         let mut accounts = people();
         let bob = Mailbox::named("bob@example.test").unwrap();
@@ -381,7 +420,8 @@ mod tests {
     #[test]
     fn users_who_do_not_exist_are_checked_and_refused() {
         let accounts = people();
-        for user in ["nobody@example.test", "carl", "bob+tag@example.test", "../bob@example.test", "", "@"] {
+        for user in ["nobody@example.test", "carl", "nobody+tag@example.test", "../bob@example.test", "", "@"]
+        {
             let credential = accounts.credential(user);
             assert_eq!(credential.mailbox, None, "{user}");
             assert_eq!(credential.verify(b"sesame"), Verdict::Wrong, "{user}");

@@ -10,7 +10,7 @@ use serde::{
     de::{Error as _, IntoDeserializer, value},
 };
 
-use super::{ACCOUNTS, Config, Listen, Persona, Service, Unknown, Watch, error::Mistake};
+use super::{ACCOUNTS, Config, Listen, Persona, Pop3, Service, Unknown, Watch, error::Mistake};
 use crate::{limits::Limits, proto::dot::LineEndings};
 
 /// The file, key by key.
@@ -29,6 +29,8 @@ struct File {
     watch: Watch,
     #[serde(default)]
     listen: Vec<FileListen>,
+    #[serde(default)]
+    pop3: Pop3,
     #[serde(default)]
     limits: Limits,
 }
@@ -61,6 +63,7 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<Config, Mistake> {
         unknown: file.unknown,
         watch: file.watch,
         listen: listen.collect::<Result<_, Mistake>>()?,
+        pop3: file.pop3,
         limits: file.limits,
     };
     config.check()?;
@@ -115,7 +118,7 @@ mod tests {
             persona,
         };
         let smtp = Persona::Smtp(smtp::Persona::Modern);
-        let pop3 = Persona::Pop3(pop3::Persona::Rfc1081);
+        let rfc1081 = Persona::Pop3(pop3::Persona::Rfc1081);
         let expected = Config {
             hostname: "mx.example.test".into(),
             domains: vec!["example.test".into(), "second.test".into()],
@@ -125,8 +128,9 @@ mod tests {
             watch: Watch::Inotify,
             listen: vec![
                 listen(Service::Smtp, "127.0.0.1:2525", LineEndings::Strict, smtp),
-                listen(Service::Pop3, "[::1]:1110", LineEndings::Lenient, pop3),
+                listen(Service::Pop3, "[::1]:1110", LineEndings::Lenient, rfc1081),
             ],
+            pop3: Pop3 { expire: Some(pop3::Expire::Days(30)) },
             limits: Limits { message: Size::mib(10), ..Limits::default() },
         };
         assert_eq!(config, expected);
@@ -190,16 +194,22 @@ mod tests {
                 ", line 13, column 11: listen.persona: unknown variant `rfc821`, expected one of `rfc1081`",
             ),
             (
+                "30 days",
+                "30",
+                ", line 16, column 10: pop3.expire: \"30\" is not a time to keep mail: write \"never\", \"0\"",
+            ),
+            ("expire", "expires", ", line 16, column 1: unknown field `expires`, expected `expire`"),
+            (
                 "10 MiB",
                 "5 MB",
-                ", line 16, column 11: limits.message: \"5 MB\" is not a size: write it like \"50 MiB\"",
+                ", line 19, column 11: limits.message: \"5 MB\" is not a size: write it like \"50 MiB\"",
             ),
             ("10 MiB", "1023", "limits.message: 1023 B is out of range: from 1 KiB to 1024 GiB"),
             ("\"10 MiB\"", "5", "limits.message: invalid type: integer `5`, expected a size in quotes"),
             (
                 "message = \"10 MiB\"",
                 "workers = 1",
-                ", line 16, column 1: unknown field `workers`, expected one of",
+                ", line 19, column 1: unknown field `workers`, expected one of",
             ),
             (
                 "message = \"10 MiB\"",
@@ -217,7 +227,7 @@ mod tests {
                 "limits.smtp_idle: 0s is out of range: from 1s to 1year",
             ),
             ("message = \"10 MiB\"", "body_in_memory = \"257 MiB\"", "from 1 KiB to 256 MiB"),
-            ("[limits]", "[limits", ", line 15, column 8: unclosed table, expected `]`: [limits"),
+            ("[limits]", "[limits", ", line 18, column 8: unclosed table, expected `]`: [limits"),
             ("[limits]", "hostname = \"x\"\n[hostname]", "line 1"),
         ] {
             let text = GOOD.replacen(good, bad, 1);

@@ -40,8 +40,18 @@ pub struct Config {
     pub watch: Watch,
     /// Where to listen, for what.
     pub listen: Vec<Listen>,
+    /// What is said to every POP3 client.
+    pub pop3: Pop3,
     /// Every bound.
     pub limits: Limits,
+}
+
+/// The `[pop3]` section.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pop3 {
+    /// How long messages may stay; `None` keeps them and announces nothing.
+    pub expire: Option<pop3::Expire>,
 }
 
 /// What becomes of mail for users who are not in the accounts.
@@ -146,6 +156,7 @@ impl Config {
                 listen(Service::Smtp, smtp, Persona::Smtp(smtp::Persona::default())),
                 listen(Service::Pop3, pop3, Persona::Pop3(pop3::Persona::default())),
             ],
+            pop3: Pop3::default(),
             limits: Limits::for_development(),
         };
         config.check().map_err(|mistake| Error::Development(mistake.why))?;
@@ -213,6 +224,7 @@ fn check_limits(l: &Limits) -> Result<(), Mistake> {
         ("pop3_login", l.pop3_login, 1),
         ("pop3_write", l.pop3_write, 1),
         ("pop3_lock_wait", l.pop3_lock_wait, 0),
+        ("pop3_login_delay", l.pop3_login_delay, 0),
         ("failed_login_delay", l.failed_login_delay, 0),
         ("shutdown_grace", l.shutdown_grace, 0),
     ] {
@@ -277,6 +289,9 @@ protocol = "pop3"
 address = "[::1]:1110"
 line_endings = "lenient"
 persona = "rfc1081"
+
+[pop3]
+expire = "30 days"
 
 [limits]
 message = "10 MiB"

@@ -3,11 +3,13 @@
 mod held;
 pub mod index;
 pub mod list;
+pub mod logins;
 pub mod registry;
 pub mod snapshot;
 pub mod watch;
 
 pub use index::Index;
 pub use list::List;
+pub use logins::Logins;
 pub use registry::Registry;
 pub use snapshot::Snapshot;

@@ -61,6 +61,15 @@ impl Maildrop for Snapshot {
         let doubles = (0..message).rev().take_while(is_double).count();
         unique_id(identity, doubles)
     }
+
+    /// The later of the time that leads the name and the last change of the content: a name that begins with
+    /// another number must not look old, and neither must a file that was saved with an old time.
+    fn delivered(&self, message: usize) -> u64 {
+        self.get(message).map_or(u64::MAX, |found| {
+            let (told, ..) = name::order(&found.name);
+            told.max(u64::try_from(found.stamp.modified.0).unwrap_or(0))
+        })
+    }
 }
 
 /// The unique id of an identity: itself if it is 1 to 70 characters from 0x21 to 0x7e (RFC 1939 section 7),
@@ -120,6 +129,18 @@ mod tests {
             assert_eq!(snapshot.octets(message), message as u64);
         }
         assert!(snapshot.wanted(3000).is_none());
+    }
+
+    #[test]
+    fn a_message_is_as_young_as_its_name_or_its_content() {
+        for (name, modified, delivered) in
+            [("20.M1.h", 10, 20), ("20.M1.h:2,S", 30, 30), ("letter", 30, 30), ("x", -5, 0)]
+        {
+            let mut found = found(name, Place::New, 1);
+            found.stamp.modified.0 = modified;
+            assert_eq!(snapshot(vec![found]).delivered(0), delivered, "{name}");
+        }
+        assert_eq!(snapshot(vec![]).delivered(0), u64::MAX);
     }
 
     #[test]

@@ -85,10 +85,16 @@ impl Spool {
     /// Opens a mailbox. `name` is one path component that is known to be harmless.
     pub fn maildir(&self, name: &str) -> Result<Maildir, Error> {
         let path = self.path.join(name);
-        let root = open_directory(&self.dir, name, &path)?;
-        let below = |name: &str| open_directory(&root, name, &path.join(name));
-        let (tmp, new, cur) = (below("tmp")?, below("new")?, below("cur")?);
-        Ok(Maildir { id: id_of(&root, &path)?, path, root, tmp, new, cur })
+        Maildir::at(open_directory(&self.dir, name, &path)?, path)
+    }
+
+    /// Opens a folder of a mailbox: a Maildir in the mailbox's own directory, never behind a link. Both names
+    /// are one path component that is known to be harmless.
+    pub fn folder(&self, name: &str, folder: &str) -> Result<Maildir, Error> {
+        let home = self.path.join(name);
+        let path = home.join(folder);
+        let home = open_directory(&self.dir, name, &home)?;
+        Maildir::at(open_directory(&home, folder, &path)?, path)
     }
 
     /// Opens a mailbox, making what is missing of it. What it makes is durable when it returns.
@@ -156,6 +162,12 @@ impl Spool {
 }
 
 impl Maildir {
+    fn at(root: OwnedFd, path: PathBuf) -> Result<Self, Error> {
+        let below = |name: &str| open_directory(&root, name, &path.join(name));
+        let (tmp, new, cur) = (below("tmp")?, below("new")?, below("cur")?);
+        Ok(Self { id: id_of(&root, &path)?, path, root, tmp, new, cur })
+    }
+
     /// Where it is, for messages to people.
     pub fn path(&self) -> &Path {
         &self.path

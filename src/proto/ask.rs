@@ -1,9 +1,12 @@
 //! What a session asks of the world, and what it is answered: data, so that a test can print, compare and
 //! replay it.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
-use super::smtp::address::{Address, ReversePath};
+use super::{
+    folder::Folder,
+    smtp::address::{Address, ReversePath},
+};
 
 /// Which connection asked. Never used twice, so that a late answer for a dead connection finds nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,8 +53,10 @@ pub enum Ask {
     },
     /// Lock a mailbox and tell what is in it.
     Open {
-        /// The mailbox of a user who has just been verified.
+        /// The mailbox of a user who has just been verified, or a folder of it.
         mailbox: Mailbox,
+        /// When it asks, on the steady clock: for the delay between two logins.
+        now: Duration,
     },
     /// Bytes of a message of the mailbox that this session has open.
     Read {
@@ -106,6 +111,10 @@ pub enum Fault {
     Unusable,
     /// Another session holds the mailbox.
     InUse,
+    /// The last login to the mailbox was a moment ago.
+    TooSoon,
+    /// The mailbox has no such folder.
+    NoFolder,
     /// Wrong user, wrong password, or disabled: one fault for all of them.
     Denied,
     /// Too many password checks at once.
@@ -118,9 +127,13 @@ pub enum Fault {
     Cut,
 }
 
-/// The name of a mailbox that exists or may be made: never text from the wire as it came.
+/// A mailbox that exists or may be made, or one of its folders, which is never made: what is locked and
+/// opened as one. Its names are never text from the wire as it came.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Mailbox(String);
+pub struct Mailbox {
+    name: Box<str>,
+    folder: Option<Folder>,
+}
 
 impl Mailbox {
     /// Octets in the longest name of a mailbox.
@@ -133,18 +146,29 @@ impl Mailbox {
         let good = (1..=Self::LONGEST).contains(&name.len())
             && name.bytes().all(allowed)
             && !name.starts_with(['.', '-']);
-        good.then(|| Self(name.to_owned()))
+        good.then(|| Self { name: name.into(), folder: None })
     }
 
-    /// The name, fit to be the name of a directory.
+    /// A folder of this mailbox, in the place of the mailbox itself.
+    pub fn in_folder(self, folder: Folder) -> Self {
+        Self { folder: Some(folder), ..self }
+    }
+
+    /// The name of the mailbox, whichever folder of it this is; fit to be the name of a directory.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.name
+    }
+
+    /// The folder; `None` is the mailbox itself.
+    pub fn folder(&self) -> Option<&Folder> {
+        self.folder.as_ref()
     }
 }
 
 impl fmt::Display for Mailbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.name)?;
+        self.folder.as_ref().map_or(Ok(()), |folder| write!(f, "/{folder}"))
     }
 }
 
@@ -203,6 +227,10 @@ pub trait Maildrop: fmt::Debug + Send + Sync {
 
     /// The unique id of a message: 1 to 70 characters from 0x21 to 0x7e.
     fn unique_id(&self, message: usize) -> Cow<'_, str>;
+
+    /// When a message was delivered, in seconds since 1970: rather too late than too early, for it is
+    /// deleted by this.
+    fn delivered(&self, message: usize) -> u64;
 }
 
 /// Something that no log, transcript or test output may show.
@@ -240,6 +268,14 @@ mod tests {
         for bad in ["", ".", "..", "../bob", "a/b", ".hidden", "-rf", "Bob", "b\0b", "é", "a b", &long] {
             assert!(Mailbox::named(bad).is_none(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_folder_is_locked_apart_from_its_mailbox() {
+        let mailbox = Mailbox::named("bob").unwrap();
+        let sent = mailbox.clone().in_folder(Folder::named("Sent").unwrap());
+        assert_ne!(mailbox, sent);
+        assert_eq!((sent.as_str(), sent.to_string().as_str()), ("bob", "bob/.Sent"));
     }
 
     #[test]

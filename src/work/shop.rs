@@ -39,8 +39,16 @@ impl Shop {
         Ok(Self { spool, watcher, users, read_chunk, most_mailboxes, mailboxes })
     }
 
-    /// Opens a mailbox, and makes it when it is not there and may be made.
+    /// Opens a mailbox, and makes it when it is not there and may be made; or opens a folder, which is there or
+    /// not.
     pub fn maildir(&self, mailbox: &Mailbox) -> Result<Maildir, Fault> {
+        if let Some(folder) = mailbox.folder() {
+            let opened = self.spool.folder(mailbox.as_str(), folder.directory());
+            return opened.map_err(|error| match error.kind() {
+                Kind::Gone => Fault::NoFolder,
+                _ => report(&error),
+            });
+        }
         match self.spool.maildir(mailbox.as_str()) {
             Ok(maildir) => return Ok(maildir),
             Err(error) if error.kind() == Kind::Gone => {}

@@ -425,11 +425,13 @@ impl<'a> Player<'a> {
 
 /// The moment, on both clocks: the session begins on 6 November 1994 at 08:49:37.
 fn now(steady: Duration) -> Now {
-    Now { steady, date: SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777) + (steady - BEGIN) }
+    Now { steady, date: SystemTime::UNIX_EPOCH + Duration::from_secs(TODAY) + (steady - BEGIN) }
 }
 
 /// The steady time at which every session begins.
-const BEGIN: Duration = Duration::from_secs(1000);
+pub(crate) const BEGIN: Duration = Duration::from_secs(1000);
+/// The date at which every session begins, in seconds since 1970.
+pub(crate) const TODAY: u64 = 784_111_777;
 /// Steps that a session may take on one piece of input.
 const MOST_STEPS: usize = 1_000_000;
 /// Equal lines that a blessed dialogue counts.

@@ -113,7 +113,7 @@ pub(crate) fn ask(ask: &Ask, body: &[u8], detail: bool) -> String {
             )
         }
         Ask::Verify { user, .. } => format!("? verify user={}", escaped(user.as_bytes())),
-        Ask::Open { mailbox } => format!("? open mailbox={mailbox}"),
+        Ask::Open { mailbox, .. } => format!("? open mailbox={mailbox}"),
         Ask::Read { message, from } => format!("? read message={message} from={from}"),
         Ask::Update { delete, seen } => format!("? update delete={delete:?} seen={seen:?}"),
     }
@@ -142,8 +142,8 @@ fn line_ends(body: &[u8]) -> impl Iterator<Item = usize> {
 
 /// The words of an answer's fault.
 pub(crate) fn fault(word: &str) -> Result<Fault, String> {
-    use Fault::{Broken, Busy, Changed, Cut, Denied, Full, Gone, InUse, Quota, Unusable};
-    [Full, Quota, Broken, Unusable, InUse, Denied, Busy, Gone, Changed, Cut]
+    use Fault::{Broken, Busy, Changed, Cut, Denied, Full, Gone, InUse, NoFolder, Quota, TooSoon, Unusable};
+    [Full, Quota, Broken, Unusable, InUse, TooSoon, NoFolder, Denied, Busy, Gone, Changed, Cut]
         .into_iter()
         .find(|fault| format!("{fault:?}") == word)
         .ok_or_else(|| format!("{word} is not a fault"))

@@ -3,19 +3,24 @@
 use std::{borrow::Cow, rc::Rc, sync::Arc};
 
 use restante::{
-    limits::Limits,
+    limits::{Limits, Span},
+    mailbox::Logins,
     octets::octets,
     proto::{
         Protocol,
-        ask::{Answer, Ask, Directory, Lookup, Mailbox, Maildrop},
+        ask::{Answer, Ask, Directory, Fault, Lookup, Mailbox, Maildrop},
         dot::LineEndings,
+        folder::Folder,
         pop3,
         smtp::{self, address::Address},
     },
 };
 use serde::de::{DeserializeOwned, IntoDeserializer, value};
 
-use super::text;
+use super::{
+    play::{BEGIN, TODAY},
+    text,
+};
 
 /// Which session is played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +35,7 @@ pub(crate) struct World {
     pub(crate) service: Service,
     line_endings: LineEndings,
     persona: Option<String>,
+    expire: Option<pop3::Expire>,
     limits: Limits,
     users: Vec<String>,
     domains: Vec<String>,
@@ -37,6 +43,9 @@ pub(crate) struct World {
     chunk: usize,
     /// The message that comes in: what was spilled so far.
     body: Vec<u8>,
+    logins: Logins,
+    /// Whether the mailbox asked for may not be opened yet.
+    too_soon: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -44,6 +53,7 @@ struct Message {
     unique_id: String,
     content: Vec<u8>,
     octets: u64,
+    delivered: u64,
 }
 
 impl World {
@@ -52,12 +62,15 @@ impl World {
             service,
             line_endings: LineEndings::Strict,
             persona: None,
+            expire: None,
             limits: Limits::default(),
             users: ["alice@here.test", "bob@here.test", "u@here.test"].map(Into::into).into(),
             domains: vec!["here.test".into()],
             messages: Vec::new(),
             chunk: 64 * 1024,
             body: Vec::new(),
+            logins: Logins::default(),
+            too_soon: false,
         }
     }
 
@@ -69,6 +82,11 @@ impl World {
             "persona" => self.persona = Some(value.into()),
             "limits" if value == "development" => self.limits = Limits::for_development(),
             "limit" => self.limit(value)?,
+            "expire" => self.expire = Some(word(value)?),
+            "logged_in" => {
+                self.logins = Logins::new(self.limits.pop3_login_delay.0);
+                self.logins.note(named(value)?, BEGIN);
+            }
             "users" => self.users = words(),
             "domains" => self.domains = words(),
             "chunk" => self.chunk = value.parse().map_err(|_| format!("{value} is not a number"))?,
@@ -102,7 +120,7 @@ impl World {
             }
             Service::Pop3 => {
                 let persona = self.persona.as_deref().map_or(Ok(pop3::Persona::default()), word)?;
-                let rules = pop3::Rules { hostname, line_endings, persona, limits };
+                let rules = pop3::Rules { hostname, line_endings, persona, expire: self.expire, limits };
                 Box::new(pop3::Pop3::new(Rc::new(rules)))
             }
         })
@@ -113,6 +131,7 @@ impl World {
         match ask {
             Ask::Begin | Ask::Discard => self.body.clear(),
             Ask::Spill { bytes, .. } | Ask::Deliver { bytes, .. } => self.body.extend_from_slice(bytes),
+            Ask::Open { mailbox, now } => self.too_soon = !self.logins.allow(mailbox, *now),
             _ => {}
         }
         text::ask(ask, &self.body, detail)
@@ -128,6 +147,7 @@ impl World {
                 let to = content.len().min(from + self.chunk);
                 Some(Answer::Chunk { bytes: content[from..to].to_vec(), last: to == content.len() })
             }
+            Ask::Open { .. } if self.too_soon => Some(Answer::Failed(Fault::TooSoon)),
             _ => None,
         }
     }
@@ -185,7 +205,12 @@ impl Messages {
     fn of_sizes(sizes: &str) -> Result<Self, String> {
         let message = |(at, size): (usize, &str)| {
             let octets = size.parse().map_err(|_| format!("{size:?} is not a size"))?;
-            Ok(Message { unique_id: format!("uid-{}", at + 1), content: Vec::new(), octets })
+            Ok(Message {
+                unique_id: format!("uid-{}", at + 1),
+                content: Vec::new(),
+                octets,
+                delivered: TODAY,
+            })
         };
         sizes.split(',').enumerate().map(message).collect::<Result<_, String>>().map(Self)
     }
@@ -207,24 +232,41 @@ impl Maildrop for Messages {
     fn unique_id(&self, message: usize) -> Cow<'_, str> {
         Cow::Borrowed(&self.0[message].unique_id)
     }
-}
 
-impl Message {
-    /// `<unique id> "content"`, and perhaps `octets=n` where the size announced is to be another.
-    fn read(text: &str) -> Result<Self, String> {
-        let (unique_id, content) = text.split_once(' ').ok_or("a message has a unique id and a content")?;
-        let (content, rest) = text::unquoted(content)?;
-        let octets = match rest.strip_prefix("octets=") {
-            Some(octets) => octets.parse().map_err(|_| format!("{octets:?} is not a size"))?,
-            None if rest.is_empty() => octets(&content),
-            None => return Err(format!("{rest:?} behind a message")),
-        };
-        Ok(Self { unique_id: unique_id.into(), content, octets })
+    fn delivered(&self, message: usize) -> u64 {
+        self.0[message].delivered
     }
 }
 
+impl Message {
+    /// `<unique id> "content"`, and perhaps `octets=n` where the size announced is to be another, or `age=…`
+    /// where it was not delivered just now.
+    fn read(text: &str) -> Result<Self, String> {
+        let (unique_id, content) = text.split_once(' ').ok_or("a message has a unique id and a content")?;
+        let (content, rest) = text::unquoted(content)?;
+        let octets = octets(&content);
+        let mut message = Self { unique_id: unique_id.into(), content, octets, delivered: TODAY };
+        match rest.split_once('=') {
+            None if rest.is_empty() => {}
+            Some(("octets", octets)) => {
+                message.octets = octets.parse().map_err(|_| format!("{octets:?} is not a size"))?;
+            }
+            Some(("age", age)) => message.delivered = TODAY - age.parse::<Span>()?.0.as_secs(),
+            _ => return Err(format!("{rest:?} behind a message")),
+        }
+        Ok(message)
+    }
+}
+
+/// `bob@here.test`, or `bob@here.test/.Sent` for a folder.
 fn named(mailbox: &str) -> Result<Mailbox, String> {
-    Mailbox::named(mailbox).ok_or_else(|| format!("{mailbox:?} can't be the name of a mailbox"))
+    let (name, folder) =
+        mailbox.split_once("/.").map_or((mailbox, None), |(name, folder)| (name, Some(folder)));
+    let named = || match (Mailbox::named(name)?, folder) {
+        (mailbox, Some(folder)) => Some(mailbox.in_folder(Folder::named(folder)?)),
+        (mailbox, None) => Some(mailbox),
+    };
+    named().ok_or_else(|| format!("{mailbox:?} can't be the name of a mailbox"))
 }
 
 /// A word of the configuration.

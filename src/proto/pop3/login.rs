@@ -18,12 +18,12 @@ use crate::proto::{
 impl Pop3 {
     pub(super) fn verified(&mut self, cx: &Cx<'_>, user: String, mailbox: Mailbox, out: &mut Outbox) -> Step {
         out.tell(Event::Login { user, ok: true });
-        self.open(mailbox, cx.now.steady)
+        self.open(cx, mailbox, cx.now.steady)
     }
 
-    pub(super) fn open(&mut self, mailbox: Mailbox, since: Duration) -> Step {
+    pub(super) fn open(&mut self, cx: &Cx<'_>, mailbox: Mailbox, since: Duration) -> Step {
         self.state = State::AwaitingOpen { mailbox: mailbox.clone(), since };
-        Step::Ask(Ask::Open { mailbox })
+        Step::Ask(Ask::Open { mailbox, now: cx.now.steady })
     }
 
     pub(super) fn denied(&mut self, user: String, password: Secret, out: &mut Outbox) -> Step {
@@ -57,10 +57,11 @@ impl Pop3 {
     pub(super) fn opened(&mut self, mailbox: Mailbox, maildrop: Arc<dyn Maildrop>, out: &mut Outbox) -> Step {
         let (messages, octets) = (maildrop.len(), maildrop.total());
         out.line(&format!("+OK {messages} messages ({octets} octets)"));
+        let read_only = mailbox.folder().is_some();
         out.tell(Event::Opened { mailbox, messages, octets });
         self.errors = 0;
         self.wrong.clear();
-        self.state = State::Transaction(Visit::new(maildrop));
+        self.state = State::Transaction(Visit::new(maildrop, read_only));
         Step::Again
     }
 }

@@ -69,6 +69,13 @@ pub fn fault(fault: Fault) -> Text {
             "The mailbox can't be used as it is configured",
             "La boîte est inutilisable, voyez l'administrateur",
         ),
+        Fault::TooSoon => Text::coded(
+            "[LOGIN-DELAY] ",
+            "The last login was a moment ago, wait a little",
+            "La dernière connexion est trop récente, patientez un peu",
+        ),
+        // With its code, so that no client takes it for a wrong password (RFC 3206 section 4).
+        Fault::NoFolder => Text::coded("[SYS/PERM] ", "No such folder", "Ce dossier n'existe pas"),
         Fault::Gone => Text::new("That message is not there any more", "Ce message n'est plus là"),
         Fault::Changed => Text::coded(
             "[SYS/TEMP] ",
@@ -116,6 +123,11 @@ pub const NO_SUCH_MESSAGE: Text = Text::new("No such message", "Ce message n'exi
 pub const ALREADY_DELETED: Text = Text::new("That message is deleted", "Ce message est effacé");
 /// DELE.
 pub const DELETED: Text = Text::new("Deleted at QUIT", "Effacé à la fin de la session");
+/// DELE in a folder.
+pub const READ_ONLY: Text = Text::new(
+    "Folders can be read but not changed here",
+    "Ici, les dossiers se lisent mais ne se modifient pas",
+);
 /// NOOP.
 pub const NOTHING_DONE: Text = Text::new("Nothing done", "Rien de fait");
 /// RSET.
@@ -143,10 +155,20 @@ pub const NOT_ALL_DELETED: Text = Text::coded(
     "some deleted messages not removed",
     "certains messages effacés n'ont pas été supprimés",
 );
-/// APOP and RPOP.
+/// AUTH without a mechanism.
+pub const MECHANISMS: Text = Text::new("Mechanisms follow", "Voici les mécanismes");
+/// AUTH with one.
+pub const NO_SUCH_MECHANISM: Text =
+    Text::new("Not offered here; use USER and PASS", "Non offert ici ; utilisez USER et PASS");
+/// APOP.
 pub const WEAK_LOGIN: Text = Text::new(
     "Not offered: it needs the password in clear on the disk; use USER and PASS",
     "Non offert : il faudrait garder le mot de passe en clair ; utilisez USER et PASS",
+);
+/// RPOP.
+pub const NO_LOGIN: Text = Text::new(
+    "Not offered: it takes the client's word for who it is; use USER and PASS",
+    "Non offert : il faudrait croire le client sur parole ; utilisez USER et PASS",
 );
 /// A TLS handshake on a port that speaks plainly.
 pub const NOT_TLS: Text = Text::new("This port does not begin with TLS", "Ce port ne commence pas par TLS");

@@ -1,9 +1,14 @@
 //! The table of POP3: which command is allowed when, in which generation of the protocol, and which RFC
 //! says so. The session's refusals, CAPA and the personas of older times all read it.
 
+use std::{fmt, str::FromStr};
+
 use serde::{Deserialize, Serialize};
 
-use crate::{limits::Limits, proto::dot::LineEndings};
+use crate::{
+    limits::{Limits, Span, text_in_configuration},
+    proto::dot::LineEndings,
+};
 
 /// What a listener's sessions have in common.
 #[derive(Debug, Clone)]
@@ -14,9 +19,57 @@ pub struct Rules {
     pub line_endings: LineEndings,
     /// Which generation of the protocol to speak.
     pub persona: Persona,
+    /// How long messages may stay; `None` keeps them and announces nothing.
+    pub expire: Option<Expire>,
     /// The bounds.
     pub limits: Limits,
 }
+
+/// How long messages may stay here, as CAPA announces it and QUIT enforces it (RFC 2449 section 6.7). In a
+/// configuration: "never", "0" or "30 days".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expire {
+    /// For ever, or until the client deletes them.
+    Never,
+    /// Until they were fetched with RETR.
+    Retrieved,
+    /// That many days from their delivery, whether they were fetched or not.
+    Days(u32),
+}
+
+impl FromStr for Expire {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let days = |span: Span| {
+            let secs = span.0.as_secs();
+            let whole = span == Span::secs(secs) && secs.is_multiple_of(DAY);
+            u32::try_from(secs / DAY).ok().filter(|days| whole && *days > 0)
+        };
+        match text {
+            "never" => Ok(Self::Never),
+            "0" => Ok(Self::Retrieved),
+            _ => text.parse().ok().and_then(days).map(Self::Days).ok_or_else(|| {
+                format!("{text:?} is not a time to keep mail: write \"never\", \"0\" (until it is fetched) or whole days like \"30 days\"")
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Expire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Never => f.write_str("never"),
+            Self::Retrieved => f.write_str("0"),
+            Self::Days(days) => write!(f, "{days} days"),
+        }
+    }
+}
+
+text_in_configuration!(Expire, "\"never\", \"0\" or days in quotes, like \"30 days\"");
+
+/// Seconds in a day.
+pub(super) const DAY: u64 = 24 * 3600;
 
 /// A generation of POP3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
@@ -61,6 +114,7 @@ pub enum Verb {
     Capa,
     Utf8,
     Lang,
+    Auth,
     Apop,
     Rpop,
 }
@@ -132,6 +186,44 @@ pub const RULES: &[Rule] = &[
     row(Verb::Capa, "CAPA", "CAPA", "Tells what this server can do", "RFC 2449 section 5", BOTH, (Modern, Modern)),
     row(Verb::Utf8, "UTF8", "UTF8", "Asks for messages in UTF-8", "RFC 6856 section 2", LOGIN, (Modern, Modern)),
     row(Verb::Lang, "LANG", "LANG [tag]", "Chooses the language of the replies", "RFC 6856 section 3", BOTH, (Modern, Modern)),
+    row(Verb::Auth, "AUTH", "AUTH [mechanism]", "Lists the mechanisms of SASL", "RFC 5034 section 4", LOGIN, (Modern, Modern)),
     row(Verb::Apop, "APOP", "APOP name digest", "Refused: it needs the password in clear on the disk", "RFC 1939 section 7", LOGIN, (Rfc1460, Modern)),
-    row(Verb::Rpop, "RPOP", "RPOP name", "Refused: it trusts the client's word", "RFC 1081", LOGIN, (Rfc1081, Rfc1081)),
+    row(Verb::Rpop, "RPOP", "RPOP name", "Refused: it trusts the client's word", "RFC 1081", LOGIN, ALWAYS),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_to_keep_mail_reads_back_what_it_prints() {
+        for (text, expire) in [
+            ("never", Expire::Never),
+            ("0", Expire::Retrieved),
+            ("1 days", Expire::Days(1)),
+            ("30 days", Expire::Days(30)),
+        ] {
+            assert_eq!(text.parse(), Ok(expire));
+            assert_eq!(expire.to_string(), text);
+        }
+        assert_eq!("72h".parse(), Ok(Expire::Days(3)));
+        for bad in
+            ["", "always", "0s", "0 days", "12h", "1 day 1s", "1 month", "-1", "30", "999999999999 days"]
+        {
+            assert!(bad.parse::<Expire>().unwrap_err().contains("30 days"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn each_persona_speaks_as_its_time_did() {
+        let spoken = |persona| {
+            let spoken = |rule: &&Rule| (rule.spoken.0..=rule.spoken.1).contains(&persona);
+            RULES.iter().filter(spoken).map(|rule| rule.name).collect::<Vec<_>>().join(" ")
+        };
+        const FIRST: &str = "USER PASS STAT LIST RETR DELE NOOP";
+        assert_eq!(spoken(Rfc1081), format!("{FIRST} LAST RSET QUIT TOP RPOP"));
+        assert_eq!(spoken(Rfc1460), format!("{FIRST} LAST RSET QUIT TOP APOP RPOP"));
+        assert_eq!(spoken(Rfc1939), format!("{FIRST} RSET QUIT TOP UIDL APOP RPOP"));
+        assert_eq!(spoken(Modern), format!("{FIRST} RSET QUIT TOP UIDL CAPA UTF8 LANG AUTH APOP RPOP"));
+    }
+}

@@ -1,16 +1,16 @@
-//! One POP3 session. Everything that moves the POP3 state is in this file; nothing here reads a clock, a
-//! socket or a disk.
+//! One POP3 session. Everything that moves the POP3 state is in this file and the three that hold its longer
+//! ways: `login`, `messages` and `update`. Nothing here reads a clock, a socket or a disk.
 
 use std::{mem, rc::Rc, time::Duration};
 
 use super::{
     Rules,
     reply::{self, Language, Text},
-    rules::{Phase, Rule, Verb},
+    rules::{Expire, Phase, Rule, Verb},
     visit::{Column, Transfer, Visit},
 };
 use crate::{
-    octets::octets,
+    limits::Span,
     proto::{
         Cx, Patience, Protocol, Renewal, Step,
         ask::{Answer, Ask, Fault, Mailbox, Secret},
@@ -24,7 +24,7 @@ use crate::{
 /// One POP3 session.
 pub struct Pop3 {
     pub(super) rules: Rc<Rules>,
-    language: Language,
+    pub(super) language: Language,
     pub(super) state: State,
     pub(super) errors: usize,
     /// The distinct (user, password) pairs that were wrong: a client that tries one pair by several
@@ -51,6 +51,8 @@ pub(super) enum State {
     Sending(Visit, Transfer),
     /// RETR or TOP waits for [`Ask::Read`].
     AwaitingRead(Visit, Transfer),
+    /// QUIT looks for messages that were delivered before a date, in seconds since 1970, from the `next` on.
+    Expiring { visit: Visit, before: u64, next: usize },
     /// UPDATE: QUIT waits for [`Ask::Update`].
     AwaitingUpdate { deleted: usize, seen: usize },
     /// Nothing more to say.
@@ -70,7 +72,7 @@ impl Pop3 {
 
     // Commands
 
-    fn command_step(&mut self, inbox: &mut Inbox, out: &mut Outbox) -> Step {
+    fn command_step(&mut self, cx: &Cx<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
         if self.phase() == Phase::Authorization && inbox.unread().starts_with(TLS_HANDSHAKE) {
             return self.hang_up(out, "TLS handshake", reply::NOT_TLS);
         }
@@ -80,13 +82,13 @@ impl Pop3 {
             Line::Endless => self.hang_up(out, "endless line", reply::LINE_TOO_LONG),
             Line::TooLong => self.refuse(out, "long line", reply::LINE_TOO_LONG),
             Line::Full(line) if self.rules.line_endings == LineEndings::Lenient => {
-                self.command(&telnet::as_typed(&line), out)
+                self.command(cx, &telnet::as_typed(&line), out)
             }
-            Line::Full(line) => self.command(&line, out),
+            Line::Full(line) => self.command(cx, &line, out),
         }
     }
 
-    fn command(&mut self, line: &[u8], out: &mut Outbox) -> Step {
+    fn command(&mut self, cx: &Cx<'_>, line: &[u8], out: &mut Outbox) -> Step {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let (verb, argument) = match memchr::memchr(b' ', line) {
@@ -104,7 +106,7 @@ impl Pop3 {
             return self.refuse(out, rule.name, reply::BAD_LINE);
         }
         match mem::replace(&mut self.state, State::Over) {
-            State::Transaction(visit) => self.transaction(rule, argument, visit, out),
+            State::Transaction(visit) => self.transaction(cx, rule, argument, visit, out),
             State::Authorization { user } => {
                 self.state = State::Authorization { user: None };
                 self.authorization(rule, argument, user, out)
@@ -142,7 +144,9 @@ impl Pop3 {
                 reply::BYE.ok(self.language, out);
                 Step::Close
             }
-            (Verb::Apop | Verb::Rpop, _) => self.refuse(out, rule.name, reply::WEAK_LOGIN),
+            (Verb::Auth, Some(_)) => self.refuse(out, rule.name, reply::NO_SUCH_MECHANISM),
+            (Verb::Apop, _) => self.refuse(out, rule.name, reply::WEAK_LOGIN),
+            (Verb::Rpop, _) => self.refuse(out, rule.name, reply::NO_LOGIN),
             (verb, argument) => {
                 self.state = State::Authorization { user };
                 self.anytime(verb, argument, out).unwrap_or_else(|| self.misused(rule, out))
@@ -152,6 +156,7 @@ impl Pop3 {
 
     fn transaction(
         &mut self,
+        cx: &Cx<'_>,
         rule: &Rule,
         argument: Option<&[u8]>,
         mut visit: Visit,
@@ -182,6 +187,7 @@ impl Pop3 {
                 Some(Err(why)) => Some(Err(why)),
                 None => None,
             },
+            (Verb::Dele, Some(_)) if visit.read_only => Some(Err(reply::READ_ONLY)),
             (Verb::Dele, Some(number)) => Some(visit.find(number).map(|message| {
                 visit.delete(message);
                 reply::DELETED.ok(language, out);
@@ -199,7 +205,7 @@ impl Pop3 {
                 reply::RESTORED.ok(language, out);
                 Some(Ok(()))
             }
-            (Verb::Quit, None) => return self.quit(&visit),
+            (Verb::Quit, None) => return self.quit(cx, visit),
             (verb, argument) => {
                 self.state = State::Transaction(visit);
                 return self.anytime(verb, argument, out).unwrap_or_else(|| self.misused(rule, out));
@@ -213,12 +219,17 @@ impl Pop3 {
         }
     }
 
-    /// The commands that both phases have. `None`: the arguments don't fit.
+    /// The commands that leave the state as it is. `None`: the arguments don't fit.
     fn anytime(&mut self, verb: Verb, argument: Option<&[u8]>, out: &mut Outbox) -> Option<Step> {
         let step = match (verb, argument) {
             (Verb::Capa, None) => {
                 reply::CAPABILITIES.ok(self.language, out);
-                CAPABILITIES.iter().for_each(|capability| out.line(capability));
+                self.capabilities(out);
+                Step::Again
+            }
+            (Verb::Auth, None) => {
+                // An empty list, as long as there is no TLS to protect a mechanism.
+                reply::MECHANISMS.ok(self.language, out);
                 out.line(".");
                 Step::Again
             }
@@ -228,10 +239,13 @@ impl Pop3 {
                 ["en English", "fr Français", "."].iter().for_each(|line| out.line(line));
                 Step::Again
             }
-            (Verb::Lang, Some(tag)) => {
-                let (tag, language) = match tag.to_ascii_lowercase().as_slice() {
+            (Verb::Lang, Some(range)) => {
+                // A range like fr-CA finds the language without the country (RFC 4647 section 3.4).
+                let primary = range.split(|&b| b == b'-').next().unwrap_or_default();
+                let (tag, language) = match primary.to_ascii_lowercase().as_slice() {
                     b"fr" => ("fr", Language::Fr),
-                    b"en" | b"*" | b"i-default" => ("en", Language::En),
+                    b"en" => ("en", Language::En),
+                    _ if range == b"*" => ("en", Language::En),
                     _ => return Some(self.refuse(out, "LANG", reply::NO_SUCH_LANGUAGE)),
                 };
                 self.language = language;
@@ -243,86 +257,26 @@ impl Pop3 {
         Some(step)
     }
 
-    fn quit(&mut self, visit: &Visit) -> Step {
-        let delete: Vec<usize> = visit.deleted.iter().copied().collect();
-        let seen: Vec<usize> = visit.retrieved.difference(&visit.deleted).copied().collect();
-        self.state = State::AwaitingUpdate { deleted: delete.len(), seen: seen.len() };
-        Step::Ask(Ask::Update { delete, seen })
-    }
-
-    fn list_step(&mut self, visit: Visit, column: Column, from: usize, out: &mut Outbox) -> Step {
-        let to = visit.maildrop.len().min(from + LINES_A_STEP);
-        (from..to)
-            .filter(|message| !visit.deleted.contains(message))
-            .for_each(|message| visit.line(message, column, out));
-        if to == visit.maildrop.len() {
-            out.line(".");
-            self.state = State::Transaction(visit);
-        } else {
-            self.state = State::Listing(visit, column, to);
-        }
-        Step::Again
-    }
-
-    // Messages
-
-    fn read(&mut self, visit: Visit, transfer: Transfer) -> Step {
-        let ask = Ask::Read { message: transfer.message, from: transfer.from };
-        self.state = State::AwaitingRead(visit, transfer);
-        Step::Ask(ask)
-    }
-
-    fn send(
-        &mut self,
-        mut visit: Visit,
-        mut transfer: Transfer,
-        bytes: &[u8],
-        last: bool,
-        out: &mut Outbox,
-    ) -> Step {
-        let announced = visit.maildrop.octets(transfer.message);
-        if transfer.from == 0 {
-            if transfer.whole && last && octets(bytes) != announced {
-                return self.not_sent(visit, transfer, Fault::Changed, out);
-            }
-            if transfer.whole {
-                out.line(&format!("+OK {announced} octets"));
-            } else {
-                reply::TOP_FOLLOWS.ok(self.language, out);
-            }
-        }
-        transfer.from += bytes.len() as u64;
-        transfer.encoder.encode(bytes, out.buffer());
-        if !last && !transfer.encoder.satisfied() {
-            self.state = State::Sending(visit, transfer);
-            return Step::Again;
-        }
-        let sent = transfer.encoder.finish(out.buffer());
-        if transfer.whole && sent != announced {
-            out.tell(Event::Ended { why: "message is not as long as announced" });
-            return Step::Abort;
-        }
-        if transfer.whole {
-            visit.retrieved.insert(transfer.message);
-        }
-        visit.highest = visit.highest.max(transfer.message + 1);
-        self.state = State::Transaction(visit);
-        Step::Again
-    }
-
-    /// Before the `+OK` it is a refusal. After it the client would take anything we say for the message,
-    /// and a final dot for its end: all we can do is to hang up, so that it does not delete the only copy.
-    fn not_sent(&mut self, visit: Visit, transfer: Transfer, fault: Fault, out: &mut Outbox) -> Step {
-        if transfer.from == 0 {
-            self.state = State::Transaction(visit);
-            self.refuse(out, "message", reply::fault(fault))
-        } else {
-            out.tell(Event::Ended { why: "message could not be read to its end" });
-            Step::Abort
-        }
-    }
-
     // Replies
+
+    /// What CAPA lists: what works now, in this state.
+    fn capabilities(&self, out: &mut Outbox) {
+        CAPABILITIES.iter().for_each(|capability| out.line(capability));
+        match self.rules.expire {
+            Some(Expire::Never) => out.line("EXPIRE NEVER"),
+            Some(Expire::Retrieved) => out.line("EXPIRE 0"),
+            Some(Expire::Days(days)) => out.line(&format!("EXPIRE {days}")),
+            None => {}
+        }
+        let Span(delay) = self.rules.limits.pop3_login_delay;
+        if !delay.is_zero() {
+            out.line(&format!("LOGIN-DELAY {}", delay.as_millis().div_ceil(1000)));
+        }
+        if self.phase() == Phase::Transaction {
+            out.line("IMPLEMENTATION restante");
+        }
+        out.line(".");
+    }
 
     fn ok(&self, out: &mut Outbox, text: Text) -> Step {
         text.ok(self.language, out);
@@ -366,11 +320,12 @@ impl Protocol for Pop3 {
         Step::Again
     }
 
-    fn step(&mut self, _: &Cx<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
+    fn step(&mut self, cx: &Cx<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
         match mem::replace(&mut self.state, State::Over) {
             State::Listing(visit, column, from) => self.list_step(visit, column, from, out),
             State::Sending(visit, transfer) => self.read(visit, transfer),
-            State::Queueing { mailbox, since } => self.open(mailbox, since),
+            State::Queueing { mailbox, since } => self.open(cx, mailbox, since),
+            State::Expiring { visit, before, next } => self.expire_step(visit, before, next),
             State::HoldingBack { last } => {
                 self.state = State::Authorization { user: None };
                 if last {
@@ -380,7 +335,7 @@ impl Protocol for Pop3 {
             }
             state => {
                 self.state = state;
-                self.command_step(inbox, out)
+                self.command_step(cx, inbox, out)
             }
         }
     }
@@ -446,20 +401,9 @@ impl Protocol for Pop3 {
     }
 }
 
-/// What CAPA lists (RFC 2449, RFC 3206, RFC 6856).
-const CAPABILITIES: &[&str] = &[
-    "TOP",
-    "UIDL",
-    "USER",
-    "PIPELINING",
-    "RESP-CODES",
-    "AUTH-RESP-CODE",
-    "UTF8",
-    "LANG",
-    "IMPLEMENTATION restante",
-];
+/// What every server of ours can do (RFC 2449, RFC 3206, RFC 6856).
+const CAPABILITIES: &[&str] =
+    &["TOP", "UIDL", "USER", "PIPELINING", "RESP-CODES", "AUTH-RESP-CODE", "UTF8", "LANG"];
 
-/// Lines of a listing between two looks at the outbox.
-const LINES_A_STEP: usize = 512;
 /// How TLS begins: a handshake record of any version.
 const TLS_HANDSHAKE: &[u8] = &[0x16, 0x03];

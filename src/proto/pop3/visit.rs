@@ -16,6 +16,8 @@ pub(super) struct Visit {
     pub(super) retrieved: BTreeSet<usize>,
     /// For LAST: the highest message number accessed, 0 at first.
     pub(super) highest: usize,
+    /// Folders can't be changed from here.
+    pub(super) read_only: bool,
 }
 
 /// What LIST and UIDL differ in.
@@ -36,9 +38,9 @@ pub(super) struct Transfer {
 
 impl Visit {
     /// A visit to a mailbox, without any marks.
-    pub(super) fn new(maildrop: Arc<dyn Maildrop>) -> Self {
+    pub(super) fn new(maildrop: Arc<dyn Maildrop>, read_only: bool) -> Self {
         let (deleted, retrieved) = (BTreeSet::new(), BTreeSet::new());
-        Self { maildrop, deleted, deleted_octets: 0, retrieved, highest: 0 }
+        Self { maildrop, deleted, deleted_octets: 0, retrieved, highest: 0, read_only }
     }
 
     /// The position of the message with that number, from 1.

@@ -55,9 +55,13 @@ pub fn fault(fault: Fault) -> Reply {
         }
         Fault::Denied => Reply::new(535, "5.7.8", "Authentication failed"),
         Fault::Busy => Reply::new(454, "4.7.0", "Too many logins at once, try later"),
-        Fault::Broken | Fault::InUse | Fault::Gone | Fault::Changed | Fault::Cut => {
-            Reply::new(451, "4.3.0", "The message could not be stored, try later")
-        }
+        Fault::Broken
+        | Fault::InUse
+        | Fault::TooSoon
+        | Fault::NoFolder
+        | Fault::Gone
+        | Fault::Changed
+        | Fault::Cut => Reply::new(451, "4.3.0", "The message could not be stored, try later"),
     }
 }
 

@@ -1,0 +1,51 @@
+//! The end of a session: what QUIT deletes and marks (RFC 1939 section 6), and what has stayed here long
+//! enough (RFC 2449 section 6.7). A session that ends in any other way changes nothing.
+
+use std::time::SystemTime;
+
+use super::{
+    rules::{DAY, Expire},
+    session::{Pop3, State},
+    visit::Visit,
+};
+use crate::proto::{Cx, Step, ask::Ask};
+
+impl Pop3 {
+    pub(super) fn quit(&mut self, cx: &Cx<'_>, mut visit: Visit) -> Step {
+        match self.rules.expire {
+            _ if visit.read_only => visit.retrieved.clear(),
+            Some(Expire::Retrieved) => visit.deleted.extend(&visit.retrieved),
+            Some(Expire::Days(days)) => {
+                let now = cx.now.date.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                let before = now.as_secs().saturating_sub(u64::from(days) * DAY);
+                self.state = State::Expiring { visit, before, next: 0 };
+                return Step::Again;
+            }
+            Some(Expire::Never) | None => {}
+        }
+        self.update(&visit)
+    }
+
+    /// Looks at some messages for those that were delivered before a date: a mailbox may have a million.
+    pub(super) fn expire_step(&mut self, mut visit: Visit, before: u64, from: usize) -> Step {
+        let to = visit.maildrop.len().min(from + MESSAGES_A_STEP);
+        let old: Vec<usize> =
+            (from..to).filter(|message| visit.maildrop.delivered(*message) < before).collect();
+        visit.deleted.extend(old);
+        if to < visit.maildrop.len() {
+            self.state = State::Expiring { visit, before, next: to };
+            return Step::Again;
+        }
+        self.update(&visit)
+    }
+
+    fn update(&mut self, visit: &Visit) -> Step {
+        let delete: Vec<usize> = visit.deleted.iter().copied().collect();
+        let seen: Vec<usize> = visit.retrieved.difference(&visit.deleted).copied().collect();
+        self.state = State::AwaitingUpdate { deleted: delete.len(), seen: seen.len() };
+        Step::Ask(Ask::Update { delete, seen })
+    }
+}
+
+/// Messages looked at between two steps of a session.
+const MESSAGES_A_STEP: usize = 1024;
