@@ -16,7 +16,7 @@ use crate::{
     commit::Committer,
     conn::World,
     limits::Limits,
-    mailbox::{Registry, registry::Order, watch::Notices},
+    mailbox::{Logins, Registry, registry::Order, watch::Notices},
     maildir::name::Namer,
     proto::ask::{Answer, Ask, ConnId, Directory, Fault, Mailbox},
     work::{Done, Job, Outcome, Pool, Returns, Shop, To, job::Task},
@@ -34,6 +34,7 @@ pub struct Desk {
     passwords: Pool,
     committer: Committer,
     registry: Registry,
+    logins: Logins,
     notices: Notices,
     /// Answers to be given.
     answers: VecDeque<(ConnId, Answer)>,
@@ -72,6 +73,7 @@ impl Desk {
             )?,
             committer: Committer::start(shop, returns, &limits)?,
             registry,
+            logins: Logins::new(limits.pop3_login_delay.0),
             notices,
             answers: VecDeque::new(),
             limits,
@@ -267,7 +269,7 @@ impl World for Desk {
             }
             Ask::Deliver { envelope, bytes } => self.deliver(from, envelope, bytes),
             Ask::Verify { user, password } => self.verify(from, &user, password),
-            Ask::Open { mailbox, .. } => self.open(from, mailbox),
+            Ask::Open { mailbox, now } => self.open(from, mailbox, now),
             Ask::Read { message, from: offset } => self.fetch(from, message, offset),
             Ask::Update { delete, seen } => self.update(from, delete, seen),
         }

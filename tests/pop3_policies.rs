@@ -1,5 +1,5 @@
 //! What a server may decide about its POP3 sessions, over real sockets: folders that are read and not
-//! changed, and mail that may not stay for ever.
+//! changed, mail that may not stay for ever, and logins that may not come too often.
 
 mod common;
 
@@ -179,6 +179,19 @@ fn without_a_setting_old_mail_stays_and_nothing_is_announced() {
     assert!(!capabilities.contains("EXPIRE") && !capabilities.contains("LOGIN-DELAY"), "{capabilities}");
     client.ask("QUIT", "+OK");
     assert!(old.exists());
+}
+
+#[test]
+fn a_second_login_within_the_delay_is_refused() {
+    let server = server("[limits]\npop3_login_delay = \"1h\"\nfailed_login_delay = \"0s\"");
+    assert_eq!(login(&server, ALICE, "wrong"), "-ERR [AUTH] Wrong user or password\r\n");
+    let mut first = Client::pop3(&server, ALICE);
+    first.ask("CAPA", "+OK");
+    assert!(String::from_utf8(first.text()).unwrap().contains("\r\nLOGIN-DELAY 3600\r\n"));
+    first.ask("QUIT", "+OK");
+    assert_eq!(login(&server, ALICE, "wrong"), "-ERR [AUTH] Wrong user or password\r\n");
+    assert!(login(&server, ALICE, PASSWORD).starts_with("-ERR [LOGIN-DELAY] "));
+    assert!(login(&server, BOB, PASSWORD).starts_with("+OK"));
 }
 
 /// Everything below a directory.

@@ -1,6 +1,6 @@
 //! The desk's way out: from a password to a mailbox in the hands of a session, and back.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{Desk, Which};
 use crate::{
@@ -17,6 +17,8 @@ use crate::{
 /// A mailbox in the hands of a session.
 pub(super) struct Lease {
     mailbox: Mailbox,
+    /// When it was asked for.
+    since: Duration,
     /// What had been told of it before its lock was opened.
     mark: Option<Mark>,
     /// There once the mailbox is open.
@@ -49,13 +51,16 @@ impl Desk {
         }
     }
 
-    pub(super) fn open(&mut self, from: ConnId, mailbox: Mailbox) -> Option<Answer> {
+    pub(super) fn open(&mut self, from: ConnId, mailbox: Mailbox, now: Duration) -> Option<Answer> {
+        if !self.logins.allow(&mailbox, now) {
+            return Some(Answer::Failed(Fault::TooSoon));
+        }
         if self.holders.contains_key(&mailbox) {
             return Some(Answer::Failed(Fault::InUse));
         }
         self.holders.insert(mailbox.clone(), from);
         let mark = self.registry.mark(&mailbox);
-        self.leases.insert(from, Lease { mailbox: mailbox.clone(), mark, open: None });
+        self.leases.insert(from, Lease { mailbox: mailbox.clone(), since: now, mark, open: None });
         let known = self.registry.maildir(&mailbox);
         let full = self.submit(Which::Disk, from, Task::Open { mailbox, known }, Fault::Broken);
         if full.is_some() {
@@ -76,8 +81,11 @@ impl Desk {
     }
 
     pub(super) fn opened(&mut self, from: ConnId, snapshot: Arc<Snapshot>) -> Answer {
-        let Some(open) = self.open_of(from) else { return Answer::Failed(Fault::Broken) };
-        open.snapshot = Arc::clone(&snapshot);
+        let Some(lease) = self.leases.get_mut(&from) else { return Answer::Failed(Fault::Broken) };
+        if let Some(open) = &mut lease.open {
+            open.snapshot = Arc::clone(&snapshot);
+        }
+        self.logins.note(lease.mailbox.clone(), lease.since);
         Answer::Opened(snapshot)
     }
 
