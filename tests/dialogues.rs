@@ -1,4 +1,5 @@
-//! Dialogues.
+//! Plays the dialogues below `tests/dialogues/`; `tests/dialogue/README.md` tells how they are written.
+
 mod dialogue;
 
 use std::{

@@ -1,4 +1,4 @@
-//! A dialogue as it stands in its file. The format is told at the head of `tests/dialogues.rs`.
+//! A dialogue as it stands in its file. The format is told in the `README.md` beside this.
 
 use std::time::Duration;
 
