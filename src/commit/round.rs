@@ -22,8 +22,7 @@ pub(super) struct Homes {
 impl Homes {
     /// The Maildir of a mailbox, as it is now: it may have been removed or replaced since the last time.
     fn get(&mut self, shop: &Shop, mailbox: &Mailbox) -> Result<Rc<Maildir>, Fault> {
-        if let Some(home) = self.open.get(mailbox).filter(|home| shop.spool.still_has(mailbox.as_str(), home))
-        {
+        if let Some(home) = self.open.get(mailbox).filter(|home| shop.still_has(mailbox, home)) {
             return Ok(Rc::clone(home));
         }
         if self.open.len() >= MOST_HOMES {
@@ -160,7 +159,7 @@ impl<'a> Round<'a> {
                 })
             }
             Content::Settled(spilled) => {
-                if self.shop.spool.still_has(spilled.mailbox.as_str(), &spilled.home) {
+                if self.shop.still_has(&spilled.mailbox, &spilled.home) {
                     homes = homes.map(|mut homes| homes.split_off(1));
                 } else {
                     homes = Err(Fault::Broken);

@@ -37,7 +37,12 @@ pub(super) struct Open {
 impl Desk {
     pub(super) fn verify(&mut self, from: ConnId, user: &str, password: Secret) -> Option<Answer> {
         let credential = self.accounts.credential(user);
-        self.submit(Which::Passwords, from, Task::Verify { credential, password }, Fault::Busy)
+        self.submit(
+            Which::Passwords,
+            from,
+            Task::Verify { credential: Box::new(credential), password },
+            Fault::Busy,
+        )
     }
 
     pub(super) fn verified(&mut self, verdict: Verdict) -> Answer {

@@ -122,11 +122,16 @@ impl Spool {
         Ok(maildir)
     }
 
-    /// Whether `maildir` is still what the path of the mailbox leads to: it may have been removed or
-    /// replaced since it was opened.
-    pub fn still_has(&self, name: &str, maildir: &Maildir) -> bool {
-        fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW)
-            .is_ok_and(|there| (there.st_dev, there.st_ino) == maildir.id)
+    /// Whether `maildir` is still what the path of the mailbox leads to, or of a folder of it: it may have
+    /// been removed or replaced since it was opened.
+    pub fn still_has(&self, name: &str, folder: Option<&str>, maildir: &Maildir) -> bool {
+        let there = match folder {
+            None => fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW).ok(),
+            Some(folder) => open_directory(&self.dir, name, &self.path)
+                .ok()
+                .and_then(|home| fs::statat(home, folder, AtFlags::SYMLINK_NOFOLLOW).ok()),
+        };
+        there.is_some_and(|there| (there.st_dev, there.st_ino) == maildir.id)
     }
 
     /// Whether `maildir` is on the spool's own file system.

@@ -50,7 +50,7 @@ pub enum Task {
     /// Check a password.
     Verify {
         /// Whose.
-        credential: Credential,
+        credential: Box<Credential>,
         /// What the client says it is.
         password: Secret,
     },

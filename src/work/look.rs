@@ -21,8 +21,7 @@ use crate::{
 
 /// Locks a mailbox: the one that is open already, if it is still what its path leads to.
 pub(super) fn open(shop: &Shop, mailbox: &Mailbox, known: Option<Arc<Maildir>>) -> Result<Opened, Fault> {
-    let current =
-        known.filter(|maildir| shop.spool.still_has(mailbox.as_str(), maildir) && maildir.is_whole());
+    let current = known.filter(|maildir| shop.still_has(mailbox, maildir) && maildir.is_whole());
     let maildir = match current {
         Some(maildir) => maildir,
         None => Arc::new(shop.maildir(mailbox)?),

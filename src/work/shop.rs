@@ -7,7 +7,10 @@ use crate::{
     logging,
     mailbox::watch::Watcher,
     maildir::{Error, Kind, Maildir, Spool},
-    proto::ask::{Fault, Mailbox},
+    proto::{
+        ask::{Fault, Mailbox},
+        folder::Folder,
+    },
 };
 
 /// What every worker has at hand: shared, and changed by nobody but for one count.
@@ -37,6 +40,11 @@ impl Shop {
     ) -> Result<Self, Error> {
         let mailboxes = AtomicUsize::new(spool.count()?);
         Ok(Self { spool, watcher, users, read_chunk, most_mailboxes, mailboxes })
+    }
+
+    /// Whether `maildir` is still what the path of the mailbox leads to.
+    pub fn still_has(&self, mailbox: &Mailbox, maildir: &Maildir) -> bool {
+        self.spool.still_has(mailbox.as_str(), mailbox.folder().map(Folder::directory), maildir)
     }
 
     /// Opens a mailbox, and makes it when it is not there and may be made; or opens a folder, which is there or
