@@ -13,6 +13,7 @@ use crate::{
     maildir::{
         Change, Maildir, Place,
         message::Named,
+        name,
         scan::{LeftOut, Look},
     },
     proto::ask::{ConnId, Mailbox},
@@ -176,6 +177,29 @@ impl Held {
         let known = |name: &[u8]| self.index.as_ref().map(|index| index.known(name)).unwrap_or_default();
         let look = |(place, name): Named| Look { place, known: known(&name), name };
         mem::take(&mut self.dirty).into_iter().map(look).collect()
+    }
+
+    /// Says once which identities several files have, since other programs take them for one message.
+    pub(super) fn report_doubles(&mut self, doubles: &[Box<[u8]>]) {
+        for identity in doubles {
+            if self.told.len() < MANY_NAMES && self.told.insert(identity.clone()) {
+                let (path, name) = (self.maildir.path().display(), String::from_utf8_lossy(identity));
+                log::warn!("{path}: two messages are called {}: copied?", logging::escape(&name));
+            }
+        }
+    }
+
+    pub(super) fn report_new_doubles(&mut self, changes: &[Change]) {
+        let Some(index) = &self.index else { return };
+        let doubled = |change: &Change| match change {
+            Change::Present(found) => {
+                let identity = name::identity(&found.name);
+                index.list().of_identity(identity).nth(1).map(|_| identity.into())
+            }
+            Change::Absent { .. } => None,
+        };
+        let doubles: Vec<Box<[u8]>> = changes.iter().filter_map(doubled).collect();
+        self.report_doubles(&doubles);
     }
 
     /// Says once what was left out, and why.

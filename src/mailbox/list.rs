@@ -140,6 +140,12 @@ impl List {
         messages.take_while(move |found| name::identity(&found.name) == identity)
     }
 
+    /// The identities that more than one message has.
+    pub fn doubles(&self) -> impl Iterator<Item = &[u8]> {
+        let identities = || self.iter().map(|found| name::identity(&found.name));
+        identities().zip(identities().skip(1)).filter(|(one, next)| one == next).map(|(one, _)| one)
+    }
+
     /// Takes a further name of a file that is such a one.
     fn take_further(&mut self, inode: u64, is: impl Fn(&Named) -> bool) -> Option<Named> {
         let names = self.further.get_mut(&inode)?;

@@ -87,6 +87,8 @@ pub struct Loaded {
     pub watched: bool,
     /// What was left out.
     pub left_out: Vec<LeftOut>,
+    /// Identities that several messages have, some of them if there are many.
+    pub doubles: Vec<Box<[u8]>>,
 }
 
 /// What a look at some names has seen.
@@ -292,6 +294,7 @@ impl Registry {
         held.last_checked = now;
         held.suspect = None;
         held.report(&loaded.left_out);
+        held.report_doubles(&loaded.doubles);
         if let Some(index) = loaded.index {
             let old = held.index.replace(index);
             self.orders.extend(old.map(|old| Order::Free(old.into_list())));
@@ -322,6 +325,7 @@ impl Registry {
                 (held.settled, held.suspect) = (from, None);
                 held.own_again();
                 held.report(&left_out);
+                held.report_new_doubles(&now);
             }
             _ => held.note_walk(Walk::Yes),
         }

@@ -73,9 +73,10 @@ impl Maildrop for Snapshot {
 }
 
 /// The unique id of an identity: itself if it is 1 to 70 characters from 0x21 to 0x7e (RFC 1939 section 7),
-/// else 32 digits of a hash of it. The n-th message of one identity has `-n` behind it.
+/// else 32 digits of a hash of it. The n-th message of one identity has `,-n` behind it: no identity has a
+/// comma in it, so that all ids differ.
 fn unique_id(identity: &[u8], doubles: usize) -> Cow<'_, str> {
-    let suffix = if doubles == 0 { String::new() } else { format!("-{}", doubles + 1) };
+    let suffix = if doubles == 0 { String::new() } else { format!(",-{}", doubles + 1) };
     let fits = (1..=70 - suffix.len()).contains(&identity.len());
     match std::str::from_utf8(identity) {
         Ok(text) if fits && identity.iter().all(u8::is_ascii_graphic) => {
@@ -157,7 +158,14 @@ mod tests {
             found("1.x:2,S", Place::Cur, 2),
             found("1.x:2,R", Place::Cur, 3),
         ]);
-        assert_eq!(ids(&snapshot), ["1.x", "1.x-2", "1.x-3"]);
+        assert_eq!(ids(&snapshot), ["1.x", "1.x,-2", "1.x,-3"]);
+    }
+
+    #[test]
+    fn p22_no_name_is_the_id_of_another_message() {
+        let all =
+            [found("1.x", Place::New, 1), found("1.x:2,S", Place::Cur, 2), found("1.x-2", Place::New, 3)];
+        assert_eq!(ids(&snapshot(all.to_vec())), ["1.x", "1.x,-2", "1.x-2"]);
     }
 
     #[test]
@@ -166,8 +174,8 @@ mod tests {
         for odd in ["1.a b", "1.é", &long] {
             let id = unique_id(odd.as_bytes(), 0);
             assert!(id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{odd}: {id}");
-            assert_eq!(unique_id(odd.as_bytes(), 1), format!("{id}-2"));
+            assert_eq!(unique_id(odd.as_bytes(), 1), format!("{id},-2"));
         }
-        assert_eq!(unique_id(&[b'9'; 70], 1).len(), 34);
+        assert_eq!(unique_id(&[b'9'; 70], 1).len(), 35);
     }
 }

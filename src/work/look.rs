@@ -35,7 +35,13 @@ pub(super) fn open(shop: &Shop, mailbox: &Mailbox, known: Option<Arc<Maildir>>) 
 pub(super) fn load(shop: &Shop, id: IndexId, load: Load) -> Result<Loaded, Fault> {
     let Load { maildir, watch, unless, known } = load;
     let watched = watch && shop.watcher.watch(id, &maildir);
-    let nothing = Loaded { maildir: Arc::clone(&maildir), index: None, watched, left_out: Vec::new() };
+    let nothing = Loaded {
+        maildir: Arc::clone(&maildir),
+        index: None,
+        watched,
+        left_out: Vec::new(),
+        doubles: Vec::new(),
+    };
     if let Some(times) = unless
         && check(&maildir)? == times
     {
@@ -44,8 +50,10 @@ pub(super) fn load(shop: &Shop, id: IndexId, load: Load) -> Result<Loaded, Fault
     let began = SystemTime::now();
     let scan = scan::scan(&maildir, known.iter()).map_err(|error| failed(&error))?;
     let young = scan::is_young(&scan.times, began);
-    let index = Index::new(List::of(scan.found), scan.times, young);
-    Ok(Loaded { index: Some(index), left_out: scan.left_out, ..nothing })
+    let list = List::of(scan.found);
+    let doubles = list.doubles().take(MOST_DOUBLES).map(Box::from).collect();
+    let index = Index::new(list, scan.times, young);
+    Ok(Loaded { index: Some(index), left_out: scan.left_out, doubles, ..nothing })
 }
 
 /// Looks at names.
@@ -68,3 +76,6 @@ fn failed(error: &Error) -> Fault {
         fault => fault,
     }
 }
+
+/// Doubles that the log is told of.
+const MOST_DOUBLES: usize = 100;

@@ -82,7 +82,13 @@ impl Desk {
                     Index::new(List::of(scan::scan(&load.maildir, []).unwrap().found), times, young)
                 });
                 let watched = load.watch && self.watchable;
-                let loaded = Loaded { maildir: load.maildir, index, watched, left_out: Vec::new() };
+                let loaded = Loaded {
+                    maildir: load.maildir,
+                    index,
+                    watched,
+                    left_out: Vec::new(),
+                    doubles: Vec::new(),
+                };
                 self.registry.loaded(id, Ok(loaded));
             }
             Order::Look(id, maildir, looks) => {
@@ -261,7 +267,7 @@ fn times_so_young_that_another_change_may_hide_behind_them_are_taken_for_changed
     let Order::Load(id, load) = desk.order() else { panic!() };
     let (maildir, watched, left_out) = (load.maildir, false, Vec::new());
     let index = Some(Index::new(List::default(), desk.times(), true));
-    desk.registry.loaded(id, Ok(Loaded { maildir, index, watched, left_out }));
+    desk.registry.loaded(id, Ok(Loaded { maildir, index, watched, left_out, doubles: Vec::new() }));
     desk.registry.orders();
     desk.registry.logout(&desk.mailbox);
     desk.log_in();
@@ -349,7 +355,7 @@ fn what_happens_under_a_walk_is_not_lost() {
     desk.log_in();
     let index = Some(Index::new(List::of(before), desk.times(), false));
     let (maildir, watched, left_out) = (load.maildir, false, Vec::new());
-    desk.registry.loaded(id, Ok(Loaded { maildir, index, watched, left_out }));
+    desk.registry.loaded(id, Ok(Loaded { maildir, index, watched, left_out, doubles: Vec::new() }));
     assert_eq!(desk.settle().served, served(&["2.b"]));
 }
 
@@ -395,7 +401,8 @@ fn a_mailbox_that_was_replaced_is_another_one() {
     let told = desk.settle();
     assert_eq!((told.served, told.walks, told.unwatched), (served(&["9.z"]), 1, 1));
     // A late result for the old one finds nobody, and leaves no watch behind.
-    let loaded = Loaded { maildir: before, index: None, watched: true, left_out: Vec::new() };
+    let loaded =
+        Loaded { maildir: before, index: None, watched: true, left_out: Vec::new(), doubles: Vec::new() };
     desk.registry.loaded(late, Ok(loaded));
     assert_eq!(desk.settle(), Told { unwatched: 1, ..Told::default() });
 }
