@@ -12,14 +12,20 @@ use std::{
 };
 
 use crate::{
-    accounts::Accounts,
+    accounts::{Accounts, UserFile},
     commit::Committer,
+    config::{Config, Unknown, Watch},
     conn::World,
+    descriptors::most_indexes,
     limits::Limits,
-    mailbox::{Logins, Registry, registry::Order, watch::Notices},
-    maildir::name::Namer,
+    mailbox::{
+        Logins, Registry,
+        registry::Order,
+        watch::{Notices, Watcher},
+    },
+    maildir::{self, Spool, lock::Lock, name::Namer},
     proto::ask::{Answer, Ask, ConnId, Directory, Fault, Mailbox},
-    work::{Done, Job, Outcome, Pool, Returns, Shop, To, job::Task},
+    work::{Bell, Done, Job, Outcome, Pool, Returns, Shop, To, job::Task},
 };
 use mail_in::Incoming;
 use mail_out::Lease;
@@ -49,36 +55,68 @@ pub struct Desk {
     deliveries: usize,
     /// Octets free on the spool's file system when it was last asked.
     free: Option<u64>,
+    next_tidy: Duration,
+    /// Of the spool.
+    _lock: Option<Lock>,
+}
+
+/// Why the desk could not be opened.
+#[derive(Debug)]
+pub enum Error {
+    /// The spool could not be used.
+    Spool(maildir::Error),
+    /// Threads could not be started.
+    Threads(io::Error),
+}
+
+impl From<maildir::Error> for Error {
+    fn from(error: maildir::Error) -> Self {
+        Self::Spool(error)
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Threads(error)
+    }
 }
 
 impl Desk {
-    /// A desk in front of that shop.
-    pub fn new(
-        limits: Limits,
+    /// Opens the spool and starts the threads. Results go to `returns`; `bell` is rung when there is something
+    /// to be noticed.
+    pub fn open(
+        config: &Config,
         accounts: Accounts,
-        hostname: &str,
-        shop: &Arc<Shop>,
+        bell: &Arc<Bell>,
         returns: &Returns,
-        (registry, notices): (Registry, Notices),
-    ) -> io::Result<Self> {
+    ) -> Result<Self, Error> {
+        let limits = config.limits.clone();
+        let spool = Spool::open(&config.spool)?;
+        let lock = if config.shared_spool { None } else { Some(spool.lock()?) };
+        let (watcher, notices) = match config.watch {
+            Watch::Inotify => {
+                let bell = Arc::clone(bell);
+                Watcher::start(limits.watch_queue, move || bell.ring())
+            }
+            Watch::Poll => Watcher::off(),
+        };
+        let anybody = config.unknown == Unknown::Create;
+        let users = (!anybody).then(|| UserFile::at(config.accounts.clone()));
+        let most = anybody.then_some(limits.created_mailboxes);
+        let shop = Arc::new(Shop::new(spool, watcher, users, limits.read_chunk.as_len(), most)?);
+        let pool = |name, threads, waiting| Pool::start(name, threads, waiting, &shop, returns);
         Ok(Self {
-            disk: Pool::start("disk", limits.disk_workers, limits.work_queue, shop, returns)?,
-            scans: Pool::start("scan", limits.scan_workers, limits.work_queue, shop, returns)?,
-            passwords: Pool::start(
-                "password",
-                limits.password_workers,
-                limits.password_queue,
-                shop,
-                returns,
-            )?,
-            committer: Committer::start(shop, returns, &limits)?,
-            registry,
+            disk: pool("disk", limits.disk_workers, limits.work_queue)?,
+            scans: pool("scan", limits.scan_workers, limits.work_queue)?,
+            passwords: pool("password", limits.password_workers, limits.password_queue)?,
+            committer: Committer::start(&shop, returns, &limits)?,
+            registry: Registry::new(&limits, most_indexes(&limits)),
             logins: Logins::new(limits.pop3_login_delay.0),
             notices,
             answers: VecDeque::new(),
             limits,
             accounts,
-            namer: Namer::new(hostname, std::process::id()),
+            namer: Namer::new(&config.hostname, std::process::id()),
             awaited: HashSet::new(),
             left: HashSet::new(),
             holders: HashMap::new(),
@@ -86,6 +124,8 @@ impl Desk {
             drafts: HashMap::new(),
             deliveries: 0,
             free: None,
+            next_tidy: Duration::ZERO,
+            _lock: lock,
         })
     }
 
@@ -227,9 +267,13 @@ impl Desk {
         self.awaited.is_empty() && self.answers.is_empty()
     }
 
-    /// Asks how much room the disk has; the answer is kept for MAIL.
-    pub fn measure(&self) {
+    /// Asks how much room the disk has, the answer is kept for MAIL; and has `tmp/` tidied up now and then.
+    pub fn keep_house(&mut self, now: Duration) {
         let _ = self.disk.submit(Job { to: To::Desk, task: Task::Measure }); // a full queue: next time
+        if self.next_tidy <= now {
+            self.next_tidy = now + TIDY_EVERY;
+            let _ = self.scans.submit(Job { to: To::Desk, task: Task::Tidy(self.limits.tmp_age.0) }); // the same
+        }
     }
 
     fn release(&mut self, id: ConnId) {
@@ -269,7 +313,7 @@ impl World for Desk {
             }
             Ask::Deliver { envelope, bytes } => self.deliver(from, envelope, bytes),
             Ask::Verify { user, password } => self.verify(from, &user, password),
-            Ask::Open { mailbox, now } => self.open(from, mailbox, now),
+            Ask::Open { mailbox, now } => self.lock(from, mailbox, now),
             Ask::Read { message, from: offset } => self.fetch(from, message, offset),
             Ask::Update { delete, seen } => self.update(from, delete, seen),
         }
@@ -282,3 +326,5 @@ enum Which {
     Disk,
     Passwords,
 }
+
+const TIDY_EVERY: Duration = Duration::from_secs(3600);

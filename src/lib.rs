@@ -17,6 +17,7 @@
 //! | [`accounts`] | users, their passwords and mailboxes |
 //! | [`maildir`] | the files: names, delivery, scans, deletions |
 //! | [`logging`], [`signals`] | what they say |
+//! | [`descriptors`] | how many connections and mailboxes may be open |
 //! | [`limits`], [`octets`], [`clock`] | leaves: every bound, the one size function, the time |
 #![deny(unsafe_code)]
 
@@ -26,6 +27,7 @@ pub mod clock;
 pub mod commit;
 pub mod config;
 pub mod conn;
+pub mod descriptors;
 pub mod desk;
 pub mod limits;
 pub mod listen;

@@ -198,25 +198,3 @@ impl Listener {
 fn spare() -> Option<File> {
     File::open("/dev/null").ok()
 }
-
-/// How many connections there may be: 256 descriptors are kept for files.
-pub fn most_connections(limits: &Limits) -> usize {
-    let descriptors = descriptors();
-    let room = descriptors.saturating_sub(DESCRIPTORS_FOR_FILES).max(descriptors / 4);
-    if limits.connections == 0 { room } else { limits.connections.min(room) }
-}
-
-/// How many mailboxes may be kept open: a quarter of the descriptors is theirs, and each takes four.
-pub fn most_indexes(limits: &Limits) -> usize {
-    limits.indexed_mailboxes.min(descriptors() / 16)
-}
-
-/// Raises the descriptor limit as far as it goes, and returns it.
-fn descriptors() -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }); // else what there was
-    getrlimit(Resource::Nofile).current.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX)
-}
-
-const DESCRIPTORS_FOR_FILES: usize = 256;

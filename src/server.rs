@@ -17,20 +17,19 @@ pub use error::Error;
 use mio::{Events, Poll, Token, Waker};
 
 use crate::{
-    accounts::{Accounts, UserFile},
+    accounts::Accounts,
     clock::{Clock, Now, SystemClock},
-    config::{Config, Service, Unknown, Watch},
+    config::{Config, Service},
     conn::{Conn, Pumped, World},
+    descriptors::most_connections,
     desk::Desk,
     limits::Limits,
-    listen::{Accepted, Listener, most_connections, most_indexes},
+    listen::{Accepted, Listener},
     logging,
-    mailbox::{Registry, watch::Watcher},
-    maildir::Spool,
     net::{timer::Timers, transport::Transport},
     proto::ask::{Answer, ConnId},
     signals::{Signal, Signals},
-    work::{Bell, Done, Returns, Shop},
+    work::{Bell, Done, Returns},
 };
 
 /// The whole server, bound and ready to run.
@@ -91,26 +90,7 @@ impl Server {
         for (at, listener) in listeners.iter_mut().enumerate() {
             listener.register(poll.registry(), Token(FIRST_LISTENER + at)).map_err(system("listen"))?;
         }
-        let (watcher, notices) = match config.watch {
-            Watch::Inotify => {
-                let bell = Arc::clone(&bell);
-                Watcher::start(config.limits.watch_queue, move || bell.ring())
-            }
-            Watch::Poll => Watcher::off(),
-        };
-        let registry = Registry::new(&config.limits, most_indexes(&config.limits));
-        let shop = Arc::new(
-            shop(&config, watcher).map_err(|error| Error::Spool(config.spool.clone(), error.to_string()))?,
-        );
-        let desk = Desk::new(
-            config.limits.clone(),
-            accounts,
-            &config.hostname,
-            &shop,
-            &returns,
-            (registry, notices),
-        )
-        .map_err(system("threads"))?;
+        let desk = Desk::open(&config, accounts, &bell, &returns)?;
         Ok(Self {
             most_connections: most_connections(&config.limits),
             scratch: vec![0; config.limits.turn_octets.max(4096)],
@@ -319,7 +299,7 @@ impl Server {
                 }
                 Due::Accept => self.listeners.iter_mut().for_each(Listener::look_again),
                 Due::Measure => {
-                    self.desk.measure();
+                    self.desk.keep_house(now.steady);
                     self.timers.set(now.steady + MEASURE_EVERY, Due::Measure);
                 }
                 Due::Tick => {
@@ -369,13 +349,6 @@ impl Server {
             (self.conns.is_empty() && self.desk.is_idle()) || end <= self.clock.now().steady
         })
     }
-}
-
-fn shop(config: &Config, watcher: Watcher) -> Result<Shop, crate::maildir::Error> {
-    let anybody = config.unknown == Unknown::Create;
-    let users = (!anybody).then(|| UserFile::at(config.accounts.clone()));
-    let most = anybody.then_some(config.limits.created_mailboxes);
-    Shop::new(Spool::open(&config.spool)?, watcher, users, config.limits.read_chunk.as_len(), most)
 }
 
 const WAKE: Token = Token(0);

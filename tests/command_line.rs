@@ -12,7 +12,7 @@ use std::{
 
 use common::{
     STRICT, Server, Setup,
-    client::{Client, stuffed},
+    client::{Client, deliver, stuffed},
     configuration, home,
 };
 use rustix::process::Signal;
@@ -208,4 +208,23 @@ fn a_message_whose_final_dot_was_sent_is_answered_truly_even_while_the_server_en
         assert_eq!(accepted + refused, 10, "{replies:?}");
         assert_eq!(server.maildir(ALICE).files("new").len(), accepted, "{replies:?}");
     }
+}
+
+#[test]
+fn m29_a_second_server_on_a_spool_does_not_start_unless_both_say_that_it_is_shared() {
+    let mut first = Server::dev();
+    let spool = first.spool.to_str().unwrap();
+    let second = restante(&["dev", "--spool", spool, "--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0"]);
+    assert!(!second.status.success());
+    let said = everything_said(&second);
+    assert!(said.contains(spool) && said.contains("shared_spool"), "{said}");
+    first.restart(); // a server that was killed leaves no lock behind
+
+    let shared = format!("shared_spool = true\n{STRICT}");
+    let users = &[ALICE][..];
+    let one = Setup { config: Some(&shared), users, ..Setup::default() }.start();
+    let spool = Some(one.spool.clone());
+    let other = Setup { config: Some(&shared), users, spool, ..Setup::default() }.start();
+    deliver(&one, ALICE, b"Subject: x\r\n\r\n");
+    Client::pop3(&other, ALICE).ask("STAT", "+OK 1 ");
 }

@@ -8,11 +8,12 @@ use std::{
 };
 
 /// Each module and what it may import; `*` is everything but the command line.
-const ARROWS: [(&str, &[&str]); 19] = [
+const ARROWS: [(&str, &[&str]); 20] = [
     ("limits", &[]),
     ("octets", &[]),
     ("clock", &[]),
     ("signals", &[]),
+    ("descriptors", &["limits"]),
     ("proto", &["limits", "octets", "clock"]),
     ("maildir", &["octets", "clock"]),
     ("net", &["proto", "limits"]),
@@ -26,8 +27,18 @@ const ARROWS: [(&str, &[&str]); 19] = [
     (
         "desk",
         &[
-            "proto", "accounts", "mailbox", "maildir", "commit", "work", "limits", "clock", "conn", "config",
+            "proto",
+            "accounts",
+            "mailbox",
+            "maildir",
+            "commit",
+            "work",
+            "limits",
+            "clock",
+            "conn",
+            "config",
             "logging",
+            "descriptors",
         ],
     ),
     ("listen", &["config", "limits", "proto"]),

@@ -17,7 +17,7 @@ use super::Failure;
 use crate::{
     accounts::Accounts,
     config::{Config, Service, Unknown},
-    logging,
+    logging, maildir,
     server::{self, Server},
 };
 
@@ -94,6 +94,11 @@ fn not_started(error: &server::Error, others: &str) -> Failure {
             ),
             _ => String::new(),
         },
+        server::Error::Spool(cause) if cause.kind() == maildir::Kind::Locked => {
+            ": another restante uses it, `fuser` shows which; end it, or say `shared_spool = true` in both \
+             configurations"
+                .to_owned()
+        }
         _ => String::new(),
     };
     Failure::Other(format!("{error}{advice}"))

@@ -28,6 +28,8 @@ struct File {
     #[serde(default)]
     watch: Watch,
     #[serde(default)]
+    shared_spool: bool,
+    #[serde(default)]
     listen: Vec<FileListen>,
     #[serde(default)]
     pop3: Pop3,
@@ -62,6 +64,7 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<Config, Mistake> {
         accounts: directory.join(file.accounts),
         unknown: file.unknown,
         watch: file.watch,
+        shared_spool: file.shared_spool,
         listen: listen.collect::<Result<_, Mistake>>()?,
         pop3: file.pop3,
         limits: file.limits,
@@ -126,6 +129,7 @@ mod tests {
             accounts: "/etc/restante/users.json".into(),
             unknown: Unknown::Refuse,
             watch: Watch::Inotify,
+            shared_spool: false,
             listen: vec![
                 listen(Service::Smtp, "127.0.0.1:2525", LineEndings::Strict, smtp),
                 listen(Service::Pop3, "[::1]:1110", LineEndings::Lenient, rfc1081),

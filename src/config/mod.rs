@@ -38,6 +38,8 @@ pub struct Config {
     pub unknown: Unknown,
     /// How changes by other programs are learnt of.
     pub watch: Watch,
+    /// Whether other servers may use the same spool at the same time.
+    pub shared_spool: bool,
     /// Where to listen, for what.
     pub listen: Vec<Listen>,
     /// What is said to every POP3 client.
@@ -152,6 +154,7 @@ impl Config {
             spool,
             unknown: Unknown::Create,
             watch: Watch::default(),
+            shared_spool: false,
             listen: vec![
                 listen(Service::Smtp, smtp, Persona::Smtp(smtp::Persona::default())),
                 listen(Service::Pop3, pop3, Persona::Pop3(pop3::Persona::default())),

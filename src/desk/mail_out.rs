@@ -56,7 +56,7 @@ impl Desk {
         }
     }
 
-    pub(super) fn open(&mut self, from: ConnId, mailbox: Mailbox, now: Duration) -> Option<Answer> {
+    pub(super) fn lock(&mut self, from: ConnId, mailbox: Mailbox, now: Duration) -> Option<Answer> {
         if !self.logins.allow(&mailbox, now) {
             return Some(Answer::Failed(Fault::TooSoon));
         }

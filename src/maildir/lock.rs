@@ -1,6 +1,11 @@
-//! The advisory lock of a mailbox that one POP3 session holds. It dies with the process that has it.
+//! Advisory locks: of a mailbox, held by one POP3 session, and of the spool, held by one server. They die with
+//! the process that has them.
 
-use std::fs::{File, TryLockError};
+use std::{
+    fs::{File, TryLockError},
+    os::fd::OwnedFd,
+    path::Path,
+};
 
 use rustix::{
     fs::{self, AtFlags, Mode, OFlags},
@@ -9,7 +14,7 @@ use rustix::{
 
 use super::{Error, Maildir};
 
-/// The lock file, beside the messages.
+/// The lock file, beside the messages or the mailboxes.
 pub const FILE: &str = ".restante.lock";
 
 /// What tells the lock file from every other: device and inode.
@@ -28,9 +33,14 @@ pub struct Lock {
 impl Lock {
     /// Takes the lock of a mailbox. An error of kind `Locked`: another process has it.
     pub fn take(maildir: &Maildir) -> Result<Self, Error> {
-        let path = || maildir.path().join(FILE);
+        Self::take_in(maildir.root(), maildir.path())
+    }
+
+    /// Takes the lock of a directory, whose path is `path`.
+    pub(super) fn take_in(dir: &OwnedFd, path: &Path) -> Result<Self, Error> {
+        let path = || path.join(FILE);
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = fs::openat(maildir.root(), FILE, flags, Mode::RUSR | Mode::WUSR)
+        let file = fs::openat(dir, FILE, flags, Mode::RUSR | Mode::WUSR)
             .map_err(|e| Error::at(path(), "open", e))?;
         let file = File::from(file);
         match file.try_lock() {

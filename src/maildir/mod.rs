@@ -11,6 +11,7 @@ pub mod name;
 pub mod scan;
 pub mod sizes;
 pub mod store;
+pub mod tidy;
 
 pub use error::{Error, Kind};
 pub use message::{OpenMessage, Wanted};

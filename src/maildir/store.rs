@@ -17,6 +17,7 @@ use rustix::{
 
 use super::{
     error::{Error, Kind},
+    lock::Lock,
     name::Unique,
     scan::Stamp,
 };
@@ -80,6 +81,11 @@ impl Spool {
         let dir = open_directory(fs::CWD, path, path)?;
         let (device, _) = id_of(&dir, path)?;
         Ok(Self { path: path.to_owned(), dir, device })
+    }
+
+    /// Locks the spool for this process. An error of kind `Locked`: another one has it.
+    pub fn lock(&self) -> Result<Lock, Error> {
+        Lock::take_in(&self.dir, &self.path)
     }
 
     /// Opens a mailbox. `name` is one path component that is known to be harmless.
@@ -160,10 +166,34 @@ impl Spool {
 
     /// How many directories of the spool may be mailboxes.
     pub fn count(&self) -> Result<usize, Error> {
-        let entries =
-            std::fs::read_dir(&self.path).map_err(|e| Error::at(&self.path, "read directory", e))?;
-        Ok(entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).count())
+        Ok(directories(&self.path)?.count())
     }
+
+    /// Every mailbox and every folder of one, those that can't be opened as errors. Other directories are
+    /// passed over.
+    pub fn maildirs(&self) -> impl Iterator<Item = Result<Maildir, Error>> {
+        let mailboxes = names(&self.path, |name| !name.starts_with('.'));
+        mailboxes
+            .into_iter()
+            .flat_map(|mailbox| {
+                let folders = names(&self.path.join(&mailbox), |name| name.starts_with('.'));
+                let folders = folders.into_iter().map(|folder| self.folder(&mailbox, &folder));
+                std::iter::once(self.maildir(&mailbox)).chain(folders).collect::<Vec<_>>()
+            })
+            .filter(|maildir| !maildir.as_ref().is_err_and(|error| error.kind() == Kind::Gone))
+    }
+}
+
+fn directories(path: &Path) -> Result<impl Iterator<Item = std::fs::DirEntry>, Error> {
+    let entries = std::fs::read_dir(path).map_err(|e| Error::at(path, "read directory", e))?;
+    Ok(entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())))
+}
+
+/// The names of the directories that are such ones; none if they can't be read.
+fn names(path: &Path, such: impl Fn(&str) -> bool) -> Vec<String> {
+    let all =
+        directories(path).into_iter().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    all.filter(|name| such(name)).collect()
 }
 
 impl Maildir {
@@ -207,6 +237,11 @@ impl Maildir {
             Place::New => &self.new,
             Place::Cur => &self.cur,
         }
+    }
+
+    /// The directory of messages on their way.
+    pub fn tmp(&self) -> &OwnedFd {
+        &self.tmp
     }
 
     /// The Maildir itself, for files beside the messages.

@@ -1,8 +1,8 @@
 //! What keeps a server from running, in words for its operator.
 
-use std::{fmt, io, net::SocketAddr, path::PathBuf};
+use std::{fmt, io, net::SocketAddr};
 
-use crate::config::Service;
+use crate::{config::Service, desk, maildir};
 
 /// Why the server could not start or go on.
 #[derive(Debug)]
@@ -10,9 +10,18 @@ pub enum Error {
     /// An address could not be bound.
     Bind(Service, SocketAddr, io::Error),
     /// The spool could not be used.
-    Spool(PathBuf, String),
+    Spool(maildir::Error),
     /// Something of the system failed.
     System(&'static str, io::Error),
+}
+
+impl From<desk::Error> for Error {
+    fn from(error: desk::Error) -> Self {
+        match error {
+            desk::Error::Spool(error) => Self::Spool(error),
+            desk::Error::Threads(error) => Self::System("threads", error),
+        }
+    }
 }
 
 impl fmt::Display for Error {
@@ -21,7 +30,7 @@ impl fmt::Display for Error {
             Self::Bind(service, address, error) => {
                 write!(f, "can't listen on {address} for {service}: {error}")
             }
-            Self::Spool(path, error) => write!(f, "can't use the spool {}: {error}", path.display()),
+            Self::Spool(error) => write!(f, "can't use the spool: {error}"),
             Self::System(what, error) => write!(f, "{what}: {error}"),
         }
     }
@@ -31,7 +40,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Bind(_, _, error) | Self::System(_, error) => Some(error),
-            Self::Spool(..) => None,
+            Self::Spool(error) => Some(error),
         }
     }
 }

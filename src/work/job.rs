@@ -1,6 +1,9 @@
 //! What workers do, one function for each kind of job.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use super::{
     look,
@@ -19,6 +22,7 @@ use crate::{
         message,
         name::Unique,
         scan::{Look, Times},
+        tidy,
     },
     octets::Octets,
     proto::ask::{ConnId, Fault, Mailbox, Secret},
@@ -112,6 +116,8 @@ pub enum Task {
     },
     /// Remove a message from `tmp/`.
     Discard(Box<Spilled>),
+    /// Remove what was left behind in `tmp/` so long ago.
+    Tidy(Duration),
     /// Ask the file system how much room there is.
     Measure,
 }
@@ -240,6 +246,16 @@ impl Task {
             Self::Settle { spilled, bytes } => Outcome::Settled(settle(spilled, &bytes)),
             Self::Discard(spilled) => {
                 spilled.draft.discard(&spilled.home);
+                Outcome::Nothing
+            }
+            Self::Tidy(age) => {
+                let (removed, errors) = tidy::tidy(&shop.spool, SystemTime::now(), age);
+                for error in &errors {
+                    report(error);
+                }
+                if removed > 0 {
+                    log::info!("{removed} files removed that were left behind in tmp/");
+                }
                 Outcome::Nothing
             }
             Self::Measure => Outcome::Measured(shop.spool.free().map_err(|error| report(&error)).ok()),
