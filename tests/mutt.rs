@@ -3,46 +3,25 @@
 
 mod common;
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::fs;
 
 use common::{
     Server,
     client::{Client, deliver},
-    home, installed, skip,
+    installed,
+    mutt::{NEEDS, mutt},
+    skip,
 };
-use tempfile::TempDir;
 
 const ALICE: &str = "alice@example.test";
 
-/// Whether mutt can be run here; it wants a terminal, and `script` makes one.
+/// Whether mutt can be run here.
 fn can_run(test: &str) -> bool {
-    let missing = ["mutt", "script"].into_iter().find(|program| !installed(program));
+    let missing = NEEDS.iter().find(|program| !installed(program));
     if let Some(program) = missing {
         skip(test, &format!("{program} is not installed"));
     }
     missing.is_none()
-}
-
-/// Opens a Maildir in mutt and presses those keys.
-fn mutt(maildir: &Path, options: &str, keys: &str) -> TempDir {
-    let home = home();
-    fs::create_dir(home.path().join("Mail")).unwrap(); // it would ask
-    let settings =
-        "set wait_key=no quit=yes move=no mail_check_stats=no delete=yes confirmappend=no pipe_decode=no";
-    let line = format!(
-        "mutt -n -F /dev/null {options} -f '{}' -e '{settings}' -e 'push \"{keys}\"'",
-        maildir.display()
-    );
-    let mut command = Command::new("timeout");
-    command.args(["20", "script", "--quiet", "--return", "--command", &line, "/dev/null"]);
-    command.current_dir(home.path()).env("HOME", home.path()).env("TERM", "xterm").env_remove("MAIL");
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    assert!(output.status.success(), "{}\n{}", output.status, String::from_utf8_lossy(&output.stdout));
-    home
 }
 
 /// mutt sorts by date.

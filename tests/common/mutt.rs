@@ -1,0 +1,37 @@
+//! mutt, driven through a terminal of its own.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use tempfile::TempDir;
+
+use super::home;
+
+/// What mutt needs to be run here: it wants a terminal, and `script` makes one.
+pub(crate) const NEEDS: &[&str] = &["mutt", "script"];
+
+/// Opens a Maildir in mutt and presses those keys; the directory that mutt was at home in.
+pub(crate) fn mutt(maildir: &Path, options: &str, keys: &str) -> TempDir {
+    let home = home();
+    let output = mutt_in(home.path(), maildir, options, keys, 20);
+    assert!(output.status.success(), "{}\n{}", output.status, String::from_utf8_lossy(&output.stdout));
+    home
+}
+
+/// The same at home in that directory, whatever comes of it. A key that mutt has no message for makes it forget
+/// all that follow, and wait until so many seconds are over.
+pub(crate) fn mutt_in(home: &Path, maildir: &Path, options: &str, keys: &str, seconds: u32) -> Output {
+    fs::create_dir_all(home.join("Mail")).unwrap(); // it would ask
+    let settings = "set wait_key=no quit=yes move=no mail_check_stats=no delete=yes confirmappend=no pipe_decode=no pipe_split=yes pipe_sep=\"\"";
+    let line = format!(
+        "mutt -n -F /dev/null {options} -f '{}' -e '{settings}' -e 'push \"{keys}\"'",
+        maildir.display()
+    );
+    let mut command = Command::new("timeout");
+    command.args([&seconds.to_string(), "script", "--quiet", "--return", "--command", &line, "/dev/null"]);
+    command.current_dir(home).env("HOME", home).env("TERM", "xterm").env_remove("MAIL");
+    command.stdin(Stdio::null()).output().unwrap()
+}
