@@ -1,0 +1,265 @@
+//! Everybody at once on one mailbox: some send, some deliver beside us, some fetch over POP3, mutt and Dovecot
+//! flag, move and delete. A ledger knows of each letter whether it may, must or must not be there.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    sync::{Condvar, Mutex, MutexGuard},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    common::{
+        Server,
+        client::deliver,
+        home,
+        mutt::{self, mutt_in},
+    },
+    deliverers::Deliverer,
+    dovecot::{DOVECOT_IMAP, DOVECOT_LDA, Imap},
+    fetchers::{Fetcher, Keep, Kind, curl},
+    ledger::{Change, Ledger},
+    letters::{ALICE, OPEN, identify, letter},
+    programs::{Story, UNSHARE, in_time, said},
+    senders::Sender,
+    visit::{Visit, look},
+};
+
+pub(crate) fn stories() -> Vec<Story> {
+    let mut needs = vec!["procmail", "maildrop", DOVECOT_LDA, DOVECOT_IMAP, UNSHARE, "sh", "cp", "mv"];
+    needs.extend(mutt::NEEDS);
+    needs.extend(Sender::ALL.map(Sender::program));
+    needs.extend(Kind::ALL.map(Kind::program));
+    vec![Story::new(&needs, all_at_once_lose_nothing_and_double_nothing)]
+}
+
+fn all_at_once_lose_nothing_and_double_nothing() {
+    let server = Server::strict();
+    deliver(&server, ALICE, &letter("first"));
+    let stage = &Stage::new(&server);
+    stage.ledger().send("first");
+    Imap::begin(&server).ask("CREATE Archive");
+    let fetchers = Kind::ALL.map(Fetcher::new);
+    thread::scope(|scope| {
+        for sender in Sender::ALL {
+            scope.spawn(move || stage.send(sender));
+        }
+        for deliverer in Deliverer::ALL {
+            scope.spawn(move || stage.deliver(deliverer));
+        }
+        for (fetcher, kind) in fetchers.iter().zip(Kind::ALL) {
+            scope.spawn(move || stage.fetch(fetcher, kind));
+        }
+        scope.spawn(|| stage.visit());
+        scope.spawn(|| stage.curl());
+        scope.spawn(|| stage.mutt());
+        scope.spawn(|| stage.dovecot());
+    });
+    let left = look(&server).into_keys().collect();
+    let archived = Imap::begin(&server).read_all("Archive").into_iter().map(|(_, id)| id).collect();
+    let ledger = stage.ledger();
+    let wrong = ledger.judge(&left, archived);
+    println!("{}", ledger.summary(left.len()));
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong[..wrong.len().min(20)].join("\n"));
+    assert_eq!(ledger.idle(&EVERYBODY), None);
+}
+
+/// What all of them share.
+struct Stage<'a> {
+    server: &'a Server,
+    ledger: Mutex<Ledger>,
+    removed: Condvar,
+    end: Instant,
+}
+
+impl<'a> Stage<'a> {
+    fn new(server: &'a Server) -> Self {
+        let seconds =
+            std::env::var("RESTANTE_INTEROP_SECONDS").ok().and_then(|n| n.parse().ok()).unwrap_or(20);
+        let end = Instant::now() + Duration::from_secs(seconds);
+        Self { server, ledger: Mutex::default(), removed: Condvar::new(), end }
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap()
+    }
+
+    /// The numbers of the turns until the time is over.
+    fn turns(&self) -> impl Iterator<Item = usize> {
+        (0..).take_while(|_| Instant::now() < self.end)
+    }
+
+    /// Notes a letter that is about to be sent, when there is room for it: those who fetch are slower than those
+    /// who send.
+    fn announce(&self, id: &str) {
+        let left = self.end.saturating_duration_since(Instant::now());
+        let full = |ledger: &mut Ledger| ledger.there() > FULL;
+        let (mut ledger, _) = self.removed.wait_timeout_while(self.ledger(), left, full).unwrap();
+        ledger.send(id);
+    }
+
+    fn remove(&self, by: &str, id: &str, change: Change) {
+        self.ledger().removed(by, id, change);
+        self.removed.notify_all();
+    }
+
+    fn send(&self, sender: Sender) {
+        for turn in self.turns() {
+            let id = format!("{}-{turn}", sender.program());
+            self.announce(&id);
+            let output = sender.send(self.server, &id);
+            self.ledger().done(sender.program(), output.status.success(), || said(&output));
+        }
+    }
+
+    fn deliver(&self, deliverer: Deliverer) {
+        for turn in self.turns() {
+            // maildrop adds the end of the last line after it has counted: Dovecot believes its `,S=` and stumbles.
+            let open = turn % 3 == 0 && deliverer != Deliverer::Maildrop;
+            let id = format!("{}-{turn}{}", deliverer.name(), if open { OPEN } else { "" });
+            self.announce(&id);
+            let output = deliverer.deliver(self.server, &id);
+            self.ledger().done(deliverer.name(), output.status.success(), || said(&output));
+        }
+    }
+
+    /// Fetches what is new, and now and then everything. To find the mailbox in use, or a letter gone, makes a
+    /// client end its session as it likes: what it deletes then is uncertain.
+    fn fetch(&self, fetcher: &Fetcher, kind: Kind) {
+        let mut known = BTreeSet::new();
+        for turn in self.turns() {
+            let keep = if turn % 4 == 3 { Keep::Nothing } else { Keep::OnServer };
+            let fetched = fetcher.fetch(self.server, keep);
+            let by = kind.program();
+            if fetched.content {
+                self.ledger().did(by);
+            }
+            for letter in fetched.letters {
+                let Some(id) = self.ledger().read(by, letter) else { continue };
+                match (keep, fetched.content) {
+                    (Keep::Nothing, true) => self.remove(by, &id, Change::Yes),
+                    (Keep::Nothing, false) => self.remove(by, &id, Change::Perhaps),
+                    (Keep::OnServer, true) if !known.insert(id.clone()) => {
+                        self.ledger().wrong(format!("{by}: {id} is new twice"));
+                    }
+                    (Keep::OnServer, _) => {}
+                }
+            }
+        }
+    }
+
+    /// Reads everything; deletes two letters, or goes without a word.
+    fn visit(&self) {
+        for turn in self.turns() {
+            let Some(mut visit) = Visit::try_begin(self.server) else { continue };
+            let letters = visit.read_all();
+            {
+                let mut ledger = self.ledger();
+                letters.iter().for_each(|(id, uid)| ledger.uid(id, uid));
+                letters.keys().for_each(|id| drop(ledger.read(VISITOR, Ok(id.clone()))));
+            }
+            if turn % 2 == 0 {
+                visit.drop();
+                continue;
+            }
+            let deleted: Vec<&String> = letters.keys().take(2).collect();
+            let numbers = 1..=visit.count();
+            let uids: BTreeSet<&str> = deleted.iter().map(|id| &*letters[*id]).collect();
+            let numbers: Vec<usize> = numbers.filter(|number| uids.contains(visit.uid(*number))).collect();
+            numbers.into_iter().for_each(|number| visit.delete(number));
+            visit.quit();
+            deleted.into_iter().for_each(|id| self.remove(VISITOR, id, Change::Yes));
+            self.ledger().did(VISITOR);
+        }
+    }
+
+    /// Reads one letter.
+    fn curl(&self) {
+        for _ in self.turns() {
+            let output = in_time(curl(self.server, "1").output().unwrap());
+            if output.status.success() {
+                let mut ledger = self.ledger();
+                ledger.read(CURL, identify(&output.stdout));
+                ledger.did(CURL);
+            }
+        }
+    }
+
+    /// Saves two letters elsewhere and deletes them; flags everything else.
+    fn mutt(&self) {
+        let home = home();
+        let got = home.path().join("got");
+        fs::create_dir(&got).unwrap();
+        fs::write(home.path().join("take"), "exec cat > \"$(mktemp got/XXXXXXXX)\"\n").unwrap();
+        let keys = "<tag-pattern>~m 1-2<enter><tag-prefix><pipe-message>sh take<enter><tag-prefix><delete-message>\
+                    <untag-pattern>~A<enter><tag-pattern>~A<enter><tag-prefix><flag-message><quit>";
+        for _ in self.turns() {
+            // That it finds nothing to do and waits till it is ended is as good.
+            let _ = mutt_in(home.path(), &self.server.maildir(ALICE).path, "", keys, 3);
+            for file in fs::read_dir(&got).unwrap().map(|entry| entry.unwrap().path()) {
+                let text = fs::read(&file).unwrap();
+                fs::remove_file(&file).unwrap();
+                if text.is_empty() {
+                    continue; // gone before mutt could read it
+                }
+                let read = self.ledger().read(MUTT, identify(&text));
+                if let Some(id) = read {
+                    self.remove(MUTT, &id, Change::Perhaps);
+                    self.ledger().did(MUTT);
+                }
+            }
+        }
+    }
+
+    /// Adds a letter, flags everything, moves one away and deletes one that it has read.
+    fn dovecot(&self) {
+        let mut imap = Imap::begin(self.server);
+        for turn in self.turns() {
+            if turn % 10 == 9 {
+                std::mem::replace(&mut imap, Imap::begin(self.server)).logout();
+            }
+            let id = format!("{IMAP}-{turn}");
+            self.announce(&id);
+            imap.append("INBOX", &letter(&id));
+            let letters = imap.read_all("INBOX");
+            letters.iter().for_each(|(_, id)| drop(self.ledger().read(IMAP, Ok(id.clone()))));
+            if let [(first, moved), .., (last, deleted)] = &letters[..] {
+                for id in [moved, deleted] {
+                    self.remove(IMAP, id, Change::Perhaps);
+                }
+                imap.try_ask("STORE 1:* +FLAGS.SILENT (\\Answered)");
+                imap.try_ask(&format!("UID MOVE {first} Archive"));
+                imap.try_ask(&format!("UID STORE {last} +FLAGS.SILENT (\\Deleted)"));
+                imap.try_ask("EXPUNGE");
+            }
+            self.ledger().did(IMAP);
+        }
+        imap.logout();
+    }
+}
+
+/// Letters in the mailbox before those who send wait for those who fetch.
+const FULL: usize = 60;
+/// A POP3 client of our own.
+const VISITOR: &str = "visitor";
+const MUTT: &str = "mutt";
+const CURL: &str = "curl over POP3";
+const IMAP: &str = "imap";
+const EVERYBODY: [&str; 15] = [
+    "swaks",
+    "msmtp",
+    "curl",
+    "procmail",
+    "maildrop",
+    "dovecot-lda",
+    "cp",
+    "mv",
+    "fetchmail",
+    "mpop",
+    "getmail",
+    "mutt",
+    VISITOR,
+    CURL,
+    IMAP,
+];
