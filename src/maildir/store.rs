@@ -116,6 +116,16 @@ impl Spool {
             make_directory(&root, part, &path.join(part))?;
         }
         let maildir = self.maildir(name)?;
+        if let Err(error) = self.sync_new(&maildir) {
+            // Without a tmp/ nobody takes the mailbox for a finished one, and the next who wants it syncs it.
+            let _ = fs::unlinkat(&root, "tmp", AtFlags::REMOVEDIR); // the error to tell is the first one
+            return Err(error);
+        }
+        Ok(maildir)
+    }
+
+    /// Makes all directories of a new mailbox durable, and its name.
+    fn sync_new(&self, maildir: &Maildir) -> Result<(), Error> {
         for (dir, what) in [
             (&maildir.tmp, maildir.path.join("tmp")),
             (&maildir.new, maildir.path.join("new")),
@@ -125,7 +135,7 @@ impl Spool {
         ] {
             sync_directory(dir, &what)?;
         }
-        Ok(maildir)
+        Ok(())
     }
 
     /// Whether `maildir` is still what the path of the mailbox leads to, or of a folder of it: it may have

@@ -6,6 +6,8 @@
 
 pub(crate) mod client;
 pub(crate) mod mutt;
+pub(crate) mod dice;
+pub(crate) mod inject;
 
 use std::{
     ffi::OsString,

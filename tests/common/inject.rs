@@ -1,0 +1,143 @@
+//! Faults of the system, which strace puts into the calls of a server that runs: it attaches, the calls fail
+//! as told, it lets go, and the same process goes on.
+
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::{Server, eventually, home, installed, skip};
+
+/// Calls that do not do what they should.
+#[derive(Debug, Clone)]
+pub(crate) struct Fault {
+    /// In which threads, by name; an empty name is all of them. What strace counts, it counts in each thread.
+    pub(crate) threads: &'static str,
+    /// The calls and what becomes of them, as strace wants it: `fsync:error=EIO:when=1`.
+    pub(crate) what: String,
+    /// Only calls that have this path in an argument or as a descriptor; an empty one is all calls.
+    pub(crate) path: PathBuf,
+}
+
+impl Fault {
+    /// In all threads, on all paths.
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self { threads: "", what: what.into(), path: PathBuf::new() }
+    }
+
+    /// In threads of that name alone.
+    pub(crate) fn of(self, threads: &'static str) -> Self {
+        Self { threads, ..self }
+    }
+
+    /// On that path alone.
+    pub(crate) fn on(self, path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), ..self }
+    }
+
+    /// Does something while the calls of the server fail. At least one of them must have failed.
+    #[track_caller]
+    pub(crate) fn during<T>(&self, server: &Server, act: impl FnOnce() -> T) -> T {
+        let mut done = None;
+        self.traced(server, || done = Some(act()));
+        done.unwrap()
+    }
+
+    /// The calls of that kind that the server makes meanwhile, one a line, descriptors with their paths.
+    #[track_caller]
+    pub(crate) fn traced(&self, server: &Server, act: impl FnOnce()) -> String {
+        let tracer = Tracer::attach(self, server);
+        act();
+        let trace = tracer.detach();
+        let hit = trace.contains(if self.what.contains("signal=KILL") { " = ?" } else { "INJECTED" });
+        assert!(hit || !self.what.contains(':'), "{self:?} has hit nothing:\n{trace}");
+        trace
+    }
+}
+
+/// Whether strace may attach to a running process here; if not, says so on the terminal.
+pub(crate) fn can_inject(test: &str) -> bool {
+    if !installed("strace") {
+        skip(test, "strace is not installed");
+        return false;
+    }
+    // strace ends well when the process that it is attached to does.
+    let mut other = Command::new("sleep").arg("0.2").spawn().unwrap();
+    let mut strace = Command::new("strace");
+    strace.args(["-o", "/dev/null", "-p", &other.id().to_string()]).stderr(Stdio::null());
+    let attached = strace.status().unwrap().success();
+    other.wait().unwrap();
+    if !attached {
+        skip(test, "strace may not attach to a process here");
+    }
+    attached
+}
+
+struct Tracer {
+    strace: Child,
+    dir: TempDir,
+}
+
+impl Tracer {
+    fn attach(fault: &Fault, server: &Server) -> Self {
+        let dir = home();
+        let calls = fault.what.split(':').next().unwrap();
+        let mut strace = Command::new("strace");
+        strace.args(["-y", "-e", &format!("trace={calls}"), "-o"]).arg(dir.path().join("trace"));
+        if calls != fault.what {
+            strace.args(["-e", &format!("inject={}", fault.what)]);
+        }
+        if !fault.path.as_os_str().is_empty() {
+            strace.arg("-P").arg(&fault.path);
+        }
+        let threads = threads(server, fault.threads);
+        assert!(!threads.is_empty(), "there is no thread {:?}", fault.threads);
+        if fault.threads.is_empty() {
+            strace.args(["-f", "-p", &server.pid().to_string()]);
+        } else {
+            strace.args(threads.iter().flat_map(|thread| ["-p", thread]));
+        }
+        let said = dir.path().join("said");
+        let mut strace = strace.stdin(Stdio::null()).stderr(File::create(&said).unwrap()).spawn().unwrap();
+        let expected = if fault.threads.is_empty() { 1 } else { threads.len() };
+        eventually("strace is attached", || {
+            let said = fs::read_to_string(&said).unwrap();
+            if let Some(status) = strace.try_wait().unwrap() {
+                panic!("strace ended at once: {status}\n{said}");
+            }
+            (said.matches(" attached").count() >= expected).then_some(())
+        });
+        Self { strace, dir }
+    }
+
+    /// Lets the server go on as it is; what was traced.
+    fn detach(mut self) -> String {
+        // It may have ended with the server, which some faults kill.
+        if self.strace.try_wait().unwrap().is_none() {
+            let _ = kill_process(Pid::from_child(&self.strace), Signal::INT);
+            self.strace.wait().unwrap();
+        }
+        String::from_utf8_lossy(&fs::read(self.dir.path().join("trace")).unwrap()).into_owned()
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        let _ = kill_process(Pid::from_child(&self.strace), Signal::INT); // it may have ended already
+        let _ = self.strace.wait();
+    }
+}
+
+/// The threads of the server that have this name; all of them, if it is empty.
+fn threads(server: &Server, name: &str) -> Vec<String> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
+    tasks
+        .map(|task| task.unwrap().path())
+        .filter(|task| name.is_empty() || fs::read_to_string(task.join("comm")).unwrap().trim_end() == name)
+        .map(|task| task.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect()
+}
