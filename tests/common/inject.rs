@@ -53,7 +53,8 @@ impl Fault {
         let tracer = Tracer::attach(self, server);
         act();
         let trace = tracer.detach();
-        let hit = trace.contains(if self.what.contains("signal=KILL") { " = ?" } else { "INJECTED" });
+        let hit = ["INJECTED)", "(DELAYED)"].iter().any(|mark| trace.contains(mark))
+            || self.what.contains("signal=KILL") && trace.contains(" = ?");
         assert!(hit || !self.what.contains(':'), "{self:?} has hit nothing:\n{trace}");
         trace
     }

@@ -1,0 +1,421 @@
+//! Other programs at work in the Maildirs, faster than any of them is: a storm of renames, flags, links, copies
+//! and deletions while POP3 sessions come and go, more events than the kernel keeps, no watches left. What
+//! POP3 lists is what is on the disk, by names and sizes that this file works out for itself.
+
+mod common;
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fs,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use common::{
+    Maildir, Server, Setup,
+    client::{Client, deliver, with_crlf},
+    dice::{Dice, number},
+    eventually, skip,
+};
+use rustix::process::Signal;
+
+/// Unique ids and octets, in no order.
+type Listing = BTreeMap<String, u64>;
+
+/// What a login lists. No unique id is there twice.
+#[track_caller]
+fn listed(server: &Server, user: &str) -> Listing {
+    let mut client = Client::pop3(server, user);
+    let (ids, sizes) = (client.listing("UIDL"), client.listing("LIST"));
+    client.ask("QUIT", "+OK");
+    assert_eq!(ids.len(), sizes.len());
+    let listing: Listing = ids.iter().cloned().zip(sizes.iter().map(|size| size.parse().unwrap())).collect();
+    assert_eq!(listing.len(), ids.len(), "a unique id is there twice: {ids:?}");
+    listing
+}
+
+/// What a walk through the directories finds. Nobody else may be at work there.
+fn on_disk(maildir: &Maildir) -> Listing {
+    let mut listing = Listing::new();
+    for file in [maildir.files("new"), maildir.files("cur")].concat() {
+        let id = identity(&file);
+        let octets = with_crlf(&fs::read(&file).unwrap()).len() as u64;
+        assert!(listing.insert(id, octets).is_none(), "this storm makes no doubles: {}", file.display());
+    }
+    listing
+}
+
+/// The name up to what may change.
+fn identity(file: &Path) -> String {
+    let name = file.file_name().unwrap().to_str().unwrap();
+    name[..name.find([',', ':']).unwrap_or(name.len())].to_owned()
+}
+
+/// Logs in until what is listed is what is on the disk, which nobody changes meanwhile.
+#[track_caller]
+fn assert_agrees(server: &Server, user: &str) {
+    let expected = on_disk(&server.maildir(user));
+    let mut got = Listing::new();
+    let seen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        eventually("POP3 lists what is on the disk", || {
+            got = listed(server, user);
+            (got == expected).then_some(())
+        });
+    }));
+    if seen.is_err() {
+        let only = |one: &Listing, other: &Listing| {
+            let only = one.iter().filter(|(id, octets)| other.get(*id) != Some(octets));
+            only.take(5).map(|(id, octets)| format!("\n    {id} {octets}")).collect::<String>()
+        };
+        panic!(
+            "{user}: {} on the disk, {} listed\n  on the disk only:{}\n  listed only:{}",
+            expected.len(),
+            got.len(),
+            only(&expected, &got),
+            only(&got, &expected)
+        );
+    }
+}
+
+/// The seed of this run, on the terminal for the next one.
+fn seed(test: &str) -> u64 {
+    let seed = number("RESTANTE_SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    println!("{test}: RESTANTE_SEED={seed}");
+    seed
+}
+
+/// Another program, or a dozen of them, in one mailbox.
+struct Foreigner<'a> {
+    maildir: Maildir,
+    dice: Dice,
+    made: &'a AtomicUsize,
+    /// Held while a message has two names.
+    linking: &'a Mutex<()>,
+}
+
+impl Foreigner<'_> {
+    /// A message that nobody else has; with LF, CRLF or no line end at all.
+    fn letter(&mut self) -> (String, Vec<u8>) {
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let end = [&b"\n"[..], b"\r\n"][self.dice.below(2)];
+        let mut letter = format!("Subject: {number}").into_bytes();
+        for _ in 0..self.dice.below(40) {
+            letter.extend_from_slice(end);
+            letter.extend_from_slice(&[b'.', b'x', b'y'][..self.dice.below(4)]);
+        }
+        (format!("17{:08}.M{number}P7.elsewhere", self.dice.below(100_000_000)), letter)
+    }
+
+    fn path(&self, sub: &str, name: impl AsRef<OsStr>) -> PathBuf {
+        self.maildir.path.join(sub).join(name.as_ref())
+    }
+
+    /// Any message.
+    fn any(&mut self) -> Option<PathBuf> {
+        let files = [self.maildir.files("new"), self.maildir.files("cur")].concat();
+        if files.is_empty() { None } else { Some(files[self.dice.below(files.len())].clone()) }
+    }
+
+    /// Another name of the same message in `cur/`.
+    fn flagged(&mut self, file: &Path) -> PathBuf {
+        let name = file.file_name().unwrap().as_bytes();
+        let base = &name[..name.iter().position(|&b| b == b':').unwrap_or(name.len())];
+        let flags = [&b""[..], b"S", b"RS", b"F", b"FRS", b"P"][self.dice.below(6)];
+        self.path("cur", OsStr::from_bytes(&[base, b":2,", flags].concat()))
+    }
+
+    /// One step of one program. POP3 sessions delete too: a file may go at any moment.
+    fn step(&mut self) {
+        let gone = |done: std::io::Result<()>| match done {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            done => done.unwrap(),
+        };
+        match self.dice.below(10) {
+            // Deliveries: by rename, by copy in pieces, by link and unlink.
+            0 | 1 => {
+                let (name, letter) = self.letter();
+                fs::write(self.path("tmp", &name), letter).unwrap();
+                fs::rename(self.path("tmp", &name), self.path("new", &name)).unwrap();
+            }
+            2 => {
+                let (name, letter) = self.letter();
+                let mut file = fs::File::create(self.path("new", &name)).unwrap();
+                for piece in letter.chunks(letter.len().div_ceil(3)) {
+                    std::io::Write::write_all(&mut file, piece).unwrap();
+                }
+            }
+            3 => {
+                let (name, letter) = self.letter();
+                fs::write(self.path("tmp", &name), letter).unwrap();
+                fs::hard_link(self.path("tmp", &name), self.path("new", &name)).unwrap();
+                fs::remove_file(self.path("tmp", &name)).unwrap();
+            }
+            // A second name for a file, which is a second message.
+            4 => {
+                if let Some(file) = self.any() {
+                    let (name, _) = self.letter();
+                    gone(fs::hard_link(file, self.path("cur", name + ":2,S")));
+                }
+            }
+            // A move by link and unlink, as old programs do it.
+            5 => {
+                if let Some(file) = self.any() {
+                    let to = self.flagged(&file);
+                    let _linking = self.linking.lock().unwrap();
+                    if fs::hard_link(&file, to).is_ok() {
+                        gone(fs::remove_file(file));
+                    }
+                }
+            }
+            // Flags, back to new, gone.
+            6 | 7 => {
+                if let Some(file) = self.any() {
+                    let to = self.flagged(&file);
+                    gone(fs::rename(file, to));
+                }
+            }
+            8 => {
+                if let Some(file) = self.any() {
+                    let name = file.file_name().unwrap().to_str().unwrap();
+                    let name = name.split(':').next().unwrap();
+                    gone(fs::rename(&file, self.path("new", name)));
+                }
+            }
+            _ => {
+                if let Some(file) = self.any() {
+                    gone(fs::remove_file(file));
+                }
+            }
+        }
+    }
+}
+
+const USERS: [&str; 3] = ["alice@example.test", "bob@example.test", "carol@example.test"];
+
+#[test]
+fn g11_m21_in_a_storm_every_login_lists_what_is_on_the_disk() {
+    let mut dice = Dice::new(seed("storm"));
+    let server = Server::dev();
+    let made = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for user in USERS {
+            deliver(&server, user, b"Subject: first\r\n\r\n");
+            let (storm, guest) = (dice.split(), dice.split());
+            let (server, made) = (&server, &made);
+            scope.spawn(move || storm_over(server, user, made, storm, guest));
+        }
+    });
+}
+
+/// One thousand steps of a storm over one mailbox. While it blows a guest reads and deletes there; now and then
+/// it pauses, and a login has to list what is on the disk.
+fn storm_over(server: &Server, user: &str, made: &AtomicUsize, dice: Dice, mut guest: Dice) {
+    let linking = Mutex::new(());
+    let mut foreigner = Foreigner { maildir: server.maildir(user), dice, made, linking: &linking };
+    for _ in 0..20 {
+        assert_agrees(server, user);
+        let before = on_disk(&foreigner.maildir);
+        let mut seen = Listing::new();
+        thread::scope(|scope| {
+            scope.spawn(|| (0..50).for_each(|_| foreigner.step()));
+            deliver(server, user, b"Subject: in the storm\r\n\r\n");
+            seen = visit(server, user, &mut guest, &linking);
+        });
+        // What was there before the storm and is there after it was there all the time, under some name.
+        let after = on_disk(&foreigner.maildir);
+        let lost: Vec<&String> =
+            before.keys().filter(|id| after.contains_key(*id) && !seen.contains_key(*id)).collect();
+        assert!(lost.is_empty(), "{user}: not listed in the storm: {lost:?}");
+    }
+    assert_agrees(server, user);
+}
+
+/// Lists all, reads some, deletes few; sometimes leaves without a word. What was listed.
+fn visit(server: &Server, user: &str, dice: &mut Dice, linking: &Mutex<()>) -> Listing {
+    let mut client = Client::pop3(server, user);
+    let (ids, sizes) = (client.listing("UIDL"), client.listing("LIST"));
+    let listing: Listing = ids.iter().cloned().zip(sizes.iter().map(|size| size.parse().unwrap())).collect();
+    assert_eq!(listing.len(), ids.len(), "a unique id is there twice: {ids:?}");
+    for _ in 0..5 {
+        let number = dice.below(ids.len()) + 1;
+        // It may be gone, or have been half written when it was listed. But what is sent is as announced.
+        let reply = client.send(&format!("RETR {number}")).reply();
+        if let Some(octets) = reply.strip_prefix("+OK ") {
+            let text = client.text();
+            assert_eq!(octets, format!("{} octets\r\n", text.len()));
+            assert_eq!(sizes[number - 1], text.len().to_string());
+        } else {
+            assert!(reply.starts_with("-ERR "), "{reply:?}");
+        }
+    }
+    if dice.one_in(3) {
+        return listing;
+    }
+    client.send(&format!("DELE {}", dice.below(ids.len()) + 1)).expect("+OK");
+    let _linking = linking.lock().unwrap();
+    client.ask("QUIT", "+OK");
+    listing
+}
+
+#[test]
+fn m18_what_comes_during_the_first_login_is_not_lost() {
+    let mut dice = Dice::new(seed("first login"));
+    let server = Server::dev();
+    let (made, linking) = (AtomicUsize::new(0), Mutex::new(()));
+    for number in 0..30 {
+        let user = format!("new{number}@example.test");
+        let maildir = server.maildir(&user);
+        maildir.put("1700000000.M0P1.elsewhere", b"first\n");
+        let mut foreigner = Foreigner { maildir, dice: dice.split(), made: &made, linking: &linking };
+        thread::scope(|scope| {
+            scope.spawn(|| (0..100).for_each(|_| foreigner.step()));
+            listed(&server, &user);
+        });
+        assert_agrees(&server, &user);
+    }
+}
+
+#[test]
+fn m20_no_message_is_missing_or_doubled_while_all_are_renamed() {
+    let mut dice = Dice::new(seed("renames"));
+    let mut server = Server::dev();
+    let maildir = server.maildir(USERS[0]);
+    for i in 0..3000 {
+        maildir.put(&format!("17{i:08}.M1P1.elsewhere"), b"Subject: x\n\n");
+    }
+    let expected = on_disk(&maildir);
+    let over = AtomicBool::new(false);
+    let mut listings = Vec::new();
+    thread::scope(|scope| {
+        let _over = AtTheEnd(&over);
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                for (i, file) in [maildir.files("new"), maildir.files("cur")].concat().iter().enumerate() {
+                    let flags = ["S", "RS", "F", ""][dice.below(4)];
+                    let name = format!("{}:2,{flags}", identity(file));
+                    fs::rename(file, maildir.path.join("cur").join(name)).unwrap();
+                    if i % 10 == 0 {
+                        thread::sleep(Duration::from_millis(1)); // ten thousand a second are a storm
+                    }
+                }
+            }
+        });
+        for _ in 0..4 {
+            // The first login comes to a server that knows nothing of the mailbox yet.
+            (0..3).for_each(|_| listings.push(listed(&server, USERS[0])));
+            server.restart();
+        }
+    });
+    for listing in listings {
+        let missing: Vec<&String> = expected.keys().filter(|id| !listing.contains_key(*id)).collect();
+        assert!(missing.is_empty(), "{} missing: {:?} ...", missing.len(), &missing[..missing.len().min(5)]);
+        let doubled: Vec<&String> = listing.keys().filter(|id| !expected.contains_key(*id)).collect();
+        assert!(doubled.is_empty(), "{} doubled: {:?} ...", doubled.len(), &doubled[..doubled.len().min(5)]);
+        assert!(listing == expected, "octets differ");
+    }
+    assert_agrees(&server, USERS[0]);
+}
+
+/// Says that it is over, also when the test fails.
+struct AtTheEnd<'a>(&'a AtomicBool);
+
+impl Drop for AtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// More files than the kernel keeps events for.
+const MANY: usize = 20_000;
+
+#[test]
+fn m16_after_an_overflow_of_events_a_login_lists_what_is_on_the_disk() {
+    let server = Server::dev();
+    let (alice, bob) = (server.maildir(USERS[0]), server.maildir(USERS[1]));
+    alice.put("1700000000.M0P1.elsewhere", b"first\n");
+    bob.put("1700000000.M0P1.elsewhere", b"first\n");
+    assert_agrees(&server, USERS[0]);
+    assert_agrees(&server, USERS[1]);
+
+    let while_stopped = |act: &dyn Fn()| {
+        server.signal(Signal::STOP);
+        act();
+        server.signal(Signal::CONT);
+        assert_agrees(&server, USERS[0]);
+        assert_agrees(&server, USERS[1]);
+    };
+    while_stopped(&|| {
+        for i in 0..MANY {
+            fs::write(alice.path.join(format!("new/17{i:08}.M1P1.elsewhere")), "x\n").unwrap();
+        }
+        // The events of another mailbox are lost with these.
+        bob.put("1700000001.M1P1.elsewhere", b"second\n");
+        fs::remove_file(bob.path.join("new/1700000000.M0P1.elsewhere")).unwrap();
+    });
+    while_stopped(&|| {
+        for i in 0..MANY {
+            fs::remove_file(alice.path.join(format!("new/17{i:08}.M1P1.elsewhere"))).unwrap();
+        }
+        bob.put("1700000002.M1P1.elsewhere", b"third\n");
+    });
+    // And the events that come afterwards are heard again.
+    alice.put("1700000003.M1P1.elsewhere", b"fourth\n");
+    fs::remove_file(bob.path.join("new/1700000002.M1P1.elsewhere")).unwrap();
+    assert_agrees(&server, USERS[0]);
+    assert_agrees(&server, USERS[1]);
+}
+
+/// Logins stay right in a server that may have so many inotify instances and watches: limits of a user
+/// namespace of its own, since those of the machine are everybody's.
+fn assert_right_with_few_watches(test: &str, limits: &str) {
+    let script = format!("set -e; cd /proc/sys/user; {limits}; cd - >/dev/null; exec \"$@\"");
+    let wrapper = ["unshare", "--user", "--map-root-user", "sh", "-c", &script, "sh"];
+    let probe = Command::new(wrapper[0]).args(&wrapper[1..]).arg("true").output();
+    if !probe.is_ok_and(|probe| probe.status.success()) {
+        return skip(test, "a user namespace with limits of its own can't be made here");
+    }
+    let server = Setup { wrapper: &wrapper, ..Setup::default() }.start();
+    let mut dice = Dice::new(seed(test));
+    let (made, linking) = (AtomicUsize::new(0), Mutex::new(()));
+    for round in 0..5 {
+        for user in USERS {
+            let maildir = server.maildir(user);
+            maildir.put(&format!("1600000000.M{round}P1.elsewhere"), b"x\n");
+            let mut foreigner = Foreigner { maildir, dice: dice.split(), made: &made, linking: &linking };
+            assert_agrees(&server, user);
+            (0..20).for_each(|_| foreigner.step());
+            assert_agrees(&server, user);
+            deliver(&server, user, b"Subject: ours\r\n\r\n");
+            assert_eq!(listed(&server, user), on_disk(&server.maildir(user)));
+        }
+    }
+    let log = server.log();
+    let told = log.lines().filter(|line| line.contains("inotify")).count();
+    assert!(told <= 3, "told again and again:\n{log}");
+}
+
+#[test]
+fn m17_without_an_inotify_instance_logins_are_right() {
+    let test = "m17_without_an_inotify_instance_logins_are_right";
+    assert_right_with_few_watches(test, "echo 0 >max_inotify_instances");
+}
+
+#[test]
+fn m17_without_a_watch_logins_are_right() {
+    let test = "m17_without_a_watch_logins_are_right";
+    assert_right_with_few_watches(test, "echo 0 >max_inotify_watches");
+}
+
+#[test]
+fn m17_when_the_watches_run_out_logins_are_right() {
+    let test = "m17_when_the_watches_run_out_logins_are_right";
+    assert_right_with_few_watches(test, "echo 3 >max_inotify_watches");
+}
