@@ -1,9 +1,9 @@
 //! The signals that ask the server to stop, as a source of the event loop.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use mio::event::Source;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,8 +16,10 @@ pub enum Signal {
 pub struct Signals(signal_hook_mio::v1_0::Signals);
 
 impl Signals {
-    /// Catches the signals, which end the process no more.
+    /// Catches the signals, which end the process no more. So does SIGXFSZ, which comes with a write beyond
+    /// the limit of a file's size: the write fails, and that is told to the client.
     pub fn new() -> io::Result<Self> {
+        signal_hook::flag::register(SIGXFSZ, Arc::default())?;
         signal_hook_mio::v1_0::Signals::new([SIGTERM, SIGINT]).map(Self)
     }
 
