@@ -39,10 +39,17 @@ impl Lock {
     /// Takes the lock of a directory, whose path is `path`.
     pub(super) fn take_in(dir: &OwnedFd, path: &Path) -> Result<Self, Error> {
         let path = || path.join(FILE);
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = fs::openat(dir, FILE, flags, Mode::RUSR | Mode::WUSR)
-            .map_err(|e| Error::at(path(), "open", e))?;
-        let file = File::from(file);
+        let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let open = |name, how| fs::openat(dir, name, flags | how, Mode::RUSR | Mode::WUSR);
+        let file = match open(FILE, OFlags::RDWR | OFlags::CREATE) {
+            // Mail can be read from a disk that can't be written: what is there can be locked all the same.
+            Err(Errno::ROFS) => match open(FILE, OFlags::RDONLY) {
+                Err(Errno::NOENT) => open(".", OFlags::RDONLY | OFlags::DIRECTORY),
+                done => done,
+            },
+            done => done,
+        };
+        let file = File::from(file.map_err(|e| Error::at(path(), "open", e))?);
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(Error::at(path(), "lock", Errno::WOULDBLOCK)),
