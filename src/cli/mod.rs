@@ -16,6 +16,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use rustix::fs::Mode;
 
 use crate::{accounts, config};
 
@@ -36,6 +37,8 @@ enum Command {
 
 /// The whole program.
 pub fn main() -> ExitCode {
+    // Mail is its owner's alone, and its owner's always, whatever the umask that this was started with.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let done = match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Dev(arguments) => dev::run(arguments),
