@@ -170,6 +170,33 @@ fn m09_a_maildir_that_was_replaced_is_the_one_that_gets_and_shows_mail() {
 }
 
 #[test]
+fn m09_directories_of_a_maildir_that_were_replaced_get_and_show_mail() {
+    let server = Server::dev();
+    let maildir = server.maildir(ALICE);
+    deliver(&server, ALICE, b"Subject: first\r\n\r\n");
+    session_with(&server, ALICE, 1).ask("QUIT", "+OK");
+    for sub in ["new", "tmp", "cur"] {
+        let dir = maildir.path.join(sub);
+        fs::rename(&dir, maildir.path.join(format!("{sub}.old"))).unwrap();
+        fs::create_dir(&dir).unwrap();
+        deliver(&server, ALICE, format!("Subject: {sub}\r\n\r\n").as_bytes());
+        assert!(
+            fs::read(maildir.files("new").last().unwrap())
+                .unwrap()
+                .ends_with(format!("{sub}\n\n").as_bytes())
+        );
+        let there = maildir.files("new").len();
+        session_with(&server, ALICE, there).ask("QUIT", "+OK");
+        fs::remove_dir_all(&dir).unwrap();
+        let reply = Client::smtp(&server).deliver(&[ALICE], b"Subject: second\r\n\r\n");
+        assert!(reply.starts_with("250 2.0.0 "), "{sub}: {reply:?}");
+        let there = maildir.files("new").len();
+        assert!(there > 0);
+        session_with(&server, ALICE, there).ask("QUIT", "+OK");
+    }
+}
+
+#[test]
 fn m09_a_maildir_removed_in_mid_session_is_missing_messages_and_no_more() {
     let server = Server::dev();
     deliver(&server, ALICE, b"Subject: x\r\n\r\n");
@@ -282,13 +309,13 @@ fn m19_where_the_kernel_tells_nothing_logins_are_right() {
     deliver(&server, ALICE, b"Subject: x\r\n\r\n");
     session_with(&server, ALICE, 1).ask("QUIT", "+OK");
     let behind = common::Maildir { path: upper.join("spool").join(ALICE) };
-    for round in 1..=5 {
+    for round in 1..=2 {
         behind.put(&format!("170000000{round}.M1P1.elsewhere"), b"from behind\n");
         session_with(&server, ALICE, round + 1).ask("QUIT", "+OK");
     }
-    for round in 1..=5 {
+    for round in 1..=2 {
         fs::remove_file(behind.path.join(format!("new/170000000{round}.M1P1.elsewhere"))).unwrap();
-        session_with(&server, ALICE, 6 - round).ask("QUIT", "+OK");
+        session_with(&server, ALICE, 3 - round).ask("QUIT", "+OK");
     }
 }
 

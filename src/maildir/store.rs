@@ -138,16 +138,15 @@ impl Spool {
         Ok(())
     }
 
-    /// Whether `maildir` is still what the path of the mailbox leads to, or of a folder of it: it may have
-    /// been removed or replaced since it was opened.
+    /// Whether `maildir` is still what the path of the mailbox leads to, or of a folder of it, with all its
+    /// directories: it may have been removed or replaced since it was opened.
     pub fn still_has(&self, name: &str, folder: Option<&str>, maildir: &Maildir) -> bool {
         let there = match folder {
-            None => fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW).ok(),
+            None => leads_to(&self.dir, name, &maildir.root),
             Some(folder) => open_directory(&self.dir, name, &self.path)
-                .ok()
-                .and_then(|home| fs::statat(home, folder, AtFlags::SYMLINK_NOFOLLOW).ok()),
+                .is_ok_and(|home| leads_to(&home, folder, &maildir.root)),
         };
-        there.is_some_and(|there| (there.st_dev, there.st_ino) == maildir.id)
+        there && maildir.is_whole()
     }
 
     /// Whether `maildir` is on the spool's own file system.
@@ -230,10 +229,8 @@ impl Maildir {
 
     /// Whether the directories below it are still the ones that are open.
     pub fn is_whole(&self) -> bool {
-        Place::BOTH.into_iter().all(|place| {
-            let there = fs::statat(&self.root, place.name(), AtFlags::SYMLINK_NOFOLLOW);
-            there.is_ok_and(|there| self.key_of(place).is_ok_and(|key| key == (there.st_dev, there.st_ino)))
-        })
+        let parts = [("tmp", &self.tmp), ("new", &self.new), ("cur", &self.cur)];
+        parts.into_iter().all(|(name, dir)| leads_to(&self.root, name, dir))
     }
 
     /// Whether other machines may change it, of which this one's kernel tells nobody.
@@ -378,6 +375,13 @@ impl Draft {
     pub fn discard(self, home: &Maildir) {
         let _ = fs::unlinkat(&home.tmp, &self.unfinished, AtFlags::empty());
     }
+}
+
+/// Whether that name is the open directory.
+fn leads_to(at: &OwnedFd, name: &str, open: &OwnedFd) -> bool {
+    let Ok(open) = fs::fstat(open) else { return false };
+    fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|there| (there.st_dev, there.st_ino) == (open.st_dev, open.st_ino))
 }
 
 fn id_of(dir: &OwnedFd, path: &Path) -> Result<(u64, u64), Error> {
