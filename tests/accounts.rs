@@ -113,7 +113,7 @@ fn an_account_of_the_command_line_logs_in_with_its_own_password_alone() {
 }
 
 #[test]
-fn a_wrong_password_and_an_unknown_user_are_refused_in_the_same_words() {
+fn p30_a_wrong_password_and_an_unknown_user_are_refused_in_the_same_words() {
     let server = Server::strict();
     let wrong = login(&server, ALICE, "wrong");
     assert!(wrong.starts_with("-ERR [AUTH] "), "{wrong:?}");
@@ -127,7 +127,7 @@ fn a_wrong_password_and_an_unknown_user_are_refused_in_the_same_words() {
 }
 
 #[test]
-fn three_different_wrong_passwords_end_the_connection_and_the_same_one_does_not() {
+fn p32_three_different_wrong_passwords_end_the_connection_and_the_same_one_does_not() {
     let server = Server::strict();
     let mut client = Client::connect(server.pop3());
     client.expect("+OK");

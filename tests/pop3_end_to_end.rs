@@ -70,12 +70,12 @@ fn assert_announced_is_sent(files: &[Vec<u8>]) {
 }
 
 #[test]
-fn what_is_announced_is_sent_for_every_short_file() {
+fn p04_p25_p26_p27_what_is_announced_is_sent_for_every_short_file() {
     assert_announced_is_sent(&short_files());
 }
 
 #[test]
-fn what_is_announced_is_sent_for_long_and_strange_files() {
+fn p04_p25_p26_p27_p28_what_is_announced_is_sent_for_long_and_strange_files() {
     let dots = b".\n..\n\n.x\r\n...\r\n.".repeat(30_000);
     let smuggling = b"Subject: a\n\nfirst\n.\n+OK 5 octets\r\n.\r\nsecond\r.\r\n\r\n.\n".to_vec();
     let mut edges: Vec<Vec<u8>> = (65_530..=65_540)
@@ -99,7 +99,7 @@ fn what_is_announced_is_sent_for_long_and_strange_files() {
 }
 
 #[test]
-fn sizes_that_lie_in_a_name_are_not_believed() {
+fn p24_sizes_that_lie_in_a_name_are_not_believed() {
     let server = Server::dev();
     let maildir = server.maildir(ALICE);
     maildir.put("1700000001.M1P1.elsewhere,S=5,W=7", b"Subject: longer\n\nthan that\n");
@@ -114,7 +114,7 @@ fn sizes_that_lie_in_a_name_are_not_believed() {
 }
 
 #[test]
-fn what_is_not_a_message_is_left_out_and_holds_nobody_up() {
+fn p15_p16_p17_what_is_not_a_message_is_left_out_and_holds_nobody_up() {
     let server = Server::dev();
     let maildir = server.maildir(ALICE);
     maildir.put("1700000001.M1P1.elsewhere", b"Subject: a message\n");
@@ -136,7 +136,7 @@ fn what_is_not_a_message_is_left_out_and_holds_nobody_up() {
 }
 
 #[test]
-fn a_message_cut_short_in_mid_retr_ends_the_connection_without_a_final_dot() {
+fn p12_a_message_cut_short_in_mid_retr_ends_the_connection_without_a_final_dot() {
     let server = Server::dev();
     let line = [&[b'x'; 76][..], b"\n"].concat();
     let file = server.maildir(ALICE).put("1700000001.M1P1.elsewhere", &line.repeat(20_000_000 / 77));
@@ -152,7 +152,7 @@ fn a_message_cut_short_in_mid_retr_ends_the_connection_without_a_final_dot() {
 }
 
 #[test]
-fn a_message_that_is_gone_is_an_error_and_the_session_goes_on() {
+fn p10_a_message_that_is_gone_is_an_error_and_the_session_goes_on() {
     let server = Server::dev();
     let maildir = server.maildir(ALICE);
     let first = maildir.put("1700000001.M1P1.elsewhere", b"first\n");
@@ -168,7 +168,7 @@ fn a_message_that_is_gone_is_an_error_and_the_session_goes_on() {
 }
 
 #[test]
-fn a_message_replaced_by_another_is_not_sent_under_the_old_size() {
+fn p13_a_message_replaced_by_another_is_not_sent_under_the_old_size() {
     let server = Server::dev();
     let file = server.maildir(ALICE).put("1700000001.M1P1.elsewhere", b"what was listed\n");
     let mut client = Client::pop3(&server, ALICE);
@@ -180,7 +180,7 @@ fn a_message_replaced_by_another_is_not_sent_under_the_old_size() {
 }
 
 #[test]
-fn the_unique_id_stays_when_the_file_moves_and_when_the_server_restarts() {
+fn p21_p23_the_unique_id_stays_when_the_file_moves_and_when_the_server_restarts() {
     let mut server = Server::dev();
     deliver(&server, ALICE, b"Subject: first\r\n\r\n");
     deliver(&server, ALICE, b"Subject: second\r\n\r\n");
@@ -213,7 +213,7 @@ fn move_to_cur(file: &Path, flags: &str) {
 }
 
 #[test]
-fn a_message_that_moves_in_mid_session_is_found_by_its_base_name() {
+fn p11_a_message_that_moves_in_mid_session_is_found_by_its_base_name() {
     let server = Server::dev();
     let maildir = server.maildir(ALICE);
     maildir.put("1700000001.M1P1.elsewhere", b"first\n");
@@ -254,7 +254,7 @@ fn quit_marks_what_was_read_whole_and_leaves_the_rest_new() {
 }
 
 #[test]
-fn dele_without_quit_deletes_nothing_and_the_numbers_stay() {
+fn p01_p03_p05_p06_p38_dele_without_quit_deletes_nothing_and_the_numbers_stay() {
     let server = Server::dev();
     for body in ["first\r\n", "second\r\n", "third\r\n"] {
         deliver(&server, ALICE, body.as_bytes());
@@ -281,7 +281,7 @@ fn dele_without_quit_deletes_nothing_and_the_numbers_stay() {
 }
 
 #[test]
-fn a_second_session_waits_and_is_told_that_the_mailbox_is_in_use() {
+fn p09_a_second_session_waits_and_is_told_that_the_mailbox_is_in_use() {
     let server = Server::dev();
     let mut first = Client::pop3(&server, ALICE);
     let mut second = Client::connect(server.pop3());
@@ -300,7 +300,7 @@ fn a_second_session_waits_and_is_told_that_the_mailbox_is_in_use() {
 }
 
 #[test]
-fn a_login_after_the_250_sees_the_mail_and_a_session_before_it_does_not() {
+fn p34_a_login_after_the_250_sees_the_mail_and_a_session_before_it_does_not() {
     let server = Server::dev();
     let mut before = Client::pop3(&server, ALICE);
     for count in 1..=20 {
@@ -328,7 +328,7 @@ fn a_login_sees_what_other_programs_did_to_the_maildir() {
 }
 
 #[test]
-fn a_login_to_a_mailbox_that_cannot_be_read_is_an_error_and_not_an_empty_mailbox() {
+fn m09_a_login_to_a_mailbox_that_cannot_be_read_is_an_error_and_not_an_empty_mailbox() {
     let server = Server::dev();
     let maildir = server.maildir(ALICE);
     deliver(&server, ALICE, b"Subject: x\r\n\r\n");

@@ -129,7 +129,7 @@ fn the_end_is_found_octet_by_octet_and_in_all_its_splits() {
 }
 
 #[test]
-fn the_stored_file_says_in_its_name_what_it_is() {
+fn m27_the_stored_file_says_in_its_name_what_it_is() {
     let server = Server::strict();
     deliver(&server, "Alice@Example.TEST", &message(b"text\r\n"));
     let files = server.maildir(ALICE).files("new");
@@ -321,7 +321,7 @@ fn a_name_from_the_wire_never_becomes_a_path() {
 }
 
 #[test]
-fn a_user_name_never_becomes_a_path() {
+fn p33_a_user_name_never_becomes_a_path() {
     let server = Server::dev();
     let before = tree(server.home.path());
     for path in PATHS {

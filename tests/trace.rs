@@ -269,16 +269,16 @@ fn synced(calls: &[Call], path: &str, after: usize, before: usize) -> bool {
 }
 
 #[test]
-fn one_message_is_durable_before_its_reply() {
-    let Some(traced) = Traced::start("one_message_is_durable_before_its_reply") else { return };
+fn m11_m26_one_message_is_durable_before_its_reply() {
+    let Some(traced) = Traced::start("m11_m26_one_message_is_durable_before_its_reply") else { return };
     deliver(&traced.server, "one@example.test", b"Subject: x\r\n\r\nbody\r\n");
     deliver(&traced.server, "large@example.test", &b"a line of text\r\n".repeat(100_000));
     traced.check(2);
 }
 
 #[test]
-fn a_message_to_many_is_durable_in_every_mailbox_before_its_reply() {
-    let test = "a_message_to_many_is_durable_in_every_mailbox_before_its_reply";
+fn m11_m26_a_message_to_many_is_durable_in_every_mailbox_before_its_reply() {
+    let test = "m11_m26_a_message_to_many_is_durable_in_every_mailbox_before_its_reply";
     let Some(traced) = Traced::start(test) else { return };
     let to = ["a@example.test", "b@example.test", "c@example.test"];
     let reply = Client::smtp(&traced.server).deliver(&to, b"Subject: x\r\n\r\n");
@@ -287,8 +287,8 @@ fn a_message_to_many_is_durable_in_every_mailbox_before_its_reply() {
 }
 
 #[test]
-fn messages_that_come_together_are_durable_before_their_replies() {
-    let test = "messages_that_come_together_are_durable_before_their_replies";
+fn m26_messages_that_come_together_are_durable_before_their_replies() {
+    let test = "m26_messages_that_come_together_are_durable_before_their_replies";
     let Some(traced) = Traced::start(test) else { return };
     let together = Barrier::new(8);
     thread::scope(|scope| {

@@ -58,7 +58,7 @@ fn two_hundred_connections_at_once_all_deliver() {
 }
 
 #[test]
-fn a_message_that_was_answered_is_there_after_kill_9() {
+fn m10_a_message_that_was_answered_is_there_after_kill_9() {
     let mut server = Server::dev();
     for i in 1..=5 {
         deliver(&server, ALICE, format!("Subject: {i}\r\n\r\n").as_bytes());
@@ -70,7 +70,7 @@ fn a_message_that_was_answered_is_there_after_kill_9() {
 }
 
 #[test]
-fn kill_9_in_the_midst_of_data_leaves_nothing_in_the_mailbox() {
+fn m10_kill_9_in_the_midst_of_data_leaves_nothing_in_the_mailbox() {
     let mut server = Server::dev();
     let mut client = Client::smtp(&server);
     client.ask("MAIL FROM:<a@far.test>", "250");
@@ -176,7 +176,7 @@ fn starve(server: &Server) -> Vec<Client> {
 }
 
 #[test]
-fn the_server_outlives_a_shortage_of_descriptors_and_needs_no_push_to_recover() {
+fn m06_the_server_outlives_a_shortage_of_descriptors_and_needs_no_push_to_recover() {
     let server = Server::dev();
     let mut early = Client::smtp(&server);
     let mut clients = starve(&server);
@@ -242,10 +242,10 @@ impl Drop for SmallDisk {
 }
 
 #[test]
-fn a_full_disk_is_a_452_that_leaves_nothing_behind_and_passes() {
+fn m01_a_full_disk_is_a_452_that_leaves_nothing_behind_and_passes() {
     let Some(disk) = SmallDisk::mount("1m") else {
         return skip(
-            "a_full_disk_is_a_452_that_leaves_nothing_behind_and_passes",
+            "m01_a_full_disk_is_a_452_that_leaves_nothing_behind_and_passes",
             "mounting a tmpfs needs root",
         );
     };
@@ -284,7 +284,7 @@ fn a_full_disk_is_a_452_that_leaves_nothing_behind_and_passes() {
 }
 
 #[test]
-fn a_maildir_that_was_removed_is_made_again_or_refused_in_good_order() {
+fn m09_a_maildir_that_was_removed_is_made_again_or_refused_in_good_order() {
     let server = Server::dev();
     deliver(&server, ALICE, b"Subject: x\r\n\r\n");
     fs::remove_dir_all(server.maildir(ALICE).path).unwrap();

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn our_names_look_as_documented() {
+    fn m14_m15_our_names_look_as_documented() {
         let name = unique().with_sizes(10, 12);
         let (front, back) = name.split_once('C').unwrap();
         assert_eq!(front, "1700000000.M123P42Q1R000000000000abcd");
