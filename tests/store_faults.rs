@@ -14,7 +14,7 @@ use std::{
 
 use common::{
     STRICT, Server, Setup,
-    client::{Client, deliver, without_trace},
+    client::{Client, deliver, session_with, without_trace},
     eventually, home, skip,
 };
 use rustix::process::geteuid;
@@ -22,16 +22,6 @@ use tempfile::TempDir;
 
 const ALICE: &str = "alice@example.test";
 const BOB: &str = "bob@example.test";
-
-/// A session that finds so many messages, sooner or later after another program has changed the mailbox.
-#[track_caller]
-fn session_with(server: &Server, user: &str, messages: usize) -> Client {
-    eventually("the login sees the change", || {
-        let mut client = Client::pop3(server, user);
-        let stat = client.send("STAT").expect("+OK");
-        stat.starts_with(&format!("+OK {messages} ")).then_some(client)
-    })
-}
 
 /// Something mounted for as long as this lives.
 struct Mount {

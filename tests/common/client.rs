@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpStream},
 };
 
-use super::{PASSWORD, PATIENCE, Server};
+use super::{PASSWORD, PATIENCE, Server, eventually};
 
 /// A client of either protocol, which speaks in lines and loses patience after ten seconds.
 pub(crate) struct Client {
@@ -140,6 +140,16 @@ impl Client {
         };
         text.lines().enumerate().map(second).collect()
     }
+}
+
+/// A session that finds so many messages, sooner or later after another program has changed the mailbox.
+#[track_caller]
+pub(crate) fn session_with(server: &Server, user: &str, messages: usize) -> Client {
+    eventually("the login sees the change", || {
+        let mut client = Client::pop3(server, user);
+        let stat = client.send("STAT").expect("+OK");
+        stat.starts_with(&format!("+OK {messages} ")).then_some(client)
+    })
 }
 
 /// Delivers a message on a connection of its own.
