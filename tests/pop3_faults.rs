@@ -13,7 +13,7 @@ use std::{
 };
 
 use common::{
-    PASSWORD, Server, Setup,
+    PASSWORD, STRICT, Server, Setup,
     client::{Client, deliver, session_with, with_crlf},
     eventually, installed, skip,
 };
@@ -40,6 +40,19 @@ fn p09_the_lock_ends_with_the_connection_and_with_the_server() {
         server.restart();
         Client::pop3(&server, ALICE).ask("STAT", "+OK 1 ");
     }
+}
+
+#[test]
+fn p09_a_session_that_the_server_ended_holds_no_mailbox() {
+    let config = format!("{STRICT}\n[limits]\nerrors = 3\npop3_lock_wait = \"200ms\"\n");
+    let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
+    let mut client = Client::pop3(&server, ALICE);
+    client.send("A\r\nB\r\nC");
+    let said = String::from_utf8(client.rest()).unwrap();
+    assert!(said.lines().last().unwrap().starts_with("-ERR Too many errors"), "{said:?}");
+    // The client has not closed its side; it may come back all the same.
+    Client::pop3(&server, ALICE).ask("QUIT", "+OK");
+    drop(client);
 }
 
 #[test]
@@ -373,6 +386,7 @@ fn p29_long_commands_are_refused_and_endless_ones_end_the_session() {
     client.write(&vec![b'x'; 64 * 1024 + 4096]);
     client.expect("-ERR");
     assert_eq!(client.rest(), b"");
+    drop(client);
     let grown = server.status_kib("VmHWM").saturating_sub(before);
     assert!(grown < 4 * 1024, "{grown} KiB more");
     Client::pop3(&server, ALICE).ask("QUIT", "+OK");
