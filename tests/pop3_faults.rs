@@ -343,8 +343,10 @@ fn p22_files_of_one_identity_are_messages_of_their_own() {
     let mut ids = client.listing("UIDL");
     let ours = (1..=3).find(|&number| client.retr(number) == b"the second\r\n").unwrap();
     client.ask(&format!("DELE {ours}"), "+OK");
+    assert!(ids.iter().all(|id| id.starts_with(FIRST)), "{ids:?}");
     ids.sort();
-    assert_eq!(ids, [FIRST.to_owned(), format!("{FIRST}-2"), format!("{FIRST}-3")]);
+    ids.dedup();
+    assert_eq!(ids.len(), 3, "{ids:?}");
     client.ask("QUIT", "+OK");
     let mut client = session_with(&server, ALICE, 2);
     let mut rest = [client.retr(1), client.retr(2)];
