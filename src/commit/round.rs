@@ -216,9 +216,9 @@ impl<'a> Round<'a> {
                 let done = if due { synced.next().unwrap_or(Err(Fault::Broken)) } else { Ok(()) };
                 let written = written.and_then(|written| match done {
                     Ok(()) => Ok(written),
-                    Err(_) => {
+                    Err(fault) => {
                         written.draft.discard(written.home.maildir());
-                        Err(Fault::Broken)
+                        Err(fault)
                     }
                 });
                 (from, written)
@@ -256,12 +256,12 @@ impl<'a> Round<'a> {
 
     /// D4: the names are durable, and the messages may be acknowledged.
     fn sync_names(&mut self, published: Results<Published>, way: Way) -> Results<Vec<Arrival>> {
-        let failed: Vec<usize> = match way {
+        let failed: HashMap<usize, Fault> = match way {
             Way::Whole => match self.syncer.whole(&self.shop.spool, Part::Names, published.len()) {
-                Ok(()) => Vec::new(),
+                Ok(()) => HashMap::new(),
                 Err(error) => {
-                    report(&error);
-                    (0..published.len()).collect()
+                    let fault = report(&error);
+                    (0..published.len()).map(|at| (at, fault)).collect()
                 }
             },
             Way::Each => sync_each_name(&published),
@@ -271,11 +271,9 @@ impl<'a> Round<'a> {
             .enumerate()
             .map(|(at, (from, published))| {
                 let result = published.and_then(|published| {
-                    if !failed.contains(&at) {
-                        return Ok(published.arrivals());
-                    }
+                    let Some(fault) = failed.get(&at) else { return Ok(published.arrivals()) };
                     published.withdraw();
-                    Err(Fault::Broken)
+                    Err(*fault)
                 });
                 (from, result)
             })
@@ -303,8 +301,8 @@ fn put(draft: &Draft, home: &Maildir, other: &Maildir, name: &str, stamp: Stamp)
     }
 }
 
-/// Syncs each `new/` once, and returns the positions of the deliveries that one failed for.
-fn sync_each_name(published: &Results<Published>) -> Vec<usize> {
+/// Syncs each `new/` once, and returns the positions of the deliveries that one failed for, and why.
+fn sync_each_name(published: &Results<Published>) -> HashMap<usize, Fault> {
     let mut touched: HashMap<(u64, u64), (&Maildir, Vec<usize>)> = HashMap::new();
     for (at, published) in
         published.iter().enumerate().filter_map(|(at, (_, p))| Some((at, p.as_ref().ok()?)))
@@ -314,11 +312,11 @@ fn sync_each_name(published: &Results<Published>) -> Vec<usize> {
         }
     }
     let (maildirs, positions): (Vec<&Maildir>, Vec<Vec<usize>>) = touched.into_values().unzip();
-    let mut failed = Vec::new();
+    let mut failed = HashMap::new();
     for (done, positions) in sync::names(&maildirs).into_iter().zip(positions) {
         if let Err(error) = done {
-            report(&error);
-            failed.extend(positions);
+            let fault = report(&error);
+            failed.extend(positions.into_iter().map(|at| (at, fault)));
         }
     }
     failed
