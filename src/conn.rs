@@ -335,6 +335,11 @@ impl Conn {
         self.last_command = now.steady;
     }
 
+    /// Whether the session takes no more steps; its last words may still be on their way.
+    pub fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Closing | Phase::Draining(_) | Phase::Gone)
+    }
+
     /// "smtp" or "pop3".
     pub fn protocol_name(&self) -> &'static str {
         self.protocol_name

@@ -92,7 +92,7 @@ impl Desk {
     ) -> Result<Self, Error> {
         let limits = config.limits.clone();
         let spool = Spool::open(&config.spool)?;
-        let lock = if config.shared_spool { None } else { Some(spool.lock()?) };
+        let lock = if config.shared_spool { None } else { Some(spool.lock(limits.spool_lock_wait.0)?) };
         let (watcher, notices) = match config.watch {
             Watch::Inotify => {
                 let bell = Arc::clone(bell);
@@ -156,10 +156,12 @@ impl Desk {
     /// shown a mailbox without what was told before.
     pub fn notice(&mut self, now: Duration) {
         self.registry.set_time(now);
+        let mark = self.notices.told();
         if self.notices.missed() {
             self.registry.missed();
         }
         self.notices.iter().for_each(|notice| self.registry.notice(notice));
+        self.registry.told(mark);
         self.carry_out();
     }
 

@@ -104,6 +104,8 @@ pub struct Limits {
     pub watch_queue: usize,
     /// Worker threads that look through mailboxes.
     pub scan_workers: usize,
+    /// How long a starting server waits for another one to leave the spool.
+    pub spool_lock_wait: Span,
     /// How old a file in `tmp/` must be before it is taken for left behind.
     pub tmp_age: Span,
     /// How long a stopping server waits for the sessions it has.
@@ -159,6 +161,7 @@ impl Default for Limits {
             index_idle: Span::secs(1800),
             watch_queue: 16_384,
             scan_workers: 2,
+            spool_lock_wait: Span::secs(2),
             tmp_age: Span::secs(36 * 3600),
             shutdown_grace: Span::secs(5),
         }

@@ -235,6 +235,9 @@ impl Server {
             conn.fail(&listener.map(Listener::internal_error).unwrap_or_default(), now);
             catch_unwind(AssertUnwindSafe(|| round(conn, None))).unwrap_or(Pumped::Gone)
         });
+        if conn.is_over() {
+            self.desk.leave(id); // a client may come back before its last words are taken
+        }
         match pumped {
             Pumped::Gone => self.close(id, now),
             Pumped::Again => {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{self, AtFlags, Mode, OFlags},
+    fs::{self, Mode, OFlags},
     io::Errno,
 };
 
@@ -16,13 +16,6 @@ use super::{Error, Maildir};
 
 /// The lock file, beside the messages or the mailboxes.
 pub const FILE: &str = ".restante.lock";
-
-/// What tells the lock file from every other: device and inode.
-pub fn key_of(maildir: &Maildir) -> Result<(u64, u64), Error> {
-    let stat = fs::statat(maildir.root(), FILE, AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(|e| Error::at(maildir.path().join(FILE), "stat", e))?;
-    Ok((stat.st_dev, stat.st_ino))
-}
 
 /// A held lock: let go when dropped.
 #[derive(Debug)]
@@ -41,16 +34,21 @@ impl Lock {
         let path = || path.join(FILE);
         let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let open = |name, how| fs::openat(dir, name, flags | how, Mode::RUSR | Mode::WUSR);
-        let file = match open(FILE, OFlags::RDWR | OFlags::CREATE) {
-            // Mail can be read from a disk that can't be written: what is there can be locked all the same.
-            Err(Errno::ROFS) => match open(FILE, OFlags::RDONLY) {
-                Err(Errno::NOENT) => open(".", OFlags::RDONLY | OFlags::DIRECTORY),
-                done => done,
-            },
+        // For reading, so that it keeps nobody from making the disk read-only.
+        let file = match open(FILE, OFlags::RDONLY | OFlags::CREATE) {
+            // Mail can be read from a disk that can't be written, and be locked all the same.
+            Err(Errno::ROFS) => open(".", OFlags::RDONLY | OFlags::DIRECTORY),
             done => done,
         };
-        let file = File::from(file.map_err(|e| Error::at(path(), "open", e))?);
-        match file.try_lock() {
+        let mut file = File::from(file.map_err(|e| Error::at(path(), "open", e))?);
+        let mut locked = file.try_lock();
+        if matches!(&locked, Err(TryLockError::Error(error)) if Errno::from_io_error(error) == Some(Errno::BADF))
+        {
+            // NFS locks by ranges, and those want a file open for writing (flock(2)).
+            file = File::from(open(FILE, OFlags::RDWR).map_err(|e| Error::at(path(), "open", e))?);
+            locked = file.try_lock();
+        }
+        match locked {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(Error::at(path(), "lock", Errno::WOULDBLOCK)),
             Err(TryLockError::Error(error)) => Err(Error::at(path(), "lock", error)),

@@ -8,6 +8,8 @@ use std::{
     io::Write,
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -83,9 +85,18 @@ impl Spool {
         Ok(Self { path: path.to_owned(), dir, device })
     }
 
-    /// Locks the spool for this process. An error of kind `Locked`: another one has it.
-    pub fn lock(&self) -> Result<Lock, Error> {
-        Lock::take_in(&self.dir, &self.path)
+    /// Locks the spool for this process. An error of kind `Locked`: another one has it, and has not let go of
+    /// it within `patience`.
+    pub fn lock(&self, patience: Duration) -> Result<Lock, Error> {
+        let began = Instant::now();
+        loop {
+            match Lock::take_in(&self.dir, &self.path) {
+                Err(error) if error.kind() == Kind::Locked && began.elapsed() < patience => {
+                    thread::sleep(patience / 20);
+                }
+                done => return done,
+            }
+        }
     }
 
     /// Opens a mailbox. `name` is one path component that is known to be harmless.
