@@ -5,10 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{Desk, Which};
 use crate::{
     accounts::Verdict,
-    mailbox::{
-        Snapshot,
-        registry::{self, Mark},
-    },
+    mailbox::{Snapshot, registry},
     maildir::{Maildir, OpenMessage, lock::Lock},
     proto::ask::{Answer, ConnId, Fault, Mailbox, Secret},
     work::job::{Opened, Piece, Task},
@@ -19,8 +16,6 @@ pub(super) struct Lease {
     mailbox: Mailbox,
     /// When it was asked for.
     since: Duration,
-    /// What had been told of it before its lock was opened.
-    mark: Option<Mark>,
     /// There once the mailbox is open.
     open: Option<Open>,
 }
@@ -64,8 +59,7 @@ impl Desk {
             return Some(Answer::Failed(Fault::InUse));
         }
         self.holders.insert(mailbox.clone(), from);
-        let mark = self.registry.mark(&mailbox);
-        self.leases.insert(from, Lease { mailbox: mailbox.clone(), since: now, mark, open: None });
+        self.leases.insert(from, Lease { mailbox: mailbox.clone(), since: now, open: None });
         let known = self.registry.maildir(&mailbox);
         let full = self.submit(Which::Disk, from, Task::Open { mailbox, known }, Fault::Broken);
         if full.is_some() {
@@ -76,13 +70,13 @@ impl Desk {
 
     /// The mailbox is locked; the registry says when its contents are known.
     pub(super) fn locked(&mut self, from: ConnId, opened: Opened) {
-        let Opened { maildir, times, lock } = opened;
+        let Opened { maildir, times, lock, mark } = opened;
         let Some(lease) = self.leases.get_mut(&from) else {
             return self.answer(from, Answer::Failed(Fault::Broken));
         };
         let snapshot = Arc::default();
         lease.open = Some(Open { maildir: Arc::clone(&maildir), snapshot, reading: None, _lock: lock });
-        self.registry.login(&lease.mailbox, &maildir, times, lease.mark, from);
+        self.registry.login(&lease.mailbox, &maildir, times, mark, from);
     }
 
     pub(super) fn opened(&mut self, from: ConnId, snapshot: Arc<Snapshot>) -> Answer {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Index, registry::Load};
+use super::{Index, List, registry::Load};
 use crate::{
     logging,
     maildir::{
@@ -37,8 +37,10 @@ pub(super) struct Held {
     /// Counts what happened, and how much of that the index is known to have.
     pub(super) noticed: u64,
     pub(super) settled: u64,
-    /// Counts the marks that were told.
-    pub(super) marks: u64,
+    /// Looks in a row that did not find a message where it was told to be.
+    pub(super) lost_looks: usize,
+    /// Lists that nobody needs any more.
+    pub(super) spare: Vec<List>,
     pub(super) login: Option<Login>,
     pub(super) sessions: usize,
     pub(super) last_used: Duration,
@@ -46,14 +48,16 @@ pub(super) struct Held {
     /// Since when the directories have times that no notice has explained.
     pub(super) suspect: Option<Duration>,
     /// What the log was told of files that were left out.
-    pub(super) told: HashSet<Box<[u8]>>,
+    pub(super) said: HashSet<Box<[u8]>>,
 }
 
 /// What a worker does for a mailbox. The count is what had happened when it began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum UnderWay {
     Walk(u64),
     Look(u64),
+    /// It is done, and the mark that was made afterwards is not yet told.
+    Telling(Telling, Mark),
     Check,
 }
 
@@ -64,14 +68,37 @@ pub(super) enum Walk {
     Yes,
 }
 
+/// A look or a walk that is done, but for what it could not see because it was moving at that time.
+#[derive(Debug)]
+pub(super) struct Telling {
+    pub(super) from: u64,
+    /// Names that were not there any more.
+    pub(super) gone: Vec<Named>,
+    /// What was known before, if it was a walk: that looks at each name at another moment.
+    pub(super) walked_over: Option<List>,
+}
+
+impl Telling {
+    /// Whether what is told up to the mark may change what it means.
+    pub(super) fn is_to_wait(&self) -> bool {
+        self.walked_over.is_some() || !self.gone.is_empty()
+    }
+}
+
+/// A mark that is waited for, and since when.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark {
+    pub(super) number: u64,
+    pub(super) since: Duration,
+}
+
 /// A login that waits until the index has everything that had happened when it came: until its mark is told,
-/// if the mailbox was watched, and then until `need` is settled.
+/// if the mailbox is watched, and then until `need` is settled.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Login {
     pub(super) to: ConnId,
     pub(super) need: u64,
-    /// Since when it waits for its mark.
-    pub(super) unmarked: Option<Duration>,
+    pub(super) mark: Option<Mark>,
 }
 
 impl Held {
@@ -87,27 +114,33 @@ impl Held {
             meanwhile: Vec::new(),
             noticed: 0,
             settled: 0,
-            marks: 0,
+            lost_looks: 0,
+            spare: Vec::new(),
             login: None,
             sessions: 0,
             last_used: now,
             last_checked: now,
             suspect: None,
-            told: HashSet::new(),
+            said: HashSet::new(),
         }
     }
 
+    /// Something happened to a name. When there are so many of them that a walk costs less, it will be that.
     pub(super) fn note_name(&mut self, place: Place, name: Box<[u8]>) {
         self.noticed += 1;
-        if self.walk < Walk::Yes && !self.has_many_names() {
+        if self.walk < Walk::Yes {
             self.dirty.insert((place, name));
+        }
+        let all = self.index.as_ref().map_or(0, |index| index.list().len());
+        if self.dirty.len() > all.max(MANY_NAMES) {
+            self.dirty.clear();
+            self.note_walk(Walk::Yes);
         }
     }
 
-    /// Whether a walk costs less than to look at each.
-    pub(super) fn has_many_names(&self) -> bool {
-        let all = self.index.as_ref().map_or(0, |index| index.list().len());
-        self.dirty.len() > all.max(MANY_NAMES)
+    pub(super) fn note_walk(&mut self, walk: Walk) {
+        self.noticed += 1;
+        self.walk = self.walk.max(walk);
     }
 
     /// Takes in what we did ourselves, now and again after what is under way, which may not have seen it.
@@ -127,23 +160,64 @@ impl Held {
         }
     }
 
-    pub(super) fn note_walk(&mut self, walk: Walk) {
-        self.noticed += 1;
-        self.walk = self.walk.max(walk);
-    }
-
-    /// All that happened before the lock was opened has been told.
-    pub(super) fn marked(&mut self) {
-        self.marks += 1;
-        if let Some(login) = &mut self.login {
-            (login.unmarked, login.need) = (None, self.noticed);
+    /// Everything up to that mark has been told: goes on with what has waited for it.
+    pub(super) fn told(&mut self, number: u64) {
+        let is_told = |mark: &Mark| mark.number <= number;
+        if let Some(login) = &mut self.login
+            && login.mark.as_ref().is_some_and(is_told)
+        {
+            (login.mark, login.need) = (None, self.noticed);
+        }
+        if matches!(&self.under_way, Some(UnderWay::Telling(_, mark)) if is_told(mark))
+            && let Some(UnderWay::Telling(done, _)) = self.under_way.take()
+        {
+            self.finish(done);
         }
     }
 
-    /// What was not told, the mark of a login perhaps, is to be seen by a walk.
+    /// What is under way is done, and everything that happened under it has been told. A name that is gone
+    /// is a message that is gone, unless another name of its identity was told: then it is moving, and its
+    /// old name is looked at again together with the new one. So is a message that a walk did not see.
+    pub(super) fn finish(&mut self, Telling { from, gone, walked_over }: Telling) {
+        let Some(index) = &mut self.index else { return };
+        if let (Some(_), Some(login)) = (&walked_over, &mut self.login) {
+            login.need = self.noticed;
+        }
+        if let Some(before) = walked_over {
+            self.dirty.extend(index.keep_moving(&before, &self.dirty));
+            self.spare.push(before);
+        }
+        let moving: HashSet<&[u8]> = self.dirty.iter().map(|(_, name)| name::identity(name)).collect();
+        let (later, now): (Vec<Named>, Vec<Named>) =
+            gone.into_iter().partition(|(_, name)| moving.contains(name::identity(name)));
+        if self.walk < Walk::Yes {
+            index.remove(&now); // else nobody knows what was told, and the walk will see
+        }
+        let is_lost = later.iter().any(|(_, name)| index.known(name).is_empty());
+        self.dirty.extend(later);
+        // One that was never seen where it was told to be is worth another look before it is left out.
+        if is_lost && self.lost_looks < MOST_LOST_LOOKS {
+            self.lost_looks += 1;
+        } else {
+            (self.lost_looks, self.settled) = (0, from);
+        }
+        self.own_again();
+    }
+
+    /// The mark that has been waited for longest, if any.
+    pub(super) fn waits_since(&self) -> Option<Duration> {
+        let login = self.login.and_then(|login| login.mark).map(|mark| mark.since);
+        let telling = match &self.under_way {
+            Some(UnderWay::Telling(_, mark)) => Some(mark.since),
+            _ => None,
+        };
+        login.into_iter().chain(telling).min()
+    }
+
+    /// What was not told is to be seen by a walk.
     pub(super) fn walk_instead(&mut self) {
         self.note_walk(Walk::Yes);
-        self.marked();
+        self.told(u64::MAX);
     }
 
     pub(super) fn has_work(&self) -> bool {
@@ -182,7 +256,7 @@ impl Held {
     /// Says once which identities several files have, since other programs take them for one message.
     pub(super) fn report_doubles(&mut self, doubles: &[Box<[u8]>]) {
         for identity in doubles {
-            if self.told.len() < MANY_NAMES && self.told.insert(identity.clone()) {
+            if self.said.len() < MANY_NAMES && self.said.insert(identity.clone()) {
                 let (path, name) = (self.maildir.path().display(), String::from_utf8_lossy(identity));
                 log::warn!("{path}: two messages are called {}: copied?", logging::escape(&name));
             }
@@ -205,7 +279,7 @@ impl Held {
     /// Says once what was left out, and why.
     pub(super) fn report(&mut self, left_out: &[LeftOut]) {
         for file in left_out {
-            if self.told.len() < MANY_NAMES && self.told.insert(file.name.clone()) {
+            if self.said.len() < MANY_NAMES && self.said.insert(file.name.clone()) {
                 let path = self.maildir.path().join(file.place.name());
                 let name = String::from_utf8_lossy(&file.name);
                 log::warn!("{}/{}: left out: {}", path.display(), logging::escape(&name), file.why);
@@ -215,4 +289,6 @@ impl Held {
 }
 
 /// More names than this are not looked at one by one, unless the mailbox has as many messages.
-const MANY_NAMES: usize = 1000;
+const MANY_NAMES: usize = 10_000;
+/// Looks after a message that moves all the time.
+const MOST_LOST_LOOKS: usize = 10;

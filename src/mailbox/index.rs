@@ -1,8 +1,12 @@
 //! The live contents of one mailbox: what the disk was last seen to hold.
 
+use std::collections::BTreeSet;
+
 use super::list::List;
 use crate::maildir::{
-    Change, name,
+    Change,
+    message::Named,
+    name,
     scan::{Stamp, Times},
 };
 
@@ -32,18 +36,35 @@ impl Index {
         self.list
     }
 
-    /// Takes in what was seen. A file that was renamed is two changes: what is there goes first, so that
-    /// the file keeps its place and is never missing in between.
-    pub fn apply(&mut self, changes: &[Change]) {
+    /// Takes in what was seen to be there, in one of the names it has now.
+    pub fn apply_present(&mut self, changes: &[Change]) {
         for change in changes {
             if let Change::Present(found) = change {
                 self.list.put(found.clone());
             }
         }
-        for change in changes {
-            if let Change::Absent { place, name } = change {
-                self.list.remove(*place, name);
+    }
+
+    /// Keeps what was known `before` and was not seen now, if it was told to be moving: some name of its
+    /// identity is among `told`. Returns the names that it is kept by, to be looked at.
+    pub fn keep_moving(&mut self, before: &List, told: &BTreeSet<Named>) -> Vec<Named> {
+        let mut kept = Vec::new();
+        for (_, name) in told {
+            let identity = name::identity(name);
+            for found in before.of_identity(identity) {
+                if self.list.of_identity(identity).all(|other| other.stamp.inode != found.stamp.inode) {
+                    self.list.put(found.clone());
+                    kept.push((found.place, found.name.clone()));
+                }
             }
+        }
+        kept
+    }
+
+    /// Takes out names that are gone. A file that is known by another name stays.
+    pub fn remove(&mut self, gone: &[Named]) {
+        for (place, name) in gone {
+            self.list.remove(*place, name);
         }
     }
 

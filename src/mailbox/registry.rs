@@ -5,7 +5,7 @@
 //! come in the order of the looks. `docs/index.md` tells who tells it what, and why it may be stale.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     fmt, mem,
     sync::Arc,
     time::Duration,
@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     Index, List, Snapshot,
-    held::{Held, Login, UnderWay, Walk},
+    held::{Held, Login, Mark, Telling, UnderWay, Walk},
     watch::Notice,
 };
 use crate::{
@@ -21,7 +21,6 @@ use crate::{
     maildir::{
         Change, Found, Maildir, Place,
         message::Named,
-        name,
         scan::{LeftOut, Look, Times},
     },
     proto::ask::{ConnId, Fault, Mailbox},
@@ -69,13 +68,6 @@ pub struct Load {
     pub known: List,
 }
 
-/// How much of a mailbox had been told when its lock was about to be opened.
-#[derive(Debug, Clone, Copy)]
-pub struct Mark {
-    id: IndexId,
-    marks: u64,
-}
-
 /// What a look through a mailbox has found.
 #[derive(Debug)]
 pub struct Loaded {
@@ -89,6 +81,8 @@ pub struct Loaded {
     pub left_out: Vec<LeftOut>,
     /// Identities that several messages have, some of them if there are many.
     pub doubles: Vec<Box<[u8]>>,
+    /// A mark that was made afterwards.
+    pub mark: Option<u64>,
 }
 
 /// What a look at some names has seen.
@@ -102,6 +96,8 @@ pub struct Looked {
     pub changes: Vec<Change>,
     /// What was left out.
     pub left_out: Vec<LeftOut>,
+    /// A mark that was made afterwards.
+    pub mark: Option<u64>,
 }
 
 /// What a session did to a mailbox at its end: names, and where they were.
@@ -123,6 +119,10 @@ pub struct Registry {
     ids: HashMap<Mailbox, IndexId>,
     held: HashMap<IndexId, Held>,
     next: u64,
+    /// The last mark that was told.
+    told: u64,
+    /// Those that wait for a mark.
+    waiting: BTreeSet<IndexId>,
     /// Those that there were notices for.
     stirred: BTreeSet<IndexId>,
     orders: Vec<Order>,
@@ -139,6 +139,8 @@ impl Registry {
             ids: HashMap::new(),
             held: HashMap::new(),
             next: 0,
+            told: 0,
+            waiting: BTreeSet::new(),
             stirred: BTreeSet::new(),
             orders: Vec::new(),
         }
@@ -159,13 +161,6 @@ impl Registry {
         self.held.is_empty()
     }
 
-    /// To be asked before the lock of a mailbox is opened, and told with the login.
-    pub fn mark(&self, mailbox: &Mailbox) -> Option<Mark> {
-        let id = *self.ids.get(mailbox)?;
-        let held = self.held.get(&id).filter(|held| held.watched && held.index.is_some())?;
-        Some(Mark { id, marks: held.marks })
-    }
-
     /// The directories of a mailbox in use, to be taken again if they are still what its path leads to.
     pub fn maildir(&self, mailbox: &Mailbox) -> Option<Arc<Maildir>> {
         Some(Arc::clone(&self.held.get(self.ids.get(mailbox)?)?.maildir))
@@ -173,13 +168,14 @@ impl Registry {
 
     // What sessions and deliveries tell
 
-    /// A session has locked a mailbox, whose directories had these times then. Answered by an order.
+    /// A session has locked a mailbox, whose directories had these times then; after that a mark was made.
+    /// Answered by an order.
     pub fn login(
         &mut self,
         mailbox: &Mailbox,
         maildir: &Arc<Maildir>,
         times: Times,
-        mark: Option<Mark>,
+        mark: Option<u64>,
         to: ConnId,
     ) {
         if let Some((id, held)) = self.held(mailbox)
@@ -199,9 +195,10 @@ impl Registry {
                 held.suspect.get_or_insert(now);
             }
         }
-        let is_told = |mark: Mark| mark.id != id || held.marks > mark.marks;
-        let unmarked = (held.watched && !mark.is_none_or(is_told)).then_some(now);
-        held.login = Some(Login { to, need: held.noticed, unmarked });
+        let mark = mark.filter(|_| held.watched).map(|number| Mark { number, since: now });
+        held.login = Some(Login { to, need: held.noticed, mark });
+        held.told(self.told);
+        self.waiting.insert(id);
         self.go_on(id);
     }
 
@@ -247,15 +244,27 @@ impl Registry {
 
     /// Something happened.
     pub fn notice(&mut self, notice: Notice) {
-        let (Notice::Name(id, ..) | Notice::Mark(id) | Notice::Lost(id)) = notice;
+        let (Notice::Name(id, ..) | Notice::Lost(id)) = notice;
         let Some(held) = self.held.get_mut(&id) else { return };
         self.stirred.insert(id);
         match notice {
             Notice::Name(_, place, name) => held.note_name(place, name),
-            Notice::Mark(_) => held.marked(),
             Notice::Lost(_) => {
                 held.watched = false;
                 held.walk_instead();
+            }
+        }
+    }
+
+    /// All notices up to that mark have been told.
+    pub fn told(&mut self, mark: u64) {
+        self.told = mark;
+        for id in mem::take(&mut self.waiting) {
+            let Some(held) = self.held.get_mut(&id) else { continue };
+            held.told(mark);
+            self.stirred.insert(id);
+            if held.waits_since().is_some() {
+                self.waiting.insert(id);
             }
         }
     }
@@ -290,17 +299,13 @@ impl Registry {
             Err(fault) => return self.drop_index(id, fault),
         };
         held.watched |= loaded.watched;
-        held.settled = from;
         held.last_checked = now;
         held.suspect = None;
         held.report(&loaded.left_out);
         held.report_doubles(&loaded.doubles);
-        if let Some(index) = loaded.index {
-            let old = held.index.replace(index);
-            self.orders.extend(old.map(|old| Order::Free(old.into_list())));
-        }
-        held.own_again();
-        self.go_on(id);
+        let before =
+            loaded.index.map(|index| held.index.replace(index).map(Index::into_list).unwrap_or_default());
+        self.wait_to_be_told(id, Telling { from, gone: Vec::new(), walked_over: before }, loaded.mark);
         self.make_room();
     }
 
@@ -308,28 +313,17 @@ impl Registry {
     pub fn looked(&mut self, id: IndexId, result: Result<Looked, Fault>) {
         let Some(held) = self.held.get_mut(&id) else { return };
         let Some(UnderWay::Look(from)) = held.under_way.take() else { return };
-        match (result, &mut held.index) {
-            (Ok(Looked { times, young, changes, left_out }), Some(index)) => {
-                // A message that has left its name may be on its way to the next one.
-                let moving: HashSet<&[u8]> =
-                    held.dirty.iter().map(|(_, name)| name::identity(name)).collect();
-                let (later, now): (Vec<Change>, Vec<Change>) = changes.into_iter().partition(|change| {
-                    matches!(change, Change::Absent { name, .. } if moving.contains(name::identity(name)))
-                });
-                index.apply(&now);
-                index.looked(times, young);
-                held.dirty.extend(later.into_iter().filter_map(|change| match change {
-                    Change::Absent { place, name } => Some((place, name)),
-                    Change::Present(_) => None,
-                }));
-                (held.settled, held.suspect) = (from, None);
-                held.own_again();
-                held.report(&left_out);
-                held.report_new_doubles(&now);
-            }
-            _ => held.note_walk(Walk::Yes),
-        }
-        self.go_on(id);
+        let (Ok(looked), Some(index)) = (result, &mut held.index) else {
+            held.note_walk(Walk::Yes);
+            return self.go_on(id);
+        };
+        index.apply_present(&looked.changes);
+        index.looked(looked.times, looked.young);
+        held.suspect = None;
+        held.report(&looked.left_out);
+        held.report_new_doubles(&looked.changes);
+        let gone = looked.changes.into_iter().filter_map(Change::absent).collect();
+        self.wait_to_be_told(id, Telling { from, gone, walked_over: None }, looked.mark);
     }
 
     /// The result of [`Order::Check`].
@@ -369,8 +363,7 @@ impl Registry {
                 self.drop_index(id, Fault::Broken);
                 continue;
             }
-            let unmarked = held.login.and_then(|login| login.unmarked);
-            if unmarked.is_some_and(|since| since + EXPLAINED_WITHIN <= now) {
+            if held.waits_since().is_some_and(|since| since + EXPLAINED_WITHIN <= now) {
                 log::info!("{}: the watch is silent; looked through again", held.mailbox);
                 held.watched = false;
                 held.walk_instead();
@@ -386,6 +379,19 @@ impl Registry {
     }
 
     // Inside
+
+    /// A look or a walk is done, and after it a mark was made.
+    fn wait_to_be_told(&mut self, id: IndexId, done: Telling, mark: Option<u64>) {
+        let Some(held) = self.held.get_mut(&id) else { return };
+        match mark.filter(|number| held.watched && *number > self.told && done.is_to_wait()) {
+            Some(number) => {
+                held.under_way = Some(UnderWay::Telling(done, Mark { number, since: self.now }));
+                self.waiting.insert(id);
+            }
+            None => held.finish(done),
+        }
+        self.go_on(id);
+    }
 
     fn held(&mut self, mailbox: &Mailbox) -> Option<(IndexId, &mut Held)> {
         let id = *self.ids.get(mailbox)?;
@@ -403,8 +409,9 @@ impl Registry {
     /// Serves the login if it can be served, and begins what is to be done next.
     fn go_on(&mut self, id: IndexId) {
         let Some(held) = self.held.get_mut(&id) else { return };
+        self.orders.extend(held.spare.drain(..).map(Order::Free));
         if let (Some(Login { to, .. }), Some(index)) =
-            (held.login.filter(|login| login.unmarked.is_none() && held.settled >= login.need), &held.index)
+            (held.login.filter(|login| login.mark.is_none() && held.settled >= login.need), &held.index)
         {
             let snapshot = Arc::new(Snapshot::of(index.list()));
             held.login = None;
@@ -413,7 +420,7 @@ impl Registry {
         if held.under_way.is_some() {
             return;
         }
-        if held.index.is_none() || held.walk > Walk::No || held.has_many_names() {
+        if held.index.is_none() || held.walk > Walk::No {
             self.orders.push(Order::Load(id, Box::new(held.begin_walk())));
         } else if !held.dirty.is_empty() {
             let looks = held.begin_look();

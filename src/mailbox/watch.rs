@@ -4,13 +4,13 @@
 //! The directories are watched through their open descriptors (`/proc/self/fd/N`), so that what is watched
 //! is what the mailbox has open, whatever its path leads to by now.
 //!
-//! The kernel queues what happens in the order in which it happens. So a worker that locks a mailbox leaves
-//! a mark in the queue: the lock file is watched too, and when its opening is told, everything that happened
-//! before has been told. A login waits for that mark.
+//! The kernel queues what happens in the order in which it happens. So a worker that wants to know whether
+//! everything has been told makes a mark in the queue: it opens a file in memory that is watched too. When
+//! that is told, whatever happened before has been told.
 
 use std::{
     collections::HashMap,
-    ffi::OsStr,
+    fs::File,
     io,
     os::{
         fd::{AsRawFd, OwnedFd},
@@ -19,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -28,11 +28,12 @@ use notify::{
     Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
     event::{AccessKind, AccessMode, ModifyKind, RenameMode},
 };
+use rustix::fs::MemfdFlags;
 
 use super::registry::IndexId;
 use crate::{
     logging,
-    maildir::{Error, Maildir, Place, lock},
+    maildir::{Maildir, Place},
 };
 
 /// What the watcher tells.
@@ -40,8 +41,6 @@ use crate::{
 pub enum Notice {
     /// Something happened to a name.
     Name(IndexId, Place, Box<[u8]>),
-    /// The lock file was opened: all that happened before that has been told.
-    Mark(IndexId),
     /// One of the directories itself was removed or moved away.
     Lost(IndexId),
 }
@@ -51,9 +50,16 @@ pub enum Notice {
 pub struct Notices {
     queue: channel::Receiver<Notice>,
     missed: Arc<AtomicBool>,
+    marks: Arc<Marks>,
 }
 
 impl Notices {
+    /// The last mark that was told. To be asked before the notices are read: what was told before that mark
+    /// is among them then.
+    pub fn told(&self) -> u64 {
+        self.marks.told.load(Ordering::Acquire)
+    }
+
     /// Whether anything was missed since the last call: to be asked before the notices are read, since then
     /// they are not all there is.
     pub fn missed(&self) -> bool {
@@ -71,6 +77,7 @@ pub struct Watcher {
     watched: Arc<Mutex<Watched>>,
     /// `None`: nothing is watched. Held while a directory is added or removed, by workers only.
     notify: Mutex<Option<RecommendedWatcher>>,
+    marks: Arc<Marks>,
     told_of_remote: AtomicBool,
     told_of_failure: AtomicBool,
 }
@@ -78,45 +85,99 @@ pub struct Watcher {
 /// The directories that are watched.
 #[derive(Debug, Default)]
 struct Watched {
-    by_path: HashMap<PathBuf, (IndexId, Part)>,
-    /// A file has one watch, however often it is asked for, and the latest that asks has it.
+    by_path: HashMap<PathBuf, (IndexId, Place)>,
+    /// A directory has one watch, however often it is asked for, and the latest that asks has it.
     by_file: HashMap<(u64, u64), PathBuf>,
 }
 
-/// What is watched of a mailbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Messages(Place),
-    LockFile,
+/// The marks, counted.
+#[derive(Debug, Default)]
+struct Marks {
+    /// Files in memory, opened in turn: the kernel takes two openings of one file in a row for one.
+    files: Vec<OwnedFd>,
+    made: Mutex<u64>,
+    told: AtomicU64,
 }
 
-const PARTS: [Part; 3] = [Part::Messages(Place::New), Part::Messages(Place::Cur), Part::LockFile];
+impl Marks {
+    fn new() -> rustix::io::Result<Self> {
+        let file = |name| rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC);
+        Ok(Self { files: vec![file("mark 0")?, file("mark 1")?], ..Self::default() })
+    }
+
+    /// Makes a mark, and returns its number. `None`: there are none.
+    fn make(&self) -> Option<u64> {
+        let mut made = locked(&self.made);
+        let file = self.files.get(usize::from(*made % 2 == 1))?;
+        File::open(path_of(file)).ok()?;
+        *made += 1;
+        Some(*made)
+    }
+
+    fn is_mark(&self, path: &Path) -> bool {
+        self.files.iter().any(|file| path_of(file) == path)
+    }
+
+    /// Events were lost, marks perhaps among them.
+    fn tell_all(&self) {
+        self.told.store(*locked(&self.made), Ordering::Release);
+    }
+
+    /// One was told. None is told before it is made, also after some were lost.
+    fn tell_one(&self) {
+        let made = *locked(&self.made);
+        let told = self.told.load(Ordering::Acquire);
+        self.told.store((told + 1).min(made), Ordering::Release);
+    }
+}
 
 impl Watcher {
     /// Starts watching. At most `waiting` notices wait to be read; what comes on top counts as missed.
     /// `ring` is called when there is something to read.
     pub fn start(waiting: usize, ring: impl Fn() + Send + 'static) -> (Self, Notices) {
         let (queue, notices) = channel::bounded(waiting);
-        let (missed, watched) = <(Arc<AtomicBool>, Arc<Mutex<Watched>>)>::default();
-        let ear = Ear { watched: Arc::clone(&watched), queue, missed: Arc::clone(&missed) };
-        let hear = move |event| {
-            if ear.hear(event) {
-                ring();
+        let missed = Arc::<AtomicBool>::default();
+        let watched = Arc::<Mutex<Watched>>::default();
+        let begun = Marks::new().map_err(|error| notify::Error::io(error.into())).and_then(|marks| {
+            let marks = Arc::new(marks);
+            let (watched, missed) = (Arc::clone(&watched), Arc::clone(&missed));
+            let ear = Ear { watched, queue, missed, marks: Arc::clone(&marks) };
+            let mut notify = notify::recommended_watcher(move |event| {
+                if ear.hear(event) {
+                    ring();
+                }
+            })?;
+            for file in &marks.files {
+                notify.watch(&path_of(file), RecursiveMode::NonRecursive)?;
+            }
+            Ok((notify, marks))
+        });
+        let (notify, marks) = match begun {
+            Ok((notify, marks)) => (Some(notify), marks),
+            Err(error) => {
+                log::warn!("no watch on mailboxes: {error}; {INSTEAD}");
+                (None, Arc::default())
             }
         };
-        let notify = notify::recommended_watcher(hear)
-            .map_err(|error| log::warn!("no watch on mailboxes: {error}; {INSTEAD}"));
-        (Self { watched, ..Self::with(notify.ok()) }, Notices { queue: notices, missed })
+        let notices = Notices { queue: notices, missed, marks: Arc::clone(&marks) };
+        (Self { watched, marks, ..Self::with(notify) }, notices)
     }
 
     /// Watches nothing.
     pub fn off() -> (Self, Notices) {
-        (Self::with(None), Notices { queue: channel::never(), missed: Arc::default() })
+        let notices = Notices { queue: channel::never(), missed: Arc::default(), marks: Arc::default() };
+        (Self::with(None), notices)
     }
 
     fn with(notify: Option<RecommendedWatcher>) -> Self {
-        let (told_of_remote, told_of_failure, watched) = Default::default();
-        Self { watched, notify: Mutex::new(notify), told_of_remote, told_of_failure }
+        let (told_of_remote, told_of_failure, watched, marks) = Default::default();
+        Self { watched, marks, notify: Mutex::new(notify), told_of_remote, told_of_failure }
+    }
+
+    /// Makes a mark: when [`Notices::told`] has reached its number, everything that happened before has been
+    /// told. `None`: nothing is watched.
+    pub fn mark(&self) -> Option<u64> {
+        self.marks.make()
     }
 
     /// Watches a mailbox for the index `id`. `false`: it can't be watched, which is told in the log once.
@@ -129,7 +190,7 @@ impl Watcher {
             }
             return false;
         }
-        let done = PARTS.into_iter().try_for_each(|part| self.watch_part(notify, id, maildir, part));
+        let done = Place::BOTH.into_iter().try_for_each(|place| self.watch_place(notify, id, maildir, place));
         if let Err(error) = &done
             && !self.told_of_failure.swap(true, Ordering::Relaxed)
         {
@@ -139,22 +200,22 @@ impl Watcher {
         done.is_ok()
     }
 
-    fn watch_part(
+    fn watch_place(
         &self,
         notify: &mut RecommendedWatcher,
         id: IndexId,
         maildir: &Maildir,
-        part: Part,
+        place: Place,
     ) -> notify::Result<()> {
-        let path = path_of(maildir, part);
-        let file = key_of(maildir, part).map_err(|error| notify::Error::io(io::Error::other(error)))?;
+        let path = path_of(maildir.dir(place));
+        let file = maildir.key_of(place).map_err(|error| notify::Error::io(io::Error::other(error)))?;
         let earlier = locked(&self.watched).by_file.get(&file).filter(|earlier| **earlier != path).cloned();
         if let Some(earlier) = earlier {
             self.forget(notify, &earlier, file);
         }
         {
             let mut watched = locked(&self.watched);
-            watched.by_path.insert(path.clone(), (id, part));
+            watched.by_path.insert(path.clone(), (id, place));
             watched.by_file.insert(file, path.clone());
         }
         let done = notify.watch(&path, RecursiveMode::NonRecursive);
@@ -168,10 +229,10 @@ impl Watcher {
     pub fn unwatch(&self, id: IndexId, maildir: &Maildir) {
         let mut notify = locked(&self.notify);
         let Some(notify) = notify.as_mut() else { return };
-        for part in PARTS {
-            let path = path_of(maildir, part);
+        for place in Place::BOTH {
+            let path = path_of(maildir.dir(place));
             let is_its = locked(&self.watched).by_path.get(&path).is_some_and(|(owner, _)| *owner == id);
-            if let Ok(file) = key_of(maildir, part)
+            if let Ok(file) = maildir.key_of(place)
                 && is_its
             {
                 self.forget(notify, &path, file);
@@ -200,6 +261,7 @@ struct Ear {
     watched: Arc<Mutex<Watched>>,
     queue: channel::Sender<Notice>,
     missed: Arc<AtomicBool>,
+    marks: Arc<Marks>,
 }
 
 impl Ear {
@@ -214,32 +276,39 @@ impl Ear {
     }
 
     fn tell(&self, path: &Path, kind: EventKind) -> bool {
-        let opened = kind == EventKind::Access(AccessKind::Open(AccessMode::Any));
-        if !(tells_something(kind) || opened && path.file_name() == Some(OsStr::new(lock::FILE))) {
-            return false;
+        if kind == OPENED {
+            let is_mark = self.marks.is_mark(path);
+            if is_mark {
+                self.marks.tell_one();
+            }
+            return is_mark;
         }
-        self.notice(path, kind, opened).is_some_and(|notice| {
-            self.queue.try_send(notice).is_ok() || self.miss("the changes come too fast")
-        })
+        tells_something(kind)
+            && self.notice(path, kind).is_some_and(|notice| {
+                self.queue.try_send(notice).is_ok() || self.lose("the changes come too fast")
+            })
     }
 
-    fn notice(&self, path: &Path, kind: EventKind, opened: bool) -> Option<Notice> {
+    fn notice(&self, path: &Path, kind: EventKind) -> Option<Notice> {
         let watched = locked(&self.watched);
-        let gone = || matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
-        match watched.by_path.get(path) {
-            Some((id, Part::LockFile)) if opened => Some(Notice::Mark(*id)),
-            // Their rights and owners do not concern us.
-            Some((id, _)) => gone().then_some(Notice::Lost(*id)),
-            None => match watched.by_path.get(path.parent()?)? {
-                (id, Part::Messages(place)) if !opened => {
-                    Some(Notice::Name(*id, *place, path.file_name()?.as_bytes().into()))
-                }
-                _ => None,
-            },
+        if let Some((id, _)) = watched.by_path.get(path) {
+            // Its rights and its owner do not concern us.
+            let gone = matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
+            return gone.then_some(Notice::Lost(*id));
         }
+        let (id, place) = watched.by_path.get(path.parent()?)?;
+        Some(Notice::Name(*id, *place, path.file_name()?.as_bytes().into()))
     }
 
+    /// The kernel has lost events.
     fn miss(&self, why: &str) -> bool {
+        self.lose(why);
+        self.marks.tell_all();
+        true
+    }
+
+    /// A notice is lost.
+    fn lose(&self, why: &str) -> bool {
         if !self.missed.swap(true, Ordering::AcqRel) {
             log::info!("changes were missed: {why}; open mailboxes are looked through again");
         }
@@ -258,19 +327,8 @@ fn tells_something(kind: EventKind) -> bool {
     }
 }
 
-fn path_of(maildir: &Maildir, part: Part) -> PathBuf {
-    let open = |dir: &OwnedFd| Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string());
-    match part {
-        Part::Messages(place) => open(maildir.dir(place)),
-        Part::LockFile => open(maildir.root()).join(lock::FILE),
-    }
-}
-
-fn key_of(maildir: &Maildir, part: Part) -> Result<(u64, u64), Error> {
-    match part {
-        Part::Messages(place) => maildir.key_of(place),
-        Part::LockFile => lock::key_of(maildir),
-    }
+fn path_of(file: &OwnedFd) -> PathBuf {
+    Path::new("/proc/self/fd").join(file.as_raw_fd().to_string())
 }
 
 /// The data under these locks is whole at every moment: a panic elsewhere is no reason to stop.
@@ -278,4 +336,5 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+const OPENED: EventKind = EventKind::Access(AccessKind::Open(AccessMode::Any));
 const INSTEAD: &str = "changes by other programs are looked for at each login and every minute";

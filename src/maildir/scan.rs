@@ -7,7 +7,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Error, Maildir, Place, name, sizes::Sizes};
+use super::{Error, Maildir, Place, message::Named, name, sizes::Sizes};
 use crate::octets::Octets;
 
 /// A message file as it was found.
@@ -91,6 +91,16 @@ pub enum Change {
         /// The name.
         name: Box<[u8]>,
     },
+}
+
+impl Change {
+    /// The name that is not there, if it says so.
+    pub fn absent(self) -> Option<Named> {
+        match self {
+            Self::Absent { place, name } => Some((place, name)),
+            Self::Present(_) => None,
+        }
+    }
 }
 
 /// A name to be looked at.

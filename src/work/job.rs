@@ -204,6 +204,8 @@ pub struct Opened {
     pub times: Times,
     /// Its lock.
     pub lock: Lock,
+    /// A mark that was made afterwards.
+    pub mark: Option<u64>,
 }
 
 /// A piece of a message.
@@ -224,7 +226,7 @@ impl Task {
             Self::Verify { credential, password } => Outcome::Verified(verify(shop, &credential, &password)),
             Self::Open { mailbox, known } => Outcome::Opened(look::open(shop, &mailbox, known)),
             Self::Load(id, load) => Outcome::Loaded(look::load(shop, id, *load)),
-            Self::Look(maildir, looks) => Outcome::Looked(look::look(&maildir, &looks)),
+            Self::Look(maildir, looks) => Outcome::Looked(look::look(shop, &maildir, &looks)),
             Self::Check(maildir) => Outcome::Checked(look::check(&maildir)),
             Self::Unwatch(id, maildir) => {
                 shop.watcher.unwatch(id, &maildir);

@@ -21,14 +21,15 @@ use crate::{
 
 /// Locks a mailbox: the one that is open already, if it is still what its path leads to.
 pub(super) fn open(shop: &Shop, mailbox: &Mailbox, known: Option<Arc<Maildir>>) -> Result<Opened, Fault> {
-    let current = known.filter(|maildir| shop.still_has(mailbox, maildir) && maildir.is_whole());
+    let current = known.filter(|maildir| shop.still_has(mailbox, maildir));
     let maildir = match current {
         Some(maildir) => maildir,
         None => Arc::new(shop.maildir(mailbox)?),
     };
     let lock = Lock::take(&maildir).map_err(|error| failed(&error))?;
     let times = scan::times(&maildir).map_err(|error| failed(&error))?;
-    Ok(Opened { maildir, times, lock })
+    let mark = shop.watcher.mark();
+    Ok(Opened { maildir, times, lock, mark })
 }
 
 /// Begins to watch a mailbox, if that is wanted, and then looks through it: what changes meanwhile is told.
@@ -41,6 +42,7 @@ pub(super) fn load(shop: &Shop, id: IndexId, load: Load) -> Result<Loaded, Fault
         watched,
         left_out: Vec::new(),
         doubles: Vec::new(),
+        mark: None,
     };
     if let Some(times) = unless
         && check(&maildir)? == times
@@ -53,15 +55,16 @@ pub(super) fn load(shop: &Shop, id: IndexId, load: Load) -> Result<Loaded, Fault
     let list = List::of(scan.found);
     let doubles = list.doubles().take(MOST_DOUBLES).map(Box::from).collect();
     let index = Index::new(list, scan.times, young);
-    Ok(Loaded { index: Some(index), left_out: scan.left_out, doubles, ..nothing })
+    let mark = shop.watcher.mark();
+    Ok(Loaded { index: Some(index), left_out: scan.left_out, doubles, mark, ..nothing })
 }
 
 /// Looks at names.
-pub(super) fn look(maildir: &Maildir, looks: &[Look]) -> Result<Looked, Fault> {
+pub(super) fn look(shop: &Shop, maildir: &Maildir, looks: &[Look]) -> Result<Looked, Fault> {
     let times = check(maildir)?;
     let young = scan::is_young(&times, SystemTime::now());
     let (changes, left_out) = scan::look(maildir, looks).map_err(|error| failed(&error))?;
-    Ok(Looked { times, young, changes, left_out })
+    Ok(Looked { times, young, changes, left_out, mark: shop.watcher.mark() })
 }
 
 /// Asks for the times of the directories.

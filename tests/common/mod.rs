@@ -5,9 +5,9 @@
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 pub(crate) mod client;
-pub(crate) mod mutt;
 pub(crate) mod dice;
 pub(crate) mod inject;
+pub(crate) mod mutt;
 
 use std::{
     ffi::OsString,

@@ -15,6 +15,7 @@ struct Desk {
     maildir: Arc<Maildir>,
     mailbox: Mailbox,
     watchable: bool,
+    marks: u64,
     now: Duration,
 }
 
@@ -31,7 +32,7 @@ impl Desk {
         let maildir = Arc::new(spool.maildir_or_new("bob").unwrap());
         let registry = Registry::new(limits, most);
         let mailbox = Mailbox::named("bob").unwrap();
-        Self { _dir: dir, spool, registry, maildir, mailbox, watchable: true, now: Duration::ZERO }
+        Self { _dir: dir, spool, registry, maildir, mailbox, watchable: true, marks: 0, now: Duration::ZERO }
     }
 
     fn file(&self, name: &str) -> std::path::PathBuf {
@@ -46,13 +47,25 @@ impl Desk {
         scan::times(&self.maildir).unwrap()
     }
 
-    /// A login whose mark is told at once, if there is to be one.
+    /// A login that makes a mark, which is not told yet.
+    fn log_in_unmarked(&mut self) {
+        let (mark, times) = (self.mark(), self.times());
+        self.registry.login(&self.mailbox, &self.maildir, times, mark, CLIENT);
+    }
+
     fn log_in(&mut self) {
-        let mark = self.registry.mark(&self.mailbox);
-        self.registry.login(&self.mailbox, &self.maildir, self.times(), mark, CLIENT);
-        if let Some(Mark { id, .. }) = mark {
-            self.registry.notice(Notice::Mark(id));
-        }
+        self.log_in_unmarked();
+        self.tell_marks();
+    }
+
+    fn mark(&mut self) -> Option<u64> {
+        self.marks += 1;
+        self.watchable.then_some(self.marks)
+    }
+
+    /// Everything that happened so far has been told.
+    fn tell_marks(&mut self) {
+        self.registry.told(self.marks);
         self.registry.settle();
     }
 
@@ -82,20 +95,16 @@ impl Desk {
                     Index::new(List::of(scan::scan(&load.maildir, []).unwrap().found), times, young)
                 });
                 let watched = load.watch && self.watchable;
-                let loaded = Loaded {
-                    maildir: load.maildir,
-                    index,
-                    watched,
-                    left_out: Vec::new(),
-                    doubles: Vec::new(),
-                };
-                self.registry.loaded(id, Ok(loaded));
+                let mark = self.mark();
+                self.registry.loaded(id, Ok(Loaded { watched, mark, ..loaded(load.maildir, index) }));
+                self.tell_marks();
             }
             Order::Look(id, maildir, looks) => {
                 let times = scan::times(&maildir).unwrap();
                 let (changes, left_out) = scan::look(&maildir, &looks).unwrap();
                 let young = scan::is_young(&times, self.date());
-                self.registry.looked(id, Ok(Looked { times, young, changes, left_out }));
+                let mark = self.mark();
+                self.registry.looked(id, Ok(Looked { times, young, changes, left_out, mark }));
             }
             Order::Check(id, maildir) => {
                 let times = scan::times(&maildir).map_err(|_| Fault::Broken);
@@ -130,6 +139,7 @@ impl Desk {
                     Order::Look(..) => {
                         told.looks += 1;
                         self.work(order);
+                        self.tell_marks();
                     }
                     Order::Check(..) => self.work(order),
                 }
@@ -153,6 +163,10 @@ impl Desk {
     fn date(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(1 << 34)
     }
+}
+
+fn loaded(maildir: Arc<Maildir>, index: Option<Index>) -> Loaded {
+    Loaded { maildir, index, watched: false, left_out: Vec::new(), doubles: Vec::new(), mark: None }
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -201,15 +215,14 @@ fn a_login_sees_what_was_told_before_its_mark() {
 #[test]
 fn a_login_waits_for_its_mark_and_for_nothing_that_comes_after_it() {
     let mut desk = open_mailbox();
-    let mark = desk.registry.mark(&desk.mailbox);
-    desk.registry.login(&desk.mailbox, &desk.maildir, desk.times(), mark, CLIENT);
+    desk.log_in_unmarked();
     desk.put("new/2.b");
     desk.tell("new/2.b");
     desk.registry.settle();
     let look = desk.order();
     desk.work(look);
     assert!(desk.registry.orders().is_empty(), "served before its mark");
-    desk.registry.notice(Notice::Mark(desk.id()));
+    desk.tell_marks();
     desk.put("new/3.c");
     desk.tell("new/3.c");
     desk.registry.settle();
@@ -223,8 +236,7 @@ fn a_login_waits_for_its_mark_and_for_nothing_that_comes_after_it() {
 fn a_watch_that_is_silent_is_not_trusted() {
     let mut desk = open_mailbox();
     desk.put("new/2.b");
-    let mark = desk.registry.mark(&desk.mailbox);
-    desk.registry.login(&desk.mailbox, &desk.maildir, desk.times(), mark, CLIENT);
+    desk.log_in_unmarked();
     assert_eq!(desk.settle(), Told::default());
     desk.later(1);
     assert_eq!(desk.settle(), Told { served: served(&["1.a", "2.b"]), walks: 1, ..Told::default() });
@@ -265,9 +277,8 @@ fn times_so_young_that_another_change_may_hide_behind_them_are_taken_for_changed
     desk.watchable = false;
     desk.log_in();
     let Order::Load(id, load) = desk.order() else { panic!() };
-    let (maildir, watched, left_out) = (load.maildir, false, Vec::new());
     let index = Some(Index::new(List::default(), desk.times(), true));
-    desk.registry.loaded(id, Ok(Loaded { maildir, index, watched, left_out, doubles: Vec::new() }));
+    desk.registry.loaded(id, Ok(loaded(load.maildir, index)));
     desk.registry.orders();
     desk.registry.logout(&desk.mailbox);
     desk.log_in();
@@ -354,8 +365,7 @@ fn what_happens_under_a_walk_is_not_lost() {
     desk.registry.updated(&desk.mailbox, desk.maildir.key(), Done { gone, touched: Vec::new() });
     desk.log_in();
     let index = Some(Index::new(List::of(before), desk.times(), false));
-    let (maildir, watched, left_out) = (load.maildir, false, Vec::new());
-    desk.registry.loaded(id, Ok(Loaded { maildir, index, watched, left_out, doubles: Vec::new() }));
+    desk.registry.loaded(id, Ok(loaded(load.maildir, index)));
     assert_eq!(desk.settle().served, served(&["2.b"]));
 }
 
@@ -364,13 +374,31 @@ fn a_message_on_its_way_from_name_to_name_is_never_missing() {
     let mut desk = open_mailbox();
     std::fs::rename(desk.file("new/1.a"), desk.file("cur/1.a:2,")).unwrap();
     desk.tell("new/1.a");
-    desk.registry.settle();
-    let look = desk.order();
-    desk.tell("cur/1.a:2,"); // told while the first half is being looked at
     desk.log_in();
-    desk.work(look);
+    let Order::Look(id, maildir, looks) = desk.order() else { panic!() };
+    desk.work(Order::Look(id, maildir, looks));
+    // Nothing is there by its old name, and its new one has not been told yet.
+    assert!(desk.registry.orders().is_empty(), "served without a message that is there");
+    desk.tell("cur/1.a:2,");
+    desk.tell_marks();
     let told = desk.settle();
     assert_eq!((told.served, told.walks), (served(&["1.a"]), 0));
+}
+
+#[test]
+fn a_message_that_moved_under_a_walk_is_never_missing() {
+    let mut desk = open_mailbox();
+    desk.registry.missed();
+    desk.log_in();
+    let Order::Load(id, load) = desk.order() else { panic!() };
+    // It was in cur/ while new/ was walked through, and the other way round.
+    let index = Some(Index::new(List::default(), desk.times(), false));
+    let mark = desk.mark();
+    desk.registry.loaded(id, Ok(Loaded { mark, ..loaded(load.maildir, index) }));
+    desk.registry.orders().into_iter().for_each(|order| assert!(matches!(order, Order::Free(_))));
+    desk.tell("new/1.a");
+    desk.tell_marks();
+    assert_eq!(desk.settle(), Told { served: served(&["1.a"]), looks: 1, ..Told::default() });
 }
 
 #[test]
@@ -386,7 +414,7 @@ fn a_session_that_doubts_a_message_has_it_looked_at() {
 #[test]
 fn more_names_than_messages_are_found_by_a_walk() {
     let mut desk = open_mailbox();
-    (0..1500).for_each(|n| desk.tell(&format!("new/{n}.gone")));
+    (0..10_001).for_each(|n| desk.tell(&format!("new/{n}.gone")));
     assert_eq!(desk.settle(), Told { walks: 1, ..Told::default() });
 }
 
@@ -401,9 +429,7 @@ fn a_mailbox_that_was_replaced_is_another_one() {
     let told = desk.settle();
     assert_eq!((told.served, told.walks, told.unwatched), (served(&["9.z"]), 1, 1));
     // A late result for the old one finds nobody, and leaves no watch behind.
-    let loaded =
-        Loaded { maildir: before, index: None, watched: true, left_out: Vec::new(), doubles: Vec::new() };
-    desk.registry.loaded(late, Ok(loaded));
+    desk.registry.loaded(late, Ok(Loaded { watched: true, ..loaded(before, None) }));
     assert_eq!(desk.settle(), Told { unwatched: 1, ..Told::default() });
 }
 
