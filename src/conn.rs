@@ -15,6 +15,7 @@ use crate::{
         Cx, Patience, Protocol, Renewal, Step,
         ask::{Answer, Ask, ConnId, Directory},
         buf::{Inbox, Outbox},
+        event::Event,
     },
 };
 
@@ -39,6 +40,8 @@ pub struct Conn {
     readable: bool,
     writable: bool,
     phase: Phase,
+    /// Whether the session has spoken: under implicit TLS it waits for the end of the handshake.
+    greeted: bool,
     began: Duration,
     last_command: Duration,
     last_read: Duration,
@@ -55,6 +58,10 @@ enum Phase {
     Waiting,
     /// The session takes no step before that time.
     Paused(Duration),
+    /// The last words in clear text are being sent; then TLS begins.
+    Securing,
+    /// TLS is being agreed upon, until that time at most. The session takes no step.
+    Handshake(Duration),
     /// The session is over; its last words are being sent.
     Closing,
     /// Everything is said. What the peer still sends is read and thrown away for a while, since closing on
@@ -100,6 +107,7 @@ impl Conn {
             readable: true,
             writable: true,
             phase: Phase::Open,
+            greeted: false,
             began: now.steady,
             last_command: now.steady,
             last_read: now.steady,
@@ -108,8 +116,13 @@ impl Conn {
         }
     }
 
-    /// Lets the session speak first.
+    /// Lets the session speak first, or TLS before it.
     pub fn greet(&mut self, world: &mut dyn World, now: Now) {
+        if self.transport.is_implicit() && self.transport.encryption().is_none() {
+            self.phase = Phase::Securing;
+            return;
+        }
+        self.greeted = true;
         let step = self.protocol.greet(&Cx { now, directory: world.directory() }, &mut self.outbox);
         self.take(step, world, now);
     }
@@ -136,13 +149,14 @@ impl Conn {
         let mut budget = Budget { steps: limits.turn_commands, octets: limits.turn_octets };
         loop {
             let moved = self
-                .step(world, now, limits, &mut budget)
-                .and_then(|stepped| Ok(stepped | self.flush(now)?))
-                .and_then(|moved| Ok(moved | self.fill(now, limits, scratch, &mut budget)?));
+                .secure(world, now, limits)
+                .and_then(|secured| Ok(secured | self.step(world, now, limits, &mut budget)?))
+                .and_then(|moved| Ok(moved | self.flush(now)?))
+                .and_then(|moved| Ok(moved | self.fill(now, limits, scratch, &mut budget)?))
+                .map(|moved| moved | self.finish(now));
             self.log();
-            match moved {
-                Err(_) => self.phase = Phase::Gone, // reset by the peer, most often: nobody to tell
-                Ok(_) => self.finish(now),
+            if moved.is_err() {
+                self.phase = Phase::Gone; // reset by the peer, most often: nobody to tell
             }
             if self.phase == Phase::Gone {
                 return Pumped::Gone;
@@ -156,6 +170,39 @@ impl Conn {
                 return Pumped::Again;
             }
         }
+    }
+
+    /// Begins TLS when the last octet in clear text is sent, and the session when the handshake is over.
+    fn secure(&mut self, world: &mut dyn World, now: Now, limits: &Limits) -> io::Result<bool> {
+        match self.phase {
+            // Octets behind the command that asked for TLS were sent in clear text, perhaps by somebody in
+            // between: to run them as part of the encrypted session is the flaw of CVE-2011-0411.
+            Phase::Securing if !self.inbox.is_empty() => {
+                self.not_secured("clear text behind the command that begins TLS");
+                self.phase = Phase::Gone;
+            }
+            Phase::Securing if self.outbox.is_empty() => {
+                self.transport.secure().inspect_err(|error| self.not_secured(&error.to_string()))?;
+                self.inbox = Inbox::default();
+                self.phase = Phase::Handshake(now.steady + limits.tls_handshake.0);
+            }
+            Phase::Handshake(_) => {
+                let Some(by) = self.transport.encryption() else { return Ok(false) };
+                logging::secured(&self.id.to_string(), self.protocol_name, by);
+                self.protocol.secured(&Cx { now, directory: world.directory() }, by);
+                self.last_command = now.steady;
+                self.phase = Phase::Open;
+                if !self.greeted {
+                    self.greet(world, now);
+                }
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn not_secured(&self, why: &str) {
+        logging::not_secured(&self.id.to_string(), self.protocol_name, why);
     }
 
     /// Steps while there is input and room for output. No step is taken while an answer is awaited.
@@ -194,6 +241,7 @@ impl Conn {
                 Step::Pause(span) => Phase::Paused(now.steady + span),
                 Step::Close => Phase::Closing,
                 Step::Abort => Phase::Gone,
+                Step::Secure => Phase::Securing,
                 Step::Ask(ask) => match world.ask(self.id, ask) {
                     Some(answer) => {
                         let cx = Cx { now, directory: world.directory() };
@@ -209,13 +257,13 @@ impl Conn {
 
     fn flush(&mut self, now: Now) -> io::Result<bool> {
         let mut moved = false;
-        while self.writable && !self.outbox.is_empty() && self.phase != Phase::Gone {
+        while self.writable && self.transport.has_output(&self.outbox) && self.phase != Phase::Gone {
             match self.transport.flush(&mut self.outbox)? {
                 Moved::Octets(_) => {
                     moved = true;
                     self.last_write = now.steady;
                 }
-                Moved::Blocked | Moved::Ended => self.writable = false,
+                _ => self.writable = false,
             }
         }
         Ok(moved)
@@ -228,8 +276,7 @@ impl Conn {
         scratch: &mut [u8],
         budget: &mut Budget,
     ) -> io::Result<bool> {
-        let draining = matches!(self.phase, Phase::Draining(_));
-        let wants = draining
+        let wants = matches!(self.phase, Phase::Handshake(_) | Phase::Draining(_))
             || (matches!(self.phase, Phase::Open | Phase::Waiting | Phase::Paused(_))
                 && self.inbox.len() < limits.turn_octets
                 && !self.is_full(limits));
@@ -239,17 +286,28 @@ impl Conn {
         match self.transport.fill(&mut self.inbox, scratch)? {
             Moved::Octets(n) => {
                 budget.octets = budget.octets.saturating_sub(n);
-                if draining {
-                    self.inbox.consume(n);
-                } else {
-                    self.last_read = now.steady;
-                }
+                self.last_read = now.steady;
             }
             Moved::Blocked => {
                 self.readable = false;
                 return Ok(false);
             }
             Moved::Ended => self.inbox.end(),
+            // Whole lines that came before the cut were really sent, and are executed; the last half of one
+            // is not, with or without a cut.
+            Moved::Cut => {
+                self.outbox.tell(Event::Ended { why: "cut off without close_notify" });
+                self.inbox.end();
+            }
+            Moved::Broken(why) => {
+                self.not_secured(&why);
+                self.outbox = Outbox::default();
+                self.close(now);
+            }
+        }
+        let handshaking = matches!(self.phase, Phase::Handshake(_)) && self.transport.encryption().is_none();
+        if handshaking && self.inbox.has_ended() {
+            self.phase = Phase::Gone;
         }
         Ok(true)
     }
@@ -260,15 +318,22 @@ impl Conn {
     }
 
     /// Goes on with an ending: last words sent, then the peer's end seen, then gone.
-    fn finish(&mut self, now: Now) {
-        if self.phase == Phase::Closing && self.outbox.is_empty() {
-            self.transport.shut_down();
-            self.phase = Phase::Draining(now.steady + LINGER);
-            self.inbox = drained(&self.inbox);
+    fn finish(&mut self, now: Now) -> bool {
+        match self.phase {
+            Phase::Closing if self.outbox.is_empty() => {
+                let before = self.transport.has_output(&self.outbox);
+                self.transport.say_goodbye();
+                if self.transport.has_output(&self.outbox) {
+                    return !before; // once more round, to send it
+                }
+                self.transport.shut_down();
+                self.phase = Phase::Draining(now.steady + LINGER);
+                self.inbox = drained(&self.inbox);
+            }
+            Phase::Draining(_) if self.inbox.has_ended() => self.phase = Phase::Gone,
+            _ => return false,
         }
-        if matches!(self.phase, Phase::Draining(_)) && self.inbox.has_ended() {
-            self.phase = Phase::Gone;
-        }
+        true
     }
 
     fn log(&mut self) {
@@ -287,10 +352,10 @@ impl Conn {
         let end = lifetime.map_or(Duration::MAX, |lifetime| self.began + lifetime);
         match self.phase {
             Phase::Waiting => None,
-            Phase::Paused(until) | Phase::Draining(until) => Some(until),
+            Phase::Paused(until) | Phase::Draining(until) | Phase::Handshake(until) => Some(until),
             Phase::Gone => Some(Duration::ZERO),
-            Phase::Closing => Some(self.last_write.max(self.last_command) + write),
-            Phase::Open if !self.outbox.is_empty() => {
+            Phase::Closing | Phase::Securing => Some(self.last_write.max(self.last_command) + write),
+            Phase::Open if self.transport.has_output(&self.outbox) => {
                 Some(end.min(self.last_write.max(self.last_command) + write))
             }
             Phase::Open => Some(end.min(read_from + limit)),
@@ -304,7 +369,11 @@ impl Conn {
         }
         match self.phase {
             Phase::Paused(_) => self.phase = Phase::Open,
-            Phase::Open if self.outbox.is_empty() => {
+            Phase::Handshake(_) => {
+                self.outbox.tell(Event::Ended { why: "TLS handshake too slow" });
+                self.phase = Phase::Gone;
+            }
+            Phase::Open if !self.transport.has_output(&self.outbox) => {
                 self.protocol.expire(&mut self.outbox);
                 self.close(now);
             }
@@ -314,18 +383,24 @@ impl Conn {
 
     /// The server stops: the session says so, or is allowed to come to an end that is near.
     pub fn stop(&mut self, now: Now) {
-        if matches!(self.phase, Phase::Open | Phase::Waiting | Phase::Paused(_)) {
-            match self.protocol.stop(&mut self.outbox) {
+        match self.phase {
+            Phase::Open | Phase::Waiting | Phase::Paused(_) => match self.protocol.stop(&mut self.outbox) {
                 Step::Abort => self.phase = Phase::Gone,
                 Step::Close => self.close(now),
                 _ => {}
-            }
+            },
+            Phase::Securing | Phase::Handshake(_) => self.phase = Phase::Gone,
+            Phase::Closing | Phase::Draining(_) | Phase::Gone => {}
         }
     }
 
     /// Closes with those last words, and without asking the session, which is broken.
     pub fn fail(&mut self, last_words: &str, now: Now) {
         self.outbox = Outbox::default();
+        if matches!(self.phase, Phase::Securing | Phase::Handshake(_)) {
+            self.phase = Phase::Gone;
+            return;
+        }
         self.outbox.line(last_words);
         self.close(now);
     }

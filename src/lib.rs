@@ -9,7 +9,7 @@
 //! | [`server`] | the loop: poll, accept, dispatch, timers, shutdown |
 //! | [`desk`] | what sessions ask, who answers it, and where the answer goes |
 //! | [`conn`] | one connection: readiness, buffers, deadline, the pump |
-//! | [`net`] | transports and timers |
+//! | [`net`] | transports, TLS and timers |
 //! | [`proto`] | SMTP and POP3 as plain values, without a socket or a disk |
 //! | [`mailbox`] | the contents of mailboxes in memory, and who has which one open |
 //! | [`commit`] | the committer: makes deliveries durable, many at a time |

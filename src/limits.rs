@@ -34,6 +34,10 @@ pub struct Limits {
     pub pop3_lock_wait: Span,
     /// POP3: the least time between two logins to one mailbox (RFC 2449 section 6.5); "0s" lifts it.
     pub pop3_login_delay: Span,
+    /// TLS: how long a client may take for the whole handshake.
+    pub tls_handshake: Span,
+    /// TLS: how often the files of the certificate are looked at for a change.
+    pub certificate_check: Span,
     /// SMTP: octets in a command line, its line end included.
     pub smtp_line: usize,
     /// POP3: octets in a command line, its line end included.
@@ -126,6 +130,8 @@ impl Default for Limits {
             pop3_write: Span::secs(600),
             pop3_lock_wait: Span::secs(2),
             pop3_login_delay: Span::secs(0),
+            tls_handshake: Span::secs(30),
+            certificate_check: Span::secs(30),
             smtp_line: 2048,
             pop3_line: 512,
             line_discard: 64 * 1024,

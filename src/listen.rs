@@ -14,8 +14,13 @@ use mio::{
 use rustix::io::Errno;
 
 use crate::{
-    config::{Listen, Persona, Service},
-    limits::{Limits, Span},
+    config::{Config, Listen, Persona, Service, TlsMode},
+    limits::Span,
+    net::{
+        certificate::{self, Pair},
+        tls::Tls,
+        transport::{Security, Transport},
+    },
     proto::{
         Protocol,
         ask::ConnId,
@@ -28,7 +33,9 @@ use crate::{
 pub struct Listener {
     socket: Option<TcpListener>,
     address: SocketAddr,
+    service: Service,
     rules: Rules,
+    security: Security,
     /// Whether there may be connections to accept: only an accept that would block says no.
     pub pending: bool,
     /// Given up for a moment when no descriptor is left, to say so to the next client.
@@ -60,17 +67,33 @@ pub enum Accepted {
     NoDescriptors,
 }
 
+/// Why nobody can be listened to.
+#[derive(Debug)]
+pub enum Error {
+    /// An address could not be bound.
+    Bind(Service, SocketAddr, io::Error),
+    /// There is no certificate to begin TLS with.
+    Tls(certificate::Error),
+}
+
 impl Listener {
-    /// Binds the address.
-    pub fn bind(
-        listen: &Listen,
-        hostname: &str,
-        expire: Option<pop3::Expire>,
-        limits: &Limits,
-    ) -> io::Result<Self> {
+    /// Loads the certificate, if there is one, and binds every address.
+    pub fn bind_all(config: &Config) -> Result<Vec<Self>, Error> {
+        let look_every = config.limits.certificate_check.0;
+        let start = |pair: &Pair| Tls::start(pair.clone(), look_every).map(Rc::new).map_err(Error::Tls);
+        let tls = config.tls.as_ref().map(start).transpose()?;
+        let bind = |listen: &Listen| {
+            Self::bind(listen, config, security(listen.tls, tls.as_ref()))
+                .map_err(|error| Error::Bind(listen.protocol, listen.address, error))
+        };
+        config.listen.iter().map(bind).collect()
+    }
+
+    fn bind(listen: &Listen, config: &Config, security: Security) -> io::Result<Self> {
         let socket = TcpListener::bind(listen.address)?;
         let address = socket.local_addr()?;
-        let (hostname, limits, line_endings) = (hostname.to_owned(), limits.clone(), listen.line_endings);
+        let (hostname, limits) = (config.hostname.clone(), config.limits.clone());
+        let (line_endings, expire) = (listen.line_endings, config.pop3.expire);
         let rules = match listen.persona {
             Persona::Smtp(persona) => {
                 Rules::Smtp(Rc::new(smtp::Rules { hostname, line_endings, persona, limits }))
@@ -82,15 +105,21 @@ impl Listener {
                 Rules::Pop3 { all: Rc::new(all), local: Rc::new(local) }
             }
         };
-        Ok(Self { socket: Some(socket), address, rules, pending: false, spare: spare(), short: false })
+        Ok(Self {
+            socket: Some(socket),
+            address,
+            service: listen.protocol,
+            rules,
+            security,
+            pending: false,
+            spare: spare(),
+            short: false,
+        })
     }
 
-    /// Which protocol is spoken here.
+    /// What is served here.
     pub fn service(&self) -> Service {
-        match self.rules {
-            Rules::Smtp(_) => Service::Smtp,
-            Rules::Pop3 { .. } => Service::Pop3,
-        }
+        self.service
     }
 
     /// Its name in the log.
@@ -166,6 +195,10 @@ impl Listener {
     }
 
     fn turn_away(&self, mut stream: TcpStream) -> Accepted {
+        // Where TLS comes first, clear text would be taken for broken TLS.
+        if matches!(self.security, Security::Implicit(_)) {
+            return Accepted::TurnedAway;
+        }
         let words = format!("{}\r\n", self.too_many_connections());
         let _ = stream.write(words.as_bytes()); // a client that does not read it finds the door closed
         Accepted::TurnedAway
@@ -185,6 +218,11 @@ impl Listener {
         Accepted::NoDescriptors
     }
 
+    /// What the octets of a connection travel on.
+    pub fn transport(&self, stream: TcpStream) -> Transport {
+        Transport::new(stream, self.security.clone())
+    }
+
     /// A session with a client at `peer`.
     pub fn session(&self, peer: IpAddr, id: ConnId) -> Box<dyn Protocol> {
         match &self.rules {
@@ -192,6 +230,15 @@ impl Listener {
             Rules::Pop3 { local, .. } if peer.is_loopback() => Box::new(Pop3::new(Rc::clone(local))),
             Rules::Pop3 { all, .. } => Box::new(Pop3::new(Rc::clone(all))),
         }
+    }
+}
+
+/// When TLS begins. After the check of the configuration there is a certificate wherever one is needed.
+fn security(mode: TlsMode, tls: Option<&Rc<Tls>>) -> Security {
+    match (mode, tls.map(Rc::clone)) {
+        (TlsMode::Starttls, Some(tls)) => Security::Offered(tls),
+        (TlsMode::Implicit, Some(tls)) => Security::Implicit(tls),
+        (TlsMode::None, _) | (_, None) => Security::None,
     }
 }
 

@@ -18,7 +18,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use log::{Level, LevelFilter, debug, error, info, log};
 use simplelog::{ConfigBuilder, WriteLogger};
 
-use crate::proto::event::Event;
+use crate::proto::{Encryption, event::Event};
 
 /// Starts logging to standard error: time in UTC, level, message. Works once in a process.
 pub fn start(level: LevelFilter) -> io::Result<()> {
@@ -71,6 +71,16 @@ pub fn listening(protocol: &str, address: SocketAddr) {
 /// A client came.
 pub fn connected(conn: &str, protocol: &str, peer: SocketAddr) {
     debug!("{conn} {protocol} connected peer={peer}");
+}
+
+/// A connection is encrypted from here on.
+pub fn secured(conn: &str, protocol: &str, by: Encryption) {
+    debug!("{conn} {protocol} tls version={} cipher={}", by.version, by.cipher);
+}
+
+/// TLS did not come about, or broke.
+pub fn not_secured(conn: &str, protocol: &str, why: &str) {
+    info!("{conn} {protocol} tls failed why=\"{}\"", escape(why));
 }
 
 /// A client is gone.

@@ -26,7 +26,7 @@ use crate::{
     limits::Limits,
     listen::{Accepted, Listener},
     logging,
-    net::{timer::Timers, transport::Transport},
+    net::timer::Timers,
     proto::ask::{Answer, ConnId},
     signals::{Signal, Signals},
     work::{Bell, Done, Returns},
@@ -79,14 +79,7 @@ impl Server {
         poll.registry()
             .register(signals.source(), SIGNALS, mio::Interest::READABLE)
             .map_err(system("signals"))?;
-        let mut listeners = config
-            .listen
-            .iter()
-            .map(|listen| {
-                Listener::bind(listen, &config.hostname, config.pop3.expire, &config.limits)
-                    .map_err(|error| Error::Bind(listen.protocol, listen.address, error))
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut listeners = Listener::bind_all(&config)?;
         for (at, listener) in listeners.iter_mut().enumerate() {
             listener.register(poll.registry(), Token(FIRST_LISTENER + at)).map_err(system("listen"))?;
         }
@@ -204,7 +197,7 @@ impl Server {
         self.next_id += 1;
         let listener = &self.listeners[at];
         let name = listener.name();
-        let mut conn = Conn::new(id, name, Transport::Plain(stream), listener.session(peer.ip(), id), now);
+        let mut conn = Conn::new(id, name, listener.transport(stream), listener.session(peer.ip(), id), now);
         let token = Token(id.0 as usize);
         if let Err(error) = conn.transport().register(self.poll.registry(), token) {
             log::error!("{id} {name} not registered: {error}");

@@ -101,6 +101,7 @@ fn play(limits: &Limits, pieces: &[&[u8]], faults: &[Option<Fault>]) -> Outcome 
                     session.answer(&cx, fault.map_or(answer, Answer::Failed), &mut out)
                 }
                 Step::Idle => break,
+                Step::Secure => panic!("TLS is not offered here"),
                 Step::Close | Step::Abort => {
                     outcome.over = true;
                     return outcome;

@@ -3,6 +3,7 @@
 use std::{
     io::{self, Write},
     path::PathBuf,
+    time::SystemTime,
 };
 
 use clap::Args;
@@ -27,10 +28,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Unknown::Refuse => Accounts::load(&config.accounts, &config.domains)?,
         Unknown::Create => Accounts::open_house(&config.domains),
     };
+    let pair = config.tls.as_ref().map(|pair| pair.load(SystemTime::now())).transpose();
+    let doubt = match pair.map_err(|error| Failure::Usage(error.to_string()))?.and_then(|pair| pair.doubt) {
+        Some(doubt) => format!("; the certificate {doubt}"),
+        None => String::new(),
+    };
     let users = match accounts.count() {
         Some(count) => format!("accounts: {count}"),
         None => "accounts: everybody has one, with any password".into(),
     };
     let file = arguments.config.display();
-    write!(io::stdout(), "# {file} is good; {users}\n{}", config.effective()).map_err(Failure::output)
+    write!(io::stdout(), "# {file} is good; {users}{doubt}\n{}", config.effective()).map_err(Failure::output)
 }

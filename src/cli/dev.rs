@@ -1,20 +1,23 @@
 //! `restante dev`: a server to try things with, that needs no configuration.
 
 use std::{
+    env,
     io::{self, Write},
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use clap::Args;
 
 use super::{
-    Failure,
+    Failure, cert,
     serve::{self, Running},
 };
 use crate::{
     accounts::Accounts,
     config::{Config, Service},
+    net::certificate::Pair,
 };
 
 /// Run a server to try things with: every address has a mailbox, any password opens it.
@@ -29,19 +32,40 @@ pub(super) struct Arguments {
     /// Where to hand mail out, on loopback; port 0 is any that is free.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1110")]
     pop3: SocketAddr,
+    /// Under TLS too. The certificate is in DIR, and made there if it isn't yet; without DIR it is below
+    /// $XDG_STATE_HOME or ~/.local/state.
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
+    tls: Option<Option<PathBuf>>,
+    /// Where to take mail in under TLS.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:2465", requires = "tls")]
+    smtps: SocketAddr,
+    /// Where to hand mail out under TLS.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1995", requires = "tls")]
+    pop3s: SocketAddr,
     #[command(flatten)]
     running: Running,
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let config = Config::development(arguments.spool, arguments.smtp, arguments.pop3)?;
+    let mut config = Config::development(arguments.spool, arguments.smtp, arguments.pop3)?;
+    if let Some(directory) = &arguments.tls {
+        let pair = certificate(directory.as_deref())?;
+        config = config.with_tls(pair, arguments.smtps, arguments.pop3s)?;
+    }
+    let certificate = config.tls.as_ref().map(|pair| pair.certificate.clone());
     let accounts = Accounts::open_house(&config.domains);
     let spool = config.spool.clone();
     let server = serve::start(config, accounts, &arguments.running, "choose others with --smtp and --pop3")?;
     let taken = server.addresses();
     let at = |service| taken.iter().find(|(taken, _)| *taken == service).map(|(_, address)| *address);
     if let (Some(smtp), Some(pop3)) = (at(Service::Smtp), at(Service::Pop3)) {
-        let _ = io::stdout().write_all(screen(smtp, pop3, &spool).as_bytes()); // nobody looks: serve all the same
+        let mut text = screen(smtp, pop3, &spool);
+        if let (Some(smtps), Some(pop3s), Some(certificate)) =
+            (at(Service::Submissions), at(Service::Pop3s), certificate)
+        {
+            text.push_str(&secure_screen(smtps, pop3s, &certificate));
+        }
+        let _ = io::stdout().write_all(text.as_bytes()); // nobody looks: serve all the same
     }
     serve::run_to_the_end(server)
 }
@@ -80,6 +104,44 @@ Ctrl-C ends the server.
 
 "
     )
+}
+
+/// The same under TLS.
+fn secure_screen(smtps: SocketAddr, pop3s: SocketAddr, certificate: &Path) -> String {
+    let (smtps_url, pop3s_url) = (shell(&format!("smtps://{smtps}")), shell(&format!("pop3s://{pop3s}/1")));
+    let (smtps, pop3s) = (shell(&smtps.to_string()), shell(&pop3s.to_string()));
+    let certificate = shell(&certificate.to_string_lossy());
+    format!(
+        r"Under TLS, with the certificate in {certificate}:
+  printf 'Subject: hello\r\n\r\nIt works.\r\n' | curl {smtps_url} \
+    --mail-from me@example.test --mail-rcpt {YOU} -T - --cacert {certificate}
+  curl {pop3s_url} -u {YOU}:any --cacert {certificate}
+  openssl s_client -quiet -crlf -connect {smtps}
+  openssl s_client -quiet -crlf -connect {pop3s}
+
+"
+    )
+}
+
+/// The certificate of a developer, made at the first use. It stays, so that a mail program has to be told
+/// only once to trust it.
+fn certificate(directory: Option<&Path>) -> Result<Pair, Failure> {
+    let directory = directory.map(Path::to_owned).or_else(state_directory).ok_or_else(|| {
+        Failure::Usage("no home directory for a certificate: say where it goes with --tls=DIR".into())
+    })?;
+    let directory = std::path::absolute(&directory)
+        .map_err(|error| Failure::Usage(format!("{}: {error}", directory.display())))?;
+    let pair = cert::pair_in(&directory);
+    if pair.certificate.exists() && pair.key.exists() {
+        return Ok(pair);
+    }
+    cert::make(&directory, &["localhost", "127.0.0.1", "::1"], SystemTime::now())
+}
+
+fn state_directory() -> Option<PathBuf> {
+    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
+    Some(state.join("restante"))
 }
 
 /// One word of a shell command.

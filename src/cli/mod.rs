@@ -4,6 +4,7 @@
 //! and ends with what to do about it. Exit codes: 0 is well, 2 a command line or a configuration to be
 //! corrected, 1 everything else.
 
+mod cert;
 mod check;
 mod dev;
 mod serve;
@@ -33,6 +34,7 @@ enum Command {
     Dev(dev::Arguments),
     Check(check::Arguments),
     User(user::Arguments),
+    Cert(cert::Arguments),
 }
 
 /// The whole program.
@@ -44,6 +46,7 @@ pub fn main() -> ExitCode {
         Command::Dev(arguments) => dev::run(arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::User(arguments) => user::run(&arguments),
+        Command::Cert(arguments) => cert::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,7 @@
 //! The text of a configuration file, before its values are checked against each other.
 
 use std::{
+    env,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -10,7 +11,9 @@ use serde::{
     de::{Error as _, IntoDeserializer, value},
 };
 
-use super::{ACCOUNTS, Config, Listen, Persona, Pop3, Service, Unknown, Watch, error::Mistake};
+use super::{
+    ACCOUNTS, Config, Listen, Persona, Pop3, Service, TlsMode, Unknown, Watch, error::Mistake, tls::Section,
+};
 use crate::{limits::Limits, proto::dot::LineEndings};
 
 /// The file, key by key.
@@ -31,6 +34,7 @@ struct File {
     shared_spool: bool,
     #[serde(default)]
     listen: Vec<FileListen>,
+    tls: Option<Section>,
     #[serde(default)]
     pop3: Pop3,
     #[serde(default)]
@@ -46,16 +50,20 @@ struct FileListen {
     #[serde(default)]
     line_endings: LineEndings,
     persona: Option<String>,
+    tls: Option<TlsMode>,
 }
 
 /// Reads and checks a text whose relative paths are relative to `directory`.
 pub(super) fn read(text: &str, directory: &Path) -> Result<Config, Mistake> {
     let file: File = toml::from_str(text)?;
+    let credentials = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let tls = file.tls.map(|section| section.pair(directory, credentials.as_deref())).transpose()?;
     let listen = file.listen.into_iter().enumerate().map(|(n, listen)| {
         let persona = persona(listen.protocol, listen.persona.as_deref());
         let persona = persona.map_err(|e| Mistake::at(format!("listen.{n}.persona"), e.to_string()))?;
         let FileListen { protocol, address, line_endings, .. } = listen;
-        Ok(Listen { protocol, address, line_endings, persona })
+        let tls = listen.tls.unwrap_or_else(|| TlsMode::usual(protocol, tls.is_some()));
+        Ok(Listen { protocol, address, line_endings, persona, tls })
     });
     let config = Config {
         hostname: file.hostname,
@@ -67,6 +75,7 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<Config, Mistake> {
         shared_spool: file.shared_spool,
         listen: listen.collect::<Result<_, Mistake>>()?,
         pop3: file.pop3,
+        tls,
         limits: file.limits,
     };
     config.check()?;
@@ -78,8 +87,8 @@ fn persona(protocol: Service, name: Option<&str>) -> Result<Persona, value::Erro
         name.map_or(Ok(P::default()), |name| P::deserialize(name.into_deserializer()))
     }
     match protocol {
-        Service::Smtp => named(name).map(Persona::Smtp),
-        Service::Pop3 => named(name).map(Persona::Pop3),
+        Service::Smtp | Service::Submissions => named(name).map(Persona::Smtp),
+        Service::Pop3 | Service::Pop3s => named(name).map(Persona::Pop3),
     }
 }
 
@@ -119,6 +128,7 @@ mod tests {
             address: address.parse().unwrap(),
             line_endings,
             persona,
+            tls: TlsMode::None,
         };
         let smtp = Persona::Smtp(smtp::Persona::Modern);
         let rfc1081 = Persona::Pop3(pop3::Persona::Rfc1081);
@@ -135,6 +145,7 @@ mod tests {
                 listen(Service::Pop3, "[::1]:1110", LineEndings::Lenient, rfc1081),
             ],
             pop3: Pop3 { expire: Some(pop3::Expire::Days(30)) },
+            tls: None,
             limits: Limits { message: Size::mib(10), ..Limits::default() },
         };
         assert_eq!(config, expected);
@@ -174,7 +185,7 @@ mod tests {
             (
                 "\"smtp\"",
                 "\"imap\"",
-                ", line 6, column 12: listen.protocol: unknown variant `imap`, expected `smtp` or",
+                ", line 6, column 12: listen.protocol: unknown variant `imap`, expected one of",
             ),
             (
                 "127.0.0.1:2525",

@@ -5,6 +5,7 @@
 
 mod error;
 mod file;
+mod tls;
 
 use std::{
     fmt, fs,
@@ -16,10 +17,12 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
     limits::{Limits, Size, Span},
+    net::certificate::Pair,
     proto::{dot::LineEndings, pop3, smtp, smtp::address::Address},
 };
 pub use error::Error;
 use error::Mistake;
+pub use tls::TlsMode;
 
 /// What a server needs to know before it starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -44,6 +47,9 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// What is said to every POP3 client.
     pub pop3: Pop3,
+    /// The certificate, and its key.
+    #[serde(serialize_with = "tls::as_section")]
+    pub tls: Option<Pair>,
     /// Every bound.
     pub limits: Limits,
 }
@@ -89,6 +95,8 @@ pub struct Listen {
     pub line_endings: LineEndings,
     /// Which generation of the protocol is spoken.
     pub persona: Persona,
+    /// When TLS begins.
+    pub tls: TlsMode,
 }
 
 /// The protocols.
@@ -97,8 +105,13 @@ pub struct Listen {
 pub enum Service {
     /// Mail in.
     Smtp,
+    /// Mail in, by SMTP under TLS from the first octet (RFC 8314).
+    #[serde(alias = "smtps")]
+    Submissions,
     /// Mail out.
     Pop3,
+    /// Mail out, by POP3 under TLS from the first octet (RFC 8314).
+    Pop3s,
 }
 
 impl Service {
@@ -106,7 +119,9 @@ impl Service {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Smtp => "smtp",
+            Self::Submissions => "submissions",
             Self::Pop3 => "pop3",
+            Self::Pop3s => "pop3s",
         }
     }
 }
@@ -146,6 +161,7 @@ impl Config {
             address,
             line_endings: LineEndings::Lenient,
             persona,
+            tls: TlsMode::None,
         };
         let config = Self {
             hostname: "localhost".into(),
@@ -160,6 +176,7 @@ impl Config {
                 listen(Service::Pop3, pop3, Persona::Pop3(pop3::Persona::default())),
             ],
             pop3: Pop3::default(),
+            tls: None,
             limits: Limits::for_development(),
         };
         config.check().map_err(|mistake| Error::Development(mistake.why))?;
@@ -205,6 +222,7 @@ impl Config {
                 ));
             }
         }
+        tls::check(self)?;
         check_limits(&self.limits)
     }
 }
@@ -228,6 +246,8 @@ fn check_limits(l: &Limits) -> Result<(), Mistake> {
         ("pop3_write", l.pop3_write, 1),
         ("pop3_lock_wait", l.pop3_lock_wait, 0),
         ("pop3_login_delay", l.pop3_login_delay, 0),
+        ("tls_handshake", l.tls_handshake, 1),
+        ("certificate_check", l.certificate_check, 1),
         ("failed_login_delay", l.failed_login_delay, 0),
         ("shutdown_grace", l.shutdown_grace, 0),
     ] {

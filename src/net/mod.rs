@@ -1,4 +1,6 @@
-//! What lies between a session and the network: transports and timers.
+//! What lies between a session and the network: transports, TLS with its certificate, and timers.
 
+pub mod certificate;
 pub mod timer;
+pub mod tls;
 pub mod transport;

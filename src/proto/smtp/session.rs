@@ -11,7 +11,7 @@ use super::{
     trace,
 };
 use crate::proto::{
-    Cx, Patience, Protocol, Renewal, Step,
+    Cx, Encryption, Patience, Protocol, Renewal, Step,
     ask::{Answer, Ask, Envelope, Fault, Lookup, Recipient},
     buf::{Inbox, Line, Outbox},
     dot::LineEndings,
@@ -397,6 +397,10 @@ impl Protocol for Smtp {
         };
         self.state = next;
         Step::Again
+    }
+
+    fn secured(&mut self, _: &Cx<'_>, _: Encryption) {
+        *self = Self::new(Rc::clone(&self.rules), self.peer, mem::take(&mut self.label));
     }
 
     fn patience(&self) -> Patience {

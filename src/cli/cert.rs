@@ -1,0 +1,137 @@
+//! `restante cert`: a certificate that nobody but its owner vouches for, to try TLS with.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    net::IpAddr,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use clap::Args;
+use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, SanType, string::Ia5String};
+
+use super::Failure;
+use crate::net::certificate::Pair;
+
+/// Make a certificate and its key: certificate.pem and key.pem.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Signed by itself: for development and tests; clients must be told to trust it.
+    #[arg(long, required = true)]
+    self_signed: bool,
+    /// A host name or an address that it is for; again for more. localhost and 127.0.0.1 if there is none.
+    #[arg(long = "host", value_name = "NAME")]
+    hosts: Vec<String>,
+    /// Where the files go.
+    #[arg(value_name = "DIR", default_value = ".")]
+    directory: PathBuf,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let hosts: Vec<&str> = match arguments.hosts.as_slice() {
+        [] => vec!["localhost", "127.0.0.1"],
+        hosts => hosts.iter().map(String::as_str).collect(),
+    };
+    let pair = make(&arguments.directory, &hosts, SystemTime::now())?;
+    let written = format!(
+        "[tls]\ncertificate = {:?}\nkey = {:?}\n",
+        pair.certificate.to_string_lossy(),
+        pair.key.to_string_lossy()
+    );
+    io::stdout().write_all(written.as_bytes()).map_err(Failure::output)
+}
+
+/// Where [`make`] puts a pair.
+pub(super) fn pair_in(directory: &Path) -> Pair {
+    Pair { certificate: directory.join("certificate.pem"), key: directory.join("key.pem") }
+}
+
+/// Makes a pair for these hosts, and overwrites nothing. Only the owner may read the key.
+pub(super) fn make(directory: &Path, hosts: &[&str], now: SystemTime) -> Result<Pair, Failure> {
+    let directory = std::path::absolute(directory).map_err(|error| not_written(directory, &error))?;
+    fs::create_dir_all(&directory).map_err(|error| not_written(&directory, &error))?;
+    let pair = pair_in(&directory);
+    if let Some(there) = [&pair.certificate, &pair.key].into_iter().find(|path| path.exists()) {
+        let there = there.display();
+        return Err(Failure::Other(format!("{there} exists: remove it, or choose another directory")));
+    }
+    let failed = |error: rcgen::Error| Failure::Other(format!("cannot make a certificate: {error}"));
+    let key = KeyPair::generate().map_err(failed)?;
+    let certificate = parameters(hosts, now)?.self_signed(&key).map_err(failed)?;
+    write_new(&pair.key, 0o600, &key.serialize_pem())?;
+    write_new(&pair.certificate, 0o644, &certificate.pem())?;
+    Ok(pair)
+}
+
+fn parameters(hosts: &[&str], now: SystemTime) -> Result<CertificateParams, Failure> {
+    let name = |host: &&str| match host.parse::<IpAddr>() {
+        Ok(address) => Ok(SanType::IpAddress(address)),
+        Err(_) => Ia5String::try_from(*host)
+            .map(SanType::DnsName)
+            .map_err(|_| Failure::Usage(format!("{host:?} is not a host name: write it in ASCII"))),
+    };
+    let mut parameters = CertificateParams::default();
+    parameters.subject_alt_names = hosts.iter().map(name).collect::<Result<_, _>>()?;
+    parameters.distinguished_name.push(DnType::CommonName, "restante self-signed");
+    parameters.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+    // A clock may be a little behind.
+    parameters.not_before = (now - Duration::from_secs(3600)).into();
+    parameters.not_after = (now + VALID_FOR).into();
+    Ok(parameters)
+}
+
+fn write_new(path: &Path, mode: u32, text: &str) -> Result<(), Failure> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|error| not_written(path, &error))
+}
+
+fn not_written(path: &Path, error: &io::Error) -> Failure {
+    Failure::Other(format!("cannot write {}: {error}", path.display()))
+}
+
+/// Longer than 825 days is more than Apple's clients take from anybody.
+const VALID_FOR: Duration = Duration::from_secs(825 * 24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::net::certificate::Doubt;
+
+    #[test]
+    fn a_pair_is_made_once_for_its_owner_and_can_be_used() {
+        let home = tempfile::tempdir().unwrap();
+        let (directory, now) = (home.path().join("below/tls"), SystemTime::now());
+        let pair = make(&directory, &["mx.example.test", "::1"], now).unwrap();
+        assert_eq!(fs::metadata(&pair.key).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(pair.load(now).unwrap().doubt, None);
+        for (later, expired) in [(VALID_FOR - Duration::from_secs(3600), false), (VALID_FOR * 2, true)] {
+            let doubt = pair.load(now + later).unwrap().doubt.unwrap();
+            assert_eq!(matches!(doubt, Doubt::Expired(_)), expired, "{doubt}");
+        }
+        let early = pair.load(now - Duration::from_secs(7200)).unwrap().doubt.unwrap();
+        assert!(matches!(early, Doubt::NotYetValid(_)), "{early}");
+
+        let before = fs::read(&pair.key).unwrap();
+        fs::remove_file(&pair.certificate).unwrap();
+        let error = make(&directory, &["localhost"], now).unwrap_err().to_string();
+        assert!(error.contains("key.pem exists"), "{error}");
+        assert_eq!(fs::read(&pair.key).unwrap(), before);
+    }
+
+    #[test]
+    fn a_name_that_no_certificate_can_have_is_told() {
+        let home = tempfile::tempdir().unwrap();
+        let error = make(home.path(), &["bücher.test"], SystemTime::now()).unwrap_err();
+        assert!(error.to_string().contains("not a host name"), "{error}");
+        assert_eq!(fs::read_dir(&home).unwrap().count(), 0);
+    }
+}

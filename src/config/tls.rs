@@ -1,0 +1,168 @@
+//! Where the certificate is, and which listeners use it.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
+
+use super::{Config, Error, Listen, Service, error::Mistake};
+use crate::net::certificate::Pair;
+
+/// When TLS begins on a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TlsMode {
+    /// Never.
+    None,
+    /// When the client asks for it, with STARTTLS or STLS.
+    Starttls,
+    /// Before the first octet of the protocol.
+    Implicit,
+}
+
+impl TlsMode {
+    /// What a listener has that says nothing of TLS.
+    pub(super) fn usual(service: Service, certificate: bool) -> Self {
+        match service {
+            Service::Submissions | Service::Pop3s => Self::Implicit,
+            Service::Smtp | Service::Pop3 if certificate => Self::Starttls,
+            Service::Smtp | Service::Pop3 => Self::None,
+        }
+    }
+}
+
+/// The section `[tls]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Section {
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+impl Section {
+    /// The files it means: those of systemd below the directory of the service's credentials, others
+    /// relative to the configuration.
+    pub(super) fn pair(self, directory: &Path, credentials: Option<&Path>) -> Result<Pair, Mistake> {
+        let place = |key: &str, path: PathBuf| match (path.strip_prefix(CREDENTIALS), credentials) {
+            (Ok(name), Some(credentials)) => Ok(credentials.join(name)),
+            (Ok(_), None) => Err(Mistake::at(
+                format!("tls.{key}"),
+                format!("{CREDENTIALS} is not set: systemd does it for a service with LoadCredential="),
+            )),
+            (Err(_), _) => Ok(directory.join(path)),
+        };
+        Ok(Pair { certificate: place("certificate", self.certificate)?, key: place("key", self.key)? })
+    }
+}
+
+impl Config {
+    /// The same under TLS too: by STARTTLS where it is, and at two more addresses from the first octet.
+    ///
+    /// # Errors
+    /// An address is taken, or not on loopback where it has to be.
+    pub fn with_tls(mut self, pair: Pair, smtps: SocketAddr, pop3s: SocketAddr) -> Result<Self, Error> {
+        let same = |listen: &Listen| match listen.protocol {
+            Service::Smtp => (Service::Submissions, smtps),
+            _ => (Service::Pop3s, pop3s),
+        };
+        let secure: Vec<_> = self
+            .listen
+            .iter()
+            .map(|listen| {
+                let (protocol, address) = same(listen);
+                Listen { protocol, address, tls: TlsMode::Implicit, ..listen.clone() }
+            })
+            .collect();
+        self.listen.iter_mut().for_each(|listen| listen.tls = TlsMode::Starttls);
+        self.listen.extend(secure);
+        self.tls = Some(pair);
+        self.check().map_err(|mistake| Error::Development(mistake.why))?;
+        Ok(self)
+    }
+}
+
+/// What the types let pass.
+pub(super) fn check(config: &Config) -> Result<(), Mistake> {
+    for (n, listen) in config.listen.iter().enumerate() {
+        let wrong = |why: String| Err(Mistake::at(format!("listen.{n}.tls"), why));
+        let service = listen.protocol;
+        if matches!(service, Service::Submissions | Service::Pop3s) && listen.tls != TlsMode::Implicit {
+            return wrong(format!("{service} begins with TLS: \"implicit\", or another protocol"));
+        }
+        if listen.tls != TlsMode::None && config.tls.is_none() {
+            return wrong(
+                "there is no certificate: a section [tls] with certificate and key is needed, \
+                 `restante cert --self-signed` makes one to try things with"
+                    .into(),
+            );
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn as_section<S: Serializer>(pair: &Option<Pair>, s: S) -> Result<S::Ok, S::Error> {
+    let Some(Pair { certificate, key }) = pair else { return s.serialize_none() };
+    let mut section = s.serialize_struct("tls", 2)?;
+    section.serialize_field("certificate", &certificate.to_string_lossy())?;
+    section.serialize_field("key", &key.to_string_lossy())?;
+    section.end()
+}
+
+const CREDENTIALS: &str = "$CREDENTIALS_DIRECTORY";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::{GOOD, load};
+
+    const TLS: &str = "\n[tls]\ncertificate = \"tls/chain.pem\"\nkey = \"/etc/key.pem\"\n";
+
+    fn modes(text: &str) -> Vec<TlsMode> {
+        load(text).unwrap().listen.iter().map(|listen| listen.tls).collect()
+    }
+
+    #[test]
+    fn what_a_listener_does_not_say_its_name_says() {
+        assert_eq!(modes(GOOD), [TlsMode::None, TlsMode::None]);
+        let secure = GOOD.to_owned() + TLS;
+        assert_eq!(modes(&secure), [TlsMode::Starttls, TlsMode::Starttls]);
+        let implicit = secure.replace("\"smtp\"", "\"smtps\"").replace("\"pop3\"", "\"pop3s\"");
+        assert_eq!(modes(&implicit), [TlsMode::Implicit, TlsMode::Implicit]);
+        let never = secure.replace("protocol", "tls = \"none\"\nprotocol");
+        assert_eq!(modes(&never), [TlsMode::None, TlsMode::None]);
+        let config = load(&implicit).unwrap();
+        assert_eq!(load(&config.effective()).unwrap(), config);
+    }
+
+    #[test]
+    fn tls_without_a_certificate_is_refused() {
+        for (good, bad) in [
+            ("protocol = \"smtp\"", "protocol = \"submissions\""),
+            ("protocol = \"pop3\"", "protocol = \"pop3\"\ntls = \"starttls\""),
+        ] {
+            let error = load(&GOOD.replace(good, bad)).unwrap_err();
+            assert!(error.contains("listen.tls: there is no certificate"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_service_that_is_named_for_tls_has_it() {
+        let plain = GOOD.replace("\"pop3\"", "\"pop3s\"\ntls = \"starttls\"") + TLS;
+        let error = load(&plain).unwrap_err();
+        assert!(error.contains("listen.tls: pop3s begins with TLS: \"implicit\""), "{error}");
+    }
+
+    #[test]
+    fn files_are_beside_the_configuration_or_among_the_credentials() {
+        let section = || Section { certificate: "a.pem".into(), key: "$CREDENTIALS_DIRECTORY/b.pem".into() };
+        let (etc, run) = (Path::new("/etc"), Path::new("/run/credentials/restante"));
+        let pair = section().pair(etc, Some(run)).map_err(|mistake| mistake.why).unwrap();
+        let expected =
+            Pair { certificate: "/etc/a.pem".into(), key: "/run/credentials/restante/b.pem".into() };
+        assert_eq!(pair, expected);
+        let why = section().pair(etc, None).map_err(|mistake| mistake.why).unwrap_err();
+        assert!(why.contains("LoadCredential="), "{why}");
+    }
+}

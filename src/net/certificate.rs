@@ -1,0 +1,251 @@
+//! A certificate and its key: two PEM files that are used together or not at all.
+
+use std::{
+    fmt, fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use rustls::{
+    CertificateError, RootCertStore, ServerConfig,
+    client::verify_server_cert_signed_by_trust_anchor,
+    crypto::ring,
+    pki_types::{
+        CertificateDer, PrivateKeyDer, UnixTime,
+        pem::{self, PemObject},
+    },
+    server::ParsedCertificate,
+    sign::{CertifiedKey, SingleCertAndKey},
+};
+
+/// Where a certificate and its key are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// The certificate, and behind it those that lead to its issuer, in PEM.
+    pub certificate: PathBuf,
+    /// The private key of the certificate, in PEM.
+    pub key: PathBuf,
+}
+
+/// A pair that can be used.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What sessions begin with.
+    pub config: Arc<ServerConfig>,
+    /// Why clients may not like it.
+    pub doubt: Option<Doubt>,
+}
+
+/// Why clients may not like a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// It was good until then.
+    Expired(SystemTime),
+    /// It is good from then on.
+    NotYetValid(SystemTime),
+    /// It is good, but only until then, which is soon.
+    ExpiresSoon(SystemTime),
+}
+
+/// Why a pair cannot be used.
+#[derive(Debug)]
+pub enum Error {
+    /// A file cannot be read.
+    Unreadable(PathBuf, io::Error),
+    /// A file is not what it should be.
+    Wrong(PathBuf, String),
+    /// The key is not the key of the certificate.
+    Mismatch(Pair),
+    /// No thread can be had to look after the files.
+    Thread(io::Error),
+}
+
+/// What two files were like at one moment: another stamp means that they have changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp([Option<FileStamp>; 2]);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct FileStamp {
+    device: u64,
+    inode: u64,
+    octets: u64,
+    changed: (i64, i64),
+}
+
+impl Pair {
+    /// Reads both files, and makes sure that they belong together.
+    ///
+    /// # Errors
+    /// A file cannot be read, is no PEM of the right kind, or is not the other's partner.
+    pub fn load(&self, now: SystemTime) -> Result<Loaded, Error> {
+        let path = &self.certificate;
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(&read(path)?)
+            .collect::<Result<_, _>>()
+            .map_err(|error| not_pem(path, "certificate", &error))?;
+        let Some(leaf) = chain.first() else {
+            return Err(not_pem(path, "certificate", &pem::Error::NoItemsFound));
+        };
+        let doubt = doubt(leaf, now).map_err(|error| Error::Wrong(path.clone(), error.to_string()))?;
+        let key = PrivateKeyDer::from_pem_slice(&read(&self.key)?)
+            .map_err(|error| not_pem(&self.key, "private key", &error))?;
+        let provider = Arc::new(ring::default_provider());
+        let certified = CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => Error::Mismatch(self.clone()),
+            error => Error::Wrong(self.key.clone(), error.to_string()),
+        })?;
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions() // 1.2 and 1.3
+            .map_err(|error| Error::Wrong(self.key.clone(), error.to_string()))?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+        Ok(Loaded { config: Arc::new(config), doubt })
+    }
+
+    /// What the files are like now.
+    pub fn stamp(&self) -> Stamp {
+        Stamp([&self.certificate, &self.key].map(|path| {
+            let file = fs::metadata(path).ok()?;
+            let changed = (file.mtime(), file.mtime_nsec());
+            Some(FileStamp { device: file.dev(), inode: file.ino(), octets: file.len(), changed })
+        }))
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|error| Error::Unreadable(path.to_owned(), error))
+}
+
+fn not_pem(path: &Path, what: &str, error: &pem::Error) -> Error {
+    let why = match error {
+        pem::Error::NoItemsFound => format!("there is no {what} in it: a PEM file is needed"),
+        error => format!("not a PEM file with a {what}: {error}"),
+    };
+    Error::Wrong(path.to_owned(), why)
+}
+
+/// Whether the time is right for a certificate. No issuer is asked: to know who signed it is the client's
+/// part, and the check of the validity comes first.
+fn doubt(certificate: &CertificateDer<'_>, now: SystemTime) -> Result<Option<Doubt>, rustls::Error> {
+    let parsed = ParsedCertificate::try_from(certificate)?;
+    let at = |now: SystemTime| {
+        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let schemes = ring::default_provider().signature_verification_algorithms;
+        let (nobody, now) = (RootCertStore::empty(), UnixTime::since_unix_epoch(since));
+        verify_server_cert_signed_by_trust_anchor(&parsed, &nobody, &[], now, schemes.all)
+    };
+    let date = |time: UnixTime| UNIX_EPOCH + Duration::from_secs(time.as_secs());
+    Ok(match at(now) {
+        Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
+            Some(Doubt::Expired(date(not_after)))
+        }
+        Err(rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext {
+            not_before, ..
+        })) => Some(Doubt::NotYetValid(date(not_before))),
+        _ => match at(now + SOON) {
+            Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext {
+                not_after, ..
+            })) => Some(Doubt::ExpiresSoon(date(not_after))),
+            _ => None,
+        },
+    })
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (words, when) = match self {
+            Self::Expired(when) => ("has expired", when),
+            Self::NotYetValid(when) => ("is not valid before", when),
+            Self::ExpiresSoon(when) => ("expires soon", when),
+        };
+        write!(f, "{words}: {}", humantime::format_rfc3339_seconds(*when))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(path, error) => write!(f, "cannot read {}: {error}", path.display()),
+            Self::Wrong(path, why) => write!(f, "{}: {why}", path.display()),
+            Self::Mismatch(pair) => write!(
+                f,
+                "the key in {} is not the key of the certificate in {}",
+                pair.key.display(),
+                pair.certificate.display()
+            ),
+            Self::Thread(error) => write!(f, "no thread for the certificate: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreadable(_, error) | Self::Thread(error) => Some(error),
+            Self::Wrong(..) | Self::Mismatch(_) => None,
+        }
+    }
+}
+
+/// A certificate that ends within this time should have been renewed by now.
+const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pair that belongs together, in files named after `name`.
+    fn pair(directory: &Path, name: &str) -> Pair {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let file = |kind: &str, text: String| {
+            let path = directory.join(format!("{name}-{kind}.pem"));
+            fs::write(&path, text).unwrap();
+            path
+        };
+        let certificate = file("certificate", made.cert.pem());
+        Pair { certificate, key: file("key", made.signing_key.serialize_pem()) }
+    }
+
+    #[test]
+    fn only_what_belongs_together_is_loaded_and_the_file_at_fault_is_named() {
+        let home = tempfile::tempdir().unwrap();
+        let (one, other) = (pair(home.path(), "one"), pair(home.path(), "other"));
+        let now = SystemTime::now();
+        assert_eq!(one.load(now).unwrap().doubt, None);
+
+        let junk = home.path().join("junk.pem");
+        fs::write(&junk, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+        let empty = home.path().join("empty.pem");
+        fs::write(&empty, "").unwrap();
+        let absent = home.path().join("absent.pem");
+        for (certificate, key, told) in [
+            (&one.certificate, &other.key, "other-key.pem is not the key of the certificate in"),
+            (&one.key, &one.certificate, "one-key.pem: there is no certificate in it"),
+            (&one.certificate, &one.certificate, "one-certificate.pem: there is no private key in it"),
+            (&junk, &one.key, "junk.pem: "),
+            (&one.certificate, &empty, "empty.pem: there is no private key in it"),
+            (&absent, &one.key, "absent.pem: No such file"),
+            (&one.certificate, &absent, "absent.pem: No such file"),
+        ] {
+            let wrong = Pair { certificate: certificate.clone(), key: key.clone() };
+            let error = wrong.load(now).unwrap_err().to_string();
+            assert!(error.contains(told), "{told:?} is not in {error:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_removed_or_linked_elsewhere_has_another_stamp() {
+        let home = tempfile::tempdir().unwrap();
+        let (one, other) = (pair(home.path(), "one"), pair(home.path(), "other"));
+        let live = Pair { certificate: home.path().join("live.pem"), key: one.key };
+        let mut stamps = vec![live.stamp()];
+        for target in [&one.certificate, &other.certificate] {
+            let _ = fs::remove_file(&live.certificate); // the first time there is none
+            std::os::unix::fs::symlink(target, &live.certificate).unwrap();
+            assert!(!stamps.contains(&live.stamp()));
+            assert_eq!(live.stamp(), live.stamp());
+            stamps.push(live.stamp());
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! TLS 1.2 and 1.3: one session of it, and what new sessions begin with.
+//!
+//! The rules: no octet is left waiting in here that a session could have, and what is held for a peer that
+//! doesn't read has a bound.
+
+use std::{
+    cell::RefCell,
+    fmt,
+    io::{self, BufRead, Write},
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    },
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use rustls::{
+    AlertDescription, CipherSuite, Error, InvalidMessage, PeerIncompatible, ProtocolVersion, ServerConfig,
+    ServerConnection,
+};
+
+use super::certificate::{self, Pair, Stamp};
+use crate::proto::{
+    Encryption,
+    buf::{Inbox, Outbox},
+};
+
+/// What new sessions begin with: a certificate, which may be renewed while the server runs.
+pub struct Tls {
+    current: RefCell<Arc<ServerConfig>>,
+    renewed: Receiver<Arc<ServerConfig>>,
+    wishes: Sender<()>,
+}
+
+impl Tls {
+    /// Loads the pair, and starts the thread that looks after it: reading files may wait for a disk.
+    ///
+    /// # Errors
+    /// The pair cannot be used, or there is no thread to be had.
+    pub fn start(pair: Pair, look_every: Duration) -> Result<Self, certificate::Error> {
+        let mut keeper = Keeper { stamp: pair.stamp(), pair };
+        let current = RefCell::new(keeper.load(SystemTime::now())?);
+        let (renewals, renewed) = mpsc::channel();
+        let (wishes, wanted) = mpsc::channel();
+        let keep = move || keeper.keep(look_every, &wanted, &renewals);
+        thread::Builder::new().name("certificate".into()).spawn(keep).map_err(certificate::Error::Thread)?;
+        Ok(Self { current, renewed, wishes })
+    }
+
+    /// Wants the files read again, changed or not. A pair that cannot be used is told in the log, and the
+    /// present one stays.
+    pub fn reload(&self) {
+        let _ = self.wishes.send(()); // the keeper lives as long as we do
+    }
+
+    /// A session with the newest certificate.
+    ///
+    /// # Errors
+    /// No random numbers can be had.
+    pub(super) fn session(&self) -> Result<Session, Error> {
+        let mut current = self.current.borrow_mut();
+        while let Ok(renewed) = self.renewed.try_recv() {
+            *current = renewed;
+        }
+        Session::new(Arc::clone(&current))
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tls")
+    }
+}
+
+/// Looks after the files of a certificate and its key, in a thread of its own.
+struct Keeper {
+    pair: Pair,
+    /// What the files were like when they were last read.
+    stamp: Stamp,
+}
+
+impl Keeper {
+    fn keep(&mut self, look_every: Duration, wanted: &Receiver<()>, renewals: &Sender<Arc<ServerConfig>>) {
+        loop {
+            let forced = match wanted.recv_timeout(look_every) {
+                Ok(()) => true,
+                Err(RecvTimeoutError::Timeout) => false,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            match self.look(forced, SystemTime::now()) {
+                Some(Ok(renewed)) => {
+                    log::info!("tls certificate renewed path={}", self.pair.certificate.display());
+                    let _ = renewals.send(renewed); // else the server is at its end
+                }
+                Some(Err(error)) => log::error!("tls certificate not renewed, the old one stays: {error}"),
+                None => {}
+            }
+        }
+    }
+
+    /// Loads the pair if a file has changed, or if it is `forced`. A pair that is half written is found whole
+    /// at a later look, since its files change once more.
+    fn look(
+        &mut self,
+        forced: bool,
+        now: SystemTime,
+    ) -> Option<Result<Arc<ServerConfig>, certificate::Error>> {
+        let stamp = self.pair.stamp();
+        if stamp == self.stamp && !forced {
+            return None;
+        }
+        self.stamp = stamp;
+        Some(self.load(now))
+    }
+
+    fn load(&self, now: SystemTime) -> Result<Arc<ServerConfig>, certificate::Error> {
+        let loaded = self.pair.load(now)?;
+        if let Some(doubt) = loaded.doubt {
+            log::warn!("tls certificate path={} {doubt}", self.pair.certificate.display());
+        }
+        Ok(loaded.config)
+    }
+}
+
+/// One session.
+#[derive(Debug)]
+pub(super) struct Session {
+    connection: ServerConnection,
+}
+
+/// What became of octets from the wire.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// All that can be decrypted is in the inbox.
+    All,
+    /// The same, and the peer has said that no more will come.
+    Ended,
+    /// They are not what TLS allows here: this is why. An alert waits to be written.
+    Broken(String),
+}
+
+impl Session {
+    fn new(config: Arc<ServerConfig>) -> Result<Self, Error> {
+        let mut connection = ServerConnection::new(config)?;
+        connection.set_buffer_limit(Some(OUTPUT_HELD));
+        Ok(Self { connection })
+    }
+
+    pub(super) fn encryption(&self) -> Option<Encryption> {
+        if self.connection.is_handshaking() {
+            return None;
+        }
+        let version = match self.connection.protocol_version()? {
+            ProtocolVersion::TLSv1_2 => "1.2",
+            _ => "1.3",
+        };
+        let cipher = match self.connection.negotiated_cipher_suite()?.suite() {
+            CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+            CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+            CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+            suite => suite.as_str()?,
+        };
+        Some(Encryption { version, cipher })
+    }
+
+    /// Decrypts octets from the wire into the inbox.
+    pub(super) fn take(&mut self, mut wire: &[u8], inbox: &mut Inbox) -> Taken {
+        while !wire.is_empty() {
+            let handshaking = self.connection.is_handshaking();
+            if let Err(error) = self.connection.read_tls(&mut wire) {
+                return Taken::Broken(error.to_string());
+            }
+            let state = match self.connection.process_new_packets() {
+                Ok(state) => state,
+                Err(error) => return Taken::Broken(reason(&error, handshaking)),
+            };
+            let mut plain = self.connection.reader();
+            while let Ok(octets) = plain.fill_buf()
+                && !octets.is_empty()
+            {
+                inbox.push(octets);
+                let taken = octets.len();
+                plain.consume(taken);
+            }
+            // What follows close_notify is no part of the connection (RFC 8446 section 6.1).
+            if state.peer_has_closed() {
+                return Taken::Ended;
+            }
+        }
+        Taken::All
+    }
+
+    /// Takes from the outbox as much as may be held here. Before the end of the handshake it takes nothing.
+    pub(super) fn encrypt(&mut self, outbox: &mut Outbox) -> io::Result<()> {
+        if !self.connection.is_handshaking() && !outbox.is_empty() {
+            let taken = self.connection.writer().write(outbox.waiting())?;
+            outbox.sent(taken);
+        }
+        Ok(())
+    }
+
+    pub(super) fn has_output(&self, outbox: &Outbox) -> bool {
+        self.connection.wants_write() || (!outbox.is_empty() && !self.connection.is_handshaking())
+    }
+
+    pub(super) fn write(&mut self, stream: &mut dyn Write) -> io::Result<usize> {
+        self.connection.write_tls(stream)
+    }
+
+    /// Queues close_notify, once, unless an alert has ended the session.
+    pub(super) fn say_goodbye(&mut self) {
+        self.connection.send_close_notify();
+    }
+}
+
+/// An error of TLS in words for an operator.
+fn reason(error: &Error, handshaking: bool) -> String {
+    use AlertDescription as Alert;
+    match error {
+        Error::InvalidMessage(
+            InvalidMessage::InvalidContentType
+            | InvalidMessage::UnknownProtocolVersion
+            | InvalidMessage::MessageTooLarge,
+        ) if handshaking => "clear text where TLS begins".into(),
+        Error::PeerIncompatible(
+            PeerIncompatible::NoCipherSuitesInCommon | PeerIncompatible::NoKxGroupsInCommon,
+        ) => "no cipher or key exchange in common".into(),
+        Error::PeerIncompatible(PeerIncompatible::NoSignatureSchemesInCommon) => {
+            "no signature scheme in common".into()
+        }
+        Error::PeerIncompatible(
+            PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+            | PeerIncompatible::SupportedVersionsExtensionRequired
+            | PeerIncompatible::SignatureAlgorithmsExtensionRequired,
+        ) => "no version in common: TLS 1.2 and 1.3 are spoken here".into(),
+        Error::AlertReceived(
+            alert @ (Alert::UnknownCA
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateExpired
+            | Alert::CertificateRevoked
+            | Alert::CertificateUnknown),
+        ) => format!("the client rejected the certificate: {alert:?}"),
+        Error::AlertReceived(alert) => format!("the client gave up: {alert:?}"),
+        error => error.to_string(),
+    }
+}
+
+/// Encrypted output that may wait in a session, beside the outbox.
+const OUTPUT_HELD: usize = 32 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn write_pair(pair: &Pair) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        fs::write(&pair.certificate, made.cert.pem()).unwrap();
+        fs::write(&pair.key, made.signing_key.serialize_pem()).unwrap();
+    }
+
+    fn pair_in(home: &tempfile::TempDir) -> Pair {
+        let pair =
+            Pair { certificate: home.path().join("certificate.pem"), key: home.path().join("key.pem") };
+        write_pair(&pair);
+        pair
+    }
+
+    #[test]
+    fn a_changed_pair_is_loaded_once_and_a_bad_one_is_told_once() {
+        let home = tempfile::tempdir().unwrap();
+        let pair = pair_in(&home);
+        let now = SystemTime::now();
+        let mut keeper = Keeper { stamp: pair.stamp(), pair: pair.clone() };
+        assert!(keeper.look(false, now).is_none());
+        assert!(keeper.look(true, now).unwrap().is_ok());
+
+        fs::write(&pair.key, "half").unwrap();
+        let error = keeper.look(false, now).unwrap().unwrap_err().to_string();
+        assert!(error.contains("key.pem"), "{error}");
+        assert!(keeper.look(false, now).is_none(), "told once");
+        assert!(keeper.look(true, now).unwrap().is_err(), "told again to who asks");
+
+        write_pair(&pair);
+        assert!(keeper.look(false, now).unwrap().is_ok());
+        assert!(keeper.look(false, now).is_none());
+    }
+
+    #[test]
+    fn sessions_begin_with_the_newest_pair_and_a_bad_one_changes_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        let pair = pair_in(&home);
+        let tls = Tls::start(pair.clone(), Duration::from_secs(3600)).unwrap();
+        let first = Arc::clone(&tls.current.borrow());
+        tls.session().unwrap();
+        assert!(Arc::ptr_eq(&first, &tls.current.borrow()));
+
+        fs::write(&pair.certificate, "").unwrap();
+        tls.reload();
+        write_pair(&pair);
+        tls.reload();
+        // The keeper takes wishes in turn: when the second one is granted, the first one is over.
+        let renewed = tls.renewed.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert!(!Arc::ptr_eq(&first, &renewed));
+        tls.session().unwrap();
+    }
+
+    #[test]
+    fn a_session_says_goodbye_once_and_takes_no_clear_text() {
+        let home = tempfile::tempdir().unwrap();
+        let tls = Tls::start(pair_in(&home), Duration::from_secs(3600)).unwrap();
+        let (mut session, mut inbox) = (tls.session().unwrap(), Inbox::default());
+        assert_eq!(session.encryption(), None);
+        let mut outbox = Outbox::default();
+        outbox.line("220 too early");
+        session.encrypt(&mut outbox).unwrap();
+        assert!(!outbox.is_empty() && !session.has_output(&outbox), "nothing is said before the handshake");
+        let Taken::Broken(why) = session.take(b"EHLO client.test\r\n", &mut inbox) else { panic!() };
+        assert_eq!((why.as_str(), inbox.len()), ("clear text where TLS begins", 0));
+        let mut wire = Vec::new();
+        session.say_goodbye();
+        session.write(&mut wire).unwrap();
+        assert_eq!((wire[0], wire.len()), (0x15, 7), "an alert, and no close_notify behind it");
+    }
+}
