@@ -99,7 +99,8 @@ impl Listener {
                 Rules::Smtp(Rc::new(smtp::Rules { hostname, line_endings, persona, limits }))
             }
             Persona::Pop3(persona) => {
-                let all = pop3::Rules { hostname, line_endings, persona, expire, limits };
+                let stls = matches!(security, Security::Offered(_));
+                let all = pop3::Rules { hostname, line_endings, persona, expire, stls, limits };
                 let mut local = all.clone();
                 local.limits.failed_login_delay = Span::secs(0);
                 Rules::Pop3 { all: Rc::new(all), local: Rc::new(local) }

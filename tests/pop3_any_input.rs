@@ -74,6 +74,7 @@ fn play(limits: &Limits, pieces: &[&[u8]], faults: &[Option<Fault>]) -> Outcome 
         line_endings: LineEndings::Strict,
         persona: Persona::Modern,
         expire: None,
+        stls: false,
         limits: limits.clone(),
     };
     let now = Now { steady: Duration::ZERO, date: SystemTime::UNIX_EPOCH };

@@ -242,12 +242,16 @@ impl<'a> Player<'a> {
         (octets, end)
     }
 
-    /// Whether a client that pipelines waits for the reply to this line (RFC 2920 section 3.1).
+    /// Whether a client that pipelines waits for the reply to this line (RFC 2920 section 3.1, RFC 2595
+    /// section 4).
     fn waits_after(&self, line: &[u8]) -> bool {
         let before = self.next.checked_sub(1).map(|at| &self.dialogue.items[at].what);
         let in_data = matches!(before, Some(What::Session(text)) if text.starts_with("S: 354 "));
         let verb = line.trim_ascii().split(|&b| b == b' ').next().unwrap_or_default().to_ascii_uppercase();
-        self.world.service == Service::Smtp && (in_data || WAIT_AFTER.contains(&verb.as_slice()))
+        match self.world.service {
+            Service::Smtp => in_data || WAIT_AFTER.contains(&verb.as_slice()),
+            Service::Pop3 => verb == b"STLS",
+        }
     }
 
     // The pump, as `conn` has it

@@ -36,6 +36,7 @@ pub(crate) struct World {
     line_endings: LineEndings,
     persona: Option<String>,
     expire: Option<pop3::Expire>,
+    tls: bool,
     limits: Limits,
     users: Vec<String>,
     domains: Vec<String>,
@@ -63,6 +64,7 @@ impl World {
             line_endings: LineEndings::Strict,
             persona: None,
             expire: None,
+            tls: false,
             limits: Limits::default(),
             users: ["alice@here.test", "bob@here.test", "u@here.test"].map(Into::into).into(),
             domains: vec!["here.test".into()],
@@ -80,6 +82,7 @@ impl World {
         match key {
             "line_endings" => self.line_endings = word(value)?,
             "persona" => self.persona = Some(value.into()),
+            "tls" if value == "offered" => self.tls = true,
             "limits" if value == "development" => self.limits = Limits::for_development(),
             "limit" => self.limit(value)?,
             "expire" => self.expire = Some(word(value)?),
@@ -120,7 +123,14 @@ impl World {
             }
             Service::Pop3 => {
                 let persona = self.persona.as_deref().map_or(Ok(pop3::Persona::default()), word)?;
-                let rules = pop3::Rules { hostname, line_endings, persona, expire: self.expire, limits };
+                let rules = pop3::Rules {
+                    hostname,
+                    line_endings,
+                    persona,
+                    expire: self.expire,
+                    stls: self.tls,
+                    limits,
+                };
                 Box::new(pop3::Pop3::new(Rc::new(rules)))
             }
         })

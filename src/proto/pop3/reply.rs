@@ -170,6 +170,14 @@ pub const NO_LOGIN: Text = Text::new(
     "Not offered: it takes the client's word for who it is; use USER and PASS",
     "Non offert : il faudrait croire le client sur parole ; utilisez USER et PASS",
 );
+/// STLS: the last words in clear text.
+pub const BEGIN_TLS: Text = Text::new("Begin TLS", "Commencez TLS");
+/// STLS where there is no certificate.
+pub const NO_TLS: Text = Text::new("TLS is not offered here", "TLS n'est pas offert ici");
+/// STLS under TLS.
+pub const TLS_ALREADY: Text = Text::new("TLS is active already", "TLS est déjà actif");
+/// Something was sent before its turn.
+pub const OUT_OF_STEP: Text = Text::new("Wait for the reply to STLS", "Attendez la réponse à STLS");
 /// A TLS handshake on a port that speaks plainly.
 pub const NOT_TLS: Text = Text::new("This port does not begin with TLS", "Ce port ne commence pas par TLS");
 /// Too many errors.

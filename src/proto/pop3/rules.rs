@@ -21,6 +21,8 @@ pub struct Rules {
     pub persona: Persona,
     /// How long messages may stay; `None` keeps them and announces nothing.
     pub expire: Option<Expire>,
+    /// Whether STLS is offered.
+    pub stls: bool,
     /// The bounds.
     pub limits: Limits,
 }
@@ -117,6 +119,7 @@ pub enum Verb {
     Auth,
     Apop,
     Rpop,
+    Stls,
 }
 
 /// One row of the table.
@@ -184,6 +187,7 @@ pub const RULES: &[Rule] = &[
     row(Verb::Top, "TOP", "TOP message lines", "Sends the header and some lines of a message", "RFC 1939 section 7", MAIL, ALWAYS),
     row(Verb::Uidl, "UIDL", "UIDL [message]", "Tells the unique ids of messages", "RFC 1939 section 7", MAIL, (Rfc1939, Modern)),
     row(Verb::Capa, "CAPA", "CAPA", "Tells what this server can do", "RFC 2449 section 5", BOTH, (Modern, Modern)),
+    row(Verb::Stls, "STLS", "STLS", "Begins TLS", "RFC 2595 section 4", LOGIN, (Modern, Modern)),
     row(Verb::Utf8, "UTF8", "UTF8", "Asks for messages in UTF-8", "RFC 6856 section 2", LOGIN, (Modern, Modern)),
     row(Verb::Lang, "LANG", "LANG [tag]", "Chooses the language of the replies", "RFC 6856 section 3", BOTH, (Modern, Modern)),
     row(Verb::Auth, "AUTH", "AUTH [mechanism]", "Lists the mechanisms of SASL", "RFC 5034 section 4", LOGIN, (Modern, Modern)),
@@ -224,6 +228,6 @@ mod tests {
         assert_eq!(spoken(Rfc1081), format!("{FIRST} LAST RSET QUIT TOP RPOP"));
         assert_eq!(spoken(Rfc1460), format!("{FIRST} LAST RSET QUIT TOP APOP RPOP"));
         assert_eq!(spoken(Rfc1939), format!("{FIRST} RSET QUIT TOP UIDL APOP RPOP"));
-        assert_eq!(spoken(Modern), format!("{FIRST} RSET QUIT TOP UIDL CAPA UTF8 LANG AUTH APOP RPOP"));
+        assert_eq!(spoken(Modern), format!("{FIRST} RSET QUIT TOP UIDL CAPA STLS UTF8 LANG AUTH APOP RPOP"));
     }
 }

@@ -26,6 +26,8 @@ pub struct Pop3 {
     pub(super) rules: Rc<Rules>,
     pub(super) language: Language,
     pub(super) state: State,
+    /// What protects the connection, if anything does.
+    encryption: Option<Encryption>,
     pub(super) errors: usize,
     /// The distinct (user, password) pairs that were wrong: a client that tries one pair by several
     /// mechanisms has made one mistake.
@@ -63,7 +65,7 @@ impl Pop3 {
     /// A session of a listener with those rules.
     pub fn new(rules: Rc<Rules>) -> Self {
         let state = State::Authorization { user: None };
-        Self { rules, language: Language::En, state, errors: 0, wrong: Vec::new() }
+        Self { rules, language: Language::En, state, encryption: None, errors: 0, wrong: Vec::new() }
     }
 
     fn phase(&self) -> Phase {
@@ -82,13 +84,14 @@ impl Pop3 {
             Line::Endless => self.hang_up(out, "endless line", reply::LINE_TOO_LONG),
             Line::TooLong => self.refuse(out, "long line", reply::LINE_TOO_LONG),
             Line::Full(line) if self.rules.line_endings == LineEndings::Lenient => {
-                self.command(cx, &telnet::as_typed(&line), out)
+                self.command(cx, &telnet::as_typed(&line), inbox.is_empty(), out)
             }
-            Line::Full(line) => self.command(cx, &line, out),
+            Line::Full(line) => self.command(cx, &line, inbox.is_empty(), out),
         }
     }
 
-    fn command(&mut self, cx: &Cx<'_>, line: &[u8], out: &mut Outbox) -> Step {
+    /// Runs a line; `last`: nothing stands behind it.
+    fn command(&mut self, cx: &Cx<'_>, line: &[u8], last: bool, out: &mut Outbox) -> Step {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let (verb, argument) = match memchr::memchr(b' ', line) {
@@ -105,6 +108,9 @@ impl Pop3 {
         if rule.verb != Verb::Pass && line.iter().any(u8::is_ascii_control) {
             return self.refuse(out, rule.name, reply::BAD_LINE);
         }
+        if rule.verb == Verb::Stls {
+            return self.stls(rule, argument, last, out);
+        }
         match mem::replace(&mut self.state, State::Over) {
             State::Transaction(visit) => self.transaction(cx, rule, argument, visit, out),
             State::Authorization { user } => {
@@ -114,6 +120,20 @@ impl Pop3 {
             state => {
                 self.state = state;
                 self.refuse(out, rule.name, reply::NOT_NOW)
+            }
+        }
+    }
+
+    /// What comes behind STLS in clear text may be somebody else's: it is not run, now or under TLS.
+    fn stls(&mut self, rule: &Rule, argument: Option<&[u8]>, last: bool, out: &mut Outbox) -> Step {
+        match (argument, self.encryption, self.rules.stls) {
+            (Some(_), ..) => self.misused(rule, out),
+            (None, Some(_), _) => self.refuse(out, rule.name, reply::TLS_ALREADY),
+            (None, None, false) => self.refuse(out, rule.name, reply::NO_TLS),
+            (None, None, true) if !last => self.hang_up(out, "clear text behind STLS", reply::OUT_OF_STEP),
+            (None, None, true) => {
+                reply::BEGIN_TLS.ok(self.language, out);
+                Step::Secure
             }
         }
     }
@@ -262,6 +282,9 @@ impl Pop3 {
     /// What CAPA lists: what works now, in this state.
     fn capabilities(&self, out: &mut Outbox) {
         CAPABILITIES.iter().for_each(|capability| out.line(capability));
+        if self.rules.stls && self.encryption.is_none() && self.phase() == Phase::Authorization {
+            out.line("STLS");
+        }
         match self.rules.expire {
             Some(Expire::Never) => out.line("EXPIRE NEVER"),
             Some(Expire::Retrieved) => out.line("EXPIRE 0"),
@@ -378,8 +401,8 @@ impl Protocol for Pop3 {
         }
     }
 
-    fn secured(&mut self, _: &Cx<'_>, _: Encryption) {
-        *self = Self::new(Rc::clone(&self.rules));
+    fn secured(&mut self, _: &Cx<'_>, by: Encryption) {
+        *self = Self { encryption: Some(by), ..Self::new(Rc::clone(&self.rules)) };
     }
 
     fn patience(&self) -> Patience {
