@@ -301,7 +301,7 @@ impl Conn {
             }
             Moved::Broken(why) => {
                 self.not_secured(&why);
-                self.outbox = Outbox::default();
+                self.outbox.discard();
                 self.close(now);
             }
         }

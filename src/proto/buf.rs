@@ -161,6 +161,12 @@ impl Outbox {
         }
     }
 
+    /// Throws away what waits to be sent. What the log should know stays.
+    pub fn discard(&mut self) {
+        self.bytes = Vec::new();
+        self.sent = 0;
+    }
+
     /// Says something to the log.
     pub fn tell(&mut self, event: Event) {
         self.events.push(event);
