@@ -80,6 +80,8 @@ pub(crate) struct Server {
     process: Running,
     pub(crate) smtp: SocketAddr,
     pub(crate) pop3: SocketAddr,
+    /// Where SMTP is under TLS from the first octet, if it is.
+    pub(crate) smtps: Option<SocketAddr>,
 }
 
 impl Server {
@@ -88,6 +90,16 @@ impl Server {
         let mut command = restante();
         command.arg("dev").arg("--spool").arg(spool(dir));
         command.args(["--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0"]);
+        Self::start(command, dir)
+    }
+
+    /// The same under TLS too, with a certificate of its own in `dir`.
+    pub(crate) fn dev_with_tls(dir: &Path) -> io::Result<Self> {
+        let mut command = restante();
+        command.arg("dev").arg("--spool").arg(spool(dir)).arg(format!("--tls={}", dir.display()));
+        for service in ["--smtp", "--pop3", "--smtps", "--pop3s"] {
+            command.args([service, "127.0.0.1:0"]);
+        }
         Self::start(command, dir)
     }
 
@@ -127,7 +139,7 @@ impl Server {
             line.and_then(|address| address.parse().ok())
                 .ok_or_else(|| io::Error::other(format!("no {name} in {text:?}")))
         };
-        Ok(Self { smtp: port("smtp")?, pop3: port("pop3")?, process })
+        Ok(Self { smtp: port("smtp")?, pop3: port("pop3")?, smtps: port("submissions").ok(), process })
     }
 }
 

@@ -9,17 +9,22 @@ use super::{PASSWORD, PATIENCE, Server, eventually};
 
 /// A client of either protocol, which speaks in lines and loses patience after ten seconds.
 pub(crate) struct Client {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Stream>>,
 }
+
+/// What a client speaks over: a socket, or TLS.
+pub(crate) trait Stream: Read + Write {}
+
+impl<S: Read + Write> Stream for S {}
 
 impl Client {
     /// Connects, and reads nothing yet.
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { stream: BufReader::new(stream) }
+        Self::over(socket(address))
+    }
+
+    pub(crate) fn over(stream: impl Stream + 'static) -> Self {
+        Self { stream: BufReader::new(Box::new(stream)) }
     }
 
     /// Connects and says EHLO.
@@ -150,6 +155,15 @@ pub(crate) fn session_with(server: &Server, user: &str, messages: usize) -> Clie
         let stat = client.send("STAT").expect("+OK");
         stat.starts_with(&format!("+OK {messages} ")).then_some(client)
     })
+}
+
+/// A socket that loses patience after ten seconds.
+pub(crate) fn socket(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
 }
 
 /// Delivers a message on a connection of its own.

@@ -32,6 +32,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) config: Option<&'a str>,
     /// Accounts of `restante serve`; the password of all of them is [`PASSWORD`].
     pub(crate) users: &'a [&'a str],
+    /// More words of the command line.
+    pub(crate) arguments: &'a [&'a str],
     /// Where the mail goes, if not into the server's own temporary directory.
     pub(crate) spool: Option<PathBuf>,
 }
@@ -52,6 +54,7 @@ impl Setup<'_> {
             argv.extend(["dev".into(), "--spool".into(), spool.clone().into()]);
             argv.extend(["--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0"].map(OsString::from));
         }
+        argv.extend(self.arguments.iter().map(OsString::from));
         argv.extend(["--ports-file".into(), home.path().join("ports").into()]);
         let mut server = Server { child: launch(&argv, home.path()), argv, ports: Vec::new(), spool, home };
         server.ports = server.wait_for_ports();

@@ -1,0 +1,182 @@
+//! The change from clear text to TLS, with a session that is careless: what the connection itself holds.
+
+mod common;
+mod secure;
+
+use std::{
+    cell::RefCell,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    rc::Rc,
+    time::{Duration, SystemTime},
+};
+
+use common::eventually;
+use restante::{
+    clock::Now,
+    conn::{Conn, Pumped, World},
+    limits::Limits,
+    net::{
+        certificate::Pair,
+        tls::Tls,
+        transport::{Security, Transport},
+    },
+    proto::{
+        Cx, Encryption, Patience, Protocol, Renewal, Step,
+        ask::{Answer, Ask, ConnId, Directory, Lookup},
+        buf::{Inbox, Line, Outbox},
+        smtp::address::Address,
+    },
+};
+use secure::{BOTH, Keys, over};
+
+/// What a session has done, command by command.
+type Done = Rc<RefCell<Vec<String>>>;
+
+/// Begins TLS at STLS, whatever stands behind it, and runs everything else.
+struct Careless(Done);
+
+impl Protocol for Careless {
+    fn greet(&mut self, _: &Cx<'_>, out: &mut Outbox) -> Step {
+        out.line("+OK");
+        Step::Again
+    }
+
+    fn step(&mut self, _: &Cx<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
+        let Line::Full(line) = inbox.line(512, 512) else { return Step::Idle };
+        out.line("+OK");
+        let line = String::from_utf8(line.trim_ascii_end().to_vec()).unwrap();
+        let step = if line == "STLS" { Step::Secure } else { Step::Again };
+        self.0.borrow_mut().push(line);
+        step
+    }
+
+    fn secured(&mut self, _: &Cx<'_>, by: Encryption) {
+        self.0.borrow_mut().push(format!("TLS {}", by.version));
+    }
+
+    fn answer(&mut self, _: &Cx<'_>, _: Answer, _: &mut Outbox) -> Step {
+        Step::Abort
+    }
+
+    fn patience(&self) -> Patience {
+        let limit = Duration::from_secs(3600);
+        Patience { limit, renewed_by: Renewal::Command, write: limit, lifetime: None }
+    }
+
+    fn expire(&mut self, _: &mut Outbox) {}
+
+    fn stop(&mut self, _: &mut Outbox) -> Step {
+        Step::Close
+    }
+}
+
+struct Nothing;
+
+impl Directory for Nothing {
+    fn lookup(&self, _: &Address) -> Lookup {
+        Lookup::Unknown
+    }
+}
+
+impl World for Nothing {
+    fn directory(&self) -> &dyn Directory {
+        self
+    }
+
+    fn ask(&mut self, _: ConnId, _: Ask) -> Option<Answer> {
+        None
+    }
+}
+
+/// A connection of a careless session, with its client, and what it has done.
+struct Talk {
+    conn: Conn,
+    client: TcpStream,
+    done: Done,
+    scratch: Vec<u8>,
+}
+
+impl Talk {
+    fn new(security: Security) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = common::client::socket(listener.local_addr().unwrap());
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let done = Done::default();
+        let transport = Transport::new(mio::net::TcpStream::from_std(stream), security);
+        let session = Box::new(Careless(Rc::clone(&done)));
+        let mut conn = Conn::new(ConnId(1), "test", transport, session, now());
+        conn.greet(&mut Nothing, now());
+        Self { conn, client, done, scratch: vec![0; 4096] }
+    }
+
+    fn pump(&mut self) -> Pumped {
+        self.conn.ready(true, true);
+        self.conn.pump(&mut Nothing, now(), &Limits::default(), &mut self.scratch)
+    }
+
+    /// Pumps until the server's side is given up.
+    fn until_gone(&mut self) {
+        eventually("the connection is given up", || (self.pump() == Pumped::Gone).then_some(()));
+    }
+}
+
+fn now() -> Now {
+    Now { steady: Duration::ZERO, date: SystemTime::UNIX_EPOCH }
+}
+
+fn tls(keys: &Keys) -> Rc<Tls> {
+    let pair = Pair { certificate: keys.certificate(), key: keys.key() };
+    Rc::new(Tls::start(pair, Duration::from_secs(3600)).unwrap())
+}
+
+#[test]
+fn t02_no_octet_in_clear_text_crosses_the_switch_even_if_the_session_lets_it() {
+    let keys = Keys::make();
+    let tls = tls(&keys);
+    let injection = b"STLS\r\nDELE 1\r\nQUIT\r\n";
+    for cut in 1..=injection.len() {
+        let mut pair = Talk::new(Security::Offered(Rc::clone(&tls)));
+        pair.client.write_all(&injection[..cut]).unwrap();
+        eventually("the first part is read", || {
+            let pumped = pair.pump();
+            (pumped == Pumped::Gone || cut < 6 || !pair.done.borrow().is_empty()).then_some(())
+        });
+        let _ = pair.client.write_all(&injection[cut..]); // the door may be closed already
+        pair.client.shutdown(std::net::Shutdown::Write).unwrap();
+        pair.until_gone();
+        assert_eq!(*pair.done.borrow(), ["STLS"], "cut at {cut}");
+    }
+}
+
+#[test]
+fn where_no_tls_is_offered_a_session_cannot_begin_it() {
+    let mut pair = Talk::new(Security::None);
+    pair.client.write_all(b"STLS\r\n").unwrap();
+    pair.until_gone();
+    drop(pair.conn);
+    let mut said = Vec::new();
+    pair.client.read_to_end(&mut said).unwrap();
+    assert_eq!(said, b"+OK\r\n+OK\r\n");
+}
+
+#[test]
+fn a_session_is_told_of_implicit_tls_before_it_greets_and_has_it_once() {
+    let keys = Keys::make();
+    let mut pair = Talk::new(Security::Implicit(tls(&keys)));
+    let client = pair.client.try_clone().unwrap();
+    let config = keys.trusted(BOTH);
+    let talk = std::thread::spawn(move || {
+        let mut tls = over(client, &config);
+        tls.write_all(b"NOOP\r\nSTLS\r\nNOOP\r\n").unwrap();
+        let mut said = Vec::new();
+        let ended = tls.read_to_end(&mut said);
+        (said, ended.is_err())
+    });
+    pair.until_gone();
+    assert_eq!(*pair.done.borrow(), ["TLS 1.3", "NOOP", "STLS"]);
+    drop(pair.conn);
+    let (said, cut) = talk.join().unwrap();
+    assert!(cut && b"+OK\r\n+OK\r\n+OK\r\n".starts_with(&said), "{said:?}");
+}
