@@ -14,6 +14,15 @@ pub struct Mail {
     pub size: u64,
 }
 
+/// The arguments of BDAT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chunk {
+    /// Octets that follow the line end.
+    pub size: u64,
+    /// Whether they end the message.
+    pub last: bool,
+}
+
 /// Splits a line into its verb and the rest, without the spaces between and after them.
 pub fn split(line: &[u8]) -> (&[u8], &[u8]) {
     let line = line.trim_ascii_end();
@@ -67,6 +76,21 @@ pub fn rcpt(argument: &[u8], people: bool) -> Result<Address, Reply> {
     let (to, parameters) = path_after(argument, b"TO:", people, reply::BAD_RECIPIENT)?;
     let to = to.ok_or(reply::BAD_RECIPIENT)?;
     if parameters.trim_ascii().is_empty() { Ok(to) } else { Err(reply::UNKNOWN_PARAMETER) }
+}
+
+/// Whether octets may follow this line that the client does not mean as commands.
+pub fn is_bdat(line: &[u8]) -> bool {
+    line.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"BDAT"))
+}
+
+/// A BDAT line: a number of octets, and LAST behind the last ones. `None` when nobody can be sure how many
+/// octets follow. More than 2^63-1 is no number of octets.
+pub fn bdat(line: &[u8]) -> Option<Chunk> {
+    let (verb, argument) = split(line);
+    let (size, last) = split(argument);
+    let size = number(size).filter(|size| i64::try_from(*size).is_ok())?;
+    let good = verb.eq_ignore_ascii_case(b"BDAT") && (last.is_empty() || last.eq_ignore_ascii_case(b"LAST"));
+    good.then_some(Chunk { size, last: !last.is_empty() })
 }
 
 fn path_after<'a>(
@@ -128,6 +152,33 @@ mod tests {
         assert_eq!(size(b"FROM:<> RET=FULL"), Err(reply::UNKNOWN_PARAMETER));
         assert_eq!(size(b"FROM: <a@b>"), Err(reply::BAD_SENDER));
         assert_eq!(size(b"FROM:<a@b>SIZE=1"), Err(reply::BAD_SENDER));
+    }
+
+    #[test]
+    fn a_bdat_is_counted_or_not_understood() {
+        assert_eq!(bdat(b"BDAT 0\r\n"), Some(Chunk { size: 0, last: false }));
+        assert_eq!(bdat(b"bdat 86 last\r\n"), Some(Chunk { size: 86, last: true }));
+        assert_eq!(bdat(b"BDAT 9223372036854775807\r\n").map(|chunk| chunk.size), Some(i64::MAX as u64));
+        for bad in [
+            "",
+            " ",
+            " LAST",
+            " -1",
+            " +1",
+            " 0x10",
+            " 1e3",
+            " 9223372036854775808",
+            " 18446744073709551616",
+            " 5 LASR",
+            " 5 LAST LAST",
+            " 5LAST",
+            "\t5",
+            "A 5",
+            " 5\0",
+        ] {
+            assert!(is_bdat(format!("BDAT{bad}\r\n").as_bytes()));
+            assert_eq!(bdat(format!("BDAT{bad}\r\n").as_bytes()), None, "{bad:?}");
+        }
     }
 
     #[test]

@@ -73,6 +73,12 @@ pub const SENDER_OK: Reply = Reply::new(250, "2.1.0", "Sender ok");
 pub const RECIPIENT_OK: Reply = Reply::new(250, "2.1.5", "Recipient ok");
 /// DATA may begin.
 pub const GO_AHEAD: Reply = Reply::new(354, "", "End data with <CR><LF>.<CR><LF>");
+/// A chunk that is not the last one was taken.
+pub const CHUNK_OK: Reply = Reply::new(250, "2.0.0", "Chunk ok");
+/// A chunk of nothing that ends nothing.
+pub const EMPTY_CHUNK: Reply = Reply::new(551, "5.7.1", "An empty chunk must be the last one");
+/// A BDAT without a number of octets to skip.
+pub const BAD_CHUNK: Reply = Reply::new(501, "5.5.4", "Expected BDAT <octets> [LAST]");
 /// QUIT.
 pub const BYE: Reply = Reply::new(221, "2.0.0", "Bye");
 /// VRFY gives nothing away (RFC 5321 section 7.3).

@@ -40,6 +40,8 @@ pub enum Phase {
     Sender,
     /// After a RCPT that was accepted.
     Recipients,
+    /// After a BDAT that was not the last one.
+    Chunks,
 }
 
 /// The commands.
@@ -55,6 +57,8 @@ pub enum Verb {
     Rcpt,
     /// Sends the message.
     Data,
+    /// Sends a part of the message.
+    Bdat,
     /// Forgets the message begun.
     Rset,
     /// Does nothing.
@@ -94,14 +98,15 @@ impl Rules {
         let rule = RULES.iter().find(|rule| rule.name.as_bytes().eq_ignore_ascii_case(name))?;
         match (self.persona, rule.verb) {
             (Persona::Rfc821, Verb::Ehlo) => Some(&EHLO_IN_1982),
+            (Persona::Rfc821, Verb::Bdat) => Some(&BDAT_IN_1982),
             _ => Some(rule),
         }
     }
 
     /// The text of HELP without an argument.
     pub fn overview(&self) -> String {
-        let names: Vec<&str> =
-            RULES.iter().filter(|rule| rule.verb != Verb::Absent).map(|rule| rule.name).collect();
+        let here = RULES.iter().filter_map(|rule| self.rule(rule.name.as_bytes()));
+        let names: Vec<&str> = here.filter(|rule| rule.verb != Verb::Absent).map(|rule| rule.name).collect();
         format!("Commands: {}\nHELP <command> tells its syntax and where it is ruled", names.join(" "))
     }
 }
@@ -113,9 +118,9 @@ impl Rule {
     }
 }
 
-use Phase::{Greeted, Recipients, Sender, Start};
+use Phase::{Chunks, Greeted, Recipients, Sender, Start};
 
-const ANY: &[Phase] = &[Start, Greeted, Sender, Recipients];
+const ANY: &[Phase] = &[Start, Greeted, Sender, Recipients, Chunks];
 
 const fn row(
     verb: Verb,
@@ -134,6 +139,7 @@ const fn absent(name: &'static str, rfc: &'static str) -> Rule {
 }
 
 const EHLO_IN_1982: Rule = absent("EHLO", "Not in RFC 821");
+const BDAT_IN_1982: Rule = absent("BDAT", "Not in RFC 821");
 
 /// The table.
 pub const RULES: &[Rule] = &[
@@ -177,6 +183,14 @@ pub const RULES: &[Rule] = &[
         "RFC 5321 sections 4.1.1.4 and 4.5.2",
         &[Sender, Recipients],
     ),
+    row(
+        Verb::Bdat,
+        "BDAT",
+        "BDAT <octets> [LAST]",
+        "Sends a part of the message: exactly that many octets follow the line; LAST with the last part",
+        "RFC 3030",
+        &[Sender, Recipients, Chunks],
+    ),
     row(Verb::Rset, "RSET", "RSET", "Forgets the message that was begun", "RFC 5321 section 4.1.1.5", ANY),
     row(Verb::Noop, "NOOP", "NOOP [text]", "Does nothing, and says so", "RFC 5321 section 4.1.1.9", ANY),
     row(
@@ -192,7 +206,6 @@ pub const RULES: &[Rule] = &[
     absent("EXPN", "RFC 5321 sections 4.1.1.7 and 7.3"),
     absent("STARTTLS", "RFC 3207"),
     absent("AUTH", "RFC 4954"),
-    absent("BDAT", "RFC 3030"),
     absent("TURN", "RFC 5321 appendix F.1"),
     absent("ETRN", "RFC 1985"),
     absent("SEND", "RFC 5321 appendix F.6"),

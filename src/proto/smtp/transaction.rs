@@ -1,0 +1,95 @@
+//! The commands that greet, that build a message up, and that explain.
+
+use std::mem;
+
+use super::{
+    command, reply,
+    reply::Reply,
+    session::{Client, Said, Smtp, State},
+};
+use crate::proto::{
+    Cx,
+    ask::{Ask, Envelope, Lookup, Recipient},
+    reached,
+};
+
+impl Smtp {
+    pub(super) fn hello(&mut self, argument: &[u8], extended: bool) -> Result<Said, Reply> {
+        let name = command::client_name(argument)?;
+        self.client = Some(Client { name, extended });
+        let hostname = &self.rules.hostname;
+        let text = if extended {
+            let size = self.rules.limits.message.0;
+            format!("{hostname}\nPIPELINING\nSIZE {size}\n8BITMIME\nENHANCEDSTATUSCODES\nCHUNKING\nHELP")
+        } else {
+            hostname.clone()
+        };
+        Ok(self.forget(Reply::new(250, "", "").with_text(text)))
+    }
+
+    /// Forgets the message that was begun, then says so. Chunks of it are forgotten by the world too.
+    pub(super) fn forget(&mut self, reply: Reply) -> Said {
+        match mem::replace(&mut self.state, State::Idle) {
+            State::Chunks(_) => {
+                self.state = State::AwaitingDiscard { reply, last: true };
+                Said::Ask(Ask::Discard)
+            }
+            _ => Said::Reply(reply),
+        }
+    }
+
+    pub(super) fn mail(&mut self, argument: &[u8]) -> Result<Said, Reply> {
+        let limits = &self.rules.limits;
+        if reached(self.messages, limits.messages_unauthenticated) {
+            return Err(reply::TOO_MANY_MESSAGES);
+        }
+        let mail = command::mail(argument, self.lenient())?;
+        if mail.size > limits.message.0 {
+            return Err(reply::TOO_BIG);
+        }
+        let id = format!("{}-{}", self.label, self.messages + 1);
+        self.state = State::AwaitingRoom(Envelope { id, from: mail.from, to: Vec::new() });
+        Ok(Said::Ask(Ask::Room { size: mail.size }))
+    }
+
+    pub(super) fn rcpt(&mut self, cx: &Cx<'_>, argument: &[u8]) -> Result<Said, Reply> {
+        let address = command::rcpt(argument, self.lenient())?;
+        let most = self.rules.limits.recipients_unauthenticated;
+        let State::Open(envelope) = &mut self.state else { return Err(reply::BAD_SEQUENCE) };
+        let mailbox = match cx.directory.lookup(&address) {
+            Lookup::Local(mailbox) => mailbox,
+            Lookup::Foreign => return Err(reply::NO_RELAY),
+            Lookup::Unknown => return Err(reply::NO_SUCH_USER),
+        };
+        if !envelope.to.iter().any(|recipient| recipient.mailbox == mailbox) {
+            if envelope.to.len() >= most {
+                return Err(reply::TOO_MANY_RECIPIENTS);
+            }
+            envelope.to.push(Recipient { address, mailbox });
+        }
+        Ok(Said::Reply(reply::RECIPIENT_OK))
+    }
+
+    pub(super) fn data(&mut self) -> Result<Said, Reply> {
+        match mem::replace(&mut self.state, State::Idle) {
+            State::Open(envelope) if !envelope.to.is_empty() => {
+                self.state = State::AwaitingBegin(envelope, None);
+                Ok(Said::Ask(Ask::Begin))
+            }
+            state => {
+                self.state = state;
+                Err(reply::NO_RECIPIENTS)
+            }
+        }
+    }
+
+    pub(super) fn help(&self, argument: &[u8]) -> Result<Said, Reply> {
+        let text = if argument.is_empty() {
+            self.rules.overview()
+        } else {
+            let rule = self.rules.rule(argument);
+            rule.ok_or_else(|| reply::BAD_ARGUMENT.with_text("No such command, try HELP"))?.help()
+        };
+        Ok(Said::Reply(Reply::new(214, "2.0.0", "").with_text(text)))
+    }
+}
