@@ -196,6 +196,8 @@ pub struct Envelope {
     pub id: String,
     /// The address of MAIL FROM.
     pub from: ReversePath,
+    /// MAIL said SMTPUTF8: the addresses and the header may be UTF-8 (RFC 6531).
+    pub utf8: bool,
     /// The recipients that were accepted, each mailbox once.
     pub to: Vec<Recipient>,
 }

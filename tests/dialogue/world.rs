@@ -87,6 +87,7 @@ impl World {
                 self.logins = Logins::new(self.limits.pop3_login_delay.0);
                 self.logins.note(named(value)?, BEGIN);
             }
+            // `address`, or `address/mailbox`.
             "users" => self.users = words(),
             "domains" => self.domains = words(),
             "chunk" => self.chunk = value.parse().map_err(|_| format!("{value} is not a number"))?,
@@ -191,8 +192,11 @@ impl Directory for World {
             return Lookup::Foreign;
         }
         let name = format!("{}@{domain}", address.local().to_ascii_lowercase());
-        let known = self.users.iter().any(|user| user == "*" || *user == name);
-        Mailbox::named(&name).filter(|_| known).map_or(Lookup::Unknown, Lookup::Local)
+        let mailbox = self.users.iter().find_map(|user| match user.split_once('/') {
+            Some((user, mailbox)) => (user == name).then_some(mailbox),
+            None => (user == "*" || *user == name).then_some(name.as_str()),
+        });
+        mailbox.and_then(Mailbox::named).map_or(Lookup::Unknown, Lookup::Local)
     }
 }
 

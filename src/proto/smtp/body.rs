@@ -20,7 +20,11 @@ impl Smtp {
             client: client.map_or("unknown", |client| &client.name),
             peer: self.peer,
             hostname: &self.rules.hostname,
-            protocol: if client.is_some_and(|client| client.extended) { "ESMTP" } else { "SMTP" },
+            protocol: match client {
+                _ if envelope.utf8 => "UTF8SMTP",
+                Some(client) if client.extended => "ESMTP",
+                _ => "SMTP",
+            },
         };
         let bytes = trace::header(&envelope, &hop, cx.now.date).into_bytes();
         Box::new(Receiving::new(envelope, bytes, framing, cx.now.steady))

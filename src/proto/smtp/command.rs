@@ -1,7 +1,7 @@
 //! The arguments of SMTP commands: bytes in, values out. Nothing here knows the session's state.
 
 use super::{
-    address::{self, Address, BadPath, ReversePath},
+    address::{self, Address, ReversePath},
     reply::{self, Reply},
 };
 
@@ -12,6 +12,8 @@ pub struct Mail {
     pub from: ReversePath,
     /// Octets announced with SIZE=, 0 when not.
     pub size: u64,
+    /// SMTPUTF8: the message, its addresses included, may be internationalized.
+    pub utf8: bool,
 }
 
 /// The arguments of BDAT.
@@ -50,7 +52,7 @@ pub fn client_name(argument: &[u8]) -> Result<String, Reply> {
 /// The arguments of MAIL. `people` takes what people type by hand: no brackets, a space after the colon.
 pub fn mail(argument: &[u8], people: bool) -> Result<Mail, Reply> {
     let (from, parameters) = path_after(argument, b"FROM:", people, reply::BAD_SENDER)?;
-    let (mut size, mut body) = (None, None);
+    let (mut size, mut body, mut utf8) = (None, None, None);
     for parameter in parameters.split(|&b| b == b' ').filter(|p| !p.is_empty()) {
         let (name, value) = match memchr::memchr(b'=', parameter) {
             Some(at) => (&parameter[..at], &parameter[at + 1..]),
@@ -64,17 +66,23 @@ pub fn mail(argument: &[u8], people: bool) -> Result<Mail, Reply> {
                 return Err(reply::BAD_ARGUMENT);
             }
             once(body.replace(()))?;
+        } else if name.eq_ignore_ascii_case(b"SMTPUTF8") {
+            if parameter != name {
+                return Err(reply::BAD_ARGUMENT);
+            }
+            once(utf8.replace(()))?;
         } else {
             return Err(reply::UNKNOWN_PARAMETER);
         }
     }
-    Ok(Mail { from, size: size.unwrap_or(0) })
+    let utf8 = utf8.is_some();
+    Ok(Mail { from: from.allowed(utf8)?, size: size.unwrap_or(0), utf8 })
 }
 
-/// The argument of RCPT: never the null path, and no parameters.
-pub fn rcpt(argument: &[u8], people: bool) -> Result<Address, Reply> {
+/// The argument of RCPT: never the null path, and no parameters. `utf8` is what MAIL said.
+pub fn rcpt(argument: &[u8], people: bool, utf8: bool) -> Result<Address, Reply> {
     let (to, parameters) = path_after(argument, b"TO:", people, reply::BAD_RECIPIENT)?;
-    let to = to.ok_or(reply::BAD_RECIPIENT)?;
+    let to = to.allowed(utf8)?.ok_or(reply::BAD_RECIPIENT)?;
     if parameters.trim_ascii().is_empty() { Ok(to) } else { Err(reply::UNKNOWN_PARAMETER) }
 }
 
@@ -98,7 +106,7 @@ fn path_after<'a>(
     keyword: &[u8],
     people: bool,
     bad: Reply,
-) -> Result<(ReversePath, &'a [u8]), Reply> {
+) -> Result<(Path, &'a [u8]), Reply> {
     let path = argument
         .get(..keyword.len())
         .filter(|start| start.eq_ignore_ascii_case(keyword))
@@ -108,11 +116,25 @@ fn path_after<'a>(
                 .with_text(format!("Expected {}<user@domain>", String::from_utf8_lossy(keyword)))
         })?;
     let path = if people { path.trim_ascii_start() } else { path };
-    let (path, rest) = address::path(path, people).map_err(|why| match why {
-        BadPath::Syntax => bad.clone(),
-        BadPath::NotAscii => reply::NEEDS_UTF8,
-    })?;
-    if rest.is_empty() || rest.starts_with(b" ") { Ok((path, rest)) } else { Err(bad) }
+    let (reverse_path, rest) = address::path(path, people).map_err(|_| bad.clone())?;
+    let ascii = path[..path.len() - rest.len()].is_ascii();
+    if rest.is_empty() || rest.starts_with(b" ") {
+        Ok((Path { reverse_path, ascii }, rest))
+    } else {
+        Err(bad)
+    }
+}
+
+/// A path of which nobody knows yet whether SMTPUTF8 allows it.
+struct Path {
+    reverse_path: ReversePath,
+    ascii: bool,
+}
+
+impl Path {
+    fn allowed(self, utf8: bool) -> Result<ReversePath, Reply> {
+        if utf8 || self.ascii { Ok(self.reverse_path) } else { Err(reply::NEEDS_UTF8) }
+    }
 }
 
 fn once<T>(earlier: Option<T>) -> Result<(), Reply> {
@@ -155,6 +177,22 @@ mod tests {
     }
 
     #[test]
+    fn addresses_above_ascii_need_smtputf8_wherever_it_stands() {
+        let said =
+            |text: &str| mail(text.as_bytes(), false).map(|mail| (mail.from.unwrap().to_string(), mail.utf8));
+        assert_eq!(said("FROM:<é@b.test> SMTPUTF8 SIZE=1"), Ok(("é@b.test".into(), true)));
+        assert_eq!(said("FROM:<a@b.test> SIZE=1 smtputf8"), Ok(("a@b.test".into(), true)));
+        for needs in ["FROM:<é@b.test>", "FROM:<a@é.test> SIZE=1", "FROM:<\"é\"@b.test> BODY=8BITMIME"] {
+            assert_eq!(said(needs), Err(reply::NEEDS_UTF8), "{needs}");
+        }
+        assert!(said("FROM:<a@b.test> SMTPUTF8 SMTPUTF8").is_err());
+        assert_eq!(said("FROM:<a@b.test> SMTPUTF8=yes"), Err(reply::BAD_ARGUMENT));
+        assert_eq!(said("FROM:<a@b.test> SMTPUTF8="), Err(reply::BAD_ARGUMENT));
+        assert_eq!(rcpt("TO:<é@b.test>".as_bytes(), false, false), Err(reply::NEEDS_UTF8));
+        assert!(rcpt("TO:<é@b.test>".as_bytes(), false, true).is_ok());
+    }
+
+    #[test]
     fn a_bdat_is_counted_or_not_understood() {
         assert_eq!(bdat(b"BDAT 0\r\n"), Some(Chunk { size: 0, last: false }));
         assert_eq!(bdat(b"bdat 86 last\r\n"), Some(Chunk { size: 86, last: true }));
@@ -184,7 +222,7 @@ mod tests {
     #[test]
     fn people_may_type_a_space_and_no_brackets() {
         assert_eq!(mail(b"FROM: a@b.test", true).unwrap().from.unwrap().to_string(), "a@b.test");
-        assert_eq!(rcpt(b"TO: <a@b.test>", true).unwrap().to_string(), "a@b.test");
+        assert_eq!(rcpt(b"TO: <a@b.test>", true, false).unwrap().to_string(), "a@b.test");
     }
 
     #[test]

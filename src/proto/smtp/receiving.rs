@@ -153,7 +153,7 @@ impl Receiving {
 
     /// What the log will say when the message is durable.
     pub(super) fn accepted(&self) -> Event {
-        let Envelope { id, from, to } = &self.envelope;
+        let Envelope { id, from, to, .. } = &self.envelope;
         Event::Accepted {
             id: id.clone(),
             from: format!("<{}>", from.as_ref().map(ToString::to_string).unwrap_or_default()),

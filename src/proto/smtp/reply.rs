@@ -109,8 +109,8 @@ pub const UNKNOWN_PARAMETER: Reply = Reply::new(555, "5.5.4", "Parameter not rec
 pub const BAD_SENDER: Reply = Reply::new(501, "5.1.7", "Bad sender address, expected <user@domain>");
 /// RCPT TO without a good path.
 pub const BAD_RECIPIENT: Reply = Reply::new(501, "5.1.3", "Bad recipient address, expected <user@domain>");
-/// An address with octets above 0x7f.
-pub const NEEDS_UTF8: Reply = Reply::new(553, "5.6.7", "Addresses must be ASCII here");
+/// An address with octets above 0x7f (RFC 6531 section 3.5).
+pub const NEEDS_UTF8: Reply = Reply::new(553, "5.6.7", "An address that is not ASCII needs SMTPUTF8");
 /// Nobody of that name.
 pub const NO_SUCH_USER: Reply = Reply::new(550, "5.1.1", "No such user here");
 /// Another domain's mail.

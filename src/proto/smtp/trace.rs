@@ -14,7 +14,7 @@ pub struct Hop<'a> {
     pub peer: IpAddr,
     /// Our name.
     pub hostname: &'a str,
-    /// The protocol, in the words of RFC 3848.
+    /// The protocol, in the words of RFC 3848 and RFC 6531 section 4.3.
     pub protocol: &'a str,
 }
 
@@ -101,7 +101,8 @@ mod tests {
     }
 
     fn stored(to: Vec<Recipient>) -> String {
-        let envelope = Envelope { id: "c1-1".into(), from: Address::parse("a@far.test").ok(), to };
+        let envelope =
+            Envelope { id: "c1-1".into(), from: Address::parse("a@far.test").ok(), utf8: false, to };
         let hop = Hop {
             client: "client.test",
             peer: IpAddr::from([192, 0, 2, 1]),

@@ -20,7 +20,9 @@ impl Smtp {
         let hostname = &self.rules.hostname;
         let text = if extended {
             let size = self.rules.limits.message.0;
-            format!("{hostname}\nPIPELINING\nSIZE {size}\n8BITMIME\nENHANCEDSTATUSCODES\nCHUNKING\nHELP")
+            format!(
+                "{hostname}\nPIPELINING\nSIZE {size}\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nCHUNKING\nHELP"
+            )
         } else {
             hostname.clone()
         };
@@ -48,14 +50,15 @@ impl Smtp {
             return Err(reply::TOO_BIG);
         }
         let id = format!("{}-{}", self.label, self.messages + 1);
-        self.state = State::AwaitingRoom(Envelope { id, from: mail.from, to: Vec::new() });
+        self.state = State::AwaitingRoom(Envelope { id, from: mail.from, utf8: mail.utf8, to: Vec::new() });
         Ok(Said::Ask(Ask::Room { size: mail.size }))
     }
 
     pub(super) fn rcpt(&mut self, cx: &Cx<'_>, argument: &[u8]) -> Result<Said, Reply> {
-        let address = command::rcpt(argument, self.lenient())?;
+        let people = self.lenient();
         let most = self.rules.limits.recipients_unauthenticated;
         let State::Open(envelope) = &mut self.state else { return Err(reply::BAD_SEQUENCE) };
+        let address = command::rcpt(argument, people, envelope.utf8)?;
         let mailbox = match cx.directory.lookup(&address) {
             Lookup::Local(mailbox) => mailbox,
             Lookup::Foreign => return Err(reply::NO_RELAY),
