@@ -162,9 +162,9 @@ pub const RULES: &[Rule] = &[
     row(
         Verb::Mail,
         "MAIL",
-        "MAIL FROM:<sender> [SIZE=octets] [BODY=7BIT|8BITMIME] [SMTPUTF8]",
+        "MAIL FROM:<sender> [SIZE=octets] [BODY=7BIT|8BITMIME] [SMTPUTF8] [AUTH=mailbox]",
         "Begins a message; the sender is where bounces go, <> for none",
-        "RFC 5321 section 4.1.1.2, RFC 1870, RFC 6152, RFC 6531",
+        "RFC 5321 section 4.1.1.2, RFC 1870, RFC 6152, RFC 6531, RFC 4954 section 5",
         &[Greeted],
     ),
     row(

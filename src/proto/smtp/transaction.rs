@@ -17,16 +17,31 @@ impl Smtp {
     pub(super) fn hello(&mut self, argument: &[u8], extended: bool) -> Result<Said, Reply> {
         let name = command::client_name(argument)?;
         self.client = Some(Client { name, extended });
-        let hostname = &self.rules.hostname;
-        let text = if extended {
-            let size = self.rules.limits.message.0;
-            format!(
-                "{hostname}\nPIPELINING\nSIZE {size}\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nCHUNKING\nHELP"
-            )
-        } else {
-            hostname.clone()
-        };
-        Ok(self.forget(Reply::new(250, "", "").with_text(text)))
+        let mut lines = vec![self.rules.hostname.clone()];
+        if extended {
+            lines.extend(self.extensions());
+        }
+        Ok(self.forget(Reply::new(250, "", "").with_text(lines.join("\n"))))
+    }
+
+    /// What EHLO lists: only what works here and now.
+    fn extensions(&self) -> Vec<String> {
+        let (size, recipients) = (self.rules.limits.message.0, self.most_recipients());
+        vec![
+            "PIPELINING".into(),
+            format!("SIZE {size}"),
+            "8BITMIME".into(),
+            "SMTPUTF8".into(),
+            "ENHANCEDSTATUSCODES".into(),
+            "CHUNKING".into(),
+            format!("LIMITS RCPTMAX={recipients}"),
+            "HELP".into(),
+        ]
+    }
+
+    /// Recipients of one message: what LIMITS announces (RFC 9422) is what RCPT enforces.
+    fn most_recipients(&self) -> usize {
+        self.rules.limits.recipients_unauthenticated
     }
 
     /// Forgets the message that was begun, then says so. Chunks of it are forgotten by the world too.
@@ -56,7 +71,7 @@ impl Smtp {
 
     pub(super) fn rcpt(&mut self, cx: &Cx<'_>, argument: &[u8]) -> Result<Said, Reply> {
         let people = self.lenient();
-        let most = self.rules.limits.recipients_unauthenticated;
+        let most = self.most_recipients();
         let State::Open(envelope) = &mut self.state else { return Err(reply::BAD_SEQUENCE) };
         let address = command::rcpt(argument, people, envelope.utf8)?;
         let mailbox = match cx.directory.lookup(&address) {
