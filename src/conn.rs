@@ -193,7 +193,8 @@ impl Conn {
                 Step::Pause(span) if span.is_zero() => Phase::Open,
                 Step::Pause(span) => Phase::Paused(now.steady + span),
                 Step::Close => Phase::Closing,
-                Step::Abort => Phase::Gone,
+                // There is no TLS to begin: to go on in clear text would be worse than to hang up.
+                Step::Abort | Step::Secure => Phase::Gone,
                 Step::Ask(ask) => match world.ask(self.id, ask) {
                     Some(answer) => {
                         let cx = Cx { now, directory: world.directory() };

@@ -101,7 +101,7 @@ fn play(limits: &Limits, pieces: &[&[u8]], faults: &[Option<Fault>]) -> Outcome 
                     session.answer(&cx, fault.map_or(answer, Answer::Failed), &mut out)
                 }
                 Step::Idle => break,
-                Step::Close | Step::Abort => {
+                Step::Close | Step::Abort | Step::Secure => {
                     outcome.over = true;
                     return outcome;
                 }

@@ -62,7 +62,7 @@ fn play(line_endings: LineEndings, writes: &[&[u8]], piece: usize) -> Outcome {
         loop {
             step = match step {
                 Step::Idle => break,
-                Step::Close | Step::Abort => break 'pieces,
+                Step::Close | Step::Abort | Step::Secure => break 'pieces,
                 Step::Ask(ask) => {
                     let answer = match ask {
                         Ask::Spill { bytes, .. } => {

@@ -44,6 +44,19 @@ pub enum Step {
     Close,
     /// Close without flushing: the peer must see that something is missing.
     Abort,
+    /// Its last words in clear text are in the outbox: flush, then begin TLS, then [`Protocol::secured`].
+    /// The session has made sure that the inbox is empty; a connection that finds octets in it all the same
+    /// is closed, for they were sent in clear text and must not be taken for more (RFC 3207 section 6).
+    Secure,
+}
+
+/// What protects a connection, once it is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Encryption {
+    /// The version of TLS: "1.2" or "1.3".
+    pub version: &'static str,
+    /// The cipher suite, as IANA writes it.
+    pub cipher: &'static str,
 }
 
 /// How long a session is willing to wait for its peer, and what ends the wait.
@@ -78,6 +91,11 @@ pub trait Protocol {
 
     /// Takes the answer to the last [`Step::Ask`].
     fn answer(&mut self, cx: &Cx<'_>, answer: Answer, out: &mut Outbox) -> Step;
+
+    /// The connection is encrypted from here on: either from its beginning, and the session greets next, or
+    /// since [`Step::Secure`], and whatever the client said before is forgotten (RFC 3207 section 4.2,
+    /// RFC 2595 section 4).
+    fn secured(&mut self, cx: &Cx<'_>, by: Encryption);
 
     /// How long to wait for the peer in the present state.
     fn patience(&self) -> Patience;

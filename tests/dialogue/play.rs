@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use restante::{
     clock::Now,
     proto::{
-        Cx, Patience, Protocol, Renewal, Step,
+        Cx, Encryption, Patience, Protocol, Renewal, Step,
         ask::Ask,
         buf::{Inbox, Outbox},
     },
@@ -306,8 +306,21 @@ impl<'a> Player<'a> {
                 Phase::Paused(self.now + span)
             }
             Step::Ask(ask) => return self.asked(&ask),
+            Step::Secure => return self.secure(),
             Step::Close | Step::Abort => return self.over(". close"),
         };
+        Ok(())
+    }
+
+    /// TLS begins, and with it the session. Nothing that came before may be left over.
+    fn secure(&mut self) -> Result<(), Failure> {
+        if !self.inbox.is_empty() {
+            return Err(self.fail("nothing behind the command", &text::escaped(self.inbox.unread())));
+        }
+        self.phase = Phase::Open;
+        self.said(". secure".into())?;
+        let by = Encryption { version: "1.3", cipher: "TLS_AES_256_GCM_SHA384" };
+        self.session.secured(&Cx { now: now(self.now), directory: &self.world }, by);
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     limits::Span,
     proto::{
-        Cx, Patience, Protocol, Renewal, Step,
+        Cx, Encryption, Patience, Protocol, Renewal, Step,
         ask::{Answer, Ask, Fault, Mailbox, Secret},
         buf::{Inbox, Line, Outbox},
         dot::LineEndings,
@@ -376,6 +376,10 @@ impl Protocol for Pop3 {
             }
             _ => self.hang_up(out, "internal error", reply::INTERNAL),
         }
+    }
+
+    fn secured(&mut self, _: &Cx<'_>, _: Encryption) {
+        *self = Self::new(Rc::clone(&self.rules));
     }
 
     fn patience(&self) -> Patience {

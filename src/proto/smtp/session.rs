@@ -12,7 +12,7 @@ use super::{
     rules::{Persona, Phase, Verb},
 };
 use crate::proto::{
-    Cx, Patience, Protocol, Renewal, Step,
+    Cx, Encryption, Patience, Protocol, Renewal, Step,
     ask::{Answer, Ask, Envelope, Fault},
     buf::{Inbox, Line, Outbox},
     dot::{Decoder, LineEndings},
@@ -275,6 +275,10 @@ impl Protocol for Smtp {
         };
         self.state = next;
         Step::Again
+    }
+
+    fn secured(&mut self, _: &Cx<'_>, _: Encryption) {
+        *self = Self::new(Rc::clone(&self.rules), self.peer, mem::take(&mut self.label));
     }
 
     fn patience(&self) -> Patience {
