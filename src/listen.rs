@@ -73,7 +73,8 @@ impl Listener {
         let (hostname, limits, line_endings) = (hostname.to_owned(), limits.clone(), listen.line_endings);
         let rules = match listen.persona {
             Persona::Smtp(persona) => {
-                Rules::Smtp(Rc::new(smtp::Rules { hostname, line_endings, persona, limits }))
+                let policy = smtp::Policy::default();
+                Rules::Smtp(Rc::new(smtp::Rules { hostname, line_endings, persona, limits, policy }))
             }
             Persona::Pop3(persona) => {
                 let all = pop3::Rules { hostname, line_endings, persona, expire, limits };

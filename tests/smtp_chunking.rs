@@ -19,7 +19,7 @@ use restante::{
         ask::{Answer, Ask, Directory, Lookup, Mailbox},
         buf::{Inbox, Outbox},
         dot::LineEndings,
-        smtp::{Persona, Rules, Smtp, address::Address},
+        smtp::{Persona, Policy, Rules, Smtp, address::Address},
     },
 };
 
@@ -49,7 +49,13 @@ struct Outcome {
 /// pieces of that size.
 fn play(line_endings: LineEndings, writes: &[&[u8]], piece: usize) -> Outcome {
     let limits = Limits { body_in_memory: Size::kib(1), errors_greeting: 0, ..Limits::default() };
-    let rules = Rules { hostname: "mx.test".into(), line_endings, persona: Persona::Modern, limits };
+    let rules = Rules {
+        hostname: "mx.test".into(),
+        line_endings,
+        persona: Persona::Modern,
+        limits,
+        policy: Policy::default(),
+    };
     let mut session = Smtp::new(Rc::new(rules), [192, 0, 2, 1].into(), "c1".into());
     let now = Now { steady: std::time::Duration::ZERO, date: SystemTime::UNIX_EPOCH };
     let cx = Cx { now, directory: &Everybody };

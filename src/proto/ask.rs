@@ -176,6 +176,12 @@ impl fmt::Display for Mailbox {
 pub trait Directory {
     /// Where mail for that address goes.
     fn lookup(&self, address: &Address) -> Lookup;
+
+    /// Whether the user whose mailbox this is may send with that address in MAIL FROM: one whose mail comes
+    /// here.
+    fn may_send_as(&self, user: &Mailbox, from: &Address) -> bool {
+        self.lookup(from) == Lookup::Local(user.clone())
+    }
 }
 
 /// What a [`Directory`] knows of an address.

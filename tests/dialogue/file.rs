@@ -134,7 +134,9 @@ fn read_item(text: &str) -> Result<Option<What>, String> {
     Ok(Some(match (mark, text) {
         ("C:", _) => What::Client(format!("{rest}\r\n").into()),
         ("C|", _) => What::Client(text::unescaped(rest)?),
-        ("S:" | "S|" | "? ", _) | (_, ". close" | ". abort") => What::Session(text.trim_end().into()),
+        ("S:" | "S|" | "? ", _) | (_, ". close" | ". abort" | ". secure") => {
+            What::Session(text.trim_end().into())
+        }
         (". ", _) if text.starts_with(". pause ") => What::Session(text.into()),
         ("! ", _) => What::Answer(text[2..].into()),
         (_, ". idle") => What::Act(Act::Idle),

@@ -245,9 +245,10 @@ impl<'a> Player<'a> {
     /// Whether a client that pipelines waits for the reply to this line (RFC 2920 section 3.1).
     fn waits_after(&self, line: &[u8]) -> bool {
         let before = self.next.checked_sub(1).map(|at| &self.dialogue.items[at].what);
-        let in_data = matches!(before, Some(What::Session(text)) if text.starts_with("S: 354 "));
+        let prompted = |text: &str| text.starts_with("S: 354 ") || text.starts_with("S: 334");
+        let is_prompted = matches!(before, Some(What::Session(text)) if prompted(text));
         let verb = line.trim_ascii().split(|&b| b == b' ').next().unwrap_or_default().to_ascii_uppercase();
-        self.world.service == Service::Smtp && (in_data || WAIT_AFTER.contains(&verb.as_slice()))
+        self.world.service == Service::Smtp && (is_prompted || WAIT_AFTER.contains(&verb.as_slice()))
     }
 
     // The pump, as `conn` has it

@@ -37,6 +37,7 @@ pub(crate) struct World {
     persona: Option<String>,
     expire: Option<pop3::Expire>,
     limits: Limits,
+    policy: smtp::Policy,
     users: Vec<String>,
     domains: Vec<String>,
     messages: Vec<Message>,
@@ -64,6 +65,7 @@ impl World {
             persona: None,
             expire: None,
             limits: Limits::default(),
+            policy: smtp::Policy::default(),
             users: ["alice@here.test", "bob@here.test", "u@here.test"].map(Into::into).into(),
             domains: vec!["here.test".into()],
             messages: Vec::new(),
@@ -80,6 +82,9 @@ impl World {
         match key {
             "line_endings" => self.line_endings = word(value)?,
             "persona" => self.persona = Some(value.into()),
+            "kind" => self.policy.kind = word(value)?,
+            "auth" => self.policy.auth = word(value)?,
+            "starttls" if value == "offered" => self.policy.starttls = true,
             "limits" if value == "development" => self.limits = Limits::for_development(),
             "limit" => self.limit(value)?,
             "expire" => self.expire = Some(word(value)?),
@@ -116,7 +121,7 @@ impl World {
         Ok(match self.service {
             Service::Smtp => {
                 let persona = self.persona.as_deref().map_or(Ok(smtp::Persona::default()), word)?;
-                let rules = smtp::Rules { hostname, line_endings, persona, limits };
+                let rules = smtp::Rules { hostname, line_endings, persona, limits, policy: self.policy };
                 Box::new(smtp::Smtp::new(Rc::new(rules), [192, 0, 2, 1].into(), "c1".into()))
             }
             Service::Pop3 => {

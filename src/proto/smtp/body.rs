@@ -20,10 +20,11 @@ impl Smtp {
             client: client.map_or("unknown", |client| &client.name),
             peer: self.peer,
             hostname: &self.rules.hostname,
-            protocol: match client {
-                _ if envelope.utf8 => "UTF8SMTP",
-                Some(client) if client.extended => "ESMTP",
-                _ => "SMTP",
+            protocol: trace::Protocol {
+                extended: client.is_some_and(|client| client.extended),
+                utf8: envelope.utf8,
+                encrypted: self.encryption.is_some(),
+                authenticated: self.user.is_some(),
             },
         };
         let bytes = trace::header(&envelope, &hop, cx.now.date).into_bytes();

@@ -93,6 +93,11 @@ pub fn rcpt(argument: &[u8], people: bool, utf8: bool) -> Result<Address, Reply>
     if parameters.trim_ascii().is_empty() { Ok(to) } else { Err(reply::UNKNOWN_PARAMETER) }
 }
 
+/// Whether this line may have a password in it.
+pub fn is_auth(line: &[u8]) -> bool {
+    line.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"AUTH"))
+}
+
 /// Whether octets may follow this line that the client does not mean as commands.
 pub fn is_bdat(line: &[u8]) -> bool {
     line.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"BDAT"))

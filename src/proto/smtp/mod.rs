@@ -5,6 +5,7 @@ mod bdat;
 mod body;
 pub mod command;
 mod counted;
+mod login;
 mod receiving;
 pub mod reply;
 pub mod rules;
@@ -12,5 +13,5 @@ pub mod session;
 pub mod trace;
 mod transaction;
 
-pub use rules::{Persona, Rules};
+pub use rules::{AuthRule, Kind, Persona, Policy, Rules};
 pub use session::Smtp;

@@ -73,6 +73,35 @@ pub const SENDER_OK: Reply = Reply::new(250, "2.1.0", "Sender ok");
 pub const RECIPIENT_OK: Reply = Reply::new(250, "2.1.5", "Recipient ok");
 /// DATA may begin.
 pub const GO_AHEAD: Reply = Reply::new(354, "", "End data with <CR><LF>.<CR><LF>");
+/// AUTH: the only message of PLAIN is wanted.
+pub const GO_ON: Reply = Reply::new(334, "", "");
+/// AUTH LOGIN: "Username:", in base64.
+pub const USER_NAME: Reply = Reply::new(334, "", "VXNlcm5hbWU6");
+/// AUTH LOGIN: "Password:", in base64.
+pub const PASSWORD: Reply = Reply::new(334, "", "UGFzc3dvcmQ6");
+/// AUTH worked.
+pub const AUTHENTICATED: Reply = Reply::new(235, "2.7.0", "Authentication succeeded");
+/// The client gave its exchange up.
+pub const CANCELLED: Reply = Reply::new(501, "5.7.0", "Authentication cancelled");
+/// Not base64, or not what the mechanism asks for.
+pub const BAD_RESPONSE: Reply = Reply::new(501, "5.5.2", "Cannot decode the response");
+/// A line of an exchange longer than the limit.
+pub const EXCHANGE_TOO_LONG: Reply = Reply::new(500, "5.5.6", "Authentication exchange line is too long");
+/// A mechanism that was not announced.
+pub const UNKNOWN_MECHANISM: Reply = Reply::new(504, "5.5.4", "Mechanism not recognized");
+/// AUTH in clear text.
+pub const ENCRYPTION_NEEDED: Reply =
+    Reply::new(538, "5.7.11", "Encryption required for the requested mechanism, use STARTTLS first");
+/// A fault of ours while a password was checked.
+pub const CANNOT_AUTHENTICATE: Reply = Reply::new(454, "4.7.0", "Authentication failed for the time being");
+/// MAIL before AUTH, where only users may send.
+pub const AUTHENTICATION_NEEDED: Reply = Reply::new(530, "5.7.0", "Authentication required");
+/// MAIL before STARTTLS, where only users may send, and in clear text none can show who they are.
+pub const TLS_NEEDED: Reply = Reply::new(530, "5.7.0", "Must issue a STARTTLS command first");
+/// MAIL FROM of a user is not an address of that user.
+pub const NOT_YOUR_ADDRESS: Reply = Reply::new(550, "5.7.1", "Not an address that you may send from");
+/// TLS begins.
+pub const START_TLS: Reply = Reply::new(220, "2.0.0", "Ready to start TLS");
 /// A chunk that is not the last one was taken.
 pub const CHUNK_OK: Reply = Reply::new(250, "2.0.0", "Chunk ok");
 /// A chunk of nothing that ends nothing.

@@ -16,6 +16,43 @@ pub struct Rules {
     pub persona: Persona,
     /// The bounds.
     pub limits: Limits,
+    /// Who may do what.
+    pub policy: Policy,
+}
+
+/// Who may do what at a listener, or for one of its clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Policy {
+    /// What the listener is for.
+    pub kind: Kind,
+    /// Whether users may show who they are.
+    pub auth: AuthRule,
+    /// Whether there is a certificate: STARTTLS works.
+    pub starttls: bool,
+}
+
+/// What a listener is for. None of them relays: recipients are local everywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Mail from other servers.
+    #[default]
+    Smtp,
+    /// Mail from users, who have to log in (RFC 6409).
+    Submission,
+}
+
+/// When AUTH is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthRule {
+    /// Never.
+    #[default]
+    Off,
+    /// Under TLS.
+    UnderTls,
+    /// In clear text too: on loopback, or where the operator wants it.
+    InClear,
 }
 
 /// A generation of SMTP.
@@ -59,6 +96,10 @@ pub enum Verb {
     Data,
     /// Sends a part of the message.
     Bdat,
+    /// Logs in.
+    Auth,
+    /// Begins TLS.
+    Starttls,
     /// Forgets the message begun.
     Rset,
     /// Does nothing.
@@ -93,13 +134,20 @@ pub struct Rule {
 }
 
 impl Rules {
-    /// The row of a command, if this persona has it. `name` in any case.
+    /// The row of a command; one that says so when it is known but not here. `name` in any case.
     pub fn rule(&self, name: &[u8]) -> Option<&'static Rule> {
-        let rule = RULES.iter().find(|rule| rule.name.as_bytes().eq_ignore_ascii_case(name))?;
-        match (self.persona, rule.verb) {
-            (Persona::Rfc821, Verb::Ehlo) => Some(&EHLO_IN_1982),
-            (Persona::Rfc821, Verb::Bdat) => Some(&BDAT_IN_1982),
-            _ => Some(rule),
+        let named = |rule: &&Rule| rule.name.as_bytes().eq_ignore_ascii_case(name);
+        let here = RULES.iter().find(named).filter(|rule| self.has(rule.verb));
+        here.or_else(|| ABSENT.iter().find(named))
+    }
+
+    fn has(&self, verb: Verb) -> bool {
+        let modern = self.persona == Persona::Modern;
+        match verb {
+            Verb::Ehlo | Verb::Bdat => modern,
+            Verb::Auth => modern && self.policy.auth != AuthRule::Off,
+            Verb::Starttls => modern && self.policy.starttls,
+            _ => true,
         }
     }
 
@@ -137,9 +185,6 @@ const fn row(
 const fn absent(name: &'static str, rfc: &'static str) -> Rule {
     row(Verb::Absent, name, name, "Not implemented here", rfc, ANY)
 }
-
-const EHLO_IN_1982: Rule = absent("EHLO", "Not in RFC 821");
-const BDAT_IN_1982: Rule = absent("BDAT", "Not in RFC 821");
 
 /// The table.
 pub const RULES: &[Rule] = &[
@@ -194,6 +239,15 @@ pub const RULES: &[Rule] = &[
     row(Verb::Rset, "RSET", "RSET", "Forgets the message that was begun", "RFC 5321 section 4.1.1.5", ANY),
     row(Verb::Noop, "NOOP", "NOOP [text]", "Does nothing, and says so", "RFC 5321 section 4.1.1.9", ANY),
     row(
+        Verb::Auth,
+        "AUTH",
+        "AUTH PLAIN|LOGIN [response in base64]",
+        "Logs in; without a response one is asked for, and * cancels",
+        "RFC 4954",
+        &[Greeted],
+    ),
+    row(Verb::Starttls, "STARTTLS", "STARTTLS", "Begins TLS; then say EHLO again", "RFC 3207", &[Greeted]),
+    row(
         Verb::Vrfy,
         "VRFY",
         "VRFY <user>",
@@ -203,9 +257,15 @@ pub const RULES: &[Rule] = &[
     ),
     row(Verb::Help, "HELP", "HELP [command]", "Explains the commands", "RFC 5321 section 4.1.1.8", ANY),
     row(Verb::Quit, "QUIT", "QUIT", "Ends the session", "RFC 5321 section 4.1.1.10", ANY),
-    absent("EXPN", "RFC 5321 sections 4.1.1.7 and 7.3"),
-    absent("STARTTLS", "RFC 3207"),
+];
+
+/// Commands of the RFCs that are not there at all, or not for everybody.
+const ABSENT: &[Rule] = &[
+    absent("EHLO", "RFC 5321 section 4.1.1.1; not in RFC 821"),
+    absent("BDAT", "RFC 3030; not in RFC 821"),
     absent("AUTH", "RFC 4954"),
+    absent("STARTTLS", "RFC 3207"),
+    absent("EXPN", "RFC 5321 sections 4.1.1.7 and 7.3"),
     absent("TURN", "RFC 5321 appendix F.1"),
     absent("ETRN", "RFC 1985"),
     absent("SEND", "RFC 5321 appendix F.6"),

@@ -7,17 +7,20 @@ use super::{
     Rules,
     bdat::Refused,
     command::{self, Chunk},
+    login::Exchange,
     receiving::{Framing, Receiving},
     reply::{self, Reply},
     rules::{Persona, Phase, Verb},
 };
 use crate::proto::{
     Cx, Encryption, Patience, Protocol, Renewal, Step,
-    ask::{Answer, Ask, Envelope, Fault},
+    ask::{Answer, Ask, Envelope, Fault, Mailbox, Secret},
     buf::{Inbox, Line, Outbox},
     dot::{Decoder, LineEndings},
     event::Event,
-    reached, telnet,
+    reached,
+    sasl::{self, WrongPairs},
+    telnet,
 };
 
 /// One SMTP session.
@@ -27,9 +30,15 @@ pub struct Smtp {
     /// What the log calls this connection.
     pub(super) label: String,
     pub(super) client: Option<Client>,
+    pub(super) encryption: Option<Encryption>,
+    /// The mailbox of the user who has logged in.
+    pub(super) user: Option<Mailbox>,
+    pub(super) wrong: WrongPairs,
+    /// The client has tried to log in: what it sends out of place may be a password.
+    secretive: bool,
     pub(super) state: State,
     pub(super) messages: usize,
-    errors: usize,
+    pub(super) errors: usize,
     pub(super) junk: usize,
     unknown_recipients: usize,
     pub(super) stopping: bool,
@@ -54,6 +63,12 @@ pub(super) enum State {
     Skipping(Refused),
     /// Between two BDATs of a message that is refused so, after that many octets that were thrown away.
     Refused(Reply, u64),
+    /// In an exchange of AUTH.
+    Auth(Exchange),
+    /// The answer to a wrong password, the last one allowed perhaps, waits for its time.
+    HoldingBack { last: bool },
+    /// AUTH waits for [`Ask::Verify`].
+    AwaitingVerify { user: String, password: Secret },
     /// MAIL waits for [`Ask::Room`].
     AwaitingRoom(Envelope),
     /// DATA, or the first BDAT, waits for [`Ask::Begin`].
@@ -75,6 +90,10 @@ impl Smtp {
             peer,
             label,
             client: None,
+            encryption: None,
+            user: None,
+            wrong: WrongPairs::default(),
+            secretive: false,
             state: State::Idle,
             messages: 0,
             errors: 0,
@@ -105,7 +124,10 @@ impl Smtp {
             return self.hang_up(out, "TLS handshake", &reply::NOT_TLS);
         }
         let limits = &self.rules.limits;
-        match inbox.line(limits.smtp_line, limits.line_discard) {
+        // AUTH may bring its first response along.
+        let may_be_long = self.offers_auth() && command::is_auth(inbox.unread());
+        let longest = if may_be_long { limits.smtp_line.max(sasl::LINE) } else { limits.smtp_line };
+        match inbox.line(longest, limits.line_discard) {
             Line::Partial => Step::Idle,
             Line::Endless => self.hang_up(out, "endless line", &reply::TOO_MUCH),
             Line::TooLong => self.refuse(out, b"long line", &reply::LINE_TOO_LONG),
@@ -122,6 +144,7 @@ impl Smtp {
         if command::is_http(verb) {
             return self.hang_up(out, "HTTP", &reply::NOT_SMTP);
         }
+        self.secretive |= command::is_auth(line);
         if command::is_bdat(line) {
             return self.bdat(line, out);
         }
@@ -148,9 +171,12 @@ impl Smtp {
             Verb::Ehlo | Verb::Helo if !in_step && !quits(inbox) => {
                 return self.hang_up(out, "out of step", &reply::OUT_OF_STEP);
             }
+            Verb::Auth if !in_step => return self.hang_up(out, "out of step", &reply::OUT_OF_STEP),
+            Verb::Auth => self.auth(argument),
+            Verb::Starttls => return self.starttls(argument, inbox, out),
             Verb::Ehlo => self.hello(argument, true),
             Verb::Helo => self.hello(argument, false),
-            Verb::Mail => self.mail(argument),
+            Verb::Mail => self.mail(cx, argument),
             Verb::Rcpt => self.rcpt(cx, argument),
             Verb::Data => self.data(),
             Verb::Rset => Ok(self.forget(reply::OK)),
@@ -163,7 +189,12 @@ impl Smtp {
                 return Step::Close;
             }
         };
-        match done {
+        self.say(done, line, out)
+    }
+
+    /// Writes what a command came to.
+    pub(super) fn say(&mut self, said: Result<Said, Reply>, line: &[u8], out: &mut Outbox) -> Step {
+        match said {
             Ok(Said::Reply(reply)) => {
                 reply.write(out);
                 Step::Again
@@ -179,7 +210,8 @@ impl Smtp {
     /// Says no, counts it, and gives up on a client that makes nothing but errors.
     pub(super) fn refuse(&mut self, out: &mut Outbox, line: &[u8], reply: &Reply) -> Step {
         reply.write(out);
-        let what = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
+        let what = if self.secretive { self.harmless(line) } else { line };
+        let what = String::from_utf8_lossy(what.trim_ascii_end()).into_owned();
         out.tell(Event::Refused { what, reply: reply.codes() });
         let limits = &self.rules.limits;
         self.errors += 1;
@@ -191,6 +223,17 @@ impl Smtp {
             return self.hang_up(out, "too many errors", &reply::TOO_MUCH);
         }
         if reached(self.errors, limits.errors_unpunished) { Step::Pause(PENALTY) } else { Step::Again }
+    }
+
+    /// As much of a line as the log may have of a client that may have sent a password: all of a command that
+    /// takes none.
+    fn harmless<'a>(&self, line: &'a [u8]) -> &'a [u8] {
+        let (verb, _) = command::split(line);
+        match self.rules.rule(verb) {
+            Some(_) if !command::is_auth(verb) => line,
+            _ if command::is_auth(verb) => b"AUTH",
+            _ => b"a line",
+        }
     }
 
     pub(super) fn hang_up(&mut self, out: &mut Outbox, why: &'static str, reply: &Reply) -> Step {
@@ -223,6 +266,8 @@ impl Protocol for Smtp {
         match mem::replace(&mut self.state, State::Idle) {
             State::Data(body) => self.data_step(cx, body, inbox, out),
             State::Skipping(chunk) => self.skip_step(chunk, inbox, out),
+            State::Auth(exchange) => self.auth_step(exchange, inbox, out),
+            State::HoldingBack { last } => self.denied(last, out),
             state => {
                 self.state = state;
                 self.command_step(cx, inbox, out)
@@ -231,6 +276,11 @@ impl Protocol for Smtp {
     }
 
     fn answer(&mut self, cx: &Cx<'_>, answer: Answer, out: &mut Outbox) -> Step {
+        if let State::AwaitingVerify { user, password } = &mut self.state {
+            let (user, password) = (mem::take(user), password.clone());
+            self.state = State::Idle;
+            return self.verified(user, password, answer, out);
+        }
         let fault = match answer {
             Answer::Failed(fault) => Some(fault),
             _ => None,
@@ -277,8 +327,10 @@ impl Protocol for Smtp {
         Step::Again
     }
 
-    fn secured(&mut self, _: &Cx<'_>, _: Encryption) {
-        *self = Self::new(Rc::clone(&self.rules), self.peer, mem::take(&mut self.label));
+    fn secured(&mut self, _: &Cx<'_>, by: Encryption) {
+        // What the client said is forgotten; what it has cost us is not.
+        self.encryption = Some(by);
+        (self.client, self.user, self.state) = (None, None, State::Idle);
     }
 
     fn patience(&self) -> Patience {

@@ -5,6 +5,7 @@ use std::mem;
 use super::{
     command, reply,
     reply::Reply,
+    rules::{AuthRule, Kind},
     session::{Client, Said, Smtp, State},
 };
 use crate::proto::{
@@ -27,7 +28,7 @@ impl Smtp {
     /// What EHLO lists: only what works here and now.
     fn extensions(&self) -> Vec<String> {
         let (size, recipients) = (self.rules.limits.message.0, self.most_recipients());
-        vec![
+        let mut lines = vec![
             "PIPELINING".into(),
             format!("SIZE {size}"),
             "8BITMIME".into(),
@@ -35,13 +36,21 @@ impl Smtp {
             "ENHANCEDSTATUSCODES".into(),
             "CHUNKING".into(),
             format!("LIMITS RCPTMAX={recipients}"),
-            "HELP".into(),
-        ]
+        ];
+        if self.rules.policy.starttls && self.encryption.is_none() {
+            lines.push("STARTTLS".into());
+        }
+        if self.offers_auth() {
+            lines.push("AUTH PLAIN LOGIN".into());
+        }
+        lines.push("HELP".into());
+        lines
     }
 
     /// Recipients of one message: what LIMITS announces (RFC 9422) is what RCPT enforces.
     fn most_recipients(&self) -> usize {
-        self.rules.limits.recipients_unauthenticated
+        let limits = &self.rules.limits;
+        if self.user.is_some() { limits.recipients } else { limits.recipients_unauthenticated }
     }
 
     /// Forgets the message that was begun, then says so. Chunks of it are forgotten by the world too.
@@ -55,14 +64,23 @@ impl Smtp {
         }
     }
 
-    pub(super) fn mail(&mut self, argument: &[u8]) -> Result<Said, Reply> {
+    pub(super) fn mail(&mut self, cx: &Cx<'_>, argument: &[u8]) -> Result<Said, Reply> {
         let limits = &self.rules.limits;
-        if reached(self.messages, limits.messages_unauthenticated) {
+        if self.rules.policy.kind == Kind::Submission && self.user.is_none() {
+            let in_clear = self.rules.policy.auth == AuthRule::UnderTls && self.encryption.is_none();
+            return Err(if in_clear { reply::TLS_NEEDED } else { reply::AUTHENTICATION_NEEDED });
+        }
+        if self.user.is_none() && reached(self.messages, limits.messages_unauthenticated) {
             return Err(reply::TOO_MANY_MESSAGES);
         }
         let mail = command::mail(argument, self.lenient())?;
         if mail.size > limits.message.0 {
             return Err(reply::TOO_BIG);
+        }
+        if let (Some(user), Some(from)) = (&self.user, &mail.from)
+            && !cx.directory.may_send_as(user, from)
+        {
+            return Err(reply::NOT_YOUR_ADDRESS);
         }
         let id = format!("{}-{}", self.label, self.messages + 1);
         self.state = State::AwaitingRoom(Envelope { id, from: mail.from, utf8: mail.utf8, to: Vec::new() });
