@@ -43,6 +43,8 @@ pub enum Ask {
         envelope: Envelope,
         /// The last bytes of the message, as stored.
         bytes: Vec<u8>,
+        /// Whether some recipients may get it and others not, as in LMTP. Else it is all of them or none.
+        partly: bool,
     },
     /// Is that the password of this user?
     Verify {
@@ -81,6 +83,8 @@ pub enum Answer {
     Ready,
     /// The message is durable and visible.
     Delivered,
+    /// It is so for some recipients only: for each of the envelope, in its order, why it is not.
+    Partly(Vec<Option<Fault>>),
     /// The password is right, and this is the user's mailbox.
     Welcome(Mailbox),
     /// The mailbox is locked for this session.

@@ -451,5 +451,5 @@ const MOST_STEPS: usize = 1_000_000;
 /// Equal lines that a blessed dialogue counts.
 const WORTH_COUNTING: usize = 5;
 /// After these a client that pipelines waits for the reply.
-const WAIT_AFTER: [&[u8]; 10] =
-    [b"EHLO", b"HELO", b"DATA", b"VRFY", b"EXPN", b"TURN", b"QUIT", b"NOOP", b"AUTH", b"STARTTLS"];
+const WAIT_AFTER: [&[u8]; 11] =
+    [b"EHLO", b"HELO", b"LHLO", b"DATA", b"VRFY", b"EXPN", b"TURN", b"QUIT", b"NOOP", b"AUTH", b"STARTTLS"];

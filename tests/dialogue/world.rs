@@ -164,6 +164,9 @@ impl World {
         Ok(match (word, rest) {
             ("ready", "") => Answer::Ready,
             ("delivered", "") => Answer::Delivered,
+            ("partly", faults) => {
+                Answer::Partly(faults.split_whitespace().map(text::outcome).collect::<Result<_, _>>()?)
+            }
             ("updated", "") => Answer::Updated,
             ("welcome", mailbox) => Answer::Welcome(named(mailbox)?),
             ("opened", "") => Answer::Opened(Arc::new(Messages(self.messages.clone()))),

@@ -64,7 +64,7 @@ impl Smtp {
                 Step::Ask(Ask::Begin)
             }
             State::Open(_) => {
-                let reply = if empty { reply::EMPTY_CHUNK } else { reply::NO_RECIPIENTS };
+                let reply = if empty { reply::EMPTY_CHUNK } else { self.no_recipients() };
                 self.skip(size, reply, Of::Message { last })
             }
             State::Chunks(_) if empty => self.discard(reply::EMPTY_CHUNK, false, out),
@@ -99,8 +99,10 @@ impl Smtp {
                 self.refuse(out, b"BDAT", &reply)
             }
             Of::RefusedMessage { last, octets } => {
-                reply.write(out);
-                if !last {
+                if last {
+                    self.say_of_each(&reply, out);
+                } else {
+                    reply.write(out);
                     self.state = State::Refused(reply, octets + size);
                 }
                 Step::Again

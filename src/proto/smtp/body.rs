@@ -1,6 +1,7 @@
 //! Message data: from the go-ahead to the reply at its end.
 
 use super::{
+    lmtp::Delivering,
     receiving::{Framing, Receiving, Taken},
     reply::{self, Reply},
     session::{Smtp, State},
@@ -21,6 +22,7 @@ impl Smtp {
             peer: self.peer,
             hostname: &self.rules.hostname,
             protocol: trace::Protocol {
+                lmtp: self.rules.is_lmtp(),
                 extended: client.is_some_and(|client| client.extended),
                 utf8: envelope.utf8,
                 encrypted: self.encryption.is_some(),
@@ -62,9 +64,11 @@ impl Smtp {
         if let Some(refusal) = body.refusal() {
             return self.discard(refusal, true, out);
         }
-        self.state = State::AwaitingDelivery(body.accepted());
+        let accepted = body.accepted();
         let (envelope, bytes) = body.into_parts();
-        Step::Ask(Ask::Deliver { envelope, bytes })
+        let queued = reply::queued(&envelope.id);
+        self.state = State::AwaitingDelivery(Delivering { accepted, queued });
+        Step::Ask(Ask::Deliver { envelope, bytes, partly: self.rules.is_lmtp() })
     }
 
     /// Refuses the message, of which more may come when this was not its last chunk.
@@ -72,16 +76,6 @@ impl Smtp {
         out.tell(Event::Refused { what: "data".into(), reply: reply.codes() });
         self.state = State::AwaitingDiscard { reply, last };
         Step::Ask(Ask::Discard)
-    }
-
-    pub(super) fn delivered(&mut self, event: Event, out: &mut Outbox) -> Step {
-        self.messages += 1;
-        self.junk = 0;
-        if let Event::Accepted { id, .. } = &event {
-            Reply::new(250, "2.0.0", "").with_text(format!("Queued as {id}")).write(out);
-        }
-        out.tell(event);
-        self.after_message(out)
     }
 
     pub(super) fn after_message(&self, out: &mut Outbox) -> Step {

@@ -5,6 +5,7 @@ mod bdat;
 mod body;
 pub mod command;
 mod counted;
+mod lmtp;
 mod login;
 mod receiving;
 pub mod reply;

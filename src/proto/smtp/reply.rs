@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::address::Address;
 use crate::proto::{ask::Fault, buf::Outbox};
 
 /// One reply. The enhanced code is left out where RFC 2034 leaves it out: banner, EHLO, HELO, 354.
@@ -22,6 +23,11 @@ impl Reply {
     pub fn with_text(mut self, text: impl Into<String>) -> Self {
         self.text = Cow::Owned(text.into());
         self
+    }
+
+    /// The same reply of one line, about one recipient.
+    pub fn about(&self, recipient: &Address) -> Self {
+        self.clone().with_text(format!("<{recipient}> {}", self.text))
     }
 
     /// Writes the reply, several lines when the text has several.
@@ -63,6 +69,11 @@ pub fn fault(fault: Fault) -> Reply {
         | Fault::Changed
         | Fault::Cut => Reply::new(451, "4.3.0", "The message could not be stored, try later"),
     }
+}
+
+/// The message of that name is durable.
+pub fn queued(id: &str) -> Reply {
+    Reply::new(250, "2.0.0", "").with_text(format!("Queued as {id}"))
 }
 
 /// MAIL, RSET and NOOP did what they do.
@@ -130,6 +141,8 @@ pub const NOT_TLS: Reply = Reply::new(500, "5.5.2", "This port does not begin wi
 pub const BAD_SEQUENCE: Reply = Reply::new(503, "5.5.1", "Bad sequence of commands");
 /// DATA without a recipient.
 pub const NO_RECIPIENTS: Reply = Reply::new(554, "5.5.1", "No valid recipients");
+/// The same in LMTP.
+pub const NO_RECIPIENTS_LMTP: Reply = Reply::new(503, "5.5.1", "No valid recipients");
 /// An argument that does not follow the grammar.
 pub const BAD_ARGUMENT: Reply = Reply::new(501, "5.5.4", "Syntax error in the arguments");
 /// A parameter that was not announced.

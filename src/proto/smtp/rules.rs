@@ -40,6 +40,8 @@ pub enum Kind {
     Smtp,
     /// Mail from users, who have to log in (RFC 6409).
     Submission,
+    /// Mail from a server that we trust, which wants to know of each recipient (LMTP, RFC 2033).
+    Lmtp,
 }
 
 /// When AUTH is allowed.
@@ -88,6 +90,8 @@ pub enum Verb {
     Helo,
     /// Names the client, asks what we can do.
     Ehlo,
+    /// The same in LMTP.
+    Lhlo,
     /// Begins a message.
     Mail,
     /// Names a recipient.
@@ -141,10 +145,18 @@ impl Rules {
         here.or_else(|| ABSENT.iter().find(named))
     }
 
+    /// Whether LMTP is spoken, where every recipient gets a reply of its own.
+    pub fn is_lmtp(&self) -> bool {
+        self.policy.kind == Kind::Lmtp
+    }
+
     fn has(&self, verb: Verb) -> bool {
         let modern = self.persona == Persona::Modern;
         match verb {
-            Verb::Ehlo | Verb::Bdat => modern,
+            Verb::Ehlo => modern && !self.is_lmtp(),
+            Verb::Helo => !self.is_lmtp(),
+            Verb::Lhlo => self.is_lmtp(),
+            Verb::Bdat => modern,
             Verb::Auth => modern && self.policy.auth != AuthRule::Off,
             Verb::Starttls => modern && self.policy.starttls,
             _ => true,
@@ -178,7 +190,10 @@ const fn row(
     rfc: &'static str,
     allowed: &'static [Phase],
 ) -> Rule {
-    let junk = matches!(verb, Verb::Ehlo | Verb::Helo | Verb::Rset | Verb::Noop | Verb::Vrfy | Verb::Help);
+    let junk = matches!(
+        verb,
+        Verb::Ehlo | Verb::Helo | Verb::Lhlo | Verb::Rset | Verb::Noop | Verb::Vrfy | Verb::Help
+    );
     Rule { verb, name, syntax, meaning, rfc, allowed, junk }
 }
 
@@ -202,6 +217,14 @@ pub const RULES: &[Rule] = &[
         "HELO <client's name>",
         "Says who is calling, without extensions",
         "RFC 5321 section 4.1.1.1",
+        ANY,
+    ),
+    row(
+        Verb::Lhlo,
+        "LHLO",
+        "LHLO <client's name>",
+        "Says who is calling and asks which extensions there are",
+        "RFC 2033 section 4.1",
         ANY,
     ),
     row(
@@ -261,7 +284,9 @@ pub const RULES: &[Rule] = &[
 
 /// Commands of the RFCs that are not there at all, or not for everybody.
 const ABSENT: &[Rule] = &[
-    absent("EHLO", "RFC 5321 section 4.1.1.1; not in RFC 821"),
+    absent("EHLO", "RFC 5321 section 4.1.1.1; not in RFC 821 and not in LMTP"),
+    absent("HELO", "RFC 5321 section 4.1.1.1; not in LMTP"),
+    absent("LHLO", "RFC 2033; not in SMTP"),
     absent("BDAT", "RFC 3030; not in RFC 821"),
     absent("AUTH", "RFC 4954"),
     absent("STARTTLS", "RFC 3207"),

@@ -5,8 +5,10 @@ use std::{mem, net::IpAddr, rc::Rc, time::Duration};
 
 use super::{
     Rules,
+    address::Address,
     bdat::Refused,
     command::{self, Chunk},
+    lmtp::Delivering,
     login::Exchange,
     receiving::{Framing, Receiving},
     reply::{self, Reply},
@@ -33,6 +35,8 @@ pub struct Smtp {
     pub(super) encryption: Option<Encryption>,
     /// The mailbox of the user who has logged in.
     pub(super) user: Option<Mailbox>,
+    /// LMTP: for every RCPT that was accepted, its address and its recipient in the envelope.
+    pub(super) accepted: Vec<(Address, usize)>,
     pub(super) wrong: WrongPairs,
     /// The client has tried to log in: what it sends out of place may be a password.
     secretive: bool,
@@ -76,7 +80,7 @@ pub(super) enum State {
     /// Message data waits for [`Ask::Spill`], or for [`Ask::Discard`] when it is only read to its end.
     AwaitingSpill(Box<Receiving>),
     /// The end of data waits for [`Ask::Deliver`].
-    AwaitingDelivery(Event),
+    AwaitingDelivery(Delivering),
     /// A refused body, or a forgotten one, waits for [`Ask::Discard`]. More of it may come when the last BDAT
     /// is not there yet.
     AwaitingDiscard { reply: Reply, last: bool },
@@ -92,6 +96,7 @@ impl Smtp {
             client: None,
             encryption: None,
             user: None,
+            accepted: Vec::new(),
             wrong: WrongPairs::default(),
             secretive: false,
             state: State::Idle,
@@ -168,13 +173,13 @@ impl Smtp {
             // A client that talks on before it has read these replies may be tricked into it (FAULTS C10);
             // Thunderbird's account set-up alone sends EHLO and QUIT together.
             Verb::Data if !in_step => return self.hang_up(out, "out of step", &reply::OUT_OF_STEP),
-            Verb::Ehlo | Verb::Helo if !in_step && !quits(inbox) => {
+            Verb::Ehlo | Verb::Helo | Verb::Lhlo if !in_step && !quits(inbox) => {
                 return self.hang_up(out, "out of step", &reply::OUT_OF_STEP);
             }
             Verb::Auth if !in_step => return self.hang_up(out, "out of step", &reply::OUT_OF_STEP),
             Verb::Auth => self.auth(argument),
             Verb::Starttls => return self.starttls(argument, inbox, out),
-            Verb::Ehlo => self.hello(argument, true),
+            Verb::Ehlo | Verb::Lhlo => self.hello(argument, true),
             Verb::Helo => self.hello(argument, false),
             Verb::Mail => self.mail(cx, argument),
             Verb::Rcpt => self.rcpt(cx, argument),
@@ -257,7 +262,11 @@ pub(super) enum Said {
 
 impl Protocol for Smtp {
     fn greet(&mut self, _: &Cx<'_>, out: &mut Outbox) -> Step {
-        let protocol = if self.rules.persona == Persona::Rfc821 { "SMTP" } else { "ESMTP" };
+        let protocol = match self.rules.persona {
+            _ if self.rules.is_lmtp() => "LMTP",
+            Persona::Modern => "ESMTP",
+            Persona::Rfc821 => "SMTP",
+        };
         out.line(&format!("220 {} {protocol} restante", self.rules.hostname));
         Step::Again
     }
@@ -303,12 +312,17 @@ impl Protocol for Smtp {
                 State::Data(body)
             }
             (State::AwaitingSpill(body), None) => State::Data(body),
-            (State::AwaitingDelivery(event), None) => return self.delivered(event, out),
-            (State::AwaitingDiscard { reply, last }, _) => {
+            (State::AwaitingDelivery(message), _) => {
+                self.delivered(message, &answer, out);
+                return self.after_message(out);
+            }
+            (State::AwaitingDiscard { reply, last: true }, _) => {
+                self.say_of_each(&reply, out);
+                return self.after_message(out);
+            }
+            (State::AwaitingDiscard { reply, last: false }, _) => {
                 reply.write(out);
-                if !last {
-                    self.state = State::Refused(reply, 0);
-                }
+                self.state = State::Refused(reply, 0);
                 return self.after_message(out);
             }
             // A body that can't be stored is read to its end like any other that is refused.

@@ -21,6 +21,8 @@ pub struct Hop<'a> {
 /// What was spoken, as `with` tells it (RFC 3848, RFC 6531 section 4.3).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Protocol {
+    /// LMTP, not SMTP.
+    pub lmtp: bool,
     /// The client said EHLO.
     pub extended: bool,
     /// The message was sent with SMTPUTF8.
@@ -34,7 +36,9 @@ pub struct Protocol {
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self { utf8: true, lmtp: true, .. } => "UTF8LMTP",
             Self { utf8: true, .. } => "UTF8SMTP",
+            Self { lmtp: true, .. } => "LMTP",
             Self { extended: true, .. } => "ESMTP",
             _ => "SMTP",
         })?;
@@ -147,7 +151,10 @@ mod tests {
             (Protocol { extended: true, encrypted: true, ..plain }, "ESMTPS"),
             (Protocol { extended: true, encrypted: true, authenticated: true, ..plain }, "ESMTPSA"),
             (Protocol { extended: true, utf8: true, ..plain }, "UTF8SMTP"),
-            (Protocol { extended: true, utf8: true, encrypted: true, authenticated: true }, "UTF8SMTPSA"),
+            (Protocol { utf8: true, encrypted: true, authenticated: true, ..plain }, "UTF8SMTPSA"),
+            (Protocol { lmtp: true, extended: true, ..plain }, "LMTP"),
+            (Protocol { lmtp: true, extended: true, encrypted: true, ..plain }, "LMTPS"),
+            (Protocol { lmtp: true, utf8: true, ..plain }, "UTF8LMTP"),
         ] {
             assert_eq!(protocol.to_string(), word);
         }

@@ -50,11 +50,22 @@ impl Smtp {
     /// Recipients of one message: what LIMITS announces (RFC 9422) is what RCPT enforces.
     fn most_recipients(&self) -> usize {
         let limits = &self.rules.limits;
-        if self.user.is_some() { limits.recipients } else { limits.recipients_unauthenticated }
+        if self.is_trusted() { limits.recipients } else { limits.recipients_unauthenticated }
+    }
+
+    /// Whether the client is a user who has logged in, or a server of ours.
+    fn is_trusted(&self) -> bool {
+        self.user.is_some() || self.rules.is_lmtp()
+    }
+
+    /// The reply to message data for nobody. LMTP has another code for it (RFC 2033 section 4.2).
+    pub(super) fn no_recipients(&self) -> Reply {
+        if self.rules.is_lmtp() { reply::NO_RECIPIENTS_LMTP } else { reply::NO_RECIPIENTS }
     }
 
     /// Forgets the message that was begun, then says so. Chunks of it are forgotten by the world too.
     pub(super) fn forget(&mut self, reply: Reply) -> Said {
+        self.accepted.clear();
         match mem::replace(&mut self.state, State::Idle) {
             State::Chunks(_) => {
                 self.state = State::AwaitingDiscard { reply, last: true };
@@ -70,7 +81,7 @@ impl Smtp {
             let in_clear = self.rules.policy.auth == AuthRule::UnderTls && self.encryption.is_none();
             return Err(if in_clear { reply::TLS_NEEDED } else { reply::AUTHENTICATION_NEEDED });
         }
-        if self.user.is_none() && reached(self.messages, limits.messages_unauthenticated) {
+        if !self.is_trusted() && reached(self.messages, limits.messages_unauthenticated) {
             return Err(reply::TOO_MANY_MESSAGES);
         }
         let mail = command::mail(argument, self.lenient())?;
@@ -83,6 +94,7 @@ impl Smtp {
             return Err(reply::NOT_YOUR_ADDRESS);
         }
         let id = format!("{}-{}", self.label, self.messages + 1);
+        self.accepted.clear();
         self.state = State::AwaitingRoom(Envelope { id, from: mail.from, utf8: mail.utf8, to: Vec::new() });
         Ok(Said::Ask(Ask::Room { size: mail.size }))
     }
@@ -97,10 +109,14 @@ impl Smtp {
             Lookup::Foreign => return Err(reply::NO_RELAY),
             Lookup::Unknown => return Err(reply::NO_SUCH_USER),
         };
-        if !envelope.to.iter().any(|recipient| recipient.mailbox == mailbox) {
-            if envelope.to.len() >= most {
-                return Err(reply::TOO_MANY_RECIPIENTS);
-            }
+        let known = envelope.to.iter().position(|recipient| recipient.mailbox == mailbox);
+        if (known.is_none() && envelope.to.len() >= most) || self.accepted.len() >= most {
+            return Err(reply::TOO_MANY_RECIPIENTS);
+        }
+        if self.rules.is_lmtp() {
+            self.accepted.push((address.clone(), known.unwrap_or(envelope.to.len())));
+        }
+        if known.is_none() {
             envelope.to.push(Recipient { address, mailbox });
         }
         Ok(Said::Reply(reply::RECIPIENT_OK))
@@ -114,7 +130,7 @@ impl Smtp {
             }
             state => {
                 self.state = state;
-                Err(reply::NO_RECIPIENTS)
+                Err(self.no_recipients())
             }
         }
     }
