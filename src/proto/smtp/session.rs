@@ -38,6 +38,8 @@ pub struct Smtp {
     /// LMTP: for every RCPT that was accepted, its address and its recipient in the envelope.
     pub(super) accepted: Vec<(Address, usize)>,
     pub(super) wrong: WrongPairs,
+    /// A line that has not ended yet begins with BDAT.
+    in_bdat: bool,
     /// The client has tried to log in: what it sends out of place may be a password.
     secretive: bool,
     pub(super) state: State,
@@ -98,6 +100,7 @@ impl Smtp {
             user: None,
             accepted: Vec::new(),
             wrong: WrongPairs::default(),
+            in_bdat: false,
             secretive: false,
             state: State::Idle,
             messages: 0,
@@ -132,8 +135,14 @@ impl Smtp {
         // AUTH may bring its first response along.
         let may_be_long = self.offers_auth() && command::is_auth(inbox.unread());
         let longest = if may_be_long { limits.smtp_line.max(sasl::LINE) } else { limits.smtp_line };
+        let bdat = mem::take(&mut self.in_bdat) || command::is_bdat(inbox.unread());
         match inbox.line(longest, limits.line_discard) {
-            Line::Partial => Step::Idle,
+            Line::Partial => {
+                self.in_bdat = bdat;
+                Step::Idle
+            }
+            // How many octets it counts is gone with it.
+            Line::TooLong if bdat => self.hang_up(out, "BDAT that can't be counted", &reply::BAD_CHUNK),
             Line::Endless => self.hang_up(out, "endless line", &reply::TOO_MUCH),
             Line::TooLong => self.refuse(out, b"long line", &reply::LINE_TOO_LONG),
             Line::Full(line) if self.lenient() => self.command(cx, &telnet::as_typed(&line), inbox, out),
