@@ -17,7 +17,9 @@ use crate::{
         buf::{Inbox, Line, Outbox},
         dot::LineEndings,
         event::Event,
-        reached, telnet,
+        reached,
+        sasl::WrongPairs,
+        telnet,
     },
 };
 
@@ -27,9 +29,7 @@ pub struct Pop3 {
     pub(super) language: Language,
     pub(super) state: State,
     pub(super) errors: usize,
-    /// The distinct (user, password) pairs that were wrong: a client that tries one pair by several
-    /// mechanisms has made one mistake.
-    pub(super) wrong: Vec<(String, Secret)>,
+    pub(super) wrong: WrongPairs,
 }
 
 pub(super) enum State {
@@ -63,7 +63,7 @@ impl Pop3 {
     /// A session of a listener with those rules.
     pub fn new(rules: Rc<Rules>) -> Self {
         let state = State::Authorization { user: None };
-        Self { rules, language: Language::En, state, errors: 0, wrong: Vec::new() }
+        Self { rules, language: Language::En, state, errors: 0, wrong: WrongPairs::default() }
     }
 
     fn phase(&self) -> Phase {
