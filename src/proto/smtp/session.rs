@@ -1,5 +1,6 @@
-//! One SMTP session: its state, its commands and its refusals. What the commands do is in `transaction`,
-//! message data in `body` and `bdat`; nothing here reads a clock, a socket or a disk.
+//! One SMTP session: its state, its commands and its refusals. What builds a message up is in `transaction`,
+//! message data in `body` and `bdat`, AUTH and STARTTLS in `login`, what LMTP says otherwise in `lmtp`; nothing
+//! here reads a clock, a socket or a disk.
 
 use std::{mem, net::IpAddr, rc::Rc, time::Duration};
 
