@@ -313,7 +313,7 @@ impl World for Desk {
                 self.discard(from);
                 Some(Answer::Ready)
             }
-            Ask::Deliver { envelope, bytes } => self.deliver(from, envelope, bytes),
+            Ask::Deliver { envelope, bytes, .. } => self.deliver(from, envelope, bytes),
             Ask::Verify { user, password } => self.verify(from, &user, password),
             Ask::Open { mailbox, now } => self.lock(from, mailbox, now),
             Ask::Read { message, from: offset } => self.fetch(from, message, offset),

@@ -96,7 +96,8 @@ impl Listener {
         let (line_endings, expire) = (listen.line_endings, config.pop3.expire);
         let rules = match listen.persona {
             Persona::Smtp(persona) => {
-                Rules::Smtp(Rc::new(smtp::Rules { hostname, line_endings, persona, limits }))
+                let policy = smtp::Policy::default();
+                Rules::Smtp(Rc::new(smtp::Rules { hostname, line_endings, persona, limits, policy }))
             }
             Persona::Pop3(persona) => {
                 let stls = matches!(security, Security::Offered(_));

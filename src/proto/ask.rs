@@ -43,6 +43,8 @@ pub enum Ask {
         envelope: Envelope,
         /// The last bytes of the message, as stored.
         bytes: Vec<u8>,
+        /// Whether some recipients may get it and others not, as in LMTP. Else it is all of them or none.
+        partly: bool,
     },
     /// Is that the password of this user?
     Verify {
@@ -81,6 +83,8 @@ pub enum Answer {
     Ready,
     /// The message is durable and visible.
     Delivered,
+    /// It is so for some recipients only: for each of the envelope, in its order, why it is not.
+    Partly(Vec<Option<Fault>>),
     /// The password is right, and this is the user's mailbox.
     Welcome(Mailbox),
     /// The mailbox is locked for this session.
@@ -176,6 +180,12 @@ impl fmt::Display for Mailbox {
 pub trait Directory {
     /// Where mail for that address goes.
     fn lookup(&self, address: &Address) -> Lookup;
+
+    /// Whether the user whose mailbox this is may send with that address in MAIL FROM: one whose mail comes
+    /// here.
+    fn may_send_as(&self, user: &Mailbox, from: &Address) -> bool {
+        self.lookup(from) == Lookup::Local(user.clone())
+    }
 }
 
 /// What a [`Directory`] knows of an address.
@@ -196,6 +206,8 @@ pub struct Envelope {
     pub id: String,
     /// The address of MAIL FROM.
     pub from: ReversePath,
+    /// MAIL said SMTPUTF8: the addresses and the header may be UTF-8 (RFC 6531).
+    pub utf8: bool,
     /// The recipients that were accepted, each mailbox once.
     pub to: Vec<Recipient>,
 }

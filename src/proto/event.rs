@@ -52,3 +52,13 @@ pub enum Event {
         why: &'static str,
     },
 }
+
+impl Event {
+    /// The same of a message that not all of its recipients have.
+    pub fn of(self, got: usize) -> Self {
+        match self {
+            Self::Accepted { id, from, octets, .. } => Self::Accepted { id, from, recipients: got, octets },
+            other => other,
+        }
+    }
+}

@@ -11,6 +11,7 @@ pub mod dot;
 pub mod event;
 pub mod folder;
 pub mod pop3;
+pub mod sasl;
 pub mod smtp;
 pub mod telnet;
 

@@ -185,6 +185,22 @@ pub(crate) fn stuffed(message: &[u8]) -> Vec<u8> {
     wire
 }
 
+/// A message as it travels by BDAT: in chunks of those sizes, over and over.
+pub(crate) fn chunked(message: &[u8], sizes: &[usize]) -> Vec<u8> {
+    let (mut wire, mut rest) = (Vec::new(), message);
+    for size in sizes.iter().cycle() {
+        let (chunk, after) = rest.split_at(rest.len().min(*size));
+        let last = if after.is_empty() { " LAST" } else { "" };
+        wire.extend(format!("BDAT {}{last}\r\n", chunk.len()).into_bytes());
+        wire.extend_from_slice(chunk);
+        if after.is_empty() {
+            break;
+        }
+        rest = after;
+    }
+    wire
+}
+
 /// What a stored message was before the server put its own header lines on top.
 #[track_caller]
 pub(crate) fn without_trace(stored: &[u8]) -> &[u8] {

@@ -246,10 +246,11 @@ impl<'a> Player<'a> {
     /// section 4).
     fn waits_after(&self, line: &[u8]) -> bool {
         let before = self.next.checked_sub(1).map(|at| &self.dialogue.items[at].what);
-        let in_data = matches!(before, Some(What::Session(text)) if text.starts_with("S: 354 "));
+        let prompted = |text: &str| text.starts_with("S: 354 ") || text.starts_with("S: 334");
+        let is_prompted = matches!(before, Some(What::Session(text)) if prompted(text));
         let verb = line.trim_ascii().split(|&b| b == b' ').next().unwrap_or_default().to_ascii_uppercase();
         match self.world.service {
-            Service::Smtp => in_data || WAIT_AFTER.contains(&verb.as_slice()),
+            Service::Smtp => is_prompted || WAIT_AFTER.contains(&verb.as_slice()),
             Service::Pop3 => verb == b"STLS",
         }
     }
@@ -454,5 +455,5 @@ const MOST_STEPS: usize = 1_000_000;
 /// Equal lines that a blessed dialogue counts.
 const WORTH_COUNTING: usize = 5;
 /// After these a client that pipelines waits for the reply.
-const WAIT_AFTER: [&[u8]; 10] =
-    [b"EHLO", b"HELO", b"DATA", b"VRFY", b"EXPN", b"TURN", b"QUIT", b"NOOP", b"AUTH", b"STARTTLS"];
+const WAIT_AFTER: [&[u8]; 11] =
+    [b"EHLO", b"HELO", b"LHLO", b"DATA", b"VRFY", b"EXPN", b"TURN", b"QUIT", b"NOOP", b"AUTH", b"STARTTLS"];

@@ -149,6 +149,11 @@ pub(crate) fn fault(word: &str) -> Result<Fault, String> {
         .ok_or_else(|| format!("{word} is not a fault"))
 }
 
+/// What became of one recipient: `ok`, or a fault.
+pub(crate) fn outcome(word: &str) -> Result<Option<Fault>, String> {
+    if word == "ok" { Ok(None) } else { fault(word).map(Some) }
+}
+
 /// The same text for a line that stands in the file and one that was said, but for `*`: it stands for the
 /// rest of a `?` line.
 pub(crate) fn agree(expected: &str, said: &str) -> bool {

@@ -38,6 +38,7 @@ pub(crate) struct World {
     expire: Option<pop3::Expire>,
     tls: bool,
     limits: Limits,
+    policy: smtp::Policy,
     users: Vec<String>,
     domains: Vec<String>,
     messages: Vec<Message>,
@@ -66,6 +67,7 @@ impl World {
             expire: None,
             tls: false,
             limits: Limits::default(),
+            policy: smtp::Policy::default(),
             users: ["alice@here.test", "bob@here.test", "u@here.test"].map(Into::into).into(),
             domains: vec!["here.test".into()],
             messages: Vec::new(),
@@ -82,7 +84,9 @@ impl World {
         match key {
             "line_endings" => self.line_endings = word(value)?,
             "persona" => self.persona = Some(value.into()),
-            "tls" if value == "offered" => self.tls = true,
+            "kind" => self.policy.kind = word(value)?,
+            "auth" => self.policy.auth = word(value)?,
+            "tls" if value == "offered" => (self.tls, self.policy.starttls) = (true, true),
             "limits" if value == "development" => self.limits = Limits::for_development(),
             "limit" => self.limit(value)?,
             "expire" => self.expire = Some(word(value)?),
@@ -90,6 +94,7 @@ impl World {
                 self.logins = Logins::new(self.limits.pop3_login_delay.0);
                 self.logins.note(named(value)?, BEGIN);
             }
+            // `address`, or `address/mailbox`.
             "users" => self.users = words(),
             "domains" => self.domains = words(),
             "chunk" => self.chunk = value.parse().map_err(|_| format!("{value} is not a number"))?,
@@ -118,7 +123,7 @@ impl World {
         Ok(match self.service {
             Service::Smtp => {
                 let persona = self.persona.as_deref().map_or(Ok(smtp::Persona::default()), word)?;
-                let rules = smtp::Rules { hostname, line_endings, persona, limits };
+                let rules = smtp::Rules { hostname, line_endings, persona, limits, policy: self.policy };
                 Box::new(smtp::Smtp::new(Rc::new(rules), [192, 0, 2, 1].into(), "c1".into()))
             }
             Service::Pop3 => {
@@ -168,6 +173,9 @@ impl World {
         Ok(match (word, rest) {
             ("ready", "") => Answer::Ready,
             ("delivered", "") => Answer::Delivered,
+            ("partly", faults) => {
+                Answer::Partly(faults.split_whitespace().map(text::outcome).collect::<Result<_, _>>()?)
+            }
             ("updated", "") => Answer::Updated,
             ("welcome", mailbox) => Answer::Welcome(named(mailbox)?),
             ("opened", "") => Answer::Opened(Arc::new(Messages(self.messages.clone()))),
@@ -201,8 +209,11 @@ impl Directory for World {
             return Lookup::Foreign;
         }
         let name = format!("{}@{domain}", address.local().to_ascii_lowercase());
-        let known = self.users.iter().any(|user| user == "*" || *user == name);
-        Mailbox::named(&name).filter(|_| known).map_or(Lookup::Unknown, Lookup::Local)
+        let mailbox = self.users.iter().find_map(|user| match user.split_once('/') {
+            Some((user, mailbox)) => (user == name).then_some(mailbox),
+            None => (user == "*" || *user == name).then_some(name.as_str()),
+        });
+        mailbox.and_then(Mailbox::named).map_or(Lookup::Unknown, Lookup::Local)
     }
 }
 

@@ -12,7 +12,6 @@ use crate::proto::{
     ask::{Ask, Fault, Mailbox, Maildrop, Secret},
     buf::Outbox,
     event::Event,
-    reached,
 };
 
 impl Pop3 {
@@ -29,11 +28,8 @@ impl Pop3 {
     pub(super) fn denied(&mut self, user: String, password: Secret, out: &mut Outbox) -> Step {
         let limits = &self.rules.limits;
         out.tell(Event::Login { user: user.clone(), ok: false });
-        let pair = (user, password);
-        if limits.failed_logins > 0 && !self.wrong.contains(&pair) {
-            self.wrong.push(pair);
-        }
-        self.state = State::HoldingBack { last: reached(self.wrong.len(), limits.failed_logins) };
+        let last = self.wrong.count(user, password, limits.failed_logins);
+        self.state = State::HoldingBack { last };
         Step::Pause(limits.failed_login_delay.0)
     }
 

@@ -17,7 +17,9 @@ use crate::{
         buf::{Inbox, Line, Outbox},
         dot::LineEndings,
         event::Event,
-        reached, telnet,
+        reached,
+        sasl::WrongPairs,
+        telnet,
     },
 };
 
@@ -29,9 +31,7 @@ pub struct Pop3 {
     /// What protects the connection, if anything does.
     encryption: Option<Encryption>,
     pub(super) errors: usize,
-    /// The distinct (user, password) pairs that were wrong: a client that tries one pair by several
-    /// mechanisms has made one mistake.
-    pub(super) wrong: Vec<(String, Secret)>,
+    pub(super) wrong: WrongPairs,
 }
 
 pub(super) enum State {
@@ -65,7 +65,14 @@ impl Pop3 {
     /// A session of a listener with those rules.
     pub fn new(rules: Rc<Rules>) -> Self {
         let state = State::Authorization { user: None };
-        Self { rules, language: Language::En, state, encryption: None, errors: 0, wrong: Vec::new() }
+        Self {
+            rules,
+            language: Language::En,
+            state,
+            encryption: None,
+            errors: 0,
+            wrong: WrongPairs::default(),
+        }
     }
 
     fn phase(&self) -> Phase {
@@ -402,7 +409,9 @@ impl Protocol for Pop3 {
     }
 
     fn secured(&mut self, _: &Cx<'_>, by: Encryption) {
-        *self = Self { encryption: Some(by), ..Self::new(Rc::clone(&self.rules)) };
+        // What the client said is forgotten; what it has cost us is not.
+        self.encryption = Some(by);
+        (self.language, self.state) = (Language::En, State::Authorization { user: None });
     }
 
     fn patience(&self) -> Patience {

@@ -1,11 +1,15 @@
 //! Mail addresses and the paths of MAIL and RCPT (RFC 5321 section 4.1.2).
 //!
-//! The rule: what leaves this file is printable ASCII of bounded length, so that it may stand in a header
-//! or a log line; what is refused leaves nothing.
+//! The rule: what leaves this file is printable text of bounded length, so that it may stand in a header or a
+//! log line; what is refused leaves nothing. Text above ASCII is in normal form C, without controls and
+//! without the marks that turn the direction of writing round (RFC 6531, RFC 6532 section 3.1).
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
-/// A mail address: the local part unquoted, the domain in lower case.
+use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
+use unicode_normalization::UnicodeNormalization;
+
+/// A mail address: the local part unquoted, the domain in lower case and as A-labels.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Address {
     local: String,
@@ -20,7 +24,7 @@ pub type ReversePath = Option<Address>;
 pub enum BadPath {
     /// It does not follow the grammar, or a part is too long.
     Syntax,
-    /// It has octets above 0x7f, which need SMTPUTF8.
+    /// It has octets above 0x7f where none may be.
     NotAscii,
 }
 
@@ -37,19 +41,26 @@ impl Address {
         &self.local
     }
 
-    /// The part after the `@` in lower case; only `<postmaster>` and its like have none.
+    /// The part after the `@` in lower case, as A-labels (`xn--...`); only `<postmaster>` and its like have none.
     pub fn domain(&self) -> Option<&str> {
         self.domain.as_deref()
     }
 
-    /// Reads an address without angle brackets.
+    /// Reads an address of ASCII without angle brackets.
     pub fn parse(text: &str) -> Result<Self, BadPath> {
-        let text = text.as_bytes();
-        let (local, rest) = local_part(text)?;
-        let domain = match rest {
-            [] => None,
-            [b'@', domain @ ..] => Some(self::domain(domain)?),
-            _ => return Err(BadPath::Syntax),
+        if text.is_ascii() { Self::read(text) } else { Err(BadPath::NotAscii) }
+    }
+
+    /// Reads an address that may be internationalized. It is brought to normal form C before anything is
+    /// looked for in it, since that may turn other characters into those of the grammar.
+    fn read(text: &str) -> Result<Self, BadPath> {
+        let text: Cow<'_, str> =
+            if text.is_ascii() { Cow::Borrowed(text) } else { text.nfc().collect::<String>().into() };
+        let (local, rest) = local_part(&text)?;
+        let domain = match rest.strip_prefix('@') {
+            None if rest.is_empty() => None,
+            None => return Err(BadPath::Syntax),
+            Some(domain) => Some(self::domain(domain)?),
         };
         Ok(Self { local, domain })
     }
@@ -57,7 +68,7 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if is_dot_string(self.local.as_bytes()) {
+        if is_dot_string(&self.local) {
             f.write_str(&self.local)?;
         } else {
             let quoted = self.local.replace('\\', "\\\\").replace('"', "\\\"");
@@ -69,6 +80,7 @@ impl fmt::Display for Address {
 
 /// Reads the path that begins `text` and returns it with what follows it. `bare` also takes an address
 /// without angle brackets, as people type it. A source route is read and dropped (RFC 5321 appendix C).
+/// Whether the path may have octets above 0x7f is for the caller to know, who has seen its parameters.
 pub fn path(text: &[u8], bare: bool) -> Result<(ReversePath, &[u8]), BadPath> {
     let (inside, rest) = match text {
         [b'<', inner @ ..] => {
@@ -84,9 +96,8 @@ pub fn path(text: &[u8], bare: bool) -> Result<(ReversePath, &[u8]), BadPath> {
     if inside.is_empty() {
         return if text.starts_with(b"<") { Ok((None, rest)) } else { Err(BadPath::Syntax) };
     }
-    let mailbox = without_route(inside)?;
-    let mailbox = std::str::from_utf8(mailbox).map_err(|_| BadPath::NotAscii)?;
-    Ok((Some(Address::parse(mailbox)?), rest))
+    let inside = std::str::from_utf8(inside).map_err(|_| BadPath::Syntax)?;
+    Ok((Some(Address::read(without_route(inside)?)?), rest))
 }
 
 /// Where the `>` is that is not inside quotes.
@@ -106,89 +117,86 @@ fn closing_bracket(text: &[u8]) -> Option<usize> {
 }
 
 /// `@one,@two:user@domain` without its route.
-fn without_route(inside: &[u8]) -> Result<&[u8], BadPath> {
-    if !inside.starts_with(b"@") {
+fn without_route(inside: &str) -> Result<&str, BadPath> {
+    if !inside.starts_with('@') {
         return Ok(inside);
     }
-    let colon = memchr::memchr(b':', inside).ok_or(BadPath::Syntax)?;
-    for hop in inside[..colon].split(|&b| b == b',') {
-        domain(hop.strip_prefix(b"@").ok_or(BadPath::Syntax)?)?;
+    let (route, mailbox) = inside.split_once(':').ok_or(BadPath::Syntax)?;
+    for hop in route.split(',') {
+        domain(hop.strip_prefix('@').ok_or(BadPath::Syntax)?)?;
     }
-    Ok(&inside[colon + 1..])
+    Ok(mailbox)
 }
 
-fn local_part(text: &[u8]) -> Result<(String, &[u8]), BadPath> {
-    let (local, rest) = match text {
-        [b'"', quoted @ ..] => quoted_string(quoted)?,
-        _ => {
-            let end = memchr::memchr(b'@', text).unwrap_or(text.len());
-            ascii(&text[..end])?;
-            if !is_dot_string(&text[..end]) {
+fn local_part(text: &str) -> Result<(String, &str), BadPath> {
+    let (local, rest) = match text.strip_prefix('"') {
+        Some(quoted) => quoted_string(quoted)?,
+        None => {
+            let (local, rest) = text.split_at(text.find('@').unwrap_or(text.len()));
+            if !is_dot_string(local) {
                 return Err(BadPath::Syntax);
             }
-            (text[..end].to_vec(), &text[end..])
+            (local.to_owned(), rest)
         }
     };
-    if local.len() > LOCAL_PART {
-        return Err(BadPath::Syntax);
-    }
-    let local = String::from_utf8(local).map_err(|_| BadPath::NotAscii)?;
-    Ok((local, rest))
+    if local.len() > LOCAL_PART { Err(BadPath::Syntax) } else { Ok((local, rest)) }
 }
 
 /// The content of a quoted string whose first quote is already read, and what follows the last one.
-fn quoted_string(text: &[u8]) -> Result<(Vec<u8>, &[u8]), BadPath> {
-    let mut content = Vec::new();
-    let mut at = 0;
+fn quoted_string(text: &str) -> Result<(String, &str), BadPath> {
+    let mut content = String::new();
+    let mut rest = text.chars();
     loop {
-        let octet = match text.get(at) {
-            Some(b'"') => return Ok((content, &text[at + 1..])),
-            Some(b'\\') => {
-                at += 1;
-                text.get(at)
-            }
+        let c = match rest.next() {
+            Some('"') => return Ok((content, rest.as_str())),
+            Some('\\') => rest.next(),
             other => other,
         };
-        match octet {
-            Some(b' '..=b'~') => content.extend(octet),
-            Some(0x80..) => return Err(BadPath::NotAscii),
+        match c {
+            Some(c @ ' '..='~') => content.push(c),
+            Some(c) if is_harmless(c) => content.push(c),
             _ => return Err(BadPath::Syntax),
         }
-        at += 1;
     }
 }
 
-fn is_dot_string(text: &[u8]) -> bool {
-    text.split(|&b| b == b'.').all(|atom| !atom.is_empty() && atom.iter().all(|&b| is_atext(b)))
+fn is_dot_string(text: &str) -> bool {
+    text.split('.').all(|atom| !atom.is_empty() && atom.chars().all(is_atext))
 }
 
-fn is_atext(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b)
+fn is_atext(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c) || is_harmless(c)
+}
+
+/// Whether a character above ASCII may stand in a header or before a reader's eyes: no control, no end of a
+/// line or paragraph, nothing that turns the direction of writing round (U+202E and its like).
+fn is_harmless(c: char) -> bool {
+    let turns =
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !c.is_ascii() && !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}') && !turns
 }
 
 /// A domain name or an address literal, in lower case. Underscores are not in the grammar but in the world.
-fn domain(text: &[u8]) -> Result<String, BadPath> {
-    ascii(text)?;
-    let label = |label: &[u8]| {
-        (1..=63).contains(&label.len())
-            && label.iter().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(b))
-            && !label.starts_with(b"-")
-            && !label.ends_with(b"-")
-    };
-    let good = match text {
-        [b'[', literal @ .., b']'] => {
-            !literal.is_empty() && literal.iter().all(|b| b.is_ascii_alphanumeric() || b".:-".contains(b))
-        }
-        name => name.split(|&b| b == b'.').all(label),
-    };
-    if !good || text.len() > DOMAIN {
-        return Err(BadPath::Syntax);
+/// U-labels become A-labels, by which domains are compared (RFC 5890 section 2.3.2.4).
+fn domain(text: &str) -> Result<String, BadPath> {
+    if !text.is_ascii() {
+        let ascii =
+            Uts46::new().to_ascii(text.as_bytes(), AsciiDenyList::STD3, Hyphens::Check, DnsLength::Verify);
+        return ascii.map(Cow::into_owned).map_err(|_| BadPath::Syntax);
     }
-    Ok(text.iter().map(|b| char::from(b.to_ascii_lowercase())).collect())
-}
-
-fn ascii(text: &[u8]) -> Result<(), BadPath> {
-    if text.is_ascii() { Ok(()) } else { Err(BadPath::NotAscii) }
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let good = match text.strip_prefix('[') {
+        Some(literal) => literal.strip_suffix(']').is_some_and(|literal| {
+            !literal.is_empty() && literal.bytes().all(|b| b.is_ascii_alphanumeric() || b".:-".contains(&b))
+        }),
+        None => text.split('.').all(label),
+    };
+    if good && text.len() <= DOMAIN { Ok(text.to_ascii_lowercase()) } else { Err(BadPath::Syntax) }
 }
 
 #[cfg(test)]
@@ -250,9 +258,55 @@ mod tests {
         ] {
             assert_eq!(read(text), Err(BadPath::Syntax), "{text:?}");
         }
-        assert_eq!(read("<bøb@example.test>"), Err(BadPath::NotAscii));
-        assert_eq!(read("<\"bø\"@example.test>"), Err(BadPath::NotAscii));
-        assert_eq!(path(b"<a\xff@b>", false), Err(BadPath::NotAscii));
+        assert_eq!(Address::parse("bøb@example.test"), Err(BadPath::NotAscii));
+        for octets in
+            [&b"<a\xff@b>"[..], b"<a@b\xc3>", b"<\xc0\xae@b>", b"<\xed\xa0\x80@b>", b"<\"\xe2\x82\"@b>"]
+        {
+            assert_eq!(path(octets, false), Err(BadPath::Syntax), "{octets:?}");
+        }
+    }
+
+    #[test]
+    fn a11_characters_above_ascii_are_normalised_or_refused() {
+        for (text, address) in [
+            ("<bøb@example.test>", "bøb@example.test"),
+            ("<jose\u{301}@example.test>", "jos\u{e9}@example.test"),
+            ("<\"Bø b\"@example.test>", "\"Bø b\"@example.test"),
+            ("<用户@例子.example>", "用户@xn--fsqu00a.example"),
+            // Full-width and other slashes and dots are no slashes and dots.
+            ("<a\u{2215}b@example.test>", "a\u{2215}b@example.test"),
+            ("<a\u{ff0f}b@example.test>", "a\u{ff0f}b@example.test"),
+            ("<a\u{2024}b@example.test>", "a\u{2024}b@example.test"),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(address), "{text}");
+        }
+        for text in [
+            "<a\u{202e}b@example.test>",
+            "<a\u{85}b@example.test>",
+            "<\"a\u{9b}b\"@example.test>",
+            "<a\u{2028}b@example.test>",
+            "<a\u{37e}b@example.test>", // normal form C makes it a semicolon
+            "<a@b\u{ff0f}c.test>",
+            "<a@b\u{2024}\u{2024}c.test>",
+            "<a@b\u{202e}c.test>",
+            "<a@[ø]>",
+        ] {
+            assert_eq!(read(text), Err(BadPath::Syntax), "{text:?}");
+        }
+        let long = format!("<{}@x.test>", "ø".repeat(65));
+        assert_eq!(read(&long), Err(BadPath::Syntax), "octets are counted, not characters");
+    }
+
+    #[test]
+    fn a12_domains_are_compared_as_a_labels_and_local_parts_keep_their_case() {
+        for domain in ["bücher.example", "BÜCHER.Example", "bu\u{308}cher.example", "XN--BCHER-KVA.example"]
+        {
+            assert_eq!(read(&format!("<a@{domain}>")).as_deref(), Ok("a@xn--bcher-kva.example"), "{domain}");
+        }
+        // The Cyrillic а is another letter than the Latin one; so is ı than i.
+        assert_eq!(read("<a@b\u{430}nk.example>").as_deref(), Ok("a@xn--bnk-6cd.example"));
+        assert_eq!(read("<\u{131}@b.test>").as_deref(), Ok("\u{131}@b.test"));
+        assert_eq!(read("<Ünal@b.test>").as_deref(), Ok("Ünal@b.test"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The arguments of SMTP commands: bytes in, values out. Nothing here knows the session's state.
 
 use super::{
-    address::{self, Address, BadPath, ReversePath},
+    address::{self, Address, ReversePath},
     reply::{self, Reply},
 };
 
@@ -12,6 +12,17 @@ pub struct Mail {
     pub from: ReversePath,
     /// Octets announced with SIZE=, 0 when not.
     pub size: u64,
+    /// SMTPUTF8: the message, its addresses included, may be internationalized.
+    pub utf8: bool,
+}
+
+/// The arguments of BDAT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chunk {
+    /// Octets that follow the line end.
+    pub size: u64,
+    /// Whether they end the message.
+    pub last: bool,
 }
 
 /// Splits a line into its verb and the rest, without the spaces between and after them.
@@ -41,7 +52,7 @@ pub fn client_name(argument: &[u8]) -> Result<String, Reply> {
 /// The arguments of MAIL. `people` takes what people type by hand: no brackets, a space after the colon.
 pub fn mail(argument: &[u8], people: bool) -> Result<Mail, Reply> {
     let (from, parameters) = path_after(argument, b"FROM:", people, reply::BAD_SENDER)?;
-    let (mut size, mut body) = (None, None);
+    let (mut size, mut body, mut utf8, mut auth) = (None, None, None, None);
     for parameter in parameters.split(|&b| b == b' ').filter(|p| !p.is_empty()) {
         let (name, value) = match memchr::memchr(b'=', parameter) {
             Some(at) => (&parameter[..at], &parameter[at + 1..]),
@@ -55,18 +66,51 @@ pub fn mail(argument: &[u8], people: bool) -> Result<Mail, Reply> {
                 return Err(reply::BAD_ARGUMENT);
             }
             once(body.replace(()))?;
+        } else if name.eq_ignore_ascii_case(b"SMTPUTF8") {
+            if parameter != name {
+                return Err(reply::BAD_ARGUMENT);
+            }
+            once(utf8.replace(()))?;
+        } else if name.eq_ignore_ascii_case(b"AUTH") {
+            // Whoever submitted the message first: checked, believed by nobody and copied nowhere (RFC 4954
+            // section 5 lets us take it for <>).
+            if value != b"<>" && !is_xtext(value) {
+                return Err(reply::BAD_ARGUMENT);
+            }
+            once(auth.replace(()))?;
         } else {
             return Err(reply::UNKNOWN_PARAMETER);
         }
     }
-    Ok(Mail { from, size: size.unwrap_or(0) })
+    let utf8 = utf8.is_some();
+    Ok(Mail { from: from.allowed(utf8)?, size: size.unwrap_or(0), utf8 })
 }
 
-/// The argument of RCPT: never the null path, and no parameters.
-pub fn rcpt(argument: &[u8], people: bool) -> Result<Address, Reply> {
+/// The argument of RCPT: never the null path, and no parameters. `utf8` is what MAIL said.
+pub fn rcpt(argument: &[u8], people: bool, utf8: bool) -> Result<Address, Reply> {
     let (to, parameters) = path_after(argument, b"TO:", people, reply::BAD_RECIPIENT)?;
-    let to = to.ok_or(reply::BAD_RECIPIENT)?;
+    let to = to.allowed(utf8)?.ok_or(reply::BAD_RECIPIENT)?;
     if parameters.trim_ascii().is_empty() { Ok(to) } else { Err(reply::UNKNOWN_PARAMETER) }
+}
+
+/// Whether this line may have a password in it.
+pub fn is_auth(line: &[u8]) -> bool {
+    line.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"AUTH"))
+}
+
+/// Whether octets may follow this line that the client does not mean as commands.
+pub fn is_bdat(line: &[u8]) -> bool {
+    line.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"BDAT"))
+}
+
+/// A BDAT line: a number of octets, and LAST behind the last ones. `None` when nobody can be sure how many
+/// octets follow. More than 2^63-1 is no number of octets.
+pub fn bdat(line: &[u8]) -> Option<Chunk> {
+    let (verb, argument) = split(line);
+    let (size, last) = split(argument);
+    let size = number(size).filter(|size| i64::try_from(*size).is_ok())?;
+    let good = verb.eq_ignore_ascii_case(b"BDAT") && (last.is_empty() || last.eq_ignore_ascii_case(b"LAST"));
+    good.then_some(Chunk { size, last: !last.is_empty() })
 }
 
 fn path_after<'a>(
@@ -74,7 +118,7 @@ fn path_after<'a>(
     keyword: &[u8],
     people: bool,
     bad: Reply,
-) -> Result<(ReversePath, &'a [u8]), Reply> {
+) -> Result<(Path, &'a [u8]), Reply> {
     let path = argument
         .get(..keyword.len())
         .filter(|start| start.eq_ignore_ascii_case(keyword))
@@ -84,15 +128,43 @@ fn path_after<'a>(
                 .with_text(format!("Expected {}<user@domain>", String::from_utf8_lossy(keyword)))
         })?;
     let path = if people { path.trim_ascii_start() } else { path };
-    let (path, rest) = address::path(path, people).map_err(|why| match why {
-        BadPath::Syntax => bad.clone(),
-        BadPath::NotAscii => reply::NEEDS_UTF8,
-    })?;
-    if rest.is_empty() || rest.starts_with(b" ") { Ok((path, rest)) } else { Err(bad) }
+    let (reverse_path, rest) = address::path(path, people).map_err(|_| bad.clone())?;
+    let ascii = path[..path.len() - rest.len()].is_ascii();
+    if rest.is_empty() || rest.starts_with(b" ") {
+        Ok((Path { reverse_path, ascii }, rest))
+    } else {
+        Err(bad)
+    }
+}
+
+/// A path of which nobody knows yet whether SMTPUTF8 allows it.
+struct Path {
+    reverse_path: ReversePath,
+    ascii: bool,
+}
+
+impl Path {
+    fn allowed(self, utf8: bool) -> Result<ReversePath, Reply> {
+        if utf8 || self.ascii { Ok(self.reverse_path) } else { Err(reply::NEEDS_UTF8) }
+    }
 }
 
 fn once<T>(earlier: Option<T>) -> Result<(), Reply> {
     earlier.map_or(Ok(()), |_| Err(reply::BAD_ARGUMENT.with_text("A parameter stands there twice")))
+}
+
+/// Whether this is an xtext (RFC 3461 section 4), which nobody decodes here.
+fn is_xtext(text: &[u8]) -> bool {
+    let hex = |b: u8| b.is_ascii_digit() || (b'A'..=b'F').contains(&b);
+    let mut rest = text;
+    loop {
+        rest = match rest {
+            [] => return !text.is_empty(),
+            [b'+', high, low, rest @ ..] if hex(*high) && hex(*low) => rest,
+            [b'!'..=b'*' | b','..=b'<' | b'>'..=b'~', rest @ ..] => rest,
+            _ => return false,
+        }
+    }
 }
 
 /// A number of at most 20 digits (RFC 1870), without sign.
@@ -131,9 +203,65 @@ mod tests {
     }
 
     #[test]
+    fn auth_is_an_xtext_that_changes_nothing() {
+        let said = |text: &str| mail(text.as_bytes(), false);
+        for good in ["<>", "a@b.test", "e+3Dmc2@example.com", "+0A", "a"] {
+            assert_eq!(said(&format!("FROM:<> AUTH={good}")), said("FROM:<>"), "{good}");
+        }
+        for bad in ["", "a+3d", "a+3", "a+", "a=b", "é", "a\x7f", "a\t"] {
+            assert_eq!(said(&format!("FROM:<> AUTH={bad}")), Err(reply::BAD_ARGUMENT), "{bad:?}");
+        }
+        assert_eq!(said("FROM:<> AUTH"), Err(reply::BAD_ARGUMENT));
+        assert!(said("FROM:<> AUTH=<> AUTH=<>").is_err());
+    }
+
+    #[test]
+    fn addresses_above_ascii_need_smtputf8_wherever_it_stands() {
+        let said =
+            |text: &str| mail(text.as_bytes(), false).map(|mail| (mail.from.unwrap().to_string(), mail.utf8));
+        assert_eq!(said("FROM:<é@b.test> SMTPUTF8 SIZE=1"), Ok(("é@b.test".into(), true)));
+        assert_eq!(said("FROM:<a@b.test> SIZE=1 smtputf8"), Ok(("a@b.test".into(), true)));
+        for needs in ["FROM:<é@b.test>", "FROM:<a@é.test> SIZE=1", "FROM:<\"é\"@b.test> BODY=8BITMIME"] {
+            assert_eq!(said(needs), Err(reply::NEEDS_UTF8), "{needs}");
+        }
+        assert!(said("FROM:<a@b.test> SMTPUTF8 SMTPUTF8").is_err());
+        assert_eq!(said("FROM:<a@b.test> SMTPUTF8=yes"), Err(reply::BAD_ARGUMENT));
+        assert_eq!(said("FROM:<a@b.test> SMTPUTF8="), Err(reply::BAD_ARGUMENT));
+        assert_eq!(rcpt("TO:<é@b.test>".as_bytes(), false, false), Err(reply::NEEDS_UTF8));
+        assert!(rcpt("TO:<é@b.test>".as_bytes(), false, true).is_ok());
+    }
+
+    #[test]
+    fn a_bdat_is_counted_or_not_understood() {
+        assert_eq!(bdat(b"BDAT 0\r\n"), Some(Chunk { size: 0, last: false }));
+        assert_eq!(bdat(b"bdat 86 last\r\n"), Some(Chunk { size: 86, last: true }));
+        assert_eq!(bdat(b"BDAT 9223372036854775807\r\n").map(|chunk| chunk.size), Some(i64::MAX as u64));
+        for bad in [
+            "",
+            " ",
+            " LAST",
+            " -1",
+            " +1",
+            " 0x10",
+            " 1e3",
+            " 9223372036854775808",
+            " 18446744073709551616",
+            " 5 LASR",
+            " 5 LAST LAST",
+            " 5LAST",
+            "\t5",
+            "A 5",
+            " 5\0",
+        ] {
+            assert!(is_bdat(format!("BDAT{bad}\r\n").as_bytes()));
+            assert_eq!(bdat(format!("BDAT{bad}\r\n").as_bytes()), None, "{bad:?}");
+        }
+    }
+
+    #[test]
     fn people_may_type_a_space_and_no_brackets() {
         assert_eq!(mail(b"FROM: a@b.test", true).unwrap().from.unwrap().to_string(), "a@b.test");
-        assert_eq!(rcpt(b"TO: <a@b.test>", true).unwrap().to_string(), "a@b.test");
+        assert_eq!(rcpt(b"TO: <a@b.test>", true, false).unwrap().to_string(), "a@b.test");
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! A message on its way in, from the 354 reply to its end.
+//! A message on its way in, from the reply 354 or the first BDAT to its end.
 
 use std::{mem, time::Duration};
 
 use super::{
+    counted::Counted,
     reply::{self, Reply},
     trace::{self, Hops},
 };
@@ -12,7 +13,7 @@ use crate::{
     proto::{
         ask::{Envelope, Mailbox},
         buf::Inbox,
-        dot::{Decoder, LineEndings},
+        dot::Decoder,
         event::Event,
     },
 };
@@ -20,7 +21,7 @@ use crate::{
 /// A message on its way in.
 pub(super) struct Receiving {
     envelope: Envelope,
-    decoder: Decoder,
+    framing: Framing,
     /// What is not spilled yet, our own header lines first.
     bytes: Vec<u8>,
     /// Octets of our own header lines.
@@ -35,6 +36,14 @@ pub(super) struct Receiving {
     refusal: Option<Reply>,
 }
 
+/// What tells where the message ends.
+pub(super) enum Framing {
+    /// The lone dot of DATA.
+    Dotted(Decoder),
+    /// The counts of BDAT.
+    Counted(Counted),
+}
+
 /// What came of a look at the inbox.
 pub(super) enum Taken {
     /// Nothing was there.
@@ -43,6 +52,8 @@ pub(super) enum Taken {
     Some,
     /// The end of the message.
     End,
+    /// The end of a chunk that is not the last.
+    ChunkEnd,
     /// The message has just become too big: what was spilled of it is of no use.
     TooBig,
     /// As much as may be held in memory: the next part of the file in that mailbox.
@@ -55,12 +66,12 @@ pub(super) enum Taken {
 
 impl Receiving {
     /// A message whose header lines of ours are `header`.
-    pub(super) fn new(envelope: Envelope, header: Vec<u8>, endings: LineEndings, now: Duration) -> Self {
+    pub(super) fn new(envelope: Envelope, header: Vec<u8>, framing: Framing, now: Duration) -> Self {
         Self {
             added: octets(&header),
             bytes: header,
             envelope,
-            decoder: Decoder::new(endings),
+            framing,
             octets: Octets::default(),
             hops: Hops::new(),
             wire: 0,
@@ -69,18 +80,25 @@ impl Receiving {
         }
     }
 
-    /// Takes what is in the inbox, up to the end of the message.
+    /// The next chunk of a message that comes by BDAT.
+    pub(super) fn chunk(&mut self, size: u64, last: bool) {
+        if let Framing::Counted(counted) = &mut self.framing {
+            counted.chunk(size, last);
+        }
+    }
+
+    /// Takes what is in the inbox, up to the end of the message or of the chunk.
     pub(super) fn take(&mut self, inbox: &mut Inbox, limits: &Limits, now: Duration) -> Taken {
         let before = self.bytes.len();
-        let used = self.decoder.decode(inbox.unread(), &mut self.bytes);
+        let used = self.framing.decode(inbox.unread(), &mut self.bytes);
         inbox.consume(used);
         let new = &self.bytes[before..];
         self.octets.feed(new);
         self.hops.feed(new);
         self.wire += used as u64;
 
-        // Read on to the final dot even when the message is refused: whatever is left unread would be
-        // taken for commands. RFC 5321 section 4.1.1.4.
+        // Read on to the end even when the message is refused: whatever is left unread would be
+        // taken for commands. RFC 5321 section 4.1.1.4, RFC 3030 section 2.
         let too_big = self.refusal.is_none() && self.octets.total() > limits.message.0;
         if too_big {
             self.refusal = Some(reply::TOO_BIG);
@@ -88,7 +106,7 @@ impl Receiving {
         if self.refusal().is_some() {
             self.bytes = Vec::new();
         }
-        if self.decoder.ended() {
+        if self.framing.ended() {
             Taken::End
         } else if self.wire / 2 > limits.message.0 {
             Taken::Endless
@@ -99,6 +117,8 @@ impl Receiving {
         } else if self.bytes.len() >= limits.body_in_memory.as_len() {
             let mailbox = self.envelope.to[0].mailbox.clone(); // invariant: DATA needs a recipient
             Taken::Enough { mailbox, bytes: mem::take(&mut self.bytes) }
+        } else if self.framing.chunk_ended() {
+            Taken::ChunkEnd
         } else if used == 0 {
             Taken::Nothing
         } else {
@@ -122,7 +142,7 @@ impl Receiving {
     pub(super) fn refusal(&self) -> Option<Reply> {
         if self.refusal.is_some() {
             self.refusal.clone()
-        } else if self.decoder.saw_bare() {
+        } else if self.framing.saw_bare() {
             Some(reply::BARE_LINE_END)
         } else if self.hops.count() > trace::MOST_HOPS {
             Some(reply::LOOP)
@@ -133,7 +153,7 @@ impl Receiving {
 
     /// What the log will say when the message is durable.
     pub(super) fn accepted(&self) -> Event {
-        let Envelope { id, from, to } = &self.envelope;
+        let Envelope { id, from, to, .. } = &self.envelope;
         Event::Accepted {
             id: id.clone(),
             from: format!("<{}>", from.as_ref().map(ToString::to_string).unwrap_or_default()),
@@ -145,6 +165,33 @@ impl Receiving {
     /// The envelope, and the bytes that are not spilled.
     pub(super) fn into_parts(self) -> (Envelope, Vec<u8>) {
         (self.envelope, self.bytes)
+    }
+}
+
+impl Framing {
+    fn decode(&mut self, wire: &[u8], stored: &mut Vec<u8>) -> usize {
+        match self {
+            Self::Dotted(decoder) => decoder.decode(wire, stored),
+            Self::Counted(counted) => counted.decode(wire, stored),
+        }
+    }
+
+    fn ended(&self) -> bool {
+        match self {
+            Self::Dotted(decoder) => decoder.ended(),
+            Self::Counted(counted) => counted.ended(),
+        }
+    }
+
+    fn chunk_ended(&self) -> bool {
+        matches!(self, Self::Counted(counted) if counted.chunk_ended())
+    }
+
+    fn saw_bare(&self) -> bool {
+        match self {
+            Self::Dotted(decoder) => decoder.saw_bare(),
+            Self::Counted(counted) => counted.saw_bare(),
+        }
     }
 }
 

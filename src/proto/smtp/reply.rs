@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::address::Address;
 use crate::proto::{ask::Fault, buf::Outbox};
 
 /// One reply. The enhanced code is left out where RFC 2034 leaves it out: banner, EHLO, HELO, 354.
@@ -22,6 +23,11 @@ impl Reply {
     pub fn with_text(mut self, text: impl Into<String>) -> Self {
         self.text = Cow::Owned(text.into());
         self
+    }
+
+    /// The same reply of one line, about one recipient.
+    pub fn about(&self, recipient: &Address) -> Self {
+        self.clone().with_text(format!("<{recipient}> {}", self.text))
     }
 
     /// Writes the reply, several lines when the text has several.
@@ -65,6 +71,11 @@ pub fn fault(fault: Fault) -> Reply {
     }
 }
 
+/// The message of that name is durable.
+pub fn queued(id: &str) -> Reply {
+    Reply::new(250, "2.0.0", "").with_text(format!("Queued as {id}"))
+}
+
 /// MAIL, RSET and NOOP did what they do.
 pub const OK: Reply = Reply::new(250, "2.0.0", "Ok");
 /// MAIL was accepted.
@@ -73,6 +84,41 @@ pub const SENDER_OK: Reply = Reply::new(250, "2.1.0", "Sender ok");
 pub const RECIPIENT_OK: Reply = Reply::new(250, "2.1.5", "Recipient ok");
 /// DATA may begin.
 pub const GO_AHEAD: Reply = Reply::new(354, "", "End data with <CR><LF>.<CR><LF>");
+/// AUTH: the only message of PLAIN is wanted.
+pub const GO_ON: Reply = Reply::new(334, "", "");
+/// AUTH LOGIN: "Username:", in base64.
+pub const USER_NAME: Reply = Reply::new(334, "", "VXNlcm5hbWU6");
+/// AUTH LOGIN: "Password:", in base64.
+pub const PASSWORD: Reply = Reply::new(334, "", "UGFzc3dvcmQ6");
+/// AUTH worked.
+pub const AUTHENTICATED: Reply = Reply::new(235, "2.7.0", "Authentication succeeded");
+/// The client gave its exchange up.
+pub const CANCELLED: Reply = Reply::new(501, "5.7.0", "Authentication cancelled");
+/// Not base64, or not what the mechanism asks for.
+pub const BAD_RESPONSE: Reply = Reply::new(501, "5.5.2", "Cannot decode the response");
+/// A line of an exchange longer than the limit.
+pub const EXCHANGE_TOO_LONG: Reply = Reply::new(500, "5.5.6", "Authentication exchange line is too long");
+/// A mechanism that was not announced.
+pub const UNKNOWN_MECHANISM: Reply = Reply::new(504, "5.5.4", "Mechanism not recognized");
+/// AUTH in clear text.
+pub const ENCRYPTION_NEEDED: Reply =
+    Reply::new(538, "5.7.11", "Encryption required for the requested mechanism, use STARTTLS first");
+/// A fault of ours while a password was checked.
+pub const CANNOT_AUTHENTICATE: Reply = Reply::new(454, "4.7.0", "Authentication failed for the time being");
+/// MAIL before AUTH, where only users may send.
+pub const AUTHENTICATION_NEEDED: Reply = Reply::new(530, "5.7.0", "Authentication required");
+/// MAIL before STARTTLS, where only users may send, and in clear text none can show who they are.
+pub const TLS_NEEDED: Reply = Reply::new(530, "5.7.0", "Must issue a STARTTLS command first");
+/// MAIL FROM of a user is not an address of that user.
+pub const NOT_YOUR_ADDRESS: Reply = Reply::new(550, "5.7.1", "Not an address that you may send from");
+/// TLS begins.
+pub const START_TLS: Reply = Reply::new(220, "2.0.0", "Ready to start TLS");
+/// A chunk that is not the last one was taken.
+pub const CHUNK_OK: Reply = Reply::new(250, "2.0.0", "Chunk ok");
+/// A chunk of nothing that ends nothing.
+pub const EMPTY_CHUNK: Reply = Reply::new(551, "5.7.1", "An empty chunk must be the last one");
+/// A BDAT without a number of octets to skip.
+pub const BAD_CHUNK: Reply = Reply::new(501, "5.5.4", "Expected BDAT <octets> [LAST]");
 /// QUIT.
 pub const BYE: Reply = Reply::new(221, "2.0.0", "Bye");
 /// VRFY gives nothing away (RFC 5321 section 7.3).
@@ -95,6 +141,8 @@ pub const NOT_TLS: Reply = Reply::new(500, "5.5.2", "This port does not begin wi
 pub const BAD_SEQUENCE: Reply = Reply::new(503, "5.5.1", "Bad sequence of commands");
 /// DATA without a recipient.
 pub const NO_RECIPIENTS: Reply = Reply::new(554, "5.5.1", "No valid recipients");
+/// The same in LMTP.
+pub const NO_RECIPIENTS_LMTP: Reply = Reply::new(503, "5.5.1", "No valid recipients");
 /// An argument that does not follow the grammar.
 pub const BAD_ARGUMENT: Reply = Reply::new(501, "5.5.4", "Syntax error in the arguments");
 /// A parameter that was not announced.
@@ -103,8 +151,8 @@ pub const UNKNOWN_PARAMETER: Reply = Reply::new(555, "5.5.4", "Parameter not rec
 pub const BAD_SENDER: Reply = Reply::new(501, "5.1.7", "Bad sender address, expected <user@domain>");
 /// RCPT TO without a good path.
 pub const BAD_RECIPIENT: Reply = Reply::new(501, "5.1.3", "Bad recipient address, expected <user@domain>");
-/// An address with octets above 0x7f.
-pub const NEEDS_UTF8: Reply = Reply::new(553, "5.6.7", "Addresses must be ASCII here");
+/// An address with octets above 0x7f (RFC 6531 section 3.5).
+pub const NEEDS_UTF8: Reply = Reply::new(553, "5.6.7", "An address that is not ASCII needs SMTPUTF8");
 /// Nobody of that name.
 pub const NO_SUCH_USER: Reply = Reply::new(550, "5.1.1", "No such user here");
 /// Another domain's mail.

@@ -16,6 +16,45 @@ pub struct Rules {
     pub persona: Persona,
     /// The bounds.
     pub limits: Limits,
+    /// Who may do what.
+    pub policy: Policy,
+}
+
+/// Who may do what at a listener, or for one of its clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Policy {
+    /// What the listener is for.
+    pub kind: Kind,
+    /// Whether users may show who they are.
+    pub auth: AuthRule,
+    /// Whether there is a certificate: STARTTLS works.
+    pub starttls: bool,
+}
+
+/// What a listener is for. None of them relays: recipients are local everywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Mail from other servers.
+    #[default]
+    Smtp,
+    /// Mail from users, who have to log in (RFC 6409).
+    Submission,
+    /// Mail from a server that we trust, which wants to know of each recipient (LMTP, RFC 2033).
+    Lmtp,
+}
+
+/// When AUTH is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthRule {
+    /// Never.
+    #[default]
+    Off,
+    /// Under TLS.
+    UnderTls,
+    /// In clear text too: on loopback, or where the operator wants it.
+    InClear,
 }
 
 /// A generation of SMTP.
@@ -40,6 +79,8 @@ pub enum Phase {
     Sender,
     /// After a RCPT that was accepted.
     Recipients,
+    /// After a BDAT that was not the last one.
+    Chunks,
 }
 
 /// The commands.
@@ -49,12 +90,20 @@ pub enum Verb {
     Helo,
     /// Names the client, asks what we can do.
     Ehlo,
+    /// The same in LMTP.
+    Lhlo,
     /// Begins a message.
     Mail,
     /// Names a recipient.
     Rcpt,
     /// Sends the message.
     Data,
+    /// Sends a part of the message.
+    Bdat,
+    /// Logs in.
+    Auth,
+    /// Begins TLS.
+    Starttls,
     /// Forgets the message begun.
     Rset,
     /// Does nothing.
@@ -89,19 +138,35 @@ pub struct Rule {
 }
 
 impl Rules {
-    /// The row of a command, if this persona has it. `name` in any case.
+    /// The row of a command; one that says so when it is known but not here. `name` in any case.
     pub fn rule(&self, name: &[u8]) -> Option<&'static Rule> {
-        let rule = RULES.iter().find(|rule| rule.name.as_bytes().eq_ignore_ascii_case(name))?;
-        match (self.persona, rule.verb) {
-            (Persona::Rfc821, Verb::Ehlo) => Some(&EHLO_IN_1982),
-            _ => Some(rule),
+        let named = |rule: &&Rule| rule.name.as_bytes().eq_ignore_ascii_case(name);
+        let here = RULES.iter().find(named).filter(|rule| self.has(rule.verb));
+        here.or_else(|| ABSENT.iter().find(named))
+    }
+
+    /// Whether LMTP is spoken, where every recipient gets a reply of its own.
+    pub fn is_lmtp(&self) -> bool {
+        self.policy.kind == Kind::Lmtp
+    }
+
+    fn has(&self, verb: Verb) -> bool {
+        let modern = self.persona == Persona::Modern;
+        match verb {
+            Verb::Ehlo => modern && !self.is_lmtp(),
+            Verb::Helo => !self.is_lmtp(),
+            Verb::Lhlo => self.is_lmtp(),
+            Verb::Bdat => modern,
+            Verb::Auth => modern && self.policy.auth != AuthRule::Off,
+            Verb::Starttls => modern && self.policy.starttls,
+            _ => true,
         }
     }
 
     /// The text of HELP without an argument.
     pub fn overview(&self) -> String {
-        let names: Vec<&str> =
-            RULES.iter().filter(|rule| rule.verb != Verb::Absent).map(|rule| rule.name).collect();
+        let here = RULES.iter().filter_map(|rule| self.rule(rule.name.as_bytes()));
+        let names: Vec<&str> = here.filter(|rule| rule.verb != Verb::Absent).map(|rule| rule.name).collect();
         format!("Commands: {}\nHELP <command> tells its syntax and where it is ruled", names.join(" "))
     }
 }
@@ -113,9 +178,9 @@ impl Rule {
     }
 }
 
-use Phase::{Greeted, Recipients, Sender, Start};
+use Phase::{Chunks, Greeted, Recipients, Sender, Start};
 
-const ANY: &[Phase] = &[Start, Greeted, Sender, Recipients];
+const ANY: &[Phase] = &[Start, Greeted, Sender, Recipients, Chunks];
 
 const fn row(
     verb: Verb,
@@ -125,15 +190,16 @@ const fn row(
     rfc: &'static str,
     allowed: &'static [Phase],
 ) -> Rule {
-    let junk = matches!(verb, Verb::Ehlo | Verb::Helo | Verb::Rset | Verb::Noop | Verb::Vrfy | Verb::Help);
+    let junk = matches!(
+        verb,
+        Verb::Ehlo | Verb::Helo | Verb::Lhlo | Verb::Rset | Verb::Noop | Verb::Vrfy | Verb::Help
+    );
     Rule { verb, name, syntax, meaning, rfc, allowed, junk }
 }
 
 const fn absent(name: &'static str, rfc: &'static str) -> Rule {
     row(Verb::Absent, name, name, "Not implemented here", rfc, ANY)
 }
-
-const EHLO_IN_1982: Rule = absent("EHLO", "Not in RFC 821");
 
 /// The table.
 pub const RULES: &[Rule] = &[
@@ -154,11 +220,19 @@ pub const RULES: &[Rule] = &[
         ANY,
     ),
     row(
+        Verb::Lhlo,
+        "LHLO",
+        "LHLO <client's name>",
+        "Says who is calling and asks which extensions there are",
+        "RFC 2033 section 4.1",
+        ANY,
+    ),
+    row(
         Verb::Mail,
         "MAIL",
-        "MAIL FROM:<sender> [SIZE=octets] [BODY=7BIT|8BITMIME]",
+        "MAIL FROM:<sender> [SIZE=octets] [BODY=7BIT|8BITMIME] [SMTPUTF8] [AUTH=mailbox]",
         "Begins a message; the sender is where bounces go, <> for none",
-        "RFC 5321 section 4.1.1.2, RFC 1870, RFC 6152",
+        "RFC 5321 section 4.1.1.2, RFC 1870, RFC 6152, RFC 6531, RFC 4954 section 5",
         &[Greeted],
     ),
     row(
@@ -177,8 +251,25 @@ pub const RULES: &[Rule] = &[
         "RFC 5321 sections 4.1.1.4 and 4.5.2",
         &[Sender, Recipients],
     ),
+    row(
+        Verb::Bdat,
+        "BDAT",
+        "BDAT <octets> [LAST]",
+        "Sends a part of the message: exactly that many octets follow the line; LAST with the last part",
+        "RFC 3030",
+        &[Sender, Recipients, Chunks],
+    ),
     row(Verb::Rset, "RSET", "RSET", "Forgets the message that was begun", "RFC 5321 section 4.1.1.5", ANY),
     row(Verb::Noop, "NOOP", "NOOP [text]", "Does nothing, and says so", "RFC 5321 section 4.1.1.9", ANY),
+    row(
+        Verb::Auth,
+        "AUTH",
+        "AUTH PLAIN|LOGIN [response in base64]",
+        "Logs in; without a response one is asked for, and * cancels",
+        "RFC 4954",
+        &[Greeted],
+    ),
+    row(Verb::Starttls, "STARTTLS", "STARTTLS", "Begins TLS; then say EHLO again", "RFC 3207", &[Greeted]),
     row(
         Verb::Vrfy,
         "VRFY",
@@ -189,10 +280,17 @@ pub const RULES: &[Rule] = &[
     ),
     row(Verb::Help, "HELP", "HELP [command]", "Explains the commands", "RFC 5321 section 4.1.1.8", ANY),
     row(Verb::Quit, "QUIT", "QUIT", "Ends the session", "RFC 5321 section 4.1.1.10", ANY),
-    absent("EXPN", "RFC 5321 sections 4.1.1.7 and 7.3"),
-    absent("STARTTLS", "RFC 3207"),
+];
+
+/// Commands of the RFCs that are not there at all, or not for everybody.
+const ABSENT: &[Rule] = &[
+    absent("EHLO", "RFC 5321 section 4.1.1.1; not in RFC 821 and not in LMTP"),
+    absent("HELO", "RFC 5321 section 4.1.1.1; not in LMTP"),
+    absent("LHLO", "RFC 2033; not in SMTP"),
+    absent("BDAT", "RFC 3030; not in RFC 821"),
     absent("AUTH", "RFC 4954"),
-    absent("BDAT", "RFC 3030"),
+    absent("STARTTLS", "RFC 3207"),
+    absent("EXPN", "RFC 5321 sections 4.1.1.7 and 7.3"),
     absent("TURN", "RFC 5321 appendix F.1"),
     absent("ETRN", "RFC 1985"),
     absent("SEND", "RFC 5321 appendix F.6"),

@@ -1,62 +1,92 @@
-//! One SMTP session. Everything that moves the SMTP state is in this file; nothing here reads a clock, a
-//! socket or a disk.
+//! One SMTP session: its state, its commands and its refusals. What builds a message up is in `transaction`,
+//! message data in `body` and `bdat`, AUTH and STARTTLS in `login`, what LMTP says otherwise in `lmtp`; nothing
+//! here reads a clock, a socket or a disk.
 
 use std::{mem, net::IpAddr, rc::Rc, time::Duration};
 
 use super::{
-    Rules, command,
-    receiving::{Receiving, Taken},
+    Rules,
+    address::Address,
+    bdat::Refused,
+    command::{self, Chunk},
+    lmtp::Delivering,
+    login::Exchange,
+    receiving::{Framing, Receiving},
     reply::{self, Reply},
-    rules::{Persona, Phase, Rule, Verb},
-    trace,
+    rules::{Persona, Phase, Verb},
 };
 use crate::proto::{
     Cx, Encryption, Patience, Protocol, Renewal, Step,
-    ask::{Answer, Ask, Envelope, Fault, Lookup, Recipient},
+    ask::{Answer, Ask, Envelope, Fault, Mailbox, Secret},
     buf::{Inbox, Line, Outbox},
-    dot::LineEndings,
+    dot::{Decoder, LineEndings},
     event::Event,
-    reached, telnet,
+    reached,
+    sasl::{self, WrongPairs},
+    telnet,
 };
 
 /// One SMTP session.
 pub struct Smtp {
-    rules: Rc<Rules>,
-    peer: IpAddr,
+    pub(super) rules: Rc<Rules>,
+    pub(super) peer: IpAddr,
     /// What the log calls this connection.
-    label: String,
-    client: Option<Client>,
-    state: State,
-    messages: usize,
-    errors: usize,
-    junk: usize,
+    pub(super) label: String,
+    pub(super) client: Option<Client>,
+    pub(super) encryption: Option<Encryption>,
+    /// The mailbox of the user who has logged in.
+    pub(super) user: Option<Mailbox>,
+    /// LMTP: for every RCPT that was accepted, its address and its recipient in the envelope.
+    pub(super) accepted: Vec<(Address, usize)>,
+    pub(super) wrong: WrongPairs,
+    /// A line that has not ended yet begins with BDAT.
+    in_bdat: bool,
+    /// The client has tried to log in: what it sends out of place may be a password.
+    secretive: bool,
+    pub(super) state: State,
+    pub(super) messages: usize,
+    pub(super) errors: usize,
+    pub(super) junk: usize,
     unknown_recipients: usize,
-    stopping: bool,
+    pub(super) stopping: bool,
 }
 
 /// What the client said of itself.
-struct Client {
-    name: String,
-    extended: bool,
+pub(super) struct Client {
+    pub(super) name: String,
+    pub(super) extended: bool,
 }
 
-enum State {
+pub(super) enum State {
     /// Waiting for a command, with no message begun.
     Idle,
     /// MAIL is there; recipients come in.
     Open(Envelope),
-    /// After 354.
+    /// After 354, or inside the octets of a BDAT.
     Data(Box<Receiving>),
+    /// Between two BDATs.
+    Chunks(Box<Receiving>),
+    /// Inside the octets of a BDAT that is refused.
+    Skipping(Refused),
+    /// Between two BDATs of a message that is refused so, after that many octets that were thrown away.
+    Refused(Reply, u64),
+    /// In an exchange of AUTH.
+    Auth(Exchange),
+    /// The answer to a wrong password, the last one allowed perhaps, waits for its time.
+    HoldingBack { last: bool },
+    /// AUTH waits for [`Ask::Verify`].
+    AwaitingVerify { user: String, password: Secret },
     /// MAIL waits for [`Ask::Room`].
     AwaitingRoom(Envelope),
-    /// DATA waits for [`Ask::Begin`].
-    AwaitingBegin(Envelope),
+    /// DATA, or the first BDAT, waits for [`Ask::Begin`].
+    AwaitingBegin(Envelope, Option<Chunk>),
     /// Message data waits for [`Ask::Spill`], or for [`Ask::Discard`] when it is only read to its end.
     AwaitingSpill(Box<Receiving>),
     /// The end of data waits for [`Ask::Deliver`].
-    AwaitingDelivery(Event),
-    /// A refused body waits for [`Ask::Discard`].
-    AwaitingDiscard(Reply),
+    AwaitingDelivery(Delivering),
+    /// A refused body, or a forgotten one, waits for [`Ask::Discard`]. More of it may come when the last BDAT
+    /// is not there yet.
+    AwaitingDiscard { reply: Reply, last: bool },
 }
 
 impl Smtp {
@@ -67,6 +97,12 @@ impl Smtp {
             peer,
             label,
             client: None,
+            encryption: None,
+            user: None,
+            accepted: Vec::new(),
+            wrong: WrongPairs::default(),
+            in_bdat: false,
+            secretive: false,
             state: State::Idle,
             messages: 0,
             errors: 0,
@@ -81,11 +117,12 @@ impl Smtp {
             (_, None) => Phase::Start,
             (State::Open(envelope), _) if envelope.to.is_empty() => Phase::Sender,
             (State::Open(_), _) => Phase::Recipients,
+            (State::Chunks(_) | State::Refused(..), _) => Phase::Chunks,
             _ => Phase::Greeted,
         }
     }
 
-    fn lenient(&self) -> bool {
+    pub(super) fn lenient(&self) -> bool {
         self.rules.line_endings == LineEndings::Lenient
     }
 
@@ -96,8 +133,17 @@ impl Smtp {
             return self.hang_up(out, "TLS handshake", &reply::NOT_TLS);
         }
         let limits = &self.rules.limits;
-        match inbox.line(limits.smtp_line, limits.line_discard) {
-            Line::Partial => Step::Idle,
+        // AUTH may bring its first response along.
+        let may_be_long = self.offers_auth() && command::is_auth(inbox.unread());
+        let longest = if may_be_long { limits.smtp_line.max(sasl::LINE) } else { limits.smtp_line };
+        let bdat = mem::take(&mut self.in_bdat) || command::is_bdat(inbox.unread());
+        match inbox.line(longest, limits.line_discard) {
+            Line::Partial => {
+                self.in_bdat = bdat;
+                Step::Idle
+            }
+            // How many octets it counts is gone with it.
+            Line::TooLong if bdat => self.hang_up(out, "BDAT that can't be counted", &reply::BAD_CHUNK),
             Line::Endless => self.hang_up(out, "endless line", &reply::TOO_MUCH),
             Line::TooLong => self.refuse(out, b"long line", &reply::LINE_TOO_LONG),
             Line::Full(line) if self.lenient() => self.command(cx, &telnet::as_typed(&line), inbox, out),
@@ -113,6 +159,10 @@ impl Smtp {
         if command::is_http(verb) {
             return self.hang_up(out, "HTTP", &reply::NOT_SMTP);
         }
+        self.secretive |= command::is_auth(line);
+        if command::is_bdat(line) {
+            return self.bdat(line, out);
+        }
         if memchr::memchr(0, line).is_some() {
             return self.refuse(out, line, &reply::BAD_LINE);
         }
@@ -122,34 +172,29 @@ impl Smtp {
         if !rule.allowed.contains(&self.phase()) {
             return self.refuse(out, line, &reply::BAD_SEQUENCE);
         }
-        if self.over_junk(rule) {
+        if rule.junk && self.over_junk() {
             return self.hang_up(out, "junk commands", &reply::TOO_MUCH);
         }
         let in_step = self.lenient() || inbox.is_empty();
         let no_argument = argument.is_empty();
         let done = match rule.verb {
-            // The octets that follow BDAT are counted by the client: to run them as commands would be worse
-            // than to hang up.
-            Verb::Absent if rule.name == "BDAT" => {
-                return self.hang_up(out, "BDAT not offered", &reply::NOT_IMPLEMENTED);
-            }
-            Verb::Absent => Err(reply::NOT_IMPLEMENTED),
+            Verb::Absent | Verb::Bdat => Err(reply::NOT_IMPLEMENTED),
             Verb::Data | Verb::Rset | Verb::Quit if !no_argument => Err(reply::BAD_ARGUMENT),
             // A client that talks on before it has read these replies may be tricked into it (FAULTS C10);
             // Thunderbird's account set-up alone sends EHLO and QUIT together.
             Verb::Data if !in_step => return self.hang_up(out, "out of step", &reply::OUT_OF_STEP),
-            Verb::Ehlo | Verb::Helo if !in_step && !quits(inbox) => {
+            Verb::Ehlo | Verb::Helo | Verb::Lhlo if !in_step && !quits(inbox) => {
                 return self.hang_up(out, "out of step", &reply::OUT_OF_STEP);
             }
-            Verb::Ehlo => self.hello(argument, true),
+            Verb::Auth if !in_step => return self.hang_up(out, "out of step", &reply::OUT_OF_STEP),
+            Verb::Auth => self.auth(argument),
+            Verb::Starttls => return self.starttls(argument, inbox, out),
+            Verb::Ehlo | Verb::Lhlo => self.hello(argument, true),
             Verb::Helo => self.hello(argument, false),
-            Verb::Mail => self.mail(argument),
+            Verb::Mail => self.mail(cx, argument),
             Verb::Rcpt => self.rcpt(cx, argument),
             Verb::Data => self.data(),
-            Verb::Rset => {
-                self.state = State::Idle;
-                Ok(Said::Reply(reply::OK))
-            }
+            Verb::Rset => Ok(self.forget(reply::OK)),
             Verb::Noop => Ok(Said::Reply(reply::OK)),
             Verb::Vrfy if no_argument => Err(reply::BAD_ARGUMENT),
             Verb::Vrfy => Ok(Said::Reply(reply::CANNOT_VERIFY)),
@@ -159,7 +204,12 @@ impl Smtp {
                 return Step::Close;
             }
         };
-        match done {
+        self.say(done, line, out)
+    }
+
+    /// Writes what a command came to.
+    pub(super) fn say(&mut self, said: Result<Said, Reply>, line: &[u8], out: &mut Outbox) -> Step {
+        match said {
             Ok(Said::Reply(reply)) => {
                 reply.write(out);
                 Step::Again
@@ -170,150 +220,13 @@ impl Smtp {
         }
     }
 
-    fn hello(&mut self, argument: &[u8], extended: bool) -> Result<Said, Reply> {
-        let name = command::client_name(argument)?;
-        self.client = Some(Client { name, extended });
-        self.state = State::Idle;
-        let hostname = &self.rules.hostname;
-        let text = if extended {
-            let size = self.rules.limits.message.0;
-            format!("{hostname}\nPIPELINING\nSIZE {size}\n8BITMIME\nENHANCEDSTATUSCODES\nHELP")
-        } else {
-            hostname.clone()
-        };
-        Ok(Said::Reply(Reply::new(250, "", "").with_text(text)))
-    }
-
-    fn mail(&mut self, argument: &[u8]) -> Result<Said, Reply> {
-        let limits = &self.rules.limits;
-        if reached(self.messages, limits.messages_unauthenticated) {
-            return Err(reply::TOO_MANY_MESSAGES);
-        }
-        let mail = command::mail(argument, self.lenient())?;
-        if mail.size > limits.message.0 {
-            return Err(reply::TOO_BIG);
-        }
-        let id = format!("{}-{}", self.label, self.messages + 1);
-        self.state = State::AwaitingRoom(Envelope { id, from: mail.from, to: Vec::new() });
-        Ok(Said::Ask(Ask::Room { size: mail.size }))
-    }
-
-    fn rcpt(&mut self, cx: &Cx<'_>, argument: &[u8]) -> Result<Said, Reply> {
-        let address = command::rcpt(argument, self.lenient())?;
-        let most = self.rules.limits.recipients_unauthenticated;
-        let State::Open(envelope) = &mut self.state else { return Err(reply::BAD_SEQUENCE) };
-        let mailbox = match cx.directory.lookup(&address) {
-            Lookup::Local(mailbox) => mailbox,
-            Lookup::Foreign => return Err(reply::NO_RELAY),
-            Lookup::Unknown => return Err(reply::NO_SUCH_USER),
-        };
-        if !envelope.to.iter().any(|recipient| recipient.mailbox == mailbox) {
-            if envelope.to.len() >= most {
-                return Err(reply::TOO_MANY_RECIPIENTS);
-            }
-            envelope.to.push(Recipient { address, mailbox });
-        }
-        Ok(Said::Reply(reply::RECIPIENT_OK))
-    }
-
-    fn data(&mut self) -> Result<Said, Reply> {
-        match mem::replace(&mut self.state, State::Idle) {
-            State::Open(envelope) if !envelope.to.is_empty() => {
-                self.state = State::AwaitingBegin(envelope);
-                Ok(Said::Ask(Ask::Begin))
-            }
-            state => {
-                self.state = state;
-                Err(reply::NO_RECIPIENTS)
-            }
-        }
-    }
-
-    fn help(&self, argument: &[u8]) -> Result<Said, Reply> {
-        let text = if argument.is_empty() {
-            self.rules.overview()
-        } else {
-            let rule = self.rules.rule(argument);
-            rule.ok_or_else(|| reply::BAD_ARGUMENT.with_text("No such command, try HELP"))?.help()
-        };
-        Ok(Said::Reply(Reply::new(214, "2.0.0", "").with_text(text)))
-    }
-
-    // Message data
-
-    fn begin(&mut self, cx: &Cx<'_>, envelope: Envelope) -> State {
-        let client = self.client.as_ref();
-        let hop = trace::Hop {
-            client: client.map_or("unknown", |client| &client.name),
-            peer: self.peer,
-            hostname: &self.rules.hostname,
-            protocol: if client.is_some_and(|client| client.extended) { "ESMTP" } else { "SMTP" },
-        };
-        let bytes = trace::header(&envelope, &hop, cx.now.date).into_bytes();
-        State::Data(Box::new(Receiving::new(envelope, bytes, self.rules.line_endings, cx.now.steady)))
-    }
-
-    fn data_step(
-        &mut self,
-        cx: &Cx<'_>,
-        mut body: Box<Receiving>,
-        inbox: &mut Inbox,
-        out: &mut Outbox,
-    ) -> Step {
-        let ask = match body.take(inbox, &self.rules.limits, cx.now.steady) {
-            Taken::Nothing => {
-                self.state = State::Data(body);
-                return Step::Idle;
-            }
-            Taken::Some => {
-                self.state = State::Data(body);
-                return Step::Again;
-            }
-            Taken::End => return self.end_of_data(*body, out),
-            Taken::Endless => return self.hang_up(out, "message without end", &reply::TOO_BIG),
-            Taken::TooSlow => return self.hang_up(out, "data too slow", &reply::TOO_SLOW),
-            Taken::TooBig => Ask::Discard,
-            Taken::Enough { mailbox, bytes } => Ask::Spill { mailbox, bytes },
-        };
-        self.state = State::AwaitingSpill(body);
-        Step::Ask(ask)
-    }
-
-    fn end_of_data(&mut self, body: Receiving, out: &mut Outbox) -> Step {
-        if let Some(refusal) = body.refusal() {
-            out.tell(Event::Refused { what: "data".into(), reply: refusal.codes() });
-            self.state = State::AwaitingDiscard(refusal);
-            return Step::Ask(Ask::Discard);
-        }
-        self.state = State::AwaitingDelivery(body.accepted());
-        let (envelope, bytes) = body.into_parts();
-        Step::Ask(Ask::Deliver { envelope, bytes })
-    }
-
-    fn delivered(&mut self, event: Event, out: &mut Outbox) -> Step {
-        self.messages += 1;
-        self.junk = 0;
-        if let Event::Accepted { id, .. } = &event {
-            Reply::new(250, "2.0.0", "").with_text(format!("Queued as {id}")).write(out);
-        }
-        out.tell(event);
-        self.after_message(out)
-    }
-
-    fn after_message(&self, out: &mut Outbox) -> Step {
-        if !self.stopping {
-            return Step::Again;
-        }
-        reply::SHUTTING_DOWN.write(out);
-        Step::Close
-    }
-
     // Refusals
 
     /// Says no, counts it, and gives up on a client that makes nothing but errors.
-    fn refuse(&mut self, out: &mut Outbox, line: &[u8], reply: &Reply) -> Step {
+    pub(super) fn refuse(&mut self, out: &mut Outbox, line: &[u8], reply: &Reply) -> Step {
         reply.write(out);
-        let what = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
+        let what = if self.secretive { self.harmless(line) } else { line };
+        let what = String::from_utf8_lossy(what.trim_ascii_end()).into_owned();
         out.tell(Event::Refused { what, reply: reply.codes() });
         let limits = &self.rules.limits;
         self.errors += 1;
@@ -327,28 +240,43 @@ impl Smtp {
         if reached(self.errors, limits.errors_unpunished) { Step::Pause(PENALTY) } else { Step::Again }
     }
 
-    fn hang_up(&mut self, out: &mut Outbox, why: &'static str, reply: &Reply) -> Step {
+    /// As much of a line as the log may have of a client that may have sent a password: all of a command that
+    /// takes none.
+    fn harmless<'a>(&self, line: &'a [u8]) -> &'a [u8] {
+        let (verb, _) = command::split(line);
+        match self.rules.rule(verb) {
+            Some(_) if !command::is_auth(verb) => line,
+            _ if command::is_auth(verb) => b"AUTH",
+            _ => b"a line",
+        }
+    }
+
+    pub(super) fn hang_up(&mut self, out: &mut Outbox, why: &'static str, reply: &Reply) -> Step {
         reply.write(out);
         out.tell(Event::Ended { why });
         Step::Close
     }
 
-    fn over_junk(&mut self, rule: &Rule) -> bool {
-        let over = rule.junk && reached(self.junk, self.rules.limits.junk_commands);
-        self.junk += usize::from(rule.junk);
+    pub(super) fn over_junk(&mut self) -> bool {
+        let over = reached(self.junk, self.rules.limits.junk_commands);
+        self.junk += 1;
         over
     }
 }
 
 /// What a command comes to.
-enum Said {
+pub(super) enum Said {
     Reply(Reply),
     Ask(Ask),
 }
 
 impl Protocol for Smtp {
     fn greet(&mut self, _: &Cx<'_>, out: &mut Outbox) -> Step {
-        let protocol = if self.rules.persona == Persona::Rfc821 { "SMTP" } else { "ESMTP" };
+        let protocol = match self.rules.persona {
+            _ if self.rules.is_lmtp() => "LMTP",
+            Persona::Modern => "ESMTP",
+            Persona::Rfc821 => "SMTP",
+        };
         out.line(&format!("220 {} {protocol} restante", self.rules.hostname));
         Step::Again
     }
@@ -356,6 +284,9 @@ impl Protocol for Smtp {
     fn step(&mut self, cx: &Cx<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
         match mem::replace(&mut self.state, State::Idle) {
             State::Data(body) => self.data_step(cx, body, inbox, out),
+            State::Skipping(chunk) => self.skip_step(chunk, inbox, out),
+            State::Auth(exchange) => self.auth_step(exchange, inbox, out),
+            State::HoldingBack { last } => self.denied(last, out),
             state => {
                 self.state = state;
                 self.command_step(cx, inbox, out)
@@ -364,6 +295,11 @@ impl Protocol for Smtp {
     }
 
     fn answer(&mut self, cx: &Cx<'_>, answer: Answer, out: &mut Outbox) -> Step {
+        if let State::AwaitingVerify { user, password } = &mut self.state {
+            let (user, password) = (mem::take(user), password.clone());
+            self.state = State::Idle;
+            return self.verified(user, password, answer, out);
+        }
         let fault = match answer {
             Answer::Failed(fault) => Some(fault),
             _ => None,
@@ -373,14 +309,30 @@ impl Protocol for Smtp {
                 reply::SENDER_OK.write(out);
                 State::Open(envelope)
             }
-            (State::AwaitingBegin(envelope), None) => {
+            (State::AwaitingBegin(envelope, None), None) => {
                 reply::GO_AHEAD.write(out);
-                self.begin(cx, envelope)
+                let framing = Framing::Dotted(Decoder::new(self.rules.line_endings));
+                State::Data(self.begin(cx, envelope, framing))
+            }
+            (State::AwaitingBegin(envelope, Some(chunk)), fault) => {
+                let mut body = self.begin(cx, envelope, self.counted(chunk));
+                if let Some(fault) = fault {
+                    body.refuse(reply::fault(fault));
+                }
+                State::Data(body)
             }
             (State::AwaitingSpill(body), None) => State::Data(body),
-            (State::AwaitingDelivery(event), None) => return self.delivered(event, out),
-            (State::AwaitingDiscard(reply), _) => {
+            (State::AwaitingDelivery(message), _) => {
+                self.delivered(message, &answer, out);
+                return self.after_message(out);
+            }
+            (State::AwaitingDiscard { reply, last: true }, _) => {
+                self.say_of_each(&reply, out);
+                return self.after_message(out);
+            }
+            (State::AwaitingDiscard { reply, last: false }, _) => {
                 reply.write(out);
+                self.state = State::Refused(reply, 0);
                 return self.after_message(out);
             }
             // A body that can't be stored is read to its end like any other that is refused.
@@ -399,14 +351,16 @@ impl Protocol for Smtp {
         Step::Again
     }
 
-    fn secured(&mut self, _: &Cx<'_>, _: Encryption) {
-        *self = Self::new(Rc::clone(&self.rules), self.peer, mem::take(&mut self.label));
+    fn secured(&mut self, _: &Cx<'_>, by: Encryption) {
+        // What the client said is forgotten; what it has cost us is not.
+        self.encryption = Some(by);
+        (self.client, self.user, self.state) = (None, None, State::Idle);
     }
 
     fn patience(&self) -> Patience {
         let limits = &self.rules.limits;
         let (limit, renewed_by) = match (&self.state, &self.client) {
-            (State::Data(_), _) => (limits.data_silence, Renewal::Octet),
+            (State::Data(_) | State::Skipping(_), _) => (limits.data_silence, Renewal::Octet),
             (_, None) => (limits.smtp_greeting, Renewal::Command),
             _ => (limits.smtp_idle, Renewal::Command),
         };
@@ -421,7 +375,7 @@ impl Protocol for Smtp {
     fn stop(&mut self, out: &mut Outbox) -> Step {
         self.stopping = true;
         match self.state {
-            State::AwaitingDelivery(_) | State::AwaitingDiscard(_) => Step::Idle,
+            State::AwaitingDelivery(_) | State::AwaitingDiscard { .. } => Step::Idle,
             _ => self.hang_up(out, "shutting down", &reply::SHUTTING_DOWN),
         }
     }

@@ -1,7 +1,7 @@
 //! The header lines we add on top of a message (RFC 5321 section 4.4), and the count of those that others
 //! added before us.
 
-use std::{net::IpAddr, time::SystemTime};
+use std::{fmt, net::IpAddr, time::SystemTime};
 
 use crate::proto::ask::Envelope;
 
@@ -14,8 +14,37 @@ pub struct Hop<'a> {
     pub peer: IpAddr,
     /// Our name.
     pub hostname: &'a str,
-    /// The protocol, in the words of RFC 3848.
-    pub protocol: &'a str,
+    /// What was spoken.
+    pub protocol: Protocol,
+}
+
+/// What was spoken, as `with` tells it (RFC 3848, RFC 6531 section 4.3).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Protocol {
+    /// LMTP, not SMTP.
+    pub lmtp: bool,
+    /// The client said EHLO.
+    pub extended: bool,
+    /// The message was sent with SMTPUTF8.
+    pub utf8: bool,
+    /// Under TLS.
+    pub encrypted: bool,
+    /// The client had logged in.
+    pub authenticated: bool,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self { utf8: true, lmtp: true, .. } => "UTF8LMTP",
+            Self { utf8: true, .. } => "UTF8SMTP",
+            Self { lmtp: true, .. } => "LMTP",
+            Self { extended: true, .. } => "ESMTP",
+            _ => "SMTP",
+        })?;
+        f.write_str(if self.encrypted { "S" } else { "" })?;
+        f.write_str(if self.authenticated { "A" } else { "" })
+    }
 }
 
 /// The lines on top of a message, as stored. A recipient is named only when there is one, so that a blind
@@ -101,14 +130,34 @@ mod tests {
     }
 
     fn stored(to: Vec<Recipient>) -> String {
-        let envelope = Envelope { id: "c1-1".into(), from: Address::parse("a@far.test").ok(), to };
+        let envelope =
+            Envelope { id: "c1-1".into(), from: Address::parse("a@far.test").ok(), utf8: false, to };
         let hop = Hop {
             client: "client.test",
             peer: IpAddr::from([192, 0, 2, 1]),
             hostname: "mx.test",
-            protocol: "ESMTP",
+            protocol: Protocol { extended: true, ..Protocol::default() },
         };
         header(&envelope, &hop, SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777))
+    }
+
+    #[test]
+    fn the_protocol_has_one_word_for_everything() {
+        let plain = Protocol::default();
+        for (protocol, word) in [
+            (plain, "SMTP"),
+            (Protocol { extended: true, ..plain }, "ESMTP"),
+            (Protocol { extended: true, authenticated: true, ..plain }, "ESMTPA"),
+            (Protocol { extended: true, encrypted: true, ..plain }, "ESMTPS"),
+            (Protocol { extended: true, encrypted: true, authenticated: true, ..plain }, "ESMTPSA"),
+            (Protocol { extended: true, utf8: true, ..plain }, "UTF8SMTP"),
+            (Protocol { utf8: true, encrypted: true, authenticated: true, ..plain }, "UTF8SMTPSA"),
+            (Protocol { lmtp: true, extended: true, ..plain }, "LMTP"),
+            (Protocol { lmtp: true, extended: true, encrypted: true, ..plain }, "LMTPS"),
+            (Protocol { lmtp: true, utf8: true, ..plain }, "UTF8LMTP"),
+        ] {
+            assert_eq!(protocol.to_string(), word);
+        }
     }
 
     #[test]

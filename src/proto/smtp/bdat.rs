@@ -1,0 +1,125 @@
+//! BDAT (RFC 3030): message data in chunks whose octets the client counts.
+//!
+//! The rule: whatever is wrong with a BDAT, the octets that it announces are read before anything is answered,
+//! and are never taken for commands. Where nobody knows how many there are, the session ends.
+
+use std::mem;
+
+use super::{
+    command::{self, Chunk},
+    counted::Counted,
+    receiving::{Framing, Receiving},
+    reply::{self, Reply},
+    rules::Persona,
+    session::{Smtp, State},
+};
+use crate::proto::{
+    Step,
+    ask::Ask,
+    buf::{Inbox, Outbox},
+};
+
+/// A refused chunk on its way to nowhere.
+pub(super) struct Refused {
+    size: u64,
+    /// Octets of it that have not come yet.
+    left: u64,
+    /// What is said after the last of them.
+    reply: Reply,
+    of: Of,
+}
+
+/// What the refused chunk was a part of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// Of nothing: there was no MAIL.
+    Nothing,
+    /// Of a message that is refused with this chunk.
+    Message { last: bool },
+    /// Of a message that was refused before. Clients that pipeline send the rest of it nevertheless.
+    /// So far that many octets were thrown away.
+    RefusedMessage { last: bool, octets: u64 },
+}
+
+impl Smtp {
+    pub(super) fn bdat(&mut self, line: &[u8], out: &mut Outbox) -> Step {
+        if self.rules.persona == Persona::Rfc821 {
+            return self.hang_up(out, "BDAT not offered", &reply::NOT_IMPLEMENTED);
+        }
+        let Some(chunk) = command::bdat(line) else {
+            return self.hang_up(out, "BDAT that can't be counted", &reply::BAD_CHUNK);
+        };
+        let Chunk { size, last } = chunk;
+        let thrown_away = if let State::Refused(_, octets) = self.state { octets } else { 0 };
+        if (thrown_away + size) / 2 > self.rules.limits.message.0 {
+            return self.hang_up(out, "message without end", &reply::TOO_BIG);
+        }
+        let empty = size == 0 && !last;
+        if empty && self.over_junk() {
+            return self.hang_up(out, "junk commands", &reply::TOO_MUCH);
+        }
+        match mem::replace(&mut self.state, State::Idle) {
+            State::Open(envelope) if !envelope.to.is_empty() && !empty => {
+                self.state = State::AwaitingBegin(envelope, Some(chunk));
+                Step::Ask(Ask::Begin)
+            }
+            State::Open(_) => {
+                let reply = if empty { reply::EMPTY_CHUNK } else { self.no_recipients() };
+                self.skip(size, reply, Of::Message { last })
+            }
+            State::Chunks(_) if empty => self.discard(reply::EMPTY_CHUNK, false, out),
+            State::Chunks(mut body) => {
+                body.chunk(size, last);
+                self.state = State::Data(body);
+                Step::Again
+            }
+            State::Refused(reply, octets) => self.skip(size, reply, Of::RefusedMessage { last, octets }),
+            _ => self.skip(size, reply::BAD_SEQUENCE, Of::Nothing),
+        }
+    }
+
+    fn skip(&mut self, size: u64, reply: Reply, of: Of) -> Step {
+        self.state = State::Skipping(Refused { size, left: size, reply, of });
+        Step::Again
+    }
+
+    pub(super) fn skip_step(&mut self, mut chunk: Refused, inbox: &mut Inbox, out: &mut Outbox) -> Step {
+        let here = usize::try_from(chunk.left).map_or(inbox.len(), |left| left.min(inbox.len()));
+        inbox.consume(here);
+        chunk.left -= here as u64;
+        if chunk.left > 0 {
+            self.state = State::Skipping(chunk);
+            return if here == 0 { Step::Idle } else { Step::Again };
+        }
+        let Refused { size, reply, of, .. } = chunk;
+        match of {
+            Of::Nothing | Of::Message { last: true } => self.refuse(out, b"BDAT", &reply),
+            Of::Message { last: false } => {
+                self.state = State::Refused(reply.clone(), size);
+                self.refuse(out, b"BDAT", &reply)
+            }
+            Of::RefusedMessage { last, octets } => {
+                if last {
+                    self.say_of_each(&reply, out);
+                } else {
+                    reply.write(out);
+                    self.state = State::Refused(reply, octets + size);
+                }
+                Step::Again
+            }
+        }
+    }
+
+    pub(super) fn end_of_chunk(&mut self, body: Box<Receiving>, out: &mut Outbox) -> Step {
+        if let Some(refusal) = body.refusal() {
+            return self.discard(refusal, false, out);
+        }
+        self.state = State::Chunks(body);
+        reply::CHUNK_OK.write(out);
+        Step::Again
+    }
+
+    pub(super) fn counted(&self, Chunk { size, last }: Chunk) -> Framing {
+        Framing::Counted(Counted::new(self.rules.line_endings, size, last))
+    }
+}

@@ -1,0 +1,88 @@
+//! Message data: from the go-ahead to the reply at its end.
+
+use super::{
+    lmtp::Delivering,
+    receiving::{Framing, Receiving, Taken},
+    reply::{self, Reply},
+    session::{Smtp, State},
+    trace,
+};
+use crate::proto::{
+    Cx, Step,
+    ask::{Ask, Envelope},
+    buf::{Inbox, Outbox},
+    event::Event,
+};
+
+impl Smtp {
+    pub(super) fn begin(&mut self, cx: &Cx<'_>, envelope: Envelope, framing: Framing) -> Box<Receiving> {
+        let client = self.client.as_ref();
+        let hop = trace::Hop {
+            client: client.map_or("unknown", |client| &client.name),
+            peer: self.peer,
+            hostname: &self.rules.hostname,
+            protocol: trace::Protocol {
+                lmtp: self.rules.is_lmtp(),
+                extended: client.is_some_and(|client| client.extended),
+                utf8: envelope.utf8,
+                encrypted: self.encryption.is_some(),
+                authenticated: self.user.is_some(),
+            },
+        };
+        let bytes = trace::header(&envelope, &hop, cx.now.date).into_bytes();
+        Box::new(Receiving::new(envelope, bytes, framing, cx.now.steady))
+    }
+
+    pub(super) fn data_step(
+        &mut self,
+        cx: &Cx<'_>,
+        mut body: Box<Receiving>,
+        inbox: &mut Inbox,
+        out: &mut Outbox,
+    ) -> Step {
+        let ask = match body.take(inbox, &self.rules.limits, cx.now.steady) {
+            Taken::Nothing => {
+                self.state = State::Data(body);
+                return Step::Idle;
+            }
+            Taken::Some => {
+                self.state = State::Data(body);
+                return Step::Again;
+            }
+            Taken::End => return self.end_of_data(*body, out),
+            Taken::ChunkEnd => return self.end_of_chunk(body, out),
+            Taken::Endless => return self.hang_up(out, "message without end", &reply::TOO_BIG),
+            Taken::TooSlow => return self.hang_up(out, "data too slow", &reply::TOO_SLOW),
+            Taken::TooBig => Ask::Discard,
+            Taken::Enough { mailbox, bytes } => Ask::Spill { mailbox, bytes },
+        };
+        self.state = State::AwaitingSpill(body);
+        Step::Ask(ask)
+    }
+
+    fn end_of_data(&mut self, body: Receiving, out: &mut Outbox) -> Step {
+        if let Some(refusal) = body.refusal() {
+            return self.discard(refusal, true, out);
+        }
+        let accepted = body.accepted();
+        let (envelope, bytes) = body.into_parts();
+        let queued = reply::queued(&envelope.id);
+        self.state = State::AwaitingDelivery(Delivering { accepted, queued });
+        Step::Ask(Ask::Deliver { envelope, bytes, partly: self.rules.is_lmtp() })
+    }
+
+    /// Refuses the message, of which more may come when this was not its last chunk.
+    pub(super) fn discard(&mut self, reply: Reply, last: bool, out: &mut Outbox) -> Step {
+        out.tell(Event::Refused { what: "data".into(), reply: reply.codes() });
+        self.state = State::AwaitingDiscard { reply, last };
+        Step::Ask(Ask::Discard)
+    }
+
+    pub(super) fn after_message(&self, out: &mut Outbox) -> Step {
+        if !self.stopping {
+            return Step::Again;
+        }
+        reply::SHUTTING_DOWN.write(out);
+        Step::Close
+    }
+}

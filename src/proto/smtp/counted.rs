@@ -1,0 +1,169 @@
+//! Message data whose octets the client counts (BDAT, RFC 3030): nothing in it can be an end, so that nothing
+//! is looked for but line ends.
+
+use std::mem;
+
+use crate::proto::dot::LineEndings;
+
+/// Takes counted message data off the wire, chunk by chunk, and stores LF line ends.
+#[derive(Debug)]
+pub(super) struct Counted {
+    endings: LineEndings,
+    /// Octets of the present chunk that have not come yet.
+    left: u64,
+    /// Whether the present chunk ends the message.
+    last: bool,
+    /// The last octet was a CR, which may be half a line end: not stored yet.
+    after_cr: bool,
+    bare: bool,
+}
+
+impl Counted {
+    /// A message that begins with a chunk of `size` octets.
+    pub(super) fn new(endings: LineEndings, size: u64, last: bool) -> Self {
+        Self { endings, left: size, last, after_cr: false, bare: false }
+    }
+
+    /// The next chunk begins.
+    pub(super) fn chunk(&mut self, size: u64, last: bool) {
+        (self.left, self.last) = (size, last);
+    }
+
+    /// Decodes what `wire` has of the present chunk into `stored`, and returns the number of octets read. A
+    /// line end may be cut by the end of a chunk.
+    pub(super) fn decode(&mut self, wire: &[u8], stored: &mut Vec<u8>) -> usize {
+        let used = usize::try_from(self.left).map_or(wire.len(), |left| left.min(wire.len()));
+        let mut rest = &wire[..used];
+        while let Some(&first) = rest.first() {
+            if mem::take(&mut self.after_cr) {
+                if first == b'\n' {
+                    stored.push(b'\n');
+                    rest = &rest[1..];
+                    continue;
+                }
+                self.bare_cr(stored);
+            }
+            let text = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
+            stored.extend_from_slice(&rest[..text]);
+            match rest.get(text) {
+                Some(b'\r') => self.after_cr = true,
+                // There is no end that it could hide, so that normalising mends it wherever it stands.
+                Some(_) => {
+                    self.bare |= self.endings == LineEndings::Strict;
+                    stored.push(b'\n');
+                }
+                None => break,
+            }
+            rest = &rest[text + 1..];
+        }
+        self.left -= used as u64;
+        if self.ended() && mem::take(&mut self.after_cr) {
+            self.bare_cr(stored);
+        }
+        used
+    }
+
+    fn bare_cr(&mut self, stored: &mut Vec<u8>) {
+        self.bare |= self.endings != LineEndings::Lenient;
+        stored.push(b'\r');
+    }
+
+    /// Whether the present chunk has come whole.
+    pub(super) fn chunk_ended(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Whether the message has come whole.
+    pub(super) fn ended(&self) -> bool {
+        self.last && self.left == 0
+    }
+
+    /// Whether a CR or LF stood where this listener does not allow one: the message must be refused.
+    pub(super) fn saw_bare(&self) -> bool {
+        self.bare
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::proto::dot::Decoder;
+
+    const MODES: [LineEndings; 3] = [LineEndings::Strict, LineEndings::Normalise, LineEndings::Lenient];
+
+    /// What is stored of a message in chunks of that size that comes in pieces of another.
+    fn counted(endings: LineEndings, wire: &[u8], chunk: usize, piece: usize) -> (Vec<u8>, bool) {
+        let mut stored = Vec::new();
+        let mut counted = Counted::new(endings, 0, wire.is_empty());
+        for (n, octets) in wire.chunks(chunk).enumerate() {
+            counted.chunk(octets.len() as u64, (n + 1) * chunk >= wire.len());
+            for piece in octets.chunks(piece) {
+                assert_eq!(counted.decode(piece, &mut stored), piece.len());
+            }
+            assert!(counted.chunk_ended());
+        }
+        assert!(counted.ended());
+        (stored, counted.saw_bare())
+    }
+
+    #[test]
+    fn what_follows_the_last_octet_is_not_touched() {
+        let mut counted = Counted::new(LineEndings::Strict, 5, true);
+        let mut stored = Vec::new();
+        assert_eq!(counted.decode(b"ab\r\ncQUIT\r\n", &mut stored), 5);
+        assert!(counted.ended() && !counted.saw_bare());
+        assert_eq!(stored, b"ab\nc");
+        assert_eq!(counted.decode(b"QUIT\r\n", &mut stored), 0);
+    }
+
+    #[test]
+    fn each_mode_has_its_rule_for_a_cr_or_lf_of_its_own() {
+        for (wire, stored, bare) in [
+            (&b"a\nb"[..], &b"a\nb"[..], [true, false, false]),
+            (b"a\n.\nb", b"a\n.\nb", [true, false, false]),
+            (b"a\rb", b"a\rb", [true, true, false]),
+            (b"a\r\r\n", b"a\r\n", [true, true, false]),
+            (b"a\r", b"a\r", [true, true, false]),
+            (b"a\r\n.\r\nb", b"a\n.\nb", [false, false, false]),
+            (b"a\0b", b"a\0b", [false, false, false]),
+        ] {
+            for (mode, bare) in MODES.into_iter().zip(bare) {
+                assert_eq!(counted(mode, wire, 100, 100), (stored.to_vec(), bare), "{mode:?} {wire:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn decoding_depends_neither_on_the_chunks_nor_on_the_pieces(
+            wire in prop::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'.'), any::<u8>()], 0..60),
+            chunk in 1usize..70,
+            piece in 1usize..70,
+        ) {
+            for mode in MODES {
+                prop_assert_eq!(counted(mode, &wire, chunk, piece), counted(mode, &wire, 100, 100));
+            }
+        }
+
+        #[test]
+        fn a_message_is_stored_as_data_stores_it(
+            lines in prop::collection::vec("[.\0a-z\u{e9}]{0,4}", 0..12),
+            chunk in 1usize..70,
+        ) {
+            let wire: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+            let stuffed: String = lines
+                .iter()
+                .map(|line| format!("{}{line}\r\n", if line.starts_with('.') { "." } else { "" }))
+                .collect();
+            for mode in MODES {
+                let mut data = Decoder::new(mode);
+                let mut stored = Vec::new();
+                data.decode(format!("{stuffed}.\r\n").as_bytes(), &mut stored);
+                prop_assert!(data.ended());
+                prop_assert_eq!(counted(mode, wire.as_bytes(), chunk, 100), (stored, data.saw_bare()));
+            }
+        }
+    }
+}

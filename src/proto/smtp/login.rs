@@ -1,0 +1,270 @@
+//! AUTH (RFC 4954) with PLAIN and LOGIN, and STARTTLS (RFC 3207).
+//!
+//! The rule: what a client sends in an exchange is never in a reply, and never in the log.
+
+use super::{
+    command,
+    reply::{self, Reply},
+    rules::AuthRule,
+    session::{Said, Smtp, State},
+};
+use crate::proto::{
+    Step,
+    ask::{Answer, Ask, Fault, Mailbox, Secret},
+    buf::{Inbox, Line, Outbox},
+    event::Event,
+    sasl::{self, BadResponse, Credentials},
+};
+
+/// An exchange that waits for the client's next line.
+pub(super) enum Exchange {
+    /// PLAIN: for the only message.
+    Plain,
+    /// LOGIN: for the name.
+    LoginUser,
+    /// LOGIN: for the password of that user.
+    LoginPassword(Vec<u8>),
+}
+
+impl Exchange {
+    fn challenge(&self) -> Reply {
+        match self {
+            Self::Plain => reply::GO_ON,
+            Self::LoginUser => reply::USER_NAME,
+            Self::LoginPassword(_) => reply::PASSWORD,
+        }
+    }
+}
+
+impl Smtp {
+    /// Whether AUTH works here and now.
+    pub(super) fn offers_auth(&self) -> bool {
+        let clear_enough = self.rules.policy.auth == AuthRule::InClear || self.encryption.is_some();
+        self.rules.policy.auth != AuthRule::Off && clear_enough && self.user.is_none()
+    }
+
+    pub(super) fn auth(&mut self, argument: &[u8]) -> Result<Said, Reply> {
+        if self.user.is_some() {
+            return Err(reply::BAD_SEQUENCE);
+        }
+        if !self.offers_auth() {
+            return Err(reply::ENCRYPTION_NEEDED);
+        }
+        let (mechanism, initial) = command::split(argument);
+        let exchange = match mechanism.to_ascii_uppercase().as_slice() {
+            b"PLAIN" => Exchange::Plain,
+            b"LOGIN" => Exchange::LoginUser,
+            b"" => return Err(reply::BAD_ARGUMENT),
+            _ => return Err(reply::UNKNOWN_MECHANISM),
+        };
+        match initial {
+            b"" => Ok(self.challenge(exchange)),
+            b"=" => self.respond(exchange, Vec::new()), // a response of nothing (RFC 4954 section 4)
+            text => self.respond(exchange, sasl::decode(text).map_err(refusal)?),
+        }
+    }
+
+    fn challenge(&mut self, exchange: Exchange) -> Said {
+        let challenge = exchange.challenge();
+        self.state = State::Auth(exchange);
+        Said::Reply(challenge)
+    }
+
+    fn respond(&mut self, exchange: Exchange, response: Vec<u8>) -> Result<Said, Reply> {
+        let credentials = match exchange {
+            Exchange::Plain => Credentials::plain(&response),
+            Exchange::LoginUser => return Ok(self.challenge(Exchange::LoginPassword(response))),
+            Exchange::LoginPassword(user) => Credentials::new(user, response),
+        };
+        let Credentials { user, password } = credentials.map_err(refusal)?;
+        self.state = State::AwaitingVerify { user: user.clone(), password: password.clone() };
+        Ok(Said::Ask(Ask::Verify { user, password }))
+    }
+
+    /// The client's next line of an exchange.
+    pub(super) fn auth_step(&mut self, exchange: Exchange, inbox: &mut Inbox, out: &mut Outbox) -> Step {
+        let line = match inbox.line(sasl::LINE, self.rules.limits.line_discard) {
+            Line::Partial => {
+                self.state = State::Auth(exchange);
+                return Step::Idle;
+            }
+            Line::Endless => return self.hang_up(out, "endless line", &reply::TOO_MUCH),
+            Line::TooLong => return self.refuse(out, b"AUTH", &reply::EXCHANGE_TOO_LONG),
+            Line::Full(line) => line,
+        };
+        if !self.lenient() {
+            if !line.ends_with(b"\r\n") {
+                return self.hang_up(out, "bare LF", &reply::BAD_LINE);
+            }
+            if !inbox.is_empty() {
+                return self.hang_up(out, "out of step", &reply::OUT_OF_STEP);
+            }
+        }
+        let text = line.strip_suffix(b"\n").unwrap_or(&line);
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        let said = match text {
+            b"*" => Err(reply::CANCELLED),
+            text => sasl::decode(text).map_err(refusal).and_then(|response| self.respond(exchange, response)),
+        };
+        self.say(said, b"AUTH", out)
+    }
+
+    pub(super) fn verified(
+        &mut self,
+        user: String,
+        password: Secret,
+        answer: Answer,
+        out: &mut Outbox,
+    ) -> Step {
+        match answer {
+            Answer::Welcome(mailbox) => {
+                self.welcome(mailbox);
+                reply::AUTHENTICATED.write(out);
+                out.tell(Event::Login { user, ok: true });
+                Step::Again
+            }
+            Answer::Failed(Fault::Denied) => {
+                out.tell(Event::Login { user: user.clone(), ok: false });
+                let last = self.wrong.count(user, password, self.rules.limits.failed_logins);
+                self.state = State::HoldingBack { last };
+                Step::Pause(self.rules.limits.failed_login_delay.0)
+            }
+            Answer::Failed(Fault::Busy) => defer(&reply::fault(Fault::Busy), out),
+            _ => defer(&reply::CANNOT_AUTHENTICATE, out),
+        }
+    }
+
+    fn welcome(&mut self, mailbox: Mailbox) {
+        self.user = Some(mailbox);
+        self.wrong.clear();
+        self.errors = 0;
+    }
+
+    /// The answer to a wrong password, after its delay.
+    pub(super) fn denied(&mut self, last: bool, out: &mut Outbox) -> Step {
+        match self.refuse(out, b"AUTH", &reply::fault(Fault::Denied)) {
+            Step::Close => Step::Close,
+            _ if last => self.hang_up(out, "too many wrong passwords", &reply::TOO_MUCH),
+            step => step,
+        }
+    }
+
+    pub(super) fn starttls(&mut self, argument: &[u8], inbox: &Inbox, out: &mut Outbox) -> Step {
+        if self.encryption.is_some() {
+            return self.refuse(out, b"STARTTLS", &reply::BAD_SEQUENCE);
+        }
+        if !argument.is_empty() {
+            return self.refuse(out, b"STARTTLS", &reply::BAD_ARGUMENT);
+        }
+        // Whatever stands behind the command was sent in clear text, perhaps by somebody in between, and must
+        // not become part of the encrypted session (CVE-2011-0411). No listener is lenient about that.
+        if !inbox.is_empty() {
+            return self.hang_up(out, "clear text behind STARTTLS", &reply::OUT_OF_STEP);
+        }
+        reply::START_TLS.write(out);
+        Step::Secure
+    }
+}
+
+/// Says that it is our fault, and counts no error of the client's.
+fn defer(reply: &Reply, out: &mut Outbox) -> Step {
+    reply.write(out);
+    out.tell(Event::Refused { what: "AUTH".into(), reply: reply.codes() });
+    Step::Again
+}
+
+fn refusal(why: BadResponse) -> Reply {
+    match why {
+        BadResponse::Malformed => reply::BAD_RESPONSE,
+        BadResponse::OtherIdentity => reply::fault(Fault::Denied),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        rc::Rc,
+        time::{Duration, SystemTime},
+    };
+
+    use super::*;
+    use crate::{
+        clock::Now,
+        limits::Limits,
+        proto::{
+            Cx, Encryption, Protocol,
+            ask::{Directory, Lookup},
+            dot::LineEndings,
+            smtp::{Kind, Persona, Policy, Rules, address::Address},
+        },
+    };
+
+    struct Nobody;
+
+    impl Directory for Nobody {
+        fn lookup(&self, _: &Address) -> Lookup {
+            Lookup::Unknown
+        }
+    }
+
+    /// Everything that a session says to the client and to the log.
+    fn everything_said(auth: AuthRule, lines: &[&str], answer: fn() -> Answer) -> String {
+        let policy = Policy { kind: Kind::Submission, auth, starttls: true };
+        let (line_endings, limits) = (LineEndings::Lenient, Limits::for_development());
+        let rules =
+            Rules { hostname: "mx.test".into(), line_endings, persona: Persona::Modern, limits, policy };
+        let mut session = Smtp::new(Rc::new(rules), [192, 0, 2, 1].into(), "c1".into());
+        let now = Now { steady: Duration::ZERO, date: SystemTime::UNIX_EPOCH };
+        let cx = Cx { now, directory: &Nobody };
+        let (mut inbox, mut out) = (Inbox::default(), Outbox::default());
+        for line in lines {
+            inbox.push(format!("{line}\r\n").as_bytes());
+            let mut step = session.step(&cx, &mut inbox, &mut out);
+            loop {
+                step = match step {
+                    Step::Idle | Step::Close | Step::Abort => break,
+                    Step::Ask(_) => session.answer(&cx, answer(), &mut out),
+                    Step::Secure => {
+                        session.secured(&cx, Encryption { version: "1.3", cipher: "" });
+                        Step::Again
+                    }
+                    Step::Again | Step::Pause(_) => session.step(&cx, &mut inbox, &mut out),
+                };
+            }
+        }
+        let events = out.events();
+        format!("{}{events:?}", String::from_utf8_lossy(out.waiting()))
+    }
+
+    #[test]
+    fn t20_no_password_is_said_or_logged_wherever_it_comes() {
+        // bob and hunter2hunter2, as PLAIN and as LOGIN say it.
+        let (plain, user, password) = ("AGJvYgBodW50ZXIyaHVudGVyMg==", "Ym9i", "aHVudGVyMmh1bnRlcjI=");
+        let answers: [fn() -> Answer; 3] = [
+            || Answer::Failed(Fault::Denied),
+            || Answer::Failed(Fault::Busy),
+            || Answer::Welcome(Mailbox::named("bob").unwrap()),
+        ];
+        let initial = format!("AUTH PLAIN {plain}");
+        let tab = format!("AUTH\tPLAIN {plain}");
+        let nul = format!("{initial}\0");
+        let login = format!("auth login {user}");
+        for auth in [AuthRule::Off, AuthRule::UnderTls, AuthRule::InClear] {
+            for answer in answers {
+                for lines in [
+                    &[initial.as_str(), "EHLO x", &initial, "MAIL FROM:<>", &initial, &initial][..],
+                    &["EHLO x", "AUTH PLAIN", plain, plain, "NOOP"],
+                    &["EHLO x", "AUTH LOGIN", user, password, password],
+                    &["EHLO x", &login, password, password, "STARTTLS", password, "EHLO x", &login, password],
+                    &["EHLO x", &tab, password, &nul, "AUTH XLOGIN", user, password],
+                    &["EHLO x", "AUTH PLAIN", &password[1..], "AUTH LOGIN", "*", password],
+                ] {
+                    let said = everything_said(auth, lines, answer);
+                    for secret in [plain, password, &password[1..], "hunter2"] {
+                        assert!(!said.contains(secret), "{auth:?} {lines:?}: {said}");
+                    }
+                }
+            }
+        }
+    }
+}

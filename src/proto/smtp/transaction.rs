@@ -1,0 +1,147 @@
+//! The commands that greet, that build a message up, and that explain.
+
+use std::mem;
+
+use super::{
+    command, reply,
+    reply::Reply,
+    rules::{AuthRule, Kind},
+    session::{Client, Said, Smtp, State},
+};
+use crate::proto::{
+    Cx,
+    ask::{Ask, Envelope, Lookup, Recipient},
+    reached,
+};
+
+impl Smtp {
+    pub(super) fn hello(&mut self, argument: &[u8], extended: bool) -> Result<Said, Reply> {
+        let name = command::client_name(argument)?;
+        self.client = Some(Client { name, extended });
+        let mut lines = vec![self.rules.hostname.clone()];
+        if extended {
+            lines.extend(self.extensions());
+        }
+        Ok(self.forget(Reply::new(250, "", "").with_text(lines.join("\n"))))
+    }
+
+    /// What EHLO lists: only what works here and now.
+    fn extensions(&self) -> Vec<String> {
+        let (size, recipients) = (self.rules.limits.message.0, self.most_recipients());
+        let mut lines = vec![
+            "PIPELINING".into(),
+            format!("SIZE {size}"),
+            "8BITMIME".into(),
+            "SMTPUTF8".into(),
+            "ENHANCEDSTATUSCODES".into(),
+            "CHUNKING".into(),
+            format!("LIMITS RCPTMAX={recipients}"),
+        ];
+        if self.rules.policy.starttls && self.encryption.is_none() {
+            lines.push("STARTTLS".into());
+        }
+        if self.offers_auth() {
+            lines.push("AUTH PLAIN LOGIN".into());
+        }
+        lines.push("HELP".into());
+        lines
+    }
+
+    /// Recipients of one message: what LIMITS announces (RFC 9422) is what RCPT enforces.
+    fn most_recipients(&self) -> usize {
+        let limits = &self.rules.limits;
+        if self.is_trusted() { limits.recipients } else { limits.recipients_unauthenticated }
+    }
+
+    /// Whether the client is a user who has logged in, or a server of ours.
+    fn is_trusted(&self) -> bool {
+        self.user.is_some() || self.rules.is_lmtp()
+    }
+
+    /// The reply to message data for nobody. LMTP has another code for it (RFC 2033 section 4.2).
+    pub(super) fn no_recipients(&self) -> Reply {
+        if self.rules.is_lmtp() { reply::NO_RECIPIENTS_LMTP } else { reply::NO_RECIPIENTS }
+    }
+
+    /// Forgets the message that was begun, then says so. Chunks of it are forgotten by the world too.
+    pub(super) fn forget(&mut self, reply: Reply) -> Said {
+        self.accepted.clear();
+        match mem::replace(&mut self.state, State::Idle) {
+            State::Chunks(_) => {
+                self.state = State::AwaitingDiscard { reply, last: true };
+                Said::Ask(Ask::Discard)
+            }
+            _ => Said::Reply(reply),
+        }
+    }
+
+    pub(super) fn mail(&mut self, cx: &Cx<'_>, argument: &[u8]) -> Result<Said, Reply> {
+        let limits = &self.rules.limits;
+        if self.rules.policy.kind == Kind::Submission && self.user.is_none() {
+            let in_clear = self.rules.policy.auth == AuthRule::UnderTls && self.encryption.is_none();
+            return Err(if in_clear { reply::TLS_NEEDED } else { reply::AUTHENTICATION_NEEDED });
+        }
+        if !self.is_trusted() && reached(self.messages, limits.messages_unauthenticated) {
+            return Err(reply::TOO_MANY_MESSAGES);
+        }
+        let mail = command::mail(argument, self.lenient())?;
+        if mail.size > limits.message.0 {
+            return Err(reply::TOO_BIG);
+        }
+        if let (Some(user), Some(from)) = (&self.user, &mail.from)
+            && !cx.directory.may_send_as(user, from)
+        {
+            return Err(reply::NOT_YOUR_ADDRESS);
+        }
+        let id = format!("{}-{}", self.label, self.messages + 1);
+        self.accepted.clear();
+        self.state = State::AwaitingRoom(Envelope { id, from: mail.from, utf8: mail.utf8, to: Vec::new() });
+        Ok(Said::Ask(Ask::Room { size: mail.size }))
+    }
+
+    pub(super) fn rcpt(&mut self, cx: &Cx<'_>, argument: &[u8]) -> Result<Said, Reply> {
+        let people = self.lenient();
+        let most = self.most_recipients();
+        let State::Open(envelope) = &mut self.state else { return Err(reply::BAD_SEQUENCE) };
+        let address = command::rcpt(argument, people, envelope.utf8)?;
+        let mailbox = match cx.directory.lookup(&address) {
+            Lookup::Local(mailbox) => mailbox,
+            Lookup::Foreign => return Err(reply::NO_RELAY),
+            Lookup::Unknown => return Err(reply::NO_SUCH_USER),
+        };
+        let known = envelope.to.iter().position(|recipient| recipient.mailbox == mailbox);
+        if (known.is_none() && envelope.to.len() >= most) || self.accepted.len() >= most {
+            return Err(reply::TOO_MANY_RECIPIENTS);
+        }
+        if self.rules.is_lmtp() {
+            self.accepted.push((address.clone(), known.unwrap_or(envelope.to.len())));
+        }
+        if known.is_none() {
+            envelope.to.push(Recipient { address, mailbox });
+        }
+        Ok(Said::Reply(reply::RECIPIENT_OK))
+    }
+
+    pub(super) fn data(&mut self) -> Result<Said, Reply> {
+        match mem::replace(&mut self.state, State::Idle) {
+            State::Open(envelope) if !envelope.to.is_empty() => {
+                self.state = State::AwaitingBegin(envelope, None);
+                Ok(Said::Ask(Ask::Begin))
+            }
+            state => {
+                self.state = state;
+                Err(self.no_recipients())
+            }
+        }
+    }
+
+    pub(super) fn help(&self, argument: &[u8]) -> Result<Said, Reply> {
+        let text = if argument.is_empty() {
+            self.rules.overview()
+        } else {
+            let rule = self.rules.rule(argument);
+            rule.ok_or_else(|| reply::BAD_ARGUMENT.with_text("No such command, try HELP"))?.help()
+        };
+        Ok(Said::Reply(Reply::new(214, "2.0.0", "").with_text(text)))
+    }
+}
