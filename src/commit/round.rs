@@ -28,7 +28,7 @@ impl Homes {
         if self.open.len() >= MOST_HOMES {
             self.open.clear();
         }
-        let home = Rc::new(shop.maildir(mailbox)?);
+        let home = Rc::new(shop.durable_maildir(mailbox)?);
         self.open.insert(mailbox.clone(), Rc::clone(&home));
         Ok(home)
     }

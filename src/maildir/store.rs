@@ -9,7 +9,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use rustix::{
@@ -133,6 +133,15 @@ impl Spool {
             return Err(error);
         }
         Ok(maildir)
+    }
+
+    /// Makes a mailbox durable that was made shortly before `now`: who made it may have been killed before it
+    /// came to that, or never meant to.
+    pub fn sync_if_new(&self, maildir: &Maildir, now: SystemTime) -> Result<(), Error> {
+        let stat = fs::fstat(&maildir.root).map_err(|e| Error::at(&maildir.path, "stat", e))?;
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let old = u64::try_from(stat.st_ctime).unwrap_or(0).saturating_add(WRITTEN_WITHIN) < now;
+        if old { Ok(()) } else { self.sync_new(maildir) }
     }
 
     /// Makes all directories of a new mailbox durable, and its name.
@@ -433,6 +442,8 @@ fn left_out(part: Part) -> bool {
     }) == Some(part)
 }
 
+/// Seconds after which the kernel has written a directory by itself.
+const WRITTEN_WITHIN: u64 = 120;
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 const DIRECTORY_MODE: Mode = Mode::RWXU;
 /// What `statfs` calls the file systems whose `syncfs` was measured and cut (linux/magic.h).

@@ -332,7 +332,7 @@ fn spill(shop: &Shop, to: SpillTo, bytes: &[u8]) -> Result<Box<Spilled>, Fault> 
     let mut spilled = match to {
         SpillTo::Begun(spilled) => spilled,
         SpillTo::New(mailbox, name) => {
-            let home = shop.maildir(&mailbox)?;
+            let home = shop.durable_maildir(&mailbox)?;
             let draft = home.draft(name).map_err(|error| report(&error))?;
             Box::new(Spilled { home, mailbox, draft, octets: Octets::default() })
         }

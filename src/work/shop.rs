@@ -1,6 +1,9 @@
 //! What every worker has at hand.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::SystemTime,
+};
 
 use crate::{
     accounts::UserFile,
@@ -47,18 +50,32 @@ impl Shop {
         self.spool.still_has(mailbox.as_str(), mailbox.folder().map(Folder::directory), maildir)
     }
 
+    /// Opens a mailbox for a message that is to be durable in it: so must be the mailbox.
+    pub fn durable_maildir(&self, mailbox: &Mailbox) -> Result<Maildir, Fault> {
+        let (maildir, made) = self.find_or_make(mailbox)?;
+        if !made {
+            self.spool.sync_if_new(&maildir, SystemTime::now()).map_err(|error| report(&error))?;
+        }
+        Ok(maildir)
+    }
+
     /// Opens a mailbox, and makes it when it is not there and may be made; or opens a folder, which is there or
     /// not.
     pub fn maildir(&self, mailbox: &Mailbox) -> Result<Maildir, Fault> {
+        self.find_or_make(mailbox).map(|(maildir, _)| maildir)
+    }
+
+    /// The flag says that it was made, and is durable.
+    fn find_or_make(&self, mailbox: &Mailbox) -> Result<(Maildir, bool), Fault> {
         if let Some(folder) = mailbox.folder() {
             let opened = self.spool.folder(mailbox.as_str(), folder.directory());
-            return opened.map_err(|error| match error.kind() {
+            return opened.map(|maildir| (maildir, false)).map_err(|error| match error.kind() {
                 Kind::Gone => Fault::NoFolder,
                 _ => report(&error),
             });
         }
         match self.spool.maildir(mailbox.as_str()) {
-            Ok(maildir) => return Ok(maildir),
+            Ok(maildir) => return Ok((maildir, false)),
             Err(error) if error.kind() == Kind::Gone => {}
             Err(error) => return Err(report(&error)),
         }
@@ -67,7 +84,7 @@ impl Shop {
         }
         let maildir = self.spool.maildir_or_new(mailbox.as_str()).map_err(|error| report(&error))?;
         self.mailboxes.fetch_add(1, Ordering::Relaxed);
-        Ok(maildir)
+        Ok((maildir, true))
     }
 }
 
