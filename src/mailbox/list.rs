@@ -113,7 +113,9 @@ impl List {
         let identity = name::identity(name);
         if let Some(at) = self.find(identity, |found| is_named(found, place, name)) {
             let gone = self.take(at);
-            if let Some((place, name)) = self.take_further(gone.stamp.inode, |_| true) {
+            // A hard link of another identity is another message, with further names of its own.
+            let is_its = |(_, other): &Named| name::identity(other) == identity;
+            if let Some((place, name)) = self.take_further(gone.stamp.inode, is_its) {
                 self.insert(Found { place, name, ..gone });
             }
             return;
@@ -307,6 +309,17 @@ mod tests {
         list.put(found("1.x:2,S", Place::Cur, 8, 20));
         list.check();
         assert_eq!(names(&list), ["1.x", "1.x:2,S"]);
+    }
+
+    #[test]
+    fn a_file_that_is_two_messages_is_not_three_when_one_of_them_moves() {
+        let mut list = List::of(vec![found("1.x", Place::New, 7, 10), found("2.y:2,S", Place::Cur, 7, 10)]);
+        list.put(found("1.x:2,S", Place::Cur, 7, 10));
+        list.remove(Place::Cur, b"2.y:2,S");
+        assert_eq!(names(&list), ["1.x:2,S"]);
+        list.remove(Place::New, b"1.x");
+        assert_eq!(names(&list), ["1.x:2,S"]);
+        list.check();
     }
 
     #[test]

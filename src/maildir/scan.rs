@@ -130,11 +130,11 @@ pub fn scan<'a>(maildir: &Maildir, known: impl IntoIterator<Item = &'a Found>) -
         }
         let (next, now_calm) = walk(maildir, &mut sizes)?;
         calm = now_calm;
-        earlier.extend(by_inode(std::mem::replace(&mut scan, next).found));
+        earlier.extend(by_file(std::mem::replace(&mut scan, next).found));
     }
     if !calm {
-        earlier.extend(by_inode(known.into_iter().cloned()));
-        scan.found.iter().for_each(|found| drop(earlier.remove(&found.stamp.inode)));
+        earlier.extend(by_file(known.into_iter().cloned()));
+        scan.found.iter().for_each(|found| drop(earlier.remove(&file(found))));
         find_again(maildir, earlier, &mut scan.found)?;
     }
     let live: Vec<Stamp> = scan.found.iter().map(|found| found.stamp).collect();
@@ -142,8 +142,15 @@ pub fn scan<'a>(maildir: &Maildir, known: impl IntoIterator<Item = &'a Found>) -
     Ok(scan)
 }
 
-fn by_inode(found: impl IntoIterator<Item = Found>) -> impl Iterator<Item = (u64, Found)> {
-    found.into_iter().map(|found| (found.stamp.inode, found))
+/// What one message is, whatever its name is now: its identity, and which file.
+type File = (Box<[u8]>, u64);
+
+fn file(found: &Found) -> File {
+    (name::identity(&found.name).into(), found.stamp.inode)
+}
+
+fn by_file(found: impl IntoIterator<Item = Found>) -> impl Iterator<Item = (File, Found)> {
+    found.into_iter().map(|found| (file(&found), found))
 }
 
 /// One walk, and whether the directories were the same before and after it.
@@ -156,10 +163,10 @@ fn walk(maildir: &Maildir, sizes: &mut Sizes) -> Result<(Scan, bool), Error> {
     Ok((scan, calm))
 }
 
-/// Looks for messages that slipped through the last walk, by their inodes: whatever name they have now.
+/// Looks for messages that slipped through the last walk, whatever name they have now.
 fn find_again(
     maildir: &Maildir,
-    mut missing: HashMap<u64, Found>,
+    mut missing: HashMap<File, Found>,
     found: &mut Vec<Found>,
 ) -> Result<(), Error> {
     for place in [Place::BOTH, Place::BOTH].concat() {
@@ -170,13 +177,11 @@ fn find_again(
         for entry in Dir::read_from(maildir.dir(place)).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();
-            let Some(message) = missing.get(&entry.ino()) else { continue };
-            if name::identity(name.to_bytes()) != name::identity(&message.name) {
-                continue;
-            }
+            let wanted = (name::identity(name.to_bytes()).into(), entry.ino());
+            let Some(message) = missing.get(&wanted) else { continue };
             let known = |stamp| (stamp == message.stamp).then_some(message.octets);
             if let Looked::Message(message, _) = look_at(maildir, place, name, known)? {
-                missing.remove(&message.stamp.inode);
+                missing.remove(&wanted);
                 found.push(message);
             }
         }
