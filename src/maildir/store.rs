@@ -421,8 +421,12 @@ fn open_directory(at: impl AsFd, name: impl rustix::path::Arg, path: &Path) -> R
     fs::openat(at, name, flags, Mode::empty()).map_err(|e| Error::at(path, "open directory", e))
 }
 
+/// Makes the names in a directory durable. XFS that has shut itself down, after an error of its disk, has
+/// nothing left to write and calls that a success; asked for the state of a file, it admits the shutdown.
 fn sync_directory(dir: &OwnedFd, path: &Path) -> Result<(), Error> {
-    fs::fsync(dir).map_err(|e| Error::at(path, "fsync directory", e))
+    let failed = |e: Errno| Error::at(path, "fsync directory", e);
+    fs::fsync(dir).map_err(failed)?;
+    fs::fstat(dir).map(drop).map_err(failed)
 }
 
 /// Whether the sync of that part is left out: never, but in a build that shows that the power-cut test would
