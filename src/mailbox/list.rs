@@ -29,7 +29,12 @@ type At = (usize, usize);
 impl List {
     /// The list of these messages.
     pub fn of(mut messages: Vec<Found>) -> Self {
-        messages.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
+        // The numbers are read out of each name once, and not at each comparison.
+        let numbers = |found: &Found| (order(found).0, order(found).1);
+        messages.sort_by_cached_key(numbers);
+        for tied in messages.chunk_by_mut(|a, b| numbers(a) == numbers(b)) {
+            tied.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
+        }
         let mut further: HashMap<u64, Vec<Named>> = HashMap::new();
         messages.dedup_by(|second, first| {
             let same = key(second) == key(first);
@@ -320,6 +325,18 @@ mod tests {
         list.remove(Place::New, b"1.x");
         assert_eq!(names(&list), ["1.x:2,S"]);
         list.check();
+    }
+
+    #[test]
+    fn a_list_of_many_is_in_the_order_of_one_that_grew() {
+        let names = ["7.M2.x", "y", "7.M2.a", "10.x", "7.M10.a", "x", "7.x", "007.M2.a", "7.M2.x:2,S"];
+        let files: Vec<Found> =
+            (0..).zip(names).map(|(inode, name)| found(name, Place::New, 9 - inode, 1)).collect();
+        let mut grown = List::default();
+        files.iter().for_each(|file| grown.put(file.clone()));
+        let list = List::of(files);
+        list.check();
+        assert!(list.iter().eq(grown.iter()), "{:?} {:?}", self::names(&list), self::names(&grown));
     }
 
     #[test]
