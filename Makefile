@@ -43,7 +43,7 @@ check: ## format, lints, documentation and the arrows between modules: warnings 
 run: build ## a server for development on high loopback ports, with its mail below spool/
 	target/release/restante dev --spool spool
 
-bench: ## the figures that decide about speed
+bench: ## the figures that decide about speed (BENCH_SECONDS=5 BENCH_MESSAGES=100000)
 	$(CARGO) bench
 
 clean: ## forget what was built; mail in spool/ stays

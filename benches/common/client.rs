@@ -126,6 +126,12 @@ impl Pop3 {
     }
 }
 
+/// The first number of a reply.
+pub(crate) fn number(reply: &str) -> io::Result<usize> {
+    let word = reply.split_whitespace().next().unwrap_or_default();
+    word.parse().map_err(|_| io::Error::other(format!("no number in {reply:?}")))
+}
+
 /// Reads so many octets and forgets them.
 pub(crate) fn skip(
     stream: &mut BufReader<TcpStream>,

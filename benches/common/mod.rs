@@ -7,6 +7,7 @@
 #![allow(dead_code)] // each benchmark is a crate of its own and uses a part of this
 
 pub(crate) mod client;
+pub(crate) mod dovecot;
 pub(crate) mod process;
 pub(crate) mod table;
 
@@ -117,6 +118,7 @@ impl Server {
     /// Starts the command, its log in a file, and waits until it has written where it listens.
     fn start(mut command: Command, dir: &Path) -> io::Result<Self> {
         let (ports, log) = (dir.join("ports"), dir.join("log"));
+        let _ = fs::remove_file(&ports); // of an earlier server, if there was one
         let output = fs::File::create(&log)?;
         command.arg("--ports-file").arg(&ports);
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);

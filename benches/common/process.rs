@@ -11,15 +11,34 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, se
 
 /// CPU time of all threads, user and system.
 pub(crate) fn cpu(pid: u32) -> io::Result<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The command's name may hold spaces; the numbers follow its closing bracket. proc_pid_stat(5):
-    // utime and stime are fields 14 and 15, and the first one after the bracket is field 3.
+    // proc_pid_stat(5): utime and stime.
+    ticks(&pid.to_string(), [14, 15])
+}
+
+/// CPU time of those of our children that have ended and were waited for.
+pub(crate) fn cpu_of_children() -> io::Result<Duration> {
+    // proc_pid_stat(5): cutime and cstime.
+    ticks("self", [16, 17])
+}
+
+/// The sum of two fields of `/proc/<process>/stat`, counted from 1.
+fn ticks(process: &str, fields: [usize; 2]) -> io::Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The command's name may hold spaces; the numbers follow its closing bracket, from field 3 on.
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let field = |number: usize| {
         let text = after_name.split_whitespace().nth(number - 3);
         text.and_then(|text| text.parse::<u64>().ok()).ok_or_else(|| odd(&stat))
     };
-    Ok(Duration::from_millis((field(14)? + field(15)?) * 1000 / TICKS_PER_SECOND))
+    Ok(Duration::from_millis((field(fields[0])? + field(fields[1])?) * 1000 / TICKS_PER_SECOND))
+}
+
+/// Octets that the process has asked the kernel for, from files and sockets, whether or not they were in
+/// memory. What it maps is not among them.
+pub(crate) fn octets_read(pid: u32) -> io::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/io"))?;
+    let octets = text.lines().find_map(|line| line.strip_prefix("rchar:")?.trim().parse().ok());
+    octets.ok_or_else(|| odd(&text))
 }
 
 /// Says so when others use the processors: what is measured then is partly them.
