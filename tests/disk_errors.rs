@@ -171,7 +171,7 @@ fn m01_to_m06_m23_the_message_cannot_be_put_into_new() {
     office.refuses_all(&Fault::new("linkat:error={}:when=1"), &[ALICE, BOB], SMALL);
     // A directory may be full while the disk is not: the log says which.
     let new = office.dir(ALICE, "new");
-    assert!(office.server.log().contains(&format!("{}/", new.display())));
+    office.server.tells(&format!("{}/", new.display()));
 }
 
 #[test]

@@ -180,6 +180,12 @@ impl Server {
         String::from_utf8_lossy(&fs::read(self.home.path().join("log")).unwrap()).into_owned()
     }
 
+    /// Waits until that is in the log, which a thread of its own writes.
+    #[track_caller]
+    pub(crate) fn tells(&self, what: &str) {
+        eventually(what, || self.log().contains(what).then_some(()));
+    }
+
     fn wait_for_ports(&mut self) -> Vec<(String, SocketAddr)> {
         let file = self.home.path().join("ports");
         let text = eventually("the ports file is there", || {
