@@ -9,13 +9,12 @@ use std::{
     io::{self, Write},
     mem,
     net::SocketAddr,
-    path::Path,
     thread,
     time::{Duration, SystemTime},
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use log::{Level, LevelFilter, debug, error, info, log};
+use log::{Level, LevelFilter, debug, info, log};
 use simplelog::{ConfigBuilder, WriteLogger};
 
 use crate::proto::{Encryption, event::Event};
@@ -91,12 +90,6 @@ pub fn closed(conn: &str, protocol: &str, lasted: Duration) {
 /// A batch of deliveries is durable, or has failed.
 pub fn batch(messages: usize, octets: u64, took: Duration) {
     debug!("commit batch={messages} octets={octets} took={took:.1?}");
-}
-
-/// Something of ours failed, and an operator must know.
-pub fn trouble(what: &str, path: Option<&Path>, error: &dyn Display) {
-    let path = path.map(|path| format!(" path=\"{}\"", escape(&path.to_string_lossy()))).unwrap_or_default();
-    error!("trouble what=\"{}\"{path} error=\"{}\"", escape(what), escape(&error.to_string()));
 }
 
 /// Text from outside, fit for a line of the log: control characters, `"` and `\` as `\xNN`, cut at 256 bytes.
