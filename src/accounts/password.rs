@@ -1,12 +1,14 @@
-//! Passwords as they are stored: Argon2id, and the unsalted MD5 of old account files, which is replaced the
-//! first time its password is right.
+//! Passwords as they are stored: Argon2id, and the hashes that other servers' users bring along (bcrypt,
+//! SHA-512-crypt, unsalted MD5), which are replaced the first time their password is right.
 //!
-//! The rule: every check costs one run of Argon2id, whatever is stored and whatever comes out.
+//! The rule: every check costs at least one run of Argon2id, whatever is stored and whatever comes out.
 
 use std::{hint::black_box, str::FromStr};
 
 use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version};
+use bcrypt::HashParts;
 use md5::{Digest, Md5};
+use sha_crypt::ShaCrypt;
 
 use super::Error;
 
@@ -18,6 +20,10 @@ const COST: Params = match Params::new(19_456, 2, 1, None) {
 
 /// The most that a hash from a file may cost: KiB, passes, lanes.
 const MOST: (u32, u32, u32) = (256 * 1024, 20, 16);
+/// The same for bcrypt: the binary logarithm of its rounds.
+const MOST_BCRYPT: u32 = 14;
+/// The same for SHA-512-crypt: rounds.
+const MOST_SHA512: u32 = 1_000_000;
 
 /// Hashes a password with Argon2id and a random salt, as a PHC string.
 pub fn hash(password: &[u8]) -> Result<String, Error> {
@@ -29,6 +35,8 @@ pub fn hash(password: &[u8]) -> Result<String, Error> {
 pub(super) enum Stored {
     Argon2id(Box<PasswordHash>),
     Md5([u8; 16]),
+    Bcrypt(String),
+    Sha512(String),
     /// Matches no password.
     Locked,
 }
@@ -48,14 +56,10 @@ impl Stored {
                 Ok(()) => Answer::Right,
                 Err(_) => Answer::Wrong,
             },
-            Self::Md5(digest) if same(&Md5::digest(password).into(), digest) => match hash(password) {
-                Ok(hash) => Answer::RightButOld(hash),
-                Err(_) => Answer::Right,
-            },
-            Self::Md5(_) | Self::Locked => {
-                spend(password);
-                Answer::Wrong
-            }
+            Self::Md5(digest) => old(same(&Md5::digest(password).into(), digest), password),
+            Self::Bcrypt(text) => old(bcrypt::verify(password, text).unwrap_or(false), password),
+            Self::Sha512(text) => old(ShaCrypt::SHA512.verify_password(password, &**text).is_ok(), password),
+            Self::Locked => old(false, password),
         }
     }
 }
@@ -70,12 +74,19 @@ impl FromStr for Stored {
         if let Some(digest) = md5_digest(text) {
             return Ok(Self::Md5(digest));
         }
+        if BCRYPT.iter().any(|kind| text.starts_with(kind)) {
+            return bcrypt(text);
+        }
+        if text.starts_with(SHA512) {
+            return sha512(text);
+        }
         let hash = PasswordHash::new(text).ok().filter(|hash| {
             hash.algorithm.as_str() == "argon2id" && hash.salt.is_some() && hash.hash.is_some()
         });
         let hash = hash.ok_or(
             "not a password hash: write one with `restante user passwd` (\"$argon2id$…\"; \
-             the 32 hex digits of an MD5 are understood, and \"!\" locks the account)",
+             bcrypt's \"$2b$…\", SHA-512-crypt's \"$6$…\" and the 32 hex digits of an MD5 are understood, and \
+             \"!\" locks the account)",
         )?;
         let cost = Params::try_from(&hash).map_err(|e| format!("not a usable Argon2id hash: {e}"))?;
         if cost.m_cost() > MOST.0 || cost.t_cost() > MOST.1 || cost.p_cost() > MOST.2 {
@@ -83,6 +94,40 @@ impl FromStr for Stored {
             return Err(format!("this Argon2id hash costs more than m={m},t={t},p={p}"));
         }
         Ok(Self::Argon2id(Box::new(hash)))
+    }
+}
+
+/// What came of a hash that should not stay.
+fn old(right: bool, password: &[u8]) -> Answer {
+    if !right {
+        spend(password);
+        return Answer::Wrong;
+    }
+    hash(password).map_or(Answer::Right, Answer::RightButOld)
+}
+
+fn bcrypt(text: &str) -> Result<Stored, String> {
+    let parts: HashParts = text.parse().map_err(|e| format!("not a usable bcrypt hash: {e}"))?;
+    match parts.get_cost() {
+        4..=MOST_BCRYPT => Ok(Stored::Bcrypt(text.to_owned())),
+        cost => Err(format!("this bcrypt hash has the cost {cost}: from 4 to {MOST_BCRYPT} is accepted")),
+    }
+}
+
+/// `$6$`, perhaps `rounds=N$`, a salt, `$`, and 64 octets in 86 characters.
+fn sha512(text: &str) -> Result<Stored, String> {
+    let rest = &text[SHA512.len()..];
+    let (rounds, rest) = match rest.strip_prefix("rounds=").and_then(|rest| rest.split_once('$')) {
+        Some((rounds, rest)) => (rounds.parse().ok(), rest),
+        None => (Some(5000), rest),
+    };
+    let plain = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"./".contains(&b));
+    let whole = rest.split_once('$').is_some_and(|(salt, hash)| {
+        (1..=16).contains(&salt.len()) && hash.len() == 86 && plain(salt) && plain(hash)
+    });
+    match rounds {
+        Some(1000..=MOST_SHA512) if whole => Ok(Stored::Sha512(text.to_owned())),
+        _ => Err(format!("not a usable SHA-512-crypt hash: \"$6$SALT$…\", of 1000 to {MOST_SHA512} rounds")),
     }
 }
 
@@ -111,6 +156,9 @@ fn md5_digest(text: &str) -> Option<[u8; 16]> {
 fn same(a: &[u8; 16], b: &[u8; 16]) -> bool {
     black_box(a.iter().zip(b).fold(0, |different, (a, b)| different | (a ^ b))) == 0
 }
+
+const BCRYPT: [&str; 3] = ["$2a$", "$2b$", "$2y$"];
+const SHA512: &str = "$6$";
 
 #[cfg(test)]
 mod tests {
@@ -153,6 +201,25 @@ mod tests {
     }
 
     #[test]
+    fn hashes_of_other_servers_are_understood_and_replaced() {
+        // As crypt(3) of glibc writes them for "sesame".
+        for stored in [
+            "$6$saltstring$zw6YcBRuwlGueZoWIkK6CRJbQmJbhVf1zPxCfDBsJpbBlxfJ610F8Vp0i93QFh0AmoYe0z/GrJISxBfRQSsGe1",
+            "$6$rounds=1000$abcdefgh$1WhD5NSPfUW3vvjZt0oAl77wZvqZB/nJcOoNyFB4UHH98F.JCFg5bmMLyU4dXf5WU9tCX9pTKt8vIYOpqoRCm0",
+            "$2b$05$abcdefghijklmnopqrstuuKcS.CYWVYVaLiiCKrrc0A5s3mGesJ9O",
+            "$2y$05$abcdefghijklmnopqrstuuKcS.CYWVYVaLiiCKrrc0A5s3mGesJ9O",
+        ] {
+            let Answer::RightButOld(new) = verify(stored, "sesame") else {
+                panic!("{stored} is not upgraded")
+            };
+            assert!(new.starts_with("$argon2id$") && matches!(verify(&new, "sesame"), Answer::Right));
+            for wrong in ["", "Sesame", "sesame\0"] {
+                assert!(matches!(verify(stored, wrong), Answer::Wrong), "{stored} {wrong:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_locked_account_has_no_password() {
         for locked in ["!", "!c8dae1c50e092f3d877192fc555b1dcf"] {
             for password in ["sesame", "", "!"] {
@@ -174,6 +241,14 @@ mod tests {
             "$argon2id$",
             "$argon2id$v=19$m=64,t=1,p=1$c29tZSBzYWx0IQ",
             "$1$salt$hash",
+            "$2b$15$abcdefghijklmnopqrstuuKcS.CYWVYVaLiiCKrrc0A5s3mGesJ9O",
+            "$2b$05$abcdefghijklmnopqrstuuKcS.CYWVYVaLiiCKrrc0A5s3mGesJ9",
+            "$2x$05$abcdefghijklmnopqrstuuKcS.CYWVYVaLiiCKrrc0A5s3mGesJ9O",
+            "$6$salt$short",
+            &format!("$6$rounds=1000001$salt${}", "a".repeat(86)),
+            &format!("$6$rounds=x$salt${}", "a".repeat(86)),
+            &format!("$6${}${}", "s".repeat(17), "a".repeat(86)),
+            &format!("$6$salt${}", "a".repeat(85) + "é"),
             &costly("m=64,t=1,p=1").replace("argon2id", "argon2i"),
             &costly("m=262145,t=1,p=1"),
             &costly("m=64,t=21,p=1"),
