@@ -30,7 +30,7 @@ impl Directory for Here {
         if address.domain() != Some("here.test") {
             return Lookup::Foreign;
         }
-        Mailbox::named(&address.to_string().to_lowercase()).map_or(Lookup::Unknown, Lookup::Local)
+        Mailbox::named(&address.to_string().to_lowercase()).map_or(Lookup::Unknown, Lookup::to)
     }
 }
 

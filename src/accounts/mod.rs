@@ -160,7 +160,7 @@ impl Directory for Accounts {
             }
             (Users::Listed(_), None) => None,
         };
-        found.map_or(Lookup::Unknown, Lookup::Local)
+        found.map_or(Lookup::Unknown, Lookup::to)
     }
 }
 
@@ -293,7 +293,7 @@ mod tests {
 
     fn lookup(accounts: &Accounts, address: &str) -> String {
         match accounts.lookup(&Address::parse(address).unwrap()) {
-            Lookup::Local(mailbox) => mailbox.to_string(),
+            Lookup::Local(to) => to.iter().map(|to| to.mailbox.to_string()).collect(),
             other => format!("{other:?}"),
         }
     }

@@ -158,6 +158,11 @@ impl Mailbox {
         Self { folder: Some(folder), ..self }
     }
 
+    /// The mailbox of which this may be a folder.
+    pub fn whole(self) -> Self {
+        Self { folder: None, ..self }
+    }
+
     /// The name of the mailbox, whichever folder of it this is; fit to be the name of a directory.
     pub fn as_str(&self) -> &str {
         &self.name
@@ -184,19 +189,57 @@ pub trait Directory {
     /// Whether the user whose mailbox this is may send with that address in MAIL FROM: one whose mail comes
     /// here.
     fn may_send_as(&self, user: &Mailbox, from: &Address) -> bool {
-        self.lookup(from) == Lookup::Local(user.clone())
+        match self.lookup(from) {
+            Lookup::Local(to) => to.iter().any(|destination| destination.mailbox == *user),
+            Lookup::Unknown | Lookup::Foreign => false,
+        }
     }
+
+    /// How much mail may be in a mailbox.
+    fn quota(&self, _mailbox: &Mailbox) -> Quota {
+        Quota::default()
+    }
+
+    /// Whether a copy of what the user whose mailbox this is sends is filed there, in the folder `Sent`.
+    fn sent_copy(&self, _user: &Mailbox) -> bool {
+        true
+    }
+}
+
+/// How much mail may be in a mailbox; `None` is any amount.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// Octets of all files together.
+    pub octets: Option<u64>,
+    /// Messages.
+    pub messages: Option<u64>,
 }
 
 /// What a [`Directory`] knows of an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lookup {
-    /// Its mail goes to that mailbox.
-    Local(Mailbox),
+    /// Its mail goes there: to one mailbox at least, and to none twice.
+    Local(Vec<Destination>),
     /// The domain is ours, the user is unknown.
     Unknown,
     /// The domain is not ours.
     Foreign,
+}
+
+impl Lookup {
+    /// Mail goes to one mailbox, and to no folder of it.
+    pub fn to(mailbox: Mailbox) -> Self {
+        Self::Local(vec![Destination { mailbox, folder: None }])
+    }
+}
+
+/// Where mail for an address goes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Destination {
+    /// The mailbox, and none of its folders.
+    pub mailbox: Mailbox,
+    /// The folder that the address asks for, as `bob+lists@example.test` does: it gets the mail if it is there.
+    pub folder: Option<Folder>,
 }
 
 /// Who a message is from and where it goes.
@@ -219,6 +262,8 @@ pub struct Recipient {
     pub address: Address,
     /// Where its mail goes.
     pub mailbox: Mailbox,
+    /// The folder that gets it instead, if it is there: [`Destination::folder`].
+    pub folder: Option<Folder>,
 }
 
 /// A mailbox as one POP3 session sees it: fixed at login, numbered from 0.

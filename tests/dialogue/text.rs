@@ -120,7 +120,7 @@ pub(crate) fn ask(ask: &Ask, body: &[u8], detail: bool) -> String {
 }
 
 /// The address, and the mailbox where it has another name.
-fn recipient(Recipient { address, mailbox }: &Recipient) -> String {
+fn recipient(Recipient { address, mailbox, .. }: &Recipient) -> String {
     let address = address.to_string();
     if address == mailbox.as_str() { format!("<{address}>") } else { format!("<{address}>/{mailbox}") }
 }

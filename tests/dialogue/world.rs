@@ -8,7 +8,7 @@ use restante::{
     octets::octets,
     proto::{
         Protocol,
-        ask::{Answer, Ask, Directory, Fault, Lookup, Mailbox, Maildrop},
+        ask::{Answer, Ask, Destination, Directory, Fault, Lookup, Mailbox, Maildrop},
         dot::LineEndings,
         folder::Folder,
         pop3,
@@ -94,7 +94,7 @@ impl World {
                 self.logins = Logins::new(self.limits.pop3_login_delay.0);
                 self.logins.note(named(value)?, BEGIN);
             }
-            // `address`, or `address/mailbox`.
+            // `address`, `address/mailbox`, or `address/mailbox&mailbox`.
             "users" => self.users = words(),
             "domains" => self.domains = words(),
             "chunk" => self.chunk = value.parse().map_err(|_| format!("{value} is not a number"))?,
@@ -213,7 +213,13 @@ impl Directory for World {
             Some((user, mailbox)) => (user == name).then_some(mailbox),
             None => (user == "*" || *user == name).then_some(name.as_str()),
         });
-        mailbox.and_then(Mailbox::named).map_or(Lookup::Unknown, Lookup::Local)
+        let to: Vec<Destination> = mailbox
+            .into_iter()
+            .flat_map(|names| names.split('&'))
+            .filter_map(Mailbox::named)
+            .map(|mailbox| Destination { mailbox, folder: None })
+            .collect();
+        if to.is_empty() { Lookup::Unknown } else { Lookup::Local(to) }
     }
 }
 

@@ -50,8 +50,10 @@ impl Smtp {
     }
 
     fn delivered_partly(&mut self, message: Delivering, faults: &[Option<Fault>], out: &mut Outbox) {
-        for (address, recipient) in &self.accepted {
-            match faults.get(*recipient).copied().unwrap_or(Some(Fault::Broken)) {
+        for (address, recipients) in &self.accepted {
+            // One of them without it is enough for a fault: twice is better than never.
+            let fault = |recipient: &usize| faults.get(*recipient).copied().unwrap_or(Some(Fault::Broken));
+            match recipients.iter().find_map(fault) {
                 None => message.queued.about(address).write(out),
                 Some(fault) => {
                     let reply = reply::fault(fault);

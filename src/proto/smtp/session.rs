@@ -36,8 +36,8 @@ pub struct Smtp {
     pub(super) encryption: Option<Encryption>,
     /// The mailbox of the user who has logged in.
     pub(super) user: Option<Mailbox>,
-    /// LMTP: for every RCPT that was accepted, its address and its recipient in the envelope.
-    pub(super) accepted: Vec<(Address, usize)>,
+    /// LMTP: for every RCPT that was accepted, its address and its recipients in the envelope.
+    pub(super) accepted: Vec<(Address, Vec<usize>)>,
     pub(super) wrong: WrongPairs,
     /// A line that has not ended yet begins with BDAT.
     in_bdat: bool,

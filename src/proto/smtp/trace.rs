@@ -126,7 +126,8 @@ mod tests {
     use crate::proto::smtp::address::Address;
 
     fn to(address: &str) -> Recipient {
-        Recipient { address: Address::parse(address).unwrap(), mailbox: Mailbox::named(address).unwrap() }
+        let mailbox = Mailbox::named(address).unwrap();
+        Recipient { address: Address::parse(address).unwrap(), mailbox, folder: None }
     }
 
     fn stored(to: Vec<Recipient>) -> String {

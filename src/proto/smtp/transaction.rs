@@ -10,7 +10,7 @@ use super::{
 };
 use crate::proto::{
     Cx,
-    ask::{Ask, Envelope, Lookup, Recipient},
+    ask::{Ask, Destination, Envelope, Lookup, Mailbox, Recipient},
     reached,
 };
 
@@ -104,20 +104,28 @@ impl Smtp {
         let most = self.most_recipients();
         let State::Open(envelope) = &mut self.state else { return Err(reply::BAD_SEQUENCE) };
         let address = command::rcpt(argument, people, envelope.utf8)?;
-        let mailbox = match cx.directory.lookup(&address) {
-            Lookup::Local(mailbox) => mailbox,
+        let destinations = match cx.directory.lookup(&address) {
+            Lookup::Local(destinations) => destinations,
             Lookup::Foreign => return Err(reply::NO_RELAY),
             Lookup::Unknown => return Err(reply::NO_SUCH_USER),
         };
-        let known = envelope.to.iter().position(|recipient| recipient.mailbox == mailbox);
-        if (known.is_none() && envelope.to.len() >= most) || self.accepted.len() >= most {
+        let place = |to: &[Recipient], mailbox: &Mailbox| {
+            to.iter().position(|recipient| recipient.mailbox == *mailbox)
+        };
+        let all_known = destinations.iter().all(|to| place(&envelope.to, &to.mailbox).is_some());
+        if (!all_known && envelope.to.len() >= most) || self.accepted.len() >= most {
             return Err(reply::TOO_MANY_RECIPIENTS);
         }
-        if self.rules.is_lmtp() {
-            self.accepted.push((address.clone(), known.unwrap_or(envelope.to.len())));
+        let mut places = Vec::with_capacity(destinations.len());
+        for Destination { mailbox, folder } in destinations {
+            let known = place(&envelope.to, &mailbox);
+            places.push(known.unwrap_or(envelope.to.len()));
+            if known.is_none() {
+                envelope.to.push(Recipient { address: address.clone(), mailbox, folder });
+            }
         }
-        if known.is_none() {
-            envelope.to.push(Recipient { address, mailbox });
+        if self.rules.is_lmtp() {
+            self.accepted.push((address, places));
         }
         Ok(Said::Reply(reply::RECIPIENT_OK))
     }
