@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    accounts::{Accounts, UserFile},
+    accounts::{Accounts, Keeper, UserFile},
     commit::Committer,
     config::{Config, Unknown, Watch},
     conn::World,
@@ -56,6 +56,7 @@ pub struct Desk {
     /// Octets free on the spool's file system when it was last asked.
     free: Option<u64>,
     next_tidy: Duration,
+    _keeper: Option<Keeper>,
     /// Of the spool.
     _lock: Option<Lock>,
 }
@@ -101,7 +102,15 @@ impl Desk {
             Watch::Poll => Watcher::off(),
         };
         let anybody = config.unknown == Unknown::Create;
-        let users = (!anybody).then(|| UserFile::at(config.accounts.clone()));
+        let users = accounts.sources.as_ref().map(|sources| UserFile::at(&sources.users));
+        let keep = |sources| {
+            let returns = returns.clone();
+            let take = move |accounts| {
+                returns.send(Done { to: To::Desk, outcome: Outcome::Accounts(Box::new(accounts)) });
+            };
+            Keeper::start(sources, limits.accounts_check.0, take)
+        };
+        let keeper = accounts.sources.clone().map(keep).transpose()?;
         let most = anybody.then_some(limits.created_mailboxes);
         let shop = Arc::new(Shop::new(spool, watcher, users, limits.read_chunk.as_len(), most)?);
         let pool = |name, threads, waiting| Pool::start(name, threads, waiting, &shop, returns);
@@ -125,6 +134,7 @@ impl Desk {
             deliveries: 0,
             free: None,
             next_tidy: Duration::ZERO,
+            _keeper: keeper,
             _lock: lock,
         })
     }
@@ -143,11 +153,11 @@ impl Desk {
                 Outcome::Checked(result) => self.registry.checked(id, result),
                 _ => self.registry.failed(id),
             },
-            To::Desk => {
-                if let Outcome::Measured(free) = outcome {
-                    self.free = free;
-                }
-            }
+            To::Desk => match outcome {
+                Outcome::Measured(free) => self.free = free,
+                Outcome::Accounts(accounts) => self.accounts = *accounts,
+                _ => {}
+            },
         }
         self.carry_out();
     }

@@ -68,6 +68,8 @@ pub struct Limits {
     pub failed_logins: usize,
     /// How long the answer to a wrong password is held back; "0s" lifts it.
     pub failed_login_delay: Span,
+    /// How often the files of accounts and aliases are looked at for a change.
+    pub accounts_check: Span,
     /// Password checks that may wait for a worker.
     pub password_queue: usize,
     /// Connections in all; 0 takes the descriptor limit less 256.
@@ -147,6 +149,7 @@ impl Default for Limits {
             unknown_recipients: 20,
             failed_logins: 3,
             failed_login_delay: Span::secs(2),
+            accounts_check: Span::secs(2),
             password_queue: 64,
             connections: 0,
             connections_per_address: 20,

@@ -79,6 +79,29 @@ fn an_account_is_added_listed_changed_used_and_removed() {
 }
 
 #[test]
+fn the_list_shows_what_is_not_as_usual_and_who_removes_is_told_of_the_aliases() {
+    let home = home();
+    let (home, spool) = (home.path(), home.path().join("spool"));
+    let config = format!("aliases = \"aliases\"\n{}", configuration(home, &spool, STRICT));
+    fs::write(home.join("restante.toml"), config).unwrap();
+    fs::write(home.join("aliases"), "team: alice, bob\n").unwrap();
+    let users = r#"{"alice@example.test": {"password_hash": "!", "addresses": ["a@example.test"],
+                      "quota": {"bytes": "1 GiB", "messages": 5}, "sent_copy": false},
+                    "bob@example.test": {"password_hash": "!", "inbox": "bobs"}}"#;
+    fs::write(home.join("users.json"), users).unwrap();
+    assert!(user_ok(home, &["disable", "Bob@example.test"], "").starts_with("disabled bob@example.test; "));
+    assert_eq!(
+        user_ok(home, &["list"], ""),
+        "alice@example.test, a@example.test, at most 1 GiB and 5 messages\nbob@example.test -> bobs, disabled\n"
+    );
+    assert!(user_ok(home, &["enable", "bob@example.test"], "").starts_with("enabled bob@example.test; "));
+    assert!(user_ok(home, &["list"], "").ends_with("bob@example.test -> bobs\n"));
+    assert_eq!(users_file(home)[ALICE]["sent_copy"], false);
+    let removed = user_ok(home, &["remove", "bob@example.test"], "");
+    assert!(removed.contains("aliases, line 1: there is no account and no alias bob"), "{removed}");
+}
+
+#[test]
 fn an_account_command_that_cannot_be_done_says_so_and_changes_nothing() {
     let home = home();
     let (home, spool) = (home.path(), home.path().join("spool"));

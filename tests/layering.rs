@@ -18,7 +18,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("maildir", &["octets", "clock"]),
     ("net", &["proto", "limits"]),
     ("logging", &["proto", "config"]),
-    ("accounts", &["proto"]),
+    ("accounts", &["proto", "limits"]),
     ("config", &["limits", "net", "proto"]),
     ("mailbox", &["maildir", "proto", "clock", "limits", "logging"]),
     ("work", &["proto", "accounts", "maildir", "mailbox", "limits", "octets", "logging"]),

@@ -23,6 +23,15 @@ pub enum Error {
         /// Where and why.
         error: serde_json::Error,
     },
+    /// What the file of aliases says is wrong.
+    Aliases {
+        /// Which file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// Why, and what is accepted.
+        why: String,
+    },
     /// That cannot be the name of an account.
     Name(String),
     /// There is an account of that name already.
@@ -49,6 +58,7 @@ impl fmt::Display for Error {
                 let text = text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text);
                 write!(f, "{}, line {}, column {}: {text}", path.display(), line.max(1), column.max(1))
             }
+            Self::Aliases { path, line, why } => write!(f, "{}, line {line}: {why}", path.display()),
             Self::Name(why) => f.write_str(why),
             Self::Exists(name) => write!(
                 f,

@@ -4,49 +4,24 @@
 //! `restante user` never undo each other's work; and who reads it sees the old file or the new one.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::BTreeMap,
     ffi::OsString,
     fmt, fs,
     io::{self, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt, fchown},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
 };
 
 use serde::{
-    Deserialize, Deserializer, Serialize,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{Error as _, MapAccess, Visitor},
 };
 
 use super::{
     Error,
-    password::{self, Stored},
+    account::{Account, key_of},
+    password,
 };
-use crate::proto::{ask::Mailbox, smtp::address::Address};
-
-/// One account, as the file has it.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Account {
-    /// An Argon2id hash, or the MD5 of an old file, or `!` for an account that nobody can log in to.
-    #[serde(deserialize_with = "checked_hash")]
-    pub password_hash: String,
-    /// The mailbox, if it has not the name of the account.
-    #[serde(default, deserialize_with = "checked_inbox", skip_serializing_if = "Option::is_none")]
-    pub inbox: Option<String>,
-}
-
-impl Account {
-    /// The mailbox of the account of that name.
-    pub fn mailbox(&self, name: &str) -> Option<Mailbox> {
-        Mailbox::named(self.inbox.as_deref().unwrap_or(name))
-    }
-}
-
-impl fmt::Debug for Account {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Account").field("inbox", &self.inbox).finish_non_exhaustive()
-    }
-}
 
 /// The file of accounts.
 #[derive(Debug, Clone)]
@@ -62,19 +37,17 @@ impl UserFile {
 
     /// Every account with its name, in the order of the names, which are in lower case.
     pub fn users(&self) -> Result<Vec<(String, Account)>, Error> {
-        Ok(self.read()?.0.into_iter().collect())
+        Ok(self.read()?.accounts.into_iter().collect())
     }
 
     /// Adds an account; its inbox has its name. Makes the file if there is none.
     pub fn add(&self, name: &str, password: &[u8]) -> Result<(), Error> {
-        let password_hash = password::hash(password)?;
-        let account = Account { password_hash, inbox: Some(name.to_owned()) };
-        self.change(|users| match users.entry(name.to_owned()) {
-            Entry::Vacant(place) => {
-                place.insert(account);
-                Ok(())
+        let account = Account::new(password::hash(password)?, Some(name.to_owned()));
+        self.change(|users| {
+            if users.accounts.contains_key(name) {
+                return Err(Error::Exists(name.to_owned()));
             }
-            Entry::Occupied(_) => Err(Error::Exists(name.to_owned())),
+            users.insert(name.to_owned(), account).map_err(Error::Name)
         })
     }
 
@@ -82,21 +55,33 @@ impl UserFile {
     pub fn set_password(&self, name: &str, password: &[u8]) -> Result<(), Error> {
         let hash = password::hash(password)?;
         self.change(|users| {
-            users.get_mut(name).ok_or_else(|| Error::Absent(name.to_owned()))?.password_hash = hash;
+            users.account(name)?.password_hash = hash;
+            Ok(())
+        })
+    }
+
+    /// Lets people log in to an account, or does not. Its password and its mail stay.
+    pub fn set_disabled(&self, name: &str, disabled: bool) -> Result<(), Error> {
+        self.change(|users| {
+            users.account(name)?.disabled = disabled;
             Ok(())
         })
     }
 
     /// Takes an account out of the file; its mail stays where it is.
     pub fn remove(&self, name: &str) -> Result<(), Error> {
-        self.change(|users| users.remove(name).map(drop).ok_or_else(|| Error::Absent(name.to_owned())))
+        self.change(|users| {
+            users.account(name)?;
+            users.accounts.remove(name);
+            Ok(())
+        })
     }
 
     /// Puts a hash in the place of another one, if that is still there: somebody may have changed the
     /// password, or removed the account, since it was read.
     pub fn replace_hash(&self, user: &str, old_hash: &str, new_hash: &str) -> Result<(), Error> {
         self.change(|users| {
-            if let Some(account) = users.get_mut(user)
+            if let Some(account) = users.accounts.get_mut(user)
                 && account.password_hash == old_hash
             {
                 account.password_hash = new_hash.to_owned();
@@ -114,10 +99,7 @@ impl UserFile {
     }
 
     /// Reads, changes and replaces the file, with the lock held all the while.
-    fn change(
-        &self,
-        edit: impl FnOnce(&mut BTreeMap<String, Account>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    fn change(&self, edit: impl FnOnce(&mut Users) -> Result<(), Error>) -> Result<(), Error> {
         let lock = self.beside(".lock");
         let lock = open_private(&lock, false)
             .and_then(|lock| {
@@ -131,7 +113,7 @@ impl UserFile {
             users => users?,
         };
         let before = users.clone();
-        edit(&mut users.0)?;
+        edit(&mut users)?;
         if users == before {
             return Ok(());
         }
@@ -146,6 +128,9 @@ impl UserFile {
         text.push(b'\n');
         let mut file = open_private(temporary, true)?;
         self.give_to_owner(&file)?;
+        // A file that its owner may not write to stays so.
+        let mode = fs::metadata(&self.path).map_or(0o600, |old| old.permissions().mode() & 0o600);
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
         file.write_all(&text)?;
         file.sync_all()?;
         fs::rename(temporary, &self.path)?;
@@ -184,9 +169,38 @@ fn directory(path: &Path) -> &Path {
     }
 }
 
-/// The content of the file: every name a whole address in lower case, every account with an inbox.
-#[derive(Debug, Default, Clone, PartialEq, Serialize)]
-struct Users(BTreeMap<String, Account>);
+/// The content of the file: every name a whole address in lower case, every account with an inbox, no address
+/// that is of two.
+#[derive(Debug, Default, Clone, PartialEq)]
+struct Users {
+    accounts: BTreeMap<String, Account>,
+    /// Whose an address is.
+    owners: BTreeMap<String, String>,
+}
+
+impl Users {
+    /// Adds an account, unless one of its addresses is somebody's already; says whose.
+    fn insert(&mut self, name: String, account: Account) -> Result<(), String> {
+        for address in account.addresses.iter().chain([&name]) {
+            let key = key_of(address).unwrap_or_else(|| address.clone());
+            if let Some(other) = self.owners.insert(key, name.clone()) {
+                return Err(format!("{address} is an address of {other} already"));
+            }
+        }
+        self.accounts.insert(name, account);
+        Ok(())
+    }
+
+    fn account(&mut self, name: &str) -> Result<&mut Account, Error> {
+        self.accounts.get_mut(name).ok_or_else(|| Error::Absent(name.to_owned()))
+    }
+}
+
+impl Serialize for Users {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        self.accounts.serialize(s)
+    }
+}
 
 impl<'de> Deserialize<'de> for Users {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
@@ -205,35 +219,19 @@ impl<'de> Visitor<'de> for Users {
         while let Some(key) = map.next_key::<String>()? {
             let wrong = |why: &dyn fmt::Display| A::Error::custom(format!("account {key:?}: {why}"));
             let name = key.to_ascii_lowercase();
-            if !Address::parse(&name).is_ok_and(|address| address.domain().is_some()) {
+            if key_of(&name).is_none() {
                 return Err(wrong(&"its name is not a whole mail address, like bob@example.test"));
             }
             let account: Account = map.next_value().map_err(|error| wrong(&error))?;
             if account.mailbox(&name).is_none() {
                 return Err(wrong(&"its name cannot be the name of a mailbox: give it an `inbox`"));
             }
-            if self.0.insert(name, account).is_some() {
+            if self.accounts.contains_key(&name) {
                 return Err(wrong(&"it is there twice"));
             }
+            self.insert(name, account).map_err(|error| wrong(&error))?;
         }
         Ok(self)
-    }
-}
-
-fn checked_hash<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
-    let hash = String::deserialize(d)?;
-    hash.parse::<Stored>().map_err(D::Error::custom)?;
-    Ok(hash)
-}
-
-fn checked_inbox<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
-    let inbox = Option::<String>::deserialize(d)?;
-    match inbox {
-        Some(name) if Mailbox::named(&name).is_none() => Err(D::Error::custom(format!(
-            "{name:?} cannot be an inbox: 1 to {} of a-z, 0-9 and @ . _ + - =, not beginning with . or -",
-            Mailbox::LONGEST
-        ))),
-        inbox => Ok(inbox),
     }
 }
 
@@ -288,6 +286,36 @@ mod tests {
                 "line 2, column 31: ",
                 "account \"A@B\": it is there twice",
             ),
+            (
+                r#"{"a@b": {"password_hash": "!", "quota": {"bytes": 5}}}"#,
+                "line 1, column 51: ",
+                "account \"a@b\": invalid type: integer `5`, expected a size in quotes, like \"50 MiB\"",
+            ),
+            (
+                r#"{"a@b": {"password_hash": "!", "quota": {"octets": 5}}}"#,
+                "line 1, column 49: ",
+                "account \"a@b\": unknown field `octets`, expected `bytes` or `messages`",
+            ),
+            (
+                r#"{"a@b": {"password_hash": "!", "disabled": "no"}}"#,
+                "line 1, column 47: ",
+                "account \"a@b\": invalid type: string \"no\", expected a boolean",
+            ),
+            (
+                r#"{"a@b": {"password_hash": "!", "addresses": ["c"]}}"#,
+                "line 1, column 50: ",
+                "account \"a@b\": \"c\" is not a whole mail address, like",
+            ),
+            (
+                r#"{"a@b": {"password_hash": "!", "may_send_as": ["c"]}}"#,
+                "line 1, column 50: ",
+                "account \"a@b\": \"c\" is no sender: write",
+            ),
+            (
+                "{\"a@b\": {\"password_hash\": \"!\", \"addresses\": [\"C@b\"]},\n\"c@b\": {\"password_hash\": \"!\"}}",
+                "line 2, column 30: ",
+                "account \"c@b\": c@b is an address of a@b already",
+            ),
         ] {
             let (_directory, file) = file(text);
             let error = file.users().unwrap_err().to_string();
@@ -328,10 +356,33 @@ mod tests {
     }
 
     #[test]
+    fn every_field_is_read_and_written_back() {
+        let account = "    \"password_hash\": \"!\",\n    \"inbox\": \"x\",\n    \"disabled\": true,\n    \
+                       \"addresses\": [\n      \"A.A@b\"\n    ],\n    \"quota\": {\n      \"bytes\": \"1 GiB\",\n      \
+                       \"messages\": 1000\n    },\n    \"may_send_as\": [\n      \"*@b\"\n    ],\n    \
+                       \"sent_copy\": false\n";
+        let text = format!("{{\n  \"a@b\": {{\n{account}  }}\n}}\n");
+        let (_directory, file) = file(&text);
+        file.add("z@b", b"sesame").unwrap();
+        file.remove("z@b").unwrap();
+        assert_eq!(fs::read_to_string(&file.path).unwrap(), text);
+    }
+
+    #[test]
+    fn a_stricter_mode_stays() {
+        let (_directory, file) = file("{}");
+        fs::set_permissions(&file.path, fs::Permissions::from_mode(0o440)).unwrap();
+        file.add("a@b", b"sesame").unwrap();
+        assert_eq!(fs::metadata(&file.path).unwrap().permissions().mode() & 0o7777, 0o400);
+    }
+
+    #[test]
     fn what_cannot_be_done_changes_nothing() {
-        let text = format!("{{\"a@b\":{{\"password_hash\":\"{MD5}\"}}}}");
+        let text = format!("{{\"a@b\":{{\"password_hash\":\"{MD5}\", \"addresses\": [\"x@b\"]}}}}");
         let (_directory, file) = file(&text);
         assert!(matches!(file.add("a@b", b"x"), Err(Error::Exists(_))));
+        assert!(file.add("x@b", b"x").unwrap_err().to_string().contains("x@b is an address of a@b already"));
+        assert!(matches!(file.set_disabled("c@d", true), Err(Error::Absent(_))));
         assert!(matches!(file.set_password("c@d", b"x"), Err(Error::Absent(_))));
         assert!(matches!(file.remove("c@d"), Err(Error::Absent(_))));
         file.replace_hash("c@d", MD5, "!").unwrap();
@@ -340,12 +391,16 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_set_a_hash_replaced_and_an_account_removed() {
+    fn a_password_is_set_a_hash_replaced_and_an_account_disabled_and_removed() {
         let (_directory, file) = file(&format!("{{\"a@b\": {{\"password_hash\": \"{MD5}\"}}}}"));
         file.replace_hash("a@b", MD5, "!").unwrap();
         assert_eq!(file.users().unwrap()[0].1.password_hash, "!");
         file.set_password("a@b", b"sesame").unwrap();
         assert!(file.users().unwrap()[0].1.password_hash.starts_with("$argon2id$"));
+        for disabled in [true, false] {
+            file.set_disabled("a@b", disabled).unwrap();
+            assert_eq!(file.users().unwrap()[0].1.disabled, disabled);
+        }
         file.remove("a@b").unwrap();
         assert!(file.users().unwrap().is_empty());
     }

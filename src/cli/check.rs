@@ -9,10 +9,7 @@ use std::{
 use clap::Args;
 
 use super::Failure;
-use crate::{
-    accounts::Accounts,
-    config::{Config, Unknown},
-};
+use crate::config::Config;
 
 /// Check a configuration and its accounts, and print what is in force.
 #[derive(Debug, Args)]
@@ -24,10 +21,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config = Config::load(&arguments.config)?;
-    let accounts = match config.unknown {
-        Unknown::Refuse => Accounts::load(&config.accounts, &config.domains)?,
-        Unknown::Create => Accounts::open_house(&config.domains),
-    };
+    let accounts = super::accounts(&config)?;
     let pair = config.tls.as_ref().map(|pair| pair.load(SystemTime::now())).transpose();
     let doubt = match pair.map_err(|error| Failure::Usage(error.to_string()))?.and_then(|pair| pair.doubt) {
         Some(doubt) => format!("; the certificate {doubt}"),

@@ -19,7 +19,10 @@ use std::{
 use clap::{Parser, Subcommand};
 use rustix::fs::Mode;
 
-use crate::{accounts, config};
+use crate::{
+    accounts::{self, Accounts, Sources},
+    config::{self, Config, Unknown},
+};
 
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -54,6 +57,22 @@ pub fn main() -> ExitCode {
             let _ = writeln!(io::stderr(), "restante: {failure}"); // the exit code says it, too
             failure.exit_code()
         }
+    }
+}
+
+/// The accounts of a configuration.
+fn accounts(config: &Config) -> Result<Accounts, accounts::Error> {
+    match config.unknown {
+        Unknown::Refuse => sources(config).load(),
+        Unknown::Create => Ok(Accounts::open_house(&config.domains)),
+    }
+}
+
+fn sources(config: &Config) -> Sources {
+    Sources {
+        users: config.accounts.clone(),
+        aliases: config.aliases.clone(),
+        domains: config.domains.clone(),
     }
 }
 
@@ -95,9 +114,9 @@ impl From<config::Error> for Failure {
 
 impl From<accounts::Error> for Failure {
     fn from(error: accounts::Error) -> Self {
-        use accounts::Error::{Absent, Content, Exists, Hash, Io, Missing, Name};
+        use accounts::Error::{Absent, Aliases, Content, Exists, Hash, Io, Missing, Name};
         match error {
-            Missing(_) | Content { .. } | Name(_) => Self::Usage(error.to_string()),
+            Missing(_) | Content { .. } | Aliases { .. } | Name(_) => Self::Usage(error.to_string()),
             Io { .. } | Exists(_) | Absent(_) | Hash(_) => Self::Other(error.to_string()),
         }
     }

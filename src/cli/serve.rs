@@ -16,7 +16,7 @@ use log::LevelFilter;
 use super::Failure;
 use crate::{
     accounts::Accounts,
-    config::{Config, Service, Unknown},
+    config::{Config, Service},
     logging, maildir,
     server::{self, Server},
 };
@@ -44,10 +44,7 @@ pub(super) struct Running {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config = Config::load(&arguments.config)?;
-    let accounts = match config.unknown {
-        Unknown::Refuse => Accounts::load(&config.accounts, &config.domains)?,
-        Unknown::Create => Accounts::open_house(&config.domains),
-    };
+    let accounts = super::accounts(&config)?;
     let others = format!("change `address` in {}", arguments.config.display());
     run_to_the_end(start(config, accounts, &arguments.running, &others)?)
 }

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 
 use super::Failure;
 use crate::{
-    accounts::{self, UserFile},
+    accounts::{self, Account, UserFile},
     config::Config,
 };
 
@@ -25,7 +25,12 @@ enum Action {
     /// Add an account.
     Add(WithPassword),
     /// Change the password of an account.
+    #[command(visible_alias = "password")]
     Passwd(WithPassword),
+    /// Let nobody log in to an account for now; mail still arrives.
+    Disable(Named),
+    /// Let people log in to an account again.
+    Enable(Named),
     /// List the accounts.
     List(File),
     /// Remove an account; its mail stays.
@@ -62,32 +67,73 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Action::Add(to) => {
             let config = Config::load(&to.account.file.config)?;
             let name = accounts::name(&to.account.name, &config.domains)?;
-            UserFile::at(config.accounts).add(&name, &password(to)?)?;
-            writeln!(out, "added {name}; {RESTART}")
+            UserFile::at(config.accounts.clone()).add(&name, &password(to)?)?;
+            writeln!(out, "added {name}; {}", taken(&config))
         }
         Action::Passwd(to) => {
             let config = Config::load(&to.account.file.config)?;
             let name = to.account.name.to_ascii_lowercase();
-            UserFile::at(config.accounts).set_password(&name, &password(to)?)?;
-            writeln!(out, "changed the password of {name}; {RESTART}")
+            UserFile::at(config.accounts.clone()).set_password(&name, &password(to)?)?;
+            writeln!(out, "changed the password of {name}; {}", taken(&config))
         }
+        Action::Disable(account) => set_disabled(account, true, &mut out)?,
+        Action::Enable(account) => set_disabled(account, false, &mut out)?,
         Action::List(file) => {
             let config = Config::load(&file.config)?;
-            UserFile::at(config.accounts).users()?.iter().try_for_each(|(name, account)| {
-                match account.inbox.as_deref() {
-                    Some(inbox) if inbox != name => writeln!(out, "{name} -> {inbox}"),
-                    _ => writeln!(out, "{name}"),
-                }
-            })
+            let users = UserFile::at(config.accounts).users()?;
+            users.iter().try_for_each(|(name, account)| writeln!(out, "{}", described(name, account)))
         }
         Action::Remove(account) => {
             let config = Config::load(&account.file.config)?;
             let name = account.name.to_ascii_lowercase();
-            UserFile::at(config.accounts).remove(&name)?;
-            writeln!(out, "removed {name}, whose mail stays in {}; {RESTART}", config.spool.display())
+            let left = super::sources(&config);
+            UserFile::at(&left.users).remove(&name)?;
+            let spool = config.spool.display();
+            writeln!(out, "removed {name}, whose mail stays in {spool}; {}", taken(&config)).and_then(|()| {
+                match left.load() {
+                    Err(error @ accounts::Error::Aliases { .. }) => {
+                        writeln!(out, "change the aliases too, or the server will not start again: {error}")
+                    }
+                    _ => Ok(()),
+                }
+            })
         }
     }
     .map_err(Failure::output)
+}
+
+fn set_disabled(account: &Named, disabled: bool, out: &mut impl Write) -> Result<io::Result<()>, Failure> {
+    let config = Config::load(&account.file.config)?;
+    let name = account.name.to_ascii_lowercase();
+    UserFile::at(config.accounts.clone()).set_disabled(&name, disabled)?;
+    let done = if disabled { "disabled" } else { "enabled" };
+    Ok(writeln!(out, "{done} {name}; {}", taken(&config)))
+}
+
+/// One line for one account: its name, and what is not as usual.
+fn described(name: &str, account: &Account) -> String {
+    let mut line = name.to_owned();
+    if let Some(inbox) = account.inbox.as_deref().filter(|inbox| *inbox != name) {
+        line += &format!(" -> {inbox}");
+    }
+    for address in &account.addresses {
+        line += &format!(", {address}");
+    }
+    let octets = account.quota.bytes.map(|bytes| bytes.to_string());
+    let messages = account.quota.messages.map(|messages| format!("{messages} messages"));
+    let quota: Vec<String> = octets.into_iter().chain(messages).collect();
+    if !quota.is_empty() {
+        line += &format!(", at most {}", quota.join(" and "));
+    }
+    if account.disabled {
+        line += ", disabled";
+    }
+    line
+}
+
+/// When a running server will know.
+fn taken(config: &Config) -> String {
+    format!("a running server knows within {}", config.limits.accounts_check)
 }
 
 /// The password, from standard input or asked for twice.
@@ -125,5 +171,3 @@ fn first_line(mut input: impl BufRead) -> io::Result<Vec<u8>> {
     line.truncate(line.len() - end);
     Ok(line)
 }
-
-const RESTART: &str = "a running server knows when it is started again";

@@ -26,6 +26,7 @@ struct File {
     spool: PathBuf,
     #[serde(default = "default_accounts")]
     accounts: PathBuf,
+    aliases: Option<PathBuf>,
     #[serde(default)]
     unknown: Unknown,
     #[serde(default)]
@@ -70,6 +71,7 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<Config, Mistake> {
         domains: file.domains.iter().map(|name| name.to_ascii_lowercase()).collect(),
         spool: directory.join(file.spool),
         accounts: directory.join(file.accounts),
+        aliases: file.aliases.map(|path| directory.join(path)),
         unknown: file.unknown,
         watch: file.watch,
         shared_spool: file.shared_spool,
@@ -137,6 +139,7 @@ mod tests {
             domains: vec!["example.test".into(), "second.test".into()],
             spool: "/etc/restante/spool".into(),
             accounts: "/etc/restante/users.json".into(),
+            aliases: None,
             unknown: Unknown::Refuse,
             watch: Watch::Inotify,
             shared_spool: false,
@@ -153,10 +156,12 @@ mod tests {
 
     #[test]
     fn paths_are_relative_to_the_file() {
-        let text = format!("spool = \"../mail\"\naccounts = \"/var/users.json\"\n{GOOD}");
+        let text =
+            format!("spool = \"../mail\"\naccounts = \"/var/users.json\"\naliases = \"aliases\"\n{GOOD}");
         let config = read(&text, Path::new("/etc/restante")).map_err(|mistake| mistake.why).unwrap();
         assert_eq!(config.spool, Path::new("/etc/restante/../mail"));
         assert_eq!(config.accounts, Path::new("/var/users.json"));
+        assert_eq!(config.aliases.as_deref(), Some(Path::new("/etc/restante/aliases")));
     }
 
     #[test]

@@ -37,6 +37,9 @@ pub struct Config {
     /// The file of accounts, absolute. Not read where [`Unknown::Create`].
     #[serde(serialize_with = "path_text")]
     pub accounts: PathBuf,
+    /// The file of aliases, absolute, if there is one. Not read where [`Unknown::Create`].
+    #[serde(serialize_with = "optional_path_text", skip_serializing_if = "Option::is_none")]
+    pub aliases: Option<PathBuf>,
     /// What becomes of mail for users who are not in the accounts.
     pub unknown: Unknown,
     /// How changes by other programs are learnt of.
@@ -167,6 +170,7 @@ impl Config {
             hostname: "localhost".into(),
             domains: vec!["localhost".into()],
             accounts: spool.join(ACCOUNTS),
+            aliases: None,
             spool,
             unknown: Unknown::Create,
             watch: Watch::default(),
@@ -248,6 +252,7 @@ fn check_limits(l: &Limits) -> Result<(), Mistake> {
         ("pop3_login_delay", l.pop3_login_delay, 0),
         ("tls_handshake", l.tls_handshake, 1),
         ("certificate_check", l.certificate_check, 1),
+        ("accounts_check", l.accounts_check, 1),
         ("failed_login_delay", l.failed_login_delay, 0),
         ("shutdown_grace", l.shutdown_grace, 0),
     ] {
@@ -291,6 +296,11 @@ fn within<T: PartialOrd + fmt::Display>(key: &str, value: T, least: T, most: T) 
 
 fn path_text<S: Serializer>(path: &Path, s: S) -> Result<S::Ok, S::Error> {
     s.serialize_str(&path.to_string_lossy())
+}
+
+#[expect(clippy::ref_option, reason = "serde hands over references")]
+fn optional_path_text<S: Serializer>(path: &Option<PathBuf>, s: S) -> Result<S::Ok, S::Error> {
+    path.as_ref().map(|path| path.to_string_lossy()).serialize(s)
 }
 
 const ACCOUNTS: &str = "users.json";

@@ -10,7 +10,7 @@ use super::{
     shop::{Shop, report},
 };
 use crate::{
-    accounts::{Credential, Verdict},
+    accounts::{Accounts, Credential, Verdict},
     logging,
     mailbox::{
         List, Snapshot,
@@ -178,6 +178,8 @@ pub enum Outcome {
     Delivered(Result<Vec<Arrival>, Fault>),
     /// Of [`Task::Measure`]: octets free.
     Measured(Option<u64>),
+    /// Of the keeper of accounts, unasked: those that hold from now on.
+    Accounts(Box<Accounts>),
     /// Of jobs that nobody waits for.
     Nothing,
     /// The job panicked.

@@ -1,0 +1,216 @@
+//! One account, as the file has it, and what may stand in its fields.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+
+use super::password::Stored;
+use crate::{
+    limits::{Size, text_in_configuration},
+    proto::{
+        ask::{self, Mailbox},
+        smtp::address::Address,
+    },
+};
+
+/// One account, as the file has it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    /// An Argon2id hash, or one of another server, or `!` for an account that nobody can log in to.
+    #[serde(deserialize_with = "checked_hash")]
+    pub password_hash: String,
+    /// The mailbox, if it has not the name of the account.
+    #[serde(default, deserialize_with = "checked_inbox", skip_serializing_if = "Option::is_none")]
+    pub inbox: Option<String>,
+    /// Nobody can log in for now; mail still arrives.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub disabled: bool,
+    /// Further addresses whose mail goes here.
+    #[serde(default, deserialize_with = "checked_addresses", skip_serializing_if = "is_default")]
+    pub addresses: Vec<String>,
+    /// How much mail may be in the mailbox.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub quota: Quota,
+    /// What MAIL FROM may be beside the addresses whose mail goes here.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub may_send_as: Vec<Sender>,
+    /// Whether a copy of what is sent with this account is filed in `.Sent`.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub sent_copy: bool,
+}
+
+impl Account {
+    /// An account of that hash, with its own mailbox and nothing special.
+    pub fn new(password_hash: String, inbox: Option<String>) -> Self {
+        Self {
+            password_hash,
+            inbox,
+            disabled: false,
+            addresses: Vec::new(),
+            quota: Quota::default(),
+            may_send_as: Vec::new(),
+            sent_copy: true,
+        }
+    }
+
+    /// The mailbox of the account of that name.
+    pub fn mailbox(&self, name: &str) -> Option<Mailbox> {
+        Mailbox::named(self.inbox.as_deref().unwrap_or(name))
+    }
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Account").field("inbox", &self.inbox).finish_non_exhaustive()
+    }
+}
+
+/// How much mail may be in a mailbox.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Quota {
+    /// Octets of all files together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<Size>,
+    /// Messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages: Option<u64>,
+}
+
+impl From<Quota> for ask::Quota {
+    fn from(quota: Quota) -> Self {
+        Self { octets: quota.bytes.map(|bytes| bytes.0), messages: quota.messages }
+    }
+}
+
+/// Something that MAIL FROM may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sender {
+    /// Anything: `*`.
+    Anybody,
+    /// Anybody of one domain: `*@example.test`.
+    Domain(String),
+    /// One address.
+    Address(Address),
+}
+
+impl Sender {
+    /// Whether it is that address, case aside.
+    pub fn is(&self, from: &Address) -> bool {
+        match self {
+            Self::Anybody => true,
+            Self::Domain(domain) => from.domain() == Some(domain),
+            Self::Address(address) => {
+                address.domain() == from.domain() && address.local().eq_ignore_ascii_case(from.local())
+            }
+        }
+    }
+}
+
+impl FromStr for Sender {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "*" {
+            return Ok(Self::Anybody);
+        }
+        let address = Address::parse(text).ok().filter(|address| address.domain().is_some());
+        match address {
+            Some(any) if any.local() == "*" => {
+                Ok(any.domain().map_or(Self::Anybody, |domain| Self::Domain(domain.to_owned())))
+            }
+            Some(address) => Ok(Self::Address(address)),
+            None => Err(format!(
+                "{text:?} is no sender: write \"boss@example.test\", \"*@example.test\" or \"*\" (anybody)"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anybody => f.write_str("*"),
+            Self::Domain(domain) => write!(f, "*@{domain}"),
+            Self::Address(address) => address.fmt(f),
+        }
+    }
+}
+
+text_in_configuration!(Sender, "a sender in quotes, like \"boss@example.test\", \"*@example.test\" or \"*\"");
+
+/// What an address is looked up by: its local part in lower case, and its domain.
+pub(super) fn key(local: &str, domain: &str) -> String {
+    format!("{}@{domain}", local.to_ascii_lowercase())
+}
+
+/// A whole address as it is looked up.
+pub(super) fn key_of(text: &str) -> Option<String> {
+    let address = Address::parse(text).ok()?;
+    Some(key(address.local(), address.domain()?))
+}
+
+fn checked_hash<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
+    let hash = String::deserialize(d)?;
+    hash.parse::<Stored>().map_err(D::Error::custom)?;
+    Ok(hash)
+}
+
+fn checked_inbox<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
+    let inbox = Option::<String>::deserialize(d)?;
+    match inbox {
+        Some(name) if Mailbox::named(&name).is_none() => Err(D::Error::custom(format!(
+            "{name:?} cannot be an inbox: 1 to {} of a-z, 0-9 and @ . _ + - =, not beginning with . or -",
+            Mailbox::LONGEST
+        ))),
+        inbox => Ok(inbox),
+    }
+}
+
+fn checked_addresses<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
+    let addresses = Vec::<String>::deserialize(d)?;
+    match addresses.iter().find(|text| key_of(text).is_none()) {
+        Some(bad) => {
+            Err(D::Error::custom(format!("{bad:?} is not a whole mail address, like bob.b@example.test")))
+        }
+        None => Ok(addresses),
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+fn is_yes(value: &bool) -> bool {
+    *value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn senders_are_addresses_domains_or_anybody_and_read_back_what_they_print() {
+        let from = Address::parse("Boss@Example.test").unwrap();
+        for (text, printed, is) in [
+            ("*", "*", true),
+            ("*@EXAMPLE.test", "*@example.test", true),
+            ("boss@example.test", "boss@example.test", true),
+            ("*@far.test", "*@far.test", false),
+            ("boss@far.test", "boss@far.test", false),
+            ("bos@example.test", "bos@example.test", false),
+        ] {
+            let sender: Sender = text.parse().unwrap();
+            assert_eq!((sender.to_string().as_str(), sender.is(&from)), (printed, is), "{text}");
+        }
+        for bad in ["", "boss", "*@", "@example.test", "**", "a b@c"] {
+            assert!(bad.parse::<Sender>().unwrap_err().contains("*@example.test"), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Addresses that lead to accounts: one to many, and for everybody else of a domain.
+//!
+//! The rule: an alias leads to accounts of ours, by other aliases perhaps, and nowhere else. What does not is
+//! refused when the file is read, with its line.
+
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+
+use super::account::key_of;
+
+/// Where aliases lead: to accounts, by name. A catch-all is the alias of `@domain`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Aliases(BTreeMap<String, Vec<String>>);
+
+/// What is wrong with a line.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Mistake {
+    /// The line, from 1.
+    pub(super) line: usize,
+    pub(super) why: String,
+}
+
+/// One alias, as the file has it.
+struct Alias {
+    line: usize,
+    targets: Vec<Target>,
+}
+
+struct Target {
+    line: usize,
+    key: String,
+    text: String,
+}
+
+impl Aliases {
+    /// Reads a text of lines like `sales@example.test: ann, bob@example.test`. A name without a domain is in
+    /// the first one of `domains`; what begins with a blank goes on with the line before. `account` knows
+    /// whose an address is.
+    pub(super) fn read(
+        text: &str,
+        domains: &[String],
+        account: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Mistake> {
+        let aliases = parse(text, domains, &account)?;
+        let mut leading = Leading { aliases: &aliases, account: &account, found: BTreeMap::new() };
+        for (key, alias) in &aliases {
+            leading.follow(key, alias, &mut Vec::new())?;
+        }
+        let names = leading.found.into_iter().map(|(key, names)| (key, names.into_iter().collect()));
+        Ok(Self(names.collect()))
+    }
+
+    /// The accounts that an address leads to.
+    pub(super) fn get(&self, key: &str) -> Option<&[String]> {
+        self.0.get(key).map(Vec::as_slice)
+    }
+
+    /// The accounts that mail for everybody else of a domain goes to.
+    pub(super) fn catch_all(&self, domain: &str) -> Option<&[String]> {
+        self.get(&format!("@{domain}"))
+    }
+}
+
+fn parse(
+    text: &str,
+    domains: &[String],
+    account: &dyn Fn(&str) -> Option<String>,
+) -> Result<BTreeMap<String, Alias>, Mistake> {
+    let mut aliases = BTreeMap::<String, Alias>::new();
+    let mut last: Option<String> = None;
+    for (line, text) in (1..).zip(text.lines()) {
+        let wrong = |why: String| Mistake { line, why };
+        let text = text.split('#').next().unwrap_or_default();
+        if text.trim().is_empty() {
+            continue;
+        }
+        let goes_on = text.starts_with([' ', '\t']);
+        let targets = if goes_on {
+            text
+        } else {
+            let Some((name, targets)) = text.split_once(':') else {
+                return Err(wrong(format!("{:?} is no alias: write {FORM}", text.trim())));
+            };
+            let key = key(name.trim(), domains, true).map_err(wrong)?;
+            if let Some(name) = account(&key) {
+                return Err(wrong(format!("{key} is an address of the account {name} already")));
+            }
+            match aliases.entry(key.clone()) {
+                Entry::Vacant(place) => place.insert(Alias { line, targets: Vec::new() }),
+                Entry::Occupied(other) => {
+                    return Err(wrong(format!("{key} is in line {} already", other.get().line)));
+                }
+            };
+            last = Some(key);
+            targets
+        };
+        let Some(alias) = last.as_ref().and_then(|key| aliases.get_mut(key)) else {
+            return Err(wrong(format!("it goes on with nothing: write {FORM}")));
+        };
+        for text in targets.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+            let key = key(text, domains, false).map_err(wrong)?;
+            alias.targets.push(Target { line, key, text: text.to_owned() });
+        }
+    }
+    match aliases.iter().find(|(_, alias)| alias.targets.is_empty()) {
+        Some((key, alias)) => {
+            Err(Mistake { line: alias.line, why: format!("{key} leads nowhere: write {FORM}") })
+        }
+        None => Ok(aliases),
+    }
+}
+
+/// What an address of ours is looked up by; `@domain` too where a catch-all may stand.
+fn key(text: &str, domains: &[String], catch_all: bool) -> Result<String, String> {
+    let ours = |domain: &str| domains.iter().any(|ours| ours == domain);
+    let key = match text.strip_prefix('@') {
+        Some(domain) if catch_all => Some(format!("@{}", domain.to_ascii_lowercase())),
+        Some(_) => None,
+        None if text.contains('@') => key_of(text),
+        None => key_of(&format!("{text}@{}", domains.first().map_or("localhost", String::as_str))),
+    };
+    let key = key.ok_or_else(|| format!("{text:?} is not a mail address: write {FORM}"))?;
+    match key.rsplit_once('@') {
+        Some((_, domain)) if ours(domain) => Ok(key),
+        _ => Err(format!(
+            "{text} is not of ours: mail is taken for {} only, and not sent on to other servers",
+            domains.join(", ")
+        )),
+    }
+}
+
+/// Follows aliases to the accounts they lead to.
+struct Leading<'a> {
+    aliases: &'a BTreeMap<String, Alias>,
+    account: &'a dyn Fn(&str) -> Option<String>,
+    found: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl<'a> Leading<'a> {
+    /// `on` is the way here.
+    fn follow(&mut self, key: &'a str, alias: &'a Alias, on: &mut Vec<&'a str>) -> Result<(), Mistake> {
+        if self.found.contains_key(key) {
+            return Ok(());
+        }
+        on.push(key);
+        let mut names = BTreeSet::new();
+        for Target { line, key: target, text } in &alias.targets {
+            let wrong = |why: String| Mistake { line: *line, why };
+            if let Some(name) = (self.account)(target) {
+                names.insert(name);
+                continue;
+            }
+            let Some((target, next)) = self.aliases.get_key_value(target) else {
+                return Err(wrong(format!("there is no account and no alias {text}")));
+            };
+            if let Some(from) = on.iter().position(|passed| passed == target) {
+                let circle = [&on[from..], &[target.as_str()]].concat().join(" -> ");
+                return Err(wrong(format!("it leads round in a circle: {circle}")));
+            }
+            if on.len() >= DEEPEST {
+                return Err(wrong(format!("more than {DEEPEST} aliases, one behind the other")));
+            }
+            self.follow(target, next, on)?;
+            names.extend(self.found[target].iter().cloned());
+        }
+        if names.len() > MOST {
+            let why = format!("{key} leads to {} accounts: {MOST} are the most", names.len());
+            return Err(Mistake { line: alias.line, why });
+        }
+        on.pop();
+        self.found.insert(key.to_owned(), names);
+        Ok(())
+    }
+}
+
+const FORM: &str =
+    "\"name@domain: account@domain, account@domain\", or \"@domain: account@domain\" for the rest";
+/// Aliases that lead to one another.
+const DEEPEST: usize = 16;
+/// Accounts that one alias leads to: each is a copy of the message.
+const MOST: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Aliases, String> {
+        let domains = ["example.test".to_owned(), "second.test".to_owned()];
+        let account = |key: &str| {
+            let names = ["ann@example.test", "bob@example.test", "carl@second.test"];
+            let key = if key == "a.n@example.test" { "ann@example.test" } else { key };
+            names.contains(&key).then(|| key.to_owned())
+        };
+        Aliases::read(text, &domains, account).map_err(|Mistake { line, why }| format!("line {line}: {why}"))
+    }
+
+    #[test]
+    fn an_alias_leads_to_accounts_by_other_aliases_and_to_each_once() {
+        let aliases = read(
+            "# Who reads what.\n\
+             Sales@Example.test: ann, bob@example.test   # two of them\n\
+             \n\
+             all: sales, carl@second.test,\n\
+             \tA.N@EXAMPLE.test\n\
+             @second.test: all\n\
+             postmaster: bob\n",
+        )
+        .unwrap();
+        let all = ["ann@example.test", "bob@example.test", "carl@second.test"];
+        assert_eq!(aliases.get("sales@example.test").unwrap(), &all[..2]);
+        assert_eq!(aliases.get("all@example.test").unwrap(), &all);
+        assert_eq!(aliases.catch_all("second.test").unwrap(), &all);
+        assert_eq!(aliases.get("postmaster@example.test").unwrap(), &all[1..2]);
+        assert_eq!((aliases.get("all@second.test"), aliases.catch_all("example.test")), (None, None));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line() {
+        let chain: String = (0..=16).map(|n| format!("a{n}: a{}\n", n + 1)).collect();
+        for (text, told) in [
+            ("sales ann", "line 1: \"sales ann\" is no alias: write \"name@domain: account@domain"),
+            ("\n  ann", "line 2: it goes on with nothing"),
+            ("sales:\n#\nx: ann", "line 1: sales@example.test leads nowhere"),
+            ("sales: ann\nSALES: bob", "line 2: sales@example.test is in line 1 already"),
+            ("ann: bob", "line 1: ann@example.test is an address of the account ann@example.test already"),
+            ("a.n: bob", "line 1: a.n@example.test is an address of the account ann@example.test already"),
+            ("a b: ann", "line 1: \"a b\" is not a mail address"),
+            (
+                "x@far.test: ann",
+                "line 1: x@far.test is not of ours: mail is taken for example.test, second.test",
+            ),
+            ("x: ann,\n joe@far.test", "line 2: joe@far.test is not of ours"),
+            ("x: ann,\n joe", "line 2: there is no account and no alias joe"),
+            ("x: @second.test", "line 1: \"@second.test\" is not a mail address"),
+            ("x: |/bin/sh", "line 1: there is no account and no alias |/bin/sh"),
+            ("x: /etc/passwd", "line 1: there is no account and no alias /etc/passwd"),
+            ("x: x", "line 1: it leads round in a circle: x@example.test -> x@example.test"),
+            (
+                "u: ann, v\nv: w\nw: ann, v",
+                "line 3: it leads round in a circle: v@example.test -> w@example.test -> v@example.test",
+            ),
+            (&format!("{chain}a17: ann"), "more than 16 aliases"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.starts_with(told) || error.contains("more than 16"), "{told:?} is not {error:?}");
+            assert!(error.contains("more than 16") == told.contains("more than 16"), "{error:?}");
+        }
+    }
+}
