@@ -1,6 +1,7 @@
 //! The desk: takes what sessions ask, answers at once what it knows, and hands the rest to those who may
 //! wait. It knows what every connection has with it: a mailbox, a message begun, an answer to come.
 
+mod door;
 mod mail_in;
 mod mail_out;
 
@@ -27,6 +28,7 @@ use crate::{
     proto::ask::{Answer, Ask, ConnId, Directory, Fault, Mailbox},
     work::{Bell, Done, Job, Outcome, Pool, Returns, Shop, To, job::Task},
 };
+use door::Door;
 use mail_in::Incoming;
 use mail_out::Lease;
 
@@ -34,6 +36,9 @@ use mail_out::Lease;
 pub struct Desk {
     limits: Limits,
     accounts: Accounts,
+    door: Door,
+    /// The time of this turn of the loop.
+    now: Duration,
     namer: Namer,
     disk: Pool,
     scans: Pool,
@@ -111,6 +116,8 @@ impl Desk {
             Keeper::start(sources, limits.accounts_check.0, take)
         };
         let keeper = accounts.sources.clone().map(keep).transpose()?;
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(io::Error::other)?;
         let most = anybody.then_some(limits.created_mailboxes);
         let shop = Arc::new(Shop::new(spool, watcher, users, limits.read_chunk.as_len(), most)?);
         let pool = |name, threads, waiting| Pool::start(name, threads, waiting, &shop, returns);
@@ -123,6 +130,8 @@ impl Desk {
             logins: Logins::new(limits.pop3_login_delay.0),
             notices,
             answers: VecDeque::new(),
+            door: Door::new(&key, &limits),
+            now: Duration::ZERO,
             limits,
             accounts,
             namer: Namer::new(&config.hostname, std::process::id()),
@@ -160,6 +169,11 @@ impl Desk {
             },
         }
         self.carry_out();
+    }
+
+    /// A turn of the loop begins, at that time on the steady clock.
+    pub fn set_time(&mut self, now: Duration) {
+        self.now = now;
     }
 
     /// Takes what the watcher has to tell. To be called before results are taken, so that no session is
@@ -235,7 +249,7 @@ impl Desk {
                 self.deliveries -= 1;
                 self.delivered(to, result)
             }
-            Outcome::Verified(verdict) => self.verified(verdict),
+            Outcome::Verified(verdict) => self.verified(to, verdict),
             Outcome::Opened(Ok(opened)) => {
                 self.locked(to, opened);
                 return None;
@@ -291,6 +305,7 @@ impl Desk {
     fn release(&mut self, id: ConnId) {
         self.give_back(id);
         self.discard(id);
+        self.door.forget(id);
     }
 
     /// Sends a job whose result answers `from`.

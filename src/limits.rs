@@ -66,8 +66,20 @@ pub struct Limits {
     pub unknown_recipients: usize,
     /// Distinct wrong (user, password) pairs in one connection; 0 lifts it.
     pub failed_logins: usize,
-    /// How long the answer to a wrong password is held back; "0s" lifts it.
+    /// How long the answer to a wrong password is held back, twice as long each time; "0s" lifts it.
     pub failed_login_delay: Span,
+    /// The longest that it is held back.
+    pub failed_login_longest_delay: Span,
+    /// Wrong passwords from one address in a minute, behind which none is checked; 0 lifts it.
+    pub failed_logins_minute: usize,
+    /// The same in a day; 0 lifts it.
+    pub failed_logins_day: usize,
+    /// Addresses whose wrong passwords are remembered.
+    pub failed_login_addresses: usize,
+    /// How long a right password is remembered, as a keyed hash, so that it costs no Argon2; "0s" lifts it.
+    pub login_memory: Span,
+    /// Right passwords that are remembered.
+    pub login_memories: usize,
     /// How often the files of accounts and aliases are looked at for a change.
     pub accounts_check: Span,
     /// Password checks that may wait for a worker.
@@ -149,6 +161,12 @@ impl Default for Limits {
             unknown_recipients: 20,
             failed_logins: 3,
             failed_login_delay: Span::secs(2),
+            failed_login_longest_delay: Span::secs(15),
+            failed_logins_minute: 10,
+            failed_logins_day: 50,
+            failed_login_addresses: 10_000,
+            login_memory: Span::secs(300),
+            login_memories: 1000,
             accounts_check: Span::secs(2),
             password_queue: 64,
             connections: 0,
@@ -191,6 +209,8 @@ impl Limits {
             unknown_recipients: 0,
             failed_logins: 0,
             failed_login_delay: Span::secs(0),
+            failed_logins_minute: 0,
+            failed_logins_day: 0,
             connections_per_address: 0,
             ..Self::default()
         }

@@ -15,7 +15,6 @@ use rustix::io::Errno;
 
 use crate::{
     config::{Config, Listen, Persona, Service, TlsMode},
-    limits::Span,
     net::{
         certificate::{self, Pair},
         tls::Tls,
@@ -47,12 +46,7 @@ pub struct Listener {
 /// What the sessions of a listener have in common.
 enum Rules {
     Smtp(Rc<smtp::Rules>),
-    Pop3 {
-        /// For clients anywhere.
-        all: Rc<pop3::Rules>,
-        /// For clients on this machine: a wrong password costs them no wait.
-        local: Rc<pop3::Rules>,
-    },
+    Pop3(Rc<pop3::Rules>),
 }
 
 /// What [`Listener::accept`] found.
@@ -101,10 +95,7 @@ impl Listener {
             }
             Persona::Pop3(persona) => {
                 let stls = matches!(security, Security::Offered(_));
-                let all = pop3::Rules { hostname, line_endings, persona, expire, stls, limits };
-                let mut local = all.clone();
-                local.limits.failed_login_delay = Span::secs(0);
-                Rules::Pop3 { all: Rc::new(all), local: Rc::new(local) }
+                Rules::Pop3(Rc::new(pop3::Rules { hostname, line_endings, persona, expire, stls, limits }))
             }
         };
         Ok(Self {
@@ -128,7 +119,7 @@ impl Listener {
     pub fn name(&self) -> &'static str {
         match self.rules {
             Rules::Smtp(_) => "smtp",
-            Rules::Pop3 { .. } => "pop3",
+            Rules::Pop3(_) => "pop3",
         }
     }
 
@@ -136,14 +127,14 @@ impl Listener {
     pub fn internal_error(&self) -> String {
         match self.rules {
             Rules::Smtp(_) => smtp::reply::INTERNAL.line(),
-            Rules::Pop3 { .. } => pop3::reply::INTERNAL.line(),
+            Rules::Pop3(_) => pop3::reply::INTERNAL.line(),
         }
     }
 
     fn too_many_connections(&self) -> String {
         match self.rules {
             Rules::Smtp(_) => smtp::reply::TOO_MANY_CONNECTIONS.line(),
-            Rules::Pop3 { .. } => pop3::reply::TOO_MANY_CONNECTIONS.line(),
+            Rules::Pop3(_) => pop3::reply::TOO_MANY_CONNECTIONS.line(),
         }
     }
 
@@ -229,8 +220,7 @@ impl Listener {
     pub fn session(&self, peer: IpAddr, id: ConnId) -> Box<dyn Protocol> {
         match &self.rules {
             Rules::Smtp(rules) => Box::new(Smtp::new(Rc::clone(rules), peer, id.to_string())),
-            Rules::Pop3 { local, .. } if peer.is_loopback() => Box::new(Pop3::new(Rc::clone(local))),
-            Rules::Pop3 { all, .. } => Box::new(Pop3::new(Rc::clone(all))),
+            Rules::Pop3(rules) => Box::new(Pop3::new(Rc::clone(rules))),
         }
     }
 }

@@ -132,6 +132,7 @@ impl Server {
             _ => {}
         }
         let now = self.clock.now();
+        self.desk.set_time(now.steady);
         let mut ready = std::mem::take(&mut self.again);
         for event in events.iter() {
             match event.token() {
@@ -204,6 +205,7 @@ impl Server {
             return id;
         }
         logging::connected(&id.to_string(), name, peer);
+        self.desk.enter(id, peer.ip());
         conn.greet(&mut self.desk, now);
         self.conns.insert(id, conn);
         self.origins.insert(id, (at, peer));

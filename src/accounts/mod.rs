@@ -11,9 +11,11 @@ mod credential;
 mod error;
 mod file;
 mod keeper;
+mod memory;
 mod password;
 mod sources;
 mod table;
+mod tries;
 
 use crate::proto::{
     ask::{Destination, Directory, Lookup, Mailbox, Quota},
@@ -26,9 +28,11 @@ pub use credential::{Credential, Verdict};
 pub use error::Error;
 pub use file::UserFile;
 pub use keeper::Keeper;
+pub use memory::{Mark, Memory};
 pub use password::hash;
 pub use sources::{Sources, Stamp};
 use table::Table;
+pub use tries::Tries;
 
 /// The users of this server, in memory.
 #[derive(Debug)]

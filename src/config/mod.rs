@@ -253,7 +253,9 @@ fn check_limits(l: &Limits) -> Result<(), Mistake> {
         ("tls_handshake", l.tls_handshake, 1),
         ("certificate_check", l.certificate_check, 1),
         ("accounts_check", l.accounts_check, 1),
+        ("login_memory", l.login_memory, 0),
         ("failed_login_delay", l.failed_login_delay, 0),
+        ("failed_login_longest_delay", l.failed_login_longest_delay, 0),
         ("shutdown_grace", l.shutdown_grace, 0),
     ] {
         within(key, value, Span::secs(least), YEAR)?;
@@ -274,6 +276,8 @@ fn check_limits(l: &Limits) -> Result<(), Mistake> {
         ("recipients", l.recipients, 1, 1_000_000),
         ("recipients_unauthenticated", l.recipients_unauthenticated, 1, 1_000_000),
         ("password_queue", l.password_queue, 1, 1_000_000),
+        ("login_memories", l.login_memories, 1, 1_000_000),
+        ("failed_login_addresses", l.failed_login_addresses, 1, 1_000_000),
         ("turn_commands", l.turn_commands, 1, 1_000_000),
         ("turn_octets", l.turn_octets, 1, 1 << 30),
         ("delivery_queue", l.delivery_queue, 1, 1_000_000),

@@ -1,13 +1,12 @@
-//! The desk's way out: from a password to a mailbox in the hands of a session, and back.
+//! The desk's way out: from a user to a mailbox in the hands of a session, and back.
 
 use std::{sync::Arc, time::Duration};
 
 use super::{Desk, Which};
 use crate::{
-    accounts::Verdict,
     mailbox::{Snapshot, registry},
     maildir::{Maildir, OpenMessage, lock::Lock},
-    proto::ask::{Answer, ConnId, Fault, Mailbox, Secret},
+    proto::ask::{Answer, ConnId, Fault, Mailbox},
     work::job::{Opened, Piece, Task},
 };
 
@@ -30,27 +29,6 @@ pub(super) struct Open {
 }
 
 impl Desk {
-    pub(super) fn verify(&mut self, from: ConnId, user: &str, password: Secret) -> Option<Answer> {
-        let credential = self.accounts.credential(user);
-        self.submit(
-            Which::Passwords,
-            from,
-            Task::Verify { credential: Box::new(credential), password },
-            Fault::Busy,
-        )
-    }
-
-    pub(super) fn verified(&mut self, verdict: Verdict) -> Answer {
-        match verdict {
-            Verdict::Wrong => Answer::Failed(Fault::Denied),
-            Verdict::Right(mailbox) => Answer::Welcome(mailbox),
-            Verdict::RightUpgraded { mailbox, user, hash } => {
-                self.accounts.learn(&user, hash);
-                Answer::Welcome(mailbox)
-            }
-        }
-    }
-
     pub(super) fn lock(&mut self, from: ConnId, mailbox: Mailbox, now: Duration) -> Option<Answer> {
         if !self.logins.allow(&mailbox, now) {
             return Some(Answer::Failed(Fault::TooSoon));

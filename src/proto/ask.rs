@@ -87,6 +87,12 @@ pub enum Answer {
     Partly(Vec<Option<Fault>>),
     /// The password is right, and this is the user's mailbox.
     Welcome(Mailbox),
+    /// The password is wrong, or there is no such user, or nobody may log in there. The client is told after
+    /// that long.
+    Denied {
+        /// The wait.
+        after: Duration,
+    },
     /// The mailbox is locked for this session.
     Opened(Arc<dyn Maildrop>),
     /// Bytes of a message file.

@@ -180,6 +180,7 @@ impl World {
             ("welcome", mailbox) => Answer::Welcome(named(mailbox)?),
             ("opened", "") => Answer::Opened(Arc::new(Messages(self.messages.clone()))),
             ("opened", sizes) => Answer::Opened(Arc::new(Messages::of_sizes(sizes)?)),
+            ("denied", after) => Answer::Denied { after: after.parse::<Span>()?.0 },
             ("failed", fault) => Answer::Failed(text::fault(fault)?),
             ("chunk", chunk) => match text::unquoted(chunk)? {
                 (bytes, "") => Answer::Chunk { bytes, last: false },

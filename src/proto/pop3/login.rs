@@ -25,12 +25,17 @@ impl Pop3 {
         Step::Ask(Ask::Open { mailbox, now: cx.now.steady })
     }
 
-    pub(super) fn denied(&mut self, user: String, password: Secret, out: &mut Outbox) -> Step {
-        let limits = &self.rules.limits;
+    pub(super) fn denied(
+        &mut self,
+        user: String,
+        password: Secret,
+        after: Duration,
+        out: &mut Outbox,
+    ) -> Step {
         out.tell(Event::Login { user: user.clone(), ok: false });
-        let last = self.wrong.count(user, password, limits.failed_logins);
+        let last = self.wrong.count(user, password, self.rules.limits.failed_logins);
         self.state = State::HoldingBack { last };
-        Step::Pause(limits.failed_login_delay.0)
+        Step::Pause(after)
     }
 
     pub(super) fn not_opened(

@@ -13,7 +13,7 @@ use crate::{
     limits::Span,
     proto::{
         Cx, Encryption, Patience, Protocol, Renewal, Step,
-        ask::{Answer, Ask, Fault, Mailbox, Secret},
+        ask::{Answer, Ask, Mailbox, Secret},
         buf::{Inbox, Line, Outbox},
         dot::LineEndings,
         event::Event,
@@ -375,8 +375,8 @@ impl Protocol for Pop3 {
             (State::AwaitingVerify { user, .. }, Answer::Welcome(mailbox)) => {
                 self.verified(cx, user, mailbox, out)
             }
-            (State::AwaitingVerify { user, password }, Answer::Failed(Fault::Denied)) => {
-                self.denied(user, password, out)
+            (State::AwaitingVerify { user, password }, Answer::Denied { after }) => {
+                self.denied(user, password, after, out)
             }
             (State::AwaitingVerify { .. }, Answer::Failed(fault)) => {
                 self.state = State::Authorization { user: None };

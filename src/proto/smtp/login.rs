@@ -123,11 +123,11 @@ impl Smtp {
                 out.tell(Event::Login { user, ok: true });
                 Step::Again
             }
-            Answer::Failed(Fault::Denied) => {
+            Answer::Denied { after } => {
                 out.tell(Event::Login { user: user.clone(), ok: false });
                 let last = self.wrong.count(user, password, self.rules.limits.failed_logins);
                 self.state = State::HoldingBack { last };
-                Step::Pause(self.rules.limits.failed_login_delay.0)
+                Step::Pause(after)
             }
             Answer::Failed(Fault::Busy) => defer(&reply::fault(Fault::Busy), out),
             _ => defer(&reply::CANNOT_AUTHENTICATE, out),
@@ -241,7 +241,7 @@ mod tests {
         // bob and hunter2hunter2, as PLAIN and as LOGIN say it.
         let (plain, user, password) = ("AGJvYgBodW50ZXIyaHVudGVyMg==", "Ym9i", "aHVudGVyMmh1bnRlcjI=");
         let answers: [fn() -> Answer; 3] = [
-            || Answer::Failed(Fault::Denied),
+            || Answer::Denied { after: Duration::ZERO },
             || Answer::Failed(Fault::Busy),
             || Answer::Welcome(Mailbox::named("bob").unwrap()),
         ];
