@@ -119,10 +119,13 @@ pub(crate) fn ask(ask: &Ask, body: &[u8], detail: bool) -> String {
     }
 }
 
-/// The address, and the mailbox where it has another name.
-fn recipient(Recipient { address, mailbox, .. }: &Recipient) -> String {
-    let address = address.to_string();
-    if address == mailbox.as_str() { format!("<{address}>") } else { format!("<{address}>/{mailbox}") }
+/// The address, and the mailbox where it has another name, and the folder that is asked for.
+fn recipient(Recipient { address, mailbox, folder }: &Recipient) -> String {
+    let (address, folder) = (address.to_string(), folder.as_ref().map(|folder| format!("/{folder}")));
+    if address == mailbox.as_str() {
+        return format!("<{address}>");
+    }
+    format!("<{address}>/{mailbox}{}", folder.unwrap_or_default())
 }
 
 /// A message without the lines that we put on top: four, or six where there is one recipient to name.

@@ -94,7 +94,7 @@ impl World {
                 self.logins = Logins::new(self.limits.pop3_login_delay.0);
                 self.logins.note(named(value)?, BEGIN);
             }
-            // `address`, `address/mailbox`, or `address/mailbox&mailbox`.
+            // `address`, `address/mailbox`, or `address/mailbox&mailbox:Folder`.
             "users" => self.users = words(),
             "domains" => self.domains = words(),
             "chunk" => self.chunk = value.parse().map_err(|_| format!("{value} is not a number"))?,
@@ -214,12 +214,12 @@ impl Directory for World {
             Some((user, mailbox)) => (user == name).then_some(mailbox),
             None => (user == "*" || *user == name).then_some(name.as_str()),
         });
-        let to: Vec<Destination> = mailbox
-            .into_iter()
-            .flat_map(|names| names.split('&'))
-            .filter_map(Mailbox::named)
-            .map(|mailbox| Destination { mailbox, folder: None })
-            .collect();
+        let destination = |name: &str| {
+            let (mailbox, folder) = name.split_once(':').unwrap_or((name, ""));
+            Some(Destination { mailbox: Mailbox::named(mailbox)?, folder: Folder::named(folder) })
+        };
+        let names = mailbox.into_iter().flat_map(|names| names.split('&'));
+        let to: Vec<Destination> = names.filter_map(destination).collect();
         if to.is_empty() { Lookup::Unknown } else { Lookup::Local(to) }
     }
 }
