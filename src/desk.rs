@@ -164,7 +164,11 @@ impl Desk {
             },
             To::Desk => match outcome {
                 Outcome::Measured(free) => self.free = free,
-                Outcome::Accounts(accounts) => self.accounts = *accounts,
+                Outcome::Accounts(mut accounts) => {
+                    std::mem::swap(&mut self.accounts, &mut accounts);
+                    // A full queue drops them here, which is slower and not wrong.
+                    let _ = self.scans.submit(Job { to: To::Desk, task: Task::Forget(accounts) });
+                }
                 _ => {}
             },
         }

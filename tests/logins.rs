@@ -68,7 +68,7 @@ fn t11_wrong_passwords_from_elsewhere_are_held_back_and_then_not_checked() {
 /// `cargo test --release --test logins -- --ignored --nocapture`
 #[test]
 #[ignore = "measures time: for a machine that does nothing else"]
-fn g13_time_does_not_tell_who_exists() {
+fn t12_g13_time_does_not_tell_who_exists() {
     const ROUNDS: usize = 500;
     let home = common::home();
     let users = home.path().join("users.json");

@@ -75,6 +75,8 @@ pub enum Task {
     Unwatch(IndexId, Arc<Maildir>),
     /// Free the memory of a list.
     Free(List),
+    /// Free the memory of accounts that hold no longer.
+    Forget(Box<Accounts>),
     /// Read a piece of a message.
     Read {
         /// The mailbox.
@@ -236,6 +238,10 @@ impl Task {
             }
             Self::Free(list) => {
                 drop(list);
+                Outcome::Nothing
+            }
+            Self::Forget(accounts) => {
+                drop(accounts);
                 Outcome::Nothing
             }
             Self::Read { maildir, snapshot, message, from, open } => {
