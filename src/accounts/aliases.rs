@@ -181,6 +181,8 @@ const MOST: usize = 1000;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(text: &str) -> Result<Aliases, String> {
@@ -243,6 +245,15 @@ mod tests {
             let error = read(text).unwrap_err();
             assert!(error.starts_with(told) || error.contains("more than 16"), "{told:?} is not {error:?}");
             assert!(error.contains("more than 16") == told.contains("more than 16"), "{error:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_the_reader(text in "([a-c@:, \t\n#é|]|bob|ann|@second\\.test){0,60}") {
+            if let Ok(aliases) = read(&text) {
+                prop_assert!(aliases.0.values().all(|names| !names.is_empty()), "{:?}", aliases);
+            }
         }
     }
 }

@@ -162,6 +162,8 @@ const SHA512: &str = "$6$";
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const SESAME: &str = "c8dae1c50e092f3d877192fc555b1dcf";
@@ -257,6 +259,16 @@ mod tests {
             &costly("m=1,t=1,p=1"),
         ] {
             assert!(bad.parse::<Stored>().is_err(), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_the_reader(kind in "|\\$6\\$|\\$2b\\$|\\$argon2id\\$", text in "([a-z0-9$=é,./]|rounds=|v=19){0,90}") {
+            let text = kind + &text;
+            if let Err(why) = text.parse::<Stored>() {
+                prop_assert!(!why.is_empty());
+            }
         }
     }
 }
