@@ -201,7 +201,7 @@ pub trait Directory {
         }
     }
 
-    /// How much mail may be in a mailbox.
+    /// How much mail may be in a mailbox, all its folders together.
     fn quota(&self, _mailbox: &Mailbox) -> Quota {
         Quota::default()
     }
@@ -268,7 +268,7 @@ pub struct Recipient {
     pub address: Address,
     /// Where its mail goes.
     pub mailbox: Mailbox,
-    /// The folder that gets it instead, if it is there: [`Destination::folder`].
+    /// The folder that gets it instead, if it is there.
     pub folder: Option<Folder>,
 }
 

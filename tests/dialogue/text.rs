@@ -119,13 +119,12 @@ pub(crate) fn ask(ask: &Ask, body: &[u8], detail: bool) -> String {
     }
 }
 
-/// The address, and the mailbox where it has another name, and the folder that is asked for.
+/// The address, and the mailbox where it has another name, and the folder where one is wanted.
 fn recipient(Recipient { address, mailbox, folder }: &Recipient) -> String {
-    let (address, folder) = (address.to_string(), folder.as_ref().map(|folder| format!("/{folder}")));
-    if address == mailbox.as_str() {
-        return format!("<{address}>");
-    }
-    format!("<{address}>/{mailbox}{}", folder.unwrap_or_default())
+    let address = address.to_string();
+    let wanted = folder.as_ref().map(|folder| format!("/{folder}")).unwrap_or_default();
+    let mailbox = if address == mailbox.as_str() { String::new() } else { format!("/{mailbox}") };
+    format!("<{address}>{mailbox}{wanted}")
 }
 
 /// A message without the lines that we put on top: four, or six where there is one recipient to name.
