@@ -18,7 +18,7 @@
 //! | [`maildir`] | the files: names, delivery, scans, deletions |
 //! | [`logging`], [`signals`] | what they say |
 //! | [`descriptors`] | how many connections and mailboxes may be open |
-//! | [`limits`], [`octets`], [`clock`] | leaves: every bound, the one size function, the time |
+//! | [`limits`], [`octets`], [`clock`], [`stamp`] | leaves: every bound, the one size function, the time, changes of files |
 #![deny(unsafe_code)]
 
 pub mod accounts;
@@ -39,4 +39,5 @@ pub mod octets;
 pub mod proto;
 pub mod server;
 pub mod signals;
+pub mod stamp;
 pub mod work;

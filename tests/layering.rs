@@ -8,17 +8,18 @@ use std::{
 };
 
 /// Each module and what it may import; `*` is everything but the command line.
-const ARROWS: [(&str, &[&str]); 20] = [
+const ARROWS: [(&str, &[&str]); 21] = [
     ("limits", &[]),
     ("octets", &[]),
     ("clock", &[]),
+    ("stamp", &[]),
     ("signals", &[]),
     ("descriptors", &["limits"]),
     ("proto", &["limits", "octets", "clock"]),
     ("maildir", &["octets", "clock"]),
-    ("net", &["proto", "limits"]),
+    ("net", &["proto", "limits", "stamp"]),
     ("logging", &["proto", "config"]),
-    ("accounts", &["proto", "limits"]),
+    ("accounts", &["proto", "limits", "stamp"]),
     ("config", &["limits", "net", "proto"]),
     ("mailbox", &["maildir", "proto", "clock", "limits", "logging"]),
     ("work", &["proto", "accounts", "maildir", "mailbox", "limits", "octets", "logging"]),

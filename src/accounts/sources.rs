@@ -1,8 +1,9 @@
 //! The files that accounts come from.
 
-use std::{fs, os::unix::fs::MetadataExt, path::PathBuf, time::SystemTime};
+use std::{fs, path::PathBuf, time::SystemTime};
 
 use super::{Accounts, Error, UserFile, Users, aliases::Aliases, table::Table};
+use crate::stamp::FileStamp;
 
 /// Where accounts come from.
 #[derive(Debug, Clone)]
@@ -18,14 +19,6 @@ pub struct Sources {
 /// What the files were like at one moment: another stamp means that they have changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stamp(Vec<Option<FileStamp>>);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct FileStamp {
-    device: u64,
-    inode: u64,
-    octets: u64,
-    changed: (i64, i64),
-}
 
 impl Sources {
     /// Reads the files.
@@ -62,24 +55,13 @@ impl Sources {
     /// What the files are like now.
     pub fn stamp(&self) -> Stamp {
         let files = [Some(&self.users), self.aliases.as_ref()].into_iter().flatten();
-        let stamp = files.map(|path| {
-            let file = fs::metadata(path).ok()?;
-            let changed = (file.mtime(), file.mtime_nsec());
-            Some(FileStamp { device: file.dev(), inode: file.ino(), octets: file.len(), changed })
-        });
-        Stamp(stamp.collect())
+        Stamp(files.map(|path| FileStamp::of(path)).collect())
     }
 }
 
 impl Stamp {
-    /// Whether a file has been written to so lately that a further change may leave no trace: the clock of
-    /// a file system ticks slowly.
+    /// Whether one of them may have changed since and still look the same.
     pub(super) fn is_young(&self, now: SystemTime) -> bool {
-        let now = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let changed = |file: &FileStamp| u64::try_from(file.changed.0).unwrap_or(0);
-        self.0.iter().flatten().any(|file| changed(file).abs_diff(now) <= YOUNG)
+        self.0.iter().flatten().any(|file| file.is_young(now))
     }
 }
-
-/// Seconds.
-const YOUNG: u64 = 2;

@@ -2,7 +2,6 @@
 
 use std::{
     fmt, fs, io,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -19,6 +18,8 @@ use rustls::{
     server::ParsedCertificate,
     sign::{CertifiedKey, SingleCertAndKey},
 };
+
+use crate::stamp::FileStamp;
 
 /// Where a certificate and its key are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,14 +67,6 @@ pub enum Error {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stamp([Option<FileStamp>; 2]);
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct FileStamp {
-    device: u64,
-    inode: u64,
-    octets: u64,
-    changed: (i64, i64),
-}
-
 impl Pair {
     /// Reads both files, and makes sure that they belong together.
     ///
@@ -105,11 +98,7 @@ impl Pair {
 
     /// What the files are like now.
     pub fn stamp(&self) -> Stamp {
-        Stamp([&self.certificate, &self.key].map(|path| {
-            let file = fs::metadata(path).ok()?;
-            let changed = (file.mtime(), file.mtime_nsec());
-            Some(FileStamp { device: file.dev(), inode: file.ino(), octets: file.len(), changed })
-        }))
+        Stamp([&self.certificate, &self.key].map(|path| FileStamp::of(path)))
     }
 }
 
