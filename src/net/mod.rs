@@ -1,6 +1,7 @@
 //! What lies between a session and the network: transports, TLS with its certificate, and timers.
 
 pub mod certificate;
+pub mod proxy;
 pub mod timer;
 pub mod tls;
 pub mod transport;

@@ -1,0 +1,233 @@
+//! The PROXY protocol, versions 1 and 2: how a proxy in front of us says whose connection it hands over
+//! (haproxy.org, proxy-protocol.txt).
+//!
+//! The rule: the header is everything or nothing. Octets behind it belong to the client and are not touched;
+//! a header that is not understood ends the connection.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    str::{self, FromStr},
+};
+
+/// What a connection begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Header {
+    /// A whole header.
+    Whole {
+        /// Whose connection it is. `None`: the proxy's own, or that of a client it cannot name.
+        client: Option<SocketAddr>,
+        /// Octets of the header.
+        length: usize,
+    },
+    /// The beginning of one.
+    Partial,
+    /// Something else.
+    Wrong,
+}
+
+/// Octets in the longest header that is taken: version 1 has at most 107, version 2 rarely more than that.
+pub const LONGEST: usize = 2048;
+
+/// Reads the header at the beginning of what a proxy has sent so far.
+pub fn parse(octets: &[u8]) -> Header {
+    if begins(octets, SIGNATURE) {
+        version_2(octets)
+    } else if begins(octets, b"PROXY ") {
+        version_1(octets)
+    } else {
+        Header::Wrong
+    }
+}
+
+/// Whether `octets` begin like that, as far as they go.
+fn begins(octets: &[u8], like: &[u8]) -> bool {
+    octets.iter().zip(like).all(|(one, other)| one == other)
+}
+
+/// `PROXY TCP4 192.0.2.1 198.51.100.1 56324 25`, in one line.
+fn version_1(octets: &[u8]) -> Header {
+    let line = &octets[..octets.len().min(LONGEST_LINE)];
+    let Some(end) = memchr::memchr(b'\n', line) else {
+        return if line.len() < LONGEST_LINE { Header::Partial } else { Header::Wrong };
+    };
+    let words = line[..end].strip_suffix(b"\r").and_then(|text| str::from_utf8(text).ok());
+    let words: Vec<&str> = words.unwrap_or_default().split(' ').collect();
+    let client = match words.as_slice() {
+        // What stands behind it has no meaning.
+        ["PROXY", "UNKNOWN", ..] => Some(None),
+        ["PROXY", "TCP4", addresses @ ..] => client::<Ipv4Addr>(addresses).map(Some),
+        ["PROXY", "TCP6", addresses @ ..] => client::<Ipv6Addr>(addresses).map(Some),
+        _ => None,
+    };
+    client.map_or(Header::Wrong, |client| Header::Whole { client, length: end + 1 })
+}
+
+/// Source and destination, then their ports.
+fn client<A: FromStr + Into<IpAddr>>(words: &[&str]) -> Option<SocketAddr> {
+    let &[source, destination, source_port, destination_port] = words else { return None };
+    destination.parse::<A>().ok()?;
+    port(destination_port)?;
+    Some(named(source.parse::<A>().ok()?.into(), port(source_port)?))
+}
+
+fn port(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Signature, version and command, family, length, and that many octets.
+fn version_2(octets: &[u8]) -> Header {
+    let Some((&[version_and_command, family, high, low], rest)) =
+        octets.get(SIGNATURE.len()..).and_then(<[u8]>::split_first_chunk::<4>)
+    else {
+        return Header::Partial;
+    };
+    let length = usize::from(u16::from_be_bytes([high, low]));
+    let whole = SIGNATURE.len() + 4 + length;
+    if ![LOCAL, PROXY].contains(&version_and_command) || whole > LONGEST {
+        return Header::Wrong;
+    }
+    let Some(rest) = rest.get(..length) else { return Header::Partial };
+    let client = match (version_and_command, family) {
+        // A check of the proxy's own, or a client that has no address.
+        (LOCAL, _) | (_, UNSPECIFIED) => Some(None),
+        (_, UNIX) if length >= 216 => Some(None),
+        (_, TCP4) => rest.first_chunk::<12>().map(|a| {
+            let source = Ipv4Addr::new(a[0], a[1], a[2], a[3]);
+            Some(named(source.into(), u16::from_be_bytes([a[8], a[9]])))
+        }),
+        (_, TCP6) => rest.first_chunk::<36>().map(|a| {
+            let mut source = [0; 16];
+            source.copy_from_slice(&a[..16]);
+            Some(named(Ipv6Addr::from(source).into(), u16::from_be_bytes([a[32], a[33]])))
+        }),
+        _ => None,
+    };
+    client.map_or(Header::Wrong, |client| Header::Whole { client, length: whole })
+}
+
+fn named(address: IpAddr, port: u16) -> SocketAddr {
+    SocketAddr::new(address.to_canonical(), port)
+}
+
+const LONGEST_LINE: usize = 107;
+const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+const LOCAL: u8 = 0x20;
+const PROXY: u8 = 0x21;
+const UNSPECIFIED: u8 = 0x00;
+const TCP4: u8 = 0x11;
+const TCP6: u8 = 0x21;
+const UNIX: u8 = 0x31;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LOCAL_HEAD: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20";
+
+    fn header_2(version_and_command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(rest.len()).unwrap().to_be_bytes();
+        [SIGNATURE, &[version_and_command, family], &length, rest].concat()
+    }
+
+    fn of(client: &str) -> Option<Option<SocketAddr>> {
+        Some((!client.is_empty()).then(|| client.parse().unwrap()))
+    }
+
+    /// Of a header that is everything.
+    fn whole(octets: &[u8]) -> Option<Option<SocketAddr>> {
+        match parse(octets) {
+            Header::Whole { client, length } if length == octets.len() => Some(client),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn version_1_names_the_client() {
+        for (line, client) in [
+            ("PROXY TCP4 192.0.2.1 198.51.100.1 56324 25\r\n", of("192.0.2.1:56324")),
+            ("PROXY TCP6 2001:db8::1 2001:db8::2 1 65535\r\n", of("[2001:db8::1]:1")),
+            ("PROXY TCP6 ::ffff:192.0.2.1 ::1 1 2\r\n", of("192.0.2.1:1")),
+            ("PROXY UNKNOWN\r\n", of("")),
+            ("PROXY UNKNOWN ffff:f...f:ffff 1 2 3\r\n", of("")),
+            ("PROXY TCP4 192.0.2.1 198.51.100.1 56324 25\n", None),
+            ("PROXY TCP4 192.0.2.1 198.51.100.1 56324\r\n", None),
+            ("PROXY TCP4 192.0.2.1 198.51.100.1 65536 25\r\n", None),
+            ("PROXY TCP4 192.0.2.1 198.51.100.1 +1 25\r\n", None),
+            ("PROXY TCP4 192.0.2.1  198.51.100.1 1 25\r\n", None),
+            ("PROXY TCP4 2001:db8::1 2001:db8::2 1 25\r\n", None),
+            ("PROXY TCP6 192.0.2.1 198.51.100.1 1 25\r\n", None),
+            ("PROXY TCP4 localhost 198.51.100.1 1 25\r\n", None),
+            ("PROXY tcp4 192.0.2.1 198.51.100.1 1 25\r\n", None),
+            ("PROXY \r\n", None),
+            ("EHLO client.test\r\n", None),
+        ] {
+            assert_eq!(whole(line.as_bytes()), client, "{line}");
+        }
+        assert_eq!(
+            parse(&[&b"PROXY UNKNOWN"[..], &[b' '; 94]].concat()),
+            Header::Wrong,
+            "107 octets, no end"
+        );
+    }
+
+    #[test]
+    fn version_2_names_the_client() {
+        let four = [192, 0, 2, 1, 198, 51, 100, 1, 0xdc, 4, 0, 25];
+        let mut six = [0; 36];
+        six[..2].copy_from_slice(&[0x20, 1]);
+        six[33] = 7;
+        let more = [&four[..], &[4, 0, 1, 0]].concat();
+        for (command, family, rest, client) in [
+            (PROXY, TCP4, &four[..], of("192.0.2.1:56324")),
+            (PROXY, TCP4, &more, of("192.0.2.1:56324")),
+            (PROXY, TCP6, &six, of("[2001::]:7")),
+            (PROXY, UNIX, &[0; 216], of("")),
+            (PROXY, UNSPECIFIED, b"", of("")),
+            (LOCAL, UNSPECIFIED, b"", of("")),
+            (LOCAL, TCP4, &four, of("")),
+            (PROXY, TCP4, &four[..11], None),
+            (PROXY, TCP6, &six[..35], None),
+            (PROXY, UNIX, &[0; 215], None),
+            (PROXY, 0x12, &four, None),
+            (0x22, TCP4, &four, None),
+            (0x11, TCP4, &four, None),
+        ] {
+            let header = header_2(command, family, rest);
+            assert_eq!(whole(&header), client, "{command:x} {family:x} {rest:?}");
+        }
+        assert_eq!(parse(&header_2(LOCAL, 0, &[0; LONGEST - 15])), Header::Wrong);
+    }
+
+    proptest! {
+        #[test]
+        fn a_header_is_found_however_it_comes_and_whatever_follows(
+            address in any::<[u8; 4]>(), port in any::<u16>(), rest in any::<Vec<u8>>(), new in any::<bool>()
+        ) {
+            let expected = SocketAddr::new(IpAddr::from(address), port);
+            let header = if new {
+                let [high, low] = port.to_be_bytes();
+                header_2(PROXY, TCP4, &[&address[..], &[1, 2, 3, 4, high, low, 0, 25]].concat())
+            } else {
+                format!("PROXY TCP4 {} 1.2.3.4 {port} 25\r\n", expected.ip()).into_bytes()
+            };
+            for cut in 0..header.len() {
+                prop_assert_eq!(parse(&header[..cut]), Header::Partial);
+            }
+            let found = Header::Whole { client: Some(expected), length: header.len() };
+            prop_assert_eq!(parse(&[header, rest].concat()), found);
+        }
+
+        #[test]
+        fn no_octets_break_the_reader(
+            head in prop::sample::select(vec![&b""[..], b"PROXY ", b"PROXY TCP4 ", SIGNATURE, LOCAL_HEAD]),
+            octets in any::<Vec<u8>>()
+        ) {
+            let octets = [head, &octets].concat();
+            if let Header::Whole { length, .. } = parse(&octets) {
+                prop_assert!(length <= octets.len() && length <= LONGEST);
+            }
+        }
+    }
+}
