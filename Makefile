@@ -9,7 +9,7 @@ SECONDS_TOGETHER ?= 20
 # program:package
 INTEROP := mutt:mutt script:bsdutils unshare:util-linux /usr/lib/dovecot/imap:dovecot-imapd \
 	/usr/lib/dovecot/dovecot-lda:dovecot-core procmail:procmail maildrop:maildrop fetchmail:fetchmail mpop:mpop \
-	getmail:getmail6 curl:curl swaks:swaks msmtp:msmtp
+	getmail:getmail6 curl:curl swaks:swaks msmtp:msmtp s-nail:s-nail
 
 .DEFAULT_GOAL := help
 .PHONY: help build test check run bench clean power-cut kill-loop interop

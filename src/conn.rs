@@ -405,9 +405,32 @@ impl Conn {
         self.close(now);
     }
 
+    /// Ends for want of room, with those last words.
+    pub fn give_way(&mut self, last_words: &str, now: Now) {
+        match self.phase {
+            Phase::Open | Phase::Paused(_) => self.fail(last_words, now),
+            _ => self.phase = Phase::Gone,
+        }
+        self.outbox.tell(Event::Ended { why: "longest idle when there was no room" });
+    }
+
     fn close(&mut self, now: Now) {
         self.phase = Phase::Closing;
         self.last_command = now.steady;
+    }
+
+    /// Whether the connection may be ended when room is wanted.
+    pub fn is_expendable(&self) -> bool {
+        match self.phase {
+            Phase::Open | Phase::Paused(_) => self.protocol.is_expendable(),
+            Phase::Securing | Phase::Handshake(_) | Phase::Draining(_) | Phase::Gone => true,
+            Phase::Waiting | Phase::Closing => false,
+        }
+    }
+
+    /// When something last went over the wire, or was done.
+    pub fn idle_since(&self) -> Duration {
+        self.last_command.max(self.last_read).max(self.last_write)
     }
 
     /// Whether the session takes no more steps; its last words may still be on their way.
@@ -423,11 +446,6 @@ impl Conn {
     /// How long the connection has been there.
     pub fn age(&self, now: Now) -> Duration {
         now.steady.saturating_sub(self.began)
-    }
-
-    /// The socket, to be registered.
-    pub fn transport(&mut self) -> &mut Transport {
-        &mut self.transport
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Limits {
     pub pop3_lock_wait: Span,
     /// POP3: the least time between two logins to one mailbox (RFC 2449 section 6.5); "0s" lifts it.
     pub pop3_login_delay: Span,
+    /// How long a proxy may take to say whose connection it hands over.
+    pub proxy_header: Span,
     /// TLS: how long a client may take for the whole handshake.
     pub tls_handshake: Span,
     /// TLS: how often the files of the certificate are looked at for a change.
@@ -144,6 +146,7 @@ impl Default for Limits {
             pop3_write: Span::secs(600),
             pop3_lock_wait: Span::secs(2),
             pop3_login_delay: Span::secs(0),
+            proxy_header: Span::secs(3),
             tls_handshake: Span::secs(30),
             certificate_check: Span::secs(30),
             smtp_line: 2048,

@@ -7,16 +7,15 @@ use std::{
     rc::Rc,
 };
 
-use mio::{
-    Interest, Registry, Token,
-    net::{TcpListener, TcpStream},
-};
+use mio::{Registry, Token};
 use rustix::io::Errno;
 
 use crate::{
-    config::{Config, Listen, Persona, Service, TlsMode},
+    config::{Config, Listen, Networks, Persona, Service, TlsMode},
     net::{
         certificate::{self, Pair},
+        endpoint::Endpoint,
+        stream::{Socket, Stream},
         tls::Tls,
         transport::{Security, Transport},
     },
@@ -24,16 +23,19 @@ use crate::{
         Protocol,
         ask::ConnId,
         pop3::{self, Pop3},
-        smtp::{self, Smtp},
+        smtp::{self, AuthRule, Kind, Policy, Smtp},
     },
 };
 
 /// One listening socket.
 pub struct Listener {
-    socket: Option<TcpListener>,
-    address: SocketAddr,
+    socket: Option<Socket>,
+    endpoint: Endpoint,
     service: Service,
-    rules: Rules,
+    trusted: Networks,
+    proxies: Networks,
+    /// What sessions have in common, for each [`Standing`] of their clients.
+    rules: [Rules; 4],
     security: Security,
     /// Whether there may be connections to accept: only an accept that would block says no.
     pub pending: bool,
@@ -43,29 +45,60 @@ pub struct Listener {
     short: bool,
 }
 
-/// What the sessions of a listener have in common.
 enum Rules {
     Smtp(Rc<smtp::Rules>),
     Pop3(Rc<pop3::Rules>),
 }
 
+/// What a client may do because of its address.
+#[derive(Debug, Clone, Copy)]
+struct Standing {
+    /// It is on this machine: nobody listens in.
+    local: bool,
+    /// It is in a network that may send without a login.
+    trusted: bool,
+}
+
+impl Standing {
+    const ALL: [Self; 4] = [
+        Self { local: false, trusted: false },
+        Self { local: true, trusted: false },
+        Self { local: false, trusted: true },
+        Self { local: true, trusted: true },
+    ];
+
+    /// Its place in [`Standing::ALL`].
+    fn place(self) -> usize {
+        usize::from(self.local) + 2 * usize::from(self.trusted)
+    }
+}
+
 /// What [`Listener::accept`] found.
 pub enum Accepted {
     /// A connection.
-    Stream(TcpStream, SocketAddr),
-    /// A connection that was told to come back later.
-    TurnedAway,
+    Stream(Stream, SocketAddr),
     /// Nobody waits.
     Nothing,
     /// No descriptor is left: look again after a while.
     NoDescriptors,
 }
 
+/// What a connection begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beginning {
+    /// The session of a client.
+    Session,
+    /// A proxy, which says whose connection it hands over.
+    Header,
+    /// Nothing: only proxies come here, and this is none.
+    Nothing,
+}
+
 /// Why nobody can be listened to.
 #[derive(Debug)]
 pub enum Error {
     /// An address could not be bound.
-    Bind(Service, SocketAddr, io::Error),
+    Bind(Service, Endpoint, io::Error),
     /// There is no certificate to begin TLS with.
     Tls(certificate::Error),
 }
@@ -78,31 +111,20 @@ impl Listener {
         let tls = config.tls.as_ref().map(start).transpose()?;
         let bind = |listen: &Listen| {
             Self::bind(listen, config, security(listen.tls, tls.as_ref()))
-                .map_err(|error| Error::Bind(listen.protocol, listen.address, error))
+                .map_err(|error| Error::Bind(listen.protocol, listen.address.clone(), error))
         };
         config.listen.iter().map(bind).collect()
     }
 
     fn bind(listen: &Listen, config: &Config, security: Security) -> io::Result<Self> {
-        let socket = TcpListener::bind(listen.address)?;
-        let address = socket.local_addr()?;
-        let (hostname, limits) = (config.hostname.clone(), config.limits.clone());
-        let (line_endings, expire) = (listen.line_endings, config.pop3.expire);
-        let rules = match listen.persona {
-            Persona::Smtp(persona) => {
-                let policy = smtp::Policy::default();
-                Rules::Smtp(Rc::new(smtp::Rules { hostname, line_endings, persona, limits, policy }))
-            }
-            Persona::Pop3(persona) => {
-                let stls = matches!(security, Security::Offered(_));
-                Rules::Pop3(Rc::new(pop3::Rules { hostname, line_endings, persona, expire, stls, limits }))
-            }
-        };
+        let socket = Socket::bind(&listen.address)?;
         Ok(Self {
+            endpoint: socket.endpoint()?,
             socket: Some(socket),
-            address,
             service: listen.protocol,
-            rules,
+            trusted: listen.trusted.clone(),
+            proxies: listen.proxy_protocol.clone(),
+            rules: Standing::ALL.map(|standing| rules(listen, config, &security, standing)),
             security,
             pending: false,
             spare: spare(),
@@ -117,35 +139,37 @@ impl Listener {
 
     /// Its name in the log.
     pub fn name(&self) -> &'static str {
-        match self.rules {
-            Rules::Smtp(_) => "smtp",
-            Rules::Pop3(_) => "pop3",
+        match self.service.smtp() {
+            Some(smtp::Kind::Lmtp) => "lmtp",
+            Some(_) => "smtp",
+            None => "pop3",
         }
     }
 
     /// What a client is told when something of ours broke.
     pub fn internal_error(&self) -> String {
-        match self.rules {
-            Rules::Smtp(_) => smtp::reply::INTERNAL.line(),
-            Rules::Pop3(_) => pop3::reply::INTERNAL.line(),
+        match self.service.smtp() {
+            Some(_) => smtp::reply::INTERNAL.line(),
+            None => pop3::reply::INTERNAL.line(),
         }
     }
 
-    fn too_many_connections(&self) -> String {
-        match self.rules {
-            Rules::Smtp(_) => smtp::reply::TOO_MANY_CONNECTIONS.line(),
-            Rules::Pop3(_) => pop3::reply::TOO_MANY_CONNECTIONS.line(),
+    /// What a client is told when there is no room for its connection.
+    pub fn too_many_connections(&self) -> String {
+        match self.service.smtp() {
+            Some(_) => smtp::reply::TOO_MANY_CONNECTIONS.line(),
+            None => pop3::reply::TOO_MANY_CONNECTIONS.line(),
         }
     }
 
-    /// The address really taken.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Where it really is.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     /// Asks for events.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        self.socket.as_mut().map_or(Ok(()), |socket| registry.register(socket, token, Interest::READABLE))
+        self.socket.as_mut().map_or(Ok(()), |socket| socket.register(registry, token))
     }
 
     /// There may be somebody to accept, though no event says so.
@@ -155,22 +179,18 @@ impl Listener {
 
     /// Lets go of the address.
     pub fn stop(&mut self, registry: &Registry) {
-        if let Some(mut socket) = self.socket.take() {
-            let _ = registry.deregister(&mut socket); // dropping it does the same
+        if let Some(socket) = self.socket.take() {
+            socket.stop(registry);
         }
         self.pending = false;
     }
 
-    /// Accepts one connection; `welcome` says whether there is room for a client from that address.
-    pub fn accept(&mut self, welcome: impl Fn(IpAddr) -> bool) -> Accepted {
+    /// Accepts one connection.
+    pub fn accept(&mut self) -> Accepted {
         let Some(socket) = &self.socket else { return Accepted::Nothing };
         loop {
             match socket.accept() {
-                Ok((stream, peer)) if welcome(peer.ip().to_canonical()) => {
-                    let _ = stream.set_nodelay(true); // slower, not wrong
-                    return Accepted::Stream(stream, SocketAddr::new(peer.ip().to_canonical(), peer.port()));
-                }
-                Ok((stream, _)) => return self.turn_away(stream),
+                Ok((stream, peer)) => return Accepted::Stream(stream, peer),
                 Err(error) => match Errno::from_io_error(&error) {
                     Some(Errno::WOULDBLOCK) => {
                         self.pending = false;
@@ -187,14 +207,13 @@ impl Listener {
         }
     }
 
-    fn turn_away(&self, mut stream: TcpStream) -> Accepted {
+    /// Tells a client to come back later.
+    pub fn turn_away(&self, mut stream: Stream) {
         // Where TLS comes first, clear text would be taken for broken TLS.
-        if matches!(self.security, Security::Implicit(_)) {
-            return Accepted::TurnedAway;
+        if !matches!(self.security, Security::Implicit(_)) {
+            let words = format!("{}\r\n", self.too_many_connections());
+            let _ = stream.write(words.as_bytes()); // a client that does not read it finds the door closed
         }
-        let words = format!("{}\r\n", self.too_many_connections());
-        let _ = stream.write(words.as_bytes()); // a client that does not read it finds the door closed
-        Accepted::TurnedAway
     }
 
     /// Uses the spare descriptor to tell one client why nobody answers.
@@ -203,7 +222,7 @@ impl Listener {
             log::warn!("{} accept: {error}; clients are sent away until there is room", self.name());
         }
         self.spare = None;
-        if let Some(Ok((stream, _))) = self.socket.as_ref().map(TcpListener::accept) {
+        if let Some(Ok((stream, _))) = self.socket.as_ref().map(Socket::accept) {
             self.turn_away(stream);
         }
         self.spare = spare();
@@ -211,16 +230,53 @@ impl Listener {
         Accepted::NoDescriptors
     }
 
+    /// What a connection from there begins with.
+    pub fn beginning(&self, address: IpAddr) -> Beginning {
+        if self.proxies.is_empty() {
+            Beginning::Session
+        } else if self.proxies.contain(address) {
+            Beginning::Header
+        } else {
+            Beginning::Nothing
+        }
+    }
+
     /// What the octets of a connection travel on.
-    pub fn transport(&self, stream: TcpStream) -> Transport {
+    pub fn transport(&self, stream: Stream) -> Transport {
         Transport::new(stream, self.security.clone())
     }
 
     /// A session with a client at `peer`.
     pub fn session(&self, peer: IpAddr, id: ConnId) -> Box<dyn Protocol> {
-        match &self.rules {
+        let standing = Standing { local: peer.is_loopback(), trusted: self.trusted.contain(peer) };
+        match &self.rules[standing.place()] {
             Rules::Smtp(rules) => Box::new(Smtp::new(Rc::clone(rules), peer, id.to_string())),
             Rules::Pop3(rules) => Box::new(Pop3::new(Rc::clone(rules))),
+        }
+    }
+}
+
+/// What holds for the clients of a listener that have that standing.
+fn rules(listen: &Listen, config: &Config, security: &Security, standing: Standing) -> Rules {
+    let (hostname, line_endings, limits) =
+        (config.hostname.clone(), listen.line_endings, config.limits.clone());
+    let begins_tls = matches!(security, Security::Offered(_));
+    let plaintext_auth = listen.plaintext_auth || standing.local;
+    match listen.persona {
+        Persona::Smtp(persona) => {
+            let kind = listen.protocol.smtp().unwrap_or_default();
+            let auth = match kind {
+                Kind::Smtp | Kind::Lmtp => AuthRule::Off,
+                Kind::Submission if plaintext_auth => AuthRule::InClear,
+                Kind::Submission => AuthRule::UnderTls,
+            };
+            let policy = Policy { kind, auth, starttls: begins_tls, trusted: standing.trusted };
+            Rules::Smtp(Rc::new(smtp::Rules { hostname, line_endings, persona, limits, policy }))
+        }
+        Persona::Pop3(persona) => {
+            let (expire, stls) = (config.pop3.expire, begins_tls);
+            let rules = pop3::Rules { hostname, line_endings, persona, expire, stls, plaintext_auth, limits };
+            Rules::Pop3(Rc::new(rules))
         }
     }
 }

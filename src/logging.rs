@@ -63,13 +63,18 @@ fn wording(event: &Event) -> String {
 }
 
 /// A listener is open.
-pub fn listening(protocol: &str, address: SocketAddr) {
+pub fn listening(protocol: &str, address: &dyn Display) {
     info!("{protocol} listening address={address}");
 }
 
 /// A client came.
 pub fn connected(conn: &str, protocol: &str, peer: SocketAddr) {
     debug!("{conn} {protocol} connected peer={peer}");
+}
+
+/// A proxy did not say whose connection it hands over.
+pub fn not_announced(conn: &str, protocol: &str, proxy: SocketAddr, why: &str) {
+    info!("{conn} {protocol} proxy failed peer={proxy} why=\"{}\"", escape(why));
 }
 
 /// A connection is encrypted from here on.

@@ -2,6 +2,7 @@
 //!
 //! One turn: poll, accept, sockets, answers, timers, those with work left over, closings.
 
+mod arrive;
 mod error;
 
 use std::{
@@ -13,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use arrive::Arrival;
 pub use error::Error;
 use mio::{Events, Poll, Token, Waker};
 
@@ -24,9 +26,8 @@ use crate::{
     descriptors::most_connections,
     desk::Desk,
     limits::Limits,
-    listen::{Accepted, Listener},
-    logging,
-    net::timer::Timers,
+    listen::Listener,
+    net::{endpoint::Endpoint, timer::Timers},
     proto::ask::{Answer, ConnId},
     signals::{Signal, Signals},
     work::{Bell, Done, Returns},
@@ -44,6 +45,8 @@ pub struct Server {
     most_connections: usize,
     desk: Desk,
     conns: HashMap<ConnId, Conn>,
+    /// Connections of proxies that have not said yet whose they are.
+    arrivals: HashMap<ConnId, Arrival>,
     /// What each connection came through, and from where.
     origins: HashMap<ConnId, (usize, SocketAddr)>,
     per_address: HashMap<std::net::IpAddr, usize>,
@@ -96,6 +99,7 @@ impl Server {
             listeners,
             desk,
             conns: HashMap::new(),
+            arrivals: HashMap::new(),
             origins: HashMap::new(),
             per_address: HashMap::new(),
             next_id: FIRST_CONNECTION,
@@ -106,9 +110,9 @@ impl Server {
         })
     }
 
-    /// The addresses really taken, in the order of the configuration.
-    pub fn addresses(&self) -> Vec<(Service, SocketAddr)> {
-        self.listeners.iter().map(|listener| (listener.service(), listener.address())).collect()
+    /// Where clients can come, in the order of the configuration.
+    pub fn endpoints(&self) -> Vec<(Service, Endpoint)> {
+        self.listeners.iter().map(|listener| (listener.service(), listener.endpoint().clone())).collect()
     }
 
     /// Runs until a signal ends it.
@@ -149,6 +153,8 @@ impl Server {
                         let readable = event.is_readable() || event.is_read_closed() || event.is_error();
                         conn.ready(readable, event.is_writable() || event.is_write_closed());
                         ready.insert(id);
+                    } else if self.arrivals.contains_key(&id) {
+                        self.look(id, now, &mut ready);
                     }
                 }
             }
@@ -163,55 +169,6 @@ impl Server {
     }
 
     // Connections
-
-    /// Takes new connections, a bounded number a turn.
-    fn accept(&mut self, now: Now, ready: &mut HashSet<ConnId>) {
-        for at in 0..self.listeners.len() {
-            for _ in 0..ACCEPTS_A_TURN {
-                let Some(listener) = self.listeners.get_mut(at).filter(|listener| listener.pending) else {
-                    break;
-                };
-                let room = self.conns.len() < self.most_connections;
-                let (per_address, most) = (&self.per_address, self.limits.connections_per_address);
-                match listener.accept(|peer| {
-                    room && (peer.is_loopback()
-                        || most == 0
-                        || per_address.get(&peer).is_none_or(|n| *n < most))
-                }) {
-                    Accepted::Stream(stream, peer) => {
-                        ready.insert(self.welcome(at, stream, peer, now));
-                    }
-                    Accepted::TurnedAway => {}
-                    Accepted::Nothing => break,
-                    // Edge-triggered: no event will tell when there is room again, so a timer asks.
-                    Accepted::NoDescriptors => {
-                        self.timers.set(now.steady + ACCEPT_PAUSE, Due::Accept);
-                        break;
-                    }
-                }
-            }
-        }
-    }
-
-    fn welcome(&mut self, at: usize, stream: mio::net::TcpStream, peer: SocketAddr, now: Now) -> ConnId {
-        let id = ConnId(self.next_id);
-        self.next_id += 1;
-        let listener = &self.listeners[at];
-        let name = listener.name();
-        let mut conn = Conn::new(id, name, listener.transport(stream), listener.session(peer.ip(), id), now);
-        let token = Token(id.0 as usize);
-        if let Err(error) = conn.transport().register(self.poll.registry(), token) {
-            log::error!("{id} {name} not registered: {error}");
-            return id;
-        }
-        logging::connected(&id.to_string(), name, peer);
-        self.desk.enter(id, peer.ip());
-        conn.greet(&mut self.desk, now);
-        self.conns.insert(id, conn);
-        self.origins.insert(id, (at, peer));
-        *self.per_address.entry(peer.ip()).or_default() += 1;
-        id
-    }
 
     /// Gives a connection its answer, if there is one, and one round. A panic in a session is a bug of ours;
     /// it ends that session, and no other.
@@ -254,20 +211,6 @@ impl Server {
         }
     }
 
-    fn close(&mut self, id: ConnId, now: Now) {
-        self.again.remove(&id);
-        self.desk.leave(id);
-        let Some(conn) = self.conns.remove(&id) else { return };
-        logging::closed(&id.to_string(), conn.protocol_name(), conn.age(now));
-        let Some((_, peer)) = self.origins.remove(&id) else { return };
-        if let Some(count) = self.per_address.get_mut(&peer.ip()) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_address.remove(&peer.ip());
-            }
-        }
-    }
-
     // Answers and timers
 
     fn answers(&mut self, now: Now) {
@@ -293,6 +236,8 @@ impl Server {
                         conn.timer = None;
                         conn.expire(now);
                         self.pump(id, None, now);
+                    } else {
+                        self.lose_patience(id);
                     }
                 }
                 Due::Accept => self.listeners.iter_mut().for_each(Listener::look_again),
@@ -332,6 +277,7 @@ impl Server {
         self.listeners.iter_mut().for_each(|listener| listener.stop(self.poll.registry()));
         let end = now.steady + self.limits.shutdown_grace.0;
         self.stopping = Some(end);
+        self.arrivals.clear();
         self.timers.set(end, Due::Stop);
         let ids: Vec<ConnId> = self.conns.keys().copied().collect();
         for id in ids {
@@ -354,8 +300,5 @@ const SIGNALS: Token = Token(1);
 const FIRST_LISTENER: usize = 2;
 /// Connections are numbered from here, so that their ids are tokens of their own.
 const FIRST_CONNECTION: u64 = 0x1000;
-const ACCEPTS_A_TURN: usize = 64;
-/// How long accepting rests when there are no descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
 const TICK_EVERY: Duration = Duration::from_secs(1);

@@ -13,7 +13,9 @@ use restante::accounts::{Sources, hash};
 const ALICE: &str = "alice@example.test";
 
 fn server(address: &str, limits: &str) -> Server {
-    let config = format!("[[listen]]\nprotocol = \"pop3\"\naddress = \"{address}:0\"\n[limits]\n{limits}\n");
+    let listener =
+        format!("[[listen]]\nprotocol = \"pop3\"\naddress = \"{address}:0\"\nplaintext_auth = true\n");
+    let config = format!("{listener}[limits]\n{limits}\n");
     Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start()
 }
 

@@ -75,6 +75,7 @@ fn play(limits: &Limits, pieces: &[&[u8]], faults: &[Option<Fault>]) -> Outcome 
         persona: Persona::Modern,
         expire: None,
         stls: false,
+        plaintext_auth: true,
         limits: limits.clone(),
     };
     let now = Now { steady: Duration::ZERO, date: SystemTime::UNIX_EPOCH };
@@ -161,7 +162,8 @@ impl Reader<'_> {
     /// The reply to a command. `None`: the session ended in its midst.
     fn reply(&mut self, command: &[u8]) -> Option<()> {
         let status = String::from_utf8(self.line()?.to_vec()).unwrap();
-        if status.starts_with("-ERR ") {
+        // A challenge makes the next line its response.
+        if status.starts_with("-ERR ") || status == "+ " {
             return Some(());
         }
         let told = status.strip_prefix("+OK ").expect(&status);
@@ -213,7 +215,10 @@ fn session() -> impl Strategy<Value = Vec<Vec<u8>>> {
     let line = prop_oneof![12 => text, 1 => junk].boxed();
     let lines = |most| prop::collection::vec(line.clone(), 0..most);
     (lines(4), 1..4usize, lines(40)).prop_map(|(before, logins, after)| {
-        let logins = (0..logins).flat_map(|_| [b"USER bob".to_vec(), b"PASS secret".to_vec()]);
+        let logins = (0..logins).flat_map(|n| match n % 2 {
+            0 => [b"USER bob".to_vec(), b"PASS secret".to_vec()],
+            _ => [b"AUTH PLAIN".to_vec(), b"AGJvYgBzZWNyZXQ=".to_vec()],
+        });
         before.into_iter().chain(logins).chain(after).chain([b"QUIT".to_vec()]).collect()
     })
 }

@@ -211,7 +211,12 @@ fn session() -> impl Strategy<Value = (Policy, Vec<Vec<u8>>)> {
 fn policy() -> impl Strategy<Value = Policy> {
     let kind = prop::sample::select(vec![Kind::Smtp, Kind::Submission, Kind::Lmtp]);
     let auth = prop::sample::select(vec![AuthRule::Off, AuthRule::UnderTls, AuthRule::InClear]);
-    (kind, auth, any::<bool>()).prop_map(|(kind, auth, starttls)| Policy { kind, auth, starttls })
+    (kind, auth, any::<bool>(), any::<bool>()).prop_map(|(kind, auth, starttls, trusted)| Policy {
+        kind,
+        auth,
+        starttls,
+        trusted,
+    })
 }
 
 fn fault() -> impl Strategy<Value = Option<Fault>> {
@@ -276,7 +281,8 @@ proptest! {
         for (envelope, logged_in) in &outcome.asked {
             prop_assert!(!envelope.to.is_empty());
             prop_assert!(envelope.to.iter().all(|to| to.address.domain() == Some("here.test")), "a relay");
-            prop_assert!(*logged_in || policy.kind != Kind::Submission, "nobody had logged in");
+            let open = policy.kind != Kind::Submission || policy.trusted;
+            prop_assert!(*logged_in || open, "nobody had logged in");
             let from = envelope.from.as_ref().map(ToString::to_string).unwrap_or_default();
             prop_assert!(!logged_in || ["", "bob@here.test"].contains(&from.as_str()), "{from} is not bob");
         }

@@ -18,6 +18,7 @@ use restante::{
     limits::Limits,
     net::{
         certificate::Pair,
+        stream::Stream,
         tls::Tls,
         transport::{Security, Transport},
     },
@@ -57,6 +58,10 @@ impl Protocol for Careless {
 
     fn answer(&mut self, _: &Cx<'_>, _: Answer, _: &mut Outbox) -> Step {
         Step::Abort
+    }
+
+    fn is_expendable(&self) -> bool {
+        false
     }
 
     fn patience(&self) -> Patience {
@@ -104,7 +109,7 @@ impl Talk {
         let (stream, _) = listener.accept().unwrap();
         stream.set_nonblocking(true).unwrap();
         let done = Done::default();
-        let transport = Transport::new(mio::net::TcpStream::from_std(stream), security);
+        let transport = Transport::new(Stream::Tcp(mio::net::TcpStream::from_std(stream)), security);
         let session = Box::new(Careless(Rc::clone(&done)));
         let mut conn = Conn::new(ConnId(1), "test", transport, session, now());
         conn.greet(&mut Nothing, now());

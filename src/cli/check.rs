@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 
-use super::Failure;
+use super::{Failure, serve::locked_out};
 use crate::config::Config;
 
 /// Check a configuration and its accounts, and print what is in force.
@@ -32,5 +32,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         None => "accounts: everybody has one, with any password".into(),
     };
     let file = arguments.config.display();
-    write!(io::stdout(), "# {file} is good; {users}{doubt}\n{}", config.effective()).map_err(Failure::output)
+    let locked = config.listen.iter().filter(|listen| listen.locks_everybody_out());
+    let locked: String = locked.map(|listen| format!("# {}\n", locked_out(listen))).collect();
+    write!(io::stdout(), "# {file} is good; {users}{doubt}\n{locked}{}", config.effective())
+        .map_err(Failure::output)
 }

@@ -56,8 +56,8 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let accounts = Accounts::open_house(&config.domains);
     let spool = config.spool.clone();
     let server = serve::start(config, accounts, &arguments.running, "choose others with --smtp and --pop3")?;
-    let taken = server.addresses();
-    let at = |service| taken.iter().find(|(taken, _)| *taken == service).map(|(_, address)| *address);
+    let taken = server.endpoints();
+    let at = |service| taken.iter().find(|(taken, _)| *taken == service).and_then(|(_, at)| at.ip());
     if let (Some(smtp), Some(pop3)) = (at(Service::Smtp), at(Service::Pop3)) {
         let mut text = screen(smtp, pop3, &spool);
         if let (Some(smtps), Some(pop3s), Some(certificate)) =

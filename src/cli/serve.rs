@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::{self, Write},
-    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -16,8 +15,9 @@ use log::LevelFilter;
 use super::Failure;
 use crate::{
     accounts::Accounts,
-    config::{Config, Service},
+    config::{Config, Listen, Service},
     logging, maildir,
+    net::endpoint::Endpoint,
     server::{self, Server},
 };
 
@@ -58,13 +58,16 @@ pub(super) fn start(
 ) -> Result<Server, Failure> {
     logging::start(running.log_level)
         .map_err(|error| Failure::Other(format!("cannot start the log: {error}")))?;
+    for listen in config.listen.iter().filter(|listen| listen.locks_everybody_out()) {
+        log::warn!("{}", locked_out(listen));
+    }
     let server = Server::bind(config, accounts).map_err(|error| not_started(&error, others))?;
-    let addresses = server.addresses();
-    for &(protocol, address) in &addresses {
-        logging::listening(protocol.name(), address);
+    let endpoints = server.endpoints();
+    for (protocol, endpoint) in &endpoints {
+        logging::listening(protocol.name(), endpoint);
     }
     if let Some(path) = &running.ports_file {
-        write_ports(path, &addresses)
+        write_ports(path, &endpoints)
             .map_err(|error| Failure::Other(format!("cannot write {}: {error}", path.display())))?;
     }
     Ok(server)
@@ -77,9 +80,23 @@ pub(super) fn run_to_the_end(server: Server) -> Result<(), Failure> {
     ended
 }
 
+/// What an operator is told of a listener that is of no use to others.
+pub(super) fn locked_out(listen: &Listen) -> String {
+    format!(
+        "nobody on another machine can log in to {} at {}: it has no TLS, and does not say plaintext_auth = true",
+        listen.protocol, listen.address
+    )
+}
+
 fn not_started(error: &server::Error, others: &str) -> Failure {
     let advice = match error {
-        server::Error::Bind(_, address, cause) => match cause.kind() {
+        server::Error::Bind(_, Endpoint::Unix(path), cause) if cause.kind() == io::ErrorKind::AddrInUse => {
+            format!(
+                ": another program listens there, `fuser {}` shows which; end it, or {others}",
+                path.display()
+            )
+        }
+        server::Error::Bind(_, Endpoint::Ip(address), cause) => match cause.kind() {
             io::ErrorKind::AddrInUse => format!(
                 ": another program listens there, `ss -ltnp 'sport = :{}'` shows which; end it, or {others}",
                 address.port()
@@ -107,13 +124,13 @@ fn log_levels() -> impl TypedValueParser<Value = LevelFilter> {
 }
 
 /// Whoever waits for the file finds it whole.
-fn write_ports(path: &Path, addresses: &[(Service, SocketAddr)]) -> io::Result<()> {
+fn write_ports(path: &Path, endpoints: &[(Service, Endpoint)]) -> io::Result<()> {
     let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
     name.push(".new");
     let temporary = path.with_file_name(name);
     let mut file = fs::File::create(&temporary)?;
-    for (protocol, address) in addresses {
-        writeln!(file, "{protocol}={address}")?;
+    for (protocol, endpoint) in endpoints {
+        writeln!(file, "{protocol}={endpoint}")?;
     }
     drop(file);
     fs::rename(&temporary, path)

@@ -2,19 +2,13 @@
 
 use std::{
     env,
-    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error as _, IntoDeserializer, value},
-};
+use serde::Deserialize;
 
-use super::{
-    ACCOUNTS, Config, Listen, Persona, Pop3, Service, TlsMode, Unknown, Watch, error::Mistake, tls::Section,
-};
-use crate::{limits::Limits, proto::dot::LineEndings};
+use super::{ACCOUNTS, Config, Pop3, Unknown, Watch, error::Mistake, listen, tls::Section};
+use crate::limits::Limits;
 
 /// The file, key by key.
 #[derive(Deserialize)]
@@ -34,7 +28,7 @@ struct File {
     #[serde(default)]
     shared_spool: bool,
     #[serde(default)]
-    listen: Vec<FileListen>,
+    listen: Vec<listen::Section>,
     tls: Option<Section>,
     #[serde(default)]
     pop3: Pop3,
@@ -42,30 +36,13 @@ struct File {
     limits: Limits,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileListen {
-    protocol: Service,
-    #[serde(deserialize_with = "address")]
-    address: SocketAddr,
-    #[serde(default)]
-    line_endings: LineEndings,
-    persona: Option<String>,
-    tls: Option<TlsMode>,
-}
-
 /// Reads and checks a text whose relative paths are relative to `directory`.
 pub(super) fn read(text: &str, directory: &Path) -> Result<Config, Mistake> {
     let file: File = toml::from_str(text)?;
     let credentials = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let tls = file.tls.map(|section| section.pair(directory, credentials.as_deref())).transpose()?;
-    let listen = file.listen.into_iter().enumerate().map(|(n, listen)| {
-        let persona = persona(listen.protocol, listen.persona.as_deref());
-        let persona = persona.map_err(|e| Mistake::at(format!("listen.{n}.persona"), e.to_string()))?;
-        let FileListen { protocol, address, line_endings, .. } = listen;
-        let tls = listen.tls.unwrap_or_else(|| TlsMode::usual(protocol, tls.is_some()));
-        Ok(Listen { protocol, address, line_endings, persona, tls })
-    });
+    let listen = file.listen.into_iter().enumerate();
+    let listen = listen.map(|(n, section)| section.listen(n, directory, tls.is_some()));
     let config = Config {
         hostname: file.hostname,
         domains: file.domains.iter().map(|name| name.to_ascii_lowercase()).collect(),
@@ -84,25 +61,6 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<Config, Mistake> {
     Ok(config)
 }
 
-fn persona(protocol: Service, name: Option<&str>) -> Result<Persona, value::Error> {
-    fn named<'a, P: Deserialize<'a> + Default>(name: Option<&'a str>) -> Result<P, value::Error> {
-        name.map_or(Ok(P::default()), |name| P::deserialize(name.into_deserializer()))
-    }
-    match protocol {
-        Service::Smtp | Service::Submissions => named(name).map(Persona::Smtp),
-        Service::Pop3 | Service::Pop3s => named(name).map(Persona::Pop3),
-    }
-}
-
-fn address<'de, D: Deserializer<'de>>(d: D) -> Result<SocketAddr, D::Error> {
-    let text = String::deserialize(d)?;
-    text.parse().map_err(|_| {
-        D::Error::custom(format!(
-            "{text:?} is not an address: write it like \"127.0.0.1:2525\" or \"[::1]:2525\""
-        ))
-    })
-}
-
 fn default_spool() -> PathBuf {
     "spool".into()
 }
@@ -117,9 +75,12 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::tests::{GOOD, load},
+        config::{
+            Listen, Networks, Persona, Service, TlsMode,
+            tests::{GOOD, load},
+        },
         limits::Size,
-        proto::{pop3, smtp},
+        proto::{dot::LineEndings, pop3, smtp},
     };
 
     #[test]
@@ -131,6 +92,9 @@ mod tests {
             line_endings,
             persona,
             tls: TlsMode::None,
+            plaintext_auth: false,
+            trusted: Networks::default(),
+            proxy_protocol: Networks::default(),
         };
         let smtp = Persona::Smtp(smtp::Persona::Modern);
         let rfc1081 = Persona::Pop3(pop3::Persona::Rfc1081);

@@ -5,6 +5,7 @@
 
 mod error;
 mod file;
+mod listen;
 mod tls;
 
 use std::{
@@ -17,11 +18,12 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
     limits::{Limits, Size, Span},
-    net::certificate::Pair,
+    net::{certificate::Pair, endpoint::Endpoint},
     proto::{dot::LineEndings, pop3, smtp, smtp::address::Address},
 };
 pub use error::Error;
 use error::Mistake;
+pub use listen::{Listen, Networks, Persona, Service};
 pub use tls::TlsMode;
 
 /// What a server needs to know before it starts.
@@ -87,64 +89,6 @@ pub enum Watch {
     Poll,
 }
 
-/// One listening socket.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Listen {
-    /// What is spoken there.
-    pub protocol: Service,
-    /// Where it is; port 0 takes any that is free.
-    pub address: SocketAddr,
-    /// What ends a line.
-    pub line_endings: LineEndings,
-    /// Which generation of the protocol is spoken.
-    pub persona: Persona,
-    /// When TLS begins.
-    pub tls: TlsMode,
-}
-
-/// The protocols.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Service {
-    /// Mail in.
-    Smtp,
-    /// Mail in, by SMTP under TLS from the first octet (RFC 8314).
-    #[serde(alias = "smtps")]
-    Submissions,
-    /// Mail out.
-    Pop3,
-    /// Mail out, by POP3 under TLS from the first octet (RFC 8314).
-    Pop3s,
-}
-
-impl Service {
-    /// Its name in the configuration, the log and the ports file.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Smtp => "smtp",
-            Self::Submissions => "submissions",
-            Self::Pop3 => "pop3",
-            Self::Pop3s => "pop3s",
-        }
-    }
-}
-
-impl fmt::Display for Service {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// A generation of one of the protocols.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub enum Persona {
-    /// Of SMTP.
-    Smtp(smtp::Persona),
-    /// Of POP3.
-    Pop3(pop3::Persona),
-}
-
 impl Config {
     /// Reads and checks a configuration file. Paths in it are relative to its directory.
     pub fn load(path: &Path) -> Result<Self, Error> {
@@ -161,10 +105,13 @@ impl Config {
         let spool = std::path::absolute(&spool).map_err(|error| Error::Unreadable { path: spool, error })?;
         let listen = |protocol, address, persona| Listen {
             protocol,
-            address,
+            address: Endpoint::Ip(address),
             line_endings: LineEndings::Lenient,
             persona,
             tls: TlsMode::None,
+            plaintext_auth: false,
+            trusted: Networks::default(),
+            proxy_protocol: Networks::default(),
         };
         let config = Self {
             hostname: "localhost".into(),
@@ -213,18 +160,17 @@ impl Config {
                 "at least one listener is needed: a section [[listen]] with protocol and address",
             ));
         }
-        for (n, listen) in self.listen.iter().enumerate() {
-            let address = listen.address;
-            let wrong = |why| Err(Mistake::at(format!("listen.{n}.address"), why));
-            if address.port() != 0 && self.listen[..n].iter().any(|other| other.address == address) {
-                return wrong(format!("{address} is taken by another listener: every one needs its own"));
-            }
-            if self.unknown == Unknown::Create && !address.ip().is_loopback() {
-                return wrong(format!(
-                    "{address} is not on loopback, like 127.0.0.1 and [::1]: any password opens any mailbox \
-                     where unknown users get one (unknown = \"create\", restante dev)"
-                ));
-            }
+        listen::check(&self.listen)?;
+        let open = |listen: &Listen| self.unknown == Unknown::Create && !listen.address.is_local();
+        if let Some(n) = self.listen.iter().position(open) {
+            return Err(Mistake::at(
+                format!("listen.{n}.address"),
+                format!(
+                    "{} is not on loopback, like 127.0.0.1 and [::1]: any password opens any mailbox where \
+                     unknown users get one (unknown = \"create\", restante dev)",
+                    self.listen[n].address
+                ),
+            ));
         }
         tls::check(self)?;
         check_limits(&self.limits)
@@ -250,6 +196,7 @@ fn check_limits(l: &Limits) -> Result<(), Mistake> {
         ("pop3_write", l.pop3_write, 1),
         ("pop3_lock_wait", l.pop3_lock_wait, 0),
         ("pop3_login_delay", l.pop3_login_delay, 0),
+        ("proxy_header", l.proxy_header, 1),
         ("tls_handshake", l.tls_handshake, 1),
         ("certificate_check", l.certificate_check, 1),
         ("accounts_check", l.accounts_check, 1),
@@ -356,6 +303,19 @@ message = "10 MiB"
     #[test]
     fn the_example_is_good() {
         load(include_str!("../../examples/restante.toml")).unwrap();
+    }
+
+    #[test]
+    fn the_example_is_good_with_all_that_it_proposes() {
+        let proposed = include_str!("../../examples/restante.toml").lines().map(|line| {
+            line.strip_prefix('#')
+                .filter(|rest| rest.starts_with(|c: char| !c.is_whitespace()))
+                .unwrap_or(line)
+        });
+        let config = load(&proposed.collect::<Vec<_>>().join("\n").replace("tls = \"none\"", "")).unwrap();
+        let services: Vec<&str> = config.listen.iter().map(|listen| listen.protocol.name()).collect();
+        assert_eq!(services, ["smtp", "pop3", "submission", "submissions", "pop3s", "lmtp"]);
+        assert!(config.tls.is_some());
     }
 
     #[test]

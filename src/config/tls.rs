@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 
-use super::{Config, Error, Listen, Service, error::Mistake};
+use super::{Config, Error, Listen, Networks, Service, error::Mistake};
 use crate::net::certificate::Pair;
 
 /// When TLS begins on a listener.
@@ -27,8 +27,8 @@ impl TlsMode {
     pub(super) fn usual(service: Service, certificate: bool) -> Self {
         match service {
             Service::Submissions | Service::Pop3s => Self::Implicit,
-            Service::Smtp | Service::Pop3 if certificate => Self::Starttls,
-            Service::Smtp | Service::Pop3 => Self::None,
+            Service::Smtp | Service::Submission | Service::Pop3 if certificate => Self::Starttls,
+            Service::Smtp | Service::Submission | Service::Pop3 | Service::Lmtp => Self::None,
         }
     }
 }
@@ -64,17 +64,16 @@ impl Config {
     /// An address is taken, or not on loopback where it has to be.
     pub fn with_tls(mut self, pair: Pair, smtps: SocketAddr, pop3s: SocketAddr) -> Result<Self, Error> {
         let same = |listen: &Listen| match listen.protocol {
-            Service::Smtp => (Service::Submissions, smtps),
-            _ => (Service::Pop3s, pop3s),
+            // As without TLS, nobody has to log in here.
+            Service::Smtp => (Service::Submissions, smtps, Networks::loopback()),
+            _ => (Service::Pop3s, pop3s, Networks::default()),
         };
-        let secure: Vec<_> = self
-            .listen
-            .iter()
-            .map(|listen| {
-                let (protocol, address) = same(listen);
-                Listen { protocol, address, tls: TlsMode::Implicit, ..listen.clone() }
-            })
-            .collect();
+        let secure = |listen: &Listen| {
+            let (protocol, address, trusted) = same(listen);
+            let address = address.into();
+            Listen { protocol, address, tls: TlsMode::Implicit, trusted, ..listen.clone() }
+        };
+        let secure: Vec<_> = self.listen.iter().map(secure).collect();
         self.listen.iter_mut().for_each(|listen| listen.tls = TlsMode::Starttls);
         self.listen.extend(secure);
         self.tls = Some(pair);

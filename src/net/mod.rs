@@ -1,7 +1,9 @@
 //! What lies between a session and the network: transports, TLS with its certificate, and timers.
 
 pub mod certificate;
+pub mod endpoint;
 pub mod proxy;
+pub mod stream;
 pub mod timer;
 pub mod tls;
 pub mod transport;

@@ -5,13 +5,13 @@
 
 use std::{
     io::{self, Read, Write},
-    net::Shutdown,
     rc::Rc,
 };
 
-use mio::{Interest, Registry, Token, event::Source, net::TcpStream};
-
-use super::tls::{Session, Taken, Tls};
+use super::{
+    stream::Stream,
+    tls::{Session, Taken, Tls},
+};
 use crate::proto::{
     Encryption,
     buf::{Inbox, Outbox},
@@ -20,7 +20,7 @@ use crate::proto::{
 /// A socket, and how the octets travel on it.
 #[derive(Debug)]
 pub struct Transport {
-    stream: TcpStream,
+    stream: Stream,
     security: Security,
     session: Option<Box<Session>>,
     /// What still comes in is thrown away: we have said our last word, or the peer broke the rules of TLS.
@@ -56,7 +56,7 @@ pub enum Moved {
 
 impl Transport {
     /// A connection in clear text, which may change to TLS.
-    pub fn new(stream: TcpStream, security: Security) -> Self {
+    pub fn new(stream: Stream, security: Security) -> Self {
         Self { stream, security, session: None, deaf: false }
     }
 
@@ -134,11 +134,6 @@ impl Transport {
         }
     }
 
-    /// Asks for events of both kinds, once: the connection keeps track of what they said.
-    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        self.stream.register(registry, token, Interest::READABLE | Interest::WRITABLE)
-    }
-
     /// Queues what TLS says at an end. In clear text nothing is said.
     pub fn say_goodbye(&mut self) {
         if let Some(session) = &mut self.session {
@@ -149,7 +144,7 @@ impl Transport {
     /// Says to the peer that nothing more will come, so that the last reply is not lost in a reset.
     pub fn shut_down(&mut self) {
         self.deaf = true;
-        let _ = self.stream.shutdown(Shutdown::Write); // a peer that is gone already does not mind
+        self.stream.shut_down();
     }
 }
 

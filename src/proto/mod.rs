@@ -101,6 +101,10 @@ pub trait Protocol {
     /// How long to wait for the peer in the present state.
     fn patience(&self) -> Patience;
 
+    /// Whether the session may be ended when there is no room for others: nobody has logged in, and no message
+    /// data is under way.
+    fn is_expendable(&self) -> bool;
+
     /// The peer was too slow: the last words, after which the connection closes.
     fn expire(&mut self, out: &mut Outbox);
 

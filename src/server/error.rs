@@ -1,14 +1,18 @@
 //! What keeps a server from running, in words for its operator.
 
-use std::{fmt, io, net::SocketAddr};
+use std::{fmt, io};
 
-use crate::{config::Service, desk, listen, maildir, net::certificate};
+use crate::{
+    config::Service,
+    desk, listen, maildir,
+    net::{certificate, endpoint::Endpoint},
+};
 
 /// Why the server could not start or go on.
 #[derive(Debug)]
 pub enum Error {
     /// An address could not be bound.
-    Bind(Service, SocketAddr, io::Error),
+    Bind(Service, Endpoint, io::Error),
     /// There is no certificate to begin TLS with.
     Tls(certificate::Error),
     /// The spool could not be used.

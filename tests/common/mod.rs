@@ -196,7 +196,8 @@ impl Server {
         });
         text.lines()
             .map(|line| line.split_once('=').unwrap())
-            .map(|(p, a)| (p.into(), a.parse().unwrap()))
+            .filter(|(_, place)| !place.starts_with("unix:"))
+            .map(|(protocol, address)| (protocol.into(), address.parse().unwrap()))
             .collect()
     }
 }

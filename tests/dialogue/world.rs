@@ -86,6 +86,7 @@ impl World {
             "persona" => self.persona = Some(value.into()),
             "kind" => self.policy.kind = word(value)?,
             "auth" => self.policy.auth = word(value)?,
+            "trusted" if value == "yes" => self.policy.trusted = true,
             "tls" if value == "offered" => (self.tls, self.policy.starttls) = (true, true),
             "limits" if value == "development" => self.limits = Limits::for_development(),
             "limit" => self.limit(value)?,
@@ -134,6 +135,7 @@ impl World {
                     persona,
                     expire: self.expire,
                     stls: self.tls,
+                    plaintext_auth: self.policy.auth != smtp::AuthRule::UnderTls,
                     limits,
                 };
                 Box::new(pop3::Pop3::new(Rc::new(rules)))

@@ -55,15 +55,22 @@ impl Keys {
         client_config(roots, versions)
     }
 
+    /// These listeners, with this certificate.
+    pub(crate) fn serve(&self, listeners: &str) -> Server {
+        let (certificate, key) = (self.certificate(), self.key());
+        let config = format!("{listeners}[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n");
+        let arguments = &["--log-level", "debug"];
+        Setup { config: Some(&config), users: &[ALICE], arguments, ..Setup::default() }.start()
+    }
+
     /// Every service, with and without TLS, and these limits.
     pub(crate) fn server(&self, limits: &str) -> Server {
         let listener = |protocol| format!("[[listen]]\nprotocol = {protocol:?}\naddress = \"127.0.0.1:0\"\n");
-        let listeners: String = ["smtp", "pop3", "submissions", "pop3s"].map(listener).concat();
-        let (certificate, key) = (self.certificate(), self.key());
-        let config =
-            format!("{listeners}[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n[limits]\n{limits}\n");
-        let arguments = &["--log-level", "debug"];
-        Setup { config: Some(&config), users: &[ALICE], arguments, ..Setup::default() }.start()
+        let mut listeners: String =
+            ["smtp", "pop3", "pop3s", "submission", "submissions"].map(listener).concat();
+        // Nobody has to log in where only the transport is tried.
+        listeners.push_str("trusted = [\"127.0.0.0/8\"]\n");
+        self.serve(&format!("[limits]\n{limits}\n{listeners}"))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Logging in: from the password to the open mailbox.
+//! Logging in: from the password, which USER and PASS bring or AUTH PLAIN (RFC 5034), to the open mailbox.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,11 +10,68 @@ use super::{
 use crate::proto::{
     Cx, Step,
     ask::{Ask, Fault, Mailbox, Maildrop, Secret},
-    buf::Outbox,
+    buf::{Inbox, Line, Outbox},
     event::Event,
+    sasl::{self, BadResponse, Credentials},
 };
 
 impl Pop3 {
+    /// Whether a password may be sent here and now.
+    pub(super) fn takes_passwords(&self) -> bool {
+        self.rules.plaintext_auth || self.encryption.is_some()
+    }
+
+    /// AUTH with a mechanism, and perhaps with its response.
+    pub(super) fn auth(&mut self, argument: &[u8], out: &mut Outbox) -> Step {
+        let mut words = argument.splitn(2, |&b| b == b' ');
+        let mechanism = words.next().unwrap_or_default();
+        if !mechanism.eq_ignore_ascii_case(b"PLAIN") {
+            return self.refuse(out, "AUTH", reply::NO_SUCH_MECHANISM);
+        }
+        match words.next() {
+            None => {
+                out.line("+ "); // an empty challenge, its blank too (RFC 5034 section 4)
+                self.state = State::Plain;
+                Step::Again
+            }
+            Some(b"=") => self.respond(b"", out), // a response of nothing
+            Some(text) => self.respond(text, out),
+        }
+    }
+
+    /// The client's line after the challenge.
+    pub(super) fn plain_step(&mut self, inbox: &mut Inbox, out: &mut Outbox) -> Step {
+        let line = match inbox.line(sasl::LINE, self.rules.limits.line_discard) {
+            Line::Partial => {
+                self.state = State::Plain;
+                return Step::Idle;
+            }
+            Line::Endless => return self.hang_up(out, "endless line", reply::LINE_TOO_LONG),
+            Line::TooLong => {
+                self.state = State::Authorization { user: None };
+                return self.refuse(out, "AUTH", reply::LINE_TOO_LONG);
+            }
+            Line::Full(line) => line,
+        };
+        let text = line.strip_suffix(b"\n").unwrap_or(&line);
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        self.state = State::Authorization { user: None };
+        if text == b"*" { self.refuse(out, "AUTH", reply::CANCELLED) } else { self.respond(text, out) }
+    }
+
+    fn respond(&mut self, text: &[u8], out: &mut Outbox) -> Step {
+        match sasl::decode(text).and_then(|message| Credentials::plain(&message)) {
+            Ok(credentials) => self.verify(credentials),
+            Err(BadResponse::Malformed) => self.refuse(out, "AUTH", reply::BAD_RESPONSE),
+            Err(BadResponse::OtherIdentity) => self.refuse(out, "AUTH", reply::WRONG_PASSWORD),
+        }
+    }
+
+    pub(super) fn verify(&mut self, Credentials { user, password }: Credentials) -> Step {
+        self.state = State::AwaitingVerify { user: user.clone(), password: password.clone() };
+        Step::Ask(Ask::Verify { user, password })
+    }
+
     pub(super) fn verified(&mut self, cx: &Cx<'_>, user: String, mailbox: Mailbox, out: &mut Outbox) -> Step {
         out.tell(Event::Login { user, ok: true });
         self.open(cx, mailbox, cx.now.steady)
@@ -65,6 +122,11 @@ impl Pop3 {
         self.state = State::Transaction(Visit::new(maildrop, read_only));
         Step::Again
     }
+}
+
+/// Whether a line, of which perhaps only the beginning is there, is an AUTH.
+pub(super) fn is_auth(line: &[u8]) -> bool {
+    line.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "))
 }
 
 /// How often a login asks again for a mailbox that another session has.

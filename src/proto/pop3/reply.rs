@@ -157,9 +157,19 @@ pub const NOT_ALL_DELETED: Text = Text::coded(
 );
 /// AUTH without a mechanism.
 pub const MECHANISMS: Text = Text::new("Mechanisms follow", "Voici les mécanismes");
-/// AUTH with one.
+/// AUTH with one that is not PLAIN.
 pub const NO_SUCH_MECHANISM: Text =
-    Text::new("Not offered here; use USER and PASS", "Non offert ici ; utilisez USER et PASS");
+    Text::new("Not offered here, AUTH alone lists what is", "Non offert ici ; AUTH seul montre ce qui l'est");
+/// AUTH was cancelled by the client.
+pub const CANCELLED: Text = Text::new("Authentication cancelled", "Authentification annulée");
+/// Not base64, or not what PLAIN asks for.
+pub const BAD_RESPONSE: Text = Text::new("Cannot decode the response", "Réponse indéchiffrable");
+/// A password in clear text, where it could be overheard.
+pub const TLS_NEEDED: Text = Text::coded(
+    "[AUTH] ",
+    "Passwords are taken under TLS only, begin with STLS",
+    "Pas de mot de passe sans TLS, commencez par STLS",
+);
 /// APOP.
 pub const WEAK_LOGIN: Text = Text::new(
     "Not offered: it needs the password in clear on the disk; use USER and PASS",

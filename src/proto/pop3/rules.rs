@@ -23,6 +23,8 @@ pub struct Rules {
     pub expire: Option<Expire>,
     /// Whether STLS is offered.
     pub stls: bool,
+    /// Whether passwords are taken in clear text too: on loopback, or where the operator wants it.
+    pub plaintext_auth: bool,
     /// The bounds.
     pub limits: Limits,
 }
@@ -190,7 +192,7 @@ pub const RULES: &[Rule] = &[
     row(Verb::Stls, "STLS", "STLS", "Begins TLS", "RFC 2595 section 4", LOGIN, (Modern, Modern)),
     row(Verb::Utf8, "UTF8", "UTF8", "Asks for messages in UTF-8", "RFC 6856 section 2", LOGIN, (Modern, Modern)),
     row(Verb::Lang, "LANG", "LANG [tag]", "Chooses the language of the replies", "RFC 6856 section 3", BOTH, (Modern, Modern)),
-    row(Verb::Auth, "AUTH", "AUTH [mechanism]", "Lists the mechanisms of SASL", "RFC 5034 section 4", LOGIN, (Modern, Modern)),
+    row(Verb::Auth, "AUTH", "AUTH [mechanism [response in base64]]", "Opens and locks the mailbox; alone it lists the mechanisms", "RFC 5034 section 4", LOGIN, (Modern, Modern)),
     row(Verb::Apop, "APOP", "APOP name digest", "Refused: it needs the password in clear on the disk", "RFC 1939 section 7", LOGIN, (Rfc1460, Modern)),
     row(Verb::Rpop, "RPOP", "RPOP name", "Refused: it trusts the client's word", "RFC 1081", LOGIN, ALWAYS),
 ];

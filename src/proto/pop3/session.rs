@@ -4,7 +4,7 @@
 use std::{mem, rc::Rc, time::Duration};
 
 use super::{
-    Rules,
+    Rules, login,
     reply::{self, Language, Text},
     rules::{Expire, Phase, Rule, Verb},
     visit::{Column, Transfer, Visit},
@@ -13,12 +13,12 @@ use crate::{
     limits::Span,
     proto::{
         Cx, Encryption, Patience, Protocol, Renewal, Step,
-        ask::{Answer, Ask, Mailbox, Secret},
+        ask::{Answer, Mailbox, Secret},
         buf::{Inbox, Line, Outbox},
         dot::LineEndings,
         event::Event,
         reached,
-        sasl::WrongPairs,
+        sasl::{self, Credentials, WrongPairs},
         telnet,
     },
 };
@@ -29,7 +29,7 @@ pub struct Pop3 {
     pub(super) language: Language,
     pub(super) state: State,
     /// What protects the connection, if anything does.
-    encryption: Option<Encryption>,
+    pub(super) encryption: Option<Encryption>,
     pub(super) errors: usize,
     pub(super) wrong: WrongPairs,
 }
@@ -37,11 +37,13 @@ pub struct Pop3 {
 pub(super) enum State {
     /// AUTHORIZATION, perhaps with the name of USER.
     Authorization { user: Option<String> },
-    /// PASS waits for [`Ask::Verify`].
+    /// AUTH PLAIN waits for the client's only message.
+    Plain,
+    /// PASS or AUTH waits for `Ask::Verify`.
     AwaitingVerify { user: String, password: Secret },
     /// The answer to a wrong password is being held back.
     HoldingBack { last: bool },
-    /// The login waits for [`Ask::Open`].
+    /// The login waits for `Ask::Open`.
     AwaitingOpen { mailbox: Mailbox, since: Duration },
     /// The login waits for another session to leave the mailbox.
     Queueing { mailbox: Mailbox, since: Duration },
@@ -51,11 +53,11 @@ pub(super) enum State {
     Listing(Visit, Column, usize),
     /// RETR or TOP, between two pieces of the message.
     Sending(Visit, Transfer),
-    /// RETR or TOP waits for [`Ask::Read`].
+    /// RETR or TOP waits for `Ask::Read`.
     AwaitingRead(Visit, Transfer),
     /// QUIT looks for messages that were delivered before a date, in seconds since 1970, from the `next` on.
     Expiring { visit: Visit, before: u64, next: usize },
-    /// UPDATE: QUIT waits for [`Ask::Update`].
+    /// UPDATE: QUIT waits for `Ask::Update`.
     AwaitingUpdate { deleted: usize, seen: usize },
     /// Nothing more to say.
     Over,
@@ -86,7 +88,10 @@ impl Pop3 {
             return self.hang_up(out, "TLS handshake", reply::NOT_TLS);
         }
         let limits = &self.rules.limits;
-        match inbox.line(limits.pop3_line, limits.line_discard) {
+        // AUTH may bring its response along (RFC 5034 section 4).
+        let may_be_long = self.takes_passwords() && login::is_auth(inbox.unread());
+        let longest = if may_be_long { limits.pop3_line.max(sasl::LINE) } else { limits.pop3_line };
+        match inbox.line(longest, limits.line_discard) {
             Line::Partial => Step::Idle,
             Line::Endless => self.hang_up(out, "endless line", reply::LINE_TOO_LONG),
             Line::TooLong => self.refuse(out, "long line", reply::LINE_TOO_LONG),
@@ -152,6 +157,10 @@ impl Pop3 {
         user: Option<String>,
         out: &mut Outbox,
     ) -> Step {
+        let names_mechanism = rule.verb == Verb::Auth && argument.is_some();
+        if (names_mechanism || matches!(rule.verb, Verb::User | Verb::Pass)) && !self.takes_passwords() {
+            return self.refuse(out, rule.name, reply::TLS_NEEDED);
+        }
         match (rule.verb, argument) {
             (Verb::User, Some(name)) if !name.trim_ascii().is_empty() => {
                 let user = String::from_utf8_lossy(name.trim_ascii()).into_owned();
@@ -159,11 +168,7 @@ impl Pop3 {
                 self.ok(out, reply::SEND_PASS)
             }
             (Verb::Pass, Some(password)) => match user {
-                Some(user) => {
-                    let password = Secret::new(password);
-                    self.state = State::AwaitingVerify { user: user.clone(), password: password.clone() };
-                    Step::Ask(Ask::Verify { user, password })
-                }
+                Some(user) => self.verify(Credentials { user, password: Secret::new(password) }),
                 None => self.refuse(out, rule.name, reply::NOT_NOW),
             },
             (Verb::Quit, None) => {
@@ -171,7 +176,7 @@ impl Pop3 {
                 reply::BYE.ok(self.language, out);
                 Step::Close
             }
-            (Verb::Auth, Some(_)) => self.refuse(out, rule.name, reply::NO_SUCH_MECHANISM),
+            (Verb::Auth, Some(argument)) => self.auth(argument, out),
             (Verb::Apop, _) => self.refuse(out, rule.name, reply::WEAK_LOGIN),
             (Verb::Rpop, _) => self.refuse(out, rule.name, reply::NO_LOGIN),
             (verb, argument) => {
@@ -255,8 +260,10 @@ impl Pop3 {
                 Step::Again
             }
             (Verb::Auth, None) => {
-                // An empty list, as long as there is no TLS to protect a mechanism.
                 reply::MECHANISMS.ok(self.language, out);
+                if self.takes_passwords() {
+                    out.line("PLAIN");
+                }
                 out.line(".");
                 Step::Again
             }
@@ -288,6 +295,9 @@ impl Pop3 {
 
     /// What CAPA lists: what works now, in this state.
     fn capabilities(&self, out: &mut Outbox) {
+        if self.takes_passwords() {
+            ["USER", "SASL PLAIN"].iter().for_each(|capability| out.line(capability));
+        }
         CAPABILITIES.iter().for_each(|capability| out.line(capability));
         if self.rules.stls && self.encryption.is_none() && self.phase() == Phase::Authorization {
             out.line("STLS");
@@ -313,7 +323,7 @@ impl Pop3 {
         Step::Again
     }
 
-    fn misused(&mut self, rule: &Rule, out: &mut Outbox) -> Step {
+    pub(super) fn misused(&mut self, rule: &Rule, out: &mut Outbox) -> Step {
         out.line(&format!("-ERR {} {}", reply::BAD_ARGUMENT.text(self.language), rule.syntax));
         self.count_error(out)
     }
@@ -337,7 +347,7 @@ impl Pop3 {
         Step::Again
     }
 
-    fn hang_up(&mut self, out: &mut Outbox, why: &'static str, text: Text) -> Step {
+    pub(super) fn hang_up(&mut self, out: &mut Outbox, why: &'static str, text: Text) -> Step {
         text.err(self.language, out);
         out.tell(Event::Ended { why });
         Step::Close
@@ -354,6 +364,7 @@ impl Protocol for Pop3 {
         match mem::replace(&mut self.state, State::Over) {
             State::Listing(visit, column, from) => self.list_step(visit, column, from, out),
             State::Sending(visit, transfer) => self.read(visit, transfer),
+            State::Plain => self.plain_step(inbox, out),
             State::Queueing { mailbox, since } => self.open(cx, mailbox, since),
             State::Expiring { visit, before, next } => self.expire_step(visit, before, next),
             State::HoldingBack { last } => {
@@ -417,10 +428,14 @@ impl Protocol for Pop3 {
     fn patience(&self) -> Patience {
         let limits = &self.rules.limits;
         let limit = match self.state {
-            State::Authorization { .. } => limits.pop3_login,
+            State::Authorization { .. } | State::Plain => limits.pop3_login,
             _ => limits.pop3_idle,
         };
         Patience { limit: limit.0, renewed_by: Renewal::Command, write: limits.pop3_write.0, lifetime: None }
+    }
+
+    fn is_expendable(&self) -> bool {
+        matches!(self.state, State::Authorization { .. } | State::Plain | State::HoldingBack { .. })
     }
 
     fn expire(&mut self, out: &mut Outbox) {
@@ -438,8 +453,7 @@ impl Protocol for Pop3 {
 }
 
 /// What every server of ours can do (RFC 2449, RFC 3206, RFC 6856).
-const CAPABILITIES: &[&str] =
-    &["TOP", "UIDL", "USER", "PIPELINING", "RESP-CODES", "AUTH-RESP-CODE", "UTF8", "LANG"];
+const CAPABILITIES: &[&str] = &["TOP", "UIDL", "PIPELINING", "RESP-CODES", "AUTH-RESP-CODE", "UTF8", "LANG"];
 
 /// How TLS begins: a handshake record of any version.
 const TLS_HANDSHAKE: &[u8] = &[0x16, 0x03];

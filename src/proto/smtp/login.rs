@@ -209,7 +209,7 @@ mod tests {
 
     /// Everything that a session says to the client and to the log.
     fn everything_said(auth: AuthRule, lines: &[&str], answer: fn() -> Answer) -> String {
-        let policy = Policy { kind: Kind::Submission, auth, starttls: true };
+        let policy = Policy { kind: Kind::Submission, auth, starttls: true, trusted: false };
         let (line_endings, limits) = (LineEndings::Lenient, Limits::for_development());
         let rules =
             Rules { hostname: "mx.test".into(), line_endings, persona: Persona::Modern, limits, policy };

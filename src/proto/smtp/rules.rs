@@ -29,6 +29,8 @@ pub struct Policy {
     pub auth: AuthRule,
     /// Whether there is a certificate: STARTTLS works.
     pub starttls: bool,
+    /// Whether the client is known by its address, and may send without a login where others need one.
+    pub trusted: bool,
 }
 
 /// What a listener is for. None of them relays: recipients are local everywhere.

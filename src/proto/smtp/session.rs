@@ -368,6 +368,11 @@ impl Protocol for Smtp {
         Patience { limit: limit.0, renewed_by, write, lifetime }
     }
 
+    fn is_expendable(&self) -> bool {
+        use State::{Auth, HoldingBack, Idle, Open};
+        self.user.is_none() && matches!(self.state, Idle | Open(_) | Auth(_) | HoldingBack { .. })
+    }
+
     fn expire(&mut self, out: &mut Outbox) {
         self.hang_up(out, "timeout", &reply::TOO_SLOW);
     }

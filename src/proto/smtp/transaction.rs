@@ -77,8 +77,9 @@ impl Smtp {
 
     pub(super) fn mail(&mut self, cx: &Cx<'_>, argument: &[u8]) -> Result<Said, Reply> {
         let limits = &self.rules.limits;
-        if self.rules.policy.kind == Kind::Submission && self.user.is_none() {
-            let in_clear = self.rules.policy.auth == AuthRule::UnderTls && self.encryption.is_none();
+        let policy = &self.rules.policy;
+        if policy.kind == Kind::Submission && self.user.is_none() && !policy.trusted {
+            let in_clear = policy.auth == AuthRule::UnderTls && self.encryption.is_none();
             return Err(if in_clear { reply::TLS_NEEDED } else { reply::AUTHENTICATION_NEEDED });
         }
         if !self.is_trusted() && reached(self.messages, limits.messages_unauthenticated) {

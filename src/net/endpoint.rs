@@ -1,0 +1,103 @@
+//! Where a server can be reached: an address with a port, or a socket in the file system.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use serde::{Serialize, Serializer};
+
+/// A place to listen at. Reads and prints as `127.0.0.1:2525`, `[::1]:2525` or `unix:/run/restante/lmtp.sock`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// An address of this machine; port 0 takes any that is free.
+    Ip(SocketAddr),
+    /// A socket in the file system, for programs on this machine.
+    Unix(PathBuf),
+}
+
+impl Endpoint {
+    /// The address, if it is one.
+    pub fn ip(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Ip(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Whether only programs on this machine get there.
+    pub fn is_local(&self) -> bool {
+        self.ip().is_none_or(|address| address.ip().is_loopback())
+    }
+
+    /// The same with a relative path below `directory`.
+    pub fn below(self, directory: &Path) -> Self {
+        match self {
+            Self::Unix(path) => Self::Unix(directory.join(path)),
+            ip @ Self::Ip(_) => ip,
+        }
+    }
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        Self::Ip(address)
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix(UNIX) {
+            Some(path) if !path.is_empty() => Ok(Self::Unix(path.into())),
+            _ => text.parse().map(Self::Ip).map_err(|_| {
+                format!(
+                    "{text:?} is not an address: write it like \"127.0.0.1:2525\", \"[::1]:2525\" or \
+                     \"unix:/run/restante/lmtp.sock\""
+                )
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "{UNIX}{}", path.display()),
+        }
+    }
+}
+
+impl Serialize for Endpoint {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+const UNIX: &str = "unix:";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_reads_back_what_it_prints() {
+        for (text, local) in [
+            ("127.0.0.1:2525", true),
+            ("[::1]:0", true),
+            ("0.0.0.0:25", false),
+            ("[2001:db8::1]:25", false),
+            ("unix:/run/restante/lmtp.sock", true),
+        ] {
+            let endpoint: Endpoint = text.parse().unwrap();
+            assert_eq!((endpoint.to_string().as_str(), endpoint.is_local()), (text, local));
+        }
+        for bad in ["", "localhost", "127.0.0.1", "::1:25", "unix:", "/run/x", "127.0.0.1:65536"] {
+            assert!(bad.parse::<Endpoint>().unwrap_err().contains("unix:/run/"), "{bad}");
+        }
+    }
+}

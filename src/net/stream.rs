@@ -1,0 +1,194 @@
+//! Sockets of both kinds: of the network, and in the file system.
+//!
+//! The rule: the file of a socket is removed when nobody listens behind it, and never while somebody does.
+
+use std::{
+    fs,
+    io::{self, Read, Write},
+    net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr},
+    os::unix::{
+        self,
+        fs::{FileTypeExt, PermissionsExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use mio::{
+    Interest, Registry, Token,
+    event::Source,
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+};
+
+use super::endpoint::Endpoint;
+
+/// A socket that listens.
+#[derive(Debug)]
+pub enum Socket {
+    /// At an address.
+    Tcp(TcpListener),
+    /// In the file system.
+    Unix(UnixListener, PathBuf),
+}
+
+/// One connection.
+#[derive(Debug)]
+pub enum Stream {
+    /// Over the network.
+    Tcp(TcpStream),
+    /// On this machine.
+    Unix(UnixStream),
+}
+
+impl Socket {
+    /// Listens at an endpoint. A socket file is for its owner and group, and takes the place of one that was
+    /// left behind.
+    ///
+    /// # Errors
+    /// The endpoint cannot be had; [`io::ErrorKind::AddrInUse`]: somebody else listens there.
+    pub fn bind(endpoint: &Endpoint) -> io::Result<Self> {
+        match endpoint {
+            Endpoint::Ip(address) => TcpListener::bind(*address).map(Self::Tcp),
+            Endpoint::Unix(path) => {
+                remove_if_stale(path)?;
+                let socket = UnixListener::bind(path)?;
+                fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+                Ok(Self::Unix(socket, path.clone()))
+            }
+        }
+    }
+
+    /// Where it really is.
+    pub fn endpoint(&self) -> io::Result<Endpoint> {
+        match self {
+            Self::Tcp(socket) => socket.local_addr().map(Endpoint::Ip),
+            Self::Unix(_, path) => Ok(Endpoint::Unix(path.clone())),
+        }
+    }
+
+    /// Takes a connection, and the address of its client: of a program on this machine, 127.0.0.1.
+    pub fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
+        match self {
+            Self::Tcp(socket) => {
+                let (stream, peer) = socket.accept()?;
+                let _ = stream.set_nodelay(true); // slower, not wrong
+                Ok((Stream::Tcp(stream), SocketAddr::new(peer.ip().to_canonical(), peer.port())))
+            }
+            Self::Unix(socket, _) => {
+                let (stream, _) = socket.accept()?;
+                Ok((Stream::Unix(stream), SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)))
+            }
+        }
+    }
+
+    fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Self::Tcp(socket) => socket,
+            Self::Unix(socket, _) => socket,
+        }
+    }
+
+    /// Asks for events.
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.source().register(registry, token, Interest::READABLE)
+    }
+
+    /// Lets go of the endpoint.
+    pub fn stop(mut self, registry: &Registry) {
+        let _ = self.source().deregister(registry); // dropping it does the same
+        if let Self::Unix(_, path) = self {
+            let _ = fs::remove_file(path); // the next start removes it
+        }
+    }
+}
+
+/// Removes a socket behind which nobody listens, as a server leaves it that was killed.
+fn remove_if_stale(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(file) if file.file_type().is_socket() => {}
+        Ok(_) => {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    match unix::net::UnixStream::connect(path) {
+        Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) => Err(error),
+    }
+}
+
+impl Stream {
+    /// Asks for events of both kinds.
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        match self {
+            Self::Tcp(stream) => stream.register(registry, token, both),
+            Self::Unix(stream) => stream.register(registry, token, both),
+        }
+    }
+
+    /// The first octets that wait to be read, and go on waiting.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] on a socket in the file system.
+    pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.peek(buffer),
+            Self::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Says to the peer that nothing more will come.
+    pub fn shut_down(&self) {
+        let _ = match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }; // a peer that is gone already does not mind
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(buffer),
+            Self::Unix(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(octets),
+            Self::Unix(stream) => stream.write(octets),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_file_is_taken_over_only_when_nobody_listens() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("lmtp.sock");
+        let endpoint = Endpoint::Unix(path.clone());
+        let first = Socket::bind(&endpoint).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+        assert_eq!(Socket::bind(&endpoint).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(first);
+        assert!(path.exists(), "as after a kill -9");
+        Socket::bind(&endpoint).unwrap();
+
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "somebody's file").unwrap();
+        assert_eq!(Socket::bind(&endpoint).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "somebody's file");
+    }
+}

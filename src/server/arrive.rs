@@ -1,0 +1,197 @@
+//! From the listening socket to the session: who may come in, whose connection it is, and who has to go when
+//! there is no room.
+
+use std::{
+    collections::HashSet,
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use mio::Token;
+
+use super::{Due, Server};
+use crate::{
+    clock::Now,
+    conn::Conn,
+    listen::{Accepted, Beginning, Listener},
+    logging,
+    net::{
+        proxy::{self, Header},
+        stream::Stream,
+    },
+    proto::ask::ConnId,
+};
+
+/// A connection of a proxy that has not said yet whose it is.
+pub(super) struct Arrival {
+    stream: Stream,
+    /// The listener it came through.
+    at: usize,
+    proxy: SocketAddr,
+}
+
+impl Server {
+    /// Takes new connections, a bounded number a turn.
+    pub(super) fn accept(&mut self, now: Now, ready: &mut HashSet<ConnId>) {
+        for at in 0..self.listeners.len() {
+            for _ in 0..ACCEPTS_A_TURN {
+                let Some(listener) = self.listeners.get_mut(at).filter(|listener| listener.pending) else {
+                    break;
+                };
+                match listener.accept() {
+                    Accepted::Stream(stream, peer) => self.arrived(at, stream, peer, now, ready),
+                    Accepted::Nothing => break,
+                    // Edge-triggered: no event will tell when there is room again, so a timer asks.
+                    Accepted::NoDescriptors => {
+                        self.timers.set(now.steady + ACCEPT_PAUSE, Due::Accept);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    fn arrived(
+        &mut self,
+        at: usize,
+        mut stream: Stream,
+        peer: SocketAddr,
+        now: Now,
+        ready: &mut HashSet<ConnId>,
+    ) {
+        let id = ConnId(self.next_id);
+        self.next_id += 1;
+        let listener = &self.listeners[at];
+        let beginning = listener.beginning(peer.ip());
+        if beginning == Beginning::Nothing {
+            return logging::not_announced(&id.to_string(), listener.name(), peer, "not a proxy");
+        }
+        let welcome = beginning == Beginning::Header || self.has_room_for(peer.ip());
+        if !welcome || !(self.has_room() || self.make_room(now)) {
+            return self.listeners[at].turn_away(stream);
+        }
+        if let Err(error) = stream.register(self.poll.registry(), Token(id.0 as usize)) {
+            return log::error!("{id} {} not registered: {error}", self.listeners[at].name());
+        }
+        if beginning == Beginning::Header {
+            self.timers.set(now.steady + self.limits.proxy_header.0, Due::Conn(id));
+            self.arrivals.insert(id, Arrival { stream, at, proxy: peer });
+            self.look(id, now, ready);
+        } else {
+            self.welcome(id, at, stream, peer, now);
+            ready.insert(id);
+        }
+    }
+
+    /// Reads the header of a proxy, if all of it is there. What stands behind it stays in the socket, for the
+    /// session or for TLS.
+    pub(super) fn look(&mut self, id: ConnId, now: Now, ready: &mut HashSet<ConnId>) {
+        let Some(arrival) = self.arrivals.get_mut(&id) else { return };
+        let header = match arrival.announced() {
+            Ok(None) => return,
+            Ok(Some(header)) => header,
+            Err(error) => return self.not_announced(id, &error.to_string()),
+        };
+        let Some(Arrival { stream, at, proxy }) = self.arrivals.remove(&id) else { return };
+        let peer = header.unwrap_or(proxy);
+        if header.is_some() && !self.has_room_for(peer.ip()) {
+            return self.listeners[at].turn_away(stream);
+        }
+        self.welcome(id, at, stream, peer, now);
+        ready.insert(id);
+    }
+
+    /// A proxy took too long.
+    pub(super) fn lose_patience(&mut self, id: ConnId) {
+        if self.arrivals.contains_key(&id) {
+            self.not_announced(id, "too slow");
+        }
+    }
+
+    fn not_announced(&mut self, id: ConnId, why: &str) {
+        if let Some(arrival) = self.arrivals.remove(&id) {
+            logging::not_announced(&id.to_string(), self.listeners[arrival.at].name(), arrival.proxy, why);
+        }
+    }
+
+    fn welcome(&mut self, id: ConnId, at: usize, stream: Stream, peer: SocketAddr, now: Now) {
+        let listener = &self.listeners[at];
+        let name = listener.name();
+        let mut conn = Conn::new(id, name, listener.transport(stream), listener.session(peer.ip(), id), now);
+        logging::connected(&id.to_string(), name, peer);
+        self.desk.enter(id, peer.ip());
+        conn.greet(&mut self.desk, now);
+        self.conns.insert(id, conn);
+        self.origins.insert(id, (at, peer));
+        *self.per_address.entry(peer.ip()).or_default() += 1;
+    }
+
+    fn has_room(&self) -> bool {
+        self.conns.len() + self.arrivals.len() < self.most_connections
+    }
+
+    /// Whether a client has not too many connections already.
+    fn has_room_for(&self, address: IpAddr) -> bool {
+        let most = self.limits.connections_per_address;
+        address.is_loopback() || most == 0 || self.per_address.get(&address).is_none_or(|n| *n < most)
+    }
+
+    /// Ends the connection that was idle for longest, of those that nobody has logged in to and that have no
+    /// message data under way: who holds connections open must not keep out who uses theirs. Who has just come
+    /// stays, else in a rush everybody would make room for the next one and nobody be served.
+    fn make_room(&mut self, now: Now) -> bool {
+        let idle = |conn: &Conn| conn.idle_since() + A_MOMENT <= now.steady && conn.is_expendable();
+        let expendable = self.conns.iter().filter(|(_, conn)| idle(conn));
+        let longest_idle = expendable.min_by_key(|(id, conn)| (conn.idle_since(), **id)).map(|(id, _)| *id);
+        let Some(id) = longest_idle else { return false };
+        let listener = self.origins.get(&id).map(|(at, _)| &self.listeners[*at]);
+        let last_words = listener.map(Listener::too_many_connections).unwrap_or_default();
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.give_way(&last_words, now);
+            self.pump(id, None, now);
+        }
+        self.close(id, now);
+        true
+    }
+
+    pub(super) fn close(&mut self, id: ConnId, now: Now) {
+        self.again.remove(&id);
+        self.desk.leave(id);
+        let Some(conn) = self.conns.remove(&id) else { return };
+        logging::closed(&id.to_string(), conn.protocol_name(), conn.age(now));
+        let Some((_, peer)) = self.origins.remove(&id) else { return };
+        if let Some(count) = self.per_address.get_mut(&peer.ip()) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_address.remove(&peer.ip());
+            }
+        }
+    }
+}
+
+impl Arrival {
+    /// What the proxy says of the client, once it has said all of it: an address, or that it is the proxy.
+    fn announced(&mut self) -> io::Result<Option<Option<SocketAddr>>> {
+        let mut octets = [0; proxy::LONGEST];
+        let there = match self.stream.peek(&mut octets) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            there => there?,
+        };
+        match proxy::parse(&octets[..there]) {
+            _ if there == 0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            Header::Partial => Ok(None),
+            Header::Wrong => Err(io::Error::other("no header of the PROXY protocol")),
+            Header::Whole { client, length } => {
+                io::Read::read_exact(&mut self.stream, &mut octets[..length])?;
+                Ok(Some(client))
+            }
+        }
+    }
+}
+
+/// How long a connection must have been idle to make room for another.
+const A_MOMENT: Duration = Duration::from_secs(1);
+const ACCEPTS_A_TURN: usize = 64;
+/// How long accepting rests when there are no descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
