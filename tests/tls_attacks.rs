@@ -76,6 +76,31 @@ fn t02_clear_text_behind_stls_is_never_run_wherever_it_is_cut() {
 }
 
 #[test]
+fn t01_clear_text_behind_starttls_is_never_run_wherever_it_is_cut() {
+    let keys = Keys::make();
+    let server = keys.server("");
+    let injection = format!(
+        "STARTTLS\r\nEHLO c\r\nMAIL FROM:<a@far.test>\r\nRCPT TO:<{ALICE}>\r\nBDAT 2 LAST\r\n\r\nQUIT\r\n"
+    );
+    for service in ["smtp", "submission"] {
+        for cut in 0..=injection.len() {
+            let mut socket = socket(address(&server, service));
+            socket.write_all(b"EHLO client.test\r\n").unwrap();
+            until(&mut socket, "\n250 HELP\r\n");
+            socket.write_all(&injection.as_bytes()[..cut]).unwrap();
+            socket.write_all(&injection.as_bytes()[cut..]).unwrap();
+            let said = rest(socket);
+            // Either a refusal or an alert: the octets came too late to be refused.
+            let lines: Vec<_> = said.split_inclusive(|&octet| octet == b'\n').collect();
+            let refused = lines.len() == 1 && lines[0].starts_with(b"554 5.5.0 ");
+            let begun = lines.len() == 2 && lines[0].starts_with(b"220 ") && lines[1].starts_with(ALERT);
+            assert!(refused || begun, "{service} cut at {cut}: {:?}", String::from_utf8_lossy(&said));
+        }
+    }
+    assert!(!server.log().contains("accepted"), "an injected message was taken");
+}
+
+#[test]
 fn d15_after_close_notify_nothing_more_is_read() {
     let keys = Keys::make();
     let server = keys.server("");
