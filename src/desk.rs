@@ -4,6 +4,7 @@
 mod door;
 mod mail_in;
 mod mail_out;
+mod quota;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -31,6 +32,7 @@ use crate::{
 use door::Door;
 use mail_in::Incoming;
 use mail_out::Lease;
+use quota::Tally;
 
 /// The desk.
 pub struct Desk {
@@ -57,7 +59,11 @@ pub struct Desk {
     holders: HashMap<Mailbox, ConnId>,
     leases: HashMap<ConnId, Lease>,
     drafts: HashMap<ConnId, Incoming>,
+    /// Messages that the committer has.
     deliveries: usize,
+    /// Those of them, and of others on their way there, that nobody waits for any longer.
+    given_up: usize,
+    tally: Tally,
     /// Octets free on the spool's file system when it was last asked.
     free: Option<u64>,
     next_tidy: Duration,
@@ -129,10 +135,7 @@ impl Desk {
             registry: Registry::new(&limits, most_indexes(&limits)),
             logins: Logins::new(limits.pop3_login_delay.0),
             notices,
-            answers: VecDeque::new(),
             door: Door::new(&key, &limits),
-            now: Duration::ZERO,
-            limits,
             accounts,
             namer: Namer::new(&config.hostname, std::process::id()),
             awaited: HashSet::new(),
@@ -141,8 +144,13 @@ impl Desk {
             leases: HashMap::new(),
             drafts: HashMap::new(),
             deliveries: 0,
+            given_up: 0,
+            tally: Tally::new(limits.quota_mailboxes, limits.quota_recount.0),
+            now: Duration::ZERO,
             free: None,
             next_tidy: Duration::ZERO,
+            answers: VecDeque::new(),
+            limits,
             _keeper: keeper,
             _lock: lock,
         })
@@ -193,16 +201,18 @@ impl Desk {
         self.carry_out();
     }
 
-    /// Looks after the mailboxes in use, once in a while. `false`: there are none.
+    /// Looks after the mailboxes in use and the messages on their way in, once in a while. `false`: there are
+    /// none.
     pub fn tick(&mut self, now: Duration) -> bool {
+        self.give_up_late_ones();
         self.registry.tick(now);
         self.carry_out();
-        !self.registry.is_empty()
+        self.wants_ticks()
     }
 
     /// Whether [`Desk::tick`] is wanted.
     pub fn wants_ticks(&self) -> bool {
-        !self.registry.is_empty()
+        !self.registry.is_empty() || !self.drafts.is_empty()
     }
 
     /// The next answer to be given, and to whom.
@@ -247,12 +257,9 @@ impl Desk {
 
     fn take_for_session(&mut self, to: ConnId, outcome: Outcome) -> Option<Answer> {
         Some(match outcome {
-            Outcome::Settled(Ok(spilled)) => self.hand_over(to, spilled)?,
-            Outcome::Settled(Err(fault)) => self.delivered(to, Err(fault)),
-            Outcome::Delivered(result) => {
-                self.deliveries -= 1;
-                self.delivered(to, result)
-            }
+            Outcome::Counted(decision, counts) => self.counted(to, &decision, counts)?,
+            Outcome::Settled(decision, result) => self.settled(to, &decision, result)?,
+            Outcome::Delivered(decision, result) => self.delivered(to, &decision, result)?,
             Outcome::Verified(verdict) => self.verified(to, verdict),
             Outcome::Opened(Ok(opened)) => {
                 self.locked(to, opened);
@@ -264,12 +271,12 @@ impl Desk {
             }
             Outcome::Read(result) => self.read(to, result),
             Outcome::Updated(done, result) => self.updated(to, done, result),
-            Outcome::Spilled(Ok(spilled)) => {
-                self.drafts.entry(to).or_default().spilled = Some(spilled);
-                Answer::Ready
-            }
+            Outcome::Spilled(Ok(spilled)) => self.spilled(to, spilled),
             Outcome::Spilled(Err(fault)) => Answer::Failed(fault),
-            _ => Answer::Failed(Fault::Broken), // the job panicked
+            _ => {
+                self.discard(to); // the job panicked
+                Answer::Failed(Fault::Broken)
+            }
         })
     }
 
@@ -330,19 +337,19 @@ impl Desk {
 
 impl World for Desk {
     fn directory(&self) -> &dyn Directory {
-        &self.accounts
+        self
     }
 
     fn ask(&mut self, from: ConnId, ask: Ask) -> Option<Answer> {
         match ask {
             Ask::Room { size } => Some(self.room(size)),
             Ask::Begin => Some(self.begin(from)),
-            Ask::Spill { mailbox, bytes } => self.spill(from, mailbox, bytes),
+            Ask::Spill { mailboxes, bytes } => self.spill(from, mailboxes, bytes),
             Ask::Discard => {
                 self.discard(from);
                 Some(Answer::Ready)
             }
-            Ask::Deliver { envelope, bytes, .. } => self.deliver(from, envelope, bytes),
+            Ask::Deliver { envelope, bytes, partly } => self.deliver(from, envelope, bytes, partly),
             Ask::Verify { user, password } => self.verify(from, &user, password),
             Ask::Open { mailbox, now } => self.lock(from, mailbox, now),
             Ask::Read { message, from: offset } => self.fetch(from, message, offset),

@@ -104,8 +104,15 @@ pub struct Limits {
     pub read_chunk: Size,
     /// Deliveries that may wait for the disk.
     pub delivery_queue: usize,
+    /// How long a client waits for its message to be durable. Then it is refused, and taken back: below the
+    /// patience of any client (RFC 5321 section 4.5.3.2.6 asks for ten minutes, Thunderbird has 100 seconds).
+    pub delivery_patience: Span,
     /// Deliveries made durable together.
     pub delivery_batch: usize,
+    /// How long a count of what is in a mailbox is believed, for its quota.
+    pub quota_recount: Span,
+    /// Mailboxes whose counts are kept in memory.
+    pub quota_mailboxes: usize,
     /// Disk jobs (scans, reads, deletions) that may wait for a worker.
     pub work_queue: usize,
     /// Worker threads for the disk.
@@ -181,7 +188,10 @@ impl Default for Limits {
             body_in_memory: Size::kib(256),
             read_chunk: Size::kib(64),
             delivery_queue: 4096,
+            delivery_patience: Span::secs(90),
             delivery_batch: 256,
+            quota_recount: Span::secs(60),
+            quota_mailboxes: 10_000,
             work_queue: 4096,
             disk_workers: 3,
             password_workers: 2,

@@ -4,6 +4,7 @@
 //! durable; answer all. The states of a message on the way, and what a cut of power leaves of each, are in
 //! `docs/DISK.md`.
 
+mod message;
 mod round;
 mod sync;
 
@@ -15,8 +16,8 @@ use crate::{
     limits::Limits,
     logging,
     maildir::name::Unique,
-    proto::ask::{ConnId, Mailbox},
-    work::{Done, Outcome, Returns, Shop, Spilled},
+    proto::ask::{ConnId, Fault, Mailbox, Recipient},
+    work::{Decision, Done, Outcome, Returns, Shop, Spilled, To},
 };
 use round::Round;
 use sync::Syncer;
@@ -26,10 +27,16 @@ use sync::Syncer;
 pub struct Delivery {
     /// Who waits for it.
     pub from: ConnId,
-    /// The mailboxes, each once, at least one.
-    pub to: Vec<Mailbox>,
+    /// The recipients, at least one; or why one of them can't get it.
+    pub to: Vec<Result<Recipient, Fault>>,
+    /// Whether some recipients may get it and others not. Else it is all of them or none.
+    pub partly: bool,
+    /// Who has a copy filed in the folder `Sent`.
+    pub sent: Option<Mailbox>,
     /// What to deliver.
     pub content: Content,
+    /// Who tells the client.
+    pub decision: Decision,
 }
 
 /// The bytes of a message, as stored.
@@ -72,16 +79,17 @@ impl Committer {
                 let began = Instant::now();
                 let results = Round::new(&shop, &mut homes, &mut syncer).run(batch);
                 logging::batch(results.len(), octets, began.elapsed());
-                returns.send_all(
-                    results.into_iter().map(|(to, result)| Done { to, outcome: Outcome::Delivered(result) }),
-                );
+                returns.send_all(results.into_iter().map(|(from, decision, result)| Done {
+                    to: To::Session(from),
+                    outcome: Outcome::Delivered(decision, result),
+                }));
             }
         })?;
         Ok(Self { queue })
     }
 
-    /// Queues a delivery. It comes back when the queue is full.
-    pub fn submit(&self, delivery: Delivery) -> Result<(), Delivery> {
-        self.queue.try_send(delivery).map_err(channel::TrySendError::into_inner)
+    /// Queues a delivery. Its content comes back when the queue is full.
+    pub fn submit(&self, delivery: Delivery) -> Result<(), Content> {
+        self.queue.try_send(delivery).map_err(|refused| refused.into_inner().content)
     }
 }

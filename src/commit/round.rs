@@ -4,33 +4,52 @@ use std::{collections::HashMap, rc::Rc};
 
 use super::{
     Content, Delivery,
+    message::{Copy, Message, Plan, Target},
     sync::{self, Syncer, Way},
 };
 use crate::{
-    maildir::{Draft, Error, Found, Maildir, Place, scan::Stamp, store::Part},
+    maildir::{Draft, Maildir, MessageId, Place, name::Unique, sent::Filed, store::Part},
     octets::octets,
-    proto::ask::{Fault, Mailbox},
-    work::{Arrival, Shop, To, shop::report},
+    proto::{
+        ask::{ConnId, Fault, Mailbox, Recipient},
+        folder::Folder,
+    },
+    work::{Decision, Receipt, Shop, shop::report},
 };
 
 /// The mailboxes that the committer has open.
 #[derive(Debug, Default)]
 pub(super) struct Homes {
     open: HashMap<Mailbox, Rc<Maildir>>,
+    /// What was filed lately in the folders of senders.
+    filed: HashMap<Mailbox, Filed>,
 }
 
 impl Homes {
     /// The Maildir of a mailbox, as it is now: it may have been removed or replaced since the last time.
-    fn get(&mut self, shop: &Shop, mailbox: &Mailbox) -> Result<Rc<Maildir>, Fault> {
+    fn get(
+        &mut self,
+        shop: &Shop,
+        mailbox: &Mailbox,
+        open: impl FnOnce() -> Result<Maildir, Fault>,
+    ) -> Result<Rc<Maildir>, Fault> {
         if let Some(home) = self.open.get(mailbox).filter(|home| shop.still_has(mailbox, home)) {
             return Ok(Rc::clone(home));
         }
         if self.open.len() >= MOST_HOMES {
             self.open.clear();
         }
-        let home = Rc::new(shop.durable_maildir(mailbox)?);
+        let home = Rc::new(open()?);
         self.open.insert(mailbox.clone(), Rc::clone(&home));
         Ok(home)
+    }
+
+    /// What was filed lately in that folder.
+    fn filed(&mut self, folder: &Mailbox, maildir: &Maildir) -> &mut Filed {
+        if self.filed.len() >= MOST_SENDERS && !self.filed.contains_key(folder) {
+            self.filed.clear();
+        }
+        self.filed.entry(folder.clone()).or_insert_with(|| Filed::load(maildir))
     }
 }
 
@@ -39,162 +58,125 @@ pub(super) struct Round<'a> {
     shop: &'a Shop,
     homes: &'a mut Homes,
     syncer: &'a mut Syncer,
-}
-
-/// A message in `tmp/`.
-struct Written {
-    home: Home,
-    others: Vec<Rc<Maildir>>,
-    /// The names of all of them, its own first.
-    mailboxes: Vec<Mailbox>,
-    draft: Draft,
-    octets: u64,
-    /// The content is durable already.
-    settled: bool,
-}
-
-/// The mailbox in whose `tmp/` a message lies.
-enum Home {
-    Cached(Rc<Maildir>),
-    OfSpill(Maildir),
-}
-
-impl Home {
-    fn maildir(&self) -> &Maildir {
-        match self {
-            Self::Cached(maildir) => maildir,
-            Self::OfSpill(maildir) => maildir,
-        }
-    }
-}
-
-/// A message in the `new/` of all its mailboxes.
-struct Published {
-    name: String,
-    home: Home,
-    others: Vec<Rc<Maildir>>,
-    mailboxes: Vec<Mailbox>,
-    octets: u64,
-    /// Of its file in each mailbox.
-    stamps: Vec<Stamp>,
-}
-
-impl Published {
-    fn maildirs(&self) -> impl Iterator<Item = &Maildir> {
-        std::iter::once(self.home.maildir()).chain(self.others.iter().map(|other| &**other))
-    }
-
-    /// What the indexes of the mailboxes are told.
-    fn arrivals(&self) -> Vec<Arrival> {
-        let found = |stamp: &Stamp| Found {
-            name: self.name.as_bytes().into(),
-            place: Place::New,
-            stamp: *stamp,
-            octets: self.octets,
-        };
-        let each = self.mailboxes.iter().zip(self.maildirs()).zip(&self.stamps);
-        each.map(|((mailbox, maildir), stamp)| Arrival {
-            mailbox: mailbox.clone(),
-            maildir: maildir.key(),
-            found: found(stamp),
-        })
-        .collect()
-    }
-
-    /// Takes the message back out of every mailbox. What can't be removed was never acknowledged.
-    fn withdraw(&self) {
-        for maildir in self.maildirs() {
-            if let Err(error) = maildir.withdraw(&self.name) {
-                report(&error);
-            }
-        }
-    }
+    /// What this round files for its senders.
+    filing: Vec<(Mailbox, MessageId)>,
 }
 
 /// The result of each delivery so far.
-type Results<T> = Vec<(To, Result<T, Fault>)>;
+type Results<T> = Vec<(ConnId, Decision, Result<T, Fault>)>;
 
 impl<'a> Round<'a> {
     pub(super) fn new(shop: &'a Shop, homes: &'a mut Homes, syncer: &'a mut Syncer) -> Self {
-        Self { shop, homes, syncer }
+        Self { shop, homes, syncer, filing: Vec::new() }
     }
 
     /// Delivers a batch. A delivery fails or succeeds for itself, but for a failure that concerns all.
-    pub(super) fn run(mut self, batch: Vec<Delivery>) -> Results<Vec<Arrival>> {
-        let written: Results<Written> =
-            batch.into_iter().map(|delivery| (To::Session(delivery.from), self.write(delivery))).collect();
+    pub(super) fn run(mut self, batch: Vec<Delivery>) -> Results<Receipt> {
+        let written: Results<Message> = batch
+            .into_iter()
+            .map(|delivery| (delivery.from, delivery.decision.clone(), self.write(delivery)))
+            .collect();
         let way = self.way(&written);
         let durable = self.sync_contents(written, way);
-        let published: Results<Published> = durable
+        let mut published: Results<Message> = durable
             .into_iter()
-            .map(|(from, written)| (from, written.and_then(|written| self.publish(written))))
+            .map(|(from, decision, message)| (from, decision, message.and_then(Message::publish)))
             .collect();
-        self.sync_names(published, way)
+        self.sync_names(&mut published, way);
+        published
+            .into_iter()
+            .map(|(from, decision, message)| {
+                (from, decision, message.and_then(|message| self.decide(message)))
+            })
+            .collect()
     }
 
     /// D1: the message is in `tmp/`.
-    fn write(&mut self, delivery: Delivery) -> Result<Written, Fault> {
-        let mut homes = delivery
-            .to
-            .iter()
-            .map(|mailbox| self.homes.get(self.shop, mailbox))
-            .collect::<Result<Vec<_>, _>>();
-        let mailboxes = delivery.to;
-        match delivery.content {
+    fn write(&mut self, delivery: Delivery) -> Result<Message, Fault> {
+        let Delivery { to, partly, sent, content, decision, .. } = delivery;
+        let mut plan = self.plan(to, partly);
+        let stands = if decision.is_taken() { Err(Fault::Broken) } else { plan.stands() };
+        match content {
             Content::Memory(name, bytes) => {
-                let mut others = homes?;
-                let home = others.remove(0); // invariant: a delivery has a recipient
-                let mut draft = home.draft(name).map_err(|error| report(&error))?;
-                if let Err(error) = draft.write(&bytes) {
-                    draft.discard(&home);
-                    return Err(report(&error));
-                }
-                Ok(Written {
-                    home: Home::Cached(home),
-                    others,
-                    mailboxes,
-                    draft,
-                    octets: octets(&bytes),
-                    settled: false,
-                })
+                stands?;
+                let (home, draft) = begin(&mut plan, &name, &bytes)?;
+                self.plan_copy(&mut plan, sent, MessageId::of(&bytes));
+                Ok(Message { home, draft, octets: octets(&bytes), settled: false, plan, decision })
             }
             Content::Settled(spilled) => {
-                if self.shop.still_has(&spilled.mailbox, &spilled.home) {
-                    homes = homes.map(|mut homes| homes.split_off(1));
-                } else {
-                    homes = Err(Fault::Broken);
+                let there = self.shop.still_has(&spilled.mailbox, &spilled.home);
+                let stands = stands.and(if there { Ok(()) } else { Err(Fault::Broken) });
+                if let Err(fault) = stands {
+                    spilled.draft.discard(&spilled.home);
+                    return Err(fault);
                 }
-                match homes {
-                    Ok(others) => Ok(Written {
-                        octets: spilled.octets.total(),
-                        home: Home::OfSpill(spilled.home),
-                        others,
-                        mailboxes,
-                        draft: spilled.draft,
-                        settled: true,
-                    }),
-                    Err(fault) => {
-                        spilled.draft.discard(&spilled.home);
-                        Err(fault)
-                    }
-                }
+                self.plan_copy(&mut plan, sent, spilled.message_id);
+                let (home, octets) = (Rc::new(spilled.home), spilled.octets.total());
+                Ok(Message { home, draft: spilled.draft, octets, settled: true, plan, decision })
             }
         }
     }
 
+    /// The mailboxes of the recipients, each once.
+    fn plan(&mut self, to: Vec<Result<Recipient, Fault>>, partly: bool) -> Plan {
+        let mut targets = Vec::with_capacity(to.len());
+        let mut known = HashMap::new();
+        let recipients = to.into_iter().map(|recipient| {
+            let target = recipient.and_then(|recipient| self.target(recipient))?;
+            Ok(*known.entry(target.maildir.key()).or_insert_with(|| {
+                targets.push(target);
+                targets.len() - 1
+            }))
+        });
+        Plan { recipients: recipients.collect(), partly, targets, copy: None }
+    }
+
+    /// Where the mail of a recipient goes: to the folder that is wanted, if it is there.
+    fn target(&mut self, Recipient { mailbox, folder, .. }: Recipient) -> Result<Target, Fault> {
+        if let Some(folder) = folder {
+            let mailbox = mailbox.clone().in_folder(folder);
+            match self.homes.get(self.shop, &mailbox, || self.shop.durable_maildir(&mailbox)) {
+                Ok(maildir) => return Ok(Target { mailbox, maildir, place: Place::New, state: Ok(None) }),
+                Err(Fault::NoFolder) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        let maildir = self.homes.get(self.shop, &mailbox, || self.shop.durable_maildir(&mailbox))?;
+        Ok(Target { mailbox, maildir, place: Place::New, state: Ok(None) })
+    }
+
+    /// The copy for the sender: unless it was filed before, or the message goes to that folder anyway. A sender
+    /// whose folder can't be used has no copy, and the message goes out all the same.
+    fn plan_copy(&mut self, plan: &mut Plan, sent: Option<Mailbox>, id: Option<MessageId>) {
+        let Some(sender) = sent else { return };
+        let sent = Folder::sent();
+        let folder = sender.clone().in_folder(sent.clone());
+        let opened = self.homes.get(self.shop, &folder, || self.shop.durable_folder(&sender, &sent));
+        let Ok(maildir) = opened else { return };
+        let again = id.is_some_and(|id| {
+            self.homes.filed(&folder, &maildir).has(id) || self.filing.contains(&(folder.clone(), id))
+        });
+        if again || plan.targets.iter().any(|target| target.maildir.key() == maildir.key()) {
+            return;
+        }
+        self.filing.extend(id.map(|id| (folder.clone(), id)));
+        plan.copy = Some(Copy { at: plan.targets.len(), id });
+        plan.targets.push(Target { mailbox: folder, maildir, place: Place::Cur, state: Ok(None) });
+    }
+
     /// One sync of the spool's file system says nothing of a mailbox on another one.
-    fn way(&self, written: &Results<Written>) -> Way {
-        let mut all = written.iter().flat_map(|(_, written)| written);
-        let together = all.all(|written| {
-            self.shop.spool.holds(written.home.maildir())
-                && written.others.iter().all(|other| self.shop.spool.holds(other))
+    fn way(&self, written: &Results<Message>) -> Way {
+        let mut all = written.iter().flat_map(|(.., message)| message);
+        let together = all.all(|message| {
+            self.shop.spool.holds(&message.home)
+                && message.alive().all(|target| self.shop.spool.holds(&target.maildir))
         });
         if together { self.syncer.way(written.len()) } else { Way::Each }
     }
 
     /// D2: the content is durable. After a failed sync nobody knows what is on the disk, and a second one may
     /// call it a success: the file is dropped.
-    fn sync_contents(&mut self, written: Results<Written>, way: Way) -> Results<Written> {
+    fn sync_contents(&mut self, written: Results<Message>, way: Way) -> Results<Message> {
         let mut synced = match way {
             Way::Whole => {
                 let whole = self
@@ -204,119 +186,114 @@ impl<'a> Round<'a> {
                 vec![whole; written.len()]
             }
             Way::Each => {
-                let drafts: Vec<&Draft> = unsettled(&written).map(|written| &written.draft).collect();
+                let drafts: Vec<&Draft> = unsettled(&written).map(|message| &message.draft).collect();
                 sync::contents(&drafts).into_iter().map(|done| done.map_err(|error| report(&error))).collect()
             }
         }
         .into_iter();
         written
             .into_iter()
-            .map(|(from, written)| {
-                let due = way == Way::Whole || matches!(&written, Ok(written) if !written.settled);
+            .map(|(from, decision, message)| {
+                let due = way == Way::Whole || matches!(&message, Ok(message) if !message.settled);
                 let done = if due { synced.next().unwrap_or(Err(Fault::Broken)) } else { Ok(()) };
-                let written = written.and_then(|written| match done {
-                    Ok(()) => Ok(written),
+                let message = message.and_then(|message| match done {
+                    Ok(()) => Ok(message),
                     Err(fault) => {
-                        written.draft.discard(written.home.maildir());
+                        message.draft.discard(&message.home);
                         Err(fault)
                     }
                 });
-                (from, written)
+                (from, decision, message)
             })
             .collect()
     }
 
-    /// D3: the message is visible, in all its mailboxes or in none.
-    fn publish(&mut self, written: Written) -> Result<Published, Fault> {
-        let Written { home, others, mailboxes, draft, octets, .. } = written;
-        let name = draft.final_name(octets);
-        let mut stamps = Vec::with_capacity(mailboxes.len());
-        let all = draft.stamp().and_then(|stamp| {
-            stamps.push(stamp);
-            others.iter().try_for_each(|other| {
-                stamps.push(put(&draft, home.maildir(), other, &name, stamp)?);
-                Ok(())
-            })
-        });
-        let all = match all {
-            Ok(()) => draft.publish(home.maildir(), &name),
-            Err(error) => {
-                draft.discard(home.maildir());
-                Err(error)
-            }
-        };
-        if let Err(error) = all {
-            for other in others.iter().take(stamps.len().saturating_sub(1)) {
-                let _ = other.withdraw(&name); // it was never acknowledged, and the first error is the one to tell
-            }
-            return Err(report(&error));
-        }
-        Ok(Published { name, home, others, mailboxes, octets, stamps })
-    }
-
-    /// D4: the names are durable, and the messages may be acknowledged.
-    fn sync_names(&mut self, published: Results<Published>, way: Way) -> Results<Vec<Arrival>> {
-        let failed: HashMap<usize, Fault> = match way {
+    /// D4: the names are durable. Where a sync of names has failed, they are taken back.
+    fn sync_names(&mut self, published: &mut Results<Message>, way: Way) {
+        let failed: Vec<(usize, usize, Fault)> = match way {
             Way::Whole => match self.syncer.whole(&self.shop.spool, Part::Names, published.len()) {
-                Ok(()) => HashMap::new(),
+                Ok(()) => Vec::new(),
                 Err(error) => {
                     let fault = report(&error);
-                    (0..published.len()).map(|at| (at, fault)).collect()
+                    placed(published).map(|(message, at, _)| (message, at, fault)).collect()
                 }
             },
-            Way::Each => sync_each_name(&published),
+            Way::Each => sync_each_name(published),
         };
-        published
-            .into_iter()
-            .enumerate()
-            .map(|(at, (from, published))| {
-                let result = published.and_then(|published| {
-                    let Some(fault) = failed.get(&at) else { return Ok(published.arrivals()) };
-                    published.withdraw();
-                    Err(*fault)
-                });
-                (from, result)
-            })
-            .collect()
-    }
-}
-
-fn unsettled(written: &Results<Written>) -> impl Iterator<Item = &Written> {
-    written.iter().flat_map(|(_, written)| written).filter(|written| !written.settled)
-}
-
-/// Puts a message into a further mailbox: a hard link, or a copy where that can't be. Returns the stamp of
-/// the file there; that of the draft is `stamp`.
-fn put(draft: &Draft, home: &Maildir, other: &Maildir, name: &str, stamp: Stamp) -> Result<Stamp, Error> {
-    if draft.link(home, other, name)? {
-        return Ok(stamp);
-    }
-    let copy = draft.copy(home, other)?;
-    match copy.sync().and_then(|()| copy.stamp()) {
-        Ok(stamp) => copy.publish(other, name).map(|()| stamp),
-        Err(error) => {
-            copy.discard(other);
-            Err(error)
+        for (message, at, fault) in failed {
+            if let (.., Ok(message)) = &mut published[message] {
+                message.withdraw_from(at, fault);
+            }
         }
     }
+
+    /// The message may be acknowledged, if there is still somebody to be told so.
+    fn decide(&mut self, mut message: Message) -> Result<Receipt, Fault> {
+        let stands = message.plan.stands();
+        if let Err(fault) = stands.and_then(|()| message.decision.take().ok_or(Fault::Broken)) {
+            message.withdraw(fault);
+            return Err(fault);
+        }
+        if let Some(Copy { at, id: Some(id) }) = message.plan.copy
+            && let Target { mailbox, maildir, state: Ok(Some(_)), .. } = &message.plan.targets[at]
+        {
+            self.homes.filed(mailbox, maildir).learn(maildir, id);
+        }
+        Ok(message.receipt())
+    }
 }
 
-/// Syncs each `new/` once, and returns the positions of the deliveries that one failed for, and why.
-fn sync_each_name(published: &Results<Published>) -> HashMap<usize, Fault> {
-    let mut touched: HashMap<(u64, u64), (&Maildir, Vec<usize>)> = HashMap::new();
-    for (at, published) in
-        published.iter().enumerate().filter_map(|(at, (_, p))| Some((at, p.as_ref().ok()?)))
-    {
-        for maildir in published.maildirs() {
-            touched.entry(maildir.key()).or_insert_with(|| (maildir, Vec::new())).1.push(at);
+/// Writes a message to the `tmp/` of the first mailbox that takes it.
+fn begin(plan: &mut Plan, name: &Unique, bytes: &[u8]) -> Result<(Rc<Maildir>, Draft), Fault> {
+    for at in 0..plan.targets.len() {
+        let home = Rc::clone(&plan.targets[at].maildir);
+        let begun = Draft::begin(&home, name.clone()).and_then(|mut draft| match draft.write(bytes) {
+            Ok(()) => Ok(draft),
+            Err(error) => {
+                draft.discard(&home);
+                Err(error)
+            }
+        });
+        match begun {
+            Ok(draft) => return Ok((home, draft)),
+            Err(error) => plan.targets[at].state = Err(report(&error)),
         }
+        plan.stands()?;
     }
-    let (maildirs, positions): (Vec<&Maildir>, Vec<Vec<usize>>) = touched.into_values().unzip();
-    let mut failed = HashMap::new();
-    for (done, positions) in sync::names(&maildirs).into_iter().zip(positions) {
+    Err(Fault::Broken)
+}
+
+fn unsettled(written: &Results<Message>) -> impl Iterator<Item = &Message> {
+    written.iter().flat_map(|(.., message)| message).filter(|message| !message.settled)
+}
+
+/// Every target of every message where that is visible: the positions of both.
+fn placed(published: &Results<Message>) -> impl Iterator<Item = (usize, usize, &Target)> {
+    let messages =
+        published.iter().enumerate().filter_map(|(at, (.., message))| Some((at, message.as_ref().ok()?)));
+    messages.flat_map(|(message, Message { plan, .. })| {
+        let visible =
+            plan.targets.iter().enumerate().filter(|(_, target)| matches!(target.state, Ok(Some(_))));
+        visible.map(move |(at, target)| (message, at, target))
+    })
+}
+
+/// Syncs each directory once, and returns the positions of the messages and their targets that one failed for,
+/// and why.
+fn sync_each_name(published: &Results<Message>) -> Vec<(usize, usize, Fault)> {
+    type Touched<'a> = ((&'a Maildir, Place), Vec<(usize, usize)>);
+    let mut touched: HashMap<_, Touched<'_>> = HashMap::new();
+    for (message, at, target) in placed(published) {
+        let directory = (&*target.maildir, target.place);
+        let entry = touched.entry((target.maildir.key(), target.place));
+        entry.or_insert_with(|| (directory, Vec::new())).1.push((message, at));
+    }
+    let (directories, positions): (Vec<_>, Vec<_>) = touched.into_values().unzip();
+    let mut failed = Vec::new();
+    for (done, positions) in sync::names(&directories).into_iter().zip(positions) {
         if let Err(error) = done {
             let fault = report(&error);
-            failed.extend(positions.into_iter().map(|at| (at, fault)));
+            failed.extend(positions.into_iter().map(|(message, at)| (message, at, fault)));
         }
     }
     failed
@@ -324,3 +301,5 @@ fn sync_each_name(published: &Results<Published>) -> HashMap<usize, Fault> {
 
 /// Mailboxes kept open between rounds: four descriptors each.
 const MOST_HOMES: usize = 32;
+/// Senders of whom is kept in memory what was filed lately: 16 KiB each.
+const MOST_SENDERS: usize = 64;

@@ -66,24 +66,24 @@ pub(super) fn contents(drafts: &[&Draft]) -> Vec<Result<(), Error>> {
     spread(drafts, |draft| draft.sync())
 }
 
-/// Syncs the names in the `new/` of mailboxes, several at a time.
-pub(super) fn names(maildirs: &[&Maildir]) -> Vec<Result<(), Error>> {
-    spread(maildirs, |maildir| maildir.sync(Place::New))
+/// Syncs the names in directories of mailboxes, several at a time.
+pub(super) fn names(directories: &[(&Maildir, Place)]) -> Vec<Result<(), Error>> {
+    spread(directories, |(maildir, place)| maildir.sync(*place))
 }
 
 /// Runs `sync` on everything, over a few threads when it is worth them: the file system's journal merges
 /// what waits at the same time.
-fn spread<T: Sync>(things: &[&T], sync: impl Fn(&T) -> Result<(), Error> + Sync) -> Vec<Result<(), Error>> {
+fn spread<T: Sync>(things: &[T], sync: impl Fn(&T) -> Result<(), Error> + Sync) -> Vec<Result<(), Error>> {
     let threads = things.len().min(THREADS);
     if threads < 2 {
-        return things.iter().map(|thing| sync(thing)).collect();
+        return things.iter().map(sync).collect();
     }
     let share = things.len().div_ceil(threads);
     thread::scope(|scope| {
         let sync = &sync;
         let workers: Vec<_> = things
             .chunks(share)
-            .map(|share| scope.spawn(move || share.iter().map(|thing| sync(thing)).collect::<Vec<_>>()))
+            .map(|share| scope.spawn(move || share.iter().map(sync).collect::<Vec<_>>()))
             .collect();
         // A panic in a sync is a panic of the round: nothing of it may be called durable.
         workers

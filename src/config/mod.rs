@@ -202,6 +202,8 @@ fn check_limits(l: &Limits) -> Result<(), Mistake> {
         ("accounts_check", l.accounts_check, 1),
         ("login_memory", l.login_memory, 0),
         ("failed_login_delay", l.failed_login_delay, 0),
+        ("delivery_patience", l.delivery_patience, 1),
+        ("quota_recount", l.quota_recount, 0),
         ("failed_login_longest_delay", l.failed_login_longest_delay, 0),
         ("shutdown_grace", l.shutdown_grace, 0),
     ] {
@@ -229,6 +231,7 @@ fn check_limits(l: &Limits) -> Result<(), Mistake> {
         ("turn_octets", l.turn_octets, 1, 1 << 30),
         ("delivery_queue", l.delivery_queue, 1, 1_000_000),
         ("delivery_batch", l.delivery_batch, 1, 1_000_000),
+        ("quota_mailboxes", l.quota_mailboxes, 1, 1_000_000),
         ("work_queue", l.work_queue, 1, 1_000_000),
         ("disk_workers", l.disk_workers, 1, 256),
         ("password_workers", l.password_workers, 1, 256),

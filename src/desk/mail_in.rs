@@ -1,14 +1,14 @@
 //! The desk's way in: from the first octet of a message to the committer and back.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::{Desk, Which};
 use crate::{
     commit::{Content, Delivery},
-    maildir::name::Unique,
-    proto::ask::{Answer, ConnId, Envelope, Fault, Mailbox},
+    maildir::{Usage, name::Unique},
+    proto::ask::{Answer, ConnId, Envelope, Fault, Mailbox, Recipient},
     work::{
-        Arrival, Job, Spilled, To,
+        Arrival, Decision, Job, Receipt, Spilled, To,
         job::{SpillTo, Task},
     },
 };
@@ -16,9 +16,25 @@ use crate::{
 /// A message on its way in: it has a share of the memory for bodies, and perhaps a file.
 #[derive(Default)]
 pub(super) struct Incoming {
-    pub(super) spilled: Option<Box<Spilled>>,
-    /// The mailboxes, while a spilled message is settled.
-    to: Vec<Mailbox>,
+    spilled: Option<Box<Spilled>>,
+    /// Its end has come.
+    ended: Option<Ended>,
+}
+
+/// A message that has come to its end, and waits for the disk.
+struct Ended {
+    to: Vec<Result<Recipient, Fault>>,
+    partly: bool,
+    sent: Option<Mailbox>,
+    /// Its last bytes.
+    bytes: Vec<u8>,
+    /// When the end came.
+    since: Duration,
+    decision: Decision,
+    /// Mailboxes whose quotas it is reckoned to: those of the recipients and of the sender.
+    reserved: Vec<Option<Mailbox>>,
+    /// Octets that it was reckoned with.
+    size: u64,
 }
 
 impl Desk {
@@ -32,70 +48,216 @@ impl Desk {
         if self.deliveries >= self.limits.delivery_queue {
             return Answer::Failed(Fault::Broken);
         }
-        if (self.drafts.len() as u64 + 1) * share > self.limits.bodies_in_memory.0 {
+        // What was given up is in memory until the disk is done with it.
+        let bodies = (self.drafts.len() + self.given_up) as u64;
+        if (bodies + 1) * share > self.limits.bodies_in_memory.0 {
             return Answer::Failed(Fault::Full);
         }
         self.drafts.insert(from, Incoming::default());
         Answer::Ready
     }
 
-    pub(super) fn spill(&mut self, from: ConnId, mailbox: Mailbox, bytes: Vec<u8>) -> Option<Answer> {
+    pub(super) fn spill(&mut self, from: ConnId, mailboxes: Vec<Mailbox>, bytes: Vec<u8>) -> Option<Answer> {
         let begun = self.drafts.get_mut(&from).and_then(|incoming| incoming.spilled.take());
         let to = match begun {
             Some(spilled) => SpillTo::Begun(spilled),
             None => match self.unique() {
-                Ok(name) => SpillTo::New(mailbox, name),
+                Ok(name) => SpillTo::New(mailboxes, name),
                 Err(fault) => return Some(Answer::Failed(fault)),
             },
         };
         self.submit(Which::Disk, from, Task::Spill { to, bytes }, Fault::Broken)
     }
 
-    pub(super) fn deliver(&mut self, from: ConnId, envelope: Envelope, bytes: Vec<u8>) -> Option<Answer> {
-        let to: Vec<Mailbox> = envelope.to.into_iter().map(|recipient| recipient.mailbox).collect();
+    /// A part of the message is in its file.
+    pub(super) fn spilled(&mut self, from: ConnId, spilled: Box<Spilled>) -> Answer {
+        self.drafts.entry(from).or_default().spilled = Some(spilled);
+        Answer::Ready
+    }
+
+    pub(super) fn deliver(
+        &mut self,
+        from: ConnId,
+        Envelope { to, sent, .. }: Envelope,
+        bytes: Vec<u8>,
+        partly: bool,
+    ) -> Option<Answer> {
+        let mailboxes = to.iter().map(|recipient| &recipient.mailbox).chain(&sent);
+        let mut uncounted: Vec<Mailbox> =
+            mailboxes.filter(|mailbox| self.is_to_be_counted(mailbox)).cloned().collect();
+        uncounted.sort();
+        uncounted.dedup();
+        let decision = Decision::default();
         let incoming = self.drafts.entry(from).or_default();
+        let spilled = incoming.spilled.as_ref().map_or(0, |spilled| spilled.draft.bytes());
+        incoming.ended = Some(Ended {
+            size: spilled + bytes.len() as u64,
+            to: to.into_iter().map(Ok).collect(),
+            partly,
+            sent,
+            bytes,
+            since: self.now,
+            decision: decision.clone(),
+            reserved: Vec::new(),
+        });
+        if uncounted.is_empty() {
+            return self.count_in(from);
+        }
+        let submitted = self.submit(Which::Disk, from, Task::Count(uncounted, decision), Fault::Broken);
+        submitted.map(|_| self.finish(from, Err(Fault::Broken)))
+    }
+
+    /// Mailboxes have been counted for a message.
+    pub(super) fn counted(
+        &mut self,
+        from: ConnId,
+        decision: &Decision,
+        counts: Vec<(Mailbox, Usage)>,
+    ) -> Option<Answer> {
+        for (mailbox, usage) in counts {
+            self.tally.learn(mailbox, usage, self.now);
+        }
+        self.is_awaited(from, decision)?;
+        self.count_in(from)
+    }
+
+    /// Sees that the message fits into its mailboxes, then sends it on its way to the disk.
+    fn count_in(&mut self, from: ConnId) -> Option<Answer> {
+        let mut ended = self.drafts.get_mut(&from)?.ended.take()?;
+        for recipient in &mut ended.to {
+            let mailbox = recipient.as_ref().ok().map(|recipient| recipient.mailbox.clone());
+            let mailbox = mailbox.filter(|mailbox| self.reserve(mailbox, ended.size));
+            if mailbox.is_none() {
+                *recipient = Err(Fault::Quota);
+            }
+            ended.reserved.push(mailbox);
+        }
+        if let Some(sender) = ended.sent.take() {
+            if self.reserve(&sender, ended.size) {
+                ended.sent = Some(sender);
+            } else {
+                log::info!("{from}: {sender} is over quota and keeps no copy of what was sent");
+            }
+        }
+        ended.reserved.push(ended.sent.clone());
+        let refused = ended.to.iter().filter(|recipient| recipient.is_err()).count();
+        let fails = if ended.partly { refused == ended.to.len() } else { refused > 0 };
+        let (bytes, decision) = (std::mem::take(&mut ended.bytes), ended.decision.clone());
+        let incoming = self.drafts.entry(from).or_default();
+        incoming.ended = Some(ended);
+        if fails {
+            return Some(self.finish(from, Err(Fault::Quota)));
+        }
         if let Some(spilled) = incoming.spilled.take() {
-            incoming.to = to;
-            return self.submit(Which::Disk, from, Task::Settle { spilled, bytes }, Fault::Broken);
+            let task = Task::Settle { spilled, bytes, decision };
+            let submitted = self.submit(Which::Disk, from, task, Fault::Broken);
+            return submitted.map(|_| self.finish(from, Err(Fault::Broken)));
         }
         match self.unique() {
-            Ok(name) => self.commit(from, to, Content::Memory(name, bytes)),
-            Err(fault) => Some(Answer::Failed(fault)),
+            Ok(name) => self.commit(from, Content::Memory(name, bytes)),
+            Err(fault) => Some(self.finish(from, Err(fault))),
         }
     }
 
-    pub(super) fn hand_over(&mut self, from: ConnId, spilled: Box<Spilled>) -> Option<Answer> {
-        let to =
-            self.drafts.get_mut(&from).map(|incoming| std::mem::take(&mut incoming.to)).unwrap_or_default();
-        self.commit(from, to, Content::Settled(spilled))
+    /// A message above what is held in memory is durable in `tmp/`.
+    pub(super) fn settled(
+        &mut self,
+        from: ConnId,
+        decision: &Decision,
+        settled: Result<Box<Spilled>, Fault>,
+    ) -> Option<Answer> {
+        if self.is_awaited(from, decision).is_none() {
+            if let Ok(spilled) = settled {
+                self.remove(spilled);
+            }
+            return None;
+        }
+        match settled {
+            Ok(spilled) => self.commit(from, Content::Settled(spilled)),
+            Err(fault) => Some(self.finish(from, Err(fault))),
+        }
     }
 
-    pub(super) fn commit(&mut self, from: ConnId, to: Vec<Mailbox>, content: Content) -> Option<Answer> {
-        match self.committer.submit(Delivery { from, to, content }) {
+    fn commit(&mut self, from: ConnId, content: Content) -> Option<Answer> {
+        let ended = self.drafts.get_mut(&from)?.ended.as_mut()?;
+        let (to, sent) = (std::mem::take(&mut ended.to), ended.sent.take());
+        let (partly, decision) = (ended.partly, ended.decision.clone());
+        match self.committer.submit(Delivery { from, to, partly, sent, content, decision }) {
             Ok(()) => {
                 self.deliveries += 1;
                 self.awaited.insert(from);
                 None
             }
-            Err(delivery) => {
-                if let Content::Settled(spilled) = delivery.content {
-                    self.drafts.entry(from).or_default().spilled = Some(spilled);
+            Err(content) => {
+                if let Content::Settled(spilled) = content {
+                    self.remove(spilled);
                 }
-                Some(self.delivered(from, Err(Fault::Broken)))
+                Some(self.finish(from, Err(Fault::Broken)))
             }
         }
     }
 
-    pub(super) fn delivered(&mut self, from: ConnId, result: Result<Vec<Arrival>, Fault>) -> Answer {
+    /// The committer is done with a message.
+    pub(super) fn delivered(
+        &mut self,
+        from: ConnId,
+        decision: &Decision,
+        result: Result<Receipt, Fault>,
+    ) -> Option<Answer> {
+        self.deliveries -= 1;
+        self.is_awaited(from, decision)?;
+        Some(self.finish(from, result))
+    }
+
+    /// Whether the result is for the message that the session waits for. Else it is for one that was given up.
+    fn is_awaited(&mut self, from: ConnId, decision: &Decision) -> Option<()> {
+        let ended = self.drafts.get(&from).and_then(|incoming| incoming.ended.as_ref());
+        if ended.is_some_and(|ended| ended.decision.is(decision)) {
+            return Some(());
+        }
+        self.given_up = self.given_up.saturating_sub(1);
+        None
+    }
+
+    /// The end of a message, whatever it is.
+    fn finish(&mut self, from: ConnId, result: Result<Receipt, Fault>) -> Answer {
+        let ended = self.drafts.get_mut(&from).and_then(|incoming| incoming.ended.take());
         self.discard(from);
+        if let Some(Ended { reserved, size, .. }) = ended {
+            let faults = result.as_ref().map_or(&[][..], |receipt| &receipt.faults);
+            for (at, mailbox) in reserved.iter().enumerate() {
+                let got = result.is_ok() && faults.get(at).is_none_or(Option::is_none);
+                if let Some(mailbox) = mailbox.as_ref().filter(|_| !got) {
+                    self.tally.take_back(mailbox, size);
+                }
+            }
+        }
         match result {
-            Ok(arrivals) => {
+            Ok(Receipt { arrivals, faults }) => {
                 for Arrival { mailbox, maildir, found } in arrivals {
                     self.registry.delivered(&mailbox, maildir, found);
                 }
-                Answer::Delivered
+                if faults.iter().any(Option::is_some) { Answer::Partly(faults) } else { Answer::Delivered }
             }
             Err(fault) => Answer::Failed(fault),
+        }
+    }
+
+    /// Gives up the messages that the disk has not stored within the limit. A client that waits no longer
+    /// sends again, and so it must not find the first one stored: whoever still has it takes it back.
+    pub(super) fn give_up_late_ones(&mut self) {
+        let patience = self.limits.delivery_patience.0;
+        let is_late = |ended: &&Ended| ended.since + patience <= self.now && ended.decision.take().is_some();
+        let late =
+            self.drafts.iter().filter(|(_, incoming)| incoming.ended.as_ref().filter(is_late).is_some());
+        for id in late.map(|(id, _)| *id).collect::<Vec<_>>() {
+            log::error!(
+                "{id}: the disk has not stored a message in {}; refused",
+                self.limits.delivery_patience
+            );
+            self.given_up += 1;
+            let answer = self.finish(id, Err(Fault::Broken));
+            self.answer(id, answer);
         }
     }
 
@@ -109,11 +271,14 @@ impl Desk {
 
     /// Gives the body's share of memory back, and removes its file.
     pub(super) fn discard(&mut self, id: ConnId) {
-        let spilled = self.drafts.remove(&id).and_then(|incoming| incoming.spilled);
-        if let Some(spilled) = spilled
-            && let Err(Job { task: Task::Discard(spilled), .. }) =
-                self.disk.submit(Job { to: To::Desk, task: Task::Discard(spilled) })
-        {
+        if let Some(spilled) = self.drafts.remove(&id).and_then(|incoming| incoming.spilled) {
+            self.remove(spilled);
+        }
+    }
+
+    fn remove(&self, spilled: Box<Spilled>) {
+        let job = Job { to: To::Desk, task: Task::Discard(spilled) };
+        if let Err(Job { task: Task::Discard(spilled), .. }) = self.disk.submit(job) {
             spilled.draft.discard(&spilled.home); // the queue is full: one unlink on the loop is the lesser evil
         }
     }

@@ -112,6 +112,7 @@ impl Desk {
     pub(super) fn updated(&mut self, to: ConnId, done: registry::Done, result: Result<(), Fault>) -> Answer {
         if let Some(Lease { mailbox, open: Some(open), .. }) = self.leases.get(&to) {
             self.registry.updated(mailbox, open.maildir.key(), done);
+            self.tally.forget(&mailbox.clone().whole());
         }
         self.give_back(to);
         result.map_or_else(Answer::Failed, |()| Answer::Updated)

@@ -4,16 +4,22 @@
 //! sockets, sessions or accounts. Everything is opened relative to a directory that is already open, and
 //! never through a symbolic link.
 
+mod draft;
 pub mod error;
 pub mod lock;
 pub mod message;
 pub mod name;
 pub mod scan;
+pub mod sent;
 pub mod sizes;
 pub mod store;
 pub mod tidy;
+pub mod usage;
 
+pub use draft::Draft;
 pub use error::{Error, Kind};
 pub use message::{OpenMessage, Wanted};
 pub use scan::{Change, Found, Scan};
-pub use store::{Draft, Maildir, Place, Spool};
+pub use sent::MessageId;
+pub use store::{Maildir, Place, Spool};
+pub use usage::Usage;

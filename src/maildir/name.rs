@@ -99,6 +99,11 @@ pub fn with_flag(name: &[u8], flag: u8) -> Vec<u8> {
 
 /// The octets on the wire that a name of ours tells, if the file still has the bytes that it tells too.
 pub fn octets_told(name: &[u8], bytes: u64) -> Option<u64> {
+    sizes_told(name).and_then(|(told, octets)| (told == bytes).then_some(octets))
+}
+
+/// The bytes on the disk and the octets on the wire that a name of ours tells.
+pub fn sizes_told(name: &[u8]) -> Option<(u64, u64)> {
     let name = &name[..info(name).unwrap_or(name.len())];
     let name = std::str::from_utf8(name).ok()?;
     let (front, rest) = name.split_at_checked(name.find('R')? + 17)?;
@@ -108,7 +113,7 @@ pub fn octets_told(name: &[u8], bytes: u64) -> Option<u64> {
     }
     let (rest, octets) = back.rsplit_once(",W=")?;
     let (_, size) = rest.rsplit_once(",S=")?;
-    (size.parse() == Ok(bytes)).then(|| octets.parse().ok())?
+    Some((size.parse().ok()?, octets.parse().ok()?))
 }
 
 /// The order of messages in a mailbox: by the seconds that lead the name, then the microseconds of an `M`

@@ -1,11 +1,6 @@
-//! Directories and deliveries: the spool, its Maildirs, and a message on its way from `tmp/` to `new/`.
-//!
-//! The steps of a delivery are single functions here, in the order of `docs/DISK.md`; `commit` puts them
-//! together for many messages at a time.
+//! Directories: the spool, its Maildirs and their folders.
 
 use std::{
-    fs::File,
-    io::Write,
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
     thread,
@@ -13,15 +8,13 @@ use std::{
 };
 
 use rustix::{
-    fs::{self, AtFlags, Mode, OFlags, RenameFlags},
+    fs::{self, AtFlags, Mode, OFlags},
     io::Errno,
 };
 
 use super::{
     error::{Error, Kind},
     lock::Lock,
-    name::Unique,
-    scan::Stamp,
 };
 
 /// The directory that holds the mailboxes.
@@ -120,42 +113,19 @@ impl Spool {
             Err(error) if error.kind() == Kind::Gone => {}
             done => return done,
         }
+        make_maildir(&self.dir, &self.path, name, None)
+    }
+
+    /// Opens a folder of a mailbox that is there, making what is missing of the folder. What it makes is
+    /// durable when it returns.
+    pub fn folder_or_new(&self, name: &str, folder: &str) -> Result<Maildir, Error> {
+        match self.folder(name, folder) {
+            Err(error) if error.kind() == Kind::Gone => {}
+            done => return done,
+        }
         let path = self.path.join(name);
-        make_directory(&self.dir, name, &path)?;
-        let root = open_directory(&self.dir, name, &path)?;
-        for part in ["tmp", "new", "cur"] {
-            make_directory(&root, part, &path.join(part))?;
-        }
-        let maildir = self.maildir(name)?;
-        if let Err(error) = self.sync_new(&maildir) {
-            // Without a tmp/ nobody takes the mailbox for a finished one, and the next who wants it syncs it.
-            let _ = fs::unlinkat(&root, "tmp", AtFlags::REMOVEDIR); // the error to tell is the first one
-            return Err(error);
-        }
-        Ok(maildir)
-    }
-
-    /// Makes a mailbox durable that was made shortly before `now`: who made it may have been killed before it
-    /// came to that, or never meant to.
-    pub fn sync_if_new(&self, maildir: &Maildir, now: SystemTime) -> Result<(), Error> {
-        let stat = fs::fstat(&maildir.root).map_err(|e| Error::at(&maildir.path, "stat", e))?;
-        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        let old = u64::try_from(stat.st_ctime).unwrap_or(0).saturating_add(WRITTEN_WITHIN) < now;
-        if old { Ok(()) } else { self.sync_new(maildir) }
-    }
-
-    /// Makes all directories of a new mailbox durable, and its name.
-    fn sync_new(&self, maildir: &Maildir) -> Result<(), Error> {
-        for (dir, what) in [
-            (&maildir.tmp, maildir.path.join("tmp")),
-            (&maildir.new, maildir.path.join("new")),
-            (&maildir.cur, maildir.path.join("cur")),
-            (&maildir.root, maildir.path.clone()),
-            (&self.dir, self.path.clone()),
-        ] {
-            sync_directory(dir, &what)?;
-        }
-        Ok(())
+        let home = open_directory(&self.dir, name, &path)?;
+        make_maildir(&home, &path, folder, Some(FOLDER_MARK))
     }
 
     /// Whether `maildir` is still what the path of the mailbox leads to, or of a folder of it, with all its
@@ -204,12 +174,17 @@ impl Spool {
         let mailboxes = names(&self.path, |name| !name.starts_with('.'));
         mailboxes
             .into_iter()
-            .flat_map(|mailbox| {
-                let folders = names(&self.path.join(&mailbox), |name| name.starts_with('.'));
-                let folders = folders.into_iter().map(|folder| self.folder(&mailbox, &folder));
-                std::iter::once(self.maildir(&mailbox)).chain(folders).collect::<Vec<_>>()
-            })
+            .flat_map(|mailbox| self.maildirs_of(mailbox))
             .filter(|maildir| !maildir.as_ref().is_err_and(|error| error.kind() == Kind::Gone))
+    }
+
+    /// One mailbox and its folders, each opened when its turn comes; an error for what can't be opened.
+    pub fn maildirs_of(&self, mailbox: String) -> impl Iterator<Item = Result<Maildir, Error>> {
+        let folders = names(&self.path.join(&mailbox), |name| name.starts_with('.')).into_iter().map(Some);
+        std::iter::once(None).chain(folders).map(move |folder| match folder {
+            None => self.maildir(&mailbox),
+            Some(folder) => self.folder(&mailbox, &folder),
+        })
     }
 }
 
@@ -247,6 +222,31 @@ impl Maildir {
         id_of(self.dir(place), &self.path.join(place.name()))
     }
 
+    /// Makes it durable if it was made shortly before `now`: who made it may have been killed before they came to
+    /// that, or never meant to.
+    pub fn sync_if_new(&self, now: SystemTime) -> Result<(), Error> {
+        let stat = fs::fstat(&self.root).map_err(|e| Error::at(&self.path, "stat", e))?;
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let old = u64::try_from(stat.st_ctime).unwrap_or(0).saturating_add(WRITTEN_WITHIN) < now;
+        if old { Ok(()) } else { self.sync_all() }
+    }
+
+    /// Makes all its directories durable, and its name.
+    fn sync_all(&self) -> Result<(), Error> {
+        let above = self.path.join("..");
+        let parent = open_directory(&self.root, "..", &above)?;
+        for (dir, what) in [
+            (&self.tmp, self.path.join("tmp")),
+            (&self.new, self.path.join("new")),
+            (&self.cur, self.path.join("cur")),
+            (&self.root, self.path.clone()),
+            (&parent, above),
+        ] {
+            sync_directory(dir, &what)?;
+        }
+        Ok(())
+    }
+
     /// Whether the directories below it are still the ones that are open.
     pub fn is_whole(&self) -> bool {
         let parts = [("tmp", &self.tmp), ("new", &self.new), ("cur", &self.cur)];
@@ -276,16 +276,6 @@ impl Maildir {
         &self.root
     }
 
-    /// Begins a message in `tmp/` (D1 in docs/DISK.md).
-    pub fn draft(&self, name: Unique) -> Result<Draft, Error> {
-        let unfinished = name.unfinished();
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let path = self.path.join("tmp").join(&unfinished);
-        let file = fs::openat(&self.tmp, &unfinished, flags, FILE_MODE)
-            .map_err(|e| Error::at(&path, "create", e))?;
-        Ok(Draft { file: File::from(file), name, unfinished, path, bytes: 0 })
-    }
-
     /// Makes all changes to the names in `new/` or `cur/` durable.
     pub fn sync(&self, place: Place) -> Result<(), Error> {
         if left_out(Part::Names) {
@@ -294,107 +284,35 @@ impl Maildir {
         sync_directory(self.dir(place), &self.path.join(place.name()))
     }
 
-    /// Takes a message out of `new/` that was not acknowledged after all.
-    pub fn withdraw(&self, name: &str) -> Result<(), Error> {
-        fs::unlinkat(&self.new, name, AtFlags::empty())
-            .map_err(|e| Error::at(self.path.join("new").join(name), "unlink", e))
+    /// Takes a message out that was not acknowledged after all.
+    pub fn withdraw(&self, place: Place, name: &str) -> Result<(), Error> {
+        fs::unlinkat(self.dir(place), name, AtFlags::empty())
+            .map_err(|e| Error::at(self.path.join(place.name()).join(name), "unlink", e))
     }
 }
 
-/// A message in `tmp/`. Not visible to anybody, and rubbish if the power goes now.
-#[derive(Debug)]
-pub struct Draft {
-    file: File,
-    name: Unique,
-    unfinished: String,
-    path: PathBuf,
-    bytes: u64,
-}
-
-impl Draft {
-    /// Appends to the message.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.file.write_all(bytes).map_err(|e| Error::at(&self.path, "write", e))?;
-        self.bytes += bytes.len() as u64;
-        Ok(())
+/// Makes what is missing of a Maildir in the directory `above`, whose path is `path`, with an empty file `mark`
+/// in it; all of it durable.
+fn make_maildir(above: &OwnedFd, path: &Path, name: &str, mark: Option<&str>) -> Result<Maildir, Error> {
+    let home = path.join(name);
+    make_directory(above, name, &home)?;
+    let root = open_directory(above, name, &home)?;
+    if let Some(mark) = mark {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = home.join(mark);
+        let made = fs::openat(&root, mark, flags, FILE_MODE).and_then(fs::fsync);
+        made.map_err(|e| Error::at(file, "create", e))?;
     }
-
-    /// Octets written so far.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
+    for part in ["tmp", "new", "cur"] {
+        make_directory(&root, part, &home.join(part))?;
     }
-
-    /// Makes the content durable (D2). After a failure the kernel may have dropped the data and call the
-    /// next fsync a success: the draft must be discarded, never synced again.
-    pub fn sync(&self) -> Result<(), Error> {
-        if left_out(Part::Contents) {
-            return Ok(());
-        }
-        self.file.sync_all().map_err(|e| Error::at(&self.path, "fsync", e))
+    let maildir = Maildir::at(root, home)?;
+    if let Err(error) = maildir.sync_all() {
+        // Without a tmp/ nobody takes the mailbox for a finished one, and the next who wants it syncs it.
+        let _ = fs::unlinkat(&maildir.root, "tmp", AtFlags::REMOVEDIR); // the error to tell is the first one
+        return Err(error);
     }
-
-    /// What tells its file from every other.
-    pub fn stamp(&self) -> Result<Stamp, Error> {
-        fs::fstat(&self.file).map(|stat| Stamp::of(&stat)).map_err(|e| Error::at(&self.path, "stat", e))
-    }
-
-    /// The name the message will have in `new/`.
-    pub fn final_name(&self, octets: u64) -> String {
-        self.name.with_sizes(self.bytes, octets)
-    }
-
-    /// Makes the message visible in a further mailbox on the same file system, under the name it will have
-    /// in its own. `Ok(false)`: it is on another one, or the file has as many names as it can have.
-    pub fn link(&self, home: &Maildir, to: &Maildir, name: &str) -> Result<bool, Error> {
-        match fs::linkat(&home.tmp, &self.unfinished, &to.new, name, AtFlags::empty()) {
-            Ok(()) => Ok(true),
-            Err(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP) => Ok(false),
-            Err(error) => Err(Error::at(to.path.join("new").join(name), "link", error)),
-        }
-    }
-
-    /// The same content in the `tmp/` of a mailbox on another file system.
-    pub fn copy(&self, home: &Maildir, to: &Maildir) -> Result<Self, Error> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let source = fs::openat(&home.tmp, &self.unfinished, flags, Mode::empty())
-            .map_err(|e| Error::at(&self.path, "open", e))?;
-        let mut copy = to.draft(self.name.clone())?;
-        match std::io::copy(&mut File::from(source), &mut copy.file) {
-            Ok(bytes) => {
-                copy.bytes = bytes;
-                Ok(copy)
-            }
-            Err(error) => {
-                let error = Error::at(&copy.path, "copy", error);
-                copy.discard(to);
-                Err(error)
-            }
-        }
-    }
-
-    /// Makes the message visible in its own mailbox (D3). Durable only after [`Maildir::sync`].
-    pub fn publish(self, home: &Maildir, name: &str) -> Result<(), Error> {
-        let Err(error) = self.rename(home, name) else { return Ok(()) };
-        let error = Error::at(home.path.join("new").join(name), "rename", error);
-        self.discard(home);
-        Err(error)
-    }
-
-    /// Renames without overwriting, also where the file system can't say so in one call.
-    fn rename(&self, home: &Maildir, name: &str) -> Result<(), Errno> {
-        match fs::renameat_with(&home.tmp, &self.unfinished, &home.new, name, RenameFlags::NOREPLACE) {
-            Err(Errno::INVAL | Errno::NOSYS) => {
-                fs::linkat(&home.tmp, &self.unfinished, &home.new, name, AtFlags::empty())?;
-                fs::unlinkat(&home.tmp, &self.unfinished, AtFlags::empty())
-            }
-            done => done,
-        }
-    }
-
-    /// Forgets the message. A file that can't be removed is left to the cleaning of `tmp/`.
-    pub fn discard(self, home: &Maildir) {
-        let _ = fs::unlinkat(&home.tmp, &self.unfinished, AtFlags::empty());
-    }
+    Ok(maildir)
 }
 
 /// Whether that name is the open directory.
@@ -432,12 +350,12 @@ fn sync_directory(dir: &OwnedFd, path: &Path) -> Result<(), Error> {
 /// Whether the sync of that part is left out: never, but in a build that shows that the power-cut test would
 /// see it.
 #[cfg(not(feature = "mutations"))]
-fn left_out(_: Part) -> bool {
+pub(super) fn left_out(_: Part) -> bool {
     false
 }
 
 #[cfg(feature = "mutations")]
-fn left_out(part: Part) -> bool {
+pub(super) fn left_out(part: Part) -> bool {
     static LEFT_OUT: std::sync::OnceLock<Option<Part>> = std::sync::OnceLock::new();
     *LEFT_OUT.get_or_init(|| match std::env::var("RESTANTE_MUTATION").as_deref() {
         Ok("no-file-sync") => Some(Part::Contents),
@@ -448,7 +366,9 @@ fn left_out(part: Part) -> bool {
 
 /// Seconds after which the kernel has written a directory by itself.
 const WRITTEN_WITHIN: u64 = 120;
-const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+pub(super) const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+/// The empty file that tells a folder from a mailbox (Maildir++).
+const FOLDER_MARK: &str = "maildirfolder";
 const DIRECTORY_MODE: Mode = Mode::RWXU;
 /// What `statfs` calls the file systems whose `syncfs` was measured and cut (linux/magic.h).
 const EXT4: u64 = 0xef53;

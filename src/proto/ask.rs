@@ -30,8 +30,8 @@ pub enum Ask {
     Begin,
     /// Message data that became too much for memory: append it to this session's file in `tmp/`.
     Spill {
-        /// Where the message will go; the file begins in the first one.
-        mailbox: Mailbox,
+        /// Where the message will go; the file begins in the first one that takes it.
+        mailboxes: Vec<Mailbox>,
         /// The next bytes of the message, as stored.
         bytes: Vec<u8>,
     },
@@ -210,6 +210,12 @@ pub trait Directory {
     fn sent_copy(&self, _user: &Mailbox) -> bool {
         true
     }
+
+    /// Whether this mailbox is known to be full by now. That it is not says nothing: the end of the message
+    /// decides.
+    fn is_full(&self, _mailbox: &Mailbox) -> bool {
+        false
+    }
 }
 
 /// How much mail may be in a mailbox; `None` is any amount.
@@ -257,8 +263,10 @@ pub struct Envelope {
     pub from: ReversePath,
     /// MAIL said SMTPUTF8: the addresses and the header may be UTF-8 (RFC 6531).
     pub utf8: bool,
-    /// The recipients that were accepted, each mailbox once.
+    /// The recipients that were accepted, each mailbox and folder once.
     pub to: Vec<Recipient>,
+    /// The mailbox of the user who submits it, where a copy is filed in the folder `Sent`.
+    pub sent: Option<Mailbox>,
 }
 
 /// One accepted recipient.

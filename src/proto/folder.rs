@@ -29,6 +29,11 @@ impl Folder {
         (good && directory.len() <= Self::LONGEST).then(|| Self(directory.into()))
     }
 
+    /// Where what a user submits is filed.
+    pub fn sent() -> Self {
+        Self(".Sent".into())
+    }
+
     /// The name of its directory, with the dot that it begins with.
     pub fn directory(&self) -> &str {
         &self.0

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    look,
+    Decision, look,
     shop::{Shop, report},
 };
 use crate::{
@@ -17,12 +17,12 @@ use crate::{
         registry::{self, IndexId, Load, Loaded, Looked},
     },
     maildir::{
-        Draft, Error, Found, Maildir, OpenMessage, Place,
+        Draft, Error, Found, Maildir, MessageId, OpenMessage, Place, Usage,
         lock::Lock,
         message,
         name::Unique,
         scan::{Look, Times},
-        tidy,
+        tidy, usage,
     },
     octets::Octets,
     proto::ask::{ConnId, Fault, Mailbox, Secret},
@@ -115,7 +115,11 @@ pub enum Task {
         spilled: Box<Spilled>,
         /// The last bytes.
         bytes: Vec<u8>,
+        /// Which message it is: given back.
+        decision: Decision,
     },
+    /// Count what is in some mailboxes, for their quotas and before that message is delivered.
+    Count(Vec<Mailbox>, Decision),
     /// Remove a message from `tmp/`.
     Discard(Box<Spilled>),
     /// Remove what was left behind in `tmp/` so long ago.
@@ -127,8 +131,8 @@ pub enum Task {
 /// Where a spill goes.
 #[derive(Debug)]
 pub enum SpillTo {
-    /// A new file in the `tmp/` of that mailbox.
-    New(Mailbox, Unique),
+    /// A new file in the `tmp/` of the first of these mailboxes that takes it.
+    New(Vec<Mailbox>, Unique),
     /// The file begun.
     Begun(Box<Spilled>),
 }
@@ -144,6 +148,8 @@ pub struct Spilled {
     pub draft: Draft,
     /// Octets on the wire so far.
     pub octets: Octets,
+    /// Its Message-ID, if that was in the first bytes.
+    pub message_id: Option<MessageId>,
 }
 
 /// A result on its way to the loop.
@@ -175,9 +181,11 @@ pub enum Outcome {
     /// Of [`Task::Spill`].
     Spilled(Result<Box<Spilled>, Fault>),
     /// Of [`Task::Settle`].
-    Settled(Result<Box<Spilled>, Fault>),
+    Settled(Decision, Result<Box<Spilled>, Fault>),
+    /// Of [`Task::Count`], those that could be counted.
+    Counted(Decision, Vec<(Mailbox, Usage)>),
     /// Of a delivery: the committer's.
-    Delivered(Result<Vec<Arrival>, Fault>),
+    Delivered(Decision, Result<Receipt, Fault>),
     /// Of [`Task::Measure`]: octets free.
     Measured(Option<u64>),
     /// Of the keeper of accounts, unasked: those that hold from now on.
@@ -186,6 +194,15 @@ pub enum Outcome {
     Nothing,
     /// The job panicked.
     Lost,
+}
+
+/// A message that is durable in the mailboxes of its recipients, or of some of them.
+#[derive(Debug)]
+pub struct Receipt {
+    /// Where it is.
+    pub arrivals: Vec<Arrival>,
+    /// For each recipient why it has not got it, if it has not.
+    pub faults: Vec<Option<Fault>>,
 }
 
 /// A message that is durable in one of its mailboxes.
@@ -253,7 +270,8 @@ impl Task {
                 Outcome::Updated(done, result)
             }
             Self::Spill { to, bytes } => Outcome::Spilled(spill(shop, to, &bytes)),
-            Self::Settle { spilled, bytes } => Outcome::Settled(settle(spilled, &bytes)),
+            Self::Settle { spilled, bytes, decision } => Outcome::Settled(decision, settle(spilled, &bytes)),
+            Self::Count(mailboxes, decision) => Outcome::Counted(decision, count(shop, mailboxes)),
             Self::Discard(spilled) => {
                 spilled.draft.discard(&spilled.home);
                 Outcome::Nothing
@@ -339,17 +357,43 @@ fn update(
 fn spill(shop: &Shop, to: SpillTo, bytes: &[u8]) -> Result<Box<Spilled>, Fault> {
     let mut spilled = match to {
         SpillTo::Begun(spilled) => spilled,
-        SpillTo::New(mailbox, name) => {
-            let home = shop.durable_maildir(&mailbox)?;
-            let draft = home.draft(name).map_err(|error| report(&error))?;
-            Box::new(Spilled { home, mailbox, draft, octets: Octets::default() })
+        SpillTo::New(mailboxes, name) => {
+            let mut begun = Err(Fault::Broken); // invariant: replaced, there is a mailbox
+            for mailbox in mailboxes {
+                begun = begin(shop, mailbox, name.clone());
+                if begun.is_ok() {
+                    break;
+                }
+            }
+            begun?
         }
     };
+    if spilled.draft.bytes() == 0 {
+        spilled.message_id = MessageId::of(bytes);
+    }
     spilled.octets.feed(bytes);
     match spilled.draft.write(bytes) {
         Ok(()) => Ok(spilled),
         Err(error) => Err(drop_draft(*spilled, &error)),
     }
+}
+
+fn begin(shop: &Shop, mailbox: Mailbox, name: Unique) -> Result<Box<Spilled>, Fault> {
+    let home = shop.durable_maildir(&mailbox)?;
+    let draft = Draft::begin(&home, name).map_err(|error| report(&error))?;
+    Ok(Box::new(Spilled { home, mailbox, draft, octets: Octets::default(), message_id: None }))
+}
+
+/// What can't be counted is left out: it is not known to be full.
+fn count(shop: &Shop, mailboxes: Vec<Mailbox>) -> Vec<(Mailbox, Usage)> {
+    let count = |mailbox: Mailbox| match usage::usage(&shop.spool, mailbox.as_str()) {
+        Ok(usage) => Some((mailbox, usage)),
+        Err(error) => {
+            report(&error);
+            None
+        }
+    };
+    mailboxes.into_iter().filter_map(count).collect()
 }
 
 fn settle(mut spilled: Box<Spilled>, bytes: &[u8]) -> Result<Box<Spilled>, Fault> {

@@ -4,6 +4,7 @@
 //! not queue behind a hundred of them. No lock is held by anybody: a job owns what it needs, and its result
 //! gives it back.
 
+mod decision;
 pub mod job;
 mod look;
 pub mod shop;
@@ -21,7 +22,8 @@ use std::{
 
 use crossbeam_channel as channel;
 
-pub use job::{Arrival, Done, Job, Outcome, Spilled, To};
+pub use decision::Decision;
+pub use job::{Arrival, Done, Job, Outcome, Receipt, Spilled, To};
 pub use shop::Shop;
 
 /// Wakes the loop, once for any number of results that come while it is awake.

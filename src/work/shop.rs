@@ -52,10 +52,23 @@ impl Shop {
 
     /// Opens a mailbox for a message that is to be durable in it: so must be the mailbox.
     pub fn durable_maildir(&self, mailbox: &Mailbox) -> Result<Maildir, Fault> {
+        if mailbox.folder().is_some() {
+            self.durable_maildir(&mailbox.clone().whole())?;
+        }
         let (maildir, made) = self.find_or_make(mailbox)?;
         if !made {
-            self.spool.sync_if_new(&maildir, SystemTime::now()).map_err(|error| report(&error))?;
+            maildir.sync_if_new(SystemTime::now()).map_err(|error| report(&error))?;
         }
+        Ok(maildir)
+    }
+
+    /// Opens a folder of a mailbox for the same purpose, and makes both where they are not there and may be
+    /// made.
+    pub fn durable_folder(&self, mailbox: &Mailbox, folder: &Folder) -> Result<Maildir, Fault> {
+        self.durable_maildir(mailbox)?;
+        let opened = self.spool.folder_or_new(mailbox.as_str(), folder.directory());
+        let maildir = opened.map_err(|error| report(&error))?;
+        maildir.sync_if_new(SystemTime::now()).map_err(|error| report(&error))?;
         Ok(maildir)
     }
 

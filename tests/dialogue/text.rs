@@ -96,14 +96,18 @@ pub(crate) fn ask(ask: &Ask, body: &[u8], detail: bool) -> String {
     match ask {
         Ask::Room { size } => format!("? room size={size}"),
         Ask::Begin => "? begin".into(),
-        Ask::Spill { mailbox, bytes } => format!("? spill mailbox={mailbox} bytes={}", quoted(bytes)),
+        Ask::Spill { mailboxes, bytes } => {
+            let mailboxes: Vec<String> = mailboxes.iter().map(ToString::to_string).collect();
+            format!("? spill mailbox={} bytes={}", mailboxes.join(","), quoted(bytes))
+        }
         Ask::Discard => "? discard".into(),
         Ask::Deliver { envelope, .. } => {
             let (name, body) =
                 if detail { ("deliver+trace", body) } else { ("deliver", without_trace(body, envelope)) };
             let from = envelope.from.as_ref().map(ToString::to_string).unwrap_or_default();
             let to: Vec<String> = envelope.to.iter().map(recipient).collect();
-            format!("? {name} from=<{from}> to={} body={}", to.join(","), quoted(body))
+            let sent = envelope.sent.as_ref().map(|user| format!(" sent={user}")).unwrap_or_default();
+            format!("? {name} from=<{from}> to={}{sent} body={}", to.join(","), quoted(body))
         }
         Ask::Verify { user, password } if detail => {
             format!(
@@ -127,9 +131,14 @@ fn recipient(Recipient { address, mailbox, folder }: &Recipient) -> String {
     format!("<{address}>{mailbox}{wanted}")
 }
 
-/// A message without the lines that we put on top: four, or six where there is one recipient to name.
+/// A message without the lines that we put on top: four, and one or two more where there is one recipient to
+/// name.
 fn without_trace<'a>(body: &'a [u8], envelope: &Envelope) -> &'a [u8] {
-    let added = if envelope.to.len() == 1 { 6 } else { 4 };
+    let added = match (envelope.to.len(), &envelope.sent) {
+        (1, None) => 6,
+        (1, Some(_)) => 5,
+        _ => 4,
+    };
     let mut ends = line_ends(body);
     if body.starts_with(b"Return-Path: ") {
         ends.nth(added - 1).map_or(body, |end| &body[end..])

@@ -54,7 +54,7 @@ impl Smtp {
             Taken::Endless => return self.hang_up(out, "message without end", &reply::TOO_BIG),
             Taken::TooSlow => return self.hang_up(out, "data too slow", &reply::TOO_SLOW),
             Taken::TooBig => Ask::Discard,
-            Taken::Enough { mailbox, bytes } => Ask::Spill { mailbox, bytes },
+            Taken::Enough { mailboxes, bytes } => Ask::Spill { mailboxes, bytes },
         };
         self.state = State::AwaitingSpill(body);
         Step::Ask(ask)

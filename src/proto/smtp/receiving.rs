@@ -56,8 +56,8 @@ pub(super) enum Taken {
     ChunkEnd,
     /// The message has just become too big: what was spilled of it is of no use.
     TooBig,
-    /// As much as may be held in memory: the next part of the file in that mailbox.
-    Enough { mailbox: Mailbox, bytes: Vec<u8> },
+    /// As much as may be held in memory: the next part of the file, in one of those mailboxes.
+    Enough { mailboxes: Vec<Mailbox>, bytes: Vec<u8> },
     /// A message that is too big goes on and on.
     Endless,
     /// The client sends too few octets a second.
@@ -115,8 +115,8 @@ impl Receiving {
         } else if too_big {
             Taken::TooBig
         } else if self.bytes.len() >= limits.body_in_memory.as_len() {
-            let mailbox = self.envelope.to[0].mailbox.clone(); // invariant: DATA needs a recipient
-            Taken::Enough { mailbox, bytes: mem::take(&mut self.bytes) }
+            let mailboxes = self.envelope.to.iter().map(|recipient| recipient.mailbox.clone()).collect();
+            Taken::Enough { mailboxes, bytes: mem::take(&mut self.bytes) }
         } else if self.framing.chunk_ended() {
             Taken::ChunkEnd
         } else if used == 0 {

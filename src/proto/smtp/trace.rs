@@ -3,7 +3,7 @@
 
 use std::{fmt, net::IpAddr, time::SystemTime};
 
-use crate::proto::ask::Envelope;
+use crate::proto::ask::{Envelope, Recipient};
 
 /// Where a message came from.
 #[derive(Debug, Clone, Copy)]
@@ -48,13 +48,17 @@ impl fmt::Display for Protocol {
 }
 
 /// The lines on top of a message, as stored. A recipient is named only when there is one, so that a blind
-/// copy stays blind.
+/// copy stays blind. What is filed with its sender too says nothing of a delivery: a copy that is sent on
+/// later must not look like a loop.
 pub fn header(envelope: &Envelope, hop: &Hop<'_>, date: SystemTime) -> String {
     let from = envelope.from.as_ref().map(ToString::to_string).unwrap_or_default();
-    let (delivered_to, for_one) = match envelope.to.as_slice() {
-        [only] => (format!("Delivered-To: {}\n", only.address), format!("\n\tfor <{}>", only.address)),
-        _ => (String::new(), String::new()),
-    };
+    let (mut delivered_to, mut for_one) = (String::new(), String::new());
+    if let [Recipient { address, .. }] = envelope.to.as_slice() {
+        for_one = format!("\n\tfor <{address}>");
+        if envelope.sent.is_none() {
+            delivered_to = format!("Delivered-To: {address}\n");
+        }
+    }
     let Hop { client, peer, hostname, protocol } = hop;
     let id = &envelope.id;
     let date = httpdate::fmt_http_date(date).replace("GMT", "+0000");
@@ -122,7 +126,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::proto::ask::{Mailbox, Recipient};
+    use crate::proto::ask::Mailbox;
     use crate::proto::smtp::address::Address;
 
     fn to(address: &str) -> Recipient {
@@ -131,8 +135,12 @@ mod tests {
     }
 
     fn stored(to: Vec<Recipient>) -> String {
-        let envelope =
-            Envelope { id: "c1-1".into(), from: Address::parse("a@far.test").ok(), utf8: false, to };
+        stored_with(to, None)
+    }
+
+    fn stored_with(to: Vec<Recipient>, sent: Option<Mailbox>) -> String {
+        let from = Address::parse("a@far.test").ok();
+        let envelope = Envelope { id: "c1-1".into(), from, utf8: false, to, sent };
         let hop = Hop {
             client: "client.test",
             peer: IpAddr::from([192, 0, 2, 1]),
@@ -169,6 +177,12 @@ mod tests {
              Received: from client.test ([192.0.2.1])\n\tby mx.test (restante) with ESMTP id c1-1\n\
              \tfor <u@here.test>;\n\tSun, 06 Nov 1994 08:49:37 +0000\n"
         );
+    }
+
+    #[test]
+    fn a_copy_for_the_sender_is_not_called_delivered() {
+        let header = stored_with(vec![to("u@here.test")], Mailbox::named("a@here.test"));
+        assert!(header.contains("\tfor <u@here.test>;") && !header.contains("Delivered-To"), "{header}");
     }
 
     #[test]

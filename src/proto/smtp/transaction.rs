@@ -10,7 +10,7 @@ use super::{
 };
 use crate::proto::{
     Cx,
-    ask::{Ask, Destination, Envelope, Lookup, Mailbox, Recipient},
+    ask::{Ask, Destination, Envelope, Fault, Lookup, Mailbox, Recipient},
     reached,
 };
 
@@ -96,7 +96,10 @@ impl Smtp {
         }
         let id = format!("{}-{}", self.label, self.messages + 1);
         self.accepted.clear();
-        self.state = State::AwaitingRoom(Envelope { id, from: mail.from, utf8: mail.utf8, to: Vec::new() });
+        let keeps = |user: &&Mailbox| cx.directory.sent_copy(user);
+        let sent = self.user.as_ref().filter(keeps).cloned();
+        self.state =
+            State::AwaitingRoom(Envelope { id, from: mail.from, utf8: mail.utf8, to: Vec::new(), sent });
         Ok(Said::Ask(Ask::Room { size: mail.size }))
     }
 
@@ -110,6 +113,9 @@ impl Smtp {
             Lookup::Foreign => return Err(reply::NO_RELAY),
             Lookup::Unknown => return Err(reply::NO_SUCH_USER),
         };
+        if destinations.iter().any(|to| cx.directory.is_full(&to.mailbox)) {
+            return Err(reply::fault(Fault::Quota));
+        }
         let place = |to: &[Recipient], mailbox: &Mailbox| {
             to.iter().position(|recipient| recipient.mailbox == *mailbox)
         };

@@ -1,0 +1,124 @@
+//! A message on its way from `tmp/` into mailboxes.
+//!
+//! The steps of a delivery are single functions here, in the order of `docs/DISK.md`; `commit` puts them
+//! together for many messages at a time.
+
+use std::{fs::File, io::Write, path::PathBuf};
+
+use rustix::{
+    fs::{self, AtFlags, Mode, OFlags, RenameFlags},
+    io::Errno,
+};
+
+use super::{
+    Error, Maildir, Place,
+    name::Unique,
+    scan::Stamp,
+    store::{FILE_MODE, Part, left_out},
+};
+
+/// A message in `tmp/`. Not visible to anybody, and rubbish if the power goes now.
+#[derive(Debug)]
+pub struct Draft {
+    file: File,
+    name: Unique,
+    unfinished: String,
+    path: PathBuf,
+    bytes: u64,
+}
+
+impl Draft {
+    /// Begins a message in the `tmp/` of `home` (D1 in docs/DISK.md).
+    pub fn begin(home: &Maildir, name: Unique) -> Result<Self, Error> {
+        let unfinished = name.unfinished();
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let path = home.path().join("tmp").join(&unfinished);
+        let file = fs::openat(home.tmp(), &unfinished, flags, FILE_MODE)
+            .map_err(|e| Error::at(&path, "create", e))?;
+        Ok(Self { file: File::from(file), name, unfinished, path, bytes: 0 })
+    }
+
+    /// Appends to the message.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.file.write_all(bytes).map_err(|e| Error::at(&self.path, "write", e))?;
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Octets written so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Makes the content durable (D2). After a failure the kernel may have dropped the data and call the
+    /// next fsync a success: the draft must be discarded, never synced again.
+    pub fn sync(&self) -> Result<(), Error> {
+        if left_out(Part::Contents) {
+            return Ok(());
+        }
+        self.file.sync_all().map_err(|e| Error::at(&self.path, "fsync", e))
+    }
+
+    /// What tells its file from every other.
+    pub fn stamp(&self) -> Result<Stamp, Error> {
+        fs::fstat(&self.file).map(|stat| Stamp::of(&stat)).map_err(|e| Error::at(&self.path, "stat", e))
+    }
+
+    /// The name the message will have in `new/`.
+    pub fn final_name(&self, octets: u64) -> String {
+        self.name.with_sizes(self.bytes, octets)
+    }
+
+    /// Makes the message visible in one mailbox of several (D3), under that name. `Ok(false)`: it is on
+    /// another file system, or the file has as many names as it can have.
+    pub fn link(&self, home: &Maildir, to: &Maildir, place: Place, name: &str) -> Result<bool, Error> {
+        match fs::linkat(home.tmp(), &self.unfinished, to.dir(place), name, AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP) => Ok(false),
+            Err(error) => Err(Error::at(to.path().join(place.name()).join(name), "link", error)),
+        }
+    }
+
+    /// Makes the message visible in its only mailbox, or in the last one (D3): it leaves `tmp/`. Nothing is
+    /// overwritten. `Ok(false)`: the mailbox is on another file system. Durable only after [`Maildir::sync`].
+    pub fn rename(&self, home: &Maildir, to: &Maildir, place: Place, name: &str) -> Result<bool, Error> {
+        let (tmp, dir) = (home.tmp(), to.dir(place));
+        let mut done = fs::renameat_with(tmp, &self.unfinished, dir, name, RenameFlags::NOREPLACE);
+        if let Err(Errno::INVAL | Errno::NOSYS) = done {
+            // The file system can't say so in one call.
+            done = fs::linkat(tmp, &self.unfinished, dir, name, AtFlags::empty());
+            if done.is_ok() {
+                let _ = fs::unlinkat(tmp, &self.unfinished, AtFlags::empty()); // else tmp/ is cleaned one day
+            }
+        }
+        match done {
+            Ok(()) => Ok(true),
+            Err(Errno::XDEV) if home.key() != to.key() => Ok(false),
+            Err(error) => Err(Error::at(to.path().join(place.name()).join(name), "rename", error)),
+        }
+    }
+
+    /// The same content in the `tmp/` of a mailbox on another file system.
+    pub fn copy(&self, home: &Maildir, to: &Maildir) -> Result<Self, Error> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let source = fs::openat(home.tmp(), &self.unfinished, flags, Mode::empty())
+            .map_err(|e| Error::at(&self.path, "open", e))?;
+        let mut copy = Self::begin(to, self.name.clone())?;
+        match std::io::copy(&mut File::from(source), &mut copy.file) {
+            Ok(bytes) => {
+                copy.bytes = bytes;
+                Ok(copy)
+            }
+            Err(error) => {
+                let error = Error::at(&copy.path, "copy", error);
+                copy.discard(to);
+                Err(error)
+            }
+        }
+    }
+
+    /// Forgets the message. A file that can't be removed is left to the cleaning of `tmp/`.
+    pub fn discard(&self, home: &Maildir) {
+        let _ = fs::unlinkat(home.tmp(), &self.unfinished, AtFlags::empty());
+    }
+}

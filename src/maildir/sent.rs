@@ -1,0 +1,175 @@
+//! `.restante.sent`: the Message-IDs of what was filed in a folder lately, so that a message that is submitted
+//! twice is filed once, also after a restart.
+//!
+//! Digests of fixed size, appended. It is a cache: whoever removes it, or a crash that loses its end, lets a
+//! message be filed once more, and never keeps one from being filed that was not.
+
+use std::{
+    collections::VecDeque,
+    io::{Read, Write},
+};
+
+use blake2::{Blake2s, Digest, digest::consts::U16};
+use rustix::fs::{self, OFlags};
+
+use super::{Error, Kind, Maildir, sizes::open};
+
+/// The file, beside the messages.
+pub const FILE: &str = ".restante.sent";
+/// The new file while it is being compacted.
+const COMPACTED: &str = ".restante.sent.new";
+
+/// What tells a message from another, however often it is submitted: a digest of its Message-ID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MessageId([u8; SIZE]);
+
+impl MessageId {
+    /// That of a message, as stored, which begins with `head`; `None` if it has none there.
+    pub fn of(head: &[u8]) -> Option<Self> {
+        let mut lines = head.split(|b| *b == b'\n').take_while(|line| !line.is_empty());
+        let first = lines.by_ref().find_map(|line| {
+            let (name, value) = line.split_at_checked(FIELD.len())?;
+            name.eq_ignore_ascii_case(FIELD).then_some(value)
+        })?;
+        let folded = lines.take_while(|line| line.starts_with(b" ") || line.starts_with(b"\t"));
+        let mut value: Vec<u8> = first.to_vec();
+        folded.for_each(|line| value.extend_from_slice(line));
+        let value = value.trim_ascii();
+        (!value.is_empty()).then(|| Self(Blake2s::<U16>::digest(value).into()))
+    }
+}
+
+/// What was filed in a folder lately.
+#[derive(Debug, Default)]
+pub struct Filed {
+    lately: VecDeque<MessageId>,
+    /// Records in the file.
+    records: usize,
+}
+
+impl Filed {
+    /// What the file in a folder says.
+    pub fn load(maildir: &Maildir) -> Self {
+        Self::read(maildir).unwrap_or_else(|error| {
+            if error.kind() != Kind::Gone {
+                log::warn!("{error}: what is submitted again may be filed again");
+            }
+            Self::default()
+        })
+    }
+
+    fn read(maildir: &Maildir) -> Result<Self, Error> {
+        let mut bytes = Vec::new();
+        let most = (SIZE * MOST_RECORDS) as u64; // the file is shorter, if it is ours
+        open(maildir, FILE, OFlags::RDONLY)?
+            .take(most)
+            .read_to_end(&mut bytes)
+            .map_err(|e| Error::at(maildir.path().join(FILE), "read", e))?;
+        let all = bytes.chunks_exact(SIZE).filter_map(|id| Some(MessageId(id.try_into().ok()?)));
+        let mut filed = Self { lately: all.collect(), records: bytes.len().div_ceil(SIZE) };
+        filed.forget_the_oldest();
+        Ok(filed)
+    }
+
+    /// Whether that message was filed lately.
+    pub fn has(&self, id: MessageId) -> bool {
+        self.lately.contains(&id)
+    }
+
+    /// That message has been filed.
+    pub fn learn(&mut self, maildir: &Maildir, id: MessageId) {
+        self.lately.push_back(id);
+        self.forget_the_oldest();
+        let kept =
+            if self.records >= MOST_RECORDS { self.compact(maildir) } else { self.append(maildir, id) };
+        if let Err(error) = kept {
+            log::debug!("{error}: what is submitted again after a restart may be filed again");
+        }
+    }
+
+    fn forget_the_oldest(&mut self) {
+        self.lately.drain(..self.lately.len().saturating_sub(LATELY));
+    }
+
+    fn append(&mut self, maildir: &Maildir, id: MessageId) -> Result<(), Error> {
+        let failed = |step| move |e: std::io::Error| Error::at(maildir.path().join(FILE), step, e);
+        let mut file = open(maildir, FILE, OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND)?;
+        // What a crash has torn is filled up.
+        let length = file.metadata().map_err(failed("stat"))?.len();
+        let filling = length.next_multiple_of(SIZE as u64) - length;
+        let record = [&[0; SIZE][..filling as usize], &id.0].concat();
+        self.records += 1;
+        file.write_all(&record).map_err(failed("write"))
+    }
+
+    fn compact(&mut self, maildir: &Maildir) -> Result<(), Error> {
+        let all: Vec<u8> = self.lately.iter().flat_map(|id| id.0).collect();
+        let path = maildir.path().join(COMPACTED);
+        let mut file = open(maildir, COMPACTED, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?;
+        file.write_all(&all).map_err(|e| Error::at(&path, "write", e))?;
+        fs::renameat(maildir.root(), COMPACTED, maildir.root(), FILE)
+            .map_err(|e| Error::at(path, "rename", e))?;
+        self.records = self.lately.len();
+        Ok(())
+    }
+}
+
+const FIELD: &[u8] = b"message-id:";
+/// Bytes of a digest.
+const SIZE: usize = 16;
+/// Messages remembered for each folder.
+const LATELY: usize = 1000;
+/// Records in a file before it is written anew.
+const MOST_RECORDS: usize = 2 * LATELY;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::maildir::Spool;
+
+    fn id(number: usize) -> MessageId {
+        MessageId::of(format!("Message-ID: <{number}@here.test>\n\n").as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_message_id_is_found_in_the_header_folded_or_not_in_any_case() {
+        let same = MessageId::of(b"Message-ID: <a@b>\n\nbody\n");
+        for text in
+            ["Subject: x\nmessage-id:<a@b>\nTo: c\n\n", "MESSAGE-ID:\n <a@b>\n\n", "Message-Id: <a@b> "]
+        {
+            assert_eq!(MessageId::of(text.as_bytes()), same, "{text:?}");
+        }
+        assert_ne!(MessageId::of(b"Message-ID: <a@c>\n"), same);
+        for none in ["", "Message-ID:\n\n", "Subject: x\n\nMessage-ID: <a@b>\n", "X-Message-ID: <a@b>\n"] {
+            assert_eq!(MessageId::of(none.as_bytes()), None, "{none:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_filed_is_known_after_a_restart_and_the_file_stays_small() {
+        let dir = tempfile::tempdir().unwrap();
+        let maildir = Spool::open(dir.path()).unwrap().maildir_or_new("box").unwrap();
+        let mut filed = Filed::load(&maildir);
+        let all = 2 * MOST_RECORDS + 5;
+        (0..all).for_each(|number| filed.learn(&maildir, id(number)));
+        let path = maildir.path().join(FILE);
+        assert!(std::fs::metadata(&path).unwrap().len() <= (MOST_RECORDS * SIZE) as u64);
+        for filed in [filed, Filed::load(&maildir)] {
+            assert!(
+                filed.has(id(all - 1)) && filed.has(id(all - LATELY)) && !filed.has(id(all - LATELY - 1))
+            );
+        }
+    }
+
+    #[test]
+    fn a_torn_record_costs_nothing_but_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let maildir = Spool::open(dir.path()).unwrap().maildir_or_new("box").unwrap();
+        let path = maildir.path().join(FILE);
+        Filed::load(&maildir).learn(&maildir, id(1));
+        std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"torn").unwrap();
+        Filed::load(&maildir).learn(&maildir, id(2));
+        let filed = Filed::load(&maildir);
+        assert!(filed.has(id(1)) && filed.has(id(2)) && !filed.has(id(3)));
+    }
+}

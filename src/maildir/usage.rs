@@ -1,0 +1,100 @@
+//! How much a mailbox holds, for its quota.
+
+use rustix::{
+    fs::{self, AtFlags, Dir, FileType},
+    io::Errno,
+};
+
+use super::{Error, Kind, Maildir, Place, Spool, name};
+
+/// How much there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Octets on the disk.
+    pub bytes: u64,
+    /// Messages.
+    pub messages: u64,
+}
+
+impl Usage {
+    /// With one more message of so many octets.
+    pub fn with(self, bytes: u64) -> Self {
+        Self { bytes: self.bytes.saturating_add(bytes), messages: self.messages.saturating_add(1) }
+    }
+
+    /// Without one of so many octets.
+    pub fn without(self, bytes: u64) -> Self {
+        Self { bytes: self.bytes.saturating_sub(bytes), messages: self.messages.saturating_sub(1) }
+    }
+}
+
+/// Counts what is in a mailbox and in all its folders, files included that wait for their removal. Nothing is
+/// read: the sizes are told by the names, if they are ours, and by the file system. A mailbox or
+/// a folder that is not there, or can't be used, holds nothing.
+pub fn usage(spool: &Spool, mailbox: &str) -> Result<Usage, Error> {
+    let mut usage = Usage::default();
+    for maildir in spool.maildirs_of(mailbox.to_owned()) {
+        match maildir {
+            Ok(maildir) => {
+                for place in Place::BOTH {
+                    usage = count(&maildir, place, usage)?;
+                }
+            }
+            Err(error) if matches!(error.kind(), Kind::Gone | Kind::Unusable) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(usage)
+}
+
+fn count(maildir: &Maildir, place: Place, mut usage: Usage) -> Result<Usage, Error> {
+    let failed = |step| move |e: Errno| Error::at(maildir.path().join(place.name()), step, e);
+    for entry in Dir::read_from(maildir.dir(place)).map_err(failed("read directory"))? {
+        let entry = entry.map_err(failed("read directory"))?;
+        let name = entry.file_name();
+        if name.to_bytes().starts_with(b".") {
+            continue;
+        }
+        if let Some((bytes, _)) = name::sizes_told(name.to_bytes()) {
+            usage = usage.with(bytes);
+            continue;
+        }
+        match fs::statat(maildir.dir(place), name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
+                usage = usage.with(u64::try_from(stat.st_size).unwrap_or(0));
+            }
+            Ok(_) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(failed("stat")(error)),
+        }
+    }
+    Ok(usage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::maildir::name::Namer;
+
+    #[test]
+    fn everything_counts_wherever_it_lies_and_whoever_put_it_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::open(dir.path()).unwrap();
+        assert_eq!(usage(&spool, "bob").unwrap(), Usage::default());
+        let bob = spool.maildir_or_new("bob").unwrap();
+        let sent = spool.folder_or_new("bob", ".Sent").unwrap();
+        let other = spool.maildir_or_new("alice").unwrap();
+        let name = Namer::new("mx", 1).next(std::time::SystemTime::UNIX_EPOCH, 1).with_sizes(100, 110);
+        for (maildir, file, bytes) in [
+            (&bob, "new/1.a", 7),
+            (&bob, "cur/2.b:2,ST", 5),
+            (&bob, "new/.hidden", 1000),
+            (&bob, "tmp/3.c", 1000),
+            (&sent, &*format!("cur/{name}:2,S"), 100),
+            (&other, "new/4.d", 1000),
+        ] {
+            std::fs::write(maildir.path().join(file), vec![b'x'; bytes]).unwrap();
+        }
+        std::fs::create_dir(bob.path().join("new/directory")).unwrap();
+        assert_eq!(usage(&spool, "bob").unwrap(), Usage { bytes: 112, messages: 3 });
+    }
+}
