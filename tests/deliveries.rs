@@ -1,0 +1,302 @@
+//! The desk with its threads and a real disk, without a socket: messages for several recipients of whom some
+//! can't get it, messages for folders, and the copy that a sender keeps.
+
+mod common;
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Arc, mpsc::Receiver},
+    time::Duration,
+};
+
+use common::{Maildir, configuration, eventually, home, skip};
+use restante::{
+    accounts::Accounts,
+    config::Config,
+    conn::World,
+    desk::Desk,
+    proto::{
+        ask::{Answer, Ask, ConnId, Envelope, Fault, Mailbox, Recipient},
+        folder::Folder,
+        smtp::address::Address,
+    },
+    work::{Bell, Done, Returns},
+};
+use tempfile::TempDir;
+
+const MESSAGE: &[u8] = b"Message-ID: <1@example.test>\nSubject: hello\n\nIt works.\n";
+
+/// A desk, and what it takes to wait for its answers.
+struct Office {
+    desk: Desk,
+    results: Receiver<Done>,
+    _poll: mio::Poll,
+    spool: PathBuf,
+    _home: TempDir,
+    asked: u64,
+}
+
+impl Office {
+    fn open() -> Self {
+        let home = home();
+        Self::open_in(home)
+    }
+
+    fn open_in(home: TempDir) -> Self {
+        let spool = home.path().join("spool");
+        fs::create_dir_all(&spool).unwrap();
+        let file = home.path().join("restante.toml");
+        let rest = "shared_spool = true\n[[listen]]\nprotocol = \"smtp\"\naddress = \"127.0.0.1:0\"\n";
+        fs::write(&file, configuration(home.path(), &spool, rest)).unwrap();
+        let config = Config::load(&file).unwrap();
+        let poll = mio::Poll::new().unwrap();
+        let bell = Arc::new(Bell::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap()));
+        let (returns, results) = Returns::new(Arc::clone(&bell));
+        let accounts = Accounts::open_house(&config.domains);
+        let desk = Desk::open(&config, accounts, &bell, &returns).unwrap();
+        Self { desk, results, _poll: poll, spool, _home: home, asked: 0 }
+    }
+
+    /// The same spool, and another process as far as memory goes.
+    fn reopen(self) -> Self {
+        let Self { _home: home, desk, .. } = self;
+        drop(desk);
+        Self::open_in(home)
+    }
+
+    fn maildir(&self, name: &str) -> Maildir {
+        Maildir { path: self.spool.join(name) }
+    }
+
+    fn ask(&mut self, ask: Ask) -> Answer {
+        let id = ConnId(self.asked);
+        if let Some(answer) = self.desk.ask(id, ask) {
+            return answer;
+        }
+        loop {
+            if let Some((to, answer)) = self.desk.next_answer() {
+                assert_eq!(to, id);
+                return answer;
+            }
+            self.desk.take(self.results.recv_timeout(Duration::from_secs(60)).unwrap());
+        }
+    }
+
+    /// Delivers a message in the pieces of that size that a session would spill.
+    fn deliver(
+        &mut self,
+        message: &[u8],
+        envelope: Envelope,
+        partly: bool,
+        spilled: Option<usize>,
+    ) -> Answer {
+        self.asked += 1;
+        assert!(matches!(self.ask(Ask::Begin), Answer::Ready));
+        let (head, bytes) = message.split_at(spilled.unwrap_or(0));
+        if spilled.is_some() {
+            let mailboxes = envelope.to.iter().map(|to| to.mailbox.clone()).collect();
+            if let Answer::Failed(fault) = self.ask(Ask::Spill { mailboxes, bytes: head.to_vec() }) {
+                return Answer::Failed(fault);
+            }
+        }
+        self.ask(Ask::Deliver { envelope, bytes: bytes.to_vec(), partly })
+    }
+}
+
+fn mailbox(name: &str) -> Mailbox {
+    Mailbox::named(&format!("{name}@example.test")).unwrap()
+}
+
+/// `name`, or `name+folder`.
+fn recipient(name: &str) -> Recipient {
+    let (user, folder) = name.split_once('+').map_or((name, None), |(user, folder)| (user, Some(folder)));
+    let address = Address::parse(&format!("{name}@example.test")).unwrap();
+    Recipient { address, mailbox: mailbox(user), folder: folder.and_then(Folder::named) }
+}
+
+fn to(names: &[&str]) -> Envelope {
+    let to = names.iter().map(|name| recipient(name)).collect();
+    Envelope { id: "c1-1".into(), from: None, utf8: false, to, sent: None }
+}
+
+fn from_to(sender: &str, names: &[&str]) -> Envelope {
+    Envelope { sent: Some(mailbox(sender)), ..to(names) }
+}
+
+/// Faults as an answer tells them: none where all got it.
+#[track_caller]
+fn faults(answer: Answer) -> Vec<Option<Fault>> {
+    match answer {
+        Answer::Delivered => Vec::new(),
+        Answer::Partly(faults) => faults,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The messages that lie in `new/`.
+fn new(office: &Office, name: &str) -> usize {
+    office.maildir(name).files("new").len()
+}
+
+const BOB: &str = "bob@example.test";
+const ALICE: &str = "alice@example.test";
+const CAROL: &str = "carol@example.test";
+
+#[test]
+fn a_mailbox_that_cannot_be_used_keeps_no_other_from_its_mail() {
+    for spilled in [None, Some(20)] {
+        for broken in ["alice", "bob", "carol"] {
+            let mut office = Office::open();
+            fs::write(office.spool.join(format!("{broken}@example.test")), "a file").unwrap();
+            let names = ["alice", "bob", "carol"];
+            let got = faults(office.deliver(MESSAGE, to(&names), true, spilled));
+            let expected: Vec<_> =
+                names.iter().map(|name| (*name == broken).then_some(Fault::Unusable)).collect();
+            assert_eq!(got, expected, "{spilled:?}");
+            for name in names.iter().filter(|name| **name != broken) {
+                let maildir = office.maildir(&format!("{name}@example.test"));
+                assert_eq!(maildir.only_message(), MESSAGE);
+                assert!(maildir.files("tmp").is_empty());
+            }
+        }
+    }
+}
+
+#[test]
+fn where_all_or_none_must_get_it_one_bad_mailbox_is_enough() {
+    for spilled in [None, Some(20)] {
+        let mut office = Office::open();
+        fs::write(office.spool.join(BOB), "a file").unwrap();
+        let answer = office.deliver(MESSAGE, to(&["alice", "bob", "carol"]), false, spilled);
+        assert!(matches!(answer, Answer::Failed(Fault::Unusable)), "{answer:?}");
+        for name in [ALICE, CAROL] {
+            if office.spool.join(name).exists() {
+                assert_eq!(new(&office, name), 0);
+                eventually("tmp/ is empty", || office.maildir(name).files("tmp").is_empty().then_some(()));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_message_that_nobody_can_get_fails_as_a_whole() {
+    let mut office = Office::open();
+    fs::write(office.spool.join(BOB), "a file").unwrap();
+    let answer = office.deliver(MESSAGE, to(&["bob"]), true, None);
+    assert!(matches!(answer, Answer::Failed(Fault::Unusable)), "{answer:?}");
+}
+
+#[test]
+fn a_mailbox_that_refuses_the_name_at_the_last_moment_fails_alone() {
+    let test = "a_mailbox_that_refuses_the_name_at_the_last_moment_fails_alone";
+    for (at, broken) in [ALICE, BOB, CAROL].into_iter().enumerate() {
+        let mut office = Office::open();
+        let names = ["alice", "bob", "carol"];
+        assert!(faults(office.deliver(b"\nfirst\n", to(&names), true, None)).is_empty());
+        let unchangeable = office.maildir(broken).path.join("new");
+        let chattr = |how: &str| Command::new("chattr").arg(how).arg(&unchangeable).output();
+        if !chattr("+i").is_ok_and(|done| done.status.success()) {
+            return skip(test, "chattr +i does not work here");
+        }
+        let partly = office.deliver(MESSAGE, to(&names), true, None);
+        let whole = office.deliver(MESSAGE, to(&names), false, None);
+        chattr("-i").unwrap();
+        let mut expected = vec![None; 3];
+        expected[at] = Some(Fault::Unusable);
+        assert_eq!(faults(partly), expected);
+        assert!(matches!(whole, Answer::Failed(Fault::Unusable)), "{whole:?}");
+        for name in [ALICE, BOB, CAROL] {
+            assert_eq!(new(&office, name), if name == broken { 1 } else { 2 }, "{name}");
+            assert!(office.maildir(name).files("tmp").is_empty());
+        }
+    }
+}
+
+#[test]
+fn mail_goes_to_the_folder_that_is_wanted_if_it_is_there() {
+    for spilled in [None, Some(20)] {
+        let mut office = Office::open();
+        assert!(faults(office.deliver(MESSAGE, to(&["bob+lists"]), false, spilled)).is_empty());
+        assert_eq!(new(&office, BOB), 1, "there is no such folder");
+        let lists = office.maildir(BOB).path.join(".lists");
+        ["tmp", "new", "cur"].iter().for_each(|part| fs::create_dir_all(lists.join(part)).unwrap());
+        assert!(faults(office.deliver(MESSAGE, to(&["bob+lists"]), false, spilled)).is_empty());
+        assert_eq!((new(&office, BOB), Maildir { path: lists.clone() }.files("new").len()), (1, 1));
+        fs::remove_dir_all(&lists).unwrap();
+        assert!(faults(office.deliver(MESSAGE, to(&["bob+lists"]), false, spilled)).is_empty());
+        assert_eq!(new(&office, BOB), 2, "it is there no longer, and not made");
+        assert!(!lists.exists());
+    }
+}
+
+#[test]
+fn a_folder_and_its_inbox_get_one_message_each_and_none_twice() {
+    let mut office = Office::open();
+    assert!(faults(office.deliver(MESSAGE, to(&["bob", "bob+lists", "bob+none"]), true, None)).is_empty());
+    assert_eq!(new(&office, BOB), 1);
+    let lists = Maildir { path: office.maildir(BOB).path.join(".lists") };
+    ["tmp", "new", "cur"].iter().for_each(|part| fs::create_dir_all(lists.path.join(part)).unwrap());
+    assert!(faults(office.deliver(MESSAGE, to(&["bob", "bob+lists", "bob+none"]), true, None)).is_empty());
+    assert_eq!((new(&office, BOB), lists.files("new").len()), (2, 1));
+}
+
+#[test]
+fn what_a_user_submits_is_filed_in_sent_as_seen_and_shares_its_file() {
+    for spilled in [None, Some(40)] {
+        let mut office = Office::open();
+        assert!(faults(office.deliver(MESSAGE, from_to("alice", &["bob"]), false, spilled)).is_empty());
+        let sent = Maildir { path: office.maildir(ALICE).path.join(".Sent") };
+        assert!(sent.path.join("maildirfolder").is_file());
+        let (copy, original) = (sent.files("cur"), office.maildir(BOB).files("new"));
+        assert_eq!((copy.len(), sent.files("new").len(), sent.files("tmp").len()), (1, 0, 0));
+        assert!(copy[0].to_str().unwrap().ends_with(":2,S"));
+        assert_eq!(inode(&copy[0]), inode(&original[0]));
+        assert_eq!((new(&office, ALICE), fs::read(&copy[0]).unwrap()), (0, MESSAGE.to_vec()));
+    }
+}
+
+fn inode(path: &Path) -> u64 {
+    fs::metadata(path).unwrap().ino()
+}
+
+#[test]
+fn a_message_id_is_filed_once_and_that_survives_a_restart() {
+    let mut office = Office::open();
+    let sent =
+        |office: &Office| Maildir { path: office.maildir(ALICE).path.join(".Sent") }.files("cur").len();
+    office.deliver(MESSAGE, from_to("alice", &["bob"]), false, None);
+    office.deliver(MESSAGE, from_to("alice", &["carol"]), false, Some(40));
+    assert_eq!((sent(&office), new(&office, BOB), new(&office, CAROL)), (1, 1, 1));
+    let mut office = office.reopen();
+    office.deliver(MESSAGE, from_to("alice", &["bob"]), false, None);
+    assert_eq!((sent(&office), new(&office, BOB)), (1, 2));
+    office.deliver(b"Message-ID: <2@example.test>\n\n", from_to("alice", &["bob"]), false, None);
+    office.deliver(b"Subject: none\n\n", from_to("alice", &["bob"]), false, None);
+    office.deliver(b"Subject: none\n\n", from_to("alice", &["bob"]), false, None);
+    assert_eq!(sent(&office), 4, "what has no Message-ID is never the same");
+}
+
+#[test]
+fn a_sent_folder_that_cannot_be_used_stands_in_nobodys_way() {
+    let mut office = Office::open();
+    assert!(faults(office.deliver(MESSAGE, to(&["alice"]), false, None)).is_empty());
+    fs::write(office.maildir(ALICE).path.join(".Sent"), "a file").unwrap();
+    assert!(faults(office.deliver(MESSAGE, from_to("alice", &["bob"]), false, None)).is_empty());
+    assert_eq!(new(&office, BOB), 1);
+}
+
+#[test]
+fn a_message_that_is_refused_leaves_no_copy_in_sent() {
+    let mut office = Office::open();
+    fs::write(office.spool.join(BOB), "a file").unwrap();
+    let answer = office.deliver(MESSAGE, from_to("alice", &["bob", "carol"]), false, None);
+    assert!(matches!(answer, Answer::Failed(Fault::Unusable)), "{answer:?}");
+    assert!(!office.maildir(ALICE).path.join(".Sent/cur").exists());
+    fs::remove_file(office.spool.join(BOB)).unwrap();
+    assert!(faults(office.deliver(MESSAGE, from_to("alice", &["bob"]), false, None)).is_empty());
+    let sent = Maildir { path: office.maildir(ALICE).path.join(".Sent") };
+    assert_eq!(sent.files("cur").len(), 1, "its Message-ID was not taken for filed");
+}
