@@ -116,12 +116,13 @@ fn a_folder_behind_a_link_is_not_opened() {
 }
 
 #[test]
-fn mail_to_a_tag_goes_to_the_mailbox_itself() {
+fn mail_to_a_tag_goes_to_the_folder_of_that_name() {
     let server = server("");
     folder(&server, ALICE, ".Sent").put("1700000001.M1P1.elsewhere", b"x\n");
     deliver(&server, "alice+Sent@example.test", b"Subject: tagged\r\n\r\n");
+    deliver(&server, "alice+Other@example.test", b"Subject: tagged\r\n\r\n");
     Client::pop3(&server, ALICE).ask("STAT", "+OK 1 ");
-    Client::pop3(&server, "alice+Sent").ask("STAT", "+OK 1 3\r\n");
+    Client::pop3(&server, "alice+Sent").ask("STAT", "+OK 2 ");
 }
 
 #[test]
