@@ -23,6 +23,10 @@ struct Traced {
 impl Traced {
     /// None, with a word on the terminal, where nothing can be traced.
     fn start(test: &str) -> Option<Self> {
+        Self::start_with(test, Setup::default())
+    }
+
+    fn start_with(test: &str, setup: Setup<'_>) -> Option<Self> {
         if !installed("strace") {
             skip(test, "strace is not installed");
             return None;
@@ -37,23 +41,28 @@ impl Traced {
         // -D: the server stays our child, so that signals and the exit code are its own.
         let out = trace.to_str().unwrap();
         let wrapper = ["strace", "-D", "-f", "-y", "-s", "400", "-e", CALLS, "-o", out];
-        let server = Setup { wrapper: &wrapper, ..Setup::default() }.start();
+        let server = Setup { wrapper: &wrapper, ..setup }.start();
         Some(Self { server, trace, _home: home })
     }
 
     /// Ends the server, and checks each of the replies that it sent.
-    fn check(mut self, replies: usize) {
-        self.server.kill();
-        let last = format!("{} ", self.server.pid());
-        let trace = eventually("strace writes its last line", || {
-            let trace = fs::read_to_string(&self.trace).unwrap();
-            let ended = trace.lines().any(|line| line.starts_with(&last) && line.contains("+++ killed"));
-            (ended && trace.ends_with('\n')).then_some(trace)
-        });
+    fn check(self, replies: usize) {
+        let trace = self.end();
         match check(&trace) {
             Ok(checked) => assert_eq!(checked, replies, "replies in the trace"),
             Err(wrong) => panic!("{wrong}\n{}", about_files(&trace)),
         }
+    }
+
+    /// Ends the server; the whole trace.
+    fn end(mut self) -> String {
+        self.server.kill();
+        let last = format!("{} ", self.server.pid());
+        eventually("strace writes its last line", || {
+            let trace = fs::read_to_string(&self.trace).unwrap();
+            let ended = trace.lines().any(|line| line.starts_with(&last) && line.contains("+++ killed"));
+            (ended && trace.ends_with('\n')).then_some(trace)
+        })
     }
 }
 
@@ -193,7 +202,7 @@ fn check(trace: &str) -> Result<usize, String> {
             return Err(format!("nobody was named before {reply:?}"));
         }
         for mailbox in &mailboxes {
-            durable(&calls, mailbox, reply.start).map_err(|wrong| format!("{mailbox}: {wrong}"))?;
+            durable(&calls, mailbox, "new", reply.start).map_err(|wrong| format!("{mailbox}: {wrong}"))?;
         }
         replies += 1;
     }
@@ -216,14 +225,15 @@ fn recipients(calls: &[Call], reply: &Call, since: Option<usize>) -> Vec<String>
         .collect()
 }
 
-/// Whether the message of a mailbox was durable and visible before the line `reply`.
-fn durable(calls: &[Call], mailbox: &str, reply: usize) -> Result<(), String> {
+/// Whether the message of a mailbox was durable and visible in that place before the line `reply`.
+fn durable(calls: &[Call], mailbox: &str, place: &str, reply: usize) -> Result<(), String> {
     let moves: Vec<(&Call, String, String)> =
         calls.iter().filter_map(|call| call.moves().map(|(from, to)| (call, from, to))).collect();
-    let into_new = format!("/{mailbox}/new/");
-    let arrives = |(call, _, to): &&(&Call, String, String)| to.contains(&into_new) && call.end < reply;
+    let place = format!("/{mailbox}/{place}");
+    let into = format!("{place}/");
+    let arrives = |(call, _, to): &&(&Call, String, String)| to.contains(&into) && call.end < reply;
     let (arrival, mut file, _) =
-        moves.iter().find(arrives).cloned().ok_or("no file was in new/ before the reply")?;
+        moves.iter().find(arrives).cloned().ok_or("no file was there before the reply")?;
     // A message to many was renamed into one mailbox and linked into the others.
     while !file.contains("/tmp/") {
         let from = moves.iter().find(|(_, _, to)| *to == file).ok_or(format!("{file} comes from nowhere"))?;
@@ -246,12 +256,12 @@ fn durable(calls: &[Call], mailbox: &str, reply: usize) -> Result<(), String> {
     if !synced(calls, &file, written, first_move) {
         return Err("the file was not synced between its last write and its rename".to_owned());
     }
-    if !synced(calls, &format!("/{mailbox}/new"), arrival.end, reply) {
-        return Err("new/ was not synced between the rename and the reply".to_owned());
+    if !synced(calls, &place, arrival.end, reply) {
+        return Err("the directory was not synced between the rename and the reply".to_owned());
     }
     for (made, dir) in calls.iter().filter_map(|call| call.makes().map(|dir| (call, dir))) {
-        let (parent, name) = dir.rsplit_once('/').unwrap_or(("", &dir));
-        let ours = name == mailbox || parent.ends_with(&format!("/{mailbox}"));
+        let (parent, _) = dir.rsplit_once('/').unwrap_or(("", &dir));
+        let ours = dir.ends_with(&format!("/{mailbox}")) || parent.ends_with(&format!("/{mailbox}"));
         if ours && !synced(calls, parent, made.end, reply) {
             return Err(format!("{dir} was made, and its parent was not synced before the reply"));
         }
@@ -284,6 +294,31 @@ fn m11_m26_a_message_to_many_is_durable_in_every_mailbox_before_its_reply() {
     let reply = Client::smtp(&traced.server).deliver(&to, b"Subject: x\r\n\r\n");
     assert!(reply.starts_with("250 2.0.0 "), "{reply:?}");
     traced.check(1);
+}
+
+#[test]
+fn the_copy_of_a_sender_is_durable_before_the_reply() {
+    let config = "[[listen]]\nprotocol = \"submission\"\naddress = \"127.0.0.1:0\"\ntls = \"none\"\n";
+    let (alice, bob) = ("alice@example.test", "bob@example.test");
+    let setup = Setup { config: Some(config), users: &[alice, bob], ..Setup::default() };
+    let Some(traced) = Traced::start_with("the_copy_of_a_sender_is_durable_before_the_reply", setup) else {
+        return;
+    };
+    let mut client = Client::smtp_at(traced.server.addresses("submission")[0]);
+    client.ask("AUTH PLAIN AGFsaWNlQGV4YW1wbGUudGVzdABzZXNhbWU=", "235 2.7.0");
+    client.ask(&format!("MAIL FROM:<{alice}>"), "250");
+    client.ask(&format!("RCPT TO:<{bob}>"), "250");
+    client.ask("DATA", "354");
+    client.write(b"Message-ID: <1@example.test>\r\n\r\n.\r\n");
+    client.expect("250 2.0.0");
+    let trace = traced.end();
+    let calls = parse(&trace);
+    let queued = |call: &&Call| call.is(&SENDS) && call.args[1].contains("250 2.0.0 Queued");
+    let reply = calls.iter().find(queued).unwrap().start;
+    for (mailbox, place) in [(bob, "new"), ("alice@example.test/.Sent", "cur")] {
+        let durable = durable(&calls, mailbox, place, reply);
+        assert_eq!(durable, Ok(()), "{mailbox}\n{}", about_files(&trace));
+    }
 }
 
 #[test]
