@@ -14,6 +14,7 @@ use std::{
     fs,
     io::Write,
     net::SocketAddr,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -227,11 +228,14 @@ pub(crate) struct Maildir {
 }
 
 impl Maildir {
-    /// The files of `new/`, `cur/` or `tmp/`, sorted; none if the mailbox is not there.
+    /// The files of `new/`, `cur/` or `tmp/` in the order of their delivery; none if the mailbox is not there.
     pub(crate) fn files(&self, sub: &str) -> Vec<PathBuf> {
         let Ok(dir) = fs::read_dir(self.path.join(sub)) else { return Vec::new() };
         let mut files: Vec<PathBuf> = dir.map(|entry| entry.unwrap().path()).collect();
-        files.sort();
+        files.sort_by(|a, b| {
+            let name = |path: &PathBuf| path.file_name().unwrap().as_bytes().to_vec();
+            restante::maildir::name::order(&name(a)).cmp(&restante::maildir::name::order(&name(b)))
+        });
         files
     }
 
