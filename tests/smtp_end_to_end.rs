@@ -66,7 +66,7 @@ fn an_attachment_of_20_mb_comes_back_octet_for_octet() {
 }
 
 #[test]
-fn small_and_strange_bodies_come_back_octet_for_octet() {
+fn c03_d07_small_and_strange_bodies_come_back_octet_for_octet() {
     let dots = message(b".\r\n..\r\n...\r\n.x\r\n\r\n.\r\n");
     let long = message(&[&[b'x'; 998][..], b"\r\n.", &[b'y'; 997], b"\r\n"].concat());
     let endless = message(&[&[b'z'; 1_000_000][..], b"\r\n.\r\n"].concat());
@@ -88,7 +88,7 @@ fn a_message_of_no_octets_is_stored_as_its_trace_alone() {
 }
 
 #[test]
-fn line_ends_at_the_edge_of_any_buffer_are_line_ends() {
+fn s14_line_ends_at_the_edge_of_any_buffer_are_line_ends() {
     let body_of_lines = |length: usize| [&vec![b'x'; length][..], b"\r\n"].concat().repeat(3);
     let edges = (8..=16).map(|power| 1_usize << power);
     let lengths = edges.flat_map(|edge| edge - 4..=edge + 2);
@@ -97,7 +97,7 @@ fn line_ends_at_the_edge_of_any_buffer_are_line_ends() {
 }
 
 #[test]
-fn the_end_is_found_octet_by_octet_and_in_all_its_splits() {
+fn s13_the_end_is_found_octet_by_octet_and_in_all_its_splits() {
     let server = Server::strict();
     let text = message(b"..\r\n\r\nx\r\n");
     let wire = stuffed(&text);
@@ -176,7 +176,7 @@ fn the_trace_names_the_sender_and_no_recipient_but_the_only_one() {
 }
 
 #[test]
-fn a_message_to_100_recipients_is_one_file_with_100_links() {
+fn a19_a_message_to_100_recipients_is_one_file_with_100_links() {
     let server = Server::dev();
     let users: Vec<String> = (0..100).map(|i| format!("user{i}@example.test")).collect();
     let names: Vec<&str> = users.iter().map(String::as_str).collect();
@@ -197,7 +197,7 @@ fn a_message_to_100_recipients_is_one_file_with_100_links() {
 }
 
 #[test]
-fn a_client_that_leaves_in_the_midst_of_data_delivers_nothing() {
+fn d08_a_client_that_leaves_in_the_midst_of_data_delivers_nothing() {
     let server = Server::dev();
     let large = attachment(3_000_000);
     let almost = [&large[..], b".\r"].concat();
@@ -215,7 +215,7 @@ fn a_client_that_leaves_in_the_midst_of_data_delivers_nothing() {
 }
 
 #[test]
-fn a_message_too_big_is_refused_at_mail_or_if_the_client_lied_at_its_end() {
+fn d02_d03_a_message_too_big_is_refused_at_mail_or_if_the_client_lied_at_its_end() {
     let config = format!("{STRICT}\n[limits]\nmessage = \"100 KiB\"\n");
     let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
     let mut client = Client::smtp(&server);
@@ -234,7 +234,7 @@ fn a_message_too_big_is_refused_at_mail_or_if_the_client_lied_at_its_end() {
 }
 
 #[test]
-fn mail_that_goes_in_circles_is_refused() {
+fn d01_mail_that_goes_in_circles_is_refused() {
     let server = Server::strict();
     let hops = |n| [b"Received: from a by b\r\n".repeat(n), message(b"Received: in the body\r\n")].concat();
     let mut client = Client::smtp(&server);
@@ -246,7 +246,7 @@ fn mail_that_goes_in_circles_is_refused() {
 }
 
 #[test]
-fn only_our_own_users_get_mail() {
+fn a01_to_a05_a10_only_our_own_users_get_mail() {
     let server = Server::strict();
     for (recipient, reply) in [
         ("someone@far.test", "550 5.7.1"),
@@ -306,7 +306,7 @@ fn tree(dir: &Path) -> BTreeSet<PathBuf> {
 }
 
 #[test]
-fn a_name_from_the_wire_never_becomes_a_path() {
+fn a07_a09_a_name_from_the_wire_never_becomes_a_path() {
     for server in [Server::strict(), Server::dev()] {
         let before = tree(server.home.path());
         for path in PATHS {
@@ -337,7 +337,7 @@ fn p33_a_user_name_never_becomes_a_path() {
 }
 
 #[test]
-fn the_extension_of_an_address_is_only_text() {
+fn a16_the_extension_of_an_address_is_only_text() {
     for server in [Server::strict(), Server::dev()] {
         deliver(&server, ALICE, &message(b""));
         let before = tree(server.home.path());

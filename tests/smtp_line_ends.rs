@@ -56,7 +56,7 @@ fn attack(client: &mut Client, end: &[u8]) -> String {
 }
 
 #[test]
-fn a_false_end_of_data_is_refused_or_is_data() {
+fn s01_to_s12_s15_s18_a_false_end_of_data_is_refused_or_is_data() {
     let server = Server::strict();
     let (alice, bob) = (server.maildir(ALICE), server.maildir(BOB));
     for (row, end, stored) in ENDS {
@@ -91,7 +91,7 @@ fn a_bare_line_end_anywhere_in_a_large_message_refuses_all_of_it() {
 }
 
 #[test]
-fn the_first_line_may_be_the_end_and_two_dots_are_one() {
+fn s15_the_first_line_may_be_the_end_and_two_dots_are_one() {
     let server = Server::strict();
     for (wire, stored) in [
         (&b".\r\n"[..], &b""[..]),
@@ -112,7 +112,7 @@ fn the_first_line_may_be_the_end_and_two_dots_are_one() {
 }
 
 #[test]
-fn what_follows_a_bare_lf_in_a_command_is_neither_run_nor_copied() {
+fn s16_what_follows_a_bare_lf_in_a_command_is_neither_run_nor_copied() {
     let server = Server::strict();
     let hello = ["HELO x"].as_slice();
     let mail = ["HELO x", "MAIL FROM:<a@far.test>"].as_slice();
@@ -132,7 +132,7 @@ fn what_follows_a_bare_lf_in_a_command_is_neither_run_nor_copied() {
 }
 
 #[test]
-fn a_bare_cr_in_an_address_is_never_copied_anywhere() {
+fn s17_a_bare_cr_in_an_address_is_never_copied_anywhere() {
     let server = Server::strict();
     let mut client = Client::smtp(&server);
     client.ask("MAIL FROM:<a\rX-Injected: y@far.test>", "501 5.1.7");
@@ -148,7 +148,7 @@ fn a_bare_cr_in_an_address_is_never_copied_anywhere() {
 }
 
 #[test]
-fn bdat_is_counted_and_never_searched_for_an_end() {
+fn s19_d16_bdat_is_counted_and_never_searched_for_an_end() {
     let server = Server::strict();
     let offered = Client::smtp(&server).ask("EHLO client.test", "250").contains("CHUNKING");
     for (row, end, _) in ENDS {

@@ -50,7 +50,7 @@ fn mail_goes_in_and_out_under_both_versions() {
 }
 
 #[test]
-fn stls_begins_tls_and_a_new_session() {
+fn t04_stls_begins_tls_and_a_new_session() {
     let keys = Keys::make();
     let server = keys.server("");
     common::client::deliver(&server, ALICE, LETTER);
@@ -116,7 +116,7 @@ fn a_session_in_one_segment_with_the_end_of_the_handshake_is_answered_whole() {
 }
 
 #[test]
-fn a_large_message_for_a_slow_reader_costs_little_memory() {
+fn l03_a_large_message_for_a_slow_reader_costs_little_memory() {
     let keys = Keys::make();
     let server = keys.server("");
     let line = [&[b'x'; 76][..], b"\r\n"].concat();

@@ -84,7 +84,7 @@ fn m10_kill_9_in_the_midst_of_data_leaves_nothing_in_the_mailbox() {
 }
 
 #[test]
-fn clients_that_do_not_read_cost_no_memory() {
+fn l03_clients_that_do_not_read_cost_no_memory() {
     let server = Server::dev();
     let users: Vec<String> = (0..5).map(|i| format!("user{i}@example.test")).collect();
     for user in &users {
@@ -120,7 +120,7 @@ fn octets_read(server: &Server) -> u64 {
 }
 
 #[test]
-fn commands_without_end_or_without_pause_cost_no_memory() {
+fn c01_c02_commands_without_end_or_without_pause_cost_no_memory() {
     let server = Server::dev();
     Client::smtp(&server);
     let before = server.status_kib("VmRSS");
@@ -153,7 +153,7 @@ fn assert_recovered(server: &Server, waiting: Vec<Client>) {
 }
 
 #[test]
-fn a_server_with_few_descriptors_sends_away_whom_it_cannot_serve() {
+fn l04_a_server_with_few_descriptors_sends_away_whom_it_cannot_serve() {
     let wrapper = &["sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"];
     let server = Setup { wrapper, ..Setup::default() }.start();
     let mut clients: Vec<Client> = (0..120).map(|_| Client::connect(server.smtp())).collect();
@@ -176,7 +176,7 @@ fn starve(server: &Server) -> Vec<Client> {
 }
 
 #[test]
-fn m06_the_server_outlives_a_shortage_of_descriptors_and_needs_no_push_to_recover() {
+fn m06_l04_the_server_outlives_a_shortage_of_descriptors_and_needs_no_push_to_recover() {
     let server = Server::dev();
     let mut early = Client::smtp(&server);
     let mut clients = starve(&server);
@@ -190,7 +190,7 @@ fn m06_the_server_outlives_a_shortage_of_descriptors_and_needs_no_push_to_recove
 }
 
 #[test]
-fn a_shortage_of_descriptors_that_lasts_costs_neither_time_nor_log() {
+fn l04_a_shortage_of_descriptors_that_lasts_costs_neither_time_nor_log() {
     let server = Server::dev();
     let _clients = starve(&server);
     let (ticks, lines) = (server.cpu_ticks(), server.log().lines().count());

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_read_as_the_grammar_says() {
+    fn a02_a03_a17_paths_are_read_as_the_grammar_says() {
         for (text, address) in [
             ("<>", "<>"),
             ("<bob@Example.TEST>", "bob@example.test"),
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_in_the_grammar_is_refused() {
+    fn a04_a05_a10_what_is_not_in_the_grammar_is_refused() {
         let long = format!("<{}@x.test>", "a".repeat(129));
         let longer = format!("<{}@x.test>", "a.".repeat(130));
         for text in [

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn mail_takes_size_and_body_once_each() {
+    fn c13_d02_mail_takes_size_and_body_once_each() {
         let size = |text: &[u8]| mail(text, false).map(|mail| mail.size);
         assert_eq!(size(b"FROM:<a@b> SIZE=99 BODY=8BITMIME"), Ok(99));
         assert_eq!(size(b"from:<>"), Ok(0));
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn auth_is_an_xtext_that_changes_nothing() {
+    fn c20_auth_is_an_xtext_that_changes_nothing() {
         let said = |text: &str| mail(text.as_bytes(), false);
         for good in ["<>", "a@b.test", "e+3Dmc2@example.com", "+0A", "a"] {
             assert_eq!(said(&format!("FROM:<> AUTH={good}")), said("FROM:<>"), "{good}");
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bdat_is_counted_or_not_understood() {
+    fn d11_a_bdat_is_counted_or_not_understood() {
         assert_eq!(bdat(b"BDAT 0\r\n"), Some(Chunk { size: 0, last: false }));
         assert_eq!(bdat(b"bdat 86 last\r\n"), Some(Chunk { size: 86, last: true }));
         assert_eq!(bdat(b"BDAT 9223372036854775807\r\n").map(|chunk| chunk.size), Some(i64::MAX as u64));
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_name_can_do_no_harm_in_a_header() {
+    fn c16_a_client_name_can_do_no_harm_in_a_header() {
         assert!(client_name(b"[127.0.0.1]").is_ok());
         for bad in [&b""[..], b"a b", b"a\rb", b"a(b)", b"a\x1b", &[b'a'; 256]] {
             assert!(client_name(bad).is_err(), "{bad:?}");

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn hops_are_counted_in_the_header_only_in_any_case_and_pieces() {
+    fn d01_hops_are_counted_in_the_header_only_in_any_case_and_pieces() {
         let message =
             b"Received: a\n\tfolded received: x\nRECEIVED: b\nX-Received: c\nreceived:\n\nReceived: body\n";
         for size in [1, 3, message.len()] {
