@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_cannot_write_a_line_or_a_field_of_its_own() {
+    fn t22_a_peer_cannot_write_a_line_or_a_field_of_its_own() {
         let line = |user: &str| wording(&Event::Login { user: user.into(), ok: false });
         assert_eq!(line("u ok=true"), r#"login user="u ok=true" ok=false"#);
         assert_eq!(line("u\" ok=true"), r#"login user="u\x22 ok=true" ok=false"#);
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_quotes_and_backslashes_are_escaped() {
+    fn t22_control_characters_quotes_and_backslashes_are_escaped() {
         for (text, safe) in [
             ("plain <a@b>", "plain <a@b>"),
             ("\0\t\r\n\x1b[0m", r"\x00\x09\x0d\x0a\x1b[0m"),

@@ -66,7 +66,7 @@ fn curl_sends_and_reads_at_the_ports_that_dev_shows() {
 }
 
 #[test]
-fn openssl_reads_after_stls_and_is_told_why_it_is_too_old() {
+fn t18_openssl_reads_after_stls_and_is_told_why_it_is_too_old() {
     if !installed("openssl") {
         return skip("openssl_reads_after_stls_and_is_told_why_it_is_too_old", "openssl is not installed");
     }

@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_come_up_in_time_and_not_before() {
+    fn l12_entries_come_up_in_time_and_not_before() {
         let at = Duration::from_secs;
         let mut timers = Timers::new();
         timers.set(at(5), 'b');

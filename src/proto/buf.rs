@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_refused_once_in_any_pieces_and_the_next_one_is_read() {
+    fn c01_a_long_line_is_refused_once_in_any_pieces_and_the_next_one_is_read() {
         let wire = [b"x".repeat(40), b"\r\nNOOP\r\n".to_vec()].concat();
         for size in [1, 3, 7, 60] {
             let mut inbox = Inbox::default();
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_line_ends_the_patience_and_costs_no_memory() {
+    fn c02_an_endless_line_ends_the_patience_and_costs_no_memory() {
         let mut inbox = Inbox::default();
         let mut pushed = 0;
         while inbox.line(10, 1000) != Line::Endless {

@@ -276,7 +276,7 @@ mod tests {
     ];
 
     #[test]
-    fn only_crlf_dot_crlf_ends_strict_data() {
+    fn s01_to_s12_only_crlf_dot_crlf_ends_strict_data() {
         for mode in [LineEndings::Strict, LineEndings::Normalise] {
             for false_end in FALSE_ENDS {
                 let wire = [b"a", false_end, b"QUIT\r\n.\r\nREST"].concat();
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_message_and_a_first_line_of_dots() {
+    fn s15_an_empty_message_and_a_first_line_of_dots() {
         for (wire, stored) in [
             (&b".\r\n"[..], &b""[..]),
             (b"..\r\n.\r\n", b".\n"),
