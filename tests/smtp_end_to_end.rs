@@ -79,6 +79,22 @@ fn c03_d07_small_and_strange_bodies_come_back_octet_for_octet() {
 }
 
 #[test]
+fn d04_d05_d06_what_harms_those_who_parse_mail_is_stored_as_it_is() {
+    let header = b"X: ".iter().copied().chain(b"folded and folded\r\n\t".repeat(500_000));
+    let headers = b"Cc: \"a\" <a@b.test>\r\n".repeat(500_000);
+    let endless = header.chain(*b"end\r\n").collect();
+    let parts: Vec<u8> = (0..10_000)
+        .flat_map(|n| {
+            let inner = format!("--{n}\r\nContent-Type: multipart/mixed; boundary={}\r\n\r\n", n + 1);
+            inner.into_bytes()
+        })
+        .collect();
+    let nested = [b"Content-Type: multipart/mixed; boundary=0\r\n\r\n".as_slice(), &parts].concat();
+    let cyclic = b"Content-Type: multipart/mixed; boundary=\"\"\r\n\r\n--\r\n----\r\n--\r\n".to_vec();
+    assert_unharmed(&Server::strict(), &[headers, endless, nested, cyclic]);
+}
+
+#[test]
 fn a_message_of_no_octets_is_stored_as_its_trace_alone() {
     let server = Server::strict();
     deliver(&server, ALICE, b"");

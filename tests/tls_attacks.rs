@@ -8,6 +8,7 @@ use std::{
     fs,
     io::{ErrorKind, Read, Write},
     net::{Shutdown, TcpStream},
+    sync::Arc,
     thread,
 };
 
@@ -16,7 +17,7 @@ use common::{
     client::{Client, deliver, socket},
     eventually,
 };
-use rustls::{RootCertStore, version};
+use rustls::{ClientConnection, RootCertStore, StreamOwned, version};
 use secure::{ALICE, BOTH, Keys, address, client_config, flight, over, pop3s, session, smtps};
 
 /// A fatal alert, in clear text.
@@ -267,4 +268,24 @@ fn a_client_that_goes_on_after_a_broken_record_is_not_listened_to() {
     let mut client = Client::over(tls.sock);
     assert!(!client.rest().is_empty(), "an alert");
     assert_eq!(failures(&server, 1).len(), 1);
+}
+
+#[test]
+fn t17_names_that_clients_make_up_are_not_remembered() {
+    let keys = Keys::make();
+    let server = keys.server("");
+    let config = keys.trusted(BOTH);
+    let ask_for = |n: usize| {
+        let name = format!("{}.n{n}.example.test", "x".repeat(60));
+        let session = ClientConnection::new(Arc::clone(&config), name.try_into().unwrap()).unwrap();
+        let mut tls = StreamOwned::new(session, socket(address(&server, "submissions")));
+        // It is not the name in the certificate, which the client finds out when all is done for it.
+        assert_eq!(tls.read(&mut [0]).unwrap_err().kind(), ErrorKind::InvalidData);
+    };
+    (0..100).for_each(ask_for);
+    let before = server.status_kib("VmRSS");
+    (100..1100).for_each(ask_for);
+    let grown = server.status_kib("VmRSS").saturating_sub(before);
+    assert!(grown < 1024, "{grown} KiB more");
+    smtps(&server, &keys).ask("QUIT", "221");
 }
