@@ -1,6 +1,8 @@
 //! Plays the dialogues below `tests/dialogues/`; `tests/dialogue/README.md` tells how they are written.
 
+mod common;
 mod dialogue;
+mod secure;
 
 use std::{
     env, fs,
@@ -10,6 +12,7 @@ use std::{
 use dialogue::{
     file::{Dialogue, Failure},
     play::{self, Way},
+    sealed::{self, Seal},
     world::Service,
 };
 
@@ -28,13 +31,45 @@ fn regress() {
     play_all("regress", None);
 }
 
-/// Plays the files of a directory, and tells of every one that fails.
-fn play_all(directory: &str, service: Option<Service>) {
+#[test]
+fn smtp_is_the_same_over_tls() {
+    play_over_tls("smtp", Service::Smtp, 60);
+}
+
+#[test]
+fn pop3_is_the_same_over_tls() {
+    play_over_tls("pop3", Service::Pop3, 30);
+}
+
+/// The dialogues of a directory, in order.
+fn files(directory: &str) -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogues").join(directory);
     let mut files: Vec<PathBuf> =
         fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "dlg"));
     files.sort();
+    files
+}
+
+/// Plays all dialogues over TLS in which it changes nothing; there must be that many at least.
+fn play_over_tls(directory: &str, service: Service, least: usize) {
+    let seal = Seal::new();
+    let (mut played, mut failures) = (0, String::new());
+    for file in files(directory) {
+        let dialogue = Dialogue::read(&fs::read_to_string(&file).unwrap(), Some(service));
+        let Some(dialogue) = dialogue.ok().filter(sealed::is_timeless) else { continue };
+        played += 1;
+        if let Err(Failure { line, what }) = sealed::check(&dialogue, &seal) {
+            failures.push_str(&format!("{}:{line}:\n    {what}\n", file.display()));
+        }
+    }
+    assert!(failures.is_empty(), "over TLS:\n{failures}");
+    assert!(played >= least, "{played} dialogues");
+}
+
+/// Plays the files of a directory, and tells of every one that fails.
+fn play_all(directory: &str, service: Option<Service>) {
+    let files = files(directory);
     assert!(!files.is_empty() || service.is_none(), "no dialogues");
     let failures: Vec<String> = files.iter().filter_map(|file| play_file(file, service).err()).collect();
     assert!(

@@ -442,7 +442,7 @@ impl<'a> Player<'a> {
 }
 
 /// The moment, on both clocks: the session begins on 6 November 1994 at 08:49:37.
-fn now(steady: Duration) -> Now {
+pub(crate) fn now(steady: Duration) -> Now {
     Now { steady, date: SystemTime::UNIX_EPOCH + Duration::from_secs(TODAY) + (steady - BEGIN) }
 }
 
