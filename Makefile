@@ -9,7 +9,8 @@ SECONDS_TOGETHER ?= 20
 # program:package
 INTEROP := mutt:mutt script:bsdutils unshare:util-linux /usr/lib/dovecot/imap:dovecot-imapd \
 	/usr/lib/dovecot/dovecot-lda:dovecot-core procmail:procmail maildrop:maildrop fetchmail:fetchmail mpop:mpop \
-	getmail:getmail6 curl:curl swaks:swaks msmtp:msmtp s-nail:s-nail
+	getmail:getmail6 curl:curl swaks:swaks msmtp:msmtp s-nail:s-nail \
+	postfix:postfix haproxy:haproxy
 
 .DEFAULT_GOAL := help
 .PHONY: help build test check run bench clean power-cut kill-loop interop
@@ -30,7 +31,7 @@ power-cut: ## power cuts under load, and a proof that a missing sync is seen; as
 kill-loop: ## kill -9 under load, again and again (KILLS=200)
 	RESTANTE_KILL_LOOP=$(KILLS) $(CARGO) test --test kill_loop
 
-interop: ## beside mutt, Dovecot, procmail, fetchmail and others; installs what is missing, as root (SECONDS_TOGETHER=20)
+interop: ## beside mutt, Dovecot, Postfix, HAProxy, fetchmail and others; installs what is missing, as root (SECONDS_TOGETHER=20)
 	.ci/install $(INTEROP) || true # the stories of what is missing say so
 	RESTANTE_INTEROP=1 RESTANTE_INTEROP_SECONDS=$(SECONDS_TOGETHER) $(CARGO) test --test interop
 

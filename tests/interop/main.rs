@@ -1,5 +1,5 @@
-//! Beside real programs: mail readers, servers and deliverers that change the same Maildir, and clients that
-//! we did not write. Nothing is lost, nothing doubled, every octet is the same, and what is listed is what is
+//! Beside real programs: mail readers, servers and deliverers that change the same Maildir, relays and proxies
+//! in front of us, and clients that we did not write. Nothing is lost, nothing doubled, every octet is the same, and what is listed is what is
 //! sent, whoever delivered it. `make interop` installs the programs and runs the stories.
 
 #[path = "../common/mod.rs"]
@@ -10,7 +10,11 @@ mod fetchers;
 mod ledger;
 mod letters;
 mod mutt;
+mod postfix;
 mod programs;
+mod proxy;
+#[path = "../secure/mod.rs"]
+mod secure;
 mod senders;
 mod together;
 mod visit;
@@ -54,6 +58,8 @@ fn stories() -> Vec<Story> {
         senders::stories(),
         fetchers::stories(),
         deliverers::stories(),
+        postfix::stories(),
+        proxy::stories(),
         mutt::stories(),
         dovecot::stories(),
         together::stories(),

@@ -36,6 +36,9 @@ pub(crate) fn missing(program: &str) -> Option<String> {
     {
         return Some("a user namespace is not to be had, and root is nobody to run this for".to_owned());
     }
+    if program == POSTFIX && !contained("true").status().is_ok_and(|status| status.success()) {
+        return Some("Postfix is run by root only, and here in a namespace of processes".to_owned());
+    }
     None
 }
 
@@ -57,7 +60,16 @@ pub(crate) fn limited(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// What [`unprivileged`] needs.
+/// A program of root that starts others in the background: all of them end with it, and it with us.
+pub(crate) fn contained(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(UNSHARE);
+    command.args(["--pid", "--fork", "--kill-child", "timeout", "--kill-after=5", "60"]).arg(program);
+    command
+}
+
+/// What [`contained`] is for.
+pub(crate) const POSTFIX: &str = "postfix";
+/// What [`unprivileged`] and [`contained`] need.
 pub(crate) const UNSHARE: &str = "unshare";
 
 fn is_root() -> bool {
