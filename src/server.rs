@@ -302,3 +302,6 @@ const FIRST_LISTENER: usize = 2;
 const FIRST_CONNECTION: u64 = 0x1000;
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
 const TICK_EVERY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

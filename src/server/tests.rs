@@ -1,0 +1,118 @@
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    time::Duration,
+};
+
+use super::*;
+use crate::{
+    net::{endpoint::Endpoint, stream::Stream},
+    proto::{
+        Cx, Encryption, Patience, Protocol, Renewal, Step,
+        buf::{Inbox, Outbox},
+    },
+};
+
+/// A session with a bug: it panics at the first command.
+struct Buggy;
+
+impl Protocol for Buggy {
+    fn greet(&mut self, _: &Cx<'_>, out: &mut Outbox) -> Step {
+        out.line("220 hello");
+        Step::Again
+    }
+
+    fn step(&mut self, _: &Cx<'_>, inbox: &mut Inbox, _: &mut Outbox) -> Step {
+        if inbox.is_empty() { Step::Idle } else { panic!("the bug that this test is about") }
+    }
+
+    fn answer(&mut self, _: &Cx<'_>, _: Answer, _: &mut Outbox) -> Step {
+        Step::Again
+    }
+
+    fn secured(&mut self, _: &Cx<'_>, _: Encryption) {}
+
+    fn patience(&self) -> Patience {
+        let limit = Duration::from_secs(60);
+        Patience { limit, renewed_by: Renewal::Command, write: limit, lifetime: None }
+    }
+
+    fn is_expendable(&self) -> bool {
+        false
+    }
+
+    fn expire(&mut self, _: &mut Outbox) {}
+
+    fn stop(&mut self, _: &mut Outbox) -> Step {
+        Step::Close
+    }
+}
+
+/// Everything that a socket has to say by now.
+fn said(peer: &mut TcpStream) -> String {
+    let mut text = vec![0; 1000];
+    let length = peer.read(&mut text).unwrap();
+    String::from_utf8(text[..length].to_vec()).unwrap()
+}
+
+/// A server for development, a connection to it whose session is the buggy one, and its other end.
+fn server_with_a_buggy_session() -> (tempfile::TempDir, Server, ConnId, TcpStream) {
+    let dir = tempfile::tempdir().unwrap();
+    let loopback = "127.0.0.1:0".parse().unwrap();
+    let config = Config::development(dir.path().to_owned(), loopback, loopback).unwrap();
+    let accounts = Accounts::open_house(&config.domains);
+    let mut server = Server::bind(config, accounts).unwrap();
+
+    let door = TcpListener::bind(loopback).unwrap();
+    let mut peer = TcpStream::connect(door.local_addr().unwrap()).unwrap();
+    let (ours, address) = door.accept().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let transport = server.listeners[0].transport(Stream::Tcp(mio::net::TcpStream::from_std(ours)));
+    let (id, now) = (ConnId(7), server.clock.now());
+    let mut conn = Conn::new(id, "smtp", transport, Box::new(Buggy), now);
+    conn.greet(&mut server.desk, now);
+    server.conns.insert(id, conn);
+    server.origins.insert(id, (0, address));
+    server.pump(id, None, now);
+    assert_eq!(said(&mut peer), "220 hello\r\n");
+    (dir, server, id, peer)
+}
+
+/// What an event that says everything makes of a connection.
+fn event(server: &mut Server, id: ConnId) {
+    server.conns.get_mut(&id).unwrap().ready(true, true);
+    let now = server.clock.now();
+    server.pump(id, None, now);
+}
+
+#[test]
+fn l10_a_panic_in_a_session_ends_that_session_with_a_reply_and_no_other() {
+    let (_dir, mut server, id, mut peer) = server_with_a_buggy_session();
+    peer.write_all(b"NOOP\r\n").unwrap();
+    event(&mut server, id);
+    assert_eq!(said(&mut peer), server.listeners[0].internal_error() + "\r\n");
+    assert_eq!(said(&mut peer), "", "nothing more, and the connection is ended");
+
+    let (_, Endpoint::Ip(address)) = server.endpoints().remove(0) else { panic!("not on the network") };
+    let other = std::thread::spawn(move || {
+        let mut other = TcpStream::connect(address).unwrap();
+        let banner = said(&mut other);
+        other.write_all(b"NOOP\r\n").unwrap();
+        banner + &said(&mut other)
+    });
+    let mut events = Events::with_capacity(16);
+    while !other.is_finished() {
+        server.timers.set(server.clock.now().steady + Duration::from_millis(10), Due::Stop);
+        server.turn(&mut events).unwrap();
+    }
+    assert!(other.join().unwrap().ends_with("\r\n250 2.0.0 Ok\r\n"));
+}
+
+#[test]
+fn l13_an_event_that_is_not_true_is_looked_into_once_and_leaves_no_work_over() {
+    let (_dir, mut server, id, _peer) = server_with_a_buggy_session();
+    for _ in 0..100 {
+        event(&mut server, id);
+        assert!(server.again.is_empty() && server.conns.contains_key(&id));
+    }
+}
