@@ -14,6 +14,11 @@ pub fn most_indexes(limits: &Limits) -> usize {
     limits.indexed_mailboxes.min(descriptors() / 16)
 }
 
+/// How many mailboxes the committer may keep open: four descriptors each, and an eighth of them all.
+pub fn most_homes() -> usize {
+    (descriptors() / 32).clamp(8, 128)
+}
+
 /// Raises the descriptor limit as far as it goes, and returns it.
 fn descriptors() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -23,7 +23,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
     ("config", &["limits", "net", "proto"]),
     ("mailbox", &["maildir", "proto", "clock", "limits", "logging"]),
     ("work", &["proto", "accounts", "maildir", "mailbox", "limits", "octets", "logging"]),
-    ("commit", &["proto", "maildir", "limits", "octets", "work", "logging"]),
+    ("commit", &["descriptors", "proto", "maildir", "limits", "octets", "work", "logging"]),
     ("conn", &["net", "proto", "limits", "clock", "logging"]),
     (
         "desk",

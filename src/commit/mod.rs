@@ -13,6 +13,7 @@ use std::{io, sync::Arc, thread, time::Instant};
 use crossbeam_channel as channel;
 
 use crate::{
+    descriptors::most_homes,
     limits::Limits,
     logging,
     maildir::name::Unique,
@@ -71,7 +72,7 @@ impl Committer {
         let (shop, returns, most) = (Arc::clone(shop), returns.clone(), limits.delivery_batch);
         thread::Builder::new().name("committer".into()).spawn(move || {
             let mut syncer = Syncer::new(&shop.spool);
-            let mut homes = round::Homes::default();
+            let mut homes = round::Homes::new(most_homes());
             while let Ok(first) = deliveries.recv() {
                 let mut batch = vec![first];
                 batch.extend(deliveries.try_iter().take(most - 1));

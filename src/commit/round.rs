@@ -18,14 +18,20 @@ use crate::{
 };
 
 /// The mailboxes that the committer has open.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Homes {
+    /// How many of them: to open one anew may cost syncs, if it is young.
+    most: usize,
     open: HashMap<Mailbox, Rc<Maildir>>,
     /// What was filed lately in the folders of senders.
     filed: HashMap<Mailbox, Filed>,
 }
 
 impl Homes {
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, open: HashMap::new(), filed: HashMap::new() }
+    }
+
     /// The Maildir of a mailbox, as it is now: it may have been removed or replaced since the last time.
     fn get(
         &mut self,
@@ -36,7 +42,7 @@ impl Homes {
         if let Some(home) = self.open.get(mailbox).filter(|home| shop.still_has(mailbox, home)) {
             return Ok(Rc::clone(home));
         }
-        if self.open.len() >= MOST_HOMES {
+        if self.open.len() >= self.most {
             self.open.clear();
         }
         let home = Rc::new(open()?);
@@ -299,7 +305,5 @@ fn sync_each_name(published: &Results<Message>) -> Vec<(usize, usize, Fault)> {
     failed
 }
 
-/// Mailboxes kept open between rounds: four descriptors each.
-const MOST_HOMES: usize = 32;
 /// Senders of whom is kept in memory what was filed lately: 16 KiB each.
 const MOST_SENDERS: usize = 64;
