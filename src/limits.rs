@@ -52,6 +52,8 @@ pub struct Limits {
     pub recipients: usize,
     /// Recipients of one message from a client that has not logged in.
     pub recipients_unauthenticated: usize,
+    /// Recipients of one message from the null sender, a bounce; 0 leaves them the bound of other messages.
+    pub recipients_null_sender: usize,
     /// Messages in one session of a client that has not logged in; 0 lifts it.
     pub messages_unauthenticated: usize,
     /// Errors in one session before it is closed; 0 lifts it.
@@ -162,6 +164,7 @@ impl Default for Limits {
             message: Size::mib(50),
             recipients: 1000,
             recipients_unauthenticated: 100,
+            recipients_null_sender: 0,
             messages_unauthenticated: 100,
             errors: 20,
             errors_greeting: 3,

@@ -105,8 +105,10 @@ impl Smtp {
 
     pub(super) fn rcpt(&mut self, cx: &Cx<'_>, argument: &[u8]) -> Result<Said, Reply> {
         let people = self.lenient();
-        let most = self.most_recipients();
+        let (most, of_a_bounce) = (self.most_recipients(), self.rules.limits.recipients_null_sender);
         let State::Open(envelope) = &mut self.state else { return Err(reply::BAD_SEQUENCE) };
+        let is_held = envelope.from.is_none() && of_a_bounce > 0;
+        let most = if is_held { most.min(of_a_bounce) } else { most };
         let address = command::rcpt(argument, people, envelope.utf8)?;
         let destinations = match cx.directory.lookup(&address) {
             Lookup::Local(destinations) => destinations,
