@@ -70,23 +70,24 @@ fn d09_a_message_that_waits_behind_a_slow_one_is_not_stored_either() {
     if !can_inject("d09_a_message_that_waits_behind_a_slow_one_is_not_stored_either") {
         return;
     }
-    let server = impatient();
-    assert!(Client::smtp(&server).deliver(&[BOB], MESSAGE).starts_with("250 "));
+    let server = &impatient();
+    let bob = server.maildir(BOB);
+    assert!(Client::smtp(server).deliver(&[BOB], MESSAGE).starts_with("250 "));
     let slow = Fault::new("fsync:delay_enter=4s:when=1").of("committer");
-    slow.during(&server, || {
+    slow.during(server, || {
         std::thread::scope(|scope| {
-            let clients = [BOB, CAROL, BOB].map(|user| {
-                let server = &server;
-                scope.spawn(move || Client::smtp(server).deliver(&[user], MESSAGE))
-            });
+            let deliver = |user| scope.spawn(move || Client::smtp(server).deliver(&[user], MESSAGE));
+            let first = deliver(BOB);
+            // The round of the first is closed: the others are in the next one.
+            eventually("the first is written", || (!bob.files("tmp").is_empty()).then_some(()));
+            let clients = [first, deliver(CAROL), deliver(BOB)];
             for client in clients {
                 let reply = client.join().unwrap();
                 assert!(reply.starts_with("451 4.3.0 "), "{reply:?}");
             }
         });
-        at_work_again(&server);
+        at_work_again(server);
     });
-    let bob = server.maildir(BOB);
     assert_eq!((bob.files("new").len(), bob.files("tmp").len()), (1, 0));
     assert_eq!(server.maildir(CAROL).files("tmp").len(), 0);
 }
