@@ -7,7 +7,7 @@ use std::{
 
 use super::{PASSWORD, PATIENCE, Server, eventually};
 
-/// A client of either protocol, which speaks in lines and loses patience after ten seconds.
+/// A client of either protocol, which speaks in lines and loses patience after half a minute.
 pub(crate) struct Client {
     stream: BufReader<Box<dyn Stream>>,
 }
@@ -157,7 +157,7 @@ pub(crate) fn session_with(server: &Server, user: &str, messages: usize) -> Clie
     })
 }
 
-/// A socket that loses patience after ten seconds.
+/// A socket that loses patience after half a minute.
 pub(crate) fn socket(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -283,4 +283,4 @@ pub(crate) fn installed(program: &str) -> bool {
 }
 
 /// How long a test waits for something that should be there at once.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
