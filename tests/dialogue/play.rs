@@ -162,7 +162,7 @@ impl<'a> Player<'a> {
     }
 
     /// The session said, asked or did this: it has to be what comes next.
-    fn said(&mut self, text: String) -> Result<(), Failure> {
+    fn said(&mut self, mut text: String) -> Result<(), Failure> {
         let expected = match self.upcoming() {
             Some(Item { what: What::Session(expected), .. }) => Some(expected),
             _ => None,
@@ -171,7 +171,13 @@ impl<'a> Player<'a> {
             Some(expected) if self.happened.is_none() && !text::agree(expected, &text) => {
                 return Err(self.fail(expected, &text));
             }
-            Some(_) => self.pass(),
+            Some(expected) => {
+                // What is left open stays so when it is blessed.
+                if text::agree(expected, &text) {
+                    text = expected.into();
+                }
+                self.pass();
+            }
             None if self.happened.is_none() => return Err(self.fail("nothing more here", &text)),
             None => {}
         }
