@@ -103,21 +103,44 @@ pub enum Error {
     Tls(certificate::Error),
 }
 
+/// A listener of the configuration, and the socket that it has.
+pub struct Bound {
+    /// What is served there, and how.
+    pub listen: Listen,
+    /// What listens.
+    pub socket: Socket,
+}
+
+/// Binds every address of a configuration. No thread is started and nothing is accepted: privileges may be
+/// dropped behind this.
+///
+/// # Errors
+/// An address cannot be had. None is held then.
+pub fn bind_all(config: &Config) -> Result<Vec<Bound>, Error> {
+    let bind = |listen: &Listen| match Socket::bind(&listen.address) {
+        Ok(socket) => Ok(Bound { listen: listen.clone(), socket }),
+        Err(error) => Err(Error::Bind(listen.protocol, listen.address.clone(), error)),
+    };
+    config.listen.iter().map(bind).collect()
+}
+
 impl Listener {
-    /// Loads the certificate, if there is one, and binds every address.
-    pub fn bind_all(config: &Config) -> Result<Vec<Self>, Error> {
+    /// Loads the certificate, if there is one, and begins to listen.
+    ///
+    /// # Errors
+    /// The certificate cannot be used, or a socket does not say where it is.
+    pub fn open_all(config: &Config, sockets: Vec<Bound>) -> Result<Vec<Self>, Error> {
         let look_every = config.limits.certificate_check.0;
         let start = |pair: &Pair| Tls::start(pair.clone(), look_every).map(Rc::new).map_err(Error::Tls);
         let tls = config.tls.as_ref().map(start).transpose()?;
-        let bind = |listen: &Listen| {
-            Self::bind(listen, config, security(listen.tls, tls.as_ref()))
-                .map_err(|error| Error::Bind(listen.protocol, listen.address.clone(), error))
+        let open = |Bound { listen, socket }: Bound| {
+            Self::open(&listen, socket, config, security(listen.tls, tls.as_ref()))
+                .map_err(|error| Error::Bind(listen.protocol, listen.address, error))
         };
-        config.listen.iter().map(bind).collect()
+        sockets.into_iter().map(open).collect()
     }
 
-    fn bind(listen: &Listen, config: &Config, security: Security) -> io::Result<Self> {
-        let socket = Socket::bind(&listen.address)?;
+    fn open(listen: &Listen, socket: Socket, config: &Config, security: Security) -> io::Result<Self> {
         Ok(Self {
             endpoint: socket.endpoint()?,
             socket: Some(socket),

@@ -26,14 +26,14 @@ use crate::{
     descriptors::most_connections,
     desk::Desk,
     limits::Limits,
-    listen::Listener,
+    listen::{Bound, Listener},
     net::{endpoint::Endpoint, timer::Timers},
     proto::ask::{Answer, ConnId},
     signals::{Signal, Signals},
     work::{Bell, Done, Returns},
 };
 
-/// The whole server, bound and ready to run.
+/// The whole server, ready to run.
 pub struct Server {
     limits: Limits,
     clock: Box<dyn Clock>,
@@ -72,8 +72,11 @@ enum Due {
 }
 
 impl Server {
-    /// Opens the spool, binds every address and starts the threads. Nothing is accepted yet.
-    pub fn bind(config: Config, accounts: Accounts) -> Result<Self, Error> {
+    /// Opens the spool and starts the threads. Nothing is accepted yet.
+    ///
+    /// # Errors
+    /// The spool or the certificate cannot be used, or the system does not give what is needed.
+    pub fn open(config: Config, accounts: Accounts, sockets: Vec<Bound>) -> Result<Self, Error> {
         let system = |what| move |error| Error::System(what, error);
         let poll = Poll::new().map_err(system("poll"))?;
         let bell = Arc::new(Bell::new(Waker::new(poll.registry(), WAKE).map_err(system("waker"))?));
@@ -82,7 +85,7 @@ impl Server {
         poll.registry()
             .register(signals.source(), SIGNALS, mio::Interest::READABLE)
             .map_err(system("signals"))?;
-        let mut listeners = Listener::bind_all(&config)?;
+        let mut listeners = Listener::open_all(&config, sockets)?;
         for (at, listener) in listeners.iter_mut().enumerate() {
             listener.register(poll.registry(), Token(FIRST_LISTENER + at)).map_err(system("listen"))?;
         }

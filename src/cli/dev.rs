@@ -15,7 +15,6 @@ use super::{
     serve::{self, Running},
 };
 use crate::{
-    accounts::Accounts,
     config::{Config, Service},
     net::certificate::Pair,
 };
@@ -53,9 +52,8 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         config = config.with_tls(pair, arguments.smtps, arguments.pop3s)?;
     }
     let certificate = config.tls.as_ref().map(|pair| pair.certificate.clone());
-    let accounts = Accounts::open_house(&config.domains);
     let spool = config.spool.clone();
-    let server = serve::start(config, accounts, &arguments.running, "choose others with --smtp and --pop3")?;
+    let server = serve::start(config, &arguments.running, "choose others with --smtp and --pop3")?;
     let taken = server.endpoints();
     let at = |service| taken.iter().find(|(taken, _)| *taken == service).and_then(|(_, at)| at.ip());
     if let (Some(smtp), Some(pop3)) = (at(Service::Smtp), at(Service::Pop3)) {

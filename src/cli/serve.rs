@@ -14,9 +14,8 @@ use log::LevelFilter;
 
 use super::Failure;
 use crate::{
-    accounts::Accounts,
     config::{Config, Listen, Service},
-    logging, maildir,
+    listen, logging, maildir,
     net::endpoint::Endpoint,
     server::{self, Server},
 };
@@ -44,24 +43,25 @@ pub(super) struct Running {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config = Config::load(&arguments.config)?;
-    let accounts = super::accounts(&config)?;
     let others = format!("change `address` in {}", arguments.config.display());
-    run_to_the_end(start(config, accounts, &arguments.running, &others)?)
+    run_to_the_end(start(config, &arguments.running, &others)?)
 }
 
-/// Starts logging, takes the ports, and says which. `others` tells how to choose other ones.
-pub(super) fn start(
-    config: Config,
-    accounts: Accounts,
-    running: &Running,
-    others: &str,
-) -> Result<Server, Failure> {
+/// Takes the ports, starts everything, and says which ports they are. `others` tells how to choose other ones.
+///
+/// The order matters. Sockets come first, since low ports are not for everybody. Then privileges are given up
+/// and the sandbox is entered: both hold for the thread that does it and for those that it starts, so no thread
+/// may be there before, not even that of the log. All that is read behind it (accounts, certificate, spool) is
+/// read with the rights that a reload will have.
+pub(super) fn start(config: Config, running: &Running, others: &str) -> Result<Server, Failure> {
+    let sockets = listen::bind_all(&config).map_err(|error| not_started(&error.into(), others))?;
     logging::start(running.log_level)
         .map_err(|error| Failure::Other(format!("cannot start the log: {error}")))?;
     for listen in config.listen.iter().filter(|listen| listen.locks_everybody_out()) {
         log::warn!("{}", locked_out(listen));
     }
-    let server = Server::bind(config, accounts).map_err(|error| not_started(&error, others))?;
+    let accounts = super::accounts(&config)?;
+    let server = Server::open(config, accounts, sockets).map_err(|error| not_started(&error, others))?;
     let endpoints = server.endpoints();
     for (protocol, endpoint) in &endpoints {
         logging::listening(protocol.name(), endpoint);

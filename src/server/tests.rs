@@ -6,6 +6,7 @@ use std::{
 
 use super::*;
 use crate::{
+    listen,
     net::{endpoint::Endpoint, stream::Stream},
     proto::{
         Cx, Encryption, Patience, Protocol, Renewal, Step,
@@ -61,7 +62,8 @@ fn server_with_a_buggy_session() -> (tempfile::TempDir, Server, ConnId, TcpStrea
     let loopback = "127.0.0.1:0".parse().unwrap();
     let config = Config::development(dir.path().to_owned(), loopback, loopback).unwrap();
     let accounts = Accounts::open_house(&config.domains);
-    let mut server = Server::bind(config, accounts).unwrap();
+    let sockets = listen::bind_all(&config).unwrap();
+    let mut server = Server::open(config, accounts, sockets).unwrap();
 
     let door = TcpListener::bind(loopback).unwrap();
     let mut peer = TcpStream::connect(door.local_addr().unwrap()).unwrap();
