@@ -3,7 +3,12 @@
 //!
 //! The rule: no buffer, queue, count or wait elsewhere in the crate has a bound of its own invention.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    str::FromStr,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -90,7 +95,7 @@ pub struct Limits {
     pub password_queue: usize,
     /// Connections in all; 0 takes the descriptor limit less 256.
     pub connections: usize,
-    /// Connections from one address that is not loopback; 0 lifts it.
+    /// Connections from one address that is not loopback, or from one /64 of IPv6; 0 lifts it.
     pub connections_per_address: usize,
     /// Commands one connection may run in one turn of the loop.
     pub turn_commands: usize,
@@ -284,6 +289,15 @@ impl Size {
     /// The size as a length in memory; more than memory can address is as good as no bound.
     pub fn as_len(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+/// What the clients of an address are counted by: itself, or the /64 of IPv6, in which its owner has any number of
+/// addresses.
+pub fn prefix(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
     }
 }
 

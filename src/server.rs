@@ -49,6 +49,7 @@ pub struct Server {
     arrivals: HashMap<ConnId, Arrival>,
     /// What each connection came through, and from where.
     origins: HashMap<ConnId, (usize, SocketAddr)>,
+    /// By the prefix of the address.
     per_address: HashMap<std::net::IpAddr, usize>,
     next_id: u64,
     timers: Timers<Due>,

@@ -231,6 +231,11 @@ fn l06_the_connections_of_a_client_are_counted_behind_its_proxy() {
         let mut client = through_proxy(server.smtp(), &version_1(FAR));
         client.reply().starts_with("220").then_some(())
     });
+    // Whoever has one address of IPv6 has the /64 around it.
+    let _third = smtp_from(server.smtp(), "2001:db8:0:7::1");
+    let _fourth = smtp_from(server.smtp(), "2001:db8:0:7:ffff::2");
+    through_proxy(server.smtp(), &version_1("2001:db8:0:7::3")).expect("421 4.3.2");
+    let _neighbour = smtp_from(server.smtp(), "2001:db8:0:8::1");
 }
 
 #[test]

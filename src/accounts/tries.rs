@@ -4,14 +4,10 @@
 //! The rule: nobody on this machine waits, and a right password makes all forgotten. An IPv6 address counts
 //! as the /64 that its owner can choose from at will.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
-    time::Duration,
-};
+use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use super::memory::Mark;
-use crate::limits::Limits;
+use crate::limits::{Limits, prefix};
 
 /// What is known of the addresses that wrong passwords came from.
 pub struct Tries {
@@ -118,13 +114,6 @@ impl Tries {
                 self.by.remove(&oldest);
             }
         }
-    }
-}
-
-fn prefix(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
     }
 }
 

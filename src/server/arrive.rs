@@ -14,6 +14,7 @@ use super::{Due, Server};
 use crate::{
     clock::Now,
     conn::Conn,
+    limits::prefix,
     listen::{Accepted, Beginning, Listener},
     logging,
     net::{
@@ -124,7 +125,7 @@ impl Server {
         conn.greet(&mut self.desk, now);
         self.conns.insert(id, conn);
         self.origins.insert(id, (at, peer));
-        *self.per_address.entry(peer.ip()).or_default() += 1;
+        *self.per_address.entry(prefix(peer.ip())).or_default() += 1;
     }
 
     fn has_room(&self) -> bool {
@@ -134,7 +135,7 @@ impl Server {
     /// Whether a client has not too many connections already.
     fn has_room_for(&self, address: IpAddr) -> bool {
         let most = self.limits.connections_per_address;
-        address.is_loopback() || most == 0 || self.per_address.get(&address).is_none_or(|n| *n < most)
+        address.is_loopback() || most == 0 || self.per_address.get(&prefix(address)).is_none_or(|n| *n < most)
     }
 
     /// Ends the connection that was idle for longest, of those that nobody has logged in to and that have no
@@ -161,10 +162,11 @@ impl Server {
         let Some(conn) = self.conns.remove(&id) else { return };
         logging::closed(&id.to_string(), conn.protocol_name(), conn.age(now));
         let Some((_, peer)) = self.origins.remove(&id) else { return };
-        if let Some(count) = self.per_address.get_mut(&peer.ip()) {
+        let prefix = prefix(peer.ip());
+        if let Some(count) = self.per_address.get_mut(&prefix) {
             *count -= 1;
             if *count == 0 {
-                self.per_address.remove(&peer.ip());
+                self.per_address.remove(&prefix);
             }
         }
     }
