@@ -20,7 +20,7 @@ pub fn most_homes() -> usize {
 }
 
 /// Raises the descriptor limit as far as it goes, and returns it.
-fn descriptors() -> usize {
+pub fn descriptors() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }); // else what there was

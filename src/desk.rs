@@ -5,6 +5,7 @@ mod door;
 mod mail_in;
 mod mail_out;
 mod quota;
+mod reload;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -14,7 +15,7 @@ use std::{
 };
 
 use crate::{
-    accounts::{Accounts, Keeper, UserFile},
+    accounts::{Accounts, Keeper},
     commit::Committer,
     config::{Config, Unknown, Watch},
     conn::World,
@@ -67,7 +68,8 @@ pub struct Desk {
     /// Octets free on the spool's file system when it was last asked.
     free: Option<u64>,
     next_tidy: Duration,
-    _keeper: Option<Keeper>,
+    keeper: Option<Keeper>,
+    returns: Returns,
     /// Of the spool.
     _lock: Option<Lock>,
 }
@@ -113,19 +115,11 @@ impl Desk {
             Watch::Poll => Watcher::off(),
         };
         let anybody = config.unknown == Unknown::Create;
-        let users = accounts.sources.as_ref().map(|sources| UserFile::at(&sources.users));
-        let keep = |sources| {
-            let returns = returns.clone();
-            let take = move |accounts| {
-                returns.send(Done { to: To::Desk, outcome: Outcome::Accounts(Box::new(accounts)) });
-            };
-            Keeper::start(sources, limits.accounts_check.0, take)
-        };
-        let keeper = accounts.sources.clone().map(keep).transpose()?;
+        let keeper = reload::keeper(&accounts, &limits, returns)?;
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(io::Error::other)?;
         let most = anybody.then_some(limits.created_mailboxes);
-        let shop = Arc::new(Shop::new(spool, watcher, users, limits.read_chunk.as_len(), most)?);
+        let shop = Arc::new(Shop::new(spool, watcher, limits.read_chunk.as_len(), most)?);
         let pool = |name, threads, waiting| Pool::start(name, threads, waiting, &shop, returns);
         Ok(Self {
             disk: pool("disk", limits.disk_workers, limits.work_queue)?,
@@ -151,7 +145,8 @@ impl Desk {
             next_tidy: Duration::ZERO,
             answers: VecDeque::new(),
             limits,
-            _keeper: keeper,
+            keeper,
+            returns: returns.clone(),
             _lock: lock,
         })
     }
@@ -172,11 +167,7 @@ impl Desk {
             },
             To::Desk => match outcome {
                 Outcome::Measured(free) => self.free = free,
-                Outcome::Accounts(mut accounts) => {
-                    std::mem::swap(&mut self.accounts, &mut accounts);
-                    // A full queue drops them here, which is slower and not wrong.
-                    let _ = self.scans.submit(Job { to: To::Desk, task: Task::Forget(accounts) });
-                }
+                Outcome::Accounts(accounts) => self.renew(accounts),
                 _ => {}
             },
         }

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`cli`] | the command line: one file for each sub-command |
 //! | [`config`] | the configuration file: text in, checked values out |
+//! | [`files`] | all that is read before anything is served: configuration, accounts, certificate |
 //! | [`server`] | the loop: poll, accept, dispatch, timers, shutdown |
 //! | [`desk`] | what sessions ask, who answers it, and where the answer goes |
 //! | [`conn`] | one connection: readiness, buffers, deadline, the pump |
@@ -17,6 +18,7 @@
 //! | [`accounts`] | users, their passwords and mailboxes |
 //! | [`maildir`] | the files: names, delivery, scans, deletions |
 //! | [`logging`], [`signals`] | what they say |
+//! | [`service`] | what a service manager does for a server, and what it is told by it |
 //! | [`descriptors`] | how many connections and mailboxes may be open |
 //! | [`limits`], [`octets`], [`clock`], [`stamp`] | leaves: every bound, the one size function, the time, changes of files |
 #![deny(unsafe_code)]
@@ -29,6 +31,7 @@ pub mod config;
 pub mod conn;
 pub mod descriptors;
 pub mod desk;
+pub mod files;
 pub mod limits;
 pub mod listen;
 pub mod logging;
@@ -38,6 +41,7 @@ pub mod net;
 pub mod octets;
 pub mod proto;
 pub mod server;
+pub mod service;
 pub mod signals;
 pub mod stamp;
 pub mod work;

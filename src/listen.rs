@@ -1,6 +1,7 @@
 //! One listening socket, and the sessions that begin at it.
 
 use std::{
+    fmt,
     fs::File,
     io::{self, Write},
     net::{IpAddr, SocketAddr},
@@ -11,9 +12,9 @@ use mio::{Registry, Token};
 use rustix::io::Errno;
 
 use crate::{
-    config::{Config, Listen, Networks, Persona, Service, TlsMode},
+    config::{Config, Listen, Persona, Service, TlsMode},
     net::{
-        certificate::{self, Pair},
+        certificate::{self, Loaded, Pair},
         endpoint::Endpoint,
         stream::{Socket, Stream},
         tls::Tls,
@@ -25,15 +26,15 @@ use crate::{
         pop3::{self, Pop3},
         smtp::{self, AuthRule, Kind, Policy, Smtp},
     },
+    service::sockets::{self, Passed},
 };
 
 /// One listening socket.
 pub struct Listener {
     socket: Option<Socket>,
+    /// Where it really is.
     endpoint: Endpoint,
-    service: Service,
-    trusted: Networks,
-    proxies: Networks,
+    listen: Listen,
     /// What sessions have in common, for each [`Standing`] of their clients.
     rules: [Rules; 4],
     security: Security,
@@ -99,8 +100,38 @@ pub enum Beginning {
 pub enum Error {
     /// An address could not be bound.
     Bind(Service, Endpoint, io::Error),
+    /// The sockets of the service manager are not those that are wanted.
+    Passed(sockets::Error),
     /// There is no certificate to begin TLS with.
     Tls(certificate::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind(service, address, error) => {
+                write!(f, "can't listen on {address} for {service}: {error}")
+            }
+            Self::Passed(error) => error.fmt(f),
+            Self::Tls(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Bind(_, _, error) => Some(error),
+            Self::Passed(error) => Some(error),
+            Self::Tls(error) => Some(error),
+        }
+    }
+}
+
+impl From<sockets::Error> for Error {
+    fn from(error: sockets::Error) -> Self {
+        Self::Passed(error)
+    }
 }
 
 /// A listener of the configuration, and the socket that it has.
@@ -111,78 +142,90 @@ pub struct Bound {
     pub socket: Socket,
 }
 
-/// Binds every address of a configuration. No thread is started and nothing is accepted: privileges may be
-/// dropped behind this.
+/// Takes the sockets of every listener of a configuration: binds those at an address, and takes the others from
+/// those that were `passed`. No thread is started and nothing is accepted: privileges may be dropped behind this.
 ///
 /// # Errors
-/// An address cannot be had. None is held then.
-pub fn bind_all(config: &Config) -> Result<Vec<Bound>, Error> {
-    let bind = |listen: &Listen| match Socket::bind(&listen.address) {
-        Ok(socket) => Ok(Bound { listen: listen.clone(), socket }),
-        Err(error) => Err(Error::Bind(listen.protocol, listen.address.clone(), error)),
+/// An address cannot be had, or the sockets passed are not those that are wanted. None is held then.
+pub fn bind_all(config: &Config, mut passed: Passed) -> Result<Vec<Bound>, Error> {
+    let mut all = Vec::new();
+    for listen in &config.listen {
+        all.extend(listen_at(listen, &mut passed)?);
+    }
+    passed.are_claimed()?;
+    Ok(all)
+}
+
+/// The sockets of a listener: several, if they were passed under one name.
+fn listen_at(listen: &Listen, passed: &mut Passed) -> Result<Vec<Bound>, Error> {
+    let failed = |error| Error::Bind(listen.protocol, listen.address.clone(), error);
+    let bound = |socket| Bound { listen: listen.clone(), socket };
+    let Endpoint::Passed(name) = &listen.address else {
+        return Socket::bind(&listen.address).map(|socket| vec![bound(socket)]).map_err(failed);
     };
-    config.listen.iter().map(bind).collect()
+    let sockets = passed.take(name)?;
+    for socket in &sockets {
+        let place = socket.endpoint().map_err(failed)?;
+        if let Some((_, why)) = listen.unfit_for(&place) {
+            return Err(failed(io::Error::other(format!("it is at {place}: {why}"))));
+        }
+    }
+    Ok(sockets.into_iter().map(bound).collect())
+}
+
+/// What sessions begin TLS with, if there is a certificate. A thread is started that looks after it.
+///
+/// # Errors
+/// There is no thread to be had.
+pub fn tls(config: &Config, loaded: Option<Loaded>) -> Result<Option<Rc<Tls>>, Error> {
+    let look_every = config.limits.certificate_check.0;
+    let keep = |(pair, loaded): (&Pair, _)| Tls::keep(pair.clone(), loaded, look_every).map(Rc::new);
+    config.tls.as_ref().zip(loaded).map(keep).transpose().map_err(Error::Tls)
 }
 
 impl Listener {
-    /// Loads the certificate, if there is one, and begins to listen.
+    /// Begins to listen.
     ///
     /// # Errors
-    /// The certificate cannot be used, or a socket does not say where it is.
-    pub fn open_all(config: &Config, sockets: Vec<Bound>) -> Result<Vec<Self>, Error> {
-        let look_every = config.limits.certificate_check.0;
-        let start = |pair: &Pair| Tls::start(pair.clone(), look_every).map(Rc::new).map_err(Error::Tls);
-        let tls = config.tls.as_ref().map(start).transpose()?;
-        let open = |Bound { listen, socket }: Bound| {
-            Self::open(&listen, socket, config, security(listen.tls, tls.as_ref()))
-                .map_err(|error| Error::Bind(listen.protocol, listen.address, error))
-        };
-        sockets.into_iter().map(open).collect()
-    }
-
-    fn open(listen: &Listen, socket: Socket, config: &Config, security: Security) -> io::Result<Self> {
+    /// The socket does not say where it is.
+    pub fn open(bound: Bound, config: &Config, tls: Option<&Rc<Tls>>) -> Result<Self, Error> {
+        let Bound { listen, socket } = bound;
+        let failed = |error| Error::Bind(listen.protocol, listen.address.clone(), error);
+        let endpoint = socket.endpoint().map_err(failed)?;
+        let security = security(listen.tls, tls);
         Ok(Self {
-            endpoint: socket.endpoint()?,
+            endpoint,
             socket: Some(socket),
-            service: listen.protocol,
-            trusted: listen.trusted.clone(),
-            proxies: listen.proxy_protocol.clone(),
-            rules: Standing::ALL.map(|standing| rules(listen, config, &security, standing)),
+            rules: all_rules(&listen, config, &security),
             security,
+            listen,
             pending: false,
             spare: spare(),
             short: false,
         })
     }
 
+    /// Serves another configuration from now on, in the same place. Sessions that run keep the rules that they
+    /// began with.
+    pub fn follow(&mut self, listen: Listen, config: &Config, tls: Option<&Rc<Tls>>) {
+        self.security = security(listen.tls, tls);
+        self.rules = all_rules(&listen, config, &self.security);
+        self.listen = listen;
+    }
+
+    /// Where the configuration has it.
+    pub fn place(&self) -> &Endpoint {
+        &self.listen.address
+    }
+
     /// What is served here.
     pub fn service(&self) -> Service {
-        self.service
+        self.listen.protocol
     }
 
     /// Its name in the log.
     pub fn name(&self) -> &'static str {
-        match self.service.smtp() {
-            Some(smtp::Kind::Lmtp) => "lmtp",
-            Some(_) => "smtp",
-            None => "pop3",
-        }
-    }
-
-    /// What a client is told when something of ours broke.
-    pub fn internal_error(&self) -> String {
-        match self.service.smtp() {
-            Some(_) => smtp::reply::INTERNAL.line(),
-            None => pop3::reply::INTERNAL.line(),
-        }
-    }
-
-    /// What a client is told when there is no room for its connection.
-    pub fn too_many_connections(&self) -> String {
-        match self.service.smtp() {
-            Some(_) => smtp::reply::TOO_MANY_CONNECTIONS.line(),
-            None => pop3::reply::TOO_MANY_CONNECTIONS.line(),
-        }
+        name(self.service())
     }
 
     /// Where it really is.
@@ -234,7 +277,7 @@ impl Listener {
     pub fn turn_away(&self, mut stream: Stream) {
         // Where TLS comes first, clear text would be taken for broken TLS.
         if !matches!(self.security, Security::Implicit(_)) {
-            let words = format!("{}\r\n", self.too_many_connections());
+            let words = format!("{}\r\n", too_many_connections(self.service()));
             let _ = stream.write(words.as_bytes()); // a client that does not read it finds the door closed
         }
     }
@@ -255,9 +298,10 @@ impl Listener {
 
     /// What a connection from there begins with.
     pub fn beginning(&self, address: IpAddr) -> Beginning {
-        if self.proxies.is_empty() {
+        let proxies = &self.listen.proxy_protocol;
+        if proxies.is_empty() {
             Beginning::Session
-        } else if self.proxies.contain(address) {
+        } else if proxies.contain(address) {
             Beginning::Header
         } else {
             Beginning::Nothing
@@ -271,12 +315,41 @@ impl Listener {
 
     /// A session with a client at `peer`.
     pub fn session(&self, peer: IpAddr, id: ConnId) -> Box<dyn Protocol> {
-        let standing = Standing { local: peer.is_loopback(), trusted: self.trusted.contain(peer) };
+        let standing = Standing { local: peer.is_loopback(), trusted: self.listen.trusted.contain(peer) };
         match &self.rules[standing.place()] {
             Rules::Smtp(rules) => Box::new(Smtp::new(Rc::clone(rules), peer, id.to_string())),
             Rules::Pop3(rules) => Box::new(Pop3::new(Rc::clone(rules))),
         }
     }
+}
+
+/// The name of a service in the log.
+pub fn name(service: Service) -> &'static str {
+    match service.smtp() {
+        Some(Kind::Lmtp) => "lmtp",
+        Some(_) => "smtp",
+        None => "pop3",
+    }
+}
+
+/// What a client is told when something of ours broke.
+pub fn internal_error(service: Service) -> String {
+    match service.smtp() {
+        Some(_) => smtp::reply::INTERNAL.line(),
+        None => pop3::reply::INTERNAL.line(),
+    }
+}
+
+/// What a client is told when there is no room for its connection.
+pub fn too_many_connections(service: Service) -> String {
+    match service.smtp() {
+        Some(_) => smtp::reply::TOO_MANY_CONNECTIONS.line(),
+        None => pop3::reply::TOO_MANY_CONNECTIONS.line(),
+    }
+}
+
+fn all_rules(listen: &Listen, config: &Config, security: &Security) -> [Rules; 4] {
+    Standing::ALL.map(|standing| rules(listen, config, security, standing))
 }
 
 /// What holds for the clients of a listener that have that standing.

@@ -4,53 +4,67 @@
 
 mod arrive;
 mod error;
+mod reload;
+mod status;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     io,
-    net::SocketAddr,
+    net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    rc::Rc,
     sync::{Arc, mpsc},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use arrive::Arrival;
+use arrive::{Arrival, Origin};
 pub use error::Error;
-use mio::{Events, Poll, Token, Waker};
+use mio::{Events, Interest, Poll, Token, Waker};
+use reload::Reload;
 
 use crate::{
-    accounts::Accounts,
     clock::{Clock, Now, SystemClock},
     config::{Config, Service},
     conn::{Conn, Pumped, World},
     descriptors::most_connections,
     desk::Desk,
+    files::Files,
     limits::Limits,
-    listen::{Bound, Listener},
-    net::{endpoint::Endpoint, timer::Timers},
+    listen::{self, Bound, Listener},
+    net::{endpoint::Endpoint, timer::Timers, tls::Tls},
     proto::ask::{Answer, ConnId},
+    service::notify::Manager,
     signals::{Signal, Signals},
     work::{Bell, Done, Returns},
 };
 
 /// The whole server, ready to run.
 pub struct Server {
-    limits: Limits,
+    config: Config,
+    /// Where it is read from; `None`: from no file.
+    source: Option<PathBuf>,
+    began: SystemTime,
     clock: Box<dyn Clock>,
     poll: Poll,
     bell: Arc<Bell>,
     results: mpsc::Receiver<Done>,
     signals: Signals,
-    listeners: Vec<Listener>,
+    manager: Manager,
+    reload: Option<Reload>,
+    /// In the order of the configuration at the start; those of a reload behind them.
+    listeners: BTreeMap<ListenerId, Listener>,
+    tls: Option<Rc<Tls>>,
     most_connections: usize,
     desk: Desk,
     conns: HashMap<ConnId, Conn>,
     /// Connections of proxies that have not said yet whose they are.
     arrivals: HashMap<ConnId, Arrival>,
     /// What each connection came through, and from where.
-    origins: HashMap<ConnId, (usize, SocketAddr)>,
+    origins: HashMap<ConnId, Origin>,
     /// By the prefix of the address.
-    per_address: HashMap<std::net::IpAddr, usize>,
+    per_address: HashMap<IpAddr, usize>,
+    /// For connections and listeners alike: what is behind a token is never mistaken for another.
     next_id: u64,
     timers: Timers<Due>,
     /// Connections with work left over from this turn.
@@ -70,59 +84,87 @@ enum Due {
     Measure,
     Tick,
     Stop,
+    Watchdog,
 }
+
+/// What a listener is called in here, which no other is ever.
+type ListenerId = u64;
 
 impl Server {
     /// Opens the spool and starts the threads. Nothing is accepted yet.
     ///
     /// # Errors
-    /// The spool or the certificate cannot be used, or the system does not give what is needed.
-    pub fn open(config: Config, accounts: Accounts, sockets: Vec<Bound>) -> Result<Self, Error> {
+    /// The spool cannot be used, or the system does not give what is needed.
+    pub fn open(files: Files, sockets: Vec<Bound>) -> Result<Self, Error> {
+        let Files { config, accounts, certificate } = files;
         let system = |what| move |error| Error::System(what, error);
         let poll = Poll::new().map_err(system("poll"))?;
         let bell = Arc::new(Bell::new(Waker::new(poll.registry(), WAKE).map_err(system("waker"))?));
         let (returns, results) = Returns::new(Arc::clone(&bell));
         let mut signals = Signals::new().map_err(system("signals"))?;
-        poll.registry()
-            .register(signals.source(), SIGNALS, mio::Interest::READABLE)
-            .map_err(system("signals"))?;
-        let mut listeners = Listener::open_all(&config, sockets)?;
-        for (at, listener) in listeners.iter_mut().enumerate() {
-            listener.register(poll.registry(), Token(FIRST_LISTENER + at)).map_err(system("listen"))?;
-        }
-        let desk = Desk::open(&config, accounts, &bell, &returns)?;
-        Ok(Self {
+        poll.registry().register(signals.source(), SIGNALS, Interest::READABLE).map_err(system("signals"))?;
+        let tls = listen::tls(&config, certificate)?;
+        let mut server = Self {
             most_connections: most_connections(&config.limits),
-            scratch: vec![0; config.limits.turn_octets.max(4096)],
-            limits: config.limits,
+            scratch: scratch(&config.limits),
+            desk: Desk::open(&config, accounts, &bell, &returns)?,
+            source: None,
+            began: SystemTime::now(),
             clock: Box::new(SystemClock::start()),
             poll,
             bell,
             results,
             signals,
-            listeners,
-            desk,
+            manager: Manager::default(),
+            reload: None,
+            listeners: BTreeMap::new(),
+            tls,
             conns: HashMap::new(),
             arrivals: HashMap::new(),
             origins: HashMap::new(),
             per_address: HashMap::new(),
-            next_id: FIRST_CONNECTION,
+            next_id: FIRST_ID,
             timers: Timers::new(),
             again: HashSet::new(),
             ticking: false,
             stopping: None,
-        })
+            config,
+        };
+        for bound in sockets {
+            let mut listener = Listener::open(bound, &server.config, server.tls.as_ref())?;
+            let id = server.new_id();
+            listener.register(server.poll.registry(), Token(id as usize)).map_err(system("listen"))?;
+            server.listeners.insert(id, listener);
+        }
+        server.log_room();
+        Ok(server)
+    }
+
+    /// SIGHUP reads the configuration again from there. Without a file it ends the server, as the end of a
+    /// terminal should.
+    pub fn reloads_from(&mut self, source: &Path) {
+        self.source = Some(source.to_owned());
     }
 
     /// Where clients can come, in the order of the configuration.
     pub fn endpoints(&self) -> Vec<(Service, Endpoint)> {
-        self.listeners.iter().map(|listener| (listener.service(), listener.endpoint().clone())).collect()
+        self.listeners.values().map(|listener| (listener.service(), listener.endpoint().clone())).collect()
     }
 
-    /// Runs until a signal ends it.
-    pub fn run(mut self) -> Result<(), Error> {
+    fn new_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// Serves, tells the manager so, and runs until a signal ends it.
+    pub fn run(mut self, manager: Manager) -> Result<(), Error> {
         let mut events = Events::with_capacity(1024);
         self.timers.set(Duration::ZERO, Due::Measure);
+        self.manager = manager;
+        if self.manager.watchdog().is_some() {
+            self.timers.set(Duration::ZERO, Due::Watchdog);
+        }
+        self.manager.ready(&self.summary());
         while !self.is_over() {
             self.turn(&mut events)?;
         }
@@ -131,7 +173,7 @@ impl Server {
 
     fn turn(&mut self, events: &mut Events) -> Result<(), Error> {
         let now = self.clock.now();
-        let left_over = !self.again.is_empty() || self.listeners.iter().any(|listener| listener.pending);
+        let left_over = !self.again.is_empty() || self.listeners.values().any(|listener| listener.pending);
         let sleep = if left_over { Some(Duration::ZERO) } else { self.timers.next_in(now.steady) };
         match self.poll.poll(events, sleep) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {
@@ -146,14 +188,11 @@ impl Server {
             match event.token() {
                 WAKE => {}
                 SIGNALS => self.signal(now),
-                Token(at) if at < FIRST_CONNECTION as usize => {
-                    if let Some(listener) = self.listeners.get_mut(at - FIRST_LISTENER) {
-                        listener.pending = true;
-                    }
-                }
                 Token(id) => {
                     let id = ConnId(id as u64);
-                    if let Some(conn) = self.conns.get_mut(&id) {
+                    if let Some(listener) = self.listeners.get_mut(&id.0) {
+                        listener.pending = true;
+                    } else if let Some(conn) = self.conns.get_mut(&id) {
                         let readable = event.is_readable() || event.is_read_closed() || event.is_error();
                         conn.ready(readable, event.is_writable() || event.is_write_closed());
                         ready.insert(id);
@@ -179,7 +218,7 @@ impl Server {
     fn pump(&mut self, id: ConnId, answer: Option<Answer>, now: Now) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let (world, limits, scratch): (&mut dyn World, _, _) =
-            (&mut self.desk, &self.limits, &mut self.scratch);
+            (&mut self.desk, &self.config.limits, &mut self.scratch);
         let mut round = |conn: &mut Conn, answer: Option<Answer>| {
             if let Some(answer) = answer {
                 conn.answer(answer, world, now);
@@ -187,8 +226,8 @@ impl Server {
             conn.pump(world, now, limits, scratch)
         };
         let pumped = catch_unwind(AssertUnwindSafe(|| round(conn, answer))).unwrap_or_else(|_| {
-            let listener = self.origins.get(&id).and_then(|(at, _)| self.listeners.get(*at));
-            conn.fail(&listener.map(Listener::internal_error).unwrap_or_default(), now);
+            let last_words = self.origins.get(&id).map(|origin| listen::internal_error(origin.service));
+            conn.fail(&last_words.unwrap_or_default(), now);
             catch_unwind(AssertUnwindSafe(|| round(conn, None))).unwrap_or(Pumped::Gone)
         });
         if conn.is_over() {
@@ -219,6 +258,7 @@ impl Server {
 
     fn answers(&mut self, now: Now) {
         self.bell.answer();
+        self.take_reload(now);
         self.desk.notice(now.steady);
         while let Ok(done) = self.results.try_recv() {
             self.desk.take(done);
@@ -244,8 +284,9 @@ impl Server {
                         self.lose_patience(id);
                     }
                 }
-                Due::Accept => self.listeners.iter_mut().for_each(Listener::look_again),
+                Due::Accept => self.listeners.values_mut().for_each(Listener::look_again),
                 Due::Measure => {
+                    self.manager.remind();
                     self.desk.keep_house(now.steady);
                     self.timers.set(now.steady + MEASURE_EVERY, Due::Measure);
                 }
@@ -254,6 +295,11 @@ impl Server {
                     if self.ticking {
                         self.timers.set(now.steady + TICK_EVERY, Due::Tick);
                     }
+                }
+                Due::Watchdog => {
+                    self.manager.alive();
+                    let next = self.manager.watchdog().map(|interval| now.steady + interval);
+                    next.into_iter().for_each(|next| self.timers.set(next, Due::Watchdog));
                 }
                 Due::Stop => {}
             }
@@ -267,6 +313,9 @@ impl Server {
         for signal in signals {
             match signal {
                 Signal::Stop => self.stop(now),
+                Signal::Reload if self.source.is_none() => self.stop(now),
+                Signal::Reload => self.begin_reload(),
+                Signal::Status => self.log_status(now),
             }
         }
     }
@@ -278,8 +327,9 @@ impl Server {
             return;
         }
         log::info!("stopping, {} connections", self.conns.len());
-        self.listeners.iter_mut().for_each(|listener| listener.stop(self.poll.registry()));
-        let end = now.steady + self.limits.shutdown_grace.0;
+        self.manager.stopping(&format!("stopping, {} connections", self.conns.len()));
+        self.listeners.values_mut().for_each(|listener| listener.stop(self.poll.registry()));
+        let end = now.steady + self.config.limits.shutdown_grace.0;
         self.stopping = Some(end);
         self.arrivals.clear();
         self.timers.set(end, Due::Stop);
@@ -299,11 +349,15 @@ impl Server {
     }
 }
 
+/// What a connection's octets pass through.
+fn scratch(limits: &Limits) -> Vec<u8> {
+    vec![0; limits.turn_octets.max(4096)]
+}
+
 const WAKE: Token = Token(0);
 const SIGNALS: Token = Token(1);
-const FIRST_LISTENER: usize = 2;
-/// Connections are numbered from here, so that their ids are tokens of their own.
-const FIRST_CONNECTION: u64 = 0x1000;
+/// Connections and listeners are numbered from behind here, so that their ids are tokens of their own.
+const FIRST_ID: u64 = 0x1000;
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
 const TICK_EVERY: Duration = Duration::from_secs(1);
 

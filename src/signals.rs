@@ -1,18 +1,22 @@
-//! The signals that ask the server to stop, as a source of the event loop.
+//! The signals that ask the server for something, as a source of the event loop.
 
 use std::{io, sync::Arc};
 
 use mio::event::Source;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
     /// SIGTERM or SIGINT: end in good order. A second one means: now.
     Stop,
+    /// SIGHUP: read the configuration and all that it leads to again.
+    Reload,
+    /// SIGUSR1: say in the log how things are.
+    Status,
 }
 
-/// SIGTERM and SIGINT, caught from now on.
+/// SIGTERM, SIGINT, SIGHUP and SIGUSR1, caught from now on.
 pub struct Signals(signal_hook_mio::v1_0::Signals);
 
 impl Signals {
@@ -20,7 +24,7 @@ impl Signals {
     /// the limit of a file's size: the write fails, and that is told to the client.
     pub fn new() -> io::Result<Self> {
         signal_hook::flag::register(SIGXFSZ, Arc::default())?;
-        signal_hook_mio::v1_0::Signals::new([SIGTERM, SIGINT]).map(Self)
+        signal_hook_mio::v1_0::Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]).map(Self)
     }
 
     /// What to register, for READABLE.
@@ -30,7 +34,11 @@ impl Signals {
 
     /// The signals that have come since the last call. Never waits.
     pub fn pending(&mut self) -> impl Iterator<Item = Signal> {
-        self.0.pending().map(|_| Signal::Stop)
+        self.0.pending().map(|signal| match signal {
+            SIGHUP => Signal::Reload,
+            SIGUSR1 => Signal::Status,
+            _ => Signal::Stop,
+        })
     }
 }
 
@@ -41,15 +49,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signal_wakes_the_loop_and_asks_for_a_stop() {
+    fn a_signal_wakes_the_loop_and_says_what_it_asks_for() {
         let mut poll = Poll::new().unwrap();
         let mut signals = Signals::new().unwrap();
         poll.registry().register(signals.source(), Token(0), Interest::READABLE).unwrap();
         assert_eq!(signals.pending().count(), 0);
-        for signal in [SIGTERM, SIGINT] {
+        for (signal, asks_for) in [
+            (SIGTERM, Signal::Stop),
+            (SIGINT, Signal::Stop),
+            (SIGHUP, Signal::Reload),
+            (SIGUSR1, Signal::Status),
+        ] {
             signal_hook::low_level::raise(signal).unwrap();
             poll.poll(&mut Events::with_capacity(1), None).unwrap();
-            assert_eq!(signals.pending().collect::<Vec<_>>(), [Signal::Stop]);
+            assert_eq!(signals.pending().collect::<Vec<_>>(), [asks_for]);
         }
     }
 }

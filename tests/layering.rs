@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Each module and what it may import; `*` is everything but the command line.
-const ARROWS: [(&str, &[&str]); 21] = [
+const ARROWS: [(&str, &[&str]); 23] = [
     ("limits", &[]),
     ("octets", &[]),
     ("clock", &[]),
@@ -42,7 +42,9 @@ const ARROWS: [(&str, &[&str]); 21] = [
             "descriptors",
         ],
     ),
-    ("listen", &["config", "limits", "net", "proto"]),
+    ("files", &["accounts", "config", "net"]),
+    ("service", &["net"]),
+    ("listen", &["config", "limits", "net", "proto", "service"]),
     ("server", &["*"]),
     ("cli", &["*", "cli"]),
     ("main", &["cli"]),

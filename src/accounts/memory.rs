@@ -44,6 +44,15 @@ impl Memory {
         }
     }
 
+    /// Remembers for another span from now on, or another number of passwords. What it knew it forgets then.
+    pub fn follow(&mut self, span: Duration, most: usize) {
+        if (span, most) != (self.span, self.most) {
+            (self.span, self.most) = (span, most);
+            self.known.clear();
+            self.ends.clear();
+        }
+    }
+
     /// The mark of a password.
     pub fn mark(&self, credential: &Credential, password: &Secret) -> Mark {
         let mut mac = self.blank.clone();

@@ -6,7 +6,7 @@ use super::{Accounts, Error, UserFile, Users, aliases::Aliases, table::Table};
 use crate::stamp::FileStamp;
 
 /// Where accounts come from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sources {
     /// The file of accounts.
     pub users: PathBuf,

@@ -68,6 +68,12 @@ impl Tries {
         }
     }
 
+    /// Other limits are in force from now on.
+    pub fn follow(&mut self, limits: &Limits) {
+        let by = std::mem::take(&mut self.by);
+        *self = Self { by, ..Self::new(limits) };
+    }
+
     /// Whether a password from there is checked at all.
     pub fn are_allowed(&self, from: IpAddr, now: Duration) -> bool {
         self.by.get(&prefix(from)).is_none_or(|record| {

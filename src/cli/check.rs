@@ -8,8 +8,8 @@ use std::{
 
 use clap::Args;
 
-use super::{Failure, serve::locked_out};
-use crate::config::Config;
+use super::Failure;
+use crate::files::Files;
 
 /// Check a configuration and its accounts, and print what is in force.
 #[derive(Debug, Args)]
@@ -20,10 +20,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let config = Config::load(&arguments.config)?;
-    let accounts = super::accounts(&config)?;
-    let pair = config.tls.as_ref().map(|pair| pair.load(SystemTime::now())).transpose();
-    let doubt = match pair.map_err(|error| Failure::Usage(error.to_string()))?.and_then(|pair| pair.doubt) {
+    let (Files { config, accounts, certificate }, _) = Files::read(&arguments.config, SystemTime::now())?;
+    let doubt = match certificate.and_then(|certificate| certificate.doubt) {
         Some(doubt) => format!("; the certificate {doubt}"),
         None => String::new(),
     };
@@ -32,8 +30,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         None => "accounts: everybody has one, with any password".into(),
     };
     let file = arguments.config.display();
-    let locked = config.listen.iter().filter(|listen| listen.locks_everybody_out());
-    let locked: String = locked.map(|listen| format!("# {}\n", locked_out(listen))).collect();
-    write!(io::stdout(), "# {file} is good; {users}{doubt}\n{locked}{}", config.effective())
+    let doubts: String = config.doubts().map(|doubt| format!("# {doubt}\n")).collect();
+    write!(io::stdout(), "# {file} is good; {users}{doubt}\n{doubts}{}", config.effective())
         .map_err(Failure::output)
 }

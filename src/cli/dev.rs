@@ -15,7 +15,7 @@ use super::{
     serve::{self, Running},
 };
 use crate::{
-    config::{Config, Service},
+    config::{Config, Service, Text},
     net::certificate::Pair,
 };
 
@@ -53,8 +53,9 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     let certificate = config.tls.as_ref().map(|pair| pair.certificate.clone());
     let spool = config.spool.clone();
-    let server = serve::start(config, &arguments.running, "choose others with --smtp and --pop3")?;
-    let taken = server.endpoints();
+    let others = "choose others with --smtp and --pop3";
+    let started = serve::start(config, &Text::default(), &arguments.running, others)?;
+    let taken = started.server.endpoints();
     let at = |service| taken.iter().find(|(taken, _)| *taken == service).and_then(|(_, at)| at.ip());
     if let (Some(smtp), Some(pop3)) = (at(Service::Smtp), at(Service::Pop3)) {
         let mut text = screen(smtp, pop3, &spool);
@@ -65,7 +66,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         let _ = io::stdout().write_all(text.as_bytes()); // nobody looks: serve all the same
     }
-    serve::run_to_the_end(server)
+    started.run_to_the_end()
 }
 
 /// What to paste, and where.

@@ -19,10 +19,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use rustix::fs::Mode;
 
-use crate::{
-    accounts::{self, Accounts, Sources},
-    config::{self, Config, Unknown},
-};
+use crate::{accounts, config, files};
 
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -60,22 +57,6 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The accounts of a configuration.
-fn accounts(config: &Config) -> Result<Accounts, accounts::Error> {
-    match config.unknown {
-        Unknown::Refuse => sources(config).load(),
-        Unknown::Create => Ok(Accounts::open_house(&config.domains)),
-    }
-}
-
-fn sources(config: &Config) -> Sources {
-    Sources {
-        users: config.accounts.clone(),
-        aliases: config.aliases.clone(),
-        domains: config.domains.clone(),
-    }
-}
-
 /// Why a command could not do what it was asked.
 #[derive(Debug)]
 enum Failure {
@@ -109,6 +90,15 @@ impl fmt::Display for Failure {
 impl From<config::Error> for Failure {
     fn from(error: config::Error) -> Self {
         Self::Usage(error.to_string())
+    }
+}
+
+impl From<files::Error> for Failure {
+    fn from(error: files::Error) -> Self {
+        match error {
+            files::Error::Config(error) => error.into(),
+            files::Error::Accounts(error) => error.into(),
+        }
     }
 }
 

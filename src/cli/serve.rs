@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{self, Write},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use clap::{
@@ -14,10 +15,13 @@ use log::LevelFilter;
 
 use super::Failure;
 use crate::{
-    config::{Config, Listen, Service},
-    listen, logging, maildir,
+    config::{Config, Service, Text},
+    files::Files,
+    listen::{self, Error::Bind},
+    logging, maildir,
     net::endpoint::Endpoint,
     server::{self, Server},
+    service::{notify::Manager, sockets::Passed},
 };
 
 /// Run the server.
@@ -42,26 +46,43 @@ pub(super) struct Running {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let config = Config::load(&arguments.config)?;
+    let (config, text) = Config::read(&arguments.config)?;
     let others = format!("change `address` in {}", arguments.config.display());
-    run_to_the_end(start(config, &arguments.running, &others)?)
+    let mut started = start(config, &text, &arguments.running, &others)?;
+    started.server.reloads_from(&arguments.config);
+    started.run_to_the_end()
+}
+
+/// A server that is ready to run, and who wants to know.
+pub(super) struct Started {
+    pub(super) server: Server,
+    manager: Manager,
 }
 
 /// Takes the ports, starts everything, and says which ports they are. `others` tells how to choose other ones.
 ///
-/// The order matters. Sockets come first, since low ports are not for everybody. Then privileges are given up
-/// and the sandbox is entered: both hold for the thread that does it and for those that it starts, so no thread
-/// may be there before, not even that of the log. All that is read behind it (accounts, certificate, spool) is
-/// read with the rights that a reload will have.
-pub(super) fn start(config: Config, running: &Running, others: &str) -> Result<Server, Failure> {
-    let sockets = listen::bind_all(&config).map_err(|error| not_started(&error.into(), others))?;
+/// The order matters. What the service manager hands over and low ports come first, since they are not for
+/// everybody. Then privileges are given up and the sandbox is entered: both hold for the thread that does it and
+/// for those that it starts, so no thread may be there before, not even that of the log. All that is read behind
+/// it (accounts, certificate, spool) is read with the rights that a reload will have.
+pub(super) fn start(
+    config: Config,
+    text: &Text,
+    running: &Running,
+    others: &str,
+) -> Result<Started, Failure> {
+    let passed = Passed::from_environment().map_err(|error| Failure::Other(error.to_string()))?;
+    let manager = Manager::from_environment();
+    let sockets = listen::bind_all(&config, passed).map_err(|error| not_started(&error.into(), others))?;
     logging::start(running.log_level)
         .map_err(|error| Failure::Other(format!("cannot start the log: {error}")))?;
-    for listen in config.listen.iter().filter(|listen| listen.locks_everybody_out()) {
-        log::warn!("{}", locked_out(listen));
-    }
-    let accounts = super::accounts(&config)?;
-    let server = Server::open(config, accounts, sockets).map_err(|error| not_started(&error, others))?;
+    let manager = manager.unwrap_or_else(|error| {
+        log::warn!("the service manager is told nothing: {error}");
+        Manager::default()
+    });
+    config.doubts().for_each(|doubt| log::warn!("{doubt}"));
+    let files = Files::of(config, text, SystemTime::now())?;
+    let server = Server::open(files, sockets).map_err(|error| not_started(&error, others))?;
     let endpoints = server.endpoints();
     for (protocol, endpoint) in &endpoints {
         logging::listening(protocol.name(), endpoint);
@@ -70,33 +91,29 @@ pub(super) fn start(config: Config, running: &Running, others: &str) -> Result<S
         write_ports(path, &endpoints)
             .map_err(|error| Failure::Other(format!("cannot write {}: {error}", path.display())))?;
     }
-    Ok(server)
+    Ok(Started { server, manager })
 }
 
-/// Runs the server until a signal ends it.
-pub(super) fn run_to_the_end(server: Server) -> Result<(), Failure> {
-    let ended = server.run().map_err(|error| Failure::Other(error.to_string()));
-    logging::finish();
-    ended
-}
-
-/// What an operator is told of a listener that is of no use to others.
-pub(super) fn locked_out(listen: &Listen) -> String {
-    format!(
-        "nobody on another machine can log in to {} at {}: it has no TLS, and does not say plaintext_auth = true",
-        listen.protocol, listen.address
-    )
+impl Started {
+    /// Runs the server until a signal ends it.
+    pub(super) fn run_to_the_end(self) -> Result<(), Failure> {
+        let ended = self.server.run(self.manager).map_err(|error| Failure::Other(error.to_string()));
+        logging::finish();
+        ended
+    }
 }
 
 fn not_started(error: &server::Error, others: &str) -> Failure {
     let advice = match error {
-        server::Error::Bind(_, Endpoint::Unix(path), cause) if cause.kind() == io::ErrorKind::AddrInUse => {
+        server::Error::Listen(Bind(_, Endpoint::Unix(path), cause))
+            if cause.kind() == io::ErrorKind::AddrInUse =>
+        {
             format!(
                 ": another program listens there, `fuser {}` shows which; end it, or {others}",
                 path.display()
             )
         }
-        server::Error::Bind(_, Endpoint::Ip(address), cause) => match cause.kind() {
+        server::Error::Listen(Bind(_, Endpoint::Ip(address), cause)) => match cause.kind() {
             io::ErrorKind::AddrInUse => format!(
                 ": another program listens there, `ss -ltnp 'sport = :{}'` shows which; end it, or {others}",
                 address.port()
@@ -159,8 +176,8 @@ mod tests {
             (io::ErrorKind::AddrNotAvailable, "does not have that address"),
             (io::ErrorKind::PermissionDenied, "CAP_NET_BIND_SERVICE"),
         ] {
-            let error = server::Error::Bind(Service::Smtp, "10.0.0.1:25".parse().unwrap(), kind.into());
-            let said = not_started(&error, "choose others").to_string();
+            let error = Bind(Service::Smtp, "10.0.0.1:25".parse().unwrap(), kind.into());
+            let said = not_started(&error.into(), "choose others").to_string();
             for part in ["10.0.0.1:25", advice, "choose others"] {
                 assert!(said.contains(part), "{part:?} is not in {said:?}");
             }

@@ -86,7 +86,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Action::Remove(account) => {
             let config = Config::load(&account.file.config)?;
             let name = account.name.to_ascii_lowercase();
-            let left = super::sources(&config);
+            let left = crate::files::sources(&config);
             UserFile::at(&left.users).remove(&name)?;
             let spool = config.spool.display();
             writeln!(out, "removed {name}, whose mail stays in {spool}; {}", taken(&config)).and_then(|()| {

@@ -65,6 +65,29 @@ impl std::error::Error for Error {
     }
 }
 
+/// The text of a configuration, to say where in it is what turns out to be wrong later.
+#[derive(Debug, Clone, Default)]
+pub struct Text {
+    /// The file; `None`: no file has this configuration.
+    path: Option<PathBuf>,
+    text: String,
+}
+
+impl Text {
+    pub(super) fn of_file(path: &Path, text: String) -> Self {
+        Self { path: Some(path.to_owned()), text }
+    }
+
+    /// The value of a key is wrong: parts of a list by number, `listen.0.address`.
+    pub fn mistake(&self, key: &str, why: impl Into<String>) -> Error {
+        let why = why.into();
+        match &self.path {
+            Some(path) => Mistake::at(key, why).in_file(path, &self.text),
+            None => Error::Development(why),
+        }
+    }
+}
+
 /// Something wrong in the file: where, and why.
 pub(super) struct Mistake {
     at: At,

@@ -42,6 +42,35 @@ impl Listen {
         let open = self.address.is_local() || self.plaintext_auth || self.tls != TlsMode::None;
         self.protocol.has_logins() && !open
     }
+
+    /// What an operator is told of a listener that is of no use to others.
+    pub(super) fn locked_out(&self) -> String {
+        format!(
+            "nobody on another machine can log in to {} at {}: it has no TLS, and does not say plaintext_auth = true",
+            self.protocol, self.address
+        )
+    }
+
+    /// Whether the listener cannot be at that place: the key that is to be changed, and why.
+    pub fn unfit_for(&self, place: &Endpoint) -> Option<(&'static str, String)> {
+        if !matches!(place, Endpoint::Unix(_)) {
+            return None;
+        }
+        let service = self.protocol;
+        if service != Service::Lmtp {
+            return Some((
+                "address",
+                format!("{service} has an address and a port; only lmtp may be a file"),
+            ));
+        }
+        if self.tls != TlsMode::None {
+            return Some(("tls", "what goes through a file stays on this machine: \"none\"".into()));
+        }
+        if !self.proxy_protocol.is_empty() {
+            return Some(("proxy_protocol", "no proxy hands over what goes through a file".into()));
+        }
+        None
+    }
 }
 
 /// The services: a protocol, and who may do what with it.
@@ -208,14 +237,8 @@ pub(super) fn check(listeners: &[Listen]) -> Result<(), Mistake> {
                 format!("{address} is taken by another listener: every one needs its own"),
             );
         }
-        if address.ip().is_none() && service != Service::Lmtp {
-            return wrong("address", format!("{service} has an address and a port; only lmtp may be a file"));
-        }
-        if address.ip().is_none() && listen.tls != TlsMode::None {
-            return wrong("tls", "what goes through a file stays on this machine: \"none\"".into());
-        }
-        if address.ip().is_none() && !listen.proxy_protocol.is_empty() {
-            return wrong("proxy_protocol", "no proxy hands over what goes through a file".into());
+        if let Some((key, why)) = listen.unfit_for(address) {
+            return wrong(key, why);
         }
         if listen.plaintext_auth && !service.has_logins() {
             return wrong("plaintext_auth", format!("nobody logs in to {service}; submission is for users"));

@@ -6,6 +6,7 @@
 mod error;
 mod file;
 mod listen;
+mod reload;
 mod tls;
 
 use std::{
@@ -21,8 +22,8 @@ use crate::{
     net::{certificate::Pair, endpoint::Endpoint},
     proto::{dot::LineEndings, pop3, smtp, smtp::address::Address},
 };
-pub use error::Error;
 use error::Mistake;
+pub use error::{Error, Text};
 pub use listen::{Listen, Networks, Persona, Service};
 pub use tls::TlsMode;
 
@@ -92,11 +93,19 @@ pub enum Watch {
 impl Config {
     /// Reads and checks a configuration file. Paths in it are relative to its directory.
     pub fn load(path: &Path) -> Result<Self, Error> {
+        Self::read(path).map(|(config, _)| config)
+    }
+
+    /// The same, with the text that it is from.
+    pub fn read(path: &Path) -> Result<(Self, Text), Error> {
         let unreadable = |error| Error::Unreadable { path: path.to_owned(), error };
         let text = fs::read_to_string(path).map_err(unreadable)?;
         let directory = std::path::absolute(path).map_err(unreadable)?;
         let directory = directory.parent().unwrap_or(Path::new("/"));
-        file::read(&text, directory).map_err(|mistake| mistake.in_file(path, &text))
+        match file::read(&text, directory) {
+            Ok(config) => Ok((config, Text::of_file(path, text))),
+            Err(mistake) => Err(mistake.in_file(path, &text)),
+        }
     }
 
     /// The configuration of `restante dev`: everybody has a mailbox, sessions are patient with people, and
@@ -132,6 +141,11 @@ impl Config {
         };
         config.check().map_err(|mistake| Error::Development(mistake.why))?;
         Ok(config)
+    }
+
+    /// What an operator may not have meant.
+    pub fn doubts(&self) -> impl Iterator<Item = String> {
+        self.listen.iter().filter(|listen| listen.locks_everybody_out()).map(Listen::locked_out)
     }
 
     /// All of it as a configuration file that reads back the same.

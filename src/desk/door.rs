@@ -4,7 +4,7 @@ use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use super::{Desk, Which};
 use crate::{
-    accounts::{Mark, Memory, Tries, Verdict},
+    accounts::{Mark, Memory, Tries, UserFile, Verdict},
     limits::Limits,
     proto::ask::{Answer, ConnId, Fault, Secret},
     work::job::Task,
@@ -35,6 +35,12 @@ impl Door {
         }
     }
 
+    /// Other limits are in force from now on. Addresses that wrong passwords came from stay known.
+    pub(super) fn follow(&mut self, limits: &Limits) {
+        self.memory.follow(limits.login_memory.0, limits.login_memories);
+        self.tries.follow(limits);
+    }
+
     pub(super) fn forget(&mut self, id: ConnId) {
         self.peers.remove(&id);
         self.checks.remove(&id);
@@ -61,7 +67,8 @@ impl Desk {
             return Some(Answer::Welcome(mailbox.clone()));
         }
         door.checks.insert(from, Check { mark, since: now });
-        let task = Task::Verify { credential: Box::new(credential), password };
+        let users = self.accounts.sources.as_ref().map(|sources| UserFile::at(&sources.users));
+        let task = Task::Verify { credential: Box::new(credential), password, users };
         self.submit(Which::Passwords, from, task, Fault::Busy)
     }
 

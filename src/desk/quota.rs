@@ -36,6 +36,11 @@ impl Tally {
         Self { known: HashMap::new(), most, believed }
     }
 
+    /// Other bounds are in force from now on.
+    pub(super) fn follow(&mut self, most: usize, believed: Duration) {
+        (self.most, self.believed) = (most, believed);
+    }
+
     /// What the mailbox holds, if that was counted lately.
     pub(super) fn usage(&self, mailbox: &Mailbox, now: Duration) -> Option<Usage> {
         let known = self.known.get(mailbox)?;

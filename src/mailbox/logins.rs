@@ -22,6 +22,11 @@ impl Logins {
         Self { delay, ..Self::default() }
     }
 
+    /// Asks for another delay from now on.
+    pub fn follow(&mut self, delay: Duration) {
+        self.delay = delay;
+    }
+
     /// Whether a mailbox may be opened at `now`, on the steady clock.
     pub fn allow(&mut self, mailbox: &Mailbox, now: Duration) -> bool {
         while let Some((_, old)) = self.times.pop_front_if(|(time, _)| *time + self.delay <= now) {

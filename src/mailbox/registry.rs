@@ -146,6 +146,18 @@ impl Registry {
         }
     }
 
+    /// Other bounds are in force from now on.
+    pub fn follow(&mut self, limits: &Limits, most_mailboxes: usize) {
+        self.most_mailboxes = most_mailboxes;
+        self.most_memory = limits.index_memory.as_len();
+        self.idle = limits.index_idle.0;
+    }
+
+    /// How many mailboxes are in use.
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
     /// What time it is on the steady clock.
     pub fn set_time(&mut self, now: Duration) {
         self.now = now;

@@ -18,8 +18,12 @@ pub struct Namer {
 impl Namer {
     /// Names for deliveries by process `process` of `host`.
     pub fn new(host: &str, process: u32) -> Self {
-        let host = host.replace('/', "\\057").replace(':', "\\072");
-        Self { host, process, made: 0 }
+        Self { host: escaped(host), process, made: 0 }
+    }
+
+    /// Names with another host from now on. The count goes on.
+    pub fn follow(&mut self, host: &str) {
+        self.host = escaped(host);
     }
 
     /// A name that was never used. It is fit for `tmp/`; [`Unique::with_sizes`] is fit for `new/`.
@@ -60,6 +64,11 @@ fn checksum(front: &[u8], back: &[u8]) -> u32 {
     crc.update(front);
     crc.update(back);
     crc.finalize()
+}
+
+/// A host, fit for a name.
+fn escaped(host: &str) -> String {
+    host.replace('/', "\\057").replace(':', "\\072")
 }
 
 /// What identifies a message: its name up to the first `,` or `:` (mutt's rule). It survives flag changes,

@@ -37,6 +37,8 @@ pub struct Loaded {
     pub config: Arc<ServerConfig>,
     /// Why clients may not like it.
     pub doubt: Option<Doubt>,
+    /// What the files were like just before they were read.
+    pub stamp: Stamp,
 }
 
 /// Why clients may not like a certificate.
@@ -73,7 +75,7 @@ impl Pair {
     /// # Errors
     /// A file cannot be read, is no PEM of the right kind, or is not the other's partner.
     pub fn load(&self, now: SystemTime) -> Result<Loaded, Error> {
-        let path = &self.certificate;
+        let (path, stamp) = (&self.certificate, self.stamp());
         let chain: Vec<_> = CertificateDer::pem_slice_iter(&read(path)?)
             .collect::<Result<_, _>>()
             .map_err(|error| not_pem(path, "certificate", &error))?;
@@ -93,7 +95,7 @@ impl Pair {
             .map_err(|error| Error::Wrong(self.key.clone(), error.to_string()))?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
-        Ok(Loaded { config: Arc::new(config), doubt })
+        Ok(Loaded { config: Arc::new(config), doubt, stamp })
     }
 
     /// What the files are like now.

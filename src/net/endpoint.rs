@@ -1,4 +1,5 @@
-//! Where a server can be reached: an address with a port, or a socket in the file system.
+//! Where a server can be reached: an address with a port, a socket in the file system, or whatever the service
+//! manager has opened.
 
 use std::{
     fmt,
@@ -9,13 +10,16 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-/// A place to listen at. Reads and prints as `127.0.0.1:2525`, `[::1]:2525` or `unix:/run/restante/lmtp.sock`.
+/// A place to listen at. Reads and prints as `127.0.0.1:2525`, `[::1]:2525`, `unix:/run/restante/lmtp.sock` or
+/// `systemd:smtp`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
     /// An address of this machine; port 0 takes any that is free.
     Ip(SocketAddr),
     /// A socket in the file system, for programs on this machine.
     Unix(PathBuf),
+    /// The sockets that the service manager hands over under this name.
+    Passed(String),
 }
 
 impl Endpoint {
@@ -23,20 +27,24 @@ impl Endpoint {
     pub fn ip(&self) -> Option<SocketAddr> {
         match self {
             Self::Ip(address) => Some(*address),
-            Self::Unix(_) => None,
+            Self::Unix(_) | Self::Passed(_) => None,
         }
     }
 
-    /// Whether only programs on this machine get there.
+    /// Whether only programs on this machine get there, as far as it is known.
     pub fn is_local(&self) -> bool {
-        self.ip().is_none_or(|address| address.ip().is_loopback())
+        match self {
+            Self::Ip(address) => address.ip().is_loopback(),
+            Self::Unix(_) => true,
+            Self::Passed(_) => false,
+        }
     }
 
     /// The same with a relative path below `directory`.
     pub fn below(self, directory: &Path) -> Self {
         match self {
             Self::Unix(path) => Self::Unix(directory.join(path)),
-            ip @ Self::Ip(_) => ip,
+            other => other,
         }
     }
 }
@@ -51,15 +59,22 @@ impl FromStr for Endpoint {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.strip_prefix(UNIX) {
-            Some(path) if !path.is_empty() => Ok(Self::Unix(path.into())),
-            _ => text.parse().map(Self::Ip).map_err(|_| {
-                format!(
-                    "{text:?} is not an address: write it like \"127.0.0.1:2525\", \"[::1]:2525\" or \
-                     \"unix:/run/restante/lmtp.sock\""
-                )
-            }),
+        let behind = |scheme| text.strip_prefix(scheme).filter(|rest| !rest.is_empty());
+        if let Some(path) = behind(UNIX) {
+            return Ok(Self::Unix(path.into()));
         }
+        // systemd.socket(5), FileDescriptorName=
+        if let Some(name) =
+            behind(SYSTEMD).filter(|name| !name.contains(|c: char| c == ':' || !c.is_ascii_graphic()))
+        {
+            return Ok(Self::Passed(name.to_owned()));
+        }
+        text.parse().map(Self::Ip).map_err(|_| {
+            format!(
+                "{text:?} is not an address: write it like \"127.0.0.1:2525\", \"[::1]:2525\", \
+                 \"unix:/run/restante/lmtp.sock\" or \"systemd:smtp\""
+            )
+        })
     }
 }
 
@@ -68,6 +83,7 @@ impl fmt::Display for Endpoint {
         match self {
             Self::Ip(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "{UNIX}{}", path.display()),
+            Self::Passed(name) => write!(f, "{SYSTEMD}{name}"),
         }
     }
 }
@@ -79,6 +95,7 @@ impl Serialize for Endpoint {
 }
 
 const UNIX: &str = "unix:";
+const SYSTEMD: &str = "systemd:";
 
 #[cfg(test)]
 mod tests {
@@ -92,11 +109,22 @@ mod tests {
             ("0.0.0.0:25", false),
             ("[2001:db8::1]:25", false),
             ("unix:/run/restante/lmtp.sock", true),
+            ("systemd:restante-smtp.socket", false),
         ] {
             let endpoint: Endpoint = text.parse().unwrap();
             assert_eq!((endpoint.to_string().as_str(), endpoint.is_local()), (text, local));
         }
-        for bad in ["", "localhost", "127.0.0.1", "::1:25", "unix:", "/run/x", "127.0.0.1:65536"] {
+        for bad in [
+            "",
+            "localhost",
+            "127.0.0.1",
+            "::1:25",
+            "unix:",
+            "systemd:",
+            "systemd:a:b",
+            "/run/x",
+            "127.0.0.1:65536",
+        ] {
             assert!(bad.parse::<Endpoint>().unwrap_err().contains("unix:/run/"), "{bad}");
         }
     }

@@ -6,9 +6,12 @@ use std::{
     fs,
     io::{self, Read, Write},
     net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr},
-    os::unix::{
-        self,
-        fs::{FileTypeExt, PermissionsExt},
+    os::{
+        linux::net::SocketAddrExt,
+        unix::{
+            self,
+            fs::{FileTypeExt, PermissionsExt},
+        },
     },
     path::{Path, PathBuf},
 };
@@ -27,7 +30,22 @@ pub enum Socket {
     /// At an address.
     Tcp(TcpListener),
     /// In the file system.
-    Unix(UnixListener, PathBuf),
+    Unix(UnixListener, SocketFile),
+}
+
+/// The file of a socket. It goes with the socket if it is ours.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    ours: bool,
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if self.ours {
+            let _ = fs::remove_file(&self.path); // the next start removes it
+        }
+    }
 }
 
 /// One connection.
@@ -51,17 +69,43 @@ impl Socket {
             Endpoint::Unix(path) => {
                 remove_if_stale(path)?;
                 let socket = UnixListener::bind(path)?;
+                let file = SocketFile { path: path.clone(), ours: true };
                 fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
-                Ok(Self::Unix(socket, path.clone()))
+                Ok(Self::Unix(socket, file))
             }
+            Endpoint::Passed(_) => Err(io::ErrorKind::Unsupported.into()),
         }
+    }
+
+    /// A socket of the network that somebody else has opened.
+    ///
+    /// # Errors
+    /// It cannot be made not to block.
+    pub fn from_tcp(socket: std::net::TcpListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self::Tcp(TcpListener::from_std(socket)))
+    }
+
+    /// A socket in the file system that somebody else has opened, who removes its file, too. An abstract name
+    /// has no file, and is written behind an `@`.
+    ///
+    /// # Errors
+    /// It cannot be made not to block, or is nowhere.
+    pub fn from_unix(socket: unix::net::UnixListener) -> io::Result<Self> {
+        let address = socket.local_addr()?;
+        let name = address.as_abstract_name().map(|name| format!("@{}", name.escape_ascii()).into());
+        let Some(path) = address.as_pathname().map(Path::to_owned).or(name) else {
+            return Err(io::Error::other("it has no name"));
+        };
+        socket.set_nonblocking(true)?;
+        Ok(Self::Unix(UnixListener::from_std(socket), SocketFile { path, ours: false }))
     }
 
     /// Where it really is.
     pub fn endpoint(&self) -> io::Result<Endpoint> {
         match self {
             Self::Tcp(socket) => socket.local_addr().map(Endpoint::Ip),
-            Self::Unix(_, path) => Ok(Endpoint::Unix(path.clone())),
+            Self::Unix(_, file) => Ok(Endpoint::Unix(file.path.clone())),
         }
     }
 
@@ -95,9 +139,6 @@ impl Socket {
     /// Lets go of the endpoint.
     pub fn stop(mut self, registry: &Registry) {
         let _ = self.source().deregister(registry); // dropping it does the same
-        if let Self::Unix(_, path) = self {
-            let _ = fs::remove_file(path); // the next start removes it
-        }
     }
 }
 
@@ -182,11 +223,13 @@ mod tests {
         let first = Socket::bind(&endpoint).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
         assert_eq!(Socket::bind(&endpoint).unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        drop(first);
-        assert!(path.exists(), "as after a kill -9");
-        Socket::bind(&endpoint).unwrap();
+        let Socket::Unix(socket, file) = first else { panic!() };
+        std::mem::forget(file); // as after a kill -9
+        drop(socket);
+        assert!(path.exists());
+        drop(Socket::bind(&endpoint).unwrap());
+        assert!(!path.exists(), "who goes in good order leaves nothing behind");
 
-        fs::remove_file(&path).unwrap();
         fs::write(&path, "somebody's file").unwrap();
         assert_eq!(Socket::bind(&endpoint).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read_to_string(&path).unwrap(), "somebody's file");

@@ -20,7 +20,7 @@ use rustls::{
     ServerConnection,
 };
 
-use super::certificate::{self, Pair, Stamp};
+use super::certificate::{self, Loaded, Pair, Stamp};
 use crate::proto::{
     Encryption,
     buf::{Inbox, Outbox},
@@ -30,28 +30,37 @@ use crate::proto::{
 pub struct Tls {
     current: RefCell<Arc<ServerConfig>>,
     renewed: Receiver<Arc<ServerConfig>>,
-    wishes: Sender<()>,
+    _ends: Sender<()>,
 }
 
 impl Tls {
-    /// Loads the pair, and starts the thread that looks after it: reading files may wait for a disk.
+    /// Loads the pair, and starts the thread that looks after it.
     ///
     /// # Errors
     /// The pair cannot be used, or there is no thread to be had.
     pub fn start(pair: Pair, look_every: Duration) -> Result<Self, certificate::Error> {
-        let mut keeper = Keeper { stamp: pair.stamp(), pair };
-        let current = RefCell::new(keeper.load(SystemTime::now())?);
-        let (renewals, renewed) = mpsc::channel();
-        let (wishes, wanted) = mpsc::channel();
-        let keep = move || keeper.keep(look_every, &wanted, &renewals);
-        thread::Builder::new().name("certificate".into()).spawn(keep).map_err(certificate::Error::Thread)?;
-        Ok(Self { current, renewed, wishes })
+        let loaded = pair.load(SystemTime::now())?;
+        Self::keep(pair, loaded, look_every)
     }
 
-    /// Wants the files read again, changed or not. A pair that cannot be used is told in the log, and the
-    /// present one stays.
-    pub fn reload(&self) {
-        let _ = self.wishes.send(()); // the keeper lives as long as we do
+    /// Starts the thread that looks after a pair that is loaded: reading files may wait for a disk.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub fn keep(pair: Pair, loaded: Loaded, look_every: Duration) -> Result<Self, certificate::Error> {
+        let mut keeper = Keeper { pair, stamp: loaded.stamp.clone() };
+        let current = RefCell::new(keeper.take(loaded));
+        let (renewals, renewed) = mpsc::channel();
+        let (ends, ended) = mpsc::channel();
+        let keep = move || keeper.keep(look_every, &ended, &renewals);
+        thread::Builder::new().name("certificate".into()).spawn(keep).map_err(certificate::Error::Thread)?;
+        Ok(Self { current, renewed, _ends: ends })
+    }
+
+    /// Takes a pair from the same files that was loaded elsewhere, for the sessions to come.
+    pub fn renew(&self, loaded: Loaded) {
+        while self.renewed.try_recv().is_ok() {}
+        self.current.replace(loaded.config);
     }
 
     /// A session with the newest certificate.
@@ -81,14 +90,9 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn keep(&mut self, look_every: Duration, wanted: &Receiver<()>, renewals: &Sender<Arc<ServerConfig>>) {
-        loop {
-            let forced = match wanted.recv_timeout(look_every) {
-                Ok(()) => true,
-                Err(RecvTimeoutError::Timeout) => false,
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
-            match self.look(forced, SystemTime::now()) {
+    fn keep(&mut self, look_every: Duration, ended: &Receiver<()>, renewals: &Sender<Arc<ServerConfig>>) {
+        while ended.recv_timeout(look_every) == Err(RecvTimeoutError::Timeout) {
+            match self.look(SystemTime::now()) {
                 Some(Ok(renewed)) => {
                     log::info!("tls certificate renewed path={}", self.pair.certificate.display());
                     let _ = renewals.send(renewed); // else the server is at its end
@@ -99,15 +103,11 @@ impl Keeper {
         }
     }
 
-    /// Loads the pair if a file has changed, or if it is `forced`. A pair that is half written is found whole
-    /// at a later look, since its files change once more.
-    fn look(
-        &mut self,
-        forced: bool,
-        now: SystemTime,
-    ) -> Option<Result<Arc<ServerConfig>, certificate::Error>> {
+    /// Loads the pair if a file has changed. A pair that is half written is found whole at a later look, since
+    /// its files change once more.
+    fn look(&mut self, now: SystemTime) -> Option<Result<Arc<ServerConfig>, certificate::Error>> {
         let stamp = self.pair.stamp();
-        if stamp == self.stamp && !forced {
+        if stamp == self.stamp {
             return None;
         }
         self.stamp = stamp;
@@ -115,11 +115,14 @@ impl Keeper {
     }
 
     fn load(&self, now: SystemTime) -> Result<Arc<ServerConfig>, certificate::Error> {
-        let loaded = self.pair.load(now)?;
+        self.pair.load(now).map(|loaded| self.take(loaded))
+    }
+
+    fn take(&self, loaded: Loaded) -> Arc<ServerConfig> {
         if let Some(doubt) = loaded.doubt {
             log::warn!("tls certificate path={} {doubt}", self.pair.certificate.display());
         }
-        Ok(loaded.config)
+        loaded.config
     }
 }
 
@@ -277,37 +280,39 @@ mod tests {
         let pair = pair_in(&home);
         let now = SystemTime::now();
         let mut keeper = Keeper { stamp: pair.stamp(), pair: pair.clone() };
-        assert!(keeper.look(false, now).is_none());
-        assert!(keeper.look(true, now).unwrap().is_ok());
+        assert!(keeper.look(now).is_none());
 
         fs::write(&pair.key, "half").unwrap();
-        let error = keeper.look(false, now).unwrap().unwrap_err().to_string();
+        let error = keeper.look(now).unwrap().unwrap_err().to_string();
         assert!(error.contains("key.pem"), "{error}");
-        assert!(keeper.look(false, now).is_none(), "told once");
-        assert!(keeper.look(true, now).unwrap().is_err(), "told again to who asks");
+        assert!(keeper.look(now).is_none(), "told once");
 
         write_pair(&pair);
-        assert!(keeper.look(false, now).unwrap().is_ok());
-        assert!(keeper.look(false, now).is_none());
+        assert!(keeper.look(now).unwrap().is_ok());
+        assert!(keeper.look(now).is_none());
     }
 
     #[test]
     fn sessions_begin_with_the_newest_pair_and_a_bad_one_changes_nothing() {
         let home = tempfile::tempdir().unwrap();
         let pair = pair_in(&home);
-        let tls = Tls::start(pair.clone(), Duration::from_secs(3600)).unwrap();
+        let tls = Tls::start(pair.clone(), Duration::from_millis(20)).unwrap();
         let first = Arc::clone(&tls.current.borrow());
         tls.session().unwrap();
         assert!(Arc::ptr_eq(&first, &tls.current.borrow()));
 
         fs::write(&pair.certificate, "").unwrap();
-        tls.reload();
+        assert!(tls.renewed.recv_timeout(Duration::from_millis(100)).is_err());
         write_pair(&pair);
-        tls.reload();
-        // The keeper takes wishes in turn: when the second one is granted, the first one is over.
         let renewed = tls.renewed.recv_timeout(Duration::from_secs(10)).unwrap();
         assert!(!Arc::ptr_eq(&first, &renewed));
         tls.session().unwrap();
+
+        let loaded = pair.load(SystemTime::now()).unwrap();
+        let given = Arc::clone(&loaded.config);
+        tls.renew(loaded);
+        tls.session().unwrap();
+        assert!(Arc::ptr_eq(&given, &tls.current.borrow()));
     }
 
     #[test]

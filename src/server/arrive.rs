@@ -10,12 +10,13 @@ use std::{
 
 use mio::Token;
 
-use super::{Due, Server};
+use super::{Due, ListenerId, Server};
 use crate::{
     clock::Now,
+    config::Service,
     conn::Conn,
     limits::prefix,
-    listen::{Accepted, Beginning, Listener},
+    listen::{Accepted, Beginning, too_many_connections},
     logging,
     net::{
         proxy::{self, Header},
@@ -28,16 +29,26 @@ use crate::{
 pub(super) struct Arrival {
     stream: Stream,
     /// The listener it came through.
-    at: usize,
+    pub(super) at: ListenerId,
     proxy: SocketAddr,
+}
+
+/// Where a connection comes from.
+pub(super) struct Origin {
+    /// The listener it came through, which may be gone.
+    pub(super) at: ListenerId,
+    /// What was served there.
+    pub(super) service: Service,
+    pub(super) peer: SocketAddr,
 }
 
 impl Server {
     /// Takes new connections, a bounded number a turn.
     pub(super) fn accept(&mut self, now: Now, ready: &mut HashSet<ConnId>) {
-        for at in 0..self.listeners.len() {
+        let pending = self.listeners.iter().filter(|(_, listener)| listener.pending);
+        for at in pending.map(|(at, _)| *at).collect::<Vec<_>>() {
             for _ in 0..ACCEPTS_A_TURN {
-                let Some(listener) = self.listeners.get_mut(at).filter(|listener| listener.pending) else {
+                let Some(listener) = self.listeners.get_mut(&at).filter(|listener| listener.pending) else {
                     break;
                 };
                 match listener.accept() {
@@ -55,28 +66,27 @@ impl Server {
 
     fn arrived(
         &mut self,
-        at: usize,
+        at: ListenerId,
         mut stream: Stream,
         peer: SocketAddr,
         now: Now,
         ready: &mut HashSet<ConnId>,
     ) {
-        let id = ConnId(self.next_id);
-        self.next_id += 1;
-        let listener = &self.listeners[at];
+        let id = ConnId(self.new_id());
+        let listener = &self.listeners[&at];
         let beginning = listener.beginning(peer.ip());
         if beginning == Beginning::Nothing {
             return logging::not_announced(&id.to_string(), listener.name(), peer, "not a proxy");
         }
         let welcome = beginning == Beginning::Header || self.has_room_for(peer.ip());
         if !welcome || !(self.has_room() || self.make_room(now)) {
-            return self.listeners[at].turn_away(stream);
+            return self.listeners[&at].turn_away(stream);
         }
         if let Err(error) = stream.register(self.poll.registry(), Token(id.0 as usize)) {
-            return log::error!("{id} {} not registered: {error}", self.listeners[at].name());
+            return log::error!("{id} {} not registered: {error}", self.listeners[&at].name());
         }
         if beginning == Beginning::Header {
-            self.timers.set(now.steady + self.limits.proxy_header.0, Due::Conn(id));
+            self.timers.set(now.steady + self.config.limits.proxy_header.0, Due::Conn(id));
             self.arrivals.insert(id, Arrival { stream, at, proxy: peer });
             self.look(id, now, ready);
         } else {
@@ -97,7 +107,7 @@ impl Server {
         let Some(Arrival { stream, at, proxy }) = self.arrivals.remove(&id) else { return };
         let peer = header.unwrap_or(proxy);
         if header.is_some() && !self.has_room_for(peer.ip()) {
-            return self.listeners[at].turn_away(stream);
+            return self.listeners[&at].turn_away(stream);
         }
         self.welcome(id, at, stream, peer, now);
         ready.insert(id);
@@ -112,19 +122,19 @@ impl Server {
 
     fn not_announced(&mut self, id: ConnId, why: &str) {
         if let Some(arrival) = self.arrivals.remove(&id) {
-            logging::not_announced(&id.to_string(), self.listeners[arrival.at].name(), arrival.proxy, why);
+            logging::not_announced(&id.to_string(), self.listeners[&arrival.at].name(), arrival.proxy, why);
         }
     }
 
-    fn welcome(&mut self, id: ConnId, at: usize, stream: Stream, peer: SocketAddr, now: Now) {
-        let listener = &self.listeners[at];
-        let name = listener.name();
+    fn welcome(&mut self, id: ConnId, at: ListenerId, stream: Stream, peer: SocketAddr, now: Now) {
+        let listener = &self.listeners[&at];
+        let (name, service) = (listener.name(), listener.service());
         let mut conn = Conn::new(id, name, listener.transport(stream), listener.session(peer.ip(), id), now);
         logging::connected(&id.to_string(), name, peer);
         self.desk.enter(id, peer.ip());
         conn.greet(&mut self.desk, now);
         self.conns.insert(id, conn);
-        self.origins.insert(id, (at, peer));
+        self.origins.insert(id, Origin { at, service, peer });
         *self.per_address.entry(prefix(peer.ip())).or_default() += 1;
     }
 
@@ -134,7 +144,7 @@ impl Server {
 
     /// Whether a client has not too many connections already.
     fn has_room_for(&self, address: IpAddr) -> bool {
-        let most = self.limits.connections_per_address;
+        let most = self.config.limits.connections_per_address;
         address.is_loopback() || most == 0 || self.per_address.get(&prefix(address)).is_none_or(|n| *n < most)
     }
 
@@ -146,8 +156,8 @@ impl Server {
         let expendable = self.conns.iter().filter(|(_, conn)| idle(conn));
         let longest_idle = expendable.min_by_key(|(id, conn)| (conn.idle_since(), **id)).map(|(id, _)| *id);
         let Some(id) = longest_idle else { return false };
-        let listener = self.origins.get(&id).map(|(at, _)| &self.listeners[*at]);
-        let last_words = listener.map(Listener::too_many_connections).unwrap_or_default();
+        let last_words = self.origins.get(&id).map(|origin| too_many_connections(origin.service));
+        let last_words = last_words.unwrap_or_default();
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.give_way(&last_words, now);
             self.pump(id, None, now);
@@ -161,7 +171,7 @@ impl Server {
         self.desk.leave(id);
         let Some(conn) = self.conns.remove(&id) else { return };
         logging::closed(&id.to_string(), conn.protocol_name(), conn.age(now));
-        let Some((_, peer)) = self.origins.remove(&id) else { return };
+        let Some(Origin { peer, .. }) = self.origins.remove(&id) else { return };
         let prefix = prefix(peer.ip());
         if let Some(count) = self.per_address.get_mut(&prefix) {
             *count -= 1;

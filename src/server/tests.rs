@@ -6,12 +6,14 @@ use std::{
 
 use super::*;
 use crate::{
+    config::Text,
     listen,
     net::{endpoint::Endpoint, stream::Stream},
     proto::{
         Cx, Encryption, Patience, Protocol, Renewal, Step,
         buf::{Inbox, Outbox},
     },
+    service::sockets::Passed,
 };
 
 /// A session with a bug: it panics at the first command.
@@ -61,20 +63,21 @@ fn server_with_a_buggy_session() -> (tempfile::TempDir, Server, ConnId, TcpStrea
     let dir = tempfile::tempdir().unwrap();
     let loopback = "127.0.0.1:0".parse().unwrap();
     let config = Config::development(dir.path().to_owned(), loopback, loopback).unwrap();
-    let accounts = Accounts::open_house(&config.domains);
-    let sockets = listen::bind_all(&config).unwrap();
-    let mut server = Server::open(config, accounts, sockets).unwrap();
+    let sockets = listen::bind_all(&config, Passed::default()).unwrap();
+    let files = Files::of(config, &Text::default(), SystemTime::now()).unwrap();
+    let mut server = Server::open(files, sockets).unwrap();
 
     let door = TcpListener::bind(loopback).unwrap();
     let mut peer = TcpStream::connect(door.local_addr().unwrap()).unwrap();
     let (ours, address) = door.accept().unwrap();
     ours.set_nonblocking(true).unwrap();
-    let transport = server.listeners[0].transport(Stream::Tcp(mio::net::TcpStream::from_std(ours)));
+    let transport =
+        server.listeners.values().next().unwrap().transport(Stream::Tcp(mio::net::TcpStream::from_std(ours)));
     let (id, now) = (ConnId(7), server.clock.now());
     let mut conn = Conn::new(id, "smtp", transport, Box::new(Buggy), now);
     conn.greet(&mut server.desk, now);
     server.conns.insert(id, conn);
-    server.origins.insert(id, (0, address));
+    server.origins.insert(id, Origin { at: 0, service: Service::Smtp, peer: address });
     server.pump(id, None, now);
     assert_eq!(said(&mut peer), "220 hello\r\n");
     (dir, server, id, peer)
@@ -92,7 +95,7 @@ fn l10_a_panic_in_a_session_ends_that_session_with_a_reply_and_no_other() {
     let (_dir, mut server, id, mut peer) = server_with_a_buggy_session();
     peer.write_all(b"NOOP\r\n").unwrap();
     event(&mut server, id);
-    assert_eq!(said(&mut peer), server.listeners[0].internal_error() + "\r\n");
+    assert_eq!(said(&mut peer), listen::internal_error(Service::Smtp) + "\r\n");
     assert_eq!(said(&mut peer), "", "nothing more, and the connection is ended");
 
     let (_, Endpoint::Ip(address)) = server.endpoints().remove(0) else { panic!("not on the network") };

@@ -10,7 +10,7 @@ use super::{
     shop::{Shop, report},
 };
 use crate::{
-    accounts::{Accounts, Credential, Verdict},
+    accounts::{Accounts, Credential, UserFile, Verdict},
     logging,
     mailbox::{
         List, Snapshot,
@@ -57,6 +57,8 @@ pub enum Task {
         credential: Box<Credential>,
         /// What the client says it is.
         password: Secret,
+        /// Where an old hash is replaced, if there is a file.
+        users: Option<UserFile>,
     },
     /// Lock a mailbox.
     Open {
@@ -244,7 +246,9 @@ impl Task {
     /// Does it.
     pub fn run(self, shop: &Shop) -> Outcome {
         match self {
-            Self::Verify { credential, password } => Outcome::Verified(verify(shop, &credential, &password)),
+            Self::Verify { credential, password, users } => {
+                Outcome::Verified(verify(users.as_ref(), &credential, &password))
+            }
             Self::Open { mailbox, known } => Outcome::Opened(look::open(shop, &mailbox, known)),
             Self::Load(id, load) => Outcome::Loaded(look::load(shop, id, *load)),
             Self::Look(maildir, looks) => Outcome::Looked(look::look(shop, &maildir, &looks)),
@@ -292,9 +296,9 @@ impl Task {
 }
 
 /// Checks a password, and replaces a hash of an old kind while the password is at hand.
-fn verify(shop: &Shop, credential: &Credential, password: &Secret) -> Verdict {
+fn verify(users: Option<&UserFile>, credential: &Credential, password: &Secret) -> Verdict {
     let verdict = credential.verify(password.reveal());
-    if let (Verdict::RightUpgraded { user, hash, .. }, Some(users)) = (&verdict, &shop.users)
+    if let (Verdict::RightUpgraded { user, hash, .. }, Some(users)) = (&verdict, users)
         && let Err(error) = users.replace_hash(user, credential.hash_on_file(), hash)
     {
         log::error!("password hash of {} not replaced: {error}", logging::escape(user));

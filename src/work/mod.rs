@@ -112,6 +112,11 @@ impl Pool {
         Ok(Self { queue })
     }
 
+    /// How many jobs wait.
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Queues a job. It comes back when the queue is full.
     pub fn submit(&self, job: Job) -> Result<(), Job> {
         self.queue.try_send(job).map_err(channel::TrySendError::into_inner)

@@ -6,7 +6,6 @@ use std::{
 };
 
 use crate::{
-    accounts::UserFile,
     logging,
     mailbox::watch::Watcher,
     maildir::{Error, Kind, Maildir, Spool},
@@ -23,8 +22,6 @@ pub struct Shop {
     pub spool: Spool,
     /// What watches them.
     pub watcher: Watcher,
-    /// The users, where there is a file of them.
-    pub users: Option<UserFile>,
     /// Octets of a message read at a time.
     pub read_chunk: usize,
     /// How many mailboxes may be there, where strangers' mail creates them.
@@ -37,12 +34,11 @@ impl Shop {
     pub fn new(
         spool: Spool,
         watcher: Watcher,
-        users: Option<UserFile>,
         read_chunk: usize,
         most_mailboxes: Option<usize>,
     ) -> Result<Self, Error> {
         let mailboxes = AtomicUsize::new(spool.count()?);
-        Ok(Self { spool, watcher, users, read_chunk, most_mailboxes, mailboxes })
+        Ok(Self { spool, watcher, read_chunk, most_mailboxes, mailboxes })
     }
 
     /// Whether `maildir` is still what the path of the mailbox leads to.

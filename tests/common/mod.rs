@@ -14,7 +14,7 @@ use std::{
     fs,
     io::Write,
     net::SocketAddr,
-    os::unix::ffi::OsStrExt,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -37,6 +37,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) arguments: &'a [&'a str],
     /// Where the mail goes, if not into the server's own temporary directory.
     pub(crate) spool: Option<PathBuf>,
+    /// What its standard input and output are, for a wrapper that moves them elsewhere; two at most.
+    pub(crate) descriptors: Vec<OwnedFd>,
 }
 
 impl Setup<'_> {
@@ -57,7 +59,9 @@ impl Setup<'_> {
         }
         argv.extend(self.arguments.iter().map(OsString::from));
         argv.extend(["--ports-file".into(), home.path().join("ports").into()]);
-        let mut server = Server { child: launch(&argv, home.path()), argv, ports: Vec::new(), spool, home };
+        let descriptors = self.descriptors;
+        let child = launch(&argv, home.path(), &descriptors);
+        let mut server = Server { child, argv, descriptors, ports: Vec::new(), spool, home };
         server.ports = server.wait_for_ports();
         server
     }
@@ -102,6 +106,7 @@ pub(crate) fn home() -> TempDir {
 pub(crate) struct Server {
     child: Child,
     argv: Vec<OsString>,
+    descriptors: Vec<OwnedFd>,
     ports: Vec<(String, SocketAddr)>,
     pub(crate) spool: PathBuf,
     pub(crate) home: TempDir,
@@ -124,7 +129,7 @@ impl Server {
     pub(crate) fn restart(&mut self) {
         self.kill();
         fs::remove_file(self.home.path().join("ports")).unwrap();
-        self.child = launch(&self.argv, self.home.path());
+        self.child = launch(&self.argv, self.home.path(), &self.descriptors);
         self.ports = self.wait_for_ports();
     }
 
@@ -215,11 +220,13 @@ impl Drop for Server {
     }
 }
 
-fn launch(argv: &[OsString], home: &Path) -> Child {
+fn launch(argv: &[OsString], home: &Path, descriptors: &[OwnedFd]) -> Child {
     let log = fs::OpenOptions::new().create(true).append(true).open(home.join("log")).unwrap();
     let (out, err) = (log.try_clone().unwrap(), log);
+    let given = |n: usize| descriptors.get(n).map(|fd| Stdio::from(fd.try_clone().unwrap()));
     let mut command = Command::new(&argv[0]);
-    command.args(&argv[1..]).stdin(Stdio::null()).stdout(out).stderr(err).spawn().unwrap()
+    command.args(&argv[1..]).stdin(given(0).unwrap_or_else(Stdio::null));
+    command.stdout(given(1).unwrap_or_else(|| out.into())).stderr(err).spawn().unwrap()
 }
 
 /// The mailbox of one user on the disk.

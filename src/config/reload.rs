@@ -1,0 +1,75 @@
+//! What of a configuration may change while a server runs.
+
+use super::Config;
+use crate::limits::Limits;
+
+impl Config {
+    /// The first key that differs from a `running` configuration and is fixed while it runs. Mail would be
+    /// where nobody looks for it, or go to whom it is not for.
+    pub fn fixed_key_unlike(&self, running: &Self) -> Option<&'static str> {
+        [
+            ("spool", self.spool != running.spool),
+            ("shared_spool", self.shared_spool != running.shared_spool),
+            ("unknown", self.unknown != running.unknown),
+        ]
+        .into_iter()
+        .find_map(|(key, differs)| differs.then_some(key))
+    }
+
+    /// Takes over from a `running` configuration what its threads and queues were made by, and says which keys
+    /// would have been different. Everything else can be in force without them.
+    pub fn keep_what_stays(&mut self, running: &Self) -> Vec<&'static str> {
+        let mut waiting = Vec::new();
+        keep("watch", &mut self.watch, &running.watch, &mut waiting);
+        let (new, old): (&mut Limits, &Limits) = (&mut self.limits, &running.limits);
+        for (key, new, old) in [
+            ("limits.disk_workers", &mut new.disk_workers, &old.disk_workers),
+            ("limits.password_workers", &mut new.password_workers, &old.password_workers),
+            ("limits.scan_workers", &mut new.scan_workers, &old.scan_workers),
+            ("limits.work_queue", &mut new.work_queue, &old.work_queue),
+            ("limits.password_queue", &mut new.password_queue, &old.password_queue),
+            ("limits.delivery_queue", &mut new.delivery_queue, &old.delivery_queue),
+            ("limits.delivery_batch", &mut new.delivery_batch, &old.delivery_batch),
+            ("limits.watch_queue", &mut new.watch_queue, &old.watch_queue),
+            ("limits.created_mailboxes", &mut new.created_mailboxes, &old.created_mailboxes),
+        ] {
+            keep(key, new, old, &mut waiting);
+        }
+        keep("limits.read_chunk", &mut new.read_chunk, &old.read_chunk, &mut waiting);
+        waiting
+    }
+}
+
+fn keep<T: PartialEq + Clone>(key: &'static str, new: &mut T, old: &T, waiting: &mut Vec<&'static str>) {
+    if new != old {
+        *new = old.clone();
+        waiting.push(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{
+        Unknown, Watch,
+        tests::{GOOD, load},
+    };
+
+    #[test]
+    fn what_cannot_change_is_named_and_what_waits_stays_as_it_was() {
+        let running = load(GOOD).unwrap();
+        assert_eq!(running.fixed_key_unlike(&running), None);
+        let change = |change: fn(&mut Config)| {
+            let mut config = running.clone();
+            change(&mut config);
+            (config.fixed_key_unlike(&running), config.keep_what_stays(&running), config == running)
+        };
+        assert_eq!(change(|config| config.spool = "/elsewhere".into()).0, Some("spool"));
+        assert_eq!(change(|config| config.shared_spool = true).0, Some("shared_spool"));
+        assert_eq!(change(|config| config.unknown = Unknown::Create).0, Some("unknown"));
+        assert_eq!(change(|config| config.watch = Watch::Poll), (None, vec!["watch"], true));
+        let threads = change(|config| config.limits.disk_workers += 1);
+        assert_eq!(threads, (None, vec!["limits.disk_workers"], true));
+        assert_eq!(change(|config| config.limits.errors += 1), (None, vec![], false));
+    }
+}

@@ -1,0 +1,81 @@
+//! What the desk changes while it works: accounts that are read again, and another configuration.
+
+use std::{io, mem};
+
+use super::Desk;
+use crate::{
+    accounts::{Accounts, Keeper},
+    config::Config,
+    descriptors::most_indexes,
+    limits::Limits,
+    work::{Done, Job, Outcome, Returns, To, job::Task},
+};
+
+impl Desk {
+    /// Takes another configuration and its accounts. What threads and queues were made by stays as it was.
+    ///
+    /// # Errors
+    /// There is no thread to be had to look after the accounts. Nothing has changed then.
+    pub fn follow(&mut self, config: &Config, accounts: Accounts) -> io::Result<()> {
+        let limits = &config.limits;
+        if self.accounts.sources != accounts.sources || self.limits.accounts_check != limits.accounts_check {
+            self.keeper = keeper(&accounts, limits, &self.returns)?;
+        }
+        self.door.follow(limits);
+        self.registry.follow(limits, most_indexes(limits));
+        self.logins.follow(limits.pop3_login_delay.0);
+        self.tally.follow(limits.quota_mailboxes, limits.quota_recount.0);
+        self.namer.follow(&config.hostname);
+        self.limits = limits.clone();
+        self.replace(Box::new(accounts));
+        Ok(())
+    }
+
+    /// Takes accounts that have been read again. What was on its way from other files than those of now comes
+    /// too late.
+    pub(super) fn renew(&mut self, accounts: Box<Accounts>) {
+        if accounts.sources == self.accounts.sources {
+            self.replace(accounts);
+        }
+    }
+
+    fn replace(&mut self, mut accounts: Box<Accounts>) {
+        mem::swap(&mut self.accounts, &mut accounts);
+        // A full queue drops them here, which is slower and not wrong.
+        let _ = self.scans.submit(Job { to: To::Desk, task: Task::Forget(accounts) });
+    }
+
+    /// How things are, for the log.
+    pub fn status(&self) -> Vec<String> {
+        let accounts = self.accounts.count().map_or("any".to_owned(), |count| count.to_string());
+        let free = self.free.map_or("unknown".to_owned(), |octets| octets.to_string());
+        vec![
+            format!(
+                "queues disk={} scan={} password={} deliveries={} answers={}",
+                self.disk.waiting(),
+                self.scans.waiting(),
+                self.passwords.waiting(),
+                self.deliveries,
+                self.awaited.len(),
+            ),
+            format!("messages begun={} given_up={}", self.drafts.len(), self.given_up),
+            format!(
+                "mailboxes open={} indexed={} accounts={accounts} free={free}",
+                self.holders.len(),
+                self.registry.len(),
+            ),
+        ]
+    }
+}
+
+/// Looks after the files of accounts, if they come from files.
+pub(super) fn keeper(accounts: &Accounts, limits: &Limits, returns: &Returns) -> io::Result<Option<Keeper>> {
+    let keep = |sources| {
+        let returns = returns.clone();
+        let take = move |accounts| {
+            returns.send(Done { to: To::Desk, outcome: Outcome::Accounts(Box::new(accounts)) });
+        };
+        Keeper::start(sources, limits.accounts_check.0, take)
+    };
+    accounts.sources.clone().map(keep).transpose()
+}

@@ -1,0 +1,115 @@
+//! All that a server reads from files before it serves: the configuration, the accounts and aliases it names, and
+//! the certificate. Used together or not at all, at the start, at a reload and by `restante check`, so that the
+//! three agree about what is wrong.
+
+use std::{fmt, path::Path, time::SystemTime};
+
+use crate::{
+    accounts::{self, Accounts, Sources},
+    config::{self, Config, Text, Unknown},
+    net::certificate::{self, Loaded, Pair},
+};
+
+/// Files that go together.
+#[derive(Debug)]
+pub struct Files {
+    /// What they are to be used for.
+    pub config: Config,
+    /// The users.
+    pub accounts: Accounts,
+    /// The certificate, if there is to be one.
+    pub certificate: Option<Loaded>,
+}
+
+/// Why they cannot be used. Prints as a sentence for the operator.
+#[derive(Debug)]
+pub enum Error {
+    /// The configuration, or a file that it names, for which it is to be changed.
+    Config(config::Error),
+    /// Something in the accounts or aliases.
+    Accounts(accounts::Error),
+}
+
+impl Files {
+    /// Reads a configuration, and everything that it names.
+    ///
+    /// # Errors
+    /// Something of it cannot be used.
+    pub fn read(path: &Path, now: SystemTime) -> Result<(Self, Text), Error> {
+        let (config, text) = Config::read(path)?;
+        let files = Self::of(config, &text, now)?;
+        Ok((files, text))
+    }
+
+    /// Reads what a configuration names, whose text that is.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn of(config: Config, text: &Text, now: SystemTime) -> Result<Self, Error> {
+        let accounts = accounts(&config, text)?;
+        let certificate = config.tls.as_ref().map(|pair| load(pair, text, now)).transpose()?;
+        Ok(Self { config, accounts, certificate })
+    }
+}
+
+/// The accounts of a configuration.
+fn accounts(config: &Config, text: &Text) -> Result<Accounts, Error> {
+    if config.unknown == Unknown::Create {
+        return Ok(Accounts::open_house(&config.domains));
+    }
+    sources(config).load().map_err(|error| match &error {
+        accounts::Error::Missing(_) => text.mistake("accounts", error.to_string()).into(),
+        accounts::Error::Io { path, .. } if Some(path) == config.aliases.as_ref() => {
+            text.mistake("aliases", error.to_string()).into()
+        }
+        accounts::Error::Io { .. } => text.mistake("accounts", error.to_string()).into(),
+        _ => Error::Accounts(error),
+    })
+}
+
+/// Where the accounts of a configuration come from.
+pub fn sources(config: &Config) -> Sources {
+    Sources {
+        users: config.accounts.clone(),
+        aliases: config.aliases.clone(),
+        domains: config.domains.clone(),
+    }
+}
+
+fn load(pair: &Pair, text: &Text, now: SystemTime) -> Result<Loaded, config::Error> {
+    pair.load(now).map_err(|error| {
+        let key = match &error {
+            certificate::Error::Unreadable(path, _) | certificate::Error::Wrong(path, _)
+                if *path == pair.certificate =>
+            {
+                "tls.certificate"
+            }
+            _ => "tls.key",
+        };
+        text.mistake(key, error.to_string())
+    })
+}
+
+impl From<config::Error> for Error {
+    fn from(error: config::Error) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Accounts(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Config(error) => Some(error),
+            Self::Accounts(error) => Some(error),
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Another configuration, while sessions run.
+//!
+//! The rules: all of it is taken or nothing; a session goes on by the rules that it began with; files are read
+//! and addresses bound by a thread of their own; and no address is let go before the new ones are had.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, TryRecvError},
+    },
+    thread,
+    time::SystemTime,
+};
+
+use mio::Token;
+
+use super::{ListenerId, Server, most_connections, scratch};
+use crate::{
+    clock::Now,
+    config::{self, Config, Listen, Service, Text},
+    files::{self, Files},
+    listen::{self, Bound, Listener},
+    logging,
+    net::{endpoint::Endpoint, stream::Socket},
+};
+
+/// A reload that is under way.
+pub(super) struct Reload {
+    result: Receiver<Result<Renewed, String>>,
+    /// It was asked for once more: what has been read may be old by now.
+    again: bool,
+}
+
+/// What the server is like when a reload begins.
+struct Present {
+    source: PathBuf,
+    config: Config,
+    held: Vec<Held>,
+}
+
+/// A listener that there is.
+#[derive(Clone)]
+struct Held {
+    id: ListenerId,
+    service: Service,
+    /// Where the configuration has it.
+    place: Endpoint,
+    /// Where it really is.
+    endpoint: Endpoint,
+}
+
+/// What the server is to be like.
+struct Renewed {
+    files: Files,
+    listeners: Vec<(Listen, Seat)>,
+    /// Keys whose new values wait for a restart.
+    waiting: Vec<&'static str>,
+}
+
+/// What a listener is to sit on.
+enum Seat {
+    /// What it or another has now.
+    Held(ListenerId),
+    New(Socket),
+}
+
+impl Server {
+    pub(super) fn begin_reload(&mut self) {
+        let Some(source) = self.source.clone().filter(|_| self.stopping.is_none()) else { return };
+        if let Some(reload) = &mut self.reload {
+            reload.again = true;
+            return;
+        }
+        log::info!("configuration read again path={}", source.display());
+        self.manager.reloading();
+        let held = |(id, listener): (&ListenerId, &Listener)| Held {
+            id: *id,
+            service: listener.service(),
+            place: listener.place().clone(),
+            endpoint: listener.endpoint().clone(),
+        };
+        let held = self.listeners.iter().map(held).collect();
+        let present = Present { source, config: self.config.clone(), held };
+        let ((done, result), bell) = (mpsc::channel(), Arc::clone(&self.bell));
+        let read = move || {
+            let _ = done.send(present.renew(SystemTime::now())); // else the server is at its end
+            bell.ring();
+        };
+        match thread::Builder::new().name("reload".into()).spawn(read) {
+            Ok(_) => self.reload = Some(Reload { result, again: false }),
+            Err(error) => self.end_reload(Err(format!("no thread to read it: {error}"))),
+        }
+    }
+
+    /// Takes what a reload has read, if it has.
+    pub(super) fn take_reload(&mut self, now: Now) {
+        let Some(Reload { result, again }) = &self.reload else { return };
+        let (result, again) = match result.try_recv() {
+            Err(TryRecvError::Empty) => return,
+            Err(TryRecvError::Disconnected) => (Err("reading it broke off".to_owned()), *again),
+            Ok(result) => (result, *again),
+        };
+        self.reload = None;
+        if self.stopping.is_some() {
+            return;
+        }
+        let followed = result.and_then(|renewed| self.follow(renewed, now));
+        self.end_reload(followed);
+        if again {
+            self.begin_reload();
+        }
+    }
+
+    fn end_reload(&mut self, result: Result<(), String>) {
+        let status = match result {
+            Ok(()) => self.summary(),
+            Err(why) => {
+                log::error!("configuration not loaded, the old one stays: {why}");
+                format!("the old configuration stays: {why}")
+            }
+        };
+        self.manager.ready(&status);
+    }
+
+    /// Takes all of it, or nothing and says why.
+    fn follow(&mut self, renewed: Renewed, now: Now) -> Result<(), String> {
+        let Renewed { files: Files { config, accounts, mut certificate }, listeners, waiting } = renewed;
+        let same_files = config.tls == self.config.tls
+            && config.limits.certificate_check == self.config.limits.certificate_check;
+        let tls = if same_files {
+            self.tls.clone()
+        } else {
+            listen::tls(&config, certificate.take()).map_err(|error| error.to_string())?
+        };
+        let mut kept = Vec::new();
+        let mut new = Vec::new();
+        for (listen, seat) in listeners {
+            match seat {
+                Seat::Held(id) => kept.push((id, listen)),
+                Seat::New(socket) => {
+                    let id = self.new_id();
+                    let mut listener = Listener::open(Bound { listen, socket }, &config, tls.as_ref())
+                        .map_err(|error| error.to_string())?;
+                    listener
+                        .register(self.poll.registry(), Token(id as usize))
+                        .map_err(|error| format!("listen: {error}"))?;
+                    new.push((id, listener));
+                }
+            }
+        }
+        self.desk.follow(&config, accounts).map_err(|error| format!("threads: {error}"))?;
+
+        // Nothing fails from here on.
+        if let (Some(tls), Some(certificate)) = (&tls, certificate) {
+            tls.renew(certificate);
+        }
+        self.let_go(&kept, now);
+        for (id, listen) in kept {
+            if let Some(listener) = self.listeners.get_mut(&id) {
+                listener.follow(listen, &config, tls.as_ref());
+            }
+        }
+        for (id, listener) in new {
+            logging::listening(listener.service().name(), listener.endpoint());
+            self.listeners.insert(id, listener);
+        }
+        self.most_connections = most_connections(&config.limits);
+        self.scratch = scratch(&config.limits);
+        self.tls = tls;
+        self.config = config;
+        self.log_room();
+        log::info!("configuration loaded listeners={}", self.listeners.len());
+        self.config.doubts().for_each(|doubt| log::warn!("{doubt}"));
+        waiting.iter().for_each(|key| log::warn!("{key} needs a restart, the old value stays"));
+        Ok(())
+    }
+
+    /// Lets go of the listeners that are not among those. Who came before is still let in.
+    fn let_go(&mut self, kept: &[(ListenerId, Listen)], now: Now) {
+        let goes = |id: &ListenerId| !kept.iter().any(|(kept, _)| kept == id);
+        for (_, listener) in self.listeners.iter_mut().filter(|(id, _)| goes(id)) {
+            listener.look_again();
+        }
+        let mut ready = std::mem::take(&mut self.again);
+        self.accept(now, &mut ready);
+        self.again.extend(ready);
+        for (_, mut listener) in self.listeners.extract_if(.., |id, _| goes(id)) {
+            log::info!("{} let go address={}", listener.service(), listener.endpoint());
+            listener.stop(self.poll.registry());
+        }
+        self.arrivals.retain(|_, arrival| self.listeners.contains_key(&arrival.at));
+    }
+}
+
+impl Present {
+    /// Reads everything, and takes the addresses that are not held yet.
+    fn renew(&self, now: SystemTime) -> Result<Renewed, String> {
+        let words = |error: config::Error| error.to_string();
+        let (mut files, text) =
+            Files::read(&self.source, now).map_err(|error: files::Error| error.to_string())?;
+        if let Some(key) = files.config.fixed_key_unlike(&self.config) {
+            return Err(words(
+                text.mistake(key, "this cannot change while the server runs: it needs a restart"),
+            ));
+        }
+        let waiting = files.config.keep_what_stays(&self.config);
+        let listeners = self.seats(&files.config.listen, &text).map_err(words)?;
+        Ok(Renewed { files, listeners, waiting })
+    }
+
+    /// What each listener is to sit on: what is there in the same place, else what is there for the taking.
+    fn seats(&self, listeners: &[Listen], text: &Text) -> Result<Vec<(Listen, Seat)>, config::Error> {
+        let mut held = self.held.clone();
+        let (mut seats, mut new) = (Vec::new(), Vec::new());
+        for (n, listen) in listeners.iter().enumerate() {
+            let wrong = |why: String| text.mistake(&format!("listen.{n}.address"), why);
+            let same: Vec<usize> = (0..held.len()).filter(|at| held[*at].place == listen.address).collect();
+            match (&listen.address, same.as_slice()) {
+                (Endpoint::Passed(name), []) => {
+                    return Err(wrong(format!(
+                        "no socket {name:?} was passed at the start, and none is passed later: this needs a restart"
+                    )));
+                }
+                (Endpoint::Passed(_), _) => {
+                    for Held { id, endpoint, .. } in held.extract_if(.., |held| held.place == listen.address)
+                    {
+                        if let Some((key, why)) = listen.unfit_for(&endpoint) {
+                            return Err(text.mistake(&format!("listen.{n}.{key}"), why));
+                        }
+                        seats.push((listen.clone(), Seat::Held(id)));
+                    }
+                }
+                (_, []) => new.push((n, listen)),
+                (_, [first, ..]) => {
+                    let of_service = same.iter().find(|at| held[**at].service == listen.protocol);
+                    let id = held.remove(*of_service.unwrap_or(first)).id;
+                    seats.push((listen.clone(), Seat::Held(id)));
+                }
+            }
+        }
+        let passed = held.iter().find(|held| matches!(held.place, Endpoint::Passed(_)));
+        if let Some(Held { place, .. }) = passed {
+            return Err(text.mistake(
+                "listen",
+                format!("the socket of {place} would have no listener: to do without it needs a restart"),
+            ));
+        }
+        for (n, listen) in new {
+            let socket = Socket::bind(&listen.address).map_err(|error| {
+                let why = listen::Error::Bind(listen.protocol, listen.address.clone(), error);
+                let why = format!("{why}{}", self.advice(&listen.address));
+                text.mistake(&format!("listen.{n}.address"), why)
+            })?;
+            seats.push((listen.clone(), Seat::New(socket)));
+        }
+        Ok(seats)
+    }
+
+    /// What may be in the way of a new listener: the same port at another address of ours.
+    fn advice(&self, wanted: &Endpoint) -> String {
+        let port = |endpoint: &Endpoint| endpoint.ip().map(|address| address.port());
+        match self.held.iter().find(|held| port(wanted).is_some() && port(&held.endpoint) == port(wanted)) {
+            Some(Held { endpoint, .. }) => format!(
+                "; this server is at {endpoint}, which it lets go of only when it has the new one: this needs a restart"
+            ),
+            None => String::new(),
+        }
+    }
+}

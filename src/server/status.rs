@@ -1,0 +1,63 @@
+//! How things are, in lines for the log.
+
+use std::collections::BTreeMap;
+
+use super::{ListenerId, Server};
+use crate::{clock::Now, descriptors::descriptors, listen};
+
+impl Server {
+    /// In one line: what is served where.
+    pub(super) fn summary(&self) -> String {
+        let places = self.listeners.values();
+        let places: Vec<_> =
+            places.map(|listener| format!("{} at {}", listener.service(), listener.endpoint())).collect();
+        format!("serving {}", places.join(", "))
+    }
+
+    /// How many connections there may be, and what an operator can do if that is fewer than were asked for.
+    pub(super) fn log_room(&self) {
+        let (most, wanted) = (self.most_connections, self.config.limits.connections);
+        log::info!("room connections={most} descriptors={}", descriptors());
+        if wanted > most {
+            log::warn!(
+                "limits.connections is {wanted}, and the descriptors are enough for {most}: raise their limit \
+                 (systemd: LimitNOFILE={})",
+                wanted * 4 / 3 + 1024
+            );
+        }
+    }
+
+    /// All that an operator asks for with SIGUSR1.
+    pub(super) fn log_status(&self, now: Now) {
+        let up = now.date.duration_since(self.began).unwrap_or_default().as_secs();
+        log::info!(
+            "status version={} pid={} up={}",
+            env!("CARGO_PKG_VERSION"),
+            std::process::id(),
+            humantime::format_duration(std::time::Duration::from_secs(up)).to_string().replace(' ', ""),
+        );
+        let mut by_protocol: BTreeMap<&str, usize> = [("lmtp", 0), ("pop3", 0), ("smtp", 0)].into();
+        let mut by_listener: BTreeMap<ListenerId, usize> = BTreeMap::new();
+        for origin in self.origins.values() {
+            *by_protocol.entry(listen::name(origin.service)).or_default() += 1;
+            *by_listener.entry(origin.at).or_default() += 1;
+        }
+        for (id, listener) in &self.listeners {
+            log::info!(
+                "status listener protocol={} address={} connections={}",
+                listener.service(),
+                listener.endpoint(),
+                by_listener.get(id).unwrap_or(&0)
+            );
+        }
+        let by_protocol: Vec<_> = by_protocol.iter().map(|(name, count)| format!("{name}={count}")).collect();
+        log::info!(
+            "status connections {} arriving={} addresses={} most={}",
+            by_protocol.join(" "),
+            self.arrivals.len(),
+            self.per_address.len(),
+            self.most_connections
+        );
+        self.desk.status().iter().for_each(|line| log::info!("status {line}"));
+    }
+}

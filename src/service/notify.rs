@@ -1,0 +1,184 @@
+//! What the service manager is told: sd_notify(3).
+//!
+//! The rule: the manager may be slow or gone, and whoever tells it something never waits. What it doesn't take
+//! is told later, in the same order.
+
+use std::{
+    collections::VecDeque,
+    env,
+    ffi::OsStr,
+    io,
+    os::{
+        linux::net::SocketAddrExt,
+        unix::{
+            ffi::OsStrExt,
+            net::{SocketAddr, UnixDatagram},
+        },
+    },
+    time::Duration,
+};
+
+use sd_notify::NotifyState::{self, MonotonicUsec, Ready, Reloading, Status, Stopping, Watchdog};
+
+/// The service manager. Where there is none, telling it something does nothing.
+#[derive(Debug, Default)]
+pub struct Manager {
+    socket: Option<UnixDatagram>,
+    /// How often it wants to hear that the loop turns.
+    watchdog: Option<Duration>,
+    /// What it has not taken yet.
+    owed: VecDeque<String>,
+}
+
+impl Manager {
+    /// The manager that the environment names, if there is one.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub fn from_environment() -> io::Result<Self> {
+        let Some(address) = env::var_os("NOTIFY_SOCKET") else { return Ok(Self::default()) };
+        let why = |error| io::Error::other(format!("NOTIFY_SOCKET={}: {error}", address.to_string_lossy()));
+        let manager = Self::at(&address).map_err(why)?;
+        Ok(Self { watchdog: sd_notify::watchdog_enabled().map(|whole| whole / 2), ..manager })
+    }
+
+    /// A manager that listens there: at a path, or at an abstract name behind an `@`.
+    fn at(address: &OsStr) -> io::Result<Self> {
+        let address = match address.as_bytes() {
+            [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+            [b'/', ..] => SocketAddr::from_pathname(address)?,
+            _ => return Err(io::Error::other("neither a path nor an abstract name")),
+        };
+        let socket = UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?;
+        socket.connect_addr(&address)?;
+        Ok(Self { socket: Some(socket), ..Self::default() })
+    }
+
+    /// How often [`Manager::alive`] is wanted: twice as often as the manager's patience needs.
+    pub fn watchdog(&self) -> Option<Duration> {
+        self.watchdog
+    }
+
+    /// Clients are served, or a reload is over.
+    pub fn ready(&mut self, status: &str) {
+        self.tell(&[Ready, Status(status)]);
+    }
+
+    /// A reload begins. Since systemd 253 (`Type=notify-reload`) it wants to know when.
+    pub fn reloading(&mut self) {
+        let when = NotifyState::monotonic_usec_now().unwrap_or(MonotonicUsec(0)); // every Linux has that clock
+        self.tell(&[Reloading, when, Status("reading the configuration again")]);
+    }
+
+    /// No more clients are accepted.
+    pub fn stopping(&mut self, status: &str) {
+        self.tell(&[Stopping, Status(status)]);
+    }
+
+    /// Tells what could not be told before. To be called now and then.
+    pub fn remind(&mut self) {
+        self.tell_owed();
+    }
+
+    /// The loop turns. What could not be told before is told first.
+    pub fn alive(&mut self) {
+        self.tell_owed();
+        if self.watchdog.is_some() && self.owed.is_empty() {
+            let _ = self.send(&text(&[Watchdog])); // it comes again long before the manager loses patience
+        }
+    }
+
+    fn tell(&mut self, states: &[NotifyState<'_>]) {
+        if self.owed.len() == MOST_OWED {
+            self.owed.pop_front();
+        }
+        self.owed.push_back(text(states));
+        self.tell_owed();
+    }
+
+    fn tell_owed(&mut self) {
+        while let Some(text) = self.owed.front() {
+            match self.send(text) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => log::warn!("the service manager cannot be told: {error}"),
+                Ok(()) => {}
+            }
+            self.owed.pop_front();
+        }
+    }
+
+    fn send(&self, text: &str) -> io::Result<()> {
+        self.socket.as_ref().map_or(Ok(()), |socket| socket.send(text.as_bytes()).map(drop))
+    }
+}
+
+fn text(states: &[NotifyState<'_>]) -> String {
+    states.iter().map(|state| format!("{state}\n")).collect()
+}
+
+/// Messages that wait for a manager that doesn't read.
+const MOST_OWED: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(socket: &UnixDatagram) -> String {
+        let mut text = [0; 1000];
+        let length = socket.recv(&mut text).unwrap();
+        String::from_utf8_lossy(&text[..length]).into_owned()
+    }
+
+    #[test]
+    fn a_manager_is_told_at_a_path_and_at_an_abstract_name() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("notify");
+        let name = format!("restante-test-{}", std::process::id());
+        for (address, socket) in [
+            (path.as_os_str().to_owned(), UnixDatagram::bind(&path).unwrap()),
+            (
+                format!("@{name}").into(),
+                UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap(),
+            ),
+        ] {
+            let mut manager = Manager::at(&address).unwrap();
+            manager.ready("here we are");
+            assert_eq!(said(&socket), "READY=1\nSTATUS=here we are\n");
+            manager.reloading();
+            let reloading = said(&socket);
+            assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+            manager.watchdog = Some(Duration::from_secs(1));
+            manager.alive();
+            assert_eq!(said(&socket), "WATCHDOG=1\n");
+        }
+        assert!(Manager::at(OsStr::new("vsock:2:1234")).is_err());
+        assert!(Manager::at(OsStr::new("/nowhere/notify")).is_err());
+        Manager::default().ready("to nobody");
+    }
+
+    #[test]
+    fn a_manager_that_does_not_read_costs_no_time_and_is_told_later() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        let mut manager = Manager::at(path.as_os_str()).unwrap();
+        while manager.send("X=1\n").is_ok() {}
+        manager.stopping("goodbye");
+        assert_eq!(manager.owed.len(), 1);
+        (0..2 * MOST_OWED).for_each(|_| manager.ready("hello"));
+        assert_eq!(manager.owed.len(), MOST_OWED);
+
+        socket.set_nonblocking(true).unwrap();
+        let mut heard = 0;
+        while !manager.owed.is_empty() {
+            while socket.recv(&mut [0; 100]).is_ok() {}
+            manager.remind();
+            heard += 1;
+            assert!(heard <= MOST_OWED, "each time some are taken");
+        }
+        drop(socket);
+        manager.ready("to nobody");
+        assert!(manager.owed.is_empty(), "who is gone is owed nothing");
+    }
+}
