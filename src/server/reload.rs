@@ -158,6 +158,9 @@ impl Server {
         self.let_go(&kept, now);
         for (id, listen) in kept {
             if let Some(listener) = self.listeners.get_mut(&id) {
+                if listener.service() != listen.protocol {
+                    logging::listening(listen.protocol.name(), listener.endpoint());
+                }
                 listener.follow(listen, &config, tls.as_ref());
             }
         }
@@ -209,48 +212,38 @@ impl Present {
         Ok(Renewed { files, listeners, waiting })
     }
 
-    /// What each listener is to sit on: what is there in the same place, else what is there for the taking.
+    /// What each listener is to sit on: what is there in the same place, else what is there for the taking. New
+    /// addresses come last, when nothing else can be wrong.
     fn seats(&self, listeners: &[Listen], text: &Text) -> Result<Vec<(Listen, Seat)>, config::Error> {
         let mut held = self.held.clone();
-        let (mut seats, mut new) = (Vec::new(), Vec::new());
-        for (n, listen) in listeners.iter().enumerate() {
-            let wrong = |why: String| text.mistake(&format!("listen.{n}.address"), why);
-            let same: Vec<usize> = (0..held.len()).filter(|at| held[*at].place == listen.address).collect();
-            match (&listen.address, same.as_slice()) {
-                (Endpoint::Passed(name), []) => {
-                    return Err(wrong(format!(
-                        "no socket {name:?} was passed at the start, and none is passed later: this needs a restart"
-                    )));
-                }
-                (Endpoint::Passed(_), _) => {
-                    for Held { id, endpoint, .. } in held.extract_if(.., |held| held.place == listen.address)
-                    {
-                        if let Some((key, why)) = listen.unfit_for(&endpoint) {
-                            return Err(text.mistake(&format!("listen.{n}.{key}"), why));
-                        }
-                        seats.push((listen.clone(), Seat::Held(id)));
-                    }
-                }
-                (_, []) => new.push((n, listen)),
-                (_, [first, ..]) => {
-                    let of_service = same.iter().find(|at| held[**at].service == listen.protocol);
-                    let id = held.remove(*of_service.unwrap_or(first)).id;
-                    seats.push((listen.clone(), Seat::Held(id)));
-                }
+        let mut seats = Vec::new();
+        let mut rest: Vec<(usize, &Listen)> = listeners.iter().enumerate().collect();
+        for (n, listen) in rest.extract_if(.., |(_, listen)| matches!(listen.address, Endpoint::Passed(_))) {
+            for id in passed(&mut held, n, listen, text)? {
+                seats.push((listen.clone(), Seat::Held(id)));
             }
         }
-        let passed = held.iter().find(|held| matches!(held.place, Endpoint::Passed(_)));
-        if let Some(Held { place, .. }) = passed {
-            return Err(text.mistake(
-                "listen",
-                format!("the socket of {place} would have no listener: to do without it needs a restart"),
-            ));
+        if let Some(left) = held.iter().find(|held| matches!(held.place, Endpoint::Passed(_))) {
+            let why = format!(
+                "the socket of {} would have no listener: to do without it needs a restart",
+                left.place
+            );
+            return Err(text.mistake("listen", why));
         }
-        for (n, listen) in new {
+        // Port 0 may be there more than once: who has a socket keeps it.
+        for same_service in [true, false] {
+            rest.retain(|(_, listen)| {
+                let fits = |held: &Held| {
+                    held.place == listen.address && (held.service == listen.protocol || !same_service)
+                };
+                let found = held.iter().position(fits);
+                found.map(|at| seats.push(((*listen).clone(), Seat::Held(held.remove(at).id)))).is_none()
+            });
+        }
+        for (n, listen) in rest {
             let socket = Socket::bind(&listen.address).map_err(|error| {
                 let why = listen::Error::Bind(listen.protocol, listen.address.clone(), error);
-                let why = format!("{why}{}", self.advice(&listen.address));
-                text.mistake(&format!("listen.{n}.address"), why)
+                text.mistake(&format!("listen.{n}.address"), format!("{why}{}", self.advice(&listen.address)))
             })?;
             seats.push((listen.clone(), Seat::New(socket)));
         }
@@ -267,4 +260,24 @@ impl Present {
             None => String::new(),
         }
     }
+}
+
+/// Takes the sockets that were passed for the `n`th listener.
+fn passed(
+    held: &mut Vec<Held>,
+    n: usize,
+    listen: &Listen,
+    text: &Text,
+) -> Result<Vec<ListenerId>, config::Error> {
+    let taken: Vec<Held> = held.extract_if(.., |held| held.place == listen.address).collect();
+    if taken.is_empty() {
+        let why = format!("no socket for {} was passed at the start: this needs a restart", listen.address);
+        return Err(text.mistake(&format!("listen.{n}.address"), why));
+    }
+    for Held { endpoint, .. } in &taken {
+        if let Some((key, why)) = listen.unfit_for(endpoint) {
+            return Err(text.mistake(&format!("listen.{n}.{key}"), why));
+        }
+    }
+    Ok(taken.into_iter().map(|held| held.id).collect())
 }
