@@ -72,8 +72,16 @@ pub struct Server {
     /// Whether the desk is looked after.
     ticking: bool,
     scratch: Vec<u8>,
-    /// Set once the server stops: when its patience ends.
-    stopping: Option<Duration>,
+    stopping: Option<Stopping>,
+}
+
+/// How a server ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stopping {
+    /// When all sessions have said goodbye.
+    Patiently,
+    /// At once.
+    Now,
 }
 
 /// What a timer is for.
@@ -301,7 +309,12 @@ impl Server {
                     let next = self.manager.watchdog().map(|interval| now.steady + interval);
                     next.into_iter().for_each(|next| self.timers.set(next, Due::Watchdog));
                 }
-                Due::Stop => {}
+                // Who still waits learns now that the message is not stored, unless it is.
+                Due::Stop => {
+                    self.desk.give_up_all();
+                    self.answers(now);
+                    self.stopping = Some(Stopping::Now);
+                }
             }
         }
     }
@@ -323,16 +336,15 @@ impl Server {
     /// Accepts nothing more, and lets every session say goodbye; a second signal does not wait for them.
     fn stop(&mut self, now: Now) {
         if self.stopping.is_some() {
-            self.stopping = Some(now.steady);
+            self.stopping = Some(Stopping::Now);
             return;
         }
         log::info!("stopping, {} connections", self.conns.len());
         self.manager.stopping(&format!("stopping, {} connections", self.conns.len()));
         self.listeners.values_mut().for_each(|listener| listener.stop(self.poll.registry()));
-        let end = now.steady + self.config.limits.shutdown_grace.0;
-        self.stopping = Some(end);
+        self.stopping = Some(Stopping::Patiently);
         self.arrivals.clear();
-        self.timers.set(end, Due::Stop);
+        self.timers.set(now.steady + self.config.limits.shutdown_grace.0, Due::Stop);
         let ids: Vec<ConnId> = self.conns.keys().copied().collect();
         for id in ids {
             if let Some(conn) = self.conns.get_mut(&id) {
@@ -343,9 +355,11 @@ impl Server {
     }
 
     fn is_over(&self) -> bool {
-        self.stopping.is_some_and(|end| {
-            (self.conns.is_empty() && self.desk.is_idle()) || end <= self.clock.now().steady
-        })
+        match self.stopping {
+            None => false,
+            Some(Stopping::Patiently) => self.conns.is_empty() && self.desk.is_idle(),
+            Some(Stopping::Now) => true,
+        }
     }
 }
 

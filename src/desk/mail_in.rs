@@ -243,18 +243,25 @@ impl Desk {
         }
     }
 
-    /// Gives up the messages that the disk has not stored within the limit. A client that waits no longer
-    /// sends again, and so it must not find the first one stored: whoever still has it takes it back.
+    /// Gives up the messages that the disk has not stored within the limit.
     pub(super) fn give_up_late_ones(&mut self) {
-        let patience = self.limits.delivery_patience.0;
+        let patience = self.limits.delivery_patience;
+        self.give_up_older_than(patience.0, &format!("in {patience}"));
+    }
+
+    /// Gives up all messages that the disk has not stored, for the server ends.
+    pub fn give_up_all(&mut self) {
+        self.give_up_older_than(Duration::ZERO, "before the end");
+    }
+
+    /// A client that waits no longer sends again, and so it must not find the first one stored: whoever still
+    /// has it takes it back.
+    fn give_up_older_than(&mut self, patience: Duration, told: &str) {
         let is_late = |ended: &&Ended| ended.since + patience <= self.now && ended.decision.take().is_some();
         let late =
             self.drafts.iter().filter(|(_, incoming)| incoming.ended.as_ref().filter(is_late).is_some());
         for id in late.map(|(id, _)| *id).collect::<Vec<_>>() {
-            log::error!(
-                "{id}: the disk has not stored a message in {}; refused",
-                self.limits.delivery_patience
-            );
+            log::error!("{id}: the disk has not stored a message {told}; refused");
             self.given_up += 1;
             let answer = self.finish(id, Err(Fault::Broken));
             self.answer(id, answer);

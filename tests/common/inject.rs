@@ -54,7 +54,8 @@ impl Fault {
         act();
         let trace = tracer.detach();
         let hit = ["INJECTED)", "(DELAYED)"].iter().any(|mark| trace.contains(mark))
-            || self.what.contains("signal=KILL") && trace.contains(" = ?");
+            || self.what.contains("signal=KILL") && trace.contains(" = ?")
+            || self.what.contains("delay_") && [" = ?", "<detached"].iter().any(|mark| trace.contains(mark));
         assert!(hit || !self.what.contains(':'), "{self:?} has hit nothing:\n{trace}");
         trace
     }

@@ -1,0 +1,158 @@
+//! SIGTERM in the midst of things: who is past the final dot learns what became of the message, the others are
+//! told to come back, and the end comes within five seconds. `RESTANTE_STOPS=50` stops more often.
+
+mod common;
+
+use std::{
+    env, thread,
+    time::{Duration, Instant},
+};
+
+use common::{
+    STRICT, Server, Setup,
+    client::{Client, stuffed, with_lf, without_trace},
+    dice::Dice,
+    eventually,
+    inject::{Fault, can_inject},
+};
+use rustix::process::Signal;
+
+const ALICE: &str = "alice@example.test";
+const MESSAGE: &[u8] = b"Subject: the last one\r\n\r\nIt is late.\r\n";
+/// What an operator may count on, and a little for a machine that is busy.
+const END: Duration = Duration::from_millis(5900);
+
+/// As often as each story is told.
+fn stops() -> u64 {
+    env::var("RESTANTE_STOPS").ok().and_then(|stops| stops.parse().ok()).unwrap_or(4)
+}
+
+fn server(limits: &str) -> Server {
+    let config = format!("{STRICT}\n[limits]\n{limits}\n");
+    Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start()
+}
+
+/// SIGTERM; what a client sees then; the end in time. Returns what the client saw.
+#[track_caller]
+fn stop<T>(server: &mut Server, client: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    server.signal(Signal::TERM);
+    let seen = client();
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(start.elapsed() < END, "{:?}", start.elapsed());
+    seen
+}
+
+/// A session that has been told to go ahead with the message.
+fn in_data(server: &Server) -> Client {
+    let mut client = Client::smtp(server);
+    client.ask("MAIL FROM:<a@far.test>", "250");
+    client.ask(&format!("RCPT TO:<{ALICE}>"), "250");
+    client.ask("DATA", "354");
+    client
+}
+
+#[test]
+fn o01_in_data_a_client_is_told_to_come_back_and_nothing_is_stored() {
+    for n in 0..stops() {
+        let mut server = server("body_in_memory = \"4 KiB\"");
+        let mut client = in_data(&server);
+        // Before the first octet, in the midst of a line, and when there is a file already.
+        let sent = [0, 100, 20_000, 200_000][n as usize % 4];
+        client.write(&b"Subject: x\r\n".repeat(sent / 12 + 1)[..sent]);
+        let reply = stop(&mut server, move || {
+            let reply = client.reply();
+            (reply, client.rest())
+        });
+        assert!(reply.0.starts_with("421 4.3.2 ") && reply.1.is_empty(), "{sent} octets: {reply:?}");
+        let maildir = server.maildir(ALICE);
+        assert_eq!((maildir.files("new").len(), maildir.files("tmp").len()), (0, 0), "{sent} octets");
+    }
+}
+
+#[test]
+fn o01_behind_the_final_dot_the_reply_is_true_whenever_the_signal_comes() {
+    let mut dice = Dice::new(1);
+    for _ in 0..stops() {
+        let mut server = server("");
+        let mut clients: Vec<Client> = (0..8).map(|_| in_data(&server)).collect();
+        let wait = Duration::from_micros(dice.below(4000) as u64);
+        clients.iter_mut().for_each(|client| client.write(&stuffed(MESSAGE)));
+        thread::sleep(wait); // into the work of the committer, here or there
+        let replies =
+            stop(&mut server, || clients.into_iter().map(|mut client| client.reply()).collect::<Vec<_>>());
+        let accepted = replies.iter().filter(|reply| reply.starts_with("250 2.0.0 ")).count();
+        let others = replies.iter().filter(|reply| reply.starts_with('4')).count();
+        assert_eq!(accepted + others, 8, "{replies:?}");
+        assert_eq!(server.maildir(ALICE).files("new").len(), accepted, "{replies:?}");
+    }
+}
+
+#[test]
+fn o01_in_fsync_the_client_gets_its_250_or_its_451() {
+    if !can_inject("o01_in_fsync_the_client_gets_its_250_or_its_451") {
+        return;
+    }
+    for (fault, code, stored) in [
+        ("fsync:delay_enter=1s:when=1", "250 2.0.0 ", 1),
+        ("fsync:error=EIO:delay_enter=1s:when=1", "451 4.3.0 ", 0),
+    ] {
+        let mut server = server("");
+        Client::smtp(&server).deliver(&[ALICE], MESSAGE); // the mailbox is there, and its own syncs are over
+        let mut client = in_data(&server);
+        let maildir = server.maildir(ALICE);
+        let reply = Fault::new(fault).of("committer").during(&server, || {
+            client.write(&stuffed(MESSAGE));
+            eventually("it is written", || (!maildir.files("tmp").is_empty()).then_some(()));
+            server.signal(Signal::TERM);
+            client.reply()
+        });
+        drop(client);
+        assert!(reply.starts_with(code), "{fault}: {reply:?}");
+        assert_eq!(server.wait().code(), Some(0));
+        assert_eq!((maildir.files("new").len(), maildir.files("tmp").len()), (1 + stored, 0), "{fault}");
+    }
+}
+
+#[test]
+fn o01_a_disk_that_hangs_does_not_keep_the_server_from_its_end() {
+    if !can_inject("o01_a_disk_that_hangs_does_not_keep_the_server_from_its_end") {
+        return;
+    }
+    let mut server = server("shutdown_grace = \"1s\"");
+    Client::smtp(&server).deliver(&[ALICE], MESSAGE); // the mailbox is there
+    let mut client = in_data(&server);
+    let slow = Fault::new("fsync:delay_enter=20s").of("committer");
+    let start = Instant::now();
+    slow.traced(&server, || {
+        client.write(&stuffed(MESSAGE));
+        let maildir = server.maildir(ALICE);
+        eventually("it is written", || (!maildir.files("tmp").is_empty()).then_some(()));
+        server.signal(Signal::TERM);
+        client.expect("451 4.3.0 ");
+    });
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    assert_eq!(server.maildir(ALICE).files("new").len(), 1, "what was refused is not stored");
+}
+
+#[test]
+fn o01_in_retr_the_message_is_cut_off_without_its_end_and_stays() {
+    let letter = b"Subject: long\r\n\r\n".iter().copied().chain(b"a line of it\r\n".repeat(500_000));
+    let letter: Vec<u8> = letter.collect();
+    for _ in 0..stops() {
+        let mut server = server("");
+        assert!(Client::smtp(&server).deliver(&[ALICE], &letter).starts_with("250 "));
+        let mut client = Client::pop3(&server, ALICE);
+        client.ask("RETR 1", "+OK");
+        assert_eq!(client.line(), b"Return-Path: <sender@far.test>\r\n");
+        let rest = stop(&mut server, || client.rest());
+        assert!(rest.len() < letter.len(), "all of it was in flight: the test needs a longer letter");
+        assert!(!rest.ends_with(b"\r\n.\r\n") && !rest.windows(4).any(|text| text == b"-ERR"));
+
+        server.restart();
+        assert!(without_trace(&server.maildir(ALICE).only_message()) == with_lf(&letter));
+        let mut client = Client::pop3(&server, ALICE);
+        client.ask("STAT", "+OK 1 ");
+    }
+}
