@@ -90,7 +90,7 @@ impl Story {
     fn newest(&self, service: &str) -> SocketAddr {
         let log = self.server.log();
         let mark = format!(" {service} listening address=");
-        log.lines().filter_map(|line| line.split_once(&mark)).last().unwrap().1.parse().unwrap()
+        log.lines().filter_map(|line| line.split_once(&mark)).next_back().unwrap().1.parse().unwrap()
     }
 }
 
