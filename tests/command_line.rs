@@ -12,7 +12,7 @@ use std::{
 
 use common::{
     STRICT, Server, Setup,
-    client::{Client, deliver, stuffed},
+    client::{Client, deliver},
     configuration, home,
 };
 use rustix::process::Signal;
@@ -187,27 +187,6 @@ fn a_server_without_work_ends_at_once() {
     }
     assert_eq!(server.wait().code(), Some(0));
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
-}
-
-#[test]
-fn a_message_whose_final_dot_was_sent_is_answered_truly_even_while_the_server_ends() {
-    for _ in 0..5 {
-        let mut server = Server::dev();
-        let mut clients: Vec<Client> = (0..10).map(|_| Client::smtp(&server)).collect();
-        for client in &mut clients {
-            client.ask("MAIL FROM:<a@far.test>", "250");
-            client.ask(&format!("RCPT TO:<{ALICE}>"), "250");
-            client.ask("DATA", "354");
-        }
-        clients.iter_mut().for_each(|client| client.write(&stuffed(b"Subject: x\r\n\r\n")));
-        server.signal(Signal::TERM);
-        let replies: Vec<String> = clients.into_iter().map(|mut client| client.reply()).collect();
-        assert_eq!(server.wait().code(), Some(0));
-        let accepted = replies.iter().filter(|reply| reply.starts_with("250 2.0.0 ")).count();
-        let refused = replies.iter().filter(|reply| reply.starts_with('4')).count();
-        assert_eq!(accepted + refused, 10, "{replies:?}");
-        assert_eq!(server.maildir(ALICE).files("new").len(), accepted, "{replies:?}");
-    }
 }
 
 #[test]

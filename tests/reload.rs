@@ -10,27 +10,20 @@ use std::{
     process::Command,
 };
 
-use common::{PASSWORD, PASSWORD_MD5, Server, Setup, client::Client, eventually, home};
-use rustix::process::Signal;
+use common::{PASSWORD, PASSWORD_MD5, STRICT, Server, Setup, client::Client, eventually, home};
+use rustix::{
+    fs::{FileType, Mode},
+    process::Signal,
+};
 use secure::{BOTH, Keys, make_pair, over, replace};
 
 const ALICE: &str = "alice@example.test";
 
-/// One listener of each kind, and files that are looked at for changes by nobody but SIGHUP.
-const CONFIG: &str = r#"
-[[listen]]
-protocol = "smtp"
-address = "127.0.0.1:0"
-
-[[listen]]
-protocol = "pop3"
-address = "127.0.0.1:0"
-
-[limits]
-accounts_check = "1h"
-certificate_check = "1h"
-failed_login_delay = "0s"
-"#;
+/// Files that are looked at for changes by nobody but SIGHUP.
+fn config() -> String {
+    let limits = "accounts_check = \"1h\"\ncertificate_check = \"1h\"\nfailed_login_delay = \"0s\"";
+    format!("{STRICT}\n[limits]\n{limits}\n")
+}
 
 /// A server, and its configuration, to be changed under it.
 struct Story {
@@ -66,6 +59,12 @@ impl Story {
     fn reload(&mut self) -> String {
         self.server.signal(Signal::HUP);
         self.ended += 1;
+        self.wait()
+    }
+
+    /// What the log says of the newest reload in the end.
+    #[track_caller]
+    fn wait(&self) -> String {
         let ended = self.ended;
         eventually("the reload ends", || {
             let log = self.server.log();
@@ -133,7 +132,7 @@ fn bad(name: &'static str, from: &str, to: &str, told: impl Into<String>, check:
 
 #[test]
 fn o02_a_bad_configuration_changes_nothing_and_check_says_the_same() {
-    let mut story = Story::new(CONFIG);
+    let mut story = Story::new(&config());
     let (keys, other) = (Keys::make(), Keys::make());
     let tls = |certificate: PathBuf, key: PathBuf| {
         format!("[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n[limits]")
@@ -319,7 +318,7 @@ fn o02_a_bad_configuration_changes_nothing_and_check_says_the_same() {
 
 #[test]
 fn listeners_come_and_go_and_their_sessions_live_on() {
-    let mut story = Story::new(CONFIG);
+    let mut story = Story::new(&config());
     let (smtp, pop3) = (story.server.smtp(), story.server.pop3());
     let mut old = Client::smtp_at(smtp);
     old.ask("MAIL FROM:<a@far.test>", "250");
@@ -359,7 +358,7 @@ fn free_address() -> SocketAddr {
 
 #[test]
 fn other_limits_names_and_accounts_are_for_new_sessions() {
-    let mut story = Story::new(CONFIG);
+    let mut story = Story::new(&config());
     let mut old = Client::smtp(&story.server);
     let changed = story
         .good
@@ -400,7 +399,7 @@ fn other_limits_names_and_accounts_are_for_new_sessions() {
 #[test]
 fn o03_a_certificate_is_read_again_with_the_configuration_and_a_bad_pair_changes_nothing() {
     let keys = Keys::make();
-    let config = CONFIG.replace("\"pop3\"", "\"pop3s\"");
+    let config = config().replace("\"pop3\"", "\"pop3s\"");
     let tls = format!("[tls]\ncertificate = {:?}\nkey = {:?}\n", keys.certificate(), keys.key());
     let mut story = Story::new(&(config + &tls));
     let pop3s = story.server.addresses("pop3s")[0];
@@ -435,8 +434,34 @@ fn o03_a_certificate_is_read_again_with_the_configuration_and_a_bad_pair_changes
 }
 
 #[test]
+fn a_disk_that_does_not_answer_keeps_nobody_waiting() {
+    let mut story = Story::new(&config());
+    let mut client = Client::smtp(&story.server);
+    fs::remove_file(&story.file).unwrap();
+    // A pipe that nobody writes to.
+    rustix::fs::mknodat(rustix::fs::CWD, &story.file, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    for _ in 0..3 {
+        story.server.signal(Signal::HUP);
+        client.ask("NOOP", "250");
+    }
+    Client::smtp(&story.server).ask("NOOP", "250");
+    // What was asked for meanwhile is done once more when it answers.
+    let good = story.good.clone();
+    for _ in 0..2 {
+        fs::write(&story.file, &good).unwrap();
+        story.ended += 1;
+        story.wait();
+    }
+    story.server.signal(Signal::HUP);
+    story.server.signal(Signal::TERM);
+    client.expect("421 4.3.2 ");
+    drop(client);
+    assert_eq!(story.server.wait().code(), Some(0), "not even its end waits for the disk");
+}
+
+#[test]
 fn any_number_of_signals_at_any_time_leaves_the_newest_configuration_or_an_end_in_good_order() {
-    let mut story = Story::new(CONFIG);
+    let mut story = Story::new(&config());
     let mut client = Client::smtp(&story.server);
     for n in 0..20 {
         story.write("mx.example.test", &format!("mx{n}.example.test"));

@@ -12,6 +12,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use log::LevelFilter;
+use rustix::io::Errno;
 
 use super::Failure;
 use crate::{
@@ -115,14 +116,18 @@ fn not_started(error: &server::Error, others: &str) -> Failure {
         }
         server::Error::Listen(Bind(_, Endpoint::Ip(address), cause)) => match cause.kind() {
             io::ErrorKind::AddrInUse => format!(
-                ": another program listens there, `ss -ltnp 'sport = :{}'` shows which; end it, or {others}",
-                address.port()
+                ": another program listens there, `ss -ltnp 'sport = :{}'` shows which; end it, or {others}{}",
+                address.port(),
+                if address.ip().is_unspecified() { BOTH_FAMILIES } else { "" }
             ),
             io::ErrorKind::AddrNotAvailable => format!(": this machine does not have that address; {others}"),
             io::ErrorKind::PermissionDenied => format!(
                 ": ports below 1024 are for root and who has CAP_NET_BIND_SERVICE \
                  (systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE); get it, or {others}"
             ),
+            _ if Errno::from_io_error(cause) == Some(Errno::AFNOSUPPORT) => {
+                format!(": this machine has no IPv6; {others}")
+            }
             _ => String::new(),
         },
         server::Error::Spool(cause) if cause.kind() == maildir::Kind::Locked => {
@@ -153,6 +158,8 @@ fn write_ports(path: &Path, endpoints: &[(Service, Endpoint)]) -> io::Result<()>
     fs::rename(&temporary, path)
 }
 
+const BOTH_FAMILIES: &str = " ([::] takes IPv4 too: beside it no listener at 0.0.0.0 is needed)";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,15 +177,17 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_cannot_be_had_comes_with_advice() {
-        for (kind, advice) in [
-            (io::ErrorKind::AddrInUse, "'sport = :25'"),
-            (io::ErrorKind::AddrNotAvailable, "does not have that address"),
-            (io::ErrorKind::PermissionDenied, "CAP_NET_BIND_SERVICE"),
+    fn o06_an_address_that_cannot_be_had_comes_with_advice() {
+        for (address, cause, advice) in [
+            ("10.0.0.1:25", Errno::ADDRINUSE, "'sport = :25'"),
+            ("[::]:25", Errno::ADDRINUSE, "[::] takes IPv4 too"),
+            ("10.0.0.1:25", Errno::ADDRNOTAVAIL, "does not have that address"),
+            ("10.0.0.1:25", Errno::ACCESS, "CAP_NET_BIND_SERVICE"),
+            ("[::1]:25", Errno::AFNOSUPPORT, "has no IPv6"),
         ] {
-            let error = Bind(Service::Smtp, "10.0.0.1:25".parse().unwrap(), kind.into());
+            let error = Bind(Service::Smtp, address.parse().unwrap(), cause.into());
             let said = not_started(&error.into(), "choose others").to_string();
-            for part in ["10.0.0.1:25", advice, "choose others"] {
+            for part in [address, advice, "choose others"] {
                 assert!(said.contains(part), "{part:?} is not in {said:?}");
             }
         }

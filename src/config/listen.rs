@@ -230,12 +230,13 @@ pub(super) fn check(listeners: &[Listen]) -> Result<(), Mistake> {
     for (n, listen) in listeners.iter().enumerate() {
         let wrong = |key: &str, why| Err(Mistake::at(format!("listen.{n}.{key}"), why));
         let (service, address) = (listen.protocol, &listen.address);
-        let taken = address.ip().is_none_or(|address| address.port() != 0);
-        if taken && listeners[..n].iter().any(|other| other.address == *address) {
-            return wrong(
-                "address",
-                format!("{address} is taken by another listener: every one needs its own"),
-            );
+        if let Some(other) = listeners[..n].iter().find(|other| other.address.overlaps(address)) {
+            let why = if other.address == *address {
+                format!("{address} is taken by another listener: every one needs its own")
+            } else {
+                format!("{address} is taken by the listener at {}: every one needs its own", other.address)
+            };
+            return wrong("address", why);
         }
         if let Some((key, why)) = listen.unfit_for(address) {
             return wrong(key, why);

@@ -40,6 +40,15 @@ impl Endpoint {
         }
     }
 
+    /// Whether the kernel gives only one of them. It may be so of others, too: an address of all IPv6 takes those
+    /// of IPv4 where `net.ipv6.bindv6only` is 0.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let (Self::Ip(one), Self::Ip(two)) = (self, other) else { return self == other };
+        let same_host = one.ip() == two.ip()
+            || (one.is_ipv4() == two.is_ipv4() && (one.ip().is_unspecified() || two.ip().is_unspecified()));
+        one.port() != 0 && one.port() == two.port() && same_host
+    }
+
     /// The same with a relative path below `directory`.
     pub fn below(self, directory: &Path) -> Self {
         match self {
@@ -100,6 +109,26 @@ const SYSTEMD: &str = "systemd:";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn endpoints_overlap_that_cannot_both_be_had() {
+        for (one, other, overlap) in [
+            ("127.0.0.1:25", "127.0.0.1:25", true),
+            ("127.0.0.1:25", "127.0.0.2:25", false),
+            ("127.0.0.1:25", "127.0.0.1:26", false),
+            ("127.0.0.1:25", "0.0.0.0:25", true),
+            ("[::]:25", "[::1]:25", true),
+            ("[::]:25", "0.0.0.0:25", false),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+            ("unix:/run/a", "unix:/run/a", true),
+            ("unix:/run/a", "systemd:a", false),
+            ("systemd:a", "systemd:a", true),
+        ] {
+            let parse = |text: &str| text.parse::<Endpoint>().unwrap();
+            assert_eq!(parse(one).overlaps(&parse(other)), overlap, "{one} {other}");
+            assert_eq!(parse(other).overlaps(&parse(one)), overlap, "{other} {one}");
+        }
+    }
 
     #[test]
     fn an_endpoint_reads_back_what_it_prints() {

@@ -116,6 +116,7 @@ impl Server {
         let status = match result {
             Ok(()) => self.summary(),
             Err(why) => {
+                let why = why.replace(char::is_control, " ");
                 log::error!("configuration not loaded, the old one stays: {why}");
                 format!("the old configuration stays: {why}")
             }
@@ -243,22 +244,23 @@ impl Present {
         for (n, listen) in rest {
             let socket = Socket::bind(&listen.address).map_err(|error| {
                 let why = listen::Error::Bind(listen.protocol, listen.address.clone(), error);
-                text.mistake(&format!("listen.{n}.address"), format!("{why}{}", self.advice(&listen.address)))
+                let why = format!("{why}{}", in_the_way(&held, &listen.address));
+                text.mistake(&format!("listen.{n}.address"), why)
             })?;
             seats.push((listen.clone(), Seat::New(socket)));
         }
         Ok(seats)
     }
+}
 
-    /// What may be in the way of a new listener: the same port at another address of ours.
-    fn advice(&self, wanted: &Endpoint) -> String {
-        let port = |endpoint: &Endpoint| endpoint.ip().map(|address| address.port());
-        match self.held.iter().find(|held| port(wanted).is_some() && port(&held.endpoint) == port(wanted)) {
-            Some(Held { endpoint, .. }) => format!(
-                "; this server is at {endpoint}, which it lets go of only when it has the new one: this needs a restart"
-            ),
-            None => String::new(),
-        }
+/// What may be in the way of a new listener: one of those that are to go, at the same port.
+fn in_the_way(held: &[Held], wanted: &Endpoint) -> String {
+    let port = |endpoint: &Endpoint| endpoint.ip().map(|address| address.port());
+    match held.iter().find(|held| port(wanted).is_some() && port(&held.endpoint) == port(wanted)) {
+        Some(Held { endpoint, .. }) => format!(
+            "; this server is at {endpoint}, which it lets go of only when it has the new one: this needs a restart"
+        ),
+        None => String::new(),
     }
 }
 

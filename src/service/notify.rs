@@ -62,7 +62,7 @@ impl Manager {
 
     /// Clients are served, or a reload is over.
     pub fn ready(&mut self, status: &str) {
-        self.tell(&[Ready, Status(status)]);
+        self.tell(&[Ready, Status(&one_line(status))]);
     }
 
     /// A reload begins. Since systemd 253 (`Type=notify-reload`) it wants to know when.
@@ -73,7 +73,7 @@ impl Manager {
 
     /// No more clients are accepted.
     pub fn stopping(&mut self, status: &str) {
-        self.tell(&[Stopping, Status(status)]);
+        self.tell(&[Stopping, Status(&one_line(status))]);
     }
 
     /// Tells what could not be told before. To be called now and then.
@@ -113,10 +113,17 @@ impl Manager {
     }
 }
 
+/// Text that cannot become a message of its own, nor make the message too long for the manager.
+fn one_line(text: &str) -> String {
+    text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 fn text(states: &[NotifyState<'_>]) -> String {
     states.iter().map(|state| format!("{state}\n")).collect()
 }
 
+/// Characters of a status: systemd takes messages of 4096 bytes.
+const LONGEST: usize = 1000;
 /// Messages that wait for a manager that doesn't read.
 const MOST_OWED: usize = 16;
 
@@ -143,7 +150,7 @@ mod tests {
             ),
         ] {
             let mut manager = Manager::at(&address).unwrap();
-            manager.ready("here we are");
+            manager.ready("here\nwe are");
             assert_eq!(said(&socket), "READY=1\nSTATUS=here we are\n");
             manager.reloading();
             let reloading = said(&socket);
