@@ -309,9 +309,9 @@ impl Server {
                     let next = self.manager.watchdog().map(|interval| now.steady + interval);
                     next.into_iter().for_each(|next| self.timers.set(next, Due::Watchdog));
                 }
-                // Who still waits learns now that the message is not stored, unless it is.
+                // Who still waits for the disk learns now that the message is not stored, if that is sure.
                 Due::Stop => {
-                    self.desk.give_up_all();
+                    self.desk.give_up_unpublished();
                     self.answers(now);
                     self.stopping = Some(Stopping::Now);
                 }

@@ -98,9 +98,10 @@ impl Message {
     /// D3: the message is visible in its mailboxes, or, where it must be all, in none.
     pub(super) fn publish(mut self) -> Result<Self, Fault> {
         let name = self.name();
-        let published = self.draft.stamp().map_err(|error| report(&error));
-        let published = published.and_then(|stamp| self.publish_all(&name, stamp));
-        match published {
+        let wanted = self.decision.publish().ok_or(Fault::Broken);
+        let stamp = wanted.and_then(|()| self.draft.stamp().map_err(|error| report(&error)));
+        let stamp = stamp.inspect_err(|_| self.draft.discard(&self.home))?;
+        match self.publish_all(&name, stamp) {
             Ok(()) => Ok(self),
             Err(fault) => {
                 self.withdraw(fault);

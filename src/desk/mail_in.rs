@@ -243,24 +243,27 @@ impl Desk {
         }
     }
 
-    /// Gives up the messages that the disk has not stored within the limit.
+    /// Gives up the messages that the disk has not stored within the limit. A client that waits no longer sends
+    /// again, and so it must not find the first one stored: whoever still has it takes it back.
     pub(super) fn give_up_late_ones(&mut self) {
-        let patience = self.limits.delivery_patience;
-        self.give_up_older_than(patience.0, &format!("in {patience}"));
+        let (patience, now) = (self.limits.delivery_patience, self.now);
+        let is_late = |ended: &Ended| ended.since + patience.0 <= now;
+        self.give_up(
+            |ended| if is_late(ended) { ended.decision.take() } else { None },
+            &format!("in {patience}"),
+        );
     }
 
-    /// Gives up all messages that the disk has not stored, for the server ends.
-    pub fn give_up_all(&mut self) {
-        self.give_up_older_than(Duration::ZERO, "before the end");
+    /// The server ends: gives up the messages that nobody will find in a mailbox. Of those that somebody might,
+    /// nothing can be said, for nobody is left to take them back.
+    pub fn give_up_unpublished(&mut self) {
+        self.give_up(|ended| ended.decision.take_unpublished(), "before the end");
     }
 
-    /// A client that waits no longer sends again, and so it must not find the first one stored: whoever still
-    /// has it takes it back.
-    fn give_up_older_than(&mut self, patience: Duration, told: &str) {
-        let is_late = |ended: &&Ended| ended.since + patience <= self.now && ended.decision.take().is_some();
-        let late =
-            self.drafts.iter().filter(|(_, incoming)| incoming.ended.as_ref().filter(is_late).is_some());
-        for id in late.map(|(id, _)| *id).collect::<Vec<_>>() {
+    fn give_up(&mut self, decide: impl Fn(&Ended) -> Option<()>, told: &str) {
+        let is_given_up = |incoming: &Incoming| incoming.ended.as_ref().and_then(&decide).is_some();
+        let given_up = self.drafts.iter().filter(|(_, incoming)| is_given_up(incoming));
+        for id in given_up.map(|(id, _)| *id).collect::<Vec<_>>() {
             log::error!("{id}: the disk has not stored a message {told}; refused");
             self.given_up += 1;
             let answer = self.finish(id, Err(Fault::Broken));
