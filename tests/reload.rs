@@ -253,8 +253,8 @@ fn o02_a_bad_configuration_changes_nothing_and_check_says_the_same() {
                 "aliases that lead to each other",
                 "hostname",
                 "aliases = \"aliases\"\nhostname",
-                "aliases, line 3: it leads round in a circle",
-                Refuses("aliases, line 3: it leads round in a circle"),
+                "aliases, line 3, column 8: it leads round in a circle",
+                Refuses("aliases, line 3, column 8: it leads round in a circle"),
             )
         },
         bad(

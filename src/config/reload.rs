@@ -1,4 +1,4 @@
-//! What of a configuration may change while a server runs.
+//! What of a configuration may change while a server runs: everything, but for the keys that are named here.
 
 use super::Config;
 use crate::limits::Limits;
