@@ -18,7 +18,7 @@
 //! | [`accounts`] | users, their passwords and mailboxes |
 //! | [`maildir`] | the files: names, delivery, scans, deletions |
 //! | [`logging`], [`signals`] | what they say |
-//! | [`service`] | what a service manager does for a server, and what it is told by it |
+//! | [`service`] | what it is to its machine: whom it runs as, what it may reach, what the service manager does and is told |
 //! | [`descriptors`] | how many connections and mailboxes may be open |
 //! | [`limits`], [`octets`], [`clock`], [`stamp`] | leaves: every bound, the one size function, the time, changes of files |
 #![deny(unsafe_code)]

@@ -43,7 +43,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
         ],
     ),
     ("files", &["accounts", "config", "net"]),
-    ("service", &["net"]),
+    ("service", &["config", "maildir", "net"]),
     ("listen", &["config", "limits", "net", "proto", "service"]),
     ("server", &["*"]),
     ("cli", &["*", "cli"]),

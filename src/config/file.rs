@@ -7,7 +7,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{ACCOUNTS, Config, Pop3, Unknown, Watch, error::Mistake, listen, tls::Section};
+use super::{ACCOUNTS, Config, Pop3, Sandbox, Unknown, Watch, error::Mistake, listen, tls::Section};
 use crate::limits::Limits;
 
 /// The file, key by key.
@@ -27,6 +27,9 @@ struct File {
     watch: Watch,
     #[serde(default)]
     shared_spool: bool,
+    user: Option<String>,
+    #[serde(default)]
+    sandbox: Sandbox,
     #[serde(default)]
     listen: Vec<listen::Section>,
     tls: Option<Section>,
@@ -52,6 +55,8 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<Config, Mistake> {
         unknown: file.unknown,
         watch: file.watch,
         shared_spool: file.shared_spool,
+        user: file.user,
+        sandbox: file.sandbox,
         listen: listen.collect::<Result<_, Mistake>>()?,
         pop3: file.pop3,
         tls,
@@ -107,6 +112,8 @@ mod tests {
             unknown: Unknown::Refuse,
             watch: Watch::Inotify,
             shared_spool: false,
+            user: None,
+            sandbox: Sandbox::Landlock,
             listen: vec![
                 listen(Service::Smtp, "127.0.0.1:2525", LineEndings::Strict, smtp),
                 listen(Service::Pop3, "[::1]:1110", LineEndings::Lenient, rfc1081),

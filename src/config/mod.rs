@@ -49,6 +49,11 @@ pub struct Config {
     pub watch: Watch,
     /// Whether other servers may use the same spool at the same time.
     pub shared_spool: bool,
+    /// Whom a server becomes that was started as root: a name, or a number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// What keeps the server away from everything that it does not need.
+    pub sandbox: Sandbox,
     /// Where to listen, for what.
     pub listen: Vec<Listen>,
     /// What is said to every POP3 client.
@@ -88,6 +93,17 @@ pub enum Watch {
     Inotify,
     /// The directories are looked at, at each login and every minute.
     Poll,
+}
+
+/// What keeps the server away from everything that it does not need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sandbox {
+    /// The kernel's Landlock, where there is one.
+    #[default]
+    Landlock,
+    /// Nothing.
+    Off,
 }
 
 impl Config {
@@ -131,6 +147,8 @@ impl Config {
             unknown: Unknown::Create,
             watch: Watch::default(),
             shared_spool: false,
+            user: None,
+            sandbox: Sandbox::Off,
             listen: vec![
                 listen(Service::Smtp, smtp, Persona::Smtp(smtp::Persona::default())),
                 listen(Service::Pop3, pop3, Persona::Pop3(pop3::Persona::default())),
@@ -167,6 +185,10 @@ impl Config {
                 let why = format!("{name:?} is not a domain: write it like \"example.test\"");
                 return Err(Mistake::at(format!("domains.{n}"), why));
             }
+        }
+        if self.user.as_ref().is_some_and(String::is_empty) {
+            let why = "no user has an empty name: write it like \"restante\", or leave it out";
+            return Err(Mistake::at("user", why));
         }
         if self.listen.is_empty() {
             return Err(Mistake::at(
