@@ -196,7 +196,7 @@ fn become_for_good(user: &User) -> Result<Standing, Error> {
 }
 
 /// Whether the server can work in the spool, and can read again what it has to read again.
-pub fn can_use(spool: &Path, files: &[(&'static str, PathBuf)]) -> Result<(), Error> {
+pub fn can_use(spool: &Path, files: &[(&'static str, &Path)]) -> Result<(), Error> {
     let me = Uid::effective();
     let name = User::from_uid(me).ok().flatten().map_or_else(|| me.to_string(), |user| user.name);
     let denied = |path: &Path, access| {
@@ -253,7 +253,7 @@ mod tests {
         let key = home.path().join("key.pem");
         std::fs::write(&key, "").unwrap();
         std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
-        let told = can_use(home.path(), &[("the key", key)]).unwrap_err().to_string();
+        let told = can_use(home.path(), &[("the key", &key)]).unwrap_err().to_string();
         assert!(told.contains("(the key): ") && told.contains("chgrp"), "{told}");
     }
 }
