@@ -7,6 +7,7 @@
 mod cert;
 mod check;
 mod dev;
+mod pages;
 mod serve;
 mod user;
 
@@ -35,6 +36,7 @@ enum Command {
     Check(check::Arguments),
     User(user::Arguments),
     Cert(cert::Arguments),
+    Pages(pages::Arguments),
 }
 
 /// The whole program.
@@ -47,6 +49,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::User(arguments) => user::run(&arguments),
         Command::Cert(arguments) => cert::run(&arguments),
+        Command::Pages(arguments) => pages::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
