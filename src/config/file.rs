@@ -43,7 +43,7 @@ struct File {
 pub(super) fn read(text: &str, directory: &Path) -> Result<Config, Mistake> {
     let file: File = toml::from_str(text)?;
     let credentials = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    let tls = file.tls.map(|section| section.pair(directory, credentials.as_deref())).transpose()?;
+    let tls = file.tls.map(|section| section.pair(directory, credentials.as_deref()));
     let listen = file.listen.into_iter().enumerate();
     let listen = listen.map(|(n, section)| section.listen(n, directory, tls.is_some()));
     let config = Config {

@@ -1,0 +1,83 @@
+# What tests/package.sh runs inside of the other Debian, as root, under its systemd.
+set -euo pipefail
+trap 'echo "FAILED at line $LINENO: $BASH_COMMAND"; systemctl status --no-pager -l "restante*" || true
+    journalctl --no-pager -u "restante*" | tail -n 40 || true' ERR
+step() { echo "--- $*"; }
+ip link set lo up 2>/dev/null || python3 -c '
+import fcntl, socket, struct
+s = socket.socket()
+fcntl.ioctl(s, 0x8914, struct.pack("16sh14x", b"lo", 1 | 64))' # SIOCSIFFLAGS: up, running
+
+step "the commands of README"
+while read -r command; do
+    case "$command" in
+    "" | "#"* | "make "*) continue ;;
+    esac
+    command=${command//sudo /}
+    command=${command//.\/target\/debian\/restante_\*.deb//restante.deb}
+    command=${command//apt install/dpkg -i}
+    case "$command" in
+    *"user add"*) command="echo 'a good password' | $command --password-stdin" ;; # a person is asked for it
+    *curl*) command=${command/alice@example.org/alice@example.org:"a good password"} ;;
+    esac
+    echo "\$ $command"
+    eval "$command"
+done </commands
+
+step "who it is, and what it may"
+pid=$(systemctl show -p MainPID --value restante)
+grep -E '^(Uid|Gid|Groups|CapEff|NoNewPrivs|Seccomp):' "/proc/$pid/status"
+[ "$(awk '/^Uid:/ {print $2}' "/proc/$pid/status")" = "$(id -u restante)" ]
+grep -q '^CapEff:.*0000000000000000' "/proc/$pid/status"
+systemd-analyze security --no-pager restante.service | tail -n 1
+journalctl --no-pager -u restante | grep -E 'sandbox landlock=[0-9]|landlock=none'
+
+step "mail in, mail out"
+send() {
+    printf 'Subject: %s\r\n\r\nIt works.\r\n' "$1" |
+        curl -sS smtp://127.0.0.1:25 --mail-from ann@far.test --mail-rcpt alice@example.org -T -
+}
+pop() {
+    curl -sS --cacert /etc/restante/tls/certificate.pem "pop3s://localhost:995/$1" -u "alice@example.org:a good password"
+}
+send hello
+pop 1 | grep -q '^It works'
+ls -l /var/lib/restante
+
+step "reload, and a restart under load, without a refused connection"
+systemctl reload restante
+(for n in $(seq 1 30); do send "load $n" || echo "lost $n"; done >/tmp/load 2>&1) &
+systemctl restart restante
+wait
+cat /tmp/load
+[ ! -s /tmp/load ]
+[ "$(pop "" | wc -l)" = 31 ]
+
+step "another user can't read the mail, and a crash leaves no core"
+! setpriv --reuid=nobody --clear-groups ls /var/lib/restante 2>/dev/null
+kill -SEGV "$(systemctl show -p MainPID --value restante)"
+for _ in $(seq 1 100); do systemctl is-active -q restante && break; sleep 0.1; done
+pop 31 >/dev/null
+! find / -xdev -name 'core*' -type f -newer /result -size +0 2>/dev/null | grep -E '/core(\.[0-9]+)?$'
+
+step "man pages and completions are there"
+for file in man/man1/restante.1.gz man/man5/restante.toml.5.gz bash-completion/completions/restante \
+    zsh/vendor-completions/_restante fish/vendor_completions.d/restante.fish; do
+    ls "/usr/share/$file"
+done
+
+step "upgrade: the configuration stays, the server goes on"
+dpkg -i /restante.deb
+systemctl is-active restante
+pop 1 >/dev/null
+
+step "remove, purge: nothing runs, nothing is left but mail, accounts and keys"
+dpkg -r restante
+! systemctl is-active -q restante
+! curl -s --max-time 2 telnet://127.0.0.1:25 </dev/null
+dpkg --purge restante
+[ ! -e /etc/restante/restante.toml ]
+find / -xdev -path /proc -prune -o \( -name '*restante*' -print \) | grep -vE '^/(var/lib/restante|restante.deb|etc/restante|var/log|tmp|var/tmp|sys)' || true
+[ -e /var/lib/restante/users.json ]
+ls -d /var/lib/restante/mail/alice@example.org
+echo "package-test: all is well"
