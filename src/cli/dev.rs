@@ -54,7 +54,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let certificate = config.tls.as_ref().map(|pair| pair.certificate.clone());
     let spool = config.spool.clone();
     let others = "choose others with --smtp and --pop3";
-    let started = serve::start(config, &Text::default(), None, &arguments.running, others)?;
+    let started = serve::start(config, &Text::default(), &arguments.running, others)?;
     let taken = started.server.endpoints();
     let at = |service| taken.iter().find(|(taken, _)| *taken == service).and_then(|(_, at)| at.ip());
     if let (Some(smtp), Some(pop3)) = (at(Service::Smtp), at(Service::Pop3)) {

@@ -49,7 +49,7 @@ pub(super) struct Running {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (config, text) = Config::read(&arguments.config)?;
     let others = format!("change `address` in {}", arguments.config.display());
-    let mut started = start(config, &text, Some(&arguments.config), &arguments.running, &others)?;
+    let mut started = start(config, &text, &arguments.running, &others)?;
     started.server.reloads_from(&arguments.config);
     started.run_to_the_end()
 }
@@ -60,8 +60,7 @@ pub(super) struct Started {
     manager: Manager,
 }
 
-/// Takes the ports, starts everything, and says which ports they are. `file` is the configuration's, if it came
-/// from one; `others` tells how to choose other ports.
+/// Takes the ports, starts everything, and says which ports they are. `others` tells how to choose other ones.
 ///
 /// The order matters. What the service manager hands over and low ports come first, since they are not for
 /// everybody. Then privileges are given up and the sandbox is entered: both hold for the thread that does it and
@@ -70,14 +69,13 @@ pub(super) struct Started {
 pub(super) fn start(
     config: Config,
     text: &Text,
-    file: Option<&Path>,
     running: &Running,
     others: &str,
 ) -> Result<Started, Failure> {
     let passed = Passed::from_environment().map_err(|error| Failure::Other(error.to_string()))?;
     let manager = Manager::from_environment();
     let sockets = listen::bind_all(&config, passed).map_err(|error| not_started(&error.into(), others))?;
-    let settled = file.map(|file| service::settle(&config, file, running.ports_file.as_deref()));
+    let settled = text.path().map(|file| service::settle(&config, file, running.ports_file.as_deref()));
     let settled = settled.transpose().map_err(|error| Failure::Other(error.to_string()))?;
     logging::start(running.log_level)
         .map_err(|error| Failure::Other(format!("cannot start the log: {error}")))?;
