@@ -10,8 +10,10 @@ SECONDS_TOGETHER ?= 20
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 DESTDIR ?=
-# What is installed, and what is made for it: the release, unless another build is named.
-BUILT ?= $(or $(CARGO_TARGET_DIR),target)/release
+# What is installed: the release, or what was built with another profile of cargo.
+PROFILE ?= release
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+BUILT ?= $(TARGET)/$(patsubst dev,debug,$(PROFILE))
 
 # program:package
 INTEROP := mutt:mutt script:bsdutils unshare:util-linux /usr/lib/dovecot/imap:dovecot-imapd \
@@ -85,12 +87,14 @@ uninstall: ## takes away what `make install` brought; configuration, certificate
 	rm -f $(DESTDIR)$(SHARE)/zsh/site-functions/_restante $(DESTDIR)$(SHARE)/fish/vendor_completions.d/restante.fish
 	rm -rf $(DESTDIR)$(SHARE)/doc/restante
 
-deb: build pages ## a Debian package, below target/debian; installs cargo-deb if it is missing
+deb: ## a Debian package, below target/debian; installs cargo-deb if it is missing
 	$(CARGO) deb --version >/dev/null 2>&1 || $(CARGO) install cargo-deb --locked
-	$(CARGO) deb --no-build
+	$(CARGO) build --profile $(PROFILE)
+	$(MAKE) pages
+	$(CARGO) deb --no-build --profile $(PROFILE)
 
 package-test: deb ## the package in a Debian of its own: installed, set up as README has it, started, removed; as root
-	tests/package.sh $$(ls -t $(dir $(BUILT))debian/restante_*.deb | head -n 1)
+	tests/package.sh $$(ls -t $(TARGET)/debian/restante_*.deb | head -n 1)
 
 run: build ## a server for development on high loopback ports, with its mail below spool/
 	target/release/restante dev --spool spool

@@ -61,9 +61,9 @@ pop 31 >/dev/null
 ! find / -xdev -name 'core*' -type f -newer /result -size +0 2>/dev/null | grep -E '/core(\.[0-9]+)?$'
 
 step "man pages and completions are there"
-for file in man/man1/restante.1.gz man/man5/restante.toml.5.gz bash-completion/completions/restante \
+for file in man/man1/restante.1* man/man5/restante.toml.5* bash-completion/completions/restante \
     zsh/vendor-completions/_restante fish/vendor_completions.d/restante.fish; do
-    ls "/usr/share/$file"
+    ls /usr/share/$file
 done
 
 step "upgrade: the configuration stays, the server goes on"
