@@ -17,8 +17,8 @@ while read -r command; do
     command=${command//.\/target\/debian\/restante_\*.deb//restante.deb}
     command=${command//apt install/dpkg -i}
     case "$command" in
-    *"user add"*) command="echo 'a good password' | $command --password-stdin" ;; # a person is asked for it
-    *curl*) command=${command/alice@example.org/alice@example.org:"a good password"} ;;
+    *"user add"*) command="echo 'sesame-open' | $command --password-stdin" ;; # a person is asked for it
+    *curl*) command=${command/alice@example.org/alice@example.org:sesame-open} ;;
     esac
     echo "\$ $command"
     eval "$command"
@@ -38,7 +38,7 @@ send() {
         curl -sS smtp://127.0.0.1:25 --mail-from ann@far.test --mail-rcpt alice@example.org -T -
 }
 pop() {
-    curl -sS --cacert /etc/restante/tls/certificate.pem "pop3s://localhost:995/$1" -u "alice@example.org:a good password"
+    curl -sS --cacert /etc/restante/tls/certificate.pem "pop3s://localhost:995/$1" -u "alice@example.org:sesame-open"
 }
 send hello
 pop 1 | grep -q '^It works'
@@ -46,17 +46,24 @@ ls -l /var/lib/restante
 
 step "reload, and a restart under load, without a refused connection"
 systemctl reload restante
-(for n in $(seq 1 30); do send "load $n" || echo "lost $n"; done >/tmp/load 2>&1) &
+# A session that the end finds before its final dot is told to come again (421), and does.
+(for n in $(seq 1 30); do
+    until send "load $n"; do
+        [ "$?" != 7 ] || echo refused >>/tmp/refused # curl: nobody listens
+        sleep 0.1
+    done
+done 2>/tmp/load) &
 systemctl restart restante
 wait
-cat /tmp/load
-[ ! -s /tmp/load ]
+[ ! -e /tmp/refused ]
 [ "$(pop "" | wc -l)" = 31 ]
 
 step "another user can't read the mail, and a crash leaves no core"
 ! setpriv --reuid=nobody --clear-groups ls /var/lib/restante 2>/dev/null
-kill -SEGV "$(systemctl show -p MainPID --value restante)"
-for _ in $(seq 1 100); do systemctl is-active -q restante && break; sleep 0.1; done
+main() { systemctl show -p MainPID --value restante; }
+before=$(main)
+kill -SEGV "$before"
+until [ "$(main)" != "$before" ] && [ "$(main)" != 0 ] && systemctl is-active -q restante; do sleep 0.1; done
 pop 31 >/dev/null
 ! find / -xdev -name 'core*' -type f -newer /result -size +0 2>/dev/null | grep -E '/core(\.[0-9]+)?$'
 
@@ -77,7 +84,9 @@ dpkg -r restante
 ! curl -s --max-time 2 telnet://127.0.0.1:25 </dev/null
 dpkg --purge restante
 [ ! -e /etc/restante/restante.toml ]
-find / -xdev -path /proc -prune -o \( -name '*restante*' -print \) | grep -vE '^/(var/lib/restante|restante.deb|etc/restante|var/log|tmp|var/tmp|sys)' || true
+left=$(find / -xdev \( -path /proc -o -path /sys -o -path /tmp -o -path /var/lib/restante \) -prune -o \
+    -name '*restante*' ! -path '/etc/restante*' ! -path /restante.deb ! -path '/var/log/*' -print)
+[ -z "$left" ] || { echo "left behind: $left"; false; }
 [ -e /var/lib/restante/users.json ]
 ls -d /var/lib/restante/mail/alice@example.org
-echo "package-test: all is well"
+echo "package: 1 passed, 0 failed"
