@@ -62,8 +62,10 @@ step "another user can't read the mail, and a crash leaves no core"
 ! setpriv --reuid=nobody --clear-groups ls /var/lib/restante 2>/dev/null
 main() { systemctl show -p MainPID --value restante; }
 before=$(main)
-kill -SEGV "$before"
-until [ "$(main)" != "$before" ] && [ "$(main)" != 0 ] && systemctl is-active -q restante; do sleep 0.1; done
+kill -ABRT "$before"
+restarted() { [ "$(main)" != "$before" ] && [ "$(main)" != 0 ] && systemctl is-active -q restante; }
+for _ in $(seq 1 300); do restarted && break || sleep 0.1; done
+restarted
 pop 31 >/dev/null
 ! find / -xdev -name 'core*' -type f -newer /result -size +0 2>/dev/null | grep -E '/core(\.[0-9]+)?$'
 
