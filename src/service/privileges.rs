@@ -252,7 +252,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let key = home.path().join("key.pem");
         std::fs::write(&key, "").unwrap();
-        std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+        std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
         let told = can_use(home.path(), &[("the key", &key)]).unwrap_err().to_string();
         assert!(told.contains("(the key): ") && told.contains("chgrp"), "{told}");
     }
