@@ -12,6 +12,8 @@ use std::{
     process::Command,
 };
 
+use rustix::process::Signal;
+
 use common::{
     PASSWORD, PASSWORD_MD5, PATIENCE, STRICT, Server, Setup, client::Client, configuration, eventually, home,
     skip,
@@ -264,6 +266,31 @@ fn o03_a_certificate_is_renewed_inside_of_the_sandbox_as_certbot_does_it() {
     server.tells("sandbox ");
     make(2);
     server.tells("tls certificate renewed");
+}
+
+#[test]
+fn o02_a_reload_takes_what_is_inside_of_the_sandbox_and_names_what_is_not() {
+    let server = Server::strict();
+    if !is_kept(&server) {
+        return skip("o02_a_reload_takes_what_is_inside_of_the_sandbox_and_names_what_is_not", "no Landlock");
+    }
+    let file = server.home.path().join("restante.toml");
+    let good = fs::read_to_string(&file).unwrap();
+    let new = server.home.path().join("new.toml");
+    let reload = |config: &str| {
+        fs::write(&new, config).unwrap();
+        fs::rename(&new, &file).unwrap();
+        server.signal(Signal::HUP);
+    };
+    fs::write(server.home.path().join("aliases"), "info: bob\n").unwrap();
+    reload(&format!("aliases = \"aliases\"\n{good}"));
+    server.tells("configuration loaded");
+    Client::smtp(&server).deliver(&["info@example.test"], b"Subject: x\r\n\r\n");
+    let elsewhere = home();
+    fs::write(elsewhere.path().join("aliases"), "").unwrap();
+    reload(&format!("aliases = {:?}\n{good}", elsewhere.path().join("aliases")));
+    server.tells(&format!("{} is outside of the sandbox", elsewhere.path().display()));
+    Client::smtp(&server).deliver(&["info@example.test"], b"Subject: x\r\n\r\n");
 }
 
 /// A letter to `to`, from a client that is ready for the end of the server: the last reply that it gets.

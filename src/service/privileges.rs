@@ -22,8 +22,6 @@ use rustix::{
     thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities},
 };
 
-use crate::maildir::{self, Spool};
-
 /// Whom the server runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
@@ -195,7 +193,7 @@ fn become_for_good(user: &User) -> Result<Standing, Error> {
     Ok(Standing::Dropped { name: user.name.clone(), uid: uid.as_raw(), gid: gid.as_raw(), groups })
 }
 
-/// Whether the server can work in the spool, and can read again what it has to read again.
+/// Whether the server can work in the spool, or make it, and can read again what it has to read again.
 pub fn can_use(spool: &Path, files: &[(&'static str, &Path)]) -> Result<(), Error> {
     let me = Uid::effective();
     let name = User::from_uid(me).ok().flatten().map_or_else(|| me.to_string(), |user| user.name);
@@ -203,17 +201,18 @@ pub fn can_use(spool: &Path, files: &[(&'static str, &Path)]) -> Result<(), Erro
         matches!(rustix::fs::access(path, access), Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM))
     };
     let shut = |what, path: &Path, advice| Error::Shut { what, path: path.to_owned(), advice };
-    match Spool::open(spool) {
-        Err(error) if error.kind() == maildir::Kind::Unusable && !spool.exists() => {
-            let advice = format!("`install -d -o {name} -g {name} -m 700 {}` makes it", spool.display());
-            return Err(shut("the spool", spool, advice));
-        }
-        // What else may be wrong with it is told where it is opened for good.
-        _ if denied(spool, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK) => {
-            let advice = format!("`chown -R {name}: {}` gives it away", spool.display());
-            return Err(shut("the spool", spool, advice));
-        }
-        _ => {}
+    let (work, enter) =
+        (Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK, Access::WRITE_OK | Access::EXEC_OK);
+    if spool.exists() && denied(spool, work) {
+        return Err(shut(
+            "the spool",
+            spool,
+            format!("`chown -R {name}: {}` gives it away", spool.display()),
+        ));
+    }
+    if !spool.exists() && spool.parent().is_some_and(|parent| denied(parent, enter)) {
+        let advice = format!("`install -d -o {name} -g {name} -m 700 {}` makes it", spool.display());
+        return Err(shut("the spool", spool, advice));
     }
     for (what, path) in files {
         if denied(path, Access::READ_OK) {

@@ -8,6 +8,7 @@ use std::{
     collections::BTreeSet,
     env, fmt, fs, io, mem,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use landlock::{
@@ -27,7 +28,7 @@ pub enum Use {
     Mail,
     /// The files of a directory are made, written and replaced.
     Replace,
-    /// The sockets of a directory are removed.
+    /// The sockets of a directory are made and removed.
     Socket,
     /// A device is read and written.
     Device,
@@ -44,7 +45,7 @@ impl Use {
                 ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | RemoveDir | Refer
             }),
             Self::Replace => make_bitflags!(AccessFs::{WriteFile | Truncate | MakeReg | RemoveFile}),
-            Self::Socket => make_bitflags!(AccessFs::{RemoveFile}),
+            Self::Socket => make_bitflags!(AccessFs::{MakeSock | RemoveFile}),
             Self::Device => make_bitflags!(AccessFs::{ReadFile | WriteFile}),
             Self::Read | Self::Ourselves => make_bitflags!(AccessFs::{ReadFile | ReadDir}),
         }
@@ -114,6 +115,14 @@ impl Grants {
         }
     }
 
+    /// Whether these allow all that `grant` does.
+    fn cover(&self, grant: &Grant) -> bool {
+        let covers = |ours: &Grant| {
+            ours.what.rights().contains(grant.what.rights()) && grant.path.starts_with(&ours.path)
+        };
+        self.0.iter().any(covers)
+    }
+
     /// The places with one of these uses, in order, for a line of the log.
     fn places(&self, uses: &[Use]) -> String {
         let places = self.0.iter().filter(|grant| uses.contains(&grant.what));
@@ -172,12 +181,19 @@ pub fn enter(grants: &Grants) -> Result<Outcome, io::Error> {
     let LandlockStatus::Available { effective_abi, .. } = status.landlock else {
         return Ok(Outcome::Missing(status.landlock));
     };
+    ENTERED.get_or_init(|| grants.clone());
     Ok(Outcome::Enforced {
         abi: effective_abi,
         whole: status.ruleset == RulesetStatus::FullyEnforced,
         write: grants.places(&[Use::Mail, Use::Replace, Use::Socket]),
         read: grants.places(&[Use::Read]),
     })
+}
+
+/// A place that another configuration needs and that this process can't reach any more, if there is one.
+pub fn beyond(config: &Config) -> Option<PathBuf> {
+    let entered = ENTERED.get()?;
+    Grants::of(config).0.into_iter().find(|grant| !entered.cover(grant)).map(|grant| grant.path)
 }
 
 fn restrict(grants: &Grants) -> Result<landlock::RestrictionStatus, RulesetError> {
@@ -210,6 +226,8 @@ fn directory(file: &Path) -> &Path {
     file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// What the kernel keeps this process to, since it was asked first: it never lets go.
+static ENTERED: OnceLock<Grants> = OnceLock::new();
 /// The version of Landlock whose rights are thought of here; older kernels enforce what they know of it.
 const KNOWN: ABI = ABI::V7;
 /// Of links that lead to links; as many as the kernel follows.
