@@ -7,14 +7,16 @@
 use std::{
     ffi::CString,
     fmt, io,
-    os::unix::fs::chown,
+    os::unix::fs::lchown,
     path::{Path, PathBuf},
 };
 
 use nix::{
     errno::Errno,
     sys::prctl,
-    unistd::{Gid, Uid, User, getgrouplist, getresgid, getresuid, setgroups, setresgid, setresuid, setuid},
+    unistd::{
+        Gid, Uid, User, getgrouplist, getresgid, getresuid, setgid, setgroups, setresgid, setresuid, setuid,
+    },
 };
 use rustix::{
     fs::Access,
@@ -29,6 +31,8 @@ pub enum Standing {
     Same {
         /// Its number.
         uid: u32,
+        /// It has capabilities that it could not give up.
+        capable: bool,
     },
     /// Started as root, it is somebody else now.
     Dropped {
@@ -51,7 +55,8 @@ pub enum Standing {
 impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Same { uid } => write!(f, "uid={uid}"),
+            Self::Same { uid, capable: false } => write!(f, "uid={uid}"),
+            Self::Same { uid, capable: true } => write!(f, "uid={uid} capabilities=kept"),
             Self::Dropped { name, uid, gid, groups } => {
                 write!(f, "user={name} uid={uid} gid={gid} groups={groups} was=root")
             }
@@ -123,31 +128,31 @@ pub fn settle<'a>(
     let standing = match user.map(find).transpose()? {
         Some(user) if uid.is_root() && !user.uid.is_root() => {
             for path in sockets {
-                chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
+                lchown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
                     .map_err(step("chown of a socket"))?;
             }
             become_for_good(&user)?
         }
         Some(user) if user.uid != uid => return Err(Error::NotRoot { name: user.name, uid: uid.as_raw() }),
         wanted if uid.is_root() => Standing::Root { wanted: wanted.is_some() },
-        _ => Standing::Same { uid: uid.as_raw() },
+        _ => Standing::Same { uid: uid.as_raw(), capable: !gives_up_capabilities()? },
     };
-    if !matches!(standing, Standing::Root { .. }) {
-        give_up_capabilities()?;
-    }
     close_the_door()?;
     Ok(standing)
 }
 
-/// A port below 1024 was what CAP_NET_BIND_SERVICE was for.
-fn give_up_capabilities() -> Result<(), Error> {
+/// A port below 1024 was what CAP_NET_BIND_SERVICE was for. Whether there is none left: a service may be forbidden
+/// to ask.
+fn gives_up_capabilities() -> Result<bool, Error> {
     let none = CapabilitySet::empty();
     let had = capabilities(None).map_err(step("capget"))?;
     if (had.effective | had.permitted | had.inheritable).is_empty() {
-        return Ok(()); // asking is forbidden to a service whose system calls are filtered
+        return Ok(true);
     }
-    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
-        .map_err(step("capset"))
+    match set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none }) {
+        Err(rustix::io::Errno::PERM) => Ok(false),
+        done => done.map(|()| true).map_err(step("capset")),
+    }
 }
 
 /// No rights by starting programs, and no core.
@@ -181,12 +186,11 @@ fn become_for_good(user: &User) -> Result<Standing, Error> {
     let users = getresuid().map_err(step("getresuid"))?;
     let group = getresgid().map_err(step("getresgid"))?;
     let gone = [users.real, users.effective, users.saved] == [uid; 3]
-        && [group.real, group.effective, group.saved] == [gid; 3];
+        && [group.real, group.effective, group.saved] == [gid; 3]
+        && capabilities(None).map_err(step("capget"))?.permitted.is_empty();
     // A kernel that lets us back has not let us go.
-    if !gone
-        || setuid(Uid::from_raw(0)).is_ok()
-        || nix::unistd::setgid(Gid::from_raw(0)).is_ok() && gid.as_raw() != 0
-    {
+    let back = setuid(Uid::from_raw(0)).is_ok() || gid.as_raw() != 0 && setgid(Gid::from_raw(0)).is_ok();
+    if back || !gone {
         return Err(Error::Step("root could not be left for good", Errno::EPERM.into()));
     }
     let groups = groups.iter().filter(|other| **other != gid).count();

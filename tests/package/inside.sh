@@ -80,6 +80,53 @@ dpkg -i /restante.deb
 systemctl is-active restante
 pop 1 >/dev/null
 
+step "more ports, as the manual has them: a socket more, and an address of the server's own"
+units=/etc/systemd/system
+mkdir -p $units/restante.service.d
+sed 's/465/587/; s/submissions/submission/' /usr/lib/systemd/system/restante-submissions.socket \
+    >$units/restante-submission.socket
+cat >$units/restante.service.d/more.conf <<'UNIT'
+[Unit]
+Requires=restante-submission.socket
+After=restante-submission.socket
+[Service]
+Sockets=restante-submission.socket
+PrivateNetwork=no
+IPAddressDeny=
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+SocketBindDeny=
+SocketBindAllow=tcp:26
+AmbientCapabilities=CAP_NET_BIND_SERVICE
+CapabilityBoundingSet=CAP_NET_BIND_SERVICE
+PrivateUsers=no
+SystemCallFilter=capset
+UNIT
+cp /etc/restante/restante.toml /tmp/before.toml
+cat >/tmp/listeners <<'TOML'
+[[listen]]
+protocol = "submission"
+address = "systemd:submission"
+
+[[listen]]
+protocol = "smtp"
+address = "127.0.0.1:26"
+TOML
+cat /tmp/listeners >>/etc/restante/restante.toml
+systemctl daemon-reload
+systemctl restart restante
+printf 'Subject: 587\r\n\r\nIt works.\r\n' | curl -sS --ssl-reqd --cacert /etc/restante/tls/certificate.pem \
+    smtp://localhost:587 -u alice@example.org:sesame-open --mail-from alice@example.org \
+    --mail-rcpt alice@example.org -T -
+printf 'Subject: 26\r\n\r\nIt works.\r\n' | curl -sS smtp://127.0.0.1:26 --mail-from ann@far.test \
+    --mail-rcpt alice@example.org -T -
+grep -q '^CapEff:.*0000000000000000' "/proc/$(main)/status" # needed for the port, and gone with it
+rm -r $units/restante.service.d
+systemctl stop restante-submission.socket restante
+rm $units/restante-submission.socket
+cp /tmp/before.toml /etc/restante/restante.toml
+systemctl daemon-reload
+systemctl start restante
+
 step "remove, purge: nothing runs, nothing is left but mail, accounts and keys"
 dpkg -r restante
 ! systemctl is-active -q restante
