@@ -9,7 +9,8 @@ use std::{io, time::Duration};
 use crate::{
     clock::Now,
     limits::Limits,
-    logging,
+    logging::{self, Caller, Summary},
+    metrics::{self, METRICS},
     net::transport::{Moved, Transport},
     proto::{
         Cx, Patience, Protocol, Renewal, Step,
@@ -30,9 +31,11 @@ pub trait World {
 
 /// One connection.
 pub struct Conn {
-    id: ConnId,
-    /// "smtp" or "pop3", for the log.
-    protocol_name: &'static str,
+    caller: Caller,
+    counts: &'static metrics::Listener,
+    summary: Summary,
+    received: u64,
+    sent: u64,
     transport: Transport,
     protocol: Box<dyn Protocol>,
     inbox: Inbox,
@@ -90,16 +93,16 @@ struct Budget {
 
 impl Conn {
     /// A connection whose session has not spoken yet.
-    pub fn new(
-        id: ConnId,
-        protocol_name: &'static str,
-        transport: Transport,
-        protocol: Box<dyn Protocol>,
-        now: Now,
-    ) -> Self {
+    pub fn new(caller: Caller, transport: Transport, protocol: Box<dyn Protocol>, now: Now) -> Self {
+        let counts = METRICS.listener(caller.service);
+        counts.connections.one();
+        counts.open.up();
         Self {
-            id,
-            protocol_name,
+            caller,
+            counts,
+            summary: Summary::default(),
+            received: 0,
+            sent: 0,
             transport,
             protocol,
             inbox: Inbox::default(),
@@ -137,9 +140,10 @@ impl Conn {
     pub fn answer(&mut self, answer: Answer, world: &mut dyn World, now: Now) {
         if self.phase == Phase::Waiting {
             self.phase = Phase::Open;
-            self.last_command = now.steady;
+            let asked = std::mem::replace(&mut self.last_command, now.steady);
             let step =
                 self.protocol.answer(&Cx { now, directory: world.directory() }, answer, &mut self.outbox);
+            self.log(now.steady.saturating_sub(asked));
             self.take(step, world, now);
         }
     }
@@ -154,7 +158,7 @@ impl Conn {
                 .and_then(|moved| Ok(moved | self.flush(now)?))
                 .and_then(|moved| Ok(moved | self.fill(now, limits, scratch, &mut budget)?))
                 .map(|moved| moved | self.finish(now));
-            self.log();
+            self.log(Duration::ZERO);
             if moved.is_err() {
                 self.phase = Phase::Gone; // reset by the peer, most often: nobody to tell
             }
@@ -188,7 +192,8 @@ impl Conn {
             }
             Phase::Handshake(_) => {
                 let Some(by) = self.transport.encryption() else { return Ok(false) };
-                logging::secured(&self.id.to_string(), self.protocol_name, by);
+                self.counts.secured.one();
+                logging::secured(&self.caller, by);
                 self.protocol.secured(&Cx { now, directory: world.directory() }, by);
                 self.last_command = now.steady;
                 self.phase = Phase::Open;
@@ -202,7 +207,8 @@ impl Conn {
     }
 
     fn not_secured(&self, why: &str) {
-        logging::not_secured(&self.id.to_string(), self.protocol_name, why);
+        self.counts.not_secured.one();
+        logging::not_secured(&self.caller, why);
     }
 
     /// Steps while there is input and room for output. No step is taken while an answer is awaited.
@@ -242,7 +248,7 @@ impl Conn {
                 Step::Close => Phase::Closing,
                 Step::Abort => Phase::Gone,
                 Step::Secure => Phase::Securing,
-                Step::Ask(ask) => match world.ask(self.id, ask) {
+                Step::Ask(ask) => match world.ask(self.caller.id, ask) {
                     Some(answer) => {
                         let cx = Cx { now, directory: world.directory() };
                         step = self.protocol.answer(&cx, answer, &mut self.outbox);
@@ -259,8 +265,10 @@ impl Conn {
         let mut moved = false;
         while self.writable && self.transport.has_output(&self.outbox) && self.phase != Phase::Gone {
             match self.transport.flush(&mut self.outbox)? {
-                Moved::Octets(_) => {
+                Moved::Octets(n) => {
                     moved = true;
+                    self.sent += n as u64;
+                    self.counts.sent.add(n as u64);
                     self.last_write = now.steady;
                 }
                 _ => self.writable = false,
@@ -286,6 +294,8 @@ impl Conn {
         match self.transport.fill(&mut self.inbox, scratch)? {
             Moved::Octets(n) => {
                 budget.octets = budget.octets.saturating_sub(n);
+                self.received += n as u64;
+                self.counts.received.add(n as u64);
                 self.last_read = now.steady;
             }
             Moved::Blocked => {
@@ -336,9 +346,12 @@ impl Conn {
         true
     }
 
-    fn log(&mut self) {
+    /// Passes on what the session wants to be known. `waited`: how long it had waited for that.
+    fn log(&mut self, waited: Duration) {
         for event in self.outbox.events() {
-            logging::event(&self.id.to_string(), self.protocol_name, &event);
+            self.summary.note(&event);
+            self.counts.event(&event, waited);
+            logging::event(&self.caller, self.transport.encryption(), &event, waited);
         }
     }
 
@@ -438,14 +451,17 @@ impl Conn {
         matches!(self.phase, Phase::Closing | Phase::Draining(_) | Phase::Gone)
     }
 
-    /// "smtp" or "pop3".
-    pub fn protocol_name(&self) -> &'static str {
-        self.protocol_name
+    /// Tells the log that the connection is over, and what came of it.
+    pub fn tell_end(&mut self, now: Now) {
+        self.log(Duration::ZERO);
+        let lasted = now.steady.saturating_sub(self.began);
+        logging::closed(&self.caller, &self.summary, self.received, self.sent, lasted);
     }
+}
 
-    /// How long the connection has been there.
-    pub fn age(&self, now: Now) -> Duration {
-        now.steady.saturating_sub(self.began)
+impl Drop for Conn {
+    fn drop(&mut self) {
+        self.counts.open.down(1);
     }
 }
 

@@ -27,6 +27,7 @@ use crate::{
         watch::{Notices, Watcher},
     },
     maildir::{self, Spool, lock::Lock, name::Namer},
+    metrics::METRICS,
     proto::ask::{Answer, Ask, ConnId, Directory, Fault, Mailbox},
     work::{Bell, Done, Job, Outcome, Pool, Returns, Shop, To, job::Task},
 };
@@ -166,7 +167,10 @@ impl Desk {
                 _ => self.registry.failed(id),
             },
             To::Desk => match outcome {
-                Outcome::Measured(free) => self.free = free,
+                Outcome::Measured(free) => {
+                    METRICS.spool_free.set(free.unwrap_or_default());
+                    self.free = free;
+                }
                 Outcome::Accounts(accounts) => self.renew(accounts),
                 _ => {}
             },
@@ -265,8 +269,8 @@ impl Desk {
             Outcome::Spilled(Ok(spilled)) => self.spilled(to, spilled),
             Outcome::Spilled(Err(fault)) => Answer::Failed(fault),
             _ => {
-                self.discard(to); // the job panicked
-                Answer::Failed(Fault::Broken)
+                self.not_locked(to); // the job panicked
+                self.finish(to, Err(Fault::Broken))
             }
         })
     }

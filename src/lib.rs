@@ -18,6 +18,7 @@
 //! | [`accounts`] | users, their passwords and mailboxes |
 //! | [`maildir`] | the files: names, delivery, scans, deletions |
 //! | [`logging`], [`signals`] | what they say |
+//! | [`metrics`] | what is counted, and where that goes |
 //! | [`service`] | what a service manager does for a server, and what it is told by it |
 //! | [`descriptors`] | how many connections and mailboxes may be open |
 //! | [`limits`], [`octets`], [`clock`], [`stamp`] | leaves: every bound, the one size function, the time, changes of files |
@@ -37,6 +38,7 @@ pub mod listen;
 pub mod logging;
 pub mod mailbox;
 pub mod maildir;
+pub mod metrics;
 pub mod net;
 pub mod octets;
 pub mod proto;

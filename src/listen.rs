@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use crate::{
     config::{Config, Listen, Persona, Service, TlsMode},
+    metrics::METRICS,
     net::{
         certificate::{self, Loaded, Pair},
         endpoint::Endpoint,
@@ -225,7 +226,7 @@ impl Listener {
 
     /// Its name in the log.
     pub fn name(&self) -> &'static str {
-        name(self.service())
+        self.service().name()
     }
 
     /// Where it really is.
@@ -287,6 +288,7 @@ impl Listener {
         if !std::mem::replace(&mut self.short, true) {
             log::warn!("{} accept: {error}; clients are sent away until there is room", self.name());
         }
+        METRICS.turned_away.one("no descriptors");
         self.spare = None;
         if let Some(Ok((stream, _))) = self.socket.as_ref().map(Socket::accept) {
             self.turn_away(stream);

@@ -32,6 +32,7 @@ use crate::{
     files::Files,
     limits::Limits,
     listen::{self, Bound, Listener},
+    metrics::{METRICS, publish::Plan},
     net::{endpoint::Endpoint, timer::Timers, tls::Tls},
     proto::ask::{Answer, ConnId},
     service::notify::Manager,
@@ -57,6 +58,7 @@ pub struct Server {
     tls: Option<Rc<Tls>>,
     most_connections: usize,
     desk: Desk,
+    publishing: Plan,
     conns: HashMap<ConnId, Conn>,
     /// Connections of proxies that have not said yet whose they are.
     arrivals: HashMap<ConnId, Arrival>,
@@ -112,7 +114,13 @@ impl Server {
         let mut signals = Signals::new().map_err(system("signals"))?;
         poll.registry().register(signals.source(), SIGNALS, Interest::READABLE).map_err(system("signals"))?;
         let tls = listen::tls(&config, certificate)?;
+        let publishing = Plan {
+            file: config.metrics.file.clone(),
+            server: (config.spool.clone(), config.hostname.clone()),
+            every: config.metrics.every.0,
+        };
         let mut server = Self {
+            publishing,
             most_connections: most_connections(&config.limits),
             scratch: scratch(&config.limits),
             desk: Desk::open(&config, accounts, &bell, &returns)?,
@@ -168,6 +176,7 @@ impl Server {
     pub fn run(mut self, manager: Manager) -> Result<(), Error> {
         let mut events = Events::with_capacity(1024);
         self.timers.set(Duration::ZERO, Due::Measure);
+        let _publisher = self.publishing.start();
         self.manager = manager;
         if self.manager.watchdog().is_some() {
             self.timers.set(Duration::ZERO, Due::Watchdog);
@@ -216,6 +225,7 @@ impl Server {
         }
         self.answers(now);
         self.due(now);
+        METRICS.loop_turn.took(self.clock.now().steady.saturating_sub(now.steady));
         Ok(())
     }
 

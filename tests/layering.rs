@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Each module and what it may import; `*` is everything but the command line.
-const ARROWS: [(&str, &[&str]); 23] = [
+const ARROWS: [(&str, &[&str]); 24] = [
     ("limits", &[]),
     ("octets", &[]),
     ("clock", &[]),
@@ -18,13 +18,14 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ("proto", &["limits", "octets", "clock"]),
     ("maildir", &["octets", "clock"]),
     ("net", &["proto", "limits", "stamp"]),
-    ("logging", &["proto", "config"]),
+    ("logging", &["proto", "config", "metrics"]),
+    ("metrics", &["proto"]),
     ("accounts", &["proto", "limits", "stamp"]),
     ("config", &["limits", "net", "proto"]),
-    ("mailbox", &["maildir", "proto", "clock", "limits", "logging"]),
-    ("work", &["proto", "accounts", "maildir", "mailbox", "limits", "octets", "logging"]),
-    ("commit", &["descriptors", "proto", "maildir", "limits", "octets", "work", "logging"]),
-    ("conn", &["net", "proto", "limits", "clock", "logging"]),
+    ("mailbox", &["maildir", "proto", "clock", "limits", "logging", "metrics"]),
+    ("work", &["proto", "accounts", "maildir", "mailbox", "limits", "octets", "logging", "metrics"]),
+    ("commit", &["descriptors", "proto", "maildir", "limits", "octets", "work", "logging", "metrics"]),
+    ("conn", &["net", "proto", "limits", "clock", "logging", "metrics"]),
     (
         "desk",
         &[
@@ -40,11 +41,12 @@ const ARROWS: [(&str, &[&str]); 23] = [
             "config",
             "logging",
             "descriptors",
+            "metrics",
         ],
     ),
     ("files", &["accounts", "config", "net"]),
     ("service", &["net"]),
-    ("listen", &["config", "limits", "net", "proto", "service"]),
+    ("listen", &["config", "limits", "metrics", "net", "proto", "service"]),
     ("server", &["*"]),
     ("cli", &["*", "cli"]),
     ("main", &["cli"]),

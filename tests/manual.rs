@@ -100,6 +100,7 @@ fn shell(commands: &str, server: &Server, dir: &Path) -> Result<(), String> {
         .current_dir(dir)
         .env("PATH", env::join_paths(path).unwrap())
         .env("HOME", dir)
+        .env("XDG_RUNTIME_DIR", server.runtime.path()) // figures
         .output()
         .unwrap();
     if done.status.success() {

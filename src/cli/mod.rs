@@ -8,6 +8,7 @@ mod cert;
 mod check;
 mod dev;
 mod serve;
+mod status;
 mod user;
 
 use std::{
@@ -33,6 +34,7 @@ enum Command {
     Serve(serve::Arguments),
     Dev(dev::Arguments),
     Check(check::Arguments),
+    Status(status::Arguments),
     User(user::Arguments),
     Cert(cert::Arguments),
 }
@@ -45,6 +47,7 @@ pub fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Dev(arguments) => dev::run(arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
         Command::User(arguments) => user::run(&arguments),
         Command::Cert(arguments) => cert::run(&arguments),
     };

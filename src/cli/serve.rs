@@ -41,9 +41,9 @@ pub(super) struct Running {
     /// Write the addresses that were taken to FILE, one line each: smtp=127.0.0.1:2525.
     #[arg(long, value_name = "FILE")]
     ports_file: Option<PathBuf>,
-    /// How much to log.
-    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log_levels())]
-    log_level: LevelFilter,
+    /// How much to log, whatever the configuration says.
+    #[arg(long, value_name = "LEVEL", value_parser = log_levels())]
+    log_level: Option<LevelFilter>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -75,8 +75,8 @@ pub(super) fn start(
     let passed = Passed::from_environment().map_err(|error| Failure::Other(error.to_string()))?;
     let manager = Manager::from_environment();
     let sockets = listen::bind_all(&config, passed).map_err(|error| not_started(&error.into(), others))?;
-    logging::start(running.log_level)
-        .map_err(|error| Failure::Other(format!("cannot start the log: {error}")))?;
+    logging::start(&config.log, running.log_level)
+        .map_err(|error| Failure::Other(format!("cannot log to {}: {error}", config.log.to)))?;
     let manager = manager.unwrap_or_else(|error| {
         log::warn!("the service manager is told nothing: {error}");
         Manager::default()

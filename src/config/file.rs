@@ -7,7 +7,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{ACCOUNTS, Config, Pop3, Unknown, Watch, error::Mistake, listen, tls::Section};
+use super::{ACCOUNTS, Config, Log, Metrics, Pop3, Unknown, Watch, error::Mistake, listen, tls::Section};
 use crate::limits::Limits;
 
 /// The file, key by key.
@@ -33,6 +33,10 @@ struct File {
     #[serde(default)]
     pop3: Pop3,
     #[serde(default)]
+    log: Log,
+    #[serde(default)]
+    metrics: Metrics,
+    #[serde(default)]
     limits: Limits,
 }
 
@@ -55,6 +59,8 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<Config, Mistake> {
         listen: listen.collect::<Result<_, Mistake>>()?,
         pop3: file.pop3,
         tls,
+        log: Log { to: file.log.to.below(directory), ..file.log },
+        metrics: Metrics { file: file.metrics.file.map(|path| directory.join(path)), ..file.metrics },
         limits: file.limits,
     };
     config.check()?;
@@ -113,6 +119,8 @@ mod tests {
             ],
             pop3: Pop3 { expire: Some(pop3::Expire::Days(30)) },
             tls: None,
+            log: Log::default(),
+            metrics: Metrics::default(),
             limits: Limits { message: Size::mib(10), ..Limits::default() },
         };
         assert_eq!(config, expected);

@@ -6,6 +6,8 @@
 mod error;
 mod file;
 mod listen;
+mod log;
+mod metrics;
 mod reload;
 mod tls;
 
@@ -25,6 +27,8 @@ use crate::{
 use error::Mistake;
 pub use error::{Error, Text};
 pub use listen::{Listen, Networks, Persona, Service};
+pub use log::{Destination, Log};
+pub use metrics::Metrics;
 pub use tls::TlsMode;
 
 /// What a server needs to know before it starts.
@@ -56,6 +60,10 @@ pub struct Config {
     /// The certificate, and its key.
     #[serde(serialize_with = "tls::as_section")]
     pub tls: Option<Pair>,
+    /// Where the log goes, and how much of it there is.
+    pub log: Log,
+    /// Where the figures go, and how often.
+    pub metrics: Metrics,
     /// Every bound.
     pub limits: Limits,
 }
@@ -137,6 +145,8 @@ impl Config {
             ],
             pop3: Pop3::default(),
             tls: None,
+            log: Log::default(),
+            metrics: Metrics::default(),
             limits: Limits::for_development(),
         };
         config.check().map_err(|mistake| Error::Development(mistake.why))?;
@@ -187,6 +197,7 @@ impl Config {
             ));
         }
         tls::check(self)?;
+        within("metrics.every", self.metrics.every, Span::secs(1), Span::secs(3600))?;
         check_limits(&self.limits)
     }
 }
@@ -221,7 +232,7 @@ fn check_limits(l: &Limits) -> Result<(), Mistake> {
         ("failed_login_longest_delay", l.failed_login_longest_delay, 0),
         ("shutdown_grace", l.shutdown_grace, 0),
     ] {
-        within(key, value, Span::secs(least), YEAR)?;
+        within(&format!("limits.{key}"), value, Span::secs(least), YEAR)?;
     }
     for (key, value, most) in [
         ("message", l.message, TIB),
@@ -230,7 +241,7 @@ fn check_limits(l: &Limits) -> Result<(), Mistake> {
         ("body_in_memory", l.body_in_memory, l.bodies_in_memory),
         ("read_chunk", l.read_chunk, TIB),
     ] {
-        within(key, value, Size::kib(1), most)?;
+        within(&format!("limits.{key}"), value, Size::kib(1), most)?;
     }
     for (key, value, least, most) in [
         ("smtp_line", l.smtp_line, 512, 1 << 20), // RFC 5321 section 4.5.3.1.4
@@ -250,16 +261,16 @@ fn check_limits(l: &Limits) -> Result<(), Mistake> {
         ("disk_workers", l.disk_workers, 1, 256),
         ("password_workers", l.password_workers, 1, 256),
     ] {
-        within(key, value, least, most)?;
+        within(&format!("limits.{key}"), value, least, most)?;
     }
-    within("data_rate", l.data_rate, 0, 1 << 30)
+    within("limits.data_rate", l.data_rate, 0, 1 << 30)
 }
 
 fn within<T: PartialOrd + fmt::Display>(key: &str, value: T, least: T, most: T) -> Result<(), Mistake> {
     if least <= value && value <= most {
         return Ok(());
     }
-    Err(Mistake::at(format!("limits.{key}"), format!("{value} is out of range: from {least} to {most}")))
+    Err(Mistake::at(key, format!("{value} is out of range: from {least} to {most}")))
 }
 
 fn path_text<S: Serializer>(path: &Path, s: S) -> Result<S::Ok, S::Error> {

@@ -21,6 +21,7 @@ impl Config {
     pub fn keep_what_stays(&mut self, running: &Self) -> Vec<&'static str> {
         let mut waiting = Vec::new();
         keep("watch", &mut self.watch, &running.watch, &mut waiting);
+        keep("metrics", &mut self.metrics, &running.metrics, &mut waiting);
         let (new, old): (&mut Limits, &Limits) = (&mut self.limits, &running.limits);
         for (key, new, old) in [
             ("limits.disk_workers", &mut new.disk_workers, &old.disk_workers),

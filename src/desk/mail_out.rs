@@ -57,6 +57,13 @@ impl Desk {
         self.registry.login(&lease.mailbox, &maildir, times, mark, from);
     }
 
+    /// Nobody knows what became of a lock that was asked for.
+    pub(super) fn not_locked(&mut self, from: ConnId) {
+        if self.leases.get(&from).is_some_and(|lease| lease.open.is_none()) {
+            self.give_back(from);
+        }
+    }
+
     pub(super) fn opened(&mut self, from: ConnId, snapshot: Arc<Snapshot>) -> Answer {
         let Some(lease) = self.leases.get_mut(&from) else { return Answer::Failed(Fault::Broken) };
         if let Some(open) = &mut lease.open {

@@ -34,6 +34,7 @@ use super::registry::IndexId;
 use crate::{
     logging,
     maildir::{Maildir, Place},
+    metrics::METRICS,
 };
 
 /// What the watcher tells.
@@ -153,7 +154,10 @@ impl Watcher {
             Ok((notify, marks))
         });
         let (notify, marks) = match begun {
-            Ok((notify, marks)) => (Some(notify), marks),
+            Ok((notify, marks)) => {
+                METRICS.watch.set(1);
+                (Some(notify), marks)
+            }
             Err(error) => {
                 log::warn!("no watch on mailboxes: {error}; {INSTEAD}");
                 (None, Arc::default())
@@ -270,7 +274,10 @@ impl Ear {
         match event {
             // The flag comes with no path, or with one that means nothing.
             Ok(event) if event.need_rescan() => self.miss("too many changes at once"),
-            Ok(event) => event.paths.iter().filter(|path| self.tell(path, event.kind)).count() > 0,
+            Ok(event) => {
+                METRICS.watch_events.one();
+                event.paths.iter().filter(|path| self.tell(path, event.kind)).count() > 0
+            }
             Err(error) => self.miss(&error.to_string()),
         }
     }
@@ -310,6 +317,7 @@ impl Ear {
     /// A notice is lost.
     fn lose(&self, why: &str) -> bool {
         if !self.missed.swap(true, Ordering::AcqRel) {
+            METRICS.watch_overflows.one();
             log::info!("changes were missed: {why}; open mailboxes are looked through again");
         }
         true

@@ -68,6 +68,7 @@ enum Seat {
 impl Server {
     pub(super) fn begin_reload(&mut self) {
         let Some(source) = self.source.clone().filter(|_| self.stopping.is_none()) else { return };
+        logging::reopen();
         if let Some(reload) = &mut self.reload {
             reload.again = true;
             return;
@@ -172,6 +173,9 @@ impl Server {
         self.most_connections = most_connections(&config.limits);
         self.scratch = scratch(&config.limits);
         self.tls = tls;
+        if config.log != self.config.log {
+            logging::reload(&config.log);
+        }
         self.config = config;
         self.log_room();
         log::info!("configuration loaded listeners={}", self.listeners.len());

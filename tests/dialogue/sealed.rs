@@ -13,6 +13,7 @@ use std::{
 use restante::{
     conn::{self, Conn},
     limits::Limits,
+    logging::Caller,
     net::{
         certificate::Pair,
         stream::Stream,
@@ -179,7 +180,8 @@ impl Player {
         let transport = Transport::new(stream, Security::Implicit(Rc::clone(&seal.tls)));
         let mut script = Script::new(dialogue);
         let protocol = script.world.session().map_err(|what| Failure { line: 1, what })?;
-        let mut conn = Conn::new(ConnId(1), "c1", transport, protocol, now(BEGIN));
+        let caller = Caller { id: ConnId(1), service: "smtp", peer: [127, 0, 0, 1].into() };
+        let mut conn = Conn::new(caller, transport, protocol, now(BEGIN));
         conn.greet(&mut script, now(BEGIN));
         Ok(Self { script, conn, client: session(&seal.config), socket, heard: Vec::new(), closed: false })
     }

@@ -40,7 +40,7 @@ pub(super) enum State {
     /// AUTH PLAIN waits for the client's only message.
     Plain,
     /// PASS or AUTH waits for `Ask::Verify`.
-    AwaitingVerify { user: String, password: Secret },
+    AwaitingVerify(Credentials),
     /// The answer to a wrong password is being held back.
     HoldingBack { last: bool },
     /// The login waits for `Ask::Open`.
@@ -168,7 +168,10 @@ impl Pop3 {
                 self.ok(out, reply::SEND_PASS)
             }
             (Verb::Pass, Some(password)) => match user {
-                Some(user) => self.verify(Credentials { user, password: Secret::new(password) }),
+                Some(user) => {
+                    let password = Secret::new(password);
+                    self.verify(Credentials { mechanism: "USER", user, password })
+                }
                 None => self.refuse(out, rule.name, reply::NOT_NOW),
             },
             (Verb::Quit, None) => {
@@ -383,13 +386,13 @@ impl Protocol for Pop3 {
 
     fn answer(&mut self, cx: &Cx<'_>, answer: Answer, out: &mut Outbox) -> Step {
         match (mem::replace(&mut self.state, State::Over), answer) {
-            (State::AwaitingVerify { user, .. }, Answer::Welcome(mailbox)) => {
-                self.verified(cx, user, mailbox, out)
+            (State::AwaitingVerify(credentials), Answer::Welcome(mailbox)) => {
+                self.verified(cx, credentials, mailbox, out)
             }
-            (State::AwaitingVerify { user, password }, Answer::Denied { after }) => {
-                self.denied(user, password, after, out)
+            (State::AwaitingVerify(credentials), Answer::Denied { after }) => {
+                self.denied(credentials, after, out)
             }
-            (State::AwaitingVerify { .. }, Answer::Failed(fault)) => {
+            (State::AwaitingVerify(_), Answer::Failed(fault)) => {
                 self.state = State::Authorization { user: None };
                 self.refuse(out, "login", reply::fault(fault))
             }

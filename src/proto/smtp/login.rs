@@ -10,7 +10,7 @@ use super::{
 };
 use crate::proto::{
     Step,
-    ask::{Answer, Ask, Fault, Mailbox, Secret},
+    ask::{Answer, Ask, Fault, Mailbox},
     buf::{Inbox, Line, Outbox},
     event::Event,
     sasl::{self, BadResponse, Credentials},
@@ -74,10 +74,11 @@ impl Smtp {
         let credentials = match exchange {
             Exchange::Plain => Credentials::plain(&response),
             Exchange::LoginUser => return Ok(self.challenge(Exchange::LoginPassword(response))),
-            Exchange::LoginPassword(user) => Credentials::new(user, response),
+            Exchange::LoginPassword(user) => Credentials::new("LOGIN", user, response),
         };
-        let Credentials { user, password } = credentials.map_err(refusal)?;
-        self.state = State::AwaitingVerify { user: user.clone(), password: password.clone() };
+        let credentials = credentials.map_err(refusal)?;
+        let (user, password) = (credentials.user.clone(), credentials.password.clone());
+        self.state = State::AwaitingVerify(credentials);
         Ok(Said::Ask(Ask::Verify { user, password }))
     }
 
@@ -111,8 +112,7 @@ impl Smtp {
 
     pub(super) fn verified(
         &mut self,
-        user: String,
-        password: Secret,
+        Credentials { mechanism, user, password }: Credentials,
         answer: Answer,
         out: &mut Outbox,
     ) -> Step {
@@ -120,11 +120,11 @@ impl Smtp {
             Answer::Welcome(mailbox) => {
                 self.welcome(mailbox);
                 reply::AUTHENTICATED.write(out);
-                out.tell(Event::Login { user, ok: true });
+                out.tell(Event::Login { user, mechanism, ok: true });
                 Step::Again
             }
             Answer::Denied { after } => {
-                out.tell(Event::Login { user: user.clone(), ok: false });
+                out.tell(Event::Login { user: user.clone(), mechanism, ok: false });
                 let last = self.wrong.count(user, password, self.rules.limits.failed_logins);
                 self.state = State::HoldingBack { last };
                 Step::Pause(after)

@@ -157,6 +157,7 @@ impl Receiving {
         Event::Accepted {
             id: id.clone(),
             from: format!("<{}>", from.as_ref().map(ToString::to_string).unwrap_or_default()),
+            to: to.iter().take(Event::MOST_SHOWN).map(|to| to.address.to_string()).collect(),
             recipients: to.len(),
             octets: self.added + self.octets.total(),
         }

@@ -17,12 +17,12 @@ use super::{
 };
 use crate::proto::{
     Cx, Encryption, Patience, Protocol, Renewal, Step,
-    ask::{Answer, Ask, Envelope, Fault, Mailbox, Secret},
+    ask::{Answer, Ask, Envelope, Fault, Mailbox},
     buf::{Inbox, Line, Outbox},
     dot::{Decoder, LineEndings},
     event::Event,
     reached,
-    sasl::{self, WrongPairs},
+    sasl::{self, Credentials, WrongPairs},
     telnet,
 };
 
@@ -75,7 +75,7 @@ pub(super) enum State {
     /// The answer to a wrong password, the last one allowed perhaps, waits for its time.
     HoldingBack { last: bool },
     /// AUTH waits for [`Ask::Verify`].
-    AwaitingVerify { user: String, password: Secret },
+    AwaitingVerify(Credentials),
     /// MAIL waits for [`Ask::Room`].
     AwaitingRoom(Envelope),
     /// DATA, or the first BDAT, waits for [`Ask::Begin`].
@@ -295,16 +295,12 @@ impl Protocol for Smtp {
     }
 
     fn answer(&mut self, cx: &Cx<'_>, answer: Answer, out: &mut Outbox) -> Step {
-        if let State::AwaitingVerify { user, password } = &mut self.state {
-            let (user, password) = (mem::take(user), password.clone());
-            self.state = State::Idle;
-            return self.verified(user, password, answer, out);
-        }
         let fault = match answer {
             Answer::Failed(fault) => Some(fault),
             _ => None,
         };
         let next = match (mem::replace(&mut self.state, State::Idle), fault) {
+            (State::AwaitingVerify(credentials), _) => return self.verified(credentials, answer, out),
             (State::AwaitingRoom(envelope), None) => {
                 reply::SENDER_OK.write(out);
                 State::Open(envelope)
