@@ -7,7 +7,10 @@
 mod cert;
 mod check;
 mod dev;
+mod export;
+mod import;
 mod serve;
+mod spool;
 mod user;
 
 use std::{
@@ -35,6 +38,8 @@ enum Command {
     Check(check::Arguments),
     User(user::Arguments),
     Cert(cert::Arguments),
+    Export(export::Arguments),
+    Import(import::Arguments),
 }
 
 /// The whole program.
@@ -47,6 +52,8 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::User(arguments) => user::run(&arguments),
         Command::Cert(arguments) => cert::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

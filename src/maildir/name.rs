@@ -94,15 +94,19 @@ pub fn flags(name: &[u8]) -> &[u8] {
 
 /// The name with one more flag, in the order that the Maildir rules ask for.
 pub fn with_flag(name: &[u8], flag: u8) -> Vec<u8> {
-    let (base, mut flags) = match info(name) {
-        Some(at) => (&name[..at + 3], name[at + 3..].to_vec()),
-        None => (name, Vec::new()),
+    let flags = flags(name);
+    if flags.contains(&flag) { name.to_vec() } else { with_flags(name, &[flags, &[flag]].concat()) }
+}
+
+/// The name with these flags and no others, each once and in the order that the Maildir rules ask for.
+pub fn with_flags(name: &[u8], flags: &[u8]) -> Vec<u8> {
+    let mut flags = flags.to_vec();
+    flags.sort_unstable();
+    flags.dedup();
+    let (base, info) = match info(name) {
+        Some(at) => name[..at + 3].split_at(at),
+        None => (name, &b":2,"[..]),
     };
-    if !flags.contains(&flag) {
-        flags.push(flag);
-        flags.sort_unstable();
-    }
-    let info: &[u8] = if base.len() == name.len() && !name.ends_with(b"2,") { b":2," } else { b"" };
     [base, info, &flags].concat()
 }
 
@@ -206,6 +210,7 @@ mod tests {
         ] {
             assert_eq!(with_flag(name.as_bytes(), b'S'), expected.as_bytes(), "{name}");
         }
+        assert_eq!(with_flags(b"a;2,TT", b"SRS"), b"a;2,RS");
         assert_eq!(flags(b"a,S=1:2,RS"), b"RS");
         assert_eq!(flags(b"a"), b"");
     }

@@ -104,7 +104,7 @@ pub fn append(maildir: &Maildir, sizes: &[(Stamp, u64)]) -> Result<(), Error> {
 }
 
 /// Opens a file of ours beside the messages.
-pub(super) fn open(maildir: &Maildir, name: &str, how: OFlags) -> Result<File, Error> {
+pub fn open(maildir: &Maildir, name: &str, how: OFlags) -> Result<File, Error> {
     let flags = how | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let failed = |e: Errno| Error::at(maildir.path().join(name), "open", e);
     let file = fs::openat(maildir.root(), name, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
