@@ -8,6 +8,7 @@ mod cert;
 mod check;
 mod dev;
 mod export;
+mod fsck;
 mod import;
 mod serve;
 mod spool;
@@ -39,6 +40,7 @@ enum Command {
     User(user::Arguments),
     Cert(cert::Arguments),
     Export(export::Arguments),
+    Fsck(fsck::Arguments),
     Import(import::Arguments),
 }
 
@@ -53,6 +55,7 @@ pub fn main() -> ExitCode {
         Command::User(arguments) => user::run(&arguments),
         Command::Cert(arguments) => cert::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::Fsck(arguments) => fsck::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
     };
     match done {
@@ -63,6 +66,24 @@ pub fn main() -> ExitCode {
         }
     }
 }
+
+/// Text in lines of 80 columns, so many of them blank on the left.
+fn wrapped(text: &str, indent: usize) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= COLUMNS => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(format!("{}{word}", " ".repeat(indent))),
+        }
+    }
+    lines.join("\n")
+}
+
+/// Columns of a terminal.
+const COLUMNS: usize = 80;
 
 /// Why a command could not do what it was asked.
 #[derive(Debug)]

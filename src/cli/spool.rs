@@ -89,6 +89,13 @@ impl Office {
         Ok(user.unwrap_or(mailbox))
     }
 
+    /// The directory of a mailbox.
+    pub(super) fn path_of(&self, name: &str) -> Result<PathBuf, Failure> {
+        let mailbox = self.named(name)?;
+        let path = self.path.join(mailbox.as_str());
+        Ok(mailbox.folder().map_or(path.clone(), |folder| path.join(folder.directory())))
+    }
+
     /// Opens a mailbox that is there.
     pub(super) fn mailbox(&self, name: &str) -> Result<Maildir, Failure> {
         let mailbox = self.named(name)?;

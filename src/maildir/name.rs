@@ -83,7 +83,7 @@ pub fn identity(name: &[u8]) -> &[u8] {
 }
 
 /// Where the info part begins that holds the flags: at `:2,` or what stands for it.
-fn info(name: &[u8]) -> Option<usize> {
+pub fn info(name: &[u8]) -> Option<usize> {
     (0..name.len()).find(|&at| matches!(name[at], b':' | b';' | b'!') && name[at + 1..].starts_with(b"2,"))
 }
 

@@ -6,7 +6,13 @@
 //! nothing but time. Only this program writes it, and never in place, so that mapping it is safe; the
 //! messages themselves are never mapped, since another program may cut one short.
 
-use std::{collections::HashMap, fs::File, io::Write};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{Read, Write},
+    os::fd::OwnedFd,
+    path::Path,
+};
 
 use rustix::{
     fs::{self, Mode, OFlags},
@@ -89,6 +95,16 @@ impl Sizes {
     }
 }
 
+/// Records of the file of a mailbox: how many there are, and how many of them are torn or not ours.
+pub fn count(maildir: &OwnedFd, path: &Path) -> Result<(usize, usize), Error> {
+    let mut bytes = Vec::new();
+    let read = open_in(maildir, path, FILE, OFlags::RDONLY)?.read_to_end(&mut bytes);
+    read.map_err(|e| Error::at(path.join(FILE), "read", e))?;
+    let good = |record: &[u8]| record.try_into().is_ok_and(|record| decode(record).is_some());
+    let broken = bytes.chunks(RECORD).filter(|record| !good(record)).count();
+    Ok((bytes.len().div_ceil(RECORD), broken))
+}
+
 /// Appends records in one write. A tail that a crash has torn is passed over by filling it up.
 pub fn append(maildir: &Maildir, sizes: &[(Stamp, u64)]) -> Result<(), Error> {
     if sizes.is_empty() {
@@ -105,9 +121,13 @@ pub fn append(maildir: &Maildir, sizes: &[(Stamp, u64)]) -> Result<(), Error> {
 
 /// Opens a file of ours beside the messages.
 pub fn open(maildir: &Maildir, name: &str, how: OFlags) -> Result<File, Error> {
+    open_in(maildir.root(), maildir.path(), name, how)
+}
+
+fn open_in(dir: &OwnedFd, path: &Path, name: &str, how: OFlags) -> Result<File, Error> {
     let flags = how | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let failed = |e: Errno| Error::at(maildir.path().join(name), "open", e);
-    let file = fs::openat(maildir.root(), name, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
+    let failed = |e: Errno| Error::at(path.join(name), "open", e);
+    let file = fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
     let stat = fs::fstat(&file).map_err(failed)?;
     let regular = fs::FileType::from_raw_mode(stat.st_mode) == fs::FileType::RegularFile;
     if regular { Ok(File::from(file)) } else { Err(failed(Errno::INVAL)) }

@@ -18,7 +18,7 @@ pub trait Sink {
 /// Reads `source`, whose first octet is number `offset` of the mbox and begins a line, to its end. Returns
 /// where that is.
 pub fn cut(source: impl Read, format: Format, offset: u64, sink: &mut impl Sink) -> Result<u64, Error> {
-    let window = Window { source, buffer: vec![0; WINDOW], at: 0, end: 0, offset, ended: false };
+    let window = Window { source, buffer: vec![0; WINDOW], at: 0, end: 0, offset, ended: None };
     Cutter { window, format, message: None, line: Line::Start }.run(sink)
 }
 
@@ -51,7 +51,7 @@ impl<R: Read> Cutter<R> {
     fn run(mut self, sink: &mut impl Sink) -> Result<u64, Error> {
         loop {
             let need = if self.line == Line::Start { LONGEST_FROM } else { FROM.len() };
-            self.window.fill(need)?;
+            self.window.fill(need);
             if self.window.rest().is_empty() {
                 return self.finish(sink);
             }
@@ -144,6 +144,9 @@ impl<R: Read> Cutter<R> {
 
     fn finish(self, sink: &mut impl Sink) -> Result<u64, Error> {
         let end = self.window.offset;
+        if let Some(Err(error)) = self.window.ended {
+            return Err(Error::Read { at: end, error });
+        }
         match self.message {
             None => Ok(end),
             Some(message) if message.empty_line && self.line == Line::Start => {
@@ -163,7 +166,8 @@ struct Window<R> {
     end: usize,
     /// The octet of the mbox at `at`.
     offset: u64,
-    ended: bool,
+    /// The source has come to its end, or can't be read any further. What was read before is still good.
+    ended: Option<io::Result<()>>,
 }
 
 impl<R: Read> Window<R> {
@@ -177,23 +181,19 @@ impl<R: Read> Window<R> {
     }
 
     /// Reads until so many octets are there, or all that there are.
-    fn fill(&mut self, need: usize) -> Result<(), Error> {
-        while self.end - self.at < need && !self.ended {
+    fn fill(&mut self, need: usize) {
+        while self.end - self.at < need && self.ended.is_none() {
             if self.at + need > self.buffer.len() {
                 self.buffer.copy_within(self.at..self.end, 0);
                 (self.at, self.end) = (0, self.end - self.at);
             }
             match self.source.read(&mut self.buffer[self.end..]) {
-                Ok(0) => self.ended = true,
+                Ok(0) => self.ended = Some(Ok(())),
                 Ok(length) => self.end += length,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    let at = self.offset + (self.end - self.at) as u64;
-                    return Err(Error::Read { at, error });
-                }
+                Err(error) => self.ended = Some(Err(error)),
             }
         }
-        Ok(())
     }
 }
 
