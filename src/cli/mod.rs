@@ -7,6 +7,7 @@
 mod cert;
 mod check;
 mod dev;
+mod explain;
 mod export;
 mod fsck;
 mod import;
@@ -39,6 +40,7 @@ enum Command {
     Check(check::Arguments),
     User(user::Arguments),
     Cert(cert::Arguments),
+    Explain(explain::Arguments),
     Export(export::Arguments),
     Fsck(fsck::Arguments),
     Import(import::Arguments),
@@ -54,6 +56,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::User(arguments) => user::run(&arguments),
         Command::Cert(arguments) => cert::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Fsck(arguments) => fsck::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),

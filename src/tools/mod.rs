@@ -5,6 +5,7 @@
 //! no second copy of any of them here.
 
 pub mod date;
+pub mod explain;
 pub mod fsck;
 pub mod header;
 pub mod mbox;
