@@ -75,6 +75,7 @@ struct Sum {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let office = arguments.place.open()?;
+    office.become_owner()?;
     let mut out = BufWriter::new(io::stdout().lock());
     let mut sum = Sum::default();
     for (path, wanted) in mailboxes(arguments, &office)? {

@@ -81,6 +81,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         files.push((path, file));
     }
     let office = arguments.place.open()?;
+    office.become_owner()?;
     let maildir = office.mailbox_or_new(&arguments.to, arguments.create)?;
     for (path, file) in files {
         let one = One { arguments, path, office: &office, maildir: &maildir };

@@ -1,11 +1,14 @@
 //! Which mailbox is meant on a command line, for the tools of a spool.
 
 use std::{
+    fmt,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use clap::Args;
+use nix::unistd;
 use rustix::system::uname;
 
 use super::Failure;
@@ -69,6 +72,22 @@ impl Where {
 }
 
 impl Office {
+    /// Goes on as the owner of the spool, if this is root: what is written must be the server's, and what the
+    /// server may not do is not done.
+    pub(super) fn become_owner(&self) -> Result<(), Failure> {
+        let failed = |step: &str, error: &dyn fmt::Display| {
+            Failure::Other(format!("cannot become the owner of {}: {step}: {error}", self.path.display()))
+        };
+        let stat = self.path.metadata().map_err(|error| failed("stat", &error))?;
+        if !unistd::geteuid().is_root() || stat.uid() == 0 {
+            return Ok(());
+        }
+        let (uid, gid) = (unistd::Uid::from_raw(stat.uid()), unistd::Gid::from_raw(stat.gid()));
+        unistd::setgroups(&[gid]).map_err(|error| failed("setgroups", &error))?;
+        unistd::setgid(gid).map_err(|error| failed("setgid", &error))?;
+        unistd::setuid(uid).map_err(|error| failed("setuid", &error))
+    }
+
     /// The mailbox of that name: the name of its directory, `bob@example.test` or `bob@example.test/.Sent`, or
     /// what its user says to log in, `bob` or `bob+Sent`.
     fn named(&self, name: &str) -> Result<Mailbox, Failure> {

@@ -4,7 +4,7 @@
 use std::{ffi::CStr, os::fd::OwnedFd};
 
 use rustix::{
-    fs::{self, AtFlags, Gid, Mode, OFlags, RenameFlags, Uid},
+    fs::{self, AtFlags, Mode, OFlags, RenameFlags},
     io::Errno,
 };
 
@@ -19,7 +19,7 @@ pub(super) fn mend(mailbox: &Mailbox, findings: &[Finding]) -> Vec<Result<(), Er
             let Spot { dir, name, .. } = &finding.spot;
             let failed = |step| move |e: Errno| Error::at(mailbox.path_of(*dir, name.to_bytes()), step, e);
             let fd = mailbox.dir(*dir).ok_or(Errno::NOENT).map_err(failed("open directory"))?;
-            one(mailbox, fd, finding).map_err(failed(step(&finding.mend)))?;
+            one(fd, finding).map_err(failed(step(&finding.mend)))?;
             if !touched.contains(dir) {
                 touched.push(*dir);
             }
@@ -47,7 +47,7 @@ fn step(mend: &Mend) -> &'static str {
     }
 }
 
-fn one(mailbox: &Mailbox, dir: &OwnedFd, finding: &Finding) -> Result<(), Errno> {
+fn one(dir: &OwnedFd, finding: &Finding) -> Result<(), Errno> {
     let Spot { name, inode, .. } = &finding.spot;
     match &finding.mend {
         Mend::ByHand(_) => Err(Errno::OPNOTSUPP),
@@ -76,11 +76,6 @@ fn one(mailbox: &Mailbox, dir: &OwnedFd, finding: &Finding) -> Result<(), Errno>
         }
         Mend::MakeDirectory => {
             fs::mkdirat(dir, name, Mode::RWXU)?;
-            let (uid, gid) = mailbox.owner;
-            if rustix::process::geteuid().is_root() && uid != 0 {
-                let owner = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-                fs::chownat(dir, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)?;
-            }
             let made = super::open_directory(dir, std::os::unix::ffi::OsStrExt::from_bytes(name.to_bytes()))?;
             fs::fsync(made)
         }

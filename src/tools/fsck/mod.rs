@@ -91,8 +91,8 @@ pub struct Mailbox {
     root: OwnedFd,
     /// `tmp`, `new`, `cur`, those that are there.
     parts: [Option<OwnedFd>; 3],
-    /// User and group of the mailbox.
-    owner: (u32, u32),
+    /// The user who has the mailbox.
+    owner: u32,
 }
 
 /// What was found in a mailbox.
@@ -122,8 +122,7 @@ impl Mailbox {
                 Err(_) => there = true, // told by the walk
             }
         }
-        let owner = (stat.st_uid, stat.st_gid);
-        Ok(there.then(|| Self { path: path.to_owned(), root, parts, owner }))
+        Ok(there.then(|| Self { path: path.to_owned(), root, parts, owner: stat.st_uid }))
     }
 
     /// The directories in it that are folders, or look like ones.

@@ -50,7 +50,7 @@ impl Walk<'_> {
     /// Owner and mode.
     fn rights(&mut self, dir: Dir, name: &CStr, stat: &Stat) {
         let spot = (dir, name, stat.st_ino);
-        let (uid, _) = self.mailbox.owner;
+        let uid = self.mailbox.owner;
         if stat.st_uid != uid {
             let detail = format!("it is of user {}, the mailbox of user {uid}", stat.st_uid);
             self.found(
