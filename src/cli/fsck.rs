@@ -13,7 +13,10 @@ use super::{
     Failure,
     spool::{Office, Where},
 };
-use crate::tools::fsck::{Finding, Mailbox, Report, shown};
+use crate::{
+    maildir::Kind,
+    tools::fsck::{Finding, Mailbox, Report, shown},
+};
 
 /// Look for what is wrong in mailboxes: names, sizes, owners, modes, files that do not belong there.
 ///
@@ -79,10 +82,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut sum = Sum::default();
     for (path, wanted) in mailboxes(arguments, &office)? {
-        let mailbox = match Mailbox::open(&path)? {
-            Some(mailbox) => mailbox,
-            None if wanted => return Err(Failure::Usage(format!("{} is no mailbox", path.display()))),
-            None => continue,
+        let mailbox = match Mailbox::open(&path) {
+            Ok(Some(mailbox)) => mailbox,
+            Ok(None) if wanted => return Err(Failure::Usage(format!("{} is no mailbox", path.display()))),
+            Err(error) if error.kind() == Kind::Gone && wanted => {
+                return Err(Failure::Usage(format!("{error}: there is no such mailbox")));
+            }
+            Ok(None) => continue,
+            Err(error) => return Err(error.into()),
         };
         one(arguments, office.tmp_age, &mailbox, &mut sum, &mut out)?;
         for folder in mailbox.folders()? {
@@ -96,15 +103,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let all = fixed + left + notes;
         writeln!(
             out,
-            "{mailboxes} mailboxes and folders, {messages} messages: {all} findings, {fixed} fixed"
+            "mailboxes and folders: {mailboxes}, messages: {messages}, findings: {all}, fixed: {fixed}"
         )
         .map_err(Failure::output)?;
     }
     out.flush().map_err(Failure::output)?;
     match left {
         0 => Ok(()),
-        _ if arguments.fix => Err(Failure::Other(format!("{left} findings are left, to be mended by hand"))),
-        _ => Err(Failure::Other(format!("{left} findings, of which --fix mends {mendable}"))),
+        _ if arguments.fix => Err(Failure::Other(format!("findings left, to be mended by hand: {left}"))),
+        _ => Err(Failure::Other(format!("findings: {left}, of which --fix mends {mendable}"))),
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod client;
 pub(crate) mod dice;
 pub(crate) mod inject;
 pub(crate) mod mutt;
+pub(crate) mod tools;
 
 use std::{
     ffi::OsString,
