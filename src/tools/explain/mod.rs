@@ -197,7 +197,7 @@ fn of_identity(path: &Path, identity: &[u8]) -> Vec<(Vec<u8>, Place, Stamp)> {
     let home = std::path::absolute(path).ok().and_then(|path| Some(path.parent()?.parent()?.to_owned()));
     let mut all = Vec::new();
     for place in Place::BOTH {
-        let dir = home.clone().unwrap_or_else(PathBuf::new).join(place.name());
+        let dir = home.clone().unwrap_or_default().join(place.name());
         let Ok(entries) =
             fs::openat(fs::CWD, &dir, fs::OFlags::RDONLY | fs::OFlags::DIRECTORY, Mode::empty())
         else {
