@@ -12,7 +12,7 @@ use indicatif::ProgressBar;
 
 use super::{
     Failure,
-    spool::{Where, is_standard},
+    spool::{Where, counted, is_standard},
 };
 use crate::{
     logging::escape,
@@ -61,11 +61,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     for error in &left_out {
         let _ = writeln!(err, "left out: {}", escape(&error.to_string())); // the exit code says it, too
     }
-    let _ = writeln!(err, "{}: {messages} messages", arguments.mailbox); // only for people
+    let _ = writeln!(err, "{}: {}", arguments.mailbox, counted(messages)); // only for people
     if left_out.is_empty() {
         return Ok(());
     }
-    Err(Failure::Other(format!("{} messages could not be read, and are not in the mbox", left_out.len())))
+    Err(Failure::Other(format!(
+        "not in the mbox, since it could not be read: {}",
+        counted(left_out.len() as u64)
+    )))
 }
 
 /// The file is there when it is whole and durable, and not before.

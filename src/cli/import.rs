@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
     Failure,
-    spool::{Office, Where, called, is_standard},
+    spool::{Office, Where, called, counted, is_standard},
 };
 use crate::{
     maildir::Maildir,
@@ -147,12 +147,13 @@ impl One<'_> {
         match earlier {
             Earlier::Nothing => Ok(None),
             Earlier::Begun(messages) => {
-                let _ = writeln!(io::stderr(), "{path}: going on behind {messages} messages"); // only for people
+                let _ = writeln!(io::stderr(), "{path}: going on behind {}", counted(*messages)); // only for people
                 Ok(None)
             }
-            Earlier::Done(messages) => {
-                Ok(Some(format!("imported already, all {messages} messages; --again imports them once more")))
-            }
+            Earlier::Done(messages) => Ok(Some(format!(
+                "imported already, all {}; --again imports them once more",
+                counted(*messages)
+            ))),
             Earlier::Changed => Err(Failure::Other(format!(
                 "{path} was imported before it was changed: its first messages are in the mailbox; --again \
                  imports all of it"
@@ -198,9 +199,9 @@ impl One<'_> {
     fn told(&self, done: Result<(), Error>, imported: Imported) -> Result<String, Failure> {
         let Imported { messages, end } = imported;
         match done {
-            Ok(()) => Ok(format!("{messages} messages in {end} octets")),
+            Ok(()) => Ok(format!("{} in {end} octets", counted(messages))),
             Err(error) => {
-                let what = format!("{messages} messages are delivered, those before octet {end}");
+                let what = format!("delivered: {}, those before octet {end}", counted(messages));
                 Err(self.failed(&error, &what))
             }
         }

@@ -169,3 +169,8 @@ pub(super) fn called(file: &Path) -> String {
 pub(super) fn is_standard(file: &Path) -> bool {
     file == Path::new("-")
 }
+
+/// So many messages, for people.
+pub(super) fn counted(messages: u64) -> String {
+    format!("{messages} message{}", if messages == 1 { "" } else { "s" })
+}

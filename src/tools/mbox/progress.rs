@@ -187,7 +187,7 @@ impl Record {
         age: Duration,
     ) -> Result<Vec<Batched>, Error> {
         // What is gone from tmp/ was renamed: unless the record is so old that it may have been tidied away.
-        let sure = Duration::from_secs(seconds(now).saturating_sub(self.time)) < age;
+        let sure = Duration::from_secs(seconds(now).saturating_sub(self.time)) < age / 2;
         let mut settled = Vec::new();
         for message in &self.batch {
             let place = message.place();
