@@ -14,7 +14,9 @@ use std::{
 use common::{
     Maildir, Server,
     client::Client,
-    eventually, installed,
+    eventually,
+    inject::can_inject,
+    installed,
     mutt::{NEEDS, mutt_in},
     skip,
     tools::{Desk, command_on, ended},
@@ -264,6 +266,41 @@ fn an_import_that_is_killed_goes_on_and_nothing_is_lost_or_doubled() {
     assert_eq!(distinct.len() + deleted.len(), MESSAGES, "lost, after {killed} kills");
     desk.run(&words, 0);
     assert_eq!(subjects(&bob).len(), there.len());
+}
+
+#[test]
+fn an_import_that_fails_or_dies_at_any_step_goes_on_from_there() {
+    const MESSAGES: usize = 150; // two batches
+    if !can_inject("an_import_that_fails_or_dies_at_any_step_goes_on_from_there") {
+        return;
+    }
+    let text = mbox(MESSAGES);
+    let expected: BTreeSet<String> = (0..MESSAGES).map(|n| n.to_string()).collect();
+    let mut wrong = Vec::new();
+    for (call, nths) in
+        [("renameat2", &[1, 60, 128][..]), ("renameat", &[1, 2]), ("fsync", &[7, 8]), ("syncfs", &[1])]
+    {
+        for (nth, fault) in nths.iter().flat_map(|nth| [(nth, "signal=KILL"), (nth, "error=EIO")]) {
+            let desk = Desk::new();
+            desk.file("in", &text);
+            let words = ["import", "in", "--to", BOB, "--create"];
+            let tool = desk.command(&words);
+            let mut strace = Command::new("strace");
+            strace.args(["-f", "--seccomp-bpf", "-o", "/dev/null", "-e", &format!("trace={call}")]);
+            strace.args(["-e", &format!("inject={call}:{fault}:when={nth}")]);
+            strace.arg(tool.get_program()).args(tool.get_args()).current_dir(desk.path("."));
+            let first = strace.output().unwrap();
+            let whole = first.status.success();
+            desk.run(&words, 0);
+            let there = subjects(&desk.maildir(BOB));
+            let distinct: BTreeSet<String> = there.iter().cloned().collect();
+            if there.len() != MESSAGES || distinct != expected {
+                let said = String::from_utf8_lossy(&first.stderr).into_owned();
+                wrong.push(format!("{call} {nth} {fault} ({whole}): {} messages; {said}", there.len()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
