@@ -307,4 +307,28 @@ fn what_it_cannot_look_at_is_an_error_of_usage() {
         Command::new(env!("CARGO_BIN_EXE_restante")).args(["fsck", "--spool", "/nowhere"]).output().unwrap();
     assert_eq!(nowhere.status.code(), Some(2));
     assert!(!Path::new("/nowhere").exists());
+    assert_eq!(
+        Command::new(env!("CARGO_BIN_EXE_restante")).arg("fsck").output().unwrap().status.code(),
+        Some(2)
+    );
+}
+
+#[test]
+fn what_it_may_not_look_at_is_a_finding_and_the_others_are_looked_at() {
+    let desk = desk();
+    put(&desk, "new/1.h", b"");
+    let closed = desk.spool.join("alice@example.test");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, Permissions::from_mode(0)).unwrap();
+    // Root sees everything, unless the spool is somebody's.
+    if rustix::process::geteuid().is_root() && !desk.give_away() {
+        return skip(
+            "what_it_may_not_look_at_is_a_finding_and_the_others_are_looked_at",
+            "nobody else can get to the spool",
+        );
+    }
+    let found = findings(&desk, &[], 1);
+    let closed_path = closed.to_str().unwrap();
+    let expected = set(&[("new/1.h", "empty-file", "found"), (closed_path, "closed-to-owner", "found")]);
+    assert_eq!(found, expected);
 }

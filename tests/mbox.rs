@@ -4,8 +4,9 @@ mod common;
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs::{self, Permissions},
     io::{Read, Write},
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
     process::{Command, Stdio},
     time::{Duration, UNIX_EPOCH},
@@ -19,7 +20,7 @@ use common::{
     installed,
     mutt::{NEEDS, mutt_in},
     skip,
-    tools::{Desk, command_on, ended},
+    tools::{Desk, NOBODY, command_on, ended},
 };
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 
@@ -346,6 +347,42 @@ fn what_is_imported_beside_a_server_is_in_the_next_login() {
         assert_eq!(message.len() as u64, size);
         assert_eq!(subject(&message), Some((n - 1).to_string()), "the order is that of the mbox");
     }
+}
+
+#[test]
+fn root_writes_as_the_owner_of_the_spool() {
+    let desk = Desk::new();
+    if !desk.give_away() {
+        let why = "this is not root, or nobody else can get to the spool";
+        return skip("root_writes_as_the_owner_of_the_spool", why);
+    }
+    // Of root alone, and opened before root goes.
+    let file = desk.file("in", mbox(8));
+    fs::set_permissions(file, Permissions::from_mode(0o600)).unwrap();
+    desk.run(&["import", "in", "--to", BOB, "--create"], 0);
+    let bob = desk.maildir(BOB);
+    for path in [vec![bob.path.clone(), bob.path.join("new")], bob.files("new"), bob.files("cur")].concat() {
+        let data = path.metadata().unwrap();
+        assert_eq!((data.uid(), data.gid()), (NOBODY, NOBODY), "{path:?}");
+    }
+    desk.run(&["fsck"], 0);
+}
+
+#[test]
+fn a_maildir_anywhere_is_exported_by_its_path() {
+    let desk = Desk::new();
+    let original = mbox(10);
+    desk.file("in", &original);
+    desk.run(&["import", "in", "--to", BOB, "--create"], 0);
+    fs::rename(desk.spool.join(BOB), desk.path("Maildir")).unwrap();
+    let export = |path: &str| {
+        let mut tool = Command::new(env!("CARGO_BIN_EXE_restante"));
+        tool.args(["export", path]).current_dir(desk.path(".")).output().unwrap()
+    };
+    assert!(ended(export("./Maildir"), &["export"], 0).0 == original);
+    assert!(ended(export(desk.path("Maildir").to_str().unwrap()), &["export"], 0).0 == original);
+    ended(export("./nowhere"), &["export"], 2);
+    ended(export("Maildir"), &["export"], 2);
 }
 
 /// Compares what Python's own reader finds in an mbox with the files of a Maildir, in order.

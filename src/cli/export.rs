@@ -12,7 +12,7 @@ use indicatif::ProgressBar;
 
 use super::{
     Failure,
-    spool::{Where, counted, is_standard},
+    spool::{Where, anywhere, counted, is_standard},
 };
 use crate::{
     logging::escape,
@@ -23,7 +23,7 @@ use crate::{
 /// Write the messages of a mailbox into an mbox file.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The mailbox.
+    /// The mailbox; or a Maildir anywhere, by a path that begins with / or ./.
     mailbox: String,
     #[command(flatten)]
     place: Where,
@@ -48,7 +48,10 @@ enum Kind {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let maildir = arguments.place.open()?.mailbox(&arguments.mailbox)?;
+    let maildir = match anywhere(&arguments.mailbox) {
+        Some(maildir) => maildir?,
+        None => arguments.place.open()?.mailbox(&arguments.mailbox)?,
+    };
     let file = &arguments.output;
     let exported = if is_standard(file) {
         let mut out = io::stdout().lock();

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, BufWriter, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
@@ -14,7 +14,7 @@ use super::{
     spool::{Office, Where},
 };
 use crate::{
-    maildir::Kind,
+    maildir::{Error, Kind},
     tools::fsck::{Finding, Mailbox, Report, shown},
 };
 
@@ -82,20 +82,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut sum = Sum::default();
     for (path, wanted) in mailboxes(arguments, &office)? {
-        let mailbox = match Mailbox::open(&path) {
-            Ok(Some(mailbox)) => mailbox,
+        match Mailbox::open(&path) {
+            Ok(Some(mailbox)) => {
+                let folders = mailbox.folders().unwrap_or_default(); // the walk tells why
+                one(arguments, office.tmp_age, &mailbox, &mut sum, &mut out)?;
+                for folder in folders {
+                    match Mailbox::open(&folder) {
+                        Ok(Some(folder)) => one(arguments, office.tmp_age, &folder, &mut sum, &mut out)?,
+                        Ok(None) => {}
+                        Err(error) => unusable(arguments, &folder, &error, &mut sum, &mut out)?,
+                    }
+                }
+            }
             Ok(None) if wanted => return Err(Failure::Usage(format!("{} is no mailbox", path.display()))),
+            Ok(None) => {}
             Err(error) if error.kind() == Kind::Gone && wanted => {
                 return Err(Failure::Usage(format!("{error}: there is no such mailbox")));
             }
-            Ok(None) => continue,
-            Err(error) => return Err(error.into()),
-        };
-        one(arguments, office.tmp_age, &mailbox, &mut sum, &mut out)?;
-        for folder in mailbox.folders()? {
-            if let Some(folder) = Mailbox::open(&folder)? {
-                one(arguments, office.tmp_age, &folder, &mut sum, &mut out)?;
-            }
+            Err(error) => unusable(arguments, &path, &error, &mut sum, &mut out)?,
         }
     }
     let Sum { mailboxes, messages, fixed, left, mendable, notes } = sum;
@@ -142,33 +146,57 @@ fn one(
     sum: &mut Sum,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
-    let Report { messages, mut findings } = mailbox.look(SystemTime::now(), age)?;
     sum.mailboxes += 1;
+    let Report { messages, mut findings } = match mailbox.look(SystemTime::now(), age) {
+        Ok(report) => report,
+        Err(error) => return unusable(arguments, mailbox.path(), &error, sum, out),
+    };
     sum.messages += messages;
     findings.sort_by(|a, b| (&a.path, a.problem).cmp(&(&b.path, b.problem)));
     let (mendable, others): (Vec<Finding>, Vec<Finding>) =
         findings.into_iter().partition(|finding| arguments.fix && finding.is_mendable());
     let mended = mailbox.mend(&mendable);
-    let told = mendable.iter().zip(mended).map(|(finding, done)| match done {
-        Ok(()) => (finding, State::Fixed, None),
-        Err(error) => (finding, State::Failed, Some(error.to_string())),
-    });
-    let rest = others.iter().map(|finding| {
-        (finding, if finding.problem.is_allowed() { State::Note } else { State::Found }, None)
-    });
-    for (finding, state, error) in told.chain(rest) {
-        match state {
-            State::Fixed => sum.fixed += 1,
-            State::Note => sum.notes += 1,
-            State::Found | State::Failed => {
-                sum.left += 1;
-                sum.mendable += u64::from(finding.is_mendable());
-            }
-        }
-        let tell = if arguments.json { json(finding, state, error) } else { text(finding, state, error) };
-        writeln!(out, "{tell}").map_err(Failure::output)?;
+    for (finding, done) in mendable.iter().zip(mended) {
+        let state = if done.is_ok() { State::Fixed } else { State::Failed };
+        tell(arguments, finding, state, done.err(), sum, out)?;
+    }
+    for finding in &others {
+        let state = if finding.problem.is_allowed() { State::Note } else { State::Found };
+        tell(arguments, finding, state, None, sum, out)?;
     }
     Ok(())
+}
+
+/// A mailbox that can't be looked at keeps nobody from looking at the others.
+fn unusable(
+    arguments: &Arguments,
+    path: &Path,
+    error: &Error,
+    sum: &mut Sum,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    tell(arguments, &Finding::unusable(path, error), State::Found, None, sum, out)
+}
+
+fn tell(
+    arguments: &Arguments,
+    finding: &Finding,
+    state: State,
+    error: Option<Error>,
+    sum: &mut Sum,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    match state {
+        State::Fixed => sum.fixed += 1,
+        State::Note => sum.notes += 1,
+        State::Found | State::Failed => {
+            sum.left += 1;
+            sum.mendable += u64::from(finding.is_mendable());
+        }
+    }
+    let error = error.map(|error| error.to_string());
+    let line = if arguments.json { json(finding, state, error) } else { text(finding, state, error) };
+    writeln!(out, "{line}").map_err(Failure::output)
 }
 
 fn json(finding: &Finding, state: State, error: Option<String>) -> String {

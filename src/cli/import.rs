@@ -120,7 +120,8 @@ impl One<'_> {
         self.lock(file)?;
         let source = Source::of(file).map_err(|error| self.unreadable(error))?;
         let earlier = import.remember(&source, file)?;
-        if self.arguments.again {
+        // One that was begun goes on in any case: who says --again says it until it is done.
+        if self.arguments.again && !matches!(earlier, Earlier::Begun(_)) {
             import.begin_again(&source);
         } else if let Some(done) = self.earlier(&earlier)? {
             return Ok(done);
@@ -178,13 +179,7 @@ impl One<'_> {
 
     /// The mbox from that octet on.
     fn read(&self, mut file: &File, offset: u64) -> io::Result<Box<dyn Read>> {
-        let file = if self.arguments.gz {
-            file.seek(SeekFrom::Start(0))?;
-            file
-        } else {
-            file.seek(SeekFrom::Start(offset))?;
-            file
-        };
+        file.seek(SeekFrom::Start(if self.arguments.gz { 0 } else { offset }))?;
         let mut unpacked = self.unpacked(Box::new(file.try_clone()?));
         if self.arguments.gz {
             io::copy(&mut (&mut unpacked).take(offset), &mut io::sink())?;

@@ -23,7 +23,7 @@ use crate::{
 
 /// Where the mailboxes are.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
+#[group(multiple = false)]
 pub(super) struct Where {
     /// The configuration file of the server, which tells the spool and the accounts.
     #[arg(long, value_name = "FILE")]
@@ -158,6 +158,22 @@ impl From<mbox::Error> for Failure {
     fn from(error: mbox::Error) -> Self {
         Self::Other(error.to_string())
     }
+}
+
+/// Opens a Maildir anywhere, if that is a path to one: it begins with `/`, `./` or `../`.
+pub(super) fn anywhere(name: &str) -> Option<Result<Maildir, Failure>> {
+    if !["/", "./", "../"].iter().any(|start| name.starts_with(start)) {
+        return None;
+    }
+    let open = || {
+        let path = std::path::absolute(name).map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
+        let parts = path.parent().zip(path.file_name().and_then(|last| last.to_str()));
+        match parts.filter(|_| path.is_dir()) {
+            Some((above, last)) => Ok(Spool::open(above)?.maildir(last)?),
+            None => Err(Failure::Usage(format!("{name} is no directory with a name"))),
+        }
+    };
+    Some(open())
 }
 
 /// What a person calls a file that may be standard input or output.

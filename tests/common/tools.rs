@@ -1,14 +1,19 @@
 //! The tools for a spool, run as a person runs them, on a spool without a server.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
+    os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::{Path, PathBuf},
     process::{Command, Output},
 };
 
+use rustix::process::geteuid;
 use tempfile::TempDir;
 
 use super::{Maildir, home};
+
+/// A user without rights.
+pub(crate) const NOBODY: u32 = 65534;
 
 /// A directory with a spool in it, and files beside the spool.
 pub(crate) struct Desk {
@@ -38,6 +43,23 @@ impl Desk {
 
     pub(crate) fn maildir(&self, name: &str) -> Maildir {
         Maildir { path: self.spool.join(name) }
+    }
+
+    /// Gives the spool to another user than root, who this is; `false` where that user could not get there.
+    pub(crate) fn give_away(&self) -> bool {
+        let is_open = |path: &Path| path.metadata().is_ok_and(|data| data.mode() & 0o001 != 0);
+        fs::set_permissions(self.home.path(), Permissions::from_mode(0o755)).unwrap();
+        let reachable = geteuid().is_root() && self.home.path().ancestors().all(is_open);
+        if reachable {
+            let mut all = vec![self.spool.clone()];
+            while let Some(path) = all.pop() {
+                chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+                if path.is_dir() {
+                    all.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+                }
+            }
+        }
+        reachable
     }
 
     /// A tool on this spool, run beside it.

@@ -125,6 +125,11 @@ impl Mailbox {
         Ok(there.then(|| Self { path: path.to_owned(), root, parts, owner: stat.st_uid }))
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The directories in it that are folders, or look like ones.
     pub fn folders(&self) -> Result<Vec<PathBuf>, Error> {
         let mut folders = Vec::new();
@@ -168,6 +173,17 @@ impl Mailbox {
 }
 
 impl Finding {
+    /// A mailbox, or a directory of one, that can't be looked at.
+    pub fn unusable(path: &Path, error: &Error) -> Self {
+        Self {
+            path: path.to_owned(),
+            problem: Problem::ClosedToOwner,
+            detail: error.to_string(),
+            mend: Mend::ByHand("see who owns it, and its mode"),
+            spot: Spot { dir: Dir::Root, name: CString::default(), inode: 0 },
+        }
+    }
+
     /// What `--fix` does about it, or a person may.
     pub fn advice(&self) -> String {
         match &self.mend {
