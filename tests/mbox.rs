@@ -306,7 +306,7 @@ fn an_import_that_fails_or_dies_at_any_step_goes_on_from_there() {
 
 #[test]
 fn a_message_larger_than_the_memory_goes_through() {
-    const OCTETS: usize = 100_000_000;
+    const OCTETS: usize = 60_000_000;
     let desk = Desk::new();
     let mut file = fs::File::create(desk.path("in")).unwrap();
     file.write_all(b"From MAILER-DAEMON Sat Jan  3 01:02:03 2026\nSubject: x\n\n").unwrap();
@@ -317,7 +317,7 @@ fn a_message_larger_than_the_memory_goes_through() {
         let tool = desk.command(words);
         let mut shell = Command::new("sh");
         shell
-            .args(["-c", "ulimit -v 90000 && exec \"$0\" \"$@\""])
+            .args(["-c", "ulimit -v 50000 && exec \"$0\" \"$@\""])
             .arg(tool.get_program())
             .args(tool.get_args());
         ended(shell.current_dir(desk.path(".")).output().unwrap(), words, 0);

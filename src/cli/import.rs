@@ -83,6 +83,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let office = arguments.place.open()?;
     office.become_owner()?;
     let maildir = office.mailbox_or_new(&arguments.to, arguments.create)?;
+    maildir.sync_if_new(SystemTime::now())?;
     for (path, file) in files {
         let one = One { arguments, path, office: &office, maildir: &maildir };
         let done = one.import(file.as_ref())?;

@@ -5,7 +5,7 @@ mod hops;
 use std::{
     ffi::{CString, OsStr},
     fs::File,
-    io::{self, Read},
+    io::{self, Read, Seek},
     os::unix::ffi::OsStrExt,
     path::Path,
 };
@@ -103,10 +103,11 @@ pub fn explain(path: &Path) -> io::Result<Explanation> {
     }
     let file_name = path.file_name().map(OsStr::as_bytes).unwrap_or_default();
     let place = place_of(path);
-    let file = File::from(fd);
+    let mut file = File::from(fd);
     let head = head(&file)?;
     let fields = head.fields().unwrap_or_default();
-    let measure = Measure::of(&file_from_start(file)?)?;
+    file.rewind()?;
+    let measure = Measure::of(&file)?;
     let stamp = Stamp::of(&stat);
     let (unique_id, doubles) = unique_id(path, place, file_name, stamp);
     let mut problems: Vec<_> = fsck::check_name(place.unwrap_or(Place::Cur), file_name, &measure)
@@ -162,11 +163,6 @@ fn head(mut file: &File) -> io::Result<Head> {
             return Ok(head);
         }
     }
-}
-
-fn file_from_start(mut file: File) -> io::Result<File> {
-    io::Seek::rewind(&mut file)?;
-    Ok(file)
 }
 
 fn place_of(path: &Path) -> Option<Place> {

@@ -75,7 +75,10 @@ fn one(dir: &OwnedFd, finding: &Finding) -> Result<(), Errno> {
             fs::chmodat(fs::CWD, path, Mode::from_raw_mode(*mode), AtFlags::empty())
         }
         Mend::MakeDirectory => {
-            fs::mkdirat(dir, name, Mode::RWXU)?;
+            match fs::mkdirat(dir, name, Mode::RWXU) {
+                Ok(()) | Err(Errno::EXIST) => {} // its server has made it meanwhile
+                Err(error) => return Err(error),
+            }
             let made = super::open_directory(dir, std::os::unix::ffi::OsStrExt::from_bytes(name.to_bytes()))?;
             fs::fsync(made)
         }

@@ -200,7 +200,7 @@ impl<'a> Import<'a> {
         // Microseconds that count, so that messages of one second stay in order.
         let n = self.imported.messages + self.batch.len() as u64;
         let random = getrandom::u64().map_err(|e| Error::Write(io::Error::other(e)))?;
-        let name = self.namer.next(delivered + Duration::from_micros(n.min(999_999)), random);
+        let name = self.namer.next(delivered + Duration::from_micros(n % 1_000_000), random);
         let draft = Draft::begin(self.maildir, name)?;
         let mut body = Body { draft, octets: Octets::default(), state, delivered };
         body.write(&all[..own])?;
