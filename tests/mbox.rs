@@ -13,9 +13,9 @@ use std::{
 };
 
 use common::{
-    Maildir, Server,
+    Maildir, PASSWORD_MD5, STRICT, Server,
     client::Client,
-    eventually,
+    configuration, eventually,
     inject::can_inject,
     installed,
     mutt::{NEEDS, mutt_in},
@@ -366,6 +366,27 @@ fn root_writes_as_the_owner_of_the_spool() {
         assert_eq!((data.uid(), data.gid()), (NOBODY, NOBODY), "{path:?}");
     }
     desk.run(&["fsck"], 0);
+}
+
+#[test]
+fn a_configuration_tells_where_the_mailbox_of_a_user_is() {
+    let desk = Desk::new();
+    desk.file("in", mbox(3));
+    let user = format!("{{{BOB:?}: {{\"password_hash\": {PASSWORD_MD5:?}, \"inbox\": \"box\"}}}}");
+    desk.file("users.json", user);
+    desk.file("restante.toml", configuration(&desk.path("."), &desk.spool, STRICT));
+    let run = |words: &[&str], code| {
+        let mut tool = Command::new(env!("CARGO_BIN_EXE_restante"));
+        tool.args(words).args(["--config", "restante.toml"]).current_dir(desk.path("."));
+        ended(tool.output().unwrap(), words, code).0
+    };
+    run(&["import", "in", "--to", "nobody"], 2);
+    run(&["import", "in", "--to", "bob"], 0);
+    assert_eq!(subjects(&desk.maildir("box")).len(), 3);
+    assert_eq!(run(&["export", BOB], 0), mbox(3));
+    assert_eq!(run(&["export", "box"], 0), mbox(3));
+    run(&["fsck", "bob"], 0);
+    run(&["fsck"], 0);
 }
 
 #[test]

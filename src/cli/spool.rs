@@ -15,6 +15,7 @@ use super::Failure;
 use crate::{
     accounts::Accounts,
     config::Config,
+    files,
     limits::Limits,
     maildir::{self, Maildir, Spool},
     proto::{ask::Mailbox, folder::Folder},
@@ -47,8 +48,9 @@ pub(super) struct Office {
 impl Where {
     /// Opens the spool, which must be there.
     pub(super) fn open(&self) -> Result<Office, Failure> {
-        let config = self.config.as_deref().map(Config::load).transpose()?;
-        let path = match (&config, &self.spool) {
+        let read = self.config.as_deref().map(Config::read).transpose()?;
+        let config = read.as_ref().map(|(config, _)| config);
+        let path = match (config, &self.spool) {
             (Some(config), _) => config.spool.clone(),
             (None, Some(spool)) => spool.clone(),
             (None, None) => {
@@ -58,9 +60,9 @@ impl Where {
         if !path.is_dir() {
             return Err(Failure::Usage(format!("{} is not a directory: name the spool", path.display())));
         }
-        let limits = config.as_ref().map_or_else(Limits::default, |config| config.limits.clone());
-        let host = config.as_ref().map(|config| config.hostname.clone());
-        let accounts = config.as_ref().map(super::accounts).transpose()?;
+        let limits = config.map_or_else(Limits::default, |config| config.limits.clone());
+        let host = config.map(|config| config.hostname.clone());
+        let accounts = read.as_ref().map(|(config, text)| files::accounts(config, text)).transpose()?;
         Ok(Office {
             spool: Spool::open(&path)?,
             path,
