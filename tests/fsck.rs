@@ -319,7 +319,7 @@ fn what_it_may_not_look_at_is_a_finding_and_the_others_are_looked_at() {
     put(&desk, "new/1.h", b"");
     let closed = desk.spool.join("alice@example.test");
     fs::create_dir(&closed).unwrap();
-    fs::set_permissions(&closed, Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&closed, Permissions::from_mode(0o000)).unwrap();
     // Root sees everything, unless the spool is somebody's.
     if rustix::process::geteuid().is_root() && !desk.give_away() {
         return skip(
