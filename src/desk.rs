@@ -26,7 +26,11 @@ use crate::{
         registry::Order,
         watch::{Notices, Watcher},
     },
-    maildir::{self, Spool, lock::Lock, name::Namer},
+    maildir::{
+        self, Spool,
+        lock::{Hold, Lock},
+        name::Namer,
+    },
     proto::ask::{Answer, Ask, ConnId, Directory, Fault, Mailbox},
     work::{Bell, Done, Job, Outcome, Pool, Returns, Shop, To, job::Task},
 };
@@ -71,7 +75,7 @@ pub struct Desk {
     keeper: Option<Keeper>,
     returns: Returns,
     /// Of the spool.
-    _lock: Option<Lock>,
+    _lock: Lock,
 }
 
 /// Why the desk could not be opened.
@@ -106,11 +110,12 @@ impl Desk {
     ) -> Result<Self, Error> {
         let limits = config.limits.clone();
         let spool = Spool::open(&config.spool)?;
-        let lock = if config.shared_spool { None } else { Some(spool.lock(limits.spool_lock_wait.0)?) };
+        let hold = if config.shared_spool { Hold::Shared } else { Hold::Alone };
+        let lock = spool.lock(hold, limits.spool_lock_wait.0)?;
         let (watcher, notices) = match config.watch {
             Watch::Inotify => {
                 let bell = Arc::clone(bell);
-                Watcher::start(limits.watch_queue, move || bell.ring())
+                Watcher::start(limits.watch_queue, config.shared_spool, move || bell.ring())
             }
             Watch::Poll => Watcher::off(),
         };

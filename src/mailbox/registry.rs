@@ -330,7 +330,10 @@ impl Registry {
             return self.go_on(id);
         };
         index.apply_present(&looked.changes);
-        index.looked(looked.times, looked.young);
+        // Without a watch nobody has told of the other changes that may be behind these times.
+        if held.watched {
+            index.looked(looked.times, looked.young);
+        }
         held.suspect = None;
         held.report(&looked.left_out);
         held.report_new_doubles(&looked.changes);

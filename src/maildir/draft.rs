@@ -3,7 +3,7 @@
 //! The steps of a delivery are single functions here, in the order of `docs/DISK.md`; `commit` puts them
 //! together for many messages at a time.
 
-use std::{fs::File, io::Write, path::PathBuf};
+use std::{fs::File, io::Write, os::fd::OwnedFd, path::PathBuf};
 
 use rustix::{
     fs::{self, AtFlags, Mode, OFlags, RenameFlags},
@@ -72,7 +72,7 @@ impl Draft {
     /// Makes the message visible in one mailbox of several (D3), under that name. `Ok(false)`: it is on
     /// another file system, or the file has as many names as it can have.
     pub fn link(&self, home: &Maildir, to: &Maildir, place: Place, name: &str) -> Result<bool, Error> {
-        match fs::linkat(home.tmp(), &self.unfinished, to.dir(place), name, AtFlags::empty()) {
+        match self.link_once(home, to, place, name) {
             Ok(()) => Ok(true),
             Err(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP) => Ok(false),
             Err(error) => Err(Error::at(to.path().join(place.name()).join(name), "link", error)),
@@ -86,7 +86,7 @@ impl Draft {
         let mut done = fs::renameat_with(tmp, &self.unfinished, dir, name, RenameFlags::NOREPLACE);
         if let Err(Errno::INVAL | Errno::NOSYS) = done {
             // The file system can't say so in one call.
-            done = fs::linkat(tmp, &self.unfinished, dir, name, AtFlags::empty());
+            done = self.link_once(home, to, place, name);
             if done.is_ok() {
                 let _ = fs::unlinkat(tmp, &self.unfinished, AtFlags::empty()); // else tmp/ is cleaned one day
             }
@@ -96,6 +96,21 @@ impl Draft {
             Err(Errno::XDEV) if home.key() != to.key() => Ok(false),
             Err(error) => Err(Error::at(to.path().join(place.name()).join(name), "rename", error)),
         }
+    }
+
+    /// A file server whose answer was lost is asked again, and says that the name is there: it is, if it is ours.
+    fn link_once(&self, home: &Maildir, to: &Maildir, place: Place, name: &str) -> rustix::io::Result<()> {
+        let (tmp, dir) = (home.tmp(), to.dir(place));
+        match fs::linkat(tmp, &self.unfinished, dir, name, AtFlags::empty()) {
+            Err(Errno::EXIST) if self.has_name(dir, name) => Ok(()),
+            done => done,
+        }
+    }
+
+    fn has_name(&self, dir: &OwnedFd, name: &str) -> bool {
+        let there = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
+        let ours = fs::fstat(&self.file);
+        matches!((there, ours), (Ok(there), Ok(ours)) if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino))
     }
 
     /// The same content in the `tmp/` of a mailbox on another file system.

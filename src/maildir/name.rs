@@ -160,6 +160,21 @@ mod tests {
     }
 
     #[test]
+    fn two_machines_of_one_name_process_and_moment_make_different_names() {
+        let [mut one, mut other] = [(); 2].map(|()| Namer::new("mx.example.test", 1));
+        let date = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let random = || getrandom::u64().unwrap();
+        let mut names: Vec<String> = (0..10_000)
+            .flat_map(|_| [one.next(date, random()), other.next(date, random())])
+            .map(|name| name.unfinished())
+            .collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+
+    #[test]
     fn sizes_are_believed_in_our_own_names_only_and_while_the_size_fits() {
         let name = unique().with_sizes(10, 12);
         assert_eq!(octets_told(name.as_bytes(), 10), Some(12));

@@ -11,14 +11,13 @@ use rustix::{
 use super::{Error, Maildir, Spool};
 
 /// Removes files from the `tmp/` of every mailbox and folder that were neither written nor renamed for as
-/// long as `age` before `now`. Returns how many. What can't be looked at or removed is passed over, and is
+/// long as `age` before `now`, or before what a file server says that it is: by a clock that is days ahead of it, what
+/// another machine is writing would be old. Returns how many. What can't be looked at or removed is passed over, and is
 /// in the list of errors.
 pub fn tidy(spool: &Spool, now: SystemTime, age: Duration) -> (usize, Vec<Error>) {
     let (mut removed, mut errors) = (0, Vec::new());
-    let since = now.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
-    let limit = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     for maildir in spool.maildirs() {
-        match maildir.and_then(|maildir| tidy_one(&maildir, i64::try_from(limit).unwrap_or(i64::MAX))) {
+        match maildir.and_then(|maildir| tidy_one(&maildir, now, age)) {
             Ok(count) => removed += count,
             Err(error) => errors.push(error),
         }
@@ -26,7 +25,11 @@ pub fn tidy(spool: &Spool, now: SystemTime, age: Duration) -> (usize, Vec<Error>
     (removed, errors)
 }
 
-fn tidy_one(maildir: &Maildir, limit: i64) -> Result<usize, Error> {
+fn tidy_one(maildir: &Maildir, now: SystemTime, age: Duration) -> Result<usize, Error> {
+    let Some(now) = maildir.clock(now) else { return Ok(0) };
+    let since = now.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+    let limit = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let failed = |step| move |e: Errno| Error::at(maildir.path().join("tmp"), step, e);
     let mut removed = 0;
     for entry in Dir::read_from(maildir.tmp()).map_err(failed("read directory"))? {
