@@ -27,6 +27,7 @@ use std::{
 
 use common::{installed, skip};
 use spool::Kind;
+use stories::Story;
 
 fn main() -> ExitCode {
     if env::var_os("RESTANTE_SEVERAL").is_none() {
@@ -60,7 +61,11 @@ fn possible() -> Result<(), String> {
     let output = Command::new(UNSHARE[0]).args(&UNSHARE[1..]).args(["sh", "-c", probe]).output();
     let output = output.map_err(|error| error.to_string())?;
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    if output.status.success() { Ok(()) } else { Err(format!("no bridge or no namespace is to be had: {said}")) }
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!("no bridge or no namespace is to be had: {said}"))
+    }
 }
 
 fn inside() -> ExitCode {
@@ -68,9 +73,12 @@ fn inside() -> ExitCode {
     // Words of the command line choose the stories that have one of them in their name.
     let words: Vec<String> = env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
-    for kind in [Kind::Local, Kind::Mounts] {
-        for (name, story) in stories::ALL {
+    for kind in Kind::ALL {
+        for Story { name, kinds, tell } in stories::ALL {
             let name = format!("{name} {}", kind.name());
+            if !kinds.contains(&kind) {
+                continue;
+            }
             if !words.is_empty() && !words.iter().any(|word| name.contains(word.as_str())) {
                 continue;
             }
@@ -80,7 +88,7 @@ fn inside() -> ExitCode {
                 continue;
             }
             let began = Instant::now();
-            let good = panic::catch_unwind(AssertUnwindSafe(|| story(kind))).is_ok();
+            let good = panic::catch_unwind(AssertUnwindSafe(|| tell(kind))).is_ok();
             *if good { &mut passed } else { &mut failed } += 1;
             let result = if good { "ok" } else { "FAILED" };
             println!("test {name} ... {result} ({:.1} s)", began.elapsed().as_secs_f64());
@@ -92,5 +100,4 @@ fn inside() -> ExitCode {
 
 /// Set in the process that has everything to itself.
 const INSIDE: &str = "RESTANTE_SEVERAL_INSIDE";
-const UNSHARE: [&str; 7] =
-    ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
+const UNSHARE: [&str; 7] = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];

@@ -73,8 +73,18 @@ impl HaProxy {
         self.log().matches(what).count()
     }
 
+    /// Has new clients come to an instance (`ready`), or none (`drain`).
+    pub(crate) fn set(&self, instance: Machine, state: &str) {
+        for service in CHECKED {
+            assert_eq!(
+                self.command(&format!("set server {service}/{} state {state}", instance.name)).trim(),
+                ""
+            );
+        }
+    }
+
     /// Says a command of an operator to it.
-    pub(crate) fn command(&self, command: &str) -> String {
+    fn command(&self, command: &str) -> String {
         let mut socket = UnixStream::connect("/run/haproxy/admin.sock").unwrap();
         socket.write_all(format!("{command}\n").as_bytes()).unwrap();
         let mut answer = String::new();

@@ -35,7 +35,10 @@ impl Site {
 fn start(machine: Machine, keys: &Keys, spool: &Spool, at: usize) -> Server {
     let Machine { address, .. } = machine;
     let beside = [("smtp", 2525), ("pop3", 2110)].map(|(protocol, port)| {
-        format!("[[listen]]\nprotocol = {protocol:?}\naddress = \"{address}:{port}\"\n{}", in_clear_text(protocol))
+        format!(
+            "[[listen]]\nprotocol = {protocol:?}\naddress = \"{address}:{port}\"\n{}",
+            in_clear_text(protocol)
+        )
     });
     let behind = SERVICES.map(|(protocol, port)| {
         format!(

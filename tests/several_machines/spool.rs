@@ -4,7 +4,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use tempfile::TempDir;
@@ -22,6 +21,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    pub(crate) const ALL: [Self; 2] = [Self::Local, Self::Mounts];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Local => "on one file system",
@@ -49,7 +50,9 @@ impl Spool {
         fs::create_dir(home.path().join("spool")).unwrap();
         let mounts = match kind {
             Kind::Local => Vec::new(),
-            Kind::Mounts => ["a", "b"].map(|name| Mount::of(&home.path().join("spool"), home.path(), name)).into(),
+            Kind::Mounts => {
+                ["a", "b"].map(|name| Mount::of(&home.path().join("spool"), home.path(), name)).into()
+            }
         };
         Self { home, mounts }
     }
@@ -77,7 +80,10 @@ impl Mount {
         let device = |path: &Path| rustix::fs::stat(path).unwrap().st_dev;
         let before = device(&path);
         let mut command = Command::new("bindfs");
-        command.args(["-f", "--multithreaded", "--enable-lock-forwarding", "-o", CACHES]).arg(spool).arg(&path);
+        command
+            .args(["-f", "--multithreaded", "--enable-lock-forwarding", "-o", CACHES])
+            .arg(spool)
+            .arg(&path);
         let child = command.stdin(Stdio::null()).spawn().unwrap();
         eventually("it is mounted", || (device(&path) != before).then_some(()));
         Self { path, child }
@@ -87,7 +93,6 @@ impl Mount {
 impl Drop for Mount {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("--lazy").arg(&self.path).status(); // it goes with the namespace
-        std::thread::sleep(Duration::from_millis(0));
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
