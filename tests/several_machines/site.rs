@@ -48,7 +48,7 @@ fn start(machine: Machine, keys: &Keys, spool: &Spool, at: usize) -> Server {
         )
     });
     let config = format!(
-        "shared_spool = true\n[limits]\nconnections_per_address = 0\n[tls]\ncertificate = {:?}\nkey = {:?}\n{}{}",
+        "shared_spool = true\n[limits]\nconnections_per_address = 0\npop3_lock_wait = \"200ms\"\n[tls]\ncertificate = {:?}\nkey = {:?}\n{}{}",
         keys.certificate(),
         keys.key(),
         beside.concat(),
