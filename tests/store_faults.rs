@@ -202,13 +202,6 @@ fn m09_a_maildir_removed_in_mid_session_is_missing_messages_and_no_more() {
     assert!(session_with(&server, ALICE, 1).retr(1).ends_with(b"Subject: y\r\n\r\n"));
 }
 
-/// The library that gives a process another clock, and how to preload it.
-fn faketime() -> Option<PathBuf> {
-    let libraries = fs::read_dir("/usr/lib").ok()?;
-    let mut found = libraries.flatten().map(|dir| dir.path().join("faketime/libfaketimeMT.so.1"));
-    found.find(|library| library.is_file())
-}
-
 #[test]
 fn m13_mail_comes_and_goes_while_the_clock_jumps() {
     let Some(library) = faketime() else {

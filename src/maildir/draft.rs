@@ -137,3 +137,24 @@ impl Draft {
         let _ = fs::unlinkat(home.tmp(), &self.unfinished, AtFlags::empty());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::maildir::{Spool, name::Namer};
+
+    #[test]
+    fn a_link_that_is_there_already_is_good_if_it_is_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let maildir = Spool::open(dir.path()).unwrap().maildir_or_new("box").unwrap();
+        let mut namer = Namer::new("mx.example.test", 1);
+        let mut draft = || Draft::begin(&maildir, namer.next(SystemTime::now(), 1)).unwrap();
+        let (one, other) = (draft(), draft());
+        for _ in 0..2 {
+            assert!(one.link(&maildir, &maildir, Place::New, "name").unwrap());
+        }
+        assert!(other.link(&maildir, &maildir, Place::New, "name").is_err());
+    }
+}

@@ -289,5 +289,12 @@ pub(crate) fn installed(program: &str) -> bool {
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
+/// The library that gives a process another clock.
+pub(crate) fn faketime() -> Option<PathBuf> {
+    let libraries = fs::read_dir("/usr/lib").ok()?;
+    let mut found = libraries.flatten().map(|dir| dir.path().join("faketime/libfaketimeMT.so.1"));
+    found.find(|library| library.is_file())
+}
+
 /// How long a test waits for something that should be there at once.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,6 +1,6 @@
 //! The whole site: a spool, two instances, and HAProxy before them.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::Path};
 
 use crate::{
     common::{Server, Setup},
@@ -21,8 +21,16 @@ pub(crate) struct Site {
 impl Site {
     pub(crate) fn open(kind: Kind) -> Self {
         let (keys, spool) = (Keys::make(), Spool::new(kind));
-        let instances = [0, 1].map(|at| start(INSTANCES[at], &keys, &spool, at));
+        let instances = [0, 1].map(|at| start(at, &keys, &spool, &[]));
         Self { proxy: HaProxy::start(), instances, spool, keys }
+    }
+
+    /// Starts an instance again, by another clock.
+    pub(crate) fn restart_by(&mut self, at: usize, clock: &str, library: &Path) {
+        self.instances[at].kill();
+        let (preload, time) = (format!("LD_PRELOAD={}", library.display()), format!("FAKETIME={clock}"));
+        let wrapper = ["env", &preload, &time, "FAKETIME_DONT_FAKE_MONOTONIC=1"];
+        self.instances[at] = start(at, &self.keys, &self.spool, &wrapper);
     }
 
     /// Where clients of SMTP and of POP3 come to.
@@ -32,7 +40,8 @@ impl Site {
 }
 
 /// An instance as the example of HAProxy wants it, and with two more listeners, without a proxy.
-fn start(machine: Machine, keys: &Keys, spool: &Spool, at: usize) -> Server {
+fn start(at: usize, keys: &Keys, spool: &Spool, wrapper: &[&str]) -> Server {
+    let machine = INSTANCES[at];
     let Machine { address, .. } = machine;
     let beside = [("smtp", 2525), ("pop3", 2110)].map(|(protocol, port)| {
         format!(
@@ -57,7 +66,7 @@ fn start(machine: Machine, keys: &Keys, spool: &Spool, at: usize) -> Server {
     let users: Vec<String> = users().collect();
     let users: Vec<&str> = users.iter().map(String::as_str).collect();
     let setup = Setup {
-        wrapper: &machine.wrapper(),
+        wrapper: &[&machine.wrapper(), wrapper].concat(),
         config: Some(&config),
         users: &users,
         arguments: &["--log-level", "debug"],

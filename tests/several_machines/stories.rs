@@ -13,9 +13,9 @@ use rustix::process::Signal;
 
 use crate::{
     common::{
-        PASSWORD,
+        Maildir, PASSWORD,
         client::{Client, deliver, socket},
-        eventually,
+        eventually, faketime, skip,
     },
     network::{INSTANCES, connect},
     outage::{
@@ -39,7 +39,7 @@ pub(crate) struct Story {
     pub(crate) tell: fn(Kind),
 }
 
-pub(crate) const ALL: [Story; 6] = [
+pub(crate) const ALL: [Story; 7] = [
     Story {
         name: "every service of the example is served behind it",
         kinds: &[Kind::Local],
@@ -54,6 +54,11 @@ pub(crate) const ALL: [Story; 6] = [
         name: "a delivery after a quiet time is seen past the caches",
         kinds: &Kind::ALL,
         tell: a_delivery_after_a_quiet_time_is_seen_past_the_caches,
+    },
+    Story {
+        name: "by a clock that is days ahead the draft of the other is not old",
+        kinds: &[Kind::Mounts],
+        tell: by_a_clock_that_is_days_ahead_the_draft_of_the_other_is_not_old,
     },
     Story {
         name: "a mailbox that is open at one is in use at the other",
@@ -105,6 +110,30 @@ fn a_delivery_after_a_quiet_time_is_seen_past_the_caches(kind: Kind) {
     }
     deliver(one, USER, b"Subject: 2\r\n\r\n");
     Client::pop3(other, USER).ask("STAT", "+OK 2 ");
+}
+
+fn by_a_clock_that_is_days_ahead_the_draft_of_the_other_is_not_old(kind: Kind) {
+    let Some(library) = faketime() else {
+        return skip("a clock that is days ahead", "libfaketime is not installed");
+    };
+    let mut site = Site::open(kind);
+    let spool = Maildir { path: site.spool.path().join(USER) };
+    let mut client = Client::smtp(&site.instances[0]);
+    client.ask("MAIL FROM:<a@far.test>", "250");
+    client.ask(&format!("RCPT TO:<{USER}>"), "250");
+    client.ask("DATA", "354");
+    let line = "large enough to wait in tmp/ for its end\r\n";
+    client.write(line.repeat(10_000).as_bytes());
+    eventually("it is in tmp/", || spool.files("tmp").pop());
+    // What removes the old files of a mailbox first asks the file server for the time.
+    let asked = spool.path.join(restante::maildir::lock::FILE);
+    let _ = std::fs::remove_file(&asked); // it was not there, if nobody has asked yet
+    site.restart_by(1, "+3d", &library);
+    eventually("the other one has looked for what is old", || asked.exists().then_some(()));
+    deliver(&site.instances[1], "user1@example.test", b"Subject: x\r\n\r\n");
+    client.write(b".\r\n");
+    client.expect("250 2.0.0");
+    Client::pop3(&site.instances[1], USER).ask("STAT", "+OK 1 ");
 }
 
 fn a_mailbox_that_is_open_at_one_is_in_use_at_the_other(kind: Kind) {
