@@ -5,15 +5,17 @@ CYCLES ?= 60
 FS ?= ext4 xfs
 KILLS ?= 200
 SECONDS_TOGETHER ?= 20
+SPOOLS ?= local mounts nfs
 
 # program:package
 INTEROP := mutt:mutt script:bsdutils unshare:util-linux /usr/lib/dovecot/imap:dovecot-imapd \
 	/usr/lib/dovecot/dovecot-lda:dovecot-core procmail:procmail maildrop:maildrop fetchmail:fetchmail mpop:mpop \
 	getmail:getmail6 curl:curl swaks:swaks msmtp:msmtp s-nail:s-nail \
 	postfix:postfix haproxy:haproxy
+SEVERAL := ip:iproute2 unshare:util-linux haproxy:haproxy bindfs:bindfs faketime:faketime
 
 .DEFAULT_GOAL := help
-.PHONY: help build test check run bench clean power-cut kill-loop interop
+.PHONY: help build test check run bench clean power-cut kill-loop interop several-machines
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +36,10 @@ kill-loop: ## kill -9 under load, again and again (KILLS=200)
 interop: ## beside mutt, Dovecot, Postfix, HAProxy, fetchmail and others; installs what is missing, as root (SECONDS_TOGETHER=20)
 	.ci/install $(INTEROP) || true # the stories of what is missing say so
 	RESTANTE_INTEROP=1 RESTANTE_INTEROP_SECONDS=$(SECONDS_TOGETHER) $(CARGO) test --test interop
+
+several-machines: ## two instances behind HAProxy on one spool, killed under load; as root (SPOOLS="local mounts nfs")
+	.ci/install $(SEVERAL) || true # the stories of what is missing say so
+	RESTANTE_SEVERAL="$(SPOOLS)" $(CARGO) test --test several_machines
 
 check: ## format, lints, documentation and the arrows between modules: warnings are errors
 	$(CARGO) fmt --check

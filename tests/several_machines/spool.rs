@@ -23,6 +23,14 @@ pub(crate) enum Kind {
 impl Kind {
     pub(crate) const ALL: [Self; 2] = [Self::Local, Self::Mounts];
 
+    /// What chooses it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Mounts => "mounts",
+        }
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Local => "on one file system",
