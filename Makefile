@@ -12,7 +12,8 @@ INTEROP := mutt:mutt script:bsdutils unshare:util-linux /usr/lib/dovecot/imap:do
 	/usr/lib/dovecot/dovecot-lda:dovecot-core procmail:procmail maildrop:maildrop fetchmail:fetchmail mpop:mpop \
 	getmail:getmail6 curl:curl swaks:swaks msmtp:msmtp s-nail:s-nail \
 	postfix:postfix haproxy:haproxy
-SEVERAL := ip:iproute2 unshare:util-linux haproxy:haproxy bindfs:bindfs faketime:faketime
+SEVERAL := ip:iproute2 unshare:util-linux haproxy:haproxy bindfs:bindfs faketime:faketime \
+	$(if $(filter nfs,$(SPOOLS)),linux.uml:user-mode-linux modprobe:kmod ganesha.nfsd:nfs-ganesha,nfs-ganesha-vfs)
 
 .DEFAULT_GOAL := help
 .PHONY: help build test check run bench clean power-cut kill-loop interop several-machines

@@ -15,7 +15,7 @@ use std::{
 use common::{
     STRICT, Server, Setup,
     client::{Client, deliver, session_with, without_trace},
-    eventually, home, skip,
+    eventually, faketime, home, skip,
 };
 use rustix::process::geteuid;
 use tempfile::TempDir;

@@ -7,6 +7,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod file_server;
 mod network;
 #[path = "../outage/mod.rs"]
 #[allow(dead_code, reason = "here no server is restarted by it")]
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
     }
     // Namespaces, mounts and programs are those of this process, and end with it, however it ends.
     let mut command = Command::new("timeout");
-    command.args(["--kill-after=5", "300"]).args(UNSHARE).arg(env::current_exe().unwrap());
+    command.args(["--kill-after=5", "600"]).args(UNSHARE).arg(env::current_exe().unwrap());
     let status = command.args(env::args_os().skip(1)).env(INSIDE, "1").status().unwrap();
     if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::Path};
 
 use crate::{
     common::{Server, Setup},
-    network::{INSTANCES, Machine, PROXY},
+    network::{Cables, INSTANCES, Machine, PROXY},
     proxy::HaProxy,
     secure::Keys,
     spool::{Kind, Spool},
@@ -16,13 +16,14 @@ pub(crate) struct Site {
     pub(crate) instances: [Server; 2],
     pub(crate) spool: Spool,
     pub(crate) keys: Keys,
+    _cables: Cables,
 }
 
 impl Site {
     pub(crate) fn open(kind: Kind) -> Self {
-        let (keys, spool) = (Keys::make(), Spool::new(kind));
+        let (cables, keys, spool) = (Cables::plug(kind), Keys::make(), Spool::new(kind));
         let instances = [0, 1].map(|at| start(at, &keys, &spool, &[]));
-        Self { proxy: HaProxy::start(), instances, spool, keys }
+        Self { proxy: HaProxy::start(), instances, spool, keys, _cables: cables }
     }
 
     /// Starts an instance again, by another clock.
@@ -41,8 +42,9 @@ impl Site {
 
 /// An instance as the example of HAProxy wants it, and with two more listeners, without a proxy.
 fn start(at: usize, keys: &Keys, spool: &Spool, wrapper: &[&str]) -> Server {
-    let machine = INSTANCES[at];
-    let Machine { address, .. } = machine;
+    let Machine { address, .. } = INSTANCES[at];
+    let machine = spool.wrapper(at);
+    let machine: Vec<&str> = machine.iter().map(String::as_str).collect();
     let beside = [("smtp", 2525), ("pop3", 2110)].map(|(protocol, port)| {
         format!(
             "[[listen]]\nprotocol = {protocol:?}\naddress = \"{address}:{port}\"\n{}",
@@ -66,7 +68,7 @@ fn start(at: usize, keys: &Keys, spool: &Spool, wrapper: &[&str]) -> Server {
     let users: Vec<String> = users().collect();
     let users: Vec<&str> = users.iter().map(String::as_str).collect();
     let setup = Setup {
-        wrapper: &[&machine.wrapper(), wrapper].concat(),
+        wrapper: &[&machine[..], wrapper].concat(),
         config: Some(&config),
         users: &users,
         arguments: &["--log-level", "debug"],

@@ -8,7 +8,11 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::common::{eventually, home};
+use crate::{
+    common::{eventually, home},
+    file_server::FileServer,
+    network::{CLIENTS, INSTANCES},
+};
 
 /// How the instances come to their spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,16 +22,19 @@ pub(crate) enum Kind {
     /// Each has a mount of its own, which caches names and attributes; locks are passed on, and events are not: what a
     /// file server's clients do.
     Mounts,
+    /// Each has a kernel of its own, which is a client of one file server.
+    Nfs,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 2] = [Self::Local, Self::Mounts];
+    pub(crate) const ALL: [Self; 3] = [Self::Local, Self::Mounts, Self::Nfs];
 
     /// What chooses it.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Local => "local",
             Self::Mounts => "mounts",
+            Self::Nfs => "nfs",
         }
     }
 
@@ -35,6 +42,7 @@ impl Kind {
         match self {
             Self::Local => "on one file system",
             Self::Mounts => "through two mounts with caches",
+            Self::Nfs => "through two kernels by NFS",
         }
     }
 
@@ -42,14 +50,22 @@ impl Kind {
         match self {
             Self::Local => &[],
             Self::Mounts => &["bindfs"],
+            Self::Nfs => &["linux.uml", "modprobe", "ganesha.nfsd"],
         }
+    }
+
+    /// Whether an instance ends only with its machine, which then answers nobody.
+    pub(crate) fn has_kernels(self) -> bool {
+        self == Self::Nfs
     }
 }
 
 /// The spool; the mounts end with it.
 pub(crate) struct Spool {
-    home: TempDir,
+    kind: Kind,
     mounts: Vec<Mount>,
+    _server: Option<FileServer>,
+    home: TempDir,
 }
 
 impl Spool {
@@ -57,12 +73,13 @@ impl Spool {
         let home = home();
         fs::create_dir(home.path().join("spool")).unwrap();
         let mounts = match kind {
-            Kind::Local => Vec::new(),
+            Kind::Local | Kind::Nfs => Vec::new(),
             Kind::Mounts => {
                 ["a", "b"].map(|name| Mount::of(&home.path().join("spool"), home.path(), name)).into()
             }
         };
-        Self { home, mounts }
+        let server = kind.has_kernels().then(|| FileServer::start(&home.path().join("spool"), home.path()));
+        Self { kind, mounts, _server: server, home }
     }
 
     /// Where the files are.
@@ -72,7 +89,23 @@ impl Spool {
 
     /// The same, as the first or the second instance sees it.
     pub(crate) fn way(&self, instance: usize) -> PathBuf {
-        self.mounts.get(instance).map_or_else(|| self.path(), |mount| mount.path.clone())
+        match self.kind {
+            Kind::Local => self.path(),
+            Kind::Mounts | Kind::Nfs => self.home.path().join(INSTANCES[instance].name),
+        }
+    }
+
+    /// What runs a program on the machine of an instance.
+    pub(crate) fn wrapper(&self, instance: usize) -> Vec<String> {
+        let machine = INSTANCES[instance];
+        if !self.kind.has_kernels() {
+            return machine.wrapper().map(String::from).into();
+        }
+        let (name, address, spool) = (machine.name, machine.address.to_string(), self.way(instance));
+        // The processes of a machine end with it.
+        let words = ["unshare", "--pid", "--fork", "--kill-child", MACHINE, name, &address, name];
+        let words = words.into_iter().map(String::from);
+        words.chain([CLIENTS.to_string(), spool.to_str().unwrap().to_owned()]).collect()
     }
 }
 
@@ -106,5 +139,6 @@ impl Drop for Mount {
     }
 }
 
+const MACHINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/several_machines/machine.sh");
 /// As an NFS client does, without `noac`: half a minute and more.
 const CACHES: &str = "attr_timeout=30,entry_timeout=30";
