@@ -13,7 +13,7 @@ INTEROP := mutt:mutt script:bsdutils unshare:util-linux /usr/lib/dovecot/imap:do
 	getmail:getmail6 curl:curl swaks:swaks msmtp:msmtp s-nail:s-nail \
 	postfix:postfix haproxy:haproxy
 SEVERAL := ip:iproute2 unshare:util-linux haproxy:haproxy bindfs:bindfs faketime:faketime \
-	$(if $(filter nfs,$(SPOOLS)),linux.uml:user-mode-linux modprobe:kmod ganesha.nfsd:nfs-ganesha,nfs-ganesha-vfs)
+	$(if $(findstring nfs,$(SPOOLS)),linux.uml:user-mode-linux modprobe:kmod ganesha.nfsd:nfs-ganesha,nfs-ganesha-vfs)
 
 .DEFAULT_GOAL := help
 .PHONY: help build test check run bench clean power-cut kill-loop interop several-machines

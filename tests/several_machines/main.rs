@@ -1,7 +1,7 @@
 //! Two instances on one spool, each on a machine of its own as far as the network goes, and HAProxy in front of them
 //! with `examples/haproxy.cfg` as it stands. Under load one of them is killed, and then the other: nothing that was
-//! acknowledged is lost, nothing is there twice, and clients are served by the one that lives. On one file system, and
-//! through two mounts with caches between which no event crosses. `make several-machines` runs it, as root.
+//! acknowledged is lost, nothing is there twice, and clients are served by the one that lives. On one file system, through
+//! two mounts with caches between which no event crosses, and through two kernels that are clients of one NFS server. `make several-machines` runs it, as root.
 //!
 //! The senders never send a letter again, so that not even the doubles that SMTP allows are allowed here.
 
@@ -74,7 +74,8 @@ fn inside(wanted: &str) -> ExitCode {
     // Words of the command line choose the stories that have one of them in their name.
     let words: Vec<String> = env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
-    for kind in Kind::ALL.into_iter().filter(|kind| wanted.split(' ').any(|word| word == kind.word())) {
+    for kind in Kind::ALL.into_iter().filter(|kind| wanted.split([' ', ',']).any(|word| word == kind.word()))
+    {
         for Story { name, kinds, tell } in stories::ALL {
             let name = format!("{name} {}", kind.name());
             if !kinds.contains(&kind) {

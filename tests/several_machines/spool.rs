@@ -63,7 +63,7 @@ impl Kind {
 /// The spool; the mounts end with it.
 pub(crate) struct Spool {
     kind: Kind,
-    mounts: Vec<Mount>,
+    _mounts: Vec<Mount>,
     _server: Option<FileServer>,
     home: TempDir,
 }
@@ -79,7 +79,7 @@ impl Spool {
             }
         };
         let server = kind.has_kernels().then(|| FileServer::start(&home.path().join("spool"), home.path()));
-        Self { kind, mounts, _server: server, home }
+        Self { kind, _mounts: mounts, _server: server, home }
     }
 
     /// Where the files are.
