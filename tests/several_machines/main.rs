@@ -84,8 +84,8 @@ fn inside(wanted: &str) -> ExitCode {
             if !words.is_empty() && !words.iter().any(|word| name.contains(word.as_str())) {
                 continue;
             }
-            if let Some(program) = kind.programs().iter().find(|program| !installed(program)) {
-                skip(&name, &format!("{program} is not installed"));
+            if let Some(why) = kind.missing() {
+                skip(&name, &why);
                 skipped += 1;
                 continue;
             }

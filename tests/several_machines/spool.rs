@@ -9,7 +9,7 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    common::{eventually, home},
+    common::{eventually, home, installed},
     file_server::FileServer,
     network::{CLIENTS, INSTANCES},
 };
@@ -46,12 +46,16 @@ impl Kind {
         }
     }
 
-    pub(crate) fn programs(self) -> &'static [&'static str] {
-        match self {
-            Self::Local => &[],
-            Self::Mounts => &["bindfs"],
-            Self::Nfs => &["linux.uml", "modprobe", "ganesha.nfsd"],
-        }
+    /// What it needs that is not here.
+    pub(crate) fn missing(self) -> Option<String> {
+        let (programs, device): (&[&str], _) = match self {
+            Self::Local => return None,
+            Self::Mounts => (&["bindfs"], "/dev/fuse"),
+            Self::Nfs => (&["linux.uml", "modprobe", "ganesha.nfsd"], "/dev/net/tun"),
+        };
+        let program = programs.iter().find(|program| !installed(program));
+        let program = program.map(|program| format!("{program} is not installed"));
+        program.or_else(|| (!Path::new(device).exists()).then(|| format!("there is no {device}")))
     }
 
     /// Whether an instance ends only with its machine, which then answers nobody.
