@@ -73,6 +73,7 @@ fn start(at: usize, keys: &Keys, spool: &Spool, wrapper: &[&str]) -> Server {
         users: &users,
         arguments: &["--log-level", "debug"],
         spool: Some(spool.way(at)),
+        ..Setup::default()
     };
     setup.start()
 }
