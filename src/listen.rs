@@ -23,6 +23,7 @@ use crate::{
     proto::{
         Protocol,
         ask::ConnId,
+        faults::{Counts, Faulty},
         pop3::{self, Pop3},
         smtp::{self, AuthRule, Kind, Policy, Smtp},
     },
@@ -38,6 +39,8 @@ pub struct Listener {
     /// What sessions have in common, for each [`Standing`] of their clients.
     rules: [Rules; 4],
     security: Security,
+    /// What is counted of faults on demand; `None`: there are none.
+    faults: Option<Rc<Counts>>,
     /// Whether there may be connections to accept: only an accept that would block says no.
     pub pending: bool,
     /// Given up for a moment when no descriptor is left, to say so to the next client.
@@ -199,6 +202,7 @@ impl Listener {
             rules: all_rules(&listen, config, &security),
             security,
             listen,
+            faults: config.faults_on_demand.then(Rc::<Counts>::default),
             pending: false,
             spare: spare(),
             short: false,
@@ -316,9 +320,13 @@ impl Listener {
     /// A session with a client at `peer`.
     pub fn session(&self, peer: IpAddr, id: ConnId) -> Box<dyn Protocol> {
         let standing = Standing { local: peer.is_loopback(), trusted: self.listen.trusted.contain(peer) };
-        match &self.rules[standing.place()] {
+        let session: Box<dyn Protocol> = match &self.rules[standing.place()] {
             Rules::Smtp(rules) => Box::new(Smtp::new(Rc::clone(rules), peer, id.to_string())),
             Rules::Pop3(rules) => Box::new(Pop3::new(Rc::clone(rules))),
+        };
+        match &self.faults {
+            Some(counts) => Box::new(Faulty::new(session, Rc::clone(counts))),
+            None => session,
         }
     }
 }

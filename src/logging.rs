@@ -59,6 +59,7 @@ fn wording(event: &Event) -> String {
         }
         Event::Updated { deleted, seen } => format!("updated deleted={deleted} seen={seen}"),
         Event::Ended { why } => format!("ended why=\"{why}\""),
+        Event::Injected(injection) => format!("ended by a fault on demand: {injection:?}"),
     }
 }
 
@@ -201,7 +202,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::ask::Mailbox;
+    use crate::proto::{ask::Mailbox, faults::Injection};
 
     #[test]
     fn every_event_has_its_wording() {
@@ -222,6 +223,7 @@ mod tests {
             ),
             (Event::Updated { deleted: 1, seen: 2 }, "updated deleted=1 seen=2"),
             (Event::Ended { why: "timeout" }, r#"ended why="timeout""#),
+            (Event::Injected(Injection::DropAt(1000)), "ended by a fault on demand: DropAt(1000)"),
         ] {
             assert_eq!(wording(&event), line);
         }

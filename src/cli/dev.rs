@@ -41,12 +41,16 @@ pub(super) struct Arguments {
     /// Where to hand mail out under TLS.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1995", requires = "tls")]
     pop3s: SocketAddr,
+    /// No faults on demand: bob+452@ is bob's folder 452, and not a refusal.
+    #[arg(long)]
+    no_faults: bool,
     #[command(flatten)]
     running: Running,
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut config = Config::development(arguments.spool, arguments.smtp, arguments.pop3)?;
+    config.faults_on_demand = !arguments.no_faults;
     if let Some(directory) = &arguments.tls {
         let pair = certificate(directory.as_deref())?;
         config = config.with_tls(pair, arguments.smtps, arguments.pop3s)?;

@@ -55,6 +55,7 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<Config, Mistake> {
         listen: listen.collect::<Result<_, Mistake>>()?,
         pop3: file.pop3,
         tls,
+        faults_on_demand: false,
         limits: file.limits,
     };
     config.check()?;
@@ -113,6 +114,7 @@ mod tests {
             ],
             pop3: Pop3 { expire: Some(pop3::Expire::Days(30)) },
             tls: None,
+            faults_on_demand: false,
             limits: Limits { message: Size::mib(10), ..Limits::default() },
         };
         assert_eq!(config, expected);

@@ -1,6 +1,6 @@
 //! What a session wants the log to know: data, written out by `logging`.
 
-use super::ask::Mailbox;
+use super::{ask::Mailbox, faults::Injection};
 
 /// Something worth a line in the log. Text in it is as the peer sent it: the log escapes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,8 @@ pub enum Event {
         /// The reason.
         why: &'static str,
     },
+    /// The session ended because a tester wanted it to.
+    Injected(Injection),
 }
 
 impl Event {

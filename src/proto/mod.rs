@@ -9,6 +9,7 @@ pub mod ask;
 pub mod buf;
 pub mod dot;
 pub mod event;
+pub mod faults;
 pub mod folder;
 pub mod pop3;
 pub mod sasl;

@@ -71,6 +71,11 @@ pub fn fault(fault: Fault) -> Reply {
     }
 }
 
+/// The refusal that a tester asked for.
+pub fn on_demand(code: u16) -> Reply {
+    Reply::new(code, if code < 500 { "4.0.0" } else { "5.0.0" }, "A fault on demand")
+}
+
 /// The message of that name is durable.
 pub fn queued(id: &str) -> Reply {
     Reply::new(250, "2.0.0", "").with_text(format!("Queued as {id}"))

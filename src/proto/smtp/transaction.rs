@@ -114,6 +114,7 @@ impl Smtp {
             Lookup::Local(destinations) => destinations,
             Lookup::Foreign => return Err(reply::NO_RELAY),
             Lookup::Unknown => return Err(reply::NO_SUCH_USER),
+            Lookup::Refused(code) => return Err(reply::on_demand(code)),
         };
         if destinations.iter().any(|to| cx.directory.is_full(&to.mailbox)) {
             return Err(reply::fault(Fault::Quota));
