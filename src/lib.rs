@@ -17,6 +17,7 @@
 //! | [`work`] | threads that may wait: the disk, passwords |
 //! | [`accounts`] | users, their passwords and mailboxes |
 //! | [`maildir`] | the files: names, delivery, scans, deletions |
+//! | [`tools`] | for testers: messages waited for, filed, thrown away |
 //! | [`logging`], [`signals`] | what they say |
 //! | [`service`] | what a service manager does for a server, and what it is told by it |
 //! | [`descriptors`] | how many connections and mailboxes may be open |
@@ -44,4 +45,5 @@ pub mod server;
 pub mod service;
 pub mod signals;
 pub mod stamp;
+pub mod tools;
 pub mod work;

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Each module and what it may import; `*` is everything but the command line.
-const ARROWS: [(&str, &[&str]); 23] = [
+const ARROWS: [(&str, &[&str]); 24] = [
     ("limits", &[]),
     ("octets", &[]),
     ("clock", &[]),
@@ -45,6 +45,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ("files", &["accounts", "config", "net"]),
     ("service", &["net"]),
     ("listen", &["config", "limits", "net", "proto", "service"]),
+    ("tools", &["mailbox", "maildir", "octets", "proto"]),
     ("server", &["*"]),
     ("cli", &["*", "cli"]),
     ("main", &["cli"]),

@@ -7,8 +7,12 @@
 mod cert;
 mod check;
 mod dev;
+mod mailboxes;
+mod purge;
+mod seed;
 mod serve;
 mod user;
+mod wait;
 
 use std::{
     fmt,
@@ -32,9 +36,12 @@ struct Arguments {
 enum Command {
     Serve(serve::Arguments),
     Dev(dev::Arguments),
+    Purge(purge::Arguments),
+    Seed(seed::Arguments),
     Check(check::Arguments),
     User(user::Arguments),
     Cert(cert::Arguments),
+    Wait(wait::Arguments),
 }
 
 /// The whole program.
@@ -44,9 +51,12 @@ pub fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Dev(arguments) => dev::run(arguments),
+        Command::Purge(arguments) => purge::run(&arguments),
+        Command::Seed(arguments) => seed::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::User(arguments) => user::run(&arguments),
         Command::Cert(arguments) => cert::run(&arguments),
+        Command::Wait(arguments) => wait::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -366,7 +366,7 @@ pub(super) fn left_out(part: Part) -> bool {
 
 /// Seconds after which the kernel has written a directory by itself.
 const WRITTEN_WITHIN: u64 = 120;
-pub(super) const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+pub(crate) const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 /// The empty file that tells a folder from a mailbox (Maildir++).
 const FOLDER_MARK: &str = "maildirfolder";
 const DIRECTORY_MODE: Mode = Mode::RWXU;
