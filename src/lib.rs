@@ -17,6 +17,7 @@
 //! | [`work`] | threads that may wait: the disk, passwords |
 //! | [`accounts`] | users, their passwords and mailboxes |
 //! | [`maildir`] | the files: names, delivery, scans, deletions |
+//! | [`testing`] | a server for the tests of other programs |
 //! | [`tools`] | for testers: messages waited for, filed, thrown away |
 //! | [`logging`], [`signals`] | what they say |
 //! | [`service`] | what a service manager does for a server, and what it is told by it |
@@ -45,5 +46,6 @@ pub mod server;
 pub mod service;
 pub mod signals;
 pub mod stamp;
+pub mod testing;
 pub mod tools;
 pub mod work;

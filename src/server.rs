@@ -4,6 +4,7 @@
 
 mod arrive;
 mod error;
+mod guest;
 mod reload;
 mod status;
 
@@ -14,13 +15,14 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     rc::Rc,
-    sync::{Arc, mpsc},
+    sync::{Arc, atomic::AtomicBool, mpsc},
     time::{Duration, SystemTime},
 };
 
 use arrive::{Arrival, Origin};
 pub use error::Error;
-use mio::{Events, Interest, Poll, Token, Waker};
+pub use guest::Stopper;
+use mio::{Events, Poll, Token, Waker};
 use reload::Reload;
 
 use crate::{
@@ -49,7 +51,10 @@ pub struct Server {
     poll: Poll,
     bell: Arc<Bell>,
     results: mpsc::Receiver<Done>,
-    signals: Signals,
+    /// None where the process is not the server's own.
+    signals: Option<Signals>,
+    /// Set by a [`Stopper`].
+    is_to_stop: Arc<AtomicBool>,
     manager: Manager,
     reload: Option<Reload>,
     /// In the order of the configuration at the start; those of a reload behind them.
@@ -99,18 +104,27 @@ enum Due {
 type ListenerId = u64;
 
 impl Server {
-    /// Opens the spool and starts the threads. Nothing is accepted yet.
+    /// Opens the spool, starts the threads and catches the signals. Nothing is accepted yet.
     ///
     /// # Errors
     /// The spool cannot be used, or the system does not give what is needed.
     pub fn open(files: Files, sockets: Vec<Bound>) -> Result<Self, Error> {
+        let mut server = Self::open_as_guest(files, sockets)?;
+        server.catch_signals().map_err(|error| Error::System("signals", error))?;
+        Ok(server)
+    }
+
+    /// The same in a process that does other things too, and has its signals for itself: only a [`Stopper`]
+    /// ends the server.
+    ///
+    /// # Errors
+    /// As of [`Server::open`].
+    pub fn open_as_guest(files: Files, sockets: Vec<Bound>) -> Result<Self, Error> {
         let Files { config, accounts, certificate } = files;
         let system = |what| move |error| Error::System(what, error);
         let poll = Poll::new().map_err(system("poll"))?;
         let bell = Arc::new(Bell::new(Waker::new(poll.registry(), WAKE).map_err(system("waker"))?));
         let (returns, results) = Returns::new(Arc::clone(&bell));
-        let mut signals = Signals::new().map_err(system("signals"))?;
-        poll.registry().register(signals.source(), SIGNALS, Interest::READABLE).map_err(system("signals"))?;
         let tls = listen::tls(&config, certificate)?;
         let mut server = Self {
             most_connections: most_connections(&config.limits),
@@ -122,7 +136,8 @@ impl Server {
             poll,
             bell,
             results,
-            signals,
+            signals: None,
+            is_to_stop: Arc::default(),
             manager: Manager::default(),
             reload: None,
             listeners: BTreeMap::new(),
@@ -164,7 +179,7 @@ impl Server {
         self.next_id
     }
 
-    /// Serves, tells the manager so, and runs until a signal ends it.
+    /// Serves, tells the manager so, and runs until a signal ends it, or a [`Stopper`].
     pub fn run(mut self, manager: Manager) -> Result<(), Error> {
         let mut events = Events::with_capacity(1024);
         self.timers.set(Duration::ZERO, Due::Measure);
@@ -215,6 +230,7 @@ impl Server {
             self.pump(id, None, now);
         }
         self.answers(now);
+        self.look_for_stopper(now);
         self.due(now);
         Ok(())
     }
@@ -322,7 +338,7 @@ impl Server {
     // The end
 
     fn signal(&mut self, now: Now) {
-        let signals: Vec<Signal> = self.signals.pending().collect();
+        let signals: Vec<Signal> = self.signals.iter_mut().flat_map(Signals::pending).collect();
         for signal in signals {
             match signal {
                 Signal::Stop => self.stop(now),

@@ -8,6 +8,7 @@ use super::Failure;
 use crate::{
     accounts::Accounts,
     config::Config,
+    files,
     proto::{
         ask::{Directory, Lookup},
         smtp::address::Address,
@@ -36,8 +37,8 @@ impl Where {
     pub(super) fn open(&self) -> Result<Mailboxes, Failure> {
         match &self.config {
             Some(file) => {
-                let config = Config::load(file)?;
-                Ok(Mailboxes { accounts: super::accounts(&config)?, spool: config.spool })
+                let (config, text) = Config::read(file)?;
+                Ok(Mailboxes { accounts: files::accounts(&config, &text)?, spool: config.spool })
             }
             None => {
                 let spool = std::path::absolute(&self.spool)

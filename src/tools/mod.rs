@@ -1,5 +1,5 @@
 //! What testers do with a spool, beside a server that runs or without one: wait for messages, file some, throw
-//! them away. Blocking, plain code for the command line and for `restante::testing`.
+//! them away. Blocking, plain code for the command line and for [`testing`](crate::testing).
 
 pub mod corpus;
 mod dirs;

@@ -42,7 +42,7 @@ impl Bell {
     /// Wakes the loop, unless somebody has already done so.
     pub fn ring(&self) {
         if !self.rung.swap(true, Ordering::AcqRel) {
-            // The loop's poll is gone only when the process ends.
+            // A loop that has ended wants no news.
             let _ = self.waker.wake();
         }
     }
