@@ -82,7 +82,7 @@ fn json_has_what_the_sender_was_told() {
 fn a_mailbox_and_a_spool_that_are_not_there_yet_are_waited_for() {
     let dir = home();
     let spool = dir.path().join("later").join("spool");
-    let mut child = waiting(&spool, &["wait", "--to", BOB]);
+    let mut child = waiting(&spool, &["wait", "--to", BOB, "--timeout", "1m"]);
     fs::create_dir(dir.path().join("later")).unwrap();
     let server = Setup { spool: Some(spool), ..Setup::default() }.start();
     deliver(&server, BOB, LETTER);
@@ -129,7 +129,7 @@ fn only_what_is_wanted_counts() {
 #[test]
 fn so_many_are_waited_for_and_printed_as_they_come() {
     let server = Server::dev();
-    let child = waiting(&server.spool, &["wait", "--to", BOB, "--count", "3"]);
+    let child = waiting(&server.spool, &["wait", "--to", BOB, "--count", "3", "--timeout", "1m"]);
     for _ in 0..3 {
         deliver(&server, BOB, LETTER);
     }
@@ -191,7 +191,7 @@ fn a_mailbox_that_is_removed_and_made_again_is_watched_again() {
     let server = Server::dev();
     deliver(&server, BOB, LETTER);
     let (mark, _) = run(&server.spool, &["wait", "--to", BOB, "--mark"]);
-    let mut child = waiting(&server.spool, &["wait", "--to", BOB, "--after", &mark[0]]);
+    let mut child = waiting(&server.spool, &["wait", "--to", BOB, "--timeout", "1m", "--after", &mark[0]]);
     fs::remove_dir_all(server.spool.join(BOB)).unwrap();
     server.maildir(BOB).put("1.other", LETTER);
     assert_eq!(eventually("it ends", || child.try_wait().unwrap()).code(), Some(0));

@@ -75,4 +75,4 @@ fn as_json(Filed { label, path, bytes, octets, id }: &Filed) -> String {
 }
 
 /// Messages that are open at once.
-const AT_ONCE: usize = 200;
+const AT_ONCE: usize = 500;

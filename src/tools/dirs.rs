@@ -1,38 +1,43 @@
-//! Directories that are not there yet, waited for by watching what is there of the path that leads to them.
+//! Directories that are not there yet, or not any more, waited for by watching what is there of the path that
+//! leads to them.
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
-use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
-/// Waits for directories to come into being.
+/// Tells when a directory comes into being, is removed, or moved.
 pub(super) struct Dirs {
     notify: Option<RecommendedWatcher>,
-    /// What is watched for the sake of each path: the nearest directory above it that was there.
-    nearest: HashMap<PathBuf, PathBuf>,
 }
 
 impl Dirs {
     /// Rings whenever something happens that may have to do with it.
     pub(super) fn new(ring: impl Fn() + Send + 'static) -> Self {
-        let told = move |_: notify::Result<Event>| ring();
-        Self { notify: notify::recommended_watcher(told).ok(), nearest: HashMap::new() }
+        let told = move |event: notify::Result<Event>| {
+            // We open directories ourselves, and must not be woken by that.
+            if !event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_)) && !event.need_rescan()) {
+                ring();
+            }
+        };
+        Self { notify: notify::recommended_watcher(told).ok() }
     }
 
-    /// Watches the nearest directory above `path` that is there, or `path` itself. `Ok(true)`: that is new, and
-    /// what is there must be looked at again. `Err`: it can't be watched.
-    pub(super) fn await_one(&mut self, path: &Path) -> Result<bool, notify::Error> {
-        let there = path.ancestors().find(|above| above.is_dir()).unwrap_or(Path::new("/"));
-        if self.nearest.get(path).is_some_and(|nearest| nearest == there) {
-            return Ok(false);
+    /// Watches `path`, or the nearest directory above it that is there; it may have been watched before, under
+    /// the same name and as another directory. What is above it is watched too, since a directory that somebody
+    /// holds open does not tell when it is removed. `false`: it can't be watched.
+    pub(super) fn watch(&mut self, path: &Path) -> bool {
+        loop {
+            let there = nearest(path);
+            let Some(notify) = &mut self.notify else { return false };
+            let mut both = there.ancestors().take(2);
+            let watched = both.all(|path| notify.watch(path, RecursiveMode::NonRecursive).is_ok());
+            if nearest(path) == there {
+                return watched;
+            }
         }
-        let Some(notify) = &mut self.notify else {
-            return Err(notify::Error::generic("no watch on directories"));
-        };
-        notify.watch(there, RecursiveMode::NonRecursive)?;
-        self.nearest.insert(path.to_owned(), there.to_owned());
-        Ok(true)
     }
+}
+
+fn nearest(path: &Path) -> &Path {
+    path.ancestors().find(|above| above.is_dir()).unwrap_or(Path::new("/"))
 }

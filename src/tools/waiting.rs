@@ -57,6 +57,8 @@ struct Post {
     /// Only mail for that address counts: the address has a `+tag`, and this is not the folder of it.
     only: Option<String>,
     open: Option<Arc<Maildir>>,
+    /// Whether somebody tells what happens in it.
+    watched: bool,
     /// Whether it was looked through since it was opened.
     looked_through: bool,
     seen: HashSet<Box<[u8]>>,
@@ -151,24 +153,22 @@ impl Post {
     /// Opens and watches the mailbox, if it is there; else waits for it. `false`: nobody will tell when
     /// something happens.
     fn open(&mut self, spool: &Path, id: IndexId, watcher: &Watcher, dirs: &mut Dirs) -> Result<bool, Error> {
-        if let Some(maildir) = &self.open {
-            if maildir.is_whole() {
-                return Ok(true);
-            }
-            self.open = None;
+        if let Some(maildir) = &self.open
+            && self.is_there(spool, maildir)?
+        {
+            return Ok(self.watched);
         }
-        loop {
-            if let Some(maildir) = self.find(spool)? {
-                let watched = watcher.watch(id, &maildir);
-                (self.open, self.looked_through) = (Some(Arc::new(maildir)), false);
-                return Ok(watched);
-            }
-            match dirs.await_one(&self.path(spool)) {
-                Ok(true) => {}
-                Ok(false) => return Ok(true),
-                Err(_) => return Ok(false),
-            }
-        }
+        self.open = None;
+        let above_watched = dirs.watch(&self.path(spool));
+        let Some(maildir) = self.find(spool)? else { return Ok(above_watched) };
+        self.watched = watcher.watch(id, &maildir) && above_watched;
+        (self.open, self.looked_through) = (Some(Arc::new(maildir)), false);
+        Ok(self.watched)
+    }
+
+    /// Whether the mailbox is still what its path leads to.
+    fn is_there(&self, spool: &Path, maildir: &Maildir) -> Result<bool, Error> {
+        Ok(spool.is_dir() && Spool::open(spool)?.still_has(&self.mailbox, self.folder.as_deref(), maildir))
     }
 
     fn find(&self, spool: &Path) -> Result<Option<Maildir>, Error> {
@@ -221,6 +221,7 @@ fn posts(targets: &[Target]) -> Vec<Post> {
             folder: folder.map(|folder| folder.directory().to_owned()),
             only,
             open: None,
+            watched: false,
             looked_through: false,
             seen: HashSet::new(),
         };
