@@ -178,6 +178,6 @@ mod tests {
     fn the_corpus_never_changes() {
         let mut crc = crc32fast::Hasher::new();
         nasty().iter().for_each(|letter| crc.update(&letter.bytes));
-        assert_eq!((nasty().len(), crc.finalize()), (62, 0), "a client's test may count on it");
+        assert_eq!((nasty().len(), crc.finalize()), (62, 1_131_747_484), "a client's test may count on it");
     }
 }
