@@ -51,7 +51,7 @@ fn octets() -> Vec<Letter> {
         delivered("one-newline", "\n"),
         plain("nul", "one\0two\n\0\n"),
         plain("every-octet", [&all[..], b"\n"].concat()),
-        plain("ff-begins-a-line", b"\xff\xfe\n\xff.\n".to_vec()),
+        plain("ff-begins-a-line", b"\xff\xfe\n\xff.\n"),
         plain("one-long-line", [b"x".repeat(1 << 20), b"\n".to_vec()].concat()),
         plain("one-long-line-of-dots", [b".".repeat(1 << 20), b"\n".to_vec()].concat()),
         plain("many-short-lines", ".\n".repeat(100_000)),

@@ -190,7 +190,9 @@ mod tests {
         let counts = Counts::default();
         assert_eq!([counts.next("bob", InUse(2)), counts.next("Bob", InUse(2))], [1, 2]);
         assert_eq!([counts.next("bob", InUse(3)), counts.next("eve", InUse(2))], [1, 1]);
-        (0..2 * MOST_COUNTS).for_each(|n| drop(counts.next(&n.to_string(), NewUidls)));
+        for n in 0..2 * MOST_COUNTS {
+            counts.next(&n.to_string(), NewUidls);
+        }
         assert!(counts.0.borrow().len() <= MOST_COUNTS);
     }
 
