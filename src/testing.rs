@@ -83,6 +83,7 @@ impl Server {
         let home = Home::new()?;
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut config = Config::development(home.spool(), anywhere, anywhere)?;
+        config.faults_on_demand = true;
         config.limits.shutdown_grace = Span::secs(0); // the clients of a test that is over are over
         let (started, news) = mpsc::channel();
         // What the loop has is for one thread alone, so it is made there.

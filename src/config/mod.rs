@@ -111,8 +111,8 @@ impl Config {
         }
     }
 
-    /// The configuration of `restante dev`: everybody has a mailbox, sessions are patient with people, faults
-    /// happen on demand, and the addresses must be loopback.
+    /// The configuration of `restante dev`: everybody has a mailbox, sessions are patient with people, and
+    /// the addresses must be loopback.
     pub fn development(spool: PathBuf, smtp: SocketAddr, pop3: SocketAddr) -> Result<Self, Error> {
         let spool = std::path::absolute(&spool).map_err(|error| Error::Unreadable { path: spool, error })?;
         let listen = |protocol, address, persona| Listen {
@@ -140,7 +140,7 @@ impl Config {
             ],
             pop3: Pop3::default(),
             tls: None,
-            faults_on_demand: true,
+            faults_on_demand: false,
             limits: Limits::for_development(),
         };
         config.check().map_err(|mistake| Error::Development(mistake.why))?;
