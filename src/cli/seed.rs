@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::{Failure, mailboxes::Where};
 use crate::{
+    descriptors::most_drafts,
     maildir::{Error, Spool},
     tools::{Filed, Filer, Letter, corpus},
 };
@@ -52,7 +53,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let nasty = if arguments.nasty { corpus::nasty() } else { Vec::new() };
         let mut letters = nasty.into_iter().chain((1..=arguments.count).map(corpus::ordinary));
         loop {
-            let some: Vec<Letter> = letters.by_ref().take(AT_ONCE).collect();
+            let some: Vec<Letter> = letters.by_ref().take(most_drafts()).collect();
             if some.is_empty() {
                 break;
             }
@@ -73,6 +74,3 @@ fn as_json(Filed { label, path, bytes, octets, id }: &Filed) -> String {
     json!({ "octets": octets, "id": id, "what": label, "path": path.to_string_lossy(), "bytes": bytes })
         .to_string()
 }
-
-/// Messages that are open at once.
-const AT_ONCE: usize = 500;
