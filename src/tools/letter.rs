@@ -1,6 +1,6 @@
 //! A message of a mailbox, as a test looks at it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::PathBuf, sync::Arc};
 
 use mail_parser::{MessageParser, MimeHeaders, PartType};
 
@@ -45,8 +45,7 @@ impl Message {
 
     /// Where its file was when it was found. A POP3 session that reads it moves it from `new/` to `cur/`.
     pub fn path(&self) -> PathBuf {
-        let name = String::from_utf8_lossy(&self.found.name).into_owned();
-        self.maildir.path().join(self.found.place.name()).join(name)
+        self.maildir.path().join(self.found.place.name()).join(OsStr::from_bytes(&self.found.name))
     }
 
     /// What UIDL calls it.

@@ -4,7 +4,7 @@
 //! looked at. A message is handed on once, whatever becomes of its name.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::Arc,
@@ -21,7 +21,7 @@ use crate::{
     },
     maildir::{
         Change, Error, Found, Kind, Maildir, Spool, name,
-        scan::{self, Look},
+        scan::{self, Look, Stamp},
     },
     proto::{ask::Destination, folder::Folder},
 };
@@ -61,7 +61,8 @@ struct Post {
     watched: bool,
     /// Whether it was looked through since it was opened.
     looked_through: bool,
-    seen: HashSet<Box<[u8]>>,
+    /// What was handed on: it is again if its content changes, as when a program writes it where it is read.
+    seen: HashMap<Box<[u8]>, Stamp>,
 }
 
 impl Wait<'_> {
@@ -84,10 +85,8 @@ impl Wait<'_> {
                 pace = pace.or((!watched).then_some(POLL));
             }
             let over = deadline <= Instant::now();
-            for message in self.news(&mut posts, &notices, over || pace.is_some())? {
-                if each(message).is_break() {
-                    return Ok(true);
-                }
+            if self.look(&mut posts, &notices, over || pace.is_some(), &mut each)?.is_break() {
+                return Ok(true);
             }
             if over {
                 return Ok(false);
@@ -113,10 +112,15 @@ impl Wait<'_> {
         Ok(mark)
     }
 
-    /// The messages that have not been handed on.
-    fn news(&self, posts: &mut [Post], notices: &Notices, everything: bool) -> Result<Vec<Message>, Error> {
+    /// Hands on what has not been handed on: of what was told, or of everything.
+    fn look(
+        &self,
+        posts: &mut [Post],
+        notices: &Notices,
+        everything: bool,
+        each: &mut impl FnMut(Message) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, Error> {
         let everything = notices.missed() || everything;
-        let mut news = Vec::new();
         let mut looks: Vec<Vec<Look>> = vec![Vec::new(); posts.len()];
         for notice in notices.iter() {
             match notice {
@@ -142,10 +146,14 @@ impl Wait<'_> {
                 changes.into_iter().filter_map(present).collect()
             };
             for found in found {
-                news.extend(post.first_seen(&maildir, found, self.after)?);
+                if let Some(message) = post.first_seen(&maildir, found, self.after)?
+                    && each(message).is_break()
+                {
+                    return Ok(ControlFlow::Break(()));
+                }
             }
         }
-        Ok(news)
+        Ok(ControlFlow::Continue(()))
     }
 }
 
@@ -199,13 +207,16 @@ impl Post {
         after: &Mark,
     ) -> Result<Option<Message>, Error> {
         let identity: Box<[u8]> = name::identity(&found.name).into();
-        if after.knows(&self.label, &identity) || !self.seen.insert(identity) {
+        let stamp = found.stamp;
+        if after.knows(&self.label, &identity) || self.seen.get(&identity) == Some(&stamp) {
             return Ok(None);
         }
         let message = match Message::read(Arc::clone(maildir), found) {
+            // What becomes of it will be told.
             Err(error) if matches!(error.kind(), Kind::Gone | Kind::Changed | Kind::Cut) => return Ok(None),
             done => done?,
         };
+        self.seen.insert(identity, stamp);
         let wanted = |only: &String| message.to().is_some_and(|to| to.eq_ignore_ascii_case(only));
         Ok(self.only.as_ref().is_none_or(wanted).then_some(message))
     }
@@ -223,7 +234,7 @@ fn posts(targets: &[Target]) -> Vec<Post> {
             open: None,
             watched: false,
             looked_through: false,
-            seen: HashSet::new(),
+            seen: HashMap::new(),
         };
         posts.push(post(None, folder.as_ref().map(|_| address.clone())));
         posts.extend(folder.as_ref().map(|folder| post(Some(folder), None)));

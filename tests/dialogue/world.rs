@@ -10,6 +10,7 @@ use restante::{
         Protocol,
         ask::{Answer, Ask, Destination, Directory, Fault, Lookup, Mailbox, Maildrop},
         dot::LineEndings,
+        faults::Faulty,
         folder::Folder,
         pop3,
         smtp::{self, address::Address},
@@ -48,6 +49,8 @@ pub(crate) struct World {
     logins: Logins,
     /// Whether the mailbox asked for may not be opened yet.
     too_soon: bool,
+    /// Whether an address may ask for a fault.
+    pub(crate) faults: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -75,6 +78,7 @@ impl World {
             body: Vec::new(),
             logins: Logins::default(),
             too_soon: false,
+            faults: false,
         }
     }
 
@@ -98,6 +102,7 @@ impl World {
             // `address`, `address/mailbox`, or `address/mailbox&mailbox:Folder`.
             "users" => self.users = words(),
             "domains" => self.domains = words(),
+            "faults" if value == "on demand" => self.faults = true,
             "chunk" => self.chunk = value.parse().map_err(|_| format!("{value} is not a number"))?,
             "message" => self.messages.push(Message::read(value)?),
             _ => return Err(format!("there is no directive {key:?} with the value {value:?}")),
@@ -121,7 +126,7 @@ impl World {
     /// A session that lives in this world.
     pub(crate) fn session(&self) -> Result<Box<dyn Protocol>, String> {
         let (hostname, line_endings, limits) = ("mx.test".to_owned(), self.line_endings, self.limits.clone());
-        Ok(match self.service {
+        let session: Box<dyn Protocol> = match self.service {
             Service::Smtp => {
                 let persona = self.persona.as_deref().map_or(Ok(smtp::Persona::default()), word)?;
                 let rules = smtp::Rules { hostname, line_endings, persona, limits, policy: self.policy };
@@ -140,7 +145,8 @@ impl World {
                 };
                 Box::new(pop3::Pop3::new(Rc::new(rules)))
             }
-        })
+        };
+        Ok(if self.faults { Box::new(Faulty::new(session, Rc::default())) } else { session })
     }
 
     /// Notes what an ask does to the message that comes in, and writes it down.

@@ -43,7 +43,7 @@ impl Maildrop for Altered {
 
     fn unique_id(&self, message: usize) -> Cow<'_, str> {
         match self.session {
-            Some(session) => format!("session-{session}-message-{message}").into(),
+            Some(session) => format!("session-{session}-message-{}", message + 1).into(),
             None => self.truth.unique_id(message),
         }
     }
