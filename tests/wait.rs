@@ -4,6 +4,7 @@ mod common;
 
 use std::{
     fs,
+    io::Write,
     path::Path,
     process::{Child, Command, Output, Stdio},
     thread,
@@ -171,6 +172,20 @@ fn a_message_that_moves_counts_once() {
     let (lines, code) = said(&child.wait_with_output().unwrap());
     assert_eq!(code, 0);
     assert!(lines[1].ends_with("subject=\"second\""), "{lines:?}");
+}
+
+#[test]
+fn a_message_that_is_written_where_it_is_read_counts_when_it_is_whole() {
+    let server = Server::dev();
+    let path = server.maildir(BOB).put("1.before", b"\n").with_file_name("2.slowly");
+    let mut child = waiting(&server.spool, &["wait", "--to", BOB, "--subject", "whole", "--timeout", "1m"]);
+    let mut file = fs::File::create(path).unwrap();
+    file.write_all(b"From: a@b.test\nSub").unwrap();
+    file.sync_all().unwrap();
+    assert!(child.try_wait().unwrap().is_none());
+    file.write_all(b"ject: whole\n\n").unwrap();
+    drop(file);
+    assert_eq!(eventually("it ends", || child.try_wait().unwrap()).code(), Some(0));
 }
 
 #[test]

@@ -79,6 +79,7 @@ fn screen(smtp: SocketAddr, pop3: SocketAddr, spool: &Path) -> String {
     let (smtp_url, pop3_url) = (shell(&format!("smtp://{smtp}")), shell(&format!("pop3://{pop3}/1")));
     let mailbox = shell(&spool.join(YOU).to_string_lossy());
     let smtp_quoted = shell(&smtp.to_string());
+    let quoted_spool = shell(&spool.to_string_lossy());
     let spool = spool.display();
     format!(
         r"
@@ -93,6 +94,10 @@ Send a message:
 Read it:
   curl {pop3_url} -u {YOU}:any
   mutt -f {mailbox}
+
+Wait for it in a script, or see what your program makes of a refusal:
+  restante wait --spool {quoted_spool} --to {YOU}
+  swaks --server {smtp_quoted} --from me@example.test --to you+452@example.test
 
 Talk to it yourself:
   telnet {smtp_host} {smtp_port}   # HELO me, MAIL FROM:<me@example.test>, RCPT TO:<{YOU}>, DATA
@@ -175,6 +180,7 @@ mod tests {
             "swaks --server 127.0.0.1:45678 ",
             "curl pop3://127.0.0.1:56789/1 -u you@example.test:any\n",
             "mutt -f /home/somebody/projects/restante/spool/you@example.test\n",
+            "restante wait --spool /home/somebody/projects/restante/spool --to you@example.test\n",
             "telnet 127.0.0.1 45678 ",
             "telnet 127.0.0.1 56789 ",
             "port 56789 ",
