@@ -180,6 +180,53 @@ fn replies_are_late_and_nobody_else_waits() {
 }
 
 #[test]
+fn a_client_of_little_patience_gives_up_and_a_message_that_it_took_for_lost_is_there() {
+    let server = Server::dev();
+    let said = python(
+        &server,
+        "
+session = smtplib.SMTP(*smtp)
+session.ehlo(); session.mail('me@far.test'); session.rcpt('bob+slow-1@example.test')
+session.docmd('DATA')
+session.sock.settimeout(0.3)
+session.send(LETTER + b'.\\r\\n')
+try:
+    print(session.getreply())
+except (TimeoutError, smtplib.SMTPServerDisconnected):
+    print('gave up')
+",
+    );
+    assert_eq!(said, "gave up\n");
+    common::eventually("it was delivered", || (server.maildir(BOB).files("new").len() == 1).then_some(()));
+}
+
+#[test]
+fn poplib_is_cut_off_in_a_message_and_at_quit() {
+    let (server, _) = with_a_long_letter();
+    let said = python(
+        &server,
+        "
+for word, act in (('cut-at-500', lambda session: session.retr(1)), ('drop-before-quit-answer', lambda session: session.quit())):
+    session = poplib.POP3(*pop3)
+    session.user(f'bob+{word}@example.test')
+    session.pass_('any')
+    if word != 'cut-at-500':
+        session.dele(1)
+    try:
+        print(word, act(session))
+    except (poplib.error_proto, OSError) as lost:
+        print(word, 'lost')
+session = poplib.POP3(*pop3)
+session.user('bob@example.test')
+session.pass_('any')
+print(session.stat())
+",
+    );
+    let expected = ["cut-at-500 lost", "drop-before-quit-answer lost", "(0, 0)"];
+    assert_eq!(said.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn a_message_drips() {
     let (server, letter) = with_a_long_letter();
     let mut client = Client::pop3(&server, "bob+drip-2000@example.test");

@@ -202,6 +202,28 @@ fn no_message_slips_through_between_looking_and_watching() {
 }
 
 #[test]
+fn where_nothing_can_be_watched_mailboxes_are_looked_at_now_and_then() {
+    if !common::inject::can_inject("where_nothing_can_be_watched") {
+        return;
+    }
+    let server = Server::dev();
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-o"]).arg(server.home.path().join("trace"));
+    strace.args([
+        "-e",
+        "inject=inotify_init1:error=EMFILE",
+        env!("CARGO_BIN_EXE_restante"),
+        "wait",
+        "--spool",
+    ]);
+    let mut child = strace.arg(&server.spool).args(["--to", BOB, "--timeout", "1m"]).spawn().unwrap();
+    let trace = || fs::read_to_string(server.home.path().join("trace")).unwrap_or_default();
+    eventually("it cannot watch", || (trace().matches("(INJECTED)").count() >= 2).then_some(()));
+    deliver(&server, BOB, LETTER);
+    assert_eq!(eventually("it ends", || child.try_wait().unwrap()).code(), Some(0));
+}
+
+#[test]
 fn a_mailbox_that_is_removed_and_made_again_is_watched_again() {
     let server = Server::dev();
     deliver(&server, BOB, LETTER);

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _, event::ModifyKind};
 
 /// Tells when a directory comes into being, is removed, or moved.
 pub(super) struct Dirs {
@@ -14,10 +14,10 @@ impl Dirs {
     /// Rings whenever something happens that may have to do with it.
     pub(super) fn new(ring: impl Fn() + Send + 'static) -> Self {
         let told = move |event: notify::Result<Event>| {
-            // We open directories ourselves, and must not be woken by that.
-            if !event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_)) && !event.need_rescan()) {
-                ring();
+            if event.is_ok_and(|event| is_idle(&event)) {
+                return;
             }
+            ring();
         };
         Self { notify: notify::recommended_watcher(told).ok() }
     }
@@ -36,6 +36,16 @@ impl Dirs {
             }
         }
     }
+}
+
+/// Whether an event has nothing to do with which names there are: we open directories ourselves, and others
+/// write files beside them.
+fn is_idle(event: &Event) -> bool {
+    let kind = matches!(
+        event.kind,
+        EventKind::Access(_) | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_))
+    );
+    kind && !event.need_rescan()
 }
 
 fn nearest(path: &Path) -> &Path {
