@@ -299,6 +299,22 @@ fn a_wrong_command_line_is_not_a_message_that_did_not_come() {
 }
 
 #[test]
+fn root_leaves_nothing_in_the_mailboxes_of_another_user() {
+    if !rustix::process::geteuid().is_root() {
+        return common::skip("root_leaves_nothing", "only root can try");
+    }
+    let dir = home();
+    std::os::unix::fs::chown(dir.path(), Some(12345), None).unwrap();
+    for words in [&["wait", "--to", BOB][..], &["purge", "--all", "--yes"], &["seed", "--nasty", "--to", BOB]]
+    {
+        let output = command(dir.path(), words).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("sudo -u '#12345'"), "{output:?}");
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn a_purge_beside_a_session_leaves_both_well() {
     let server = Server::dev();
     deliver(&server, BOB, LETTER);

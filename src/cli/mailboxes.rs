@@ -1,8 +1,9 @@
 //! Which mailboxes a command is about: what `wait`, `purge` and `seed` have in common.
 
-use std::path::PathBuf;
+use std::{fs, os::unix::fs::MetadataExt, path::PathBuf};
 
 use clap::Args;
+use rustix::process::geteuid;
 
 use super::Failure;
 use crate::{
@@ -35,16 +36,26 @@ pub(super) struct Mailboxes {
 
 impl Where {
     pub(super) fn open(&self) -> Result<Mailboxes, Failure> {
-        match &self.config {
+        let mailboxes = match &self.config {
             Some(file) => {
                 let (config, text) = Config::read(file)?;
-                Ok(Mailboxes { accounts: files::accounts(&config, &text)?, spool: config.spool })
+                Mailboxes { accounts: files::accounts(&config, &text)?, spool: config.spool }
             }
             None => {
                 let spool = std::path::absolute(&self.spool)
                     .map_err(|error| Failure::Usage(format!("{}: {error}", self.spool.display())))?;
-                Ok(Mailboxes { spool, accounts: Accounts::open_house(&["localhost".into()]) })
+                Mailboxes { spool, accounts: Accounts::open_house(&["localhost".into()]) }
             }
+        };
+        // What root leaves in a mailbox, messages or sizes that were counted, its owner could not read.
+        match fs::metadata(&mailboxes.spool) {
+            Ok(spool) if spool.uid() != 0 && geteuid().is_root() => Err(Failure::Usage(format!(
+                "{} belongs to the user with the number {}: run this as that user, as with `sudo -u '#{}'`",
+                mailboxes.spool.display(),
+                spool.uid(),
+                spool.uid()
+            ))),
+            _ => Ok(mailboxes),
         }
     }
 }

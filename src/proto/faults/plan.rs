@@ -13,8 +13,9 @@ impl Plan {
         Self(injections)
     }
 
+    /// Adds to it, up to a number that nobody needs: RCPT may come any number of times.
     pub(super) fn add(&mut self, injections: impl IntoIterator<Item = Injection>) {
-        self.0.extend(injections);
+        self.0.extend(injections.into_iter().take(MOST.saturating_sub(self.0.len())));
     }
 
     pub(super) fn has(&self, injection: Injection) -> bool {
@@ -51,5 +52,19 @@ impl Plan {
 
     fn first<T>(&self, what: impl Fn(Injection) -> Option<T>) -> Option<T> {
         self.0.iter().copied().find_map(what)
+    }
+}
+
+const MOST: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_does_not_grow_without_end() {
+        let mut plan = Plan::default();
+        (0..10_000).for_each(|n| plan.add([Injection::DropAt(n), Injection::WrongSize]));
+        assert_eq!((plan.0.len(), plan.drop_at()), (MOST, Some(0)));
     }
 }
