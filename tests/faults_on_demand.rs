@@ -186,7 +186,7 @@ fn a_client_of_little_patience_gives_up_and_a_message_that_it_took_for_lost_is_t
         &server,
         "
 session = smtplib.SMTP(*smtp)
-session.ehlo(); session.mail('me@far.test'); session.rcpt('bob+slow-1@example.test')
+session.ehlo(); session.mail('me@far.test'); session.rcpt('bob+slow-2@example.test')
 session.docmd('DATA')
 session.sock.settimeout(0.3)
 session.send(LETTER + b'.\\r\\n')

@@ -1,5 +1,5 @@
 //! The library for tests of other programs, used as such a test would use it: no process, no port and no
-//! directory is chosen here. The examples of the manual for other languages are run, too.
+//! directory is chosen here.
 
 mod common;
 
