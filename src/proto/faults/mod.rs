@@ -94,7 +94,7 @@ impl Injection {
     }
 }
 
-/// How often what is to fail by sequence has been tried, by every session of a server.
+/// How often what is to fail by sequence has been tried, by every session of a listener.
 #[derive(Debug, Default)]
 pub struct Counts(RefCell<HashMap<(String, Injection), u64>>);
 
