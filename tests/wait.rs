@@ -229,7 +229,12 @@ fn a_mailbox_that_is_removed_and_made_again_is_watched_again() {
     deliver(&server, BOB, LETTER);
     let (mark, _) = run(&server.spool, &["wait", "--to", BOB, "--mark"]);
     let mut child = waiting(&server.spool, &["wait", "--to", BOB, "--timeout", "1m", "--after", &mark[0]]);
-    fs::remove_dir_all(server.spool.join(BOB)).unwrap();
+    for _ in 0..20 {
+        fs::remove_dir_all(server.spool.join(BOB)).unwrap();
+        ["tmp", "new", "cur"]
+            .iter()
+            .for_each(|sub| fs::create_dir_all(server.spool.join(BOB).join(sub)).unwrap());
+    }
     server.maildir(BOB).put("1.other", LETTER);
     assert_eq!(eventually("it ends", || child.try_wait().unwrap()).code(), Some(0));
 }

@@ -59,6 +59,8 @@ struct Post {
     open: Option<Arc<Maildir>>,
     /// Whether somebody tells what happens in it.
     watched: bool,
+    /// Whether it was removed while it was looked through.
+    lost: bool,
     /// Whether it was looked through since it was opened.
     looked_through: bool,
     /// What was handed on: it is again if its content changes, as when a program writes it where it is read.
@@ -91,6 +93,9 @@ impl Wait<'_> {
             if over {
                 return Ok(false);
             }
+            if posts.iter_mut().any(|post| std::mem::take(&mut post.lost)) {
+                continue; // what told of it may have been heard already
+            }
             let next = Instant::now() + pace.unwrap_or(timeout);
             match rung.recv_deadline(deadline.min(next)) {
                 Ok(()) | Err(RecvTimeoutError::Timeout) => {}
@@ -104,7 +109,7 @@ impl Wait<'_> {
         let mut mark = Mark::default();
         for post in &mut posts(self.targets) {
             if let Some(maildir) = post.find(self.spool)? {
-                for found in scan::scan(&maildir, &[])?.found {
+                for found in found_in(&maildir)?.unwrap_or_default() {
                     mark.learn(&post.label, name::identity(&found.name));
                 }
             }
@@ -137,7 +142,10 @@ impl Wait<'_> {
         for (post, looks) in posts.iter_mut().zip(looks) {
             let Some(maildir) = post.open.clone() else { continue };
             let found = if everything || !std::mem::replace(&mut post.looked_through, true) {
-                let mut found = scan::scan(&maildir, &[])?.found;
+                let Some(mut found) = found_in(&maildir)? else {
+                    (post.open, post.lost) = (None, true);
+                    continue;
+                };
                 found.sort_by(|a, b| name::order(&a.name).cmp(&name::order(&b.name)));
                 found
             } else {
@@ -162,7 +170,7 @@ impl Post {
     /// something happens.
     fn open(&mut self, spool: &Path, id: IndexId, watcher: &Watcher, dirs: &mut Dirs) -> Result<bool, Error> {
         if let Some(maildir) = &self.open
-            && self.is_there(spool, maildir)?
+            && self.is_there(spool, maildir)
         {
             return Ok(self.watched);
         }
@@ -175,19 +183,19 @@ impl Post {
     }
 
     /// Whether the mailbox is still what its path leads to.
-    fn is_there(&self, spool: &Path, maildir: &Maildir) -> Result<bool, Error> {
-        Ok(spool.is_dir() && Spool::open(spool)?.still_has(&self.mailbox, self.folder.as_deref(), maildir))
+    fn is_there(&self, spool: &Path, maildir: &Maildir) -> bool {
+        let has = |spool: Spool| spool.still_has(&self.mailbox, self.folder.as_deref(), maildir);
+        spool.is_dir() && Spool::open(spool).is_ok_and(has)
     }
 
     fn find(&self, spool: &Path) -> Result<Option<Maildir>, Error> {
         if !spool.is_dir() {
             return Ok(None); // opening it would make it
         }
-        let spool = Spool::open(spool)?;
-        let opened = match &self.folder {
+        let opened = Spool::open(spool).and_then(|spool| match &self.folder {
             Some(folder) => spool.folder(&self.mailbox, folder),
             None => spool.maildir(&self.mailbox),
-        };
+        });
         match opened {
             Err(error) if error.kind() == Kind::Gone => Ok(None),
             done => done.map(Some),
@@ -222,6 +230,14 @@ impl Post {
     }
 }
 
+/// All messages of a mailbox. `None`: it has been removed.
+fn found_in(maildir: &Maildir) -> Result<Option<Vec<Found>>, Error> {
+    match scan::scan(maildir, &[]) {
+        Err(error) if error.kind() == Kind::Gone => Ok(None),
+        done => done.map(|scan| Some(scan.found)),
+    }
+}
+
 /// Where the mail of some targets is: in their mailboxes, and where an address asks for a folder also there.
 fn posts(targets: &[Target]) -> Vec<Post> {
     let mut posts = Vec::new();
@@ -233,6 +249,7 @@ fn posts(targets: &[Target]) -> Vec<Post> {
             only,
             open: None,
             watched: false,
+            lost: false,
             looked_through: false,
             seen: HashMap::new(),
         };
