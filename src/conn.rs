@@ -4,6 +4,8 @@
 //! Polling is edge-triggered, and all that follows from it is in this file: an event only sets `readable` or
 //! `writable`, only "would block" clears them, and every round flushes what any step has said.
 
+mod seen;
+
 use std::{io, time::Duration};
 
 use crate::{
@@ -17,6 +19,7 @@ use crate::{
         buf::{Inbox, Outbox},
         event::Event,
     },
+    transcript::Record,
 };
 
 /// What sessions want from the world.
@@ -26,6 +29,11 @@ pub trait World {
 
     /// Takes what a session asks. `None`: the answer comes later.
     fn ask(&mut self, from: ConnId, ask: Ask) -> Option<Answer>;
+
+    /// What has changed in the spool for a session since the last answer, for its transcript.
+    fn changes(&mut self, _from: ConnId) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// One connection.
@@ -48,6 +56,8 @@ pub struct Conn {
     last_write: Duration,
     /// The entry that the timer heap has for this connection.
     pub timer: Option<Duration>,
+    /// Its transcript, if there is to be one.
+    record: Option<Box<Record>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +123,7 @@ impl Conn {
             last_read: now.steady,
             last_write: now.steady,
             timer: None,
+            record: None,
         }
     }
 
@@ -123,7 +134,7 @@ impl Conn {
             return;
         }
         self.greeted = true;
-        let step = self.protocol.greet(&Cx { now, directory: world.directory() }, &mut self.outbox);
+        let step = self.act(world.directory(), now, |session, cx, _, out| session.greet(cx, out));
         self.take(step, world, now);
     }
 
@@ -138,8 +149,7 @@ impl Conn {
         if self.phase == Phase::Waiting {
             self.phase = Phase::Open;
             self.last_command = now.steady;
-            let step =
-                self.protocol.answer(&Cx { now, directory: world.directory() }, answer, &mut self.outbox);
+            let step = self.reply(answer, world, now);
             self.take(step, world, now);
         }
     }
@@ -155,7 +165,8 @@ impl Conn {
                 .and_then(|moved| Ok(moved | self.fill(now, limits, scratch, &mut budget)?))
                 .map(|moved| moved | self.finish(now));
             self.log();
-            if moved.is_err() {
+            if let Err(error) = &moved {
+                self.cut(&error.to_string());
                 self.phase = Phase::Gone; // reset by the peer, most often: nobody to tell
             }
             if self.phase == Phase::Gone {
@@ -182,7 +193,10 @@ impl Conn {
                 self.phase = Phase::Gone;
             }
             Phase::Securing if self.outbox.is_empty() => {
-                self.transport.secure().inspect_err(|error| self.not_secured(&error.to_string()))?;
+                if let Err(error) = self.transport.secure() {
+                    self.not_secured(&error.to_string());
+                    return Err(error);
+                }
                 self.inbox = Inbox::default();
                 self.phase = Phase::Handshake(now.steady + limits.tls_handshake.0);
             }
@@ -190,6 +204,8 @@ impl Conn {
                 let Some(by) = self.transport.encryption() else { return Ok(false) };
                 logging::secured(&self.id.to_string(), self.protocol_name, by);
                 self.protocol.secured(&Cx { now, directory: world.directory() }, by);
+                let standing = self.protocol.standing();
+                self.record(|record, _| record.secured(by, standing, now));
                 self.last_command = now.steady;
                 self.phase = Phase::Open;
                 if !self.greeted {
@@ -201,8 +217,9 @@ impl Conn {
         Ok(true)
     }
 
-    fn not_secured(&self, why: &str) {
+    fn not_secured(&mut self, why: &str) {
         logging::not_secured(&self.id.to_string(), self.protocol_name, why);
+        self.cut(why);
     }
 
     /// Steps while there is input and room for output. No step is taken while an answer is awaited.
@@ -215,11 +232,12 @@ impl Conn {
     ) -> io::Result<bool> {
         let mut moved = false;
         while self.phase == Phase::Open && budget.steps > 0 && !self.is_full(limits) {
-            let cx = Cx { now, directory: world.directory() };
-            let step = self.protocol.step(&cx, &mut self.inbox, &mut self.outbox);
+            let step =
+                self.act(world.directory(), now, |session, cx, inbox, out| session.step(cx, inbox, out));
             if matches!(step, Step::Idle) {
                 // A line without its end is never executed: when no more will come, that was all.
                 if self.inbox.has_ended() {
+                    self.record(|record, inbox| record.left(inbox.unread(), now));
                     self.phase = Phase::Closing;
                 }
                 break;
@@ -244,8 +262,7 @@ impl Conn {
                 Step::Secure => Phase::Securing,
                 Step::Ask(ask) => match world.ask(self.id, ask) {
                     Some(answer) => {
-                        let cx = Cx { now, directory: world.directory() };
-                        step = self.protocol.answer(&cx, answer, &mut self.outbox);
+                        step = self.reply(answer, world, now);
                         continue;
                     }
                     None => Phase::Waiting,
@@ -374,7 +391,7 @@ impl Conn {
                 self.phase = Phase::Gone;
             }
             Phase::Open if !self.transport.has_output(&self.outbox) => {
-                self.protocol.expire(&mut self.outbox);
+                self.expire_session(now);
                 self.close(now);
             }
             _ => self.phase = Phase::Gone,
@@ -384,7 +401,7 @@ impl Conn {
     /// The server stops: the session says so, or is allowed to come to an end that is near.
     pub fn stop(&mut self, now: Now) {
         match self.phase {
-            Phase::Open | Phase::Waiting | Phase::Paused(_) => match self.protocol.stop(&mut self.outbox) {
+            Phase::Open | Phase::Waiting | Phase::Paused(_) => match self.stop_session(now) {
                 Step::Abort => self.phase = Phase::Gone,
                 Step::Close => self.close(now),
                 _ => {}
@@ -402,6 +419,7 @@ impl Conn {
             return;
         }
         self.outbox.line(last_words);
+        self.cut(last_words);
         self.close(now);
     }
 

@@ -10,6 +10,7 @@ mod reload;
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     io,
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -21,12 +22,13 @@ use crate::{
     conn::World,
     descriptors::most_indexes,
     limits::Limits,
+    logging,
     mailbox::{
         Logins, Registry,
         registry::Order,
         watch::{Notices, Watcher},
     },
-    maildir::{self, Spool, lock::Lock, name::Namer},
+    maildir::{self, Place, Spool, lock::Lock, name::Namer},
     proto::ask::{Answer, Ask, ConnId, Directory, Fault, Mailbox},
     work::{Bell, Done, Job, Outcome, Pool, Returns, Shop, To, job::Task},
 };
@@ -38,6 +40,7 @@ use quota::Tally;
 /// The desk.
 pub struct Desk {
     limits: Limits,
+    spool: PathBuf,
     accounts: Accounts,
     door: Door,
     /// The time of this turn of the loop.
@@ -70,6 +73,8 @@ pub struct Desk {
     next_tidy: Duration,
     keeper: Option<Keeper>,
     returns: Returns,
+    /// What has changed in the spool for sessions that have not been told, where there are transcripts.
+    changes: Option<HashMap<ConnId, Vec<String>>>,
     /// Of the spool.
     _lock: Option<Lock>,
 }
@@ -122,6 +127,7 @@ impl Desk {
         let shop = Arc::new(Shop::new(spool, watcher, limits.read_chunk.as_len(), most)?);
         let pool = |name, threads, waiting| Pool::start(name, threads, waiting, &shop, returns);
         Ok(Self {
+            spool: config.spool.clone(),
             disk: pool("disk", limits.disk_workers, limits.work_queue)?,
             scans: pool("scan", limits.scan_workers, limits.work_queue)?,
             passwords: pool("password", limits.password_workers, limits.password_queue)?,
@@ -143,6 +149,7 @@ impl Desk {
             now: Duration::ZERO,
             free: None,
             next_tidy: Duration::ZERO,
+            changes: config.transcripts.is_some().then(HashMap::new),
             answers: VecDeque::new(),
             limits,
             keeper,
@@ -308,6 +315,21 @@ impl Desk {
         self.give_back(id);
         self.discard(id);
         self.door.forget(id);
+        if let Some(changes) = &mut self.changes {
+            changes.remove(&id);
+        }
+    }
+
+    /// Notes for a transcript that this has become of a file.
+    fn note(&mut self, id: ConnId, what: &str, mailbox: &Mailbox, (place, name): (Place, &[u8])) {
+        let Some(changes) = &mut self.changes else { return };
+        let path = self.spool.join(mailbox.to_string()).join(place.name());
+        let path = logging::escape(&path.join(String::from_utf8_lossy(name).as_ref()).to_string_lossy());
+        let noted = changes.entry(id).or_default();
+        let change = format!("{what} {path}");
+        if noted.len() < MOST_CHANGES && noted.last() != Some(&change) {
+            noted.push(change);
+        }
     }
 
     /// Sends a job whose result answers `from`.
@@ -329,6 +351,10 @@ impl Desk {
 impl World for Desk {
     fn directory(&self) -> &dyn Directory {
         self
+    }
+
+    fn changes(&mut self, from: ConnId) -> Vec<String> {
+        self.changes.as_mut().and_then(|changes| changes.remove(&from)).unwrap_or_default()
     }
 
     fn ask(&mut self, from: ConnId, ask: Ask) -> Option<Answer> {
@@ -356,4 +382,6 @@ enum Which {
     Passwords,
 }
 
+/// Changes that one answer tells of.
+const MOST_CHANGES: usize = 1000;
 const TIDY_EVERY: Duration = Duration::from_secs(3600);

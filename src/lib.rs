@@ -14,6 +14,7 @@
 //! | [`proto`] | SMTP and POP3 as plain values, without a socket or a disk |
 //! | [`mailbox`] | the contents of mailboxes in memory, and who has which one open |
 //! | [`commit`] | the committer: makes deliveries durable, many at a time |
+//! | [`transcript`] | every session as a text: recording, writing, reading |
 //! | [`work`] | threads that may wait: the disk, passwords |
 //! | [`accounts`] | users, their passwords and mailboxes |
 //! | [`maildir`] | the files: names, delivery, scans, deletions |
@@ -44,4 +45,5 @@ pub mod server;
 pub mod service;
 pub mod signals;
 pub mod stamp;
+pub mod transcript;
 pub mod work;

@@ -12,6 +12,7 @@ use mio::{Registry, Token};
 use rustix::io::Errno;
 
 use crate::{
+    clock::Now,
     config::{Config, Listen, Persona, Service, TlsMode},
     net::{
         certificate::{self, Loaded, Pair},
@@ -27,6 +28,7 @@ use crate::{
         smtp::{self, AuthRule, Kind, Policy, Smtp},
     },
     service::sockets::{self, Passed},
+    transcript::{self, Record, Transcripts},
 };
 
 /// One listening socket.
@@ -313,10 +315,25 @@ impl Listener {
         Transport::new(stream, self.security.clone())
     }
 
+    /// Begins the transcript of a session with a client at `peer`.
+    pub fn transcript(&self, transcripts: &Transcripts, id: ConnId, peer: SocketAddr, now: Now) -> Record {
+        let rules = match self.rules_for(peer.ip()) {
+            Rules::Smtp(rules) => transcript::Rules::Smtp(rules),
+            Rules::Pop3(rules) => transcript::Rules::Pop3(rules),
+        };
+        let (name, listener) = (self.name(), self.endpoint.to_string());
+        let implicit_tls = matches!(self.security, Security::Implicit(_));
+        transcripts.begin(&transcript::Beginning { id, name, peer, listener, rules, implicit_tls }, now)
+    }
+
+    fn rules_for(&self, peer: IpAddr) -> &Rules {
+        let standing = Standing { local: peer.is_loopback(), trusted: self.listen.trusted.contain(peer) };
+        &self.rules[standing.place()]
+    }
+
     /// A session with a client at `peer`.
     pub fn session(&self, peer: IpAddr, id: ConnId) -> Box<dyn Protocol> {
-        let standing = Standing { local: peer.is_loopback(), trusted: self.listen.trusted.contain(peer) };
-        match &self.rules[standing.place()] {
+        match self.rules_for(peer) {
             Rules::Smtp(rules) => Box::new(Smtp::new(Rc::clone(rules), peer, id.to_string())),
             Rules::Pop3(rules) => Box::new(Pop3::new(Rc::clone(rules))),
         }

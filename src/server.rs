@@ -36,6 +36,7 @@ use crate::{
     proto::ask::{Answer, ConnId},
     service::notify::Manager,
     signals::{Signal, Signals},
+    transcript::Transcripts,
     work::{Bell, Done, Returns},
 };
 
@@ -58,6 +59,8 @@ pub struct Server {
     most_connections: usize,
     desk: Desk,
     conns: HashMap<ConnId, Conn>,
+    /// Behind the connections, whose last lines they wait for.
+    transcripts: Option<Transcripts>,
     /// Connections of proxies that have not said yet whose they are.
     arrivals: HashMap<ConnId, Arrival>,
     /// What each connection came through, and from where.
@@ -112,6 +115,11 @@ impl Server {
         let mut signals = Signals::new().map_err(system("signals"))?;
         poll.registry().register(signals.source(), SIGNALS, Interest::READABLE).map_err(system("signals"))?;
         let tls = listen::tls(&config, certificate)?;
+        let start = |directory: &PathBuf| {
+            Transcripts::start(directory, config.transcript_bodies, &config.limits)
+                .map_err(|error| Error::Transcripts(directory.clone(), error))
+        };
+        let transcripts = config.transcripts.as_ref().map(start).transpose()?;
         let mut server = Self {
             most_connections: most_connections(&config.limits),
             scratch: scratch(&config.limits),
@@ -127,6 +135,7 @@ impl Server {
             reload: None,
             listeners: BTreeMap::new(),
             tls,
+            transcripts,
             conns: HashMap::new(),
             arrivals: HashMap::new(),
             origins: HashMap::new(),

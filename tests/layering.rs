@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Each module and what it may import; `*` is everything but the command line.
-const ARROWS: [(&str, &[&str]); 23] = [
+const ARROWS: [(&str, &[&str]); 24] = [
     ("limits", &[]),
     ("octets", &[]),
     ("clock", &[]),
@@ -24,7 +24,8 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ("mailbox", &["maildir", "proto", "clock", "limits", "logging"]),
     ("work", &["proto", "accounts", "maildir", "mailbox", "limits", "octets", "logging"]),
     ("commit", &["descriptors", "proto", "maildir", "limits", "octets", "work", "logging"]),
-    ("conn", &["net", "proto", "limits", "clock", "logging"]),
+    ("transcript", &["proto", "limits", "clock"]),
+    ("conn", &["net", "proto", "limits", "clock", "logging", "transcript"]),
     (
         "desk",
         &[
@@ -44,7 +45,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ),
     ("files", &["accounts", "config", "net"]),
     ("service", &["net"]),
-    ("listen", &["config", "limits", "net", "proto", "service"]),
+    ("listen", &["clock", "config", "limits", "net", "proto", "service", "transcript"]),
     ("server", &["*"]),
     ("cli", &["*", "cli"]),
     ("main", &["cli"]),

@@ -27,6 +27,9 @@ struct File {
     watch: Watch,
     #[serde(default)]
     shared_spool: bool,
+    transcripts: Option<PathBuf>,
+    #[serde(default)]
+    transcript_bodies: bool,
     #[serde(default)]
     listen: Vec<listen::Section>,
     tls: Option<Section>,
@@ -52,6 +55,8 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<Config, Mistake> {
         unknown: file.unknown,
         watch: file.watch,
         shared_spool: file.shared_spool,
+        transcripts: file.transcripts.map(|path| directory.join(path)),
+        transcript_bodies: file.transcript_bodies,
         listen: listen.collect::<Result<_, Mistake>>()?,
         pop3: file.pop3,
         tls,
@@ -107,6 +112,8 @@ mod tests {
             unknown: Unknown::Refuse,
             watch: Watch::Inotify,
             shared_spool: false,
+            transcripts: None,
+            transcript_bodies: false,
             listen: vec![
                 listen(Service::Smtp, "127.0.0.1:2525", LineEndings::Strict, smtp),
                 listen(Service::Pop3, "[::1]:1110", LineEndings::Lenient, rfc1081),

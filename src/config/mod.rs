@@ -49,6 +49,11 @@ pub struct Config {
     pub watch: Watch,
     /// Whether other servers may use the same spool at the same time.
     pub shared_spool: bool,
+    /// The directory of the transcripts, absolute, if there are to be any.
+    #[serde(serialize_with = "optional_path_text", skip_serializing_if = "Option::is_none")]
+    pub transcripts: Option<PathBuf>,
+    /// Whether message data is in them.
+    pub transcript_bodies: bool,
     /// Where to listen, for what.
     pub listen: Vec<Listen>,
     /// What is said to every POP3 client.
@@ -131,6 +136,8 @@ impl Config {
             unknown: Unknown::Create,
             watch: Watch::default(),
             shared_spool: false,
+            transcripts: None,
+            transcript_bodies: false,
             listen: vec![
                 listen(Service::Smtp, smtp, Persona::Smtp(smtp::Persona::default())),
                 listen(Service::Pop3, pop3, Persona::Pop3(pop3::Persona::default())),
@@ -229,6 +236,9 @@ fn check_limits(l: &Limits) -> Result<(), Mistake> {
         ("bodies_in_memory", l.bodies_in_memory, TIB),
         ("body_in_memory", l.body_in_memory, l.bodies_in_memory),
         ("read_chunk", l.read_chunk, TIB),
+        ("transcript", l.transcript, TIB),
+        ("transcripts_size", l.transcripts_size, TIB),
+        ("transcript_queue", l.transcript_queue, TIB),
     ] {
         within(key, value, Size::kib(1), most)?;
     }
@@ -249,6 +259,7 @@ fn check_limits(l: &Limits) -> Result<(), Mistake> {
         ("work_queue", l.work_queue, 1, 1_000_000),
         ("disk_workers", l.disk_workers, 1, 256),
         ("password_workers", l.password_workers, 1, 256),
+        ("transcripts", l.transcripts, 1, 1_000_000),
     ] {
         within(key, value, least, most)?;
     }

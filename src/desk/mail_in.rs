@@ -235,6 +235,7 @@ impl Desk {
         match result {
             Ok(Receipt { arrivals, faults }) => {
                 for Arrival { mailbox, maildir, found } in arrivals {
+                    self.note(from, "delivered", &mailbox, (found.place, &found.name));
                     self.registry.delivered(&mailbox, maildir, found);
                 }
                 if faults.iter().any(Option::is_some) { Answer::Partly(faults) } else { Answer::Delivered }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{Desk, Which};
 use crate::{
     mailbox::{Snapshot, registry},
-    maildir::{Maildir, OpenMessage, lock::Lock},
+    maildir::{Maildir, OpenMessage, lock::Lock, message::Named},
     proto::ask::{Answer, ConnId, Fault, Mailbox},
     work::job::{Opened, Piece, Task},
 };
@@ -110,6 +110,14 @@ impl Desk {
 
     /// Clients come back at once: the index knows and the mailbox is free before the reply to QUIT leaves.
     pub(super) fn updated(&mut self, to: ConnId, done: registry::Done, result: Result<(), Fault>) -> Answer {
+        let held = self.leases.get(&to).map(|lease| lease.mailbox.clone());
+        if let Some(mailbox) = held.filter(|_| self.changes.is_some()) {
+            let note = |desk: &mut Self, what, (place, name): &Named| {
+                desk.note(to, what, &mailbox, (*place, name));
+            };
+            done.gone.iter().for_each(|named| note(self, "deleted", named));
+            done.touched.iter().for_each(|named| note(self, "renamed", named));
+        }
         if let Some(Lease { mailbox, open: Some(open), .. }) = self.leases.get(&to) {
             self.registry.updated(mailbox, open.maildir.key(), done);
             self.tally.forget(&mailbox.clone().whole());

@@ -13,6 +13,7 @@ pub mod folder;
 pub mod pop3;
 pub mod sasl;
 pub mod smtp;
+pub mod standing;
 pub mod telnet;
 
 use std::time::Duration;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use crate::clock::Now;
 use ask::{Answer, Ask, Directory};
 use buf::{Inbox, Outbox};
+pub use standing::Standing;
 
 /// What a session may look at while it steps.
 #[derive(Clone, Copy)]
@@ -97,6 +99,11 @@ pub trait Protocol {
     /// since [`Step::Secure`], and whatever the client said before is forgotten (RFC 3207 section 4.2,
     /// RFC 2595 section 4).
     fn secured(&mut self, cx: &Cx<'_>, by: Encryption);
+
+    /// How far the session has come, for those who watch it.
+    fn standing(&self) -> Standing {
+        Standing::Between
+    }
 
     /// How long to wait for the peer in the present state.
     fn patience(&self) -> Patience;

@@ -131,6 +131,9 @@ impl Server {
         let (name, service) = (listener.name(), listener.service());
         let mut conn = Conn::new(id, name, listener.transport(stream), listener.session(peer.ip(), id), now);
         logging::connected(&id.to_string(), name, peer);
+        if let Some(transcripts) = &self.transcripts {
+            conn.write_down(listener.transcript(transcripts, id, peer, now));
+        }
         self.desk.enter(id, peer.ip());
         conn.greet(&mut self.desk, now);
         self.conns.insert(id, conn);

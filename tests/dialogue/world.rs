@@ -1,6 +1,6 @@
 //! What a dialogue has instead of a disk and accounts: users, messages and a mailbox made of its directives.
 
-use std::{borrow::Cow, rc::Rc, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, rc::Rc, sync::Arc};
 
 use restante::{
     limits::{Limits, Span},
@@ -37,6 +37,15 @@ pub(crate) struct World {
     persona: Option<String>,
     expire: Option<pop3::Expire>,
     tls: bool,
+    pub(crate) implicit_tls: bool,
+    hostname: String,
+    label: String,
+    /// What the directory says of some addresses, whatever `users` and `domains` are.
+    lookups: HashMap<String, String>,
+    /// Users and the addresses that they may send from, or may not.
+    sends: HashMap<String, bool>,
+    keeps_no_copy: Vec<String>,
+    full: Vec<String>,
     limits: Limits,
     policy: smtp::Policy,
     users: Vec<String>,
@@ -66,6 +75,13 @@ impl World {
             persona: None,
             expire: None,
             tls: false,
+            implicit_tls: false,
+            hostname: "mx.test".into(),
+            label: "c1".into(),
+            lookups: HashMap::new(),
+            sends: HashMap::new(),
+            keeps_no_copy: Vec::new(),
+            full: Vec::new(),
             limits: Limits::default(),
             policy: smtp::Policy::default(),
             users: ["alice@here.test", "bob@here.test", "u@here.test"].map(Into::into).into(),
@@ -88,6 +104,13 @@ impl World {
             "auth" => self.policy.auth = word(value)?,
             "trusted" if value == "yes" => self.policy.trusted = true,
             "tls" if value == "offered" => (self.tls, self.policy.starttls) = (true, true),
+            "tls" if value == "implicit" => self.implicit_tls = true,
+            "hostname" => self.hostname = value.into(),
+            "label" => self.label = value.into(),
+            "lookup" => self.lookups.extend(pair(value)),
+            "sends" => self.sends.extend(pair(value).map(|(who, may)| (who, may == "true"))),
+            "keeps_no_copy" => self.keeps_no_copy.push(value.into()),
+            "full" => self.full.push(value.into()),
             "limits" if value == "development" => self.limits = Limits::for_development(),
             "limit" => self.limit(value)?,
             "expire" => self.expire = Some(word(value)?),
@@ -120,12 +143,13 @@ impl World {
 
     /// A session that lives in this world.
     pub(crate) fn session(&self) -> Result<Box<dyn Protocol>, String> {
-        let (hostname, line_endings, limits) = ("mx.test".to_owned(), self.line_endings, self.limits.clone());
+        let (hostname, line_endings, limits) =
+            (self.hostname.clone(), self.line_endings, self.limits.clone());
         Ok(match self.service {
             Service::Smtp => {
                 let persona = self.persona.as_deref().map_or(Ok(smtp::Persona::default()), word)?;
                 let rules = smtp::Rules { hostname, line_endings, persona, limits, policy: self.policy };
-                Box::new(smtp::Smtp::new(Rc::new(rules), [192, 0, 2, 1].into(), "c1".into()))
+                Box::new(smtp::Smtp::new(Rc::new(rules), [192, 0, 2, 1].into(), self.label.clone()))
             }
             Service::Pop3 => {
                 let persona = self.persona.as_deref().map_or(Ok(pop3::Persona::default()), word)?;
@@ -207,6 +231,13 @@ impl World {
 
 impl Directory for World {
     fn lookup(&self, address: &Address) -> Lookup {
+        let known = self.lookups.get(&text::escaped(address.to_string().as_bytes()));
+        match known.map(String::as_str) {
+            Some("foreign") => return Lookup::Foreign,
+            Some("unknown") => return Lookup::Unknown,
+            Some(names) => return destinations(names),
+            None => {}
+        }
         let domain = address.domain().unwrap_or(&self.domains[0]);
         if !self.domains.iter().any(|ours| ours == domain) {
             return Lookup::Foreign;
@@ -216,14 +247,38 @@ impl Directory for World {
             Some((user, mailbox)) => (user == name).then_some(mailbox),
             None => (user == "*" || *user == name).then_some(name.as_str()),
         });
-        let destination = |name: &str| {
-            let (mailbox, folder) = name.split_once(':').unwrap_or((name, ""));
-            Some(Destination { mailbox: Mailbox::named(mailbox)?, folder: Folder::named(folder) })
-        };
-        let names = mailbox.into_iter().flat_map(|names| names.split('&'));
-        let to: Vec<Destination> = names.filter_map(destination).collect();
-        if to.is_empty() { Lookup::Unknown } else { Lookup::Local(to) }
+        mailbox.map_or(Lookup::Unknown, destinations)
     }
+
+    fn may_send_as(&self, user: &Mailbox, from: &Address) -> bool {
+        let who = format!("{user} {}", text::escaped(from.to_string().as_bytes()));
+        let is_theirs = |to: &Destination| to.mailbox == *user;
+        let found = || matches!(self.lookup(from), Lookup::Local(to) if to.iter().any(is_theirs));
+        self.sends.get(&who).copied().unwrap_or_else(found)
+    }
+
+    fn sent_copy(&self, user: &Mailbox) -> bool {
+        !self.keeps_no_copy.contains(&user.to_string())
+    }
+
+    fn is_full(&self, mailbox: &Mailbox) -> bool {
+        self.full.contains(&mailbox.to_string())
+    }
+}
+
+/// `mailbox&mailbox:Folder`.
+fn destinations(names: &str) -> Lookup {
+    let destination = |name: &str| {
+        let (mailbox, folder) = name.split_once(':').unwrap_or((name, ""));
+        Some(Destination { mailbox: Mailbox::named(mailbox)?, folder: Folder::named(folder) })
+    };
+    let to: Vec<Destination> = names.split('&').filter_map(destination).collect();
+    if to.is_empty() { Lookup::Unknown } else { Lookup::Local(to) }
+}
+
+/// A value in two parts: what it is of, which may have blanks, and the last word.
+fn pair(value: &str) -> Option<(String, String)> {
+    value.rsplit_once(' ').map(|(of, what)| (of.into(), what.into()))
 }
 
 /// A mailbox of messages that are not files.
@@ -231,16 +286,17 @@ impl Directory for World {
 struct Messages(Vec<Message>);
 
 impl Messages {
-    /// `120,200`: two messages of those sizes, and nothing in them.
+    /// `120,200`: two messages of those sizes, and nothing in them. `120/uid,200/other`: with those unique ids, and
+    /// something of those sizes in them.
     fn of_sizes(sizes: &str) -> Result<Self, String> {
-        let message = |(at, size): (usize, &str)| {
+        let message = |(at, told): (usize, &str)| {
+            let (size, unique_id) = told.split_once('/').unwrap_or((told, ""));
             let octets = size.parse().map_err(|_| format!("{size:?} is not a size"))?;
-            Ok(Message {
-                unique_id: format!("uid-{}", at + 1),
-                content: Vec::new(),
-                octets,
-                delivered: TODAY,
-            })
+            let (unique_id, content) = match unique_id {
+                "" => (format!("uid-{}", at + 1), Vec::new()),
+                unique_id => (unique_id.to_owned(), of_octets(octets)),
+            };
+            Ok(Message { unique_id, content, octets, delivered: TODAY })
         };
         sizes.split(',').enumerate().map(message).collect::<Result<_, String>>().map(Self)
     }
@@ -266,6 +322,18 @@ impl Maildrop for Messages {
     fn delivered(&self, message: usize) -> u64 {
         self.0[message].delivered
     }
+}
+
+/// Lines of so many octets on the wire.
+fn of_octets(octets: u64) -> Vec<u8> {
+    let (mut content, mut left) = (Vec::new(), octets as usize);
+    while left > 0 {
+        let line = if left > 100 { 70 } else { left };
+        content.resize(content.len() + line.saturating_sub(2), b'x');
+        content.push(b'\n');
+        left -= line;
+    }
+    content
 }
 
 impl Message {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     limits::Span,
     proto::{
-        Cx, Encryption, Patience, Protocol, Renewal, Step,
+        Cx, Encryption, Patience, Protocol, Renewal, Standing, Step,
         ask::{Answer, Mailbox, Secret},
         buf::{Inbox, Line, Outbox},
         dot::LineEndings,
@@ -423,6 +423,19 @@ impl Protocol for Pop3 {
         // What the client said is forgotten; what it has cost us is not.
         self.encryption = Some(by);
         (self.language, self.state) = (Language::En, State::Authorization { user: None });
+    }
+
+    fn standing(&self) -> Standing {
+        match &self.state {
+            State::Authorization { user: None } => Standing::Authorization,
+            State::Authorization { user: Some(_) } => Standing::Named,
+            State::Plain => Standing::AuthPlain,
+            State::Transaction(_) | State::Listing(..) => Standing::Transaction,
+            State::Sending(..) | State::AwaitingRead(..) => Standing::Sending,
+            State::Expiring { .. } | State::AwaitingUpdate { .. } => Standing::Update,
+            State::Over => Standing::Over,
+            _ => Standing::Between,
+        }
     }
 
     fn patience(&self) -> Patience {

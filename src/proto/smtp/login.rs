@@ -9,7 +9,7 @@ use super::{
     session::{Said, Smtp, State},
 };
 use crate::proto::{
-    Step,
+    Standing, Step,
     ask::{Answer, Ask, Fault, Mailbox, Secret},
     buf::{Inbox, Line, Outbox},
     event::Event,
@@ -32,6 +32,14 @@ impl Exchange {
             Self::Plain => reply::GO_ON,
             Self::LoginUser => reply::USER_NAME,
             Self::LoginPassword(_) => reply::PASSWORD,
+        }
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        match self {
+            Self::Plain => Standing::AuthPlain,
+            Self::LoginUser => Standing::AuthUser,
+            Self::LoginPassword(_) => Standing::AuthPassword,
         }
     }
 }

@@ -80,6 +80,11 @@ impl Receiving {
         }
     }
 
+    /// Whether it comes by BDAT.
+    pub(super) fn is_counted(&self) -> bool {
+        matches!(self.framing, Framing::Counted(_))
+    }
+
     /// The next chunk of a message that comes by BDAT.
     pub(super) fn chunk(&mut self, size: u64, last: bool) {
         if let Framing::Counted(counted) = &mut self.framing {

@@ -3,7 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{limits::Limits, proto::dot::LineEndings};
+use crate::{
+    limits::Limits,
+    proto::{Standing, dot::LineEndings},
+};
 
 /// What a listener's sessions have in common.
 #[derive(Debug, Clone)]
@@ -83,6 +86,19 @@ pub enum Phase {
     Recipients,
     /// After a BDAT that was not the last one.
     Chunks,
+}
+
+impl Phase {
+    /// What people are told of it.
+    pub fn standing(self) -> Standing {
+        match self {
+            Self::Start => Standing::Start,
+            Self::Greeted => Standing::Greeted,
+            Self::Sender => Standing::Sender,
+            Self::Recipients => Standing::Recipients,
+            Self::Chunks => Standing::Chunks,
+        }
+    }
 }
 
 /// The commands.
@@ -171,6 +187,11 @@ impl Rules {
         let names: Vec<&str> = here.filter(|rule| rule.verb != Verb::Absent).map(|rule| rule.name).collect();
         format!("Commands: {}\nHELP <command> tells its syntax and where it is ruled", names.join(" "))
     }
+}
+
+/// Whether that is a command of the RFCs, here or not. `name` in upper case.
+pub fn is_known(name: &[u8]) -> bool {
+    RULES.iter().chain(ABSENT).any(|rule| rule.name.as_bytes() == name)
 }
 
 impl Rule {

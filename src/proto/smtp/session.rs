@@ -16,7 +16,7 @@ use super::{
     rules::{Persona, Phase, Verb},
 };
 use crate::proto::{
-    Cx, Encryption, Patience, Protocol, Renewal, Step,
+    Cx, Encryption, Patience, Protocol, Renewal, Standing, Step,
     ask::{Answer, Ask, Envelope, Fault, Mailbox, Secret},
     buf::{Inbox, Line, Outbox},
     dot::{Decoder, LineEndings},
@@ -355,6 +355,17 @@ impl Protocol for Smtp {
         // What the client said is forgotten; what it has cost us is not.
         self.encryption = Some(by);
         (self.client, self.user, self.state) = (None, None, State::Idle);
+    }
+
+    fn standing(&self) -> Standing {
+        match (&self.state, self.phase()) {
+            (State::Data(body) | State::AwaitingSpill(body), _) if body.is_counted() => Standing::Chunk,
+            (State::Data(_) | State::AwaitingSpill(_), _) => Standing::Data,
+            (State::Skipping(_), _) => Standing::Chunk,
+            (State::Auth(exchange), _) => exchange.standing(),
+            (State::Idle | State::Open(_) | State::Chunks(_) | State::Refused(..), phase) => phase.standing(),
+            _ => Standing::Between,
+        }
     }
 
     fn patience(&self) -> Patience {

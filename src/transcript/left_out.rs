@@ -1,0 +1,148 @@
+//! Message data that is left out of a transcript: what is told of it, and what may stand for it when the
+//! transcript is played.
+
+use crate::proto::smtp::trace::{Hops, MOST_HOPS};
+
+/// What is told of message data in its place.
+#[derive(Debug, Default)]
+pub struct LeftOut {
+    octets: u64,
+    /// Line ends.
+    lines: u64,
+    /// Octets behind the last line end.
+    half: u64,
+    /// The longest line, its line end included.
+    longest: u64,
+    /// Line ends that are an LF alone, and CRs that are none.
+    bare: bool,
+    /// An octet above 0x7f.
+    eight_bit: bool,
+    after_cr: bool,
+    hops: Hops,
+}
+
+impl LeftOut {
+    /// Counts the next octets.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.octets += bytes.len() as u64;
+        self.eight_bit |= !bytes.is_ascii();
+        self.hops.feed(bytes);
+        for &byte in bytes {
+            self.half += 1;
+            self.bare |= self.after_cr != (byte == b'\n');
+            self.after_cr = byte == b'\r';
+            if byte == b'\n' {
+                self.lines += 1;
+                self.longest = self.longest.max(self.half);
+                self.half = 0;
+            }
+        }
+    }
+
+    /// Takes back the last octets, which were a line of their own: the one that ends the message.
+    pub fn without_last_line(&mut self, octets: u64) {
+        self.octets -= octets.min(self.octets);
+        self.lines = self.lines.saturating_sub(1);
+    }
+
+    /// Whether there was nothing.
+    pub fn is_empty(&self) -> bool {
+        self.octets == 0
+    }
+
+    /// What stands behind `C~` and `S~`.
+    pub fn told(&self) -> String {
+        let mut told = format!("octets={} lines={}", self.octets, self.lines);
+        let mut tell = |name: &str, value: u64, worth: bool| {
+            if worth {
+                told.push_str(&format!(" {name}={value}"));
+            }
+        };
+        tell("half", self.half, self.half > 0);
+        tell("longest", self.longest, self.longest > TEXT_LINE);
+        tell("hops", self.hops.count() as u64, self.hops.count() > MOST_HOPS);
+        tell("bare", 1, self.bare);
+        tell("eight_bit", 1, self.eight_bit);
+        told
+    }
+
+    /// Octets of which the same would be told, as far as a server could tell them from those left out. `None`:
+    /// that is not what stands behind `C~`.
+    pub fn stand_in(told: &str) -> Option<Vec<u8>> {
+        let value = |name: &str| {
+            let value = |word: &str| word.strip_prefix(name)?.strip_prefix('=')?.parse::<usize>().ok();
+            told.split_whitespace().find_map(value)
+        };
+        let (octets, lines) = (value("octets")?, value("lines")?);
+        let (half, longest) = (value("half").unwrap_or(0), value("longest").unwrap_or(0));
+        let (bare, eight_bit) = (value("bare").is_some(), value("eight_bit").is_some());
+        let mut bytes = Vec::new();
+        let mut left = octets.checked_sub(half)?;
+        for line in 0..lines {
+            let share = left / (lines - line);
+            let hop = line < value("hops").unwrap_or(0);
+            let length = match line {
+                0 if longest > 0 => longest.min(left),
+                _ if line + 1 == lines => left,
+                _ if hop => share.max(HOP.len() + 2).min(left),
+                _ => share,
+            };
+            let end: &[u8] = if length < 2 || (bare && line == 0) { b"\n" } else { b"\r\n" };
+            let text = length.saturating_sub(end.len());
+            bytes.extend(HOP.iter().copied().filter(|_| hop && text >= HOP.len()));
+            bytes.resize(bytes.len() + text - if hop && text >= HOP.len() { HOP.len() } else { 0 }, b'x');
+            bytes.extend_from_slice(end);
+            left -= length;
+        }
+        bytes.resize(bytes.len() + half, b'x');
+        if eight_bit && let Some(octet) = bytes.iter_mut().rev().find(|octet| **octet == b'x') {
+            *octet = 0xe9;
+        }
+        Some(bytes)
+    }
+}
+
+const HOP: &[u8] = b"Received:";
+/// Octets of a line of text, its line end included (RFC 5321 section 4.5.3.1.6).
+const TEXT_LINE: u64 = 1000;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn told(bytes: &[u8]) -> String {
+        let mut left_out = LeftOut::default();
+        bytes.chunks(7).for_each(|piece| left_out.feed(piece));
+        left_out.told()
+    }
+
+    #[test]
+    fn what_is_told_says_nothing_of_the_content() {
+        assert_eq!(told(b"Subject: x\r\n\r\nhello\r\n"), "octets=21 lines=3");
+        assert_eq!(told(b""), "octets=0 lines=0");
+        assert_eq!(told(b"a\nb\r\nc"), "octets=6 lines=2 half=1 bare=1");
+        assert_eq!(told("é\r\n".as_bytes()), "octets=4 lines=1 eight_bit=1");
+        let long = format!("{}\r\nx\r\n", "x".repeat(999));
+        assert_eq!(told(long.as_bytes()), "octets=1004 lines=2 longest=1001");
+        assert_eq!(told("Received: x\r\n".repeat(101).as_bytes()), "octets=1313 lines=101 hops=101");
+        assert_eq!(LeftOut::stand_in("octets=x"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn of_what_stands_for_it_the_same_is_told(
+            lines in prop::collection::vec("[a-z]{0,20}", 0..30), half in "[a-z]{0,5}", hops in 0_usize..120,
+            long in prop::option::of(1001_usize..1100), accent in any::<bool>(),
+        ) {
+            let mut text = "Received: by x\r\n".repeat(hops);
+            lines.iter().for_each(|line| text.push_str(&format!("{line}\r\n")));
+            long.into_iter().for_each(|n| text.push_str(&format!("{}\r\n", "y".repeat(n))));
+            text.push_str(if accent { "é\r\n" } else { "" });
+            text.push_str(&half);
+            let told = told(text.as_bytes());
+            prop_assert_eq!(self::told(&LeftOut::stand_in(&told).unwrap()), told);
+        }
+    }
+}
