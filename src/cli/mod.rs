@@ -7,8 +7,10 @@
 mod cert;
 mod check;
 mod dev;
+mod scenes;
 mod serve;
 mod user;
+mod watch;
 
 use std::{
     fmt,
@@ -35,6 +37,7 @@ enum Command {
     Check(check::Arguments),
     User(user::Arguments),
     Cert(cert::Arguments),
+    Watch(watch::Arguments),
 }
 
 /// The whole program.
@@ -47,6 +50,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::User(arguments) => user::run(&arguments),
         Command::Cert(arguments) => cert::run(&arguments),
+        Command::Watch(arguments) => watch::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -17,13 +17,26 @@ pub struct LeftOut {
     bare: bool,
     /// An octet above 0x7f.
     eight_bit: bool,
+    /// The first octet ends a line whose CR came before: a chunk may end between the two.
+    begins_with_lf: bool,
     after_cr: bool,
     hops: Hops,
 }
 
 impl LeftOut {
+    /// What comes behind other message data, which has ended in half a line end or not.
+    pub fn behind(half_an_end: bool) -> Self {
+        Self { after_cr: half_an_end, begins_with_lf: half_an_end, ..Self::default() }
+    }
+
+    /// Whether it ends in a CR, which may be half a line end.
+    pub fn ends_with_cr(&self) -> bool {
+        self.after_cr
+    }
+
     /// Counts the next octets.
     pub fn feed(&mut self, bytes: &[u8]) {
+        self.begins_with_lf &= self.octets > 0 || bytes.first() == Some(&b'\n');
         self.octets += bytes.len() as u64;
         self.eight_bit |= !bytes.is_ascii();
         self.hops.feed(bytes);
@@ -61,6 +74,8 @@ impl LeftOut {
         tell("half", self.half, self.half > 0);
         tell("longest", self.longest, self.longest > TEXT_LINE);
         tell("hops", self.hops.count() as u64, self.hops.count() > MOST_HOPS);
+        tell("lf", 1, self.begins_with_lf);
+        tell("cr", 1, self.after_cr);
         tell("bare", 1, self.bare);
         tell("eight_bit", 1, self.eight_bit);
         told
@@ -76,18 +91,20 @@ impl LeftOut {
         let (octets, lines) = (value("octets")?, value("lines")?);
         let (half, longest) = (value("half").unwrap_or(0), value("longest").unwrap_or(0));
         let (bare, eight_bit) = (value("bare").is_some(), value("eight_bit").is_some());
+        let first = usize::from(value("lf").is_some());
         let mut bytes = Vec::new();
         let mut left = octets.checked_sub(half)?;
         for line in 0..lines {
             let share = left / (lines - line);
             let hop = line < value("hops").unwrap_or(0);
             let length = match line {
-                0 if longest > 0 => longest.min(left),
+                0 if first == 1 => 1,
+                n if n == first && longest > 0 => longest.min(left),
                 _ if line + 1 == lines => left,
                 _ if hop => share.max(HOP.len() + 2).min(left),
                 _ => share,
             };
-            let end: &[u8] = if length < 2 || (bare && line == 0) { b"\n" } else { b"\r\n" };
+            let end: &[u8] = if length < 2 || (bare && line == first) { b"\n" } else { b"\r\n" };
             let text = length.saturating_sub(end.len());
             bytes.extend(HOP.iter().copied().filter(|_| hop && text >= HOP.len()));
             bytes.resize(bytes.len() + text - if hop && text >= HOP.len() { HOP.len() } else { 0 }, b'x');
@@ -95,6 +112,9 @@ impl LeftOut {
             left -= length;
         }
         bytes.resize(bytes.len() + half, b'x');
+        if let Some(last) = bytes.last_mut().filter(|_| value("cr").is_some()) {
+            *last = b'\r';
+        }
         if eight_bit && let Some(octet) = bytes.iter_mut().rev().find(|octet| **octet == b'x') {
             *octet = 0xe9;
         }
@@ -127,6 +147,11 @@ mod tests {
         let long = format!("{}\r\nx\r\n", "x".repeat(999));
         assert_eq!(told(long.as_bytes()), "octets=1004 lines=2 longest=1001");
         assert_eq!(told("Received: x\r\n".repeat(101).as_bytes()), "octets=1313 lines=101 hops=101");
+        assert_eq!(told(b"a\r"), "octets=2 lines=0 half=2 cr=1");
+        let mut behind = LeftOut::behind(true);
+        behind.feed(b"\nb\r\n");
+        assert_eq!(behind.told(), "octets=4 lines=2 lf=1");
+        assert_eq!(LeftOut::stand_in(&behind.told()).unwrap(), b"\nx\r\n");
         assert_eq!(LeftOut::stand_in("octets=x"), None);
     }
 

@@ -106,7 +106,7 @@ impl Masks {
 
     fn knows(&self, name: &[u8]) -> bool {
         match self.spoken {
-            Spoken::Smtp => smtp::rules::is_known(name) || command::is_bdat(name),
+            Spoken::Smtp => smtp::rules::known(name).is_some() || command::is_bdat(name),
             Spoken::Pop3 => pop3::rules::RULES.iter().any(|rule| rule.name.as_bytes() == name),
         }
     }

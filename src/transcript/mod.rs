@@ -5,6 +5,8 @@
 
 mod left_out;
 mod mask;
+pub mod mermaid;
+mod read;
 mod record;
 pub mod text;
 mod writer;
@@ -27,6 +29,7 @@ use crate::{
 };
 pub use left_out::LeftOut;
 use mask::Spoken;
+pub use read::{Reader, Scene};
 pub use record::Record;
 use writer::{Bounds, Desk};
 

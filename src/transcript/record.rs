@@ -42,6 +42,8 @@ pub struct Record {
     routine: Option<String>,
     /// Message data on its way in.
     body: Option<LeftOut>,
+    /// The last chunk of it ended in a CR.
+    half_an_end: bool,
     /// A message on its way out.
     message: Option<LeftOut>,
     /// The answer that was just given is a piece of a message.
@@ -66,6 +68,7 @@ impl Record {
             half_out: Vec::new(),
             routine: None,
             body: None,
+            half_an_end: false,
             message: None,
             piece: false,
             looked_up: HashSet::new(),
@@ -110,6 +113,7 @@ impl Record {
     // The client
 
     fn client(&mut self, taken: &[u8], before: Standing, after: Standing) {
+        self.half_an_end &= before == Standing::Chunks || before.takes_data();
         if before.takes_data() && self.spoken == Spoken::Smtp {
             return self.data(taken, before, after);
         }
@@ -156,7 +160,8 @@ impl Record {
             }
             return;
         }
-        let body = self.body.get_or_insert_default();
+        let half_an_end = self.half_an_end;
+        let body = self.body.get_or_insert_with(|| LeftOut::behind(half_an_end));
         body.feed(taken);
         if ended {
             if !last_line.is_empty() {
@@ -179,6 +184,7 @@ impl Record {
 
     fn flush_body(&mut self) {
         if let Some(body) = self.body.take().filter(|body| !body.is_empty()) {
+            self.half_an_end = body.ends_with_cr();
             self.line(&format!("C~ {}", body.told()));
         }
     }

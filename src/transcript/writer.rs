@@ -80,8 +80,8 @@ impl Desk {
 
     /// Begins a file.
     pub(super) fn pen(&self, id: ConnId, name: String, head: String) -> Pen {
-        let mut pen = Pen { desk: self.clone(), id, written: 0, dropped: 0, begun: false };
-        pen.begun = pen.submit(Entry::Begin(id, name, head.clone()), head.len());
+        let mut pen = Pen { desk: self.clone(), id, written: head.len(), dropped: 0, begun: false };
+        pen.begun = pen.submit(Entry::Begin(id, name, head), pen.written);
         pen
     }
 

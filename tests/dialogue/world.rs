@@ -194,7 +194,7 @@ impl World {
     }
 
     /// The answer that stands behind `!`.
-    pub(crate) fn answer(&self, text: &str) -> Result<Answer, String> {
+    pub(crate) fn answer(&mut self, text: &str) -> Result<Answer, String> {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         Ok(match (word, rest) {
             ("ready", "") => Answer::Ready,
@@ -205,7 +205,11 @@ impl World {
             ("updated", "") => Answer::Updated,
             ("welcome", mailbox) => Answer::Welcome(named(mailbox)?),
             ("opened", "") => Answer::Opened(Arc::new(Messages(self.messages.clone()))),
-            ("opened", sizes) => Answer::Opened(Arc::new(Messages::of_sizes(sizes)?)),
+            ("opened", sizes) => {
+                let Messages(messages) = Messages::of_sizes(sizes)?;
+                self.messages.clone_from(&messages);
+                Answer::Opened(Arc::new(Messages(messages)))
+            }
             ("denied", after) => Answer::Denied { after: after.parse::<Span>()?.0 },
             ("failed", fault) => Answer::Failed(text::fault(fault)?),
             ("chunk", chunk) => match text::unquoted(chunk)? {

@@ -3,6 +3,7 @@
 pub mod address;
 mod bdat;
 mod body;
+pub mod codes;
 pub mod command;
 mod counted;
 mod lmtp;

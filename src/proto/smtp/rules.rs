@@ -189,9 +189,9 @@ impl Rules {
     }
 }
 
-/// Whether that is a command of the RFCs, here or not. `name` in upper case.
-pub fn is_known(name: &[u8]) -> bool {
-    RULES.iter().chain(ABSENT).any(|rule| rule.name.as_bytes() == name)
+/// The row of a command of the RFCs, whether there is a listener that has it or not. `name` in any case.
+pub fn known(name: &[u8]) -> Option<&'static Rule> {
+    RULES.iter().chain(ABSENT).find(|rule| rule.name.as_bytes().eq_ignore_ascii_case(name))
 }
 
 impl Rule {
