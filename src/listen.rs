@@ -373,6 +373,7 @@ fn all_rules(listen: &Listen, config: &Config, security: &Security) -> [Rules; 4
 fn rules(listen: &Listen, config: &Config, security: &Security, standing: Standing) -> Rules {
     let (hostname, line_endings, limits) =
         (config.hostname.clone(), listen.line_endings, config.limits.clone());
+    let pedantic = listen.pedantic;
     let begins_tls = matches!(security, Security::Offered(_));
     let plaintext_auth = listen.plaintext_auth || standing.local;
     match listen.persona {
@@ -384,11 +385,20 @@ fn rules(listen: &Listen, config: &Config, security: &Security, standing: Standi
                 Kind::Submission => AuthRule::UnderTls,
             };
             let policy = Policy { kind, auth, starttls: begins_tls, trusted: standing.trusted };
-            Rules::Smtp(Rc::new(smtp::Rules { hostname, line_endings, persona, limits, policy }))
+            Rules::Smtp(Rc::new(smtp::Rules { hostname, line_endings, persona, limits, policy, pedantic }))
         }
         Persona::Pop3(persona) => {
             let (expire, stls) = (config.pop3.expire, begins_tls);
-            let rules = pop3::Rules { hostname, line_endings, persona, expire, stls, plaintext_auth, limits };
+            let rules = pop3::Rules {
+                hostname,
+                line_endings,
+                persona,
+                expire,
+                stls,
+                plaintext_auth,
+                limits,
+                pedantic,
+            };
             Rules::Pop3(Rc::new(rules))
         }
     }

@@ -41,6 +41,9 @@ pub(super) struct Arguments {
     /// Where to hand mail out under TLS.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1995", requires = "tls")]
     pop3s: SocketAddr,
+    /// Hold clients to every rule of the protocols, and name the one that was broken.
+    #[arg(long)]
+    pedantic: bool,
     /// Write every session down, as a file in DIR.
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "./transcripts")]
     transcripts: Option<PathBuf>,
@@ -55,6 +58,9 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         config = config.with_tls(pair, arguments.smtps, arguments.pop3s)?;
     }
     config.transcripts = arguments.transcripts;
+    if arguments.pedantic {
+        config.hold_to_the_letter();
+    }
     let certificate = config.tls.as_ref().map(|pair| pair.certificate.clone());
     let spool = config.spool.clone();
     let others = "choose others with --smtp and --pop3";

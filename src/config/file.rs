@@ -96,6 +96,7 @@ mod tests {
             address: address.parse().unwrap(),
             line_endings,
             persona,
+            pedantic: false,
             tls: TlsMode::None,
             plaintext_auth: false,
             trusted: Networks::default(),

@@ -122,6 +122,7 @@ impl Config {
             address: Endpoint::Ip(address),
             line_endings: LineEndings::Lenient,
             persona,
+            pedantic: false,
             tls: TlsMode::None,
             plaintext_auth: false,
             trusted: Networks::default(),
@@ -153,6 +154,13 @@ impl Config {
     /// What an operator may not have meant.
     pub fn doubts(&self) -> impl Iterator<Item = String> {
         self.listen.iter().filter(|listen| listen.locks_everybody_out()).map(Listen::locked_out)
+    }
+
+    /// Makes every listener pedantic.
+    pub fn hold_to_the_letter(&mut self) {
+        for listen in &mut self.listen {
+            (listen.pedantic, listen.line_endings) = (true, LineEndings::Strict);
+        }
     }
 
     /// All of it as a configuration file that reads back the same.

@@ -119,6 +119,13 @@ pub trait Protocol {
     fn stop(&mut self, out: &mut Outbox) -> Step;
 }
 
+/// The first section of a row of either table, in short.
+pub(crate) fn section(rfc: &str) -> String {
+    let first = rfc.split([',', ';']).next().unwrap_or(rfc);
+    let first = first.split(" and ").next().unwrap_or(first);
+    first.replace(" sections ", " ").replace(" section ", " ")
+}
+
 /// Whether a count has come to its limit, where 0 is no limit.
 pub(crate) fn reached(count: usize, limit: usize) -> bool {
     limit != 0 && count >= limit

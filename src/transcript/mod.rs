@@ -130,6 +130,13 @@ impl Transcripts {
                 }
             }
         }
+        let pedantic = match session.rules {
+            Rules::Smtp(rules) => rules.pedantic,
+            Rules::Pop3(rules) => rules.pedantic,
+        };
+        if pedantic {
+            direct("pedantic", "yes");
+        }
         if session.implicit_tls {
             direct("tls", "implicit");
         }

@@ -37,6 +37,7 @@ pub(crate) struct World {
     persona: Option<String>,
     expire: Option<pop3::Expire>,
     tls: bool,
+    pedantic: bool,
     pub(crate) implicit_tls: bool,
     hostname: String,
     label: String,
@@ -75,6 +76,7 @@ impl World {
             persona: None,
             expire: None,
             tls: false,
+            pedantic: false,
             implicit_tls: false,
             hostname: "mx.test".into(),
             label: "c1".into(),
@@ -105,6 +107,7 @@ impl World {
             "trusted" if value == "yes" => self.policy.trusted = true,
             "tls" if value == "offered" => (self.tls, self.policy.starttls) = (true, true),
             "tls" if value == "implicit" => self.implicit_tls = true,
+            "pedantic" if value == "yes" => self.pedantic = true,
             "hostname" => self.hostname = value.into(),
             "label" => self.label = value.into(),
             "lookup" => self.lookups.extend(pair(value)),
@@ -148,7 +151,14 @@ impl World {
         Ok(match self.service {
             Service::Smtp => {
                 let persona = self.persona.as_deref().map_or(Ok(smtp::Persona::default()), word)?;
-                let rules = smtp::Rules { hostname, line_endings, persona, limits, policy: self.policy };
+                let rules = smtp::Rules {
+                    hostname,
+                    line_endings,
+                    persona,
+                    limits,
+                    policy: self.policy,
+                    pedantic: self.pedantic,
+                };
                 Box::new(smtp::Smtp::new(Rc::new(rules), [192, 0, 2, 1].into(), self.label.clone()))
             }
             Service::Pop3 => {
@@ -161,6 +171,7 @@ impl World {
                     stls: self.tls,
                     plaintext_auth: self.policy.auth != smtp::AuthRule::UnderTls,
                     limits,
+                    pedantic: self.pedantic,
                 };
                 Box::new(pop3::Pop3::new(Rc::new(rules)))
             }

@@ -48,6 +48,11 @@ impl Text {
         out.line(&format!("-ERR {}{}", self.code, self.text(language)));
     }
 
+    /// Writes `-ERR`, the response code, the rule that was broken and the text.
+    pub fn err_citing(&self, section: &str, language: Language, out: &mut Outbox) {
+        out.line(&format!("-ERR {}{section}: {}", self.code, self.text(language)));
+    }
+
     /// The refusal in English, for where there is no session to say it.
     pub fn line(&self) -> String {
         format!("-ERR {}{}", self.code, self.en)

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     limits::{Limits, Span, text_in_configuration},
-    proto::dot::LineEndings,
+    proto::{dot::LineEndings, section},
 };
 
 /// What a listener's sessions have in common.
@@ -27,6 +27,8 @@ pub struct Rules {
     pub plaintext_auth: bool,
     /// The bounds.
     pub limits: Limits,
+    /// Whether every rule holds to the letter, and a refusal names the one that was broken.
+    pub pedantic: bool,
 }
 
 /// How long messages may stay here, as CAPA announces it and QUIT enforces it (RFC 2449 section 6.7). In a
@@ -150,6 +152,13 @@ impl Rules {
             let (first, last) = rule.spoken;
             rule.name.as_bytes().eq_ignore_ascii_case(name) && (first..=last).contains(&self.persona)
         })
+    }
+}
+
+impl Rule {
+    /// The first of the sections that rule it, in short: `RFC 1939 5`.
+    pub fn section(&self) -> String {
+        section(self.rfc)
     }
 }
 

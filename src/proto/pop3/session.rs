@@ -77,7 +77,11 @@ impl Pop3 {
         }
     }
 
-    fn phase(&self) -> Phase {
+    fn lenient(&self) -> bool {
+        self.rules.line_endings == LineEndings::Lenient && !self.rules.pedantic
+    }
+
+    pub(super) fn phase(&self) -> Phase {
         if matches!(self.state, State::Transaction(_)) { Phase::Transaction } else { Phase::Authorization }
     }
 
@@ -95,7 +99,13 @@ impl Pop3 {
             Line::Partial => Step::Idle,
             Line::Endless => self.hang_up(out, "endless line", reply::LINE_TOO_LONG),
             Line::TooLong => self.refuse(out, "long line", reply::LINE_TOO_LONG),
-            Line::Full(line) if self.rules.line_endings == LineEndings::Lenient => {
+            // What follows an LF of its own may have been smuggled in: nothing more is read.
+            Line::Full(line) if self.rules.pedantic && !line.ends_with(b"\r\n") => {
+                out.line("-ERR RFC 1939 3: a line ends in CR LF");
+                out.tell(Event::Ended { why: "bare LF" });
+                Step::Close
+            }
+            Line::Full(line) if self.lenient() => {
                 self.command(cx, &telnet::as_typed(&line), inbox.is_empty(), out)
             }
             Line::Full(line) => self.command(cx, &line, inbox.is_empty(), out),
@@ -104,15 +114,23 @@ impl Pop3 {
 
     /// Runs a line; `last`: nothing stands behind it.
     fn command(&mut self, cx: &Cx<'_>, line: &[u8], last: bool, out: &mut Outbox) -> Step {
+        let whole = line;
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let (verb, argument) = match memchr::memchr(b' ', line) {
             Some(at) => (&line[..at], Some(&line[at + 1..])),
             None => (line, None),
         };
-        let Some(rule) = self.rules.rule(verb) else {
+        let rule = self.rules.rule(verb);
+        if self.rules.pedantic
+            && let Some(broken) = self.broken(whole, rule)
+        {
+            return self.refuse_broken(out, broken);
+        }
+        let Some(rule) = rule else {
             return self.refuse(out, "unknown command", reply::UNKNOWN_COMMAND);
         };
+        self.forgets_user(rule.verb);
         if !rule.allowed.contains(&self.phase()) {
             return self.refuse(out, rule.name, reply::NOT_NOW);
         }
@@ -324,17 +342,21 @@ impl Pop3 {
     }
 
     pub(super) fn misused(&mut self, rule: &Rule, out: &mut Outbox) -> Step {
-        out.line(&format!("-ERR {} {}", reply::BAD_ARGUMENT.text(self.language), rule.syntax));
+        let section = if self.rules.pedantic { format!("{}: ", rule.section()) } else { String::new() };
+        out.line(&format!("-ERR {section}{} {}", reply::BAD_ARGUMENT.text(self.language), rule.syntax));
         self.count_error(out)
     }
 
     pub(super) fn refuse(&mut self, out: &mut Outbox, what: &str, text: Text) -> Step {
-        text.err(self.language, out);
+        match self.cited(what, text) {
+            Some(section) => text.err_citing(section, self.language, out),
+            None => text.err(self.language, out),
+        }
         out.tell(Event::Refused { what: what.into(), reply: text.codes() });
         self.count_error(out)
     }
 
-    fn count_error(&mut self, out: &mut Outbox) -> Step {
+    pub(super) fn count_error(&mut self, out: &mut Outbox) -> Step {
         let limits = &self.rules.limits;
         let most = match self.phase() {
             Phase::Authorization => limits.errors_login,
@@ -348,7 +370,10 @@ impl Pop3 {
     }
 
     pub(super) fn hang_up(&mut self, out: &mut Outbox, why: &'static str, text: Text) -> Step {
-        text.err(self.language, out);
+        match self.cited("", text) {
+            Some(section) => text.err_citing(section, self.language, out),
+            None => text.err(self.language, out),
+        }
         out.tell(Event::Ended { why });
         Step::Close
     }

@@ -105,7 +105,7 @@ impl Smtp {
                 return self.hang_up(out, "bare LF", &reply::BAD_LINE);
             }
             if !inbox.is_empty() {
-                return self.hang_up(out, "out of step", &reply::OUT_OF_STEP);
+                return self.hang_up_at(out, "out of step", &reply::OUT_OF_STEP, b"AUTH");
             }
         }
         let text = line.strip_suffix(b"\n").unwrap_or(&line);
@@ -167,7 +167,8 @@ impl Smtp {
         // Whatever stands behind the command was sent in clear text, perhaps by somebody in between, and must
         // not become part of the encrypted session (CVE-2011-0411). No listener is lenient about that.
         if !inbox.is_empty() {
-            return self.hang_up(out, "clear text behind STARTTLS", &reply::OUT_OF_STEP);
+            let why = "clear text behind STARTTLS";
+            return self.hang_up_at(out, why, &reply::OUT_OF_STEP, b"STARTTLS");
         }
         reply::START_TLS.write(out);
         Step::Secure
@@ -219,8 +220,14 @@ mod tests {
     fn everything_said(auth: AuthRule, lines: &[&str], answer: fn() -> Answer) -> String {
         let policy = Policy { kind: Kind::Submission, auth, starttls: true, trusted: false };
         let (line_endings, limits) = (LineEndings::Lenient, Limits::for_development());
-        let rules =
-            Rules { hostname: "mx.test".into(), line_endings, persona: Persona::Modern, limits, policy };
+        let rules = Rules {
+            hostname: "mx.test".into(),
+            line_endings,
+            persona: Persona::Modern,
+            limits,
+            policy,
+            pedantic: false,
+        };
         let mut session = Smtp::new(Rc::new(rules), [192, 0, 2, 1].into(), "c1".into());
         let now = Now { steady: Duration::ZERO, date: SystemTime::UNIX_EPOCH };
         let cx = Cx { now, directory: &Nobody };

@@ -8,6 +8,7 @@ pub mod command;
 mod counted;
 mod lmtp;
 mod login;
+mod pedantic;
 mod receiving;
 pub mod reply;
 pub mod rules;

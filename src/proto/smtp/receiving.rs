@@ -4,6 +4,7 @@ use std::{mem, time::Duration};
 
 use super::{
     counted::Counted,
+    pedantic::Text,
     reply::{self, Reply},
     trace::{self, Hops},
 };
@@ -29,6 +30,8 @@ pub(super) struct Receiving {
     /// Octets of what the client sent, as a message.
     octets: Octets,
     hops: Hops,
+    /// Where every rule holds: what is looked at for it.
+    text: Option<Text>,
     /// Octets taken off the wire.
     wire: u64,
     began: Duration,
@@ -66,7 +69,13 @@ pub(super) enum Taken {
 
 impl Receiving {
     /// A message whose header lines of ours are `header`.
-    pub(super) fn new(envelope: Envelope, header: Vec<u8>, framing: Framing, now: Duration) -> Self {
+    pub(super) fn new(
+        envelope: Envelope,
+        header: Vec<u8>,
+        framing: Framing,
+        now: Duration,
+        text: Option<Text>,
+    ) -> Self {
         Self {
             added: octets(&header),
             bytes: header,
@@ -76,6 +85,7 @@ impl Receiving {
             hops: Hops::new(),
             wire: 0,
             began: now,
+            text,
             refusal: None,
         }
     }
@@ -100,6 +110,7 @@ impl Receiving {
         let new = &self.bytes[before..];
         self.octets.feed(new);
         self.hops.feed(new);
+        self.text.iter_mut().for_each(|text| text.feed(new));
         self.wire += used as u64;
 
         // Read on to the end even when the message is refused: whatever is left unread would be
@@ -152,7 +163,7 @@ impl Receiving {
         } else if self.hops.count() > trace::MOST_HOPS {
             Some(reply::LOOP)
         } else {
-            None
+            self.text.as_ref().and_then(Text::broken)
         }
     }
 

@@ -30,6 +30,11 @@ impl Reply {
         self.clone().with_text(format!("<{recipient}> {}", self.text))
     }
 
+    /// The text alone.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Writes the reply, several lines when the text has several.
     pub fn write(&self, out: &mut Outbox) {
         let gap = if self.enhanced.is_empty() { "" } else { " " };

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     limits::Limits,
-    proto::{Standing, dot::LineEndings},
+    proto::{Standing, dot::LineEndings, section},
 };
 
 /// What a listener's sessions have in common.
@@ -21,6 +21,8 @@ pub struct Rules {
     pub limits: Limits,
     /// Who may do what.
     pub policy: Policy,
+    /// Whether every rule holds to the letter, and a refusal names the one that was broken.
+    pub pedantic: bool,
 }
 
 /// Who may do what at a listener, or for one of its clients.
@@ -195,6 +197,11 @@ pub fn known(name: &[u8]) -> Option<&'static Rule> {
 }
 
 impl Rule {
+    /// The first of the sections that rule it, in short: `RFC 5321 4.1.1.2`.
+    pub fn section(&self) -> String {
+        section(self.rfc)
+    }
+
     /// The text of HELP for this command.
     pub fn help(&self) -> String {
         format!("{}\n{}\n{}", self.syntax, self.meaning, self.rfc)

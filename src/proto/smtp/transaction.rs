@@ -96,6 +96,7 @@ impl Smtp {
         }
         let id = format!("{}-{}", self.label, self.messages + 1);
         self.accepted.clear();
+        self.eight_bit = mail.eight_bit;
         let keeps = |user: &&Mailbox| cx.directory.sent_copy(user);
         let sent = self.user.as_ref().filter(keeps).cloned();
         self.state =
