@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{Desk, Which};
 use crate::{
     mailbox::{Snapshot, registry},
-    maildir::{Maildir, OpenMessage, lock::Lock, message::Named},
+    maildir::{Maildir, OpenMessage, lock::Lock, name},
     proto::ask::{Answer, ConnId, Fault, Mailbox},
     work::job::{Opened, Piece, Task},
 };
@@ -112,11 +112,14 @@ impl Desk {
     pub(super) fn updated(&mut self, to: ConnId, done: registry::Done, result: Result<(), Fault>) -> Answer {
         let held = self.leases.get(&to).map(|lease| lease.mailbox.clone());
         if let Some(mailbox) = held.filter(|_| self.changes.is_some()) {
-            let note = |desk: &mut Self, what, (place, name): &Named| {
-                desk.note(to, what, &mailbox, (*place, name));
-            };
-            done.gone.iter().for_each(|named| note(self, "deleted", named));
-            done.touched.iter().for_each(|named| note(self, "renamed", named));
+            for (place, name) in &done.gone {
+                self.note(to, "deleted", &mailbox, (*place, name));
+            }
+            // The old name of a file stands there too.
+            let is_seen = |name: &[u8]| name::flags(name).contains(&b'S');
+            for (place, name) in done.touched.iter().filter(|(_, name)| is_seen(name)) {
+                self.note(to, "seen", &mailbox, (*place, name));
+            }
         }
         if let Some(Lease { mailbox, open: Some(open), .. }) = self.leases.get(&to) {
             self.registry.updated(mailbox, open.maildir.key(), done);

@@ -28,6 +28,8 @@ pub(super) struct Masks {
     spoken: Spoken,
     /// Octets of the longest line.
     longest: usize,
+    /// The session takes lines as they were typed, corrections and all.
+    lenient: bool,
     /// The client has said AUTH: what it says out of place may be a password.
     secretive: bool,
     /// Digests of the secrets seen, in order.
@@ -36,8 +38,8 @@ pub(super) struct Masks {
 
 impl Masks {
     /// No secrets yet. A command line has at most `longest` octets.
-    pub(super) fn new(spoken: Spoken, longest: usize) -> Self {
-        Self { spoken, longest, secretive: false, seen: Vec::new() }
+    pub(super) fn new(spoken: Spoken, longest: usize, lenient: bool) -> Self {
+        Self { spoken, longest, lenient, secretive: false, seen: Vec::new() }
     }
 
     /// The line as it may be seen, its end included. `standing` is where the session stood before it.
@@ -49,6 +51,11 @@ impl Masks {
             Standing::AuthPlain | Standing::AuthUser | Standing::AuthPassword => {
                 self.response(text, standing, sasl::LINE)
             }
+            // What was corrected is told as it was meant: what was taken back may have been a password.
+            _ if self.lenient => {
+                let typed = telnet::as_typed(text);
+                self.command(&typed).or((typed != text).then_some(typed))
+            }
             _ => self.command(text),
         };
         match shown {
@@ -59,8 +66,7 @@ impl Masks {
 
     /// `None`: there is no secret in it.
     fn command(&mut self, text: &[u8]) -> Option<Vec<u8>> {
-        let typed = telnet::as_typed(text);
-        let (verb, argument) = command::split(&typed);
+        let (verb, argument) = command::split(text);
         let name = verb.to_ascii_uppercase();
         let nul = if text.contains(&0) { "\0" } else { "" };
         match name.as_slice() {
@@ -82,16 +88,16 @@ impl Masks {
                 let shown = self.response(response, standing, longest - verb.len() - mechanism.len() - 2)?;
                 Some([verb, b" ", mechanism, b" ", &shown, nul.as_bytes()].concat())
             }
-            b"PASS" if self.spoken == Spoken::Pop3 && typed.len() > verb.len() => {
+            b"PASS" if self.spoken == Spoken::Pop3 && text.len() > verb.len() => {
                 // All behind the first blank is the password (RFC 1939 section 7).
-                let shown = self.secret(&typed[verb.len() + 1..], self.longest - b"PASS \r\n".len());
+                let shown = self.secret(&text[verb.len() + 1..], self.longest - b"PASS \r\n".len());
                 Some([verb, b" ", &shown].concat())
             }
             b"APOP" if !argument.is_empty() => Some([verb, b" ***"].concat()),
             name if self.knows(name) => None,
             name => {
                 let word = (1..=8).contains(&verb.len()) && verb.iter().all(u8::is_ascii_alphabetic);
-                let near = |secret: &[u8]| typed.to_ascii_uppercase().windows(4).any(|at| at == secret);
+                let near = |secret: &[u8]| text.to_ascii_uppercase().windows(4).any(|at| at == secret);
                 let hides = near(b"PASS") || near(b"AUTH") || self.secretive || !word;
                 match (hides, argument) {
                     _ if text.is_empty() => None,
@@ -170,15 +176,13 @@ mod tests {
     use super::*;
 
     fn shown(spoken: Spoken, standing: Standing, line: &str) -> String {
-        let shown = Masks::new(spoken, 512).line(line.as_bytes(), standing);
+        let shown = Masks::new(spoken, 512, true).line(line.as_bytes(), standing);
         String::from_utf8(shown).unwrap()
     }
 
     #[test]
     fn commands_without_secrets_are_shown_as_they_are() {
-        for line in
-            ["EHLO me\r\n", "mail from:<a@b> AUTH=<>\r\n", "LSIT\r\n", "NOOP\x08P\n", "\r\n", "QUIT \r\n"]
-        {
+        for line in ["EHLO me\r\n", "mail from:<a@b> AUTH=<>\r\n", "LSIT\r\n", "\r\n", "QUIT \r\n"] {
             assert_eq!(shown(Spoken::Smtp, Standing::Start, line), line);
         }
         for line in
@@ -197,6 +201,7 @@ mod tests {
             ("PASS\thunter2\r\n", "***\r\n"),
             ("PSAS hunter2\r\n", "PSAS ***\r\n"),
             ("PAZ\x08SS hunter2\r\n", "PASS ***\r\n"),
+            ("PASS x\x08\x08\x08\x08\x08\x08NOOP\r\n", "NOOP\r\n"),
             ("\u{8}hunter2\r\n", "***\r\n"),
             ("APOP bob 0123456789abcdef\r\n", "APOP ***\r\n"),
             ("AUTH PLAIN AGJvYgBodW50ZXIy\r\n", "AUTH PLAIN AHVzZXIAKioq\r\n"),
@@ -229,7 +234,7 @@ mod tests {
 
     #[test]
     fn the_same_secret_has_the_same_number_and_another_one_another() {
-        let mut masks = Masks::new(Spoken::Pop3, 512);
+        let mut masks = Masks::new(Spoken::Pop3, 512, false);
         let mut pass = |password: &str| {
             let line = format!("PASS {password}\r\n");
             String::from_utf8(masks.line(line.as_bytes(), Standing::Named)).unwrap()
@@ -240,7 +245,7 @@ mod tests {
 
     #[test]
     fn behind_auth_what_is_no_command_may_be_a_password() {
-        let mut masks = Masks::new(Spoken::Smtp, 2048);
+        let mut masks = Masks::new(Spoken::Smtp, 2048, false);
         let mut line =
             |text: &str| String::from_utf8(masks.line(text.as_bytes(), Standing::Greeted)).unwrap();
         assert_eq!(line("hunter\r\n"), "hunter\r\n");

@@ -11,13 +11,7 @@ mod record;
 pub mod text;
 mod writer;
 
-use std::{
-    fmt::Write as _,
-    io,
-    net::SocketAddr,
-    path::Path,
-    time::{Duration, SystemTime},
-};
+use std::{fmt::Write as _, io, net::SocketAddr, path::Path, time::SystemTime};
 
 use serde::Serialize;
 use toml::Table;
@@ -25,10 +19,10 @@ use toml::Table;
 use crate::{
     clock::Now,
     limits::Limits,
-    proto::{ask::ConnId, pop3, smtp},
+    proto::{ask::ConnId, dot::LineEndings, pop3, smtp},
 };
 pub use left_out::LeftOut;
-use mask::Spoken;
+use mask::{Masks, Spoken};
 pub use read::{Reader, Scene};
 pub use record::Record;
 use writer::{Bounds, Desk};
@@ -78,12 +72,13 @@ impl Transcripts {
 
     /// Begins the transcript of a session.
     pub fn begin(&self, session: &Beginning<'_>, now: Now) -> Record {
-        let (spoken, longest) = match session.rules {
-            Rules::Smtp(rules) => (Spoken::Smtp, rules.limits.smtp_line),
-            Rules::Pop3(rules) => (Spoken::Pop3, rules.limits.pop3_line),
+        let (spoken, longest, line_endings) = match session.rules {
+            Rules::Smtp(rules) => (Spoken::Smtp, rules.limits.smtp_line, rules.line_endings),
+            Rules::Pop3(rules) => (Spoken::Pop3, rules.limits.pop3_line, rules.line_endings),
         };
+        let masks = Masks::new(spoken, longest, line_endings == LineEndings::Lenient);
         let pen = self.desk.pen(session.id, file_name(session, now.date), self.head(session, now.date));
-        Record::new(pen, spoken, longest, self.bodies, now.steady)
+        Record::new(pen, spoken, masks, self.bodies, now.steady)
     }
 
     /// The lines before the first that is said: everything that it takes to play the rest.
@@ -180,7 +175,7 @@ fn unusual(limits: &Limits) -> String {
 
 /// `20261121T180510.123Z-smtp-c1003.dlg`: in the order of time.
 fn file_name(session: &Beginning<'_>, date: SystemTime) -> String {
-    let date = date.max(SystemTime::UNIX_EPOCH + Duration::from_secs(0));
+    let date = date.max(SystemTime::UNIX_EPOCH);
     let time = humantime::format_rfc3339_millis(date).to_string().replace(['-', ':'], "");
     format!("{time}-{}-{}{SUFFIX}", session.name, session.id)
 }

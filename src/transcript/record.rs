@@ -54,12 +54,12 @@ pub struct Record {
 }
 
 impl Record {
-    pub(super) fn new(pen: Pen, spoken: Spoken, longest_line: usize, bodies: bool, began: Duration) -> Self {
+    pub(super) fn new(pen: Pen, spoken: Spoken, masks: Masks, bodies: bool, began: Duration) -> Self {
         Self {
             pen,
             spoken,
             bodies,
-            masks: Masks::new(spoken, longest_line),
+            masks,
             began,
             time: 0,
             told: 0,

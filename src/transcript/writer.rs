@@ -310,3 +310,70 @@ const MOST_PAGES: usize = 100_000;
 /// Files open at a time.
 const MOST_OPEN: usize = 64;
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { files: 3, octets: 100, session: 1000, queue: 60 };
+
+    fn name(n: usize) -> String {
+        format!("20261121T180510.{n:03}Z-smtp-c{n}.dlg")
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_oldest_make_room_also_those_of_an_earlier_server_and_nothing_else_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        (0..3).for_each(|n| fs::write(path.join(name(n)), "x".repeat(30)).unwrap());
+        fs::write(path.join("notes-of-mine.dlg"), "x".repeat(500)).unwrap();
+        let mut shelf = Shelf::open(path.to_owned(), BOUNDS).unwrap();
+        shelf.begin(ConnId(3), name(3), "head\n");
+        assert_eq!(names(path), [name(1), name(2), name(3), "notes-of-mine.dlg".into()]);
+        shelf.append(ConnId(3), &"y".repeat(80));
+        assert_eq!(names(path), [name(3), "notes-of-mine.dlg".into()], "not more than 100 octets");
+        shelf.append(ConnId(3), &"z".repeat(80));
+        assert_eq!(names(path)[0], name(3), "the last one stays");
+    }
+
+    #[test]
+    fn what_does_not_fit_into_the_queue_is_dropped_and_told() {
+        let (queue, entries) = bounded(QUEUE);
+        let desk = Desk { queue, waiting: Arc::default(), bounds: BOUNDS };
+        let mut pen = desk.pen(ConnId(1), name(1), "x".repeat(20));
+        pen.write("C: NOOP\n".repeat(4));
+        pen.write("C: NOOP\n".repeat(3)); // 20 + 32 are waiting, of 60
+        pen.write("C: RSET\nS: 250\n".into());
+        let taken = |entry| match entry {
+            Entry::Begin(_, _, text) | Entry::Lines(_, text) => {
+                desk.waiting.fetch_sub(text.len(), Ordering::Relaxed);
+                text
+            }
+            _ => String::new(),
+        };
+        let first: Vec<String> = entries.try_iter().map(taken).collect();
+        assert_eq!(first, ["x".repeat(20), "C: NOOP\n".repeat(4)]);
+        pen.write("C: QUIT\n".into());
+        assert_eq!(taken(entries.try_recv().unwrap()), "# dropped: 5 lines\nC: QUIT\n");
+    }
+
+    #[test]
+    fn a_disk_that_is_full_costs_lines_that_are_told_when_it_is_not_full_any_longer() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(name(1));
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut page = Page { name: name(1), file: Some(full), octets: 0, dropped: 0 };
+        assert_eq!(page.append(directory.path(), "one\ntwo\n").unwrap_err().kind(), ErrorKind::StorageFull);
+        page.file = None;
+        page.append(directory.path(), "three\n").unwrap();
+        assert_eq!(fs::read_to_string(path).unwrap(), "# dropped: 2 lines\nthree\n");
+    }
+}
