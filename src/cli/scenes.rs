@@ -97,8 +97,14 @@ impl Stage {
                     Some(Class::Done) | None => Look::Done,
                 };
                 let time = self.time(reader.time(), label);
-                self.paragraph(&mut out, label, &time, "S ", &[(look, line)]);
-                self.gloss(&mut out, label, &[(Look::Meaning, meaning)]);
+                // One line of many: what it means stands behind it.
+                let is_listed = line.get(3..4) == Some("-") || class.is_none();
+                let is_told = is_listed && !meaning.is_empty();
+                let aside = if is_told { format!("  · {meaning}") } else { String::new() };
+                self.paragraph(&mut out, label, &time, "S ", &[(look, line), (Look::Dim, &aside)]);
+                if !is_listed {
+                    self.gloss(&mut out, label, &[(Look::Meaning, meaning)]);
+                }
             }
             Scene::LeftOut { from_client, told } => {
                 let time = self.time(reader.time(), label);
@@ -117,11 +123,11 @@ impl Stage {
             Scene::Spool(what, file) => {
                 self.gloss(&mut out, label, &[(Look::Spool, &format!("{what} {file}"))]);
             }
-            Scene::Secure => {
+            Scene::Secure(rfc) => {
                 let text = "TLS begins: from here on nobody on the way can read or change what is said. \
                             What was said before is forgotten.";
-                let rfc = " [RFC 3207 section 4.2, RFC 2595 section 4]";
-                self.paragraph(&mut out, label, "", "", &[(Look::Tls, text), (Look::Dim, rfc)]);
+                let rfc = format!(" [{rfc}]");
+                self.paragraph(&mut out, label, "", "", &[(Look::Tls, text), (Look::Dim, &rfc)]);
             }
             Scene::Tls(by) => {
                 let text = format!("Under TLS {by}; shown here as both ends see it");

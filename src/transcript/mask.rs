@@ -32,6 +32,8 @@ pub(super) struct Masks {
     lenient: bool,
     /// The client has said AUTH: what it says out of place may be a password.
     secretive: bool,
+    /// The name of an exchange that comes before its password.
+    name: Vec<u8>,
     /// Digests of the secrets seen, in order.
     seen: Vec<u32>,
 }
@@ -39,7 +41,7 @@ pub(super) struct Masks {
 impl Masks {
     /// No secrets yet. A command line has at most `longest` octets.
     pub(super) fn new(spoken: Spoken, longest: usize, lenient: bool) -> Self {
-        Self { spoken, longest, lenient, secretive: false, seen: Vec::new() }
+        Self { spoken, longest, lenient, secretive: false, name: Vec::new(), seen: Vec::new() }
     }
 
     /// The line as it may be seen, its end included. `standing` is where the session stood before it.
@@ -128,16 +130,22 @@ impl Masks {
         let Ok(message) = sasl::decode(text) else { return Some(HIDDEN.to_vec()) };
         let message = match standing {
             Standing::AuthPlain => match Credentials::plain(&message) {
-                Ok(_) => [b"\0user\0", self.name_of(&message).as_slice()].concat(),
+                Ok(Credentials { user, password }) => {
+                    let mask = self.name_of_pair(user.as_bytes(), password.reveal());
+                    [b"\0user\0", mask.as_slice()].concat()
+                }
                 Err(BadResponse::OtherIdentity) => b"other\0user\0***".to_vec(),
                 Err(BadResponse::Malformed) => HIDDEN.to_vec(),
             },
             Standing::AuthUser => match Credentials::new(message, b"x".to_vec()) {
-                Ok(_) => b"user".to_vec(),
+                Ok(Credentials { user, .. }) => {
+                    self.name = user.into();
+                    b"user".to_vec()
+                }
                 Err(_) => b"\0".to_vec(),
             },
             _ => match Credentials::new(b"x".to_vec(), message.clone()) {
-                Ok(_) => self.name_of(&message),
+                Ok(_) => self.name_of_pair(&self.name.clone(), &message),
                 Err(_) => b"\0".to_vec(),
             },
         };
@@ -147,6 +155,11 @@ impl Masks {
     /// A password as it is.
     fn secret(&mut self, secret: &[u8], longest: usize) -> Vec<u8> {
         if secret.len() > longest { b"*".repeat(longest + 1) } else { self.name_of(secret) }
+    }
+
+    /// What stands for a password of somebody whose name is hidden, too.
+    fn name_of_pair(&mut self, user: &[u8], password: &[u8]) -> Vec<u8> {
+        self.name_of(&[user, b"\0", password].concat())
     }
 
     /// What stands for a secret: the same for the same one.
@@ -241,6 +254,19 @@ mod tests {
         };
         let shown = ["one", "two", "one", "three"].map(&mut pass);
         assert_eq!(shown, ["PASS ***\r\n", "PASS ***2\r\n", "PASS ***\r\n", "PASS ***3\r\n"]);
+    }
+
+    #[test]
+    fn the_same_name_and_password_have_the_same_number_by_any_mechanism() {
+        let mut masks = Masks::new(Spoken::Smtp, 2048, false);
+        let mut line = |text: &str, standing| {
+            String::from_utf8(masks.line(format!("{text}\r\n").as_bytes(), standing)).unwrap()
+        };
+        assert_eq!(line("AUTH PLAIN AGJvYgBodW50ZXIy", Standing::Greeted), "AUTH PLAIN AHVzZXIAKioq\r\n");
+        for (user, password) in [("Ym9i", "Kioq\r\n"), ("YW5u", "KioqMg==\r\n"), ("Ym9i", "Kioq\r\n")] {
+            line(user, Standing::AuthUser);
+            assert_eq!(line("aHVudGVyMg==", Standing::AuthPassword), password, "{user}");
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ fn drawn(scene: &Scene) -> Option<String> {
             format!("Note right of S: {} in {}: {}", text(what), text(mailbox), text(name))
         }
         Scene::Does(what) => format!("S->>S: {}", text(what)),
-        Scene::Secure => "Note over C,S: TLS begins".into(),
+        Scene::Secure(_) => "Note over C,S: TLS begins".into(),
         Scene::Tls(by) => format!("Note over C,S: under TLS {}", text(by)),
         Scene::Note(note) => format!("Note over C,S: {}", text(note)),
     })

@@ -3,7 +3,7 @@
 
 use super::mask::Spoken;
 use crate::proto::{
-    Standing, pop3,
+    Standing, pop3, sasl,
     smtp::{
         self,
         codes::{self, Class},
@@ -19,6 +19,8 @@ pub struct Reader {
     /// The time since the session began, as it was told last.
     time: String,
     label: String,
+    /// The last command is one whose reply lists what the server can do.
+    asks_for_list: bool,
 }
 
 /// Something that happens in a session.
@@ -57,8 +59,8 @@ pub enum Scene {
     State(Standing, Standing),
     /// Something has changed in the spool: what, and the file.
     Spool(String, String),
-    /// TLS begins.
-    Secure,
+    /// TLS begins: where it is ruled what that means.
+    Secure(&'static str),
     /// TLS has begun with that version and cipher.
     Tls(String),
     /// Anything else worth telling.
@@ -67,7 +69,13 @@ pub enum Scene {
 
 impl Default for Reader {
     fn default() -> Self {
-        Self { spoken: Spoken::Smtp, standing: None, time: "+0.000".into(), label: String::new() }
+        Self {
+            spoken: Spoken::Smtp,
+            standing: None,
+            time: "+0.000".into(),
+            label: String::new(),
+            asks_for_list: false,
+        }
     }
 }
 
@@ -107,6 +115,10 @@ impl Reader {
             }
             "? " => does(rest).map(|what| Scene::Does(what.into())),
             "! " => rest.strip_prefix("failed ").map(|fault| Scene::Note(format!("It fails: {fault}"))),
+            ". " if rest == "secure" => Some(Scene::Secure(match self.spoken {
+                Spoken::Smtp => "RFC 3207 section 4.2",
+                Spoken::Pop3 => "RFC 2595 section 4",
+            })),
             ". " => happens(rest),
             _ => None,
         }
@@ -140,8 +152,10 @@ impl Reader {
         }
     }
 
-    fn client(&self, line: &str) -> Scene {
+    fn client(&mut self, line: &str) -> Scene {
         let (meaning, rfc) = self.meaning(line);
+        let (verb, _) = command::split(line.as_bytes());
+        self.asks_for_list = [&b"EHLO"[..], b"LHLO", b"CAPA"].iter().any(|of| verb.eq_ignore_ascii_case(of));
         Scene::Client { line: line.into(), meaning, rfc }
     }
 
@@ -165,7 +179,10 @@ impl Reader {
             Standing::Data | Standing::Chunk => return (String::new(), String::new()),
             _ => {}
         }
-        let (verb, _) = command::split(line.as_bytes());
+        let (verb, argument) = command::split(line.as_bytes());
+        let hides = verb.eq_ignore_ascii_case(b"PASS")
+            || (verb.eq_ignore_ascii_case(b"AUTH") && memchr::memchr(b' ', argument).is_some());
+        let hidden = if hides { "; masked here" } else { "" };
         let found = match self.spoken {
             Spoken::Smtp => smtp::rules::known(verb).map(|rule| (rule.meaning, rule.rfc)),
             Spoken::Pop3 => {
@@ -174,7 +191,7 @@ impl Reader {
             }
         };
         let (meaning, rfc) = found.unwrap_or(("Not a command", ""));
-        (meaning.into(), rfc.into())
+        (format!("{meaning}{hidden}"), rfc.into())
     }
 
     fn server(&self, line: &str) -> Scene {
@@ -182,7 +199,22 @@ impl Reader {
             Spoken::Smtp => smtp_reply(line),
             Spoken::Pop3 => pop3_reply(line),
         };
+        let listed = if meaning.is_empty() && self.asks_for_list { self.listed(line) } else { None };
+        let meaning = listed.unwrap_or(meaning);
         Scene::Server { line: line.into(), meaning, class }
+    }
+}
+
+impl Reader {
+    /// What a line of the reply to EHLO or CAPA means.
+    fn listed(&self, line: &str) -> Option<String> {
+        let (table, line) = match self.spoken {
+            Spoken::Smtp => (smtp::rules::EXTENSIONS, line.get(4..)?),
+            Spoken::Pop3 => (pop3::rules::CAPABILITIES, line),
+        };
+        let keyword = line.split(' ').next()?;
+        let (_, meaning, rfc) = table.iter().find(|(name, ..)| *name == keyword)?;
+        Some(format!("{meaning} [{rfc}]"))
     }
 }
 
@@ -191,11 +223,20 @@ fn smtp_reply(line: &str) -> (String, Option<Class>) {
         Some((code, rest)) if code.bytes().all(|b| b.is_ascii_digit()) => {
             let (enhanced, _) = codes::enhanced(rest.get(1..).unwrap_or_default());
             let last = !rest.starts_with('-');
-            let meaning = if last { codes::explain(code, enhanced) } else { String::new() };
+            let mut meaning = if last { codes::explain(code, enhanced) } else { String::new() };
+            if let Some(challenge) = rest.get(1..).filter(|_| code == "334").and_then(readable) {
+                meaning.push_str(&format!("; it reads {challenge:?}"));
+            }
             (meaning, Class::of(code))
         }
         _ => (String::new(), None),
     }
+}
+
+/// What a challenge says, which is in base64.
+fn readable(challenge: &str) -> Option<String> {
+    let text = String::from_utf8(sasl::decode(challenge.as_bytes()).ok()?).ok()?;
+    (!text.is_empty()).then_some(text)
 }
 
 fn pop3_reply(line: &str) -> (String, Option<Class>) {
@@ -231,7 +272,6 @@ fn does(ask: &str) -> Option<&'static str> {
 fn happens(what: &str) -> Option<Scene> {
     let note = |text: &str| Some(Scene::Note(text.into()));
     match what.split_once(' ').unwrap_or((what, "")) {
-        ("secure", _) => Some(Scene::Secure),
         ("pause", span) => Some(Scene::Note(format!("The server makes the client wait for {span}"))),
         ("wait", span) => Some(Scene::Note(format!("The client is silent, {span} after it came"))),
         ("stop", _) => note("The server is stopped"),

@@ -332,6 +332,9 @@ impl Record {
 
     /// The connection ends in a way that no session knows of.
     pub fn cut(&mut self, why: &str) {
+        if self.standing == Some(Standing::Over) {
+            return; // how a client takes its leave afterwards is of no interest
+        }
         self.line(&format!("# cut: {}", text::escaped(why.as_bytes())));
         self.send();
     }

@@ -206,6 +206,23 @@ pub const RULES: &[Rule] = &[
     row(Verb::Rpop, "RPOP", "RPOP name", "Refused: it trusts the client's word", "RFC 1081", LOGIN, ALWAYS),
 ];
 
+/// What CAPA may list: the keyword, what it means and where it is ruled.
+pub const CAPABILITIES: &[(&str, &str, &str)] = &[
+    ("USER", "USER and PASS are there, now", "RFC 2449 section 6.3"),
+    ("SASL", "AUTH is there, by these mechanisms", "RFC 5034 section 3"),
+    ("TOP", "TOP is there", "RFC 2449 section 6.1"),
+    ("UIDL", "UIDL is there", "RFC 2449 section 6.8"),
+    ("PIPELINING", "commands may come in groups", "RFC 2449 section 6.6"),
+    ("RESP-CODES", "refusals may have a code in brackets", "RFC 2449 section 6.4"),
+    ("AUTH-RESP-CODE", "[AUTH] tells that name or password are the reason", "RFC 3206"),
+    ("UTF8", "messages may be asked for in UTF-8", "RFC 6856 section 2"),
+    ("LANG", "replies come in several languages", "RFC 6856 section 3"),
+    ("STLS", "TLS may begin", "RFC 2595 section 4"),
+    ("EXPIRE", "how long messages may stay", "RFC 2449 section 6.7"),
+    ("LOGIN-DELAY", "seconds between two logins", "RFC 2449 section 6.5"),
+    ("IMPLEMENTATION", "which server this is", "RFC 2449 section 6.9"),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -312,6 +312,20 @@ pub const RULES: &[Rule] = &[
     row(Verb::Quit, "QUIT", "QUIT", "Ends the session", "RFC 5321 section 4.1.1.10", ANY),
 ];
 
+/// What EHLO may list: the keyword, what it means and where it is ruled.
+pub const EXTENSIONS: &[(&str, &str, &str)] = &[
+    ("PIPELINING", "commands may come in groups", "RFC 2920"),
+    ("SIZE", "octets of the largest message", "RFC 1870"),
+    ("8BITMIME", "octets above 0x7f may be in a message", "RFC 6152"),
+    ("SMTPUTF8", "addresses and headers may be UTF-8", "RFC 6531"),
+    ("ENHANCEDSTATUSCODES", "replies have three more numbers", "RFC 2034"),
+    ("CHUNKING", "BDAT is there", "RFC 3030"),
+    ("LIMITS", "how much of what is allowed", "RFC 9422"),
+    ("STARTTLS", "TLS may begin", "RFC 3207"),
+    ("AUTH", "users may log in, by these mechanisms", "RFC 4954"),
+    ("HELP", "HELP is there", "RFC 5321 section 4.1.1.8"),
+];
+
 /// Commands of the RFCs that are not there at all, or not for everybody.
 const ABSENT: &[Rule] = &[
     absent("EHLO", "RFC 5321 section 4.1.1.1; not in RFC 821 and not in LMTP"),
