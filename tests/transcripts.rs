@@ -5,14 +5,23 @@ mod common;
 mod dialogue;
 mod secure;
 
-use std::{fs, io::Write, net::Shutdown, os::unix::fs::PermissionsExt, path::PathBuf, thread};
+use std::{
+    fs,
+    io::Write,
+    net::{Shutdown, SocketAddr},
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::Command,
+    thread,
+};
 
 use common::{
     PASSWORD, STRICT, Server, Setup,
     client::{Client, chunked, deliver, socket},
+    configuration, eventually, home, skip,
 };
 use dialogue::{
-    file::{Dialogue, Failure},
+    file::{Dialogue, Failure, What},
     play::{self, Way},
 };
 use rustix::process::Signal;
@@ -319,4 +328,125 @@ fn the_oldest_of_a_thousand_sessions_make_room_and_one_is_cut_where_it_is_too_lo
     let last = transcripts.last().unwrap();
     assert!(last.ends_with("# cut: more than 1024 octets\n") && last.len() <= 1100, "{last}");
     transcripts[..49].iter().for_each(|transcript| plays(transcript));
+}
+
+/// Says to a server what the client of a transcript said, with something else for what is left out, and compares
+/// the replies. What a server calls a message is another one's name.
+#[track_caller]
+fn is_answered_alike(transcript: &str, address: SocketAddr) {
+    let masked = |line: &str| match line.split_once("Queued as ") {
+        Some((before, _)) => format!("{before}Queued as ID"),
+        None => line.to_owned(),
+    };
+    let dialogue = Dialogue::read(transcript, None).unwrap_or_else(|failure| panic!("{failure:?}"));
+    let mut client = Client::connect(address);
+    for item in &dialogue.items {
+        match &item.what {
+            What::Client(octets) => client.write(octets),
+            What::Session(text) if text == ". close" => assert_eq!(client.rest(), b"", "{transcript}"),
+            What::Session(text) => {
+                let Some(expected) = text.strip_prefix("S:") else { continue };
+                let line = String::from_utf8(client.line()).unwrap();
+                assert_eq!(masked(line.trim_end()), masked(expected.trim_start()), "{transcript}");
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_fresh_server_answers_a_transcript_alike() {
+    let mut server = strict("");
+    let mut client = Client::smtp(&server);
+    assert!(client.deliver(&[ALICE], LETTER).starts_with("250"));
+    client.ask("MAIL FROM: <a@far.test>", "501");
+    client.ask("MAIL FROM:<a@far.test>", "250");
+    client.ask("RCPT TO:<nobody@example.test>", "550");
+    client.ask("DATA", "554");
+    client.ask(&format!("RCPT TO:<{ALICE}>"), "250");
+    client.write(&chunked(LETTER, &[20]));
+    (0..3).for_each(|_| drop(client.expect("250")));
+    client.ask("MAIL FROM:<a@far.test>", "250");
+    client.ask(&format!("RCPT TO:<{ALICE}>"), "250");
+    client.ask("DATA", "354");
+    client.write(b"a bare\nline feed\r\n.\r\n");
+    client.expect("550 5.5.2");
+    client.ask("HELP MAIL", "214");
+    client.send("QUIT").expect("221");
+    client.rest();
+    let mut client = Client::connect(server.pop3());
+    client.expect("+OK");
+    client.ask("STAT", "-ERR");
+    client.ask("USER bob@example.test", "+OK");
+    client.ask("PASS wrong", "-ERR");
+    client.ask("CAPA", "+OK");
+    client.text();
+    client.ask("LSIT", "-ERR");
+    client.ask("QUIT", "+OK");
+    client.rest();
+    let transcripts = transcripts(&mut server);
+    let fresh = strict("");
+    is_answered_alike(&transcripts[0], fresh.smtp());
+    is_answered_alike(&transcripts[1], fresh.pop3());
+}
+
+#[test]
+fn a_masked_password_opens_a_mailbox_of_a_server_for_development() {
+    let directory = home();
+    let argument = format!("--transcripts={}", directory.path().join("transcripts").display());
+    let server = Setup { arguments: &[&argument], ..Setup::default() }.start();
+    let mut client = Client::connect(server.pop3());
+    client.expect("+OK");
+    client.ask("USER alice@example.test", "+OK");
+    client.ask("PASS hunter2", "+OK 0");
+    client.ask("QUIT", "+OK");
+    client.rest();
+    let transcript = eventually("the transcript is whole", || {
+        let file = fs::read_dir(directory.path().join("transcripts")).unwrap().next()?.unwrap().path();
+        fs::read_to_string(file).ok().filter(|text| text.ends_with("-> over\n"))
+    });
+    assert!(transcript.contains("C: PASS ***\n") && !transcript.contains("hunter2"));
+    is_answered_alike(&transcript, server.pop3());
+}
+
+#[test]
+fn a_full_disk_stops_transcripts_and_no_mail() {
+    let test = "a_full_disk_stops_transcripts_and_no_mail";
+    let directory = home();
+    let small = directory.path().join("small");
+    fs::create_dir(&small).unwrap();
+    let script = format!("mount -t tmpfs -o size=16k none {} && exec \"$@\"", small.display());
+    let wrapper = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", &script, "sh"];
+    let probe = Command::new(wrapper[0]).args(&wrapper[1..]).arg("true").output();
+    if !probe.is_ok_and(|probe| probe.status.success()) {
+        return skip(test, "a file system of one's own can't be mounted here");
+    }
+    let config = format!("transcripts = {:?}\n{STRICT}", small.join("transcripts"));
+    let users = &[ALICE];
+    let server = Setup { wrapper: &wrapper, config: Some(&config), users, ..Setup::default() }.start();
+    for _ in 0..30 {
+        deliver(&server, ALICE, LETTER);
+    }
+    server.tells("transcripts are not written: No space left on device");
+    deliver(&server, ALICE, LETTER);
+    Client::pop3(&server, ALICE).retr(31);
+    assert_eq!(server.log().matches("transcripts are not written").count(), 1, "once a minute");
+}
+
+#[test]
+fn transcripts_that_cannot_be_written_keep_a_server_from_starting() {
+    let directory = home();
+    let file = directory.path().join("restante.toml");
+    let listener = "[[listen]]\nprotocol = \"smtp\"\naddress = \"127.0.0.1:0\"\n";
+    let text = configuration(
+        directory.path(),
+        &directory.path().join("spool"),
+        &format!("transcripts = \"not/there\"\n{listener}"),
+    );
+    fs::write(&file, text).unwrap();
+    fs::write(directory.path().join("users.json"), "{}").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+    let output = command.arg("serve").arg("--config").arg(&file).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && told.contains("not/there: No such file"), "{told}");
 }

@@ -40,7 +40,7 @@ impl fmt::Display for Error {
             Self::Transcripts(path, error) => {
                 write!(
                     f,
-                    "can't write transcripts below {}: {error}; make the directory, or choose another",
+                    "can't write transcripts to {}: {error}; make the directory, or choose another",
                     path.display()
                 )
             }
