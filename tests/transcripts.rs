@@ -38,6 +38,11 @@ fn files(server: &Server) -> Vec<PathBuf> {
     files
 }
 
+/// Waits for the end, and leaves: a server waits for those who stay.
+fn ends(mut client: Client) {
+    client.rest();
+}
+
 /// Ends the server in good order, and reads what it has written.
 fn transcripts(server: &mut Server) -> Vec<String> {
     server.signal(Signal::TERM);
@@ -77,7 +82,7 @@ fn sessions_of_smtp_can_be_played() {
     client.ask("EXPN x", "502");
     client.ask("what is this", "500");
     client.send("QUIT").expect("221");
-    client.rest();
+    ends(client);
 
     // In one piece, as it is allowed.
     let mut client = Client::smtp(&server);
@@ -92,14 +97,14 @@ fn sessions_of_smtp_can_be_played() {
     client.send(&format!("RCPT TO:<{ALICE}>")).expect("250");
     client.write(b"DATA\r\nout of step\r\n");
     client.expect("554 5.5.0");
-    client.rest();
+    ends(client);
 
     let mut client = Client::connect(server.smtp());
     client.expect("220");
     client.send("HELO client.test").expect("250");
     client.write(b"NOOP\n");
     client.expect("500");
-    client.rest();
+    ends(client);
 
     let transcripts = transcripts(&mut server);
     assert_eq!(transcripts.len(), 3);
@@ -132,7 +137,7 @@ fn sessions_that_are_given_up_can_be_played() {
     client.ask("DATA", "354");
     stream.write_all(b"Subject: half\r\n\r\nand no m").unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
-    client.rest();
+    ends(client);
     let transcripts = transcripts(&mut server);
     assert_eq!(transcripts.len(), 4);
     transcripts.iter().for_each(|transcript| plays(transcript));
@@ -167,7 +172,7 @@ fn sessions_of_pop3_can_be_played() {
     client.ask("RETR 1", "-ERR");
     client.ask("STAT", "+OK 2 ");
     client.ask("QUIT", "+OK");
-    client.rest();
+    ends(client);
     let transcripts = transcripts(&mut server);
     let transcript = transcripts.last().unwrap();
     plays(transcript);
@@ -211,7 +216,7 @@ fn t20_sessions_with_logins_can_be_played_and_have_no_password_in_them() {
     client.write("Subject: sealed\r\n\r\nété\r\n.\r\n".as_bytes());
     client.expect("250");
     client.send("QUIT").expect("221");
-    client.rest();
+    ends(client);
 
     let mut client = Client::over(over(socket(address(&server, "submissions")), &trusted));
     client.expect("220");
@@ -220,14 +225,14 @@ fn t20_sessions_with_logins_can_be_played_and_have_no_password_in_them() {
     client.ask(user, "334");
     client.ask(password, "235");
     client.send("QUIT").expect("221");
-    client.rest();
+    ends(client);
 
     let mut client = Client::connect(server.pop3());
     client.expect("+OK");
     client.ask(&format!(" PASS {PASSWORD}"), "-ERR");
     client.ask(&format!("AUTH PLAIN {plain}"), "+OK");
     client.send("QUIT").expect("+OK");
-    client.rest();
+    ends(client);
 
     let mut client = Client::over(over(socket(address(&server, "pop3s")), &trusted));
     client.expect("+OK");
@@ -235,7 +240,7 @@ fn t20_sessions_with_logins_can_be_played_and_have_no_password_in_them() {
     client.ask(&format!("PASS {PASSWORD}"), "+OK");
     client.retr(1);
     client.send("QUIT").expect("+OK");
-    client.rest();
+    ends(client);
 
     let mut client = Client::connect(address(&server, "lmtp"));
     client.expect("220");
@@ -248,7 +253,7 @@ fn t20_sessions_with_logins_can_be_played_and_have_no_password_in_them() {
     client.expect("250");
     client.expect("250");
     client.send("QUIT").expect("221");
-    client.rest();
+    ends(client);
 
     let transcripts = transcripts(&mut server);
     assert_eq!(transcripts.len(), 5);
@@ -274,11 +279,11 @@ fn bodies_are_written_down_where_they_are_wanted() {
     client.expect("250");
     client.expect("250");
     client.send("QUIT").expect("221");
-    client.rest();
+    ends(client);
     let mut client = Client::pop3(&server, ALICE);
     client.retr(1);
     client.send("QUIT").expect("+OK");
-    client.rest();
+    ends(client);
     let transcripts = transcripts(&mut server);
     transcripts.iter().for_each(|transcript| plays(transcript));
     assert!(transcripts[0].contains("C: ..hidden\nC: body of a letter\nC: .\n"), "{}", transcripts[0]);
@@ -373,7 +378,7 @@ fn a_fresh_server_answers_a_transcript_alike() {
     client.expect("550 5.5.2");
     client.ask("HELP MAIL", "214");
     client.send("QUIT").expect("221");
-    client.rest();
+    ends(client);
     let mut client = Client::connect(server.pop3());
     client.expect("+OK");
     client.ask("STAT", "-ERR");
@@ -383,7 +388,7 @@ fn a_fresh_server_answers_a_transcript_alike() {
     client.text();
     client.ask("LSIT", "-ERR");
     client.ask("QUIT", "+OK");
-    client.rest();
+    ends(client);
     let transcripts = transcripts(&mut server);
     let fresh = strict("");
     is_answered_alike(&transcripts[0], fresh.smtp());
@@ -400,7 +405,7 @@ fn a_masked_password_opens_a_mailbox_of_a_server_for_development() {
     client.ask("USER alice@example.test", "+OK");
     client.ask("PASS hunter2", "+OK 0");
     client.ask("QUIT", "+OK");
-    client.rest();
+    ends(client);
     let transcript = eventually("the transcript is whole", || {
         let file = fs::read_dir(directory.path().join("transcripts")).unwrap().next()?.unwrap().path();
         fs::read_to_string(file).ok().filter(|text| text.ends_with("-> over\n"))

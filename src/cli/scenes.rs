@@ -2,7 +2,6 @@
 
 use std::{
     env,
-    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
     io::{self, IsTerminal},
 };
 
@@ -172,8 +171,9 @@ impl Stage {
         let room = self.width.saturating_sub(margin + indent).max(10);
         for (n, line) in wrapped(pieces, room).into_iter().enumerate() {
             if let Some(label) = label {
-                let number = BuildHasherDefault::<DefaultHasher>::default().hash_one(label);
-                out.push_str(&self.painted(Look::Label((number % 6) as u8), &format!("{label:LABEL$}")));
+                // Sessions that come one after the other have different colours.
+                let number = label.bytes().fold(0_u8, u8::wrapping_add);
+                out.push_str(&self.painted(Look::Label(number), &format!("{label:LABEL$}")));
                 out.push(' ');
             }
             let (time, mark) = if n == 0 { (time, mark) } else { ("", "") };
