@@ -119,7 +119,7 @@ impl Smtp {
             return unknown("RFC 5321 2.2.1: parameters come after EHLO, not HELO");
         }
         let mut parameters = rest.split(|&b| b == b' ');
-        if !self.offers_auth() && self.user.is_none() && parameters.any(|word| command::is_auth(word)) {
+        if !self.offers_auth() && self.user.is_none() && parameters.any(command::is_auth) {
             return unknown("RFC 4954 5: AUTH= is for where AUTH is announced");
         }
         None
