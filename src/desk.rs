@@ -10,6 +10,7 @@ mod reload;
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     io,
+    os::unix::ffi::OsStrExt,
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -22,7 +23,6 @@ use crate::{
     conn::World,
     descriptors::most_indexes,
     limits::Limits,
-    logging,
     mailbox::{
         Logins, Registry,
         registry::Order,
@@ -30,6 +30,7 @@ use crate::{
     },
     maildir::{self, Place, Spool, lock::Lock, name::Namer},
     proto::ask::{Answer, Ask, ConnId, Directory, Fault, Mailbox},
+    transcript::text,
     work::{Bell, Done, Job, Outcome, Pool, Returns, Shop, To, job::Task},
 };
 use door::Door;
@@ -324,7 +325,7 @@ impl Desk {
     fn note(&mut self, id: ConnId, what: &str, mailbox: &Mailbox, (place, name): (Place, &[u8])) {
         let Some(changes) = &mut self.changes else { return };
         let path = self.spool.join(mailbox.to_string()).join(place.name());
-        let path = logging::escape(&path.join(String::from_utf8_lossy(name).as_ref()).to_string_lossy());
+        let path = text::escaped(path.join(String::from_utf8_lossy(name).as_ref()).as_os_str().as_bytes());
         let noted = changes.entry(id).or_default();
         let change = format!("{what} {path}");
         if noted.len() < MOST_CHANGES && noted.last() != Some(&change) {

@@ -41,6 +41,7 @@ const ARROWS: [(&str, &[&str]); 24] = [
             "config",
             "logging",
             "descriptors",
+            "transcript",
         ],
     ),
     ("files", &["accounts", "config", "net"]),

@@ -57,7 +57,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         let pair = certificate(directory.as_deref())?;
         config = config.with_tls(pair, arguments.smtps, arguments.pop3s)?;
     }
-    config.transcripts = arguments.transcripts;
+    config.transcripts.clone_from(&arguments.transcripts);
     if arguments.pedantic {
         config.hold_to_the_letter();
     }
@@ -73,6 +73,10 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
             (at(Service::Submissions), at(Service::Pop3s), certificate)
         {
             text.push_str(&secure_screen(smtps, pop3s, &certificate));
+        }
+        if let Some(directory) = &arguments.transcripts {
+            let directory = shell(&directory.to_string_lossy());
+            text.push_str(&format!("See what is said, and why:\n  restante watch {directory}\n\n"));
         }
         let _ = io::stdout().write_all(text.as_bytes()); // nobody looks: serve all the same
     }

@@ -13,8 +13,10 @@ pub struct LeftOut {
     half: u64,
     /// The longest line, its line end included.
     longest: u64,
-    /// Line ends that are an LF alone, and CRs that are none.
-    bare: bool,
+    /// A line end that is an LF alone.
+    bare_lf: bool,
+    /// A CR that is no half of a line end.
+    bare_cr: bool,
     /// An octet above 0x7f.
     eight_bit: bool,
     /// The first octet ends a line whose CR came before: a chunk may end between the two.
@@ -42,7 +44,8 @@ impl LeftOut {
         self.hops.feed(bytes);
         for &byte in bytes {
             self.half += 1;
-            self.bare |= self.after_cr != (byte == b'\n');
+            self.bare_lf |= byte == b'\n' && !self.after_cr;
+            self.bare_cr |= byte != b'\n' && self.after_cr;
             self.after_cr = byte == b'\r';
             if byte == b'\n' {
                 self.lines += 1;
@@ -76,7 +79,8 @@ impl LeftOut {
         tell("hops", self.hops.count() as u64, self.hops.count() > MOST_HOPS);
         tell("lf", 1, self.begins_with_lf);
         tell("cr", 1, self.after_cr);
-        tell("bare", 1, self.bare);
+        tell("bare_lf", 1, self.bare_lf);
+        tell("bare_cr", 1, self.bare_cr);
         tell("eight_bit", 1, self.eight_bit);
         told
     }
@@ -90,7 +94,8 @@ impl LeftOut {
         };
         let (octets, lines) = (value("octets")?, value("lines")?);
         let (half, longest) = (value("half").unwrap_or(0), value("longest").unwrap_or(0));
-        let (bare, eight_bit) = (value("bare").is_some(), value("eight_bit").is_some());
+        let (bare_lf, bare_cr) = (value("bare_lf").is_some(), value("bare_cr").is_some());
+        let eight_bit = value("eight_bit").is_some();
         let first = usize::from(value("lf").is_some());
         let mut bytes = Vec::new();
         let mut left = octets.checked_sub(half)?;
@@ -104,7 +109,7 @@ impl LeftOut {
                 _ if hop => share.max(HOP.len() + 2).min(left),
                 _ => share,
             };
-            let end: &[u8] = if length < 2 || (bare && line == first) { b"\n" } else { b"\r\n" };
+            let end: &[u8] = if length < 2 || (bare_lf && line == first) { b"\n" } else { b"\r\n" };
             let text = length.saturating_sub(end.len());
             bytes.extend(HOP.iter().copied().filter(|_| hop && text >= HOP.len()));
             bytes.resize(bytes.len() + text - if hop && text >= HOP.len() { HOP.len() } else { 0 }, b'x');
@@ -115,8 +120,11 @@ impl LeftOut {
         if let Some(last) = bytes.last_mut().filter(|_| value("cr").is_some()) {
             *last = b'\r';
         }
-        if eight_bit && let Some(octet) = bytes.iter_mut().rev().find(|octet| **octet == b'x') {
-            *octet = 0xe9;
+        let places = [(bare_cr, b'\r'), (eight_bit, 0xe9)];
+        for (_, octet) in places.into_iter().filter(|(wanted, _)| *wanted) {
+            if let Some(place) = bytes.iter_mut().rev().find(|place| **place == b'x') {
+                *place = octet;
+            }
         }
         Some(bytes)
     }
@@ -142,7 +150,8 @@ mod tests {
     fn what_is_told_says_nothing_of_the_content() {
         assert_eq!(told(b"Subject: x\r\n\r\nhello\r\n"), "octets=21 lines=3");
         assert_eq!(told(b""), "octets=0 lines=0");
-        assert_eq!(told(b"a\nb\r\nc"), "octets=6 lines=2 half=1 bare=1");
+        assert_eq!(told(b"a\nb\r\nc"), "octets=6 lines=2 half=1 bare_lf=1");
+        assert_eq!(told(b"a\rb\r\n"), "octets=5 lines=1 bare_cr=1");
         assert_eq!(told("é\r\n".as_bytes()), "octets=4 lines=1 eight_bit=1");
         let long = format!("{}\r\nx\r\n", "x".repeat(999));
         assert_eq!(told(long.as_bytes()), "octets=1004 lines=2 longest=1001");

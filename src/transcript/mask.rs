@@ -51,7 +51,7 @@ impl Masks {
         let end = &line[text.len()..];
         let shown = match standing {
             Standing::AuthPlain | Standing::AuthUser | Standing::AuthPassword => {
-                self.response(text, standing, sasl::LINE)
+                self.response(text, standing, sasl::LINE - b"\r\n".len())
             }
             // What was corrected is told as it was meant: what was taken back may have been a password.
             _ if self.lenient => {
@@ -87,8 +87,9 @@ impl Masks {
                     }
                 };
                 let longest = self.longest.max(sasl::LINE);
-                let shown = self.response(response, standing, longest - verb.len() - mechanism.len() - 2)?;
-                Some([verb, b" ", mechanism, b" ", &shown, nul.as_bytes()].concat())
+                let shown = self.response(response, standing, longest - verb.len() - mechanism.len() - 4)?;
+                let (before, behind) = text.split_at(text.trim_ascii_end().len());
+                Some([&before[..before.len() - response.len()], &shown, nul.as_bytes(), behind].concat())
             }
             b"PASS" if self.spoken == Spoken::Pop3 && text.len() > verb.len() => {
                 // All behind the first blank is the password (RFC 1939 section 7).
@@ -242,7 +243,7 @@ mod tests {
             assert_eq!(shown(Spoken::Smtp, standing, line), expected, "{line:?}");
         }
         let long = shown(Spoken::Smtp, Standing::AuthPlain, &format!("{}\r\n", "Y".repeat(20_000)));
-        assert_eq!(long.len(), sasl::LINE + 3);
+        assert_eq!(long.len(), sasl::LINE + 1);
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl Transcripts {
         };
         let masks = Masks::new(spoken, longest, line_endings == LineEndings::Lenient);
         let pen = self.desk.pen(session.id, file_name(session, now.date), self.head(session, now.date));
-        Record::new(pen, spoken, masks, self.bodies, now.steady)
+        Record::new(pen, masks, session.rules, self.bodies, now.steady)
     }
 
     /// The lines before the first that is said: everything that it takes to play the rest.

@@ -291,7 +291,8 @@ fn told(numbers: &str) -> String {
     let (octets, lines) = (value("octets").unwrap_or_default(), value("lines").unwrap_or_default());
     let mut told = format!("{octets} octets of message data in {lines} lines");
     for (name, text) in [
-        ("bare", ", with a CR or LF of its own"),
+        ("bare_lf", ", with an LF of its own"),
+        ("bare_cr", ", with a CR of its own"),
         ("eight_bit", ", with octets above 0x7f"),
         ("longest", ", with a line of more than 1000 octets"),
         ("hops", ", with too many hops"),

@@ -6,6 +6,7 @@
 use std::{cell::RefCell, collections::HashSet, fmt::Write as _, mem, time::Duration};
 
 use super::{
+    Rules,
     left_out::LeftOut,
     mask::{Masks, Spoken},
     text,
@@ -28,6 +29,8 @@ pub struct Record {
     spoken: Spoken,
     /// Whether message data is written down.
     bodies: bool,
+    /// Whether messages go when they have stayed for some time.
+    expires: bool,
     masks: Masks,
     began: Duration,
     /// Milliseconds since then, now and when they were told last.
@@ -40,6 +43,8 @@ pub struct Record {
     half_out: Vec<u8>,
     /// A question that is told only when its answer is out of the ordinary.
     routine: Option<String>,
+    /// The one that asked for the last piece of a message.
+    read: Option<String>,
     /// Message data on its way in.
     body: Option<LeftOut>,
     /// The last chunk of it ended in a CR.
@@ -54,11 +59,16 @@ pub struct Record {
 }
 
 impl Record {
-    pub(super) fn new(pen: Pen, spoken: Spoken, masks: Masks, bodies: bool, began: Duration) -> Self {
+    pub(super) fn new(pen: Pen, masks: Masks, rules: Rules<'_>, bodies: bool, began: Duration) -> Self {
+        let (spoken, expires) = match rules {
+            Rules::Smtp(_) => (Spoken::Smtp, false),
+            Rules::Pop3(rules) => (Spoken::Pop3, rules.expire.is_some()),
+        };
         Self {
             pen,
             spoken,
             bodies,
+            expires,
             masks,
             began,
             time: 0,
@@ -67,6 +77,7 @@ impl Record {
             half_in: Vec::new(),
             half_out: Vec::new(),
             routine: None,
+            read: None,
             body: None,
             half_an_end: false,
             message: None,
@@ -100,6 +111,9 @@ impl Record {
         }
         let closes = matches!(step, Step::Close);
         self.client(&taken, before, after);
+        if closes {
+            self.endless();
+        }
         if closes && !inbox.is_empty() {
             self.not_run(inbox.unread());
         }
@@ -130,6 +144,15 @@ impl Record {
         match whole.filter(|text| text.as_bytes() == &line[..line.len() - 2]) {
             Some(text) => self.line(format!("C: {text}").trim_end()),
             None => self.line(&format!("C| {}", text::escaped(line))),
+        }
+    }
+
+    /// A line that has ended the session before its own end.
+    fn endless(&mut self) {
+        if !self.half_in.is_empty() && !self.bodies {
+            let mut line = LeftOut::default();
+            line.feed(&mem::take(&mut self.half_in));
+            self.line(&format!("C~ {}", line.told()));
         }
     }
 
@@ -205,11 +228,14 @@ impl Record {
         }
         let mut text = said;
         if self.message.is_none() {
+            if !said.starts_with(b"+OK") {
+                // What was read is not what was listed: the session is its own judge.
+                self.read.take().into_iter().for_each(|read| self.line(&read));
+                self.line("! failed Changed");
+                return self.server_lines(said);
+            }
             let reply = memchr::memchr(b'\n', said).map_or(said.len(), |end| end + 1);
             self.server_lines(&said[..reply]);
-            if !said.starts_with(b"+OK") {
-                return self.server_lines(&said[reply..]);
-            }
             self.message = Some(LeftOut::default());
             text = &said[reply..];
         }
@@ -282,12 +308,13 @@ impl Record {
     pub fn answered(&mut self, answer: &Answer, changes: &[String], now: Now) {
         self.stamp(now);
         self.piece = matches!(answer, Answer::Chunk { .. });
-        let routine = self.routine.take();
-        match (routine, answer) {
-            (Some(_), Answer::Ready | Answer::Chunk { .. }) => {}
+        match (self.routine.take(), answer) {
+            (Some(_), Answer::Ready) => {}
+            (Some(read), Answer::Chunk { .. }) => self.read = Some(read),
             (routine, answer) => {
+                self.flush_message();
                 routine.into_iter().for_each(|ask| self.line(&ask));
-                match text::answer(answer) {
+                match text::answer(answer, now.date, self.expires) {
                     Some(answer) => self.line(&answer),
                     None => self.line("# more messages than can be listed here: this can't be played"),
                 }

@@ -1,7 +1,7 @@
 //! How octets, asks and answers are written in a dialogue. What prints stands for itself; the rest is
 //! escaped, so that no editor can change it unseen.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::{
     limits::Span,
@@ -154,8 +154,8 @@ fn line_ends(body: &[u8]) -> impl Iterator<Item = usize> {
 }
 
 /// An answer, as it stands behind `!`. Of a mailbox that was opened it tells the octets and the unique id of
-/// every message, up to [`MOST_LISTED`] of them; `None`: there are more.
-pub fn answer(answer: &Answer) -> Option<String> {
+/// every message, up to [`MOST_LISTED`] of them; `None`: there are more. `ages`: and how long it has been there.
+pub fn answer(answer: &Answer, now: SystemTime, ages: bool) -> Option<String> {
     Some(match answer {
         Answer::Ready => "! ready".into(),
         Answer::Delivered => "! delivered".into(),
@@ -168,7 +168,13 @@ pub fn answer(answer: &Answer) -> Option<String> {
         Answer::Denied { after } => format!("! denied {}", span(*after)),
         Answer::Opened(maildrop) if maildrop.len() > MOST_LISTED => return None,
         Answer::Opened(maildrop) => {
-            let message = |at| format!("{}/{}", maildrop.octets(at), maildrop.unique_id(at));
+            let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+            let message = |at| {
+                let unique_id = maildrop.unique_id(at).replace('\\', "\\\\").replace(',', "\\x2c");
+                let age = now.saturating_sub(maildrop.delivered(at));
+                let age = if ages { format!("/{age}s") } else { String::new() };
+                format!("{}/{unique_id}{age}", maildrop.octets(at))
+            };
             let messages: Vec<String> = (0..maildrop.len()).map(message).collect();
             format!("! opened {}", messages.join(",")).trim_end().into()
         }

@@ -3,17 +3,19 @@
 use std::{borrow::Cow, collections::HashMap, rc::Rc, sync::Arc};
 
 use restante::{
+    clock::Now,
     limits::{Limits, Span},
     mailbox::Logins,
     octets::octets,
     proto::{
         Protocol,
-        ask::{Answer, Ask, Destination, Directory, Fault, Lookup, Mailbox, Maildrop},
+        ask::{Answer, Ask, ConnId, Destination, Directory, Fault, Lookup, Mailbox, Maildrop},
         dot::LineEndings,
         folder::Folder,
         pop3,
         smtp::{self, address::Address},
     },
+    transcript::{self, Record, Transcripts},
 };
 use serde::de::{DeserializeOwned, IntoDeserializer, value};
 
@@ -146,35 +148,48 @@ impl World {
 
     /// A session that lives in this world.
     pub(crate) fn session(&self) -> Result<Box<dyn Protocol>, String> {
-        let (hostname, line_endings, limits) =
-            (self.hostname.clone(), self.line_endings, self.limits.clone());
         Ok(match self.service {
             Service::Smtp => {
-                let persona = self.persona.as_deref().map_or(Ok(smtp::Persona::default()), word)?;
-                let rules = smtp::Rules {
-                    hostname,
-                    line_endings,
-                    persona,
-                    limits,
-                    policy: self.policy,
-                    pedantic: self.pedantic,
-                };
-                Box::new(smtp::Smtp::new(Rc::new(rules), [192, 0, 2, 1].into(), self.label.clone()))
+                let (rules, label) = (Rc::new(self.smtp_rules()?), self.label.clone());
+                Box::new(smtp::Smtp::new(rules, [192, 0, 2, 1].into(), label))
             }
-            Service::Pop3 => {
-                let persona = self.persona.as_deref().map_or(Ok(pop3::Persona::default()), word)?;
-                let rules = pop3::Rules {
-                    hostname,
-                    line_endings,
-                    persona,
-                    expire: self.expire,
-                    stls: self.tls,
-                    plaintext_auth: self.policy.auth != smtp::AuthRule::UnderTls,
-                    limits,
-                    pedantic: self.pedantic,
-                };
-                Box::new(pop3::Pop3::new(Rc::new(rules)))
-            }
+            Service::Pop3 => Box::new(pop3::Pop3::new(Rc::new(self.pop3_rules()?))),
+        })
+    }
+
+    /// The transcript of such a session.
+    pub(crate) fn record(&self, transcripts: &Transcripts, id: ConnId, now: Now) -> Result<Record, String> {
+        let (smtp, pop3) = (self.smtp_rules(), self.pop3_rules());
+        let rules = match self.service {
+            Service::Smtp => transcript::Rules::Smtp(smtp.as_ref().map_err(Clone::clone)?),
+            Service::Pop3 => transcript::Rules::Pop3(pop3.as_ref().map_err(Clone::clone)?),
+        };
+        let (peer, listener) = ("192.0.2.1:1".parse().unwrap(), "192.0.2.2:25".into());
+        let beginning = transcript::Beginning { id, name: "test", peer, listener, rules, implicit_tls: true };
+        Ok(transcripts.begin(&beginning, now))
+    }
+
+    fn smtp_rules(&self) -> Result<smtp::Rules, String> {
+        Ok(smtp::Rules {
+            hostname: self.hostname.clone(),
+            line_endings: self.line_endings,
+            persona: self.persona.as_deref().map_or(Ok(smtp::Persona::default()), word)?,
+            limits: self.limits.clone(),
+            policy: self.policy,
+            pedantic: self.pedantic,
+        })
+    }
+
+    fn pop3_rules(&self) -> Result<pop3::Rules, String> {
+        Ok(pop3::Rules {
+            hostname: self.hostname.clone(),
+            line_endings: self.line_endings,
+            persona: self.persona.as_deref().map_or(Ok(pop3::Persona::default()), word)?,
+            expire: self.expire,
+            stls: self.tls,
+            plaintext_auth: self.policy.auth != smtp::AuthRule::UnderTls,
+            limits: self.limits.clone(),
+            pedantic: self.pedantic,
         })
     }
 
@@ -305,13 +320,16 @@ impl Messages {
     /// something of those sizes in them.
     fn of_sizes(sizes: &str) -> Result<Self, String> {
         let message = |(at, told): (usize, &str)| {
-            let (size, unique_id) = told.split_once('/').unwrap_or((told, ""));
+            let mut parts = told.split('/');
+            let (size, unique_id) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            let age = parts.next().map_or(Ok(0), |age| age.parse::<Span>().map(|age| age.0.as_secs()))?;
+            let unique_id = String::from_utf8(text::unescaped(unique_id)?).map_err(|e| e.to_string())?;
             let octets = size.parse().map_err(|_| format!("{size:?} is not a size"))?;
-            let (unique_id, content) = match unique_id {
+            let (unique_id, content) = match unique_id.as_str() {
                 "" => (format!("uid-{}", at + 1), Vec::new()),
-                unique_id => (unique_id.to_owned(), of_octets(octets)),
+                _ => (unique_id, of_octets(octets)),
             };
-            Ok(Message { unique_id, content, octets, delivered: TODAY })
+            Ok(Message { unique_id, content, octets, delivered: TODAY - age })
         };
         sizes.split(',').enumerate().map(message).collect::<Result<_, String>>().map(Self)
     }
