@@ -53,12 +53,26 @@ fn a_session_with_starttls_and_a_login_is_explained() {
     assert_shown("submission.txt", &text);
     assert!(text.lines().all(|line| line.chars().count() <= 100), "fit for a projector");
     assert!(!text.contains('\x1b'), "no colours where there is no terminal");
+    assert_listed_is_explained(&text, " S 250-", 2);
 }
 
 #[test]
 fn a_session_of_pop3_is_explained() {
     let file = beside("pop3.dlg");
-    assert_shown("pop3.txt", &shown(&["--no-follow", file.to_str().unwrap()]));
+    let text = shown(&["--no-follow", file.to_str().unwrap()]);
+    assert_shown("pop3.txt", &text);
+    let (_, list) = text.split_once(" S +OK Capabilities follow\n").unwrap();
+    let (list, _) = list.split_once(" S .\n").unwrap();
+    let (_, list) = list.split_once("done\n").unwrap();
+    assert_listed_is_explained(list, " S ", 0);
+}
+
+/// Everything that a server says it can do is explained, but for its own name.
+#[track_caller]
+fn assert_listed_is_explained(text: &str, mark: &str, names: usize) {
+    let listed = text.lines().filter(|line| line.contains(mark));
+    let unexplained: Vec<&str> = listed.filter(|line| !line.contains(" · ")).collect();
+    assert_eq!(unexplained.len(), names, "{unexplained:?}");
 }
 
 #[test]

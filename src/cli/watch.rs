@@ -85,9 +85,10 @@ fn follow(path: &Path, is_directory: bool) -> Result<(), Failure> {
     let mut plays = BTreeMap::new();
     if is_directory {
         for file in files(path)? {
-            let mut play = Play::open(&file).map_err(|error| absent(&file, &error))?;
-            play.skip().map_err(|error| absent(&file, &error))?;
-            plays.insert(file, play);
+            let mut play = Play::new(&file);
+            if play.skip().is_ok() {
+                plays.insert(file, play);
+            }
         }
         if io::stdout().is_terminal() {
             quiet(writeln!(out, "Waiting for sessions in {}. Ctrl-C ends this.", path.display()))?;
@@ -95,14 +96,14 @@ fn follow(path: &Path, is_directory: bool) -> Result<(), Failure> {
     }
     loop {
         let all = if is_directory { files(path)? } else { vec![path.to_owned()] };
-        plays.retain(|file, _| all.contains(file));
+        plays.retain(|file, _| all.binary_search(file).is_ok());
         for file in all {
-            if !plays.contains_key(&file) {
-                let Ok(play) = Play::open(&file) else { continue }; // it has made room for others
-                plays.insert(file.clone(), play);
-            }
-            let Some(play) = plays.get_mut(&file) else { continue };
-            let shown = play.show(&mut stage, is_directory).map_err(|error| absent(&file, &error))?;
+            let play = plays.entry(file.clone()).or_insert_with(|| Play::new(&file));
+            let shown = match play.show(&mut stage, is_directory) {
+                // It has made room for others.
+                Err(error) if is_directory && error.kind() == io::ErrorKind::NotFound => continue,
+                shown => shown.map_err(|error| absent(&file, &error))?,
+            };
             if out.write_all(shown.as_bytes()).and_then(|()| out.flush()).is_err() {
                 return Ok(()); // nobody looks any longer
             }
@@ -119,7 +120,7 @@ fn follow(path: &Path, is_directory: bool) -> Result<(), Failure> {
 
 /// One file, as far as it was read.
 struct Play {
-    file: File,
+    path: PathBuf,
     read: u64,
     /// A line that has not ended.
     half: Vec<u8>,
@@ -128,14 +129,21 @@ struct Play {
 }
 
 impl Play {
-    fn open(path: &Path) -> io::Result<Self> {
+    fn new(path: &Path) -> Self {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let name = name.rsplit('-').next().unwrap_or_default().to_owned();
-        Ok(Self { file: File::open(path)?, read: 0, half: Vec::new(), reader: Reader::default(), name })
+        Self { path: path.to_owned(), read: 0, half: Vec::new(), reader: Reader::default(), name }
     }
 
-    /// Reads what is there, and shows none of it.
+    /// Shows nothing of what is there. A session that is over needs not even be read.
     fn skip(&mut self) -> io::Result<()> {
+        let length = fs::metadata(&self.path)?.len();
+        self.read = length.saturating_sub(END);
+        if self.lines()?.iter().any(|line| line.starts_with("# state: ") && line.ends_with(" -> over")) {
+            return Ok(());
+        }
+        self.read = 0;
+        self.half.clear();
         self.lines()?.iter().for_each(|line| drop(self.reader.line(line)));
         Ok(())
     }
@@ -148,8 +156,13 @@ impl Play {
 
     /// The lines that have come.
     fn lines(&mut self) -> io::Result<Vec<String>> {
-        self.file.seek(SeekFrom::Start(self.read))?;
-        self.read += self.file.read_to_end(&mut self.half)? as u64;
+        if fs::metadata(&self.path)?.len() <= self.read {
+            return Ok(Vec::new());
+        }
+        // Not kept open: there may be more of them than descriptors.
+        let mut file = File::open(&self.path)?;
+        file.seek(SeekFrom::Start(self.read))?;
+        self.read += file.read_to_end(&mut self.half)? as u64;
         let Some(end) = memchr::memrchr(b'\n', &self.half) else { return Ok(Vec::new()) };
         let whole: Vec<u8> = self.half.drain(..=end).collect();
         Ok(String::from_utf8_lossy(&whole).lines().map(str::to_owned).collect())
@@ -186,4 +199,6 @@ fn quiet(written: io::Result<()>) -> Result<(), Failure> {
     }
 }
 
+/// Octets at the end of a transcript in which its session is over, if it is.
+const END: u64 = 200;
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -187,6 +187,8 @@ const MECHANISMS: [&[u8]; 7] =
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn shown(spoken: Spoken, standing: Standing, line: &str) -> String {
@@ -279,5 +281,22 @@ mod tests {
         assert_eq!(line("AUTH LOGIN\r\n"), "AUTH LOGIN\r\n");
         assert_eq!(line("hunter\r\n"), "***\r\n");
         assert_eq!(line("RSET\r\n"), "RSET\r\n");
+    }
+
+    proptest! {
+        #[test]
+        fn t20_no_octets_around_a_password_bring_it_to_light(
+            before in "[ \t]{0,2}(PASS|pass|AUTH PLAIN|AUTH LOGIN|auth x|AUTH|PAZ\x08SS|apop bob)[ \t]{1,3}",
+            behind in prop::collection::vec(any::<u8>(), 0..20), lenient in any::<bool>(), standing in 0..5_usize,
+        ) {
+            let standing = [Standing::Start, Standing::Named, Standing::AuthPlain, Standing::AuthUser,
+                Standing::AuthPassword][standing];
+            let line = [before.as_bytes(), b"hunter2hunter2", &behind, b"\r\n"].concat();
+            for spoken in [Spoken::Smtp, Spoken::Pop3] {
+                let shown = Masks::new(spoken, 512, lenient).line(&line, standing);
+                prop_assert!(memchr::memmem::find(&shown, b"hunter2").is_none(), "{}", line.escape_ascii());
+                prop_assert!(shown.ends_with(b"\r\n"));
+            }
+        }
     }
 }

@@ -18,7 +18,6 @@ pub struct Reader {
     standing: Option<Standing>,
     /// The time since the session began, as it was told last.
     time: String,
-    label: String,
     /// The last command is one whose reply lists what the server can do.
     asks_for_list: bool,
 }
@@ -69,13 +68,7 @@ pub enum Scene {
 
 impl Default for Reader {
     fn default() -> Self {
-        Self {
-            spoken: Spoken::Smtp,
-            standing: None,
-            time: "+0.000".into(),
-            label: String::new(),
-            asks_for_list: false,
-        }
+        Self { spoken: Spoken::Smtp, standing: None, time: "+0.000".into(), asks_for_list: false }
     }
 }
 
@@ -83,11 +76,6 @@ impl Reader {
     /// The time since the session began: `+1.234`, in seconds.
     pub fn time(&self) -> &str {
         &self.time
-    }
-
-    /// What the server calls the connection, where that is known.
-    pub fn label(&self) -> &str {
-        &self.label
     }
 
     /// Whether the session is over.
@@ -106,10 +94,8 @@ impl Reader {
             "C~" | "S~" => Some(Scene::LeftOut { from_client: mark == "C~", told: told(rest) }),
             "# " => self.comment(rest),
             "= " => {
-                match rest.split_once(' ') {
-                    Some(("protocol", "pop3")) => self.spoken = Spoken::Pop3,
-                    Some(("label", label)) => self.label = label.into(),
-                    _ => {}
+                if rest == "protocol pop3" {
+                    self.spoken = Spoken::Pop3;
                 }
                 None
             }

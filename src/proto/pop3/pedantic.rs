@@ -47,8 +47,16 @@ impl Pop3 {
         self.count_error(out)
     }
 
+    /// Writes a refusal, with the rule that was broken where it is to be named.
+    pub(super) fn say_no(&self, what: &str, text: Text, out: &mut Outbox) {
+        match self.cited(what, text) {
+            Some(section) => text.err_citing(section, self.language, out),
+            None => text.err(self.language, out),
+        }
+    }
+
     /// The rule behind a refusal, if a mistake of the client is the reason.
-    pub(super) fn cited(&self, what: &str, text: Text) -> Option<&'static str> {
+    fn cited(&self, what: &str, text: Text) -> Option<&'static str> {
         if !self.rules.pedantic {
             return None;
         }
@@ -70,6 +78,13 @@ impl Pop3 {
             *user = None;
         }
     }
+}
+
+/// What follows an LF of its own may have been smuggled in: nothing more is read.
+pub(super) fn bare_line_feed(out: &mut Outbox) -> Step {
+    out.line("-ERR RFC 1939 3: a line ends in CR LF");
+    out.tell(Event::Ended { why: "bare LF" });
+    Step::Close
 }
 
 fn is_numbered(verb: Option<Verb>) -> bool {

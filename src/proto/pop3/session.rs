@@ -5,6 +5,7 @@ use std::{mem, rc::Rc, time::Duration};
 
 use super::{
     Rules, login,
+    pedantic::bare_line_feed,
     reply::{self, Language, Text},
     rules::{Expire, Phase, Rule, Verb},
     visit::{Column, Transfer, Visit},
@@ -99,12 +100,7 @@ impl Pop3 {
             Line::Partial => Step::Idle,
             Line::Endless => self.hang_up(out, "endless line", reply::LINE_TOO_LONG),
             Line::TooLong => self.refuse(out, "long line", reply::LINE_TOO_LONG),
-            // What follows an LF of its own may have been smuggled in: nothing more is read.
-            Line::Full(line) if self.rules.pedantic && !line.ends_with(b"\r\n") => {
-                out.line("-ERR RFC 1939 3: a line ends in CR LF");
-                out.tell(Event::Ended { why: "bare LF" });
-                Step::Close
-            }
+            Line::Full(line) if self.rules.pedantic && !line.ends_with(b"\r\n") => bare_line_feed(out),
             Line::Full(line) if self.lenient() => {
                 self.command(cx, &telnet::as_typed(&line), inbox.is_empty(), out)
             }
@@ -348,10 +344,7 @@ impl Pop3 {
     }
 
     pub(super) fn refuse(&mut self, out: &mut Outbox, what: &str, text: Text) -> Step {
-        match self.cited(what, text) {
-            Some(section) => text.err_citing(section, self.language, out),
-            None => text.err(self.language, out),
-        }
+        self.say_no(what, text, out);
         out.tell(Event::Refused { what: what.into(), reply: text.codes() });
         self.count_error(out)
     }
@@ -370,10 +363,7 @@ impl Pop3 {
     }
 
     pub(super) fn hang_up(&mut self, out: &mut Outbox, why: &'static str, text: Text) -> Step {
-        match self.cited("", text) {
-            Some(section) => text.err_citing(section, self.language, out),
-            None => text.err(self.language, out),
-        }
+        self.say_no("", text, out);
         out.tell(Event::Ended { why });
         Step::Close
     }
