@@ -110,7 +110,7 @@ impl Record {
             }
         }
         let closes = matches!(step, Step::Close);
-        self.client(&taken, before, after);
+        self.client(&taken, before, if closes { Standing::Over } else { after });
         if closes {
             self.endless();
         }
@@ -131,9 +131,7 @@ impl Record {
         if before.takes_data() && self.spoken == Spoken::Smtp {
             return self.data(taken, before, after);
         }
-        self.half_in.extend_from_slice(taken);
-        while let Some(end) = memchr::memchr(b'\n', &self.half_in) {
-            let line: Vec<u8> = self.half_in.drain(..=end).collect();
+        for line in whole_lines(&mut self.half_in, taken) {
             let line = self.masks.line(&line, before);
             self.client_line(&line);
         }
@@ -173,11 +171,7 @@ impl Record {
             _ => b"",
         };
         if self.bodies {
-            self.half_in.extend_from_slice(taken);
-            while let Some(end) = memchr::memchr(b'\n', &self.half_in) {
-                let line: Vec<u8> = self.half_in.drain(..=end).collect();
-                self.client_line(&line);
-            }
+            whole_lines(&mut self.half_in, taken).iter().for_each(|line| self.client_line(line));
             if ended {
                 self.rest_of_chunk();
             }
@@ -257,11 +251,16 @@ impl Record {
     }
 
     fn server_lines(&mut self, said: &[u8]) {
-        self.half_out.extend_from_slice(said);
-        while let Some(end) = self.half_out.windows(2).position(|pair| pair == b"\r\n") {
-            let line: Vec<u8> = self.half_out.drain(..end + 2).collect();
-            self.line(format!("S: {}", text::escaped(&line[..end])).trim_end());
+        let mut line = Vec::new();
+        for piece in whole_lines(&mut self.half_out, said) {
+            line.extend(piece);
+            // An LF of its own may stand in a message.
+            if let Some(text) = line.strip_suffix(b"\r\n") {
+                self.line(format!("S: {}", text::escaped(text)).trim_end());
+                line.clear();
+            }
         }
+        self.half_out.splice(..0, line);
     }
 
     // What the session wants, and gets
@@ -284,11 +283,10 @@ impl Record {
     fn asks(&mut self, ask: &Ask) {
         let told = match ask {
             // The message is told where bodies are, or left out.
-            Ask::Deliver { .. } | Ask::Spill { .. } => {
+            Ask::Spill { .. } => "? spill mailbox=*".into(),
+            Ask::Deliver { .. } => {
                 let told = text::ask(ask, b"", false);
-                let cut = told.find(" body=").or_else(|| told.find(" mailbox=")).unwrap_or(told.len());
-                let name = if told[cut..].starts_with(" body=") { " body=*" } else { " mailbox=*" };
-                format!("{}{name}", &told[..cut])
+                format!("{} body=*", &told[..told.rfind(" body=").unwrap_or(told.len())])
             }
             // In an exchange of AUTH the name is as secret as the password.
             Ask::Verify { .. } if self.standing != Some(Standing::Named) => "? verify user=*".into(),
@@ -412,6 +410,14 @@ impl Drop for Record {
         self.flush_message();
         self.send();
     }
+}
+
+/// The lines that are whole, with what has come before; the rest waits for what comes.
+fn whole_lines(half: &mut Vec<u8>, new: &[u8]) -> Vec<Vec<u8>> {
+    half.extend_from_slice(new);
+    let Some(end) = memchr::memrchr(b'\n', half) else { return Vec::new() };
+    let whole: Vec<u8> = half.drain(..=end).collect();
+    whole.split_inclusive(|&b| b == b'\n').map(<[u8]>::to_vec).collect()
 }
 
 /// A directory that remembers what it was asked, so that the same answers can be given again.
