@@ -7,6 +7,7 @@
 //! | [`cli`] | the command line: one file for each sub-command |
 //! | [`config`] | the configuration file: text in, checked values out |
 //! | [`files`] | all that is read before anything is served: configuration, accounts, certificate |
+//! | [`client`] | the other side of both protocols, for people and scripts |
 //! | [`server`] | the loop: poll, accept, dispatch, timers, shutdown |
 //! | [`desk`] | what sessions ask, who answers it, and where the answer goes |
 //! | [`conn`] | one connection: readiness, buffers, deadline, the pump |
@@ -25,6 +26,7 @@
 
 pub mod accounts;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod commit;
 pub mod config;

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Each module and what it may import; `*` is everything but the command line.
-const ARROWS: [(&str, &[&str]); 23] = [
+const ARROWS: [(&str, &[&str]); 24] = [
     ("limits", &[]),
     ("octets", &[]),
     ("clock", &[]),
@@ -42,6 +42,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
             "descriptors",
         ],
     ),
+    ("client", &["accounts", "maildir", "octets", "proto"]),
     ("files", &["accounts", "config", "net"]),
     ("service", &["net"]),
     ("listen", &["config", "limits", "net", "proto", "service"]),

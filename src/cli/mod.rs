@@ -2,11 +2,12 @@
 //!
 //! The rule: whatever goes wrong is told on standard error in one sentence that begins with `restante:`
 //! and ends with what to do about it. Exit codes: 0 is well, 2 a command line or a configuration to be
-//! corrected, 1 everything else.
+//! corrected, 1 everything else; 4 and 5 are replies of a server (`restante send`).
 
 mod cert;
 mod check;
 mod dev;
+mod send;
 mod serve;
 mod user;
 
@@ -30,6 +31,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Send(send::Arguments),
     Serve(serve::Arguments),
     Dev(dev::Arguments),
     Check(check::Arguments),
@@ -42,6 +44,7 @@ pub fn main() -> ExitCode {
     // Mail is its owner's alone, and its owner's always, whatever the umask that this was started with.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let done = match Arguments::parse().command {
+        Command::Send(arguments) => send::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Dev(arguments) => dev::run(arguments),
         Command::Check(arguments) => check::run(&arguments),
@@ -64,6 +67,10 @@ enum Failure {
     Usage(String),
     /// Anything else: exit code 1.
     Other(String),
+    /// A server said 4xx: exit code 4.
+    TryLater(String),
+    /// A server said 5xx: exit code 5.
+    Refused(String),
 }
 
 impl Failure {
@@ -71,6 +78,8 @@ impl Failure {
         match self {
             Self::Usage(_) => ExitCode::from(2),
             Self::Other(_) => ExitCode::FAILURE,
+            Self::TryLater(_) => ExitCode::from(4),
+            Self::Refused(_) => ExitCode::from(5),
         }
     }
 
@@ -82,7 +91,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Usage(why) | Self::Other(why)) = self;
+        let (Self::Usage(why) | Self::Other(why) | Self::TryLater(why) | Self::Refused(why)) = self;
         f.write_str(why)
     }
 }
