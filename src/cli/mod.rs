@@ -6,6 +6,7 @@
 
 mod cert;
 mod check;
+mod client;
 mod dev;
 mod send;
 mod serve;
@@ -35,6 +36,7 @@ enum Command {
     Serve(serve::Arguments),
     Dev(dev::Arguments),
     Check(check::Arguments),
+    Client(client::Arguments),
     User(user::Arguments),
     Cert(cert::Arguments),
 }
@@ -48,6 +50,7 @@ pub fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Dev(arguments) => dev::run(arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Client(arguments) => client::run(arguments),
         Command::User(arguments) => user::run(&arguments),
         Command::Cert(arguments) => cert::run(&arguments),
     };

@@ -248,7 +248,7 @@ fn body(arguments: &Arguments, terminal: &mut Terminal) -> Result<String, Failur
         None if content.stdin.is_none() => {
             needs(terminal, "--body, --file or -")?;
             terminal.say(words::ASK_TEXT, &[]);
-            return Ok(typed_text(terminal));
+            return Ok(terminal.read_text());
         }
         _ => {}
     }
@@ -256,16 +256,6 @@ fn body(arguments: &Arguments, terminal: &mut Terminal) -> Result<String, Failur
         .read_all()
         .map_err(|error| Failure::Other(format!("cannot read standard input: {error}; nothing was sent")))?;
     utf8(bytes, "standard input")
-}
-
-/// The lines up to one with a dot alone, or to the end of the input.
-fn typed_text(terminal: &mut Terminal) -> String {
-    let mut text = String::new();
-    while let Some(line) = terminal.read().filter(|line| line != ".") {
-        text += &line;
-        text.push('\n');
-    }
-    text
 }
 
 /// The password of `--auth`. In clear text it goes no further than this machine.

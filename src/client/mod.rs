@@ -3,7 +3,10 @@
 //! Blocking, one connection at a time, with a time limit on every wait. The rule: what a server says is shown
 //! and never obeyed: no octet of it reaches the terminal, a path or another command as it came.
 
+mod browse;
+pub mod copies;
 pub mod explain;
+mod folder;
 pub mod letter;
 pub mod pop3;
 pub mod smtp;
@@ -12,8 +15,11 @@ pub mod terminal;
 pub mod text;
 mod tls;
 mod trouble;
+pub mod view;
+pub mod visit;
 mod wire;
 pub mod words;
+mod write;
 
 pub use tls::{Tls, Trust};
 pub use trouble::Trouble;

@@ -145,6 +145,16 @@ impl Terminal {
         }
     }
 
+    /// The lines up to one with a dot alone, or to the end of the input.
+    pub fn read_text(&mut self) -> String {
+        let mut text = String::new();
+        while let Some(line) = self.read().filter(|line| line != ".") {
+            text += &line;
+            text.push('\n');
+        }
+        text
+    }
+
     /// All that is left of the input.
     ///
     /// # Errors

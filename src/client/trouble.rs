@@ -35,6 +35,8 @@ pub enum Trouble {
     },
     /// The message, or an address, needs this extension, and the server does not announce it.
     Needs(&'static str),
+    /// A file of ours cannot be read or written.
+    Disk(io::Error),
     /// The SMTP server said no.
     Refused(smtp::Reply),
     /// The POP3 server said no.
@@ -64,6 +66,7 @@ impl Trouble {
             Self::NoLogin(place) => with(words::NO_LOGIN, &[place]),
             Self::TooBig { octets, limit } => with(words::TOO_BIG, &[octets, limit]),
             Self::Needs(extension) => with(words::NEEDS, &[extension]),
+            Self::Disk(error) => with(words::DISK, &[error]),
             Self::Refused(reply) => explain::smtp(reply, language),
             Self::Denied(denial) => explain::pop3(denial, language),
         }

@@ -116,9 +116,84 @@ table! {
     NEEDS:
         "the message needs {0}, which the server does not announce. Use plain ASCII, or another server.",
         "le message a besoin de {0}, que le serveur n'annonce pas. Restez en ASCII, ou changez de serveur.";
+    DISK: "a file on this disk: {0}.", "un fichier de ce disque : {0}.";
     EXPOSED:
         "the password would go to {0} in clear text, for everybody on the way to read. Add --tls starttls or --tls implicit.",
         "le mot de passe irait à {0} en clair, lisible par tous en chemin. Ajoutez --tls starttls ou --tls implicit.";
+    // The interactive client: coming and going.
+    WELCOME: "restante client: mail by {0} (SMTP) and {1} (POP3).", "restante client : courrier par {0} (SMTP) et {1} (POP3).";
+    DOOR: "1 log in   2 sign up   q quit: ", "1 se connecter   2 s'inscrire   q quitter : ";
+    USER: "Name or address", "Nom ou adresse";
+    PASSWORD: "Password: ", "Mot de passe : ";
+    REPEAT_PASSWORD: "The same again: ", "Encore une fois : ";
+    PASSWORDS_DIFFER: "The two passwords differ, or are empty. Nobody was signed up.", "Les deux mots de passe diffèrent, ou sont vides. Personne n'a été inscrit.";
+    SIGNED_UP: "{0} is signed up. A running server knows within a few seconds; log in.", "{0} est inscrit. Un serveur en marche le sait en quelques secondes ; connectez-vous.";
+    NOT_SIGNED_UP: "Not signed up: {0}.", "Pas inscrit : {0}.";
+    ATTEMPTS_LEFT: "That did not work: {0} Attempts left: {1}.", "Cela n'a pas marché : {0} Essais restants : {1}.";
+    NO_MORE_ATTEMPTS:
+        "No more attempts: {0} Check the name and the password, and start again.",
+        "Plus d'essais : {0} Vérifiez le nom et le mot de passe, puis recommencez.";
+    SEND_EXPOSED: "The password will go to {0} in clear text. Send it all the same?", "Le mot de passe ira à {0} en clair. L'envoyer quand même ?";
+    MENU_TITLE: "{0}: {1} in the inbox, {2} to be deleted", "{0} : {1} dans la boîte, {2} à supprimer";
+    MENU_INBOX: "1  Inbox", "1  Boîte de réception";
+    MENU_WRITE: "2  Write", "2  Écrire";
+    MENU_SENT: "3  Sent", "3  Envoyés";
+    MENU_AGAIN: "4  Look for new mail", "4  Relever le courrier";
+    MENU_QUIT: "q  Quit", "q  Quitter";
+    MENU_PROMPT: "Your choice: ", "Votre choix : ";
+    NO_SUCH_CHOICE: "{0} is not one of the choices.", "{0} n'est pas un choix proposé.";
+    RECONNECT: "Connect again?", "Se reconnecter ?";
+    MARKS_LOST: "Connected again. Nothing was deleted: what was marked is there, unmarked.", "Reconnecté. Rien n'a été supprimé : ce qui était marqué est là, sans marque.";
+    DELETED_NOTHING: "Nothing was deleted. Goodbye.", "Rien n'a été supprimé. Au revoir.";
+    DELETED_SOME: "Deleted: {0}. Goodbye.", "Supprimés : {0}. Au revoir.";
+    NOT_ALL_DELETED: "Not everything may have been deleted: {0}", "Tout n'a peut-être pas été supprimé : {0}";
+    // A list of letters.
+    INBOX: "Inbox", "Boîte de réception";
+    SENT: "Sent", "Envoyés";
+    EMPTY: "There is no message.", "Il n'y a aucun message.";
+    PAGE_OF: "{0}, page {1} of {2}", "{0}, page {1} sur {2}";
+    HEAD_NUMBER: "No", "N°";
+    HEAD_FROM: "From", "De";
+    HEAD_TO: "To", "À";
+    HEAD_SUBJECT: "Subject", "Objet";
+    HEAD_DATE: "Date", "Date";
+    HEAD_SIZE: "Size", "Taille";
+    NO_SUBJECT: "(no subject)", "(sans objet)";
+    MARK: "D", "S";
+    BROWSE: "A number reads it; d 2 5-7 deletes, u 2 undeletes; n, p turn pages; q goes back: ", "Un numéro : lire ; d 2 5-7 : supprimer, u 2 : garder ; n, p : pages ; q : retour : ";
+    BROWSE_SENT: "A number reads it; n, p turn pages; q goes back: ", "Un numéro : lire ; n, p : pages ; q : retour : ";
+    NO_SUCH_MESSAGE: "There is no message {0} here.", "Il n'y a pas de message {0} ici.";
+    IS_DELETED: "Message {0} is to be deleted; u {0} keeps it.", "Le message {0} est à supprimer ; u {0} le garde.";
+    WILL_BE_DELETED: "To be deleted when you quit: {0}. u undeletes.", "À supprimer quand vous quitterez : {0}. u les garde.";
+    KEPT: "Kept: {0}.", "Gardés : {0}.";
+    NOT_DELETED_HERE: "Sent messages stay.", "Les messages envoyés restent.";
+    // One letter.
+    ATTACHMENTS: "Attachments:", "Pièces jointes :";
+    READ_PROMPT: "s 1 saves an attachment, r replies, d deletes, Enter goes back: ", "s 1 : enregistrer une pièce, r : répondre, d : supprimer, Entrée : retour : ";
+    NO_SUCH_ATTACHMENT: "There is no attachment {0}.", "Il n'y a pas de pièce {0}.";
+    ASK_DIRECTORY: "Into the directory", "Dans le répertoire";
+    SAVED: "Saved as {0}.", "Enregistré sous {0}.";
+    NOT_SAVED: "Not saved in {0}: {1}. Choose another directory.", "Pas enregistré dans {0} : {1}. Choisissez un autre répertoire.";
+    REPLY_QUOTES: "{0} wrote:", "{0} a écrit :";
+    // A letter to be written.
+    ASK_FROM_ONCE: "Your mail address", "Votre adresse";
+    ASK_CC: "Cc", "Cc";
+    ASK_BCC: "Bcc", "Cci";
+    ASK_ATTACH: "Attach a file (Enter: no more)", "Joindre un fichier (Entrée : c'est tout)";
+    ATTACHED: "{0}: {1}, {2}", "{0} : {1}, {2}";
+    NOT_ATTACHED: "{0} cannot be read: {1}. Check the path, or press Enter.", "{0} est illisible : {1}. Vérifiez le chemin, ou tapez Entrée.";
+    BAD_ADDRESS: "{0} is not an address: write user@domain, with commas between several.", "{0} n'est pas une adresse : écrivez nom@domaine, avec des virgules.";
+    NOBODY: "There is no recipient. Name one, or press Ctrl-D to give up.", "Il n'y a pas de destinataire. Nommez-en un, ou Ctrl-D pour abandonner.";
+    SUMMARY: "To {0} recipients, {1}.", "À {0} destinataires, {1}.";
+    CONFIRM_SEND: "Send it?", "Envoyer ?";
+    NOT_SENT: "Not sent.", "Pas envoyé.";
+    SENT_DONE: "Sent: {0}", "Envoyé : {0}";
+    REFUSED_FOR: "Not to {0}: {1}", "Pas à {0} : {1}";
+    SEND_TO_REST: "Send it to the others all the same?", "L'envoyer quand même aux autres ?";
+    TRY_AGAIN: "Try again?", "Réessayer ?";
+    COPY_ON_SERVER: "The server keeps a copy.", "Le serveur garde une copie.";
+    COPY_HERE: "A copy is kept on this disk.", "Une copie est gardée sur ce disque.";
+    NO_COPY: "No copy could be kept: {0}.", "Aucune copie n'a pu être gardée : {0}.";
     // Questions.
     ASK_SERVER: "Server", "Serveur";
     ASK_FROM: "From", "De";

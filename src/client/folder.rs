@@ -1,0 +1,145 @@
+//! The letters of one folder, wherever they are: what is known of each, and which are to be deleted.
+
+use std::io;
+
+use super::{Trouble, copies::Copies, pop3::Pop3, view::Summary};
+
+/// Where letters are.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// At a POP3 server.
+    Server(Pop3),
+    /// On this disk.
+    Disk(Copies),
+}
+
+/// One letter of a list.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// Its number, which it has as long as the session lasts.
+    pub(super) number: u32,
+    pub(super) octets: u64,
+    pub(super) deleted: bool,
+    summary: Option<Summary>,
+}
+
+/// A list of letters, oldest first.
+#[derive(Debug)]
+pub(super) struct Folder {
+    source: Source,
+    pub(super) entries: Vec<Entry>,
+}
+
+impl Folder {
+    pub(super) fn at(mut pop3: Pop3) -> Result<Self, Trouble> {
+        let listed = pop3.list()?.into_iter();
+        let entry = |listed: super::pop3::Listed| Entry::new(listed.number, listed.octets);
+        Ok(Self { entries: listed.map(entry).collect(), source: Source::Server(pop3) })
+    }
+
+    pub(super) fn of_copies(copies: Copies) -> Self {
+        let entries = (1..).zip(copies.sizes()).map(|(number, octets)| Entry::new(number, octets)).collect();
+        Self { entries, source: Source::Disk(copies) }
+    }
+
+    /// The place of the letter with that number.
+    pub(super) fn place(&self, number: u32) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.number == number)
+    }
+
+    /// What the list shows of a letter: its header is fetched when it is first wanted.
+    pub(super) fn summary(&mut self, place: usize) -> Result<Summary, Trouble> {
+        let entry = &mut self.entries[place];
+        if let Some(known) = &entry.summary {
+            return Ok(known.clone());
+        }
+        // The server shows nothing of what is marked (RFC 1939 section 5).
+        if entry.deleted {
+            return Ok(Summary::default());
+        }
+        let header = match &mut self.source {
+            Source::Server(pop3) => match pop3.top(entry.number, 0)? {
+                None if entry.octets < SMALL => Some(pop3.retrieve(entry.number)?),
+                header => header,
+            },
+            Source::Disk(copies) => copies.read(place).ok(),
+        };
+        let summary = header.map(|header| Summary::of(&header)).unwrap_or_default();
+        entry.summary = Some(summary.clone());
+        Ok(summary)
+    }
+
+    pub(super) fn message(&mut self, place: usize) -> Result<Vec<u8>, Trouble> {
+        match &mut self.source {
+            Source::Server(pop3) => pop3.retrieve(self.entries[place].number),
+            Source::Disk(copies) => copies.read(place).map_err(Trouble::Disk),
+        }
+    }
+
+    /// Whether letters can be deleted here.
+    pub(super) fn can_delete(&self) -> bool {
+        matches!(self.source, Source::Server(_))
+    }
+
+    pub(super) fn delete(&mut self, place: usize) -> Result<(), Trouble> {
+        let entry = &mut self.entries[place];
+        match &mut self.source {
+            Source::Server(pop3) if !entry.deleted => pop3.delete(entry.number)?,
+            Source::Server(_) => {}
+            Source::Disk(_) => return Err(Trouble::Disk(io::ErrorKind::Unsupported.into())),
+        }
+        entry.deleted = true;
+        Ok(())
+    }
+
+    /// Takes one mark away: POP3 can only take all away (RSET), so the others are set again.
+    pub(super) fn undelete(&mut self, place: usize) -> Result<(), Trouble> {
+        let Source::Server(pop3) = &mut self.source else { return Ok(()) };
+        if !self.entries[place].deleted {
+            return Ok(());
+        }
+        pop3.reset()?;
+        self.entries[place].deleted = false;
+        for entry in self.entries.iter_mut().filter(|entry| entry.deleted) {
+            entry.deleted = false;
+            pop3.delete(entry.number)?;
+            entry.deleted = true;
+        }
+        Ok(())
+    }
+
+    /// How many are to be deleted.
+    pub(super) fn marked(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.deleted).count()
+    }
+
+    /// The program of the server, if there is one that says so.
+    pub(super) fn implementation(&self) -> Option<&str> {
+        match &self.source {
+            Source::Server(pop3) => pop3.implementation(),
+            Source::Disk(_) => None,
+        }
+    }
+
+    /// Ends the session: what is marked is deleted. Says how many.
+    pub(super) fn close(self) -> Result<usize, Trouble> {
+        let marked = self.marked();
+        match self.source {
+            Source::Server(pop3) if marked > 0 => pop3.quit().map(|()| marked),
+            Source::Server(pop3) => {
+                pop3.leave();
+                Ok(0)
+            }
+            Source::Disk(_) => Ok(0),
+        }
+    }
+}
+
+impl Entry {
+    fn new(number: u32, octets: u64) -> Self {
+        Self { number, octets, deleted: false, summary: None }
+    }
+}
+
+/// Octets of a message that is fetched whole for a list, from a server without TOP.
+const SMALL: u64 = 64 * 1024;
