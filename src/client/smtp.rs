@@ -208,8 +208,8 @@ impl Smtp {
             line += &format!(" SIZE={}", needs.octets);
         }
         for (needed, offered, parameter, extension) in [
-            (needs.eight_bit, self.offers.eight_bit, " BODY=8BITMIME", "8BITMIME"),
             (needs.utf8, self.offers.utf8, " SMTPUTF8", "SMTPUTF8"),
+            (needs.eight_bit, self.offers.eight_bit, " BODY=8BITMIME", "8BITMIME"),
         ] {
             match (needed, offered) {
                 (true, true) => line += parameter,
@@ -282,7 +282,8 @@ impl Smtp {
         let mut lines = Vec::new();
         loop {
             let line = self.wire.line()?;
-            let more = line.get(3) == Some(&b'-');
+            let coded = line.get(..3).is_some_and(|code| code.iter().all(u8::is_ascii_digit));
+            let more = coded && line.get(3) == Some(&b'-');
             lines.push(line);
             if !more || lines.len() > REPLY_LINES {
                 break;
