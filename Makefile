@@ -8,7 +8,7 @@ SECONDS_TOGETHER ?= 20
 
 # program:package
 INTEROP := mutt:mutt script:bsdutils unshare:util-linux /usr/lib/dovecot/imap:dovecot-imapd \
-	/usr/lib/dovecot/dovecot-lda:dovecot-core procmail:procmail maildrop:maildrop fetchmail:fetchmail mpop:mpop \
+	/usr/lib/dovecot/dovecot-lda:dovecot-core /usr/lib/dovecot/pop3:dovecot-pop3d procmail:procmail maildrop:maildrop fetchmail:fetchmail mpop:mpop \
 	getmail:getmail6 curl:curl swaks:swaks msmtp:msmtp s-nail:s-nail \
 	postfix:postfix haproxy:haproxy
 

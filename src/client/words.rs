@@ -90,8 +90,8 @@ table! {
         "cannot connect to {0}: {1}. Is the server running, and is that its port?",
         "connexion à {0} impossible : {1}. Le serveur est-il en marche, et est-ce le bon port ?";
     LOST:
-        "the connection to {0} was closed. Nothing that was not confirmed has happened; connect again.",
-        "la connexion à {0} a été coupée. Rien de ce qui n'était pas confirmé n'a eu lieu ; reconnectez-vous.";
+        "the connection to {0} was closed. What was not confirmed may not have happened; connect again, and look.",
+        "la connexion à {0} a été coupée. Ce qui n'était pas confirmé n'a peut-être pas eu lieu ; reconnectez-vous, et vérifiez.";
     TOO_SLOW:
         "no reply from {0} within {1} seconds. Try again later.",
         "pas de réponse de {0} en {1} secondes. Réessayez plus tard.";
@@ -160,8 +160,8 @@ table! {
     HEAD_SIZE: "Size", "Taille";
     NO_SUBJECT: "(no subject)", "(sans objet)";
     MARK: "D", "S";
-    BROWSE: "A number reads it; d 2 5-7 deletes, u 2 undeletes; n, p turn pages; q goes back: ", "Un numéro : lire ; d 2 5-7 : supprimer, u 2 : garder ; n, p : pages ; q : retour : ";
-    BROWSE_SENT: "A number reads it; n, p turn pages; q goes back: ", "Un numéro : lire ; n, p : pages ; q : retour : ";
+    BROWSE: "2 reads, d 2 5-7 deletes, u 2 undeletes, n and p turn pages, q goes back: ", "2 : lire, d 2 5-7 : supprimer, u 2 : garder, n et p : pages, q : retour : ";
+    BROWSE_SENT: "2 reads, n and p turn pages, q goes back: ", "2 : lire, n et p : pages, q : retour : ";
     NO_SUCH_MESSAGE: "There is no message {0} here.", "Il n'y a pas de message {0} ici.";
     IS_DELETED: "Message {0} is to be deleted; u {0} keeps it.", "Le message {0} est à supprimer ; u {0} le garde.";
     WILL_BE_DELETED: "To be deleted when you quit: {0}. u undeletes.", "À supprimer quand vous quitterez : {0}. u les garde.";
@@ -169,7 +169,7 @@ table! {
     NOT_DELETED_HERE: "Sent messages stay.", "Les messages envoyés restent.";
     // One letter.
     ATTACHMENTS: "Attachments:", "Pièces jointes :";
-    READ_PROMPT: "s 1 saves an attachment, r replies, d deletes, Enter goes back: ", "s 1 : enregistrer une pièce, r : répondre, d : supprimer, Entrée : retour : ";
+    READ_PROMPT: "s 1 saves an attachment, r replies, d deletes, Enter goes back: ", "s 1 : enregistrer, r : répondre, d : supprimer, Entrée : retour : ";
     NO_SUCH_ATTACHMENT: "There is no attachment {0}.", "Il n'y a pas de pièce {0}.";
     ASK_DIRECTORY: "Into the directory", "Dans le répertoire";
     SAVED: "Saved as {0}.", "Enregistré sous {0}.";
@@ -184,7 +184,7 @@ table! {
     NOT_ATTACHED: "{0} cannot be read: {1}. Check the path, or press Enter.", "{0} est illisible : {1}. Vérifiez le chemin, ou tapez Entrée.";
     BAD_ADDRESS: "{0} is not an address: write user@domain, with commas between several.", "{0} n'est pas une adresse : écrivez nom@domaine, avec des virgules.";
     NOBODY: "There is no recipient. Name one, or press Ctrl-D to give up.", "Il n'y a pas de destinataire. Nommez-en un, ou Ctrl-D pour abandonner.";
-    SUMMARY: "To {0} recipients, {1}.", "À {0} destinataires, {1}.";
+    SUMMARY: "Recipients: {0}. Size: {1}.", "Destinataires : {0}. Taille : {1}.";
     CONFIRM_SEND: "Send it?", "Envoyer ?";
     NOT_SENT: "Not sent.", "Pas envoyé.";
     SENT_DONE: "Sent: {0}", "Envoyé : {0}";
@@ -248,6 +248,16 @@ mod tests {
                 assert_eq!(english.matches(&place).count(), french.matches(&place).count(), "{name} {place}");
             }
             assert_eq!(english.matches('{').count(), english.matches(['}']).count(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_question_without_values_leaves_room_for_an_answer() {
+        for (name, words) in TABLE {
+            for question in [Language::English, Language::French].map(|language| words.text(language)) {
+                let columns = unicode_width::UnicodeWidthStr::width(question);
+                assert!(!question.ends_with(": ") || question.contains('{') || columns <= 76, "{name}: {columns}");
+            }
         }
     }
 

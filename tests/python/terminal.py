@@ -146,7 +146,7 @@ def write_with_attachments():
     terminal.answer("Attach a file (Enter: no more): ", "")
     terminal.expect("Text, ended by")
     terminal.type("Bonjour,\n..\n.x\n\nà demain\n.")
-    terminal.expect("To 3 recipients")
+    terminal.expect("Recipients: 3. ")
     terminal.answer("Send it? [Y/n] ", "y")
     terminal.expect("Not to nobody@example.test: 550 5.1.1")
     terminal.answer("Send it to the others all the same? [Y/n] ", "")
@@ -376,8 +376,49 @@ def knows(user):
         client.quit()
 
 
+def between_postfix_and_dovecot():
+    """Servers that are not ours: STLS to read, and the copy of what is sent is on this disk."""
+    terminal = Terminal("--tls", "starttls", "--cacert", *CERTIFICATE)
+    terminal.answer("Name or address", "alice")
+    terminal.secret("Password: ", "guess")
+    terminal.expect("Attempts left: 2.")
+    terminal.log_in(user="alice")
+    terminal.expect("alice: 3 in the inbox")
+    terminal.answer("Your choice: ", "1")
+    terminal.answer("q goes back: ", "2")
+    terminal.expect("Subject: letter 2")
+    terminal.expect("\r\n.\r\ntext 2\r\n")
+    terminal.answer("Enter goes back: ", "d")
+    terminal.answer("q goes back: ", "d 3")
+    terminal.answer("q goes back: ", "u 3")
+    terminal.answer("q goes back: ", "q")
+    terminal.answer("Your choice: ", "q")
+    terminal.expect("Deleted: 1. Goodbye.")
+    assert terminal.ended() == 0
+    terminal = Terminal("--user", "alice")
+    terminal.log_in(user="")
+    terminal.expect("alice: 2 in the inbox")
+    terminal.answer("Your choice: ", "2")
+    terminal.answer("Your mail address [alice@127.0.0.1]: ", "alice@far.test")
+    terminal.answer("To (commas between several): ", ALICE)
+    for question in ("Cc: ", "Bcc: "):
+        terminal.answer(question, "")
+    terminal.answer("Subject: ", "by Postfix")
+    terminal.answer("Attach a file (Enter: no more): ", "")
+    terminal.expect("Text, ended by")
+    terminal.type("hello\n.")
+    terminal.answer("Send it? [Y/n] ", "")
+    terminal.expect("Sent: 250 2.0.0")
+    terminal.expect("A copy is kept on this disk.")
+    terminal.answer("Your choice: ", "3")
+    terminal.expect("by Postfix")
+    terminal.answer("q goes back: ", "q")
+    terminal.answer("Your choice: ", "q")
+    assert terminal.ended() == 0
+
+
 signal.alarm(120)
 {story.__name__: story for story in (
     wrong_twice_then_right, wrong_three_times, write_with_attachments, in_french, a_table_of_80_columns,
-    delete_and_keep, a_lost_connection, sign_up,
+    delete_and_keep, a_lost_connection, sign_up, between_postfix_and_dovecot,
 )}[STORY]()
