@@ -1,6 +1,6 @@
 //! `restante client`: mail for people, at a terminal.
 
-use std::{env, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
@@ -60,7 +60,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         pop3: route(arguments.pop3),
         user: arguments.user,
         door,
-        copies: data_directory(),
+        copies: super::directory_of_user("XDG_DATA_HOME", ".local/share"),
         random: || getrandom::u64().unwrap_or_default(),
     };
     let language = terminal.language();
@@ -69,13 +69,6 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         Ok(End::Unknown(why)) => Err(Failure::Other(why)),
         Err(trouble) => Err(Failure::Other(crate::client::text::line(&trouble.tell(language)))),
     }
-}
-
-/// Where copies of what was sent go (XDG Base Directory Specification).
-fn data_directory() -> Option<PathBuf> {
-    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let data = absolute("XDG_DATA_HOME").or_else(|| Some(absolute("HOME")?.join(".local/share")))?;
-    Some(data.join("restante"))
 }
 
 /// How long a person waits for a reply.

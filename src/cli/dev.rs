@@ -1,7 +1,6 @@
 //! `restante dev`: a server to try things with, that needs no configuration.
 
 use std::{
-    env,
     io::{self, Write},
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -125,9 +124,12 @@ fn secure_screen(smtps: SocketAddr, pop3s: SocketAddr, certificate: &Path) -> St
 /// The certificate of a developer, made at the first use. It stays, so that a mail program has to be told
 /// only once to trust it.
 fn certificate(directory: Option<&Path>) -> Result<Pair, Failure> {
-    let directory = directory.map(Path::to_owned).or_else(state_directory).ok_or_else(|| {
-        Failure::Usage("no home directory for a certificate: say where it goes with --tls=DIR".into())
-    })?;
+    let directory = directory
+        .map(Path::to_owned)
+        .or_else(|| super::directory_of_user("XDG_STATE_HOME", ".local/state"))
+        .ok_or_else(|| {
+            Failure::Usage("no home directory for a certificate: say where it goes with --tls=DIR".into())
+        })?;
     let directory = std::path::absolute(&directory)
         .map_err(|error| Failure::Usage(format!("{}: {error}", directory.display())))?;
     let pair = cert::pair_in(&directory);
@@ -135,12 +137,6 @@ fn certificate(directory: Option<&Path>) -> Result<Pair, Failure> {
         return Ok(pair);
     }
     cert::make(&directory, &["localhost", "127.0.0.1", "::1"], SystemTime::now())
-}
-
-fn state_directory() -> Option<PathBuf> {
-    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
-    Some(state.join("restante"))
 }
 
 /// One word of a shell command.

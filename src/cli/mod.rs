@@ -13,8 +13,9 @@ mod serve;
 mod user;
 
 use std::{
-    fmt,
+    env, fmt,
     io::{self, Write},
+    path::PathBuf,
     process::ExitCode,
 };
 
@@ -61,6 +62,14 @@ pub fn main() -> ExitCode {
             failure.exit_code()
         }
     }
+}
+
+/// Our own directory among those of the user (XDG Base Directory Specification): below what the variable says,
+/// else below that directory at home.
+fn directory_of_user(variable: &str, at_home: &str) -> Option<PathBuf> {
+    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let directory = absolute(variable).or_else(|| Some(absolute("HOME")?.join(at_home)))?;
+    Some(directory.join("restante"))
 }
 
 /// Why a command could not do what it was asked.

@@ -72,7 +72,15 @@ impl Terminal {
     /// Words of the table, with values that are made harmless.
     pub fn say(&mut self, words: Words, values: &[&dyn Display]) {
         let filled = self.filled(words, values);
-        self.show(&filled);
+        self.tell(&filled);
+    }
+
+    /// A sentence, in as many lines as it takes.
+    pub fn tell(&mut self, sentence: &str) {
+        let (columns, _) = self.size();
+        for line in text::wrapped(sentence, columns) {
+            self.show(&line);
+        }
     }
 
     /// Words of the table, likewise.

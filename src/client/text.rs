@@ -72,13 +72,27 @@ pub fn folded(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
+/// A sentence in lines of so many columns, broken at blanks only: a path in it stays in one piece.
+pub fn wrapped(sentence: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in sentence.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.width() + 1 + word.width() <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// Octets as people read them.
 pub fn size(octets: u64) -> String {
-    const STEP: u64 = 1024;
     match octets {
-        0..STEP => format!("{octets} B"),
-        ..0x10_0000 => format!("{} KiB", octets.div_ceil(STEP)),
-        _ => format!("{}.{} MiB", octets >> 20, (octets & 0xf_ffff) * 10 >> 20),
+        0..0x400 => format!("{octets} B"),
+        0x400..0x10_0000 => format!("{} KiB", octets.div_ceil(0x400)),
+        _ => format!("{}.{} MiB", octets >> 20, ((octets & 0xf_ffff) * 10) >> 20),
     }
 }
 
@@ -117,6 +131,12 @@ mod tests {
         assert_eq!(folded("  indented text", 10), ["  indented", "text"]);
         assert_eq!(folded("日本語日本語", 5), ["日本", "語日", "本語"]);
         assert_eq!(folded("日", 1), ["日"]);
+    }
+
+    #[test]
+    fn a_sentence_is_broken_at_blanks_only() {
+        assert_eq!(wrapped("Saved as /a/very/long/path here", 10), ["Saved as", "/a/very/long/path", "here"]);
+        assert_eq!(wrapped("", 10), [""]);
     }
 
     #[test]

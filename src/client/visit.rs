@@ -196,7 +196,7 @@ impl Visit<'_> {
     /// Says what went wrong.
     pub(super) fn tell(&mut self, trouble: &Trouble) {
         let told = super::text::line(&trouble.tell(self.terminal.language()));
-        self.terminal.show(&told);
+        self.terminal.tell(&told);
     }
 
     /// The inbox in a new session, as often as somebody wants to try. What was marked is not marked any more.

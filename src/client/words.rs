@@ -256,7 +256,10 @@ mod tests {
         for (name, words) in TABLE {
             for question in [Language::English, Language::French].map(|language| words.text(language)) {
                 let columns = unicode_width::UnicodeWidthStr::width(question);
-                assert!(!question.ends_with(": ") || question.contains('{') || columns <= 76, "{name}: {columns}");
+                assert!(
+                    !question.ends_with(": ") || question.contains('{') || columns <= 76,
+                    "{name}: {columns}"
+                );
             }
         }
     }

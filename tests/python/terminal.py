@@ -24,6 +24,7 @@ import unicodedata
 
 STORY, PROGRAM, SMTP_PORT, POP3_PORT, HOME, *CERTIFICATE = sys.argv[1:]
 PATIENCE = 30
+SUBJECT = "Réunion 日本 demain, à dix heures précises, dans la grande salle du deuxième étage"
 ALICE, PASSWORD = "alice@example.test", "sesame"
 
 
@@ -56,11 +57,12 @@ class Terminal:
         return bool(octets)
 
     def expect(self, text):
-        """Waits until it is on the screen, and returns what stood before it."""
+        """Waits until it is on the screen, in one line or in several, and returns what stood before it."""
         until = time.monotonic() + PATIENCE
-        while text not in self.unread:
+        wanted = re.compile(r"(?: |\r\n)".join(map(re.escape, text.split(" "))))
+        while not (found := wanted.search(self.unread)):
             assert self.more(until), f"{text!r} never came:\n{self.seen}"
-        before, _, self.unread = self.unread.partition(text)
+        before, self.unread = self.unread[:found.start()], self.unread[found.end():]
         return before
 
     def answer(self, question, line):
@@ -79,6 +81,19 @@ class Terminal:
             assert time.monotonic() < until, "the echo stays on"
             time.sleep(0.005)
         self.type(line)
+
+    def compose(self, subject, to, cc="", bcc="", attach=(), mine=None):
+        """Everything about a letter but its text, in English."""
+        self.answer("Your choice: ", "2")
+        if mine:
+            self.answer("Your mail address [", mine)
+        for question, line in (("To (commas between several): ", to), ("Cc: ", cc), ("Bcc: ", bcc)):
+            self.answer(question, line)
+        self.answer("Subject: ", subject)
+        for path in attach:
+            self.answer("Attach a file (Enter: no more): ", path)
+        self.answer("Attach a file (Enter: no more): ", "")
+        self.expect("Text, ended by")
 
     def ended(self):
         """The exit code, when everything was read."""
@@ -133,18 +148,11 @@ def write_with_attachments():
             file.write(content)
     terminal = Terminal("--tls", "implicit", "--cacert", *CERTIFICATE)
     terminal.log_in()
-    terminal.answer("Your choice: ", "2")
-    terminal.answer("To (commas between several): ", "Élodie Ça <alice@example.test>, nobody@example.test")
-    terminal.answer("Cc: ", "")
-    terminal.answer("Bcc: ", "bob@example.test")
-    terminal.answer("Subject: ", "Réunion 日本 demain, à dix heures précises, dans la grande salle du deuxième étage")
-    terminal.answer("Attach a file (Enter: no more): ", "/nowhere/at all")
-    terminal.expect("/nowhere/at all cannot be read")
-    for name, content in files.items():
-        terminal.answer("Attach a file (Enter: no more): ", f"~/{name}")
-        terminal.expect(f"{name}: ")
-    terminal.answer("Attach a file (Enter: no more): ", "")
-    terminal.expect("Text, ended by")
+    terminal.compose(
+        SUBJECT, "Élodie Ça <alice@example.test>, nobody@example.test", bcc="bob@example.test",
+        attach=["/nowhere/at all", *(f"~/{name}" for name in files)],
+    )
+    assert "/nowhere/at all cannot be read" in terminal.seen
     terminal.type("Bonjour,\n..\n.x\n\nà demain\n.")
     terminal.expect("Recipients: 3. ")
     terminal.answer("Send it? [Y/n] ", "y")
@@ -192,9 +200,7 @@ def check_message(user, files):
             message = email.message_from_bytes(raw, policy=email.policy.default)
             assert not message.defects, message.defects
             assert raw.isascii() and b"bob@example.test" not in raw.split(b"From:", 1)[1], raw
-            assert message["Subject"] == (
-                "Réunion 日本 demain, à dix heures précises, dans la grande salle du deuxième étage"
-            )
+            assert message["Subject"] == SUBJECT
             assert message["To"].addresses[0].display_name == "Élodie Ça", message["To"]
             assert message["Bcc"] is None and message["Message-ID"] and message["Date"].datetime
             text = message.get_body().get_content()
@@ -398,14 +404,7 @@ def between_postfix_and_dovecot():
     terminal = Terminal("--user", "alice")
     terminal.log_in(user="")
     terminal.expect("alice: 2 in the inbox")
-    terminal.answer("Your choice: ", "2")
-    terminal.answer("Your mail address [alice@127.0.0.1]: ", "alice@far.test")
-    terminal.answer("To (commas between several): ", ALICE)
-    for question in ("Cc: ", "Bcc: "):
-        terminal.answer(question, "")
-    terminal.answer("Subject: ", "by Postfix")
-    terminal.answer("Attach a file (Enter: no more): ", "")
-    terminal.expect("Text, ended by")
+    terminal.compose("by Postfix", ALICE, mine="alice@far.test")
     terminal.type("hello\n.")
     terminal.answer("Send it? [Y/n] ", "")
     terminal.expect("Sent: 250 2.0.0")
