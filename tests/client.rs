@@ -97,3 +97,17 @@ fn people_sign_up_where_the_accounts_are_at_hand() {
     let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
     story("sign_up", &server, CLEAR, None);
 }
+
+#[test]
+fn a_reply_quotes_and_belongs_to_its_thread() {
+    let server = Server::dev();
+    let letter = "From: ann@far.test\r\nReply-To: =?utf-8?q?=C3=89lodie?= <bob@example.test>\r\nSubject: =?utf-8?b?w4l0w6k=?=\r\n\
+                  Message-ID: <2@far.test>\r\nReferences: <1@far.test>\r\n\r\nLunch?\r\n> Dinner.\r\n";
+    deliver(&server, ALICE, letter.as_bytes());
+    story("replies", &server, CLEAR, None);
+}
+
+#[test]
+fn send_asks_on_a_terminal_for_what_is_missing() {
+    story("send_asks", &Server::dev(), CLEAR, None);
+}

@@ -6,7 +6,7 @@ mod secure;
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Command, Output, Stdio},
     thread::{self, JoinHandle},
@@ -101,7 +101,9 @@ fn the_exit_code_is_the_class_of_the_reply() {
         &["452 4.3.1 Full: the server has no room left"],
     );
 
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // The port of a client's end: nobody listens there, and nobody else can have it.
+    let taken = TcpStream::connect(server.smtp()).unwrap();
+    let gone = taken.local_addr().unwrap();
     ends_with(&send(gone, &letter(&["--body", "b"]), b""), 1, &["cannot connect", "Is the server running"]);
     let (stranger, _) = scripted(&[("", "SSH-2.0-something")]);
     ends_with(&send(stranger, &letter(&["--body", "b"]), b""), 1, &["does not speak this protocol"]);

@@ -141,7 +141,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let reply = smtp.log_in(user, &password).map_err(failed)?;
         if !reply.is_done() {
             smtp.quit();
-            return Err(refused(reply.class(), explain::smtp(&reply, language)));
+            return Err(refused(reply.class(), text::line(&explain::smtp(&reply, language))));
         }
     }
     let recipients = letter.recipients();

@@ -11,6 +11,8 @@ pub(super) enum Source {
     Server(Pop3),
     /// On this disk.
     Disk(Copies),
+    /// Nowhere: the session is over, and there is no other one yet.
+    Nowhere,
 }
 
 /// One letter of a list.
@@ -42,6 +44,16 @@ impl Folder {
         Self { entries, source: Source::Disk(copies) }
     }
 
+    /// What there is between two sessions.
+    pub(super) fn nowhere() -> Self {
+        Self { source: Source::Nowhere, entries: Vec::new() }
+    }
+
+    /// Whether there is a session, or a disk.
+    pub(super) fn is_somewhere(&self) -> bool {
+        !matches!(self.source, Source::Nowhere)
+    }
+
     /// The place of the letter with that number.
     pub(super) fn place(&self, number: u32) -> Option<usize> {
         self.entries.iter().position(|entry| entry.number == number)
@@ -63,6 +75,7 @@ impl Folder {
                 header => header,
             },
             Source::Disk(copies) => copies.read(place).ok(),
+            Source::Nowhere => None,
         };
         let summary = header.map(|header| Summary::of(&header)).unwrap_or_default();
         entry.summary = Some(summary.clone());
@@ -73,6 +86,7 @@ impl Folder {
         match &mut self.source {
             Source::Server(pop3) => pop3.retrieve(self.entries[place].number),
             Source::Disk(copies) => copies.read(place).map_err(Trouble::Disk),
+            Source::Nowhere => Err(Trouble::Disk(io::ErrorKind::NotFound.into())),
         }
     }
 
@@ -86,7 +100,9 @@ impl Folder {
         match &mut self.source {
             Source::Server(pop3) if !entry.deleted => pop3.delete(entry.number)?,
             Source::Server(_) => {}
-            Source::Disk(_) => return Err(Trouble::Disk(io::ErrorKind::Unsupported.into())),
+            Source::Disk(_) | Source::Nowhere => {
+                return Err(Trouble::Disk(io::ErrorKind::Unsupported.into()));
+            }
         }
         entry.deleted = true;
         Ok(())
@@ -117,7 +133,7 @@ impl Folder {
     pub(super) fn implementation(&self) -> Option<&str> {
         match &self.source {
             Source::Server(pop3) => pop3.implementation(),
-            Source::Disk(_) => None,
+            Source::Disk(_) | Source::Nowhere => None,
         }
     }
 
@@ -130,7 +146,7 @@ impl Folder {
                 pop3.leave();
                 Ok(0)
             }
-            Source::Disk(_) => Ok(0),
+            Source::Disk(_) | Source::Nowhere => Ok(0),
         }
     }
 }

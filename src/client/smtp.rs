@@ -85,17 +85,17 @@ impl Enhanced {
 
 /// What a server announced in its answer to EHLO.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Offers {
+struct Offers {
     /// SIZE (RFC 1870): the most octets of a message; 0 is no limit of its own.
-    pub size: Option<u64>,
+    size: Option<u64>,
     /// 8BITMIME (RFC 6152).
-    pub eight_bit: bool,
+    eight_bit: bool,
     /// SMTPUTF8 (RFC 6531).
-    pub utf8: bool,
+    utf8: bool,
     /// STARTTLS (RFC 3207).
-    pub starttls: bool,
+    starttls: bool,
     /// The mechanisms of AUTH (RFC 4954), in capitals.
-    pub auth: Vec<String>,
+    auth: Vec<String>,
 }
 
 impl Offers {
@@ -167,9 +167,9 @@ impl Smtp {
         if reply.is_done() { Ok(()) } else { Err(Trouble::Refused(reply)) }
     }
 
-    /// What the server announced.
-    pub fn offers(&self) -> &Offers {
-        &self.offers
+    /// Whether the server offers a login that we know.
+    pub fn can_log_in(&self) -> bool {
+        self.offers.auth.iter().any(|offered| ["PLAIN", "LOGIN"].contains(&offered.as_str()))
     }
 
     /// AUTH PLAIN, or LOGIN where only that is announced.

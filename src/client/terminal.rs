@@ -107,8 +107,11 @@ impl Terminal {
 
     /// Asks for a line, and offers an answer for an empty one.
     pub fn ask_or(&mut self, prompt: &str, offered: &str) -> Option<String> {
-        let prompt =
-            if offered.is_empty() { format!("{prompt}: ") } else { format!("{prompt} [{offered}]: ") };
+        let prompt = if offered.is_empty() {
+            format!("{prompt}: ")
+        } else {
+            format!("{prompt} [{}]: ", text::line(offered))
+        };
         let answer = self.ask(&prompt)?;
         Some(if answer.trim().is_empty() { offered.to_owned() } else { answer.trim().to_owned() })
     }

@@ -3,7 +3,7 @@
 //! The rule: everything is asked and said in lines, and nothing is lost that was not asked for: whatever goes
 //! wrong with a server leads back to a question.
 
-use std::{path::PathBuf, time::SystemTime};
+use std::{mem, path::PathBuf, time::SystemTime};
 
 use super::{
     Route, Trouble, browse::Shown, copies::Copies, explain, folder::Folder, letter::Person, pop3::Pop3,
@@ -84,12 +84,10 @@ pub fn run(plan: &Plan, terminal: &mut Terminal) -> Result<End, Trouble> {
             }
         }
     }
-    let Some((user, password, pop3)) = (match log_in(plan, terminal)? {
-        Login::Done(user, password, pop3) => Some((user, password, pop3)),
+    let (user, password, pop3) = match log_in(plan, terminal)? {
+        Login::Done(user, password, pop3) => (user, password, pop3),
         Login::Refused(why) => return Ok(End::Unknown(why)),
-        Login::GivenUp => None,
-    }) else {
-        return Ok(End::Well);
+        Login::GivenUp => return Ok(End::Well),
     };
     let from = user.contains('@').then(|| Person::at(user.clone()));
     let inbox = Folder::at(pop3)?;
@@ -186,7 +184,8 @@ impl Visit<'_> {
             };
             if let Err(trouble) = done {
                 self.tell(&trouble);
-                if trouble.is_lost() && !self.reconnect() {
+                let gone = trouble.is_lost() || !self.inbox.is_somewhere();
+                if gone && !self.reconnect() {
                     return Err(trouble);
                 }
             }
@@ -202,6 +201,7 @@ impl Visit<'_> {
     /// The inbox in a new session, as often as somebody wants to try. What was marked is not marked any more.
     fn reconnect(&mut self) -> bool {
         let question = words::RECONNECT.text(self.terminal.language());
+        self.inbox = Folder::nowhere(); // nobody can have a mailbox twice
         while self.terminal.confirms(question, true) {
             match self.open_as(&self.user.clone()) {
                 Ok(inbox) => {
@@ -224,8 +224,7 @@ impl Visit<'_> {
 
     /// Ends the session and begins another one, since a session sees what was there when it began.
     fn look_again(&mut self) -> Result<(), Trouble> {
-        let empty = Folder::of_copies(Copies::default());
-        match std::mem::replace(&mut self.inbox, empty).close() {
+        match mem::replace(&mut self.inbox, Folder::nowhere()).close() {
             Ok(0) => {}
             Ok(deleted) => self.terminal.say(words::DELETED_SOME, &[&deleted]),
             Err(trouble) => {
@@ -238,8 +237,7 @@ impl Visit<'_> {
     }
 
     fn browse_inbox(&mut self) -> Result<(), Trouble> {
-        let empty = Folder::of_copies(Copies::default());
-        let mut inbox = std::mem::replace(&mut self.inbox, empty);
+        let mut inbox = mem::replace(&mut self.inbox, Folder::nowhere());
         let done = self.browse(&mut inbox, Shown::Writer);
         self.inbox = inbox;
         done

@@ -261,8 +261,8 @@ fn dial(place: &Place) -> io::Result<TcpStream> {
 }
 
 const BUFFER: usize = 16 * 1024;
-/// Octets in a line of a server. RFC 5321 section 4.5.3.1.5 allows 512; some announce more.
-const LINE: usize = 64 * 1024;
+/// Octets in a line of a server. RFC 5321 section 4.5.3.1.5 allows 512; some explain themselves at length.
+const LINE: usize = 8 * 1024;
 /// How long one address may take to answer.
 const CONNECT: Duration = Duration::from_secs(30);
 const SHORTEST: Duration = Duration::from_millis(1);

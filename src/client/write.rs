@@ -55,7 +55,7 @@ impl Visit<'_> {
 
     fn attempt(&mut self, letter: &Letter, message: &[u8]) -> Attempt {
         let sent = Smtp::open(&self.plan.smtp, None, None).and_then(|mut smtp| {
-            let authenticated = !smtp.offers().auth.is_empty();
+            let authenticated = smtp.can_log_in();
             if authenticated {
                 let reply = smtp.log_in(&self.user, &self.password)?;
                 if !reply.is_done() {

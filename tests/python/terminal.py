@@ -31,8 +31,9 @@ ALICE, PASSWORD = "alice@example.test", "sesame"
 class Terminal:
     """A program in a window, and somebody who reads it and types."""
 
-    def __init__(self, *arguments, smtp=SMTP_PORT, pop3=POP3_PORT, size=(80, 24), **environment):
-        command = [PROGRAM, "client", "--smtp", f"127.0.0.1:{smtp}", "--pop3", f"127.0.0.1:{pop3}", *arguments]
+    def __init__(self, *arguments, smtp=SMTP_PORT, pop3=POP3_PORT, size=(80, 24), send=False, **environment):
+        client = ["client", "--smtp", f"127.0.0.1:{smtp}", "--pop3", f"127.0.0.1:{pop3}"]
+        command = [PROGRAM, *(["send"] if send else client), *arguments]
         variables = {"PATH": os.environ["PATH"], "TERM": "xterm", "HOME": HOME, **environment}
         self.pid, self.window = pty.fork()
         if self.pid == 0:
@@ -416,8 +417,60 @@ def between_postfix_and_dovecot():
     assert terminal.ended() == 0
 
 
+def replies():
+    """A reply goes to whom the letter asks for, quotes it, and belongs to its thread."""
+    terminal = Terminal("--user", ALICE)
+    terminal.log_in(user="")
+    terminal.answer("Your choice: ", "1")
+    terminal.answer("q goes back: ", "1")
+    terminal.answer("Enter goes back: ", "r")
+    terminal.answer("To (commas between several) [Élodie <bob@example.test>]: ", "")
+    for question in ("Cc: ", "Bcc: ", "Subject [Re: Été]: ", "Attach a file (Enter: no more): "):
+        terminal.answer(question, "")
+    terminal.expect("Text, ended by")
+    terminal.type("Yes.\n.")
+    terminal.answer("Send it? [Y/n] ", "n")
+    terminal.expect("Not sent.")
+    terminal.answer("Enter goes back: ", "r")
+    for question in ("To (commas", "Cc: ", "Bcc: ", "Subject", "Attach a file (Enter: no more): "):
+        terminal.answer(question, "")
+    terminal.expect("Text, ended by")
+    terminal.type("Yes.\n.")
+    terminal.answer("Send it? [Y/n] ", "y")
+    terminal.expect("Sent: 250")
+    terminal.answer("Enter goes back: ", "")
+    terminal.answer("q goes back: ", "q")
+    terminal.answer("Your choice: ", "q")
+    assert terminal.ended() == 0
+    (path,) = [os.path.join(HOME, "spool/bob@example.test/new", name)
+               for name in os.listdir(os.path.join(HOME, "spool/bob@example.test/new"))]
+    with open(path, "rb") as file:
+        message = email.message_from_binary_file(file, policy=email.policy.default)
+    assert message["In-Reply-To"] == "<2@far.test>", message["In-Reply-To"]
+    assert message["References"].split() == ["<1@far.test>", "<2@far.test>"], message["References"]
+    assert message["Subject"] == "Re: Été"
+    quoted = "Yes.\n\nÉlodie <bob@example.test> wrote:\n> Lunch?\n>> Dinner.\n"
+    assert message.get_content().replace("\r\n", "\n") == quoted, message.get_content()
+
+
+def send_asks():
+    """`restante send` on a terminal asks for what is missing, and offers answers."""
+    terminal = Terminal("-v", send=True, USER="zoe")
+    terminal.answer("Server [127.0.0.1:2525]: ", f"127.0.0.1:{SMTP_PORT}")
+    terminal.answer("From [zoe@example.test]: ", "")
+    terminal.answer("To (commas between several) [you@example.test]: ", "")
+    terminal.answer("Subject: ", "asked for")
+    terminal.expect("Text, ended by")
+    terminal.type("text\n.")
+    terminal.expect("\x1b[36mC: MAIL FROM:<zoe@example.test>")
+    terminal.expect("250 2.0.0 Queued as")
+    assert terminal.ended() == 0
+    assert os.listdir(os.path.join(HOME, "spool/you@example.test/new"))
+
+
 signal.alarm(120)
 {story.__name__: story for story in (
     wrong_twice_then_right, wrong_three_times, write_with_attachments, in_french, a_table_of_80_columns,
     delete_and_keep, a_lost_connection, sign_up, between_postfix_and_dovecot,
+    replies, send_asks,
 )}[STORY]()
