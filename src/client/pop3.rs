@@ -131,8 +131,7 @@ impl Pop3 {
             self.reply()?;
         } else {
             self.ask(&format!("USER {user}"))?;
-            // A password is octets, and a line of them may not have a line end in it.
-            let password = String::from_utf8_lossy(password.reveal()).replace(['\r', '\n'], "");
+            let password = String::from_utf8_lossy(password.reveal());
             self.wire.say_masked(&format!("PASS {password}"), "PASS ***")?;
             self.reply()?;
         }

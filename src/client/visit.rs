@@ -7,7 +7,7 @@ use std::{mem, path::PathBuf, time::SystemTime};
 
 use super::{
     Route, Trouble, browse::Shown, copies::Copies, explain, folder::Folder, letter::Person, pop3::Pop3,
-    terminal::Terminal, words,
+    terminal::Terminal, words, write::Sent,
 };
 use crate::{
     accounts::{self, UserFile},
@@ -271,8 +271,8 @@ impl Visit<'_> {
     }
 
     /// Keeps a copy of what was sent, unless the server does.
-    pub(super) fn keep(&mut self, message: &[u8], authenticated: bool) {
-        if authenticated && self.inbox.implementation() == Some(OURS) {
+    pub(super) fn keep(&mut self, message: &[u8], sent: Sent) {
+        if sent == Sent::AsUser && self.inbox.implementation() == Some(OURS) {
             return self.terminal.say(words::COPY_ON_SERVER, &[]);
         }
         let Some(directory) = &self.plan.copies else { return };

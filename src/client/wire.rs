@@ -181,6 +181,8 @@ impl Wire {
     /// Sends a line that is shown otherwise.
     pub(super) fn say_masked(&mut self, line: &str, shown: &str) -> Result<(), Trouble> {
         self.tell(Said::Client(shown));
+        // One line is one command, whatever somebody has typed.
+        let line = line.replace(['\r', '\n'], "");
         self.send(format!("{line}\r\n").as_bytes())
     }
 

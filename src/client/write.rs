@@ -15,11 +15,14 @@ use super::{
 };
 
 /// What came of one attempt to send.
-enum Attempt {
-    /// It is over, for better or worse. `Some`: sent, and whether we had logged in.
-    Over(Option<bool>),
-    /// It may be tried again.
-    Failed,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// It is on its way, after a login.
+    AsUser,
+    /// It is on its way; nobody asked who we are.
+    AsStranger,
+    /// Nobody gets it.
+    Not,
 }
 
 impl Visit<'_> {
@@ -39,47 +42,42 @@ impl Visit<'_> {
         }
         loop {
             match self.attempt(&letter, &message) {
-                Attempt::Over(Some(authenticated)) => {
-                    self.keep(&message, authenticated);
+                Ok(Sent::Not) => return Ok(()),
+                Ok(sent) => {
+                    self.keep(&message, sent);
                     return Ok(());
                 }
-                Attempt::Over(None) => return Ok(()),
-                Attempt::Failed if self.terminal.confirms(words::TRY_AGAIN.text(language), true) => {}
-                Attempt::Failed => {
-                    self.terminal.say(words::NOT_SENT, &[]);
-                    return Ok(());
-                }
+                Err(trouble) => self.tell(&trouble),
+            }
+            if !self.terminal.confirms(words::TRY_AGAIN.text(language), true) {
+                self.terminal.say(words::NOT_SENT, &[]);
+                return Ok(());
             }
         }
     }
 
-    fn attempt(&mut self, letter: &Letter, message: &[u8]) -> Attempt {
-        let sent = Smtp::open(&self.plan.smtp, None, None).and_then(|mut smtp| {
-            let authenticated = smtp.can_log_in();
-            if authenticated {
-                let reply = smtp.log_in(&self.user, &self.password)?;
-                if !reply.is_done() {
-                    return Err(Trouble::Refused(reply));
-                }
-            }
-            let recipients = letter.recipients();
-            let submission = Submission { from: &letter.from.address, recipients: &recipients, message };
-            let terminal = &mut *self.terminal;
-            let outcome = submit(&mut smtp, &submission, |refusals| {
-                refused(terminal, refusals);
-                terminal.confirms(words::SEND_TO_REST.text(terminal.language()), true)
-            })?;
-            smtp.quit();
-            Ok(told(terminal, &outcome).then_some(authenticated))
-        });
-        match sent {
-            Ok(sent @ Some(_)) => Attempt::Over(sent),
-            Ok(None) => Attempt::Over(None),
-            Err(trouble) => {
-                self.tell(&trouble);
-                Attempt::Failed
+    fn attempt(&mut self, letter: &Letter, message: &[u8]) -> Result<Sent, Trouble> {
+        let mut smtp = Smtp::open(&self.plan.smtp, None, None)?;
+        let is_user = smtp.can_log_in();
+        if is_user {
+            let reply = smtp.log_in(&self.user, &self.password)?;
+            if !reply.is_done() {
+                return Err(Trouble::Refused(reply));
             }
         }
+        let recipients = letter.recipients();
+        let submission = Submission { from: &letter.from.address, recipients: &recipients, message };
+        let terminal = &mut *self.terminal;
+        let outcome = submit(&mut smtp, &submission, |refusals| {
+            refused(terminal, refusals);
+            terminal.confirms(words::SEND_TO_REST.text(terminal.language()), true)
+        })?;
+        smtp.quit();
+        Ok(match (told(terminal, &outcome), is_user) {
+            (false, _) => Sent::Not,
+            (true, true) => Sent::AsUser,
+            (true, false) => Sent::AsStranger,
+        })
     }
 
     /// Everything that is asked for; `None` if the writer gives up (Ctrl-D).
