@@ -101,6 +101,10 @@ fn the_exit_code_is_the_class_of_the_reply() {
         &["452 4.3.1 Full: the server has no room left"],
     );
 
+    let (closing, heard) = scripted(&[("", "220 hi"), ("RCPT", "421 4.3.2 Going down"), ("QUIT", "221 bye")]);
+    ends_with(&send(closing, &letter(&["--to", ALICE, "--body", "b"]), b""), 4, &["421 4.3.2 Going down"]);
+    assert_eq!(heard.join().unwrap()[2..], [format!("RCPT TO:<{BOB}>"), "QUIT".into()]);
+
     // The port of a client's end: nobody listens there, and nobody else can have it.
     let taken = TcpStream::connect(server.smtp()).unwrap();
     let gone = taken.local_addr().unwrap();

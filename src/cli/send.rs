@@ -159,7 +159,7 @@ fn told(outcome: &Outcome<'_>, language: Language) -> Result<(), Failure> {
         lines
             .extend(refusals.iter().map(|(to, reply)| format!("<{}>: {}", text::line(to), explained(reply))));
     }
-    if let Outcome::NoSender(reply) | Outcome::Answered(reply, _) = outcome {
+    if let Outcome::Refused(reply) | Outcome::Answered(reply, _) = outcome {
         lines.push(explained(reply));
     }
     let lines = lines.join("\n");

@@ -58,6 +58,10 @@ impl Person {
 impl fmt::Display for Person {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
+            // What would end a name in a list is in quotes (RFC 5322 section 3.2.3).
+            Some(name) if name.contains(SPECIALS) => {
+                write!(f, "\"{}\" <{}>", name.replace('\\', "\\\\").replace('"', "\\\""), self.address)
+            }
             Some(name) => write!(f, "{name} <{}>", self.address),
             None => f.write_str(&self.address),
         }
@@ -205,6 +209,8 @@ fn header(people: &[Person]) -> Address<'_> {
     Address::new_list(people.iter().map(one).collect())
 }
 
+/// What cannot stand in a name as it is.
+const SPECIALS: [char; 13] = ['(', ')', '<', '>', '[', ']', ':', ';', '@', '\\', ',', '.', '"'];
 /// Octets in a line of base64: 76 characters (RFC 2045 section 6.8).
 const BASE64_LINE: usize = 57;
 
@@ -236,6 +242,14 @@ mod tests {
         for bad in ["a b@c", "a@b>\r\nBcc: x@y", "<>", "a@b\u{7}", "Bob <a b@c.test>"] {
             assert!(Person::list(bad).is_err(), "{bad:?}: {:?}", Person::list(bad));
         }
+    }
+
+    #[test]
+    fn people_that_are_shown_can_be_read_again() {
+        let people =
+            [person("Doe, \"J.\" \\o/", "j@b.test"), person("Élodie D", "e@b.test"), person("", "x@b.test")];
+        let shown = people.each_ref().map(Person::to_string).join(", ");
+        assert_eq!(Person::list(&shown).as_deref(), Ok(people.as_slice()), "{shown}");
     }
 
     #[test]

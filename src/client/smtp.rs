@@ -254,14 +254,6 @@ impl Smtp {
         reply
     }
 
-    /// RSET: forgets sender and recipients.
-    ///
-    /// # Errors
-    /// The connection broke.
-    pub fn reset(&mut self) -> Result<Reply, Trouble> {
-        self.ask("RSET")
-    }
-
     /// QUIT. Whatever comes of it, the work is done.
     pub fn quit(mut self) {
         self.wire.patience = self.wire.patience.min(LAST_WORDS);

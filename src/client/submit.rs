@@ -22,8 +22,8 @@ pub type Refusal<'a> = (&'a str, Reply);
 /// What came of it.
 #[derive(Debug)]
 pub enum Outcome<'a> {
-    /// The sender was refused: nobody gets it.
-    NoSender(Reply),
+    /// The sender was refused, or the server ended the session: nobody gets it.
+    Refused(Reply),
     /// Every recipient was refused.
     NoRecipient(Vec<Refusal<'a>>),
     /// Some recipients were refused, and then the rest was not to get it either.
@@ -36,7 +36,7 @@ impl Outcome<'_> {
     /// Every reply that says whether the message arrived.
     pub fn replies(&self) -> impl Iterator<Item = &Reply> {
         let (reply, refusals) = match self {
-            Self::NoSender(reply) => (Some(reply), &[][..]),
+            Self::Refused(reply) => (Some(reply), &[][..]),
             Self::NoRecipient(refusals) => (None, refusals.as_slice()),
             Self::GivenUp => (None, &[][..]),
             Self::Answered(reply, refusals) => (Some(reply), refusals.as_slice()),
@@ -77,22 +77,27 @@ pub fn submit<'a>(
     let needs = Needs::of(message, recipients.iter().copied().chain([from]));
     let reply = smtp.mail(from, &needs)?;
     if !reply.is_done() {
-        return Ok(Outcome::NoSender(reply));
+        return Ok(Outcome::Refused(reply));
     }
     let mut refusals = Vec::new();
     for recipient in recipients {
         let reply = smtp.recipient(recipient)?;
+        if reply.code == CLOSING {
+            return Ok(Outcome::Refused(reply));
+        }
         if !reply.is_done() {
             refusals.push((*recipient, reply));
         }
     }
+    // QUIT is next in both cases: without DATA nothing was handed over (RFC 5321 section 4.1.1.10).
     if refusals.len() == recipients.len() {
-        smtp.reset()?;
         return Ok(Outcome::NoRecipient(refusals));
     }
     if !refusals.is_empty() && !go_on(&refusals) {
-        smtp.reset()?;
         return Ok(Outcome::GivenUp);
     }
     Ok(Outcome::Answered(smtp.data(message)?, refusals))
 }
+
+/// The server closes the connection (RFC 5321 section 3.8).
+const CLOSING: u16 = 421;

@@ -67,7 +67,9 @@ pub fn folded(text: &str, columns: usize) -> Vec<String> {
             lines.push(rest[..at].trim_end().to_owned());
             rest = rest[at..].trim_start();
         }
-        lines.push(rest.to_owned());
+        if !rest.is_empty() || line.trim().is_empty() {
+            lines.push(rest.to_owned());
+        }
     }
     lines
 }

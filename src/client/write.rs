@@ -175,9 +175,9 @@ fn told(terminal: &mut Terminal, outcome: &Outcome<'_>) -> bool {
             let why = explained(reply);
             terminal.say(words::SENT_DONE, &[&why]);
         }
-        Outcome::Answered(reply, _) | Outcome::NoSender(reply) => {
+        Outcome::Answered(reply, _) | Outcome::Refused(reply) => {
             let why = explained(reply);
-            terminal.say(words::REFUSED_FOR, &[&"*", &why]);
+            terminal.tell(&text::line(&why));
         }
         Outcome::NoRecipient(refusals) => refused(terminal, refusals),
         Outcome::GivenUp => {}
