@@ -71,7 +71,10 @@ impl Folder {
         }
         let header = match &mut self.source {
             Source::Server(pop3) => match pop3.top(entry.number, 0)? {
-                None if entry.octets < SMALL => Some(pop3.retrieve(entry.number)?),
+                None if entry.octets < SMALL => match pop3.retrieve(entry.number) {
+                    Err(Trouble::Denied(_)) => None, // gone, or not to be read now: the list goes on without it
+                    message => Some(message?),
+                },
                 header => header,
             },
             Source::Disk(copies) => copies.read(place).ok(),
@@ -127,14 +130,6 @@ impl Folder {
     /// How many are to be deleted.
     pub(super) fn marked(&self) -> usize {
         self.entries.iter().filter(|entry| entry.deleted).count()
-    }
-
-    /// The program of the server, if there is one that says so.
-    pub(super) fn implementation(&self) -> Option<&str> {
-        match &self.source {
-            Source::Server(pop3) => pop3.implementation(),
-            Source::Disk(_) | Source::Nowhere => None,
-        }
     }
 
     /// Ends the session: what is marked is deleted. Says how many.

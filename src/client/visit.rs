@@ -57,7 +57,9 @@ pub(super) struct Visit<'a> {
     pub(super) password: Secret,
     /// Whom letters are from, once that is known.
     pub(super) from: Option<Person>,
-    pub(super) inbox: Folder,
+    /// Whether the server files what a user sends where we know to find it.
+    files_sent: bool,
+    inbox: Folder,
 }
 
 /// The whole visit.
@@ -90,8 +92,9 @@ pub fn run(plan: &Plan, terminal: &mut Terminal) -> Result<End, Trouble> {
         Login::GivenUp => return Ok(End::Well),
     };
     let from = user.contains('@').then(|| Person::at(user.clone()));
+    let files_sent = pop3.implementation() == Some(OURS);
     let inbox = Folder::at(pop3)?;
-    Visit { plan, terminal, user, password, from, inbox }.menu()
+    Visit { plan, terminal, user, password, from, files_sent, inbox }.menu()
 }
 
 enum Login {
@@ -245,7 +248,7 @@ impl Visit<'_> {
 
     /// What was sent: as the server has filed it, else our own copies.
     fn browse_sent(&mut self) -> Result<(), Trouble> {
-        if self.inbox.implementation() == Some(OURS) {
+        if self.files_sent {
             let sent = match self.user.rsplit_once('@') {
                 Some((local, domain)) => format!("{local}+{SENT}@{domain}"),
                 None => format!("{}+{SENT}", self.user),
@@ -272,7 +275,7 @@ impl Visit<'_> {
 
     /// Keeps a copy of what was sent, unless the server does.
     pub(super) fn keep(&mut self, message: &[u8], sent: Sent) {
-        if sent == Sent::AsUser && self.inbox.implementation() == Some(OURS) {
+        if sent == Sent::AsUser && self.files_sent {
             return self.terminal.say(words::COPY_ON_SERVER, &[]);
         }
         let Some(directory) = &self.plan.copies else { return };
@@ -294,6 +297,7 @@ impl Visit<'_> {
             Ok(deleted) => self.terminal.say(words::DELETED_SOME, &[&deleted]),
             Err(trouble) => self.terminal.say(words::NOT_ALL_DELETED, &[&trouble.tell(language)]),
         }
+        self.terminal.say(words::GOODBYE, &[]);
         End::Well
     }
 }

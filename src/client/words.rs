@@ -116,7 +116,9 @@ table! {
     NEEDS:
         "the message needs {0}, which the server does not announce. Use plain ASCII, or another server.",
         "le message a besoin de {0}, que le serveur n'annonce pas. Restez en ASCII, ou changez de serveur.";
-    DISK: "a file on this disk: {0}.", "un fichier de ce disque : {0}.";
+    DISK:
+        "a file on this disk cannot be used: {0}. Check its permissions, and the room on the disk.",
+        "un fichier de ce disque est inutilisable : {0}. Vérifiez ses droits, et la place sur le disque.";
     EXPOSED:
         "the password would go to {0} in clear text, for everybody on the way to read. Add --tls starttls or --tls implicit.",
         "le mot de passe irait à {0} en clair, lisible par tous en chemin. Ajoutez --tls starttls ou --tls implicit.";
@@ -144,8 +146,9 @@ table! {
     NO_SUCH_CHOICE: "{0} is not one of the choices.", "{0} n'est pas un choix proposé.";
     RECONNECT: "Connect again?", "Se reconnecter ?";
     MARKS_LOST: "Connected again. Nothing was deleted: what was marked is there, unmarked.", "Reconnecté. Rien n'a été supprimé : ce qui était marqué est là, sans marque.";
-    DELETED_NOTHING: "Nothing was deleted. Goodbye.", "Rien n'a été supprimé. Au revoir.";
-    DELETED_SOME: "Deleted: {0}. Goodbye.", "Supprimés : {0}. Au revoir.";
+    GOODBYE: "Goodbye.", "Au revoir.";
+    DELETED_NOTHING: "Nothing was deleted.", "Rien n'a été supprimé.";
+    DELETED_SOME: "Deleted: {0}.", "Supprimés : {0}.";
     NOT_ALL_DELETED: "Not everything may have been deleted: {0}", "Tout n'a peut-être pas été supprimé : {0}";
     // A list of letters.
     INBOX: "Inbox", "Boîte de réception";

@@ -169,6 +169,13 @@ def write_with_attachments():
     terminal.expect("Bonjour,\r\n..\r\n.x\r\n\r\nà demain")
     for number, name in enumerate(files, 1):
         terminal.expect(f"{number}  {name}")
+    terminal.answer("Enter goes back: ", "r")
+    for question in ("To (commas", "Cc: ", "Bcc: ", "Subject", "Attach a file (Enter: no more): "):
+        terminal.answer(question, "")
+    terminal.expect("Text, ended by")
+    terminal.type("Noted.\n.")
+    terminal.answer("Send it? [Y/n] ", "")
+    terminal.expect("The server keeps a copy.")
     os.mkdir(os.path.join(HOME, "saved"))
     for number, (name, content) in enumerate(files.items(), 1):
         terminal.answer("Enter goes back: ", f"s {number}")
@@ -199,6 +206,8 @@ def check_message(user, files):
             with open(os.path.join(path, name), "rb") as file:
                 raw = file.read()
             message = email.message_from_bytes(raw, policy=email.policy.default)
+            if str(message["Subject"]).startswith("Re: "):
+                continue
             assert not message.defects, message.defects
             assert raw.isascii() and b"bob@example.test" not in raw.split(b"From:", 1)[1], raw
             assert message["Subject"] == SUBJECT
