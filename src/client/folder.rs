@@ -1,8 +1,13 @@
 //! The letters of one folder, wherever they are: what is known of each, and which are to be deleted.
 
-use std::io;
+use std::{collections::HashMap, io};
 
-use super::{Trouble, copies::Copies, pop3::Pop3, view::Summary};
+use super::{
+    Trouble,
+    copies::Copies,
+    pop3::{Listed, Pop3},
+    view::Summary,
+};
 
 /// Where letters are.
 #[derive(Debug)]
@@ -22,8 +27,13 @@ pub(super) struct Entry {
     pub(super) number: u32,
     pub(super) octets: u64,
     pub(super) deleted: bool,
+    /// Its unique id, which it has in every session (RFC 1939 section 7, UIDL).
+    id: Option<String>,
     summary: Option<Summary>,
 }
+
+/// What an earlier session has fetched, by unique id.
+pub(super) type Known = HashMap<String, Summary>;
 
 /// A list of letters, oldest first.
 #[derive(Debug)]
@@ -33,10 +43,23 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    pub(super) fn at(mut pop3: Pop3) -> Result<Self, Trouble> {
-        let listed = pop3.list()?.into_iter();
-        let entry = |listed: super::pop3::Listed| Entry::new(listed.number, listed.octets);
-        Ok(Self { entries: listed.map(entry).collect(), source: Source::Server(pop3) })
+    /// What is at a server. Nothing is fetched again that is known from an earlier session.
+    pub(super) fn at(mut pop3: Pop3, mut known: Known) -> Result<Self, Trouble> {
+        let listed = pop3.list()?;
+        let mut ids: HashMap<u32, String> = pop3.unique_ids()?.into_iter().collect();
+        let mut entries = Vec::with_capacity(listed.len());
+        for Listed { number, octets } in listed {
+            let id = ids.remove(&number);
+            let summary = id.as_ref().and_then(|id| known.remove(id));
+            entries.push(Entry { id, summary, ..Entry::new(number, octets) });
+        }
+        Ok(Self { entries, source: Source::Server(pop3) })
+    }
+
+    /// What the next session need not fetch.
+    pub(super) fn known(&self) -> Known {
+        let entries = self.entries.iter();
+        entries.filter_map(|entry| entry.id.clone().zip(entry.summary.clone())).collect()
     }
 
     pub(super) fn of_copies(copies: Copies) -> Self {
@@ -148,7 +171,7 @@ impl Folder {
 
 impl Entry {
     fn new(number: u32, octets: u64) -> Self {
-        Self { number, octets, deleted: false, summary: None }
+        Self { number, octets, deleted: false, id: None, summary: None }
     }
 }
 

@@ -6,8 +6,16 @@
 use std::{mem, path::PathBuf, time::SystemTime};
 
 use super::{
-    Route, Trouble, browse::Shown, copies::Copies, explain, folder::Folder, letter::Person, pop3::Pop3,
-    terminal::Terminal, words, write::Sent,
+    Route, Trouble,
+    browse::Shown,
+    copies::Copies,
+    explain,
+    folder::{Folder, Known},
+    letter::Person,
+    pop3::Pop3,
+    terminal::Terminal,
+    words,
+    write::Sent,
 };
 use crate::{
     accounts::{self, UserFile},
@@ -93,7 +101,7 @@ pub fn run(plan: &Plan, terminal: &mut Terminal) -> Result<End, Trouble> {
     };
     let from = user.contains('@').then(|| Person::at(user.clone()));
     let files_sent = pop3.implementation() == Some(OURS);
-    let inbox = Folder::at(pop3)?;
+    let inbox = Folder::at(pop3, Known::default())?;
     Visit { plan, terminal, user, password, from, files_sent, inbox }.menu()
 }
 
@@ -204,9 +212,10 @@ impl Visit<'_> {
     /// The inbox in a new session, as often as somebody wants to try. What was marked is not marked any more.
     fn reconnect(&mut self) -> bool {
         let question = words::RECONNECT.text(self.terminal.language());
+        let known = self.inbox.known();
         self.inbox = Folder::nowhere(); // nobody can have a mailbox twice
         while self.terminal.confirms(question, true) {
-            match self.open_as(&self.user.clone()) {
+            match self.open_as(&self.user.clone(), known.clone()) {
                 Ok(inbox) => {
                     self.inbox = inbox;
                     self.terminal.say(words::MARKS_LOST, &[]);
@@ -219,14 +228,15 @@ impl Visit<'_> {
     }
 
     /// A session of its own, with our password.
-    fn open_as(&mut self, user: &str) -> Result<Folder, Trouble> {
+    fn open_as(&mut self, user: &str, known: Known) -> Result<Folder, Trouble> {
         let mut pop3 = open(self.plan, self.terminal)?;
         pop3.log_in(user, &self.password)?;
-        Folder::at(pop3)
+        Folder::at(pop3, known)
     }
 
     /// Ends the session and begins another one, since a session sees what was there when it began.
     fn look_again(&mut self) -> Result<(), Trouble> {
+        let known = self.inbox.known();
         match mem::replace(&mut self.inbox, Folder::nowhere()).close() {
             Ok(0) => {}
             Ok(deleted) => self.terminal.say(words::DELETED_SOME, &[&deleted]),
@@ -235,7 +245,7 @@ impl Visit<'_> {
                 self.terminal.say(words::NOT_ALL_DELETED, &[&told]);
             }
         }
-        self.inbox = self.open_as(&self.user.clone())?;
+        self.inbox = self.open_as(&self.user.clone(), known)?;
         Ok(())
     }
 
@@ -253,7 +263,7 @@ impl Visit<'_> {
                 Some((local, domain)) => format!("{local}+{SENT}@{domain}"),
                 None => format!("{}+{SENT}", self.user),
             };
-            match self.open_as(&sent) {
+            match self.open_as(&sent, Known::default()) {
                 Ok(mut sent) if !sent.entries.is_empty() => {
                     let done = self.browse(&mut sent, Shown::Reader);
                     sent.close()?;

@@ -312,8 +312,12 @@ def a_lost_connection():
     terminal.answer("Connect again? [Y/n] ", "")
     terminal.expect("Nothing was deleted")
     terminal.expect("3 in the inbox, 0 to be deleted")
+    terminal.answer("Your choice: ", "1")
+    terminal.expect("letter 1")
+    terminal.answer("q goes back: ", "q")
     terminal.answer("Your choice: ", "q")
     terminal.expect("Nothing was deleted. Goodbye.")
+    assert relay.heard.count(b"TOP ") == 3, "a header is fetched once, and known again by its unique id"
     assert terminal.ended() == 0
 
 
@@ -323,6 +327,7 @@ class Relay:
     def __init__(self, port):
         self.target = port
         self.open = []
+        self.heard = b""
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
@@ -335,10 +340,10 @@ class Relay:
             for pair in ((near, far), (far, near)):
                 threading.Thread(target=self.copy, args=pair, daemon=True).start()
 
-    @staticmethod
-    def copy(source, target):
+    def copy(self, source, target):
         try:
             while octets := source.recv(65536):
+                self.heard += octets
                 target.sendall(octets)
             target.shutdown(socket.SHUT_WR)
         except OSError:
