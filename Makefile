@@ -5,15 +5,27 @@ CYCLES ?= 60
 FS ?= ext4 xfs
 KILLS ?= 200
 SECONDS_TOGETHER ?= 20
+SPOOLS ?= local mounts nfs
+
+# Where `make install` puts things; a package adds DESTDIR in front.
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+DESTDIR ?=
+# What is installed: the release, or what was built with another profile of cargo.
+PROFILE ?= release
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+BUILT ?= $(TARGET)/$(patsubst dev,debug,$(PROFILE))
 
 # program:package
 INTEROP := mutt:mutt script:bsdutils unshare:util-linux /usr/lib/dovecot/imap:dovecot-imapd \
-	/usr/lib/dovecot/dovecot-lda:dovecot-core procmail:procmail maildrop:maildrop fetchmail:fetchmail mpop:mpop \
+	/usr/lib/dovecot/dovecot-lda:dovecot-core /usr/lib/dovecot/pop3:dovecot-pop3d procmail:procmail maildrop:maildrop fetchmail:fetchmail mpop:mpop \
 	getmail:getmail6 curl:curl swaks:swaks msmtp:msmtp s-nail:s-nail \
 	postfix:postfix haproxy:haproxy
+SEVERAL := ip:iproute2 unshare:util-linux haproxy:haproxy bindfs:bindfs faketime:faketime \
+	$(if $(findstring nfs,$(SPOOLS)),linux.uml:user-mode-linux modprobe:kmod ganesha.nfsd:nfs-ganesha,nfs-ganesha-vfs)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test check run bench clean power-cut kill-loop interop
+.PHONY: help build test check run bench clean power-cut kill-loop interop several-machines install uninstall pages deb package-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,11 +47,61 @@ interop: ## beside mutt, Dovecot, Postfix, HAProxy, fetchmail and others; instal
 	.ci/install $(INTEROP) || true # the stories of what is missing say so
 	RESTANTE_INTEROP=1 RESTANTE_INTEROP_SECONDS=$(SECONDS_TOGETHER) $(CARGO) test --test interop
 
+several-machines: ## two instances behind HAProxy on one spool, killed under load; as root (SPOOLS="local mounts nfs")
+	.ci/install $(SEVERAL) || true # the stories of what is missing say so
+	RESTANTE_SEVERAL="$(SPOOLS)" $(CARGO) test --test several_machines
+
 check: ## format, lints, documentation and the arrows between modules: warnings are errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --no-deps
 	$(CARGO) test --quiet --test layering
+
+pages: ## manual pages and completions of shells, below target/release/pages
+	$(BUILT)/restante pages $(BUILT)/pages
+
+$(BUILT)/restante:
+	$(CARGO) build --release
+
+# What is installed: a directory below DESTDIR and the files that go there.
+UNITS := $(wildcard examples/*.service examples/*.socket)
+SHARE = $(PREFIX)/share
+install: $(BUILT)/restante pages ## the service on this machine, after `make build`; as root (PREFIX=/usr/local DESTDIR=)
+	install -d $(DESTDIR)$(SYSCONFDIR)/restante
+	install -d -m 700 $(DESTDIR)$(SYSCONFDIR)/restante/tls
+	install -D -m 755 $(BUILT)/restante $(DESTDIR)$(PREFIX)/bin/restante
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system $(UNITS)
+	sed -i 's|/usr/bin/restante|$(PREFIX)/bin/restante|g' $(DESTDIR)$(PREFIX)/lib/systemd/system/restante.service
+	install -D -m 644 examples/restante.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/restante.conf
+	install -D -m 644 examples/restante.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/restante.conf
+	install -D -m 644 -t $(DESTDIR)$(SHARE)/man/man1 $(BUILT)/pages/man1/*
+	install -D -m 644 -t $(DESTDIR)$(SHARE)/man/man5 $(BUILT)/pages/man5/*
+	install -D -m 644 -t $(DESTDIR)$(SHARE)/bash-completion/completions $(BUILT)/pages/bash/*
+	install -D -m 644 -t $(DESTDIR)$(SHARE)/zsh/site-functions $(BUILT)/pages/zsh/*
+	install -D -m 644 -t $(DESTDIR)$(SHARE)/fish/vendor_completions.d $(BUILT)/pages/fish/*
+	install -D -m 644 -t $(DESTDIR)$(SHARE)/doc/restante README.md CHANGELOG.md LICENSE
+	cp -R --no-preserve=mode,ownership docs examples $(DESTDIR)$(SHARE)/doc/restante
+	[ -e $(DESTDIR)$(SYSCONFDIR)/restante/restante.toml ] || \
+		install -m 644 examples/service.toml $(DESTDIR)$(SYSCONFDIR)/restante/restante.toml
+	@[ -n "$(DESTDIR)" ] || echo "now: systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload"
+
+uninstall: ## takes away what `make install` brought; configuration, certificates and mail stay
+	rm -f $(DESTDIR)$(PREFIX)/bin/restante
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/,$(notdir $(UNITS)))
+	rm -f $(DESTDIR)$(PREFIX)/lib/sysusers.d/restante.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/restante.conf
+	rm -f $(DESTDIR)$(SHARE)/man/man1/restante.1 $(DESTDIR)$(SHARE)/man/man1/restante-*.1
+	rm -f $(DESTDIR)$(SHARE)/man/man5/restante.toml.5 $(DESTDIR)$(SHARE)/bash-completion/completions/restante
+	rm -f $(DESTDIR)$(SHARE)/zsh/site-functions/_restante $(DESTDIR)$(SHARE)/fish/vendor_completions.d/restante.fish
+	rm -rf $(DESTDIR)$(SHARE)/doc/restante
+
+deb: ## a Debian package, below target/debian; installs cargo-deb if it is missing
+	$(CARGO) deb --version >/dev/null 2>&1 || $(CARGO) install cargo-deb --locked
+	$(CARGO) build --profile $(PROFILE)
+	$(MAKE) pages
+	$(CARGO) deb --no-build --profile $(PROFILE)
+
+package-test: deb ## the package in a Debian of its own: installed, set up as README has it, started, removed; as root
+	tests/package.sh $$(ls -t $(TARGET)/debian/restante_*.deb | head -n 1)
 
 run: build ## a server for development on high loopback ports, with its mail below spool/
 	target/release/restante dev --spool spool

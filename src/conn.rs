@@ -4,12 +4,15 @@
 //! Polling is edge-triggered, and all that follows from it is in this file: an event only sets `readable` or
 //! `writable`, only "would block" clears them, and every round flushes what any step has said.
 
+mod seen;
+
 use std::{io, time::Duration};
 
 use crate::{
     clock::Now,
     limits::Limits,
-    logging,
+    logging::{self, Caller, Summary},
+    metrics::{self, METRICS},
     net::transport::{Moved, Transport},
     proto::{
         Cx, Patience, Protocol, Renewal, Step,
@@ -17,6 +20,7 @@ use crate::{
         buf::{Inbox, Outbox},
         event::Event,
     },
+    transcript::Record,
 };
 
 /// What sessions want from the world.
@@ -26,13 +30,20 @@ pub trait World {
 
     /// Takes what a session asks. `None`: the answer comes later.
     fn ask(&mut self, from: ConnId, ask: Ask) -> Option<Answer>;
+
+    /// What has changed in the spool for a session since the last answer, for its transcript.
+    fn changes(&mut self, _from: ConnId) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// One connection.
 pub struct Conn {
-    id: ConnId,
-    /// "smtp" or "pop3", for the log.
-    protocol_name: &'static str,
+    caller: Caller,
+    counts: &'static metrics::Listener,
+    summary: Summary,
+    received: u64,
+    sent: u64,
     transport: Transport,
     protocol: Box<dyn Protocol>,
     inbox: Inbox,
@@ -48,6 +59,8 @@ pub struct Conn {
     last_write: Duration,
     /// The entry that the timer heap has for this connection.
     pub timer: Option<Duration>,
+    /// Its transcript, if there is to be one.
+    record: Option<Box<Record>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,16 +103,16 @@ struct Budget {
 
 impl Conn {
     /// A connection whose session has not spoken yet.
-    pub fn new(
-        id: ConnId,
-        protocol_name: &'static str,
-        transport: Transport,
-        protocol: Box<dyn Protocol>,
-        now: Now,
-    ) -> Self {
+    pub fn new(caller: Caller, transport: Transport, protocol: Box<dyn Protocol>, now: Now) -> Self {
+        let counts = METRICS.listener(caller.service);
+        counts.connections.one();
+        counts.open.up();
         Self {
-            id,
-            protocol_name,
+            caller,
+            counts,
+            summary: Summary::default(),
+            received: 0,
+            sent: 0,
             transport,
             protocol,
             inbox: Inbox::default(),
@@ -113,6 +126,7 @@ impl Conn {
             last_read: now.steady,
             last_write: now.steady,
             timer: None,
+            record: None,
         }
     }
 
@@ -123,7 +137,7 @@ impl Conn {
             return;
         }
         self.greeted = true;
-        let step = self.protocol.greet(&Cx { now, directory: world.directory() }, &mut self.outbox);
+        let step = self.act(world.directory(), now, |session, cx, _, out| session.greet(cx, out));
         self.take(step, world, now);
     }
 
@@ -137,9 +151,9 @@ impl Conn {
     pub fn answer(&mut self, answer: Answer, world: &mut dyn World, now: Now) {
         if self.phase == Phase::Waiting {
             self.phase = Phase::Open;
-            self.last_command = now.steady;
-            let step =
-                self.protocol.answer(&Cx { now, directory: world.directory() }, answer, &mut self.outbox);
+            let asked = std::mem::replace(&mut self.last_command, now.steady);
+            let step = self.reply(answer, world, now);
+            self.log(now.steady.saturating_sub(asked));
             self.take(step, world, now);
         }
     }
@@ -154,8 +168,9 @@ impl Conn {
                 .and_then(|moved| Ok(moved | self.flush(now)?))
                 .and_then(|moved| Ok(moved | self.fill(now, limits, scratch, &mut budget)?))
                 .map(|moved| moved | self.finish(now));
-            self.log();
-            if moved.is_err() {
+            self.log(Duration::ZERO);
+            if let Err(error) = &moved {
+                self.cut(&error.to_string());
                 self.phase = Phase::Gone; // reset by the peer, most often: nobody to tell
             }
             if self.phase == Phase::Gone {
@@ -182,14 +197,20 @@ impl Conn {
                 self.phase = Phase::Gone;
             }
             Phase::Securing if self.outbox.is_empty() => {
-                self.transport.secure().inspect_err(|error| self.not_secured(&error.to_string()))?;
+                if let Err(error) = self.transport.secure() {
+                    self.not_secured(&error.to_string());
+                    return Err(error);
+                }
                 self.inbox = Inbox::default();
                 self.phase = Phase::Handshake(now.steady + limits.tls_handshake.0);
             }
             Phase::Handshake(_) => {
                 let Some(by) = self.transport.encryption() else { return Ok(false) };
-                logging::secured(&self.id.to_string(), self.protocol_name, by);
+                self.counts.secured.one();
+                logging::secured(&self.caller, by);
                 self.protocol.secured(&Cx { now, directory: world.directory() }, by);
+                let standing = self.protocol.standing();
+                self.record(|record, _| record.secured(by, standing, now));
                 self.last_command = now.steady;
                 self.phase = Phase::Open;
                 if !self.greeted {
@@ -201,8 +222,10 @@ impl Conn {
         Ok(true)
     }
 
-    fn not_secured(&self, why: &str) {
-        logging::not_secured(&self.id.to_string(), self.protocol_name, why);
+    fn not_secured(&mut self, why: &str) {
+        self.counts.not_secured.one();
+        logging::not_secured(&self.caller, why);
+        self.cut(why);
     }
 
     /// Steps while there is input and room for output. No step is taken while an answer is awaited.
@@ -215,11 +238,12 @@ impl Conn {
     ) -> io::Result<bool> {
         let mut moved = false;
         while self.phase == Phase::Open && budget.steps > 0 && !self.is_full(limits) {
-            let cx = Cx { now, directory: world.directory() };
-            let step = self.protocol.step(&cx, &mut self.inbox, &mut self.outbox);
+            let step =
+                self.act(world.directory(), now, |session, cx, inbox, out| session.step(cx, inbox, out));
             if matches!(step, Step::Idle) {
                 // A line without its end is never executed: when no more will come, that was all.
                 if self.inbox.has_ended() {
+                    self.record(|record, inbox| record.left(inbox.unread(), now));
                     self.phase = Phase::Closing;
                 }
                 break;
@@ -242,10 +266,9 @@ impl Conn {
                 Step::Close => Phase::Closing,
                 Step::Abort => Phase::Gone,
                 Step::Secure => Phase::Securing,
-                Step::Ask(ask) => match world.ask(self.id, ask) {
+                Step::Ask(ask) => match world.ask(self.caller.id, ask) {
                     Some(answer) => {
-                        let cx = Cx { now, directory: world.directory() };
-                        step = self.protocol.answer(&cx, answer, &mut self.outbox);
+                        step = self.reply(answer, world, now);
                         continue;
                     }
                     None => Phase::Waiting,
@@ -259,8 +282,10 @@ impl Conn {
         let mut moved = false;
         while self.writable && self.transport.has_output(&self.outbox) && self.phase != Phase::Gone {
             match self.transport.flush(&mut self.outbox)? {
-                Moved::Octets(_) => {
+                Moved::Octets(n) => {
                     moved = true;
+                    self.sent += n as u64;
+                    self.counts.sent.add(n as u64);
                     self.last_write = now.steady;
                 }
                 _ => self.writable = false,
@@ -286,6 +311,8 @@ impl Conn {
         match self.transport.fill(&mut self.inbox, scratch)? {
             Moved::Octets(n) => {
                 budget.octets = budget.octets.saturating_sub(n);
+                self.received += n as u64;
+                self.counts.received.add(n as u64);
                 self.last_read = now.steady;
             }
             Moved::Blocked => {
@@ -336,9 +363,12 @@ impl Conn {
         true
     }
 
-    fn log(&mut self) {
+    /// Passes on what the session wants to be known. `waited`: how long it had waited for that.
+    fn log(&mut self, waited: Duration) {
         for event in self.outbox.events() {
-            logging::event(&self.id.to_string(), self.protocol_name, &event);
+            self.summary.note(&event);
+            self.counts.event(&event, waited);
+            logging::event(&self.caller, self.transport.encryption(), &event, waited);
         }
     }
 
@@ -374,7 +404,7 @@ impl Conn {
                 self.phase = Phase::Gone;
             }
             Phase::Open if !self.transport.has_output(&self.outbox) => {
-                self.protocol.expire(&mut self.outbox);
+                self.expire_session(now);
                 self.close(now);
             }
             _ => self.phase = Phase::Gone,
@@ -384,7 +414,7 @@ impl Conn {
     /// The server stops: the session says so, or is allowed to come to an end that is near.
     pub fn stop(&mut self, now: Now) {
         match self.phase {
-            Phase::Open | Phase::Waiting | Phase::Paused(_) => match self.protocol.stop(&mut self.outbox) {
+            Phase::Open | Phase::Waiting | Phase::Paused(_) => match self.stop_session(now) {
                 Step::Abort => self.phase = Phase::Gone,
                 Step::Close => self.close(now),
                 _ => {}
@@ -402,6 +432,7 @@ impl Conn {
             return;
         }
         self.outbox.line(last_words);
+        self.cut(last_words);
         self.close(now);
     }
 
@@ -438,14 +469,17 @@ impl Conn {
         matches!(self.phase, Phase::Closing | Phase::Draining(_) | Phase::Gone)
     }
 
-    /// "smtp" or "pop3".
-    pub fn protocol_name(&self) -> &'static str {
-        self.protocol_name
+    /// Tells the log that the connection is over, and what came of it.
+    pub fn tell_end(&mut self, now: Now) {
+        self.log(Duration::ZERO);
+        let lasted = now.steady.saturating_sub(self.began);
+        logging::closed(&self.caller, &self.summary, self.received, self.sent, lasted);
     }
+}
 
-    /// How long the connection has been there.
-    pub fn age(&self, now: Now) -> Duration {
-        now.steady.saturating_sub(self.began)
+impl Drop for Conn {
+    fn drop(&mut self) {
+        self.counts.open.down(1);
     }
 }
 

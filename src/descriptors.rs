@@ -19,6 +19,11 @@ pub fn most_homes() -> usize {
     (descriptors() / 32).clamp(8, 128)
 }
 
+/// How many messages a tool may have open until they are synced together, where nothing else is open.
+pub fn most_drafts() -> usize {
+    (descriptors() / 2).clamp(1, 10_000)
+}
+
 /// Raises the descriptor limit as far as it goes, and returns it.
 pub fn descriptors() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -10,6 +10,8 @@ mod reload;
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     io,
+    os::unix::ffi::OsStrExt,
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -26,8 +28,14 @@ use crate::{
         registry::Order,
         watch::{Notices, Watcher},
     },
-    maildir::{self, Spool, lock::Lock, name::Namer},
+    maildir::{
+        self, Place, Spool,
+        lock::{Hold, Lock},
+        name::Namer,
+    },
+    metrics::METRICS,
     proto::ask::{Answer, Ask, ConnId, Directory, Fault, Mailbox},
+    transcript::text,
     work::{Bell, Done, Job, Outcome, Pool, Returns, Shop, To, job::Task},
 };
 use door::Door;
@@ -38,6 +46,7 @@ use quota::Tally;
 /// The desk.
 pub struct Desk {
     limits: Limits,
+    spool: PathBuf,
     accounts: Accounts,
     door: Door,
     /// The time of this turn of the loop.
@@ -70,8 +79,10 @@ pub struct Desk {
     next_tidy: Duration,
     keeper: Option<Keeper>,
     returns: Returns,
+    /// What has changed in the spool for sessions that have not been told, where there are transcripts.
+    changes: Option<HashMap<ConnId, Vec<String>>>,
     /// Of the spool.
-    _lock: Option<Lock>,
+    _lock: Lock,
 }
 
 /// Why the desk could not be opened.
@@ -106,11 +117,12 @@ impl Desk {
     ) -> Result<Self, Error> {
         let limits = config.limits.clone();
         let spool = Spool::open(&config.spool)?;
-        let lock = if config.shared_spool { None } else { Some(spool.lock(limits.spool_lock_wait.0)?) };
+        let hold = if config.shared_spool { Hold::Shared } else { Hold::Alone };
+        let lock = spool.lock(hold, limits.spool_lock_wait.0)?;
         let (watcher, notices) = match config.watch {
             Watch::Inotify => {
                 let bell = Arc::clone(bell);
-                Watcher::start(limits.watch_queue, move || bell.ring())
+                Watcher::start(limits.watch_queue, config.shared_spool, move || bell.ring())
             }
             Watch::Poll => Watcher::off(),
         };
@@ -122,6 +134,7 @@ impl Desk {
         let shop = Arc::new(Shop::new(spool, watcher, limits.read_chunk.as_len(), most)?);
         let pool = |name, threads, waiting| Pool::start(name, threads, waiting, &shop, returns);
         Ok(Self {
+            spool: config.spool.clone(),
             disk: pool("disk", limits.disk_workers, limits.work_queue)?,
             scans: pool("scan", limits.scan_workers, limits.work_queue)?,
             passwords: pool("password", limits.password_workers, limits.password_queue)?,
@@ -143,6 +156,7 @@ impl Desk {
             now: Duration::ZERO,
             free: None,
             next_tidy: Duration::ZERO,
+            changes: config.transcripts.is_some().then(HashMap::new),
             answers: VecDeque::new(),
             limits,
             keeper,
@@ -166,7 +180,10 @@ impl Desk {
                 _ => self.registry.failed(id),
             },
             To::Desk => match outcome {
-                Outcome::Measured(free) => self.free = free,
+                Outcome::Measured(free) => {
+                    METRICS.spool_free.set(free.unwrap_or_default());
+                    self.free = free;
+                }
                 Outcome::Accounts(accounts) => self.renew(accounts),
                 _ => {}
             },
@@ -265,8 +282,8 @@ impl Desk {
             Outcome::Spilled(Ok(spilled)) => self.spilled(to, spilled),
             Outcome::Spilled(Err(fault)) => Answer::Failed(fault),
             _ => {
-                self.discard(to); // the job panicked
-                Answer::Failed(Fault::Broken)
+                self.not_locked(to); // the job panicked
+                self.finish(to, Err(Fault::Broken))
             }
         })
     }
@@ -308,6 +325,21 @@ impl Desk {
         self.give_back(id);
         self.discard(id);
         self.door.forget(id);
+        if let Some(changes) = &mut self.changes {
+            changes.remove(&id);
+        }
+    }
+
+    /// Notes for a transcript that this has become of a file.
+    fn note(&mut self, id: ConnId, what: &str, mailbox: &Mailbox, (place, name): (Place, &[u8])) {
+        let Some(changes) = &mut self.changes else { return };
+        let path = self.spool.join(mailbox.to_string()).join(place.name());
+        let path = text::escaped(path.join(String::from_utf8_lossy(name).as_ref()).as_os_str().as_bytes());
+        let noted = changes.entry(id).or_default();
+        let change = format!("{what} {path}");
+        if noted.len() < MOST_CHANGES && noted.last() != Some(&change) {
+            noted.push(change);
+        }
     }
 
     /// Sends a job whose result answers `from`.
@@ -329,6 +361,10 @@ impl Desk {
 impl World for Desk {
     fn directory(&self) -> &dyn Directory {
         self
+    }
+
+    fn changes(&mut self, from: ConnId) -> Vec<String> {
+        self.changes.as_mut().and_then(|changes| changes.remove(&from)).unwrap_or_default()
     }
 
     fn ask(&mut self, from: ConnId, ask: Ask) -> Option<Answer> {
@@ -356,4 +392,6 @@ enum Which {
     Passwords,
 }
 
+/// Changes that one answer tells of.
+const MOST_CHANGES: usize = 1000;
 const TIDY_EVERY: Duration = Duration::from_secs(3600);

@@ -52,8 +52,11 @@ impl Files {
     }
 }
 
-/// The accounts of a configuration.
-fn accounts(config: &Config, text: &Text) -> Result<Accounts, Error> {
+/// The accounts of a configuration, whose text that is.
+///
+/// # Errors
+/// They cannot be used.
+pub fn accounts(config: &Config, text: &Text) -> Result<Accounts, Error> {
     if config.unknown == Unknown::Create {
         return Ok(Accounts::open_house(&config.domains));
     }

@@ -7,6 +7,7 @@
 //! | [`cli`] | the command line: one file for each sub-command |
 //! | [`config`] | the configuration file: text in, checked values out |
 //! | [`files`] | all that is read before anything is served: configuration, accounts, certificate |
+//! | [`client`] | the other side of both protocols, for people and scripts |
 //! | [`server`] | the loop: poll, accept, dispatch, timers, shutdown |
 //! | [`desk`] | what sessions ask, who answers it, and where the answer goes |
 //! | [`conn`] | one connection: readiness, buffers, deadline, the pump |
@@ -14,17 +15,22 @@
 //! | [`proto`] | SMTP and POP3 as plain values, without a socket or a disk |
 //! | [`mailbox`] | the contents of mailboxes in memory, and who has which one open |
 //! | [`commit`] | the committer: makes deliveries durable, many at a time |
+//! | [`transcript`] | every session as a text: recording, writing, reading |
 //! | [`work`] | threads that may wait: the disk, passwords |
 //! | [`accounts`] | users, their passwords and mailboxes |
 //! | [`maildir`] | the files: names, delivery, scans, deletions |
+//! | [`tools`] | what is wrong in a spool, mbox files into it and out of it, one message explained; what testers wait for, file and throw away |
+//! | [`testing`] | a server for the tests of other programs |
 //! | [`logging`], [`signals`] | what they say |
-//! | [`service`] | what a service manager does for a server, and what it is told by it |
+//! | [`metrics`] | what is counted, and where that goes |
+//! | [`service`] | what it is to its machine: whom it runs as, what it may reach, what the service manager does and is told |
 //! | [`descriptors`] | how many connections and mailboxes may be open |
 //! | [`limits`], [`octets`], [`clock`], [`stamp`] | leaves: every bound, the one size function, the time, changes of files |
 #![deny(unsafe_code)]
 
 pub mod accounts;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod commit;
 pub mod config;
@@ -37,6 +43,7 @@ pub mod listen;
 pub mod logging;
 pub mod mailbox;
 pub mod maildir;
+pub mod metrics;
 pub mod net;
 pub mod octets;
 pub mod proto;
@@ -44,4 +51,7 @@ pub mod server;
 pub mod service;
 pub mod signals;
 pub mod stamp;
+pub mod testing;
+pub mod tools;
+pub mod transcript;
 pub mod work;

@@ -144,6 +144,14 @@ pub struct Limits {
     pub tmp_age: Span,
     /// How long a stopping server waits for the sessions it has.
     pub shutdown_grace: Span,
+    /// Transcripts: octets of one.
+    pub transcript: Size,
+    /// Transcripts that are kept.
+    pub transcripts: usize,
+    /// Transcripts: octets of all that are kept.
+    pub transcripts_size: Size,
+    /// Transcripts: octets that wait for the disk.
+    pub transcript_queue: Size,
 }
 
 impl Default for Limits {
@@ -212,6 +220,10 @@ impl Default for Limits {
             spool_lock_wait: Span::secs(2),
             tmp_age: Span::secs(36 * 3600),
             shutdown_grace: Span::secs(5),
+            transcript: Size::mib(1),
+            transcripts: 1000,
+            transcripts_size: Size::mib(100),
+            transcript_queue: Size::mib(8),
         }
     }
 }

@@ -12,7 +12,9 @@ use mio::{Registry, Token};
 use rustix::io::Errno;
 
 use crate::{
+    clock::Now,
     config::{Config, Listen, Persona, Service, TlsMode},
+    metrics::METRICS,
     net::{
         certificate::{self, Loaded, Pair},
         endpoint::Endpoint,
@@ -23,10 +25,12 @@ use crate::{
     proto::{
         Protocol,
         ask::ConnId,
+        faults::{Counts, Faulty},
         pop3::{self, Pop3},
         smtp::{self, AuthRule, Kind, Policy, Smtp},
     },
     service::sockets::{self, Passed},
+    transcript::{self, Record, Transcripts},
 };
 
 /// One listening socket.
@@ -38,6 +42,8 @@ pub struct Listener {
     /// What sessions have in common, for each [`Standing`] of their clients.
     rules: [Rules; 4],
     security: Security,
+    /// What is counted of faults on demand; `None`: there are none.
+    faults: Option<Rc<Counts>>,
     /// Whether there may be connections to accept: only an accept that would block says no.
     pub pending: bool,
     /// Given up for a moment when no descriptor is left, to say so to the next client.
@@ -199,6 +205,7 @@ impl Listener {
             rules: all_rules(&listen, config, &security),
             security,
             listen,
+            faults: config.faults_on_demand.then(Rc::<Counts>::default),
             pending: false,
             spare: spare(),
             short: false,
@@ -225,7 +232,7 @@ impl Listener {
 
     /// Its name in the log.
     pub fn name(&self) -> &'static str {
-        name(self.service())
+        self.service().name()
     }
 
     /// Where it really is.
@@ -287,6 +294,7 @@ impl Listener {
         if !std::mem::replace(&mut self.short, true) {
             log::warn!("{} accept: {error}; clients are sent away until there is room", self.name());
         }
+        METRICS.turned_away.one("no descriptors");
         self.spare = None;
         if let Some(Ok((stream, _))) = self.socket.as_ref().map(Socket::accept) {
             self.turn_away(stream);
@@ -313,12 +321,31 @@ impl Listener {
         Transport::new(stream, self.security.clone())
     }
 
+    /// Begins the transcript of a session with a client at `peer`.
+    pub fn transcript(&self, transcripts: &Transcripts, id: ConnId, peer: SocketAddr, now: Now) -> Record {
+        let rules = match self.rules_for(peer.ip()) {
+            Rules::Smtp(rules) => transcript::Rules::Smtp(rules),
+            Rules::Pop3(rules) => transcript::Rules::Pop3(rules),
+        };
+        let (name, listener) = (self.name(), self.endpoint.to_string());
+        let implicit_tls = matches!(self.security, Security::Implicit(_));
+        transcripts.begin(&transcript::Beginning { id, name, peer, listener, rules, implicit_tls }, now)
+    }
+
+    fn rules_for(&self, peer: IpAddr) -> &Rules {
+        let standing = Standing { local: peer.is_loopback(), trusted: self.listen.trusted.contain(peer) };
+        &self.rules[standing.place()]
+    }
+
     /// A session with a client at `peer`.
     pub fn session(&self, peer: IpAddr, id: ConnId) -> Box<dyn Protocol> {
-        let standing = Standing { local: peer.is_loopback(), trusted: self.listen.trusted.contain(peer) };
-        match &self.rules[standing.place()] {
+        let session: Box<dyn Protocol> = match self.rules_for(peer) {
             Rules::Smtp(rules) => Box::new(Smtp::new(Rc::clone(rules), peer, id.to_string())),
             Rules::Pop3(rules) => Box::new(Pop3::new(Rc::clone(rules))),
+        };
+        match &self.faults {
+            Some(counts) => Box::new(Faulty::new(session, Rc::clone(counts))),
+            None => session,
         }
     }
 }
@@ -356,6 +383,7 @@ fn all_rules(listen: &Listen, config: &Config, security: &Security) -> [Rules; 4
 fn rules(listen: &Listen, config: &Config, security: &Security, standing: Standing) -> Rules {
     let (hostname, line_endings, limits) =
         (config.hostname.clone(), listen.line_endings, config.limits.clone());
+    let pedantic = listen.pedantic;
     let begins_tls = matches!(security, Security::Offered(_));
     let plaintext_auth = listen.plaintext_auth || standing.local;
     match listen.persona {
@@ -367,11 +395,20 @@ fn rules(listen: &Listen, config: &Config, security: &Security, standing: Standi
                 Kind::Submission => AuthRule::UnderTls,
             };
             let policy = Policy { kind, auth, starttls: begins_tls, trusted: standing.trusted };
-            Rules::Smtp(Rc::new(smtp::Rules { hostname, line_endings, persona, limits, policy }))
+            Rules::Smtp(Rc::new(smtp::Rules { hostname, line_endings, persona, limits, policy, pedantic }))
         }
         Persona::Pop3(persona) => {
             let (expire, stls) = (config.pop3.expire, begins_tls);
-            let rules = pop3::Rules { hostname, line_endings, persona, expire, stls, plaintext_auth, limits };
+            let rules = pop3::Rules {
+                hostname,
+                line_endings,
+                persona,
+                expire,
+                stls,
+                plaintext_auth,
+                limits,
+                pedantic,
+            };
             Rules::Pop3(Rc::new(rules))
         }
     }

@@ -3,7 +3,9 @@
 //! One turn: poll, accept, sockets, answers, timers, those with work left over, closings.
 
 mod arrive;
+mod end;
 mod error;
+mod guest;
 mod reload;
 mod status;
 
@@ -14,13 +16,14 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     rc::Rc,
-    sync::{Arc, mpsc},
+    sync::{Arc, atomic::AtomicBool, mpsc},
     time::{Duration, SystemTime},
 };
 
 use arrive::{Arrival, Origin};
 pub use error::Error;
-use mio::{Events, Interest, Poll, Token, Waker};
+pub use guest::Stopper;
+use mio::{Events, Poll, Token, Waker};
 use reload::Reload;
 
 use crate::{
@@ -32,10 +35,12 @@ use crate::{
     files::Files,
     limits::Limits,
     listen::{self, Bound, Listener},
+    metrics::{METRICS, publish::Plan},
     net::{endpoint::Endpoint, timer::Timers, tls::Tls},
     proto::ask::{Answer, ConnId},
     service::notify::Manager,
-    signals::{Signal, Signals},
+    signals::Signals,
+    transcript::Transcripts,
     work::{Bell, Done, Returns},
 };
 
@@ -49,7 +54,10 @@ pub struct Server {
     poll: Poll,
     bell: Arc<Bell>,
     results: mpsc::Receiver<Done>,
-    signals: Signals,
+    /// None where the process is not the server's own.
+    signals: Option<Signals>,
+    /// Set by a [`Stopper`].
+    is_to_stop: Arc<AtomicBool>,
     manager: Manager,
     reload: Option<Reload>,
     /// In the order of the configuration at the start; those of a reload behind them.
@@ -57,7 +65,10 @@ pub struct Server {
     tls: Option<Rc<Tls>>,
     most_connections: usize,
     desk: Desk,
+    publishing: Plan,
     conns: HashMap<ConnId, Conn>,
+    /// Behind the connections, whose last lines they wait for.
+    transcripts: Option<Transcripts>,
     /// Connections of proxies that have not said yet whose they are.
     arrivals: HashMap<ConnId, Arrival>,
     /// What each connection came through, and from where.
@@ -99,20 +110,40 @@ enum Due {
 type ListenerId = u64;
 
 impl Server {
-    /// Opens the spool and starts the threads. Nothing is accepted yet.
+    /// Opens the spool, starts the threads and catches the signals. Nothing is accepted yet.
     ///
     /// # Errors
     /// The spool cannot be used, or the system does not give what is needed.
     pub fn open(files: Files, sockets: Vec<Bound>) -> Result<Self, Error> {
+        let mut server = Self::open_as_guest(files, sockets)?;
+        server.catch_signals().map_err(|error| Error::System("signals", error))?;
+        Ok(server)
+    }
+
+    /// The same in a process that does other things too, and has its signals for itself: only a [`Stopper`]
+    /// ends the server.
+    ///
+    /// # Errors
+    /// As of [`Server::open`].
+    pub fn open_as_guest(files: Files, sockets: Vec<Bound>) -> Result<Self, Error> {
         let Files { config, accounts, certificate } = files;
         let system = |what| move |error| Error::System(what, error);
         let poll = Poll::new().map_err(system("poll"))?;
         let bell = Arc::new(Bell::new(Waker::new(poll.registry(), WAKE).map_err(system("waker"))?));
         let (returns, results) = Returns::new(Arc::clone(&bell));
-        let mut signals = Signals::new().map_err(system("signals"))?;
-        poll.registry().register(signals.source(), SIGNALS, Interest::READABLE).map_err(system("signals"))?;
         let tls = listen::tls(&config, certificate)?;
+        let publishing = Plan {
+            file: config.metrics.file.clone(),
+            server: (config.spool.clone(), config.hostname.clone()),
+            every: config.metrics.every.0,
+        };
+        let start = |directory: &PathBuf| {
+            Transcripts::start(directory, config.transcript_bodies, &config.limits)
+                .map_err(|error| Error::Transcripts(directory.clone(), error))
+        };
+        let transcripts = config.transcripts.as_ref().map(start).transpose()?;
         let mut server = Self {
+            publishing,
             most_connections: most_connections(&config.limits),
             scratch: scratch(&config.limits),
             desk: Desk::open(&config, accounts, &bell, &returns)?,
@@ -122,11 +153,13 @@ impl Server {
             poll,
             bell,
             results,
-            signals,
+            signals: None,
+            is_to_stop: Arc::default(),
             manager: Manager::default(),
             reload: None,
             listeners: BTreeMap::new(),
             tls,
+            transcripts,
             conns: HashMap::new(),
             arrivals: HashMap::new(),
             origins: HashMap::new(),
@@ -164,10 +197,11 @@ impl Server {
         self.next_id
     }
 
-    /// Serves, tells the manager so, and runs until a signal ends it.
+    /// Serves, tells the manager so, and runs until a signal ends it, or a [`Stopper`].
     pub fn run(mut self, manager: Manager) -> Result<(), Error> {
         let mut events = Events::with_capacity(1024);
         self.timers.set(Duration::ZERO, Due::Measure);
+        let _publisher = self.publishing.start();
         self.manager = manager;
         if self.manager.watchdog().is_some() {
             self.timers.set(Duration::ZERO, Due::Watchdog);
@@ -215,7 +249,9 @@ impl Server {
             self.pump(id, None, now);
         }
         self.answers(now);
+        self.look_for_stopper(now);
         self.due(now);
+        METRICS.loop_turn.took(self.clock.now().steady.saturating_sub(now.steady));
         Ok(())
     }
 
@@ -316,49 +352,6 @@ impl Server {
                     self.stopping = Some(Stopping::Now);
                 }
             }
-        }
-    }
-
-    // The end
-
-    fn signal(&mut self, now: Now) {
-        let signals: Vec<Signal> = self.signals.pending().collect();
-        for signal in signals {
-            match signal {
-                Signal::Stop => self.stop(now),
-                Signal::Reload if self.source.is_none() => self.stop(now),
-                Signal::Reload => self.begin_reload(),
-                Signal::Status => self.log_status(now),
-            }
-        }
-    }
-
-    /// Accepts nothing more, and lets every session say goodbye; a second signal does not wait for them.
-    fn stop(&mut self, now: Now) {
-        if self.stopping.is_some() {
-            self.stopping = Some(Stopping::Now);
-            return;
-        }
-        log::info!("stopping, {} connections", self.conns.len());
-        self.manager.stopping(&format!("stopping, {} connections", self.conns.len()));
-        self.listeners.values_mut().for_each(|listener| listener.stop(self.poll.registry()));
-        self.stopping = Some(Stopping::Patiently);
-        self.arrivals.clear();
-        self.timers.set(now.steady + self.config.limits.shutdown_grace.0, Due::Stop);
-        let ids: Vec<ConnId> = self.conns.keys().copied().collect();
-        for id in ids {
-            if let Some(conn) = self.conns.get_mut(&id) {
-                conn.stop(now);
-                self.pump(id, None, now);
-            }
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        match self.stopping {
-            None => false,
-            Some(Stopping::Patiently) => self.conns.is_empty() && self.desk.is_idle(),
-            Some(Stopping::Now) => true,
         }
     }
 }

@@ -98,7 +98,7 @@ fn the_list_shows_what_is_not_as_usual_and_who_removes_is_told_of_the_aliases() 
     assert!(user_ok(home, &["list"], "").ends_with("bob@example.test -> bobs\n"));
     assert_eq!(users_file(home)[ALICE]["sent_copy"], false);
     let removed = user_ok(home, &["remove", "bob@example.test"], "");
-    assert!(removed.contains("aliases, line 1: there is no account and no alias bob"), "{removed}");
+    assert!(removed.contains("aliases, line 1, column ") && removed.contains("no alias bob"), "{removed}");
 }
 
 #[test]

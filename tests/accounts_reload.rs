@@ -114,7 +114,7 @@ fn a_broken_file_keeps_the_old_accounts_and_is_told_once() {
     assert!(login(&server, "alice") && login(&server, "bob"));
     put_users(&server, &["bob"]);
     becomes("the aliases are told to lead nowhere", || {
-        server.log().contains("aliases, line 1: there is no account and no alias alice")
+        server.log().contains("aliases, line 1, column 7: there is no account and no alias alice")
     });
     becomes("alice is gone", || rcpt(&server, "alice").starts_with("550 "));
     assert!(rcpt(&server, "team").starts_with("550 5.1.1 "));

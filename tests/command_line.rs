@@ -199,8 +199,15 @@ fn m29_a_second_server_on_a_spool_does_not_start_unless_both_say_that_it_is_shar
     assert!(said.contains(spool) && said.contains("shared_spool"), "{said}");
     first.restart(); // a server that was killed leaves no lock behind
 
-    let shared = format!("shared_spool = true\n{STRICT}");
+    let shared = format!("shared_spool = true\n[limits]\nspool_lock_wait = \"50ms\"\n{STRICT}");
     let users = &[ALICE][..];
+    let file = first.home.path().join("restante.toml");
+    let open = format!("unknown = \"create\"\n{shared}");
+    fs::write(&file, configuration(first.home.path(), &first.spool, &open)).unwrap();
+    let willing = restante(&["serve", "--config", file.to_str().unwrap()]);
+    assert!(!willing.status.success());
+    assert!(everything_said(&willing).contains("shared_spool"), "{}", everything_said(&willing));
+
     let one = Setup { config: Some(&shared), users, ..Setup::default() }.start();
     let spool = Some(one.spool.clone());
     let other = Setup { config: Some(&shared), users, spool, ..Setup::default() }.start();

@@ -32,6 +32,23 @@ fn regress() {
 }
 
 #[test]
+fn nothing_changes_where_faults_would_happen_on_demand_and_nobody_asks() {
+    let mut failures = String::new();
+    for (directory, service) in [("smtp", Service::Smtp), ("pop3", Service::Pop3)] {
+        for file in files(directory) {
+            let Ok(mut dialogue) = Dialogue::read(&fs::read_to_string(&file).unwrap(), Some(service)) else {
+                continue; // which another test tells
+            };
+            dialogue.world.faults = true;
+            if let Err(Failure { line, what }) = play::check(&dialogue, dialogue.ways[0]) {
+                failures.push_str(&format!("{}:{line}:\n    {what}\n", file.display()));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{failures}");
+}
+
+#[test]
 fn smtp_is_the_same_over_tls() {
     play_over_tls("smtp", Service::Smtp, 60);
 }

@@ -319,3 +319,27 @@ fn l07_when_there_is_no_room_the_longest_idle_stranger_goes() {
     let mut late = Client::connect(server.smtp());
     late.expect("421 4.3.2 Too many connections");
 }
+
+#[test]
+fn a_pedantic_listener_names_the_rule_and_the_one_beside_it_does_not() {
+    let listeners = ["pedantic = true", ""].map(|more| listener("smtp", more) + &listener("pop3", more));
+    let users = &[ALICE];
+    let server = Setup { config: Some(&listeners.concat()), users, ..Setup::default() }.start();
+    let dev = Setup { arguments: &["--pedantic"], ..Setup::default() }.start();
+    let said = |address: SocketAddr, lines: &[&str]| {
+        let mut client = Client::connect(address);
+        client.reply();
+        lines.iter().fold(String::new(), |_, line| client.send(line).reply())
+    };
+    let mail = |address| said(address, &["EHLO client.test", "MAIL FROM: <a@far.test>"]);
+    let stat = |address| said(address, &["STAT"]);
+    let (smtp, pop3) = (server.addresses("smtp"), server.addresses("pop3"));
+    for address in [smtp[0], dev.smtp()] {
+        assert_eq!(mail(address), "501 5.5.4 RFC 5321 4.1.2: no space after FROM:\r\n");
+    }
+    for address in [pop3[0], dev.pop3()] {
+        assert_eq!(stat(address), "-ERR RFC 1939 4: Not allowed now\r\n");
+    }
+    assert!(mail(smtp[1]).starts_with("501 5.1.7 Bad sender"));
+    assert_eq!(stat(pop3[1]), "-ERR Not allowed now\r\n");
+}

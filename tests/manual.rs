@@ -12,7 +12,7 @@ use std::{
     process::Command,
 };
 
-use common::{Server, Setup, installed, skip};
+use common::{Server, Setup, eventually, installed, skip};
 use page::{Kind, Page, Port};
 
 /// README and all pages of the manual.
@@ -61,6 +61,10 @@ fn every_command_does_what_it_should() {
         }
         let dir = common::home();
         let server = Setup { spool: Some(dir.path().join("spool")), ..Setup::default() }.start();
+        eventually("figures for `restante status`", || {
+            let mut files = fs::read_dir(server.runtime.path().join("restante")).ok()?;
+            files.any(|file| file.unwrap().path().extension().is_some_and(|end| end == "prom")).then_some(())
+        });
         // What a block needs that isn't here; those behind it may need what it does.
         let mut missing = None;
         for block in commands {
@@ -100,6 +104,7 @@ fn shell(commands: &str, server: &Server, dir: &Path) -> Result<(), String> {
         .current_dir(dir)
         .env("PATH", env::join_paths(path).unwrap())
         .env("HOME", dir)
+        .env("XDG_RUNTIME_DIR", server.runtime.path()) // figures
         .output()
         .unwrap();
     if done.status.success() {
@@ -117,3 +122,22 @@ fn calls(line: &str, program: &str) -> bool {
 /// Programs that not every machine has.
 const NEEDED: [&str; 9] =
     ["curl", "swaks", "mutt", "openssl", "fetchmail", "node", "python3", "pytest", "javac"];
+
+#[test]
+fn every_link_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let link = regex::Regex::new(r"\]\(([^):#]+)(?:#[^)]*)?\)").unwrap();
+    let mut broken = Vec::new();
+    for dir in [".", "docs", "docs/manual", "tests/dialogue"] {
+        for page in fs::read_dir(root.join(dir)).unwrap().map(|entry| entry.unwrap().path()) {
+            if page.extension().is_none_or(|end| end != "md") {
+                continue;
+            }
+            let text = fs::read_to_string(&page).unwrap();
+            let lost = |target: &&str| !page.parent().unwrap().join(target).exists();
+            let targets = link.captures_iter(&text).map(|found| found.get(1).unwrap().as_str());
+            broken.extend(targets.filter(lost).map(|target| format!("{}: {target}", page.display())));
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}

@@ -77,6 +77,7 @@ fn play(limits: &Limits, pieces: &[&[u8]], faults: &[Option<Fault>]) -> Outcome 
         stls: false,
         plaintext_auth: true,
         limits: limits.clone(),
+        pedantic: false,
     };
     let now = Now { steady: Duration::ZERO, date: SystemTime::UNIX_EPOCH };
     let cx = Cx { now, directory: &Nobody };

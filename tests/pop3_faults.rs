@@ -216,7 +216,7 @@ fn p15_p16_p18_what_is_left_out_is_logged_once() {
     // The log is in order: what is told of the last session comes behind all that this looks for.
     let told = eventually("the log tells of the last session", || {
         let log = server.log();
-        (log.matches("pop3 updated").count() >= 3).then(|| log.matches("1700000002.link").count())
+        (log.matches("pop3 closed").count() >= 3).then(|| log.matches("1700000002.link").count())
     });
     assert_eq!(told, 1, "{}", server.log());
 }

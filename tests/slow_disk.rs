@@ -52,6 +52,37 @@ fn refuses_and_takes_back(what: &str, path: &str) {
 }
 
 #[test]
+fn l09_when_the_queue_for_the_disk_is_full_a_message_is_refused_before_its_data() {
+    if !can_inject("l09_when_the_queue_for_the_disk_is_full_a_message_is_refused_before_its_data") {
+        return;
+    }
+    let config = format!("{STRICT}\n[limits]\ndelivery_queue = 2\ndelivery_batch = 1\n");
+    let server = Setup { config: Some(&config), users: &[BOB, CAROL], ..Setup::default() }.start();
+    at_work_again(&server);
+    let begin = || {
+        let mut client = Client::smtp(&server);
+        client.ask("MAIL FROM:<a@far.test>", "250");
+        client.ask(&format!("RCPT TO:<{CAROL}>"), "250");
+        client
+    };
+    let (mut waiting, mut refused) = ([begin(), begin()], [begin(), begin()]);
+    Fault::new("fsync:delay_enter=1s").of("committer").during(&server, || {
+        for client in &mut waiting {
+            client.ask("DATA", "354");
+            client.write(b"Subject: slow\r\n\r\n.\r\n");
+        }
+        for late in &mut refused {
+            late.ask("DATA", "451 4.3.0 ");
+            late.ask("NOOP", "250 ");
+        }
+        waiting.iter_mut().for_each(|client| drop(client.expect("250 2.0.0 ")));
+    });
+    let reply = refused[0].deliver(&[CAROL], MESSAGE);
+    assert!(reply.starts_with("250 2.0.0 "), "{reply:?}");
+    assert_eq!(server.maildir(CAROL).files("new").len(), 4, "every 250, and nothing else");
+}
+
+#[test]
 fn d09_a_content_that_is_durable_too_late_is_taken_back() {
     if can_inject("d09_a_content_that_is_durable_too_late_is_taken_back") {
         refuses_and_takes_back("fsync:delay_enter=3s:when=1", "");

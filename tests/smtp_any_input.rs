@@ -92,7 +92,14 @@ fn play<'a>(
     faults: &[Option<Fault>],
 ) -> Outcome {
     let limits = Limits { body_in_memory: Size::kib(1), message: Size::kib(64), ..Limits::for_development() };
-    let rules = Rules { hostname: "mx.test".into(), line_endings, persona: Persona::Modern, limits, policy };
+    let rules = Rules {
+        hostname: "mx.test".into(),
+        line_endings,
+        persona: Persona::Modern,
+        limits,
+        policy,
+        pedantic: false,
+    };
     let mut session = Smtp::new(Rc::new(rules), [192, 0, 2, 1].into(), "c1".into());
     let now = Now { steady: Duration::ZERO, date: SystemTime::UNIX_EPOCH };
     let cx = Cx { now, directory: &Here };

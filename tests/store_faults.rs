@@ -15,7 +15,7 @@ use std::{
 use common::{
     STRICT, Server, Setup,
     client::{Client, deliver, session_with, without_trace},
-    eventually, home, skip,
+    eventually, faketime, home, skip,
 };
 use rustix::process::geteuid;
 use tempfile::TempDir;
@@ -200,13 +200,6 @@ fn m09_a_maildir_removed_in_mid_session_is_missing_messages_and_no_more() {
     assert!(reply.starts_with("+OK") || reply.starts_with("-ERR [SYS/"), "{reply:?}");
     deliver(&server, ALICE, b"Subject: y\r\n\r\n");
     assert!(session_with(&server, ALICE, 1).retr(1).ends_with(b"Subject: y\r\n\r\n"));
-}
-
-/// The library that gives a process another clock, and how to preload it.
-fn faketime() -> Option<PathBuf> {
-    let libraries = fs::read_dir("/usr/lib").ok()?;
-    let mut found = libraries.flatten().map(|dir| dir.path().join("faketime/libfaketimeMT.so.1"));
-    found.find(|library| library.is_file())
 }
 
 #[test]

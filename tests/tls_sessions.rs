@@ -43,7 +43,7 @@ fn mail_goes_in_and_out_under_both_versions() {
         pop3.ask("QUIT", "+OK");
         assert_eq!(pop3.rest(), b"", "the end comes with close_notify");
     }
-    for line in ["smtp tls version=1.2 cipher=TLS_ECDHE_", "pop3 tls version=1.3 cipher=TLS_AES_"] {
+    for line in ["submissions tls version=1.2 cipher=TLS_ECDHE_", "pop3s tls version=1.3 cipher=TLS_AES_"] {
         server.tells(line);
     }
     assert!(!server.log().contains("cut off"), "a client that says goodbye is not taken for a cut");

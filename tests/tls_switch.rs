@@ -16,6 +16,7 @@ use restante::{
     clock::Now,
     conn::{Conn, Pumped, World},
     limits::Limits,
+    logging::Caller,
     net::{
         certificate::Pair,
         stream::Stream,
@@ -111,7 +112,8 @@ impl Talk {
         let done = Done::default();
         let transport = Transport::new(Stream::Tcp(mio::net::TcpStream::from_std(stream)), security);
         let session = Box::new(Careless(Rc::clone(&done)));
-        let mut conn = Conn::new(ConnId(1), "test", transport, session, now());
+        let caller = Caller { id: ConnId(1), service: "smtp", peer: [127, 0, 0, 1].into() };
+        let mut conn = Conn::new(caller, transport, session, now());
         conn.greet(&mut Nothing, now());
         Self { conn, client, done, scratch: vec![0; 4096] }
     }

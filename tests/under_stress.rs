@@ -3,15 +3,15 @@
 
 mod common;
 
-use std::{fs, path::Path, process::Command, thread, time::Duration};
+use std::{fs, path::Path, thread, time::Duration};
 
 use common::{
     STRICT, Server, Setup,
     client::{Client, deliver, stuffed, without_trace},
-    eventually, home, skip,
+    disk::SmallDisk,
+    eventually, skip,
 };
-use rustix::process::{Pid, Resource, Rlimit, Signal, geteuid, getrlimit, prlimit};
-use tempfile::TempDir;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 const ALICE: &str = "alice@example.test";
 
@@ -208,37 +208,6 @@ fn a_server_short_of_descriptors_ends_when_asked() {
     server.signal(Signal::TERM);
     drop(clients);
     assert_eq!(server.wait().code(), Some(0));
-}
-
-/// A very small disk.
-struct SmallDisk {
-    dir: TempDir,
-}
-
-impl SmallDisk {
-    /// None if this user may not mount.
-    fn mount(size: &str) -> Option<Self> {
-        let dir = home();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(dir.path());
-        let mounted = geteuid().is_root() && mount.status().is_ok_and(|status| status.success());
-        mounted.then_some(Self { dir })
-    }
-
-    /// Fills it up until that many octets are left; the file that does it.
-    fn fill(&self, left: u64) -> std::path::PathBuf {
-        let about = rustix::fs::statvfs(self.dir.path()).unwrap();
-        let filler = self.dir.path().join("filler");
-        let free = about.f_bavail * about.f_frsize;
-        fs::write(&filler, vec![b'x'; usize::try_from(free.saturating_sub(left)).unwrap()]).unwrap();
-        filler
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.dir.path()).status(); // the test has said all it could
-    }
 }
 
 #[test]

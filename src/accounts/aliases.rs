@@ -1,7 +1,7 @@
 //! Addresses that lead to accounts: one to many, and for everybody else of a domain.
 //!
 //! The rule: an alias leads to accounts of ours, by other aliases perhaps, and nowhere else. What does not is
-//! refused when the file is read, with its line.
+//! refused when the file is read, with its place.
 
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
@@ -11,22 +11,38 @@ use super::account::key_of;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Aliases(BTreeMap<String, Vec<String>>);
 
-/// What is wrong with a line.
+/// What is wrong with the text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Mistake {
-    /// The line, from 1.
-    pub(super) line: usize,
+    pub(super) place: Place,
     pub(super) why: String,
+}
+
+/// Where something is in the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    /// From 1.
+    pub(super) line: usize,
+    /// The character in the line, from 1.
+    pub(super) column: usize,
+}
+
+impl Place {
+    /// Of a part of a line.
+    fn of(part: &str, line: usize, text: &str) -> Self {
+        let before = part.as_ptr().addr().saturating_sub(text.as_ptr().addr());
+        Self { line, column: text.get(..before).map_or(0, |before| before.chars().count()) + 1 }
+    }
 }
 
 /// One alias, as the file has it.
 struct Alias {
-    line: usize,
+    place: Place,
     targets: Vec<Target>,
 }
 
 struct Target {
-    line: usize,
+    place: Place,
     key: String,
     text: String,
 }
@@ -68,11 +84,12 @@ fn parse(
     let mut aliases = BTreeMap::<String, Alias>::new();
     let mut last: Option<String> = None;
     for (line, text) in (1..).zip(text.lines()) {
-        let wrong = |why: String| Mistake { line, why };
+        let wrong_at = |part: &str, why: String| Mistake { place: Place::of(part, line, text), why };
         let text = text.split('#').next().unwrap_or_default();
         if text.trim().is_empty() {
             continue;
         }
+        let wrong = |why: String| wrong_at(text.trim(), why);
         let goes_on = text.starts_with([' ', '\t']);
         let targets = if goes_on {
             text
@@ -84,10 +101,11 @@ fn parse(
             if let Some(name) = account(&key) {
                 return Err(wrong(format!("{key} is an address of the account {name} already")));
             }
+            let place = Place::of(name, line, text);
             match aliases.entry(key.clone()) {
-                Entry::Vacant(place) => place.insert(Alias { line, targets: Vec::new() }),
+                Entry::Vacant(vacant) => vacant.insert(Alias { place, targets: Vec::new() }),
                 Entry::Occupied(other) => {
-                    return Err(wrong(format!("{key} is in line {} already", other.get().line)));
+                    return Err(wrong(format!("{key} is in line {} already", other.get().place.line)));
                 }
             };
             last = Some(key);
@@ -96,14 +114,14 @@ fn parse(
         let Some(alias) = last.as_ref().and_then(|key| aliases.get_mut(key)) else {
             return Err(wrong(format!("it goes on with nothing: write {FORM}")));
         };
-        for text in targets.split(',').map(str::trim).filter(|text| !text.is_empty()) {
-            let key = key(text, domains, false).map_err(wrong)?;
-            alias.targets.push(Target { line, key, text: text.to_owned() });
+        for target in targets.split(',').map(str::trim).filter(|target| !target.is_empty()) {
+            let key = key(target, domains, false).map_err(|why| wrong_at(target, why))?;
+            alias.targets.push(Target { place: Place::of(target, line, text), key, text: target.to_owned() });
         }
     }
     match aliases.iter().find(|(_, alias)| alias.targets.is_empty()) {
         Some((key, alias)) => {
-            Err(Mistake { line: alias.line, why: format!("{key} leads nowhere: write {FORM}") })
+            Err(Mistake { place: alias.place, why: format!("{key} leads nowhere: write {FORM}") })
         }
         None => Ok(aliases),
     }
@@ -143,8 +161,8 @@ impl<'a> Leading<'a> {
         }
         on.push(key);
         let mut names = BTreeSet::new();
-        for Target { line, key: target, text } in &alias.targets {
-            let wrong = |why: String| Mistake { line: *line, why };
+        for Target { place, key: target, text } in &alias.targets {
+            let wrong = |why: String| Mistake { place: *place, why };
             if let Some(name) = (self.account)(target) {
                 names.insert(name);
                 continue;
@@ -164,7 +182,7 @@ impl<'a> Leading<'a> {
         }
         if names.len() > MOST {
             let why = format!("{key} leads to {} accounts: {MOST} are the most", names.len());
-            return Err(Mistake { line: alias.line, why });
+            return Err(Mistake { place: alias.place, why });
         }
         on.pop();
         self.found.insert(key.to_owned(), names);
@@ -192,7 +210,8 @@ mod tests {
             let key = if key == "a.n@example.test" { "ann@example.test" } else { key };
             names.contains(&key).then(|| key.to_owned())
         };
-        Aliases::read(text, &domains, account).map_err(|Mistake { line, why }| format!("line {line}: {why}"))
+        Aliases::read(text, &domains, account)
+            .map_err(|mistake| format!("line {}: {}", mistake.place.line, mistake.why))
     }
 
     #[test]
@@ -213,6 +232,23 @@ mod tests {
         assert_eq!(aliases.catch_all("second.test").unwrap(), &all);
         assert_eq!(aliases.get("postmaster@example.test").unwrap(), &all[1..2]);
         assert_eq!((aliases.get("all@second.test"), aliases.catch_all("example.test")), (None, None));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_column() {
+        for (text, line, column) in [
+            ("sales ann", 1, 1),
+            ("\n  ann", 2, 3),
+            ("sales:", 1, 1),
+            ("x: ann, é@far.test", 1, 9),
+            ("x: ann,\n\tbob, joe # who", 2, 7),
+            ("u: v\nv:  u", 2, 5),
+        ] {
+            let mistake = Aliases::read(text, &["example.test".into()], |key| {
+                ["ann@example.test", "bob@example.test"].contains(&key).then(|| key.to_owned())
+            });
+            assert_eq!(mistake.unwrap_err().place, Place { line, column }, "{text}");
+        }
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub enum Error {
         path: PathBuf,
         /// The line, from 1.
         line: usize,
+        /// The character in the line, from 1.
+        column: usize,
         /// Why, and what is accepted.
         why: String,
     },
@@ -58,7 +60,9 @@ impl fmt::Display for Error {
                 let text = text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text);
                 write!(f, "{}, line {}, column {}: {text}", path.display(), line.max(1), column.max(1))
             }
-            Self::Aliases { path, line, why } => write!(f, "{}, line {line}: {why}", path.display()),
+            Self::Aliases { path, line, column, why } => {
+                write!(f, "{}, line {line}, column {column}: {why}", path.display())
+            }
             Self::Name(why) => f.write_str(why),
             Self::Exists(name) => write!(
                 f,

@@ -12,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::OFlags;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{Error as _, MapAccess, Visitor},
@@ -137,11 +138,14 @@ impl UserFile {
         fs::File::open(directory(&self.path))?.sync_all()
     }
 
-    /// What root changes stays readable to the user that the server runs as.
+    /// What root changes stays readable to the user that the server runs as, and what root makes is of the owner
+    /// of the directory.
     fn give_to_owner(&self, file: &fs::File) -> io::Result<()> {
-        match fs::metadata(&self.path) {
-            Ok(old) if rustix::process::geteuid().is_root() => fchown(file, Some(old.uid()), Some(old.gid())),
-            _ => Ok(()), // a new file is its maker's
+        match fs::metadata(&self.path).or_else(|_| fs::metadata(directory(&self.path))) {
+            Ok(owner) if rustix::process::geteuid().is_root() => {
+                fchown(file, Some(owner.uid()), Some(owner.gid()))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -158,8 +162,11 @@ impl UserFile {
     }
 }
 
+/// Root may do this in somebody's directory: a link there leads nowhere.
 fn open_private(path: &Path, truncate: bool) -> io::Result<fs::File> {
-    fs::File::options().write(true).create(true).truncate(truncate).mode(0o600).open(path)
+    let mut options = fs::File::options();
+    options.write(true).create(true).truncate(truncate).mode(0o600);
+    options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path)
 }
 
 fn directory(path: &Path) -> &Path {

@@ -188,7 +188,7 @@ mod tests {
             home.files
                 .told
                 .as_ref()
-                .is_some_and(|told| told.contains("aliases, line 1: there is no account"))
+                .is_some_and(|told| told.contains("aliases, line 1, column 11: there is no account"))
         );
         home.write(&["carl"]);
         assert!(home.look().is_some_and(|accounts| !has(&accounts, "all")));

@@ -148,7 +148,7 @@ impl Directory for Accounts {
         let user = user.clone().whole();
         let own = match self.lookup(from) {
             Lookup::Local(to) => to.iter().any(|destination| destination.mailbox == user),
-            Lookup::Unknown | Lookup::Foreign => false,
+            Lookup::Unknown | Lookup::Foreign | Lookup::Refused(_) => false,
         };
         own || match &self.users {
             Users::Listed(table) => table.allows(&user, from),

@@ -2,7 +2,11 @@
 
 use std::{fs, path::PathBuf, time::SystemTime};
 
-use super::{Accounts, Error, UserFile, Users, aliases::Aliases, table::Table};
+use super::{
+    Accounts, Error, UserFile, Users,
+    aliases::{Aliases, Mistake, Place},
+    table::Table,
+};
 use crate::stamp::FileStamp;
 
 /// Where accounts come from.
@@ -48,8 +52,14 @@ impl Sources {
         let Some(path) = &self.aliases else { return Ok(Aliases::default()) };
         let unreadable = |error| Error::Io { path: path.clone(), action: "read", error };
         let text = fs::read_to_string(path).map_err(unreadable)?;
-        Aliases::read(&text, &self.domains, |address| table.owner(address).cloned())
-            .map_err(|mistake| Error::Aliases { path: path.clone(), line: mistake.line, why: mistake.why })
+        Aliases::read(&text, &self.domains, |address| table.owner(address).cloned()).map_err(
+            |Mistake { place: Place { line, column }, why }| Error::Aliases {
+                path: path.clone(),
+                line,
+                column,
+                why,
+            },
+        )
     }
 
     /// What the files are like now.

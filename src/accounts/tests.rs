@@ -99,7 +99,7 @@ fn an_address_leads_to_an_account_by_name_alias_tag_or_catch_all() {
 }
 
 #[test]
-fn an_alias_file_that_is_missing_or_wrong_is_named_with_its_line() {
+fn an_alias_file_that_is_missing_or_wrong_is_named_with_the_place() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name| directory.path().join(name);
     std::fs::write(path("users.json"), "{}").unwrap();
@@ -108,7 +108,8 @@ fn an_alias_file_that_is_missing_or_wrong_is_named_with_its_line() {
     let error = || sources.load().unwrap_err().to_string();
     assert!(error().starts_with(&format!("cannot read {}: ", path("aliases").display())), "{}", error());
     std::fs::write(path("aliases"), "# none\nx: y\n").unwrap();
-    let place = format!("{}, line 2: there is no account and no alias y", path("aliases").display());
+    let place =
+        format!("{}, line 2, column 4: there is no account and no alias y", path("aliases").display());
     assert_eq!(error(), place);
 }
 

@@ -1,7 +1,6 @@
 //! `restante dev`: a server to try things with, that needs no configuration.
 
 use std::{
-    env,
     io::{self, Write},
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -41,15 +40,29 @@ pub(super) struct Arguments {
     /// Where to hand mail out under TLS.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1995", requires = "tls")]
     pop3s: SocketAddr,
+    /// No faults on demand: bob+452@ is bob's folder 452, and not a refusal.
+    #[arg(long)]
+    no_faults: bool,
+    /// Hold clients to every rule of the protocols, and name the one that was broken.
+    #[arg(long)]
+    pedantic: bool,
+    /// Write every session down, as a file in DIR.
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "./transcripts")]
+    transcripts: Option<PathBuf>,
     #[command(flatten)]
     running: Running,
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut config = Config::development(arguments.spool, arguments.smtp, arguments.pop3)?;
+    config.faults_on_demand = !arguments.no_faults;
     if let Some(directory) = &arguments.tls {
         let pair = certificate(directory.as_deref())?;
         config = config.with_tls(pair, arguments.smtps, arguments.pop3s)?;
+    }
+    config.transcripts.clone_from(&arguments.transcripts);
+    if arguments.pedantic {
+        config.hold_to_the_letter();
     }
     let certificate = config.tls.as_ref().map(|pair| pair.certificate.clone());
     let spool = config.spool.clone();
@@ -64,6 +77,10 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         {
             text.push_str(&secure_screen(smtps, pop3s, &certificate));
         }
+        if let Some(directory) = &arguments.transcripts {
+            let directory = shell(&directory.to_string_lossy());
+            text.push_str(&format!("See what is said, and why:\n  restante watch {directory}\n\n"));
+        }
         let _ = io::stdout().write_all(text.as_bytes()); // nobody looks: serve all the same
     }
     started.run_to_the_end()
@@ -75,6 +92,7 @@ fn screen(smtp: SocketAddr, pop3: SocketAddr, spool: &Path) -> String {
     let (smtp_url, pop3_url) = (shell(&format!("smtp://{smtp}")), shell(&format!("pop3://{pop3}/1")));
     let mailbox = shell(&spool.join(YOU).to_string_lossy());
     let smtp_quoted = shell(&smtp.to_string());
+    let quoted_spool = shell(&spool.to_string_lossy());
     let spool = spool.display();
     format!(
         r"
@@ -89,6 +107,10 @@ Send a message:
 Read it:
   curl {pop3_url} -u {YOU}:any
   mutt -f {mailbox}
+
+Wait for it in a script, or see what your program makes of a refusal:
+  restante wait --spool {quoted_spool} --to {YOU}
+  swaks --server {smtp_quoted} --from me@example.test --to you+452@example.test
 
 Talk to it yourself:
   telnet {smtp_host} {smtp_port}   # HELO me, MAIL FROM:<me@example.test>, RCPT TO:<{YOU}>, DATA
@@ -125,9 +147,12 @@ fn secure_screen(smtps: SocketAddr, pop3s: SocketAddr, certificate: &Path) -> St
 /// The certificate of a developer, made at the first use. It stays, so that a mail program has to be told
 /// only once to trust it.
 fn certificate(directory: Option<&Path>) -> Result<Pair, Failure> {
-    let directory = directory.map(Path::to_owned).or_else(state_directory).ok_or_else(|| {
-        Failure::Usage("no home directory for a certificate: say where it goes with --tls=DIR".into())
-    })?;
+    let directory = directory
+        .map(Path::to_owned)
+        .or_else(|| super::directory_of_user("XDG_STATE_HOME", ".local/state"))
+        .ok_or_else(|| {
+            Failure::Usage("no home directory for a certificate: say where it goes with --tls=DIR".into())
+        })?;
     let directory = std::path::absolute(&directory)
         .map_err(|error| Failure::Usage(format!("{}: {error}", directory.display())))?;
     let pair = cert::pair_in(&directory);
@@ -135,12 +160,6 @@ fn certificate(directory: Option<&Path>) -> Result<Pair, Failure> {
         return Ok(pair);
     }
     cert::make(&directory, &["localhost", "127.0.0.1", "::1"], SystemTime::now())
-}
-
-fn state_directory() -> Option<PathBuf> {
-    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
-    Some(state.join("restante"))
 }
 
 /// One word of a shell command.
@@ -171,6 +190,7 @@ mod tests {
             "swaks --server 127.0.0.1:45678 ",
             "curl pop3://127.0.0.1:56789/1 -u you@example.test:any\n",
             "mutt -f /home/somebody/projects/restante/spool/you@example.test\n",
+            "restante wait --spool /home/somebody/projects/restante/spool --to you@example.test\n",
             "telnet 127.0.0.1 45678 ",
             "telnet 127.0.0.1 56789 ",
             "port 56789 ",

@@ -2,17 +2,33 @@
 //!
 //! The rule: whatever goes wrong is told on standard error in one sentence that begins with `restante:`
 //! and ends with what to do about it. Exit codes: 0 is well, 2 a command line or a configuration to be
-//! corrected, 1 everything else.
+//! corrected, 1 everything else; 4 and 5 are replies of a server (`restante send`).
 
 mod cert;
 mod check;
+mod client;
 mod dev;
+mod explain;
+mod export;
+mod fsck;
+mod import;
+mod mailboxes;
+mod pages;
+mod purge;
+mod scenes;
+mod seed;
+mod send;
 mod serve;
+mod spool;
+mod status;
 mod user;
+mod wait;
+mod watch;
 
 use std::{
-    fmt,
+    env, fmt,
     io::{self, Write},
+    path::PathBuf,
     process::ExitCode,
 };
 
@@ -30,11 +46,23 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Send(send::Arguments),
     Serve(serve::Arguments),
     Dev(dev::Arguments),
+    Purge(purge::Arguments),
+    Seed(seed::Arguments),
     Check(check::Arguments),
+    Client(client::Arguments),
+    Status(status::Arguments),
     User(user::Arguments),
     Cert(cert::Arguments),
+    Explain(explain::Arguments),
+    Export(export::Arguments),
+    Fsck(fsck::Arguments),
+    Import(import::Arguments),
+    Wait(wait::Arguments),
+    Watch(watch::Arguments),
+    Pages(pages::Arguments),
 }
 
 /// The whole program.
@@ -42,11 +70,23 @@ pub fn main() -> ExitCode {
     // Mail is its owner's alone, and its owner's always, whatever the umask that this was started with.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let done = match Arguments::parse().command {
+        Command::Send(arguments) => send::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Dev(arguments) => dev::run(arguments),
+        Command::Purge(arguments) => purge::run(&arguments),
+        Command::Seed(arguments) => seed::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Client(arguments) => client::run(arguments),
+        Command::Status(arguments) => status::run(&arguments),
         Command::User(arguments) => user::run(&arguments),
         Command::Cert(arguments) => cert::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
+        Command::Fsck(arguments) => fsck::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
+        Command::Wait(arguments) => wait::run(&arguments),
+        Command::Watch(arguments) => watch::run(&arguments),
+        Command::Pages(arguments) => pages::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -57,6 +97,32 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Text in lines of 80 columns, so many of them blank on the left.
+fn wrapped(text: &str, indent: usize) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= COLUMNS => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(format!("{}{word}", " ".repeat(indent))),
+        }
+    }
+    lines.join("\n")
+}
+
+/// Columns of a terminal.
+const COLUMNS: usize = 80;
+
+/// Our own directory among those of the user (XDG Base Directory Specification): below what the variable says,
+/// else below that directory at home.
+fn directory_of_user(variable: &str, at_home: &str) -> Option<PathBuf> {
+    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let directory = absolute(variable).or_else(|| Some(absolute("HOME")?.join(at_home)))?;
+    Some(directory.join("restante"))
+}
+
 /// Why a command could not do what it was asked.
 #[derive(Debug)]
 enum Failure {
@@ -64,6 +130,10 @@ enum Failure {
     Usage(String),
     /// Anything else: exit code 1.
     Other(String),
+    /// A server said 4xx: exit code 4.
+    TryLater(String),
+    /// A server said 5xx: exit code 5.
+    Refused(String),
 }
 
 impl Failure {
@@ -71,6 +141,8 @@ impl Failure {
         match self {
             Self::Usage(_) => ExitCode::from(2),
             Self::Other(_) => ExitCode::FAILURE,
+            Self::TryLater(_) => ExitCode::from(4),
+            Self::Refused(_) => ExitCode::from(5),
         }
     }
 
@@ -82,7 +154,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Usage(why) | Self::Other(why)) = self;
+        let (Self::Usage(why) | Self::Other(why) | Self::TryLater(why) | Self::Refused(why)) = self;
         f.write_str(why)
     }
 }

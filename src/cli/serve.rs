@@ -22,7 +22,7 @@ use crate::{
     logging, maildir,
     net::endpoint::Endpoint,
     server::{self, Server},
-    service::{notify::Manager, sockets::Passed},
+    service::{Settled, notify::Manager, sockets::Passed},
 };
 
 /// Run the server.
@@ -41,9 +41,9 @@ pub(super) struct Running {
     /// Write the addresses that were taken to FILE, one line each: smtp=127.0.0.1:2525.
     #[arg(long, value_name = "FILE")]
     ports_file: Option<PathBuf>,
-    /// How much to log.
-    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log_levels())]
-    log_level: LevelFilter,
+    /// How much to log, whatever the configuration says.
+    #[arg(long, value_name = "LEVEL", value_parser = log_levels())]
+    log_level: Option<LevelFilter>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -63,9 +63,9 @@ pub(super) struct Started {
 /// Takes the ports, starts everything, and says which ports they are. `others` tells how to choose other ones.
 ///
 /// The order matters. What the service manager hands over and low ports come first, since they are not for
-/// everybody. Then privileges are given up and the sandbox is entered: both hold for the thread that does it and
-/// for those that it starts, so no thread may be there before, not even that of the log. All that is read behind
-/// it (accounts, certificate, spool) is read with the rights that a reload will have.
+/// everybody. Then privileges are given up, files are read with the rights that a reload will have, and the
+/// sandbox is entered, which changes nothing on the disk unless they are good. Both hold for the thread that does
+/// it and for those that it starts, so no thread may be there before, not even that of the log.
 pub(super) fn start(
     config: Config,
     text: &Text,
@@ -75,14 +75,22 @@ pub(super) fn start(
     let passed = Passed::from_environment().map_err(|error| Failure::Other(error.to_string()))?;
     let manager = Manager::from_environment();
     let sockets = listen::bind_all(&config, passed).map_err(|error| not_started(&error.into(), others))?;
-    logging::start(running.log_level)
-        .map_err(|error| Failure::Other(format!("cannot start the log: {error}")))?;
+    let settled = text.path().map(|file| Settled::as_user_of(&config, file)).transpose();
+    let mut settled = settled.map_err(|error| Failure::Other(error.to_string()))?;
+    let files = Files::of(config, text, SystemTime::now())?;
+    if let (Some(settled), Some(file)) = (&mut settled, text.path()) {
+        settled
+            .keep_to(&files.config, file, running.ports_file.as_deref())
+            .map_err(|error| Failure::Other(error.to_string()))?;
+    }
+    logging::start(&files.config.log, running.log_level)
+        .map_err(|error| Failure::Other(format!("cannot log to {}: {error}", files.config.log.to)))?;
+    settled.iter().for_each(Settled::tell);
     let manager = manager.unwrap_or_else(|error| {
         log::warn!("the service manager is told nothing: {error}");
         Manager::default()
     });
-    config.doubts().for_each(|doubt| log::warn!("{doubt}"));
-    let files = Files::of(config, text, SystemTime::now())?;
+    files.config.doubts().for_each(|doubt| log::warn!("{doubt}"));
     let server = Server::open(files, sockets).map_err(|error| not_started(&error, others))?;
     let endpoints = server.endpoints();
     for (protocol, endpoint) in &endpoints {

@@ -8,7 +8,13 @@ mod message;
 mod round;
 mod sync;
 
-use std::{io, sync::Arc, thread, time::Instant};
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
+    time::Instant,
+};
 
 use crossbeam_channel as channel;
 
@@ -17,6 +23,7 @@ use crate::{
     limits::Limits,
     logging,
     maildir::name::Unique,
+    metrics::METRICS,
     proto::ask::{ConnId, Fault, Mailbox, Recipient},
     work::{Decision, Done, Outcome, Returns, Shop, Spilled, To},
 };
@@ -76,9 +83,19 @@ impl Committer {
             while let Ok(first) = deliveries.recv() {
                 let mut batch = vec![first];
                 batch.extend(deliveries.try_iter().take(most - 1));
+                METRICS.delivery_queue.down(batch.len() as u64);
                 let octets = batch.iter().map(|delivery| delivery.content.bytes()).sum();
                 let began = Instant::now();
-                let results = Round::new(&shop, &mut homes, &mut syncer).run(batch);
+                let waiting: Vec<_> = batch.iter().map(|of| (of.from, of.decision.clone())).collect();
+                let round = AssertUnwindSafe(|| Round::new(&shop, &mut homes, &mut syncer).run(batch));
+                // A panic is a bug of ours; it costs the round, and not those that come after it. What was
+                // visible already may come again from its sender, which is better than never.
+                let results = catch_unwind(round).unwrap_or_else(|_| {
+                    homes = round::Homes::new(most_homes());
+                    let broken = |(from, decision)| (from, decision, Err(Fault::Broken));
+                    waiting.into_iter().map(broken).collect()
+                });
+                METRICS.batch.saw(results.len() as u64);
                 logging::batch(results.len(), octets, began.elapsed());
                 returns.send_all(results.into_iter().map(|(from, decision, result)| Done {
                     to: To::Session(from),
@@ -91,6 +108,12 @@ impl Committer {
 
     /// Queues a delivery. Its content comes back when the queue is full.
     pub fn submit(&self, delivery: Delivery) -> Result<(), Content> {
-        self.queue.try_send(delivery).map_err(|refused| refused.into_inner().content)
+        let queued = self.queue.try_send(delivery).map_err(|refused| refused.into_inner().content);
+        if queued.is_ok() {
+            METRICS.delivery_queue.up()
+        } else {
+            METRICS.queue_full.one()
+        }
+        queued
     }
 }

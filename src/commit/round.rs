@@ -1,6 +1,6 @@
 //! One round of the committer, step by step.
 
-use std::{collections::HashMap, rc::Rc};
+use std::{collections::HashMap, rc::Rc, time::Instant};
 
 use super::{
     Content, Delivery,
@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     maildir::{Draft, Maildir, MessageId, Place, name::Unique, sent::Filed, store::Part},
+    metrics::METRICS,
     octets::octets,
     proto::{
         ask::{ConnId, Fault, Mailbox, Recipient},
@@ -183,6 +184,7 @@ impl<'a> Round<'a> {
     /// D2: the content is durable. After a failed sync nobody knows what is on the disk, and a second one may
     /// call it a success: the file is dropped.
     fn sync_contents(&mut self, written: Results<Message>, way: Way) -> Results<Message> {
+        let began = Instant::now();
         let mut synced = match way {
             Way::Whole => {
                 let whole = self
@@ -197,6 +199,7 @@ impl<'a> Round<'a> {
             }
         }
         .into_iter();
+        METRICS.sync_contents.took(began.elapsed());
         written
             .into_iter()
             .map(|(from, decision, message)| {
@@ -216,6 +219,7 @@ impl<'a> Round<'a> {
 
     /// D4: the names are durable. Where a sync of names has failed, they are taken back.
     fn sync_names(&mut self, published: &mut Results<Message>, way: Way) {
+        let began = Instant::now();
         let failed: Vec<(usize, usize, Fault)> = match way {
             Way::Whole => match self.syncer.whole(&self.shop.spool, Part::Names, published.len()) {
                 Ok(()) => Vec::new(),
@@ -226,6 +230,7 @@ impl<'a> Round<'a> {
             },
             Way::Each => sync_each_name(published),
         };
+        METRICS.sync_names.took(began.elapsed());
         for (message, at, fault) in failed {
             if let (.., Ok(message)) = &mut published[message] {
                 message.withdraw_from(at, fault);

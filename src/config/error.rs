@@ -78,6 +78,11 @@ impl Text {
         Self { path: Some(path.to_owned()), text }
     }
 
+    /// The file, if there is one.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
     /// The value of a key is wrong: parts of a list by number, `listen.0.address`.
     pub fn mistake(&self, key: &str, why: impl Into<String>) -> Error {
         let why = why.into();

@@ -7,7 +7,9 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{ACCOUNTS, Config, Pop3, Unknown, Watch, error::Mistake, listen, tls::Section};
+use super::{
+    ACCOUNTS, Config, Log, Metrics, Pop3, Sandbox, Unknown, Watch, error::Mistake, listen, tls::Section,
+};
 use crate::limits::Limits;
 
 /// The file, key by key.
@@ -27,11 +29,21 @@ struct File {
     watch: Watch,
     #[serde(default)]
     shared_spool: bool,
+    user: Option<String>,
+    #[serde(default)]
+    sandbox: Sandbox,
+    transcripts: Option<PathBuf>,
+    #[serde(default)]
+    transcript_bodies: bool,
     #[serde(default)]
     listen: Vec<listen::Section>,
     tls: Option<Section>,
     #[serde(default)]
     pop3: Pop3,
+    #[serde(default)]
+    log: Log,
+    #[serde(default)]
+    metrics: Metrics,
     #[serde(default)]
     limits: Limits,
 }
@@ -40,7 +52,7 @@ struct File {
 pub(super) fn read(text: &str, directory: &Path) -> Result<Config, Mistake> {
     let file: File = toml::from_str(text)?;
     let credentials = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    let tls = file.tls.map(|section| section.pair(directory, credentials.as_deref())).transpose()?;
+    let tls = file.tls.map(|section| section.pair(directory, credentials.as_deref()));
     let listen = file.listen.into_iter().enumerate();
     let listen = listen.map(|(n, section)| section.listen(n, directory, tls.is_some()));
     let config = Config {
@@ -52,9 +64,16 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<Config, Mistake> {
         unknown: file.unknown,
         watch: file.watch,
         shared_spool: file.shared_spool,
+        user: file.user,
+        sandbox: file.sandbox,
+        transcripts: file.transcripts.map(|path| directory.join(path)),
+        transcript_bodies: file.transcript_bodies,
         listen: listen.collect::<Result<_, Mistake>>()?,
         pop3: file.pop3,
         tls,
+        log: Log { to: file.log.to.below(directory), ..file.log },
+        metrics: Metrics { file: file.metrics.file.map(|path| directory.join(path)), ..file.metrics },
+        faults_on_demand: false,
         limits: file.limits,
     };
     config.check()?;
@@ -91,6 +110,7 @@ mod tests {
             address: address.parse().unwrap(),
             line_endings,
             persona,
+            pedantic: false,
             tls: TlsMode::None,
             plaintext_auth: false,
             trusted: Networks::default(),
@@ -107,12 +127,19 @@ mod tests {
             unknown: Unknown::Refuse,
             watch: Watch::Inotify,
             shared_spool: false,
+            user: None,
+            sandbox: Sandbox::Landlock,
+            transcripts: None,
+            transcript_bodies: false,
             listen: vec![
                 listen(Service::Smtp, "127.0.0.1:2525", LineEndings::Strict, smtp),
                 listen(Service::Pop3, "[::1]:1110", LineEndings::Lenient, rfc1081),
             ],
             pop3: Pop3 { expire: Some(pop3::Expire::Days(30)) },
             tls: None,
+            log: Log::default(),
+            metrics: Metrics::default(),
+            faults_on_demand: false,
             limits: Limits { message: Size::mib(10), ..Limits::default() },
         };
         assert_eq!(config, expected);

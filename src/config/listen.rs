@@ -25,6 +25,8 @@ pub struct Listen {
     pub line_endings: LineEndings,
     /// Which generation of the protocol is spoken.
     pub persona: Persona,
+    /// Whether every rule of the protocol holds to the letter, and a refusal names the one that was broken.
+    pub pedantic: bool,
     /// When TLS begins.
     pub tls: TlsMode,
     /// Whether passwords may come in clear text from other machines too.
@@ -199,6 +201,8 @@ pub(super) struct Section {
     #[serde(default)]
     line_endings: LineEndings,
     persona: Option<String>,
+    #[serde(default)]
+    pedantic: bool,
     tls: Option<TlsMode>,
     #[serde(default)]
     plaintext_auth: bool,
@@ -211,13 +215,22 @@ pub(super) struct Section {
 impl Section {
     /// The listener it means, the `n`th of the file; `certificate`: there is one.
     pub(super) fn listen(self, n: usize, directory: &Path, certificate: bool) -> Result<Listen, Mistake> {
-        let Self { protocol, address, line_endings, persona, tls, plaintext_auth, trusted, proxy_protocol } =
-            self;
-        let persona = Persona::named(protocol, persona.as_deref())
+        let Self { protocol, line_endings, pedantic, plaintext_auth, trusted, proxy_protocol, .. } = self;
+        let persona = Persona::named(protocol, self.persona.as_deref())
             .map_err(|error| Mistake::at(format!("listen.{n}.persona"), error.to_string()))?;
-        let address = address.below(directory);
-        let tls = tls.unwrap_or_else(|| TlsMode::usual(protocol, certificate));
-        Ok(Listen { protocol, address, line_endings, persona, tls, plaintext_auth, trusted, proxy_protocol })
+        let address = self.address.below(directory);
+        let tls = self.tls.unwrap_or_else(|| TlsMode::usual(protocol, certificate));
+        Ok(Listen {
+            protocol,
+            address,
+            line_endings,
+            persona,
+            pedantic,
+            tls,
+            plaintext_auth,
+            trusted,
+            proxy_protocol,
+        })
     }
 }
 
@@ -240,6 +253,9 @@ pub(super) fn check(listeners: &[Listen]) -> Result<(), Mistake> {
         }
         if let Some((key, why)) = listen.unfit_for(address) {
             return wrong(key, why);
+        }
+        if listen.pedantic && listen.line_endings != LineEndings::Strict {
+            return wrong("pedantic", "it takes no line end but CRLF: leave line_endings out".into());
         }
         if listen.plaintext_auth && !service.has_logins() {
             return wrong("plaintext_auth", format!("nobody logs in to {service}; submission is for users"));
@@ -313,6 +329,10 @@ mod tests {
             (
                 "protocol = \"lmtp\"\naddress = \"unix:x.sock\"\ntls = \"starttls\"".into(),
                 "listen.tls: what goes through a file stays on this machine",
+            ),
+            (
+                format!("protocol = \"smtp\"\n{place}\npedantic = true\nline_endings = \"lenient\""),
+                "listen.pedantic: it takes no line end but CRLF",
             ),
             (
                 "protocol = \"lmtp\"\naddress = \"unix:x.sock\"\nproxy_protocol = [\"10.0.0.0/8\"]".into(),

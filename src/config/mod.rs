@@ -6,6 +6,8 @@
 mod error;
 mod file;
 mod listen;
+mod log;
+mod metrics;
 mod reload;
 mod tls;
 
@@ -25,6 +27,8 @@ use crate::{
 use error::Mistake;
 pub use error::{Error, Text};
 pub use listen::{Listen, Networks, Persona, Service};
+pub use log::{Destination, Log};
+pub use metrics::Metrics;
 pub use tls::TlsMode;
 
 /// What a server needs to know before it starts.
@@ -49,6 +53,16 @@ pub struct Config {
     pub watch: Watch,
     /// Whether other servers may use the same spool at the same time.
     pub shared_spool: bool,
+    /// Whom a server becomes that was started as root: a name, or a number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// What keeps the server away from everything that it does not need.
+    pub sandbox: Sandbox,
+    /// The directory of the transcripts, absolute, if there are to be any.
+    #[serde(serialize_with = "optional_path_text", skip_serializing_if = "Option::is_none")]
+    pub transcripts: Option<PathBuf>,
+    /// Whether message data is in them.
+    pub transcript_bodies: bool,
     /// Where to listen, for what.
     pub listen: Vec<Listen>,
     /// What is said to every POP3 client.
@@ -56,6 +70,13 @@ pub struct Config {
     /// The certificate, and its key.
     #[serde(serialize_with = "tls::as_section")]
     pub tls: Option<Pair>,
+    /// Where the log goes, and how much of it there is.
+    pub log: Log,
+    /// Where the figures go, and how often.
+    pub metrics: Metrics,
+    /// Whether an address may ask for a fault: never by a configuration file, which has no key for it.
+    #[serde(skip)]
+    pub faults_on_demand: bool,
     /// Every bound.
     pub limits: Limits,
 }
@@ -90,6 +111,17 @@ pub enum Watch {
     Poll,
 }
 
+/// What keeps the server away from everything that it does not need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sandbox {
+    /// The kernel's Landlock, where there is one.
+    #[default]
+    Landlock,
+    /// Nothing.
+    Off,
+}
+
 impl Config {
     /// Reads and checks a configuration file. Paths in it are relative to its directory.
     pub fn load(path: &Path) -> Result<Self, Error> {
@@ -117,6 +149,7 @@ impl Config {
             address: Endpoint::Ip(address),
             line_endings: LineEndings::Lenient,
             persona,
+            pedantic: false,
             tls: TlsMode::None,
             plaintext_auth: false,
             trusted: Networks::default(),
@@ -131,12 +164,19 @@ impl Config {
             unknown: Unknown::Create,
             watch: Watch::default(),
             shared_spool: false,
+            user: None,
+            sandbox: Sandbox::Off,
+            transcripts: None,
+            transcript_bodies: false,
             listen: vec![
                 listen(Service::Smtp, smtp, Persona::Smtp(smtp::Persona::default())),
                 listen(Service::Pop3, pop3, Persona::Pop3(pop3::Persona::default())),
             ],
             pop3: Pop3::default(),
             tls: None,
+            log: Log::default(),
+            metrics: Metrics::default(),
+            faults_on_demand: false,
             limits: Limits::for_development(),
         };
         config.check().map_err(|mistake| Error::Development(mistake.why))?;
@@ -146,6 +186,13 @@ impl Config {
     /// What an operator may not have meant.
     pub fn doubts(&self) -> impl Iterator<Item = String> {
         self.listen.iter().filter(|listen| listen.locks_everybody_out()).map(Listen::locked_out)
+    }
+
+    /// Makes every listener pedantic.
+    pub fn hold_to_the_letter(&mut self) {
+        for listen in &mut self.listen {
+            (listen.pedantic, listen.line_endings) = (true, LineEndings::Strict);
+        }
     }
 
     /// All of it as a configuration file that reads back the same.
@@ -168,6 +215,10 @@ impl Config {
                 return Err(Mistake::at(format!("domains.{n}"), why));
             }
         }
+        if self.user.as_ref().is_some_and(String::is_empty) {
+            let why = "no user has an empty name: write it like \"restante\", or leave it out";
+            return Err(Mistake::at("user", why));
+        }
         if self.listen.is_empty() {
             return Err(Mistake::at(
                 "listen",
@@ -187,6 +238,7 @@ impl Config {
             ));
         }
         tls::check(self)?;
+        within("metrics.every", self.metrics.every, Span::secs(1), Span::secs(3600))?;
         check_limits(&self.limits)
     }
 }
@@ -221,7 +273,7 @@ fn check_limits(l: &Limits) -> Result<(), Mistake> {
         ("failed_login_longest_delay", l.failed_login_longest_delay, 0),
         ("shutdown_grace", l.shutdown_grace, 0),
     ] {
-        within(key, value, Span::secs(least), YEAR)?;
+        within(&format!("limits.{key}"), value, Span::secs(least), YEAR)?;
     }
     for (key, value, most) in [
         ("message", l.message, TIB),
@@ -229,8 +281,11 @@ fn check_limits(l: &Limits) -> Result<(), Mistake> {
         ("bodies_in_memory", l.bodies_in_memory, TIB),
         ("body_in_memory", l.body_in_memory, l.bodies_in_memory),
         ("read_chunk", l.read_chunk, TIB),
+        ("transcript", l.transcript, TIB),
+        ("transcripts_size", l.transcripts_size, TIB),
+        ("transcript_queue", l.transcript_queue, TIB),
     ] {
-        within(key, value, Size::kib(1), most)?;
+        within(&format!("limits.{key}"), value, Size::kib(1), most)?;
     }
     for (key, value, least, most) in [
         ("smtp_line", l.smtp_line, 512, 1 << 20), // RFC 5321 section 4.5.3.1.4
@@ -249,17 +304,18 @@ fn check_limits(l: &Limits) -> Result<(), Mistake> {
         ("work_queue", l.work_queue, 1, 1_000_000),
         ("disk_workers", l.disk_workers, 1, 256),
         ("password_workers", l.password_workers, 1, 256),
+        ("transcripts", l.transcripts, 1, 1_000_000),
     ] {
-        within(key, value, least, most)?;
+        within(&format!("limits.{key}"), value, least, most)?;
     }
-    within("data_rate", l.data_rate, 0, 1 << 30)
+    within("limits.data_rate", l.data_rate, 0, 1 << 30)
 }
 
 fn within<T: PartialOrd + fmt::Display>(key: &str, value: T, least: T, most: T) -> Result<(), Mistake> {
     if least <= value && value <= most {
         return Ok(());
     }
-    Err(Mistake::at(format!("limits.{key}"), format!("{value} is out of range: from {least} to {most}")))
+    Err(Mistake::at(key, format!("{value} is out of range: from {least} to {most}")))
 }
 
 fn path_text<S: Serializer>(path: &Path, s: S) -> Result<S::Ok, S::Error> {

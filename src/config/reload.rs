@@ -1,4 +1,4 @@
-//! What of a configuration may change while a server runs.
+//! What of a configuration may change while a server runs: everything, but for the keys that are named here.
 
 use super::Config;
 use crate::limits::Limits;
@@ -21,6 +21,11 @@ impl Config {
     pub fn keep_what_stays(&mut self, running: &Self) -> Vec<&'static str> {
         let mut waiting = Vec::new();
         keep("watch", &mut self.watch, &running.watch, &mut waiting);
+        keep("user", &mut self.user, &running.user, &mut waiting);
+        keep("sandbox", &mut self.sandbox, &running.sandbox, &mut waiting);
+        keep("metrics", &mut self.metrics, &running.metrics, &mut waiting);
+        keep("transcripts", &mut self.transcripts, &running.transcripts, &mut waiting);
+        keep("transcript_bodies", &mut self.transcript_bodies, &running.transcript_bodies, &mut waiting);
         let (new, old): (&mut Limits, &Limits) = (&mut self.limits, &running.limits);
         for (key, new, old) in [
             ("limits.disk_workers", &mut new.disk_workers, &old.disk_workers),
@@ -32,10 +37,18 @@ impl Config {
             ("limits.delivery_batch", &mut new.delivery_batch, &old.delivery_batch),
             ("limits.watch_queue", &mut new.watch_queue, &old.watch_queue),
             ("limits.created_mailboxes", &mut new.created_mailboxes, &old.created_mailboxes),
+            ("limits.transcripts", &mut new.transcripts, &old.transcripts),
         ] {
             keep(key, new, old, &mut waiting);
         }
-        keep("limits.read_chunk", &mut new.read_chunk, &old.read_chunk, &mut waiting);
+        for (key, new, old) in [
+            ("limits.read_chunk", &mut new.read_chunk, &old.read_chunk),
+            ("limits.transcript", &mut new.transcript, &old.transcript),
+            ("limits.transcripts_size", &mut new.transcripts_size, &old.transcripts_size),
+            ("limits.transcript_queue", &mut new.transcript_queue, &old.transcript_queue),
+        ] {
+            keep(key, new, old, &mut waiting);
+        }
         waiting
     }
 }

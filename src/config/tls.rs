@@ -42,18 +42,14 @@ pub(super) struct Section {
 }
 
 impl Section {
-    /// The files it means: those of systemd below the directory of the service's credentials, others
-    /// relative to the configuration.
-    pub(super) fn pair(self, directory: &Path, credentials: Option<&Path>) -> Result<Pair, Mistake> {
-        let place = |key: &str, path: PathBuf| match (path.strip_prefix(CREDENTIALS), credentials) {
-            (Ok(name), Some(credentials)) => Ok(credentials.join(name)),
-            (Ok(_), None) => Err(Mistake::at(
-                format!("tls.{key}"),
-                format!("{CREDENTIALS} is not set: systemd does it for a service with LoadCredential="),
-            )),
-            (Err(_), _) => Ok(directory.join(path)),
+    /// The files it means, relative to the configuration. Credentials of the service are where systemd has put
+    /// them; for a command that is run by hand they are in `tls/`, where the unit lets systemd take them from.
+    pub(super) fn pair(self, directory: &Path, credentials: Option<&Path>) -> Pair {
+        let place = |path: PathBuf| match path.strip_prefix(CREDENTIALS) {
+            Ok(name) => credentials.map_or_else(|| directory.join(BY_HAND), Path::to_owned).join(name),
+            Err(_) => directory.join(path),
         };
-        Ok(Pair { certificate: place("certificate", self.certificate)?, key: place("key", self.key)? })
+        Pair { certificate: place(self.certificate), key: place(self.key) }
     }
 }
 
@@ -110,6 +106,7 @@ pub(super) fn as_section<S: Serializer>(pair: &Option<Pair>, s: S) -> Result<S::
 }
 
 const CREDENTIALS: &str = "$CREDENTIALS_DIRECTORY";
+const BY_HAND: &str = "tls";
 
 #[cfg(test)]
 mod tests {
@@ -157,11 +154,9 @@ mod tests {
     fn files_are_beside_the_configuration_or_among_the_credentials() {
         let section = || Section { certificate: "a.pem".into(), key: "$CREDENTIALS_DIRECTORY/b.pem".into() };
         let (etc, run) = (Path::new("/etc"), Path::new("/run/credentials/restante"));
-        let pair = section().pair(etc, Some(run)).map_err(|mistake| mistake.why).unwrap();
-        let expected =
-            Pair { certificate: "/etc/a.pem".into(), key: "/run/credentials/restante/b.pem".into() };
-        assert_eq!(pair, expected);
-        let why = section().pair(etc, None).map_err(|mistake| mistake.why).unwrap_err();
-        assert!(why.contains("LoadCredential="), "{why}");
+        let pair = section().pair(etc, Some(run));
+        assert_eq!(pair.certificate, Path::new("/etc/a.pem"));
+        assert_eq!(pair.key, Path::new("/run/credentials/restante/b.pem"));
+        assert_eq!(section().pair(etc, None).key, Path::new("/etc/tls/b.pem"));
     }
 }

@@ -6,6 +6,7 @@ use super::{Desk, Which};
 use crate::{
     commit::{Content, Delivery},
     maildir::{Usage, name::Unique},
+    metrics::METRICS,
     proto::ask::{Answer, ConnId, Envelope, Fault, Mailbox, Recipient},
     work::{
         Arrival, Decision, Job, Receipt, Spilled, To,
@@ -46,6 +47,7 @@ impl Desk {
     pub(super) fn begin(&mut self, from: ConnId) -> Answer {
         let share = self.limits.body_in_memory.0;
         if self.deliveries >= self.limits.delivery_queue {
+            METRICS.queue_full.one();
             return Answer::Failed(Fault::Broken);
         }
         // What was given up is in memory until the disk is done with it.
@@ -54,6 +56,7 @@ impl Desk {
             return Answer::Failed(Fault::Full);
         }
         self.drafts.insert(from, Incoming::default());
+        METRICS.bodies.set(self.drafts.len() as u64);
         Answer::Ready
     }
 
@@ -220,7 +223,7 @@ impl Desk {
     }
 
     /// The end of a message, whatever it is.
-    fn finish(&mut self, from: ConnId, result: Result<Receipt, Fault>) -> Answer {
+    pub(super) fn finish(&mut self, from: ConnId, result: Result<Receipt, Fault>) -> Answer {
         let ended = self.drafts.get_mut(&from).and_then(|incoming| incoming.ended.take());
         self.discard(from);
         if let Some(Ended { reserved, size, .. }) = ended {
@@ -234,7 +237,9 @@ impl Desk {
         }
         match result {
             Ok(Receipt { arrivals, faults }) => {
+                METRICS.deliveries.add(arrivals.len() as u64);
                 for Arrival { mailbox, maildir, found } in arrivals {
+                    self.note(from, "delivered", &mailbox, (found.place, &found.name));
                     self.registry.delivered(&mailbox, maildir, found);
                 }
                 if faults.iter().any(Option::is_some) { Answer::Partly(faults) } else { Answer::Delivered }
@@ -281,8 +286,9 @@ impl Desk {
 
     /// Gives the body's share of memory back, and removes its file.
     pub(super) fn discard(&mut self, id: ConnId) {
-        if let Some(spilled) = self.drafts.remove(&id).and_then(|incoming| incoming.spilled) {
-            self.remove(spilled);
+        if let Some(incoming) = self.drafts.remove(&id) {
+            METRICS.bodies.set(self.drafts.len() as u64);
+            incoming.spilled.into_iter().for_each(|spilled| self.remove(spilled));
         }
     }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{Desk, Which};
 use crate::{
     mailbox::{Snapshot, registry},
-    maildir::{Maildir, OpenMessage, lock::Lock},
+    maildir::{Maildir, OpenMessage, lock::Lock, name},
     proto::ask::{Answer, ConnId, Fault, Mailbox},
     work::job::{Opened, Piece, Task},
 };
@@ -55,6 +55,13 @@ impl Desk {
         let snapshot = Arc::default();
         lease.open = Some(Open { maildir: Arc::clone(&maildir), snapshot, reading: None, _lock: lock });
         self.registry.login(&lease.mailbox, &maildir, times, mark, from);
+    }
+
+    /// Nobody knows what became of a lock that was asked for.
+    pub(super) fn not_locked(&mut self, from: ConnId) {
+        if self.leases.get(&from).is_some_and(|lease| lease.open.is_none()) {
+            self.give_back(from);
+        }
     }
 
     pub(super) fn opened(&mut self, from: ConnId, snapshot: Arc<Snapshot>) -> Answer {
@@ -110,6 +117,17 @@ impl Desk {
 
     /// Clients come back at once: the index knows and the mailbox is free before the reply to QUIT leaves.
     pub(super) fn updated(&mut self, to: ConnId, done: registry::Done, result: Result<(), Fault>) -> Answer {
+        let held = self.leases.get(&to).map(|lease| lease.mailbox.clone());
+        if let Some(mailbox) = held.filter(|_| self.changes.is_some()) {
+            for (place, name) in &done.gone {
+                self.note(to, "deleted", &mailbox, (*place, name));
+            }
+            // The old name of a file stands there too.
+            let is_seen = |name: &[u8]| name::flags(name).contains(&b'S');
+            for (place, name) in done.touched.iter().filter(|(_, name)| is_seen(name)) {
+                self.note(to, "seen", &mailbox, (*place, name));
+            }
+        }
         if let Some(Lease { mailbox, open: Some(open), .. }) = self.leases.get(&to) {
             self.registry.updated(mailbox, open.maildir.key(), done);
             self.tally.forget(&mailbox.clone().whole());

@@ -12,4 +12,4 @@ pub use index::Index;
 pub use list::List;
 pub use logins::Logins;
 pub use registry::Registry;
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, unique_id};

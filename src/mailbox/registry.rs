@@ -23,6 +23,7 @@ use crate::{
         message::Named,
         scan::{LeftOut, Look, Times},
     },
+    metrics::METRICS,
     proto::ask::{ConnId, Fault, Mailbox},
 };
 
@@ -330,7 +331,10 @@ impl Registry {
             return self.go_on(id);
         };
         index.apply_present(&looked.changes);
-        index.looked(looked.times, looked.young);
+        // Without a watch nobody has told of the other changes that may be behind these times.
+        if held.watched {
+            index.looked(looked.times, looked.young);
+        }
         held.suspect = None;
         held.report(&looked.left_out);
         held.report_new_doubles(&looked.changes);
@@ -388,6 +392,16 @@ impl Registry {
                 self.orders.push(Order::Check(id, Arc::clone(&held.maildir)));
             }
         }
+        self.measure();
+    }
+
+    fn measure(&self) {
+        let lists = || self.held.values().filter_map(|held| held.index.as_ref()).map(Index::list);
+        METRICS.index_mailboxes.set(self.held.len() as u64);
+        METRICS.index_unwatched.set(self.held.values().filter(|held| !held.watched).count() as u64);
+        METRICS.index_messages.set(lists().map(|list| list.len() as u64).sum());
+        METRICS.index_octets.set(lists().map(List::total).sum());
+        METRICS.index_memory.set(lists().map(|list| list.memory() as u64).sum());
     }
 
     // Inside
@@ -433,9 +447,11 @@ impl Registry {
             return;
         }
         if held.index.is_none() || held.walk > Walk::No {
+            METRICS.index_walks.one();
             self.orders.push(Order::Load(id, Box::new(held.begin_walk())));
         } else if !held.dirty.is_empty() {
             let looks = held.begin_look();
+            METRICS.index_looks.add(looks.len() as u64);
             self.orders.push(Order::Look(id, Arc::clone(&held.maildir), looks));
         }
     }

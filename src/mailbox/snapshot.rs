@@ -75,7 +75,7 @@ impl Maildrop for Snapshot {
 /// The unique id of an identity: itself if it is 1 to 70 characters from 0x21 to 0x7e (RFC 1939 section 7),
 /// else 32 digits of a hash of it. The n-th message of one identity has `,-n` behind it: no identity has a
 /// comma in it, so that all ids differ.
-fn unique_id(identity: &[u8], doubles: usize) -> Cow<'_, str> {
+pub fn unique_id(identity: &[u8], doubles: usize) -> Cow<'_, str> {
     let suffix = if doubles == 0 { String::new() } else { format!(",-{}", doubles + 1) };
     let fits = (1..=70 - suffix.len()).contains(&identity.len());
     match std::str::from_utf8(identity) {

@@ -34,6 +34,7 @@ use super::registry::IndexId;
 use crate::{
     logging,
     maildir::{Maildir, Place},
+    metrics::METRICS,
 };
 
 /// What the watcher tells.
@@ -78,6 +79,8 @@ pub struct Watcher {
     /// `None`: nothing is watched. Held while a directory is added or removed, by workers only.
     notify: Mutex<Option<RecommendedWatcher>>,
     marks: Arc<Marks>,
+    /// Whether servers on other machines may use the mailboxes.
+    shared: bool,
     told_of_remote: AtomicBool,
     told_of_failure: AtomicBool,
 }
@@ -132,9 +135,9 @@ impl Marks {
 }
 
 impl Watcher {
-    /// Starts watching. At most `waiting` notices wait to be read; what comes on top counts as missed.
-    /// `ring` is called when there is something to read.
-    pub fn start(waiting: usize, ring: impl Fn() + Send + 'static) -> (Self, Notices) {
+    /// Starts watching mailboxes that servers on other machines use too, if they are `shared`. At most `waiting` notices
+    /// wait to be read; what comes on top counts as missed. `ring` is called when there is something to read.
+    pub fn start(waiting: usize, shared: bool, ring: impl Fn() + Send + 'static) -> (Self, Notices) {
         let (queue, notices) = channel::bounded(waiting);
         let missed = Arc::<AtomicBool>::default();
         let watched = Arc::<Mutex<Watched>>::default();
@@ -153,14 +156,17 @@ impl Watcher {
             Ok((notify, marks))
         });
         let (notify, marks) = match begun {
-            Ok((notify, marks)) => (Some(notify), marks),
+            Ok((notify, marks)) => {
+                METRICS.watch.set(1);
+                (Some(notify), marks)
+            }
             Err(error) => {
                 log::warn!("no watch on mailboxes: {error}; {INSTEAD}");
                 (None, Arc::default())
             }
         };
         let notices = Notices { queue: notices, missed, marks: Arc::clone(&marks) };
-        (Self { watched, marks, ..Self::with(notify) }, notices)
+        (Self { watched, marks, shared, ..Self::with(notify) }, notices)
     }
 
     /// Watches nothing.
@@ -171,7 +177,8 @@ impl Watcher {
 
     fn with(notify: Option<RecommendedWatcher>) -> Self {
         let (told_of_remote, told_of_failure, watched, marks) = Default::default();
-        Self { watched, marks, notify: Mutex::new(notify), told_of_remote, told_of_failure }
+        let (notify, shared) = (Mutex::new(notify), false);
+        Self { watched, marks, notify, shared, told_of_remote, told_of_failure }
     }
 
     /// Makes a mark: when [`Notices::told`] has reached its number, everything that happened before has been
@@ -184,9 +191,10 @@ impl Watcher {
     pub fn watch(&self, id: IndexId, maildir: &Maildir) -> bool {
         let mut notify = locked(&self.notify);
         let Some(notify) = notify.as_mut() else { return false };
-        if maildir.is_remote() {
+        if !maildir.is_told_of(self.shared) {
             if !self.told_of_remote.swap(true, Ordering::Relaxed) {
-                log::warn!("{}: no watch on a network file system; {INSTEAD}", maildir.path().display());
+                let path = logging::escape(&maildir.path().to_string_lossy());
+                log::warn!("{path}: no watch on what other machines may change; {INSTEAD}");
             }
             return false;
         }
@@ -270,7 +278,10 @@ impl Ear {
         match event {
             // The flag comes with no path, or with one that means nothing.
             Ok(event) if event.need_rescan() => self.miss("too many changes at once"),
-            Ok(event) => event.paths.iter().filter(|path| self.tell(path, event.kind)).count() > 0,
+            Ok(event) => {
+                METRICS.watch_events.one();
+                event.paths.iter().filter(|path| self.tell(path, event.kind)).count() > 0
+            }
             Err(error) => self.miss(&error.to_string()),
         }
     }
@@ -310,6 +321,7 @@ impl Ear {
     /// A notice is lost.
     fn lose(&self, why: &str) -> bool {
         if !self.missed.swap(true, Ordering::AcqRel) {
+            METRICS.watch_overflows.one();
             log::info!("changes were missed: {why}; open mailboxes are looked through again");
         }
         true

@@ -3,7 +3,7 @@
 //! The steps of a delivery are single functions here, in the order of `docs/DISK.md`; `commit` puts them
 //! together for many messages at a time.
 
-use std::{fs::File, io::Write, path::PathBuf};
+use std::{fs::File, io::Write, path::PathBuf, time::SystemTime};
 
 use rustix::{
     fs::{self, AtFlags, Mode, OFlags, RenameFlags},
@@ -72,7 +72,7 @@ impl Draft {
     /// Makes the message visible in one mailbox of several (D3), under that name. `Ok(false)`: it is on
     /// another file system, or the file has as many names as it can have.
     pub fn link(&self, home: &Maildir, to: &Maildir, place: Place, name: &str) -> Result<bool, Error> {
-        match fs::linkat(home.tmp(), &self.unfinished, to.dir(place), name, AtFlags::empty()) {
+        match link_once(home, &self.unfinished, to, place, name) {
             Ok(()) => Ok(true),
             Err(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP) => Ok(false),
             Err(error) => Err(Error::at(to.path().join(place.name()).join(name), "link", error)),
@@ -82,20 +82,31 @@ impl Draft {
     /// Makes the message visible in its only mailbox, or in the last one (D3): it leaves `tmp/`. Nothing is
     /// overwritten. `Ok(false)`: the mailbox is on another file system. Durable only after [`Maildir::sync`].
     pub fn rename(&self, home: &Maildir, to: &Maildir, place: Place, name: &str) -> Result<bool, Error> {
-        let (tmp, dir) = (home.tmp(), to.dir(place));
-        let mut done = fs::renameat_with(tmp, &self.unfinished, dir, name, RenameFlags::NOREPLACE);
-        if let Err(Errno::INVAL | Errno::NOSYS) = done {
-            // The file system can't say so in one call.
-            done = fs::linkat(tmp, &self.unfinished, dir, name, AtFlags::empty());
-            if done.is_ok() {
-                let _ = fs::unlinkat(tmp, &self.unfinished, AtFlags::empty()); // else tmp/ is cleaned one day
-            }
-        }
-        match done {
+        match publish(home, &self.unfinished, to, place, name) {
             Ok(()) => Ok(true),
             Err(Errno::XDEV) if home.key() != to.key() => Ok(false),
             Err(error) => Err(Error::at(to.path().join(place.name()).join(name), "rename", error)),
         }
+    }
+
+    /// The same for a message that a process has left durable in `tmp/` before it died. `Ok(false)`: it is not
+    /// there.
+    pub fn rename_left(maildir: &Maildir, unfinished: &str, place: Place, name: &str) -> Result<bool, Error> {
+        match publish(maildir, unfinished, maildir, place, name) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(Error::at(maildir.path().join("tmp").join(unfinished), "rename", error)),
+        }
+    }
+
+    /// Its name in `tmp/`.
+    pub fn unfinished(&self) -> &str {
+        &self.unfinished
+    }
+
+    /// Gives its file a time in the past: when it was delivered for the first time.
+    pub fn set_modified(&self, time: SystemTime) -> Result<(), Error> {
+        self.file.set_modified(time).map_err(|e| Error::at(&self.path, "set time", e))
     }
 
     /// The same content in the `tmp/` of a mailbox on another file system.
@@ -120,5 +131,54 @@ impl Draft {
     /// Forgets the message. A file that can't be removed is left to the cleaning of `tmp/`.
     pub fn discard(&self, home: &Maildir) {
         let _ = fs::unlinkat(home.tmp(), &self.unfinished, AtFlags::empty());
+    }
+}
+
+/// Moves a name from `tmp/` to where messages are. Nothing is overwritten.
+fn publish(home: &Maildir, unfinished: &str, to: &Maildir, place: Place, name: &str) -> Result<(), Errno> {
+    let (tmp, dir) = (home.tmp(), to.dir(place));
+    let mut done = fs::renameat_with(tmp, unfinished, dir, name, RenameFlags::NOREPLACE);
+    if let Err(Errno::INVAL | Errno::NOSYS) = done {
+        // The file system can't say so in one call.
+        done = link_once(home, unfinished, to, place, name);
+        if done.is_ok() {
+            let _ = fs::unlinkat(tmp, unfinished, AtFlags::empty()); // else tmp/ is cleaned one day
+        }
+    }
+    done
+}
+
+/// A second name. A file server whose answer was lost is asked again, and says that the name is there: it is, if
+/// it is ours.
+fn link_once(home: &Maildir, unfinished: &str, to: &Maildir, place: Place, name: &str) -> Result<(), Errno> {
+    let (tmp, dir) = (home.tmp(), to.dir(place));
+    let file = |dir, name: &str| {
+        let stat = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok::<_, Errno>((stat.st_dev, stat.st_ino))
+    };
+    match fs::linkat(tmp, unfinished, dir, name, AtFlags::empty()) {
+        Err(Errno::EXIST) if file(dir, name)? == file(tmp, unfinished)? => Ok(()),
+        done => done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::maildir::{Spool, name::Namer};
+
+    #[test]
+    fn a_link_that_is_there_already_is_good_if_it_is_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let maildir = Spool::open(dir.path()).unwrap().maildir_or_new("box").unwrap();
+        let mut namer = Namer::new("mx.example.test", 1);
+        let mut draft = || Draft::begin(&maildir, namer.next(SystemTime::now(), 1)).unwrap();
+        let (one, other) = (draft(), draft());
+        for _ in 0..2 {
+            assert!(one.link(&maildir, &maildir, Place::New, "name").unwrap());
+        }
+        assert!(other.link(&maildir, &maildir, Place::New, "name").is_err());
     }
 }

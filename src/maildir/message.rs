@@ -14,7 +14,7 @@ use super::{
 };
 
 /// How message files are opened: never through a link, never waiting for the writer of a FIFO.
-pub(super) const OPEN: OFlags = OFlags::RDONLY
+pub const OPEN: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::NONBLOCK)
     .union(OFlags::CLOEXEC)
@@ -157,7 +157,7 @@ fn changed(path: std::path::PathBuf) -> Error {
 }
 
 /// A file name as the system wants it. A name with a NUL can't be on a disk, so that nothing is there.
-pub(super) fn c_string(name: Vec<u8>) -> CString {
+pub fn c_string(name: Vec<u8>) -> CString {
     CString::new(name).unwrap_or_default()
 }
 

@@ -9,6 +9,7 @@ pub mod error;
 pub mod lock;
 pub mod message;
 pub mod name;
+mod remote;
 pub mod scan;
 pub mod sent;
 pub mod sizes;

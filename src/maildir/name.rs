@@ -83,7 +83,7 @@ pub fn identity(name: &[u8]) -> &[u8] {
 }
 
 /// Where the info part begins that holds the flags: at `:2,` or what stands for it.
-fn info(name: &[u8]) -> Option<usize> {
+pub fn info(name: &[u8]) -> Option<usize> {
     (0..name.len()).find(|&at| matches!(name[at], b':' | b';' | b'!') && name[at + 1..].starts_with(b"2,"))
 }
 
@@ -94,15 +94,19 @@ pub fn flags(name: &[u8]) -> &[u8] {
 
 /// The name with one more flag, in the order that the Maildir rules ask for.
 pub fn with_flag(name: &[u8], flag: u8) -> Vec<u8> {
-    let (base, mut flags) = match info(name) {
-        Some(at) => (&name[..at + 3], name[at + 3..].to_vec()),
-        None => (name, Vec::new()),
+    let flags = flags(name);
+    if flags.contains(&flag) { name.to_vec() } else { with_flags(name, &[flags, &[flag]].concat()) }
+}
+
+/// The name with these flags and no others, each once and in the order that the Maildir rules ask for.
+pub fn with_flags(name: &[u8], flags: &[u8]) -> Vec<u8> {
+    let mut flags = flags.to_vec();
+    flags.sort_unstable();
+    flags.dedup();
+    let (base, info) = match info(name) {
+        Some(at) => name[..at + 3].split_at(at),
+        None => (name, &b":2,"[..]),
     };
-    if !flags.contains(&flag) {
-        flags.push(flag);
-        flags.sort_unstable();
-    }
-    let info: &[u8] = if base.len() == name.len() && !name.ends_with(b"2,") { b":2," } else { b"" };
     [base, info, &flags].concat()
 }
 
@@ -160,6 +164,21 @@ mod tests {
     }
 
     #[test]
+    fn two_machines_of_one_name_process_and_moment_make_different_names() {
+        let [mut one, mut other] = [(); 2].map(|()| Namer::new("mx.example.test", 1));
+        let date = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let random = || getrandom::u64().unwrap();
+        let mut names: Vec<String> = (0..10_000)
+            .flat_map(|_| [one.next(date, random()), other.next(date, random())])
+            .map(|name| name.unfinished())
+            .collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+
+    #[test]
     fn sizes_are_believed_in_our_own_names_only_and_while_the_size_fits() {
         let name = unique().with_sizes(10, 12);
         assert_eq!(octets_told(name.as_bytes(), 10), Some(12));
@@ -206,6 +225,7 @@ mod tests {
         ] {
             assert_eq!(with_flag(name.as_bytes(), b'S'), expected.as_bytes(), "{name}");
         }
+        assert_eq!(with_flags(b"a;2,TT", b"SRS"), b"a;2,RS");
         assert_eq!(flags(b"a,S=1:2,RS"), b"RS");
         assert_eq!(flags(b"a"), b"");
     }

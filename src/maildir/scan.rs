@@ -7,7 +7,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Error, Maildir, Place, message::Named, name, sizes::Sizes};
+use super::{Error, Maildir, Place, message::Named, name, remote, sizes::Sizes};
 use crate::octets::Octets;
 
 /// A message file as it was found.
@@ -304,12 +304,14 @@ fn count(maildir: &Maildir, place: Place, name: &CStr) -> Result<u64, Errno> {
     }
 }
 
-/// The modification times of both directories. It is an error if they are not in the file system any more.
+/// The modification times of both directories, as the file system has them now, whatever a cache says. It is an error
+/// if they are not in the file system any more.
 pub fn times(maildir: &Maildir) -> Result<Times, Error> {
     let time = |place: Place| {
         let failed = |e: Errno| Error::at(maildir.path().join(place.name()), "stat", e);
-        let stat = fs::fstat(maildir.dir(place)).map_err(failed)?;
-        if stat.st_nlink == 0 { Err(failed(Errno::NOENT)) } else { Ok(Stamp::of(&stat).modified) }
+        let stat = remote::state(maildir.dir(place)).map_err(failed)?;
+        let modified = (stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec);
+        if stat.stx_nlink == 0 { Err(failed(Errno::NOENT)) } else { Ok(modified) }
     };
     Ok([time(Place::New)?, time(Place::Cur)?])
 }

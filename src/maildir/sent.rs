@@ -10,14 +10,15 @@ use std::{
 };
 
 use blake2::{Blake2s, Digest, digest::consts::U16};
-use rustix::fs::{self, OFlags};
+use rustix::fs::OFlags;
 
-use super::{Error, Kind, Maildir, sizes::open};
+use super::{
+    Error, Kind, Maildir,
+    sizes::{open, replace},
+};
 
 /// The file, beside the messages.
 pub const FILE: &str = ".restante.sent";
-/// The new file while it is being compacted.
-const COMPACTED: &str = ".restante.sent.new";
 
 /// What tells a message from another, however often it is submitted: a digest of its Message-ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -104,11 +105,7 @@ impl Filed {
 
     fn compact(&mut self, maildir: &Maildir) -> Result<(), Error> {
         let all: Vec<u8> = self.lately.iter().flat_map(|id| id.0).collect();
-        let path = maildir.path().join(COMPACTED);
-        let mut file = open(maildir, COMPACTED, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?;
-        file.write_all(&all).map_err(|e| Error::at(&path, "write", e))?;
-        fs::renameat(maildir.root(), COMPACTED, maildir.root(), FILE)
-            .map_err(|e| Error::at(path, "rename", e))?;
+        replace(maildir, FILE, &all)?;
         self.records = self.lately.len();
         Ok(())
     }

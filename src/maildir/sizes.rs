@@ -3,22 +3,30 @@
 //!
 //! Records of fixed size, each with a crc of its own, appended, and read by memory map. It is a cache: a
 //! record that is torn, stale or not ours is passed over, and a file that can't be read or written costs
-//! nothing but time. Only this program writes it, and never in place, so that mapping it is safe; the
-//! messages themselves are never mapped, since another program may cut one short.
+//! nothing but time. Only this program writes it, and never makes it shorter, so that mapping it is safe; the
+//! messages themselves are never mapped, since another program may cut one short. From a file server it is read, and not
+//! mapped: a file that another machine has replaced is gone under the mapping, and the process with it.
+//!
+//! Servers that share a spool append to it at the same time, and NFS may write the records of one over those of
+//! another. They are all of one size at multiples of it, so that what is lost is lost whole, and is counted again.
 
-use std::{collections::HashMap, fs::File, io::Write};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{Read, Write},
+    os::fd::OwnedFd,
+    path::Path,
+};
 
 use rustix::{
-    fs::{self, Mode, OFlags},
+    fs::{self, AtFlags, Mode, OFlags},
     io::Errno,
 };
 
-use super::{Error, Maildir, scan::Stamp};
+use super::{Error, Maildir, scan::Stamp, store::FILE_MODE};
 
 /// The file, beside the messages.
 pub const FILE: &str = ".restante.sizes";
-/// The new file while it is being compacted.
-const COMPACTED: &str = ".restante.sizes.new";
 
 /// Octets on the wire of the files with these stamps.
 #[derive(Debug, Default)]
@@ -43,16 +51,25 @@ impl Sizes {
     #[allow(unsafe_code)]
     fn read(maildir: &Maildir) -> Result<Self, Error> {
         let failed = |step| move |e: std::io::Error| Error::at(maildir.path().join(FILE), step, e);
-        let file = open(maildir, FILE, OFlags::RDONLY)?;
+        let mut file = open(maildir, FILE, OFlags::RDONLY)?;
+        if maildir.is_remote() {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).map_err(failed("read"))?;
+            return Ok(Self::of(&bytes));
+        }
         let length = file.metadata().map_err(failed("stat"))?.len();
         if length == 0 {
             return Ok(Self::default());
         }
-        // SAFETY: the mapping is read-only and lives for this function only. The file is written by this
-        // program alone, which appends to it or replaces it by rename, and never shortens it.
+        // SAFETY: the mapping is read-only and lives for this function only. The file is on a disk of this machine
+        // and written by this program alone, which appends to it or replaces it by rename, and never shortens it.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(failed("map"))?;
-        let known = map.chunks_exact(RECORD).filter_map(|record| decode(record.try_into().ok()?)).collect();
-        Ok(Self { known, fresh: Vec::new(), records: map.len().div_ceil(RECORD) })
+        Ok(Self::of(&map))
+    }
+
+    fn of(bytes: &[u8]) -> Self {
+        let known = bytes.chunks_exact(RECORD).filter_map(|record| decode(record.try_into().ok()?)).collect();
+        Self { known, fresh: Vec::new(), records: bytes.len().div_ceil(RECORD) }
     }
 
     /// The octets of the file with that stamp, if they were counted before.
@@ -81,12 +98,35 @@ impl Sizes {
     fn compact(self, maildir: &Maildir, live: &[Stamp]) -> Result<(), Error> {
         let kept: Vec<u8> =
             live.iter().filter_map(|stamp| Some(encode(stamp, *self.known.get(stamp)?))).flatten().collect();
-        let path = maildir.path().join(COMPACTED);
-        let mut file = open(maildir, COMPACTED, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?;
-        file.write_all(&kept).map_err(|e| Error::at(&path, "write", e))?;
-        fs::renameat(maildir.root(), COMPACTED, maildir.root(), FILE)
-            .map_err(|e| Error::at(path, "rename", e))
+        replace(maildir, FILE, &kept)
     }
+}
+
+/// Records of the file of a mailbox: how many there are, and how many of them are torn or not ours.
+pub fn count(maildir: &OwnedFd, path: &Path) -> Result<(usize, usize), Error> {
+    let mut bytes = Vec::new();
+    let read = open_in(maildir, path, FILE, OFlags::RDONLY)?.read_to_end(&mut bytes);
+    read.map_err(|e| Error::at(path.join(FILE), "read", e))?;
+    let good = |record: &[u8]| record.try_into().is_ok_and(|record| decode(record).is_some());
+    let broken = bytes.chunks(RECORD).filter(|record| !good(record)).count();
+    Ok((bytes.len().div_ceil(RECORD), broken))
+}
+
+/// Replaces a file of ours beside the messages. It is written in `tmp/`, where what a crash leaves is removed one day;
+/// who finds it there leaves the work to whoever is at it.
+pub(super) fn replace(maildir: &Maildir, name: &str, bytes: &[u8]) -> Result<(), Error> {
+    let path = maildir.path().join("tmp").join(name);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file =
+        fs::openat(maildir.tmp(), name, flags, FILE_MODE).map_err(|e| Error::at(&path, "create", e))?;
+    let written = File::from(file).write_all(bytes).map_err(|e| Error::at(&path, "write", e));
+    let placed = written.and_then(|()| {
+        fs::renameat(maildir.tmp(), name, maildir.root(), name).map_err(|e| Error::at(&path, "rename", e))
+    });
+    if placed.is_err() {
+        let _ = fs::unlinkat(maildir.tmp(), name, AtFlags::empty()); // else tmp/ is cleaned one day
+    }
+    placed
 }
 
 /// Appends records in one write. A tail that a crash has torn is passed over by filling it up.
@@ -104,10 +144,14 @@ pub fn append(maildir: &Maildir, sizes: &[(Stamp, u64)]) -> Result<(), Error> {
 }
 
 /// Opens a file of ours beside the messages.
-pub(super) fn open(maildir: &Maildir, name: &str, how: OFlags) -> Result<File, Error> {
+pub fn open(maildir: &Maildir, name: &str, how: OFlags) -> Result<File, Error> {
+    open_in(maildir.root(), maildir.path(), name, how)
+}
+
+fn open_in(dir: &OwnedFd, path: &Path, name: &str, how: OFlags) -> Result<File, Error> {
     let flags = how | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let failed = |e: Errno| Error::at(maildir.path().join(name), "open", e);
-    let file = fs::openat(maildir.root(), name, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
+    let failed = |e: Errno| Error::at(path.join(name), "open", e);
+    let file = fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
     let stat = fs::fstat(&file).map_err(failed)?;
     let regular = fs::FileType::from_raw_mode(stat.st_mode) == fs::FileType::RegularFile;
     if regular { Ok(File::from(file)) } else { Err(failed(Errno::INVAL)) }
@@ -225,5 +269,36 @@ mod tests {
         sizes.save(&maildir, Some(&[stamp(5), stamp(9000)]));
         let sizes = Sizes::load(&maildir);
         assert_eq!((sizes.records, sizes.get(&stamp(5)), sizes.get(&stamp(9000))), (2, Some(11), Some(12)));
+        assert_eq!(std::fs::read_dir(maildir.path().join("tmp")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn servers_that_append_and_write_anew_at_the_same_time_leave_no_wrong_record() {
+        let (_dir, maildir) = mailbox();
+        let octets = |inode: u64| 10 + inode % 7;
+        let most = 6 * SPARE_RECORDS as u64;
+        std::thread::scope(|scope| {
+            for server in 0..3 {
+                let maildir = &maildir;
+                scope.spawn(move || {
+                    for inode in (server..most).step_by(3) {
+                        if inode % 500 < 3 {
+                            let live: Vec<Stamp> = (inode.saturating_sub(20)..=inode).map(stamp).collect();
+                            let mut sizes = Sizes::load(maildir);
+                            for (stamp, known) in &sizes.known {
+                                assert_eq!(*known, octets(stamp.inode));
+                            }
+                            sizes.learn(stamp(inode), octets(inode));
+                            sizes.save(maildir, Some(&live));
+                        } else {
+                            append(maildir, &[(stamp(inode), octets(inode))]).unwrap();
+                        }
+                    }
+                });
+            }
+        });
+        let sizes = Sizes::load(&maildir);
+        assert!(!sizes.known.is_empty() && (sizes.records as u64) < most, "{}", sizes.records);
+        assert!(sizes.known.iter().all(|(stamp, known)| *known == octets(stamp.inode)));
     }
 }

@@ -14,7 +14,7 @@ use rustix::{
 
 use super::{
     error::{Error, Kind},
-    lock::Lock,
+    lock::{Hold, Lock},
 };
 
 /// The directory that holds the mailboxes.
@@ -78,12 +78,12 @@ impl Spool {
         Ok(Self { path: path.to_owned(), dir, device })
     }
 
-    /// Locks the spool for this process. An error of kind `Locked`: another one has it, and has not let go of
-    /// it within `patience`.
-    pub fn lock(&self, patience: Duration) -> Result<Lock, Error> {
+    /// Locks the spool for this process, alone or with others that share it. An error of kind `Locked`: another
+    /// one has it, would not share it, and has not let go of it within `patience`.
+    pub fn lock(&self, hold: Hold, patience: Duration) -> Result<Lock, Error> {
         let began = Instant::now();
         loop {
-            match Lock::take_in(&self.dir, &self.path) {
+            match Lock::take_in(&self.dir, &self.path, hold) {
                 Err(error) if error.kind() == Kind::Locked && began.elapsed() < patience => {
                     thread::sleep(patience / 20);
                 }
@@ -228,7 +228,8 @@ impl Maildir {
         let stat = fs::fstat(&self.root).map_err(|e| Error::at(&self.path, "stat", e))?;
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let old = u64::try_from(stat.st_ctime).unwrap_or(0).saturating_add(WRITTEN_WITHIN) < now;
-        if old { Ok(()) } else { self.sync_all() }
+        // A file server's clock says nothing here, and it keeps names at once.
+        if old && !self.is_remote() { Ok(()) } else { self.sync_all() }
     }
 
     /// Makes all its directories durable, and its name.
@@ -251,11 +252,6 @@ impl Maildir {
     pub fn is_whole(&self) -> bool {
         let parts = [("tmp", &self.tmp), ("new", &self.new), ("cur", &self.cur)];
         parts.into_iter().all(|(name, dir)| leads_to(&self.root, name, dir))
-    }
-
-    /// Whether other machines may change it, of which this one's kernel tells nobody.
-    pub fn is_remote(&self) -> bool {
-        fs::fstatfs(&self.root).is_ok_and(|stat| REMOTE.contains(&(stat.f_type as u64 & 0xffff_ffff)))
     }
 
     /// The directory of one place.
@@ -366,24 +362,10 @@ pub(super) fn left_out(part: Part) -> bool {
 
 /// Seconds after which the kernel has written a directory by itself.
 const WRITTEN_WITHIN: u64 = 120;
-pub(super) const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+pub(crate) const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 /// The empty file that tells a folder from a mailbox (Maildir++).
 const FOLDER_MARK: &str = "maildirfolder";
 const DIRECTORY_MODE: Mode = Mode::RWXU;
 /// What `statfs` calls the file systems whose `syncfs` was measured and cut (linux/magic.h).
 const EXT4: u64 = 0xef53;
 const XFS: u64 = 0x5846_5342;
-/// What `statfs` calls file systems whose files others may change: NFS, SMB (three names), Ceph, AFS, 9P,
-/// FUSE, GFS2, OCFS2.
-const REMOTE: [u64; 10] = [
-    0x6969,
-    0x517b,
-    0xff53_4d42,
-    0xfe53_4d42,
-    0x00c3_6400,
-    0x5346_414f,
-    0x0102_1997,
-    0x6573_5546,
-    0x0116_1970,
-    0x7461_636f,
-];

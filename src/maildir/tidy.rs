@@ -4,21 +4,20 @@
 use std::time::{Duration, SystemTime};
 
 use rustix::{
-    fs::{self, AtFlags, Dir, FileType},
+    fs::{self, AtFlags, Dir, FileType, Stat},
     io::Errno,
 };
 
 use super::{Error, Maildir, Spool};
 
 /// Removes files from the `tmp/` of every mailbox and folder that were neither written nor renamed for as
-/// long as `age` before `now`. Returns how many. What can't be looked at or removed is passed over, and is
+/// long as `age` before `now`, or before what a file server says that it is: by a clock that is days ahead of it, what
+/// another machine is writing would be old. Returns how many. What can't be looked at or removed is passed over, and is
 /// in the list of errors.
 pub fn tidy(spool: &Spool, now: SystemTime, age: Duration) -> (usize, Vec<Error>) {
     let (mut removed, mut errors) = (0, Vec::new());
-    let since = now.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
-    let limit = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     for maildir in spool.maildirs() {
-        match maildir.and_then(|maildir| tidy_one(&maildir, i64::try_from(limit).unwrap_or(i64::MAX))) {
+        match maildir.and_then(|maildir| tidy_one(&maildir, now, age)) {
             Ok(count) => removed += count,
             Err(error) => errors.push(error),
         }
@@ -26,7 +25,18 @@ pub fn tidy(spool: &Spool, now: SystemTime, age: Duration) -> (usize, Vec<Error>
     (removed, errors)
 }
 
-fn tidy_one(maildir: &Maildir, limit: i64) -> Result<usize, Error> {
+/// Whether a file in `tmp/` is what a program has left that died, and not one that is being written.
+pub fn is_stale(stat: &Stat, now: SystemTime, age: Duration) -> bool {
+    let since = now.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+    let since = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let limit = i64::try_from(since).unwrap_or(i64::MAX);
+    // Both times: an unpacked archive brings old modification times with it.
+    let is_old = stat.st_mtime < limit && stat.st_ctime < limit;
+    is_old && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+}
+
+fn tidy_one(maildir: &Maildir, now: SystemTime, age: Duration) -> Result<usize, Error> {
+    let Some(now) = maildir.clock(now) else { return Ok(0) };
     let failed = |step| move |e: Errno| Error::at(maildir.path().join("tmp"), step, e);
     let mut removed = 0;
     for entry in Dir::read_from(maildir.tmp()).map_err(failed("read directory"))? {
@@ -34,9 +44,7 @@ fn tidy_one(maildir: &Maildir, limit: i64) -> Result<usize, Error> {
         let Ok(stat) = fs::statat(maildir.tmp(), entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) else {
             continue; // it has just been delivered
         };
-        // Both times: an unpacked archive brings old modification times with it.
-        let is_old = stat.st_mtime < limit && stat.st_ctime < limit;
-        if is_old && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+        if is_stale(&stat, now, age) {
             match fs::unlinkat(maildir.tmp(), entry.file_name(), AtFlags::empty()) {
                 Ok(()) => removed += 1,
                 Err(Errno::NOENT) => {}

@@ -197,7 +197,7 @@ pub trait Directory {
     fn may_send_as(&self, user: &Mailbox, from: &Address) -> bool {
         match self.lookup(from) {
             Lookup::Local(to) => to.iter().any(|destination| destination.mailbox == *user),
-            Lookup::Unknown | Lookup::Foreign => false,
+            Lookup::Unknown | Lookup::Foreign | Lookup::Refused(_) => false,
         }
     }
 
@@ -236,6 +236,8 @@ pub enum Lookup {
     Unknown,
     /// The domain is not ours.
     Foreign,
+    /// Refused with that code: a fault on demand.
+    Refused(u16),
 }
 
 impl Lookup {

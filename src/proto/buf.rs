@@ -14,6 +14,8 @@ pub struct Inbox {
     /// Octets thrown away of a line that has no end yet.
     discarded: usize,
     ended: bool,
+    /// What was read since somebody has asked for it.
+    tap: Option<Vec<u8>>,
 }
 
 /// What [`Inbox::line`] found.
@@ -64,8 +66,21 @@ impl Inbox {
         self.len() == 0
     }
 
+    /// From here on, keeps what is read for [`Inbox::tapped`].
+    pub fn tap(&mut self) {
+        self.tap = Some(Vec::new());
+    }
+
+    /// What was read since [`Inbox::tap`], which ends with this.
+    pub fn tapped(&mut self) -> Vec<u8> {
+        self.tap.take().unwrap_or_default()
+    }
+
     /// Marks the first `n` unread octets as read.
     pub fn consume(&mut self, n: usize) {
+        if let Some(tap) = &mut self.tap {
+            tap.extend_from_slice(&self.bytes[self.start..(self.start + n).min(self.bytes.len())]);
+        }
         self.start = (self.start + n).min(self.bytes.len());
         self.searched = 0;
         if self.start == self.bytes.len() {

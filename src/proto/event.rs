@@ -1,6 +1,6 @@
 //! What a session wants the log to know: data, written out by `logging`.
 
-use super::ask::Mailbox;
+use super::{ask::Mailbox, faults::Injection};
 
 /// Something worth a line in the log. Text in it is as the peer sent it: the log escapes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,7 +11,9 @@ pub enum Event {
         id: String,
         /// The reverse path, with its angle brackets.
         from: String,
-        /// How many recipients it had.
+        /// The first of its recipients.
+        to: Vec<String>,
+        /// How many mailboxes have it.
         recipients: usize,
         /// Octets on the wire.
         octets: u64,
@@ -27,6 +29,8 @@ pub enum Event {
     Login {
         /// The name given.
         user: String,
+        /// How: "PLAIN", "LOGIN", or "USER" for the commands of POP3.
+        mechanism: &'static str,
         /// Whether it worked.
         ok: bool,
     },
@@ -37,6 +41,11 @@ pub enum Event {
         /// Messages in it.
         messages: usize,
         /// Octets in it.
+        octets: u64,
+    },
+    /// A message was sent whole.
+    Read {
+        /// Octets of it.
         octets: u64,
     },
     /// A POP3 session ended with QUIT.
@@ -51,13 +60,18 @@ pub enum Event {
         /// The reason.
         why: &'static str,
     },
+    /// The session ended because a tester wanted it to.
+    Injected(Injection),
 }
 
 impl Event {
-    /// The same of a message that not all of its recipients have.
-    pub fn of(self, got: usize) -> Self {
+    /// How many recipients of a message the log shows.
+    pub const MOST_SHOWN: usize = 8;
+
+    /// The same of a message that not all of its recipients have: `to` are the first of those who do.
+    pub fn of(self, to: Vec<String>, recipients: usize) -> Self {
         match self {
-            Self::Accepted { id, from, octets, .. } => Self::Accepted { id, from, recipients: got, octets },
+            Self::Accepted { id, from, octets, .. } => Self::Accepted { id, from, to, recipients, octets },
             other => other,
         }
     }

@@ -9,10 +9,12 @@ pub mod ask;
 pub mod buf;
 pub mod dot;
 pub mod event;
+pub mod faults;
 pub mod folder;
 pub mod pop3;
 pub mod sasl;
 pub mod smtp;
+pub mod standing;
 pub mod telnet;
 
 use std::time::Duration;
@@ -20,6 +22,7 @@ use std::time::Duration;
 use crate::clock::Now;
 use ask::{Answer, Ask, Directory};
 use buf::{Inbox, Outbox};
+pub use standing::Standing;
 
 /// What a session may look at while it steps.
 #[derive(Clone, Copy)]
@@ -98,6 +101,11 @@ pub trait Protocol {
     /// RFC 2595 section 4).
     fn secured(&mut self, cx: &Cx<'_>, by: Encryption);
 
+    /// How far the session has come, for those who watch it.
+    fn standing(&self) -> Standing {
+        Standing::Between
+    }
+
     /// How long to wait for the peer in the present state.
     fn patience(&self) -> Patience;
 
@@ -110,6 +118,13 @@ pub trait Protocol {
 
     /// The server stops. Either says the last words and closes, or goes on to an end that is near.
     fn stop(&mut self, out: &mut Outbox) -> Step;
+}
+
+/// The first section of a row of either table, in short.
+pub(crate) fn section(rfc: &str) -> String {
+    let first = rfc.split([',', ';']).next().unwrap_or(rfc);
+    let first = first.split(" and ").next().unwrap_or(first);
+    first.replace(" sections ", " ").replace(" section ", " ")
 }
 
 /// Whether a count has come to its limit, where 0 is no limit.

@@ -12,8 +12,10 @@ use super::{ask::Secret, reached};
 pub const LINE: usize = 12_288;
 
 /// Whom the client says it is, and its proof.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
+    /// How it says so: "PLAIN", "LOGIN", or "USER" for the commands of POP3.
+    pub mechanism: &'static str,
     /// The name, which need not be that of anybody.
     pub user: String,
     /// The password.
@@ -31,13 +33,13 @@ pub enum BadResponse {
 
 impl Credentials {
     /// A name and a password as they came, each alone.
-    pub fn new(user: Vec<u8>, password: Vec<u8>) -> Result<Self, BadResponse> {
+    pub fn new(mechanism: &'static str, user: Vec<u8>, password: Vec<u8>) -> Result<Self, BadResponse> {
         let good = (1..=USER).contains(&user.len())
             && (1..=PASSWORD).contains(&password.len())
             && !user.contains(&0)
             && !password.contains(&0);
         let user = String::from_utf8(user).ok().filter(|_| good).ok_or(BadResponse::Malformed)?;
-        Ok(Self { user, password: Secret::new(password) })
+        Ok(Self { mechanism, user, password: Secret::new(password) })
     }
 
     /// The message of PLAIN: identity, user and password with a NUL between them (RFC 4616 section 2). The
@@ -45,7 +47,7 @@ impl Credentials {
     pub fn plain(message: &[u8]) -> Result<Self, BadResponse> {
         let parts: Vec<&[u8]> = message.split(|&b| b == 0).collect();
         let &[identity, user, password] = parts.as_slice() else { return Err(BadResponse::Malformed) };
-        let credentials = Self::new(user.into(), password.into())?;
+        let credentials = Self::new("PLAIN", user.into(), password.into())?;
         let own = identity.is_empty() || identity == user;
         if own { Ok(credentials) } else { Err(BadResponse::OtherIdentity) }
     }

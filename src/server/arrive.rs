@@ -17,7 +17,7 @@ use crate::{
     conn::Conn,
     limits::prefix,
     listen::{Accepted, Beginning, too_many_connections},
-    logging,
+    logging::{self, Caller},
     net::{
         proxy::{self, Header},
         stream::Stream,
@@ -78,9 +78,11 @@ impl Server {
         if beginning == Beginning::Nothing {
             return logging::not_announced(&id.to_string(), listener.name(), peer, "not a proxy");
         }
-        let welcome = beginning == Beginning::Header || self.has_room_for(peer.ip());
-        if !welcome || !(self.has_room() || self.make_room(now)) {
-            return self.listeners[&at].turn_away(stream);
+        if beginning == Beginning::Session && !self.has_room_for(peer.ip()) {
+            return self.turn_away(at, stream, peer.ip(), TOO_MANY_OF_ONE);
+        }
+        if !(self.has_room() || self.make_room(now)) {
+            return self.turn_away(at, stream, peer.ip(), "no room");
         }
         if let Err(error) = stream.register(self.poll.registry(), Token(id.0 as usize)) {
             return log::error!("{id} {} not registered: {error}", self.listeners[&at].name());
@@ -107,7 +109,7 @@ impl Server {
         let Some(Arrival { stream, at, proxy }) = self.arrivals.remove(&id) else { return };
         let peer = header.unwrap_or(proxy);
         if header.is_some() && !self.has_room_for(peer.ip()) {
-            return self.listeners[&at].turn_away(stream);
+            return self.turn_away(at, stream, peer.ip(), TOO_MANY_OF_ONE);
         }
         self.welcome(id, at, stream, peer, now);
         ready.insert(id);
@@ -126,11 +128,20 @@ impl Server {
         }
     }
 
+    fn turn_away(&self, at: ListenerId, stream: Stream, peer: IpAddr, why: &'static str) {
+        logging::turned_away(self.listeners[&at].name(), peer, why);
+        self.listeners[&at].turn_away(stream);
+    }
+
     fn welcome(&mut self, id: ConnId, at: ListenerId, stream: Stream, peer: SocketAddr, now: Now) {
         let listener = &self.listeners[&at];
-        let (name, service) = (listener.name(), listener.service());
-        let mut conn = Conn::new(id, name, listener.transport(stream), listener.session(peer.ip(), id), now);
-        logging::connected(&id.to_string(), name, peer);
+        let service = listener.service();
+        let caller = Caller { id, service: listener.name(), peer: peer.ip() };
+        let mut conn = Conn::new(caller, listener.transport(stream), listener.session(peer.ip(), id), now);
+        logging::connected(&caller, peer);
+        if let Some(transcripts) = &self.transcripts {
+            conn.write_down(listener.transcript(transcripts, id, peer, now));
+        }
         self.desk.enter(id, peer.ip());
         conn.greet(&mut self.desk, now);
         self.conns.insert(id, conn);
@@ -169,8 +180,8 @@ impl Server {
     pub(super) fn close(&mut self, id: ConnId, now: Now) {
         self.again.remove(&id);
         self.desk.leave(id);
-        let Some(conn) = self.conns.remove(&id) else { return };
-        logging::closed(&id.to_string(), conn.protocol_name(), conn.age(now));
+        let Some(mut conn) = self.conns.remove(&id) else { return };
+        conn.tell_end(now);
         let Some(Origin { peer, .. }) = self.origins.remove(&id) else { return };
         let prefix = prefix(peer.ip());
         if let Some(count) = self.per_address.get_mut(&prefix) {
@@ -204,6 +215,7 @@ impl Arrival {
 
 /// How long a connection must have been idle to make room for another.
 const A_MOMENT: Duration = Duration::from_secs(1);
+const TOO_MANY_OF_ONE: &str = "too many from one address";
 const ACCEPTS_A_TURN: usize = 64;
 /// How long accepting rests when there are no descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

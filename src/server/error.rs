@@ -1,6 +1,6 @@
 //! What keeps a server from running, in words for its operator.
 
-use std::{fmt, io};
+use std::{fmt, io, path::PathBuf};
 
 use crate::{desk, listen, maildir};
 
@@ -11,6 +11,8 @@ pub enum Error {
     Listen(listen::Error),
     /// The spool could not be used.
     Spool(maildir::Error),
+    /// Transcripts can't go there.
+    Transcripts(PathBuf, io::Error),
     /// Something of the system failed.
     System(&'static str, io::Error),
 }
@@ -35,6 +37,13 @@ impl fmt::Display for Error {
         match self {
             Self::Listen(error) => error.fmt(f),
             Self::Spool(error) => write!(f, "can't use the spool: {error}"),
+            Self::Transcripts(path, error) => {
+                write!(
+                    f,
+                    "can't write transcripts to {}: {error}; make the directory, or choose another",
+                    path.display()
+                )
+            }
             Self::System(what, error) => write!(f, "{what}: {error}"),
         }
     }
@@ -45,7 +54,7 @@ impl std::error::Error for Error {
         match self {
             Self::Listen(error) => Some(error),
             Self::Spool(error) => Some(error),
-            Self::System(_, error) => Some(error),
+            Self::System(_, error) | Self::Transcripts(_, error) => Some(error),
         }
     }
 }

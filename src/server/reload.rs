@@ -23,6 +23,7 @@ use crate::{
     listen::{self, Bound, Listener},
     logging,
     net::{endpoint::Endpoint, stream::Socket},
+    service::sandbox,
 };
 
 /// A reload that is under way.
@@ -68,6 +69,7 @@ enum Seat {
 impl Server {
     pub(super) fn begin_reload(&mut self) {
         let Some(source) = self.source.clone().filter(|_| self.stopping.is_none()) else { return };
+        logging::reopen();
         if let Some(reload) = &mut self.reload {
             reload.again = true;
             return;
@@ -172,6 +174,9 @@ impl Server {
         self.most_connections = most_connections(&config.limits);
         self.scratch = scratch(&config.limits);
         self.tls = tls;
+        if config.log != self.config.log {
+            logging::reload(&config.log);
+        }
         self.config = config;
         self.log_room();
         log::info!("configuration loaded listeners={}", self.listeners.len());
@@ -201,8 +206,16 @@ impl Present {
     /// Reads everything, and takes the addresses that are not held yet.
     fn renew(&self, now: SystemTime) -> Result<Renewed, String> {
         let words = |error: config::Error| error.to_string();
-        let (mut files, text) =
-            Files::read(&self.source, now).map_err(|error: files::Error| error.to_string())?;
+        let (config, text) = Config::read(&self.source).map_err(words)?;
+        if let Some(place) = sandbox::beyond(&config) {
+            return Err(format!(
+                "{}: {} is outside of the sandbox, which is for what the configuration named at the start: this needs a \
+                 restart",
+                self.source.display(),
+                place.display()
+            ));
+        }
+        let mut files = Files::of(config, &text, now).map_err(|error: files::Error| error.to_string())?;
         if let Some(key) = files.config.fixed_key_unlike(&self.config) {
             return Err(words(
                 text.mistake(key, "this cannot change while the server runs: it needs a restart"),

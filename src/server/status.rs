@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{ListenerId, Server};
-use crate::{clock::Now, descriptors::descriptors, listen};
+use crate::{clock::Now, descriptors::descriptors, listen, logging};
 
 impl Server {
     /// In one line: what is served where.
@@ -59,5 +59,6 @@ impl Server {
             self.most_connections
         );
         self.desk.status().iter().for_each(|line| log::info!("status {line}"));
+        logging::status();
     }
 }

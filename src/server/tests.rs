@@ -1,6 +1,6 @@
 use std::{
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     time::Duration,
 };
 
@@ -8,6 +8,7 @@ use super::*;
 use crate::{
     config::Text,
     listen,
+    logging::Caller,
     net::{endpoint::Endpoint, stream::Stream},
     proto::{
         Cx, Encryption, Patience, Protocol, Renewal, Step,
@@ -74,7 +75,8 @@ fn server_with_a_buggy_session() -> (tempfile::TempDir, Server, ConnId, TcpStrea
     let transport =
         server.listeners.values().next().unwrap().transport(Stream::Tcp(mio::net::TcpStream::from_std(ours)));
     let (id, now) = (ConnId(7), server.clock.now());
-    let mut conn = Conn::new(id, "smtp", transport, Box::new(Buggy), now);
+    let mut conn =
+        Conn::new(Caller { id, service: "smtp", peer: address.ip() }, transport, Box::new(Buggy), now);
     conn.greet(&mut server.desk, now);
     server.conns.insert(id, conn);
     server.origins.insert(id, Origin { at: 0, service: Service::Smtp, peer: address });
@@ -105,12 +107,72 @@ fn l10_a_panic_in_a_session_ends_that_session_with_a_reply_and_no_other() {
         other.write_all(b"NOOP\r\n").unwrap();
         banner + &said(&mut other)
     });
+    serve_until_finished(&mut server, &other);
+    assert!(other.join().unwrap().ends_with("\r\n250 2.0.0 Ok\r\n"));
+}
+
+/// Turns the loop until a client has what it wanted.
+fn serve_until_finished<T>(server: &mut Server, client: &std::thread::JoinHandle<T>) {
     let mut events = Events::with_capacity(16);
-    while !other.is_finished() {
+    while !client.is_finished() {
         server.timers.set(server.clock.now().steady + Duration::from_millis(10), Due::Accept);
         server.turn(&mut events).unwrap();
     }
-    assert!(other.join().unwrap().ends_with("\r\n250 2.0.0 Ok\r\n"));
+}
+
+#[test]
+fn l10_a_panic_in_a_worker_or_in_the_committer_is_an_answer_and_the_others_live_on() {
+    let (_dir, mut server, ..) = server_with_a_buggy_session();
+    let ports: Vec<_> = server.endpoints().iter().map(|(_, endpoint)| endpoint.ip().unwrap()).collect();
+    let (smtp, pop3) = (ports[0], ports[1]);
+    let client = std::thread::spawn(move || {
+        let mut smtp = Asker::new(smtp);
+        smtp.ask("HELO me\r\n", "250 ");
+        // More often than there are threads of any kind; the large one is written by a worker as it comes in.
+        for _ in 0..6 {
+            for (user, lines, reply) in [
+                ("bug", 1, "451 4.3.0 "),
+                ("bug", 10_000, "451 4.3.0 "),
+                ("ann", 1, "250 "),
+                ("ann", 10_000, "250 "),
+            ] {
+                smtp.ask("MAIL FROM:<>\r\n", "250 ");
+                smtp.ask(&format!("RCPT TO:<{user}@localhost>\r\n"), "250 ");
+                smtp.ask("DATA\r\n", "354 ");
+                smtp.ask(
+                    &format!("{}.\r\n", "a line of forty-two octets, all of them x\r\n".repeat(lines)),
+                    reply,
+                );
+            }
+            let mut pop3 = Asker::new(pop3);
+            for (user, reply) in [("bug", "-ERR [SYS/TEMP] "), ("bug", "-ERR [SYS/TEMP] "), ("ann", "+OK ")] {
+                pop3.ask(&format!("USER {user}@localhost\r\n"), "+OK ");
+                pop3.ask("PASS x\r\n", reply);
+            }
+            pop3.ask("QUIT\r\n", "+OK ");
+        }
+    });
+    serve_until_finished(&mut server, &client);
+    client.join().unwrap();
+    assert!(server.desk.is_idle());
+}
+
+/// A client that asks one thing after the other.
+struct Asker(TcpStream);
+
+impl Asker {
+    fn new(address: SocketAddr) -> Self {
+        let mut asker = Self(TcpStream::connect(address).unwrap());
+        said(&mut asker.0);
+        asker
+    }
+
+    #[track_caller]
+    fn ask(&mut self, text: &str, start: &str) {
+        self.0.write_all(text.as_bytes()).unwrap();
+        let reply = said(&mut self.0);
+        assert!(reply.starts_with(start), "{reply:?} to {:?}", &text[..text.len().min(60)]);
+    }
 }
 
 #[test]

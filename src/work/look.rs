@@ -49,9 +49,9 @@ pub(super) fn load(shop: &Shop, id: IndexId, load: Load) -> Result<Loaded, Fault
     {
         return Ok(nothing);
     }
-    let began = SystemTime::now();
+    let began = maildir.clock(SystemTime::now());
     let scan = scan::scan(&maildir, known.iter()).map_err(|error| failed(&error))?;
-    let young = scan::is_young(&scan.times, began);
+    let young = began.is_none_or(|began| scan::is_young(&scan.times, began));
     let list = List::of(scan.found);
     let doubles = list.doubles().take(MOST_DOUBLES).map(Box::from).collect();
     let index = Index::new(list, scan.times, young);

@@ -22,6 +22,8 @@ use std::{
 
 use crossbeam_channel as channel;
 
+use crate::metrics::{Gauge, METRICS};
+
 pub use decision::Decision;
 pub use job::{Arrival, Done, Job, Outcome, Receipt, Spilled, To};
 pub use shop::Shop;
@@ -42,7 +44,7 @@ impl Bell {
     /// Wakes the loop, unless somebody has already done so.
     pub fn ring(&self) {
         if !self.rung.swap(true, Ordering::AcqRel) {
-            // The loop's poll is gone only when the process ends.
+            // A loop that has ended wants no news.
             let _ = self.waker.wake();
         }
     }
@@ -87,6 +89,7 @@ impl Returns {
 #[derive(Debug)]
 pub struct Pool {
     queue: channel::Sender<Job>,
+    waiting: &'static Gauge,
 }
 
 impl Pool {
@@ -99,17 +102,19 @@ impl Pool {
         returns: &Returns,
     ) -> io::Result<Self> {
         let (queue, jobs) = channel::bounded::<Job>(waiting);
+        let waiting = METRICS.queue(name);
         for _ in 0..threads {
             let (jobs, shop, returns) = (jobs.clone(), Arc::clone(shop), returns.clone());
             thread::Builder::new().name(name.to_owned()).spawn(move || {
                 for Job { to, task } in jobs {
+                    waiting.down(1);
                     // A panic is a bug of ours; it costs one answer, not the thread.
                     let outcome = catch_unwind(AssertUnwindSafe(|| task.run(&shop))).unwrap_or(Outcome::Lost);
                     returns.send(Done { to, outcome });
                 }
             })?;
         }
-        Ok(Self { queue })
+        Ok(Self { queue, waiting })
     }
 
     /// How many jobs wait.
@@ -119,6 +124,12 @@ impl Pool {
 
     /// Queues a job. It comes back when the queue is full.
     pub fn submit(&self, job: Job) -> Result<(), Job> {
-        self.queue.try_send(job).map_err(channel::TrySendError::into_inner)
+        let queued = self.queue.try_send(job).map_err(channel::TrySendError::into_inner);
+        if queued.is_ok() {
+            self.waiting.up()
+        } else {
+            METRICS.queue_full.one()
+        }
+        queued
     }
 }

@@ -76,6 +76,8 @@ impl Shop {
 
     /// The flag says that it was made, and is durable.
     fn find_or_make(&self, mailbox: &Mailbox) -> Result<(Maildir, bool), Fault> {
+        #[cfg(test)]
+        assert_ne!(mailbox.as_str(), "bug@localhost", "the bug that a test is about");
         if let Some(folder) = mailbox.folder() {
             let opened = self.spool.folder(mailbox.as_str(), folder.directory());
             return opened.map(|maildir| (maildir, false)).map_err(|error| match error.kind() {

@@ -6,8 +6,10 @@
 
 pub(crate) mod client;
 pub(crate) mod dice;
+pub(crate) mod disk;
 pub(crate) mod inject;
 pub(crate) mod mutt;
+pub(crate) mod tools;
 
 use std::{
     ffi::OsString,
@@ -59,9 +61,9 @@ impl Setup<'_> {
         }
         argv.extend(self.arguments.iter().map(OsString::from));
         argv.extend(["--ports-file".into(), home.path().join("ports").into()]);
-        let descriptors = self.descriptors;
-        let child = launch(&argv, home.path(), &descriptors);
-        let mut server = Server { child, argv, descriptors, ports: Vec::new(), spool, home };
+        let (descriptors, runtime) = (self.descriptors, self::home());
+        let child = launch(&argv, home.path(), runtime.path(), &descriptors);
+        let mut server = Server { child, runtime, argv, descriptors, ports: Vec::new(), spool, home };
         server.ports = server.wait_for_ports();
         server
     }
@@ -110,6 +112,8 @@ pub(crate) struct Server {
     ports: Vec<(String, SocketAddr)>,
     pub(crate) spool: PathBuf,
     pub(crate) home: TempDir,
+    /// For its figures, which go with it when it is killed.
+    pub(crate) runtime: TempDir,
 }
 
 impl Server {
@@ -129,7 +133,7 @@ impl Server {
     pub(crate) fn restart(&mut self) {
         self.kill();
         fs::remove_file(self.home.path().join("ports")).unwrap();
-        self.child = launch(&self.argv, self.home.path(), &self.descriptors);
+        self.child = launch(&self.argv, self.home.path(), self.runtime.path(), &self.descriptors);
         self.ports = self.wait_for_ports();
     }
 
@@ -220,11 +224,12 @@ impl Drop for Server {
     }
 }
 
-fn launch(argv: &[OsString], home: &Path, descriptors: &[OwnedFd]) -> Child {
+fn launch(argv: &[OsString], home: &Path, runtime: &Path, descriptors: &[OwnedFd]) -> Child {
     let log = fs::OpenOptions::new().create(true).append(true).open(home.join("log")).unwrap();
     let (out, err) = (log.try_clone().unwrap(), log);
     let given = |n: usize| descriptors.get(n).map(|fd| Stdio::from(fd.try_clone().unwrap()));
     let mut command = Command::new(&argv[0]);
+    command.env("XDG_RUNTIME_DIR", runtime);
     command.args(&argv[1..]).stdin(given(0).unwrap_or_else(Stdio::null));
     command.stdout(given(1).unwrap_or_else(|| out.into())).stderr(err).spawn().unwrap()
 }
@@ -287,6 +292,13 @@ pub(crate) fn skip(test: &str, why: &str) {
 pub(crate) fn installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+/// The library that gives a process another clock.
+pub(crate) fn faketime() -> Option<PathBuf> {
+    let libraries = fs::read_dir("/usr/lib").ok()?;
+    let mut found = libraries.flatten().map(|dir| dir.path().join("faketime/libfaketimeMT.so.1"));
+    found.find(|library| library.is_file())
 }
 
 /// How long a test waits for something that should be there at once.

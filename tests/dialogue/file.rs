@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use restante::limits::Span;
+use restante::{limits::Span, transcript::LeftOut};
 
 use super::{
     play::Way,
@@ -75,6 +75,10 @@ impl Dialogue {
                 return Err(fail("the first line is not a comment that says what this shows".into()));
             } else if let Some((key, value)) = text.strip_prefix("= ").and_then(|text| text.split_once(' ')) {
                 match (key, value) {
+                    ("lookup" | "sends" | "keeps_no_copy" | "full", _) if !items.is_empty() => {
+                        world.direct(key, value).map_err(fail)?;
+                        continue;
+                    }
                     _ if !items.is_empty() => return Err(fail("a directive below the head".into())),
                     ("ways", names) => ways = Way::named(names).map_err(fail)?,
                     ("protocol", "smtp") => (world.service, known) = (Service::Smtp, true),
@@ -134,7 +138,8 @@ fn read_item(text: &str) -> Result<Option<What>, String> {
     Ok(Some(match (mark, text) {
         ("C:", _) => What::Client(format!("{rest}\r\n").into()),
         ("C|", _) => What::Client(text::unescaped(rest)?),
-        ("S:" | "S|" | "? ", _) | (_, ". close" | ". abort" | ". secure") => {
+        ("C~", _) => What::Client(LeftOut::stand_in(rest).ok_or(format!("{rest:?} tells of no octets"))?),
+        ("S:" | "S|" | "S~" | "? ", _) | (_, ". close" | ". abort" | ". secure") => {
             What::Session(text.trim_end().into())
         }
         (". ", _) if text.starts_with(". pause ") => What::Session(text.into()),

@@ -1,6 +1,8 @@
 //! The runner of dialogues: `file` reads them, `play` plays them, `sealed` plays them over TLS, `world` answers what a session asks, and
 //! `text` is how octets and asks are written down.
 
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
 pub(crate) mod file;
 pub(crate) mod play;
 pub(crate) mod sealed;

@@ -122,6 +122,9 @@ impl<'a> Player<'a> {
     }
 
     fn play(mut self) -> Result<Vec<String>, Failure> {
+        if self.world.implicit_tls {
+            self.session.secured(&Cx { now: now(self.now), directory: &self.world }, ENCRYPTION);
+        }
         let step = self.session.greet(&Cx { now: now(self.now), directory: &self.world }, &mut self.outbox);
         self.take(step)?;
         self.settle()?;
@@ -167,6 +170,13 @@ impl<'a> Player<'a> {
             Some(Item { what: What::Session(expected), .. }) => Some(expected),
             _ => None,
         };
+        let left_out = expected.is_some_and(|text| text.starts_with("S~"));
+        if left_out && text.starts_with("S:") && text != "S: ." {
+            return Ok(()); // a line of a message
+        } else if left_out {
+            self.pass();
+            return self.said(text);
+        }
         match expected {
             Some(expected) if self.happened.is_none() && !text::agree(expected, &text) => {
                 return Err(self.fail(expected, &text));
@@ -330,8 +340,7 @@ impl<'a> Player<'a> {
         }
         self.phase = Phase::Open;
         self.said(". secure".into())?;
-        let by = Encryption { version: "1.3", cipher: "TLS_AES_256_GCM_SHA384" };
-        self.session.secured(&Cx { now: now(self.now), directory: &self.world }, by);
+        self.session.secured(&Cx { now: now(self.now), directory: &self.world }, ENCRYPTION);
         Ok(())
     }
 
@@ -456,6 +465,8 @@ pub(crate) fn now(steady: Duration) -> Now {
 pub(crate) const BEGIN: Duration = Duration::from_secs(1000);
 /// The date at which every session begins, in seconds since 1970.
 pub(crate) const TODAY: u64 = 784_111_777;
+/// What TLS there is.
+const ENCRYPTION: Encryption = Encryption { version: "1.3", cipher: "TLS_AES_256_GCM_SHA384" };
 /// Steps that a session may take on one piece of input.
 const MOST_STEPS: usize = 1_000_000;
 /// Equal lines that a blessed dialogue counts.

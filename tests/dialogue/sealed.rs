@@ -13,6 +13,7 @@ use std::{
 use restante::{
     conn::{self, Conn},
     limits::Limits,
+    logging::Caller,
     net::{
         certificate::Pair,
         stream::Stream,
@@ -23,6 +24,7 @@ use restante::{
         ask::{Answer, Ask, ConnId, Directory, Fault, Lookup},
         smtp::address::Address,
     },
+    transcript::Transcripts,
 };
 use rustls::{ClientConfig, ClientConnection};
 
@@ -72,7 +74,15 @@ pub(crate) fn is_timeless(dialogue: &Dialogue) -> bool {
 
 /// Plays a dialogue, and finds the first difference.
 pub(crate) fn check(dialogue: &Dialogue, seal: &Seal) -> Result<(), Failure> {
-    let mut player = Player::new(dialogue, seal)?;
+    play(dialogue, Player::new(dialogue, seal, None)?)
+}
+
+/// The same, and has it written down.
+pub(crate) fn record(dialogue: &Dialogue, seal: &Seal, transcripts: &Transcripts) -> Result<(), Failure> {
+    play(dialogue, Player::new(dialogue, seal, Some(transcripts))?)
+}
+
+fn play(dialogue: &Dialogue, mut player: Player) -> Result<(), Failure> {
     for item in &dialogue.items {
         let fail = |what: String| Failure { line: item.line, what };
         match &item.what {
@@ -169,7 +179,7 @@ struct Player {
 }
 
 impl Player {
-    fn new(dialogue: &Dialogue, seal: &Seal) -> Result<Self, Failure> {
+    fn new(dialogue: &Dialogue, seal: &Seal, transcripts: Option<&Transcripts>) -> Result<Self, Failure> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, _) = listener.accept().unwrap();
@@ -179,7 +189,12 @@ impl Player {
         let transport = Transport::new(stream, Security::Implicit(Rc::clone(&seal.tls)));
         let mut script = Script::new(dialogue);
         let protocol = script.world.session().map_err(|what| Failure { line: 1, what })?;
-        let mut conn = Conn::new(ConnId(1), "c1", transport, protocol, now(BEGIN));
+        let caller = Caller { id: ConnId(1), service: "smtp", peer: [127, 0, 0, 1].into() };
+        let mut conn = Conn::new(caller, transport, protocol, now(BEGIN));
+        if let Some(transcripts) = transcripts {
+            let record = script.world.record(transcripts, ConnId(1), now(BEGIN));
+            conn.write_down(record.map_err(|what| Failure { line: 1, what })?);
+        }
         conn.greet(&mut script, now(BEGIN));
         Ok(Self { script, conn, client: session(&seal.config), socket, heard: Vec::new(), closed: false })
     }

@@ -1,19 +1,22 @@
 //! What a dialogue has instead of a disk and accounts: users, messages and a mailbox made of its directives.
 
-use std::{borrow::Cow, rc::Rc, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, rc::Rc, sync::Arc};
 
 use restante::{
+    clock::Now,
     limits::{Limits, Span},
     mailbox::Logins,
     octets::octets,
     proto::{
         Protocol,
-        ask::{Answer, Ask, Destination, Directory, Fault, Lookup, Mailbox, Maildrop},
+        ask::{Answer, Ask, ConnId, Destination, Directory, Fault, Lookup, Mailbox, Maildrop},
         dot::LineEndings,
+        faults::Faulty,
         folder::Folder,
         pop3,
         smtp::{self, address::Address},
     },
+    transcript::{self, Record, Transcripts},
 };
 use serde::de::{DeserializeOwned, IntoDeserializer, value};
 
@@ -37,6 +40,16 @@ pub(crate) struct World {
     persona: Option<String>,
     expire: Option<pop3::Expire>,
     tls: bool,
+    pedantic: bool,
+    pub(crate) implicit_tls: bool,
+    hostname: String,
+    label: String,
+    /// What the directory says of some addresses, whatever `users` and `domains` are.
+    lookups: HashMap<String, String>,
+    /// Users and the addresses that they may send from, or may not.
+    sends: HashMap<String, bool>,
+    keeps_no_copy: Vec<String>,
+    full: Vec<String>,
     limits: Limits,
     policy: smtp::Policy,
     users: Vec<String>,
@@ -48,6 +61,8 @@ pub(crate) struct World {
     logins: Logins,
     /// Whether the mailbox asked for may not be opened yet.
     too_soon: bool,
+    /// Whether an address may ask for a fault.
+    pub(crate) faults: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -66,6 +81,14 @@ impl World {
             persona: None,
             expire: None,
             tls: false,
+            pedantic: false,
+            implicit_tls: false,
+            hostname: "mx.test".into(),
+            label: "c1".into(),
+            lookups: HashMap::new(),
+            sends: HashMap::new(),
+            keeps_no_copy: Vec::new(),
+            full: Vec::new(),
             limits: Limits::default(),
             policy: smtp::Policy::default(),
             users: ["alice@here.test", "bob@here.test", "u@here.test"].map(Into::into).into(),
@@ -75,6 +98,7 @@ impl World {
             body: Vec::new(),
             logins: Logins::default(),
             too_soon: false,
+            faults: false,
         }
     }
 
@@ -88,6 +112,14 @@ impl World {
             "auth" => self.policy.auth = word(value)?,
             "trusted" if value == "yes" => self.policy.trusted = true,
             "tls" if value == "offered" => (self.tls, self.policy.starttls) = (true, true),
+            "tls" if value == "implicit" => self.implicit_tls = true,
+            "pedantic" if value == "yes" => self.pedantic = true,
+            "hostname" => self.hostname = value.into(),
+            "label" => self.label = value.into(),
+            "lookup" => self.lookups.extend(pair(value)),
+            "sends" => self.sends.extend(pair(value).map(|(who, may)| (who, may == "true"))),
+            "keeps_no_copy" => self.keeps_no_copy.push(value.into()),
+            "full" => self.full.push(value.into()),
             "limits" if value == "development" => self.limits = Limits::for_development(),
             "limit" => self.limit(value)?,
             "expire" => self.expire = Some(word(value)?),
@@ -98,6 +130,7 @@ impl World {
             // `address`, `address/mailbox`, or `address/mailbox&mailbox:Folder`.
             "users" => self.users = words(),
             "domains" => self.domains = words(),
+            "faults" if value == "on demand" => self.faults = true,
             "chunk" => self.chunk = value.parse().map_err(|_| format!("{value} is not a number"))?,
             "message" => self.messages.push(Message::read(value)?),
             _ => return Err(format!("there is no directive {key:?} with the value {value:?}")),
@@ -120,26 +153,49 @@ impl World {
 
     /// A session that lives in this world.
     pub(crate) fn session(&self) -> Result<Box<dyn Protocol>, String> {
-        let (hostname, line_endings, limits) = ("mx.test".to_owned(), self.line_endings, self.limits.clone());
-        Ok(match self.service {
+        let session: Box<dyn Protocol> = match self.service {
             Service::Smtp => {
-                let persona = self.persona.as_deref().map_or(Ok(smtp::Persona::default()), word)?;
-                let rules = smtp::Rules { hostname, line_endings, persona, limits, policy: self.policy };
-                Box::new(smtp::Smtp::new(Rc::new(rules), [192, 0, 2, 1].into(), "c1".into()))
+                let (rules, label) = (Rc::new(self.smtp_rules()?), self.label.clone());
+                Box::new(smtp::Smtp::new(rules, [192, 0, 2, 1].into(), label))
             }
-            Service::Pop3 => {
-                let persona = self.persona.as_deref().map_or(Ok(pop3::Persona::default()), word)?;
-                let rules = pop3::Rules {
-                    hostname,
-                    line_endings,
-                    persona,
-                    expire: self.expire,
-                    stls: self.tls,
-                    plaintext_auth: self.policy.auth != smtp::AuthRule::UnderTls,
-                    limits,
-                };
-                Box::new(pop3::Pop3::new(Rc::new(rules)))
-            }
+            Service::Pop3 => Box::new(pop3::Pop3::new(Rc::new(self.pop3_rules()?))),
+        };
+        Ok(if self.faults { Box::new(Faulty::new(session, Rc::default())) } else { session })
+    }
+
+    /// The transcript of such a session.
+    pub(crate) fn record(&self, transcripts: &Transcripts, id: ConnId, now: Now) -> Result<Record, String> {
+        let (smtp, pop3) = (self.smtp_rules(), self.pop3_rules());
+        let rules = match self.service {
+            Service::Smtp => transcript::Rules::Smtp(smtp.as_ref().map_err(Clone::clone)?),
+            Service::Pop3 => transcript::Rules::Pop3(pop3.as_ref().map_err(Clone::clone)?),
+        };
+        let (peer, listener) = ("192.0.2.1:1".parse().unwrap(), "192.0.2.2:25".into());
+        let beginning = transcript::Beginning { id, name: "test", peer, listener, rules, implicit_tls: true };
+        Ok(transcripts.begin(&beginning, now))
+    }
+
+    fn smtp_rules(&self) -> Result<smtp::Rules, String> {
+        Ok(smtp::Rules {
+            hostname: self.hostname.clone(),
+            line_endings: self.line_endings,
+            persona: self.persona.as_deref().map_or(Ok(smtp::Persona::default()), word)?,
+            limits: self.limits.clone(),
+            policy: self.policy,
+            pedantic: self.pedantic,
+        })
+    }
+
+    fn pop3_rules(&self) -> Result<pop3::Rules, String> {
+        Ok(pop3::Rules {
+            hostname: self.hostname.clone(),
+            line_endings: self.line_endings,
+            persona: self.persona.as_deref().map_or(Ok(pop3::Persona::default()), word)?,
+            expire: self.expire,
+            stls: self.tls,
+            plaintext_auth: self.policy.auth != smtp::AuthRule::UnderTls,
+            limits: self.limits.clone(),
+            pedantic: self.pedantic,
         })
     }
 
@@ -170,7 +226,7 @@ impl World {
     }
 
     /// The answer that stands behind `!`.
-    pub(crate) fn answer(&self, text: &str) -> Result<Answer, String> {
+    pub(crate) fn answer(&mut self, text: &str) -> Result<Answer, String> {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         Ok(match (word, rest) {
             ("ready", "") => Answer::Ready,
@@ -181,7 +237,11 @@ impl World {
             ("updated", "") => Answer::Updated,
             ("welcome", mailbox) => Answer::Welcome(named(mailbox)?),
             ("opened", "") => Answer::Opened(Arc::new(Messages(self.messages.clone()))),
-            ("opened", sizes) => Answer::Opened(Arc::new(Messages::of_sizes(sizes)?)),
+            ("opened", sizes) => {
+                let Messages(messages) = Messages::of_sizes(sizes)?;
+                self.messages.clone_from(&messages);
+                Answer::Opened(Arc::new(Messages(messages)))
+            }
             ("denied", after) => Answer::Denied { after: after.parse::<Span>()?.0 },
             ("failed", fault) => Answer::Failed(text::fault(fault)?),
             ("chunk", chunk) => match text::unquoted(chunk)? {
@@ -207,6 +267,13 @@ impl World {
 
 impl Directory for World {
     fn lookup(&self, address: &Address) -> Lookup {
+        let known = self.lookups.get(&text::escaped(address.to_string().as_bytes()));
+        match known.map(String::as_str) {
+            Some("foreign") => return Lookup::Foreign,
+            Some("unknown") => return Lookup::Unknown,
+            Some(names) => return destinations(names),
+            None => {}
+        }
         let domain = address.domain().unwrap_or(&self.domains[0]);
         if !self.domains.iter().any(|ours| ours == domain) {
             return Lookup::Foreign;
@@ -216,14 +283,38 @@ impl Directory for World {
             Some((user, mailbox)) => (user == name).then_some(mailbox),
             None => (user == "*" || *user == name).then_some(name.as_str()),
         });
-        let destination = |name: &str| {
-            let (mailbox, folder) = name.split_once(':').unwrap_or((name, ""));
-            Some(Destination { mailbox: Mailbox::named(mailbox)?, folder: Folder::named(folder) })
-        };
-        let names = mailbox.into_iter().flat_map(|names| names.split('&'));
-        let to: Vec<Destination> = names.filter_map(destination).collect();
-        if to.is_empty() { Lookup::Unknown } else { Lookup::Local(to) }
+        mailbox.map_or(Lookup::Unknown, destinations)
     }
+
+    fn may_send_as(&self, user: &Mailbox, from: &Address) -> bool {
+        let who = format!("{user} {}", text::escaped(from.to_string().as_bytes()));
+        let is_theirs = |to: &Destination| to.mailbox == *user;
+        let found = || matches!(self.lookup(from), Lookup::Local(to) if to.iter().any(is_theirs));
+        self.sends.get(&who).copied().unwrap_or_else(found)
+    }
+
+    fn sent_copy(&self, user: &Mailbox) -> bool {
+        !self.keeps_no_copy.contains(&user.to_string())
+    }
+
+    fn is_full(&self, mailbox: &Mailbox) -> bool {
+        self.full.contains(&mailbox.to_string())
+    }
+}
+
+/// `mailbox&mailbox:Folder`.
+fn destinations(names: &str) -> Lookup {
+    let destination = |name: &str| {
+        let (mailbox, folder) = name.split_once(':').unwrap_or((name, ""));
+        Some(Destination { mailbox: Mailbox::named(mailbox)?, folder: Folder::named(folder) })
+    };
+    let to: Vec<Destination> = names.split('&').filter_map(destination).collect();
+    if to.is_empty() { Lookup::Unknown } else { Lookup::Local(to) }
+}
+
+/// A value in two parts: what it is of, which may have blanks, and the last word.
+fn pair(value: &str) -> Option<(String, String)> {
+    value.rsplit_once(' ').map(|(of, what)| (of.into(), what.into()))
 }
 
 /// A mailbox of messages that are not files.
@@ -231,16 +322,20 @@ impl Directory for World {
 struct Messages(Vec<Message>);
 
 impl Messages {
-    /// `120,200`: two messages of those sizes, and nothing in them.
+    /// `120,200`: two messages of those sizes, and nothing in them. `120/uid,200/other`: with those unique ids, and
+    /// something of those sizes in them.
     fn of_sizes(sizes: &str) -> Result<Self, String> {
-        let message = |(at, size): (usize, &str)| {
+        let message = |(at, told): (usize, &str)| {
+            let mut parts = told.split('/');
+            let (size, unique_id) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            let age = parts.next().map_or(Ok(0), |age| age.parse::<Span>().map(|age| age.0.as_secs()))?;
+            let unique_id = String::from_utf8(text::unescaped(unique_id)?).map_err(|e| e.to_string())?;
             let octets = size.parse().map_err(|_| format!("{size:?} is not a size"))?;
-            Ok(Message {
-                unique_id: format!("uid-{}", at + 1),
-                content: Vec::new(),
-                octets,
-                delivered: TODAY,
-            })
+            let (unique_id, content) = match unique_id.as_str() {
+                "" => (format!("uid-{}", at + 1), Vec::new()),
+                _ => (unique_id, of_octets(octets)),
+            };
+            Ok(Message { unique_id, content, octets, delivered: TODAY - age })
         };
         sizes.split(',').enumerate().map(message).collect::<Result<_, String>>().map(Self)
     }
@@ -266,6 +361,18 @@ impl Maildrop for Messages {
     fn delivered(&self, message: usize) -> u64 {
         self.0[message].delivered
     }
+}
+
+/// Lines of so many octets on the wire.
+fn of_octets(octets: u64) -> Vec<u8> {
+    let (mut content, mut left) = (Vec::new(), octets as usize);
+    while left > 0 {
+        let line = if left > 100 { 70 } else { left };
+        content.resize(content.len() + line.saturating_sub(2), b'x');
+        content.push(b'\n');
+        left -= line;
+    }
+    content
 }
 
 impl Message {

@@ -2,6 +2,7 @@
 //! in front of us, and clients that we did not write. Nothing is lost, nothing doubled, every octet is the same, and what is listed is what is
 //! sent, whoever delivered it. `make interop` installs the programs and runs the stories.
 
+mod clients;
 #[path = "../common/mod.rs"]
 mod common;
 mod deliverers;
@@ -62,6 +63,7 @@ fn stories() -> Vec<Story> {
         proxy::stories(),
         mutt::stories(),
         dovecot::stories(),
+        clients::stories(),
         together::stories(),
     ]
     .into_iter()

@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -12,6 +13,7 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
+    clients::free_port,
     common::{Server, Setup, eventually},
     letters::{ALICE, file, identify, ids},
     programs::{POSTFIX, Story, contained, feed, limited, succeeded},
@@ -25,7 +27,7 @@ const OWNER: &str = "postfix";
 const NEEDS: &[&str] = &[POSTFIX];
 const LMTP_SOCKET: &str = "lmtp.sock";
 
-/// What it takes to be handed mail by `sendmail`, to queue it, and to pass it on.
+/// What it takes to be handed mail by `sendmail` or over SMTP, to queue it, and to pass it on.
 const SERVICES: &str = "\
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
@@ -39,27 +41,31 @@ lmtp unix - - n - - lmtp
 retry unix - - n - - error
 error unix - - n - - error
 scache unix - - n - 1 scache
+anvil unix - - n - 1 anvil
+proxymap unix - - n - - proxymap
 showq unix n - n - - showq
 postlog unix-dgram n - n - 1 postlogd
 ";
 
 /// The way that a letter takes from Postfix to us.
 #[derive(Debug, Clone, Copy)]
-enum Way {
+pub(crate) enum Way {
     Lmtp,
     Smtp,
 }
 
 /// A running Postfix; it ends with this.
-struct Postfix {
+pub(crate) struct Postfix {
     child: Child,
+    /// Where it takes mail in from programs of this machine.
+    pub(crate) smtp: SocketAddr,
     config: PathBuf,
     home: TempDir,
 }
 
 impl Postfix {
     /// Starts it, to relay everything to that server, which has its sockets there.
-    fn relay(server: &Server, sockets: &Path, way: Way) -> Self {
+    pub(crate) fn relay(server: &Server, sockets: &Path, way: Way) -> Self {
         let home = relay_home();
         let config = home.path().join("etc");
         let transport = match way {
@@ -74,18 +80,20 @@ impl Postfix {
         let settings = format!(
             "compatibility_level = 3.6\nqueue_directory = {}\ndata_directory = {}\nmaillog_file = {}\n\
              maillog_file_prefixes = {}\nmyhostname = relay.test\nmydestination =\nalias_maps =\n\
-             inet_interfaces = loopback-only\nnotify_classes =\ndefault_transport = {transport}\n",
+             inet_interfaces = loopback-only\nmynetworks = 127.0.0.0/8\nsmtpd_peername_lookup = no\nnotify_classes =\ndefault_transport = {transport}\n",
             queue.display(),
             data.display(),
             log.display(),
             home.path().display(),
         );
         fs::write(config.join("main.cf"), settings).unwrap();
-        fs::write(config.join("master.cf"), SERVICES).unwrap();
+        let smtp = free_port();
+        let services = format!("{smtp} inet n - n - - smtpd\n{SERVICES}");
+        fs::write(config.join("master.cf"), services).unwrap();
         let mut command = contained(POSTFIX);
         command.arg("-c").arg(&config).arg("start-fg");
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let postfix = Self { child, config, home };
+        let postfix = Self { child, smtp, config, home };
         eventually("Postfix is up", || postfix.log().contains("daemon started").then_some(()));
         postfix
     }
@@ -113,7 +121,7 @@ impl Postfix {
 
     /// Waits until it has delivered to so many recipients in all and has nothing left to do.
     #[track_caller]
-    fn done(&self, sent: usize) {
+    pub(crate) fn done(&self, sent: usize) {
         eventually("Postfix has delivered", || (self.count("sent") >= sent).then_some(()));
         eventually("the queue is empty", || self.queue().is_empty().then_some(()));
         assert_eq!(self.count("sent"), sent, "nothing is sent twice");
@@ -140,7 +148,7 @@ impl Drop for Postfix {
 }
 
 /// A directory that others than root may go through, which the one of the build need not be.
-fn relay_home() -> TempDir {
+pub(crate) fn relay_home() -> TempDir {
     let home = tempfile::tempdir().unwrap();
     fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
     home
@@ -153,7 +161,7 @@ fn id(which: &str) -> u32 {
 }
 
 /// A server with an LMTP socket in that directory, where the group of Postfix gets what is made there.
-fn server(sockets: &Path) -> Server {
+pub(crate) fn server(sockets: &Path) -> Server {
     chown(sockets, None, Some(id("-g"))).unwrap();
     fs::set_permissions(sockets, fs::Permissions::from_mode(0o2755)).unwrap();
     let listener = |protocol: &str, address: &str| {

@@ -5,8 +5,8 @@ use std::{
     net::SocketAddr,
     path::Path,
     sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
@@ -28,6 +28,8 @@ pub(crate) struct Load<'a> {
     /// The number of this cycle, for the names of letters and of mailboxes that nobody had before.
     pub(crate) cycle: usize,
     pub(crate) stop: AtomicBool,
+    /// Sessions that ended otherwise than their client meant, but for mailboxes that were in use.
+    pub(crate) broken: Arc<AtomicUsize>,
     pub(crate) wrong: Mutex<Vec<Wrong>>,
 }
 
@@ -52,13 +54,14 @@ impl<'a> Load<'a> {
         ledger: &'a Mutex<Ledger>,
         cycle: usize,
     ) -> Self {
-        let (stop, wrong) = (AtomicBool::new(false), Mutex::new(Vec::new()));
-        Self { smtp, pop3, letters, ledger, cycle, stop, wrong }
+        let (stop, broken, wrong) = Default::default();
+        Self { smtp, pop3, letters, ledger, cycle, stop, broken, wrong }
     }
 
     /// Runs the load; `end` lets it run for a while and then ends the server.
     pub(crate) fn run(self, crowd: Crowd, dice: &mut Dice, end: impl FnOnce()) -> Vec<Wrong> {
         thread::scope(|scope| {
+            let _stop = Stop(&self.stop);
             for sender in 0..crowd.senders {
                 let (load, mut dice) = (&self, dice.split());
                 // An error is the end of the server, or of its disk: that is what the test is about.
@@ -69,7 +72,6 @@ impl<'a> Load<'a> {
                 scope.spawn(move || load.until_stopped(|| load.read_letters(&mut dice)));
             }
             end();
-            self.stop.store(true, Ordering::Relaxed);
         });
         self.wrong.into_inner().unwrap()
     }
@@ -81,7 +83,9 @@ impl<'a> Load<'a> {
     /// Opens session after session.
     fn until_stopped(&self, mut session: impl FnMut() -> io::Result<()>) {
         while !self.stopped() {
-            if session().is_err() {
+            if let Err(error) = session() {
+                self.broken
+                    .fetch_add(usize::from(!error.to_string().contains("[IN-USE]")), Ordering::Relaxed);
                 thread::sleep(Duration::from_millis(2));
             }
         }
@@ -175,6 +179,15 @@ impl<'a> Load<'a> {
             self.wrong.lock().unwrap().push(wrong);
         }
         found
+    }
+}
+
+/// Stops the sessions when it goes: also when the test fails meanwhile.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

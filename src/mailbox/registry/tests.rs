@@ -272,6 +272,24 @@ fn without_a_watch_each_login_compares_the_times_and_walks_when_they_differ() {
 }
 
 #[test]
+fn without_a_watch_a_look_at_one_name_says_nothing_of_the_others() {
+    let mut desk = Desk::new();
+    desk.watchable = false;
+    desk.put("new/1.a");
+    desk.log_in();
+    desk.settle();
+    desk.registry.logout(&desk.mailbox);
+    desk.put("new/2.by-another-machine");
+    desk.put("new/3.ours");
+    let found = desk.found("new/3.ours");
+    desk.registry.delivered(&desk.mailbox, desk.maildir.key(), found);
+    assert_eq!(desk.settle().looks, 1);
+    desk.log_in();
+    let all = served(&["1.a", "2.by-another-machine", "3.ours"]);
+    assert_eq!(desk.settle(), Told { served: all, walks: 1, ..Told::default() });
+}
+
+#[test]
 fn times_so_young_that_another_change_may_hide_behind_them_are_taken_for_changed() {
     let mut desk = Desk::new();
     desk.watchable = false;

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::proto::{
     Cx, Step,
-    ask::{Ask, Fault, Mailbox, Maildrop, Secret},
+    ask::{Ask, Fault, Mailbox, Maildrop},
     buf::{Inbox, Line, Outbox},
     event::Event,
     sasl::{self, BadResponse, Credentials},
@@ -67,13 +67,20 @@ impl Pop3 {
         }
     }
 
-    pub(super) fn verify(&mut self, Credentials { user, password }: Credentials) -> Step {
-        self.state = State::AwaitingVerify { user: user.clone(), password: password.clone() };
+    pub(super) fn verify(&mut self, credentials: Credentials) -> Step {
+        let (user, password) = (credentials.user.clone(), credentials.password.clone());
+        self.state = State::AwaitingVerify(credentials);
         Step::Ask(Ask::Verify { user, password })
     }
 
-    pub(super) fn verified(&mut self, cx: &Cx<'_>, user: String, mailbox: Mailbox, out: &mut Outbox) -> Step {
-        out.tell(Event::Login { user, ok: true });
+    pub(super) fn verified(
+        &mut self,
+        cx: &Cx<'_>,
+        Credentials { mechanism, user, .. }: Credentials,
+        mailbox: Mailbox,
+        out: &mut Outbox,
+    ) -> Step {
+        out.tell(Event::Login { user, mechanism, ok: true });
         self.open(cx, mailbox, cx.now.steady)
     }
 
@@ -84,12 +91,11 @@ impl Pop3 {
 
     pub(super) fn denied(
         &mut self,
-        user: String,
-        password: Secret,
+        Credentials { mechanism, user, password }: Credentials,
         after: Duration,
         out: &mut Outbox,
     ) -> Step {
-        out.tell(Event::Login { user: user.clone(), ok: false });
+        out.tell(Event::Login { user: user.clone(), mechanism, ok: false });
         let last = self.wrong.count(user, password, self.rules.limits.failed_logins);
         self.state = State::HoldingBack { last };
         Step::Pause(after)

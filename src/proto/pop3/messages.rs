@@ -68,6 +68,7 @@ impl Pop3 {
         }
         if transfer.whole {
             visit.retrieved.insert(transfer.message);
+            out.tell(Event::Read { octets: announced });
         }
         visit.highest = visit.highest.max(transfer.message + 1);
         self.state = State::Transaction(visit);

@@ -2,6 +2,7 @@
 
 mod login;
 mod messages;
+mod pedantic;
 pub mod reply;
 pub mod rules;
 pub mod session;

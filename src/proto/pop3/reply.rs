@@ -1,6 +1,6 @@
 //! Every reply of the POP3 side, in one place, in both languages of LANG (RFC 6856 section 3).
 
-use crate::proto::{ask::Fault, buf::Outbox};
+use crate::proto::{ask::Fault, buf::Outbox, smtp::codes::Class};
 
 /// A language of the replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,6 +46,11 @@ impl Text {
     /// Writes `-ERR`, the response code and the text.
     pub fn err(&self, language: Language, out: &mut Outbox) {
         out.line(&format!("-ERR {}{}", self.code, self.text(language)));
+    }
+
+    /// Writes `-ERR`, the response code, the rule that was broken and the text.
+    pub fn err_citing(&self, section: &str, language: Language, out: &mut Outbox) {
+        out.line(&format!("-ERR {}{section}: {}", self.code, self.text(language)));
     }
 
     /// The refusal in English, for where there is no session to say it.
@@ -201,3 +206,12 @@ pub const INTERNAL: Text = Text::coded("[SYS/TEMP] ", "Internal error", "Erreur 
 /// No room for another connection.
 pub const TOO_MANY_CONNECTIONS: Text =
     Text::coded("[SYS/TEMP] ", "Too many connections, try later", "Trop de connexions, réessayez");
+
+/// The response codes, what they mean, and whether the same may work later.
+pub const CODES: [(&str, &str, Class); 5] = [
+    ("AUTH", "name or password are wrong, or may not be sent so (RFC 3206)", Class::Never),
+    ("IN-USE", "another session has the mailbox (RFC 2449)", Class::Later),
+    ("LOGIN-DELAY", "the last login was a moment ago (RFC 2449)", Class::Later),
+    ("SYS/TEMP", "the server can't now, and may later (RFC 3206)", Class::Later),
+    ("SYS/PERM", "the server can't, and its operator has to do something (RFC 3206)", Class::Never),
+];

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     limits::{Limits, Span, text_in_configuration},
-    proto::dot::LineEndings,
+    proto::{dot::LineEndings, section},
 };
 
 /// What a listener's sessions have in common.
@@ -27,6 +27,8 @@ pub struct Rules {
     pub plaintext_auth: bool,
     /// The bounds.
     pub limits: Limits,
+    /// Whether every rule holds to the letter, and a refusal names the one that was broken.
+    pub pedantic: bool,
 }
 
 /// How long messages may stay here, as CAPA announces it and QUIT enforces it (RFC 2449 section 6.7). In a
@@ -153,6 +155,13 @@ impl Rules {
     }
 }
 
+impl Rule {
+    /// The first of the sections that rule it, in short: `RFC 1939 5`.
+    pub fn section(&self) -> String {
+        section(self.rfc)
+    }
+}
+
 use Persona::{Modern, Rfc1081, Rfc1460, Rfc1939};
 use Phase::{Authorization, Transaction};
 
@@ -195,6 +204,23 @@ pub const RULES: &[Rule] = &[
     row(Verb::Auth, "AUTH", "AUTH [mechanism [response in base64]]", "Opens and locks the mailbox; alone it lists the mechanisms", "RFC 5034 section 4", LOGIN, (Modern, Modern)),
     row(Verb::Apop, "APOP", "APOP name digest", "Refused: it needs the password in clear on the disk", "RFC 1939 section 7", LOGIN, (Rfc1460, Modern)),
     row(Verb::Rpop, "RPOP", "RPOP name", "Refused: it trusts the client's word", "RFC 1081", LOGIN, ALWAYS),
+];
+
+/// What CAPA may list: the keyword, what it means and where it is ruled.
+pub const CAPABILITIES: &[(&str, &str, &str)] = &[
+    ("USER", "USER and PASS are there, now", "RFC 2449 section 6.3"),
+    ("SASL", "AUTH is there, by these mechanisms", "RFC 5034 section 3"),
+    ("TOP", "TOP is there", "RFC 2449 section 6.1"),
+    ("UIDL", "UIDL is there", "RFC 2449 section 6.8"),
+    ("PIPELINING", "commands may come in groups", "RFC 2449 section 6.6"),
+    ("RESP-CODES", "refusals may have a code in brackets", "RFC 2449 section 6.4"),
+    ("AUTH-RESP-CODE", "[AUTH] tells that name or password are the reason", "RFC 3206"),
+    ("UTF8", "messages may be asked for in UTF-8", "RFC 6856 section 2"),
+    ("LANG", "replies come in several languages", "RFC 6856 section 3"),
+    ("STLS", "TLS may begin", "RFC 2595 section 4"),
+    ("EXPIRE", "how long messages may stay", "RFC 2449 section 6.7"),
+    ("LOGIN-DELAY", "seconds between two logins", "RFC 2449 section 6.5"),
+    ("IMPLEMENTATION", "which server this is", "RFC 2449 section 6.9"),
 ];
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::{mem, rc::Rc, time::Duration};
 
 use super::{
     Rules, login,
+    pedantic::bare_line_feed,
     reply::{self, Language, Text},
     rules::{Expire, Phase, Rule, Verb},
     visit::{Column, Transfer, Visit},
@@ -12,7 +13,7 @@ use super::{
 use crate::{
     limits::Span,
     proto::{
-        Cx, Encryption, Patience, Protocol, Renewal, Step,
+        Cx, Encryption, Patience, Protocol, Renewal, Standing, Step,
         ask::{Answer, Mailbox, Secret},
         buf::{Inbox, Line, Outbox},
         dot::LineEndings,
@@ -40,7 +41,7 @@ pub(super) enum State {
     /// AUTH PLAIN waits for the client's only message.
     Plain,
     /// PASS or AUTH waits for `Ask::Verify`.
-    AwaitingVerify { user: String, password: Secret },
+    AwaitingVerify(Credentials),
     /// The answer to a wrong password is being held back.
     HoldingBack { last: bool },
     /// The login waits for `Ask::Open`.
@@ -77,7 +78,11 @@ impl Pop3 {
         }
     }
 
-    fn phase(&self) -> Phase {
+    fn lenient(&self) -> bool {
+        self.rules.line_endings == LineEndings::Lenient && !self.rules.pedantic
+    }
+
+    pub(super) fn phase(&self) -> Phase {
         if matches!(self.state, State::Transaction(_)) { Phase::Transaction } else { Phase::Authorization }
     }
 
@@ -95,7 +100,8 @@ impl Pop3 {
             Line::Partial => Step::Idle,
             Line::Endless => self.hang_up(out, "endless line", reply::LINE_TOO_LONG),
             Line::TooLong => self.refuse(out, "long line", reply::LINE_TOO_LONG),
-            Line::Full(line) if self.rules.line_endings == LineEndings::Lenient => {
+            Line::Full(line) if self.rules.pedantic && !line.ends_with(b"\r\n") => bare_line_feed(out),
+            Line::Full(line) if self.lenient() => {
                 self.command(cx, &telnet::as_typed(&line), inbox.is_empty(), out)
             }
             Line::Full(line) => self.command(cx, &line, inbox.is_empty(), out),
@@ -104,15 +110,23 @@ impl Pop3 {
 
     /// Runs a line; `last`: nothing stands behind it.
     fn command(&mut self, cx: &Cx<'_>, line: &[u8], last: bool, out: &mut Outbox) -> Step {
+        let whole = line;
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let (verb, argument) = match memchr::memchr(b' ', line) {
             Some(at) => (&line[..at], Some(&line[at + 1..])),
             None => (line, None),
         };
-        let Some(rule) = self.rules.rule(verb) else {
+        let rule = self.rules.rule(verb);
+        if self.rules.pedantic
+            && let Some(broken) = self.broken(whole, rule)
+        {
+            return self.refuse_broken(out, broken);
+        }
+        let Some(rule) = rule else {
             return self.refuse(out, "unknown command", reply::UNKNOWN_COMMAND);
         };
+        self.forgets_user(rule.verb);
         if !rule.allowed.contains(&self.phase()) {
             return self.refuse(out, rule.name, reply::NOT_NOW);
         }
@@ -168,7 +182,10 @@ impl Pop3 {
                 self.ok(out, reply::SEND_PASS)
             }
             (Verb::Pass, Some(password)) => match user {
-                Some(user) => self.verify(Credentials { user, password: Secret::new(password) }),
+                Some(user) => {
+                    let password = Secret::new(password);
+                    self.verify(Credentials { mechanism: "USER", user, password })
+                }
                 None => self.refuse(out, rule.name, reply::NOT_NOW),
             },
             (Verb::Quit, None) => {
@@ -324,17 +341,18 @@ impl Pop3 {
     }
 
     pub(super) fn misused(&mut self, rule: &Rule, out: &mut Outbox) -> Step {
-        out.line(&format!("-ERR {} {}", reply::BAD_ARGUMENT.text(self.language), rule.syntax));
+        let section = if self.rules.pedantic { format!("{}: ", rule.section()) } else { String::new() };
+        out.line(&format!("-ERR {section}{} {}", reply::BAD_ARGUMENT.text(self.language), rule.syntax));
         self.count_error(out)
     }
 
     pub(super) fn refuse(&mut self, out: &mut Outbox, what: &str, text: Text) -> Step {
-        text.err(self.language, out);
+        self.say_no(what, text, out);
         out.tell(Event::Refused { what: what.into(), reply: text.codes() });
         self.count_error(out)
     }
 
-    fn count_error(&mut self, out: &mut Outbox) -> Step {
+    pub(super) fn count_error(&mut self, out: &mut Outbox) -> Step {
         let limits = &self.rules.limits;
         let most = match self.phase() {
             Phase::Authorization => limits.errors_login,
@@ -348,7 +366,7 @@ impl Pop3 {
     }
 
     pub(super) fn hang_up(&mut self, out: &mut Outbox, why: &'static str, text: Text) -> Step {
-        text.err(self.language, out);
+        self.say_no("", text, out);
         out.tell(Event::Ended { why });
         Step::Close
     }
@@ -383,13 +401,13 @@ impl Protocol for Pop3 {
 
     fn answer(&mut self, cx: &Cx<'_>, answer: Answer, out: &mut Outbox) -> Step {
         match (mem::replace(&mut self.state, State::Over), answer) {
-            (State::AwaitingVerify { user, .. }, Answer::Welcome(mailbox)) => {
-                self.verified(cx, user, mailbox, out)
+            (State::AwaitingVerify(credentials), Answer::Welcome(mailbox)) => {
+                self.verified(cx, credentials, mailbox, out)
             }
-            (State::AwaitingVerify { user, password }, Answer::Denied { after }) => {
-                self.denied(user, password, after, out)
+            (State::AwaitingVerify(credentials), Answer::Denied { after }) => {
+                self.denied(credentials, after, out)
             }
-            (State::AwaitingVerify { .. }, Answer::Failed(fault)) => {
+            (State::AwaitingVerify(_), Answer::Failed(fault)) => {
                 self.state = State::Authorization { user: None };
                 self.refuse(out, "login", reply::fault(fault))
             }
@@ -423,6 +441,19 @@ impl Protocol for Pop3 {
         // What the client said is forgotten; what it has cost us is not.
         self.encryption = Some(by);
         (self.language, self.state) = (Language::En, State::Authorization { user: None });
+    }
+
+    fn standing(&self) -> Standing {
+        match &self.state {
+            State::Authorization { user: None } => Standing::Authorization,
+            State::Authorization { user: Some(_) } => Standing::Named,
+            State::Plain => Standing::AuthPlain,
+            State::Transaction(_) | State::Listing(..) => Standing::Transaction,
+            State::Sending(..) | State::AwaitingRead(..) => Standing::Sending,
+            State::Expiring { .. } | State::AwaitingUpdate { .. } => Standing::Update,
+            State::Over => Standing::Over,
+            _ => Standing::Between,
+        }
     }
 
     fn patience(&self) -> Patience {

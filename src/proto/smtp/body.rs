@@ -2,6 +2,7 @@
 
 use super::{
     lmtp::Delivering,
+    pedantic::Text,
     receiving::{Framing, Receiving, Taken},
     reply::{self, Reply},
     session::{Smtp, State},
@@ -30,7 +31,8 @@ impl Smtp {
             },
         };
         let bytes = trace::header(&envelope, &hop, cx.now.date).into_bytes();
-        Box::new(Receiving::new(envelope, bytes, framing, cx.now.steady))
+        let text = self.rules.pedantic.then(|| Text::new(self.eight_bit));
+        Box::new(Receiving::new(envelope, bytes, framing, cx.now.steady, text))
     }
 
     pub(super) fn data_step(
@@ -73,6 +75,7 @@ impl Smtp {
 
     /// Refuses the message, of which more may come when this was not its last chunk.
     pub(super) fn discard(&mut self, reply: Reply, last: bool, out: &mut Outbox) -> Step {
+        let reply = self.citing(&reply, b"");
         out.tell(Event::Refused { what: "data".into(), reply: reply.codes() });
         self.state = State::AwaitingDiscard { reply, last };
         Step::Ask(Ask::Discard)

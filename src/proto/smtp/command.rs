@@ -14,6 +14,8 @@ pub struct Mail {
     pub size: u64,
     /// SMTPUTF8: the message, its addresses included, may be internationalized.
     pub utf8: bool,
+    /// BODY=8BITMIME: octets above 0x7f may be in the message.
+    pub eight_bit: bool,
 }
 
 /// The arguments of BDAT.
@@ -65,7 +67,7 @@ pub fn mail(argument: &[u8], people: bool) -> Result<Mail, Reply> {
             if !value.eq_ignore_ascii_case(b"7BIT") && !value.eq_ignore_ascii_case(b"8BITMIME") {
                 return Err(reply::BAD_ARGUMENT);
             }
-            once(body.replace(()))?;
+            once(body.replace(value.len() == b"8BITMIME".len()))?;
         } else if name.eq_ignore_ascii_case(b"SMTPUTF8") {
             if parameter != name {
                 return Err(reply::BAD_ARGUMENT);
@@ -83,7 +85,8 @@ pub fn mail(argument: &[u8], people: bool) -> Result<Mail, Reply> {
         }
     }
     let utf8 = utf8.is_some();
-    Ok(Mail { from: from.allowed(utf8)?, size: size.unwrap_or(0), utf8 })
+    let eight_bit = body.unwrap_or(false);
+    Ok(Mail { from: from.allowed(utf8)?, size: size.unwrap_or(0), utf8, eight_bit })
 }
 
 /// The argument of RCPT: never the null path, and no parameters. `utf8` is what MAIL said.

@@ -50,11 +50,15 @@ impl Smtp {
     }
 
     fn delivered_partly(&mut self, message: Delivering, faults: &[Option<Fault>], out: &mut Outbox) {
+        let mut to = Vec::new();
         for (address, recipients) in &self.accepted {
             // One of them without it is enough for a fault: twice is better than never.
             let fault = |recipient: &usize| faults.get(*recipient).copied().unwrap_or(Some(Fault::Broken));
             match recipients.iter().find_map(fault) {
-                None => message.queued.about(address).write(out),
+                None => {
+                    message.queued.about(address).write(out);
+                    to.extend((to.len() < Event::MOST_SHOWN).then(|| address.to_string()));
+                }
                 Some(fault) => {
                     let reply = reply::fault(fault);
                     reply.about(address).write(out);
@@ -68,7 +72,7 @@ impl Smtp {
         let got = faults.iter().filter(|fault| fault.is_none()).count();
         if got > 0 {
             self.count_message();
-            out.tell(message.accepted.of(got));
+            out.tell(message.accepted.of(to, got));
         }
     }
 

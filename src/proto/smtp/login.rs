@@ -9,8 +9,8 @@ use super::{
     session::{Said, Smtp, State},
 };
 use crate::proto::{
-    Step,
-    ask::{Answer, Ask, Fault, Mailbox, Secret},
+    Standing, Step,
+    ask::{Answer, Ask, Fault, Mailbox},
     buf::{Inbox, Line, Outbox},
     event::Event,
     sasl::{self, BadResponse, Credentials},
@@ -32,6 +32,14 @@ impl Exchange {
             Self::Plain => reply::GO_ON,
             Self::LoginUser => reply::USER_NAME,
             Self::LoginPassword(_) => reply::PASSWORD,
+        }
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        match self {
+            Self::Plain => Standing::AuthPlain,
+            Self::LoginUser => Standing::AuthUser,
+            Self::LoginPassword(_) => Standing::AuthPassword,
         }
     }
 }
@@ -74,10 +82,11 @@ impl Smtp {
         let credentials = match exchange {
             Exchange::Plain => Credentials::plain(&response),
             Exchange::LoginUser => return Ok(self.challenge(Exchange::LoginPassword(response))),
-            Exchange::LoginPassword(user) => Credentials::new(user, response),
+            Exchange::LoginPassword(user) => Credentials::new("LOGIN", user, response),
         };
-        let Credentials { user, password } = credentials.map_err(refusal)?;
-        self.state = State::AwaitingVerify { user: user.clone(), password: password.clone() };
+        let credentials = credentials.map_err(refusal)?;
+        let (user, password) = (credentials.user.clone(), credentials.password.clone());
+        self.state = State::AwaitingVerify(credentials);
         Ok(Said::Ask(Ask::Verify { user, password }))
     }
 
@@ -97,7 +106,7 @@ impl Smtp {
                 return self.hang_up(out, "bare LF", &reply::BAD_LINE);
             }
             if !inbox.is_empty() {
-                return self.hang_up(out, "out of step", &reply::OUT_OF_STEP);
+                return self.hang_up_at(out, "out of step", &reply::OUT_OF_STEP, b"AUTH");
             }
         }
         let text = line.strip_suffix(b"\n").unwrap_or(&line);
@@ -111,8 +120,7 @@ impl Smtp {
 
     pub(super) fn verified(
         &mut self,
-        user: String,
-        password: Secret,
+        Credentials { mechanism, user, password }: Credentials,
         answer: Answer,
         out: &mut Outbox,
     ) -> Step {
@@ -120,11 +128,11 @@ impl Smtp {
             Answer::Welcome(mailbox) => {
                 self.welcome(mailbox);
                 reply::AUTHENTICATED.write(out);
-                out.tell(Event::Login { user, ok: true });
+                out.tell(Event::Login { user, mechanism, ok: true });
                 Step::Again
             }
             Answer::Denied { after } => {
-                out.tell(Event::Login { user: user.clone(), ok: false });
+                out.tell(Event::Login { user: user.clone(), mechanism, ok: false });
                 let last = self.wrong.count(user, password, self.rules.limits.failed_logins);
                 self.state = State::HoldingBack { last };
                 Step::Pause(after)
@@ -159,7 +167,8 @@ impl Smtp {
         // Whatever stands behind the command was sent in clear text, perhaps by somebody in between, and must
         // not become part of the encrypted session (CVE-2011-0411). No listener is lenient about that.
         if !inbox.is_empty() {
-            return self.hang_up(out, "clear text behind STARTTLS", &reply::OUT_OF_STEP);
+            let why = "clear text behind STARTTLS";
+            return self.hang_up_at(out, why, &reply::OUT_OF_STEP, b"STARTTLS");
         }
         reply::START_TLS.write(out);
         Step::Secure
@@ -211,8 +220,14 @@ mod tests {
     fn everything_said(auth: AuthRule, lines: &[&str], answer: fn() -> Answer) -> String {
         let policy = Policy { kind: Kind::Submission, auth, starttls: true, trusted: false };
         let (line_endings, limits) = (LineEndings::Lenient, Limits::for_development());
-        let rules =
-            Rules { hostname: "mx.test".into(), line_endings, persona: Persona::Modern, limits, policy };
+        let rules = Rules {
+            hostname: "mx.test".into(),
+            line_endings,
+            persona: Persona::Modern,
+            limits,
+            policy,
+            pedantic: false,
+        };
         let mut session = Smtp::new(Rc::new(rules), [192, 0, 2, 1].into(), "c1".into());
         let now = Now { steady: Duration::ZERO, date: SystemTime::UNIX_EPOCH };
         let cx = Cx { now, directory: &Nobody };

@@ -3,10 +3,12 @@
 pub mod address;
 mod bdat;
 mod body;
+pub mod codes;
 pub mod command;
 mod counted;
 mod lmtp;
 mod login;
+mod pedantic;
 mod receiving;
 pub mod reply;
 pub mod rules;

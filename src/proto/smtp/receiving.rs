@@ -4,6 +4,7 @@ use std::{mem, time::Duration};
 
 use super::{
     counted::Counted,
+    pedantic::Text,
     reply::{self, Reply},
     trace::{self, Hops},
 };
@@ -29,6 +30,8 @@ pub(super) struct Receiving {
     /// Octets of what the client sent, as a message.
     octets: Octets,
     hops: Hops,
+    /// Where every rule holds: what is looked at for it.
+    text: Option<Text>,
     /// Octets taken off the wire.
     wire: u64,
     began: Duration,
@@ -66,7 +69,13 @@ pub(super) enum Taken {
 
 impl Receiving {
     /// A message whose header lines of ours are `header`.
-    pub(super) fn new(envelope: Envelope, header: Vec<u8>, framing: Framing, now: Duration) -> Self {
+    pub(super) fn new(
+        envelope: Envelope,
+        header: Vec<u8>,
+        framing: Framing,
+        now: Duration,
+        text: Option<Text>,
+    ) -> Self {
         Self {
             added: octets(&header),
             bytes: header,
@@ -76,8 +85,14 @@ impl Receiving {
             hops: Hops::new(),
             wire: 0,
             began: now,
+            text,
             refusal: None,
         }
+    }
+
+    /// Whether it comes by BDAT.
+    pub(super) fn is_counted(&self) -> bool {
+        matches!(self.framing, Framing::Counted(_))
     }
 
     /// The next chunk of a message that comes by BDAT.
@@ -95,6 +110,7 @@ impl Receiving {
         let new = &self.bytes[before..];
         self.octets.feed(new);
         self.hops.feed(new);
+        self.text.iter_mut().for_each(|text| text.feed(new));
         self.wire += used as u64;
 
         // Read on to the end even when the message is refused: whatever is left unread would be
@@ -147,7 +163,7 @@ impl Receiving {
         } else if self.hops.count() > trace::MOST_HOPS {
             Some(reply::LOOP)
         } else {
-            None
+            self.text.as_ref().and_then(Text::broken)
         }
     }
 
@@ -157,6 +173,7 @@ impl Receiving {
         Event::Accepted {
             id: id.clone(),
             from: format!("<{}>", from.as_ref().map(ToString::to_string).unwrap_or_default()),
+            to: to.iter().take(Event::MOST_SHOWN).map(|to| to.address.to_string()).collect(),
             recipients: to.len(),
             octets: self.added + self.octets.total(),
         }

@@ -30,6 +30,11 @@ impl Reply {
         self.clone().with_text(format!("<{recipient}> {}", self.text))
     }
 
+    /// The text alone.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Writes the reply, several lines when the text has several.
     pub fn write(&self, out: &mut Outbox) {
         let gap = if self.enhanced.is_empty() { "" } else { " " };
@@ -69,6 +74,11 @@ pub fn fault(fault: Fault) -> Reply {
         | Fault::Changed
         | Fault::Cut => Reply::new(451, "4.3.0", "The message could not be stored, try later"),
     }
+}
+
+/// The refusal that a tester asked for.
+pub fn on_demand(code: u16) -> Reply {
+    Reply::new(code, if code < 500 { "4.0.0" } else { "5.0.0" }, "A fault on demand")
 }
 
 /// The message of that name is durable.

@@ -3,7 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{limits::Limits, proto::dot::LineEndings};
+use crate::{
+    limits::Limits,
+    proto::{Standing, dot::LineEndings, section},
+};
 
 /// What a listener's sessions have in common.
 #[derive(Debug, Clone)]
@@ -18,6 +21,8 @@ pub struct Rules {
     pub limits: Limits,
     /// Who may do what.
     pub policy: Policy,
+    /// Whether every rule holds to the letter, and a refusal names the one that was broken.
+    pub pedantic: bool,
 }
 
 /// Who may do what at a listener, or for one of its clients.
@@ -83,6 +88,19 @@ pub enum Phase {
     Recipients,
     /// After a BDAT that was not the last one.
     Chunks,
+}
+
+impl Phase {
+    /// What people are told of it.
+    pub fn standing(self) -> Standing {
+        match self {
+            Self::Start => Standing::Start,
+            Self::Greeted => Standing::Greeted,
+            Self::Sender => Standing::Sender,
+            Self::Recipients => Standing::Recipients,
+            Self::Chunks => Standing::Chunks,
+        }
+    }
 }
 
 /// The commands.
@@ -173,7 +191,17 @@ impl Rules {
     }
 }
 
+/// The row of a command of the RFCs, whether there is a listener that has it or not. `name` in any case.
+pub fn known(name: &[u8]) -> Option<&'static Rule> {
+    RULES.iter().chain(ABSENT).find(|rule| rule.name.as_bytes().eq_ignore_ascii_case(name))
+}
+
 impl Rule {
+    /// The first of the sections that rule it, in short: `RFC 5321 4.1.1.2`.
+    pub fn section(&self) -> String {
+        section(self.rfc)
+    }
+
     /// The text of HELP for this command.
     pub fn help(&self) -> String {
         format!("{}\n{}\n{}", self.syntax, self.meaning, self.rfc)
@@ -282,6 +310,20 @@ pub const RULES: &[Rule] = &[
     ),
     row(Verb::Help, "HELP", "HELP [command]", "Explains the commands", "RFC 5321 section 4.1.1.8", ANY),
     row(Verb::Quit, "QUIT", "QUIT", "Ends the session", "RFC 5321 section 4.1.1.10", ANY),
+];
+
+/// What EHLO may list: the keyword, what it means and where it is ruled.
+pub const EXTENSIONS: &[(&str, &str, &str)] = &[
+    ("PIPELINING", "commands may come in groups", "RFC 2920"),
+    ("SIZE", "octets of the largest message", "RFC 1870"),
+    ("8BITMIME", "octets above 0x7f may be in a message", "RFC 6152"),
+    ("SMTPUTF8", "addresses and headers may be UTF-8", "RFC 6531"),
+    ("ENHANCEDSTATUSCODES", "replies have three more numbers", "RFC 2034"),
+    ("CHUNKING", "BDAT is there", "RFC 3030"),
+    ("LIMITS", "how much of what is allowed", "RFC 9422"),
+    ("STARTTLS", "TLS may begin", "RFC 3207"),
+    ("AUTH", "users may log in, by these mechanisms", "RFC 4954"),
+    ("HELP", "HELP is there", "RFC 5321 section 4.1.1.8"),
 ];
 
 /// Commands of the RFCs that are not there at all, or not for everybody.

@@ -16,13 +16,13 @@ use super::{
     rules::{Persona, Phase, Verb},
 };
 use crate::proto::{
-    Cx, Encryption, Patience, Protocol, Renewal, Step,
-    ask::{Answer, Ask, Envelope, Fault, Mailbox, Secret},
+    Cx, Encryption, Patience, Protocol, Renewal, Standing, Step,
+    ask::{Answer, Ask, Envelope, Fault, Mailbox},
     buf::{Inbox, Line, Outbox},
     dot::{Decoder, LineEndings},
     event::Event,
     reached,
-    sasl::{self, WrongPairs},
+    sasl::{self, Credentials, WrongPairs},
     telnet,
 };
 
@@ -49,6 +49,8 @@ pub struct Smtp {
     pub(super) junk: usize,
     unknown_recipients: usize,
     pub(super) stopping: bool,
+    /// MAIL said BODY=8BITMIME.
+    pub(super) eight_bit: bool,
 }
 
 /// What the client said of itself.
@@ -75,7 +77,7 @@ pub(super) enum State {
     /// The answer to a wrong password, the last one allowed perhaps, waits for its time.
     HoldingBack { last: bool },
     /// AUTH waits for [`Ask::Verify`].
-    AwaitingVerify { user: String, password: Secret },
+    AwaitingVerify(Credentials),
     /// MAIL waits for [`Ask::Room`].
     AwaitingRoom(Envelope),
     /// DATA, or the first BDAT, waits for [`Ask::Begin`].
@@ -109,10 +111,11 @@ impl Smtp {
             junk: 0,
             unknown_recipients: 0,
             stopping: false,
+            eight_bit: false,
         }
     }
 
-    fn phase(&self) -> Phase {
+    pub(super) fn phase(&self) -> Phase {
         match (&self.state, &self.client) {
             (_, None) => Phase::Start,
             (State::Open(envelope), _) if envelope.to.is_empty() => Phase::Sender,
@@ -123,7 +126,7 @@ impl Smtp {
     }
 
     pub(super) fn lenient(&self) -> bool {
-        self.rules.line_endings == LineEndings::Lenient
+        self.rules.line_endings == LineEndings::Lenient && !self.rules.pedantic
     }
 
     // Commands
@@ -163,12 +166,20 @@ impl Smtp {
         if command::is_bdat(line) {
             return self.bdat(line, out);
         }
+        if self.rules.pedantic
+            && let Some(broken) = self.broken(line, self.rules.rule(verb))
+        {
+            return self.refuse(out, line, &broken);
+        }
         if memchr::memchr(0, line).is_some() {
             return self.refuse(out, line, &reply::BAD_LINE);
         }
         let Some(rule) = self.rules.rule(verb) else {
             return self.refuse(out, line, &reply::UNKNOWN_COMMAND);
         };
+        if self.rules.pedantic && self.is_out_of_step(rule.verb, inbox) {
+            return self.hang_up_at(out, "out of step", &reply::OUT_OF_STEP, line);
+        }
         if !rule.allowed.contains(&self.phase()) {
             return self.refuse(out, line, &reply::BAD_SEQUENCE);
         }
@@ -182,11 +193,11 @@ impl Smtp {
             Verb::Data | Verb::Rset | Verb::Quit if !no_argument => Err(reply::BAD_ARGUMENT),
             // A client that talks on before it has read these replies may be tricked into it (FAULTS C10);
             // Thunderbird's account set-up alone sends EHLO and QUIT together.
-            Verb::Data if !in_step => return self.hang_up(out, "out of step", &reply::OUT_OF_STEP),
+            Verb::Data if !in_step => return self.hang_up_at(out, "out of step", &reply::OUT_OF_STEP, line),
             Verb::Ehlo | Verb::Helo | Verb::Lhlo if !in_step && !quits(inbox) => {
-                return self.hang_up(out, "out of step", &reply::OUT_OF_STEP);
+                return self.hang_up_at(out, "out of step", &reply::OUT_OF_STEP, line);
             }
-            Verb::Auth if !in_step => return self.hang_up(out, "out of step", &reply::OUT_OF_STEP),
+            Verb::Auth if !in_step => return self.hang_up_at(out, "out of step", &reply::OUT_OF_STEP, line),
             Verb::Auth => self.auth(argument),
             Verb::Starttls => return self.starttls(argument, inbox, out),
             Verb::Ehlo | Verb::Lhlo => self.hello(argument, true),
@@ -224,7 +235,7 @@ impl Smtp {
 
     /// Says no, counts it, and gives up on a client that makes nothing but errors.
     pub(super) fn refuse(&mut self, out: &mut Outbox, line: &[u8], reply: &Reply) -> Step {
-        reply.write(out);
+        self.citing(reply, line).write(out);
         let what = if self.secretive { self.harmless(line) } else { line };
         let what = String::from_utf8_lossy(what.trim_ascii_end()).into_owned();
         out.tell(Event::Refused { what, reply: reply.codes() });
@@ -252,7 +263,18 @@ impl Smtp {
     }
 
     pub(super) fn hang_up(&mut self, out: &mut Outbox, why: &'static str, reply: &Reply) -> Step {
-        reply.write(out);
+        self.hang_up_at(out, why, reply, b"")
+    }
+
+    /// The same because of that line.
+    pub(super) fn hang_up_at(
+        &mut self,
+        out: &mut Outbox,
+        why: &'static str,
+        reply: &Reply,
+        line: &[u8],
+    ) -> Step {
+        self.citing(reply, line).write(out);
         out.tell(Event::Ended { why });
         Step::Close
     }
@@ -295,16 +317,12 @@ impl Protocol for Smtp {
     }
 
     fn answer(&mut self, cx: &Cx<'_>, answer: Answer, out: &mut Outbox) -> Step {
-        if let State::AwaitingVerify { user, password } = &mut self.state {
-            let (user, password) = (mem::take(user), password.clone());
-            self.state = State::Idle;
-            return self.verified(user, password, answer, out);
-        }
         let fault = match answer {
             Answer::Failed(fault) => Some(fault),
             _ => None,
         };
         let next = match (mem::replace(&mut self.state, State::Idle), fault) {
+            (State::AwaitingVerify(credentials), _) => return self.verified(credentials, answer, out),
             (State::AwaitingRoom(envelope), None) => {
                 reply::SENDER_OK.write(out);
                 State::Open(envelope)
@@ -355,6 +373,17 @@ impl Protocol for Smtp {
         // What the client said is forgotten; what it has cost us is not.
         self.encryption = Some(by);
         (self.client, self.user, self.state) = (None, None, State::Idle);
+    }
+
+    fn standing(&self) -> Standing {
+        match (&self.state, self.phase()) {
+            (State::Data(body) | State::AwaitingSpill(body), _) if body.is_counted() => Standing::Chunk,
+            (State::Data(_) | State::AwaitingSpill(_), _) => Standing::Data,
+            (State::Skipping(_), _) => Standing::Chunk,
+            (State::Auth(exchange), _) => exchange.standing(),
+            (State::Idle | State::Open(_) | State::Chunks(_) | State::Refused(..), phase) => phase.standing(),
+            _ => Standing::Between,
+        }
     }
 
     fn patience(&self) -> Patience {

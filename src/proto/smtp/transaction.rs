@@ -96,6 +96,7 @@ impl Smtp {
         }
         let id = format!("{}-{}", self.label, self.messages + 1);
         self.accepted.clear();
+        self.eight_bit = mail.eight_bit;
         let keeps = |user: &&Mailbox| cx.directory.sent_copy(user);
         let sent = self.user.as_ref().filter(keeps).cloned();
         self.state =
@@ -114,6 +115,7 @@ impl Smtp {
             Lookup::Local(destinations) => destinations,
             Lookup::Foreign => return Err(reply::NO_RELAY),
             Lookup::Unknown => return Err(reply::NO_SUCH_USER),
+            Lookup::Refused(code) => return Err(reply::on_demand(code)),
         };
         if destinations.iter().any(|to| cx.directory.is_full(&to.mailbox)) {
             return Err(reply::fault(Fault::Quota));

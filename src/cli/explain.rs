@@ -1,0 +1,203 @@
+//! `restante explain`: a message file, taken apart for people.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+    path::PathBuf,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use clap::Args;
+
+use super::{Failure, wrapped};
+use crate::{
+    logging::escape,
+    tools::explain::{Counted, Explanation, Hop, Name, explain},
+};
+
+/// Explain a message file: its name, its way, its octets, and what POP3 and other programs make of it.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The message files.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// One JSON object in a line for each file.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    for (n, file) in arguments.files.iter().enumerate() {
+        let failed = |error: io::Error| Failure::Other(format!("cannot explain {}: {error}", file.display()));
+        let explanation = explain(file).map_err(failed)?;
+        let text = if arguments.json {
+            format!("{}\n", serde_json::to_string(&explanation).unwrap_or_default()) // invariant: plain values
+        } else {
+            format!("{}{}", if n > 0 { "\n" } else { "" }, text(&explanation))
+        };
+        io::stdout().write_all(text.as_bytes()).map_err(Failure::output)?;
+    }
+    Ok(())
+}
+
+/// A table of names and values, 80 columns wide.
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn title(&mut self, title: &str) {
+        let _ = writeln!(self.0, "\n{title}"); // a String takes everything
+    }
+
+    fn row(&mut self, name: &str, value: &str) {
+        let text = wrapped(&escape(value), MARGIN);
+        let _ = writeln!(self.0, "  {name:width$}{}", &text[MARGIN..], width = MARGIN - 2); // the same
+    }
+}
+
+/// Where values begin.
+const MARGIN: usize = 18;
+
+fn text(explanation: &Explanation) -> String {
+    let mut page = Page(format!("{}\n", explanation.path));
+    name(&explanation.name, &mut page);
+    page.title("Envelope and header");
+    for (name, value) in &explanation.fields {
+        page.row(name, value);
+    }
+    page.title("Hops, the first one first");
+    for (n, hop) in (1..).zip(&explanation.hops) {
+        page.row(&n.to_string(), &hop_line(hop));
+    }
+    if explanation.hops.is_empty() {
+        page.row("", "none: there is no Received line");
+    }
+    octets(explanation, &mut page);
+    page.title("POP3");
+    page.row("UIDL", &explanation.unique_id);
+    if let Some(why) = explanation.hidden {
+        page.row("not shown", why);
+    }
+    others(explanation, &mut page);
+    page.0
+}
+
+fn name(name: &Name, page: &mut Page) {
+    page.title("Name");
+    if let Some(seconds) = name.seconds {
+        let micros = name.microseconds.unwrap_or(0);
+        page.row("delivered", &format!("{} ({seconds} s, {micros} µs)", time(seconds)));
+    }
+    page.row("identity", &name.identity);
+    match &name.ours {
+        Some(ours) => {
+            page.row("process", &format!("{} on {}, its delivery {}", ours.process, ours.host, ours.count));
+            page.row("random", &ours.random);
+            page.row(
+                "crc32",
+                &format!("{} fits: a name of restante's that nobody has changed", ours.checksum),
+            );
+        }
+        None => page.row("crc32", "none that fits: a name of another program's, or one that was changed"),
+    }
+    if let Some(size) = name.size {
+        page.row("S=", &format!("{size} octets on the disk"));
+    }
+    if let Some(octets) = name.octets {
+        page.row("W=", &format!("{octets} octets on the wire"));
+    }
+    page.row(
+        "place",
+        match name.place {
+            Some("new") => "new/: no mail reader has seen it",
+            Some(_) => "cur/: a mail reader has seen that it is there",
+            None => "neither new/ nor cur/",
+        },
+    );
+    for (flag, meaning) in &name.flags {
+        page.row(&format!("flag {flag}"), meaning);
+    }
+}
+
+fn hop_line(hop: &Hop) -> String {
+    let delay = match hop.delay {
+        Some(delay) if delay < 0 => format!(", {} before the hop before: clocks differ", span(-delay)),
+        Some(delay) => format!(", after {}", span(delay)),
+        None => String::new(),
+    };
+    let when = hop.time.and_then(|time| u64::try_from(time).ok()).map_or("no date".into(), time);
+    let clause = |word: &str, value: &Option<String>| {
+        value.as_ref().map_or(String::new(), |value| format!(" {word} {value}"))
+    };
+    let clauses = [
+        clause("from", &hop.from),
+        clause("by", &hop.by),
+        clause("with", &hop.with),
+        clause("id", &hop.id),
+        clause("for", &hop.recipient),
+    ];
+    format!("{when}{delay}:{}", clauses.concat())
+}
+
+fn octets(explanation: &Explanation, page: &mut Page) {
+    let measure = &explanation.measure;
+    page.title("Octets");
+    page.row("on the disk", &measure.bytes.to_string());
+    page.row("+ bare LFs", &format!("{}, each CRLF on the wire", measure.bare_line_feeds));
+    if measure.lacks_last_line_end {
+        page.row("+ last line end", "2, which the file lacks");
+    }
+    let counted = match explanation.counted {
+        Counted::ByName => "the name is believed: its crc32 fits, and S= is the size of the file",
+        Counted::ByReading => "the file is read once, and the count kept in .restante.sizes",
+    };
+    page.row("= on the wire", &format!("{} in STAT, LIST and RETR ({counted})", measure.octets));
+    let sent = format!(
+        "{}: {} lines begin with a dot and get another, and 3 octets end it",
+        measure.sent, measure.stuffed_lines
+    );
+    page.row("RETR sends", &sent);
+    page.row("longest line", &format!("{} octets", measure.longest_line));
+    for (name, count) in [
+        ("bare CRs", measure.bare_carriage_returns),
+        ("NULs", measure.nuls),
+        ("above 127", measure.eight_bit),
+    ] {
+        if count > 0 {
+            page.row(name, &count.to_string());
+        }
+    }
+}
+
+fn others(explanation: &Explanation, page: &mut Page) {
+    let (name, measure) = (&explanation.name, &explanation.measure);
+    page.title("Other programs");
+    let seen = name.flags.iter().any(|(flag, _)| *flag == 'S');
+    page.row(
+        "mutt",
+        match (seen, name.place) {
+            (true, _) => "read",
+            (false, Some("new")) => "new (N)",
+            (false, _) => "old and unread (O)",
+        },
+    );
+    let physical = name
+        .size
+        .map_or_else(|| format!("{} octets, by stat", measure.bytes), |size| format!("{size} octets, by S="));
+    let in_name = name.octets.map_or("by reading", |_| "by W=");
+    let virtual_size = name.octets.unwrap_or_else(|| measure.virtual_size());
+    page.row("Dovecot", &format!("{physical}; to POP3 clients {virtual_size}, {in_name}"));
+    page.row("Courier", &format!("{physical}, in the quota"));
+    for (problem, detail, stumbles) in &explanation.problems {
+        page.row(problem, &format!("{detail}; stumbles: {stumbles}"));
+    }
+}
+
+fn time(seconds: u64) -> String {
+    let last = Duration::from_secs(253_402_300_799); // the year 9999: what can be written
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds).min(last)).to_string()
+}
+
+fn span(seconds: i64) -> String {
+    humantime::format_duration(Duration::from_secs(seconds.unsigned_abs())).to_string()
+}

@@ -1,0 +1,131 @@
+//! `restante export`: a mailbox into an mbox file.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufWriter, IsTerminal, Write},
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, ValueEnum};
+use flate2::{Compression, write::GzEncoder};
+use indicatif::ProgressBar;
+
+use super::{
+    Failure,
+    spool::{Where, anywhere, counted, is_standard},
+};
+use crate::{
+    logging::escape,
+    maildir::Maildir,
+    tools::mbox::{Exported, Format, export},
+};
+
+/// Write the messages of a mailbox into an mbox file.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The mailbox; or a Maildir anywhere, by a path that begins with / or ./.
+    mailbox: String,
+    #[command(flatten)]
+    place: Where,
+    /// How lines that begin with "From " are kept apart from the beginnings of messages.
+    #[arg(long, value_enum, default_value_t = Kind::Mboxrd)]
+    format: Kind,
+    /// Compress it by gzip.
+    #[arg(long)]
+    gz: bool,
+    /// The file, which must not be there yet; - is standard output.
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    output: PathBuf,
+}
+
+/// The formats that can be written.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Kind {
+    /// Any number of > before "From ": the messages can be read back as they were.
+    Mboxrd,
+    /// One > before "From ": for programs that know no other.
+    Mboxo,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let maildir = match anywhere(&arguments.mailbox) {
+        Some(maildir) => maildir?,
+        None => arguments.place.open()?.mailbox(&arguments.mailbox)?,
+    };
+    let file = &arguments.output;
+    let exported = if is_standard(file) {
+        let mut out = io::stdout().lock();
+        write(arguments, &maildir, &mut out, "-")?
+    } else {
+        into_file(arguments, &maildir, file)?
+    };
+    let Exported { messages, left_out } = exported;
+    let mut err = io::stderr();
+    for error in &left_out {
+        let _ = writeln!(err, "left out: {}", escape(&error.to_string())); // the exit code says it, too
+    }
+    let _ = writeln!(err, "{}: {}", arguments.mailbox, counted(messages)); // only for people
+    if left_out.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Other(format!(
+        "not in the mbox, since it could not be read: {}",
+        counted(left_out.len() as u64)
+    )))
+}
+
+/// The file is there when it is whole and durable, and not before.
+fn into_file(arguments: &Arguments, maildir: &Maildir, file: &Path) -> Result<Exported, Failure> {
+    let failed =
+        |step: &str, error: io::Error| Failure::Other(format!("cannot {step} {}: {error}", file.display()));
+    if file.symlink_metadata().is_ok() {
+        return Err(Failure::Usage(format!(
+            "{} is there already: remove it, or name another",
+            file.display()
+        )));
+    }
+    let mut unfinished = file.as_os_str().to_owned();
+    unfinished.push(format!(".{}.unfinished", std::process::id()));
+    let unfinished = PathBuf::from(unfinished);
+    let made = OpenOptions::new().write(true).create_new(true).open(&unfinished);
+    let mut out = made.map_err(|error| failed("create", error))?;
+    let done = write(arguments, maildir, &mut out, &file.display().to_string()).and_then(|exported| {
+        out.sync_all().map_err(|error| failed("write", error))?;
+        // A link, not a rename: it never takes the place of another file.
+        fs::hard_link(&unfinished, file).map_err(|error| failed("create", error))?;
+        Ok(exported)
+    });
+    let _ = fs::remove_file(&unfinished); // the message to give is that of the export
+    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let exported = done?;
+    File::open(directory).and_then(|dir| dir.sync_all()).map_err(|error| failed("make durable", error))?;
+    Ok(exported)
+}
+
+fn write(
+    arguments: &Arguments,
+    maildir: &Maildir,
+    to: &mut dyn Write,
+    name: &str,
+) -> Result<Exported, Failure> {
+    let bar = if io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    let mut told = |done, all| {
+        bar.set_length(all);
+        bar.set_position(done);
+    };
+    let format = match arguments.format {
+        Kind::Mboxrd => Format::Mboxrd,
+        Kind::Mboxo => Format::Mboxo,
+    };
+    let mut to = BufWriter::new(to);
+    let done = if arguments.gz {
+        let mut packed = GzEncoder::new(&mut to, Compression::default());
+        let done = export(maildir, format, &mut packed, &mut told);
+        done.and_then(|done| packed.finish().map(|_| done).map_err(crate::tools::mbox::Error::Write))
+    } else {
+        export(maildir, format, &mut to, &mut told)
+    };
+    bar.finish_and_clear();
+    let done = done.and_then(|done| to.flush().map(|()| done).map_err(crate::tools::mbox::Error::Write));
+    done.map_err(|error| Failure::Other(format!("{name}: {error}")))
+}

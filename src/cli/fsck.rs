@@ -1,0 +1,226 @@
+//! `restante fsck`: what is wrong in the mailboxes, and the mending of it.
+
+use std::{
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{
+    Failure,
+    spool::{Office, Where},
+};
+use crate::{
+    maildir::{Error, Kind},
+    tools::fsck::{Finding, Mailbox, Report, shown},
+};
+
+/// Look for what is wrong in mailboxes: names, sizes, owners, modes, files that do not belong there.
+///
+/// Nothing is changed without --fix, and no mail is ever deleted. It may run beside a server and mail readers.
+/// The exit code is 1 while anything is left to be mended.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The mailboxes, with their folders; all of the spool if none is named.
+    #[arg(value_name = "MAILBOX")]
+    mailboxes: Vec<String>,
+    #[command(flatten)]
+    place: Where,
+    /// Mend what can be mended safely: names, modes, missing directories, rubbish in tmp/.
+    #[arg(long)]
+    fix: bool,
+    /// One JSON object in a line for each finding.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A finding for scripts.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    path: String,
+    problem: &'static str,
+    detail: &'a str,
+    stumbles: &'static str,
+    advice: String,
+    mendable: bool,
+    state: State,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// What has become of a finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    /// It is as it was.
+    Found,
+    /// It is mended.
+    Fixed,
+    /// It could not be mended.
+    Failed,
+    /// It is allowed.
+    Note,
+}
+
+/// What was found in all mailboxes.
+#[derive(Debug, Default)]
+struct Sum {
+    mailboxes: u64,
+    messages: u64,
+    fixed: u64,
+    left: u64,
+    mendable: u64,
+    notes: u64,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let office = arguments.place.open()?;
+    office.become_owner()?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut sum = Sum::default();
+    for (path, wanted) in mailboxes(arguments, &office)? {
+        match Mailbox::open(&path) {
+            Ok(Some(mailbox)) => {
+                let folders = mailbox.folders().unwrap_or_default(); // the walk tells why
+                one(arguments, office.tmp_age, &mailbox, &mut sum, &mut out)?;
+                for folder in folders {
+                    match Mailbox::open(&folder) {
+                        Ok(Some(folder)) => one(arguments, office.tmp_age, &folder, &mut sum, &mut out)?,
+                        Ok(None) => {}
+                        Err(error) => unusable(arguments, &folder, &error, &mut sum, &mut out)?,
+                    }
+                }
+            }
+            Ok(None) if wanted => return Err(Failure::Usage(format!("{} is no mailbox", path.display()))),
+            Ok(None) => {}
+            Err(error) if error.kind() == Kind::Gone && wanted => {
+                return Err(Failure::Usage(format!("{error}: there is no such mailbox")));
+            }
+            Err(error) => unusable(arguments, &path, &error, &mut sum, &mut out)?,
+        }
+    }
+    let Sum { mailboxes, messages, fixed, left, mendable, notes } = sum;
+    if !arguments.json {
+        let all = fixed + left + notes;
+        writeln!(
+            out,
+            "mailboxes and folders: {mailboxes}, messages: {messages}, findings: {all}, fixed: {fixed}"
+        )
+        .map_err(Failure::output)?;
+    }
+    out.flush().map_err(Failure::output)?;
+    match left {
+        0 => Ok(()),
+        _ if arguments.fix => Err(Failure::Other(format!("findings left, to be mended by hand: {left}"))),
+        _ => Err(Failure::Other(format!("findings: {left}, of which --fix mends {mendable}"))),
+    }
+}
+
+/// The directories to look at, and whether each was asked for by name.
+fn mailboxes(arguments: &Arguments, office: &Office) -> Result<Vec<(PathBuf, bool)>, Failure> {
+    if !arguments.mailboxes.is_empty() {
+        let named = arguments.mailboxes.iter().map(|name| Ok((office.path_of(name)?, true)));
+        return named.collect();
+    }
+    let unreadable =
+        |error: io::Error| Failure::Other(format!("cannot read {}: {error}", office.path.display()));
+    let mut all = Vec::new();
+    for entry in office.path.read_dir().map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        if !hidden && entry.file_type().map_err(unreadable)?.is_dir() {
+            all.push((entry.path(), false));
+        }
+    }
+    all.sort();
+    Ok(all)
+}
+
+fn one(
+    arguments: &Arguments,
+    age: Duration,
+    mailbox: &Mailbox,
+    sum: &mut Sum,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    sum.mailboxes += 1;
+    let Report { messages, mut findings } = match mailbox.look(SystemTime::now(), age) {
+        Ok(report) => report,
+        Err(error) => return unusable(arguments, mailbox.path(), &error, sum, out),
+    };
+    sum.messages += messages;
+    findings.sort_by(|a, b| (&a.path, a.problem).cmp(&(&b.path, b.problem)));
+    let (mendable, others): (Vec<Finding>, Vec<Finding>) =
+        findings.into_iter().partition(|finding| arguments.fix && finding.is_mendable());
+    let mended = mailbox.mend(&mendable);
+    for (finding, done) in mendable.iter().zip(mended) {
+        let state = if done.is_ok() { State::Fixed } else { State::Failed };
+        tell(arguments, finding, state, done.err(), sum, out)?;
+    }
+    for finding in &others {
+        let state = if finding.problem.is_allowed() { State::Note } else { State::Found };
+        tell(arguments, finding, state, None, sum, out)?;
+    }
+    Ok(())
+}
+
+/// A mailbox that can't be looked at keeps nobody from looking at the others.
+fn unusable(
+    arguments: &Arguments,
+    path: &Path,
+    error: &Error,
+    sum: &mut Sum,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    tell(arguments, &Finding::unusable(path, error), State::Found, None, sum, out)
+}
+
+fn tell(
+    arguments: &Arguments,
+    finding: &Finding,
+    state: State,
+    error: Option<Error>,
+    sum: &mut Sum,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    match state {
+        State::Fixed => sum.fixed += 1,
+        State::Note => sum.notes += 1,
+        State::Found | State::Failed => {
+            sum.left += 1;
+            sum.mendable += u64::from(finding.is_mendable());
+        }
+    }
+    let error = error.map(|error| error.to_string());
+    let line = if arguments.json { json(finding, state, error) } else { text(finding, state, error) };
+    writeln!(out, "{line}").map_err(Failure::output)
+}
+
+fn json(finding: &Finding, state: State, error: Option<String>) -> String {
+    let line = Line {
+        path: shown(finding.path.as_os_str().as_encoded_bytes()),
+        problem: finding.problem.name(),
+        detail: &finding.detail,
+        stumbles: finding.problem.stumbles(),
+        advice: finding.advice(),
+        mendable: finding.is_mendable(),
+        state,
+        error,
+    };
+    serde_json::to_string(&line).unwrap_or_default() // invariant: strings and plain values only
+}
+
+fn text(finding: &Finding, state: State, error: Option<String>) -> String {
+    let path = shown(finding.path.as_os_str().as_encoded_bytes());
+    let (problem, detail) = (finding.problem.name(), &finding.detail);
+    let done = match (state, error) {
+        (State::Fixed, _) => format!("fixed: {}", finding.done()),
+        (_, Some(error)) => format!("not fixed: {error}"),
+        _ => finding.advice(),
+    };
+    let stumbles = super::wrapped(&format!("stumbles: {}", finding.problem.stumbles()), 2);
+    format!("{path}\n  {problem}: {detail}\n{stumbles}\n  {done}")
+}

@@ -1,0 +1,76 @@
+//! `restante seed`: fills a mailbox for the test of a program that fetches mail.
+
+use std::{
+    fs,
+    io::{self, Write},
+};
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Failure, mailboxes::Where};
+use crate::{
+    descriptors::most_drafts,
+    maildir::{Error, Spool},
+    tools::{Filed, Filer, Letter, corpus},
+};
+
+/// File messages in a mailbox, and print what RETR has to send of each: octets, a tab, UIDL, a tab, what it
+/// is, a tab, its file.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    place: Where,
+    /// Whose mailbox: an address.
+    #[arg(long, value_name = "ADDRESS", default_value = "you@example.test")]
+    to: String,
+    /// The awkward ones: always the same.
+    #[arg(long, required_unless_present = "count")]
+    nasty: bool,
+    /// So many ordinary ones, behind the others.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    count: usize,
+    /// Print one line of JSON for each message.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let mailboxes = arguments.place.open()?;
+    let targets = mailboxes.of(&arguments.to)?;
+    let broken = |error: Error| Failure::Other(error.to_string());
+    let unmade = |error| Failure::Other(format!("{}: {error}", mailboxes.spool.display()));
+    fs::create_dir_all(&mailboxes.spool).map_err(unmade)?;
+    let spool = Spool::open(&mailboxes.spool).map_err(broken)?;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    for target in targets {
+        let (mailbox, folder) = (target.destination.mailbox, target.destination.folder);
+        let mut home = spool.maildir_or_new(mailbox.as_str()).map_err(broken)?;
+        if let Some(folder) = folder {
+            home = spool.folder_or_new(mailbox.as_str(), folder.directory()).map_err(broken)?;
+        }
+        let mut filer = Filer::new(&spool);
+        let nasty = if arguments.nasty { corpus::nasty() } else { Vec::new() };
+        let mut letters = nasty.into_iter().chain((1..=arguments.count).map(corpus::ordinary));
+        loop {
+            let some: Vec<Letter> = letters.by_ref().take(most_drafts()).collect();
+            if some.is_empty() {
+                break;
+            }
+            for filed in filer.file(&home, &some).map_err(broken)? {
+                let line = if arguments.json { as_json(&filed) } else { as_text(&filed) };
+                writeln!(out, "{line}").map_err(Failure::output)?;
+            }
+        }
+    }
+    out.flush().map_err(Failure::output)
+}
+
+fn as_text(Filed { label, path, octets, id, .. }: &Filed) -> String {
+    format!("{octets}\t{id}\t{label}\t{}", path.display())
+}
+
+fn as_json(Filed { label, path, bytes, octets, id }: &Filed) -> String {
+    json!({ "octets": octets, "id": id, "what": label, "path": path.to_string_lossy(), "bytes": bytes })
+        .to_string()
+}

@@ -1,0 +1,360 @@
+//! `restante send`: one message to any SMTP server, for scripts and for exercises.
+
+use std::{
+    env, fs,
+    io::{self, IsTerminal, Write},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use clap::{Args, ValueEnum};
+
+use super::Failure;
+use crate::{
+    client::{
+        Place, Route, Said, Security, Tls, Trouble, Trust, Watcher, explain,
+        letter::{Attachment, Letter, Person, is_address},
+        smtp::{Class, Reply, Smtp},
+        submit::{Outcome, Submission, submit},
+        terminal::{Terminal, styles},
+        text,
+        words::{self, Language},
+    },
+    proto::ask::Secret,
+};
+
+/// Send one message. What is not given is asked for on a terminal.
+///
+/// Exit codes: 0 sent, 4 refused for now (4xx), 5 refused (5xx), 1 no connection, no TLS, or it broke,
+/// 2 a wrong command line. With several recipients the worst reply counts.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The server, like mx.example.test:25; 127.0.0.1:2525 if nobody says.
+    #[arg(long, value_name = "HOST:PORT")]
+    server: Option<Place>,
+    /// Who writes: an address, or a name with one in <>.
+    #[arg(long, value_name = "ADDRESS", value_parser = people)]
+    from: Option<People>,
+    /// Who gets it; again, or with commas, for more.
+    #[arg(long, value_name = "ADDRESS", value_parser = people)]
+    to: Vec<People>,
+    /// Who gets a copy.
+    #[arg(long, value_name = "ADDRESS", value_parser = people)]
+    cc: Vec<People>,
+    /// Who gets a copy that the others do not see.
+    #[arg(long, value_name = "ADDRESS", value_parser = people)]
+    bcc: Vec<People>,
+    /// The subject.
+    #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
+    subject: Option<String>,
+    #[command(flatten)]
+    content: Content,
+    /// A file that goes with it; again for more.
+    #[arg(long, value_name = "FILE", conflicts_with = "raw")]
+    attach: Vec<PathBuf>,
+    /// How the connection is protected.
+    #[arg(long, value_name = "HOW", default_value = "none")]
+    tls: Protection,
+    /// The certificates to trust, in PEM, instead of this machine's authorities.
+    #[arg(long, value_name = "FILE")]
+    cacert: Option<PathBuf>,
+    /// Trust any certificate, and send a password in clear text if it comes to that. For tests.
+    #[arg(long, conflicts_with = "cacert")]
+    insecure: bool,
+    /// Log in with that name.
+    #[arg(long, value_name = "USER")]
+    auth: Option<String>,
+    /// The password is the first line of that file; else it is in RESTANTE_PASSWORD, else it is asked for.
+    #[arg(long, value_name = "FILE", requires = "auth")]
+    password_file: Option<PathBuf>,
+    /// How this machine calls itself in EHLO; its address if nobody says.
+    #[arg(long, value_name = "NAME", value_parser = helo)]
+    helo: Option<String>,
+    /// Show the dialogue on standard error, without secrets.
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+/// The text, or the whole message.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+struct Content {
+    /// The text.
+    #[arg(long, value_name = "TEXT")]
+    body: Option<String>,
+    /// The text is in that file.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The whole message, header and all, is in that file, and is sent as it is.
+    #[arg(long, value_name = "FILE")]
+    raw: Option<PathBuf>,
+    /// The text is on standard input.
+    #[arg(value_name = "-", value_parser = ["-"])]
+    stdin: Option<String>,
+}
+
+/// How a connection is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Protection {
+    /// Not at all.
+    None,
+    /// STARTTLS, or STLS.
+    Starttls,
+    /// TLS from the first octet.
+    Implicit,
+}
+
+impl Protection {
+    pub(super) fn security(self) -> Security {
+        match self {
+            Self::None => Security::None,
+            Self::Starttls => Security::StartTls,
+            Self::Implicit => Security::Implicit,
+        }
+    }
+}
+
+type People = Vec<Person>;
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let mut terminal = Terminal::of_process();
+    let language = terminal.language();
+    let server = server(arguments, &mut terminal)?;
+    let letter = letter(arguments, &mut terminal)?;
+    let message = match &arguments.content.raw {
+        Some(path) => read(path)?,
+        None => letter.message(SystemTime::now(), random()?),
+    };
+    let trust = match (&arguments.cacert, arguments.insecure) {
+        (_, true) => Trust::Anybody,
+        (Some(path), _) => Trust::File(path.clone()),
+        (None, false) => Trust::System,
+    };
+    let tls = Tls::new(&trust).map_err(Failure::Usage)?;
+    let route = Route { place: server, security: arguments.tls.security(), tls, patience: PATIENCE };
+    let password = password(arguments, &route, &mut terminal)?;
+
+    let failed = |trouble: Trouble| failure(&trouble, language);
+    let watcher = arguments.verbose.then(dialogue);
+    let mut smtp = Smtp::open(&route, arguments.helo.as_deref(), watcher).map_err(failed)?;
+    if let (Some(user), Some(password)) = (&arguments.auth, password) {
+        let reply = smtp.log_in(user, &password).map_err(failed)?;
+        if !reply.is_done() {
+            smtp.quit();
+            return Err(refused(reply.class(), text::line(&explain::smtp(&reply, language))));
+        }
+    }
+    let recipients = letter.recipients();
+    let submission = Submission { from: &letter.from.address, recipients: &recipients, message: &message };
+    let outcome = submit(&mut smtp, &submission, |_| true).map_err(failed)?;
+    smtp.quit();
+    told(&outcome, language)
+}
+
+/// What came of it, recipient by recipient.
+fn told(outcome: &Outcome<'_>, language: Language) -> Result<(), Failure> {
+    let explained = |reply: &Reply| text::line(&explain::smtp(reply, language));
+    let mut lines = Vec::new();
+    if let Outcome::NoRecipient(refusals) | Outcome::Answered(_, refusals) = outcome {
+        lines
+            .extend(refusals.iter().map(|(to, reply)| format!("<{}>: {}", text::line(to), explained(reply))));
+    }
+    if let Outcome::Refused(reply) | Outcome::Answered(reply, _) = outcome {
+        lines.push(explained(reply));
+    }
+    let lines = lines.join("\n");
+    match outcome.worst() {
+        Class::Done => writeln!(io::stdout(), "{lines}").map_err(Failure::output),
+        worst => Err(refused(worst, lines)),
+    }
+}
+
+fn refused(class: Class, why: String) -> Failure {
+    if class == Class::TryLater { Failure::TryLater(why) } else { Failure::Refused(why) }
+}
+
+fn failure(trouble: &Trouble, language: Language) -> Failure {
+    let why = text::line(&trouble.tell(language));
+    match trouble {
+        Trouble::Refused(reply) => refused(reply.class(), why),
+        Trouble::TooBig { .. } | Trouble::Needs(_) | Trouble::NoLogin(_) => Failure::Refused(why),
+        _ => Failure::Other(why),
+    }
+}
+
+fn server(arguments: &Arguments, terminal: &mut Terminal) -> Result<Place, Failure> {
+    let given = arguments.server.clone();
+    if let Some(place) = given {
+        return Ok(place);
+    }
+    if !terminal.is_typed() {
+        return SERVER.parse().map_err(Failure::Usage);
+    }
+    let prompt = words::ASK_SERVER.text(terminal.language());
+    asked(terminal, prompt, SERVER)?.parse().map_err(Failure::Usage)
+}
+
+/// The letter of the command line, with what is missing asked for. Of a `--raw` message only the envelope counts.
+fn letter(arguments: &Arguments, terminal: &mut Terminal) -> Result<Letter, Failure> {
+    let language = terminal.language();
+    let is_raw = arguments.content.raw.is_some();
+    let from = match arguments.from.as_deref() {
+        Some([from]) => from.clone(),
+        Some(_) => return Err(Failure::Usage("--from is one address".into())),
+        None => {
+            needs(terminal, "--from")?;
+            let offered = format!(
+                "{}@example.test",
+                env::var("USER").ok().filter(|name| is_address(name)).unwrap_or("me".into())
+            );
+            let answer = asked(terminal, words::ASK_FROM.text(language), &offered)?;
+            one(&answer).map_err(Failure::Usage)?
+        }
+    };
+    let mut letter = Letter::from(from);
+    letter.to = arguments.to.concat();
+    letter.cc = arguments.cc.concat();
+    letter.bcc = arguments.bcc.concat();
+    if letter.recipients().is_empty() {
+        needs(terminal, "--to")?;
+        let answer = asked(terminal, words::ASK_TO.text(language), "you@example.test")?;
+        letter.to = people(&answer).map_err(Failure::Usage)?;
+    }
+    letter.subject = match &arguments.subject {
+        Some(subject) => subject.clone(),
+        None if is_raw || !terminal.is_typed() => String::new(),
+        None => asked(terminal, words::ASK_SUBJECT.text(language), "")?,
+    };
+    if !is_raw {
+        letter.text = body(arguments, terminal)?;
+    }
+    for path in &arguments.attach {
+        letter.attachments.push(Attachment::read(path).map_err(|error| unreadable(path, &error))?);
+    }
+    Ok(letter)
+}
+
+fn body(arguments: &Arguments, terminal: &mut Terminal) -> Result<String, Failure> {
+    let content = &arguments.content;
+    let utf8 = |bytes: Vec<u8>, from: &str| {
+        String::from_utf8(bytes)
+            .map_err(|_| Failure::Usage(format!("{from} is not UTF-8 text: send it with --attach, or --raw")))
+    };
+    if let Some(body) = &content.body {
+        return Ok(format!("{body}\n"));
+    }
+    match &content.file {
+        Some(path) if path.as_os_str() != "-" => return utf8(read(path)?, &path.display().to_string()),
+        None if content.stdin.is_none() => {
+            needs(terminal, "--body, --file or -")?;
+            terminal.say(words::ASK_TEXT, &[]);
+            return Ok(terminal.read_text());
+        }
+        _ => {}
+    }
+    let bytes = terminal
+        .read_all()
+        .map_err(|error| Failure::Other(format!("cannot read standard input: {error}; nothing was sent")))?;
+    utf8(bytes, "standard input")
+}
+
+/// The password of `--auth`. In clear text it goes no further than this machine.
+fn password(
+    arguments: &Arguments,
+    route: &Route,
+    terminal: &mut Terminal,
+) -> Result<Option<Secret>, Failure> {
+    let Some(user) = &arguments.auth else { return Ok(None) };
+    if route.exposes_passwords() && !arguments.insecure {
+        return Err(Failure::Usage(words::EXPOSED.with(terminal.language(), &[&route.place])));
+    }
+    if let Some(path) = &arguments.password_file {
+        let content = read(path)?;
+        let line = content.split(|b| *b == b'\n').next().unwrap_or_default();
+        return Ok(Some(Secret::new(line.strip_suffix(b"\r").unwrap_or(line))));
+    }
+    if let Ok(password) = env::var(PASSWORD) {
+        return Ok(Some(Secret::new(password)));
+    }
+    needs(terminal, &format!("--password-file or {PASSWORD}"))?;
+    let prompt = terminal.filled(words::ASK_PASSWORD_OF, &[user]);
+    terminal.ask_secret(&prompt).map(Some).ok_or_else(|| Failure::Usage("no password was given".into()))
+}
+
+/// Nobody can be asked where nobody types.
+fn needs(terminal: &Terminal, what: &str) -> Result<(), Failure> {
+    if terminal.is_typed() {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "{what} is missing, and without a terminal nobody can be asked: see restante send --help"
+    )))
+}
+
+fn asked(terminal: &mut Terminal, prompt: &str, offered: &str) -> Result<String, Failure> {
+    terminal
+        .ask_or(prompt, offered)
+        .ok_or_else(|| Failure::Usage("nothing was sent: the input has ended".into()))
+}
+
+/// The dialogue, as the tests write it: `C:` and `S:`.
+fn dialogue() -> Watcher {
+    let coloured = io::stderr().is_terminal() && styles();
+    Box::new(move |said| {
+        let (who, line, colour) = match said {
+            Said::Client(line) => ("C", text::line(line), "36"),
+            Said::Server(line) => {
+                let refuses = line.first().is_some_and(|digit| b"45".contains(digit));
+                ("S", text::line(&String::from_utf8_lossy(line)), if refuses { "31" } else { "32" })
+            }
+            Said::Message(octets) => ("C", format!("({octets} octets of a message)"), "36"),
+            Said::Answer(octets) => ("S", format!("({octets} octets)"), "32"),
+            Said::Secured(version) => ("*", format!("(TLS {version} from here on)"), "33"),
+        };
+        let line = format!("{who}: {line}");
+        let line = if coloured { format!("\x1b[{colour}m{line}\x1b[0m") } else { line };
+        let _ = writeln!(io::stderr(), "{line}"); // who closed it does not want it
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(|error| unreadable(path, &error))
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    Failure::Usage(format!("cannot read {}: {error}; nothing was sent", path.display()))
+}
+
+fn people(text: &str) -> Result<People, String> {
+    let wrong = |part: &str| format!("{part:?} is not an address: write user@domain, or Name <user@domain>");
+    match Person::list(text) {
+        Ok(people) if people.is_empty() => Err(wrong(text)),
+        people => people.map_err(|part| wrong(&part)),
+    }
+}
+
+fn one(text: &str) -> Result<Person, String> {
+    match people(text)?.as_slice() {
+        [person] => Ok(person.clone()),
+        _ => Err(format!("{text:?} is more than one address")),
+    }
+}
+
+fn helo(name: &str) -> Result<String, String> {
+    let good = |c: char| !c.is_control() && !c.is_whitespace();
+    if !name.is_empty() && name.chars().all(good) {
+        Ok(name.to_owned())
+    } else {
+        Err("a name has no blanks".into())
+    }
+}
+
+/// What no other message of this machine has in its Message-ID.
+pub(super) fn random() -> Result<u64, Failure> {
+    getrandom::u64().map_err(|error| Failure::Other(format!("no random numbers: {error}")))
+}
+
+const SERVER: &str = "127.0.0.1:2525";
+const PASSWORD: &str = "RESTANTE_PASSWORD";
+/// How long to wait for a reply (RFC 5321 section 4.5.3.2).
+const PATIENCE: Duration = Duration::from_secs(5 * 60);

@@ -1,0 +1,194 @@
+//! Which mailbox is meant on a command line, for the tools of a spool.
+
+use std::{
+    fmt,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Args;
+use nix::unistd;
+use rustix::system::uname;
+
+use super::Failure;
+use crate::{
+    accounts::Accounts,
+    config::Config,
+    files,
+    limits::Limits,
+    maildir::{self, Maildir, Spool},
+    proto::{ask::Mailbox, folder::Folder},
+    tools::mbox,
+};
+
+/// Where the mailboxes are.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(super) struct Where {
+    /// The configuration file of the server, which tells the spool and the accounts.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The directory with the mailboxes.
+    #[arg(long, value_name = "DIR")]
+    spool: Option<PathBuf>,
+}
+
+/// The spool, and what else a tool has to know.
+pub(super) struct Office {
+    pub(super) spool: Spool,
+    pub(super) path: PathBuf,
+    /// The name of this machine, for the names of files.
+    pub(super) host: String,
+    /// How long files may stay in `tmp/`.
+    pub(super) tmp_age: Duration,
+    accounts: Option<Accounts>,
+}
+
+impl Where {
+    /// Opens the spool, which must be there.
+    pub(super) fn open(&self) -> Result<Office, Failure> {
+        let read = self.config.as_deref().map(Config::read).transpose()?;
+        let config = read.as_ref().map(|(config, _)| config);
+        let path = match (config, &self.spool) {
+            (Some(config), _) => config.spool.clone(),
+            (None, Some(spool)) => spool.clone(),
+            (None, None) => {
+                return Err(Failure::Usage("say where the mailboxes are: --config or --spool".into()));
+            }
+        };
+        if !path.is_dir() {
+            return Err(Failure::Usage(format!("{} is not a directory: name the spool", path.display())));
+        }
+        let limits = config.map_or_else(Limits::default, |config| config.limits.clone());
+        let host = config.map(|config| config.hostname.clone());
+        let accounts = read.as_ref().map(|(config, text)| files::accounts(config, text)).transpose()?;
+        Ok(Office {
+            spool: Spool::open(&path)?,
+            path,
+            host: host.unwrap_or_else(|| uname().nodename().to_string_lossy().into_owned()),
+            tmp_age: limits.tmp_age.0,
+            accounts,
+        })
+    }
+}
+
+impl Office {
+    /// Goes on as the owner of the spool, if this is root: what is written must be the server's, and what the
+    /// server may not do is not done.
+    pub(super) fn become_owner(&self) -> Result<(), Failure> {
+        let failed = |step: &str, error: &dyn fmt::Display| {
+            Failure::Other(format!("cannot become the owner of {}: {step}: {error}", self.path.display()))
+        };
+        let stat = self.path.metadata().map_err(|error| failed("stat", &error))?;
+        if !unistd::geteuid().is_root() || stat.uid() == 0 {
+            return Ok(());
+        }
+        let (uid, gid) = (unistd::Uid::from_raw(stat.uid()), unistd::Gid::from_raw(stat.gid()));
+        unistd::setgroups(&[gid]).map_err(|error| failed("setgroups", &error))?;
+        unistd::setgid(gid).map_err(|error| failed("setgid", &error))?;
+        unistd::setuid(uid).map_err(|error| failed("setuid", &error))
+    }
+
+    /// The mailbox of that name: the name of its directory, `bob@example.test` or `bob@example.test/.Sent`, or
+    /// what its user says to log in, `bob` or `bob+Sent`.
+    fn named(&self, name: &str) -> Result<Mailbox, Failure> {
+        let wrong = || {
+            Failure::Usage(format!(
+                "{name:?} is no mailbox: write it like bob@example.test or bob@example.test/.Sent"
+            ))
+        };
+        let (whole, folder) =
+            name.split_once('/').map_or((name, None), |(whole, folder)| (whole, Some(folder)));
+        let mailbox = Mailbox::named(whole).ok_or_else(wrong)?;
+        if let Some(folder) = folder {
+            let folder = folder.strip_prefix('.').and_then(Folder::named).ok_or_else(wrong)?;
+            return Ok(mailbox.in_folder(folder));
+        }
+        let there = self.path.join(mailbox.as_str()).is_dir();
+        let user = self.accounts.as_ref().filter(|_| !there).and_then(|all| all.credential(name).mailbox);
+        Ok(user.unwrap_or(mailbox))
+    }
+
+    /// The directory of a mailbox.
+    pub(super) fn path_of(&self, name: &str) -> Result<PathBuf, Failure> {
+        let mailbox = self.named(name)?;
+        let path = self.path.join(mailbox.as_str());
+        Ok(mailbox.folder().map_or(path.clone(), |folder| path.join(folder.directory())))
+    }
+
+    /// Opens a mailbox that is there.
+    pub(super) fn mailbox(&self, name: &str) -> Result<Maildir, Failure> {
+        let mailbox = self.named(name)?;
+        let opened = match mailbox.folder() {
+            None => self.spool.maildir(mailbox.as_str()),
+            Some(folder) => self.spool.folder(mailbox.as_str(), folder.directory()),
+        };
+        opened.map_err(|error| match error.kind() {
+            maildir::Kind::Gone => Failure::Usage(format!("{error}: there is no such mailbox")),
+            _ => error.into(),
+        })
+    }
+
+    /// Opens a mailbox for mail to be put into, and makes it if it is not there and `create` says so or a user
+    /// has it.
+    pub(super) fn mailbox_or_new(&self, name: &str, create: bool) -> Result<Maildir, Failure> {
+        let mailbox = self.named(name)?;
+        let known = self.accounts.as_ref().is_some_and(|all| all.credential(name).mailbox.is_some());
+        if !create && !known {
+            let opened = self.mailbox(name);
+            return opened.map_err(|failure| match failure {
+                Failure::Usage(why) => Failure::Usage(format!("{why}; --create makes it")),
+                failure => failure,
+            });
+        }
+        let made = self.spool.maildir_or_new(mailbox.as_str())?;
+        match mailbox.folder() {
+            None => Ok(made),
+            Some(folder) => Ok(self.spool.folder_or_new(mailbox.as_str(), folder.directory())?),
+        }
+    }
+}
+
+impl From<maildir::Error> for Failure {
+    fn from(error: maildir::Error) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
+impl From<mbox::Error> for Failure {
+    fn from(error: mbox::Error) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
+/// Opens a Maildir anywhere, if that is a path to one: it begins with `/`, `./` or `../`.
+pub(super) fn anywhere(name: &str) -> Option<Result<Maildir, Failure>> {
+    if !["/", "./", "../"].iter().any(|start| name.starts_with(start)) {
+        return None;
+    }
+    let open = || {
+        let path = std::path::absolute(name).map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
+        let parts = path.parent().zip(path.file_name().and_then(|last| last.to_str()));
+        match parts.filter(|_| path.is_dir()) {
+            Some((above, last)) => Ok(Spool::open(above)?.maildir(last)?),
+            None => Err(Failure::Usage(format!("{name} is no directory with a name"))),
+        }
+    };
+    Some(open())
+}
+
+/// What a person calls a file that may be standard input or output.
+pub(super) fn called(file: &Path) -> String {
+    if is_standard(file) { "-".into() } else { file.display().to_string() }
+}
+
+/// Whether standard input or output is meant.
+pub(super) fn is_standard(file: &Path) -> bool {
+    file == Path::new("-")
+}
+
+/// So many messages, for people.
+pub(super) fn counted(messages: u64) -> String {
+    format!("{messages} message{}", if messages == 1 { "" } else { "s" })
+}

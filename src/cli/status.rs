@@ -1,0 +1,100 @@
+//! `restante status`: what a server that runs has counted, as a table, as a screen that lives, or as JSON.
+//!
+//! It reads the file that the server writes every few seconds and asks the server nothing: there is no socket
+//! to be opened by the wrong ones.
+
+mod board;
+mod live;
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use clap::Args;
+
+use super::Failure;
+use crate::{
+    config::Config,
+    metrics::{place, reading::Reading},
+};
+
+/// Show what a server that runs has counted.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The configuration file of the server. Without one, and without --file: the server that was the last to
+    /// write, of those that this user may look into.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The file that the server writes to.
+    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    file: Option<PathBuf>,
+    /// Go on, until q is pressed.
+    #[arg(long, conflicts_with = "json")]
+    watch: bool,
+    /// All numbers, by their names for Prometheus.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let path = match (&arguments.file, &arguments.config) {
+        (Some(file), _) => Some(file.clone()),
+        (None, Some(config)) => of_config(&Config::load(config)?),
+        (None, None) => place::latest(),
+    };
+    let path = path.ok_or_else(|| Failure::Other(NOBODY.into()))?;
+    let reading = read(&path)?;
+    let now = SystemTime::now();
+    if arguments.watch {
+        return live::run(&path, reading).map_err(Failure::output);
+    }
+    let text = if arguments.json { json(&reading, now) } else { table(&reading, now) };
+    io::stdout().write_all(text.as_bytes()).map_err(Failure::output)?;
+    match stale(&reading, now) {
+        None => Ok(()),
+        Some(age) => {
+            Err(Failure::Other(format!("the figures are {age} old: the server has ended, or hangs")))
+        }
+    }
+}
+
+fn of_config(config: &Config) -> Option<PathBuf> {
+    config.metrics.file.clone().or_else(|| place::to_read(&config.spool, &config.hostname))
+}
+
+fn read(path: &Path) -> Result<Reading, Failure> {
+    Reading::of(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Failure::Other(format!("{}: {NOBODY}", path.display())),
+        _ => Failure::Other(format!("{}: {error}", path.display())),
+    })
+}
+
+/// How old the figures are, if that is older than those of a server that runs.
+fn stale(reading: &Reading, now: SystemTime) -> Option<String> {
+    let every = reading.value("restante_written_every_seconds").unwrap_or_default();
+    let age = reading.age(now);
+    (age > Duration::from_secs_f64(3.0 * every) + SLACK).then(|| board::span(age))
+}
+
+fn table(reading: &Reading, now: SystemTime) -> String {
+    let mut text = format!("{}\n\n", board::heading(reading, now));
+    board::lines(reading, None).iter().for_each(|line| {
+        text.push_str(line);
+        text.push('\n');
+    });
+    text
+}
+
+fn json(reading: &Reading, now: SystemTime) -> String {
+    let figures: serde_json::Map<String, serde_json::Value> =
+        reading.all().map(|(name, value)| (name, value.into())).collect();
+    let all = serde_json::json!({ "age_seconds": reading.age(now).as_secs_f64(), "figures": figures });
+    format!("{all:#}\n")
+}
+
+const NOBODY: &str =
+    "no figures: the server does not run, or it writes them elsewhere (--config or --file says where)";
+/// What a busy machine may be late by.
+const SLACK: Duration = Duration::from_secs(5);

@@ -1,0 +1,140 @@
+//! `restante status --watch`: the same figures on a screen that lives, with rates since the reading before and
+//! the messages of the last minutes as a line of bars.
+
+use std::{
+    collections::VecDeque,
+    io,
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use ratatui::{
+    DefaultTerminal, Frame,
+    crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers},
+    layout::{Constraint, Layout},
+    style::{Style, Stylize},
+    text::{Line, Text},
+    widgets::{Block, Borders, Sparkline},
+};
+
+use super::{board, stale};
+use crate::metrics::reading::Reading;
+
+/// What the screen shows.
+struct Screen {
+    reading: Reading,
+    before: Option<Reading>,
+    /// Messages taken in between two readings, the latest first.
+    bars: VecDeque<u64>,
+    /// Why there is nothing newer.
+    trouble: Option<String>,
+}
+
+/// Runs until somebody presses q, Escape or Ctrl-C.
+pub(super) fn run(path: &Path, reading: Reading) -> io::Result<()> {
+    let mut terminal = ratatui::try_init()?;
+    let mut screen = Screen { reading, before: None, bars: VecDeque::new(), trouble: None };
+    let ended = go_on(&mut terminal, path, &mut screen);
+    ratatui::try_restore()?;
+    ended
+}
+
+fn go_on(terminal: &mut DefaultTerminal, path: &Path, screen: &mut Screen) -> io::Result<()> {
+    loop {
+        terminal.draw(|frame| screen.draw(frame, SystemTime::now()))?;
+        if event::poll(LOOK_EVERY)?
+            && let Event::Key(key) = event::read()?
+            && key.kind == KeyEventKind::Press
+        {
+            let interrupt = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
+            if interrupt || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc) {
+                return Ok(());
+            }
+        }
+        screen.take(Reading::of(path));
+    }
+}
+
+impl Screen {
+    fn take(&mut self, reading: io::Result<Reading>) {
+        let reading = match reading {
+            Ok(reading) => reading,
+            Err(error) => return self.trouble = Some(error.to_string()),
+        };
+        self.trouble = None;
+        if reading.written == self.reading.written {
+            return;
+        }
+        let before = std::mem::replace(&mut self.reading, reading);
+        let messages = |reading: &Reading| reading.sum("restante_messages_received_total");
+        self.bars.push_front((messages(&self.reading) - messages(&before)).max(0.0) as u64);
+        self.bars.truncate(MOST_BARS);
+        self.before = Some(before);
+    }
+
+    fn draw(&self, frame: &mut Frame<'_>, now: SystemTime) {
+        let lines = board::lines(&self.reading, self.before.as_ref());
+        let count = u16::try_from(lines.len()).unwrap_or(u16::MAX);
+        let [head, body, bars, foot] = Layout::vertical([
+            Constraint::Length(2),
+            Constraint::Max(count),
+            Constraint::Min(0),
+            Constraint::Length(1),
+        ])
+        .areas(frame.area());
+        frame.render_widget(Text::from(board::heading(&self.reading, now)).bold(), head);
+        frame.render_widget(Text::from(lines.into_iter().map(Line::from).collect::<Vec<_>>()), body);
+        if bars.height > 1 {
+            let latest = self.bars.iter().copied();
+            let title = "messages taken in, one bar for each reading, the latest on the left";
+            let sparkline = Sparkline::default()
+                .block(Block::new().borders(Borders::TOP).title(title))
+                .style(Style::new().cyan())
+                .data(latest.take(usize::from(bars.width)));
+            frame.render_widget(sparkline, bars);
+        }
+        let trouble = self.trouble.clone().or_else(|| {
+            stale(&self.reading, now)
+                .map(|age| format!("the figures are {age} old: the server has ended, or hangs"))
+        });
+        let foot_line =
+            trouble.map_or_else(|| Line::from("q ends").dim(), |trouble| Line::from(trouble).reversed());
+        frame.render_widget(foot_line, foot);
+    }
+}
+
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+const MOST_BARS: usize = 500;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use ratatui::{Terminal, backend::TestBackend};
+
+    use super::*;
+    use crate::metrics::METRICS;
+
+    fn reading(directory: &Path) -> Reading {
+        let path = directory.join("figures");
+        fs::write(&path, format!("# restante at mx.example.test\n{}", METRICS.text())).unwrap();
+        Reading::of(&path).unwrap()
+    }
+
+    #[test]
+    fn the_screen_fits_a_small_terminal_and_tells_of_a_server_that_is_gone() {
+        let home = tempfile::tempdir().unwrap();
+        METRICS.start();
+        let mut screen =
+            Screen { reading: reading(home.path()), before: None, bars: VecDeque::new(), trouble: None };
+        screen.take(Err(io::ErrorKind::NotFound.into()));
+        for (width, height) in [(80, 24), (20, 5), (200, 60)] {
+            let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+            terminal.draw(|frame| screen.draw(frame, SystemTime::now())).unwrap();
+            let text = terminal.backend().to_string();
+            assert!(text.contains("restante at mx") && text.contains("entity not foun"), "{text}");
+        }
+        screen.take(Ok(reading(home.path())));
+        assert_eq!(screen.trouble, None);
+    }
+}

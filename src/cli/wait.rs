@@ -1,0 +1,146 @@
+//! `restante wait`: blocks until mail is there, for scripts and tests.
+
+use std::{
+    fs,
+    io::{self, Write},
+    ops::ControlFlow,
+    time::Duration,
+};
+
+use clap::Args;
+use regex::Regex;
+use serde_json::json;
+
+use super::{Failure, mailboxes::Where};
+use crate::{
+    logging::escape,
+    maildir,
+    tools::{Mark, Message, Wait},
+};
+
+/// Wait until a message is there, and print where: its path, a tab, and its envelope.
+///
+/// Exit codes: 0 it is there, 1 it did not come in time, 2 the command line is wrong.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    place: Where,
+    /// Whose mail: an address. With a +tag, only mail for just that address.
+    #[arg(long, value_name = "ADDRESS")]
+    to: String,
+    /// The sender: of MAIL FROM, or in the field From.
+    #[arg(long, value_name = "ADDRESS")]
+    from: Option<String>,
+    /// What is to be found in the subject, decoded: a regular expression.
+    #[arg(long, value_name = "RE")]
+    subject: Option<Regex>,
+    /// What is to be found in the text parts, decoded: a regular expression.
+    #[arg(long, value_name = "RE")]
+    body: Option<Regex>,
+    /// How many such messages.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    count: u64,
+    /// Only messages that came after that mark, of --mark: the word itself, or @FILE with it.
+    #[arg(long, value_name = "MARK")]
+    after: Option<String>,
+    /// Do not wait, print a mark: what is there now.
+    #[arg(long, conflicts_with_all = ["from", "subject", "body", "count", "after", "timeout", "json"])]
+    mark: bool,
+    /// How long to wait.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    /// Print one line of JSON for each message.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let mailboxes = arguments.place.open()?;
+    let targets = mailboxes.of(&arguments.to)?;
+    let after = arguments.after.as_deref().map(mark).transpose()?.unwrap_or_default();
+    let wait = Wait { spool: &mailboxes.spool, targets: &targets, after: &after, timeout: arguments.timeout };
+    let mut out = io::stdout().lock();
+    if arguments.mark {
+        let mark = wait.mark().map_err(broken)?;
+        return writeln!(out, "{mark}").map_err(Failure::output);
+    }
+    let (mut found, mut failed) = (0, None);
+    let enough = wait.run(|message| {
+        let step = wanted(arguments, &message).and_then(|is_wanted| {
+            if is_wanted {
+                found += 1;
+                let line = if arguments.json { as_json(&message) } else { as_text(&message) };
+                writeln!(out, "{line}").and_then(|()| out.flush()).map_err(Failure::output)?;
+            }
+            Ok(())
+        });
+        failed = step.err();
+        if failed.is_some() || found == arguments.count {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    match (failed, enough.map_err(broken)?) {
+        (Some(failure), _) => Err(failure),
+        (None, true) => Ok(()),
+        (None, false) => Err(Failure::Other(format!(
+            "{found} of {} messages for {} within {}",
+            arguments.count,
+            arguments.to,
+            humantime::format_duration(arguments.timeout)
+        ))),
+    }
+}
+
+fn mark(text: &str) -> Result<Mark, Failure> {
+    let content = match text.strip_prefix('@') {
+        Some(file) => fs::read_to_string(file).map_err(|error| Failure::Usage(format!("{file}: {error}")))?,
+        None => text.to_owned(),
+    };
+    content.parse().map_err(|error| Failure::Usage(format!("--after: {error}")))
+}
+
+fn wanted(arguments: &Arguments, message: &Message) -> Result<bool, Failure> {
+    let Arguments { from, subject, body, .. } = arguments;
+    let header = from.as_ref().is_none_or(|from| message.is_from(from))
+        && subject.as_ref().is_none_or(|subject| subject.is_match(message.subject()));
+    match body {
+        Some(body) if header => match message.text() {
+            Ok(text) => Ok(body.is_match(&text)),
+            Err(error) if error.kind() == maildir::Kind::Gone => Ok(false),
+            Err(error) => Err(broken(error)),
+        },
+        _ => Ok(header),
+    }
+}
+
+fn as_text(message: &Message) -> String {
+    let or_none = |text: Option<&str>| text.map_or("-".into(), |text| format!("<{}>", escape(text)));
+    format!(
+        "{}\tfrom={} to={} octets={} id={} subject=\"{}\"",
+        message.path().display(),
+        or_none(message.from()),
+        or_none(message.to()),
+        message.octets(),
+        message.id(),
+        escape(message.subject()),
+    )
+}
+
+fn as_json(message: &Message) -> String {
+    json!({
+        "path": message.path().to_string_lossy(),
+        "from": message.from(),
+        "to": message.to(),
+        "subject": message.subject(),
+        "octets": message.octets(),
+        "id": message.id(),
+        "queued": message.queued(),
+    })
+    .to_string()
+}
+
+fn broken(error: maildir::Error) -> Failure {
+    Failure::Other(error.to_string())
+}

@@ -1,0 +1,110 @@
+//! Copies of what was sent, where the server keeps none: a Maildir of our own.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process,
+    time::SystemTime,
+};
+
+use crate::{
+    maildir::{Draft, Maildir, Place, Spool, name},
+    octets,
+};
+
+/// The copies of one user at one server.
+#[derive(Debug, Default)]
+pub struct Copies {
+    files: Vec<PathBuf>,
+}
+
+impl Copies {
+    /// Those below that directory, oldest first; none if it is not there.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn open(directory: &Path, who: &str) -> io::Result<Self> {
+        let directory = directory.join(component(who)).join("cur");
+        let mut files = Vec::new();
+        match fs::read_dir(&directory) {
+            Ok(entries) => {
+                for entry in entries {
+                    files.push(entry?.path());
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let name = |path: &PathBuf| path.file_name().unwrap_or_default().as_encoded_bytes().to_vec();
+        files.sort_by(|a, b| name::order(&name(a)).cmp(&name::order(&name(b))));
+        Ok(Self { files })
+    }
+
+    /// Adds a copy, durably. `random` makes its name one that no other file has.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn keep(
+        directory: &Path,
+        who: &str,
+        message: &[u8],
+        date: SystemTime,
+        random: u64,
+    ) -> io::Result<()> {
+        fs::create_dir_all(directory)?;
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let unique = name::Namer::new(&host, process::id()).next(date, random);
+        let kept = || {
+            let maildir: Maildir = Spool::open(directory)?.maildir_or_new(&component(who))?;
+            let mut draft = Draft::begin(&maildir, unique)?;
+            draft.write(message)?;
+            draft.sync()?;
+            let name = format!("{}:2,S", draft.final_name(octets::octets(message)));
+            draft.rename(&maildir, &maildir, Place::Cur, &name)?;
+            maildir.sync(Place::Cur)
+        };
+        kept().map_err(|error| io::Error::other(error.to_string()))
+    }
+
+    /// How many octets each has.
+    pub fn sizes(&self) -> Vec<u64> {
+        self.files.iter().map(|file| fs::metadata(file).map_or(0, |about| about.len())).collect()
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    /// It is gone, or cannot be read.
+    pub fn read(&self, index: usize) -> io::Result<Vec<u8>> {
+        self.files.get(index).map_or(Err(io::ErrorKind::NotFound.into()), fs::read)
+    }
+}
+
+/// One component of a path that stands for this user and this server.
+fn component(who: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@._+-".contains(c);
+    let name: String = who.chars().map(|c| if plain(c) { c } else { '_' }).take(200).collect();
+    format!("sent.{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_are_kept_in_order_and_apart() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = home.path().join("deep/er");
+        assert!(Copies::open(&directory, "a@b").unwrap().sizes().is_empty());
+        for (who, text, second) in [("a@b", "one", 5), ("a@b", "three", 6), ("../../x", "two", 7)] {
+            let date = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(second);
+            Copies::keep(&directory, who, text.as_bytes(), date, second).unwrap();
+        }
+        let copies = Copies::open(&directory, "a@b").unwrap();
+        assert_eq!(copies.sizes(), [3, 5]);
+        assert_eq!(copies.read(1).unwrap(), b"three");
+        assert!(copies.read(2).is_err());
+        assert_eq!(Copies::open(&directory, "../../x").unwrap().sizes(), [3]);
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1, "nothing is beside the directory");
+    }
+}

@@ -1,0 +1,179 @@
+//! The letters of one folder, wherever they are: what is known of each, and which are to be deleted.
+
+use std::{collections::HashMap, io};
+
+use super::{
+    Trouble,
+    copies::Copies,
+    pop3::{Listed, Pop3},
+    view::Summary,
+};
+
+/// Where letters are.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// At a POP3 server.
+    Server(Pop3),
+    /// On this disk.
+    Disk(Copies),
+    /// Nowhere: the session is over, and there is no other one yet.
+    Nowhere,
+}
+
+/// One letter of a list.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// Its number, which it has as long as the session lasts.
+    pub(super) number: u32,
+    pub(super) octets: u64,
+    pub(super) deleted: bool,
+    /// Its unique id, which it has in every session (RFC 1939 section 7, UIDL).
+    id: Option<String>,
+    summary: Option<Summary>,
+}
+
+/// What an earlier session has fetched, by unique id.
+pub(super) type Known = HashMap<String, Summary>;
+
+/// A list of letters, oldest first.
+#[derive(Debug)]
+pub(super) struct Folder {
+    source: Source,
+    pub(super) entries: Vec<Entry>,
+}
+
+impl Folder {
+    /// What is at a server. Nothing is fetched again that is known from an earlier session.
+    pub(super) fn at(mut pop3: Pop3, mut known: Known) -> Result<Self, Trouble> {
+        let listed = pop3.list()?;
+        let mut ids: HashMap<u32, String> = pop3.unique_ids()?.into_iter().collect();
+        let mut entries = Vec::with_capacity(listed.len());
+        for Listed { number, octets } in listed {
+            let id = ids.remove(&number);
+            let summary = id.as_ref().and_then(|id| known.remove(id));
+            entries.push(Entry { id, summary, ..Entry::new(number, octets) });
+        }
+        Ok(Self { entries, source: Source::Server(pop3) })
+    }
+
+    /// What the next session need not fetch.
+    pub(super) fn known(&self) -> Known {
+        let entries = self.entries.iter();
+        entries.filter_map(|entry| entry.id.clone().zip(entry.summary.clone())).collect()
+    }
+
+    pub(super) fn of_copies(copies: Copies) -> Self {
+        let entries = (1..).zip(copies.sizes()).map(|(number, octets)| Entry::new(number, octets)).collect();
+        Self { entries, source: Source::Disk(copies) }
+    }
+
+    /// What there is between two sessions.
+    pub(super) fn nowhere() -> Self {
+        Self { source: Source::Nowhere, entries: Vec::new() }
+    }
+
+    /// Whether there is a session, or a disk.
+    pub(super) fn is_somewhere(&self) -> bool {
+        !matches!(self.source, Source::Nowhere)
+    }
+
+    /// The place of the letter with that number.
+    pub(super) fn place(&self, number: u32) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.number == number)
+    }
+
+    /// What the list shows of a letter: its header is fetched when it is first wanted.
+    pub(super) fn summary(&mut self, place: usize) -> Result<Summary, Trouble> {
+        let entry = &mut self.entries[place];
+        if let Some(known) = &entry.summary {
+            return Ok(known.clone());
+        }
+        // The server shows nothing of what is marked (RFC 1939 section 5).
+        if entry.deleted {
+            return Ok(Summary::default());
+        }
+        let header = match &mut self.source {
+            Source::Server(pop3) => match pop3.top(entry.number, 0)? {
+                None if entry.octets < SMALL => match pop3.retrieve(entry.number) {
+                    Err(Trouble::Denied(_)) => None, // gone, or not to be read now: the list goes on without it
+                    message => Some(message?),
+                },
+                header => header,
+            },
+            Source::Disk(copies) => copies.read(place).ok(),
+            Source::Nowhere => None,
+        };
+        let summary = header.map(|header| Summary::of(&header)).unwrap_or_default();
+        entry.summary = Some(summary.clone());
+        Ok(summary)
+    }
+
+    pub(super) fn message(&mut self, place: usize) -> Result<Vec<u8>, Trouble> {
+        match &mut self.source {
+            Source::Server(pop3) => pop3.retrieve(self.entries[place].number),
+            Source::Disk(copies) => copies.read(place).map_err(Trouble::Disk),
+            Source::Nowhere => Err(Trouble::Disk(io::ErrorKind::NotFound.into())),
+        }
+    }
+
+    /// Whether letters can be deleted here.
+    pub(super) fn can_delete(&self) -> bool {
+        matches!(self.source, Source::Server(_))
+    }
+
+    pub(super) fn delete(&mut self, place: usize) -> Result<(), Trouble> {
+        let entry = &mut self.entries[place];
+        match &mut self.source {
+            Source::Server(pop3) if !entry.deleted => pop3.delete(entry.number)?,
+            Source::Server(_) => {}
+            Source::Disk(_) | Source::Nowhere => {
+                return Err(Trouble::Disk(io::ErrorKind::Unsupported.into()));
+            }
+        }
+        entry.deleted = true;
+        Ok(())
+    }
+
+    /// Takes one mark away: POP3 can only take all away (RSET), so the others are set again.
+    pub(super) fn undelete(&mut self, place: usize) -> Result<(), Trouble> {
+        let Source::Server(pop3) = &mut self.source else { return Ok(()) };
+        if !self.entries[place].deleted {
+            return Ok(());
+        }
+        pop3.reset()?;
+        self.entries[place].deleted = false;
+        for entry in self.entries.iter_mut().filter(|entry| entry.deleted) {
+            entry.deleted = false;
+            pop3.delete(entry.number)?;
+            entry.deleted = true;
+        }
+        Ok(())
+    }
+
+    /// How many are to be deleted.
+    pub(super) fn marked(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.deleted).count()
+    }
+
+    /// Ends the session: what is marked is deleted. Says how many.
+    pub(super) fn close(self) -> Result<usize, Trouble> {
+        let marked = self.marked();
+        match self.source {
+            Source::Server(pop3) if marked > 0 => pop3.quit().map(|()| marked),
+            Source::Server(pop3) => {
+                pop3.leave();
+                Ok(0)
+            }
+            Source::Disk(_) | Source::Nowhere => Ok(0),
+        }
+    }
+}
+
+impl Entry {
+    fn new(number: u32, octets: u64) -> Self {
+        Self { number, octets, deleted: false, id: None, summary: None }
+    }
+}
+
+/// Octets of a message that is fetched whole for a list, from a server without TOP.
+const SMALL: u64 = 64 * 1024;

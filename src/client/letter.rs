@@ -1,0 +1,319 @@
+//! A letter that is being written: who gets it, what is in it, and the message it becomes (RFC 5322, MIME).
+//!
+//! The rule: Bcc is in the envelope and nowhere else (RFC 5322 section 3.6.3), and what is attached arrives
+//! octet for octet.
+
+use std::{fmt, fs, io, path::Path, time::SystemTime};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use mail_builder::{
+    MessageBuilder,
+    headers::{address::Address, date::Date, message_id::MessageId},
+    mime::{BodyPart, MimePart},
+};
+use mail_parser::MessageParser;
+
+/// A person: an address, and perhaps a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// As it is shown.
+    pub name: Option<String>,
+    /// As it is in the envelope.
+    pub address: String,
+}
+
+impl Person {
+    /// Only an address.
+    pub fn at(address: impl Into<String>) -> Self {
+        Self { name: None, address: address.into() }
+    }
+
+    /// Everybody in a list as headers have it: `Élodie <e@example.test>, bob@example.test`.
+    ///
+    /// # Errors
+    /// The part that is not an address.
+    pub fn list(text: &str) -> Result<Vec<Self>, String> {
+        let wrong = || text.trim().to_owned();
+        if text.contains(char::is_control) {
+            return Err(wrong());
+        }
+        if text.trim().is_empty() {
+            return Ok(Vec::new());
+        }
+        let header = format!("To: {text}\r\n\r\n");
+        let parsed = MessageParser::new().with_address_headers().parse_headers(&header).ok_or_else(wrong)?;
+        let parsed: Vec<_> = parsed.to().ok_or_else(wrong)?.iter().collect();
+        let person = |addr: &&mail_parser::Addr<'_>| {
+            let (name, address) = match addr.address() {
+                Some(address) => (addr.name(), address),
+                None => (None, addr.name().unwrap_or_default()), // `root`: somebody of that machine
+            };
+            let name = name.map(str::to_owned);
+            if is_address(address) { Ok(Self { name, address: address.into() }) } else { Err(wrong()) }
+        };
+        parsed.iter().map(person).collect()
+    }
+}
+
+impl fmt::Display for Person {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            // What would end a name in a list is in quotes (RFC 5322 section 3.2.3).
+            Some(name) if name.contains(SPECIALS) => {
+                write!(f, "\"{}\" <{}>", name.replace('\\', "\\\\").replace('"', "\\\""), self.address)
+            }
+            Some(name) => write!(f, "{name} <{}>", self.address),
+            None => f.write_str(&self.address),
+        }
+    }
+}
+
+/// Whether it can stand between `<` and `>` of a command. What else is wrong with it, the server says.
+pub fn is_address(text: &str) -> bool {
+    let (mut quoted, mut escaped) = (false, false);
+    let good = text.chars().all(|c| {
+        let good = !c.is_control() && (quoted || !(c.is_whitespace() || "<>,;()".contains(c)));
+        if c == '"' && !escaped {
+            quoted = !quoted;
+        }
+        escaped = c == '\\' && !escaped;
+        good
+    });
+    good && !quoted && !text.is_empty()
+}
+
+/// A file that goes with a letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// Its name, without directories.
+    pub name: String,
+    /// Its media type, guessed from the name.
+    pub kind: String,
+    /// What is in it.
+    pub content: Vec<u8>,
+}
+
+impl Attachment {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not a file.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        let content = fs::read(path)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let kind = mime_guess::from_path(path).first_or_octet_stream().essence_str().to_owned();
+        Ok(Self { name, kind, content })
+    }
+
+    /// In base64 whatever it is: the line ends of a text would be those of the next disk.
+    fn part(&self) -> MimePart<'_> {
+        let mut text = String::with_capacity(self.content.len() / 3 * 4 + self.content.len() / 28);
+        for line in self.content.chunks(BASE64_LINE) {
+            STANDARD.encode_string(line, &mut text);
+            text.push_str("\r\n");
+        }
+        // A message in a part may not be encoded (RFC 2046 section 5.2.1): then it is octets like any other.
+        let composite = self.kind.starts_with("message/") || self.kind.starts_with("multipart/");
+        let kind = if composite { "application/octet-stream" } else { self.kind.as_str() };
+        MimePart::new(kind, BodyPart::Binary(text.into_bytes().into()))
+            .attachment(self.name.as_str())
+            .transfer_encoding("base64")
+    }
+}
+
+/// The letter that a reply answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// Its Message-ID, without angle brackets.
+    pub id: String,
+    /// Those of the letters before it, and its own.
+    pub thread: Vec<String>,
+}
+
+/// A letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    /// Who writes.
+    pub from: Person,
+    /// Whom it is for.
+    pub to: Vec<Person>,
+    /// Who gets a copy.
+    pub cc: Vec<Person>,
+    /// Who gets a copy that the others do not know of.
+    pub bcc: Vec<Person>,
+    /// The subject.
+    pub subject: String,
+    /// The text.
+    pub text: String,
+    /// What goes with it.
+    pub attachments: Vec<Attachment>,
+    /// What it replies to.
+    pub answers: Option<Answered>,
+}
+
+impl Letter {
+    /// A letter with nothing in it.
+    pub fn from(from: Person) -> Self {
+        let (to, cc, bcc) = (Vec::new(), Vec::new(), Vec::new());
+        let (subject, text) = (String::new(), String::new());
+        Self { from, to, cc, bcc, subject, text, attachments: Vec::new(), answers: None }
+    }
+
+    /// Every address of the envelope, once.
+    pub fn recipients(&self) -> Vec<&str> {
+        let mut recipients: Vec<&str> = Vec::new();
+        for person in self.to.iter().chain(&self.cc).chain(&self.bcc) {
+            if !recipients.iter().any(|known| known.eq_ignore_ascii_case(&person.address)) {
+                recipients.push(&person.address);
+            }
+        }
+        recipients
+    }
+
+    /// The message, with CRLF line ends. `unique` makes its Message-ID one that no other message has.
+    pub fn message(&self, date: SystemTime, unique: u64) -> Vec<u8> {
+        let seconds = date.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        // The name of this machine is nobody's business: the domain of the writer is as good.
+        let domain = self.from.address.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
+        let mut builder = MessageBuilder::new()
+            .date(Date::new(seconds.cast_signed()))
+            .from(header(std::slice::from_ref(&self.from)))
+            .message_id(format!("{seconds:x}.{unique:016x}@{domain}"));
+        // A letter has to have somebody it is for (RFC 5322 section 3.6.3 allows Bcc alone).
+        if !self.to.is_empty() {
+            builder = builder.to(header(&self.to));
+        }
+        if !self.cc.is_empty() {
+            builder = builder.cc(header(&self.cc));
+        }
+        if self.to.is_empty() && self.cc.is_empty() {
+            builder = builder.to(Address::new_group(Some("undisclosed-recipients"), Vec::new()));
+        }
+        builder = builder.subject(self.subject.as_str());
+        if let Some(answers) = &self.answers {
+            let thread = MessageId::new_list(answers.thread.iter().map(String::as_str));
+            builder = builder.in_reply_to(answers.id.as_str()).references(thread);
+        }
+        builder = builder.text_body(self.text.as_str());
+        if !self.attachments.is_empty() {
+            builder.attachments = Some(self.attachments.iter().map(Attachment::part).collect());
+        }
+        let mut message = Vec::new();
+        builder.serialize(&mut message);
+        message
+    }
+}
+
+fn header(people: &[Person]) -> Address<'_> {
+    let one = |person: &Person| Address::new_address(person.name.clone(), person.address.clone());
+    Address::new_list(people.iter().map(one).collect())
+}
+
+/// What cannot stand in a name as it is.
+const SPECIALS: [char; 13] = ['(', ')', '<', '>', '[', ']', ':', ';', '@', '\\', ',', '.', '"'];
+/// Octets in a line of base64: 76 characters (RFC 2045 section 6.8).
+const BASE64_LINE: usize = 57;
+
+#[cfg(test)]
+mod tests {
+    use mail_parser::MimeHeaders;
+
+    use super::*;
+
+    fn person(name: &str, address: &str) -> Person {
+        Person { name: Some(name.into()).filter(|name: &String| !name.is_empty()), address: address.into() }
+    }
+
+    #[test]
+    fn a_list_of_people_is_read_as_headers_have_it() {
+        for (text, people) in [
+            ("bob@b.test", vec![person("", "bob@b.test")]),
+            ("  ", vec![]),
+            (
+                "Élodie D. <e@b.test>, bob@b.test",
+                vec![person("Élodie D.", "e@b.test"), person("", "bob@b.test")],
+            ),
+            ("\"Doe, John\" <j@b.test>", vec![person("Doe, John", "j@b.test")]),
+            ("root", vec![person("", "root")]),
+            ("rené@b.test", vec![person("", "rené@b.test")]),
+        ] {
+            assert_eq!(Person::list(text).as_deref(), Ok(people.as_slice()), "{text}");
+        }
+        for bad in ["a b@c", "a@b>\r\nBcc: x@y", "<>", "a@b\u{7}", "Bob <a b@c.test>"] {
+            assert!(Person::list(bad).is_err(), "{bad:?}: {:?}", Person::list(bad));
+        }
+    }
+
+    #[test]
+    fn people_that_are_shown_can_be_read_again() {
+        let people =
+            [person("Doe, \"J.\" \\o/", "j@b.test"), person("Élodie D", "e@b.test"), person("", "x@b.test")];
+        let shown = people.each_ref().map(Person::to_string).join(", ");
+        assert_eq!(Person::list(&shown).as_deref(), Ok(people.as_slice()), "{shown}");
+    }
+
+    #[test]
+    fn an_address_is_what_can_stand_in_a_command() {
+        for good in ["a@b", "\"a b\"@c", "root", "\"a\\\" <\"@c", "é@b"] {
+            assert!(is_address(good), "{good}");
+        }
+        for bad in ["", "a b@c", "a@b>", "a\r\n@b", "\"a@b", "a,b@c"] {
+            assert!(!is_address(bad), "{bad:?}");
+        }
+    }
+
+    fn letter() -> Letter {
+        Letter {
+            to: vec![Person::at("bob@b.test"), person("Élodie", "e@b.test")],
+            cc: vec![Person::at("BOB@b.test")],
+            bcc: vec![Person::at("secret@b.test")],
+            subject: "Réunion à 10 h, avec un sujet assez long pour être plié deux fois au moins".into(),
+            text: "Bonjour,\n.\n.. à demain\n".into(),
+            attachments: vec![
+                Attachment {
+                    name: "été.txt".into(),
+                    kind: "text/plain".into(),
+                    content: b"a\r\nb\n\rc".to_vec(),
+                },
+                Attachment { name: "none".into(), kind: "application/octet-stream".into(), content: vec![] },
+                Attachment {
+                    name: "m.eml".into(),
+                    kind: "message/rfc822".into(),
+                    content: b"A: b\n\n".to_vec(),
+                },
+            ],
+            answers: Some(Answered { id: "1@b".into(), thread: vec!["0@b".into(), "1@b".into()] }),
+            ..Letter::from(person("Ann", "ann@a.test"))
+        }
+    }
+
+    #[test]
+    fn a_message_says_what_the_letter_says_but_for_bcc() {
+        let letter = letter();
+        assert_eq!(letter.recipients(), ["bob@b.test", "e@b.test", "secret@b.test"]);
+        let message = letter.message(SystemTime::UNIX_EPOCH, 7);
+        assert!(message.is_ascii() && !String::from_utf8_lossy(&message).to_lowercase().contains("secret"));
+        assert!(message.split(|b| *b == b'\n').all(|line| line.len() <= 79));
+        let parsed = MessageParser::default().parse(&message).unwrap();
+        assert_eq!(parsed.subject(), Some(letter.subject.as_str()));
+        assert_eq!(parsed.message_id(), Some("0.0000000000000007@a.test"));
+        assert_eq!(parsed.in_reply_to().as_text(), Some("1@b"));
+        assert_eq!(parsed.references().as_text_list().map(<[_]>::len), Some(2));
+        assert_eq!(parsed.body_text(0).as_deref(), Some(letter.text.replace('\n', "\r\n").as_str()));
+        let got: Vec<_> =
+            parsed.attachments().map(|part| (part.attachment_name(), part.contents())).collect();
+        let wanted: Vec<_> = letter
+            .attachments
+            .iter()
+            .map(|file| (Some(file.name.as_str()), file.content.as_slice()))
+            .collect();
+        assert_eq!(got, wanted);
+    }
+
+    #[test]
+    fn a_letter_for_hidden_people_only_says_so() {
+        let letter = Letter { bcc: vec![Person::at("x@b.test")], ..Letter::from(Person::at("a@a.test")) };
+        let message = String::from_utf8(letter.message(SystemTime::UNIX_EPOCH, 0)).unwrap();
+        assert!(message.contains("undisclosed-recipients") && !message.contains("x@b.test"), "{message}");
+    }
+}

@@ -1,0 +1,311 @@
+//! POP3, the client side (RFC 1939).
+//!
+//! The rule: a message that did not come to its end is no message, and what is deleted is deleted only when
+//! QUIT was answered.
+
+use std::time::{Duration, Instant};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use super::{
+    Route, Security, Trouble,
+    wire::{Said, Watcher, Wire},
+};
+use crate::proto::{
+    ask::Secret,
+    dot::{Decoder, LineEndings},
+};
+
+/// A reply that begins with `-ERR`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    /// The response code without its brackets, in capitals: `IN-USE` (RFC 2449 section 8, RFC 3206).
+    pub code: Option<String>,
+    /// The text.
+    pub text: String,
+}
+
+impl Denial {
+    fn of(rest: &str) -> Self {
+        let coded = rest.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+        match coded {
+            Some((code, text)) => Self { code: Some(code.to_ascii_uppercase()), text: text.trim().into() },
+            None => Self { code: None, text: rest.trim().into() },
+        }
+    }
+}
+
+/// What a server announced in its answer to CAPA (RFC 2449).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Capabilities {
+    stls: bool,
+    user: bool,
+    plain: bool,
+    lang: bool,
+    implementation: Option<String>,
+}
+
+impl Capabilities {
+    fn of(lines: &[String]) -> Self {
+        let mut found = Self::default();
+        for line in lines {
+            let mut words = line.split_ascii_whitespace();
+            match words.next().map(str::to_ascii_uppercase).as_deref() {
+                Some("STLS") => found.stls = true,
+                Some("USER") => found.user = true,
+                Some("LANG") => found.lang = true,
+                Some("SASL") => found.plain = words.any(|word| word.eq_ignore_ascii_case("PLAIN")),
+                Some("IMPLEMENTATION") => found.implementation = words.next().map(str::to_owned),
+                _ => {}
+            }
+        }
+        found
+    }
+}
+
+/// One line of LIST.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listed {
+    /// The number of the message in this session.
+    pub number: u32,
+    /// Its size on the wire.
+    pub octets: u64,
+}
+
+/// A session with a server.
+#[derive(Debug)]
+pub struct Pop3 {
+    wire: Wire,
+    capabilities: Capabilities,
+}
+
+impl Pop3 {
+    /// Connects, is greeted, and begins TLS if it is to.
+    ///
+    /// # Errors
+    /// There is no session, for whatever reason; [`Trouble::Denied`] if the server does not want one.
+    pub fn open(route: &Route, watcher: Option<Watcher>) -> Result<Self, Trouble> {
+        let wire = Wire::connect(route, watcher)?;
+        let mut pop3 = Self { wire, capabilities: Capabilities::default() };
+        pop3.reply()?;
+        pop3.look_at_capabilities()?;
+        if route.security == Security::StartTls {
+            if !pop3.capabilities.stls {
+                return Err(Trouble::NoTls(pop3.wire.place));
+            }
+            pop3.ask("STLS")?;
+            pop3.wire = pop3.wire.secure(route)?;
+            // What was announced in clear text is forgotten (RFC 2595 section 4).
+            pop3.look_at_capabilities()?;
+        }
+        Ok(pop3)
+    }
+
+    /// Wants replies in that language (RFC 6856 section 3), if the server has any.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn speak(&mut self, tag: &str) -> Result<(), Trouble> {
+        if !self.capabilities.lang {
+            return Ok(());
+        }
+        match self.ask(&format!("LANG {tag}")) {
+            Err(Trouble::Denied(_)) => Ok(()), // then in the one it has
+            done => done.map(|_| ()),
+        }
+    }
+
+    /// Logs in with USER and PASS, or with AUTH PLAIN where USER is not announced.
+    ///
+    /// # Errors
+    /// [`Trouble::Denied`] if the server says no.
+    pub fn log_in(&mut self, user: &str, password: &Secret) -> Result<(), Trouble> {
+        if self.capabilities.plain && !self.capabilities.user {
+            let message = [b"\0", user.as_bytes(), b"\0", password.reveal()].concat();
+            self.wire.say("AUTH PLAIN")?;
+            let line = String::from_utf8_lossy(&self.wire.line()?).into_owned();
+            if !line.starts_with('+') || line.starts_with("+OK") {
+                return self.understand(&line).map(|_| ());
+            }
+            self.wire.say_masked(&STANDARD.encode(message), "***")?;
+            self.reply()?;
+        } else {
+            self.ask(&format!("USER {user}"))?;
+            let password = String::from_utf8_lossy(password.reveal());
+            self.wire.say_masked(&format!("PASS {password}"), "PASS ***")?;
+            self.reply()?;
+        }
+        // Some things are only told to users (RFC 2449 section 6.9).
+        self.look_at_capabilities()
+    }
+
+    /// The program that the server says it is.
+    pub fn implementation(&self) -> Option<&str> {
+        self.capabilities.implementation.as_deref()
+    }
+
+    fn look_at_capabilities(&mut self) -> Result<(), Trouble> {
+        self.capabilities = match self.ask_for_lines("CAPA") {
+            Ok(lines) => Capabilities::of(&lines),
+            Err(Trouble::Denied(_)) => Capabilities { user: true, ..Capabilities::default() }, // RFC 1939 only
+            Err(trouble) => return Err(trouble),
+        };
+        Ok(())
+    }
+
+    /// LIST: every message that is not deleted.
+    ///
+    /// # Errors
+    /// The server says no, or the connection broke.
+    pub fn list(&mut self) -> Result<Vec<Listed>, Trouble> {
+        self.numbered("LIST", |text| text.parse().ok())
+            .map(|lines| lines.into_iter().map(|(number, octets)| Listed { number, octets }).collect())
+    }
+
+    /// UIDL: the number and the unique id of every message. Nothing if the server has none.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn unique_ids(&mut self) -> Result<Vec<(u32, String)>, Trouble> {
+        match self.numbered("UIDL", |text| Some(text.to_owned())) {
+            Err(Trouble::Denied(_)) => Ok(Vec::new()),
+            done => done,
+        }
+    }
+
+    fn numbered<T>(
+        &mut self,
+        command: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Vec<(u32, T)>, Trouble> {
+        let lines = self.ask_for_lines(command)?;
+        let parsed = lines.iter().map(|line| {
+            let mut words = line.split_ascii_whitespace();
+            Some((words.next()?.parse().ok()?, parse(words.next()?)?))
+        });
+        parsed.collect::<Option<_>>().ok_or_else(|| Trouble::Babble(self.wire.place.clone()))
+    }
+
+    /// TOP: the header, and so many lines of the body. `None` where the server does not have the command.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn top(&mut self, number: u32, lines: u32) -> Result<Option<Vec<u8>>, Trouble> {
+        match self.ask_for_octets(&format!("TOP {number} {lines}"), HEADERS) {
+            Err(Trouble::Denied(_)) => Ok(None),
+            done => done.map(Some),
+        }
+    }
+
+    /// RETR: a whole message, with LF line ends.
+    ///
+    /// # Errors
+    /// The server says no, or the connection broke before the end.
+    pub fn retrieve(&mut self, number: u32) -> Result<Vec<u8>, Trouble> {
+        self.ask_for_octets(&format!("RETR {number}"), MESSAGE)
+    }
+
+    /// DELE: marks a message as deleted.
+    ///
+    /// # Errors
+    /// The server says no, or the connection broke.
+    pub fn delete(&mut self, number: u32) -> Result<(), Trouble> {
+        self.ask(&format!("DELE {number}")).map(|_| ())
+    }
+
+    /// RSET: nothing is marked as deleted any more.
+    ///
+    /// # Errors
+    /// The server says no, or the connection broke.
+    pub fn reset(&mut self) -> Result<(), Trouble> {
+        self.ask("RSET").map(|_| ())
+    }
+
+    /// QUIT: deletes what is marked.
+    ///
+    /// # Errors
+    /// Not everything was deleted, or nobody knows.
+    pub fn quit(mut self) -> Result<(), Trouble> {
+        self.ask("QUIT").map(|_| ())
+    }
+
+    fn ask(&mut self, line: &str) -> Result<String, Trouble> {
+        self.wire.say(line)?;
+        self.reply()
+    }
+
+    /// The text behind `+OK`.
+    fn reply(&mut self) -> Result<String, Trouble> {
+        let line = String::from_utf8_lossy(&self.wire.line()?).into_owned();
+        self.understand(&line)
+    }
+
+    fn understand(&self, line: &str) -> Result<String, Trouble> {
+        let rest = |status: &str| {
+            line.strip_prefix(status).filter(|rest| rest.is_empty() || rest.starts_with(' ')).map(str::trim)
+        };
+        match (rest("+OK"), rest("-ERR")) {
+            (Some(text), _) => Ok(text.to_owned()),
+            (_, Some(text)) => Err(Trouble::Denied(Denial::of(text))),
+            _ => Err(Trouble::Babble(self.wire.place.clone())),
+        }
+    }
+
+    fn ask_for_lines(&mut self, command: &str) -> Result<Vec<String>, Trouble> {
+        let octets = self.ask_for_octets(command, LISTS)?;
+        Ok(String::from_utf8_lossy(&octets).lines().map(str::to_owned).collect())
+    }
+
+    /// What follows `+OK` up to the lone dot, without dot-stuffing, with LF line ends.
+    fn ask_for_octets(&mut self, command: &str, limit: usize) -> Result<Vec<u8>, Trouble> {
+        self.ask(command)?;
+        // Only CRLF.CRLF is the end: what a message has of its own is not (RFC 1939 section 3).
+        let (mut decoder, mut octets) = (Decoder::new(LineEndings::Strict), Vec::new());
+        while !decoder.ended() {
+            let until = Instant::now() + self.wire.patience;
+            let taken = decoder.decode(self.wire.fill(until)?, &mut octets);
+            self.wire.consume(taken);
+            if octets.len() > limit {
+                return Err(Trouble::TooBig { octets: octets.len() as u64, limit: limit as u64 });
+            }
+        }
+        self.wire.tell(Said::Answer(octets.len() as u64));
+        Ok(octets)
+    }
+
+    /// Says QUIT where nothing is to be deleted, and does not care what comes of it.
+    pub fn leave(mut self) {
+        self.wire.patience = self.wire.patience.min(LAST_WORDS);
+        let _ = self.quit(); // nothing was to be done
+    }
+}
+
+/// Octets of the longest message we keep in memory.
+const MESSAGE: usize = 256 << 20;
+/// Octets of the longest header.
+const HEADERS: usize = 4 << 20;
+/// Octets of the longest LIST, UIDL or CAPA.
+const LISTS: usize = 64 << 20;
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_denial_has_a_code_in_brackets_or_none() {
+        let denial =
+            |code: Option<&str>, text: &str| Denial { code: code.map(str::to_owned), text: text.into() };
+        assert_eq!(Denial::of("[in-use] Try later"), denial(Some("IN-USE"), "Try later"));
+        assert_eq!(Denial::of("no"), denial(None, "no"));
+        assert_eq!(Denial::of("[half"), denial(None, "[half"));
+    }
+
+    #[test]
+    fn capabilities_are_read_in_any_case() {
+        let lines = ["user", "Sasl CRAM-MD5 plain", "STLS", "IMPLEMENTATION restante", ""].map(str::to_owned);
+        let found = Capabilities::of(&lines);
+        assert!(found.user && found.plain && found.stls && !found.lang);
+        assert_eq!(found.implementation.as_deref(), Some("restante"));
+    }
+}

@@ -1,0 +1,373 @@
+//! SMTP, the client side (RFC 5321).
+//!
+//! The rule: what was not announced is not used, and a reply is data: whoever asked decides what it means.
+
+use std::{net::IpAddr, time::Duration};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use super::{
+    Route, Security, Trouble,
+    wire::{Said, Watcher, Wire},
+};
+use crate::proto::{ask::Secret, dot::Encoder};
+
+/// One reply, of one line or several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The three digits (RFC 5321 section 4.2).
+    pub code: u16,
+    /// The enhanced status code, if there is one (RFC 2034).
+    pub enhanced: Option<Enhanced>,
+    /// The texts, without the codes.
+    pub lines: Vec<String>,
+}
+
+/// An enhanced status code: class, subject and detail (RFC 3463 section 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Enhanced(pub u8, pub u16, pub u16);
+
+/// What a reply asks for, by its first digit (RFC 5321 section 4.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// 2xx: done.
+    Done,
+    /// 3xx: go on.
+    GoOn,
+    /// 4xx: the same may work later.
+    TryLater,
+    /// 5xx: the same will not work.
+    Refused,
+}
+
+impl Reply {
+    /// What it asks for.
+    pub fn class(&self) -> Class {
+        match self.code / 100 {
+            2 => Class::Done,
+            3 => Class::GoOn,
+            4 => Class::TryLater,
+            _ => Class::Refused,
+        }
+    }
+
+    /// Whether what was asked is done.
+    pub fn is_done(&self) -> bool {
+        self.class() == Class::Done
+    }
+
+    /// Its lines, put together from the wire. The first of them decides (RFC 5321 section 4.2.1).
+    fn of(lines: &[Vec<u8>]) -> Option<Self> {
+        let texts: Vec<_> = lines.iter().map(|line| String::from_utf8_lossy(line)).collect();
+        let code = texts.first()?.get(..3)?.parse().ok().filter(|code| (200..600).contains(code))?;
+        let texts = texts.iter().map(|text| text.get(4..).unwrap_or(""));
+        let enhanced = texts.clone().next().and_then(Enhanced::of);
+        let bare = |text: &str| match Enhanced::of(text) {
+            Some(_) => text.split_once(' ').map_or("", |(_, text)| text).to_owned(),
+            None => text.to_owned(),
+        };
+        Some(Self { code, enhanced, lines: texts.map(bare).collect() })
+    }
+}
+
+impl Enhanced {
+    fn of(text: &str) -> Option<Self> {
+        let word = text.split(' ').next()?;
+        let mut numbers = word.split('.').map(|number| number.parse::<u16>().ok());
+        let (Some(Some(class @ (2 | 4 | 5))), Some(Some(subject)), Some(Some(detail)), None) =
+            (numbers.next(), numbers.next(), numbers.next(), numbers.next())
+        else {
+            return None;
+        };
+        Some(Self(class as u8, subject, detail))
+    }
+}
+
+/// What a server announced in its answer to EHLO.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Offers {
+    /// SIZE (RFC 1870): the most octets of a message; 0 is no limit of its own.
+    size: Option<u64>,
+    /// 8BITMIME (RFC 6152).
+    eight_bit: bool,
+    /// SMTPUTF8 (RFC 6531).
+    utf8: bool,
+    /// STARTTLS (RFC 3207).
+    starttls: bool,
+    /// The mechanisms of AUTH (RFC 4954), in capitals.
+    auth: Vec<String>,
+}
+
+impl Offers {
+    /// The lines behind the first one, each a keyword and its parameters.
+    fn of(reply: &Reply) -> Self {
+        let mut offers = Self::default();
+        for line in reply.lines.iter().skip(1) {
+            let line = line.to_ascii_uppercase();
+            let mut words = line.split([' ', '=']);
+            match words.next() {
+                Some("SIZE") => offers.size = Some(words.next().and_then(|n| n.parse().ok()).unwrap_or(0)),
+                Some("8BITMIME") => offers.eight_bit = true,
+                Some("SMTPUTF8") => offers.utf8 = true,
+                Some("STARTTLS") => offers.starttls = true,
+                Some("AUTH") => offers.auth.extend(words.map(str::to_owned)),
+                _ => {}
+            }
+        }
+        offers
+    }
+}
+
+/// A session with a server.
+#[derive(Debug)]
+pub struct Smtp {
+    wire: Wire,
+    offers: Offers,
+}
+
+impl Smtp {
+    /// Connects, is greeted, says EHLO (HELO where that is unknown), and begins TLS if it is to.
+    ///
+    /// # Errors
+    /// There is no session, for whatever reason; [`Trouble::Refused`] if the server does not want one.
+    pub fn open(route: &Route, helo: Option<&str>, watcher: Option<Watcher>) -> Result<Self, Trouble> {
+        let wire = Wire::connect(route, watcher)?;
+        let helo = helo.map_or_else(|| address_literal(wire.local_ip()), str::to_owned);
+        let mut smtp = Self { wire, offers: Offers::default() };
+        let greeting = smtp.reply()?;
+        if !greeting.is_done() {
+            return Err(Trouble::Refused(greeting));
+        }
+        smtp.greet(&helo)?;
+        if route.security == Security::StartTls {
+            if !smtp.offers.starttls {
+                return Err(Trouble::NoTls(smtp.wire.place));
+            }
+            let reply = smtp.ask("STARTTLS")?;
+            if !reply.is_done() {
+                return Err(Trouble::Refused(reply));
+            }
+            smtp.wire = smtp.wire.secure(route)?;
+            // What was announced in clear text is forgotten (RFC 3207 section 4.2).
+            smtp.greet(&helo)?;
+        }
+        Ok(smtp)
+    }
+
+    fn greet(&mut self, helo: &str) -> Result<(), Trouble> {
+        let reply = self.ask(&format!("EHLO {helo}"))?;
+        self.offers = Offers::of(&reply);
+        if reply.is_done() {
+            return Ok(());
+        }
+        // 500 and 502: it is older than EHLO (RFC 5321 section 3.2).
+        let old = matches!(reply.code, 500 | 502);
+        let reply = if old { self.ask(&format!("HELO {helo}"))? } else { reply };
+        self.offers = Offers::default();
+        if reply.is_done() { Ok(()) } else { Err(Trouble::Refused(reply)) }
+    }
+
+    /// Whether the server offers a login that we know.
+    pub fn can_log_in(&self) -> bool {
+        self.offers.auth.iter().any(|offered| ["PLAIN", "LOGIN"].contains(&offered.as_str()))
+    }
+
+    /// AUTH PLAIN, or LOGIN where only that is announced.
+    ///
+    /// # Errors
+    /// Neither is announced, or the connection broke. A wrong password is a reply.
+    pub fn log_in(&mut self, user: &str, password: &Secret) -> Result<Reply, Trouble> {
+        let has = |mechanism: &str| self.offers.auth.iter().any(|offered| offered == mechanism);
+        if has("PLAIN") {
+            let message = [b"\0", user.as_bytes(), b"\0", password.reveal()].concat();
+            return self.ask_masked("AUTH PLAIN ", &STANDARD.encode(message));
+        }
+        if !has("LOGIN") {
+            return Err(Trouble::NoLogin(self.wire.place.clone()));
+        }
+        let mut reply = self.ask("AUTH LOGIN")?;
+        for secret in [user.as_bytes(), password.reveal()] {
+            if reply.class() != Class::GoOn {
+                break;
+            }
+            reply = self.ask_masked("", &STANDARD.encode(secret))?;
+        }
+        Ok(reply)
+    }
+
+    /// MAIL, with the parameters that this message needs.
+    ///
+    /// # Errors
+    /// The server cannot take such a message, or the connection broke.
+    pub fn mail(&mut self, from: &str, needs: &Needs) -> Result<Reply, Trouble> {
+        let mut line = format!("MAIL FROM:<{from}>");
+        if let Some(limit) = self.offers.size {
+            if limit != 0 && needs.octets > limit {
+                return Err(Trouble::TooBig { octets: needs.octets, limit });
+            }
+            line += &format!(" SIZE={}", needs.octets);
+        }
+        for (needed, offered, parameter, extension) in [
+            (needs.utf8, self.offers.utf8, " SMTPUTF8", "SMTPUTF8"),
+            (needs.eight_bit, self.offers.eight_bit, " BODY=8BITMIME", "8BITMIME"),
+        ] {
+            match (needed, offered) {
+                (true, true) => line += parameter,
+                (true, false) => return Err(Trouble::Needs(extension)),
+                (false, _) => {}
+            }
+        }
+        self.ask(&line)
+    }
+
+    /// RCPT.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn recipient(&mut self, to: &str) -> Result<Reply, Trouble> {
+        self.ask(&format!("RCPT TO:<{to}>"))
+    }
+
+    /// DATA, and the message: its line ends may be LF or CRLF.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn data(&mut self, message: &[u8]) -> Result<Reply, Trouble> {
+        let reply = self.ask("DATA")?;
+        if reply.class() != Class::GoOn {
+            return Ok(reply);
+        }
+        let (mut encoder, mut wire) = (Encoder::whole(), Vec::with_capacity(2 * CHUNK));
+        for chunk in message.chunks(CHUNK) {
+            encoder.encode(chunk, &mut wire);
+            self.wire.send(&wire)?;
+            wire.clear();
+        }
+        let octets = encoder.finish(&mut wire);
+        self.wire.send(&wire)?;
+        self.wire.tell(Said::Message(octets));
+        self.wire.tell(Said::Client("."));
+        // Twice the time: the message is being made durable (RFC 5321 section 4.5.3.2.6).
+        self.wire.patience *= 2;
+        let reply = self.reply();
+        self.wire.patience /= 2;
+        reply
+    }
+
+    /// QUIT. Whatever comes of it, the work is done.
+    pub fn quit(mut self) {
+        self.wire.patience = self.wire.patience.min(LAST_WORDS);
+        let _ = self.ask("QUIT"); // a server that is gone already has nothing to add
+    }
+
+    fn ask(&mut self, line: &str) -> Result<Reply, Trouble> {
+        self.wire.say(line)?;
+        self.reply()
+    }
+
+    fn ask_masked(&mut self, command: &str, secret: &str) -> Result<Reply, Trouble> {
+        self.wire.say_masked(&format!("{command}{secret}"), &format!("{command}***"))?;
+        self.reply()
+    }
+
+    fn reply(&mut self) -> Result<Reply, Trouble> {
+        let mut lines = Vec::new();
+        loop {
+            let line = self.wire.line()?;
+            let coded = line.get(..3).is_some_and(|code| code.iter().all(u8::is_ascii_digit));
+            let more = coded && line.get(3) == Some(&b'-');
+            lines.push(line);
+            if !more || lines.len() > REPLY_LINES {
+                break;
+            }
+        }
+        Reply::of(&lines).ok_or_else(|| Trouble::Babble(self.wire.place.clone()))
+    }
+}
+
+/// What a message asks of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// Its size, with CRLF line ends and before dot-stuffing (RFC 1870 section 5).
+    pub octets: u64,
+    /// Octets above 0x7f in it.
+    pub eight_bit: bool,
+    /// Characters beyond ASCII in an address of the envelope or in a header.
+    pub utf8: bool,
+}
+
+impl Needs {
+    /// What this message to these addresses asks for.
+    pub fn of<'a>(message: &[u8], addresses: impl IntoIterator<Item = &'a str>) -> Self {
+        let header =
+            memchr::memmem::find(message, b"\n\r\n").or_else(|| memchr::memmem::find(message, b"\n\n"));
+        let header = &message[..header.unwrap_or(message.len())];
+        Self {
+            octets: crate::octets::octets(message),
+            eight_bit: !message.is_ascii(),
+            utf8: !header.is_ascii() || addresses.into_iter().any(|address| !address.is_ascii()),
+        }
+    }
+}
+
+/// How a host without a name in the DNS calls itself (RFC 5321 section 4.1.4).
+fn address_literal(ip: Option<IpAddr>) -> String {
+    match ip {
+        Some(IpAddr::V6(ip)) => format!("[IPv6:{ip}]"),
+        Some(IpAddr::V4(ip)) => format!("[{ip}]"),
+        None => "[127.0.0.1]".into(),
+    }
+}
+
+const CHUNK: usize = 64 * 1024;
+/// Lines of one reply.
+const REPLY_LINES: usize = 1000;
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(text: &str) -> Option<Reply> {
+        Reply::of(&text.lines().map(|line| line.as_bytes().to_vec()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_reply_has_a_class_an_enhanced_code_and_texts() {
+        let refused = reply("550-5.1.1 No such user\n550 5.1.1 here").unwrap();
+        assert_eq!(refused.class(), Class::Refused);
+        assert_eq!(refused.enhanced, Some(Enhanced(5, 1, 1)));
+        assert_eq!(refused.lines, ["No such user", "here"]);
+        assert_eq!(reply("354").unwrap().class(), Class::GoOn);
+        assert_eq!(reply("250 mx.test at 10.0.0.1").unwrap().enhanced, None);
+        for bad in ["", "25", "abc def", "+OK", "999 too much", "199 nothing", "SSH-2.0-x"] {
+            assert_eq!(reply(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn offers_are_read_in_any_case_and_in_the_old_form() {
+        let offers = Offers::of(
+            &reply("250-mx.test\n250-size 1000\n250-AUTH PLAIN login\n250-AUTH=CRAM-MD5\n250 SmtpUtf8")
+                .unwrap(),
+        );
+        let auth = ["PLAIN", "LOGIN", "CRAM-MD5"].map(str::to_owned).to_vec();
+        assert_eq!(offers, Offers { size: Some(1000), utf8: true, auth, ..Offers::default() });
+    }
+
+    #[test]
+    fn a_message_needs_what_is_in_it() {
+        let ascii = b"Subject: a\r\n\r\n\n.";
+        assert_eq!(Needs::of(ascii, ["a@b"]), Needs { octets: 19, eight_bit: false, utf8: false });
+        assert!(Needs::of(ascii, ["é@b"]).utf8);
+        let body = Needs::of("Subject: a\n\né".as_bytes(), ["a@b"]);
+        assert!(body.eight_bit && !body.utf8);
+        assert!(Needs::of("Subject: é\n\n".as_bytes(), ["a@b"]).utf8);
+    }
+
+    #[test]
+    fn a_host_without_a_name_is_an_address_literal() {
+        assert_eq!(address_literal("127.0.0.1".parse().ok()), "[127.0.0.1]");
+        assert_eq!(address_literal("::1".parse().ok()), "[IPv6:::1]");
+    }
+}

@@ -1,0 +1,201 @@
+//! Questions and answers in lines: a terminal, a screen reader or a script alike.
+
+use std::{
+    env,
+    fmt::{self, Display},
+    io::{self, BufRead, IsTerminal, Write},
+};
+
+use super::{
+    text,
+    words::{self, Language, Words},
+};
+use crate::proto::ask::Secret;
+
+/// Where people read and type.
+pub struct Terminal {
+    input: Box<dyn BufRead>,
+    output: Box<dyn Write>,
+    language: Language,
+    /// Whether somebody types, so that there is an echo to be turned off.
+    typed: bool,
+    styled: bool,
+    size: Option<(usize, usize)>,
+}
+
+impl Terminal {
+    /// Standard input and output, in the language of the locale.
+    pub fn of_process() -> Self {
+        let shown = io::stdout().is_terminal();
+        Self {
+            input: Box::new(io::stdin().lock()),
+            output: Box::new(io::stdout()),
+            language: Language::of_locale(|name| env::var(name).ok()),
+            typed: io::stdin().is_terminal(),
+            styled: shown && styles(),
+            size: None,
+        }
+    }
+
+    /// The language of everything said here.
+    pub fn language(&self) -> Language {
+        self.language
+    }
+
+    /// Whether somebody types the answers.
+    pub fn is_typed(&self) -> bool {
+        self.typed
+    }
+
+    /// Columns and lines of the window: what it has now, for it may be resized.
+    pub fn size(&self) -> (usize, usize) {
+        let asked = || {
+            let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+            Some((usize::from(size.ws_col), usize::from(size.ws_row))).filter(|(w, h)| *w > 0 && *h > 0)
+        };
+        let (columns, lines) = self.size.or_else(asked).unwrap_or((80, 24));
+        (columns.max(40), lines.max(5))
+    }
+
+    /// A line. What is from elsewhere in it has to be harmless already.
+    pub fn show(&mut self, line: &str) {
+        // Nobody looks any more: the next question finds it out.
+        let _ = writeln!(self.output, "{line}");
+    }
+
+    /// A line that stands out.
+    pub fn title(&mut self, line: &str) {
+        let line = self.bold(line);
+        self.show(&line);
+    }
+
+    /// Words of the table, with values that are made harmless.
+    pub fn say(&mut self, words: Words, values: &[&dyn Display]) {
+        let filled = self.filled(words, values);
+        self.tell(&filled);
+    }
+
+    /// A sentence, in as many lines as it takes.
+    pub fn tell(&mut self, sentence: &str) {
+        let (columns, _) = self.size();
+        for line in text::wrapped(sentence, columns) {
+            self.show(&line);
+        }
+    }
+
+    /// Words of the table, likewise.
+    pub fn filled(&self, words: Words, values: &[&dyn Display]) -> String {
+        let values: Vec<String> = values.iter().map(|value| text::line(&value.to_string())).collect();
+        let values: Vec<&dyn Display> = values.iter().map(|value| value as &dyn Display).collect();
+        words.with(self.language, &values)
+    }
+
+    /// The same text in bold, where that can be.
+    pub fn bold(&self, text: &str) -> String {
+        if self.styled { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// Asks for a line; `None` at the end of the input (Ctrl-D).
+    pub fn ask(&mut self, prompt: &str) -> Option<String> {
+        let _ = write!(self.output, "{prompt}").and_then(|()| self.output.flush()); // the answer may come all the same
+        let line = self.read();
+        if line.is_none() {
+            self.show("");
+        }
+        line
+    }
+
+    /// Asks for a line, and offers an answer for an empty one.
+    pub fn ask_or(&mut self, prompt: &str, offered: &str) -> Option<String> {
+        let prompt = if offered.is_empty() {
+            format!("{prompt}: ")
+        } else {
+            format!("{prompt} [{}]: ", text::line(offered))
+        };
+        let answer = self.ask(&prompt)?;
+        Some(if answer.trim().is_empty() { offered.to_owned() } else { answer.trim().to_owned() })
+    }
+
+    /// Asks for something that is not shown while it is typed.
+    pub fn ask_secret(&mut self, prompt: &str) -> Option<Secret> {
+        if !self.typed {
+            return self.ask(prompt).map(Secret::new);
+        }
+        let _ = self.output.flush(); // the prompt is written past it
+        rpassword::prompt_password(prompt).ok().map(Secret::new)
+    }
+
+    /// A question for yes or no; an empty answer is `offered`, and the end of the input is no.
+    pub fn confirms(&mut self, question: &str, offered: bool) -> bool {
+        let keys = if offered { words::YES_NO } else { words::NO_YES };
+        let prompt = format!("{question} {} ", keys.text(self.language));
+        loop {
+            let Some(answer) = self.ask(&prompt) else { return false };
+            match answer.trim().to_lowercase().as_str() {
+                "" => return offered,
+                "y" | "yes" | "o" | "oui" => return true,
+                "n" | "no" | "non" => return false,
+                _ => {}
+            }
+        }
+    }
+
+    /// A text of many lines, in windowfuls. The reader may stop.
+    pub fn page(&mut self, lines: &[String]) {
+        let (_, height) = self.size();
+        let whole = if self.typed { height - 2 } else { usize::MAX };
+        let more = words::MORE.text(self.language);
+        for (number, line) in lines.iter().enumerate() {
+            if number > 0 && number.is_multiple_of(whole) {
+                let stops = |answer: &str| !answer.trim().is_empty();
+                if self.ask(more).as_deref().is_none_or(stops) {
+                    return;
+                }
+            }
+            self.show(line);
+        }
+    }
+
+    /// The lines up to one with a dot alone, or to the end of the input.
+    pub fn read_text(&mut self) -> String {
+        let mut text = String::new();
+        while let Some(line) = self.read().filter(|line| line != ".") {
+            text += &line;
+            text.push('\n');
+        }
+        text
+    }
+
+    /// All that is left of the input.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read_all(&mut self) -> io::Result<Vec<u8>> {
+        let mut all = Vec::new();
+        self.input.read_to_end(&mut all).map(|_| all)
+    }
+
+    /// One line of the input without its end.
+    pub fn read(&mut self) -> Option<String> {
+        let mut line = Vec::new();
+        match self.input.read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return None,
+            Ok(_) => {}
+        }
+        let end = if line.ends_with(b"\r\n") { 2 } else { usize::from(line.ends_with(b"\n")) };
+        line.truncate(line.len() - end);
+        Some(String::from_utf8_lossy(&line).into_owned())
+    }
+}
+
+impl fmt::Debug for Terminal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Terminal")
+    }
+}
+
+/// Whether a terminal is to be sent colours (no-color.org; a dumb one has none).
+pub fn styles() -> bool {
+    let dumb = env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
+    !dumb && env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
+}

@@ -1,0 +1,152 @@
+//! Text of strangers on a terminal.
+//!
+//! The rule: nothing that came over a network moves a cursor, changes a colour, rings a bell or turns the
+//! direction of what stands beside it: it is shown as what it is.
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// Several lines: line ends and tabs stay, every other control character becomes a picture of itself.
+pub fn harmless(text: &str) -> String {
+    text.replace("\r\n", "\n")
+        .chars()
+        .map(|c| if matches!(c, '\n' | '\t') { c } else { picture(c) })
+        .collect()
+}
+
+/// One line: line ends and tabs are blanks.
+pub fn line(text: &str) -> String {
+    text.chars().map(|c| if matches!(c, '\n' | '\r' | '\t') { ' ' } else { picture(c) }).collect()
+}
+
+fn picture(c: char) -> char {
+    match c {
+        // The block of control pictures is in the order of the characters it pictures.
+        '\0'..='\x1f' => char::from_u32(0x2400 + c as u32).unwrap_or(UNKNOWN),
+        '\x7f' => '\u{2421}',
+        // C1, and what overrides the direction of text (Unicode Technical Report 36 section 2.5).
+        '\u{80}'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            UNKNOWN
+        }
+        c => c,
+    }
+}
+
+/// The text in exactly so many columns: cut with an ellipsis, or filled with blanks.
+pub fn column(text: &str, columns: usize) -> String {
+    let width = text.width();
+    if width <= columns {
+        return format!("{text}{}", " ".repeat(columns - width));
+    }
+    let (mut cut, mut used) = (String::new(), 0);
+    for c in text.chars() {
+        let wide = c.width().unwrap_or(0);
+        if used + wide + 1 > columns {
+            break;
+        }
+        used += wide;
+        cut.push(c);
+    }
+    let blanks = columns.saturating_sub(used + 1);
+    format!("{cut}…{}", " ".repeat(blanks))
+}
+
+/// The lines of a text, folded at blanks to so many columns; a longer word is cut.
+pub fn folded(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let line = line.replace('\t', "    ");
+        let mut rest = line.trim_end();
+        while rest.width() > columns {
+            let mut used = 0;
+            let over = |c: char| {
+                used += c.width().unwrap_or(0);
+                used > columns
+            };
+            let hard = rest.find(over).filter(|at| *at > 0).unwrap_or(rest.len());
+            let at = rest[..hard].rfind(' ').filter(|at| !rest[..*at].trim().is_empty()).unwrap_or(hard);
+            lines.push(rest[..at].trim_end().to_owned());
+            rest = rest[at..].trim_start();
+        }
+        if !rest.is_empty() || line.trim().is_empty() {
+            lines.push(rest.to_owned());
+        }
+    }
+    lines
+}
+
+/// A sentence in lines of so many columns, broken at blanks only: a path in it stays in one piece.
+pub fn wrapped(sentence: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in sentence.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.width() + 1 + word.width() <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// Octets as people read them.
+pub fn size(octets: u64) -> String {
+    match octets {
+        0..0x400 => format!("{octets} B"),
+        0x400..0x10_0000 => format!("{} KiB", octets.div_ceil(0x400)),
+        _ => format!("{}.{} MiB", octets >> 20, ((octets & 0xf_ffff) * 10) >> 20),
+    }
+}
+
+const UNKNOWN: char = char::REPLACEMENT_CHARACTER;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_escape_is_shown_and_does_nothing() {
+        assert_eq!(harmless("\x1b[31mred\x07\r\n\u{9b}1m\u{202e}x\r"), "␛[31mred␇\n\u{fffd}1m\u{fffd}x␍");
+        assert_eq!(line("a\r\n b\tc\x7f"), "a   b c␡");
+    }
+
+    #[test]
+    fn a_column_is_as_wide_as_it_should_be() {
+        for (text, cut) in [
+            ("ab", "ab   "),
+            ("abcde", "abcde"),
+            ("abcdef", "abcd…"),
+            ("日本語", "日本…"),
+            ("é日日日", "é日… "),
+        ] {
+            assert_eq!(column(text, 5), cut);
+            assert_eq!(cut.width(), 5);
+        }
+    }
+
+    #[test]
+    fn long_lines_are_folded_at_blanks_or_cut() {
+        assert_eq!(
+            folded("one two three\n\nxxxxxxxxxxxx y", 8),
+            ["one two", "three", "", "xxxxxxxx", "xxxx y"]
+        );
+        assert_eq!(folded("  indented text", 10), ["  indented", "text"]);
+        assert_eq!(folded("日本語日本語", 5), ["日本", "語日", "本語"]);
+        assert_eq!(folded("日", 1), ["日"]);
+    }
+
+    #[test]
+    fn a_sentence_is_broken_at_blanks_only() {
+        assert_eq!(wrapped("Saved as /a/very/long/path here", 10), ["Saved as", "/a/very/long/path", "here"]);
+        assert_eq!(wrapped("", 10), [""]);
+    }
+
+    #[test]
+    fn sizes_are_for_people() {
+        for (octets, told) in
+            [(0, "0 B"), (1023, "1023 B"), (1025, "2 KiB"), (1 << 20, "1.0 MiB"), (2_726_298, "2.6 MiB")]
+        {
+            assert_eq!(size(octets), told);
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Whom we believe to be the server it says it is.
+
+use std::{
+    env, fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+};
+
+/// Which certificates are good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// Those that this machine's authorities have signed.
+    System,
+    /// Those in this file, and what they have signed.
+    File(PathBuf),
+    /// Any: whoever answers is believed.
+    Anybody,
+}
+
+/// What connections under TLS begin with.
+#[derive(Clone)]
+pub struct Tls(Arc<ClientConfig>);
+
+impl Tls {
+    /// TLS 1.2 and 1.3 with that trust.
+    ///
+    /// # Errors
+    /// The file of `trust` has no certificates: a sentence that says what to do about it.
+    pub fn new(trust: &Trust) -> Result<Self, String> {
+        let provider = Arc::new(ring::default_provider());
+        let versions = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?;
+        let config = match trust {
+            Trust::System => versions.with_root_certificates(system()).with_no_client_auth(),
+            Trust::File(path) => versions.with_root_certificates(roots(path)?).with_no_client_auth(),
+            Trust::Anybody => versions
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+                .with_no_client_auth(),
+        };
+        Ok(Self(Arc::new(config)))
+    }
+
+    pub(super) fn session(&self, host: &str) -> Result<ClientConnection, String> {
+        let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
+        ClientConnection::new(Arc::clone(&self.0), name).map_err(|error| error.to_string())
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tls")
+    }
+}
+
+/// The authorities of this machine, from the first of the usual files that is there. None makes every
+/// certificate a stranger's.
+fn system() -> RootCertStore {
+    let named = env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    let found = named.into_iter().chain(BUNDLES.map(PathBuf::from)).find_map(|path| roots(&path).ok());
+    found.unwrap_or_else(RootCertStore::empty)
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, String> {
+    let wrong = |why: String| format!("{}: {why}; name a file of certificates in PEM", path.display());
+    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|error| wrong(error.to_string()))?;
+    let mut roots = RootCertStore::empty();
+    match roots.add_parsable_certificates(certificates) {
+        (0, _) => Err(wrong("there is no certificate in it".into())),
+        _ => Ok(roots),
+    }
+}
+
+/// Believes any certificate, but still checks that the server has its key.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Where systems keep the authorities they trust.
+const BUNDLES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];

@@ -1,0 +1,322 @@
+//! `restante client`: one visit of one person, from the login to the last word.
+//!
+//! The rule: everything is asked and said in lines, and nothing is lost that was not asked for: whatever goes
+//! wrong with a server leads back to a question.
+
+use std::{mem, path::PathBuf, time::SystemTime};
+
+use super::{
+    Route, Trouble,
+    browse::Shown,
+    copies::Copies,
+    explain,
+    folder::{Folder, Known},
+    letter::Person,
+    pop3::Pop3,
+    terminal::Terminal,
+    words,
+    write::Sent,
+};
+use crate::{
+    accounts::{self, UserFile},
+    proto::ask::Secret,
+};
+
+/// What a visit needs to know beforehand.
+#[derive(Debug)]
+pub struct Plan {
+    /// Where mail is sent to.
+    pub smtp: Route,
+    /// Where mail is read.
+    pub pop3: Route,
+    /// Who comes, if that is known.
+    pub user: Option<String>,
+    /// Where people can sign up, if they can.
+    pub door: Option<Door>,
+    /// Where copies of what was sent go, if the server keeps none.
+    pub copies: Option<PathBuf>,
+    /// Numbers that nobody can guess.
+    pub random: fn() -> u64,
+}
+
+/// Where people sign up.
+#[derive(Debug)]
+pub struct Door {
+    /// The accounts.
+    pub users: UserFile,
+    /// The domains that an account may be in; any if there is none.
+    pub domains: Vec<String>,
+}
+
+/// How a visit ended.
+#[derive(Debug)]
+pub enum End {
+    /// As it should.
+    Well,
+    /// Nobody could log in: this was said last.
+    Unknown(String),
+}
+
+/// Who is here.
+pub(super) struct Visit<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) terminal: &'a mut Terminal,
+    pub(super) user: String,
+    pub(super) password: Secret,
+    /// Whom letters are from, once that is known.
+    pub(super) from: Option<Person>,
+    /// Whether the server files what a user sends where we know to find it.
+    files_sent: bool,
+    inbox: Folder,
+}
+
+/// The whole visit.
+///
+/// # Errors
+/// There is no server to talk to, or no more.
+pub fn run(plan: &Plan, terminal: &mut Terminal) -> Result<End, Trouble> {
+    terminal.say(words::WELCOME, &[&plan.smtp.place, &plan.pop3.place]);
+    if let Some(door) = &plan.door {
+        loop {
+            match terminal.ask(words::DOOR.text(terminal.language())).as_deref().map(str::trim) {
+                Some("1" | "") => break,
+                Some("2") => sign_up(door, terminal),
+                Some("q") | None => return Ok(End::Well),
+                Some(other) => terminal.say(words::NO_SUCH_CHOICE, &[&other]),
+            }
+        }
+    }
+    for route in [&plan.pop3, &plan.smtp] {
+        if route.exposes_passwords() {
+            let question = terminal.filled(words::SEND_EXPOSED, &[&route.place]);
+            if !terminal.confirms(&question, false) {
+                return Ok(End::Well);
+            }
+        }
+    }
+    let (user, password, pop3) = match log_in(plan, terminal)? {
+        Login::Done(user, password, pop3) => (user, password, pop3),
+        Login::Refused(why) => return Ok(End::Unknown(why)),
+        Login::GivenUp => return Ok(End::Well),
+    };
+    let from = user.contains('@').then(|| Person::at(user.clone()));
+    let files_sent = pop3.implementation() == Some(OURS);
+    let inbox = Folder::at(pop3, Known::default())?;
+    Visit { plan, terminal, user, password, from, files_sent, inbox }.menu()
+}
+
+enum Login {
+    Done(String, Secret, Pop3),
+    Refused(String),
+    GivenUp,
+}
+
+fn log_in(plan: &Plan, terminal: &mut Terminal) -> Result<Login, Trouble> {
+    let language = terminal.language();
+    let mut name = plan.user.clone().unwrap_or_default();
+    for left in (0..ATTEMPTS).rev() {
+        // Who cannot be reached is told before a password is asked for.
+        let mut pop3 = open(plan, terminal)?;
+        let asked = terminal.ask_or(words::USER.text(language), &name).filter(|name| !name.is_empty());
+        let Some(user) = asked else { return Ok(Login::GivenUp) };
+        let Some(password) = terminal.ask_secret(words::PASSWORD.text(language)) else {
+            return Ok(Login::GivenUp);
+        };
+        let denial = match pop3.log_in(&user, &password) {
+            Ok(()) => return Ok(Login::Done(user, password, pop3)),
+            Err(Trouble::Denied(denial)) => denial,
+            Err(trouble) => return Err(trouble),
+        };
+        pop3.leave();
+        let why = explain::pop3(&denial, language);
+        if left == 0 {
+            return Ok(Login::Refused(terminal.filled(words::NO_MORE_ATTEMPTS, &[&why])));
+        }
+        terminal.say(words::ATTEMPTS_LEFT, &[&why, &left]);
+        name = user;
+    }
+    Ok(Login::GivenUp)
+}
+
+fn open(plan: &Plan, terminal: &Terminal) -> Result<Pop3, Trouble> {
+    let mut pop3 = Pop3::open(&plan.pop3, None)?;
+    pop3.speak(terminal.language().tag())?;
+    Ok(pop3)
+}
+
+/// The same as `restante user add`.
+fn sign_up(door: &Door, terminal: &mut Terminal) {
+    let language = terminal.language();
+    let Some(typed) = terminal.ask_or(words::USER.text(language), "") else { return };
+    let domains = match (door.domains.as_slice(), typed.rsplit_once('@')) {
+        ([], Some((_, domain))) => vec![domain.to_ascii_lowercase()],
+        (domains, _) => domains.to_vec(),
+    };
+    let name = match accounts::name(&typed, &domains) {
+        Ok(name) => name,
+        Err(error) => return terminal.say(words::NOT_SIGNED_UP, &[&error]),
+    };
+    let first = terminal.ask_secret(words::PASSWORD.text(language));
+    let second = terminal.ask_secret(words::REPEAT_PASSWORD.text(language));
+    match (first, second) {
+        (Some(first), Some(second)) if first == second && !first.reveal().is_empty() => {
+            match door.users.add(&name, first.reveal()) {
+                Ok(()) => terminal.say(words::SIGNED_UP, &[&name]),
+                Err(error) => terminal.say(words::NOT_SIGNED_UP, &[&error]),
+            }
+        }
+        _ => terminal.say(words::PASSWORDS_DIFFER, &[]),
+    }
+}
+
+impl Visit<'_> {
+    fn menu(mut self) -> Result<End, Trouble> {
+        loop {
+            let (here, marked) = (self.inbox.entries.len(), self.inbox.marked());
+            let title = self.terminal.filled(words::MENU_TITLE, &[&self.user, &here, &marked]);
+            self.terminal.show("");
+            self.terminal.title(&title);
+            let language = self.terminal.language();
+            for words in MENU {
+                self.terminal.show(words.text(language));
+            }
+            let choice = self.terminal.ask(words::MENU_PROMPT.text(language));
+            let done = match choice.as_deref().map(str::trim) {
+                Some("1") => self.browse_inbox(),
+                Some("2") => self.write(None),
+                Some("3") => self.browse_sent(),
+                Some("4") => self.look_again(),
+                Some("q" | "0") | None => return Ok(self.leave()),
+                Some("") => Ok(()),
+                Some(other) => {
+                    self.terminal.say(words::NO_SUCH_CHOICE, &[&other]);
+                    Ok(())
+                }
+            };
+            if let Err(trouble) = done {
+                self.tell(&trouble);
+                let gone = trouble.is_lost() || !self.inbox.is_somewhere();
+                if gone && !self.reconnect() {
+                    return Err(trouble);
+                }
+            }
+        }
+    }
+
+    /// Says what went wrong.
+    pub(super) fn tell(&mut self, trouble: &Trouble) {
+        let told = super::text::line(&trouble.tell(self.terminal.language()));
+        self.terminal.tell(&told);
+    }
+
+    /// The inbox in a new session, as often as somebody wants to try. What was marked is not marked any more.
+    fn reconnect(&mut self) -> bool {
+        let question = words::RECONNECT.text(self.terminal.language());
+        let known = self.inbox.known();
+        self.inbox = Folder::nowhere(); // nobody can have a mailbox twice
+        while self.terminal.confirms(question, true) {
+            match self.open_as(&self.user.clone(), known.clone()) {
+                Ok(inbox) => {
+                    self.inbox = inbox;
+                    self.terminal.say(words::MARKS_LOST, &[]);
+                    return true;
+                }
+                Err(trouble) => self.tell(&trouble),
+            }
+        }
+        false
+    }
+
+    /// A session of its own, with our password.
+    fn open_as(&mut self, user: &str, known: Known) -> Result<Folder, Trouble> {
+        let mut pop3 = open(self.plan, self.terminal)?;
+        pop3.log_in(user, &self.password)?;
+        Folder::at(pop3, known)
+    }
+
+    /// Ends the session and begins another one, since a session sees what was there when it began.
+    fn look_again(&mut self) -> Result<(), Trouble> {
+        let known = self.inbox.known();
+        match mem::replace(&mut self.inbox, Folder::nowhere()).close() {
+            Ok(0) => {}
+            Ok(deleted) => self.terminal.say(words::DELETED_SOME, &[&deleted]),
+            Err(trouble) => {
+                let told = trouble.tell(self.terminal.language());
+                self.terminal.say(words::NOT_ALL_DELETED, &[&told]);
+            }
+        }
+        self.inbox = self.open_as(&self.user.clone(), known)?;
+        Ok(())
+    }
+
+    fn browse_inbox(&mut self) -> Result<(), Trouble> {
+        let mut inbox = mem::replace(&mut self.inbox, Folder::nowhere());
+        let done = self.browse(&mut inbox, Shown::Writer);
+        self.inbox = inbox;
+        done
+    }
+
+    /// What was sent: as the server has filed it, else our own copies.
+    fn browse_sent(&mut self) -> Result<(), Trouble> {
+        if self.files_sent {
+            let sent = match self.user.rsplit_once('@') {
+                Some((local, domain)) => format!("{local}+{SENT}@{domain}"),
+                None => format!("{}+{SENT}", self.user),
+            };
+            match self.open_as(&sent, Known::default()) {
+                Ok(mut sent) if !sent.entries.is_empty() => {
+                    let done = self.browse(&mut sent, Shown::Reader);
+                    sent.close()?;
+                    return done;
+                }
+                Ok(empty) => {
+                    empty.close()?;
+                }
+                Err(Trouble::Denied(_)) => {} // nothing was filed there yet
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        let copies = match &self.plan.copies {
+            Some(directory) => Copies::open(directory, &self.who()).map_err(Trouble::Disk)?,
+            None => Copies::default(),
+        };
+        self.browse(&mut Folder::of_copies(copies), Shown::Reader)
+    }
+
+    /// Keeps a copy of what was sent, unless the server does.
+    pub(super) fn keep(&mut self, message: &[u8], sent: Sent) {
+        if sent == Sent::AsUser && self.files_sent {
+            return self.terminal.say(words::COPY_ON_SERVER, &[]);
+        }
+        let Some(directory) = &self.plan.copies else { return };
+        match Copies::keep(directory, &self.who(), message, SystemTime::now(), (self.plan.random)()) {
+            Ok(()) => self.terminal.say(words::COPY_HERE, &[]),
+            Err(error) => self.terminal.say(words::NO_COPY, &[&error]),
+        }
+    }
+
+    /// Whose copies they are: the same name at another server is somebody else.
+    fn who(&self) -> String {
+        format!("{}_{}", self.user, self.plan.smtp.place)
+    }
+
+    fn leave(self) -> End {
+        let language = self.terminal.language();
+        match self.inbox.close() {
+            Ok(0) => self.terminal.say(words::DELETED_NOTHING, &[]),
+            Ok(deleted) => self.terminal.say(words::DELETED_SOME, &[&deleted]),
+            Err(trouble) => self.terminal.say(words::NOT_ALL_DELETED, &[&trouble.tell(language)]),
+        }
+        self.terminal.say(words::GOODBYE, &[]);
+        End::Well
+    }
+}
+
+/// What may be chosen.
+const MENU: [words::Words; 5] =
+    [words::MENU_INBOX, words::MENU_WRITE, words::MENU_SENT, words::MENU_AGAIN, words::MENU_QUIT];
+/// How often somebody may try to log in.
+const ATTEMPTS: u32 = 3;
+/// How our own server calls itself in CAPA, and its folder of what was sent.
+const OURS: &str = "restante";
+const SENT: &str = "Sent";

@@ -1,0 +1,303 @@
+//! One connection: lines and octets, in clear text or under TLS.
+//!
+//! The rule: every wait has an end, every line a limit, and nothing that came in clear text is taken for
+//! something that came under TLS.
+
+use std::{
+    fmt,
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs},
+    str::FromStr,
+    time::{Duration, Instant},
+};
+
+use rustls::{ClientConnection, StreamOwned};
+
+use super::{Route, Security, Trouble};
+
+/// A host and a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// A name, or an address without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl Place {
+    /// Whether no network lies between us and that host.
+    pub fn is_loopback(&self) -> bool {
+        self.host.parse().map_or(self.host.eq_ignore_ascii_case("localhost"), |ip: IpAddr| ip.is_loopback())
+    }
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not a place: write it like mx.example.test:25 or [::1]:2525");
+        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let host = match host.strip_prefix('[') {
+            Some(literal) => literal.strip_suffix(']').ok_or_else(wrong)?,
+            None => host,
+        };
+        let good = |c: char| !c.is_control() && !c.is_whitespace() && !"[]/<>".contains(c);
+        match port.parse() {
+            Ok(port) if !host.is_empty() && host.chars().all(good) => Ok(Self { host: host.into(), port }),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
+/// Something that went over a connection, for whoever watches it.
+#[derive(Debug, Clone, Copy)]
+pub enum Said<'a> {
+    /// A line of ours, what is secret in it masked.
+    Client(&'a str),
+    /// A line of the server, as it came, without its line end.
+    Server(&'a [u8]),
+    /// So many octets of ours that are a message.
+    Message(u64),
+    /// So many octets of the server that answer a command with more than a line.
+    Answer(u64),
+    /// The connection is under TLS of that version from here on.
+    Secured(&'static str),
+}
+
+/// Watches a connection.
+pub type Watcher = Box<dyn FnMut(Said<'_>)>;
+
+/// One connection to a server.
+pub(super) struct Wire {
+    stream: BufReader<Stream>,
+    pub(super) place: Place,
+    pub(super) patience: Duration,
+    watcher: Option<Watcher>,
+}
+
+enum Stream {
+    Plain(TcpStream),
+    Secure(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Wire {
+    /// Connects, and begins TLS at once where it is implicit.
+    pub(super) fn connect(route: &Route, watcher: Option<Watcher>) -> Result<Self, Trouble> {
+        let place = &route.place;
+        let failed = |error| Trouble::Unreachable(place.clone(), error);
+        let socket = dial(place).map_err(failed)?;
+        socket.set_nodelay(true).map_err(failed)?; // small lines, each waiting for its answer
+        socket.set_write_timeout(Some(route.patience)).map_err(failed)?;
+        let stream = BufReader::with_capacity(BUFFER, Stream::Plain(socket));
+        let wire = Self { stream, place: place.clone(), patience: route.patience, watcher };
+        if route.security == Security::Implicit { wire.secure(route) } else { Ok(wire) }
+    }
+
+    /// Begins TLS.
+    pub(super) fn secure(mut self, route: &Route) -> Result<Self, Trouble> {
+        // Octets behind the reply to STARTTLS were said by anybody; under TLS they would pass for the
+        // server's (RFC 3207 section 4.2).
+        if !self.stream.buffer().is_empty() {
+            return Err(Trouble::Injected(self.place));
+        }
+        let Stream::Plain(socket) = self.stream.into_inner() else {
+            return Err(Trouble::Injected(self.place));
+        };
+        let failed = |why: String| Trouble::Tls(self.place.clone(), why);
+        socket.set_read_timeout(Some(self.patience)).map_err(|error| failed(error.to_string()))?;
+        let connection = route.tls.session(&self.place.host).map_err(failed)?;
+        let mut stream = StreamOwned::new(connection, socket);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock).map_err(|error| failed(error.to_string()))?;
+        }
+        let version = match stream.conn.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_2) => "1.2",
+            _ => "1.3",
+        };
+        self.stream = BufReader::with_capacity(BUFFER, Stream::Secure(Box::new(stream)));
+        self.tell(Said::Secured(version));
+        Ok(self)
+    }
+
+    /// Our address at this end.
+    pub(super) fn local_ip(&self) -> Option<IpAddr> {
+        self.stream.get_ref().socket().local_addr().ok().map(|address| address.ip())
+    }
+
+    /// One line without its end.
+    pub(super) fn line(&mut self) -> Result<Vec<u8>, Trouble> {
+        let until = Instant::now() + self.patience;
+        let mut line = Vec::new();
+        loop {
+            let buffer = self.fill(until)?;
+            let end = memchr::memchr(b'\n', buffer);
+            let taken = end.map_or(buffer.len(), |at| at + 1);
+            line.extend_from_slice(&buffer[..taken]);
+            self.consume(taken);
+            if line.len() > LINE {
+                return Err(Trouble::Babble(self.place.clone()));
+            }
+            if end.is_some() {
+                line.pop();
+                line.pop_if(|b| *b == b'\r');
+                self.tell(Said::Server(&line));
+                return Ok(line);
+            }
+        }
+    }
+
+    /// What has come and was not taken yet: at least one octet. Waits for it.
+    pub(super) fn fill(&mut self, until: Instant) -> Result<&[u8], Trouble> {
+        if self.stream.buffer().is_empty() {
+            let left = until.saturating_duration_since(Instant::now());
+            let socket = self.stream.get_ref().socket();
+            // A wait of zero would be one without end.
+            let waited = socket.set_read_timeout(Some(left.max(SHORTEST)));
+            match waited.and_then(|()| self.stream.fill_buf().map(<[u8]>::len)) {
+                Ok(0) => return Err(Trouble::Lost(self.place.clone())),
+                Ok(_) => {}
+                Err(error) => return Err(self.broken(&error)),
+            }
+        }
+        Ok(self.stream.buffer())
+    }
+
+    pub(super) fn consume(&mut self, octets: usize) {
+        self.stream.consume(octets);
+    }
+
+    /// Sends a line.
+    pub(super) fn say(&mut self, line: &str) -> Result<(), Trouble> {
+        self.say_masked(line, line)
+    }
+
+    /// Sends a line that is shown otherwise.
+    pub(super) fn say_masked(&mut self, line: &str, shown: &str) -> Result<(), Trouble> {
+        self.tell(Said::Client(shown));
+        // One line is one command, whatever somebody has typed.
+        let line = line.replace(['\r', '\n'], "");
+        self.send(format!("{line}\r\n").as_bytes())
+    }
+
+    /// Sends octets that nobody is shown.
+    pub(super) fn send(&mut self, octets: &[u8]) -> Result<(), Trouble> {
+        let stream = self.stream.get_mut();
+        stream.write_all(octets).and_then(|()| stream.flush()).map_err(|error| self.broken(&error))
+    }
+
+    pub(super) fn tell(&mut self, said: Said<'_>) {
+        if let Some(watcher) = &mut self.watcher {
+            watcher(said);
+        }
+    }
+
+    fn broken(&self, error: &io::Error) -> Trouble {
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                Trouble::TooSlow(self.place.clone(), self.patience)
+            }
+            io::ErrorKind::InvalidData => Trouble::Tls(self.place.clone(), error.to_string()),
+            _ => Trouble::Lost(self.place.clone()),
+        }
+    }
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Wire({})", self.place)
+    }
+}
+
+impl Stream {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Secure(stream) => &stream.sock,
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.read(into),
+            Self::Secure(stream) => stream.read(into),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.write(octets),
+            Self::Secure(stream) => stream.write(octets),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.flush(),
+            Self::Secure(stream) => stream.flush(),
+        }
+    }
+}
+
+/// Tries every address of a host in turn.
+fn dial(place: &Place) -> io::Result<TcpStream> {
+    let addresses: Vec<SocketAddr> = (place.host.as_str(), place.port).to_socket_addrs()?.collect();
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, CONNECT) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+const BUFFER: usize = 16 * 1024;
+/// Octets in a line of a server. RFC 5321 section 4.5.3.1.5 allows 512; some explain themselves at length.
+const LINE: usize = 8 * 1024;
+/// How long one address may take to answer.
+const CONNECT: Duration = Duration::from_secs(30);
+const SHORTEST: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_a_host_and_a_port() {
+        for (text, host, port) in
+            [("mx.test:25", "mx.test", 25), ("[::1]:2525", "::1", 2525), ("127.0.0.1:1", "127.0.0.1", 1)]
+        {
+            let place: Place = text.parse().unwrap();
+            assert_eq!((place.host.as_str(), place.port), (host, port));
+            assert_eq!(place.to_string(), text);
+        }
+        for bad in ["", "mx.test", ":25", "mx.test:smtp", "mx.test:70000", "[::1:25", "a b:25", "a\r\nb:25"] {
+            let told = bad.parse::<Place>().unwrap_err();
+            assert!(told.contains("mx.example.test:25"), "{told}");
+        }
+    }
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for (text, loopback) in [
+            ("127.0.0.1:25", true),
+            ("[::1]:25", true),
+            ("LocalHost:25", true),
+            ("192.0.2.1:25", false),
+            ("localhost.example.test:25", false),
+        ] {
+            assert_eq!(text.parse::<Place>().unwrap().is_loopback(), loopback, "{text}");
+        }
+    }
+}

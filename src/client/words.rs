@@ -1,0 +1,277 @@
+//! Everything that `restante client` and `restante send` say, in every language they speak.
+//!
+//! The rule: one table, a column for each language; `{0}`, `{1}` stand for what is filled in.
+
+use std::fmt::Display;
+
+/// A language of the clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Language {
+    /// English, wherever nothing else is asked for.
+    #[default]
+    English,
+    /// French.
+    French,
+}
+
+impl Language {
+    /// The language of a locale: the first of these variables that is set and not empty decides (POSIX, Base
+    /// Definitions, section 8.2).
+    pub fn of_locale(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let locale =
+            ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().filter_map(variable).find(|set| !set.is_empty());
+        let language = locale.as_deref().and_then(|locale| locale.split(['_', '.', '@']).next());
+        if language.is_some_and(|language| language.eq_ignore_ascii_case("fr")) {
+            Self::French
+        } else {
+            Self::English
+        }
+    }
+
+    /// Its tag (RFC 5646).
+    pub fn tag(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::French => "fr",
+        }
+    }
+}
+
+/// A row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Words {
+    english: &'static str,
+    french: &'static str,
+}
+
+impl Words {
+    /// A row with both columns.
+    pub const fn new(english: &'static str, french: &'static str) -> Self {
+        Self { english, french }
+    }
+
+    /// The words in a language.
+    pub fn text(self, language: Language) -> &'static str {
+        match language {
+            Language::English => self.english,
+            Language::French => self.french,
+        }
+    }
+
+    /// The same with values in the places of `{0}`, `{1}`; what is in a value is never a place.
+    pub fn with(self, language: Language, values: &[&dyn Display]) -> String {
+        let mut filled = String::new();
+        let mut rest = self.text(language);
+        while let Some(at) = rest.find('{') {
+            let place = rest[at + 1..].chars().next().and_then(|digit| digit.to_digit(10));
+            let value = place.and_then(|place| values.get(place as usize));
+            filled += &rest[..at];
+            if let Some(value) = value {
+                filled += &value.to_string();
+            }
+            rest = rest[at..].split_once('}').map_or("", |(_, rest)| rest);
+        }
+        filled + rest
+    }
+}
+
+/// The table: a name, English, French.
+macro_rules! table {
+    ($($name:ident: $english:literal, $french:literal;)*) => {
+        $(pub(crate) const $name: Words = Words::new($english, $french);)*
+        #[cfg(test)]
+        const TABLE: &[(&str, Words)] = &[$((stringify!($name), $name)),*];
+    };
+}
+
+table! {
+    // What went wrong.
+    UNREACHABLE:
+        "cannot connect to {0}: {1}. Is the server running, and is that its port?",
+        "connexion à {0} impossible : {1}. Le serveur est-il en marche, et est-ce le bon port ?";
+    LOST:
+        "the connection to {0} was closed. What was not confirmed may not have happened; connect again, and look.",
+        "la connexion à {0} a été coupée. Ce qui n'était pas confirmé n'a peut-être pas eu lieu ; reconnectez-vous, et vérifiez.";
+    TOO_SLOW:
+        "no reply from {0} within {1} seconds. Try again later.",
+        "pas de réponse de {0} en {1} secondes. Réessayez plus tard.";
+    BABBLE:
+        "what answers at {0} does not speak this protocol as it should. Check host, port and --tls.",
+        "ce qui répond à {0} ne parle pas ce protocole comme il faut. Vérifiez l'hôte, le port et --tls.";
+    NO_TRUST:
+        "no TLS with {0}: {1}. Name the certificate to trust with --cacert, or check the port.",
+        "pas de TLS avec {0} : {1}. Indiquez le certificat de confiance avec --cacert, ou vérifiez le port.";
+    NO_TLS:
+        "{0} does not offer TLS here. Nothing secret was sent; use --tls implicit on another port, or --tls none.",
+        "{0} n'offre pas TLS ici. Rien de secret n'a été envoyé ; essayez --tls implicit sur un autre port, ou --tls none.";
+    INJECTED:
+        "somebody between us and {0} spoke before TLS began. Nothing was sent; try another network.",
+        "quelqu'un entre nous et {0} a parlé avant le début de TLS. Rien n'a été envoyé ; changez de réseau.";
+    NO_LOGIN:
+        "{0} offers no login that is known here (PLAIN, LOGIN). Try the submission port, or --tls starttls.",
+        "{0} n'offre aucune authentification connue ici (PLAIN, LOGIN). Essayez le port de soumission, ou --tls starttls.";
+    TOO_BIG:
+        "the message has {0} octets, and {1} is the limit. Make it smaller.",
+        "le message fait {0} octets, et la limite est {1}. Réduisez-le.";
+    NEEDS:
+        "the message needs {0}, which the server does not announce. Use plain ASCII, or another server.",
+        "le message a besoin de {0}, que le serveur n'annonce pas. Restez en ASCII, ou changez de serveur.";
+    DISK:
+        "a file on this disk cannot be used: {0}. Check its permissions, and the room on the disk.",
+        "un fichier de ce disque est inutilisable : {0}. Vérifiez ses droits, et la place sur le disque.";
+    EXPOSED:
+        "the password would go to {0} in clear text, for everybody on the way to read. Add --tls starttls or --tls implicit.",
+        "le mot de passe irait à {0} en clair, lisible par tous en chemin. Ajoutez --tls starttls ou --tls implicit.";
+    // The interactive client: coming and going.
+    WELCOME: "restante client: mail by {0} (SMTP) and {1} (POP3).", "restante client : courrier par {0} (SMTP) et {1} (POP3).";
+    DOOR: "1 log in   2 sign up   q quit: ", "1 se connecter   2 s'inscrire   q quitter : ";
+    USER: "Name or address", "Nom ou adresse";
+    PASSWORD: "Password: ", "Mot de passe : ";
+    REPEAT_PASSWORD: "The same again: ", "Encore une fois : ";
+    PASSWORDS_DIFFER: "The two passwords differ, or are empty. Nobody was signed up.", "Les deux mots de passe diffèrent, ou sont vides. Personne n'a été inscrit.";
+    SIGNED_UP: "{0} is signed up. A running server knows within a few seconds; log in.", "{0} est inscrit. Un serveur en marche le sait en quelques secondes ; connectez-vous.";
+    NOT_SIGNED_UP: "Not signed up: {0}.", "Pas inscrit : {0}.";
+    ATTEMPTS_LEFT: "That did not work: {0} Attempts left: {1}.", "Cela n'a pas marché : {0} Essais restants : {1}.";
+    NO_MORE_ATTEMPTS:
+        "No more attempts: {0} Check the name and the password, and start again.",
+        "Plus d'essais : {0} Vérifiez le nom et le mot de passe, puis recommencez.";
+    SEND_EXPOSED: "The password will go to {0} in clear text. Send it all the same?", "Le mot de passe ira à {0} en clair. L'envoyer quand même ?";
+    MENU_TITLE: "{0}: {1} in the inbox, {2} to be deleted", "{0} : {1} dans la boîte, {2} à supprimer";
+    MENU_INBOX: "1  Inbox", "1  Boîte de réception";
+    MENU_WRITE: "2  Write", "2  Écrire";
+    MENU_SENT: "3  Sent", "3  Envoyés";
+    MENU_AGAIN: "4  Look for new mail", "4  Relever le courrier";
+    MENU_QUIT: "q  Quit", "q  Quitter";
+    MENU_PROMPT: "Your choice: ", "Votre choix : ";
+    NO_SUCH_CHOICE: "{0} is not one of the choices.", "{0} n'est pas un choix proposé.";
+    RECONNECT: "Connect again?", "Se reconnecter ?";
+    MARKS_LOST: "Connected again. Nothing was deleted: what was marked is there, unmarked.", "Reconnecté. Rien n'a été supprimé : ce qui était marqué est là, sans marque.";
+    GOODBYE: "Goodbye.", "Au revoir.";
+    DELETED_NOTHING: "Nothing was deleted.", "Rien n'a été supprimé.";
+    DELETED_SOME: "Deleted: {0}.", "Supprimés : {0}.";
+    NOT_ALL_DELETED: "Not everything may have been deleted: {0}", "Tout n'a peut-être pas été supprimé : {0}";
+    // A list of letters.
+    INBOX: "Inbox", "Boîte de réception";
+    SENT: "Sent", "Envoyés";
+    EMPTY: "There is no message.", "Il n'y a aucun message.";
+    PAGE_OF: "{0}, page {1} of {2}", "{0}, page {1} sur {2}";
+    HEAD_NUMBER: "No", "N°";
+    HEAD_FROM: "From", "De";
+    HEAD_TO: "To", "À";
+    HEAD_SUBJECT: "Subject", "Objet";
+    HEAD_DATE: "Date", "Date";
+    HEAD_SIZE: "Size", "Taille";
+    NO_SUBJECT: "(no subject)", "(sans objet)";
+    MARK: "D", "S";
+    BROWSE: "2 reads, d 2 5-7 deletes, u 2 undeletes, n and p turn pages, q goes back: ", "2 : lire, d 2 5-7 : supprimer, u 2 : garder, n et p : pages, q : retour : ";
+    BROWSE_SENT: "2 reads, n and p turn pages, q goes back: ", "2 : lire, n et p : pages, q : retour : ";
+    NO_SUCH_MESSAGE: "There is no message {0} here.", "Il n'y a pas de message {0} ici.";
+    IS_DELETED: "Message {0} is to be deleted; u {0} keeps it.", "Le message {0} est à supprimer ; u {0} le garde.";
+    WILL_BE_DELETED: "To be deleted when you quit: {0}. u undeletes.", "À supprimer quand vous quitterez : {0}. u les garde.";
+    KEPT: "Kept: {0}.", "Gardés : {0}.";
+    NOT_DELETED_HERE: "Sent messages stay.", "Les messages envoyés restent.";
+    // One letter.
+    ATTACHMENTS: "Attachments:", "Pièces jointes :";
+    READ_PROMPT: "s 1 saves an attachment, r replies, d deletes, Enter goes back: ", "s 1 : enregistrer, r : répondre, d : supprimer, Entrée : retour : ";
+    NO_SUCH_ATTACHMENT: "There is no attachment {0}.", "Il n'y a pas de pièce {0}.";
+    ASK_DIRECTORY: "Into the directory", "Dans le répertoire";
+    SAVED: "Saved as {0}.", "Enregistré sous {0}.";
+    NOT_SAVED: "Not saved in {0}: {1}. Choose another directory.", "Pas enregistré dans {0} : {1}. Choisissez un autre répertoire.";
+    REPLY_QUOTES: "{0} wrote:", "{0} a écrit :";
+    // A letter to be written.
+    ASK_FROM_ONCE: "Your mail address", "Votre adresse";
+    ASK_CC: "Cc", "Cc";
+    ASK_BCC: "Bcc", "Cci";
+    ASK_ATTACH: "Attach a file (Enter: no more)", "Joindre un fichier (Entrée : c'est tout)";
+    ATTACHED: "{0}: {1}, {2}", "{0} : {1}, {2}";
+    NOT_ATTACHED: "{0} cannot be read: {1}. Check the path, or press Enter.", "{0} est illisible : {1}. Vérifiez le chemin, ou tapez Entrée.";
+    BAD_ADDRESS: "{0} is not an address: write user@domain, with commas between several.", "{0} n'est pas une adresse : écrivez nom@domaine, avec des virgules.";
+    NOBODY: "There is no recipient. Name one, or press Ctrl-D to give up.", "Il n'y a pas de destinataire. Nommez-en un, ou Ctrl-D pour abandonner.";
+    SUMMARY: "Recipients: {0}. Size: {1}.", "Destinataires : {0}. Taille : {1}.";
+    CONFIRM_SEND: "Send it?", "Envoyer ?";
+    NOT_SENT: "Not sent.", "Pas envoyé.";
+    SENT_DONE: "Sent: {0}", "Envoyé : {0}";
+    REFUSED_FOR: "Not to {0}: {1}", "Pas à {0} : {1}";
+    SEND_TO_REST: "Send it to the others all the same?", "L'envoyer quand même aux autres ?";
+    TRY_AGAIN: "Try again?", "Réessayer ?";
+    COPY_ON_SERVER: "The server keeps a copy.", "Le serveur garde une copie.";
+    COPY_HERE: "A copy is kept on this disk.", "Une copie est gardée sur ce disque.";
+    NO_COPY: "No copy could be kept: {0}.", "Aucune copie n'a pu être gardée : {0}.";
+    // Questions.
+    ASK_SERVER: "Server", "Serveur";
+    ASK_FROM: "From", "De";
+    ASK_TO: "To (commas between several)", "À (séparés par des virgules)";
+    ASK_SUBJECT: "Subject", "Objet";
+    ASK_TEXT:
+        "Text, ended by a line with a dot alone, or Ctrl-D:",
+        "Texte, terminé par une ligne avec un seul point, ou Ctrl-D :";
+    ASK_PASSWORD_OF: "Password of {0}: ", "Mot de passe de {0} : ";
+    YES_NO: "[Y/n]", "[O/n]";
+    NO_YES: "[y/N]", "[o/N]";
+    MORE: "-- Enter for more, q to stop -- ", "-- Entrée pour la suite, q pour arrêter -- ";
+    // Replies.
+    REPLY_DONE: "{0}: accepted.", "{0} : accepté.";
+    REPLY_GO_ON: "{0}: the server waits for more.", "{0} : le serveur attend la suite.";
+    REPLY_LATER:
+        "{0} Not now: the same may work later.",
+        "{0} Pas maintenant : réessayez plus tard, sans rien changer.";
+    REPLY_REFUSED:
+        "{0} Refused: it will not work before something is changed.",
+        "{0} Refusé : cela ne marchera pas sans changer quelque chose.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn language(variables: &[(&str, &str)]) -> Language {
+        Language::of_locale(|name| {
+            variables.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn the_locale_chooses_the_language() {
+        assert_eq!(language(&[]), Language::English);
+        assert_eq!(language(&[("LANG", "fr_CA.UTF-8")]), Language::French);
+        assert_eq!(language(&[("LC_ALL", ""), ("LANG", "fr")]), Language::French);
+        assert_eq!(language(&[("LC_ALL", "C"), ("LANG", "fr_FR")]), Language::English);
+        assert_eq!(language(&[("LC_MESSAGES", "fr_FR@euro"), ("LANG", "en_GB")]), Language::French);
+        assert_eq!(language(&[("LANG", "fra")]), Language::English);
+    }
+
+    #[test]
+    fn no_word_is_missing_and_both_columns_have_the_same_places() {
+        for (name, words) in TABLE {
+            let [english, french] =
+                [Language::English, Language::French].map(|language| words.text(language));
+            assert!(!english.trim().is_empty() && !french.trim().is_empty(), "{name}");
+            for place in 0..4 {
+                let place = format!("{{{place}}}");
+                assert_eq!(english.matches(&place).count(), french.matches(&place).count(), "{name} {place}");
+            }
+            assert_eq!(english.matches('{').count(), english.matches(['}']).count(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_question_without_values_leaves_room_for_an_answer() {
+        for (name, words) in TABLE {
+            for question in [Language::English, Language::French].map(|language| words.text(language)) {
+                let columns = unicode_width::UnicodeWidthStr::width(question);
+                assert!(
+                    !question.ends_with(": ") || question.contains('{') || columns <= 76,
+                    "{name}: {columns}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn values_are_never_places() {
+        let words = Words::new("{1} and {0}.", "{0} et {1}.");
+        assert_eq!(words.with(Language::English, &[&"{1}", &2]), "2 and {1}.");
+        assert_eq!(words.with(Language::French, &[&"{1}", &2]), "{1} et 2.");
+        assert_eq!(Words::new("{0}", "").with(Language::English, &[]), "");
+    }
+}

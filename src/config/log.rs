@@ -1,0 +1,117 @@
+//! The section `[log]`.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use log::LevelFilter;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+use crate::limits::text_in_configuration;
+
+/// Where the log goes, and how much of it there is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// Where it goes.
+    pub to: Destination,
+    /// How much is logged, unless the command line says so.
+    #[serde(serialize_with = "level_text", deserialize_with = "level")]
+    pub level: LevelFilter,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { to: Destination::Stderr, level: LevelFilter::Info }
+    }
+}
+
+/// Where the log goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// To standard error, which under systemd is the journal.
+    Stderr,
+    /// To the socket of a syslog daemon.
+    Syslog(PathBuf),
+    /// To the end of a file.
+    File(PathBuf),
+}
+
+impl Destination {
+    /// The same with a path below that directory, where it is relative.
+    pub(super) fn below(self, directory: &Path) -> Self {
+        match self {
+            Self::Stderr => Self::Stderr,
+            Self::Syslog(path) => Self::Syslog(directory.join(path)),
+            Self::File(path) => Self::File(directory.join(path)),
+        }
+    }
+}
+
+impl FromStr for Destination {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "stderr" => Ok(Self::Stderr),
+            "syslog" => Ok(Self::Syslog(SYSLOG.into())),
+            _ if text.ends_with('/') || !text.contains('/') => Err(format!(
+                "{text:?} is nowhere to log to: write \"stderr\", \"syslog\", \"syslog:/path/of/its/socket\" or \
+                 the path of a file, like \"/var/log/restante.log\" or \"./restante.log\""
+            )),
+            _ => Ok(text
+                .strip_prefix("syslog:")
+                .map_or(Self::File(text.into()), |path| Self::Syslog(path.into()))),
+        }
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stderr => f.write_str("stderr"),
+            Self::Syslog(path) if path == Path::new(SYSLOG) => f.write_str("syslog"),
+            Self::Syslog(path) => write!(f, "syslog:{}", path.display()),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+text_in_configuration!(
+    Destination,
+    "a text in quotes, like \"stderr\", \"syslog\" or \"/var/log/restante.log\""
+);
+
+fn level_text<S: Serializer>(level: &LevelFilter, s: S) -> Result<S::Ok, S::Error> {
+    s.collect_str(&level.as_str().to_ascii_lowercase())
+}
+
+fn level<'de, D: Deserializer<'de>>(d: D) -> Result<LevelFilter, D::Error> {
+    let text = String::deserialize(d)?;
+    text.parse().map_err(|_| {
+        let forms = "\"off\", \"error\", \"warn\", \"info\", \"debug\" or \"trace\"";
+        D::Error::custom(format!("{text:?} is not a level: write {forms}"))
+    })
+}
+
+/// Where syslog daemons listen.
+const SYSLOG: &str = "/dev/log";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_destination_reads_back_what_it_prints() {
+        for text in ["stderr", "syslog", "syslog:/run/log", "/var/log/restante.log", "./restante.log"] {
+            assert_eq!(text.parse::<Destination>().unwrap().to_string(), text);
+        }
+        for bad in ["", "stdout", "restante.log", "/var/log/", "syslog:"] {
+            assert!(bad.parse::<Destination>().unwrap_err().contains("\"syslog\""), "{bad}");
+        }
+        let below = "syslog:./log".parse::<Destination>().unwrap().below(Path::new("/etc"));
+        assert_eq!(below, Destination::Syslog("/etc/./log".into()));
+    }
+}

@@ -1,0 +1,258 @@
+//! From whoever logs to the thread that writes: whoever logs does not wait, and what nobody takes is counted.
+
+use std::{
+    io::{self, Write},
+    mem,
+    sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use log::Level;
+
+use super::output::Output;
+use crate::{config::Destination, metrics::METRICS};
+
+/// A line on its way.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) time: SystemTime,
+    pub(super) level: Level,
+    /// What it says, without an end.
+    pub(super) text: String,
+    /// Lines that were dropped since the one before it.
+    dropped: u64,
+}
+
+impl Line {
+    pub(super) fn new(level: Level, text: String) -> Self {
+        Self { time: SystemTime::now(), level, text, dropped: 0 }
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Entry {
+    Line(Line),
+    /// Everything before this is written when it is answered; so many lines were dropped since the last one.
+    Flush(u64, Sender<()>),
+    /// There may be another output.
+    Look,
+}
+
+/// Gathers what the logger writes into lines, and queues them.
+pub(super) struct Lines {
+    gathered: Vec<u8>,
+    queue: Sender<Entry>,
+    dropped: u64,
+}
+
+impl Lines {
+    pub(super) fn new() -> (Self, Receiver<Entry>) {
+        let (queue, entries) = bounded(QUEUE);
+        (Self { gathered: Vec::new(), queue, dropped: 0 }, entries)
+    }
+
+    /// Another end of the queue.
+    pub(super) fn queue(&self) -> Sender<Entry> {
+        self.queue.clone()
+    }
+
+    fn send(&mut self) {
+        let gathered = mem::take(&mut self.gathered);
+        let text = String::from_utf8_lossy(&gathered);
+        let (level, text) = parts(text.trim_end_matches('\n'));
+        let mut line = Line::new(level, text.to_owned());
+        line.dropped = self.dropped;
+        METRICS.log_lines.one();
+        match self.queue.try_send(Entry::Line(line)) {
+            Ok(()) => {
+                METRICS.log_queue.up();
+                self.dropped = 0;
+            }
+            Err(_) => {
+                METRICS.log_dropped.one();
+                self.dropped += 1;
+            }
+        }
+    }
+}
+
+/// The level that the logger has put in front, and the rest.
+fn parts(line: &str) -> (Level, &str) {
+    let split = line.strip_prefix('[').and_then(|rest| rest.split_once("] "));
+    split.and_then(|(level, rest)| Some((level.parse().ok()?, rest))).unwrap_or((Level::Info, line))
+}
+
+impl Write for Lines {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        self.gathered.extend_from_slice(piece);
+        if piece.ends_with(b"\n") {
+            self.send();
+        }
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let (written, wait) = bounded(1);
+        let asked = self.queue.send_timeout(Entry::Flush(self.dropped, written), PATIENCE);
+        if asked.is_ok() {
+            self.dropped = 0;
+        }
+        if asked.is_ok() && wait.recv_timeout(PATIENCE).is_ok() {
+            return Ok(());
+        }
+        Err(io::ErrorKind::TimedOut.into())
+    }
+}
+
+/// The thread that waits for the log's reader. What can't be written is dropped; when something can be written
+/// again, how much that was is told first.
+pub(super) fn write_out(queue: &Receiver<Entry>, mut output: Output, next: &Next) {
+    let mut dropped = 0;
+    for entry in queue {
+        if let Some(to) = next.take() {
+            match Output::open(&to) {
+                Ok(opened) => output = opened,
+                Err(error) => {
+                    // The old one is still there, and may be what tells of this.
+                    let text = format!("the log stays where it is: cannot open {to}: {error}");
+                    let _ = output.write(&Line::new(Level::Error, super::escape(&text)));
+                }
+            }
+        }
+        match entry {
+            Entry::Line(line) => {
+                METRICS.log_queue.down(1);
+                dropped = tell(dropped + line.dropped, &mut output);
+                if output.write(&line).is_err() {
+                    METRICS.log_dropped.one();
+                    dropped += 1;
+                }
+            }
+            Entry::Flush(more, written) => {
+                dropped = tell(dropped + more, &mut output);
+                let _ = written.send(()); // whoever asked may have lost patience
+            }
+            Entry::Look => {}
+        }
+    }
+}
+
+/// What the log is to be from the next line on. Nobody waits while this is locked.
+#[derive(Debug, Default)]
+pub(super) struct Next(Mutex<Option<Destination>>);
+
+impl Next {
+    pub(super) const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    pub(super) fn set(&self, to: Destination) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(to);
+    }
+
+    fn take(&self) -> Option<Destination> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Says how many lines were dropped, if there were any; how many are still to be told of.
+fn tell(dropped: u64, output: &mut Output) -> u64 {
+    let told = dropped > 0 && output.write(&Line::new(Level::Warn, format!("log dropped={dropped}"))).is_ok();
+    if told { 0 } else { dropped }
+}
+
+/// Lines that wait for the log's reader.
+const QUEUE: usize = 4096;
+/// How long the end of the program waits for the log's reader.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, sync::Arc};
+
+    use super::*;
+
+    /// What is written by the time that nobody logs any more.
+    fn written(lines: Lines, entries: &Receiver<Entry>) -> String {
+        drop(lines);
+        let text = Arc::<Mutex<Vec<u8>>>::default();
+        write_out(entries, Output::stream(Page(Arc::clone(&text))), &Next::new());
+        String::from_utf8(text.lock().unwrap().clone()).unwrap()
+    }
+
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Page {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(octets)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_is_written_in_one_piece_with_its_time_and_level() {
+        let (mut lines, entries) = Lines::new();
+        for piece in ["[", "WARN", "] ", "one", "\n"] {
+            lines.write_all(piece.as_bytes()).unwrap();
+        }
+        let text = written(lines, &entries);
+        let (_, rest) = text.split_once(' ').unwrap();
+        assert_eq!(rest, "[WARN] one\n");
+    }
+
+    #[test]
+    fn o04_a_reader_who_does_not_read_costs_lines_and_no_time() {
+        let (mut lines, entries) = Lines::new();
+        for n in 0..QUEUE + 3 {
+            writeln!(lines, "[INFO] {n}").unwrap();
+        }
+        assert!(lines.flush().is_err());
+        let waiting = entries.recv().unwrap();
+        assert!(matches!(waiting, Entry::Line(line) if line.text == "0"));
+        writeln!(lines, "[INFO] after").unwrap();
+        let text = written(lines, &entries);
+        let last: Vec<_> = text.lines().rev().take(2).map(|line| line.split_once(' ').unwrap().1).collect();
+        assert_eq!(last, ["[INFO] after", "[WARN] log dropped=3"]);
+    }
+
+    #[test]
+    fn the_log_moves_to_another_place_between_two_lines_or_stays() {
+        let home = tempfile::tempdir().unwrap();
+        let (path, next) = (home.path().join("log"), Arc::new(Next::new()));
+        let open = |to: &Destination| Output::open(to).unwrap();
+        let to = Destination::File(path.clone());
+        let (mut lines, entries) = Lines::new();
+        let (thread, queue) = (
+            std::thread::spawn({
+                let (output, next) = (open(&to), Arc::clone(&next));
+                move || write_out(&entries, output, &next)
+            }),
+            lines.queue(),
+        );
+        let mut say = |text: &str, next_to: Destination| {
+            writeln!(lines, "[INFO] {text}").unwrap();
+            lines.flush().unwrap();
+            next.set(next_to);
+            queue.send(Entry::Look).unwrap();
+            lines.flush().unwrap();
+        };
+        fs::rename(&path, home.path().join("log.1")).unwrap();
+        say("one", to.clone());
+        say("two", Destination::File(home.path().join("not/there")));
+        say("three", to);
+        drop((queue, lines));
+        thread.join().unwrap();
+        let text = |name: &str| fs::read_to_string(home.path().join(name)).unwrap();
+        let texts = |name: &str| {
+            text(name).lines().map(|l| l.split_once(' ').unwrap().1.to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(texts("log.1"), ["[INFO] one"]);
+        let now = texts("log");
+        assert_eq!((now.len(), &*now[0], &*now[2]), (3, "[INFO] two", "[INFO] three"));
+        assert!(now[1].starts_with("[ERROR] the log stays where it is: cannot open "), "{}", now[1]);
+    }
+}

@@ -1,0 +1,369 @@
+//! The log: one function for each event, so that wording is stable and can be searched for.
+//!
+//! The rules: text from a peer or a disk is escaped and cut here, and a password never gets here. In a line about
+//! a session the address of the peer stands in front of everything that the peer has chosen: fail2ban believes
+//! it. Whoever logs does not wait: lines go to a thread of their own, and when nobody takes what it writes they
+//! are dropped and counted, for mail goes on without a log. `docs/manual/logs.md` has every line.
+
+mod lines;
+mod output;
+
+use std::{
+    fmt::{self, Display, Write as _},
+    io::{self, Write as _},
+    net::{IpAddr, SocketAddr},
+    panic,
+    sync::{Mutex, OnceLock, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use crossbeam_channel::Sender;
+use log::{Level, LevelFilter, debug, error, info, log};
+use simplelog::{ConfigBuilder, WriteLogger};
+
+use crate::{
+    config::{Destination, Log},
+    metrics::METRICS,
+    proto::{Encryption, ask::ConnId, event::Event},
+};
+use lines::{Entry, Lines, Next, write_out};
+use output::Output;
+
+/// Starts logging. Works once in a process. A `level` that is given here is not changed by [`reload`].
+pub fn start(log: &Log, level: Option<LevelFilter>) -> io::Result<()> {
+    let config = ConfigBuilder::new()
+        .set_time_level(LevelFilter::Off) // lines have their time from us
+        .set_thread_level(LevelFilter::Off)
+        .set_target_level(LevelFilter::Off)
+        .set_location_level(LevelFilter::Off)
+        .add_filter_allow_str(env!("CARGO_PKG_NAME")) // what mio says at `trace` is not ours
+        .build();
+    let output = Output::open(&log.to)?;
+    if !output.is_there() {
+        let _ = writeln!(io::stderr(), "restante: nobody is at {} to take the log; going on without", log.to);
+    }
+    let (lines, entries) = Lines::new();
+    let running = Running { queue: lines.queue(), to: Mutex::new(log.to.clone()), level };
+    thread::Builder::new().name("log".into()).spawn(move || write_out(&entries, output, &NEXT))?;
+    WriteLogger::init(LevelFilter::Trace, config, lines).map_err(io::Error::other)?;
+    log::set_max_level(level.unwrap_or(log.level));
+    let _ = RUNNING.set(running); // the logger is set once, and so is this
+    panic::set_hook(Box::new(|panic| panicked(&panic.to_string())));
+    Ok(())
+}
+
+/// Opens the log anew, at the same place: for SIGHUP, after logrotate has moved the file. Never waits.
+pub fn reopen() {
+    if let Some(running) = RUNNING.get() {
+        let to = running.to.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        running.move_to(to);
+    }
+}
+
+/// Goes on logging as that section says, in a file that is opened anew. Never waits. What can't be opened is told
+/// where the log was before.
+pub fn reload(log: &Log) {
+    if let Some(running) = RUNNING.get() {
+        log::set_max_level(running.level.unwrap_or(log.level));
+        log.to.clone_into(&mut running.to.lock().unwrap_or_else(PoisonError::into_inner));
+        running.move_to(log.to.clone());
+    }
+}
+
+/// Waits until what was logged is written, for a moment at most.
+pub fn finish() {
+    log::logger().flush();
+}
+
+/// The log of this process.
+struct Running {
+    queue: Sender<Entry>,
+    to: Mutex<Destination>,
+    /// That of the command line.
+    level: Option<LevelFilter>,
+}
+
+impl Running {
+    fn move_to(&self, to: Destination) {
+        NEXT.set(to);
+        let _ = self.queue.try_send(Entry::Look); // a full queue is being looked at
+    }
+}
+
+static RUNNING: OnceLock<Running> = OnceLock::new();
+static NEXT: Next = Next::new();
+
+/// Whose session a line is about.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller {
+    /// The connection.
+    pub id: ConnId,
+    /// The service of its listener: "smtp", "submission", …
+    pub service: &'static str,
+    /// The client.
+    pub peer: IpAddr,
+}
+
+impl Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.id, self.service)
+    }
+}
+
+/// Something that a session did. `waited`: how long it had waited for that.
+pub fn event(caller: &Caller, tls: Option<Encryption>, event: &Event, waited: Duration) {
+    let level = match event {
+        Event::Ended { .. } | Event::Opened { .. } | Event::Read { .. } | Event::Updated { .. } => {
+            Level::Debug
+        }
+        _ => Level::Info,
+    };
+    log!(level, "{caller} {}", wording(caller.peer, tls, event, waited));
+}
+
+fn wording(peer: IpAddr, tls: Option<Encryption>, event: &Event, waited: Duration) -> String {
+    let tls = tls.map_or("no", |by| by.version);
+    match event {
+        Event::Accepted { id, from, to, recipients, octets } => {
+            let mut to: Vec<String> = to.iter().map(|to| format!("<{to}>")).collect();
+            to.extend((to.len() == Event::MOST_SHOWN).then(|| "...".to_owned()));
+            format!(
+                "accepted peer={peer} id={} from={} to={} rcpts={recipients} octets={octets} tls={tls} took={}",
+                value(id),
+                value(from),
+                value(&to.join(",")),
+                millis(waited)
+            )
+        }
+        Event::Refused { what, reply } => {
+            format!("refused peer={peer} reply={} what=\"{}\"", value(reply), escape(what))
+        }
+        Event::Login { user, mechanism, ok } => {
+            format!("login peer={peer} ok={ok} user={} mechanism={mechanism} tls={tls}", value(user))
+        }
+        Event::Opened { mailbox, messages, octets } => {
+            let mailbox = value(&mailbox.to_string());
+            format!("opened peer={peer} mailbox={mailbox} messages={messages} octets={octets}")
+        }
+        Event::Read { octets } => format!("read peer={peer} octets={octets} took={}", millis(waited)),
+        Event::Updated { deleted, seen } => format!("updated peer={peer} deleted={deleted} seen={seen}"),
+        Event::Ended { why } => format!("ended peer={peer} why=\"{why}\""),
+        Event::Injected(injection) => format!("ended peer={peer} by a fault on demand: {injection:?}"),
+    }
+}
+
+fn millis(time: Duration) -> String {
+    format!("{:.1}ms", time.as_secs_f64() * 1e3)
+}
+
+/// What came of a session, for the line at its end.
+#[derive(Debug, Default)]
+pub struct Summary {
+    user: Option<Box<str>>,
+    messages: u32,
+    read: u32,
+    deleted: u32,
+    why: Option<&'static str>,
+}
+
+impl Summary {
+    /// Something that the session did.
+    pub fn note(&mut self, event: &Event) {
+        match event {
+            Event::Accepted { .. } => self.messages += 1,
+            Event::Login { user, ok: true, .. } => self.user = Some(user.as_str().into()),
+            Event::Read { .. } => self.read += 1,
+            Event::Updated { deleted, .. } => self.deleted += u32::try_from(*deleted).unwrap_or(u32::MAX),
+            Event::Ended { why } => self.why = Some(why),
+            _ => {}
+        }
+    }
+}
+
+/// A client is gone: one line for a session that somebody has used or that has reached a limit, with what it did.
+pub fn closed(caller: &Caller, summary: &Summary, received: u64, sent: u64, lasted: Duration) {
+    let Summary { user, messages, read, deleted, why } = summary;
+    let user = user.as_ref().map(|user| format!(" user={}", value(user))).unwrap_or_default();
+    let why = why.map(|why| format!(" why=\"{why}\"")).unwrap_or_default();
+    let used = !user.is_empty() || *messages > 0 || !why.is_empty();
+    log!(
+        if used { Level::Info } else { Level::Debug },
+        "{caller} closed peer={}{user} messages={messages} read={read} deleted={deleted} \
+         received={received} sent={sent} lasted={lasted:.1?}{why}",
+        caller.peer
+    );
+}
+
+/// A listener is open.
+pub fn listening(protocol: &str, address: &dyn Display) {
+    info!("{protocol} listening address={address}");
+}
+
+/// A client came.
+pub fn connected(caller: &Caller, peer: SocketAddr) {
+    debug!("{caller} connected peer={peer}");
+}
+
+/// A client was sent away at the door.
+pub fn turned_away(service: &str, peer: IpAddr, why: &str) {
+    METRICS.turned_away.one(why);
+    info!("{service} turned away peer={peer} why=\"{why}\"");
+}
+
+/// A proxy did not say whose connection it hands over.
+pub fn not_announced(conn: &str, protocol: &str, proxy: SocketAddr, why: &str) {
+    METRICS.turned_away.one("not announced by a proxy");
+    info!("{conn} {protocol} proxy failed peer={proxy} why=\"{}\"", escape(why));
+}
+
+/// A connection is encrypted from here on.
+pub fn secured(caller: &Caller, by: Encryption) {
+    debug!("{caller} tls version={} cipher={} peer={}", by.version, by.cipher, caller.peer);
+}
+
+/// TLS did not come about, or broke.
+pub fn not_secured(caller: &Caller, why: &str) {
+    info!("{caller} tls failed peer={} why=\"{}\"", caller.peer, escape(why));
+}
+
+/// A batch of deliveries is durable, or has failed.
+pub fn batch(messages: usize, octets: u64, took: Duration) {
+    debug!("commit batch={messages} octets={octets} took={}", millis(took));
+}
+
+/// A bug of ours, wherever it is: the hook of the language would write it to standard error, and wait there.
+fn panicked(what: &str) {
+    METRICS.panics.one();
+    let thread = thread::current();
+    error!("panicked thread={} what=\"{}\"", thread.name().unwrap_or("?"), escape(what));
+}
+
+/// The figures as lines: for SIGUSR1.
+pub fn status() {
+    METRICS.lines().iter().for_each(|line| info!("status {line}"));
+}
+
+/// Text from outside, fit for a line of the log: control characters, `"` and `\` as `\xNN`, cut at 256 bytes.
+pub fn escape(text: &str) -> String {
+    let mut safe = String::new();
+    for c in text.chars() {
+        let length = safe.len();
+        match c {
+            '\0'..='\x1f' | '\x7f'..='\u{9f}' | '"' | '\\' => {
+                let _ = write!(safe, "\\x{:02x}", u32::from(c)); // a String takes everything
+            }
+            c => safe.push(c),
+        }
+        if safe.len() > LONGEST {
+            safe.truncate(length);
+            safe.push('…');
+            break;
+        }
+    }
+    safe
+}
+
+/// The value of a `key=value`: in quotes if it could be taken for more than one.
+fn value(text: &str) -> String {
+    let text = escape(text);
+    if text.is_empty() || text.contains([' ', '=']) { format!("\"{text}\"") } else { text }
+}
+
+/// Bytes of text from outside in one value.
+const LONGEST: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::proto::ask::Mailbox;
+
+    const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+    const TLS: Encryption = Encryption { version: "1.3", cipher: "TLS_AES_128_GCM_SHA256" };
+
+    fn line(event: &Event) -> String {
+        wording(PEER, Some(TLS), event, Duration::from_micros(41_250))
+    }
+
+    #[test]
+    fn every_event_has_its_wording() {
+        let mailbox = Mailbox::named("u@here.test").unwrap();
+        let accepted = |to: &[&str]| Event::Accepted {
+            id: "7".into(),
+            from: "<a@far.test>".into(),
+            to: to.iter().map(ToString::to_string).collect(),
+            recipients: 2,
+            octets: 18233,
+        };
+        for (event, expected) in [
+            (
+                accepted(&["u@here.test", "v@here.test"]),
+                "accepted peer=192.0.2.7 id=7 from=<a@far.test> to=<u@here.test>,<v@here.test> rcpts=2 octets=18233 tls=1.3 took=41.2ms",
+            ),
+            (
+                accepted(&["u"; Event::MOST_SHOWN]),
+                "accepted peer=192.0.2.7 id=7 from=<a@far.test> to=<u>,<u>,<u>,<u>,<u>,<u>,<u>,<u>,... rcpts=2 octets=18233 tls=1.3 took=41.2ms",
+            ),
+            (
+                Event::Refused { what: "RCPT TO:<x>".into(), reply: "550-5.1.1".into() },
+                r#"refused peer=192.0.2.7 reply=550-5.1.1 what="RCPT TO:<x>""#,
+            ),
+            (
+                Event::Login { user: "u".into(), mechanism: "PLAIN", ok: false },
+                "login peer=192.0.2.7 ok=false user=u mechanism=PLAIN tls=1.3",
+            ),
+            (
+                Event::Opened { mailbox, messages: 3, octets: 9 },
+                "opened peer=192.0.2.7 mailbox=u@here.test messages=3 octets=9",
+            ),
+            (Event::Read { octets: 9 }, "read peer=192.0.2.7 octets=9 took=41.2ms"),
+            (Event::Updated { deleted: 1, seen: 2 }, "updated peer=192.0.2.7 deleted=1 seen=2"),
+            (Event::Ended { why: "timeout" }, r#"ended peer=192.0.2.7 why="timeout""#),
+        ] {
+            assert_eq!(line(&event), expected);
+        }
+        let clear = wording(
+            PEER,
+            None,
+            &Event::Login { user: "u".into(), mechanism: "USER", ok: true },
+            Duration::ZERO,
+        );
+        assert_eq!(clear, "login peer=192.0.2.7 ok=true user=u mechanism=USER tls=no");
+    }
+
+    #[test]
+    fn t22_a_peer_cannot_write_a_line_or_a_field_of_its_own() {
+        let line = |user: &str| {
+            let line = line(&Event::Login { user: user.into(), mechanism: "USER", ok: false });
+            let user = line.strip_prefix("login peer=192.0.2.7 ok=false ").unwrap();
+            user.strip_suffix(" mechanism=USER tls=1.3").unwrap().to_owned()
+        };
+        assert_eq!(line("u ok=true"), r#"user="u ok=true""#);
+        assert_eq!(line("u\" ok=true"), r#"user="u\x22 ok=true""#);
+        assert_eq!(line("u\r\nc4f1"), r"user=u\x0d\x0ac4f1");
+        assert_eq!(line(""), r#"user="""#);
+    }
+
+    #[test]
+    fn t22_control_characters_quotes_and_backslashes_are_escaped() {
+        for (text, safe) in [
+            ("plain <a@b>", "plain <a@b>"),
+            ("\0\t\r\n\x1b[0m", r"\x00\x09\x0d\x0a\x1b[0m"),
+            ("\x7f\u{80}\u{9b}\u{9f}", r"\x7f\x80\x9b\x9f"),
+            (r#"say "a\b""#, r"say \x22a\x5cb\x22"),
+            ("é\u{a0}%s", "é\u{a0}%s"),
+        ] {
+            assert_eq!(escape(text), safe, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn long_text_is_cut_between_characters() {
+        assert_eq!(escape(&"a".repeat(256)), "a".repeat(256));
+        assert_eq!(escape(&"a".repeat(257)), format!("{}…", "a".repeat(256)));
+        assert_eq!(escape(&format!("a{}", "é".repeat(200))), format!("a{}…", "é".repeat(127)));
+        assert_eq!(escape(&"\n".repeat(65)), format!("{}…", r"\x0a".repeat(64)));
+    }
+}

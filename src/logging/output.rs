@@ -1,0 +1,267 @@
+//! Where lines go, and what they look like there. Everything here may wait, and is done by the log's own thread.
+//!
+//! The rule: a line that could not be written is an error and no more. The next one tries again, by whatever
+//! it takes: the space that is there by now, or the daemon that is back.
+
+use std::{
+    fs::{File, OpenOptions, Permissions},
+    io::{self, ErrorKind, Write},
+    os::unix::{
+        fs::{OpenOptionsExt, PermissionsExt},
+        net::UnixDatagram,
+    },
+    path::{Path, PathBuf},
+    process,
+};
+
+use log::Level;
+
+use super::lines::Line;
+use crate::config::Destination;
+
+/// Where lines go.
+pub(super) struct Output {
+    form: Form,
+    sink: Sink,
+    /// The last line was written in part: its rest is lost, and the next one must not become part of it.
+    torn: bool,
+}
+
+/// What a line looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// With time and level.
+    Dated,
+    /// With its priority in front: the journal has a time of its own (sd-daemon(3)).
+    Journal,
+    /// As syslog daemons take it on their local socket (RFC 3164 without the time, which they add).
+    Syslog,
+}
+
+enum Sink {
+    /// Standard error, or what a test has in its place.
+    Stream(Box<dyn Write + Send>),
+    File(File),
+    /// A daemon, as long as it is there.
+    Socket(PathBuf, Option<UnixDatagram>),
+}
+
+impl Output {
+    /// Opens it. A syslog daemon need not be there yet.
+    pub(super) fn open(to: &Destination) -> io::Result<Self> {
+        Ok(match to {
+            Destination::Stderr => {
+                let form = if is_journal() { Form::Journal } else { Form::Dated };
+                Self { form, ..Self::stream(io::stderr()) }
+            }
+            Destination::File(path) => Self::with(Form::Dated, Sink::File(append(path)?)),
+            Destination::Syslog(path) => {
+                Self::with(Form::Syslog, Sink::Socket(path.clone(), connect(path).ok()))
+            }
+        })
+    }
+
+    pub(super) fn stream(stream: impl Write + Send + 'static) -> Self {
+        Self::with(Form::Dated, Sink::Stream(Box::new(stream)))
+    }
+
+    const fn with(form: Form, sink: Sink) -> Self {
+        Self { form, sink, torn: false }
+    }
+
+    /// Whether somebody is there to take lines, as far as is known.
+    pub(super) fn is_there(&self) -> bool {
+        !matches!(self.sink, Sink::Socket(_, None))
+    }
+
+    pub(super) fn write(&mut self, line: &Line) -> io::Result<()> {
+        let text = self.form.of(line);
+        match &mut self.sink {
+            Sink::Stream(stream) => write_whole(stream, &text, &mut self.torn),
+            Sink::File(file) => write_whole(file, &text, &mut self.torn),
+            Sink::Socket(path, socket) => send(path, socket, text.as_bytes()),
+        }
+    }
+}
+
+impl Form {
+    fn of(self, Line { time, level, text, .. }: &Line) -> String {
+        let severity = match level {
+            Level::Error => 3,
+            Level::Warn => 4,
+            Level::Info => 6,
+            Level::Debug | Level::Trace => 7,
+        };
+        match self {
+            Self::Dated => format!("{} [{level}] {text}\n", humantime::format_rfc3339_millis(*time)),
+            Self::Journal => format!("<{severity}>{text}\n"),
+            Self::Syslog => format!("<{}>restante[{}]: {text}", MAIL + severity, process::id()),
+        }
+    }
+}
+
+/// Opens a file to append to; what is made is for its group to read, too (logrotate, and who looks after mail).
+fn append(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).mode(MODE);
+    match options.clone().create_new(true).open(path) {
+        Ok(file) => {
+            file.set_permissions(Permissions::from_mode(MODE))?; // the umask has left the owner's
+            Ok(file)
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => options.create(true).open(path),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes a line, behind a new end where the last one has none.
+fn write_whole(out: &mut impl Write, line: &str, torn: &mut bool) -> io::Result<()> {
+    let whole = if *torn { format!("\n{line}") } else { line.to_owned() };
+    let mut rest = whole.as_bytes();
+    while !rest.is_empty() {
+        match out.write(rest) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                rest = &rest[n..];
+                *torn = !rest.is_empty();
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Sends a line to a daemon, which may have been started anew since the last one.
+fn send(path: &Path, socket: &mut Option<UnixDatagram>, line: &[u8]) -> io::Result<()> {
+    if let Some(there) = socket
+        && there.send(line).is_ok()
+    {
+        return Ok(());
+    }
+    *socket = None;
+    let there = connect(path)?;
+    there.send(line)?;
+    *socket = Some(there);
+    Ok(())
+}
+
+fn connect(path: &Path) -> io::Result<UnixDatagram> {
+    let socket = UnixDatagram::unbound()?;
+    socket.connect(path)?;
+    Ok(socket)
+}
+
+/// Whether standard error is the journal: systemd says which file it has put there (systemd.exec(5)).
+fn is_journal() -> bool {
+    let stated = rustix::fs::fstat(io::stderr());
+    std::env::var("JOURNAL_STREAM")
+        .is_ok_and(|stream| stated.is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino)))
+}
+
+/// The facility `mail`.
+const MAIL: u32 = 2 << 3;
+const MODE: u32 = 0o640;
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+
+    /// A disk with so much room.
+    #[derive(Clone, Default)]
+    struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
+
+    impl Disk {
+        fn make_room(&self, octets: usize) {
+            self.0.lock().unwrap().1 += octets;
+        }
+
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().0.clone()).unwrap()
+        }
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            let (text, room) = &mut *self.0.lock().unwrap();
+            let n = octets.len().min(*room);
+            text.extend_from_slice(&octets[..n]);
+            *room -= n;
+            if n == 0 { Err(ErrorKind::StorageFull.into()) } else { Ok(n) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn line(text: &str) -> Line {
+        Line::new(Level::Info, text.into())
+    }
+
+    #[test]
+    fn o04_a_line_that_was_cut_off_does_not_swallow_the_next_one() {
+        let disk = Disk::default();
+        let mut output = Output::stream(disk.clone());
+        disk.make_room(39);
+        output.write(&line("the first of them is cut")).unwrap_err();
+        output.write(&line("the second has no room at all")).unwrap_err();
+        disk.make_room(100);
+        output.write(&line("third")).unwrap();
+        let text = disk.text();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].ends_with("[INFO] the fir") && lines[1].ends_with("[INFO] third"), "{text:?}");
+        assert_eq!((lines.len(), text.ends_with('\n')), (2, true));
+    }
+
+    #[test]
+    fn each_place_has_its_form() {
+        let line = Line::new(Level::Warn, "c1 smtp connected".into());
+        assert_eq!(Form::Journal.of(&line), "<4>c1 smtp connected\n");
+        assert_eq!(Form::Syslog.of(&line), format!("<20>restante[{}]: c1 smtp connected", process::id()));
+        let dated = Form::Dated.of(&line);
+        let (time, rest) = dated.split_once(' ').unwrap();
+        assert_eq!((time.len(), &time[10..11], &time[23..]), ("2025-01-01T00:00:00.000Z".len(), "T", "Z"));
+        assert_eq!(rest, "[WARN] c1 smtp connected\n");
+    }
+
+    #[test]
+    fn o04_a_syslog_daemon_may_come_late_and_go_in_between() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("log");
+        let mut output = Output::open(&Destination::Syslog(path.clone())).unwrap();
+        assert!(!output.is_there());
+        output.write(&line("nobody")).unwrap_err();
+        for text in ["one", "two"] {
+            let daemon = UnixDatagram::bind(&path).unwrap();
+            output.write(&line(text)).unwrap();
+            let mut said = [0; 100];
+            let length = daemon.recv(&mut said).unwrap();
+            let said = String::from_utf8_lossy(&said[..length]).into_owned();
+            assert!(said.starts_with("<22>restante[") && said.ends_with(&format!("]: {text}")), "{said}");
+            drop(daemon);
+            fs::remove_file(&path).unwrap();
+            output.write(&line("nobody")).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_file_is_appended_to_and_its_group_may_read_it() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("log");
+        for text in ["one", "two"] {
+            Output::open(&Destination::File(path.clone())).unwrap().write(&line(text)).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        // Whoever has made it decides about its rights.
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        Output::open(&Destination::File(path.clone())).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}

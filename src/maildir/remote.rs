@@ -1,0 +1,131 @@
+//! File systems that other machines write to as well: which ones they are, what their caches must not hide, and
+//! what time it is there.
+
+use std::{
+    os::fd::AsFd,
+    time::{Duration, SystemTime},
+};
+
+use rustix::{
+    fs::{self, AtFlags, FsWord, OFlags, Statx, StatxFlags, Timespec, Timestamps, UTIME_NOW},
+    io::Errno,
+};
+
+use super::{Error, Maildir, lock, store::FILE_MODE};
+
+impl Maildir {
+    /// Whether other machines may change it, of which this one's kernel tells nobody.
+    pub fn is_remote(&self) -> bool {
+        is_one_of(self.root(), &REMOTE)
+    }
+
+    /// Whether this machine's kernel tells of every change. Where the spool is known to be `shared`, only file
+    /// systems that are known to be this machine's own are believed.
+    pub fn is_told_of(&self, shared: bool) -> bool {
+        if shared { is_one_of(self.root(), &LOCAL) } else { !self.is_remote() }
+    }
+
+    /// The time by the clock that its files are stamped by: `now`, if that is this machine's; else that of the
+    /// file server, which may go wrong by hours. `None`: it can't be told, since nothing can be written.
+    pub fn clock(&self, now: SystemTime) -> Option<SystemTime> {
+        if self.is_remote() { self.touch().ok() } else { Some(now) }
+    }
+
+    /// Has the file system stamp a file of ours, and reads the stamp.
+    fn touch(&self) -> Result<SystemTime, Error> {
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let times = Timestamps { last_access: now, last_modification: now };
+        let stamp = || fs::utimensat(self.root(), lock::FILE, &times, AtFlags::SYMLINK_NOFOLLOW);
+        let stamped = match stamp() {
+            Err(Errno::NOENT) => {
+                let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                fs::openat(self.root(), lock::FILE, flags, FILE_MODE).and_then(|_| stamp())
+            }
+            done => done,
+        };
+        let read = stamped.and_then(|()| {
+            let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_FORCE_SYNC;
+            fs::statx(self.root(), lock::FILE, flags, StatxFlags::MTIME)
+        });
+        let stat = read.map_err(|e| Error::at(self.path().join(lock::FILE), "stamp", e))?;
+        let since = u64::try_from(stat.stx_mtime.tv_sec).unwrap_or(0);
+        Ok(SystemTime::UNIX_EPOCH + Duration::new(since, stat.stx_mtime.tv_nsec))
+    }
+}
+
+/// The state of an open directory. Clients of file servers answer a plain `fstat` from a cache, for up to a
+/// minute on NFS; a login must see what another machine has acknowledged before it.
+pub(super) fn state(dir: impl AsFd) -> rustix::io::Result<Statx> {
+    fs::statx(dir, c"", AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC, StatxFlags::BASIC_STATS)
+}
+
+fn is_one_of(dir: impl AsFd, kinds: &[u32]) -> bool {
+    fs::fstatfs(dir).is_ok_and(|stat| kinds.contains(&kind(stat.f_type)))
+}
+
+/// The magic number, whose 32 bits some machines extend by their sign.
+#[allow(clippy::unnecessary_cast, reason = "the width of this type differs between machines")]
+fn kind(magic: FsWord) -> u32 {
+    magic as u64 as u32
+}
+
+/// What `statfs` calls file systems whose files other machines may change.
+const REMOTE: [u32; 17] = [
+    0x6969,      // NFS
+    0x00c3_6400, // Ceph
+    0x6573_5546, // FUSE: GlusterFS, sshfs, virtiofs, …
+    0x517b,      // SMB,
+    0xff53_4d42, // CIFS,
+    0xfe53_4d42, // SMB 2
+    0x0102_1997, // 9P
+    0x0bd0_0bd0, // Lustre
+    0x4750_4653, // GPFS
+    0x1983_0326, // BeeGFS
+    0x0116_1970, // GFS2
+    0x7461_636f, // OCFS2
+    0x5346_414f, // AFS (OpenAFS)
+    0x6b41_4653, // AFS (the kernel's)
+    0x7375_7245, // Coda
+    0x786f_4256, // shared folders of VirtualBox,
+    0xbacb_acbc, // and of VMware
+];
+
+/// File systems of this machine alone, as long as nobody else has the disk below them.
+const LOCAL: [u32; 7] = [
+    0xef53,      // ext4
+    0x5846_5342, // XFS
+    0x9123_683e, // btrfs
+    0xf2f5_2010, // F2FS
+    0x2fc1_2fc1, // ZFS
+    0xca45_1a4e, // bcachefs
+    0x0102_1994, // tmpfs
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::maildir::Spool;
+
+    #[test]
+    fn no_file_system_is_both_and_none_is_there_twice() {
+        let mut all = [&REMOTE[..], &LOCAL[..]].concat();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), REMOTE.len() + LOCAL.len());
+    }
+
+    #[test]
+    fn the_file_systems_clock_is_read_by_a_stamp_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let maildir = Spool::open(dir.path()).unwrap().maildir_or_new("box").unwrap();
+        for _ in 0..2 {
+            let before = SystemTime::now() - Duration::from_secs(1); // a file system's clock ticks slowly
+            let there = maildir.touch().unwrap();
+            assert!(before <= there && there <= SystemTime::now(), "{there:?}");
+        }
+        let long_ago = SystemTime::UNIX_EPOCH;
+        if !maildir.is_remote() {
+            assert_eq!(maildir.clock(long_ago), Some(long_ago));
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! What is counted with: plain atomics, so that a count costs a few nanoseconds wherever it is made, and
+//! nobody waits for anybody.
+
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+/// Only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    pub(super) const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// One more.
+    pub fn one(&self) {
+        self.add(1);
+    }
+
+    /// So many more.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+
+    /// How many by now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Goes up and down.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    pub(super) const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// One more.
+    pub fn up(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    /// So many fewer.
+    pub fn down(&self, n: u64) {
+        self.0.fetch_sub(n, Relaxed);
+    }
+
+    /// As many as that.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+
+    /// How many there are. One that is counted out on one thread before it was counted in on another is none.
+    pub fn get(&self) -> u64 {
+        let n = self.0.load(Relaxed);
+        if n > u64::MAX / 2 { 0 } else { n }
+    }
+}
+
+/// How often a value was how large: bounds, and how many were not above each.
+#[derive(Debug)]
+pub struct Histogram {
+    bounds: &'static [u64],
+    /// How many of what is counted are one of what is shown: 1e9 nanoseconds are a second.
+    per: f64,
+    /// One for each bound, and one for what is above them all.
+    buckets: [Counter; MOST_BOUNDS + 1],
+    sum: Counter,
+}
+
+impl Histogram {
+    pub(super) const fn of_times(bounds: &'static [u64]) -> Self {
+        Self::new(bounds, 1e9)
+    }
+
+    pub(super) const fn of_numbers(bounds: &'static [u64]) -> Self {
+        Self::new(bounds, 1.0)
+    }
+
+    const fn new(bounds: &'static [u64], per: f64) -> Self {
+        assert!(bounds.len() <= MOST_BOUNDS);
+        Self { bounds, per, buckets: [const { Counter::new() }; MOST_BOUNDS + 1], sum: Counter::new() }
+    }
+
+    /// A value was seen.
+    pub fn saw(&self, value: u64) {
+        let at = self.bounds.partition_point(|bound| *bound < value);
+        self.buckets[at].one();
+        self.sum.add(value);
+    }
+
+    /// Something took so long.
+    pub fn took(&self, time: Duration) {
+        self.saw(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// For each bound how many values were not above it; how many there were at all; and their sum.
+    pub(super) fn read(&self) -> (Vec<(f64, u64)>, u64, f64) {
+        let mut below = 0;
+        let mut upto = Vec::with_capacity(self.bounds.len());
+        for (bound, bucket) in self.bounds.iter().zip(&self.buckets) {
+            below += bucket.get();
+            upto.push((*bound as f64 / self.per, below));
+        }
+        (upto, below + self.buckets[self.bounds.len()].get(), self.sum.get() as f64 / self.per)
+    }
+}
+
+/// Counters by a word that is ours and not a peer's, like the code of a reply. There is room for so many of
+/// them, whatever happens; further ones are counted together.
+#[derive(Debug)]
+pub struct Words {
+    slots: [(OnceLock<Box<str>>, Counter); MOST_WORDS],
+    others: Counter,
+}
+
+impl Words {
+    pub(super) const fn new() -> Self {
+        Self { slots: [const { (OnceLock::new(), Counter::new()) }; MOST_WORDS], others: Counter::new() }
+    }
+
+    /// One more of that.
+    pub fn one(&self, word: &str) {
+        let slot = self.slots.iter().find(|(name, _)| &**name.get_or_init(|| word.into()) == word);
+        slot.map_or(&self.others, |(_, counter)| counter).one();
+    }
+
+    /// All of them, in the order of their first time.
+    pub(super) fn read(&self) -> Vec<(String, u64)> {
+        let named =
+            self.slots.iter().map_while(|(name, counter)| Some((name.get()?.to_string(), counter.get())));
+        let others = Some(self.others.get()).filter(|n| *n > 0).map(|n| ("other".to_owned(), n));
+        named.chain(others).collect()
+    }
+}
+
+/// From 0.1 ms, an fsync of a fast disk, to the patience of a client.
+pub(super) const TIMES: &[u64] = &[
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    50_000_000,
+    100_000_000,
+    250_000_000,
+    500_000_000,
+    1_000_000_000,
+    2_500_000_000,
+    10_000_000_000,
+    60_000_000_000,
+];
+
+/// How many were done together.
+pub(super) const NUMBERS: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
+
+const MOST_BOUNDS: usize = 16;
+const MOST_WORDS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_counted_at_its_bound_and_above() {
+        let times = Histogram::of_times(TIMES);
+        for micros in [50, 100, 101, 5_000, 100_000_000] {
+            times.took(Duration::from_micros(micros));
+        }
+        let (upto, count, sum) = times.read();
+        let at = |seconds: f64| upto.iter().find(|(bound, _)| (bound - seconds).abs() < 1e-12).unwrap().1;
+        assert_eq!((at(0.0001), at(0.00025), at(0.0025), at(0.005), at(60.0), count), (2, 3, 3, 4, 4, 5));
+        assert!((sum - 100.005_251).abs() < 1e-9, "{sum}");
+    }
+
+    #[test]
+    fn words_without_end_take_no_room_without_end() {
+        let words = Words::new();
+        for n in 0..100 {
+            words.one(&format!("word {}", n % 70));
+        }
+        let read = words.read();
+        assert_eq!(read.len(), MOST_WORDS + 1);
+        assert_eq!((&read[0], &read[63]), (&("word 0".into(), 2), &("word 63".into(), 1)));
+        assert_eq!(read[64], ("other".into(), 6));
+    }
+
+    #[test]
+    fn what_goes_down_first_is_none_and_not_very_many() {
+        let gauge = Gauge::default();
+        gauge.down(1);
+        assert_eq!(gauge.get(), 0);
+        gauge.up();
+        gauge.up();
+        assert_eq!(gauge.get(), 1);
+    }
+}

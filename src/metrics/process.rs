@@ -1,0 +1,58 @@
+//! What the kernel knows of this process, and what program it is.
+
+use std::fs;
+
+use super::text::{Family, Kind, Sample};
+
+/// What can be read from `/proc`; a sandbox may hide some of it.
+pub(super) fn families() -> Vec<Family> {
+    let gauge = |name, help, value: Option<f64>| {
+        value.map(|value| Family { name, kind: Kind::Gauge, help, samples: vec![Sample::alone(value)] })
+    };
+    let cpu = cpu_seconds().map(|value| Family {
+        name: "restante_cpu_seconds_total",
+        kind: Kind::Counter,
+        help: "CPU time of all threads.",
+        samples: vec![Sample::alone(value)],
+    });
+    let build = Family {
+        name: "restante_build_info",
+        kind: Kind::Gauge,
+        help: "The version that runs: always 1.",
+        samples: vec![Sample {
+            labels: vec![("version", env!("CARGO_PKG_VERSION").into())],
+            ..Sample::alone(1.0)
+        }],
+    };
+    [
+        gauge("restante_open_descriptors", "Descriptors that are open.", open_descriptors()),
+        gauge("restante_max_descriptors", "Descriptors that may be open.", most_descriptors()),
+        gauge("restante_resident_memory_bytes", "Memory in use.", resident_memory()),
+        cpu,
+        Some(build),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn open_descriptors() -> Option<f64> {
+    Some(fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1) as f64) // one is for the question
+}
+
+fn most_descriptors() -> Option<f64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current.map(|n| n as f64)
+}
+
+fn resident_memory() -> Option<f64> {
+    let pages: u64 = fs::read_to_string("/proc/self/statm").ok()?.split(' ').nth(1)?.parse().ok()?;
+    Some((pages * rustix::param::page_size() as u64) as f64)
+}
+
+fn cpu_seconds() -> Option<f64> {
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    let ticks: u64 =
+        fields.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    Some(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+}

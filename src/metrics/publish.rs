@@ -1,0 +1,178 @@
+//! The thread that writes all numbers to a file every few seconds, so that whoever reads it finds it whole.
+
+use std::{
+    fs::{self, File, Permissions},
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use super::{METRICS, place};
+
+/// Where the figures go, and how often.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The file, if it was chosen.
+    pub file: Option<PathBuf>,
+    /// Whose figures they are: the spool and the host name of the server.
+    pub server: (PathBuf, String),
+    /// How often.
+    pub every: Duration,
+}
+
+impl Plan {
+    /// The file that is written from now on. `None`: there is no place for one.
+    pub fn path(&self) -> Option<PathBuf> {
+        let (spool, hostname) = &self.server;
+        self.file.clone().or_else(|| place::to_write(spool, hostname))
+    }
+
+    /// Begins. A server without figures is a server all the same.
+    pub fn start(&self) -> Option<Publisher> {
+        METRICS.start();
+        let Some(path) = self.path() else {
+            log::warn!("metrics not written: no place for them; choose one with `file` in [metrics]");
+            return None;
+        };
+        let (spool, hostname) = &self.server;
+        let version = env!("CARGO_PKG_VERSION");
+        let about = format!("restante {version} at {hostname}, {}", spool.display());
+        let started = Publisher::start(path, about.replace(char::is_control, "?"), self.every);
+        started.inspect_err(|error| log::error!("metrics not written: {error}")).ok()
+    }
+}
+
+/// The thread. When this is dropped the file is removed: nobody is to take it for news.
+#[derive(Debug)]
+pub struct Publisher {
+    _end: Sender<()>,
+    ended: Receiver<()>,
+}
+
+impl Publisher {
+    /// Starts it.
+    pub fn start(path: PathBuf, about: String, every: Duration) -> io::Result<Self> {
+        METRICS.every.set(u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
+        let (end, wait) = bounded(0);
+        let (tell_ended, ended) = bounded(1);
+        thread::Builder::new().name("metrics".into()).spawn(move || {
+            run(&path, &about, every, &wait);
+            let _ = fs::remove_file(&path); // it may be gone already
+            drop(tell_ended);
+        })?;
+        Ok(Self { _end: end, ended })
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        (self._end, _) = bounded(0);
+        let _ = self.ended.recv_timeout(PATIENCE); // a disk that hangs keeps nobody from going
+    }
+}
+
+fn run(path: &Path, about: &str, every: Duration, end: &Receiver<()>) {
+    sweep(path);
+    let mut failed = false;
+    loop {
+        match replace(path, format!("# {about}\n{}", METRICS.text()).as_bytes()) {
+            Ok(()) => failed = false,
+            Err(error) if !failed => {
+                failed = true;
+                log::warn!("metrics not written: {}: {error}", path.display());
+            }
+            Err(_) => {}
+        }
+        if end.recv_timeout(every) != Err(RecvTimeoutError::Timeout) {
+            return;
+        }
+    }
+}
+
+/// Puts a new file in the place of the old one. It is for everybody to read: it counts, and names nobody.
+fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+    name.push(".new"); // the textfile collector of node_exporter reads *.prom only
+    let new = path.with_file_name(name);
+    let done = File::create(&new).and_then(|mut file| {
+        file.set_permissions(Permissions::from_mode(0o644))?;
+        file.write_all(text)?;
+        fs::rename(&new, path)
+    });
+    if done.is_err() {
+        let _ = fs::remove_file(&new); // it was perhaps never made
+    }
+    done
+}
+
+/// Removes what servers have left behind that were killed, where only their figures are.
+fn sweep(path: &Path) {
+    let is_old = |path: &Path| {
+        let written = fs::metadata(path).and_then(|about| about.modified());
+        written.is_ok_and(|written| SystemTime::now().duration_since(written).is_ok_and(|age| age > OLD))
+    };
+    let is_figures = |path: &PathBuf| {
+        let name =
+            path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(place::ENDING));
+        name.is_some_and(|name| name.len() == 8 && name.bytes().all(|b| b.is_ascii_hexdigit()))
+    };
+    if !is_figures(&path.to_owned()) {
+        return;
+    }
+    let there = path.parent().and_then(|directory| fs::read_dir(directory).ok());
+    let there = there.into_iter().flatten().flatten().map(|entry| entry.path());
+    for path in there.filter(is_figures).filter(|path| is_old(path)) {
+        let _ = fs::remove_file(path); // next time
+    }
+}
+
+const PATIENCE: Duration = Duration::from_millis(500);
+const OLD: Duration = Duration::from_secs(24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn the_file_is_replaced_whole_and_goes_with_the_server() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("restante.prom");
+        let publisher = Publisher::start(path.clone(), "restante".into(), Duration::from_millis(1)).unwrap();
+        let began = Instant::now();
+        let mut seen = 0;
+        while seen < 20 {
+            assert!(began.elapsed() < Duration::from_secs(10), "{seen}");
+            if let Ok(text) = fs::read_to_string(&path) {
+                assert!(text.starts_with("# restante\n# HELP ") && text.ends_with('\n'), "{text}");
+                assert_eq!(
+                    fs::metadata(&path).map(|about| about.permissions().mode() & 0o777).unwrap(),
+                    0o644
+                );
+                seen += 1;
+            }
+        }
+        drop(publisher);
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_was_left_behind_long_ago_is_removed_and_nothing_else() {
+        let home = tempfile::tempdir().unwrap();
+        let old = SystemTime::now() - 2 * OLD;
+        for name in ["0123abcd.prom", "notes.prom", "89abcdef.prom", "0123abcd.txt"] {
+            let file = File::create(home.path().join(name)).unwrap();
+            file.set_modified(if name.starts_with('8') { SystemTime::now() } else { old }).unwrap();
+        }
+        sweep(&home.path().join("restante.prom"));
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 4, "not our directory");
+        sweep(&home.path().join("00000000.prom"));
+        assert!(!home.path().join("0123abcd.prom").exists());
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 3);
+    }
+}

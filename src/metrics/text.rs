@@ -1,0 +1,314 @@
+//! All numbers by name, and the text that Prometheus reads (exposition format 0.0.4): units in the names, base
+//! units only.
+
+use std::fmt::Write as _;
+
+use super::{Counter, Gauge, Histogram, Listener, Metrics, SERVICES, Words, process};
+
+/// What one name stands for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Family {
+    /// The name.
+    pub name: &'static str,
+    /// What kind of number it is.
+    pub kind: Kind,
+    /// What it counts, in words.
+    pub help: &'static str,
+    /// Its numbers.
+    pub samples: Vec<Sample>,
+}
+
+/// What kind of number something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows, from 0 at the start of the process.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counters by how large a value was.
+    Histogram,
+}
+
+impl Kind {
+    /// Its name in the text.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// One number.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// What comes behind the name: `_bucket`, `_sum`, `_count`, or nothing.
+    pub suffix: &'static str,
+    /// Which one of them it is.
+    pub labels: Vec<(&'static str, String)>,
+    /// The number.
+    pub value: f64,
+}
+
+impl Metrics {
+    /// The text for Prometheus, as things are now.
+    pub fn text(&self) -> String {
+        let mut text = String::with_capacity(16 * 1024);
+        for Family { name, kind, help, samples } in self.families() {
+            // A String takes everything.
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {}", kind.name());
+            for Sample { suffix, labels, value } in samples {
+                let _ = writeln!(text, "{name}{suffix}{} {value}", in_braces(&labels));
+            }
+        }
+        text
+    }
+
+    /// The same for the log: lines of `name=value`, and of histograms the count and the sum.
+    pub fn lines(&self) -> Vec<String> {
+        let line = |family: Family| {
+            let shown = family.samples.iter().filter(|sample| sample.suffix != "_bucket");
+            let shown: Vec<String> = shown
+                .map(|Sample { suffix, labels, value }| {
+                    let labels: String = labels.iter().map(|(_, value)| format!("[{value}]")).collect();
+                    format!("{}{suffix}{labels}={value}", family.name.trim_start_matches(PREFIX))
+                        .replace(' ', "_")
+                })
+                .collect();
+            (!shown.is_empty()).then(|| shown.join(" "))
+        };
+        self.families().into_iter().filter_map(line).collect()
+    }
+
+    /// All numbers, as they are now.
+    pub fn families(&self) -> Vec<Family> {
+        let mut all = Vec::from(self.of_clients());
+        all.extend(self.of_mail());
+        all.extend(self.of_the_inside());
+        all.extend(process::families());
+        all
+    }
+
+    fn of_clients(&self) -> [Family; 12] {
+        [
+            gauge("restante_start_time_seconds", "When the server was ready, since 1970.", &self.started),
+            self.levels("restante_connections", "Connections that are open.", |of| &of.open),
+            self.counts("restante_connections_total", "Connections there have been.", |of| &of.connections),
+            words(
+                "restante_turned_away_total",
+                "Connections that were sent away at the door.",
+                "why",
+                &self.turned_away,
+            ),
+            self.counts("restante_received_bytes_total", "Octets from clients, inside of TLS.", |of| {
+                &of.received
+            }),
+            self.counts("restante_sent_bytes_total", "Octets to clients, inside of TLS.", |of| &of.sent),
+            self.counts("restante_tls_handshakes_total", "TLS handshakes that succeeded.", |of| &of.secured),
+            self.counts("restante_tls_failures_total", "TLS that failed or broke.", |of| &of.not_secured),
+            self.counts("restante_logins_total", "Logins.", |of| &of.logins),
+            self.counts("restante_logins_failed_total", "Logins with a wrong name or password.", |of| {
+                &of.logins_failed
+            }),
+            words("restante_refusals_total", "Refusals, by the codes of the reply.", "reply", &self.refusals),
+            words("restante_ended_total", "Sessions that ended otherwise than by QUIT.", "why", &self.ended),
+        ]
+    }
+
+    fn of_mail(&self) -> [Family; 9] {
+        [
+            self.counts("restante_messages_received_total", "Messages that were taken in.", |of| {
+                &of.messages
+            }),
+            self.counts("restante_messages_received_bytes_total", "Octets of these messages.", |of| {
+                &of.message_octets
+            }),
+            counter(
+                "restante_deliveries_total",
+                "Messages put into mailboxes, one for each.",
+                &self.deliveries,
+            ),
+            histogram(
+                "restante_delivery_seconds",
+                "From the end of a message to the reply that it is durable.",
+                &self.delivery_time,
+            ),
+            histogram("restante_commit_messages", "Messages that were made durable together.", &self.batch),
+            histogram(
+                "restante_sync_contents_seconds",
+                "How long the disk took for the contents of a batch.",
+                &self.sync_contents,
+            ),
+            histogram(
+                "restante_sync_names_seconds",
+                "How long the disk took for the names of a batch.",
+                &self.sync_names,
+            ),
+            self.counts("restante_messages_read_total", "Messages that clients have read whole.", |of| {
+                &of.read
+            }),
+            self.counts("restante_messages_deleted_total", "Messages that clients have deleted.", |of| {
+                &of.deleted
+            }),
+        ]
+    }
+
+    fn of_the_inside(&self) -> [Family; 19] {
+        let queues = [
+            ("deliveries", &self.delivery_queue),
+            ("disk", &self.disk_queue),
+            ("scans", &self.scan_queue),
+            ("passwords", &self.password_queue),
+            ("log", &self.log_queue),
+        ];
+        let queues = queues.map(|(queue, gauge)| Sample::of("queue", queue, gauge.get()));
+        [
+            Family {
+                name: "restante_queue",
+                kind: Kind::Gauge,
+                help: "What waits for the threads that may wait.",
+                samples: queues.into(),
+            },
+            counter(
+                "restante_queue_full_total",
+                "What found a full queue, and was refused.",
+                &self.queue_full,
+            ),
+            gauge("restante_bodies", "Messages on their way in.", &self.bodies),
+            gauge(
+                "restante_index_mailboxes",
+                "Mailboxes whose contents are in memory.",
+                &self.index_mailboxes,
+            ),
+            gauge("restante_index_unwatched", "Those of them that are not watched.", &self.index_unwatched),
+            gauge("restante_index_messages", "Messages in them.", &self.index_messages),
+            gauge("restante_index_bytes", "Octets of these messages, as POP3 counts.", &self.index_octets),
+            gauge("restante_index_memory_bytes", "Memory for what is known of them.", &self.index_memory),
+            counter("restante_index_walks_total", "Walks through whole mailboxes.", &self.index_walks),
+            counter("restante_index_looks_total", "Looks at single names in mailboxes.", &self.index_looks),
+            gauge("restante_watch", "Whether the kernel tells of changes (1) or not (0).", &self.watch),
+            counter("restante_watch_events_total", "Events of the kernel.", &self.watch_events),
+            counter("restante_watch_overflows_total", "Times that events were lost.", &self.watch_overflows),
+            gauge("restante_spool_free_bytes", "Room on the file system of the spool.", &self.spool_free),
+            counter("restante_log_lines_total", "Lines that were logged.", &self.log_lines),
+            counter(
+                "restante_log_dropped_total",
+                "Lines of the log that nobody will read.",
+                &self.log_dropped,
+            ),
+            histogram("restante_loop_turn_seconds", "How long the turns of the loop took.", &self.loop_turn),
+            Family {
+                name: "restante_written_every_seconds",
+                kind: Kind::Gauge,
+                help: "How often these numbers are written.",
+                samples: vec![Sample::alone(self.every.get() as f64 / 1e3)],
+            },
+            counter("restante_panics_total", "Bugs that were contained.", &self.panics),
+        ]
+    }
+
+    fn counts(&self, name: &'static str, help: &'static str, of: impl Fn(&Listener) -> &Counter) -> Family {
+        self.by_service(name, Kind::Counter, help, |listener| of(listener).get())
+    }
+
+    fn levels(&self, name: &'static str, help: &'static str, of: impl Fn(&Listener) -> &Gauge) -> Family {
+        self.by_service(name, Kind::Gauge, help, |listener| of(listener).get())
+    }
+
+    /// The services that had a connection, so that others do not fill the table with noughts.
+    fn by_service(
+        &self,
+        name: &'static str,
+        kind: Kind,
+        help: &'static str,
+        value: impl Fn(&Listener) -> u64,
+    ) -> Family {
+        let used =
+            SERVICES.iter().zip(&self.listeners).filter(|(_, listener)| listener.connections.get() > 0);
+        let samples =
+            used.map(|(service, listener)| Sample::of("service", *service, value(listener))).collect();
+        Family { name, kind, help, samples }
+    }
+}
+
+impl Sample {
+    fn of(label: &'static str, which: impl Into<String>, value: u64) -> Self {
+        Self { suffix: "", labels: vec![(label, which.into())], value: value as f64 }
+    }
+
+    pub(super) fn alone(value: f64) -> Self {
+        Self { suffix: "", labels: Vec::new(), value }
+    }
+}
+
+fn counter(name: &'static str, help: &'static str, counter: &Counter) -> Family {
+    Family { name, kind: Kind::Counter, help, samples: vec![Sample::alone(counter.get() as f64)] }
+}
+
+fn gauge(name: &'static str, help: &'static str, gauge: &Gauge) -> Family {
+    Family { name, kind: Kind::Gauge, help, samples: vec![Sample::alone(gauge.get() as f64)] }
+}
+
+fn words(name: &'static str, help: &'static str, label: &'static str, words: &Words) -> Family {
+    let samples = words.read().into_iter().map(|(word, n)| Sample::of(label, word, n)).collect();
+    Family { name, kind: Kind::Counter, help, samples }
+}
+
+fn histogram(name: &'static str, help: &'static str, histogram: &Histogram) -> Family {
+    let (upto, count, sum) = histogram.read();
+    let bounds =
+        upto.into_iter().map(|(bound, n)| (bound.to_string(), n)).chain([("+Inf".to_owned(), count)]);
+    let bucket = |(bound, n)| Sample { suffix: "_bucket", ..Sample::of("le", bound, n) };
+    let mut samples: Vec<Sample> = bounds.map(bucket).collect();
+    samples.push(Sample { suffix: "_sum", ..Sample::alone(sum) });
+    samples.push(Sample { suffix: "_count", ..Sample::alone(count as f64) });
+    Family { name, kind: Kind::Histogram, help, samples }
+}
+
+fn in_braces(labels: &[(&str, String)]) -> String {
+    if labels.is_empty() {
+        return String::new();
+    }
+    let escaped = |value: &str| value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
+    let labels = labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value)));
+    format!("{{{}}}", labels.collect::<Vec<_>>().join(","))
+}
+
+/// What all names begin with.
+const PREFIX: &str = "restante_";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_written_so_that_they_read_back() {
+        let labels = [("why", "say \"a\\b\"\n".to_owned()), ("reply", "-ERR-[IN-USE]".to_owned())];
+        assert_eq!(in_braces(&labels), r#"{why="say \"a\\b\"\n",reply="-ERR-[IN-USE]"}"#);
+        assert_eq!(in_braces(&[]), "");
+    }
+
+    #[test]
+    fn every_name_says_what_it_counts() {
+        for Family { name, kind, help, .. } in Metrics::new().families() {
+            assert!(name.starts_with(PREFIX) && help.ends_with('.'), "{name}");
+            assert_eq!(name.ends_with("_total"), kind == Kind::Counter, "{name}");
+            assert!(!name.contains("milli") && !name.contains("octets"), "{name}: base units of Prometheus");
+        }
+    }
+
+    #[test]
+    fn the_lines_for_the_log_have_no_buckets_and_a_word_for_each_number() {
+        let metrics = Metrics::new();
+        metrics.listener("pop3").connections.one();
+        metrics.turned_away.one("too many from one address");
+        let lines = metrics.lines();
+        let has = |wanted: &str| lines.iter().any(|line| line.split(' ').any(|word| word == wanted));
+        assert!(
+            has("connections_total[pop3]=1") && has("log_lines_total=0") && has("delivery_seconds_count=0")
+        );
+        assert!(has("turned_away_total[too_many_from_one_address]=1"), "{lines:?}");
+        assert!(!lines.iter().any(|line| line.contains("bucket") || line.contains("[smtp]")), "{lines:?}");
+    }
+}

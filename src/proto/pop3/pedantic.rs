@@ -1,0 +1,108 @@
+//! What a pedantic listener tells a client that breaks a rule: which one, by its RFC and section.
+//!
+//! The rule: whatever the grammar of the RFCs does not allow is refused, and every refusal of a mistake names the
+//! section that was broken. Letters in any case are no mistake.
+
+use super::{
+    reply::{self, Text},
+    rules::{Phase, Rule, Verb},
+    session::{Pop3, State},
+};
+use crate::proto::{Step, buf::Outbox, event::Event};
+
+impl Pop3 {
+    /// The rule that this line breaks before anybody asks what it means.
+    pub(super) fn broken(&self, line: &[u8], rule: Option<&Rule>) -> Option<&'static str> {
+        let text = line.strip_suffix(b"\r\n")?;
+        let verb = rule.map(|rule| rule.verb);
+        let argument = memchr::memchr(b' ', text).map(|at| &text[at + 1..]);
+        // A password is any octets at all (RFC 1939 section 7).
+        let is_password = verb == Some(Verb::Pass);
+        match argument {
+            // A response of AUTH that is longer comes on a line of its own (RFC 5034 section 4).
+            _ if line.len() > COMMAND => Some("RFC 2449 4: a command line has at most 255 octets"),
+            _ if text.starts_with(b" ") => Some("RFC 1939 3: a line begins with the command"),
+            Some(b"") if is_password => Some("RFC 1939 7: PASS takes a password"),
+            _ if is_password => None,
+            _ if text.iter().any(u8::is_ascii_control) => Some("RFC 1939 3: commands are printable"),
+            _ if !text.is_ascii() && verb != Some(Verb::User) => Some("RFC 1939 3: commands are ASCII"),
+            Some(argument) if argument.starts_with(b" ") || argument.windows(2).any(|pair| pair == b"  ") => {
+                Some("RFC 1939 3: one blank between the words of a command")
+            }
+            Some(argument) if argument.is_empty() || argument.ends_with(b" ") => {
+                Some("RFC 1939 3: no blank before the line end")
+            }
+            None if verb == Some(Verb::Auth) => Some("RFC 5034 4: AUTH names a mechanism"),
+            Some(number) if is_numbered(verb) && !number.iter().all(u8::is_ascii_digit) => {
+                Some("RFC 1939 5: a message number is decimal digits")
+            }
+            _ => None,
+        }
+    }
+
+    /// Refuses for that reason.
+    pub(super) fn refuse_broken(&mut self, out: &mut Outbox, rule: &str) -> Step {
+        out.line(&format!("-ERR {rule}"));
+        out.tell(Event::Refused { what: "a broken rule".into(), reply: "-ERR".into() });
+        self.count_error(out)
+    }
+
+    /// Writes a refusal, with the rule that was broken where it is to be named.
+    pub(super) fn say_no(&self, what: &str, text: Text, out: &mut Outbox) {
+        match self.cited(what, text) {
+            Some(section) => text.err_citing(section, self.language, out),
+            None => text.err(self.language, out),
+        }
+    }
+
+    /// The rule behind a refusal, if a mistake of the client is the reason.
+    fn cited(&self, what: &str, text: Text) -> Option<&'static str> {
+        if !self.rules.pedantic {
+            return None;
+        }
+        let not_now = || match (what, self.phase()) {
+            ("PASS", Phase::Authorization) => "RFC 1939 7",
+            (_, Phase::Authorization) => "RFC 1939 4",
+            (_, Phase::Transaction) => "RFC 1939 5",
+        };
+        let cited = CITED.iter().find(|(of, _)| *of == text).map(|(_, section)| *section);
+        if text == reply::NOT_NOW { Some(not_now()) } else { cited }
+    }
+
+    /// PASS comes right behind USER: whatever stands between them makes the name forgotten (RFC 1939 section 7).
+    pub(super) fn forgets_user(&mut self, verb: Verb) {
+        if self.rules.pedantic
+            && verb != Verb::Pass
+            && let State::Authorization { user } = &mut self.state
+        {
+            *user = None;
+        }
+    }
+}
+
+/// What follows an LF of its own may have been smuggled in: nothing more is read.
+pub(super) fn bare_line_feed(out: &mut Outbox) -> Step {
+    out.line("-ERR RFC 1939 3: a line ends in CR LF");
+    out.tell(Event::Ended { why: "bare LF" });
+    Step::Close
+}
+
+fn is_numbered(verb: Option<Verb>) -> bool {
+    matches!(verb, Some(Verb::List | Verb::Uidl | Verb::Retr | Verb::Dele))
+}
+
+/// The sections behind refusals.
+const CITED: &[(Text, &str)] = &[
+    (reply::UNKNOWN_COMMAND, "RFC 1939 3"),
+    (reply::LINE_TOO_LONG, "RFC 2449 4"),
+    (reply::BAD_LINE, "RFC 1939 3"),
+    (reply::ALREADY_DELETED, "RFC 1939 5"),
+    (reply::NO_SUCH_MECHANISM, "RFC 5034 4"),
+    (reply::BAD_RESPONSE, "RFC 5034 4"),
+    (reply::TLS_ALREADY, "RFC 2595 4"),
+    (reply::OUT_OF_STEP, "RFC 2595 4"),
+    (reply::NOT_TLS, "RFC 2595 4"),
+];
+
+/// Octets of a command line, its line end included (RFC 2449 section 4).
+const COMMAND: usize = 255;

@@ -1,0 +1,91 @@
+//! How far a session has come, in the words that people are told: the phases of the tables of rules, and the
+//! moments in which no command is read.
+
+/// How far a session has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each has its meaning in the table")]
+pub enum Standing {
+    Start,
+    Greeted,
+    Sender,
+    Recipients,
+    Data,
+    Chunk,
+    Chunks,
+    AuthPlain,
+    AuthUser,
+    AuthPassword,
+    Authorization,
+    Named,
+    Transaction,
+    Sending,
+    Update,
+    /// The world has been asked, or an answer is held back: where it leads is not known yet.
+    Between,
+    Over,
+}
+
+use Standing::{
+    AuthPassword, AuthPlain, AuthUser, Authorization, Between, Chunk, Chunks, Data, Greeted, Named, Over,
+    Recipients, Sender, Sending, Start, Transaction, Update,
+};
+
+impl Standing {
+    /// Its name in a transcript.
+    pub fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    /// What it means.
+    pub fn meaning(self) -> &'static str {
+        self.row().2
+    }
+
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        TABLE.iter().find(|row| row.1 == name).map(|row| row.0)
+    }
+
+    /// Whether what the client sends is message data.
+    pub fn takes_data(self) -> bool {
+        matches!(self, Data | Chunk)
+    }
+
+    fn row(self) -> (Self, &'static str, &'static str) {
+        TABLE.into_iter().find(|row| row.0 == self).unwrap_or((self, "between", ""))
+    }
+}
+
+/// The table.
+const TABLE: [(Standing, &str, &str); 17] = [
+    (Start, "start", "nobody has said hello yet"),
+    (Greeted, "greeted", "hello was said, no message is begun"),
+    (Sender, "sender", "a message is begun, and has no recipient yet"),
+    (Recipients, "recipients", "the message has a recipient, and may have more"),
+    (Data, "data", "everything up to a line with a dot alone is the message"),
+    (Chunk, "chunk", "as many octets as BDAT counted are the message"),
+    (Chunks, "chunks", "a part of the message is there, more is to come"),
+    (AuthPlain, "auth-plain", "the next line is a name and a password in base64"),
+    (AuthUser, "auth-user", "the next line is a name in base64"),
+    (AuthPassword, "auth-password", "the next line is a password in base64"),
+    (Authorization, "authorization", "nobody has logged in yet"),
+    (Named, "named", "the name is known, the password is not"),
+    (Transaction, "transaction", "the mailbox is open, and locked for this session"),
+    (Sending, "sending", "a message is on its way to the client"),
+    (Update, "update", "what was marked is being deleted"),
+    (Between, "between", "the answer is not known yet"),
+    (Over, "over", "the session has ended"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_leads_back_to_its_standing() {
+        for (standing, name, meaning) in TABLE {
+            assert_eq!((Standing::named(name), standing.name()), (Some(standing), name));
+            assert!(!meaning.is_empty() && standing.meaning() == meaning);
+        }
+    }
+}

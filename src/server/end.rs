@@ -1,0 +1,51 @@
+//! What signals ask for, and how a server ends: it accepts nothing more, and sessions have a while to say goodbye.
+
+use super::{Due, Server, Stopping};
+use crate::{
+    clock::Now,
+    proto::ask::ConnId,
+    signals::{Signal, Signals},
+};
+
+impl Server {
+    pub(super) fn signal(&mut self, now: Now) {
+        let signals: Vec<Signal> = self.signals.iter_mut().flat_map(Signals::pending).collect();
+        for signal in signals {
+            match signal {
+                Signal::Stop => self.stop(now),
+                Signal::Reload if self.source.is_none() => self.stop(now),
+                Signal::Reload => self.begin_reload(),
+                Signal::Status => self.log_status(now),
+            }
+        }
+    }
+
+    /// Accepts nothing more, and lets every session say goodbye; a second signal does not wait for them.
+    pub(super) fn stop(&mut self, now: Now) {
+        if self.stopping.is_some() {
+            self.stopping = Some(Stopping::Now);
+            return;
+        }
+        log::info!("stopping, {} connections", self.conns.len());
+        self.manager.stopping(&format!("stopping, {} connections", self.conns.len()));
+        self.listeners.values_mut().for_each(|listener| listener.stop(self.poll.registry()));
+        self.stopping = Some(Stopping::Patiently);
+        self.arrivals.clear();
+        self.timers.set(now.steady + self.config.limits.shutdown_grace.0, Due::Stop);
+        let ids: Vec<ConnId> = self.conns.keys().copied().collect();
+        for id in ids {
+            if let Some(conn) = self.conns.get_mut(&id) {
+                conn.stop(now);
+                self.pump(id, None, now);
+            }
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        match self.stopping {
+            None => false,
+            Some(Stopping::Patiently) => self.conns.is_empty() && self.desk.is_idle(),
+            Some(Stopping::Now) => true,
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Whom the server runs as.
+//!
+//! The rule: what was started as root takes its ports and nothing else, then becomes the user of the
+//! configuration for good, before it reads the spool or starts a thread. Whoever it is, it gets no rights by
+//! starting programs, and leaves no core behind: there are passwords in its memory.
+
+use std::{
+    ffi::CString,
+    fmt, io,
+    os::unix::fs::lchown,
+    path::{Path, PathBuf},
+};
+
+use nix::{
+    errno::Errno,
+    sys::prctl,
+    unistd::{
+        Gid, Uid, User, getgrouplist, getresgid, getresuid, setgid, setgroups, setresgid, setresuid, setuid,
+    },
+};
+use rustix::{
+    fs::Access,
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+    thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities},
+};
+
+/// Whom the server runs as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// As the one who started it.
+    Same {
+        /// Its number.
+        uid: u32,
+        /// It has capabilities that it could not give up.
+        capable: bool,
+    },
+    /// Started as root, it is somebody else now.
+    Dropped {
+        /// The user.
+        name: String,
+        /// Its number.
+        uid: u32,
+        /// The number of its group.
+        gid: u32,
+        /// The number of its further groups.
+        groups: usize,
+    },
+    /// It is root and stays so.
+    Root {
+        /// The configuration says so.
+        wanted: bool,
+    },
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Same { uid, capable: false } => write!(f, "uid={uid}"),
+            Self::Same { uid, capable: true } => write!(f, "uid={uid} capabilities=kept"),
+            Self::Dropped { name, uid, gid, groups } => {
+                write!(f, "user={name} uid={uid} gid={gid} groups={groups} was=root")
+            }
+            Self::Root { .. } => f.write_str("user=root uid=0"),
+        }
+    }
+}
+
+/// Why the server can't run as it should.
+#[derive(Debug)]
+pub enum Error {
+    /// There is no such user here.
+    NoUser(String),
+    /// It was started as somebody who can't become that user.
+    NotRoot {
+        /// The user.
+        name: String,
+        /// The number of who started it.
+        uid: u32,
+    },
+    /// A step failed.
+    Step(&'static str, io::Error),
+    /// A file or directory is not for that user.
+    Shut {
+        /// What it is needed for.
+        what: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// What the operator may type.
+        advice: String,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoUser(name) => write!(
+                f,
+                "there is no user {name:?} on this machine: `useradd --system --home-dir / --shell \
+                 /usr/sbin/nologin {name}` makes one"
+            ),
+            Self::NotRoot { name, uid } => write!(
+                f,
+                "started by the user with the number {uid}, who cannot become {name:?}: start it as root or as \
+                 {name}, or leave `user` out of the configuration"
+            ),
+            Self::Step(step, error) => write!(f, "{step}: {error}"),
+            Self::Shut { what, path, advice } => {
+                write!(
+                    f,
+                    "the user that the server runs as may not use {} ({what}): {advice}",
+                    path.display()
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Becomes that user for good, if this is root. `sockets` are paths of sockets that were made on the way.
+///
+/// Only for a process with one thread: the others would keep their rights.
+pub fn settle<'a>(
+    user: Option<&str>,
+    sockets: impl IntoIterator<Item = &'a Path>,
+) -> Result<Standing, Error> {
+    let uid = Uid::effective();
+    let standing = match user.map(find).transpose()? {
+        Some(user) if uid.is_root() && !user.uid.is_root() => {
+            for path in sockets {
+                lchown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
+                    .map_err(step("chown of a socket"))?;
+            }
+            become_for_good(&user)?
+        }
+        Some(user) if user.uid != uid => return Err(Error::NotRoot { name: user.name, uid: uid.as_raw() }),
+        wanted if uid.is_root() => Standing::Root { wanted: wanted.is_some() },
+        _ => Standing::Same { uid: uid.as_raw(), capable: !gives_up_capabilities()? },
+    };
+    close_the_door()?;
+    Ok(standing)
+}
+
+/// A port below 1024 was what CAP_NET_BIND_SERVICE was for. Whether there is none left: a service may be forbidden
+/// to ask.
+fn gives_up_capabilities() -> Result<bool, Error> {
+    let none = CapabilitySet::empty();
+    let had = capabilities(None).map_err(step("capget"))?;
+    if (had.effective | had.permitted | had.inheritable).is_empty() {
+        return Ok(true);
+    }
+    match set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none }) {
+        Err(rustix::io::Errno::PERM) => Ok(false),
+        done => done.map(|()| true).map_err(step("capset")),
+    }
+}
+
+/// No rights by starting programs, and no core.
+fn close_the_door() -> Result<(), Error> {
+    prctl::set_no_new_privs().map_err(step("PR_SET_NO_NEW_PRIVS"))?;
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    if getrlimit(Resource::Core) != none {
+        setrlimit(Resource::Core, none).map_err(step("RLIMIT_CORE"))?;
+    }
+    // A core that is piped to a program (core_pattern) has no size limit: this one it has. Nobody of the same
+    // user may look into our memory, either.
+    prctl::set_dumpable(false).map_err(step("PR_SET_DUMPABLE"))
+}
+
+/// The user of that name, or of that number.
+fn find(name: &str) -> Result<User, Error> {
+    let found = match name.parse() {
+        Ok(number) => User::from_uid(Uid::from_raw(number)),
+        Err(_) => User::from_name(name),
+    };
+    found.map_err(step("looking for the user"))?.ok_or_else(|| Error::NoUser(name.to_owned()))
+}
+
+fn become_for_good(user: &User) -> Result<Standing, Error> {
+    let (uid, gid) = (user.uid, user.gid);
+    let name = CString::new(user.name.as_bytes()).map_err(|_| Error::NoUser(user.name.clone()))?;
+    let groups = getgrouplist(&name, gid).map_err(step("looking for the groups of the user"))?;
+    setgroups(&groups).map_err(step("setgroups"))?;
+    setresgid(gid, gid, gid).map_err(step("setresgid"))?;
+    setresuid(uid, uid, uid).map_err(step("setresuid"))?;
+    let users = getresuid().map_err(step("getresuid"))?;
+    let group = getresgid().map_err(step("getresgid"))?;
+    let gone = [users.real, users.effective, users.saved] == [uid; 3]
+        && [group.real, group.effective, group.saved] == [gid; 3]
+        && capabilities(None).map_err(step("capget"))?.permitted.is_empty();
+    // A kernel that lets us back has not let us go.
+    let back = setuid(Uid::from_raw(0)).is_ok() || gid.as_raw() != 0 && setgid(Gid::from_raw(0)).is_ok();
+    if back || !gone {
+        return Err(Error::Step("root could not be left for good", Errno::EPERM.into()));
+    }
+    let groups = groups.iter().filter(|other| **other != gid).count();
+    Ok(Standing::Dropped { name: user.name.clone(), uid: uid.as_raw(), gid: gid.as_raw(), groups })
+}
+
+/// Whether the server can work in the spool, or make it, and can read again what it has to read again.
+pub fn can_use(spool: &Path, files: &[(&'static str, &Path)]) -> Result<(), Error> {
+    let me = Uid::effective();
+    let name = User::from_uid(me).ok().flatten().map_or_else(|| me.to_string(), |user| user.name);
+    let denied = |path: &Path, access| {
+        matches!(rustix::fs::access(path, access), Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM))
+    };
+    let shut = |what, path: &Path, advice| Error::Shut { what, path: path.to_owned(), advice };
+    let (work, enter) =
+        (Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK, Access::WRITE_OK | Access::EXEC_OK);
+    if spool.exists() && denied(spool, work) {
+        return Err(shut(
+            "the spool",
+            spool,
+            format!("`chown -R {name}: {}` gives it away", spool.display()),
+        ));
+    }
+    if !spool.exists() && spool.parent().is_some_and(|parent| denied(parent, enter)) {
+        let advice = format!("`install -d -o {name} -g {name} -m 700 {}` makes it", spool.display());
+        return Err(shut("the spool", spool, advice));
+    }
+    for (what, path) in files {
+        if denied(path, Access::READ_OK) {
+            let advice = format!(
+                "it is read again when it changes; `setfacl -m u:{name}:r {0}`, or `chgrp {name} {0}` and `chmod \
+                 g+r {0}`, and the same with x for the directories that lead there",
+                path.display()
+            );
+            return Err(shut(what, path, advice));
+        }
+    }
+    Ok(())
+}
+
+fn step<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Error {
+    move |error| Error::Step(what, error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_found_by_name_and_by_number_and_missed_with_advice() {
+        assert_eq!(find("root").unwrap().uid, Uid::from_raw(0));
+        assert_eq!(find("0").unwrap().name, "root");
+        let told = find("nobody-of-that-name").unwrap_err().to_string();
+        assert!(told.contains("useradd --system") && told.contains("nobody-of-that-name"), "{told}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_again_is_told_with_what_to_type() {
+        if Uid::effective().is_root() {
+            return; // root may read everything; tests/privileges.rs has the same as somebody else
+        }
+        let home = tempfile::tempdir().unwrap();
+        let key = home.path().join("key.pem");
+        std::fs::write(&key, "").unwrap();
+        std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
+        let told = can_use(home.path(), &[("the key", &key)]).unwrap_err().to_string();
+        assert!(told.contains("(the key): ") && told.contains("chgrp"), "{told}");
+    }
+}

@@ -1,0 +1,347 @@
+//! A server for the tests of programs that send and fetch mail: in the test's own process, on free ports, with
+//! a spool of its own that goes when it does. As many of them as there are tests may run side by side.
+//!
+//! It is what `restante dev` is: every address has a mailbox, any password opens it, and
+//! [faults](crate::proto::faults) happen on demand.
+//!
+//! ```
+//! use std::{io::{Read, Write}, net::TcpStream, time::Duration};
+//!
+//! let server = restante::testing::Server::start();
+//!
+//! // What is to be tested sends a message to server.smtp(); here, a session that is written down.
+//! let mut client = TcpStream::connect(server.smtp()).unwrap();
+//! client.write_all(b"EHLO me\r\nMAIL FROM:<me@example.test>\r\nRCPT TO:<bob@example.test>\r\nDATA\r\n").unwrap();
+//! client.write_all(b"Subject: hello\r\n\r\nIt works.\r\n.\r\nQUIT\r\n").unwrap();
+//!
+//! let is_it = |message: &restante::testing::Message| message.subject() == "hello";
+//! let message = server.wait_for("bob@example.test", is_it, Duration::from_secs(10)).unwrap();
+//! assert_eq!(message.from(), Some("me@example.test"));
+//! assert_eq!(message.text().unwrap().trim_end(), "It works.");
+//!
+//! // And what fetches mail finds some at server.pop3().
+//! server.deliver("eve@example.test", "Subject: for you\n\nRead me.\n");
+//! assert_eq!(server.messages("eve@example.test").len(), 1);
+//! # let mut replies = String::new();
+//! # client.read_to_string(&mut replies).unwrap();
+//! # assert!(replies.contains("250 2.0.0 Queued as "), "{replies}");
+//! ```
+
+use std::{
+    env, fmt, fs, io,
+    net::SocketAddr,
+    ops::ControlFlow,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::mpsc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use crate::{
+    accounts::Accounts,
+    config::{self, Config, Service},
+    files::Files,
+    limits::Span,
+    listen,
+    maildir::{self, Spool},
+    proto::{
+        ask::{Directory, Lookup},
+        smtp::address::Address,
+    },
+    server::{self, Stopper},
+    service::{notify::Manager, sockets::Passed},
+    tools::{self, Filer, Letter, Placing, Target, Wait},
+};
+pub use tools::{Mark, Message};
+
+/// A running server. It ends when it is dropped, and its spool goes with it.
+#[derive(Debug)]
+pub struct Server {
+    smtp: SocketAddr,
+    pop3: SocketAddr,
+    stopper: Stopper,
+    thread: Option<JoinHandle<Result<(), server::Error>>>,
+    home: Home,
+}
+
+impl Server {
+    /// Starts a server, and returns when clients may come.
+    ///
+    /// # Panics
+    /// It cannot be started; [`Server::try_start`] returns why.
+    #[track_caller]
+    pub fn start() -> Self {
+        Self::try_start().unwrap_or_else(|error| panic!("no server for a test: {error}"))
+    }
+
+    /// Starts a server, and returns when clients may come.
+    ///
+    /// # Errors
+    /// There is no room for its files, or no port or thread for it.
+    pub fn try_start() -> Result<Self, Error> {
+        let home = Home::new()?;
+        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut config = Config::development(home.spool(), anywhere, anywhere)?;
+        config.faults_on_demand = true;
+        config.limits.shutdown_grace = Span::secs(0); // the clients of a test that is over are over
+        let (started, news) = mpsc::channel();
+        // What the loop has is for one thread alone, so it is made there.
+        let thread = thread::Builder::new().name("restante".into()).spawn(move || {
+            let sockets = listen::bind_all(&config, Passed::default())?;
+            let accounts = Accounts::open_house(&config.domains);
+            let files = Files { config, accounts, certificate: None };
+            let server = server::Server::open_as_guest(files, sockets)?;
+            let taken = server.endpoints();
+            let at = |service| taken.iter().find(|(taken, _)| *taken == service)?.1.ip();
+            // Nobody is there to hear it if the test was ended meanwhile.
+            let _ = started.send((at(Service::Smtp), at(Service::Pop3), server.stopper()));
+            server.run(Manager::default())
+        })?;
+        match news.recv() {
+            Ok((Some(smtp), Some(pop3), stopper)) => {
+                Ok(Self { smtp, pop3, stopper, thread: Some(thread), home })
+            }
+            _ => Err(match thread.join() {
+                Ok(Err(error)) => Error::Server(error),
+                _ => Error::Io(io::Error::other("the thread of the server has ended")),
+            }),
+        }
+    }
+
+    /// Where to send mail: SMTP.
+    pub fn smtp(&self) -> SocketAddr {
+        self.smtp
+    }
+
+    /// Where to fetch mail: POP3.
+    pub fn pop3(&self) -> SocketAddr {
+        self.pop3
+    }
+
+    /// Where the mailboxes are: a Maildir for each address that has got mail.
+    pub fn spool(&self) -> PathBuf {
+        self.home.spool()
+    }
+
+    /// Waits for a message to that address, which may have come before, and returns the first that is wanted.
+    ///
+    /// # Errors
+    /// None has come in time. The error lists those that have.
+    ///
+    /// # Panics
+    /// That is not an address, or the spool cannot be read.
+    #[track_caller]
+    pub fn wait_for(
+        &self,
+        to: &str,
+        wanted: impl FnMut(&Message) -> bool,
+        timeout: Duration,
+    ) -> Result<Message, NotThere> {
+        self.wait_for_new(to, &Mark::default(), wanted, timeout)
+    }
+
+    /// The same for messages that were not there when a mark was made.
+    ///
+    /// # Errors
+    /// None has come in time.
+    ///
+    /// # Panics
+    /// As [`Server::wait_for`].
+    #[track_caller]
+    pub fn wait_for_new(
+        &self,
+        to: &str,
+        after: &Mark,
+        mut wanted: impl FnMut(&Message) -> bool,
+        timeout: Duration,
+    ) -> Result<Message, NotThere> {
+        let (mut found, mut others) = (None, Vec::new());
+        self.look(to, after, timeout, |message| {
+            if wanted(&message) {
+                found = Some(message);
+                return ControlFlow::Break(());
+            }
+            others.push(message.subject().to_owned());
+            ControlFlow::Continue(())
+        });
+        found.ok_or_else(|| NotThere { to: to.to_owned(), timeout, others })
+    }
+
+    /// What is there of the mail for an address now.
+    ///
+    /// # Panics
+    /// As [`Server::wait_for`].
+    #[track_caller]
+    pub fn messages(&self, to: &str) -> Vec<Message> {
+        let mut messages = Vec::new();
+        self.look(to, &Mark::default(), Duration::ZERO, |message| {
+            messages.push(message);
+            ControlFlow::Continue(())
+        });
+        messages
+    }
+
+    /// What is there of the mail for an address now, to be told from what comes after it.
+    ///
+    /// # Panics
+    /// As [`Server::wait_for`].
+    #[track_caller]
+    pub fn mark(&self, to: &str) -> Mark {
+        let (targets, after) = (targets(to), Mark::default());
+        let wait =
+            Wait { spool: &self.home.spool(), targets: &targets, after: &after, timeout: Duration::ZERO };
+        on_disk(wait.mark())
+    }
+
+    /// Puts a message into the mailbox of an address as it is, durably and without SMTP. Line ends may be LF
+    /// or CRLF.
+    ///
+    /// # Panics
+    /// As [`Server::wait_for`], and where the message cannot be written.
+    #[track_caller]
+    pub fn deliver(&self, to: &str, message: impl AsRef<[u8]>) {
+        let letter =
+            Letter { label: String::new(), bytes: message.as_ref().to_vec(), placing: Placing::Delivered };
+        let spool = on_disk(Spool::open(&self.home.spool()));
+        for target in targets(to) {
+            let home = on_disk(spool.maildir_or_new(target.destination.mailbox.as_str()));
+            on_disk(Filer::new(&spool).file(&home, std::slice::from_ref(&letter)));
+        }
+    }
+
+    /// Deletes all mail of everybody, and returns how many messages there were.
+    ///
+    /// # Panics
+    /// They cannot be deleted.
+    #[track_caller]
+    pub fn purge(&self) -> usize {
+        let spool = on_disk(Spool::open(&self.home.spool()));
+        spool.maildirs().map(|maildir| on_disk(maildir.and_then(|maildir| tools::purge(&maildir)))).sum()
+    }
+
+    #[track_caller]
+    fn look(&self, to: &str, after: &Mark, timeout: Duration, each: impl FnMut(Message) -> ControlFlow<()>) {
+        let targets = targets(to);
+        on_disk(Wait { spool: &self.home.spool(), targets: &targets, after, timeout }.run(each));
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stopper.stop();
+        let ended = self.thread.take().map(JoinHandle::join);
+        if !matches!(ended, Some(Ok(Ok(())))) && !thread::panicking() {
+            panic!("the server of a test has failed: {ended:?}");
+        }
+    }
+}
+
+/// A directory for one server, which goes when this does.
+#[derive(Debug)]
+struct Home(PathBuf);
+
+impl Home {
+    fn new() -> io::Result<Self> {
+        let mut chance = [0; 8];
+        getrandom::fill(&mut chance).map_err(io::Error::other)?;
+        let name = format!("restante-{}-{:016x}", std::process::id(), u64::from_ne_bytes(chance));
+        let path = env::temp_dir().join(name);
+        fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self(path))
+    }
+
+    fn spool(&self) -> PathBuf {
+        self.0.join("spool")
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // A worker that is still at it may write into a directory that is being removed.
+        for _ in 0..ATTEMPTS {
+            if fs::remove_dir_all(&self.0).is_ok() || !Path::new(&self.0).exists() {
+                return;
+            }
+            thread::sleep(A_MOMENT);
+        }
+    }
+}
+
+/// No such message has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotThere {
+    to: String,
+    timeout: Duration,
+    others: Vec<String>,
+}
+
+impl fmt::Display for NotThere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { to, timeout, others } = self;
+        write!(f, "no such message for {to} within {timeout:?}; ")?;
+        match others.as_slice() {
+            [] => write!(f, "there is none at all"),
+            others => write!(f, "there are others, with the subjects {others:?}"),
+        }
+    }
+}
+
+impl std::error::Error for NotThere {}
+
+/// Why a server could not be started.
+#[derive(Debug)]
+pub enum Error {
+    /// Its directory or its thread could not be made.
+    Io(io::Error),
+    /// Its configuration is wrong.
+    Config(config::Error),
+    /// It could not listen, or not use its spool.
+    Server(server::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => error.fmt(f),
+            Self::Config(error) => error.fmt(f),
+            Self::Server(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<config::Error> for Error {
+    fn from(error: config::Error) -> Self {
+        Self::Config(error)
+    }
+}
+
+/// Where mail for that address goes.
+#[track_caller]
+fn targets(to: &str) -> Vec<Target> {
+    let lookup =
+        Address::parse(to).map(|address| Accounts::open_house(&["localhost".into()]).lookup(&address));
+    match lookup {
+        Ok(Lookup::Local(destinations)) => {
+            let target = |destination| Target { destination, address: to.to_owned() };
+            destinations.into_iter().map(target).collect()
+        }
+        _ => panic!("{to:?} is not an address that can have a mailbox"),
+    }
+}
+
+#[track_caller]
+fn on_disk<T>(done: Result<T, maildir::Error>) -> T {
+    done.unwrap_or_else(|error| panic!("the spool of a test: {error}"))
+}
+
+const ATTEMPTS: u32 = 50;
+const A_MOMENT: Duration = Duration::from_millis(20);

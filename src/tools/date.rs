@@ -1,0 +1,150 @@
+//! Dates as mail has them: of From_ lines, and of the fields of a header.
+
+use mail_parser::DateTime;
+
+/// Reads a date as From_ lines have it: `Sat Jan  3 01:05:34 1996`, where the seconds may be missing and a time
+/// zone may stand before or behind the year. Seconds since 1970.
+pub fn from_line(words: &[&str]) -> Option<i64> {
+    let (day_name, month, day, time, rest) = match words {
+        [day_name, month, day, time, rest @ ..] => (day_name, month, day, time, rest),
+        _ => return None,
+    };
+    if !DAYS.iter().any(|name| day_name.trim_end_matches(',').eq_ignore_ascii_case(name)) {
+        return None;
+    }
+    let month = MONTHS.iter().position(|name| month.eq_ignore_ascii_case(name))?;
+    let (year, zone) = match rest {
+        [year] => (year, 0),
+        [first, second, ..] if is_year(first) => (first, zone(second).unwrap_or(0)),
+        [first, second, ..] if is_year(second) => (second, zone(first)?),
+        _ => return None,
+    };
+    let mut clock = time.split(':').map(|part| number(part, 2));
+    let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next().unwrap_or(Some(0))?);
+    let (day, year) = (number(day, 2)?, number(year, 4).filter(|_| is_year(year))?);
+    let good = (1..=31).contains(&day) && hour < 24 && minute < 60 && second <= 60 && clock.next().is_none();
+    let date = DateTime {
+        year: u16::try_from(year).ok()?,
+        month: u8::try_from(month + 1).ok()?,
+        day: u8::try_from(day).ok()?,
+        hour: u8::try_from(hour).ok()?,
+        minute: u8::try_from(minute).ok()?,
+        second: u8::try_from(second).ok()?,
+        tz_before_gmt: false,
+        tz_hour: 0,
+        tz_minute: 0,
+    };
+    good.then(|| date.to_timestamp() - zone).filter(|seconds| *seconds >= 0)
+}
+
+/// Reads a date as a header has it (RFC 5322 section 3.3). Seconds since 1970, and how many seconds its time
+/// zone is ahead of UTC.
+pub fn field(text: &[u8]) -> Option<(i64, i64)> {
+    let date = DateTime::parse_rfc822(std::str::from_utf8(text).ok()?.trim()).filter(DateTime::is_valid)?;
+    let ahead = date.to_timestamp_local() - date.to_timestamp();
+    Some((date.to_timestamp(), ahead)).filter(|(seconds, _)| *seconds >= 0)
+}
+
+/// The date of a From_ line, in UTC.
+pub fn asctime(seconds: i64) -> String {
+    let date = DateTime::from_timestamp(seconds.clamp(0, LAST));
+    let (day, month) = (DAYS[usize::from(date.day_of_week())], MONTHS[usize::from(date.month) - 1]);
+    let DateTime { year, day: of_month, hour, minute, second, .. } = date;
+    format!("{day} {month} {of_month:2} {hour:02}:{minute:02}:{second:02} {year}")
+}
+
+fn is_year(word: &str) -> bool {
+    word.len() == 4 && number(word, 4).is_some_and(|year| year >= 1970)
+}
+
+fn number(word: &str, most: usize) -> Option<u32> {
+    let digits = (1..=most).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| word.parse().ok())?
+}
+
+/// Seconds that a time zone is ahead of UTC; 0 for one that nobody knows (RFC 5322 section 4.3).
+fn zone(word: &str) -> Option<i64> {
+    if let Some((sign, digits)) = word.split_at_checked(1)
+        && let (Some(sign), Some(time)) = (["-", "", "+"].iter().position(|s| *s == sign), number(digits, 4))
+        && digits.len() == 4
+    {
+        return Some((sign as i64 - 1) * (i64::from(time / 100) * 3600 + i64::from(time % 100) * 60));
+    }
+    let known = ZONES.iter().find(|(name, _)| word.eq_ignore_ascii_case(name));
+    let name = word.bytes().all(|b| b.is_ascii_alphabetic()) && word.len() <= 5;
+    known.map(|(_, hours)| hours * 3600).or(name.then_some(0))
+}
+
+const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const ZONES: [(&str, i64); 13] = [
+    ("EST", -5),
+    ("EDT", -4),
+    ("CST", -6),
+    ("CDT", -5),
+    ("MST", -7),
+    ("MDT", -6),
+    ("PST", -8),
+    ("PDT", -7),
+    ("BST", 1),
+    ("CET", 1),
+    ("MET", 1),
+    ("CEST", 2),
+    ("MEST", 2),
+];
+/// The last second of the year 9999.
+const LAST: i64 = 253_402_300_799;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Option<i64> {
+        from_line(&text.split_whitespace().collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn dates_of_from_lines_are_read_as_programs_write_them() {
+        for (text, seconds) in [
+            ("Sat Jan  3 01:05:34 1996", 820_631_134),
+            ("Sat Jan 03 01:05 1996", 820_631_100),
+            ("Sat Jan  3 01:05:34 +0100 1996", 820_627_534),
+            ("Sat Jan  3 01:05:34 1996 -0530", 820_650_934),
+            ("Sat Jan  3 01:05:34 PST 1996", 820_659_934),
+            ("Sat Jan  3 01:05:34 XYZ 1996", 820_631_134),
+            ("Thu Jan  1 00:00:00 1970", 0),
+            ("Tue, Feb 29 12:00:00 2028", 1_835_438_400),
+        ] {
+            assert_eq!(read(text), Some(seconds), "{text}");
+        }
+        for text in [
+            "",
+            "Sat Jan  3 1996",
+            "Foo Jan  3 01:05:34 1996",
+            "Sat Foo  3 01:05:34 1996",
+            "Sat Jan 33 01:05:34 1996",
+            "Sat Jan  3 25:05:34 1996",
+            "Sat Jan  3 01:05:34:1 1996",
+            "Sat Jan  3 01:05:34 96",
+            "Sat Jan  3 +1:05:34 1996",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for seconds in [0, 1, 820_631_134, 1_795_264_402, LAST] {
+            assert_eq!(read(&asctime(seconds)), Some(seconds), "{}", asctime(seconds));
+        }
+        assert_eq!(asctime(820_631_134), "Wed Jan  3 01:05:34 1996");
+        assert_eq!(asctime(-5), "Thu Jan  1 00:00:00 1970");
+    }
+
+    #[test]
+    fn dates_of_fields_come_with_their_zone() {
+        assert_eq!(field(b" Fri, 20 Nov 2026 10:00:00 +0200 (EET)"), Some((1_795_161_600, 7200)));
+        assert_eq!(field(b"yesterday"), None);
+    }
+}

@@ -1,0 +1,114 @@
+//! The way of a message, out of its `Received:` fields (RFC 5321 section 4.4).
+
+use serde::Serialize;
+
+use crate::tools::{date, header};
+
+/// One server that a message went through.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Hop {
+    /// Who handed it over, with what the server knows of that.
+    pub from: Option<String>,
+    /// The server.
+    pub by: Option<String>,
+    /// The protocol.
+    pub with: Option<String>,
+    /// The server's own number.
+    pub id: Option<String>,
+    /// The recipient.
+    pub recipient: Option<String>,
+    /// When, in seconds since 1970.
+    pub time: Option<i64>,
+    /// Seconds since the hop before; below 0 where their clocks differ.
+    pub delay: Option<i64>,
+}
+
+/// The hops, the first one first: the topmost field is the last.
+pub(super) fn hops(header: &[u8]) -> Vec<Hop> {
+    let mut hops: Vec<Hop> = header::fields(header)
+        .filter(|field| field.is("Received"))
+        .map(|field| hop(&String::from_utf8_lossy(&field.value)))
+        .collect();
+    hops.reverse();
+    let mut before: Option<i64> = None;
+    for hop in &mut hops {
+        hop.delay = hop.time.zip(before).map(|(time, before)| time - before);
+        before = hop.time.or(before);
+    }
+    hops
+}
+
+fn hop(value: &str) -> Hop {
+    let (clauses, date) = value.rsplit_once(';').unwrap_or((value, ""));
+    let time = date::field(date.as_bytes()).map(|(seconds, _)| seconds);
+    let mut told: [Option<String>; CLAUSES.len()] = Default::default();
+    let mut clause = None;
+    for word in words(clauses) {
+        let next = CLAUSES.iter().position(|name| word.eq_ignore_ascii_case(name));
+        match next.filter(|next| told[*next].is_none()) {
+            Some(next) => {
+                told[next] = Some(String::new());
+                clause = Some(next);
+            }
+            None => {
+                if let Some(text) = clause.and_then(|clause| told[clause].as_mut()) {
+                    text.push_str(if text.is_empty() { "" } else { " " });
+                    text.push_str(word);
+                }
+            }
+        }
+    }
+    let [from, by, with, id, recipient] = told;
+    Hop { from, by, with, id, recipient, time, delay: None }
+}
+
+/// What the parts of such a field begin with.
+const CLAUSES: [&str; 5] = ["from", "by", "with", "id", "for"];
+
+/// The words of a text; what is in parentheses is one, blanks and all.
+fn words(text: &str) -> Vec<&str> {
+    let (mut words, mut depth, mut start) = (Vec::new(), 0u32, None);
+    for (at, c) in text.char_indices() {
+        let blank = c.is_whitespace() && depth == 0;
+        match (blank, start) {
+            (true, Some(from)) => {
+                words.push(&text[from..at]);
+                start = None;
+            }
+            (false, None) => start = Some(at),
+            _ => {}
+        }
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    words.extend(start.map(|from| &text[from..]));
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hops_come_in_the_order_of_time_with_delays() {
+        let header =
+            b"Received: from mx.far.test ([192.0.2.7])\n\tby mx.here.test (restante) with ESMTP id c1-1\n\
+            \tfor <bob@here.test>; Fri, 20 Nov 2026 10:00:05 +0000\n\
+            Subject: x\n\
+            Received: by mx.far.test (from userid 1000 by hand); Fri, 20 Nov 2026 11:00:00 +0100\n\
+            Received: nonsense\n";
+        let hops = hops(header);
+        assert_eq!(hops.len(), 3);
+        assert_eq!(hops[0], Hop::default());
+        assert_eq!(hops[1].by.as_deref(), Some("mx.far.test (from userid 1000 by hand)"));
+        assert_eq!((hops[1].time, hops[1].delay), (Some(1_795_168_800), None));
+        let last = &hops[2];
+        assert_eq!(last.from.as_deref(), Some("mx.far.test ([192.0.2.7])"));
+        assert_eq!(last.by.as_deref(), Some("mx.here.test (restante)"));
+        assert_eq!((last.with.as_deref(), last.id.as_deref()), (Some("ESMTP"), Some("c1-1")));
+        assert_eq!((last.recipient.as_deref(), last.delay), (Some("<bob@here.test>"), Some(5)));
+    }
+}

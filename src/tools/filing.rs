@@ -1,0 +1,151 @@
+//! Letters filed in a mailbox as the server files them, durably, or as other programs do.
+
+use std::{fs::File, io::Write, path::PathBuf, time::SystemTime};
+
+use rustix::fs::{self, OFlags, RenameFlags};
+
+use crate::{
+    mailbox::unique_id,
+    maildir::{
+        Draft, Error, Maildir, Place, Spool,
+        name::{self, Namer},
+        store::{FILE_MODE, Part},
+    },
+    octets::octets,
+};
+
+/// A message to be filed as it is: no header line is added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    /// What it is called in the list of them.
+    pub label: String,
+    /// Its file.
+    pub bytes: Vec<u8>,
+    /// Under what name.
+    pub placing: Placing,
+}
+
+/// Under what name a letter is filed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placing {
+    /// As the server names what it takes in.
+    Delivered,
+    /// As another program might: the time, a dot, and this; filled up with `x` in the middle to that length.
+    Foreign {
+        /// What follows the time.
+        rest: String,
+        /// Octets of the whole name at least.
+        length: usize,
+        /// The directory.
+        place: Place,
+    },
+}
+
+/// A letter that was filed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filed {
+    /// What it is called.
+    pub label: String,
+    /// Its file.
+    pub path: PathBuf,
+    /// Octets of the file.
+    pub bytes: u64,
+    /// Octets that RETR announces and sends.
+    pub octets: u64,
+    /// What UIDL calls it, if no other message has the same identity.
+    pub id: String,
+}
+
+/// Files letters.
+#[derive(Debug)]
+pub struct Filer<'a> {
+    spool: &'a Spool,
+    namer: Namer,
+}
+
+impl<'a> Filer<'a> {
+    /// For mailboxes of that spool.
+    pub fn new(spool: &'a Spool) -> Self {
+        Self { spool, namer: Namer::new("localhost", std::process::id()) }
+    }
+
+    /// Files letters in their order, and returns when they are durable. Each one is open until then.
+    pub fn file(&mut self, home: &Maildir, letters: &[Letter]) -> Result<Vec<Filed>, Error> {
+        let mut filed = Vec::with_capacity(letters.len());
+        let mut drafts = Vec::new();
+        for letter in letters {
+            let wire = octets(&letter.bytes);
+            let (place, file) = match &letter.placing {
+                Placing::Delivered => {
+                    let draft = self.draft(home, &letter.bytes)?;
+                    let file = draft.final_name(wire);
+                    drafts.push((draft, file.clone()));
+                    (Place::New, file)
+                }
+                Placing::Foreign { rest, length, place } => {
+                    (*place, self.put(home, *place, rest, *length, &letter.bytes)?)
+                }
+            };
+            filed.push(Filed {
+                label: letter.label.clone(),
+                path: home.path().join(place.name()).join(&file),
+                bytes: letter.bytes.len() as u64,
+                octets: wire,
+                id: unique_id(name::identity(file.as_bytes()), 0).into_owned(),
+            });
+        }
+        if drafts.len() > 1 && self.spool.syncs_as_a_whole() {
+            self.spool.sync(Part::Contents)?;
+        } else {
+            drafts.iter().try_for_each(|(draft, _)| draft.sync())?;
+        }
+        for (draft, name) in &drafts {
+            draft.rename(home, home, Place::New, name)?;
+        }
+        Place::BOTH.into_iter().try_for_each(|place| home.sync(place))?;
+        Ok(filed)
+    }
+
+    fn draft(&mut self, home: &Maildir, bytes: &[u8]) -> Result<Draft, Error> {
+        let mut draft = Draft::begin(home, self.namer.next(SystemTime::now(), chance()))?;
+        match draft.write(bytes) {
+            Ok(()) => Ok(draft),
+            Err(error) => {
+                draft.discard(home);
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes a file as other programs do; returns its name.
+    fn put(
+        &mut self,
+        home: &Maildir,
+        place: Place,
+        rest: &str,
+        length: usize,
+        bytes: &[u8],
+    ) -> Result<String, Error> {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let front = format!("{}.M{}_", since.as_secs(), since.subsec_micros());
+        let filling = "x".repeat(length.saturating_sub(front.len() + rest.len()));
+        let name = format!("{front}{filling}{rest}");
+        let path = home.path().join("tmp").join(&name);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file =
+            fs::openat(home.tmp(), &name, flags, FILE_MODE).map_err(|e| Error::at(&path, "create", e))?;
+        let mut file = File::from(file);
+        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|e| Error::at(&path, "write", e))?;
+        fs::renameat_with(home.tmp(), &name, home.dir(place), &name, RenameFlags::NOREPLACE)
+            .map_err(|e| Error::at(path, "rename", e))?;
+        Ok(name)
+    }
+}
+
+/// Sixty-four bits that no other process has.
+fn chance() -> u64 {
+    let mut bytes = [0; 8];
+    // Without them, time, process and count still tell the name from others of this machine.
+    let _ = getrandom::fill(&mut bytes);
+    u64::from_le_bytes(bytes)
+}

@@ -1,0 +1,92 @@
+//! The mending. Each step looks again at what it is about to touch, and is one call that takes nothing from
+//! anybody: a rename that overwrites nothing, a change of a mode, the removal of what is no mail.
+
+use std::{ffi::CStr, os::fd::OwnedFd};
+
+use rustix::{
+    fs::{self, AtFlags, Mode, OFlags, RenameFlags},
+    io::Errno,
+};
+
+use super::{Dir, Finding, Mailbox, Mend, Spot};
+use crate::maildir::{Error, message::c_string};
+
+pub(super) fn mend(mailbox: &Mailbox, findings: &[Finding]) -> Vec<Result<(), Error>> {
+    let mut touched: Vec<Dir> = Vec::new();
+    let mut done: Vec<Result<(), Error>> = findings
+        .iter()
+        .map(|finding| {
+            let Spot { dir, name, .. } = &finding.spot;
+            let failed = |step| move |e: Errno| Error::at(mailbox.path_of(*dir, name.to_bytes()), step, e);
+            let fd = mailbox.dir(*dir).ok_or(Errno::NOENT).map_err(failed("open directory"))?;
+            one(fd, finding).map_err(failed(step(&finding.mend)))?;
+            if !touched.contains(dir) {
+                touched.push(*dir);
+            }
+            Ok(())
+        })
+        .collect();
+    for dir in touched {
+        let Some(fd) = mailbox.dir(dir) else { continue };
+        if let Err(error) = fs::fsync(fd) {
+            let failed = || Error::at(mailbox.path_of(dir, b"."), "fsync directory", error);
+            let here = findings.iter().zip(&mut done).filter(|(finding, _)| finding.spot.dir == dir);
+            here.for_each(|(_, done)| *done = Err(failed()));
+        }
+    }
+    done
+}
+
+fn step(mend: &Mend) -> &'static str {
+    match mend {
+        Mend::ByHand(_) => "mend",
+        Mend::Rename(_) => "rename",
+        Mend::Remove => "unlink",
+        Mend::Mode(_) => "chmod",
+        Mend::MakeDirectory => "make directory",
+    }
+}
+
+fn one(dir: &OwnedFd, finding: &Finding) -> Result<(), Errno> {
+    let Spot { name, inode, .. } = &finding.spot;
+    match &finding.mend {
+        Mend::ByHand(_) => Err(Errno::OPNOTSUPP),
+        Mend::Rename(to) => {
+            let to = c_string(to.clone());
+            match is(dir, name, *inode) {
+                Ok(()) => fs::renameat_with(dir, name, dir, &to, RenameFlags::NOREPLACE),
+                // Another finding has had it renamed.
+                Err(Errno::NOENT) => is(dir, &to, *inode),
+                Err(error) => Err(error),
+            }
+        }
+        Mend::Remove => {
+            is(dir, name, *inode)?;
+            fs::unlinkat(dir, name, AtFlags::empty())
+        }
+        Mend::Mode(mode) => {
+            let file =
+                fs::openat(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+            if fs::fstat(&file)?.st_ino != *inode {
+                return Err(Errno::STALE);
+            }
+            // The file itself, though it can't be opened: chmod of a name would follow a link.
+            let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
+            fs::chmodat(fs::CWD, path, Mode::from_raw_mode(*mode), AtFlags::empty())
+        }
+        Mend::MakeDirectory => {
+            match fs::mkdirat(dir, name, Mode::RWXU) {
+                Ok(()) | Err(Errno::EXIST) => {} // its server has made it meanwhile
+                Err(error) => return Err(error),
+            }
+            let made = super::open_directory(dir, std::os::unix::ffi::OsStrExt::from_bytes(name.to_bytes()))?;
+            fs::fsync(made)
+        }
+    }
+}
+
+/// Whether that name is still that file.
+fn is(dir: &OwnedFd, name: &CStr, inode: u64) -> Result<(), Errno> {
+    let stat = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if stat.st_ino == inode { Ok(()) } else { Err(Errno::STALE) }
+}

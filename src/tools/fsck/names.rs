@@ -1,0 +1,121 @@
+//! What is wrong with a name, and what the right one is.
+
+use super::Problem;
+use crate::{
+    maildir::{Place, name},
+    tools::measure::Measure,
+};
+
+/// What is wrong with the name of a message file, each with its details, and the name that it should have: the
+/// same identity, the same flags.
+pub fn check(place: Place, file: &[u8], measure: &Measure) -> (Vec<(Problem, String)>, Vec<u8>) {
+    let mut problems = Vec::new();
+    let info = name::info(file);
+    let (base, rest) = file.split_at(info.unwrap_or(file.len()));
+    let mut right = base.to_vec();
+    if let Some(told) = told(base, b'S').filter(|told| *told != measure.bytes) {
+        let detail = format!("the name says S={told}, the file has {} octets", measure.bytes);
+        problems.push((Problem::WrongSize, detail));
+        right = replaced(&right, b'S', measure.bytes);
+    }
+    // Dovecot leaves out the line end that a last line may lack, and we do not.
+    let octets = [measure.octets, measure.virtual_size()];
+    if let Some(told) = told(base, b'W').filter(|told| !octets.contains(told)) {
+        let detail = format!("the name says W={told}, the message has {} octets on the wire", measure.octets);
+        problems.push((Problem::WrongOctets, detail));
+        right = replaced(&right, b'W', measure.virtual_size());
+    }
+    if memchr::memchr(b':', base).is_some() || memchr::memchr(b':', rest.get(1..).unwrap_or(b"")).is_some() {
+        problems.push((Problem::StrayColon, "a colon that begins no flags (:2,)".into()));
+    }
+    right.extend_from_slice(rest);
+    if info.is_some() {
+        let flags = name::flags(file);
+        if place == Place::New {
+            problems.push((Problem::FlagsInNew, "flags are for cur/".into()));
+        }
+        let unknown: Vec<u8> = flags.iter().copied().filter(|flag| !is_known(*flag)).collect();
+        if !flags.is_sorted_by(|a, b| a < b) {
+            problems.push((Problem::UnsortedFlags, format!("flags {}", super::shown(flags))));
+            // Behind what is no flag there may be anything.
+            if unknown.is_empty() {
+                right = name::with_flags(&right, flags);
+            }
+        }
+        if !unknown.is_empty() {
+            problems.push((Problem::UnknownFlags, format!("flags {}", super::shown(&unknown))));
+        }
+    }
+    if std::str::from_utf8(file).is_err() {
+        problems.push((Problem::NotUtf8, "octets that are no text".into()));
+    }
+    (problems, right)
+}
+
+/// Whether a flag is one of the Maildir page's, or a letter of Dovecot's, which its keywords have.
+fn is_known(flag: u8) -> bool {
+    b"DFPRST".contains(&flag) || flag.is_ascii_lowercase()
+}
+
+/// Where a field like `,S=123` is in a name without flags, and its number.
+fn field(base: &[u8], key: u8) -> Option<(std::ops::Range<usize>, u64)> {
+    let from = name::identity(base).len();
+    let start = memchr::memmem::find(&base[from..], &[b',', key, b'='])? + from + 3;
+    let digits = base[start..].iter().take_while(|octet| octet.is_ascii_digit()).count();
+    let range = start..start + digits;
+    let number = std::str::from_utf8(&base[range.clone()]).ok()?.parse().ok()?;
+    Some((range, number))
+}
+
+/// The number of such a field.
+pub fn told(base: &[u8], key: u8) -> Option<u64> {
+    field(base, key).map(|(_, number)| number)
+}
+
+fn replaced(base: &[u8], key: u8, number: u64) -> Vec<u8> {
+    let Some((range, _)) = field(base, key) else { return base.to_vec() };
+    [&base[..range.start], number.to_string().as_bytes(), &base[range.end..]].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(place: Place, file: &str) -> (Vec<Problem>, String) {
+        let measure = Measure::of(&b"ten\noctets"[..]).unwrap();
+        let (problems, right) = check(place, file.as_bytes(), &measure);
+        (problems.into_iter().map(|(problem, _)| problem).collect(), String::from_utf8(right).unwrap())
+    }
+
+    #[test]
+    fn names_are_corrected_and_their_identity_and_flags_stay() {
+        use Problem::*;
+        for (file, problems, right) in [
+            ("1.a.h", &[][..], "1.a.h"),
+            ("1.a.h,S=10,W=11:2,RS", &[], "1.a.h,S=10,W=11:2,RS"),
+            ("1.a.h,S=10,W=13:2,", &[], "1.a.h,S=10,W=13:2,"),
+            ("1.a.h,S=9:2,SR", &[WrongSize, UnsortedFlags], "1.a.h,S=10:2,RS"),
+            ("1.a.h,W=12,S=1", &[WrongSize, WrongOctets], "1.a.h,W=11,S=10"),
+            ("1.a.h:2,SS", &[UnsortedFlags], "1.a.h:2,S"),
+            ("1.a.h:2,XSa", &[UnsortedFlags, UnknownFlags], "1.a.h:2,XSa"),
+            ("1.a.h;2,RS", &[], "1.a.h;2,RS"),
+            ("1.a:b", &[StrayColon], "1.a:b"),
+            ("1.a:2,S:2,R", &[StrayColon, UnsortedFlags, UnknownFlags], "1.a:2,S:2,R"),
+            ("1.a:1,S=4", &[StrayColon, WrongSize], "1.a:1,S=10"),
+        ] {
+            let (found, name) = checked(Place::Cur, file);
+            let expected: std::collections::BTreeSet<_> = problems.iter().collect();
+            assert_eq!(found.iter().collect::<std::collections::BTreeSet<_>>(), expected, "{file}");
+            assert_eq!(name, right, "{file}");
+        }
+        assert_eq!(checked(Place::New, "1.a:2,").0, [FlagsInNew]);
+    }
+
+    #[test]
+    fn a_right_name_stays_right() {
+        for file in ["1.a.h,S=9:2,SR", "1.a.h,W=12,S=1", "1.a.h:2,TTS"] {
+            let (_, right) = checked(Place::Cur, file);
+            assert_eq!(checked(Place::Cur, &right), (Vec::new(), right.clone()), "{file}");
+        }
+    }
+}

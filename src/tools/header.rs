@@ -1,0 +1,143 @@
+//! The header of a stored message: where it ends, and its fields.
+
+use std::borrow::Cow;
+
+/// The first octets of a message, gathered until its header is whole or too long to be held.
+#[derive(Debug, Default)]
+pub struct Head {
+    bytes: Vec<u8>,
+    searched: usize,
+    fields: Option<usize>,
+}
+
+impl Head {
+    /// Takes the next octets. `true`: enough, the header is whole or too long.
+    pub fn feed(&mut self, text: &[u8]) -> bool {
+        self.bytes.extend_from_slice(text);
+        if self.fields.is_none() {
+            self.fields = empty_line(&self.bytes, self.searched);
+            // A line end, and an empty line, may have come in part.
+            self.searched = self.bytes.len().saturating_sub(2);
+        }
+        self.fields.is_some() || self.bytes.len() > MOST + 2
+    }
+
+    /// The message has ended: there is nothing but a header.
+    pub fn end(&mut self) {
+        self.fields.get_or_insert(self.bytes.len());
+    }
+
+    /// The lines of the header; `None` if it is too long to be held.
+    pub fn fields(&self) -> Option<&[u8]> {
+        self.fields.filter(|end| *end <= MOST).map(|end| &self.bytes[..end])
+    }
+
+    /// Everything that was taken.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Octets of the longest header that is looked into.
+pub const MOST: usize = 1 << 20;
+
+/// Where the first empty line begins, looked for from there on.
+fn empty_line(text: &[u8], from: usize) -> Option<usize> {
+    let is_empty = |at: usize| matches!(&text[at..], [b'\n', ..] | [b'\r', b'\n', ..]);
+    if from == 0 && is_empty(0) {
+        return Some(0);
+    }
+    memchr::memchr_iter(b'\n', &text[from..]).map(|at| from + at + 1).find(|at| is_empty(*at))
+}
+
+/// One field of a header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// Its name.
+    pub name: &'a [u8],
+    /// What is behind the colon, unfolded (RFC 5322 section 2.2.3), without blanks around it.
+    pub value: Cow<'a, [u8]>,
+}
+
+impl Field<'_> {
+    /// Whether it has that name.
+    pub fn is(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name.as_bytes())
+    }
+}
+
+/// The fields of a header. Lines that are none are passed over.
+pub fn fields(header: &[u8]) -> impl Iterator<Item = Field<'_>> {
+    let mut rest = header;
+    std::iter::from_fn(move || {
+        loop {
+            if rest.is_empty() {
+                return None;
+            }
+            let folded = |end: &usize| !matches!(rest.get(*end), Some(b' ' | b'\t'));
+            let end = memchr::memchr_iter(b'\n', rest).map(|end| end + 1).find(folded);
+            let (lines, after) = rest.split_at(end.unwrap_or(rest.len()));
+            rest = after;
+            if let Some(colon) = memchr::memchr(b':', lines)
+                && colon > 0
+                && lines[..colon].iter().all(|b| b.is_ascii_graphic())
+            {
+                return Some(Field { name: &lines[..colon], value: unfolded(&lines[colon + 1..]) });
+            }
+        }
+    })
+}
+
+fn unfolded(value: &[u8]) -> Cow<'_, [u8]> {
+    let value = value.trim_ascii();
+    if memchr::memchr2(b'\r', b'\n', value).is_none() {
+        return Cow::Borrowed(value);
+    }
+    Cow::Owned(value.iter().copied().filter(|b| !matches!(b, b'\r' | b'\n')).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_ends_at_the_first_empty_line_however_it_comes() {
+        for (text, expected) in [
+            ("A: b\nC: d\n\nbody\n\n", Some("A: b\nC: d\n")),
+            ("A: b\r\nC: d\r\n\r\nbody", Some("A: b\r\nC: d\r\n")),
+            ("\nbody", Some("")),
+            ("\r\nbody", Some("")),
+            ("A: b\n\r", None),
+            ("A: b\n", None),
+        ] {
+            for step in 1..=text.len() {
+                let mut head = Head::default();
+                for piece in text.as_bytes().chunks(step) {
+                    head.feed(piece);
+                }
+                assert_eq!(head.fields(), expected.map(str::as_bytes), "{text:?} in steps of {step}");
+                head.end();
+                assert_eq!(head.fields(), Some(expected.unwrap_or(text).as_bytes()), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_that_is_too_long_is_not_looked_into() {
+        let mut head = Head::default();
+        assert!(head.feed(&vec![b'x'; MOST + 3]) && head.fields().is_none());
+    }
+
+    #[test]
+    fn fields_are_unfolded_and_what_is_none_is_passed_over() {
+        let found: Vec<(String, String)> =
+            fields(b">From x\nA: b\n\tc\r\n d\nnot one\n: nor this\nE:f\nG: h")
+                .map(|field| {
+                    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                    (text(field.name), text(&field.value))
+                })
+                .collect();
+        let expected = [("A", "b\tc d"), ("E", "f"), ("G", "h")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+        assert_eq!(found, expected);
+    }
+}

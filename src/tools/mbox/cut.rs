@@ -1,0 +1,204 @@
+//! Cuts an mbox into its messages, in one pass and in memory that does not depend on its size or on the length
+//! of its lines.
+
+use std::io::{self, Read};
+
+use super::{Error, Format, FromLine};
+
+/// Who gets the messages.
+pub trait Sink {
+    /// A message begins at that octet of the file.
+    fn begin(&mut self, from: &FromLine, at: u64) -> Result<(), Error>;
+    /// The next octets of the message, without quoting and with LF line ends.
+    fn text(&mut self, text: &[u8]) -> Result<(), Error>;
+    /// The message has come to its end; the next one, or the end of the file, is at that octet.
+    fn end(&mut self, next: u64) -> Result<(), Error>;
+}
+
+/// Reads `source`, whose first octet is number `offset` of the mbox and begins a line, to its end. Returns
+/// where that is.
+pub fn cut(source: impl Read, format: Format, offset: u64, sink: &mut impl Sink) -> Result<u64, Error> {
+    let window = Window { source, buffer: vec![0; WINDOW], at: 0, end: 0, offset, ended: None };
+    Cutter { window, format, message: None, line: Line::Start }.run(sink)
+}
+
+struct Cutter<R> {
+    window: Window<R>,
+    format: Format,
+    message: Option<Message>,
+    line: Line,
+}
+
+/// The message that is being read.
+struct Message {
+    at: u64,
+    /// Its From_ line ended in CRLF, so that its other lines do, and lose the CR.
+    crlf: bool,
+    /// An empty line was read: its end, or else a part of it.
+    empty_line: bool,
+}
+
+/// Where in a line we are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Line {
+    Start,
+    /// Behind the `>` that begin it. One of them is held back until what follows is known.
+    Quotes,
+    Rest,
+}
+
+impl<R: Read> Cutter<R> {
+    fn run(mut self, sink: &mut impl Sink) -> Result<u64, Error> {
+        loop {
+            let need = if self.line == Line::Start { LONGEST_FROM } else { FROM.len() };
+            self.window.fill(need);
+            if self.window.rest().is_empty() {
+                return self.finish(sink);
+            }
+            match self.line {
+                Line::Start => self.start(sink)?,
+                Line::Quotes => self.quotes(sink)?,
+                Line::Rest => self.rest(sink)?,
+            }
+        }
+    }
+
+    fn start(&mut self, sink: &mut impl Sink) -> Result<(), Error> {
+        let rest = self.window.rest();
+        let line = memchr::memchr(b'\n', &rest[..rest.len().min(LONGEST_FROM)]).map(|end| &rest[..=end]);
+        if let Some(from) = line.and_then(|line| FromLine::parse(line, self.format)) {
+            let (at, length) = (self.window.offset, line.map_or(0, <[u8]>::len));
+            if self.message.is_some() {
+                sink.end(at)?;
+            }
+            sink.begin(&from, at)?;
+            self.message = Some(Message { at, crlf: from.crlf, empty_line: false });
+            self.window.take(length);
+            return Ok(());
+        }
+        let Some(message) = &mut self.message else {
+            return match line {
+                Some(empty @ (b"\n" | b"\r\n")) => {
+                    let length = empty.len();
+                    self.window.take(length);
+                    Ok(())
+                }
+                _ => Err(Error::NoMbox),
+            };
+        };
+        if std::mem::take(&mut message.empty_line) {
+            sink.text(b"\n")?;
+        }
+        match line {
+            Some(empty) if *empty == *b"\n" || (message.crlf && *empty == *b"\r\n") => {
+                message.empty_line = true;
+                let length = empty.len();
+                self.window.take(length);
+            }
+            _ if rest[0] == b'>' => {
+                self.line = Line::Quotes;
+                self.window.take(1);
+            }
+            _ => self.line = Line::Rest,
+        }
+        Ok(())
+    }
+
+    fn quotes(&mut self, sink: &mut impl Sink) -> Result<(), Error> {
+        let rest = self.window.rest();
+        let more = rest.iter().take_while(|octet| **octet == b'>').count();
+        if more > 0 && self.format != Format::Mboxo {
+            sink.text(&rest[..more])?;
+            self.window.take(more);
+            return Ok(());
+        }
+        if !rest.starts_with(FROM) {
+            sink.text(b">")?;
+        }
+        self.line = Line::Rest;
+        Ok(())
+    }
+
+    fn rest(&mut self, sink: &mut impl Sink) -> Result<(), Error> {
+        let crlf = self.message.as_ref().is_some_and(|message| message.crlf);
+        let rest = self.window.rest();
+        let Some(end) = memchr::memchr(b'\n', rest) else {
+            // A CR that ends the window may be half a line end.
+            let held = usize::from(crlf && rest.ends_with(b"\r") && rest.len() > 1);
+            let length = rest.len() - held;
+            sink.text(&rest[..length])?;
+            self.window.take(length);
+            return Ok(());
+        };
+        match rest[..end].strip_suffix(b"\r") {
+            Some(line) if crlf => {
+                sink.text(line)?;
+                sink.text(b"\n")?;
+            }
+            _ => sink.text(&rest[..=end])?,
+        }
+        self.window.take(end + 1);
+        self.line = Line::Start;
+        Ok(())
+    }
+
+    fn finish(self, sink: &mut impl Sink) -> Result<u64, Error> {
+        let end = self.window.offset;
+        if let Some(Err(error)) = self.window.ended {
+            return Err(Error::Read { at: end, error });
+        }
+        match self.message {
+            None => Ok(end),
+            Some(message) if message.empty_line && self.line == Line::Start => {
+                sink.end(end)?;
+                Ok(end)
+            }
+            Some(message) => Err(Error::Cut { message: message.at, end }),
+        }
+    }
+}
+
+/// What was read of the source and not taken yet.
+struct Window<R> {
+    source: R,
+    buffer: Vec<u8>,
+    at: usize,
+    end: usize,
+    /// The octet of the mbox at `at`.
+    offset: u64,
+    /// The source has come to its end, or can't be read any further. What was read before is still good.
+    ended: Option<io::Result<()>>,
+}
+
+impl<R: Read> Window<R> {
+    fn rest(&self) -> &[u8] {
+        &self.buffer[self.at..self.end]
+    }
+
+    fn take(&mut self, length: usize) {
+        self.at += length;
+        self.offset += length as u64;
+    }
+
+    /// Reads until so many octets are there, or all that there are.
+    fn fill(&mut self, need: usize) {
+        while self.end - self.at < need && self.ended.is_none() {
+            if self.at + need > self.buffer.len() {
+                self.buffer.copy_within(self.at..self.end, 0);
+                (self.at, self.end) = (0, self.end - self.at);
+            }
+            match self.source.read(&mut self.buffer[self.end..]) {
+                Ok(0) => self.ended = Some(Ok(())),
+                Ok(length) => self.end += length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => self.ended = Some(Err(error)),
+            }
+        }
+    }
+}
+
+/// What a From_ line begins with.
+pub(super) const FROM: &[u8] = b"From ";
+/// Octets of the longest line that is taken for a From_ line.
+const LONGEST_FROM: usize = 4096;
+const WINDOW: usize = 128 * 1024;

@@ -1,0 +1,151 @@
+//! Out of a Maildir into an mbox.
+
+use std::{collections::HashMap, io::Write};
+
+use rustix::fs::{self, AtFlags, Dir, FileType};
+
+use super::{Error, Format, State, from, quote::Quoter};
+use crate::{
+    maildir::{
+        self, Kind, Maildir, OpenMessage, Place, Wanted, name,
+        scan::{self, Stamp},
+    },
+    tools::header::{self, Head},
+};
+
+/// What an export has written.
+#[derive(Debug, Default)]
+pub struct Exported {
+    /// Messages.
+    pub messages: u64,
+    /// Messages that could not be opened, and why.
+    pub left_out: Vec<maildir::Error>,
+}
+
+/// Writes all messages of a mailbox, in the order of their delivery, those with the flag `T` included.
+/// `told` hears of each: how many are done, of how many.
+pub fn export(
+    maildir: &Maildir,
+    format: Format,
+    to: &mut dyn Write,
+    told: &mut dyn FnMut(u64, u64),
+) -> Result<Exported, Error> {
+    let listed = list(maildir)?;
+    let (all, mut exported) = (listed.len() as u64, Exported::default());
+    for (done, file) in (1..).zip(&listed) {
+        match OpenMessage::open(maildir, file.wanted()) {
+            Ok(message) => {
+                write(&message, file, format, to)?;
+                exported.messages += 1;
+            }
+            Err(error) if error.kind() == Kind::Gone => {} // deleted since
+            Err(error) => exported.left_out.push(error),
+        }
+        told(done, all);
+    }
+    to.flush().map_err(Error::Write)?;
+    Ok(exported)
+}
+
+/// A message file as it was listed.
+struct Listed {
+    name: Box<[u8]>,
+    place: Place,
+    stamp: Stamp,
+}
+
+impl Listed {
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted { name: &self.name, place: self.place, stamp: self.stamp }
+    }
+}
+
+/// All message files in the order of their delivery. A file that is renamed meanwhile may be missing in one walk
+/// through the directories, so that there are several where they change.
+fn list(maildir: &Maildir) -> Result<Vec<Listed>, Error> {
+    let mut files = HashMap::new();
+    for _ in 0..WALKS {
+        let before = scan::times(maildir)?;
+        for place in Place::BOTH {
+            let failed = |e| maildir::Error::at(maildir.path().join(place.name()), "read directory", e);
+            for entry in Dir::read_from(maildir.dir(place)).map_err(failed)? {
+                let entry = entry.map_err(failed)?;
+                let name = entry.file_name();
+                let Ok(stat) = fs::statat(maildir.dir(place), name, AtFlags::SYMLINK_NOFOLLOW) else {
+                    continue;
+                };
+                let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+                let name: Box<[u8]> = name.to_bytes().into();
+                if regular && !name.starts_with(b".") {
+                    let stamp = Stamp::of(&stat);
+                    let key = (name::identity(&name).to_vec(), stamp.inode);
+                    files.insert(key, Listed { name, place, stamp });
+                }
+            }
+        }
+        if scan::times(maildir)? == before {
+            break;
+        }
+    }
+    let mut files: Vec<Listed> = files.into_values().collect();
+    files.sort_by(|a, b| name::order(&a.name).cmp(&name::order(&b.name)));
+    Ok(files)
+}
+
+fn write(message: &OpenMessage, file: &Listed, format: Format, to: &mut dyn Write) -> Result<(), Error> {
+    let mut head = Head::default();
+    let mut pieces = Pieces { message, at: 0, ended: false };
+    while let Some(piece) = pieces.next()? {
+        if head.feed(&piece) {
+            break;
+        }
+    }
+    if pieces.ended {
+        head.end();
+    }
+    let fields = head.fields().unwrap_or_default();
+    let return_path = header::fields(fields).find(|field| field.is("Return-Path"));
+    let from = from::written(return_path.as_ref().map(|field| &*field.value), file.stamp.modified.0);
+    to.write_all(from.as_bytes()).map_err(Error::Write)?;
+    let mut quoter = Quoter::new(to, format);
+    let added = head.fields().map(|fields| State::of(file.place, &file.name).written(fields));
+    let added = added.filter(|added| !added.is_empty() && fields.len() + added.len() <= header::MOST);
+    let (fields, rest) = head.bytes().split_at(fields.len());
+    let mut put = |text: &[u8]| quoter.write(text).map_err(Error::Write);
+    put(fields)?;
+    if let Some(added) = added {
+        if !fields.is_empty() && !fields.ends_with(b"\n") {
+            put(b"\n")?;
+        }
+        put(added.as_bytes())?;
+    }
+    put(rest)?;
+    while let Some(piece) = pieces.next()? {
+        put(&piece)?;
+    }
+    quoter.finish().map_err(Error::Write)
+}
+
+/// A message as it is read.
+struct Pieces<'a> {
+    message: &'a OpenMessage,
+    at: u64,
+    ended: bool,
+}
+
+impl Pieces<'_> {
+    fn next(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        if self.ended {
+            return Ok(None);
+        }
+        let (piece, last) = self.message.read(self.at, PIECE)?;
+        self.at += piece.len() as u64;
+        self.ended = last;
+        Ok(Some(piece))
+    }
+}
+
+/// Walks through a mailbox that changes under each of them.
+const WALKS: usize = 3;
+/// Octets read at a time.
+const PIECE: usize = 256 * 1024;

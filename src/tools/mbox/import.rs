@@ -1,0 +1,340 @@
+//! Out of an mbox into a Maildir: durable, a batch of messages at a time.
+
+use std::{
+    collections::HashSet,
+    fs::File,
+    io::{self, Read},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use rustix::fs;
+
+use super::{
+    Earlier, Error, Format, FromLine, Sink, Source, State, cut,
+    progress::{Batched, Record},
+};
+use crate::{
+    maildir::{self, Draft, Maildir, Place, Spool, name::Namer, store::Part},
+    octets::Octets,
+    tools::{
+        date,
+        header::{self, Head},
+    },
+};
+
+/// Messages on their way from one mbox into one mailbox.
+pub struct Import<'a> {
+    spool: &'a Spool,
+    maildir: &'a Maildir,
+    namer: Namer,
+    format: Format,
+    /// The time of a message that has none.
+    fallback: SystemTime,
+    /// Where it is written down how far we are, if the mbox is a file.
+    record: Option<Record>,
+    /// Messages of the record's batch that are delivered, where others of it are not.
+    settled: Vec<Batched>,
+    /// Those of them that are still to be passed over, by where they begin.
+    ahead: HashSet<u64>,
+    message: Option<Incoming>,
+    batch: Vec<Ready>,
+    imported: Imported,
+    /// Told of every message.
+    told: &'a mut dyn FnMut(Stage, u64),
+}
+
+/// What is being done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The mbox is read through, to see that it is whole.
+    Check,
+    /// Messages are delivered.
+    Deliver,
+}
+
+/// What an import has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Imported {
+    /// Messages delivered, those of earlier runs included.
+    pub messages: u64,
+    /// Where in the mbox the next one begins, or its end.
+    pub end: u64,
+}
+
+/// The message that is being read.
+struct Incoming {
+    at: u64,
+    date: Option<i64>,
+    part: Reading,
+}
+
+enum Reading {
+    Head(Head),
+    Body(Body),
+    /// It has been delivered before.
+    Nothing,
+}
+
+struct Body {
+    draft: Draft,
+    octets: Octets,
+    state: State,
+    /// When it was delivered for the first time.
+    delivered: SystemTime,
+}
+
+impl Body {
+    fn write(&mut self, text: &[u8]) -> Result<(), Error> {
+        self.octets.feed(text);
+        Ok(self.draft.write(text)?)
+    }
+}
+
+/// A whole message in `tmp/`.
+struct Ready {
+    draft: Draft,
+    listed: Batched,
+}
+
+impl<'a> Import<'a> {
+    /// An import into that mailbox, which is in that spool. `host` goes into the names of files.
+    pub fn new(
+        (spool, maildir): (&'a Spool, &'a Maildir),
+        host: &str,
+        format: Format,
+        fallback: SystemTime,
+        told: &'a mut dyn FnMut(Stage, u64),
+    ) -> Self {
+        let namer = Namer::new(host, std::process::id());
+        Self {
+            spool,
+            maildir,
+            namer,
+            format,
+            fallback,
+            record: None,
+            settled: Vec::new(),
+            ahead: HashSet::new(),
+            message: None,
+            batch: Vec::new(),
+            imported: Imported::default(),
+            told,
+        }
+    }
+
+    /// From now on it is written down how far we are with that file; what an earlier run has written is told.
+    pub fn remember(&mut self, source: &Source, file: &File) -> Result<Earlier, Error> {
+        let (earlier, record) = Record::load(self.maildir, source, file, self.format)?;
+        self.record = Some(record);
+        Ok(earlier)
+    }
+
+    /// Begins from the first message, whatever an earlier run has done.
+    pub fn begin_again(&mut self, source: &Source) {
+        self.record = Some(Record::begin(source.clone(), self.format));
+    }
+
+    /// Finishes what an earlier run has begun, at `now`. Returns where to read on. Files in `tmp/` stay there for
+    /// `age`.
+    pub fn settle(&mut self, now: SystemTime, age: Duration) -> Result<u64, Error> {
+        let Some(record) = &self.record else { return Ok(0) };
+        let settled = record.settle(self.maildir, now, age)?;
+        if settled.len() == record.batch.len() {
+            let messages = record.delivered + settled.len() as u64;
+            self.imported = Imported { messages, end: record.end };
+        } else {
+            self.ahead = settled.iter().map(|message| message.at).collect();
+            self.settled = settled;
+            self.imported = Imported { messages: record.delivered, end: record.next };
+        }
+        Ok(self.imported.end)
+    }
+
+    /// Reads an mbox through without delivering anything. An error if it is not whole; else where it ends.
+    pub fn check(&mut self, source: impl Read) -> Result<u64, Error> {
+        cut(source, self.format, 0, &mut Check(self.told))
+    }
+
+    /// Delivers the messages of `source`, which begins at octet `offset` of the mbox. Where it can't be read to
+    /// its end, what came before is delivered.
+    pub fn run(&mut self, source: impl Read, offset: u64) -> Result<(), Error> {
+        match cut(source, self.format, offset, self) {
+            Ok(end) => self.commit(end),
+            Err(error @ (Error::Cut { .. } | Error::Read { .. })) => {
+                let end = self.message.take().map_or(self.imported.end, |half| {
+                    if let Reading::Body(body) = &half.part {
+                        body.draft.discard(self.maildir);
+                    }
+                    half.at
+                });
+                self.commit(end)?;
+                Err(error)
+            }
+            Err(error) => {
+                self.drop_batch();
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes down that there is nothing more to do.
+    pub fn finish(&mut self, now: SystemTime) -> Result<(), Error> {
+        let Some(record) = &mut self.record else { return Ok(()) };
+        let Imported { messages, end } = self.imported;
+        (record.delivered, record.next, record.end) = (messages, end, end);
+        Ok(record.finish(self.maildir, now)?)
+    }
+
+    /// What has been done so far.
+    pub fn imported(&self) -> Imported {
+        self.imported
+    }
+
+    /// The header is there: the message gets its name, its time and its state.
+    fn open(&mut self, head: &Head, from: Option<i64>) -> Result<Reading, Error> {
+        let (fields, all) = (head.fields(), head.bytes());
+        let (own, state) = fields.map_or((0, State::New), State::read);
+        let date = from.or_else(|| fields.and_then(date_of));
+        let date = date.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+        let delivered = whole_second(date.map_or(self.fallback, |since| UNIX_EPOCH + since));
+        // Microseconds that count, so that messages of one second stay in order.
+        let n = self.imported.messages + self.batch.len() as u64;
+        let random = getrandom::u64().map_err(|e| Error::Write(io::Error::other(e)))?;
+        let name = self.namer.next(delivered + Duration::from_micros(n % 1_000_000), random);
+        let draft = Draft::begin(self.maildir, name)?;
+        let mut body = Body { draft, octets: Octets::default(), state, delivered };
+        body.write(&all[..own])?;
+        body.write(&all[fields.map_or(0, <[u8]>::len)..])?;
+        Ok(Reading::Body(body))
+    }
+
+    /// Makes the batch durable and visible. The next message begins at `next`.
+    fn commit(&mut self, next: u64) -> Result<(), Error> {
+        if let Err(error) = self.make_durable() {
+            self.drop_batch();
+            return Err(error.into());
+        }
+        // From here on a failure leaves in tmp/ what a record may speak of: the next run renames it.
+        let batch = std::mem::take(&mut self.batch);
+        if let Some(record) = &mut self.record {
+            let ready = batch.iter().map(|ready| ready.listed.clone());
+            record.batch = self.settled.iter().cloned().chain(ready).collect();
+            (record.delivered, record.next, record.end) = (self.imported.messages, self.imported.end, next);
+            record.save(self.maildir, SystemTime::now())?;
+        }
+        for Ready { draft, listed } in &batch {
+            draft.rename(self.maildir, self.maildir, listed.place(), &listed.name)?;
+        }
+        for place in Place::BOTH {
+            self.maildir.sync(place)?;
+        }
+        self.imported.messages += (batch.len() + self.settled.len()) as u64;
+        self.imported.end = next;
+        self.settled.clear();
+        Ok(())
+    }
+
+    /// D2 of docs/DISK.md for the batch, and its names in `tmp/`, which a record will speak of.
+    fn make_durable(&self) -> Result<(), maildir::Error> {
+        if self.batch.len() > 1 && self.spool.syncs_as_a_whole() && self.spool.holds(self.maildir) {
+            return self.spool.sync(Part::Contents);
+        }
+        self.batch.iter().try_for_each(|ready| ready.draft.sync())?;
+        let path = || self.maildir.path().join("tmp");
+        fs::fsync(self.maildir.tmp()).map_err(|e| maildir::Error::at(path(), "fsync directory", e))
+    }
+
+    fn drop_batch(&mut self) {
+        self.batch.drain(..).for_each(|ready| ready.draft.discard(self.maildir));
+        if let Some(Incoming { part: Reading::Body(body), .. }) = self.message.take() {
+            body.draft.discard(self.maildir);
+        }
+    }
+}
+
+impl Sink for Import<'_> {
+    fn begin(&mut self, from: &FromLine, at: u64) -> Result<(), Error> {
+        let part = if self.ahead.remove(&at) { Reading::Nothing } else { Reading::Head(Head::default()) };
+        self.message = Some(Incoming { at, date: from.date, part });
+        Ok(())
+    }
+
+    fn text(&mut self, text: &[u8]) -> Result<(), Error> {
+        let Some(Incoming { at, date, part }) = self.message.take() else { return Ok(()) };
+        let part = match part {
+            Reading::Head(mut head) => {
+                if head.feed(text) {
+                    self.open(&head, date)?
+                } else {
+                    Reading::Head(head)
+                }
+            }
+            Reading::Body(mut body) => {
+                body.write(text)?;
+                Reading::Body(body)
+            }
+            Reading::Nothing => Reading::Nothing,
+        };
+        self.message = Some(Incoming { at, date, part });
+        Ok(())
+    }
+
+    fn end(&mut self, next: u64) -> Result<(), Error> {
+        let Some(Incoming { at, date, mut part }) = self.message.take() else { return Ok(()) };
+        if let Reading::Head(head) = &mut part {
+            head.end();
+            part = self.open(head, date)?;
+        }
+        if let Reading::Body(Body { draft, octets, state, delivered }) = part {
+            draft.set_modified(delivered)?;
+            let name = String::from_utf8_lossy(&state.named(&draft.final_name(octets.total()))).into_owned();
+            let seen = state.place() == Place::Cur;
+            let unfinished = draft.unfinished().to_owned();
+            self.batch.push(Ready { draft, listed: Batched { at, unfinished, name, seen } });
+        }
+        let octets: u64 = self.batch.iter().map(|ready| ready.draft.bytes()).sum();
+        let full = self.batch.len() >= BATCH || octets >= BATCH_OCTETS;
+        if full && self.ahead.is_empty() {
+            self.commit(next)?;
+        }
+        (self.told)(Stage::Deliver, next);
+        Ok(())
+    }
+}
+
+/// Looks whether an mbox is whole.
+struct Check<'a>(&'a mut dyn FnMut(Stage, u64));
+
+impl Sink for Check<'_> {
+    fn begin(&mut self, _: &FromLine, _: u64) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn text(&mut self, _: &[u8]) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn end(&mut self, next: u64) -> Result<(), Error> {
+        (self.0)(Stage::Check, next);
+        Ok(())
+    }
+}
+
+/// When a message was delivered, or else written, as its header says.
+fn date_of(fields: &[u8]) -> Option<i64> {
+    let first = |name| header::fields(fields).find(|field| field.is(name));
+    let received = first("Received").and_then(|field| {
+        let at = memchr::memrchr(b';', &field.value)?;
+        date::field(&field.value[at + 1..])
+    });
+    received.or_else(|| date::field(&first("Date")?.value)).map(|(seconds, _)| seconds)
+}
+
+fn whole_second(time: SystemTime) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
+}
+
+/// Messages made durable together.
+const BATCH: usize = 128;
+/// Octets after which a batch is full with fewer messages.
+const BATCH_OCTETS: u64 = 32 << 20;

@@ -1,0 +1,215 @@
+//! What has been done with a message: flags in the name of a file in a Maildir, the fields `Status:` and
+//! `X-Status:` in an mbox.
+//!
+//! Writing adds these fields as the last ones of the header, and reading takes them off again, so that a
+//! message comes back as it was. A message may bring such fields of its own, though, and the other way round
+//! an mbox must come back as it was, too. So both directions follow one rule that has an exact inverse: fields
+//! that already say what is to be said stay as they are, and nothing is added to them or taken off.
+
+use crate::maildir::{Place, name};
+
+/// What has been done with a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// No mail reader has seen it.
+    New,
+    /// A mail reader has, and has set these flags.
+    Old(Flags),
+}
+
+/// Flags that both forms have: bits, in the order of [`LETTERS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flags(u8);
+
+/// A flag in a name, and in which field it is which letter.
+const LETTERS: [(u8, Name, u8); 5] = [
+    (b'D', Name::XStatus, b'T'),
+    (b'F', Name::XStatus, b'F'),
+    (b'R', Name::XStatus, b'A'),
+    (b'S', Name::Status, b'R'),
+    (b'T', Name::XStatus, b'D'),
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Name {
+    Status,
+    XStatus,
+}
+
+impl Name {
+    fn of(field: &crate::tools::header::Field<'_>) -> Option<Self> {
+        if field.is("Status") { Some(Self::Status) } else { field.is("X-Status").then_some(Self::XStatus) }
+    }
+}
+
+impl State {
+    /// That of a message file. A flag that an mbox has no letter for is left out.
+    pub fn of(place: Place, file: &[u8]) -> Self {
+        let has = |(flag, ..): &(u8, Name, u8)| name::flags(file).contains(flag);
+        Self::seen(place == Place::Cur, flags(has))
+    }
+
+    /// Where a file in this state lies.
+    pub fn place(self) -> Place {
+        if self == Self::New { Place::New } else { Place::Cur }
+    }
+
+    /// The name of a file in this state.
+    pub fn named(self, file: &str) -> Vec<u8> {
+        match self {
+            Self::New => file.as_bytes().to_vec(),
+            Self::Old(flags) => {
+                let letters: Vec<u8> = flags.letters().map(|(flag, ..)| flag).collect();
+                name::with_flags(file.as_bytes(), &letters)
+            }
+        }
+    }
+
+    fn seen(old: bool, flags: Flags) -> Self {
+        if old || flags.0 != 0 { Self::Old(flags) } else { Self::New }
+    }
+
+    /// What all such fields of a header say together.
+    fn told(fields: &[u8]) -> Self {
+        let told: Vec<_> = crate::tools::header::fields(fields)
+            .filter_map(|field| Some((Name::of(&field)?, field.value.into_owned())))
+            .collect();
+        let says =
+            |name: Name, letter: u8| told.iter().any(|(n, value)| *n == name && value.contains(&letter));
+        Self::seen(says(Name::Status, OLD), flags(|(_, name, letter)| says(*name, *letter)))
+    }
+
+    /// The fields that say it.
+    fn fields(self) -> String {
+        let Self::Old(flags) = self else { return format!("Status: {}\n", char::from(UNREAD)) };
+        let letters = |name: Name| -> String {
+            flags.letters().filter(|(_, n, _)| *n == name).map(|(.., letter)| char::from(letter)).collect()
+        };
+        let status = format!("Status: {}{}\n", letters(Name::Status), char::from(OLD));
+        match letters(Name::XStatus) {
+            none if none.is_empty() => status,
+            letters => format!("{status}X-Status: {letters}\n"),
+        }
+    }
+
+    /// Whether a header ends in such fields, exactly as they are written here: what is before them, and what
+    /// they say.
+    fn trailer(fields: &[u8]) -> Option<(&[u8], Self)> {
+        let line_before = |end: usize| {
+            let text = fields[..end].strip_suffix(b"\n")?;
+            Some(memchr::memrchr(b'\n', text).map_or(0, |at| at + 1))
+        };
+        let last = line_before(fields.len())?;
+        let start = if fields[last..].starts_with(b"X-") { line_before(last)? } else { last };
+        let (rest, trailer) = fields.split_at(start);
+        let state = Self::told(trailer);
+        (state.fields().as_bytes() == trailer).then_some((rest, state))
+    }
+
+    /// Whether nothing has been added to the header, by this rule: what it ends in says no more than the
+    /// fields before.
+    fn is_original(fields: &[u8]) -> bool {
+        let mut rest = fields;
+        let mut told = Vec::new();
+        while let Some((before, state)) = Self::trailer(rest) {
+            told.push(state);
+            rest = before;
+        }
+        let first = Self::told(rest);
+        told.into_iter().all(|state| state == first)
+    }
+
+    /// Reads the header of a message in an mbox: how much of it is the message's own, and the state.
+    pub(super) fn read(fields: &[u8]) -> (usize, Self) {
+        match Self::trailer(fields) {
+            Some((rest, state)) if !Self::is_original(fields) => (rest.len(), state),
+            Some((_, state)) => (fields.len(), state),
+            None => (fields.len(), Self::told(fields)),
+        }
+    }
+
+    /// What must be added to the header of a message so that [`read`](Self::read) gives it back with this
+    /// state.
+    pub(super) fn written(self, fields: &[u8]) -> String {
+        let says = || Self::trailer(fields).map_or_else(|| Self::told(fields), |(_, state)| state);
+        if Self::is_original(fields) && says() == self { String::new() } else { self.fields() }
+    }
+}
+
+impl Flags {
+    fn letters(self) -> impl Iterator<Item = (u8, Name, u8)> {
+        LETTERS
+            .into_iter()
+            .enumerate()
+            .filter_map(move |(bit, letter)| (self.0 >> bit & 1 == 1).then_some(letter))
+    }
+}
+
+fn flags(has: impl Fn(&(u8, Name, u8)) -> bool) -> Flags {
+    Flags(LETTERS.iter().enumerate().map(|(bit, letter)| u8::from(has(letter)) << bit).sum())
+}
+
+/// In `Status:`: it was there when a mail reader looked.
+const OLD: u8 = b'O';
+/// In `Status:`, for a message that is not old, and whose own header says that it is.
+const UNREAD: u8 = b'U';
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn states() -> impl Strategy<Value = State> {
+        (any::<bool>(), 0u8..32).prop_map(|(old, flags)| State::seen(old, Flags(flags)))
+    }
+
+    fn headers() -> impl Strategy<Value = String> {
+        let line = prop_oneof![
+            Just("Subject: x\n".to_owned()),
+            Just("status: ro\n".to_owned()),
+            Just("Status: R\n".to_owned()),
+            Just("Status: O\n".to_owned()),
+            Just("X-Status: AF\n".to_owned()),
+            Just("X-Status: D\r\n".to_owned()),
+            Just("Status:\n RO\n".to_owned()),
+            states().prop_map(State::fields),
+        ];
+        prop::collection::vec(line, 0..6).prop_map(|lines| lines.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn a_message_comes_back_as_it_was(header in headers(), state in states()) {
+            let marked = format!("{header}{}", state.written(header.as_bytes()));
+            prop_assert_eq!(State::read(marked.as_bytes()), (header.len(), state));
+        }
+
+        #[test]
+        fn an_mbox_comes_back_as_it_was(header in headers()) {
+            let (length, state) = State::read(header.as_bytes());
+            let own = &header[..length];
+            prop_assert_eq!(format!("{own}{}", state.written(own.as_bytes())), header);
+        }
+    }
+
+    #[test]
+    fn flags_are_the_letters_that_mutt_and_dovecot_know() {
+        for (file, fields) in [
+            ("a:2,", "Status: O\n"),
+            ("a:2,S", "Status: RO\n"),
+            ("a:2,RS", "Status: RO\nX-Status: A\n"),
+            ("a:2,DFRST", "Status: RO\nX-Status: TFAD\n"),
+            ("a:2,F", "Status: O\nX-Status: F\n"),
+            ("a:2,PSab", "Status: RO\n"),
+        ] {
+            let state = State::of(Place::Cur, file.as_bytes());
+            assert_eq!(state.written(b"Subject: x\n"), fields, "{file}");
+            assert_eq!(State::told(fields.as_bytes()), state, "{file}");
+        }
+        assert_eq!(State::of(Place::New, b"a").written(b"Subject: x\n"), "");
+        assert_eq!(State::of(Place::New, b"a").written(b"Status: RO\n"), "Status: U\n");
+        assert_eq!(State::Old(flags(|(flag, ..)| b"RS".contains(flag))).named("a"), b"a:2,RS");
+        assert_eq!(State::New.named("a"), b"a");
+    }
+}

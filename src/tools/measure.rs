@@ -1,0 +1,118 @@
+//! What a message file is on the disk and on the wire: everything that POP3 clients and other programs count.
+
+use std::io::{self, Read};
+
+use serde::Serialize;
+
+use crate::{octets::Octets, proto::dot::Encoder};
+
+/// What was counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Measure {
+    /// Octets on the disk.
+    pub bytes: u64,
+    /// Line ends without CR: each is one octet more on the wire.
+    pub bare_line_feeds: u64,
+    /// Whether the last line has no end: its CRLF is added on the wire.
+    pub lacks_last_line_end: bool,
+    /// Octets of the message as POP3 announces it.
+    pub octets: u64,
+    /// Lines that begin with a dot: each travels with a second one, which does not count.
+    pub stuffed_lines: u64,
+    /// Octets that RETR sends behind its first line, the final dot included.
+    pub sent: u64,
+    /// CRs that no LF follows.
+    pub bare_carriage_returns: u64,
+    /// NULs.
+    pub nuls: u64,
+    /// Octets above 127.
+    pub eight_bit: u64,
+    /// Octets of the longest line, without its end.
+    pub longest_line: u64,
+}
+
+impl Measure {
+    /// Reads a file to its end.
+    pub fn of(mut file: impl Read) -> io::Result<Self> {
+        let (mut octets, mut encoder, mut wire) = (Octets::default(), Encoder::whole(), Vec::new());
+        let mut measure = Self::default();
+        let (mut last, mut line) = (None, 0);
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let length = match file.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            let piece = &buffer[..length];
+            octets.feed(piece);
+            wire.clear();
+            encoder.encode(piece, &mut wire);
+            measure.sent += wire.len() as u64;
+            for &octet in piece {
+                measure.octet(octet, last, &mut line);
+                last = Some(octet);
+            }
+            measure.bytes += length as u64;
+        }
+        measure.bare_carriage_returns += u64::from(last == Some(b'\r'));
+        measure.longest_line = measure.longest_line.max(line);
+        measure.lacks_last_line_end = last.is_some_and(|octet| octet != b'\n');
+        wire.clear();
+        encoder.finish(&mut wire);
+        measure.sent += wire.len() as u64;
+        measure.octets = octets.total();
+        Ok(measure)
+    }
+
+    fn octet(&mut self, octet: u8, last: Option<u8>, line: &mut u64) {
+        let after_cr = last == Some(b'\r');
+        self.bare_carriage_returns += u64::from(after_cr && octet != b'\n');
+        self.nuls += u64::from(octet == 0);
+        self.eight_bit += u64::from(octet > 127);
+        self.stuffed_lines += u64::from(octet == b'.' && matches!(last, None | Some(b'\n')));
+        if octet == b'\n' {
+            self.bare_line_feeds += u64::from(!after_cr);
+            self.longest_line = self.longest_line.max(*line - u64::from(after_cr));
+            *line = 0;
+        } else {
+            *line += 1;
+        }
+    }
+
+    /// The size that Dovecot means by `,W=`: without the line end that is added at the end.
+    pub fn virtual_size(&self) -> u64 {
+        self.octets - if self.lacks_last_line_end { 2 } else { 0 }
+    }
+}
+
+const BUFFER: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::octets::octets;
+
+    #[test]
+    fn everything_is_counted_once() {
+        let file = b".a\nb\rc\r\n..\0\xff\nlonger than all\r\n\r";
+        let measure = Measure::of(&file[..]).unwrap();
+        let expected = Measure {
+            bytes: file.len() as u64,
+            bare_line_feeds: 2,
+            lacks_last_line_end: true,
+            octets: octets(file),
+            stuffed_lines: 2,
+            sent: octets(file) + 2 + 3,
+            bare_carriage_returns: 2,
+            nuls: 1,
+            eight_bit: 1,
+            longest_line: 15,
+        };
+        assert_eq!(measure, expected);
+        assert_eq!(measure.virtual_size(), measure.octets - 2);
+        assert_eq!(measure.octets, measure.bytes + measure.bare_line_feeds + 2);
+        assert_eq!(Measure::of(&b""[..]).unwrap(), Measure { sent: 3, ..Measure::default() });
+    }
+}

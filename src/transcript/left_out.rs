@@ -1,0 +1,182 @@
+//! Message data that is left out of a transcript: what is told of it, and what may stand for it when the
+//! transcript is played.
+
+use crate::proto::smtp::trace::{Hops, MOST_HOPS};
+
+/// What is told of message data in its place.
+#[derive(Debug, Default)]
+pub struct LeftOut {
+    octets: u64,
+    /// Line ends.
+    lines: u64,
+    /// Octets behind the last line end.
+    half: u64,
+    /// The longest line, its line end included.
+    longest: u64,
+    /// A line end that is an LF alone.
+    bare_lf: bool,
+    /// A CR that is no half of a line end.
+    bare_cr: bool,
+    /// An octet above 0x7f.
+    eight_bit: bool,
+    /// The first octet ends a line whose CR came before: a chunk may end between the two.
+    begins_with_lf: bool,
+    after_cr: bool,
+    hops: Hops,
+}
+
+impl LeftOut {
+    /// What comes behind other message data, which has ended in half a line end or not.
+    pub fn behind(half_an_end: bool) -> Self {
+        Self { after_cr: half_an_end, begins_with_lf: half_an_end, ..Self::default() }
+    }
+
+    /// Whether it ends in a CR, which may be half a line end.
+    pub fn ends_with_cr(&self) -> bool {
+        self.after_cr
+    }
+
+    /// Counts the next octets.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.begins_with_lf &= self.octets > 0 || bytes.first() == Some(&b'\n');
+        self.octets += bytes.len() as u64;
+        self.eight_bit |= !bytes.is_ascii();
+        self.hops.feed(bytes);
+        for &byte in bytes {
+            self.half += 1;
+            self.bare_lf |= byte == b'\n' && !self.after_cr;
+            self.bare_cr |= byte != b'\n' && self.after_cr;
+            self.after_cr = byte == b'\r';
+            if byte == b'\n' {
+                self.lines += 1;
+                self.longest = self.longest.max(self.half);
+                self.half = 0;
+            }
+        }
+    }
+
+    /// Takes back the last octets, which were a line of their own: the one that ends the message.
+    pub fn without_last_line(&mut self, octets: u64) {
+        self.octets -= octets.min(self.octets);
+        self.lines = self.lines.saturating_sub(1);
+    }
+
+    /// Whether there was nothing.
+    pub fn is_empty(&self) -> bool {
+        self.octets == 0
+    }
+
+    /// What stands behind `C~` and `S~`.
+    pub fn told(&self) -> String {
+        let mut told = format!("octets={} lines={}", self.octets, self.lines);
+        let mut tell = |name: &str, value: u64, worth: bool| {
+            if worth {
+                told.push_str(&format!(" {name}={value}"));
+            }
+        };
+        tell("half", self.half, self.half > 0);
+        tell("longest", self.longest, self.longest > TEXT_LINE);
+        tell("hops", self.hops.count() as u64, self.hops.count() > MOST_HOPS);
+        tell("lf", 1, self.begins_with_lf);
+        tell("cr", 1, self.after_cr);
+        tell("bare_lf", 1, self.bare_lf);
+        tell("bare_cr", 1, self.bare_cr);
+        tell("eight_bit", 1, self.eight_bit);
+        told
+    }
+
+    /// Octets of which the same would be told, as far as a server could tell them from those left out. `None`:
+    /// that is not what stands behind `C~`.
+    pub fn stand_in(told: &str) -> Option<Vec<u8>> {
+        let value = |name: &str| {
+            let value = |word: &str| word.strip_prefix(name)?.strip_prefix('=')?.parse::<usize>().ok();
+            told.split_whitespace().find_map(value)
+        };
+        let (octets, lines) = (value("octets")?, value("lines")?);
+        let (half, longest) = (value("half").unwrap_or(0), value("longest").unwrap_or(0));
+        let (bare_lf, bare_cr) = (value("bare_lf").is_some(), value("bare_cr").is_some());
+        let eight_bit = value("eight_bit").is_some();
+        let first = usize::from(value("lf").is_some());
+        let mut bytes = Vec::new();
+        let mut left = octets.checked_sub(half)?;
+        for line in 0..lines {
+            let share = left / (lines - line);
+            let hop = line < value("hops").unwrap_or(0);
+            let length = match line {
+                0 if first == 1 => 1,
+                n if n == first && longest > 0 => longest.min(left),
+                _ if line + 1 == lines => left,
+                _ if hop => share.max(HOP.len() + 2).min(left),
+                _ => share,
+            };
+            let end: &[u8] = if length < 2 || (bare_lf && line == first) { b"\n" } else { b"\r\n" };
+            let text = length.saturating_sub(end.len());
+            bytes.extend(HOP.iter().copied().filter(|_| hop && text >= HOP.len()));
+            bytes.resize(bytes.len() + text - if hop && text >= HOP.len() { HOP.len() } else { 0 }, b'x');
+            bytes.extend_from_slice(end);
+            left -= length;
+        }
+        bytes.resize(bytes.len() + half, b'x');
+        if let Some(last) = bytes.last_mut().filter(|_| value("cr").is_some()) {
+            *last = b'\r';
+        }
+        let places = [(bare_cr, b'\r'), (eight_bit, 0xe9)];
+        for (_, octet) in places.into_iter().filter(|(wanted, _)| *wanted) {
+            if let Some(place) = bytes.iter_mut().rev().find(|place| **place == b'x') {
+                *place = octet;
+            }
+        }
+        Some(bytes)
+    }
+}
+
+const HOP: &[u8] = b"Received:";
+/// Octets of a line of text, its line end included (RFC 5321 section 4.5.3.1.6).
+const TEXT_LINE: u64 = 1000;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn told(bytes: &[u8]) -> String {
+        let mut left_out = LeftOut::default();
+        bytes.chunks(7).for_each(|piece| left_out.feed(piece));
+        left_out.told()
+    }
+
+    #[test]
+    fn what_is_told_says_nothing_of_the_content() {
+        assert_eq!(told(b"Subject: x\r\n\r\nhello\r\n"), "octets=21 lines=3");
+        assert_eq!(told(b""), "octets=0 lines=0");
+        assert_eq!(told(b"a\nb\r\nc"), "octets=6 lines=2 half=1 bare_lf=1");
+        assert_eq!(told(b"a\rb\r\n"), "octets=5 lines=1 bare_cr=1");
+        assert_eq!(told("é\r\n".as_bytes()), "octets=4 lines=1 eight_bit=1");
+        let long = format!("{}\r\nx\r\n", "x".repeat(999));
+        assert_eq!(told(long.as_bytes()), "octets=1004 lines=2 longest=1001");
+        assert_eq!(told("Received: x\r\n".repeat(101).as_bytes()), "octets=1313 lines=101 hops=101");
+        assert_eq!(told(b"a\r"), "octets=2 lines=0 half=2 cr=1");
+        let mut behind = LeftOut::behind(true);
+        behind.feed(b"\nb\r\n");
+        assert_eq!(behind.told(), "octets=4 lines=2 lf=1");
+        assert_eq!(LeftOut::stand_in(&behind.told()).unwrap(), b"\nx\r\n");
+        assert_eq!(LeftOut::stand_in("octets=x"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn of_what_stands_for_it_the_same_is_told(
+            lines in prop::collection::vec("[a-z]{0,20}", 0..30), half in "[a-z]{0,5}", hops in 0_usize..120,
+            long in prop::option::of(1001_usize..1100), accent in any::<bool>(),
+        ) {
+            let mut text = "Received: by x\r\n".repeat(hops);
+            lines.iter().for_each(|line| text.push_str(&format!("{line}\r\n")));
+            long.into_iter().for_each(|n| text.push_str(&format!("{}\r\n", "y".repeat(n))));
+            text.push_str(if accent { "é\r\n" } else { "" });
+            text.push_str(&half);
+            let told = told(text.as_bytes());
+            prop_assert_eq!(self::told(&LeftOut::stand_in(&told).unwrap()), told);
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! What a client's line looks like in a transcript when there may be a password in it.
+//!
+//! The rules: what stands for a secret is made of constants, so that not even its length is told; a different
+//! secret of the same session has a different number; and the session would treat what stands there like what
+//! was sent, so that a transcript can be played.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use crate::proto::{
+    Standing, pop3,
+    sasl::{self, BadResponse, Credentials},
+    smtp::{self, command},
+    telnet,
+};
+
+/// Which table of rules a session has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spoken {
+    /// SMTP, or LMTP.
+    Smtp,
+    /// POP3.
+    Pop3,
+}
+
+/// The secrets of a session.
+#[derive(Debug)]
+pub(super) struct Masks {
+    spoken: Spoken,
+    /// Octets of the longest line.
+    longest: usize,
+    /// The session takes lines as they were typed, corrections and all.
+    lenient: bool,
+    /// The client has said AUTH: what it says out of place may be a password.
+    secretive: bool,
+    /// The name of an exchange that comes before its password.
+    name: Vec<u8>,
+    /// Digests of the secrets seen, in order.
+    seen: Vec<u32>,
+}
+
+impl Masks {
+    /// No secrets yet. A command line has at most `longest` octets.
+    pub(super) fn new(spoken: Spoken, longest: usize, lenient: bool) -> Self {
+        Self { spoken, longest, lenient, secretive: false, name: Vec::new(), seen: Vec::new() }
+    }
+
+    /// The line as it may be seen, its end included. `standing` is where the session stood before it.
+    pub(super) fn line(&mut self, line: &[u8], standing: Standing) -> Vec<u8> {
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        let end = &line[text.len()..];
+        let shown = match standing {
+            Standing::AuthPlain | Standing::AuthUser | Standing::AuthPassword => {
+                self.response(text, standing, sasl::LINE - b"\r\n".len())
+            }
+            // What was corrected is told as it was meant: what was taken back may have been a password.
+            _ if self.lenient => {
+                let typed = telnet::as_typed(text);
+                self.command(&typed).or((typed != text).then_some(typed))
+            }
+            _ => self.command(text),
+        };
+        match shown {
+            Some(shown) => [shown.as_slice(), end].concat(),
+            None => line.to_vec(),
+        }
+    }
+
+    /// `None`: there is no secret in it.
+    fn command(&mut self, text: &[u8]) -> Option<Vec<u8>> {
+        let (verb, argument) = command::split(text);
+        let name = verb.to_ascii_uppercase();
+        let nul = if text.contains(&0) { "\0" } else { "" };
+        match name.as_slice() {
+            b"AUTH" => {
+                self.secretive = true;
+                let (mechanism, response) = command::split(argument);
+                let standing = match mechanism.to_ascii_uppercase().as_slice() {
+                    b"PLAIN" => Standing::AuthPlain,
+                    b"LOGIN" => Standing::AuthUser,
+                    b"" => return None,
+                    _ => {
+                        let known = MECHANISMS.contains(&mechanism.to_ascii_uppercase().as_slice());
+                        let mechanism = if known { mechanism } else { HIDDEN };
+                        let rest = if response.is_empty() { "" } else { " ***" };
+                        return Some([verb, b" ", mechanism, rest.as_bytes(), nul.as_bytes()].concat());
+                    }
+                };
+                let longest = self.longest.max(sasl::LINE);
+                let shown = self.response(response, standing, longest - verb.len() - mechanism.len() - 4)?;
+                let (before, behind) = text.split_at(text.trim_ascii_end().len());
+                Some([&before[..before.len() - response.len()], &shown, nul.as_bytes(), behind].concat())
+            }
+            b"PASS" if self.spoken == Spoken::Pop3 && text.len() > verb.len() => {
+                // All behind the first blank is the password (RFC 1939 section 7).
+                let shown = self.secret(&text[verb.len() + 1..], self.longest - b"PASS \r\n".len());
+                Some([verb, b" ", &shown].concat())
+            }
+            b"APOP" if !argument.is_empty() => Some([verb, b" ***"].concat()),
+            name if self.knows(name) => None,
+            name => {
+                let word = (1..=8).contains(&verb.len()) && verb.iter().all(u8::is_ascii_alphabetic);
+                let near = |secret: &[u8]| text.to_ascii_uppercase().windows(4).any(|at| at == secret);
+                let hides = near(b"PASS") || near(b"AUTH") || self.secretive || !word;
+                match (hides, argument) {
+                    _ if text.is_empty() => None,
+                    (true, _) if command::is_http(name) => Some([verb, b" ***"].concat()),
+                    (true, _) => Some([HIDDEN, nul.as_bytes()].concat()),
+                    (false, b"") => None,
+                    (false, _) => Some([verb, b" ***", nul.as_bytes()].concat()),
+                }
+            }
+        }
+    }
+
+    fn knows(&self, name: &[u8]) -> bool {
+        match self.spoken {
+            Spoken::Smtp => smtp::rules::known(name).is_some() || command::is_bdat(name),
+            Spoken::Pop3 => pop3::rules::RULES.iter().any(|rule| rule.name.as_bytes() == name),
+        }
+    }
+
+    /// A response to a challenge: as good or as bad as the one that was sent.
+    fn response(&mut self, text: &[u8], standing: Standing, longest: usize) -> Option<Vec<u8>> {
+        if matches!(text, b"" | b"*" | b"=") {
+            return None;
+        }
+        if text.len() > longest {
+            return Some(b"*".repeat(longest + 1));
+        }
+        let Ok(message) = sasl::decode(text) else { return Some(HIDDEN.to_vec()) };
+        let message = match standing {
+            Standing::AuthPlain => match Credentials::plain(&message) {
+                Ok(Credentials { user, password, .. }) => {
+                    let mask = self.name_of_pair(user.as_bytes(), password.reveal());
+                    [b"\0user\0", mask.as_slice()].concat()
+                }
+                Err(BadResponse::OtherIdentity) => b"other\0user\0***".to_vec(),
+                Err(BadResponse::Malformed) => HIDDEN.to_vec(),
+            },
+            Standing::AuthUser => match Credentials::new("LOGIN", message, b"x".to_vec()) {
+                Ok(Credentials { user, .. }) => {
+                    self.name = user.into();
+                    b"user".to_vec()
+                }
+                Err(_) => b"\0".to_vec(),
+            },
+            _ => match Credentials::new("LOGIN", b"x".to_vec(), message.clone()) {
+                Ok(_) => self.name_of_pair(&self.name.clone(), &message),
+                Err(_) => b"\0".to_vec(),
+            },
+        };
+        Some(STANDARD.encode(message).into_bytes())
+    }
+
+    /// A password as it is.
+    fn secret(&mut self, secret: &[u8], longest: usize) -> Vec<u8> {
+        if secret.len() > longest { b"*".repeat(longest + 1) } else { self.name_of(secret) }
+    }
+
+    /// What stands for a password of somebody whose name is hidden, too.
+    fn name_of_pair(&mut self, user: &[u8], password: &[u8]) -> Vec<u8> {
+        self.name_of(&[user, b"\0", password].concat())
+    }
+
+    /// What stands for a secret: the same for the same one.
+    fn name_of(&mut self, secret: &[u8]) -> Vec<u8> {
+        let digest = crc32fast::hash(secret);
+        let at = self.seen.iter().position(|seen| *seen == digest).unwrap_or_else(|| {
+            self.seen.push(digest);
+            self.seen.len() - 1
+        });
+        if self.seen.len() > MOST_SECRETS {
+            self.seen.pop();
+        }
+        if at == 0 { HIDDEN.to_vec() } else { format!("***{}", at + 1).into_bytes() }
+    }
+}
+
+/// What stands for a secret.
+const HIDDEN: &[u8] = b"***";
+/// Secrets of a session that are told from each other.
+const MOST_SECRETS: usize = 100;
+/// Mechanisms whose names are shown; what else stands behind AUTH may be anything.
+const MECHANISMS: [&[u8]; 7] =
+    [b"CRAM-MD5", b"DIGEST-MD5", b"SCRAM-SHA-1", b"SCRAM-SHA-256", b"XOAUTH2", b"OAUTHBEARER", b"GSSAPI"];
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn shown(spoken: Spoken, standing: Standing, line: &str) -> String {
+        let shown = Masks::new(spoken, 512, true).line(line.as_bytes(), standing);
+        String::from_utf8(shown).unwrap()
+    }
+
+    #[test]
+    fn commands_without_secrets_are_shown_as_they_are() {
+        for line in ["EHLO me\r\n", "mail from:<a@b> AUTH=<>\r\n", "LSIT\r\n", "\r\n", "QUIT \r\n"] {
+            assert_eq!(shown(Spoken::Smtp, Standing::Start, line), line);
+        }
+        for line in
+            ["USER bob\r\n", "PASS\r\n", "list 1\r\n", "AUTH\r\n", "AUTH PLAIN\r\n", "AUTH PLAIN =\r\n"]
+        {
+            assert_eq!(shown(Spoken::Pop3, Standing::Authorization, line), line);
+        }
+    }
+
+    #[test]
+    fn a_password_is_hidden_wherever_it_stands() {
+        for (line, expected) in [
+            ("PASS hunter2\r\n", "PASS ***\r\n"),
+            ("pass  hunter2 \r\n", "pass ***\r\n"),
+            (" PASS hunter2\r\n", "***\r\n"),
+            ("PASS\thunter2\r\n", "***\r\n"),
+            ("PSAS hunter2\r\n", "PSAS ***\r\n"),
+            ("PAZ\x08SS hunter2\r\n", "PASS ***\r\n"),
+            ("PASS x\x08\x08\x08\x08\x08\x08NOOP\r\n", "NOOP\r\n"),
+            ("\u{8}hunter2\r\n", "***\r\n"),
+            ("APOP bob 0123456789abcdef\r\n", "APOP ***\r\n"),
+            ("AUTH PLAIN AGJvYgBodW50ZXIy\r\n", "AUTH PLAIN AHVzZXIAKioq\r\n"),
+            ("auth plain AGJvYgBodW50ZXI\r\n", "auth plain ***\r\n"),
+            ("AUTH LOGIN Ym9i\r\n", "AUTH LOGIN dXNlcg==\r\n"),
+            ("AUTH CRAM-MD5 Ym9i\r\n", "AUTH CRAM-MD5 ***\r\n"),
+            ("AUTH hunter2\r\n", "AUTH ***\r\n"),
+            ("AUTH\tPLAIN hunter2\r\n", "***\r\n"),
+        ] {
+            assert_eq!(shown(Spoken::Pop3, Standing::Named, line), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_response_stays_as_good_or_as_bad_as_it_was() {
+        for (standing, line, expected) in [
+            (Standing::AuthPlain, "AGJvYgBodW50ZXIy\r\n", "AHVzZXIAKioq\r\n"),
+            (Standing::AuthPlain, "YW5uAGJvYgBodW50ZXIy\r\n", "b3RoZXIAdXNlcgAqKio=\r\n"),
+            (Standing::AuthPlain, "aHVudGVyMg==\r\n", "Kioq\r\n"),
+            (Standing::AuthPlain, "hunter2\r\n", "***\r\n"),
+            (Standing::AuthUser, "Ym9i\r\n", "dXNlcg==\r\n"),
+            (Standing::AuthPassword, "aHVudGVyMg==\r\n", "Kioq\r\n"),
+            (Standing::AuthPassword, "*\r\n", "*\r\n"),
+        ] {
+            assert_eq!(shown(Spoken::Smtp, standing, line), expected, "{line:?}");
+        }
+        let long = shown(Spoken::Smtp, Standing::AuthPlain, &format!("{}\r\n", "Y".repeat(20_000)));
+        assert_eq!(long.len(), sasl::LINE + 1);
+    }
+
+    #[test]
+    fn the_same_secret_has_the_same_number_and_another_one_another() {
+        let mut masks = Masks::new(Spoken::Pop3, 512, false);
+        let mut pass = |password: &str| {
+            let line = format!("PASS {password}\r\n");
+            String::from_utf8(masks.line(line.as_bytes(), Standing::Named)).unwrap()
+        };
+        let shown = ["one", "two", "one", "three"].map(&mut pass);
+        assert_eq!(shown, ["PASS ***\r\n", "PASS ***2\r\n", "PASS ***\r\n", "PASS ***3\r\n"]);
+    }
+
+    #[test]
+    fn the_same_name_and_password_have_the_same_number_by_any_mechanism() {
+        let mut masks = Masks::new(Spoken::Smtp, 2048, false);
+        let mut line = |text: &str, standing| {
+            String::from_utf8(masks.line(format!("{text}\r\n").as_bytes(), standing)).unwrap()
+        };
+        assert_eq!(line("AUTH PLAIN AGJvYgBodW50ZXIy", Standing::Greeted), "AUTH PLAIN AHVzZXIAKioq\r\n");
+        for (user, password) in [("Ym9i", "Kioq\r\n"), ("YW5u", "KioqMg==\r\n"), ("Ym9i", "Kioq\r\n")] {
+            line(user, Standing::AuthUser);
+            assert_eq!(line("aHVudGVyMg==", Standing::AuthPassword), password, "{user}");
+        }
+    }
+
+    #[test]
+    fn behind_auth_what_is_no_command_may_be_a_password() {
+        let mut masks = Masks::new(Spoken::Smtp, 2048, false);
+        let mut line =
+            |text: &str| String::from_utf8(masks.line(text.as_bytes(), Standing::Greeted)).unwrap();
+        assert_eq!(line("hunter\r\n"), "hunter\r\n");
+        assert_eq!(line("AUTH LOGIN\r\n"), "AUTH LOGIN\r\n");
+        assert_eq!(line("hunter\r\n"), "***\r\n");
+        assert_eq!(line("RSET\r\n"), "RSET\r\n");
+    }
+
+    proptest! {
+        #[test]
+        fn t20_no_octets_around_a_password_bring_it_to_light(
+            before in "[ \t]{0,2}(PASS|pass|AUTH PLAIN|AUTH LOGIN|auth x|AUTH|PAZ\x08SS|apop bob)[ \t]{1,3}",
+            behind in prop::collection::vec(any::<u8>(), 0..20), lenient in any::<bool>(), standing in 0..5_usize,
+        ) {
+            let standing = [Standing::Start, Standing::Named, Standing::AuthPlain, Standing::AuthUser,
+                Standing::AuthPassword][standing];
+            let line = [before.as_bytes(), b"hunter2hunter2", &behind, b"\r\n"].concat();
+            for spoken in [Spoken::Smtp, Spoken::Pop3] {
+                let shown = Masks::new(spoken, 512, lenient).line(&line, standing);
+                prop_assert!(memchr::memmem::find(&shown, b"hunter2").is_none(), "{}", line.escape_ascii());
+                prop_assert!(shown.ends_with(b"\r\n"));
+            }
+        }
+    }
+}

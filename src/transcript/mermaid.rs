@@ -1,0 +1,83 @@
+//! A session as a sequence diagram of Mermaid, fit for Markdown on GitHub.
+//!
+//! The rule: whatever a peer has sent is text of the diagram, and never a part of its grammar.
+
+use std::fmt::Write as _;
+
+use super::read::{Reader, Scene};
+
+/// The diagram of a transcript.
+pub fn diagram(transcript: &str) -> String {
+    let mut reader = Reader::default();
+    let mut out =
+        String::from("sequenceDiagram\n    participant C as Client\n    participant S as restante\n");
+    for line in transcript.lines() {
+        if let Some(line) = reader.line(line).and_then(|scene| drawn(&scene)) {
+            let _ = writeln!(out, "    {line}"); // a String takes everything
+        }
+    }
+    out
+}
+
+fn drawn(scene: &Scene) -> Option<String> {
+    Some(match scene {
+        Scene::Begins(title) => format!("Note over C,S: {}", text(title)),
+        Scene::Client { line, .. } => format!("C->>S: {}", text(line)),
+        Scene::Server { line, .. } => format!("S-->>C: {}", text(line)),
+        Scene::LeftOut { from_client: true, told } => format!("C->>S: ({})", text(told)),
+        Scene::LeftOut { from_client: false, told } => format!("S-->>C: ({})", text(told)),
+        Scene::State(before, after) => format!("Note right of S: {} → {}", before.name(), after.name()),
+        Scene::Spool(what, file) => {
+            let name = file.rsplit('/').next().unwrap_or(file);
+            let mailbox = file.rsplit('/').nth(2).unwrap_or_default();
+            format!("Note right of S: {} in {}: {}", text(what), text(mailbox), text(name))
+        }
+        Scene::Does(what) => format!("S->>S: {}", text(what)),
+        Scene::Secure(_) => "Note over C,S: TLS begins".into(),
+        Scene::Tls(by) => format!("Note over C,S: under TLS {}", text(by)),
+        Scene::Note(note) => format!("Note over C,S: {}", text(note)),
+    })
+}
+
+/// Text in which nothing is grammar: what could be is written as a number, and it is cut where nobody would read
+/// on. An empty one would end the line too early.
+fn text(raw: &str) -> String {
+    let mut text = String::new();
+    for c in raw.chars().take(LONGEST) {
+        match c {
+            // `#` begins a number, `;` ends a statement, `%%` begins a comment, and the rest could be HTML,
+            // Markdown or a line of the grammar.
+            '#' | ';' | '%' | '<' | '>' | '&' | '"' | '\'' | '`' | '\\' | '{' | '}' | '*' | '_' | '~' => {
+                let _ = write!(text, "#{};", u32::from(c)); // a String takes everything
+            }
+            c if c.is_control() => text.push('?'),
+            c => text.push(c),
+        }
+    }
+    if raw.chars().count() > LONGEST {
+        text.push('…');
+    }
+    if text.trim().is_empty() { "(nothing)".into() } else { text }
+}
+
+/// Characters of one message.
+const LONGEST: usize = 120;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_sends_is_never_grammar() {
+        for (raw, safe) in [
+            ("MAIL FROM:<a@b>", "MAIL FROM:#60;a@b#62;"),
+            ("x; participant Z", "x#59; participant Z"),
+            ("#35; %%{init}%%", "#35;35#59; #37;#37;#123;init#125;#37;#37;"),
+            ("", "(nothing)"),
+            ("a\u{7}b", "a?b"),
+        ] {
+            assert_eq!(text(raw), safe);
+        }
+        assert_eq!(text(&"é".repeat(500)).chars().count(), LONGEST + 1);
+    }
+}

@@ -1,0 +1,482 @@
+//! What one session leaves in its transcript, line by line, while its connection goes on.
+//!
+//! The rule: what is written is what a dialogue of the tests needs to be played, and nothing that could be a
+//! password. Nothing here waits.
+
+use std::{cell::RefCell, collections::HashSet, fmt::Write as _, mem, time::Duration};
+
+use super::{
+    Rules,
+    left_out::LeftOut,
+    mask::{Masks, Spoken},
+    text,
+    writer::Pen,
+};
+use crate::{
+    clock::Now,
+    proto::{
+        Cx, Encryption, Protocol, Standing, Step,
+        ask::{Answer, Ask, Directory, Lookup, Mailbox, Quota},
+        buf::{Inbox, Outbox},
+        folder::Folder,
+        smtp::address::Address,
+    },
+};
+
+/// The transcript of one connection.
+pub struct Record {
+    pen: Pen,
+    spoken: Spoken,
+    /// Whether message data is written down.
+    bodies: bool,
+    /// Whether messages go when they have stayed for some time.
+    expires: bool,
+    masks: Masks,
+    began: Duration,
+    /// Milliseconds since then, now and when they were told last.
+    time: u128,
+    told: u128,
+    standing: Option<Standing>,
+    /// What the client has sent of a line that has not ended.
+    half_in: Vec<u8>,
+    /// What the server has said of one.
+    half_out: Vec<u8>,
+    /// A question that is told only when its answer is out of the ordinary.
+    routine: Option<String>,
+    /// The one that asked for the last piece of a message.
+    read: Option<String>,
+    /// Message data on its way in.
+    body: Option<LeftOut>,
+    /// The last chunk of it ended in a CR.
+    half_an_end: bool,
+    /// A message on its way out.
+    message: Option<LeftOut>,
+    /// The answer that was just given is a piece of a message.
+    piece: bool,
+    /// What was told of the directory.
+    looked_up: HashSet<String>,
+    page: String,
+}
+
+impl Record {
+    pub(super) fn new(pen: Pen, masks: Masks, rules: Rules<'_>, bodies: bool, began: Duration) -> Self {
+        let (spoken, expires) = match rules {
+            Rules::Smtp(_) => (Spoken::Smtp, false),
+            Rules::Pop3(rules) => (Spoken::Pop3, rules.expire.is_some()),
+        };
+        Self {
+            pen,
+            spoken,
+            bodies,
+            expires,
+            masks,
+            began,
+            time: 0,
+            told: 0,
+            standing: None,
+            half_in: Vec::new(),
+            half_out: Vec::new(),
+            routine: None,
+            read: None,
+            body: None,
+            half_an_end: false,
+            message: None,
+            piece: false,
+            looked_up: HashSet::new(),
+            page: String::new(),
+        }
+    }
+
+    /// Lets the session act, and writes down what it takes in, says and wants.
+    pub fn watch(
+        &mut self,
+        protocol: &mut dyn Protocol,
+        (inbox, outbox): (&mut Inbox, &mut Outbox),
+        cx: &Cx<'_>,
+        act: impl FnOnce(&mut dyn Protocol, &Cx<'_>, &mut Inbox, &mut Outbox) -> Step,
+    ) -> Step {
+        let (before, mark) = (protocol.standing(), outbox.waiting().len());
+        let noted = Noted { directory: cx.directory, lines: RefCell::default() };
+        inbox.tap();
+        let step = act(protocol, &Cx { now: cx.now, directory: &noted }, inbox, outbox);
+        let (taken, after) = (inbox.tapped(), protocol.standing());
+        let said = outbox.waiting().get(mark..).unwrap_or_default();
+        if !taken.is_empty() || !said.is_empty() {
+            self.stamp(cx.now);
+        }
+        for line in noted.lines.into_inner() {
+            if self.looked_up.len() < MOST_LOOKUPS && self.looked_up.insert(line.clone()) {
+                self.line(&line);
+            }
+        }
+        let closes = matches!(step, Step::Close);
+        self.client(&taken, before, if closes { Standing::Over } else { after });
+        if closes {
+            self.endless();
+        }
+        if closes && !inbox.is_empty() {
+            self.not_run(inbox.unread());
+        }
+        self.server(said, after);
+        self.wants(&step);
+        self.stands(if closes || matches!(step, Step::Abort) { Standing::Over } else { after });
+        self.send();
+        step
+    }
+
+    // The client
+
+    fn client(&mut self, taken: &[u8], before: Standing, after: Standing) {
+        self.half_an_end &= before == Standing::Chunks || before.takes_data();
+        if before.takes_data() && self.spoken == Spoken::Smtp {
+            return self.data(taken, before, after);
+        }
+        for line in whole_lines(&mut self.half_in, taken) {
+            let line = self.masks.line(&line, before);
+            self.client_line(&line);
+        }
+    }
+
+    fn client_line(&mut self, line: &[u8]) {
+        let whole = line.strip_suffix(b"\r\n").map(text::escaped);
+        match whole.filter(|text| text.as_bytes() == &line[..line.len() - 2]) {
+            Some(text) => self.line(format!("C: {text}").trim_end()),
+            None => self.line(&format!("C| {}", text::escaped(line))),
+        }
+    }
+
+    /// A line that has ended the session before its own end.
+    fn endless(&mut self) {
+        if !self.half_in.is_empty() && !self.bodies {
+            let mut line = LeftOut::default();
+            line.feed(&mem::take(&mut self.half_in));
+            self.line(&format!("C~ {}", line.told()));
+        }
+    }
+
+    /// Octets that a client sent before it might, and that nobody reads.
+    fn not_run(&mut self, unread: &[u8]) {
+        match unread {
+            [0x16, 0x03, ..] => self.line("C| \\x16\\x03"),
+            _ => self.line("C| ***"),
+        }
+    }
+
+    fn data(&mut self, taken: &[u8], before: Standing, after: Standing) {
+        let ended = !after.takes_data();
+        let last_line: &[u8] = match taken {
+            _ if !ended || after == Standing::Over || before == Standing::Chunk => b"",
+            taken if taken.ends_with(b".\r\n") => b".\r\n",
+            taken if taken.ends_with(b".\n") => b".\n",
+            _ => b"",
+        };
+        if self.bodies {
+            whole_lines(&mut self.half_in, taken).iter().for_each(|line| self.client_line(line));
+            if ended {
+                self.rest_of_chunk();
+            }
+            return;
+        }
+        let half_an_end = self.half_an_end;
+        let body = self.body.get_or_insert_with(|| LeftOut::behind(half_an_end));
+        body.feed(taken);
+        if ended {
+            if !last_line.is_empty() {
+                body.without_last_line(last_line.len() as u64);
+            }
+            self.flush_body();
+            if !last_line.is_empty() {
+                self.client_line(last_line);
+            }
+        }
+    }
+
+    /// A chunk may end in the middle of a line.
+    fn rest_of_chunk(&mut self) {
+        let half = mem::take(&mut self.half_in);
+        if !half.is_empty() {
+            self.client_line(&half);
+        }
+    }
+
+    fn flush_body(&mut self) {
+        if let Some(body) = self.body.take().filter(|body| !body.is_empty()) {
+            self.half_an_end = body.ends_with_cr();
+            self.line(&format!("C~ {}", body.told()));
+        }
+    }
+
+    /// What came of a line that will never end, when the connection ends: all of it may be a password.
+    fn last_half(&mut self, unread: &[u8]) {
+        self.flush_body();
+        if !mem::take(&mut self.half_in).is_empty() || !unread.is_empty() {
+            self.line("C| ***");
+        }
+    }
+
+    // The server
+
+    fn server(&mut self, said: &[u8], after: Standing) {
+        if !mem::take(&mut self.piece) || self.bodies {
+            return self.server_lines(said);
+        }
+        let mut text = said;
+        if self.message.is_none() {
+            if !said.starts_with(b"+OK") {
+                // What was read is not what was listed: the session is its own judge.
+                self.read.take().into_iter().for_each(|read| self.line(&read));
+                self.line("! failed Changed");
+                return self.server_lines(said);
+            }
+            let reply = memchr::memchr(b'\n', said).map_or(said.len(), |end| end + 1);
+            self.server_lines(&said[..reply]);
+            self.message = Some(LeftOut::default());
+            text = &said[reply..];
+        }
+        let end = if after == Standing::Sending { None } else { text.strip_suffix(b".\r\n") };
+        let Some(message) = &mut self.message else { return };
+        message.feed(end.unwrap_or(text));
+        if after != Standing::Sending {
+            self.flush_message();
+        }
+        if end.is_some() {
+            self.line("S: .");
+        }
+    }
+
+    fn flush_message(&mut self) {
+        if let Some(message) = self.message.take() {
+            self.line(&format!("S~ {}", message.told()));
+        }
+    }
+
+    fn server_lines(&mut self, said: &[u8]) {
+        let mut line = Vec::new();
+        for piece in whole_lines(&mut self.half_out, said) {
+            line.extend(piece);
+            // An LF of its own may stand in a message.
+            if let Some(text) = line.strip_suffix(b"\r\n") {
+                self.line(format!("S: {}", text::escaped(text)).trim_end());
+                line.clear();
+            }
+        }
+        self.half_out.splice(..0, line);
+    }
+
+    // What the session wants, and gets
+
+    fn wants(&mut self, step: &Step) {
+        match step {
+            Step::Ask(ask) => self.asks(ask),
+            Step::Pause(span) if !span.is_zero() => self.line(&format!(". pause {}", text::span(*span))),
+            Step::Secure => self.line(". secure"),
+            Step::Close => self.ends(". close"),
+            Step::Abort => {
+                self.half_out.clear();
+                self.flush_message();
+                self.ends(". abort");
+            }
+            Step::Again | Step::Idle | Step::Pause(_) => {}
+        }
+    }
+
+    fn asks(&mut self, ask: &Ask) {
+        let told = match ask {
+            // The message is told where bodies are, or left out.
+            Ask::Spill { .. } => "? spill mailbox=*".into(),
+            Ask::Deliver { .. } => {
+                let told = text::ask(ask, b"", false);
+                format!("{} body=*", &told[..told.rfind(" body=").unwrap_or(told.len())])
+            }
+            // In an exchange of AUTH the name is as secret as the password.
+            Ask::Verify { .. } if self.standing != Some(Standing::Named) => "? verify user=*".into(),
+            ask => text::ask(ask, b"", false),
+        };
+        let is_read = matches!(ask, Ask::Read { .. });
+        let is_routine =
+            matches!(ask, Ask::Room { .. } | Ask::Begin | Ask::Spill { .. } | Ask::Discard) || is_read;
+        if is_routine && !(is_read && self.bodies) {
+            self.routine = Some(told);
+        } else {
+            self.line(&told);
+        }
+    }
+
+    /// The world answers, and this has changed in the spool.
+    pub fn answered(&mut self, answer: &Answer, changes: &[String], now: Now) {
+        self.stamp(now);
+        self.piece = matches!(answer, Answer::Chunk { .. });
+        match (self.routine.take(), answer) {
+            (Some(_), Answer::Ready) => {}
+            (Some(read), Answer::Chunk { .. }) => self.read = Some(read),
+            (routine, answer) => {
+                self.flush_message();
+                routine.into_iter().for_each(|ask| self.line(&ask));
+                match text::answer(answer, now.date, self.expires) {
+                    Some(answer) => self.line(&answer),
+                    None => self.line("# more messages than can be listed here: this can't be played"),
+                }
+            }
+        }
+        changes.iter().for_each(|change| self.line(&format!("# spool: {change}")));
+    }
+
+    // What happens to the connection
+
+    /// TLS has begun.
+    pub fn secured(&mut self, by: Encryption, standing: Standing, now: Now) {
+        self.stamp(now);
+        self.line(&format!("# tls: {} {}", by.version, by.cipher));
+        self.stands(standing);
+        self.send();
+    }
+
+    /// The client has closed, and the session has nothing more to do.
+    pub fn left(&mut self, unread: &[u8], now: Now) {
+        self.stamp(now);
+        self.last_half(unread);
+        self.line(". end");
+        self.ends(". close");
+        self.stands(Standing::Over);
+        self.send();
+    }
+
+    /// The client was silent for too long, that long since the connection began.
+    pub fn waited(&mut self, now: Now) {
+        self.stamp(now);
+        self.last_half(b"");
+        let waited = now.steady.saturating_sub(self.began).as_secs() + 1;
+        self.line(&format!(". wait {}", text::span(Duration::from_secs(waited))));
+    }
+
+    /// The server stops.
+    pub fn stopped(&mut self, now: Now) {
+        self.stamp(now);
+        self.line(". stop");
+    }
+
+    /// The connection ends in a way that no session knows of.
+    pub fn cut(&mut self, why: &str) {
+        if self.standing == Some(Standing::Over) {
+            return; // how a client takes its leave afterwards is of no interest
+        }
+        self.line(&format!("# cut: {}", text::escaped(why.as_bytes())));
+        self.send();
+    }
+
+    fn ends(&mut self, how: &str) {
+        let half = mem::take(&mut self.half_out);
+        if !half.is_empty() {
+            self.line(&format!("S| {}", text::escaped(&half)));
+        }
+        self.line(how);
+    }
+
+    // The page
+
+    /// The next line is of that time.
+    fn stamp(&mut self, now: Now) {
+        self.time = now.steady.saturating_sub(self.began).as_millis();
+    }
+
+    fn stands(&mut self, standing: Standing) {
+        if standing == Standing::Between || self.standing == Some(standing) {
+            return;
+        }
+        match self.standing.replace(standing) {
+            Some(before) => self.line(&format!("# state: {} -> {}", before.name(), standing.name())),
+            None => self.line(&format!("# state: {}", standing.name())),
+        }
+    }
+
+    fn line(&mut self, line: &str) {
+        if self.time > self.told {
+            self.told = self.time;
+            let _ = writeln!(self.page, "# time: +{}.{:03}", self.time / 1000, self.time % 1000);
+        }
+        let _ = writeln!(self.page, "{line}"); // a String takes everything
+    }
+
+    fn send(&mut self) {
+        if !self.page.is_empty() {
+            self.pen.write(mem::take(&mut self.page));
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.flush_body();
+        self.flush_message();
+        self.send();
+    }
+}
+
+/// The lines that are whole, with what has come before; the rest waits for what comes.
+fn whole_lines(half: &mut Vec<u8>, new: &[u8]) -> Vec<Vec<u8>> {
+    half.extend_from_slice(new);
+    let Some(end) = memchr::memrchr(b'\n', half) else { return Vec::new() };
+    let whole: Vec<u8> = half.drain(..=end).collect();
+    whole.split_inclusive(|&b| b == b'\n').map(<[u8]>::to_vec).collect()
+}
+
+/// A directory that remembers what it was asked, so that the same answers can be given again.
+struct Noted<'a> {
+    directory: &'a dyn Directory,
+    lines: RefCell<Vec<String>>,
+}
+
+impl Noted<'_> {
+    fn note(&self, line: String) {
+        self.lines.borrow_mut().push(line);
+    }
+}
+
+impl Directory for Noted<'_> {
+    fn lookup(&self, address: &Address) -> Lookup {
+        let found = self.directory.lookup(address);
+        let where_to = match &found {
+            Lookup::Unknown => "unknown".into(),
+            Lookup::Foreign => "foreign".into(),
+            Lookup::Refused(code) => format!("refused={code}"),
+            Lookup::Local(to) => {
+                let folder = |folder: &Option<_>| {
+                    folder.as_ref().map_or(String::new(), |to: &Folder| to.directory().replacen('.', ":", 1))
+                };
+                let to = to.iter().map(|to| format!("{}{}", to.mailbox, folder(&to.folder)));
+                to.collect::<Vec<_>>().join("&")
+            }
+        };
+        self.note(format!("= lookup {} {where_to}", text::escaped(address.to_string().as_bytes())));
+        found
+    }
+
+    fn may_send_as(&self, user: &Mailbox, from: &Address) -> bool {
+        let may = self.directory.may_send_as(user, from);
+        self.note(format!("= sends {user} {} {may}", text::escaped(from.to_string().as_bytes())));
+        may
+    }
+
+    fn quota(&self, mailbox: &Mailbox) -> Quota {
+        self.directory.quota(mailbox)
+    }
+
+    fn sent_copy(&self, user: &Mailbox) -> bool {
+        let keeps = self.directory.sent_copy(user);
+        if !keeps {
+            self.note(format!("= keeps_no_copy {user}"));
+        }
+        keeps
+    }
+
+    fn is_full(&self, mailbox: &Mailbox) -> bool {
+        let full = self.directory.is_full(mailbox);
+        if full {
+            self.note(format!("= full {mailbox}"));
+        }
+        full
+    }
+}
+
+/// Addresses that one transcript tells of.
+const MOST_LOOKUPS: usize = 10_000;

@@ -1,0 +1,490 @@
+"""restante client in a pseudo-terminal, as people use it:
+
+python3 terminal.py STORY PROGRAM SMTP_PORT POP3_PORT DIRECTORY [CERTIFICATE]
+
+Any failed assertion or exception ends the script, and with it the test that runs it.
+"""
+
+import email
+import email.policy
+import fcntl
+import os
+import poplib
+import pty
+import re
+import select
+import signal
+import socket
+import struct
+import sys
+import termios
+import threading
+import time
+import unicodedata
+
+STORY, PROGRAM, SMTP_PORT, POP3_PORT, HOME, *CERTIFICATE = sys.argv[1:]
+PATIENCE = 30
+SUBJECT = "Réunion 日本 demain, à dix heures précises, dans la grande salle du deuxième étage"
+ALICE, PASSWORD = "alice@example.test", "sesame"
+
+
+class Terminal:
+    """A program in a window, and somebody who reads it and types."""
+
+    def __init__(self, *arguments, smtp=SMTP_PORT, pop3=POP3_PORT, size=(80, 24), send=False, **environment):
+        client = ["client", "--smtp", f"127.0.0.1:{smtp}", "--pop3", f"127.0.0.1:{pop3}"]
+        command = [PROGRAM, *(["send"] if send else client), *arguments]
+        variables = {"PATH": os.environ["PATH"], "TERM": "xterm", "HOME": HOME, **environment}
+        self.pid, self.window = pty.fork()
+        if self.pid == 0:
+            os.execve(PROGRAM, command, variables)
+        fcntl.ioctl(self.window, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+        self.seen = ""
+        self.unread = ""
+        self.octets = b""
+
+    def more(self, until):
+        ready, _, _ = select.select([self.window], [], [], max(0, until - time.monotonic()))
+        assert ready, f"the program is silent after\n{self.seen}"
+        try:
+            octets = os.read(self.window, 65536)
+        except OSError:  # Linux: nobody has the other end open any more
+            octets = b""
+        self.octets += octets
+        text = self.octets.decode("utf-8", "ignore")
+        self.octets = self.octets[len(text.encode()):]
+        self.seen += text
+        self.unread = plain(self.unread + text)
+        return bool(octets)
+
+    def expect(self, text):
+        """Waits until it is on the screen, in one line or in several, and returns what stood before it."""
+        until = time.monotonic() + PATIENCE
+        wanted = re.compile(r"(?: |\r\n)".join(map(re.escape, text.split(" "))))
+        while not (found := wanted.search(self.unread)):
+            assert self.more(until), f"{text!r} never came:\n{self.seen}"
+        before, self.unread = self.unread[:found.start()], self.unread[found.end():]
+        return before
+
+    def answer(self, question, line):
+        before = self.expect(question)
+        self.type(line)
+        return before
+
+    def type(self, line):
+        os.write(self.window, f"{line}\n".encode())
+
+    def secret(self, question, line):
+        """Types something when the echo is off."""
+        self.expect(question)
+        until = time.monotonic() + PATIENCE
+        while termios.tcgetattr(self.window)[3] & termios.ECHO:
+            assert time.monotonic() < until, "the echo stays on"
+            time.sleep(0.005)
+        self.type(line)
+
+    def compose(self, subject, to, cc="", bcc="", attach=(), mine=None):
+        """Everything about a letter but its text, in English."""
+        self.answer("Your choice: ", "2")
+        if mine:
+            self.answer("Your mail address [", mine)
+        for question, line in (("To (commas between several): ", to), ("Cc: ", cc), ("Bcc: ", bcc)):
+            self.answer(question, line)
+        self.answer("Subject: ", subject)
+        for path in attach:
+            self.answer("Attach a file (Enter: no more): ", path)
+        self.answer("Attach a file (Enter: no more): ", "")
+        self.expect("Text, ended by")
+
+    def ended(self):
+        """The exit code, when everything was read."""
+        until = time.monotonic() + PATIENCE
+        while self.more(until):
+            pass
+        _, status = os.waitpid(self.pid, 0)
+        return os.waitstatus_to_exitcode(status)
+
+    def log_in(self, user=ALICE, name="Name or address", password="Password: "):
+        self.answer(name, user)
+        self.secret(password, PASSWORD)
+
+
+def plain(text):
+    return re.sub(r"\x1b\[[01]m", "", text)
+
+
+def width(line):
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in line if not unicodedata.combining(c))
+
+
+def wrong_twice_then_right():
+    terminal = Terminal()
+    for left in (2, 1):
+        terminal.answer("Name or address", ALICE if left == 2 else "")
+        terminal.secret("Password: ", f"guess{left}")
+        terminal.expect(f"Attempts left: {left}.")
+    terminal.log_in(user="")
+    terminal.answer("Your choice: ", "q")
+    assert terminal.ended() == 0
+    assert PASSWORD not in terminal.seen and "guess" not in terminal.seen, terminal.seen
+
+
+def wrong_three_times():
+    terminal = Terminal("--user", ALICE)
+    for _ in range(3):
+        terminal.answer(f"Name or address [{ALICE}]", "")
+        terminal.secret("Password: ", "wrong")
+    terminal.expect("No more attempts")
+    assert terminal.ended() == 1
+
+
+def write_with_attachments():
+    """Two attachments with names in UTF-8, a hidden recipient and one that is refused; then read back."""
+    files = {
+        "été à la mer.txt": "Ligne\r\nautre\nsans fin".encode(),
+        "日本語の写真 (1).png": bytes(range(256)) * 300 + b"\r\n.\r\n\n",
+    }
+    for name, content in files.items():
+        with open(os.path.join(HOME, name), "wb") as file:
+            file.write(content)
+    terminal = Terminal("--tls", "implicit", "--cacert", *CERTIFICATE)
+    terminal.log_in()
+    terminal.compose(
+        SUBJECT, "Élodie Ça <alice@example.test>, nobody@example.test", bcc="bob@example.test",
+        attach=["/nowhere/at all", *(f"~/{name}" for name in files)],
+    )
+    assert "/nowhere/at all cannot be read" in terminal.seen
+    terminal.type("Bonjour,\n..\n.x\n\nà demain\n.")
+    terminal.expect("Recipients: 3. ")
+    terminal.answer("Send it? [Y/n] ", "y")
+    terminal.expect("Not to nobody@example.test: 550 5.1.1")
+    terminal.answer("Send it to the others all the same? [Y/n] ", "")
+    terminal.expect("Sent: 250 2.0.0")
+    terminal.expect("The server keeps a copy.")
+    terminal.answer("Your choice: ", "4")
+    terminal.answer("Your choice: ", "1")
+    terminal.answer("q goes back: ", "1")
+    terminal.expect("From: ")
+    terminal.expect("Réunion 日本 demain")
+    terminal.expect("Bonjour,\r\n..\r\n.x\r\n\r\nà demain")
+    for number, name in enumerate(files, 1):
+        terminal.expect(f"{number}  {name}")
+    terminal.answer("Enter goes back: ", "r")
+    for question in ("To (commas", "Cc: ", "Bcc: ", "Subject", "Attach a file (Enter: no more): "):
+        terminal.answer(question, "")
+    terminal.expect("Text, ended by")
+    terminal.type("Noted.\n.")
+    terminal.answer("Send it? [Y/n] ", "")
+    terminal.expect("The server keeps a copy.")
+    os.mkdir(os.path.join(HOME, "saved"))
+    for number, (name, content) in enumerate(files.items(), 1):
+        terminal.answer("Enter goes back: ", f"s {number}")
+        terminal.answer("Into the directory [.]: ", "~/saved")
+        terminal.expect("Saved as ")
+        with open(os.path.join(HOME, "saved", name), "rb") as file:
+            assert file.read() == content, name
+    terminal.answer("Enter goes back: ", "")
+    terminal.answer("q goes back: ", "q")
+    terminal.answer("Your choice: ", "3")
+    terminal.expect("Sent, page 1 of 1")
+    terminal.expect("Élodie Ça")
+    terminal.answer("q goes back: ", "1")
+    terminal.expect("Bonjour")
+    terminal.answer("Enter goes back: ", "")
+    terminal.answer("q goes back: ", "q")
+    terminal.answer("Your choice: ", "q")
+    assert terminal.ended() == 0, terminal.seen
+    for user in (ALICE, "bob@example.test"):
+        check_message(user, files)
+
+
+def check_message(user, files):
+    """What the server has stored, taken apart by Python."""
+    for directory in ("new", "cur"):
+        path = os.path.join(HOME, "spool", user, directory)
+        for name in os.listdir(path):
+            with open(os.path.join(path, name), "rb") as file:
+                raw = file.read()
+            message = email.message_from_bytes(raw, policy=email.policy.default)
+            if str(message["Subject"]).startswith("Re: "):
+                continue
+            assert not message.defects, message.defects
+            assert raw.isascii() and b"bob@example.test" not in raw.split(b"From:", 1)[1], raw
+            assert message["Subject"] == SUBJECT
+            assert message["To"].addresses[0].display_name == "Élodie Ça", message["To"]
+            assert message["Bcc"] is None and message["Message-ID"] and message["Date"].datetime
+            text = message.get_body().get_content()
+            assert text.replace("\r\n", "\n") == "Bonjour,\n..\n.x\n\nà demain\n", text
+            parts = {part.get_filename(): part.get_content() for part in message.iter_attachments()}
+            kinds = [part.get_content_type() for part in message.iter_attachments()]
+            assert kinds == ["text/plain", "image/png"], kinds
+            decoded = {part.get_filename(): part.get_payload(decode=True) for part in message.iter_attachments()}
+            assert list(parts) == list(files) and decoded == files, decoded.keys()
+            return
+    raise AssertionError(f"{user} has no message")
+
+
+def in_french():
+    terminal = Terminal(LC_ALL="fr_FR.UTF-8")
+    terminal.log_in(name="Nom ou adresse", password="Mot de passe : ")
+    terminal.answer("Votre choix : ", "2")
+    terminal.answer("À (séparés par des virgules): ", ALICE)
+    terminal.answer("Cc: ", "")
+    terminal.answer("Cci: ", "")
+    terminal.answer("Objet: ", "Été")
+    terminal.answer("c'est tout): ", "")
+    terminal.expect("Texte, terminé par")
+    terminal.type("Bonjour")
+    os.write(terminal.window, b"\x04")
+    terminal.answer("Envoyer ? [O/n] ", "o")
+    terminal.expect("Envoyé : 250 2.0.0")
+    terminal.expect("Une copie est gardée sur ce disque.")
+    terminal.answer("Votre choix : ", "4")
+    terminal.answer("Votre choix : ", "1")
+    terminal.expect("Boîte de réception, page 1 sur 1")
+    terminal.answer("q : retour : ", "d 1")
+    terminal.expect("À supprimer quand vous quitterez : 1.")
+    terminal.answer("q : retour : ", "q")
+    terminal.answer("Votre choix : ", "3")
+    terminal.expect("Été")
+    terminal.answer("q : retour : ", "q")
+    terminal.answer("Votre choix : ", "q")
+    terminal.expect("Supprimés : 1. Au revoir.")
+    assert terminal.ended() == 0
+
+
+def a_table_of_80_columns():
+    """Long and hostile headers in a narrow window: no line is too wide, and no escape gets through."""
+    terminal = Terminal(size=(80, 12))
+    terminal.log_in()
+    terminal.answer("Your choice: ", "1")
+    before = terminal.answer("q goes back: ", "n")
+    rows = [line for line in before.splitlines() if re.match(r" +\d+ ", line)]
+    assert len(rows) == 7, before
+    assert all(width(line) <= 80 for line in before.splitlines()), before
+    assert "日本" in before and "␛[2J" in before, before
+    before = terminal.answer("q goes back: ", "p")
+    assert "page 2 of 2" in before, before
+    terminal.answer("q goes back: ", "10")
+    terminal.expect("␛]0;title␇")
+    terminal.answer("-- Enter for more, q to stop -- ", "")
+    terminal.answer("-- Enter for more, q to stop -- ", "q")
+    terminal.answer("Enter goes back: ", "s 1")
+    terminal.answer("Into the directory [.]: ", HOME)
+    terminal.expect(f"Saved as {HOME}/passwd.")
+    terminal.answer("Enter goes back: ", "")
+    terminal.answer("q goes back: ", "q")
+    terminal.answer("Your choice: ", "q")
+    assert terminal.ended() == 0
+    escapes = set(re.findall(r"\x1b[^m]*m|\x1b|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", terminal.seen))
+    assert escapes <= {"\x1b[1m", "\x1b[0m"}, escapes
+
+
+def delete_and_keep():
+    terminal = Terminal()
+    terminal.log_in()
+    terminal.answer("Your choice: ", "1")
+    terminal.answer("q goes back: ", "d 1-3 9")
+    terminal.expect("There is no message 9 here.")
+    terminal.expect("To be deleted when you quit: 1, 2, 3.")
+    terminal.answer("q goes back: ", "u 2")
+    terminal.expect("Kept: 2.")
+    terminal.answer("q goes back: ", "1")
+    terminal.expect("Message 1 is to be deleted")
+    terminal.answer("q goes back: ", "q")
+    terminal.expect("3 in the inbox, 2 to be deleted")
+    terminal.answer("Your choice: ", "q")
+    terminal.expect("Deleted: 2. Goodbye.")
+    assert terminal.ended() == 0
+
+
+def a_lost_connection():
+    """The connection breaks: nothing is deleted, and the session goes on in a new one."""
+    relay = Relay(int(POP3_PORT))
+    terminal = Terminal(pop3=relay.port)
+    terminal.log_in()
+    terminal.answer("Your choice: ", "1")
+    terminal.answer("q goes back: ", "d 1")
+    terminal.expect("To be deleted")
+    relay.cut()
+    terminal.answer("q goes back: ", "2")
+    terminal.expect("was closed")
+    terminal.answer("Connect again? [Y/n] ", "")
+    terminal.expect("Nothing was deleted")
+    terminal.expect("3 in the inbox, 0 to be deleted")
+    terminal.answer("Your choice: ", "1")
+    terminal.expect("letter 1")
+    terminal.answer("q goes back: ", "q")
+    terminal.answer("Your choice: ", "q")
+    terminal.expect("Nothing was deleted. Goodbye.")
+    assert relay.heard.count(b"TOP ") == 3, "a header is fetched once, and known again by its unique id"
+    assert terminal.ended() == 0
+
+
+class Relay:
+    """Passes connections on, until they are cut."""
+
+    def __init__(self, port):
+        self.target = port
+        self.open = []
+        self.heard = b""
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            near, _ = self.listener.accept()
+            far = socket.create_connection(("127.0.0.1", self.target))
+            self.open += [near, far]
+            for pair in ((near, far), (far, near)):
+                threading.Thread(target=self.copy, args=pair, daemon=True).start()
+
+    def copy(self, source, target):
+        try:
+            while octets := source.recv(65536):
+                self.heard += octets
+                target.sendall(octets)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def cut(self):
+        for end in self.open:
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # the other end of it was first
+        self.open.clear()
+
+
+def sign_up():
+    """A new account, by the same code as `restante user add`; a taken name and a foreign domain are refused."""
+    terminal = Terminal("--config", os.path.join(HOME, "restante.toml"))
+    for name, told in ((ALICE, "Not signed up: "), ("eve@far.test", "Not signed up: ")):
+        terminal.answer("q quit: ", "2")
+        terminal.answer("Name or address", name)
+        if name == ALICE:
+            terminal.secret("Password: ", PASSWORD)
+            terminal.secret("The same again: ", PASSWORD)
+        terminal.expect(told)
+    terminal.answer("q quit: ", "2")
+    terminal.answer("Name or address", "Carl@example.test")
+    terminal.secret("Password: ", "new secret")
+    terminal.secret("The same again: ", "new secret")
+    terminal.expect("carl@example.test is signed up.")
+    until = time.monotonic() + PATIENCE
+    while not knows("carl@example.test"):
+        assert time.monotonic() < until, "the server never knows of it"
+        time.sleep(0.1)
+    terminal.answer("q quit: ", "1")
+    terminal.answer("Name or address", "carl@example.test")
+    terminal.secret("Password: ", "new secret")
+    terminal.expect("carl@example.test: 0 in the inbox")
+    terminal.answer("Your choice: ", "q")
+    assert terminal.ended() == 0
+
+
+def knows(user):
+    client = poplib.POP3("127.0.0.1", int(POP3_PORT), timeout=PATIENCE)
+    try:
+        client.user(user)
+        client.pass_("new secret")
+        return True
+    except poplib.error_proto:
+        return False
+    finally:
+        client.quit()
+
+
+def between_postfix_and_dovecot():
+    """Servers that are not ours: STLS to read, and the copy of what is sent is on this disk."""
+    terminal = Terminal("--tls", "starttls", "--cacert", *CERTIFICATE)
+    terminal.answer("Name or address", "alice")
+    terminal.secret("Password: ", "guess")
+    terminal.expect("Attempts left: 2.")
+    terminal.log_in(user="alice")
+    terminal.expect("alice: 3 in the inbox")
+    terminal.answer("Your choice: ", "1")
+    terminal.answer("q goes back: ", "2")
+    terminal.expect("Subject: letter 2")
+    terminal.expect("\r\n.\r\ntext 2\r\n")
+    terminal.answer("Enter goes back: ", "d")
+    terminal.answer("q goes back: ", "d 3")
+    terminal.answer("q goes back: ", "u 3")
+    terminal.answer("q goes back: ", "q")
+    terminal.answer("Your choice: ", "q")
+    terminal.expect("Deleted: 1. Goodbye.")
+    assert terminal.ended() == 0
+    terminal = Terminal("--user", "alice")
+    terminal.log_in(user="")
+    terminal.expect("alice: 2 in the inbox")
+    terminal.compose("by Postfix", ALICE, mine="alice@far.test")
+    terminal.type("hello\n.")
+    terminal.answer("Send it? [Y/n] ", "")
+    terminal.expect("Sent: 250 2.0.0")
+    terminal.expect("A copy is kept on this disk.")
+    terminal.answer("Your choice: ", "3")
+    terminal.expect("by Postfix")
+    terminal.answer("q goes back: ", "q")
+    terminal.answer("Your choice: ", "q")
+    assert terminal.ended() == 0
+
+
+def replies():
+    """A reply goes to whom the letter asks for, quotes it, and belongs to its thread."""
+    terminal = Terminal("--user", ALICE)
+    terminal.log_in(user="")
+    terminal.answer("Your choice: ", "1")
+    terminal.answer("q goes back: ", "1")
+    terminal.answer("Enter goes back: ", "r")
+    terminal.answer("To (commas between several) [Élodie <bob@example.test>]: ", "")
+    for question in ("Cc: ", "Bcc: ", "Subject [Re: Été]: ", "Attach a file (Enter: no more): "):
+        terminal.answer(question, "")
+    terminal.expect("Text, ended by")
+    terminal.type("Yes.\n.")
+    terminal.answer("Send it? [Y/n] ", "n")
+    terminal.expect("Not sent.")
+    terminal.answer("Enter goes back: ", "r")
+    for question in ("To (commas", "Cc: ", "Bcc: ", "Subject", "Attach a file (Enter: no more): "):
+        terminal.answer(question, "")
+    terminal.expect("Text, ended by")
+    terminal.type("Yes.\n.")
+    terminal.answer("Send it? [Y/n] ", "y")
+    terminal.expect("Sent: 250")
+    terminal.answer("Enter goes back: ", "")
+    terminal.answer("q goes back: ", "q")
+    terminal.answer("Your choice: ", "q")
+    assert terminal.ended() == 0
+    (path,) = [os.path.join(HOME, "spool/bob@example.test/new", name)
+               for name in os.listdir(os.path.join(HOME, "spool/bob@example.test/new"))]
+    with open(path, "rb") as file:
+        message = email.message_from_binary_file(file, policy=email.policy.default)
+    assert message["In-Reply-To"] == "<2@far.test>", message["In-Reply-To"]
+    assert message["References"].split() == ["<1@far.test>", "<2@far.test>"], message["References"]
+    assert message["Subject"] == "Re: Été"
+    quoted = "Yes.\n\nÉlodie <bob@example.test> wrote:\n> Lunch?\n>> Dinner.\n"
+    assert message.get_content().replace("\r\n", "\n") == quoted, message.get_content()
+
+
+def send_asks():
+    """`restante send` on a terminal asks for what is missing, and offers answers."""
+    terminal = Terminal("-v", send=True, USER="zoe")
+    terminal.answer("Server [127.0.0.1:2525]: ", f"127.0.0.1:{SMTP_PORT}")
+    terminal.answer("From [zoe@example.test]: ", "")
+    terminal.answer("To (commas between several) [you@example.test]: ", "")
+    terminal.answer("Subject: ", "asked for")
+    terminal.expect("Text, ended by")
+    terminal.type("text\n.")
+    terminal.expect("\x1b[36mC: MAIL FROM:<zoe@example.test>")
+    terminal.expect("250 2.0.0 Queued as")
+    assert terminal.ended() == 0
+    assert os.listdir(os.path.join(HOME, "spool/you@example.test/new"))
+
+
+signal.alarm(120)
+{story.__name__: story for story in (
+    wrong_twice_then_right, wrong_three_times, write_with_attachments, in_french, a_table_of_80_columns,
+    delete_and_keep, a_lost_connection, sign_up, between_postfix_and_dovecot,
+    replies, send_asks,
+)}[STORY]()

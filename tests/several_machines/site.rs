@@ -1,0 +1,93 @@
+//! The whole site: a spool, two instances, and HAProxy before them.
+
+use std::{net::SocketAddr, path::Path};
+
+use crate::{
+    common::{Server, Setup},
+    network::{Cables, INSTANCES, Machine, PROXY},
+    proxy::HaProxy,
+    secure::Keys,
+    spool::{Kind, Spool},
+};
+
+pub(crate) struct Site {
+    pub(crate) proxy: HaProxy,
+    /// They end before their spool does.
+    pub(crate) instances: [Server; 2],
+    pub(crate) spool: Spool,
+    pub(crate) keys: Keys,
+    _cables: Cables,
+}
+
+impl Site {
+    pub(crate) fn open(kind: Kind) -> Self {
+        let (cables, keys, spool) = (Cables::plug(kind), Keys::make(), Spool::new(kind));
+        let instances = [0, 1].map(|at| start(at, &keys, &spool, &[]));
+        Self { proxy: HaProxy::start(), instances, spool, keys, _cables: cables }
+    }
+
+    /// Starts an instance again, by another clock.
+    pub(crate) fn restart_by(&mut self, at: usize, clock: &str, library: &Path) {
+        self.instances[at].kill();
+        let (preload, time) = (format!("LD_PRELOAD={}", library.display()), format!("FAKETIME={clock}"));
+        let wrapper = ["env", &preload, &time, "FAKETIME_DONT_FAKE_MONOTONIC=1"];
+        self.instances[at] = start(at, &self.keys, &self.spool, &wrapper);
+    }
+
+    /// Where clients of SMTP and of POP3 come to.
+    pub(crate) fn fronts(&self) -> (SocketAddr, SocketAddr) {
+        (self.proxy.front(25), self.proxy.front(110))
+    }
+}
+
+/// An instance as the example of HAProxy wants it, and with two more listeners, without a proxy.
+fn start(at: usize, keys: &Keys, spool: &Spool, wrapper: &[&str]) -> Server {
+    let Machine { address, .. } = INSTANCES[at];
+    let machine = spool.wrapper(at);
+    let machine: Vec<&str> = machine.iter().map(String::as_str).collect();
+    let beside = [("smtp", 2525), ("pop3", 2110)].map(|(protocol, port)| {
+        format!(
+            "[[listen]]\nprotocol = {protocol:?}\naddress = \"{address}:{port}\"\n{}",
+            in_clear_text(protocol)
+        )
+    });
+    let behind = SERVICES.map(|(protocol, port)| {
+        format!(
+            "[[listen]]\nprotocol = {protocol:?}\naddress = \"{address}:{port}\"\nproxy_protocol = [\"{}/32\"]\n{}",
+            PROXY.address,
+            in_clear_text(protocol)
+        )
+    });
+    let config = format!(
+        "shared_spool = true\n[limits]\nconnections_per_address = 0\npop3_lock_wait = \"200ms\"\n[tls]\ncertificate = {:?}\nkey = {:?}\n{}{}",
+        keys.certificate(),
+        keys.key(),
+        beside.concat(),
+        behind.concat(),
+    );
+    let users: Vec<String> = users().collect();
+    let users: Vec<&str> = users.iter().map(String::as_str).collect();
+    let setup = Setup {
+        wrapper: &[&machine[..], wrapper].concat(),
+        config: Some(&config),
+        users: &users,
+        arguments: &["--log-level", "debug"],
+        spool: Some(spool.way(at)),
+        ..Setup::default()
+    };
+    setup.start()
+}
+
+fn in_clear_text(protocol: &str) -> &'static str {
+    if protocol == "pop3" { "plaintext_auth = true\n" } else { "" }
+}
+
+/// Everybody whom the load sends to.
+fn users() -> impl Iterator<Item = String> {
+    let fresh = (0..12).map(|number| format!("fresh0-{number}@example.test"));
+    (0..8).map(|number| format!("user{number}@example.test")).chain(fresh)
+}
+
+/// The services of the example, and their ports.
+pub(crate) const SERVICES: [(&str, u16); 5] =
+    [("smtp", 25), ("submission", 587), ("submissions", 465), ("pop3", 110), ("pop3s", 995)];
