@@ -15,8 +15,9 @@ use crate::{
     tools::{Filed, Filer, Letter, corpus},
 };
 
-/// File messages in a mailbox, and print what RETR has to send of each: octets, a tab, UIDL, a tab, what it
-/// is, a tab, its file.
+/// File awkward or ordinary messages in a mailbox, and print what RETR has to send of each.
+///
+/// A line for each: octets, a tab, UIDL, a tab, what it is, a tab, its file.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]

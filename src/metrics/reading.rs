@@ -75,7 +75,8 @@ impl Reading {
 
     /// All numbers of that name together.
     pub fn sum(&self, name: &str) -> f64 {
-        self.samples.iter().filter(|line| line.name == name).map(|line| line.value).sum()
+        // Not `sum()`, which is -0 for no numbers.
+        self.samples.iter().filter(|line| line.name == name).fold(0.0, |sum, line| sum + line.value)
     }
 
     /// The value that so large a part of a histogram is not above, estimated within its bucket. `None`: it is
@@ -167,6 +168,8 @@ mod tests {
         assert_eq!(reading.uptime(), Duration::from_secs(60));
         assert_eq!(reading.labelled("restante_connections_total", "lmtp"), 3.0);
         assert_eq!(reading.labelled("restante_connections_total", "smtp"), 0.0);
+        let none = reading.sum("restante_of_which_there_is_nothing");
+        assert_eq!(format!("{none}"), "0", "and not -0");
         let refusals = reading.by_label("restante_refusals_total");
         assert_eq!(refusals, [("550-5.1.1", 1.0), ("say \"a\\b\"\n{x=1} ", 1.0)]);
         let quantile = |part| reading.quantile("restante_delivery_seconds", part).unwrap();
