@@ -66,7 +66,8 @@ fn server_with_a_buggy_session() -> (tempfile::TempDir, Server, ConnId, TcpStrea
     let config = Config::development(dir.path().to_owned(), loopback, loopback).unwrap();
     let sockets = listen::bind_all(&config, Passed::default()).unwrap();
     let files = Files::of(config, &Text::default(), SystemTime::now()).unwrap();
-    let mut server = Server::open(files, sockets).unwrap();
+    // A test of signals sends them to this process.
+    let mut server = Server::open_as_guest(files, sockets).unwrap();
 
     let door = TcpListener::bind(loopback).unwrap();
     let mut peer = TcpStream::connect(door.local_addr().unwrap()).unwrap();
