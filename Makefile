@@ -95,7 +95,7 @@ uninstall: ## takes away what `make install` brought; configuration, certificate
 	rm -rf $(DESTDIR)$(SHARE)/doc/restante
 
 deb: ## a Debian package, below target/debian; installs cargo-deb if it is missing
-	$(CARGO) deb --version >/dev/null 2>&1 || $(CARGO) install cargo-deb --locked
+	$(CARGO) deb --version >/dev/null 2>&1 || $(CARGO) install cargo-deb --version 3.8.0 --locked
 	$(CARGO) build --profile $(PROFILE)
 	$(MAKE) pages
 	$(CARGO) deb --no-build --profile $(PROFILE)
