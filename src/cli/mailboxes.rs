@@ -1,11 +1,10 @@
 //! Which mailboxes a command is about: what `wait`, `purge` and `seed` have in common.
 
-use std::{fs, os::unix::fs::MetadataExt, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use rustix::process::geteuid;
 
-use super::Failure;
+use super::{Failure, spool::become_owner_of};
 use crate::{
     accounts::Accounts,
     config::Config,
@@ -47,16 +46,11 @@ impl Where {
                 Mailboxes { spool, accounts: Accounts::open_house(&["localhost".into()]) }
             }
         };
-        // What root leaves in a mailbox, messages or sizes that were counted, its owner could not read.
-        match fs::metadata(&mailboxes.spool) {
-            Ok(spool) if spool.uid() != 0 && geteuid().is_root() => Err(Failure::Usage(format!(
-                "{} belongs to the user with the number {}: run this as that user, as with `sudo -u '#{}'`",
-                mailboxes.spool.display(),
-                spool.uid(),
-                spool.uid()
-            ))),
-            _ => Ok(mailboxes),
+        // One that is not there yet will be its maker's.
+        if mailboxes.spool.exists() {
+            become_owner_of(&mailboxes.spool)?;
         }
+        Ok(mailboxes)
     }
 }
 

@@ -74,20 +74,9 @@ impl Where {
 }
 
 impl Office {
-    /// Goes on as the owner of the spool, if this is root: what is written must be the server's, and what the
-    /// server may not do is not done.
+    /// Goes on as the owner of the spool, if this is root.
     pub(super) fn become_owner(&self) -> Result<(), Failure> {
-        let failed = |step: &str, error: &dyn fmt::Display| {
-            Failure::Other(format!("cannot become the owner of {}: {step}: {error}", self.path.display()))
-        };
-        let stat = self.path.metadata().map_err(|error| failed("stat", &error))?;
-        if !unistd::geteuid().is_root() || stat.uid() == 0 {
-            return Ok(());
-        }
-        let (uid, gid) = (unistd::Uid::from_raw(stat.uid()), unistd::Gid::from_raw(stat.gid()));
-        unistd::setgroups(&[gid]).map_err(|error| failed("setgroups", &error))?;
-        unistd::setgid(gid).map_err(|error| failed("setgid", &error))?;
-        unistd::setuid(uid).map_err(|error| failed("setuid", &error))
+        become_owner_of(&self.path)
     }
 
     /// The mailbox of that name: the name of its directory, `bob@example.test` or `bob@example.test/.Sent`, or
@@ -148,6 +137,22 @@ impl Office {
             Some(folder) => Ok(self.spool.folder_or_new(mailbox.as_str(), folder.directory())?),
         }
     }
+}
+
+/// Goes on as the owner of a spool, if this is root: what is written must be the server's, and what the server may
+/// not do is not done.
+pub(super) fn become_owner_of(spool: &Path) -> Result<(), Failure> {
+    let failed = |step: &str, error: &dyn fmt::Display| {
+        Failure::Other(format!("cannot become the owner of {}: {step}: {error}", spool.display()))
+    };
+    let stat = spool.metadata().map_err(|error| failed("stat", &error))?;
+    if !unistd::geteuid().is_root() || stat.uid() == 0 {
+        return Ok(());
+    }
+    let (uid, gid) = (unistd::Uid::from_raw(stat.uid()), unistd::Gid::from_raw(stat.gid()));
+    unistd::setgroups(&[gid]).map_err(|error| failed("setgroups", &error))?;
+    unistd::setgid(gid).map_err(|error| failed("setgid", &error))?;
+    unistd::setuid(uid).map_err(|error| failed("setuid", &error))
 }
 
 impl From<maildir::Error> for Failure {
