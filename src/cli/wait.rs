@@ -55,9 +55,10 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    // A file of root alone, before root goes on as somebody else.
+    let after = arguments.after.as_deref().map(mark).transpose()?.unwrap_or_default();
     let mailboxes = arguments.place.open()?;
     let targets = mailboxes.of(&arguments.to)?;
-    let after = arguments.after.as_deref().map(mark).transpose()?.unwrap_or_default();
     let wait = Wait { spool: &mailboxes.spool, targets: &targets, after: &after, timeout: arguments.timeout };
     let mut out = io::stdout().lock();
     if arguments.mark {
