@@ -49,7 +49,8 @@ impl Plan {
 /// The thread. When this is dropped the file is removed: nobody is to take it for news.
 #[derive(Debug)]
 pub struct Publisher {
-    _end: Sender<()>,
+    /// Dropped to end it.
+    end: Option<Sender<()>>,
     ended: Receiver<()>,
 }
 
@@ -64,13 +65,13 @@ impl Publisher {
             let _ = fs::remove_file(&path); // it may be gone already
             drop(tell_ended);
         })?;
-        Ok(Self { _end: end, ended })
+        Ok(Self { end: Some(end), ended })
     }
 }
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        (self._end, _) = bounded(0);
+        self.end = None;
         let _ = self.ended.recv_timeout(PATIENCE); // a disk that hangs keeps nobody from going
     }
 }
