@@ -78,6 +78,7 @@ impl Visit<'_> {
             let (columns, height) = self.terminal.size();
             let rows = height.saturating_sub(5).max(3);
             let pages = folder.entries.len().div_ceil(rows);
+            page = page.min(pages - 1); // the window may have grown
             if fresh {
                 let title = self.terminal.filled(name, &[]);
                 let title = self.terminal.filled(words::PAGE_OF, &[&title, &(page + 1), &pages]);

@@ -57,11 +57,14 @@ impl Copies {
         let kept = || {
             let maildir: Maildir = Spool::open(directory)?.maildir_or_new(&component(who))?;
             let mut draft = Draft::begin(&maildir, unique)?;
-            draft.write(message)?;
-            draft.sync()?;
-            let name = format!("{}:2,S", draft.final_name(octets::octets(message)));
-            draft.rename(&maildir, &maildir, Place::Cur, &name)?;
-            maildir.sync(Place::Cur)
+            let written = draft.write(message).and_then(|()| draft.sync());
+            let name = name::with_flag(draft.final_name(octets::octets(message)).as_bytes(), b'S');
+            let name = String::from_utf8_lossy(&name);
+            let placed = written.and_then(|()| draft.rename(&maildir, &maildir, Place::Cur, &name));
+            if placed.is_err() {
+                draft.discard(&maildir);
+            }
+            placed.and_then(|_| maildir.sync(Place::Cur))
         };
         kept().map_err(|error| io::Error::other(error.to_string()))
     }

@@ -24,9 +24,12 @@ fn picture(c: char) -> char {
         '\0'..='\x1f' => char::from_u32(0x2400 + c as u32).unwrap_or(UNKNOWN),
         '\x7f' => '\u{2421}',
         // C1, and what overrides the direction of text (Unicode Technical Report 36 section 2.5).
-        '\u{80}'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-            UNKNOWN
-        }
+        '\u{80}'..='\u{9f}'
+        | '\u{61c}'
+        | '\u{200e}'
+        | '\u{200f}'
+        | '\u{202a}'..='\u{202e}'
+        | '\u{2066}'..='\u{2069}' => UNKNOWN,
         c => c,
     }
 }
@@ -56,13 +59,7 @@ pub fn folded(text: &str, columns: usize) -> Vec<String> {
     for line in text.lines() {
         let line = line.replace('\t', "    ");
         let mut rest = line.trim_end();
-        while rest.width() > columns {
-            let mut used = 0;
-            let over = |c: char| {
-                used += c.width().unwrap_or(0);
-                used > columns
-            };
-            let hard = rest.find(over).filter(|at| *at > 0).unwrap_or(rest.len());
+        while let Some(hard) = first_beyond(rest, columns) {
             let at = rest[..hard].rfind(' ').filter(|at| !rest[..*at].trim().is_empty()).unwrap_or(hard);
             lines.push(rest[..at].trim_end().to_owned());
             rest = rest[at..].trim_start();
@@ -72,6 +69,18 @@ pub fn folded(text: &str, columns: usize) -> Vec<String> {
         }
     }
     lines
+}
+
+/// Where the first character stands that is not within so many columns. Nothing behind it is looked at: a line
+/// may be as long as a message. A first character that is too wide stays.
+fn first_beyond(text: &str, columns: usize) -> Option<usize> {
+    let mut used = 0;
+    let beyond = |(_, c): &(usize, char)| {
+        used += c.width().unwrap_or(0);
+        used > columns
+    };
+    let first = text.chars().next().map_or(0, char::len_utf8);
+    text.char_indices().find(beyond).map(|(at, _)| at.max(first)).filter(|at| *at < text.len())
 }
 
 /// A sentence in lines of so many columns, broken at blanks only: a path in it stays in one piece.

@@ -151,15 +151,10 @@ pub fn file_name(given: &str) -> Option<String> {
     let plain: String =
         last.chars().filter(|c| !c.is_control() && text::line(&c.to_string()) == c.to_string()).collect();
     let mut name = plain.trim().trim_start_matches(['.', '-', '~']).trim().to_owned();
-    while name.len() > LONGEST_NAME {
-        let (stem, end) = name.rsplit_once('.').map_or((name.as_str(), ""), |(stem, end)| (stem, end));
-        name = match (stem.chars().count(), end.len() < 20) {
-            (2.., true) if !end.is_empty() => {
-                let stem: String = stem.chars().take(stem.chars().count() - 1).collect();
-                format!("{stem}.{end}")
-            }
-            _ => name.chars().take(name.chars().count() - 1).collect(),
-        };
+    if name.len() > LONGEST_NAME {
+        let end = name.rsplit_once('.').map_or("", |(_, end)| end);
+        let end = if (1..20).contains(&end.len()) { format!(".{end}") } else { String::new() };
+        name = name[..name.floor_char_boundary(LONGEST_NAME - end.len())].to_owned() + &end;
     }
     Some(name).filter(|name| !name.is_empty())
 }

@@ -100,7 +100,7 @@ pub fn run(plan: &Plan, terminal: &mut Terminal) -> Result<End, Trouble> {
         Login::GivenUp => return Ok(End::Well),
     };
     let from = user.contains('@').then(|| Person::at(user.clone()));
-    let files_sent = pop3.implementation() == Some(OURS);
+    let files_sent = pop3.implementation() == Some(OURS) && plan.smtp.place.host == plan.pop3.place.host;
     let inbox = Folder::at(pop3, Known::default())?;
     Visit { plan, terminal, user, password, from, files_sent, inbox }.menu()
 }

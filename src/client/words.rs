@@ -194,7 +194,7 @@ table! {
     REFUSED_FOR: "Not to {0}: {1}", "Pas à {0} : {1}";
     SEND_TO_REST: "Send it to the others all the same?", "L'envoyer quand même aux autres ?";
     TRY_AGAIN: "Try again?", "Réessayer ?";
-    COPY_ON_SERVER: "The server keeps a copy.", "Le serveur garde une copie.";
+    COPY_ON_SERVER: "The server keeps a copy, unless it was told not to.", "Le serveur garde une copie, sauf consigne contraire.";
     COPY_HERE: "A copy is kept on this disk.", "Une copie est gardée sur ce disque.";
     NO_COPY: "No copy could be kept: {0}.", "Aucune copie n'a pu être gardée : {0}.";
     // Questions.

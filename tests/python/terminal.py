@@ -160,7 +160,7 @@ def write_with_attachments():
     terminal.expect("Not to nobody@example.test: 550 5.1.1")
     terminal.answer("Send it to the others all the same? [Y/n] ", "")
     terminal.expect("Sent: 250 2.0.0")
-    terminal.expect("The server keeps a copy.")
+    terminal.expect("The server keeps a copy")
     terminal.answer("Your choice: ", "4")
     terminal.answer("Your choice: ", "1")
     terminal.answer("q goes back: ", "1")
@@ -175,7 +175,7 @@ def write_with_attachments():
     terminal.expect("Text, ended by")
     terminal.type("Noted.\n.")
     terminal.answer("Send it? [Y/n] ", "")
-    terminal.expect("The server keeps a copy.")
+    terminal.expect("The server keeps a copy")
     os.mkdir(os.path.join(HOME, "saved"))
     for number, (name, content) in enumerate(files.items(), 1):
         terminal.answer("Enter goes back: ", f"s {number}")
