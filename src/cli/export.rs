@@ -9,6 +9,10 @@ use std::{
 use clap::{Args, ValueEnum};
 use flate2::{Compression, write::GzEncoder};
 use indicatif::ProgressBar;
+use rustix::{
+    fs::{CWD, RenameFlags, renameat_with},
+    io::Errno,
+};
 
 use super::{
     Failure,
@@ -91,8 +95,12 @@ fn into_file(arguments: &Arguments, maildir: &Maildir, file: &Path) -> Result<Ex
     let mut out = made.map_err(|error| failed("create", error))?;
     let done = write(arguments, maildir, &mut out, &file.display().to_string()).and_then(|exported| {
         out.sync_all().map_err(|error| failed("write", error))?;
-        // A link, not a rename: it never takes the place of another file.
-        fs::hard_link(&unfinished, file).map_err(|error| failed("create", error))?;
+        // Never in the place of another file.
+        match renameat_with(CWD, &unfinished, CWD, file, RenameFlags::NOREPLACE) {
+            Err(Errno::INVAL | Errno::NOSYS) => fs::hard_link(&unfinished, file),
+            done => done.map_err(io::Error::from),
+        }
+        .map_err(|error| failed("create", error))?;
         Ok(exported)
     });
     let _ = fs::remove_file(&unfinished); // the message to give is that of the export

@@ -1,12 +1,16 @@
 //! `restante purge`: throws mail away, between two tests.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::{
+    io::{self, BufRead, IsTerminal, Write},
+    iter,
+};
 
 use clap::Args;
 
 use super::{Failure, mailboxes::Where};
 use crate::{
     maildir::{Error, Kind, Maildir, Spool},
+    proto::ask::Destination,
     tools,
 };
 
@@ -34,18 +38,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Err(Failure::Usage(format!("{spool} is not there; --spool or --config tells where mail is")));
     }
     let spool = Spool::open(&mailboxes.spool).map_err(broken)?;
-    let maildirs: Vec<Result<Maildir, Error>> = match &arguments.to {
-        None => spool.maildirs().collect(),
+    // Each is opened when its turn comes: there may be more of them than descriptors.
+    let maildirs: Box<dyn Iterator<Item = Result<Maildir, Error>>> = match &arguments.to {
+        None => Box::new(spool.maildirs()),
         Some(address) => {
-            let mut maildirs = Vec::new();
-            for target in mailboxes.of(address)? {
-                let mailbox = target.destination.mailbox.as_str();
-                match target.destination.folder {
-                    Some(folder) => maildirs.push(spool.folder(mailbox, folder.directory())),
-                    None => maildirs.extend(spool.maildirs_of(mailbox.to_owned())),
-                }
-            }
-            maildirs
+            let targets = mailboxes.of(address)?.into_iter();
+            Box::new(targets.flat_map(|target| maildirs_of(&spool, &target.destination)))
         }
     };
     let whose = arguments.to.as_deref().unwrap_or("everybody");
@@ -57,10 +55,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         match maildir.and_then(|maildir| tools::purge(&maildir)) {
             Ok(messages) => deleted += messages,
             Err(error) if error.kind() == Kind::Gone => {} // no such mailbox, or not any more
-            Err(error) => return Err(broken(error)),
+            Err(error) => {
+                let before = format!("{deleted} messages were deleted before that");
+                return Err(Failure::Other(format!("{error}; {before}")));
+            }
         }
     }
     writeln!(io::stdout(), "{deleted} messages deleted").map_err(Failure::output)
+}
+
+/// One folder, or a mailbox with all of its folders.
+fn maildirs_of<'a>(
+    spool: &'a Spool,
+    Destination { mailbox, folder }: &Destination,
+) -> Box<dyn Iterator<Item = Result<Maildir, Error>> + 'a> {
+    match folder {
+        Some(folder) => Box::new(iter::once(spool.folder(mailbox.as_str(), folder.directory()))),
+        None => Box::new(spool.maildirs_of(mailbox.as_str().to_owned())),
+    }
 }
 
 /// Asks whoever sits at the terminal.

@@ -75,7 +75,8 @@ fn read(path: &Path) -> Result<Reading, Failure> {
 fn stale(reading: &Reading, now: SystemTime) -> Option<String> {
     let every = reading.value("restante_written_every_seconds").unwrap_or_default();
     let age = reading.age(now);
-    (age > Duration::from_secs_f64(3.0 * every) + SLACK).then(|| board::span(age))
+    let three_times = Duration::try_from_secs_f64(3.0 * every).unwrap_or_default();
+    (age > three_times.saturating_add(SLACK)).then(|| board::span(age))
 }
 
 fn table(reading: &Reading, now: SystemTime) -> String {

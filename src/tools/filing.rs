@@ -2,7 +2,7 @@
 
 use std::{fs::File, io::Write, path::PathBuf, time::SystemTime};
 
-use rustix::fs::{self, OFlags, RenameFlags};
+use rustix::fs::{self, AtFlags, OFlags, RenameFlags};
 
 use crate::{
     mailbox::unique_id,
@@ -71,8 +71,21 @@ impl<'a> Filer<'a> {
 
     /// Files letters in their order, and returns when they are durable. Each one is open until then.
     pub fn file(&mut self, home: &Maildir, letters: &[Letter]) -> Result<Vec<Filed>, Error> {
-        let mut filed = Vec::with_capacity(letters.len());
         let mut drafts = Vec::new();
+        let filed = self.file_all(home, letters, &mut drafts);
+        if filed.is_err() {
+            drafts.iter().for_each(|(draft, _)| draft.discard(home)); // those that have no name yet
+        }
+        filed
+    }
+
+    fn file_all(
+        &mut self,
+        home: &Maildir,
+        letters: &[Letter],
+        drafts: &mut Vec<(Draft, String)>,
+    ) -> Result<Vec<Filed>, Error> {
+        let mut filed = Vec::with_capacity(letters.len());
         for letter in letters {
             let wire = octets(&letter.bytes);
             let (place, file) = match &letter.placing {
@@ -99,7 +112,7 @@ impl<'a> Filer<'a> {
         } else {
             drafts.iter().try_for_each(|(draft, _)| draft.sync())?;
         }
-        for (draft, name) in &drafts {
+        for (draft, name) in &*drafts {
             draft.rename(home, home, Place::New, name)?;
         }
         Place::BOTH.into_iter().try_for_each(|place| home.sync(place))?;
@@ -135,17 +148,20 @@ impl<'a> Filer<'a> {
         let file =
             fs::openat(home.tmp(), &name, flags, FILE_MODE).map_err(|e| Error::at(&path, "create", e))?;
         let mut file = File::from(file);
-        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|e| Error::at(&path, "write", e))?;
-        fs::renameat_with(home.tmp(), &name, home.dir(place), &name, RenameFlags::NOREPLACE)
-            .map_err(|e| Error::at(path, "rename", e))?;
-        Ok(name)
+        let written = file.write_all(bytes).and_then(|()| file.sync_all());
+        let placed = written.map_err(|e| Error::at(&path, "write", e)).and_then(|()| {
+            fs::renameat_with(home.tmp(), &name, home.dir(place), &name, RenameFlags::NOREPLACE)
+                .map_err(|e| Error::at(&path, "rename", e))
+        });
+        if placed.is_err() {
+            let _ = fs::unlinkat(home.tmp(), &name, AtFlags::empty()); // else tmp/ is cleaned one day
+        }
+        placed.map(|()| name)
     }
 }
 
-/// Sixty-four bits that no other process has.
+/// Sixty-four bits that no other process has. Without them, time, process and count still tell the name from
+/// others of this machine.
 fn chance() -> u64 {
-    let mut bytes = [0; 8];
-    // Without them, time, process and count still tell the name from others of this machine.
-    let _ = getrandom::fill(&mut bytes);
-    u64::from_le_bytes(bytes)
+    getrandom::u64().unwrap_or_default()
 }

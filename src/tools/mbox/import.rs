@@ -203,9 +203,11 @@ impl<'a> Import<'a> {
         let name = self.namer.next(delivered + Duration::from_micros(n % 1_000_000), random);
         let draft = Draft::begin(self.maildir, name)?;
         let mut body = Body { draft, octets: Octets::default(), state, delivered };
-        body.write(&all[..own])?;
-        body.write(&all[fields.map_or(0, <[u8]>::len)..])?;
-        Ok(Reading::Body(body))
+        let written = body.write(&all[..own]);
+        match written.and_then(|()| body.write(&all[fields.map_or(0, <[u8]>::len)..])) {
+            Ok(()) => Ok(Reading::Body(body)),
+            Err(error) => self.fail(&body.draft, error),
+        }
     }
 
     /// Makes the batch durable and visible. The next message begins at `next`.
@@ -244,6 +246,12 @@ impl<'a> Import<'a> {
         fs::fsync(self.maildir.tmp()).map_err(|e| maildir::Error::at(path(), "fsync directory", e))
     }
 
+    /// The message that is being written can't be: nothing of it stays on a disk that may be full.
+    fn fail<T>(&self, draft: &Draft, error: impl Into<Error>) -> Result<T, Error> {
+        draft.discard(self.maildir);
+        Err(error.into())
+    }
+
     fn drop_batch(&mut self) {
         self.batch.drain(..).for_each(|ready| ready.draft.discard(self.maildir));
         if let Some(Incoming { part: Reading::Body(body), .. }) = self.message.take() {
@@ -270,7 +278,9 @@ impl Sink for Import<'_> {
                 }
             }
             Reading::Body(mut body) => {
-                body.write(text)?;
+                if let Err(error) = body.write(text) {
+                    return self.fail(&body.draft, error);
+                }
                 Reading::Body(body)
             }
             Reading::Nothing => Reading::Nothing,
@@ -286,7 +296,9 @@ impl Sink for Import<'_> {
             part = self.open(head, date)?;
         }
         if let Reading::Body(Body { draft, octets, state, delivered }) = part {
-            draft.set_modified(delivered)?;
+            if let Err(error) = draft.set_modified(delivered) {
+                return self.fail(&draft, error);
+            }
             let name = String::from_utf8_lossy(&state.named(&draft.final_name(octets.total()))).into_owned();
             let seen = state.place() == Place::Cur;
             let unfinished = draft.unfinished().to_owned();

@@ -132,7 +132,8 @@ impl Record {
                 (false, true) => Earlier::Begun(record.delivered),
                 (false, false) => Earlier::Format(record.format.clone()),
             }
-        } else if record.source.first <= source.first
+        } else if (record.delivered > 0 || !record.batch.is_empty())
+            && record.source.first <= source.first
             && digest(file, record.source.first).map_err(failed)? == record.source.digest
         {
             Earlier::Changed
