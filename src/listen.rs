@@ -86,8 +86,10 @@ pub enum Accepted {
     Stream(Stream, SocketAddr),
     /// Nobody waits.
     Nothing,
-    /// No descriptor is left: look again after a while.
-    NoDescriptors,
+    /// Nobody that is there any more: look at the next one.
+    Gone,
+    /// Nobody can be accepted now: look again after a while.
+    Later,
 }
 
 /// What a connection begins with.
@@ -261,22 +263,29 @@ impl Listener {
     /// Accepts one connection.
     pub fn accept(&mut self) -> Accepted {
         let Some(socket) = &self.socket else { return Accepted::Nothing };
-        loop {
-            match socket.accept() {
-                Ok((stream, peer)) => return Accepted::Stream(stream, peer),
-                Err(error) => match Errno::from_io_error(&error) {
-                    Some(Errno::WOULDBLOCK) => {
-                        self.pending = false;
-                        self.short = false;
-                        return Accepted::Nothing;
-                    }
-                    Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
-                        return self.out_of_descriptors(&error);
-                    }
-                    // The client was gone before we looked (accept(2)): the next one waits.
-                    _ => log::debug!("accept: {error}"),
-                },
-            }
+        match socket.accept() {
+            Ok((stream, peer)) => Accepted::Stream(stream, peer),
+            Err(error) => match Errno::from_io_error(&error) {
+                Some(Errno::WOULDBLOCK) => {
+                    self.pending = false;
+                    self.short = false;
+                    Accepted::Nothing
+                }
+                Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                    self.out_of_descriptors(&error)
+                }
+                // A socket that nobody can be accepted from, as one that somebody else has shut down.
+                Some(Errno::INVAL | Errno::BADF | Errno::NOTSOCK | Errno::OPNOTSUPP) => {
+                    log::error!("{} accept: {error}", self.name());
+                    self.pending = false;
+                    Accepted::Later
+                }
+                // The client was gone before we looked (accept(2)): the next one waits.
+                _ => {
+                    log::debug!("accept: {error}");
+                    Accepted::Gone
+                }
+            },
         }
     }
 
@@ -301,7 +310,7 @@ impl Listener {
         }
         self.spare = spare();
         self.pending = false;
-        Accepted::NoDescriptors
+        Accepted::Later
     }
 
     /// What a connection from there begins with.

@@ -233,7 +233,7 @@ impl Server {
                 Token(id) => {
                     let id = ConnId(id as u64);
                     if let Some(listener) = self.listeners.get_mut(&id.0) {
-                        listener.pending = true;
+                        listener.look_again();
                     } else if let Some(conn) = self.conns.get_mut(&id) {
                         let readable = event.is_readable() || event.is_read_closed() || event.is_error();
                         conn.ready(readable, event.is_writable() || event.is_write_closed());
@@ -319,15 +319,16 @@ impl Server {
     fn due(&mut self, now: Now) {
         while let Some(due) = self.timers.due(now.steady) {
             match due {
-                Due::Conn(id) => {
-                    if let Some(conn) = self.conns.get_mut(&id) {
+                Due::Conn(id) => match self.conns.get_mut(&id) {
+                    // A later entry, of a deadline that came nearer meanwhile: the other one stands.
+                    Some(conn) if conn.timer.is_some_and(|entry| entry > now.steady) => {}
+                    Some(conn) => {
                         conn.timer = None;
                         conn.expire(now);
                         self.pump(id, None, now);
-                    } else {
-                        self.lose_patience(id);
                     }
-                }
+                    None => self.lose_patience(id),
+                },
                 Due::Accept => self.listeners.values_mut().for_each(Listener::look_again),
                 Due::Measure => {
                     self.manager.remind();

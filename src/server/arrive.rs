@@ -54,8 +54,9 @@ impl Server {
                 match listener.accept() {
                     Accepted::Stream(stream, peer) => self.arrived(at, stream, peer, now, ready),
                     Accepted::Nothing => break,
+                    Accepted::Gone => {}
                     // Edge-triggered: no event will tell when there is room again, so a timer asks.
-                    Accepted::NoDescriptors => {
+                    Accepted::Later => {
                         self.timers.set(now.steady + ACCEPT_PAUSE, Due::Accept);
                         break;
                     }
