@@ -42,6 +42,12 @@ pub fn octets(message: &[u8]) -> u64 {
     octets.total()
 }
 
+/// Whether a file of so many bytes can have that many octets on the wire: line ends add some, and never more than
+/// one for each byte and two at the end.
+pub fn are_possible(octets: u64, bytes: u64) -> bool {
+    octets >= bytes && octets <= bytes.saturating_mul(2).saturating_add(2)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -96,7 +96,10 @@ pub fn mark_seen(maildir: &Maildir, wanted: Wanted<'_>) -> Result<Option<Named>,
         let failed = |e| Error::at(path_of(maildir, Place::Cur, &seen), "rename", e);
         let (from, to) = (maildir.dir(place), maildir.dir(Place::Cur));
         match fs::renameat_with(from, name, to, &seen, RenameFlags::NOREPLACE) {
-            Err(Errno::INVAL | Errno::NOSYS) => fs::renameat(from, name, to, &seen).map_err(failed)?,
+            // Nothing is overwritten: another file may have this identity too.
+            Err(Errno::INVAL | Errno::NOSYS) => fs::linkat(from, name, to, &seen, AtFlags::empty())
+                .and_then(|()| fs::unlinkat(from, name, AtFlags::empty()))
+                .map_err(failed)?,
             done => done.map_err(failed)?,
         }
         Ok((Place::Cur, seen.to_bytes().into()))

@@ -112,7 +112,9 @@ pub fn with_flags(name: &[u8], flags: &[u8]) -> Vec<u8> {
 
 /// The octets on the wire that a name of ours tells, if the file still has the bytes that it tells too.
 pub fn octets_told(name: &[u8], bytes: u64) -> Option<u64> {
-    sizes_told(name).and_then(|(told, octets)| (told == bytes).then_some(octets))
+    sizes_told(name).and_then(|(told, octets)| {
+        (told == bytes && crate::octets::are_possible(octets, bytes)).then_some(octets)
+    })
 }
 
 /// The bytes on the disk and the octets on the wire that a name of ours tells.

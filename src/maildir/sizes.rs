@@ -24,6 +24,7 @@ use rustix::{
 };
 
 use super::{Error, Maildir, scan::Stamp, store::FILE_MODE};
+use crate::octets::are_possible;
 
 /// The file, beside the messages.
 pub const FILE: &str = ".restante.sizes";
@@ -181,9 +182,7 @@ fn decode(record: &[u8; RECORD]) -> Option<(Stamp, u64)> {
     let short = |at: usize| record[at..at + 4].try_into().map(u32::from_le_bytes).ok();
     let (inode, bytes, octets) = (number(0)?, number(8)?, number(28)?);
     let modified = (i64::from_le_bytes(record[16..24].try_into().ok()?), short(24)?);
-    // Line ends add octets, and never more than one for each byte and two at the end.
-    let possible = octets >= bytes && octets <= bytes.saturating_mul(2).saturating_add(2);
-    let good = possible && short(CRC)? == crc32(&record[..CRC]);
+    let good = are_possible(octets, bytes) && short(CRC)? == crc32(&record[..CRC]);
     good.then_some((Stamp { inode, bytes, modified }, octets))
 }
 
