@@ -158,7 +158,7 @@ fn t22_t23_nothing_that_a_peer_says_writes_a_line_or_a_control_character_into_th
     pop3.expect("+OK");
     pop3.send(&format!("USER {evil}")).reply();
     pop3.send(&format!("PASS {evil}")).reply();
-    server.tells("LAST ");
+    server.tells("what=\"LAST\"");
     let log = server.log();
     assert!(log.chars().all(|c| c == '\n' || !c.is_control()), "{log:?}");
     assert!(!log.lines().any(|line| line.starts_with("level=info injected")), "{log}");

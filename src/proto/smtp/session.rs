@@ -236,7 +236,7 @@ impl Smtp {
     /// Says no, counts it, and gives up on a client that makes nothing but errors.
     pub(super) fn refuse(&mut self, out: &mut Outbox, line: &[u8], reply: &Reply) -> Step {
         self.citing(reply, line).write(out);
-        let what = if self.secretive { self.harmless(line) } else { line };
+        let what = self.harmless(line);
         let what = String::from_utf8_lossy(what.trim_ascii_end()).into_owned();
         out.tell(Event::Refused { what, reply: reply.codes() });
         let limits = &self.rules.limits;
@@ -251,14 +251,16 @@ impl Smtp {
         if reached(self.errors, limits.errors_unpunished) { Step::Pause(PENALTY) } else { Step::Again }
     }
 
-    /// As much of a line as the log may have of a client that may have sent a password: all of a command that
-    /// takes none.
+    /// As much of a line as the log may have, for it may be a password, or a mistyped AUTH with one: all of a
+    /// command that takes none, the word of what may be one, and nothing of a client that has begun with AUTH.
     fn harmless<'a>(&self, line: &'a [u8]) -> &'a [u8] {
         let (verb, _) = command::split(line);
+        let is_word = (1..=LONGEST_VERB).contains(&verb.len()) && verb.iter().all(u8::is_ascii_alphabetic);
         match self.rules.rule(verb) {
-            Some(_) if !command::is_auth(verb) => line,
             _ if command::is_auth(verb) => b"AUTH",
-            _ => b"a line",
+            Some(_) => line,
+            None if is_word && !self.secretive => verb,
+            None => b"a line",
         }
     }
 
@@ -422,5 +424,7 @@ fn quits(inbox: &Inbox) -> bool {
 
 /// What each error costs from the tenth on.
 const PENALTY: Duration = Duration::from_secs(1);
+/// Letters of the longest word that an unknown command is taken for: STARTTLS.
+const LONGEST_VERB: usize = 8;
 /// How TLS begins: a handshake record of any version.
 const TLS_HANDSHAKE: &[u8] = &[0x16, 0x03];
