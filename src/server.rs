@@ -20,7 +20,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use arrive::{Arrival, Origin};
+use arrive::{Arrival, Expendable, Origin};
 pub use error::Error;
 pub use guest::Stopper;
 use mio::{Events, Poll, Token, Waker};
@@ -37,7 +37,7 @@ use crate::{
     listen::{self, Bound, Listener},
     metrics::{METRICS, publish::Plan},
     net::{endpoint::Endpoint, timer::Timers, tls::Tls},
-    proto::ask::{Answer, ConnId},
+    proto::ask::ConnId,
     service::notify::Manager,
     signals::Signals,
     transcript::Transcripts,
@@ -75,6 +75,7 @@ pub struct Server {
     origins: HashMap<ConnId, Origin>,
     /// By the prefix of the address.
     per_address: HashMap<IpAddr, usize>,
+    expendable: Expendable,
     /// For connections and listeners alike: what is behind a token is never mistaken for another.
     next_id: u64,
     timers: Timers<Due>,
@@ -164,6 +165,7 @@ impl Server {
             arrivals: HashMap::new(),
             origins: HashMap::new(),
             per_address: HashMap::new(),
+            expendable: Expendable::default(),
             next_id: FIRST_ID,
             timers: Timers::new(),
             again: HashSet::new(),
@@ -246,7 +248,7 @@ impl Server {
         }
         self.accept(now, &mut ready);
         for id in ready {
-            self.pump(id, None, now);
+            self.pump(id, now);
         }
         self.answers(now);
         self.look_for_stopper(now);
@@ -257,22 +259,25 @@ impl Server {
 
     // Connections
 
-    /// Gives a connection its answer, if there is one, and one round. A panic in a session is a bug of ours;
-    /// it ends that session, and no other.
-    fn pump(&mut self, id: ConnId, answer: Option<Answer>, now: Now) {
+    /// One round of a connection.
+    fn pump(&mut self, id: ConnId, now: Now) {
+        self.pump_after(id, now, |_, _| {});
+    }
+
+    /// Something for a connection, and one round. A panic in a session is a bug of ours; it ends that session,
+    /// and no other.
+    fn pump_after(&mut self, id: ConnId, now: Now, first: impl FnOnce(&mut Conn, &mut dyn World)) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let (world, limits, scratch): (&mut dyn World, _, _) =
             (&mut self.desk, &self.config.limits, &mut self.scratch);
-        let mut round = |conn: &mut Conn, answer: Option<Answer>| {
-            if let Some(answer) = answer {
-                conn.answer(answer, world, now);
-            }
+        let round = AssertUnwindSafe(|| {
+            first(conn, world);
             conn.pump(world, now, limits, scratch)
-        };
-        let pumped = catch_unwind(AssertUnwindSafe(|| round(conn, answer))).unwrap_or_else(|_| {
+        });
+        let pumped = catch_unwind(round).unwrap_or_else(|_| {
             let last_words = self.origins.get(&id).map(|origin| listen::internal_error(origin.service));
             conn.fail(&last_words.unwrap_or_default(), now);
-            catch_unwind(AssertUnwindSafe(|| round(conn, None))).unwrap_or(Pumped::Gone)
+            catch_unwind(AssertUnwindSafe(|| conn.pump(world, now, limits, scratch))).unwrap_or(Pumped::Gone)
         });
         if conn.is_over() {
             self.desk.leave(id); // a client may come back before its last words are taken
@@ -308,7 +313,7 @@ impl Server {
             self.desk.take(done);
         }
         while let Some((id, answer)) = self.desk.next_answer() {
-            self.pump(id, Some(answer), now);
+            self.pump_after(id, now, |conn, world| conn.answer(answer, world, now));
         }
         if !self.ticking && self.desk.wants_ticks() {
             self.ticking = true;
@@ -324,8 +329,7 @@ impl Server {
                     Some(conn) if conn.timer.is_some_and(|entry| entry > now.steady) => {}
                     Some(conn) => {
                         conn.timer = None;
-                        conn.expire(now);
-                        self.pump(id, None, now);
+                        self.pump_after(id, now, |conn, _| conn.expire(now));
                     }
                     None => self.lose_patience(id),
                 },

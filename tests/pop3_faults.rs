@@ -416,3 +416,15 @@ fn p34_a_session_keeps_its_numbers_and_sizes_whatever_comes_and_goes() {
     let mut client = session_with(&server, ALICE, 3);
     assert_eq!([client.retr(1), client.retr(2)], [&b"second\r\n"[..], b"third\r\n"]);
 }
+
+#[test]
+fn l03_who_reads_nothing_is_left_and_the_log_says_why() {
+    let config = format!("{STRICT}\n[limits]\npop3_write = \"1s\"\n");
+    let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
+    server.maildir(ALICE).put(FIRST, &b"a line of a long message\n".repeat(1 << 20));
+    let mut client = session_with(&server, ALICE, 1);
+    client.send("RETR 1");
+    server.tells("why=\"what was sent is not read\"");
+    assert!(client.rest().len() < 26 << 20, "not all of it has come");
+    Client::pop3(&server, ALICE).ask("STAT", "+OK 1 ");
+}

@@ -113,8 +113,7 @@ impl Talk {
         let transport = Transport::new(Stream::Tcp(mio::net::TcpStream::from_std(stream)), security);
         let session = Box::new(Careless(Rc::clone(&done)));
         let caller = Caller { id: ConnId(1), service: "smtp", peer: [127, 0, 0, 1].into() };
-        let mut conn = Conn::new(caller, transport, session, now());
-        conn.greet(&mut Nothing, now());
+        let conn = Conn::new(caller, transport, session, now());
         Self { conn, client, done, scratch: vec![0; 4096] }
     }
 

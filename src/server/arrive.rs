@@ -2,6 +2,7 @@
 //! there is no room.
 
 use std::{
+    cmp::Reverse,
     collections::HashSet,
     io,
     net::{IpAddr, SocketAddr},
@@ -40,6 +41,14 @@ pub(super) struct Origin {
     /// What was served there.
     pub(super) service: Service,
     pub(super) peer: SocketAddr,
+}
+
+/// Who may have to make room, looked up once a turn however many come.
+#[derive(Default)]
+pub(super) struct Expendable {
+    /// The turn.
+    as_of: Option<Duration>,
+    last_goes_first: Vec<ConnId>,
 }
 
 impl Server {
@@ -144,7 +153,6 @@ impl Server {
             conn.write_down(listener.transcript(transcripts, id, peer, now));
         }
         self.desk.enter(id, peer.ip());
-        conn.greet(&mut self.desk, now);
         self.conns.insert(id, conn);
         self.origins.insert(id, Origin { at, service, peer });
         *self.per_address.entry(prefix(peer.ip())).or_default() += 1;
@@ -165,17 +173,22 @@ impl Server {
     /// stays, else in a rush everybody would make room for the next one and nobody be served.
     fn make_room(&mut self, now: Now) -> bool {
         let idle = |conn: &Conn| conn.idle_since() + A_MOMENT <= now.steady && conn.is_expendable();
-        let expendable = self.conns.iter().filter(|(_, conn)| idle(conn));
-        let longest_idle = expendable.min_by_key(|(id, conn)| (conn.idle_since(), **id)).map(|(id, _)| *id);
-        let Some(id) = longest_idle else { return false };
-        let last_words = self.origins.get(&id).map(|origin| too_many_connections(origin.service));
-        let last_words = last_words.unwrap_or_default();
-        if let Some(conn) = self.conns.get_mut(&id) {
-            conn.give_way(&last_words, now);
-            self.pump(id, None, now);
+        if self.expendable.as_of != Some(now.steady) {
+            let found = self.conns.iter().filter(|(_, conn)| idle(conn));
+            let mut found: Vec<_> = found.map(|(id, conn)| Reverse((conn.idle_since(), *id))).collect();
+            found.sort_unstable();
+            let last_goes_first = found.into_iter().map(|Reverse((_, id))| id).collect();
+            self.expendable = Expendable { as_of: Some(now.steady), last_goes_first };
         }
-        self.close(id, now);
-        true
+        while let Some(id) = self.expendable.last_goes_first.pop() {
+            let Some(conn) = self.conns.get_mut(&id).filter(|conn| idle(conn)) else { continue };
+            let last_words = self.origins.get(&id).map(|origin| too_many_connections(origin.service));
+            conn.give_way(&last_words.unwrap_or_default(), now);
+            self.pump(id, now);
+            self.close(id, now);
+            return true;
+        }
+        false
     }
 
     pub(super) fn close(&mut self, id: ConnId, now: Now) {

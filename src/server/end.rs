@@ -34,10 +34,7 @@ impl Server {
         self.timers.set(now.steady + self.config.limits.shutdown_grace.0, Due::Stop);
         let ids: Vec<ConnId> = self.conns.keys().copied().collect();
         for id in ids {
-            if let Some(conn) = self.conns.get_mut(&id) {
-                conn.stop(now);
-                self.pump(id, None, now);
-            }
+            self.pump_after(id, now, |conn, _| conn.stop(now));
         }
     }
 

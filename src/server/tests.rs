@@ -12,22 +12,39 @@ use crate::{
     net::{endpoint::Endpoint, stream::Stream},
     proto::{
         Cx, Encryption, Patience, Protocol, Renewal, Step,
+        ask::Answer,
         buf::{Inbox, Outbox},
     },
     service::sockets::Passed,
 };
 
-/// A session with a bug: it panics at the first command.
-struct Buggy;
+/// A session with a bug: it panics there.
+#[derive(Clone, Copy, PartialEq)]
+enum Buggy {
+    Greeting,
+    Step,
+    Expiry,
+    Stop,
+}
+
+impl Buggy {
+    fn panics_in(self, place: Self) {
+        assert!(self != place, "the bug that this test is about");
+    }
+}
 
 impl Protocol for Buggy {
     fn greet(&mut self, _: &Cx<'_>, out: &mut Outbox) -> Step {
+        self.panics_in(Self::Greeting);
         out.line("220 hello");
         Step::Again
     }
 
     fn step(&mut self, _: &Cx<'_>, inbox: &mut Inbox, _: &mut Outbox) -> Step {
-        if inbox.is_empty() { Step::Idle } else { panic!("the bug that this test is about") }
+        if !inbox.is_empty() {
+            self.panics_in(Self::Step);
+        }
+        Step::Idle
     }
 
     fn answer(&mut self, _: &Cx<'_>, _: Answer, _: &mut Outbox) -> Step {
@@ -45,9 +62,12 @@ impl Protocol for Buggy {
         false
     }
 
-    fn expire(&mut self, _: &mut Outbox) {}
+    fn expire(&mut self, _: &mut Outbox) {
+        self.panics_in(Self::Expiry);
+    }
 
     fn stop(&mut self, _: &mut Outbox) -> Step {
+        self.panics_in(Self::Stop);
         Step::Close
     }
 }
@@ -60,7 +80,7 @@ fn said(peer: &mut TcpStream) -> String {
 }
 
 /// A server for development, a connection to it whose session is the buggy one, and its other end.
-fn server_with_a_buggy_session() -> (tempfile::TempDir, Server, ConnId, TcpStream) {
+fn server_with_a_session(buggy: Buggy) -> (tempfile::TempDir, Server, ConnId, TcpStream) {
     let dir = tempfile::tempdir().unwrap();
     let loopback = "127.0.0.1:0".parse().unwrap();
     let config = Config::development(dir.path().to_owned(), loopback, loopback).unwrap();
@@ -76,13 +96,12 @@ fn server_with_a_buggy_session() -> (tempfile::TempDir, Server, ConnId, TcpStrea
     let transport =
         server.listeners.values().next().unwrap().transport(Stream::Tcp(mio::net::TcpStream::from_std(ours)));
     let (id, now) = (ConnId(7), server.clock.now());
-    let mut conn =
-        Conn::new(Caller { id, service: "smtp", peer: address.ip() }, transport, Box::new(Buggy), now);
-    conn.greet(&mut server.desk, now);
+    let conn = Conn::new(Caller { id, service: "smtp", peer: address.ip() }, transport, Box::new(buggy), now);
     server.conns.insert(id, conn);
     server.origins.insert(id, Origin { at: 0, service: Service::Smtp, peer: address });
-    server.pump(id, None, now);
-    assert_eq!(said(&mut peer), "220 hello\r\n");
+    server.pump(id, now);
+    let broken = listen::internal_error(Service::Smtp) + "\r\n";
+    assert_eq!(said(&mut peer), if buggy == Buggy::Greeting { &broken } else { "220 hello\r\n" });
     (dir, server, id, peer)
 }
 
@@ -90,12 +109,12 @@ fn server_with_a_buggy_session() -> (tempfile::TempDir, Server, ConnId, TcpStrea
 fn event(server: &mut Server, id: ConnId) {
     server.conns.get_mut(&id).unwrap().ready(true, true);
     let now = server.clock.now();
-    server.pump(id, None, now);
+    server.pump(id, now);
 }
 
 #[test]
 fn l10_a_panic_in_a_session_ends_that_session_with_a_reply_and_no_other() {
-    let (_dir, mut server, id, mut peer) = server_with_a_buggy_session();
+    let (_dir, mut server, id, mut peer) = server_with_a_session(Buggy::Step);
     peer.write_all(b"NOOP\r\n").unwrap();
     event(&mut server, id);
     assert_eq!(said(&mut peer), listen::internal_error(Service::Smtp) + "\r\n");
@@ -112,6 +131,25 @@ fn l10_a_panic_in_a_session_ends_that_session_with_a_reply_and_no_other() {
     assert!(other.join().unwrap().ends_with("\r\n250 2.0.0 Ok\r\n"));
 }
 
+#[test]
+fn l10_a_panic_in_a_greeting_a_deadline_or_the_end_of_the_server_ends_one_session() {
+    let broken = listen::internal_error(Service::Smtp) + "\r\n";
+    let (_dir, _server, _, mut peer) = server_with_a_session(Buggy::Greeting);
+    assert_eq!(said(&mut peer), "");
+
+    let (_dir, mut server, id, mut peer) = server_with_a_session(Buggy::Expiry);
+    let mut late = server.clock.now();
+    late.steady += Duration::from_secs(61);
+    server.due(late);
+    assert_eq!(said(&mut peer), broken);
+    assert!(server.conns.get(&id).is_none_or(Conn::is_over));
+
+    let (_dir, mut server, _, mut peer) = server_with_a_session(Buggy::Stop);
+    let now = server.clock.now();
+    server.stop(now);
+    assert_eq!(said(&mut peer), broken);
+}
+
 /// Turns the loop until a client has what it wanted.
 fn serve_until_finished<T>(server: &mut Server, client: &std::thread::JoinHandle<T>) {
     let mut events = Events::with_capacity(16);
@@ -123,7 +161,7 @@ fn serve_until_finished<T>(server: &mut Server, client: &std::thread::JoinHandle
 
 #[test]
 fn l10_a_panic_in_a_worker_or_in_the_committer_is_an_answer_and_the_others_live_on() {
-    let (_dir, mut server, ..) = server_with_a_buggy_session();
+    let (_dir, mut server, ..) = server_with_a_session(Buggy::Step);
     let ports: Vec<_> = server.endpoints().iter().map(|(_, endpoint)| endpoint.ip().unwrap()).collect();
     let (smtp, pop3) = (ports[0], ports[1]);
     let client = std::thread::spawn(move || {
@@ -178,7 +216,7 @@ impl Asker {
 
 #[test]
 fn l13_an_event_that_is_not_true_is_looked_into_once_and_leaves_no_work_over() {
-    let (_dir, mut server, id, _peer) = server_with_a_buggy_session();
+    let (_dir, mut server, id, _peer) = server_with_a_session(Buggy::Step);
     for _ in 0..100 {
         event(&mut server, id);
         assert!(server.again.is_empty() && server.conns.contains_key(&id));

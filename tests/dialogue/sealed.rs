@@ -187,7 +187,7 @@ impl Player {
         socket.set_nonblocking(true).unwrap();
         let stream = Stream::Tcp(mio::net::TcpStream::from_std(stream));
         let transport = Transport::new(stream, Security::Implicit(Rc::clone(&seal.tls)));
-        let mut script = Script::new(dialogue);
+        let script = Script::new(dialogue);
         let protocol = script.world.session().map_err(|what| Failure { line: 1, what })?;
         let caller = Caller { id: ConnId(1), service: "smtp", peer: [127, 0, 0, 1].into() };
         let mut conn = Conn::new(caller, transport, protocol, now(BEGIN));
@@ -195,7 +195,6 @@ impl Player {
             let record = script.world.record(transcripts, ConnId(1), now(BEGIN));
             conn.write_down(record.map_err(|what| Failure { line: 1, what })?);
         }
-        conn.greet(&mut script, now(BEGIN));
         Ok(Self { script, conn, client: session(&seal.config), socket, heard: Vec::new(), closed: false })
     }
 

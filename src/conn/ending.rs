@@ -1,0 +1,128 @@
+//! What ends a connection that has not ended itself: its deadline, want of room, the end of the server, a bug of
+//! ours.
+
+use std::time::Duration;
+
+use super::{Conn, Outbox, Phase};
+use crate::{
+    clock::Now,
+    logging,
+    proto::{Patience, Renewal, Step, event::Event},
+};
+
+impl Conn {
+    /// When to look at this connection again if nothing happens. `None`: it waits for an answer of ours.
+    pub fn deadline(&self) -> Option<Duration> {
+        let Patience { limit, renewed_by, write, lifetime } = self.protocol.patience();
+        let read_from = match renewed_by {
+            Renewal::Command => self.last_command,
+            Renewal::Octet => self.last_command.max(self.last_read),
+        };
+        let end = lifetime.map_or(Duration::MAX, |lifetime| self.began + lifetime);
+        match self.phase {
+            Phase::Waiting => None,
+            Phase::Paused(until) | Phase::Draining(until) | Phase::Handshake(until) => Some(until),
+            Phase::Gone => Some(Duration::ZERO),
+            Phase::Closing | Phase::Securing => Some(self.last_write.max(self.last_command) + write),
+            Phase::Open if self.transport.has_output(&self.outbox) => {
+                Some(end.min(self.last_write.max(self.last_command) + write))
+            }
+            Phase::Open => Some(end.min(read_from + limit)),
+        }
+    }
+
+    /// Does what a deadline asks for, if it has really come. The connection is to be pumped afterwards.
+    pub fn expire(&mut self, now: Now) {
+        if self.deadline().is_none_or(|deadline| deadline > now.steady) {
+            return;
+        }
+        match self.phase {
+            Phase::Paused(_) => self.phase = Phase::Open,
+            Phase::Handshake(_) => {
+                self.outbox.tell(Event::Ended { why: "TLS handshake too slow" });
+                self.phase = Phase::Gone;
+            }
+            Phase::Open if !self.transport.has_output(&self.outbox) => {
+                self.expire_session(now);
+                self.close(now);
+            }
+            Phase::Open | Phase::Securing | Phase::Closing => {
+                self.outbox.tell(Event::Ended { why: UNREAD });
+                self.cut(UNREAD);
+                self.phase = Phase::Gone;
+            }
+            Phase::Waiting | Phase::Draining(_) | Phase::Gone => self.phase = Phase::Gone,
+        }
+    }
+
+    /// The server stops: the session says so, or is allowed to come to an end that is near.
+    pub fn stop(&mut self, now: Now) {
+        match self.phase {
+            Phase::Open | Phase::Waiting | Phase::Paused(_) => match self.stop_session(now) {
+                Step::Abort => self.phase = Phase::Gone,
+                Step::Close => self.close(now),
+                _ => {}
+            },
+            Phase::Securing | Phase::Handshake(_) => self.phase = Phase::Gone,
+            Phase::Closing | Phase::Draining(_) | Phase::Gone => {}
+        }
+    }
+
+    /// Closes with those last words, and without asking the session, which is broken.
+    pub fn fail(&mut self, last_words: &str, now: Now) {
+        self.outbox = Outbox::default();
+        if matches!(self.phase, Phase::Securing | Phase::Handshake(_)) {
+            self.phase = Phase::Gone;
+            return;
+        }
+        self.outbox.line(last_words);
+        self.cut(last_words);
+        self.close(now);
+    }
+
+    /// Ends for want of room, with those last words.
+    pub fn give_way(&mut self, last_words: &str, now: Now) {
+        let was_over = self.is_over();
+        match self.phase {
+            Phase::Open | Phase::Paused(_) => self.fail(last_words, now),
+            _ => self.phase = Phase::Gone,
+        }
+        if !was_over {
+            self.outbox.tell(Event::Ended { why: "longest idle when there was no room" });
+        }
+    }
+
+    pub(super) fn close(&mut self, now: Now) {
+        self.phase = Phase::Closing;
+        self.last_command = now.steady;
+    }
+
+    /// Whether the connection may be ended when room is wanted.
+    pub fn is_expendable(&self) -> bool {
+        match self.phase {
+            Phase::Open | Phase::Paused(_) => self.protocol.is_expendable(),
+            Phase::Securing | Phase::Handshake(_) | Phase::Draining(_) | Phase::Gone => true,
+            Phase::Waiting | Phase::Closing => false,
+        }
+    }
+
+    /// When something last went over the wire, or was done.
+    pub fn idle_since(&self) -> Duration {
+        self.last_command.max(self.last_read).max(self.last_write)
+    }
+
+    /// Whether the session takes no more steps; its last words may still be on their way.
+    pub fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Closing | Phase::Draining(_) | Phase::Gone)
+    }
+
+    /// Tells the log that the connection is over, and what came of it.
+    pub fn tell_end(&mut self, now: Now) {
+        self.log(Duration::ZERO);
+        let lasted = now.steady.saturating_sub(self.began);
+        logging::closed(&self.caller, &self.summary, self.received, self.sent, lasted);
+    }
+}
+
+/// Why a connection ends whose peer takes nothing of what it is sent.
+const UNREAD: &str = "what was sent is not read";
