@@ -36,7 +36,10 @@ use crate::{
     metrics::METRICS,
     proto::ask::{Answer, Ask, ConnId, Directory, Fault, Mailbox},
     transcript::text,
-    work::{Bell, Done, Job, Outcome, Pool, Returns, Shop, To, job::Task},
+    work::{
+        Bell, Done, Job, Outcome, Pool, Returns, Shop, To,
+        job::{SpillTo, Task},
+    },
 };
 use door::Door;
 use mail_in::Incoming;
@@ -181,7 +184,7 @@ impl Desk {
             },
             To::Desk => match outcome {
                 Outcome::Measured(free) => {
-                    METRICS.spool_free.set(free.unwrap_or_default());
+                    free.into_iter().for_each(|free| METRICS.spool_free.set(free));
                     self.free = free;
                 }
                 Outcome::Accounts(accounts) => self.renew(accounts),
@@ -333,11 +336,14 @@ impl Desk {
     /// Notes for a transcript that this has become of a file.
     fn note(&mut self, id: ConnId, what: &str, mailbox: &Mailbox, (place, name): (Place, &[u8])) {
         let Some(changes) = &mut self.changes else { return };
+        let noted = changes.entry(id).or_default();
+        if noted.len() >= MOST_CHANGES {
+            return;
+        }
         let path = self.spool.join(mailbox.to_string()).join(place.name());
         let path = text::escaped(path.join(String::from_utf8_lossy(name).as_ref()).as_os_str().as_bytes());
-        let noted = changes.entry(id).or_default();
         let change = format!("{what} {path}");
-        if noted.len() < MOST_CHANGES && noted.last() != Some(&change) {
+        if noted.last() != Some(&change) {
             noted.push(change);
         }
     }
@@ -353,7 +359,12 @@ impl Desk {
                 self.awaited.insert(from);
                 None
             }
-            Err(_) => Some(Answer::Failed(if_full)),
+            Err(Job { task, .. }) => {
+                if let Task::Spill { to: SpillTo::Begun(spilled), .. } | Task::Settle { spilled, .. } = task {
+                    self.remove(spilled);
+                }
+                Some(Answer::Failed(if_full))
+            }
         }
     }
 }

@@ -292,10 +292,11 @@ impl Desk {
         }
     }
 
-    fn remove(&self, spilled: Box<Spilled>) {
+    /// Has the file in `tmp/` of a message removed that nobody will get.
+    pub(super) fn remove(&self, spilled: Box<Spilled>) {
         let job = Job { to: To::Desk, task: Task::Discard(spilled) };
-        if let Err(Job { task: Task::Discard(spilled), .. }) = self.disk.submit(job) {
-            spilled.draft.discard(&spilled.home); // the queue is full: one unlink on the loop is the lesser evil
+        if self.disk.submit(job).or_else(|job| self.scans.submit(job)).is_err() {
+            log::warn!("the queues for the disk are full: a file stays in tmp/ until it is old enough");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Threads that may wait, so that the loop never does: jobs go out, results come back.
 //!
-//! Two pools, since a password check burns a CPU for tens of milliseconds and a mail client that reads must
-//! not queue behind a hundred of them. No lock is held by anybody: a job owns what it needs, and its result
+//! Three pools: a password check burns a CPU for tens of milliseconds and a look through a mailbox may take
+//! seconds, and a mail client that reads must not queue behind a hundred of them. No lock is held by anybody: a job owns what it needs, and its result
 //! gives it back.
 
 mod decision;
