@@ -236,6 +236,7 @@ fn t20_sessions_with_logins_can_be_played_and_have_no_password_in_them() {
     let mut client = Client::connect(server.pop3());
     client.expect("+OK");
     client.ask(&format!(" PASS {PASSWORD}"), "-ERR");
+    client.ask("USER somebody@example.test", "+OK");
     client.ask(&format!("AUTH PLAIN {plain}"), "+OK");
     client.send("QUIT").expect("+OK");
     ends(client);
@@ -272,6 +273,7 @@ fn t20_sessions_with_logins_can_be_played_and_have_no_password_in_them() {
     assert!(transcripts[0].contains(". secure\n# time: "), "{}", transcripts[0]);
     assert!(transcripts[0].contains("# tls: 1.3 TLS_"), "{}", transcripts[0]);
     assert!(transcripts[1].contains("= tls implicit\n"));
+    assert!(transcripts[2].contains("? verify user=*\n"), "{}", transcripts[2]);
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub struct LeftOut {
     /// The first octet ends a line whose CR came before: a chunk may end between the two.
     begins_with_lf: bool,
     after_cr: bool,
+    /// The last octets.
+    tail: [u8; 3],
     hops: Hops,
 }
 
@@ -43,6 +45,7 @@ impl LeftOut {
         self.eight_bit |= !bytes.is_ascii();
         self.hops.feed(bytes);
         for &byte in bytes {
+            self.tail = [self.tail[1], self.tail[2], byte];
             self.half += 1;
             self.bare_lf |= byte == b'\n' && !self.after_cr;
             self.bare_cr |= byte != b'\n' && self.after_cr;
@@ -55,10 +58,16 @@ impl LeftOut {
         }
     }
 
-    /// Takes back the last octets, which were a line of their own: the one that ends the message.
-    pub fn without_last_line(&mut self, octets: u64) {
-        self.octets -= octets.min(self.octets);
-        self.lines = self.lines.saturating_sub(1);
+    /// Takes the line back that ends message data, and tells which it was.
+    pub fn without_dot(&mut self) -> &'static [u8] {
+        let dot: &[u8] = match self.tail {
+            [b'.', b'\r', b'\n'] => b".\r\n",
+            [_, b'.', b'\n'] => b".\n",
+            _ => return b"",
+        };
+        self.octets -= dot.len() as u64;
+        self.lines -= 1;
+        dot
     }
 
     /// Whether there was nothing.
@@ -144,6 +153,20 @@ mod tests {
         let mut left_out = LeftOut::default();
         bytes.chunks(7).for_each(|piece| left_out.feed(piece));
         left_out.told()
+    }
+
+    #[test]
+    fn the_dot_is_found_however_it_comes_in() {
+        for (end, pieces) in [(&b".\r\n"[..], 1), (b".\r\n", 2), (b".\r\n", 3), (b".\n", 1)] {
+            let mut left_out = LeftOut::default();
+            let message = [b"Subject: x\r\n\r\nhello\r\n", end].concat();
+            message.chunks(pieces).for_each(|piece| left_out.feed(piece));
+            assert_eq!(left_out.without_dot(), end);
+            assert_eq!(left_out.told(), "octets=21 lines=3");
+        }
+        let mut no_dot = LeftOut::default();
+        no_dot.feed(b"hello\r\n");
+        assert_eq!(no_dot.without_dot(), b"");
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub(super) struct Masks {
     lenient: bool,
     /// The client has said AUTH: what it says out of place may be a password.
     secretive: bool,
+    /// The last command was AUTH.
+    exchanging: bool,
     /// The name of an exchange that comes before its password.
     name: Vec<u8>,
     /// Digests of the secrets seen, in order.
@@ -41,7 +43,20 @@ pub(super) struct Masks {
 impl Masks {
     /// No secrets yet. A command line has at most `longest` octets.
     pub(super) fn new(spoken: Spoken, longest: usize, lenient: bool) -> Self {
-        Self { spoken, longest, lenient, secretive: false, name: Vec::new(), seen: Vec::new() }
+        Self {
+            spoken,
+            longest,
+            lenient,
+            secretive: false,
+            exchanging: false,
+            name: Vec::new(),
+            seen: Vec::new(),
+        }
+    }
+
+    /// Whether the client says who it is in an exchange of AUTH, where the name is as secret as the password.
+    pub(super) fn is_exchanging(&self) -> bool {
+        self.exchanging
     }
 
     /// The line as it may be seen, its end included. `standing` is where the session stood before it.
@@ -71,6 +86,7 @@ impl Masks {
         let (verb, argument) = command::split(text);
         let name = verb.to_ascii_uppercase();
         let nul = if text.contains(&0) { "\0" } else { "" };
+        self.exchanging = name == b"AUTH";
         match name.as_slice() {
             b"AUTH" => {
                 self.secretive = true;

@@ -164,12 +164,6 @@ impl Record {
 
     fn data(&mut self, taken: &[u8], before: Standing, after: Standing) {
         let ended = !after.takes_data();
-        let last_line: &[u8] = match taken {
-            _ if !ended || after == Standing::Over || before == Standing::Chunk => b"",
-            taken if taken.ends_with(b".\r\n") => b".\r\n",
-            taken if taken.ends_with(b".\n") => b".\n",
-            _ => b"",
-        };
         if self.bodies {
             whole_lines(&mut self.half_in, taken).iter().for_each(|line| self.client_line(line));
             if ended {
@@ -181,12 +175,11 @@ impl Record {
         let body = self.body.get_or_insert_with(|| LeftOut::behind(half_an_end));
         body.feed(taken);
         if ended {
-            if !last_line.is_empty() {
-                body.without_last_line(last_line.len() as u64);
-            }
+            let has_a_dot = after != Standing::Over && before != Standing::Chunk;
+            let dot = if has_a_dot { body.without_dot() } else { b"" };
             self.flush_body();
-            if !last_line.is_empty() {
-                self.client_line(last_line);
+            if !dot.is_empty() {
+                self.client_line(dot);
             }
         }
     }
@@ -288,8 +281,7 @@ impl Record {
                 let told = text::ask(ask, b"", false);
                 format!("{} body=*", &told[..told.rfind(" body=").unwrap_or(told.len())])
             }
-            // In an exchange of AUTH the name is as secret as the password.
-            Ask::Verify { .. } if self.standing != Some(Standing::Named) => "? verify user=*".into(),
+            Ask::Verify { .. } if self.masks.is_exchanging() => "? verify user=*".into(),
             ask => text::ask(ask, b"", false),
         };
         let is_read = matches!(ask, Ask::Read { .. });
