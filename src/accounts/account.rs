@@ -15,7 +15,7 @@ use crate::{
 
 /// One account, as the file has it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an account, like {\"password_hash\": \"…\"}")]
 pub struct Account {
     /// An Argon2id hash, or one of another server, or `!` for an account that nobody can log in to.
     #[serde(deserialize_with = "checked_hash")]

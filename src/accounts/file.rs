@@ -229,7 +229,8 @@ impl<'de> Visitor<'de> for Users {
             if key_of(&name).is_none() {
                 return Err(wrong(&"its name is not a whole mail address, like bob@example.test"));
             }
-            let account: Account = map.next_value().map_err(|error| wrong(&error))?;
+            let account: Account =
+                map.next_value().map_err(|error: A::Error| wrong(&without_value(&error.to_string())))?;
             if account.mailbox(&name).is_none() {
                 return Err(wrong(&"its name cannot be the name of a mailbox: give it an `inbox`"));
             }
@@ -241,6 +242,18 @@ impl<'de> Visitor<'de> for Users {
         Ok(self)
     }
 }
+
+/// What serde says of a value of the wrong type, without the value, which may be a password.
+fn without_value(told: &str) -> String {
+    let parts = told.strip_prefix(WRONG_TYPE).and_then(|rest| rest.rsplit_once(", expected "));
+    let word = parts.and_then(|(value, _)| value.split(['"', '`']).next());
+    match (parts, word) {
+        (Some((_, expected)), Some(word)) => format!("{WRONG_TYPE}{}, expected {expected}", word.trim_end()),
+        _ => told.to_owned(),
+    }
+}
+
+const WRONG_TYPE: &str = "invalid type: ";
 
 #[cfg(test)]
 mod tests {
@@ -296,7 +309,7 @@ mod tests {
             (
                 r#"{"a@b": {"password_hash": "!", "quota": {"bytes": 5}}}"#,
                 "line 1, column 51: ",
-                "account \"a@b\": invalid type: integer `5`, expected a size in quotes, like \"50 MiB\"",
+                "account \"a@b\": invalid type: integer, expected a size in quotes, like \"50 MiB\"",
             ),
             (
                 r#"{"a@b": {"password_hash": "!", "quota": {"octets": 5}}}"#,
@@ -304,9 +317,14 @@ mod tests {
                 "account \"a@b\": unknown field `octets`, expected `bytes` or `messages`",
             ),
             (
+                r#"{"a@b": "sesame"}"#,
+                "line 1, column 16: ",
+                "account \"a@b\": invalid type: string, expected an account, like {\"password_hash\"",
+            ),
+            (
                 r#"{"a@b": {"password_hash": "!", "disabled": "no"}}"#,
                 "line 1, column 47: ",
-                "account \"a@b\": invalid type: string \"no\", expected a boolean",
+                "account \"a@b\": invalid type: string, expected a boolean",
             ),
             (
                 r#"{"a@b": {"password_hash": "!", "addresses": ["c"]}}"#,
