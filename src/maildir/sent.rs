@@ -6,7 +6,7 @@
 
 use std::{
     collections::VecDeque,
-    io::{Read, Write},
+    io::{Read, Seek, SeekFrom, Write},
 };
 
 use blake2::{Blake2s, Digest, digest::consts::U16};
@@ -60,16 +60,15 @@ impl Filed {
     }
 
     fn read(maildir: &Maildir) -> Result<Self, Error> {
+        let failed = |step| move |e: std::io::Error| Error::at(maildir.path().join(FILE), step, e);
+        let mut file = open(maildir, FILE, OFlags::RDONLY)?;
+        let records = file.metadata().map_err(failed("stat"))?.len().div_ceil(SIZE as u64);
+        let begin = records.saturating_sub(LATELY as u64) * SIZE as u64;
+        file.seek(SeekFrom::Start(begin)).map_err(failed("seek"))?;
         let mut bytes = Vec::new();
-        let most = (SIZE * MOST_RECORDS) as u64; // the file is shorter, if it is ours
-        open(maildir, FILE, OFlags::RDONLY)?
-            .take(most)
-            .read_to_end(&mut bytes)
-            .map_err(|e| Error::at(maildir.path().join(FILE), "read", e))?;
-        let all = bytes.chunks_exact(SIZE).filter_map(|id| Some(MessageId(id.try_into().ok()?)));
-        let mut filed = Self { lately: all.collect(), records: bytes.len().div_ceil(SIZE) };
-        filed.forget_the_oldest();
-        Ok(filed)
+        file.take((SIZE * LATELY) as u64).read_to_end(&mut bytes).map_err(failed("read"))?;
+        let lately = bytes.chunks_exact(SIZE).filter_map(|id| Some(MessageId(id.try_into().ok()?))).collect();
+        Ok(Self { lately, records: usize::try_from(records).unwrap_or(usize::MAX) })
     }
 
     /// Whether that message was filed lately.
