@@ -70,9 +70,16 @@ pub enum Part {
 }
 
 impl Spool {
-    /// Opens the spool, making the directory if need be (its parent must exist).
+    /// Opens the spool, making the directory if need be (its parent must exist). What it makes is durable when
+    /// it returns.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        make_directory(fs::CWD, path, path)?;
+        if make_directory(fs::CWD, path, path)? {
+            let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let dir =
+                fs::open(above, flags, Mode::empty()).map_err(|e| Error::at(above, "open directory", e))?;
+            sync_directory(&dir, above)?;
+        }
         let dir = open_directory(fs::CWD, path, path)?;
         let (device, _) = id_of(&dir, path)?;
         Ok(Self { path: path.to_owned(), dir, device })
@@ -323,9 +330,11 @@ fn id_of(dir: &OwnedFd, path: &Path) -> Result<(u64, u64), Error> {
     Ok((stat.st_dev, stat.st_ino))
 }
 
-fn make_directory(at: impl AsFd, name: impl rustix::path::Arg, path: &Path) -> Result<(), Error> {
+/// Whether it was not there.
+fn make_directory(at: impl AsFd, name: impl rustix::path::Arg, path: &Path) -> Result<bool, Error> {
     match fs::mkdirat(at, name, DIRECTORY_MODE) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
         Err(error) => Err(Error::at(path, "make directory", error)),
     }
 }
