@@ -230,6 +230,6 @@ impl Arrival {
 /// How long a connection must have been idle to make room for another.
 const A_MOMENT: Duration = Duration::from_secs(1);
 const TOO_MANY_OF_ONE: &str = "too many from one address";
-const ACCEPTS_A_TURN: usize = 64;
+pub(super) const ACCEPTS_A_TURN: usize = 64;
 /// How long accepting rests when there are no descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

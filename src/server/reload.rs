@@ -185,14 +185,19 @@ impl Server {
         Ok(())
     }
 
-    /// Lets go of the listeners that are not among those. Who came before is still let in.
+    /// Lets go of the listeners that are not among those. Who came before is still let in, but for those of a
+    /// flood.
     fn let_go(&mut self, kept: &[(ListenerId, Listen)], now: Now) {
         let goes = |id: &ListenerId| !kept.iter().any(|(kept, _)| kept == id);
         for (_, listener) in self.listeners.iter_mut().filter(|(id, _)| goes(id)) {
             listener.look_again();
         }
         let mut ready = std::mem::take(&mut self.again);
-        self.accept(now, &mut ready);
+        for _ in 0..LAST_ROUNDS {
+            if self.listeners.iter().any(|(id, listener)| goes(id) && listener.pending) {
+                self.accept(now, &mut ready);
+            }
+        }
         self.again.extend(ready);
         for (_, mut listener) in self.listeners.extract_if(.., |id, _| goes(id)) {
             log::info!("{} let go address={}", listener.service(), listener.endpoint());
@@ -296,3 +301,6 @@ fn passed(
     }
     Ok(taken.into_iter().map(|held| held.id).collect())
 }
+
+/// Rounds of accepting that empty the queue of a listener: mio asks for 1024 places in it.
+const LAST_ROUNDS: usize = 1024 / super::arrive::ACCEPTS_A_TURN + 1;
