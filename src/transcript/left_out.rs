@@ -13,8 +13,8 @@ pub struct LeftOut {
     half: u64,
     /// The longest line, its line end included.
     longest: u64,
-    /// A line end that is an LF alone.
-    bare_lf: bool,
+    /// Line ends that are an LF alone.
+    bare_lfs: u64,
     /// A CR that is no half of a line end.
     bare_cr: bool,
     /// An octet above 0x7f.
@@ -47,7 +47,7 @@ impl LeftOut {
         for &byte in bytes {
             self.tail = [self.tail[1], self.tail[2], byte];
             self.half += 1;
-            self.bare_lf |= byte == b'\n' && !self.after_cr;
+            self.bare_lfs += u64::from(byte == b'\n' && !self.after_cr);
             self.bare_cr |= byte != b'\n' && self.after_cr;
             self.after_cr = byte == b'\r';
             if byte == b'\n' {
@@ -62,7 +62,10 @@ impl LeftOut {
     pub fn without_dot(&mut self) -> &'static [u8] {
         let dot: &[u8] = match self.tail {
             [b'.', b'\r', b'\n'] => b".\r\n",
-            [_, b'.', b'\n'] => b".\n",
+            [_, b'.', b'\n'] => {
+                self.bare_lfs -= 1;
+                b".\n"
+            }
             _ => return b"",
         };
         self.octets -= dot.len() as u64;
@@ -88,7 +91,7 @@ impl LeftOut {
         tell("hops", self.hops.count() as u64, self.hops.count() > MOST_HOPS);
         tell("lf", 1, self.begins_with_lf);
         tell("cr", 1, self.after_cr);
-        tell("bare_lf", 1, self.bare_lf);
+        tell("bare_lf", 1, self.bare_lfs > 0);
         tell("bare_cr", 1, self.bare_cr);
         tell("eight_bit", 1, self.eight_bit);
         told
