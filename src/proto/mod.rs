@@ -131,3 +131,6 @@ pub(crate) fn section(rfc: &str) -> String {
 pub(crate) fn reached(count: usize, limit: usize) -> bool {
     limit != 0 && count >= limit
 }
+
+/// How TLS begins: a handshake record of any version.
+pub(crate) const TLS_HANDSHAKE: &[u8] = &[0x16, 0x03];

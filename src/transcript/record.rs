@@ -15,7 +15,7 @@ use super::{
 use crate::{
     clock::Now,
     proto::{
-        Cx, Encryption, Protocol, Standing, Step,
+        Cx, Encryption, Protocol, Standing, Step, TLS_HANDSHAKE,
         ask::{Answer, Ask, Directory, Lookup, Mailbox, Quota},
         buf::{Inbox, Outbox},
         folder::Folder,
@@ -156,9 +156,10 @@ impl Record {
 
     /// Octets that a client sent before it might, and that nobody reads.
     fn not_run(&mut self, unread: &[u8]) {
-        match unread {
-            [0x16, 0x03, ..] => self.line("C| \\x16\\x03"),
-            _ => self.line("C| ***"),
+        if unread.starts_with(TLS_HANDSHAKE) {
+            self.line("C| \\x16\\x03");
+        } else {
+            self.line("C| ***");
         }
     }
 

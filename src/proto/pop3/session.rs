@@ -13,7 +13,7 @@ use super::{
 use crate::{
     limits::Span,
     proto::{
-        Cx, Encryption, Patience, Protocol, Renewal, Standing, Step,
+        Cx, Encryption, Patience, Protocol, Renewal, Standing, Step, TLS_HANDSHAKE,
         ask::{Answer, Mailbox, Secret},
         buf::{Inbox, Line, Outbox},
         dot::LineEndings,
@@ -485,6 +485,3 @@ impl Protocol for Pop3 {
 
 /// What every server of ours can do (RFC 2449, RFC 3206, RFC 6856).
 const CAPABILITIES: &[&str] = &["TOP", "UIDL", "PIPELINING", "RESP-CODES", "AUTH-RESP-CODE", "UTF8", "LANG"];
-
-/// How TLS begins: a handshake record of any version.
-const TLS_HANDSHAKE: &[u8] = &[0x16, 0x03];

@@ -16,7 +16,7 @@ use super::{
     rules::{Persona, Phase, Verb},
 };
 use crate::proto::{
-    Cx, Encryption, Patience, Protocol, Renewal, Standing, Step,
+    Cx, Encryption, Patience, Protocol, Renewal, Standing, Step, TLS_HANDSHAKE,
     ask::{Answer, Ask, Envelope, Fault, Mailbox},
     buf::{Inbox, Line, Outbox},
     dot::{Decoder, LineEndings},
@@ -426,5 +426,3 @@ fn quits(inbox: &Inbox) -> bool {
 const PENALTY: Duration = Duration::from_secs(1);
 /// Letters of the longest word that an unknown command is taken for: STARTTLS.
 const LONGEST_VERB: usize = 8;
-/// How TLS begins: a handshake record of any version.
-const TLS_HANDSHAKE: &[u8] = &[0x16, 0x03];
