@@ -141,10 +141,13 @@ fn a_raw_message_is_sent_as_it_is() {
     let file = home.path().join("message");
     let content = b"Subject: raw\n\n.\n..\n.dots\nno end";
     fs::write(&file, content).unwrap();
-    let sent = send(server.smtp(), &letter(&["--raw", file.to_str().unwrap()]), b"");
-    ends_with(&sent, 0, &["250"]);
-    let stored = server.maildir(BOB).only_message();
-    assert_eq!(with_crlf(without_trace(&stored)), with_crlf(content));
+    for (raw, standard_input) in [(file.to_str().unwrap(), &b""[..]), ("-", content)] {
+        let sent = send(server.smtp(), &letter(&["--raw", raw]), standard_input);
+        ends_with(&sent, 0, &["250"]);
+        let stored = server.maildir(BOB).only_message();
+        assert_eq!(with_crlf(without_trace(&stored)), with_crlf(content));
+        fs::remove_file(&server.maildir(BOB).files("new")[0]).unwrap();
+    }
 }
 
 #[test]

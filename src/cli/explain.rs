@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::{Failure, wrapped};
 use crate::{
-    logging::escape,
+    client::text::line,
     tools::explain::{Counted, Explanation, Hop, Name, explain},
 };
 
@@ -50,7 +50,8 @@ impl Page {
     }
 
     fn row(&mut self, name: &str, value: &str) {
-        let text = wrapped(&escape(value), MARGIN);
+        let text = wrapped(&line(value), MARGIN);
+        let name = line(name);
         let _ = writeln!(self.0, "  {name:width$}{}", &text[MARGIN..], width = MARGIN - 2); // the same
     }
 }

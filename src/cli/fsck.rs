@@ -201,7 +201,7 @@ fn tell(
 
 fn json(finding: &Finding, state: State, error: Option<String>) -> String {
     let line = Line {
-        path: shown(finding.path.as_os_str().as_encoded_bytes()),
+        path: in_json(&finding.path),
         problem: finding.problem.name(),
         detail: &finding.detail,
         stumbles: finding.problem.stumbles(),
@@ -211,6 +211,11 @@ fn json(finding: &Finding, state: State, error: Option<String>) -> String {
         error,
     };
     serde_json::to_string(&line).unwrap_or_default() // invariant: strings and plain values only
+}
+
+/// As it is, if JSON can say it, which is text.
+fn in_json(path: &Path) -> String {
+    path.to_str().map_or_else(|| shown(path.as_os_str().as_encoded_bytes()), str::to_owned)
 }
 
 fn text(finding: &Finding, state: State, error: Option<String>) -> String {

@@ -35,7 +35,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use rustix::fs::Mode;
 
-use crate::{accounts, config, files};
+use crate::{accounts, client::text, config, files};
 
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -99,17 +99,8 @@ pub fn main() -> ExitCode {
 
 /// Text in lines of 80 columns, so many of them blank on the left.
 fn wrapped(text: &str, indent: usize) -> String {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= COLUMNS => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(format!("{}{word}", " ".repeat(indent))),
-        }
-    }
-    lines.join("\n")
+    let lines = text::wrapped(text, COLUMNS - indent);
+    lines.iter().map(|line| format!("{}{line}", " ".repeat(indent))).collect::<Vec<_>>().join("\n")
 }
 
 /// Columns of a terminal.

@@ -8,6 +8,7 @@ use std::{
 use ratatui::crossterm::terminal;
 
 use crate::{
+    client::{terminal::styles, text},
     proto::smtp::codes::Class,
     transcript::{Reader, Scene},
 };
@@ -64,9 +65,7 @@ impl Stage {
         let columns = env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
         let terminal = || terminal::size().ok().filter(|_| is_terminal).map(|(columns, _)| columns.into());
         let width = columns.or_else(terminal).unwrap_or(WIDTH);
-        // https://no-color.org: present and not empty.
-        let colour = is_terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self::new(width, colour)
+        Self::new(width, is_terminal && styles())
     }
 
     pub(super) fn new(width: usize, colour: bool) -> Self {
@@ -75,7 +74,8 @@ impl Stage {
 
     /// What a line of a transcript looks like. `label` tells its session from others.
     pub(super) fn show(&mut self, reader: &mut Reader, line: &str, label: Option<&str>) -> String {
-        let Some(scene) = reader.line(line) else { return String::new() };
+        // Ours has no control characters in it; another file may.
+        let Some(scene) = reader.line(&text::line(line)) else { return String::new() };
         let mut out = String::new();
         match &scene {
             Scene::Begins(title) => {

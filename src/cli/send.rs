@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 
-use super::Failure;
+use super::{Failure, spool::is_standard};
 use crate::{
     client::{
         Place, Route, Said, Security, Tls, Trouble, Trust, Watcher, explain,
@@ -82,10 +82,10 @@ struct Content {
     /// The text.
     #[arg(long, value_name = "TEXT")]
     body: Option<String>,
-    /// The text is in that file.
+    /// The text is in that file; `-` is standard input.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// The whole message, header and all, is in that file, and is sent as it is.
+    /// The whole message, header and all, is in that file, and is sent as it is; `-` is standard input.
     #[arg(long, value_name = "FILE")]
     raw: Option<PathBuf>,
     /// The text is on standard input.
@@ -122,6 +122,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let server = server(arguments, &mut terminal)?;
     let letter = letter(arguments, &mut terminal)?;
     let message = match &arguments.content.raw {
+        Some(path) if is_standard(path) => standard_input(&mut terminal)?,
         Some(path) => read(path)?,
         None => letter.message(SystemTime::now(), random()?),
     };
@@ -244,7 +245,7 @@ fn body(arguments: &Arguments, terminal: &mut Terminal) -> Result<String, Failur
         return Ok(format!("{body}\n"));
     }
     match &content.file {
-        Some(path) if path.as_os_str() != "-" => return utf8(read(path)?, &path.display().to_string()),
+        Some(path) if !is_standard(path) => return utf8(read(path)?, &path.display().to_string()),
         None if content.stdin.is_none() => {
             needs(terminal, "--body, --file or -")?;
             terminal.say(words::ASK_TEXT, &[]);
@@ -252,10 +253,13 @@ fn body(arguments: &Arguments, terminal: &mut Terminal) -> Result<String, Failur
         }
         _ => {}
     }
-    let bytes = terminal
+    utf8(standard_input(terminal)?, "standard input")
+}
+
+fn standard_input(terminal: &mut Terminal) -> Result<Vec<u8>, Failure> {
+    terminal
         .read_all()
-        .map_err(|error| Failure::Other(format!("cannot read standard input: {error}; nothing was sent")))?;
-    utf8(bytes, "standard input")
+        .map_err(|error| Failure::Other(format!("cannot read standard input: {error}; nothing was sent")))
 }
 
 /// The password of `--auth`. In clear text it goes no further than this machine.

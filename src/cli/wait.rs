@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::{Failure, mailboxes::Where};
 use crate::{
+    client::text::line,
     logging::escape,
     maildir,
     tools::{Mark, Message, Wait},
@@ -120,7 +121,7 @@ fn as_text(message: &Message) -> String {
     let or_none = |text: Option<&str>| text.map_or("-".into(), |text| format!("<{}>", escape(text)));
     format!(
         "{}\tfrom={} to={} octets={} id={} subject=\"{}\"",
-        message.path().display(),
+        line(&message.path().to_string_lossy()),
         or_none(message.from()),
         or_none(message.to()),
         message.octets(),

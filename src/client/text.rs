@@ -103,8 +103,15 @@ pub fn size(octets: u64) -> String {
     match octets {
         0..0x400 => format!("{octets} B"),
         0x400..0x10_0000 => format!("{} KiB", octets.div_ceil(0x400)),
-        _ => format!("{}.{} MiB", octets >> 20, ((octets & 0xf_ffff) * 10) >> 20),
+        0x10_0000..0x4000_0000 => tenths(octets, 20, "MiB"),
+        0x4000_0000..0x100_0000_0000 => tenths(octets, 30, "GiB"),
+        _ => tenths(octets, 40, "TiB"),
     }
+}
+
+fn tenths(octets: u64, shift: u32, unit: &str) -> String {
+    let rest = octets & ((1 << shift) - 1);
+    format!("{}.{} {unit}", octets >> shift, (rest * 10) >> shift)
 }
 
 const UNKNOWN: char = char::REPLACEMENT_CHARACTER;
@@ -157,5 +164,9 @@ mod tests {
         {
             assert_eq!(size(octets), told);
         }
+        assert_eq!(
+            [5 << 30, (5 << 40) + (1 << 39), 5000 << 40].map(size),
+            ["5.0 GiB", "5.5 TiB", "5000.0 TiB"]
+        );
     }
 }
