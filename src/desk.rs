@@ -284,6 +284,10 @@ impl Desk {
             Outcome::Updated(done, result) => self.updated(to, done, result),
             Outcome::Spilled(Ok(spilled)) => self.spilled(to, spilled),
             Outcome::Spilled(Err(fault)) => Answer::Failed(fault),
+            Outcome::Lost(Some(decision)) => {
+                self.is_awaited(to, &decision)?;
+                self.finish(to, Err(Fault::Broken))
+            }
             _ => {
                 self.not_locked(to); // the job panicked
                 self.finish(to, Err(Fault::Broken))

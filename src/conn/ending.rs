@@ -46,12 +46,12 @@ impl Conn {
                 self.expire_session(now);
                 self.close(now);
             }
-            Phase::Open | Phase::Securing | Phase::Closing => {
+            Phase::Open | Phase::Securing => {
                 self.outbox.tell(Event::Ended { why: UNREAD });
                 self.cut(UNREAD);
                 self.phase = Phase::Gone;
             }
-            Phase::Waiting | Phase::Draining(_) | Phase::Gone => self.phase = Phase::Gone,
+            Phase::Waiting | Phase::Closing | Phase::Draining(_) | Phase::Gone => self.phase = Phase::Gone,
         }
     }
 

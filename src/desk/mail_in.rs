@@ -213,7 +213,7 @@ impl Desk {
     }
 
     /// Whether the result is for the message that the session waits for. Else it is for one that was given up.
-    fn is_awaited(&mut self, from: ConnId, decision: &Decision) -> Option<()> {
+    pub(super) fn is_awaited(&mut self, from: ConnId, decision: &Decision) -> Option<()> {
         let ended = self.drafts.get(&from).and_then(|incoming| incoming.ended.as_ref());
         if ended.is_some_and(|ended| ended.decision.is(decision)) {
             return Some(());

@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, Write},
-    mem,
     sync::{Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -58,11 +57,11 @@ impl Lines {
     }
 
     fn send(&mut self) {
-        let gathered = mem::take(&mut self.gathered);
-        let text = String::from_utf8_lossy(&gathered);
+        let text = String::from_utf8_lossy(&self.gathered);
         let (level, text) = parts(text.trim_end_matches('\n'));
         let mut line = Line::new(level, text.to_owned());
         line.dropped = self.dropped;
+        self.gathered.clear();
         METRICS.log_lines.one();
         match self.queue.try_send(Entry::Line(line)) {
             Ok(()) => {

@@ -194,8 +194,8 @@ pub enum Outcome {
     Accounts(Box<Accounts>),
     /// Of jobs that nobody waits for.
     Nothing,
-    /// The job panicked.
-    Lost,
+    /// The job panicked; it was about that message, if about one whose end has come.
+    Lost(Option<Decision>),
 }
 
 /// A message that is durable in the mailboxes of its recipients, or of some of them.
@@ -243,6 +243,14 @@ pub struct Piece {
 }
 
 impl Task {
+    /// Which message it is about, if about one whose end has come.
+    pub(super) fn decision(&self) -> Option<&Decision> {
+        match self {
+            Self::Settle { decision, .. } | Self::Count(_, decision) => Some(decision),
+            _ => None,
+        }
+    }
+
     /// Does it.
     pub fn run(self, shop: &Shop) -> Outcome {
         match self {

@@ -109,7 +109,9 @@ impl Pool {
                 for Job { to, task } in jobs {
                     waiting.down(1);
                     // A panic is a bug of ours; it costs one answer, not the thread.
-                    let outcome = catch_unwind(AssertUnwindSafe(|| task.run(&shop))).unwrap_or(Outcome::Lost);
+                    let decision = task.decision().cloned();
+                    let outcome = catch_unwind(AssertUnwindSafe(|| task.run(&shop)));
+                    let outcome = outcome.unwrap_or(Outcome::Lost(decision));
                     returns.send(Done { to, outcome });
                 }
             })?;
