@@ -129,7 +129,7 @@ fn curl_is_dropped_after_the_dot_and_the_message_is_there() {
     let curl = [
         "-sS",
         "--max-time",
-        "10",
+        "60",
         "--mail-from",
         "me@far.test",
         "--mail-rcpt",
@@ -176,7 +176,11 @@ fn replies_are_late_and_nobody_else_waits() {
     deliver(&server, "eve@example.test", LETTER);
     slow.expect("250");
     slow.ask("NOOP", "250");
-    assert!(began.elapsed() >= Duration::from_secs(2), "two replies of a second each: {:?}", began.elapsed());
+    assert!(
+        began.elapsed() >= Duration::from_millis(1900),
+        "two replies of a second each: {:?}",
+        began.elapsed()
+    );
 }
 
 #[test]
@@ -343,7 +347,7 @@ fn quit_deletes_and_says_so_late() {
     common::eventually("it is deleted", || server.maildir(BOB).files("new").is_empty().then_some(()));
     let deleted = began.elapsed();
     client.expect("+OK");
-    assert!(began.elapsed() >= Duration::from_secs(1), "{deleted:?}, {:?}", began.elapsed());
+    assert!(began.elapsed() >= Duration::from_millis(950), "{deleted:?}, {:?}", began.elapsed());
 }
 
 #[test]

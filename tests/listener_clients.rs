@@ -64,7 +64,7 @@ fn curl_submits_and_reads() {
     let (keys, server) = server();
     let curl = |scheme: &str, service: &str, rest: &str, options: &[&str], input: &str| {
         let mut command = Command::new("curl");
-        command.args(["--silent", "--show-error", "--max-time", "20", "--noproxy", "*"]);
+        command.args(["--silent", "--show-error", "--max-time", "120", "--noproxy", "*"]);
         command.arg(format!("{scheme}://localhost:{}/{rest}", port(&server, service)));
         command.arg("--cacert").arg(keys.certificate());
         run(command.args(["--user", &format!("{ALICE}:{PASSWORD}")]).args(options), input).stdout
@@ -98,7 +98,7 @@ fn swaks_submits() {
             swaks.args(["--server", "localhost", "--port", &port(&server, service), tls, "--tls-verify"]);
             swaks.arg("--tls-ca-path").arg(keys.certificate());
             swaks.args(["--auth", mechanism, "--auth-user", ALICE, "--auth-password", PASSWORD]);
-            run(swaks.args(["--from", ALICE, "--to", ALICE, "--timeout", "10"]), "");
+            run(swaks.args(["--from", ALICE, "--to", ALICE, "--timeout", "120"]), "");
             sent += 1;
         }
     }
@@ -124,7 +124,7 @@ fn swaks_hands_over_as_a_proxy_does() {
         swaks.args(["--server", "127.0.0.1", "--port", &server.smtp().port().to_string()]);
         swaks.args(["--proxy-version", version, "--proxy-family", family, "--proxy-source", source]);
         swaks.args(["--proxy-source-port", "4711", "--proxy-dest", destination, "--proxy-dest-port", "25"]);
-        run(swaks.args(["--from", "ann@far.test", "--to", ALICE, "--timeout", "10"]), "");
+        run(swaks.args(["--from", "ann@far.test", "--to", ALICE, "--timeout", "120"]), "");
     }
     let read = |file| String::from_utf8(fs::read(file).unwrap()).unwrap();
     let messages: String = server.maildir(ALICE).files("new").into_iter().map(read).collect();
@@ -144,7 +144,7 @@ fn swaks_and_python_relay_through_a_file() {
     let server = Setup { config: Some(&listener), users: &[ALICE], ..Setup::default() }.start();
     let mut swaks = Command::new("swaks");
     swaks.args(["--socket", &file, "--protocol", "LMTP", "--from", "ann@far.test", "--to", ALICE]);
-    run(swaks.args(["--timeout", "10"]), "");
+    run(swaks.args(["--timeout", "120"]), "");
     let script = "import smtplib, sys\n\
                   with smtplib.LMTP(sys.argv[1], local_hostname='relay.test') as client:\n\
                   \x20   client.sendmail('ann@far.test', [sys.argv[2]], 'Subject: relayed\\r\\n\\r\\n')\n";
@@ -165,7 +165,7 @@ fn msmtp_submits() {
     let (keys, server) = server();
     for (service, starttls) in [("submission", "on"), ("submissions", "off")] {
         let mut msmtp = Command::new("msmtp");
-        msmtp.args(["--file=/dev/null", "--host=localhost", "--tls=on", "--auth=plain", "--timeout=10"]);
+        msmtp.args(["--file=/dev/null", "--host=localhost", "--tls=on", "--auth=plain", "--timeout=120"]);
         msmtp.arg(format!("--tls-trust-file={}", keys.certificate().display()));
         msmtp.args([format!("--port={}", port(&server, service)), format!("--tls-starttls={starttls}")]);
         msmtp.args([format!("--user={ALICE}"), format!("--passwordeval=echo {PASSWORD}")]);

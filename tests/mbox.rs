@@ -230,7 +230,7 @@ fn an_export_overwrites_nothing_and_leaves_nothing_half() {
 
 #[test]
 fn an_import_that_is_killed_goes_on_and_nothing_is_lost_or_doubled() {
-    const MESSAGES: usize = 800;
+    const MESSAGES: usize = 3000;
     let desk = Desk::new();
     desk.file("in", mbox(MESSAGES));
     let bob = desk.maildir(BOB);

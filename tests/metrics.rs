@@ -191,7 +191,7 @@ fn what_a_server_does_is_in_its_figures() {
         "restante_received_bytes_total{service=\"smtp\"}",
         "restante_sent_bytes_total{service=\"pop3\"}",
         "restante_messages_received_bytes_total{service=\"smtp\"}",
-        "restante_delivery_seconds_sum",
+        "restante_delivery_seconds_count",
         "restante_loop_turn_seconds_count",
         "restante_open_descriptors",
         "restante_max_descriptors",
@@ -260,7 +260,7 @@ fn status_shows_a_server_and_says_when_it_is_gone() {
 
     // It ends in good order: no figures at all.
     server.restart();
-    assert!(status(&["--config", &config]).status.success());
+    eventually("there are new ones", || status(&["--config", &config]).status.success().then_some(()));
     server.signal(Signal::TERM);
     assert_eq!(server.wait().code(), Some(0));
     assert!(!path.exists());

@@ -3,8 +3,10 @@
 
 use std::{
     fs::{self, File},
-    path::PathBuf,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::OnceLock,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -54,8 +56,8 @@ impl Fault {
         act();
         let trace = tracer.detach();
         let hit = ["INJECTED)", "(DELAYED)"].iter().any(|mark| trace.contains(mark))
-            || self.what.contains("signal=KILL") && trace.contains(" = ?")
-            || self.what.contains("delay_") && [" = ?", "<detached"].iter().any(|mark| trace.contains(mark));
+            || ["signal=KILL", "delay_"].iter().any(|fault| self.what.contains(fault))
+                && [" = ?", "<detached"].iter().any(|mark| trace.contains(mark));
         assert!(hit || !self.what.contains(':'), "{self:?} has hit nothing:\n{trace}");
         trace
     }
@@ -67,16 +69,25 @@ pub(crate) fn can_inject(test: &str) -> bool {
         skip(test, "strace is not installed");
         return false;
     }
-    // strace ends well when the process that it is attached to does.
-    let mut other = Command::new("sleep").arg("0.2").spawn().unwrap();
-    let mut strace = Command::new("strace");
-    strace.args(["-o", "/dev/null", "-p", &other.id().to_string()]).stderr(Stdio::null());
-    let attached = strace.status().unwrap().success();
-    other.wait().unwrap();
-    if !attached {
+    static ATTACHES: OnceLock<bool> = OnceLock::new();
+    let attaches = *ATTACHES.get_or_init(attaches);
+    if !attaches {
         skip(test, "strace may not attach to a process here");
     }
-    attached
+    attaches
+}
+
+fn attaches() -> bool {
+    let mut other = Command::new("sleep").arg("300").spawn().unwrap();
+    let mut strace = Command::new("strace");
+    strace.args(["-o", "/dev/null", "-p", &other.id().to_string()]).stderr(Stdio::piped());
+    let mut strace = strace.spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(strace.stderr.take().unwrap()).read_line(&mut said).unwrap();
+    other.kill().unwrap();
+    other.wait().unwrap();
+    strace.wait().unwrap();
+    said.contains(" attached")
 }
 
 struct Tracer {
@@ -105,8 +116,11 @@ impl Tracer {
         }
         let said = dir.path().join("said");
         let mut strace = strace.stdin(Stdio::null()).stderr(File::create(&said).unwrap()).spawn().unwrap();
-        let expected = if fault.threads.is_empty() { 1 } else { threads.len() };
+        // A thread may have ended meanwhile.
+        let is_there = |tid: &&String| Path::new(&format!("/proc/{}/task/{tid}", server.pid())).exists();
         eventually("strace is attached", || {
+            let there = threads.iter().filter(is_there).count().max(1);
+            let expected = if fault.threads.is_empty() { 1 } else { there };
             let said = fs::read_to_string(&said).unwrap();
             if let Some(status) = strace.try_wait().unwrap() {
                 panic!("strace ended at once: {status}\n{said}");
@@ -139,7 +153,10 @@ fn threads(server: &Server, name: &str) -> Vec<String> {
     let tasks = fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
     tasks
         .map(|task| task.unwrap().path())
-        .filter(|task| name.is_empty() || fs::read_to_string(task.join("comm")).unwrap().trim_end() == name)
+        .filter(|task| {
+            // It may have ended meanwhile.
+            name.is_empty() || fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+        })
         .map(|task| task.file_name().unwrap().to_str().unwrap().to_owned())
         .collect()
 }

@@ -56,14 +56,14 @@ pub(crate) fn unprivileged(program: impl AsRef<OsStr>) -> Command {
 /// A program that is ended if it does not end by itself.
 pub(crate) fn limited(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("timeout");
-    command.args(["--kill-after=5", "60"]).arg(program);
+    command.args(["--kill-after=5", "300"]).arg(program);
     command
 }
 
 /// A program of root that starts others in the background: all of them end with it, and it with us.
 pub(crate) fn contained(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(UNSHARE);
-    command.args(["--pid", "--fork", "--kill-child", "timeout", "--kill-after=5", "60"]).arg(program);
+    command.args(["--pid", "--fork", "--kill-child", "timeout", "--kill-after=5", "300"]).arg(program);
     command
 }
 

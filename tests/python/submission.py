@@ -9,7 +9,7 @@ import ssl
 import sys
 
 SUBMISSION_PORT, SUBMISSIONS_PORT, POP3_PORT = map(int, sys.argv[1:4])
-HOST, USER, PASSWORD, TIMEOUT = "localhost", "alice@example.test", "sesame", 10
+HOST, USER, PASSWORD, TIMEOUT = "localhost", "alice@example.test", "sesame", 120
 CONTEXT = ssl.create_default_context(cafile=sys.argv[4])
 
 
