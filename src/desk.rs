@@ -76,6 +76,8 @@ pub struct Desk {
     deliveries: usize,
     /// Those of them, and of others on their way there, that nobody waits for any longer.
     given_up: usize,
+    /// Messages whose files in `tmp/` are being removed.
+    removing: usize,
     tally: Tally,
     /// Octets free on the spool's file system when it was last asked.
     free: Option<u64>,
@@ -155,6 +157,7 @@ impl Desk {
             drafts: HashMap::new(),
             deliveries: 0,
             given_up: 0,
+            removing: 0,
             tally: Tally::new(limits.quota_mailboxes, limits.quota_recount.0),
             now: Duration::ZERO,
             free: None,
@@ -188,6 +191,7 @@ impl Desk {
                     self.free = free;
                 }
                 Outcome::Accounts(accounts) => self.renew(accounts),
+                Outcome::Discarded => self.removing = self.removing.saturating_sub(1),
                 _ => {}
             },
         }
@@ -316,7 +320,7 @@ impl Desk {
 
     /// Whether nothing is under way.
     pub fn is_idle(&self) -> bool {
-        self.awaited.is_empty() && self.answers.is_empty()
+        self.awaited.is_empty() && self.answers.is_empty() && self.removing == 0
     }
 
     /// Asks how much room the disk has, the answer is kept for MAIL; and has `tmp/` tidied up now and then.

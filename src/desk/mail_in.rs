@@ -293,10 +293,13 @@ impl Desk {
     }
 
     /// Has the file in `tmp/` of a message removed that nobody will get.
-    pub(super) fn remove(&self, spilled: Box<Spilled>) {
+    pub(super) fn remove(&mut self, spilled: Box<Spilled>) {
         let job = Job { to: To::Desk, task: Task::Discard(spilled) };
-        if self.disk.submit(job).or_else(|job| self.scans.submit(job)).is_err() {
-            log::warn!("the queues for the disk are full: a file stays in tmp/ until it is old enough");
+        match self.disk.submit(job).or_else(|job| self.scans.submit(job)) {
+            Ok(()) => self.removing += 1,
+            Err(_) => {
+                log::warn!("the queues for the disk are full: a file stays in tmp/ until it is old enough")
+            }
         }
     }
 }

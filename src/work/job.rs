@@ -192,6 +192,8 @@ pub enum Outcome {
     Measured(Option<u64>),
     /// Of the keeper of accounts, unasked: those that hold from now on.
     Accounts(Box<Accounts>),
+    /// Of [`Task::Discard`].
+    Discarded,
     /// Of jobs that nobody waits for.
     Nothing,
     /// The job panicked; it was about that message, if about one whose end has come.
@@ -286,7 +288,7 @@ impl Task {
             Self::Count(mailboxes, decision) => Outcome::Counted(decision, count(shop, mailboxes)),
             Self::Discard(spilled) => {
                 spilled.draft.discard(&spilled.home);
-                Outcome::Nothing
+                Outcome::Discarded
             }
             Self::Tidy(age) => {
                 let (removed, errors) = tidy::tidy(&shop.spool, SystemTime::now(), age);
