@@ -57,7 +57,7 @@ mkdir -p "$root/etc/systemd/system/graphical.target.wants"
 ln -sf ../package-test.service "$root/etc/systemd/system/graphical.target.wants/package-test.service"
 echo restantebox >"$root/etc/hostname"
 
-SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 timeout 150 systemd-nspawn --quiet --register=no --keep-unit --boot \
+SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 timeout 600 systemd-nspawn --quiet --register=no --keep-unit --boot \
     --system-call-filter="landlock_create_ruleset landlock_add_rule landlock_restrict_self" \
     --private-network --machine="restante-$$" --directory="$root" </dev/null >"$scratch/boot" 2>&1 || true
 if [ ! -s "$root/result" ]; then

@@ -7,7 +7,7 @@ use std::{io::Read, net::TcpStream, time::Duration};
 
 use common::{
     PASSWORD, Server,
-    client::Client,
+    client::{Client, deliver},
     eventually,
     inject::{Fault, can_inject},
 };
@@ -219,10 +219,11 @@ fn p35_m22_a_login_that_waits_for_the_disk_delays_nobody_else() {
     let server = Server::dev();
     put(&server, ALICE, 3);
     put(&server, BOB, 1);
+    deliver(&server, BOB, b"Subject: x\r\n\r\n"); // the mailbox's own syncs are over
     let mut bob = Client::pop3(&server, BOB);
     let mut smtp = Client::smtp(&server);
     // One worker is held up; the others and the loop are not.
-    let slow = Fault::new("getdents64:delay_enter=5s:when=1").on(server.maildir(ALICE).path.join("new"));
+    let slow = Fault::new("getdents64:delay_enter=8s:when=1").on(server.maildir(ALICE).path.join("new"));
     slow.traced(&server, || {
         let mut alice = TcpStream::connect(server.pop3()).unwrap();
         std::io::Write::write_all(&mut alice, format!("USER {ALICE}\r\nPASS {PASSWORD}\r\n").as_bytes())
@@ -233,7 +234,7 @@ fn p35_m22_a_login_that_waits_for_the_disk_delays_nobody_else() {
             let _ = (&alice).read_to_end(&mut said); // there is nothing more to read yet
             (said.iter().filter(|&&b| b == b'\n').count() >= 2).then_some(())
         });
-        bob.ask("STAT", "+OK 1 3\r\n");
+        bob.ask("STAT", "+OK 2 ");
         assert_eq!(bob.retr(1), b"1\r\n");
         let reply = smtp.deliver(&[BOB], b"Subject: x\r\n\r\n");
         assert!(reply.starts_with("250 2.0.0 "), "{reply:?}");
@@ -241,7 +242,7 @@ fn p35_m22_a_login_that_waits_for_the_disk_delays_nobody_else() {
         let _ = (&alice).read_to_end(&mut said); // there should be nothing to read yet
         assert_eq!(said.iter().filter(|&&b| b == b'\n').count(), 2, "alice's login was to wait");
         alice.set_nonblocking(false).unwrap();
-        alice.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        alice.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let mut alice = std::io::BufReader::new(alice);
         let mut line = String::new();
         std::io::BufRead::read_line(&mut alice, &mut line).unwrap();

@@ -13,6 +13,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     thread,
+    time::Duration,
 };
 
 use common::{
@@ -46,8 +47,17 @@ fn ends(mut client: Client) {
     client.rest();
 }
 
-/// Ends the server in good order, and reads what it has written.
+/// Ends the server in good order, and reads what it has written. It would not wait long for a disk that is slow.
 fn transcripts(server: &mut Server) -> Vec<String> {
+    let sizes = || {
+        let sizes = files(server).into_iter().map(|file| fs::metadata(file).map_or(0, |about| about.len()));
+        sizes.collect::<Vec<_>>()
+    };
+    eventually("all that was said is written", || {
+        let before = sizes();
+        thread::sleep(Duration::from_millis(100));
+        (sizes() == before).then_some(())
+    });
     server.signal(Signal::TERM);
     assert!(server.wait().success());
     files(server).iter().map(|file| fs::read_to_string(file).unwrap()).collect()

@@ -59,7 +59,7 @@ fn start(at: usize, keys: &Keys, spool: &Spool, wrapper: &[&str]) -> Server {
         )
     });
     let config = format!(
-        "shared_spool = true\n[limits]\nconnections_per_address = 0\npop3_lock_wait = \"200ms\"\n[tls]\ncertificate = {:?}\nkey = {:?}\n{}{}",
+        "shared_spool = true\n[limits]\nconnections_per_address = 0\npop3_lock_wait = \"2s\"\n[tls]\ncertificate = {:?}\nkey = {:?}\n{}{}",
         keys.certificate(),
         keys.key(),
         beside.concat(),
