@@ -150,13 +150,20 @@ impl Drop for Tracer {
 
 /// The threads of the server that have this name; all of them, if it is empty.
 fn threads(server: &Server, name: &str) -> Vec<String> {
-    let tasks = fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
-    tasks
-        .map(|task| task.unwrap().path())
-        .filter(|task| {
-            // It may have ended meanwhile.
-            name.is_empty() || fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim_end() == name)
-        })
-        .map(|task| task.file_name().unwrap().to_str().unwrap().to_owned())
-        .collect()
+    let main = server.pid().to_string();
+    let named = || -> Vec<(String, String)> {
+        let tasks = fs::read_dir(format!("/proc/{main}/task")).unwrap().map(|task| task.unwrap().path());
+        let named = tasks.filter_map(|task| {
+            let name = fs::read_to_string(task.join("comm")).ok()?; // it may have ended meanwhile
+            Some((task.file_name()?.to_str()?.to_owned(), name.trim_end().to_owned()))
+        });
+        named.collect()
+    };
+    // A thread that begins has the name of the one that began it, and gives itself its own.
+    let all = eventually("each thread has a name of its own", || {
+        let all = named();
+        let of_main = all.iter().find(|(id, _)| *id == main).map(|(_, name)| name.clone());
+        (all.iter().filter(|(_, name)| Some(name) == of_main.as_ref()).count() == 1).then_some(all)
+    });
+    all.into_iter().filter(|(_, of)| name.is_empty() || of == name).map(|(id, _)| id).collect()
 }
