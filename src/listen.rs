@@ -48,8 +48,8 @@ pub struct Listener {
     pub pending: bool,
     /// Given up for a moment when no descriptor is left, to say so to the next client.
     spare: Option<File>,
-    /// Whether the shortage of descriptors has been told, and has not ended.
-    short: bool,
+    /// Whether it has been told why nobody can be accepted, and that has not ended.
+    told: bool,
 }
 
 enum Rules {
@@ -210,7 +210,7 @@ impl Listener {
             faults: config.faults_on_demand.then(Rc::<Counts>::default),
             pending: false,
             spare: spare(),
-            short: false,
+            told: false,
         })
     }
 
@@ -268,7 +268,7 @@ impl Listener {
             Err(error) => match Errno::from_io_error(&error) {
                 Some(Errno::WOULDBLOCK) => {
                     self.pending = false;
-                    self.short = false;
+                    self.told = false;
                     Accepted::Nothing
                 }
                 Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
@@ -276,7 +276,9 @@ impl Listener {
                 }
                 // A socket that nobody can be accepted from, as one that somebody else has shut down.
                 Some(Errno::INVAL | Errno::BADF | Errno::NOTSOCK | Errno::OPNOTSUPP) => {
-                    log::error!("{} accept: {error}", self.name());
+                    if !std::mem::replace(&mut self.told, true) {
+                        log::error!("{} accept: {error}", self.name());
+                    }
                     self.pending = false;
                     Accepted::Later
                 }
@@ -300,7 +302,7 @@ impl Listener {
 
     /// Uses the spare descriptor to tell one client why nobody answers.
     fn out_of_descriptors(&mut self, error: &io::Error) -> Accepted {
-        if !std::mem::replace(&mut self.short, true) {
+        if !std::mem::replace(&mut self.told, true) {
             log::warn!("{} accept: {error}; clients are sent away until there is room", self.name());
         }
         METRICS.turned_away.one("no descriptors");
