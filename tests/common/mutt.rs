@@ -30,8 +30,11 @@ pub(crate) fn mutt_in(home: &Path, maildir: &Path, options: &str, keys: &str, se
         "mutt -n -F /dev/null {options} -f '{}' -e '{settings}' -e 'push \"{keys}\"'",
         maildir.display()
     );
-    let mut command = Command::new("timeout");
-    command.args([&seconds.to_string(), "script", "--quiet", "--return", "--command", &line, "/dev/null"]);
+    // mutt outlives `script` for a moment when time is over: it keeps our pipe open as well, so that the output
+    // does not end before mutt does.
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec timeout \"$0\" script --quiet --return --command \"$1\" /dev/null 3>&1"]);
+    command.args([&seconds.to_string(), &line]);
     command.current_dir(home).env("HOME", home).env("TERM", "xterm").env_remove("MAIL");
     command.stdin(Stdio::null()).output().unwrap()
 }

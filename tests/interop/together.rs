@@ -87,18 +87,21 @@ impl<'a> Stage<'a> {
 
     /// The numbers of the turns until the time is over, and everybody has done something.
     fn turns(&self) -> impl Iterator<Item = usize> {
-        (0..).take_while(|_| {
-            let now = Instant::now();
-            now < self.end || now < self.end + OVERTIME && self.ledger().idle(&EVERYBODY).is_some()
-        })
+        (0..).take_while(|_| !self.over(&self.ledger()))
+    }
+
+    fn over(&self, ledger: &Ledger) -> bool {
+        let late = Instant::now().saturating_duration_since(self.end);
+        !late.is_zero() && (late > OVERTIME || ledger.idle(&EVERYBODY).is_none())
     }
 
     /// Notes a letter that is about to be sent, when there is room for it: those who fetch are slower than those
     /// who send.
     fn announce(&self, id: &str) {
-        let left = self.end.saturating_duration_since(Instant::now());
-        let full = |ledger: &mut Ledger| ledger.there() > FULL;
-        let (mut ledger, _) = self.removed.wait_timeout_while(self.ledger(), left, full).unwrap();
+        let mut ledger = self.ledger();
+        while ledger.there() > FULL && !self.over(&ledger) {
+            ledger = self.removed.wait_timeout(ledger, Duration::from_secs(1)).unwrap().0;
+        }
         ledger.send(id);
     }
 
@@ -189,25 +192,23 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Saves two letters elsewhere and deletes them; flags everything else.
+    /// Moves two letters to a Maildir of its own, which deletes only what it could read; flags everything else.
     fn mutt(&self) {
         let home = home();
-        let got = home.path().join("got");
-        fs::create_dir(&got).unwrap();
-        fs::write(home.path().join("take"), "exec cat > \"$(mktemp got/XXXXXXXX)\"\n").unwrap();
-        let keys = "<tag-pattern>~m 1-2<enter><tag-prefix><pipe-message>sh take<enter><tag-prefix><delete-message>\
-                    <untag-pattern>~A<enter><tag-pattern>~A<enter><tag-prefix><flag-message><quit>";
+        let got = ["tmp", "new", "cur"].map(|sub| home.path().join("got").join(sub));
+        got.iter().for_each(|dir| fs::create_dir_all(dir).unwrap());
+        let keys = "<tag-pattern>~m 1-2<enter><tag-prefix><save-message>got<enter><untag-pattern>~A<enter>\
+                    <tag-pattern>~A<enter><tag-prefix><flag-message><quit>";
         for turn in self.turns() {
             // That it finds nothing to do and waits till it is ended is as good. A machine may be slow.
             let seconds = 3 + u32::try_from(turn).unwrap_or(0).min(7);
             let _ = mutt_in(home.path(), &self.server.maildir(ALICE).path, "", keys, seconds);
-            for file in fs::read_dir(&got).unwrap().map(|entry| entry.unwrap().path()) {
+            let [_, new, cur] = &got;
+            let saved = [new, cur].into_iter().flat_map(|dir| fs::read_dir(dir).unwrap());
+            for file in saved.map(|entry| entry.unwrap().path()) {
                 let text = fs::read(&file).unwrap();
                 fs::remove_file(&file).unwrap();
-                if text.is_empty() {
-                    continue; // gone before mutt could read it
-                }
-                let read = self.ledger().read(MUTT, identify(&text));
+                let read = self.ledger().read(MUTT, identify(&without_length(&text)));
                 if let Some(id) = read {
                     self.remove(MUTT, &id, Change::Perhaps);
                     self.ledger().did(MUTT);
@@ -243,9 +244,16 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Letters in the mailbox before those who send wait for those who fetch.
+/// What mutt saved, without the line that it adds at the end of the header.
+fn without_length(saved: &[u8]) -> Vec<u8> {
+    let header = memchr::memmem::find(saved, b"\n\n").expect("a letter has a body");
+    let line = memchr::memmem::rfind(&saved[..header], b"\nContent-Length: ").expect("mutt adds the length");
+    [&saved[..line], &saved[header..]].concat()
+}
+
 /// What a slow machine gets until everybody has done something.
 const OVERTIME: Duration = Duration::from_secs(300);
+/// Letters in the mailbox before those who send wait for those who fetch.
 const FULL: usize = 60;
 /// A POP3 client of our own.
 const VISITOR: &str = "visitor";
