@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use crate::{
     clock::Now,
-    config::{Config, Listen, Persona, Service, TlsMode},
+    config::{Config, Listen, Persona, Service, TlsMode, Unknown},
     metrics::METRICS,
     net::{
         certificate::{self, Loaded, Pair},
@@ -400,10 +400,13 @@ fn rules(listen: &Listen, config: &Config, security: &Security, standing: Standi
     match listen.persona {
         Persona::Smtp(persona) => {
             let kind = listen.protocol.smtp().unwrap_or_default();
+            // In an open house a program that insists on a login finds one, wherever it sends.
+            let open_house = config.unknown == Unknown::Create;
             let auth = match kind {
-                Kind::Smtp | Kind::Lmtp => AuthRule::Off,
-                Kind::Submission if plaintext_auth => AuthRule::InClear,
-                Kind::Submission => AuthRule::UnderTls,
+                Kind::Lmtp => AuthRule::Off,
+                Kind::Smtp if !open_house => AuthRule::Off,
+                Kind::Smtp | Kind::Submission if plaintext_auth => AuthRule::InClear,
+                Kind::Smtp | Kind::Submission => AuthRule::UnderTls,
             };
             let policy = Policy { kind, auth, starttls: begins_tls, trusted: standing.trusted };
             Rules::Smtp(Rc::new(smtp::Rules { hostname, line_endings, persona, limits, policy, pedantic }))

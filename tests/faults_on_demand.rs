@@ -273,6 +273,30 @@ print(session.stat(), session.list(1), session.list()[1], session.retr(1)[2], se
 }
 
 #[test]
+fn smtplib_logs_in_with_any_password_but_where_the_name_asks_for_a_wrong_one() {
+    let server = Server::dev();
+    let said = python(
+        &server,
+        "
+def login(user):
+    session = smtplib.SMTP(*smtp)
+    session.login(user, 'any')
+    return session
+session = login('app@shop.test')
+session.sendmail('noreply@elsewhere.test', ['bob@example.test'], LETTER)
+session.quit()
+try:
+    login('bob+wrong-password@example.test')
+except smtplib.SMTPAuthenticationError as refused:
+    print(refused.smtp_code)
+",
+    );
+    assert_eq!(said, "535\n");
+    let arrived = |mailbox, folder| server.maildir(mailbox).files(folder).len();
+    assert_eq!((arrived(BOB, "new"), arrived("app@shop.test", ".Sent/cur")), (1, 1));
+}
+
+#[test]
 fn uidls_are_new_in_each_session() {
     let (server, _) = with_a_long_letter();
     let listings: Vec<Vec<String>> = (0..2)

@@ -222,6 +222,8 @@ fn in_an_open_house_any_password_opens_the_mailbox_that_mail_goes_to() {
         let credential = accounts.credential(user);
         assert_eq!(credential.verify(b""), Verdict::Right(Mailbox::named(mailbox).unwrap()), "{user}");
     }
+    let (who, other) = (Mailbox::named("who@ever.test").unwrap(), Address::parse("other@far.test").unwrap());
+    assert!(accounts.may_send_as(&who, &other), "as without a login");
     assert_eq!(accounts.credential("../who@ever.test").verify(b"x"), Verdict::Wrong);
     assert_eq!(accounts.credential("").verify(b"x"), Verdict::Wrong);
 }

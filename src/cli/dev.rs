@@ -118,7 +118,7 @@ Talk to it yourself:
 
 Thunderbird, new account, configured by hand: address {YOU}, any password
   incoming   POP3   {pop3_host}   port {pop3_port}   security: none   authentication: normal password
-  outgoing   SMTP   {smtp_host}   port {smtp_port}   security: none   authentication: none
+  outgoing   SMTP   {smtp_host}   port {smtp_port}   security: none   authentication: the same, or none
 
 The messages are plain files below {spool}
 Ctrl-C ends the server.

@@ -238,7 +238,7 @@ def in_french():
     os.write(terminal.window, b"\x04")
     terminal.answer("Envoyer ? [O/n] ", "o")
     terminal.expect("Envoyé : 250 2.0.0")
-    terminal.expect("Une copie est gardée sur ce disque.")
+    terminal.expect("Le serveur garde une copie")
     terminal.answer("Votre choix : ", "4")
     terminal.answer("Votre choix : ", "1")
     terminal.expect("Boîte de réception, page 1 sur 1")
