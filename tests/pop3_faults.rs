@@ -272,6 +272,54 @@ fn p19_a_hard_link_is_a_message_like_any_other() {
     assert!(session_with(&server, BOB, 1).retr(1).ends_with(b"Subject: to bob\r\n\r\n"));
 }
 
+#[test]
+fn p19_a_message_with_two_names_is_deleted_under_both() {
+    let server = Server::dev();
+    let maildir = server.maildir(ALICE);
+    let file = maildir.put(FIRST, b"first\n");
+    maildir.put("1700000002.M2P2.elsewhere", b"second\n");
+    fs::hard_link(&file, maildir.path.join(format!("cur/{FIRST}:2,S"))).unwrap();
+    let mut client = session_with(&server, ALICE, 2);
+    client.ask("DELE 1", "+OK");
+    client.ask("QUIT", "+OK");
+    assert_eq!(session_with(&server, ALICE, 1).retr(1), b"second\r\n");
+    assert_eq!(maildir.files("cur").len() + maildir.files("new").len(), 1);
+}
+
+#[test]
+fn p11_a_message_that_is_deleted_while_another_links_it_elsewhere_is_gone() {
+    let server = Server::dev();
+    let maildir = server.maildir(ALICE);
+    for round in 0..300 {
+        let name = format!("{}.M1P1.elsewhere", 1_700_000_000 + round);
+        let file = maildir.put(&name, b"a line\n");
+        let mut client = session_with(&server, ALICE, 1);
+        client.ask("DELE 1", "+OK");
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                // As a mover does it that must not write over anything; where it comes too late, it can't.
+                let linked = fs::hard_link(&file, maildir.path.join(format!("cur/{name}:2,S")));
+                let _ = linked.and_then(|()| fs::remove_file(&file));
+            });
+            client.ask("QUIT", "+OK");
+        });
+        assert_eq!(maildir.files("new").len() + maildir.files("cur").len(), 0, "round {round}");
+    }
+}
+
+#[test]
+fn p08_a_message_that_has_no_other_name_to_be_marked_under_is_served_all_the_same() {
+    let server = Server::dev();
+    let maildir = server.maildir(ALICE);
+    maildir.put(FIRST, b"first\n");
+    fs::write(maildir.path.join(format!("cur/{FIRST}:2,S")), "the second\n").unwrap();
+    maildir.put(&format!("1700000002.{}", "x".repeat(243)), b"third\n");
+    let mut client = session_with(&server, ALICE, 3);
+    (1..=3).for_each(|number| drop(client.retr(number)));
+    client.ask("QUIT", "+OK");
+    assert_eq!((maildir.files("new").len(), maildir.files("cur").len()), (2, 1));
+}
+
 /// Names that a Maildir may hold, whatever one may think of them.
 fn odd_names() -> Vec<Vec<u8>> {
     let long = |end: &[u8]| [&vec![b'n'; 255 - end.len()][..], end].concat();

@@ -1,7 +1,7 @@
 //! One message of a mailbox: reading it, deleting it, marking it. Each finds the file by its identity,
 //! wherever another program has put it meanwhile, and makes sure that it is the file that was listed.
 
-use std::{ffi::CString, fs::File, io, os::unix::fs::FileExt};
+use std::{collections::HashMap, ffi::CString, fs::File, io, os::unix::fs::FileExt};
 
 use rustix::{
     fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags},
@@ -75,54 +75,104 @@ impl OpenMessage {
 /// A name of a message file, and where it is or was.
 pub type Named = (Place, Box<[u8]>);
 
-/// Deletes a message, and returns the name it had. `None`: it is not there any more, or was replaced by
-/// another, which is as good.
-pub fn delete(maildir: &Maildir, wanted: Wanted<'_>) -> Result<Option<Named>, Error> {
-    on_the_file(maildir, wanted, |place, name| {
-        fs::unlinkat(maildir.dir(place), name, AtFlags::empty())
-            .map_err(|e| Error::at(path_of(maildir, place, name), "unlink", e))?;
-        Ok((place, name.to_bytes().into()))
-    })
+/// Deletes messages of a Maildir, whatever names they have by now.
+///
+/// A program that moves a message by `link` and `unlink` gives it two names for a moment, or for good if it
+/// is killed between them. Files that still have a name somewhere when all is done are looked for once more,
+/// all of them together: that name may be in another mailbox, where the message belongs to somebody else.
+#[derive(Debug)]
+pub struct Deletion<'a> {
+    maildir: &'a Maildir,
+    /// By their identity the inodes that still have a name.
+    linked: HashMap<&'a [u8], Vec<u64>>,
 }
 
-/// Moves a message to `cur/` with the flag `S`, and returns its new name. `None`: it is not there any more,
-/// or was replaced by another, which is as good.
+impl<'a> Deletion<'a> {
+    /// Of messages of that Maildir.
+    pub fn begin(maildir: &'a Maildir) -> Self {
+        Self { maildir, linked: HashMap::new() }
+    }
+
+    /// Deletes a message, and returns the name it had. `None`: it is not there any more, or was replaced by
+    /// another, which is as good.
+    pub fn delete(&mut self, wanted: Wanted<'a>) -> Result<Option<Named>, Error> {
+        let (maildir, linked) = (self.maildir, &mut self.linked);
+        on_the_file(maildir, wanted, |place, name| {
+            let failed = |step, error: Errno| Error::at(path_of(maildir, place, name), step, error);
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file = fs::openat(maildir.dir(place), name, flags, Mode::empty())
+                .map_err(|error| failed("open", error))?;
+            fs::unlinkat(maildir.dir(place), name, AtFlags::empty())
+                .map_err(|error| failed("unlink", error))?;
+            if fs::fstat(&file).is_ok_and(|stat| stat.st_nlink > 0) {
+                linked.entry(name::identity(wanted.name)).or_default().push(wanted.stamp.inode);
+            }
+            Ok((place, name.to_bytes().into()))
+        })
+    }
+
+    /// Deletes what names they still have in this Maildir, and returns those.
+    pub fn finish(self) -> Result<Vec<Named>, Error> {
+        let Self { maildir, linked } = self;
+        let mut deleted = Vec::new();
+        for _ in 0..ATTEMPTS {
+            let before = deleted.len();
+            for place in Place::BOTH.into_iter().filter(|_| !linked.is_empty()) {
+                for name in names(maildir, place)? {
+                    let name = name?;
+                    let Some(inodes) = linked.get(name::identity(name.to_bytes())) else { continue };
+                    if !inode(maildir, place, &name)?.is_some_and(|inode| inodes.contains(&inode)) {
+                        continue;
+                    }
+                    match fs::unlinkat(maildir.dir(place), &name, AtFlags::empty()) {
+                        Ok(()) => deleted.push((place, name.to_bytes().into())),
+                        Err(Errno::NOENT) => {}
+                        Err(error) => return Err(Error::at(path_of(maildir, place, &name), "unlink", error)),
+                    }
+                }
+            }
+            if deleted.len() == before {
+                break;
+            }
+        }
+        Ok(deleted)
+    }
+}
+
+/// Moves a message to `cur/` with the flag `S`, and returns its new name, or its old one where the new one is
+/// another file's or too long. `None`: it is not there any more, or was replaced by another, which is as good.
 pub fn mark_seen(maildir: &Maildir, wanted: Wanted<'_>) -> Result<Option<Named>, Error> {
     on_the_file(maildir, wanted, |place, name| {
         if place == Place::Cur && name::flags(name.to_bytes()).contains(&b'S') {
             return Ok((place, name.to_bytes().into()));
         }
         let seen = c_string(name::with_flag(name.to_bytes(), b'S'));
-        let failed = |e| Error::at(path_of(maildir, Place::Cur, &seen), "rename", e);
         let (from, to) = (maildir.dir(place), maildir.dir(Place::Cur));
-        match fs::renameat_with(from, name, to, &seen, RenameFlags::NOREPLACE) {
-            // Nothing is overwritten: another file may have this identity too.
+        // Nothing is overwritten: another file may have this identity too.
+        let renamed = match fs::renameat_with(from, name, to, &seen, RenameFlags::NOREPLACE) {
             Err(Errno::INVAL | Errno::NOSYS) => fs::linkat(from, name, to, &seen, AtFlags::empty())
-                .and_then(|()| fs::unlinkat(from, name, AtFlags::empty()))
-                .map_err(failed)?,
-            done => done.map_err(failed)?,
+                .and_then(|()| fs::unlinkat(from, name, AtFlags::empty())),
+            done => done,
+        };
+        match renamed {
+            Ok(()) => Ok((Place::Cur, seen.to_bytes().into())),
+            Err(Errno::EXIST | Errno::NAMETOOLONG) => Ok((place, name.to_bytes().into())),
+            Err(error) => Err(Error::at(path_of(maildir, Place::Cur, &seen), "rename", error)),
         }
-        Ok((Place::Cur, seen.to_bytes().into()))
     })
 }
 
 fn on_the_file(
     maildir: &Maildir,
     wanted: Wanted<'_>,
-    act: impl Fn(Place, &CString) -> Result<Named, Error>,
+    mut act: impl FnMut(Place, &CString) -> Result<Named, Error>,
 ) -> Result<Option<Named>, Error> {
     for _ in 0..ATTEMPTS {
         let (place, name) = match find(maildir, wanted) {
             Ok(found) => found,
-            Err(error) if error.kind() == Kind::Gone => return Ok(None),
+            Err(error) if matches!(error.kind(), Kind::Gone | Kind::Changed) => return Ok(None),
             Err(error) => return Err(error),
         };
-        match fs::statat(maildir.dir(place), &name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) if Stamp::of(&stat).inode == wanted.stamp.inode => {}
-            Ok(_) => return Ok(None),
-            Err(Errno::NOENT) => continue,
-            Err(error) => return Err(Error::at(path_of(maildir, place, &name), "stat", error)),
-        }
         match act(place, &name) {
             Err(error) if error.kind() == Kind::Gone => {} // renamed between the two calls: look again
             done => return done.map(Some),
@@ -132,27 +182,48 @@ fn on_the_file(
 }
 
 /// Finds a message under the name it was listed with, or else under any name of the same identity: flags
-/// changed, or moved between `new/` and `cur/`.
+/// changed, or moved between `new/` and `cur/`. An error is of kind `Gone`, `Changed` (another file has the
+/// name that was listed), or of the system.
 fn find(maildir: &Maildir, wanted: Wanted<'_>) -> Result<(Place, CString), Error> {
     let listed = c_string(wanted.name.to_vec());
-    if fs::statat(maildir.dir(wanted.place), &listed, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
-        return Ok((wanted.place, listed));
-    }
+    let taken = match inode(maildir, wanted.place, &listed)? {
+        Some(inode) if inode == wanted.stamp.inode => return Ok((wanted.place, listed)),
+        other => other.is_some(),
+    };
     let identity = name::identity(wanted.name);
     for _ in 0..ATTEMPTS {
         for place in Place::BOTH {
-            let failed = |e: Errno| Error::at(maildir.path().join(place.name()), "read directory", e);
-            for entry in fs::Dir::read_from(maildir.dir(place)).map_err(failed)? {
-                let entry = entry.map_err(failed)?;
-                let name = entry.file_name();
-                if name::identity(name.to_bytes()) == identity && entry.ino() == wanted.stamp.inode {
-                    return Ok((place, name.to_owned()));
+            for name in names(maildir, place)? {
+                let name = name?;
+                if name::identity(name.to_bytes()) == identity
+                    && inode(maildir, place, &name)? == Some(wanted.stamp.inode)
+                {
+                    return Ok((place, name));
                 }
             }
         }
     }
-    let gone = io::Error::from(Errno::NOENT);
-    Err(Error::at(path_of(maildir, wanted.place, &listed), "find", gone))
+    let path = path_of(maildir, wanted.place, &listed);
+    Err(if taken { changed(path) } else { Error::at(path, "find", Errno::NOENT) })
+}
+
+/// The names in a directory.
+fn names(
+    maildir: &Maildir,
+    place: Place,
+) -> Result<impl Iterator<Item = Result<CString, Error>> + use<'_>, Error> {
+    let failed = move |e: Errno| Error::at(maildir.path().join(place.name()), "read directory", e);
+    let entries = fs::Dir::read_from(maildir.dir(place)).map_err(failed)?;
+    Ok(entries.map(move |entry| entry.map(|entry| entry.file_name().to_owned()).map_err(failed)))
+}
+
+/// Which file has that name, if one has it.
+fn inode(maildir: &Maildir, place: Place, name: &CString) -> Result<Option<u64>, Error> {
+    match fs::statat(maildir.dir(place), name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(Stamp::of(&stat).inode)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(Error::at(path_of(maildir, place, name), "stat", error)),
+    }
 }
 
 fn changed(path: std::path::PathBuf) -> Error {

@@ -1,14 +1,16 @@
 //! Throwing messages away.
 
-use crate::maildir::{Error, Maildir, Place, message, scan};
+use crate::maildir::{Error, Maildir, Place, message::Deletion, scan};
 
 /// Deletes every message of a Maildir, beside a server that may have it open: its sessions find these
 /// messages gone. Returns how many there were.
 pub fn purge(maildir: &Maildir) -> Result<usize, Error> {
-    let mut deleted = 0;
-    for found in &scan::scan(maildir, &[])?.found {
-        deleted += usize::from(message::delete(maildir, found.into())?.is_some());
+    let found = scan::scan(maildir, &[])?.found;
+    let (mut deletion, mut deleted) = (Deletion::begin(maildir), 0);
+    for found in &found {
+        deleted += usize::from(deletion.delete(found.into())?.is_some());
     }
+    deletion.finish()?;
     for place in Place::BOTH {
         maildir.sync(place)?;
     }

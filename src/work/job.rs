@@ -19,7 +19,7 @@ use crate::{
     maildir::{
         Draft, Error, Found, Maildir, MessageId, OpenMessage, Place, Usage,
         lock::Lock,
-        message,
+        message::{self, Deletion},
         name::Unique,
         scan::{Look, Times},
         tidy, usage,
@@ -335,7 +335,8 @@ fn read(
     Ok(Piece { bytes, last, open })
 }
 
-/// Does all it can, and fails if any of it failed.
+/// Does all it can, and fails if a message could not be deleted (RFC 1939 section 6). That one could not be
+/// marked costs nobody anything.
 fn update(
     maildir: &Maildir,
     snapshot: &Snapshot,
@@ -345,9 +346,10 @@ fn update(
     let mut done = registry::Done::default();
     let mut result = Ok(());
     let mut note = |error: Error| result = Err(report(&error));
+    let mut deletion = Deletion::begin(maildir);
     for wanted in delete.iter().filter_map(|message| snapshot.wanted(*message)) {
         done.gone.push((wanted.place, wanted.name.into()));
-        match message::delete(maildir, wanted) {
+        match deletion.delete(wanted) {
             Ok(named) => done.gone.extend(named),
             Err(error) => {
                 done.touched.extend(done.gone.pop());
@@ -355,15 +357,19 @@ fn update(
             }
         }
     }
+    deletion.finish().map_or_else(&mut note, |names| done.gone.extend(names));
     for wanted in seen.iter().filter_map(|message| snapshot.wanted(*message)) {
         match message::mark_seen(maildir, wanted) {
             Ok(named) => done.touched.extend(named),
-            Err(error) => note(error),
+            Err(error) => drop(report(&error)),
         }
         done.touched.push((wanted.place, wanted.name.into()));
     }
     for place in Place::BOTH {
-        maildir.sync(place).unwrap_or_else(&mut note);
+        match maildir.sync(place) {
+            Err(error) if delete.is_empty() => drop(report(&error)),
+            synced => synced.unwrap_or_else(&mut note),
+        }
     }
     (done, result)
 }
