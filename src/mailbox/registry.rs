@@ -235,13 +235,15 @@ impl Registry {
         self.stirred.insert(id);
     }
 
-    /// A session has deleted or marked messages.
+    /// A session has deleted or marked messages. Another file may have taken a name meanwhile, so that every
+    /// name is looked at too.
     pub fn updated(&mut self, mailbox: &Mailbox, maildir: (u64, u64), done: Done) {
         let Some((id, held)) = self.held(mailbox).filter(|(_, held)| held.maildir.key() == maildir) else {
             return;
         };
+        let names = done.gone.iter().cloned().chain(done.touched);
+        names.for_each(|(place, name)| held.note_name(place, name));
         held.own(done.gone.into_iter().map(|(place, name)| Change::Absent { place, name }).collect());
-        done.touched.into_iter().for_each(|(place, name)| held.note_name(place, name));
         self.stirred.insert(id);
     }
 

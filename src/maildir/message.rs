@@ -49,7 +49,7 @@ impl OpenMessage {
     /// Opens the message that was listed. Errors are of kind `Gone`, `Changed` (another file has its name
     /// now, or its content was changed), or of the system.
     pub fn open(maildir: &Maildir, wanted: Wanted<'_>) -> Result<Self, Error> {
-        let (place, name) = find(maildir, wanted)?;
+        let (place, name, _) = find(maildir, wanted)?;
         let path = path_of(maildir, place, &name);
         let file = fs::openat(maildir.dir(place), &name, OPEN, Mode::empty())
             .map_err(|e| Error::at(&path, "open", e))?;
@@ -93,8 +93,8 @@ impl<'a> Deletion<'a> {
         Self { maildir, linked: HashMap::new() }
     }
 
-    /// Deletes a message, and returns the name it had. `None`: it is not there any more, or was replaced by
-    /// another, which is as good.
+    /// Deletes a message, and returns the name it had. `None`: it is not there any more. It is an error of kind
+    /// `Changed` if there is something else than what was listed: nobody has read that.
     pub fn delete(&mut self, wanted: Wanted<'a>) -> Result<Option<Named>, Error> {
         let (maildir, linked) = (self.maildir, &mut self.linked);
         on_the_file(maildir, wanted, |place, name| {
@@ -121,7 +121,7 @@ impl<'a> Deletion<'a> {
                 for name in names(maildir, place)? {
                     let name = name?;
                     let Some(inodes) = linked.get(name::identity(name.to_bytes())) else { continue };
-                    if !inode(maildir, place, &name)?.is_some_and(|inode| inodes.contains(&inode)) {
+                    if !stamp(maildir, place, &name)?.is_some_and(|stamp| inodes.contains(&stamp.inode)) {
                         continue;
                     }
                     match fs::unlinkat(maildir.dir(place), &name, AtFlags::empty()) {
@@ -140,7 +140,7 @@ impl<'a> Deletion<'a> {
 }
 
 /// Moves a message to `cur/` with the flag `S`, and returns its new name, or its old one where the new one is
-/// another file's or too long. `None`: it is not there any more, or was replaced by another, which is as good.
+/// another file's or too long. `None`: it is not there any more. Errors are those of [`Deletion::delete`].
 pub fn mark_seen(maildir: &Maildir, wanted: Wanted<'_>) -> Result<Option<Named>, Error> {
     on_the_file(maildir, wanted, |place, name| {
         if place == Place::Cur && name::flags(name.to_bytes()).contains(&b'S') {
@@ -168,43 +168,49 @@ fn on_the_file(
     mut act: impl FnMut(Place, &CString) -> Result<Named, Error>,
 ) -> Result<Option<Named>, Error> {
     for _ in 0..ATTEMPTS {
-        let (place, name) = match find(maildir, wanted) {
+        let (place, name, stamp) = match find(maildir, wanted) {
             Ok(found) => found,
-            Err(error) if matches!(error.kind(), Kind::Gone | Kind::Changed) => return Ok(None),
+            Err(error) if error.kind() == Kind::Gone => return Ok(None),
             Err(error) => return Err(error),
         };
+        if stamp != wanted.stamp {
+            return Err(changed(path_of(maildir, place, &name)));
+        }
         match act(place, &name) {
             Err(error) if error.kind() == Kind::Gone => {} // renamed between the two calls: look again
             done => return done.map(Some),
         }
     }
-    Ok(None)
+    let path = path_of(maildir, wanted.place, &c_string(wanted.name.to_vec()));
+    Err(Error::at(path, "find", io::Error::other("it is renamed all the time")))
 }
 
 /// Finds a message under the name it was listed with, or else under any name of the same identity: flags
-/// changed, or moved between `new/` and `cur/`. An error is of kind `Gone`, `Changed` (another file has the
-/// name that was listed), or of the system.
-fn find(maildir: &Maildir, wanted: Wanted<'_>) -> Result<(Place, CString), Error> {
+/// changed, or moved between `new/` and `cur/`. The stamp is what it has now. An error is of kind `Gone`,
+/// `Changed` (another file has the name that was listed), or of the system.
+fn find(maildir: &Maildir, wanted: Wanted<'_>) -> Result<(Place, CString, Stamp), Error> {
     let listed = c_string(wanted.name.to_vec());
-    let taken = match inode(maildir, wanted.place, &listed)? {
-        Some(inode) if inode == wanted.stamp.inode => return Ok((wanted.place, listed)),
-        other => other.is_some(),
-    };
+    let is_it = |stamp: &Stamp| stamp.inode == wanted.stamp.inode;
+    let there = stamp(maildir, wanted.place, &listed)?;
+    if let Some(stamp) = there.filter(is_it) {
+        return Ok((wanted.place, listed, stamp));
+    }
     let identity = name::identity(wanted.name);
     for _ in 0..ATTEMPTS {
         for place in Place::BOTH {
             for name in names(maildir, place)? {
                 let name = name?;
-                if name::identity(name.to_bytes()) == identity
-                    && inode(maildir, place, &name)? == Some(wanted.stamp.inode)
-                {
-                    return Ok((place, name));
+                if name::identity(name.to_bytes()) != identity {
+                    continue;
+                }
+                if let Some(stamp) = stamp(maildir, place, &name)?.filter(is_it) {
+                    return Ok((place, name, stamp));
                 }
             }
         }
     }
     let path = path_of(maildir, wanted.place, &listed);
-    Err(if taken { changed(path) } else { Error::at(path, "find", Errno::NOENT) })
+    Err(if there.is_some() { changed(path) } else { Error::at(path, "find", Errno::NOENT) })
 }
 
 /// The names in a directory.
@@ -218,9 +224,9 @@ fn names(
 }
 
 /// Which file has that name, if one has it.
-fn inode(maildir: &Maildir, place: Place, name: &CString) -> Result<Option<u64>, Error> {
+fn stamp(maildir: &Maildir, place: Place, name: &CString) -> Result<Option<Stamp>, Error> {
     match fs::statat(maildir.dir(place), name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(Stamp::of(&stat).inode)),
+        Ok(stat) => Ok(Some(Stamp::of(&stat))),
         Err(Errno::NOENT) => Ok(None),
         Err(error) => Err(Error::at(path_of(maildir, place, name), "stat", error)),
     }

@@ -1,6 +1,6 @@
 //! Throwing messages away.
 
-use crate::maildir::{Error, Maildir, Place, message::Deletion, scan};
+use crate::maildir::{Error, Kind, Maildir, Place, message::Deletion, scan};
 
 /// Deletes every message of a Maildir, beside a server that may have it open: its sessions find these
 /// messages gone. Returns how many there were.
@@ -8,7 +8,10 @@ pub fn purge(maildir: &Maildir) -> Result<usize, Error> {
     let found = scan::scan(maildir, &[])?.found;
     let (mut deletion, mut deleted) = (Deletion::begin(maildir), 0);
     for found in &found {
-        deleted += usize::from(deletion.delete(found.into())?.is_some());
+        match deletion.delete(found.into()) {
+            Err(error) if error.kind() == Kind::Changed => {} // it came after the scan
+            done => deleted += usize::from(done?.is_some()),
+        }
     }
     deletion.finish()?;
     for place in Place::BOTH {

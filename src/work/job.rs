@@ -17,7 +17,7 @@ use crate::{
         registry::{self, IndexId, Load, Loaded, Looked},
     },
     maildir::{
-        Draft, Error, Found, Maildir, MessageId, OpenMessage, Place, Usage,
+        Draft, Error, Found, Kind, Maildir, MessageId, OpenMessage, Place, Usage,
         lock::Lock,
         message::{self, Deletion},
         name::Unique,
@@ -361,6 +361,7 @@ fn update(
     for wanted in seen.iter().filter_map(|message| snapshot.wanted(*message)) {
         match message::mark_seen(maildir, wanted) {
             Ok(named) => done.touched.extend(named),
+            Err(error) if error.kind() == Kind::Changed => {} // nobody has read what is there now
             Err(error) => drop(report(&error)),
         }
         done.touched.push((wanted.place, wanted.name.into()));
