@@ -26,7 +26,7 @@
 //! | [`service`] | what it is to its machine: whom it runs as, what it may reach, what the service manager does and is told |
 //! | [`descriptors`] | how many connections and mailboxes may be open |
 //! | [`limits`], [`octets`], [`clock`], [`stamp`] | leaves: every bound, the one size function, the time, changes of files |
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 pub mod accounts;
 pub mod cli;

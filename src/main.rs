@@ -1,5 +1,5 @@
 //! The program: everything is in the library.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 

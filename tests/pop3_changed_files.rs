@@ -11,7 +11,7 @@ use std::{
 };
 
 use common::{
-    Server,
+    AtTheEnd, Server,
     client::{Client, deliver, session_with, with_crlf},
     eventually,
 };
@@ -57,6 +57,7 @@ fn p11_a_message_renamed_all_the_time_is_found_or_honestly_not() {
                 }
             }
         });
+        let _over = AtTheEnd(&over);
         let mut found = 0;
         for _ in 0..200 {
             let reply = client.send("RETR 1").reply();
@@ -67,7 +68,6 @@ fn p11_a_message_renamed_all_the_time_is_found_or_honestly_not() {
                 found += 1;
             }
         }
-        over.store(true, Ordering::Relaxed);
         found
     });
     assert_eq!(found, 200, "whole or refused");
@@ -128,6 +128,7 @@ fn p14_files_cut_short_while_they_are_read_end_no_server() {
                 fs::write(&file, &content).unwrap();
             }
         });
+        let _over = AtTheEnd(&over);
         for _ in 0..30 {
             let mut client = Client::pop3(&server, ALICE);
             let reply = client.send("RETR 1").reply();
@@ -144,7 +145,6 @@ fn p14_files_cut_short_while_they_are_read_end_no_server() {
                 octets += line.len();
             }
         }
-        over.store(true, Ordering::Relaxed);
     });
     eventually("the message is whole again", || {
         let mut client = Client::pop3(&server, ALICE);
@@ -257,27 +257,60 @@ fn p23_the_unique_id_stays_when_the_mailbox_is_restored_from_a_copy() {
     assert_eq!(session_with(&server, ALICE, 2).listing("UIDL"), ids);
 }
 
-/// A file by that name that is another one, or the same one with something else in it.
-fn replacements() -> [(&'static str, fn(&Path)); 3] {
-    [
-        ("renamed over it", |file| {
-            let new = file.with_extension("new");
-            fs::write(&new, "the new one\n").unwrap();
-            fs::rename(&new, file).unwrap();
-        }),
-        ("removed, and made anew", |file| {
-            fs::remove_file(file).unwrap();
-            fs::write(file, "the new one\n").unwrap();
-        }),
-        ("written over", |file| fs::write(file, "the new one\n").unwrap()),
-    ]
+#[test]
+fn p14_kept_sizes_cut_short_while_they_are_read_end_no_server() {
+    let server = Server::dev();
+    let users: Vec<String> = (0..20).map(|n| format!("user{n}@example.test")).collect();
+    let kept: Vec<fs::File> = users
+        .iter()
+        .map(|user| {
+            let maildir = server.maildir(user);
+            maildir.put(FIRST, b"first\n");
+            fs::File::create(maildir.path.join(".restante.sizes")).unwrap()
+        })
+        .collect();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                for length in [2 << 20, 0] {
+                    kept.iter().for_each(|file| file.set_len(length).unwrap());
+                }
+            }
+        });
+        let _over = AtTheEnd(&over);
+        for user in &users {
+            Client::pop3(&server, user).ask("STAT", "+OK 1 7\r\n");
+        }
+    });
+}
+
+/// Another file of that name.
+fn rename_over(file: &Path) {
+    let new = file.with_extension("new");
+    fs::write(&new, "the new one\n").unwrap();
+    fs::rename(&new, file).unwrap();
+}
+
+/// The same, which may have the inode of the old one.
+fn make_anew(file: &Path) {
+    fs::remove_file(file).unwrap();
+    write_over(file);
+}
+
+fn write_over(file: &Path) {
+    fs::write(file, "the new one\n").unwrap();
 }
 
 #[test]
 fn p13_what_has_taken_the_place_of_a_message_is_not_deleted_for_it_and_is_listed() {
     let server = Server::dev();
     let maildir = server.maildir(ALICE);
-    for (how, replace) in replacements() {
+    for (how, replace) in [
+        ("renamed over it", rename_over as fn(&Path)),
+        ("made anew", make_anew),
+        ("written over", write_over),
+    ] {
         let file = maildir.put(FIRST, b"first\n");
         maildir.put(SECOND, b"second\n");
         let mut client = session_with(&server, ALICE, 2);

@@ -20,7 +20,7 @@ use std::{
 };
 
 use common::{
-    Maildir, Server, Setup,
+    AtTheEnd, Maildir, Server, Setup,
     client::{Client, deliver, with_crlf},
     dice::{Dice, number},
     eventually, skip,
@@ -322,15 +322,6 @@ fn m20_no_message_is_missing_or_doubled_while_all_are_renamed() {
         assert!(listing == expected, "octets differ");
     }
     assert_agrees(&server, USERS[0]);
-}
-
-/// Says that it is over, also when the test fails.
-struct AtTheEnd<'a>(&'a AtomicBool);
-
-impl Drop for AtTheEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// More files than the kernel keeps events for.

@@ -47,6 +47,8 @@ pub(super) struct Held {
     pub(super) last_checked: Duration,
     /// Since when the directories have times that no notice has explained.
     pub(super) suspect: Option<Duration>,
+    /// Since when their times are believed that were seen by a look at some names, and not by a walk.
+    pub(super) explained: Option<Duration>,
     /// What the log was told of files that were left out.
     pub(super) said: HashSet<Box<[u8]>>,
 }
@@ -121,6 +123,7 @@ impl Held {
             last_used: now,
             last_checked: now,
             suspect: None,
+            explained: None,
             said: HashSet::new(),
         }
     }
@@ -220,8 +223,10 @@ impl Held {
         self.told(u64::MAX);
     }
 
-    pub(super) fn has_work(&self) -> bool {
-        self.walk > Walk::No || !self.dirty.is_empty()
+    /// Whether it was looked through, and nothing is known to have happened since.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let has_work = self.walk > Walk::No || !self.dirty.is_empty();
+        self.index.is_some() && self.under_way.is_none() && !has_work
     }
 
     pub(super) fn is_idle(&self) -> bool {

@@ -315,7 +315,7 @@ impl Registry {
         };
         held.watched |= loaded.watched;
         held.last_checked = now;
-        held.suspect = None;
+        (held.suspect, held.explained) = (None, None);
         held.report(&loaded.left_out);
         held.report_doubles(&loaded.doubles);
         let before =
@@ -336,6 +336,7 @@ impl Registry {
         // Without a watch nobody has told of the other changes that may be behind these times.
         if held.watched {
             index.looked(looked.times, looked.young);
+            held.explained.get_or_insert(self.now);
         }
         held.suspect = None;
         held.report(&looked.left_out);
@@ -388,8 +389,13 @@ impl Registry {
                 self.go_on(id);
                 continue;
             }
+            if held.explained.is_some_and(|since| since + BELIEVED_FOR <= now) && held.is_at_rest() {
+                held.note_walk(Walk::Yes);
+                self.go_on(id);
+                continue;
+            }
             let due = held.suspect.map_or(held.last_checked + CHECK_EVERY, |since| since + EXPLAINED_WITHIN);
-            if due <= now && held.under_way.is_none() && !held.has_work() && held.index.is_some() {
+            if due <= now && held.is_at_rest() {
                 held.under_way = Some(UnderWay::Check);
                 self.orders.push(Order::Check(id, Arc::clone(&held.maildir)));
             }
@@ -481,6 +487,9 @@ impl Registry {
 
 /// How long a change of the times of a directory may go without a notice that explains it.
 const EXPLAINED_WITHIN: Duration = Duration::from_secs(1);
+/// How long it is believed that the changes that were told are all there were: a change that was not told has
+/// the same times of the directory behind it as one that was.
+const BELIEVED_FOR: Duration = Duration::from_secs(15 * 60);
 /// How often the times of a directory are compared when nothing happens.
 const CHECK_EVERY: Duration = Duration::from_secs(60);
 

@@ -1,11 +1,12 @@
 //! `.restante.sizes`: what counting the octets of other programs' files has told, so that a restart does not
 //! read them again.
 //!
-//! Records of fixed size, each with a crc of its own, appended, and read by memory map. It is a cache: a
-//! record that is torn, stale or not ours is passed over, and a file that can't be read or written costs
-//! nothing but time. Only this program writes it, and never makes it shorter, so that mapping it is safe; the
-//! messages themselves are never mapped, since another program may cut one short. From a file server it is read, and not
-//! mapped: a file that another machine has replaced is gone under the mapping, and the process with it.
+//! Records of fixed size, each with a crc of its own, appended. It is a cache: a record that is torn, stale or
+//! not ours is passed over, and a file that can't be read or written costs nothing but time.
+//!
+//! It is read into memory that is mapped for that, and given back to the system at once: no file in the spool is
+//! mapped itself, since other programs write there. One that is cut short under its mapping, or has a bad sector,
+//! takes the process with it (SIGBUS).
 //!
 //! Servers that share a spool append to it at the same time, and NFS may write the records of one over those of
 //! another. They are all of one size at multiples of it, so that what is lost is lost whole, and is counted again.
@@ -13,11 +14,12 @@
 use std::{
     collections::HashMap,
     fs::File,
-    io::{Read, Write},
+    io::{self, Read, Write},
     os::fd::OwnedFd,
     path::Path,
 };
 
+use memmap2::MmapMut;
 use rustix::{
     fs::{self, AtFlags, Mode, OFlags},
     io::Errno,
@@ -49,23 +51,10 @@ impl Sizes {
         })
     }
 
-    #[allow(unsafe_code)]
     fn read(maildir: &Maildir) -> Result<Self, Error> {
-        let failed = |step| move |e: std::io::Error| Error::at(maildir.path().join(FILE), step, e);
         let mut file = open(maildir, FILE, OFlags::RDONLY)?;
-        if maildir.is_remote() {
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes).map_err(failed("read"))?;
-            return Ok(Self::of(&bytes));
-        }
-        let length = file.metadata().map_err(failed("stat"))?.len();
-        if length == 0 {
-            return Ok(Self::default());
-        }
-        // SAFETY: the mapping is read-only and lives for this function only. The file is on a disk of this machine
-        // and written by this program alone, which appends to it or replaces it by rename, and never shortens it.
-        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(failed("map"))?;
-        Ok(Self::of(&map))
+        let read = contents(&mut file).map_err(|e| Error::at(maildir.path().join(FILE), "read", e))?;
+        Ok(read.map_or_else(Self::default, |bytes| Self::of(&bytes)))
     }
 
     fn of(bytes: &[u8]) -> Self {
@@ -105,12 +94,34 @@ impl Sizes {
 
 /// Records of the file of a mailbox: how many there are, and how many of them are torn or not ours.
 pub fn count(maildir: &OwnedFd, path: &Path) -> Result<(usize, usize), Error> {
-    let mut bytes = Vec::new();
-    let read = open_in(maildir, path, FILE, OFlags::RDONLY)?.read_to_end(&mut bytes);
-    read.map_err(|e| Error::at(path.join(FILE), "read", e))?;
+    let mut file = open_in(maildir, path, FILE, OFlags::RDONLY)?;
+    let read = contents(&mut file).map_err(|e| Error::at(path.join(FILE), "read", e))?;
+    let Some(bytes) = read else { return Ok((0, 0)) };
     let good = |record: &[u8]| record.try_into().is_ok_and(|record| decode(record).is_some());
     let broken = bytes.chunks(RECORD).filter(|record| !good(record)).count();
     Ok((bytes.len().div_ceil(RECORD), broken))
+}
+
+/// What is in the file; `None` for nothing.
+fn contents(file: &mut File) -> io::Result<Option<MmapMut>> {
+    let length = file.metadata()?.len();
+    if length > MOST_BYTES {
+        return Err(io::Error::other(format!("{length} octets are more than it ever has: remove it")));
+    }
+    if length == 0 {
+        return Ok(None);
+    }
+    let mut bytes = MmapMut::map_anon(length as usize)?;
+    let mut read = 0;
+    while read < bytes.len() {
+        match file.read(&mut bytes[read..]) {
+            Ok(0) => break, // it was cut short: zeros are no record
+            Ok(more) => read += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(bytes))
 }
 
 /// Replaces a file of ours beside the messages. It is written in `tmp/`, where what a crash leaves is removed one day;
@@ -162,6 +173,8 @@ fn open_in(dir: &OwnedFd, path: &Path, name: &str, how: OFlags) -> Result<File, 
 const RECORD: usize = 8 + 8 + 8 + 4 + 8 + 4;
 /// Where the crc is.
 const CRC: usize = RECORD - 4;
+/// Bytes of the file of more messages than a mailbox has: six millions.
+const MOST_BYTES: u64 = 256 << 20;
 /// Records that a file may have too many before it is worth writing it anew.
 const SPARE_RECORDS: usize = 1024;
 

@@ -19,6 +19,7 @@ use std::{
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -267,6 +268,15 @@ impl Maildir {
         fs::write(&tmp, content).unwrap();
         fs::rename(&tmp, &new).unwrap();
         new
+    }
+}
+
+/// Says that it is over, also when the test fails.
+pub(crate) struct AtTheEnd<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for AtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

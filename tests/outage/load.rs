@@ -12,6 +12,8 @@ use std::{
     time::Duration,
 };
 
+use crate::common::AtTheEnd;
+
 use super::{
     Dice, Wrong,
     ledger::{Change, Ledger},
@@ -61,7 +63,7 @@ impl<'a> Load<'a> {
     /// Runs the load; `end` lets it run for a while and then ends the server.
     pub(crate) fn run(self, crowd: Crowd, dice: &mut Dice, end: impl FnOnce()) -> Vec<Wrong> {
         thread::scope(|scope| {
-            let _stop = Stop(&self.stop);
+            let _stop = AtTheEnd(&self.stop);
             for sender in 0..crowd.senders {
                 let (load, mut dice) = (&self, dice.split());
                 // An error is the end of the server, or of its disk: that is what the test is about.
@@ -179,15 +181,6 @@ impl<'a> Load<'a> {
             self.wrong.lock().unwrap().push(wrong);
         }
         found
-    }
-}
-
-/// Stops the sessions when it goes: also when the test fails meanwhile.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }
 

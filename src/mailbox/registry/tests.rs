@@ -330,6 +330,26 @@ fn a_quiet_mailbox_is_checked_every_minute() {
 }
 
 #[test]
+fn a_change_that_a_told_one_hides_is_found_by_a_walk_in_a_quarter_of_an_hour() {
+    let mut desk = open_mailbox();
+    desk.put("new/2.untold");
+    desk.put("new/3.told");
+    desk.tell("new/3.told");
+    assert_eq!(desk.settle(), Told { looks: 1, ..Told::default() });
+    desk.log_in();
+    assert_eq!(desk.settle().served, served(&["1.a", "3.told"]));
+    for _ in 0..14 {
+        desk.later(60);
+        assert_eq!(desk.settle(), Told::default());
+    }
+    desk.later(60);
+    assert_eq!(desk.settle(), Told { walks: 1, ..Told::default() });
+    desk.registry.logout(&desk.mailbox);
+    desk.log_in();
+    assert_eq!(desk.settle().served, served(&["1.a", "2.untold", "3.told"]));
+}
+
+#[test]
 fn a_delivery_is_seen_at_once_and_its_notice_changes_nothing() {
     let mut desk = open_mailbox();
     desk.put("new/2.b");
