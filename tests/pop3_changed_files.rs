@@ -239,6 +239,22 @@ fn p22_files_of_one_identity_are_messages_of_their_own() {
 }
 
 #[test]
+fn p22_no_file_bears_an_id_that_another_of_its_identity_had() {
+    let server = Server::dev();
+    let maildir = server.maildir(ALICE);
+    maildir.put(FIRST, b"first\n");
+    let alone = session_with(&server, ALICE, 1).listing("UIDL");
+    fs::write(maildir.path.join(format!("cur/{FIRST}:2,S")), "the second\n").unwrap();
+    let mut client = session_with(&server, ALICE, 2);
+    let both = client.listing("UIDL");
+    assert!(!both.contains(&alone[0]), "{alone:?} {both:?}");
+    client.ask("DELE 1", "+OK");
+    client.ask("QUIT", "+OK");
+    let left = session_with(&server, ALICE, 1).listing("UIDL");
+    assert!(!both.contains(&left[0]), "{both:?} {left:?}");
+}
+
+#[test]
 fn p23_the_unique_id_stays_when_the_mailbox_is_restored_from_a_copy() {
     let mut server = Server::dev();
     deliver(&server, ALICE, b"Subject: first\r\n\r\n");

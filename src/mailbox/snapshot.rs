@@ -6,7 +6,7 @@ use blake2::{Blake2s, Digest, digest::consts::U16};
 
 use super::list::List;
 use crate::{
-    maildir::{Found, Wanted, name},
+    maildir::{Found, Wanted, name, scan::Stamp},
     proto::ask::Maildrop,
 };
 
@@ -56,10 +56,10 @@ impl Maildrop for Snapshot {
     fn unique_id(&self, message: usize) -> Cow<'_, str> {
         let Some(found) = self.get(message) else { return Cow::Borrowed("-") };
         let identity = name::identity(&found.name);
-        let is_double =
-            |earlier: &usize| self.get(*earlier).is_some_and(|found| name::identity(&found.name) == identity);
-        let doubles = (0..message).rev().take_while(is_double).count();
-        unique_id(identity, doubles)
+        let has_it = |at| self.get(at).is_some_and(|other| name::identity(&other.name) == identity);
+        // Files of one identity are neighbours.
+        let is_double = message.checked_sub(1).is_some_and(has_it) || has_it(message + 1);
+        unique_id(identity, is_double.then_some(found.stamp))
     }
 
     /// The later of the time that leads the name and the last change of the content: a name that begins with
@@ -73,10 +73,14 @@ impl Maildrop for Snapshot {
 }
 
 /// The unique id of an identity: itself if it is 1 to 70 characters from 0x21 to 0x7e (RFC 1939 section 7),
-/// else 32 digits of a hash of it. The n-th message of one identity has `,-n` behind it: no identity has a
-/// comma in it, so that all ids differ.
-pub fn unique_id(identity: &[u8], doubles: usize) -> Cow<'_, str> {
-    let suffix = if doubles == 0 { String::new() } else { format!(",-{}", doubles + 1) };
+/// else 32 digits of a hash of it. No identity has a comma in it.
+///
+/// Each of several files of one identity has `,-`, its inode and its time behind it. None of them is the plain
+/// one: whoever came first or is left over would bear the id of another message, which a client that leaves
+/// mail on the server takes for one that it has. To fetch a message once more is better than never.
+pub fn unique_id(identity: &[u8], double: Option<Stamp>) -> Cow<'_, str> {
+    let tell = |Stamp { inode, modified: (seconds, _), .. }| format!(",-{inode:x}.{seconds:x}");
+    let suffix = double.map(tell).unwrap_or_default();
     let fits = (1..=70 - suffix.len()).contains(&identity.len());
     match std::str::from_utf8(identity) {
         Ok(text) if fits && identity.iter().all(u8::is_ascii_graphic) => {
@@ -96,11 +100,14 @@ pub fn unique_id(identity: &[u8], doubles: usize) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::maildir::{Place, scan::Stamp};
+    use crate::maildir::Place;
+
+    fn stamp(inode: u64, seconds: i64) -> Stamp {
+        Stamp { inode, bytes: 1, modified: (seconds, 0) }
+    }
 
     fn found(name: &str, place: Place, inode: u64) -> Found {
-        let stamp = Stamp { inode, bytes: 1, modified: (0, 0) };
-        Found { name: name.as_bytes().into(), place, stamp, octets: inode }
+        Found { name: name.as_bytes().into(), place, stamp: stamp(inode, 0), octets: inode }
     }
 
     fn snapshot(messages: Vec<Found>) -> Snapshot {
@@ -158,24 +165,26 @@ mod tests {
             found("1.x:2,S", Place::Cur, 2),
             found("1.x:2,R", Place::Cur, 3),
         ]);
-        assert_eq!(ids(&snapshot), ["1.x", "1.x,-2", "1.x,-3"]);
+        assert_eq!(ids(&snapshot), ["1.x,-1.0", "1.x,-2.0", "1.x,-3.0"]);
     }
 
     #[test]
     fn p22_no_name_is_the_id_of_another_message() {
         let all =
             [found("1.x", Place::New, 1), found("1.x:2,S", Place::Cur, 2), found("1.x-2", Place::New, 3)];
-        assert_eq!(ids(&snapshot(all.to_vec())), ["1.x", "1.x,-2", "1.x-2"]);
+        assert_eq!(ids(&snapshot(all.to_vec())), ["1.x,-1.0", "1.x,-2.0", "1.x-2"]);
     }
 
     #[test]
     fn odd_names_have_plain_ids() {
         let long = "9".repeat(71);
         for odd in ["1.a b", "1.é", &long] {
-            let id = unique_id(odd.as_bytes(), 0);
+            let id = unique_id(odd.as_bytes(), None);
             assert!(id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{odd}: {id}");
-            assert_eq!(unique_id(odd.as_bytes(), 1), format!("{id},-2"));
+            assert_eq!(unique_id(odd.as_bytes(), Some(stamp(18, 255))), format!("{id},-12.ff"));
         }
-        assert_eq!(unique_id(&[b'9'; 70], 1).len(), 35);
+        for identity in [[b'9'; 70], [b' '; 70]] {
+            assert!(unique_id(&identity, Some(stamp(u64::MAX, -1))).len() <= 70);
+        }
     }
 }

@@ -104,7 +104,7 @@ impl<'a> Filer<'a> {
                 path: home.path().join(place.name()).join(&file),
                 bytes: letter.bytes.len() as u64,
                 octets: wire,
-                id: unique_id(name::identity(file.as_bytes()), 0).into_owned(),
+                id: unique_id(name::identity(file.as_bytes()), None).into_owned(),
             });
         }
         if drafts.len() > 1 && self.spool.syncs_as_a_whole() {

@@ -50,7 +50,7 @@ impl Message {
 
     /// What UIDL calls it.
     pub fn id(&self) -> String {
-        unique_id(name::identity(&self.found.name), 0).into_owned()
+        unique_id(name::identity(&self.found.name), None).into_owned()
     }
 
     /// What the reply to its sender called it: `Queued as …`. None if it did not come by SMTP.
