@@ -114,12 +114,14 @@ fn p18_a_file_that_may_not_be_read_is_left_out_and_keeps_nobody_from_the_rest() 
     }
     server.tells(FIRST);
 
-    // What becomes unreadable in mid-session is refused, and the session goes on.
+    // What becomes unreadable in mid-session is refused, and the session goes on; the next one leaves it out too.
     let mut client = session_with(&server, ALICE, 1);
     let ours = maildir.files("new").into_iter().find(|file| *file != secret).unwrap();
     fs::set_permissions(&ours, fs::Permissions::from_mode(0o000)).unwrap();
     client.ask("RETR 1", "-ERR [SYS/");
     client.ask("NOOP", "+OK");
+    client.ask("QUIT", "+OK");
+    session_with(&server, ALICE, 0).ask("QUIT", "+OK");
 }
 
 /// Names that a Maildir may hold, whatever one may think of them.

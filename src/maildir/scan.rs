@@ -3,8 +3,9 @@
 use std::{collections::HashMap, ffi::CStr, os::fd::AsFd, time::SystemTime};
 
 use rustix::{
-    fs::{self, AtFlags, Dir, FileType, Stat},
+    fs::{self, Access, AtFlags, Dir, FileType, Mode, Stat},
     io::Errno,
+    process::geteuid,
 };
 
 use super::{Error, Maildir, Place, message::Named, name, remote, sizes::Sizes};
@@ -279,19 +280,30 @@ fn look_at(
     let found = |octets| Found { name: name.to_bytes().into(), place, stamp, octets };
     let told = name::octets_told(name.to_bytes(), stamp.bytes).or_else(|| known(stamp));
     if let Some(octets) = told {
-        return Ok(Looked::Message(found(octets), Source::Known));
+        let readable = !may_be_unreadable(&stat)
+            || fs::accessat(maildir.dir(place), name, Access::READ_OK, AtFlags::EACCESS)
+                != Err(Errno::ACCESS);
+        let message = || Looked::Message(found(octets), Source::Known);
+        return Ok(if readable { message() } else { Looked::LeftOut(UNREADABLE) });
     }
     match count(maildir, place, name) {
         Ok(octets) => Ok(Looked::Message(found(octets), Source::Counted)),
         Err(Errno::NOENT) => Ok(Looked::Nothing),
-        Err(Errno::ACCESS | Errno::PERM) => Ok(Looked::LeftOut("unreadable")),
+        Err(Errno::ACCESS | Errno::PERM) => Ok(Looked::LeftOut(UNREADABLE)),
         Err(error) => Err(failed("read")(error)),
     }
 }
 
+/// Whether it takes a question to the system to know that we may read it: nobody asks for a file of our own, as
+/// most are.
+fn may_be_unreadable(stat: &Stat) -> bool {
+    let needed = if stat.st_uid == geteuid().as_raw() { Mode::RUSR } else { Mode::RGRP | Mode::ROTH };
+    !Mode::from_raw_mode(stat.st_mode).contains(needed)
+}
+
 /// Reads a file through once to count its octets on the wire.
 fn count(maildir: &Maildir, place: Place, name: &CStr) -> Result<u64, Errno> {
-    let file = fs::openat(maildir.dir(place), name, super::message::OPEN, fs::Mode::empty())?;
+    let file = fs::openat(maildir.dir(place), name, super::message::OPEN, Mode::empty())?;
     let mut octets = Octets::default();
     let mut buffer = vec![0; COUNT_BUFFER];
     loop {
@@ -316,6 +328,8 @@ pub fn times(maildir: &Maildir) -> Result<Times, Error> {
     Ok([time(Place::New)?, time(Place::Cur)?])
 }
 
+/// Why a file is left out that we may not read.
+const UNREADABLE: &str = "unreadable";
 /// Walks through a mailbox that changes under each of them.
 const ATTEMPTS: usize = 3;
 /// Seconds within which two changes of a directory may have the same time: some file systems count in twos.
