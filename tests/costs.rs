@@ -1,0 +1,115 @@
+//! What a login, a TOP and a restart cost, in calls to the system: a mailbox that is open is not looked through,
+//! a message is not read further than it is shown, and no file is counted twice.
+
+mod common;
+
+use std::fs;
+
+use common::{
+    Server, Setup,
+    client::{Client, session_with},
+    eventually,
+    inject::{Fault, can_inject},
+    installed, skip,
+};
+
+const ALICE: &str = "alice@example.test";
+const MESSAGES: usize = 300;
+
+/// A mailbox with so many messages of another program.
+fn filled(server: &Server) {
+    let maildir = server.maildir(ALICE);
+    for n in 0..MESSAGES {
+        maildir.put(&format!("{}.M1P1.elsewhere", 1_700_000_000 + n), b"Subject: x\n\n.x\n");
+    }
+}
+
+/// The calls of those names that the server makes about its messages during a login.
+fn calls_of_a_login(server: &Server, names: &str) -> Vec<String> {
+    let trace = Fault::new(names).traced(server, || {
+        session_with(server, ALICE, MESSAGES).ask("QUIT", "+OK");
+    });
+    let about = |line: &&str| ["/new", "/cur", ".elsewhere"].iter().any(|word| line.contains(word));
+    trace.lines().filter(about).map(str::to_owned).collect()
+}
+
+const LOOKS: &str = "openat,getdents64,newfstatat,statx,faccessat,faccessat2";
+
+#[test]
+fn a_login_to_an_open_mailbox_looks_at_no_message() {
+    if !can_inject("a_login_to_an_open_mailbox_looks_at_no_message") {
+        return;
+    }
+    let server = Server::dev();
+    filled(&server);
+    let first = calls_of_a_login(&server, LOOKS);
+    assert!(first.len() > MESSAGES, "each is looked at once: {}", first.len());
+    let next = calls_of_a_login(&server, LOOKS);
+    let looked = |call: &&String| call.contains("getdents") || call.contains(".elsewhere");
+    assert_eq!(next.iter().find(looked), None);
+    assert!(next.len() < 20, "{next:#?}");
+}
+
+#[test]
+fn g03_a_restart_reads_no_message_again() {
+    if !can_inject("g03_a_restart_reads_no_message_again") {
+        return;
+    }
+    let mut server = Server::dev();
+    filled(&server);
+    let opens = |server: &Server| {
+        let calls = calls_of_a_login(server, "openat");
+        calls.iter().filter(|call| call.contains(".elsewhere")).count()
+    };
+    assert_eq!(opens(&server), MESSAGES);
+    server.restart();
+    assert_eq!(opens(&server), 0);
+    // What is torn or foreign is not believed, and costs no more than that.
+    let kept = server.maildir(ALICE).path.join(".restante.sizes");
+    let mut bytes = fs::read(&kept).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&kept, &bytes[..bytes.len() - 1]).unwrap();
+    server.restart();
+    assert_eq!(opens(&server), 2);
+    fs::write(&kept, "Dear friend,\n").unwrap();
+    server.restart();
+    assert_eq!(opens(&server), MESSAGES);
+}
+
+#[test]
+fn p04_top_reads_no_more_than_it_shows() {
+    if !can_inject("p04_top_reads_no_more_than_it_shows") {
+        return;
+    }
+    let server = Server::dev();
+    let long = [b"Subject: long\n\n".to_vec(), b"a line of it\n".repeat(500_000)].concat();
+    server.maildir(ALICE).put("1700000000.M1P1.elsewhere", &long);
+    let mut client = session_with(&server, ALICE, 1);
+    let trace = Fault::new("pread64,read").traced(&server, || {
+        client.ask("TOP 1 3", "+OK");
+        assert_eq!(client.text().iter().filter(|&&octet| octet == b'\n').count(), 5);
+    });
+    let read = trace.lines().filter(|line| line.contains(".elsewhere"));
+    let octets: usize = read.filter_map(|line| line.rsplit_once("= ")?.1.trim().parse::<usize>().ok()).sum();
+    assert!((1..=256 << 10).contains(&octets), "{octets} octets of {}\n{trace}", long.len());
+}
+
+#[test]
+fn m12_a_server_removes_what_was_left_in_tmp_for_36_hours() {
+    if !installed("faketime") {
+        return skip("m12_a_server_removes_what_was_left_in_tmp_for_36_hours", "faketime is not installed");
+    }
+    let mut server = Server::dev();
+    let left = server.maildir(ALICE).path.join("tmp/1700000000.M1P1.elsewhere");
+    fs::create_dir_all(left.parent().unwrap()).unwrap();
+    Client::pop3(&server, ALICE).ask("QUIT", "+OK");
+    fs::write(&left, "half a mess").unwrap();
+    server.restart();
+    Client::pop3(&server, ALICE).ask("QUIT", "+OK");
+    assert!(left.exists());
+    let spool = Some(server.spool.clone());
+    server.kill();
+    let _later = Setup { wrapper: &["faketime", "-f", "+37h"], spool, ..Setup::default() }.start();
+    eventually("it is gone", || (!left.exists()).then_some(()));
+}
