@@ -46,7 +46,8 @@ fn p09_a_session_that_the_server_ended_holds_no_mailbox() {
     let mut client = Client::pop3(&server, ALICE);
     client.send("A\r\nB\r\nC");
     let said = String::from_utf8(client.rest()).unwrap();
-    assert!(said.lines().last().unwrap().starts_with("-ERR Too many errors"), "{said:?}");
+    let said: Vec<&str> = said.lines().collect();
+    assert_eq!(said, ["-ERR Unknown command", "-ERR Unknown command", "-ERR Too many errors, closing"]);
     // The client has not closed its side; it may come back all the same.
     Client::pop3(&server, ALICE).ask("QUIT", "+OK");
     drop(client);

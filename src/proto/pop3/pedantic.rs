@@ -42,9 +42,8 @@ impl Pop3 {
 
     /// Refuses for that reason.
     pub(super) fn refuse_broken(&mut self, out: &mut Outbox, rule: &str) -> Step {
-        out.line(&format!("-ERR {rule}"));
         out.tell(Event::Refused { what: "a broken rule".into(), reply: "-ERR".into() });
-        self.count_error(out)
+        self.count_error(out, reply::BAD_LINE, |_, out| out.line(&format!("-ERR {rule}")))
     }
 
     /// Writes a refusal, with the rule that was broken where it is to be named.

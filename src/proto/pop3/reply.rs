@@ -30,6 +30,11 @@ impl Text {
         Self { code, en, fr }
     }
 
+    /// The same text, with the response code of another.
+    pub(super) const fn with_code_of(self, other: Self) -> Self {
+        Self { code: other.code, ..self }
+    }
+
     /// The text in a language.
     pub fn text(&self, language: Language) -> &'static str {
         match language {

@@ -342,17 +342,23 @@ impl Pop3 {
 
     pub(super) fn misused(&mut self, rule: &Rule, out: &mut Outbox) -> Step {
         let section = if self.rules.pedantic { format!("{}: ", rule.section()) } else { String::new() };
-        out.line(&format!("-ERR {section}{} {}", reply::BAD_ARGUMENT.text(self.language), rule.syntax));
-        self.count_error(out)
+        let text = format!("-ERR {section}{} {}", reply::BAD_ARGUMENT.text(self.language), rule.syntax);
+        self.count_error(out, reply::BAD_ARGUMENT, |_, out| out.line(&text))
     }
 
     pub(super) fn refuse(&mut self, out: &mut Outbox, what: &str, text: Text) -> Step {
-        self.say_no(what, text, out);
         out.tell(Event::Refused { what: what.into(), reply: text.codes() });
-        self.count_error(out)
+        self.count_error(out, text, |session, out| session.say_no(what, text, out))
     }
 
-    pub(super) fn count_error(&mut self, out: &mut Outbox) -> Step {
+    /// Counts an error, and says what it was. Of the last one allowed the client is told that it was the last,
+    /// with the response code that it has anyhow: a command has one response (RFC 1939 section 3).
+    pub(super) fn count_error(
+        &mut self,
+        out: &mut Outbox,
+        error: Text,
+        say: impl FnOnce(&Self, &mut Outbox),
+    ) -> Step {
         let limits = &self.rules.limits;
         let most = match self.phase() {
             Phase::Authorization => limits.errors_login,
@@ -360,8 +366,9 @@ impl Pop3 {
         };
         self.errors += 1;
         if reached(self.errors, most) {
-            return self.hang_up(out, "too many errors", reply::TOO_MANY_ERRORS);
+            return self.hang_up(out, "too many errors", reply::TOO_MANY_ERRORS.with_code_of(error));
         }
+        say(self, out);
         Step::Again
     }
 
