@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("logging", &["proto", "config", "metrics"]),
     ("metrics", &["proto"]),
     ("accounts", &["proto", "limits", "stamp"]),
-    ("config", &["limits", "net", "proto"]),
+    ("config", &["limits", "maildir", "net", "proto"]),
     ("mailbox", &["maildir", "proto", "clock", "limits", "logging", "metrics"]),
     ("work", &["proto", "accounts", "maildir", "mailbox", "limits", "octets", "logging", "metrics"]),
     ("commit", &["descriptors", "proto", "maildir", "limits", "octets", "work", "logging", "metrics"]),

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
     limits::{Limits, Size, Span},
+    maildir::name::longest_host,
     net::{certificate::Pair, endpoint::Endpoint},
     proto::{dot::LineEndings, pop3, smtp, smtp::address::Address},
 };
@@ -204,6 +205,12 @@ impl Config {
     fn check(&self) -> Result<(), Mistake> {
         if !is_domain(&self.hostname) {
             let why = format!("{:?} is not a host name: write it like \"mx.example.test\"", self.hostname);
+            return Err(Mistake::at("hostname", why));
+        }
+        let (octets, most) = (self.hostname.len(), longest_host());
+        if octets > most {
+            let why =
+                format!("{octets} octets are too many: at most {most}, for it is in the names of files");
             return Err(Mistake::at("hostname", why));
         }
         if self.domains.is_empty() {
@@ -420,6 +427,19 @@ message = "10 MiB"
         assert!(develop("127.0.0.1:2525").unwrap().spool.is_absolute());
         assert!(develop("192.0.2.1:0").unwrap_err().to_string().contains("192.0.2.1:0 is not on loopback"));
         assert!(develop("[::1]:1").unwrap_err().to_string().contains("taken by another listener"));
+    }
+
+    #[test]
+    fn a_host_name_that_leaves_no_room_in_the_names_of_files_is_refused() {
+        let named = |octets: usize| {
+            let name = "a.".repeat((octets - 1) / 2) + &"aa"[octets % 2..];
+            load(&GOOD.replace("mx.example.test", &name))
+        };
+        let most = longest_host();
+        named(most).unwrap();
+        let error = named(most + 1).unwrap_err();
+        let told = format!(", line 2, column 12: hostname: {} octets are too many: at most {most}", most + 1);
+        assert!(error.contains(&told), "{error}");
     }
 
     #[test]

@@ -31,11 +31,20 @@ impl Namer {
         self.made += 1;
         let since = date.duration_since(UNIX_EPOCH).unwrap_or_default();
         let Self { host, process, made } = self;
-        Unique {
-            front: format!("{}.M{}P{process}Q{made}R{random:016x}", since.as_secs(), since.subsec_micros()),
-            host: host.clone(),
-        }
+        let front = front((since.as_secs(), since.subsec_micros()), *process, *made, random);
+        Unique { front, host: host.clone() }
     }
+}
+
+fn front((seconds, micros): (u64, u32), process: u32, made: u64, random: u64) -> String {
+    format!("{seconds}.M{micros}P{process}Q{made}R{random:016x}")
+}
+
+/// Octets of the longest host that every name of ours has room for, whatever its numbers, sizes and flags are.
+pub fn longest_host() -> usize {
+    let front = front((u64::MAX, 999_999), u32::MAX, u64::MAX, u64::MAX);
+    let rest = Unique { front, host: String::new() }.with_sizes(u64::MAX, u64::MAX);
+    LONGEST - with_flags(rest.as_bytes(), FLAGS).len()
 }
 
 /// The name of a delivery whose sizes are not known yet.
@@ -146,9 +155,16 @@ fn leading_number(text: &[u8]) -> u64 {
         .fold(0u64, |n, digit| n.saturating_mul(10).saturating_add(u64::from(digit - b'0')))
 }
 
+/// Octets of the longest name that a file may have (`NAME_MAX`).
+const LONGEST: usize = 255;
+/// Every flag that the Maildir rules know.
+const FLAGS: &[u8] = b"DFPRST";
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use proptest::{prelude::*, sample::subsequence};
 
     use super::*;
 
@@ -163,6 +179,34 @@ mod tests {
         assert_eq!(front, "1700000000.M123P42Q1R000000000000abcd");
         assert_eq!(&back[8..], ".mx\\057a\\072b,S=10,W=12");
         assert_eq!(unique().unfinished(), "1700000000.M123P42Q1R000000000000abcd.mx\\057a\\072b");
+    }
+
+    #[test]
+    fn the_longest_host_leaves_room_for_the_longest_of_everything_else_and_no_more() {
+        let directory = tempfile::tempdir().unwrap();
+        for (host, fits) in [(longest_host(), true), (longest_host() + 1, false)] {
+            let front = front((u64::MAX, 999_999), u32::MAX, u64::MAX, u64::MAX);
+            let name = Unique { front, host: "h".repeat(host) }.with_sizes(u64::MAX, u64::MAX);
+            let name = String::from_utf8(with_flags(name.as_bytes(), FLAGS)).unwrap();
+            assert_eq!(std::fs::write(directory.path().join(&name), "").is_ok(), fits, "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_name_with_a_host_that_is_allowed_can_be_a_file(
+            host in 1..=longest_host(),
+            seconds in 0..=i64::MAX.cast_unsigned(),
+            (process, made, random) in any::<(u32, u64, u64)>(),
+            (bytes, octets) in any::<(u64, u64)>(),
+            flags in subsequence(FLAGS, 0..=FLAGS.len()),
+        ) {
+            let made = made.saturating_sub(1);
+            let mut namer = Namer { made, ..Namer::new(&"h".repeat(host), process) };
+            let unique = namer.next(UNIX_EPOCH + Duration::new(seconds, 999_999_999), random);
+            let name = with_flags(unique.with_sizes(bytes, octets).as_bytes(), &flags);
+            prop_assert!(name.len() <= LONGEST && unique.unfinished().len() <= LONGEST);
+        }
     }
 
     #[test]
