@@ -20,6 +20,7 @@ use crate::{
         ask::{Answer, Ask, ConnId, Directory},
         buf::{Inbox, Outbox},
         event::Event,
+        sasl,
     },
     transcript::Record,
 };
@@ -307,7 +308,7 @@ impl Conn {
     ) -> io::Result<bool> {
         let wants = matches!(self.phase, Phase::Handshake(_) | Phase::Draining(_))
             || (matches!(self.phase, Phase::Open | Phase::Waiting | Phase::Paused(_))
-                && self.inbox.len() < limits.turn_octets
+                && self.inbox.len() < room(limits)
                 && !self.is_full(limits));
         if !wants || !self.readable || self.inbox.has_ended() || budget.octets == 0 {
             return Ok(false);
@@ -381,6 +382,13 @@ impl Drop for Conn {
     fn drop(&mut self) {
         self.counts.open.down(1);
     }
+}
+
+/// Octets that may wait in an inbox: those of a turn, but always one more than the longest line has that a session
+/// may wait for, by which it sees that the line is too long.
+fn room(limits: &Limits) -> usize {
+    let longest_line = limits.smtp_line.max(limits.pop3_line).max(sasl::LINE);
+    limits.turn_octets.max(longest_line + 1)
 }
 
 /// An inbox without its octets, that still knows whether it ended.

@@ -99,7 +99,7 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// Commands one connection may run in one turn of the loop.
     pub turn_commands: usize,
-    /// Octets one connection may be read in one turn of the loop.
+    /// Octets one connection may be read in one turn of the loop. A command line may be longer.
     pub turn_octets: usize,
     /// Output that may wait in a connection before we stop listening to it.
     pub output_waiting: Size,

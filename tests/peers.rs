@@ -48,6 +48,24 @@ fn c09_who_speaks_before_the_banner_is_answered_behind_it() {
 }
 
 #[test]
+fn c01_a_line_may_be_longer_than_what_is_read_in_a_turn() {
+    let limits = "turn_octets = 1\nsmtp_line = 200_000\nfailed_login_delay = \"0s\"";
+    let config = format!("{STRICT}\n[limits]\n{limits}\n");
+    let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
+    // Octets of a line without its CRLF.
+    let line = |command: &str, octets: usize| format!("{command}{}", "A".repeat(octets - command.len()));
+    let mut smtp = Client::smtp(&server);
+    smtp.ask(&line("NOOP ", 199_998), "250 ");
+    smtp.ask(&line("NOOP ", 199_999), "500 5.5.2 ");
+    smtp.ask("NOOP", "250 ");
+    let mut pop3 = Client::connect(server.pop3());
+    pop3.expect("+OK");
+    pop3.ask(&line("AUTH PLAIN ", 12_286), "-ERR Cannot decode");
+    pop3.ask(&line("AUTH PLAIN ", 12_287), "-ERR Line too long");
+    pop3.ask("QUIT", "+OK");
+}
+
+#[test]
 fn c11_replies_are_not_held_back_for_the_end_of_half_a_command() {
     let server = Server::strict();
     let mut client = Client::smtp(&server);
