@@ -53,7 +53,7 @@ pub struct Limits {
     pub line_discard: usize,
     /// Largest message, counted as it travels (CRLF line ends).
     pub message: Size,
-    /// Recipients of one message.
+    /// Recipients of one message; one that is named twice counts twice.
     pub recipients: usize,
     /// Recipients of one message from a client that has not logged in.
     pub recipients_unauthenticated: usize,

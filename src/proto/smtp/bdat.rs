@@ -12,6 +12,7 @@ use super::{
     reply::{self, Reply},
     rules::Persona,
     session::{Smtp, State},
+    transaction::Open,
 };
 use crate::proto::{
     Step,
@@ -59,7 +60,7 @@ impl Smtp {
             return self.hang_up(out, "junk commands", &reply::TOO_MUCH);
         }
         match mem::replace(&mut self.state, State::Idle) {
-            State::Open(envelope) if !envelope.to.is_empty() && !empty => {
+            State::Open(Open { envelope, .. }) if !envelope.to.is_empty() && !empty => {
                 self.state = State::AwaitingBegin(envelope, Some(chunk));
                 Step::Ask(Ask::Begin)
             }

@@ -14,6 +14,7 @@ use super::{
     receiving::{Framing, Receiving},
     reply::{self, Reply},
     rules::{Persona, Phase, Verb},
+    transaction::Open,
 };
 use crate::proto::{
     Cx, Encryption, Patience, Protocol, Renewal, Standing, Step, TLS_HANDSHAKE,
@@ -63,7 +64,7 @@ pub(super) enum State {
     /// Waiting for a command, with no message begun.
     Idle,
     /// MAIL is there; recipients come in.
-    Open(Envelope),
+    Open(Open),
     /// After 354, or inside the octets of a BDAT.
     Data(Box<Receiving>),
     /// Between two BDATs.
@@ -118,7 +119,7 @@ impl Smtp {
     pub(super) fn phase(&self) -> Phase {
         match (&self.state, &self.client) {
             (_, None) => Phase::Start,
-            (State::Open(envelope), _) if envelope.to.is_empty() => Phase::Sender,
+            (State::Open(open), _) if open.envelope.to.is_empty() => Phase::Sender,
             (State::Open(_), _) => Phase::Recipients,
             (State::Chunks(_) | State::Refused(..), _) => Phase::Chunks,
             _ => Phase::Greeted,
@@ -327,7 +328,7 @@ impl Protocol for Smtp {
             (State::AwaitingVerify(credentials), _) => return self.verified(credentials, answer, out),
             (State::AwaitingRoom(envelope), None) => {
                 reply::SENDER_OK.write(out);
-                State::Open(envelope)
+                State::Open(Open::new(envelope))
             }
             (State::AwaitingBegin(envelope, None), None) => {
                 reply::GO_AHEAD.write(out);

@@ -1,6 +1,6 @@
 //! The commands that greet, that build a message up, and that explain.
 
-use std::mem;
+use std::{collections::HashMap, mem};
 
 use super::{
     command, reply,
@@ -13,6 +13,21 @@ use crate::proto::{
     ask::{Ask, Destination, Envelope, Fault, Lookup, Mailbox, Recipient},
     reached,
 };
+
+/// A message that was begun, while its recipients come in.
+pub(super) struct Open {
+    pub(super) envelope: Envelope,
+    /// Where in the envelope each mailbox stands: an alias may have thousands, and be named again and again.
+    places: HashMap<Mailbox, usize>,
+    /// Every RCPT that was accepted, also of what was known.
+    rcpts: usize,
+}
+
+impl Open {
+    pub(super) fn new(envelope: Envelope) -> Self {
+        Self { envelope, places: HashMap::new(), rcpts: 0 }
+    }
+}
 
 impl Smtp {
     pub(super) fn hello(&mut self, argument: &[u8], extended: bool) -> Result<Said, Reply> {
@@ -107,10 +122,16 @@ impl Smtp {
     pub(super) fn rcpt(&mut self, cx: &Cx<'_>, argument: &[u8]) -> Result<Said, Reply> {
         let people = self.lenient();
         let (most, of_a_bounce) = (self.most_recipients(), self.rules.limits.recipients_null_sender);
-        let State::Open(envelope) = &mut self.state else { return Err(reply::BAD_SEQUENCE) };
+        let State::Open(Open { envelope, places, rcpts }) = &mut self.state else {
+            return Err(reply::BAD_SEQUENCE);
+        };
         let is_held = envelope.from.is_none() && of_a_bounce > 0;
         let most = if is_held { most.min(of_a_bounce) } else { most };
         let address = command::rcpt(argument, people, envelope.utf8)?;
+        // Who was named before counts again, since it costs as much to look up (RFC 5321 section 4.5.3.1.10).
+        if *rcpts >= most {
+            return Err(reply::TOO_MANY_RECIPIENTS);
+        }
         let destinations = match cx.directory.lookup(&address) {
             Lookup::Local(destinations) => destinations,
             Lookup::Foreign => return Err(reply::NO_RELAY),
@@ -120,30 +141,30 @@ impl Smtp {
         if destinations.iter().any(|to| cx.directory.is_full(&to.mailbox)) {
             return Err(reply::fault(Fault::Quota));
         }
-        let place = |to: &[Recipient], mailbox: &Mailbox| {
-            to.iter().position(|recipient| recipient.mailbox == *mailbox)
-        };
-        let all_known = destinations.iter().all(|to| place(&envelope.to, &to.mailbox).is_some());
-        if (!all_known && envelope.to.len() >= most) || self.accepted.len() >= most {
+        let is_new = destinations.iter().any(|to| !places.contains_key(&to.mailbox));
+        if is_new && envelope.to.len() >= most {
             return Err(reply::TOO_MANY_RECIPIENTS);
         }
-        let mut places = Vec::with_capacity(destinations.len());
+        *rcpts += 1;
+        let mut named = Vec::with_capacity(destinations.len());
         for Destination { mailbox, folder } in destinations {
-            let known = place(&envelope.to, &mailbox);
-            places.push(known.unwrap_or(envelope.to.len()));
-            if known.is_none() {
+            let next = envelope.to.len();
+            let place = places.get(&mailbox).copied().unwrap_or(next);
+            if place == next {
+                places.insert(mailbox.clone(), place);
                 envelope.to.push(Recipient { address: address.clone(), mailbox, folder });
             }
+            named.push(place);
         }
         if self.rules.is_lmtp() {
-            self.accepted.push((address, places));
+            self.accepted.push((address, named));
         }
         Ok(Said::Reply(reply::RECIPIENT_OK))
     }
 
     pub(super) fn data(&mut self) -> Result<Said, Reply> {
         match mem::replace(&mut self.state, State::Idle) {
-            State::Open(envelope) if !envelope.to.is_empty() => {
+            State::Open(Open { envelope, .. }) if !envelope.to.is_empty() => {
                 self.state = State::AwaitingBegin(envelope, None);
                 Ok(Said::Ask(Ask::Begin))
             }
