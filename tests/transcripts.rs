@@ -310,6 +310,27 @@ fn bodies_are_written_down_where_they_are_wanted() {
 }
 
 #[test]
+fn a_line_that_is_too_long_to_be_kept_is_written_down_in_parts() {
+    let mut server = strict("transcript_bodies = true\n");
+    let letter = [&b"Subject: long\r\n\r\n"[..], &[b'x'; 200_000], b"\r\nend\r\n"].concat();
+    let mut client = Client::smtp(&server);
+    assert!(client.deliver(&[ALICE], &letter).starts_with("250"));
+    client.send("QUIT").expect("221");
+    ends(client);
+    let mut client = Client::pop3(&server, ALICE);
+    client.retr(1);
+    client.send("QUIT").expect("+OK");
+    ends(client);
+    let transcripts = transcripts(&mut server);
+    for (transcript, begun, end) in
+        [(&transcripts[0], "\nC| x", "\nC: end\n"), (&transcripts[1], "\nS| x", "\nS: end\n")]
+    {
+        plays(transcript);
+        assert!(transcript.matches(begun).count() > 1 && transcript.contains(end));
+    }
+}
+
+#[test]
 fn a_big_message_costs_no_big_file_and_files_are_for_their_owner() {
     let mut server = strict("");
     let line = [&[b'x'; 70][..], b"\r\n"].concat();

@@ -4,6 +4,7 @@
 //! for message data, and `writer` waits for the disk. `read` reads a transcript back.
 
 mod left_out;
+mod lines;
 mod mask;
 pub mod mermaid;
 mod read;

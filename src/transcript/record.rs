@@ -8,6 +8,7 @@ use std::{cell::RefCell, collections::HashSet, fmt::Write as _, mem, time::Durat
 use super::{
     Rules,
     left_out::LeftOut,
+    lines::Lines,
     mask::{Masks, Spoken},
     text,
     writer::Pen,
@@ -38,9 +39,9 @@ pub struct Record {
     told: u128,
     standing: Option<Standing>,
     /// What the client has sent of a line that has not ended.
-    half_in: Vec<u8>,
+    half_in: Lines,
     /// What the server has said of one.
-    half_out: Vec<u8>,
+    half_out: Lines,
     /// A question that is told only when its answer is out of the ordinary.
     routine: Option<String>,
     /// The one that asked for the last piece of a message.
@@ -74,8 +75,9 @@ impl Record {
             time: 0,
             told: 0,
             standing: None,
-            half_in: Vec::new(),
-            half_out: Vec::new(),
+            half_in: Lines::ending_in(b"\n"),
+            // An LF of its own may stand in a message.
+            half_out: Lines::ending_in(b"\r\n"),
             routine: None,
             read: None,
             body: None,
@@ -131,7 +133,7 @@ impl Record {
         if before.takes_data() && self.spoken == Spoken::Smtp {
             return self.data(taken, before, after);
         }
-        for line in whole_lines(&mut self.half_in, taken) {
+        for line in self.half_in.feed(taken) {
             let line = self.masks.line(&line, before);
             self.client_line(&line);
         }
@@ -149,7 +151,7 @@ impl Record {
     fn endless(&mut self) {
         if !self.half_in.is_empty() && !self.bodies {
             let mut line = LeftOut::default();
-            line.feed(&mem::take(&mut self.half_in));
+            line.feed(&self.half_in.rest());
             self.line(&format!("C~ {}", line.told()));
         }
     }
@@ -166,7 +168,8 @@ impl Record {
     fn data(&mut self, taken: &[u8], before: Standing, after: Standing) {
         let ended = !after.takes_data();
         if self.bodies {
-            whole_lines(&mut self.half_in, taken).iter().for_each(|line| self.client_line(line));
+            self.half_in.feed(taken).iter().for_each(|line| self.client_line(line));
+            self.half_in.too_long().iter().for_each(|begun| self.client_line(begun));
             if ended {
                 self.rest_of_chunk();
             }
@@ -187,7 +190,7 @@ impl Record {
 
     /// A chunk may end in the middle of a line.
     fn rest_of_chunk(&mut self) {
-        let half = mem::take(&mut self.half_in);
+        let half = self.half_in.rest();
         if !half.is_empty() {
             self.client_line(&half);
         }
@@ -203,7 +206,7 @@ impl Record {
     /// What came of a line that will never end, when the connection ends: all of it may be a password.
     fn last_half(&mut self, unread: &[u8]) {
         self.flush_body();
-        if !mem::take(&mut self.half_in).is_empty() || !unread.is_empty() {
+        if !self.half_in.rest().is_empty() || !unread.is_empty() {
             self.line("C| ***");
         }
     }
@@ -245,16 +248,13 @@ impl Record {
     }
 
     fn server_lines(&mut self, said: &[u8]) {
-        let mut line = Vec::new();
-        for piece in whole_lines(&mut self.half_out, said) {
-            line.extend(piece);
-            // An LF of its own may stand in a message.
-            if let Some(text) = line.strip_suffix(b"\r\n") {
-                self.line(format!("S: {}", text::escaped(text)).trim_end());
-                line.clear();
-            }
+        for line in self.half_out.feed(said) {
+            let text = line.strip_suffix(b"\r\n").unwrap_or(&line);
+            self.line(format!("S: {}", text::escaped(text)).trim_end());
         }
-        self.half_out.splice(..0, line);
+        if let Some(begun) = self.half_out.too_long() {
+            self.line(&format!("S| {}", text::escaped(&begun)));
+        }
     }
 
     // What the session wants, and gets
@@ -266,7 +266,7 @@ impl Record {
             Step::Secure => self.line(". secure"),
             Step::Close => self.ends(". close"),
             Step::Abort => {
-                self.half_out.clear();
+                self.half_out.rest();
                 self.flush_message();
                 self.ends(". abort");
             }
@@ -358,7 +358,7 @@ impl Record {
     }
 
     fn ends(&mut self, how: &str) {
-        let half = mem::take(&mut self.half_out);
+        let half = self.half_out.rest();
         if !half.is_empty() {
             self.line(&format!("S| {}", text::escaped(&half)));
         }
@@ -403,14 +403,6 @@ impl Drop for Record {
         self.flush_message();
         self.send();
     }
-}
-
-/// The lines that are whole, with what has come before; the rest waits for what comes.
-fn whole_lines(half: &mut Vec<u8>, new: &[u8]) -> Vec<Vec<u8>> {
-    half.extend_from_slice(new);
-    let Some(end) = memchr::memrchr(b'\n', half) else { return Vec::new() };
-    let whole: Vec<u8> = half.drain(..=end).collect();
-    whole.split_inclusive(|&b| b == b'\n').map(<[u8]>::to_vec).collect()
 }
 
 /// A directory that remembers what it was asked, so that the same answers can be given again.

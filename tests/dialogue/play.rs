@@ -388,10 +388,13 @@ impl<'a> Player<'a> {
         let wire = std::mem::take(&mut self.wire);
         let mut rest = wire.as_slice();
         while let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") {
-            self.said(format!("S: {}", text::escaped(&rest[..end])).trim_end().into())?;
-            rest = &rest[end + 2..];
+            let (line, behind) = rest.split_at(end + 2);
+            let line = self.without_beginnings(line);
+            let text = line.strip_suffix(b"\r\n").unwrap_or(line);
+            self.said(format!("S: {}", text::escaped(text)).trim_end().into())?;
+            rest = behind;
         }
-        self.wire = rest.to_vec();
+        self.wire = self.without_beginnings(rest).to_vec();
         Ok(())
     }
 
@@ -407,6 +410,19 @@ impl<'a> Player<'a> {
             half if half.is_empty() => Ok(()),
             half => self.said(format!("S| {}", text::escaped(&half))),
         }
+    }
+
+    /// The line without what a transcript has of its beginning, a line too long to be kept there until it ends.
+    fn without_beginnings<'b>(&mut self, mut line: &'b [u8]) -> &'b [u8] {
+        while self.happened.is_none()
+            && let Some(Item { what: What::Session(text), .. }) = self.upcoming()
+            && let Some(Ok(begun)) = text.strip_prefix("S| ").map(text::unescaped)
+            && let Some(rest) = line.strip_prefix(begun.as_slice())
+        {
+            self.pass();
+            line = rest;
+        }
+        line
     }
 
     // What else happens

@@ -1,0 +1,91 @@
+//! Octets that become lines as they come.
+
+use std::mem;
+
+/// What has come of a line that has not ended. No octet is searched twice.
+#[derive(Debug)]
+pub(super) struct Lines {
+    end: &'static [u8],
+    half: Vec<u8>,
+}
+
+impl Lines {
+    /// Lines that end so: in an LF, perhaps with something before it.
+    pub(super) fn ending_in(end: &'static [u8]) -> Self {
+        Self { end, half: Vec::new() }
+    }
+
+    /// Takes the next octets, and gives the lines that are whole with them, ends included.
+    pub(super) fn feed(&mut self, new: &[u8]) -> Vec<Vec<u8>> {
+        let (mut lines, mut start, mut searched) = (Vec::new(), 0, self.half.len());
+        self.half.extend_from_slice(new);
+        while let Some(at) = memchr::memchr(b'\n', &self.half[searched..]) {
+            searched += at + 1;
+            let line = &self.half[start..searched];
+            if line.ends_with(self.end) {
+                lines.push(line.to_vec());
+                start = searched;
+            }
+        }
+        self.half.drain(..start);
+        lines
+    }
+
+    /// The beginning of a line that is too long for its end to be waited for. A CR stays: it may be half of that.
+    pub(super) fn too_long(&mut self) -> Option<Vec<u8>> {
+        let length = self.half.len() - usize::from(self.half.ends_with(b"\r"));
+        (length >= LONGEST).then(|| {
+            let after = self.half.split_off(length);
+            mem::replace(&mut self.half, after)
+        })
+    }
+
+    /// All of a line that will not end, which may be nothing.
+    pub(super) fn rest(&mut self) -> Vec<u8> {
+        mem::take(&mut self.half)
+    }
+
+    /// Whether every line has ended.
+    pub(super) fn is_empty(&self) -> bool {
+        self.half.is_empty()
+    }
+}
+
+/// Octets of a line that are kept until it ends.
+const LONGEST: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_line_without_end_is_given_away_in_parts_and_a_cr_waits_for_its_lf() {
+        let mut lines = Lines::ending_in(b"\r\n");
+        for _ in 0..1000 {
+            assert!(lines.feed(&[b'x'; LONGEST - 1]).is_empty());
+            assert_eq!(lines.too_long(), None);
+            assert!(lines.feed(b"x\r").is_empty());
+            assert_eq!(lines.too_long().unwrap().len(), LONGEST);
+            assert_eq!(lines.feed(b"\n"), [b"\r\n"]);
+        }
+        assert!(lines.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn lines_are_the_same_in_any_pieces(
+            pieces in prop::collection::vec("[a\r\n]{0,6}", 0..20),
+            end in prop::sample::select(vec![&b"\n"[..], b"\r\n"]),
+        ) {
+            let (mut whole, mut cut) = (Lines::ending_in(end), Lines::ending_in(end));
+            let lines = whole.feed(pieces.concat().as_bytes());
+            let of_pieces: Vec<_> = pieces.iter().flat_map(|piece| cut.feed(piece.as_bytes())).collect();
+            prop_assert_eq!(&lines, &of_pieces);
+            let rest = whole.rest();
+            prop_assert_eq!(&rest, &cut.rest());
+            prop_assert_eq!([lines.concat(), rest].concat(), pieces.concat().into_bytes());
+        }
+    }
+}
