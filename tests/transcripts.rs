@@ -375,7 +375,7 @@ fn the_oldest_of_a_thousand_sessions_make_room_and_one_is_cut_where_it_is_too_lo
 }
 
 /// Plays the dialogues of a directory through a connection that is written down, then what was written down.
-fn play_what_is_written_down(service: Service, directory: &str, least: usize) {
+fn play_what_is_written_down(service: Service, directory: &str, bodies: bool, least: usize) {
     let (seal, mut played, mut failures) = (Seal::new(), 0, String::new());
     let dialogues = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogues").join(directory);
     for file in fs::read_dir(dialogues).unwrap().map(|entry| entry.unwrap().path()) {
@@ -386,7 +386,7 @@ fn play_what_is_written_down(service: Service, directory: &str, least: usize) {
             continue;
         }
         let place = home();
-        let transcripts = Transcripts::start(place.path(), false, &Limits::default()).unwrap();
+        let transcripts = Transcripts::start(place.path(), bodies, &Limits::default()).unwrap();
         sealed::record(&dialogue, &seal, &transcripts).unwrap();
         drop(transcripts);
         let written = fs::read_dir(place.path()).unwrap().next().unwrap().unwrap().path();
@@ -409,12 +409,18 @@ fn play_what_is_written_down(service: Service, directory: &str, least: usize) {
 
 #[test]
 fn what_is_written_down_of_a_dialogue_of_smtp_is_one() {
-    play_what_is_written_down(Service::Smtp, "smtp", 60);
+    play_what_is_written_down(Service::Smtp, "smtp", false, 60);
 }
 
 #[test]
 fn what_is_written_down_of_a_dialogue_of_pop3_is_one() {
-    play_what_is_written_down(Service::Pop3, "pop3", 30);
+    play_what_is_written_down(Service::Pop3, "pop3", false, 30);
+}
+
+#[test]
+fn what_is_written_down_with_bodies_is_a_dialogue_too() {
+    play_what_is_written_down(Service::Smtp, "smtp", true, 60);
+    play_what_is_written_down(Service::Pop3, "pop3", true, 30);
 }
 
 /// Says to a server what the client of a transcript said, with something else for what is left out, and compares

@@ -149,7 +149,7 @@ impl Record {
 
     /// A line that has ended the session before its own end.
     fn endless(&mut self) {
-        if !self.half_in.is_empty() && !self.bodies {
+        if !self.half_in.is_empty() {
             let mut line = LeftOut::default();
             line.feed(&self.half_in.rest());
             self.line(&format!("C~ {}", line.told()));
