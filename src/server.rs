@@ -344,6 +344,8 @@ impl Server {
                     if self.ticking {
                         self.timers.set(now.steady + TICK_EVERY, Due::Tick);
                     }
+                    // What a tick has decided is told now: nothing else need wake the loop for a while.
+                    self.answers(now);
                 }
                 Due::Watchdog => {
                     self.manager.alive();

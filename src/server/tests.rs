@@ -16,6 +16,7 @@ use crate::{
         buf::{Inbox, Outbox},
     },
     service::sockets::Passed,
+    work::Outcome,
 };
 
 /// A session with a bug: it panics there.
@@ -194,6 +195,44 @@ fn l10_a_panic_in_a_worker_or_in_the_committer_is_an_answer_and_the_others_live_
     serve_until_finished(&mut server, &client);
     client.join().unwrap();
     assert!(server.desk.is_idle());
+}
+
+#[test]
+fn d09_a_message_given_up_by_a_tick_is_refused_in_that_turn() {
+    let (_dir, mut server, buggy, _peer) = server_with_a_session(Buggy::Step);
+    let smtp = server.endpoints()[0].1.ip().unwrap();
+    let client = std::thread::spawn(move || {
+        let mut smtp = Asker::new(smtp);
+        smtp.ask("HELO me\r\n", "250 ");
+        smtp.ask("MAIL FROM:<>\r\n", "250 ");
+        smtp.ask("RCPT TO:<ann@localhost>\r\n", "250 ");
+        smtp.ask("DATA\r\n", "354 ");
+        smtp.0.write_all(&b"a line of forty-two octets, all of them x\r\n".repeat(10_000)).unwrap();
+        smtp
+    });
+    serve_until_finished(&mut server, &client);
+    let mut client = client.join().unwrap();
+    client.0.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let (id, now) = (*server.conns.keys().find(|id| **id != buggy).unwrap(), server.clock.now());
+
+    // A worker makes a large one durable before the committer has it. The loop does not hear of that in time.
+    client.0.write_all(b".\r\n").unwrap();
+    loop {
+        event(&mut server, id);
+        let Ok(done) = server.results.recv_timeout(Duration::from_millis(10)) else { continue };
+        if matches!(done.outcome, Outcome::Settled(..)) {
+            break;
+        }
+        server.desk.take(done);
+        while let Some((id, answer)) = server.desk.next_answer() {
+            server.pump_after(id, now, |conn, world| conn.answer(answer, world, now));
+        }
+    }
+    let late = Now { steady: now.steady + server.config.limits.delivery_patience.0, ..now };
+    server.desk.set_time(late.steady);
+    server.timers.set(late.steady, Due::Tick);
+    server.due(late);
+    assert!(said(&mut client.0).starts_with("451 4.3.0 "));
 }
 
 /// A client that asks one thing after the other.
