@@ -318,9 +318,9 @@ impl Desk {
         }
     }
 
-    /// Whether nothing is under way.
+    /// Whether nothing is under way, for a session or to be taken back behind it.
     pub fn is_idle(&self) -> bool {
-        self.awaited.is_empty() && self.answers.is_empty() && self.removing == 0
+        self.awaited.is_empty() && self.answers.is_empty() && self.given_up == 0 && self.removing == 0
     }
 
     /// Asks how much room the disk has, the answer is kept for MAIL; and has `tmp/` tidied up now and then.

@@ -152,6 +152,28 @@ fn o01_a_disk_that_hangs_does_not_keep_the_server_from_its_end_nor_from_the_trut
 }
 
 #[test]
+fn o01_d09_a_message_that_was_refused_late_is_taken_back_before_the_end() {
+    if !can_inject("o01_d09_a_message_that_was_refused_late_is_taken_back_before_the_end") {
+        return;
+    }
+    let mut server = server(&format!("{GRACE}delivery_patience = \"1s\""));
+    eventually("the mailbox is there, and the disk is fast enough", || {
+        Client::smtp(&server).deliver(&[ALICE], MESSAGE).starts_with("250 ").then_some(())
+    });
+    let (mut client, maildir) = (in_data(&server), server.maildir(ALICE));
+    let slow = Fault::new("fsync:delay_enter=6s").of("committer").on(maildir.path.join("new"));
+    slow.during(&server, || {
+        client.write(&stuffed(MESSAGE));
+        client.expect("451 4.3.0 ");
+        assert_eq!(maildir.files("new").len(), 2, "it is visible, and not durable");
+        server.signal(Signal::TERM);
+        client.expect("421 4.3.2 ");
+        eventually("it is taken back", || (maildir.files("new").len() == 1).then_some(()));
+    });
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
 fn o01_in_retr_the_message_is_cut_off_without_its_end_and_stays() {
     let letter = b"Subject: long\r\n\r\n".iter().copied().chain(b"a line of it\r\n".repeat(500_000));
     let letter: Vec<u8> = letter.collect();
