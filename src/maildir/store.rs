@@ -10,6 +10,7 @@ use std::{
 use rustix::{
     fs::{self, AtFlags, Mode, OFlags},
     io::Errno,
+    system::uname,
 };
 
 use super::{
@@ -151,9 +152,10 @@ impl Spool {
         maildir.id.0 == self.device
     }
 
-    /// Whether one sync of the whole file system is known to make files and names durable here.
+    /// Whether one sync of the whole file system is known to make files and names durable here, or to fail.
     pub fn syncs_as_a_whole(&self) -> bool {
-        fs::fstatfs(&self.dir).is_ok_and(|stat| [EXT4, XFS].contains(&(stat.f_type as u64 & 0xffff_ffff)))
+        let is_known = |stat: fs::StatFs| [EXT4, XFS].contains(&(stat.f_type as u64 & 0xffff_ffff));
+        fs::fstatfs(&self.dir).is_ok_and(is_known) && syncfs_tells(uname().release().to_bytes())
     }
 
     /// Syncs the whole file system that holds the spool, for the sake of one part of the messages.
@@ -352,6 +354,16 @@ fn sync_directory(dir: &OwnedFd, path: &Path) -> Result<(), Error> {
     fs::fstat(dir).map(drop).map_err(failed)
 }
 
+/// Whether `syncfs` of a kernel with that release says that something could not be written: since Linux 5.8.
+/// Before, it fails for a bad descriptor only (syncfs(2)). Distributors may have taken that into older ones; they
+/// are not asked.
+fn syncfs_tells(release: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(release);
+    let mut numbers =
+        text.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(5), Some(8))
+}
+
 /// Whether the sync of that part is left out: never, but in a build that shows that the power-cut test would
 /// see it.
 #[cfg(not(feature = "mutations"))]
@@ -378,3 +390,18 @@ const DIRECTORY_MODE: Mode = Mode::RWXU;
 /// What `statfs` calls the file systems whose `syncfs` was measured and cut (linux/magic.h).
 const EXT4: u64 = 0xef53;
 const XFS: u64 = 0x5846_5342;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn syncfs_is_believed_from_linux_5_8_on() {
+        for release in ["5.8.0", "5.8", "5.10.0-28-amd64", "5.15.0+", "6.0.0-rc1", "10.1"] {
+            assert!(syncfs_tells(release.as_bytes()), "{release}");
+        }
+        for release in ["5.7.19", "5", "5.x", "4.18.0-553.el8_10.x86_64", "3.10.0", "", "five", "-6.1"] {
+            assert!(!syncfs_tells(release.as_bytes()), "{release}");
+        }
+    }
+}
