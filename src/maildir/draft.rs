@@ -85,6 +85,7 @@ impl Draft {
         match publish(home, &self.unfinished, to, place, name) {
             Ok(()) => Ok(true),
             Err(Errno::XDEV) if home.key() != to.key() => Ok(false),
+            Err(Errno::NOENT | Errno::EXIST) if self.is_at(to, place, name) => Ok(true),
             Err(error) => Err(Error::at(to.path().join(place.name()).join(name), "rename", error)),
         }
     }
@@ -97,6 +98,14 @@ impl Draft {
             Err(Errno::NOENT) => Ok(false),
             Err(error) => Err(Error::at(maildir.path().join("tmp").join(unfinished), "rename", error)),
         }
+    }
+
+    /// Whether the file of that name is ours. A file server whose answer to a rename was lost is asked again, and
+    /// says that the old name is not there, or that the new one is: it is done, if it is.
+    fn is_at(&self, to: &Maildir, place: Place, name: &str) -> bool {
+        let there = fs::statat(to.dir(place), name, AtFlags::SYMLINK_NOFOLLOW);
+        matches!((there, fs::fstat(&self.file)), (Ok(there), Ok(ours))
+            if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino))
     }
 
     /// Its name in `tmp/`.
@@ -180,5 +189,20 @@ mod tests {
             assert!(one.link(&maildir, &maildir, Place::New, "name").unwrap());
         }
         assert!(other.link(&maildir, &maildir, Place::New, "name").is_err());
+    }
+
+    #[test]
+    fn a_rename_that_is_done_already_is_good_if_it_is_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let maildir = Spool::open(dir.path()).unwrap().maildir_or_new("box").unwrap();
+        let mut namer = Namer::new("mx.example.test", 1);
+        let mut draft = || Draft::begin(&maildir, namer.next(SystemTime::now(), 1)).unwrap();
+        let (one, other) = (draft(), draft());
+        for _ in 0..2 {
+            assert!(one.rename(&maildir, &maildir, Place::New, "name").unwrap());
+        }
+        assert!(other.rename(&maildir, &maildir, Place::New, "name").is_err());
+        other.discard(&maildir);
+        assert!(other.rename(&maildir, &maildir, Place::New, "other").is_err());
     }
 }
