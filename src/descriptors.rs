@@ -1,20 +1,27 @@
-//! How the descriptors that the process may have are shared out.
+//! How the descriptors that the process may have are shared out: a quarter for mailboxes in use, an eighth at
+//! most for those of the committer, 256 for files, and the rest for connections.
 
 use crate::limits::Limits;
 
-/// How many connections there may be: 256 descriptors are kept for files.
+/// How many connections there may be: what mailboxes and files take, none of them can.
 pub fn most_connections(limits: &Limits) -> usize {
     let descriptors = descriptors();
-    let room = descriptors.saturating_sub(DESCRIPTORS_FOR_FILES).max(descriptors / 4);
+    let others = DESCRIPTORS_FOR_FILES + descriptors / 4 + most_homes() * DESCRIPTORS_OF_A_MAILDIR;
+    let room = descriptors.saturating_sub(others).max(descriptors / 4);
     if limits.connections == 0 { room } else { limits.connections.min(room) }
 }
 
-/// How many mailboxes may be kept open: a quarter of the descriptors is theirs, and each takes four.
-pub fn most_indexes(limits: &Limits) -> usize {
-    limits.indexed_mailboxes.min(descriptors() / 16)
+/// How many mailboxes sessions may have open. Beside its Maildir each has a lock and a message that is being read.
+pub fn most_open() -> usize {
+    (descriptors() / 4 / (DESCRIPTORS_OF_A_MAILDIR + 2)).max(1)
 }
 
-/// How many mailboxes the committer may keep open: four descriptors each, and an eighth of them all.
+/// How many mailboxes may be kept indexed, those that sessions have open among them.
+pub fn most_indexes(limits: &Limits) -> usize {
+    limits.indexed_mailboxes.min(most_open())
+}
+
+/// How many mailboxes the committer may keep open: an eighth of all descriptors.
 pub fn most_homes() -> usize {
     (descriptors() / 32).clamp(8, 128)
 }
@@ -33,3 +40,5 @@ pub fn descriptors() -> usize {
 }
 
 const DESCRIPTORS_FOR_FILES: usize = 256;
+/// The directory and the three in it.
+const DESCRIPTORS_OF_A_MAILDIR: usize = 4;

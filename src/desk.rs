@@ -21,7 +21,7 @@ use crate::{
     commit::Committer,
     config::{Config, Unknown, Watch},
     conn::World,
-    descriptors::most_indexes,
+    descriptors::{most_indexes, most_open},
     limits::Limits,
     mailbox::{
         Logins, Registry,
@@ -70,6 +70,8 @@ pub struct Desk {
     left: HashSet<ConnId>,
     /// Who has which mailbox open, or is about to.
     holders: HashMap<Mailbox, ConnId>,
+    /// How many of them there may be.
+    most_open: usize,
     leases: HashMap<ConnId, Lease>,
     drafts: HashMap<ConnId, Incoming>,
     /// Messages that the committer has.
@@ -153,6 +155,7 @@ impl Desk {
             awaited: HashSet::new(),
             left: HashSet::new(),
             holders: HashMap::new(),
+            most_open: most_open(),
             leases: HashMap::new(),
             drafts: HashMap::new(),
             deliveries: 0,

@@ -93,7 +93,7 @@ pub struct Limits {
     pub accounts_check: Span,
     /// Password checks that may wait for a worker.
     pub password_queue: usize,
-    /// Connections in all; 0 takes the descriptor limit less 256.
+    /// Connections in all; 0 takes what the descriptors are enough for.
     pub connections: usize,
     /// Connections from one address that is not loopback, or from one /64 of IPv6; 0 lifts it.
     pub connections_per_address: usize,

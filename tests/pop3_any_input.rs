@@ -225,9 +225,9 @@ fn session() -> impl Strategy<Value = Vec<Vec<u8>>> {
 }
 
 fn faults() -> impl Strategy<Value = Vec<Option<Fault>>> {
-    use Fault::{Broken, Busy, Changed, Cut, Denied, Gone, InUse, NoFolder, TooSoon, Unusable};
+    use Fault::{Broken, Busy, Changed, Crowded, Cut, Denied, Gone, InUse, NoFolder, TooSoon, Unusable};
     let fault = prop::sample::select(vec![
-        Broken, Busy, Changed, Cut, Denied, Gone, InUse, NoFolder, TooSoon, Unusable,
+        Broken, Busy, Changed, Crowded, Cut, Denied, Gone, InUse, NoFolder, TooSoon, Unusable,
     ]);
     prop::collection::vec(prop_oneof![20 => Just(None), 1 => fault.prop_map(Some)], 0..40)
 }

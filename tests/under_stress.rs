@@ -163,6 +163,34 @@ fn l04_a_server_with_few_descriptors_sends_away_whom_it_cannot_serve() {
     assert_recovered(&server, waiting);
 }
 
+#[test]
+fn m06_l04_sessions_with_open_mailboxes_leave_deliveries_their_descriptors() {
+    let wrapper = &["sh", "-c", "ulimit -n 512; exec \"$@\"", "sh"];
+    let server = Setup { wrapper, ..Setup::default() }.start();
+    let login = |n: usize| {
+        let mut client = Client::connect(server.pop3());
+        client.expect("+OK");
+        client.ask(&format!("USER u{n}@localhost"), "+OK");
+        let reply = client.send("PASS any").reply();
+        (client, reply)
+    };
+    let (mut inside, outside): (Vec<_>, Vec<_>) =
+        (0..100).map(login).partition(|(_, reply)| reply.starts_with("+OK"));
+    assert!(inside.len() >= 20 && !outside.is_empty(), "{} of a hundred", inside.len());
+    for (mut client, reply) in outside {
+        assert_eq!(reply, "-ERR [SYS/TEMP] Too many mailboxes are open, try later\r\n");
+        client.ask("NOOP", "-ERR");
+    }
+    for n in 0..100 {
+        deliver(&server, &format!("new{n}@localhost"), b"Subject: x\r\n\r\n");
+    }
+    // Who leaves makes room.
+    let (client, _) = &mut inside[0];
+    client.ask("QUIT", "+OK");
+    let (_, reply) = login(200);
+    assert!(reply.starts_with("+OK"), "{reply:?}");
+}
+
 /// Leaves a running server thirty descriptors, which its own bound on connections knows nothing of, and takes
 /// them all: accept and open fail from now on.
 fn starve(server: &Server) -> Vec<Client> {

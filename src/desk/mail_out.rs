@@ -36,6 +36,10 @@ impl Desk {
         if self.holders.contains_key(&mailbox) {
             return Some(Answer::Failed(Fault::InUse));
         }
+        // Else they would take the descriptors that deliveries need.
+        if self.holders.len() >= self.most_open {
+            return Some(Answer::Failed(Fault::Crowded));
+        }
         self.holders.insert(mailbox.clone(), from);
         self.leases.insert(from, Lease { mailbox: mailbox.clone(), since: now, open: None });
         let known = self.registry.maildir(&mailbox);

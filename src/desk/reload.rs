@@ -6,7 +6,7 @@ use super::Desk;
 use crate::{
     accounts::{Accounts, Keeper},
     config::Config,
-    descriptors::most_indexes,
+    descriptors::{most_indexes, most_open},
     limits::Limits,
     work::{Done, Job, Outcome, Returns, To, job::Task},
 };
@@ -23,6 +23,7 @@ impl Desk {
         }
         self.door.follow(limits);
         self.registry.follow(limits, most_indexes(limits));
+        self.most_open = most_open();
         self.logins.follow(limits.pop3_login_delay.0);
         self.tally.follow(limits.quota_mailboxes, limits.quota_recount.0);
         self.namer.follow(&config.hostname);

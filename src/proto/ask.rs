@@ -121,6 +121,8 @@ pub enum Fault {
     Unusable,
     /// Another session holds the mailbox.
     InUse,
+    /// As many mailboxes are open as there may be.
+    Crowded,
     /// The last login to the mailbox was a moment ago.
     TooSoon,
     /// The mailbox has no such folder.

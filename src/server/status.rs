@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::{ListenerId, Server};
-use crate::{clock::Now, descriptors::descriptors, listen, logging};
+use crate::{
+    clock::Now,
+    descriptors::{descriptors, most_open},
+    listen, logging,
+};
 
 impl Server {
     /// In one line: what is served where.
@@ -14,10 +18,11 @@ impl Server {
         format!("serving {}", places.join(", "))
     }
 
-    /// How many connections there may be, and what an operator can do if that is fewer than were asked for.
+    /// How many connections there may be and mailboxes open in sessions, and what an operator can do if that is
+    /// fewer than were asked for.
     pub(super) fn log_room(&self) {
         let (most, wanted) = (self.most_connections, self.config.limits.connections);
-        log::info!("room connections={most} descriptors={}", descriptors());
+        log::info!("room connections={most} mailboxes={} descriptors={}", most_open(), descriptors());
         if wanted > most {
             log::warn!(
                 "limits.connections is {wanted}, and the descriptors are enough for {most}: raise their limit \

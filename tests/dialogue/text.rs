@@ -6,8 +6,10 @@ pub(crate) use restante::transcript::text::{ask, escaped, span, unescaped, unquo
 
 /// The words of an answer's fault.
 pub(crate) fn fault(word: &str) -> Result<Fault, String> {
-    use Fault::{Broken, Busy, Changed, Cut, Denied, Full, Gone, InUse, NoFolder, Quota, TooSoon, Unusable};
-    [Full, Quota, Broken, Unusable, InUse, TooSoon, NoFolder, Denied, Busy, Gone, Changed, Cut]
+    use Fault::{
+        Broken, Busy, Changed, Crowded, Cut, Denied, Full, Gone, InUse, NoFolder, Quota, TooSoon, Unusable,
+    };
+    [Full, Quota, Broken, Unusable, InUse, TooSoon, NoFolder, Denied, Busy, Gone, Changed, Crowded, Cut]
         .into_iter()
         .find(|fault| format!("{fault:?}") == word)
         .ok_or_else(|| format!("{word} is not a fault"))

@@ -79,6 +79,11 @@ pub fn fault(fault: Fault) -> Text {
             "The mailbox can't be used as it is configured",
             "La boîte est inutilisable, voyez l'administrateur",
         ),
+        Fault::Crowded => Text::coded(
+            "[SYS/TEMP] ",
+            "Too many mailboxes are open, try later",
+            "Trop de boîtes sont ouvertes, réessayez plus tard",
+        ),
         Fault::TooSoon => Text::coded(
             "[LOGIN-DELAY] ",
             "The last login was a moment ago, wait a little",

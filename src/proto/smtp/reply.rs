@@ -68,6 +68,7 @@ pub fn fault(fault: Fault) -> Reply {
         Fault::Busy => Reply::new(454, "4.7.0", "Too many logins at once, try later"),
         Fault::Broken
         | Fault::InUse
+        | Fault::Crowded
         | Fault::TooSoon
         | Fault::NoFolder
         | Fault::Gone
