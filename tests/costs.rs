@@ -29,7 +29,10 @@ fn calls_of_a_login(server: &Server, names: &str) -> Vec<String> {
     let trace = Fault::new(names).traced(server, || {
         session_with(server, ALICE, MESSAGES).ask("QUIT", "+OK");
     });
-    let about = |line: &&str| ["/new", "/cur", ".elsewhere"].iter().any(|word| line.contains(word));
+    // A call that another thread's interrupts is told in two lines.
+    let about = |line: &&str| {
+        !line.contains(" resumed>") && ["/new", "/cur", ".elsewhere"].iter().any(|word| line.contains(word))
+    };
     trace.lines().filter(about).map(str::to_owned).collect()
 }
 
@@ -86,12 +89,12 @@ fn p04_top_reads_no_more_than_it_shows() {
     let long = [b"Subject: long\n\n".to_vec(), b"a line of it\n".repeat(500_000)].concat();
     server.maildir(ALICE).put("1700000000.M1P1.elsewhere", &long);
     let mut client = session_with(&server, ALICE, 1);
-    let trace = Fault::new("pread64,read").traced(&server, || {
+    let trace = Fault::new("pread64").traced(&server, || {
         client.ask("TOP 1 3", "+OK");
         assert_eq!(client.text().iter().filter(|&&octet| octet == b'\n').count(), 5);
     });
-    let read = trace.lines().filter(|line| line.contains(".elsewhere"));
-    let octets: usize = read.filter_map(|line| line.rsplit_once("= ")?.1.trim().parse::<usize>().ok()).sum();
+    let read = trace.lines().filter_map(|line| line.rsplit_once("= ")?.1.trim().parse::<usize>().ok());
+    let octets: usize = read.sum();
     assert!((1..=256 << 10).contains(&octets), "{octets} octets of {}\n{trace}", long.len());
 }
 
