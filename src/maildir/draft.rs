@@ -178,13 +178,19 @@ mod tests {
     use super::*;
     use crate::maildir::{Spool, name::Namer};
 
-    #[test]
-    fn a_link_that_is_there_already_is_good_if_it_is_ours() {
+    /// A mailbox, and two messages in its `tmp/`.
+    fn two_drafts() -> (tempfile::TempDir, Maildir, [Draft; 2]) {
         let dir = tempfile::tempdir().unwrap();
         let maildir = Spool::open(dir.path()).unwrap().maildir_or_new("box").unwrap();
         let mut namer = Namer::new("mx.example.test", 1);
         let mut draft = || Draft::begin(&maildir, namer.next(SystemTime::now(), 1)).unwrap();
-        let (one, other) = (draft(), draft());
+        let drafts = [draft(), draft()];
+        (dir, maildir, drafts)
+    }
+
+    #[test]
+    fn a_link_that_is_there_already_is_good_if_it_is_ours() {
+        let (_dir, maildir, [one, other]) = two_drafts();
         for _ in 0..2 {
             assert!(one.link(&maildir, &maildir, Place::New, "name").unwrap());
         }
@@ -193,11 +199,7 @@ mod tests {
 
     #[test]
     fn a_rename_that_is_done_already_is_good_if_it_is_ours() {
-        let dir = tempfile::tempdir().unwrap();
-        let maildir = Spool::open(dir.path()).unwrap().maildir_or_new("box").unwrap();
-        let mut namer = Namer::new("mx.example.test", 1);
-        let mut draft = || Draft::begin(&maildir, namer.next(SystemTime::now(), 1)).unwrap();
-        let (one, other) = (draft(), draft());
+        let (_dir, maildir, [one, other]) = two_drafts();
         for _ in 0..2 {
             assert!(one.rename(&maildir, &maildir, Place::New, "name").unwrap());
         }
