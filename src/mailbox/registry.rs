@@ -390,7 +390,7 @@ impl Registry {
                 continue;
             }
             if held.explained.is_some_and(|since| since + BELIEVED_FOR <= now) && held.is_at_rest() {
-                held.note_walk(Walk::Yes);
+                held.walk = Walk::Yes; // nothing is known to have happened: no login waits for it
                 self.go_on(id);
                 continue;
             }
