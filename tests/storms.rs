@@ -5,10 +5,10 @@
 mod common;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     fs,
-    os::unix::ffi::OsStrExt,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -22,7 +22,10 @@ use common::{
     dice::{Dice, number},
     eventually, skip,
 };
-use rustix::process::Signal;
+use rustix::{
+    fs::{CWD, RenameFlags, renameat_with},
+    process::Signal,
+};
 
 /// Unique ids and octets, in no order.
 type Listing = BTreeMap<String, u64>;
@@ -39,11 +42,15 @@ fn listed(server: &Server, user: &str) -> Listing {
     listing
 }
 
-/// What a walk through the directories finds. Nobody else may be at work there.
+/// What a walk through the directories finds. Nobody else may be at work there. A file is one message, however many
+/// names of one identity it has.
 fn on_disk(maildir: &Maildir) -> Listing {
-    let mut listing = Listing::new();
+    let (mut listing, mut seen) = (Listing::new(), BTreeSet::new());
     for file in [maildir.files("new"), maildir.files("cur")].concat() {
         let id = identity(&file);
+        if !seen.insert((id.clone(), fs::metadata(&file).unwrap().ino())) {
+            continue;
+        }
         let octets = with_crlf(&fs::read(&file).unwrap()).len() as u64;
         assert!(listing.insert(id, octets).is_none(), "this storm makes no doubles: {}", file.display());
     }
@@ -187,8 +194,11 @@ impl Foreigner<'_> {
             9 => {
                 if let Some(file) = self.any() {
                     let (name, letter) = self.letter();
-                    fs::write(self.path("tmp", &name), letter).unwrap();
-                    fs::rename(self.path("tmp", &name), file).unwrap();
+                    let new = self.path("tmp", &name);
+                    fs::write(&new, letter).unwrap();
+                    // Only while there is one: the server moves what was read.
+                    gone(renameat_with(CWD, &new, CWD, file, RenameFlags::EXCHANGE).map_err(Into::into));
+                    fs::remove_file(new).unwrap();
                 }
             }
             _ => {
@@ -232,8 +242,11 @@ fn storm_over(server: &Server, user: &str, made: &AtomicUsize, dice: Dice, mut g
         });
         // What was there before the storm and is there after it was there all the time, under some name.
         let after = on_disk(&foreigner.maildir);
-        let lost: Vec<&String> =
-            before.keys().filter(|id| after.contains_key(*id) && !seen.contains_key(*id)).collect();
+        // One that was just replaced may be listed beside what it was, each with an id of its own.
+        let seen: BTreeSet<&str> =
+            seen.keys().map(|id| id.split_once(',').map_or(&**id, |(id, _)| id)).collect();
+        let stayed = before.keys().filter(|id| after.contains_key(*id));
+        let lost: Vec<&String> = stayed.filter(|id| !seen.contains(&***id)).collect();
         assert!(lost.is_empty(), "{user}: not listed in the storm: {lost:?}");
     }
     assert_agrees(server, user);

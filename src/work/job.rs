@@ -335,8 +335,8 @@ fn read(
     Ok(Piece { bytes, last, open })
 }
 
-/// Does all it can, and fails if a message could not be deleted (RFC 1939 section 6). That one could not be
-/// marked costs nobody anything.
+/// Does all it can, and fails if the disk let any of it fail (RFC 1939 section 6), or a message is not what the
+/// session has listed and was to be deleted.
 fn update(
     maildir: &Maildir,
     snapshot: &Snapshot,
@@ -362,15 +362,12 @@ fn update(
         match message::mark_seen(maildir, wanted) {
             Ok(named) => done.touched.extend(named),
             Err(error) if error.kind() == Kind::Changed => {} // nobody has read what is there now
-            Err(error) => drop(report(&error)),
+            Err(error) => note(error),
         }
         done.touched.push((wanted.place, wanted.name.into()));
     }
     for place in Place::BOTH {
-        match maildir.sync(place) {
-            Err(error) if delete.is_empty() => drop(report(&error)),
-            synced => synced.unwrap_or_else(&mut note),
-        }
+        maildir.sync(place).unwrap_or_else(&mut note);
     }
     (done, result)
 }
