@@ -286,6 +286,14 @@ fn t20_sessions_with_logins_can_be_played_and_have_no_password_in_them() {
     assert!(transcripts[2].contains("? verify user=*\n"), "{}", transcripts[2]);
 }
 
+/// A session of POP3 that reads the first letter.
+fn fetch_one(server: &Server) {
+    let mut client = Client::pop3(server, ALICE);
+    client.retr(1);
+    client.send("QUIT").expect("+OK");
+    ends(client);
+}
+
 #[test]
 fn bodies_are_written_down_where_they_are_wanted() {
     let mut server = strict("transcript_bodies = true\n");
@@ -298,10 +306,7 @@ fn bodies_are_written_down_where_they_are_wanted() {
     client.expect("250");
     client.send("QUIT").expect("221");
     ends(client);
-    let mut client = Client::pop3(&server, ALICE);
-    client.retr(1);
-    client.send("QUIT").expect("+OK");
-    ends(client);
+    fetch_one(&server);
     let transcripts = transcripts(&mut server);
     transcripts.iter().for_each(|transcript| plays(transcript));
     assert!(transcripts[0].contains("C: ..hidden\nC: body of a letter\nC: .\n"), "{}", transcripts[0]);
@@ -317,10 +322,7 @@ fn a_line_that_is_too_long_to_be_kept_is_written_down_in_parts() {
     assert!(client.deliver(&[ALICE], &letter).starts_with("250"));
     client.send("QUIT").expect("221");
     ends(client);
-    let mut client = Client::pop3(&server, ALICE);
-    client.retr(1);
-    client.send("QUIT").expect("+OK");
-    ends(client);
+    fetch_one(&server);
     let transcripts = transcripts(&mut server);
     for (transcript, begun, end) in
         [(&transcripts[0], "\nC| x", "\nC: end\n"), (&transcripts[1], "\nS| x", "\nS: end\n")]

@@ -52,14 +52,20 @@ fn a_change_that_a_told_one_hides_is_found_by_a_walk_in_a_quarter_of_an_hour() {
     assert_eq!(desk.settle().served, served(&["1.a", "2.untold", "3.told"]));
 }
 
-#[test]
-fn without_a_watch_each_login_compares_the_times_and_walks_when_they_differ() {
+/// A mailbox that can't be watched and was looked through, and its session is over.
+fn unwatched_mailbox() -> Desk {
     let mut desk = Desk::new();
     desk.watchable = false;
     desk.put("new/1.a");
     desk.log_in();
     desk.settle();
     desk.registry.logout(&desk.mailbox);
+    desk
+}
+
+#[test]
+fn without_a_watch_each_login_compares_the_times_and_walks_when_they_differ() {
+    let mut desk = unwatched_mailbox();
     desk.log_in();
     let Order::Load(id, load) = desk.order() else { panic!("times not compared") };
     assert_eq!(load.unless, Some(desk.times()));
@@ -74,12 +80,7 @@ fn without_a_watch_each_login_compares_the_times_and_walks_when_they_differ() {
 
 #[test]
 fn without_a_watch_a_look_at_one_name_says_nothing_of_the_others() {
-    let mut desk = Desk::new();
-    desk.watchable = false;
-    desk.put("new/1.a");
-    desk.log_in();
-    desk.settle();
-    desk.registry.logout(&desk.mailbox);
+    let mut desk = unwatched_mailbox();
     desk.put("new/2.by-another-machine");
     desk.put("new/3.ours");
     let found = desk.found("new/3.ours");
