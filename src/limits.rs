@@ -250,6 +250,16 @@ impl Limits {
     }
 }
 
+/// Octets of a configuration file. The files that it is read from are bounded before there is a configuration: these
+/// bounds are no keys of it.
+pub const MOST_CONFIGURATION: Size = Size::mib(4);
+/// Octets of the file of accounts: some 300,000 of them.
+pub const MOST_USERS: Size = Size::mib(64);
+/// Octets of the file of aliases.
+pub const MOST_ALIASES: Size = Size::mib(64);
+/// Octets of a file with a certificate, or with a key.
+pub const MOST_PEM: Size = Size::mib(4);
+
 /// A duration that reads and prints as people write it: "90s", "5m", "1h 30m".
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
