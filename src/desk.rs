@@ -2,6 +2,7 @@
 //! wait. It knows what every connection has with it: a mailbox, a message begun, an answer to come.
 
 mod door;
+mod login_queue;
 mod mail_in;
 mod mail_out;
 mod quota;
@@ -144,7 +145,7 @@ impl Desk {
             spool: config.spool.clone(),
             disk: pool("disk", limits.disk_workers, limits.work_queue)?,
             scans: pool("scan", limits.scan_workers, limits.work_queue)?,
-            passwords: pool("password", limits.password_workers, limits.password_queue)?,
+            passwords: pool("password", limits.password_workers, limits.password_workers)?,
             committer: Committer::start(&shop, returns, &limits)?,
             registry: Registry::new(&limits, most_indexes(&limits)),
             logins: Logins::new(limits.pop3_login_delay.0),
@@ -199,6 +200,7 @@ impl Desk {
             },
         }
         self.carry_out();
+        self.check_passwords();
     }
 
     /// A turn of the loop begins, at that time on the steady clock.
@@ -296,6 +298,7 @@ impl Desk {
                 self.finish(to, Err(Fault::Broken))
             }
             _ => {
+                self.check_lost(to);
                 self.not_locked(to); // the job panicked
                 self.finish(to, Err(Fault::Broken))
             }
@@ -314,6 +317,7 @@ impl Desk {
 
     /// The connection is closed. What is under way for it goes on to its end.
     pub fn leave(&mut self, id: ConnId) {
+        self.check_no_more(id);
         if self.awaited.contains(&id) {
             self.left.insert(id);
         } else {

@@ -25,7 +25,7 @@
 //! | [`metrics`] | what is counted, and where that goes |
 //! | [`service`] | what it is to its machine: whom it runs as, what it may reach, what the service manager does and is told |
 //! | [`descriptors`] | how many connections and mailboxes may be open |
-//! | [`limits`], [`octets`], [`clock`], [`stamp`] | leaves: every bound, the one size function, the time, changes of files |
+//! | [`limits`], [`octets`], [`clock`], [`stamp`], `open_regular` | leaves: every bound, the one size function, the time, changes of files, reading them within a bound |
 #![forbid(unsafe_code)]
 
 pub mod accounts;
@@ -46,6 +46,7 @@ pub mod maildir;
 pub mod metrics;
 pub mod net;
 pub mod octets;
+mod open_regular;
 pub mod proto;
 pub mod server;
 pub mod service;

@@ -83,11 +83,14 @@ pub struct Limits {
     pub failed_logins_minute: usize,
     /// The same in a day; 0 lifts it.
     pub failed_logins_day: usize,
-    /// Addresses whose wrong passwords are remembered.
+    /// Wrong passwords for one user in an hour, from all addresses together that this user has never logged in from,
+    /// after which none from such an address is checked; 0 lifts it.
+    pub failed_logins_user: usize,
+    /// Addresses, networks and users whose wrong passwords are remembered.
     pub failed_login_addresses: usize,
     /// How long a right password is remembered, as a keyed hash, so that it costs no Argon2; "0s" lifts it.
     pub login_memory: Span,
-    /// Right passwords that are remembered.
+    /// Right passwords that are remembered, and users of whom the addresses that they log in from are.
     pub login_memories: usize,
     /// How often the files of accounts and aliases are looked at for a change.
     pub accounts_check: Span,
@@ -190,6 +193,7 @@ impl Default for Limits {
             failed_login_longest_delay: Span::secs(15),
             failed_logins_minute: 10,
             failed_logins_day: 50,
+            failed_logins_user: 50,
             failed_login_addresses: 10_000,
             login_memory: Span::secs(300),
             login_memories: 1000,
@@ -244,11 +248,22 @@ impl Limits {
             failed_login_delay: Span::secs(0),
             failed_logins_minute: 0,
             failed_logins_day: 0,
+            failed_logins_user: 0,
             connections_per_address: 0,
             ..Self::default()
         }
     }
 }
+
+/// Octets of a configuration file. The files that it is read from are bounded before there is a configuration: these
+/// bounds are no keys of it.
+pub const MOST_CONFIGURATION: Size = Size::mib(4);
+/// Octets of the file of accounts: some 300,000 of them.
+pub const MOST_USERS: Size = Size::mib(64);
+/// Octets of the file of aliases.
+pub const MOST_ALIASES: Size = Size::mib(64);
+/// Octets of a file with a certificate, or with a key.
+pub const MOST_PEM: Size = Size::mib(4);
 
 /// A duration that reads and prints as people write it: "90s", "5m", "1h 30m".
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

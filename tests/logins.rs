@@ -3,7 +3,7 @@
 mod common;
 
 use std::{
-    net::{SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr, UdpSocket},
     time::{Duration, Instant},
 };
 
@@ -65,6 +65,103 @@ fn t11_wrong_passwords_from_elsewhere_are_held_back_and_then_not_checked() {
     for password in ["d", PASSWORD] {
         assert!(login(server.pop3(), password).starts_with("-ERR [SYS/TEMP] "));
     }
+}
+
+/// A POP3 listener that this machine reaches as a proxy, so that its clients are of any address.
+fn proxied(users: &[&str], limits: &str) -> Server {
+    let listener = "[[listen]]\nprotocol = \"pop3\"\naddress = \"127.0.0.1:0\"\nplaintext_auth = true\n\
+                    proxy_protocol = [\"127.0.0.0/8\"]\n";
+    let limits = format!("failed_login_delay = \"0s\"\nconnections_per_address = 0\n{limits}");
+    let config = format!("{listener}[limits]\n{limits}\n");
+    Setup { config: Some(&config), users, ..Setup::default() }.start()
+}
+
+/// A client at that address that has just sent a password.
+fn asking(server: &Server, from: &str, user: &str, password: &str) -> Client {
+    let from: IpAddr = from.parse().unwrap();
+    let (family, to) = if from.is_ipv4() { ("TCP4", "192.0.2.25") } else { ("TCP6", "2001:db8::25") };
+    let mut client = Client::connect(server.pop3());
+    client.write(format!("PROXY {family} {from} {to} 4711 110\r\n").as_bytes());
+    client.expect("+OK");
+    client.ask(&format!("USER {user}"), "+OK");
+    client.send(&format!("PASS {password}"));
+    client
+}
+
+fn login_from(server: &Server, from: &str, user: &str, password: &str) -> String {
+    let mut client = asking(server, from, user, password);
+    let reply = client.reply();
+    client.send("QUIT").rest();
+    reply
+}
+
+const MALLORY: &str = "mallory@example.test";
+
+/// X4: it made the failures at other names forgotten, and so bought 490,000 guesses a day.
+#[test]
+fn a_login_of_ones_own_buys_no_guess_at_another_password() {
+    let server = proxied(&[ALICE, MALLORY], "");
+    for from in ["198.51.100.7", "2001:db8:0:1::7"] {
+        let mut checked = 0;
+        for n in 0..30 {
+            let own = login_from(&server, from, MALLORY, PASSWORD);
+            assert!(own.starts_with("+OK"), "{own}");
+            let reply = login_from(&server, from, ALICE, &format!("guess {from} {n}"));
+            assert!(reply.starts_with("-ERR [AUTH] ") || reply.starts_with("-ERR [SYS/TEMP] "), "{reply}");
+            checked += usize::from(reply.starts_with("-ERR [AUTH] "));
+        }
+        assert_eq!(checked, 10, "in a minute from {from}");
+    }
+    let elsewhere = login_from(&server, "203.0.113.9", ALICE, PASSWORD);
+    assert!(elsewhere.starts_with("+OK"), "{elsewhere}");
+}
+
+#[test]
+fn many_connections_at_once_buy_no_guess_either() {
+    let server = proxied(&[ALICE], "");
+    let guess = |n| asking(&server, "198.51.100.7", ALICE, &format!("guess {n}"));
+    let mut clients: Vec<Client> = (0..30).map(guess).collect();
+    let replies: Vec<String> = clients.iter_mut().map(Client::reply).collect();
+    let checked = replies.iter().filter(|reply| reply.starts_with("-ERR [AUTH] ")).count();
+    let refused = replies.iter().filter(|reply| reply.starts_with("-ERR [SYS/TEMP] ")).count();
+    assert_eq!((checked, refused), (10, 20), "{replies:?}");
+}
+
+#[test]
+fn guesses_from_everywhere_shut_a_user_out_nowhere_that_it_usually_is() {
+    let server = proxied(&[ALICE], "failed_logins_user = 5");
+    assert!(login_from(&server, "203.0.113.9", ALICE, PASSWORD).starts_with("+OK"));
+    let guess = |n: usize| login_from(&server, &format!("198.51.100.{n}"), ALICE, &format!("guess {n}"));
+    let checked = (1..=20).filter(|n| guess(*n).starts_with("-ERR [AUTH] ")).count();
+    assert_eq!(checked, 5);
+    assert!(login_from(&server, "198.51.100.200", ALICE, PASSWORD).starts_with("-ERR [SYS/TEMP] "));
+    assert!(login_from(&server, "203.0.113.9", ALICE, PASSWORD).starts_with("+OK"));
+}
+
+/// X8: polite guessers had the whole queue, and a user's first login was told to come again later.
+#[test]
+fn a_queue_full_of_guessers_has_room_for_the_first_login_of_a_user() {
+    let limits = "password_workers = 1\npassword_queue = 8\nfailed_logins_minute = 0\nfailed_logins_day = 0\n\
+                  failed_logins_user = 0";
+    let server = proxied(&[ALICE, MALLORY], limits);
+    let from = |n: usize| format!("198.51.100.{}", n % 4);
+    let guess = |n: usize| asking(&server, &from(n), MALLORY, &format!("guess {n}"));
+    let mut guessers: Vec<Client> = (0..60).map(guess).collect();
+    let first = login_from(&server, "203.0.113.9", ALICE, PASSWORD);
+    assert!(first.starts_with("+OK"), "{first}");
+    let replies: Vec<String> = guessers.iter_mut().map(Client::reply).collect();
+    let refused = replies.iter().filter(|reply| reply.starts_with("-ERR [SYS/TEMP] ")).count();
+    assert!(refused > 0, "the queue was never full: {replies:?}");
+}
+
+#[test]
+fn a_client_that_leaves_while_its_password_waits_keeps_no_other_from_its_turn() {
+    let limits = "password_workers = 1\nfailed_logins_minute = 0\nfailed_logins_day = 0";
+    let server = proxied(&[ALICE], limits);
+    let guess = |n: usize| asking(&server, "198.51.100.7", ALICE, &format!("guess {n}"));
+    drop((0..30).map(guess).collect::<Vec<_>>());
+    assert!(login_from(&server, "198.51.100.7", ALICE, PASSWORD).starts_with("+OK"));
+    assert!(login_from(&server, "203.0.113.9", ALICE, PASSWORD).starts_with("+OK"));
 }
 
 /// `cargo test --release --test logins -- --ignored --nocapture`

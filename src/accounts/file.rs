@@ -23,6 +23,7 @@ use super::{
     account::{Account, key_of},
     password,
 };
+use crate::{limits::MOST_USERS, open_regular::read_bounded};
 
 /// The file of accounts.
 #[derive(Debug, Clone)]
@@ -92,7 +93,7 @@ impl UserFile {
     }
 
     fn read(&self) -> Result<Users, Error> {
-        let text = fs::read(&self.path).map_err(|error| match error.kind() {
+        let text = read_bounded(&self.path, MOST_USERS.0).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Error::Missing(self.path.clone()),
             _ => self.failed("read", error),
         })?;

@@ -22,6 +22,16 @@ use crate::proto::ask::Secret;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Mark([u8; 32]);
 
+#[cfg(test)]
+impl Mark {
+    /// One that differs from those of other numbers.
+    pub(super) fn of_number(n: u64) -> Self {
+        let mut octets = [0; 32];
+        octets[..8].copy_from_slice(&n.to_le_bytes());
+        Self(octets)
+    }
+}
+
 /// The marks of right passwords.
 pub struct Memory {
     blank: Blake2sMac256,

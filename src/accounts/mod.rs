@@ -32,7 +32,7 @@ pub use memory::{Mark, Memory};
 pub use password::hash;
 pub use sources::{Sources, Stamp};
 use table::Table;
-pub use tries::Tries;
+pub use tries::{Attempt, Gate, Standing, Tries};
 
 /// The users of this server, in memory.
 #[derive(Debug)]

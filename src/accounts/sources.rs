@@ -1,13 +1,13 @@
 //! The files that accounts come from.
 
-use std::{fs, path::PathBuf, time::SystemTime};
+use std::{path::PathBuf, time::SystemTime};
 
 use super::{
     Accounts, Error, UserFile, Users,
     aliases::{Aliases, Mistake, Place},
     table::Table,
 };
-use crate::stamp::FileStamp;
+use crate::{limits::MOST_ALIASES, open_regular::read_text_bounded, stamp::FileStamp};
 
 /// Where accounts come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Sources {
     pub(super) fn read_aliases(&self, table: &Table) -> Result<Aliases, Error> {
         let Some(path) = &self.aliases else { return Ok(Aliases::default()) };
         let unreadable = |error| Error::Io { path: path.clone(), action: "read", error };
-        let text = fs::read_to_string(path).map_err(unreadable)?;
+        let text = read_text_bounded(path, MOST_ALIASES.0).map_err(unreadable)?;
         Aliases::read(&text, &self.domains, |address| table.owner(address).cloned()).map_err(
             |Mistake { place: Place { line, column }, why }| Error::Aliases {
                 path: path.clone(),

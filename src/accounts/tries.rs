@@ -1,213 +1,290 @@
-//! Wrong passwords by the address they come from: each next one is answered later, and behind so many of
-//! them none is checked for a while.
+//! Throttling of failed logins, by address and by user.
 //!
-//! The rule: nobody on this machine waits, and a right password makes all forgotten. An IPv6 address counts
-//! as the /64 that its owner can choose from at will.
+//! The rules: a password counts as wrong from the moment its check begins until it proves right, so neither hanging up
+//! nor asking on many connections at once gains a guess. A right password takes back what was counted for that user
+//! from that address, and nothing else. An address that has logged in as a user before has a count of its own for that
+//! user, which no stranger can fill. Clients on this machine never wait.
 
-use std::{collections::HashMap, net::IpAddr, time::Duration};
+mod failures;
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, Hash, RandomState},
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
 
 use super::memory::Mark;
 use crate::limits::{Limits, prefix};
+use failures::{Bound, Failures, Room};
 
-/// What is known of the addresses that wrong passwords came from.
+/// Failed logins, and the addresses that users have logged in from.
 pub struct Tries {
     delay: Duration,
     longest_delay: Duration,
-    a_minute: usize,
-    a_day: usize,
+    /// In a minute and in a day, of one address or of one /64 of IPv6.
+    narrow: [Bound; 2],
+    /// Of one /48 of IPv6, which may have one owner.
+    wide: [Bound; 2],
+    /// Of one user, from all addresses that have never logged in as that user.
+    user: [Bound; 2],
     most: usize,
-    by: HashMap<IpAddr, Record>,
+    most_known: usize,
+    /// Random, so that no peer can choose names that share a count.
+    hasher: RandomState,
+    failures: HashMap<Count, Failures>,
+    known: HashMap<u64, Vec<Known>>,
 }
 
-/// Of one address.
-struct Record {
-    minute: Window,
-    day: Window,
-    /// The last wrong pair: a client that tries the same one again and again guesses nothing.
-    last: Mark,
+/// Whose failures are counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Count {
+    Narrow(IpAddr),
+    Wide(Ipv6Addr),
+    User(u64),
 }
 
-#[derive(Clone, Copy)]
-struct Window {
-    began: Duration,
-    count: usize,
+/// An address that a user has logged in from.
+struct Known {
+    from: IpAddr,
+    last: Duration,
+    failures: Failures,
 }
 
-impl Window {
-    const fn new(now: Duration) -> Self {
-        Self { began: now, count: 1 }
-    }
+/// How well an address is known when a login comes from it: the better, the smaller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// That user has logged in from there before.
+    Known,
+    /// No password from there was wrong within a day.
+    Clean,
+    /// Some were.
+    Suspect,
+}
 
-    fn count(&mut self, now: Duration, length: Duration) {
-        if self.is_over(now, length) {
-            *self = Self::new(now);
-        } else {
-            self.count += 1;
-        }
-    }
+/// Whether a password may be checked.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// It may, and counts as wrong from now on.
+    Open(Attempt),
+    /// Not before one of the checks that are under way has ended.
+    Wait,
+    /// Not for a while.
+    Shut,
+}
 
-    fn is_over(&self, now: Duration, length: Duration) -> bool {
-        now.saturating_sub(self.began) >= length
-    }
+/// A password that is being checked, and counts as wrong meanwhile; nothing is counted for this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt(Option<Counted>);
 
-    fn is_full(&self, now: Duration, length: Duration, limit: usize) -> bool {
-        limit != 0 && self.count >= limit && !self.is_over(now, length)
-    }
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Counted {
+    from: IpAddr,
+    user: u64,
+    /// User and address together.
+    pair: u64,
+    mark: u64,
 }
 
 impl Tries {
     /// Knows nobody yet.
     pub fn new(limits: &Limits) -> Self {
+        let bounds = |times: usize| {
+            [(MINUTE, limits.failed_logins_minute), (DAY, limits.failed_logins_day)]
+                .map(|(span, most)| Bound { span, most: most.saturating_mul(times) })
+        };
         Self {
             delay: limits.failed_login_delay.0,
             longest_delay: limits.failed_login_longest_delay.0,
-            a_minute: limits.failed_logins_minute,
-            a_day: limits.failed_logins_day,
+            narrow: bounds(1),
+            wide: bounds(WIDER),
+            user: [(HOUR, limits.failed_logins_user), (DAY, 0)].map(|(span, most)| Bound { span, most }),
             most: limits.failed_login_addresses,
-            by: HashMap::new(),
+            most_known: limits.login_memories,
+            hasher: RandomState::new(),
+            failures: HashMap::new(),
+            known: HashMap::new(),
         }
     }
 
     /// Other limits are in force from now on.
     pub fn follow(&mut self, limits: &Limits) {
-        let by = std::mem::take(&mut self.by);
-        *self = Self { by, ..Self::new(limits) };
+        let Self { hasher, failures, known, .. } = std::mem::replace(self, Self::new(limits));
+        (self.hasher, self.failures, self.known) = (hasher, failures, known);
     }
 
-    /// Whether a password from there is checked at all.
-    pub fn are_allowed(&self, from: IpAddr, now: Duration) -> bool {
-        self.by.get(&prefix(from)).is_none_or(|record| {
-            !record.minute.is_full(now, MINUTE, self.a_minute) && !record.day.is_full(now, DAY, self.a_day)
-        })
+    /// How well that address is known for that user.
+    pub fn standing(&self, from: IpAddr, user: &str, now: Duration) -> Standing {
+        let Some(from) = counted(from) else { return Standing::Known };
+        let failed = self.failures.get(&Count::Narrow(from)).map_or(0, |failures| failures.count(now, DAY));
+        match self.known.get(&self.key(user)).and_then(|known| at(known, from)) {
+            Some(_) => Standing::Known,
+            None if failed == 0 => Standing::Clean,
+            None => Standing::Suspect,
+        }
     }
 
-    /// Counts a wrong password, and says how long after it was tried its answer may leave.
-    pub fn wrong(&mut self, from: IpAddr, mark: Mark, now: Duration) -> Duration {
-        if from.is_loopback() {
-            return Duration::ZERO;
+    /// Whether a password may be checked now, which counts as wrong from then on. The same wrong password again is no
+    /// further guess.
+    pub fn begin(&mut self, from: IpAddr, user: &str, mark: &Mark, now: Duration) -> Gate {
+        let Some(from) = counted(from) else { return Gate::Open(Attempt(None)) };
+        let user = self.key(user);
+        let attempt = Counted { from, user, pair: self.key(&(from, user)), mark: self.key(mark) };
+        let counts = self.counts(&attempt);
+        let room =
+            |count| self.failures(&attempt, count).map_or(Room::Some, |f| f.room(self.bounds(count), now));
+        match counts.clone().map(room).max() {
+            Some(Room::None) => return Gate::Shut,
+            Some(Room::Taken) => return Gate::Wait,
+            Some(Room::Some) | None => {}
         }
-        let from = prefix(from);
-        if self.by.len() >= self.most && !self.by.contains_key(&from) {
-            self.make_room(now);
+        self.make_room(now);
+        for count in counts {
+            let bounds = *self.bounds(count);
+            let failures = match count {
+                None => self.failures_mut(&attempt, None),
+                Some(count) => Some(self.failures.entry(count).or_default()),
+            };
+            failures
+                .into_iter()
+                .for_each(|failures| failures.begin(attempt.pair, attempt.mark, &bounds, now));
         }
-        let new = || Record { minute: Window::new(now), day: Window::new(now), last: mark };
-        let mut known = true;
-        let record = self.by.entry(from).or_insert_with(|| {
-            known = false;
-            new()
-        });
-        if known && record.last != mark {
-            record.minute.count(now, MINUTE);
-            record.day.count(now, DAY);
-            record.last = mark;
+        Gate::Open(Attempt(Some(attempt)))
+    }
+
+    /// The password was wrong, or will never be checked: returns how long after the question the answer may leave.
+    pub fn wrong(&mut self, attempt: Attempt, now: Duration) -> Duration {
+        let Attempt(Some(attempt)) = attempt else { return Duration::ZERO };
+        let mut failed = None;
+        for count in self.counts(&attempt) {
+            if let Some(failures) = self.failures_mut(&attempt, count) {
+                failures.prove_wrong(attempt.pair, attempt.mark);
+                failed = failed.or(Some(failures.proven(now, DAY))); // the address comes first
+            }
         }
-        let doublings = u32::try_from(record.day.count - 1).unwrap_or(u32::MAX);
+        let doublings = u32::try_from(failed.unwrap_or(1).saturating_sub(1)).unwrap_or(u32::MAX);
         let factor = 2_u32.checked_pow(doublings).unwrap_or(u32::MAX);
         self.delay.saturating_mul(factor).min(self.longest_delay.max(self.delay))
     }
 
-    /// A right password came from there.
-    pub fn right(&mut self, from: IpAddr) {
-        self.by.remove(&prefix(from));
+    /// The password was right: that address is known for that user from now on.
+    pub fn right(&mut self, attempt: Attempt, now: Duration) {
+        let Attempt(Some(Counted { from, user, pair, mark })) = attempt else { return };
+        for count in strangers(from, user) {
+            if let Some(failures) = self.failures.get_mut(&count) {
+                failures.take_back(pair);
+                if failures.len() == 0 {
+                    self.failures.remove(&count);
+                }
+            }
+        }
+        if self.known.len() >= self.most_known && !self.known.contains_key(&user) {
+            let last = |known: &[Known]| known.iter().map(|known| known.last).max();
+            let oldest = self.known.iter().min_by_key(|(_, known)| last(known)).map(|(user, _)| *user);
+            oldest.into_iter().for_each(|oldest| drop(self.known.remove(&oldest)));
+        }
+        let known = self.known.entry(user).or_default();
+        if let Some(known) = known.iter_mut().find(|known| known.from == from) {
+            known.last = now;
+            known.failures.forgive(mark);
+            return;
+        }
+        if known.len() >= ADDRESSES_OF_A_USER
+            && let Some(oldest) = (0..known.len()).min_by_key(|n| known[*n].last)
+        {
+            known.swap_remove(oldest);
+        }
+        known.push(Known { from, last: now, failures: Failures::default() });
     }
 
-    /// Forgets what is over, or else who tried least lately.
-    fn make_room(&mut self, now: Duration) {
-        self.by.retain(|_, record| !record.day.is_over(now, DAY));
-        if self.by.len() >= self.most {
-            let oldest = self.by.iter().min_by_key(|(_, record)| record.minute.began);
-            if let Some(oldest) = oldest.map(|(from, _)| *from) {
-                self.by.remove(&oldest);
+    /// Where an attempt counts: `None` is what the address has for itself with that user.
+    fn counts(&self, attempt: &Counted) -> impl Iterator<Item = Option<Count>> + Clone + use<> {
+        let known = self.known.get(&attempt.user).is_some_and(|known| at(known, attempt.from).is_some());
+        let strangers = strangers(attempt.from, attempt.user).filter(move |_| !known).map(Some);
+        known.then_some(None).into_iter().chain(strangers)
+    }
+
+    fn failures(&self, attempt: &Counted, count: Option<Count>) -> Option<&Failures> {
+        match count {
+            Some(count) => self.failures.get(&count),
+            None => at(self.known.get(&attempt.user)?, attempt.from).map(|known| &known.failures),
+        }
+    }
+
+    fn failures_mut(&mut self, attempt: &Counted, count: Option<Count>) -> Option<&mut Failures> {
+        match count {
+            Some(count) => self.failures.get_mut(&count),
+            None => {
+                let mut known = self.known.get_mut(&attempt.user)?.iter_mut();
+                known.find(|known| known.from == attempt.from).map(|known| &mut known.failures)
             }
         }
     }
+
+    const fn bounds(&self, count: Option<Count>) -> &[Bound; 2] {
+        match count {
+            None | Some(Count::Narrow(_)) => &self.narrow,
+            Some(Count::Wide(_)) => &self.wide,
+            Some(Count::User(_)) => &self.user,
+        }
+    }
+
+    /// Forgets what is over where there is no room for one more attempt, and then an eighth of all, beginning with
+    /// those that failed least.
+    fn make_room(&mut self, now: Duration) {
+        let most = self.most.max(COUNTS_OF_AN_ATTEMPT);
+        if self.failures.len() + COUNTS_OF_AN_ATTEMPT <= most {
+            return;
+        }
+        let is_over =
+            |failures: &Failures| failures.last().is_none_or(|last| now.saturating_sub(last) >= DAY);
+        self.failures.retain(|_, failures| !is_over(failures));
+        let too_many = (self.failures.len() + COUNTS_OF_AN_ATTEMPT).saturating_sub(most);
+        if too_many > 0 {
+            let mut all: Vec<_> = self
+                .failures
+                .iter()
+                .map(|(count, failures)| (failures.len(), failures.last(), *count))
+                .collect();
+            let go = too_many.max(all.len() / 8).min(all.len());
+            if go < all.len() {
+                all.select_nth_unstable_by_key(go, |(len, last, _)| (*len, *last));
+            }
+            all[..go].iter().for_each(|(_, _, count)| drop(self.failures.remove(count)));
+        }
+    }
+
+    fn key(&self, of: &(impl Hash + ?Sized)) -> u64 {
+        self.hasher.hash_one(of)
+    }
+}
+
+/// The prefix that an address counts as; this machine's own do not count.
+fn counted(from: IpAddr) -> Option<IpAddr> {
+    Some(prefix(from)).filter(|_| !from.to_canonical().is_loopback())
+}
+
+fn at(known: &[Known], from: IpAddr) -> Option<&Known> {
+    known.iter().find(|known| known.from == from)
+}
+
+/// Where an attempt counts from an address that the user has never logged in from.
+fn strangers(from: IpAddr, user: u64) -> impl Iterator<Item = Count> + Clone {
+    let wide = match from {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(from) => Some(Count::Wide(Ipv6Addr::from_bits(from.to_bits() >> 80 << 80))),
+    };
+    [Some(Count::Narrow(from)), wide, Some(Count::User(user))].into_iter().flatten()
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
+/// A /48 may fail so many times as often as a /64.
+const WIDER: usize = 4;
+/// Addresses that are known for one user.
+const ADDRESSES_OF_A_USER: usize = 16;
+const COUNTS_OF_AN_ATTEMPT: usize = 3;
 
 #[cfg(test)]
-mod tests {
-    use super::{
-        super::{Accounts, Memory},
-        *,
-    };
-    use crate::proto::ask::Secret;
-
-    const NOW: Duration = Duration::from_secs(100_000);
-
-    fn tries() -> Tries {
-        Tries::new(&Limits::default())
-    }
-
-    fn mark(n: usize) -> Mark {
-        let credential = Accounts::open_house(&[]).credential("ann");
-        Memory::new(&[0; 32], DAY, 1).mark(&credential, &Secret::new(n.to_string()))
-    }
-
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn t11_each_wrong_password_is_answered_later_until_a_right_one() {
-        let mut tries = tries();
-        let from = ip("192.0.2.1");
-        let mut wrong = |n: usize| tries.wrong(from, mark(n), NOW).as_secs();
-        assert_eq!([0, 1, 2, 3, 4].map(&mut wrong), [2, 4, 8, 15, 15]);
-        tries.right(from);
-        assert_eq!(tries.wrong(from, mark(5), NOW).as_secs(), 2);
-        assert_eq!(tries.wrong(ip("192.0.2.2"), mark(5), NOW).as_secs(), 2);
-    }
-
-    #[test]
-    fn t11_ten_in_a_minute_and_fifty_in_a_day_are_enough() {
-        let mut tries = tries();
-        let from = ip("2001:db8::1");
-        let mut checked = 0;
-        for second in 0..24 * 3600 {
-            let now = NOW + Duration::from_secs(second);
-            while tries.are_allowed(from, now) {
-                tries.wrong(from, mark(checked), now);
-                checked += 1;
-            }
-            assert_eq!(checked, if second < 60 { 10 } else { checked });
-        }
-        assert_eq!(checked, 50);
-        assert!(!tries.are_allowed(ip("2001:db8:0:0:ffff::2"), NOW), "the same /64");
-        assert!(tries.are_allowed(ip("2001:db8:0:1::1"), NOW));
-        assert!(tries.are_allowed(from, NOW + DAY));
-        assert_eq!(tries.wrong(from, mark(0), NOW + DAY).as_secs(), 2);
-    }
-
-    #[test]
-    fn the_same_mistake_again_and_again_is_no_guess() {
-        let mut tries = tries();
-        let from = ip("192.0.2.1");
-        for _ in 0..100 {
-            assert_eq!(tries.wrong(from, mark(7), NOW).as_secs(), 2);
-        }
-        assert!(tries.are_allowed(from, NOW));
-        assert_eq!(tries.wrong(from, mark(8), NOW).as_secs(), 4);
-    }
-
-    #[test]
-    fn nobody_on_this_machine_waits() {
-        let mut tries = tries();
-        for n in 0..100 {
-            for from in ["127.0.0.1", "::1", "127.9.9.9"] {
-                assert!(tries.are_allowed(ip(from), NOW));
-                assert_eq!(tries.wrong(ip(from), mark(n), NOW), Duration::ZERO);
-            }
-        }
-    }
-
-    #[test]
-    fn a_million_addresses_take_the_memory_of_a_few() {
-        let mut tries = Tries::new(&Limits { failed_login_addresses: 100, ..Limits::default() });
-        for n in 0..10_000_u32 {
-            tries.wrong(std::net::Ipv4Addr::from_bits(0x0a00_0000 + n).into(), mark(1), NOW);
-            assert!(tries.by.len() <= 100);
-        }
-    }
-}
+mod tests;

@@ -12,7 +12,7 @@ mod reload;
 mod tls;
 
 use std::{
-    fmt, fs,
+    fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -20,9 +20,10 @@ use std::{
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
-    limits::{Limits, Size, Span},
+    limits::{Limits, MOST_CONFIGURATION, Size, Span},
     maildir::name::longest_host,
     net::{certificate::Pair, endpoint::Endpoint},
+    open_regular::read_text_bounded,
     proto::{dot::LineEndings, pop3, smtp, smtp::address::Address},
 };
 use error::Mistake;
@@ -132,7 +133,7 @@ impl Config {
     /// The same, with the text that it is from.
     pub fn read(path: &Path) -> Result<(Self, Text), Error> {
         let unreadable = |error| Error::Unreadable { path: path.to_owned(), error };
-        let text = fs::read_to_string(path).map_err(unreadable)?;
+        let text = read_text_bounded(path, MOST_CONFIGURATION.0).map_err(unreadable)?;
         let directory = std::path::absolute(path).map_err(unreadable)?;
         let directory = directory.parent().unwrap_or(Path::new("/"));
         match file::read(&text, directory) {
@@ -364,7 +365,7 @@ message = "10 MiB"
     pub(super) fn load(text: &str) -> Result<Config, String> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("restante.toml");
-        fs::write(&path, text).unwrap();
+        std::fs::write(&path, text).unwrap();
         Config::load(&path).map_err(|error| {
             let error = error.to_string();
             error.strip_prefix(path.to_str().unwrap()).expect(&error).to_owned()

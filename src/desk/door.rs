@@ -1,13 +1,18 @@
 //! The desk's door: who may have a password checked, what became of it, and when that may be said.
 
-use std::{collections::HashMap, net::IpAddr, time::Duration};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
-use super::{Desk, Which};
+use super::{Desk, Which, login_queue::LoginQueue};
 use crate::{
-    accounts::{Mark, Memory, Tries, UserFile, Verdict},
+    accounts::{Attempt, Credential, Gate, Mark, Memory, Tries, UserFile, Verdict},
     limits::Limits,
+    metrics::METRICS,
     proto::ask::{Answer, ConnId, Fault, Secret},
-    work::job::Task,
+    work::{Done, Outcome, To, job::Task},
 };
 
 /// What is known of those who come in.
@@ -16,13 +21,27 @@ pub(super) struct Door {
     tries: Tries,
     /// Where the connections come from.
     peers: HashMap<ConnId, IpAddr>,
+    queue: LoginQueue<Waiting>,
+    /// Those that a worker has: as many as there are workers, so that the others wait where they take turns.
     checks: HashMap<ConnId, Check>,
+    workers: usize,
+}
+
+/// A password that waits to be checked.
+struct Waiting {
+    credential: Credential,
+    password: Secret,
+    mark: Mark,
+    since: Duration,
+    from: IpAddr,
+    gate: Gate,
 }
 
 /// A password that is being checked.
 struct Check {
     mark: Mark,
     since: Duration,
+    attempt: Attempt,
 }
 
 impl Door {
@@ -31,7 +50,9 @@ impl Door {
             memory: Memory::new(key, limits.login_memory.0, limits.login_memories),
             tries: Tries::new(limits),
             peers: HashMap::new(),
+            queue: LoginQueue::new(limits.password_queue),
             checks: HashMap::new(),
+            workers: limits.password_workers,
         }
     }
 
@@ -41,9 +62,32 @@ impl Door {
         self.tries.follow(limits);
     }
 
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
     pub(super) fn forget(&mut self, id: ConnId) {
         self.peers.remove(&id);
-        self.checks.remove(&id);
+    }
+
+    /// The password will not be checked, and stays a failure: the client may have learnt that it is not remembered.
+    fn refuse(&mut self, waiting: &Waiting, now: Duration) {
+        if let Gate::Open(attempt) = waiting.gate {
+            self.tries.wrong(attempt, now);
+        }
+    }
+
+    /// The next password that may be checked now, or may not be checked at all.
+    fn next(&mut self, now: Duration) -> Option<(ConnId, Waiting)> {
+        let Self { queue, tries, .. } = self;
+        let next = queue.next(|waiting| {
+            if waiting.gate == Gate::Wait {
+                waiting.gate = tries.begin(waiting.from, &waiting.credential.user, &waiting.mark, now);
+            }
+            waiting.gate != Gate::Wait
+        })?;
+        METRICS.password_queue.down(1);
+        Some(next)
     }
 }
 
@@ -55,35 +99,98 @@ impl Desk {
 
     pub(super) fn verify(&mut self, from: ConnId, user: &str, password: Secret) -> Option<Answer> {
         let (door, now) = (&mut self.door, self.now);
-        let peer = door.peers.get(&from).copied();
-        // Also where the password is remembered: else it could be guessed without end, and fast.
-        if peer.is_some_and(|peer| !door.tries.are_allowed(peer, now)) {
-            return Some(Answer::Failed(Fault::Busy));
-        }
+        let peer = door.peers.get(&from).copied().unwrap_or(Ipv4Addr::LOCALHOST.into());
         let credential = self.accounts.credential(user);
         let mark = door.memory.mark(&credential, &password);
-        if let Some(mailbox) = credential.mailbox.as_ref().filter(|_| door.memory.knows(&mark, now)) {
-            peer.into_iter().for_each(|peer| door.tries.right(peer));
-            return Some(Answer::Welcome(mailbox.clone()));
+        let standing = door.tries.standing(peer, &credential.user, now);
+        // Also where the password is remembered: else it could be guessed without end, and fast.
+        let gate = door.tries.begin(peer, &credential.user, &mark, now);
+        let waiting = Waiting { credential, password, mark, since: now, from: peer, gate };
+        if let Some(answer) = self.answer_at_once(&waiting) {
+            return Some(answer);
         }
-        door.checks.insert(from, Check { mark, since: now });
+        METRICS.password_queue.up();
+        self.awaited.insert(from);
+        let displaced = self.door.queue.push(standing, peer, from, waiting);
+        if let Some((id, waiting)) = displaced {
+            METRICS.password_queue.down(1);
+            METRICS.queue_full.one();
+            self.door.refuse(&waiting, now);
+            self.answer_other(id, Answer::Failed(Fault::Busy));
+        }
+        self.check_passwords();
+        None
+    }
+
+    /// What can be said without a worker, of a password that counts as wrong already.
+    fn answer_at_once(&mut self, Waiting { credential, mark, gate, .. }: &Waiting) -> Option<Answer> {
+        let (door, now) = (&mut self.door, self.now);
+        match (gate, &credential.mailbox) {
+            (Gate::Shut, _) => Some(Answer::Failed(Fault::Busy)),
+            (Gate::Open(attempt), Some(mailbox)) if door.memory.knows(mark, now) => {
+                door.tries.right(*attempt, now);
+                Some(Answer::Welcome(mailbox.clone()))
+            }
+            (Gate::Open(_) | Gate::Wait, _) => None,
+        }
+    }
+
+    /// Hands passwords to the workers that are free.
+    pub(super) fn check_passwords(&mut self) {
+        while self.door.checks.len() < self.door.workers {
+            let Some((id, waiting)) = self.door.next(self.now) else { return };
+            let answer = self.answer_at_once(&waiting).or_else(|| self.check(id, waiting));
+            answer.into_iter().for_each(|answer| self.answer_other(id, answer));
+        }
+    }
+
+    fn check(&mut self, id: ConnId, waiting: Waiting) -> Option<Answer> {
+        let Waiting { credential, password, mark, since, gate, .. } = waiting;
+        let Gate::Open(attempt) = gate else { return None }; // it still waits
+        self.door.checks.insert(id, Check { mark, since, attempt });
         let users = self.accounts.sources.as_ref().map(|sources| UserFile::at(&sources.users));
         let task = Task::Verify { credential: Box::new(credential), password, users };
-        self.submit(Which::Passwords, from, task, Fault::Busy)
+        let full = self.submit(Which::Passwords, id, task, Fault::Busy);
+        if full.is_some() {
+            self.check_lost(id);
+        }
+        full
+    }
+
+    /// Queues an answer that no result of a worker brings, and makes sure that the loop looks for it.
+    fn answer_other(&mut self, id: ConnId, answer: Answer) {
+        self.answer(id, answer);
+        self.returns.send(Done { to: To::Desk, outcome: Outcome::Nothing });
+    }
+
+    /// The connection has gone: a password that waits for it is not checked any more.
+    pub(super) fn check_no_more(&mut self, id: ConnId) {
+        if let Some(waiting) = self.door.queue.remove(id) {
+            METRICS.password_queue.down(1);
+            self.door.refuse(&waiting, self.now);
+            self.awaited.remove(&id);
+        }
+    }
+
+    /// No verdict will come, because the check failed.
+    pub(super) fn check_lost(&mut self, id: ConnId) {
+        if let Some(check) = self.door.checks.remove(&id) {
+            self.door.tries.wrong(check.attempt, self.now);
+        }
     }
 
     pub(super) fn verified(&mut self, from: ConnId, verdict: Verdict) -> Answer {
         let (door, now) = (&mut self.door, self.now);
-        let peer = door.peers.get(&from).copied();
         let check = door.checks.remove(&from);
+        let attempt = check.as_ref().map(|check| check.attempt);
         if verdict != Verdict::Wrong {
-            peer.into_iter().for_each(|peer| door.tries.right(peer));
+            attempt.into_iter().for_each(|attempt| door.tries.right(attempt, now));
         }
         match verdict {
             // Counted from the question: how long the check took can't be seen.
             Verdict::Wrong => {
-                let held = |Check { mark, since }| Some(since + door.tries.wrong(peer?, mark, now));
-                let until = check.and_then(held).unwrap_or(now);
+                let held = |Check { since, attempt, .. }| since + door.tries.wrong(attempt, now);
+                let until = check.map_or(now, held);
                 Answer::Denied { after: until.saturating_sub(now) }
             }
             Verdict::Right(mailbox) => {

@@ -55,7 +55,7 @@ impl Desk {
                 "queues disk={} scan={} password={} deliveries={} answers={}",
                 self.disk.waiting(),
                 self.scans.waiting(),
-                self.passwords.waiting(),
+                self.door.waiting(),
                 self.deliveries,
                 self.awaited.len(),
             ),

@@ -1,7 +1,7 @@
 //! A certificate and its key: two PEM files that are used together or not at all.
 
 use std::{
-    fmt, fs, io,
+    fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -19,7 +19,7 @@ use rustls::{
     sign::{CertifiedKey, SingleCertAndKey},
 };
 
-use crate::stamp::FileStamp;
+use crate::{limits::MOST_PEM, open_regular::read_bounded, stamp::FileStamp};
 
 /// Where a certificate and its key are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +105,7 @@ impl Pair {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(path).map_err(|error| Error::Unreadable(path.to_owned(), error))
+    read_bounded(path, MOST_PEM.0).map_err(|error| Error::Unreadable(path.to_owned(), error))
 }
 
 fn not_pem(path: &Path, what: &str, error: &pem::Error) -> Error {
@@ -184,6 +184,8 @@ const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// A pair that belongs together, in files named after `name`.

@@ -1,0 +1,118 @@
+//! Wrong passwords of one address, network or user within the last day, the oldest first.
+
+use std::{collections::VecDeque, time::Duration};
+
+/// So many in so long; 0 is any number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bound {
+    pub(super) span: Duration,
+    pub(super) most: usize,
+}
+
+/// Whether one more may be checked: the larger, the less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Room {
+    Some,
+    /// If one that is under way proves right.
+    Taken,
+    None,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Failures(VecDeque<Failure>);
+
+#[derive(Debug)]
+struct Failure {
+    pair: u64,
+    mark: u64,
+    at: Duration,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The check has not ended.
+    Running,
+    Wrong,
+    /// A right password came later.
+    Forgiven,
+}
+
+impl Failures {
+    /// Those that no right password has made good, and those that are being checked.
+    pub(super) fn count(&self, now: Duration, span: Duration) -> usize {
+        self.within(now, span).filter(|failure| failure.state != State::Forgiven).count()
+    }
+
+    /// Those of them whose check has ended.
+    pub(super) fn proven(&self, now: Duration, span: Duration) -> usize {
+        self.within(now, span).filter(|failure| failure.state == State::Wrong).count()
+    }
+
+    fn within(&self, now: Duration, span: Duration) -> impl Iterator<Item = &Failure> {
+        self.0.iter().rev().take_while(move |failure| now.saturating_sub(failure.at) < span)
+    }
+
+    pub(super) fn room(&self, bounds: &[Bound], now: Duration) -> Room {
+        let room = |Bound { span, most }: &Bound| {
+            let all = || self.within(now, *span).filter(|failure| failure.state != State::Running).count();
+            let forgiving = most.saturating_mul(FORGIVEN);
+            match most {
+                0 => Room::Some,
+                most if self.proven(now, *span) >= *most || all() >= forgiving => Room::None,
+                most if self.count(now, *span) >= *most => Room::Taken,
+                _ => Room::Some,
+            }
+        };
+        bounds.iter().map(room).max().unwrap_or(Room::Some)
+    }
+
+    /// Counts one more, unless the same is there already.
+    pub(super) fn begin(&mut self, pair: u64, mark: u64, bounds: &[Bound], now: Duration) {
+        let longest = bounds.iter().map(|bound| bound.span).max().unwrap_or_default();
+        while self.0.front().is_some_and(|first| now.saturating_sub(first.at) >= longest) {
+            self.0.pop_front();
+        }
+        if self.0.iter().any(|failure| (failure.pair, failure.mark) == (pair, mark)) {
+            return;
+        }
+        let most = bounds.iter().map(|bound| bound.most).max().unwrap_or(0).max(LEAST_KEPT);
+        if self.0.len() >= most.saturating_mul(FORGIVEN) {
+            self.0.pop_front();
+        }
+        self.0.push_back(Failure { pair, mark, at: now, state: State::Running });
+    }
+
+    pub(super) fn prove_wrong(&mut self, pair: u64, mark: u64) {
+        let found = self.0.iter_mut().find(|failure| (failure.pair, failure.mark) == (pair, mark));
+        found
+            .into_iter()
+            .filter(|failure| failure.state == State::Running)
+            .for_each(|failure| failure.state = State::Wrong);
+    }
+
+    /// The password of that mark was right, and makes the others good. They stay known, because another client of the
+    /// same address may be guessing between the logins.
+    pub(super) fn forgive(&mut self, right: u64) {
+        self.0.retain(|failure| failure.mark != right);
+        self.0.iter_mut().for_each(|failure| failure.state = State::Forgiven);
+    }
+
+    /// Takes back those of a user from an address.
+    pub(super) fn take_back(&mut self, pair: u64) {
+        self.0.retain(|failure| failure.pair != pair);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn last(&self) -> Option<Duration> {
+        self.0.back().map(|failure| failure.at)
+    }
+}
+
+/// So many times the bound also of those that a right password has made good.
+const FORGIVEN: usize = 4;
+/// Failures that are kept where no bound says how many: the delay grows with them.
+const LEAST_KEPT: usize = 16;
