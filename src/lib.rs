@@ -25,6 +25,7 @@
 //! | [`metrics`] | what is counted, and where that goes |
 //! | [`service`] | what it is to its machine: whom it runs as, what it may reach, what the service manager does and is told |
 //! | [`descriptors`] | how many connections and mailboxes may be open |
+//! | [`threads`] | how many threads there are, and whether they can be had |
 //! | [`limits`], [`octets`], [`clock`], [`stamp`] | leaves: every bound, the one size function, the time, changes of files |
 #![forbid(unsafe_code)]
 
@@ -52,6 +53,7 @@ pub mod service;
 pub mod signals;
 pub mod stamp;
 pub mod testing;
+pub mod threads;
 pub mod tools;
 pub mod transcript;
 pub mod work;

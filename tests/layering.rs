@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("stamp", &[]),
     ("signals", &[]),
     ("descriptors", &["limits"]),
+    ("threads", &["limits"]),
     ("proto", &["limits", "octets", "clock"]),
     ("maildir", &["octets", "clock"]),
     ("net", &["proto", "limits", "stamp"]),
@@ -24,7 +25,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &["limits", "maildir", "net", "proto"]),
     ("mailbox", &["maildir", "proto", "clock", "limits", "logging", "metrics"]),
     ("work", &["proto", "accounts", "maildir", "mailbox", "limits", "octets", "logging", "metrics"]),
-    ("commit", &["descriptors", "proto", "maildir", "limits", "octets", "work", "logging", "metrics"]),
+    (
+        "commit",
+        &["descriptors", "threads", "proto", "maildir", "limits", "octets", "work", "logging", "metrics"],
+    ),
     ("transcript", &["proto", "limits", "clock"]),
     ("conn", &["net", "proto", "limits", "clock", "logging", "metrics", "transcript"]),
     (

@@ -15,6 +15,7 @@ use rustix::fs::OFlags;
 use super::{
     Error, Kind, Maildir,
     sizes::{open, replace},
+    steps::step,
 };
 
 /// The file, beside the messages.
@@ -92,6 +93,7 @@ impl Filed {
     }
 
     fn append(&mut self, maildir: &Maildir, id: MessageId) -> Result<(), Error> {
+        step(maildir.path(), "record")?;
         let failed = |step| move |e: std::io::Error| Error::at(maildir.path().join(FILE), step, e);
         let mut file = open(maildir, FILE, OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND)?;
         // What a crash has torn is filled up.

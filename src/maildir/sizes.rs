@@ -25,7 +25,11 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Error, Maildir, scan::Stamp, store::FILE_MODE};
+use super::{
+    Error, Maildir,
+    scan::Stamp,
+    store::{FILE_MODE, close},
+};
 use crate::octets::are_possible;
 
 /// The file, beside the messages.
@@ -131,7 +135,8 @@ pub(super) fn replace(maildir: &Maildir, name: &str, bytes: &[u8]) -> Result<(),
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file =
         fs::openat(maildir.tmp(), name, flags, FILE_MODE).map_err(|e| Error::at(&path, "create", e))?;
-    let written = File::from(file).write_all(bytes).map_err(|e| Error::at(&path, "write", e));
+    let mut file = File::from(file);
+    let written = file.write_all(bytes).and_then(|()| close(file)).map_err(|e| Error::at(&path, "write", e));
     let placed = written.and_then(|()| {
         fs::renameat(maildir.tmp(), name, maildir.root(), name).map_err(|e| Error::at(&path, "rename", e))
     });
