@@ -26,6 +26,7 @@
 //! | [`service`] | what it is to its machine: whom it runs as, what it may reach, what the service manager does and is told |
 //! | [`descriptors`] | how many connections and mailboxes may be open |
 //! | [`safe_file`] | files by fixed names in directories that others may write to |
+//! | [`threads`] | how many threads there are, and whether they can be had |
 //! | [`limits`], [`octets`], [`clock`], [`stamp`], `open_regular` | leaves: every bound, the one size function, the time, changes of files, reading them within a bound |
 #![forbid(unsafe_code)]
 
@@ -55,6 +56,7 @@ pub mod service;
 pub mod signals;
 pub mod stamp;
 pub mod testing;
+pub mod threads;
 pub mod tools;
 pub mod transcript;
 pub mod work;

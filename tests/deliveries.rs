@@ -4,15 +4,17 @@
 mod common;
 
 use std::{
+    collections::BTreeSet,
     fs,
-    os::unix::fs::MetadataExt,
+    mem::MaybeUninit,
+    os::{fd::OwnedFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
     process::Command,
     sync::{Arc, mpsc::Receiver},
     time::Duration,
 };
 
-use common::{Maildir, configuration, eventually, home, skip};
+use common::{Maildir, Server, client::Client, configuration, eventually, home, skip};
 use restante::{
     accounts::Accounts,
     config::Config,
@@ -24,6 +26,10 @@ use restante::{
         smtp::address::Address,
     },
     work::{Bell, Done, Returns},
+};
+use rustix::{
+    fs::inotify::{self, ReadFlags, WatchFlags},
+    io::Errno,
 };
 use tempfile::TempDir;
 
@@ -299,4 +305,118 @@ fn a_message_that_is_refused_leaves_no_copy_in_sent() {
     assert!(faults(office.deliver(MESSAGE, from_to("alice", &["bob"]), false, None)).is_empty());
     let sent = Maildir { path: office.maildir(ALICE).path.join(".Sent") };
     assert_eq!(sent.files("cur").len(), 1, "its Message-ID was not taken for filed");
+}
+
+/// What happens to files in some directories, in order, as any program may see it.
+struct Eyes {
+    inotify: OwnedFd,
+    directories: Vec<(i32, PathBuf)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Seen {
+    /// A file that was open for writing was closed.
+    Closed(PathBuf),
+    /// A name came by rename or link.
+    Named(PathBuf),
+}
+
+impl Eyes {
+    fn on(maildirs: &[Maildir]) -> Self {
+        let inotify = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+        let parts = ["tmp", "new", "cur"].into_iter();
+        let all = maildirs.iter().flat_map(|maildir| parts.clone().map(|part| maildir.path.join(part)));
+        let flags = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::CREATE;
+        let watch = |path: PathBuf| (inotify::add_watch(&inotify, &path, flags).unwrap(), path);
+        let directories = all.map(watch).collect();
+        Self { inotify, directories }
+    }
+
+    /// All that was to be seen so far.
+    fn seen(&mut self) -> Vec<Seen> {
+        let (mut buffer, mut seen) = ([MaybeUninit::uninit(); 4096], Vec::new());
+        let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
+        loop {
+            let event = match reader.next() {
+                Ok(event) => event,
+                Err(Errno::AGAIN) => return seen,
+                Err(error) => panic!("{error}"),
+            };
+            let (_, directory) = self.directories.iter().find(|(wd, _)| *wd == event.wd()).unwrap();
+            let path = directory.join(event.file_name().unwrap().to_str().unwrap());
+            seen.push(match event.events() {
+                ReadFlags::CLOSE_WRITE => Seen::Closed(path),
+                _ => Seen::Named(path),
+            });
+        }
+    }
+
+    /// Every message was closed in `tmp/` before it had one of its names, and nothing was closed afterwards. Returns
+    /// how many names there were.
+    #[track_caller]
+    fn names_of_closed_files(&mut self) -> usize {
+        let (mut open, mut names) = (BTreeSet::new(), 0);
+        for event in self.seen() {
+            let (Seen::Closed(path) | Seen::Named(path)) = &event;
+            let name = path.file_name().unwrap().to_str().unwrap();
+            // A name in a mailbox begins as that in tmp/ does: time, process and count.
+            let begin = name.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
+            match &event {
+                Seen::Named(_) if path.parent().unwrap().ends_with("tmp") => assert!(open.insert(begin)),
+                Seen::Closed(path) => {
+                    assert!(path.parent().unwrap().ends_with("tmp"), "closed: {path:?}");
+                    assert!(open.remove(&begin), "closed, and not begun: {path:?}");
+                }
+                Seen::Named(path) => {
+                    names += 1;
+                    let is_open = open.iter().any(|begin| name.starts_with(begin));
+                    assert!(!is_open, "{path:?} has its name while it is open");
+                }
+            }
+        }
+        assert!(open.is_empty(), "not closed: {open:?}");
+        names
+    }
+}
+
+#[test]
+fn r11_a_file_is_closed_before_it_appears_in_a_mailbox() {
+    // A process of its own: what this one starts has its files open for a moment.
+    let server = Server::dev();
+    let mut client = Client::smtp(&server);
+    client.ask("AUTH PLAIN AGFsaWNlQGV4YW1wbGUudGVzdABzZXNhbWU=", "235");
+    // The mailboxes are there.
+    let accepted = |reply: String| assert!(reply.starts_with("250 2.0.0 "), "{reply:?}");
+    accepted(client.deliver(&[ALICE, BOB, CAROL], b"Subject: x\r\n\r\n"));
+    let sent = Maildir { path: server.maildir(ALICE).path.join(".Sent") };
+    let all = [server.maildir(ALICE), server.maildir(BOB), server.maildir(CAROL), sent];
+    let mut eyes = Eyes::on(&all);
+    let large = b"a line of text\r\n".repeat(100_000);
+    for body in [&b"text\r\n"[..], &large] {
+        for to in [&[BOB][..], &[ALICE, BOB, CAROL]] {
+            accepted(client.deliver(to, &[b"Subject: x\r\n\r\n", body].concat()));
+            assert_eq!(eyes.names_of_closed_files(), to.len() + 1, "{to:?}, and the copy in Sent");
+        }
+    }
+}
+
+#[test]
+fn r11_tools_that_file_messages_close_them_before_they_appear() {
+    let home = home();
+    let spool = home.path().join("spool");
+    let bob = Maildir { path: spool.join(BOB) };
+    bob.put("1700000000.first", b"\nfirst\n");
+    let mut eyes = Eyes::on(&[bob]);
+    let mbox = home.path().join("mbox");
+    let one = "From a@far.test Sat Jan  3 10:00:00 2026\nSubject: x\n\ntext\n\n";
+    fs::write(&mbox, one.repeat(3)).unwrap();
+    let run = |words: &[&str]| {
+        let mut tool = Command::new(env!("CARGO_BIN_EXE_restante"));
+        let done = tool.args(words).args(["--to", BOB, "--spool"]).arg(&spool).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    };
+    run(&["import", mbox.to_str().unwrap()]);
+    assert_eq!(eyes.names_of_closed_files(), 3);
+    run(&["seed", "--nasty", "--count", "1"]);
+    assert!(eyes.names_of_closed_files() > 3);
 }

@@ -158,6 +158,42 @@ fn m04_after_a_failed_fsync_the_file_is_dropped_and_never_synced_again() {
 }
 
 #[test]
+fn r11_an_error_at_close_is_a_failed_write() {
+    if !can_inject("r11_an_error_at_close_is_a_failed_write") {
+        return;
+    }
+    let mut office = Office::open();
+    // strace counts all that a thread closes: which of them is the message?
+    for (to, message, thread) in [
+        (&[ALICE][..], SMALL, "committer"),
+        (&[ALICE, BOB], SMALL, "committer"),
+        (&[ALICE], &large(), "disk"),
+        (&[ALICE, BOB], &large(), "disk"),
+    ] {
+        let closing = Fault::new("close").of(thread);
+        let calls = closing.traced(&office.server, || {
+            office.client.deliver(to, message);
+        });
+        office.has(to, message);
+        let files: Vec<_> = calls.lines().filter(|line| line.contains("/tmp/1")).collect();
+        assert_eq!(files.len(), 1, "a message is closed once: {calls}");
+        let own = files[0].split(' ').next().unwrap();
+        let nth = calls.lines().filter(|line| line.split(' ').next() == Some(own) || thread == "committer");
+        let nth = 1 + nth.take_while(|line| !line.contains("/tmp/1")).count();
+        for (error, expected) in [
+            ("EIO", "451 4.3.0 "),
+            ("ENOSPC", "452 4.3.1 "),
+            ("EDQUOT", "452 4.2.2 "),
+            ("EINTR", "451 4.3.0 "),
+        ] {
+            let fault = Fault::new(format!("close:error={error}:when={nth}")).of(thread);
+            office.refuses(&fault, to, message, expected);
+        }
+    }
+    office.server.tells(": close: ");
+}
+
+#[test]
 fn m01_to_m06_m23_the_message_cannot_be_put_into_new() {
     if !can_inject("m01_to_m06_m23_the_message_cannot_be_put_into_new") {
         return;

@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("signals", &[]),
     ("safe_file", &[]),
     ("descriptors", &["limits"]),
+    ("threads", &["limits"]),
     ("proto", &["limits", "octets", "clock"]),
     ("maildir", &["octets", "clock", "safe_file"]),
     ("net", &["proto", "limits", "stamp", "open_regular", "safe_file"]),
@@ -26,7 +27,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &["limits", "maildir", "net", "open_regular", "proto"]),
     ("mailbox", &["maildir", "proto", "clock", "limits", "logging", "metrics"]),
     ("work", &["proto", "accounts", "maildir", "mailbox", "limits", "octets", "logging", "metrics"]),
-    ("commit", &["descriptors", "proto", "maildir", "limits", "octets", "work", "logging", "metrics"]),
+    (
+        "commit",
+        &["descriptors", "threads", "proto", "maildir", "limits", "octets", "work", "logging", "metrics"],
+    ),
     ("transcript", &["proto", "limits", "clock", "safe_file"]),
     ("conn", &["net", "proto", "limits", "clock", "logging", "metrics", "transcript"]),
     (

@@ -10,6 +10,7 @@ use std::{
 };
 
 use common::{home, installed, skip};
+use restante::{config::Config, limits::Limits, threads};
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
@@ -62,6 +63,21 @@ fn systemd_finds_the_unit_safe_and_nothing_wrong_with_it() {
         .unwrap();
     assert!(judged.status.success(), "more than 1.5: {}", text(&judged));
     assert!(text(&judged).contains("Overall exposure level for restante.service: "), "{}", text(&judged));
+}
+
+#[test]
+fn the_unit_allows_all_threads_that_the_configuration_may_ask_for() {
+    let most = Limits { disk_workers: 256, scan_workers: 256, password_workers: 256, ..Limits::default() };
+    let service = example("restante.service");
+    assert_eq!(values(&service, "TasksMax"), [threads::needed(&most).to_string()]);
+    // More of them are refused.
+    let home = home();
+    for key in ["disk_workers", "scan_workers", "password_workers"] {
+        let file = home.path().join("restante.toml");
+        fs::write(&file, example("service.toml") + &format!("\n[limits]\n{key} = 257\n")).unwrap();
+        let error = Config::load(&file).unwrap_err().to_string();
+        assert!(error.contains(&format!("limits.{key}: 257 is out of range")), "{error}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 
-use super::Failure;
+use super::{Failure, serve::threads_fit};
 use crate::files::Files;
 
 /// Check a configuration and its accounts, and print what is in force.
@@ -20,7 +20,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let (Files { config, accounts, certificate }, _) = Files::read(&arguments.config, SystemTime::now())?;
+    let (Files { config, accounts, certificate }, text) = Files::read(&arguments.config, SystemTime::now())?;
+    threads_fit(&config, &text)?;
     let doubt = match certificate.and_then(|certificate| certificate.doubt) {
         Some(doubt) => format!("; the certificate {doubt}"),
         None => String::new(),

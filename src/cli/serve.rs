@@ -23,6 +23,7 @@ use crate::{
     safe_file::{self, Directory, Keep},
     server::{self, Server},
     service::{Settled, notify::Manager, sockets::Passed},
+    threads,
 };
 
 /// Run the server.
@@ -78,6 +79,8 @@ pub(super) fn start(
     let settled = text.path().map(|file| Settled::as_user_of(&config, file)).transpose();
     let mut settled = settled.map_err(|error| Failure::Other(error.to_string()))?;
     let files = Files::of(config, text, SystemTime::now())?;
+    // Before the sandbox, which hides what says how many threads there may be; and as the user whose they will be.
+    threads_fit(&files.config, text)?;
     if let (Some(settled), Some(file)) = (&mut settled, text.path()) {
         settled
             .keep_to(&files.config, file, running.ports_file.as_deref())
@@ -101,6 +104,11 @@ pub(super) fn start(
             .map_err(|error| Failure::Other(format!("cannot write {}: {error}", path.display())))?;
     }
     Ok(Started { server, manager })
+}
+
+/// Whether the threads of the server can all be had.
+pub(super) fn threads_fit(config: &Config, text: &Text) -> Result<(), Failure> {
+    threads::fit(&config.limits).map_err(|error| text.mistake(error.key, error.to_string()).into())
 }
 
 impl Started {

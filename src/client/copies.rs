@@ -57,12 +57,12 @@ impl Copies {
         let kept = || {
             let maildir: Maildir = Spool::open(directory)?.maildir_or_new(&component(who))?;
             let mut draft = Draft::begin(&maildir, unique)?;
-            let written = draft.write(message).and_then(|()| draft.sync());
+            let written = draft.write(message).and_then(|()| draft.sync()).and_then(|()| draft.close());
             let name = name::with_flag(draft.final_name(octets::octets(message)).as_bytes(), b'S');
             let name = String::from_utf8_lossy(&name);
-            let placed = written.and_then(|()| draft.rename(&maildir, &maildir, Place::Cur, &name));
+            let placed = written.and_then(|()| draft.rename(&maildir, Place::Cur, &name));
             if placed.is_err() {
-                draft.discard(&maildir);
+                draft.discard();
             }
             placed.and_then(|_| maildir.sync(Place::Cur))
         };

@@ -1,20 +1,17 @@
 //! The committer: one thread that makes deliveries durable, as many at a time as have come while it was busy.
 //!
-//! A round is: write every message to `tmp/`; make the contents durable; rename into `new/`; make the names
-//! durable; answer all. The states of a message on the way, and what a cut of power leaves of each, are in
+//! A round is: write every message to `tmp/`; make the contents durable; close the files; rename into `new/`; make
+//! the names durable; answer all. A message that is refused, for an error or a panic at any step, is taken back: no
+//! client is told to send again what is visible. The states of a message on the way, and what a cut of power leaves of each, are in
 //! `docs/DISK.md`.
 
 mod message;
 mod round;
 mod sync;
+#[cfg(test)]
+mod tests;
 
-use std::{
-    io,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    thread,
-    time::Instant,
-};
+use std::{io, sync::Arc, thread, time::Instant};
 
 use crossbeam_channel as channel;
 
@@ -25,9 +22,11 @@ use crate::{
     maildir::name::Unique,
     metrics::METRICS,
     proto::ask::{ConnId, Fault, Mailbox, Recipient},
+    threads::sync_helpers,
     work::{Decision, Done, Outcome, Returns, Shop, Spilled, To},
 };
-use round::Round;
+use message::{Message, guarded};
+use round::{Homes, Round};
 use sync::Syncer;
 
 /// A message to be delivered.
@@ -77,30 +76,21 @@ impl Committer {
     pub fn start(shop: &Arc<Shop>, returns: &Returns, limits: &Limits) -> io::Result<Self> {
         let (queue, deliveries) = channel::bounded::<Delivery>(limits.delivery_queue);
         let (shop, returns, most) = (Arc::clone(shop), returns.clone(), limits.delivery_batch);
+        let helpers = sync_helpers(limits);
         thread::Builder::new().name("committer".into()).spawn(move || {
-            let mut syncer = Syncer::new(&shop.spool);
-            let mut homes = round::Homes::new(most_homes());
+            let mut syncer = Syncer::start(&shop.spool, helpers);
+            let mut homes = Homes::new(most_homes());
             while let Ok(first) = deliveries.recv() {
                 let mut batch = vec![first];
                 batch.extend(deliveries.try_iter().take(most - 1));
                 METRICS.delivery_queue.down(batch.len() as u64);
                 let octets = batch.iter().map(|delivery| delivery.content.bytes()).sum();
                 let began = Instant::now();
-                let waiting: Vec<_> = batch.iter().map(|of| (of.from, of.decision.clone())).collect();
-                let round = AssertUnwindSafe(|| Round::new(&shop, &mut homes, &mut syncer).run(batch));
-                // A panic is a bug of ours; it costs the round, and not those that come after it. What was
-                // visible already may come again from its sender, which is better than never.
-                let results = catch_unwind(round).unwrap_or_else(|_| {
-                    homes = round::Homes::new(most_homes());
-                    let broken = |(from, decision)| (from, decision, Err(Fault::Broken));
-                    waiting.into_iter().map(broken).collect()
-                });
-                METRICS.batch.saw(results.len() as u64);
-                logging::batch(results.len(), octets, began.elapsed());
-                returns.send_all(results.into_iter().map(|(from, decision, result)| Done {
-                    to: To::Session(from),
-                    outcome: Outcome::Delivered(decision, result),
-                }));
+                let results = deliver(&shop, &mut homes, &mut syncer, batch);
+                let messages = results.len();
+                METRICS.batch.saw(messages as u64);
+                returns.send_all(results);
+                logging::batch(messages, octets, began.elapsed());
             }
         })?;
         Ok(Self { queue })
@@ -116,4 +106,21 @@ impl Committer {
         }
         queued
     }
+}
+
+/// Runs one round. A panic is a bug of ours; it costs the message whose step it was, or the round, and not those that
+/// come after it.
+fn deliver(shop: &Shop, homes: &mut Homes, syncer: &mut Syncer, batch: Vec<Delivery>) -> Vec<Done> {
+    let mut messages: Vec<Message> = batch.into_iter().map(Message::new).collect();
+    if guarded(|| Round::new(shop, homes, syncer).run(&mut messages)).is_none() {
+        homes.forget();
+    }
+    for message in messages.iter_mut().filter(|message| message.fate.is_none()) {
+        message.fail(Fault::Broken);
+    }
+    let done = |message: Message| Done {
+        to: To::Session(message.from),
+        outcome: Outcome::Delivered(message.decision, message.fate.unwrap_or(Err(Fault::Broken))),
+    };
+    messages.into_iter().map(done).collect()
 }

@@ -1,21 +1,20 @@
 //! One round of the committer, step by step.
 
-use std::{collections::HashMap, rc::Rc, time::Instant};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use super::{
-    Content, Delivery,
-    message::{Copy, Message, Plan, Target},
-    sync::{self, Syncer, Way},
+    message::{Body, Copy, Home, Message, Plan, State, Target, guarded},
+    sync::{Synced, Syncer, Thing, Way},
 };
 use crate::{
     maildir::{Draft, Maildir, MessageId, Place, name::Unique, sent::Filed, store::Part},
     metrics::METRICS,
     octets::octets,
     proto::{
-        ask::{ConnId, Fault, Mailbox, Recipient},
+        ask::{Fault, Mailbox, Recipient},
         folder::Folder,
     },
-    work::{Decision, Receipt, Shop, shop::report},
+    work::{Shop, shop::report},
 };
 
 /// The mailboxes that the committer has open.
@@ -23,7 +22,7 @@ use crate::{
 pub(super) struct Homes {
     /// How many of them: to open one anew may cost syncs, if it is young.
     most: usize,
-    open: HashMap<Mailbox, Rc<Maildir>>,
+    open: HashMap<Mailbox, Arc<Maildir>>,
     /// What was filed lately in the folders of senders.
     filed: HashMap<Mailbox, Filed>,
 }
@@ -33,21 +32,26 @@ impl Homes {
         Self { most, open: HashMap::new(), filed: HashMap::new() }
     }
 
+    /// Begins anew, after a panic that may have left something half changed.
+    pub(super) fn forget(&mut self) {
+        *self = Self::new(self.most);
+    }
+
     /// The Maildir of a mailbox, as it is now: it may have been removed or replaced since the last time.
     fn get(
         &mut self,
         shop: &Shop,
         mailbox: &Mailbox,
         open: impl FnOnce() -> Result<Maildir, Fault>,
-    ) -> Result<Rc<Maildir>, Fault> {
+    ) -> Result<Arc<Maildir>, Fault> {
         if let Some(home) = self.open.get(mailbox).filter(|home| shop.still_has(mailbox, home)) {
-            return Ok(Rc::clone(home));
+            return Ok(Arc::clone(home));
         }
         if self.open.len() >= self.most {
             self.open.clear();
         }
-        let home = Rc::new(open()?);
-        self.open.insert(mailbox.clone(), Rc::clone(&home));
+        let home = Arc::new(open()?);
+        self.open.insert(mailbox.clone(), Arc::clone(&home));
         Ok(home)
     }
 
@@ -69,73 +73,82 @@ pub(super) struct Round<'a> {
     filing: Vec<(Mailbox, MessageId)>,
 }
 
-/// The result of each delivery so far.
-type Results<T> = Vec<(ConnId, Decision, Result<T, Fault>)>;
-
 impl<'a> Round<'a> {
     pub(super) fn new(shop: &'a Shop, homes: &'a mut Homes, syncer: &'a mut Syncer) -> Self {
         Self { shop, homes, syncer, filing: Vec::new() }
     }
 
-    /// Delivers a batch. A delivery fails or succeeds for itself, but for a failure that concerns all.
-    pub(super) fn run(mut self, batch: Vec<Delivery>) -> Results<Receipt> {
-        let written: Results<Message> = batch
-            .into_iter()
-            .map(|delivery| (delivery.from, delivery.decision.clone(), self.write(delivery)))
-            .collect();
-        let way = self.way(&written);
-        let durable = self.sync_contents(written, way);
-        let mut published: Results<Message> = durable
-            .into_iter()
-            .map(|(from, decision, message)| (from, decision, message.and_then(Message::publish)))
-            .collect();
-        self.sync_names(&mut published, way);
-        published
-            .into_iter()
-            .map(|(from, decision, message)| {
-                (from, decision, message.and_then(|message| self.decide(message)))
-            })
-            .collect()
+    /// Delivers a batch. A delivery fails or succeeds for itself, but for a failure that concerns all. After a panic
+    /// the messages without a fate are to be taken back.
+    pub(super) fn run(mut self, messages: &mut [Message]) {
+        self.each(messages, Self::write);
+        let way = self.way(messages);
+        self.sync_contents(messages, way);
+        self.each(messages, |_, message| message.close());
+        self.each(messages, |_, message| message.publish());
+        self.sync_names(messages, way);
+        self.each(messages, |_, message| message.acknowledge());
+        for message in messages {
+            // Without a record a message that is submitted again is filed again.
+            let _ = guarded(|| self.record_copy(message));
+        }
     }
 
-    /// D1: the message is in `tmp/`.
-    fn write(&mut self, delivery: Delivery) -> Result<Message, Fault> {
-        let Delivery { to, partly, sent, content, decision, .. } = delivery;
-        let mut plan = self.plan(to, partly);
-        let stands = if decision.is_taken() { Err(Fault::Broken) } else { plan.stands() };
-        match content {
-            Content::Memory(name, bytes) => {
-                stands?;
-                let (home, draft) = begin(&mut plan, &name, &bytes)?;
-                self.plan_copy(&mut plan, sent, MessageId::of(&bytes));
-                Ok(Message { home, draft, octets: octets(&bytes), settled: false, plan, decision })
+    /// Does a step for every message that has no fate yet. An error or a panic is the fate of that one alone.
+    fn each(
+        &mut self,
+        messages: &mut [Message],
+        step: impl Fn(&mut Self, &mut Message) -> Result<(), Fault>,
+    ) {
+        for message in undecided(messages) {
+            let done = guarded(|| message.next_step().and_then(|()| step(self, message)));
+            if done.is_none() {
+                self.homes.forget();
             }
-            Content::Settled(spilled) => {
-                let there = self.shop.still_has(&spilled.mailbox, &spilled.home);
-                let stands = stands.and(if there { Ok(()) } else { Err(Fault::Broken) });
-                if let Err(fault) = stands {
-                    spilled.draft.discard(&spilled.home);
-                    return Err(fault);
-                }
-                self.plan_copy(&mut plan, sent, spilled.message_id);
-                let (home, octets) = (Rc::new(spilled.home), spilled.octets.total());
-                Ok(Message { home, draft: spilled.draft, octets, settled: true, plan, decision })
+            if let Err(fault) = done.unwrap_or(Err(Fault::Broken)) {
+                message.fail(fault);
             }
         }
     }
 
+    /// D1: the message is in `tmp/`.
+    fn write(&mut self, message: &mut Message) -> Result<(), Fault> {
+        let to = std::mem::take(&mut message.to);
+        self.plan(&mut message.plan, to);
+        if message.decision.is_taken() {
+            return Err(Fault::Broken);
+        }
+        message.plan.stands()?;
+        let id = if let Body::Memory(name, bytes) = &message.body {
+            let draft = begin(&mut message.plan, name, bytes)?;
+            let id = MessageId::of(bytes);
+            (message.octets, message.body) = (octets(bytes), Body::File(draft));
+            id
+        } else {
+            let home = message.plan.home.as_ref().ok_or(Fault::Broken)?;
+            let (mailbox, id) = home.spilled.as_ref().ok_or(Fault::Broken)?;
+            if !self.shop.still_has(mailbox, &home.maildir) {
+                return Err(Fault::Broken);
+            }
+            *id
+        };
+        self.plan_copy(&mut message.plan, message.sent.take(), id);
+        Ok(())
+    }
+
     /// The mailboxes of the recipients, each once.
-    fn plan(&mut self, to: Vec<Result<Recipient, Fault>>, partly: bool) -> Plan {
-        let mut targets = Vec::with_capacity(to.len());
+    fn plan(&mut self, plan: &mut Plan, to: Vec<Result<Recipient, Fault>>) {
         let mut known = HashMap::new();
-        let recipients = to.into_iter().map(|recipient| {
-            let target = recipient.and_then(|recipient| self.target(recipient))?;
-            Ok(*known.entry(target.maildir.key()).or_insert_with(|| {
-                targets.push(target);
-                targets.len() - 1
-            }))
-        });
-        Plan { recipients: recipients.collect(), partly, targets, copy: None }
+        for recipient in to {
+            let target = recipient.and_then(|recipient| self.target(recipient));
+            let at = target.map(|target| {
+                *known.entry(target.maildir.key()).or_insert_with(|| {
+                    plan.targets.push(target);
+                    plan.targets.len() - 1
+                })
+            });
+            plan.recipients.push(at);
+        }
     }
 
     /// Where the mail of a recipient goes: to the folder that is wanted, if it is there.
@@ -143,13 +156,13 @@ impl<'a> Round<'a> {
         if let Some(folder) = folder {
             let mailbox = mailbox.clone().in_folder(folder);
             match self.homes.get(self.shop, &mailbox, || self.shop.durable_maildir(&mailbox)) {
-                Ok(maildir) => return Ok(Target { mailbox, maildir, place: Place::New, state: Ok(None) }),
+                Ok(maildir) => return Ok(Target::new(mailbox, maildir, Place::New)),
                 Err(Fault::NoFolder) => {}
                 Err(fault) => return Err(fault),
             }
         }
         let maildir = self.homes.get(self.shop, &mailbox, || self.shop.durable_maildir(&mailbox))?;
-        Ok(Target { mailbox, maildir, place: Place::New, state: Ok(None) })
+        Ok(Target::new(mailbox, maildir, Place::New))
     }
 
     /// The copy for the sender: unless it was filed before, or the message goes to that folder anyway. A sender
@@ -168,146 +181,139 @@ impl<'a> Round<'a> {
         }
         self.filing.extend(id.map(|id| (folder.clone(), id)));
         plan.copy = Some(Copy { at: plan.targets.len(), id });
-        plan.targets.push(Target { mailbox: folder, maildir, place: Place::Cur, state: Ok(None) });
+        plan.targets.push(Target::new(folder, maildir, Place::Cur));
     }
 
     /// One sync of the spool's file system says nothing of a mailbox on another one.
-    fn way(&self, written: &Results<Message>) -> Way {
-        let mut all = written.iter().flat_map(|(.., message)| message);
-        let together = all.all(|message| {
-            self.shop.spool.holds(&message.home)
-                && message.alive().all(|target| self.shop.spool.holds(&target.maildir))
-        });
-        if together { self.syncer.way(written.len()) } else { Way::Each }
+    fn way(&self, messages: &mut [Message]) -> Way {
+        let (mut together, mut count) = (true, 0);
+        for message in undecided(messages) {
+            let home = message.plan.home.as_ref();
+            together &= home.is_some_and(|home| self.shop.spool.holds(&home.maildir))
+                && message.alive().all(|target| self.shop.spool.holds(&target.maildir));
+            count += 1;
+        }
+        if together { self.syncer.way(count) } else { Way::Each }
     }
 
     /// D2: the content is durable. After a failed sync nobody knows what is on the disk, and a second one may
     /// call it a success: the file is dropped.
-    fn sync_contents(&mut self, written: Results<Message>, way: Way) -> Results<Message> {
+    fn sync_contents(&mut self, messages: &mut [Message], way: Way) {
         let began = Instant::now();
-        let mut synced = match way {
+        match way {
             Way::Whole => {
-                let whole = self
-                    .syncer
-                    .whole(&self.shop.spool, Part::Contents, written.len())
-                    .map_err(|error| report(&error));
-                vec![whole; written.len()]
+                let count = undecided(messages).count();
+                if let Err(error) = self.syncer.whole(&self.shop.spool, Part::Contents, count) {
+                    let fault = report(&error);
+                    undecided(messages).for_each(|message| message.fail(fault));
+                }
             }
             Way::Each => {
-                let drafts: Vec<&Draft> = unsettled(&written).map(|message| &message.draft).collect();
-                sync::contents(&drafts).into_iter().map(|done| done.map_err(|error| report(&error))).collect()
-            }
-        }
-        .into_iter();
-        METRICS.sync_contents.took(began.elapsed());
-        written
-            .into_iter()
-            .map(|(from, decision, message)| {
-                let due = way == Way::Whole || matches!(&message, Ok(message) if !message.settled);
-                let done = if due { synced.next().unwrap_or(Err(Fault::Broken)) } else { Ok(()) };
-                let message = message.and_then(|message| match done {
-                    Ok(()) => Ok(message),
-                    Err(fault) => {
-                        message.draft.discard(&message.home);
-                        Err(fault)
+                let mut unsettled: Vec<&mut Message> = undecided(messages).filter(is_unsettled).collect();
+                let drafts = unsettled.iter_mut().filter_map(|message| {
+                    match std::mem::replace(&mut message.body, Body::Away) {
+                        Body::File(draft) => Some(Thing::Content(draft)),
+                        _ => None, // invariant: it is unsettled
                     }
                 });
-                (from, decision, message)
-            })
-            .collect()
+                for Synced { number, thing, done } in self.syncer.each(drafts.collect()) {
+                    if let Thing::Content(draft) = thing {
+                        unsettled[number].body = Body::File(draft);
+                    }
+                    if let Err(error) = done {
+                        unsettled[number].fail(report(&error));
+                    }
+                }
+            }
+        }
+        METRICS.sync_contents.took(began.elapsed());
     }
 
     /// D4: the names are durable. Where a sync of names has failed, they are taken back.
-    fn sync_names(&mut self, published: &mut Results<Message>, way: Way) {
+    fn sync_names(&mut self, messages: &mut [Message], way: Way) {
         let began = Instant::now();
-        let failed: Vec<(usize, usize, Fault)> = match way {
-            Way::Whole => match self.syncer.whole(&self.shop.spool, Part::Names, published.len()) {
-                Ok(()) => Vec::new(),
-                Err(error) => {
+        match way {
+            Way::Whole => {
+                let count = undecided(messages).count();
+                if let Err(error) = self.syncer.whole(&self.shop.spool, Part::Names, count) {
                     let fault = report(&error);
-                    placed(published).map(|(message, at, _)| (message, at, fault)).collect()
+                    undecided(messages).for_each(|message| message.fail(fault));
                 }
-            },
-            Way::Each => sync_each_name(published),
-        };
-        METRICS.sync_names.took(began.elapsed());
-        for (message, at, fault) in failed {
-            if let (.., Ok(message)) = &mut published[message] {
-                message.withdraw_from(at, fault);
             }
+            Way::Each => self.sync_each_name(messages),
+        }
+        METRICS.sync_names.took(began.elapsed());
+    }
+
+    /// Syncs each directory once. A directory whose sync has failed loses its messages.
+    fn sync_each_name(&mut self, messages: &mut [Message]) {
+        let mut messages: Vec<&mut Message> = undecided(messages).collect();
+        let mut numbers = HashMap::new();
+        let (mut directories, mut touched) = (Vec::new(), Vec::<Vec<(usize, usize)>>::new());
+        for (message, Message { plan, .. }) in messages.iter().enumerate() {
+            for (at, target) in plan.targets.iter().enumerate().filter(|(_, target)| target.stamp().is_some())
+            {
+                let number = *numbers.entry((target.maildir.key(), target.place)).or_insert_with(|| {
+                    directories.push(Thing::Names(Arc::clone(&target.maildir), target.place));
+                    touched.push(Vec::new());
+                    touched.len() - 1
+                });
+                touched[number].push((message, at));
+            }
+        }
+        let mut faults = vec![Some(Fault::Broken); touched.len()];
+        for Synced { number, done, .. } in self.syncer.each(directories) {
+            faults[number] = done.err().map(|error| report(&error));
+        }
+        for (fault, positions) in faults.into_iter().zip(touched) {
+            let Some(fault) = fault else { continue };
+            positions.into_iter().for_each(|(message, at)| messages[message].withdraw_from(at, fault));
         }
     }
 
-    /// The message may be acknowledged, if there is still somebody to be told so.
-    fn decide(&mut self, mut message: Message) -> Result<Receipt, Fault> {
-        let stands = message.plan.stands();
-        if let Err(fault) = stands.and_then(|()| message.decision.take().ok_or(Fault::Broken)) {
-            message.withdraw(fault);
-            return Err(fault);
-        }
-        if let Some(Copy { at, id: Some(id) }) = message.plan.copy
-            && let Target { mailbox, maildir, state: Ok(Some(_)), .. } = &message.plan.targets[at]
+    /// The copy for the sender of a message that is acknowledged was filed.
+    fn record_copy(&mut self, message: &Message) {
+        if let Some(Ok(_)) = message.fate
+            && let Some(Copy { at, id: Some(id) }) = message.plan.copy
+            && let target @ Target { mailbox, maildir, .. } = &message.plan.targets[at]
+            && target.stamp().is_some()
         {
             self.homes.filed(mailbox, maildir).learn(maildir, id);
         }
-        Ok(message.receipt())
     }
 }
 
 /// Writes a message to the `tmp/` of the first mailbox that takes it.
-fn begin(plan: &mut Plan, name: &Unique, bytes: &[u8]) -> Result<(Rc<Maildir>, Draft), Fault> {
+fn begin(plan: &mut Plan, name: &Unique, bytes: &[u8]) -> Result<Draft, Fault> {
     for at in 0..plan.targets.len() {
-        let home = Rc::clone(&plan.targets[at].maildir);
-        let begun = Draft::begin(&home, name.clone()).and_then(|mut draft| match draft.write(bytes) {
+        let maildir = Arc::clone(&plan.targets[at].maildir);
+        let begun = Draft::begin(&maildir, name.clone()).and_then(|mut draft| match draft.write(bytes) {
             Ok(()) => Ok(draft),
             Err(error) => {
-                draft.discard(&home);
+                draft.discard();
                 Err(error)
             }
         });
         match begun {
-            Ok(draft) => return Ok((home, draft)),
-            Err(error) => plan.targets[at].state = Err(report(&error)),
+            Ok(draft) => {
+                plan.home = Some(Home { maildir, spilled: None });
+                return Ok(draft);
+            }
+            Err(error) => plan.targets[at].state = State::Failed(report(&error)),
         }
         plan.stands()?;
     }
     Err(Fault::Broken)
 }
 
-fn unsettled(written: &Results<Message>) -> impl Iterator<Item = &Message> {
-    written.iter().flat_map(|(.., message)| message).filter(|message| !message.settled)
+/// The messages without a fate.
+fn undecided(messages: &mut [Message]) -> impl Iterator<Item = &mut Message> {
+    messages.iter_mut().filter(|message| message.fate.is_none())
 }
 
-/// Every target of every message where that is visible: the positions of both.
-fn placed(published: &Results<Message>) -> impl Iterator<Item = (usize, usize, &Target)> {
-    let messages =
-        published.iter().enumerate().filter_map(|(at, (.., message))| Some((at, message.as_ref().ok()?)));
-    messages.flat_map(|(message, Message { plan, .. })| {
-        let visible =
-            plan.targets.iter().enumerate().filter(|(_, target)| matches!(target.state, Ok(Some(_))));
-        visible.map(move |(at, target)| (message, at, target))
-    })
-}
-
-/// Syncs each directory once, and returns the positions of the messages and their targets that one failed for,
-/// and why.
-fn sync_each_name(published: &Results<Message>) -> Vec<(usize, usize, Fault)> {
-    type Touched<'a> = ((&'a Maildir, Place), Vec<(usize, usize)>);
-    let mut touched: HashMap<_, Touched<'_>> = HashMap::new();
-    for (message, at, target) in placed(published) {
-        let directory = (&*target.maildir, target.place);
-        let entry = touched.entry((target.maildir.key(), target.place));
-        entry.or_insert_with(|| (directory, Vec::new())).1.push((message, at));
-    }
-    let (directories, positions): (Vec<_>, Vec<_>) = touched.into_values().unzip();
-    let mut failed = Vec::new();
-    for (done, positions) in sync::names(&directories).into_iter().zip(positions) {
-        if let Err(error) = done {
-            let fault = report(&error);
-            failed.extend(positions.into_iter().map(|(message, at)| (message, at, fault)));
-        }
-    }
-    failed
+/// Whether the content of a message is to be synced.
+fn is_unsettled(message: &&mut Message) -> bool {
+    message.draft().is_ok_and(|draft| !draft.is_closed())
 }
 
 /// Senders of whom is kept in memory what was filed lately: 16 KiB each.

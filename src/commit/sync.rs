@@ -15,19 +15,29 @@
 //! slow round makes the next ones go file by file for a while.
 
 use std::{
+    io,
+    path::PathBuf,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
+use crossbeam_channel as channel;
+
+use super::message::guarded;
 use crate::maildir::{Draft, Error, Maildir, Place, Spool, store::Part};
 
-/// Chooses how to make a round durable.
+/// Chooses how to make a round durable, and has the threads that do it.
 #[derive(Debug)]
 pub(super) struct Syncer {
     /// Whether one call for the whole file system is known to mean what it says here.
     whole_is_safe: bool,
     /// No whole syncs before this moment: the last one was slow.
     avoid_until: Option<Instant>,
+    queue: channel::Sender<Job>,
+    /// The other end, for the committer takes jobs too.
+    jobs: channel::Receiver<Job>,
+    helpers: usize,
 }
 
 /// How this round is made durable.
@@ -39,9 +49,52 @@ pub(super) enum Way {
     Whole,
 }
 
+/// Something to be made durable.
+#[derive(Debug)]
+pub(super) enum Thing {
+    /// The content of a message, which is closed then.
+    Content(Draft),
+    /// The names in a directory.
+    Names(Arc<Maildir>, Place),
+}
+
+/// The result of a sync.
+#[derive(Debug)]
+pub(super) struct Synced {
+    /// The number of the thing among all.
+    pub(super) number: usize,
+    pub(super) thing: Thing,
+    pub(super) done: Result<(), Error>,
+}
+
+#[derive(Debug)]
+struct Job {
+    number: usize,
+    thing: Thing,
+    results: channel::Sender<Synced>,
+}
+
 impl Syncer {
-    pub(super) fn new(spool: &Spool) -> Self {
-        Self { whole_is_safe: spool.syncs_as_a_whole(), avoid_until: None }
+    /// Starts so many threads that help. No thread is started later: where one can't be had, a round would fail
+    /// whose messages are visible already. With fewer threads a round takes longer.
+    pub(super) fn start(spool: &Spool, helpers: usize) -> Self {
+        let (queue, jobs) = channel::unbounded::<Job>();
+        let start = |jobs: channel::Receiver<Job>| {
+            let work = move || jobs.iter().for_each(Job::run);
+            thread::Builder::new().name("sync".into()).spawn(work)
+        };
+        let (mut started, mut failed) = (0, None);
+        while started < helpers && failed.is_none() {
+            match start(jobs.clone()) {
+                Ok(_) => started += 1,
+                Err(error) => failed = Some(error),
+            }
+        }
+        if let Some(error) = failed {
+            log::warn!("{started} of {helpers} threads that sync beside the committer are there: {error}");
+        }
+        let whole_is_safe = spool.syncs_as_a_whole();
+        Self { whole_is_safe, avoid_until: None, queue, jobs, helpers: started }
     }
 
     /// The way for a round of that many messages.
@@ -59,42 +112,58 @@ impl Syncer {
         }
         done
     }
-}
 
-/// Syncs the contents of drafts, several at a time.
-pub(super) fn contents(drafts: &[&Draft]) -> Vec<Result<(), Error>> {
-    spread(drafts, |draft| draft.sync())
-}
-
-/// Syncs the names in directories of mailboxes, several at a time.
-pub(super) fn names(directories: &[(&Maildir, Place)]) -> Vec<Result<(), Error>> {
-    spread(directories, |(maildir, place)| maildir.sync(*place))
-}
-
-/// Runs `sync` on everything, over a few threads when it is worth them: the file system's journal merges
-/// what waits at the same time.
-fn spread<T: Sync>(things: &[T], sync: impl Fn(&T) -> Result<(), Error> + Sync) -> Vec<Result<(), Error>> {
-    let threads = things.len().min(THREADS);
-    if threads < 2 {
-        return things.iter().map(sync).collect();
+    /// Syncs each thing for itself, several at a time when there are threads for it. The results come in any order; a
+    /// thing without one is not durable.
+    pub(super) fn each(&self, things: Vec<Thing>) -> Vec<Synced> {
+        if things.len() < 2 || self.helpers == 0 {
+            let all = things.into_iter().enumerate();
+            return all.map(|(number, thing)| sync(number, thing)).collect();
+        }
+        // A channel of its own: a result that comes late belongs to no other round.
+        let (results, synced) = channel::bounded(things.len());
+        for (number, thing) in things.into_iter().enumerate() {
+            let _ = self.queue.send(Job { number, thing, results: results.clone() }); // both ends are ours
+        }
+        drop(results);
+        while let Ok(job) = self.jobs.try_recv() {
+            job.run();
+        }
+        synced.iter().collect()
     }
-    let share = things.len().div_ceil(threads);
-    thread::scope(|scope| {
-        let sync = &sync;
-        let workers: Vec<_> = things
-            .chunks(share)
-            .map(|share| scope.spawn(move || share.iter().map(sync).collect::<Vec<_>>()))
-            .collect();
-        // A panic in a sync is a panic of the round: nothing of it may be called durable.
-        workers
-            .into_iter()
-            .flat_map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
-    })
 }
 
-/// Threads that sync at the same time.
-const THREADS: usize = 8;
+impl Job {
+    fn run(self) {
+        let Self { number, thing, results } = self;
+        let unsent = results.send(sync(number, thing)).err();
+        // The round has panicked.
+        if let Some(channel::SendError(Synced { thing: Thing::Content(draft), .. })) = unsent {
+            draft.discard();
+        }
+    }
+}
+
+/// A panic is a failure of this sync: nothing is called durable.
+fn sync(number: usize, mut thing: Thing) -> Synced {
+    let done = guarded(|| match &mut thing {
+        Thing::Content(draft) => draft.sync().and_then(|()| draft.close()),
+        Thing::Names(maildir, place) => maildir.sync(*place),
+    });
+    let panicked = || Err(Error::at(thing.path(), "sync", io::Error::other("panicked")));
+    let done = done.unwrap_or_else(panicked);
+    Synced { number, thing, done }
+}
+
+impl Thing {
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Content(draft) => draft.unfinished().into(),
+            Self::Names(maildir, place) => maildir.path().join(place.name()),
+        }
+    }
+}
+
 /// A whole sync is slow when it takes longer than this ...
 const SLOW: Duration = Duration::from_millis(20);
 /// ... and this for each message.

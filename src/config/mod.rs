@@ -313,6 +313,7 @@ fn check_limits(l: &Limits) -> Result<(), Mistake> {
         ("work_queue", l.work_queue, 1, 1_000_000),
         ("disk_workers", l.disk_workers, 1, 256),
         ("password_workers", l.password_workers, 1, 256),
+        ("scan_workers", l.scan_workers, 1, 256),
         ("transcripts", l.transcripts, 1, 1_000_000),
     ] {
         within(&format!("limits.{key}"), value, least, most)?;

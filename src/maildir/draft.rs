@@ -3,7 +3,15 @@
 //! The steps of a delivery are single functions here, in the order of `docs/DISK.md`; `commit` puts them
 //! together for many messages at a time.
 
-use std::{fs::File, io::Write, path::PathBuf, time::SystemTime};
+use std::{
+    fs::File,
+    io::{self, Write},
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::SystemTime,
+};
 
 use rustix::{
     fs::{self, AtFlags, Mode, OFlags, RenameFlags},
@@ -14,33 +22,70 @@ use super::{
     Error, Maildir, Place,
     name::Unique,
     scan::Stamp,
-    store::{FILE_MODE, Part, left_out},
+    steps::step,
+    store::{FILE_MODE, Part, close, left_out},
 };
 
 /// A message in `tmp/`. Not visible to anybody, and rubbish if the power goes now.
+///
+/// The file must be closed before it gets its name in a mailbox: a program that watches `new/` may believe that
+/// the file is complete, and some file systems report errors of writing at `close` only.
 #[derive(Debug)]
 pub struct Draft {
-    file: File,
+    file: Option<File>,
+    /// What the file was when it was closed.
+    closed: Option<Identity>,
+    /// The directory of the file.
+    tmp: Arc<OwnedFd>,
+    /// The mailbox of that directory.
+    home: (u64, u64),
     name: Unique,
     unfinished: String,
     path: PathBuf,
     bytes: u64,
+    /// A panic leaves the file where it is.
+    stays: bool,
+}
+
+/// What tells a file from every other on all file systems.
+#[derive(Debug, Clone, Copy)]
+struct Identity {
+    device: u64,
+    stamp: Stamp,
+}
+
+impl Identity {
+    fn is(self, file: &fs::Stat) -> bool {
+        (file.st_dev, file.st_ino) == (self.device, self.stamp.inode)
+    }
 }
 
 impl Draft {
     /// Begins a message in the `tmp/` of `home` (D1 in docs/DISK.md).
     pub fn begin(home: &Maildir, name: Unique) -> Result<Self, Error> {
         let unfinished = name.unfinished();
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let path = home.path().join("tmp").join(&unfinished);
+        step(&path, "create")?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = fs::openat(home.tmp(), &unfinished, flags, FILE_MODE)
             .map_err(|e| Error::at(&path, "create", e))?;
-        Ok(Self { file: File::from(file), name, unfinished, path, bytes: 0 })
+        Ok(Self {
+            file: Some(File::from(file)),
+            closed: None,
+            tmp: home.shared_tmp(),
+            home: home.key(),
+            name,
+            unfinished,
+            path,
+            bytes: 0,
+            stays: false,
+        })
     }
 
     /// Appends to the message.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.file.write_all(bytes).map_err(|e| Error::at(&self.path, "write", e))?;
+        step(&self.path, "write")?;
+        self.open()?.write_all(bytes).map_err(|e| Error::at(&self.path, "write", e))?;
         self.bytes += bytes.len() as u64;
         Ok(())
     }
@@ -53,15 +98,42 @@ impl Draft {
     /// Makes the content durable (D2). After a failure the kernel may have dropped the data and call the
     /// next fsync a success: the draft must be discarded, never synced again.
     pub fn sync(&self) -> Result<(), Error> {
+        step(&self.path, "fsync")?;
         if left_out(Part::Contents) {
             return Ok(());
         }
-        self.file.sync_all().map_err(|e| Error::at(&self.path, "fsync", e))
+        self.open()?.sync_all().map_err(|e| Error::at(&self.path, "fsync", e))
     }
 
-    /// What tells its file from every other.
+    /// Closes the file. An error is a failed write, which NFS and FUSE report here: the draft must be discarded.
+    pub fn close(&mut self) -> Result<(), Error> {
+        step(&self.path, "close")?;
+        let stat = fs::fstat(self.open()?).map_err(|e| Error::at(&self.path, "stat", e))?;
+        if let Some(file) = self.file.take() {
+            close(file).map_err(|e| Error::at(&self.path, "close", e))?;
+        }
+        self.closed = Some(Identity { device: stat.st_dev, stamp: Stamp::of(&stat) });
+        Ok(())
+    }
+
+    /// Whether the file is complete and closed.
+    pub fn is_closed(&self) -> bool {
+        self.closed.is_some()
+    }
+
+    /// What tells its file from every other of the mailbox, once it is closed.
     pub fn stamp(&self) -> Result<Stamp, Error> {
-        fs::fstat(&self.file).map(|stat| Stamp::of(&stat)).map_err(|e| Error::at(&self.path, "stat", e))
+        self.identity().map(|identity| identity.stamp)
+    }
+
+    fn open(&self) -> Result<&File, Error> {
+        let closed = || io::Error::other("the file is closed");
+        self.file.as_ref().ok_or_else(|| Error::at(&self.path, "write", closed()))
+    }
+
+    fn identity(&self) -> Result<Identity, Error> {
+        let open = || io::Error::other("the file is not closed");
+        self.closed.ok_or_else(|| Error::at(&self.path, "publish", open()))
     }
 
     /// The name the message will have in `new/`.
@@ -71,41 +143,38 @@ impl Draft {
 
     /// Makes the message visible in one mailbox of several (D3), under that name. `Ok(false)`: it is on
     /// another file system, or the file has as many names as it can have.
-    pub fn link(&self, home: &Maildir, to: &Maildir, place: Place, name: &str) -> Result<bool, Error> {
-        match link_once(home, &self.unfinished, to, place, name) {
-            Ok(()) => Ok(true),
-            Err(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP) => Ok(false),
-            Err(error) => Err(Error::at(to.path().join(place.name()).join(name), "link", error)),
-        }
+    pub fn link(&self, to: &Maildir, place: Place, name: &str) -> Result<bool, Error> {
+        let ours = self.identity()?;
+        step(to.path(), "link")?;
+        let failed = match link_once(&self.tmp, &self.unfinished, to.dir(place), name) {
+            Ok(()) => step(to.path(), "link: done").err(),
+            Err(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP) => return Ok(false),
+            Err(error) => Some(Error::at(to.path().join(place.name()).join(name), "link", error)),
+        };
+        unless_done(failed, ours, to, place, name)
     }
 
     /// Makes the message visible in its only mailbox, or in the last one (D3): it leaves `tmp/`. Nothing is
     /// overwritten. `Ok(false)`: the mailbox is on another file system. Durable only after [`Maildir::sync`].
-    pub fn rename(&self, home: &Maildir, to: &Maildir, place: Place, name: &str) -> Result<bool, Error> {
-        match publish(home, &self.unfinished, to, place, name) {
-            Ok(()) => Ok(true),
-            Err(Errno::XDEV) if home.key() != to.key() => Ok(false),
-            Err(Errno::NOENT | Errno::EXIST) if self.is_at(to, place, name) => Ok(true),
-            Err(error) => Err(Error::at(to.path().join(place.name()).join(name), "rename", error)),
-        }
+    pub fn rename(&self, to: &Maildir, place: Place, name: &str) -> Result<bool, Error> {
+        let ours = self.identity()?;
+        step(to.path(), "rename")?;
+        let failed = match publish(&self.tmp, &self.unfinished, to, place, name) {
+            Ok(()) => step(to.path(), "rename: done").err(),
+            Err(Errno::XDEV) if self.home != to.key() => return Ok(false),
+            Err(error) => Some(Error::at(to.path().join(place.name()).join(name), "rename", error)),
+        };
+        unless_done(failed, ours, to, place, name)
     }
 
     /// The same for a message that a process has left durable in `tmp/` before it died. `Ok(false)`: it is not
     /// there.
     pub fn rename_left(maildir: &Maildir, unfinished: &str, place: Place, name: &str) -> Result<bool, Error> {
-        match publish(maildir, unfinished, maildir, place, name) {
+        match publish(maildir.tmp(), unfinished, maildir, place, name) {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
             Err(error) => Err(Error::at(maildir.path().join("tmp").join(unfinished), "rename", error)),
         }
-    }
-
-    /// Whether the file of that name is ours. A file server whose answer to a rename was lost is asked again, and
-    /// says that the old name is not there, or that the new one is: it is done, if it is.
-    fn is_at(&self, to: &Maildir, place: Place, name: &str) -> bool {
-        let there = fs::statat(to.dir(place), name, AtFlags::SYMLINK_NOFOLLOW);
-        matches!((there, fs::fstat(&self.file)), (Ok(there), Ok(ours))
-            if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino))
     }
 
     /// Its name in `tmp/`.
@@ -115,47 +184,91 @@ impl Draft {
 
     /// Gives its file a time in the past: when it was delivered for the first time.
     pub fn set_modified(&self, time: SystemTime) -> Result<(), Error> {
-        self.file.set_modified(time).map_err(|e| Error::at(&self.path, "set time", e))
+        self.open()?.set_modified(time).map_err(|e| Error::at(&self.path, "set time", e))
     }
 
     /// The same content in the `tmp/` of a mailbox on another file system.
-    pub fn copy(&self, home: &Maildir, to: &Maildir) -> Result<Self, Error> {
+    pub fn copy(&self, to: &Maildir) -> Result<Self, Error> {
+        let ours = self.identity()?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let source = fs::openat(home.tmp(), &self.unfinished, flags, Mode::empty())
+        let source = fs::openat(&self.tmp, &self.unfinished, flags, Mode::empty())
             .map_err(|e| Error::at(&self.path, "open", e))?;
         // Something else may have taken its name: a FIFO, or another message.
-        let (there, ours) = (fs::fstat(&source), fs::fstat(&self.file));
-        if !matches!((there, ours), (Ok(there), Ok(ours)) if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino))
-        {
+        let there = fs::fstat(&source).map_err(|e| Error::at(&self.path, "stat", e))?;
+        if !ours.is(&there) {
             return Err(Error::at(&self.path, "open", Errno::STALE));
         }
         let mut copy = Self::begin(to, self.name.clone())?;
-        match std::io::copy(&mut File::from(source), &mut copy.file) {
+        let copied = step(&copy.path, "copy").and_then(|()| {
+            let into = &mut copy.open()?;
+            io::copy(&mut File::from(source), into).map_err(|e| Error::at(&copy.path, "copy", e))
+        });
+        match copied {
             Ok(bytes) => {
                 copy.bytes = bytes;
                 Ok(copy)
             }
             Err(error) => {
-                let error = Error::at(&copy.path, "copy", error);
-                copy.discard(to);
+                copy.discard();
                 Err(error)
             }
         }
     }
 
     /// Forgets the message. A file that can't be removed is left to the cleaning of `tmp/`.
-    pub fn discard(&self, home: &Maildir) {
-        let _ = fs::unlinkat(home.tmp(), &self.unfinished, AtFlags::empty());
+    pub fn discard(&self) {
+        let _ = remove(&self.tmp, &self.unfinished, &self.path);
+    }
+
+    /// From now on a panic leaves the file in `tmp/`: a record beside the messages speaks of it.
+    pub fn stay(&mut self) {
+        self.stays = true;
     }
 }
 
+/// A panic leaves no file in `tmp/`.
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if thread::panicking() && !self.stays {
+            self.discard();
+        }
+    }
+}
+
+/// Removes a name, and tries once more after a failure: a call may have been interrupted. A name that is not there
+/// is removed.
+pub(super) fn remove(dir: &OwnedFd, name: &str, path: &Path) -> Result<(), Error> {
+    let unlink = || {
+        step(path, "unlink")?;
+        match fs::unlinkat(dir, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(Error::at(path, "unlink", error)),
+        }
+    };
+    unlink().or_else(|_| unlink())
+}
+
+/// A name that was given although the call failed is given. A file server whose answer was lost is asked again, and
+/// says that the old name is not there, or that the new one is; or nothing at all.
+fn unless_done(
+    failed: Option<Error>,
+    ours: Identity,
+    to: &Maildir,
+    place: Place,
+    name: &str,
+) -> Result<bool, Error> {
+    let Some(error) = failed else { return Ok(true) };
+    let there = fs::statat(to.dir(place), name, AtFlags::SYMLINK_NOFOLLOW);
+    if there.is_ok_and(|there| ours.is(&there)) { Ok(true) } else { Err(error) }
+}
+
 /// Moves a name from `tmp/` to where messages are. Nothing is overwritten.
-fn publish(home: &Maildir, unfinished: &str, to: &Maildir, place: Place, name: &str) -> Result<(), Errno> {
-    let (tmp, dir) = (home.tmp(), to.dir(place));
+fn publish(tmp: &OwnedFd, unfinished: &str, to: &Maildir, place: Place, name: &str) -> Result<(), Errno> {
+    let dir = to.dir(place);
     let mut done = fs::renameat_with(tmp, unfinished, dir, name, RenameFlags::NOREPLACE);
     if let Err(Errno::INVAL | Errno::NOSYS) = done {
         // The file system can't say so in one call.
-        done = link_once(home, unfinished, to, place, name);
+        done = link_once(tmp, unfinished, dir, name);
         if done.is_ok() {
             let _ = fs::unlinkat(tmp, unfinished, AtFlags::empty()); // else tmp/ is cleaned one day
         }
@@ -165,9 +278,8 @@ fn publish(home: &Maildir, unfinished: &str, to: &Maildir, place: Place, name: &
 
 /// A second name. A file server whose answer was lost is asked again, and says that the name is there: it is, if
 /// it is ours.
-fn link_once(home: &Maildir, unfinished: &str, to: &Maildir, place: Place, name: &str) -> Result<(), Errno> {
-    let (tmp, dir) = (home.tmp(), to.dir(place));
-    let file = |dir, name: &str| {
+fn link_once(tmp: &OwnedFd, unfinished: &str, dir: &OwnedFd, name: &str) -> Result<(), Errno> {
+    let file = |dir: &OwnedFd, name: &str| {
         let stat = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
         Ok::<_, Errno>((stat.st_dev, stat.st_ino))
     };
@@ -189,7 +301,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let maildir = Spool::open(dir.path()).unwrap().maildir_or_new("box").unwrap();
         let mut namer = Namer::new("mx.example.test", 1);
-        let mut draft = || Draft::begin(&maildir, namer.next(SystemTime::now(), 1)).unwrap();
+        let mut draft = || {
+            let mut draft = Draft::begin(&maildir, namer.next(SystemTime::now(), 1)).unwrap();
+            draft.close().unwrap();
+            draft
+        };
         let drafts = [draft(), draft()];
         (dir, maildir, drafts)
     }
@@ -198,19 +314,50 @@ mod tests {
     fn a_link_that_is_there_already_is_good_if_it_is_ours() {
         let (_dir, maildir, [one, other]) = two_drafts();
         for _ in 0..2 {
-            assert!(one.link(&maildir, &maildir, Place::New, "name").unwrap());
+            assert!(one.link(&maildir, Place::New, "name").unwrap());
         }
-        assert!(other.link(&maildir, &maildir, Place::New, "name").is_err());
+        assert!(other.link(&maildir, Place::New, "name").is_err());
     }
 
     #[test]
     fn a_rename_that_is_done_already_is_good_if_it_is_ours() {
         let (_dir, maildir, [one, other]) = two_drafts();
         for _ in 0..2 {
-            assert!(one.rename(&maildir, &maildir, Place::New, "name").unwrap());
+            assert!(one.rename(&maildir, Place::New, "name").unwrap());
         }
-        assert!(other.rename(&maildir, &maildir, Place::New, "name").is_err());
-        other.discard(&maildir);
-        assert!(other.rename(&maildir, &maildir, Place::New, "other").is_err());
+        assert!(other.rename(&maildir, Place::New, "name").is_err());
+        other.discard();
+        assert!(other.rename(&maildir, Place::New, "other").is_err());
+    }
+
+    #[test]
+    fn a_file_that_is_open_gets_no_name_in_a_mailbox_and_a_closed_one_no_content() {
+        let (_dir, maildir, [mut closed, _]) = two_drafts();
+        let mut open =
+            Draft::begin(&maildir, Namer::new("mx.example.test", 2).next(SystemTime::now(), 2)).unwrap();
+        assert!(open.rename(&maildir, Place::New, "name").is_err());
+        assert!(open.link(&maildir, Place::New, "name").is_err());
+        open.write(b"text").unwrap();
+        open.close().unwrap();
+        assert!(open.rename(&maildir, Place::New, "name").unwrap());
+        assert!(closed.write(b"text").is_err());
+    }
+
+    #[test]
+    fn a_panic_leaves_no_file_in_tmp_unless_a_record_speaks_of_it() {
+        let (dir, maildir, drafts) = two_drafts();
+        let left = |(mut draft, stays): (Draft, bool)| {
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+                if stays {
+                    draft.stay();
+                }
+                panic!("a bug, with {draft:?}");
+            }));
+            std::fs::read_dir(dir.path().join("box/tmp")).unwrap().count()
+        };
+        let [one, other] = drafts;
+        assert_eq!(left((one, false)), 1);
+        assert_eq!(left((other, true)), 1);
+        drop(maildir);
     }
 }

@@ -13,6 +13,7 @@ mod remote;
 pub mod scan;
 pub mod sent;
 pub mod sizes;
+pub(crate) mod steps;
 pub mod store;
 pub mod tidy;
 pub mod usage;

@@ -14,6 +14,7 @@ use blake2::{Blake2s, Digest, digest::consts::U16};
 use super::{
     Error, Kind, Maildir,
     sizes::{open, open_to_append, replace},
+    steps::step,
 };
 use crate::safe_file::Keep;
 
@@ -92,6 +93,7 @@ impl Filed {
     }
 
     fn append(&mut self, maildir: &Maildir, id: MessageId) -> Result<(), Error> {
+        step(maildir.path(), "record")?;
         let failed = |step| move |e: std::io::Error| Error::at(maildir.path().join(FILE), step, e);
         let mut file = open_to_append(maildir, FILE)?;
         // What a crash has torn is filled up.

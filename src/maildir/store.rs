@@ -2,11 +2,13 @@
 
 use std::{
     ffi::{OsStr, OsString},
+    io,
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, IntoRawFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -18,8 +20,10 @@ use rustix::{
 };
 
 use super::{
+    draft::remove,
     error::{Error, Kind},
     lock::{Hold, Lock},
+    steps::step,
 };
 
 /// The directory that holds the mailboxes.
@@ -38,7 +42,7 @@ pub struct Maildir {
     /// Device and inode of the mailbox.
     id: (u64, u64),
     root: OwnedFd,
-    tmp: OwnedFd,
+    tmp: Arc<OwnedFd>,
     new: OwnedFd,
     cur: OwnedFd,
 }
@@ -164,6 +168,7 @@ impl Spool {
 
     /// Syncs the whole file system that holds the spool, for the sake of one part of the messages.
     pub fn sync(&self, part: Part) -> Result<(), Error> {
+        step(&self.path, "syncfs")?;
         if left_out(part) {
             return Ok(());
         }
@@ -253,9 +258,10 @@ fn split(names: Result<Vec<OsString>, Error>) -> (Vec<String>, Option<Error>) {
 
 impl Maildir {
     fn at(root: OwnedFd, path: PathBuf) -> Result<Self, Error> {
+        step(&path, "open directory")?;
         let below = |name: &str| open_directory(&root, name, &path.join(name));
         let (tmp, new, cur) = (below("tmp")?, below("new")?, below("cur")?);
-        Ok(Self { id: id_of(&root, &path)?, path, root, tmp, new, cur })
+        Ok(Self { id: id_of(&root, &path)?, path, root, tmp: Arc::new(tmp), new, cur })
     }
 
     /// Where it is, for messages to people.
@@ -288,7 +294,7 @@ impl Maildir {
         let above = self.path.join("..");
         let parent = open_directory(&self.root, "..", &above)?;
         for (dir, what) in [
-            (&self.tmp, self.path.join("tmp")),
+            (self.tmp(), self.path.join("tmp")),
             (&self.new, self.path.join("new")),
             (&self.cur, self.path.join("cur")),
             (&self.root, self.path.clone()),
@@ -301,7 +307,7 @@ impl Maildir {
 
     /// Whether the directories below it are still the ones that are open.
     pub fn is_whole(&self) -> bool {
-        let parts = [("tmp", &self.tmp), ("new", &self.new), ("cur", &self.cur)];
+        let parts = [("tmp", self.tmp()), ("new", &self.new), ("cur", &self.cur)];
         parts.into_iter().all(|(name, dir)| leads_to(&self.root, name, dir))
     }
 
@@ -318,6 +324,11 @@ impl Maildir {
         &self.tmp
     }
 
+    /// The same, for a message that outlives this.
+    pub(super) fn shared_tmp(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.tmp)
+    }
+
     /// The Maildir itself, for files beside the messages.
     pub fn root(&self) -> &OwnedFd {
         &self.root
@@ -325,6 +336,7 @@ impl Maildir {
 
     /// Makes all changes to the names in `new/` or `cur/` durable.
     pub fn sync(&self, place: Place) -> Result<(), Error> {
+        step(&self.path, "fsync directory")?;
         if left_out(Part::Names) {
             return Ok(());
         }
@@ -333,8 +345,7 @@ impl Maildir {
 
     /// Takes a message out that was not acknowledged after all.
     pub fn withdraw(&self, place: Place, name: &str) -> Result<(), Error> {
-        fs::unlinkat(self.dir(place), name, AtFlags::empty())
-            .map_err(|e| Error::at(self.path.join(place.name()).join(name), "unlink", e))
+        remove(self.dir(place), name, &self.path.join(place.name()).join(name))
     }
 }
 
@@ -386,6 +397,12 @@ fn make_directory(at: impl AsFd, name: impl rustix::path::Arg, path: &Path) -> R
 fn open_directory(at: impl AsFd, name: impl rustix::path::Arg, path: &Path) -> Result<OwnedFd, Error> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     fs::openat(at, name, flags, Mode::empty()).map_err(|e| Error::at(path, "open directory", e))
+}
+
+/// Closes a file. An error is a failed write: NFS and FUSE report here what could not be written. The descriptor is
+/// closed in any case (close(2)).
+pub(crate) fn close(file: impl IntoRawFd) -> io::Result<()> {
+    nix::unistd::close(file).map_err(io::Error::from)
 }
 
 /// Makes the names in a directory durable. XFS that has shut itself down, after an error of its disk, has

@@ -9,7 +9,7 @@ use crate::{
     maildir::{
         Draft, Error, Maildir, Place, Spool,
         name::{self, Namer},
-        store::{FILE_MODE, Part},
+        store::{FILE_MODE, Part, close},
     },
     octets::octets,
 };
@@ -74,7 +74,7 @@ impl<'a> Filer<'a> {
         let mut drafts = Vec::new();
         let filed = self.file_all(home, letters, &mut drafts);
         if filed.is_err() {
-            drafts.iter().for_each(|(draft, _)| draft.discard(home)); // those that have no name yet
+            drafts.iter().for_each(|(draft, _)| draft.discard()); // those that have no name yet
         }
         filed
     }
@@ -112,8 +112,9 @@ impl<'a> Filer<'a> {
         } else {
             drafts.iter().try_for_each(|(draft, _)| draft.sync())?;
         }
+        drafts.iter_mut().try_for_each(|(draft, _)| draft.close())?;
         for (draft, name) in &*drafts {
-            draft.rename(home, home, Place::New, name)?;
+            draft.rename(home, Place::New, name)?;
         }
         Place::BOTH.into_iter().try_for_each(|place| home.sync(place))?;
         Ok(filed)
@@ -124,7 +125,7 @@ impl<'a> Filer<'a> {
         match draft.write(bytes) {
             Ok(()) => Ok(draft),
             Err(error) => {
-                draft.discard(home);
+                draft.discard();
                 Err(error)
             }
         }
@@ -148,7 +149,7 @@ impl<'a> Filer<'a> {
         let file =
             fs::openat(home.tmp(), &name, flags, FILE_MODE).map_err(|e| Error::at(&path, "create", e))?;
         let mut file = File::from(file);
-        let written = file.write_all(bytes).and_then(|()| file.sync_all());
+        let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| close(file));
         let placed = written.map_err(|e| Error::at(&path, "write", e)).and_then(|()| {
             fs::renameat_with(home.tmp(), &name, home.dir(place), &name, RenameFlags::NOREPLACE)
                 .map_err(|e| Error::at(&path, "rename", e))

@@ -110,7 +110,7 @@ pub enum Task {
         /// The next bytes.
         bytes: Vec<u8>,
     },
-    /// Append the last bytes to a message in `tmp/` and make its content durable, so that no round of the
+    /// Append the last bytes to a message in `tmp/`, make its content durable and close it, so that no round of the
     /// committer has to wait for a big one.
     Settle {
         /// The message so far.
@@ -287,7 +287,7 @@ impl Task {
             Self::Settle { spilled, bytes, decision } => Outcome::Settled(decision, settle(spilled, &bytes)),
             Self::Count(mailboxes, decision) => Outcome::Counted(decision, count(shop, mailboxes)),
             Self::Discard(spilled) => {
-                spilled.draft.discard(&spilled.home);
+                spilled.draft.discard();
                 Outcome::Discarded
             }
             Self::Tidy(age) => {
@@ -416,13 +416,14 @@ fn count(shop: &Shop, mailboxes: Vec<Mailbox>) -> Vec<(Mailbox, Usage)> {
 
 fn settle(mut spilled: Box<Spilled>, bytes: &[u8]) -> Result<Box<Spilled>, Fault> {
     spilled.octets.feed(bytes);
-    match spilled.draft.write(bytes).and_then(|()| spilled.draft.sync()) {
+    let settled = spilled.draft.write(bytes).and_then(|()| spilled.draft.sync());
+    match settled.and_then(|()| spilled.draft.close()) {
         Ok(()) => Ok(spilled),
         Err(error) => Err(drop_draft(*spilled, &error)),
     }
 }
 
 fn drop_draft(spilled: Spilled, error: &Error) -> Fault {
-    spilled.draft.discard(&spilled.home);
+    spilled.draft.discard();
     report(error)
 }

@@ -8,6 +8,8 @@ mod decision;
 pub mod job;
 mod look;
 pub mod shop;
+#[cfg(test)]
+mod tests;
 
 use std::{
     io,

@@ -41,6 +41,12 @@ impl Shop {
         Ok(Self { spool, watcher, read_chunk, most_mailboxes, mailboxes })
     }
 
+    /// A shop for a test: nothing is watched.
+    #[cfg(test)]
+    pub(crate) fn unwatched(spool: Spool) -> Self {
+        Self::new(spool, Watcher::off().0, 4096, None).unwrap()
+    }
+
     /// Whether `maildir` is still what the path of the mailbox leads to.
     pub fn still_has(&self, mailbox: &Mailbox, maildir: &Maildir) -> bool {
         self.spool.still_has(mailbox.as_str(), mailbox.folder().map(Folder::directory), maildir)

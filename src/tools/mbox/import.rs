@@ -163,7 +163,7 @@ impl<'a> Import<'a> {
             Err(error @ (Error::Cut { .. } | Error::Read { .. })) => {
                 let end = self.message.take().map_or(self.imported.end, |half| {
                     if let Reading::Body(body) = &half.part {
-                        body.draft.discard(self.maildir);
+                        body.draft.discard();
                     }
                     half.at
                 });
@@ -217,7 +217,8 @@ impl<'a> Import<'a> {
             return Err(error.into());
         }
         // From here on a failure leaves in tmp/ what a record may speak of: the next run renames it.
-        let batch = std::mem::take(&mut self.batch);
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.iter_mut().for_each(|ready| ready.draft.stay());
         if let Some(record) = &mut self.record {
             let ready = batch.iter().map(|ready| ready.listed.clone());
             record.batch = self.settled.iter().cloned().chain(ready).collect();
@@ -225,7 +226,7 @@ impl<'a> Import<'a> {
             record.save(self.maildir, SystemTime::now())?;
         }
         for Ready { draft, listed } in &batch {
-            draft.rename(self.maildir, self.maildir, listed.place(), &listed.name)?;
+            draft.rename(self.maildir, listed.place(), &listed.name)?;
         }
         for place in Place::BOTH {
             self.maildir.sync(place)?;
@@ -237,25 +238,31 @@ impl<'a> Import<'a> {
     }
 
     /// D2 of docs/DISK.md for the batch, and its names in `tmp/`, which a record will speak of.
-    fn make_durable(&self) -> Result<(), maildir::Error> {
-        if self.batch.len() > 1 && self.spool.syncs_as_a_whole() && self.spool.holds(self.maildir) {
-            return self.spool.sync(Part::Contents);
+    fn make_durable(&mut self) -> Result<(), maildir::Error> {
+        let whole = self.batch.len() > 1 && self.spool.syncs_as_a_whole() && self.spool.holds(self.maildir);
+        if whole {
+            self.spool.sync(Part::Contents)?;
+        } else {
+            self.batch.iter().try_for_each(|ready| ready.draft.sync())?;
         }
-        self.batch.iter().try_for_each(|ready| ready.draft.sync())?;
+        self.batch.iter_mut().try_for_each(|ready| ready.draft.close())?;
+        if whole {
+            return Ok(());
+        }
         let path = || self.maildir.path().join("tmp");
         fs::fsync(self.maildir.tmp()).map_err(|e| maildir::Error::at(path(), "fsync directory", e))
     }
 
     /// The message that is being written can't be: nothing of it stays on a disk that may be full.
     fn fail<T>(&self, draft: &Draft, error: impl Into<Error>) -> Result<T, Error> {
-        draft.discard(self.maildir);
+        draft.discard();
         Err(error.into())
     }
 
     fn drop_batch(&mut self) {
-        self.batch.drain(..).for_each(|ready| ready.draft.discard(self.maildir));
+        self.batch.drain(..).for_each(|ready| ready.draft.discard());
         if let Some(Incoming { part: Reading::Body(body), .. }) = self.message.take() {
-            body.draft.discard(self.maildir);
+            body.draft.discard();
         }
     }
 }

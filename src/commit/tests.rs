@@ -1,0 +1,294 @@
+//! Rounds in which one step fails or panics, at every step there is: each message is in all of its mailboxes and
+//! acknowledged, or in none and refused; nothing is left in `tmp/`, and the next round works.
+
+use std::{fs, os::unix::fs::MetadataExt, path::PathBuf, process::Command, time::SystemTime};
+
+use super::*;
+use crate::{
+    maildir::{
+        Draft, MessageId, Spool,
+        name::Namer,
+        steps::{Plan, Trouble},
+    },
+    octets::Octets,
+    proto::{ask::Recipient, smtp::address::Address},
+    work::Receipt,
+};
+
+/// A kind of round.
+#[derive(Debug, Clone, Copy)]
+struct Kind {
+    mailboxes: usize,
+    messages: usize,
+    spilled: bool,
+    sent: bool,
+    partly: bool,
+    helpers: usize,
+    /// The last mailbox is on another file system.
+    abroad: bool,
+    /// The second mailbox can't be used.
+    broken: bool,
+}
+
+const SIMPLE: Kind = Kind {
+    mailboxes: 1,
+    messages: 1,
+    spilled: false,
+    sent: false,
+    partly: false,
+    helpers: 2,
+    abroad: false,
+    broken: false,
+};
+
+/// A committer's parts on a spool of its own, without its thread.
+struct Bench {
+    kind: Kind,
+    shop: Shop,
+    homes: Homes,
+    syncer: Syncer,
+    namer: Namer,
+    spool: PathBuf,
+    mounted: Option<PathBuf>,
+    _home: tempfile::TempDir,
+}
+
+/// What became of a message, and its text.
+type Told = (Result<Receipt, Fault>, Vec<u8>);
+
+impl Bench {
+    /// `None` where nothing can be mounted.
+    fn new(kind: Kind) -> Option<Self> {
+        // The file system of the build is one that is synced as a whole.
+        let home = tempfile::tempdir_in(concat!(env!("CARGO_MANIFEST_DIR"), "/target")).unwrap();
+        let spool = home.path().join("spool");
+        let opened = Spool::open(&spool).unwrap();
+        let syncer = Syncer::start(&opened, kind.helpers);
+        let mut bench = Self {
+            kind,
+            shop: Shop::unwatched(opened),
+            homes: Homes::new(8),
+            syncer,
+            namer: Namer::new("mx.example.test", 1),
+            spool,
+            mounted: None,
+            _home: home,
+        };
+        if kind.abroad {
+            let last = bench.spool.join(mailbox(kind.mailboxes - 1).as_str());
+            fs::create_dir(&last).unwrap();
+            let mount = Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(&last).output().ok()?;
+            mount.status.success().then_some(())?;
+            bench.mounted = Some(last.clone());
+            assert_ne!(last.metadata().unwrap().dev(), bench.spool.metadata().unwrap().dev());
+        }
+        Some(bench)
+    }
+
+    /// A round of the kind, and what each message was told.
+    fn round(&mut self) -> Vec<Told> {
+        let batch: Vec<(Delivery, Vec<u8>)> =
+            (0..self.kind.messages).filter_map(|n| self.delivery(n)).collect();
+        let (batch, texts): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+        let decisions: Vec<_> = batch.iter().map(|delivery| delivery.decision.clone()).collect();
+        let all = deliver(&self.shop, &mut self.homes, &mut self.syncer, batch);
+        let told = all.into_iter().zip(decisions).map(|(done, decision)| match done.outcome {
+            Outcome::Delivered(_, result) => {
+                assert!(result.is_err() || decision.is_taken());
+                result
+            }
+            other => panic!("{other:?}"),
+        });
+        told.zip(texts).collect()
+    }
+
+    /// `None`: the trouble has come before the committer.
+    fn delivery(&mut self, number: usize) -> Option<(Delivery, Vec<u8>)> {
+        let text = format!("Message-ID: <{number}@far.test>\n\nMessage {number}.\n").into_bytes();
+        let name = self.namer.next(SystemTime::now(), number as u64);
+        let content = if self.kind.spilled {
+            Content::Settled(Box::new(self.spill(name, &text)?))
+        } else {
+            Content::Memory(name, text.clone())
+        };
+        let to = (0..self.kind.mailboxes).map(|n| {
+            let address = Address::parse(mailbox(n).as_str()).unwrap();
+            Ok(Recipient { address, mailbox: mailbox(n), folder: None })
+        });
+        let delivery = Delivery {
+            from: ConnId(number as u64),
+            to: to.collect(),
+            partly: self.kind.partly,
+            sent: self.kind.sent.then(sender),
+            content,
+            decision: Decision::default(),
+        };
+        Some((delivery, text))
+    }
+
+    /// Does by itself what a worker would.
+    fn spill(&self, name: Unique, text: &[u8]) -> Option<Spilled> {
+        let home = guarded(|| self.shop.durable_maildir(&mailbox(0)).ok())??;
+        guarded(|| {
+            let mut draft = Draft::begin(&home, name).ok()?;
+            let done = draft.write(text).and_then(|()| draft.sync()).and_then(|()| draft.close());
+            if done.is_err() {
+                draft.discard();
+                return None;
+            }
+            let mut octets = Octets::default();
+            octets.feed(text);
+            let message_id = MessageId::of(text);
+            let home = self.shop.maildir(&mailbox(0)).ok();
+            let Some(home) = home else {
+                draft.discard();
+                return None;
+            };
+            Some(Spilled { home, mailbox: mailbox(0), draft, octets, message_id })
+        })?
+    }
+
+    /// Everything there is below the spool in directories of that name.
+    fn files(&self, mailbox: &str, directory: &str) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.spool.join(mailbox).join(directory)).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    }
+
+    fn count(&self, mailbox: &str, directory: &str, text: &[u8]) -> usize {
+        let files = self.files(mailbox, directory);
+        files.iter().filter(|file| fs::read(file).unwrap() == text).count()
+    }
+
+    /// Every message is where its sender was told, once; no file is anywhere else. Returns how many were
+    /// acknowledged.
+    fn check(&self, told: &[Told], case: &str) -> usize {
+        for (n, (result, text)) in told.iter().enumerate() {
+            for at in 0..self.kind.mailboxes {
+                let got = match result {
+                    Ok(receipt) => receipt.faults[at].is_none(),
+                    Err(_) => false,
+                };
+                assert!(self.kind.partly || got == result.is_ok(), "{case}: message {n}: {result:?}");
+                let there = self.count(mailbox(at).as_str(), "new", text);
+                assert_eq!(there, usize::from(got), "{case}: message {n} in mailbox {at}: {result:?}");
+            }
+            let copies = self.count(sender().as_str(), ".Sent/cur", text);
+            assert!(copies <= usize::from(result.is_ok()), "{case}: copies of message {n}: {copies}");
+            if let Ok(receipt) = result {
+                let got = receipt.faults.iter().filter(|fault| fault.is_none()).count();
+                assert_eq!(receipt.arrivals.len(), got + copies, "{case}: message {n}");
+            }
+        }
+        let names: Vec<String> = (0..self.kind.mailboxes).map(|n| mailbox(n).to_string()).collect();
+        for name in names.iter().cloned().chain([sender().to_string(), format!("{}/.Sent", sender())]) {
+            assert_eq!(self.files(&name, "tmp"), Vec::<PathBuf>::new(), "{case}");
+            let known =
+                told.iter().map(|(_, text)| self.count(&name, "new", text) + self.count(&name, "cur", text));
+            let all = self.files(&name, "new").len() + self.files(&name, "cur").len();
+            assert_eq!(all, known.sum::<usize>(), "{case}: files of nobody in {name}");
+        }
+        told.iter().filter(|(result, _)| result.is_ok()).count()
+    }
+
+    fn empty(&mut self) {
+        let names: Vec<String> = (0..self.kind.mailboxes).map(|n| mailbox(n).to_string()).collect();
+        for name in names.into_iter().chain([format!("{}/.Sent", sender())]) {
+            for directory in ["new", "cur", "tmp"] {
+                self.files(&name, directory).iter().for_each(|file| fs::remove_file(file).unwrap());
+            }
+        }
+        let _ = fs::remove_file(self.spool.join(sender().as_str()).join(".Sent/.restante.sent"));
+        self.homes.forget();
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if let Some(mounted) = &self.mounted {
+            let _ = Command::new("umount").arg("-l").arg(mounted).status(); // the test has said all it could
+        }
+    }
+}
+
+fn mailbox(number: usize) -> Mailbox {
+    Mailbox::named(&format!("user{number}@example.test")).unwrap()
+}
+
+fn sender() -> Mailbox {
+    Mailbox::named("sender@example.test").unwrap()
+}
+
+/// Trouble at every step of a round of that kind, one after the other, until a round does not reach it.
+fn trouble_at_every_step(kind: Kind) {
+    let Some(mut bench) = Bench::new(kind) else {
+        return eprintln!("SKIPPED {kind:?}: only root may mount");
+    };
+    let all = kind.messages;
+    let told = bench.round();
+    assert_eq!(bench.check(&told, "without trouble"), all);
+    if kind.broken {
+        let broken = bench.spool.join(mailbox(1).as_str());
+        fs::rename(broken.join("new"), broken.join("new is away")).unwrap();
+    }
+    for trouble in [Trouble::Error, Trouble::Panic] {
+        let (mut number, mut refused) = (0, 0);
+        loop {
+            number += 1;
+            bench.empty();
+            let plan = Plan::new(&bench.spool, number, trouble);
+            let told = bench.round();
+            let hit = plan.hit();
+            drop(plan);
+            let case = format!("{trouble:?} at step {number}, {hit:?}, of {kind:?}");
+            let good = bench.check(&told, &case);
+            refused += usize::from(good < all);
+            bench.empty();
+            let later = bench.round();
+            assert_eq!(bench.check(&later, &format!("a round after {case}")), all, "{case}");
+            if hit.is_none() {
+                assert_eq!(good, all, "{case}");
+                break;
+            }
+        }
+        assert!(number > 5 && refused > 3, "{kind:?}: {number} steps, {refused} rounds with a refusal");
+    }
+}
+
+#[test]
+fn a_message_for_one_mailbox_is_acknowledged_and_there_or_refused_and_not_there() {
+    for spilled in [false, true] {
+        trouble_at_every_step(Kind { spilled, ..SIMPLE });
+        trouble_at_every_step(Kind { spilled, sent: true, ..SIMPLE });
+    }
+}
+
+#[test]
+fn a_message_for_three_mailboxes_is_in_all_of_them_or_in_none() {
+    for (spilled, helpers) in [(false, 2), (true, 2), (false, 0)] {
+        trouble_at_every_step(Kind { mailboxes: 3, spilled, helpers, ..SIMPLE });
+        trouble_at_every_step(Kind { mailboxes: 3, spilled, helpers, sent: true, ..SIMPLE });
+    }
+}
+
+#[test]
+fn messages_of_one_round_fail_alone_or_all_of_them() {
+    for (spilled, partly) in [(false, false), (true, true)] {
+        let kind = Kind { mailboxes: 2, messages: 3, spilled, partly, ..SIMPLE };
+        trouble_at_every_step(kind);
+        trouble_at_every_step(Kind { sent: true, ..kind });
+    }
+}
+
+#[test]
+fn a_recipient_of_lmtp_who_is_refused_has_nothing_and_the_others_have_it() {
+    for (spilled, broken) in [(false, false), (true, false), (false, true), (true, true)] {
+        trouble_at_every_step(Kind { mailboxes: 3, partly: true, spilled, broken, ..SIMPLE });
+    }
+}
+
+#[test]
+fn a_mailbox_on_another_file_system_is_no_exception() {
+    for (spilled, messages) in [(false, 1), (true, 1), (false, 2)] {
+        trouble_at_every_step(Kind { mailboxes: 3, spilled, messages, abroad: true, ..SIMPLE });
+    }
+}

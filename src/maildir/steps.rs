@@ -1,0 +1,89 @@
+//! The seam at which a test makes one step of a delivery fail: each step says here that it is about to be done.
+
+#[cfg(test)]
+pub(crate) use planned::{Plan, Trouble, step};
+
+/// Called before a step of a delivery, with a path below the spool. Outside of unit tests it does nothing.
+#[cfg(not(test))]
+#[expect(clippy::unnecessary_wraps, reason = "in unit tests it fails")]
+#[inline]
+pub(crate) fn step(_: &std::path::Path, _: &'static str) -> Result<(), super::Error> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod planned {
+    use std::{
+        io, panic,
+        path::{Path, PathBuf},
+        sync::{Mutex, PoisonError},
+    };
+
+    use crate::maildir::Error;
+
+    /// What becomes of a step.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(crate) enum Trouble {
+        Error,
+        Panic,
+    }
+
+    /// Trouble at one step of the deliveries below a directory, until this is dropped.
+    #[derive(Debug)]
+    pub(crate) struct Plan(PathBuf);
+
+    #[derive(Debug)]
+    struct Planned {
+        below: PathBuf,
+        /// Steps until the trouble.
+        left: usize,
+        trouble: Trouble,
+        hit: Option<&'static str>,
+    }
+
+    static PLANNED: Mutex<Vec<Planned>> = Mutex::new(Vec::new());
+
+    impl Plan {
+        /// Trouble at the step of that number, counted from 1.
+        pub(crate) fn new(below: &Path, number: usize, trouble: Trouble) -> Self {
+            let below = below.to_owned();
+            let planned = Planned { below: below.clone(), left: number, trouble, hit: None };
+            PLANNED.lock().unwrap_or_else(PoisonError::into_inner).push(planned);
+            Self(below)
+        }
+
+        /// The step that was hit, if it was reached.
+        pub(crate) fn hit(&self) -> Option<&'static str> {
+            let plans = PLANNED.lock().unwrap_or_else(PoisonError::into_inner);
+            plans.iter().find(|plan| plan.below == self.0).and_then(|plan| plan.hit)
+        }
+    }
+
+    impl Drop for Plan {
+        fn drop(&mut self) {
+            let mut plans = PLANNED.lock().unwrap_or_else(PoisonError::into_inner);
+            plans.retain(|plan| plan.below != self.0);
+        }
+    }
+
+    /// Fails or panics if a test has planned it for this step.
+    pub(crate) fn step(path: &Path, name: &'static str) -> Result<(), Error> {
+        let trouble = {
+            let mut plans = PLANNED.lock().unwrap_or_else(PoisonError::into_inner);
+            let plan = plans.iter_mut().find(|plan| path.starts_with(&plan.below));
+            plan.and_then(|plan| {
+                plan.left = plan.left.checked_sub(1)?;
+                (plan.left == 0).then(|| {
+                    plan.hit = Some(name);
+                    plan.trouble
+                })
+            })
+        };
+        match trouble {
+            None => Ok(()),
+            Some(Trouble::Error) => Err(Error::at(path, name, io::Error::other("planned by a test"))),
+            // Without the hook, which would print hundreds of them.
+            Some(Trouble::Panic) => panic::resume_unwind(Box::new(name)),
+        }
+    }
+}

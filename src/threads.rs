@@ -1,0 +1,192 @@
+//! How many threads the server needs, and how many it may have.
+//!
+//! All of them are started before anything is served: a thread that can't be had later would cost a message or a
+//! login at a time when nobody looks.
+
+use std::{
+    fmt, fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use rustix::process::{Resource, geteuid, getrlimit, getuid};
+
+use crate::limits::Limits;
+
+/// Threads that sync beside the committer, which syncs too: as many as there are messages to sync together, and
+/// few, since the file system's journal merges what waits at the same time.
+pub fn sync_helpers(limits: &Limits) -> usize {
+    limits.delivery_batch.min(MOST_THAT_SYNC).saturating_sub(1)
+}
+
+/// Threads that a server with these limits needs at most.
+pub fn needed(limits: &Limits) -> usize {
+    let workers = limits.disk_workers.saturating_add(limits.scan_workers);
+    let workers = workers.saturating_add(limits.password_workers);
+    workers.saturating_add(sync_helpers(limits)).saturating_add(OTHERS)
+}
+
+/// Why the threads of a server can't all be had. Prints as a sentence for the operator.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TooMany {
+    /// The key in `[limits]` that asks for most of them.
+    pub key: &'static str,
+    wanted: usize,
+    needed: usize,
+    room: Room,
+}
+
+/// Threads that this process may have, and what says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Room {
+    threads: usize,
+    limit: String,
+}
+
+/// Compares the threads that a server needs with the limits of this process, as far as they can be read. It has one
+/// thread so far.
+///
+/// # Errors
+/// They are too many.
+pub fn fit(limits: &Limits) -> Result<(), TooMany> {
+    let rooms = of_user().into_iter().chain(of_cgroups());
+    match rooms.min_by_key(|room| room.threads) {
+        Some(room) => fits(limits, room),
+        None => Ok(()),
+    }
+}
+
+fn fits(limits: &Limits, room: Room) -> Result<(), TooMany> {
+    let needed = needed(limits);
+    if needed <= room.threads {
+        return Ok(());
+    }
+    let workers = [
+        ("limits.disk_workers", limits.disk_workers),
+        ("limits.scan_workers", limits.scan_workers),
+        ("limits.password_workers", limits.password_workers),
+    ];
+    let (key, wanted) = workers.into_iter().max_by_key(|(_, count)| *count).unwrap_or_default();
+    Err(TooMany { key, wanted, needed, room })
+}
+
+impl fmt::Display for TooMany {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, wanted, needed, room: Room { threads, limit } } = self;
+        write!(
+            f,
+            "with {key} = {wanted} the server needs {needed} threads; {limit} leaves room for {threads}: \
+             lower {key}, or raise the limit (systemd: TasksMax=, LimitNPROC=)"
+        )
+    }
+}
+
+impl std::error::Error for TooMany {}
+
+/// The limit of the user, which does not hold for root (setrlimit(2), RLIMIT_NPROC).
+fn of_user() -> Option<Room> {
+    let most = getrlimit(Resource::Nproc).current?;
+    if geteuid().is_root() {
+        return None;
+    }
+    let others = threads_of(getuid().as_raw()).saturating_sub(1);
+    let threads = usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(others);
+    Some(Room { threads, limit: format!("RLIMIT_NPROC of {most} (ulimit -u)") })
+}
+
+/// Threads of a user, as far as this process may see them.
+fn threads_of(user: u32) -> usize {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let own = processes.filter(|process| process.metadata().is_ok_and(|about| about.uid() == user));
+    own.filter_map(|process| Some(fs::read_dir(process.path().join("task")).ok()?.count())).sum()
+}
+
+/// The limits of the control groups that this process is in.
+fn of_cgroups() -> Vec<Room> {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    groups.lines().filter_map(pids_directory).flat_map(|(root, group)| rooms(&root, &group)).collect()
+}
+
+/// The directory of a line of `/proc/self/cgroup` that limits threads: where the hierarchy is mounted, and the group
+/// in it (cgroups(7)).
+fn pids_directory(line: &str) -> Option<(PathBuf, PathBuf)> {
+    let mut fields = line.splitn(3, ':').skip(1);
+    let (controllers, group) = (fields.next()?, fields.next()?);
+    let root = match controllers {
+        "" => "/sys/fs/cgroup",
+        _ if controllers.split(',').any(|controller| controller == "pids") => "/sys/fs/cgroup/pids",
+        _ => return None,
+    };
+    Some((root.into(), group.trim_start_matches('/').into()))
+}
+
+/// The limits of a group and of those above it.
+fn rooms(root: &Path, group: &Path) -> Vec<Room> {
+    let number = |path: PathBuf| fs::read_to_string(path).ok()?.trim().parse::<usize>().ok();
+    let room = |group: &Path| {
+        let file = root.join(group).join("pids.max");
+        let most = number(file.clone())?; // else it is "max", or can't be read
+        let others = number(root.join(group).join("pids.current")).unwrap_or(1).saturating_sub(1);
+        let limit = format!("{} of {most}", file.display());
+        Some(Room { threads: most.saturating_sub(others), limit })
+    };
+    group.ancestors().filter_map(room).collect()
+}
+
+/// Threads that sync at the same time.
+const MOST_THAT_SYNC: usize = 8;
+/// The loop, the log, the figures, transcripts, accounts, the certificate, the watch, a reload, the committer; and
+/// two processes that a service manager runs beside the server for a reload.
+const OTHERS: usize = 9 + 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_and_all_above_it_limit_the_threads() {
+        let root = tempfile::tempdir().unwrap();
+        let group = root.path().join("a/b");
+        fs::create_dir_all(&group).unwrap();
+        let write = |name: &str, text: &str| fs::write(root.path().join(name), text).unwrap();
+        write("a/pids.max", "30\n");
+        write("a/pids.current", "21\n");
+        write("a/b/pids.max", "max\n");
+        assert_eq!(
+            rooms(root.path(), Path::new("a/b")).iter().map(|room| room.threads).collect::<Vec<_>>(),
+            [10]
+        );
+        write("a/b/pids.max", "7\n");
+        let rooms = rooms(root.path(), Path::new("a/b"));
+        assert_eq!(rooms.iter().map(|room| room.threads).collect::<Vec<_>>(), [7, 10]);
+        assert!(rooms[0].limit.contains("a/b/pids.max of 7"), "{rooms:?}");
+    }
+
+    #[test]
+    fn the_group_is_found_in_both_hierarchies() {
+        let found = |line| pids_directory(line).map(|(root, group)| root.join(group));
+        assert_eq!(found("0::/a/b"), Some("/sys/fs/cgroup/a/b".into()));
+        assert_eq!(found("7:cpu,pids:/a"), Some("/sys/fs/cgroup/pids/a".into()));
+        for other in ["7:cpu,cpuacct:/a", "", "0", "1:name=systemd:/"] {
+            assert_eq!(found(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn threads_that_do_not_fit_are_told_with_the_key_and_the_limit() {
+        let limits = Limits { disk_workers: 52, ..Limits::default() };
+        let room = |threads| Room { threads, limit: "pids.max of 64".into() };
+        assert_eq!(fits(&limits, room(needed(&limits))), Ok(()));
+        let error = fits(&limits, room(needed(&limits) - 1)).unwrap_err();
+        assert_eq!(error.key, "limits.disk_workers");
+        for part in ["limits.disk_workers = 52", "pids.max of 64", "TasksMax="] {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_committer_that_takes_one_message_at_a_time_syncs_alone() {
+        let helpers = |delivery_batch| sync_helpers(&Limits { delivery_batch, ..Limits::default() });
+        assert_eq!([1, 2, 8, 256].map(helpers), [0, 1, 7, 7]);
+    }
+}
