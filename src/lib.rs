@@ -25,7 +25,7 @@
 //! | [`metrics`] | what is counted, and where that goes |
 //! | [`service`] | what it is to its machine: whom it runs as, what it may reach, what the service manager does and is told |
 //! | [`descriptors`] | how many connections and mailboxes may be open |
-//! | [`limits`], [`octets`], [`clock`], [`stamp`], `open_regular` | leaves: every bound, the one size function, the time, changes of files, reading them within a bound |
+//! | [`limits`], [`octets`], [`clock`], [`stamp`], `open_regular`, `file_poller` | leaves: every bound, the one size function, the time, changes of files, reading them within a bound, looking at them again and again |
 #![forbid(unsafe_code)]
 
 pub mod accounts;
@@ -37,6 +37,7 @@ pub mod config;
 pub mod conn;
 pub mod descriptors;
 pub mod desk;
+mod file_poller;
 pub mod files;
 pub mod limits;
 pub mod listen;
