@@ -16,7 +16,7 @@ use crate::{
     metrics::{self, METRICS},
     net::transport::{Moved, Transport},
     proto::{
-        Cx, Protocol, Step,
+        Cx, Progress, Protocol, Step,
         ask::{Answer, Ask, ConnId, Directory},
         buf::{Inbox, Outbox},
         event::Event,
@@ -59,6 +59,11 @@ pub struct Conn {
     last_command: Duration,
     last_read: Duration,
     last_write: Duration,
+    /// When a command last led on, and when one led further than the session was since its last message.
+    last_led_on: Duration,
+    last_further: Duration,
+    progress: Progress,
+    served: usize,
     /// The entry that the timer heap has for this connection.
     pub timer: Option<Duration>,
     /// Its transcript, if there is to be one.
@@ -84,6 +89,30 @@ enum Phase {
     Draining(Duration),
     /// To be dropped.
     Gone,
+}
+
+/// By what a connection holds its place when there is none left for others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// How far it has come.
+    pub stage: Stage,
+    /// When it last made progress. For message data: up to when its octets are enough.
+    pub progress: Duration,
+}
+
+/// How far a connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Everything is said.
+    Over,
+    /// Before TLS, hello, or login.
+    Arriving,
+    /// Between two messages, or before the data of one.
+    Between,
+    /// Message data is under way.
+    Body,
+    /// A user who has logged in, a trusted client, a server of ours.
+    Trusted,
 }
 
 /// What the loop should do with a connection after a pump.
@@ -127,6 +156,10 @@ impl Conn {
             last_command: now.steady,
             last_read: now.steady,
             last_write: now.steady,
+            last_led_on: now.steady,
+            last_further: now.steady,
+            progress: Progress::default(),
+            served: 0,
             timer: None,
             record: None,
         }
@@ -162,6 +195,12 @@ impl Conn {
 
     /// One round: step, flush, fill, until nothing moves or the budget of this turn is spent.
     pub fn pump(&mut self, world: &mut dyn World, now: Now, limits: &Limits, scratch: &mut [u8]) -> Pumped {
+        let pumped = self.round(world, now, limits, scratch);
+        self.note_progress(now);
+        pumped
+    }
+
+    fn round(&mut self, world: &mut dyn World, now: Now, limits: &Limits, scratch: &mut [u8]) -> Pumped {
         let mut budget = Budget { steps: limits.turn_commands, octets: limits.turn_octets };
         if self.phase == Phase::Open && !self.greeted {
             self.greet(world, now);

@@ -25,6 +25,7 @@
 //! | [`metrics`] | what is counted, and where that goes |
 //! | [`service`] | what it is to its machine: whom it runs as, what it may reach, what the service manager does and is told |
 //! | [`descriptors`] | how many connections and mailboxes may be open |
+//! | [`safe_file`] | files by fixed names in directories that others may write to |
 //! | [`limits`], [`octets`], [`clock`], [`stamp`], `open_regular`, `file_poller` | leaves: every bound, the one size function, the time, changes of files, reading them within a bound, looking at them again and again |
 #![forbid(unsafe_code)]
 
@@ -49,6 +50,7 @@ pub mod net;
 pub mod octets;
 mod open_regular;
 pub mod proto;
+pub mod safe_file;
 pub mod server;
 pub mod service;
 pub mod signals;

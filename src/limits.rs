@@ -100,6 +100,11 @@ pub struct Limits {
     pub connections: usize,
     /// Connections from one address that is not loopback, or from one /64 of IPv6; 0 lifts it.
     pub connections_per_address: usize,
+    /// Connections from one /48 of IPv6, which is one customer's; 0 lifts it.
+    pub connections_per_site: usize,
+    /// Addresses that are remembered because a message was accepted from there, or a user logged in. When there is no
+    /// room, their connections end after those of strangers.
+    pub served_addresses: usize,
     /// Commands one connection may run in one turn of the loop.
     pub turn_commands: usize,
     /// Octets one connection may be read in one turn of the loop. A command line may be longer.
@@ -201,6 +206,8 @@ impl Default for Limits {
             password_queue: 64,
             connections: 0,
             connections_per_address: 20,
+            connections_per_site: 100,
+            served_addresses: 10_000,
             turn_commands: 32,
             turn_octets: 64 * 1024,
             output_waiting: Size::kib(64),
@@ -250,6 +257,9 @@ impl Limits {
             failed_logins_day: 0,
             failed_logins_user: 0,
             connections_per_address: 0,
+            connections_per_site: 0,
+            smtp_greeting: Span::secs(300),
+            pop3_login: Span::secs(600),
             ..Self::default()
         }
     }
@@ -331,6 +341,14 @@ pub fn prefix(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+    }
+}
+
+/// The network that one customer has in IPv6: a /48 (RFC 6177). `None` for IPv4, where an address is all there is.
+pub fn site(address: IpAddr) -> Option<IpAddr> {
+    match address.to_canonical() {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => Some(Ipv6Addr::from_bits(address.to_bits() >> 80 << 80).into()),
     }
 }
 

@@ -252,6 +252,11 @@ impl Listener {
         self.pending = self.socket.is_some();
     }
 
+    /// Nobody is to be accepted before [`Listener::look_again`].
+    pub fn rest(&mut self) {
+        self.pending = false;
+    }
+
     /// Lets go of the address.
     pub fn stop(&mut self, registry: &Registry) {
         if let Some(socket) = self.socket.take() {

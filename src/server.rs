@@ -2,6 +2,7 @@
 //!
 //! One turn: poll, accept, sockets, answers, timers, those with work left over, closings.
 
+mod admission;
 mod arrive;
 mod end;
 mod error;
@@ -12,7 +13,6 @@ mod status;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     io,
-    net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     rc::Rc,
@@ -20,7 +20,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use arrive::{Arrival, Expendable, Origin};
+use admission::Admission;
+use arrive::{Arrival, Origin};
 pub use error::Error;
 pub use guest::Stopper;
 use mio::{Events, Poll, Token, Waker};
@@ -65,7 +66,6 @@ pub struct Server {
     /// In the order of the configuration at the start; those of a reload behind them.
     listeners: BTreeMap<ListenerId, Listener>,
     tls: Option<Rc<Tls>>,
-    most_connections: usize,
     desk: Desk,
     publishing: Plan,
     conns: HashMap<ConnId, Conn>,
@@ -75,9 +75,7 @@ pub struct Server {
     arrivals: HashMap<ConnId, Arrival>,
     /// What each connection came through, and from where.
     origins: HashMap<ConnId, Origin>,
-    /// By the prefix of the address.
-    per_address: HashMap<IpAddr, usize>,
-    expendable: Expendable,
+    admission: Admission,
     /// For connections and listeners alike: what is behind a token is never mistaken for another.
     next_id: u64,
     timers: Timers<Due>,
@@ -148,7 +146,6 @@ impl Server {
         let transcripts = config.transcripts.as_ref().map(start).transpose()?;
         let mut server = Self {
             publishing,
-            most_connections: most_connections(&config.limits),
             scratch: scratch(&config.limits),
             desk: Desk::open(&config, accounts, &bell, &returns)?,
             source: None,
@@ -168,8 +165,7 @@ impl Server {
             conns: HashMap::new(),
             arrivals: HashMap::new(),
             origins: HashMap::new(),
-            per_address: HashMap::new(),
-            expendable: Expendable::default(),
+            admission: Admission::new(),
             next_id: FIRST_ID,
             timers: Timers::new(),
             again: HashSet::new(),
@@ -183,6 +179,7 @@ impl Server {
             listener.register(server.poll.registry(), Token(id as usize)).map_err(system("listen"))?;
             server.listeners.insert(id, listener);
         }
+        server.share_out();
         server.log_room();
         Ok(server)
     }
@@ -196,6 +193,12 @@ impl Server {
     /// Where clients can come, in the order of the configuration.
     pub fn endpoints(&self) -> Vec<(Service, Endpoint)> {
         self.listeners.values().map(|listener| (listener.service(), listener.endpoint().clone())).collect()
+    }
+
+    /// Shares the places out among the services that there are.
+    fn share_out(&mut self) {
+        let services = self.listeners.values().map(Listener::service);
+        self.admission.follow(most_connections(&self.config.limits), &self.config.limits, services);
     }
 
     fn new_id(&mut self) -> u64 {
@@ -286,6 +289,7 @@ impl Server {
         if conn.is_over() {
             self.desk.leave(id); // a client may come back before its last words are taken
         }
+        self.note(id, now);
         match pumped {
             Pumped::Gone => self.close(id, now),
             Pumped::Again => {
@@ -294,6 +298,17 @@ impl Server {
             Pumped::Idle => {}
         }
         self.watch_deadline(id);
+    }
+
+    /// Notes how far a connection has come.
+    fn note(&mut self, id: ConnId, now: Now) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        if conn.has_served()
+            && let Some(origin) = self.origins.get(&id)
+        {
+            self.admission.served(origin.peer.ip(), now.steady);
+        }
+        self.admission.update(id, conn.claim());
     }
 
     /// Keeps one entry in the heap for each connection, early enough.

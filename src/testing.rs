@@ -217,7 +217,11 @@ impl Server {
     #[track_caller]
     pub fn purge(&self) -> usize {
         let spool = on_disk(Spool::open(&self.home.spool()));
-        spool.maildirs().map(|maildir| on_disk(maildir.and_then(|maildir| tools::purge(&maildir)))).sum()
+        let purged = |maildir: maildir::Maildir| {
+            let mut purged = tools::purge(&maildir);
+            purged.errors.pop().map_or(Ok(purged.deleted), Err)
+        };
+        spool.maildirs().map(|maildir| on_disk(maildir.and_then(purged))).sum()
     }
 
     #[track_caller]

@@ -24,7 +24,7 @@ use restante::{
         transport::{Security, Transport},
     },
     proto::{
-        Cx, Encryption, Patience, Protocol, Renewal, Step,
+        Cx, Encryption, Patience, Progress, Protocol, Renewal, Step,
         ask::{Answer, Ask, ConnId, Directory, Lookup},
         buf::{Inbox, Line, Outbox},
         smtp::address::Address,
@@ -61,8 +61,8 @@ impl Protocol for Careless {
         Step::Abort
     }
 
-    fn is_expendable(&self) -> bool {
-        false
+    fn progress(&self) -> Progress {
+        Progress::default()
     }
 
     fn patience(&self) -> Patience {

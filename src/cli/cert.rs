@@ -1,10 +1,9 @@
 //! `restante cert`: a certificate that nobody but its owner vouches for, to try TLS with.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs,
     io::{self, Write},
     net::IpAddr,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -13,7 +12,7 @@ use clap::Args;
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, SanType, string::Ia5String};
 
 use super::Failure;
-use crate::net::certificate::Pair;
+use crate::{net::certificate::Pair, safe_file::Directory};
 
 /// Make a certificate and its key: certificate.pem and key.pem.
 #[derive(Debug, Args)]
@@ -51,7 +50,7 @@ pub(super) fn pair_in(directory: &Path) -> Pair {
 /// Makes a pair for these hosts, and overwrites nothing. Only the owner may read the key.
 pub(super) fn make(directory: &Path, hosts: &[&str], now: SystemTime) -> Result<Pair, Failure> {
     let directory = std::path::absolute(directory).map_err(|error| not_written(directory, &error))?;
-    fs::create_dir_all(&directory).map_err(|error| not_written(&directory, &error))?;
+    make_directory(&directory).map_err(|error| not_written(&directory, &error))?;
     let pair = pair_in(&directory);
     if let Some(there) = [&pair.certificate, &pair.key].into_iter().find(|path| path.exists()) {
         let there = there.display();
@@ -60,9 +59,18 @@ pub(super) fn make(directory: &Path, hosts: &[&str], now: SystemTime) -> Result<
     let failed = |error: rcgen::Error| Failure::Other(format!("cannot make a certificate: {error}"));
     let key = KeyPair::generate().map_err(failed)?;
     let certificate = parameters(hosts, now)?.self_signed(&key).map_err(failed)?;
-    write_new(&pair.key, 0o600, &key.serialize_pem())?;
-    write_new(&pair.certificate, 0o644, &certificate.pem())?;
+    let open = Directory::named(&directory).map_err(|error| not_written(&directory, &error))?;
+    write_new(&open, &pair.key, 0o600, &key.serialize_pem())?;
+    write_new(&open, &pair.certificate, 0o644, &certificate.pem())?;
     Ok(pair)
+}
+
+/// Root makes nothing in a directory of another user.
+fn make_directory(path: &Path) -> io::Result<()> {
+    if rustix::process::geteuid().is_root() {
+        return Directory::trusted_or_new(path).map(drop);
+    }
+    fs::create_dir_all(path)
 }
 
 fn parameters(hosts: &[&str], now: SystemTime) -> Result<CertificateParams, Failure> {
@@ -82,12 +90,10 @@ fn parameters(hosts: &[&str], now: SystemTime) -> Result<CertificateParams, Fail
     Ok(parameters)
 }
 
-fn write_new(path: &Path, mode: u32, text: &str) -> Result<(), Failure> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)
+fn write_new(directory: &Directory, path: &Path, mode: u32, text: &str) -> Result<(), Failure> {
+    let name = path.file_name().unwrap_or_default();
+    directory
+        .create(name, mode)
         .and_then(|mut file| file.write_all(text.as_bytes()))
         .map_err(|error| not_written(path, &error))
 }

@@ -27,9 +27,15 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let mut failures: Vec<String> = Vec::new();
     for (n, file) in arguments.files.iter().enumerate() {
-        let failed = |error: io::Error| Failure::Other(format!("cannot explain {}: {error}", file.display()));
-        let explanation = explain(file).map_err(failed)?;
+        let explanation = match explain(file) {
+            Ok(explanation) => explanation,
+            Err(error) => {
+                failures.push(format!("cannot explain {}: {error}", file.display()));
+                continue;
+            }
+        };
         let text = if arguments.json {
             format!("{}\n", serde_json::to_string(&explanation).unwrap_or_default()) // invariant: plain values
         } else {
@@ -37,7 +43,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         };
         io::stdout().write_all(text.as_bytes()).map_err(Failure::output)?;
     }
-    Ok(())
+    if failures.is_empty() { Ok(()) } else { Err(Failure::Other(failures.join("; "))) }
 }
 
 /// A table of names and values, 80 columns wide.

@@ -1,7 +1,6 @@
 //! `restante export`: a mailbox into an mbox file.
 
 use std::{
-    fs::{self, File, OpenOptions},
     io::{self, BufWriter, IsTerminal, Write},
     path::{Path, PathBuf},
 };
@@ -9,10 +8,6 @@ use std::{
 use clap::{Args, ValueEnum};
 use flate2::{Compression, write::GzEncoder};
 use indicatif::ProgressBar;
-use rustix::{
-    fs::{CWD, RenameFlags, renameat_with},
-    io::Errno,
-};
 
 use super::{
     Failure,
@@ -21,6 +16,7 @@ use super::{
 use crate::{
     logging::escape,
     maildir::Maildir,
+    safe_file::{self, Directory},
     tools::mbox::{Exported, Format, export},
 };
 
@@ -82,32 +78,25 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn into_file(arguments: &Arguments, maildir: &Maildir, file: &Path) -> Result<Exported, Failure> {
     let failed =
         |step: &str, error: io::Error| Failure::Other(format!("cannot {step} {}: {error}", file.display()));
-    if file.symlink_metadata().is_ok() {
+    let name = file.file_name().ok_or_else(|| Failure::Usage(format!("{} is no file", file.display())))?;
+    let directory = Directory::named(safe_file::parent(file)).map_err(|error| failed("create", error))?;
+    if directory.has(name) {
         return Err(Failure::Usage(format!(
             "{} is there already: remove it, or name another",
             file.display()
         )));
     }
-    let mut unfinished = file.as_os_str().to_owned();
-    unfinished.push(format!(".{}.unfinished", std::process::id()));
-    let unfinished = PathBuf::from(unfinished);
-    let made = OpenOptions::new().write(true).create_new(true).open(&unfinished);
-    let mut out = made.map_err(|error| failed("create", error))?;
+    let (mut out, unfinished) = directory.begin(0o600).map_err(|error| failed("create", error))?;
     let done = write(arguments, maildir, &mut out, &file.display().to_string()).and_then(|exported| {
         out.sync_all().map_err(|error| failed("write", error))?;
-        // Never in the place of another file.
-        match renameat_with(CWD, &unfinished, CWD, file, RenameFlags::NOREPLACE) {
-            Err(Errno::INVAL | Errno::NOSYS) => fs::hard_link(&unfinished, file),
-            done => done.map_err(io::Error::from),
-        }
-        .map_err(|error| failed("create", error))?;
+        directory.place(&unfinished, name).map_err(|error| failed("create", error))?;
+        directory.sync().map_err(|error| failed("make durable", error))?;
         Ok(exported)
     });
-    let _ = fs::remove_file(&unfinished); // the message to give is that of the export
-    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let exported = done?;
-    File::open(directory).and_then(|dir| dir.sync_all()).map_err(|error| failed("make durable", error))?;
-    Ok(exported)
+    if done.is_err() {
+        let _ = directory.remove(&unfinished); // the message to give is that of the export
+    }
+    done
 }
 
 fn write(

@@ -1,8 +1,9 @@
 //! `restante fsck`: what is wrong in the mailboxes, and the mending of it.
 
 use std::{
+    ffi::OsString,
     io::{self, BufWriter, Write},
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, SystemTime},
 };
 
@@ -81,23 +82,34 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     office.become_owner()?;
     let mut out = BufWriter::new(io::stdout().lock());
     let mut sum = Sum::default();
-    for (path, wanted) in mailboxes(arguments, &office)? {
-        match Mailbox::open(&path) {
+    let mut absent = Vec::new();
+    for Wanted { mailbox, folder, by_name } in wanted(arguments, &office)? {
+        let mut path = office.path.join(&mailbox);
+        let mut opened = Mailbox::open(&office.spool, &mailbox);
+        if let Some(folder) = &folder {
+            path.push(folder);
+            // A directory that is no mailbox has no folders.
+            opened = opened.and_then(|mailbox| mailbox.map_or(Ok(None), |mailbox| mailbox.folder(folder)));
+        }
+        match opened {
             Ok(Some(mailbox)) => {
-                let folders = mailbox.folders().unwrap_or_default(); // the walk tells why
+                let folders = if folder.is_none() { mailbox.folders() } else { Ok(Vec::new()) };
                 one(arguments, office.tmp_age, &mailbox, &mut sum, &mut out)?;
-                for folder in folders {
-                    match Mailbox::open(&folder) {
+                for name in folders.unwrap_or_default() {
+                    // (If they can't be listed the walk has told why.)
+                    match mailbox.folder(&name) {
                         Ok(Some(folder)) => one(arguments, office.tmp_age, &folder, &mut sum, &mut out)?,
                         Ok(None) => {}
-                        Err(error) => unusable(arguments, &folder, &error, &mut sum, &mut out)?,
+                        Err(error) => {
+                            unusable(arguments, &mailbox.path().join(name), &error, &mut sum, &mut out)?;
+                        }
                     }
                 }
             }
-            Ok(None) if wanted => return Err(Failure::Usage(format!("{} is no mailbox", path.display()))),
+            Ok(None) if by_name => absent.push(format!("{} is no mailbox", path.display())),
             Ok(None) => {}
-            Err(error) if error.kind() == Kind::Gone && wanted => {
-                return Err(Failure::Usage(format!("{error}: there is no such mailbox")));
+            Err(error) if error.kind() == Kind::Gone && by_name => {
+                absent.push(format!("{error}: there is no such mailbox"));
             }
             Err(error) => unusable(arguments, &path, &error, &mut sum, &mut out)?,
         }
@@ -112,6 +124,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .map_err(Failure::output)?;
     }
     out.flush().map_err(Failure::output)?;
+    if !absent.is_empty() {
+        return Err(Failure::Usage(absent.join("; ")));
+    }
     match left {
         0 => Ok(()),
         _ if arguments.fix => Err(Failure::Other(format!("findings left, to be mended by hand: {left}"))),
@@ -119,24 +134,26 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-/// The directories to look at, and whether each was asked for by name.
-fn mailboxes(arguments: &Arguments, office: &Office) -> Result<Vec<(PathBuf, bool)>, Failure> {
+/// A mailbox, or a folder of one, to look at.
+struct Wanted {
+    mailbox: OsString,
+    folder: Option<OsString>,
+    /// It was asked for by its name, and has to be there.
+    by_name: bool,
+}
+
+fn wanted(arguments: &Arguments, office: &Office) -> Result<Vec<Wanted>, Failure> {
     if !arguments.mailboxes.is_empty() {
-        let named = arguments.mailboxes.iter().map(|name| Ok((office.path_of(name)?, true)));
+        let named = arguments.mailboxes.iter().map(|name| {
+            let (mailbox, folder) = office.directories_of(name)?;
+            Ok(Wanted { mailbox: mailbox.into(), folder: folder.map(OsString::from), by_name: true })
+        });
         return named.collect();
     }
-    let unreadable =
-        |error: io::Error| Failure::Other(format!("cannot read {}: {error}", office.path.display()));
-    let mut all = Vec::new();
-    for entry in office.path.read_dir().map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
-        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-        if !hidden && entry.file_type().map_err(unreadable)?.is_dir() {
-            all.push((entry.path(), false));
-        }
-    }
+    let mut all = office.spool.names()?;
+    all.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
     all.sort();
-    Ok(all)
+    Ok(all.into_iter().map(|mailbox| Wanted { mailbox, folder: None, by_name: false }).collect())
 }
 
 fn one(

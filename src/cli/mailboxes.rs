@@ -46,9 +46,9 @@ impl Where {
                 Mailboxes { spool, accounts: Accounts::open_house(&["localhost".into()]) }
             }
         };
-        // One that is not there yet will be its maker's.
-        if mailboxes.spool.exists() {
-            become_owner_of(&mailboxes.spool)?;
+        // One that is not there yet will be of the owner of the directory that it is made in.
+        if let Some(there) = mailboxes.spool.ancestors().find(|path| path.exists()) {
+            become_owner_of(there)?;
         }
         Ok(mailboxes)
     }

@@ -17,6 +17,7 @@ use clap_mangen::{
 };
 
 use super::Failure;
+use crate::safe_file::{Directory, Keep};
 
 /// Write the manual pages and the completions of shells.
 #[derive(Debug, Args)]
@@ -37,16 +38,11 @@ fn write_all(directory: &Path) -> io::Result<()> {
     let mut command = super::Arguments::command().disable_help_subcommand(true);
     command.build();
     let man = directory.join("man1");
-    fs::create_dir_all(&man)?;
     for command in commands(&command) {
-        fs::write(man.join(format!("{}.1", page_name(command))), page(command)?)?;
+        write(&man, &format!("{}.1", page_name(command)), &page(command)?)?;
     }
-    let man = directory.join("man5");
-    fs::create_dir_all(&man)?;
-    fs::write(man.join("restante.toml.5"), toml::page())?;
+    write(&directory.join("man5"), "restante.toml.5", toml::page().as_bytes())?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        let directory = directory.join(shell.to_string());
-        fs::create_dir_all(&directory)?;
         let file = match shell {
             Shell::Zsh => "_restante",
             Shell::Fish => "restante.fish",
@@ -54,9 +50,15 @@ fn write_all(directory: &Path) -> io::Result<()> {
         };
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut visible(&super::Arguments::command()), NAME, &mut script);
-        fs::write(directory.join(file), script)?;
+        write(&directory.join(shell.to_string()), file, &script)?;
     }
     Ok(())
+}
+
+/// A packager may do this as root in the directory of a user: a link there leads nowhere.
+fn write(directory: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    Directory::of_others(directory)?.replace(name.as_ref(), 0o644, content, Keep::Cached)
 }
 
 /// A command with its sub-commands, and theirs, without those that are hidden.

@@ -40,7 +40,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let spool = Spool::open(&mailboxes.spool).map_err(broken)?;
     // Each is opened when its turn comes: there may be more of them than descriptors.
     let maildirs: Box<dyn Iterator<Item = Result<Maildir, Error>>> = match &arguments.to {
-        None => Box::new(spool.maildirs()),
+        None => {
+            let names = spool.names().map_err(broken)?;
+            let names = names.into_iter().filter_map(|name| name.into_string().ok());
+            let mailboxes = names.filter(|name| !name.starts_with('.'));
+            Box::new(mailboxes.flat_map(|mailbox| spool.maildirs_of(mailbox)))
+        }
         Some(address) => {
             let targets = mailboxes.of(address)?.into_iter();
             Box::new(targets.flat_map(|target| maildirs_of(&spool, &target.destination)))
@@ -50,18 +55,35 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if !arguments.yes && !is_meant(whose)? {
         return Err(Failure::Other("nothing was deleted".into()));
     }
-    let mut deleted = 0;
+    let (mut deleted, mut broken) = (0, 0_u64);
+    let mut tell = |errors: Vec<Error>| {
+        broken += u64::from(!errors.is_empty());
+        for error in errors {
+            let _ = writeln!(io::stderr(), "restante: {error}"); // the exit code says it, too
+        }
+    };
     for maildir in maildirs {
-        match maildir.and_then(|maildir| tools::purge(&maildir)) {
-            Ok(messages) => deleted += messages,
-            Err(error) if error.kind() == Kind::Gone => {} // no such mailbox, or not any more
-            Err(error) => {
-                let before = format!("{deleted} messages were deleted before that");
-                return Err(Failure::Other(format!("{error}; {before}")));
+        match maildir {
+            Ok(maildir) => {
+                let purged = tools::purge(&maildir);
+                deleted += purged.deleted;
+                tell(purged.errors);
             }
+            // No such mailbox, or not any more.
+            Err(error) if error.kind() == Kind::Gone && !error.is_of_half_a_maildir() => {}
+            Err(error) => tell(vec![error]),
         }
     }
-    writeln!(io::stdout(), "{deleted} messages deleted").map_err(Failure::output)
+    writeln!(io::stdout(), "{deleted} messages deleted").map_err(Failure::output)?;
+    match broken {
+        0 => Ok(()),
+        1 => {
+            Err(Failure::Other("1 mailbox or folder could not be emptied: `restante fsck` tells more".into()))
+        }
+        n => Err(Failure::Other(format!(
+            "{n} mailboxes or folders could not be emptied: `restante fsck` tells more"
+        ))),
+    }
 }
 
 /// One folder, or a mailbox with all of its folders.

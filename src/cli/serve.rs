@@ -1,8 +1,7 @@
 //! `restante serve`: the server, as a configuration file has it.
 
 use std::{
-    fs,
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -21,6 +20,7 @@ use crate::{
     listen::{self, Error::Bind},
     logging, maildir,
     net::endpoint::Endpoint,
+    safe_file::{self, Directory, Keep},
     server::{self, Server},
     service::{Settled, notify::Manager, sockets::Passed},
 };
@@ -155,21 +155,18 @@ fn log_levels() -> impl TypedValueParser<Value = LevelFilter> {
 
 /// Whoever waits for the file finds it whole.
 fn write_ports(path: &Path, endpoints: &[(Service, Endpoint)]) -> io::Result<()> {
-    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
-    name.push(".new");
-    let temporary = path.with_file_name(name);
-    let mut file = fs::File::create(&temporary)?;
-    for (protocol, endpoint) in endpoints {
-        writeln!(file, "{protocol}={endpoint}")?;
-    }
-    drop(file);
-    fs::rename(&temporary, path)
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let lines: String =
+        endpoints.iter().map(|(protocol, endpoint)| format!("{protocol}={endpoint}\n")).collect();
+    Directory::named(safe_file::parent(path))?.replace(name, 0o600, lines.as_bytes(), Keep::Cached)
 }
 
 const BOTH_FAMILIES: &str = " ([::] takes IPv4 too: beside it no listener at 0.0.0.0 is needed)";
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -99,11 +99,11 @@ impl Office {
         Ok(user.unwrap_or(mailbox))
     }
 
-    /// The directory of a mailbox.
-    pub(super) fn path_of(&self, name: &str) -> Result<PathBuf, Failure> {
+    /// The directory of a mailbox, and that of its folder if one is named.
+    pub(super) fn directories_of(&self, name: &str) -> Result<(String, Option<String>), Failure> {
         let mailbox = self.named(name)?;
-        let path = self.path.join(mailbox.as_str());
-        Ok(mailbox.folder().map_or(path.clone(), |folder| path.join(folder.directory())))
+        let folder = mailbox.folder().map(|folder| folder.directory().to_owned());
+        Ok((mailbox.as_str().to_owned(), folder))
     }
 
     /// Opens a mailbox that is there.

@@ -17,7 +17,10 @@ use clap::Args;
 use super::Failure;
 use crate::{
     config::Config,
-    metrics::{place, reading::Reading},
+    metrics::{
+        place::{self, Figures, Search},
+        reading::Reading,
+    },
 };
 
 /// Show what a server that runs has counted.
@@ -38,17 +41,32 @@ pub(super) struct Arguments {
     json: bool,
 }
 
+/// Where the figures are read.
+enum Source {
+    /// In a file that was named.
+    Named(PathBuf),
+    /// In one that was found.
+    Found(Figures),
+}
+
+impl Source {
+    fn read(&self) -> io::Result<Reading> {
+        match self {
+            Self::Named(path) => Reading::of(path),
+            Self::Found(figures) => figures.read(),
+        }
+    }
+}
+
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let path = match (&arguments.file, &arguments.config) {
-        (Some(file), _) => Some(file.clone()),
-        (None, Some(config)) => of_config(&Config::load(config)?),
-        (None, None) => place::latest(),
+    let (source, reading) = match (&arguments.file, &arguments.config) {
+        (Some(file), _) => named(file)?,
+        (None, Some(config)) => of_config(&Config::load(config)?)?,
+        (None, None) => found(place::latest())?,
     };
-    let path = path.ok_or_else(|| Failure::Other(NOBODY.into()))?;
-    let reading = read(&path)?;
     let now = SystemTime::now();
     if arguments.watch {
-        return live::run(&path, reading).map_err(Failure::output);
+        return live::run(&source, reading).map_err(Failure::output);
     }
     let text = if arguments.json { json(&reading, now) } else { table(&reading, now) };
     io::stdout().write_all(text.as_bytes()).map_err(Failure::output)?;
@@ -60,15 +78,40 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-fn of_config(config: &Config) -> Option<PathBuf> {
-    config.metrics.file.clone().or_else(|| place::to_read(&config.spool, &config.hostname))
+fn of_config(config: &Config) -> Result<(Source, Reading), Failure> {
+    match &config.metrics.file {
+        Some(file) => named(file),
+        None => found(place::to_read(&config.spool, &config.hostname)),
+    }
 }
 
-fn read(path: &Path) -> Result<Reading, Failure> {
-    Reading::of(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Failure::Other(format!("{}: {NOBODY}", path.display())),
-        _ => Failure::Other(format!("{}: {error}", path.display())),
-    })
+fn named(file: &Path) -> Result<(Source, Reading), Failure> {
+    let source = Source::Named(file.to_owned());
+    let reading = source.read().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Failure::Other(format!("{}: {NOBODY}", file.display())),
+        _ => Failure::Other(format!("{}: {error}", file.display())),
+    })?;
+    Ok((source, reading))
+}
+
+/// The latest figures that can be read. It says which directories and files were left out, since another user could
+/// have written there, or has.
+fn found(search: Search) -> Result<(Source, Reading), Failure> {
+    let mut left_out = search.refused;
+    for figures in search.figures {
+        match figures.read() {
+            Ok(reading) => {
+                for why in left_out {
+                    let _ = writeln!(io::stderr(), "restante: not read: {why}"); // only for people
+                }
+                return Ok((Source::Found(figures), reading));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // the server has ended meanwhile
+            Err(error) => left_out.push(format!("{}: {error}", figures.path().display())),
+        }
+    }
+    let left_out: String = left_out.iter().map(|why| format!("; not read: {why}")).collect();
+    Err(Failure::Other(format!("{NOBODY}{left_out}")))
 }
 
 /// How old the figures are, if that is older than those of a server that runs.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs,
     io::{self, IsTerminal, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::mpsc,
@@ -15,6 +15,7 @@ use notify::{RecursiveMode, Watcher};
 use super::{Failure, scenes::Stage};
 use crate::{
     config::Config,
+    safe_file,
     transcript::{self, Reader, mermaid},
 };
 
@@ -48,10 +49,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         })?,
         None => arguments.path.clone(),
     };
-    let is_directory = fs::metadata(&path).map_err(|error| absent(&path, &error))?.is_dir();
+    let about = fs::metadata(&path).map_err(|error| absent(&path, &error))?;
+    let is_directory = about.is_dir();
+    if !is_directory && !about.is_file() {
+        return Err(absent(&path, &io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
+    }
     if arguments.mermaid || arguments.no_follow {
         let file = if is_directory { last(&path)? } else { path };
-        let text = fs::read(&file).map_err(|error| absent(&file, &error))?;
+        let (text, _) = safe_file::read_named(&file, LONGEST).map_err(|error| absent(&file, &error))?;
         let text = String::from_utf8_lossy(&text);
         let mut out = io::stdout().lock();
         let shown = if arguments.mermaid {
@@ -100,8 +105,13 @@ fn follow(path: &Path, is_directory: bool) -> Result<(), Failure> {
         for file in all {
             let play = plays.entry(file.clone()).or_insert_with(|| Play::new(&file));
             let shown = match play.show(&mut stage, is_directory) {
-                // It has made room for others.
-                Err(error) if is_directory && error.kind() == io::ErrorKind::NotFound => continue,
+                // It has made room for others, or is no transcript.
+                Err(error)
+                    if is_directory
+                        && [io::ErrorKind::NotFound, io::ErrorKind::InvalidInput].contains(&error.kind()) =>
+                {
+                    continue;
+                }
                 shown => shown.map_err(|error| absent(&file, &error))?,
             };
             if out.write_all(shown.as_bytes()).and_then(|()| out.flush()).is_err() {
@@ -160,9 +170,13 @@ impl Play {
             return Ok(Vec::new());
         }
         // Not kept open: there may be more of them than descriptors.
-        let mut file = File::open(&self.path)?;
+        let mut file = safe_file::open_named(&self.path)?;
         file.seek(SeekFrom::Start(self.read))?;
-        self.read += file.read_to_end(&mut self.half)? as u64;
+        let room = LONGEST.saturating_sub(self.half.len() as u64);
+        self.read += file.take(room).read_to_end(&mut self.half)? as u64;
+        if self.half.len() as u64 >= LONGEST && !self.half.contains(&b'\n') {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a line without end"));
+        }
         let Some(end) = memchr::memrchr(b'\n', &self.half) else { return Ok(Vec::new()) };
         let whole: Vec<u8> = self.half.drain(..=end).collect();
         Ok(String::from_utf8_lossy(&whole).lines().map(str::to_owned).collect())
@@ -172,7 +186,8 @@ impl Play {
 /// The transcripts of a directory, in the order of time.
 fn files(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
     let entries = fs::read_dir(directory).map_err(|error| absent(directory, &error))?;
-    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let entries = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    let paths = entries.map(|entry| entry.path());
     let is_one = |path: &PathBuf| path.to_string_lossy().ends_with(transcript::SUFFIX);
     let mut files: Vec<PathBuf> = paths.filter(is_one).collect();
     files.sort();
@@ -199,6 +214,8 @@ fn quiet(written: io::Result<()>) -> Result<(), Failure> {
     }
 }
 
+/// Octets of a transcript that are read at a time.
+const LONGEST: u64 = 64 << 20;
 /// Octets at the end of a transcript in which its session is over, if it is.
 const END: u64 = 200;
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -304,6 +304,7 @@ fn check_limits(l: &Limits) -> Result<(), Mistake> {
         ("password_queue", l.password_queue, 1, 1_000_000),
         ("login_memories", l.login_memories, 1, 1_000_000),
         ("failed_login_addresses", l.failed_login_addresses, 1, 1_000_000),
+        ("served_addresses", l.served_addresses, 1, 1_000_000),
         ("turn_commands", l.turn_commands, 1, 1_000_000),
         ("turn_octets", l.turn_octets, 1, 1 << 30),
         ("delivery_queue", l.delivery_queue, 1, 1_000_000),

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use super::{Conn, Outbox, Phase};
+use super::{Claim, Conn, Outbox, Phase, Stage};
 use crate::{
     clock::Now,
     logging,
-    proto::{Patience, Renewal, Step, event::Event},
+    proto::{self, Body, Patience, Renewal, Step, event::Event},
 };
 
 impl Conn {
@@ -15,6 +15,7 @@ impl Conn {
     pub fn deadline(&self) -> Option<Duration> {
         let Patience { limit, renewed_by, write, lifetime } = self.protocol.patience();
         let read_from = match renewed_by {
+            Renewal::Progress => self.last_led_on,
             Renewal::Command => self.last_command,
             Renewal::Octet => self.last_command.max(self.last_read),
         };
@@ -81,14 +82,14 @@ impl Conn {
     }
 
     /// Ends for want of room, with those last words.
-    pub fn give_way(&mut self, last_words: &str, now: Now) {
+    pub fn give_way(&mut self, last_words: &str, why: &'static str, now: Now) {
         let was_over = self.is_over();
         match self.phase {
             Phase::Open | Phase::Paused(_) => self.fail(last_words, now),
             _ => self.phase = Phase::Gone,
         }
         if !was_over {
-            self.outbox.tell(Event::Ended { why: "longest idle when there was no room" });
+            self.outbox.tell(Event::Ended { why: why });
         }
     }
 
@@ -97,18 +98,60 @@ impl Conn {
         self.last_command = now.steady;
     }
 
-    /// Whether the connection may be ended when room is wanted.
-    pub fn is_expendable(&self) -> bool {
-        match self.phase {
-            Phase::Open | Phase::Paused(_) => self.protocol.is_expendable(),
-            Phase::Securing | Phase::Handshake(_) | Phase::Draining(_) | Phase::Gone => true,
-            Phase::Waiting | Phase::Closing => false,
+    /// By what the connection holds its place; `None`: it may not be ended now.
+    pub fn claim(&self) -> Option<Claim> {
+        let arriving = Claim { stage: Stage::Arriving, progress: self.began };
+        let at = match self.phase {
+            // Of its last words nothing is left here.
+            Phase::Draining(_) | Phase::Gone => return Some(Claim { stage: Stage::Over, ..arriving }),
+            Phase::Securing | Phase::Handshake(_) => return Some(arriving),
+            Phase::Waiting => return None,
+            Phase::Open | Phase::Paused(_) | Phase::Closing => self.protocol.progress().at,
+        };
+        Some(match at {
+            proto::Stage::Delivering if self.phase == Phase::Closing => arriving,
+            proto::Stage::Delivering => return None,
+            proto::Stage::Arriving => arriving,
+            proto::Stage::Between => Claim { stage: Stage::Between, progress: self.last_further },
+            // Silence is paid for in advance for a while only.
+            proto::Stage::Body(body) => {
+                Claim { stage: Stage::Body, progress: body.paid_until().min(self.last_read + PAID_AHEAD) }
+            }
+            proto::Stage::Trusted(_) => {
+                Claim { stage: Stage::Trusted, progress: self.last_command.max(self.last_write) }
+            }
+        })
+    }
+
+    /// The message on its way in.
+    pub fn body(&self) -> Option<Body> {
+        match self.protocol.progress().at {
+            proto::Stage::Body(body) | proto::Stage::Trusted(Some(body)) => Some(body),
+            _ => None,
         }
     }
 
-    /// When something last went over the wire, or was done.
-    pub fn idle_since(&self) -> Duration {
-        self.last_command.max(self.last_read).max(self.last_write)
+    /// Whether the session has served a client since it was asked last.
+    pub fn has_served(&mut self) -> bool {
+        let served = self.protocol.progress().served;
+        std::mem::replace(&mut self.served, served) < served
+    }
+
+    /// Memory is wanted: the session is to spill its message data in the next round.
+    pub fn spill(&mut self) {
+        self.protocol.spill();
+    }
+
+    /// Notes when the session has come further.
+    pub(super) fn note_progress(&mut self, now: Now) {
+        let progress = self.protocol.progress();
+        if progress.commands != self.progress.commands {
+            self.last_led_on = now.steady;
+        }
+        if progress.further != self.progress.further {
+            self.last_further = now.steady;
+        }
+        self.progress = progress;
     }
 
     /// Whether the session takes no more steps; its last words may still be on their way.
@@ -126,3 +169,5 @@ impl Conn {
 
 /// Why a connection ends whose peer takes nothing of what it is sent.
 const UNREAD: &str = "what was sent is not read";
+/// Octets that came faster than they had to pay for so long a silence at most.
+const PAID_AHEAD: Duration = Duration::from_secs(30);

@@ -4,12 +4,9 @@
 //! it takes: the space that is there by now, or the daemon that is back.
 
 use std::{
-    fs::{File, OpenOptions, Permissions},
+    fs::{File, OpenOptions},
     io::{self, ErrorKind, Write},
-    os::unix::{
-        fs::{OpenOptionsExt, PermissionsExt},
-        net::UnixDatagram,
-    },
+    os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process,
 };
@@ -17,7 +14,7 @@ use std::{
 use log::Level;
 
 use super::lines::Line;
-use crate::config::Destination;
+use crate::{config::Destination, safe_file};
 
 /// Where lines go.
 pub(super) struct Output {
@@ -102,15 +99,17 @@ impl Form {
 
 /// Opens a file to append to; what is made is for its group to read, too (logrotate, and who looks after mail).
 fn append(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.append(true).mode(MODE);
-    match options.clone().create_new(true).open(path) {
-        Ok(file) => {
-            file.set_permissions(Permissions::from_mode(MODE))?; // the umask has left the owner's
-            Ok(file)
+    // Of the kernel: `/dev/stdout` leads through a link that only the kernel can follow.
+    if ["/dev", "/proc"].iter().any(|place| path.starts_with(place)) {
+        return OpenOptions::new().append(true).open(path);
+    }
+    let (directory, name) = safe_file::place_of(path)?;
+    match directory.create(&name, MODE) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => directory.append_log(&name),
+        made => {
+            drop(made?);
+            directory.append_log(&name) // the next one to write there may be another process
         }
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => options.create(true).open(path),
-        Err(error) => Err(error),
     }
 }
 
@@ -166,7 +165,8 @@ const MODE: u32 = 0o640;
 #[cfg(test)]
 mod tests {
     use std::{
-        fs,
+        fs::{self, Permissions},
+        os::unix::fs::PermissionsExt,
         sync::{Arc, Mutex},
     };
 

@@ -120,9 +120,15 @@ impl Draft {
 
     /// The same content in the `tmp/` of a mailbox on another file system.
     pub fn copy(&self, home: &Maildir, to: &Maildir) -> Result<Self, Error> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let source = fs::openat(home.tmp(), &self.unfinished, flags, Mode::empty())
             .map_err(|e| Error::at(&self.path, "open", e))?;
+        // Something else may have taken its name: a FIFO, or another message.
+        let (there, ours) = (fs::fstat(&source), fs::fstat(&self.file));
+        if !matches!((there, ours), (Ok(there), Ok(ours)) if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino))
+        {
+            return Err(Error::at(&self.path, "open", Errno::STALE));
+        }
         let mut copy = Self::begin(to, self.name.clone())?;
         match std::io::copy(&mut File::from(source), &mut copy.file) {
             Ok(bytes) => {

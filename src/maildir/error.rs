@@ -1,6 +1,9 @@
 //! What can go wrong with a file, for the log: the step, the path, and the system's reason.
 
-use std::{fmt, io, path::PathBuf};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
 
 use rustix::io::Errno;
 
@@ -37,6 +40,19 @@ impl Error {
     /// A failure of `step` at `path`.
     pub fn at(path: impl Into<PathBuf>, step: &'static str, source: impl Into<io::Error>) -> Self {
         Self { path: path.into(), step, source: source.into() }
+    }
+
+    /// Where.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether a directory of a Maildir is missing, but not all three of them.
+    pub fn is_of_half_a_maildir(&self) -> bool {
+        let parts = ["tmp", "new", "cur"];
+        let is_part = self.path.file_name().is_some_and(|name| parts.iter().any(|part| name == *part));
+        let beside = self.path.parent().filter(|_| is_part);
+        beside.is_some_and(|home| parts.iter().any(|part| home.join(part).symlink_metadata().is_ok()))
     }
 
     /// What kind of failure it is.

@@ -38,7 +38,8 @@ impl Maildir {
         let stamp = || fs::utimensat(self.root(), lock::FILE, &times, AtFlags::SYMLINK_NOFOLLOW);
         let stamped = match stamp() {
             Err(Errno::NOENT) => {
-                let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let flags =
+                    OFlags::RDONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
                 fs::openat(self.root(), lock::FILE, flags, FILE_MODE).and_then(|_| stamp())
             }
             done => done,

@@ -10,12 +10,12 @@ use std::{
 };
 
 use blake2::{Blake2s, Digest, digest::consts::U16};
-use rustix::fs::OFlags;
 
 use super::{
     Error, Kind, Maildir,
-    sizes::{open, replace},
+    sizes::{open, open_to_append, replace},
 };
+use crate::safe_file::Keep;
 
 /// The file, beside the messages.
 pub const FILE: &str = ".restante.sent";
@@ -61,7 +61,7 @@ impl Filed {
 
     fn read(maildir: &Maildir) -> Result<Self, Error> {
         let failed = |step| move |e: std::io::Error| Error::at(maildir.path().join(FILE), step, e);
-        let mut file = open(maildir, FILE, OFlags::RDONLY)?;
+        let mut file = open(maildir, FILE)?;
         let records = file.metadata().map_err(failed("stat"))?.len().div_ceil(SIZE as u64);
         let begin = records.saturating_sub(LATELY as u64) * SIZE as u64;
         file.seek(SeekFrom::Start(begin)).map_err(failed("seek"))?;
@@ -93,7 +93,7 @@ impl Filed {
 
     fn append(&mut self, maildir: &Maildir, id: MessageId) -> Result<(), Error> {
         let failed = |step| move |e: std::io::Error| Error::at(maildir.path().join(FILE), step, e);
-        let mut file = open(maildir, FILE, OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND)?;
+        let mut file = open_to_append(maildir, FILE)?;
         // What a crash has torn is filled up.
         let length = file.metadata().map_err(failed("stat"))?.len();
         let filling = length.next_multiple_of(SIZE as u64) - length;
@@ -104,7 +104,7 @@ impl Filed {
 
     fn compact(&mut self, maildir: &Maildir) -> Result<(), Error> {
         let all: Vec<u8> = self.lately.iter().flat_map(|id| id.0).collect();
-        replace(maildir, FILE, &all)?;
+        replace(maildir, FILE, &all, Keep::Cached)?;
         self.records = self.lately.len();
         Ok(())
     }

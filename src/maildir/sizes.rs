@@ -26,7 +26,10 @@ use rustix::{
 };
 
 use super::{Error, Maildir, scan::Stamp, store::FILE_MODE};
-use crate::octets::are_possible;
+use crate::{
+    octets::are_possible,
+    safe_file::{self, Keep},
+};
 
 /// The file, beside the messages.
 pub const FILE: &str = ".restante.sizes";
@@ -52,7 +55,7 @@ impl Sizes {
     }
 
     fn read(maildir: &Maildir) -> Result<Self, Error> {
-        let mut file = open(maildir, FILE, OFlags::RDONLY)?;
+        let mut file = open(maildir, FILE)?;
         let read = contents(&mut file).map_err(|e| Error::at(maildir.path().join(FILE), "read", e))?;
         Ok(read.map_or_else(Self::default, |bytes| Self::of(&bytes)))
     }
@@ -88,13 +91,13 @@ impl Sizes {
     fn compact(self, maildir: &Maildir, live: &[Stamp]) -> Result<(), Error> {
         let kept: Vec<u8> =
             live.iter().filter_map(|stamp| Some(encode(stamp, *self.known.get(stamp)?))).flatten().collect();
-        replace(maildir, FILE, &kept)
+        replace(maildir, FILE, &kept, Keep::Cached)
     }
 }
 
 /// Records of the file of a mailbox: how many there are, and how many of them are torn or not ours.
 pub fn count(maildir: &OwnedFd, path: &Path) -> Result<(usize, usize), Error> {
-    let mut file = open_in(maildir, path, FILE, OFlags::RDONLY)?;
+    let mut file = open_in(maildir, path, FILE)?;
     let read = contents(&mut file).map_err(|e| Error::at(path.join(FILE), "read", e))?;
     let Some(bytes) = read else { return Ok((0, 0)) };
     let good = |record: &[u8]| record.try_into().is_ok_and(|record| decode(record).is_some());
@@ -124,21 +127,10 @@ fn contents(file: &mut File) -> io::Result<Option<MmapMut>> {
     Ok(Some(bytes))
 }
 
-/// Replaces a file of ours beside the messages. It is written in `tmp/`, where what a crash leaves is removed one day;
-/// who finds it there leaves the work to whoever is at it.
-pub(super) fn replace(maildir: &Maildir, name: &str, bytes: &[u8]) -> Result<(), Error> {
-    let path = maildir.path().join("tmp").join(name);
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file =
-        fs::openat(maildir.tmp(), name, flags, FILE_MODE).map_err(|e| Error::at(&path, "create", e))?;
-    let written = File::from(file).write_all(bytes).map_err(|e| Error::at(&path, "write", e));
-    let placed = written.and_then(|()| {
-        fs::renameat(maildir.tmp(), name, maildir.root(), name).map_err(|e| Error::at(&path, "rename", e))
-    });
-    if placed.is_err() {
-        let _ = fs::unlinkat(maildir.tmp(), name, AtFlags::empty()); // else tmp/ is cleaned one day
-    }
-    placed
+/// Replaces a file of ours beside the messages. It is written in `tmp/`, where what a crash leaves is removed one day.
+pub fn replace(maildir: &Maildir, name: &str, bytes: &[u8], keep: Keep) -> Result<(), Error> {
+    safe_file::replace_in((maildir.tmp(), maildir.root()), name.as_ref(), FILE_MODE.bits(), bytes, keep)
+        .map_err(|e| Error::at(maildir.path().join(name), "replace", e))
 }
 
 /// Appends records in one write. A tail that a crash has torn is passed over by filling it up.
@@ -147,7 +139,7 @@ pub fn append(maildir: &Maildir, sizes: &[(Stamp, u64)]) -> Result<(), Error> {
         return Ok(());
     }
     let failed = |step| move |e: std::io::Error| Error::at(maildir.path().join(FILE), step, e);
-    let mut file = open(maildir, FILE, OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND)?;
+    let mut file = open_to_append(maildir, FILE)?;
     let torn = file.metadata().map_err(failed("stat"))?.len() % RECORD as u64;
     let filling = if torn == 0 { 0 } else { RECORD - torn as usize };
     let mut bytes = vec![0; filling];
@@ -155,18 +147,30 @@ pub fn append(maildir: &Maildir, sizes: &[(Stamp, u64)]) -> Result<(), Error> {
     file.write_all(&bytes).map_err(failed("write"))
 }
 
-/// Opens a file of ours beside the messages.
-pub fn open(maildir: &Maildir, name: &str, how: OFlags) -> Result<File, Error> {
-    open_in(maildir.root(), maildir.path(), name, how)
+/// Opens a file of ours beside the messages to read it.
+pub fn open(maildir: &Maildir, name: &str) -> Result<File, Error> {
+    open_in(maildir.root(), maildir.path(), name)
 }
 
-fn open_in(dir: &OwnedFd, path: &Path, name: &str, how: OFlags) -> Result<File, Error> {
-    let flags = how | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+fn open_in(dir: &OwnedFd, path: &Path, name: &str) -> Result<File, Error> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let failed = |e: Errno| Error::at(path.join(name), "open", e);
-    let file = fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
+    let file = fs::openat(dir, name, flags, Mode::empty()).map_err(failed)?;
     let stat = fs::fstat(&file).map_err(failed)?;
     let regular = fs::FileType::from_raw_mode(stat.st_mode) == fs::FileType::RegularFile;
     if regular { Ok(File::from(file)) } else { Err(failed(Errno::INVAL)) }
+}
+
+/// Opens a file of ours beside the messages to append to it, and makes it if it is not there. One that has another
+/// name, too, may be a file that the owner of the mailbox may not write to, or part of a copy of the spool that was
+/// made by links: it is left alone, and a new one begun.
+pub fn open_to_append(maildir: &Maildir, name: &str) -> Result<File, Error> {
+    let open = || safe_file::open_to_write_in(maildir.root(), name.as_ref(), OFlags::APPEND | OFlags::CREATE);
+    let opened = match open() {
+        Err(Errno::MLINK) => fs::unlinkat(maildir.root(), name, AtFlags::empty()).and_then(|()| open()),
+        opened => opened,
+    };
+    opened.map_err(|e| Error::at(maildir.path().join(name), "open", e))
 }
 
 /// Bytes of a record: inode, bytes, seconds, nanoseconds, octets, crc32; little-endian.

@@ -1,14 +1,18 @@
 //! Directories: the spool, its Maildirs and their folders.
 
 use std::{
-    os::fd::{AsFd, OwnedFd},
+    ffi::{OsStr, OsString},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant, SystemTime},
 };
 
 use rustix::{
-    fs::{self, AtFlags, Mode, OFlags},
+    fs::{self, AtFlags, FileType, Mode, OFlags},
     io::Errno,
     system::uname,
 };
@@ -172,41 +176,79 @@ impl Spool {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
+    /// Where it is, for messages to people.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory itself.
+    pub fn dir(&self) -> &OwnedFd {
+        &self.dir
+    }
+
     /// How many directories of the spool may be mailboxes.
     pub fn count(&self) -> Result<usize, Error> {
-        Ok(directories(&self.path)?.count())
+        Ok(self.names()?.len())
     }
 
-    /// Every mailbox and every folder of one, those that can't be opened as errors. Other directories are
+    /// The names of its directories, in no order.
+    pub fn names(&self) -> Result<Vec<OsString>, Error> {
+        directories(&self.dir, &self.path)
+    }
+
+    /// Every mailbox and every folder of one, those that can't be opened or listed as errors. Other directories are
     /// passed over.
     pub fn maildirs(&self) -> impl Iterator<Item = Result<Maildir, Error>> {
-        let mailboxes = names(&self.path, |name| !name.starts_with('.'));
-        mailboxes
-            .into_iter()
-            .flat_map(|mailbox| self.maildirs_of(mailbox))
-            .filter(|maildir| !maildir.as_ref().is_err_and(|error| error.kind() == Kind::Gone))
+        let (names, error) = split(self.names());
+        let mailboxes = names.into_iter().filter(|name| !name.starts_with('.'));
+        let maildirs = mailboxes.flat_map(|mailbox| self.maildirs_of(mailbox));
+        let is_other = |maildir: &Result<Maildir, Error>| {
+            maildir.as_ref().is_err_and(|error| error.kind() == Kind::Gone)
+        };
+        error.into_iter().map(Err).chain(maildirs.filter(move |maildir| !is_other(maildir)))
     }
 
-    /// One mailbox and its folders, each opened when its turn comes; an error for what can't be opened.
+    /// One mailbox and its folders, each opened when its turn comes; an error for what can't be opened or listed.
     pub fn maildirs_of(&self, mailbox: String) -> impl Iterator<Item = Result<Maildir, Error>> {
-        let folders = names(&self.path.join(&mailbox), |name| name.starts_with('.')).into_iter().map(Some);
-        std::iter::once(None).chain(folders).map(move |folder| match folder {
+        let path = self.path.join(&mailbox);
+        let listed = match open_directory(&self.dir, mailbox.as_str(), &path) {
+            Ok(home) => directories(&home, &path),
+            Err(_) => Ok(Vec::new()), // told by its opening
+        };
+        let (names, error) = split(listed);
+        let folders = names.into_iter().filter(|name| name.starts_with('.')).map(Some);
+        let maildirs = std::iter::once(None).chain(folders).map(move |folder| match folder {
             None => self.maildir(&mailbox),
             Some(folder) => self.folder(&mailbox, &folder),
-        })
+        });
+        maildirs.chain(error.map(Err))
     }
 }
 
-fn directories(path: &Path) -> Result<impl Iterator<Item = std::fs::DirEntry>, Error> {
-    let entries = std::fs::read_dir(path).map_err(|e| Error::at(path, "read directory", e))?;
-    Ok(entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())))
+/// The names of the directories in a directory.
+pub fn directories(dir: &OwnedFd, path: &Path) -> Result<Vec<OsString>, Error> {
+    let failed = |e| Error::at(path, "read directory", e);
+    let mut names = Vec::new();
+    for entry in fs::Dir::read_from(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let is_directory = match entry.file_type() {
+            FileType::Unknown => fs::statat(dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
+                .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory),
+            known => known == FileType::Directory,
+        };
+        if is_directory && ![&b"."[..], b".."].contains(&entry.file_name().to_bytes()) {
+            names.push(OsStr::from_bytes(entry.file_name().to_bytes()).to_owned());
+        }
+    }
+    Ok(names)
 }
 
-/// The names of the directories that are such ones; none if they can't be read.
-fn names(path: &Path, such: impl Fn(&str) -> bool) -> Vec<String> {
-    let all =
-        directories(path).into_iter().flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    all.filter(|name| such(name)).collect()
+/// The names that are text, as those of mailboxes are, or why there are none.
+fn split(names: Result<Vec<OsString>, Error>) -> (Vec<String>, Option<Error>) {
+    match names {
+        Ok(names) => (names.into_iter().filter_map(|name| name.into_string().ok()).collect(), None),
+        Err(error) => (Vec::new(), Some(error)),
+    }
 }
 
 impl Maildir {
@@ -303,7 +345,7 @@ fn make_maildir(above: &OwnedFd, path: &Path, name: &str, mark: Option<&str>) ->
     make_directory(above, name, &home)?;
     let root = open_directory(above, name, &home)?;
     if let Some(mark) = mark {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = home.join(mark);
         let made = fs::openat(&root, mark, flags, FILE_MODE).and_then(fs::fsync);
         made.map_err(|e| Error::at(file, "create", e))?;

@@ -1,72 +1,119 @@
 //! Where the figures of a server are when its configuration does not say: in a directory for what lives as long
-//! as a process, never in the spool, which may be full, shared and slow.
+//! as a process, never in the spool, which may be full, shared and slow, and never in one like `/tmp`, where
+//! anybody can be the first to make a directory of a name that can be guessed.
 
 use std::{
-    env, fs,
-    os::unix::fs::MetadataExt,
+    env,
+    ffi::{OsStr, OsString},
+    fs, io,
     path::{Path, PathBuf},
-    time::SystemTime,
 };
 
-use rustix::fs::{Access, access};
+use rustix::{
+    fs::{Access, access},
+    process::geteuid,
+};
+
+use super::reading::Reading;
+use crate::safe_file::Directory;
 
 /// Where the server of that name writes them that serves that spool. `None`: nowhere.
 pub fn to_write(spool: &Path, hostname: &str) -> Option<PathBuf> {
     let name = name(spool, hostname);
-    let usable = |directory: &PathBuf| {
-        if directory != Path::new(SYSTEM) {
-            let _ = fs::create_dir(directory); // it is there, or can't be made
-        }
-        is_ours(directory) && access(directory, Access::WRITE_OK | Access::EXEC_OK).is_ok()
-    };
+    let usable = |directory: &PathBuf| open_to_write(directory).is_ok();
     directories().into_iter().find(usable).map(|directory| directory.join(name))
 }
 
-/// Where to read them: the latest ones, if there are any.
-pub fn to_read(spool: &Path, hostname: &str) -> Option<PathBuf> {
-    let name = name(spool, hostname);
-    let there = directories().into_iter().filter(|directory| is_ours(directory)).filter_map(|directory| {
-        let path = directory.join(&name);
-        let written = fs::metadata(&path).and_then(|about| about.modified()).ok()?;
-        Some((written, path))
-    });
-    there.max_by_key(|(written, _): &(SystemTime, PathBuf)| *written).map(|(_, path)| path)
+/// A directory that figures can be written to; it is made if it can be.
+fn open_to_write(path: &Path) -> io::Result<Directory> {
+    let directory = if path != Path::new(SYSTEM) || geteuid().is_root() {
+        Directory::trusted_or_new(path)?
+    } else {
+        Directory::trusted(path)?
+    };
+    access(path, Access::WRITE_OK | Access::EXEC_OK)?;
+    Ok(directory)
 }
 
-/// The latest ones of any server.
-pub fn latest() -> Option<PathBuf> {
-    let there = directories().into_iter().filter(|directory| is_ours(directory));
-    let files = there.filter_map(|directory| fs::read_dir(directory).ok()).flatten().flatten();
-    let figures = files.filter_map(|entry| {
-        let written = entry.metadata().and_then(|about| about.modified()).ok()?;
-        entry.file_name().to_str()?.ends_with(ENDING).then(|| (written, entry.path()))
-    });
-    figures.max_by_key(|(written, _)| *written).map(|(_, path)| path)
+/// Figures that can be read.
+#[derive(Debug)]
+pub struct Figures {
+    directory: Directory,
+    name: OsString,
+}
+
+impl Figures {
+    /// Where they are.
+    pub fn path(&self) -> PathBuf {
+        self.directory.path().join(&self.name)
+    }
+
+    /// Reads them.
+    ///
+    /// # Errors
+    /// They are gone, or no figures.
+    pub fn read(&self) -> io::Result<Reading> {
+        Reading::in_directory(&self.directory, &self.name)
+    }
+}
+
+/// The figures there are, and the directories that were not looked into, each with the reason.
+#[derive(Debug, Default)]
+pub struct Search {
+    /// The latest first.
+    pub figures: Vec<Figures>,
+    /// One sentence for each directory that another user could have put figures into.
+    pub refused: Vec<String>,
+}
+
+/// Those of the server of that name which serves that spool.
+pub fn to_read(spool: &Path, hostname: &str) -> Search {
+    let name = name(spool, hostname);
+    search(|candidate| candidate == name.as_str())
+}
+
+/// Those of any server.
+pub fn latest() -> Search {
+    search(|name| name.to_str().is_some_and(|name| name.ends_with(ENDING)))
+}
+
+fn search(such: impl Fn(&OsStr) -> bool) -> Search {
+    let mut found = Vec::new();
+    let mut refused = Vec::new();
+    for path in directories() {
+        let open = || {
+            if path == Path::new(SYSTEM) { Directory::granted(&path) } else { Directory::trusted(&path) }
+        };
+        let names = match open().and_then(|directory| directory.names()) {
+            Ok(names) => names,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                refused.push(format!("{}: {error}", path.display()));
+                continue;
+            }
+            Err(_) => continue, // it is not there
+        };
+        for name in names.into_iter().filter(|name| such(name)) {
+            let Ok(directory) = open() else { continue };
+            found.extend(directory.modified(&name).map(|at| (at, Figures { directory, name })));
+        }
+    }
+    found.sort_by_key(|(written, _)| std::cmp::Reverse(*written));
+    Search { figures: found.into_iter().map(|(_, figures)| figures).collect(), refused }
 }
 
 /// The best first.
 fn directories() -> Vec<PathBuf> {
     let given = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let user = rustix::process::geteuid().as_raw();
+    let ours = |path: PathBuf| path.join("restante");
     [
         given("RUNTIME_DIRECTORY"), // systemd.exec(5)
-        given("XDG_RUNTIME_DIR").map(|path| path.join("restante")),
+        given("XDG_RUNTIME_DIR").map(ours),
         Some(PathBuf::from(SYSTEM)),
-        Some(env::temp_dir().join(format!("restante-{user}"))),
+        given("XDG_STATE_HOME").or_else(|| Some(given("HOME")?.join(".local/state"))).map(ours),
     ]
     .into_iter()
     .flatten()
     .collect()
-}
-
-/// Whether nobody but root and us can have put something there, who would tell tales.
-fn is_ours(directory: &Path) -> bool {
-    let user = rustix::process::geteuid().as_raw();
-    let given = directory == Path::new(SYSTEM); // by root, to the user of the service
-    fs::symlink_metadata(directory).is_ok_and(|about| {
-        let trusted = given || user == 0 || [0, user].contains(&about.uid());
-        about.is_dir() && about.mode() & 0o022 == 0 && trusted
-    })
 }
 
 fn name(spool: &Path, hostname: &str) -> String {
@@ -77,26 +124,24 @@ fn name(spool: &Path, hostname: &str) -> String {
     format!("{:08x}{ENDING}", which.finalize())
 }
 
-/// That of a service; whoever installs it makes it.
+/// That of a service, which whoever installs it makes; and that of a server of root's.
 const SYSTEM: &str = "/run/restante";
 /// What the names of these files end with.
 pub(super) const ENDING: &str = ".prom";
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
     #[test]
     fn a_directory_that_others_can_write_to_is_not_ours() {
         let home = tempfile::tempdir().unwrap();
-        assert!(is_ours(home.path()));
-        let link = home.path().join("link");
-        symlink(home.path(), &link).unwrap();
-        assert!(!is_ours(&link) && !is_ours(&home.path().join("not there")));
-        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(!is_ours(home.path()));
+        let ours = home.path().join("restante");
+        assert!(open_to_write(&ours).is_ok() && ours.is_dir());
+        fs::set_permissions(&ours, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(open_to_write(&ours).is_err());
     }
 
     #[test]

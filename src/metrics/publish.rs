@@ -1,9 +1,8 @@
 //! The thread that writes all numbers to a file every few seconds, so that whoever reads it finds it whole.
 
 use std::{
-    fs::{self, File, Permissions},
-    io::{self, Write},
-    os::unix::fs::PermissionsExt,
+    ffi::OsStr,
+    io,
     path::{Path, PathBuf},
     thread,
     time::{Duration, SystemTime},
@@ -12,6 +11,7 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::{METRICS, place};
+use crate::safe_file::{self, Directory, Keep};
 
 /// Where the figures go, and how often.
 #[derive(Debug, Clone)]
@@ -62,7 +62,7 @@ impl Publisher {
         let (tell_ended, ended) = bounded(1);
         thread::Builder::new().name("metrics".into()).spawn(move || {
             run(&path, &about, every, &wait);
-            let _ = fs::remove_file(&path); // it may be gone already
+            let _ = at(&path).and_then(|(directory, name)| directory.remove(name)); // it may be gone already
             drop(tell_ended);
         })?;
         Ok(Self { end: Some(end), ended })
@@ -95,39 +95,37 @@ fn run(path: &Path, about: &str, every: Duration, end: &Receiver<()>) {
 }
 
 /// Puts a new file in the place of the old one. It is for everybody to read: it counts, and names nobody.
+/// (The textfile collector of node_exporter reads *.prom only.)
 fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
-    name.push(".new"); // the textfile collector of node_exporter reads *.prom only
-    let new = path.with_file_name(name);
-    let done = File::create(&new).and_then(|mut file| {
-        file.set_permissions(Permissions::from_mode(0o644))?;
-        file.write_all(text)?;
-        fs::rename(&new, path)
-    });
-    if done.is_err() {
-        let _ = fs::remove_file(&new); // it was perhaps never made
-    }
-    done
+    let (directory, name) = at(path)?;
+    directory.replace(name, 0o644, text, Keep::Cached)
+}
+
+/// Opened each time, since another directory may have taken the place of the one that was there.
+fn at(path: &Path) -> io::Result<(Directory, &OsStr)> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    Ok((Directory::named(safe_file::parent(path))?, name))
 }
 
 /// Removes what servers have left behind that were killed, where only their figures are.
 fn sweep(path: &Path) {
-    let is_old = |path: &Path| {
-        let written = fs::metadata(path).and_then(|about| about.modified());
-        written.is_ok_and(|written| SystemTime::now().duration_since(written).is_ok_and(|age| age > OLD))
-    };
-    let is_figures = |path: &PathBuf| {
-        let name =
-            path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(place::ENDING));
+    let is_figures = |name: &OsStr| {
+        let name = name.to_str().and_then(|name| name.strip_suffix(place::ENDING));
         name.is_some_and(|name| name.len() == 8 && name.bytes().all(|b| b.is_ascii_hexdigit()))
     };
-    if !is_figures(&path.to_owned()) {
+    let Ok((directory, ours)) = at(path) else { return };
+    if !is_figures(ours) {
         return;
     }
-    let there = path.parent().and_then(|directory| fs::read_dir(directory).ok());
-    let there = there.into_iter().flatten().flatten().map(|entry| entry.path());
-    for path in there.filter(is_figures).filter(|path| is_old(path)) {
-        let _ = fs::remove_file(path); // next time
+    let is_old = |name: &OsStr| {
+        let written = directory.modified(name);
+        written.is_some_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > OLD))
+    };
+    let rubbish = |name: &OsStr| is_figures(name) || safe_file::is_unfinished(name);
+    for name in directory.names().unwrap_or_default() {
+        if rubbish(&name) && is_old(&name) {
+            let _ = directory.remove(&name); // next time
+        }
     }
 }
 
@@ -136,7 +134,11 @@ const OLD: Duration = Duration::from_secs(24 * 3600);
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::{
+        fs::{self, File},
+        os::unix::fs::PermissionsExt,
+        time::Instant,
+    };
 
     use super::*;
 

@@ -1,10 +1,13 @@
 //! A file of figures, read back: what `restante status` shows.
 
 use std::{
-    fs, io,
+    ffi::OsStr,
+    io,
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+use crate::safe_file::{self, Directory};
 
 /// The figures of a server at one moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,11 +26,25 @@ struct Line {
 }
 
 impl Reading {
-    /// Reads a file.
+    /// Reads a file that a person has named.
+    ///
+    /// # Errors
+    /// It can't be read, or is no file of figures.
     pub fn of(path: &Path) -> io::Result<Self> {
-        let written = fs::metadata(path)?.modified()?;
-        let text = fs::read_to_string(path)?;
+        Self::taken(safe_file::read_named(path, LONGEST)?)
+    }
+
+    /// Reads a file of that name in a directory.
+    ///
+    /// # Errors
+    /// It can't be read, is another user's, or is no file of figures.
+    pub fn in_directory(directory: &Directory, name: &OsStr) -> io::Result<Self> {
+        Self::taken(directory.read(name, LONGEST)?)
+    }
+
+    fn taken((text, written): (Vec<u8>, SystemTime)) -> io::Result<Self> {
         let wrong = || io::Error::new(io::ErrorKind::InvalidData, "not a file of figures");
+        let text = String::from_utf8(text).map_err(|_| wrong())?;
         Self::parse(&text, written)
             .filter(|reading| reading.value("restante_start_time_seconds").is_some())
             .ok_or_else(wrong)
@@ -149,8 +166,13 @@ fn quoted(text: &str) -> Option<(String, usize)> {
     None
 }
 
+/// Octets of figures that are read; a server writes about 40 KiB.
+const LONGEST: u64 = 4 << 20;
+
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::metrics::Metrics;
 

@@ -3,16 +3,11 @@
 //! The rule: the file of a socket is removed when nobody listens behind it, and never while somebody does.
 
 use std::{
+    ffi::OsStr,
     fs,
     io::{self, Read, Write},
     net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr},
-    os::{
-        linux::net::SocketAddrExt,
-        unix::{
-            self,
-            fs::{FileTypeExt, PermissionsExt},
-        },
-    },
+    os::{linux::net::SocketAddrExt, unix},
     path::{Path, PathBuf},
 };
 
@@ -21,8 +16,10 @@ use mio::{
     event::Source,
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
+use rustix::fs::FileType;
 
 use super::endpoint::Endpoint;
+use crate::safe_file::{self, Directory};
 
 /// A socket that listens.
 #[derive(Debug)]
@@ -67,10 +64,13 @@ impl Socket {
         match endpoint {
             Endpoint::Ip(address) => TcpListener::bind(*address).map(Self::Tcp),
             Endpoint::Unix(path) => {
-                remove_if_stale(path)?;
+                // Postfix has its sockets in a directory of its own user: what is there is not followed.
+                let directory = Directory::of_others(safe_file::parent(path))?;
+                let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+                remove_if_stale(path, &directory, name)?;
                 let socket = UnixListener::bind(path)?;
                 let file = SocketFile { path: path.clone(), ours: true };
-                fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+                directory.set_mode_of_socket(name, 0o660)?;
                 Ok(Self::Unix(socket, file))
             }
             Endpoint::Passed(_) => Err(io::ErrorKind::Unsupported.into()),
@@ -143,20 +143,19 @@ impl Socket {
 }
 
 /// Removes a socket behind which nobody listens, as a server leaves it that was killed.
-fn remove_if_stale(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(file) if file.file_type().is_socket() => {}
-        Ok(_) => {
+fn remove_if_stale(path: &Path, directory: &Directory, name: &OsStr) -> io::Result<()> {
+    match directory.kind(name)? {
+        Some(FileType::Socket) => {}
+        Some(_) => {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
+        None => return Ok(()),
     }
     // Without waiting: whoever is too busy to accept us is there.
     match UnixStream::connect(path) {
         Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(io::ErrorKind::AddrInUse.into()),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => directory.remove(name),
         Err(error) => Err(error),
     }
 }
@@ -215,6 +214,8 @@ impl Write for Stream {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

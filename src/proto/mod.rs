@@ -79,10 +79,61 @@ pub struct Patience {
 /// What renews a [`Patience`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Renewal {
+    /// A command that leads on, [`Progress::commands`]: NOOP, HELP or a mistake gain nothing.
+    Progress,
     /// A whole command: a peer that sends an octet a minute gains nothing.
     Command,
     /// Any octet.
     Octet,
+}
+
+/// How far a session has come, for the choice of the one to end when there is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// The state.
+    pub at: Stage,
+    /// Commands that led on, also those that only lead back to where the session was before.
+    pub commands: usize,
+    /// Those of them that led further than the session was since its last message.
+    pub further: usize,
+    /// Messages accepted, and logins.
+    pub served: usize,
+}
+
+/// The state of a session, as far as its connection's place depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stage {
+    /// A client that has not said hello or, where it has to, not logged in.
+    #[default]
+    Arriving,
+    /// A stranger with no message data under way.
+    Between,
+    /// A stranger's message is on its way in.
+    Body(Body),
+    /// A user who has logged in, a trusted client, a server of ours.
+    Trusted(Option<Body>),
+    /// A message has come to its end, and waits for the disk.
+    Delivering,
+}
+
+/// A message on its way in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Body {
+    /// When it began, on the steady clock.
+    pub began: Duration,
+    /// Octets taken off the wire.
+    pub octets: u64,
+    /// Octets held in memory.
+    pub held: usize,
+    /// The least octets a second that are expected.
+    pub rate: u64,
+}
+
+impl Body {
+    /// The time up to which a client with the expected rate would have needed for these octets.
+    pub fn paid_until(&self) -> Duration {
+        self.began + Duration::from_millis(self.octets.saturating_mul(1000) / self.rate.max(1))
+    }
 }
 
 /// One session of one protocol.
@@ -109,9 +160,11 @@ pub trait Protocol {
     /// How long to wait for the peer in the present state.
     fn patience(&self) -> Patience;
 
-    /// Whether the session may be ended when there is no room for others: nobody has logged in, and no message
-    /// data is under way.
-    fn is_expendable(&self) -> bool;
+    /// How far the session has come.
+    fn progress(&self) -> Progress;
+
+    /// Memory is wanted: the session asks in its next step for its message data to be spilled, if it has any.
+    fn spill(&mut self) {}
 
     /// The peer was too slow: the last words, after which the connection closes.
     fn expire(&mut self, out: &mut Outbox);

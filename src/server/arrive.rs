@@ -2,7 +2,6 @@
 //! there is no room.
 
 use std::{
-    cmp::Reverse,
     collections::HashSet,
     io,
     net::{IpAddr, SocketAddr},
@@ -11,12 +10,11 @@ use std::{
 
 use mio::Token;
 
-use super::{Due, ListenerId, Server};
+use super::{Due, ListenerId, Server, admission::Entry};
 use crate::{
     clock::Now,
     config::Service,
     conn::Conn,
-    limits::prefix,
     listen::{Accepted, Beginning, too_many_connections},
     logging::{self, Caller},
     net::{
@@ -43,14 +41,6 @@ pub(super) struct Origin {
     pub(super) peer: SocketAddr,
 }
 
-/// Who may have to make room, looked up once a turn however many come.
-#[derive(Default)]
-pub(super) struct Expendable {
-    /// The turn.
-    as_of: Option<Duration>,
-    last_goes_first: Vec<ConnId>,
-}
-
 impl Server {
     /// Takes new connections, a bounded number a turn.
     pub(super) fn accept(&mut self, now: Now, ready: &mut HashSet<ConnId>) {
@@ -60,6 +50,12 @@ impl Server {
                 let Some(listener) = self.listeners.get_mut(&at).filter(|listener| listener.pending) else {
                     break;
                 };
+                let service = listener.service();
+                if let Entry::At(then) = self.admission.entry(service, now.steady) {
+                    listener.rest();
+                    self.timers.set(then, Due::Accept);
+                    break;
+                }
                 match listener.accept() {
                     Accepted::Stream(stream, peer) => self.arrived(at, stream, peer, now, ready),
                     Accepted::Nothing => break,
@@ -88,15 +84,18 @@ impl Server {
         if beginning == Beginning::Nothing {
             return logging::not_announced(&id.to_string(), listener.name(), peer, "not a proxy");
         }
-        if beginning == Beginning::Session && !self.has_room_for(peer.ip()) {
+        let client = (beginning == Beginning::Session).then(|| peer.ip());
+        if client.is_some_and(|client| !self.admission.has_room_for(client)) {
             return self.turn_away(at, stream, peer.ip(), TOO_MANY_OF_ONE);
         }
-        if !(self.has_room() || self.make_room(now)) {
+        let service = listener.service();
+        if !self.make_room(service, now) {
             return self.turn_away(at, stream, peer.ip(), "no room");
         }
         if let Err(error) = stream.register(self.poll.registry(), Token(id.0 as usize)) {
             return log::error!("{id} {} not registered: {error}", self.listeners[&at].name());
         }
+        self.admission.enter(id, service, client, now.steady);
         if beginning == Beginning::Header {
             self.timers.set(now.steady + self.config.limits.proxy_header.0, Due::Conn(id));
             self.arrivals.insert(id, Arrival { stream, at, proxy: peer });
@@ -118,9 +117,11 @@ impl Server {
         };
         let Some(Arrival { stream, at, proxy }) = self.arrivals.remove(&id) else { return };
         let peer = header.unwrap_or(proxy);
-        if header.is_some() && !self.has_room_for(peer.ip()) {
+        if header.is_some() && !self.admission.has_room_for(peer.ip()) {
+            self.admission.leave(id);
             return self.turn_away(at, stream, peer.ip(), TOO_MANY_OF_ONE);
         }
+        self.admission.name(id, peer.ip());
         self.welcome(id, at, stream, peer, now);
         ready.insert(id);
     }
@@ -134,6 +135,7 @@ impl Server {
 
     fn not_announced(&mut self, id: ConnId, why: &str) {
         if let Some(arrival) = self.arrivals.remove(&id) {
+            self.admission.leave(id);
             logging::not_announced(&id.to_string(), self.listeners[&arrival.at].name(), arrival.proxy, why);
         }
     }
@@ -155,40 +157,29 @@ impl Server {
         self.desk.enter(id, peer.ip());
         self.conns.insert(id, conn);
         self.origins.insert(id, Origin { at, service, peer });
-        *self.per_address.entry(prefix(peer.ip())).or_default() += 1;
     }
 
-    fn has_room(&self) -> bool {
-        self.conns.len() + self.arrivals.len() < self.most_connections
-    }
-
-    /// Whether a client has not too many connections already.
-    fn has_room_for(&self, address: IpAddr) -> bool {
-        let most = self.config.limits.connections_per_address;
-        address.is_loopback() || most == 0 || self.per_address.get(&prefix(address)).is_none_or(|n| *n < most)
-    }
-
-    /// Ends the connection that was idle for longest, of those that nobody has logged in to and that have no
-    /// message data under way: who holds connections open must not keep out who uses theirs. Who has just come
-    /// stays, else in a rush everybody would make room for the next one and nobody be served.
-    fn make_room(&mut self, now: Now) -> bool {
-        let idle = |conn: &Conn| conn.idle_since() + A_MOMENT <= now.steady && conn.is_expendable();
-        if self.expendable.as_of != Some(now.steady) {
-            let found = self.conns.iter().filter(|(_, conn)| idle(conn));
-            let mut found: Vec<_> = found.map(|(id, conn)| Reverse((conn.idle_since(), *id))).collect();
-            found.sort_unstable();
-            let last_goes_first = found.into_iter().map(|Reverse((_, id))| id).collect();
-            self.expendable = Expendable { as_of: Some(now.steady), last_goes_first };
+    /// Whether there is a place for one more. Where there is none, the connection with the weakest claim ends for
+    /// it.
+    fn make_room(&mut self, service: Service, now: Now) -> bool {
+        match self.admission.entry(service, now.steady) {
+            Entry::Free => true,
+            Entry::At(_) | Entry::NoRoom => false,
+            Entry::InPlaceOf(id) => {
+                self.not_announced(id, "no room");
+                self.give_way(id, "least progress when there was no room", now);
+                true
+            }
         }
-        while let Some(id) = self.expendable.last_goes_first.pop() {
-            let Some(conn) = self.conns.get_mut(&id).filter(|conn| idle(conn)) else { continue };
-            let last_words = self.origins.get(&id).map(|origin| too_many_connections(origin.service));
-            conn.give_way(&last_words.unwrap_or_default(), now);
-            self.pump(id, now);
-            self.close(id, now);
-            return true;
-        }
-        false
+    }
+
+    /// Ends a connection for another.
+    pub(super) fn give_way(&mut self, id: ConnId, why: &'static str, now: Now) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        let last_words = self.origins.get(&id).map(|origin| too_many_connections(origin.service));
+        conn.give_way(&last_words.unwrap_or_default(), why, now);
+        self.pump(id, now);
+        self.close(id, now);
     }
 
     pub(super) fn close(&mut self, id: ConnId, now: Now) {
@@ -196,14 +187,8 @@ impl Server {
         self.desk.leave(id);
         let Some(mut conn) = self.conns.remove(&id) else { return };
         conn.tell_end(now);
-        let Some(Origin { peer, .. }) = self.origins.remove(&id) else { return };
-        let prefix = prefix(peer.ip());
-        if let Some(count) = self.per_address.get_mut(&prefix) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_address.remove(&prefix);
-            }
-        }
+        self.origins.remove(&id);
+        self.admission.leave(id);
     }
 }
 
@@ -227,8 +212,6 @@ impl Arrival {
     }
 }
 
-/// How long a connection must have been idle to make room for another.
-const A_MOMENT: Duration = Duration::from_secs(1);
 const TOO_MANY_OF_ONE: &str = "too many from one address";
 pub(super) const ACCEPTS_A_TURN: usize = 64;
 /// How long accepting rests when there are no descriptors.

@@ -16,7 +16,7 @@ use std::{
 
 use mio::Token;
 
-use super::{Due, ListenerId, Server, most_connections, scratch};
+use super::{Due, ListenerId, Server, scratch};
 use crate::{
     clock::Now,
     config::{self, Config, Listen, Service, Text},
@@ -215,13 +215,13 @@ impl Server {
             logging::listening(listener.service().name(), listener.endpoint());
             self.listeners.insert(id, listener);
         }
-        self.most_connections = most_connections(&config.limits);
         self.scratch = scratch(&config.limits);
         self.tls = tls;
         if config.log != self.config.log {
             logging::reload(&config.log);
         }
         self.config = config;
+        self.share_out();
         self.log_room();
         log::info!("configuration loaded listeners={}", self.listeners.len());
         self.config.doubts().for_each(|doubt| log::warn!("{doubt}"));
@@ -247,7 +247,8 @@ impl Server {
             log::info!("{} let go address={}", listener.service(), listener.endpoint());
             listener.stop(self.poll.registry());
         }
-        self.arrivals.retain(|_, arrival| self.listeners.contains_key(&arrival.at));
+        let gone = self.arrivals.extract_if(|_, arrival| !self.listeners.contains_key(&arrival.at));
+        gone.for_each(|(id, _)| self.admission.leave(id));
     }
 }
 

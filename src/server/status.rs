@@ -21,7 +21,7 @@ impl Server {
     /// How many connections there may be and mailboxes open in sessions, and what an operator can do if that is
     /// fewer than were asked for.
     pub(super) fn log_room(&self) {
-        let (most, wanted) = (self.most_connections, self.config.limits.connections);
+        let (most, wanted) = (self.admission.most(), self.config.limits.connections);
         log::info!("room connections={most} mailboxes={} descriptors={}", most_open(), descriptors());
         if wanted > most {
             log::warn!(
@@ -60,8 +60,8 @@ impl Server {
             "status connections {} arriving={} addresses={} most={}",
             by_protocol.join(" "),
             self.arrivals.len(),
-            self.per_address.len(),
-            self.most_connections
+            self.admission.addresses(),
+            self.admission.most()
         );
         self.desk.status().iter().for_each(|line| log::info!("status {line}"));
         logging::status();

@@ -11,7 +11,7 @@ use crate::{
     logging::Caller,
     net::{endpoint::Endpoint, stream::Stream},
     proto::{
-        Cx, Encryption, Patience, Protocol, Renewal, Step,
+        Cx, Encryption, Patience, Progress, Protocol, Renewal, Stage, Step,
         ask::Answer,
         buf::{Inbox, Outbox},
     },
@@ -59,8 +59,8 @@ impl Protocol for Buggy {
         Patience { limit, renewed_by: Renewal::Command, write: limit, lifetime: None }
     }
 
-    fn is_expendable(&self) -> bool {
-        false
+    fn progress(&self) -> Progress {
+        Progress { at: Stage::Delivering, ..Progress::default() }
     }
 
     fn expire(&mut self, _: &mut Outbox) {

@@ -6,7 +6,7 @@ pub mod privileges;
 pub mod sandbox;
 pub mod sockets;
 
-use std::{fs, os::unix::fs::DirBuilderExt, path::Path};
+use std::path::Path;
 
 use privileges::Standing;
 use sandbox::{Grants, Outcome};
@@ -15,6 +15,7 @@ use crate::{
     config::{Config, Sandbox, Unknown},
     maildir::Spool,
     net::endpoint::Endpoint,
+    safe_file::Directory,
 };
 
 /// Whom the server runs as and what it is kept to, to be told once there is a log.
@@ -63,7 +64,7 @@ impl Settled {
         }
         let _ = Spool::open(&config.spool); // who opens it for good says why it can't be
         if let Some(transcripts) = &config.transcripts {
-            let _ = fs::DirBuilder::new().mode(0o700).create(transcripts); // the same
+            let _ = Directory::named_or_new(transcripts); // the same
         }
         let mut grants = Grants::of(config);
         grants.read(file);

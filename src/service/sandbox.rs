@@ -81,7 +81,7 @@ impl Grants {
             grants.read(&pair.key);
         }
         if let Destination::File(path) = &config.log.to {
-            grants.replaced(path);
+            grants.appended(path);
         }
         let metrics = &config.metrics.file;
         let metrics = metrics.clone().or_else(|| place::to_write(&config.spool, &config.hostname));
@@ -118,8 +118,13 @@ impl Grants {
         }
     }
 
-    /// A file that the server makes, writes or replaces; a device or a pipe is only written.
+    /// A file that another one is put in the place of, whatever is there.
     pub fn replaced(&mut self, file: &Path) {
+        self.add(Use::Replace, directory(file));
+    }
+
+    /// A file that the server makes and appends to; a device or a pipe is only written.
+    fn appended(&mut self, file: &Path) {
         match fs::metadata(file) {
             Ok(about) if !about.is_file() => self.add(Use::Device, file),
             _ => self.add(Use::Replace, directory(file)),

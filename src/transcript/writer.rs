@@ -5,9 +5,8 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    fs::{self, File, OpenOptions},
+    fs::File,
     io::{self, ErrorKind, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -19,7 +18,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::{limits::Limits, proto::ask::ConnId};
+use crate::{limits::Limits, proto::ask::ConnId, safe_file::Directory};
 
 /// The bounds of what is kept.
 #[derive(Debug, Clone, Copy)]
@@ -64,10 +63,7 @@ pub(super) struct Desk {
 impl Desk {
     /// Makes the directory if it is not there, and starts the thread.
     pub(super) fn open(directory: &Path, bounds: Bounds) -> io::Result<Self> {
-        match fs::DirBuilder::new().mode(0o700).create(directory) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            made => made?,
-        }
+        Directory::named_or_new(directory)?;
         let shelf = Shelf::open(directory.to_owned(), bounds)?;
         let (queue, entries) = bounded(QUEUE);
         let waiting = Arc::new(AtomicUsize::new(0));
@@ -170,11 +166,10 @@ struct Page {
 impl Shelf {
     fn open(directory: PathBuf, bounds: Bounds) -> io::Result<Self> {
         let mut files = Vec::new();
-        for entry in fs::read_dir(&directory)? {
-            let entry = entry?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            if is_transcript(&name) {
-                files.push((name, entry.metadata()?.len()));
+        let open = Directory::named(&directory)?;
+        for name in open.names()? {
+            if let Some(name) = name.to_str().filter(|name| is_transcript(name)) {
+                files.push((name.to_owned(), open.size(name.as_ref()).unwrap_or_default()));
             }
         }
         files.sort();
@@ -237,7 +232,8 @@ impl Shelf {
             let Some((name, octets)) = self.files.pop_front() else { return };
             self.octets -= octets.min(self.octets);
             self.pages.retain(|_, page| page.name != name);
-            let _ = fs::remove_file(self.directory.join(name)); // somebody else may have removed it
+            // Somebody else may have removed it.
+            let _ = Directory::named(&self.directory).and_then(|open| open.remove(name.as_ref()));
         }
     }
 
@@ -275,13 +271,16 @@ impl Page {
     fn file(&mut self, directory: &Path) -> io::Result<&mut File> {
         let file = match self.file.take() {
             Some(file) => file,
-            // Made once: a transcript that somebody has removed is not begun in its middle.
-            None => OpenOptions::new()
-                .append(true)
-                .create_new(self.octets == 0 && self.dropped == 0)
-                .create(self.octets == 0)
-                .mode(0o600)
-                .open(directory.join(&self.name))?,
+            None => {
+                let (open, name) = (Directory::named(directory)?, self.name.as_ref());
+                // Made once: a transcript that somebody has removed is not begun in its middle.
+                let made = if self.octets == 0 { open.create(name, 0o600).map(drop) } else { Ok(()) };
+                match made {
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists && self.dropped > 0 => {}
+                    made => made?,
+                }
+                open.append(name)?
+            }
         };
         Ok(self.file.insert(file))
     }
@@ -313,6 +312,8 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, OpenOptions};
+
     use super::*;
 
     const BOUNDS: Bounds = Bounds { files: 3, octets: 100, session: 1000, queue: 60 };

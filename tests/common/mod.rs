@@ -7,6 +7,7 @@
 pub(crate) mod client;
 pub(crate) mod dice;
 pub(crate) mod disk;
+pub(crate) mod hostile;
 pub(crate) mod inject;
 pub(crate) mod mutt;
 pub(crate) mod tools;

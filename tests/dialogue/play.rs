@@ -83,6 +83,8 @@ struct Player<'a> {
     now: Duration,
     last_command: Duration,
     last_read: Duration,
+    led_on: usize,
+    last_led_on: Duration,
     /// The item that comes next.
     next: usize,
     /// The client has sent everything of it that stands before this item.
@@ -115,6 +117,8 @@ impl<'a> Player<'a> {
             now: BEGIN,
             last_command: BEGIN,
             last_read: BEGIN,
+            led_on: 0,
+            last_led_on: BEGIN,
             next: 0,
             sent: 0,
             happened: blessing.then(Vec::new),
@@ -285,6 +289,7 @@ impl<'a> Player<'a> {
                         return if self.inbox.has_ended() { self.over(". close") } else { Ok(()) };
                     }
                     self.last_command = self.now;
+                    self.note_progress();
                     self.take(step)?;
                 }
                 Phase::Waiting(good) => {
@@ -310,6 +315,14 @@ impl<'a> Player<'a> {
             }
         }
         Err(self.fail("an end of steps", "a session that does not come to rest"))
+    }
+
+    /// Notes when a command has led on.
+    fn note_progress(&mut self) {
+        let led_on = self.session.progress().commands;
+        if std::mem::replace(&mut self.led_on, led_on) != led_on {
+            self.last_led_on = self.now;
+        }
     }
 
     /// Does what a step wants.
@@ -354,6 +367,7 @@ impl<'a> Player<'a> {
             Some(answer) => {
                 let cx = Cx { now: now(self.now), directory: &self.world };
                 let step = self.session.answer(&cx, answer, &mut self.outbox);
+                self.note_progress();
                 self.take(step)
             }
             None => {
@@ -465,6 +479,7 @@ impl<'a> Player<'a> {
     fn deadline(&self) -> Duration {
         let Patience { limit, renewed_by, lifetime, .. } = self.session.patience();
         let from = match renewed_by {
+            Renewal::Progress => self.last_led_on,
             Renewal::Command => self.last_command,
             Renewal::Octet => self.last_command.max(self.last_read),
         };

@@ -4,7 +4,6 @@
 use std::{
     collections::VecDeque,
     io,
-    path::Path,
     time::{Duration, SystemTime},
 };
 
@@ -17,7 +16,7 @@ use ratatui::{
     widgets::{Block, Borders, Sparkline},
 };
 
-use super::{board, stale};
+use super::{Source, board, stale};
 use crate::metrics::reading::Reading;
 
 /// What the screen shows.
@@ -31,15 +30,15 @@ struct Screen {
 }
 
 /// Runs until somebody presses q, Escape or Ctrl-C.
-pub(super) fn run(path: &Path, reading: Reading) -> io::Result<()> {
+pub(super) fn run(source: &Source, reading: Reading) -> io::Result<()> {
     let mut terminal = ratatui::try_init()?;
     let mut screen = Screen { reading, before: None, bars: VecDeque::new(), trouble: None };
-    let ended = go_on(&mut terminal, path, &mut screen);
+    let ended = go_on(&mut terminal, source, &mut screen);
     ratatui::try_restore()?;
     ended
 }
 
-fn go_on(terminal: &mut DefaultTerminal, path: &Path, screen: &mut Screen) -> io::Result<()> {
+fn go_on(terminal: &mut DefaultTerminal, source: &Source, screen: &mut Screen) -> io::Result<()> {
     loop {
         terminal.draw(|frame| screen.draw(frame, SystemTime::now()))?;
         if event::poll(LOOK_EVERY)?
@@ -51,7 +50,7 @@ fn go_on(terminal: &mut DefaultTerminal, path: &Path, screen: &mut Screen) -> io
                 return Ok(());
             }
         }
-        screen.take(Reading::of(path));
+        screen.take(source.read());
     }
 }
 
@@ -108,7 +107,7 @@ const MOST_BARS: usize = 500;
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, path::Path};
 
     use ratatui::{Terminal, backend::TestBackend};
 

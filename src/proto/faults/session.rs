@@ -16,7 +16,7 @@ use super::{Counts, Injection, maildrop::Altered, plan::Plan};
 use crate::{
     clock::Now,
     proto::{
-        Cx, Encryption, Patience, Protocol, Standing, Step,
+        Cx, Encryption, Patience, Progress, Protocol, Standing, Step,
         ask::{Answer, Ask, Directory, Fault, Lookup, Mailbox, Maildrop, Quota},
         buf::{Inbox, Outbox},
         event::Event,
@@ -283,8 +283,12 @@ impl Protocol for Faulty {
         self.session.patience()
     }
 
-    fn is_expendable(&self) -> bool {
-        self.session.is_expendable()
+    fn progress(&self) -> Progress {
+        self.session.progress()
+    }
+
+    fn spill(&mut self) {
+        self.session.spill();
     }
 
     fn expire(&mut self, out: &mut Outbox) {

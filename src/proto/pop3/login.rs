@@ -4,11 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     reply,
+    rules::Rule,
     session::{Pop3, State},
     visit::Visit,
 };
 use crate::proto::{
-    Cx, Step,
+    Cx, Progress, Stage, Step,
     ask::{Ask, Fault, Mailbox, Maildrop},
     buf::{Inbox, Line, Outbox},
     event::Event,
@@ -16,6 +17,37 @@ use crate::proto::{
 };
 
 impl Pop3 {
+    /// How far the session has come: only a step towards the login counts, and USER once for each password.
+    pub(super) fn how_far(&self) -> Progress {
+        use State::{Authorization, AwaitingUpdate, AwaitingVerify, Expiring, HoldingBack, Over, Plain};
+        let at = match self.state {
+            Authorization { .. } | Plain | HoldingBack { .. } | AwaitingVerify(_) | Over => Stage::Arriving,
+            Expiring { .. } | AwaitingUpdate { .. } => Stage::Delivering,
+            _ => Stage::Trusted(None),
+        };
+        Progress { at, commands: self.steps_on, further: self.steps_on, served: self.logins }
+    }
+
+    /// What comes behind STLS in clear text may be somebody else's: it is not run, now or under TLS.
+    pub(super) fn stls(
+        &mut self,
+        rule: &Rule,
+        argument: Option<&[u8]>,
+        last: bool,
+        out: &mut Outbox,
+    ) -> Step {
+        match (argument, self.encryption, self.rules.stls) {
+            (Some(_), ..) => self.misused(rule, out),
+            (None, Some(_), _) => self.refuse(out, rule.name, reply::TLS_ALREADY),
+            (None, None, false) => self.refuse(out, rule.name, reply::NO_TLS),
+            (None, None, true) if !last => self.hang_up(out, "clear text behind STLS", reply::OUT_OF_STEP),
+            (None, None, true) => {
+                reply::BEGIN_TLS.ok(self.language, out);
+                Step::Secure
+            }
+        }
+    }
+
     /// Whether a password may be sent here and now.
     pub(super) fn takes_passwords(&self) -> bool {
         self.rules.plaintext_auth || self.encryption.is_some()
@@ -80,6 +112,7 @@ impl Pop3 {
         mailbox: Mailbox,
         out: &mut Outbox,
     ) -> Step {
+        (self.steps_on, self.logins) = (self.steps_on + 1, self.logins + 1);
         out.tell(Event::Login { user, mechanism, ok: true });
         self.open(cx, mailbox, cx.now.steady)
     }

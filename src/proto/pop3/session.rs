@@ -13,7 +13,7 @@ use super::{
 use crate::{
     limits::Span,
     proto::{
-        Cx, Encryption, Patience, Protocol, Renewal, Standing, Step, TLS_HANDSHAKE,
+        Cx, Encryption, Patience, Progress, Protocol, Renewal, Standing, Step, TLS_HANDSHAKE,
         ask::{Answer, Mailbox, Secret},
         buf::{Inbox, Line, Outbox},
         dot::LineEndings,
@@ -33,6 +33,11 @@ pub struct Pop3 {
     pub(super) encryption: Option<Encryption>,
     pub(super) errors: usize,
     pub(super) wrong: WrongPairs,
+    /// Whether USER was taken since the last password.
+    pub(super) named: bool,
+    /// Steps towards the login.
+    pub(super) steps_on: usize,
+    pub(super) logins: usize,
 }
 
 pub(super) enum State {
@@ -75,6 +80,9 @@ impl Pop3 {
             encryption: None,
             errors: 0,
             wrong: WrongPairs::default(),
+            named: false,
+            steps_on: 0,
+            logins: 0,
         }
     }
 
@@ -150,20 +158,6 @@ impl Pop3 {
         }
     }
 
-    /// What comes behind STLS in clear text may be somebody else's: it is not run, now or under TLS.
-    fn stls(&mut self, rule: &Rule, argument: Option<&[u8]>, last: bool, out: &mut Outbox) -> Step {
-        match (argument, self.encryption, self.rules.stls) {
-            (Some(_), ..) => self.misused(rule, out),
-            (None, Some(_), _) => self.refuse(out, rule.name, reply::TLS_ALREADY),
-            (None, None, false) => self.refuse(out, rule.name, reply::NO_TLS),
-            (None, None, true) if !last => self.hang_up(out, "clear text behind STLS", reply::OUT_OF_STEP),
-            (None, None, true) => {
-                reply::BEGIN_TLS.ok(self.language, out);
-                Step::Secure
-            }
-        }
-    }
-
     fn authorization(
         &mut self,
         rule: &Rule,
@@ -179,6 +173,7 @@ impl Pop3 {
             (Verb::User, Some(name)) if !name.trim_ascii().is_empty() => {
                 let user = String::from_utf8_lossy(name.trim_ascii()).into_owned();
                 self.state = State::Authorization { user: Some(user) };
+                self.steps_on += usize::from(!mem::replace(&mut self.named, true));
                 self.ok(out, reply::SEND_PASS)
             }
             (Verb::Pass, Some(password)) => match user {
@@ -394,6 +389,7 @@ impl Protocol for Pop3 {
             State::Expiring { visit, before, next } => self.expire_step(visit, before, next),
             State::HoldingBack { last } => {
                 self.state = State::Authorization { user: None };
+                self.named = false;
                 if last {
                     return self.hang_up(out, "too many wrong passwords", reply::WRONG_PASSWORD);
                 }
@@ -447,6 +443,7 @@ impl Protocol for Pop3 {
     fn secured(&mut self, _: &Cx<'_>, by: Encryption) {
         // What the client said is forgotten; what it has cost us is not.
         self.encryption = Some(by);
+        (self.steps_on, self.named) = (self.steps_on + 1, false);
         (self.language, self.state) = (Language::En, State::Authorization { user: None });
     }
 
@@ -465,15 +462,15 @@ impl Protocol for Pop3 {
 
     fn patience(&self) -> Patience {
         let limits = &self.rules.limits;
-        let limit = match self.state {
-            State::Authorization { .. } | State::Plain => limits.pop3_login,
-            _ => limits.pop3_idle,
+        let (limit, renewed_by) = match self.state {
+            State::Authorization { .. } | State::Plain => (limits.pop3_login, Renewal::Progress),
+            _ => (limits.pop3_idle, Renewal::Command),
         };
-        Patience { limit: limit.0, renewed_by: Renewal::Command, write: limits.pop3_write.0, lifetime: None }
+        Patience { limit: limit.0, renewed_by, write: limits.pop3_write.0, lifetime: None }
     }
 
-    fn is_expendable(&self) -> bool {
-        matches!(self.state, State::Authorization { .. } | State::Plain | State::HoldingBack { .. })
+    fn progress(&self) -> Progress {
+        self.how_far()
     }
 
     fn expire(&mut self, out: &mut Outbox) {

@@ -3,19 +3,19 @@
 //! The rule: whatever is wrong with a BDAT, the octets that it announces are read before anything is answered,
 //! and are never taken for commands. Where nobody knows how many there are, the session ends.
 
-use std::mem;
+use std::{mem, time::Duration};
 
 use super::{
     command::{self, Chunk},
     counted::Counted,
-    receiving::{Framing, Receiving},
+    receiving::{Framing, Receiving, is_endless, is_slow},
     reply::{self, Reply},
     rules::Persona,
-    session::{Smtp, State},
+    session::{BODY, Smtp, State},
     transaction::Open,
 };
 use crate::proto::{
-    Step,
+    Cx, Step,
     ask::Ask,
     buf::{Inbox, Outbox},
 };
@@ -23,6 +23,8 @@ use crate::proto::{
 /// A refused chunk on its way to nowhere.
 pub(super) struct Refused {
     size: u64,
+    /// When it began, once its first octets were looked for.
+    began: Option<Duration>,
     /// Octets of it that have not come yet.
     left: u64,
     /// What is said after the last of them.
@@ -51,8 +53,12 @@ impl Smtp {
             return self.hang_up(out, "BDAT that can't be counted", &reply::BAD_CHUNK);
         };
         let Chunk { size, last } = chunk;
-        let thrown_away = if let State::Refused(_, octets) = self.state { octets } else { 0 };
-        if (thrown_away + size) / 2 > self.rules.limits.message.0 {
+        let before = match &self.state {
+            State::Refused(_, octets) => *octets,
+            State::Chunks(body) => body.wire(),
+            _ => 0,
+        };
+        if is_endless(before.saturating_add(size), &self.rules.limits) {
             return self.hang_up(out, "message without end", &reply::TOO_BIG);
         }
         let empty = size == 0 && !last;
@@ -80,15 +86,25 @@ impl Smtp {
     }
 
     fn skip(&mut self, size: u64, reply: Reply, of: Of) -> Step {
-        self.state = State::Skipping(Refused { size, left: size, reply, of });
+        self.state = State::Skipping(Refused { size, began: None, left: size, reply, of });
         Step::Again
     }
 
-    pub(super) fn skip_step(&mut self, mut chunk: Refused, inbox: &mut Inbox, out: &mut Outbox) -> Step {
+    pub(super) fn skip_step(
+        &mut self,
+        cx: &Cx<'_>,
+        mut chunk: Refused,
+        inbox: &mut Inbox,
+        out: &mut Outbox,
+    ) -> Step {
         let here = usize::try_from(chunk.left).map_or(inbox.len(), |left| left.min(inbox.len()));
         inbox.consume(here);
         chunk.left -= here as u64;
         if chunk.left > 0 {
+            let taken = cx.now.steady.saturating_sub(*chunk.began.get_or_insert(cx.now.steady));
+            if is_slow(chunk.size - chunk.left, taken, self.rules.limits.data_rate) {
+                return self.hang_up(out, "data too slow", &reply::TOO_SLOW);
+            }
             self.state = State::Skipping(chunk);
             return if here == 0 { Step::Idle } else { Step::Again };
         }
@@ -111,10 +127,12 @@ impl Smtp {
         }
     }
 
-    pub(super) fn end_of_chunk(&mut self, body: Box<Receiving>, out: &mut Outbox) -> Step {
+    pub(super) fn end_of_chunk(&mut self, mut body: Box<Receiving>, out: &mut Outbox) -> Step {
         if let Some(refusal) = body.refusal() {
             return self.discard(refusal, false, out);
         }
+        body.end_chunk();
+        self.led_on(BODY);
         self.state = State::Chunks(body);
         reply::CHUNK_OK.write(out);
         Step::Again

@@ -62,6 +62,13 @@ impl Smtp {
         Step::Ask(ask)
     }
 
+    /// Has what is held of a message put into its file, between two chunks.
+    pub(super) fn spill_now(&mut self, mut body: Box<Receiving>) -> Step {
+        let (mailboxes, bytes) = body.to_spill();
+        self.state = State::AwaitingSpill(body);
+        Step::Ask(Ask::Spill { mailboxes, bytes })
+    }
+
     fn end_of_data(&mut self, body: Receiving, out: &mut Outbox) -> Step {
         if let Some(refusal) = body.refusal() {
             return self.discard(refusal, true, out);

@@ -78,6 +78,7 @@ impl Smtp {
 
     fn count_message(&mut self) {
         self.messages += 1;
+        self.was_served();
         self.junk = 0;
     }
 }

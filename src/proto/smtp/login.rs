@@ -144,6 +144,7 @@ impl Smtp {
 
     fn welcome(&mut self, mailbox: Mailbox) {
         self.user = Some(mailbox);
+        self.was_served();
         self.wrong.clear();
         self.errors = 0;
     }

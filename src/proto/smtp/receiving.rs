@@ -12,6 +12,7 @@ use crate::{
     limits::Limits,
     octets::{Octets, octets},
     proto::{
+        Body,
         ask::{Envelope, Mailbox},
         buf::Inbox,
         dot::Decoder,
@@ -35,6 +36,10 @@ pub(super) struct Receiving {
     /// Octets taken off the wire.
     wire: u64,
     began: Duration,
+    /// Memory is wanted: what is held goes to the file.
+    hurried: bool,
+    /// The last chunk of BDAT has had its reply, and the next one has not begun.
+    between_chunks: bool,
     /// Set once the message can't be taken any more: the rest is read and thrown away.
     refusal: Option<Reply>,
 }
@@ -86,6 +91,8 @@ impl Receiving {
             wire: 0,
             began: now,
             text,
+            hurried: false,
+            between_chunks: false,
             refusal: None,
         }
     }
@@ -97,9 +104,19 @@ impl Receiving {
 
     /// The next chunk of a message that comes by BDAT.
     pub(super) fn chunk(&mut self, size: u64, last: bool) {
+        self.between_chunks = false;
         if let Framing::Counted(counted) = &mut self.framing {
             counted.chunk(size, last);
         }
+    }
+
+    /// The chunk has had its reply.
+    pub(super) fn end_chunk(&mut self) {
+        self.between_chunks = true;
+    }
+
+    pub(super) fn is_between_chunks(&self) -> bool {
+        self.between_chunks
     }
 
     /// Takes what is in the inbox, up to the end of the message or of the chunk.
@@ -124,15 +141,15 @@ impl Receiving {
         }
         if self.framing.ended() {
             Taken::End
-        } else if self.wire / 2 > limits.message.0 {
+        } else if is_endless(self.wire, limits) {
             Taken::Endless
         } else if self.is_slower_than(limits.data_rate, now) {
             Taken::TooSlow
         } else if too_big {
             Taken::TooBig
-        } else if self.bytes.len() >= limits.body_in_memory.as_len() {
-            let mailboxes = self.envelope.to.iter().map(|recipient| recipient.mailbox.clone()).collect();
-            Taken::Enough { mailboxes, bytes: mem::take(&mut self.bytes) }
+        } else if self.bytes.len() >= limits.body_in_memory.as_len() || self.is_hurried() {
+            let (mailboxes, bytes) = self.to_spill();
+            Taken::Enough { mailboxes, bytes }
         } else if self.framing.chunk_ended() {
             Taken::ChunkEnd
         } else if used == 0 {
@@ -142,10 +159,36 @@ impl Receiving {
         }
     }
 
+    /// What is to be spilled, and the mailboxes of which one takes it.
+    pub(super) fn to_spill(&mut self) -> (Vec<Mailbox>, Vec<u8>) {
+        self.hurried = false;
+        let mailboxes = self.envelope.to.iter().map(|recipient| recipient.mailbox.clone()).collect();
+        (mailboxes, mem::take(&mut self.bytes))
+    }
+
+    pub(super) fn hurry(&mut self) {
+        self.hurried = true;
+    }
+
+    /// Whether something is to be spilled before its time.
+    pub(super) fn is_hurried(&self) -> bool {
+        self.hurried && !self.bytes.is_empty()
+    }
+
+    /// Octets taken off the wire.
+    pub(super) fn wire(&self) -> u64 {
+        self.wire
+    }
+
+    /// How it gets on.
+    pub(super) fn body(&self, rate: u64) -> Body {
+        let rate = if rate == 0 { Limits::default().data_rate } else { rate };
+        Body { began: self.began, octets: self.wire, held: self.bytes.capacity(), rate }
+    }
+
     /// Whether the message comes in at fewer octets a second than `rate`, after a minute of grace.
     fn is_slower_than(&self, rate: u64, now: Duration) -> bool {
-        let taken = now.saturating_sub(self.began);
-        taken > GRACE && self.wire < taken.as_secs().saturating_mul(rate)
+        is_slow(self.wire, now.saturating_sub(self.began), rate)
     }
 
     /// The message can't be stored: what still comes of it is thrown away.
@@ -210,6 +253,16 @@ impl Framing {
             Self::Counted(counted) => counted.saw_bare(),
         }
     }
+}
+
+/// Whether a message has so many octets that nobody reads on to its end: twice what it may have.
+pub(super) fn is_endless(octets: u64, limits: &Limits) -> bool {
+    octets >= limits.message.0.saturating_mul(2)
+}
+
+/// Whether so many octets in that time are fewer than `rate` a second, after a minute of grace.
+pub(super) fn is_slow(octets: u64, taken: Duration, rate: u64) -> bool {
+    taken > GRACE && octets < taken.as_secs().saturating_mul(rate)
 }
 
 /// How long a message may be slow.

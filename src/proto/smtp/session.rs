@@ -13,11 +13,11 @@ use super::{
     login::Exchange,
     receiving::{Framing, Receiving},
     reply::{self, Reply},
-    rules::{Persona, Phase, Verb},
+    rules::{Kind, Persona, Phase, Verb},
     transaction::Open,
 };
 use crate::proto::{
-    Cx, Encryption, Patience, Protocol, Renewal, Standing, Step, TLS_HANDSHAKE,
+    Cx, Encryption, Patience, Progress, Protocol, Renewal, Stage, Standing, Step, TLS_HANDSHAKE,
     ask::{Answer, Ask, Envelope, Fault, Mailbox},
     buf::{Inbox, Line, Outbox},
     dot::{Decoder, LineEndings},
@@ -52,6 +52,9 @@ pub struct Smtp {
     pub(super) stopping: bool,
     /// MAIL said BODY=8BITMIME.
     pub(super) eight_bit: bool,
+    progress: Progress,
+    /// The furthest that the session was since its last message.
+    furthest: usize,
 }
 
 /// What the client said of itself.
@@ -113,7 +116,32 @@ impl Smtp {
             unknown_recipients: 0,
             stopping: false,
             eight_bit: false,
+            progress: Progress::default(),
+            furthest: 0,
         }
+    }
+
+    /// Whether the client is a user who has logged in, a server of ours, or trusted by its address.
+    fn is_known(&self) -> bool {
+        self.user.is_some() || self.rules.is_lmtp() || self.rules.policy.trusted
+    }
+
+    /// A command has led on, that far. It counts as further only once for each message, else a client could go
+    /// back and forth between MAIL and RSET.
+    pub(super) fn led_on(&mut self, to: usize) {
+        self.progress.commands += 1;
+        if to > self.furthest {
+            self.furthest = to;
+            self.progress.further += 1;
+        }
+    }
+
+    /// A message was accepted, or a user has logged in.
+    pub(super) fn was_served(&mut self) {
+        self.progress.served += 1;
+        (self.progress.commands, self.progress.further) =
+            (self.progress.commands + 1, self.progress.further + 1);
+        self.furthest = self.furthest.min(HELLO_UNDER_TLS);
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -309,7 +337,8 @@ impl Protocol for Smtp {
     fn step(&mut self, cx: &Cx<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
         match mem::replace(&mut self.state, State::Idle) {
             State::Data(body) => self.data_step(cx, body, inbox, out),
-            State::Skipping(chunk) => self.skip_step(chunk, inbox, out),
+            State::Chunks(body) if body.is_hurried() => self.spill_now(body),
+            State::Skipping(chunk) => self.skip_step(cx, chunk, inbox, out),
             State::Auth(exchange) => self.auth_step(exchange, inbox, out),
             State::HoldingBack { last } => self.denied(last, out),
             state => {
@@ -328,20 +357,24 @@ impl Protocol for Smtp {
             (State::AwaitingVerify(credentials), _) => return self.verified(credentials, answer, out),
             (State::AwaitingRoom(envelope), None) => {
                 reply::SENDER_OK.write(out);
+                self.led_on(SENDER);
                 State::Open(Open::new(envelope))
             }
             (State::AwaitingBegin(envelope, None), None) => {
                 reply::GO_AHEAD.write(out);
+                self.led_on(BODY);
                 let framing = Framing::Dotted(Decoder::new(self.rules.line_endings));
                 State::Data(self.begin(cx, envelope, framing))
             }
             (State::AwaitingBegin(envelope, Some(chunk)), fault) => {
+                self.led_on(BODY);
                 let mut body = self.begin(cx, envelope, self.counted(chunk));
                 if let Some(fault) = fault {
                     body.refuse(reply::fault(fault));
                 }
                 State::Data(body)
             }
+            (State::AwaitingSpill(body), None) if body.is_between_chunks() => State::Chunks(body),
             (State::AwaitingSpill(body), None) => State::Data(body),
             (State::AwaitingDelivery(message), _) => {
                 self.delivered(message, &answer, out);
@@ -359,7 +392,7 @@ impl Protocol for Smtp {
             // A body that can't be stored is read to its end like any other that is refused.
             (State::AwaitingSpill(mut body), Some(fault)) => {
                 body.refuse(reply::fault(fault));
-                State::Data(body)
+                if body.is_between_chunks() { State::Chunks(body) } else { State::Data(body) }
             }
             (_, fault) => {
                 let reply = reply::fault(fault.unwrap_or(Fault::Broken));
@@ -376,6 +409,7 @@ impl Protocol for Smtp {
         // What the client said is forgotten; what it has cost us is not.
         self.encryption = Some(by);
         (self.client, self.user, self.state) = (None, None, State::Idle);
+        self.led_on(UNDER_TLS);
     }
 
     fn standing(&self) -> Standing {
@@ -393,16 +427,35 @@ impl Protocol for Smtp {
         let limits = &self.rules.limits;
         let (limit, renewed_by) = match (&self.state, &self.client) {
             (State::Data(_) | State::Skipping(_), _) => (limits.data_silence, Renewal::Octet),
-            (_, None) => (limits.smtp_greeting, Renewal::Command),
-            _ => (limits.smtp_idle, Renewal::Command),
+            (_, None) => (limits.smtp_greeting, Renewal::Progress),
+            _ if self.is_known() => (limits.smtp_idle, Renewal::Command),
+            _ => (limits.smtp_idle, Renewal::Progress),
         };
         let (write, lifetime) = (limits.smtp_write.0, Some(limits.smtp_session.0));
         Patience { limit: limit.0, renewed_by, write, lifetime }
     }
 
-    fn is_expendable(&self) -> bool {
-        use State::{Auth, HoldingBack, Idle, Open};
-        self.user.is_none() && matches!(self.state, Idle | Open(_) | Auth(_) | HoldingBack { .. })
+    fn progress(&self) -> Progress {
+        let body = match &self.state {
+            State::Data(body) | State::Chunks(body) | State::AwaitingSpill(body) => {
+                Some(body.body(self.rules.limits.data_rate))
+            }
+            _ => None,
+        };
+        let at = match (&self.state, body) {
+            (State::AwaitingDelivery(_), _) => Stage::Delivering,
+            (_, body) if self.is_known() => Stage::Trusted(body),
+            (_, Some(body)) => Stage::Body(body),
+            _ if self.client.is_none() || self.rules.policy.kind == Kind::Submission => Stage::Arriving,
+            _ => Stage::Between,
+        };
+        Progress { at, ..self.progress }
+    }
+
+    fn spill(&mut self) {
+        if let State::Data(body) | State::Chunks(body) = &mut self.state {
+            body.hurry();
+        }
     }
 
     fn expire(&mut self, out: &mut Outbox) {
@@ -423,6 +476,12 @@ fn quits(inbox: &Inbox) -> bool {
     inbox.unread().trim_ascii_end().eq_ignore_ascii_case(b"QUIT")
 }
 
+/// How far a session is; a recipient is further than the one before it.
+pub(super) const HELLO: usize = 1;
+const UNDER_TLS: usize = 2;
+pub(super) const HELLO_UNDER_TLS: usize = 3;
+pub(super) const SENDER: usize = 4;
+pub(super) const BODY: usize = usize::MAX;
 /// What each error costs from the tenth on.
 const PENALTY: Duration = Duration::from_secs(1);
 /// Letters of the longest word that an unknown command is taken for: STARTTLS.

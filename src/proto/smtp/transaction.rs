@@ -6,7 +6,7 @@ use super::{
     command, reply,
     reply::Reply,
     rules::{AuthRule, Kind},
-    session::{Client, Said, Smtp, State},
+    session::{Client, HELLO, HELLO_UNDER_TLS, SENDER, Said, Smtp, State},
 };
 use crate::proto::{
     Cx,
@@ -32,6 +32,10 @@ impl Open {
 impl Smtp {
     pub(super) fn hello(&mut self, argument: &[u8], extended: bool) -> Result<Said, Reply> {
         let name = command::client_name(argument)?;
+        // A hello that only says the same again leads to nothing.
+        if self.client.is_none() {
+            self.led_on(if self.encryption.is_some() { HELLO_UNDER_TLS } else { HELLO });
+        }
         self.client = Some(Client { name, extended });
         let mut lines = vec![self.rules.hostname.clone()];
         if extended {
@@ -156,9 +160,11 @@ impl Smtp {
             }
             named.push(place);
         }
+        let led_to = SENDER + *rcpts;
         if self.rules.is_lmtp() {
             self.accepted.push((address, named));
         }
+        self.led_on(led_to);
         Ok(Said::Reply(reply::RECIPIENT_OK))
     }
 

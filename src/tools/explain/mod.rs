@@ -6,12 +6,12 @@ use std::{
     ffi::{CString, OsStr},
     fs::File,
     io::{self, Read, Seek},
-    os::unix::ffi::OsStrExt,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::Path,
 };
 
 pub use hops::Hop;
-use rustix::fs::{self, FileType, Mode};
+use rustix::fs::{self, FileType, Mode, OFlags};
 use serde::Serialize;
 
 use super::{
@@ -96,12 +96,15 @@ pub enum Counted {
 
 /// Takes a message file apart.
 pub fn explain(path: &Path) -> io::Result<Explanation> {
-    let fd = fs::openat(fs::CWD, path, OPEN, Mode::empty())?;
+    let file_name = path.file_name().map(OsStr::as_bytes).unwrap_or_default();
+    // The directory is the one that the person has named; below it and beside it no link is followed.
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = fs::openat(fs::CWD, above, DIRECTORY, Mode::empty())?;
+    let fd = fs::openat(&directory, file_name, OPEN, Mode::empty())?;
     let stat = fs::fstat(&fd)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
-    let file_name = path.file_name().map(OsStr::as_bytes).unwrap_or_default();
     let place = place_of(path);
     let mut file = File::from(fd);
     let head = head(&file)?;
@@ -109,7 +112,7 @@ pub fn explain(path: &Path) -> io::Result<Explanation> {
     file.rewind()?;
     let measure = Measure::of(&file)?;
     let stamp = Stamp::of(&stat);
-    let (unique_id, doubles) = unique_id(path, place, file_name, stamp);
+    let (unique_id, doubles) = unique_id(&directory, place, file_name, stamp);
     let mut problems: Vec<_> = fsck::check_name(place.unwrap_or(Place::Cur), file_name, &measure)
         .0
         .into_iter()
@@ -171,12 +174,17 @@ fn place_of(path: &Path) -> Option<Place> {
 }
 
 /// What POP3 says of it, as the mailbox has it; and the other files of its identity.
-fn unique_id(path: &Path, place: Option<Place>, file_name: &[u8], stamp: Stamp) -> (String, Vec<String>) {
+fn unique_id(
+    directory: &OwnedFd,
+    place: Option<Place>,
+    file_name: &[u8],
+    stamp: Stamp,
+) -> (String, Vec<String>) {
     let found = |name: &[u8], place, stamp| Found { name: name.into(), place, stamp, octets: 0 };
     let mut same = vec![found(file_name, place.unwrap_or(Place::New), stamp)];
     let mut doubles = Vec::new();
     if place.is_some() {
-        for (other, place, stamp) in of_identity(path, name::identity(file_name)) {
+        for (other, place, stamp) in of_identity(directory, name::identity(file_name)) {
             if Some(place) != same.first().map(|first| first.place) || other != file_name {
                 doubles.push(format!("{}/{}", place.name(), fsck::shown(&other)));
                 same.push(found(&other, place, stamp));
@@ -188,17 +196,13 @@ fn unique_id(path: &Path, place: Option<Place>, file_name: &[u8], stamp: Stamp) 
     (snapshot.unique_id(position).into_owned(), doubles)
 }
 
-/// The message files of that identity in the mailbox of a file.
-fn of_identity(path: &Path, identity: &[u8]) -> Vec<(Vec<u8>, Place, Stamp)> {
-    let home = std::path::absolute(path).ok().and_then(|path| Some(path.parent()?.parent()?.to_owned()));
+/// The message files of that identity in the mailbox of a file, which is in that directory.
+fn of_identity(directory: &OwnedFd, identity: &[u8]) -> Vec<(Vec<u8>, Place, Stamp)> {
     let mut all = Vec::new();
+    let Ok(home) = fs::openat(directory, c"..", DIRECTORY, Mode::empty()) else { return all };
     for place in Place::BOTH {
-        let dir = home.clone().unwrap_or_default().join(place.name());
-        let Ok(entries) =
-            fs::openat(fs::CWD, &dir, fs::OFlags::RDONLY | fs::OFlags::DIRECTORY, Mode::empty())
-        else {
-            continue;
-        };
+        let flags = DIRECTORY.union(OFlags::NOFOLLOW);
+        let Ok(entries) = fs::openat(&home, place.name(), flags, Mode::empty()) else { continue };
         for entry in fs::Dir::read_from(&entries).into_iter().flatten().flatten() {
             let file: CString = entry.file_name().to_owned();
             if name::identity(file.to_bytes()) == identity
@@ -211,6 +215,8 @@ fn of_identity(path: &Path, identity: &[u8]) -> Vec<(Vec<u8>, Place, Stamp)> {
     }
     all
 }
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 fn name_of(file: &[u8], place: Option<Place>) -> Name {
     let (seconds, microseconds, _) = name::order(file);

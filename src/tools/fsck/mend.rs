@@ -19,7 +19,7 @@ pub(super) fn mend(mailbox: &Mailbox, findings: &[Finding]) -> Vec<Result<(), Er
             let Spot { dir, name, .. } = &finding.spot;
             let failed = |step| move |e: Errno| Error::at(mailbox.path_of(*dir, name.to_bytes()), step, e);
             let fd = mailbox.dir(*dir).ok_or(Errno::NOENT).map_err(failed("open directory"))?;
-            one(fd, finding).map_err(failed(step(&finding.mend)))?;
+            one(fd, mailbox.owner, finding).map_err(failed(step(&finding.mend)))?;
             if !touched.contains(dir) {
                 touched.push(*dir);
             }
@@ -47,7 +47,7 @@ fn step(mend: &Mend) -> &'static str {
     }
 }
 
-fn one(dir: &OwnedFd, finding: &Finding) -> Result<(), Errno> {
+fn one(dir: &OwnedFd, owner: u32, finding: &Finding) -> Result<(), Errno> {
     let Spot { name, inode, .. } = &finding.spot;
     match &finding.mend {
         Mend::ByHand(_) => Err(Errno::OPNOTSUPP),
@@ -67,7 +67,8 @@ fn one(dir: &OwnedFd, finding: &Finding) -> Result<(), Errno> {
         Mend::Mode(mode) => {
             let file =
                 fs::openat(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-            if fs::fstat(&file)?.st_ino != *inode {
+            let stat = fs::fstat(&file)?;
+            if stat.st_ino != *inode || stat.st_uid != owner {
                 return Err(Errno::STALE);
             }
             // The file itself, though it can't be opened: chmod of a name would follow a link.

@@ -9,7 +9,7 @@ mod problem;
 mod walk;
 
 use std::{
-    ffi::{CString, OsStr},
+    ffi::{CString, OsStr, OsString},
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -22,7 +22,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::maildir::Error;
+use crate::maildir::{Error, Spool, store::directories};
 
 /// Something that is wrong.
 #[derive(Debug, Clone)]
@@ -105,11 +105,19 @@ pub struct Report {
 }
 
 impl Mailbox {
-    /// Opens a directory that is, or should be, a Maildir. `None`: it has nothing of one.
-    pub fn open(path: &Path) -> Result<Option<Self>, Error> {
-        let root =
-            open_directory(fs::CWD, path.as_os_str()).map_err(|e| Error::at(path, "open directory", e))?;
-        let stat = fs::fstat(&root).map_err(|e| Error::at(path, "stat", e))?;
+    /// Opens a directory of the spool that is, or should be, a mailbox. `None`: it has nothing of a Maildir.
+    pub fn open(spool: &Spool, name: &OsStr) -> Result<Option<Self>, Error> {
+        Self::open_in(spool.dir(), spool.path().join(name), name)
+    }
+
+    /// The same with a folder of it. Links are not followed, at no step of the way.
+    pub fn folder(&self, name: &OsStr) -> Result<Option<Self>, Error> {
+        Self::open_in(&self.root, self.path.join(name), name)
+    }
+
+    fn open_in(above: &OwnedFd, path: PathBuf, name: &OsStr) -> Result<Option<Self>, Error> {
+        let root = open_directory(above, name).map_err(|e| Error::at(&path, "open directory", e))?;
+        let stat = fs::fstat(&root).map_err(|e| Error::at(&path, "stat", e))?;
         let mut there = false;
         let mut parts = [None, None, None];
         for (dir, part) in Dir::PARTS.into_iter().zip(&mut parts) {
@@ -122,7 +130,7 @@ impl Mailbox {
                 Err(_) => there = true, // told by the walk
             }
         }
-        Ok(there.then(|| Self { path: path.to_owned(), root, parts, owner: stat.st_uid }))
+        Ok(there.then(|| Self { path, root, parts, owner: stat.st_uid }))
     }
 
     /// Where it is.
@@ -130,18 +138,10 @@ impl Mailbox {
         &self.path
     }
 
-    /// The directories in it that are folders, or look like ones.
-    pub fn folders(&self) -> Result<Vec<PathBuf>, Error> {
-        let mut folders = Vec::new();
-        let failed = |e| Error::at(&self.path, "read directory", e);
-        for entry in fs::Dir::read_from(&self.root).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let name = entry.file_name().to_bytes();
-            if name.starts_with(b".") && ![&b"."[..], b".."].contains(&name) {
-                folders.push(self.path.join(OsStr::from_bytes(name)));
-            }
-        }
-        folders.retain(|path| path.symlink_metadata().is_ok_and(|data| data.is_dir()));
+    /// The names of the directories in it that are folders, or look like ones.
+    pub fn folders(&self) -> Result<Vec<OsString>, Error> {
+        let mut folders = directories(&self.root, &self.path)?;
+        folders.retain(|name| name.as_bytes().starts_with(b"."));
         folders.sort();
         Ok(folders)
     }

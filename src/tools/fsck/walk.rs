@@ -65,14 +65,19 @@ impl Walk<'_> {
             FileType::Directory => (0o700, "rwx"),
             _ => (0o600, "rw"),
         };
-        let right = (mode | needed) & !0o007;
+        // A file of another user may be one that the owner of the mailbox has given a second name here.
+        let mend = if stat.st_uid == uid {
+            Mend::Mode((mode | needed) & !0o007)
+        } else {
+            Mend::ByHand("see whose it is first")
+        };
         if mode & 0o007 != 0 {
             let detail = format!("mode {mode:04o} is for everybody");
-            self.found(spot, Problem::OpenToOthers, detail, Mend::Mode(right));
+            self.found(spot, Problem::OpenToOthers, detail, mend.clone());
         }
         if mode & needed != needed {
             let detail = format!("mode {mode:04o} does not give its owner {what}");
-            self.found(spot, Problem::ClosedToOwner, detail, Mend::Mode(right));
+            self.found(spot, Problem::ClosedToOwner, detail, mend);
         }
     }
 

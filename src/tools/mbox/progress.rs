@@ -8,17 +8,23 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Write},
+    io::{self, Read},
     os::unix::fs::{FileExt, MetadataExt},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use blake2::{Blake2s, Digest, digest::consts::U16};
-use rustix::fs::{self, OFlags};
+use rustix::fs;
 use serde::{Deserialize, Serialize};
 
 use super::Format;
-use crate::maildir::{Draft, Error, Kind, Maildir, Place, name, sizes::open};
+use crate::{
+    maildir::{
+        Draft, Error, Kind, Maildir, Place, name,
+        sizes::{open, replace},
+    },
+    safe_file::Keep,
+};
 
 /// What tells one file from another, and from itself after a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,7 +154,7 @@ impl Record {
     fn read(maildir: &Maildir, source: &Source) -> Result<Option<Self>, Error> {
         let name = file_name(source);
         let mut text = String::new();
-        open(maildir, &name, OFlags::RDONLY)?
+        open(maildir, &name)?
             .take(LONGEST)
             .read_to_string(&mut text)
             .map_err(|e| Error::at(maildir.path().join(&name), "read", e))?;
@@ -160,16 +166,10 @@ impl Record {
     pub(super) fn save(&mut self, maildir: &Maildir, now: SystemTime) -> Result<(), Error> {
         self.time = seconds(now);
         let name = file_name(&self.source);
-        let new = format!("{name}.new");
-        let path = maildir.path().join(&new);
+        let path = maildir.path().join(&name);
         let text = serde_json::to_string(self).map_err(|e| Error::at(&path, "encode", io::Error::from(e)))?;
         let text = format!("{}\n{text}", first_line(&text));
-        let mut file = open(maildir, &new, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?;
-        file.write_all(text.as_bytes()).map_err(|e| Error::at(&path, "write", e))?;
-        file.sync_all().map_err(|e| Error::at(&path, "fsync", e))?;
-        fs::renameat(maildir.root(), &new, maildir.root(), &name)
-            .map_err(|e| Error::at(&path, "rename", e))?;
-        fs::fsync(maildir.root()).map_err(|e| Error::at(maildir.path(), "fsync directory", e))
+        replace(maildir, &name, text.as_bytes(), Keep::Durable)
     }
 
     /// Everything is delivered.

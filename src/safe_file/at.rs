@@ -1,0 +1,132 @@
+//! Single files, through the descriptor of their directory.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::File,
+    io::{self, Read, Write},
+    os::{fd::AsFd, unix::ffi::OsStrExt},
+    path::Path,
+    time::SystemTime,
+};
+
+use rustix::{
+    fs::{self, AtFlags, CWD, FileType, Mode, OFlags},
+    io::Errno,
+};
+
+use super::Keep;
+
+/// Replaces a file: the new one is made in the first of two directories of one file system, and renamed into the
+/// second.
+///
+/// # Errors
+/// It cannot be written; what was there is there.
+pub fn replace_in(
+    (made_in, into): (impl AsFd, impl AsFd),
+    name: &OsStr,
+    mode: u32,
+    content: &[u8],
+    keep: Keep,
+) -> io::Result<()> {
+    let unfinished = unfinished()?;
+    let mut file = create_in(&made_in, &unfinished, mode)?;
+    let done = file.write_all(content).and_then(|()| {
+        if keep == Keep::Durable {
+            file.sync_all()?;
+        }
+        fs::renameat(&made_in, &unfinished, &into, name)?;
+        if keep == Keep::Durable {
+            sync(&into)?;
+        }
+        Ok(())
+    });
+    if done.is_err() {
+        let _ = fs::unlinkat(&made_in, &unfinished, AtFlags::empty()); // it may have its name already
+    }
+    done
+}
+
+/// Makes a file that was not there; the umask does not count.
+pub(super) fn create_in(dir: impl AsFd, name: &OsStr, mode: u32) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = fs::openat(&dir, name, flags, Mode::RUSR | Mode::WUSR)?;
+    if mode != 0o600 {
+        fs::fchmod(&file, Mode::from_raw_mode(mode))?;
+    }
+    Ok(File::from(file))
+}
+
+/// Opens a file that is written in its place, or makes it if `how` says so: a regular one. It must have no other
+/// name: that one may be a file which the owner of the directory may not write to.
+///
+/// # Errors
+/// `MLINK` for a file with other names, `INVAL` for what is no regular file.
+pub fn open_to_write_in(dir: impl AsFd, name: &OsStr, how: OFlags) -> Result<File, Errno> {
+    let flags = how | OFlags::WRONLY | OFlags::NOFOLLOW | NO_WAIT;
+    let file = match fs::openat(&dir, name, flags, Mode::RUSR | Mode::WUSR) {
+        Err(Errno::NXIO) => return Err(Errno::INVAL), // a FIFO without a reader
+        opened => opened?,
+    };
+    let stat = fs::fstat(&file)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile if stat.st_nlink == 1 => Ok(File::from(file)),
+        FileType::RegularFile => Err(Errno::MLINK),
+        _ => Err(Errno::INVAL),
+    }
+}
+
+/// The content of a file that the operator has named, wherever links lead: a regular one of at most so many octets;
+/// and when it was written.
+///
+/// # Errors
+/// It is not such a one.
+pub fn read_named(path: &Path, most: u64) -> io::Result<(Vec<u8>, SystemTime)> {
+    contents(open_named(path)?, most)
+}
+
+/// Opens a regular file that the operator has named, wherever links lead. Nothing is waited for.
+///
+/// # Errors
+/// It is not such a one.
+pub fn open_named(path: &Path) -> io::Result<File> {
+    regular(File::from(fs::openat(CWD, path, OFlags::RDONLY | NO_WAIT, Mode::empty())?))
+}
+
+fn regular(file: File) -> io::Result<File> {
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+}
+
+/// Whether that is a name of a file that was begun and never placed.
+pub fn is_unfinished(name: &OsStr) -> bool {
+    let random = name.as_bytes().strip_prefix(UNFINISHED).and_then(|rest| rest.strip_suffix(NEW));
+    random.is_some_and(|random| random.len() == 16 && random.iter().all(u8::is_ascii_hexdigit))
+}
+
+pub(super) fn unfinished() -> io::Result<OsString> {
+    let random = format!("{:016x}", getrandom::u64().map_err(io::Error::other)?);
+    Ok(OsStr::from_bytes(&[UNFINISHED, random.as_bytes(), NEW].concat()).to_owned())
+}
+
+pub(super) fn contents(file: File, most: u64) -> io::Result<(Vec<u8>, SystemTime)> {
+    let file = regular(file)?;
+    let written = file.metadata()?.modified()?;
+    let mut content = Vec::new();
+    file.take(most + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > most {
+        let why = format!("longer than the {most} octets that are read of it");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    Ok((content, written))
+}
+
+pub(super) fn sync(dir: impl AsFd) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    fs::fsync(fs::openat(dir, c".", flags, Mode::empty())?)
+}
+
+pub(super) const NO_WAIT: OFlags = OFlags::NONBLOCK.union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+const UNFINISHED: &[u8] = b".restante.";
+const NEW: &[u8] = b".new";

@@ -1,0 +1,332 @@
+//! Admission: the places for connections, and the choice of the connection that gives its place up when none is
+//! left. Pure state: the time is an argument.
+//!
+//! The rule: a place is held by progress, never by octets. Strangers go before addresses that were served, these
+//! before users who have logged in; and no service takes the share of another.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
+    time::Duration,
+};
+
+use crate::{
+    config::Service,
+    conn::{Claim, Stage},
+    limits::{Limits, prefix, site},
+    proto::ask::ConnId,
+};
+
+/// Every connection, and the places there are.
+pub(super) struct Admission {
+    most: usize,
+    /// Places that only connections of a share may take.
+    reserved: [usize; Share::COUNT],
+    /// Places that connections of a share have.
+    held: [usize; Share::COUNT],
+    guests: HashMap<ConnId, Guest>,
+    /// The connections that may be ended, those with the oldest progress first.
+    queues: BTreeMap<Queue, BTreeSet<(Duration, ConnId)>>,
+    prefixes: Counts,
+    sites: Counts,
+    /// Connections of a prefix that count as served before.
+    shielded: Counts,
+    served: Served,
+    per_address: usize,
+    per_site: usize,
+}
+
+/// A service, or two that stand for the same users: each has its share of the places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Share {
+    Smtp,
+    Submission,
+    Lmtp,
+    Pop3,
+}
+
+/// How late a connection is ended; the first goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// The session is over, and only its last words are left.
+    Over,
+    Stranger,
+    /// The address has delivered or logged in before.
+    Served,
+    /// A user who has logged in, a trusted client, a server of ours.
+    Trusted,
+}
+
+type Queue = (Share, Rank, Stage);
+
+struct Guest {
+    share: Share,
+    peer: Option<IpAddr>,
+    /// Whether it is one of the connections of its prefix that count as served before.
+    shielded: bool,
+    queued: Option<(Queue, Duration)>,
+}
+
+/// The way in for a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Entry {
+    Free,
+    /// This connection has to end first.
+    InPlaceOf(ConnId),
+    /// One will have to end then, which has only just come.
+    At(Duration),
+    NoRoom,
+}
+
+impl Admission {
+    pub(super) fn new() -> Self {
+        Self {
+            most: 0,
+            reserved: [0; Share::COUNT],
+            held: [0; Share::COUNT],
+            guests: HashMap::new(),
+            queues: BTreeMap::new(),
+            prefixes: Counts::default(),
+            sites: Counts::default(),
+            shielded: Counts::default(),
+            served: Served::default(),
+            per_address: 0,
+            per_site: 0,
+        }
+    }
+
+    /// Other limits and listeners are in force from now on: each service that is there has its share.
+    pub(super) fn follow(&mut self, most: usize, limits: &Limits, services: impl Iterator<Item = Service>) {
+        (self.most, self.per_address, self.per_site) =
+            (most, limits.connections_per_address, limits.connections_per_site);
+        self.served.most = limits.served_addresses;
+        self.reserved = [0; Share::COUNT];
+        for service in services {
+            self.reserved[Share::of(service) as usize] = most / SHARES;
+        }
+    }
+
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+
+    /// Prefixes of addresses that have a connection now.
+    pub(super) fn addresses(&self) -> usize {
+        self.prefixes.0.len()
+    }
+
+    /// Whether that address, and the network around it, have not too many connections already.
+    pub(super) fn has_room_for(&self, peer: IpAddr) -> bool {
+        let fits = |most: usize, count: usize| most == 0 || count < most;
+        peer.to_canonical().is_loopback()
+            || fits(self.per_address, self.prefixes.of(prefix(peer)))
+                && site(peer).is_none_or(|site| fits(self.per_site, self.sites.of(site)))
+    }
+
+    /// The place of one more connection to that service.
+    pub(super) fn entry(&self, service: Service, now: Duration) -> Entry {
+        let share = Share::of(service);
+        let taken = |other: usize| {
+            if other == share as usize {
+                self.held[other]
+            } else {
+                self.held[other].max(self.reserved[other])
+            }
+        };
+        if (0..Share::COUNT).map(taken).sum::<usize>() < self.most {
+            return Entry::Free;
+        }
+        let lends =
+            |other: Share| other == share || self.held[other as usize] > self.reserved[other as usize];
+        let oldest = |(&(other, rank, stage), queue): (&Queue, &BTreeSet<_>)| {
+            let &(progress, id) = queue.first().filter(|_| lends(other))?;
+            Some((rank, progress + allowance(stage), progress + rest(rank, stage), id))
+        };
+        let candidates = || self.queues.iter().filter_map(oldest);
+        if let Some((_, _, _, id)) = candidates().filter(|(_, _, from, _)| *from <= now).min() {
+            return Entry::InPlaceOf(id);
+        }
+        let soon = candidates().map(|(_, _, from, _)| from).filter(|from| *from <= now + MOMENTS).min();
+        soon.map_or(Entry::NoRoom, Entry::At)
+    }
+
+    pub(super) fn enter(&mut self, id: ConnId, service: Service, peer: Option<IpAddr>, now: Duration) {
+        let share = Share::of(service);
+        self.held[share as usize] += 1;
+        self.guests.insert(id, Guest { share, peer: None, shielded: false, queued: None });
+        if let Some(peer) = peer {
+            self.name(id, peer);
+        }
+        self.update(id, Some(Claim { stage: Stage::Arriving, progress: now }));
+    }
+
+    /// The address of a connection is known.
+    pub(super) fn name(&mut self, id: ConnId, peer: IpAddr) {
+        let Some(guest) = self.guests.get_mut(&id).filter(|guest| guest.peer.is_none()) else { return };
+        guest.peer = Some(peer);
+        self.prefixes.up(prefix(peer));
+        site(peer).into_iter().for_each(|site| self.sites.up(site));
+    }
+
+    /// A connection has come that far; `None`: it may not be ended now.
+    pub(super) fn update(&mut self, id: ConnId, claim: Option<Claim>) {
+        let Some(guest) = self.guests.get_mut(&id) else { return };
+        let wanted = claim.map(|Claim { stage, progress }| {
+            let rank = match stage {
+                Stage::Over => Rank::Over,
+                Stage::Trusted => Rank::Trusted,
+                _ if guest.is_shielded(&self.served, &mut self.shielded) => Rank::Served,
+                _ => Rank::Stranger,
+            };
+            ((guest.share, rank, stage), progress)
+        });
+        let is_near = |(queue, progress): (Queue, Duration)| {
+            guest.queued.is_some_and(|(old, at)| old == queue && progress.abs_diff(at) < NEAR)
+        };
+        if wanted == guest.queued || wanted.is_some_and(is_near) {
+            return;
+        }
+        let old = std::mem::replace(&mut guest.queued, wanted);
+        self.dequeue(id, old);
+        if let Some((queue, progress)) = wanted {
+            self.queues.entry(queue).or_default().insert((progress, id));
+        }
+    }
+
+    /// A message was accepted from there, or a user has logged in.
+    pub(super) fn served(&mut self, peer: IpAddr, now: Duration) {
+        self.served.add(prefix(peer), now);
+    }
+
+    pub(super) fn leave(&mut self, id: ConnId) {
+        let Some(Guest { share, peer, shielded, queued }) = self.guests.remove(&id) else { return };
+        self.held[share as usize] -= 1;
+        self.dequeue(id, queued);
+        if let Some(peer) = peer {
+            self.prefixes.down(prefix(peer));
+            site(peer).into_iter().for_each(|site| self.sites.down(site));
+            if shielded {
+                self.shielded.down(prefix(peer));
+            }
+        }
+    }
+
+    fn dequeue(&mut self, id: ConnId, queued: Option<(Queue, Duration)>) {
+        let Some((queue, progress)) = queued else { return };
+        if let Some(waiting) = self.queues.get_mut(&queue) {
+            waiting.remove(&(progress, id));
+            if waiting.is_empty() {
+                self.queues.remove(&queue);
+            }
+        }
+    }
+}
+
+impl Guest {
+    /// A few connections of an address count as served before: who has delivered once may not hold the house with
+    /// all the connections that an address may have.
+    fn is_shielded(&mut self, served: &Served, shielded: &mut Counts) -> bool {
+        let Some(prefix) = self.peer.map(prefix) else { return false };
+        if !self.shielded && served.has(prefix) && shielded.of(prefix) < SHIELDED {
+            self.shielded = true;
+            shielded.up(prefix);
+        }
+        self.shielded
+    }
+}
+
+impl Share {
+    const COUNT: usize = 4;
+
+    fn of(service: Service) -> Self {
+        match service {
+            Service::Smtp => Self::Smtp,
+            Service::Submission | Service::Submissions => Self::Submission,
+            Service::Lmtp => Self::Lmtp,
+            Service::Pop3 | Service::Pop3s => Self::Pop3,
+        }
+    }
+}
+
+/// How long a connection may be without progress before it is ended for another.
+fn rest(rank: Rank, stage: Stage) -> Duration {
+    match (rank, stage) {
+        (Rank::Over, _) => Duration::ZERO,
+        (Rank::Trusted, _) => Duration::from_secs(60),
+        (_, Stage::Body) => MOMENTS,
+        (_, Stage::Between) => MOMENTS / 2,
+        _ => A_MOMENT,
+    }
+}
+
+/// How much longer than one that has just come a connection keeps its place without progress, because it has come
+/// further. Not more: with all places held at DATA, clients that have just come must not end each other.
+fn allowance(stage: Stage) -> Duration {
+    match stage {
+        Stage::Over | Stage::Arriving => Duration::ZERO,
+        Stage::Between | Stage::Trusted => Duration::from_secs(10),
+        Stage::Body => Duration::from_secs(20),
+    }
+}
+
+/// Addresses that were served, the latest of them.
+#[derive(Default)]
+struct Served {
+    most: usize,
+    last: HashMap<IpAddr, Duration>,
+    order: BTreeSet<(Duration, IpAddr)>,
+}
+
+impl Served {
+    fn has(&self, prefix: IpAddr) -> bool {
+        self.last.contains_key(&prefix)
+    }
+
+    fn add(&mut self, prefix: IpAddr, now: Duration) {
+        if let Some(before) = self.last.insert(prefix, now) {
+            self.order.remove(&(before, prefix));
+        }
+        self.order.insert((now, prefix));
+        while self.last.len() > self.most {
+            let Some((_, oldest)) = self.order.pop_first() else { return };
+            self.last.remove(&oldest);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Counts(HashMap<IpAddr, usize>);
+
+impl Counts {
+    fn of(&self, network: IpAddr) -> usize {
+        self.0.get(&network).copied().unwrap_or_default()
+    }
+
+    fn up(&mut self, network: IpAddr) {
+        *self.0.entry(network).or_default() += 1;
+    }
+
+    fn down(&mut self, network: IpAddr) {
+        if let Some(count) = self.0.get_mut(&network) {
+            *count -= 1;
+            if *count == 0 {
+                self.0.remove(&network);
+            }
+        }
+    }
+}
+
+/// One of so many parts of the places is each service's own.
+const SHARES: usize = 8;
+/// Connections of one address that count as served before.
+const SHIELDED: usize = 4;
+/// A connection that has just come stays: else in a rush each would end the one before, and none be served. The next
+/// one waits for that long before it is accepted.
+const A_MOMENT: Duration = Duration::from_millis(250);
+/// The same for one at message data, and the longest that the next one waits.
+const MOMENTS: Duration = Duration::from_secs(1);
+/// Progress that differs by less is not put in order again.
+const NEAR: Duration = Duration::from_millis(250);
+
+#[cfg(test)]
+mod tests;
