@@ -27,7 +27,7 @@
 //! | [`descriptors`] | how many connections and mailboxes may be open |
 //! | [`safe_file`] | files by fixed names in directories that others may write to |
 //! | [`threads`] | how many threads there are, and whether they can be had |
-//! | [`limits`], [`octets`], [`clock`], [`stamp`], `open_regular` | leaves: every bound, the one size function, the time, changes of files, reading them within a bound |
+//! | [`limits`], [`octets`], [`clock`], [`stamp`], `open_regular`, `file_poller` | leaves: every bound, the one size function, the time, changes of files, reading them within a bound, looking at them again and again |
 #![forbid(unsafe_code)]
 
 pub mod accounts;
@@ -39,6 +39,7 @@ pub mod config;
 pub mod conn;
 pub mod descriptors;
 pub mod desk;
+mod file_poller;
 pub mod files;
 pub mod limits;
 pub mod listen;

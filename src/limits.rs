@@ -265,6 +265,12 @@ impl Limits {
     }
 }
 
+/// How long a worker keeps the memory that a password was checked in: 19 MiB each.
+pub const SCRATCH_KEPT: Duration = Duration::from_secs(5);
+/// How long after the question a wrong password is answered at least, where hashes of other servers are on file: longer
+/// than the check of one takes, so that the time does not tell who has one.
+pub const SLOW_HASH_HELD: Duration = Duration::from_secs(2);
+
 /// Octets of a configuration file. The files that it is read from are bounded before there is a configuration: these
 /// bounds are no keys of it.
 pub const MOST_CONFIGURATION: Size = Size::mib(4);

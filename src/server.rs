@@ -61,6 +61,8 @@ pub struct Server {
     is_to_stop: Arc<AtomicBool>,
     manager: Manager,
     reload: Option<Reload>,
+    /// Held by each thread that reads for a reload.
+    reloads: Arc<()>,
     /// In the order of the configuration at the start; those of a reload behind them.
     listeners: BTreeMap<ListenerId, Listener>,
     tls: Option<Rc<Tls>>,
@@ -101,6 +103,7 @@ enum Due {
     Accept,
     Measure,
     Tick,
+    Reload,
     Stop,
     Watchdog,
 }
@@ -155,6 +158,7 @@ impl Server {
             is_to_stop: Arc::default(),
             manager: Manager::default(),
             reload: None,
+            reloads: Arc::default(),
             listeners: BTreeMap::new(),
             tls,
             transcripts,
@@ -362,6 +366,7 @@ impl Server {
                     // What a tick has decided is told now: nothing else need wake the loop for a while.
                     self.answers(now);
                 }
+                Due::Reload => self.look_after_reload(now),
                 Due::Watchdog => {
                     self.manager.alive();
                     let next = self.manager.watchdog().map(|interval| now.steady + interval);

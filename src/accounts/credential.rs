@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::password::{self, Answer, Stored};
+use super::{
+    Scratch,
+    password::{self, Answer, Stored},
+};
 use crate::proto::ask::Mailbox;
 
 /// What it takes to check the password of one user, existing or not. Checking takes a CPU for a while:
@@ -52,16 +55,16 @@ impl Credential {
     }
 
     /// Checks a password. Wrong ones, and those of users who do not exist, take as long as right ones.
-    pub fn verify(&self, password: &[u8]) -> Verdict {
+    pub fn verify(&self, password: &[u8], scratch: &mut Scratch) -> Verdict {
         let (mailbox, old) = match (&self.mailbox, &self.check) {
             (Some(mailbox), Check::Anything) => return Verdict::Right(mailbox.clone()),
             (Some(mailbox), Check::Hash(hash)) => (mailbox.clone(), hash),
             (None, _) | (_, Check::Nothing) => {
-                password::spend(password);
+                password::spend(password, scratch);
                 return Verdict::Wrong;
             }
         };
-        match old.parse().unwrap_or(Stored::Locked).verify(password) {
+        match old.parse().unwrap_or(Stored::Locked).verify(password, scratch) {
             Answer::Wrong => Verdict::Wrong,
             Answer::Right => Verdict::Right(mailbox),
             Answer::RightButOld(hash) => Verdict::RightUpgraded { mailbox, user: self.user.clone(), hash },

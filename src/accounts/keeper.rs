@@ -1,24 +1,26 @@
-//! Looks after the files of accounts, in a thread of its own: reading may wait for a disk.
+//! Looks after the files of accounts, in threads of their own: reading may wait for a disk.
 
 use std::{
     io,
-    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
-    thread,
     time::{Duration, SystemTime},
 };
 
-use super::{Accounts, Sources, Stamp, aliases::Aliases};
+use super::{Accounts, Error, Sources, Stamp, aliases::Aliases};
+use crate::{
+    file_poller::{FilePoller, Pace, TRY_AGAIN, Told},
+    metrics::METRICS,
+};
 
 /// Looks after the files of accounts as long as it is held.
 #[derive(Debug)]
 pub struct Keeper {
-    _ends: Sender<()>,
+    _poller: FilePoller,
 }
 
 impl Keeper {
-    /// Starts the thread. It looks for changes of `sources` every `look_every`, the first time at once, and
-    /// hands every new table to `take`. A file that is wrong is told in the log, once, and changes nothing;
-    /// but accounts change also while the aliases are wrong, whose last good ones stay in force.
+    /// Looks for changes of `sources` every `look_every`, the first time at once, and hands every new table to `take`. A
+    /// file that is wrong is told in the log, and changes nothing; but accounts change also while the aliases are wrong,
+    /// whose last good ones stay in force.
     ///
     /// # Errors
     /// There is no thread to be had.
@@ -27,12 +29,11 @@ impl Keeper {
         look_every: Duration,
         take: impl Fn(Accounts) + Send + 'static,
     ) -> io::Result<Self> {
-        let (ends, ended) = mpsc::channel();
-        let mut files = Files::new(sources);
-        thread::Builder::new()
-            .name("accounts".into())
-            .spawn(move || files.keep(look_every, &ended, &take))?;
-        Ok(Self { _ends: ends })
+        let look = move || {
+            let mut files = Files::new(sources.clone());
+            move |now| files.look(now)
+        };
+        Ok(Self { _poller: FilePoller::start("accounts", Pace::every(look_every), look, take)? })
     }
 }
 
@@ -42,23 +43,23 @@ struct Files {
     stamp: Option<Stamp>,
     /// Whether they may have changed since and still look the same.
     young: bool,
+    /// When one of them could not be read: that may end without a trace in its stamp.
+    unreadable: Option<SystemTime>,
     /// The last good ones.
     aliases: Aliases,
     /// What is wrong with them, as the log has it.
-    told: Option<String>,
+    told: Told,
 }
 
 impl Files {
     fn new(sources: Sources) -> Self {
-        Self { sources, stamp: None, young: false, aliases: Aliases::default(), told: None }
-    }
-
-    fn keep(&mut self, look_every: Duration, ended: &Receiver<()>, take: &impl Fn(Accounts)) {
-        loop {
-            self.look(SystemTime::now()).into_iter().for_each(take);
-            if ended.recv_timeout(look_every) == Err(RecvTimeoutError::Disconnected) {
-                return;
-            }
+        Self {
+            sources,
+            stamp: None,
+            young: false,
+            unreadable: None,
+            aliases: Aliases::default(),
+            told: Told::default(),
         }
     }
 
@@ -67,38 +68,41 @@ impl Files {
     fn look(&mut self, now: SystemTime) -> Option<Accounts> {
         let stamp = self.sources.stamp();
         let changed = self.stamp.as_ref() != Some(&stamp);
-        if !changed && !self.young {
+        let again = |tried: SystemTime| now.duration_since(tried).map_or(true, |since| since >= TRY_AGAIN);
+        if !changed && !self.young && !self.unreadable.is_some_and(again) {
+            let still = self.told.text().map(str::to_owned);
+            self.tell(still, false, now);
             return None;
         }
         self.young = stamp.is_young(now);
         let known = self.stamp.replace(stamp).is_some();
-        match self.sources.table() {
-            Ok(table) => {
-                let wrong = match self.sources.read_aliases(&table) {
-                    Ok(aliases) => {
-                        self.aliases = aliases;
-                        None
-                    }
-                    Err(error) => Some(format!("aliases not read again, the old ones stay: {error}")),
-                };
-                if known && changed {
-                    log::info!("accounts read again: {}", table.len());
-                }
-                self.tell(wrong);
-                Some(self.sources.accounts(table, self.aliases.clone()))
-            }
-            Err(error) => {
-                self.tell(Some(format!("accounts not read again, the old ones stay: {error}")));
-                None
-            }
+        let table = self.sources.table();
+        let aliases = table.as_ref().ok().map(|table| self.sources.read_aliases(table));
+        METRICS.stale("accounts", table.is_err());
+        aliases.iter().for_each(|aliases| METRICS.stale("aliases", aliases.is_err()));
+        let error = table.as_ref().err().or(aliases.as_ref().and_then(|aliases| aliases.as_ref().err()));
+        self.unreadable = matches!(error, Some(Error::Io { .. })).then_some(now);
+        let file = if table.is_err() { "accounts" } else { "aliases" };
+        let wrong = error.map(|error| format!("{file} not read again, the old ones stay: {error}"));
+        if let (Ok(table), true) = (&table, known && changed) {
+            log::info!("accounts read again: {}", table.len());
         }
+        self.tell(wrong, changed, now);
+        let table = table.ok()?;
+        if let Some(Ok(aliases)) = aliases {
+            self.aliases = aliases;
+        } else if !changed {
+            return None; // as it was the last time
+        }
+        Some(self.sources.accounts(table, self.aliases.clone()))
     }
 
-    fn tell(&mut self, wrong: Option<String>) {
-        if let Some(wrong) = wrong.as_ref().filter(|wrong| self.told.as_ref() != Some(wrong)) {
-            log::error!("{wrong}");
+    fn tell(&mut self, wrong: Option<String>, changed: bool, now: SystemTime) {
+        match wrong {
+            Some(wrong) if self.told.is_due(&wrong, changed, now) => log::error!("{wrong}"),
+            Some(_) => {}
+            None => self.told.clear(),
         }
-        self.told = wrong;
     }
 }
 
@@ -167,14 +171,14 @@ mod tests {
         assert!(home.look().is_none());
         home.put("users.json", "{\"ann");
         assert!(home.look().is_none());
-        assert!(home.files.told.as_ref().is_some_and(|told| told.contains("users.json, line 1, column 5: ")));
+        assert!(home.files.told.text().is_some_and(|told| told.contains("users.json, line 1, column 5: ")));
         assert!(home.look().is_none());
         home.write(&["bob"]);
         assert!(home.look().is_some_and(|accounts| has(&accounts, "bob") && !has(&accounts, "ann")));
-        assert_eq!(home.files.told, None);
+        assert_eq!(home.files.told.text(), None);
         fs::remove_file(home.directory.path().join("users.json")).unwrap();
         assert!(home.look().is_none());
-        assert!(home.files.told.as_ref().is_some_and(|told| told.contains("there are no accounts at")));
+        assert!(home.files.told.text().is_some_and(|told| told.contains("there are no accounts at")));
     }
 
     #[test]
@@ -187,7 +191,7 @@ mod tests {
         assert!(
             home.files
                 .told
-                .as_ref()
+                .text()
                 .is_some_and(|told| told.contains("aliases, line 1, column 11: there is no account"))
         );
         home.write(&["carl"]);

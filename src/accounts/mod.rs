@@ -13,6 +13,7 @@ mod file;
 mod keeper;
 mod memory;
 mod password;
+mod scratch;
 mod sources;
 mod table;
 mod tries;
@@ -30,6 +31,7 @@ pub use file::UserFile;
 pub use keeper::Keeper;
 pub use memory::{Mark, Memory};
 pub use password::hash;
+pub use scratch::Scratch;
 pub use sources::{Sources, Stamp};
 use table::Table;
 pub use tries::{Attempt, Gate, Standing, Tries};
@@ -98,6 +100,12 @@ impl Accounts {
         if let Users::Listed(table) = &mut self.users {
             table.learn(user, hash);
         }
+    }
+
+    /// Whether the check of some password takes longer than that of a user who does not exist, because its hash came from
+    /// another server.
+    pub fn have_slow_hashes(&self) -> bool {
+        matches!(&self.users, Users::Listed(table) if table.has_slow_hashes())
     }
 
     /// How many accounts there are; `None` in an open house.

@@ -5,12 +5,13 @@
 
 use std::{hint::black_box, str::FromStr};
 
-use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version};
+use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordVerifier, Version};
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use bcrypt::HashParts;
 use md5::{Digest, Md5};
 use sha_crypt::ShaCrypt;
 
-use super::Error;
+use super::{Error, Scratch};
 
 /// What new hashes cost: 19 MiB and two passes, OWASP's recommendation.
 const COST: Params = match Params::new(19_456, 2, 1, None) {
@@ -27,8 +28,17 @@ const MOST_SHA512: u32 = 1_000_000;
 
 /// Hashes a password with Argon2id and a random salt, as a PHC string.
 pub fn hash(password: &[u8]) -> Result<String, Error> {
-    let hash: Result<PasswordHash, _> = argon2id().hash_password(password);
-    hash.map(|hash| hash.to_string()).map_err(|e| Error::Hash(e.to_string()))
+    hash_in(password, &mut Scratch::default())
+}
+
+fn hash_in(password: &[u8], scratch: &mut Scratch) -> Result<String, Error> {
+    let (mut salt, mut out) = ([0; 16], [0; Params::DEFAULT_OUTPUT_LEN]);
+    getrandom::fill(&mut salt).map_err(|error| Error::Hash(error.to_string()))?;
+    let hashed = scratch.hash(&argon2id(Version::V0x13, COST), password, &salt, &mut out);
+    hashed.ok_or_else(|| Error::Hash("not enough memory".into()))?;
+    let (m, t, p) = (COST.m_cost(), COST.t_cost(), COST.p_cost());
+    let [salt, out] = [&salt[..], &out].map(|octets| STANDARD_NO_PAD.encode(octets));
+    Ok(format!("$argon2id$v=19$m={m},t={t},p={p}${salt}${out}"))
 }
 
 /// A hash on file, understood.
@@ -50,18 +60,42 @@ pub(super) enum Answer {
 }
 
 impl Stored {
-    pub(super) fn verify(&self, password: &[u8]) -> Answer {
+    pub(super) fn verify(&self, password: &[u8], scratch: &mut Scratch) -> Answer {
+        let right = match self {
+            Self::Argon2id(hash) => {
+                let right = argon2id_fits(hash, password, scratch).unwrap_or(false);
+                return if right { Answer::Right } else { Answer::Wrong };
+            }
+            Self::Md5(digest) => same(&Md5::digest(password), digest),
+            Self::Bcrypt(text) => bcrypt::verify(password, text).unwrap_or(false),
+            Self::Sha512(text) => ShaCrypt::SHA512.verify_password(password, &**text).is_ok(),
+            Self::Locked => false,
+        };
+        if !right {
+            spend(password, scratch);
+            return Answer::Wrong;
+        }
+        hash_in(password, scratch).map_or(Answer::Right, Answer::RightButOld)
+    }
+
+    /// Whether a check takes longer than that of a user who does not exist.
+    pub(super) fn is_slow(&self) -> bool {
         match self {
-            Self::Argon2id(hash) => match argon2id().verify_password(password, &**hash) {
-                Ok(()) => Answer::Right,
-                Err(_) => Answer::Wrong,
-            },
-            Self::Md5(digest) => old(same(&Md5::digest(password).into(), digest), password),
-            Self::Bcrypt(text) => old(bcrypt::verify(password, text).unwrap_or(false), password),
-            Self::Sha512(text) => old(ShaCrypt::SHA512.verify_password(password, &**text).is_ok(), password),
-            Self::Locked => old(false, password),
+            Self::Argon2id(hash) => Params::try_from(&**hash).is_ok_and(|cost| {
+                cost.m_cost().saturating_mul(cost.t_cost()) > COST.m_cost().saturating_mul(COST.t_cost())
+            }),
+            Self::Bcrypt(_) | Self::Sha512(_) => true,
+            Self::Md5(_) | Self::Locked => false,
         }
     }
+}
+
+fn argon2id_fits(hash: &PasswordHash, password: &[u8], scratch: &mut Scratch) -> Option<bool> {
+    let (salt, expected) = (hash.salt.as_ref()?, hash.hash.as_ref()?);
+    let version = hash.version.map_or(Ok(Version::default()), Version::try_from).ok()?;
+    let mut out = vec![0; expected.as_ref().len()];
+    scratch.hash(&argon2id(version, Params::try_from(hash).ok()?), password, salt, &mut out)?;
+    Some(same(&out, expected.as_ref()))
 }
 
 impl FromStr for Stored {
@@ -97,15 +131,6 @@ impl FromStr for Stored {
     }
 }
 
-/// What came of a hash that should not stay.
-fn old(right: bool, password: &[u8]) -> Answer {
-    if !right {
-        spend(password);
-        return Answer::Wrong;
-    }
-    hash(password).map_or(Answer::Right, Answer::RightButOld)
-}
-
 fn bcrypt(text: &str) -> Result<Stored, String> {
     let parts: HashParts = text.parse().map_err(|e| format!("not a usable bcrypt hash: {e}"))?;
     match parts.get_cost() {
@@ -131,14 +156,15 @@ fn sha512(text: &str) -> Result<Stored, String> {
     }
 }
 
-fn argon2id() -> Argon2<'static> {
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, COST)
+fn argon2id(version: Version, cost: Params) -> Argon2<'static> {
+    Argon2::new(Algorithm::Argon2id, version, cost)
 }
 
 /// Takes the time of a check.
-pub(super) fn spend(password: &[u8]) {
+pub(super) fn spend(password: &[u8], scratch: &mut Scratch) {
     let mut out = [0; Params::DEFAULT_OUTPUT_LEN];
-    let _ = black_box(argon2id().hash_password_into(password, b"takes time alone", &mut out)); // nobody needs it
+    let argon2 = argon2id(Version::V0x13, COST);
+    let _ = black_box(scratch.hash(&argon2, password, b"takes time alone", &mut out)); // nobody needs it
     black_box(out);
 }
 
@@ -153,8 +179,8 @@ fn md5_digest(text: &str) -> Option<[u8; 16]> {
 }
 
 /// Compares in a time that does not depend on where the difference is.
-fn same(a: &[u8; 16], b: &[u8; 16]) -> bool {
-    black_box(a.iter().zip(b).fold(0, |different, (a, b)| different | (a ^ b))) == 0
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && black_box(a.iter().zip(b).fold(0, |different, (a, b)| different | (a ^ b))) == 0
 }
 
 const BCRYPT: [&str; 3] = ["$2a$", "$2b$", "$2y$"];
@@ -169,7 +195,38 @@ mod tests {
     const SESAME: &str = "c8dae1c50e092f3d877192fc555b1dcf";
 
     fn verify(stored: &str, password: &str) -> Answer {
-        stored.parse::<Stored>().unwrap().verify(password.as_bytes())
+        stored.parse::<Stored>().unwrap().verify(password.as_bytes(), &mut Scratch::default())
+    }
+
+    #[test]
+    fn memory_that_was_used_before_changes_no_result() {
+        let costs = [(64, 1, 1), (19_456, 2, 1), (1024, 3, 4), (64, 2, 1), (40_000, 1, 1)];
+        let mut scratch = Scratch::default();
+        for (n, (m, t, p)) in costs.into_iter().enumerate() {
+            let argon2 = argon2id(Version::V0x13, Params::new(m, t, p, None).unwrap());
+            let theirs: PasswordHash = argon2::PasswordHasher::hash_password(&argon2, b"sesame").unwrap();
+            let stored: Stored = theirs.to_string().parse().unwrap();
+            assert!(matches!(stored.verify(b"sesame", &mut scratch), Answer::Right), "{n}");
+            assert!(matches!(stored.verify(b"Sesame", &mut scratch), Answer::Wrong), "{n}");
+            assert_eq!(scratch.is_empty(), m == 40_000, "what a dear one takes is not kept");
+        }
+        let ours = hash_in(b"sesame", &mut scratch).unwrap();
+        let verified =
+            argon2id(Version::V0x13, COST).verify_password(b"sesame", &PasswordHash::new(&ours).unwrap());
+        assert!(verified.is_ok());
+    }
+
+    #[test]
+    fn what_takes_longer_than_a_user_who_is_not_there_is_known() {
+        for (stored, slow) in [
+            (&*hash(b"x").unwrap(), false),
+            (SESAME, false),
+            ("!", false),
+            ("$2b$05$abcdefghijklmnopqrstuuKcS.CYWVYVaLiiCKrrc0A5s3mGesJ9O", true),
+            ("$argon2id$v=19$m=65536,t=3,p=4$c29tZSBzYWx0IQ$aGFzaGhhc2hoYXNoaGFzaGhhc2g", true),
+        ] {
+            assert_eq!(stored.parse::<Stored>().unwrap().is_slow(), slow, "{stored}");
+        }
     }
 
     #[test]
@@ -186,7 +243,7 @@ mod tests {
     #[test]
     fn a_hash_of_another_cost_is_checked_at_its_own() {
         let cheap = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(64, 1, 2, None).unwrap());
-        let cheap: PasswordHash = cheap.hash_password(b"sesame").unwrap();
+        let cheap: PasswordHash = argon2::PasswordHasher::hash_password(&cheap, b"sesame").unwrap();
         assert!(matches!(verify(&cheap.to_string(), "sesame"), Answer::Right));
         assert!(matches!(verify(&cheap.to_string(), "other"), Answer::Wrong));
     }

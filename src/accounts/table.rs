@@ -8,6 +8,7 @@ use std::{
 use super::{
     account::{Account, Sender, key, key_of},
     aliases::Aliases,
+    password::Stored,
 };
 use crate::proto::{
     ask::{Destination, Mailbox, Quota},
@@ -23,6 +24,7 @@ pub(super) struct Table {
     addresses: BTreeMap<String, String>,
     inboxes: BTreeMap<Mailbox, Terms>,
     aliases: Aliases,
+    has_slow_hashes: bool,
 }
 
 /// One account.
@@ -50,6 +52,7 @@ impl Table {
             addresses: BTreeMap::new(),
             inboxes: BTreeMap::new(),
             aliases: Aliases::default(),
+            has_slow_hashes: false,
         };
         for (name, account) in accounts {
             table.add(name, account);
@@ -77,12 +80,17 @@ impl Table {
             }
         }
         let (hash, disabled) = (account.password_hash, account.disabled);
+        self.has_slow_hashes |= hash.parse().is_ok_and(|stored: Stored| stored.is_slow());
         self.users.insert(name, User { mailbox, hash, disabled });
     }
 
     /// The same table with other aliases, some of which may lead to accounts that are not there any more.
     pub(super) fn with(self, aliases: Aliases) -> Self {
         Self { aliases, ..self }
+    }
+
+    pub(super) fn has_slow_hashes(&self) -> bool {
+        self.has_slow_hashes
     }
 
     pub(super) fn len(&self) -> usize {

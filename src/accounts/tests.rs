@@ -118,7 +118,11 @@ fn a_disabled_account_gets_mail_and_lets_nobody_in() {
     let accounts = office(&format!(r#"{{"bob@example.test": {{{MD5}, "disabled": true}}}}"#), "");
     assert_eq!(lookup(&accounts, "bob@example.test"), "bob@example.test");
     for user in ["bob", "bob@example.test", "bob+Sent"] {
-        assert_eq!(accounts.credential(user).verify(b"sesame"), Verdict::Wrong, "{user}");
+        assert_eq!(
+            accounts.credential(user).verify(b"sesame", &mut Scratch::default()),
+            Verdict::Wrong,
+            "{user}"
+        );
     }
 }
 
@@ -220,17 +224,24 @@ fn in_an_open_house_any_password_opens_the_mailbox_that_mail_goes_to() {
     let accounts = Accounts::open_house(&["localhost".into()]);
     for (user, mailbox) in [("Who@Ever.test", "who@ever.test"), ("who", "who@localhost")] {
         let credential = accounts.credential(user);
-        assert_eq!(credential.verify(b""), Verdict::Right(Mailbox::named(mailbox).unwrap()), "{user}");
+        assert_eq!(
+            credential.verify(b"", &mut Scratch::default()),
+            Verdict::Right(Mailbox::named(mailbox).unwrap()),
+            "{user}"
+        );
     }
     let (who, other) = (Mailbox::named("who@ever.test").unwrap(), Address::parse("other@far.test").unwrap());
     assert!(accounts.may_send_as(&who, &other), "as without a login");
-    assert_eq!(accounts.credential("../who@ever.test").verify(b"x"), Verdict::Wrong);
-    assert_eq!(accounts.credential("").verify(b"x"), Verdict::Wrong);
+    assert_eq!(accounts.credential("../who@ever.test").verify(b"x", &mut Scratch::default()), Verdict::Wrong);
+    assert_eq!(accounts.credential("").verify(b"x", &mut Scratch::default()), Verdict::Wrong);
 }
 
 #[test]
 fn a_folder_is_opened_with_the_password_of_its_owner() {
-    let opened = |accounts: &Accounts, user: &str| match accounts.credential(user).verify(b"sesame") {
+    let opened = |accounts: &Accounts, user: &str| match accounts
+        .credential(user)
+        .verify(b"sesame", &mut Scratch::default())
+    {
         Verdict::Right(mailbox) | Verdict::RightUpgraded { mailbox, .. } => mailbox.to_string(),
         Verdict::Wrong => "wrong".into(),
     };
@@ -251,7 +262,7 @@ fn a_folder_is_opened_with_the_password_of_its_owner() {
         assert_eq!(listed.credential(user).mailbox, None, "{user}");
     }
     assert_eq!(opened(&everybody, "who+Sent@Ever.test"), "who@ever.test/.Sent");
-    assert_eq!(listed.credential("bob+Sent").verify(b"Sesame"), Verdict::Wrong);
+    assert_eq!(listed.credential("bob+Sent").verify(b"Sesame", &mut Scratch::default()), Verdict::Wrong);
     assert_eq!(listed.credential("bob+Sent").user, "bob@example.test");
 }
 
@@ -260,16 +271,20 @@ fn an_old_hash_is_upgraded_once() {
     let mut accounts = people();
     let bob = Mailbox::named("bob@example.test").unwrap();
     for user in ["bob@example.test", "BOB@example.test", "bob"] {
-        assert_eq!(accounts.credential(user).verify(b"Sesame"), Verdict::Wrong, "{user}");
+        assert_eq!(
+            accounts.credential(user).verify(b"Sesame", &mut Scratch::default()),
+            Verdict::Wrong,
+            "{user}"
+        );
     }
     let credential = accounts.credential("Bob");
     assert_eq!(credential.hash_on_file(), "c8dae1c50e092f3d877192fc555b1dcf");
-    let verdict = credential.verify(b"sesame");
+    let verdict = credential.verify(b"sesame", &mut Scratch::default());
     let Verdict::RightUpgraded { mailbox, user, hash } = verdict else { panic!("{verdict:?}") };
     assert_eq!((&mailbox, &*user), (&bob, "bob@example.test"));
     accounts.learn(&user, hash);
-    assert_eq!(accounts.credential("bob").verify(b"sesame"), Verdict::Right(bob));
-    assert_eq!(accounts.credential("bob").verify(b"Sesame"), Verdict::Wrong);
+    assert_eq!(accounts.credential("bob").verify(b"sesame", &mut Scratch::default()), Verdict::Right(bob));
+    assert_eq!(accounts.credential("bob").verify(b"Sesame", &mut Scratch::default()), Verdict::Wrong);
 }
 
 #[test]
@@ -278,7 +293,7 @@ fn users_who_do_not_exist_are_checked_and_refused() {
     for user in ["nobody@example.test", "carl", "nobody+tag@example.test", "../bob@example.test", "", "@"] {
         let credential = accounts.credential(user);
         assert_eq!(credential.mailbox, None, "{user}");
-        assert_eq!(credential.verify(b"sesame"), Verdict::Wrong, "{user}");
+        assert_eq!(credential.verify(b"sesame", &mut Scratch::default()), Verdict::Wrong, "{user}");
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use super::{Desk, Which, login_queue::LoginQueue};
 use crate::{
     accounts::{Attempt, Credential, Gate, Mark, Memory, Tries, UserFile, Verdict},
-    limits::Limits,
+    limits::{Limits, SLOW_HASH_HELD},
     metrics::METRICS,
     proto::ask::{Answer, ConnId, Fault, Secret},
     work::{Done, Outcome, To, job::Task},
@@ -189,7 +189,8 @@ impl Desk {
         match verdict {
             // Counted from the question: how long the check took can't be seen.
             Verdict::Wrong => {
-                let held = |Check { since, attempt, .. }| since + door.tries.wrong(attempt, now);
+                let least = if self.accounts.have_slow_hashes() { SLOW_HASH_HELD } else { Duration::ZERO };
+                let held = |Check { since, attempt, .. }| since + door.tries.wrong(attempt, now).max(least);
                 let until = check.map_or(now, held);
                 Answer::Denied { after: until.saturating_sub(now) }
             }

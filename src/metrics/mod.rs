@@ -79,6 +79,7 @@ pub struct Metrics {
     pub watch_overflows: Counter,
     /// Octets free on the file system of the spool, when last asked.
     pub spool_free: Gauge,
+    stale: [Gauge; FILES.len()],
     /// Lines that were logged.
     pub log_lines: Counter,
     /// Those of them that nobody will read.
@@ -183,6 +184,7 @@ impl Metrics {
             watch_events: Counter::new(),
             watch_overflows: Counter::new(),
             spool_free: Gauge::new(),
+            stale: [const { Gauge::new() }; FILES.len()],
             log_lines: Counter::new(),
             log_dropped: Counter::new(),
             loop_turn: Histogram::of_times(TIMES),
@@ -203,6 +205,13 @@ impl Metrics {
         &self.listeners[at]
     }
 
+    /// Whether what is in force is older than that file, because its newest version can't be used.
+    pub fn stale(&self, file: &str, stale: bool) {
+        if let Some(at) = FILES.iter().position(|name| *name == file) {
+            self.stale[at].set(u64::from(stale));
+        }
+    }
+
     /// The queue of the workers of that name.
     pub fn queue(&self, workers: &str) -> &Gauge {
         match workers {
@@ -212,6 +221,9 @@ impl Metrics {
         }
     }
 }
+
+/// The files that may change while the server runs.
+pub const FILES: [&str; 4] = ["configuration", "accounts", "aliases", "certificate"];
 
 /// What listeners are called in the log and here.
 pub const SERVICES: [&str; 6] = ["smtp", "submission", "submissions", "lmtp", "pop3", "pop3s"];

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Counter, Gauge, Histogram, Listener, Metrics, SERVICES, Words, process};
+use super::{Counter, FILES, Gauge, Histogram, Listener, Metrics, SERVICES, Words, process};
 
 /// What one name stands for.
 #[derive(Debug, Clone, PartialEq)]
@@ -154,7 +154,7 @@ impl Metrics {
         ]
     }
 
-    fn of_the_inside(&self) -> [Family; 19] {
+    fn of_the_inside(&self) -> [Family; 20] {
         let queues = [
             ("deliveries", &self.delivery_queue),
             ("disk", &self.disk_queue),
@@ -191,6 +191,16 @@ impl Metrics {
             counter("restante_watch_events_total", "Events of the kernel.", &self.watch_events),
             counter("restante_watch_overflows_total", "Times that events were lost.", &self.watch_overflows),
             gauge("restante_spool_free_bytes", "Room on the file system of the spool.", &self.spool_free),
+            Family {
+                name: "restante_stale",
+                kind: Kind::Gauge,
+                help: "Files whose newest version can't be used (1): an older one is in force.",
+                samples: FILES
+                    .into_iter()
+                    .zip(&self.stale)
+                    .map(|(file, stale)| Sample::of("file", file, stale.get()))
+                    .collect(),
+            },
             counter("restante_log_lines_total", "Lines that were logged.", &self.log_lines),
             counter(
                 "restante_log_dropped_total",

@@ -9,9 +9,8 @@ use std::{
     io::{self, BufRead, Write},
     sync::{
         Arc,
-        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+        mpsc::{self, Receiver},
     },
-    thread,
     time::{Duration, SystemTime},
 };
 
@@ -21,16 +20,20 @@ use rustls::{
 };
 
 use super::certificate::{self, Loaded, Pair, Stamp};
-use crate::proto::{
-    Encryption,
-    buf::{Inbox, Outbox},
+use crate::{
+    file_poller::{FilePoller, Pace, TRY_AGAIN, Told},
+    metrics::METRICS,
+    proto::{
+        Encryption,
+        buf::{Inbox, Outbox},
+    },
 };
 
 /// What new sessions begin with: a certificate, which may be renewed while the server runs.
 pub struct Tls {
     current: RefCell<Arc<ServerConfig>>,
     renewed: Receiver<Arc<ServerConfig>>,
-    _ends: Sender<()>,
+    _poller: FilePoller,
 }
 
 impl Tls {
@@ -48,13 +51,16 @@ impl Tls {
     /// # Errors
     /// There is no thread to be had.
     pub fn keep(pair: Pair, loaded: Loaded, look_every: Duration) -> Result<Self, certificate::Error> {
-        let mut keeper = Keeper { pair, stamp: loaded.stamp.clone() };
-        let current = RefCell::new(keeper.take(loaded));
+        let stamp = loaded.stamp.clone();
+        let current = RefCell::new(accept(&pair, loaded));
         let (renewals, renewed) = mpsc::channel();
-        let (ends, ended) = mpsc::channel();
-        let keep = move || keeper.keep(look_every, &ended, &renewals);
-        thread::Builder::new().name("certificate".into()).spawn(keep).map_err(certificate::Error::Thread)?;
-        Ok(Self { current, renewed, _ends: ends })
+        let look = move || {
+            let mut keeper = Keeper::new(pair.clone(), stamp.clone());
+            move |now| keeper.renew(now)
+        };
+        let renew = move |config| drop(renewals.send(config)); // else the server is at its end
+        let poller = FilePoller::start("certificate", Pace::every(look_every), look, renew);
+        Ok(Self { current, renewed, _poller: poller.map_err(certificate::Error::Thread)? })
     }
 
     /// Takes a pair from the same files that was loaded elsewhere, for the sessions to come.
@@ -82,48 +88,61 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// Looks after the files of a certificate and its key, in a thread of its own.
+/// Looks after the files of a certificate and its key.
 struct Keeper {
     pair: Pair,
     /// What the files were like when they were last read.
     stamp: Stamp,
+    /// When one of them could not be read: that may end without a trace in its stamp.
+    unreadable: Option<SystemTime>,
+    told: Told,
 }
 
 impl Keeper {
-    fn keep(&mut self, look_every: Duration, ended: &Receiver<()>, renewals: &Sender<Arc<ServerConfig>>) {
-        while ended.recv_timeout(look_every) == Err(RecvTimeoutError::Timeout) {
-            match self.look(SystemTime::now()) {
-                Some(Ok(renewed)) => {
-                    log::info!("tls certificate renewed path={}", self.pair.certificate.display());
-                    let _ = renewals.send(renewed); // else the server is at its end
-                }
-                Some(Err(error)) => log::error!("tls certificate not renewed, the old one stays: {error}"),
-                None => {}
+    fn new(pair: Pair, stamp: Stamp) -> Self {
+        Self { pair, stamp, unreadable: None, told: Told::default() }
+    }
+
+    fn renew(&mut self, now: SystemTime) -> Option<Arc<ServerConfig>> {
+        let stamp = self.stamp.clone();
+        let looked = self.look(now);
+        let wrong = match &looked {
+            Some(Ok(_)) => {
+                log::info!("tls certificate renewed path={}", self.pair.certificate.display());
+                self.told.clear();
+                None
             }
+            Some(Err(error)) => Some(format!("tls certificate not renewed, the old one stays: {error}")),
+            None => self.told.text().map(str::to_owned),
+        };
+        METRICS.stale("certificate", wrong.is_some());
+        if let Some(wrong) = wrong.filter(|wrong| self.told.is_due(wrong, stamp != self.stamp, now)) {
+            log::error!("{wrong}");
         }
+        looked?.ok()
     }
 
     /// Loads the pair if a file has changed. A pair that is half written is found whole at a later look, since
     /// its files change once more.
     fn look(&mut self, now: SystemTime) -> Option<Result<Arc<ServerConfig>, certificate::Error>> {
         let stamp = self.pair.stamp();
-        if stamp == self.stamp {
+        let again = |tried: SystemTime| now.duration_since(tried).map_or(true, |since| since >= TRY_AGAIN);
+        if stamp == self.stamp && !self.unreadable.is_some_and(again) {
             return None;
         }
         self.stamp = stamp;
-        Some(self.load(now))
+        let loaded = self.pair.load(now);
+        self.unreadable = matches!(loaded, Err(certificate::Error::Unreadable(..))).then_some(now);
+        Some(loaded.map(|loaded| accept(&self.pair, loaded)))
     }
+}
 
-    fn load(&self, now: SystemTime) -> Result<Arc<ServerConfig>, certificate::Error> {
-        self.pair.load(now).map(|loaded| self.take(loaded))
+/// Warns of what clients may not like.
+fn accept(pair: &Pair, loaded: Loaded) -> Arc<ServerConfig> {
+    if let Some(doubt) = loaded.doubt {
+        log::warn!("tls certificate path={} {doubt}", pair.certificate.display());
     }
-
-    fn take(&self, loaded: Loaded) -> Arc<ServerConfig> {
-        if let Some(doubt) = loaded.doubt {
-            log::warn!("tls certificate path={} {doubt}", self.pair.certificate.display());
-        }
-        loaded.config
-    }
+    loaded.config
 }
 
 /// One session.
@@ -279,7 +298,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let pair = pair_in(&home);
         let now = SystemTime::now();
-        let mut keeper = Keeper { stamp: pair.stamp(), pair: pair.clone() };
+        let mut keeper = Keeper::new(pair.clone(), pair.stamp());
         assert!(keeper.look(now).is_none());
 
         fs::write(&pair.key, "half").unwrap();

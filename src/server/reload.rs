@@ -1,7 +1,8 @@
 //! Another configuration, while sessions run.
 //!
 //! The rules: all of it is taken or nothing; a session goes on by the rules that it began with; files are read
-//! and addresses bound by a thread of their own; and no address is let go before the new ones are had.
+//! and addresses bound by a thread of their own; no address is let go before the new ones are had; and a read that never
+//! ends keeps no later reload from its turn.
 
 use std::{
     path::PathBuf,
@@ -10,18 +11,20 @@ use std::{
         mpsc::{self, Receiver, TryRecvError},
     },
     thread,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use mio::Token;
 
-use super::{ListenerId, Server, scratch};
+use super::{Due, ListenerId, Server, scratch};
 use crate::{
     clock::Now,
     config::{self, Config, Listen, Service, Text},
+    file_poller::{MOST_STUCK, SLOW, STUCK},
     files::{self, Files},
     listen::{self, Bound, Listener},
     logging,
+    metrics::METRICS,
     net::{endpoint::Endpoint, stream::Socket},
     service::sandbox,
 };
@@ -29,6 +32,7 @@ use crate::{
 /// A reload that is under way.
 pub(super) struct Reload {
     result: Receiver<Result<Renewed, String>>,
+    began: Duration,
     /// It was asked for once more: what has been read may be old by now.
     again: bool,
 }
@@ -70,9 +74,17 @@ impl Server {
     pub(super) fn begin_reload(&mut self) {
         let Some(source) = self.source.clone().filter(|_| self.stopping.is_none()) else { return };
         logging::reopen();
+        let now = self.clock.now().steady;
         if let Some(reload) = &mut self.reload {
             reload.again = true;
-            return;
+            if now.saturating_sub(reload.began) < SLOW {
+                return;
+            }
+            self.reload = None; // what it reads comes too late
+        }
+        let stuck = Arc::strong_count(&self.reloads) - 1;
+        if stuck > MOST_STUCK {
+            return self.end_reload(Err(format!("{stuck} threads wait for a disk to read it already")));
         }
         log::info!("configuration read again path={}", source.display());
         self.manager.reloading();
@@ -84,20 +96,50 @@ impl Server {
         };
         let held = self.listeners.iter().map(held).collect();
         let present = Present { source, config: self.config.clone(), held };
-        let ((done, result), bell) = (mpsc::channel(), Arc::clone(&self.bell));
+        let ((done, result), bell, alive) =
+            (mpsc::channel(), Arc::clone(&self.bell), Arc::clone(&self.reloads));
         let read = move || {
-            let _ = done.send(present.renew(SystemTime::now())); // else the server is at its end
+            let _ = done.send(present.renew(SystemTime::now())); // else it comes too late
+            drop(alive);
             bell.ring();
         };
         match thread::Builder::new().name("reload".into()).spawn(read) {
-            Ok(_) => self.reload = Some(Reload { result, again: false }),
+            Ok(_) => {
+                self.reload = Some(Reload { result, began: now, again: false });
+                self.timers.set(now + SLOW, Due::Reload);
+            }
             Err(error) => self.end_reload(Err(format!("no thread to read it: {error}"))),
+        }
+    }
+
+    /// Warns of a reload that takes long, and leaves one that takes too long to itself.
+    pub(super) fn look_after_reload(&mut self, now: Now) {
+        let Some(reload) = &self.reload else { return };
+        let took = now.steady.saturating_sub(reload.began);
+        if took < SLOW {
+            return; // a later one, with a timer of its own
+        }
+        if took < STUCK {
+            if took < SLOW + SLOW {
+                log::warn!(
+                    "configuration not read yet, the old one stays until it is: took={}s",
+                    took.as_secs()
+                );
+            }
+            self.timers.set(now.steady + SLOW, Due::Reload);
+            return;
+        }
+        let again = reload.again;
+        self.reload = None;
+        self.end_reload(Err(format!("reading it has not ended within {}s", STUCK.as_secs())));
+        if again {
+            self.begin_reload();
         }
     }
 
     /// Takes what a reload has read, if it has.
     pub(super) fn take_reload(&mut self, now: Now) {
-        let Some(Reload { result, again }) = &self.reload else { return };
+        let Some(Reload { result, again, .. }) = &self.reload else { return };
         let (result, again) = match result.try_recv() {
             Err(TryRecvError::Empty) => return,
             Err(TryRecvError::Disconnected) => (Err("reading it broke off".to_owned()), *again),
@@ -115,6 +157,7 @@ impl Server {
     }
 
     fn end_reload(&mut self, result: Result<(), String>) {
+        METRICS.stale("configuration", result.is_err());
         let status = match result {
             Ok(()) => self.summary(),
             Err(why) => {
@@ -155,6 +198,7 @@ impl Server {
         self.desk.follow(&config, accounts).map_err(|error| format!("threads: {error}"))?;
 
         // Nothing fails from here on.
+        ["accounts", "aliases", "certificate"].into_iter().for_each(|file| METRICS.stale(file, false));
         if let (Some(tls), Some(certificate)) = (&tls, certificate) {
             tls.renew(certificate);
         }

@@ -72,7 +72,7 @@ impl Grants {
         grants.add(Use::Device, Path::new("/dev/null")); // the spare descriptor of a listener
         grants.add(Use::Ourselves, Path::new("/proc/self")); // memory, descriptors
         if config.unknown == Unknown::Refuse {
-            grants.replaced(&config.accounts); // hashes of old kinds are replaced
+            grants.rewritten(&config.accounts); // hashes of old kinds are replaced
             grants.read(&config.accounts);
             config.aliases.iter().for_each(|path| grants.read(path));
         }
@@ -106,6 +106,15 @@ impl Grants {
         }
         if let Ok(end) = fs::canonicalize(&file) {
             self.add(Use::Read, directory(&end)); // past links on the way there
+        }
+    }
+
+    /// A regular file in whose place the server puts another: where it is, and where links lead now. Something else may
+    /// be there for a while.
+    pub fn rewritten(&mut self, file: &Path) {
+        self.add(Use::Replace, directory(file));
+        if let Ok(end) = fs::canonicalize(file) {
+            self.add(Use::Replace, directory(&end));
         }
     }
 

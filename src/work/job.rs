@@ -10,7 +10,7 @@ use super::{
     shop::{Shop, report},
 };
 use crate::{
-    accounts::{Accounts, Credential, UserFile, Verdict},
+    accounts::{Accounts, Credential, Scratch, UserFile, Verdict},
     logging,
     mailbox::{
         List, Snapshot,
@@ -254,10 +254,10 @@ impl Task {
     }
 
     /// Does it.
-    pub fn run(self, shop: &Shop) -> Outcome {
+    pub fn run(self, shop: &Shop, scratch: &mut Scratch) -> Outcome {
         match self {
             Self::Verify { credential, password, users } => {
-                Outcome::Verified(verify(users.as_ref(), &credential, &password))
+                Outcome::Verified(verify(users.as_ref(), &credential, &password, scratch))
             }
             Self::Open { mailbox, known } => Outcome::Opened(look::open(shop, &mailbox, known)),
             Self::Load(id, load) => Outcome::Loaded(look::load(shop, id, *load)),
@@ -306,8 +306,13 @@ impl Task {
 }
 
 /// Checks a password, and replaces a hash of an old kind while the password is at hand.
-fn verify(users: Option<&UserFile>, credential: &Credential, password: &Secret) -> Verdict {
-    let verdict = credential.verify(password.reveal());
+fn verify(
+    users: Option<&UserFile>,
+    credential: &Credential,
+    password: &Secret,
+    scratch: &mut Scratch,
+) -> Verdict {
+    let verdict = credential.verify(password.reveal(), scratch);
     if let (Verdict::RightUpgraded { user, hash, .. }, Some(users)) = (&verdict, users)
         && let Err(error) = users.replace_hash(user, credential.hash_on_file(), hash)
     {

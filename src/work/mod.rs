@@ -24,7 +24,11 @@ use std::{
 
 use crossbeam_channel as channel;
 
-use crate::metrics::{Gauge, METRICS};
+use crate::{
+    accounts::Scratch,
+    limits::SCRATCH_KEPT,
+    metrics::{Gauge, METRICS},
+};
 
 pub use decision::Decision;
 pub use job::{Arrival, Done, Job, Outcome, Receipt, Spilled, To};
@@ -87,6 +91,18 @@ impl Returns {
     }
 }
 
+/// The next job; a thread that has had none for a while gives back its memory for passwords. `None`: the pool has ended.
+fn next(jobs: &channel::Receiver<Job>, scratch: &mut Scratch) -> Option<Job> {
+    if !scratch.is_empty() {
+        match jobs.recv_timeout(SCRATCH_KEPT) {
+            Ok(job) => return Some(job),
+            Err(channel::RecvTimeoutError::Disconnected) => return None,
+            Err(channel::RecvTimeoutError::Timeout) => *scratch = Scratch::default(),
+        }
+    }
+    jobs.recv().ok()
+}
+
 /// Some threads and their queue. The threads end when the pool is dropped and the queue is empty.
 #[derive(Debug)]
 pub struct Pool {
@@ -108,11 +124,12 @@ impl Pool {
         for _ in 0..threads {
             let (jobs, shop, returns) = (jobs.clone(), Arc::clone(shop), returns.clone());
             thread::Builder::new().name(name.to_owned()).spawn(move || {
-                for Job { to, task } in jobs {
+                let mut scratch = Scratch::default();
+                while let Some(Job { to, task }) = next(&jobs, &mut scratch) {
                     waiting.down(1);
                     // A panic is a bug of ours; it costs one answer, not the thread.
                     let decision = task.decision().cloned();
-                    let outcome = catch_unwind(AssertUnwindSafe(|| task.run(&shop)));
+                    let outcome = catch_unwind(AssertUnwindSafe(|| task.run(&shop, &mut scratch)));
                     let outcome = outcome.unwrap_or(Outcome::Lost(decision));
                     returns.send(Done { to, outcome });
                 }

@@ -57,7 +57,7 @@ impl Fault {
         let trace = tracer.detach();
         let hit = ["INJECTED)", "(DELAYED)"].iter().any(|mark| trace.contains(mark))
             || ["signal=KILL", "delay_"].iter().any(|fault| self.what.contains(fault))
-                && [" = ?", "<detached"].iter().any(|mark| trace.contains(mark));
+                && [" = ?", "<detached", "<unfinished"].iter().any(|mark| trace.contains(mark));
         assert!(hit || !self.what.contains(':'), "{self:?} has hit nothing:\n{trace}");
         trace
     }

@@ -74,8 +74,10 @@ fn of_the_inside(reading: &Reading) -> Vec<String> {
     let one = |name: &str| reading.value(&format!("restante_{name}")).unwrap_or_default();
     let queues = reading.by_label("restante_queue");
     let queues: Vec<String> = queues.iter().map(|(queue, waiting)| format!("{queue} {waiting}")).collect();
+    let files = reading.by_label("restante_stale");
+    let stale: Vec<&str> = files.iter().filter(|(_, stale)| *stale > 0.0).map(|(file, _)| *file).collect();
     let watch = if one("watch") > 0.0 { "inotify" } else { "polling" };
-    vec![
+    let mut lines = vec![
         line("queues", &format!("{}; {} times full", queues.join(", "), one("queue_full_total"))),
         line(
             "index",
@@ -118,7 +120,11 @@ fn of_the_inside(reading: &Reading) -> Vec<String> {
                 size(one("spool_free_bytes")),
             ),
         ),
-    ]
+    ];
+    if !stale.is_empty() {
+        lines.push(line("stale", &format!("{}: can't be used, an older one is in force", stale.join(", "))));
+    }
+    lines
 }
 
 fn line(title: &str, text: &str) -> String {

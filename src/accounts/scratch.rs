@@ -1,0 +1,45 @@
+//! The memory that Argon2 works in, kept by a thread from one check to the next.
+//!
+//! The rule: it is a mapping of its own, so that the process gives all of it back when it is dropped. glibc keeps what is
+//! freed below 32 MiB for later, in an arena of each thread: a rush of wrong passwords left 200 MB behind.
+
+use argon2::{Argon2, Block};
+
+/// Blocks for one check at a time.
+#[derive(Debug, Default)]
+pub struct Scratch(Vec<Block>);
+
+impl Scratch {
+    /// Whether it holds no memory.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Hashes a password, as [`Argon2::hash_password_into`] does. `None`: there is not enough memory, or the salt or the
+    /// output has a length that Argon2 does not know.
+    pub(super) fn hash(
+        &mut self,
+        argon2: &Argon2<'_>,
+        password: &[u8],
+        salt: &[u8],
+        out: &mut [u8],
+    ) -> Option<()> {
+        let blocks = argon2.params().block_count();
+        if self.0.len() < blocks {
+            self.0 = Vec::new();
+            self.0.try_reserve_exact(blocks.max(LEAST)).ok()?;
+            self.0.resize(blocks, Block::new());
+        }
+        argon2.hash_password_into_with_memory(password, salt, out, &mut self.0[..blocks]).ok()?;
+        if blocks > MOST_KEPT {
+            self.0 = Vec::new();
+        }
+        Some(())
+    }
+}
+
+/// Blocks of 1 KiB, of which only those in use take memory: above 32 MiB, the most that glibc's threshold for a mapping
+/// grows to (mallopt(3), M_MMAP_THRESHOLD).
+const LEAST: usize = 33 * 1024;
+/// Those of an unusually dear hash are not kept.
+const MOST_KEPT: usize = 33 * 1024;

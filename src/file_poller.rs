@@ -1,0 +1,259 @@
+//! Looks at files every so often, in threads of their own, because reading may wait for a disk. A leaf: imports nothing
+//! of ours.
+//!
+//! The rule: a read that never ends, as on a file server that has died, is told in the log and left to itself after a
+//! while, and another thread looks at the same names, which may lead elsewhere by then. So many may be stuck and no more.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError},
+    },
+    thread,
+    time::{Duration, SystemTime},
+};
+
+/// Looks at files as long as it is held.
+#[derive(Debug)]
+pub(crate) struct FilePoller {
+    _ends: Sender<()>,
+}
+
+/// How often the files are looked at, and how long that may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    every: Duration,
+    /// Until a warning.
+    slow: Duration,
+    /// Until the thread is left to itself.
+    stuck: Duration,
+}
+
+impl Pace {
+    pub(crate) const fn every(every: Duration) -> Self {
+        Self { every, slow: SLOW, stuck: STUCK }
+    }
+}
+
+impl FilePoller {
+    /// Looks at once, and then again and again. What a look finds goes to `take`. `look` makes a reader for each thread,
+    /// which knows nothing of those before it.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub(crate) fn start<T, L>(
+        what: &'static str,
+        pace: Pace,
+        look: impl Fn() -> L + Send + 'static,
+        take: impl Fn(T) + Send + 'static,
+    ) -> io::Result<Self>
+    where
+        T: Send + 'static,
+        L: FnMut(SystemTime) -> Option<T> + Send + 'static,
+    {
+        let (ends, ended) = mpsc::channel();
+        let mut supervisor = Supervisor { what, pace, alive: Arc::default(), look };
+        let reader = supervisor.reader()?;
+        let name = format!("{what} poller");
+        thread::Builder::new().name(name).spawn(move || supervisor.run(reader, &ended, &take))?;
+        Ok(Self { _ends: ends })
+    }
+}
+
+/// Never touches a file itself.
+struct Supervisor<F> {
+    what: &'static str,
+    pace: Pace,
+    /// Held by each thread that reads.
+    alive: Arc<()>,
+    look: F,
+}
+
+/// A thread that looks when it is asked to.
+struct Reader<T> {
+    asks: Sender<SystemTime>,
+    found: Receiver<Option<T>>,
+}
+
+impl<F> Supervisor<F> {
+    fn reader<T, L>(&mut self) -> io::Result<Reader<T>>
+    where
+        F: Fn() -> L,
+        T: Send + 'static,
+        L: FnMut(SystemTime) -> Option<T> + Send + 'static,
+    {
+        let ((asks, asked), (finds, found)) = (mpsc::channel(), mpsc::channel());
+        let (mut look, alive) = ((self.look)(), Arc::clone(&self.alive));
+        thread::Builder::new().name(self.what.into()).spawn(move || {
+            // Ends when it is left, perhaps long after that.
+            for now in asked {
+                if finds.send(look(now)).is_err() {
+                    break;
+                }
+            }
+            drop(alive);
+        })?;
+        Ok(Reader { asks, found })
+    }
+
+    fn run<T, L>(&mut self, mut reader: Reader<T>, ended: &Receiver<()>, take: &impl Fn(T))
+    where
+        F: Fn() -> L,
+        T: Send + 'static,
+        L: FnMut(SystemTime) -> Option<T> + Send + 'static,
+    {
+        loop {
+            let _ = reader.asks.send(SystemTime::now()); // one that has panicked is seen below
+            let mut waited = Duration::ZERO;
+            loop {
+                match reader.found.recv_timeout(self.pace.slow) {
+                    Ok(found) => {
+                        found.into_iter().for_each(take);
+                        break;
+                    }
+                    Err(RecvTimeoutError::Timeout) if ended.try_recv() == Err(TryRecvError::Disconnected) => {
+                        return;
+                    }
+                    Err(RecvTimeoutError::Timeout) => {
+                        waited += self.pace.slow;
+                        if waited == self.pace.slow {
+                            log::warn!(
+                                "{}: reading the files takes long, what was read before stays",
+                                self.what
+                            );
+                        }
+                        let stuck = Arc::strong_count(&self.alive) - 1;
+                        if waited < self.pace.stuck || stuck > MOST_STUCK {
+                            continue;
+                        }
+                        log::error!("{}: the files cannot be read, tried again: stuck={stuck}", self.what);
+                    }
+                    Err(RecvTimeoutError::Disconnected) => {}
+                }
+                match self.reader() {
+                    Ok(another) => reader = another,
+                    Err(error) => log::error!("{}: no thread to read the files: {error}", self.what),
+                }
+                break;
+            }
+            if ended.recv_timeout(self.pace.every) == Err(RecvTimeoutError::Disconnected) {
+                return;
+            }
+        }
+    }
+}
+
+/// The last error of a file in the log: told when it is another, and now and then while it lasts.
+#[derive(Debug, Default)]
+pub(crate) struct Told(Option<(String, SystemTime)>);
+
+impl Told {
+    /// Whether the log should have it, because it is new, or was told long enough ago for one of a file that has
+    /// `changed` since, or that has not.
+    pub(crate) fn is_due(&mut self, error: &str, changed: bool, now: SystemTime) -> bool {
+        let again = if changed { AGAIN_AFTER_A_CHANGE } else { AGAIN };
+        let is_known = self.0.as_ref().is_some_and(|(text, when)| {
+            text == error && now.duration_since(*when).is_ok_and(|since| since < again)
+        });
+        if !is_known {
+            self.0 = Some((error.to_owned(), now));
+        }
+        !is_known
+    }
+
+    /// All is well.
+    pub(crate) fn clear(&mut self) {
+        self.0 = None;
+    }
+
+    pub(crate) fn text(&self) -> Option<&str> {
+        self.0.as_ref().map(|(text, _)| text.as_str())
+    }
+}
+
+pub(crate) const SLOW: Duration = Duration::from_secs(5);
+pub(crate) const STUCK: Duration = Duration::from_secs(30);
+/// Threads that may be stuck, beside the one that looks.
+pub(crate) const MOST_STUCK: usize = 4;
+/// Until a file that could not be read is tried again without a change.
+pub(crate) const TRY_AGAIN: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_secs(3600);
+const AGAIN_AFTER_A_CHANGE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use super::*;
+
+    const FAST: Pace = Pace {
+        every: Duration::from_millis(1),
+        slow: Duration::from_millis(2),
+        stuck: Duration::from_millis(4),
+    };
+    /// Far longer than anything takes.
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_reader_that_is_stuck_is_replaced_and_so_many_are_stuck_at_most() {
+        let (releases, gates): (Vec<_>, Vec<_>) = (0..MOST_STUCK + 2).map(|_| mpsc::channel::<()>()).unzip();
+        let gates = Mutex::new(gates.into_iter().enumerate());
+        let begun = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&begun);
+        let look = move || {
+            let (n, gate) = gates.lock().unwrap().next().expect("one reader more than may be stuck");
+            let count = Arc::clone(&count);
+            move |_| {
+                count.fetch_add(1, Ordering::SeqCst);
+                let _ = gate.recv(); // ends when it is released
+                Some(n)
+            }
+        };
+        let (takes, taken) = mpsc::channel();
+        let take = move |n| takes.send(n).unwrap_or_default(); // nobody listens any more
+        let poller = FilePoller::start("test", FAST, look, take).unwrap();
+        while begun.load(Ordering::SeqCst) <= MOST_STUCK {
+            thread::yield_now();
+        }
+        // The newest is heard, and not those that were left.
+        drop(releases);
+        assert_eq!(taken.recv_timeout(LONG), Ok(MOST_STUCK));
+        drop(poller);
+    }
+
+    #[test]
+    fn what_a_look_finds_is_taken_and_a_panic_is_no_end() {
+        let made = AtomicUsize::new(0);
+        let look = move || {
+            let n = made.fetch_add(1, Ordering::SeqCst);
+            let mut looks = 0;
+            move |_| {
+                looks += 1;
+                assert!(n > 0 || looks < 3, "a bug that a test is about");
+                (n > 0).then_some(n)
+            }
+        };
+        let (takes, taken) = mpsc::channel();
+        let take = move |n| takes.send(n).unwrap_or_default(); // nobody listens any more
+        let _poller = FilePoller::start("test", FAST, look, take).unwrap();
+        assert_eq!(taken.recv_timeout(LONG), Ok(1));
+    }
+
+    #[test]
+    fn an_error_is_told_when_it_is_new_and_now_and_then() {
+        let mut told = Told::default();
+        let at = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds);
+        assert!(told.is_due("a", true, at(0)));
+        assert!(!told.is_due("a", true, at(30)) && !told.is_due("a", false, at(3599)));
+        assert!(told.is_due("a", true, at(60)));
+        assert!(told.is_due("b", false, at(61)));
+        assert!(told.is_due("b", false, at(61 + 3600)));
+        assert!(told.is_due("b", false, at(0)), "the clock was set back");
+        told.clear();
+        assert!(told.is_due("b", false, at(1)));
+    }
+}
