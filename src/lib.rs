@@ -25,6 +25,7 @@
 //! | [`metrics`] | what is counted, and where that goes |
 //! | [`service`] | what it is to its machine: whom it runs as, what it may reach, what the service manager does and is told |
 //! | [`descriptors`] | how many connections and mailboxes may be open |
+//! | [`closing`] | a leaf: files that the loop lets go of are closed by another thread |
 //! | [`limits`], [`octets`], [`clock`], [`stamp`] | leaves: every bound, the one size function, the time, changes of files |
 #![forbid(unsafe_code)]
 
@@ -32,6 +33,7 @@ pub mod accounts;
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod closing;
 pub mod commit;
 pub mod config;
 pub mod conn;

@@ -119,7 +119,7 @@ impl<'a> Round<'a> {
                 }
                 self.plan_copy(&mut plan, sent, spilled.message_id);
                 let (home, octets) = (Rc::new(spilled.home), spilled.octets.total());
-                Ok(Message { home, draft: spilled.draft, octets, settled: true, plan, decision })
+                Ok(Message { home, draft: spilled.draft.into_inner(), octets, settled: true, plan, decision })
             }
         }
     }

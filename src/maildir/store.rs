@@ -17,12 +17,13 @@ use super::{
     error::{Error, Kind},
     lock::{Hold, Lock},
 };
+use crate::closing::Handle;
 
 /// The directory that holds the mailboxes.
 #[derive(Debug)]
 pub struct Spool {
     path: PathBuf,
-    dir: OwnedFd,
+    dir: Handle,
     device: u64,
 }
 
@@ -33,10 +34,10 @@ pub struct Maildir {
     path: PathBuf,
     /// Device and inode of the mailbox.
     id: (u64, u64),
-    root: OwnedFd,
-    tmp: OwnedFd,
-    new: OwnedFd,
-    cur: OwnedFd,
+    root: Handle,
+    tmp: Handle,
+    new: Handle,
+    cur: Handle,
 }
 
 /// One of the two directories that hold messages.
@@ -77,8 +78,8 @@ impl Spool {
         if make_directory(fs::CWD, path, path)? {
             let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let dir =
-                fs::open(above, flags, Mode::empty()).map_err(|e| Error::at(above, "open directory", e))?;
+            let dir = fs::open(above, flags, Mode::empty()).map(Handle::from);
+            let dir = dir.map_err(|e| Error::at(above, "open directory", e))?;
             sync_directory(&dir, above)?;
         }
         let dir = open_directory(fs::CWD, path, path)?;
@@ -210,7 +211,7 @@ fn names(path: &Path, such: impl Fn(&str) -> bool) -> Vec<String> {
 }
 
 impl Maildir {
-    fn at(root: OwnedFd, path: PathBuf) -> Result<Self, Error> {
+    fn at(root: Handle, path: PathBuf) -> Result<Self, Error> {
         let below = |name: &str| open_directory(&root, name, &path.join(name));
         let (tmp, new, cur) = (below("tmp")?, below("new")?, below("cur")?);
         Ok(Self { id: id_of(&root, &path)?, path, root, tmp, new, cur })
@@ -341,9 +342,10 @@ fn make_directory(at: impl AsFd, name: impl rustix::path::Arg, path: &Path) -> R
     }
 }
 
-fn open_directory(at: impl AsFd, name: impl rustix::path::Arg, path: &Path) -> Result<OwnedFd, Error> {
+fn open_directory(at: impl AsFd, name: impl rustix::path::Arg, path: &Path) -> Result<Handle, Error> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    fs::openat(at, name, flags, Mode::empty()).map_err(|e| Error::at(path, "open directory", e))
+    let opened = fs::openat(at, name, flags, Mode::empty());
+    opened.map(Handle::from).map_err(|e| Error::at(path, "open directory", e))
 }
 
 /// Makes the names in a directory durable. XFS that has shut itself down, after an error of its disk, has

@@ -10,7 +10,7 @@ use std::{
         linux::net::SocketAddrExt,
         unix::{
             self,
-            fs::{FileTypeExt, PermissionsExt},
+            fs::{FileTypeExt, MetadataExt, PermissionsExt},
         },
     },
     path::{Path, PathBuf},
@@ -23,6 +23,7 @@ use mio::{
 };
 
 use super::endpoint::Endpoint;
+use crate::closing;
 
 /// A socket that listens.
 #[derive(Debug)]
@@ -37,15 +38,35 @@ pub enum Socket {
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    ours: bool,
+    /// Device and inode, if it is ours.
+    file: Option<(u64, u64)>,
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.ours {
+        if let Some(file) = self.file {
+            closing::release(Removal { path: std::mem::take(&mut self.path), file });
+        }
+    }
+}
+
+/// Removes the file of a socket when it is dropped, unless another socket has its name by then.
+struct Removal {
+    path: PathBuf,
+    file: (u64, u64),
+}
+
+impl Drop for Removal {
+    fn drop(&mut self) {
+        if id_of(&self.path).is_ok_and(|file| file == self.file) {
             let _ = fs::remove_file(&self.path); // the next start removes it
         }
     }
+}
+
+/// Device and inode.
+fn id_of(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
 /// One connection.
@@ -69,7 +90,7 @@ impl Socket {
             Endpoint::Unix(path) => {
                 remove_if_stale(path)?;
                 let socket = UnixListener::bind(path)?;
-                let file = SocketFile { path: path.clone(), ours: true };
+                let file = SocketFile { path: path.clone(), file: Some(id_of(path)?) };
                 fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
                 Ok(Self::Unix(socket, file))
             }
@@ -98,7 +119,7 @@ impl Socket {
             return Err(io::Error::other("it has no name"));
         };
         socket.set_nonblocking(true)?;
-        Ok(Self::Unix(UnixListener::from_std(socket), SocketFile { path, ours: false }))
+        Ok(Self::Unix(UnixListener::from_std(socket), SocketFile { path, file: None }))
     }
 
     /// Where it really is.
