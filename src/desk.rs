@@ -19,6 +19,7 @@ use std::{
 
 use crate::{
     accounts::{Accounts, Keeper},
+    closing::{Closer, OnLoop},
     commit::Committer,
     config::{Config, Unknown, Watch},
     conn::World,
@@ -44,7 +45,7 @@ use crate::{
 };
 use door::Door;
 use mail_in::Incoming;
-use mail_out::Lease;
+use mail_out::{Lease, Unlocking};
 use quota::Tally;
 
 /// The desk.
@@ -74,6 +75,8 @@ pub struct Desk {
     /// How many of them there may be.
     most_open: usize,
     leases: HashMap<ConnId, Lease>,
+    /// Mailboxes that a worker is about to let go of; they are among those of `holders`.
+    unlocking: HashMap<Mailbox, Unlocking>,
     drafts: HashMap<ConnId, Incoming>,
     /// Messages that the committer has.
     deliveries: usize,
@@ -89,6 +92,7 @@ pub struct Desk {
     returns: Returns,
     /// What has changed in the spool for sessions that have not been told, where there are transcripts.
     changes: Option<HashMap<ConnId, Vec<String>>>,
+    closer: Option<Closer>,
     /// Of the spool.
     _lock: Lock,
 }
@@ -158,6 +162,7 @@ impl Desk {
             holders: HashMap::new(),
             most_open: most_open(),
             leases: HashMap::new(),
+            unlocking: HashMap::new(),
             drafts: HashMap::new(),
             deliveries: 0,
             given_up: 0,
@@ -171,8 +176,18 @@ impl Desk {
             limits,
             keeper,
             returns: returns.clone(),
+            closer: Some(Closer::start()?),
             _lock: lock,
         })
+    }
+
+    /// Makes this thread that of the event loop: files are closed elsewhere from now on.
+    ///
+    /// # Errors
+    /// There is no thread to be had, where this was called before.
+    pub fn on_loop(&mut self) -> io::Result<OnLoop> {
+        let closer = self.closer.take();
+        closer.map_or_else(Closer::start, Ok).map(Closer::on_loop)
     }
 
     /// Takes a result.
@@ -195,6 +210,7 @@ impl Desk {
                     self.free = free;
                 }
                 Outcome::Accounts(accounts) => self.renew(accounts),
+                Outcome::Unlocked(mailbox) => self.unlocked(&mailbox),
                 Outcome::Discarded => self.removing = self.removing.saturating_sub(1),
                 _ => {}
             },
@@ -375,8 +391,12 @@ impl Desk {
                 None
             }
             Err(Job { task, .. }) => {
-                if let Task::Spill { to: SpillTo::Begun(spilled), .. } | Task::Settle { spilled, .. } = task {
-                    self.remove(spilled);
+                match task {
+                    Task::Spill { to: SpillTo::Begun(spilled), .. } | Task::Settle { spilled, .. } => {
+                        self.remove(spilled);
+                    }
+                    Task::Update { lock, .. } => self.still_locked(from, lock),
+                    _ => {}
                 }
                 Some(Answer::Failed(if_full))
             }

@@ -26,6 +26,7 @@
 //! | [`service`] | what it is to its machine: whom it runs as, what it may reach, what the service manager does and is told |
 //! | [`descriptors`] | how many connections and mailboxes may be open |
 //! | [`safe_file`] | files by fixed names in directories that others may write to |
+//! | [`closing`] | a leaf: files that the loop lets go of are closed by another thread |
 //! | [`threads`] | how many threads there are, and whether they can be had |
 //! | [`limits`], [`octets`], [`clock`], [`stamp`], `open_regular`, `file_poller` | leaves: every bound, the one size function, the time, changes of files, reading them within a bound, looking at them again and again |
 #![forbid(unsafe_code)]
@@ -34,6 +35,7 @@ pub mod accounts;
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod closing;
 pub mod commit;
 pub mod config;
 pub mod conn;

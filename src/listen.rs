@@ -2,9 +2,9 @@
 
 use std::{
     fmt,
-    fs::File,
     io::{self, Write},
     net::{IpAddr, SocketAddr},
+    os::unix::net::UnixDatagram,
     rc::Rc,
 };
 
@@ -47,7 +47,7 @@ pub struct Listener {
     /// Whether there may be connections to accept: only an accept that would block says no.
     pub pending: bool,
     /// Given up for a moment when no descriptor is left, to say so to the next client.
-    spare: Option<File>,
+    spare: Option<UnixDatagram>,
     /// Whether it has been told why nobody can be accepted, and that has not ended.
     told: bool,
 }
@@ -442,6 +442,7 @@ fn security(mode: TlsMode, tls: Option<&Rc<Tls>>) -> Security {
     }
 }
 
-fn spare() -> Option<File> {
-    File::open("/dev/null").ok()
+/// A descriptor that needs no path, and that nothing delays when it is opened or closed.
+fn spare() -> Option<UnixDatagram> {
+    UnixDatagram::unbound().ok()
 }

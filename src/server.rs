@@ -209,6 +209,8 @@ impl Server {
     /// Serves, tells the manager so, and runs until a signal ends it, or a [`Stopper`].
     pub fn run(mut self, manager: Manager) -> Result<(), Error> {
         let mut events = Events::with_capacity(1024);
+        // Dropped before the server, whose last files are closed here: its locks are free when this returns.
+        let _on_loop = self.desk.on_loop().map_err(|error| Error::System("threads", error))?;
         self.timers.set(Duration::ZERO, Due::Measure);
         let _publisher = self.publishing.start();
         self.manager = manager;

@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("octets", &[]),
     ("clock", &[]),
+    ("closing", &[]),
     ("stamp", &[]),
     ("open_regular", &[]),
     ("file_poller", &[]),
@@ -20,14 +21,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("descriptors", &["limits"]),
     ("threads", &["limits"]),
     ("proto", &["limits", "octets", "clock"]),
-    ("maildir", &["octets", "clock", "safe_file"]),
-    ("net", &["proto", "limits", "stamp", "open_regular", "safe_file", "file_poller", "metrics"]),
+    ("maildir", &["octets", "clock", "closing", "safe_file"]),
+    ("net", &["proto", "limits", "stamp", "closing", "open_regular", "safe_file", "file_poller", "metrics"]),
     ("logging", &["proto", "config", "metrics", "safe_file"]),
     ("metrics", &["proto", "safe_file"]),
     ("accounts", &["proto", "limits", "stamp", "open_regular", "safe_file", "file_poller", "metrics"]),
     ("config", &["limits", "maildir", "net", "open_regular", "proto"]),
     ("mailbox", &["maildir", "proto", "clock", "limits", "logging", "metrics"]),
-    ("work", &["proto", "accounts", "maildir", "mailbox", "limits", "octets", "logging", "metrics"]),
+    (
+        "work",
+        &["closing", "proto", "accounts", "maildir", "mailbox", "limits", "octets", "logging", "metrics"],
+    ),
     (
         "commit",
         &["descriptors", "threads", "proto", "maildir", "limits", "octets", "work", "logging", "metrics"],
@@ -37,6 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "desk",
         &[
+            "closing",
             "proto",
             "accounts",
             "mailbox",

@@ -160,7 +160,7 @@ impl Message {
                 let spilled = *spilled;
                 let chosen = Some((spilled.mailbox, spilled.message_id));
                 let home = Home { maildir: Arc::new(spilled.home), spilled: chosen };
-                (Body::File(spilled.draft), Some(home), spilled.octets.total())
+                (Body::File(spilled.draft.into_inner()), Some(home), spilled.octets.total())
             }
         };
         let plan = Plan { partly, home, ..Plan::default() };

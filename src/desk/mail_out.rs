@@ -1,13 +1,18 @@
-//! The desk's way out: from a user to a mailbox in the hands of a session, and back.
+//! The desk's way out: from a user to a mailbox in the hands of a session, and back. A mailbox is free when its lock
+//! is closed, which a worker does: the reply to QUIT and the next login wait for that.
 
 use std::{sync::Arc, time::Duration};
 
 use super::{Desk, Which};
 use crate::{
+    closing::OffLoop,
     mailbox::{Snapshot, registry},
     maildir::{Maildir, OpenMessage, lock::Lock, name},
     proto::ask::{Answer, ConnId, Fault, Mailbox},
-    work::job::{Opened, Piece, Task},
+    work::{
+        Job, To,
+        job::{Opened, Piece, Task, Unlock},
+    },
 };
 
 /// A mailbox in the hands of a session.
@@ -25,13 +30,28 @@ pub(super) struct Open {
     snapshot: Arc<Snapshot>,
     /// The message that is being read, between two pieces of it.
     reading: Option<OpenMessage>,
-    _lock: Lock,
+    /// `None`: a worker has it, which ends the session.
+    lock: Option<Lock>,
+}
+
+/// Sessions that wait until a mailbox is free.
+#[derive(Default)]
+pub(super) struct Unlocking {
+    /// The one that had it, if it is still to be told.
+    quitting: Option<ConnId>,
+    /// Logins, and when they came.
+    logins: Vec<(ConnId, Duration)>,
 }
 
 impl Desk {
     pub(super) fn lock(&mut self, from: ConnId, mailbox: Mailbox, now: Duration) -> Option<Answer> {
         if !self.logins.allow(&mailbox, now) {
             return Some(Answer::Failed(Fault::TooSoon));
+        }
+        if let Some(unlocking) = self.unlocking.get_mut(&mailbox) {
+            unlocking.logins.push((from, now));
+            self.awaited.insert(from);
+            return None;
         }
         if self.holders.contains_key(&mailbox) {
             return Some(Answer::Failed(Fault::InUse));
@@ -57,7 +77,7 @@ impl Desk {
             return self.answer(from, Answer::Failed(Fault::Broken));
         };
         let snapshot = Arc::default();
-        lease.open = Some(Open { maildir: Arc::clone(&maildir), snapshot, reading: None, _lock: lock });
+        lease.open = Some(Open { maildir: Arc::clone(&maildir), snapshot, reading: None, lock: Some(lock) });
         self.registry.login(&lease.mailbox, &maildir, times, mark, from);
     }
 
@@ -93,8 +113,8 @@ impl Desk {
     pub(super) fn read(&mut self, to: ConnId, result: Result<Piece, (usize, Fault)>) -> Answer {
         match result {
             Ok(Piece { bytes, last, open: message }) => {
-                if let Some(open) = self.open_of(to).filter(|_| !last) {
-                    open.reading = Some(message);
+                if let Some(open) = self.open_of(to) {
+                    open.reading = message;
                 }
                 Answer::Chunk { bytes, last }
             }
@@ -113,10 +133,18 @@ impl Desk {
         let Some(open) = self.open_of(from) else { return Some(Answer::Failed(Fault::Broken)) };
         let (maildir, snapshot) = (Arc::clone(&open.maildir), Arc::clone(&open.snapshot));
         if delete.is_empty() && seen.is_empty() {
-            self.give_back(from);
-            return Some(Answer::Updated);
+            self.give_back_for(from, Some(from));
+            return None;
         }
-        self.submit(Which::Disk, from, Task::Update { maildir, snapshot, delete, seen }, Fault::Broken)
+        let Some(lock) = open.lock.take() else { return Some(Answer::Failed(Fault::Broken)) };
+        self.submit(Which::Disk, from, Task::Update { maildir, snapshot, delete, seen, lock }, Fault::Broken)
+    }
+
+    /// The lock of a mailbox comes back from a job that could not be queued.
+    pub(super) fn still_locked(&mut self, id: ConnId, lock: Lock) {
+        if let Some(open) = self.open_of(id) {
+            open.lock = Some(lock);
+        }
     }
 
     /// Clients come back at once: the index knows and the mailbox is free before the reply to QUIT leaves.
@@ -145,10 +173,38 @@ impl Desk {
     }
 
     pub(super) fn give_back(&mut self, id: ConnId) {
-        if let Some(lease) = self.leases.remove(&id) {
-            self.holders.remove(&lease.mailbox);
-            if lease.open.is_some() {
-                self.registry.logout(&lease.mailbox);
+        self.give_back_for(id, None);
+    }
+
+    /// The session `quitting` is told when the mailbox is free.
+    fn give_back_for(&mut self, id: ConnId, quitting: Option<ConnId>) {
+        let Some(Lease { mailbox, open, .. }) = self.leases.remove(&id) else { return };
+        self.awaited.extend(quitting);
+        self.unlocking.insert(mailbox.clone(), Unlocking { quitting, logins: Vec::new() });
+        let Some(open) = open else { return self.unlocked(&mailbox) };
+        self.registry.logout(&mailbox);
+        let Some(lock) = open.lock else { return self.unlocked(&mailbox) };
+        let unlock = OffLoop::new(Unlock::new(mailbox, lock, open.reading, self.returns.clone()));
+        // If the queue is full, the end of the job closes the files.
+        let _ = self.disk.submit(Job { to: To::Desk, task: Task::Unlock(unlock) });
+    }
+
+    /// The lock of a mailbox is closed.
+    pub(super) fn unlocked(&mut self, mailbox: &Mailbox) {
+        self.holders.remove(mailbox);
+        let Unlocking { quitting, logins } = self.unlocking.remove(mailbox).unwrap_or_default();
+        if let Some(id) = quitting {
+            self.answer(id, Answer::Updated);
+        }
+        for (id, since) in logins {
+            let refused = if self.left.contains(&id) {
+                Some(Answer::Failed(Fault::InUse)) // it is gone, and hears nothing
+            } else {
+                self.awaited.remove(&id);
+                self.lock(id, mailbox.clone(), since)
+            };
+            if let Some(answer) = refused {
+                self.answer(id, answer);
             }
         }
     }

@@ -46,6 +46,14 @@ impl Desk {
         let _ = self.scans.submit(Job { to: To::Desk, task: Task::Forget(accounts) });
     }
 
+    /// Has the figures logged.
+    pub fn log_figures(&self) {
+        let job = Job { to: To::Desk, task: Task::Status };
+        if self.scans.submit(job).is_err() {
+            log::info!("status no figures: the workers have too much to do");
+        }
+    }
+
     /// How things are, for the log.
     pub fn status(&self) -> Vec<String> {
         let accounts = self.accounts.count().map_or("any".to_owned(), |count| count.to_string());

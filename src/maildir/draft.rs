@@ -25,6 +25,7 @@ use super::{
     steps::step,
     store::{FILE_MODE, Part, close, left_out},
 };
+use crate::closing::Handle;
 
 /// A message in `tmp/`. Not visible to anybody, and rubbish if the power goes now.
 ///
@@ -36,7 +37,7 @@ pub struct Draft {
     /// What the file was when it was closed.
     closed: Option<Identity>,
     /// The directory of the file.
-    tmp: Arc<OwnedFd>,
+    tmp: Arc<Handle>,
     /// The mailbox of that directory.
     home: (u64, u64),
     name: Unique,

@@ -4,18 +4,15 @@
 //! They are those of flock(2), which every server on this machine honours, and which the clients of NFS, CephFS and
 //! other file servers pass on, so that those on other machines honour them too.
 
-use std::{
-    fs::{File, TryLockError},
-    os::fd::OwnedFd,
-    path::Path,
-};
+use std::{os::fd::OwnedFd, path::Path};
 
 use rustix::{
-    fs::{self, Mode, OFlags},
+    fs::{self, FlockOperation, Mode, OFlags},
     io::Errno,
 };
 
 use super::{Error, Maildir};
+use crate::closing::Handle;
 
 /// The lock file, beside the messages or the mailboxes.
 pub const FILE: &str = ".restante.lock";
@@ -32,7 +29,7 @@ pub enum Hold {
 /// A held lock: let go when dropped.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    _file: Handle,
 }
 
 impl Lock {
@@ -52,22 +49,20 @@ impl Lock {
             Err(Errno::ROFS) => open(".", OFlags::RDONLY | OFlags::DIRECTORY),
             done => done,
         };
-        let lock = |file: &File| match hold {
-            Hold::Alone => file.try_lock(),
-            Hold::Shared => file.try_lock_shared(),
+        let how = match hold {
+            Hold::Alone => FlockOperation::NonBlockingLockExclusive,
+            Hold::Shared => FlockOperation::NonBlockingLockShared,
         };
-        let mut file = File::from(file.map_err(|e| Error::at(path(), "open", e))?);
-        let mut locked = lock(&file);
-        if matches!(&locked, Err(TryLockError::Error(error)) if Errno::from_io_error(error) == Some(Errno::BADF))
-        {
+        let mut file = file.map(Handle::from).map_err(|e| Error::at(path(), "open", e))?;
+        let mut locked = fs::flock(&file, how);
+        if locked == Err(Errno::BADF) {
             // NFS locks by ranges, and those want a file open for writing (flock(2)).
-            file = File::from(open(FILE, OFlags::RDWR).map_err(|e| Error::at(path(), "open", e))?);
-            locked = lock(&file);
+            file = open(FILE, OFlags::RDWR).map(Handle::from).map_err(|e| Error::at(path(), "open", e))?;
+            locked = fs::flock(&file, how);
         }
         match locked {
             Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(Error::at(path(), "lock", Errno::WOULDBLOCK)),
-            Err(TryLockError::Error(error)) => Err(Error::at(path(), "lock", error)),
+            Err(error) => Err(Error::at(path(), "lock", error)),
         }
     }
 }

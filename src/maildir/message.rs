@@ -12,6 +12,7 @@ use super::{
     Error, Kind, Maildir, Place, name,
     scan::{Found, Stamp},
 };
+use crate::closing::OffLoop;
 
 /// How message files are opened: never through a link, never waiting for the writer of a FIFO.
 pub const OPEN: OFlags = OFlags::RDONLY
@@ -40,7 +41,7 @@ impl<'a> From<&'a Found> for Wanted<'a> {
 /// A message opened to be read in pieces.
 #[derive(Debug)]
 pub struct OpenMessage {
-    file: File,
+    file: OffLoop<File>,
     path: std::path::PathBuf,
     bytes: u64,
 }
@@ -58,7 +59,7 @@ impl OpenMessage {
         {
             return Err(changed(path));
         }
-        Ok(Self { file: File::from(file), path, bytes: wanted.stamp.bytes })
+        Ok(Self { file: OffLoop::new(File::from(file)), path, bytes: wanted.stamp.bytes })
     }
 
     /// Reads up to `most` bytes at `from`; the flag says whether they end the message. A file that ends

@@ -25,12 +25,13 @@ use super::{
     lock::{Hold, Lock},
     steps::step,
 };
+use crate::closing::Handle;
 
 /// The directory that holds the mailboxes.
 #[derive(Debug)]
 pub struct Spool {
     path: PathBuf,
-    dir: OwnedFd,
+    dir: Handle,
     device: u64,
 }
 
@@ -41,10 +42,10 @@ pub struct Maildir {
     path: PathBuf,
     /// Device and inode of the mailbox.
     id: (u64, u64),
-    root: OwnedFd,
-    tmp: Arc<OwnedFd>,
-    new: OwnedFd,
-    cur: OwnedFd,
+    root: Handle,
+    tmp: Arc<Handle>,
+    new: Handle,
+    cur: Handle,
 }
 
 /// One of the two directories that hold messages.
@@ -85,8 +86,8 @@ impl Spool {
         if make_directory(fs::CWD, path, path)? {
             let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let dir =
-                fs::open(above, flags, Mode::empty()).map_err(|e| Error::at(above, "open directory", e))?;
+            let dir = fs::open(above, flags, Mode::empty()).map(Handle::from);
+            let dir = dir.map_err(|e| Error::at(above, "open directory", e))?;
             sync_directory(&dir, above)?;
         }
         let dir = open_directory(fs::CWD, path, path)?;
@@ -257,7 +258,7 @@ fn split(names: Result<Vec<OsString>, Error>) -> (Vec<String>, Option<Error>) {
 }
 
 impl Maildir {
-    fn at(root: OwnedFd, path: PathBuf) -> Result<Self, Error> {
+    fn at(root: Handle, path: PathBuf) -> Result<Self, Error> {
         step(&path, "open directory")?;
         let below = |name: &str| open_directory(&root, name, &path.join(name));
         let (tmp, new, cur) = (below("tmp")?, below("new")?, below("cur")?);
@@ -325,7 +326,7 @@ impl Maildir {
     }
 
     /// The same, for a message that outlives this.
-    pub(super) fn shared_tmp(&self) -> Arc<OwnedFd> {
+    pub(super) fn shared_tmp(&self) -> Arc<Handle> {
         Arc::clone(&self.tmp)
     }
 
@@ -394,9 +395,10 @@ fn make_directory(at: impl AsFd, name: impl rustix::path::Arg, path: &Path) -> R
     }
 }
 
-fn open_directory(at: impl AsFd, name: impl rustix::path::Arg, path: &Path) -> Result<OwnedFd, Error> {
+fn open_directory(at: impl AsFd, name: impl rustix::path::Arg, path: &Path) -> Result<Handle, Error> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    fs::openat(at, name, flags, Mode::empty()).map_err(|e| Error::at(path, "open directory", e))
+    let opened = fs::openat(at, name, flags, Mode::empty());
+    opened.map(Handle::from).map_err(|e| Error::at(path, "open directory", e))
 }
 
 /// Closes a file. An error is a failed write: NFS and FUSE report here what could not be written. The descriptor is

@@ -7,7 +7,10 @@ use std::{
     fs,
     io::{self, Read, Write},
     net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr},
-    os::{linux::net::SocketAddrExt, unix},
+    os::{
+        linux::net::SocketAddrExt,
+        unix::{self, fs::MetadataExt},
+    },
     path::{Path, PathBuf},
 };
 
@@ -19,7 +22,10 @@ use mio::{
 use rustix::fs::FileType;
 
 use super::endpoint::Endpoint;
-use crate::safe_file::{self, Directory};
+use crate::{
+    closing,
+    safe_file::{self, Directory},
+};
 
 /// A socket that listens.
 #[derive(Debug)]
@@ -34,15 +40,35 @@ pub enum Socket {
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    ours: bool,
+    /// Device and inode, if it is ours.
+    file: Option<(u64, u64)>,
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.ours {
+        if let Some(file) = self.file {
+            closing::release(Removal { path: std::mem::take(&mut self.path), file });
+        }
+    }
+}
+
+/// Removes the file of a socket when it is dropped, unless another socket has its name by then.
+struct Removal {
+    path: PathBuf,
+    file: (u64, u64),
+}
+
+impl Drop for Removal {
+    fn drop(&mut self) {
+        if id_of(&self.path).is_ok_and(|file| file == self.file) {
             let _ = fs::remove_file(&self.path); // the next start removes it
         }
     }
+}
+
+/// Device and inode.
+fn id_of(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
 /// One connection.
@@ -69,7 +95,7 @@ impl Socket {
                 let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
                 remove_if_stale(path, &directory, name)?;
                 let socket = UnixListener::bind(path)?;
-                let file = SocketFile { path: path.clone(), ours: true };
+                let file = SocketFile { path: path.clone(), file: Some(id_of(path)?) };
                 directory.set_mode_of_socket(name, 0o660)?;
                 Ok(Self::Unix(socket, file))
             }
@@ -98,7 +124,7 @@ impl Socket {
             return Err(io::Error::other("it has no name"));
         };
         socket.set_nonblocking(true)?;
-        Ok(Self::Unix(UnixListener::from_std(socket), SocketFile { path, ours: false }))
+        Ok(Self::Unix(UnixListener::from_std(socket), SocketFile { path, file: None }))
     }
 
     /// Where it really is.

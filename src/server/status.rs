@@ -6,7 +6,7 @@ use super::{ListenerId, Server};
 use crate::{
     clock::Now,
     descriptors::{descriptors, most_open},
-    listen, logging,
+    listen,
 };
 
 impl Server {
@@ -64,6 +64,6 @@ impl Server {
             self.admission.most()
         );
         self.desk.status().iter().for_each(|line| log::info!("status {line}"));
-        logging::status();
+        self.desk.log_figures();
     }
 }

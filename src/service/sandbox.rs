@@ -69,7 +69,7 @@ impl Grants {
     pub fn of(config: &Config) -> Self {
         let mut grants = Self::default();
         grants.add(Use::Mail, &config.spool);
-        grants.add(Use::Device, Path::new("/dev/null")); // the spare descriptor of a listener
+        grants.add(Use::Device, Path::new("/dev/null")); // libraries count on it
         grants.add(Use::Ourselves, Path::new("/proc/self")); // memory, descriptors
         if config.unknown == Unknown::Refuse {
             grants.rewritten(&config.accounts); // hashes of old kinds are replaced

@@ -6,11 +6,12 @@ use std::{
 };
 
 use super::{
-    Decision, look,
+    Decision, Returns, look,
     shop::{Shop, report},
 };
 use crate::{
     accounts::{Accounts, Credential, Scratch, UserFile, Verdict},
+    closing::OffLoop,
     logging,
     mailbox::{
         List, Snapshot,
@@ -102,6 +103,8 @@ pub enum Task {
         delete: Vec<usize>,
         /// Which to mark as seen.
         seen: Vec<usize>,
+        /// Its lock, which is let go of when all is done.
+        lock: Lock,
     },
     /// Append to a message in `tmp/`.
     Spill {
@@ -124,10 +127,14 @@ pub enum Task {
     Count(Vec<Mailbox>, Decision),
     /// Remove a message from `tmp/`.
     Discard(Box<Spilled>),
+    /// Let go of a mailbox.
+    Unlock(OffLoop<Unlock>),
     /// Remove what was left behind in `tmp/` so long ago.
     Tidy(Duration),
     /// Ask the file system how much room there is.
     Measure,
+    /// Log the figures, some of which the kernel has to be asked for.
+    Status,
 }
 
 /// Where a spill goes.
@@ -147,7 +154,7 @@ pub struct Spilled {
     /// Its name.
     pub mailbox: Mailbox,
     /// The message.
-    pub draft: Draft,
+    pub draft: OffLoop<Draft>,
     /// Octets on the wire so far.
     pub octets: Octets,
     /// Its Message-ID, if that was in the first bytes.
@@ -194,6 +201,8 @@ pub enum Outcome {
     Accounts(Box<Accounts>),
     /// Of [`Task::Discard`].
     Discarded,
+    /// Of [`Unlock`]: the mailbox is free.
+    Unlocked(Mailbox),
     /// Of jobs that nobody waits for.
     Nothing,
     /// The job panicked; it was about that message, if about one whose end has come.
@@ -240,8 +249,31 @@ pub struct Piece {
     pub bytes: Vec<u8>,
     /// Whether they end the message.
     pub last: bool,
-    /// The message, to be read on.
-    pub open: OpenMessage,
+    /// The message, if there is more to be read.
+    pub open: Option<OpenMessage>,
+}
+
+/// The files of a session that is over. Closes them when it is dropped, and then tells the desk that the mailbox is
+/// free.
+#[derive(Debug)]
+pub struct Unlock {
+    mailbox: Mailbox,
+    files: Option<(Lock, Option<OpenMessage>)>,
+    returns: Returns,
+}
+
+impl Unlock {
+    /// The lock of a mailbox, and the message that was being read from it.
+    pub fn new(mailbox: Mailbox, lock: Lock, reading: Option<OpenMessage>, returns: Returns) -> Self {
+        Self { mailbox, files: Some((lock, reading)), returns }
+    }
+}
+
+impl Drop for Unlock {
+    fn drop(&mut self) {
+        self.files = None;
+        self.returns.send(Done { to: To::Desk, outcome: Outcome::Unlocked(self.mailbox.clone()) });
+    }
 }
 
 impl Task {
@@ -279,8 +311,9 @@ impl Task {
                 let read = read(shop, &maildir, &snapshot, message, from, open);
                 Outcome::Read(read.map_err(|fault| (message, fault)))
             }
-            Self::Update { maildir, snapshot, delete, seen } => {
+            Self::Update { maildir, snapshot, delete, seen, lock } => {
                 let (done, result) = update(&maildir, &snapshot, &delete, &seen);
+                drop(lock);
                 Outcome::Updated(done, result)
             }
             Self::Spill { to, bytes } => Outcome::Spilled(spill(shop, to, &bytes)),
@@ -290,6 +323,10 @@ impl Task {
                 spilled.draft.discard();
                 Outcome::Discarded
             }
+            Self::Unlock(unlock) => {
+                drop(unlock); // which tells it
+                Outcome::Nothing
+            }
             Self::Tidy(age) => {
                 let (removed, errors) = tidy::tidy(&shop.spool, SystemTime::now(), age);
                 for error in &errors {
@@ -298,6 +335,10 @@ impl Task {
                 if removed > 0 {
                     log::info!("{removed} files removed that were left behind in tmp/");
                 }
+                Outcome::Nothing
+            }
+            Self::Status => {
+                logging::status();
                 Outcome::Nothing
             }
             Self::Measure => Outcome::Measured(shop.spool.free().map_err(|error| report(&error)).ok()),
@@ -337,7 +378,7 @@ fn read(
         }
     };
     let (bytes, last) = open.read(from, shop.read_chunk).map_err(|error| report(&error))?;
-    Ok(Piece { bytes, last, open })
+    Ok(Piece { bytes, last, open: (!last).then_some(open) })
 }
 
 /// Does all it can, and fails if the disk let any of it fail (RFC 1939 section 6), or a message is not what the
@@ -404,7 +445,13 @@ fn spill(shop: &Shop, to: SpillTo, bytes: &[u8]) -> Result<Box<Spilled>, Fault> 
 fn begin(shop: &Shop, mailbox: Mailbox, name: Unique) -> Result<Box<Spilled>, Fault> {
     let home = shop.durable_maildir(&mailbox)?;
     let draft = Draft::begin(&home, name).map_err(|error| report(&error))?;
-    Ok(Box::new(Spilled { home, mailbox, draft, octets: Octets::default(), message_id: None }))
+    Ok(Box::new(Spilled {
+        home,
+        mailbox,
+        draft: OffLoop::new(draft),
+        octets: Octets::default(),
+        message_id: None,
+    }))
 }
 
 /// What can't be counted is left out: it is not known to be full.
