@@ -1,7 +1,13 @@
 //! Rounds in which one step fails or panics, at every step there is: each message is in all of its mailboxes and
 //! acknowledged, or in none and refused; nothing is left in `tmp/`, and the next round works.
 
-use std::{fs, os::unix::fs::MetadataExt, path::PathBuf, process::Command, time::SystemTime};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::Command,
+    time::SystemTime,
+};
 
 use super::*;
 use crate::{
@@ -24,6 +30,8 @@ struct Kind {
     sent: bool,
     partly: bool,
     helpers: usize,
+    /// On the disk of the build, whose file system may be synced as a whole; else in memory.
+    disk: bool,
     /// The last mailbox is on another file system.
     abroad: bool,
     /// The second mailbox can't be used.
@@ -37,6 +45,7 @@ const SIMPLE: Kind = Kind {
     sent: false,
     partly: false,
     helpers: 2,
+    disk: false,
     abroad: false,
     broken: false,
 };
@@ -59,8 +68,10 @@ type Told = (Result<Receipt, Fault>, Vec<u8>);
 impl Bench {
     /// `None` where nothing can be mounted.
     fn new(kind: Kind) -> Option<Self> {
-        // The file system of the build is one that is synced as a whole.
-        let home = tempfile::tempdir_in(concat!(env!("CARGO_MANIFEST_DIR"), "/target")).unwrap();
+        let disk = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/target"));
+        let memory = Path::new("/dev/shm");
+        let home = if kind.disk || !memory.is_dir() { disk } else { memory };
+        let home = tempfile::tempdir_in(home).unwrap();
         let spool = home.path().join("spool");
         let opened = Spool::open(&spool).unwrap();
         let syncer = Syncer::start(&opened, kind.helpers);
@@ -257,7 +268,7 @@ fn trouble_at_every_step(kind: Kind) {
 #[test]
 fn a_message_for_one_mailbox_is_acknowledged_and_there_or_refused_and_not_there() {
     for spilled in [false, true] {
-        trouble_at_every_step(Kind { spilled, ..SIMPLE });
+        trouble_at_every_step(Kind { spilled, disk: true, ..SIMPLE });
         trouble_at_every_step(Kind { spilled, sent: true, ..SIMPLE });
     }
 }
@@ -272,8 +283,8 @@ fn a_message_for_three_mailboxes_is_in_all_of_them_or_in_none() {
 
 #[test]
 fn messages_of_one_round_fail_alone_or_all_of_them() {
-    for (spilled, partly) in [(false, false), (true, true)] {
-        let kind = Kind { mailboxes: 2, messages: 3, spilled, partly, ..SIMPLE };
+    for (spilled, partly, disk) in [(false, false, true), (true, true, true), (false, true, false)] {
+        let kind = Kind { mailboxes: 2, messages: 3, spilled, partly, disk, ..SIMPLE };
         trouble_at_every_step(kind);
         trouble_at_every_step(Kind { sent: true, ..kind });
     }
