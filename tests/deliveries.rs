@@ -359,6 +359,9 @@ impl Eyes {
         for event in self.seen() {
             let (Seen::Closed(path) | Seen::Named(path)) = &event;
             let name = path.file_name().unwrap().to_str().unwrap();
+            if name.starts_with('.') {
+                continue; // no message: a file of ours that is being replaced
+            }
             // A name in a mailbox begins as that in tmp/ does: time, process and count.
             let begin = name.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
             match &event {

@@ -11,6 +11,7 @@ use std::{
 
 use super::*;
 use crate::{
+    closing::OffLoop,
     maildir::{
         Draft, MessageId, Spool,
         name::Namer,
@@ -155,6 +156,7 @@ impl Bench {
                 draft.discard();
                 return None;
             };
+            let draft = OffLoop::new(draft);
             Some(Spilled { home, mailbox: mailbox(0), draft, octets, message_id })
         })?
     }

@@ -4,6 +4,7 @@ use std::{fs, time::SystemTime};
 
 use super::*;
 use crate::{
+    accounts::Scratch,
     maildir::{
         Spool,
         name::Namer,
@@ -15,7 +16,7 @@ use crate::{
 
 /// What a worker does with a task.
 fn work(shop: &Shop, task: Task) -> Option<Outcome> {
-    catch_unwind(AssertUnwindSafe(|| task.run(shop))).ok()
+    catch_unwind(AssertUnwindSafe(|| task.run(shop, &mut Scratch::default()))).ok()
 }
 
 /// Spills a message in two pieces and settles it, as far as it goes; removes it then, as the loop has it done.
