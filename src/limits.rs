@@ -271,6 +271,9 @@ pub const SCRATCH_KEPT: Duration = Duration::from_secs(5);
 /// than the check of one takes, so that the time does not tell who has one.
 pub const SLOW_HASH_HELD: Duration = Duration::from_secs(2);
 
+/// How long a program that changes the file of accounts is waited for by another one.
+pub const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Octets of a configuration file. The files that it is read from are bounded before there is a configuration: these
 /// bounds are no keys of it.
 pub const MOST_CONFIGURATION: Size = Size::mib(4);

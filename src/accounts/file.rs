@@ -3,16 +3,8 @@
 //! The rule: who changes it holds the lock beside it from reading to renaming, so that the server and
 //! `restante user` never undo each other's work; and who reads it sees the old file or the new one.
 
-use std::{
-    collections::BTreeMap,
-    ffi::OsString,
-    fmt, fs,
-    io::{self, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fmt, io, path::PathBuf};
 
-use rustix::fs::OFlags;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{Error as _, MapAccess, Visitor},
@@ -22,8 +14,12 @@ use super::{
     Error,
     account::{Account, key_of},
     password,
+    replace::Place,
 };
-use crate::{limits::MOST_USERS, open_regular::read_bounded};
+use crate::{
+    limits::{LOCK_PATIENCE, MOST_USERS},
+    open_regular::read_bounded,
+};
 
 /// The file of accounts.
 #[derive(Debug, Clone)]
@@ -102,14 +98,9 @@ impl UserFile {
 
     /// Reads, changes and replaces the file, with the lock held all the while.
     fn change(&self, edit: impl FnOnce(&mut Users) -> Result<(), Error>) -> Result<(), Error> {
-        let lock = self.beside(".lock");
-        let lock = open_private(&lock, false)
-            .and_then(|lock| {
-                self.give_to_owner(&lock)?;
-                lock.lock()?;
-                Ok(lock)
-            })
-            .map_err(|error| Error::Io { path: lock, action: "lock", error })?;
+        let place = Place::of(&self.path).map_err(|error| self.failed("replace", error))?;
+        let locked = place.lock(LOCK_PATIENCE);
+        let lock = locked.map_err(|error| Error::Io { path: place.lock_path(), action: "lock", error })?;
         let mut users = match self.read() {
             Err(Error::Missing(_)) => Users::default(),
             users => users?,
@@ -119,43 +110,9 @@ impl UserFile {
         if users == before {
             return Ok(());
         }
-        let temporary = self.beside(".new");
-        let written = self.replace(&temporary, &users);
+        let written = text(&users).and_then(|text| place.replace(&text));
         drop(lock);
         written.map_err(|error| self.failed("replace", error))
-    }
-
-    fn replace(&self, temporary: &Path, users: &Users) -> io::Result<()> {
-        let mut text = serde_json::to_vec_pretty(users)?;
-        text.push(b'\n');
-        let mut file = open_private(temporary, true)?;
-        self.give_to_owner(&file)?;
-        // A file that its owner may not write to stays so.
-        let mode = fs::metadata(&self.path).map_or(0o600, |old| old.permissions().mode() & 0o600);
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(temporary, &self.path)?;
-        fs::File::open(directory(&self.path))?.sync_all()
-    }
-
-    /// What root changes stays readable to the user that the server runs as, and what root makes is of the owner
-    /// of the directory.
-    fn give_to_owner(&self, file: &fs::File) -> io::Result<()> {
-        match fs::metadata(&self.path).or_else(|_| fs::metadata(directory(&self.path))) {
-            Ok(owner) if rustix::process::geteuid().is_root() => {
-                fchown(file, Some(owner.uid()), Some(owner.gid()))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// A hidden name of ours in the same directory.
-    fn beside(&self, end: &str) -> PathBuf {
-        let mut name = OsString::from(".");
-        name.push(self.path.file_name().unwrap_or_default());
-        name.push(end);
-        self.path.with_file_name(name)
     }
 
     fn failed(&self, action: &'static str, error: io::Error) -> Error {
@@ -163,18 +120,10 @@ impl UserFile {
     }
 }
 
-/// Root may do this in somebody's directory: a link there leads nowhere.
-fn open_private(path: &Path, truncate: bool) -> io::Result<fs::File> {
-    let mut options = fs::File::options();
-    options.write(true).create(true).truncate(truncate).mode(0o600);
-    options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path)
-}
-
-fn directory(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
+fn text(users: &Users) -> io::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(users)?;
+    text.push(b'\n');
+    Ok(text)
 }
 
 /// The content of the file: every name a whole address in lower case, every account with an inbox, no address
@@ -258,7 +207,7 @@ const WRONG_TYPE: &str = "invalid type: ";
 
 #[cfg(test)]
 mod tests {
-    use std::{os::unix::fs::PermissionsExt, thread};
+    use std::{fs, os::unix::fs::PermissionsExt, thread};
 
     use super::*;
 

@@ -13,6 +13,7 @@ mod file;
 mod keeper;
 mod memory;
 mod password;
+mod replace;
 mod scratch;
 mod sources;
 mod table;

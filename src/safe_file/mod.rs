@@ -191,6 +191,14 @@ impl Directory {
         Ok((create_in(&self.fd, &name, mode)?, name))
     }
 
+    /// Puts a file that was begun in the place of what has the name.
+    ///
+    /// # Errors
+    /// The system's reason; what was there is there.
+    pub fn put(&self, unfinished: &OsStr, name: &OsStr) -> io::Result<()> {
+        Ok(fs::renameat(&self.fd, unfinished, &self.fd, name)?)
+    }
+
     /// Gives a file that was begun its name, which must be free.
     ///
     /// # Errors

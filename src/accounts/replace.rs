@@ -1,0 +1,240 @@
+//! The place of the file of accounts: its lock, and how another file takes its place.
+//!
+//! The rule: nothing there is trusted but the directory's descriptor. Root does this in directories of others, who may
+//! have put a link, a FIFO or a file with a second name under any name that can be guessed.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{self, File, Permissions, TryLockError},
+    io::{self, ErrorKind, Write},
+    os::unix::fs::{MetadataExt, PermissionsExt, fchown},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use rustix::{io::Errno, process::geteuid};
+
+use crate::safe_file::{self, Directory};
+
+/// The place of a file, where links lead.
+#[derive(Debug)]
+pub(super) struct Place {
+    dir: Directory,
+    name: OsString,
+}
+
+impl Place {
+    /// The place of the file that has this path, or will have it. Root follows a link only if root has made it.
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        let is_link = fs::symlink_metadata(path).is_ok_and(|about| about.is_symlink());
+        let (dir, name) = if is_link {
+            fs::metadata(path)?; // a link that leads nowhere is a mistake, and no place for a new file
+            safe_file::place_of(path)?
+        } else {
+            let name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_owned();
+            (Directory::of_others(safe_file::parent(path))?, name)
+        };
+        Ok(Self { dir, name })
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> PathBuf {
+        self.dir.path().join(&self.name)
+    }
+
+    pub(super) fn lock_path(&self) -> PathBuf {
+        self.dir.path().join(self.lock_name())
+    }
+
+    /// Locks the file against other programs that change it, until what is returned is dropped. Nobody who keeps the
+    /// lock is waited for without end.
+    pub(super) fn lock(&self, patience: Duration) -> io::Result<File> {
+        let name = self.lock_name();
+        let lock = match self.dir.create(&name, 0o600) {
+            Ok(new) => {
+                self.give_to_owner(&new)?;
+                new
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                self.dir.append(&name).map_err(in_words)?
+            }
+            Err(error) => return Err(error),
+        };
+        let began = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(lock),
+                Err(TryLockError::WouldBlock) if began.elapsed() < patience => thread::sleep(LOOK_AGAIN),
+                Err(TryLockError::WouldBlock) => {
+                    let why = format!("another program has kept it for {}s", patience.as_secs());
+                    return Err(io::Error::new(ErrorKind::TimedOut, why));
+                }
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Puts another file in the place of the file, durably and for its owner alone. The lock is held meanwhile.
+    pub(super) fn replace(&self, content: &[u8]) -> io::Result<()> {
+        self.tidy();
+        let (mut file, unfinished) = self.dir.begin(0o600)?;
+        let written = self.give_to_owner(&file).and_then(|()| {
+            // A file that its owner may not write to stays so.
+            let mode =
+                fs::symlink_metadata(self.path()).map_or(0o600, |old| old.permissions().mode() & 0o600);
+            file.set_permissions(Permissions::from_mode(mode))?;
+            file.write_all(content)?;
+            file.sync_all()?;
+            self.dir.put(&unfinished, &self.name).map_err(in_words)?;
+            self.dir.sync()
+        });
+        if written.is_err() {
+            let _ = self.dir.remove(&unfinished); // it may have its name already
+        }
+        written
+    }
+
+    /// Removes what programs have left behind that were killed.
+    fn tidy(&self) {
+        let is_old = |name: &OsStr| {
+            let age = self.dir.modified(name).and_then(|when| SystemTime::now().duration_since(when).ok());
+            age.is_some_and(|age| age > LEFT_BEHIND)
+        };
+        let names = self.dir.names().unwrap_or_default();
+        for name in names.iter().filter(|name| safe_file::is_unfinished(name) && is_old(name)) {
+            let _ = self.dir.remove(name); // the next one tries again
+        }
+    }
+
+    /// What root changes stays readable to the user that the server runs as, and what root makes is of the owner
+    /// of the directory.
+    fn give_to_owner(&self, file: &File) -> io::Result<()> {
+        match fs::symlink_metadata(self.path()).or_else(|_| fs::metadata(self.dir.path())) {
+            Ok(owner) if geteuid().is_root() => fchown(file, Some(owner.uid()), Some(owner.gid())),
+            _ => Ok(()),
+        }
+    }
+
+    fn lock_name(&self) -> OsString {
+        let mut name = OsString::from(".");
+        name.push(&self.name);
+        name.push(".lock");
+        name
+    }
+}
+
+/// Reasons that the system has no words for.
+fn in_words(error: io::Error) -> io::Error {
+    let why = match Errno::from_io_error(&error) {
+        Some(Errno::BUSY) => {
+            "it is mounted by itself, and nothing can take its place: mount its directory instead"
+        }
+        Some(Errno::INVAL) => "it is not a regular file",
+        Some(Errno::LOOP) => "it is a link",
+        Some(Errno::MLINK) => "it has another name, too",
+        _ => return error,
+    };
+    io::Error::new(error.kind(), why)
+}
+
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// How old a file must be that no program is taken to be writing.
+const LEFT_BEHIND: Duration = Duration::from_secs(3600);
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    use rustix::fs::{CWD, FileType, Mode, Timespec, Timestamps, mknodat, utimensat};
+
+    use super::{super::UserFile, *};
+
+    const USERS: &str = "{\"a@b\": {\"password_hash\": \"!\"}}";
+
+    fn home() -> (tempfile::TempDir, PathBuf) {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("users.json");
+        fs::write(&path, USERS).unwrap();
+        (home, path)
+    }
+
+    fn fifo(path: &Path) {
+        mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    }
+
+    fn names(home: &Path) -> Vec<OsString> {
+        let mut names: Vec<_> = fs::read_dir(home).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_lies_under_a_name_that_can_be_guessed_is_neither_waited_for_nor_written_to() {
+        let (home, path) = home();
+        let (new, lock) = (home.path().join(".users.json.new"), home.path().join(".users.json.lock"));
+        fifo(&new);
+        UserFile::at(&path).set_disabled("a@b", true).unwrap();
+        fs::remove_file(&lock).unwrap();
+
+        fifo(&lock);
+        let error = UserFile::at(&path).set_disabled("a@b", false).unwrap_err().to_string();
+        assert_eq!(error, format!("cannot lock {}: it is not a regular file", lock.display()));
+        fs::remove_file(&lock).unwrap();
+
+        let other = home.path().join("other");
+        fs::write(&other, "mine").unwrap();
+        fs::hard_link(&other, &lock).unwrap();
+        let error = UserFile::at(&path).set_disabled("a@b", false).unwrap_err().to_string();
+        assert!(error.ends_with("it has another name, too"), "{error}");
+        fs::remove_file(&lock).unwrap();
+
+        symlink(&other, &lock).unwrap();
+        let error = UserFile::at(&path).set_disabled("a@b", false).unwrap_err().to_string();
+        assert!(error.ends_with("it is a link"), "{error}");
+        assert_eq!(fs::read_to_string(&other).unwrap(), "mine");
+        assert!(fs::read_to_string(&path).unwrap().contains("true"), "nothing was changed meanwhile");
+    }
+
+    #[test]
+    fn a_link_stays_one_and_the_file_that_it_leads_to_is_replaced() {
+        let (home, path) = home();
+        let link = home.path().join("link");
+        symlink("middle", &link).unwrap();
+        symlink(&path, home.path().join("middle")).unwrap();
+        let before = fs::metadata(&path).unwrap().ino();
+        UserFile::at(&link).set_disabled("a@b", true).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert!(fs::read_to_string(&path).unwrap().contains("true"));
+        assert_ne!(fs::metadata(&path).unwrap().ino(), before);
+        assert_eq!(names(home.path()), [".users.json.lock", "link", "middle", "users.json"]);
+
+        fs::remove_file(&path).unwrap();
+        let error = UserFile::at(&link).add("a@b", b"sesame").unwrap_err().to_string();
+        assert!(error.contains("No such file"), "{error}");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink() && !path.exists());
+    }
+
+    #[test]
+    fn what_a_killed_program_left_is_removed_and_what_another_one_writes_is_not() {
+        let (home, path) = home();
+        let left = |n: u64| home.path().join(format!(".restante.{n:016x}.new"));
+        (0..2).for_each(|n| fs::write(left(n), "hashes").unwrap());
+        let long_ago = Timespec { tv_sec: 1_000_000_000, tv_nsec: 0 };
+        let times = Timestamps { last_access: long_ago, last_modification: long_ago };
+        utimensat(CWD, left(0), &times, rustix::fs::AtFlags::empty()).unwrap();
+        UserFile::at(&path).set_disabled("a@b", true).unwrap();
+        assert_eq!((left(0).exists(), left(1).exists()), (false, true));
+    }
+
+    #[test]
+    fn a_lock_that_another_program_keeps_is_not_waited_for_without_end() {
+        let (_home, path) = home();
+        let place = Place::of(&path).unwrap();
+        let kept = place.lock(Duration::ZERO).unwrap();
+        let error = place.lock(Duration::from_millis(1)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        drop(kept);
+        place.lock(Duration::ZERO).unwrap();
+    }
+}
