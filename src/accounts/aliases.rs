@@ -3,7 +3,7 @@
 //! The rule: an alias leads to accounts of ours, by other aliases perhaps, and nowhere else. What does not is
 //! refused when the file is read, with its place.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use std::collections::{BTreeMap, BTreeSet, HashSet, btree_map::Entry};
 
 use super::account::key_of;
 
@@ -114,9 +114,13 @@ fn parse(
         let Some(alias) = last.as_ref().and_then(|key| aliases.get_mut(key)) else {
             return Err(wrong(format!("it goes on with nothing: write {FORM}")));
         };
+        // Characters are counted on from the target before: a line may have 100,000 of them.
+        let (mut last, mut place) = (text, Place { line, column: 1 });
         for target in targets.split(',').map(str::trim).filter(|target| !target.is_empty()) {
-            let key = key(target, domains, false).map_err(|why| wrong_at(target, why))?;
-            alias.targets.push(Target { place: Place::of(target, line, text), key, text: target.to_owned() });
+            place.column += Place::of(target, line, last).column - 1;
+            last = &text[target.as_ptr().addr() - text.as_ptr().addr()..];
+            let key = key(target, domains, false).map_err(|why| Mistake { place, why })?;
+            alias.targets.push(Target { place, key, text: target.to_owned() });
         }
     }
     match aliases.iter().find(|(_, alias)| alias.targets.is_empty()) {
@@ -160,8 +164,14 @@ impl<'a> Leading<'a> {
             return Ok(());
         }
         on.push(key);
-        let mut names = BTreeSet::new();
+        let (mut names, mut seen) = (BTreeSet::new(), HashSet::new());
         for Target { place, key: target, text } in &alias.targets {
+            if !seen.insert(target) {
+                continue;
+            }
+            if names.len() > MOST {
+                break;
+            }
             let wrong = |why: String| Mistake { place: *place, why };
             if let Some(name) = (self.account)(target) {
                 names.insert(name);
@@ -181,7 +191,7 @@ impl<'a> Leading<'a> {
             names.extend(self.found[target].iter().cloned());
         }
         if names.len() > MOST {
-            let why = format!("{key} leads to {} accounts: {MOST} are the most", names.len());
+            let why = format!("{key} leads to more than {MOST} accounts");
             return Err(Mistake { place: alias.place, why });
         }
         on.pop();
@@ -232,6 +242,29 @@ mod tests {
         assert_eq!(aliases.catch_all("second.test").unwrap(), &all);
         assert_eq!(aliases.get("postmaster@example.test").unwrap(), &all[1..2]);
         assert_eq!((aliases.get("all@second.test"), aliases.catch_all("example.test")), (None, None));
+    }
+
+    /// A column counted from the start of the line for each, and a set copied for each, took 1.9 s and more.
+    #[test]
+    fn a_hundred_thousand_targets_take_time_by_their_number() {
+        let inner: String = (0..900).map(|n| format!("user{n},")).collect();
+        let many = "inner, bob, ".repeat(50_000);
+        let text = format!("inner: {inner}\nall: {many}ann\nwrong: {many}é, joe\n");
+        let account = |key: &str| {
+            key.strip_suffix("@example.test")
+                .filter(|name| *name != "inner" && *name != "joe")
+                .map(|_| key.to_owned())
+        };
+        let domains = ["example.test".to_owned()];
+        let good = &text[..text.find("wrong").unwrap()];
+        let aliases =
+            Aliases::read(good, &domains, |key| account(key).filter(|key| !key.starts_with("all@"))).unwrap();
+        assert_eq!(aliases.get("all@example.test").unwrap().len(), 902);
+        let mistake = Aliases::read(&text, &domains, |key| {
+            account(key).filter(|key| !key.starts_with("all@") && !key.starts_with("wrong@"))
+        });
+        let column = "wrong: ".len() + many.len() + 1;
+        assert_eq!(mistake.unwrap_err().place, Place { line: 3, column });
     }
 
     #[test]
