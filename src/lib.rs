@@ -25,6 +25,7 @@
 //! | [`metrics`] | what is counted, and where that goes |
 //! | [`service`] | what it is to its machine: whom it runs as, what it may reach, what the service manager does and is told |
 //! | [`descriptors`] | how many connections and mailboxes may be open |
+//! | [`printable`] | text from outside on a terminal, in a log, in JSON |
 //! | [`safe_file`] | files by fixed names in directories that others may write to |
 //! | [`limits`], [`octets`], [`clock`], [`stamp`] | leaves: every bound, the one size function, the time, changes of files |
 #![forbid(unsafe_code)]
@@ -47,6 +48,7 @@ pub mod maildir;
 pub mod metrics;
 pub mod net;
 pub mod octets;
+pub mod printable;
 pub mod proto;
 pub mod safe_file;
 pub mod server;

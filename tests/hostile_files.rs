@@ -17,7 +17,7 @@ use common::{
     tools::{Desk, NOBODY},
 };
 use rustix::{
-    fs::{CWD, FileType, Mode, mknodat},
+    fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, mknodat, utimensat},
     process::geteuid,
 };
 
@@ -134,7 +134,9 @@ fn x3_status_of_root_reads_no_figures_of_another_user_and_waits_for_no_fifo() {
     fs::create_dir(&directory).unwrap();
     fifo(&directory.join("00000000.prom"));
     fs::write(directory.join("11111111.prom"), figures("of mallory")).unwrap();
-    let text = said(&status(&theirs), 1);
+    // (A server of root's may run on this machine, which is found then.)
+    let output = status(&theirs);
+    let text = said(&output, if output.status.success() { 0 } else { 1 });
     assert!(text.contains("theirs is not trusted: it is of user 65534"), "{text}");
     assert!(!text.contains("mallory"), "{text}");
 
@@ -148,9 +150,15 @@ fn x3_status_of_root_reads_no_figures_of_another_user_and_waits_for_no_fifo() {
     fs::write(figures_of("33333333.prom"), figures("of mallory")).unwrap();
     chown(figures_of("33333333.prom"), Some(NOBODY), None).unwrap();
     fs::File::create(figures_of("44444444.prom")).unwrap().set_len(1 << 40).unwrap();
+    for (n, name) in ["00000000", "11111111", "33333333", "44444444"].into_iter().enumerate() {
+        let seconds = 4_000_000_000 + n as i64;
+        let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
+        let times = Timestamps { last_access: time, last_modification: time };
+        utimensat(CWD, figures_of(&format!("{name}.prom")), &times, AtFlags::empty()).unwrap();
+    }
     let text = said(&status(home.path()), 0);
     assert!(text.contains("restante of root") && !text.contains("mallory"), "{text}");
-    for name in ["11111111", "22222222", "33333333", "44444444"] {
+    for name in ["11111111", "33333333", "44444444"] {
         assert!(text.contains(&format!("{name}.prom")), "{name} is not told of: {text}");
     }
 }
@@ -378,4 +386,203 @@ fn x10_fsck_and_explain_go_on_after_what_they_cannot_read() {
     let text = String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("/no/such/file") && text.contains("Octets"), "{text}");
+}
+
+/// What a terminal, or its reader, could be fooled by. The line end has a name of its own: it is part of all output.
+const HOSTILE: [&str; 2] = [
+    "\n",
+    "\x01\x07\x08\x0b\x0c\r\x1b]52;c;eA==\x07\x7f\u{85}\u{9b}\u{61c}\u{200b}\u{200c}\u{200d}\u{200e}\u{200f}\u{2028}\u{2029}\
+     \u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2060}\u{2066}\u{2067}\u{2068}\u{2069}\u{feff}\u{ad}\u{e0041}",
+];
+
+/// A command with names of that kind has printed none of them as it is. For a line end: nothing begins a line with what
+/// stood after it.
+#[track_caller]
+fn assert_harmless(words: &[&str], output: &Output, hostile: &str) {
+    assert_ne!(output.status.code(), Some(124), "{words:?} hangs");
+    for text in [&output.stdout, &output.stderr] {
+        let text = String::from_utf8_lossy(text);
+        let is_raw = if hostile == "\n" {
+            text.lines().any(|line| line.trim_start().starts_with("NAME"))
+        } else {
+            text.chars().any(|c| c != '\n' && c != '\t' && restante::printable::is_hidden(c))
+        };
+        assert!(!is_raw, "{words:?} prints {hostile:?} as it is:\n{}", text.escape_debug());
+    }
+}
+
+#[test]
+fn x6_no_command_prints_a_hostile_name_as_it_is() {
+    for hostile in HOSTILE {
+        let desk = Desk::new();
+        let name = format!("evil{hostile}NAME");
+        let file = format!("1700000000.x{hostile}NAME");
+        // A header may have all but line ends; a folded one has those.
+        let word = if hostile == "\n" { "evil\n NAME".to_owned() } else { name.clone() };
+        let letter = format!(
+            "From: {word} <a@b.test>\nTo: {word}\nSubject: {word}\nReceived: from {word} by x\n\n{word}\n"
+        );
+        desk.maildir(&name).put(&file, letter.as_bytes());
+        desk.maildir(BOB).put(&file, letter.as_bytes());
+        // What nothing can be done with: links in the place of a directory and of a message, a FIFO, a stray file.
+        let broken = desk.maildir(&format!("broken{hostile}NAME"));
+        broken.put("1700000000.y", letter.as_bytes());
+        fs::remove_dir(broken.path.join("cur")).unwrap();
+        symlink(desk.path("nowhere"), broken.path.join("cur")).unwrap();
+        symlink("/etc/passwd", desk.spool.join(BOB).join("new").join(format!("2.{hostile}NAME"))).unwrap();
+        fifo(&desk.spool.join(BOB).join("cur").join(format!("3.{hostile}NAME:2,")));
+        fs::create_dir_all(desk.spool.join(BOB).join(format!(".fol{hostile}NAME")).join("tmp")).unwrap();
+        fs::write(desk.spool.join(BOB).join(".restante.sizes"), "not ours").unwrap();
+        let path = |name: &str| desk.path(name).to_str().unwrap().to_owned();
+        let missing = path(&format!("missing{hostile}NAME"));
+        let message = desk.spool.join(BOB).join("new").join(&file).to_str().unwrap().to_owned();
+        let (mbox, bad) = (path(&format!("mbox{hostile}NAME")), path(&format!("bad{hostile}NAME")));
+        fs::write(&mbox, "From a@b Thu Jan  1 00:00:00 1970\nSubject: y\n\nText\n\n").unwrap();
+        fs::write(&bad, format!("{name}\n")).unwrap();
+        let figures_file = path(&format!("figures{hostile}NAME"));
+        fs::write(
+            &figures_file,
+            figures(&word.replace('\n', " "))
+                + &format!(
+                    "restante_refusals_total{{reply=\"{}\"}} 5\nrestante_queue{{queue=\"{}\"}} 5\nx{} 1\n",
+                    word.replace('\n', "\\n"),
+                    word.replace('\n', "\\n"),
+                    word.replace('\n', "")
+                ),
+        )
+        .unwrap();
+        let (transcripts, spool) =
+            (path(&format!("transcripts{hostile}NAME")), path(&format!("spool{hostile}NAME")));
+        fs::create_dir(&transcripts).unwrap();
+        let transcript = format!("# smtp {word}\nS: 220 {word}\nC: EHLO {word}\n# spool: {word}\n# {word}\n");
+        fs::write(format!("{transcripts}/20260101T000000.000Z-smtp-c{hostile}NAME.dlg"), transcript).unwrap();
+        let config = path(&format!("config{hostile}NAME"));
+        let users = desk.path("users.json");
+        let inbox = serde_json::to_string(&name).unwrap();
+        fs::write(&users, format!("{{\"ann@example.test\": {{\"password_hash\": \"c8dae1c50e092f3d877192fc555b1dcf\", \"inbox\": {inbox}}}}}")).unwrap();
+        fs::write(&config, common::configuration(desk.path("").as_path(), &desk.spool, STRICT)).unwrap();
+        let wrong_config = path(&format!("wrong{hostile}NAME"));
+        fs::write(&wrong_config, format!("hostname = {}\n", toml_text(&name))).unwrap();
+        let in_spool = desk.spool.to_str().unwrap().to_owned();
+        let new = path(&format!("new{hostile}NAME"));
+        let here = format!("{in_spool}/{name}");
+        let option = format!("--no{hostile}NAME");
+        let commands: &[&[&str]] = &[
+            &["purge", "--to", &name, "--yes", "--spool", &in_spool],
+            &["fsck", "--spool", &in_spool],
+            &["fsck", "--json", "--spool", &in_spool],
+            &["fsck", &name, "--spool", &in_spool],
+            &["fsck", "--spool", &missing],
+            &["explain", &message],
+            &["explain", "--json", &message],
+            &["explain", &missing, &transcripts],
+            &["wait", "--to", BOB, "--spool", &in_spool],
+            &["wait", "--to", BOB, "--spool", &in_spool, "--json"],
+            &["wait", "--to", &name, "--spool", &missing, "--timeout", "0s"],
+            &["wait", "--to", BOB, "--spool", &missing, "--timeout", "0s", "--subject", &name],
+            &["wait", "--to", BOB, "--after", &format!("@{missing}")],
+            &["wait", "--to", BOB, "--after", &name],
+            &["export", &here, "--output", &new],
+            &["export", &here, "--output", &new],
+            &["export", &missing, "--output", &new],
+            &["export", &name, "--spool", &in_spool, "--output", &new],
+            &["import", &mbox, "--to", BOB, "--spool", &in_spool],
+            &["import", &mbox, "--to", BOB, "--spool", &in_spool],
+            &["import", &bad, "--to", BOB, "--spool", &in_spool],
+            &["import", &missing, "--to", BOB, "--spool", &in_spool],
+            &["import", &mbox, "--to", &name, "--spool", &in_spool],
+            &["seed", "--to", BOB, "--count", "2", "--spool", &spool],
+            &["seed", "--to", BOB, "--count", "2", "--spool", &spool, "--json"],
+            &["seed", "--to", BOB, "--count", "2", "--spool", &bad],
+            &["status", "--file", &figures_file],
+            &["status", "--file", &figures_file, "--json"],
+            &["status", "--file", &missing],
+            &["status", "--file", &bad],
+            &["watch", &transcripts, "--no-follow"],
+            &["watch", &transcripts, "--mermaid"],
+            &["watch", &missing],
+            &["check", "--config", &config],
+            &["check", "--config", &missing],
+            &["check", "--config", &wrong_config],
+            &["serve", "--config", &missing],
+            &["serve", "--config", &wrong_config],
+            &["user", "list", "--config", &config],
+            &["user", "remove", &name, "--config", &config],
+            &["user", "disable", &name, "--config", &config],
+            &["cert", "--self-signed", &new],
+            &["cert", "--self-signed", &new],
+            &["cert", "--self-signed", "--host", &name, &format!("{new}2")],
+            &["cert", "--self-signed", &bad],
+            &["pages", &bad],
+            &["send", "--server", "127.0.0.1:1", "--from", "a@b", "--to", "a@b", "--file", &missing],
+            &["send", "--server", "127.0.0.1:1", "--from", "a@b", "--to", &name, "--body", "x"],
+            &["send", "--server", &name],
+            &["client", "--cacert", &missing],
+            &["client", "--user", &name],
+            &["client", "--accounts", &missing],
+            &["dev", "--tls", "--ports-file", "/no/such/ports", "--spool", &bad],
+            &[&option],
+            &["fsck", &option],
+            &["purge", "--all", "--yes", "--spool", &in_spool],
+        ];
+        for words in commands {
+            let mut command = restante(words);
+            command
+                .current_dir(desk.path(""))
+                .env("XDG_RUNTIME_DIR", desk.path(""))
+                .env("HOME", desk.path(""));
+            let output = command.stdin(std::process::Stdio::null()).output().unwrap();
+            assert_harmless(words, &output, hostile);
+        }
+    }
+}
+
+/// A text of TOML.
+fn toml_text(text: &str) -> String {
+    let escaped: String = text.chars().map(|c| format!("\\U{:08x}", u32::from(c))).collect();
+    format!("\"{escaped}\"")
+}
+
+#[test]
+fn x6_x9_the_log_and_the_screen_of_a_server_have_no_hostile_name_as_it_is() {
+    for hostile in ['\x1b', '\u{9b}', '\u{202e}', '\u{200b}', '\n'] {
+        let desk = Desk::new();
+        let spool = desk.path(&format!("spool{hostile}NAME"));
+        let broken = spool.join(BOB);
+        fs::create_dir_all(broken.join("tmp")).unwrap();
+        for part in ["new", "cur"] {
+            symlink("/nowhere", broken.join(part)).unwrap();
+        }
+        let transcripts = desk.path("transcripts");
+        let written = format!("--transcripts={}", transcripts.display());
+        let server = Setup { spool: Some(spool), arguments: &[&written], ..Setup::default() }.start();
+        let mut client = Client::smtp(&server);
+        client.ask("MAIL FROM:<a@far.test>", "250");
+        client.ask(&format!("RCPT TO:<{BOB}>"), "250");
+        client.ask("DATA", "354");
+        client.write(format!("Subject: {hostile}\r\n\r\nText\r\n.\r\n").as_bytes());
+        client.expect("4");
+        if hostile != '\n' {
+            client.write(format!("EHLO x{hostile}NAME\r\n").as_bytes());
+            client.reply();
+            client.write(format!("MAIL FROM:<a{hostile}NAME@far.test> SMTPUTF8\r\n").as_bytes());
+            client.expect("5");
+        }
+        client.ask("QUIT", "221");
+        server.tells(if hostile == '\n' { "reply=451-4.3.5" } else { "reply=501-5.1.7" });
+        drop(client);
+        let log = server.log();
+        let all = eventually("the session is written down", || {
+            let files = fs::read_dir(&transcripts).ok()?;
+            let all: String = files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+            all.contains("-> over").then_some(all)
+        });
+        assert!(!all.lines().any(|line| line.contains(hostile) || line.starts_with("NAME")), "{all}");
+        let is_raw = if hostile == '\n' {
+            log.lines().any(|line| line.trim_start().starts_with("NAME"))
+        } else {
+            log.contains(hostile)
+        };
+        assert!(!is_raw && log.contains("NAME"), "{hostile:?}: {log}");
+    }
 }
