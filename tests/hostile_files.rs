@@ -5,13 +5,14 @@ mod common;
 
 use std::{
     fs,
+    io::Write,
     os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use common::{
-    STRICT, Setup,
+    STRICT, Server, Setup,
     client::{Client, deliver},
     eventually, home, skip,
     tools::{Desk, NOBODY},
@@ -63,6 +64,7 @@ fn two_users(test: &str) -> Option<(tempfile::TempDir, PathBuf, PathBuf)> {
     fs::write(&victim, "of root").unwrap();
     fs::set_permissions(&victim, PermissionsExt::from_mode(0o600)).unwrap();
     fs::create_dir(&theirs).unwrap();
+    fs::set_permissions(home.path(), PermissionsExt::from_mode(0o711)).unwrap();
     chown(&theirs, Some(NOBODY), Some(NOBODY)).unwrap();
     Some((home, victim, theirs))
 }
@@ -187,7 +189,7 @@ fn x3_the_default_place_is_no_directory_that_anybody_can_make_first() {
     let files = |path: &Path| fs::read_dir(path).map_or(0, Iterator::count);
     let system = Path::new("/run/restante");
     let was_there = system.exists();
-    let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
     eventually("it runs", || home.path().join("ports").exists().then_some(()));
     let state = runtime.path().join(".local/state/restante");
     let there = eventually("figures are there", || {
@@ -349,6 +351,56 @@ fn x3_fsck_follows_no_link_out_of_the_spool_and_changes_no_file_of_another_user(
         desk.run(&["fsck", "--fix", name], 1);
     }
     assert_eq!(fs::metadata(&stale).unwrap().mode() & 0o777, 0o666);
+}
+
+/// The owner of a mailbox may swap it for a link at any moment.
+#[test]
+fn x3_nothing_outside_is_touched_while_directories_are_swapped_for_links() {
+    let desk = Desk::new();
+    let outside = desk.path("outside");
+    for part in ["tmp", "new", "cur", ".fol/tmp", ".fol/new", ".fol/cur"] {
+        fs::create_dir_all(outside.join(part)).unwrap();
+    }
+    let kept =
+        ["new/1700000000.x", "cur/1700000000.y:2,SF", ".fol/new/1700000000.z"].map(|name| outside.join(name));
+    for file in &kept {
+        fs::write(file, LETTER).unwrap();
+        fs::set_permissions(file, PermissionsExt::from_mode(0o666)).unwrap();
+    }
+    let (mailbox, aside) = (desk.maildir(BOB), desk.spool.join(".aside"));
+    mailbox.put("1700000000.x", LETTER);
+    let folder = desk.maildir(&format!("{BOB}/.fol"));
+    folder.put("1700000000.z", LETTER);
+    let (new, new_aside) = (mailbox.path.join("new"), mailbox.path.join(".new-aside"));
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                for (there, aside, target) in
+                    [(&mailbox.path, &aside, &outside), (&new, &new_aside, &outside.join("new"))]
+                {
+                    // (fsck may make what is missing in between.)
+                    let _ = fs::rename(there, aside);
+                    let _ = symlink(target, there);
+                    let _ = fs::remove_file(there);
+                    let _ = fs::rename(aside, there);
+                }
+            }
+        });
+        for _ in 0..15 {
+            for words in
+                [&["fsck", "--fix"][..], &["purge", "--all", "--yes"], &["purge", "--to", BOB, "--yes"]]
+            {
+                let output = desk.command(words).output().unwrap();
+                assert!(matches!(output.status.code(), Some(0 | 1)), "{words:?}: {output:?}");
+            }
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    for file in &kept {
+        let about = fs::metadata(file).unwrap();
+        assert_eq!((about.mode() & 0o777, about.len()), (0o666, LETTER.len() as u64), "{}", file.display());
+    }
 }
 
 #[test]
@@ -531,7 +583,7 @@ fn x6_no_command_prints_a_hostile_name_as_it_is() {
                 .current_dir(desk.path(""))
                 .env("XDG_RUNTIME_DIR", desk.path(""))
                 .env("HOME", desk.path(""));
-            let output = command.stdin(std::process::Stdio::null()).output().unwrap();
+            let output = command.stdin(Stdio::null()).output().unwrap();
             assert_harmless(words, &output, hostile);
         }
     }
@@ -584,5 +636,60 @@ fn x6_x9_the_log_and_the_screen_of_a_server_have_no_hostile_name_as_it_is() {
             log.contains(hostile)
         };
         assert!(!is_raw && log.contains("NAME"), "{hostile:?}: {log}");
+    }
+}
+
+#[test]
+fn x6_the_client_shows_no_hostile_letter_as_it_is() {
+    let server = Server::dev();
+    let evil = HOSTILE[1].replace('\r', "");
+    // (In the text of a letter two of them stay, which join what Persian and emoji write.)
+    let text = evil.replace(['\u{200c}', '\u{200d}'], "");
+    deliver(
+        &server,
+        BOB,
+        format!(
+            "From: evil{evil}NAME <a@far.test>\r\nTo: x{evil} <{BOB}>\r\nCc: {evil}\r\nSubject: evil{evil}NAME\r\nMIME-Version: \
+             1.0\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\nText {text}\r\n--x\r\nContent-Type: \
+             text/x{evil}\r\nContent-Disposition: attachment; filename=\"evil{evil}NAME\"\r\n\r\nno\r\n--x--\r\n"
+        )
+        .as_bytes(),
+    );
+    let home = home();
+    let (smtp, pop3) = (server.smtp().to_string(), server.pop3().to_string());
+    let words = ["client", "--smtp", &smtp, "--pop3", &pop3, "--user", BOB];
+    let mut command = restante(&words);
+    command.current_dir(home.path()).env("HOME", home.path());
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"\nany\n1\n1\ns 1\n\nr\n\n\n\n.\nq\nq\nq\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(shown.contains("Text ") && shown.contains("NAME"), "{shown}");
+    assert_harmless(&words, &output, HOSTILE[1]);
+}
+
+#[test]
+fn x3_a_spool_that_root_makes_for_another_user_is_that_users() {
+    let Some((_home, _, theirs)) = two_users("x3_a_spool_that_root_makes_for_another_user_is_that_users")
+    else {
+        return;
+    };
+    let spool = theirs.join("new");
+    let reachable = theirs
+        .ancestors()
+        .all(|path| path.metadata().is_ok_and(|about| about.mode() & 0o001 != 0 || path == theirs));
+    if !reachable {
+        return skip(
+            "x3_a_spool_that_root_makes_for_another_user_is_that_users",
+            "that user could not get there",
+        );
+    }
+    let output = restante(&["seed", "--to", BOB, "--count", "1", "--spool", spool.to_str().unwrap()])
+        .output()
+        .unwrap();
+    said(&output, 0);
+    for path in [spool.clone(), spool.join(BOB), spool.join(BOB).join("new")] {
+        assert_eq!(path.metadata().unwrap().uid(), NOBODY, "{}", path.display());
     }
 }
