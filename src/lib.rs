@@ -25,6 +25,7 @@
 //! | [`metrics`] | what is counted, and where that goes |
 //! | [`service`] | what it is to its machine: whom it runs as, what it may reach, what the service manager does and is told |
 //! | [`descriptors`] | how many connections and mailboxes may be open |
+//! | [`printable`] | text from outside on a terminal, in a log, in JSON |
 //! | [`safe_file`] | files by fixed names in directories that others may write to |
 //! | [`closing`] | a leaf: files that the loop lets go of are closed by another thread |
 //! | [`threads`] | how many threads there are, and whether they can be had |
@@ -52,6 +53,7 @@ pub mod metrics;
 pub mod net;
 pub mod octets;
 mod open_regular;
+pub mod printable;
 pub mod proto;
 pub mod safe_file;
 pub mod server;

@@ -5,19 +5,20 @@ mod common;
 
 use std::{
     fs,
+    io::Write,
     os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use common::{
-    STRICT, Setup,
+    STRICT, Server, Setup,
     client::{Client, deliver},
     eventually, home, skip,
     tools::{Desk, NOBODY},
 };
 use rustix::{
-    fs::{CWD, FileType, Mode, mknodat},
+    fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, mknodat, utimensat},
     process::geteuid,
 };
 
@@ -63,6 +64,7 @@ fn two_users(test: &str) -> Option<(tempfile::TempDir, PathBuf, PathBuf)> {
     fs::write(&victim, "of root").unwrap();
     fs::set_permissions(&victim, PermissionsExt::from_mode(0o600)).unwrap();
     fs::create_dir(&theirs).unwrap();
+    fs::set_permissions(home.path(), PermissionsExt::from_mode(0o711)).unwrap();
     chown(&theirs, Some(NOBODY), Some(NOBODY)).unwrap();
     Some((home, victim, theirs))
 }
@@ -134,7 +136,9 @@ fn x3_status_of_root_reads_no_figures_of_another_user_and_waits_for_no_fifo() {
     fs::create_dir(&directory).unwrap();
     fifo(&directory.join("00000000.prom"));
     fs::write(directory.join("11111111.prom"), figures("of mallory")).unwrap();
-    let text = said(&status(&theirs), 1);
+    // (A server of root's may run on this machine, which is found then.)
+    let output = status(&theirs);
+    let text = said(&output, if output.status.success() { 0 } else { 1 });
     assert!(text.contains("theirs is not trusted: it is of user 65534"), "{text}");
     assert!(!text.contains("mallory"), "{text}");
 
@@ -148,9 +152,15 @@ fn x3_status_of_root_reads_no_figures_of_another_user_and_waits_for_no_fifo() {
     fs::write(figures_of("33333333.prom"), figures("of mallory")).unwrap();
     chown(figures_of("33333333.prom"), Some(NOBODY), None).unwrap();
     fs::File::create(figures_of("44444444.prom")).unwrap().set_len(1 << 40).unwrap();
+    for (n, name) in ["00000000", "11111111", "33333333", "44444444"].into_iter().enumerate() {
+        let seconds = 4_000_000_000 + n as i64;
+        let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
+        let times = Timestamps { last_access: time, last_modification: time };
+        utimensat(CWD, figures_of(&format!("{name}.prom")), &times, AtFlags::empty()).unwrap();
+    }
     let text = said(&status(home.path()), 0);
     assert!(text.contains("restante of root") && !text.contains("mallory"), "{text}");
-    for name in ["11111111", "22222222", "33333333", "44444444"] {
+    for name in ["11111111", "33333333", "44444444"] {
         assert!(text.contains(&format!("{name}.prom")), "{name} is not told of: {text}");
     }
 }
@@ -179,7 +189,7 @@ fn x3_the_default_place_is_no_directory_that_anybody_can_make_first() {
     let files = |path: &Path| fs::read_dir(path).map_or(0, Iterator::count);
     let system = Path::new("/run/restante");
     let was_there = system.exists();
-    let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
     eventually("it runs", || home.path().join("ports").exists().then_some(()));
     let state = runtime.path().join(".local/state/restante");
     let there = eventually("figures are there", || {
@@ -343,6 +353,56 @@ fn x3_fsck_follows_no_link_out_of_the_spool_and_changes_no_file_of_another_user(
     assert_eq!(fs::metadata(&stale).unwrap().mode() & 0o777, 0o666);
 }
 
+/// The owner of a mailbox may swap it for a link at any moment.
+#[test]
+fn x3_nothing_outside_is_touched_while_directories_are_swapped_for_links() {
+    let desk = Desk::new();
+    let outside = desk.path("outside");
+    for part in ["tmp", "new", "cur", ".fol/tmp", ".fol/new", ".fol/cur"] {
+        fs::create_dir_all(outside.join(part)).unwrap();
+    }
+    let kept =
+        ["new/1700000000.x", "cur/1700000000.y:2,SF", ".fol/new/1700000000.z"].map(|name| outside.join(name));
+    for file in &kept {
+        fs::write(file, LETTER).unwrap();
+        fs::set_permissions(file, PermissionsExt::from_mode(0o666)).unwrap();
+    }
+    let (mailbox, aside) = (desk.maildir(BOB), desk.spool.join(".aside"));
+    mailbox.put("1700000000.x", LETTER);
+    let folder = desk.maildir(&format!("{BOB}/.fol"));
+    folder.put("1700000000.z", LETTER);
+    let (new, new_aside) = (mailbox.path.join("new"), mailbox.path.join(".new-aside"));
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                for (there, aside, target) in
+                    [(&mailbox.path, &aside, &outside), (&new, &new_aside, &outside.join("new"))]
+                {
+                    // (fsck may make what is missing in between.)
+                    let _ = fs::rename(there, aside);
+                    let _ = symlink(target, there);
+                    let _ = fs::remove_file(there);
+                    let _ = fs::rename(aside, there);
+                }
+            }
+        });
+        for _ in 0..15 {
+            for words in
+                [&["fsck", "--fix"][..], &["purge", "--all", "--yes"], &["purge", "--to", BOB, "--yes"]]
+            {
+                let output = desk.command(words).output().unwrap();
+                assert!(matches!(output.status.code(), Some(0 | 1)), "{words:?}: {output:?}");
+            }
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    for file in &kept {
+        let about = fs::metadata(file).unwrap();
+        assert_eq!((about.mode() & 0o777, about.len()), (0o666, LETTER.len() as u64), "{}", file.display());
+    }
+}
+
 #[test]
 fn x10_a_purge_of_all_goes_on_after_a_broken_mailbox_and_says_so() {
     let desk = Desk::new();
@@ -378,4 +438,258 @@ fn x10_fsck_and_explain_go_on_after_what_they_cannot_read() {
     let text = String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("/no/such/file") && text.contains("Octets"), "{text}");
+}
+
+/// What a terminal, or its reader, could be fooled by. The line end has a name of its own: it is part of all output.
+const HOSTILE: [&str; 2] = [
+    "\n",
+    "\x01\x07\x08\x0b\x0c\r\x1b]52;c;eA==\x07\x7f\u{85}\u{9b}\u{61c}\u{200b}\u{200c}\u{200d}\u{200e}\u{200f}\u{2028}\u{2029}\
+     \u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2060}\u{2066}\u{2067}\u{2068}\u{2069}\u{feff}\u{ad}\u{e0041}",
+];
+
+/// A command with names of that kind has printed none of them as it is. For a line end: nothing begins a line with what
+/// stood after it.
+#[track_caller]
+fn assert_harmless(words: &[&str], output: &Output, hostile: &str) {
+    assert_ne!(output.status.code(), Some(124), "{words:?} hangs");
+    for text in [&output.stdout, &output.stderr] {
+        let text = String::from_utf8_lossy(text);
+        let is_raw = if hostile == "\n" {
+            text.lines().any(|line| line.trim_start().starts_with("NAME"))
+        } else {
+            text.chars().any(|c| c != '\n' && c != '\t' && restante::printable::is_hidden(c))
+        };
+        assert!(!is_raw, "{words:?} prints {hostile:?} as it is:\n{}", text.escape_debug());
+    }
+}
+
+#[test]
+fn x6_no_command_prints_a_hostile_name_as_it_is() {
+    for hostile in HOSTILE {
+        let desk = Desk::new();
+        let name = format!("evil{hostile}NAME");
+        let file = format!("1700000000.x{hostile}NAME");
+        // A header may have all but line ends; a folded one has those.
+        let word = if hostile == "\n" { "evil\n NAME".to_owned() } else { name.clone() };
+        let letter = format!(
+            "From: {word} <a@b.test>\nTo: {word}\nSubject: {word}\nReceived: from {word} by x\n\n{word}\n"
+        );
+        desk.maildir(&name).put(&file, letter.as_bytes());
+        desk.maildir(BOB).put(&file, letter.as_bytes());
+        // What nothing can be done with: links in the place of a directory and of a message, a FIFO, a stray file.
+        let broken = desk.maildir(&format!("broken{hostile}NAME"));
+        broken.put("1700000000.y", letter.as_bytes());
+        fs::remove_dir(broken.path.join("cur")).unwrap();
+        symlink(desk.path("nowhere"), broken.path.join("cur")).unwrap();
+        symlink("/etc/passwd", desk.spool.join(BOB).join("new").join(format!("2.{hostile}NAME"))).unwrap();
+        fifo(&desk.spool.join(BOB).join("cur").join(format!("3.{hostile}NAME:2,")));
+        fs::create_dir_all(desk.spool.join(BOB).join(format!(".fol{hostile}NAME")).join("tmp")).unwrap();
+        fs::write(desk.spool.join(BOB).join(".restante.sizes"), "not ours").unwrap();
+        let path = |name: &str| desk.path(name).to_str().unwrap().to_owned();
+        let missing = path(&format!("missing{hostile}NAME"));
+        let message = desk.spool.join(BOB).join("new").join(&file).to_str().unwrap().to_owned();
+        let (mbox, bad) = (path(&format!("mbox{hostile}NAME")), path(&format!("bad{hostile}NAME")));
+        fs::write(&mbox, "From a@b Thu Jan  1 00:00:00 1970\nSubject: y\n\nText\n\n").unwrap();
+        fs::write(&bad, format!("{name}\n")).unwrap();
+        let figures_file = path(&format!("figures{hostile}NAME"));
+        fs::write(
+            &figures_file,
+            figures(&word.replace('\n', " "))
+                + &format!(
+                    "restante_refusals_total{{reply=\"{}\"}} 5\nrestante_queue{{queue=\"{}\"}} 5\nx{} 1\n",
+                    word.replace('\n', "\\n"),
+                    word.replace('\n', "\\n"),
+                    word.replace('\n', "")
+                ),
+        )
+        .unwrap();
+        let (transcripts, spool) =
+            (path(&format!("transcripts{hostile}NAME")), path(&format!("spool{hostile}NAME")));
+        fs::create_dir(&transcripts).unwrap();
+        let transcript = format!("# smtp {word}\nS: 220 {word}\nC: EHLO {word}\n# spool: {word}\n# {word}\n");
+        fs::write(format!("{transcripts}/20260101T000000.000Z-smtp-c{hostile}NAME.dlg"), transcript).unwrap();
+        let config = path(&format!("config{hostile}NAME"));
+        let users = desk.path("users.json");
+        let inbox = serde_json::to_string(&name).unwrap();
+        fs::write(&users, format!("{{\"ann@example.test\": {{\"password_hash\": \"c8dae1c50e092f3d877192fc555b1dcf\", \"inbox\": {inbox}}}}}")).unwrap();
+        fs::write(&config, common::configuration(desk.path("").as_path(), &desk.spool, STRICT)).unwrap();
+        let wrong_config = path(&format!("wrong{hostile}NAME"));
+        fs::write(&wrong_config, format!("hostname = {}\n", toml_text(&name))).unwrap();
+        let in_spool = desk.spool.to_str().unwrap().to_owned();
+        let new = path(&format!("new{hostile}NAME"));
+        let here = format!("{in_spool}/{name}");
+        let option = format!("--no{hostile}NAME");
+        let commands: &[&[&str]] = &[
+            &["purge", "--to", &name, "--yes", "--spool", &in_spool],
+            &["fsck", "--spool", &in_spool],
+            &["fsck", "--json", "--spool", &in_spool],
+            &["fsck", &name, "--spool", &in_spool],
+            &["fsck", "--spool", &missing],
+            &["explain", &message],
+            &["explain", "--json", &message],
+            &["explain", &missing, &transcripts],
+            &["wait", "--to", BOB, "--spool", &in_spool],
+            &["wait", "--to", BOB, "--spool", &in_spool, "--json"],
+            &["wait", "--to", &name, "--spool", &missing, "--timeout", "0s"],
+            &["wait", "--to", BOB, "--spool", &missing, "--timeout", "0s", "--subject", &name],
+            &["wait", "--to", BOB, "--after", &format!("@{missing}")],
+            &["wait", "--to", BOB, "--after", &name],
+            &["export", &here, "--output", &new],
+            &["export", &here, "--output", &new],
+            &["export", &missing, "--output", &new],
+            &["export", &name, "--spool", &in_spool, "--output", &new],
+            &["import", &mbox, "--to", BOB, "--spool", &in_spool],
+            &["import", &mbox, "--to", BOB, "--spool", &in_spool],
+            &["import", &bad, "--to", BOB, "--spool", &in_spool],
+            &["import", &missing, "--to", BOB, "--spool", &in_spool],
+            &["import", &mbox, "--to", &name, "--spool", &in_spool],
+            &["seed", "--to", BOB, "--count", "2", "--spool", &spool],
+            &["seed", "--to", BOB, "--count", "2", "--spool", &spool, "--json"],
+            &["seed", "--to", BOB, "--count", "2", "--spool", &bad],
+            &["status", "--file", &figures_file],
+            &["status", "--file", &figures_file, "--json"],
+            &["status", "--file", &missing],
+            &["status", "--file", &bad],
+            &["watch", &transcripts, "--no-follow"],
+            &["watch", &transcripts, "--mermaid"],
+            &["watch", &missing],
+            &["check", "--config", &config],
+            &["check", "--config", &missing],
+            &["check", "--config", &wrong_config],
+            &["serve", "--config", &missing],
+            &["serve", "--config", &wrong_config],
+            &["user", "list", "--config", &config],
+            &["user", "remove", &name, "--config", &config],
+            &["user", "disable", &name, "--config", &config],
+            &["cert", "--self-signed", &new],
+            &["cert", "--self-signed", &new],
+            &["cert", "--self-signed", "--host", &name, &format!("{new}2")],
+            &["cert", "--self-signed", &bad],
+            &["pages", &bad],
+            &["send", "--server", "127.0.0.1:1", "--from", "a@b", "--to", "a@b", "--file", &missing],
+            &["send", "--server", "127.0.0.1:1", "--from", "a@b", "--to", &name, "--body", "x"],
+            &["send", "--server", &name],
+            &["client", "--cacert", &missing],
+            &["client", "--user", &name],
+            &["client", "--accounts", &missing],
+            &["dev", "--tls", "--ports-file", "/no/such/ports", "--spool", &bad],
+            &[&option],
+            &["fsck", &option],
+            &["purge", "--all", "--yes", "--spool", &in_spool],
+        ];
+        for words in commands {
+            let mut command = restante(words);
+            command
+                .current_dir(desk.path(""))
+                .env("XDG_RUNTIME_DIR", desk.path(""))
+                .env("HOME", desk.path(""));
+            let output = command.stdin(Stdio::null()).output().unwrap();
+            assert_harmless(words, &output, hostile);
+        }
+    }
+}
+
+/// A text of TOML.
+fn toml_text(text: &str) -> String {
+    let escaped: String = text.chars().map(|c| format!("\\U{:08x}", u32::from(c))).collect();
+    format!("\"{escaped}\"")
+}
+
+#[test]
+fn x6_x9_the_log_and_the_screen_of_a_server_have_no_hostile_name_as_it_is() {
+    for hostile in ['\x1b', '\u{9b}', '\u{202e}', '\u{200b}', '\n'] {
+        let desk = Desk::new();
+        let spool = desk.path(&format!("spool{hostile}NAME"));
+        let broken = spool.join(BOB);
+        fs::create_dir_all(broken.join("tmp")).unwrap();
+        for part in ["new", "cur"] {
+            symlink("/nowhere", broken.join(part)).unwrap();
+        }
+        let transcripts = desk.path("transcripts");
+        let written = format!("--transcripts={}", transcripts.display());
+        let server = Setup { spool: Some(spool), arguments: &[&written], ..Setup::default() }.start();
+        let mut client = Client::smtp(&server);
+        client.ask("MAIL FROM:<a@far.test>", "250");
+        client.ask(&format!("RCPT TO:<{BOB}>"), "250");
+        client.ask("DATA", "354");
+        client.write(format!("Subject: {hostile}\r\n\r\nText\r\n.\r\n").as_bytes());
+        client.expect("4");
+        if hostile != '\n' {
+            client.write(format!("EHLO x{hostile}NAME\r\n").as_bytes());
+            client.reply();
+            client.write(format!("MAIL FROM:<a{hostile}NAME@far.test> SMTPUTF8\r\n").as_bytes());
+            client.expect("5");
+        }
+        client.ask("QUIT", "221");
+        server.tells(if hostile == '\n' { "reply=451-4.3.5" } else { "reply=501-5.1.7" });
+        drop(client);
+        let log = server.log();
+        let all = eventually("the session is written down", || {
+            let files = fs::read_dir(&transcripts).ok()?;
+            let all: String = files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+            all.contains("-> over").then_some(all)
+        });
+        assert!(!all.lines().any(|line| line.contains(hostile) || line.starts_with("NAME")), "{all}");
+        let is_raw = if hostile == '\n' {
+            log.lines().any(|line| line.trim_start().starts_with("NAME"))
+        } else {
+            log.contains(hostile)
+        };
+        assert!(!is_raw && log.contains("NAME"), "{hostile:?}: {log}");
+    }
+}
+
+#[test]
+fn x6_the_client_shows_no_hostile_letter_as_it_is() {
+    let server = Server::dev();
+    let evil = HOSTILE[1].replace('\r', "");
+    // (In the text of a letter two of them stay, which join what Persian and emoji write.)
+    let text = evil.replace(['\u{200c}', '\u{200d}'], "");
+    deliver(
+        &server,
+        BOB,
+        format!(
+            "From: evil{evil}NAME <a@far.test>\r\nTo: x{evil} <{BOB}>\r\nCc: {evil}\r\nSubject: evil{evil}NAME\r\nMIME-Version: \
+             1.0\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\nText {text}\r\n--x\r\nContent-Type: \
+             text/x{evil}\r\nContent-Disposition: attachment; filename=\"evil{evil}NAME\"\r\n\r\nno\r\n--x--\r\n"
+        )
+        .as_bytes(),
+    );
+    let home = home();
+    let (smtp, pop3) = (server.smtp().to_string(), server.pop3().to_string());
+    let words = ["client", "--smtp", &smtp, "--pop3", &pop3, "--user", BOB];
+    let mut command = restante(&words);
+    command.current_dir(home.path()).env("HOME", home.path());
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"\nany\n1\n1\ns 1\n\nr\n\n\n\n.\nq\nq\nq\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(shown.contains("Text ") && shown.contains("NAME"), "{shown}");
+    assert_harmless(&words, &output, HOSTILE[1]);
+}
+
+#[test]
+fn x3_a_spool_that_root_makes_for_another_user_is_that_users() {
+    let Some((_home, _, theirs)) = two_users("x3_a_spool_that_root_makes_for_another_user_is_that_users")
+    else {
+        return;
+    };
+    let spool = theirs.join("new");
+    let reachable = theirs
+        .ancestors()
+        .all(|path| path.metadata().is_ok_and(|about| about.mode() & 0o001 != 0 || path == theirs));
+    if !reachable {
+        return skip(
+            "x3_a_spool_that_root_makes_for_another_user_is_that_users",
+            "that user could not get there",
+        );
+    }
+    let output = restante(&["seed", "--to", BOB, "--count", "1", "--spool", spool.to_str().unwrap()])
+        .output()
+        .unwrap();
+    said(&output, 0);
+    for path in [spool.clone(), spool.join(BOB), spool.join(BOB).join("new")] {
+        assert_eq!(path.metadata().unwrap().uid(), NOBODY, "{}", path.display());
+    }
 }

@@ -11,7 +11,7 @@ use std::{
 use clap::Args;
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, SanType, string::Ia5String};
 
-use super::Failure;
+use super::{Failure, output};
 use crate::{net::certificate::Pair, safe_file::Directory};
 
 /// Make a certificate and its key: certificate.pem and key.pem.
@@ -39,7 +39,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         pair.certificate.to_string_lossy(),
         pair.key.to_string_lossy()
     );
-    io::stdout().write_all(written.as_bytes()).map_err(Failure::output)
+    output::page(&written)
 }
 
 /// Where [`make`] puts a pair.

@@ -1,15 +1,11 @@
 //! `restante check`: reads a configuration and its accounts, and prints what is in force.
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-    time::SystemTime,
-};
+use std::{path::PathBuf, time::SystemTime};
 
 use clap::Args;
 
-use super::{Failure, serve::threads_fit};
-use crate::files::Files;
+use super::{Failure, output, serve::threads_fit};
+use crate::{files::Files, printable};
 
 /// Check a configuration and its accounts, and print what is in force.
 #[derive(Debug, Args)]
@@ -30,8 +26,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(count) => format!("accounts: {count}"),
         None => "accounts: everybody has one, with any password".into(),
     };
-    let file = arguments.config.display();
-    let doubts: String = config.doubts().map(|doubt| format!("# {doubt}\n")).collect();
-    write!(io::stdout(), "# {file} is good; {users}{doubt}\n{doubts}{}", config.effective())
-        .map_err(Failure::output)
+    let file = printable::path(&arguments.config);
+    let doubts: String = config.doubts().map(|doubt| format!("# {}\n", printable::Line(doubt))).collect();
+    output::page(&format!("# {file} is good; {users}{doubt}\n{doubts}{}", config.effective()))
 }

@@ -1,7 +1,6 @@
 //! `restante dev`: a server to try things with, that needs no configuration.
 
 use std::{
-    io::{self, Write},
     net::SocketAddr,
     path::{Path, PathBuf},
     time::SystemTime,
@@ -10,12 +9,13 @@ use std::{
 use clap::Args;
 
 use super::{
-    Failure, cert,
+    Failure, cert, output,
     serve::{self, Running},
 };
 use crate::{
     config::{Config, Service, Text},
     net::certificate::Pair,
+    printable,
 };
 
 /// Run a server to try things with: every address has a mailbox, any password opens it.
@@ -81,7 +81,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
             let directory = shell(&directory.to_string_lossy());
             text.push_str(&format!("See what is said, and why:\n  restante watch {directory}\n\n"));
         }
-        let _ = io::stdout().write_all(text.as_bytes()); // nobody looks: serve all the same
+        let _ = output::page(&text); // nobody looks: serve all the same
     }
     started.run_to_the_end()
 }
@@ -93,7 +93,7 @@ fn screen(smtp: SocketAddr, pop3: SocketAddr, spool: &Path) -> String {
     let mailbox = shell(&spool.join(YOU).to_string_lossy());
     let smtp_quoted = shell(&smtp.to_string());
     let quoted_spool = shell(&spool.to_string_lossy());
-    let spool = spool.display();
+    let spool = printable::path(spool);
     format!(
         r"
 restante dev takes mail in at {smtp} (SMTP) and hands it out at {pop3} (POP3).
@@ -165,7 +165,8 @@ fn certificate(directory: Option<&Path>) -> Result<Pair, Failure> {
 /// One word of a shell command.
 fn shell(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
-    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    let quoted = || format!("'{}'", printable::line(word).replace('\'', r"'\''"));
+    if word.chars().all(plain) { word.to_owned() } else { quoted() }
 }
 
 const YOU: &str = "you@example.test";

@@ -2,16 +2,16 @@
 
 use std::{
     fmt::Write as _,
-    io::{self, Write},
     path::PathBuf,
     time::{Duration, UNIX_EPOCH},
 };
 
 use clap::Args;
 
-use super::{Failure, wrapped};
+use super::{Failure, output, wrapped};
 use crate::{
     client::text::line,
+    printable,
     tools::explain::{Counted, Explanation, Hop, Name, explain},
 };
 
@@ -32,16 +32,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let explanation = match explain(file) {
             Ok(explanation) => explanation,
             Err(error) => {
-                failures.push(format!("cannot explain {}: {error}", file.display()));
+                failures.push(format!("cannot explain {}: {error}", printable::path(file)));
                 continue;
             }
         };
         let text = if arguments.json {
-            format!("{}\n", serde_json::to_string(&explanation).unwrap_or_default()) // invariant: plain values
+            format!("{}\n", printable::json(&explanation, false))
         } else {
             format!("{}{}", if n > 0 { "\n" } else { "" }, text(&explanation))
         };
-        io::stdout().write_all(text.as_bytes()).map_err(Failure::output)?;
+        output::page(&text)?;
     }
     if failures.is_empty() { Ok(()) } else { Err(Failure::Other(failures.join("; "))) }
 }

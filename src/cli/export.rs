@@ -10,11 +10,10 @@ use flate2::{Compression, write::GzEncoder};
 use indicatif::ProgressBar;
 
 use super::{
-    Failure,
+    Failure, output,
     spool::{Where, anywhere, counted, is_standard},
 };
 use crate::{
-    logging::escape,
     maildir::Maildir,
     safe_file::{self, Directory},
     tools::mbox::{Exported, Format, export},
@@ -60,11 +59,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         into_file(arguments, &maildir, file)?
     };
     let Exported { messages, left_out } = exported;
-    let mut err = io::stderr();
     for error in &left_out {
-        let _ = writeln!(err, "left out: {}", escape(&error.to_string())); // the exit code says it, too
+        output::tell(format_args!("left out: {error}")); // the exit code says it, too
     }
-    let _ = writeln!(err, "{}: {}", arguments.mailbox, counted(messages)); // only for people
+    output::tell(format_args!("{}: {}", arguments.mailbox, counted(messages)));
     if left_out.is_empty() {
         return Ok(());
     }

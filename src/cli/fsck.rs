@@ -2,7 +2,6 @@
 
 use std::{
     ffi::OsString,
-    io::{self, BufWriter, Write},
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -12,10 +11,12 @@ use serde::Serialize;
 
 use super::{
     Failure,
+    output::Out,
     spool::{Office, Where},
 };
 use crate::{
     maildir::{Error, Kind},
+    printable,
     tools::fsck::{Finding, Mailbox, Report, shown},
 };
 
@@ -80,7 +81,7 @@ struct Sum {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let office = arguments.place.open()?;
     office.become_owner()?;
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = Out::new();
     let mut sum = Sum::default();
     let mut absent = Vec::new();
     for Wanted { mailbox, folder, by_name } in wanted(arguments, &office)? {
@@ -117,13 +118,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Sum { mailboxes, messages, fixed, left, mendable, notes } = sum;
     if !arguments.json {
         let all = fixed + left + notes;
-        writeln!(
-            out,
+        out.line(format_args!(
             "mailboxes and folders: {mailboxes}, messages: {messages}, findings: {all}, fixed: {fixed}"
-        )
-        .map_err(Failure::output)?;
+        ))?;
     }
-    out.flush().map_err(Failure::output)?;
+    out.flush()?;
     if !absent.is_empty() {
         return Err(Failure::Usage(absent.join("; ")));
     }
@@ -161,7 +160,7 @@ fn one(
     age: Duration,
     mailbox: &Mailbox,
     sum: &mut Sum,
-    out: &mut impl Write,
+    out: &mut Out,
 ) -> Result<(), Failure> {
     sum.mailboxes += 1;
     let Report { messages, mut findings } = match mailbox.look(SystemTime::now(), age) {
@@ -190,7 +189,7 @@ fn unusable(
     path: &Path,
     error: &Error,
     sum: &mut Sum,
-    out: &mut impl Write,
+    out: &mut Out,
 ) -> Result<(), Failure> {
     tell(arguments, &Finding::unusable(path, error), State::Found, None, sum, out)
 }
@@ -201,7 +200,7 @@ fn tell(
     state: State,
     error: Option<Error>,
     sum: &mut Sum,
-    out: &mut impl Write,
+    out: &mut Out,
 ) -> Result<(), Failure> {
     match state {
         State::Fixed => sum.fixed += 1,
@@ -212,8 +211,10 @@ fn tell(
         }
     }
     let error = error.map(|error| error.to_string());
-    let line = if arguments.json { json(finding, state, error) } else { text(finding, state, error) };
-    writeln!(out, "{line}").map_err(Failure::output)
+    if arguments.json {
+        return out.line(json(finding, state, error));
+    }
+    out.page(&text(finding, state, error))
 }
 
 fn json(finding: &Finding, state: State, error: Option<String>) -> String {
@@ -227,7 +228,7 @@ fn json(finding: &Finding, state: State, error: Option<String>) -> String {
         state,
         error,
     };
-    serde_json::to_string(&line).unwrap_or_default() // invariant: strings and plain values only
+    printable::json(&line, false)
 }
 
 /// As it is, if JSON can say it, which is text.
@@ -237,12 +238,12 @@ fn in_json(path: &Path) -> String {
 
 fn text(finding: &Finding, state: State, error: Option<String>) -> String {
     let path = shown(finding.path.as_os_str().as_encoded_bytes());
-    let (problem, detail) = (finding.problem.name(), &finding.detail);
+    let (problem, detail) = (finding.problem.name(), printable::line(&finding.detail));
     let done = match (state, error) {
         (State::Fixed, _) => format!("fixed: {}", finding.done()),
-        (_, Some(error)) => format!("not fixed: {error}"),
+        (_, Some(error)) => format!("not fixed: {}", printable::line(&error)),
         _ => finding.advice(),
     };
     let stumbles = super::wrapped(&format!("stumbles: {}", finding.problem.stumbles()), 2);
-    format!("{path}\n  {problem}: {detail}\n{stumbles}\n  {done}")
+    format!("{path}\n  {problem}: {detail}\n{stumbles}\n  {done}\n")
 }

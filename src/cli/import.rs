@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, TryLockError},
-    io::{self, BufReader, IsTerminal, Read, Seek, SeekFrom, Write},
+    io::{self, BufReader, IsTerminal, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -12,11 +12,12 @@ use flate2::read::MultiGzDecoder;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
-    Failure,
+    Failure, output,
     spool::{Office, Where, called, counted, is_standard},
 };
 use crate::{
     maildir::Maildir,
+    printable,
     tools::mbox::{Earlier, Error, Format, Import, Imported, Source, Stage},
 };
 
@@ -87,7 +88,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     for (path, file) in files {
         let one = One { arguments, path, office: &office, maildir: &maildir };
         let done = one.import(file.as_ref())?;
-        writeln!(io::stdout(), "{}: {done}", called(path)).map_err(Failure::output)?;
+        output::line(format_args!("{}: {done}", printable::line(&called(path))))?;
     }
     Ok(())
 }
@@ -145,11 +146,11 @@ impl One<'_> {
 
     /// What an earlier run means for this one: something to tell, if there is nothing to do.
     fn earlier(&self, earlier: &Earlier) -> Result<Option<String>, Failure> {
-        let path = self.path.display();
+        let path = printable::path(self.path);
         match earlier {
             Earlier::Nothing => Ok(None),
             Earlier::Begun(messages) => {
-                let _ = writeln!(io::stderr(), "{path}: going on behind {}", counted(*messages)); // only for people
+                output::tell(format_args!("{path}: going on behind {}", counted(*messages)));
                 Ok(None)
             }
             Earlier::Done(messages) => Ok(Some(format!(

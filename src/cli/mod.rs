@@ -13,6 +13,7 @@ mod export;
 mod fsck;
 mod import;
 mod mailboxes;
+mod output;
 mod pages;
 mod purge;
 mod scenes;
@@ -25,17 +26,12 @@ mod user;
 mod wait;
 mod watch;
 
-use std::{
-    env, fmt,
-    io::{self, Write},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{env, fmt, io, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use rustix::fs::Mode;
 
-use crate::{accounts, client::text, config, files};
+use crate::{accounts, client::text, config, files, printable};
 
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -69,7 +65,11 @@ enum Command {
 pub fn main() -> ExitCode {
     // Mail is its owner's alone, and its owner's always, whatever the umask that this was started with.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
-    let done = match Arguments::parse().command {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refused(&error),
+    };
+    let done = match arguments.command {
         Command::Dev(arguments) => dev::run(arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
@@ -91,10 +91,30 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            let _ = writeln!(io::stderr(), "restante: {failure}"); // the exit code says it, too
+            failure.to_string().lines().enumerate().for_each(|(n, line)| {
+                output::tell(format_args!("{}{line}", if n == 0 { "restante: " } else { "" }));
+            });
             failure.exit_code()
         }
     }
+}
+
+/// A command line that is wrong, or a question for help. A shell may have put names of files into it.
+fn refused(error: &clap::Error) -> ExitCode {
+    let mut text = error.to_string();
+    for word in env::args_os().map(|word| word.to_string_lossy().into_owned()) {
+        let value = word.split_once('=').map_or(word.as_str(), |(_, value)| value);
+        for said in [word.as_str(), value].into_iter().filter(|said| said.contains('\n')) {
+            text = text.replace(said, &printable::line(said)); // the line ends of the message stay
+        }
+    }
+    if error.use_stderr() && env::args_os().any(|word| word.to_string_lossy().contains(printable::is_hidden))
+    {
+        text.lines().for_each(output::tell);
+    } else {
+        let _ = error.print(); // the exit code says it, too
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 /// Text in lines of 80 columns, so many of them blank on the left.
@@ -145,8 +165,12 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Usage(why) | Self::Other(why) | Self::TryLater(why) | Self::Refused(why)) = self;
-        f.write_str(why)
+        match self {
+            // (A path in it may have line ends.)
+            Self::Usage(why) | Self::Other(why) => f.write_str(&printable::line(why)),
+            // One line for each recipient.
+            Self::TryLater(why) | Self::Refused(why) => f.write_str(&printable::page(why)),
+        }
     }
 }
 

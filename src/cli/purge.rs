@@ -1,13 +1,13 @@
 //! `restante purge`: throws mail away, between two tests.
 
 use std::{
-    io::{self, BufRead, IsTerminal, Write},
+    io::{self, BufRead, IsTerminal},
     iter,
 };
 
 use clap::Args;
 
-use super::{Failure, mailboxes::Where};
+use super::{Failure, mailboxes::Where, output};
 use crate::{
     maildir::{Error, Kind, Maildir, Spool},
     proto::ask::Destination,
@@ -59,7 +59,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut tell = |errors: Vec<Error>| {
         broken += u64::from(!errors.is_empty());
         for error in errors {
-            let _ = writeln!(io::stderr(), "restante: {error}"); // the exit code says it, too
+            output::tell(format_args!("restante: {error}"));
         }
     };
     for maildir in maildirs {
@@ -74,7 +74,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             Err(error) => tell(vec![error]),
         }
     }
-    writeln!(io::stdout(), "{deleted} messages deleted").map_err(Failure::output)?;
+    output::line(format_args!("{deleted} messages deleted"))?;
     match broken {
         0 => Ok(()),
         1 => {
@@ -103,7 +103,7 @@ fn is_meant(whose: &str) -> Result<bool, Failure> {
         return Err(Failure::Usage("say --yes where nobody can be asked".into()));
     }
     let mut answer = String::new();
-    write!(io::stderr(), "Delete all mail of {whose}? [y/N] ")
+    output::ask(format_args!("Delete all mail of {whose}? [y/N] "))
         .and_then(|()| io::stdin().lock().read_line(&mut answer))
         .map_err(|error| Failure::Other(format!("cannot ask: {error}")))?;
     Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))

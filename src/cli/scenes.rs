@@ -167,9 +167,15 @@ impl Stage {
         pieces: &[(Look, &str)],
     ) {
         let indent = mark.chars().count();
+        // The last to look at it: what comes from here is attributes of the terminal, and nothing else is.
+        let label = label.map(text::line);
+        let (label, time) = (label.as_deref(), &*text::line(time));
+        let harmless: Vec<(Look, String)> =
+            pieces.iter().map(|(look, piece)| (*look, text::line(piece))).collect();
+        let pieces: Vec<(Look, &str)> = harmless.iter().map(|(look, piece)| (*look, &**piece)).collect();
         let margin = label.map_or(0, |label| label.chars().count().max(LABEL) + 1) + TIME + 1;
         let room = self.width.saturating_sub(margin + indent).max(10);
-        for (n, line) in wrapped(pieces, room).into_iter().enumerate() {
+        for (n, line) in wrapped(&pieces, room).into_iter().enumerate() {
             if let Some(label) = label {
                 // Sessions that come one after the other have different colours.
                 let number = label.bytes().fold(0_u8, u8::wrapping_add);

@@ -1,17 +1,15 @@
 //! `restante seed`: fills a mailbox for the test of a program that fetches mail.
 
-use std::{
-    fs,
-    io::{self, Write},
-};
+use std::fs;
 
 use clap::Args;
 use serde_json::json;
 
-use super::{Failure, mailboxes::Where};
+use super::{Failure, mailboxes::Where, output::Out};
 use crate::{
     descriptors::most_drafts,
     maildir::{Error, Spool},
+    printable,
     tools::{Filed, Filer, Letter, corpus},
 };
 
@@ -43,7 +41,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let unmade = |error| Failure::Other(format!("{}: {error}", mailboxes.spool.display()));
     fs::create_dir_all(&mailboxes.spool).map_err(unmade)?;
     let spool = Spool::open(&mailboxes.spool).map_err(broken)?;
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = Out::new();
     for target in targets {
         let (mailbox, folder) = (target.destination.mailbox, target.destination.folder);
         let mut home = spool.maildir_or_new(mailbox.as_str()).map_err(broken)?;
@@ -60,18 +58,21 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             }
             for filed in filer.file(&home, &some).map_err(broken)? {
                 let line = if arguments.json { as_json(&filed) } else { as_text(&filed) };
-                writeln!(out, "{line}").map_err(Failure::output)?;
+                out.line(line)?;
             }
         }
     }
-    out.flush().map_err(Failure::output)
+    out.flush()
 }
 
 fn as_text(Filed { label, path, octets, id, .. }: &Filed) -> String {
-    format!("{octets}\t{id}\t{label}\t{}", path.display())
+    format!("{octets}\t{id}\t{label}\t{}", printable::path(path))
 }
 
 fn as_json(Filed { label, path, bytes, octets, id }: &Filed) -> String {
-    json!({ "octets": octets, "id": id, "what": label, "path": path.to_string_lossy(), "bytes": bytes })
-        .to_string()
+    let path = path.to_string_lossy();
+    printable::json(
+        &json!({ "octets": octets, "id": id, "what": label, "path": path, "bytes": bytes }),
+        false,
+    )
 }

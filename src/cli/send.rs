@@ -2,14 +2,14 @@
 
 use std::{
     env, fs,
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use clap::{Args, ValueEnum};
 
-use super::{Failure, spool::is_standard};
+use super::{Failure, output, spool::is_standard};
 use crate::{
     client::{
         Place, Route, Said, Security, Tls, Trouble, Trust, Watcher, explain,
@@ -165,7 +165,7 @@ fn told(outcome: &Outcome<'_>, language: Language) -> Result<(), Failure> {
     }
     let lines = lines.join("\n");
     match outcome.worst() {
-        Class::Done => writeln!(io::stdout(), "{lines}").map_err(Failure::output),
+        Class::Done => output::page(&format!("{lines}\n")),
         worst => Err(refused(worst, lines)),
     }
 }
@@ -317,7 +317,7 @@ fn dialogue() -> Watcher {
         };
         let line = format!("{who}: {line}");
         let line = if coloured { format!("\x1b[{colour}m{line}\x1b[0m") } else { line };
-        let _ = writeln!(io::stderr(), "{line}"); // who closed it does not want it
+        output::tell_styled(&line);
     })
 }
 

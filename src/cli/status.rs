@@ -7,20 +7,21 @@ mod board;
 mod live;
 
 use std::{
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use clap::Args;
 
-use super::Failure;
+use super::{Failure, output};
 use crate::{
     config::Config,
     metrics::{
         place::{self, Figures, Search},
         reading::Reading,
     },
+    printable,
 };
 
 /// Show what a server that runs has counted.
@@ -69,7 +70,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return live::run(&source, reading).map_err(Failure::output);
     }
     let text = if arguments.json { json(&reading, now) } else { table(&reading, now) };
-    io::stdout().write_all(text.as_bytes()).map_err(Failure::output)?;
+    output::page(&text)?;
     match stale(&reading, now) {
         None => Ok(()),
         Some(age) => {
@@ -102,7 +103,7 @@ fn found(search: Search) -> Result<(Source, Reading), Failure> {
         match figures.read() {
             Ok(reading) => {
                 for why in left_out {
-                    let _ = writeln!(io::stderr(), "restante: not read: {why}"); // only for people
+                    output::tell(format_args!("restante: not read: {why}"));
                 }
                 return Ok((Source::Found(figures), reading));
             }
@@ -135,7 +136,7 @@ fn json(reading: &Reading, now: SystemTime) -> String {
     let figures: serde_json::Map<String, serde_json::Value> =
         reading.all().map(|(name, value)| (name, value.into())).collect();
     let all = serde_json::json!({ "age_seconds": reading.age(now).as_secs_f64(), "figures": figures });
-    format!("{all:#}\n")
+    format!("{}\n", printable::json(&all, true))
 }
 
 const NOBODY: &str =

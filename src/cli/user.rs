@@ -1,13 +1,13 @@
 //! `restante user`: the accounts.
 
 use std::{
-    io::{self, BufRead, Write},
+    io::{self, BufRead},
     path::PathBuf,
 };
 
 use clap::{Args, Subcommand};
 
-use super::Failure;
+use super::{Failure, output::Out};
 use crate::{
     accounts::{self, Account, UserFile},
     config::Config,
@@ -62,26 +62,26 @@ struct File {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let mut out = io::stdout();
+    let mut out = Out::new();
     match &arguments.action {
         Action::Add(to) => {
             let config = Config::load(&to.account.file.config)?;
             let name = accounts::name(&to.account.name, &config.domains)?;
             UserFile::at(config.accounts.clone()).add(&name, &password(to)?)?;
-            writeln!(out, "added {name}; {}", taken(&config))
+            out.line(format_args!("added {name}; {}", taken(&config)))?;
         }
         Action::Passwd(to) => {
             let config = Config::load(&to.account.file.config)?;
             let name = to.account.name.to_ascii_lowercase();
             UserFile::at(config.accounts.clone()).set_password(&name, &password(to)?)?;
-            writeln!(out, "changed the password of {name}; {}", taken(&config))
+            out.line(format_args!("changed the password of {name}; {}", taken(&config)))?;
         }
         Action::Disable(account) => set_disabled(account, true, &mut out)?,
         Action::Enable(account) => set_disabled(account, false, &mut out)?,
         Action::List(file) => {
             let config = Config::load(&file.config)?;
             let users = UserFile::at(config.accounts).users()?;
-            users.iter().try_for_each(|(name, account)| writeln!(out, "{}", described(name, account)))
+            users.iter().try_for_each(|(name, account)| out.line(described(name, account)))?;
         }
         Action::Remove(account) => {
             let config = Config::load(&account.file.config)?;
@@ -89,25 +89,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             let left = crate::files::sources(&config);
             UserFile::at(&left.users).remove(&name)?;
             let spool = config.spool.display();
-            writeln!(out, "removed {name}, whose mail stays in {spool}; {}", taken(&config)).and_then(|()| {
-                match left.load() {
-                    Err(error @ accounts::Error::Aliases { .. }) => {
-                        writeln!(out, "change the aliases too, or the server will not start again: {error}")
-                    }
-                    _ => Ok(()),
-                }
-            })
+            out.line(format_args!("removed {name}, whose mail stays in {spool}; {}", taken(&config)))?;
+            if let Err(error @ accounts::Error::Aliases { .. }) = left.load() {
+                out.line(format_args!(
+                    "change the aliases too, or the server will not start again: {error}"
+                ))?;
+            }
         }
     }
-    .map_err(Failure::output)
+    out.flush()
 }
 
-fn set_disabled(account: &Named, disabled: bool, out: &mut impl Write) -> Result<io::Result<()>, Failure> {
+fn set_disabled(account: &Named, disabled: bool, out: &mut Out) -> Result<(), Failure> {
     let config = Config::load(&account.file.config)?;
     let name = account.name.to_ascii_lowercase();
     UserFile::at(config.accounts.clone()).set_disabled(&name, disabled)?;
     let done = if disabled { "disabled" } else { "enabled" };
-    Ok(writeln!(out, "{done} {name}; {}", taken(&config)))
+    out.line(format_args!("{done} {name}; {}", taken(&config)))
 }
 
 /// One line for one account: its name, and what is not as usual.

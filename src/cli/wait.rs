@@ -1,21 +1,16 @@
 //! `restante wait`: blocks until mail is there, for scripts and tests.
 
-use std::{
-    fs,
-    io::{self, Write},
-    ops::ControlFlow,
-    time::Duration,
-};
+use std::{fs, ops::ControlFlow, time::Duration};
 
 use clap::Args;
 use regex::Regex;
 use serde_json::json;
 
-use super::{Failure, mailboxes::Where};
+use super::{Failure, mailboxes::Where, output::Out};
 use crate::{
-    client::text::line,
     logging::escape,
     maildir,
+    printable::{self, line},
     tools::{Mark, Message, Wait},
 };
 
@@ -61,10 +56,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mailboxes = arguments.place.open()?;
     let targets = mailboxes.of(&arguments.to)?;
     let wait = Wait { spool: &mailboxes.spool, targets: &targets, after: &after, timeout: arguments.timeout };
-    let mut out = io::stdout().lock();
+    let mut out = Out::new();
     if arguments.mark {
         let mark = wait.mark().map_err(broken)?;
-        return writeln!(out, "{mark}").map_err(Failure::output);
+        out.line(mark)?;
+        return out.flush();
     }
     let (mut found, mut failed) = (0, None);
     let enough = wait.run(|message| {
@@ -72,7 +68,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             if is_wanted {
                 found += 1;
                 let line = if arguments.json { as_json(&message) } else { as_text(&message) };
-                writeln!(out, "{line}").and_then(|()| out.flush()).map_err(Failure::output)?;
+                out.line(line)?;
+                out.flush()?;
             }
             Ok(())
         });
@@ -131,7 +128,7 @@ fn as_text(message: &Message) -> String {
 }
 
 fn as_json(message: &Message) -> String {
-    json!({
+    let all = json!({
         "path": message.path().to_string_lossy(),
         "from": message.from(),
         "to": message.to(),
@@ -139,8 +136,8 @@ fn as_json(message: &Message) -> String {
         "octets": message.octets(),
         "id": message.id(),
         "queued": message.queued(),
-    })
-    .to_string()
+    });
+    printable::json(&all, false)
 }
 
 fn broken(error: maildir::Error) -> Failure {

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{self, IsTerminal, Read, Seek, SeekFrom, Write},
+    io::{self, IsTerminal, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     sync::mpsc,
     time::Duration,
@@ -12,10 +12,10 @@ use std::{
 use clap::Args;
 use notify::{RecursiveMode, Watcher};
 
-use super::{Failure, scenes::Stage};
+use super::{Failure, output, scenes::Stage};
 use crate::{
     config::Config,
-    safe_file,
+    printable, safe_file,
     transcript::{self, Reader, mermaid},
 };
 
@@ -58,15 +58,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let file = if is_directory { last(&path)? } else { path };
         let (text, _) = safe_file::read_named(&file, LONGEST).map_err(|error| absent(&file, &error))?;
         let text = String::from_utf8_lossy(&text);
-        let mut out = io::stdout().lock();
         let shown = if arguments.mermaid {
-            mermaid::diagram(&text)
+            printable::page(&mermaid::diagram(&text))
         } else {
             let mut stage = Stage::of_terminal();
             let mut reader = Reader::default();
             text.lines().map(|line| stage.show(&mut reader, line, None)).collect()
         };
-        return quiet(out.write_all(shown.as_bytes()));
+        return quiet(output::styled(&shown));
     }
     follow(&path, is_directory)
 }
@@ -86,7 +85,6 @@ fn follow(path: &Path, is_directory: bool) -> Result<(), Failure> {
         .map_err(|error| Failure::Other(format!("cannot watch {}: {error}", directory.display())))?;
 
     let mut stage = Stage::of_terminal();
-    let mut out = io::stdout();
     let mut plays = BTreeMap::new();
     if is_directory {
         for file in files(path)? {
@@ -96,7 +94,8 @@ fn follow(path: &Path, is_directory: bool) -> Result<(), Failure> {
             }
         }
         if io::stdout().is_terminal() {
-            quiet(writeln!(out, "Waiting for sessions in {}. Ctrl-C ends this.", path.display()))?;
+            let place = printable::path(path);
+            quiet(output::styled(&format!("Waiting for sessions in {place}. Ctrl-C ends this.\n")))?;
         }
     }
     loop {
@@ -114,7 +113,7 @@ fn follow(path: &Path, is_directory: bool) -> Result<(), Failure> {
                 }
                 shown => shown.map_err(|error| absent(&file, &error))?,
             };
-            if out.write_all(shown.as_bytes()).and_then(|()| out.flush()).is_err() {
+            if output::styled(&shown).is_err() {
                 return Ok(()); // nobody looks any longer
             }
             if !is_directory && play.reader.is_over() {
@@ -160,7 +159,7 @@ impl Play {
 
     fn show(&mut self, stage: &mut Stage, several: bool) -> io::Result<String> {
         let lines = self.lines()?;
-        let label = several.then_some(self.name.as_str());
+        let label = several.then_some(self.name.as_str()); // made harmless by the stage
         Ok(lines.iter().map(|line| stage.show(&mut self.reader, line, label)).collect())
     }
 

@@ -3,13 +3,14 @@
 //! The rule: nothing that came over a network moves a cursor, changes a colour, rings a bell or turns the
 //! direction of what stands beside it: it is shown as what it is.
 
+use crate::printable::is_hidden;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Several lines: line ends and tabs stay, every other control character becomes a picture of itself.
 pub fn harmless(text: &str) -> String {
     text.replace("\r\n", "\n")
         .chars()
-        .map(|c| if matches!(c, '\n' | '\t') { c } else { picture(c) })
+        .map(|c| if matches!(c, '\n' | '\t' | JOIN | JOIN_NOT) { c } else { picture(c) })
         .collect()
 }
 
@@ -23,13 +24,7 @@ fn picture(c: char) -> char {
         // The block of control pictures is in the order of the characters it pictures.
         '\0'..='\x1f' => char::from_u32(0x2400 + c as u32).unwrap_or(UNKNOWN),
         '\x7f' => '\u{2421}',
-        // C1, and what overrides the direction of text (Unicode Technical Report 36 section 2.5).
-        '\u{80}'..='\u{9f}'
-        | '\u{61c}'
-        | '\u{200e}'
-        | '\u{200f}'
-        | '\u{202a}'..='\u{202e}'
-        | '\u{2066}'..='\u{2069}' => UNKNOWN,
+        c if is_hidden(c) => UNKNOWN,
         c => c,
     }
 }
@@ -115,6 +110,9 @@ fn tenths(octets: u64, shift: u32, unit: &str) -> String {
 }
 
 const UNKNOWN: char = char::REPLACEMENT_CHARACTER;
+/// In running text they make what they stand between one sign or two, as Persian and emoji need it.
+const JOIN: char = '\u{200d}';
+const JOIN_NOT: char = '\u{200c}';
 
 #[cfg(test)]
 mod tests {
@@ -124,6 +122,8 @@ mod tests {
     fn an_escape_is_shown_and_does_nothing() {
         assert_eq!(harmless("\x1b[31mred\x07\r\n\u{9b}1m\u{202e}x\r"), "␛[31mred␇\n\u{fffd}1m\u{fffd}x␍");
         assert_eq!(line("a\r\n b\tc\x7f"), "a   b c␡");
+        assert_eq!(line("a\u{200b}b\u{200d}c\u{feff}"), "a\u{fffd}b\u{fffd}c\u{fffd}");
+        assert_eq!(harmless("a\u{200b}b\u{200d}c"), "a\u{fffd}b\u{200d}c");
     }
 
     #[test]

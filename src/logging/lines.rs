@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use log::Level;
 
 use super::output::Output;
-use crate::{config::Destination, metrics::METRICS};
+use crate::{config::Destination, metrics::METRICS, printable};
 
 /// A line on its way.
 #[derive(Debug)]
@@ -59,7 +59,8 @@ impl Lines {
     fn send(&mut self) {
         let text = String::from_utf8_lossy(&self.gathered);
         let (level, text) = parts(text.trim_end_matches('\n'));
-        let mut line = Line::new(level, text.to_owned());
+        // The last to look at it: a line is one line, whatever paths and reasons are in it.
+        let mut line = Line::new(level, printable::line(text));
         line.dropped = self.dropped;
         self.gathered.clear();
         METRICS.log_lines.one();

@@ -9,7 +9,7 @@ mod lines;
 mod output;
 
 use std::{
-    fmt::{self, Display, Write as _},
+    fmt::{self, Display},
     io::{self, Write as _},
     net::{IpAddr, SocketAddr},
     panic,
@@ -25,6 +25,7 @@ use simplelog::{ConfigBuilder, WriteLogger};
 use crate::{
     config::{Destination, Log},
     metrics::METRICS,
+    printable,
     proto::{Encryption, ask::ConnId, event::Event},
 };
 use lines::{Entry, Lines, Next, write_out};
@@ -244,15 +245,15 @@ pub fn status() {
     METRICS.lines().iter().for_each(|line| info!("status {line}"));
 }
 
-/// Text from outside, fit for a line of the log: control characters, `"` and `\` as `\xNN`, cut at 256 bytes.
+/// Text from outside, fit for a line of the log: `"`, `\` and [what is not seen](printable::is_hidden) escaped, cut at
+/// 256 bytes.
 pub fn escape(text: &str) -> String {
     let mut safe = String::new();
     for c in text.chars() {
         let length = safe.len();
         match c {
-            '\0'..='\x1f' | '\x7f'..='\u{9f}' | '"' | '\\' => {
-                let _ = write!(safe, "\\x{:02x}", u32::from(c)); // a String takes everything
-            }
+            '"' | '\\' => printable::escape_into(&mut safe, c),
+            c if printable::is_hidden(c) => printable::escape_into(&mut safe, c),
             c => safe.push(c),
         }
         if safe.len() > LONGEST {

@@ -7,6 +7,8 @@ use std::{
 
 use rustix::io::Errno;
 
+use crate::printable;
+
 /// A failed step.
 #[derive(Debug)]
 pub struct Error {
@@ -75,7 +77,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}", self.path.display(), self.step, self.source)
+        write!(f, "{}: {}: {}", printable::path(&self.path), self.step, self.source)
     }
 }
 

@@ -18,6 +18,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use crate::printable;
 use at::{NO_WAIT, contents, create_in, sync, unfinished};
 pub use at::{is_unfinished, open_named, open_to_write_in, read_named, replace_in};
 use rustix::{
@@ -407,7 +408,10 @@ fn is_closed(path: &Path, stat: &Stat) -> io::Result<()> {
 }
 
 fn refused(path: &Path, why: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::PermissionDenied, format!("{} is not trusted: {why}", path.display()))
+    io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        format!("{} is not trusted: {why}", printable::path(path)),
+    )
 }
 
 const STICKY: u32 = 0o1000;

@@ -5,12 +5,23 @@ use std::time::{Duration, SystemTime};
 
 use crate::{
     limits::Span,
+    printable::is_hidden,
     proto::ask::{Answer, Ask, Envelope, Recipient},
 };
 
-/// Octets on one line: `\r`, `\n`, `\t`, `\\`, and `\xNN` for what does not print or would be lost at the end
-/// of a line.
+/// Octets on one line: `\r`, `\n`, `\t`, `\\`, and `\xNN` for what is not seen, turns the direction of writing, or would
+/// be lost at the end of a line.
 pub fn escaped(bytes: &[u8]) -> String {
+    let mut text = inside(bytes);
+    if let Some(last) = text.chars().next_back().filter(|c| c.is_whitespace()) {
+        text.truncate(text.len() - last.len_utf8());
+        hex(last.encode_utf8(&mut [0; 4]).as_bytes(), &mut text);
+    }
+    text
+}
+
+/// The same where something follows on the line.
+fn inside(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -19,14 +30,11 @@ pub fn escaped(bytes: &[u8]) -> String {
                 '\n' => text.push_str("\\n"),
                 '\t' => text.push_str("\\t"),
                 '\\' => text.push_str("\\\\"),
-                c if c.is_control() => hex(c.encode_utf8(&mut [0; 4]).as_bytes(), &mut text),
+                c if is_hidden(c) => hex(c.encode_utf8(&mut [0; 4]).as_bytes(), &mut text),
                 c => text.push(c),
             }
         }
         hex(chunk.invalid(), &mut text);
-    }
-    if text.ends_with(' ') {
-        text.replace_range(text.len() - 1.., "\\x20");
     }
     text
 }
@@ -39,10 +47,7 @@ fn hex(bytes: &[u8], text: &mut String) {
 
 /// Octets between quotes, with `|` for LF.
 pub fn quoted(bytes: &[u8]) -> String {
-    let line = |line: &[u8]| {
-        let line = escaped(line).replace('"', "\\\"").replace('|', "\\x7c");
-        line.strip_suffix("\\x20").map(|line| format!("{line} ")).unwrap_or(line)
-    };
+    let line = |line: &[u8]| inside(line).replace('"', "\\\"").replace('|', "\\x7c");
     let lines: Vec<String> = bytes.split(|&b| b == b'\n').map(line).collect();
     format!("\"{}\"", lines.join("|"))
 }
@@ -193,3 +198,44 @@ pub fn span(span: Duration) -> String {
 
 /// Messages of a mailbox that one line tells of.
 pub const MOST_LISTED: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::printable::is_hidden;
+
+    proptest! {
+        #[test]
+        fn octets_read_back_as_they_were_and_none_of_them_hides(
+            text in prop::collection::vec(prop_oneof![
+                any::<char>(),
+                prop::sample::select(vec![
+                    ' ', '\\', 'x', '2', '0', '"', '|', '\n', '\r', '\u{200b}', '\u{202e}', '\u{feff}', '\u{2028}', '\u{3000}',
+                    '\u{a0}', '\u{9b}',
+                ]),
+            ], 0..12),
+            octets in prop::collection::vec(any::<u8>(), 0..4),
+        ) {
+            let bytes = [text.into_iter().collect::<String>().into_bytes(), octets].concat();
+            let line = escaped(&bytes);
+            prop_assert!(!line.contains(is_hidden), "{:?}", line);
+            prop_assert_eq!(line.trim_end(), &line);
+            prop_assert_eq!(unescaped(&line), Ok(bytes.clone()));
+            let text = quoted(&bytes);
+            prop_assert!(!text.contains(is_hidden), "{:?}", text);
+            let text = format!("{text} last");
+            prop_assert_eq!(unquoted(&text), Ok((bytes, "last")));
+        }
+    }
+
+    #[test]
+    fn four_characters_that_look_like_an_escape_at_the_end_of_a_line_are_those() {
+        for text in [&b"a\\x20"[..], b"a ", b"a\xe3\x80\x80", b"\xe2\x80\xae"] {
+            assert_eq!(unescaped(&escaped(text)).as_deref(), Ok(text));
+            assert_eq!(unquoted(&quoted(text)).map(|(text, _)| text).as_deref(), Ok(text));
+        }
+        assert_eq!(escaped("a\u{202e}b\u{200b}".as_bytes()), "a\\xe2\\x80\\xaeb\\xe2\\x80\\x8b");
+    }
+}

@@ -6,7 +6,6 @@ use std::{
 };
 
 use crate::{
-    logging,
     mailbox::watch::Watcher,
     maildir::{Error, Kind, Maildir, Spool},
     proto::{
@@ -118,8 +117,8 @@ pub fn report(error: &Error) -> Fault {
         Kind::Broken => Fault::Broken,
     };
     match fault {
-        Fault::Gone | Fault::InUse => log::debug!("{}", logging::escape(&error.to_string())),
-        _ => log::error!("{}", logging::escape(&error.to_string())),
+        Fault::Gone | Fault::InUse => log::debug!("{error}"),
+        _ => log::error!("{error}"),
     }
     fault
 }

@@ -5,11 +5,12 @@ use std::time::{Duration, SystemTime};
 use crate::{
     client::text,
     metrics::{SERVICES, reading::Reading},
+    printable,
 };
 
 /// Who it is, how long it has been there, and how old this is.
 pub(super) fn heading(reading: &Reading, now: SystemTime) -> String {
-    let about = reading.about().unwrap_or("restante");
+    let about = printable::line(reading.about().unwrap_or("restante"));
     format!("{about}\nup {}, figures {} old", span(reading.uptime()), span(reading.age(now)))
 }
 
@@ -128,7 +129,7 @@ fn of_the_inside(reading: &Reading) -> Vec<String> {
 }
 
 fn line(title: &str, text: &str) -> String {
-    let mut line = format!("{title:<12} {text}");
+    let mut line = printable::line(&format!("{title:<12} {text}"));
     if let Some((cut, _)) = line.char_indices().nth(WIDTH) {
         line.truncate(cut);
     }

@@ -2,12 +2,14 @@
 //!
 //! The rule: what leaves this file is printable text of bounded length, so that it may stand in a header or a
 //! log line; what is refused leaves nothing. Text above ASCII is in normal form C, without controls and
-//! without the marks that turn the direction of writing round (RFC 6531, RFC 6532 section 3.1).
+//! without the marks that turn the direction of writing round or are not seen (RFC 6531, RFC 6532 section 3.1).
 
 use std::{borrow::Cow, fmt};
 
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 use unicode_normalization::UnicodeNormalization;
+
+use crate::printable::{is_hidden, is_variation_selector};
 
 /// A mail address: the local part unquoted, the domain in lower case and as A-labels.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -169,11 +171,11 @@ fn is_atext(c: char) -> bool {
 }
 
 /// Whether a character above ASCII may stand in a header or before a reader's eyes: no control, no end of a
-/// line or paragraph, nothing that turns the direction of writing round (U+202E and its like).
+/// line or paragraph, nothing that turns the direction of writing round (U+202E and its like), and nothing that is not
+/// seen (U+200B), so that no two addresses look the same which are not. (RFC 8264 section 9.13 leaves the last out of
+/// identifiers, too.)
 fn is_harmless(c: char) -> bool {
-    let turns =
-        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    !c.is_ascii() && !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}') && !turns
+    !c.is_ascii() && !is_hidden(c) && !is_variation_selector(c)
 }
 
 /// A domain name or an address literal, in lower case. Underscores are not in the grammar but in the world.
@@ -282,6 +284,13 @@ mod tests {
         }
         for text in [
             "<a\u{202e}b@example.test>",
+            "<a\u{200b}b@example.test>",
+            "<a\u{200d}b@example.test>",
+            "<\u{feff}ab@example.test>",
+            "<\"a \u{2060}b\"@example.test>",
+            "<a\u{ad}b@example.test>",
+            "<a\u{fe0f}b@example.test>",
+            "<a\u{e0041}b@example.test>",
             "<a\u{85}b@example.test>",
             "<\"a\u{9b}b\"@example.test>",
             "<a\u{2028}b@example.test>",

@@ -1,0 +1,122 @@
+//! Text from outside on a terminal, in a log, or in JSON.
+//!
+//! The rule: nothing moves a cursor, ends a line, turns the direction of what stands beside it, or is there without
+//! being seen. Such characters are escaped: octets as `\x1b`, what is above them as `\u{202e}`.
+
+use std::{
+    fmt::{self, Display, Write as _},
+    path::Path,
+};
+
+use serde::Serialize;
+
+/// Whether a character is no visible part of a text: a control character, the end of a line or a paragraph, one that
+/// turns the direction of writing (Unicode Technical Report 36 section 2.5), or one without width.
+pub fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e00ff}')
+}
+
+/// Whether a character has no glyph of its own but chooses that of the one before it, as in emoji.
+pub fn is_variation_selector(c: char) -> bool {
+    matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
+}
+
+/// One line: line ends and tabs are escaped, too.
+pub fn line(text: &str) -> String {
+    escaped(text, |_| false)
+}
+
+/// Several lines, with tabs between columns. Whatever is from outside in it has to be a [`line`] already.
+pub fn page(text: &str) -> String {
+    escaped(text, |c| matches!(c, '\n' | '\t'))
+}
+
+/// A path, on one line.
+pub fn path(path: &Path) -> Line<std::path::Display<'_>> {
+    Line(path.display())
+}
+
+/// What prints as one line, whatever is in it.
+#[derive(Debug, Clone, Copy)]
+pub struct Line<T>(pub T);
+
+impl<T: Display> Display for Line<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&line(&self.0.to_string()))
+    }
+}
+
+/// Adds a character to a text, escaped.
+pub fn escape_into(text: &mut String, c: char) {
+    let _ = match u32::from(c) {
+        octet @ 0..=0xff => write!(text, "\\x{octet:02x}"),
+        code => write!(text, "\\u{{{code:x}}}"),
+    }; // a String takes everything
+}
+
+/// JSON on one line, or, where `pretty` is, on several, in which every hidden character is `\uXXXX`.
+pub fn json(value: &impl Serialize, pretty: bool) -> String {
+    let written = if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
+    let mut text = String::new();
+    for c in written.unwrap_or_default().chars() {
+        // (Values of ours can be written. The line ends are those of the layout: in strings they are escaped.)
+        if is_hidden(c) && c != '\n' {
+            let _ = c.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(text, "\\u{unit:04x}")); // the same
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
+fn escaped(text: &str, stays: impl Fn(char) -> bool) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_hidden(c) && !stays(c) {
+            escape_into(&mut safe, c);
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_seen_is_escaped_and_the_rest_stays() {
+        assert_eq!(line("a\x1b]52;c;x\x07\u{9b}1m\n\tb"), "a\\x1b]52;c;x\\x07\\x9b1m\\x0a\\x09b");
+        assert_eq!(
+            line("\u{202e}\u{200b}\u{feff}\u{2028}\u{e0041}"),
+            "\\u{202e}\\u{200b}\\u{feff}\\u{2028}\\u{e0041}"
+        );
+        assert_eq!(page("a\tb\n\x1b"), "a\tb\n\\x1b");
+        for text in ["Zoë", "日本語", "C:\\x", "❤\u{fe0f}", "a\u{301}"] {
+            assert_eq!(line(text), text);
+        }
+        assert_eq!(path(Path::new("/a\x1b/b")).to_string(), "/a\\x1b/b");
+    }
+
+    #[test]
+    fn json_says_the_same_without_a_hidden_character() {
+        let text = "a\x1b\u{9b}\u{202e}\u{7f}\u{e0041}\n\"é";
+        for pretty in [false, true] {
+            let written = json(&[text], pretty);
+            assert!(written.chars().all(|c| !is_hidden(c) || (pretty && c == '\n')), "{written}");
+            assert_eq!(serde_json::from_str::<Vec<String>>(&written).unwrap(), [text]);
+        }
+    }
+}
