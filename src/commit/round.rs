@@ -67,6 +67,8 @@ pub(super) struct Round<'a> {
     syncer: &'a mut Syncer,
     /// What this round files for its senders.
     filing: Vec<(Mailbox, MessageId)>,
+    /// Whether the spool is in its place.
+    in_place: Result<(), Fault>,
 }
 
 /// The result of each delivery so far.
@@ -74,11 +76,12 @@ type Results<T> = Vec<(ConnId, Decision, Result<T, Fault>)>;
 
 impl<'a> Round<'a> {
     pub(super) fn new(shop: &'a Shop, homes: &'a mut Homes, syncer: &'a mut Syncer) -> Self {
-        Self { shop, homes, syncer, filing: Vec::new() }
+        Self { shop, homes, syncer, filing: Vec::new(), in_place: Ok(()) }
     }
 
     /// Delivers a batch. A delivery fails or succeeds for itself, but for a failure that concerns all.
     pub(super) fn run(mut self, batch: Vec<Delivery>) -> Results<Receipt> {
+        self.in_place = self.shop.in_place();
         let written: Results<Message> = batch
             .into_iter()
             .map(|delivery| (delivery.from, delivery.decision.clone(), self.write(delivery)))
@@ -90,6 +93,8 @@ impl<'a> Round<'a> {
             .map(|(from, decision, message)| (from, decision, message.and_then(Message::publish)))
             .collect();
         self.sync_names(&mut published, way);
+        // The syncs may have taken a while: what is not where clients look for it now is taken back.
+        self.in_place = self.in_place.and_then(|()| self.shop.in_place());
         published
             .into_iter()
             .map(|(from, decision, message)| {
@@ -102,7 +107,7 @@ impl<'a> Round<'a> {
     fn write(&mut self, delivery: Delivery) -> Result<Message, Fault> {
         let Delivery { to, partly, sent, content, decision, .. } = delivery;
         let mut plan = self.plan(to, partly);
-        let stands = if decision.is_taken() { Err(Fault::Broken) } else { plan.stands() };
+        let stands = if decision.is_taken() { Err(Fault::Broken) } else { self.in_place.and(plan.stands()) };
         match content {
             Content::Memory(name, bytes) => {
                 stands?;
@@ -240,7 +245,7 @@ impl<'a> Round<'a> {
 
     /// The message may be acknowledged, if there is still somebody to be told so.
     fn decide(&mut self, mut message: Message) -> Result<Receipt, Fault> {
-        let stands = message.plan.stands();
+        let stands = self.in_place.and(message.plan.stands());
         if let Err(fault) = stands.and_then(|()| message.decision.take().ok_or(Fault::Broken)) {
             message.withdraw(fault);
             return Err(fault);
