@@ -30,11 +30,7 @@ use crate::{
         registry::Order,
         watch::{Notices, Watcher},
     },
-    maildir::{
-        self, Place, Spool,
-        lock::{Hold, Lock},
-        name::Namer,
-    },
+    maildir::{self, Place, Spool, lock::Hold, name::Namer},
     metrics::METRICS,
     proto::ask::{Answer, Ask, ConnId, Directory, Fault, Mailbox},
     transcript::text,
@@ -93,8 +89,8 @@ pub struct Desk {
     /// What has changed in the spool for sessions that have not been told, where there are transcripts.
     changes: Option<HashMap<ConnId, Vec<String>>>,
     closer: Option<Closer>,
-    /// Of the spool.
-    _lock: Lock,
+    /// Whether the spool was in its place when it was last looked at.
+    in_place: Result<(), Fault>,
 }
 
 /// Why the desk could not be opened.
@@ -143,7 +139,7 @@ impl Desk {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(io::Error::other)?;
         let most = anybody.then_some(limits.created_mailboxes);
-        let shop = Arc::new(Shop::new(spool, watcher, limits.read_chunk.as_len(), most)?);
+        let shop = Arc::new(Shop::new(spool, lock, watcher, limits.read_chunk.as_len(), most)?);
         let pool = |name, threads, waiting| Pool::start(name, threads, waiting, &shop, returns);
         Ok(Self {
             spool: config.spool.clone(),
@@ -177,7 +173,7 @@ impl Desk {
             keeper,
             returns: returns.clone(),
             closer: Some(Closer::start()?),
-            _lock: lock,
+            in_place: Ok(()),
         })
     }
 
@@ -205,7 +201,8 @@ impl Desk {
                 _ => self.registry.failed(id),
             },
             To::Desk => match outcome {
-                Outcome::Measured(free) => {
+                Outcome::Measured(free, in_place) => {
+                    self.in_place = in_place;
                     free.into_iter().for_each(|free| METRICS.spool_free.set(free));
                     self.free = free;
                 }
@@ -346,7 +343,7 @@ impl Desk {
         self.awaited.is_empty() && self.answers.is_empty() && self.given_up == 0 && self.removing == 0
     }
 
-    /// Asks how much room the disk has, the answer is kept for MAIL; and has `tmp/` tidied up now and then.
+    /// Asks whether the spool is in its place and how much room the disk has, the answer is kept for MAIL; and has `tmp/` tidied up now and then.
     pub fn keep_house(&mut self, now: Duration) {
         let _ = self.disk.submit(Job { to: To::Desk, task: Task::Measure }); // a full queue: next time
         if self.next_tidy <= now {

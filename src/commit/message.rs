@@ -7,7 +7,6 @@ use std::{
 
 use super::{Content, Delivery};
 use crate::{
-    logging,
     maildir::{
         Draft, Error, Found, Maildir, MessageId, Place,
         name::{self, Unique},
@@ -119,7 +118,6 @@ impl Target {
         if let State::Placing | State::There(_) = self.state
             && let Err(error) = self.maildir.withdraw(self.place, &self.name(name))
         {
-            let error = logging::escape(&error.to_string());
             log::error!("{error}; the message stays visible, though it is refused");
         }
         if self.fault().is_none() {

@@ -71,23 +71,28 @@ pub(super) struct Round<'a> {
     syncer: &'a mut Syncer,
     /// What this round files for its senders.
     filing: Vec<(Mailbox, MessageId)>,
+    /// Whether the spool is in its place.
+    in_place: Result<(), Fault>,
 }
 
 impl<'a> Round<'a> {
     pub(super) fn new(shop: &'a Shop, homes: &'a mut Homes, syncer: &'a mut Syncer) -> Self {
-        Self { shop, homes, syncer, filing: Vec::new() }
+        Self { shop, homes, syncer, filing: Vec::new(), in_place: Ok(()) }
     }
 
     /// Delivers a batch. A delivery fails or succeeds for itself, but for a failure that concerns all. After a panic
     /// the messages without a fate are to be taken back.
     pub(super) fn run(mut self, messages: &mut [Message]) {
+        self.in_place = self.shop.in_place();
         self.each(messages, Self::write);
         let way = self.way(messages);
         self.sync_contents(messages, way);
         self.each(messages, |_, message| message.close());
         self.each(messages, |_, message| message.publish());
         self.sync_names(messages, way);
-        self.each(messages, |_, message| message.acknowledge());
+        // The syncs may have taken a while: messages that are not where clients look for them now are taken back.
+        self.in_place = self.in_place.and_then(|()| self.shop.in_place());
+        self.each(messages, |round, message| round.in_place.and_then(|()| message.acknowledge()));
         for message in messages {
             // Without a record a message that is submitted again is filed again.
             let _ = guarded(|| self.record_copy(message));
@@ -118,7 +123,7 @@ impl<'a> Round<'a> {
         if message.decision.is_taken() {
             return Err(Fault::Broken);
         }
-        message.plan.stands()?;
+        self.in_place.and(message.plan.stands())?;
         let id = if let Body::Memory(name, bytes) = &message.body {
             let draft = begin(&mut message.plan, name, bytes)?;
             let id = MessageId::of(bytes);

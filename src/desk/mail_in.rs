@@ -40,6 +40,9 @@ struct Ended {
 
 impl Desk {
     pub(super) fn room(&self, size: u64) -> Answer {
+        if let Err(fault) = self.in_place {
+            return Answer::Failed(fault);
+        }
         let wanted = size.saturating_add(size / 2);
         if self.free.is_some_and(|free| free < wanted) { Answer::Failed(Fault::Full) } else { Answer::Ready }
     }

@@ -4,10 +4,10 @@
 //! They are those of flock(2), which every server on this machine honours, and which the clients of NFS, CephFS and
 //! other file servers pass on, so that those on other machines honour them too.
 
-use std::{os::fd::OwnedFd, path::Path};
+use std::{io, os::fd::OwnedFd, path::Path};
 
 use rustix::{
-    fs::{self, FlockOperation, Mode, OFlags},
+    fs::{self, AtFlags, FlockOperation, Mode, OFlags},
     io::Errno,
 };
 
@@ -27,9 +27,16 @@ pub enum Hold {
 }
 
 /// A held lock: let go when dropped.
+///
+/// It is on two things at once. The file is what other machines see. The directory that it lies in is locked as well:
+/// a restore can put another file in the place of a file that is locked, and not another directory in the place of
+/// one that is open. The directory alone will do where the file cannot be made.
 #[derive(Debug)]
 pub struct Lock {
-    _file: Handle,
+    hold: Hold,
+    file: Option<Handle>,
+    /// `None`: this file system cannot lock directories.
+    _dir: Option<Handle>,
 }
 
 impl Lock {
@@ -40,29 +47,121 @@ impl Lock {
 
     /// Takes the lock of a directory, whose path is `path`.
     pub(super) fn take_in(dir: &OwnedFd, path: &Path, hold: Hold) -> Result<Self, Error> {
-        let path = || path.join(FILE);
-        let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let open = |name, how| fs::openat(dir, name, flags | how, Mode::RUSR | Mode::WUSR);
+        let opened = open(dir, ".", OFlags::RDONLY | OFlags::DIRECTORY);
+        let opened = opened.map_err(|e| Error::at(path, "open directory", e))?;
+        let above = match fs::flock(&opened, operation(hold)) {
+            Ok(()) => Some(opened),
+            Err(Errno::WOULDBLOCK) => return Err(Error::at(path, "lock", Errno::WOULDBLOCK)),
+            Err(_) => None,
+        };
+        let file = take_file(dir, path, hold, above.is_some())?;
+        Ok(Self { hold, file, _dir: above })
+    }
+
+    /// Sees that the lock is still on the file that has its name, or else locks the one that has. `true`: another file
+    /// had the name. An error of kind `Locked`: another process has that.
+    pub(super) fn keep(&mut self, dir: &OwnedFd, path: &Path) -> Result<bool, Error> {
+        if self.file.as_ref().is_some_and(|file| has_the_name(dir, file)) {
+            return Ok(false);
+        }
+        let had_one = self.file.is_some();
+        self.file = take_file(dir, path, self.hold, self._dir.is_some())?;
+        Ok(had_one)
+    }
+}
+
+/// Locks the file, which is made if it is not there; `None`: it is not there and cannot be made, and `do_without` says
+/// that it need not be.
+fn take_file(dir: &OwnedFd, path: &Path, hold: Hold, do_without: bool) -> Result<Option<Handle>, Error> {
+    let path = || path.join(FILE);
+    for _ in 0..ATTEMPTS {
         // For reading, so that it keeps nobody from making the disk read-only.
-        let file = match open(FILE, OFlags::RDONLY | OFlags::CREATE) {
-            // Mail can be read from a disk that can't be written, and be locked all the same.
-            Err(Errno::ROFS) => open(".", OFlags::RDONLY | OFlags::DIRECTORY),
+        let opened = match open(dir, FILE, OFlags::RDONLY | OFlags::CREATE) {
+            // Mail can be read from a disk that can't be written, and deleted from one that is full.
+            Err(Errno::ROFS | Errno::NOSPC | Errno::DQUOT) if do_without => return Ok(None),
             done => done,
         };
-        let how = match hold {
-            Hold::Alone => FlockOperation::NonBlockingLockExclusive,
-            Hold::Shared => FlockOperation::NonBlockingLockShared,
-        };
-        let mut file = file.map(Handle::from).map_err(|e| Error::at(path(), "open", e))?;
-        let mut locked = fs::flock(&file, how);
+        let mut file = opened.map_err(|e| Error::at(path(), "open", e))?;
+        let mut locked = fs::flock(&file, operation(hold));
         if locked == Err(Errno::BADF) {
             // NFS locks by ranges, and those want a file open for writing (flock(2)).
-            file = open(FILE, OFlags::RDWR).map(Handle::from).map_err(|e| Error::at(path(), "open", e))?;
-            locked = fs::flock(&file, how);
+            file = open(dir, FILE, OFlags::RDWR).map_err(|e| Error::at(path(), "open", e))?;
+            locked = fs::flock(&file, operation(hold));
         }
-        match locked {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(error) => Err(Error::at(path(), "lock", error)),
+        locked.map_err(|e| Error::at(path(), "lock", e))?;
+        // Another file may have taken its name before it was locked: that one is to be locked.
+        if has_the_name(dir, &file) {
+            return Ok(Some(file));
         }
+    }
+    Err(Error::at(path(), "lock", io::Error::other("it is replaced all the time")))
+}
+
+fn open(dir: &OwnedFd, name: &str, how: OFlags) -> Result<Handle, Errno> {
+    let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    fs::openat(dir, name, flags | how, Mode::RUSR | Mode::WUSR).map(Handle::from)
+}
+
+fn operation(hold: Hold) -> FlockOperation {
+    match hold {
+        Hold::Alone => FlockOperation::NonBlockingLockExclusive,
+        Hold::Shared => FlockOperation::NonBlockingLockShared,
+    }
+}
+
+/// Whether the lock file of the directory is this one.
+fn has_the_name(dir: &OwnedFd, file: &Handle) -> bool {
+    let there = fs::statat(dir, FILE, AtFlags::SYMLINK_NOFOLLOW);
+    matches!((there, fs::fstat(file)), (Ok(there), Ok(ours))
+        if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino))
+}
+
+/// Files that are opened until one is the right one.
+const ATTEMPTS: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::maildir::{Kind, Spool};
+
+    fn spool() -> (tempfile::TempDir, Spool) {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::open(dir.path()).unwrap();
+        (dir, spool)
+    }
+
+    #[test]
+    fn r8_a_lock_keeps_others_out_also_when_its_file_is_replaced_or_removed() {
+        let (dir, spool) = spool();
+        let maildir = spool.maildir_or_new("box").unwrap();
+        let file = dir.path().join("box").join(FILE);
+        let lock = Lock::take(&maildir).unwrap();
+        let is_locked = || Lock::take(&maildir).is_err_and(|error| error.kind() == Kind::Locked);
+        assert!(is_locked());
+        std::fs::write(dir.path().join("other"), "").unwrap();
+        std::fs::rename(dir.path().join("other"), &file).unwrap();
+        assert!(is_locked(), "replaced");
+        std::fs::remove_file(&file).unwrap();
+        assert!(is_locked(), "removed");
+        drop(lock);
+        Lock::take(&maildir).unwrap();
+    }
+
+    #[test]
+    fn r8_a_lock_is_kept_on_the_file_that_has_its_name() {
+        let (dir, spool) = spool();
+        let file = dir.path().join(FILE);
+        let mut lock = Lock::take_in(spool.dir(), dir.path(), Hold::Alone).unwrap();
+        assert!(!lock.keep(spool.dir(), dir.path()).unwrap());
+        std::fs::remove_file(&file).unwrap();
+        assert!(lock.keep(spool.dir(), dir.path()).unwrap());
+        assert!(!lock.keep(spool.dir(), dir.path()).unwrap());
+        // One that another process has: an older server, which locks the file alone.
+        std::fs::remove_file(&file).unwrap();
+        let others = std::fs::File::create(&file).unwrap();
+        others.lock().unwrap();
+        assert_eq!(lock.keep(spool.dir(), dir.path()).unwrap_err().kind(), Kind::Locked);
+        drop(others);
+        assert!(lock.keep(spool.dir(), dir.path()).is_ok());
     }
 }

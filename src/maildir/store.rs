@@ -32,7 +32,8 @@ use crate::closing::Handle;
 pub struct Spool {
     path: PathBuf,
     dir: Handle,
-    device: u64,
+    /// Device and inode.
+    id: (u64, u64),
 }
 
 /// One mailbox: its directories, held open, so that nothing that happens to the path above them can send a
@@ -91,8 +92,8 @@ impl Spool {
             sync_directory(&dir, above)?;
         }
         let dir = open_directory(fs::CWD, path, path)?;
-        let (device, _) = id_of(&dir, path)?;
-        Ok(Self { path: path.to_owned(), dir, device })
+        let id = id_of(&dir, path)?;
+        Ok(Self { path: path.to_owned(), dir, id })
     }
 
     /// Locks the spool for this process, alone or with others that share it. An error of kind `Locked`: another
@@ -107,6 +108,23 @@ impl Spool {
                 done => return done,
             }
         }
+    }
+
+    /// Whether the path of the spool still leads to the directory that is open: else mail goes where nobody looks for
+    /// it. The inode of an open directory is no other file's, so that its number and that of the device say it all.
+    pub fn is_in_place(&self) -> Result<(), Error> {
+        let there = fs::statat(fs::CWD, &self.path, AtFlags::SYMLINK_NOFOLLOW);
+        let there = there.map_err(|e| Error::at(&self.path, "stat", e))?;
+        if (there.st_dev, there.st_ino) == self.id {
+            return Ok(());
+        }
+        let why = "it is another directory now: the spool was moved, replaced or mounted over";
+        Err(Error::at(&self.path, "compare", io::Error::other(why)))
+    }
+
+    /// Sees that a lock of the spool is still on the file that has its name; see [`Lock`].
+    pub fn keep(&self, lock: &mut Lock) -> Result<bool, Error> {
+        lock.keep(&self.dir, &self.path)
     }
 
     /// Opens a mailbox. `name` is one path component that is known to be harmless.
@@ -158,7 +176,7 @@ impl Spool {
 
     /// Whether `maildir` is on the spool's own file system.
     pub fn holds(&self, maildir: &Maildir) -> bool {
-        maildir.id.0 == self.device
+        maildir.id.0 == self.id.0
     }
 
     /// Whether one sync of the whole file system is known to make files and names durable here, or to fail.

@@ -131,7 +131,7 @@ pub enum Task {
     Unlock(OffLoop<Unlock>),
     /// Remove what was left behind in `tmp/` so long ago.
     Tidy(Duration),
-    /// Ask the file system how much room there is.
+    /// Ask the file system how much room there is, and whether the spool is in its place.
     Measure,
     /// Log the figures, some of which the kernel has to be asked for.
     Status,
@@ -195,8 +195,8 @@ pub enum Outcome {
     Counted(Decision, Vec<(Mailbox, Usage)>),
     /// Of a delivery: the committer's.
     Delivered(Decision, Result<Receipt, Fault>),
-    /// Of [`Task::Measure`]: octets free.
-    Measured(Option<u64>),
+    /// Of [`Task::Measure`]: octets free, and whether the spool is in its place.
+    Measured(Option<u64>, Result<(), Fault>),
     /// Of the keeper of accounts, unasked: those that hold from now on.
     Accounts(Box<Accounts>),
     /// Of [`Task::Discard`].
@@ -341,7 +341,10 @@ impl Task {
                 logging::status();
                 Outcome::Nothing
             }
-            Self::Measure => Outcome::Measured(shop.spool.free().map_err(|error| report(&error)).ok()),
+            Self::Measure => {
+                let free = shop.spool.free().map_err(|error| report(&error)).ok();
+                Outcome::Measured(free, shop.in_place())
+            }
         }
     }
 }

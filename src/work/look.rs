@@ -21,6 +21,7 @@ use crate::{
 
 /// Locks a mailbox: the one that is open already, if it is still what its path leads to.
 pub(super) fn open(shop: &Shop, mailbox: &Mailbox, known: Option<Arc<Maildir>>) -> Result<Opened, Fault> {
+    shop.in_place()?;
     let current = known.filter(|maildir| shop.still_has(mailbox, maildir));
     let maildir = match current {
         Some(maildir) => maildir,

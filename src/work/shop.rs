@@ -1,13 +1,16 @@
 //! What every worker has at hand.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::SystemTime,
 };
 
 use crate::{
     mailbox::watch::Watcher,
-    maildir::{Error, Kind, Maildir, Spool},
+    maildir::{Error, Kind, Maildir, Spool, lock, lock::Lock},
     proto::{
         ask::{Fault, Mailbox},
         folder::Folder,
@@ -26,18 +29,58 @@ pub struct Shop {
     /// How many mailboxes may be there, where strangers' mail creates them.
     most_mailboxes: Option<usize>,
     mailboxes: AtomicUsize,
+    /// Of the spool. Workers alone take the mutex.
+    lock: Mutex<Lock>,
+    /// Whether the spool was found not to be in its place, or not to be ours.
+    misplaced: AtomicBool,
 }
 
 impl Shop {
     /// A shop in front of that spool. `most_mailboxes` bounds them where anybody's mail creates one.
     pub fn new(
         spool: Spool,
+        lock: Lock,
         watcher: Watcher,
         read_chunk: usize,
         most_mailboxes: Option<usize>,
     ) -> Result<Self, Error> {
         let mailboxes = AtomicUsize::new(spool.count()?);
-        Ok(Self { spool, watcher, read_chunk, most_mailboxes, mailboxes })
+        let (lock, misplaced) = (Mutex::new(lock), AtomicBool::new(false));
+        Ok(Self { spool, watcher, read_chunk, most_mailboxes, mailboxes, lock, misplaced })
+    }
+
+    /// Whether mail may go into the spool and be read from it: the path of the configuration leads to it, and its lock
+    /// is ours. The log is told of each change.
+    pub fn in_place(&self) -> Result<(), Fault> {
+        let there = self.spool.is_in_place().and_then(|()| {
+            let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            self.spool.keep(&mut lock)
+        });
+        let was_misplaced = self.misplaced.swap(there.is_err(), Ordering::AcqRel);
+        match there {
+            Ok(replaced) => {
+                if replaced {
+                    log::warn!(
+                        "another file has taken the place of {} in the spool, and is locked now: leave it out of restores",
+                        lock::FILE
+                    );
+                }
+                if was_misplaced {
+                    log::info!("the spool is in its place again, mail is taken");
+                }
+                Ok(())
+            }
+            Err(error) => {
+                if !was_misplaced {
+                    let why = match error.kind() {
+                        Kind::Locked => "end the other server",
+                        _ => "put it back (mv, umount), or restart the server to use what is there now",
+                    };
+                    log::error!("no mail is taken, and no mailbox opened: {error}; {why}");
+                }
+                Err(Fault::Broken)
+            }
+        }
     }
 
     /// A shop for a test: nothing is watched.
