@@ -4,6 +4,7 @@ CARGO ?= cargo
 CYCLES ?= 60
 FS ?= ext4 xfs
 KILLS ?= 200
+SECONDS ?= 60
 SECONDS_TOGETHER ?= 20
 SPOOLS ?= local mounts nfs
 
@@ -25,7 +26,7 @@ SEVERAL := ip:iproute2 unshare:util-linux haproxy:haproxy bindfs:bindfs faketime
 	$(if $(findstring nfs,$(SPOOLS)),linux.uml:user-mode-linux modprobe:kmod ganesha.nfsd:nfs-ganesha,nfs-ganesha-vfs)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test check run bench clean power-cut kill-loop interop several-machines install uninstall pages deb package-test
+.PHONY: help build test check run fuzz bench clean power-cut kill-loop interop several-machines install uninstall pages deb package-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -105,6 +106,10 @@ package-test: deb ## the package in a Debian of its own: installed, set up as RE
 
 run: build ## a server for development on high loopback ports, with its mail below spool/
 	target/release/restante dev --spool spool
+
+fuzz: ## inputs made up for every reader of foreign octets, so many seconds for each (SECONDS=60)
+	.ci/install g++:g++
+	CARGO="$(CARGO)" fuzz/run $(SECONDS)
 
 bench: ## the figures that decide about speed (BENCH_SECONDS=5 BENCH_MESSAGES=100000)
 	$(CARGO) bench

@@ -219,35 +219,36 @@ pub(super) struct Text {
     eight_bit: bool,
     /// Octets of the line so far, as stored.
     line: usize,
-    broken: Option<Reply>,
+    /// An octet above 0x7f that was not announced.
+    above_ascii: bool,
+    /// A line beyond the limit.
+    too_long: bool,
 }
 
 impl Text {
     pub(super) fn new(eight_bit: bool) -> Self {
-        Self { eight_bit, line: 0, broken: None }
+        Self { eight_bit, line: 0, above_ascii: false, too_long: false }
     }
 
     /// Takes the next bytes of the message as stored.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
-        if self.broken.is_some() {
-            return;
-        }
-        if !self.eight_bit && !bytes.is_ascii() {
-            self.broken = Some(NOT_EIGHT_BIT);
-        }
+        self.above_ascii |= !self.eight_bit && !bytes.is_ascii();
         for line in bytes.split_inclusive(|&b| b == b'\n') {
             let ends = line.ends_with(b"\n");
             self.line += line.len() - usize::from(ends);
-            if self.line > TEXT_LINE {
-                self.broken = Some(TEXT_LINE_TOO_LONG);
-            }
+            self.too_long |= self.line > TEXT_LINE;
             self.line = if ends { 0 } else { self.line };
         }
     }
 
-    /// Why the message is refused.
+    /// Why the message is refused. Of two reasons it is always the same one, whichever came first: the pieces that the
+    /// message came in must not decide.
     pub(super) fn broken(&self) -> Option<Reply> {
-        self.broken.clone()
+        match self {
+            Self { above_ascii: true, .. } => Some(NOT_EIGHT_BIT),
+            Self { too_long: true, .. } => Some(TEXT_LINE_TOO_LONG),
+            _ => None,
+        }
     }
 }
 
@@ -308,8 +309,11 @@ mod tests {
                 assert_eq!(text.broken(), broken, "{length} in pieces of {size}");
             }
         }
-        let mut text = Text::new(false);
-        text.feed("é\n".as_bytes());
-        assert_eq!(text.broken(), Some(NOT_EIGHT_BIT));
+        let both = [b"y".repeat(999).as_slice(), "\né\n".as_bytes()].concat();
+        for (message, size) in [("é\n".as_bytes(), 3), (&both, 1), (&both, both.len())] {
+            let mut text = Text::new(false);
+            message.chunks(size).for_each(|piece| text.feed(piece));
+            assert_eq!(text.broken(), Some(NOT_EIGHT_BIT));
+        }
     }
 }
