@@ -540,3 +540,47 @@ fn a_control_group_that_is_full_doubles_no_message() {
     assert!(!output.status.success(), "{said}");
     assert!(said.contains("pids.max of 9") && said.contains("limits.disk_workers"), "{said}");
 }
+
+#[test]
+fn r14_without_memory_no_message_is_both_visible_and_refused() {
+    let test = "r14_without_memory_no_message_is_both_visible_and_refused";
+    if !installed("prlimit") {
+        return skip(test, "prlimit is not installed");
+    }
+    let to = ["a", "b", "c", "d", "e", "f"].map(|user| format!("{user}@example.test"));
+    let to: Vec<&str> = to.iter().map(String::as_str).collect();
+    // From nothing to enough.
+    for kib in [0, 64, 128, 256, 512, 1024, 4096] {
+        let server = Server::dev();
+        let mut client = Client::smtp(&server);
+        // One by one: what a message for many takes is not there yet.
+        to.iter().for_each(|user| deliver(&server, user, b"Subject: x\r\n\r\n"));
+        let limit = format!("--data={}", (server.status_kib("VmData:") + kib) << 10);
+        let limited = Command::new("prlimit").arg(limit).args(["--pid", &server.pid().to_string()]).status();
+        assert!(limited.unwrap().success());
+        let mut stored = 1;
+        for _ in 0..20 {
+            let envelope = to.iter().map(|user| format!("RCPT TO:<{user}>\r\n")).collect::<String>();
+            client.try_write(format!("MAIL FROM:<a@far.test>\r\n{envelope}DATA\r\n").as_bytes());
+            let replies: Vec<String> = (0..to.len() + 2).map(|_| client.reply()).collect();
+            client.try_write(if replies[to.len() + 1].starts_with("354") {
+                b"Subject: x\r\n\r\n.\r\n"
+            } else {
+                b"RSET\r\n"
+            });
+            let reply = client.reply();
+            if reply.is_empty() {
+                break; // it has ended, and the client knows nothing of its message
+            }
+            if !replies[to.len() + 1].starts_with("354") {
+                continue;
+            }
+            stored += usize::from(reply.starts_with("250 "));
+            for user in &to {
+                let maildir = server.maildir(user);
+                let there = (maildir.files("new").len(), maildir.files("tmp").len());
+                assert_eq!(there, (stored, 0), "{user} with {kib} KiB: {reply:?}");
+            }
+        }
+    }
+}

@@ -88,7 +88,9 @@ impl<'a> Round<'a> {
         let way = self.way(messages);
         self.sync_contents(messages, way);
         self.each(messages, |_, message| message.close());
+        let reserve = self.reserve(messages);
         self.each(messages, |_, message| message.publish());
+        drop(reserve);
         self.sync_names(messages, way);
         // The syncs may have taken a while: messages that are not where clients look for them now are taken back.
         self.in_place = self.in_place.and_then(|()| self.shop.in_place());
@@ -97,6 +99,18 @@ impl<'a> Round<'a> {
             // Without a record a message that is submitted again is filed again.
             let _ = guarded(|| self.record_copy(message));
         }
+    }
+
+    /// Memory for all that is still to be allocated, in small pieces, until the messages are acknowledged or taken
+    /// back. Where it can't be had now, it is refused before they are visible: afterwards it would end the process.
+    fn reserve(&mut self, messages: &mut [Message]) -> Vec<u8> {
+        let targets: usize = undecided(messages).map(|message| message.plan.targets.len()).sum();
+        let mut reserve = Vec::new();
+        if let Err(error) = reserve.try_reserve_exact(RESERVE + targets * RESERVE_OF_A_TARGET) {
+            log::error!("a round of deliveries is refused: {error}");
+            undecided(messages).for_each(|message| message.fail(Fault::Broken));
+        }
+        reserve
     }
 
     /// Does a step for every message that has no fate yet. An error or a panic is the fate of that one alone.
@@ -321,5 +335,9 @@ fn is_unsettled(message: &&mut Message) -> bool {
     message.draft().is_ok_and(|draft| !draft.is_closed())
 }
 
+/// Octets for what the answers of a round take, the log among them.
+const RESERVE: usize = 64 << 10;
+/// Octets for a message in one mailbox: its name here and in the receipt, and its place in lists.
+const RESERVE_OF_A_TARGET: usize = 2 << 10;
 /// Senders of whom is kept in memory what was filed lately: 16 KiB each.
 const MOST_SENDERS: usize = 64;

@@ -52,6 +52,11 @@ impl Client {
         self.stream.get_mut().write_all(bytes).unwrap();
     }
 
+    /// The same to a server that may have ended.
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) {
+        let _ = self.stream.get_mut().write_all(bytes); // then there is no reply
+    }
+
     pub(crate) fn send(&mut self, line: &str) -> &mut Self {
         self.write(format!("{line}\r\n").as_bytes());
         self
