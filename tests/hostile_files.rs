@@ -240,7 +240,8 @@ fn x3_ports_file_log_transcripts_and_certificate_of_root_stay_out_of_directories
     for (trap, put) in TRAPS {
         put(&victim, &theirs.join("log"));
         let file = home.path().join("restante.toml");
-        let text = said(&restante(&["serve", "--config", file.to_str().unwrap()]).output().unwrap(), 1);
+        let mut command = restante(&["serve", "--config", file.to_str().unwrap()]);
+        let text = said(&command.env("XDG_RUNTIME_DIR", home.path()).output().unwrap(), 1);
         assert!(text.contains("theirs is not trusted"), "{trap}: {text}");
         fs::remove_file(theirs.join("log")).unwrap();
     }

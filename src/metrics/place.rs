@@ -86,7 +86,10 @@ fn search(such: impl Fn(&OsStr) -> bool) -> Search {
         };
         let names = match open().and_then(|directory| directory.names()) {
             Ok(names) => names,
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            // (Not for one that this user may not look into: nothing of it is his.)
+            Err(error)
+                if error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none() =>
+            {
                 refused.push(format!("{}: {error}", path.display()));
                 continue;
             }
