@@ -14,11 +14,12 @@ use std::{
     os::unix::ffi::OsStrExt,
     path::PathBuf,
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use crate::{
     accounts::{Accounts, Keeper},
+    clock::{DateGuard, Now},
     closing::{Closer, OnLoop},
     commit::Committer,
     config::{Config, Unknown, Watch},
@@ -30,7 +31,7 @@ use crate::{
         registry::Order,
         watch::{Notices, Watcher},
     },
-    maildir::{self, Place, Spool, lock::Hold, name::Namer},
+    maildir::{self, Place, Spool, known_date, lock::Hold, name::Namer},
     metrics::METRICS,
     proto::ask::{Answer, Ask, ConnId, Directory, Fault, Mailbox},
     transcript::text,
@@ -89,6 +90,7 @@ pub struct Desk {
     /// What has changed in the spool for sessions that have not been told, where there are transcripts.
     changes: Option<HashMap<ConnId, Vec<String>>>,
     closer: Option<Closer>,
+    guard: DateGuard,
     /// Whether the spool was in its place when it was last looked at.
     in_place: Result<(), Fault>,
 }
@@ -127,6 +129,7 @@ impl Desk {
         let spool = Spool::open(&config.spool)?;
         let hold = if config.shared_spool { Hold::Shared } else { Hold::Alone };
         let lock = spool.lock(hold, limits.spool_lock_wait.0)?;
+        let known = known_date::read(&spool).unwrap_or_else(SystemTime::now);
         let (watcher, notices) = match config.watch {
             Watch::Inotify => {
                 let bell = Arc::clone(bell);
@@ -174,6 +177,7 @@ impl Desk {
             returns: returns.clone(),
             closer: Some(Closer::start()?),
             in_place: Ok(()),
+            guard: DateGuard::new(Duration::ZERO, known),
         })
     }
 
@@ -344,11 +348,20 @@ impl Desk {
     }
 
     /// Asks whether the spool is in its place and how much room the disk has, the answer is kept for MAIL; and has `tmp/` tidied up now and then.
-    pub fn keep_house(&mut self, now: Duration) {
+    pub fn keep_house(&mut self, now: Now) {
+        if self.guard.see(now) {
+            log::error!(
+                "the clock is ahead of any date that is believed: old messages are kept; if it is right, remove {} \
+                 from the spool and restart",
+                known_date::FILE
+            );
+        }
+        let (date, now) = (self.guard.date(now), now.steady);
         let _ = self.disk.submit(Job { to: To::Desk, task: Task::Measure }); // a full queue: next time
         if self.next_tidy <= now {
             self.next_tidy = now + TIDY_EVERY;
-            let _ = self.scans.submit(Job { to: To::Desk, task: Task::Tidy(self.limits.tmp_age.0) }); // the same
+            let _ = self.scans.submit(Job { to: To::Desk, task: Task::Tidy(self.limits.tmp_age.0, date) }); // the same
+            let _ = self.scans.submit(Job { to: To::Desk, task: Task::NoteDate(date) }); // the same
         }
     }
 

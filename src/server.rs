@@ -357,7 +357,7 @@ impl Server {
                 Due::Accept => self.listeners.values_mut().for_each(Listener::look_again),
                 Due::Measure => {
                     self.manager.remind();
-                    self.desk.keep_house(now.steady);
+                    self.desk.keep_house(now);
                     self.timers.set(now.steady + MEASURE_EVERY, Due::Measure);
                 }
                 Due::Tick => {

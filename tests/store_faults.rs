@@ -238,6 +238,37 @@ fn m13_mail_comes_and_goes_while_the_clock_jumps() {
 }
 
 #[test]
+fn r2_a_clock_that_is_years_ahead_expires_nothing_at_the_start_and_while_it_runs() {
+    let test = "r2_a_clock_that_is_years_ahead_expires_nothing_at_the_start_and_while_it_runs";
+    let Some(library) = faketime() else { return skip(test, "libfaketime is not installed") };
+    let home = home();
+    let clock = home.path().join("clock");
+    let preload = format!("LD_PRELOAD={}", library.display());
+    let file = format!("FAKETIME_TIMESTAMP_FILE={}", clock.display());
+    let wrapper = ["env", &preload, &file, "FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1"];
+    let config = format!("sandbox = \"off\"\n{STRICT}\n[pop3]\nexpire = \"30 days\"\n");
+    for begins in ["+0", "+10y"] {
+        fs::write(&clock, begins).unwrap();
+        let spool = home.path().join(begins);
+        let alice = common::Maildir { path: spool.join(ALICE) };
+        alice.put("1.old.by.its.name.alone", b"Subject: unread\n\n");
+        let users = &[ALICE][..];
+        let config = Some(&*config);
+        let mut server =
+            Setup { wrapper: &wrapper, config, users, spool: Some(spool), ..Setup::default() }.start();
+        for _ in 0..2 {
+            fs::write(&clock, "+10y").unwrap();
+            let mut client = Client::pop3(&server, ALICE);
+            client.ask("STAT", "+OK 1 ");
+            client.ask("QUIT", "+OK");
+            assert_eq!(alice.files("new").len(), 1, "{begins}: it is there still");
+            server.tells("the clock is ahead");
+            server.restart(); // the clock is wrong from the start now
+        }
+    }
+}
+
+#[test]
 fn m14_names_differ_when_nothing_but_chance_does() {
     let test = "m14_names_differ_when_nothing_but_chance_does";
     let Some(library) = faketime() else { return skip(test, "libfaketime is not installed") };

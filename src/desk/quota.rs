@@ -4,10 +4,14 @@
 //! is old. In between our own deliveries are added, before they are made, so that two at a time can't use the
 //! same room; what others add or remove is seen by the next count.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
+};
 
 use super::Desk;
 use crate::{
+    clock::Now,
     maildir::Usage,
     proto::{
         ask::{Directory, Lookup, Mailbox, Quota},
@@ -111,6 +115,10 @@ impl Directory for Desk {
 
     fn may_send_as(&self, user: &Mailbox, from: &Address) -> bool {
         self.accounts.may_send_as(user, from)
+    }
+
+    fn expiry_date(&self, date: SystemTime) -> SystemTime {
+        self.guard.date(Now { steady: self.now, date })
     }
 
     fn quota(&self, mailbox: &Mailbox) -> Quota {

@@ -6,6 +6,7 @@
 
 mod draft;
 pub mod error;
+pub mod known_date;
 pub mod lock;
 pub mod message;
 pub mod name;

@@ -1,7 +1,12 @@
 //! What a session asks of the world, and what it is answered: data, so that a test can print, compare and
 //! replay it.
 
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use super::{
     folder::Folder,
@@ -201,6 +206,11 @@ pub trait Directory {
             Lookup::Local(to) => to.iter().any(|destination| destination.mailbox == *user),
             Lookup::Unknown | Lookup::Foreign | Lookup::Refused(_) => false,
         }
+    }
+
+    /// The date by which messages may be deleted for their age: `date`, unless the clock may be wrong.
+    fn expiry_date(&self, date: SystemTime) -> SystemTime {
+        date
     }
 
     /// How much mail may be in a mailbox, all its folders together.

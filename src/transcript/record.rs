@@ -3,7 +3,13 @@
 //! The rule: what is written is what a dialogue of the tests needs to be played, and nothing that could be a
 //! password. Nothing here waits.
 
-use std::{cell::RefCell, collections::HashSet, fmt::Write as _, mem, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::HashSet,
+    fmt::Write as _,
+    mem,
+    time::{Duration, SystemTime},
+};
 
 use super::{
     Rules,
@@ -440,6 +446,10 @@ impl Directory for Noted<'_> {
         let may = self.directory.may_send_as(user, from);
         self.note(format!("= sends {user} {} {may}", text::escaped(from.to_string().as_bytes())));
         may
+    }
+
+    fn expiry_date(&self, date: SystemTime) -> SystemTime {
+        self.directory.expiry_date(date)
     }
 
     fn quota(&self, mailbox: &Mailbox) -> Quota {

@@ -18,7 +18,7 @@ use crate::{
         registry::{self, IndexId, Load, Loaded, Looked},
     },
     maildir::{
-        Draft, Error, Found, Kind, Maildir, MessageId, OpenMessage, Place, Usage,
+        Draft, Error, Found, Kind, Maildir, MessageId, OpenMessage, Place, Usage, known_date,
         lock::Lock,
         message::{self, Deletion},
         name::Unique,
@@ -129,8 +129,10 @@ pub enum Task {
     Discard(Box<Spilled>),
     /// Let go of a mailbox.
     Unlock(OffLoop<Unlock>),
-    /// Remove what was left behind in `tmp/` so long ago.
-    Tidy(Duration),
+    /// Remove what was left behind in `tmp/` so long before that date.
+    Tidy(Duration, SystemTime),
+    /// Note a date that is known to be good.
+    NoteDate(SystemTime),
     /// Ask the file system how much room there is, and whether the spool is in its place.
     Measure,
     /// Log the figures, some of which the kernel has to be asked for.
@@ -327,8 +329,14 @@ impl Task {
                 drop(unlock); // which tells it
                 Outcome::Nothing
             }
-            Self::Tidy(age) => {
-                let (removed, errors) = tidy::tidy(&shop.spool, SystemTime::now(), age);
+            Self::NoteDate(date) => {
+                if let Err(error) = known_date::write(&shop.spool, date) {
+                    log::debug!("the date is not noted: {}", logging::escape(&error.to_string()));
+                }
+                Outcome::Nothing
+            }
+            Self::Tidy(age, now) => {
+                let (removed, errors) = tidy::tidy(&shop.spool, now, age);
                 for error in &errors {
                     report(error);
                 }

@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use super::{Counts, Injection, maildrop::Altered, plan::Plan};
@@ -341,6 +341,10 @@ impl Directory for Spoilt<'_> {
 
     fn may_send_as(&self, user: &Mailbox, from: &Address) -> bool {
         self.truth.may_send_as(user, from)
+    }
+
+    fn expiry_date(&self, date: SystemTime) -> SystemTime {
+        self.truth.expiry_date(date)
     }
 
     fn quota(&self, mailbox: &Mailbox) -> Quota {

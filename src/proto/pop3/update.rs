@@ -16,7 +16,8 @@ impl Pop3 {
             _ if visit.read_only => visit.retrieved.clear(),
             Some(Expire::Retrieved) => visit.deleted.extend(&visit.retrieved),
             Some(Expire::Days(days)) => {
-                let now = cx.now.date.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                let date = cx.directory.expiry_date(cx.now.date);
+                let now = date.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
                 let before = now.as_secs().saturating_sub(u64::from(days) * DAY);
                 self.state = State::Expiring { visit, before, next: 0 };
                 return Step::Again;

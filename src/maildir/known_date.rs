@@ -1,0 +1,59 @@
+//! The last date that was known to be good, in a file of the spool: a server that starts with a wrong clock must not
+//! take every message for an old one.
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    time::{Duration, SystemTime},
+};
+
+use rustix::fs::{self, AtFlags, Mode, OFlags};
+
+use super::{Error, Spool, store::FILE_MODE};
+
+/// The file, beside the mailboxes.
+pub const FILE: &str = ".restante.clock";
+const NEW: &str = ".restante.clock.new";
+
+/// The date in the file. Without one, the last change of any mailbox: files are stamped by the same clock, and so many
+/// of them were right. `None`: there is no mailbox either.
+pub fn read(spool: &Spool) -> Option<SystemTime> {
+    from_file(spool).or_else(|| newest_change(spool))
+}
+
+fn from_file(spool: &Spool) -> Option<SystemTime> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = fs::openat(spool.dir(), FILE, flags, Mode::empty()).ok()?;
+    let mut text = String::new();
+    File::from(file).take(32).read_to_string(&mut text).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(text.trim().parse().ok()?))
+}
+
+fn newest_change(spool: &Spool) -> Option<SystemTime> {
+    let changes = spool.maildirs().flatten().flat_map(|maildir| {
+        super::Place::BOTH.map(|place| fs::fstat(maildir.dir(place)).map_or(0, |stat| stat.st_mtime))
+    });
+    let newest = changes.filter_map(|seconds| u64::try_from(seconds).ok()).max()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(newest))
+}
+
+/// Notes a date that is good. Not durable: an older one does no harm.
+pub fn write(spool: &Spool, date: SystemTime) -> Result<(), Error> {
+    let failed = |step| move |e: std::io::Error| Error::at(FILE, step, e);
+    let seconds = date.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let flags = OFlags::WRONLY
+        | OFlags::CREATE
+        | OFlags::TRUNC
+        | OFlags::NOFOLLOW
+        | OFlags::NONBLOCK
+        | OFlags::CLOEXEC;
+    let file = fs::openat(spool.dir(), NEW, flags, FILE_MODE).map_err(|e| failed("create")(e.into()))?;
+    let written = File::from(file).write_all(format!("{seconds}\n").as_bytes()).map_err(failed("write"));
+    let renamed = written.and_then(|()| {
+        fs::renameat(spool.dir(), NEW, spool.dir(), FILE).map_err(|e| failed("rename")(e.into()))
+    });
+    if renamed.is_err() {
+        let _ = fs::unlinkat(spool.dir(), NEW, AtFlags::empty()); // the error to tell is the first one
+    }
+    renamed
+}
