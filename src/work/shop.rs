@@ -86,7 +86,8 @@ impl Shop {
     /// A shop for a test: nothing is watched.
     #[cfg(test)]
     pub(crate) fn unwatched(spool: Spool) -> Self {
-        Self::new(spool, Watcher::off().0, 4096, None).unwrap()
+        let lock = spool.lock(lock::Hold::Alone, std::time::Duration::ZERO).unwrap();
+        Self::new(spool, lock, Watcher::off().0, 4096, None).unwrap()
     }
 
     /// Whether `maildir` is still what the path of the mailbox leads to.
