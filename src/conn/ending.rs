@@ -89,7 +89,7 @@ impl Conn {
             _ => self.phase = Phase::Gone,
         }
         if !was_over {
-            self.outbox.tell(Event::Ended { why: why });
+            self.outbox.tell(Event::Ended { why });
         }
     }
 
