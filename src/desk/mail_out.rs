@@ -184,9 +184,9 @@ impl Desk {
         let Some(open) = open else { return self.unlocked(&mailbox) };
         self.registry.logout(&mailbox);
         let Some(lock) = open.lock else { return self.unlocked(&mailbox) };
-        let unlock = OffLoop::new(Unlock::new(mailbox, lock, open.reading, self.returns.clone()));
+        let unlock = Unlock::new(mailbox, lock, open.reading, self.returns.clone());
         // If the queue is full, the end of the job closes the files.
-        let _ = self.disk.submit(Job { to: To::Desk, task: Task::Unlock(unlock) });
+        let _ = self.disk.submit(Job { to: To::Desk, task: Task::Unlock(OffLoop::new(Box::new(unlock))) });
     }
 
     /// The lock of a mailbox is closed.

@@ -128,7 +128,7 @@ pub enum Task {
     /// Remove a message from `tmp/`.
     Discard(Box<Spilled>),
     /// Let go of a mailbox.
-    Unlock(OffLoop<Unlock>),
+    Unlock(OffLoop<Box<Unlock>>),
     /// Remove what was left behind in `tmp/` so long before that date.
     Tidy(Duration, SystemTime),
     /// Note a date that is known to be good.
