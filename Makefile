@@ -116,3 +116,4 @@ bench: ## the figures that decide about speed (BENCH_SECONDS=5 BENCH_MESSAGES=10
 
 clean: ## forget what was built; mail in spool/ stays
 	$(CARGO) clean
+	rm -rf fuzz/target

@@ -19,7 +19,7 @@ fn seeds() -> Vec<Vec<u8>> {
     owned([
         r#"{"alice@here.test": {"password_hash": "!", "addresses": ["a@here.test"], "sent_copy": false},
             "bob@here.test": {"password_hash": "!", "inbox": "bobs", "disabled": true,
-             "quota": {"bytes": "1 GiB", "messages": 1000}, "may_send_as": ["x@far.test", "@far.test"]}}"#
+             "quota": {"bytes": "1 GiB", "messages": 1000}, "may_send_as": ["x@far.test", "*@far.test"]}}"#
             .to_owned()
             + "\0# all\nsales: alice, bob@here.test\nall@here.test: sales,\n  bob\n@here.test: alice\n",
         "{\"alice@here.test\": {\"password_hash\": \"5f4dcc3b5aa765d61d8327deb882cf99\"}}\0postmaster: alice\n".into(),

@@ -36,6 +36,8 @@ fn seeds() -> Vec<Vec<u8>> {
         b"\x00220 old\r\n502 what\r\n250 hello\r\n250 ok\r\n550-5.1.1 no\r\n550 such user\r\n",
         b"\x01+OK hi\r\n+OK\r\nUSER\r\nUIDL\r\nLANG\r\nIMPLEMENTATION x\r\n.\r\n+OK\r\n+OK\r\n-ERR\r\n+OK 1\r\n1 120\r\n\
           .\r\n+OK\r\n1 uid-1\r\n.\r\n+OK\r\nSubject: x\r\n\r\n..dot\r\n.\r\n+OK bye\r\n",
+        b"\x01+OK hi\r\n-ERR\r\n+OK\r\n+OK\r\n-ERR\r\n+OK\r\n1 120\r\n.\r\n-ERR\r\n-ERR\r\n+OK\r\nSubject: x\r\n\r\n\
+          a text that is longer than one that comes in one piece, and cut",
         b"\x01-ERR [IN-USE] try later\r\n",
         b"\x01+OK\r\n+OK\r\nSASL PLAIN\r\n.\r\n+ \r\n+OK\r\n-ERR\r\n+OK\r\n1 x\r\n.\r\n",
     ]);

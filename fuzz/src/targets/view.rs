@@ -23,6 +23,7 @@ fn seeds() -> Vec<Vec<u8>> {
           Content-Type: message/rfc822\n\nSubject: inner\n\ntext\n--a b--\n",
         b"Content-Type: text/plain; charset=utf-7; format=flowed\nContent-Transfer-Encoding: quoted-printable\n\n=E9=\n",
         b"a/b\\..\\ .zshenv\x07",
+        "Subject: \u{202e}txt.exe\u{9b}\n\n\u{2066}text\u{200f}\n".as_bytes(),
     ])
 }
 
