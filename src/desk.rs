@@ -1,6 +1,7 @@
 //! The desk: takes what sessions ask, answers at once what it knows, and hands the rest to those who may
 //! wait. It knows what every connection has with it: a mailbox, a message begun, an answer to come.
 
+mod bodies;
 mod door;
 mod mail_in;
 mod mail_out;
@@ -21,7 +22,7 @@ use crate::{
     commit::Committer,
     config::{Config, Unknown, Watch},
     conn::World,
-    descriptors::{most_indexes, most_open},
+    descriptors::{most_indexes, most_open, most_spilled},
     limits::Limits,
     mailbox::{
         Logins, Registry,
@@ -41,6 +42,8 @@ use crate::{
         job::{SpillTo, Task},
     },
 };
+use bodies::Bodies;
+pub use bodies::Relief;
 use door::Door;
 use mail_in::Incoming;
 use mail_out::Lease;
@@ -74,6 +77,7 @@ pub struct Desk {
     most_open: usize,
     leases: HashMap<ConnId, Lease>,
     drafts: HashMap<ConnId, Incoming>,
+    bodies: Bodies,
     /// Messages that the committer has.
     deliveries: usize,
     /// Those of them, and of others on their way there, that nobody waits for any longer.
@@ -158,6 +162,7 @@ impl Desk {
             most_open: most_open(),
             leases: HashMap::new(),
             drafts: HashMap::new(),
+            bodies: Bodies::new(limits.bodies_in_memory.0, most_spilled()),
             deliveries: 0,
             given_up: 0,
             removing: 0,
@@ -290,7 +295,10 @@ impl Desk {
             Outcome::Read(result) => self.read(to, result),
             Outcome::Updated(done, result) => self.updated(to, done, result),
             Outcome::Spilled(Ok(spilled)) => self.spilled(to, spilled),
-            Outcome::Spilled(Err(fault)) => Answer::Failed(fault),
+            Outcome::Spilled(Err(fault)) => {
+                self.bodies.moved(to, 0);
+                Answer::Failed(fault)
+            }
             Outcome::Lost(Some(decision)) => {
                 self.is_awaited(to, &decision)?;
                 self.finish(to, Err(Fault::Broken))
@@ -338,6 +346,7 @@ impl Desk {
     fn release(&mut self, id: ConnId) {
         self.give_back(id);
         self.discard(id);
+        self.bodies.leave(id);
         self.door.forget(id);
         if let Some(changes) = &mut self.changes {
             changes.remove(&id);
