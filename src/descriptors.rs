@@ -6,7 +6,10 @@ use crate::limits::Limits;
 /// How many connections there may be: what mailboxes and files take, none of them can.
 pub fn most_connections(limits: &Limits) -> usize {
     let descriptors = descriptors();
-    let others = DESCRIPTORS_FOR_FILES + descriptors / 4 + most_homes() * DESCRIPTORS_OF_A_MAILDIR;
+    let others = DESCRIPTORS_FOR_FILES
+        + descriptors / 4
+        + most_homes() * DESCRIPTORS_OF_A_MAILDIR
+        + most_spilled() * DESCRIPTORS_OF_A_SPILLED_MESSAGE;
     let room = descriptors.saturating_sub(others).max(descriptors / 4);
     if limits.connections == 0 { room } else { limits.connections.min(room) }
 }
@@ -26,6 +29,11 @@ pub fn most_homes() -> usize {
     (descriptors() / 32).clamp(8, 128)
 }
 
+/// How many messages on their way in may have a file: a sixteenth of all descriptors.
+pub fn most_spilled() -> usize {
+    (descriptors() / 16 / DESCRIPTORS_OF_A_SPILLED_MESSAGE).clamp(4, 256)
+}
+
 /// How many messages a tool may have open until they are synced together, where nothing else is open.
 pub fn most_drafts() -> usize {
     (descriptors() / 2).clamp(1, 10_000)
@@ -42,3 +50,5 @@ pub fn descriptors() -> usize {
 const DESCRIPTORS_FOR_FILES: usize = 256;
 /// The directory and the three in it.
 const DESCRIPTORS_OF_A_MAILDIR: usize = 4;
+/// Its mailbox and itself.
+const DESCRIPTORS_OF_A_SPILLED_MESSAGE: usize = DESCRIPTORS_OF_A_MAILDIR + 1;

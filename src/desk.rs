@@ -1,6 +1,7 @@
 //! The desk: takes what sessions ask, answers at once what it knows, and hands the rest to those who may
 //! wait. It knows what every connection has with it: a mailbox, a message begun, an answer to come.
 
+mod bodies;
 mod door;
 mod login_queue;
 mod mail_in;
@@ -24,7 +25,7 @@ use crate::{
     commit::Committer,
     config::{Config, Unknown, Watch},
     conn::World,
-    descriptors::{most_indexes, most_open},
+    descriptors::{most_indexes, most_open, most_spilled},
     limits::Limits,
     mailbox::{
         Logins, Registry,
@@ -40,6 +41,8 @@ use crate::{
         job::{SpillTo, Task},
     },
 };
+use bodies::Bodies;
+pub use bodies::Relief;
 use door::Door;
 use mail_in::Incoming;
 use mail_out::{Lease, Unlocking};
@@ -75,6 +78,7 @@ pub struct Desk {
     /// Mailboxes that a worker is about to let go of; they are among those of `holders`.
     unlocking: HashMap<Mailbox, Unlocking>,
     drafts: HashMap<ConnId, Incoming>,
+    bodies: Bodies,
     /// Messages that the committer has.
     deliveries: usize,
     /// Those of them, and of others on their way there, that nobody waits for any longer.
@@ -163,6 +167,7 @@ impl Desk {
             leases: HashMap::new(),
             unlocking: HashMap::new(),
             drafts: HashMap::new(),
+            bodies: Bodies::new(limits.bodies_in_memory.0, most_spilled()),
             deliveries: 0,
             given_up: 0,
             removing: 0,
@@ -309,7 +314,10 @@ impl Desk {
             Outcome::Read(result) => self.read(to, result),
             Outcome::Updated(done, result) => self.updated(to, done, result),
             Outcome::Spilled(Ok(spilled)) => self.spilled(to, spilled),
-            Outcome::Spilled(Err(fault)) => Answer::Failed(fault),
+            Outcome::Spilled(Err(fault)) => {
+                self.bodies.moved(to, 0);
+                Answer::Failed(fault)
+            }
             Outcome::Lost(Some(decision)) => {
                 self.is_awaited(to, &decision)?;
                 self.finish(to, Err(Fault::Broken))
@@ -368,6 +376,7 @@ impl Desk {
     fn release(&mut self, id: ConnId) {
         self.give_back(id);
         self.discard(id);
+        self.bodies.leave(id);
         self.door.forget(id);
         if let Some(changes) = &mut self.changes {
             changes.remove(&id);

@@ -111,7 +111,8 @@ pub struct Limits {
     pub turn_octets: usize,
     /// Output that may wait in a connection before we stop listening to it.
     pub output_waiting: Size,
-    /// Message data held in memory for all connections together.
+    /// Message data held in memory for all connections together: half of it by sessions, half on its way to the disk.
+    /// Under pressure the largest go to files before `body_in_memory`, and then the slowest messages end.
     pub bodies_in_memory: Size,
     /// Message data one connection holds in memory before it goes to a file in `tmp/`.
     pub body_in_memory: Size,

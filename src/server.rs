@@ -81,6 +81,8 @@ pub struct Server {
     timers: Timers<Due>,
     /// Connections with work left over from this turn.
     again: HashSet<ConnId>,
+    /// Connections whose message data is not read before there is memory for it.
+    held_back: HashSet<ConnId>,
     /// Whether the desk is looked after.
     ticking: bool,
     scratch: Vec<u8>,
@@ -169,6 +171,7 @@ impl Server {
             next_id: FIRST_ID,
             timers: Timers::new(),
             again: HashSet::new(),
+            held_back: HashSet::new(),
             ticking: false,
             stopping: None,
             config,
@@ -257,11 +260,16 @@ impl Server {
         }
         self.accept(now, &mut ready);
         for id in ready {
-            self.pump(id, now);
+            if self.desk.is_pressed(id) && self.conns.get(&id).is_some_and(Conn::takes_data) {
+                self.held_back.insert(id);
+            } else {
+                self.pump(id, now);
+            }
         }
         self.answers(now);
         self.look_for_stopper(now);
         self.due(now);
+        self.relieve(now);
         METRICS.loop_turn.took(self.clock.now().steady.saturating_sub(now.steady));
         Ok(())
     }
@@ -300,17 +308,6 @@ impl Server {
             Pumped::Idle => {}
         }
         self.watch_deadline(id);
-    }
-
-    /// Notes how far a connection has come.
-    fn note(&mut self, id: ConnId, now: Now) {
-        let Some(conn) = self.conns.get_mut(&id) else { return };
-        if conn.has_served()
-            && let Some(origin) = self.origins.get(&id)
-        {
-            self.admission.served(origin.peer.ip(), now.steady);
-        }
-        self.admission.update(id, conn.claim());
     }
 
     /// Keeps one entry in the heap for each connection, early enough.

@@ -106,7 +106,7 @@ impl Conn {
             Phase::Draining(_) | Phase::Gone => return Some(Claim { stage: Stage::Over, ..arriving }),
             Phase::Securing | Phase::Handshake(_) => return Some(arriving),
             Phase::Waiting => return None,
-            Phase::Open | Phase::Paused(_) | Phase::Closing => self.protocol.progress().at,
+            Phase::Open | Phase::Paused(_) | Phase::Closing => self.progress.at,
         };
         Some(match at {
             proto::Stage::Delivering if self.phase == Phase::Closing => arriving,
@@ -123,17 +123,24 @@ impl Conn {
         })
     }
 
-    /// The message on its way in.
-    pub fn body(&self) -> Option<Body> {
-        match self.protocol.progress().at {
-            proto::Stage::Body(body) | proto::Stage::Trusted(Some(body)) => Some(body),
-            _ => None,
+    /// Whether the client is known, and its message on its way in; `None` while one waits for the disk.
+    pub fn body(&self) -> Option<(bool, Option<Body>)> {
+        match self.progress.at {
+            proto::Stage::Trusted(body) => Some((true, body)),
+            proto::Stage::Body(body) => Some((false, Some(body))),
+            proto::Stage::Arriving | proto::Stage::Between => Some((false, None)),
+            proto::Stage::Delivering => None,
         }
+    }
+
+    /// Whether message data is what would be read next.
+    pub fn takes_data(&self) -> bool {
+        self.phase == Phase::Open && self.body().is_some_and(|(_, body)| body.is_some())
     }
 
     /// Whether the session has served a client since it was asked last.
     pub fn has_served(&mut self) -> bool {
-        let served = self.protocol.progress().served;
+        let served = self.progress.served;
         std::mem::replace(&mut self.served, served) < served
     }
 

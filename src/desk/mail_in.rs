@@ -2,12 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Desk, Which};
+use super::{Desk, Relief, Which};
 use crate::{
     commit::{Content, Delivery},
     maildir::{Usage, name::Unique},
     metrics::METRICS,
-    proto::ask::{Answer, ConnId, Envelope, Fault, Mailbox, Recipient},
+    proto::{
+        Body,
+        ask::{Answer, ConnId, Envelope, Fault, Mailbox, Recipient},
+    },
     work::{
         Arrival, Decision, Job, Receipt, Spilled, To,
         job::{SpillTo, Task},
@@ -48,22 +51,23 @@ impl Desk {
     }
 
     pub(super) fn begin(&mut self, from: ConnId) -> Answer {
-        let share = self.limits.body_in_memory.0;
         if self.deliveries >= self.limits.delivery_queue {
             METRICS.queue_full.one();
             return Answer::Failed(Fault::Broken);
         }
-        // What was given up is in memory until the disk is done with it.
-        let bodies = (self.drafts.len() + self.given_up) as u64;
-        if (bodies + 1) * share > self.limits.bodies_in_memory.0 {
+        if !self.bodies.have_room(from, self.now) {
             return Answer::Failed(Fault::Full);
         }
+        self.bodies.begin(from);
         self.drafts.insert(from, Incoming::default());
         METRICS.bodies.set(self.drafts.len() as u64);
         Answer::Ready
     }
 
     pub(super) fn spill(&mut self, from: ConnId, mailboxes: Vec<Mailbox>, bytes: Vec<u8>) -> Option<Answer> {
+        if !self.bodies.take_file(from, self.removing) {
+            return Some(Answer::Failed(Fault::Full));
+        }
         let begun = self.drafts.get_mut(&from).and_then(|incoming| incoming.spilled.take());
         let to = match begun {
             Some(spilled) => SpillTo::Begun(spilled),
@@ -72,11 +76,32 @@ impl Desk {
                 Err(fault) => return Some(Answer::Failed(fault)),
             },
         };
+        self.bodies.moved(from, bytes.capacity() as u64);
         self.submit(Which::Disk, from, Task::Spill { to, bytes }, Fault::Broken)
+            .inspect(|_| self.bodies.moved(from, 0))
+    }
+
+    /// A session has come so far with the message that it takes in; `is_known`: for a user who has logged in, a
+    /// trusted client or a server of ours.
+    pub fn note_body(&mut self, from: ConnId, is_known: bool, body: Option<Body>) {
+        self.bodies.note(from, is_known, body);
+    }
+
+    /// Whether no more message data is to be read for now.
+    pub fn is_pressed(&self, from: ConnId) -> bool {
+        self.bodies.are_pressed(from)
+    }
+
+    /// What is to be done for room in memory.
+    pub fn relief(&mut self) -> Relief {
+        // What was given up is in memory until the disk is done with it.
+        self.bodies.look_back(self.now, self.given_up as u64 * self.limits.body_in_memory.0);
+        self.bodies.relief(self.now, self.removing)
     }
 
     /// A part of the message is in its file.
     pub(super) fn spilled(&mut self, from: ConnId, spilled: Box<Spilled>) -> Answer {
+        self.bodies.moved(from, 0);
         self.drafts.entry(from).or_default().spilled = Some(spilled);
         Answer::Ready
     }
@@ -94,6 +119,7 @@ impl Desk {
         uncounted.sort();
         uncounted.dedup();
         let decision = Decision::default();
+        self.bodies.moved(from, bytes.capacity() as u64);
         let incoming = self.drafts.entry(from).or_default();
         let spilled = incoming.spilled.as_ref().map_or(0, |spilled| spilled.draft.bytes());
         incoming.ended = Some(Ended {
@@ -289,6 +315,7 @@ impl Desk {
 
     /// Gives the body's share of memory back, and removes its file.
     pub(super) fn discard(&mut self, id: ConnId) {
+        self.bodies.end(id);
         if let Some(incoming) = self.drafts.remove(&id) {
             METRICS.bodies.set(self.drafts.len() as u64);
             incoming.spilled.into_iter().for_each(|spilled| self.remove(spilled));

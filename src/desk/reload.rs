@@ -24,6 +24,7 @@ impl Desk {
         self.door.follow(limits);
         self.registry.follow(limits, most_indexes(limits));
         self.most_open = most_open();
+        self.bodies.follow(limits.bodies_in_memory.0);
         self.logins.follow(limits.pop3_login_delay.0);
         self.tally.follow(limits.quota_mailboxes, limits.quota_recount.0);
         self.namer.follow(&config.hostname);

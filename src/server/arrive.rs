@@ -15,6 +15,7 @@ use crate::{
     clock::Now,
     config::Service,
     conn::Conn,
+    desk::Relief,
     listen::{Accepted, Beginning, too_many_connections},
     logging::{self, Caller},
     net::{
@@ -182,8 +183,36 @@ impl Server {
         self.close(id, now);
     }
 
+    /// Notes how far a connection has come.
+    pub(super) fn note(&mut self, id: ConnId, now: Now) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        if conn.has_served()
+            && let Some(origin) = self.origins.get(&id)
+        {
+            self.admission.served(origin.peer.ip(), now.steady);
+        }
+        if let Some((is_known, body)) = conn.body() {
+            self.desk.note_body(id, is_known, body);
+        }
+        self.admission.update(id, conn.claim());
+    }
+
+    /// Puts messages into files and ends the slowest, where there is too little memory for those on their way in.
+    pub(super) fn relieve(&mut self, now: Now) {
+        let Relief { spill, end } = self.desk.relief();
+        for id in spill {
+            self.pump_after(id, now, |conn, _| conn.spill());
+        }
+        for id in end {
+            self.give_way(id, "slowest message when there was no memory", now);
+        }
+        let desk = &self.desk;
+        self.again.extend(self.held_back.extract_if(|id| !desk.is_pressed(*id)));
+    }
+
     pub(super) fn close(&mut self, id: ConnId, now: Now) {
         self.again.remove(&id);
+        self.held_back.remove(&id);
         self.desk.leave(id);
         let Some(mut conn) = self.conns.remove(&id) else { return };
         conn.tell_end(now);
