@@ -95,6 +95,8 @@ pub struct Desk {
     changes: Option<HashMap<ConnId, Vec<String>>>,
     closer: Option<Closer>,
     guard: DateGuard,
+    /// Whether mail is deleted for its age.
+    expires: bool,
     /// Whether the spool was in its place when it was last looked at.
     in_place: Result<(), Fault>,
 }
@@ -183,6 +185,7 @@ impl Desk {
             closer: Some(Closer::start()?),
             in_place: Ok(()),
             guard: DateGuard::new(Duration::ZERO, known),
+            expires: config.pop3.expire.is_some(),
         })
     }
 
@@ -358,10 +361,14 @@ impl Desk {
     /// Asks whether the spool is in its place and how much room the disk has, the answer is kept for MAIL; and has `tmp/` tidied up now and then.
     pub fn keep_house(&mut self, now: Now) {
         if self.guard.see(now) {
-            log::error!(
-                "the clock is ahead of any date that is believed: old messages are kept; if it is right, remove {} \
-                 from the spool and restart",
-                known_date::FILE
+            // Without `expire` a file in `tmp/` stays longer, and nothing else.
+            let level = if self.expires { log::Level::Error } else { log::Level::Debug };
+            let file = self.spool.join(known_date::FILE);
+            log::log!(
+                level,
+                "the clock is ahead of any date that is believed: old messages are kept; if it is right: date +%s > {}, \
+                 and restart",
+                file.display()
             );
         }
         let (date, now) = (self.guard.date(now), now.steady);

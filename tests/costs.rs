@@ -3,7 +3,10 @@
 
 mod common;
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, SystemTime},
+};
 
 use common::{
     Server, Setup,
@@ -113,6 +116,10 @@ fn m12_a_server_removes_what_was_left_in_tmp_for_36_hours() {
     assert!(left.exists());
     let spool = Some(server.spool.clone());
     server.kill();
+    // The operator confirms that date.
+    let date = SystemTime::now() + Duration::from_secs(37 * 3600);
+    let seconds = date.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    fs::write(server.spool.join(".restante.clock"), seconds.to_string()).unwrap();
     let _later = Setup { wrapper: &["faketime", "-f", "+37h"], spool, ..Setup::default() }.start();
     eventually("it is gone", || (!left.exists()).then_some(()));
 }

@@ -28,6 +28,7 @@ impl Desk {
         self.logins.follow(limits.pop3_login_delay.0);
         self.tally.follow(limits.quota_mailboxes, limits.quota_recount.0);
         self.namer.follow(&config.hostname);
+        self.expires = config.pop3.expire.is_some();
         self.limits = limits.clone();
         self.replace(Box::new(accounts));
         Ok(())
