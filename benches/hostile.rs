@@ -139,7 +139,8 @@ fn configure(dir: &Path, many: usize) -> io::Result<PathBuf> {
 /// Runs a command that reads so much.
 fn run(command: &mut std::process::Command, input: &str) -> io::Result<()> {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
+    // One that asks for nothing may have ended.
+    if let Some(mut stdin) = child.stdin.take().filter(|_| !input.is_empty()) {
         writeln!(stdin, "{input}")?;
     }
     match child.wait()? {
