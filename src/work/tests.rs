@@ -1,6 +1,10 @@
-//! Workers in which one step fails or panics: no file is left in `tmp/`.
+//! Workers in which one step fails or panics: no file is left in `tmp/`. The bell that wakes the loop.
 
-use std::{fs, time::SystemTime};
+use std::{
+    fs,
+    sync::atomic::AtomicU64,
+    time::{Duration, SystemTime},
+};
 
 use super::*;
 use crate::{
@@ -62,4 +66,31 @@ fn a_worker_that_fails_or_panics_leaves_no_file_in_tmp() {
             }
         }
     }
+}
+
+/// Each number is told only when the one before was seen, so that a ring that is lost ends the test.
+#[test]
+fn no_ring_is_lost_however_ring_and_answer_meet() {
+    const NUMBERS: u64 = 100_000;
+    let mut poll = mio::Poll::new().unwrap();
+    let bell = Arc::new(Bell::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap()));
+    let told = Arc::new(AtomicU64::new(0));
+    let teller = thread::spawn({
+        let (bell, told) = (Arc::clone(&bell), Arc::clone(&told));
+        move || {
+            for number in 1..=NUMBERS {
+                told.store(number, Ordering::Release);
+                bell.ring();
+            }
+        }
+    });
+    let mut events = mio::Events::with_capacity(8);
+    let mut seen = 0;
+    while seen < NUMBERS {
+        poll.poll(&mut events, Some(Duration::from_secs(60))).unwrap();
+        assert!(!events.is_empty(), "{seen} seen, {} told", told.load(Ordering::Acquire));
+        bell.answer();
+        seen = told.load(Ordering::Acquire);
+    }
+    teller.join().unwrap();
 }
