@@ -61,6 +61,7 @@ pub struct Desk {
     scans: Pool,
     passwords: Pool,
     committer: Committer,
+    shop: Arc<Shop>,
     registry: Registry,
     logins: Logins,
     notices: Notices,
@@ -148,7 +149,14 @@ impl Desk {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(io::Error::other)?;
         let most = anybody.then_some(limits.created_mailboxes);
-        let shop = Arc::new(Shop::new(spool, lock, watcher, limits.read_chunk.as_len(), most)?);
+        let shop = Arc::new(Shop::new(
+            spool,
+            lock,
+            watcher,
+            limits.read_chunk.as_len(),
+            limits.largest_listed(),
+            most,
+        )?);
         let pool = |name, threads, waiting| Pool::start(name, threads, waiting, &shop, returns);
         Ok(Self {
             spool: config.spool.clone(),
@@ -156,6 +164,7 @@ impl Desk {
             scans: pool("scan", limits.scan_workers, limits.work_queue)?,
             passwords: pool("password", limits.password_workers, limits.password_workers)?,
             committer: Committer::start(&shop, returns, &limits)?,
+            shop,
             registry: Registry::new(&limits, most_indexes(&limits)),
             logins: Logins::new(limits.pop3_login_delay.0),
             notices,
@@ -208,6 +217,7 @@ impl Desk {
             }
             To::Index(id) => match outcome {
                 Outcome::Loaded(result) => self.registry.loaded(id, result),
+                Outcome::Unfinished(load) => self.registry.unfinished(id, load),
                 Outcome::Looked(result) => self.registry.looked(id, result),
                 Outcome::Checked(result) => self.registry.checked(id, result),
                 _ => self.registry.failed(id),

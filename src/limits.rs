@@ -141,6 +141,9 @@ pub struct Limits {
     pub indexed_mailboxes: usize,
     /// Memory for the contents of mailboxes; what sessions have open counts and stays.
     pub index_memory: Size,
+    /// The largest file that POP3 lists. A larger one is left out unread, since nobody has sent it: a sparse file may
+    /// take days to read. It is never less than twice `message`.
+    pub listed_message: Size,
     /// How long the contents of a mailbox are kept in memory after the last session.
     pub index_idle: Span,
     /// Changes of watched mailboxes that may wait for the loop.
@@ -226,6 +229,7 @@ impl Default for Limits {
             created_mailboxes: 10_000,
             indexed_mailboxes: 1000,
             index_memory: Size::mib(256),
+            listed_message: Size(4 << 30),
             index_idle: Span::secs(1800),
             watch_queue: 16_384,
             scan_workers: 2,
@@ -241,6 +245,11 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Bytes of the largest file that is a message: whatever was accepted is listed, its header lines of ours included.
+    pub fn largest_listed(&self) -> u64 {
+        self.listed_message.0.max(self.message.0.saturating_mul(2))
+    }
+
     /// The table for `restante dev`: what guards against abuse is lifted, what guards memory stays.
     pub fn for_development() -> Self {
         Self {
@@ -271,6 +280,9 @@ pub const SCRATCH_KEPT: Duration = Duration::from_secs(5);
 /// How long after the question a wrong password is answered at least, where hashes of other servers are on file: longer
 /// than the check of one takes, so that the time does not tell who has one.
 pub const SLOW_HASH_HELD: Duration = Duration::from_secs(2);
+
+/// Bytes that a worker counts in one mailbox at a time, before others have their turn.
+pub const COUNTED_AT_A_TIME: Size = Size::mib(256);
 
 /// How long a program that changes the file of accounts is waited for by another one.
 pub const LOCK_PATIENCE: Duration = Duration::from_secs(5);
@@ -438,6 +450,14 @@ mod tests {
         assert_eq!("2KiB".parse::<Size>().unwrap(), Size::kib(2));
         assert_eq!("1h 30m".parse::<Span>().unwrap(), Span::secs(5400));
         assert_eq!("1h 30m".parse::<Span>().unwrap().to_string(), "1h 30m");
+    }
+
+    #[test]
+    fn whatever_is_accepted_is_listed() {
+        for (listed, message) in [(4 << 30, 50 << 20), (1024, 50 << 20), (0, u64::MAX), (4 << 30, 1 << 40)] {
+            let limits = Limits { listed_message: Size(listed), message: Size(message), ..Limits::default() };
+            assert!(limits.largest_listed() >= listed.max(message.saturating_mul(2)));
+        }
     }
 
     #[test]

@@ -74,7 +74,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("files", &["accounts", "config", "net"]),
     ("service", &["config", "maildir", "metrics", "net", "safe_file"]),
     ("listen", &["clock", "config", "limits", "metrics", "net", "proto", "service", "transcript"]),
-    ("tools", &["maildir", "mailbox", "proto", "octets", "printable", "safe_file"]),
+    ("tools", &["maildir", "mailbox", "limits", "proto", "octets", "printable", "safe_file"]),
     ("server", &["*"]),
     ("testing", &["*"]),
     ("cli", &["*", "cli"]),

@@ -5,13 +5,13 @@ mod common;
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
 
 use common::{
-    AtTheEnd, Server,
+    AtTheEnd, STRICT, Server, Setup,
     client::{Client, deliver, session_with, with_crlf},
     eventually,
 };
@@ -355,4 +355,53 @@ fn p13_a_message_that_was_moved_is_found_though_another_file_has_its_name() {
     client.ask("DELE 1", "+OK");
     client.ask("QUIT", "+OK");
     assert_eq!(session_with(&server, ALICE, 1).retr(1), b"the other one\r\n");
+}
+
+/// Puts a file of that size into a mailbox that takes no room on the disk.
+fn put_sparse(server: &Server, to: &str, name: &str, bytes: u64) -> PathBuf {
+    let file = server.maildir(to).put(name, b"");
+    fs::File::options().write(true).open(&file).unwrap().set_len(bytes).unwrap();
+    file
+}
+
+#[test]
+fn r5_files_of_15_tb_shut_nobody_out_and_the_log_says_once_that_they_are_left_out() {
+    let server = Server::dev();
+    let names = [FIRST, SECOND];
+    let files = names.map(|name| put_sparse(&server, ALICE, name, 15_000_000_000_000));
+    server.maildir(ALICE).put("1700000003.M3P3.elsewhere", b"a letter\n");
+    server.maildir(BOB).put(FIRST, b"another letter\n");
+    let login = |user, octets: u64| Client::pop3(&server, user).ask("STAT", &format!("+OK 1 {octets}"));
+    login(ALICE, 10);
+    login(BOB, 16);
+    login(ALICE, 10);
+    for name in names {
+        let words = format!("{name}: left out: skipped: too large");
+        assert_eq!(server.log().matches(&words).count(), 1, "{}", server.log());
+    }
+    files.iter().for_each(|file| fs::remove_file(file).unwrap());
+    server.maildir(ALICE).put(FIRST, b"a new letter\n");
+    eventually("the new one is listed, the others are not", || {
+        let mut client = Client::pop3(&server, ALICE);
+        let listing = client.listing("LIST");
+        (listing == ["14", "10"]).then_some(())
+    });
+    login(BOB, 16);
+}
+
+#[test]
+fn r5_a_walk_that_takes_long_leaves_the_worker_to_others_and_ends_with_the_files() {
+    let config = format!("{STRICT}\n[limits]\nscan_workers = 1\n");
+    let server = Setup { config: Some(&config), users: &[ALICE, BOB], ..Setup::default() }.start();
+    let names: Vec<String> = (0..50).map(|n| format!("17000000{n:02}.M1P1.elsewhere")).collect();
+    let files: Vec<PathBuf> = names.iter().map(|name| put_sparse(&server, ALICE, name, 4 << 30)).collect();
+    server.maildir(ALICE).put("1700000100.M3P3.elsewhere", b"a letter\n");
+    server.maildir(BOB).put(FIRST, b"another letter\n");
+    thread::scope(|threads| {
+        let alice = threads.spawn(|| Client::pop3(&server, ALICE).ask("STAT", "+OK 1 10"));
+        Client::pop3(&server, BOB).ask("STAT", "+OK 1 16");
+        assert!(!alice.is_finished());
+        files.iter().for_each(|file| fs::remove_file(file).unwrap());
+        alice.join().unwrap();
+    });
 }

@@ -285,6 +285,7 @@ fn check_limits(l: &Limits) -> Result<(), Mistake> {
     }
     for (key, value, most) in [
         ("message", l.message, TIB),
+        ("listed_message", l.listed_message, TIB),
         ("output_waiting", l.output_waiting, TIB),
         ("bodies_in_memory", l.bodies_in_memory, TIB),
         ("body_in_memory", l.body_in_memory, l.bodies_in_memory),

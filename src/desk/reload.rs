@@ -23,6 +23,7 @@ impl Desk {
         }
         self.door.follow(limits);
         self.registry.follow(limits, most_indexes(limits));
+        self.shop.follow(limits);
         self.most_open = most_open();
         self.bodies.follow(limits.bodies_in_memory.0);
         self.logins.follow(limits.pop3_login_delay.0);

@@ -11,7 +11,7 @@ use super::{Index, List, registry::Load};
 use crate::{
     logging,
     maildir::{
-        Change, Maildir, Place,
+        Change, Maildir, Place, Progress,
         message::Named,
         name,
         scan::{LeftOut, Look},
@@ -248,6 +248,7 @@ impl Held {
             watch: !self.watched,
             unless,
             known: self.index.as_ref().map(|index| index.list().clone()).unwrap_or_default(),
+            progress: Progress::default(),
         }
     }
 

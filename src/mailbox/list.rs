@@ -44,7 +44,8 @@ impl List {
             }
             same
         });
-        let (total, length) = (messages.iter().map(|message| message.octets).sum(), messages.len());
+        let (total, length) =
+            (messages.iter().map(|message| message.octets).fold(0, u64::wrapping_add), messages.len());
         let memory = messages.iter().map(memory).sum();
         let mut chunks = Vec::with_capacity(length / FULL + 1);
         let mut rest = messages.into_iter().peekable();
@@ -188,14 +189,14 @@ impl List {
         if messages.is_empty() {
             self.chunks.remove(chunk);
         }
-        self.total -= gone.octets;
+        self.total = self.total.wrapping_sub(gone.octets);
         self.length -= 1;
         self.memory -= memory(&gone);
         gone
     }
 
     fn insert(&mut self, found: Found) {
-        self.total += found.octets;
+        self.total = self.total.wrapping_add(found.octets);
         self.length += 1;
         self.memory += memory(&found);
         let after = self

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     limits::Limits,
     maildir::{
-        Change, Found, Maildir, Place,
+        Change, Found, Maildir, Place, Progress,
         message::Named,
         scan::{LeftOut, Look, Times},
     },
@@ -67,6 +67,8 @@ pub struct Load {
     pub unless: Option<Times>,
     /// What was there, as far as is known.
     pub known: List,
+    /// What earlier turns have counted.
+    pub progress: Progress,
 }
 
 /// What a look through a mailbox has found.
@@ -495,3 +497,4 @@ const CHECK_EVERY: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests;
+mod turns;

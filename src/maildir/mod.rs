@@ -4,6 +4,7 @@
 //! sockets, sessions or accounts. Everything is opened relative to a directory that is already open, and
 //! never through a symbolic link.
 
+pub mod counting;
 mod draft;
 pub mod error;
 pub mod known_date;
@@ -19,6 +20,7 @@ pub mod store;
 pub mod tidy;
 pub mod usage;
 
+pub use counting::Progress;
 pub use draft::Draft;
 pub use error::{Error, Kind};
 pub use message::{OpenMessage, Wanted};

@@ -1,6 +1,6 @@
 //! What is in a mailbox: a walk through `new/` and `cur/`, or a look at one name.
 
-use std::{collections::HashMap, ffi::CStr, os::fd::AsFd, time::SystemTime};
+use std::{collections::HashMap, ffi::CStr, time::SystemTime};
 
 use rustix::{
     fs::{self, Access, AtFlags, Dir, FileType, Mode, Stat},
@@ -8,8 +8,13 @@ use rustix::{
     process::geteuid,
 };
 
-use super::{Error, Maildir, Place, message::Named, name, remote, sizes::Sizes};
-use crate::octets::Octets;
+use super::{
+    Error, Maildir, Place,
+    counting::{Counted, Turn},
+    message::Named,
+    name, remote,
+    sizes::Sizes,
+};
 
 /// A message file as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,26 +126,49 @@ pub struct Look {
 /// A file that is renamed while a directory is read may be seen twice or not at all. So a walk under which
 /// the directories changed is done again, and a message that one of `known` or of an earlier walk was, and
 /// the last walk did not see, is looked for once more.
-pub fn scan<'a>(maildir: &Maildir, known: impl IntoIterator<Item = &'a Found>) -> Result<Scan, Error> {
+///
+/// `None`: the turn is over before everything is counted. What was counted is in the turn, for the next one.
+pub fn scan<'a>(
+    maildir: &Maildir,
+    known: impl IntoIterator<Item = &'a Found>,
+    turn: &mut Turn,
+) -> Result<Option<Scan>, Error> {
     let mut sizes = Sizes::load(maildir);
-    let (mut scan, mut calm) = walk(maildir, &mut sizes)?;
+    sizes.remember(&turn.progress.counted);
+    let scan = scan_with(maildir, known, &mut sizes, turn);
+    let live: Option<Vec<Stamp>> = match &scan {
+        Ok(Some(scan)) => Some(scan.found.iter().map(|found| found.stamp).collect()),
+        _ => None,
+    };
+    turn.progress.counted.extend_from_slice(sizes.fresh());
+    sizes.save(maildir, live.as_deref());
+    scan
+}
+
+fn scan_with<'a>(
+    maildir: &Maildir,
+    known: impl IntoIterator<Item = &'a Found>,
+    sizes: &mut Sizes,
+    turn: &mut Turn,
+) -> Result<Option<Scan>, Error> {
+    let Some((mut scan, mut calm)) = walk(maildir, sizes, turn)? else { return Ok(None) };
     let mut earlier = HashMap::new();
     for _ in 1..ATTEMPTS {
         if calm {
             break;
         }
-        let (next, now_calm) = walk(maildir, &mut sizes)?;
+        let Some((next, now_calm)) = walk(maildir, sizes, turn)? else { return Ok(None) };
         calm = now_calm;
         earlier.extend(by_file(std::mem::replace(&mut scan, next).found));
     }
     if !calm {
         earlier.extend(by_file(known.into_iter().cloned()));
         scan.found.iter().for_each(|found| drop(earlier.remove(&file(found))));
-        find_again(maildir, earlier, &mut scan.found)?;
+        if !find_again(maildir, earlier, &mut scan.found, turn)? {
+            return Ok(None);
+        }
     }
-    let live: Vec<Stamp> = scan.found.iter().map(|found| found.stamp).collect();
-    sizes.save(maildir, Some(&live));
-    Ok(scan)
+    Ok(Some(scan))
 }
 
 /// What one message is, whatever its name is now: its identity, and which file.
@@ -154,22 +182,25 @@ fn by_file(found: impl IntoIterator<Item = Found>) -> impl Iterator<Item = (File
     found.into_iter().map(|found| (file(&found), found))
 }
 
-/// One walk, and whether the directories were the same before and after it.
-fn walk(maildir: &Maildir, sizes: &mut Sizes) -> Result<(Scan, bool), Error> {
+/// One walk, and whether the directories were the same before and after it. `None`: the turn is over.
+fn walk(maildir: &Maildir, sizes: &mut Sizes, turn: &mut Turn) -> Result<Option<(Scan, bool)>, Error> {
     let mut scan = Scan { times: times(maildir)?, ..Scan::default() };
     for place in Place::BOTH {
-        scan_place(maildir, place, sizes, &mut scan)?;
+        if !scan_place(maildir, place, sizes, &mut scan, turn)? {
+            return Ok(None);
+        }
     }
     let calm = times(maildir)? == scan.times;
-    Ok((scan, calm))
+    Ok(Some((scan, calm)))
 }
 
-/// Looks for messages that slipped through the last walk, whatever name they have now.
+/// Looks for messages that slipped through the last walk, whatever name they have now. `false`: the turn is over.
 fn find_again(
     maildir: &Maildir,
     mut missing: HashMap<File, Found>,
     found: &mut Vec<Found>,
-) -> Result<(), Error> {
+    turn: &mut Turn,
+) -> Result<bool, Error> {
     for place in [Place::BOTH, Place::BOTH].concat() {
         if missing.is_empty() {
             break;
@@ -181,20 +212,31 @@ fn find_again(
             let wanted = (name::identity(name.to_bytes()).into(), entry.ino());
             let Some(message) = missing.get(&wanted) else { continue };
             let known = |stamp| (stamp == message.stamp).then_some(message.octets);
-            if let Looked::Message(message, _) = look_at(maildir, place, name, known)? {
-                missing.remove(&wanted);
-                found.push(message);
+            match look_at(maildir, place, name, known, turn)? {
+                Looked::Message(message, _) => {
+                    missing.remove(&wanted);
+                    found.push(message);
+                }
+                Looked::TurnOver => return Ok(false),
+                Looked::Nothing | Looked::LeftOut(_) => {}
             }
         }
     }
-    Ok(())
+    Ok(true)
 }
 
-fn scan_place(maildir: &Maildir, place: Place, sizes: &mut Sizes, scan: &mut Scan) -> Result<(), Error> {
+/// `false`: the turn is over.
+fn scan_place(
+    maildir: &Maildir,
+    place: Place,
+    sizes: &mut Sizes,
+    scan: &mut Scan,
+    turn: &mut Turn,
+) -> Result<bool, Error> {
     let failed = |e: Errno| Error::at(maildir.path().join(place.name()), "read directory", e);
     for entry in Dir::read_from(maildir.dir(place)).map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        match look_at(maildir, place, entry.file_name(), |stamp| sizes.get(&stamp))? {
+        match look_at(maildir, place, entry.file_name(), |stamp| sizes.get(&stamp), turn)? {
             Looked::Message(found, Source::Counted) => {
                 sizes.learn(found.stamp, found.octets);
                 scan.found.push(found);
@@ -204,19 +246,24 @@ fn scan_place(maildir: &Maildir, place: Place, sizes: &mut Sizes, scan: &mut Sca
             Looked::LeftOut(why) => {
                 scan.left_out.push(LeftOut { name: entry.file_name().to_bytes().into(), place, why });
             }
+            Looked::TurnOver => return Ok(false),
         }
     }
-    Ok(())
+    Ok(true)
 }
 
-/// Looks at names that something has happened to.
-pub fn look(maildir: &Maildir, looks: &[Look]) -> Result<(Vec<Change>, Vec<LeftOut>), Error> {
+/// What a look at some names saw: what is there and what is not, and what was left out.
+type Seen = (Vec<Change>, Vec<LeftOut>);
+
+/// Looks at names that something has happened to. `None`: the turn is over, and what was counted is kept for a walk.
+pub fn look(maildir: &Maildir, looks: &[Look], turn: &mut Turn) -> Result<Option<Seen>, Error> {
     let (mut changes, mut left_out, mut counted) = (Vec::new(), Vec::new(), Vec::new());
+    let mut over = false;
     for Look { place, name, known } in looks {
         let (place, name) = (*place, name.clone());
         let c_name = super::message::c_string(name.to_vec());
         let known = |stamp: Stamp| known.iter().find(|(other, _)| *other == stamp).map(|(_, octets)| *octets);
-        changes.push(match look_at(maildir, place, &c_name, known)? {
+        changes.push(match look_at(maildir, place, &c_name, known, turn)? {
             Looked::Message(found, source) => {
                 if source == Source::Counted {
                     counted.push((found.stamp, found.octets));
@@ -228,12 +275,16 @@ pub fn look(maildir: &Maildir, looks: &[Look]) -> Result<(Vec<Change>, Vec<LeftO
                 left_out.push(LeftOut { name: name.clone(), place, why });
                 Change::Absent { place, name }
             }
+            Looked::TurnOver => {
+                over = true;
+                break;
+            }
         });
     }
     if let Err(error) = super::sizes::append(maildir, &counted) {
         log::debug!("{error}: sizes not kept");
     }
-    Ok((changes, left_out))
+    Ok((!over).then_some((changes, left_out)))
 }
 
 /// What a look at one name saw.
@@ -243,6 +294,8 @@ enum Looked {
     Nothing,
     /// Something that should not be there, and why.
     LeftOut(&'static str),
+    /// The turn was over before it was counted.
+    TurnOver,
 }
 
 /// Where the octets of a message come from.
@@ -259,6 +312,7 @@ fn look_at(
     place: Place,
     name: &CStr,
     known: impl Fn(Stamp) -> Option<u64>,
+    turn: &mut Turn,
 ) -> Result<Looked, Error> {
     // Files flagged T wait for their owner's mail reader to remove them.
     if name.to_bytes().starts_with(b".") || name::flags(name.to_bytes()).contains(&b'T') {
@@ -277,6 +331,9 @@ fn look_at(
         return Ok(Looked::LeftOut("not a regular file"));
     }
     let stamp = Stamp::of(&stat);
+    if turn.is_too_large(stamp.bytes) {
+        return Ok(Looked::LeftOut(TOO_LARGE));
+    }
     let found = |octets| Found { name: name.to_bytes().into(), place, stamp, octets };
     let told = name::octets_told(name.to_bytes(), stamp.bytes).or_else(|| known(stamp));
     if let Some(octets) = told {
@@ -286,8 +343,11 @@ fn look_at(
         let message = || Looked::Message(found(octets), Source::Known);
         return Ok(if readable { message() } else { Looked::LeftOut(UNREADABLE) });
     }
-    match count(maildir, place, name) {
-        Ok(octets) => Ok(Looked::Message(found(octets), Source::Counted)),
+    let opened = fs::openat(maildir.dir(place), name, super::message::OPEN, Mode::empty());
+    match opened.and_then(|file| turn.count(file, stamp)) {
+        Ok(Counted::Octets(octets)) => Ok(Looked::Message(found(octets), Source::Counted)),
+        Ok(Counted::TurnOver) => Ok(Looked::TurnOver),
+        Ok(Counted::Unsteady) => Ok(Looked::LeftOut("changes while it is counted")),
         Err(Errno::NOENT) => Ok(Looked::Nothing),
         Err(Errno::ACCESS | Errno::PERM) => Ok(Looked::LeftOut(UNREADABLE)),
         Err(error) => Err(failed("read")(error)),
@@ -299,21 +359,6 @@ fn look_at(
 fn may_be_unreadable(stat: &Stat) -> bool {
     let needed = if stat.st_uid == geteuid().as_raw() { Mode::RUSR } else { Mode::RGRP | Mode::ROTH };
     !Mode::from_raw_mode(stat.st_mode).contains(needed)
-}
-
-/// Reads a file through once to count its octets on the wire.
-fn count(maildir: &Maildir, place: Place, name: &CStr) -> Result<u64, Errno> {
-    let file = fs::openat(maildir.dir(place), name, super::message::OPEN, Mode::empty())?;
-    let mut octets = Octets::default();
-    let mut buffer = vec![0; COUNT_BUFFER];
-    loop {
-        match rustix::io::read(file.as_fd(), &mut buffer[..]) {
-            Ok(0) => return Ok(octets.total()),
-            Ok(n) => octets.feed(&buffer[..n]),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 /// The modification times of both directories, as the file system has them now, whatever a cache says. It is an error
@@ -330,8 +375,9 @@ pub fn times(maildir: &Maildir) -> Result<Times, Error> {
 
 /// Why a file is left out that we may not read.
 const UNREADABLE: &str = "unreadable";
+/// Why a file is left out that is larger than any message.
+pub const TOO_LARGE: &str = "skipped: too large";
 /// Walks through a mailbox that changes under each of them.
 const ATTEMPTS: usize = 3;
 /// Seconds within which two changes of a directory may have the same time: some file systems count in twos.
 const YOUNG: i64 = 2;
-const COUNT_BUFFER: usize = 64 * 1024;

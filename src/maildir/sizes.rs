@@ -76,6 +76,16 @@ impl Sizes {
         self.fresh.push((stamp, octets));
     }
 
+    /// Knows what is written down already, or could not be.
+    pub fn remember(&mut self, sizes: &[(Stamp, u64)]) {
+        self.known.extend(sizes.iter().copied());
+    }
+
+    /// What was learnt.
+    pub fn fresh(&self) -> &[(Stamp, u64)] {
+        &self.fresh
+    }
+
     /// Writes down what was learnt. `live` are the stamps of all messages there are, where that is known:
     /// a file with more records than twice these is written anew with what it still needs.
     pub fn save(self, maildir: &Maildir, live: Option<&[Stamp]>) {

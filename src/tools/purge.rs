@@ -1,6 +1,16 @@
 //! Throwing messages away.
 
-use crate::maildir::{Error, Kind, Maildir, Place, message::Deletion, scan};
+use rustix::io::Errno;
+
+use crate::{
+    limits::Limits,
+    maildir::{
+        Error, Kind, Maildir, Place,
+        counting::Turn,
+        message::Deletion,
+        scan::{self, Scan},
+    },
+};
 
 /// How far a mailbox was emptied.
 #[derive(Debug, Default)]
@@ -15,10 +25,16 @@ pub struct Purged {
 /// messages gone. One that can't be deleted keeps none of the others.
 pub fn purge(maildir: &Maildir) -> Purged {
     let mut purged = Purged::default();
-    let found = match scan::scan(maildir, &[]) {
-        Ok(scan) => scan.found,
+    let mut turn = Turn::endless(Limits::default().largest_listed());
+    let Scan { found, left_out, .. } = match scan::scan(maildir, &[], &mut turn) {
+        Ok(scan) => scan.unwrap_or_default(),
         Err(error) => return Purged { deleted: 0, errors: vec![error] },
     };
+    let too_large = left_out.iter().filter(|file| file.why == scan::TOO_LARGE).map(|file| {
+        let path = maildir.path().join(file.place.name());
+        Error::at(path.join(String::from_utf8_lossy(&file.name).as_ref()), "purge", Errno::FBIG)
+    });
+    purged.errors.extend(too_large);
     let mut deletion = Deletion::begin(maildir);
     for found in &found {
         match deletion.delete(found.into()) {

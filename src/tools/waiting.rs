@@ -15,12 +15,15 @@ use crossbeam_channel::{self as channel, RecvTimeoutError};
 
 use super::{Mark, Message, dirs::Dirs};
 use crate::{
+    limits::Limits,
     mailbox::{
         registry::IndexId,
         watch::{Notice, Notices, Watcher},
     },
     maildir::{
-        Change, Error, Found, Kind, Maildir, Spool, name,
+        Change, Error, Found, Kind, Maildir, Spool,
+        counting::Turn,
+        name,
         scan::{self, Look, Stamp},
     },
     proto::{ask::Destination, folder::Folder},
@@ -149,7 +152,7 @@ impl Wait<'_> {
                 found.sort_by(|a, b| name::order(&a.name).cmp(&name::order(&b.name)));
                 found
             } else {
-                let (changes, _) = scan::look(&maildir, &looks)?;
+                let (changes, _) = scan::look(&maildir, &looks, &mut turn())?.unwrap_or_default();
                 let present = |change| if let Change::Present(found) = change { Some(found) } else { None };
                 changes.into_iter().filter_map(present).collect()
             };
@@ -230,11 +233,15 @@ impl Post {
     }
 }
 
+fn turn() -> Turn {
+    Turn::endless(Limits::default().largest_listed())
+}
+
 /// All messages of a mailbox. `None`: it has been removed.
 fn found_in(maildir: &Maildir) -> Result<Option<Vec<Found>>, Error> {
-    match scan::scan(maildir, &[]) {
+    match scan::scan(maildir, &[], &mut turn()) {
         Err(error) if error.kind() == Kind::Gone => Ok(None),
-        done => done.map(|scan| Some(scan.found)),
+        done => done.map(|scan| scan.map(|scan| scan.found)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What workers do, one function for each kind of job.
 
 use std::{
+    ops::ControlFlow,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -183,6 +184,8 @@ pub enum Outcome {
     Read(Result<Piece, (usize, Fault)>),
     /// Of [`Task::Load`].
     Loaded(Result<Loaded, Fault>),
+    /// Of [`Task::Load`] whose turn is over: to be queued again.
+    Unfinished(Box<Load>),
     /// Of [`Task::Look`].
     Looked(Result<Looked, Fault>),
     /// Of [`Task::Check`].
@@ -294,7 +297,11 @@ impl Task {
                 Outcome::Verified(verify(users.as_ref(), &credential, &password, scratch))
             }
             Self::Open { mailbox, known } => Outcome::Opened(look::open(shop, &mailbox, known)),
-            Self::Load(id, load) => Outcome::Loaded(look::load(shop, id, *load)),
+            Self::Load(id, load) => match look::load(shop, id, load) {
+                Ok(ControlFlow::Continue(load)) => Outcome::Unfinished(load),
+                Ok(ControlFlow::Break(loaded)) => Outcome::Loaded(Ok(loaded)),
+                Err(fault) => Outcome::Loaded(Err(fault)),
+            },
             Self::Look(maildir, looks) => Outcome::Looked(look::look(shop, &maildir, &looks)),
             Self::Check(maildir) => Outcome::Checked(look::check(&maildir)),
             Self::Unwatch(id, maildir) => {

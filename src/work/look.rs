@@ -1,6 +1,6 @@
 //! Looking at mailboxes for the index: locking, walking, asking for times.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{mem, ops::ControlFlow, sync::Arc, time::SystemTime};
 
 use super::{
     job::Opened,
@@ -13,6 +13,7 @@ use crate::{
     },
     maildir::{
         Error, Maildir,
+        counting::{Progress, Turn},
         lock::Lock,
         scan::{self, Look, Times},
     },
@@ -33,10 +34,15 @@ pub(super) fn open(shop: &Shop, mailbox: &Mailbox, known: Option<Arc<Maildir>>) 
     Ok(Opened { maildir, times, lock, mark })
 }
 
-/// Begins to watch a mailbox, if that is wanted, and then looks through it: what changes meanwhile is told.
-pub(super) fn load(shop: &Shop, id: IndexId, load: Load) -> Result<Loaded, Fault> {
-    let Load { maildir, watch, unless, known } = load;
-    let watched = watch && shop.watcher.watch(id, &maildir);
+/// Begins to watch a mailbox, if that is wanted, and then looks through it: what changes meanwhile is told. When there
+/// is more to count than one turn has, others go first: to be continued with the `Load` that is given back.
+pub(super) fn load(
+    shop: &Shop,
+    id: IndexId,
+    mut load: Box<Load>,
+) -> Result<ControlFlow<Loaded, Box<Load>>, Fault> {
+    let maildir = Arc::clone(&load.maildir);
+    let watched = load.watch && shop.watcher.watch(id, &maildir);
     let nothing = Loaded {
         maildir: Arc::clone(&maildir),
         index: None,
@@ -45,26 +51,34 @@ pub(super) fn load(shop: &Shop, id: IndexId, load: Load) -> Result<Loaded, Fault
         doubles: Vec::new(),
         mark: None,
     };
-    if let Some(times) = unless
+    if let Some(times) = load.unless.take()
         && check(&maildir)? == times
     {
-        return Ok(nothing);
+        return Ok(ControlFlow::Break(nothing));
     }
     let began = maildir.clock(SystemTime::now());
-    let scan = scan::scan(&maildir, known.iter()).map_err(|error| failed(&error))?;
+    let mut turn = Turn::new(shop.bounds(), mem::take(&mut load.progress));
+    let scan = scan::scan(&maildir, load.known.iter(), &mut turn).map_err(|error| failed(&error))?;
+    let Some(scan) = scan else {
+        load.progress = turn.progress;
+        return Ok(ControlFlow::Continue(load));
+    };
     let young = began.is_none_or(|began| scan::is_young(&scan.times, began));
     let list = List::of(scan.found);
     let doubles = list.doubles().take(MOST_DOUBLES).map(Box::from).collect();
     let index = Index::new(list, scan.times, young);
     let mark = shop.watcher.mark();
-    Ok(Loaded { index: Some(index), left_out: scan.left_out, doubles, mark, ..nothing })
+    Ok(ControlFlow::Break(Loaded { index: Some(index), left_out: scan.left_out, doubles, mark, ..nothing }))
 }
 
-/// Looks at names.
+/// Looks at names. If there is more to count than one turn has, it fails, and a walk takes its place: readers wait for
+/// the workers that look.
 pub(super) fn look(shop: &Shop, maildir: &Maildir, looks: &[Look]) -> Result<Looked, Fault> {
     let times = check(maildir)?;
     let young = scan::is_young(&times, SystemTime::now());
-    let (changes, left_out) = scan::look(maildir, looks).map_err(|error| failed(&error))?;
+    let mut turn = Turn::new(shop.bounds(), Progress::default());
+    let seen = scan::look(maildir, looks, &mut turn).map_err(|error| failed(&error))?;
+    let (changes, left_out) = seen.ok_or(Fault::Broken)?;
     Ok(Looked { times, young, changes, left_out, mark: shop.watcher.mark() })
 }
 

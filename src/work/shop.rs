@@ -3,14 +3,15 @@
 use std::{
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::SystemTime,
 };
 
 use crate::{
+    limits::{COUNTED_AT_A_TIME, Limits},
     mailbox::watch::Watcher,
-    maildir::{Error, Kind, Maildir, Spool, lock, lock::Lock},
+    maildir::{Error, Kind, Maildir, Spool, counting::Bounds, lock, lock::Lock},
     proto::{
         ask::{Fault, Mailbox},
         folder::Folder,
@@ -26,6 +27,8 @@ pub struct Shop {
     pub watcher: Watcher,
     /// Octets of a message read at a time.
     pub read_chunk: usize,
+    /// Bytes of the largest file that is a message.
+    largest_listed: AtomicU64,
     /// How many mailboxes may be there, where strangers' mail creates them.
     most_mailboxes: Option<usize>,
     mailboxes: AtomicUsize,
@@ -42,11 +45,23 @@ impl Shop {
         lock: Lock,
         watcher: Watcher,
         read_chunk: usize,
+        largest_listed: u64,
         most_mailboxes: Option<usize>,
     ) -> Result<Self, Error> {
         let mailboxes = AtomicUsize::new(spool.count()?);
         let (lock, misplaced) = (Mutex::new(lock), AtomicBool::new(false));
-        Ok(Self { spool, watcher, read_chunk, most_mailboxes, mailboxes, lock, misplaced })
+        let largest_listed = AtomicU64::new(largest_listed);
+        Ok(Self { spool, watcher, read_chunk, largest_listed, most_mailboxes, mailboxes, lock, misplaced })
+    }
+
+    /// Another bound is in force from now on.
+    pub fn follow(&self, limits: &Limits) {
+        self.largest_listed.store(limits.largest_listed(), Ordering::Relaxed);
+    }
+
+    /// How much is counted in one mailbox at a time.
+    pub fn bounds(&self) -> Bounds {
+        Bounds { largest: self.largest_listed.load(Ordering::Relaxed), turn: COUNTED_AT_A_TIME.0 }
     }
 
     /// Whether mail may go into the spool and be read from it: the path of the configuration leads to it, and its lock
@@ -87,7 +102,8 @@ impl Shop {
     #[cfg(test)]
     pub(crate) fn unwatched(spool: Spool) -> Self {
         let lock = spool.lock(lock::Hold::Alone, std::time::Duration::ZERO).unwrap();
-        Self::new(spool, lock, Watcher::off().0, 4096, None).unwrap()
+        let largest = Limits::default().largest_listed();
+        Self::new(spool, lock, Watcher::off().0, 4096, largest, None).unwrap()
     }
 
     /// Whether `maildir` is still what the path of the mailbox leads to.

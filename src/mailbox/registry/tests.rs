@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::*;
 use crate::{
     limits::Size,
-    maildir::{Spool, scan},
+    maildir::{Spool, counting::Turn, scan},
     proto::ask::Maildrop,
 };
 
@@ -84,7 +84,7 @@ impl Desk {
     fn found(&self, name: &str) -> Found {
         let (place, name) = name.split_once('/').unwrap();
         assert_eq!(place, "new");
-        let scan = scan::scan(&self.maildir, []).unwrap();
+        let scan = scan::scan(&self.maildir, [], &mut Turn::endless(u64::MAX)).unwrap().unwrap();
         scan.found.into_iter().find(|found| *found.name == *name.as_bytes()).unwrap()
     }
 
@@ -94,7 +94,8 @@ impl Desk {
                 let times = scan::times(&load.maildir).unwrap();
                 let young = scan::is_young(&times, self.date());
                 let index = (load.unless != Some(times)).then(|| {
-                    Index::new(List::of(scan::scan(&load.maildir, []).unwrap().found), times, young)
+                    let scan = scan::scan(&load.maildir, [], &mut Turn::endless(u64::MAX)).unwrap().unwrap();
+                    Index::new(List::of(scan.found), times, young)
                 });
                 let watched = load.watch && self.watchable;
                 let mark = self.mark();
@@ -103,7 +104,8 @@ impl Desk {
             }
             Order::Look(id, maildir, looks) => {
                 let times = scan::times(&maildir).unwrap();
-                let (changes, left_out) = scan::look(&maildir, &looks).unwrap();
+                let seen = scan::look(&maildir, &looks, &mut Turn::endless(u64::MAX)).unwrap();
+                let (changes, left_out) = seen.unwrap();
                 let young = scan::is_young(&times, self.date());
                 let mark = self.mark();
                 self.registry.looked(id, Ok(Looked { times, young, changes, left_out, mark }));
@@ -299,7 +301,7 @@ fn what_happens_under_a_walk_is_not_lost() {
     desk.registry.settle();
     let Order::Load(id, load) = desk.order() else { panic!() };
     // The walk has seen neither the delivery nor the deletion.
-    let one = scan::scan(&desk.maildir, []).unwrap().found;
+    let one = scan::scan(&desk.maildir, [], &mut Turn::endless(u64::MAX)).unwrap().unwrap().found;
     let before = one.into_iter().filter(|found| *found.name == *b"1.a").collect();
     std::fs::remove_file(desk.file("new/1.a")).unwrap();
     desk.registry.delivered(&desk.mailbox, desk.maildir.key(), found);
@@ -421,4 +423,24 @@ fn the_mailbox_not_used_for_longest_makes_room() {
         let held: BTreeSet<&str> = desk.registry.ids.keys().map(Mailbox::as_str).collect();
         assert_eq!(held, BTreeSet::from(["b", "c"]));
     }
+}
+
+#[test]
+fn a_walk_whose_turn_is_over_is_queued_again_while_its_mailbox_is_held() {
+    let mut desk = Desk::new();
+    desk.put("new/1.a");
+    desk.log_in();
+    let Order::Load(id, load) = desk.order() else { panic!("no walk") };
+    desk.registry.unfinished(id, load);
+    assert_eq!(desk.settle(), Told { served: served(&["1.a"]), walks: 1, ..Told::default() });
+    desk.registry.notice(Notice::Lost(id));
+    desk.registry.settle();
+    let load = desk.registry.orders().into_iter().find_map(|order| match order {
+        Order::Load(_, load) => Some(load),
+        _ => None,
+    });
+    desk.registry.failed(id);
+    desk.registry.orders();
+    desk.registry.unfinished(id, load.expect("a walk"));
+    assert!(matches!(desk.order(), Order::Unwatch(other, _) if other == id));
 }
