@@ -37,6 +37,53 @@ impl Clock for SystemClock {
     }
 }
 
+/// The steady time of the loop, which stands still while the process does: after SIGSTOP, or a pause of the whole
+/// machine, each deadline is as far away as before. More than [`GRACE`] between two readings, or beyond what a poll
+/// was asked to sleep, is taken for such a stop.
+pub struct LoopClock {
+    clock: Box<dyn Clock>,
+    /// What the clock said last; `None`: it was not read yet.
+    last: Option<Duration>,
+    /// The time of all stops.
+    stopped: Duration,
+    /// The part of it that has not been taken.
+    untold: Duration,
+}
+
+impl LoopClock {
+    /// The loop's reading of this clock.
+    pub fn new(clock: Box<dyn Clock>) -> Self {
+        Self { clock, last: None, stopped: Duration::ZERO, untold: Duration::ZERO }
+    }
+
+    /// The present moment, after work that waits for nothing.
+    pub fn now(&mut self) -> Now {
+        self.after(Some(Duration::ZERO))
+    }
+
+    /// The present moment, after a sleep of so long at most. `None`: without a limit.
+    pub fn after(&mut self, sleep: Option<Duration>) -> Now {
+        let Now { steady, date } = self.clock.now();
+        let passed = steady.saturating_sub(self.last.replace(steady).unwrap_or(steady));
+        let beyond = passed.saturating_sub(sleep.unwrap_or(Duration::MAX));
+        if beyond > GRACE {
+            self.stopped += beyond;
+            self.untold += beyond;
+        }
+        Now { steady: steady.saturating_sub(self.stopped), date }
+    }
+
+    /// The same moment, by a steady clock that runs on in a stop: for the age of files.
+    pub fn with_stops(&self, now: Now) -> Now {
+        Now { steady: now.steady + self.stopped, ..now }
+    }
+
+    /// How long the process stood still since this was asked last; `None`: it did not.
+    pub fn take_stop(&mut self) -> Option<Duration> {
+        Some(std::mem::take(&mut self.untold)).filter(|stop| !stop.is_zero())
+    }
+}
+
 /// Guards the deletion of old files against a clock that is wrong. Nothing is older than it is by this date: the last one
 /// that was known to be good, moved on by the steady clock. The date of the machine may be ahead of that by small
 /// steps, a day in all; a greater step is not believed, however long it lasts, and keeps files for longer.
@@ -100,13 +147,67 @@ impl DateGuard {
     }
 }
 
+/// A busy machine lets a turn wait for so long.
+const GRACE: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 /// So long a date must be behind before it is believed: machines without a clock of their own begin in 1970.
 const BEHIND_FOR: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    };
+
     use super::*;
+
+    /// A clock that is set by hand.
+    struct Virtual(Arc<AtomicU64>);
+
+    impl Clock for Virtual {
+        fn now(&self) -> Now {
+            at(self.0.load(Relaxed), TODAY)
+        }
+    }
+
+    fn loop_clock() -> (LoopClock, impl Fn(u64)) {
+        let seconds = Arc::new(AtomicU64::new(1000));
+        let clock = LoopClock::new(Box::new(Virtual(Arc::clone(&seconds))));
+        let pass = move |later| _ = seconds.fetch_add(later, Relaxed);
+        (clock, pass)
+    }
+
+    #[test]
+    fn r10_the_time_of_the_loop_stands_still_while_the_process_does() {
+        let (mut clock, pass) = loop_clock();
+        let secs = Duration::from_secs;
+        pass(100);
+        assert_eq!(clock.now().steady, secs(1100), "before the first turn");
+        pass(5);
+        assert_eq!(clock.after(Some(secs(5))).steady, secs(1105));
+        pass(125);
+        assert_eq!(clock.after(Some(secs(5))).steady, secs(1110), "120 s beyond the timer");
+        assert_eq!((clock.take_stop(), clock.take_stop()), (Some(secs(120)), None));
+        pass(40);
+        assert_eq!(clock.now().steady, secs(1110), "in the midst of a turn");
+        pass(3);
+        assert_eq!(clock.after(Some(secs(5))).steady, secs(1113));
+        assert_eq!(clock.take_stop(), Some(secs(40)));
+        let now = clock.now();
+        assert_eq!(clock.with_stops(now).steady, secs(1273));
+    }
+
+    #[test]
+    fn r10_a_turn_that_is_a_little_late_and_a_sleep_without_limit_are_no_stops() {
+        let (mut clock, pass) = loop_clock();
+        clock.now();
+        pass(1);
+        assert_eq!(clock.now().steady, Duration::from_secs(1001));
+        pass(500);
+        assert_eq!(clock.after(None).steady, Duration::from_secs(1501));
+        assert_eq!(clock.take_stop(), None);
+    }
 
     const YEAR: u64 = 365 * 86_400;
     const TODAY: u64 = 56 * YEAR;

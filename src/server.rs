@@ -22,13 +22,14 @@ use std::{
 
 use admission::Admission;
 use arrive::{Arrival, Origin};
+use end::Stopping;
 pub use error::Error;
 pub use guest::Stopper;
 use mio::{Events, Poll, Token, Waker};
 use reload::Reload;
 
 use crate::{
-    clock::{Clock, Now, SystemClock},
+    clock::{LoopClock, Now, SystemClock},
     config::{Config, Service},
     conn::{Conn, Pumped, World},
     descriptors::most_connections,
@@ -51,7 +52,7 @@ pub struct Server {
     /// Where it is read from; `None`: from no file.
     source: Option<PathBuf>,
     began: SystemTime,
-    clock: Box<dyn Clock>,
+    clock: LoopClock,
     poll: Poll,
     bell: Arc<Bell>,
     results: mpsc::Receiver<Done>,
@@ -87,15 +88,6 @@ pub struct Server {
     ticking: bool,
     scratch: Vec<u8>,
     stopping: Option<Stopping>,
-}
-
-/// How a server ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stopping {
-    /// When all sessions have said goodbye.
-    Patiently,
-    /// At once.
-    Now,
 }
 
 /// What a timer is for.
@@ -152,7 +144,7 @@ impl Server {
             desk: Desk::open(&config, accounts, &bell, &returns)?,
             source: None,
             began: SystemTime::now(),
-            clock: Box::new(SystemClock::start()),
+            clock: LoopClock::new(Box::new(SystemClock::start())),
             poll,
             bell,
             results,
@@ -237,7 +229,9 @@ impl Server {
             }
             _ => {}
         }
-        let now = self.clock.now();
+        let now = self.clock.after(sleep);
+        let began = self.clock.with_stops(now).steady;
+        self.tell_stop();
         self.desk.set_time(now.steady);
         let mut ready = std::mem::take(&mut self.again);
         for event in events.iter() {
@@ -270,7 +264,8 @@ impl Server {
         self.look_for_stopper(now);
         self.due(now);
         self.relieve(now);
-        METRICS.loop_turn.took(self.clock.now().steady.saturating_sub(now.steady));
+        let end = self.clock.now();
+        METRICS.loop_turn.took(self.clock.with_stops(end).steady.saturating_sub(began));
         Ok(())
     }
 
@@ -354,7 +349,7 @@ impl Server {
                 Due::Accept => self.listeners.values_mut().for_each(Listener::look_again),
                 Due::Measure => {
                     self.manager.remind();
-                    self.desk.keep_house(now);
+                    self.desk.keep_house(self.clock.with_stops(now));
                     self.timers.set(now.steady + MEASURE_EVERY, Due::Measure);
                 }
                 Due::Tick => {

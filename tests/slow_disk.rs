@@ -2,12 +2,15 @@
 
 mod common;
 
+use std::{thread, time::Duration};
+
 use common::{
     STRICT, Server, Setup,
     client::{Client, with_lf, without_trace},
     eventually,
     inject::{Fault, can_inject},
 };
+use rustix::process::{Pid, Signal, kill_process};
 
 const BOB: &str = "bob@example.test";
 const CAROL: &str = "carol@example.test";
@@ -130,4 +133,42 @@ fn d09_a_message_that_waits_behind_a_slow_one_is_not_stored_either() {
     });
     assert_eq!((bob.files("new").len(), bob.files("tmp").len()), (1, 0));
     assert_eq!(server.maildir(CAROL).files("tmp").len(), 0);
+}
+
+#[test]
+fn r10_a_server_that_stood_still_refuses_nothing_and_ends_no_session_for_it() {
+    if !can_inject("r10_a_server_that_stood_still_refuses_nothing_and_ends_no_session_for_it") {
+        return;
+    }
+    let times = ["delivery_patience", "smtp_idle", "data_silence", "pop3_idle"]
+        .map(|key| format!("{key} = \"5s\"\n"));
+    let config = format!("{STRICT}\n[limits]\n{}", times.concat());
+    let server = Setup { config: Some(&config), users: &[BOB, CAROL], ..Setup::default() }.start();
+    stores(&mut Client::smtp(&server), BOB);
+    let signal = |signal| kill_process(Pid::from_raw(server.pid().cast_signed()).unwrap(), signal).unwrap();
+    let begin = || {
+        let mut client = Client::smtp(&server);
+        client.ask("MAIL FROM:<a@far.test>", "250");
+        client.ask(&format!("RCPT TO:<{BOB}>"), "250");
+        client.ask("DATA", "354");
+        client
+    };
+    // The disk is still slow when the server goes on.
+    Fault::new("fsync:delay_enter=9s:when=1").of("committer").during(&server, || {
+        let (mut waiting, mut sending) = (begin(), begin());
+        let (mut idle, mut reading) = (Client::smtp(&server), Client::pop3(&server, CAROL));
+        sending.write(b"Subject: half\r\n");
+        waiting.write(MESSAGE);
+        eventually("it is on its way", || (!server.maildir(BOB).files("tmp").is_empty()).then_some(()));
+        signal(Signal::STOP);
+        thread::sleep(Duration::from_secs(7));
+        signal(Signal::CONT);
+        idle.ask("NOOP", "250 ");
+        reading.ask("NOOP", "+OK");
+        waiting.expect("250 2.0.0 ");
+        sending.write(b"\r\n.\r\n");
+        sending.expect("250 2.0.0 ");
+    });
+    assert_eq!(server.maildir(BOB).files("new").len(), 3);
+    server.tells("the process stood still, time limits move along");
 }

@@ -1,11 +1,20 @@
 //! What signals ask for, and how a server ends: it accepts nothing more, and sessions have a while to say goodbye.
 
-use super::{Due, Server, Stopping};
+use super::{Due, Server};
 use crate::{
     clock::Now,
     proto::ask::ConnId,
     signals::{Signal, Signals},
 };
+
+/// How a server ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stopping {
+    /// When all sessions have said goodbye.
+    Patiently,
+    /// At once.
+    Now,
+}
 
 impl Server {
     pub(super) fn signal(&mut self, now: Now) {

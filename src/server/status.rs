@@ -32,6 +32,14 @@ impl Server {
         }
     }
 
+    /// The process stood still for a while, and deadlines have moved along. The manager's watchdog has not.
+    pub(super) fn tell_stop(&mut self) {
+        if let Some(stop) = self.clock.take_stop() {
+            log::warn!("the process stood still, time limits move along: stood={:.1}s", stop.as_secs_f64());
+            self.manager.alive();
+        }
+    }
+
     /// All that an operator asks for with SIGUSR1.
     pub(super) fn log_status(&self, now: Now) {
         let up = now.date.duration_since(self.began).unwrap_or_default().as_secs();
