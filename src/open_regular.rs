@@ -32,7 +32,14 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
 /// # Errors
 /// It can't be opened or read, is not a regular file, or has more than `limit` octets.
 pub(crate) fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let file = open_regular(path)?;
+    read_open(open_regular(path)?, limit)
+}
+
+/// Reads a file that [`open_regular`] has opened whole.
+///
+/// # Errors
+/// It can't be read, or has more than `limit` octets.
+pub(crate) fn read_open(file: File, limit: u64) -> io::Result<Vec<u8>> {
     let size = file.metadata()?.len();
     if size > limit {
         return Err(too_large(limit));

@@ -171,11 +171,11 @@ fn x3_a_file_that_was_named_is_not_waited_for_either() {
     let file = home.path().join("figures");
     fifo(&file);
     let text = said(&restante(&["status", "--file", file.to_str().unwrap()]).output().unwrap(), 1);
-    assert!(text.contains("not a regular file"), "{text}");
+    assert!(text.contains("it is a FIFO, a regular file is needed"), "{text}");
     fs::remove_file(&file).unwrap();
     fs::File::create(&file).unwrap().set_len(1 << 40).unwrap();
     let text = said(&restante(&["status", "--file", file.to_str().unwrap()]).output().unwrap(), 1);
-    assert!(text.contains("longer than"), "{text}");
+    assert!(text.contains("it is larger than 4 MiB"), "{text}");
 }
 
 #[test]
@@ -311,7 +311,7 @@ fn x3_watch_waits_for_no_fifo_among_transcripts() {
     assert!(said(&output, 0).contains("220 hello"));
     let fifo = home.path().join("20260102T000000.000Z-smtp-c2.dlg");
     let text = said(&restante(&["watch", fifo.to_str().unwrap()]).output().unwrap(), 2);
-    assert!(text.contains("not a regular file"), "{text}");
+    assert!(text.contains("it is a FIFO, a regular file is needed"), "{text}");
 }
 
 #[test]

@@ -25,7 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("maildir", &["octets", "clock", "closing", "safe_file", "printable"]),
     ("net", &["proto", "limits", "stamp", "closing", "open_regular", "safe_file", "file_poller", "metrics"]),
     ("logging", &["proto", "config", "metrics", "safe_file", "printable"]),
-    ("metrics", &["proto", "safe_file"]),
+    ("metrics", &["proto", "open_regular", "safe_file"]),
     ("accounts", &["proto", "limits", "stamp", "open_regular", "safe_file", "file_poller", "metrics"]),
     ("config", &["limits", "maildir", "net", "open_regular", "proto"]),
     ("mailbox", &["maildir", "proto", "clock", "limits", "logging", "metrics"]),

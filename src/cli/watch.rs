@@ -15,7 +15,8 @@ use notify::{RecursiveMode, Watcher};
 use super::{Failure, output, scenes::Stage};
 use crate::{
     config::Config,
-    printable, safe_file,
+    open_regular::{open_regular, read_bounded},
+    printable,
     transcript::{self, Reader, mermaid},
 };
 
@@ -49,14 +50,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         })?,
         None => arguments.path.clone(),
     };
-    let about = fs::metadata(&path).map_err(|error| absent(&path, &error))?;
-    let is_directory = about.is_dir();
-    if !is_directory && !about.is_file() {
-        return Err(absent(&path, &io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
+    let is_directory = fs::metadata(&path).map_err(|error| absent(&path, &error))?.is_dir();
+    if !is_directory {
+        open_regular(&path).map_err(|error| absent(&path, &error))?;
     }
     if arguments.mermaid || arguments.no_follow {
         let file = if is_directory { last(&path)? } else { path };
-        let (text, _) = safe_file::read_named(&file, LONGEST).map_err(|error| absent(&file, &error))?;
+        let text = read_bounded(&file, LONGEST).map_err(|error| absent(&file, &error))?;
         let text = String::from_utf8_lossy(&text);
         let shown = if arguments.mermaid {
             printable::page(&mermaid::diagram(&text))
@@ -105,10 +105,7 @@ fn follow(path: &Path, is_directory: bool) -> Result<(), Failure> {
             let play = plays.entry(file.clone()).or_insert_with(|| Play::new(&file));
             let shown = match play.show(&mut stage, is_directory) {
                 // It has made room for others, or is no transcript.
-                Err(error)
-                    if is_directory
-                        && [io::ErrorKind::NotFound, io::ErrorKind::InvalidInput].contains(&error.kind()) =>
-                {
+                Err(error) if is_directory && NO_TRANSCRIPT.contains(&error.kind()) => {
                     continue;
                 }
                 shown => shown.map_err(|error| absent(&file, &error))?,
@@ -169,7 +166,7 @@ impl Play {
             return Ok(Vec::new());
         }
         // Not kept open: there may be more of them than descriptors.
-        let mut file = safe_file::open_named(&self.path)?;
+        let mut file = open_regular(&self.path)?;
         file.seek(SeekFrom::Start(self.read))?;
         let room = LONGEST.saturating_sub(self.half.len() as u64);
         self.read += file.take(room).read_to_end(&mut self.half)? as u64;
@@ -213,6 +210,9 @@ fn quiet(written: io::Result<()>) -> Result<(), Failure> {
     }
 }
 
+/// How a file that is gone or not a transcript fails to be read.
+const NO_TRANSCRIPT: [io::ErrorKind; 3] =
+    [io::ErrorKind::NotFound, io::ErrorKind::InvalidInput, io::ErrorKind::IsADirectory];
 /// Octets of a transcript that are read at a time.
 const LONGEST: u64 = 64 << 20;
 /// Octets at the end of a transcript in which its session is over, if it is.

@@ -7,7 +7,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::safe_file::{self, Directory};
+use crate::{
+    open_regular::{open_regular, read_open},
+    safe_file::Directory,
+};
 
 /// The figures of a server at one moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,7 +34,9 @@ impl Reading {
     /// # Errors
     /// It can't be read, or is no file of figures.
     pub fn of(path: &Path) -> io::Result<Self> {
-        Self::taken(safe_file::read_named(path, LONGEST)?)
+        let file = open_regular(path)?;
+        let written = file.metadata()?.modified()?;
+        Self::taken((read_open(file, LONGEST)?, written))
     }
 
     /// Reads a file of that name in a directory.

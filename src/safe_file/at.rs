@@ -5,12 +5,11 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     os::{fd::AsFd, unix::ffi::OsStrExt},
-    path::Path,
     time::SystemTime,
 };
 
 use rustix::{
-    fs::{self, AtFlags, CWD, FileType, Mode, OFlags},
+    fs::{self, AtFlags, FileType, Mode, OFlags},
     io::Errno,
 };
 
@@ -73,23 +72,6 @@ pub fn open_to_write_in(dir: impl AsFd, name: &OsStr, how: OFlags) -> Result<Fil
         FileType::RegularFile => Err(Errno::MLINK),
         _ => Err(Errno::INVAL),
     }
-}
-
-/// The content of a file that the operator has named, wherever links lead: a regular one of at most so many octets;
-/// and when it was written.
-///
-/// # Errors
-/// It is not such a one.
-pub fn read_named(path: &Path, most: u64) -> io::Result<(Vec<u8>, SystemTime)> {
-    contents(open_named(path)?, most)
-}
-
-/// Opens a regular file that the operator has named, wherever links lead. Nothing is waited for.
-///
-/// # Errors
-/// It is not such a one.
-pub fn open_named(path: &Path) -> io::Result<File> {
-    regular(File::from(fs::openat(CWD, path, OFlags::RDONLY | NO_WAIT, Mode::empty())?))
 }
 
 fn regular(file: File) -> io::Result<File> {

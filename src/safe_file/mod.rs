@@ -20,7 +20,7 @@ use std::{
 
 use crate::printable;
 use at::{NO_WAIT, contents, create_in, sync, unfinished};
-pub use at::{is_unfinished, open_named, open_to_write_in, read_named, replace_in};
+pub use at::{is_unfinished, open_to_write_in, replace_in};
 use rustix::{
     fs::{self, AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Stat},
     io::Errno,
