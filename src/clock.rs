@@ -38,7 +38,7 @@ impl Clock for SystemClock {
 }
 
 /// The steady time of the loop, which stands still while the process does: after SIGSTOP, or a pause of the whole
-/// machine, each deadline is as far away as before. More than [`GRACE`] between two readings, or beyond what a poll
+/// machine, each deadline is as far away as before. More than `GRACE` between two readings, or beyond what a poll
 /// was asked to sleep, is taken for such a stop.
 pub struct LoopClock {
     clock: Box<dyn Clock>,

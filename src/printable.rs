@@ -37,7 +37,7 @@ pub fn line(text: &str) -> String {
     escaped(text, |_| false)
 }
 
-/// Several lines, with tabs between columns. Whatever is from outside in it has to be a [`line`] already.
+/// Several lines, with tabs between columns. Whatever is from outside in it has to be a [`line()`] already.
 pub fn page(text: &str) -> String {
     escaped(text, |c| matches!(c, '\n' | '\t'))
 }

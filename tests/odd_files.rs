@@ -25,7 +25,8 @@ use secure::{ALICE, Keys};
 use tempfile::TempDir;
 
 /// What may be in the place of a file, and what is said of it.
-const ODD: [(fn(&Path), &str); 4] = [
+type Make = fn(&Path);
+const ODD: [(Make, &str); 4] = [
     (fifo, "it is a FIFO, a regular file is needed"),
     (directory, "it is a directory, a regular file is needed"),
     (sparse, "it is larger than "),

@@ -69,7 +69,7 @@ impl Kind {
             Self::InHandshakes => (b"\x16\x03\x01\x02\0\x01\0\x01\xfc", Vec::new()),
             Self::AtData => (b"EHLO x\r\n", message("DATA")),
             Self::AtBdat => (b"EHLO x\r\n", message("BDAT 100000 LAST")),
-            Self::AtThePassword if n % 8 == 0 => (b"USER nobody\r\n", b"PASS wrong\r\n".to_vec()),
+            Self::AtThePassword if n.is_multiple_of(8) => (b"USER nobody\r\n", b"PASS wrong\r\n".to_vec()),
             Self::AtThePassword => (b"USER nobody\r\n", b"PASS ".to_vec()),
             Self::ReadingNothing => (b"EHLO x\r\n", b"HELP MAIL\r\n".repeat(90)),
         }
@@ -201,10 +201,7 @@ fn is_open(stream: &mut TcpStream, kind: Kind) -> bool {
         Err(error) if !blocked(&error) => return false,
         _ => {}
     }
-    match stream.write(kind.drip()) {
-        Err(error) => blocked(&error),
-        Ok(_) => true,
-    }
+    stream.write_all(kind.drip()).or_else(|error| if blocked(&error) { Ok(()) } else { Err(error) }).is_ok()
 }
 
 /// What the good clients met.

@@ -64,7 +64,7 @@ impl Smtp {
 
     /// Has what is held of a message put into its file, between two chunks.
     pub(super) fn spill_now(&mut self, mut body: Box<Receiving>) -> Step {
-        let (mailboxes, bytes) = body.to_spill();
+        let (mailboxes, bytes) = body.take_spillable();
         self.state = State::AwaitingSpill(body);
         Step::Ask(Ask::Spill { mailboxes, bytes })
     }

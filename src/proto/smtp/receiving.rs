@@ -148,7 +148,7 @@ impl Receiving {
         } else if too_big {
             Taken::TooBig
         } else if self.bytes.len() >= limits.body_in_memory.as_len() || self.is_hurried() {
-            let (mailboxes, bytes) = self.to_spill();
+            let (mailboxes, bytes) = self.take_spillable();
             Taken::Enough { mailboxes, bytes }
         } else if self.framing.chunk_ended() {
             Taken::ChunkEnd
@@ -160,7 +160,7 @@ impl Receiving {
     }
 
     /// What is to be spilled, and the mailboxes of which one takes it.
-    pub(super) fn to_spill(&mut self) -> (Vec<Mailbox>, Vec<u8>) {
+    pub(super) fn take_spillable(&mut self) -> (Vec<Mailbox>, Vec<u8>) {
         self.hurried = false;
         let mailboxes = self.envelope.to.iter().map(|recipient| recipient.mailbox.clone()).collect();
         (mailboxes, mem::take(&mut self.bytes))
