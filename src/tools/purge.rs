@@ -1,6 +1,10 @@
 //! Throwing messages away.
 
-use crate::maildir::{Error, Kind, Maildir, Place, message::Deletion, scan};
+use crate::maildir::{
+    Error, Kind, Maildir, Place,
+    message::{Deletion, Survivors},
+    scan,
+};
 
 /// How far a mailbox was emptied.
 #[derive(Debug, Default)]
@@ -19,7 +23,7 @@ pub fn purge(maildir: &Maildir) -> Purged {
         Ok(scan) => scan.found,
         Err(error) => return Purged { deleted: 0, errors: vec![error] },
     };
-    let mut deletion = Deletion::begin(maildir);
+    let mut deletion = Deletion::begin(maildir, Survivors::Read);
     for found in &found {
         match deletion.delete(found.into()) {
             Ok(done) => purged.deleted += usize::from(done.is_some()),
