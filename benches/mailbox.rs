@@ -3,7 +3,7 @@
 //! Measured: login and STAT on mailboxes of 10 to 100,000 messages, quiet ones and such as mail comes to
 //! meanwhile; how soon a file that another program renames into `new/` is seen; the first login after a
 //! restart, with files of others whose sizes nobody has counted yet, and with those that were; the memory
-//! of the index; and how long other sessions wait while a mailbox is looked through for the first time.
+//! of the index; a QUIT that deletes every message; and how long other sessions wait while a mailbox is looked through for the first time.
 //! Beside them, in the same run: what the machine takes for a plain walk through the same directories, an
 //! echo on a thread of its own, and Dovecot's POP3 process on the same Maildir, if it is installed.
 //!
@@ -48,6 +48,7 @@ fn main() -> io::Result<()> {
     whatever_it_holds(&server, &mailboxes, logins)?;
     foreign_mail(&server, largest, logins * 2 / 5)?;
     beside_dovecot(&server, &scratch.fresh()?, &[small, fifth], logins / 10)?;
+    deleted(&server, &dir, asked.unwrap_or(if settings.quick { 2000 } else { 20_000 }).max(50))?;
     drop(server);
     after_a_restart(&dir, small, largest)?;
     pauses(&dir, small, largest, if settings.quick { 1 } else { 5 })?;
@@ -66,7 +67,10 @@ struct Mailbox {
 
 impl Mailbox {
     fn filled(dir: &Path, messages: usize) -> io::Result<Self> {
-        let user = format!("m{messages}@example.test");
+        Self::named(dir, format!("m{messages}@example.test"), messages)
+    }
+
+    fn named(dir: &Path, user: String, messages: usize) -> io::Result<Self> {
         let path = spool(dir).join(&user);
         maildir(&path)?;
         let mailbox = Self { user, path, messages: AtomicUsize::new(messages), text: message(1024, "\n") };
@@ -317,6 +321,44 @@ fn beside_dovecot(server: &Server, home: &Path, mailboxes: &[&Mailbox], times: u
             ]);
         }
     }
+    table.print();
+    Ok(())
+}
+
+/// `DELE` of all messages, one after the other, and `QUIT`; beside them the same number of files that a loop unlinks, and one fsync
+/// of their directory.
+fn deleted(server: &Server, dir: &Path, messages: usize) -> io::Result<()> {
+    let mailbox = Mailbox::named(dir, format!("deleted{messages}@example.test"), messages)?;
+    let beside = Mailbox::named(dir, format!("beside{messages}@example.test"), messages)?;
+    let mut pop3 = Pop3::login(server.pop3, &mailbox.user, "any password")?;
+    let start = Instant::now();
+    for number in 1..=messages {
+        pop3.command(&format!("DELE {number}"))?;
+    }
+    let asked = start.elapsed();
+    let start = Instant::now();
+    pop3.command("QUIT")?;
+    let quit = start.elapsed();
+    mailbox.messages.store(0, Ordering::Relaxed);
+    mailbox.walk(false)?; // which fails if one is left
+
+    let new = fs::File::open(beside.path.join("new"))?;
+    let start = Instant::now();
+    for number in 0..messages {
+        rustix::fs::unlinkat(&new, Mailbox::name(number), rustix::fs::AtFlags::empty())?;
+    }
+    new.sync_all()?;
+    let plain = start.elapsed();
+    let mut table =
+        Table::new(&["all deleted, ms", "messages", "DELE", "QUIT", "unlink and fsync", "ratio of QUIT"]);
+    table.row(vec![
+        "one session".to_owned(),
+        messages.to_string(),
+        ms(millis(asked)),
+        ms(millis(quit)),
+        ms(millis(plain)),
+        format!("{:.2}", millis(quit) / millis(plain)),
+    ]);
     table.print();
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What a login, a TOP and a restart cost, in calls to the system: a mailbox that is open is not looked through,
+//! What a login, a TOP, a QUIT and a restart cost, in calls to the system: a mailbox that is open is not looked through,
 //! a message is not read further than it is shown, and no file is counted twice.
 
 mod common;
@@ -81,6 +81,70 @@ fn g03_a_restart_reads_no_message_again() {
     fs::write(&kept, "Dear friend,\n").unwrap();
     server.restart();
     assert_eq!(opens(&server), MESSAGES);
+}
+
+#[test]
+fn x10_a_message_is_deleted_without_being_opened_and_all_of_them_in_few_calls() {
+    if !can_inject("x10_a_message_is_deleted_without_being_opened_and_all_of_them_in_few_calls") {
+        return;
+    }
+    let server = Server::dev();
+    filled(&server);
+    let mut client = session_with(&server, ALICE, MESSAGES);
+    for number in 1..=MESSAGES {
+        client.ask(&format!("DELE {number}"), "+OK");
+    }
+    let calls = "openat,newfstatat,unlinkat,fstat,close,renameat,renameat2,linkat,fsync,getdents64";
+    let trace = Fault::new(calls).traced(&server, || drop(client.ask("QUIT", "+OK")));
+    let of = |call: &str, about: &str| {
+        let is_it = |line: &&str| line.contains(&format!("{call}(")) && line.contains(about);
+        trace.lines().filter(is_it).count()
+    };
+    assert_eq!(of("unlinkat", ".elsewhere"), MESSAGES);
+    assert_eq!(of("openat", ".elsewhere"), 0, "{trace}");
+    assert_eq!(of("fsync", "/new"), 1);
+    assert_eq!(of("fsync", "/cur"), 1);
+    // Each directory is read once, whatever was in it.
+    assert!(of("getdents64", "") <= 10, "{trace}");
+    // One for the file that is deleted, and another look or two because the watch tells of its name.
+    let about_messages = trace.lines().filter(|line| line.contains(".elsewhere")).count();
+    assert!(about_messages <= 4 * MESSAGES, "{about_messages} calls for {MESSAGES} messages");
+}
+
+#[test]
+fn x10_one_message_of_many_is_deleted_without_reading_the_directories() {
+    if !can_inject("x10_one_message_of_many_is_deleted_without_reading_the_directories") {
+        return;
+    }
+    let server = Server::dev();
+    filled(&server);
+    let mut client = session_with(&server, ALICE, MESSAGES);
+    client.ask("DELE 2", "+OK");
+    let trace = Fault::new("getdents64,unlinkat").traced(&server, || drop(client.ask("QUIT", "+OK")));
+    let of = |call: &str| trace.lines().filter(|line| line.contains(&format!("{call}("))).count();
+    assert_eq!((of("unlinkat"), of("getdents64")), (1, 0), "{trace}");
+}
+
+#[test]
+fn x10_a_message_goes_under_all_its_names_however_many_are_deleted() {
+    for deleted in [1, MESSAGES] {
+        let server = Server::dev();
+        filled(&server);
+        let maildir = server.maildir(ALICE).path;
+        let mut client = session_with(&server, ALICE, MESSAGES);
+        let name = format!("{}.M1P1.elsewhere", 1_700_000_000);
+        let other = maildir.join("cur").join(format!("{name}:2,S"));
+        fs::hard_link(maildir.join("new").join(&name), &other).unwrap();
+        // The same identity, and another file: nobody has read that.
+        let stranger = maildir.join("cur").join(format!("{name}:2,F"));
+        fs::write(&stranger, "Subject: x\n\n.x\n").unwrap();
+        for number in 1..=deleted {
+            client.ask(&format!("DELE {number}"), "+OK");
+        }
+        client.ask("QUIT", "+OK");
+        assert!(!other.exists() && stranger.exists(), "{deleted} deleted");
+        assert_eq!(fs::read_dir(maildir.join("new")).unwrap().count(), MESSAGES - deleted);
+    }
 }
 
 #[test]

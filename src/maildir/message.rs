@@ -84,29 +84,48 @@ pub type Named = (Place, Box<[u8]>);
 #[derive(Debug)]
 pub struct Deletion<'a> {
     maildir: &'a Maildir,
-    /// By their identity the inodes that still have a name.
-    linked: HashMap<&'a [u8], Vec<u64>>,
+    survivors: Survivors,
+    /// By their identity the files that still have a name, or may have one.
+    linked: HashMap<&'a [u8], Vec<Stamp>>,
+}
+
+/// How a deletion learns which files still have a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Survivors {
+    /// Each file is asked, through a descriptor: three calls to the system for each message.
+    Asked,
+    /// The directories are read when all is done: the time depends on what is left in them.
+    Read,
+}
+
+impl Survivors {
+    /// The cheaper way to delete so many of the messages of a mailbox.
+    pub fn of(deleted: usize, messages: usize) -> Self {
+        if deleted.saturating_mul(NAMES_READ_MEANWHILE) < messages { Self::Asked } else { Self::Read }
+    }
 }
 
 impl<'a> Deletion<'a> {
     /// Of messages of that Maildir.
-    pub fn begin(maildir: &'a Maildir) -> Self {
-        Self { maildir, linked: HashMap::new() }
+    pub fn begin(maildir: &'a Maildir, survivors: Survivors) -> Self {
+        Self { maildir, survivors, linked: HashMap::new() }
     }
 
     /// Deletes a message, and returns the name it had. `None`: it is not there any more. It is an error of kind
     /// `Changed` if there is something else than what was listed: nobody has read that.
     pub fn delete(&mut self, wanted: Wanted<'a>) -> Result<Option<Named>, Error> {
-        let (maildir, linked) = (self.maildir, &mut self.linked);
+        let Self { maildir, survivors, linked } = self;
         on_the_file(maildir, wanted, |place, name| {
             let failed = |step, error: Errno| Error::at(path_of(maildir, place, name), step, error);
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let file = fs::openat(maildir.dir(place), name, flags, Mode::empty())
+            let file = (*survivors == Survivors::Asked)
+                .then(|| fs::openat(maildir.dir(place), name, flags, Mode::empty()))
+                .transpose()
                 .map_err(|error| failed("open", error))?;
             fs::unlinkat(maildir.dir(place), name, AtFlags::empty())
                 .map_err(|error| failed("unlink", error))?;
-            if fs::fstat(&file).is_ok_and(|stat| stat.st_nlink > 0) {
-                linked.entry(name::identity(wanted.name)).or_default().push(wanted.stamp.inode);
+            if file.is_none_or(|file| fs::fstat(&file).is_ok_and(|stat| stat.st_nlink > 0)) {
+                linked.entry(name::identity(wanted.name)).or_default().push(wanted.stamp);
             }
             Ok((place, name.to_bytes().into()))
         })
@@ -114,15 +133,16 @@ impl<'a> Deletion<'a> {
 
     /// Deletes what names they still have in this Maildir, and returns those.
     pub fn finish(self) -> Result<Vec<Named>, Error> {
-        let Self { maildir, linked } = self;
+        let Self { maildir, linked, .. } = self;
         let mut deleted = Vec::new();
         for _ in 0..ATTEMPTS {
             let before = deleted.len();
             for place in Place::BOTH.into_iter().filter(|_| !linked.is_empty()) {
                 for name in names(maildir, place)? {
                     let name = name?;
-                    let Some(inodes) = linked.get(name::identity(name.to_bytes())) else { continue };
-                    if !stamp(maildir, place, &name)?.is_some_and(|stamp| inodes.contains(&stamp.inode)) {
+                    let Some(stamps) = linked.get(name::identity(name.to_bytes())) else { continue };
+                    // Not by the inode alone: its number may be another file's by now.
+                    if !stamp(maildir, place, &name)?.is_some_and(|stamp| stamps.contains(&stamp)) {
                         continue;
                     }
                     match fs::unlinkat(maildir.dir(place), &name, AtFlags::empty()) {
@@ -246,5 +266,7 @@ fn path_of(maildir: &Maildir, place: Place, name: &CString) -> std::path::PathBu
     maildir.path().join(place.name()).join(name.to_string_lossy().as_ref())
 }
 
+/// Names of a directory that are read in the time in which one file is asked.
+const NAMES_READ_MEANWHILE: usize = 8;
 /// Looks for a message that another program renames at the same time.
 const ATTEMPTS: usize = 3;

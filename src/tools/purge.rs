@@ -7,7 +7,7 @@ use crate::{
     maildir::{
         Error, Kind, Maildir, Place,
         counting::Turn,
-        message::Deletion,
+        message::{Deletion, Survivors},
         scan::{self, Scan},
     },
 };
@@ -35,7 +35,7 @@ pub fn purge(maildir: &Maildir) -> Purged {
         Error::at(path.join(String::from_utf8_lossy(&file.name).as_ref()), "purge", Errno::FBIG)
     });
     purged.errors.extend(too_large);
-    let mut deletion = Deletion::begin(maildir);
+    let mut deletion = Deletion::begin(maildir, Survivors::Read);
     for found in &found {
         match deletion.delete(found.into()) {
             Ok(done) => purged.deleted += usize::from(done.is_some()),

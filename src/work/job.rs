@@ -21,13 +21,13 @@ use crate::{
     maildir::{
         Draft, Error, Found, Kind, Maildir, MessageId, OpenMessage, Place, Usage, known_date,
         lock::Lock,
-        message::{self, Deletion},
+        message::{self, Deletion, Survivors},
         name::Unique,
         scan::{Look, Times},
         tidy, usage,
     },
     octets::Octets,
-    proto::ask::{ConnId, Fault, Mailbox, Secret},
+    proto::ask::{ConnId, Fault, Mailbox, Maildrop, Secret},
 };
 
 /// A job for a worker.
@@ -410,7 +410,7 @@ fn update(
     let mut done = registry::Done::default();
     let mut result = Ok(());
     let mut note = |error: Error| result = Err(report(&error));
-    let mut deletion = Deletion::begin(maildir);
+    let mut deletion = Deletion::begin(maildir, Survivors::of(delete.len(), snapshot.len()));
     for wanted in delete.iter().filter_map(|message| snapshot.wanted(*message)) {
         done.gone.push((wanted.place, wanted.name.into()));
         match deletion.delete(wanted) {
