@@ -158,7 +158,7 @@ impl Pool {
 }
 
 #[cfg(test)]
-mod tests {
+mod bell_tests {
     use std::{sync::atomic::AtomicU64, time::Duration};
 
     use super::*;
