@@ -42,6 +42,7 @@ pub(super) fn load(shop: &Shop, id: IndexId, load: Load) -> Result<Loaded, Fault
         index: None,
         watched,
         left_out: Vec::new(),
+        missing: Vec::new(),
         doubles: Vec::new(),
         mark: None,
     };
@@ -55,9 +56,10 @@ pub(super) fn load(shop: &Shop, id: IndexId, load: Load) -> Result<Loaded, Fault
     let young = began.is_none_or(|began| scan::is_young(&scan.times, began));
     let list = List::of(scan.found);
     let doubles = list.doubles().take(MOST_DOUBLES).map(Box::from).collect();
+    let missing = known.without(&list);
     let index = Index::new(list, scan.times, young);
     let mark = shop.watcher.mark();
-    Ok(Loaded { index: Some(index), left_out: scan.left_out, doubles, mark, ..nothing })
+    Ok(Loaded { index: Some(index), left_out: scan.left_out, missing, doubles, mark, ..nothing })
 }
 
 /// Looks at names.
