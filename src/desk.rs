@@ -293,7 +293,7 @@ impl Desk {
             Order::Look(id, maildir, looks) => (&self.disk, To::Index(id), Task::Look(maildir, looks)),
             Order::Check(id, maildir) => (&self.disk, To::Index(id), Task::Check(maildir)),
             Order::Unwatch(id, maildir) => (&self.scans, To::Desk, Task::Unwatch(id, maildir)),
-            Order::Free(list) => (&self.scans, To::Desk, Task::Free(list)),
+            Order::Free(spare) => (&self.scans, To::Desk, Task::Free(spare)),
             Order::Serve(to, snapshot) => {
                 let answer = self.opened(to, snapshot);
                 return self.answer(to, answer);

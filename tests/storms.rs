@@ -13,7 +13,7 @@ use std::{
     process::Command,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use common::{
@@ -377,6 +377,64 @@ fn m16_after_an_overflow_of_events_a_login_lists_what_is_on_the_disk() {
     fs::remove_file(bob.path.join("new/1700000002.M1P1.elsewhere")).unwrap();
     assert_agrees(&server, USERS[0]);
     assert_agrees(&server, USERS[1]);
+}
+
+/// Files of one identity: anybody who may write to a mailbox can make them.
+const OF_ONE_IDENTITY: usize = 10_000;
+
+#[test]
+fn r13_thousands_of_files_of_one_identity_are_listed_deleted_and_removed_while_others_are_answered() {
+    let server = Server::dev();
+    let maildir = server.maildir(USERS[0]);
+    let file = |n: usize| maildir.path.join(format!("new/1700000000.same.host:2,a{n}"));
+    maildir.put("1700000000.same.host:2,a0", b"Subject: x\n\n");
+    (1..OF_ONE_IDENTITY).for_each(|n| fs::write(file(n), "Subject: x\n\n").unwrap());
+    let over = AtomicBool::new(false);
+    let mut longest = Duration::ZERO;
+    thread::scope(|scope| {
+        let _over = AtTheEnd(&over);
+        let other = scope.spawn(|| {
+            let mut other = Client::pop3(&server, USERS[1]);
+            let mut longest = Duration::ZERO;
+            while !over.load(Ordering::Relaxed) {
+                let start = Instant::now();
+                other.ask("NOOP", "+OK");
+                longest = longest.max(start.elapsed());
+                thread::sleep(Duration::from_millis(5));
+            }
+            longest
+        });
+        let mut expected: BTreeSet<String> = listed(&server, USERS[0]).into_keys().collect();
+        assert_eq!(expected.len(), OF_ONE_IDENTITY);
+        // So few that the index takes them out one by one, and so many that it looks the mailbox through again.
+        for deleted in [500, 2000] {
+            let mut client = Client::pop3(&server, USERS[0]);
+            let ids = client.listing("UIDL");
+            for n in 1..=deleted {
+                client.ask(&format!("DELE {}", 2 * n), "+OK");
+                expected.remove(&ids[2 * n - 1]);
+            }
+            client.ask("QUIT", "+OK");
+            assert_eq!(maildir.files("new").len() + maildir.files("cur").len(), expected.len());
+            let listed: BTreeSet<String> = listed(&server, USERS[0]).into_keys().collect();
+            assert!(listed == expected, "{} listed, {} expected", listed.len(), expected.len());
+        }
+        let flagged =
+            |name: &Path| maildir.path.join("cur").join(format!("{}S", name.file_name().unwrap().display()));
+        let files = [maildir.files("new"), maildir.files("cur")].concat();
+        files.iter().take(1000).for_each(|file| fs::rename(file, flagged(file)).unwrap());
+        let listed_now: BTreeSet<String> = listed(&server, USERS[0]).into_keys().collect();
+        assert!(listed_now == expected, "{} listed, {} expected", listed_now.len(), expected.len());
+        for file in [maildir.files("new"), maildir.files("cur")].concat() {
+            fs::remove_file(file).unwrap();
+        }
+        maildir.put("1700000001.M1P1.elsewhere", b"last\n");
+        assert_agrees(&server, USERS[0]);
+        over.store(true, Ordering::Relaxed);
+        longest = other.join().unwrap();
+    });
+    println!("the longest NOOP took {longest:?}");
+    assert!(longest < Duration::from_secs(3), "a session waited for {longest:?}");
 }
 
 /// Logins stay right in a server that may have so many inotify instances and watches: limits of a user

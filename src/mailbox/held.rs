@@ -1,17 +1,12 @@
 //! One mailbox in use: its index, what happened that the index does not have yet, and what is under way.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    mem,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, mem, sync::Arc, time::Duration};
 
-use super::{Index, List, registry::Load};
+use super::{Index, List, names::Names, registry::Load};
 use crate::{
     logging,
     maildir::{
-        Change, Maildir, Place, Progress,
+        Change, Found, Maildir, Place, Progress,
         message::Named,
         name,
         scan::{LeftOut, Look},
@@ -29,7 +24,13 @@ pub(super) struct Held {
     pub(super) watched: bool,
     pub(super) under_way: Option<UnderWay>,
     /// Names that something happened to since they were looked at.
-    pub(super) dirty: BTreeSet<Named>,
+    pub(super) dirty: Names,
+    /// Those that were taken out of them to be looked at, some at a time, and what had happened by then.
+    pub(super) looking: Names,
+    looking_from: u64,
+    /// Those of them that were not there any more. It is decided about all of them together after the last look:
+    /// until then the others of their identity are no sign that a message is moving.
+    pub(super) gone: Vec<Named>,
     /// Whether looking at names will not do.
     pub(super) walk: Walk,
     /// Our own changes while something is under way that may or may not have seen them.
@@ -39,8 +40,8 @@ pub(super) struct Held {
     pub(super) settled: u64,
     /// Looks in a row that did not find a message where it was told to be.
     pub(super) lost_looks: usize,
-    /// Lists that nobody needs any more.
-    pub(super) spare: Vec<List>,
+    /// What nobody needs any more.
+    pub(super) spare: Vec<Spare>,
     pub(super) login: Option<Login>,
     pub(super) sessions: usize,
     pub(super) last_used: Duration,
@@ -57,7 +58,8 @@ pub(super) struct Held {
 #[derive(Debug)]
 pub(super) enum UnderWay {
     Walk(u64),
-    Look(u64),
+    /// At some names.
+    Look,
     /// It is done, and the mark that was made afterwards is not yet told.
     Telling(Telling, Mark),
     Check,
@@ -72,19 +74,38 @@ pub(super) enum Walk {
 
 /// A look or a walk that is done, but for what it could not see because it was moving at that time.
 #[derive(Debug)]
-pub(super) struct Telling {
-    pub(super) from: u64,
+pub(super) enum Telling {
     /// Names that were not there any more.
-    pub(super) gone: Vec<Named>,
-    /// What was known before, if it was a walk: that looks at each name at another moment.
-    pub(super) walked_over: Option<List>,
+    Look(Vec<Named>),
+    /// Messages that were known before, and that it did not see: it looks at each name at another moment.
+    Walk {
+        /// What had happened when it began.
+        from: u64,
+        missing: Vec<Found>,
+        /// Whether it found anything at all to be another than before.
+        is_new: bool,
+    },
 }
 
 impl Telling {
     /// Whether what is told up to the mark may change what it means.
     pub(super) fn is_to_wait(&self) -> bool {
-        self.walked_over.is_some() || !self.gone.is_empty()
+        match self {
+            Self::Look(gone) => !gone.is_empty(),
+            Self::Walk { is_new, .. } => *is_new,
+        }
     }
+}
+
+/// What is freed by a worker, since it may be long.
+#[derive(Debug)]
+pub enum Spare {
+    /// The messages of a mailbox.
+    List(List),
+    /// Names of messages.
+    Names(Names),
+    /// Names that a session has told of.
+    Done(super::registry::Done),
 }
 
 /// A mark that is waited for, and since when.
@@ -111,7 +132,10 @@ impl Held {
             index: None,
             watched: false,
             under_way: None,
-            dirty: BTreeSet::new(),
+            dirty: Names::default(),
+            looking: Names::default(),
+            looking_from: 0,
+            gone: Vec::new(),
             walk: Walk::No,
             meanwhile: Vec::new(),
             noticed: 0,
@@ -136,7 +160,7 @@ impl Held {
         }
         let all = self.index.as_ref().map_or(0, |index| index.list().len());
         if self.dirty.len() > all.max(MANY_NAMES) {
-            self.dirty.clear();
+            self.spare.push(Spare::Names(mem::take(&mut self.dirty)));
             self.note_walk(Walk::Yes);
         }
     }
@@ -178,33 +202,45 @@ impl Held {
         }
     }
 
-    /// What is under way is done, and everything that happened under it has been told. A name that is gone
-    /// is a message that is gone, unless another name of its identity was told: then it is moving, and its
-    /// old name is looked at again together with the new one. So is a message that a walk did not see.
-    pub(super) fn finish(&mut self, Telling { from, gone, walked_over }: Telling) {
+    /// What is under way is done, and everything that happened under it has been told.
+    pub(super) fn finish(&mut self, done: Telling) {
+        match done {
+            Telling::Walk { from, missing, is_new } => self.finish_walk(from, missing, is_new),
+            Telling::Look(gone) => self.finish_look(gone),
+        }
+        self.own_again();
+    }
+
+    /// A message that a walk did not see is moving, if a name of its identity was told.
+    fn finish_walk(&mut self, from: u64, missing: Vec<Found>, is_new: bool) {
         let Some(index) = &mut self.index else { return };
-        if let (Some(_), Some(login)) = (&walked_over, &mut self.login) {
+        if let Some(login) = &mut self.login
+            && is_new
+        {
             login.need = self.noticed;
         }
-        if let Some(before) = walked_over {
-            self.dirty.extend(index.keep_moving(&before, &self.dirty));
-            self.spare.push(before);
-        }
-        let moving: HashSet<&[u8]> = self.dirty.iter().map(|(_, name)| name::identity(name)).collect();
-        let (later, now): (Vec<Named>, Vec<Named>) =
-            gone.into_iter().partition(|(_, name)| moving.contains(name::identity(name)));
+        let kept = index.keep_moving(missing, &self.dirty);
+        self.dirty.extend(kept);
+        (self.lost_looks, self.settled) = (0, from);
+    }
+
+    /// A name that is gone is a message that is gone, unless another name of its identity was told: then it is
+    /// moving, and its old name is looked at again together with the new one.
+    fn finish_look(&mut self, gone: Vec<Named>) {
+        let Some(index) = &mut self.index else { return };
+        let is_moving = |(_, name): &Named| self.dirty.has_identity(name::identity(name));
+        let (later, now): (Vec<Named>, Vec<Named>) = gone.into_iter().partition(is_moving);
         if self.walk < Walk::Yes {
             index.remove(&now); // else nobody knows what was told, and the walk will see
         }
-        let is_lost = later.iter().any(|(_, name)| index.known(name).is_empty());
+        let is_lost = later.iter().any(|(_, name)| !index.has_identity(name::identity(name)));
         self.dirty.extend(later);
         // One that was never seen where it was told to be is worth another look before it is left out.
         if is_lost && self.lost_looks < MOST_LOST_LOOKS {
             self.lost_looks += 1;
         } else {
-            (self.lost_looks, self.settled) = (0, from);
+            (self.lost_looks, self.settled) = (0, self.looking_from);
         }
-        self.own_again();
     }
 
     /// The mark that has been waited for longest, if any.
@@ -225,8 +261,13 @@ impl Held {
 
     /// Whether it was looked through, and nothing is known to have happened since.
     pub(super) fn is_at_rest(&self) -> bool {
-        let has_work = self.walk > Walk::No || !self.dirty.is_empty();
+        let has_work = self.walk > Walk::No || self.has_names();
         self.index.is_some() && self.under_way.is_none() && !has_work
+    }
+
+    /// Whether there are names to be looked at.
+    pub(super) fn has_names(&self) -> bool {
+        !self.dirty.is_empty() || !self.looking.is_empty()
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -235,11 +276,14 @@ impl Held {
 
     pub(super) fn begin_walk(&mut self) -> Load {
         let unless = match (&self.index, self.walk) {
-            (Some(index), Walk::IfChanged) if self.dirty.is_empty() => index.certain_times(),
+            (Some(index), Walk::IfChanged) if !self.has_names() => index.certain_times(),
             _ => None,
         };
         if unless.is_none() {
-            self.dirty.clear(); // the walk will see what happened to them
+            // The walk will see what happened to them.
+            let names = [mem::take(&mut self.dirty), mem::take(&mut self.looking)];
+            self.spare.extend(names.into_iter().filter(|names| !names.is_empty()).map(Spare::Names));
+            self.gone.clear();
         }
         self.walk = Walk::No;
         self.under_way = Some(UnderWay::Walk(self.noticed));
@@ -247,16 +291,22 @@ impl Held {
             maildir: Arc::clone(&self.maildir),
             watch: !self.watched,
             unless,
-            known: self.index.as_ref().map(|index| index.list().clone()).unwrap_or_default(),
+            known: self.index.as_ref().map(|index| index.list().to_read()).unwrap_or_default(),
             progress: Progress::default(),
         }
     }
 
+    /// Begins to look at the names there are, or goes on with them.
     pub(super) fn begin_look(&mut self) -> Vec<Look> {
-        self.under_way = Some(UnderWay::Look(self.noticed));
-        let known = |name: &[u8]| self.index.as_ref().map(|index| index.known(name)).unwrap_or_default();
-        let look = |(place, name): Named| Look { place, known: known(&name), name };
-        mem::take(&mut self.dirty).into_iter().map(look).collect()
+        self.under_way = Some(UnderWay::Look);
+        if self.looking.is_empty() {
+            self.looking = mem::take(&mut self.dirty);
+            self.looking_from = self.noticed;
+        }
+        let known = |place, name: &[u8]| self.index.as_ref().map(|index| index.known(place, name));
+        let look =
+            |(place, name): Named| Look { place, known: known(place, &name).unwrap_or_default(), name };
+        self.looking.take(MOST_LOOKS).into_iter().map(look).collect()
     }
 
     /// Says once which identities several files have, since other programs take them for one message.
@@ -296,5 +346,7 @@ impl Held {
 
 /// More names than this are not looked at one by one, unless the mailbox has as many messages.
 const MANY_NAMES: usize = 10_000;
+/// Names that are looked at in one go: the loop has other things to do between them.
+const MOST_LOOKS: usize = 1000;
 /// Looks after a message that moves all the time.
 const MOST_LOST_LOOKS: usize = 10;

@@ -1,13 +1,11 @@
 //! The live contents of one mailbox: what the disk was last seen to hold.
 
-use std::collections::BTreeSet;
-
-use super::list::List;
+use super::{list::List, names::Names};
 use crate::maildir::{
-    Change,
+    Change, Found, Place,
     message::Named,
     name,
-    scan::{Stamp, Times},
+    scan::{MOST_KNOWN, Stamp, Times},
 };
 
 /// What a mailbox holds, and when it was looked at.
@@ -45,17 +43,15 @@ impl Index {
         }
     }
 
-    /// Keeps what was known `before` and was not seen now, if it was told to be moving: some name of its
+    /// Keeps what was known before a walk and is `missing` since, if it was told to be moving: some name of its
     /// identity is among `told`. Returns the names that it is kept by, to be looked at.
-    pub fn keep_moving(&mut self, before: &List, told: &BTreeSet<Named>) -> Vec<Named> {
+    pub fn keep_moving(&mut self, missing: Vec<Found>, told: &Names) -> Vec<Named> {
         let mut kept = Vec::new();
-        for (_, name) in told {
-            let identity = name::identity(name);
-            for found in before.of_identity(identity) {
-                if self.list.of_identity(identity).all(|other| other.stamp.inode != found.stamp.inode) {
-                    self.list.put(found.clone());
-                    kept.push((found.place, found.name.clone()));
-                }
+        for found in missing {
+            let identity = name::identity(&found.name);
+            if told.has_identity(identity) && self.list.file(identity, found.stamp.inode).is_none() {
+                kept.push((found.place, found.name.clone()));
+                self.list.put(found);
             }
         }
         kept
@@ -74,8 +70,7 @@ impl Index {
         for change in changes {
             match change {
                 Change::Present(found) => {
-                    let is_it = |(stamp, _): &(Stamp, u64)| stamp.inode == found.stamp.inode;
-                    if !self.known(&found.name).iter().any(is_it) {
+                    if self.list.file(name::identity(&found.name), found.stamp.inode).is_none() {
                         self.list.put(found.clone());
                     }
                 }
@@ -99,8 +94,20 @@ impl Index {
         (!self.young).then_some(self.times)
     }
 
-    /// What is known of the files of a name's identity, so that a file that only moved is not counted again.
-    pub fn known(&self, name: &[u8]) -> Vec<(Stamp, u64)> {
-        self.list.of_identity(name::identity(name)).map(|found| (found.stamp, found.octets)).collect()
+    /// What is known of the files of a name's identity, so that a file that only moved is not counted again: of
+    /// the one that bears the name, and of some others where there are many.
+    pub fn known(&self, place: Place, name: &[u8]) -> Vec<(Stamp, u64)> {
+        let others = self.list.of_identity(name::identity(name)).take(MOST_KNOWN);
+        self.list
+            .named(place, name)
+            .into_iter()
+            .chain(others)
+            .map(|found| (found.stamp, found.octets))
+            .collect()
+    }
+
+    /// Whether a message has that identity.
+    pub fn has_identity(&self, identity: &[u8]) -> bool {
+        self.list.of_identity(identity).next().is_some()
     }
 }

@@ -1,7 +1,10 @@
 //! The messages of a mailbox in order, in a list that can be copied at the price of its chunks and changed
 //! at the price of one of them: a session keeps its copy while the list goes on changing.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::maildir::{Found, Place, message::Named, name};
 
@@ -9,12 +12,69 @@ use crate::maildir::{Found, Place, message::Named, name};
 #[derive(Debug, Clone, Default)]
 pub struct List {
     chunks: Vec<Arc<Chunk>>,
-    /// Further names of a file, by its inode: a mover that links first and unlinks then leaves two for a
-    /// moment, and a file is one message however many names of one identity it has.
-    further: HashMap<u64, Vec<Named>>,
+    /// Names of identities that have several.
+    names: Arc<Names>,
     total: u64,
     length: usize,
     memory: usize,
+}
+
+/// The names of identities that have more than one, so that the price of a change does not grow with them: anybody
+/// who may write to a mailbox can give one identity to as many files as it holds.
+#[derive(Debug, Clone, Default)]
+struct Names {
+    /// Further names of a file, by its inode and identity: a mover that links first and unlinks then leaves two
+    /// for a moment, and a file is one message however many names of one identity it has.
+    further: BTreeMap<(u64, Box<[u8]>), BTreeSet<Named>>,
+    /// The inode that bears a name, by its place: of every message that is not the only one of its identity, and
+    /// of every further name.
+    bearers: [BTreeMap<Box<[u8]>, u64>; 2],
+}
+
+impl Names {
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
+        self.further.is_empty() && self.bearers.iter().all(BTreeMap::is_empty)
+    }
+
+    fn bearer(&self, place: Place, name: &[u8]) -> Option<u64> {
+        self.bearers[place as usize].get(name).copied()
+    }
+
+    fn bear(&mut self, place: Place, name: &[u8], inode: u64) {
+        self.bearers[place as usize].insert(name.into(), inode);
+    }
+
+    fn add_further(&mut self, inode: u64, (place, name): Named) {
+        self.bear(place, &name, inode);
+        self.further.entry((inode, name::identity(&name).into())).or_default().insert((place, name));
+    }
+
+    fn remove_further(&mut self, inode: u64, name: &Named) {
+        let key = (inode, name::identity(&name.1).into());
+        if let Some(names) = self.further.get_mut(&key)
+            && names.remove(name)
+        {
+            self.bearers[name.0 as usize].remove(&name.1);
+            if names.is_empty() {
+                self.further.remove(&key);
+            }
+        }
+    }
+
+    /// Takes any further name of a file out.
+    fn take_further(&mut self, inode: u64, identity: &[u8]) -> Option<Named> {
+        let key = (inode, identity.into());
+        let names = self.further.get_mut(&key)?;
+        let name = names.pop_first();
+        if names.is_empty() {
+            self.further.remove(&key);
+        }
+        if let Some((place, name)) = &name {
+            self.bearers[*place as usize].remove(name);
+        }
+        name
+    }
 }
 
 /// Some neighbours; never empty.
@@ -35,14 +95,31 @@ impl List {
         for tied in messages.chunk_by_mut(|a, b| numbers(a) == numbers(b)) {
             tied.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
         }
-        let mut further: HashMap<u64, Vec<Named>> = HashMap::new();
+        let mut names = Names::default();
         messages.dedup_by(|second, first| {
             let same = key(second) == key(first);
             if same && !is_named(second, first.place, &first.name) {
-                let name = (second.place, std::mem::take(&mut second.name));
-                further.entry(first.stamp.inode).or_default().push(name);
+                names.add_further(first.stamp.inode, (second.place, std::mem::take(&mut second.name)));
             }
             same
+        });
+        // A name that was given to another file under the walk is borne by one of them.
+        let doubled: Vec<bool> = {
+            let same = |one: &Found, other: &Found| name::identity(&one.name) == name::identity(&other.name);
+            let next = messages.windows(2).map(|pair| same(&pair[0], &pair[1])).chain([false]);
+            let mut last = false;
+            next.map(|next| std::mem::replace(&mut last, next) || next).collect()
+        };
+        let mut doubled = doubled.into_iter();
+        messages.retain(|found| {
+            if !doubled.next().unwrap_or(false) {
+                return true;
+            }
+            let is_free = names.bearer(found.place, &found.name).is_none();
+            if is_free {
+                names.bear(found.place, &found.name, found.stamp.inode);
+            }
+            is_free
         });
         let (total, length) =
             (messages.iter().map(|message| message.octets).fold(0, u64::wrapping_add), messages.len());
@@ -53,7 +130,7 @@ impl List {
             // Half full, so that there is room for what comes.
             chunks.push(Arc::new(Chunk { messages: rest.by_ref().take(FULL / 2).collect() }));
         }
-        Self { chunks, further, total, length, memory }
+        Self { chunks, names: Arc::new(names), total, length, memory }
     }
 
     /// How many messages there are.
@@ -76,6 +153,23 @@ impl List {
         self.memory
     }
 
+    /// A copy for somebody who reads messages and changes nothing: names of several stay behind, so that a
+    /// change costs no copy of them.
+    #[must_use]
+    pub fn to_read(&self) -> Self {
+        Self { names: Arc::default(), chunks: self.chunks.clone(), ..*self }
+    }
+
+    /// What is in this list and not in `other`.
+    pub fn without(&self, other: &Self) -> Vec<Found> {
+        let mut others = other.iter().peekable();
+        let is_missing = |found: &&Found| {
+            while others.next_if(|other| key(other) < key(found)).is_some() {}
+            others.peek().is_none_or(|other| key(other) != key(found))
+        };
+        self.iter().filter(is_missing).cloned().collect()
+    }
+
     /// The messages in order.
     pub fn iter(&self) -> impl Iterator<Item = &Found> {
         self.chunks.iter().flat_map(|chunk| &chunk.messages)
@@ -96,19 +190,18 @@ impl List {
     /// this name goes. Twice the same does nothing.
     pub fn put(&mut self, found: Found) {
         let (inode, identity) = (found.stamp.inode, name::identity(&found.name));
-        let has_its_name =
-            |other: &Found| other.stamp.inode != inode && self.has_name(other, found.place, &found.name);
-        if self.find(identity, has_its_name).is_some() {
+        if self.bearer(found.place, &found.name).is_some_and(|other| other != inode) {
             self.remove(found.place, &found.name);
         }
-        if let Some(at) = self.find(identity, |other| other.stamp.inode == inode) {
+        if let Some(at) = self.find(identity, inode) {
             if self.get(at) == Some(&found) {
                 return;
             }
             let Found { name, place, .. } = self.take(at);
             if (place, &name) != (found.place, &found.name) {
-                self.further.entry(inode).or_default().push((place, name));
-                self.take_further(inode, |(place, name)| is_named(&found, *place, name));
+                let names = Arc::make_mut(&mut self.names);
+                names.remove_further(inode, &(found.place, found.name.clone()));
+                names.add_further(inode, (place, name));
             }
         }
         self.insert(found);
@@ -116,33 +209,44 @@ impl List {
 
     /// Takes out what has that name in that place: nothing, if it is known by another name now.
     pub fn remove(&mut self, place: Place, name: &[u8]) {
+        let Some(inode) = self.bearer(place, name) else { return };
         let identity = name::identity(name);
-        if let Some(at) = self.find(identity, |found| is_named(found, place, name)) {
+        let Some(at) = self.find(identity, inode) else { return };
+        if self.get(at).is_some_and(|found| is_named(found, place, name)) {
             let gone = self.take(at);
             // A hard link of another identity is another message, with further names of its own.
-            let is_its = |(_, other): &Named| name::identity(other) == identity;
-            if let Some((place, name)) = self.take_further(gone.stamp.inode, is_its) {
+            let next = (!self.names.further.is_empty())
+                .then(|| Arc::make_mut(&mut self.names).take_further(inode, identity));
+            if let Some((place, name)) = next.flatten() {
                 self.insert(Found { place, name, ..gone });
             }
-            return;
-        }
-        let bearer = self.find(identity, |found| self.has_name(found, place, name));
-        if let Some(inode) = bearer.and_then(|at| Some(self.get(at)?.stamp.inode)) {
-            self.take_further(inode, |(other, other_name)| (*other, &**other_name) == (place, name));
+        } else {
+            Arc::make_mut(&mut self.names).remove_further(inode, &(place, name.into()));
         }
     }
 
-    /// Whether the file bears that name, as the listed or as a further one.
-    fn has_name(&self, found: &Found, place: Place, name: &[u8]) -> bool {
-        let mut further = self.further.get(&found.stamp.inode).into_iter().flatten();
-        is_named(found, place, name)
-            || further.any(|(other, other_name)| (*other, &**other_name) == (place, name))
+    /// The inode of the file that bears that name, as the listed or as a further one.
+    fn bearer(&self, place: Place, name: &[u8]) -> Option<u64> {
+        let first = self.get(self.first(name::identity(name))?)?;
+        if is_named(first, place, name) {
+            return Some(first.stamp.inode);
+        }
+        self.names.bearer(place, name)
+    }
+
+    /// The message of that identity that is this file.
+    pub fn file(&self, identity: &[u8], inode: u64) -> Option<&Found> {
+        self.get(self.find(identity, inode)?)
+    }
+
+    /// The message that has that name now, or has it too.
+    pub fn named(&self, place: Place, name: &[u8]) -> Option<&Found> {
+        self.file(name::identity(name), self.bearer(place, name)?)
     }
 
     /// The messages of an identity.
     pub fn of_identity<'a>(&'a self, identity: &'a [u8]) -> impl Iterator<Item = &'a Found> {
-        let first = self.find(identity, |_| true);
-        let (chunk, offset) = first.unwrap_or((self.chunks.len(), 0));
+        let (chunk, offset) = self.first(identity).unwrap_or((self.chunks.len(), 0));
         let chunks = self.chunks.get(chunk..).unwrap_or_default().iter();
         let messages = chunks.flat_map(|chunk| &chunk.messages).skip(offset);
         messages.take_while(move |found| name::identity(&found.name) == identity)
@@ -154,33 +258,22 @@ impl List {
         identities().zip(identities().skip(1)).filter(|(one, next)| one == next).map(|(one, _)| one)
     }
 
-    /// Takes a further name of a file that is such a one.
-    fn take_further(&mut self, inode: u64, is: impl Fn(&Named) -> bool) -> Option<Named> {
-        let names = self.further.get_mut(&inode)?;
-        let name = names.iter().position(is).map(|at| names.swap_remove(at));
-        if names.is_empty() {
-            self.further.remove(&inode);
-        }
-        name
+    /// The first message of an identity.
+    fn first(&self, identity: &[u8]) -> Option<At> {
+        let at = self.position((name::order(identity), 0))?;
+        (name::identity(&self.get(at)?.name) == identity).then_some(at)
     }
 
-    /// The first message of an identity that `is` it.
-    fn find(&self, identity: &[u8], is: impl Fn(&Found) -> bool) -> Option<At> {
-        let first = name::order(identity);
-        let chunk = self
-            .chunks
-            .partition_point(|chunk| chunk.messages.last().is_some_and(|last| order(last) < first));
-        let offset = self.chunks.get(chunk)?.messages.partition_point(|found| order(found) < first);
-        let mut at = (chunk, offset);
-        while at.0 < self.chunks.len() {
-            match self.get(at) {
-                Some(found) if order(found) != first => return None,
-                Some(found) if is(found) => return Some(at),
-                Some(_) => at.1 += 1,
-                None => at = (at.0 + 1, 0),
-            }
-        }
-        None
+    fn find(&self, identity: &[u8], inode: u64) -> Option<At> {
+        let wanted = (name::order(identity), inode);
+        self.position(wanted).filter(|at| self.get(*at).is_some_and(|found| key(found) == wanted))
+    }
+
+    /// Where the first message is that is not before that one.
+    fn position(&self, wanted: ((u64, u64, &[u8]), u64)) -> Option<At> {
+        let before = |found: &Found| key(found) < wanted;
+        let chunk = self.chunks.partition_point(|chunk| chunk.messages.last().is_some_and(before));
+        Some((chunk, self.chunks.get(chunk)?.messages.partition_point(before)))
     }
 
     fn take(&mut self, (chunk, offset): At) -> Found {
@@ -192,7 +285,25 @@ impl List {
         self.total = self.total.wrapping_sub(gone.octets);
         self.length -= 1;
         self.memory -= memory(&gone);
+        if self.names.bearer(gone.place, &gone.name).is_some() {
+            Arc::make_mut(&mut self.names).bearers[gone.place as usize].remove(&gone.name);
+        }
         gone
+    }
+
+    /// Notes by name the message of an identity that has come, and the one that was alone until then.
+    fn note_doubles(&mut self, found: &Found) {
+        let (two, were_alone) = {
+            let mut others = self.of_identity(name::identity(&found.name));
+            let (Some(first), Some(second)) = (others.next(), others.next()) else { return };
+            let two = [first, second].map(|found| (found.place, found.name.clone(), found.stamp.inode));
+            (two, others.next().is_none())
+        };
+        let names = Arc::make_mut(&mut self.names);
+        for (place, name, inode) in two.into_iter().filter(|_| were_alone) {
+            names.bear(place, &name, inode);
+        }
+        names.bear(found.place, &found.name, found.stamp.inode);
     }
 
     fn insert(&mut self, found: Found) {
@@ -209,11 +320,12 @@ impl List {
             return;
         };
         let offset = chunk.messages.partition_point(|other| key(other) < key(&found));
-        chunk.messages.insert(offset, found);
+        chunk.messages.insert(offset, found.clone());
         if chunk.messages.len() > FULL {
             let upper = chunk.messages.split_off(FULL / 2);
             self.chunks.insert(at + 1, Arc::new(Chunk { messages: upper }));
         }
+        self.note_doubles(&found);
     }
 
     /// Checks what must always hold.
@@ -223,6 +335,15 @@ impl List {
         debug_assert_eq!(self.memory, self.iter().map(memory).sum::<usize>());
         debug_assert!(self.chunks.iter().all(|chunk| (1..=FULL).contains(&chunk.messages.len())));
         debug_assert!(self.iter().map(key).is_sorted());
+        let is_double = |found: &Found| self.of_identity(name::identity(&found.name)).nth(1).is_some();
+        let bears = |found: &Found| self.names.bearer(found.place, &found.name) == Some(found.stamp.inode);
+        debug_assert!(self.iter().filter(|found| is_double(found)).all(bears));
+        let further =
+            || self.names.further.iter().flat_map(|((inode, _), names)| names.iter().map(|n| (*inode, n)));
+        debug_assert!(further().all(|(inode, (place, name))| self.names.bearer(*place, name) == Some(inode)));
+        debug_assert!(
+            self.names.bearers.iter().map(BTreeMap::len).sum::<usize>() <= self.length + further().count()
+        );
     }
 }
 
@@ -232,6 +353,8 @@ fn is_named(found: &Found, place: Place, name: &[u8]) -> bool {
 
 /// The order of messages with one identity among all.
 fn order(found: &Found) -> (u64, u64, &[u8]) {
+    #[cfg(test)]
+    tests::ORDERS.set(tests::ORDERS.get() + 1);
     name::order(name::identity(&found.name))
 }
 
@@ -249,12 +372,30 @@ const FULL: usize = 512;
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::{
+        cell::Cell,
+        collections::{BTreeMap, BTreeSet},
+    };
 
     use proptest::prelude::*;
 
     use super::*;
-    use crate::maildir::scan::Stamp;
+    use crate::{
+        mailbox::{Index, names::Names as DirtyNames},
+        maildir::scan::{MOST_KNOWN, Stamp},
+    };
+
+    thread_local! {
+        /// How many messages were compared.
+        pub(super) static ORDERS: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// Messages compared by each of so many changes, at most about.
+    fn compared(changes: u64, change: impl FnOnce()) -> u64 {
+        let before = ORDERS.get();
+        change();
+        (ORDERS.get() - before) / changes
+    }
 
     fn found(name: &str, place: Place, inode: u64, octets: u64) -> Found {
         Found {
@@ -280,7 +421,7 @@ mod tests {
         list.remove(Place::New, b"1.M1.h"); // the late half of the move
         assert_eq!(list.len(), 1);
         list.remove(Place::Cur, b"1.M1.h:2,S");
-        assert!(list.is_empty() && list.further.is_empty());
+        assert!(list.is_empty() && list.names.is_empty());
         list.check();
     }
 
@@ -296,7 +437,7 @@ mod tests {
             list.remove(cur.place, &cur.name);
             assert_eq!(names(&list), ["1.x"]);
             list.remove(new.place, &new.name);
-            assert!(list.is_empty() && list.further.is_empty());
+            assert!(list.is_empty() && list.names.is_empty());
             list.check();
         }
     }
@@ -338,6 +479,69 @@ mod tests {
         let list = List::of(files);
         list.check();
         assert!(list.iter().eq(grown.iter()), "{:?} {:?}", self::names(&list), self::names(&grown));
+    }
+
+    #[test]
+    fn a_change_costs_no_more_the_more_files_one_identity_has() {
+        for files in [512, 1024, 2048, 4096_u64] {
+            let name = |n: u64, flags: &str| format!("1700000000.same.host:2,a{n}{flags}");
+            let file = |n: u64, flags: &str| found(&name(n, flags), Place::Cur, n, 1);
+            let mut list = List::of((0..files).map(|n| file(n, "")).collect());
+            let most = 16 * u64::from(files.ilog2());
+            let moved = compared(files, || (0..files).rev().for_each(|n| list.put(file(n, "S"))));
+            let late =
+                compared(files, || (0..files).for_each(|n| list.remove(Place::Cur, name(n, "").as_bytes())));
+            list.check();
+            assert_eq!((list.len() as u64, list.names.further.is_empty()), (files, true));
+            let gone =
+                compared(files, || (0..files).for_each(|n| list.remove(Place::Cur, name(n, "S").as_bytes())));
+            assert!(list.is_empty() && list.names.is_empty());
+            assert!(moved < most && late < most && gone < most, "{files}: {moved}, {late}, {gone} of {most}");
+        }
+    }
+
+    #[test]
+    fn what_a_walk_missed_is_kept_and_removed_at_a_price_that_grows_with_it_only() {
+        for files in [2000, 4000_u64] {
+            let name = |n: u64| format!("1700000000.same.host:2,a{n}");
+            let file = |n: u64| found(&name(n), Place::Cur, n, 1);
+            let before = List::of((0..files).map(file).collect());
+            let named = |n: u64| (Place::Cur, name(n).into_bytes().into());
+            let told: Vec<Named> = (0..files).map(named).collect();
+            let mut dirty = DirtyNames::default();
+            dirty.extend(told.iter().cloned());
+            let most = 16 * u64::from(files.ilog2());
+            let (mut index, mut missing, mut kept) = (Index::default(), Vec::new(), Vec::new());
+            let missed = compared(files, || missing = before.without(index.list()));
+            let keeping = compared(files, || kept = index.keep_moving(missing, &dirty));
+            assert_eq!((kept.len(), index.list().len()), (told.len(), told.len()));
+            let seen = compared(files, || assert!(before.without(index.list()).is_empty()));
+            let looking = compared(files, || {
+                let all_few =
+                    told.iter().all(|(place, name)| index.known(*place, name).len() <= 1 + MOST_KNOWN);
+                assert!(all_few);
+            });
+            let gone = compared(files, || index.remove(&told));
+            assert!(index.list().is_empty());
+            let prices = [missed, keeping, seen, looking, gone];
+            assert!(prices.iter().all(|price| *price < most), "{files}: {prices:?} of {most}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_many_names_is_one_message_until_the_last_of_them_is_gone() {
+        const NAMES: u64 = 5000;
+        let name = |n: u64| format!("1.same:2,a{n}");
+        let scanned = List::of((0..NAMES).map(|n| found(&name(n), Place::Cur, 7, 10)).collect());
+        let mut told = List::default();
+        (0..NAMES).for_each(|n| told.put(found(&name(n), Place::Cur, 7, 10)));
+        for mut list in [scanned, told] {
+            assert_eq!((list.len(), list.total()), (1, 10));
+            (0..NAMES - 1).for_each(|n| list.remove(Place::Cur, name(n).as_bytes()));
+            assert_eq!(names(&list), [name(NAMES - 1)]);
+            list.remove(Place::Cur, name(NAMES - 1).as_bytes());
+            assert!(list.is_empty() && list.names.is_empty());
+        }
     }
 
     #[test]

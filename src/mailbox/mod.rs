@@ -4,10 +4,12 @@ mod held;
 pub mod index;
 pub mod list;
 pub mod logins;
+mod names;
 pub mod registry;
 pub mod snapshot;
 pub mod watch;
 
+pub use held::Spare;
 pub use index::Index;
 pub use list::List;
 pub use logins::Logins;

@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     Index, List, Snapshot,
-    held::{Held, Login, Mark, Telling, UnderWay, Walk},
+    held::{Held, Login, Mark, Spare, Telling, UnderWay, Walk},
     watch::Notice,
 };
 use crate::{
@@ -48,8 +48,8 @@ pub enum Order {
     Check(IndexId, Arc<Maildir>),
     /// Stop watching it.
     Unwatch(IndexId, Arc<Maildir>),
-    /// Free the memory of a list: of a long one that takes a while.
-    Free(List),
+    /// Free memory: where it is much, that takes a while.
+    Free(Spare),
     /// Answer a login.
     Serve(ConnId, Arc<Snapshot>),
     /// Refuse a login.
@@ -82,6 +82,8 @@ pub struct Loaded {
     pub watched: bool,
     /// What was left out.
     pub left_out: Vec<LeftOut>,
+    /// Messages that were known, and that the walk did not see.
+    pub missing: Vec<Found>,
     /// Identities that several messages have, some of them if there are many.
     pub doubles: Vec<Box<[u8]>>,
     /// A mark that was made afterwards.
@@ -243,6 +245,12 @@ impl Registry {
         let Some((id, held)) = self.held(mailbox).filter(|(_, held)| held.maildir.key() == maildir) else {
             return;
         };
+        if done.gone.len() + done.touched.len() > MOST_APPLIED {
+            held.note_walk(Walk::Yes); // a login waits for it
+            held.spare.push(Spare::Done(done));
+            self.stirred.insert(id);
+            return;
+        }
         let names = done.gone.iter().cloned().chain(done.touched);
         names.for_each(|(place, name)| held.note_name(place, name));
         held.own(done.gone.into_iter().map(|(place, name)| Change::Absent { place, name }).collect());
@@ -320,16 +328,18 @@ impl Registry {
         (held.suspect, held.explained) = (None, None);
         held.report(&loaded.left_out);
         held.report_doubles(&loaded.doubles);
-        let before =
-            loaded.index.map(|index| held.index.replace(index).map(Index::into_list).unwrap_or_default());
-        self.wait_to_be_told(id, Telling { from, gone: Vec::new(), walked_over: before }, loaded.mark);
+        let is_new = loaded.index.is_some();
+        if let Some(before) = loaded.index.and_then(|index| held.index.replace(index)) {
+            held.spare.push(Spare::List(before.into_list()));
+        }
+        self.wait_to_be_told(id, Telling::Walk { from, missing: loaded.missing, is_new }, loaded.mark);
         self.make_room();
     }
 
     /// The result of [`Order::Look`].
     pub fn looked(&mut self, id: IndexId, result: Result<Looked, Fault>) {
         let Some(held) = self.held.get_mut(&id) else { return };
-        let Some(UnderWay::Look(from)) = held.under_way.take() else { return };
+        let Some(UnderWay::Look) = held.under_way.take() else { return };
         let (Ok(looked), Some(index)) = (result, &mut held.index) else {
             held.note_walk(Walk::Yes);
             return self.go_on(id);
@@ -343,8 +353,12 @@ impl Registry {
         held.suspect = None;
         held.report(&looked.left_out);
         held.report_new_doubles(&looked.changes);
-        let gone = looked.changes.into_iter().filter_map(Change::absent).collect();
-        self.wait_to_be_told(id, Telling { from, gone, walked_over: None }, looked.mark);
+        held.gone.extend(looked.changes.into_iter().filter_map(Change::absent));
+        if !held.looking.is_empty() {
+            return self.go_on(id);
+        }
+        let gone = mem::take(&mut held.gone);
+        self.wait_to_be_told(id, Telling::Look(gone), looked.mark);
     }
 
     /// The result of [`Order::Check`].
@@ -459,7 +473,7 @@ impl Registry {
         if held.index.is_none() || held.walk > Walk::No {
             METRICS.index_walks.one();
             self.orders.push(Order::Load(id, Box::new(held.begin_walk())));
-        } else if !held.dirty.is_empty() {
+        } else if held.has_names() {
             let looks = held.begin_look();
             METRICS.index_looks.add(looks.len() as u64);
             self.orders.push(Order::Look(id, Arc::clone(&held.maildir), looks));
@@ -470,7 +484,9 @@ impl Registry {
         let Some(held) = self.held.remove(&id) else { return };
         self.ids.remove(&held.mailbox);
         self.orders.extend(held.login.map(|login| Order::Fail(login.to, fault)));
-        self.orders.extend(held.index.map(|index| Order::Free(index.into_list())));
+        self.orders.extend(held.index.map(|index| Order::Free(Spare::List(index.into_list()))));
+        let names = [held.dirty, held.looking].into_iter().filter(|names| !names.is_empty());
+        self.orders.extend(names.map(|names| Order::Free(Spare::Names(names))));
         self.orders.push(Order::Unwatch(id, held.maildir));
     }
 
@@ -487,6 +503,9 @@ impl Registry {
     }
 }
 
+/// Names that a session has deleted or marked which are taken out one by one. More are left to a walk: they cost the
+/// loop too much time at once.
+const MOST_APPLIED: usize = 1000;
 /// How long a change of the times of a directory may go without a notice that explains it.
 const EXPLAINED_WITHIN: Duration = Duration::from_secs(1);
 /// How long it is believed that the changes that were told are all there were: a change that was not told has

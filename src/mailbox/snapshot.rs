@@ -21,7 +21,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// The list as it is now.
     pub fn of(list: &List) -> Self {
-        Self { starts: list.starts(), list: list.clone() }
+        Self { starts: list.starts(), list: list.to_read() }
     }
 
     fn get(&self, message: usize) -> Option<&Found> {

@@ -259,10 +259,16 @@ type Seen = (Vec<Change>, Vec<LeftOut>);
 pub fn look(maildir: &Maildir, looks: &[Look], turn: &mut Turn) -> Result<Option<Seen>, Error> {
     let (mut changes, mut left_out, mut counted) = (Vec::new(), Vec::new(), Vec::new());
     let mut over = false;
+    let mut sizes = None;
     for Look { place, name, known } in looks {
         let (place, name) = (*place, name.clone());
         let c_name = super::message::c_string(name.to_vec());
-        let known = |stamp: Stamp| known.iter().find(|(other, _)| *other == stamp).map(|(_, octets)| *octets);
+        // Of an identity that many files have some are known only.
+        let known = |stamp: Stamp| match known.iter().find(|(other, _)| *other == stamp) {
+            Some((_, octets)) => Some(*octets),
+            None if known.len() < MOST_KNOWN => None,
+            None => sizes.get_or_insert_with(|| Sizes::load(maildir)).get(&stamp),
+        };
         changes.push(match look_at(maildir, place, &c_name, known, turn)? {
             Looked::Message(found, source) => {
                 if source == Source::Counted {
@@ -311,7 +317,7 @@ fn look_at(
     maildir: &Maildir,
     place: Place,
     name: &CStr,
-    known: impl Fn(Stamp) -> Option<u64>,
+    known: impl FnOnce(Stamp) -> Option<u64>,
     turn: &mut Turn,
 ) -> Result<Looked, Error> {
     // Files flagged T wait for their owner's mail reader to remove them.
@@ -373,6 +379,8 @@ pub fn times(maildir: &Maildir) -> Result<Times, Error> {
     Ok([time(Place::New)?, time(Place::Cur)?])
 }
 
+/// Files of one identity that a look is told of; the sizes of further ones are in the file of sizes.
+pub const MOST_KNOWN: usize = 4;
 /// Why a file is left out that we may not read.
 const UNREADABLE: &str = "unreadable";
 /// Why a file is left out that is larger than any message.

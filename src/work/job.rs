@@ -15,7 +15,7 @@ use crate::{
     closing::OffLoop,
     logging,
     mailbox::{
-        List, Snapshot,
+        Snapshot, Spare,
         registry::{self, IndexId, Load, Loaded, Looked},
     },
     maildir::{
@@ -77,8 +77,8 @@ pub enum Task {
     Check(Arc<Maildir>),
     /// Stop watching a mailbox.
     Unwatch(IndexId, Arc<Maildir>),
-    /// Free the memory of a list.
-    Free(List),
+    /// Free memory.
+    Free(Spare),
     /// Free the memory of accounts that hold no longer.
     Forget(Box<Accounts>),
     /// Read a piece of a message.
@@ -308,8 +308,8 @@ impl Task {
                 shop.watcher.unwatch(id, &maildir);
                 Outcome::Nothing
             }
-            Self::Free(list) => {
-                drop(list);
+            Self::Free(spare) => {
+                drop(spare);
                 Outcome::Nothing
             }
             Self::Forget(accounts) => {

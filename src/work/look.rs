@@ -48,6 +48,7 @@ pub(super) fn load(
         index: None,
         watched,
         left_out: Vec::new(),
+        missing: Vec::new(),
         doubles: Vec::new(),
         mark: None,
     };
@@ -66,9 +67,17 @@ pub(super) fn load(
     let young = began.is_none_or(|began| scan::is_young(&scan.times, began));
     let list = List::of(scan.found);
     let doubles = list.doubles().take(MOST_DOUBLES).map(Box::from).collect();
+    let missing = load.known.without(&list);
     let index = Index::new(list, scan.times, young);
     let mark = shop.watcher.mark();
-    Ok(ControlFlow::Break(Loaded { index: Some(index), left_out: scan.left_out, doubles, mark, ..nothing }))
+    Ok(ControlFlow::Break(Loaded {
+        index: Some(index),
+        left_out: scan.left_out,
+        missing,
+        doubles,
+        mark,
+        ..nothing
+    }))
 }
 
 /// Looks at names. If there is more to count than one turn has, it fails, and a walk takes its place: readers wait for

@@ -170,7 +170,15 @@ impl Desk {
 }
 
 fn loaded(maildir: Arc<Maildir>, index: Option<Index>) -> Loaded {
-    Loaded { maildir, index, watched: false, left_out: Vec::new(), doubles: Vec::new(), mark: None }
+    Loaded {
+        maildir,
+        index,
+        watched: false,
+        left_out: Vec::new(),
+        missing: Vec::new(),
+        doubles: Vec::new(),
+        mark: None,
+    }
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -336,9 +344,10 @@ fn a_message_that_moved_under_a_walk_is_never_missing() {
     desk.log_in();
     let Order::Load(id, load) = desk.order() else { panic!() };
     // It was in cur/ while new/ was walked through, and the other way round.
+    let missing = load.known.without(&List::default());
     let index = Some(Index::new(List::default(), desk.times(), false));
     let mark = desk.mark();
-    desk.registry.loaded(id, Ok(Loaded { mark, ..loaded(load.maildir, index) }));
+    desk.registry.loaded(id, Ok(Loaded { mark, missing, ..loaded(load.maildir, index) }));
     desk.registry.orders().into_iter().for_each(|order| assert!(matches!(order, Order::Free(_))));
     desk.tell("new/1.a");
     desk.tell_marks();
@@ -360,6 +369,33 @@ fn more_names_than_messages_are_found_by_a_walk() {
     let mut desk = open_mailbox();
     (0..10_001).for_each(|n| desk.tell(&format!("new/{n}.gone")));
     assert_eq!(desk.settle(), Told { walks: 1, ..Told::default() });
+}
+
+#[test]
+fn many_names_of_one_identity_are_looked_at_some_at_a_time_and_a_login_waits_for_all_of_them() {
+    let mut desk = Desk::new();
+    let name = |n: usize| format!("new/1700000000.same.host:2,a{n}");
+    (0..2500).for_each(|n| desk.put(&name(n)));
+    desk.log_in();
+    assert_eq!(desk.settle().walks, 1);
+    desk.registry.logout(&desk.mailbox);
+    for n in 0..2500 {
+        std::fs::remove_file(desk.file(&name(n))).unwrap();
+        desk.tell(&name(n));
+    }
+    desk.log_in();
+    assert_eq!(desk.settle(), Told { served: served(&[]), looks: 3, ..Told::default() });
+}
+
+#[test]
+fn many_deletions_of_a_session_are_left_to_a_walk_that_the_next_login_waits_for() {
+    let mut desk = open_mailbox();
+    std::fs::remove_file(desk.file("new/1.a")).unwrap();
+    let named = |n: usize| (Place::New, format!("{n}.a").into_bytes().into());
+    let done = Done { gone: (1..2000).map(named).collect(), touched: Vec::new() };
+    desk.registry.updated(&desk.mailbox, desk.maildir.key(), done);
+    desk.log_in();
+    assert_eq!(desk.settle(), Told { served: served(&[]), walks: 1, ..Told::default() });
 }
 
 #[test]

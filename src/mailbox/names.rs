@@ -1,0 +1,87 @@
+//! Names that something has happened to, by the identity of their messages.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::maildir::{message::Named, name};
+
+/// Some names. To ask whether one of an identity is among them costs the same however many there are.
+#[derive(Debug, Default)]
+pub struct Names {
+    by_identity: BTreeMap<Box<[u8]>, BTreeSet<Named>>,
+    length: usize,
+}
+
+impl Names {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Adds a name, unless it is there.
+    pub fn insert(&mut self, named: Named) {
+        let identity = name::identity(&named.1);
+        let is_new = match self.by_identity.get_mut(identity) {
+            Some(names) => names.insert(named),
+            None => {
+                let identity = identity.into();
+                self.by_identity.entry(identity).or_default().insert(named)
+            }
+        };
+        self.length += usize::from(is_new);
+    }
+
+    /// Whether a name of that identity is among them.
+    pub fn has_identity(&self, identity: &[u8]) -> bool {
+        self.by_identity.contains_key(identity)
+    }
+
+    /// Takes so many of them out, or all there are.
+    pub fn take(&mut self, most: usize) -> Vec<Named> {
+        let mut taken = Vec::with_capacity(most.min(self.length));
+        while taken.len() < most
+            && let Some(mut entry) = self.by_identity.first_entry()
+        {
+            taken.extend(entry.get_mut().pop_first());
+            if entry.get().is_empty() {
+                entry.remove();
+            }
+        }
+        self.length -= taken.len();
+        taken
+    }
+}
+
+impl Extend<Named> for Names {
+    fn extend<T: IntoIterator<Item = Named>>(&mut self, names: T) {
+        names.into_iter().for_each(|named| self.insert(named));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::maildir::Place;
+
+    #[test]
+    fn names_are_taken_once_and_known_by_identity_until_then() {
+        let mut names = Names::default();
+        let named = |n: usize| (Place::Cur, format!("1.same:2,a{n}").into_bytes().into());
+        names.extend((0..10).chain(0..10).map(named));
+        names.insert((Place::New, b"2.other".as_slice().into()));
+        assert_eq!((names.len(), names.has_identity(b"1.same"), names.has_identity(b"1")), (11, true, false));
+        assert_eq!(names.take(4).len(), 4);
+        assert!(names.has_identity(b"1.same"));
+        assert_eq!(names.take(6).len(), 6);
+        assert_eq!(
+            (names.len(), names.has_identity(b"1.same"), names.has_identity(b"2.other")),
+            (1, false, true)
+        );
+        assert_eq!(names.take(usize::MAX).len(), 1);
+        assert!(names.is_empty());
+    }
+}
