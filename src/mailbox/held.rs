@@ -2,14 +2,14 @@
 
 use std::{collections::HashSet, mem, sync::Arc, time::Duration};
 
-use super::{Index, List, names::Names, registry::Load};
+use super::{Index, List, names::Names};
 use crate::{
     logging,
     maildir::{
         Change, Found, Maildir, Place, Progress,
         message::Named,
         name,
-        scan::{LeftOut, Look},
+        scan::{LeftOut, Look, Times},
     },
     proto::ask::{ConnId, Mailbox},
 };
@@ -105,7 +105,31 @@ pub enum Spare {
     /// Names of messages.
     Names(Names),
     /// Names that a session has told of.
-    Done(super::registry::Done),
+    Done(Done),
+}
+
+/// How to look through a mailbox.
+#[derive(Debug)]
+pub struct Load {
+    /// The mailbox.
+    pub maildir: Arc<Maildir>,
+    /// Start watching it first.
+    pub watch: bool,
+    /// Not at all if its directories have these times.
+    pub unless: Option<Times>,
+    /// What was there, as far as is known.
+    pub known: List,
+    /// What earlier turns have counted.
+    pub progress: Progress,
+}
+
+/// What a session did to a mailbox at its end: names, and where they were.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// Messages that are gone.
+    pub gone: Vec<Named>,
+    /// Names that have come, gone or changed in another way.
+    pub touched: Vec<Named>,
 }
 
 /// A mark that is waited for, and since when.

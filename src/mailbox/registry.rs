@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+pub use super::held::{Done, Load};
 use super::{
     Index, List, Snapshot,
     held::{Held, Login, Mark, Spare, Telling, UnderWay, Walk},
@@ -19,8 +20,12 @@ use super::{
 use crate::{
     limits::Limits,
     maildir::{
+<<<<<<< ours
         Change, Found, Maildir, Place, Progress,
         message::Named,
+=======
+        Change, Found, Maildir, Place,
+>>>>>>> theirs
         scan::{LeftOut, Look, Times},
     },
     metrics::METRICS,
@@ -56,6 +61,7 @@ pub enum Order {
     Fail(ConnId, Fault),
 }
 
+<<<<<<< ours
 /// How to look through a mailbox.
 #[derive(Debug)]
 pub struct Load {
@@ -71,6 +77,8 @@ pub struct Load {
     pub progress: Progress,
 }
 
+=======
+>>>>>>> theirs
 /// What a look through a mailbox has found.
 #[derive(Debug)]
 pub struct Loaded {
@@ -103,15 +111,6 @@ pub struct Looked {
     pub left_out: Vec<LeftOut>,
     /// A mark that was made afterwards.
     pub mark: Option<u64>,
-}
-
-/// What a session did to a mailbox at its end: names, and where they were.
-#[derive(Debug, Default)]
-pub struct Done {
-    /// Messages that are gone.
-    pub gone: Vec<Named>,
-    /// Names that have come, gone or changed in another way.
-    pub touched: Vec<Named>,
 }
 
 /// The mailboxes in use.
