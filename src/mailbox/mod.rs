@@ -4,6 +4,7 @@ mod held;
 pub mod index;
 pub mod list;
 pub mod logins;
+mod marks;
 pub mod registry;
 pub mod snapshot;
 pub mod watch;

@@ -288,7 +288,7 @@ impl Registry {
 
     /// Nobody knows what happened.
     pub fn missed(&mut self) {
-        for (id, held) in self.held.iter_mut().filter(|(_, held)| held.watched) {
+        for (id, held) in self.held.iter_mut().filter(|(_, held)| held.may_be_watched()) {
             held.walk_instead();
             self.stirred.insert(*id);
         }
