@@ -277,6 +277,11 @@ impl Held {
         login.into_iter().chain(telling).min()
     }
 
+    /// Whether events of it may be lost. A walk may have begun to watch, and not have told so yet.
+    pub(super) fn may_be_watched(&self) -> bool {
+        self.watched || matches!(self.under_way, Some(UnderWay::Walk(_)))
+    }
+
     /// What was not told is to be seen by a walk.
     pub(super) fn walk_instead(&mut self) {
         self.note_walk(Walk::Yes);

@@ -4,6 +4,7 @@ mod held;
 pub mod index;
 pub mod list;
 pub mod logins;
+mod marks;
 mod names;
 pub mod registry;
 pub mod snapshot;

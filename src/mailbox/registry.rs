@@ -20,12 +20,7 @@ use super::{
 use crate::{
     limits::Limits,
     maildir::{
-<<<<<<< ours
-        Change, Found, Maildir, Place, Progress,
-        message::Named,
-=======
         Change, Found, Maildir, Place,
->>>>>>> theirs
         scan::{LeftOut, Look, Times},
     },
     metrics::METRICS,
@@ -61,24 +56,6 @@ pub enum Order {
     Fail(ConnId, Fault),
 }
 
-<<<<<<< ours
-/// How to look through a mailbox.
-#[derive(Debug)]
-pub struct Load {
-    /// The mailbox.
-    pub maildir: Arc<Maildir>,
-    /// Start watching it first.
-    pub watch: bool,
-    /// Not at all if its directories have these times.
-    pub unless: Option<Times>,
-    /// What was there, as far as is known.
-    pub known: List,
-    /// What earlier turns have counted.
-    pub progress: Progress,
-}
-
-=======
->>>>>>> theirs
 /// What a look through a mailbox has found.
 #[derive(Debug)]
 pub struct Loaded {
@@ -295,7 +272,7 @@ impl Registry {
 
     /// Nobody knows what happened.
     pub fn missed(&mut self) {
-        for (id, held) in self.held.iter_mut().filter(|(_, held)| held.watched) {
+        for (id, held) in self.held.iter_mut().filter(|(_, held)| held.may_be_watched()) {
             held.walk_instead();
             self.stirred.insert(*id);
         }

@@ -5,12 +5,10 @@
 //! is what the mailbox has open, whatever its path leads to by now.
 //!
 //! The kernel queues what happens in the order in which it happens. So a worker that wants to know whether
-//! everything has been told makes a mark in the queue: it opens a file in memory that is watched too. When
-//! that is told, whatever happened before has been told.
+//! everything has been told makes a mark in the queue, see [`Marks`].
 
 use std::{
     collections::HashMap,
-    fs::File,
     io,
     os::{
         fd::{AsRawFd, OwnedFd},
@@ -19,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
@@ -28,9 +26,8 @@ use notify::{
     Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
     event::{AccessKind, AccessMode, ModifyKind, RenameMode},
 };
-use rustix::fs::MemfdFlags;
 
-use super::registry::IndexId;
+use super::{marks::Marks, registry::IndexId};
 use crate::{
     logging,
     maildir::{Maildir, Place},
@@ -58,7 +55,7 @@ impl Notices {
     /// The last mark that was told. To be asked before the notices are read: what was told before that mark
     /// is among them then.
     pub fn told(&self) -> u64 {
-        self.marks.told.load(Ordering::Acquire)
+        self.marks.told()
     }
 
     /// Whether anything was missed since the last call: to be asked before the notices are read, since then
@@ -93,47 +90,6 @@ struct Watched {
     by_file: HashMap<(u64, u64), PathBuf>,
 }
 
-/// The marks, counted.
-#[derive(Debug, Default)]
-struct Marks {
-    /// Files in memory, opened in turn: the kernel takes two openings of one file in a row for one.
-    files: Vec<OwnedFd>,
-    made: Mutex<u64>,
-    told: AtomicU64,
-}
-
-impl Marks {
-    fn new() -> rustix::io::Result<Self> {
-        let file = |name| rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC);
-        Ok(Self { files: vec![file("mark 0")?, file("mark 1")?], ..Self::default() })
-    }
-
-    /// Makes a mark, and returns its number. `None`: there are none.
-    fn make(&self) -> Option<u64> {
-        let mut made = locked(&self.made);
-        let file = self.files.get(usize::from(*made % 2 == 1))?;
-        File::open(path_of(file)).ok()?;
-        *made += 1;
-        Some(*made)
-    }
-
-    fn is_mark(&self, path: &Path) -> bool {
-        self.files.iter().any(|file| path_of(file) == path)
-    }
-
-    /// Events were lost, marks perhaps among them.
-    fn tell_all(&self) {
-        self.told.store(*locked(&self.made), Ordering::Release);
-    }
-
-    /// One was told. None is told before it is made, also after some were lost.
-    fn tell_one(&self) {
-        let made = *locked(&self.made);
-        let told = self.told.load(Ordering::Acquire);
-        self.told.store((told + 1).min(made), Ordering::Release);
-    }
-}
-
 impl Watcher {
     /// Starts watching mailboxes that servers on other machines use too, if they are `shared`. At most `waiting` notices
     /// wait to be read; what comes on top counts as missed. `ring` is called when there is something to read.
@@ -150,8 +106,8 @@ impl Watcher {
                     ring();
                 }
             })?;
-            for file in &marks.files {
-                notify.watch(&path_of(file), RecursiveMode::NonRecursive)?;
+            for path in marks.paths() {
+                notify.watch(path, RecursiveMode::NonRecursive)?;
             }
             Ok((notify, marks))
         });
@@ -191,6 +147,7 @@ impl Watcher {
     pub fn watch(&self, id: IndexId, maildir: &Maildir) -> bool {
         let mut notify = locked(&self.notify);
         let Some(notify) = notify.as_mut() else { return false };
+        self.renew_marks(notify);
         if !maildir.is_told_of(self.shared) {
             if !self.told_of_remote.swap(true, Ordering::Relaxed) {
                 let path = logging::escape(&maildir.path().to_string_lossy());
@@ -206,6 +163,18 @@ impl Watcher {
             log::warn!("{path}: no watch: {error}; {INSTEAD}");
         }
         done.is_ok()
+    }
+
+    /// Watches the files of lost marks anew, if there is no other for the next mark: notify does not tell of the
+    /// watch before, though it is in the queue.
+    fn renew_marks(&self, notify: &mut RecommendedWatcher) {
+        for file in self.marks.worn() {
+            let path = self.marks.path(file);
+            let _ = notify.unwatch(path); // not there if it could not be watched the last time
+            if notify.watch(path, RecursiveMode::NonRecursive).is_ok() {
+                self.marks.renewed(file);
+            }
+        }
     }
 
     fn watch_place(
@@ -288,11 +257,7 @@ impl Ear {
 
     fn tell(&self, path: &Path, kind: EventKind) -> bool {
         if kind == OPENED {
-            let is_mark = self.marks.is_mark(path);
-            if is_mark {
-                self.marks.tell_one();
-            }
-            return is_mark;
+            return self.marks.heard(path);
         }
         tells_something(kind)
             && self.notice(path, kind).is_some_and(|notice| {
@@ -311,10 +276,13 @@ impl Ear {
         Some(Notice::Name(*id, *place, path.file_name()?.as_bytes().into()))
     }
 
-    /// The kernel has lost events.
+    /// The kernel has lost events, marks perhaps among them. Those that were made up to now count as told after the loop
+    /// can know that everything is to be looked through, and none that is made later does: that walk sees what
+    /// happened before them.
     fn miss(&self, why: &str) -> bool {
+        let last = self.marks.doubt();
         self.lose(why);
-        self.marks.tell_all();
+        self.marks.tell(last);
         true
     }
 
@@ -339,14 +307,17 @@ fn tells_something(kind: EventKind) -> bool {
     }
 }
 
-fn path_of(file: &OwnedFd) -> PathBuf {
+pub(super) fn path_of(file: &OwnedFd) -> PathBuf {
     Path::new("/proc/self/fd").join(file.as_raw_fd().to_string())
 }
 
 /// The data under these locks is whole at every moment: a panic elsewhere is no reason to stop.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 const OPENED: EventKind = EventKind::Access(AccessKind::Open(AccessMode::Any));
 const INSTEAD: &str = "changes by other programs are looked for at each login and every minute";
+
+#[cfg(test)]
+mod tests;

@@ -264,6 +264,18 @@ fn what_was_missed_is_found_by_a_walk() {
 }
 
 #[test]
+fn what_was_missed_under_the_walk_that_begins_to_watch_is_found_by_another() {
+    let mut desk = Desk::new();
+    desk.log_in();
+    let Order::Load(id, load) = desk.order() else { panic!() };
+    let index = Some(Index::new(List::default(), desk.times(), false));
+    desk.put("new/1.a"); // after the walk has been there, and the notice of it is lost
+    desk.registry.missed();
+    desk.registry.loaded(id, Ok(Loaded { watched: true, ..loaded(load.maildir, index) }));
+    assert_eq!(desk.settle(), Told { served: served(&["1.a"]), walks: 1, ..Told::default() });
+}
+
+#[test]
 fn a_delivery_is_seen_at_once_and_its_notice_changes_nothing() {
     let mut desk = open_mailbox();
     desk.put("new/2.b");

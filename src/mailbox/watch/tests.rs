@@ -1,0 +1,193 @@
+use std::collections::VecDeque;
+
+use notify::event::{CreateKind, Flag};
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Queued {
+    Change(usize),
+    /// An opening of that file, under the watch that it had then.
+    Mark(usize, usize),
+    Overflow,
+}
+
+/// The kernel, notify and the loop, one step at a time.
+struct World {
+    marks: Arc<Marks>,
+    ear: Ear,
+    notices: Notices,
+    /// As in `fsnotify_insert_event`: bounded, with one overflow at a time, and one event for two alike in a row.
+    kernel: VecDeque<Queued>,
+    /// Events that notify has read, and not passed on yet.
+    read: VecDeque<Queued>,
+    /// The watch of each file.
+    watches: Vec<usize>,
+    renewing: Vec<usize>,
+    opened: Option<(usize, u64)>,
+    /// Whether each change has been told to the loop, or came before a walk.
+    covered: Vec<bool>,
+    /// The changes before each mark.
+    before: Vec<usize>,
+}
+
+impl World {
+    fn new() -> Self {
+        let (queue, notices) = channel::bounded(4);
+        let marks = Arc::new(Marks::new().unwrap());
+        let watched = Arc::<Mutex<Watched>>::default();
+        locked(&watched).by_path.insert("/new".into(), (IndexId(1), Place::New));
+        let missed = Arc::<AtomicBool>::default();
+        let ear = Ear { watched, queue, missed: Arc::clone(&missed), marks: Arc::clone(&marks) };
+        let notices = Notices { queue: notices, missed, marks: Arc::clone(&marks) };
+        let (kernel, read, renewing, covered, before) = Default::default();
+        let watches = vec![0; marks.paths().count()];
+        Self { marks, ear, notices, kernel, read, watches, renewing, opened: None, covered, before }
+    }
+
+    fn happens(&mut self, event: Queued) {
+        const MOST: usize = 6;
+        if self.kernel.len() >= MOST {
+            if !self.kernel.contains(&Queued::Overflow) {
+                self.kernel.push_back(Queued::Overflow);
+            }
+        } else if self.kernel.back() != Some(&event) {
+            self.kernel.push_back(event);
+        }
+    }
+
+    /// The marks may have opened a file.
+    fn see_opened(&mut self) {
+        let before = std::mem::replace(&mut self.opened, self.marks.opened());
+        if let Some((file, _)) = self.opened.filter(|opened| before != Some(*opened)) {
+            self.happens(Queued::Mark(file, self.watches[file]));
+        }
+    }
+
+    fn change(&mut self) {
+        self.covered.push(false);
+        self.happens(Queued::Change(self.covered.len() - 1));
+    }
+
+    fn mark(&mut self) {
+        self.before.push(self.covered.len());
+        assert_eq!(self.marks.make(), Some(self.before.len() as u64));
+        self.see_opened();
+    }
+
+    fn hear(&mut self) {
+        let event = match self.read.pop_front() {
+            Some(Queued::Change(change)) => {
+                let path = format!("/new/{change}").into();
+                Event::new(EventKind::Create(CreateKind::File)).add_path(path)
+            }
+            Some(Queued::Mark(file, watch)) if watch == self.watches[file] => {
+                Event::new(OPENED).add_path(self.marks.path(file).into())
+            }
+            Some(Queued::Overflow) => Event::new(EventKind::Other).set_flag(Flag::Rescan),
+            _ => return,
+        };
+        self.ear.hear(Ok(event));
+        self.see_opened();
+    }
+
+    fn renew(&mut self) {
+        match self.renewing.pop() {
+            Some(file) => {
+                self.watches[file] += 1;
+                self.marks.renewed(file);
+            }
+            None => self.renewing = self.marks.worn(),
+        }
+        self.see_opened();
+    }
+
+    /// A turn of the loop.
+    fn turn(&mut self) -> Result<(), TestCaseError> {
+        let told = self.notices.told() as usize;
+        if self.notices.missed() {
+            self.covered.fill(true);
+        }
+        for notice in self.notices.iter() {
+            let Notice::Name(_, _, name) = notice else { continue };
+            self.covered[std::str::from_utf8(&name).unwrap().parse::<usize>().unwrap()] = true;
+        }
+        let changes = told.checked_sub(1).map_or(0, |last| self.before[last]);
+        let is_right = self.covered[..changes].iter().all(|covered| *covered);
+        prop_assert!(is_right, "mark {} was told too early", told);
+        Ok(())
+    }
+
+    fn read_all(&mut self) -> Result<(), TestCaseError> {
+        while !self.kernel.is_empty() || !self.read.is_empty() {
+            self.read.extend(self.kernel.pop_front());
+            self.hear();
+            self.turn()?;
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+
+    /// Before a mark is told every change before it is, or all is said to be looked through after it; and every mark
+    /// is told when the queue has been read.
+    #[test]
+    fn every_mark_is_told_and_none_before_what_happened_before_it(
+        steps in prop::collection::vec((0u8..16, any::<bool>()), 0..400)
+    ) {
+        let mut world = World::new();
+        for (step, is_stormy) in steps {
+            match step {
+                0..=3 => world.change(),
+                4 if is_stormy => (0..8).for_each(|_| world.change()),
+                4..=6 => world.mark(),
+                7..=9 => world.read.extend(world.kernel.pop_front()),
+                10..=12 => world.hear(),
+                13 => world.renew(),
+                _ => world.turn()?,
+            }
+        }
+        world.read_all()?;
+        if world.notices.told() < world.before.len() as u64 {
+            (0..=2 * world.watches.len()).for_each(|_| world.renew());
+            world.read_all()?;
+        }
+        prop_assert_eq!(world.notices.told(), world.before.len() as u64);
+    }
+}
+
+#[test]
+fn a_mark_that_was_opened_before_a_loss_is_no_news_after_it() {
+    let mut world = World::new();
+    world.mark();
+    let late = world.kernel.pop_front().unwrap();
+    world.read.push_back(Queued::Overflow);
+    world.hear();
+    assert_eq!(world.notices.told(), 1);
+    world.mark();
+    world.read.push_back(late);
+    world.hear();
+    assert_eq!(world.notices.told(), 1);
+    world.read.extend(world.kernel.pop_front());
+    world.hear();
+    assert_eq!(world.notices.told(), 2);
+}
+
+#[test]
+fn marks_that_are_lost_again_and_again_are_made_again_after_the_files_are_watched_anew() {
+    let mut world = World::new();
+    for _ in 0..10 {
+        world.mark();
+        world.kernel.clear();
+        world.read.push_back(Queued::Overflow);
+        world.hear();
+    }
+    world.mark();
+    assert!(world.kernel.is_empty() && world.notices.told() == 10);
+    (0..=world.watches.len()).for_each(|_| world.renew());
+    world.read_all().unwrap();
+    assert_eq!(world.notices.told(), 11);
+}
