@@ -64,7 +64,7 @@ pub struct Conn {
     last_further: Duration,
     progress: Progress,
     served: usize,
-    /// The entry that the timer heap has for this connection.
+    /// The deadline that the loop keeps for this connection, which may be too early.
     pub timer: Option<Duration>,
     /// Its transcript, if there is to be one.
     record: Option<Box<Record>>,

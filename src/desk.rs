@@ -256,8 +256,8 @@ impl Desk {
         self.carry_out();
     }
 
-    /// Looks after the mailboxes in use and the messages on their way in, once in a while. `false`: there are
-    /// none.
+    /// Looks after the mailboxes in use and the messages on their way in, once in a while. `false`: none of them
+    /// needs it soon.
     pub fn tick(&mut self, now: Duration) -> bool {
         self.give_up_late_ones();
         self.registry.tick(now);
@@ -265,9 +265,9 @@ impl Desk {
         self.wants_ticks()
     }
 
-    /// Whether [`Desk::tick`] is wanted.
+    /// Whether [`Desk::tick`] is wanted more often than the house is kept.
     pub fn wants_ticks(&self) -> bool {
-        !self.registry.is_empty() || !self.drafts.is_empty()
+        self.registry.wants_ticks() || !self.drafts.is_empty()
     }
 
     /// The next answer to be given, and to whom.

@@ -91,7 +91,7 @@ pub struct Server {
 }
 
 /// What a timer is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Due {
     Conn(ConnId),
     Accept,
@@ -305,7 +305,7 @@ impl Server {
         self.watch_deadline(id);
     }
 
-    /// Keeps one entry in the heap for each connection, early enough.
+    /// Keeps a deadline for each connection, early enough.
     fn watch_deadline(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         if let Some(deadline) = conn.deadline()
@@ -338,8 +338,6 @@ impl Server {
         while let Some(due) = self.timers.due(now.steady) {
             match due {
                 Due::Conn(id) => match self.conns.get_mut(&id) {
-                    // A later entry, of a deadline that came nearer meanwhile: the other one stands.
-                    Some(conn) if conn.timer.is_some_and(|entry| entry > now.steady) => {}
                     Some(conn) => {
                         conn.timer = None;
                         self.pump_after(id, now, |conn, _| conn.expire(now));
@@ -350,6 +348,8 @@ impl Server {
                 Due::Measure => {
                     self.manager.remind();
                     self.desk.keep_house(self.clock.with_stops(now));
+                    self.desk.tick(now.steady);
+                    self.answers(now);
                     self.timers.set(now.steady + MEASURE_EVERY, Due::Measure);
                 }
                 Due::Tick => {

@@ -4,13 +4,13 @@
 mod common;
 
 use std::{
-    fs,
+    fs, thread,
     time::{Duration, SystemTime},
 };
 
 use common::{
-    Server, Setup,
-    client::{Client, session_with},
+    STRICT, Server, Setup,
+    client::{Client, deliver, session_with},
     eventually,
     inject::{Fault, can_inject},
     installed, skip,
@@ -186,4 +186,40 @@ fn m12_a_server_removes_what_was_left_in_tmp_for_36_hours() {
     fs::write(server.spool.join(".restante.clock"), seconds.to_string()).unwrap();
     let _later = Setup { wrapper: &["faketime", "-f", "+37h"], spool, ..Setup::default() }.start();
     eventually("it is gone", || (!left.exists()).then_some(()));
+}
+
+/// How often the loop wakes in five seconds in which nothing happens.
+fn wakes(server: &Server) -> Vec<String> {
+    let idle = Fault::new("epoll_wait,epoll_pwait,epoll_pwait2").of("restante");
+    let trace = idle.traced(server, || thread::sleep(Duration::from_secs(5)));
+    trace.lines().filter(|line| line.contains(" = ")).map(str::to_owned).collect()
+}
+
+/// The house is kept every five seconds and answers thrice at most, a last tick comes, and accounts that are young are
+/// read again.
+const FEW_WAKES: usize = 9;
+
+#[test]
+fn x10_an_idle_loop_wakes_to_keep_house_and_for_no_one_who_is_gone() {
+    if !can_inject("x10_an_idle_loop_wakes_to_keep_house_and_for_no_one_who_is_gone") {
+        return;
+    }
+    // So that their deadlines would come while it is looked at.
+    let config = format!("{STRICT}\n[limits]\nsmtp_greeting = \"5s\"\nsmtp_idle = \"5s\"\n");
+    let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
+    let fresh = wakes(&Server::dev());
+    assert!(fresh.len() <= FEW_WAKES, "when it was fresh: {fresh:#?}");
+    let mut clients: Vec<Client> = (0..200).map(|_| Client::connect(server.smtp())).collect();
+    deliver(&server, ALICE, b"Subject: x\r\n\r\n");
+    session_with(&server, ALICE, 1).ask("QUIT", "+OK");
+    for client in &mut clients {
+        client.expect("220");
+        client.ask("QUIT", "221");
+        assert!(client.line().is_empty());
+    }
+    drop(clients);
+    let open = || fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count();
+    eventually("all are gone", || (open() < 100).then_some(()));
+    let after = wakes(&server);
+    assert!(after.len() <= FEW_WAKES, "when 200 had gone: {after:#?}");
 }

@@ -4,6 +4,8 @@
 //! what is to be done next as [`Order`]s. For each mailbox one thing is under way at a time, so that results
 //! come in the order of the looks. `docs/index.md` tells who tells it what, and why it may be stale.
 
+mod figures;
+
 use std::{
     collections::{BTreeSet, HashMap},
     fmt, mem,
@@ -107,6 +109,8 @@ pub struct Registry {
     /// Those that there were notices for.
     stirred: BTreeSet<IndexId>,
     orders: Vec<Order>,
+    /// Whether times of a directory have changed for which there was no notice at the last tick.
+    is_suspicious: bool,
 }
 
 impl Registry {
@@ -124,6 +128,7 @@ impl Registry {
             waiting: BTreeSet::new(),
             stirred: BTreeSet::new(),
             orders: Vec::new(),
+            is_suspicious: false,
         }
     }
 
@@ -149,9 +154,10 @@ impl Registry {
         mem::take(&mut self.orders)
     }
 
-    /// Whether no mailbox is in use.
-    pub fn is_empty(&self) -> bool {
-        self.held.is_empty()
+    /// Whether something is waited for that comes within a second, or never. All else that [`Registry::tick`] looks
+    /// after takes minutes.
+    pub fn wants_ticks(&self) -> bool {
+        self.is_suspicious || !self.waiting.is_empty()
     }
 
     /// The directories of a mailbox in use, to be taken again if they are still what its path leads to.
@@ -186,6 +192,7 @@ impl Registry {
                 held.note_walk(Walk::IfChanged);
             } else if index.times() != times {
                 held.suspect.get_or_insert(now);
+                self.is_suspicious = true;
             }
         }
         let mark = mark.filter(|_| held.watched).map(|number| Mark { number, since: now });
@@ -348,7 +355,10 @@ impl Registry {
             _ if as_known => held.suspect = None,
             // A notice may be on its way, if there is somebody to send one.
             Some(since) if held.watched && now < since + EXPLAINED_WITHIN => {}
-            None if held.watched => held.suspect = Some(now),
+            None if held.watched => {
+                held.suspect = Some(now);
+                self.is_suspicious = true;
+            }
             _ => {
                 if held.watched {
                     log::info!("{}: changed, and no notice told so; looked through again", held.mailbox);
@@ -392,16 +402,8 @@ impl Registry {
                 self.orders.push(Order::Check(id, Arc::clone(&held.maildir)));
             }
         }
+        self.is_suspicious = self.held.values().any(|held| held.suspect.is_some());
         self.measure();
-    }
-
-    fn measure(&self) {
-        let lists = || self.held.values().filter_map(|held| held.index.as_ref()).map(Index::list);
-        METRICS.index_mailboxes.set(self.held.len() as u64);
-        METRICS.index_unwatched.set(self.held.values().filter(|held| !held.watched).count() as u64);
-        METRICS.index_messages.set(lists().map(|list| list.len() as u64).sum());
-        METRICS.index_octets.set(lists().map(List::total).sum());
-        METRICS.index_memory.set(lists().map(|list| list.memory() as u64).sum());
     }
 
     // Inside

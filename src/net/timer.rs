@@ -1,41 +1,64 @@
-//! Deadlines, in a heap. A deadline that moves is not searched for: its old entry comes up, is compared with
-//! the deadline that the owner has now, and is put back if it was early.
+//! Deadlines, in order: one for each who is to be woken, so that a deadline that nobody waits for any longer wakes
+//! nobody. A deadline that moves further away may stay where it is: its owner compares when it comes, and sets the
+//! next.
 
-use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    hash::Hash,
+    time::Duration,
+};
 
 /// Who is to be woken at which time.
 #[derive(Debug)]
 pub struct Timers<T> {
-    heap: BinaryHeap<Reverse<(Duration, T)>>,
+    in_order: BTreeSet<(Duration, T)>,
+    of: HashMap<T, Duration>,
 }
 
-impl<T: Ord + Copy> Timers<T> {
+impl<T: Ord + Hash + Copy> Timers<T> {
     /// No deadlines.
     pub fn new() -> Self {
-        Self { heap: BinaryHeap::new() }
+        Self { in_order: BTreeSet::new(), of: HashMap::new() }
     }
 
-    /// Wakes `who` at `when`, on the steady clock.
+    /// Wakes `who` at `when`, on the steady clock, and no longer at another time.
     pub fn set(&mut self, when: Duration, who: T) {
-        self.heap.push(Reverse((when, who)));
+        self.remove(who);
+        self.of.insert(who, when);
+        self.in_order.insert((when, who));
     }
 
-    /// How long until the next entry, if there is one.
+    /// Wakes `who` at `when`, if nothing wakes it before.
+    pub fn set_by(&mut self, when: Duration, who: T) {
+        if self.of.get(&who).is_none_or(|earlier| when < *earlier) {
+            self.set(when, who);
+        }
+    }
+
+    /// Does not wake `who`.
+    pub fn remove(&mut self, who: T) {
+        if let Some(when) = self.of.remove(&who) {
+            self.in_order.remove(&(when, who));
+        }
+    }
+
+    /// How long until the next deadline, if there is one.
     pub fn next_in(&self, now: Duration) -> Option<Duration> {
-        self.heap.peek().map(|Reverse((when, _))| when.saturating_sub(now))
+        self.in_order.first().map(|(when, _)| when.saturating_sub(now))
     }
 
-    /// Takes an entry whose time has come.
+    /// Takes a deadline that has come.
     pub fn due(&mut self, now: Duration) -> Option<T> {
-        let Reverse((when, _)) = self.heap.peek()?;
-        if *when > now {
+        let (when, who) = *self.in_order.first()?;
+        if when > now {
             return None;
         }
-        self.heap.pop().map(|Reverse((_, who))| who)
+        self.remove(who);
+        Some(who)
     }
 }
 
-impl<T: Ord + Copy> Default for Timers<T> {
+impl<T: Ord + Hash + Copy> Default for Timers<T> {
     fn default() -> Self {
         Self::new()
     }
@@ -45,9 +68,12 @@ impl<T: Ord + Copy> Default for Timers<T> {
 mod tests {
     use super::*;
 
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
     #[test]
     fn l12_entries_come_up_in_time_and_not_before() {
-        let at = Duration::from_secs;
         let mut timers = Timers::new();
         timers.set(at(5), 'b');
         timers.set(at(3), 'a');
@@ -56,5 +82,19 @@ mod tests {
         assert_eq!(timers.due(at(5)), Some('a'));
         assert_eq!(timers.due(at(5)), Some('b'));
         assert_eq!((timers.due(at(9)), timers.next_in(at(9))), (None, None));
+    }
+
+    #[test]
+    fn x10_who_is_gone_or_has_another_deadline_is_not_woken_by_the_old_one() {
+        let mut timers = Timers::new();
+        timers.set(at(3), 'a');
+        timers.set(at(4), 'b');
+        timers.set(at(7), 'b');
+        timers.remove('a');
+        assert_eq!((timers.due(at(6)), timers.next_in(at(6))), (None, Some(at(1))));
+        timers.set_by(at(9), 'b');
+        assert_eq!(timers.next_in(at(6)), Some(at(1)));
+        timers.set_by(at(5), 'b');
+        assert_eq!((timers.due(at(5)), timers.due(at(99))), (Some('b'), None));
     }
 }

@@ -54,7 +54,7 @@ impl Server {
                 let service = listener.service();
                 if let Entry::At(then) = self.admission.entry(service, now.steady) {
                     listener.rest();
-                    self.timers.set(then, Due::Accept);
+                    self.timers.set_by(then, Due::Accept);
                     break;
                 }
                 match listener.accept() {
@@ -63,7 +63,7 @@ impl Server {
                     Accepted::Gone => {}
                     // Edge-triggered: no event will tell when there is room again, so a timer asks.
                     Accepted::Later => {
-                        self.timers.set(now.steady + ACCEPT_PAUSE, Due::Accept);
+                        self.timers.set_by(now.steady + ACCEPT_PAUSE, Due::Accept);
                         break;
                     }
                 }
@@ -117,6 +117,7 @@ impl Server {
             Err(error) => return self.not_announced(id, &error.to_string()),
         };
         let Some(Arrival { stream, at, proxy }) = self.arrivals.remove(&id) else { return };
+        self.timers.remove(Due::Conn(id));
         let peer = header.unwrap_or(proxy);
         if header.is_some() && !self.admission.has_room_for(peer.ip()) {
             self.admission.leave(id);
@@ -136,7 +137,7 @@ impl Server {
 
     fn not_announced(&mut self, id: ConnId, why: &str) {
         if let Some(arrival) = self.arrivals.remove(&id) {
-            self.admission.leave(id);
+            self.forget(id);
             logging::not_announced(&id.to_string(), self.listeners[&arrival.at].name(), arrival.proxy, why);
         }
     }
@@ -217,7 +218,13 @@ impl Server {
         let Some(mut conn) = self.conns.remove(&id) else { return };
         conn.tell_end(now);
         self.origins.remove(&id);
+        self.forget(id);
+    }
+
+    /// Gives back the place of a connection, and its deadline.
+    pub(super) fn forget(&mut self, id: ConnId) {
         self.admission.leave(id);
+        self.timers.remove(Due::Conn(id));
     }
 }
 

@@ -39,7 +39,7 @@ impl Server {
         self.manager.stopping(&format!("stopping, {} connections", self.conns.len()));
         self.listeners.values_mut().for_each(|listener| listener.stop(self.poll.registry()));
         self.stopping = Some(Stopping::Patiently);
-        self.arrivals.drain().for_each(|(id, _)| self.admission.leave(id));
+        std::mem::take(&mut self.arrivals).into_keys().for_each(|id| self.forget(id));
         self.timers.set(now.steady + self.config.limits.shutdown_grace.0, Due::Stop);
         let ids: Vec<ConnId> = self.conns.keys().copied().collect();
         for id in ids {

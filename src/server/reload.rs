@@ -248,7 +248,7 @@ impl Server {
             listener.stop(self.poll.registry());
         }
         let gone = self.arrivals.extract_if(|_, arrival| !self.listeners.contains_key(&arrival.at));
-        gone.for_each(|(id, _)| self.admission.leave(id));
+        gone.map(|(id, _)| id).collect::<Vec<_>>().into_iter().for_each(|id| self.forget(id));
     }
 }
 
