@@ -15,7 +15,7 @@ use std::{
 
 pub use super::held::{Done, Load};
 use super::{
-    Index, List, Snapshot,
+    Index, Snapshot,
     held::{Held, Login, Mark, Spare, Telling, UnderWay, Walk},
     watch::Notice,
 };
@@ -140,7 +140,7 @@ impl Registry {
     }
 
     /// How many mailboxes are in use.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.held.len()
     }
 

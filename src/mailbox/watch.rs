@@ -5,7 +5,7 @@
 //! is what the mailbox has open, whatever its path leads to by now.
 //!
 //! The kernel queues what happens in the order in which it happens. So a worker that wants to know whether
-//! everything has been told makes a mark in the queue, see [`Marks`].
+//! everything has been told makes a mark in the queue, see `marks.rs`.
 
 use std::{
     collections::HashMap,

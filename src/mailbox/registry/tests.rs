@@ -3,6 +3,7 @@ mod times;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::*;
+use crate::mailbox::List;
 use crate::{
     limits::Size,
     maildir::{Spool, counting::Turn, scan},
