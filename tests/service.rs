@@ -361,8 +361,8 @@ fn o07_the_descriptor_limit_is_raised_and_the_connections_that_it_allows_are_tol
         ..Setup::default()
     }
     .start();
-    server.tells("room connections=370 mailboxes=41 descriptors=1000");
-    server.tells("limits.connections is 5000, and the descriptors are enough for 370");
+    server.tells("room connections=310 mailboxes=41 descriptors=1000");
+    server.tells("limits.connections is 5000, and the descriptors are enough for 310");
     let limits = fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
     let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     assert_eq!(files.split_whitespace().nth(3), Some("1000"), "{files}");
