@@ -322,7 +322,9 @@ fn tree(dir: &Path) -> BTreeSet<PathBuf> {
         for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
             open.extend(entry.file_type().unwrap().is_dir().then(|| entry.path()));
             // The server notes the date soon after its start.
-            let is_date = entry.file_name().to_string_lossy().starts_with(".restante.clock");
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_date =
+                name == ".restante.clock" || name.starts_with(".restante.") && name.ends_with(".new");
             found.extend((!is_date).then(|| entry.path()));
         }
     }

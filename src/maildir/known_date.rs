@@ -3,17 +3,17 @@
 
 use std::{
     fs::File,
-    io::{Read, Write},
+    io::Read,
     time::{Duration, SystemTime},
 };
 
-use rustix::fs::{self, AtFlags, Mode, OFlags};
+use rustix::fs::{self, Mode, OFlags};
 
 use super::{Error, Spool, store::FILE_MODE};
+use crate::safe_file::{self, Keep};
 
 /// The file, beside the mailboxes.
 pub const FILE: &str = ".restante.clock";
-const NEW: &str = ".restante.clock.new";
 
 /// The date in the file. Without one, the last change of any mailbox: files are stamped by the same clock, and so many
 /// of them were right. `None`: there is no mailbox either.
@@ -39,21 +39,9 @@ fn newest_change(spool: &Spool) -> Option<SystemTime> {
 
 /// Notes a date that is good. Not durable: an older one does no harm.
 pub fn write(spool: &Spool, date: SystemTime) -> Result<(), Error> {
-    let failed = |step| move |e: std::io::Error| Error::at(FILE, step, e);
     let seconds = date.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let flags = OFlags::WRONLY
-        | OFlags::CREATE
-        | OFlags::TRUNC
-        | OFlags::NOFOLLOW
-        | OFlags::NONBLOCK
-        | OFlags::CLOEXEC;
-    let file = fs::openat(spool.dir(), NEW, flags, FILE_MODE).map_err(|e| failed("create")(e.into()))?;
-    let written = File::from(file).write_all(format!("{seconds}\n").as_bytes()).map_err(failed("write"));
-    let renamed = written.and_then(|()| {
-        fs::renameat(spool.dir(), NEW, spool.dir(), FILE).map_err(|e| failed("rename")(e.into()))
-    });
-    if renamed.is_err() {
-        let _ = fs::unlinkat(spool.dir(), NEW, AtFlags::empty()); // the error to tell is the first one
-    }
-    renamed
+    let text = format!("{seconds}\n");
+    let (dir, mode) = (spool.dir(), FILE_MODE.bits());
+    safe_file::replace_in((dir, dir), FILE.as_ref(), mode, text.as_bytes(), Keep::Cached)
+        .map_err(|e| Error::at(FILE, "replace", e))
 }
