@@ -1,5 +1,5 @@
 //! The pages for developers agree with the code: the diagrams of the design have its classes and states, and the catalogue
-//! of faults has the tests.
+//! of faults has the tests, and the paths that the pages name are there.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -62,6 +62,22 @@ fn every_state_is_drawn_and_no_other() {
         seen += 1;
     }
     assert_eq!(seen, 3, "diagrams of states");
+}
+
+#[test]
+fn every_path_that_a_page_for_developers_names_is_there() {
+    let path = Regex::new(r"`((?:src|tests|docs|benches|fuzz|examples|\.ci)/[^`\s]*)`").unwrap();
+    let mut lost = Vec::new();
+    for page in ["CONTRIBUTING.md", "docs/architecture.md", "tests/README.md"] {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        let named: Vec<&str> =
+            path.captures_iter(&text).map(|found| found.get(1).unwrap().as_str()).collect();
+        assert!(!named.is_empty(), "{page} names no path");
+        lost.extend(
+            named.iter().filter(|path| !root().join(path).exists()).map(|path| format!("{page}: {path}")),
+        );
+    }
+    assert!(lost.is_empty(), "{}", lost.join("\n"));
 }
 
 /// A row of the catalogue of faults: its group and its number.
