@@ -26,7 +26,7 @@ SEVERAL := ip:iproute2 unshare:util-linux haproxy:haproxy bindfs:bindfs faketime
 	$(if $(findstring nfs,$(SPOOLS)),linux.uml:user-mode-linux modprobe:kmod ganesha.nfsd:nfs-ganesha,nfs-ganesha-vfs)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test check run fuzz bench clean power-cut kill-loop interop several-machines install uninstall pages deb package-test
+.PHONY: help build test quick check deny run fuzz bench clean power-cut kill-loop interop several-machines install uninstall pages deb package-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ build: ## the server, as it is installed
 
 test: ## all tests
 	$(CARGO) test
+
+quick: ## the library and the protocols: some seconds after the build, while you work
+	$(CARGO) test --lib --test dialogues --test smtp_any_input --test pop3_any_input
 
 power-cut: ## power cuts under load, and a proof that a missing sync is seen; as root (CYCLES=60 FS="ext4 xfs")
 	RESTANTE_POWER_CUT=24 RESTANTE_POWER_CUT_FS="$(FS)" $(CARGO) test --features mutations --test power_cut
@@ -57,6 +60,9 @@ check: ## format, lints, documentation and the arrows between modules: warnings 
 	$(CARGO) clippy --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --no-deps
 	$(CARGO) test --quiet --test layering
+
+deny: ## licences, origins and advisories of the crates in Cargo.lock; says what could not be checked
+	CARGO="$(CARGO)" .ci/deny
 
 pages: ## manual pages and completions of shells, below target/release/pages
 	$(BUILT)/restante pages $(BUILT)/pages
@@ -80,7 +86,7 @@ install: $(BUILT)/restante pages ## the service on this machine, after `make bui
 	install -D -m 644 -t $(DESTDIR)$(SHARE)/bash-completion/completions $(BUILT)/pages/bash/*
 	install -D -m 644 -t $(DESTDIR)$(SHARE)/zsh/site-functions $(BUILT)/pages/zsh/*
 	install -D -m 644 -t $(DESTDIR)$(SHARE)/fish/vendor_completions.d $(BUILT)/pages/fish/*
-	install -D -m 644 -t $(DESTDIR)$(SHARE)/doc/restante README.md CHANGELOG.md LICENSE
+	install -D -m 644 -t $(DESTDIR)$(SHARE)/doc/restante README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE
 	cp -R --no-preserve=mode,ownership docs examples $(DESTDIR)$(SHARE)/doc/restante
 	[ -e $(DESTDIR)$(SYSCONFDIR)/restante/restante.toml ] || \
 		install -m 644 examples/service.toml $(DESTDIR)$(SYSCONFDIR)/restante/restante.toml

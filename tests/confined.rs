@@ -1,5 +1,5 @@
 //! A server is somebody who may do little: it leaves root behind, and is kept to its mail and to the files that
-//! its configuration names. Rows O05 and O09 of the catalogue of faults.
+//! its configuration names. Rows O05 and O09 of the catalogue of faults (docs/dev/faults/).
 
 mod common;
 

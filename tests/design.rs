@@ -1,7 +1,8 @@
-//! The diagrams of the design are drawn of this code: every class and what it does, every state.
+//! The pages for developers agree with the code: the diagrams of the design have its classes and states, and the catalogue
+//! of faults has the tests, and the paths that the pages name are there.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -61,6 +62,172 @@ fn every_state_is_drawn_and_no_other() {
         seen += 1;
     }
     assert_eq!(seen, 3, "diagrams of states");
+}
+
+#[test]
+fn every_path_that_a_page_for_developers_names_is_there() {
+    let path = Regex::new(r"`((?:src|tests|docs|benches|fuzz|examples|\.ci)/[^`\s]*)`").unwrap();
+    let mut lost = Vec::new();
+    for page in ["CONTRIBUTING.md", "docs/architecture.md", "tests/README.md"] {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        let named: Vec<&str> =
+            path.captures_iter(&text).map(|found| found.get(1).unwrap().as_str()).collect();
+        assert!(!named.is_empty(), "{page} names no path");
+        lost.extend(
+            named.iter().filter(|path| !root().join(path).exists()).map(|path| format!("{page}: {path}")),
+        );
+    }
+    assert!(lost.is_empty(), "{}", lost.join("\n"));
+}
+
+/// A row of the catalogue of faults: its group and its number.
+type Row = (char, u32);
+
+#[test]
+fn every_test_of_a_fault_has_its_row_in_the_catalogue() {
+    let rows = catalogue();
+    let without: Vec<String> = cited()
+        .into_iter()
+        .filter(|(row, _)| !rows.contains_key(row))
+        .map(|((group, number), by)| format!("{group}{number:02}, cited by {by}"))
+        .collect();
+    assert!(without.is_empty(), "not in docs/dev/faults/:\n{}", without.join("\n"));
+}
+
+#[test]
+fn every_row_of_the_catalogue_has_a_test_that_exists_or_says_why_it_has_none() {
+    let (dialogues, functions) = (root().join("tests/dialogues"), functions());
+    let exists = |test: &str| match test.split_once("::") {
+        Some((file, name)) => functions.contains(&(file.to_owned(), name.to_owned())),
+        None => dialogues.join(test).is_file(),
+    };
+    let mut wrong = Vec::new();
+    for ((group, number), entry) in catalogue() {
+        let named = tests_named_in(&entry);
+        wrong.extend(
+            named.iter().filter(|test| !exists(test)).map(|test| format!("{group}{number:02}: no {test}")),
+        );
+        let reason = entry.split_once("- No test: ").map(|(_, reason)| reason.split_whitespace().count());
+        if named.is_empty() && reason.is_none_or(|words| words < 5) {
+            wrong.push(format!("{group}{number:02} has neither a test nor a reason"));
+        }
+    }
+    for (page, text) in pages_of_faults() {
+        let lost = tests_named_in(&text).into_iter().filter(|test| !exists(test));
+        wrong.extend(lost.map(|test| format!("{page}: no {test}")));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The text of each row of the catalogue.
+fn catalogue() -> BTreeMap<Row, String> {
+    let head = Regex::new(r"^- \*\*([A-Z])(\d\d)\*\* .*\*Right:\* ").unwrap();
+    let mut rows = BTreeMap::new();
+    for (page, text) in pages_of_faults() {
+        for entry in text.split("\n- ").skip(1) {
+            let entry = entry.split("\n\n").next().unwrap();
+            let line = format!("- {}", entry.replace('\n', " "));
+            let Some(found) = head.captures(&line) else {
+                assert!(!entry.starts_with("**"), "{page}: no row: {entry}");
+                continue;
+            };
+            let row = (found[1].chars().next().unwrap(), found[2].parse().unwrap());
+            assert!(rows.insert(row, line.clone()).is_none(), "{page}: twice: {entry}");
+        }
+    }
+    rows
+}
+
+/// The pages of the catalogue but for the one that explains it.
+fn pages_of_faults() -> Vec<(String, String)> {
+    let files = files_below(&root().join("docs/dev/faults"), "md").into_iter();
+    let named = files.map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), path));
+    named
+        .filter(|(name, _)| name != "README.md")
+        .map(|(name, path)| (name, fs::read_to_string(path).unwrap()))
+        .collect()
+}
+
+/// The dialogues and functions that stand in a text, each in backticks.
+fn tests_named_in(text: &str) -> Vec<String> {
+    let test = Regex::new(r"`((?:smtp|pop3)/\w+\.dlg|[a-z]\w+::\w+)`").unwrap();
+    test.captures_iter(text).map(|found| found[1].to_owned()).collect()
+}
+
+/// The rows that tests carry in their names or dialogues cite in their first lines, each with one that does.
+fn cited() -> BTreeMap<Row, String> {
+    let spoken = Regex::new(r"\bFaults? ([^:]*)").unwrap();
+    let number = Regex::new(r"\b([A-Z])(\d\d)\b").unwrap();
+    let mut cited = BTreeMap::new();
+    for path in files_below(&root().join("tests/dialogues"), "dlg") {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        cited.extend(rows_in_name(name).into_iter().map(|row| (row, name.to_owned())));
+        let text = fs::read_to_string(&path).unwrap();
+        for found in spoken.captures_iter(text.lines().next().unwrap()) {
+            let rows = number.captures_iter(found.get(1).unwrap().as_str());
+            cited.extend(
+                rows.map(|row| ((row[1].chars().next().unwrap(), row[2].parse().unwrap()), name.to_owned())),
+            );
+        }
+    }
+    for (_, name) in functions() {
+        cited.extend(rows_in_name(&name).into_iter().map(|row| (row, name.clone())));
+    }
+    assert!(cited.len() > 150, "{} rows are cited", cited.len());
+    cited
+}
+
+/// The rows at the front of a test's name: `p15_p16_what` or `m01_to_m06_what`.
+fn rows_in_name(name: &str) -> BTreeSet<Row> {
+    let row = |word: &str| {
+        let (group, digits) = word.split_at_checked(1)?;
+        let group = group.chars().next().filter(char::is_ascii_lowercase)?;
+        let is_number = (1..=2).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+        is_number.then(|| (group.to_ascii_uppercase(), digits.parse().unwrap()))
+    };
+    let (mut rows, mut last, mut is_range) = (BTreeSet::new(), None, false);
+    let mut words = name.split('_');
+    for word in words.by_ref() {
+        match (row(word), last) {
+            (Some((group, end)), Some((_, begin))) if is_range => {
+                rows.extend((begin..=end).map(|number| (group, number)));
+            }
+            (Some(row), _) => drop(rows.insert(row)),
+            (None, Some(_)) if word == "to" => {}
+            (None, _) => return rows,
+        }
+        is_range = word == "to";
+        last = row(word).or(last);
+    }
+    BTreeSet::new() // a name that is nothing but numbers is no sentence
+}
+
+/// Every function below `tests/` and `src/`, after the name of its file, or of the directory that a `mod.rs` is for.
+fn functions() -> BTreeSet<(String, String)> {
+    let function = Regex::new(r"\bfn ([a-z]\w*)").unwrap();
+    let mut found = BTreeSet::new();
+    for path in ["tests", "src"].iter().flat_map(|dir| files_below(&root().join(dir), "rs")) {
+        let stem = match path.file_stem().unwrap().to_str().unwrap() {
+            "mod" | "tests" | "main" => path.parent().unwrap().file_name().unwrap().to_str().unwrap(),
+            stem => stem,
+        };
+        let text = fs::read_to_string(&path).unwrap();
+        found.extend(function.captures_iter(&text).map(|function| (stem.to_owned(), function[1].to_owned())));
+    }
+    found
+}
+
+fn files_below(dir: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for path in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            files.extend(files_below(&path, extension));
+        } else if path.extension().is_some_and(|end| end == extension) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
 }
 
 fn defines(code: &str, kind: &str, name: &str) -> bool {

@@ -9,6 +9,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use regex::Regex;
+
 use dialogue::{
     file::{Dialogue, Failure},
     play::{self, Way},
@@ -29,6 +31,50 @@ fn pop3() {
 #[test]
 fn regress() {
     play_all("regress", None);
+}
+
+/// RFC 2034 sections 3 and 4. The banner, the reply to EHLO and HELO, and 3xx have none.
+#[test]
+fn c19_every_reply_has_an_enhanced_code_of_its_class_and_a_text() {
+    let reply = Regex::new(r"^S(?:\*\d+)?: ((\d)\d\d)([ -])(.*)$").unwrap();
+    let enhanced = Regex::new(r"^(\d)\.\d{1,3}\.\d{1,3} \S").unwrap();
+    let (mut seen, mut wrong) = (0, Vec::new());
+    for file in files("smtp") {
+        let text = String::from_utf8(fs::read(&file).unwrap()).unwrap();
+        let mut is_greeting = false; // the banner, or a line of the reply to EHLO or HELO
+        for line in text.lines() {
+            let Some(found) = reply.captures(line) else { continue };
+            is_greeting |= ["220", "250"].contains(&&found[1]) && found[4].starts_with("mx.test");
+            let has_one = enhanced.captures(&found[4]).is_some_and(|code| code[1] == found[2]);
+            if !has_one && !is_greeting && found[2] != *"3" {
+                wrong.push(format!("{}: {line}", file.file_name().unwrap().display()));
+            }
+            seen += usize::from(has_one);
+            is_greeting &= found[3] == *"-";
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(seen > 500, "{seen} replies");
+}
+
+/// Those that no dialogue reaches.
+#[test]
+fn c19_every_reply_of_the_source_has_an_enhanced_code_of_its_class() {
+    let new = Regex::new(r#"Reply::new\(\s*(\d)(\d\d),\s*"([0-9.]*)",\s*"(.?)"#).unwrap();
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/proto/smtp");
+    let mut seen = 0;
+    for file in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+        let text = fs::read_to_string(&file).unwrap();
+        for found in new.captures_iter(&text) {
+            let (class, code) = (&found[1], &found[3]);
+            let needs_none = class == "3" || found[0].contains("250");
+            let is_right = code.starts_with(&format!("{class}.")) && code.split('.').count() == 3;
+            assert!(is_right || code.is_empty() && needs_none, "{}: {}", file.display(), &found[0]);
+            assert!(!found[4].is_empty() || class == "3", "no text: {}", &found[0]);
+            seen += 1;
+        }
+    }
+    assert!(seen > 40, "{seen} replies");
 }
 
 #[test]

@@ -128,7 +128,16 @@ fn every_link_leads_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let link = regex::Regex::new(r"\]\(([^):#]+)(?:#[^)]*)?\)").unwrap();
     let mut broken = Vec::new();
-    for dir in [".", "docs", "docs/manual", "tests/dialogue"] {
+    for dir in [
+        ".",
+        "docs",
+        "docs/dev/faults",
+        "docs/manual",
+        "fuzz",
+        "tests",
+        "tests/dialogue",
+        "tests/dialogues/regress",
+    ] {
         for page in fs::read_dir(root.join(dir)).unwrap().map(|entry| entry.unwrap().path()) {
             if page.extension().is_none_or(|end| end != "md") {
                 continue;

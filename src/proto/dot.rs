@@ -258,7 +258,7 @@ mod tests {
         (wire, octets)
     }
 
-    /// FAULTS S01 to S12: what may look like an end to another server.
+    /// Faults S01 to S12: what may look like an end to another server.
     const FALSE_ENDS: [&[u8]; 13] = [
         b"\n.\n",
         b"\n.\r\n",

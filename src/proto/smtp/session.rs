@@ -220,7 +220,7 @@ impl Smtp {
         let done = match rule.verb {
             Verb::Absent | Verb::Bdat => Err(reply::NOT_IMPLEMENTED),
             Verb::Data | Verb::Rset | Verb::Quit if !no_argument => Err(reply::BAD_ARGUMENT),
-            // A client that talks on before it has read these replies may be tricked into it (FAULTS C10);
+            // A client that talks on before it has read these replies may be tricked into it (fault C10);
             // Thunderbird's account set-up alone sends EHLO and QUIT together.
             Verb::Data if !in_step => return self.hang_up_at(out, "out of step", &reply::OUT_OF_STEP, line),
             Verb::Ehlo | Verb::Helo | Verb::Lhlo if !in_step && !quits(inbox) => {
