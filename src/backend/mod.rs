@@ -151,7 +151,7 @@ impl Backend {
             storage,
             clients: Clients::default(),
             auth: Auth::new(&key, &limits),
-            receiver: Receiver::new(config, waker),
+            receiver: Receiver::new(&config.hostname, &limits, waker),
             maildrops: Maildrops::new(limits.pop3_login_delay.0, completions.clone()),
             quotas: QuotaCache::new(limits.quota_mailboxes, limits.quota_recount.0),
             index: Registry::new(&limits, most_indexes(&limits)),
@@ -460,3 +460,6 @@ impl World for Backend {
 }
 
 const TIDY_EVERY: Duration = Duration::from_secs(3600);
+
+#[cfg(test)]
+mod tests;

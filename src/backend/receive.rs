@@ -20,7 +20,6 @@ use super::{
 use crate::{
     accounts::Accounts,
     commit::{Content, Delivery},
-    config::Config,
     descriptors::most_spilled,
     limits::{Limits, Span},
     maildir::{
@@ -73,12 +72,11 @@ pub(super) struct Context<'a> {
 }
 
 impl Receiver {
-    pub(super) fn new(config: &Config, waker: &Arc<LoopWaker>) -> Self {
-        let limits = &config.limits;
+    pub(super) fn new(hostname: &str, limits: &Limits, waker: &Arc<LoopWaker>) -> Self {
         Self {
             bodies: Bodies::new(limits.bodies_in_memory.0, most_spilled()),
             permits: SpillPermits::new(waker),
-            namer: Namer::new(&config.hostname, std::process::id()),
+            namer: Namer::new(hostname, std::process::id()),
             inbound: 0,
             deliveries: 0,
             given_up: 0,
@@ -87,10 +85,10 @@ impl Receiver {
     }
 
     /// Another configuration is in force from now on.
-    pub(super) fn reconfigure(&mut self, config: &Config) {
-        self.bodies.follow(config.limits.bodies_in_memory.0);
-        self.namer.follow(&config.hostname);
-        self.limits = ReceiveLimits::of(&config.limits);
+    pub(super) fn reconfigure(&mut self, hostname: &str, limits: &Limits) {
+        self.bodies.follow(limits.bodies_in_memory.0);
+        self.namer.follow(hostname);
+        self.limits = ReceiveLimits::of(limits);
     }
 
     // Requests

@@ -24,7 +24,7 @@ impl Backend {
         self.auth.reconfigure(limits);
         self.index.follow(limits, most_indexes(limits));
         self.storage.reconfigure(limits);
-        self.receiver.reconfigure(config);
+        self.receiver.reconfigure(&config.hostname, limits);
         self.maildrops.reconfigure(limits.pop3_login_delay.0);
         self.quotas.reconfigure(limits.quota_mailboxes, limits.quota_recount.0);
         self.expires = config.pop3.expire.is_some();

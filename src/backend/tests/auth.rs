@@ -1,0 +1,135 @@
+use std::net::IpAddr;
+
+use super::{
+    super::{
+        auth::Auth,
+        effects::{Effect, Effects},
+    },
+    *,
+};
+use crate::{accounts::Verdict, limits::Limits, proto::ask::Secret, workers::Job};
+
+const FAR: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+/// Logins with two workers.
+struct Bench {
+    auth: Auth,
+    accounts: Accounts,
+    effects: Effects,
+    now: Duration,
+    _fixture: Fixture,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let fixture = Fixture::new();
+        let limits = Limits { password_workers: 2, password_queue: 3, ..Limits::default() };
+        let accounts = fixture.accounts();
+        let auth = Auth::new(&[7; 32], &limits);
+        Self { auth, accounts, effects: Effects::default(), now: SECOND, _fixture: fixture }
+    }
+
+    fn log_in(&mut self, id: u64, from: IpAddr, password: &str) {
+        let said = ("ann", Secret::new(password));
+        self.auth.verify((ConnId(id), from), said, &self.accounts, self.now, &mut self.effects);
+        self.auth.start_checks(&self.accounts, self.now, &mut self.effects);
+    }
+
+    fn verified(&mut self, id: u64, verdict: Result<Verdict, Fault>) {
+        let id = ConnId(id);
+        self.auth.verified(id, verdict, &mut self.accounts, self.now, &mut self.effects);
+        self.auth.start_checks(&self.accounts, self.now, &mut self.effects);
+    }
+
+    #[track_caller]
+    fn told(&mut self, expected: &[&str]) {
+        assert_eq!(told(&mut self.effects), expected);
+    }
+}
+
+fn right() -> Result<Verdict, Fault> {
+    Ok(Verdict::Right(mailbox("ann")))
+}
+
+#[test]
+fn a_right_password_is_remembered_for_a_while() {
+    let mut bench = Bench::new();
+    bench.log_in(1, FAR, "sesame");
+    bench.told(&["run Verify"]);
+    bench.verified(1, right());
+    let Some(Effect::Respond(ConnId(1), Answer::Welcome(opened))) = bench.effects.next() else {
+        panic!("not let in")
+    };
+    assert_eq!(opened, mailbox("ann"));
+    bench.log_in(2, FAR, "sesame");
+    assert!(matches!(bench.effects.next(), Some(Effect::Respond(ConnId(2), Answer::Welcome(_)))));
+    bench.log_in(3, FAR, "another");
+    bench.told(&["run Verify"]);
+    bench.now += Limits::default().login_memory.0;
+    bench.log_in(4, FAR, "sesame");
+    bench.told(&["run Verify"]);
+}
+
+#[test]
+fn the_response_to_a_wrong_password_is_held_back_for_longer_each_time() {
+    let mut bench = Bench::new();
+    let mut last = Duration::ZERO;
+    for id in 1..4 {
+        bench.log_in(id, FAR, &format!("wrong {id}"));
+        bench.told(&["run Verify"]);
+        bench.now += Duration::from_millis(100); // the check takes that long, which can't be seen
+        bench.verified(id, Ok(Verdict::Wrong));
+        let Some(Effect::Respond(_, Answer::Denied { after })) = bench.effects.next() else {
+            panic!("let in")
+        };
+        assert!(after > last, "{after:?} after {last:?}");
+        last = after;
+        bench.now += Duration::from_secs(60);
+    }
+}
+
+#[test]
+fn as_many_are_checked_as_there_are_workers_and_the_others_wait_their_turn() {
+    let mut bench = Bench::new();
+    for id in 1..=5 {
+        let from = IpAddr::V4([192, 0, 2, id as u8].into());
+        bench.log_in(id, from, &format!("wrong {id}"));
+    }
+    bench.told(&["run Verify", "run Verify"]);
+    assert_eq!(bench.auth.waiting(), 3);
+    bench.log_in(6, FAR, "wrong 6");
+    let refused = told(&mut bench.effects);
+    assert!(matches!(&refused[..], [one] if one.ends_with("failed Busy")), "{refused:?}");
+    bench.verified(1, right());
+    assert_eq!(told(&mut bench.effects).len(), 2, "a response, and the next check");
+    assert_eq!(bench.auth.waiting(), 2);
+}
+
+#[test]
+fn a_check_that_is_never_done_is_a_failure_and_makes_room_for_the_next() {
+    let mut bench = Bench::new();
+    for id in 1..=3 {
+        bench.log_in(id, IpAddr::V4([192, 0, 2, id as u8].into()), &format!("wrong {id}"));
+    }
+    let Some(Effect::Run(job)) = bench.effects.next() else { panic!("no job") };
+    assert!(matches!(job, Job::Verify { conn: ConnId(1), .. }));
+    assert!(matches!(job.lost(Fault::Busy), Some(Completion::Verified(ConnId(1), Err(Fault::Busy)))));
+    told(&mut bench.effects);
+    bench.verified(1, Err(Fault::Busy));
+    bench.told(&["c1 failed Busy", "run Verify"]);
+}
+
+#[test]
+fn a_client_that_leaves_takes_its_password_out_of_the_queue() {
+    let mut bench = Bench::new();
+    for id in 1..=3 {
+        bench.log_in(id, IpAddr::V4([192, 0, 2, id as u8].into()), &format!("wrong {id}"));
+    }
+    told(&mut bench.effects);
+    bench.auth.leave(ConnId(3), bench.now, &mut bench.effects);
+    bench.told(&["c3 failed Busy"]);
+    bench.auth.leave(ConnId(1), bench.now, &mut bench.effects);
+    bench.told(&[]);
+    bench.verified(1, right());
+    assert_eq!(told(&mut bench.effects).len(), 1, "none is left to be checked");
+}

@@ -1,0 +1,221 @@
+use super::{
+    super::{
+        clients::Clients,
+        effects::{Effect, Effects},
+        maildrop::Maildrops,
+        quota::QuotaCache,
+    },
+    *,
+};
+use crate::{
+    accounts::Scratch,
+    limits::Limits,
+    mailbox::{Registry, registry::Order},
+    workers::Job,
+};
+
+/// The maildrops, an index, and workers that do what they are told to when they are told to.
+struct Bench {
+    fixture: Fixture,
+    maildrops: Maildrops,
+    clients: Clients,
+    index: Registry,
+    quotas: QuotaCache,
+    effects: Effects,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let fixture = Fixture::new();
+        let maildrops = Maildrops::new(Duration::ZERO, fixture.completions.clone());
+        let mut clients = Clients::default();
+        for (id, host) in [(CLIENT, 1), (OTHER, 2)] {
+            clients.enter(id, [192, 0, 2, host].into());
+        }
+        let quotas = QuotaCache::new(10, SECOND);
+        let index = Registry::new(&Limits::default(), 10);
+        Self { fixture, maildrops, clients, index, quotas, effects: Effects::default() }
+    }
+
+    fn open(&mut self, id: ConnId) {
+        self.clients.request(id);
+        let client = self.clients.get_mut(id).unwrap();
+        self.maildrops.open((id, client), (mailbox("ann"), SECOND), &self.index, &mut self.effects);
+    }
+
+    fn run(&self, job: Job) -> Option<Completion> {
+        job.run(&self.fixture.storage, &mut Scratch::default())
+    }
+
+    /// Does the job that is wanted next, and takes its completion.
+    #[track_caller]
+    fn work(&mut self) {
+        let Some(Effect::Run(job)) = self.effects.next() else { panic!("no job") };
+        if let Some(completion) = self.run(job) {
+            self.take(completion);
+        }
+        while let Ok(completion) = self.fixture.sent.try_recv() {
+            self.take(completion);
+        }
+    }
+
+    fn take(&mut self, completion: Completion) {
+        let Self { maildrops, clients, index, quotas, effects, .. } = self;
+        match completion {
+            Completion::Unlocked(mailbox) => maildrops.unlocked(&mailbox, clients, index, effects),
+            Completion::Locked(id, result) => {
+                maildrops.locked((id, clients.get_mut(id).unwrap()), result, index, effects);
+                self.scan();
+            }
+            Completion::Updated(id, done, result) => {
+                maildrops.updated((id, clients.get_mut(id).unwrap()), done, result, index, quotas, effects);
+            }
+            Completion::Read(id, message, result) => {
+                Maildrops::was_read((id, clients.get_mut(id).unwrap()), message, result, index, effects);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Scans the mailbox for the index, which opens it.
+    fn scan(&mut self) {
+        for order in self.index.orders() {
+            let Order::Load(id, load) = order else { panic!("{order:?}") };
+            let Some(Completion::Scanned(id, result)) = self.run(Job::Scan(id, load)) else {
+                panic!("no scan")
+            };
+            self.index.scanned(id, result);
+        }
+        for order in self.index.orders() {
+            let Order::Serve(id, snapshot) = order else { continue };
+            let client = (id, self.clients.get_mut(id).unwrap());
+            self.maildrops.opened(client, Ok(snapshot), &mut self.index, &mut self.effects);
+        }
+    }
+
+    fn quit(&mut self, id: ConnId, delete: &[usize]) {
+        self.clients.request(id);
+        let client = self.clients.get_mut(id).unwrap();
+        let changes = (delete.to_vec(), Vec::new());
+        self.maildrops.update((id, client), changes, &mut self.index, &mut self.effects);
+    }
+
+    fn deliver_by_hand(&self, name: &str) {
+        let maildir = self.fixture.storage.maildir(&mailbox("ann")).unwrap();
+        std::fs::write(maildir.path().join("new").join(name), "x\n").unwrap();
+    }
+
+    #[track_caller]
+    fn told(&mut self, expected: &[&str]) {
+        assert_eq!(told(&mut self.effects), expected);
+    }
+}
+
+#[test]
+fn a_mailbox_is_one_sessions_and_free_when_its_lock_is_closed() {
+    let mut bench = Bench::new();
+    bench.deliver_by_hand("1.one.host");
+    bench.open(CLIENT);
+    bench.work();
+    bench.told(&["c1 opened 1"]);
+    bench.open(OTHER);
+    bench.told(&["c2 failed InUse"]);
+    bench.quit(CLIENT, &[]);
+    bench.open(OTHER); // waits, because the lock is about to be closed
+    bench.work();
+    let Some(Effect::Respond(CLIENT, Answer::Updated)) = bench.effects.next() else {
+        panic!("no reply to QUIT")
+    };
+    bench.work();
+    bench.told(&["c2 opened 1"]);
+    assert_eq!(bench.maildrops.len(), 1);
+}
+
+#[test]
+fn the_reply_to_a_quit_that_deletes_finds_the_mailbox_free() {
+    let mut bench = Bench::new();
+    bench.deliver_by_hand("1.one.host");
+    bench.open(CLIENT);
+    bench.work();
+    bench.told(&["c1 opened 1"]);
+    bench.quit(CLIENT, &[0]);
+    bench.work();
+    assert_eq!(bench.maildrops.len(), 0);
+    let Some(Effect::Run(Job::Release(_))) = bench.effects.next() else { panic!("no release") };
+    bench.told(&["c1 updated"]);
+}
+
+#[test]
+fn a_login_that_can_not_have_the_lock_leaves_the_mailbox_free() {
+    let mut bench = Bench::new();
+    let maildir = bench.fixture.storage.maildir(&mailbox("ann")).unwrap();
+    let lock = crate::maildir::lock::Lock::take(&maildir).unwrap();
+    bench.open(CLIENT);
+    bench.work();
+    bench.told(&["c1 failed InUse"]);
+    assert_eq!(bench.maildrops.len(), 0);
+    drop(lock);
+    bench.open(CLIENT);
+    bench.work();
+    bench.told(&["c1 opened 0"]);
+}
+
+#[test]
+fn a_job_that_is_never_done_gives_the_mailbox_back_all_the_same() {
+    let mut bench = Bench::new();
+    bench.open(CLIENT);
+    let Some(Effect::Run(job)) = bench.effects.next() else { panic!("no job") };
+    bench.take(job.lost(Fault::Broken).unwrap());
+    bench.told(&["c1 failed Broken"]);
+    assert_eq!(bench.maildrops.len(), 0);
+
+    bench.deliver_by_hand("1.one.host");
+    bench.open(CLIENT);
+    bench.work();
+    bench.told(&["c1 opened 1"]);
+    bench.quit(CLIENT, &[0]);
+    let Some(Effect::Run(job)) = bench.effects.next() else { panic!("no job") };
+    let lost = job.lost(Fault::Broken).unwrap();
+    drop(job);
+    bench.take(bench.fixture.sent.try_recv().unwrap());
+    bench.take(lost);
+    assert_eq!(bench.maildrops.len(), 0);
+    assert_eq!(told(&mut bench.effects).last().unwrap(), "c1 failed Broken");
+}
+
+#[test]
+fn logins_whose_clients_have_gone_do_not_get_the_mailbox() {
+    let mut bench = Bench::new();
+    bench.open(CLIENT);
+    bench.work();
+    bench.told(&["c1 opened 0"]);
+    bench.quit(CLIENT, &[]);
+    bench.open(OTHER);
+    assert!(bench.clients.close(OTHER).is_none());
+    bench.work();
+    bench.told(&["c1 updated", "c2 failed InUse"]);
+    assert_eq!(bench.maildrops.len(), 0);
+}
+
+#[test]
+fn a_message_is_read_in_pieces_from_a_file_that_stays_open() {
+    let mut bench = Bench::new();
+    bench.deliver_by_hand("1.one.host");
+    let maildir = bench.fixture.storage.maildir(&mailbox("ann")).unwrap();
+    std::fs::write(maildir.path().join("new/1.one.host"), vec![b'x'; 5000]).unwrap();
+    bench.open(CLIENT);
+    bench.work();
+    bench.told(&["c1 opened 1"]);
+    for (from, length, is_last) in [(0, 4096, false), (4096, 904, true)] {
+        let client = bench.clients.get_mut(CLIENT).unwrap();
+        Maildrops::read((CLIENT, client), (0, from), &mut bench.effects);
+        bench.work();
+        if !is_last {
+            std::fs::remove_file(maildir.path().join("new/1.one.host")).unwrap();
+        }
+        let Some(Effect::Respond(CLIENT, Answer::Chunk { bytes, last })) = bench.effects.next() else {
+            panic!("no chunk")
+        };
+        assert_eq!((bytes.len(), last), (length, is_last));
+    }
+}

@@ -1,0 +1,76 @@
+//! The parts of the backend on virtual time, without a thread: requests and completions in, effects out.
+
+mod auth;
+mod maildrop;
+mod receive;
+
+use std::{
+    sync::{Arc, mpsc::Receiver},
+    time::Duration,
+};
+
+use super::effects::{Effect, Effects};
+use crate::{
+    accounts::{Accounts, Sources},
+    maildir::Spool,
+    proto::ask::{Answer, ConnId, Fault, Mailbox},
+    workers::{Completion, CompletionSender, LoopWaker, Storage},
+};
+
+const CLIENT: ConnId = ConnId(1);
+const OTHER: ConnId = ConnId(2);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A spool, and what threads would be given.
+struct Fixture {
+    home: tempfile::TempDir,
+    storage: Storage,
+    waker: Arc<LoopWaker>,
+    completions: CompletionSender,
+    sent: Receiver<Completion>,
+    _poll: mio::Poll,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let storage = Storage::unwatched(Spool::open(&home.path().join("spool")).unwrap());
+        let poll = mio::Poll::new().unwrap();
+        let waker = Arc::new(LoopWaker::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap()));
+        let (completions, sent) = CompletionSender::new(Arc::clone(&waker));
+        Self { home, storage, waker, completions, sent, _poll: poll }
+    }
+
+    /// Accounts whose password is "sesame"; bob's mailbox may have 100 octets.
+    fn accounts(&self) -> Accounts {
+        let users = self.home.path().join("users.json");
+        let hash = r#""password_hash": "c8dae1c50e092f3d877192fc555b1dcf""#;
+        let text = format!(
+            r#"{{"ann@example.test": {{{hash}}}, "bob@example.test": {{{hash}, "quota": {{"bytes": "100 B"}}}}}}"#
+        );
+        std::fs::write(&users, text).unwrap();
+        Sources { users, aliases: None, domains: vec!["example.test".into()] }.load().unwrap()
+    }
+}
+
+fn mailbox(user: &str) -> Mailbox {
+    Mailbox::named(&format!("{user}@example.test")).unwrap()
+}
+
+/// All effects, in short.
+fn told(effects: &mut Effects) -> Vec<String> {
+    std::iter::from_fn(|| effects.next()).map(|effect| in_short(&effect)).collect()
+}
+
+fn in_short(effect: &Effect) -> String {
+    match effect {
+        Effect::Respond(id, Answer::Failed(failure)) => format!("{id} failed {failure:?}"),
+        Effect::Respond(id, Answer::Opened(maildrop)) => format!("{id} opened {}", maildrop.len()),
+        Effect::Respond(id, response) => format!("{id} {response:?}").to_lowercase(),
+        Effect::Run(job) => {
+            let job = format!("{job:?}");
+            format!("run {}", job.split([' ', '(']).next().unwrap())
+        }
+        Effect::Deliver(delivery) => format!("deliver {}", delivery.from),
+    }
+}

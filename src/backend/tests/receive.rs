@@ -1,0 +1,258 @@
+use super::{
+    super::{
+        clients::Clients,
+        effects::{Effect, Effects},
+        quota::QuotaCache,
+        receive::{Context, Receiver},
+    },
+    *,
+};
+use crate::{
+    commit::{Content, Delivery},
+    limits::Limits,
+    maildir::Usage,
+    proto::{
+        ask::{Envelope, Recipient},
+        smtp::address::Address,
+    },
+    workers::{AckToken, Job, Receipt, Spilled, spill},
+};
+
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The receiver and what it works with.
+struct Bench {
+    fixture: Fixture,
+    receiver: Receiver,
+    clients: Clients,
+    quotas: QuotaCache,
+    accounts: Accounts,
+    effects: Effects,
+    now: Duration,
+}
+
+impl Bench {
+    /// A client is at DATA.
+    fn new() -> Self {
+        let fixture = Fixture::new();
+        let receiver = Receiver::new("mx.example.test", &Limits::default(), &fixture.waker);
+        let accounts = fixture.accounts();
+        let mut bench = Self {
+            fixture,
+            receiver,
+            clients: Clients::default(),
+            quotas: QuotaCache::new(10, Duration::from_secs(60)),
+            accounts,
+            effects: Effects::default(),
+            now: SECOND,
+        };
+        bench.clients.enter(CLIENT, [192, 0, 2, 1].into());
+        bench.begin();
+        bench
+    }
+
+    fn begin(&mut self) {
+        self.clients.request(CLIENT);
+        let client = self.clients.get_mut(CLIENT).unwrap();
+        let begun = self.receiver.begin(CLIENT, client, self.now);
+        assert!(matches!(begun, Answer::Ready), "{begun:?}");
+        self.clients.respond(CLIENT, begun);
+    }
+
+    fn deliver(&mut self, to: &[&str], bytes: &[u8], partly: bool) {
+        let recipient = |user: &&str| Recipient {
+            address: Address::parse(mailbox(user).as_str()).unwrap(),
+            mailbox: mailbox(user),
+            folder: None,
+        };
+        let to = to.iter().map(recipient).collect();
+        let envelope = Envelope { id: "1".into(), from: None, utf8: false, to, sent: None };
+        self.clients.request(CLIENT);
+        let client = self.clients.get_mut(CLIENT).unwrap();
+        let (accounts, quotas, effects) = (&self.accounts, &mut self.quotas, &mut self.effects);
+        let mut cx = Context { now: self.now, accounts, quotas, effects };
+        self.receiver.deliver(CLIENT, client, (envelope, bytes.to_vec(), partly), &mut cx);
+    }
+
+    /// Spills a few bytes, as a worker does.
+    fn spill(&mut self) {
+        let client = self.clients.get_mut(CLIENT).unwrap();
+        self.receiver.spill(CLIENT, client, (vec![mailbox("ann")], b"a\n".to_vec()), &mut self.effects);
+        let Some(Effect::Run(Job::Spill { to, bytes, .. })) = self.effects.next() else { panic!("no spill") };
+        let spilled = spill::spill(&self.fixture.storage, to, &bytes);
+        self.receiver.spilled(CLIENT, client, spilled, &mut self.effects);
+        assert_eq!(told(&mut self.effects), ["c1 ready"]);
+    }
+
+    fn sealed(&mut self, token: &AckToken, result: Result<Box<Spilled>, Fault>) {
+        let (accounts, quotas, effects) = (&self.accounts, &mut self.quotas, &mut self.effects);
+        let mut cx = Context { now: self.now, accounts, quotas, effects };
+        self.receiver.sealed((CLIENT, token), &mut self.clients, result, &mut cx);
+    }
+
+    fn counted(&mut self, token: &AckToken, counts: Result<Vec<(Mailbox, Usage)>, Fault>) {
+        let (accounts, quotas, effects) = (&self.accounts, &mut self.quotas, &mut self.effects);
+        let mut cx = Context { now: self.now, accounts, quotas, effects };
+        self.receiver.counted((CLIENT, token), &mut self.clients, counts, &mut cx);
+    }
+
+    fn delivered(&mut self, token: &AckToken, result: Result<Receipt, Fault>) {
+        let (accounts, quotas, effects) = (&self.accounts, &mut self.quotas, &mut self.effects);
+        let mut cx = Context { now: self.now, accounts, quotas, effects };
+        self.receiver.delivered((CLIENT, token), &mut self.clients, result, &mut cx);
+    }
+
+    fn give_up_late_ones(&mut self) {
+        let (accounts, quotas, effects) = (&self.accounts, &mut self.quotas, &mut self.effects);
+        let mut cx = Context { now: self.now, accounts, quotas, effects };
+        self.receiver.give_up_late_ones(&mut self.clients, &mut cx);
+    }
+
+    /// The message that the committer was given.
+    #[track_caller]
+    fn delivery(&mut self) -> Delivery {
+        match self.effects.next() {
+            Some(Effect::Deliver(delivery)) => delivery,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn bobs_usage(&self) -> u64 {
+        self.quotas.usage(&mailbox("bob"), self.now).unwrap().bytes
+    }
+
+    #[track_caller]
+    fn told(&mut self, expected: &[&str]) {
+        assert_eq!(told(&mut self.effects), expected);
+    }
+
+    #[track_caller]
+    fn is_at_rest(&mut self) {
+        self.told(&[]);
+        assert_eq!(self.receiver.counts(), [0, 0, 0]);
+        assert!(self.receiver.is_idle());
+    }
+}
+
+fn receipt(faults: Vec<Option<Fault>>) -> Receipt {
+    Receipt { arrivals: Vec::new(), faults }
+}
+
+#[test]
+fn a_message_goes_to_the_committer_and_its_client_hears_what_became_of_it() {
+    for (result, response) in [
+        (Ok(receipt(vec![None])), "c1 delivered"),
+        (Ok(receipt(vec![None, Some(Fault::Full)])), "c1 partly([none, some(full)])"),
+        (Err(Fault::Full), "c1 failed Full"),
+    ] {
+        let mut bench = Bench::new();
+        bench.deliver(&["ann"], b"a\n", false);
+        let delivery = bench.delivery();
+        assert_eq!(bench.receiver.counts(), [1, 1, 0]);
+        bench.delivered(&delivery.decision, result);
+        bench.told(&[response]);
+        bench.is_at_rest();
+    }
+}
+
+#[test]
+fn a_file_is_sealed_before_the_committer_has_it_and_removed_where_it_can_not_be() {
+    for fails in [false, true] {
+        let mut bench = Bench::new();
+        bench.spill();
+        bench.deliver(&["ann"], b"b\n", false);
+        let Some(Effect::Run(Job::Seal { spilled, bytes, token, .. })) = bench.effects.next() else {
+            panic!("not sealed")
+        };
+        let sealed = spill::seal(spilled, &bytes);
+        let result = if fails { sealed.and(Err(Fault::Full)) } else { sealed };
+        bench.sealed(&token, result);
+        if fails {
+            bench.told(&["c1 failed Full"]);
+        } else {
+            let delivery = bench.delivery();
+            assert!(matches!(&delivery.content, Content::Settled(spilled) if spilled.bytes() == 4));
+            drop(delivery); // as where the queue of the committer is full
+            bench.delivered(&token, Err(Fault::Broken));
+            bench.told(&["c1 failed Broken"]);
+        }
+        bench.is_at_rest();
+        let tmp = bench.fixture.home.path().join("spool/ann@example.test/tmp");
+        assert_eq!(std::fs::read_dir(tmp).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_quota_is_counted_once_and_holds_until_the_message_has_its_end() {
+    let mut bench = Bench::new();
+    bench.deliver(&["ann", "bob"], &[b'x'; 40], false);
+    let Some(Effect::Run(Job::CountUsage { token, mailboxes, .. })) = bench.effects.next() else {
+        panic!("not counted")
+    };
+    assert_eq!(mailboxes, [mailbox("bob")]);
+    bench.counted(&token, Ok(vec![(mailbox("bob"), Usage { bytes: 10, messages: 1 })]));
+    bench.delivery();
+    assert_eq!(bench.bobs_usage(), 50, "reserved before it is there");
+    bench.delivered(&token, Err(Fault::Broken));
+    assert_eq!((told(&mut bench.effects), bench.bobs_usage()), (vec!["c1 failed Broken".into()], 10));
+
+    bench.begin();
+    bench.deliver(&["bob"], &[b'x'; 91], false);
+    bench.told(&["c1 failed Quota"]); // not counted again
+    bench.is_at_rest();
+}
+
+#[test]
+fn a_full_mailbox_refuses_a_message_for_all_or_for_itself() {
+    for partly in [false, true] {
+        let mut bench = Bench::new();
+        bench.quotas.insert(mailbox("bob"), Usage { bytes: 90, messages: 1 }, bench.now);
+        bench.deliver(&["ann", "bob"], &[b'x'; 20], partly);
+        assert_eq!(bench.bobs_usage(), 90);
+        if !partly {
+            bench.told(&["c1 failed Quota"]);
+            bench.is_at_rest();
+            continue;
+        }
+        let delivery = bench.delivery();
+        assert!(matches!(&delivery.to[..], [Ok(_), Err(Fault::Quota)]));
+        bench.delivered(&delivery.decision, Ok(receipt(vec![None, Some(Fault::Quota)])));
+        bench.told(&["c1 partly([none, some(quota)])"]);
+        bench.is_at_rest();
+    }
+}
+
+#[test]
+fn a_message_that_the_disk_does_not_store_is_refused_in_time_and_comes_to_nothing_later() {
+    let mut bench = Bench::new();
+    bench.deliver(&["ann"], b"a\n", false);
+    let token = bench.delivery().decision;
+    bench.now = SECOND + PATIENCE - Duration::from_millis(1);
+    bench.give_up_late_ones();
+    bench.told(&[]);
+    bench.now = SECOND + PATIENCE;
+    bench.give_up_late_ones();
+    bench.told(&["c1 failed Broken"]);
+    assert!(token.is_claimed() && !bench.receiver.is_idle(), "the committer has to take it back");
+
+    // Its client goes on with another, which the result of the first one does not concern.
+    bench.begin();
+    bench.deliver(&["ann"], b"b\n", false);
+    let second = bench.delivery().decision;
+    bench.delivered(&token, Err(Fault::Broken));
+    bench.told(&[]);
+    bench.delivered(&second, Ok(receipt(vec![None])));
+    bench.told(&["c1 delivered"]);
+    bench.is_at_rest();
+}
+
+#[test]
+fn a_client_that_closes_leaves_nothing_of_a_message_that_has_no_end() {
+    let mut bench = Bench::new();
+    bench.spill();
+    bench.clients.request(CLIENT);
+    assert!(bench.clients.close(CLIENT).is_none(), "a response is owed to it");
+    let mut client = bench.clients.respond(CLIENT, Answer::Ready).unwrap();
+    bench.receiver.discard(CLIENT, &mut client);
+    bench.is_at_rest();
+}
