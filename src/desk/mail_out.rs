@@ -130,14 +130,20 @@ impl Desk {
     }
 
     pub(super) fn update(&mut self, from: ConnId, delete: Vec<usize>, seen: Vec<usize>) -> Option<Answer> {
-        let Some(open) = self.open_of(from) else { return Some(Answer::Failed(Fault::Broken)) };
+        let Some(Lease { mailbox, open: Some(open), .. }) = self.leases.get_mut(&from) else {
+            return Some(Answer::Failed(Fault::Broken));
+        };
         let (maildir, snapshot) = (Arc::clone(&open.maildir), Arc::clone(&open.snapshot));
         if delete.is_empty() && seen.is_empty() {
             self.give_back_for(from, Some(from));
             return None;
         }
         let Some(lock) = open.lock.take() else { return Some(Answer::Failed(Fault::Broken)) };
-        self.submit(Which::Disk, from, Task::Update { maildir, snapshot, delete, seen, lock }, Fault::Broken)
+        // A message that is marked moves from one name to another.
+        let names = delete.len() + 2 * seen.len();
+        let unwatch = self.registry.updating(mailbox, maildir.key(), names);
+        let task = Task::Update { maildir, snapshot, delete, seen, unwatch, lock };
+        self.submit(Which::Disk, from, task, Fault::Broken)
     }
 
     /// The lock of a mailbox comes back from a job that could not be queued.

@@ -9,6 +9,7 @@ use std::{
 use super::{
     Decision, Returns, look,
     shop::{Shop, report},
+    update,
 };
 use crate::{
     accounts::{Accounts, Credential, Scratch, UserFile, Verdict},
@@ -19,15 +20,14 @@ use crate::{
         registry::{self, IndexId, Load, Loaded, Looked},
     },
     maildir::{
-        Draft, Error, Found, Kind, Maildir, MessageId, OpenMessage, Place, Usage, known_date,
+        Draft, Error, Found, Maildir, MessageId, OpenMessage, Usage, known_date,
         lock::Lock,
-        message::{self, Deletion, Survivors},
         name::Unique,
         scan::{Look, Times},
         tidy, usage,
     },
     octets::Octets,
-    proto::ask::{ConnId, Fault, Mailbox, Maildrop, Secret},
+    proto::ask::{ConnId, Fault, Mailbox, Secret},
 };
 
 /// A job for a worker.
@@ -104,6 +104,8 @@ pub enum Task {
         delete: Vec<usize>,
         /// Which to mark as seen.
         seen: Vec<usize>,
+        /// Whose watch ends first.
+        unwatch: Option<IndexId>,
         /// Its lock, which is let go of when all is done.
         lock: Lock,
     },
@@ -320,8 +322,9 @@ impl Task {
                 let read = read(shop, &maildir, &snapshot, message, from, open);
                 Outcome::Read(read.map_err(|fault| (message, fault)))
             }
-            Self::Update { maildir, snapshot, delete, seen, lock } => {
-                let (done, result) = update(&maildir, &snapshot, &delete, &seen);
+            Self::Update { maildir, snapshot, delete, seen, unwatch, lock } => {
+                unwatch.into_iter().for_each(|id| shop.watcher.unwatch(id, &maildir));
+                let (done, result) = update::update(shop, &maildir, &snapshot, &delete, &seen);
                 drop(lock);
                 Outcome::Updated(done, result)
             }
@@ -397,43 +400,6 @@ fn read(
     };
     let (bytes, last) = open.read(from, shop.read_chunk).map_err(|error| report(&error))?;
     Ok(Piece { bytes, last, open: (!last).then_some(open) })
-}
-
-/// Does all it can, and fails if the disk let any of it fail (RFC 1939 section 6), or a message is not what the
-/// session has listed and was to be deleted.
-fn update(
-    maildir: &Maildir,
-    snapshot: &Snapshot,
-    delete: &[usize],
-    seen: &[usize],
-) -> (registry::Done, Result<(), Fault>) {
-    let mut done = registry::Done::default();
-    let mut result = Ok(());
-    let mut note = |error: Error| result = Err(report(&error));
-    let mut deletion = Deletion::begin(maildir, Survivors::of(delete.len(), snapshot.len()));
-    for wanted in delete.iter().filter_map(|message| snapshot.wanted(*message)) {
-        done.gone.push((wanted.place, wanted.name.into()));
-        match deletion.delete(wanted) {
-            Ok(named) => done.gone.extend(named),
-            Err(error) => {
-                done.touched.extend(done.gone.pop());
-                note(error);
-            }
-        }
-    }
-    deletion.finish().map_or_else(&mut note, |names| done.gone.extend(names));
-    for wanted in seen.iter().filter_map(|message| snapshot.wanted(*message)) {
-        match message::mark_seen(maildir, wanted) {
-            Ok(named) => done.touched.extend(named),
-            Err(error) if error.kind() == Kind::Changed => {} // nobody has read what is there now
-            Err(error) => note(error),
-        }
-        done.touched.push((wanted.place, wanted.name.into()));
-    }
-    for place in Place::BOTH {
-        maildir.sync(place).unwrap_or_else(&mut note);
-    }
-    (done, result)
 }
 
 fn spill(shop: &Shop, to: SpillTo, bytes: &[u8]) -> Result<Box<Spilled>, Fault> {

@@ -10,6 +10,7 @@ mod look;
 pub mod shop;
 #[cfg(test)]
 mod tests;
+mod update;
 
 use std::{
     io,
