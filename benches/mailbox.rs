@@ -48,7 +48,12 @@ fn main() -> io::Result<()> {
     whatever_it_holds(&server, &mailboxes, logins)?;
     foreign_mail(&server, largest, logins * 2 / 5)?;
     beside_dovecot(&server, &scratch.fresh()?, &[small, fifth], logins / 10)?;
-    deleted(&server, &dir, asked.unwrap_or(if settings.quick { 2000 } else { 20_000 }).max(50))?;
+    deleted(
+        &server,
+        &scratch.fresh()?,
+        &dir,
+        asked.unwrap_or(if settings.quick { 2000 } else { 20_000 }).max(50),
+    )?;
     drop(server);
     after_a_restart(&dir, small, largest)?;
     pauses(&dir, small, largest, if settings.quick { 1 } else { 5 })?;
@@ -130,6 +135,12 @@ impl Mailbox {
         let start = Instant::now();
         inotify::add_watch(&watcher, self.path.join("new"), inotify::WatchFlags::ALL_EVENTS)?;
         Ok(start.elapsed())
+    }
+
+    /// All messages were deleted: an error, if a file is left.
+    fn is_empty(&self) -> io::Result<()> {
+        self.messages.store(0, Ordering::Relaxed);
+        self.walk(false).map(drop)
     }
 
     fn expect(&self, seen: usize) -> io::Result<()> {
@@ -325,13 +336,31 @@ fn beside_dovecot(server: &Server, home: &Path, mailboxes: &[&Mailbox], times: u
     Ok(())
 }
 
-/// `DELE` of all messages, one after the other, and `QUIT`; beside them the same number of files that a loop unlinks, and one fsync
-/// of their directory.
-fn deleted(server: &Server, dir: &Path, messages: usize) -> io::Result<()> {
-    let mailbox = Mailbox::named(dir, format!("deleted{messages}@example.test"), messages)?;
-    let beside = Mailbox::named(dir, format!("beside{messages}@example.test"), messages)?;
+/// `DELE` of all messages, one after the other, and `QUIT`; beside them Dovecot on as many files, and as many that a loop
+/// unlinks, with one fsync of their directory.
+fn deleted(server: &Server, home: &Path, dir: &Path, messages: usize) -> io::Result<()> {
+    let named = |user: &str| Mailbox::named(dir, format!("{user}{messages}@example.test"), messages);
+    let mut table =
+        Table::new(&["all deleted, ms", "messages", "DELE", "QUIT", "CPU", "of unlink and fsync"]);
+    let plain = unlinked(&named("beside")?)?;
+    let mut row = |title: &str, asked: Option<Duration>, quit: Duration, used: Option<Duration>| {
+        let cell = |time: Option<Duration>| time.map_or("-".into(), |time| ms(millis(time)));
+        let ratio = format!("{:.2}", millis(quit) / millis(plain));
+        let cells = [cell(asked), ms(millis(quit)), cell(used), ratio];
+        table.row([&[title.to_owned(), messages.to_string()][..], &cells].concat());
+    };
+    row("unlink and fsync", None, plain, None);
+    if Path::new(dovecot::POP3).exists() {
+        let mailbox = named("theirs")?;
+        dovecot::login(home, &mailbox.path)?; // all names have moved to cur/
+        let before = process::cpu_of_children()?;
+        let [asked, quit] = dovecot::delete(home, &mailbox.path, messages)?;
+        row("Dovecot", Some(asked), quit, Some(process::cpu_of_children()? - before));
+        mailbox.is_empty()?;
+    }
+    let mailbox = named("deleted")?;
     let mut pop3 = Pop3::login(server.pop3, &mailbox.user, "any password")?;
-    let start = Instant::now();
+    let (start, before) = (Instant::now(), process::cpu(server.pid())?);
     for number in 1..=messages {
         pop3.command(&format!("DELE {number}"))?;
     }
@@ -339,28 +368,22 @@ fn deleted(server: &Server, dir: &Path, messages: usize) -> io::Result<()> {
     let start = Instant::now();
     pop3.command("QUIT")?;
     let quit = start.elapsed();
-    mailbox.messages.store(0, Ordering::Relaxed);
-    mailbox.walk(false)?; // which fails if one is left
+    mailbox.is_empty()?;
+    mailbox.full_login(server)?; // what the QUIT has left to do is done
+    row("restante", Some(asked), quit, Some(process::cpu(server.pid())? - before));
+    table.print();
+    Ok(())
+}
 
-    let new = fs::File::open(beside.path.join("new"))?;
+/// The time of an unlink of each file in `new/`, and one fsync.
+fn unlinked(mailbox: &Mailbox) -> io::Result<Duration> {
+    let new = fs::File::open(mailbox.path.join("new"))?;
     let start = Instant::now();
-    for number in 0..messages {
+    for number in 0..mailbox.messages() {
         rustix::fs::unlinkat(&new, Mailbox::name(number), rustix::fs::AtFlags::empty())?;
     }
     new.sync_all()?;
-    let plain = start.elapsed();
-    let mut table =
-        Table::new(&["all deleted, ms", "messages", "DELE", "QUIT", "unlink and fsync", "ratio of QUIT"]);
-    table.row(vec![
-        "one session".to_owned(),
-        messages.to_string(),
-        ms(millis(asked)),
-        ms(millis(quit)),
-        ms(millis(plain)),
-        format!("{:.2}", millis(quit) / millis(plain)),
-    ]);
-    table.print();
-    Ok(())
+    Ok(start.elapsed())
 }
 
 /// The first login of a server, without and with what the last one has counted, and the memory after it.

@@ -5,10 +5,8 @@
 mod common;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    ffi::OsStr,
+    collections::BTreeSet,
     fs,
-    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -18,197 +16,14 @@ use std::{
 
 use common::{
     AtTheEnd, Maildir, STRICT, Server, Setup,
-    client::{Client, deliver, with_crlf},
-    dice::{Dice, number},
-    eventually, skip,
+    client::{Client, deliver},
+    dice::Dice,
+    eventually,
+    inject::{Fault, can_inject},
+    skip,
+    storm::{Foreigner, Listing, assert_agrees, identity, listed, on_disk, seed},
 };
-use rustix::{
-    fs::{CWD, RenameFlags, renameat_with},
-    process::Signal,
-};
-
-/// Unique ids and octets, in no order.
-type Listing = BTreeMap<String, u64>;
-
-/// What a login lists. No unique id is there twice.
-#[track_caller]
-fn listed(server: &Server, user: &str) -> Listing {
-    let mut client = Client::pop3(server, user);
-    let (ids, sizes) = (client.listing("UIDL"), client.listing("LIST"));
-    client.ask("QUIT", "+OK");
-    assert_eq!(ids.len(), sizes.len());
-    let listing: Listing = ids.iter().cloned().zip(sizes.iter().map(|size| size.parse().unwrap())).collect();
-    assert_eq!(listing.len(), ids.len(), "a unique id is there twice: {ids:?}");
-    listing
-}
-
-/// What a walk through the directories finds. Nobody else may be at work there. A file is one message, however many
-/// names of one identity it has.
-fn on_disk(maildir: &Maildir) -> Listing {
-    let (mut listing, mut seen) = (Listing::new(), BTreeSet::new());
-    for file in [maildir.files("new"), maildir.files("cur")].concat() {
-        let id = identity(&file);
-        if !seen.insert((id.clone(), fs::metadata(&file).unwrap().ino())) {
-            continue;
-        }
-        let octets = with_crlf(&fs::read(&file).unwrap()).len() as u64;
-        assert!(listing.insert(id, octets).is_none(), "this storm makes no doubles: {}", file.display());
-    }
-    listing
-}
-
-/// The name up to what may change.
-fn identity(file: &Path) -> String {
-    let name = file.file_name().unwrap().to_str().unwrap();
-    name[..name.find([',', ':']).unwrap_or(name.len())].to_owned()
-}
-
-/// Logs in until what is listed is what is on the disk, which nobody changes meanwhile.
-#[track_caller]
-fn assert_agrees(server: &Server, user: &str) {
-    let expected = on_disk(&server.maildir(user));
-    let mut got = Listing::new();
-    let seen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        eventually("POP3 lists what is on the disk", || {
-            got = listed(server, user);
-            (got == expected).then_some(())
-        });
-    }));
-    if seen.is_err() {
-        let only = |one: &Listing, other: &Listing| {
-            let only = one.iter().filter(|(id, octets)| other.get(*id) != Some(octets));
-            only.take(5).map(|(id, octets)| format!("\n    {id} {octets}")).collect::<String>()
-        };
-        panic!(
-            "{user}: {} on the disk, {} listed\n  on the disk only:{}\n  listed only:{}",
-            expected.len(),
-            got.len(),
-            only(&expected, &got),
-            only(&got, &expected)
-        );
-    }
-}
-
-/// The seed of this run, on the terminal for the next one.
-fn seed(test: &str) -> u64 {
-    let seed = number("RESTANTE_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    println!("{test}: RESTANTE_SEED={seed}");
-    seed
-}
-
-/// Another program, or a dozen of them, in one mailbox.
-struct Foreigner<'a> {
-    maildir: Maildir,
-    dice: Dice,
-    made: &'a AtomicUsize,
-}
-
-impl Foreigner<'_> {
-    /// A message that nobody else has; with LF, CRLF or no line end at all.
-    fn letter(&mut self) -> (String, Vec<u8>) {
-        let number = self.made.fetch_add(1, Ordering::Relaxed);
-        let end = [&b"\n"[..], b"\r\n"][self.dice.below(2)];
-        let mut letter = format!("Subject: {number}").into_bytes();
-        for _ in 0..self.dice.below(40) {
-            letter.extend_from_slice(end);
-            letter.extend_from_slice(&[b'.', b'x', b'y'][..self.dice.below(4)]);
-        }
-        (format!("17{:08}.M{number}P7.elsewhere", self.dice.below(100_000_000)), letter)
-    }
-
-    fn path(&self, sub: &str, name: impl AsRef<OsStr>) -> PathBuf {
-        self.maildir.path.join(sub).join(name.as_ref())
-    }
-
-    /// Any message.
-    fn any(&mut self) -> Option<PathBuf> {
-        let files = [self.maildir.files("new"), self.maildir.files("cur")].concat();
-        if files.is_empty() { None } else { Some(files[self.dice.below(files.len())].clone()) }
-    }
-
-    /// Another name of the same message in `cur/`.
-    fn flagged(&mut self, file: &Path) -> PathBuf {
-        let name = file.file_name().unwrap().as_bytes();
-        let base = &name[..name.iter().position(|&b| b == b':').unwrap_or(name.len())];
-        let flags = [&b""[..], b"S", b"RS", b"F", b"FRS", b"P"][self.dice.below(6)];
-        self.path("cur", OsStr::from_bytes(&[base, b":2,", flags].concat()))
-    }
-
-    /// One step of one program. POP3 sessions delete too: a file may go at any moment.
-    fn step(&mut self) {
-        let gone = |done: std::io::Result<()>| match done {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            done => done.unwrap(),
-        };
-        match self.dice.below(11) {
-            // Deliveries: by rename, by copy in pieces, by link and unlink.
-            0 | 1 => {
-                let (name, letter) = self.letter();
-                fs::write(self.path("tmp", &name), letter).unwrap();
-                fs::rename(self.path("tmp", &name), self.path("new", &name)).unwrap();
-            }
-            2 => {
-                let (name, letter) = self.letter();
-                let mut file = fs::File::create(self.path("new", &name)).unwrap();
-                for piece in letter.chunks(letter.len().div_ceil(3)) {
-                    std::io::Write::write_all(&mut file, piece).unwrap();
-                }
-            }
-            3 => {
-                let (name, letter) = self.letter();
-                fs::write(self.path("tmp", &name), letter).unwrap();
-                fs::hard_link(self.path("tmp", &name), self.path("new", &name)).unwrap();
-                fs::remove_file(self.path("tmp", &name)).unwrap();
-            }
-            // A second name for a file, which is a second message.
-            4 => {
-                if let Some(file) = self.any() {
-                    let (name, _) = self.letter();
-                    gone(fs::hard_link(file, self.path("cur", name + ":2,S")));
-                }
-            }
-            // A move by link and unlink, as old programs do it.
-            5 => {
-                if let Some(file) = self.any() {
-                    let to = self.flagged(&file);
-                    if fs::hard_link(&file, to).is_ok() {
-                        gone(fs::remove_file(file));
-                    }
-                }
-            }
-            // Flags, back to new, gone.
-            6 | 7 => {
-                if let Some(file) = self.any() {
-                    let to = self.flagged(&file);
-                    gone(fs::rename(file, to));
-                }
-            }
-            8 => {
-                if let Some(file) = self.any() {
-                    let name = file.file_name().unwrap().to_str().unwrap();
-                    let name = name.split(':').next().unwrap();
-                    gone(fs::rename(&file, self.path("new", name)));
-                }
-            }
-            // Another file in the place of a message, as an editor or rsync does it.
-            9 => {
-                if let Some(file) = self.any() {
-                    let (name, letter) = self.letter();
-                    let new = self.path("tmp", &name);
-                    fs::write(&new, letter).unwrap();
-                    // Only while there is one: the server moves what was read.
-                    gone(renameat_with(CWD, &new, CWD, file, RenameFlags::EXCHANGE).map_err(Into::into));
-                    fs::remove_file(new).unwrap();
-                }
-            }
-            _ => {
-                if let Some(file) = self.any() {
-                    gone(fs::remove_file(file));
-                }
-            }
-        }
-    }
-}
+use rustix::process::Signal;
 
 const USERS: [&str; 3] = ["alice@example.test", "bob@example.test", "carol@example.test"];
 
@@ -531,6 +346,133 @@ fn m19_a_server_that_polls_uses_no_watch_and_its_logins_are_right() {
     let watching = descriptors.filter_map(|fd| fs::read_link(fd.unwrap().path()).ok());
     let watching: Vec<PathBuf> = watching.filter(|to| to.to_string_lossy().contains("inotify")).collect();
     assert!(watching.is_empty(), "{watching:?}");
+}
+
+/// So many messages of another program in an empty mailbox.
+fn fill(maildir: &Maildir, messages: usize) {
+    maildir.put("1700000000.M1P1.elsewhere", b"Subject: x\n\n");
+    let file = |n: usize| maildir.path.join(format!("new/{}.M1P1.elsewhere", 1_700_000_000 + n));
+    (1..messages).for_each(|n| fs::write(file(n), "Subject: x\n\n").unwrap());
+}
+
+/// A session that has asked for the deletion of the first so many messages.
+fn deleting(server: &Server, user: &str, messages: usize) -> Client {
+    let mut client = Client::pop3(server, user);
+    (1..=messages).for_each(|number| drop(client.ask(&format!("DELE {number}"), "+OK")));
+    client
+}
+
+/// One that the index takes out one by one, and one that it looks the mailbox through after.
+const DELETED: [usize; 2] = [150, 1100];
+
+#[test]
+fn x10_a_login_right_after_a_quit_lists_what_other_programs_did_meanwhile() {
+    let mut dice = Dice::new(seed("quit"));
+    let rest = format!("[limits]\nfailed_login_delay = \"0s\"\n{STRICT}");
+    let start = |config: &str| Setup { config: Some(config), users: &USERS, ..Setup::default() }.start();
+    for server in [start(&rest), start(&format!("watch = \"poll\"\n{rest}"))] {
+        let made = AtomicUsize::new(0);
+        for deleted in [DELETED, DELETED].concat() {
+            let maildir = server.maildir(USERS[0]);
+            fill(&maildir, deleted + 50);
+            // Two sessions, one right after the other.
+            for deleted in [deleted, 20] {
+                let over = AtomicBool::new(false);
+                let mut client = deleting(&server, USERS[0], deleted);
+                let mut foreigner =
+                    Foreigner { maildir: server.maildir(USERS[0]), dice: dice.split(), made: &made };
+                thread::scope(|scope| {
+                    let _over = AtTheEnd(&over);
+                    scope.spawn(|| {
+                        while !over.load(Ordering::Relaxed) {
+                            foreigner.step();
+                        }
+                    });
+                    let reply = client.send("QUIT").reply();
+                    assert!(
+                        ["+OK", "-ERR [SYS/TEMP]"].iter().any(|said| reply.starts_with(said)),
+                        "{reply:?}"
+                    );
+                });
+                assert_eq!(listed(&server, USERS[0]), on_disk(&maildir), "{deleted} deleted");
+            }
+            fs::remove_dir_all(&maildir.path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn x10_each_change_of_others_during_a_slow_quit_is_listed_after_it() {
+    let test = "x10_each_change_of_others_during_a_slow_quit_is_listed_after_it";
+    if !can_inject(test) {
+        return;
+    }
+    let rest = format!("shared_spool = true\n{STRICT}");
+    let start = |spool| Setup { config: Some(&rest), users: &USERS, spool, ..Setup::default() }.start();
+    let server = start(None);
+    let other = start(Some(server.spool.clone()));
+    let maildir = server.maildir(USERS[0]);
+    fill(&maildir, 50);
+    listed(&other, USERS[0]);
+    let file = |n: usize| maildir.path.join(format!("new/{}.M1P1.elsewhere", 1_700_000_000 + n));
+    let mut client = deleting(&server, USERS[0], 40);
+    Fault::new("unlinkat:delay_enter=50000").of("disk").during(&server, || {
+        client.send("QUIT");
+        eventually("the first is deleted", || (!file(0).exists()).then_some(()));
+        fs::write(file(0), "Subject: another one\n\n").unwrap();
+        maildir.put("1700000900.M1P1.elsewhere", b"Subject: new\n\n");
+        fs::remove_file(file(45)).unwrap();
+        fs::rename(file(46), maildir.path.join("cur/1700000046.M1P1.elsewhere:2,S")).unwrap();
+        // Deleted by both, and by its other name.
+        fs::remove_file(file(38)).unwrap();
+        fs::rename(file(39), maildir.path.join("cur/1700000039.M1P1.elsewhere:2,S")).unwrap();
+        client.expect("+OK");
+    });
+    let expected = on_disk(&maildir);
+    assert_eq!(expected.len(), 11, "{expected:?}");
+    for server in [&server, &other] {
+        assert_eq!(listed(server, USERS[0]), expected);
+    }
+    deleting(&other, USERS[0], 11).ask("QUIT", "+OK");
+    assert_eq!(listed(&server, USERS[0]), Listing::new());
+}
+
+#[test]
+fn x10_a_quit_that_deletes_more_than_the_kernel_keeps_events_for_loses_none_of_another_mailbox() {
+    let test = "x10_a_quit_that_deletes_more_than_the_kernel_keeps_events_for_loses_none_of_another_mailbox";
+    if !can_inject(test) {
+        return;
+    }
+    let server = Server::dev();
+    let (alice, bob) = (server.maildir(USERS[0]), server.maildir(USERS[1]));
+    fill(&alice, MANY);
+    fill(&bob, 1);
+    assert_agrees(&server, USERS[1]);
+    let mut client = deleting(&server, USERS[0], MANY);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _over = AtTheEnd(&over);
+        scope.spawn(|| {
+            for n in 1.. {
+                bob.put(&format!("{}.M2P1.elsewhere", 1_800_000_000 + n), b"x\n");
+                assert_eq!(listed(&server, USERS[1]).len(), n + 1);
+                if over.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        });
+        // The kernel's queue is read more slowly than the files go.
+        Fault::new("read:delay_enter=5000")
+            .of("notify-rs inoti")
+            .during(&server, || client.ask("QUIT", "+OK"));
+    });
+    alice.put("1900000000.M1P1.elsewhere", b"first\n");
+    assert_eq!(listed(&server, USERS[0]), on_disk(&alice));
+    // The mailbox is watched again.
+    alice.put("1900000001.M1P1.elsewhere", b"second\n");
+    assert_eq!(listed(&server, USERS[0]), on_disk(&alice));
+    let log = server.log();
+    assert!(!log.contains("looked through again"), "{log}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{self, BufRead, BufReader, Write},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{ChildStdin, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -14,8 +14,54 @@ use super::client::number;
 pub(crate) const POP3: &str = "/usr/lib/dovecot/pop3";
 
 /// From exec, since Dovecot has a process for each login, to the reply to STAT, and the messages that it
-/// tells. Configuration and log are written to `home`.
+/// tells.
 pub(crate) fn login(home: &Path, maildir: &Path) -> io::Result<(Duration, usize)> {
+    session(home, maildir, |dovecot| {
+        let messages = number(&dovecot.ask("STAT")?)?;
+        let taken = dovecot.start.elapsed();
+        dovecot.ask("QUIT")?;
+        Ok((taken, messages))
+    })
+}
+
+/// Deletes so many messages one after the other: the time of all `DELE`, and of `QUIT`.
+pub(crate) fn delete(home: &Path, maildir: &Path, messages: usize) -> io::Result<[Duration; 2]> {
+    session(home, maildir, |dovecot| {
+        dovecot.ask("STAT")?;
+        let start = Instant::now();
+        for number in 1..=messages {
+            dovecot.ask(&format!("DELE {number}"))?;
+        }
+        let (asked, start) = (start.elapsed(), Instant::now());
+        dovecot.ask("QUIT")?;
+        Ok([asked, start.elapsed()])
+    })
+}
+
+/// One session.
+struct Dovecot {
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    start: Instant,
+}
+
+impl Dovecot {
+    /// Sends a command and returns the rest of the `+OK` line.
+    fn ask(&mut self, command: &str) -> io::Result<String> {
+        self.input.write_all(format!("{command}\r\n").as_bytes())?;
+        let mut line = String::new();
+        self.output.read_line(&mut line)?;
+        let said = line.strip_prefix("+OK").map(str::to_owned);
+        said.ok_or_else(|| io::Error::other(format!("{command}: {line}")))
+    }
+}
+
+/// Configuration and log are written to `home`.
+fn session<T: std::fmt::Debug>(
+    home: &Path,
+    maildir: &Path,
+    talk: impl FnOnce(&mut Dovecot) -> io::Result<T>,
+) -> io::Result<T> {
     let (config, log) = (home.join("dovecot.conf"), home.join("log"));
     let location = maildir.display();
     fs::write(&config, format!("mail_location = maildir:{location}\nfirst_valid_uid = 1\nssl = no\n"))?;
@@ -29,7 +75,12 @@ pub(crate) fn login(home: &Path, maildir: &Path) -> io::Result<(Duration, usize)
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(fs::File::create(&log)?);
     let start = Instant::now();
     let mut child = command.spawn()?;
-    let result = stat_and_quit(&mut child, start);
+    let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(io::Error::other("no pipes to Dovecot"));
+    };
+    let mut dovecot = Dovecot { input, output: BufReader::new(output), start };
+    let result = talk(&mut dovecot);
+    drop(dovecot);
     match (result, child.wait()?) {
         (Ok(result), status) if status.success() => Ok(result),
         (result, status) => {
@@ -37,18 +88,4 @@ pub(crate) fn login(home: &Path, maildir: &Path) -> io::Result<(Duration, usize)
             Err(io::Error::other(format!("Dovecot: {result:?}, {status}\n{said}")))
         }
     }
-}
-
-fn stat_and_quit(child: &mut Child, start: Instant) -> io::Result<(Duration, usize)> {
-    let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
-        return Err(io::Error::other("no pipes to Dovecot"));
-    };
-    let (mut output, mut line) = (BufReader::new(output), String::new());
-    input.write_all(b"STAT\r\n")?;
-    output.read_line(&mut line)?;
-    let taken = start.elapsed();
-    let messages = number(line.strip_prefix("+OK").unwrap_or_default())?;
-    input.write_all(b"QUIT\r\n")?;
-    output.read_line(&mut line)?;
-    Ok((taken, messages))
 }

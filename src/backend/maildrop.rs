@@ -136,13 +136,18 @@ impl Maildrops {
         index: &mut Registry,
         effects: &mut Effects,
     ) {
-        let Some(files) = client.files() else { return effects.fail(id, Fault::Broken) };
+        let Some(OpenMaildrop { mailbox, files: Some(files), .. }) = &mut client.maildrop else {
+            return effects.fail(id, Fault::Broken);
+        };
         if delete.is_empty() && seen.is_empty() {
             return self.release(client, Some(id), index, effects);
         }
         let Some(lock) = files.lock.take() else { return effects.fail(id, Fault::Broken) };
         let (maildir, snapshot) = (Arc::clone(&files.maildir), Arc::clone(&files.snapshot));
-        effects.run(Job::Update { conn: id, maildir, snapshot, delete, seen, lock });
+        // A message that is marked moves from one name to another.
+        let names = delete.len() + 2 * seen.len();
+        let unwatch = index.updating(mailbox, maildir.key(), names);
+        effects.run(Job::Update { conn: id, maildir, snapshot, delete, seen, unwatch, lock });
     }
 
     // Completions

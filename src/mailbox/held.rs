@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, mem, sync::Arc, time::Duration};
 
-use super::{Index, List, names::Names};
+use super::{Index, List, names::Names, updating::Updating};
 use crate::{
     logging,
     maildir::{
@@ -22,7 +22,11 @@ pub(super) struct Held {
     /// There once it was looked through.
     pub(super) index: Option<Index>,
     pub(super) watched: bool,
+    /// A worker was told to end the watch, perhaps after a walk that began before has begun another.
+    pub(super) watch_anew: bool,
     pub(super) under_way: Option<UnderWay>,
+    /// Nothing else begins while a session's changes are under way.
+    pub(super) updating: Option<Updating>,
     /// Names that something happened to since they were looked at.
     pub(super) dirty: Names,
     /// Those that were taken out of them to be looked at, some at a time, and what had happened by then.
@@ -130,6 +134,10 @@ pub struct Done {
     pub gone: Vec<Named>,
     /// Names that have come, gone or changed in another way.
     pub touched: Vec<Named>,
+    /// The times that the directories had afterwards, and whether another change might bear the same times.
+    pub seen: Option<(Times, bool)>,
+    /// A mark that was made after that.
+    pub mark: Option<u64>,
 }
 
 /// A mark that is waited for, and since when.
@@ -155,7 +163,9 @@ impl Held {
             maildir,
             index: None,
             watched: false,
+            watch_anew: false,
             under_way: None,
+            updating: None,
             dirty: Names::default(),
             looking: Names::default(),
             looking_from: 0,
@@ -214,6 +224,9 @@ impl Held {
     /// Everything up to that mark has been told: goes on with what has waited for it.
     pub(super) fn told(&mut self, number: u64) {
         let is_told = |mark: &Mark| mark.number <= number;
+        if self.updating.as_ref().and_then(Updating::mark).as_ref().is_some_and(is_told) {
+            self.end_update();
+        }
         if let Some(login) = &mut self.login
             && login.mark.as_ref().is_some_and(is_told)
         {
@@ -274,7 +287,8 @@ impl Held {
             Some(UnderWay::Telling(_, mark)) => Some(mark.since),
             _ => None,
         };
-        login.into_iter().chain(telling).min()
+        let updating = self.updating.as_ref().and_then(Updating::mark).map(|mark| mark.since);
+        login.into_iter().chain(telling).chain(updating).min()
     }
 
     /// Whether events of it may be lost. A walk may have begun to watch, and not have told so yet.
@@ -291,7 +305,7 @@ impl Held {
     /// Whether it was looked through, and nothing is known to have happened since.
     pub(super) fn is_at_rest(&self) -> bool {
         let has_work = self.walk > Walk::No || self.has_names();
-        self.index.is_some() && self.under_way.is_none() && !has_work
+        self.index.is_some() && self.under_way.is_none() && self.updating.is_none() && !has_work
     }
 
     /// Whether there are names to be looked at.
@@ -300,7 +314,7 @@ impl Held {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.sessions == 0 && self.login.is_none() && self.under_way.is_none()
+        self.sessions == 0 && self.login.is_none() && self.under_way.is_none() && self.updating.is_none()
     }
 
     pub(super) fn begin_walk(&mut self) -> Load {
@@ -314,7 +328,7 @@ impl Held {
             self.spare.extend(names.into_iter().filter(|names| !names.is_empty()).map(Spare::Names));
             self.gone.clear();
         }
-        self.walk = Walk::No;
+        (self.walk, self.watch_anew) = (Walk::No, false);
         self.under_way = Some(UnderWay::Walk(self.noticed));
         Load {
             maildir: Arc::clone(&self.maildir),

@@ -106,6 +106,11 @@ impl Index {
             .collect()
     }
 
+    /// Whether that file has that name, and the content that it had.
+    pub fn has(&self, found: &Found) -> bool {
+        self.list.named(found.place, &found.name).is_some_and(|known| known.stamp == found.stamp)
+    }
+
     /// Whether a message has that identity.
     pub fn has_identity(&self, identity: &[u8]) -> bool {
         self.list.of_identity(identity).next().is_some()

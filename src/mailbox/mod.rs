@@ -8,6 +8,7 @@ mod marks;
 mod names;
 pub mod registry;
 pub mod snapshot;
+mod updating;
 pub mod watch;
 
 pub use held::Spare;

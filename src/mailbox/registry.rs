@@ -205,9 +205,11 @@ impl Registry {
     /// A session is over.
     pub fn logout(&mut self, mailbox: &Mailbox) {
         let now = self.now;
-        if let Some((_, held)) = self.held(mailbox) {
+        if let Some((id, held)) = self.held(mailbox) {
             held.sessions = held.sessions.saturating_sub(1);
             held.last_used = now;
+            held.lose_update();
+            self.stirred.insert(id);
         }
     }
 
@@ -217,26 +219,12 @@ impl Registry {
         let Some((id, held)) = self.held(mailbox).filter(|(_, held)| held.maildir.key() == maildir) else {
             return;
         };
-        held.note_name(found.place, found.name.clone());
-        held.own(vec![Change::Present(found)]);
-        self.stirred.insert(id);
-    }
-
-    /// A session has deleted or marked messages. Another file may have taken a name meanwhile, so that every
-    /// name is looked at too.
-    pub fn updated(&mut self, mailbox: &Mailbox, maildir: (u64, u64), done: Done) {
-        let Some((id, held)) = self.held(mailbox).filter(|(_, held)| held.maildir.key() == maildir) else {
-            return;
-        };
-        if done.gone.len() + done.touched.len() > MOST_APPLIED {
-            held.note_walk(Walk::Yes); // a login waits for it
-            held.spare.push(Spare::Done(done));
-            self.stirred.insert(id);
+        // A look has seen it, and what happens to it afterwards is told.
+        if held.watched && held.index.as_ref().is_some_and(|index| index.has(&found)) {
             return;
         }
-        let names = done.gone.iter().cloned().chain(done.touched);
-        names.for_each(|(place, name)| held.note_name(place, name));
-        held.own(done.gone.into_iter().map(|(place, name)| Change::Absent { place, name }).collect());
+        held.note_name(found.place, found.name.clone());
+        held.own(vec![Change::Present(found)]);
         self.stirred.insert(id);
     }
 
@@ -252,11 +240,12 @@ impl Registry {
 
     /// Something happened.
     pub fn notice(&mut self, notice: Notice) {
-        let (Notice::Name(id, ..) | Notice::Lost(id)) = notice;
+        let (Notice::Name(id, ..) | Notice::Removed(id, ..) | Notice::Lost(id)) = notice;
         let Some(held) = self.held.get_mut(&id) else { return };
         self.stirred.insert(id);
         match notice {
             Notice::Name(_, place, name) => held.note_name(place, name),
+            Notice::Removed(_, place, name) => held.note_removed(place, name),
             Notice::Lost(_) => {
                 held.watched = false;
                 held.walk_instead();
@@ -306,7 +295,7 @@ impl Registry {
             // What can't be looked through is not held: the next login begins anew.
             Err(fault) => return self.drop_index(id, fault),
         };
-        held.watched |= loaded.watched;
+        held.watched |= loaded.watched && !held.watch_anew;
         held.last_checked = now;
         (held.suspect, held.explained) = (None, None);
         held.report(&loaded.left_out);
@@ -445,7 +434,7 @@ impl Registry {
             held.login = None;
             self.orders.push(Order::Serve(to, snapshot));
         }
-        if held.under_way.is_some() {
+        if held.under_way.is_some() || held.updating.is_some() {
             return;
         }
         if held.index.is_none() || held.walk > Walk::No {
@@ -481,9 +470,6 @@ impl Registry {
     }
 }
 
-/// Names that a session has deleted or marked which are taken out one by one. More are left to a walk: they cost the
-/// loop too much time at once.
-const MOST_APPLIED: usize = 1000;
 /// How long a change of the times of a directory may go without a notice that explains it.
 const EXPLAINED_WITHIN: Duration = Duration::from_secs(1);
 /// How long it is believed that the changes that were told are all there were: a change that was not told has
@@ -495,3 +481,4 @@ const CHECK_EVERY: Duration = Duration::from_secs(60);
 #[cfg(test)]
 mod tests;
 mod turns;
+mod updates;

@@ -39,6 +39,8 @@ use crate::{
 pub enum Notice {
     /// Something happened to a name.
     Name(IndexId, Place, Box<[u8]>),
+    /// A name was removed. What takes it afterwards is told afterwards.
+    Removed(IndexId, Place, Box<[u8]>),
     /// One of the directories itself was removed or moved away.
     Lost(IndexId),
 }
@@ -273,7 +275,11 @@ impl Ear {
             return gone.then_some(Notice::Lost(*id));
         }
         let (id, place) = watched.by_path.get(path.parent()?)?;
-        Some(Notice::Name(*id, *place, path.file_name()?.as_bytes().into()))
+        let name = path.file_name()?.as_bytes().into();
+        Some(match kind {
+            EventKind::Remove(_) => Notice::Removed(*id, *place, name),
+            _ => Notice::Name(*id, *place, name),
+        })
     }
 
     /// The kernel has lost events, marks perhaps among them. Those that were made up to now count as told after the loop

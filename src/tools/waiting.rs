@@ -137,6 +137,7 @@ impl Wait<'_> {
                         looks.push(Look { place, name, known: Vec::new() });
                     }
                 }
+                Notice::Removed(..) => {}
                 Notice::Lost(IndexId(at)) => {
                     posts.get_mut(at as usize).into_iter().for_each(|post| post.open = None);
                 }

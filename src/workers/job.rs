@@ -75,6 +75,8 @@ pub enum Job {
         delete: Vec<usize>,
         /// Positions to mark as seen.
         seen: Vec<usize>,
+        /// The index whose watch ends first.
+        unwatch: Option<IndexId>,
         /// The lock of the mailbox.
         lock: OffLoop<MailboxLock>,
     },

@@ -12,6 +12,7 @@ pub mod spill;
 pub mod storage;
 #[cfg(test)]
 mod tests;
+mod update;
 
 use std::{
     io,

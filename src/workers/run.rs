@@ -7,17 +7,14 @@ use super::{
     job::Piece,
     spill,
     storage::{Storage, report},
+    update,
 };
 use crate::{
     accounts::{Credential, Scratch, UserFile, Verdict},
     logging,
-    mailbox::{Snapshot, registry},
-    maildir::{
-        Error, Kind, Maildir, OpenMessage, Place, Usage, known_date,
-        message::{self, Deletion, Survivors},
-        tidy, usage,
-    },
-    proto::ask::{Fault, Mailbox, Maildrop, Secret},
+    mailbox::Snapshot,
+    maildir::{Maildir, OpenMessage, Usage, known_date, tidy, usage},
+    proto::ask::{Fault, Mailbox, Secret},
 };
 
 impl Job {
@@ -33,8 +30,11 @@ impl Job {
             Self::Read { conn, maildir, snapshot, message, from, open } => {
                 Completion::Read(conn, message, read(storage, &maildir, &snapshot, message, from, open))
             }
-            Self::Update { conn, maildir, snapshot, delete, seen, lock } => {
-                let (done, result) = update(&maildir, &snapshot, &delete, &seen);
+            Self::Update { conn, maildir, snapshot, delete, seen, unwatch, lock } => {
+                if let Some(id) = unwatch {
+                    storage.watcher.unwatch(id, &maildir);
+                }
+                let (done, result) = update::update(storage, &maildir, &snapshot, &delete, &seen);
                 drop(lock);
                 Completion::Updated(conn, done, result)
             }
@@ -117,43 +117,6 @@ fn read(
     };
     let (bytes, last) = open.read(from, storage.read_chunk).map_err(|error| report(&error))?;
     Ok(Piece { bytes, last, open: (!last).then_some(open) })
-}
-
-/// Does all it can, and fails if the disk let any of it fail (RFC 1939 section 6), or a message is not what the
-/// session has listed and was to be deleted.
-fn update(
-    maildir: &Maildir,
-    snapshot: &Snapshot,
-    delete: &[usize],
-    seen: &[usize],
-) -> (registry::Done, Result<(), Fault>) {
-    let mut done = registry::Done::default();
-    let mut result = Ok(());
-    let mut note = |error: Error| result = Err(report(&error));
-    let mut deletion = Deletion::begin(maildir, Survivors::of(delete.len(), snapshot.len()));
-    for wanted in delete.iter().filter_map(|message| snapshot.wanted(*message)) {
-        done.gone.push((wanted.place, wanted.name.into()));
-        match deletion.delete(wanted) {
-            Ok(named) => done.gone.extend(named),
-            Err(error) => {
-                done.touched.extend(done.gone.pop());
-                note(error);
-            }
-        }
-    }
-    deletion.finish().map_or_else(&mut note, |names| done.gone.extend(names));
-    for wanted in seen.iter().filter_map(|message| snapshot.wanted(*message)) {
-        match message::mark_seen(maildir, wanted) {
-            Ok(named) => done.touched.extend(named),
-            Err(error) if error.kind() == Kind::Changed => {} // nobody has read what is there now
-            Err(error) => note(error),
-        }
-        done.touched.push((wanted.place, wanted.name.into()));
-    }
-    for place in Place::BOTH {
-        maildir.sync(place).unwrap_or_else(&mut note);
-    }
-    (done, result)
 }
 
 /// What can't be counted is left out: it is not known to be full.
