@@ -193,6 +193,7 @@ fn what_a_server_does_is_in_its_figures() {
         "restante_messages_received_bytes_total{service=\"smtp\"}",
         "restante_delivery_seconds_count",
         "restante_loop_turn_seconds_count",
+        "restante_loop_turn_longest_seconds",
         "restante_open_descriptors",
         "restante_max_descriptors",
         "restante_resident_memory_bytes",
@@ -242,7 +243,9 @@ fn status_shows_a_server_and_says_when_it_is_gone() {
     let shown = status(&["--config", &config]);
     assert!(shown.status.success(), "{}", text(&shown));
     let table = text(&shown);
-    for part in ["at mx.example.test, ", "\nup ", "\nsmtp ", "1 in (", "inotify", "deliveries 0"] {
+    for part in
+        ["at mx.example.test, ", "\nup ", "\nsmtp ", "1 in (", "inotify", "deliveries 0", "longer than 20 ms"]
+    {
         assert!(table.contains(part), "{part:?} is not in\n{table}");
     }
     assert!(table.lines().all(|line| line.chars().count() <= 80 || line.starts_with("restante ")), "{table}");

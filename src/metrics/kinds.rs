@@ -58,6 +58,11 @@ impl Gauge {
         self.0.store(n, Relaxed);
     }
 
+    /// As many as that, if there were fewer.
+    pub fn raise(&self, n: u64) {
+        self.0.fetch_max(n, Relaxed);
+    }
+
     /// How many there are. One that is counted out on one thread before it was counted in on another is none.
     pub fn get(&self) -> u64 {
         let n = self.0.load(Relaxed);

@@ -10,6 +10,7 @@ mod process;
 pub mod publish;
 pub mod reading;
 mod text;
+mod turns;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,6 +18,7 @@ use crate::proto::event::Event;
 pub use kinds::{Counter, Gauge, Histogram, Words};
 use kinds::{NUMBERS, TIMES};
 pub use text::{Family, Kind, Sample};
+pub use turns::LoopTurns;
 
 /// The numbers of this process.
 pub static METRICS: Metrics = Metrics::new();
@@ -85,7 +87,7 @@ pub struct Metrics {
     /// Those of them that nobody will read.
     pub log_dropped: Counter,
     /// How long the turns of the loop took, without their sleep.
-    pub loop_turn: Histogram,
+    pub loop_turn: LoopTurns,
     /// Panics, each a bug of ours.
     pub panics: Counter,
     /// How often these numbers are published, in milliseconds.
@@ -187,7 +189,7 @@ impl Metrics {
             stale: [const { Gauge::new() }; FILES.len()],
             log_lines: Counter::new(),
             log_dropped: Counter::new(),
-            loop_turn: Histogram::of_times(TIMES),
+            loop_turn: LoopTurns::new(),
             panics: Counter::new(),
             every: Gauge::new(),
         }

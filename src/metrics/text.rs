@@ -154,7 +154,7 @@ impl Metrics {
         ]
     }
 
-    fn of_the_inside(&self) -> [Family; 20] {
+    fn of_the_inside(&self) -> [Family; 22] {
         let queues = [
             ("deliveries", &self.delivery_queue),
             ("disk", &self.disk_queue),
@@ -207,7 +207,22 @@ impl Metrics {
                 "Lines of the log that nobody will read.",
                 &self.log_dropped,
             ),
-            histogram("restante_loop_turn_seconds", "How long the turns of the loop took.", &self.loop_turn),
+            histogram(
+                "restante_loop_turn_seconds",
+                "How long the turns of the loop took.",
+                &self.loop_turn.times,
+            ),
+            Family {
+                name: "restante_loop_turn_longest_seconds",
+                kind: Kind::Gauge,
+                help: "The longest turn of the loop since the start.",
+                samples: vec![Sample::alone(self.loop_turn.longest.get() as f64 / 1e9)],
+            },
+            counter(
+                "restante_loop_turns_long_total",
+                "Turns of the loop that took longer than 20 ms.",
+                &self.loop_turn.long,
+            ),
             Family {
                 name: "restante_written_every_seconds",
                 kind: Kind::Gauge,

@@ -102,6 +102,14 @@ fn of_the_inside(reading: &Reading) -> Vec<String> {
         ),
         line("loop", &times(reading, "restante_loop_turn_seconds")),
         line(
+            "",
+            &format!(
+                "longest {}, {} longer than 20 ms",
+                seconds(one("loop_turn_longest_seconds")),
+                one("loop_turns_long_total"),
+            ),
+        ),
+        line(
             "process",
             &format!(
                 "{} of memory, {} of {} descriptors, {:.1}s of CPU, {} panics",
