@@ -14,7 +14,7 @@ use std::{
     io,
     os::unix::ffi::OsStrExt,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, SystemTime},
 };
 
@@ -25,14 +25,14 @@ use crate::{
     commit::Committer,
     config::{Config, Unknown, Watch},
     conn::World,
-    descriptors::{most_indexes, most_open, most_spilled},
+    descriptors::Shares,
     limits::Limits,
     mailbox::{
         Logins, Registry,
         registry::Order,
         watch::{Notices, Watcher},
     },
-    maildir::{self, Place, Spool, known_date, lock::Hold, name::Namer},
+    maildir::{self, Maildir, Place, Spool, known_date, lock::Hold, name::Namer},
     metrics::METRICS,
     proto::ask::{Answer, Ask, ConnId, Directory, Fault, Mailbox},
     transcript::text,
@@ -75,6 +75,12 @@ pub struct Desk {
     holders: HashMap<Mailbox, ConnId>,
     /// How many of them there may be.
     most_open: usize,
+    /// How many more may be open that nobody uses any longer, until a worker has closed them.
+    most_closing: usize,
+    /// Every mailbox that was opened for a session and may still be open.
+    opened: Vec<Weak<Maildir>>,
+    /// Sessions for which a worker is about to open one.
+    opening: HashSet<ConnId>,
     leases: HashMap<ConnId, Lease>,
     /// Mailboxes that a worker is about to let go of; they are among those of `holders`.
     unlocking: HashMap<Mailbox, Unlocking>,
@@ -129,6 +135,7 @@ impl Desk {
     pub fn open(
         config: &Config,
         accounts: Accounts,
+        shares: &Shares,
         bell: &Arc<Bell>,
         returns: &Returns,
     ) -> Result<Self, Error> {
@@ -163,9 +170,9 @@ impl Desk {
             disk: pool("disk", limits.disk_workers, limits.work_queue)?,
             scans: pool("scan", limits.scan_workers, limits.work_queue)?,
             passwords: pool("password", limits.password_workers, limits.password_workers)?,
-            committer: Committer::start(&shop, returns, &limits)?,
+            committer: Committer::start(&shop, returns, &limits, shares.homes)?,
             shop,
-            registry: Registry::new(&limits, most_indexes(&limits)),
+            registry: Registry::new(&limits, shares.most_indexes(&limits)),
             logins: Logins::new(limits.pop3_login_delay.0),
             notices,
             door: Door::new(&key, &limits),
@@ -174,11 +181,14 @@ impl Desk {
             awaited: HashSet::new(),
             left: HashSet::new(),
             holders: HashMap::new(),
-            most_open: most_open(),
+            most_open: shares.mailboxes,
+            most_closing: shares.closing,
+            opened: Vec::new(),
+            opening: HashSet::new(),
             leases: HashMap::new(),
             unlocking: HashMap::new(),
             drafts: HashMap::new(),
-            bodies: Bodies::new(limits.bodies_in_memory.0, most_spilled()),
+            bodies: Bodies::new(limits.bodies_in_memory.0, shares.spilled),
             deliveries: 0,
             given_up: 0,
             removing: 0,

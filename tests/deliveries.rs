@@ -19,6 +19,7 @@ use restante::{
     accounts::Accounts,
     config::Config,
     conn::World,
+    descriptors::{Opens, Shares, descriptors},
     desk::Desk,
     proto::{
         ask::{Answer, Ask, ConnId, Envelope, Fault, Mailbox, Recipient},
@@ -62,7 +63,17 @@ impl Office {
         let bell = Arc::new(Bell::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap()));
         let (returns, results) = Returns::new(Arc::clone(&bell));
         let accounts = Accounts::open_house(&config.domains);
-        let desk = Desk::open(&config, accounts, &bell, &returns).unwrap();
+        let opens = Opens {
+            inherited: 3,
+            listeners: 1,
+            watch: true,
+            accounts: false,
+            certificate: false,
+            transcripts: false,
+            reloads: false,
+        };
+        let shares = Shares::of(descriptors(), &config.limits, &opens).unwrap();
+        let desk = Desk::open(&config, accounts, &shares, &bell, &returns).unwrap();
         Self { desk, results, _poll: poll, spool, _home: home, asked: 0 }
     }
 

@@ -33,21 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "work",
         &["closing", "proto", "accounts", "maildir", "mailbox", "limits", "octets", "logging", "metrics"],
     ),
-    (
-        "commit",
-        &[
-            "closing",
-            "descriptors",
-            "threads",
-            "proto",
-            "maildir",
-            "limits",
-            "octets",
-            "work",
-            "logging",
-            "metrics",
-        ],
-    ),
+    ("commit", &["closing", "threads", "proto", "maildir", "limits", "octets", "work", "logging", "metrics"]),
     ("transcript", &["proto", "limits", "clock", "safe_file", "printable"]),
     ("conn", &["net", "proto", "limits", "clock", "logging", "metrics", "transcript"]),
     (

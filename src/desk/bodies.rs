@@ -57,8 +57,8 @@ impl Bodies {
         Self { most: most / 2, most_files, ..Self::default() }
     }
 
-    pub(super) fn follow(&mut self, most: u64) {
-        self.most = most / 2;
+    pub(super) fn follow(&mut self, most: u64, most_files: usize) {
+        (self.most, self.most_files) = (most / 2, most_files);
     }
 
     /// Whether the next message of `id` can begin: not when the disk has taken nothing for a while, and message data

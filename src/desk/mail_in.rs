@@ -65,7 +65,7 @@ impl Desk {
     }
 
     pub(super) fn spill(&mut self, from: ConnId, mailboxes: Vec<Mailbox>, bytes: Vec<u8>) -> Option<Answer> {
-        if !self.bodies.take_file(from, self.removing) {
+        if !self.bodies.take_file(from, self.removing + self.given_up) {
             return Some(Answer::Failed(Fault::Full));
         }
         let begun = self.drafts.get_mut(&from).and_then(|incoming| incoming.spilled.take());
@@ -96,7 +96,7 @@ impl Desk {
     pub fn relief(&mut self) -> Relief {
         // What was given up is in memory until the disk is done with it.
         self.bodies.look_back(self.now, self.given_up as u64 * self.limits.body_in_memory.0);
-        self.bodies.relief(self.now, self.removing)
+        self.bodies.relief(self.now, self.removing + self.given_up)
     }
 
     /// A part of the message is in its file.

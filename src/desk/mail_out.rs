@@ -57,10 +57,11 @@ impl Desk {
             return Some(Answer::Failed(Fault::InUse));
         }
         // Else they would take the descriptors that deliveries need.
-        if self.holders.len() >= self.most_open {
+        if self.holders.len() >= self.most_open || !self.have_room_for_one(&mailbox) {
             return Some(Answer::Failed(Fault::Crowded));
         }
         self.holders.insert(mailbox.clone(), from);
+        self.opening.insert(from);
         self.leases.insert(from, Lease { mailbox: mailbox.clone(), since: now, open: None });
         let known = self.registry.maildir(&mailbox);
         let full = self.submit(Which::Disk, from, Task::Open { mailbox, known }, Fault::Broken);
@@ -70,12 +71,32 @@ impl Desk {
         full
     }
 
+    /// Whether one more mailbox may be opened for a session. An index that nobody uses makes room: its mailbox stays
+    /// open until a worker has closed it, and only a few of them may be left to do so.
+    fn have_room_for_one(&mut self, mailbox: &Mailbox) -> bool {
+        if self.registry.maildir(mailbox).is_none()
+            && self.registry.len() + self.opening.len() >= self.most_open
+        {
+            self.registry.drop_one_idle();
+            self.carry_out();
+        }
+        let most = self.most_open + self.most_closing;
+        if self.opened.len() + self.opening.len() >= most {
+            self.opened.retain(|maildir| maildir.strong_count() > 0);
+        }
+        self.opened.len() + self.opening.len() < most
+    }
+
     /// The mailbox is locked; the registry says when its contents are known.
     pub(super) fn locked(&mut self, from: ConnId, opened: Opened) {
         let Opened { maildir, times, lock, mark } = opened;
+        self.opening.remove(&from);
         let Some(lease) = self.leases.get_mut(&from) else {
             return self.answer(from, Answer::Failed(Fault::Broken));
         };
+        if self.registry.maildir(&lease.mailbox).is_none_or(|known| !Arc::ptr_eq(&known, &maildir)) {
+            self.opened.push(Arc::downgrade(&maildir));
+        }
         let snapshot = Arc::default();
         lease.open = Some(Open { maildir: Arc::clone(&maildir), snapshot, reading: None, lock: Some(lock) });
         self.registry.login(&lease.mailbox, &maildir, times, mark, from);
@@ -179,6 +200,7 @@ impl Desk {
     /// The session `quitting` is told when the mailbox is free.
     fn give_back_for(&mut self, id: ConnId, quitting: Option<ConnId>) {
         let Some(Lease { mailbox, open, .. }) = self.leases.remove(&id) else { return };
+        self.opening.remove(&id);
         self.awaited.extend(quitting);
         self.unlocking.insert(mailbox.clone(), Unlocking { quitting, logins: Vec::new() });
         let Some(open) = open else { return self.unlocked(&mailbox) };

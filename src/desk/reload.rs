@@ -6,7 +6,7 @@ use super::Desk;
 use crate::{
     accounts::{Accounts, Keeper},
     config::Config,
-    descriptors::{most_indexes, most_open},
+    descriptors::Shares,
     limits::Limits,
     work::{Done, Job, Outcome, Returns, To, job::Task},
 };
@@ -16,16 +16,16 @@ impl Desk {
     ///
     /// # Errors
     /// There is no thread to be had to look after the accounts. Nothing has changed then.
-    pub fn follow(&mut self, config: &Config, accounts: Accounts) -> io::Result<()> {
+    pub fn follow(&mut self, config: &Config, accounts: Accounts, shares: &Shares) -> io::Result<()> {
         let limits = &config.limits;
         if self.accounts.sources != accounts.sources || self.limits.accounts_check != limits.accounts_check {
             self.keeper = keeper(&accounts, limits, &self.returns)?;
         }
         self.door.follow(limits);
-        self.registry.follow(limits, most_indexes(limits));
+        self.registry.follow(limits, shares.most_indexes(limits));
         self.shop.follow(limits);
-        self.most_open = most_open();
-        self.bodies.follow(limits.bodies_in_memory.0);
+        (self.most_open, self.most_closing) = (shares.mailboxes, shares.closing);
+        self.bodies.follow(limits.bodies_in_memory.0, shares.spilled);
         self.logins.follow(limits.pop3_login_delay.0);
         self.tally.follow(limits.quota_mailboxes, limits.quota_recount.0);
         self.namer.follow(&config.hostname);
