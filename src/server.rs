@@ -8,6 +8,7 @@ mod end;
 mod error;
 mod guest;
 mod reload;
+mod shares;
 mod status;
 
 use std::{
@@ -27,13 +28,14 @@ pub use error::Error;
 pub use guest::Stopper;
 use mio::{Events, Poll, Token, Waker};
 use reload::Reload;
+pub(crate) use shares::opens;
 
 use crate::{
     backend::Backend,
     clock::{LoopClock, Now, SystemClock},
     config::{Config, Service},
     conn::{Conn, Pumped, World},
-    descriptors::most_connections,
+    descriptors::{Shares, descriptors, open_now},
     files::Files,
     limits::Limits,
     listen::{self, Bound, Listener},
@@ -77,6 +79,10 @@ pub struct Server {
     /// What each connection came through, and from where.
     origins: HashMap<ConnId, Origin>,
     admission: Admission,
+    /// The shares of the descriptors that are in force.
+    shares: Shares,
+    /// Descriptors that were open before the server opened any.
+    inherited: usize,
     /// For connections and listeners alike: what is behind a token is never mistaken for another.
     next_id: u64,
     timers: Timers<Due>,
@@ -106,12 +112,13 @@ enum Due {
 type ListenerId = u64;
 
 impl Server {
-    /// Opens the spool, starts the threads and catches the signals. Nothing is accepted yet.
+    /// Opens the spool, starts the threads and catches the signals. Nothing is accepted yet. SIGHUP reads the
+    /// configuration again from `source`. Without a file it ends the server, as the end of a terminal should.
     ///
     /// # Errors
     /// The spool cannot be used, or the system does not give what is needed.
-    pub fn open(files: Files, sockets: Vec<Bound>) -> Result<Self, Error> {
-        let mut server = Self::open_as_guest(files, sockets)?;
+    pub fn open(files: Files, sockets: Vec<Bound>, source: Option<&Path>) -> Result<Self, Error> {
+        let mut server = Self::start(files, sockets, source)?;
         server.catch_signals().map_err(|error| Error::System("signals", error))?;
         Ok(server)
     }
@@ -122,8 +129,15 @@ impl Server {
     /// # Errors
     /// As of [`Server::open`].
     pub fn open_as_guest(files: Files, sockets: Vec<Bound>) -> Result<Self, Error> {
+        Self::start(files, sockets, None)
+    }
+
+    fn start(files: Files, sockets: Vec<Bound>, source: Option<&Path>) -> Result<Self, Error> {
         let Files { config, accounts, certificate } = files;
         let system = |what| move |error| Error::System(what, error);
+        let inherited = open_now().saturating_sub(sockets.len());
+        let opens = opens(&config, sockets.len(), inherited, source.is_some());
+        let shares = Shares::of(descriptors(), &config.limits, &opens)?;
         let poll = Poll::new().map_err(system("poll"))?;
         let waker = Arc::new(LoopWaker::new(Waker::new(poll.registry(), WAKE).map_err(system("waker"))?));
         let (completions, results) = CompletionSender::new(Arc::clone(&waker));
@@ -134,15 +148,16 @@ impl Server {
             every: config.metrics.every.0,
         };
         let start = |directory: &PathBuf| {
-            Transcripts::start(directory, config.transcript_bodies, &config.limits)
+            Transcripts::start(directory, config.transcript_bodies, &config.limits, shares.transcripts)
                 .map_err(|error| Error::Transcripts(directory.clone(), error))
         };
         let transcripts = config.transcripts.as_ref().map(start).transpose()?;
+        let lowered = shares::lowered(&config, &shares);
         let mut server = Self {
             publishing,
             scratch: scratch(&config.limits),
-            backend: Backend::open(&config, accounts, &waker, &completions)?,
-            source: None,
+            backend: Backend::open(&lowered, accounts, &shares, &waker, &completions)?,
+            source: source.map(Path::to_owned),
             began: SystemTime::now(),
             clock: LoopClock::new(Box::new(SystemClock::start())),
             poll,
@@ -160,6 +175,8 @@ impl Server {
             arrivals: HashMap::new(),
             origins: HashMap::new(),
             admission: Admission::new(),
+            shares,
+            inherited,
             next_id: FIRST_ID,
             timers: Timers::new(),
             again: HashSet::new(),
@@ -169,7 +186,7 @@ impl Server {
             config,
         };
         for bound in sockets {
-            let mut listener = Listener::open(bound, &server.config, server.tls.as_ref())?;
+            let mut listener = Listener::open(bound, &lowered, server.tls.as_ref())?;
             let id = server.new_id();
             listener.register(server.poll.registry(), Token(id as usize)).map_err(system("listen"))?;
             server.listeners.insert(id, listener);
@@ -179,21 +196,9 @@ impl Server {
         Ok(server)
     }
 
-    /// SIGHUP reads the configuration again from there. Without a file it ends the server, as the end of a
-    /// terminal should.
-    pub fn reloads_from(&mut self, source: &Path) {
-        self.source = Some(source.to_owned());
-    }
-
     /// Where clients can come, in the order of the configuration.
     pub fn endpoints(&self) -> Vec<(Service, Endpoint)> {
         self.listeners.values().map(|listener| (listener.service(), listener.endpoint().clone())).collect()
-    }
-
-    /// Shares the places out among the services that there are.
-    fn share_out(&mut self) {
-        let services = self.listeners.values().map(Listener::service);
-        self.admission.follow(most_connections(&self.config.limits), &self.config.limits, services);
     }
 
     fn new_id(&mut self) -> u64 {

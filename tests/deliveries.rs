@@ -20,6 +20,7 @@ use restante::{
     backend::Backend,
     config::Config,
     conn::World,
+    descriptors::{Opens, Shares, descriptors},
     proto::{
         ask::{Answer, Ask, ConnId, Envelope, Fault, Mailbox, Recipient},
         folder::Folder,
@@ -62,7 +63,17 @@ impl Office {
         let waker = Arc::new(LoopWaker::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap()));
         let (completions, results) = CompletionSender::new(Arc::clone(&waker));
         let accounts = Accounts::open_house(&config.domains);
-        let backend = Backend::open(&config, accounts, &waker, &completions).unwrap();
+        let opens = Opens {
+            inherited: 3,
+            listeners: 1,
+            watch: true,
+            accounts: false,
+            certificate: false,
+            transcripts: false,
+            reloads: false,
+        };
+        let shares = Shares::of(descriptors(), &config.limits, &opens).unwrap();
+        let backend = Backend::open(&config, accounts, &shares, &waker, &completions).unwrap();
         Self { backend, results, _poll: poll, spool, _home: home, asked: 0 }
     }
 

@@ -329,6 +329,24 @@ fn a_message_larger_than_the_memory_goes_through() {
 }
 
 #[test]
+fn with_few_descriptors_the_tools_do_all_that_they_do_with_many() {
+    let desk = Desk::new();
+    fs::write(desk.path("in"), mbox(300)).unwrap();
+    let limited = |words: &[&str]| {
+        let tool = desk.command(words);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; ulimit -n 32; exec \"$0\" \"$@\""]);
+        shell.arg(tool.get_program()).args(tool.get_args());
+        ended(shell.current_dir(desk.path(".")).output().unwrap(), words, 0);
+    };
+    limited(&["import", "in", "--to", BOB, "--create"]);
+    limited(&["seed", "--to", BOB, "--count", "300"]);
+    limited(&["fsck", BOB]);
+    limited(&["export", BOB, "-o", "out"]);
+    assert_eq!(subjects(&desk.maildir(BOB)).len(), 600);
+}
+
+#[test]
 fn what_is_imported_beside_a_server_is_in_the_next_login() {
     let server = Server::dev();
     let mut first = Client::pop3(&server, BOB);

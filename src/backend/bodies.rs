@@ -57,8 +57,8 @@ impl Bodies {
         Self { most: most / 2, most_files, ..Self::default() }
     }
 
-    pub(super) fn follow(&mut self, most: u64) {
-        self.most = most / 2;
+    pub(super) fn follow(&mut self, most: u64, most_files: usize) {
+        (self.most, self.most_files) = (most / 2, most_files);
     }
 
     /// Whether the next message of `id` can begin: not when the disk has taken nothing for a while, and message data
@@ -114,10 +114,15 @@ impl Bodies {
         held.octets.moved = octets;
     }
 
+    /// How many messages have a file.
+    pub(super) fn files(&self) -> usize {
+        self.files.iter().sum()
+    }
+
     /// Whether a message may have a file, which it has from here on.
     pub(super) fn take_file(&mut self, id: ConnId, being_removed: usize) -> bool {
         let share = self.share(self.held.get(&id).is_some_and(|held| held.is_known), self.most_files as u64);
-        let in_use = self.files.iter().sum::<usize>() + being_removed;
+        let in_use = self.files() + being_removed;
         let Some(held) = self.held.get_mut(&id) else { return false };
         if !held.has_file && in_use as u64 >= share {
             return false;

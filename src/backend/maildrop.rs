@@ -1,7 +1,11 @@
 //! Mailboxes in the hands of POP3 sessions: from a login to QUIT. A mailbox is free when its lock is closed, which a
 //! worker does: the reply to QUIT and the next login wait for that.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use super::{
     clients::{Client, Clients},
@@ -10,7 +14,7 @@ use super::{
 };
 use crate::{
     closing::OffLoop,
-    descriptors::most_open,
+    descriptors::Shares,
     mailbox::{Logins, Registry, Snapshot, registry},
     maildir::{Maildir, OpenMessage},
     proto::ask::{Answer, ConnId, Fault, Mailbox},
@@ -27,6 +31,12 @@ pub(super) struct Maildrops {
     locked: HashMap<Mailbox, LockState>,
     /// How many of them there may be.
     most_open: usize,
+    /// How many more may be open that no session uses any longer, until a worker has closed them.
+    most_closing: usize,
+    /// Every mailbox that was opened for a session and may still be open.
+    opened: Vec<Weak<Maildir>>,
+    /// How many sessions wait for a worker that opens one.
+    opening: usize,
     logins: Logins,
     completions: CompletionSender,
 }
@@ -71,14 +81,21 @@ struct Files {
 
 impl Maildrops {
     /// Waits `login_delay` between two logins to one mailbox.
-    pub(super) fn new(login_delay: Duration, completions: CompletionSender) -> Self {
-        let logins = Logins::new(login_delay);
-        Self { locked: HashMap::new(), most_open: most_open(), logins, completions }
+    pub(super) fn new(login_delay: Duration, shares: &Shares, completions: CompletionSender) -> Self {
+        Self {
+            locked: HashMap::new(),
+            most_open: shares.mailboxes,
+            most_closing: shares.closing,
+            opened: Vec::new(),
+            opening: 0,
+            logins: Logins::new(login_delay),
+            completions,
+        }
     }
 
     /// Other limits are in force from now on.
-    pub(super) fn reconfigure(&mut self, login_delay: Duration) {
-        self.most_open = most_open();
+    pub(super) fn reconfigure(&mut self, login_delay: Duration, shares: &Shares) {
+        (self.most_open, self.most_closing) = (shares.mailboxes, shares.closing);
         self.logins.follow(login_delay);
     }
 
@@ -94,7 +111,7 @@ impl Maildrops {
         &mut self,
         (id, client): (ConnId, &mut Client),
         (mailbox, now): (Mailbox, Duration),
-        index: &Registry,
+        index: &mut Registry,
         effects: &mut Effects,
     ) {
         if !self.logins.allow(&mailbox, now) {
@@ -106,13 +123,27 @@ impl Maildrops {
             None => {}
         }
         // Else sessions would take the descriptors that deliveries need.
-        if self.locked.len() >= self.most_open {
+        if self.locked.len() >= self.most_open || !self.have_room_for_one(&mailbox, index) {
             return effects.fail(id, Fault::Crowded);
         }
+        self.opening += 1;
         self.locked.insert(mailbox.clone(), LockState::Held { is_closed: false });
         client.maildrop = Some(OpenMaildrop { mailbox: mailbox.clone(), since: now, files: None });
         let known = index.maildir(&mailbox);
         effects.run(Job::Lock { conn: id, mailbox, known });
+    }
+
+    /// Whether one more mailbox may be opened for a session. An index that no session uses makes room: its mailbox stays
+    /// open until a worker has closed it, and only a few of them may be left to do so.
+    fn have_room_for_one(&mut self, mailbox: &Mailbox, index: &mut Registry) -> bool {
+        if index.maildir(mailbox).is_none() && index.len() + self.opening >= self.most_open {
+            index.drop_one_idle();
+        }
+        let most = self.most_open + self.most_closing;
+        if self.opened.len() + self.opening >= most {
+            self.opened.retain(|maildir| maildir.strong_count() > 0);
+        }
+        self.opened.len() + self.opening < most
     }
 
     /// RETR or TOP: the next piece of a message.
@@ -168,6 +199,10 @@ impl Maildrops {
             }
         };
         let Some(maildrop) = &mut client.maildrop else { return effects.fail(id, Fault::Broken) };
+        self.opening -= 1;
+        if index.maildir(&maildrop.mailbox).is_none_or(|known| !Arc::ptr_eq(&known, &maildir)) {
+            self.opened.push(Arc::downgrade(&maildir));
+        }
         let lock = OffLoop::new(MailboxLock::new(maildrop.mailbox.clone(), lock, self.completions.clone()));
         index.login(&maildrop.mailbox, &maildir, times, mark, id);
         maildrop.files = Some(Files { maildir, snapshot: Arc::default(), reading: None, lock: Some(lock) });
@@ -257,6 +292,7 @@ impl Maildrops {
     ) {
         let Some(OpenMaildrop { mailbox, files, .. }) = client.maildrop.take() else { return };
         let Some(state) = self.locked.get_mut(&mailbox) else { return }; // invariant: it is not free
+        self.opening -= usize::from(files.is_none());
         let is_closed = files.is_none() || matches!(state, LockState::Held { is_closed: true });
         *state = LockState::Closing { quitting, logins: Vec::new() };
         if let Some(Files { reading, lock, .. }) = files {
@@ -276,7 +312,7 @@ impl Maildrops {
         &mut self,
         mailbox: &Mailbox,
         clients: &mut Clients,
-        index: &Registry,
+        index: &mut Registry,
         effects: &mut Effects,
     ) {
         match self.locked.get_mut(mailbox) {

@@ -34,7 +34,7 @@ use crate::{
     closing::{Closer, OnLoop},
     config::{Config, Unknown, Watch},
     conn::World,
-    descriptors::most_indexes,
+    descriptors::Shares,
     limits::Limits,
     mailbox::{
         Registry,
@@ -118,6 +118,7 @@ impl Backend {
     pub fn open(
         config: &Config,
         accounts: Accounts,
+        shares: &Shares,
         waker: &Arc<LoopWaker>,
         completions: &CompletionSender,
     ) -> Result<Self, Error> {
@@ -147,14 +148,14 @@ impl Backend {
         )?);
         Ok(Self {
             spool: config.spool.clone(),
-            workers: Workers::start(&storage, completions, &limits)?,
+            workers: Workers::start(&storage, completions, &limits, shares)?,
             storage,
             clients: Clients::default(),
             auth: Auth::new(&key, &limits),
-            receiver: Receiver::new(&config.hostname, &limits, waker),
-            maildrops: Maildrops::new(limits.pop3_login_delay.0, completions.clone()),
+            receiver: Receiver::new(&config.hostname, &limits, shares.spilled, waker),
+            maildrops: Maildrops::new(limits.pop3_login_delay.0, shares, completions.clone()),
             quotas: QuotaCache::new(limits.quota_mailboxes, limits.quota_recount.0),
-            index: Registry::new(&limits, most_indexes(&limits)),
+            index: Registry::new(&limits, shares.most_indexes(&limits)),
             notices,
             accounts,
             now: Duration::ZERO,

@@ -20,7 +20,6 @@ use super::{
 use crate::{
     accounts::Accounts,
     commit::{Content, Delivery},
-    descriptors::most_spilled,
     limits::{Limits, Span},
     maildir::{
         Usage,
@@ -72,9 +71,9 @@ pub(super) struct Context<'a> {
 }
 
 impl Receiver {
-    pub(super) fn new(hostname: &str, limits: &Limits, waker: &Arc<LoopWaker>) -> Self {
+    pub(super) fn new(hostname: &str, limits: &Limits, most_files: usize, waker: &Arc<LoopWaker>) -> Self {
         Self {
-            bodies: Bodies::new(limits.bodies_in_memory.0, most_spilled()),
+            bodies: Bodies::new(limits.bodies_in_memory.0, most_files),
             permits: SpillPermits::new(waker),
             namer: Namer::new(hostname, std::process::id()),
             inbound: 0,
@@ -85,8 +84,8 @@ impl Receiver {
     }
 
     /// Another configuration is in force from now on.
-    pub(super) fn reconfigure(&mut self, hostname: &str, limits: &Limits) {
-        self.bodies.follow(limits.bodies_in_memory.0);
+    pub(super) fn reconfigure(&mut self, hostname: &str, limits: &Limits, most_files: usize) {
+        self.bodies.follow(limits.bodies_in_memory.0, most_files);
         self.namer.follow(hostname);
         self.limits = ReceiveLimits::of(limits);
     }
@@ -134,7 +133,7 @@ impl Receiver {
         let Some(Inbound::Receiving(spilled)) = &mut client.inbound else {
             return effects.fail(id, Fault::Broken);
         };
-        if !self.bodies.take_file(id, self.permits.in_use()) {
+        if !self.bodies.take_file(id, self.other_files()) {
             return effects.fail(id, Fault::Full);
         }
         let to = match spilled.take() {
@@ -432,7 +431,12 @@ impl Receiver {
     pub(super) fn relief(&mut self, now: Duration) -> Relief {
         // What was given up is in memory until the disk is done with it.
         self.bodies.look_back(now, self.given_up as u64 * self.limits.body);
-        self.bodies.relief(now, self.permits.in_use())
+        self.bodies.relief(now, self.other_files())
+    }
+
+    /// Files of messages that no client waits for: they are being removed, or the committer still has them.
+    fn other_files(&self) -> usize {
+        self.permits.in_use().saturating_sub(self.bodies.files())
     }
 
     /// Whether a message is on its way in.

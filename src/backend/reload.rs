@@ -6,7 +6,7 @@ use super::Backend;
 use crate::{
     accounts::{Accounts, Keeper},
     config::Config,
-    descriptors::most_indexes,
+    descriptors::Shares,
     limits::Limits,
     workers::{Completion, CompletionSender, Job, job::Release},
 };
@@ -16,16 +16,16 @@ impl Backend {
     ///
     /// # Errors
     /// A thread that looks after the accounts cannot be had. Nothing has changed then.
-    pub fn reconfigure(&mut self, config: &Config, accounts: Accounts) -> io::Result<()> {
+    pub fn reconfigure(&mut self, config: &Config, accounts: Accounts, shares: &Shares) -> io::Result<()> {
         let limits = &config.limits;
         if self.accounts.sources != accounts.sources || self.limits.accounts_check != limits.accounts_check {
             self.reloader = keeper(&accounts, limits, &self.completions)?;
         }
         self.auth.reconfigure(limits);
-        self.index.follow(limits, most_indexes(limits));
+        self.index.follow(limits, shares.most_indexes(limits));
         self.storage.reconfigure(limits);
-        self.receiver.reconfigure(&config.hostname, limits);
-        self.maildrops.reconfigure(limits.pop3_login_delay.0);
+        self.receiver.reconfigure(&config.hostname, limits, shares.spilled);
+        self.maildrops.reconfigure(limits.pop3_login_delay.0, shares);
         self.quotas.reconfigure(limits.quota_mailboxes, limits.quota_recount.0);
         self.expires = config.pop3.expire.is_some();
         self.limits = limits.clone();

@@ -7,6 +7,7 @@ use std::{io, sync::Arc};
 
 use crate::{
     commit::{Committer, Delivery},
+    descriptors::Shares,
     limits::Limits,
     proto::ask::Fault,
     workers::{Completion, CompletionSender, Job, Pool, Storage},
@@ -30,13 +31,14 @@ impl Workers {
         storage: &Arc<Storage>,
         completions: &CompletionSender,
         limits: &Limits,
+        shares: &Shares,
     ) -> io::Result<Self> {
         let pool = |name, threads, waiting| Pool::start(name, threads, waiting, storage, completions);
         Ok(Self {
             disk: pool("disk", limits.disk_workers, limits.work_queue)?,
             scans: pool("scan", limits.scan_workers, limits.work_queue)?,
             passwords: pool("password", limits.password_workers, limits.password_workers)?,
-            committer: Committer::start(storage, completions, limits)?,
+            committer: Committer::start(storage, completions, limits, shares.homes)?,
         })
     }
 

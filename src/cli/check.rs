@@ -4,7 +4,10 @@ use std::{path::PathBuf, time::SystemTime};
 
 use clap::Args;
 
-use super::{Failure, output, serve::threads_fit};
+use super::{
+    Failure, output,
+    serve::{descriptors_fit, threads_fit},
+};
 use crate::{files::Files, printable};
 
 /// Check a configuration and its accounts, and print what is in force.
@@ -18,6 +21,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (Files { config, accounts, certificate }, text) = Files::read(&arguments.config, SystemTime::now())?;
     threads_fit(&config, &text)?;
+    descriptors_fit(&config, &text)?;
     let doubt = match certificate.and_then(|certificate| certificate.doubt) {
         Some(doubt) => format!("; the certificate {doubt}"),
         None => String::new(),

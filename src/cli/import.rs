@@ -16,6 +16,7 @@ use super::{
     spool::{Office, Where, called, counted, is_standard},
 };
 use crate::{
+    descriptors::most_drafts,
     maildir::Maildir,
     printable,
     tools::mbox::{Earlier, Error, Format, Import, Imported, Source, Stage},
@@ -111,6 +112,7 @@ impl One<'_> {
         let fallback = regular.and_then(|file| file.metadata().ok()?.modified().ok());
         let fallback = fallback.unwrap_or_else(SystemTime::now);
         let mut import = Import::new((spool, self.maildir), &self.office.host, format, fallback, &mut told);
+        import.open_at_most(most_drafts());
         let Some(file) = regular else {
             let input: Box<dyn Read> = match file {
                 Some(file) => Box::new(file),

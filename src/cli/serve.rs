@@ -15,7 +15,8 @@ use rustix::io::Errno;
 
 use super::Failure;
 use crate::{
-    config::{Config, Service, Text},
+    config::{Config, Sandbox, Service, Text},
+    descriptors::{Shares, descriptors, open_now},
     files::Files,
     listen::{self, Error::Bind},
     logging, maildir,
@@ -50,9 +51,7 @@ pub(super) struct Running {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (config, text) = Config::read(&arguments.config)?;
     let others = format!("change `address` in {}", arguments.config.display());
-    let mut started = start(config, &text, &arguments.running, &others)?;
-    started.server.reloads_from(&arguments.config);
-    started.run_to_the_end()
+    start(config, &text, &arguments.running, &others)?.run_to_the_end()
 }
 
 /// A server that is ready to run, and who wants to know.
@@ -73,6 +72,8 @@ pub(super) fn start(
     running: &Running,
     others: &str,
 ) -> Result<Started, Failure> {
+    // First of all: with too few of them nothing else fails in words.
+    descriptors_fit(&config, text)?;
     let passed = Passed::from_environment().map_err(|error| Failure::Other(error.to_string()))?;
     let manager = Manager::from_environment();
     let sockets = listen::bind_all(&config, passed).map_err(|error| not_started(&error.into(), others))?;
@@ -94,7 +95,7 @@ pub(super) fn start(
         Manager::default()
     });
     files.config.doubts().for_each(|doubt| log::warn!("{doubt}"));
-    let server = Server::open(files, sockets).map_err(|error| not_started(&error, others))?;
+    let server = Server::open(files, sockets, text.path()).map_err(|error| not_started(&error, others))?;
     let endpoints = server.endpoints();
     for (protocol, endpoint) in &endpoints {
         logging::listening(protocol.name(), endpoint);
@@ -109,6 +110,17 @@ pub(super) fn start(
 /// Whether the threads of the server can all be had.
 pub(super) fn threads_fit(config: &Config, text: &Text) -> Result<(), Failure> {
     threads::fit(&config.limits).map_err(|error| text.mistake(error.key, error.to_string()).into())
+}
+
+/// Whether the descriptors are enough for the server.
+pub(super) fn descriptors_fit(config: &Config, text: &Text) -> Result<(), Failure> {
+    let passed = config.listen.iter().filter(|listen| matches!(listen.address, Endpoint::Passed(_))).count();
+    // The sandbox keeps one open: the directory of this process.
+    let sandboxed = config.sandbox == Sandbox::Landlock && text.path().is_some();
+    let inherited = open_now().saturating_sub(passed) + usize::from(sandboxed);
+    let opens = server::opens(config, config.listen.len(), inherited, text.path().is_some());
+    let shared = Shares::of(descriptors(), &config.limits, &opens);
+    shared.map(drop).map_err(|error| Failure::Other(error.to_string()))
 }
 
 impl Started {

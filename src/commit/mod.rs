@@ -16,7 +16,6 @@ use std::{io, sync::Arc, thread, time::Instant};
 use crossbeam_channel as channel;
 
 use crate::{
-    descriptors::most_homes,
     limits::Limits,
     logging,
     maildir::name::Unique,
@@ -26,7 +25,7 @@ use crate::{
     workers::{AckToken, Completion, CompletionSender, Spilled, Storage},
 };
 use message::{Message, guarded};
-use round::{Homes, Round};
+use round::{Homes, Mailboxes, Round};
 use sync::Syncer;
 
 /// A message to be delivered.
@@ -72,21 +71,34 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// Starts the thread.
+    /// Starts the thread, which has `most_homes` mailboxes open at most.
     pub fn start(
         storage: &Arc<Storage>,
         completions: &CompletionSender,
         limits: &Limits,
+        most_homes: usize,
     ) -> io::Result<Self> {
         let (queue, deliveries) = channel::bounded::<Delivery>(limits.delivery_queue);
         let (storage, completions, most) = (Arc::clone(storage), completions.clone(), limits.delivery_batch);
         let helpers = sync_helpers(limits);
         thread::Builder::new().name("committer".into()).spawn(move || {
             let mut syncer = Syncer::start(&storage.spool, helpers);
-            let mut homes = Homes::new(most_homes());
-            while let Ok(first) = deliveries.recv() {
+            let mut homes = Homes::new(most_homes);
+            let mut later = None;
+            while let Some(first) = later.take().or_else(|| deliveries.recv().ok()) {
+                let mut mailboxes = Mailboxes::default();
+                mailboxes.add(&first);
                 let mut batch = vec![first];
-                batch.extend(deliveries.try_iter().take(most - 1));
+                while batch.len() < most
+                    && let Ok(next) = deliveries.try_recv()
+                {
+                    if !mailboxes.fit_with(&next, most_homes) {
+                        later = Some(next);
+                        break;
+                    }
+                    batch.push(next);
+                }
+                homes.make_room_for(&mailboxes);
                 METRICS.delivery_queue.down(batch.len() as u64);
                 let octets = batch.iter().map(|delivery| delivery.content.bytes()).sum();
                 let began = Instant::now();

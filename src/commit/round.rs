@@ -1,8 +1,13 @@
 //! One round of the committer, step by step.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Instant,
+};
 
 use super::{
+    Delivery,
     message::{Body, Copy, Home, Message, Plan, State, Target, guarded},
     sync::{Synced, Syncer, Thing, Way},
 };
@@ -32,6 +37,15 @@ impl Homes {
         Self { most, open: HashMap::new(), filed: HashMap::new() }
     }
 
+    /// Sees that the mailboxes of a round can be opened beside those that stay open. In a round none is closed: each may
+    /// be a message's.
+    pub(super) fn make_room_for(&mut self, mailboxes: &Mailboxes) {
+        let new = mailboxes.0.iter().filter(|mailbox| !self.open.contains_key(*mailbox)).count();
+        if self.open.len() + new > self.most {
+            self.open.clear();
+        }
+    }
+
     /// Begins anew, after a panic that may have left something half changed.
     pub(super) fn forget(&mut self) {
         *self = Self::new(self.most);
@@ -47,8 +61,12 @@ impl Homes {
         if let Some(home) = self.open.get(mailbox).filter(|home| storage.still_has(mailbox, home)) {
             return Ok(Arc::clone(home));
         }
+        self.open.remove(mailbox); // closed before another one is opened
         if self.open.len() >= self.most {
-            self.open.clear();
+            log::error!(
+                "{mailbox}: a message goes to more mailboxes than there are descriptors for; {RAISE}"
+            );
+            return Err(Fault::Broken);
         }
         let home = Arc::new(open()?);
         self.open.insert(mailbox.clone(), Arc::clone(&home));
@@ -61,6 +79,35 @@ impl Homes {
             self.filed.clear();
         }
         self.filed.entry(folder.clone()).or_insert_with(|| Filed::load(maildir))
+    }
+}
+
+/// The mailboxes that a round may have to open.
+#[derive(Debug, Default)]
+pub(super) struct Mailboxes(HashSet<Mailbox>);
+
+impl Mailboxes {
+    pub(super) fn add(&mut self, delivery: &Delivery) {
+        self.0.extend(Self::of(delivery));
+    }
+
+    /// Adds those of one more message, unless they would be too many then.
+    pub(super) fn fit_with(&mut self, delivery: &Delivery, most: usize) -> bool {
+        let new = Self::of(delivery).filter(|mailbox| !self.0.contains(mailbox));
+        let fit = self.0.len() + new.collect::<HashSet<_>>().len() <= most;
+        if fit {
+            self.add(delivery);
+        }
+        fit
+    }
+
+    fn of(delivery: &Delivery) -> impl Iterator<Item = Mailbox> {
+        let of_recipient = |Recipient { mailbox, folder, .. }: &Recipient| match folder {
+            Some(folder) => mailbox.clone().in_folder(folder.clone()),
+            None => mailbox.clone(),
+        };
+        let sent = delivery.sent.clone().map(|sender| sender.in_folder(Folder::sent()));
+        delivery.to.iter().flatten().map(of_recipient).chain(sent)
     }
 }
 
@@ -335,6 +382,8 @@ fn is_unsettled(message: &&mut Message) -> bool {
     message.draft().is_ok_and(|draft| !draft.is_closed())
 }
 
+/// Advice for who reads the log.
+const RAISE: &str = "raise their limit (ulimit -n, systemd: LimitNOFILE=)";
 /// Octets for what the answers of a round take, the log among them.
 const RESERVE: usize = 64 << 10;
 /// Octets for a message in one mailbox: its name here and in the receipt, and its place in lists.

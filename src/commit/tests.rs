@@ -139,6 +139,16 @@ impl Bench {
         Some((delivery, text))
     }
 
+    fn message_to(&mut self, numbers: &[usize]) -> Delivery {
+        let (mut delivery, _) = self.delivery(0).unwrap();
+        let recipient = |n: &usize| {
+            let address = Address::parse(mailbox(*n).as_str()).unwrap();
+            Ok(Recipient { address, mailbox: mailbox(*n), folder: None })
+        };
+        delivery.to = numbers.iter().map(recipient).collect();
+        delivery
+    }
+
     /// Does what a worker would.
     fn spill(&self, name: Unique, text: &[u8]) -> Option<Box<Spilled>> {
         let to = SpillTo::New(vec![mailbox(0)], name, SpillPermits::unwatched().grant());
@@ -286,5 +296,30 @@ fn a_recipient_of_lmtp_who_is_refused_has_nothing_and_the_others_have_it() {
 fn a_mailbox_on_another_file_system_is_no_exception() {
     for (spilled, messages) in [(false, 1), (true, 1), (false, 2)] {
         trouble_at_every_step(Kind { mailboxes: 3, spilled, messages, abroad: true, ..SIMPLE });
+    }
+}
+
+#[test]
+fn a_round_takes_as_many_messages_as_it_may_open_mailboxes_for() {
+    let mut bench = Bench::new(SIMPLE).unwrap();
+    bench.homes = Homes::new(2);
+    let mut mailboxes = Mailboxes::default();
+    mailboxes.add(&bench.message_to(&[0]));
+    assert!(mailboxes.fit_with(&bench.message_to(&[0, 0]), 2), "one mailbox is opened once");
+    assert!(!mailboxes.fit_with(&bench.message_to(&[1, 2]), 2));
+    assert!(mailboxes.fit_with(&bench.message_to(&[1]), 2), "the one that did not fit counts no more");
+    assert!(!mailboxes.fit_with(&bench.message_to(&[2]), 2));
+
+    // Each round has room beside what the rounds before have left open, and a message for more is refused whole.
+    for (number, good) in [([0, 1, 1], true), ([2, 3, 3], true), ([3, 4, 4], true), ([5, 6, 7], false)] {
+        let delivery = bench.message_to(&number);
+        let mut mailboxes = Mailboxes::default();
+        mailboxes.add(&delivery);
+        bench.homes.make_room_for(&mailboxes);
+        let told = deliver(&bench.storage, &mut bench.homes, &mut bench.syncer, vec![delivery]);
+        assert!(matches!(&told[0], Completion::Delivered(_, _, result) if result.is_ok() == good));
+        let there = number.iter().filter(|n| !bench.files(mailbox(**n).as_str(), "new").is_empty()).count();
+        assert_eq!(there > 0, good, "{number:?}");
+        assert!(number.iter().all(|n| bench.files(mailbox(*n).as_str(), "tmp").is_empty()));
     }
 }

@@ -313,6 +313,11 @@ impl Held {
         !self.dirty.is_empty() || !self.looking.is_empty()
     }
 
+    /// Octets of its index.
+    pub(super) fn memory(&self) -> usize {
+        self.index.as_ref().map_or(0, |index| index.list().memory())
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.sessions == 0 && self.login.is_none() && self.under_way.is_none() && self.updating.is_none()
     }

@@ -5,6 +5,7 @@
 //! come in the order of the looks. `docs/index.md` tells who tells it what, and why it may be stale.
 
 mod figures;
+mod room;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -455,18 +456,6 @@ impl Registry {
         let names = [held.dirty, held.looking].into_iter().filter(|names| !names.is_empty());
         self.orders.extend(names.map(|names| Order::Free(Spare::Names(names))));
         self.orders.push(Order::Unwatch(id, held.maildir));
-    }
-
-    /// Drops those that were not used for longest while there is too much.
-    fn make_room(&mut self) {
-        let memory = |held: &Held| held.index.as_ref().map_or(0, |index| index.list().memory());
-        let mut all: usize = self.held.values().map(memory).sum();
-        while all > self.most_memory || self.held.len() > self.most_mailboxes {
-            let idle = self.held.iter().filter(|(_, held)| held.is_idle());
-            let Some((id, held)) = idle.min_by_key(|(id, held)| (held.last_used, **id)) else { return };
-            all -= memory(held);
-            self.drop_index(*id, Fault::Broken);
-        }
     }
 }
 

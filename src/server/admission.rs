@@ -102,7 +102,9 @@ impl Admission {
         self.served.most = limits.served_addresses;
         self.reserved = [0; Share::COUNT];
         for service in services {
-            self.reserved[Share::of(service) as usize] = most / SHARES;
+            // With few places one of them, if that leaves any to the others.
+            let least = usize::from(most >= Share::COUNT);
+            self.reserved[Share::of(service) as usize] = (most / SHARES).max(least);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, io, path::PathBuf};
 
-use crate::{backend, listen, maildir};
+use crate::{backend, descriptors::TooFew, listen, maildir};
 
 /// Why the server could not start or go on.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub enum Error {
     Spool(maildir::Error),
     /// Transcripts can't go there.
     Transcripts(PathBuf, io::Error),
+    /// The limit of descriptors is too low.
+    Descriptors(TooFew),
     /// Something of the system failed.
     System(&'static str, io::Error),
 }
@@ -26,6 +28,12 @@ impl From<backend::Error> for Error {
     }
 }
 
+impl From<TooFew> for Error {
+    fn from(error: TooFew) -> Self {
+        Self::Descriptors(error)
+    }
+}
+
 impl From<listen::Error> for Error {
     fn from(error: listen::Error) -> Self {
         Self::Listen(error)
@@ -36,6 +44,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listen(error) => error.fmt(f),
+            Self::Descriptors(error) => error.fmt(f),
             Self::Spool(error) => write!(f, "can't use the spool: {error}"),
             Self::Transcripts(path, error) => {
                 write!(
@@ -53,6 +62,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Listen(error) => Some(error),
+            Self::Descriptors(error) => Some(error),
             Self::Spool(error) => Some(error),
             Self::System(_, error) | Self::Transcripts(_, error) => Some(error),
         }

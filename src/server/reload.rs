@@ -16,10 +16,11 @@ use std::{
 
 use mio::Token;
 
-use super::{Due, ListenerId, Server, scratch};
+use super::{Due, ListenerId, Server, opens, scratch, shares::lowered};
 use crate::{
     clock::Now,
     config::{self, Config, Listen, Service, Text},
+    descriptors::{Shares, descriptors},
     file_poller::{MOST_STUCK, SLOW, STUCK},
     files::{self, Files},
     listen::{self, Bound, Listener},
@@ -42,6 +43,8 @@ struct Present {
     source: PathBuf,
     config: Config,
     held: Vec<Held>,
+    /// Sockets that there are descriptors for beside those of `held`.
+    most_new: usize,
 }
 
 /// A listener that there is.
@@ -95,7 +98,8 @@ impl Server {
             endpoint: listener.endpoint().clone(),
         };
         let held = self.listeners.iter().map(held).collect();
-        let present = Present { source, config: self.config.clone(), held };
+        let most_new = self.shares.new_listeners;
+        let present = Present { source, config: self.config.clone(), held, most_new };
         let ((done, result), waker, alive) =
             (mpsc::channel(), Arc::clone(&self.waker), Arc::clone(&self.reloads));
         let read = move || {
@@ -179,6 +183,11 @@ impl Server {
         } else {
             listen::tls(&config, certificate.take()).map_err(|error| error.to_string())?
         };
+        let opens = opens(&config, listeners.len(), self.inherited, true);
+        let shares = Shares::of(descriptors(), &config.limits, &opens);
+        let shares =
+            shares.and_then(|shares| shares.beside(&self.shares)).map_err(|error| error.to_string())?;
+        let lowered = lowered(&config, &shares);
         let mut kept = Vec::new();
         let mut new = Vec::new();
         for (listen, seat) in listeners {
@@ -186,7 +195,7 @@ impl Server {
                 Seat::Held(id) => kept.push((id, listen)),
                 Seat::New(socket) => {
                     let id = self.new_id();
-                    let mut listener = Listener::open(Bound { listen, socket }, &config, tls.as_ref())
+                    let mut listener = Listener::open(Bound { listen, socket }, &lowered, tls.as_ref())
                         .map_err(|error| error.to_string())?;
                     listener
                         .register(self.poll.registry(), Token(id as usize))
@@ -195,7 +204,7 @@ impl Server {
                 }
             }
         }
-        self.backend.reconfigure(&config, accounts).map_err(|error| format!("threads: {error}"))?;
+        self.backend.reconfigure(&lowered, accounts, &shares).map_err(|error| format!("threads: {error}"))?;
 
         // Nothing fails from here on.
         ["accounts", "aliases", "certificate"].into_iter().for_each(|file| METRICS.stale(file, false));
@@ -208,7 +217,7 @@ impl Server {
                 if listener.service() != listen.protocol {
                     logging::listening(listen.protocol.name(), listener.endpoint());
                 }
-                listener.follow(listen, &config, tls.as_ref());
+                listener.follow(listen, &lowered, tls.as_ref());
             }
         }
         for (id, listener) in new {
@@ -220,7 +229,7 @@ impl Server {
         if config.log != self.config.log {
             logging::reload(&config.log);
         }
-        self.config = config;
+        (self.config, self.shares) = (config, shares);
         self.share_out();
         self.log_room();
         log::info!("configuration loaded listeners={}", self.listeners.len());
@@ -303,6 +312,15 @@ impl Present {
                 let found = held.iter().position(fits);
                 found.map(|at| seats.push(((*listen).clone(), Seat::Held(held.remove(at).id)))).is_none()
             });
+        }
+        if rest.len() > self.most_new {
+            let why = format!(
+                "{} addresses are new, and the descriptors are enough for {} beside the old ones: this needs a restart, \
+                 or several reloads",
+                rest.len(),
+                self.most_new
+            );
+            return Err(text.mistake("listen", why));
         }
         for (n, listen) in rest {
             let socket = Socket::bind(&listen.address).map_err(|error| {

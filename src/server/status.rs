@@ -2,12 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{ListenerId, Server};
-use crate::{
-    clock::Now,
-    descriptors::{descriptors, most_open},
-    listen,
-};
+use super::{ListenerId, Server, opens};
+use crate::{clock::Now, config::Watch, descriptors::Shares, listen};
 
 impl Server {
     /// In one line: what is served where.
@@ -22,12 +18,24 @@ impl Server {
     /// fewer than were asked for.
     pub(super) fn log_room(&self) {
         let (most, wanted) = (self.admission.most(), self.config.limits.connections);
-        log::info!("room connections={most} mailboxes={} descriptors={}", most_open(), descriptors());
+        let Shares { limit, mailboxes, watch, .. } = self.shares;
+        let limits = self.shares.lower(&self.config.limits);
+        log::info!(
+            "room connections={most} mailboxes={mailboxes} recipients={} descriptors={limit}",
+            limits.recipients
+        );
         if wanted > most {
+            let opens = opens(&self.config, self.listeners.len(), self.inherited, self.source.is_some());
             log::warn!(
                 "limits.connections is {wanted}, and the descriptors are enough for {most}: raise their limit \
                  (systemd: LimitNOFILE={})",
-                wanted * 4 / 3 + 1024
+                Shares::limit_for(wanted, &self.config.limits, &opens)
+            );
+        }
+        if !watch && self.config.watch == Watch::Inotify {
+            log::warn!(
+                "{limit} descriptors are too few for a watch on mailboxes: changes by other programs are found at each \
+                 login and every minute"
             );
         }
     }

@@ -66,8 +66,8 @@ pub struct Beginning<'a> {
 impl Transcripts {
     /// Makes the directory if it is not there, and starts the thread that writes. `bodies`: message data is
     /// written down too.
-    pub fn start(directory: &Path, bodies: bool, limits: &Limits) -> io::Result<Self> {
-        let desk = Desk::open(directory, Bounds::of(limits))?;
+    pub fn start(directory: &Path, bodies: bool, limits: &Limits, open: usize) -> io::Result<Self> {
+        let desk = Desk::open(directory, Bounds::of(limits, open))?;
         Ok(Self { desk, bodies, limits: unusual(limits) })
     }
 

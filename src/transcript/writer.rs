@@ -27,15 +27,18 @@ pub(super) struct Bounds {
     octets: u64,
     session: usize,
     queue: usize,
+    /// Files open at a time.
+    open: usize,
 }
 
 impl Bounds {
-    pub(super) fn of(limits: &Limits) -> Self {
+    pub(super) fn of(limits: &Limits, open: usize) -> Self {
         Self {
             files: limits.transcripts,
             octets: limits.transcripts_size.0,
             session: limits.transcript.as_len(),
             queue: limits.transcript_queue.as_len(),
+            open,
         }
     }
 }
@@ -201,7 +204,7 @@ impl Shelf {
         if self.pages.len() >= MOST_PAGES {
             self.pages.clear(); // their sessions ended unseen, or go on unwritten
         }
-        if self.pages.values().filter(|page| page.file.is_some()).count() >= MOST_OPEN {
+        if self.pages.values().filter(|page| page.file.is_some()).count() >= self.bounds.open {
             self.pages.values_mut().for_each(|page| page.file = None);
         }
         self.pages.insert(id, Page { name: name.clone(), file: None, octets: 0, dropped: 0 });
@@ -306,8 +309,6 @@ const QUEUE: usize = 8192;
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Sessions that are being written down.
 const MOST_PAGES: usize = 100_000;
-/// Files open at a time.
-const MOST_OPEN: usize = 64;
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
@@ -316,7 +317,7 @@ mod tests {
 
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { files: 3, octets: 100, session: 1000, queue: 60 };
+    const BOUNDS: Bounds = Bounds { files: 3, octets: 100, session: 1000, queue: 60, open: 64 };
 
     fn name(n: usize) -> String {
         format!("20261121T180510.{n:03}Z-smtp-c{n}.dlg")

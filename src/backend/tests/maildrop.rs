@@ -27,7 +27,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let fixture = Fixture::new();
-        let maildrops = Maildrops::new(Duration::ZERO, fixture.completions.clone());
+        let maildrops = Maildrops::new(Duration::ZERO, &fixture.shares(), fixture.completions.clone());
         let mut clients = Clients::default();
         for (id, host) in [(CLIENT, 1), (OTHER, 2)] {
             clients.enter(id, [192, 0, 2, host].into());
@@ -40,7 +40,7 @@ impl Bench {
     fn open(&mut self, id: ConnId) {
         self.clients.request(id);
         let client = self.clients.get_mut(id).unwrap();
-        self.maildrops.open((id, client), (mailbox("ann"), SECOND), &self.index, &mut self.effects);
+        self.maildrops.open((id, client), (mailbox("ann"), SECOND), &mut self.index, &mut self.effects);
     }
 
     fn run(&self, job: Job) -> Option<Completion> {

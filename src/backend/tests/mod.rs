@@ -12,6 +12,8 @@ use std::{
 use super::effects::{Effect, Effects};
 use crate::{
     accounts::{Accounts, Sources},
+    descriptors::{Opens, Shares},
+    limits::Limits,
     maildir::Spool,
     proto::ask::{Answer, ConnId, Fault, Mailbox},
     workers::{Completion, CompletionSender, LoopWaker, Storage},
@@ -39,6 +41,20 @@ impl Fixture {
         let waker = Arc::new(LoopWaker::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap()));
         let (completions, sent) = CompletionSender::new(Arc::clone(&waker));
         Self { home, storage, waker, completions, sent, _poll: poll }
+    }
+
+    /// The shares of 1,000 descriptors.
+    fn shares(&self) -> Shares {
+        let opens = Opens {
+            inherited: 3,
+            listeners: 1,
+            watch: true,
+            accounts: true,
+            certificate: false,
+            transcripts: false,
+            reloads: false,
+        };
+        Shares::of(1000, &Limits::default(), &opens).unwrap()
     }
 
     /// Accounts whose password is "sesame"; bob's mailbox may have 100 octets.

@@ -35,7 +35,7 @@ impl Bench {
     /// A client is at DATA.
     fn new() -> Self {
         let fixture = Fixture::new();
-        let receiver = Receiver::new("mx.example.test", &Limits::default(), &fixture.waker);
+        let receiver = Receiver::new("mx.example.test", &Limits::default(), 8, &fixture.waker);
         let accounts = fixture.accounts();
         let mut bench = Self {
             fixture,

@@ -38,6 +38,8 @@ pub struct Import<'a> {
     ahead: HashSet<u64>,
     message: Option<Incoming>,
     batch: Vec<Ready>,
+    /// Messages in it that are open until they are synced together.
+    most: usize,
     imported: Imported,
     /// Told of every message.
     told: &'a mut dyn FnMut(Stage, u64),
@@ -117,9 +119,15 @@ impl<'a> Import<'a> {
             ahead: HashSet::new(),
             message: None,
             batch: Vec::new(),
+            most: BATCH,
             imported: Imported::default(),
             told,
         }
+    }
+
+    /// Keeps no more than so many messages open at a time.
+    pub fn open_at_most(&mut self, messages: usize) {
+        self.most = messages.clamp(1, BATCH);
     }
 
     /// From now on it is written down how far we are with that file; what an earlier run has written is told.
@@ -312,7 +320,7 @@ impl Sink for Import<'_> {
             self.batch.push(Ready { draft, listed: Batched { at, unfinished, name, seen } });
         }
         let octets: u64 = self.batch.iter().map(|ready| ready.draft.bytes()).sum();
-        let full = self.batch.len() >= BATCH || octets >= BATCH_OCTETS;
+        let full = self.batch.len() >= self.most || octets >= BATCH_OCTETS;
         if full && self.ahead.is_empty() {
             self.commit(next)?;
         }

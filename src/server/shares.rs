@@ -1,0 +1,39 @@
+//! The configuration as the sums of descriptors see it, and the configuration that the sums allow.
+
+use super::Server;
+use crate::{
+    config::{Config, Unknown, Watch},
+    descriptors::{Opens, Shares},
+    listen::Listener,
+};
+
+/// The descriptors that a configuration asks for.
+pub(crate) fn opens(config: &Config, listeners: usize, inherited: usize, reloads: bool) -> Opens {
+    Opens {
+        inherited,
+        listeners,
+        watch: config.watch == Watch::Inotify,
+        accounts: config.unknown == Unknown::Refuse,
+        certificate: config.tls.is_some(),
+        transcripts: config.transcripts.is_some(),
+        reloads,
+    }
+}
+
+/// The configuration with no limit above what its descriptors are enough for.
+pub(super) fn lowered(config: &Config, shares: &Shares) -> Config {
+    let watch = if shares.watch { config.watch } else { Watch::Poll };
+    Config { limits: shares.lower(&config.limits), watch, ..config.clone() }
+}
+
+impl Server {
+    /// Shares the places out among the services that there are.
+    pub(super) fn share_out(&mut self) {
+        let services = self.listeners.values().map(Listener::service);
+        self.admission.follow(
+            self.shares.most_connections(&self.config.limits),
+            &self.config.limits,
+            services,
+        );
+    }
+}
