@@ -17,7 +17,7 @@ use crate::{net::certificate::Pair, safe_file::Directory};
 /// Make a certificate and its key: certificate.pem and key.pem.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Sign the certificate by itself, for development and tests. Clients must be told to trust it.
+    /// Self-sign the certificate, for development and tests; clients must be told to trust it
     #[arg(long, required = true)]
     self_signed: bool,
     /// Host name or address in the certificate; repeat for more [default: localhost and 127.0.0.1]

@@ -108,7 +108,7 @@ fn name(name: &Name, page: &mut Page) {
                 &format!("{} fits: restante made this name, and it is unchanged", ours.checksum),
             );
         }
-        None => page.row("crc32", "does not fit: another program made this name, or it was changed"),
+        None => page.row("crc32", "absent or wrong: another program made this name, or it was changed"),
     }
     if let Some(size) = name.size {
         page.row("S=", &format!("{size} octets on disk"));

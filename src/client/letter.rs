@@ -167,7 +167,7 @@ impl Letter {
             .date(Date::new(seconds.cast_signed()))
             .from(header(std::slice::from_ref(&self.from)))
             .message_id(format!("{seconds:x}.{unique:016x}@{domain}"));
-        // A message needs a recipient field, although RFC 5322 section 3.6.3 allows Bcc alone.
+        // At least one recipient field is written, although RFC 5322 section 3.6.3 allows Bcc alone.
         if !self.to.is_empty() {
             builder = builder.to(header(&self.to));
         }

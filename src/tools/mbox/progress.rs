@@ -230,7 +230,7 @@ fn first_line(rest: &str) -> String {
     format!("restante import 1 {:08x}", crc32fast::hash(rest.as_bytes()))
 }
 
-/// File name, followed by the inode number of the mbox.
+/// Prefix of the file name; the inode number of the mbox follows.
 const FILE: &str = ".restante.import-";
 /// Octets of an mbox in the digest.
 const FIRST: usize = 4096;
