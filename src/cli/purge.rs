@@ -53,7 +53,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             Box::new(targets.flat_map(|target| maildirs_of(&spool, &target.destination)))
         }
     };
-    let whose = arguments.to.as_deref().unwrap_or("everybody");
+    let whose = arguments.to.as_deref().unwrap_or("every mailbox");
     if !arguments.yes && !is_meant(whose)? {
         return Err(Failure::Other("nothing was deleted".into()));
     }

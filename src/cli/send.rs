@@ -32,7 +32,7 @@ pub(super) struct Arguments {
     /// Server, like mx.example.test:25 [default: 127.0.0.1:2525]
     #[arg(long, value_name = "HOST:PORT")]
     server: Option<Place>,
-    /// Sender: an address, or Name <address>
+    /// Sender: an address, or a name followed by the address in <>
     #[arg(long, value_name = "ADDRESS", value_parser = people)]
     from: Option<People>,
     /// Recipient; repeat, or separate with commas

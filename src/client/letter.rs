@@ -124,7 +124,6 @@ pub struct Answered {
     pub thread: Vec<String>,
 }
 
-/// A letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Letter {
     pub from: Person,
