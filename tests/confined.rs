@@ -184,10 +184,10 @@ fn o09_whoever_stays_root_is_warned_unless_the_configuration_says_so() {
         return skip("o09_whoever_stays_root_is_warned_unless_the_configuration_says_so", "only for root");
     }
     let server = Server::strict();
-    server.tells("runs as root, and every mistake in it may cost the machine: say `user = ");
+    server.tells("runs as root, so that any bug endangers the whole machine: set `user = ");
     let server = started_as_root(&[], "root");
     server.tells("runs as user=root");
-    assert!(!server.log().contains("may cost the machine"));
+    assert!(!server.log().contains("endangers the whole machine"));
 }
 
 #[test]

@@ -178,10 +178,10 @@ fn what_is_done_is_not_done_again() {
     let import = ["import", "in", "--to", BOB, "--create"];
     desk.run(&import, 0);
     let (printed, _) = desk.run(&import, 0);
-    assert!(String::from_utf8_lossy(&printed).contains("imported already"));
+    assert!(String::from_utf8_lossy(&printed).contains("already imported"));
     fs::write(&file, mbox(6)).unwrap();
     let (_, said) = desk.run(&import, 1);
-    assert!(said.contains("before it was changed"), "{said}");
+    assert!(said.contains("changed since its import began"), "{said}");
     assert_eq!(subjects(&desk.maildir(BOB)).len(), 5);
     desk.run(&[&import[..], &["--again"]].concat(), 0);
     assert_eq!(subjects(&desk.maildir(BOB)).len(), 11);
@@ -213,7 +213,7 @@ fn an_export_overwrites_nothing_and_leaves_nothing_half() {
     desk.run(&["import", "in", "--to", BOB, "--create"], 0);
     desk.file("there", "precious");
     let (_, said) = desk.run(&["export", BOB, "-o", "there"], 2);
-    assert!(said.contains("is there already"), "{said}");
+    assert!(said.contains("exists already"), "{said}");
     assert_eq!(fs::read(desk.path("there")).unwrap(), b"precious");
     desk.run(&["export", BOB, "-o", "nowhere/out"], 1);
     if Path::new("/dev/full").exists() {

@@ -259,7 +259,7 @@ fn status_shows_a_server_and_says_when_it_is_gone() {
     fs::File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
     let stale = status(&["--config", &config]);
     assert_eq!(stale.status.code(), Some(1));
-    assert!(text(&stale).contains("old: the server has ended, or hangs"), "{}", text(&stale));
+    assert!(text(&stale).contains("old: the server has ended or hangs"), "{}", text(&stale));
 
     // It ends in good order: no figures at all.
     server.restart();
@@ -269,7 +269,7 @@ fn status_shows_a_server_and_says_when_it_is_gone() {
     assert!(!path.exists());
     let none = status(&["--config", &config]);
     assert_eq!(none.status.code(), Some(1));
-    assert!(text(&none).contains("no figures: the server does not run"), "{}", text(&none));
+    assert!(text(&none).contains("no figures: the server is not running"), "{}", text(&none));
 }
 
 #[test]
@@ -317,5 +317,5 @@ fn watching_ends_when_q_is_pressed() {
     let output = script.wait_with_output().unwrap();
     let shown = text(&output);
     assert!(output.status.success(), "{}: {shown}", output.status);
-    assert!(shown.contains("q ends") && shown.contains("delivered"), "{shown}");
+    assert!(shown.contains("q quits") && shown.contains("delivered"), "{shown}");
 }

@@ -145,13 +145,13 @@ fn sockets_that_do_not_fit_the_configuration_are_told_and_nothing_starts() {
             tcp(),
             ["LISTEN_FDS=0", "LISTEN_FDNAMES="],
             &smtp,
-            "nor any other: a socket unit with FileDescriptorName=smtp",
+            "nor any other: add a socket unit with FileDescriptorName=smtp",
         ),
         (
             tcp(),
             [one, "LISTEN_FDNAMES=pop3"],
             &STRICT.to_owned(),
-            "a socket \"pop3\", and no listener takes it",
+            "a socket \"pop3\", and no listener uses it",
         ),
         (tcp(), [one, "LISTEN_FDNAMES=smtp:pop3"], &smtp, "LISTEN_FDNAMES has 2 names for the 1 sockets"),
         (
@@ -164,27 +164,27 @@ fn sockets_that_do_not_fit_the_configuration_are_told_and_nothing_starts() {
             tcp(),
             ["LISTEN_FDS=2", "LISTEN_FDNAMES=smtp:pop3"],
             &smtp,
-            "\"pop3\" (descriptor 4): it is no stream socket",
+            "\"pop3\" (descriptor 4): it is not a stream socket",
         ),
         (
             File::open("/dev/null").unwrap().into(),
             [one, "LISTEN_FDNAMES=smtp"],
             &smtp,
-            "it is no stream socket",
+            "it is not a stream socket",
         ),
         (
             UdpSocket::bind("127.0.0.1:0").unwrap().into(),
             [one, "LISTEN_FDNAMES=smtp"],
             &smtp,
-            "it is no stream socket, as ListenStream= makes them",
+            "it is not a stream socket as created by ListenStream=",
         ),
         (
             stream.into(),
             [one, "LISTEN_FDNAMES=smtp"],
             &smtp,
-            "it does not listen: the socket unit must say Accept=no",
+            "it does not listen: set Accept=no in the socket unit",
         ),
-        (unix.into(), [one, "LISTEN_FDNAMES=smtp"], &smtp, "only lmtp may be a file"),
+        (unix.into(), [one, "LISTEN_FDNAMES=smtp"], &smtp, "only lmtp may use a socket file"),
     ] {
         let output = start_with(descriptor, &environment, listeners);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

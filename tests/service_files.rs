@@ -140,7 +140,7 @@ fn the_configuration_of_the_package_is_where_the_unit_says_and_good() {
         assert!(configuration.contains(&format!("\"$CREDENTIALS_DIRECTORY/{name}\"")), "{name}");
     }
     fs::write(at("users.json"), "{}").unwrap();
-    assert!(restante(&["check", "--config", "restante.toml"]).contains("is good; accounts: 0"));
+    assert!(restante(&["check", "--config", "restante.toml"]).contains("is valid; accounts: 0"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `restante cert`: a certificate that nobody but its owner vouches for, to try TLS with.
+//! `restante cert`: makes a self-signed certificate for trying TLS.
 
 use std::{
     fs,
@@ -17,13 +17,13 @@ use crate::{net::certificate::Pair, safe_file::Directory};
 /// Make a certificate and its key: certificate.pem and key.pem.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Signed by itself: for development and tests; clients must be told to trust it.
+    /// Self-sign the certificate, for development and tests; clients must be told to trust it
     #[arg(long, required = true)]
     self_signed: bool,
-    /// A host name or an address that it is for; again for more. localhost and 127.0.0.1 if there is none.
+    /// Host name or address in the certificate; repeat for more [default: localhost and 127.0.0.1]
     #[arg(long = "host", value_name = "NAME")]
     hosts: Vec<String>,
-    /// Where the files go.
+    /// Directory for the two files
     #[arg(value_name = "DIR", default_value = ".")]
     directory: PathBuf,
 }
@@ -42,12 +42,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     output::page(&written)
 }
 
-/// Where [`make`] puts a pair.
+/// The paths that [`make`] writes to.
 pub(super) fn pair_in(directory: &Path) -> Pair {
     Pair { certificate: directory.join("certificate.pem"), key: directory.join("key.pem") }
 }
 
-/// Makes a pair for these hosts, and overwrites nothing. Only the owner may read the key.
+/// Makes a certificate for these hosts. Overwrites nothing; only the owner may read the key.
 pub(super) fn make(directory: &Path, hosts: &[&str], now: SystemTime) -> Result<Pair, Failure> {
     let directory = std::path::absolute(directory).map_err(|error| not_written(directory, &error))?;
     make_directory(&directory).map_err(|error| not_written(&directory, &error))?;
@@ -65,7 +65,7 @@ pub(super) fn make(directory: &Path, hosts: &[&str], now: SystemTime) -> Result<
     Ok(pair)
 }
 
-/// Root makes nothing in a directory of another user.
+/// Creates the directory. Root creates none inside a directory of another user.
 fn make_directory(path: &Path) -> io::Result<()> {
     if rustix::process::geteuid().is_root() {
         return Directory::trusted_or_new(path).map(drop);
@@ -84,7 +84,7 @@ fn parameters(hosts: &[&str], now: SystemTime) -> Result<CertificateParams, Fail
     parameters.subject_alt_names = hosts.iter().map(name).collect::<Result<_, _>>()?;
     parameters.distinguished_name.push(DnType::CommonName, "restante self-signed");
     parameters.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
-    // A clock may be a little behind.
+    // Valid from an hour ago, because the clients' clocks may be slow.
     parameters.not_before = (now - Duration::from_secs(3600)).into();
     parameters.not_after = (now + VALID_FOR).into();
     Ok(parameters)
@@ -102,7 +102,7 @@ fn not_written(path: &Path, error: &io::Error) -> Failure {
     Failure::Other(format!("cannot write {}: {error}", path.display()))
 }
 
-/// Longer than 825 days is more than Apple's clients take from anybody.
+/// Apple's clients reject certificates valid for more than 825 days.
 const VALID_FOR: Duration = Duration::from_secs(825 * 24 * 3600);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `restante check`: reads a configuration and its accounts, and prints what is in force.
+//! `restante check`: reads a configuration and its accounts, and prints the effective settings.
 
 use std::{path::PathBuf, time::SystemTime};
 
@@ -10,10 +10,10 @@ use super::{
 };
 use crate::{files::Files, printable};
 
-/// Check a configuration and its accounts, and print what is in force.
+/// Check a configuration and its accounts, and print the effective settings.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The configuration file.
+    /// Configuration file
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
 }
@@ -28,9 +28,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let users = match accounts.count() {
         Some(count) => format!("accounts: {count}"),
-        None => "accounts: everybody has one, with any password".into(),
+        None => "accounts: every address has one, with any password".into(),
     };
     let file = printable::path(&arguments.config);
     let doubts: String = config.doubts().map(|doubt| format!("# {}\n", printable::Line(doubt))).collect();
-    output::page(&format!("# {file} is good; {users}{doubt}\n{doubts}{}", config.effective()))
+    output::page(&format!("# {file} is valid; {users}{doubt}\n{doubts}{}", config.effective()))
 }

@@ -1,4 +1,4 @@
-//! `restante client`: mail for people, at a terminal.
+//! `restante client`: an interactive mail client.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -15,28 +15,28 @@ use crate::{
     config::Config,
 };
 
-/// Read and write mail at a terminal, by the POP3 and SMTP of any server.
+/// Read and write mail at a terminal, over POP3 and SMTP of any server.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Where mail is sent to.
+    /// SMTP server to send mail to
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:2525")]
     smtp: Place,
-    /// Where mail is read.
+    /// POP3 server to read mail from
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:1110")]
     pop3: Place,
-    /// How both connections are protected.
+    /// Protection of both connections
     #[arg(long, value_name = "HOW", default_value = "none")]
     tls: Protection,
-    /// The certificates to trust, in PEM, instead of this machine's authorities.
+    /// PEM file with certificates to trust instead of this machine's authorities
     #[arg(long, value_name = "FILE")]
     cacert: Option<PathBuf>,
-    /// The name to log in with.
+    /// User name to log in with
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// Let people sign up in this file of accounts of a server on this machine.
+    /// Offer sign-up, with this accounts file of a server on this machine
     #[arg(long, value_name = "FILE", conflicts_with = "config")]
     accounts: Option<PathBuf>,
-    /// The same, with the configuration that names the file and the domains.
+    /// Offer sign-up, with the accounts and domains of this configuration file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -71,5 +71,5 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     }
 }
 
-/// How long a person waits for a reply.
+/// Time limit for a reply, for a person who waits.
 const PATIENCE: Duration = Duration::from_secs(60);

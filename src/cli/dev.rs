@@ -1,4 +1,4 @@
-//! `restante dev`: a server to try things with, that needs no configuration.
+//! `restante dev`: a test server that needs no configuration.
 
 use std::{
     net::SocketAddr,
@@ -18,35 +18,35 @@ use crate::{
     printable,
 };
 
-/// Run a server to try things with: every address has a mailbox, any password opens it.
+/// Run a test server: every address has a mailbox, any password opens it.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Where the mailboxes go.
+    /// Directory for the mailboxes
     #[arg(long, value_name = "DIR", default_value = "./spool")]
     spool: PathBuf,
-    /// Where to take mail in, on loopback; port 0 is any that is free.
+    /// Address for SMTP on loopback; port 0 takes any free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:2525")]
     smtp: SocketAddr,
-    /// Where to hand mail out, on loopback; port 0 is any that is free.
+    /// Address for POP3 on loopback; port 0 takes any free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1110")]
     pop3: SocketAddr,
-    /// Under TLS too. The certificate is in DIR, and made there if it isn't yet; without DIR it is below
-    /// $XDG_STATE_HOME or ~/.local/state.
+    /// Also listen for TLS. The certificate is in DIR and is made if it does not exist. Without DIR it is
+    /// below $XDG_STATE_HOME or ~/.local/state.
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
     tls: Option<Option<PathBuf>>,
-    /// Where to take mail in under TLS.
+    /// Address for SMTP over TLS
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:2465", requires = "tls")]
     smtps: SocketAddr,
-    /// Where to hand mail out under TLS.
+    /// Address for POP3 over TLS
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1995", requires = "tls")]
     pop3s: SocketAddr,
-    /// No faults on demand: bob+452@ is bob's folder 452, and not a refusal.
+    /// Turn faults on demand off: bob+452@ is then bob's folder 452, not a refusal
     #[arg(long)]
     no_faults: bool,
-    /// Hold clients to every rule of the protocols, and name the one that was broken.
+    /// Hold clients to every rule of the protocols, and name each rule that they break
     #[arg(long)]
     pedantic: bool,
-    /// Write every session down, as a file in DIR.
+    /// Write a transcript of every session to a file in DIR
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "./transcripts")]
     transcripts: Option<PathBuf>,
     #[command(flatten)]
@@ -79,14 +79,16 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         if let Some(directory) = &arguments.transcripts {
             let directory = shell(&directory.to_string_lossy());
-            text.push_str(&format!("See what is said, and why:\n  restante watch {directory}\n\n"));
+            text.push_str(&format!(
+                "Watch the sessions, with explanations:\n  restante watch {directory}\n\n"
+            ));
         }
-        let _ = output::page(&text); // nobody looks: serve all the same
+        let _ = output::page(&text); // the server runs even if standard output is closed
     }
     started.run_to_the_end()
 }
 
-/// What to paste, and where.
+/// The text on the screen: commands to paste.
 fn screen(smtp: SocketAddr, pop3: SocketAddr, spool: &Path) -> String {
     let (smtp_host, smtp_port, pop3_host, pop3_port) = (smtp.ip(), smtp.port(), pop3.ip(), pop3.port());
     let (smtp_url, pop3_url) = (shell(&format!("smtp://{smtp}")), shell(&format!("pop3://{pop3}/1")));
@@ -96,7 +98,7 @@ fn screen(smtp: SocketAddr, pop3: SocketAddr, spool: &Path) -> String {
     let spool = printable::path(spool);
     format!(
         r"
-restante dev takes mail in at {smtp} (SMTP) and hands it out at {pop3} (POP3).
+restante dev receives mail at {smtp} (SMTP) and serves it at {pop3} (POP3).
 Every address has a mailbox, any password opens it, and nothing leaves this machine.
 
 Send a message:
@@ -108,32 +110,32 @@ Read it:
   curl {pop3_url} -u {YOU}:any
   mutt -f {mailbox}
 
-Wait for it in a script, or see what your program makes of a refusal:
+Wait for it in a script, or test how your program handles a refusal:
   restante wait --spool {quoted_spool} --to {YOU}
   swaks --server {smtp_quoted} --from me@example.test --to you+452@example.test
 
-Talk to it yourself:
+Type the protocols yourself:
   telnet {smtp_host} {smtp_port}   # HELO me, MAIL FROM:<me@example.test>, RCPT TO:<{YOU}>, DATA
   telnet {pop3_host} {pop3_port}   # USER {YOU}, PASS any, LIST, RETR 1, QUIT
 
 Thunderbird, new account, configured by hand: address {YOU}, any password
   incoming   POP3   {pop3_host}   port {pop3_port}   security: none   authentication: normal password
-  outgoing   SMTP   {smtp_host}   port {smtp_port}   security: none   authentication: the same, or none
+  outgoing   SMTP   {smtp_host}   port {smtp_port}   security: none   authentication: as above, or none
 
-The messages are plain files below {spool}
+The messages are files below {spool}
 Ctrl-C ends the server.
 
 "
     )
 }
 
-/// The same under TLS.
+/// The commands for TLS.
 fn secure_screen(smtps: SocketAddr, pop3s: SocketAddr, certificate: &Path) -> String {
     let (smtps_url, pop3s_url) = (shell(&format!("smtps://{smtps}")), shell(&format!("pop3s://{pop3s}/1")));
     let (smtps, pop3s) = (shell(&smtps.to_string()), shell(&pop3s.to_string()));
     let certificate = shell(&certificate.to_string_lossy());
     format!(
-        r"Under TLS, with the certificate in {certificate}:
+        r"Over TLS, with the certificate {certificate}:
   printf 'Subject: hello\r\n\r\nIt works.\r\n' | curl {smtps_url} \
     --mail-from me@example.test --mail-rcpt {YOU} -T - --cacert {certificate}
   curl {pop3s_url} -u {YOU}:any --cacert {certificate}
@@ -144,14 +146,16 @@ fn secure_screen(smtps: SocketAddr, pop3s: SocketAddr, certificate: &Path) -> St
     )
 }
 
-/// The certificate of a developer, made at the first use. It stays, so that a mail program has to be told
-/// only once to trust it.
+/// The developer's certificate, made at the first use. It stays, so that a mail program has to trust it only
+/// once.
 fn certificate(directory: Option<&Path>) -> Result<Pair, Failure> {
     let directory = directory
         .map(Path::to_owned)
         .or_else(|| super::directory_of_user("XDG_STATE_HOME", ".local/state"))
         .ok_or_else(|| {
-            Failure::Usage("no home directory for a certificate: say where it goes with --tls=DIR".into())
+            Failure::Usage(
+                "there is no home directory for the certificate: choose a directory with --tls=DIR".into(),
+            )
         })?;
     let directory = std::path::absolute(&directory)
         .map_err(|error| Failure::Usage(format!("{}: {error}", directory.display())))?;
@@ -162,7 +166,7 @@ fn certificate(directory: Option<&Path>) -> Result<Pair, Failure> {
     cert::make(&directory, &["localhost", "127.0.0.1", "::1"], SystemTime::now())
 }
 
-/// One word of a shell command.
+/// Quotes one word for a shell command.
 fn shell(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
     let quoted = || format!("'{}'", printable::line(word).replace('\'', r"'\''"));

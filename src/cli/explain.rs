@@ -1,4 +1,4 @@
-//! `restante explain`: a message file, taken apart for people.
+//! `restante explain`: explains a message file.
 
 use std::{
     fmt::Write as _,
@@ -15,13 +15,13 @@ use crate::{
     tools::explain::{Counted, Explanation, Hop, Name, explain},
 };
 
-/// Explain a message file: its name, its way, its octets, and what POP3 and other programs make of it.
+/// Explain a message file: its name, its route, its sizes, and how POP3 and other programs treat it.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The message files.
+    /// Message files
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// One JSON object in a line for each file.
+    /// Print one line of JSON for each file
     #[arg(long)]
     json: bool,
 }
@@ -52,17 +52,17 @@ struct Page(String);
 
 impl Page {
     fn title(&mut self, title: &str) {
-        let _ = writeln!(self.0, "\n{title}"); // a String takes everything
+        let _ = writeln!(self.0, "\n{title}"); // writing to a String cannot fail
     }
 
     fn row(&mut self, name: &str, value: &str) {
         let text = wrapped(&line(value), MARGIN);
         let name = line(name);
-        let _ = writeln!(self.0, "  {name:width$}{}", &text[MARGIN..], width = MARGIN - 2); // the same
+        let _ = writeln!(self.0, "  {name:width$}{}", &text[MARGIN..], width = MARGIN - 2); // likewise
     }
 }
 
-/// Where values begin.
+/// Column where values begin.
 const MARGIN: usize = 18;
 
 fn text(explanation: &Explanation) -> String {
@@ -77,13 +77,13 @@ fn text(explanation: &Explanation) -> String {
         page.row(&n.to_string(), &hop_line(hop));
     }
     if explanation.hops.is_empty() {
-        page.row("", "none: there is no Received line");
+        page.row("", "none: the header has no Received line");
     }
     octets(explanation, &mut page);
     page.title("POP3");
     page.row("UIDL", &explanation.unique_id);
     if let Some(why) = explanation.hidden {
-        page.row("not shown", why);
+        page.row("not listed", why);
     }
     others(explanation, &mut page);
     page.0
@@ -98,17 +98,20 @@ fn name(name: &Name, page: &mut Page) {
     page.row("identity", &name.identity);
     match &name.ours {
         Some(ours) => {
-            page.row("process", &format!("{} on {}, its delivery {}", ours.process, ours.host, ours.count));
+            page.row(
+                "process",
+                &format!("{} on {}, delivery number {}", ours.process, ours.host, ours.count),
+            );
             page.row("random", &ours.random);
             page.row(
                 "crc32",
-                &format!("{} fits: a name of restante's that nobody has changed", ours.checksum),
+                &format!("{} fits: restante made this name, and it is unchanged", ours.checksum),
             );
         }
-        None => page.row("crc32", "none that fits: a name of another program's, or one that was changed"),
+        None => page.row("crc32", "absent or wrong: another program made this name, or it was changed"),
     }
     if let Some(size) = name.size {
-        page.row("S=", &format!("{size} octets on the disk"));
+        page.row("S=", &format!("{size} octets on disk"));
     }
     if let Some(octets) = name.octets {
         page.row("W=", &format!("{octets} octets on the wire"));
@@ -117,7 +120,7 @@ fn name(name: &Name, page: &mut Page) {
         "place",
         match name.place {
             Some("new") => "new/: no mail reader has seen it",
-            Some(_) => "cur/: a mail reader has seen that it is there",
+            Some(_) => "cur/: a mail reader has listed it",
             None => "neither new/ nor cur/",
         },
     );
@@ -128,7 +131,9 @@ fn name(name: &Name, page: &mut Page) {
 
 fn hop_line(hop: &Hop) -> String {
     let delay = match hop.delay {
-        Some(delay) if delay < 0 => format!(", {} before the hop before: clocks differ", span(-delay)),
+        Some(delay) if delay < 0 => {
+            format!(", {} before the previous hop: their clocks differ", span(-delay))
+        }
         Some(delay) => format!(", after {}", span(delay)),
         None => String::new(),
     };
@@ -149,18 +154,18 @@ fn hop_line(hop: &Hop) -> String {
 fn octets(explanation: &Explanation, page: &mut Page) {
     let measure = &explanation.measure;
     page.title("Octets");
-    page.row("on the disk", &measure.bytes.to_string());
+    page.row("on disk", &measure.bytes.to_string());
     page.row("+ bare LFs", &format!("{}, each CRLF on the wire", measure.bare_line_feeds));
     if measure.lacks_last_line_end {
         page.row("+ last line end", "2, which the file lacks");
     }
     let counted = match explanation.counted {
-        Counted::ByName => "the name is believed: its crc32 fits, and S= is the size of the file",
-        Counted::ByReading => "the file is read once, and the count kept in .restante.sizes",
+        Counted::ByName => "from the name: its crc32 fits, and S= is the size of the file",
+        Counted::ByReading => "from reading the file once; the count is kept in .restante.sizes",
     };
     page.row("= on the wire", &format!("{} in STAT, LIST and RETR ({counted})", measure.octets));
     let sent = format!(
-        "{}: {} lines begin with a dot and get another, and 3 octets end it",
+        "{}: {} lines begin with a dot and get a second one, and 3 octets end the message",
         measure.sent, measure.stuffed_lines
     );
     page.row("RETR sends", &sent);
@@ -196,12 +201,12 @@ fn others(explanation: &Explanation, page: &mut Page) {
     page.row("Dovecot", &format!("{physical}; to POP3 clients {virtual_size}, {in_name}"));
     page.row("Courier", &format!("{physical}, in the quota"));
     for (problem, detail, stumbles) in &explanation.problems {
-        page.row(problem, &format!("{detail}; stumbles: {stumbles}"));
+        page.row(problem, &format!("{detail}; affects: {stumbles}"));
     }
 }
 
 fn time(seconds: u64) -> String {
-    let last = Duration::from_secs(253_402_300_799); // the year 9999: what can be written
+    let last = Duration::from_secs(253_402_300_799); // the last second of the year 9999, the limit of the format
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds).min(last)).to_string()
 }
 

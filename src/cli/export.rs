@@ -1,4 +1,4 @@
-//! `restante export`: a mailbox into an mbox file.
+//! `restante export`: writes a mailbox into an mbox file.
 
 use std::{
     io::{self, BufWriter, IsTerminal, Write},
@@ -22,27 +22,27 @@ use crate::{
 /// Write the messages of a mailbox into an mbox file.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The mailbox; or a Maildir anywhere, by a path that begins with / or ./.
+    /// Mailbox, or the path of any Maildir, beginning with / or ./
     mailbox: String,
     #[command(flatten)]
     place: Where,
-    /// How lines that begin with "From " are kept apart from the beginnings of messages.
+    /// Quoting of lines that begin with "From "
     #[arg(long, value_enum, default_value_t = Kind::Mboxrd)]
     format: Kind,
-    /// Compress it by gzip.
+    /// Compress with gzip
     #[arg(long)]
     gz: bool,
-    /// The file, which must not be there yet; - is standard output.
+    /// Output file, which must not exist yet; - is standard output
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
 }
 
-/// The formats that can be written.
+/// Formats for writing.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Kind {
-    /// Any number of > before "From ": the messages can be read back as they were.
+    /// Any number of > before "From ": the messages can be restored exactly
     Mboxrd,
-    /// One > before "From ": for programs that know no other.
+    /// One > before "From ", for programs that know no other format
     Mboxo,
 }
 
@@ -60,27 +60,25 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let Exported { messages, left_out } = exported;
     for error in &left_out {
-        output::tell(format_args!("left out: {error}")); // the exit code says it, too
+        output::tell(format_args!("skipped: {error}")); // the exit code reports it too
     }
     output::tell(format_args!("{}: {}", arguments.mailbox, counted(messages)));
     if left_out.is_empty() {
         return Ok(());
     }
-    Err(Failure::Other(format!(
-        "not in the mbox, since it could not be read: {}",
-        counted(left_out.len() as u64)
-    )))
+    Err(Failure::Other(format!("not in the mbox because of read errors: {}", counted(left_out.len() as u64))))
 }
 
-/// The file is there when it is whole and durable, and not before.
+/// The file appears only when it is complete and durable.
 fn into_file(arguments: &Arguments, maildir: &Maildir, file: &Path) -> Result<Exported, Failure> {
     let failed =
         |step: &str, error: io::Error| Failure::Other(format!("cannot {step} {}: {error}", file.display()));
-    let name = file.file_name().ok_or_else(|| Failure::Usage(format!("{} is no file", file.display())))?;
+    let name =
+        file.file_name().ok_or_else(|| Failure::Usage(format!("{} is not a file name", file.display())))?;
     let directory = Directory::named(safe_file::parent(file)).map_err(|error| failed("create", error))?;
     if directory.has(name) {
         return Err(Failure::Usage(format!(
-            "{} is there already: remove it, or name another",
+            "{} exists already: remove it, or choose another name",
             file.display()
         )));
     }
@@ -92,7 +90,7 @@ fn into_file(arguments: &Arguments, maildir: &Maildir, file: &Path) -> Result<Ex
         Ok(exported)
     });
     if done.is_err() {
-        let _ = directory.remove(&unfinished); // the message to give is that of the export
+        let _ = directory.remove(&unfinished); // the error to report is that of the export
     }
     done
 }

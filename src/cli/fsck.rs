@@ -1,4 +1,4 @@
-//! `restante fsck`: what is wrong in the mailboxes, and the mending of it.
+//! `restante fsck`: finds and repairs problems in mailboxes.
 
 use std::{
     ffi::OsString,
@@ -20,26 +20,26 @@ use crate::{
     tools::fsck::{Finding, Mailbox, Report, shown},
 };
 
-/// Look for what is wrong in mailboxes: names, sizes, owners, modes, files that do not belong there.
+/// Find problems in mailboxes: names, sizes, owners, modes, misplaced files.
 ///
-/// Nothing is changed without --fix, and no mail is ever deleted. It may run beside a server and mail readers.
-/// The exit code is 1 while anything is left to be mended.
+/// Changes nothing without --fix, and never deletes mail. It may run beside a server and mail readers. The
+/// exit code is 1 while any problem is left.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The mailboxes, with their folders; all of the spool if none is named.
+    /// Mailboxes to check, with their folders [default: all mailboxes of the spool]
     #[arg(value_name = "MAILBOX")]
     mailboxes: Vec<String>,
     #[command(flatten)]
     place: Where,
-    /// Mend what can be mended safely: names, modes, missing directories, rubbish in tmp/.
+    /// Repair what can be repaired safely: names, modes, missing directories, stale files in tmp/
     #[arg(long)]
     fix: bool,
-    /// One JSON object in a line for each finding.
+    /// Print one line of JSON for each finding
     #[arg(long)]
     json: bool,
 }
 
-/// A finding for scripts.
+/// A finding as JSON.
 #[derive(Debug, Serialize)]
 struct Line<'a> {
     path: String,
@@ -53,21 +53,21 @@ struct Line<'a> {
     error: Option<String>,
 }
 
-/// What has become of a finding.
+/// The state of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum State {
-    /// It is as it was.
+    /// Not repaired.
     Found,
-    /// It is mended.
+    /// Repaired.
     Fixed,
-    /// It could not be mended.
+    /// The repair failed.
     Failed,
-    /// It is allowed.
+    /// Harmless.
     Note,
 }
 
-/// What was found in all mailboxes.
+/// Totals of all mailboxes.
 #[derive(Debug, Default)]
 struct Sum {
     mailboxes: u64,
@@ -89,7 +89,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let mut opened = Mailbox::open(&office.spool, &mailbox);
         if let Some(folder) = &folder {
             path.push(folder);
-            // A directory that is no mailbox has no folders.
+            // A directory that is not a mailbox has no folders.
             opened = opened.and_then(|mailbox| mailbox.map_or(Ok(None), |mailbox| mailbox.folder(folder)));
         }
         match opened {
@@ -97,7 +97,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 let folders = if folder.is_none() { mailbox.folders() } else { Ok(Vec::new()) };
                 one(arguments, office.tmp_age, &mailbox, &mut sum, &mut out)?;
                 for name in folders.unwrap_or_default() {
-                    // (If they can't be listed the walk has told why.)
+                    // If the folders cannot be listed, the check has reported the reason.
                     match mailbox.folder(&name) {
                         Ok(Some(folder)) => one(arguments, office.tmp_age, &folder, &mut sum, &mut out)?,
                         Ok(None) => {}
@@ -107,7 +107,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                     }
                 }
             }
-            Ok(None) if by_name => absent.push(format!("{} is no mailbox", path.display())),
+            Ok(None) if by_name => absent.push(format!("{} is not a mailbox", path.display())),
             Ok(None) => {}
             Err(error) if error.kind() == Kind::Gone && by_name => {
                 absent.push(format!("{error}: there is no such mailbox"));
@@ -128,16 +128,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     match left {
         0 => Ok(()),
-        _ if arguments.fix => Err(Failure::Other(format!("findings left, to be mended by hand: {left}"))),
-        _ => Err(Failure::Other(format!("findings: {left}, of which --fix mends {mendable}"))),
+        _ if arguments.fix => Err(Failure::Other(format!("findings left, to be repaired by hand: {left}"))),
+        _ => Err(Failure::Other(format!("findings: {left}, of which --fix repairs {mendable}"))),
     }
 }
 
-/// A mailbox, or a folder of one, to look at.
+/// A mailbox or folder to check.
 struct Wanted {
     mailbox: OsString,
     folder: Option<OsString>,
-    /// It was asked for by its name, and has to be there.
+    /// True if the user named it, so that it has to exist.
     by_name: bool,
 }
 
@@ -183,7 +183,7 @@ fn one(
     Ok(())
 }
 
-/// A mailbox that can't be looked at keeps nobody from looking at the others.
+/// Reports a mailbox that cannot be checked, and goes on with the others.
 fn unusable(
     arguments: &Arguments,
     path: &Path,
@@ -231,7 +231,7 @@ fn json(finding: &Finding, state: State, error: Option<String>) -> String {
     printable::json(&line, false)
 }
 
-/// As it is, if JSON can say it, which is text.
+/// The path as JSON text; octets that are not UTF-8 are escaped.
 fn in_json(path: &Path) -> String {
     path.to_str().map_or_else(|| shown(path.as_os_str().as_encoded_bytes()), str::to_owned)
 }
@@ -244,6 +244,6 @@ fn text(finding: &Finding, state: State, error: Option<String>) -> String {
         (_, Some(error)) => format!("not fixed: {}", printable::line(&error)),
         _ => finding.advice(),
     };
-    let stumbles = super::wrapped(&format!("stumbles: {}", finding.problem.stumbles()), 2);
+    let stumbles = super::wrapped(&format!("affects: {}", finding.problem.stumbles()), 2);
     format!("{path}\n  {problem}: {detail}\n{stumbles}\n  {done}\n")
 }

@@ -1,4 +1,4 @@
-//! `restante import`: mbox files into a mailbox.
+//! `restante import`: delivers mbox files into a mailbox.
 
 use std::{
     fs::{File, TryLockError},
@@ -22,45 +22,45 @@ use crate::{
     tools::mbox::{Earlier, Error, Format, Import, Imported, Source, Stage},
 };
 
-/// Put the messages of mbox files into a mailbox.
+/// Import the messages of mbox files into a mailbox.
 ///
-/// A file that is not whole is refused before anything is delivered. An import that was interrupted goes on where
-/// it was when it is started again; one that is done is not done twice.
+/// An incomplete file is refused before any message is delivered. An interrupted import continues when it is
+/// started again, and a completed one is not repeated.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The mbox files; - is standard input.
+    /// Mbox files; - is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// The mailbox.
+    /// Mailbox to import into
     #[arg(long, value_name = "MAILBOX")]
     to: String,
     #[command(flatten)]
     place: Where,
-    /// How the files keep lines that begin with "From " apart from the beginnings of messages.
+    /// Quoting of lines that begin with "From "
     #[arg(long, value_enum, default_value_t = Kind::Auto)]
     format: Kind,
-    /// The files are compressed by gzip.
+    /// Decompress the files with gzip
     #[arg(long)]
     gz: bool,
-    /// Make the mailbox if it is not there.
+    /// Create the mailbox if it does not exist
     #[arg(long)]
     create: bool,
-    /// Import once more what has been imported already.
+    /// Import files again that were imported before
     #[arg(long)]
     again: bool,
-    /// Deliver what is whole of a file that is not. (Standard input is always taken like that.)
+    /// Deliver the complete messages of an incomplete file; always the case for standard input
     #[arg(long)]
     partial: bool,
 }
 
-/// The formats that a file may be said to have.
+/// Formats for reading.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Kind {
-    /// Any number of > before "From ".
+    /// Any number of > before "From "
     Mboxrd,
-    /// One > before "From ".
+    /// One > before "From "
     Mboxo,
-    /// As mboxrd, and a line begins a message only if there is a date in it.
+    /// Like mboxrd, and a line begins a message only if it contains a date
     Auto,
 }
 
@@ -75,7 +75,7 @@ impl From<Kind> for Format {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    // Opened first: what can't be read is told before a mailbox is made.
+    // Opens all files first, so that an unreadable one is reported before a mailbox is created.
     let mut files = Vec::new();
     for path in &arguments.files {
         let failed = |error| Failure::Usage(format!("cannot open {}: {error}", path.display()));
@@ -94,7 +94,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One file.
+/// The import of one file.
 struct One<'a> {
     arguments: &'a Arguments,
     path: &'a Path,
@@ -124,7 +124,7 @@ impl One<'_> {
         self.lock(file)?;
         let source = Source::of(file).map_err(|error| self.unreadable(error))?;
         let earlier = import.remember(&source, file)?;
-        // One that was begun goes on in any case: who says --again says it until it is done.
+        // An import that was begun goes on even with --again, which the user repeats until it is complete.
         if self.arguments.again && !matches!(earlier, Earlier::Begun(_)) {
             import.begin_again(&source);
         } else if let Some(done) = self.earlier(&earlier)? {
@@ -146,42 +146,41 @@ impl One<'_> {
         self.told(done, imported)
     }
 
-    /// What an earlier run means for this one: something to tell, if there is nothing to do.
+    /// Decides by the progress of an earlier run. Returns a message if there is nothing left to do.
     fn earlier(&self, earlier: &Earlier) -> Result<Option<String>, Failure> {
         let path = printable::path(self.path);
         match earlier {
             Earlier::Nothing => Ok(None),
             Earlier::Begun(messages) => {
-                output::tell(format_args!("{path}: going on behind {}", counted(*messages)));
+                output::tell(format_args!("{path}: continuing after {}", counted(*messages)));
                 Ok(None)
             }
-            Earlier::Done(messages) => Ok(Some(format!(
-                "imported already, all {}; --again imports them once more",
-                counted(*messages)
-            ))),
+            Earlier::Done(messages) => {
+                Ok(Some(format!("already imported, {}; --again imports them once more", counted(*messages))))
+            }
             Earlier::Changed => Err(Failure::Other(format!(
-                "{path} was imported before it was changed: its first messages are in the mailbox; --again \
+                "{path} was changed since its import began: its first messages are in the mailbox; --again \
                  imports all of it"
             ))),
             Earlier::Format(format) => Err(Failure::Usage(format!(
-                "the import of {path} was begun with --format {format}: go on with that, or --again imports all of it"
+                "the import of {path} was begun with --format {format}: continue with that, or import all of it with --again"
             ))),
         }
     }
 
-    /// A program that delivers into the mbox, or another import of it, is waited for by nobody.
+    /// Fails at once if another program holds the lock: a mail delivery, or another import of the file.
     fn lock(&self, file: &File) -> Result<(), Failure> {
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => Err(Failure::Other(format!(
                 "{} is locked by another program; try again when it is done",
                 self.path.display()
             ))),
-            // A file system without locks has none that could be held.
+            // A file system without locks: no program can hold one.
             Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
         }
     }
 
-    /// The mbox from that octet on.
+    /// Opens the mbox at that offset.
     fn read(&self, mut file: &File, offset: u64) -> io::Result<Box<dyn Read>> {
         file.seek(SeekFrom::Start(if self.arguments.gz { 0 } else { offset }))?;
         let mut unpacked = self.unpacked(Box::new(file.try_clone()?));
@@ -200,7 +199,7 @@ impl One<'_> {
         match done {
             Ok(()) => Ok(format!("{} in {end} octets", counted(messages))),
             Err(error) => {
-                let what = format!("delivered: {}, those before octet {end}", counted(messages));
+                let what = format!("delivered: {}, up to octet {end}", counted(messages));
                 Err(self.failed(&error, &what))
             }
         }
@@ -208,9 +207,9 @@ impl One<'_> {
 
     fn failed(&self, error: &Error, what: &str) -> Failure {
         let advice = match error {
-            Error::NoMbox if !self.arguments.gz => " (say --gz if it is compressed)",
+            Error::NoMbox if !self.arguments.gz => " (use --gz if it is compressed)",
             Error::Cut { .. } | Error::Read { .. } if !self.arguments.partial && !is_standard(self.path) => {
-                " (--partial delivers what is whole)"
+                " (--partial delivers the complete messages)"
             }
             _ => "",
         };
@@ -222,7 +221,7 @@ impl One<'_> {
     }
 }
 
-/// What a person sees meanwhile, on a terminal.
+/// The progress bar on a terminal.
 struct Bar(ProgressBar);
 
 impl Bar {

@@ -1,4 +1,4 @@
-//! Which mailboxes a command is about: what `wait`, `purge` and `seed` have in common.
+//! The options that select mailboxes for `wait`, `purge` and `seed`.
 
 use std::path::PathBuf;
 
@@ -16,18 +16,18 @@ use crate::{
     tools::Target,
 };
 
-/// Where the mailboxes are.
+/// The options for the spool.
 #[derive(Debug, Args)]
 pub(super) struct Where {
-    /// The directory with the mailboxes, as of `restante dev`.
+    /// Directory with the mailboxes, as `restante dev` uses it
     #[arg(long, value_name = "DIR", default_value = "./spool")]
     spool: PathBuf,
-    /// The configuration file of `restante serve`, which knows the spool, the accounts and the aliases.
+    /// Configuration file of `restante serve`, for its spool, accounts and aliases
     #[arg(long, value_name = "FILE", conflicts_with = "spool")]
     config: Option<PathBuf>,
 }
 
-/// A spool, and who has a mailbox in it.
+/// A spool and its accounts.
 pub(super) struct Mailboxes {
     pub(super) spool: PathBuf,
     accounts: Accounts,
@@ -46,7 +46,7 @@ impl Where {
                 Mailboxes { spool, accounts: Accounts::open_house(&["localhost".into()]) }
             }
         };
-        // One that is not there yet will be of the owner of the directory that it is made in.
+        // A spool that does not exist yet will get the owner of the directory it is created in.
         if let Some(there) = mailboxes.spool.ancestors().find(|path| path.exists()) {
             become_owner_of(there)?;
         }
@@ -55,10 +55,10 @@ impl Where {
 }
 
 impl Mailboxes {
-    /// Where the mail for an address goes.
+    /// The destinations of mail for an address.
     pub(super) fn of(&self, address: &str) -> Result<Vec<Target>, Failure> {
         let nobody = |why: &str| {
-            Failure::Usage(format!("{address}: {why}; --spool or --config tells whose mailboxes are meant"))
+            Failure::Usage(format!("{address}: {why}; choose the mailboxes with --spool or --config"))
         };
         let parsed = Address::parse(address).map_err(|_| nobody("not a mail address"))?;
         match self.accounts.lookup(&parsed) {
@@ -66,7 +66,7 @@ impl Mailboxes {
                 let target = |destination| Target { destination, address: address.to_owned() };
                 Ok(destinations.into_iter().map(target).collect())
             }
-            Lookup::Unknown | Lookup::Refused(_) => Err(nobody("nobody has that address")),
+            Lookup::Unknown | Lookup::Refused(_) => Err(nobody("no account has that address")),
             Lookup::Foreign => Err(nobody("not in a domain of this server")),
         }
     }

@@ -1,8 +1,8 @@
 //! The command line: one file for each sub-command.
 //!
-//! The rule: whatever goes wrong is told on standard error in one sentence that begins with `restante:`
-//! and ends with what to do about it. Exit codes: 0 is well, 2 a command line or a configuration to be
-//! corrected, 1 everything else; 4 and 5 are replies of a server (`restante send`).
+//! The rule: every failure is reported on standard error in one sentence that begins with `restante:` and
+//! ends with the next step. Exit codes: 0 success, 2 a command line or configuration to correct, 1 any other
+//! failure; 4 and 5 are replies of a server (`restante send`).
 
 mod cert;
 mod check;
@@ -61,9 +61,9 @@ enum Command {
     Pages(pages::Arguments),
 }
 
-/// The whole program.
+/// Runs the program.
 pub fn main() -> ExitCode {
-    // Mail is its owner's alone, and its owner's always, whatever the umask that this was started with.
+    // Only the owner may read mail, and the owner always may, whatever the umask of the caller.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
@@ -99,25 +99,25 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// A command line that is wrong, or a question for help. A shell may have put names of files into it.
+/// Prints a usage error or the requested help. Arguments may contain hostile file names.
 fn refused(error: &clap::Error) -> ExitCode {
     let mut text = error.to_string();
     for word in env::args_os().map(|word| word.to_string_lossy().into_owned()) {
         let value = word.split_once('=').map_or(word.as_str(), |(_, value)| value);
         for said in [word.as_str(), value].into_iter().filter(|said| said.contains('\n')) {
-            text = text.replace(said, &printable::line(said)); // the line ends of the message stay
+            text = text.replace(said, &printable::line(said)); // the line ends of the message itself stay
         }
     }
     if error.use_stderr() && env::args_os().any(|word| word.to_string_lossy().contains(printable::is_hidden))
     {
         text.lines().for_each(output::tell);
     } else {
-        let _ = error.print(); // the exit code says it, too
+        let _ = error.print(); // the exit code reports it too
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
-/// Text in lines of 80 columns, so many of them blank on the left.
+/// Wraps text to 80 columns, indented by that many.
 fn wrapped(text: &str, indent: usize) -> String {
     let lines = text::wrapped(text, COLUMNS - indent);
     lines.iter().map(|line| format!("{}{line}", " ".repeat(indent))).collect::<Vec<_>>().join("\n")
@@ -126,24 +126,24 @@ fn wrapped(text: &str, indent: usize) -> String {
 /// Columns of a terminal.
 const COLUMNS: usize = 80;
 
-/// Our own directory among those of the user (XDG Base Directory Specification): below what the variable says,
-/// else below that directory at home.
+/// Our own directory of the user (XDG Base Directory Specification): below the directory in the variable,
+/// else below `at_home` in the home directory.
 fn directory_of_user(variable: &str, at_home: &str) -> Option<PathBuf> {
     let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let directory = absolute(variable).or_else(|| Some(absolute("HOME")?.join(at_home)))?;
     Some(directory.join("restante"))
 }
 
-/// Why a command could not do what it was asked.
+/// The failure of a command.
 #[derive(Debug)]
 enum Failure {
     /// The operator has to correct something: exit code 2.
     Usage(String),
-    /// Anything else: exit code 1.
+    /// Any other failure: exit code 1.
     Other(String),
-    /// A server said 4xx: exit code 4.
+    /// A server replied 4xx: exit code 4.
     TryLater(String),
-    /// A server said 5xx: exit code 5.
+    /// A server replied 5xx: exit code 5.
     Refused(String),
 }
 
@@ -157,7 +157,7 @@ impl Failure {
         }
     }
 
-    /// For the output of a command.
+    /// A failure to write the command's output.
     fn output(error: io::Error) -> Self {
         Self::Other(format!("cannot write to standard output: {error}"))
     }
@@ -166,7 +166,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // (A path in it may have line ends.)
+            // A path in the text may contain line ends.
             Self::Usage(why) | Self::Other(why) => f.write_str(&printable::line(why)),
             // One line for each recipient.
             Self::TryLater(why) | Self::Refused(why) => f.write_str(&printable::page(why)),

@@ -1,7 +1,8 @@
-//! Everything that commands print, but for messages, screens and the client's own dialogue.
+//! All output of the commands, except messages, full screens and the interactive client.
 //!
-//! The rule: names, paths and reasons come from other users, other programs and the network. No sub-command writes to
-//! standard output or standard error by itself (`tests/layering.rs` holds that).
+//! The rule: names, paths and reasons come from other users, other programs and the network, so they are
+//! escaped here. No sub-command writes to standard output or standard error itself (checked by
+//! `tests/layering.rs`).
 
 use std::{
     fmt::Display,
@@ -19,23 +20,22 @@ impl Out {
         Self(BufWriter::new(io::stdout().lock()))
     }
 
-    /// A line, in which tabs may part columns.
+    /// Writes a line. Tabs separate columns and are kept.
     pub(super) fn line(&mut self, text: impl Display) -> Result<(), Failure> {
         writeln!(self.0, "{}", columns(&text.to_string())).map_err(Failure::output)
     }
 
-    /// Several lines that end as they should. What is from outside in them has to be one line each already.
+    /// Writes several complete lines. Text from outside must already be one line each.
     pub(super) fn page(&mut self, text: &str) -> Result<(), Failure> {
         self.0.write_all(printable::page(text).as_bytes()).map_err(Failure::output)
     }
 
-    /// What was printed is to be seen now.
     pub(super) fn flush(&mut self) -> Result<(), Failure> {
         self.0.flush().map_err(Failure::output)
     }
 }
 
-/// Prints a line.
+/// Prints one line.
 pub(super) fn line(text: impl Display) -> Result<(), Failure> {
     let mut out = Out::new();
     out.line(text)?;
@@ -49,29 +49,29 @@ pub(super) fn page(text: &str) -> Result<(), Failure> {
     out.flush()
 }
 
-/// Prints text with the attributes of a terminal, which whoever made it has added to text that was harmless. A reader
-/// who has seen enough is no failure.
+/// Prints text with terminal attributes. The caller has escaped the text before it added them. A reader that
+/// closed the pipe is not a failure.
 pub(super) fn styled(text: &str) -> io::Result<()> {
     let mut out = io::stdout();
     out.write_all(text.as_bytes()).and_then(|()| out.flush())
 }
 
-/// Tells a person something on standard error; it is for people only, so that it may fail.
+/// Prints a line on standard error for the user. Write errors are ignored.
 pub(super) fn tell(text: impl Display) {
     let _ = writeln!(io::stderr(), "{}", columns(&text.to_string()));
 }
 
-/// The same with the attributes of a terminal around text that was harmless.
+/// Prints a line with terminal attributes on standard error; its text must be escaped.
 pub(super) fn tell_styled(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}"); // who closed it does not want it
+    let _ = writeln!(io::stderr(), "{text}"); // standard error may be closed
 }
 
-/// A question, whose answer is on the same line.
+/// Prints a question on standard error, with the cursor left after it.
 pub(super) fn ask(question: impl Display) -> io::Result<()> {
     write!(io::stderr(), "{}", printable::line(&question.to_string()))
 }
 
-/// One line that may have tabs.
+/// Escapes a line but keeps its tabs.
 fn columns(text: &str) -> String {
     text.split('\t').map(printable::line).collect::<Vec<_>>().join("\t")
 }

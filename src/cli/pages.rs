@@ -1,5 +1,5 @@
-//! `restante pages`: the manual pages and the completions of shells, from the command line itself and from the
-//! commented example of a configuration. `make install` and the package run it; people don't see it.
+//! `restante pages`: writes the manual pages and shell completions, from the definition of the command line
+//! and the commented example configuration. `make install` and the package run it; it is hidden from users.
 
 mod examples;
 mod toml;
@@ -19,11 +19,11 @@ use clap_mangen::{
 use super::Failure;
 use crate::safe_file::{Directory, Keep};
 
-/// Write the manual pages and the completions of shells.
+/// Write the manual pages and the shell completions.
 #[derive(Debug, Args)]
 #[command(hide = true)]
 pub(super) struct Arguments {
-    /// Where they go: man1/, man5/, bash/, zsh/ and fish/.
+    /// Output directory: man1/, man5/, bash/, zsh/ and fish/
     #[arg(value_name = "DIR")]
     directory: PathBuf,
 }
@@ -46,7 +46,7 @@ fn write_all(directory: &Path) -> io::Result<()> {
         let file = match shell {
             Shell::Zsh => "_restante",
             Shell::Fish => "restante.fish",
-            _ => "restante", // where bash-completion looks for it
+            _ => "restante", // the name that bash-completion looks for
         };
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut visible(&super::Arguments::command()), NAME, &mut script);
@@ -55,19 +55,19 @@ fn write_all(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A packager may do this as root in the directory of a user: a link there leads nowhere.
+/// A packager may run this as root in a user's directory, so no link there is followed.
 fn write(directory: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     Directory::of_others(directory)?.replace(name.as_ref(), 0o644, content, Keep::Cached)
 }
 
-/// A command with its sub-commands, and theirs, without those that are hidden.
+/// Lists a command with all its visible sub-commands.
 fn commands(command: &Command) -> Vec<&Command> {
     let below = command.get_subcommands().filter(|below| !below.is_hide_set());
     [command].into_iter().chain(below.flat_map(commands)).collect()
 }
 
-/// The same command line without what is hidden: a shell would propose it.
+/// The command line without hidden sub-commands, which a shell would propose.
 fn visible(command: &Command) -> Command {
     let mut shown = command.clone();
     let hidden: Vec<String> = shown
@@ -78,7 +78,7 @@ fn visible(command: &Command) -> Command {
     if hidden.is_empty() {
         return shown;
     }
-    // clap can hide a command, and not take it away: what stays is put into a new one.
+    // clap can hide a sub-command but not remove it, so the visible ones are copied.
     let mut rest = Command::new(NAME).args(shown.get_arguments());
     for below in shown.get_subcommands_mut() {
         if !hidden.iter().any(|name| name == below.get_name()) {
@@ -88,17 +88,17 @@ fn visible(command: &Command) -> Command {
     rest.version(env!("CARGO_PKG_VERSION"))
 }
 
-/// `restante-user-add`.
+/// The name of a page: `restante-user-add`.
 fn page_name(command: &Command) -> &str {
     command.get_display_name().unwrap_or(NAME)
 }
 
-/// `user add`.
+/// The words of a command: `user add`.
 fn words(command: &Command) -> &str {
     command.get_bin_name().and_then(|name| name.strip_prefix(NAME)).unwrap_or_default().trim_start()
 }
 
-/// The page of a command.
+/// The manual page of a command.
 fn page(command: &Command) -> io::Result<Vec<u8>> {
     let man = Man::new(command.clone())
         .title(page_name(command))
@@ -149,7 +149,7 @@ fn see_also(command: &Command) -> String {
 }
 
 const NAME: &str = "restante";
-const MANUAL: &str = "restante, a mail office";
+const MANUAL: &str = "restante, a mail server";
 const DOCUMENTS: &str = "/usr/share/doc/restante";
 
 #[cfg(test)]

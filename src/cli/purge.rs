@@ -1,4 +1,4 @@
-//! `restante purge`: throws mail away, between two tests.
+//! `restante purge`: deletes mail between two tests.
 
 use std::{
     io::{self, BufRead, IsTerminal},
@@ -14,18 +14,18 @@ use crate::{
     tools,
 };
 
-/// Delete all messages of a mailbox, or of all mailboxes, beside a running server or without one.
+/// Delete all messages of a mailbox, or of all mailboxes, with or without a running server.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     place: Where,
-    /// Whose mail: an address. Without a +tag, that of all folders too.
+    /// Address whose mail is deleted; without a +tag, the mail in all folders too
     #[arg(long, value_name = "ADDRESS", required_unless_present = "all")]
     to: Option<String>,
-    /// The mail of everybody.
+    /// Delete the mail of all mailboxes
     #[arg(long, conflicts_with = "to")]
     all: bool,
-    /// Do not ask.
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 }
@@ -35,10 +35,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let broken = |error: Error| Failure::Other(error.to_string());
     if !mailboxes.spool.is_dir() {
         let spool = mailboxes.spool.display();
-        return Err(Failure::Usage(format!("{spool} is not there; --spool or --config tells where mail is")));
+        return Err(Failure::Usage(format!(
+            "{spool} does not exist; choose the spool with --spool or --config"
+        )));
     }
     let spool = Spool::open(&mailboxes.spool).map_err(broken)?;
-    // Each is opened when its turn comes: there may be more of them than descriptors.
+    // Opens each mailbox in turn, because there may be more mailboxes than descriptors.
     let maildirs: Box<dyn Iterator<Item = Result<Maildir, Error>>> = match &arguments.to {
         None => {
             let names = spool.names().map_err(broken)?;
@@ -51,7 +53,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             Box::new(targets.flat_map(|target| maildirs_of(&spool, &target.destination)))
         }
     };
-    let whose = arguments.to.as_deref().unwrap_or("everybody");
+    let whose = arguments.to.as_deref().unwrap_or("every mailbox");
     if !arguments.yes && !is_meant(whose)? {
         return Err(Failure::Other("nothing was deleted".into()));
     }
@@ -69,7 +71,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 deleted += purged.deleted;
                 tell(purged.errors);
             }
-            // No such mailbox, or not any more.
+            // The mailbox does not exist, or no longer.
             Err(error) if error.kind() == Kind::Gone && !error.is_of_half_a_maildir() => {}
             Err(error) => tell(vec![error]),
         }
@@ -77,16 +79,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     output::line(format_args!("{deleted} messages deleted"))?;
     match broken {
         0 => Ok(()),
-        1 => {
-            Err(Failure::Other("1 mailbox or folder could not be emptied: `restante fsck` tells more".into()))
+        1 => Err(Failure::Other("1 mailbox or folder could not be emptied: see `restante fsck`".into())),
+        n => {
+            Err(Failure::Other(format!("{n} mailboxes or folders could not be emptied: see `restante fsck`")))
         }
-        n => Err(Failure::Other(format!(
-            "{n} mailboxes or folders could not be emptied: `restante fsck` tells more"
-        ))),
     }
 }
 
-/// One folder, or a mailbox with all of its folders.
+/// One folder, or a mailbox with all its folders.
 fn maildirs_of<'a>(
     spool: &'a Spool,
     Destination { mailbox, folder }: &Destination,
@@ -97,10 +97,10 @@ fn maildirs_of<'a>(
     }
 }
 
-/// Asks whoever sits at the terminal.
+/// Asks for confirmation at the terminal.
 fn is_meant(whose: &str) -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
-        return Err(Failure::Usage("say --yes where nobody can be asked".into()));
+        return Err(Failure::Usage("without a terminal, confirm with --yes".into()));
     }
     let mut answer = String::new();
     output::ask(format_args!("Delete all mail of {whose}? [y/N] "))

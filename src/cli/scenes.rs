@@ -1,4 +1,4 @@
-//! Scenes of a session on a terminal: in colour where that is wanted, and not wider than a projector shows.
+//! Prints transcripts on a terminal, with colour if wanted, and no wider than a projector can show.
 
 use std::{
     env,
@@ -13,15 +13,15 @@ use crate::{
     transcript::{Reader, Scene},
 };
 
-/// Where scenes are shown.
+/// The printer, with the properties of its terminal.
 pub(super) struct Stage {
     width: usize,
     colour: bool,
-    /// The time that stood on the last line, and whose it was.
+    /// Time and session of the last line.
     told: (String, Option<String>),
 }
 
-/// How a piece of text looks.
+/// The style of a piece of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Look {
     Client,
@@ -39,7 +39,7 @@ enum Look {
 }
 
 impl Look {
-    /// The attributes of the terminal (ECMA-48).
+    /// Terminal attributes (ECMA-48).
     fn attributes(self) -> String {
         match self {
             Self::Client => "1;36".into(),
@@ -59,7 +59,7 @@ impl Look {
 }
 
 impl Stage {
-    /// What standard output is.
+    /// The printer for standard output.
     pub(super) fn of_terminal() -> Self {
         let is_terminal = io::stdout().is_terminal();
         let columns = env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
@@ -72,9 +72,9 @@ impl Stage {
         Self { width: width.clamp(40, WIDTH), colour, told: Default::default() }
     }
 
-    /// What a line of a transcript looks like. `label` tells its session from others.
+    /// Formats a line of a transcript. `label` names its session among others.
     pub(super) fn show(&mut self, reader: &mut Reader, line: &str, label: Option<&str>) -> String {
-        // Ours has no control characters in it; another file may.
+        // Our own transcripts have no control characters, but another file may.
         let Some(scene) = reader.line(&text::line(line)) else { return String::new() };
         let mut out = String::new();
         match &scene {
@@ -96,7 +96,7 @@ impl Stage {
                     Some(Class::Done) | None => Look::Done,
                 };
                 let time = self.time(reader.time(), label);
-                // One line of many: what it means stands behind it.
+                // One line of a list: its meaning stands on the same line.
                 let is_listed = line.get(3..4) == Some("-") || class.is_none();
                 let is_told = is_listed && !meaning.is_empty();
                 let aside = if is_told { format!("  · {meaning}") } else { String::new() };
@@ -123,13 +123,13 @@ impl Stage {
                 self.gloss(&mut out, label, &[(Look::Spool, &format!("{what} {file}"))]);
             }
             Scene::Secure(rfc) => {
-                let text = "TLS begins: from here on nobody on the way can read or change what is said. \
-                            What was said before is forgotten.";
+                let text = "TLS begins: from here on, the network can neither read nor change the session. \
+                            Both sides discard everything learned before.";
                 let rfc = format!(" [{rfc}]");
                 self.paragraph(&mut out, label, "", "", &[(Look::Tls, text), (Look::Dim, &rfc)]);
             }
             Scene::Tls(by) => {
-                let text = format!("Under TLS {by}; shown here as both ends see it");
+                let text = format!("TLS {by}; shown decrypted");
                 self.paragraph(&mut out, label, "", "", &[(Look::Tls, &text)]);
             }
             Scene::Note(note) => {
@@ -140,7 +140,7 @@ impl Stage {
         out
     }
 
-    /// The time, where it is another than that of the line before.
+    /// Returns the time if it differs from that of the last line.
     fn time(&mut self, time: &str, label: Option<&str>) -> String {
         let now = (time.to_owned(), label.map(str::to_owned));
         if self.told == now {
@@ -150,14 +150,14 @@ impl Stage {
         time.to_owned()
     }
 
-    /// What stands below a line, to explain it.
+    /// Prints an explanation below a line.
     fn gloss(&self, out: &mut String, label: Option<&str>, pieces: &[(Look, &str)]) {
         if pieces.iter().any(|(_, text)| !text.is_empty()) {
             self.paragraph(out, label, "", "  └ ", pieces);
         }
     }
 
-    /// Some text behind a label, a time and a mark, in as many lines as it needs.
+    /// Prints text after a label, a time and a mark, wrapped to as many lines as needed.
     fn paragraph(
         &self,
         out: &mut String,
@@ -167,7 +167,7 @@ impl Stage {
         pieces: &[(Look, &str)],
     ) {
         let indent = mark.chars().count();
-        // The last to look at it: what comes from here is attributes of the terminal, and nothing else is.
+        // The last check before the terminal: attributes are added here and nowhere else.
         let label = label.map(text::line);
         let (label, time) = (label.as_deref(), &*text::line(time));
         let harmless: Vec<(Look, String)> =
@@ -177,7 +177,7 @@ impl Stage {
         let room = self.width.saturating_sub(margin + indent).max(10);
         for (n, line) in wrapped(&pieces, room).into_iter().enumerate() {
             if let Some(label) = label {
-                // Sessions that come one after the other have different colours.
+                // Sessions that follow each other get different colours.
                 let number = label.bytes().fold(0_u8, u8::wrapping_add);
                 out.push_str(&self.painted(Look::Label(number), &format!("{label:LABEL$}")));
                 out.push(' ');
@@ -205,7 +205,7 @@ impl Stage {
     }
 }
 
-/// Cuts text into lines of at most `room` columns: at blanks, and inside of words that are longer.
+/// Wraps text to at most `room` columns: at blanks, and inside longer words.
 fn wrapped<'a>(pieces: &[(Look, &'a str)], room: usize) -> Vec<Vec<(Look, &'a str)>> {
     let (mut lines, mut line, mut used) = (Vec::new(), Vec::new(), 0);
     for &(look, text) in pieces {
@@ -233,12 +233,12 @@ fn wrapped<'a>(pieces: &[(Look, &'a str)], room: usize) -> Vec<Vec<(Look, &'a st
     lines
 }
 
-/// Columns that a projector shows well.
+/// Columns that a projector can show.
 const WIDTH: usize = 100;
-/// Columns of the label of a session, and of the time.
+/// Columns of a session's label and of the time.
 const LABEL: usize = 6;
 const TIME: usize = 8;
-/// Characters of a long word that are worth beginning it at the end of a line.
+/// Minimum number of characters of a long word before it is broken at the end of a line.
 const LEAST_OF_A_WORD: usize = 10;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `restante seed`: fills a mailbox for the test of a program that fetches mail.
+//! `restante seed`: fills a mailbox for testing programs that fetch mail.
 
 use std::fs;
 
@@ -13,23 +13,23 @@ use crate::{
     tools::{Filed, Filer, Letter, corpus},
 };
 
-/// File awkward or ordinary messages in a mailbox, and print what RETR has to send of each.
+/// Fill a mailbox with test messages, and print the size that RETR must send for each.
 ///
-/// A line for each: octets, a tab, UIDL, a tab, what it is, a tab, its file.
+/// Prints one line for each message: octets, UIDL, description and file, separated by tabs.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     place: Where,
-    /// Whose mailbox: an address.
+    /// Address of the mailbox
     #[arg(long, value_name = "ADDRESS", default_value = "you@example.test")]
     to: String,
-    /// The awkward ones: always the same.
+    /// File the awkward messages, always the same
     #[arg(long, required_unless_present = "count")]
     nasty: bool,
-    /// So many ordinary ones, behind the others.
+    /// Number of ordinary messages to file after the awkward ones
     #[arg(long, value_name = "N", default_value_t = 0)]
     count: usize,
-    /// Print one line of JSON for each message.
+    /// Print one line of JSON for each message
     #[arg(long)]
     json: bool,
 }

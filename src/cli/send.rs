@@ -1,4 +1,4 @@
-//! `restante send`: one message to any SMTP server, for scripts and for exercises.
+//! `restante send`: sends one message to any SMTP server, for scripts and exercises.
 
 use std::{
     env, fs,
@@ -23,54 +23,54 @@ use crate::{
     proto::ask::Secret,
 };
 
-/// Send one message. What is not given is asked for on a terminal.
+/// Send one message. On a terminal, asks for the missing parts.
 ///
-/// Exit codes: 0 sent, 4 refused for now (4xx), 5 refused (5xx), 1 no connection, no TLS, or it broke,
-/// 2 a wrong command line. With several recipients the worst reply counts.
+/// Exit codes: 0 sent, 4 temporarily refused (4xx), 5 refused (5xx), 1 the connection or TLS failed, 2 the
+/// command line is wrong. With several recipients the worst reply counts.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The server, like mx.example.test:25; 127.0.0.1:2525 if nobody says.
+    /// Server, like mx.example.test:25 [default: 127.0.0.1:2525]
     #[arg(long, value_name = "HOST:PORT")]
     server: Option<Place>,
-    /// Who writes: an address, or a name with one in <>.
+    /// Sender: an address, or a name followed by the address in <>
     #[arg(long, value_name = "ADDRESS", value_parser = people)]
     from: Option<People>,
-    /// Who gets it; again, or with commas, for more.
+    /// Recipient; repeat, or separate with commas
     #[arg(long, value_name = "ADDRESS", value_parser = people)]
     to: Vec<People>,
-    /// Who gets a copy.
+    /// Recipient of a copy; repeat, or separate with commas
     #[arg(long, value_name = "ADDRESS", value_parser = people)]
     cc: Vec<People>,
-    /// Who gets a copy that the others do not see.
+    /// Recipient of a hidden copy; repeat, or separate with commas
     #[arg(long, value_name = "ADDRESS", value_parser = people)]
     bcc: Vec<People>,
-    /// The subject.
+    /// Subject
     #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
     subject: Option<String>,
     #[command(flatten)]
     content: Content,
-    /// A file that goes with it; again for more.
+    /// File to attach; repeat for more
     #[arg(long, value_name = "FILE", conflicts_with = "raw")]
     attach: Vec<PathBuf>,
-    /// How the connection is protected.
+    /// Protection of the connection
     #[arg(long, value_name = "HOW", default_value = "none")]
     tls: Protection,
-    /// The certificates to trust, in PEM, instead of this machine's authorities.
+    /// PEM file with certificates to trust instead of this machine's authorities
     #[arg(long, value_name = "FILE")]
     cacert: Option<PathBuf>,
-    /// Trust any certificate, and send a password in clear text if it comes to that. For tests.
+    /// Trust any certificate, and send a password even in clear text; for tests
     #[arg(long, conflicts_with = "cacert")]
     insecure: bool,
-    /// Log in with that name.
+    /// User name to log in with
     #[arg(long, value_name = "USER")]
     auth: Option<String>,
-    /// The password is the first line of that file; else it is in RESTANTE_PASSWORD, else it is asked for.
+    /// File with the password in its first line [default: RESTANTE_PASSWORD, else asks]
     #[arg(long, value_name = "FILE", requires = "auth")]
     password_file: Option<PathBuf>,
-    /// How this machine calls itself in EHLO; its address if nobody says.
+    /// Name to give in EHLO [default: this machine's address]
     #[arg(long, value_name = "NAME", value_parser = helo)]
     helo: Option<String>,
-    /// Show the dialogue on standard error, without secrets.
+    /// Show the dialogue on standard error, without secrets
     #[arg(long, short)]
     verbose: bool,
 }
@@ -79,28 +79,28 @@ pub(super) struct Arguments {
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 struct Content {
-    /// The text.
+    /// Text of the message
     #[arg(long, value_name = "TEXT")]
     body: Option<String>,
-    /// The text is in that file; `-` is standard input.
+    /// File with the text; `-` is standard input
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// The whole message, header and all, is in that file, and is sent as it is; `-` is standard input.
+    /// File with the whole message including its header, sent unchanged; `-` is standard input
     #[arg(long, value_name = "FILE")]
     raw: Option<PathBuf>,
-    /// The text is on standard input.
+    /// Read the text from standard input
     #[arg(value_name = "-", value_parser = ["-"])]
     stdin: Option<String>,
 }
 
-/// How a connection is protected.
+/// The protection of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Protection {
-    /// Not at all.
+    /// No TLS
     None,
-    /// STARTTLS, or STLS.
+    /// STARTTLS, or STLS
     Starttls,
-    /// TLS from the first octet.
+    /// TLS from the first octet
     Implicit,
 }
 
@@ -152,7 +152,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     told(&outcome, language)
 }
 
-/// What came of it, recipient by recipient.
+/// Reports the outcome for each recipient.
 fn told(outcome: &Outcome<'_>, language: Language) -> Result<(), Failure> {
     let explained = |reply: &Reply| text::line(&explain::smtp(reply, language));
     let mut lines = Vec::new();
@@ -195,13 +195,14 @@ fn server(arguments: &Arguments, terminal: &mut Terminal) -> Result<Place, Failu
     asked(terminal, prompt, SERVER)?.parse().map_err(Failure::Usage)
 }
 
-/// The letter of the command line, with what is missing asked for. Of a `--raw` message only the envelope counts.
+/// Builds the message from the command line, and asks for missing parts. With `--raw` only the envelope
+/// counts.
 fn letter(arguments: &Arguments, terminal: &mut Terminal) -> Result<Letter, Failure> {
     let language = terminal.language();
     let is_raw = arguments.content.raw.is_some();
     let from = match arguments.from.as_deref() {
         Some([from]) => from.clone(),
-        Some(_) => return Err(Failure::Usage("--from is one address".into())),
+        Some(_) => return Err(Failure::Usage("--from takes one address".into())),
         None => {
             needs(terminal, "--from")?;
             let offered = format!(
@@ -262,7 +263,7 @@ fn standard_input(terminal: &mut Terminal) -> Result<Vec<u8>, Failure> {
         .map_err(|error| Failure::Other(format!("cannot read standard input: {error}; nothing was sent")))
 }
 
-/// The password of `--auth`. In clear text it goes no further than this machine.
+/// The password of `--auth`. It leaves this machine in clear text only with --insecure.
 fn password(
     arguments: &Arguments,
     route: &Route,
@@ -285,23 +286,21 @@ fn password(
     terminal.ask_secret(&prompt).map(Some).ok_or_else(|| Failure::Usage("no password was given".into()))
 }
 
-/// Nobody can be asked where nobody types.
+/// Fails if the input is not a terminal, because no user can be asked.
 fn needs(terminal: &Terminal, what: &str) -> Result<(), Failure> {
     if terminal.is_typed() {
         return Ok(());
     }
     Err(Failure::Usage(format!(
-        "{what} is missing, and without a terminal nobody can be asked: see restante send --help"
+        "{what} is missing, and there is no terminal to ask at: see restante send --help"
     )))
 }
 
 fn asked(terminal: &mut Terminal, prompt: &str, offered: &str) -> Result<String, Failure> {
-    terminal
-        .ask_or(prompt, offered)
-        .ok_or_else(|| Failure::Usage("nothing was sent: the input has ended".into()))
+    terminal.ask_or(prompt, offered).ok_or_else(|| Failure::Usage("nothing was sent: the input ended".into()))
 }
 
-/// The dialogue, as the tests write it: `C:` and `S:`.
+/// Prints the dialogue in the notation of the tests: `C:` and `S:`.
 fn dialogue() -> Watcher {
     let coloured = io::stderr().is_terminal() && styles();
     Box::new(move |said| {
@@ -349,16 +348,16 @@ fn helo(name: &str) -> Result<String, String> {
     if !name.is_empty() && name.chars().all(good) {
         Ok(name.to_owned())
     } else {
-        Err("a name has no blanks".into())
+        Err("a name must not contain blanks".into())
     }
 }
 
-/// What no other message of this machine has in its Message-ID.
+/// Random bits for a unique Message-ID.
 pub(super) fn random() -> Result<u64, Failure> {
     getrandom::u64().map_err(|error| Failure::Other(format!("no random numbers: {error}")))
 }
 
 const SERVER: &str = "127.0.0.1:2525";
 const PASSWORD: &str = "RESTANTE_PASSWORD";
-/// How long to wait for a reply (RFC 5321 section 4.5.3.2).
+/// Time limit for a reply (RFC 5321 section 4.5.3.2).
 const PATIENCE: Duration = Duration::from_secs(5 * 60);

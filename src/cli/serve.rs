@@ -1,4 +1,4 @@
-//! `restante serve`: the server, as a configuration file has it.
+//! `restante serve`: runs the server with a configuration file.
 
 use std::{
     io,
@@ -30,20 +30,20 @@ use crate::{
 /// Run the server.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The configuration file.
+    /// Configuration file
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     #[command(flatten)]
     running: Running,
 }
 
-/// What `serve` and `dev` have in common.
+/// Options of both `serve` and `dev`.
 #[derive(Debug, Args)]
 pub(super) struct Running {
-    /// Write the addresses that were taken to FILE, one line each: smtp=127.0.0.1:2525.
+    /// Write the listening addresses to FILE, one per line: smtp=127.0.0.1:2525
     #[arg(long, value_name = "FILE")]
     ports_file: Option<PathBuf>,
-    /// How much to log, whatever the configuration says.
+    /// Log level, instead of the configured one
     #[arg(long, value_name = "LEVEL", value_parser = log_levels())]
     log_level: Option<LevelFilter>,
 }
@@ -54,18 +54,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     start(config, &text, &arguments.running, &others)?.run_to_the_end()
 }
 
-/// A server that is ready to run, and who wants to know.
+/// A server that is ready to run, and the service manager to notify.
 pub(super) struct Started {
     pub(super) server: Server,
     manager: Manager,
 }
 
-/// Takes the ports, starts everything, and says which ports they are. `others` tells how to choose other ones.
+/// Binds the ports, starts everything, and reports the ports. `others` tells the user how to choose other
+/// ports.
 ///
-/// The order matters. What the service manager hands over and low ports come first, since they are not for
-/// everybody. Then privileges are given up, files are read with the rights that a reload will have, and the
-/// sandbox is entered, which changes nothing on the disk unless they are good. Both hold for the thread that does
-/// it and for those that it starts, so no thread may be there before, not even that of the log.
+/// The order matters. First come inherited sockets and low ports, which need privileges. Then the process
+/// drops its privileges, reads files with the rights that a reload will have, and enters the sandbox, which
+/// changes nothing on disk unless the files are valid. Privileges and sandbox apply to the calling thread and
+/// to the threads it starts, so no other thread may exist before, not even that of the log.
 pub(super) fn start(
     config: Config,
     text: &Text,
@@ -80,7 +81,7 @@ pub(super) fn start(
     let settled = text.path().map(|file| Settled::as_user_of(&config, file)).transpose();
     let mut settled = settled.map_err(|error| Failure::Other(error.to_string()))?;
     let files = Files::of(config, text, SystemTime::now())?;
-    // Before the sandbox, which hides what says how many threads there may be; and as the user whose they will be.
+    // Before the sandbox, which hides the thread limits, and as the user whose threads they will be.
     threads_fit(&files.config, text)?;
     if let (Some(settled), Some(file)) = (&mut settled, text.path()) {
         settled
@@ -91,7 +92,7 @@ pub(super) fn start(
         .map_err(|error| Failure::Other(format!("cannot log to {}: {error}", files.config.log.to)))?;
     settled.iter().for_each(Settled::tell);
     let manager = manager.unwrap_or_else(|error| {
-        log::warn!("the service manager is told nothing: {error}");
+        log::warn!("cannot notify the service manager: {error}");
         Manager::default()
     });
     files.config.doubts().for_each(|doubt| log::warn!("{doubt}"));
@@ -107,7 +108,7 @@ pub(super) fn start(
     Ok(Started { server, manager })
 }
 
-/// Whether the threads of the server can all be had.
+/// Checks that all threads of the server can be started.
 pub(super) fn threads_fit(config: &Config, text: &Text) -> Result<(), Failure> {
     threads::fit(&config.limits).map_err(|error| text.mistake(error.key, error.to_string()).into())
 }
@@ -138,20 +139,20 @@ fn not_started(error: &server::Error, others: &str) -> Failure {
             if cause.kind() == io::ErrorKind::AddrInUse =>
         {
             format!(
-                ": another program listens there, `fuser {}` shows which; end it, or {others}",
+                ": another program listens there, find it with `fuser {}`; end it, or {others}",
                 path.display()
             )
         }
         server::Error::Listen(Bind(_, Endpoint::Ip(address), cause)) => match cause.kind() {
             io::ErrorKind::AddrInUse => format!(
-                ": another program listens there, `ss -ltnp 'sport = :{}'` shows which; end it, or {others}{}",
+                ": another program listens there, find it with `ss -ltnp 'sport = :{}'`; end it, or {others}{}",
                 address.port(),
                 if address.ip().is_unspecified() { BOTH_FAMILIES } else { "" }
             ),
             io::ErrorKind::AddrNotAvailable => format!(": this machine does not have that address; {others}"),
             io::ErrorKind::PermissionDenied => format!(
-                ": ports below 1024 are for root and who has CAP_NET_BIND_SERVICE \
-                 (systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE); get it, or {others}"
+                ": ports below 1024 need root or CAP_NET_BIND_SERVICE \
+                 (systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE); grant it, or {others}"
             ),
             _ if Errno::from_io_error(cause) == Some(Errno::AFNOSUPPORT) => {
                 format!(": this machine has no IPv6; {others}")
@@ -159,7 +160,7 @@ fn not_started(error: &server::Error, others: &str) -> Failure {
             _ => String::new(),
         },
         server::Error::Spool(cause) if cause.kind() == maildir::Kind::Locked => {
-            ": another restante uses it, `fuser` shows which; end it, or say `shared_spool = true` in both \
+            ": another restante uses it, find it with `fuser`; end it, or set `shared_spool = true` in both \
              configurations"
                 .to_owned()
         }
@@ -173,7 +174,7 @@ fn log_levels() -> impl TypedValueParser<Value = LevelFilter> {
         .try_map(|name| name.parse::<LevelFilter>())
 }
 
-/// Whoever waits for the file finds it whole.
+/// Writes the file by renaming, so that a waiting program finds it complete.
 fn write_ports(path: &Path, endpoints: &[(Service, Endpoint)]) -> io::Result<()> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let lines: String =
@@ -181,7 +182,7 @@ fn write_ports(path: &Path, endpoints: &[(Service, Endpoint)]) -> io::Result<()>
     Directory::named(safe_file::parent(path))?.replace(name, 0o600, lines.as_bytes(), Keep::Cached)
 }
 
-const BOTH_FAMILIES: &str = " ([::] takes IPv4 too: beside it no listener at 0.0.0.0 is needed)";
+const BOTH_FAMILIES: &str = " ([::] takes IPv4 too, so a listener at 0.0.0.0 is not needed)";
 
 #[cfg(test)]
 mod tests {

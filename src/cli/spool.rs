@@ -1,4 +1,4 @@
-//! Which mailbox is meant on a command line, for the tools of a spool.
+//! The options that select a mailbox, for the tools of a spool.
 
 use std::{
     fmt,
@@ -22,31 +22,31 @@ use crate::{
     tools::mbox,
 };
 
-/// Where the mailboxes are.
+/// The options for the spool.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(super) struct Where {
-    /// The configuration file of the server, which tells the spool and the accounts.
+    /// Configuration file of the server, for its spool and accounts
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The directory with the mailboxes.
+    /// Directory with the mailboxes
     #[arg(long, value_name = "DIR")]
     spool: Option<PathBuf>,
 }
 
-/// The spool, and what else a tool has to know.
+/// The open spool and its settings.
 pub(super) struct Office {
     pub(super) spool: Spool,
     pub(super) path: PathBuf,
-    /// The name of this machine, for the names of files.
+    /// Host name for file names.
     pub(super) host: String,
-    /// How long files may stay in `tmp/`.
+    /// Age at which files in `tmp/` are stale.
     pub(super) tmp_age: Duration,
     accounts: Option<Accounts>,
 }
 
 impl Where {
-    /// Opens the spool, which must be there.
+    /// Opens the spool, which must exist.
     pub(super) fn open(&self) -> Result<Office, Failure> {
         let read = self.config.as_deref().map(Config::read).transpose()?;
         let config = read.as_ref().map(|(config, _)| config);
@@ -54,7 +54,7 @@ impl Where {
             (Some(config), _) => config.spool.clone(),
             (None, Some(spool)) => spool.clone(),
             (None, None) => {
-                return Err(Failure::Usage("say where the mailboxes are: --config or --spool".into()));
+                return Err(Failure::Usage("name the spool with --config or --spool".into()));
             }
         };
         if !path.is_dir() {
@@ -74,17 +74,17 @@ impl Where {
 }
 
 impl Office {
-    /// Goes on as the owner of the spool, if this is root.
+    /// Continues as the owner of the spool if the process is root.
     pub(super) fn become_owner(&self) -> Result<(), Failure> {
         become_owner_of(&self.path)
     }
 
-    /// The mailbox of that name: the name of its directory, `bob@example.test` or `bob@example.test/.Sent`, or
-    /// what its user says to log in, `bob` or `bob+Sent`.
+    /// Parses the name of a mailbox: that of its directory, `bob@example.test` or `bob@example.test/.Sent`,
+    /// or its login name, `bob` or `bob+Sent`.
     fn named(&self, name: &str) -> Result<Mailbox, Failure> {
         let wrong = || {
             Failure::Usage(format!(
-                "{name:?} is no mailbox: write it like bob@example.test or bob@example.test/.Sent"
+                "{name:?} is not a mailbox: write it like bob@example.test or bob@example.test/.Sent"
             ))
         };
         let (whole, folder) =
@@ -99,14 +99,14 @@ impl Office {
         Ok(user.unwrap_or(mailbox))
     }
 
-    /// The directory of a mailbox, and that of its folder if one is named.
+    /// The directory of a mailbox, and of its folder if one is named.
     pub(super) fn directories_of(&self, name: &str) -> Result<(String, Option<String>), Failure> {
         let mailbox = self.named(name)?;
         let folder = mailbox.folder().map(|folder| folder.directory().to_owned());
         Ok((mailbox.as_str().to_owned(), folder))
     }
 
-    /// Opens a mailbox that is there.
+    /// Opens an existing mailbox.
     pub(super) fn mailbox(&self, name: &str) -> Result<Maildir, Failure> {
         let mailbox = self.named(name)?;
         let opened = match mailbox.folder() {
@@ -119,15 +119,14 @@ impl Office {
         })
     }
 
-    /// Opens a mailbox for mail to be put into, and makes it if it is not there and `create` says so or a user
-    /// has it.
+    /// Opens a mailbox for writing. Creates it if `create` is set or an account has it.
     pub(super) fn mailbox_or_new(&self, name: &str, create: bool) -> Result<Maildir, Failure> {
         let mailbox = self.named(name)?;
         let known = self.accounts.as_ref().is_some_and(|all| all.credential(name).mailbox.is_some());
         if !create && !known {
             let opened = self.mailbox(name);
             return opened.map_err(|failure| match failure {
-                Failure::Usage(why) => Failure::Usage(format!("{why}; --create makes it")),
+                Failure::Usage(why) => Failure::Usage(format!("{why}; create it with --create")),
                 failure => failure,
             });
         }
@@ -139,8 +138,8 @@ impl Office {
     }
 }
 
-/// Goes on as the owner of a spool, if this is root: what is written must be the server's, and what the server may
-/// not do is not done.
+/// Continues as the owner of a spool if the process is root, so that new files belong to the server and
+/// nothing is possible that the server may not do.
 pub(super) fn become_owner_of(spool: &Path) -> Result<(), Failure> {
     let failed = |step: &str, error: &dyn fmt::Display| {
         Failure::Other(format!("cannot become the owner of {}: {step}: {error}", spool.display()))
@@ -167,7 +166,7 @@ impl From<mbox::Error> for Failure {
     }
 }
 
-/// Opens a Maildir anywhere, if that is a path to one: it begins with `/`, `./` or `../`.
+/// Opens any Maildir by its path, if `name` begins with `/`, `./` or `../`.
 pub(super) fn anywhere(name: &str) -> Option<Result<Maildir, Failure>> {
     if !["/", "./", "../"].iter().any(|start| name.starts_with(start)) {
         return None;
@@ -177,23 +176,23 @@ pub(super) fn anywhere(name: &str) -> Option<Result<Maildir, Failure>> {
         let parts = path.parent().zip(path.file_name().and_then(|last| last.to_str()));
         match parts.filter(|_| path.is_dir()) {
             Some((above, last)) => Ok(Spool::open(above)?.maildir(last)?),
-            None => Err(Failure::Usage(format!("{name} is no directory with a name"))),
+            None => Err(Failure::Usage(format!("{name} is not a named directory"))),
         }
     };
     Some(open())
 }
 
-/// What a person calls a file that may be standard input or output.
+/// The name of a file for the user; `-` for standard input or output.
 pub(super) fn called(file: &Path) -> String {
     if is_standard(file) { "-".into() } else { file.display().to_string() }
 }
 
-/// Whether standard input or output is meant.
+/// True for `-`, which stands for standard input or output.
 pub(super) fn is_standard(file: &Path) -> bool {
     file == Path::new("-")
 }
 
-/// So many messages, for people.
+/// Formats a number of messages.
 pub(super) fn counted(messages: u64) -> String {
     format!("{messages} message{}", if messages == 1 { "" } else { "s" })
 }

@@ -1,7 +1,7 @@
-//! `restante status`: what a server that runs has counted, as a table, as a screen that lives, or as JSON.
+//! `restante status`: shows the figures of a running server as a table, as a live screen or as JSON.
 //!
-//! It reads the file that the server writes every few seconds and asks the server nothing: there is no socket
-//! to be opened by the wrong ones.
+//! It reads the file that the server writes every few seconds. The server opens no socket for it, which other
+//! users could misuse.
 
 mod board;
 mod live;
@@ -24,29 +24,28 @@ use crate::{
     printable,
 };
 
-/// Show what a server that runs has counted.
+/// Show the figures of a running server.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The configuration file of the server. Without one, and without --file: the server that was the last to
-    /// write, of those that this user may look into.
+    /// Configuration file of the server [default: the server whose readable figures are newest]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The file that the server writes to.
+    /// File that the server writes its figures to
     #[arg(long, value_name = "PATH", conflicts_with = "config")]
     file: Option<PathBuf>,
-    /// Go on, until q is pressed.
+    /// Update the screen until q is pressed
     #[arg(long, conflicts_with = "json")]
     watch: bool,
-    /// All numbers, by their names for Prometheus.
+    /// Print all figures as JSON, by their Prometheus names
     #[arg(long)]
     json: bool,
 }
 
-/// Where the figures are read.
+/// The source of the figures.
 enum Source {
-    /// In a file that was named.
+    /// A file named by the user.
     Named(PathBuf),
-    /// In one that was found.
+    /// A file found by search.
     Found(Figures),
 }
 
@@ -73,9 +72,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     output::page(&text)?;
     match stale(&reading, now) {
         None => Ok(()),
-        Some(age) => {
-            Err(Failure::Other(format!("the figures are {age} old: the server has ended, or hangs")))
-        }
+        Some(age) => Err(Failure::Other(format!("the figures are {age} old: the server has ended or hangs"))),
     }
 }
 
@@ -95,27 +92,27 @@ fn named(file: &Path) -> Result<(Source, Reading), Failure> {
     Ok((source, reading))
 }
 
-/// The latest figures that can be read. It says which directories and files were left out, since another user could
-/// have written there, or has.
+/// Reads the newest figures that can be read. Reports skipped directories and files, which another user has
+/// written or could have written.
 fn found(search: Search) -> Result<(Source, Reading), Failure> {
     let mut left_out = search.refused;
     for figures in search.figures {
         match figures.read() {
             Ok(reading) => {
                 for why in left_out {
-                    output::tell(format_args!("restante: not read: {why}"));
+                    output::tell(format_args!("restante: skipped: {why}"));
                 }
                 return Ok((Source::Found(figures), reading));
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // the server has ended meanwhile
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // the server ended meanwhile
             Err(error) => left_out.push(format!("{}: {error}", figures.path().display())),
         }
     }
-    let left_out: String = left_out.iter().map(|why| format!("; not read: {why}")).collect();
+    let left_out: String = left_out.iter().map(|why| format!("; skipped: {why}")).collect();
     Err(Failure::Other(format!("{NOBODY}{left_out}")))
 }
 
-/// How old the figures are, if that is older than those of a server that runs.
+/// The age of the figures, if a running server would have written newer ones.
 fn stale(reading: &Reading, now: SystemTime) -> Option<String> {
     let every = reading.value("restante_written_every_seconds").unwrap_or_default();
     let age = reading.age(now);
@@ -140,6 +137,6 @@ fn json(reading: &Reading, now: SystemTime) -> String {
 }
 
 const NOBODY: &str =
-    "no figures: the server does not run, or it writes them elsewhere (--config or --file says where)";
-/// What a busy machine may be late by.
+    "no figures: the server is not running, or writes them elsewhere (choose with --config or --file)";
+/// Delay allowed to a busy machine.
 const SLACK: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! `restante user`: the accounts.
+//! `restante user`: manages the accounts.
 
 use std::{
     io::{self, BufRead},
@@ -22,18 +22,18 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Add an account.
+    /// Add an account
     Add(WithPassword),
     /// Change the password of an account.
     #[command(visible_alias = "password")]
     Passwd(WithPassword),
-    /// Let nobody log in to an account for now; mail still arrives.
+    /// Refuse logins to an account; mail still arrives
     Disable(Named),
-    /// Let people log in to an account again.
+    /// Allow logins to an account again
     Enable(Named),
-    /// List the accounts.
+    /// List the accounts
     List(File),
-    /// Remove an account; its mail stays.
+    /// Remove an account; its mail stays
     Remove(Named),
 }
 
@@ -41,14 +41,14 @@ enum Action {
 struct WithPassword {
     #[command(flatten)]
     account: Named,
-    /// Take the password from the first line of standard input.
+    /// Read the password from the first line of standard input
     #[arg(long)]
     password_stdin: bool,
 }
 
 #[derive(Debug, Args)]
 struct Named {
-    /// The whole mail address.
+    /// Full mail address
     name: String,
     #[command(flatten)]
     file: File,
@@ -56,7 +56,7 @@ struct Named {
 
 #[derive(Debug, Args)]
 struct File {
-    /// The configuration file, which says where the accounts are.
+    /// Configuration file, for the path of the accounts file
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
 }
@@ -92,7 +92,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             out.line(format_args!("removed {name}, whose mail stays in {spool}; {}", taken(&config)))?;
             if let Err(error @ accounts::Error::Aliases { .. }) = left.load() {
                 out.line(format_args!(
-                    "change the aliases too, or the server will not start again: {error}"
+                    "change the aliases too, else the server will not start again: {error}"
                 ))?;
             }
         }
@@ -108,7 +108,7 @@ fn set_disabled(account: &Named, disabled: bool, out: &mut Out) -> Result<(), Fa
     out.line(format_args!("{done} {name}; {}", taken(&config)))
 }
 
-/// One line for one account: its name, and what is not as usual.
+/// One line for one account: its name, and its differences from the default.
 fn described(name: &str, account: &Account) -> String {
     let mut line = name.to_owned();
     if let Some(inbox) = account.inbox.as_deref().filter(|inbox| *inbox != name) {
@@ -129,12 +129,12 @@ fn described(name: &str, account: &Account) -> String {
     line
 }
 
-/// When a running server will know.
+/// The time until a running server applies the change.
 fn taken(config: &Config) -> String {
-    format!("a running server knows within {}", config.limits.accounts_check)
+    format!("a running server applies this within {}", config.limits.accounts_check)
 }
 
-/// The password, from standard input or asked for twice.
+/// Reads the password from standard input, or asks for it twice.
 fn password(to: &WithPassword) -> Result<Vec<u8>, Failure> {
     let failed = |error: io::Error| Failure::Other(format!("cannot read the password: {error}"));
     let password = if to.password_stdin {
@@ -151,17 +151,17 @@ fn password(to: &WithPassword) -> Result<Vec<u8>, Failure> {
         };
         let password = ask("New")?;
         if ask("Repeat the")? != password {
-            return Err(Failure::Other("the two passwords differ: nothing was changed".into()));
+            return Err(Failure::Other("the two passwords differ; nothing was changed".into()));
         }
         password.into_bytes()
     };
     if password.is_empty() {
-        return Err(Failure::Other("a password cannot be empty: nothing was changed".into()));
+        return Err(Failure::Other("a password cannot be empty; nothing was changed".into()));
     }
     Ok(password)
 }
 
-/// The first line without its line end.
+/// Reads the first line without its line end.
 fn first_line(mut input: impl BufRead) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     input.read_until(b'\n', &mut line)?;

@@ -1,4 +1,4 @@
-//! `restante wait`: blocks until mail is there, for scripts and tests.
+//! `restante wait`: blocks until mail arrives, for scripts and tests.
 
 use std::{fs, ops::ControlFlow, time::Duration};
 
@@ -14,44 +14,44 @@ use crate::{
     tools::{Mark, Message, Wait},
 };
 
-/// Wait until a message is there, and print where: its path, a tab, and its envelope.
+/// Wait for a message, and print its path, a tab, and its envelope.
 ///
-/// Exit codes: 0 it is there, 1 it did not come in time, 2 the command line is wrong.
+/// Exit codes: 0 the message arrived, 1 the time limit passed, 2 the command line is wrong.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     place: Where,
-    /// Whose mail: an address. With a +tag, only mail for just that address.
+    /// Address to wait for; with a +tag, only mail for exactly that address
     #[arg(long, value_name = "ADDRESS")]
     to: String,
-    /// The sender: of MAIL FROM, or in the field From.
+    /// Sender, in MAIL FROM or in the field From
     #[arg(long, value_name = "ADDRESS")]
     from: Option<String>,
-    /// What is to be found in the subject, decoded: a regular expression.
+    /// Regular expression to find in the decoded subject
     #[arg(long, value_name = "RE")]
     subject: Option<Regex>,
-    /// What is to be found in the text parts, decoded: a regular expression.
+    /// Regular expression to find in the decoded text parts
     #[arg(long, value_name = "RE")]
     body: Option<Regex>,
-    /// How many such messages.
+    /// Number of messages to wait for
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
-    /// Only messages that came after that mark, of --mark: the word itself, or @FILE with it.
+    /// Ignore messages that were present at this mark of --mark: the word itself, or @FILE with it
     #[arg(long, value_name = "MARK")]
     after: Option<String>,
-    /// Do not wait, print a mark: what is there now.
+    /// Do not wait, but print a mark of the messages present now
     #[arg(long, conflicts_with_all = ["from", "subject", "body", "count", "after", "timeout", "json"])]
     mark: bool,
-    /// How long to wait.
+    /// Time limit
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     timeout: Duration,
-    /// Print one line of JSON for each message.
+    /// Print one line of JSON for each message
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    // A file of root alone, before root goes on as somebody else.
+    // Reads the mark first, because the file may be readable for root only.
     let after = arguments.after.as_deref().map(mark).transpose()?.unwrap_or_default();
     let mailboxes = arguments.place.open()?;
     let targets = mailboxes.of(&arguments.to)?;

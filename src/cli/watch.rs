@@ -1,4 +1,4 @@
-//! `restante watch`: sessions as they go on, with what each line means.
+//! `restante watch`: shows running sessions, with an explanation of each line.
 
 use std::{
     collections::BTreeMap,
@@ -20,22 +20,22 @@ use crate::{
     transcript::{self, Reader, mermaid},
 };
 
-/// Watch sessions go on, with what every line means and where it is ruled.
+/// Watch running sessions, with the meaning of every line and the RFC section.
 ///
-/// The server has to write transcripts: `restante dev --transcripts`, or `transcripts = "DIR"` in its
+/// The server must write transcripts: `restante dev --transcripts`, or `transcripts = "DIR"` in its
 /// configuration.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The directory of the transcripts, or one of them.
+    /// Directory with transcripts, or one transcript
     #[arg(value_name = "DIR|FILE", default_value = "./transcripts")]
     path: PathBuf,
-    /// The directory that this configuration names.
+    /// Configuration file that names the directory
     #[arg(long, value_name = "FILE", conflicts_with = "path")]
     config: Option<PathBuf>,
-    /// Show one session, the last one where a directory is named, and end.
+    /// Show one session, of a directory the last one, and exit
     #[arg(long)]
     no_follow: bool,
-    /// Print one session as a sequence diagram of Mermaid, and end.
+    /// Print one session as a Mermaid sequence diagram, and exit
     #[arg(long)]
     mermaid: bool,
 }
@@ -44,7 +44,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let path = match &arguments.config {
         Some(config) => Config::load(config)?.transcripts.ok_or_else(|| {
             Failure::Usage(format!(
-                "{}: no transcripts are written; say transcripts = \"DIR\"",
+                "{}: no transcripts are written; set transcripts = \"DIR\"",
                 config.display()
             ))
         })?,
@@ -70,12 +70,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     follow(&path, is_directory)
 }
 
-/// Shows what is there of the sessions that go on, and what comes, until nobody looks any longer. Of one file:
-/// until its session is over.
+/// Shows running and new sessions until the output is closed. A single file is shown until its session ends.
 fn follow(path: &Path, is_directory: bool) -> Result<(), Failure> {
     let (stirred, stirs) = mpsc::channel();
     let mut watcher = notify::recommended_watcher(move |_| {
-        let _ = stirred.send(()); // whoever watched is gone
+        let _ = stirred.send(()); // the receiver may be gone
     })
     .map_err(|error| Failure::Other(format!("cannot watch {}: {error}", path.display())))?;
     let directory = if is_directory { path } else { path.parent().unwrap_or(Path::new(".")) };
@@ -95,7 +94,7 @@ fn follow(path: &Path, is_directory: bool) -> Result<(), Failure> {
         }
         if io::stdout().is_terminal() {
             let place = printable::path(path);
-            quiet(output::styled(&format!("Waiting for sessions in {place}. Ctrl-C ends this.\n")))?;
+            quiet(output::styled(&format!("Waiting for sessions in {place}. Press Ctrl-C to quit.\n")))?;
         }
     }
     loop {
@@ -104,31 +103,31 @@ fn follow(path: &Path, is_directory: bool) -> Result<(), Failure> {
         for file in all {
             let play = plays.entry(file.clone()).or_insert_with(|| Play::new(&file));
             let shown = match play.show(&mut stage, is_directory) {
-                // It has made room for others, or is no transcript.
+                // The server removed it to stay within its limit, or it is not a transcript.
                 Err(error) if is_directory && NO_TRANSCRIPT.contains(&error.kind()) => {
                     continue;
                 }
                 shown => shown.map_err(|error| absent(&file, &error))?,
             };
             if output::styled(&shown).is_err() {
-                return Ok(()); // nobody looks any longer
+                return Ok(()); // the output is closed
             }
             if !is_directory && play.reader.is_over() {
                 return Ok(());
             }
         }
-        // The time is for file systems that tell nobody.
+        // The timeout is for file systems without events.
         if stirs.recv_timeout(LOOK_EVERY).is_ok() {
             while stirs.try_recv().is_ok() {}
         }
     }
 }
 
-/// One file, as far as it was read.
+/// One transcript, with the position read so far.
 struct Play {
     path: PathBuf,
     read: u64,
-    /// A line that has not ended.
+    /// A line without its end.
     half: Vec<u8>,
     reader: Reader,
     name: String,
@@ -141,7 +140,7 @@ impl Play {
         Self { path: path.to_owned(), read: 0, half: Vec::new(), reader: Reader::default(), name }
     }
 
-    /// Shows nothing of what is there. A session that is over needs not even be read.
+    /// Skips the lines present. A finished session need not be read at all.
     fn skip(&mut self) -> io::Result<()> {
         let length = fs::metadata(&self.path)?.len();
         self.read = length.saturating_sub(END);
@@ -156,16 +155,16 @@ impl Play {
 
     fn show(&mut self, stage: &mut Stage, several: bool) -> io::Result<String> {
         let lines = self.lines()?;
-        let label = several.then_some(self.name.as_str()); // made harmless by the stage
+        let label = several.then_some(self.name.as_str()); // the printer escapes it
         Ok(lines.iter().map(|line| stage.show(&mut self.reader, line, label)).collect())
     }
 
-    /// The lines that have come.
+    /// The new complete lines.
     fn lines(&mut self) -> io::Result<Vec<String>> {
         if fs::metadata(&self.path)?.len() <= self.read {
             return Ok(Vec::new());
         }
-        // Not kept open: there may be more of them than descriptors.
+        // The file is not kept open, because there may be more transcripts than descriptors.
         let mut file = open_regular(&self.path)?;
         file.seek(SeekFrom::Start(self.read))?;
         let room = LONGEST.saturating_sub(self.half.len() as u64);
@@ -179,7 +178,7 @@ impl Play {
     }
 }
 
-/// The transcripts of a directory, in the order of time.
+/// The transcripts of a directory in order of time.
 fn files(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
     let entries = fs::read_dir(directory).map_err(|error| absent(directory, &error))?;
     let entries = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
@@ -193,16 +192,16 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
 fn last(directory: &Path) -> Result<PathBuf, Failure> {
     files(directory)?
         .pop()
-        .ok_or_else(|| Failure::Other(format!("no session is written down in {} yet", directory.display())))
+        .ok_or_else(|| Failure::Other(format!("there is no transcript in {} yet", directory.display())))
 }
 
 fn absent(path: &Path, error: &io::Error) -> Failure {
-    let advice = "name a directory of transcripts, which `restante dev --transcripts` or \
-                  `transcripts = \"DIR\"` of a configuration makes";
+    let advice = "name a directory with transcripts, which `restante dev --transcripts` or \
+                  `transcripts = \"DIR\"` in a configuration creates";
     Failure::Usage(format!("{}: {error}; {advice}", path.display()))
 }
 
-/// A reader who has seen enough is no failure.
+/// A reader that closed the pipe is not a failure.
 fn quiet(written: io::Result<()>) -> Result<(), Failure> {
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::output(error)),
@@ -210,11 +209,11 @@ fn quiet(written: io::Result<()>) -> Result<(), Failure> {
     }
 }
 
-/// How a file that is gone or not a transcript fails to be read.
+/// Errors of a file that is gone or not a transcript.
 const NO_TRANSCRIPT: [io::ErrorKind; 3] =
     [io::ErrorKind::NotFound, io::ErrorKind::InvalidInput, io::ErrorKind::IsADirectory];
-/// Octets of a transcript that are read at a time.
+/// Octets of a transcript read at a time.
 const LONGEST: u64 = 64 << 20;
-/// Octets at the end of a transcript in which its session is over, if it is.
+/// Octets at the end of a transcript that show the end of its session.
 const END: u64 = 200;
 const LOOK_EVERY: Duration = Duration::from_secs(1);

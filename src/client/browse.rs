@@ -1,4 +1,4 @@
-//! Lists of letters as tables, and one letter on the screen.
+//! Message lists as tables, and one message on the screen.
 
 use std::{
     collections::BTreeSet,
@@ -15,14 +15,14 @@ use super::{
     words::{self, Words},
 };
 
-/// Whom a list shows: who wrote, or whom it went to.
+/// The person that a list shows for each message: the sender or the recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shown {
     Writer,
     Reader,
 }
 
-/// What somebody typed below a list.
+/// A command typed below a list.
 #[derive(Debug, PartialEq, Eq)]
 enum Wish {
     Read(u32),
@@ -50,7 +50,7 @@ impl Wish {
     }
 }
 
-/// `2 5-7` in numbers, each once.
+/// Parses `2 5-7` into numbers without repetition.
 fn numbers(text: &str) -> Option<Vec<u32>> {
     let mut found = BTreeSet::new();
     for word in text.split([' ', ',', '\t']).filter(|word| !word.is_empty()) {
@@ -65,7 +65,7 @@ fn numbers(text: &str) -> Option<Vec<u32>> {
 }
 
 impl Visit<'_> {
-    /// Shows a list, page by page, newest first, until somebody goes back.
+    /// Shows a list page by page, newest first, until the user goes back.
     pub(super) fn browse(&mut self, folder: &mut Folder, shown: Shown) -> Result<(), Trouble> {
         let language = self.terminal.language();
         let (name, prompt) = match shown {
@@ -128,7 +128,7 @@ impl Visit<'_> {
         Ok(laid_out(columns, [&entry.number.to_string(), mark, &who, subject, &date, &size]))
     }
 
-    /// Marks letters as deleted, or not any more.
+    /// Marks messages as deleted, or removes the mark.
     fn mark(&mut self, folder: &mut Folder, numbers: &[u32], delete: bool) -> Result<(), Trouble> {
         if !folder.can_delete() {
             self.terminal.say(words::NOT_DELETED_HERE, &[]);
@@ -154,7 +154,7 @@ impl Visit<'_> {
         Ok(())
     }
 
-    /// Shows one letter. Whether the list is to be shown again.
+    /// Shows one message. Returns true if the list must be printed again.
     fn read(&mut self, folder: &mut Folder, number: u32) -> Result<bool, Trouble> {
         let Some(place) = folder.place(number) else {
             self.terminal.say(words::NO_SUCH_MESSAGE, &[&number]);
@@ -193,7 +193,7 @@ impl Visit<'_> {
         }
     }
 
-    /// A letter in lines that fit the window.
+    /// Formats a message in lines that fit the window.
     fn lines(&self, view: &View) -> Vec<String> {
         let language = self.terminal.language();
         let (columns, _) = self.terminal.size();
@@ -220,7 +220,7 @@ impl Visit<'_> {
         lines
     }
 
-    /// Saves an attachment into a directory of the reader's choice.
+    /// Saves an attachment in a directory that the user chooses.
     fn save(&mut self, view: &View, number: &str) {
         let number = if number.is_empty() && view.parts.len() == 1 { "1" } else { number };
         let place = number.parse().ok().and_then(|number: usize| number.checked_sub(1));
@@ -236,7 +236,7 @@ impl Visit<'_> {
     }
 }
 
-/// A path that somebody typed: `~` is home, as in a shell.
+/// A typed path: `~` is the home directory, as in a shell.
 pub(super) fn path(typed: &str) -> PathBuf {
     let home = || env::var_os("HOME").map(PathBuf::from);
     match typed.strip_prefix('~') {
@@ -256,7 +256,7 @@ fn head(columns: usize, shown: Shown, language: words::Language) -> String {
     laid_out(columns, [number, "", who, subject, date, size])
 }
 
-/// Number, mark, person, subject, date and size, in a line that is as wide as the window at most.
+/// Formats number, mark, person, subject, date and size in one line, at most as wide as the window.
 fn laid_out(columns: usize, [number, mark, who, subject, date, size]: [&str; 6]) -> String {
     let columns = columns.min(WIDEST);
     let who_columns = (columns / 4).max(8);
@@ -267,15 +267,15 @@ fn laid_out(columns: usize, [number, mark, who, subject, date, size]: [&str; 6])
     format!("{number:>NUMBER$} {mark} {who} {subject} {date} {size:>SIZE$}")
 }
 
-/// The columns of the table.
+/// Widths of the table's columns.
 const NUMBER: usize = 5;
 const MARK: usize = 1;
 const DATE: usize = 16;
 const SIZE: usize = 8;
 const WIDEST: usize = 120;
-/// Letters in one range.
+/// Messages in one range.
 const MOST_AT_ONCE: usize = 10_000;
-/// The fields of a header in the reader's language.
+/// Header fields in the user's language.
 const FIELDS: [(&str, Words); 5] = [
     ("From", words::HEAD_FROM),
     ("To", words::HEAD_TO),

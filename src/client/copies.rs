@@ -1,4 +1,4 @@
-//! Copies of what was sent, where the server keeps none: a Maildir of our own.
+//! Copies of sent messages in a local Maildir, for servers that keep none.
 
 use std::{
     fs, io,
@@ -12,18 +12,15 @@ use crate::{
     octets,
 };
 
-/// The copies of one user at one server.
+/// The copies of one user at one server, oldest first.
 #[derive(Debug, Default)]
-pub struct Copies {
+pub(crate) struct Copies {
     files: Vec<PathBuf>,
 }
 
 impl Copies {
-    /// Those below that directory, oldest first; none if it is not there.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub fn open(directory: &Path, who: &str) -> io::Result<Self> {
+    /// Lists the copies below that directory; none if it does not exist.
+    pub(crate) fn open(directory: &Path, who: &str) -> io::Result<Self> {
         let directory = directory.join(component(who)).join("cur");
         let mut files = Vec::new();
         match fs::read_dir(&directory) {
@@ -40,11 +37,8 @@ impl Copies {
         Ok(Self { files })
     }
 
-    /// Adds a copy, durably. `random` makes its name one that no other file has.
-    ///
-    /// # Errors
-    /// It cannot be written.
-    pub fn keep(
+    /// Writes one copy durably. `random` makes its file name unique.
+    pub(crate) fn keep(
         directory: &Path,
         who: &str,
         message: &[u8],
@@ -69,21 +63,16 @@ impl Copies {
         kept().map_err(|error| io::Error::other(error.to_string()))
     }
 
-    /// How many octets each has.
-    pub fn sizes(&self) -> Vec<u64> {
+    pub(crate) fn sizes(&self) -> Vec<u64> {
         self.files.iter().map(|file| fs::metadata(file).map_or(0, |about| about.len())).collect()
     }
 
-    /// One of them.
-    ///
-    /// # Errors
-    /// It is gone, or cannot be read.
-    pub fn read(&self, index: usize) -> io::Result<Vec<u8>> {
+    pub(crate) fn read(&self, index: usize) -> io::Result<Vec<u8>> {
         self.files.get(index).map_or(Err(io::ErrorKind::NotFound.into()), fs::read)
     }
 }
 
-/// One component of a path that stands for this user and this server.
+/// The path component for this user and this server.
 fn component(who: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@._+-".contains(c);
     let name: String = who.chars().map(|c| if plain(c) { c } else { '_' }).take(200).collect();

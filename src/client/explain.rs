@@ -1,4 +1,4 @@
-//! What a server meant: its reply in a sentence for people.
+//! Explains a server's reply in one sentence.
 //!
 //! SMTP replies are explained by their enhanced status code (RFC 3463, RFC 5248), else by their three digits
 //! (RFC 5321 section 4.2.3); POP3 denials by their response code (RFC 2449 section 8, RFC 3206).
@@ -9,8 +9,8 @@ use super::{
     words::{self, Language, Words},
 };
 
-/// An SMTP reply: what the server said, what that means, and whether trying again helps.
-pub fn smtp(reply: &Reply, language: Language) -> String {
+/// Explains an SMTP reply: its text, its meaning, and whether trying again helps.
+pub(crate) fn smtp(reply: &Reply, language: Language) -> String {
     let class = match reply.class() {
         Class::Done => words::REPLY_DONE,
         Class::GoOn => words::REPLY_GO_ON,
@@ -26,8 +26,8 @@ pub fn smtp(reply: &Reply, language: Language) -> String {
     }
 }
 
-/// The reply as it came, in one line.
-pub fn said(reply: &Reply) -> String {
+/// The reply in one line, as the server sent it.
+pub(crate) fn said(reply: &Reply) -> String {
     let enhanced =
         reply.enhanced.map(|Enhanced(class, subject, detail)| format!(" {class}.{subject}.{detail}"));
     let text = reply.lines.join(" / ");
@@ -35,8 +35,8 @@ pub fn said(reply: &Reply) -> String {
     format!("{}{}{gap}{text}", reply.code, enhanced.unwrap_or_default())
 }
 
-/// A POP3 denial likewise.
-pub fn pop3(denial: &Denial, language: Language) -> String {
+/// Explains a POP3 denial in the same way.
+pub(crate) fn pop3(denial: &Denial, language: Language) -> String {
     let said = match &denial.code {
         Some(code) => format!("-ERR [{code}] {}", denial.text),
         None => format!("-ERR {}", denial.text),
@@ -48,7 +48,7 @@ pub fn pop3(denial: &Denial, language: Language) -> String {
     }
 }
 
-/// Subject and detail of an enhanced status code, whatever its class (RFC 3463 section 3).
+/// Explains subject and detail of an enhanced status code; the class does not matter (RFC 3463 section 3).
 fn detail(Enhanced(_, subject, detail): Enhanced) -> Option<Words> {
     let found = |wanted: u16| {
         DETAILS.iter().find(|(codes, _)| *codes == (subject, wanted)).map(|(_, meaning)| *meaning)
@@ -68,7 +68,7 @@ macro_rules! meanings {
 
 const DETAILS: &[((u16, u16), Words)] = meanings! {
     (1, 0): "something is wrong with the address", "l'adresse ne va pas";
-    (1, 1): "nobody has that address there: check its spelling", "personne n'a cette adresse là-bas : vérifiez-la";
+    (1, 1): "there is no such address there: check its spelling", "cette adresse n'existe pas là-bas : vérifiez-la";
     (1, 2): "that domain takes no mail: check its spelling", "ce domaine ne reçoit pas de courrier : vérifiez-le";
     (1, 3): "that is not a mail address", "ce n'est pas une adresse de courrier";
     (1, 6): "that mailbox has moved", "cette boîte a déménagé";
@@ -84,12 +84,12 @@ const DETAILS: &[((u16, u16), Words)] = meanings! {
     (3, 2): "the server takes no mail at the moment", "le serveur n'accepte pas de courrier pour le moment";
     (3, 4): "the message is longer than the server takes", "le message est plus long que le serveur ne l'accepte";
     (3, 5): "the server is not configured as it should be", "le serveur est mal configuré";
-    (4, 0): "the server cannot get the message where it should go", "le serveur ne peut pas acheminer le message";
+    (4, 0): "the server cannot route the message", "le serveur ne peut pas acheminer le message";
     (4, 2): "the connection was bad", "la connexion était mauvaise";
     (4, 6): "the message goes in circles", "le message tourne en rond";
     (5, 0): "the server did not understand the command", "le serveur n'a pas compris la commande";
     (5, 1): "the command is not allowed now", "la commande n'est pas permise maintenant";
-    (5, 2): "the command breaks the grammar", "la commande n'est pas bien formée";
+    (5, 2): "the command has a syntax error", "la commande a une erreur de syntaxe";
     (5, 3): "there are too many recipients: send it in parts", "il y a trop de destinataires : envoyez en plusieurs fois";
     (5, 4): "a parameter of the command is wrong", "un paramètre de la commande est faux";
     (5, 6): "a line of the login is too long", "une ligne de l'authentification est trop longue";
@@ -99,14 +99,14 @@ const DETAILS: &[((u16, u16), Words)] = meanings! {
     (7, 1): "you may not send that, or there: log in, or use your own address",
         "vous n'avez pas le droit de l'envoyer, ou pas là : authentifiez-vous, ou prenez votre propre adresse";
     (7, 8): "the name or the password is wrong", "le nom ou le mot de passe est faux";
-    (7, 9): "that way to log in is too weak", "cette authentification est trop faible";
+    (7, 9): "that login mechanism is too weak", "cette authentification est trop faible";
     (7, 11): "a password needs TLS: use --tls", "un mot de passe exige TLS : utilisez --tls";
 };
 
 const REPLIES: &[(u16, Words)] = meanings! {
     421: "the server closes the connection", "le serveur ferme la connexion";
     450: "the mailbox is busy", "la boîte est occupée";
-    451: "the server has a problem of its own", "le serveur a un problème";
+    451: "the server has an internal problem", "le serveur a un problème";
     452: "the server has no room left", "le serveur n'a plus de place";
     454: "the server cannot check passwords, or begin TLS, at the moment",
         "le serveur ne peut pas vérifier les mots de passe, ou passer à TLS, pour le moment";
@@ -127,12 +127,12 @@ const REPLIES: &[(u16, Words)] = meanings! {
 };
 
 const CODES: &[(&str, Words)] = meanings! {
-    "IN-USE": "somebody else has that mailbox open: try again in a minute",
-        "quelqu'un d'autre a cette boîte ouverte : réessayez dans une minute";
-    "LOGIN-DELAY": "you were here a moment ago: wait before you log in again",
-        "vous étiez là il y a un instant : attendez avant de revenir";
+    "IN-USE": "another session has that mailbox open: try again in a minute",
+        "une autre session a cette boîte ouverte : réessayez dans une minute";
+    "LOGIN-DELAY": "you logged in a moment ago: wait before the next login",
+        "vous venez de vous connecter : attendez avant de recommencer";
     "SYS/TEMP": "the server has a problem: try again later", "le serveur a un problème : réessayez plus tard";
-    "SYS/PERM": "the server has a problem that stays: tell its operator",
+    "SYS/PERM": "the server has a permanent problem: ask its operator",
         "le serveur a un problème durable : prévenez son responsable";
     "AUTH": "the name or the password is wrong, or a password needs TLS here",
         "le nom ou le mot de passe est faux, ou un mot de passe exige TLS ici";
@@ -149,8 +149,8 @@ mod tests {
     #[test]
     fn a_reply_is_explained_by_the_most_exact_code_there_is() {
         let told = smtp(&reply(550, Some(Enhanced(5, 1, 1)), "No"), Language::English);
-        assert!(told.starts_with("550 5.1.1 No: nobody has that address there"), "{told}");
-        assert!(told.ends_with("Refused: it will not work before something is changed."), "{told}");
+        assert!(told.starts_with("550 5.1.1 No: there is no such address there"), "{told}");
+        assert!(told.ends_with("Refused: trying again will fail unless something is changed."), "{told}");
         let told = smtp(&reply(452, Some(Enhanced(4, 2, 99)), "x"), Language::English);
         assert!(told.contains("something is wrong with the mailbox") && told.contains("later"), "{told}");
         let told = smtp(&reply(550, Some(Enhanced(5, 99, 1)), "x"), Language::French);
@@ -163,7 +163,7 @@ mod tests {
     fn a_denial_is_explained_by_its_code() {
         let denial = Denial { code: Some("IN-USE".into()), text: "Locked".into() };
         let told = pop3(&denial, Language::English);
-        assert!(told.starts_with("-ERR [IN-USE] Locked: somebody else"), "{told}");
+        assert!(told.starts_with("-ERR [IN-USE] Locked: another session"), "{told}");
         let denial = Denial { code: None, text: "no".into() };
         assert_eq!(pop3(&denial, Language::French), "-ERR no");
     }

@@ -1,4 +1,4 @@
-//! The letters of one folder, wherever they are: what is known of each, and which are to be deleted.
+//! The messages of one folder, on a server or on disk: their summaries, and the ones marked as deleted.
 
 use std::{collections::HashMap, io};
 
@@ -9,33 +9,33 @@ use super::{
     view::Summary,
 };
 
-/// Where letters are.
+/// The place that messages are read from.
 #[derive(Debug)]
 pub(super) enum Source {
-    /// At a POP3 server.
+    /// A POP3 session.
     Server(Pop3),
-    /// On this disk.
+    /// The local copies of sent messages.
     Disk(Copies),
-    /// Nowhere: the session is over, and there is no other one yet.
+    /// Nothing: the last session has ended, and the next one has not begun.
     Nowhere,
 }
 
-/// One letter of a list.
+/// One message of a list.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// Its number, which it has as long as the session lasts.
+    /// Message number, valid until the session ends.
     pub(super) number: u32,
     pub(super) octets: u64,
     pub(super) deleted: bool,
-    /// Its unique id, which it has in every session (RFC 1939 section 7, UIDL).
+    /// Unique id, the same in every session (RFC 1939 section 7, UIDL).
     id: Option<String>,
     summary: Option<Summary>,
 }
 
-/// What an earlier session has fetched, by unique id.
+/// Summaries that an earlier session fetched, by unique id.
 pub(super) type Known = HashMap<String, Summary>;
 
-/// A list of letters, oldest first.
+/// A list of messages, oldest first.
 #[derive(Debug)]
 pub(super) struct Folder {
     source: Source,
@@ -43,7 +43,7 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// What is at a server. Nothing is fetched again that is known from an earlier session.
+    /// Lists the messages of a server. Summaries known from an earlier session are not fetched again.
     pub(super) fn at(mut pop3: Pop3, mut known: Known) -> Result<Self, Trouble> {
         let listed = pop3.list()?;
         let mut ids: HashMap<u32, String> = pop3.unique_ids()?.into_iter().collect();
@@ -56,7 +56,7 @@ impl Folder {
         Ok(Self { entries, source: Source::Server(pop3) })
     }
 
-    /// What the next session need not fetch.
+    /// The summaries that the next session need not fetch.
     pub(super) fn known(&self) -> Known {
         let entries = self.entries.iter();
         entries.filter_map(|entry| entry.id.clone().zip(entry.summary.clone())).collect()
@@ -67,35 +67,35 @@ impl Folder {
         Self { entries, source: Source::Disk(copies) }
     }
 
-    /// What there is between two sessions.
+    /// The folder between two sessions.
     pub(super) fn nowhere() -> Self {
         Self { source: Source::Nowhere, entries: Vec::new() }
     }
 
-    /// Whether there is a session, or a disk.
+    /// True if there is a session or a disk to read from.
     pub(super) fn is_somewhere(&self) -> bool {
         !matches!(self.source, Source::Nowhere)
     }
 
-    /// The place of the letter with that number.
+    /// The index of the message with that number.
     pub(super) fn place(&self, number: u32) -> Option<usize> {
         self.entries.iter().position(|entry| entry.number == number)
     }
 
-    /// What the list shows of a letter: its header is fetched when it is first wanted.
+    /// The summary of a message. Its header is fetched at the first call.
     pub(super) fn summary(&mut self, place: usize) -> Result<Summary, Trouble> {
         let entry = &mut self.entries[place];
         if let Some(known) = &entry.summary {
             return Ok(known.clone());
         }
-        // The server shows nothing of what is marked (RFC 1939 section 5).
+        // The server returns nothing for a message marked as deleted (RFC 1939 section 5).
         if entry.deleted {
             return Ok(Summary::default());
         }
         let header = match &mut self.source {
             Source::Server(pop3) => match pop3.top(entry.number, 0)? {
                 None if entry.octets < SMALL => match pop3.retrieve(entry.number) {
-                    Err(Trouble::Denied(_)) => None, // gone, or not to be read now: the list goes on without it
+                    Err(Trouble::Denied(_)) => None, // deleted, or unreadable at the moment: the list goes on without it
                     message => Some(message?),
                 },
                 header => header,
@@ -116,7 +116,7 @@ impl Folder {
         }
     }
 
-    /// Whether letters can be deleted here.
+    /// Only a server's messages can be deleted.
     pub(super) fn can_delete(&self) -> bool {
         matches!(self.source, Source::Server(_))
     }
@@ -134,7 +134,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Takes one mark away: POP3 can only take all away (RSET), so the others are set again.
+    /// Removes one mark. POP3 can only remove all (RSET), so the other marks are set again.
     pub(super) fn undelete(&mut self, place: usize) -> Result<(), Trouble> {
         let Source::Server(pop3) = &mut self.source else { return Ok(()) };
         if !self.entries[place].deleted {
@@ -150,12 +150,12 @@ impl Folder {
         Ok(())
     }
 
-    /// How many are to be deleted.
+    /// The number of messages marked as deleted.
     pub(super) fn marked(&self) -> usize {
         self.entries.iter().filter(|entry| entry.deleted).count()
     }
 
-    /// Ends the session: what is marked is deleted. Says how many.
+    /// Ends the session, which deletes the marked messages. Returns their number.
     pub(super) fn close(self) -> Result<usize, Trouble> {
         let marked = self.marked();
         match self.source {
@@ -175,5 +175,5 @@ impl Entry {
     }
 }
 
-/// Octets of a message that is fetched whole for a list, from a server without TOP.
+/// Octets of a message that is fetched whole for a list if the server lacks TOP.
 const SMALL: u64 = 64 * 1024;

@@ -1,7 +1,7 @@
-//! A letter that is being written: who gets it, what is in it, and the message it becomes (RFC 5322, MIME).
+//! A message being written: its recipients, its content, and the RFC 5322 and MIME text made of them.
 //!
-//! The rule: Bcc is in the envelope and nowhere else (RFC 5322 section 3.6.3), and what is attached arrives
-//! octet for octet.
+//! The rule: Bcc is in the envelope and nowhere else (RFC 5322 section 3.6.3), and attachments arrive octet
+//! for octet.
 
 use std::{fmt, fs, io, path::Path, time::SystemTime};
 
@@ -13,25 +13,22 @@ use mail_builder::{
 };
 use mail_parser::MessageParser;
 
-/// A person: an address, and perhaps a name.
+/// A mail address, perhaps with a display name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Person {
-    /// As it is shown.
     pub name: Option<String>,
-    /// As it is in the envelope.
     pub address: String,
 }
 
 impl Person {
-    /// Only an address.
     pub fn at(address: impl Into<String>) -> Self {
         Self { name: None, address: address.into() }
     }
 
-    /// Everybody in a list as headers have it: `Élodie <e@example.test>, bob@example.test`.
+    /// Parses a list in header syntax: `Élodie <e@example.test>, bob@example.test`.
     ///
     /// # Errors
-    /// The part that is not an address.
+    /// Returns the text that is not an address.
     pub fn list(text: &str) -> Result<Vec<Self>, String> {
         let wrong = || text.trim().to_owned();
         if text.contains(char::is_control) {
@@ -46,7 +43,7 @@ impl Person {
         let person = |addr: &&mail_parser::Addr<'_>| {
             let (name, address) = match addr.address() {
                 Some(address) => (addr.name(), address),
-                None => (None, addr.name().unwrap_or_default()), // `root`: somebody of that machine
+                None => (None, addr.name().unwrap_or_default()), // `root`: a user of that machine
             };
             let name = name.map(str::to_owned);
             if is_address(address) { Ok(Self { name, address: address.into() }) } else { Err(wrong()) }
@@ -58,7 +55,7 @@ impl Person {
 impl fmt::Display for Person {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
-            // What would end a name in a list is in quotes (RFC 5322 section 3.2.3).
+            // A name with characters that would end it in a list is quoted (RFC 5322 section 3.2.3).
             Some(name) if name.contains(SPECIALS) => {
                 write!(f, "\"{}\" <{}>", name.replace('\\', "\\\\").replace('"', "\\\""), self.address)
             }
@@ -68,8 +65,8 @@ impl fmt::Display for Person {
     }
 }
 
-/// Whether it can stand between `<` and `>` of a command. What else is wrong with it, the server says.
-pub fn is_address(text: &str) -> bool {
+/// True if the text can stand between `<` and `>` of a command. All other checks are the server's.
+pub(crate) fn is_address(text: &str) -> bool {
     let (mut quoted, mut escaped) = (false, false);
     let good = text.chars().all(|c| {
         let good = !c.is_control() && (quoted || !(c.is_whitespace() || "<>,;()".contains(c)));
@@ -82,37 +79,34 @@ pub fn is_address(text: &str) -> bool {
     good && !quoted && !text.is_empty()
 }
 
-/// A file that goes with a letter.
+/// A file attached to a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attachment {
-    /// Its name, without directories.
+pub(crate) struct Attachment {
+    /// File name without directories.
     pub name: String,
-    /// Its media type, guessed from the name.
+    /// Media type, guessed from the name.
     pub kind: String,
-    /// What is in it.
     pub content: Vec<u8>,
 }
 
 impl Attachment {
     /// Reads a file.
-    ///
-    /// # Errors
-    /// It cannot be read, or is not a file.
-    pub fn read(path: &Path) -> io::Result<Self> {
+    pub(crate) fn read(path: &Path) -> io::Result<Self> {
         let content = fs::read(path)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let kind = mime_guess::from_path(path).first_or_octet_stream().essence_str().to_owned();
         Ok(Self { name, kind, content })
     }
 
-    /// In base64 whatever it is: the line ends of a text would be those of the next disk.
+    /// Encodes every type in base64: as text, the line ends would become those of the receiving machine.
     fn part(&self) -> MimePart<'_> {
         let mut text = String::with_capacity(self.content.len() / 3 * 4 + self.content.len() / 28);
         for line in self.content.chunks(BASE64_LINE) {
             STANDARD.encode_string(line, &mut text);
             text.push_str("\r\n");
         }
-        // A message in a part may not be encoded (RFC 2046 section 5.2.1): then it is octets like any other.
+        // A message inside a part must not be encoded (RFC 2046 section 5.2.1), so it is sent as plain
+        // octets.
         let composite = self.kind.starts_with("message/") || self.kind.starts_with("multipart/");
         let kind = if composite { "application/octet-stream" } else { self.kind.as_str() };
         MimePart::new(kind, BodyPart::Binary(text.into_bytes().into()))
@@ -121,46 +115,39 @@ impl Attachment {
     }
 }
 
-/// The letter that a reply answers.
+/// The message that a reply answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answered {
-    /// Its Message-ID, without angle brackets.
+    /// Message-ID, without angle brackets.
     pub id: String,
-    /// Those of the letters before it, and its own.
+    /// Message-IDs of the thread, ending with the answered message.
     pub thread: Vec<String>,
 }
 
-/// A letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Letter {
-    /// Who writes.
+pub(crate) struct Letter {
     pub from: Person,
-    /// Whom it is for.
     pub to: Vec<Person>,
-    /// Who gets a copy.
     pub cc: Vec<Person>,
-    /// Who gets a copy that the others do not know of.
+    /// Recipients of hidden copies: envelope only.
     pub bcc: Vec<Person>,
-    /// The subject.
     pub subject: String,
-    /// The text.
     pub text: String,
-    /// What goes with it.
     pub attachments: Vec<Attachment>,
-    /// What it replies to.
+    /// The message that this one replies to.
     pub answers: Option<Answered>,
 }
 
 impl Letter {
-    /// A letter with nothing in it.
-    pub fn from(from: Person) -> Self {
+    /// An empty message.
+    pub(crate) fn from(from: Person) -> Self {
         let (to, cc, bcc) = (Vec::new(), Vec::new(), Vec::new());
         let (subject, text) = (String::new(), String::new());
         Self { from, to, cc, bcc, subject, text, attachments: Vec::new(), answers: None }
     }
 
-    /// Every address of the envelope, once.
-    pub fn recipients(&self) -> Vec<&str> {
+    /// Returns every envelope address once.
+    pub(crate) fn recipients(&self) -> Vec<&str> {
         let mut recipients: Vec<&str> = Vec::new();
         for person in self.to.iter().chain(&self.cc).chain(&self.bcc) {
             if !recipients.iter().any(|known| known.eq_ignore_ascii_case(&person.address)) {
@@ -170,16 +157,16 @@ impl Letter {
         recipients
     }
 
-    /// The message, with CRLF line ends. `unique` makes its Message-ID one that no other message has.
-    pub fn message(&self, date: SystemTime, unique: u64) -> Vec<u8> {
+    /// Formats the message with CRLF line ends. `unique` makes its Message-ID unique.
+    pub(crate) fn message(&self, date: SystemTime, unique: u64) -> Vec<u8> {
         let seconds = date.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        // The name of this machine is nobody's business: the domain of the writer is as good.
+        // The writer's domain, because recipients need not learn the name of this machine.
         let domain = self.from.address.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
         let mut builder = MessageBuilder::new()
             .date(Date::new(seconds.cast_signed()))
             .from(header(std::slice::from_ref(&self.from)))
             .message_id(format!("{seconds:x}.{unique:016x}@{domain}"));
-        // A letter has to have somebody it is for (RFC 5322 section 3.6.3 allows Bcc alone).
+        // At least one recipient field is written, although RFC 5322 section 3.6.3 allows Bcc alone.
         if !self.to.is_empty() {
             builder = builder.to(header(&self.to));
         }
@@ -209,7 +196,7 @@ fn header(people: &[Person]) -> Address<'_> {
     Address::new_list(people.iter().map(one).collect())
 }
 
-/// What cannot stand in a name as it is.
+/// Characters that a display name can only have in quotes.
 const SPECIALS: [char; 13] = ['(', ')', '<', '>', '[', ']', ':', ';', '@', '\\', ',', '.', '"'];
 /// Octets in a line of base64: 76 characters (RFC 2045 section 6.8).
 const BASE64_LINE: usize = 57;

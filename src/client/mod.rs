@@ -1,24 +1,24 @@
-//! The other side of both protocols: what `restante client` and `restante send` speak to any server.
+//! SMTP and POP3 clients: `restante client` and `restante send`, for any server.
 //!
-//! Blocking, one connection at a time, with a time limit on every wait. The rule: what a server says is shown
-//! and never obeyed: no octet of it reaches the terminal, a path or another command as it came.
+//! Blocking, one connection at a time, with a time limit on every wait. The rule: a server's text is shown
+//! and never obeyed: none of it reaches the terminal, a path or another command unescaped.
 
 mod browse;
-pub mod copies;
-pub mod explain;
+pub(crate) mod copies;
+pub(crate) mod explain;
 mod folder;
-pub mod letter;
+pub(crate) mod letter;
 pub mod pop3;
 pub mod smtp;
-pub mod submit;
-pub mod terminal;
+pub(crate) mod submit;
+pub(crate) mod terminal;
 pub mod text;
 mod tls;
 mod trouble;
 pub mod view;
-pub mod visit;
+pub(crate) mod visit;
 mod wire;
-pub mod words;
+pub(crate) mod words;
 mod write;
 
 pub use tls::{Tls, Trust};
@@ -27,32 +27,32 @@ pub use wire::{Place, Said, Watcher};
 
 use std::time::Duration;
 
-/// How a connection is protected.
+/// The protection of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Security {
-    /// Not at all.
+    /// Clear text only.
     None,
-    /// It begins in clear text, and goes on under TLS: STARTTLS (RFC 3207), STLS (RFC 2595).
+    /// Begins in clear text and upgrades to TLS: STARTTLS (RFC 3207), STLS (RFC 2595).
     StartTls,
-    /// TLS from its first octet (RFC 8314 section 3).
+    /// TLS from the first octet (RFC 8314 section 3).
     Implicit,
 }
 
-/// Where a server is, and how to speak to it.
+/// The address of a server and the way to connect to it.
 #[derive(Debug, Clone)]
 pub struct Route {
-    /// Where it listens.
+    /// Host and port.
     pub place: Place,
-    /// How the connection is protected.
+    /// Protection of the connection.
     pub security: Security,
-    /// What is needed for that.
+    /// Trusted certificates.
     pub tls: Tls,
-    /// How long to wait for a reply.
+    /// Time limit for a reply.
     pub patience: Duration,
 }
 
 impl Route {
-    /// Whether a password would go over a network where others can read it.
+    /// True if a password would cross a network in clear text.
     pub fn exposes_passwords(&self) -> bool {
         self.security == Security::None && !self.place.is_loopback()
     }

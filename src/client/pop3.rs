@@ -1,7 +1,6 @@
-//! POP3, the client side (RFC 1939).
+//! The client side of POP3 (RFC 1939).
 //!
-//! The rule: a message that did not come to its end is no message, and what is deleted is deleted only when
-//! QUIT was answered.
+//! The rule: a message without its final dot is discarded, and deletions only count after the reply to QUIT.
 
 use std::time::{Duration, Instant};
 
@@ -19,9 +18,9 @@ use crate::proto::{
 /// A reply that begins with `-ERR`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denial {
-    /// The response code without its brackets, in capitals: `IN-USE` (RFC 2449 section 8, RFC 3206).
+    /// The response code in capitals, without brackets: `IN-USE` (RFC 2449 section 8, RFC 3206).
     pub code: Option<String>,
-    /// The text.
+    /// The text after the code.
     pub text: String,
 }
 
@@ -35,7 +34,7 @@ impl Denial {
     }
 }
 
-/// What a server announced in its answer to CAPA (RFC 2449).
+/// The capabilities in the reply to CAPA (RFC 2449).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Capabilities {
     stls: bool,
@@ -66,13 +65,13 @@ impl Capabilities {
 /// One line of LIST.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listed {
-    /// The number of the message in this session.
+    /// Message number, valid in this session.
     pub number: u32,
-    /// Its size on the wire.
+    /// Size in octets on the wire.
     pub octets: u64,
 }
 
-/// A session with a server.
+/// A POP3 session.
 #[derive(Debug)]
 pub struct Pop3 {
     wire: Wire,
@@ -80,10 +79,10 @@ pub struct Pop3 {
 }
 
 impl Pop3 {
-    /// Connects, is greeted, and begins TLS if it is to.
+    /// Connects, reads the greeting, and begins TLS if the route asks for STLS.
     ///
     /// # Errors
-    /// There is no session, for whatever reason; [`Trouble::Denied`] if the server does not want one.
+    /// The connection or TLS failed; [`Trouble::Denied`] if the server refuses the session.
     pub fn open(route: &Route, watcher: Option<Watcher>) -> Result<Self, Trouble> {
         let wire = Wire::connect(route, watcher)?;
         let mut pop3 = Self { wire, capabilities: Capabilities::default() };
@@ -95,13 +94,13 @@ impl Pop3 {
             }
             pop3.ask("STLS")?;
             pop3.wire = pop3.wire.secure(route)?;
-            // What was announced in clear text is forgotten (RFC 2595 section 4).
+            // Capabilities announced in clear text are discarded (RFC 2595 section 4).
             pop3.look_at_capabilities()?;
         }
         Ok(pop3)
     }
 
-    /// Wants replies in that language (RFC 6856 section 3), if the server has any.
+    /// Asks for replies in that language if the server announces LANG (RFC 6856 section 3).
     ///
     /// # Errors
     /// The connection broke.
@@ -110,15 +109,15 @@ impl Pop3 {
             return Ok(());
         }
         match self.ask(&format!("LANG {tag}")) {
-            Err(Trouble::Denied(_)) => Ok(()), // then in the one it has
+            Err(Trouble::Denied(_)) => Ok(()), // the server keeps its own language
             done => done.map(|_| ()),
         }
     }
 
-    /// Logs in with USER and PASS, or with AUTH PLAIN where USER is not announced.
+    /// Logs in with USER and PASS, or with AUTH PLAIN if the server does not announce USER.
     ///
     /// # Errors
-    /// [`Trouble::Denied`] if the server says no.
+    /// [`Trouble::Denied`] if the server refuses the login.
     pub fn log_in(&mut self, user: &str, password: &Secret) -> Result<(), Trouble> {
         if self.capabilities.plain && !self.capabilities.user {
             let message = [b"\0", user.as_bytes(), b"\0", password.reveal()].concat();
@@ -135,11 +134,11 @@ impl Pop3 {
             self.wire.say_masked(&format!("PASS {password}"), "PASS ***")?;
             self.reply()?;
         }
-        // Some things are only told to users (RFC 2449 section 6.9).
+        // Some capabilities are announced only after the login (RFC 2449 section 6.9).
         self.look_at_capabilities()
     }
 
-    /// The program that the server says it is.
+    /// The server's program name, from IMPLEMENTATION in CAPA.
     pub fn implementation(&self) -> Option<&str> {
         self.capabilities.implementation.as_deref()
     }
@@ -153,16 +152,16 @@ impl Pop3 {
         Ok(())
     }
 
-    /// LIST: every message that is not deleted.
+    /// LIST: every message not marked as deleted.
     ///
     /// # Errors
-    /// The server says no, or the connection broke.
+    /// The server refused, or the connection broke.
     pub fn list(&mut self) -> Result<Vec<Listed>, Trouble> {
         self.numbered("LIST", |text| text.parse().ok())
             .map(|lines| lines.into_iter().map(|(number, octets)| Listed { number, octets }).collect())
     }
 
-    /// UIDL: the number and the unique id of every message. Nothing if the server has none.
+    /// UIDL: number and unique id of every message. Empty if the server lacks the command.
     ///
     /// # Errors
     /// The connection broke.
@@ -186,7 +185,7 @@ impl Pop3 {
         parsed.collect::<Option<_>>().ok_or_else(|| Trouble::Babble(self.wire.place.clone()))
     }
 
-    /// TOP: the header, and so many lines of the body. `None` where the server does not have the command.
+    /// TOP: the header and that many lines of the body. `None` if the server refuses the command.
     ///
     /// # Errors
     /// The connection broke.
@@ -200,7 +199,7 @@ impl Pop3 {
     /// RETR: a whole message, with LF line ends.
     ///
     /// # Errors
-    /// The server says no, or the connection broke before the end.
+    /// The server refused, or the connection broke before the final dot.
     pub fn retrieve(&mut self, number: u32) -> Result<Vec<u8>, Trouble> {
         self.ask_for_octets(&format!("RETR {number}"), MESSAGE)
     }
@@ -208,23 +207,23 @@ impl Pop3 {
     /// DELE: marks a message as deleted.
     ///
     /// # Errors
-    /// The server says no, or the connection broke.
+    /// The server refused, or the connection broke.
     pub fn delete(&mut self, number: u32) -> Result<(), Trouble> {
         self.ask(&format!("DELE {number}")).map(|_| ())
     }
 
-    /// RSET: nothing is marked as deleted any more.
+    /// RSET: removes all marks.
     ///
     /// # Errors
-    /// The server says no, or the connection broke.
+    /// The server refused, or the connection broke.
     pub fn reset(&mut self) -> Result<(), Trouble> {
         self.ask("RSET").map(|_| ())
     }
 
-    /// QUIT: deletes what is marked.
+    /// QUIT: deletes the marked messages.
     ///
     /// # Errors
-    /// Not everything was deleted, or nobody knows.
+    /// The server deleted only some of them, or the connection broke and their fate is unknown.
     pub fn quit(mut self) -> Result<(), Trouble> {
         self.ask("QUIT").map(|_| ())
     }
@@ -234,7 +233,7 @@ impl Pop3 {
         self.reply()
     }
 
-    /// The text behind `+OK`.
+    /// Returns the text after `+OK`.
     fn reply(&mut self) -> Result<String, Trouble> {
         let line = String::from_utf8_lossy(&self.wire.line()?).into_owned();
         self.understand(&line)
@@ -256,10 +255,10 @@ impl Pop3 {
         Ok(String::from_utf8_lossy(&octets).lines().map(str::to_owned).collect())
     }
 
-    /// What follows `+OK` up to the lone dot, without dot-stuffing, with LF line ends.
+    /// Returns the lines between `+OK` and the lone dot, without dot-stuffing, with LF line ends.
     fn ask_for_octets(&mut self, command: &str, limit: usize) -> Result<Vec<u8>, Trouble> {
         self.ask(command)?;
-        // Only CRLF.CRLF is the end: what a message has of its own is not (RFC 1939 section 3).
+        // Only CRLF.CRLF is the end: bare line ends inside a message are its own (RFC 1939 section 3).
         let (mut decoder, mut octets) = (Decoder::new(LineEndings::Strict), Vec::new());
         while !decoder.ended() {
             let until = Instant::now() + self.wire.patience;
@@ -273,14 +272,14 @@ impl Pop3 {
         Ok(octets)
     }
 
-    /// Says QUIT where nothing is to be deleted, and does not care what comes of it.
+    /// Sends QUIT in a session without marks, and ignores the result.
     pub fn leave(mut self) {
         self.wire.patience = self.wire.patience.min(LAST_WORDS);
-        let _ = self.quit(); // nothing was to be done
+        let _ = self.quit(); // there was nothing to delete
     }
 }
 
-/// Octets of the longest message we keep in memory.
+/// Octets of the longest message held in memory.
 const MESSAGE: usize = 256 << 20;
 /// Octets of the longest header.
 const HEADERS: usize = 4 << 20;

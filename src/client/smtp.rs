@@ -1,6 +1,6 @@
-//! SMTP, the client side (RFC 5321).
+//! The client side of SMTP (RFC 5321).
 //!
-//! The rule: what was not announced is not used, and a reply is data: whoever asked decides what it means.
+//! The rule: the client uses only announced extensions, and returns every reply to its caller, who decides.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::proto::{ask::Secret, dot::Encoder};
 
-/// One reply, of one line or several.
+/// One reply, of one or more lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     /// The three digits (RFC 5321 section 4.2).
@@ -27,21 +27,21 @@ pub struct Reply {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Enhanced(pub u8, pub u16, pub u16);
 
-/// What a reply asks for, by its first digit (RFC 5321 section 4.2.1).
+/// The class of a reply, by its first digit (RFC 5321 section 4.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// 2xx: done.
+    /// 2xx: the command succeeded.
     Done,
-    /// 3xx: go on.
+    /// 3xx: the server waits for more.
     GoOn,
-    /// 4xx: the same may work later.
+    /// 4xx: the same command may succeed later.
     TryLater,
-    /// 5xx: the same will not work.
+    /// 5xx: the same command will fail again.
     Refused,
 }
 
 impl Reply {
-    /// What it asks for.
+    /// The class, by the first digit.
     pub fn class(&self) -> Class {
         match self.code / 100 {
             2 => Class::Done,
@@ -51,12 +51,12 @@ impl Reply {
         }
     }
 
-    /// Whether what was asked is done.
+    /// True for 2xx.
     pub fn is_done(&self) -> bool {
         self.class() == Class::Done
     }
 
-    /// Its lines, put together from the wire. The first of them decides (RFC 5321 section 4.2.1).
+    /// Parses the lines of one reply. The first line decides (RFC 5321 section 4.2.1).
     fn of(lines: &[Vec<u8>]) -> Option<Self> {
         let texts: Vec<_> = lines.iter().map(|line| String::from_utf8_lossy(line)).collect();
         let code = texts.first()?.get(..3)?.parse().ok().filter(|code| (200..600).contains(code))?;
@@ -83,10 +83,10 @@ impl Enhanced {
     }
 }
 
-/// What a server announced in its answer to EHLO.
+/// The extensions in the reply to EHLO.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Offers {
-    /// SIZE (RFC 1870): the most octets of a message; 0 is no limit of its own.
+    /// SIZE (RFC 1870): octets of the longest message; 0 means no fixed limit.
     size: Option<u64>,
     /// 8BITMIME (RFC 6152).
     eight_bit: bool,
@@ -99,7 +99,7 @@ struct Offers {
 }
 
 impl Offers {
-    /// The lines behind the first one, each a keyword and its parameters.
+    /// Parses the lines after the first, each a keyword and its parameters.
     fn of(reply: &Reply) -> Self {
         let mut offers = Self::default();
         for line in reply.lines.iter().skip(1) {
@@ -118,7 +118,7 @@ impl Offers {
     }
 }
 
-/// A session with a server.
+/// An SMTP session.
 #[derive(Debug)]
 pub struct Smtp {
     wire: Wire,
@@ -126,10 +126,11 @@ pub struct Smtp {
 }
 
 impl Smtp {
-    /// Connects, is greeted, says EHLO (HELO where that is unknown), and begins TLS if it is to.
+    /// Connects, reads the greeting, sends EHLO (HELO if the server does not know it), and begins TLS if the
+    /// route asks for STARTTLS.
     ///
     /// # Errors
-    /// There is no session, for whatever reason; [`Trouble::Refused`] if the server does not want one.
+    /// The connection or TLS failed; [`Trouble::Refused`] if the server refuses the session.
     pub fn open(route: &Route, helo: Option<&str>, watcher: Option<Watcher>) -> Result<Self, Trouble> {
         let wire = Wire::connect(route, watcher)?;
         let helo = helo.map_or_else(|| address_literal(wire.local_ip()), str::to_owned);
@@ -148,7 +149,7 @@ impl Smtp {
                 return Err(Trouble::Refused(reply));
             }
             smtp.wire = smtp.wire.secure(route)?;
-            // What was announced in clear text is forgotten (RFC 3207 section 4.2).
+            // Extensions announced in clear text are discarded (RFC 3207 section 4.2).
             smtp.greet(&helo)?;
         }
         Ok(smtp)
@@ -160,22 +161,22 @@ impl Smtp {
         if reply.is_done() {
             return Ok(());
         }
-        // 500 and 502: it is older than EHLO (RFC 5321 section 3.2).
+        // 500 and 502: the server is older than EHLO (RFC 5321 section 3.2).
         let old = matches!(reply.code, 500 | 502);
         let reply = if old { self.ask(&format!("HELO {helo}"))? } else { reply };
         self.offers = Offers::default();
         if reply.is_done() { Ok(()) } else { Err(Trouble::Refused(reply)) }
     }
 
-    /// Whether the server offers a login that we know.
+    /// True if the server announces PLAIN or LOGIN.
     pub fn can_log_in(&self) -> bool {
         self.offers.auth.iter().any(|offered| ["PLAIN", "LOGIN"].contains(&offered.as_str()))
     }
 
-    /// AUTH PLAIN, or LOGIN where only that is announced.
+    /// Logs in with AUTH PLAIN, or with LOGIN if only that is announced.
     ///
     /// # Errors
-    /// Neither is announced, or the connection broke. A wrong password is a reply.
+    /// Neither is announced, or the connection broke. A wrong password is a reply, not an error.
     pub fn log_in(&mut self, user: &str, password: &Secret) -> Result<Reply, Trouble> {
         let has = |mechanism: &str| self.offers.auth.iter().any(|offered| offered == mechanism);
         if has("PLAIN") {
@@ -195,10 +196,10 @@ impl Smtp {
         Ok(reply)
     }
 
-    /// MAIL, with the parameters that this message needs.
+    /// Sends MAIL with the parameters that this message needs.
     ///
     /// # Errors
-    /// The server cannot take such a message, or the connection broke.
+    /// The server does not announce a size or an extension that the message needs, or the connection broke.
     pub fn mail(&mut self, from: &str, needs: &Needs) -> Result<Reply, Trouble> {
         let mut line = format!("MAIL FROM:<{from}>");
         if let Some(limit) = self.offers.size {
@@ -220,7 +221,7 @@ impl Smtp {
         self.ask(&line)
     }
 
-    /// RCPT.
+    /// Sends RCPT.
     ///
     /// # Errors
     /// The connection broke.
@@ -228,7 +229,7 @@ impl Smtp {
         self.ask(&format!("RCPT TO:<{to}>"))
     }
 
-    /// DATA, and the message: its line ends may be LF or CRLF.
+    /// Sends DATA and the message; its line ends may be LF or CRLF.
     ///
     /// # Errors
     /// The connection broke.
@@ -247,17 +248,17 @@ impl Smtp {
         self.wire.send(&wire)?;
         self.wire.tell(Said::Message(octets));
         self.wire.tell(Said::Client("."));
-        // Twice the time: the message is being made durable (RFC 5321 section 4.5.3.2.6).
+        // Twice the time, because the server now makes the message durable (RFC 5321 section 4.5.3.2.6).
         self.wire.patience *= 2;
         let reply = self.reply();
         self.wire.patience /= 2;
         reply
     }
 
-    /// QUIT. Whatever comes of it, the work is done.
+    /// Sends QUIT and ignores the result, because the work is done.
     pub fn quit(mut self) {
         self.wire.patience = self.wire.patience.min(LAST_WORDS);
-        let _ = self.ask("QUIT"); // a server that is gone already has nothing to add
+        let _ = self.ask("QUIT"); // the connection may be closed already
     }
 
     fn ask(&mut self, line: &str) -> Result<Reply, Trouble> {
@@ -285,19 +286,19 @@ impl Smtp {
     }
 }
 
-/// What a message asks of a server.
+/// The extensions and the size that a message needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Needs {
-    /// Its size, with CRLF line ends and before dot-stuffing (RFC 1870 section 5).
+    /// Size with CRLF line ends, before dot-stuffing (RFC 1870 section 5).
     pub octets: u64,
-    /// Octets above 0x7f in it.
+    /// True if an octet is above 0x7f.
     pub eight_bit: bool,
-    /// Characters beyond ASCII in an address of the envelope or in a header.
+    /// True if an envelope address or the header has characters beyond ASCII.
     pub utf8: bool,
 }
 
 impl Needs {
-    /// What this message to these addresses asks for.
+    /// Examines a message and its envelope addresses.
     pub fn of<'a>(message: &[u8], addresses: impl IntoIterator<Item = &'a str>) -> Self {
         let header =
             memchr::memmem::find(message, b"\n\r\n").or_else(|| memchr::memmem::find(message, b"\n\n"));
@@ -310,7 +311,7 @@ impl Needs {
     }
 }
 
-/// How a host without a name in the DNS calls itself (RFC 5321 section 4.1.4).
+/// The EHLO argument of a host without a DNS name (RFC 5321 section 4.1.4).
 fn address_literal(ip: Option<IpAddr>) -> String {
     match ip {
         Some(IpAddr::V6(ip)) => format!("[IPv6:{ip}]"),

@@ -1,40 +1,39 @@
-//! One message on its way to a server: the transaction of SMTP (RFC 5321 section 3.3), and what came of it.
+//! One message on its way to a server: the SMTP transaction (RFC 5321 section 3.3) and its outcome.
 
 use super::{
     Trouble,
     smtp::{Class, Needs, Reply, Smtp},
 };
 
-/// A message and where it goes.
+/// A message with its envelope.
 #[derive(Debug, Clone, Copy)]
-pub struct Submission<'a> {
-    /// The sender of the envelope.
+pub(crate) struct Submission<'a> {
+    /// Envelope sender.
     pub from: &'a str,
-    /// The recipients of the envelope.
+    /// Envelope recipients.
     pub recipients: &'a [&'a str],
     /// The message; its line ends may be LF or CRLF.
     pub message: &'a [u8],
 }
 
-/// A recipient that the server does not take.
-pub type Refusal<'a> = (&'a str, Reply);
+/// A refused recipient, with the reply.
+pub(crate) type Refusal<'a> = (&'a str, Reply);
 
-/// What came of it.
 #[derive(Debug)]
-pub enum Outcome<'a> {
-    /// The sender was refused, or the server ended the session: nobody gets it.
+pub(crate) enum Outcome<'a> {
+    /// The server refused the sender or ended the session: no recipient gets the message.
     Refused(Reply),
-    /// Every recipient was refused.
+    /// The server refused every recipient.
     NoRecipient(Vec<Refusal<'a>>),
-    /// Some recipients were refused, and then the rest was not to get it either.
+    /// The server refused some recipients, and the caller then gave up on the others.
     GivenUp,
-    /// The answer to the message itself, and who does not get it in any case.
+    /// The reply to the message itself, and the recipients refused before it.
     Answered(Reply, Vec<Refusal<'a>>),
 }
 
 impl Outcome<'_> {
-    /// Every reply that says whether the message arrived.
-    pub fn replies(&self) -> impl Iterator<Item = &Reply> {
+    /// Returns every reply that decides whether the message arrived.
+    pub(crate) fn replies(&self) -> impl Iterator<Item = &Reply> {
         let (reply, refusals) = match self {
             Self::Refused(reply) => (Some(reply), &[][..]),
             Self::NoRecipient(refusals) => (None, refusals.as_slice()),
@@ -44,13 +43,13 @@ impl Outcome<'_> {
         reply.into_iter().chain(refusals.iter().map(|(_, reply)| reply))
     }
 
-    /// Whether somebody gets the message.
-    pub fn is_sent(&self) -> bool {
+    /// True if at least one recipient gets the message.
+    pub(crate) fn is_sent(&self) -> bool {
         matches!(self, Self::Answered(reply, _) if reply.is_done())
     }
 
-    /// The worst that happened: something to be changed, then something to be tried later.
-    pub fn worst(&self) -> Class {
+    /// The worst class of all replies: a permanent failure, then a temporary one.
+    pub(crate) fn worst(&self) -> Class {
         let mut worst = Class::Done;
         for reply in self.replies() {
             worst = match (worst, reply.class()) {
@@ -63,12 +62,12 @@ impl Outcome<'_> {
     }
 }
 
-/// Sends a message. `go_on` is asked when some recipients were refused and others were not.
+/// Sends a message. If the server refuses some recipients and takes others, `go_on` decides.
 ///
 /// # Errors
-/// The server cannot take such a message, or the connection broke: then nobody can say whether it arrived,
-/// if its final dot was sent.
-pub fn submit<'a>(
+/// The server does not announce an extension that the message needs, or the connection broke. After the final
+/// dot, a broken connection leaves the message's fate unknown.
+pub(crate) fn submit<'a>(
     smtp: &mut Smtp,
     submission: &Submission<'a>,
     go_on: impl FnOnce(&[Refusal<'a>]) -> bool,
@@ -89,7 +88,7 @@ pub fn submit<'a>(
             refusals.push((*recipient, reply));
         }
     }
-    // QUIT is next in both cases: without DATA nothing was handed over (RFC 5321 section 4.1.1.10).
+    // QUIT follows in both cases: without DATA nothing was handed over (RFC 5321 section 4.1.1.10).
     if refusals.len() == recipients.len() {
         return Ok(Outcome::NoRecipient(refusals));
     }

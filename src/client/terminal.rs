@@ -1,4 +1,4 @@
-//! Questions and answers in lines: a terminal, a screen reader or a script alike.
+//! Questions and answers in lines, for a terminal, a screen reader or a script.
 
 use std::{
     env,
@@ -12,12 +12,12 @@ use super::{
 };
 use crate::proto::ask::Secret;
 
-/// Where people read and type.
-pub struct Terminal {
+/// The input and output of one user.
+pub(crate) struct Terminal {
     input: Box<dyn BufRead>,
     output: Box<dyn Write>,
     language: Language,
-    /// Whether somebody types, so that there is an echo to be turned off.
+    /// True if the input is a terminal, whose echo has to be turned off for passwords.
     typed: bool,
     styled: bool,
     size: Option<(usize, usize)>,
@@ -25,7 +25,7 @@ pub struct Terminal {
 
 impl Terminal {
     /// Standard input and output, in the language of the locale.
-    pub fn of_process() -> Self {
+    pub(crate) fn of_process() -> Self {
         let shown = io::stdout().is_terminal();
         Self {
             input: Box::new(io::stdin().lock()),
@@ -37,18 +37,17 @@ impl Terminal {
         }
     }
 
-    /// The language of everything said here.
-    pub fn language(&self) -> Language {
+    pub(crate) fn language(&self) -> Language {
         self.language
     }
 
-    /// Whether somebody types the answers.
-    pub fn is_typed(&self) -> bool {
+    /// True if the input is a terminal.
+    pub(crate) fn is_typed(&self) -> bool {
         self.typed
     }
 
-    /// Columns and lines of the window: what it has now, for it may be resized.
-    pub fn size(&self) -> (usize, usize) {
+    /// Columns and lines of the window at this moment, because it may be resized.
+    pub(crate) fn size(&self) -> (usize, usize) {
         let asked = || {
             let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
             Some((usize::from(size.ws_col), usize::from(size.ws_row))).filter(|(w, h)| *w > 0 && *h > 0)
@@ -57,47 +56,47 @@ impl Terminal {
         (columns.max(40), lines.max(5))
     }
 
-    /// A line. What is from elsewhere in it has to be harmless already.
-    pub fn show(&mut self, line: &str) {
-        // Nobody looks any more: the next question finds it out.
+    /// Prints a line. Text from outside must be escaped before.
+    pub(crate) fn show(&mut self, line: &str) {
+        // The output may be closed; the next question then finds the end of the input.
         let _ = writeln!(self.output, "{line}");
     }
 
-    /// A line that stands out.
-    pub fn title(&mut self, line: &str) {
+    /// Prints a line in bold.
+    pub(crate) fn title(&mut self, line: &str) {
         let line = self.bold(line);
         self.show(&line);
     }
 
-    /// Words of the table, with values that are made harmless.
-    pub fn say(&mut self, words: Words, values: &[&dyn Display]) {
+    /// Prints a message of the table, with its values escaped.
+    pub(crate) fn say(&mut self, words: Words, values: &[&dyn Display]) {
         let filled = self.filled(words, values);
         self.tell(&filled);
     }
 
-    /// A sentence, in as many lines as it takes.
-    pub fn tell(&mut self, sentence: &str) {
+    /// Prints a sentence, wrapped to the window.
+    pub(crate) fn tell(&mut self, sentence: &str) {
         let (columns, _) = self.size();
         for line in text::wrapped(sentence, columns) {
             self.show(&line);
         }
     }
 
-    /// Words of the table, likewise.
-    pub fn filled(&self, words: Words, values: &[&dyn Display]) -> String {
+    /// Fills a message of the table with escaped values.
+    pub(crate) fn filled(&self, words: Words, values: &[&dyn Display]) -> String {
         let values: Vec<String> = values.iter().map(|value| text::line(&value.to_string())).collect();
         let values: Vec<&dyn Display> = values.iter().map(|value| value as &dyn Display).collect();
         words.with(self.language, &values)
     }
 
-    /// The same text in bold, where that can be.
-    pub fn bold(&self, text: &str) -> String {
+    /// The text in bold if the terminal can show it.
+    pub(crate) fn bold(&self, text: &str) -> String {
         if self.styled { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
     }
 
     /// Asks for a line; `None` at the end of the input (Ctrl-D).
-    pub fn ask(&mut self, prompt: &str) -> Option<String> {
-        let _ = write!(self.output, "{prompt}").and_then(|()| self.output.flush()); // the answer may come all the same
+    pub(crate) fn ask(&mut self, prompt: &str) -> Option<String> {
+        let _ = write!(self.output, "{prompt}").and_then(|()| self.output.flush()); // the answer may come even if the prompt was not shown
         let line = self.read();
         if line.is_none() {
             self.show("");
@@ -105,8 +104,8 @@ impl Terminal {
         line
     }
 
-    /// Asks for a line, and offers an answer for an empty one.
-    pub fn ask_or(&mut self, prompt: &str, offered: &str) -> Option<String> {
+    /// Asks for a line; an empty one means `offered`.
+    pub(crate) fn ask_or(&mut self, prompt: &str, offered: &str) -> Option<String> {
         let prompt = if offered.is_empty() {
             format!("{prompt}: ")
         } else {
@@ -116,17 +115,17 @@ impl Terminal {
         Some(if answer.trim().is_empty() { offered.to_owned() } else { answer.trim().to_owned() })
     }
 
-    /// Asks for something that is not shown while it is typed.
-    pub fn ask_secret(&mut self, prompt: &str) -> Option<Secret> {
+    /// Asks for a secret, without echo on a terminal.
+    pub(crate) fn ask_secret(&mut self, prompt: &str) -> Option<Secret> {
         if !self.typed {
             return self.ask(prompt).map(Secret::new);
         }
-        let _ = self.output.flush(); // the prompt is written past it
+        let _ = self.output.flush(); // rpassword writes its prompt to the terminal itself
         rpassword::prompt_password(prompt).ok().map(Secret::new)
     }
 
-    /// A question for yes or no; an empty answer is `offered`, and the end of the input is no.
-    pub fn confirms(&mut self, question: &str, offered: bool) -> bool {
+    /// Asks yes or no. An empty answer means `offered`, and the end of the input means no.
+    pub(crate) fn confirms(&mut self, question: &str, offered: bool) -> bool {
         let keys = if offered { words::YES_NO } else { words::NO_YES };
         let prompt = format!("{question} {} ", keys.text(self.language));
         loop {
@@ -140,8 +139,8 @@ impl Terminal {
         }
     }
 
-    /// A text of many lines, in windowfuls. The reader may stop.
-    pub fn page(&mut self, lines: &[String]) {
+    /// Prints a text page by page. The user may stop.
+    pub(crate) fn page(&mut self, lines: &[String]) {
         let (_, height) = self.size();
         let whole = if self.typed { height - 2 } else { usize::MAX };
         let more = words::MORE.text(self.language);
@@ -156,8 +155,8 @@ impl Terminal {
         }
     }
 
-    /// The lines up to one with a dot alone, or to the end of the input.
-    pub fn read_text(&mut self) -> String {
+    /// Reads lines up to a lone dot or the end of the input.
+    pub(crate) fn read_text(&mut self) -> String {
         let mut text = String::new();
         while let Some(line) = self.read().filter(|line| line != ".") {
             text += &line;
@@ -166,17 +165,14 @@ impl Terminal {
         text
     }
 
-    /// All that is left of the input.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub fn read_all(&mut self) -> io::Result<Vec<u8>> {
+    /// Reads the rest of the input.
+    pub(crate) fn read_all(&mut self) -> io::Result<Vec<u8>> {
         let mut all = Vec::new();
         self.input.read_to_end(&mut all).map(|_| all)
     }
 
-    /// One line of the input without its end.
-    pub fn read(&mut self) -> Option<String> {
+    /// Reads one line without its line end.
+    pub(crate) fn read(&mut self) -> Option<String> {
         let mut line = Vec::new();
         match self.input.read_until(b'\n', &mut line) {
             Ok(0) | Err(_) => return None,
@@ -194,8 +190,8 @@ impl fmt::Debug for Terminal {
     }
 }
 
-/// Whether a terminal is to be sent colours (no-color.org; a dumb one has none).
-pub fn styles() -> bool {
+/// True if the terminal may be sent colours: it is not dumb, and NO_COLOR is not set (no-color.org).
+pub(crate) fn styles() -> bool {
     let dumb = env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
     !dumb && env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
 }

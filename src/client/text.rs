@@ -1,12 +1,13 @@
-//! Text of strangers on a terminal.
+//! Text from outside on a terminal.
 //!
-//! The rule: nothing that came over a network moves a cursor, changes a colour, rings a bell or turns the
-//! direction of what stands beside it: it is shown as what it is.
+//! The rule: no text from a network moves the cursor, changes a colour, rings the bell or reverses the
+//! direction of the text beside it. Such characters are replaced by visible ones.
 
 use crate::printable::is_hidden;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Several lines: line ends and tabs stay, every other control character becomes a picture of itself.
+/// Escapes a text of several lines: line ends and tabs stay, every other control character becomes its
+/// visible picture.
 pub fn harmless(text: &str) -> String {
     text.replace("\r\n", "\n")
         .chars()
@@ -14,14 +15,14 @@ pub fn harmless(text: &str) -> String {
         .collect()
 }
 
-/// One line: line ends and tabs are blanks.
+/// Escapes one line: line ends and tabs become blanks.
 pub fn line(text: &str) -> String {
     text.chars().map(|c| if matches!(c, '\n' | '\r' | '\t') { ' ' } else { picture(c) }).collect()
 }
 
 fn picture(c: char) -> char {
     match c {
-        // The block of control pictures is in the order of the characters it pictures.
+        // The block of control pictures has the order of the control characters.
         '\0'..='\x1f' => char::from_u32(0x2400 + c as u32).unwrap_or(UNKNOWN),
         '\x7f' => '\u{2421}',
         c if is_hidden(c) => UNKNOWN,
@@ -29,7 +30,7 @@ fn picture(c: char) -> char {
     }
 }
 
-/// The text in exactly so many columns: cut with an ellipsis, or filled with blanks.
+/// Fits the text into that many columns: cut with an ellipsis, or padded with blanks.
 pub fn column(text: &str, columns: usize) -> String {
     let width = text.width();
     if width <= columns {
@@ -48,7 +49,7 @@ pub fn column(text: &str, columns: usize) -> String {
     format!("{cut}…{}", " ".repeat(blanks))
 }
 
-/// The lines of a text, folded at blanks to so many columns; a longer word is cut.
+/// Folds a text at blanks to that many columns. A longer word is cut.
 pub fn folded(text: &str, columns: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for line in text.lines() {
@@ -66,8 +67,8 @@ pub fn folded(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
-/// Where the first character stands that is not within so many columns. Nothing behind it is looked at: a line
-/// may be as long as a message. A first character that is too wide stays.
+/// The position of the first character beyond that many columns. The search stops there, because a line may
+/// be as long as a message. A first character that is too wide stays.
 fn first_beyond(text: &str, columns: usize) -> Option<usize> {
     let mut used = 0;
     let beyond = |(_, c): &(usize, char)| {
@@ -78,7 +79,7 @@ fn first_beyond(text: &str, columns: usize) -> Option<usize> {
     text.char_indices().find(beyond).map(|(at, _)| at.max(first)).filter(|at| *at < text.len())
 }
 
-/// A sentence in lines of so many columns, broken at blanks only: a path in it stays in one piece.
+/// Wraps a sentence to that many columns at blanks only, so that a path stays in one piece.
 pub fn wrapped(sentence: &str, columns: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in sentence.split(' ') {
@@ -93,7 +94,7 @@ pub fn wrapped(sentence: &str, columns: usize) -> Vec<String> {
     lines
 }
 
-/// Octets as people read them.
+/// A size in octets with a unit for reading.
 pub fn size(octets: u64) -> String {
     match octets {
         0..0x400 => format!("{octets} B"),
@@ -110,7 +111,8 @@ fn tenths(octets: u64, shift: u32, unit: &str) -> String {
 }
 
 const UNKNOWN: char = char::REPLACEMENT_CHARACTER;
-/// In running text they make what they stand between one sign or two, as Persian and emoji need it.
+/// Zero-width joiners: they change the shape of their neighbours, and Persian and emoji need them in running
+/// text.
 const JOIN: char = '\u{200d}';
 const JOIN_NOT: char = '\u{200c}';
 

@@ -1,4 +1,4 @@
-//! Whom we believe to be the server it says it is.
+//! TLS of the clients, and the certificates they trust.
 
 use std::{
     env, fmt,
@@ -13,18 +13,18 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
 
-/// Which certificates are good.
+/// The certificates that a client trusts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
-    /// Those that this machine's authorities have signed.
+    /// Certificates signed by this machine's authorities.
     System,
-    /// Those in this file, and what they have signed.
+    /// The certificates in this file, and those signed by them.
     File(PathBuf),
-    /// Any: whoever answers is believed.
+    /// Every certificate.
     Anybody,
 }
 
-/// What connections under TLS begin with.
+/// The TLS configuration of a client.
 #[derive(Clone)]
 pub struct Tls(Arc<ClientConfig>);
 
@@ -32,7 +32,7 @@ impl Tls {
     /// TLS 1.2 and 1.3 with that trust.
     ///
     /// # Errors
-    /// The file of `trust` has no certificates: a sentence that says what to do about it.
+    /// The file of `trust` has no certificates. The message says which file to name instead.
     pub fn new(trust: &Trust) -> Result<Self, String> {
         let provider = Arc::new(ring::default_provider());
         let versions = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -61,8 +61,8 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// The authorities of this machine, from the first of the usual files that is there. None makes every
-/// certificate a stranger's.
+/// The authorities of this machine, from the first bundle that can be read. Without one, no certificate is
+/// trusted.
 fn system() -> RootCertStore {
     let named = env::var_os("SSL_CERT_FILE").map(PathBuf::from);
     let found = named.into_iter().chain(BUNDLES.map(PathBuf::from)).find_map(|path| roots(&path).ok());
@@ -70,7 +70,7 @@ fn system() -> RootCertStore {
 }
 
 fn roots(path: &Path) -> Result<RootCertStore, String> {
-    let wrong = |why: String| format!("{}: {why}; name a file of certificates in PEM", path.display());
+    let wrong = |why: String| format!("{}: {why}; name a PEM file with certificates", path.display());
     let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect)
         .map_err(|error| wrong(error.to_string()))?;
@@ -81,7 +81,7 @@ fn roots(path: &Path) -> Result<RootCertStore, String> {
     }
 }
 
-/// Believes any certificate, but still checks that the server has its key.
+/// Accepts any certificate, but still checks that the server has its key.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 
@@ -120,7 +120,7 @@ impl ServerCertVerifier for Anybody {
     }
 }
 
-/// Where systems keep the authorities they trust.
+/// Usual paths of the certificate bundle.
 const BUNDLES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",

@@ -1,4 +1,4 @@
-//! What can go wrong between us and a server, each in a sentence that says what to do next.
+//! Errors between a client and a server, each with a sentence that says what to do next.
 
 use std::{io, time::Duration};
 
@@ -7,44 +7,44 @@ use super::{
     words::{self, Language},
 };
 
-/// Why something could not be done.
+/// An error of a client.
 #[derive(Debug)]
 pub enum Trouble {
-    /// Nobody answers there.
+    /// No connection could be made.
     Unreachable(Place, io::Error),
     /// The connection ended in the middle.
     Lost(Place),
-    /// No reply within that time.
+    /// No reply came within that time.
     TooSlow(Place, Duration),
-    /// Whoever answers does not speak the protocol.
+    /// The peer does not speak the protocol.
     Babble(Place),
     /// TLS could not begin, or broke.
     Tls(Place, String),
-    /// The server does not offer TLS where we were told to use it.
+    /// The server does not announce the TLS that the route asks for.
     NoTls(Place),
-    /// Somebody spoke for the server in clear text after it had agreed to TLS.
+    /// Octets arrived in clear text after the server had agreed to TLS: a third party may have inserted them.
     Injected(Place),
-    /// The server has no way to log in that we know.
+    /// The server announces no login mechanism that the client knows.
     NoLogin(Place),
-    /// The message is longer than the server announced to take.
+    /// The message is longer than the server's announced limit.
     TooBig {
-        /// Octets in the message.
+        /// Octets of the message.
         octets: u64,
-        /// Octets that the server takes.
+        /// The server's limit in octets.
         limit: u64,
     },
-    /// The message, or an address, needs this extension, and the server does not announce it.
+    /// The message or an address needs this extension, and the server does not announce it.
     Needs(&'static str),
-    /// A file of ours cannot be read or written.
+    /// A local file cannot be read or written.
     Disk(io::Error),
-    /// The SMTP server said no.
+    /// The SMTP server refused.
     Refused(smtp::Reply),
-    /// The POP3 server said no.
+    /// The POP3 server refused.
     Denied(pop3::Denial),
 }
 
 impl Trouble {
-    /// Whether the connection is gone, and another one may do.
+    /// True if the connection is gone and a new one may help.
     pub fn is_lost(&self) -> bool {
         matches!(
             self,
@@ -52,7 +52,7 @@ impl Trouble {
         )
     }
 
-    /// The sentence.
+    /// The sentence for the user.
     pub fn tell(&self, language: Language) -> String {
         let with = |words: words::Words, values: &[&dyn std::fmt::Display]| words.with(language, values);
         match self {

@@ -1,7 +1,7 @@
-//! A letter that came: what is shown of it, and what can be saved.
+//! A received message: its text for the screen, and its attachments.
 //!
-//! The rule: everything in it was written by a stranger. Names become names of files only after
-//! [`file_name`], and texts are shown only as [`super::text`] makes them.
+//! The rule: a stranger wrote all of it. Names become file names only through [`file_name`], and texts are
+//! shown only through [`super::text`].
 
 use std::{
     fs::File,
@@ -16,21 +16,21 @@ use super::{
     text,
 };
 
-/// What a list shows of a letter.
+/// One row of a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Who wrote it: the name, else the address.
+    /// Sender: the display name, else the address.
     pub from: String,
-    /// Whom it is for, likewise.
+    /// First recipient, likewise.
     pub to: String,
-    /// The subject, decoded.
+    /// Subject, decoded.
     pub subject: String,
-    /// The date, as the writer's clock had it.
+    /// Date and time of the sender's clock.
     pub date: String,
 }
 
 impl Summary {
-    /// Of a header.
+    /// Parses a header.
     pub fn of(header: &[u8]) -> Self {
         let Some(message) = MessageParser::default().parse_headers(header) else { return Self::default() };
         let short = |people: Option<&Address<'_>>| {
@@ -51,36 +51,36 @@ fn date(date: &DateTime) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}")
 }
 
-/// A letter taken apart.
+/// A parsed message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
-    /// From, To, Cc and the like: the name of the field, and its value in one line.
+    /// From, To, Cc, Date and Subject, each value in one line.
     pub fields: Vec<(&'static str, String)>,
-    /// The text, HTML made plain.
+    /// Text; HTML is converted.
     pub text: String,
-    /// What came with it.
+    /// Attachments.
     pub parts: Vec<Part>,
-    /// Where a reply goes.
+    /// Addresses that a reply goes to.
     pub reply_to: Vec<Person>,
-    /// The subject.
+    /// Subject, decoded.
     pub subject: String,
-    /// What a reply refers to.
+    /// References for a reply.
     pub answered: Option<Answered>,
 }
 
-/// Something that came with a letter.
+/// An attachment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// A name that a file can have.
+    /// Name, valid as a file name.
     pub name: String,
-    /// Its media type.
+    /// Media type.
     pub kind: String,
-    /// What is in it.
+    /// Decoded octets.
     pub content: Vec<u8>,
 }
 
 impl View {
-    /// Of a whole message.
+    /// Parses a whole message.
     pub fn of(message: &[u8]) -> Self {
         let Some(parsed) = MessageParser::default().parse(message) else {
             let text = text::harmless(&String::from_utf8_lossy(message));
@@ -121,7 +121,8 @@ impl Part {
         Self { name, kind, content: part.contents().to_vec() }
     }
 
-    /// Writes it into a directory, under its name or, where that is taken, one like it. Says which.
+    /// Writes the attachment into a directory, under its name or, if that is taken, a numbered one. Returns
+    /// the path.
     ///
     /// # Errors
     /// The directory cannot be written to.
@@ -133,7 +134,7 @@ impl Part {
         for number in 1..1000 {
             let name = if number == 1 { self.name.clone() } else { format!("{stem} ({number}){end}") };
             let path = directory.join(name);
-            // O_EXCL: neither a file nor a link that is there is ever written to.
+            // O_EXCL: an existing file or link is never written to.
             match File::create_new(&path) {
                 Ok(mut file) => return file.write_all(&self.content).map(|()| path),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -144,8 +145,8 @@ impl Part {
     }
 }
 
-/// A name that a stranger chose, as the name of a file in the directory we chose: its last component, without
-/// control characters, not hidden, and not too long. `None` if nothing is left of it.
+/// Turns a name chosen by a stranger into a file name: the last component, without control characters or
+/// leading dots, and not too long. `None` if nothing is left.
 pub fn file_name(given: &str) -> Option<String> {
     let last = given.rsplit(['/', '\\']).next().unwrap_or_default();
     let plain: String =
@@ -189,7 +190,7 @@ fn answered(message: &Message<'_>) -> Option<Answered> {
     Some(Answered { id, thread: thread.split_off(skipped) })
 }
 
-/// Octets in a file name, with room for a number.
+/// Octets of a file name, with room left for a number.
 const LONGEST_NAME: usize = 200;
 /// Message-IDs in References.
 const THREAD: usize = 20;

@@ -1,7 +1,7 @@
-//! `restante client`: one visit of one person, from the login to the last word.
+//! `restante client`: one interactive session, from the login to the goodbye.
 //!
-//! The rule: everything is asked and said in lines, and nothing is lost that was not asked for: whatever goes
-//! wrong with a server leads back to a question.
+//! The rule: every question and answer is a line, and no error loses work: after a server's failure the user
+//! is asked again.
 
 use std::{mem, path::PathBuf, time::SystemTime};
 
@@ -22,59 +22,59 @@ use crate::{
     proto::ask::Secret,
 };
 
-/// What a visit needs to know beforehand.
+/// The settings of an interactive session.
 #[derive(Debug)]
-pub struct Plan {
-    /// Where mail is sent to.
+pub(crate) struct Plan {
+    /// The server that takes mail.
     pub smtp: Route,
-    /// Where mail is read.
+    /// The server that mail is read from.
     pub pop3: Route,
-    /// Who comes, if that is known.
+    /// User name, if given on the command line.
     pub user: Option<String>,
-    /// Where people can sign up, if they can.
+    /// Sign-up, if the server's accounts are at hand.
     pub door: Option<Door>,
-    /// Where copies of what was sent go, if the server keeps none.
+    /// Directory for copies of sent messages, if the server keeps none.
     pub copies: Option<PathBuf>,
-    /// Numbers that nobody can guess.
+    /// Source of unpredictable numbers.
     pub random: fn() -> u64,
 }
 
-/// Where people sign up.
+/// Sign-up of new users.
 #[derive(Debug)]
-pub struct Door {
+pub(crate) struct Door {
     /// The accounts.
     pub users: UserFile,
-    /// The domains that an account may be in; any if there is none.
+    /// Domains that an account may have; any if empty.
     pub domains: Vec<String>,
 }
 
-/// How a visit ended.
+/// The end of an interactive session.
 #[derive(Debug)]
-pub enum End {
-    /// As it should.
+pub(crate) enum End {
+    /// The user quit.
     Well,
-    /// Nobody could log in: this was said last.
+    /// All login attempts failed, for this last reason.
     Unknown(String),
 }
 
-/// Who is here.
+/// An interactive session.
 pub(super) struct Visit<'a> {
     pub(super) plan: &'a Plan,
     pub(super) terminal: &'a mut Terminal,
     pub(super) user: String,
     pub(super) password: Secret,
-    /// Whom letters are from, once that is known.
+    /// The From address, once it is known.
     pub(super) from: Option<Person>,
-    /// Whether the server files what a user sends where we know to find it.
+    /// True if the server files sent messages in a folder that this client can read.
     files_sent: bool,
     inbox: Folder,
 }
 
-/// The whole visit.
+/// Runs an interactive session.
 ///
 /// # Errors
-/// There is no server to talk to, or no more.
-pub fn run(plan: &Plan, terminal: &mut Terminal) -> Result<End, Trouble> {
+/// The server cannot be reached, or the connection broke and the user gave up.
+pub(crate) fn run(plan: &Plan, terminal: &mut Terminal) -> Result<End, Trouble> {
     terminal.say(words::WELCOME, &[&plan.smtp.place, &plan.pop3.place]);
     if let Some(door) = &plan.door {
         loop {
@@ -115,7 +115,7 @@ fn log_in(plan: &Plan, terminal: &mut Terminal) -> Result<Login, Trouble> {
     let language = terminal.language();
     let mut name = plan.user.clone().unwrap_or_default();
     for left in (0..ATTEMPTS).rev() {
-        // Who cannot be reached is told before a password is asked for.
+        // Connects first, so that an unreachable server is reported before the password is asked for.
         let mut pop3 = open(plan, terminal)?;
         let asked = terminal.ask_or(words::USER.text(language), &name).filter(|name| !name.is_empty());
         let Some(user) = asked else { return Ok(Login::GivenUp) };
@@ -144,7 +144,7 @@ fn open(plan: &Plan, terminal: &Terminal) -> Result<Pop3, Trouble> {
     Ok(pop3)
 }
 
-/// The same as `restante user add`.
+/// Adds an account, as `restante user add` does.
 fn sign_up(door: &Door, terminal: &mut Terminal) {
     let language = terminal.language();
     let Some(typed) = terminal.ask_or(words::USER.text(language), "") else { return };
@@ -203,17 +203,17 @@ impl Visit<'_> {
         }
     }
 
-    /// Says what went wrong.
     pub(super) fn tell(&mut self, trouble: &Trouble) {
         let told = super::text::line(&trouble.tell(self.terminal.language()));
         self.terminal.tell(&told);
     }
 
-    /// The inbox in a new session, as often as somebody wants to try. What was marked is not marked any more.
+    /// Opens the inbox in a new session, as often as the user wants to try. The marks of the old session are
+    /// gone.
     fn reconnect(&mut self) -> bool {
         let question = words::RECONNECT.text(self.terminal.language());
         let known = self.inbox.known();
-        self.inbox = Folder::nowhere(); // nobody can have a mailbox twice
+        self.inbox = Folder::nowhere(); // the server locks a mailbox for one session
         while self.terminal.confirms(question, true) {
             match self.open_as(&self.user.clone(), known.clone()) {
                 Ok(inbox) => {
@@ -227,14 +227,14 @@ impl Visit<'_> {
         false
     }
 
-    /// A session of its own, with our password.
+    /// Opens another session with the same password.
     fn open_as(&mut self, user: &str, known: Known) -> Result<Folder, Trouble> {
         let mut pop3 = open(self.plan, self.terminal)?;
         pop3.log_in(user, &self.password)?;
         Folder::at(pop3, known)
     }
 
-    /// Ends the session and begins another one, since a session sees what was there when it began.
+    /// Ends the session and begins another, because a session shows the messages present when it began.
     fn look_again(&mut self) -> Result<(), Trouble> {
         let known = self.inbox.known();
         match mem::replace(&mut self.inbox, Folder::nowhere()).close() {
@@ -256,7 +256,7 @@ impl Visit<'_> {
         done
     }
 
-    /// What was sent: as the server has filed it, else our own copies.
+    /// Shows the sent messages: the server's folder, else the local copies.
     fn browse_sent(&mut self) -> Result<(), Trouble> {
         if self.files_sent {
             let sent = match self.user.rsplit_once('@') {
@@ -272,7 +272,7 @@ impl Visit<'_> {
                 Ok(empty) => {
                     empty.close()?;
                 }
-                Err(Trouble::Denied(_)) => {} // nothing was filed there yet
+                Err(Trouble::Denied(_)) => {} // the folder does not exist yet
                 Err(trouble) => return Err(trouble),
             }
         }
@@ -283,7 +283,7 @@ impl Visit<'_> {
         self.browse(&mut Folder::of_copies(copies), Shown::Reader)
     }
 
-    /// Keeps a copy of what was sent, unless the server does.
+    /// Keeps a copy of a sent message, unless the server does.
     pub(super) fn keep(&mut self, message: &[u8], sent: Sent) {
         if sent == Sent::AsUser && self.files_sent {
             return self.terminal.say(words::COPY_ON_SERVER, &[]);
@@ -295,7 +295,7 @@ impl Visit<'_> {
         }
     }
 
-    /// Whose copies they are: the same name at another server is somebody else.
+    /// The key of the local copies. It has the server, because the same name elsewhere is another user.
     fn who(&self) -> String {
         format!("{}_{}", self.user, self.plan.smtp.place)
     }
@@ -312,11 +312,10 @@ impl Visit<'_> {
     }
 }
 
-/// What may be chosen.
 const MENU: [words::Words; 5] =
     [words::MENU_INBOX, words::MENU_WRITE, words::MENU_SENT, words::MENU_AGAIN, words::MENU_QUIT];
-/// How often somebody may try to log in.
+/// Login attempts.
 const ATTEMPTS: u32 = 3;
-/// How our own server calls itself in CAPA, and its folder of what was sent.
+/// The IMPLEMENTATION of our own server in CAPA, and its folder of sent messages.
 const OURS: &str = "restante";
 const SENT: &str = "Sent";

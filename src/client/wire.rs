@@ -1,7 +1,6 @@
-//! One connection: lines and octets, in clear text or under TLS.
+//! One connection: lines and octets, in clear text or over TLS.
 //!
-//! The rule: every wait has an end, every line a limit, and nothing that came in clear text is taken for
-//! something that came under TLS.
+//! The rule: every wait has a limit, every line has a limit, and clear text is never taken for TLS data.
 
 use std::{
     fmt,
@@ -20,12 +19,12 @@ use super::{Route, Security, Trouble};
 pub struct Place {
     /// A name, or an address without brackets.
     pub host: String,
-    /// The port.
+    /// TCP port.
     pub port: u16,
 }
 
 impl Place {
-    /// Whether no network lies between us and that host.
+    /// True if the host is this machine.
     pub fn is_loopback(&self) -> bool {
         self.host.parse().map_or(self.host.eq_ignore_ascii_case("localhost"), |ip: IpAddr| ip.is_loopback())
     }
@@ -35,7 +34,8 @@ impl FromStr for Place {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is not a place: write it like mx.example.test:25 or [::1]:2525");
+        let wrong =
+            || format!("{text:?} is not a host and a port: write it like mx.example.test:25 or [::1]:2525");
         let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
         let host = match host.strip_prefix('[') {
             Some(literal) => literal.strip_suffix(']').ok_or_else(wrong)?,
@@ -56,22 +56,22 @@ impl fmt::Display for Place {
     }
 }
 
-/// Something that went over a connection, for whoever watches it.
+/// Traffic on a connection, as its watcher sees it.
 #[derive(Debug, Clone, Copy)]
 pub enum Said<'a> {
-    /// A line of ours, what is secret in it masked.
+    /// A line of the client, with secrets masked.
     Client(&'a str),
-    /// A line of the server, as it came, without its line end.
+    /// A line of the server, without its line end.
     Server(&'a [u8]),
-    /// So many octets of ours that are a message.
+    /// Octets of a message that the client sent.
     Message(u64),
-    /// So many octets of the server that answer a command with more than a line.
+    /// Octets of a multi-line response of the server.
     Answer(u64),
-    /// The connection is under TLS of that version from here on.
+    /// The connection uses TLS of that version from here on.
     Secured(&'static str),
 }
 
-/// Watches a connection.
+/// A callback for the traffic on a connection.
 pub type Watcher = Box<dyn FnMut(Said<'_>)>;
 
 /// One connection to a server.
@@ -88,7 +88,7 @@ enum Stream {
 }
 
 impl Wire {
-    /// Connects, and begins TLS at once where it is implicit.
+    /// Connects, and begins TLS at once if it is implicit.
     pub(super) fn connect(route: &Route, watcher: Option<Watcher>) -> Result<Self, Trouble> {
         let place = &route.place;
         let failed = |error| Trouble::Unreachable(place.clone(), error);
@@ -102,8 +102,8 @@ impl Wire {
 
     /// Begins TLS.
     pub(super) fn secure(mut self, route: &Route) -> Result<Self, Trouble> {
-        // Octets behind the reply to STARTTLS were said by anybody; under TLS they would pass for the
-        // server's (RFC 3207 section 4.2).
+        // Octets after the reply to STARTTLS came in clear text and may be anyone's; read later, they would
+        // pass for the server's (RFC 3207 section 4.2).
         if !self.stream.buffer().is_empty() {
             return Err(Trouble::Injected(self.place));
         }
@@ -126,12 +126,12 @@ impl Wire {
         Ok(self)
     }
 
-    /// Our address at this end.
+    /// The client's address of this connection.
     pub(super) fn local_ip(&self) -> Option<IpAddr> {
         self.stream.get_ref().socket().local_addr().ok().map(|address| address.ip())
     }
 
-    /// One line without its end.
+    /// Reads one line without its line end.
     pub(super) fn line(&mut self) -> Result<Vec<u8>, Trouble> {
         let until = Instant::now() + self.patience;
         let mut line = Vec::new();
@@ -153,12 +153,12 @@ impl Wire {
         }
     }
 
-    /// What has come and was not taken yet: at least one octet. Waits for it.
+    /// Waits for octets, and returns those not consumed yet: at least one.
     pub(super) fn fill(&mut self, until: Instant) -> Result<&[u8], Trouble> {
         if self.stream.buffer().is_empty() {
             let left = until.saturating_duration_since(Instant::now());
             let socket = self.stream.get_ref().socket();
-            // A wait of zero would be one without end.
+            // Zero would wait without end.
             let waited = socket.set_read_timeout(Some(left.max(SHORTEST)));
             match waited.and_then(|()| self.stream.fill_buf().map(<[u8]>::len)) {
                 Ok(0) => return Err(Trouble::Lost(self.place.clone())),
@@ -178,15 +178,15 @@ impl Wire {
         self.say_masked(line, line)
     }
 
-    /// Sends a line that is shown otherwise.
+    /// Sends a line; the watcher sees `shown` instead.
     pub(super) fn say_masked(&mut self, line: &str, shown: &str) -> Result<(), Trouble> {
         self.tell(Said::Client(shown));
-        // One line is one command, whatever somebody has typed.
+        // One line is one command: line ends in typed text are removed.
         let line = line.replace(['\r', '\n'], "");
         self.send(format!("{line}\r\n").as_bytes())
     }
 
-    /// Sends octets that nobody is shown.
+    /// Sends octets that the watcher does not see.
     pub(super) fn send(&mut self, octets: &[u8]) -> Result<(), Trouble> {
         let stream = self.stream.get_mut();
         stream.write_all(octets).and_then(|()| stream.flush()).map_err(|error| self.broken(&error))
@@ -249,7 +249,7 @@ impl Write for Stream {
     }
 }
 
-/// Tries every address of a host in turn.
+/// Tries each address of a host in turn.
 fn dial(place: &Place) -> io::Result<TcpStream> {
     let addresses: Vec<SocketAddr> = (place.host.as_str(), place.port).to_socket_addrs()?.collect();
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
@@ -263,9 +263,9 @@ fn dial(place: &Place) -> io::Result<TcpStream> {
 }
 
 const BUFFER: usize = 16 * 1024;
-/// Octets in a line of a server. RFC 5321 section 4.5.3.1.5 allows 512; some explain themselves at length.
+/// Octets of a server's line. RFC 5321 section 4.5.3.1.5 allows 512; some servers write more.
 const LINE: usize = 8 * 1024;
-/// How long one address may take to answer.
+/// Time limit for one address.
 const CONNECT: Duration = Duration::from_secs(30);
 const SHORTEST: Duration = Duration::from_millis(1);
 

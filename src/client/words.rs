@@ -1,16 +1,15 @@
-//! Everything that `restante client` and `restante send` say, in every language they speak.
+//! All texts of `restante client` and `restante send`, in every language.
 //!
-//! The rule: one table, a column for each language; `{0}`, `{1}` stand for what is filled in.
+//! The rule: one table, one column for each language; `{0}` and `{1}` stand for values.
 
 use std::fmt::Display;
 
 /// A language of the clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Language {
-    /// English, wherever nothing else is asked for.
+    /// English, the default.
     #[default]
     English,
-    /// French.
     French,
 }
 
@@ -28,7 +27,7 @@ impl Language {
         }
     }
 
-    /// Its tag (RFC 5646).
+    /// The language tag (RFC 5646).
     pub fn tag(self) -> &'static str {
         match self {
             Self::English => "en",
@@ -37,29 +36,27 @@ impl Language {
     }
 }
 
-/// A row of the table.
+/// One text in all languages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Words {
+pub(crate) struct Words {
     english: &'static str,
     french: &'static str,
 }
 
 impl Words {
-    /// A row with both columns.
-    pub const fn new(english: &'static str, french: &'static str) -> Self {
+    pub(crate) const fn new(english: &'static str, french: &'static str) -> Self {
         Self { english, french }
     }
 
-    /// The words in a language.
-    pub fn text(self, language: Language) -> &'static str {
+    pub(crate) fn text(self, language: Language) -> &'static str {
         match language {
             Language::English => self.english,
             Language::French => self.french,
         }
     }
 
-    /// The same with values in the places of `{0}`, `{1}`; what is in a value is never a place.
-    pub fn with(self, language: Language, values: &[&dyn Display]) -> String {
+    /// Fills in values for `{0}` and `{1}`. A value is never searched for placeholders.
+    pub(crate) fn with(self, language: Language, values: &[&dyn Display]) -> String {
         let mut filled = String::new();
         let mut rest = self.text(language);
         while let Some(at) = rest.find('{') {
@@ -75,7 +72,7 @@ impl Words {
     }
 }
 
-/// The table: a name, English, French.
+/// The table: name, English, French.
 macro_rules! table {
     ($($name:ident: $english:literal, $french:literal;)*) => {
         $(pub(crate) const $name: Words = Words::new($english, $french);)*
@@ -85,19 +82,19 @@ macro_rules! table {
 }
 
 table! {
-    // What went wrong.
+    // Errors.
     UNREACHABLE:
         "cannot connect to {0}: {1}. Is the server running, and is that its port?",
         "connexion à {0} impossible : {1}. Le serveur est-il en marche, et est-ce le bon port ?";
     LOST:
-        "the connection to {0} was closed. What was not confirmed may not have happened; connect again, and look.",
-        "la connexion à {0} a été coupée. Ce qui n'était pas confirmé n'a peut-être pas eu lieu ; reconnectez-vous, et vérifiez.";
+        "the connection to {0} was closed. Unconfirmed commands may not have been carried out; connect again and check.",
+        "la connexion à {0} a été coupée. Les commandes non confirmées n'ont peut-être pas été exécutées ; reconnectez-vous et vérifiez.";
     TOO_SLOW:
         "no reply from {0} within {1} seconds. Try again later.",
         "pas de réponse de {0} en {1} secondes. Réessayez plus tard.";
     BABBLE:
-        "what answers at {0} does not speak this protocol as it should. Check host, port and --tls.",
-        "ce qui répond à {0} ne parle pas ce protocole comme il faut. Vérifiez l'hôte, le port et --tls.";
+        "{0} does not speak this protocol. Check host, port and --tls.",
+        "{0} ne parle pas ce protocole. Vérifiez l'hôte, le port et --tls.";
     NO_TRUST:
         "no TLS with {0}: {1}. Name the certificate to trust with --cacert, or check the port.",
         "pas de TLS avec {0} : {1}. Indiquez le certificat de confiance avec --cacert, ou vérifiez le port.";
@@ -105,10 +102,10 @@ table! {
         "{0} does not offer TLS here. Nothing secret was sent; use --tls implicit on another port, or --tls none.",
         "{0} n'offre pas TLS ici. Rien de secret n'a été envoyé ; essayez --tls implicit sur un autre port, ou --tls none.";
     INJECTED:
-        "somebody between us and {0} spoke before TLS began. Nothing was sent; try another network.",
-        "quelqu'un entre nous et {0} a parlé avant le début de TLS. Rien n'a été envoyé ; changez de réseau.";
+        "clear text arrived from {0} after it had agreed to TLS: the network may be tampering. Nothing was sent; try another network.",
+        "du texte en clair est venu de {0} après son accord pour TLS : le réseau est peut-être manipulé. Rien n'a été envoyé ; changez de réseau.";
     NO_LOGIN:
-        "{0} offers no login that is known here (PLAIN, LOGIN). Try the submission port, or --tls starttls.",
+        "{0} offers no supported login (PLAIN, LOGIN). Try the submission port, or --tls starttls.",
         "{0} n'offre aucune authentification connue ici (PLAIN, LOGIN). Essayez le port de soumission, ou --tls starttls.";
     TOO_BIG:
         "the message has {0} octets, and {1} is the limit. Make it smaller.",
@@ -117,40 +114,40 @@ table! {
         "the message needs {0}, which the server does not announce. Use plain ASCII, or another server.",
         "le message a besoin de {0}, que le serveur n'annonce pas. Restez en ASCII, ou changez de serveur.";
     DISK:
-        "a file on this disk cannot be used: {0}. Check its permissions, and the room on the disk.",
+        "a file on this disk cannot be used: {0}. Check its permissions and the free space.",
         "un fichier de ce disque est inutilisable : {0}. Vérifiez ses droits, et la place sur le disque.";
     EXPOSED:
-        "the password would go to {0} in clear text, for everybody on the way to read. Add --tls starttls or --tls implicit.",
-        "le mot de passe irait à {0} en clair, lisible par tous en chemin. Ajoutez --tls starttls ou --tls implicit.";
-    // The interactive client: coming and going.
+        "the password would go to {0} in clear text, readable on the network. Add --tls starttls or --tls implicit.",
+        "le mot de passe irait à {0} en clair, lisible sur le réseau. Ajoutez --tls starttls ou --tls implicit.";
+    // The interactive client: login and menu.
     WELCOME: "restante client: mail by {0} (SMTP) and {1} (POP3).", "restante client : courrier par {0} (SMTP) et {1} (POP3).";
     DOOR: "1 log in   2 sign up   q quit: ", "1 se connecter   2 s'inscrire   q quitter : ";
     USER: "Name or address", "Nom ou adresse";
     PASSWORD: "Password: ", "Mot de passe : ";
-    REPEAT_PASSWORD: "The same again: ", "Encore une fois : ";
-    PASSWORDS_DIFFER: "The two passwords differ, or are empty. Nobody was signed up.", "Les deux mots de passe diffèrent, ou sont vides. Personne n'a été inscrit.";
-    SIGNED_UP: "{0} is signed up. A running server knows within a few seconds; log in.", "{0} est inscrit. Un serveur en marche le sait en quelques secondes ; connectez-vous.";
+    REPEAT_PASSWORD: "Repeat the password: ", "Répétez le mot de passe : ";
+    PASSWORDS_DIFFER: "The two passwords differ, or are empty. No account was added.", "Les deux mots de passe diffèrent, ou sont vides. Aucun compte n'a été ajouté.";
+    SIGNED_UP: "{0} is signed up. A running server accepts the login after a few seconds.", "{0} est inscrit. Un serveur en marche accepte la connexion après quelques secondes.";
     NOT_SIGNED_UP: "Not signed up: {0}.", "Pas inscrit : {0}.";
-    ATTEMPTS_LEFT: "That did not work: {0} Attempts left: {1}.", "Cela n'a pas marché : {0} Essais restants : {1}.";
+    ATTEMPTS_LEFT: "Login failed: {0} Attempts left: {1}.", "Échec de la connexion : {0} Essais restants : {1}.";
     NO_MORE_ATTEMPTS:
         "No more attempts: {0} Check the name and the password, and start again.",
         "Plus d'essais : {0} Vérifiez le nom et le mot de passe, puis recommencez.";
-    SEND_EXPOSED: "The password will go to {0} in clear text. Send it all the same?", "Le mot de passe ira à {0} en clair. L'envoyer quand même ?";
+    SEND_EXPOSED: "The password will go to {0} in clear text. Send it anyway?", "Le mot de passe ira à {0} en clair. L'envoyer quand même ?";
     MENU_TITLE: "{0}: {1} in the inbox, {2} to be deleted", "{0} : {1} dans la boîte, {2} à supprimer";
     MENU_INBOX: "1  Inbox", "1  Boîte de réception";
     MENU_WRITE: "2  Write", "2  Écrire";
     MENU_SENT: "3  Sent", "3  Envoyés";
-    MENU_AGAIN: "4  Look for new mail", "4  Relever le courrier";
+    MENU_AGAIN: "4  Check for new mail", "4  Relever le courrier";
     MENU_QUIT: "q  Quit", "q  Quitter";
     MENU_PROMPT: "Your choice: ", "Votre choix : ";
     NO_SUCH_CHOICE: "{0} is not one of the choices.", "{0} n'est pas un choix proposé.";
     RECONNECT: "Connect again?", "Se reconnecter ?";
-    MARKS_LOST: "Connected again. Nothing was deleted: what was marked is there, unmarked.", "Reconnecté. Rien n'a été supprimé : ce qui était marqué est là, sans marque.";
+    MARKS_LOST: "Connected again. Nothing was deleted: the marked messages are still there, unmarked.", "Reconnecté. Rien n'a été supprimé : les messages marqués sont toujours là, sans marque.";
     GOODBYE: "Goodbye.", "Au revoir.";
     DELETED_NOTHING: "Nothing was deleted.", "Rien n'a été supprimé.";
     DELETED_SOME: "Deleted: {0}.", "Supprimés : {0}.";
-    NOT_ALL_DELETED: "Not everything may have been deleted: {0}", "Tout n'a peut-être pas été supprimé : {0}";
-    // A list of letters.
+    NOT_ALL_DELETED: "Some messages may not have been deleted: {0}", "Certains messages n'ont peut-être pas été supprimés : {0}";
+    // Message lists.
     INBOX: "Inbox", "Boîte de réception";
     SENT: "Sent", "Envoyés";
     EMPTY: "There is no message.", "Il n'y a aucun message.";
@@ -170,7 +167,7 @@ table! {
     WILL_BE_DELETED: "To be deleted when you quit: {0}. u undeletes.", "À supprimer quand vous quitterez : {0}. u les garde.";
     KEPT: "Kept: {0}.", "Gardés : {0}.";
     NOT_DELETED_HERE: "Sent messages stay.", "Les messages envoyés restent.";
-    // One letter.
+    // One message.
     ATTACHMENTS: "Attachments:", "Pièces jointes :";
     READ_PROMPT: "s 1 saves an attachment, r replies, d deletes, Enter goes back: ", "s 1 : enregistrer, r : répondre, d : supprimer, Entrée : retour : ";
     NO_SUCH_ATTACHMENT: "There is no attachment {0}.", "Il n'y a pas de pièce {0}.";
@@ -178,7 +175,7 @@ table! {
     SAVED: "Saved as {0}.", "Enregistré sous {0}.";
     NOT_SAVED: "Not saved in {0}: {1}. Choose another directory.", "Pas enregistré dans {0} : {1}. Choisissez un autre répertoire.";
     REPLY_QUOTES: "{0} wrote:", "{0} a écrit :";
-    // A letter to be written.
+    // Writing a message.
     ASK_FROM_ONCE: "Your mail address", "Votre adresse";
     ASK_CC: "Cc", "Cc";
     ASK_BCC: "Bcc", "Cci";
@@ -192,12 +189,12 @@ table! {
     NOT_SENT: "Not sent.", "Pas envoyé.";
     SENT_DONE: "Sent: {0}", "Envoyé : {0}";
     REFUSED_FOR: "Not to {0}: {1}", "Pas à {0} : {1}";
-    SEND_TO_REST: "Send it to the others all the same?", "L'envoyer quand même aux autres ?";
+    SEND_TO_REST: "Send it to the other recipients anyway?", "L'envoyer quand même aux autres destinataires ?";
     TRY_AGAIN: "Try again?", "Réessayer ?";
-    COPY_ON_SERVER: "The server keeps a copy, unless it was told not to.", "Le serveur garde une copie, sauf consigne contraire.";
+    COPY_ON_SERVER: "The server keeps a copy, unless it is configured not to.", "Le serveur garde une copie, sauf consigne contraire.";
     COPY_HERE: "A copy is kept on this disk.", "Une copie est gardée sur ce disque.";
     NO_COPY: "No copy could be kept: {0}.", "Aucune copie n'a pu être gardée : {0}.";
-    // Questions.
+    // Prompts.
     ASK_SERVER: "Server", "Serveur";
     ASK_FROM: "From", "De";
     ASK_TO: "To (commas between several)", "À (séparés par des virgules)";
@@ -209,15 +206,15 @@ table! {
     YES_NO: "[Y/n]", "[O/n]";
     NO_YES: "[y/N]", "[o/N]";
     MORE: "-- Enter for more, q to stop -- ", "-- Entrée pour la suite, q pour arrêter -- ";
-    // Replies.
+    // Replies of servers.
     REPLY_DONE: "{0}: accepted.", "{0} : accepté.";
     REPLY_GO_ON: "{0}: the server waits for more.", "{0} : le serveur attend la suite.";
     REPLY_LATER:
-        "{0} Not now: the same may work later.",
-        "{0} Pas maintenant : réessayez plus tard, sans rien changer.";
+        "{0} Temporary failure: try again later.",
+        "{0} Échec temporaire : réessayez plus tard, sans rien changer.";
     REPLY_REFUSED:
-        "{0} Refused: it will not work before something is changed.",
-        "{0} Refusé : cela ne marchera pas sans changer quelque chose.";
+        "{0} Refused: trying again will fail unless something is changed.",
+        "{0} Refusé : un nouvel essai échouera si rien n'est changé.";
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A letter, question by question, and its way to the server.
+//! Composing a message, question by question, and sending it.
 
 use super::{
     Trouble,
@@ -14,19 +14,19 @@ use super::{
     words::{self, Words},
 };
 
-/// What came of one attempt to send.
+/// The outcome of one attempt to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sent {
-    /// It is on its way, after a login.
+    /// Accepted, after a login.
     AsUser,
-    /// It is on its way; nobody asked who we are.
+    /// Accepted, without a login.
     AsStranger,
-    /// Nobody gets it.
+    /// Not accepted.
     Not,
 }
 
 impl Visit<'_> {
-    /// Asks for a letter, and sends it. Nothing of what goes wrong there ends the session at the inbox.
+    /// Asks for a message and sends it. A failure here does not end the session of the inbox.
     pub(super) fn write(&mut self, answered: Option<&View>) -> Result<(), Trouble> {
         let Some(letter) = self.composed(answered) else {
             self.terminal.say(words::NOT_SENT, &[]);
@@ -80,7 +80,7 @@ impl Visit<'_> {
         })
     }
 
-    /// Everything that is asked for; `None` if the writer gives up (Ctrl-D).
+    /// Asks for all parts of a message; `None` if the user gives up (Ctrl-D).
     fn composed(&mut self, answered: Option<&View>) -> Option<Letter> {
         let language = self.terminal.language();
         let from = self.from()?;
@@ -124,7 +124,7 @@ impl Visit<'_> {
         Some(letter)
     }
 
-    /// The letter that is answered, below the answer.
+    /// The answered message as a quotation below the reply.
     fn quoted(&self, view: &View) -> String {
         let Some(writer) = view.reply_to.first() else { return String::new() };
         let mut quoted = format!("\n{}\n", self.terminal.filled(words::REPLY_QUOTES, &[writer]));
@@ -134,7 +134,7 @@ impl Visit<'_> {
         quoted
     }
 
-    /// Whom letters are from: the name of the login, or what is asked for once.
+    /// The From address: the login name, or an address asked for once.
     fn from(&mut self) -> Option<Person> {
         if self.from.is_none() {
             let prompt = words::ASK_FROM_ONCE.text(self.terminal.language());
@@ -159,7 +159,7 @@ impl Visit<'_> {
     }
 }
 
-/// Who does not get it, and why.
+/// Lists the refused recipients with the reasons.
 fn refused(terminal: &mut Terminal, refusals: &[Refusal<'_>]) {
     for (recipient, reply) in refusals {
         let why = explain::smtp(reply, terminal.language());
@@ -167,7 +167,7 @@ fn refused(terminal: &mut Terminal, refusals: &[Refusal<'_>]) {
     }
 }
 
-/// Says what came of it, and whether somebody gets it.
+/// Reports the outcome. Returns true if at least one recipient gets the message.
 fn told(terminal: &mut Terminal, outcome: &Outcome<'_>) -> bool {
     let explained = |reply: &Reply| explain::smtp(reply, terminal.language());
     match outcome {

@@ -1,6 +1,6 @@
-//! Mistakes in a configuration: where they are, and how they are told.
+//! Mistakes in a configuration, with their place and their message.
 //!
-//! The rule: a mistake is told with file, line, column, key and accepted form.
+//! The rule: a mistake is reported with file, line, column, key and accepted form.
 
 use std::{
     fmt, io,
@@ -13,30 +13,30 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-/// Why a configuration cannot be used. Prints as a sentence for the operator.
+/// The reason why a configuration cannot be used. Prints as a sentence for the operator.
 #[derive(Debug)]
 pub enum Error {
     /// The file cannot be read.
     Unreadable {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         error: io::Error,
     },
-    /// Something in the file is wrong.
+    /// A mistake in the file.
     Wrong {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// The line, from 1.
+        /// Line, from 1.
         line: usize,
-        /// The character in the line, from 1.
+        /// Character in the line, from 1.
         column: usize,
-        /// The key, with the sections it is in: `limits.message`. Empty where the file is no TOML.
+        /// Key with its sections, like `limits.message`; empty if the file is not TOML.
         key: String,
-        /// What is wrong, and what is accepted.
+        /// The mistake, and the accepted form.
         why: String,
     },
-    /// `restante dev` was asked for something that it does not do.
+    /// An argument of `restante dev` is not possible.
     Development(String),
 }
 
@@ -65,10 +65,10 @@ impl std::error::Error for Error {
     }
 }
 
-/// The text of a configuration, to say where in it is what turns out to be wrong later.
+/// The text of a configuration, to find the place of a mistake that shows up later.
 #[derive(Debug, Clone, Default)]
 pub struct Text {
-    /// The file; `None`: no file has this configuration.
+    /// `None` if the configuration does not come from a file.
     path: Option<PathBuf>,
     text: String,
 }
@@ -78,12 +78,12 @@ impl Text {
         Self { path: Some(path.to_owned()), text }
     }
 
-    /// The file, if there is one.
+    /// The configuration file, if there is one.
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
 
-    /// The value of a key is wrong: parts of a list by number, `listen.0.address`.
+    /// The error for a wrong value. Elements of a list are written by number: `listen.0.address`.
     pub fn mistake(&self, key: &str, why: impl Into<String>) -> Error {
         let why = why.into();
         match &self.path {
@@ -93,16 +93,16 @@ impl Text {
     }
 }
 
-/// Something wrong in the file: where, and why.
+/// A mistake in the file, with its place and its message.
 pub(super) struct Mistake {
     at: At,
     pub(super) why: String,
 }
 
 enum At {
-    /// The value of a key, the parts of a list by number: `listen.0.address`.
+    /// The value of a key, with elements of a list by number: `listen.0.address`.
     Key(String),
-    /// Bytes of the text.
+    /// A byte range of the text.
     Text(Range<usize>),
 }
 
@@ -111,7 +111,7 @@ impl Mistake {
         Self { at: At::Key(key.into()), why: why.into() }
     }
 
-    /// Finds out line, column and key.
+    /// Determines line, column and key.
     pub(super) fn in_file(self, path: &Path, text: &str) -> Error {
         let document =
             DeTable::parse(text).map(|table| Node::new(table.span(), DeValue::Table(table.into_inner())));
@@ -140,14 +140,14 @@ impl Mistake {
 
 impl From<toml::de::Error> for Mistake {
     fn from(error: toml::de::Error) -> Self {
-        // Words of Rust become words of the file.
+        // Terms of Rust are replaced by terms of the file.
         let why = error.message().trim_end().replace('\n', ", ").replace("a sequence", "a list in [ ]");
         let why = why.replace("expected usize", A_NUMBER).replace("expected u64", A_NUMBER);
         Self { at: At::Text(error.span().unwrap_or_default()), why }
     }
 }
 
-/// A value of the file, with where it is.
+/// A value of the file with its position.
 type Node<'a> = Spanned<DeValue<'a>>;
 
 fn parts<'a>(node: &'a Node<'_>) -> Vec<(String, &'a Node<'a>)> {
@@ -160,7 +160,7 @@ fn parts<'a>(node: &'a Node<'_>) -> Vec<(String, &'a Node<'a>)> {
     }
 }
 
-/// Where the value of a key begins, or the nearest thing around it.
+/// The position of a key's value, or of the nearest part around it.
 fn start_of(document: &Node<'_>, key: &str) -> usize {
     let mut node = document;
     for name in key.split('.') {
@@ -180,7 +180,7 @@ fn key_at(node: &Node<'_>, offset: usize) -> Option<String> {
     })
 }
 
-/// `listen.0.address` as people call it: which one is told by the line.
+/// `listen.0.address` without the numbers; the line tells which one it is.
 fn without_numbers(key: &str) -> String {
     let names: Vec<_> =
         key.split('.').filter(|name| !name.starts_with(|c: char| c.is_ascii_digit())).collect();

@@ -1,4 +1,4 @@
-//! The text of a configuration file, before its values are checked against each other.
+//! The keys of a configuration file, before their values are checked against each other.
 
 use std::{
     env,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::limits::Limits;
 
-/// The file, key by key.
+/// All keys of the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -48,7 +48,7 @@ struct File {
     limits: Limits,
 }
 
-/// Reads and checks a text whose relative paths are relative to `directory`.
+/// Parses and checks a text. Relative paths in it are relative to `directory`.
 pub(super) fn read(text: &str, directory: &Path) -> Result<Config, Mistake> {
     let file: File = toml::from_str(text)?;
     let credentials = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);

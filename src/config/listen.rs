@@ -1,4 +1,4 @@
-//! The sections `[[listen]]`: where to listen, for what, and which clients are treated otherwise.
+//! The sections `[[listen]]`: listening sockets with their services and rules.
 
 use std::{fmt, net::IpAddr, path::Path};
 
@@ -17,43 +17,43 @@ use crate::{
 /// One listening socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Listen {
-    /// What is spoken there.
+    /// The service.
     pub protocol: Service,
-    /// Where it is.
+    /// Address or path.
     pub address: Endpoint,
-    /// What ends a line.
+    /// The accepted line endings.
     pub line_endings: LineEndings,
-    /// Which generation of the protocol is spoken.
+    /// The generation of the protocol.
     pub persona: Persona,
-    /// Whether every rule of the protocol holds to the letter, and a refusal names the one that was broken.
+    /// True if every rule of the protocol is enforced, and a refusal names the broken rule.
     pub pedantic: bool,
-    /// When TLS begins.
+    /// TLS mode of its connections.
     pub tls: TlsMode,
-    /// Whether passwords may come in clear text from other machines too.
+    /// True if other machines may send passwords in clear text.
     pub plaintext_auth: bool,
-    /// Whose mail is taken in without a login, where others need one.
+    /// Networks that may send mail without the login that others need.
     pub trusted: Networks,
-    /// Proxies, which say in a header of the PROXY protocol whose connection they hand over. If there are any,
-    /// nobody else is let in.
+    /// Proxies that announce their clients in a header of the PROXY protocol. If there are any, all other
+    /// addresses are rejected.
     pub proxy_protocol: Networks,
 }
 
 impl Listen {
-    /// Whether nobody on another machine can log in there, for passwords would come in clear text.
+    /// True if no user on another machine can log in, because passwords would be sent in clear text.
     pub fn locks_everybody_out(&self) -> bool {
         let open = self.address.is_local() || self.plaintext_auth || self.tls != TlsMode::None;
         self.protocol.has_logins() && !open
     }
 
-    /// What an operator is told of a listener that is of no use to others.
+    /// The warning for such a listener.
     pub(super) fn locked_out(&self) -> String {
         format!(
-            "nobody on another machine can log in to {} at {}: it has no TLS, and does not say plaintext_auth = true",
+            "no user on another machine can log in to {} at {}: it has neither TLS nor plaintext_auth = true",
             self.protocol, self.address
         )
     }
 
-    /// Whether the listener cannot be at that place: the key that is to be changed, and why.
+    /// Returns the key to change and the reason, if the listener cannot use that endpoint.
     pub fn unfit_for(&self, place: &Endpoint) -> Option<(&'static str, String)> {
         if !matches!(place, Endpoint::Unix(_)) {
             return None;
@@ -62,40 +62,40 @@ impl Listen {
         if service != Service::Lmtp {
             return Some((
                 "address",
-                format!("{service} has an address and a port; only lmtp may be a file"),
+                format!("{service} needs an address and a port; only lmtp may use a socket file"),
             ));
         }
         if self.tls != TlsMode::None {
-            return Some(("tls", "what goes through a file stays on this machine: \"none\"".into()));
+            return Some(("tls", "a socket file is local and needs no TLS: \"none\"".into()));
         }
         if !self.proxy_protocol.is_empty() {
-            return Some(("proxy_protocol", "no proxy hands over what goes through a file".into()));
+            return Some(("proxy_protocol", "a proxy cannot connect to a socket file".into()));
         }
         None
     }
 }
 
-/// The services: a protocol, and who may do what with it.
+/// The services: a protocol and its access rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Service {
-    /// Mail in from other servers, without logins.
+    /// Receives mail from other servers, without logins.
     Smtp,
-    /// Mail in from users, who have to log in (RFC 6409).
+    /// Receives mail from users, who must log in (RFC 6409).
     Submission,
-    /// The same under TLS from the first octet (RFC 8314).
+    /// Submission over TLS from the first octet (RFC 8314).
     #[serde(alias = "smtps")]
     Submissions,
-    /// Mail in from a server that is ours, with a reply for every recipient (RFC 2033).
+    /// Receives mail from a server of ours, with one reply for each recipient (RFC 2033).
     Lmtp,
-    /// Mail out.
+    /// Serves mail to users.
     Pop3,
-    /// Mail out, by POP3 under TLS from the first octet (RFC 8314).
+    /// POP3 over TLS from the first octet (RFC 8314).
     Pop3s,
 }
 
 impl Service {
-    /// Its name in the configuration, the log and the ports file.
+    /// The name in the configuration, the log and the ports file.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Smtp => "smtp",
@@ -107,7 +107,7 @@ impl Service {
         }
     }
 
-    /// What SMTP or LMTP is for there; `None`: POP3 is spoken.
+    /// The kind of SMTP or LMTP; `None` for POP3.
     pub const fn smtp(self) -> Option<smtp::Kind> {
         match self {
             Self::Smtp => Some(smtp::Kind::Smtp),
@@ -117,7 +117,7 @@ impl Service {
         }
     }
 
-    /// Whether users log in there.
+    /// True if users log in.
     const fn has_logins(self) -> bool {
         !matches!(self, Self::Smtp | Self::Lmtp)
     }
@@ -133,9 +133,9 @@ impl fmt::Display for Service {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Persona {
-    /// Of SMTP.
+    /// A generation of SMTP.
     Smtp(smtp::Persona),
-    /// Of POP3.
+    /// A generation of POP3.
     Pop3(pop3::Persona),
 }
 
@@ -151,23 +151,23 @@ impl Persona {
     }
 }
 
-/// Networks, each as an address and how many of its bits count: `192.168.0.0/16`, `2001:db8::/32`.
+/// Networks in CIDR notation: `192.168.0.0/16`, `2001:db8::/32`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Networks(Vec<IpNet>);
 
 impl Networks {
-    /// Loopback: this machine.
+    /// The loopback networks.
     pub fn loopback() -> Self {
         let addresses = [(IpAddr::from([127, 0, 0, 0]), 8), (IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), 128)];
         Self(addresses.into_iter().filter_map(|(address, bits)| IpNet::new(address, bits).ok()).collect())
     }
 
-    /// Whether an address is in one of them. An IPv4 address is written as such, not as part of IPv6.
+    /// True if one of the networks contains the address. An IPv4 address must not be written as part of IPv6.
     pub fn contain(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// Whether there are none.
+    /// True if there are no networks.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -191,7 +191,7 @@ impl<'de> Deserialize<'de> for Networks {
     }
 }
 
-/// One section, key by key.
+/// All keys of one section.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Section {
@@ -213,7 +213,7 @@ pub(super) struct Section {
 }
 
 impl Section {
-    /// The listener it means, the `n`th of the file; `certificate`: there is one.
+    /// Converts the `n`th section of the file. `certificate` tells whether one is configured.
     pub(super) fn listen(self, n: usize, directory: &Path, certificate: bool) -> Result<Listen, Mistake> {
         let Self { protocol, line_endings, pedantic, plaintext_auth, trusted, proxy_protocol, .. } = self;
         let persona = Persona::named(protocol, self.persona.as_deref())
@@ -238,16 +238,16 @@ fn endpoint<'de, D: Deserializer<'de>>(d: D) -> Result<Endpoint, D::Error> {
     String::deserialize(d)?.parse().map_err(D::Error::custom)
 }
 
-/// What the types let pass.
+/// Checks what the types cannot express.
 pub(super) fn check(listeners: &[Listen]) -> Result<(), Mistake> {
     for (n, listen) in listeners.iter().enumerate() {
         let wrong = |key: &str, why| Err(Mistake::at(format!("listen.{n}.{key}"), why));
         let (service, address) = (listen.protocol, &listen.address);
         if let Some(other) = listeners[..n].iter().find(|other| other.address.overlaps(address)) {
             let why = if other.address == *address {
-                format!("{address} is taken by another listener: every one needs its own")
+                format!("{address} is taken by another listener: each needs its own")
             } else {
-                format!("{address} is taken by the listener at {}: every one needs its own", other.address)
+                format!("{address} is taken by the listener at {}: each needs its own", other.address)
             };
             return wrong("address", why);
         }
@@ -255,17 +255,15 @@ pub(super) fn check(listeners: &[Listen]) -> Result<(), Mistake> {
             return wrong(key, why);
         }
         if listen.pedantic && listen.line_endings != LineEndings::Strict {
-            return wrong("pedantic", "it takes no line end but CRLF: leave line_endings out".into());
+            return wrong("pedantic", "it accepts only CRLF as a line end: remove line_endings".into());
         }
         if listen.plaintext_auth && !service.has_logins() {
-            return wrong("plaintext_auth", format!("nobody logs in to {service}; submission is for users"));
+            return wrong("plaintext_auth", format!("{service} has no logins; use submission for users"));
         }
         if !listen.trusted.is_empty() && service.smtp() != Some(smtp::Kind::Submission) {
             return wrong(
                 "trusted",
-                format!(
-                    "{service} asks nobody who sends for a login; this is for submission and submissions"
-                ),
+                format!("{service} needs no login for sending; use this with submission and submissions"),
             );
         }
     }
@@ -312,11 +310,11 @@ mod tests {
         for (lines, told) in [
             (
                 format!("protocol = \"smtp\"\n{place}\nplaintext_auth = true"),
-                "listen.plaintext_auth: nobody logs in to smtp",
+                "listen.plaintext_auth: smtp has no logins",
             ),
             (
                 format!("protocol = \"lmtp\"\n{place}\ntrusted = [\"10.0.0.0/8\"]"),
-                "listen.trusted: lmtp asks nobody who sends for a login",
+                "listen.trusted: lmtp needs no login for sending",
             ),
             (
                 format!("protocol = \"submission\"\n{place}\ntrusted = [\"10.0.0.5\"]"),
@@ -324,19 +322,19 @@ mod tests {
             ),
             (
                 "protocol = \"smtp\"\naddress = \"unix:x.sock\"".into(),
-                "listen.address: smtp has an address and a port; only lmtp may be a file",
+                "listen.address: smtp needs an address and a port; only lmtp may use a socket file",
             ),
             (
                 "protocol = \"lmtp\"\naddress = \"unix:x.sock\"\ntls = \"starttls\"".into(),
-                "listen.tls: what goes through a file stays on this machine",
+                "listen.tls: a socket file is local and needs no TLS",
             ),
             (
                 format!("protocol = \"smtp\"\n{place}\npedantic = true\nline_endings = \"lenient\""),
-                "listen.pedantic: it takes no line end but CRLF",
+                "listen.pedantic: it accepts only CRLF as a line end",
             ),
             (
                 "protocol = \"lmtp\"\naddress = \"unix:x.sock\"\nproxy_protocol = [\"10.0.0.0/8\"]".into(),
-                "listen.proxy_protocol: no proxy hands over",
+                "listen.proxy_protocol: a proxy cannot connect",
             ),
         ] {
             let error = with(&lines).unwrap_err();

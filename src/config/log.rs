@@ -11,13 +11,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use crate::limits::text_in_configuration;
 
-/// Where the log goes, and how much of it there is.
+/// Destination and level of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// Where it goes.
+    /// Destination of the lines.
     pub to: Destination,
-    /// How much is logged, unless the command line says so.
+    /// Level, unless the command line sets another.
     #[serde(serialize_with = "level_text", deserialize_with = "level")]
     pub level: LevelFilter,
 }
@@ -28,19 +28,19 @@ impl Default for Log {
     }
 }
 
-/// Where the log goes.
+/// The destination of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
-    /// To standard error, which under systemd is the journal.
+    /// Standard error, which is the journal under systemd.
     Stderr,
-    /// To the socket of a syslog daemon.
+    /// The socket of a syslog daemon.
     Syslog(PathBuf),
-    /// To the end of a file.
+    /// A file to append to.
     File(PathBuf),
 }
 
 impl Destination {
-    /// The same with a path below that directory, where it is relative.
+    /// Resolves a relative path against that directory.
     pub(super) fn below(self, directory: &Path) -> Self {
         match self {
             Self::Stderr => Self::Stderr,
@@ -58,7 +58,7 @@ impl FromStr for Destination {
             "stderr" => Ok(Self::Stderr),
             "syslog" => Ok(Self::Syslog(SYSLOG.into())),
             _ if text.ends_with('/') || !text.contains('/') => Err(format!(
-                "{text:?} is nowhere to log to: write \"stderr\", \"syslog\", \"syslog:/path/of/its/socket\" or \
+                "{text:?} is not a destination of the log: write \"stderr\", \"syslog\", \"syslog:/path/of/its/socket\" or \
                  the path of a file, like \"/var/log/restante.log\" or \"./restante.log\""
             )),
             _ => Ok(text
@@ -96,7 +96,7 @@ fn level<'de, D: Deserializer<'de>>(d: D) -> Result<LevelFilter, D::Error> {
     })
 }
 
-/// Where syslog daemons listen.
+/// The usual socket of syslog daemons.
 const SYSLOG: &str = "/dev/log";
 
 #[cfg(test)]

@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::Span;
 
-/// Where the figures of a running server go, and how often.
+/// File and interval of the server's figures.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Metrics {
-    /// The file, absolute after reading; without one they go where `restante status` finds them.
+    /// The file, absolute after reading; the default is one that `restante status` finds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
-    /// How often.
+    /// Interval between two writes.
     pub every: Span,
 }
 

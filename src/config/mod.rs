@@ -1,7 +1,7 @@
 //! The configuration file: text in, checked values out.
 //!
-//! The rule: after [`Config::load`] nothing is a string that could be wrong, and whatever is wrong before
-//! is told with file, line, column, key and accepted form.
+//! The rule: after [`Config::load`] no string can be invalid any more, and every mistake found before is
+//! reported with file, line, column, key and accepted form.
 
 mod error;
 mod file;
@@ -33,104 +33,105 @@ pub use log::{Destination, Log};
 pub use metrics::Metrics;
 pub use tls::TlsMode;
 
-/// What a server needs to know before it starts.
+/// The configuration of a server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Config {
-    /// Our name in banners, headers and file names.
+    /// The server's name in banners, headers and file names.
     pub hostname: String,
-    /// The domains whose mail is taken in, in lower case. The first is meant where one is left out.
+    /// The domains that mail is accepted for, in lower case. The first completes names without a domain.
     pub domains: Vec<String>,
     /// The directory with the mailboxes, absolute.
     #[serde(serialize_with = "path_text")]
     pub spool: PathBuf,
-    /// The file of accounts, absolute. Not read where [`Unknown::Create`].
+    /// The accounts file, absolute. Not read with [`Unknown::Create`].
     #[serde(serialize_with = "path_text")]
     pub accounts: PathBuf,
-    /// The file of aliases, absolute, if there is one. Not read where [`Unknown::Create`].
+    /// The aliases file, absolute, if configured. Not read with [`Unknown::Create`].
     #[serde(serialize_with = "optional_path_text", skip_serializing_if = "Option::is_none")]
     pub aliases: Option<PathBuf>,
-    /// What becomes of mail for users who are not in the accounts.
+    /// Treatment of users without an account.
     pub unknown: Unknown,
-    /// How changes by other programs are learnt of.
+    /// The way to learn of changes by other programs.
     pub watch: Watch,
-    /// Whether other servers may use the same spool at the same time.
+    /// True if other servers may use the same spool at the same time.
     pub shared_spool: bool,
-    /// Whom a server becomes that was started as root: a name, or a number.
+    /// User name or number that the server changes to when started as root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// What keeps the server away from everything that it does not need.
+    /// Confinement of the process.
     pub sandbox: Sandbox,
-    /// The directory of the transcripts, absolute, if there are to be any.
+    /// The directory of transcripts, absolute, if configured.
     #[serde(serialize_with = "optional_path_text", skip_serializing_if = "Option::is_none")]
     pub transcripts: Option<PathBuf>,
-    /// Whether message data is in them.
+    /// True if transcripts include message data.
     pub transcript_bodies: bool,
-    /// Where to listen, for what.
+    /// The listeners.
     pub listen: Vec<Listen>,
-    /// What is said to every POP3 client.
+    /// Settings of all POP3 listeners.
     pub pop3: Pop3,
-    /// The certificate, and its key.
+    /// Certificate and key.
     #[serde(serialize_with = "tls::as_section")]
     pub tls: Option<Pair>,
-    /// Where the log goes, and how much of it there is.
+    /// Destination and level of the log.
     pub log: Log,
-    /// Where the figures go, and how often.
+    /// File and interval of the figures.
     pub metrics: Metrics,
-    /// Whether an address may ask for a fault: never by a configuration file, which has no key for it.
+    /// True if addresses may request faults. Not a key of the configuration file; only `restante dev` sets
+    /// it.
     #[serde(skip)]
     pub faults_on_demand: bool,
-    /// Every bound.
+    /// All limits.
     pub limits: Limits,
 }
 
-/// The `[pop3]` section.
+/// The section `[pop3]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Pop3 {
-    /// How long messages may stay; `None` keeps them and announces nothing.
+    /// Age at which messages expire; `None` keeps them and announces nothing.
     pub expire: Option<pop3::Expire>,
 }
 
-/// What becomes of mail for users who are not in the accounts.
+/// Treatment of users without an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Unknown {
-    /// It is refused.
+    /// Refuse their mail.
     #[default]
     Refuse,
-    /// Everybody has a mailbox, and any password opens it: on loopback only.
+    /// Give every address a mailbox that any password opens; on loopback only.
     Create,
 }
 
-/// How changes of the mailboxes by other programs are learnt of.
+/// The way to learn of changes by other programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Watch {
-    /// The kernel tells of them at once, where it can.
+    /// By inotify, where the kernel supports it.
     #[default]
     Inotify,
-    /// The directories are looked at, at each login and every minute.
+    /// By checking the directories at each login and every minute.
     Poll,
 }
 
-/// What keeps the server away from everything that it does not need.
+/// Confinement of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Sandbox {
-    /// The kernel's Landlock, where there is one.
+    /// The kernel's Landlock, if available.
     #[default]
     Landlock,
-    /// Nothing.
+    /// No confinement.
     Off,
 }
 
 impl Config {
-    /// Reads and checks a configuration file. Paths in it are relative to its directory.
+    /// Reads and checks a configuration file. Relative paths are relative to its directory.
     pub fn load(path: &Path) -> Result<Self, Error> {
         Self::read(path).map(|(config, _)| config)
     }
 
-    /// The same, with the text that it is from.
+    /// Like [`Config::load`], and returns the text too.
     pub fn read(path: &Path) -> Result<(Self, Text), Error> {
         let unreadable = |error| Error::Unreadable { path: path.to_owned(), error };
         let text = read_text_bounded(path, MOST_CONFIGURATION.0).map_err(unreadable)?;
@@ -142,7 +143,7 @@ impl Config {
         }
     }
 
-    /// The configuration of `restante dev`: everybody has a mailbox, sessions are patient with people, and
+    /// The configuration of `restante dev`: every address has a mailbox, timeouts suit people who type, and
     /// the addresses must be loopback.
     pub fn development(spool: PathBuf, smtp: SocketAddr, pop3: SocketAddr) -> Result<Self, Error> {
         let spool = std::path::absolute(&spool).map_err(|error| Error::Unreadable { path: spool, error })?;
@@ -185,7 +186,7 @@ impl Config {
         Ok(config)
     }
 
-    /// What an operator may not have meant.
+    /// Settings that are valid but probably not intended.
     pub fn doubts(&self) -> impl Iterator<Item = String> {
         self.listen.iter().filter(|listen| listen.locks_everybody_out()).map(Listen::locked_out)
     }
@@ -197,12 +198,12 @@ impl Config {
         }
     }
 
-    /// All of it as a configuration file that reads back the same.
+    /// The whole configuration as a file that reads back the same.
     pub fn effective(&self) -> String {
         toml::to_string(self).unwrap_or_else(|e| format!("# cannot be written as TOML: {e}\n"))
     }
 
-    /// What the types let pass.
+    /// Checks what the types cannot express.
     fn check(&self) -> Result<(), Mistake> {
         if !is_domain(&self.hostname) {
             let why = format!("{:?} is not a host name: write it like \"mx.example.test\"", self.hostname);
@@ -210,8 +211,7 @@ impl Config {
         }
         let (octets, most) = (self.hostname.len(), longest_host());
         if octets > most {
-            let why =
-                format!("{octets} octets are too many: at most {most}, for it is in the names of files");
+            let why = format!("{octets} octets are too many: at most {most}, because file names contain it");
             return Err(Mistake::at("hostname", why));
         }
         if self.domains.is_empty() {
@@ -224,7 +224,7 @@ impl Config {
             }
         }
         if self.user.as_ref().is_some_and(String::is_empty) {
-            let why = "no user has an empty name: write it like \"restante\", or leave it out";
+            let why = "a user name cannot be empty: write it like \"restante\", or remove the key";
             return Err(Mistake::at("user", why));
         }
         if self.listen.is_empty() {
@@ -239,7 +239,7 @@ impl Config {
             return Err(Mistake::at(
                 format!("listen.{n}.address"),
                 format!(
-                    "{} is not on loopback, like 127.0.0.1 and [::1]: any password opens any mailbox where \
+                    "{} is not a loopback address like 127.0.0.1 or [::1]: any password opens any mailbox if \
                      unknown users get one (unknown = \"create\", restante dev)",
                     self.listen[n].address
                 ),
@@ -421,7 +421,7 @@ message = "10 MiB"
         assert_eq!(load(&open).unwrap().unknown, Unknown::Create);
         let error = load(&open.replace("[::1]", "[::]")).unwrap_err();
         assert!(
-            error.contains(", line 12, column 11: listen.address: [::]:1110 is not on loopback"),
+            error.contains(", line 12, column 11: listen.address: [::]:1110 is not a loopback address"),
             "{error}"
         );
         load(&GOOD.replace("[::1]", "[::]")).unwrap();
@@ -429,7 +429,9 @@ message = "10 MiB"
         let develop =
             |smtp: &str| Config::development("x".into(), smtp.parse().unwrap(), "[::1]:1".parse().unwrap());
         assert!(develop("127.0.0.1:2525").unwrap().spool.is_absolute());
-        assert!(develop("192.0.2.1:0").unwrap_err().to_string().contains("192.0.2.1:0 is not on loopback"));
+        assert!(
+            develop("192.0.2.1:0").unwrap_err().to_string().contains("192.0.2.1:0 is not a loopback address")
+        );
         assert!(develop("[::1]:1").unwrap_err().to_string().contains("taken by another listener"));
     }
 

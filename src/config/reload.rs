@@ -1,11 +1,11 @@
-//! What of a configuration may change while a server runs: everything, but for the keys that are named here.
+//! The keys of a configuration that a running server cannot change. It can change all others.
 
 use super::Config;
 use crate::limits::Limits;
 
 impl Config {
-    /// The first key that differs from a `running` configuration and is fixed while it runs. Mail would be
-    /// where nobody looks for it, or go to whom it is not for.
+    /// The first key that differs from the `running` configuration and must not change while it runs.
+    /// Otherwise mail would be filed where it is not looked for, or reach the wrong user.
     pub fn fixed_key_unlike(&self, running: &Self) -> Option<&'static str> {
         [
             ("spool", self.spool != running.spool),
@@ -16,8 +16,8 @@ impl Config {
         .find_map(|(key, differs)| differs.then_some(key))
     }
 
-    /// Takes over from a `running` configuration what its threads and queues were made by, and says which keys
-    /// would have been different. Everything else can be in force without them.
+    /// Keeps the `running` values of the keys that its threads and queues were created with, and returns the
+    /// keys that differ. All other keys take effect without them.
     pub fn keep_what_stays(&mut self, running: &Self) -> Vec<&'static str> {
         let mut waiting = Vec::new();
         keep("watch", &mut self.watch, &running.watch, &mut waiting);

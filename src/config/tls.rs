@@ -1,4 +1,4 @@
-//! Where the certificate is, and which listeners use it.
+//! The section `[tls]`, and the listeners that use it.
 
 use std::{
     net::SocketAddr,
@@ -10,20 +10,20 @@ use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 use super::{Config, Error, Listen, Networks, Service, error::Mistake};
 use crate::net::certificate::Pair;
 
-/// When TLS begins on a listener.
+/// The point at which TLS begins on a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TlsMode {
-    /// Never.
+    /// No TLS.
     None,
-    /// When the client asks for it, with STARTTLS or STLS.
+    /// At the client's request, with STARTTLS or STLS.
     Starttls,
     /// Before the first octet of the protocol.
     Implicit,
 }
 
 impl TlsMode {
-    /// What a listener has that says nothing of TLS.
+    /// The mode of a listener that does not set one.
     pub(super) fn usual(service: Service, certificate: bool) -> Self {
         match service {
             Service::Submissions | Service::Pop3s => Self::Implicit,
@@ -42,8 +42,8 @@ pub(super) struct Section {
 }
 
 impl Section {
-    /// The files it means, relative to the configuration. Credentials of the service are where systemd has put
-    /// them; for a command that is run by hand they are in `tls/`, where the unit lets systemd take them from.
+    /// The files of the section, relative to the configuration. Credentials are where systemd has put them;
+    /// for a command run by hand they are in `tls/`, from where the unit loads them.
     pub(super) fn pair(self, directory: &Path, credentials: Option<&Path>) -> Pair {
         let place = |path: PathBuf| match path.strip_prefix(CREDENTIALS) {
             Ok(name) => credentials.map_or_else(|| directory.join(BY_HAND), Path::to_owned).join(name),
@@ -54,13 +54,13 @@ impl Section {
 }
 
 impl Config {
-    /// The same under TLS too: by STARTTLS where it is, and at two more addresses from the first octet.
+    /// Adds TLS: STARTTLS on the existing listeners, and two more listeners with TLS from the first octet.
     ///
     /// # Errors
-    /// An address is taken, or not on loopback where it has to be.
+    /// An address is taken, or is not loopback although it has to be.
     pub fn with_tls(mut self, pair: Pair, smtps: SocketAddr, pop3s: SocketAddr) -> Result<Self, Error> {
         let same = |listen: &Listen| match listen.protocol {
-            // As without TLS, nobody has to log in here.
+            // As without TLS, no login is needed here.
             Service::Smtp => (Service::Submissions, smtps, Networks::loopback()),
             _ => (Service::Pop3s, pop3s, Networks::default()),
         };
@@ -78,18 +78,18 @@ impl Config {
     }
 }
 
-/// What the types let pass.
+/// Checks what the types cannot express.
 pub(super) fn check(config: &Config) -> Result<(), Mistake> {
     for (n, listen) in config.listen.iter().enumerate() {
         let wrong = |why: String| Err(Mistake::at(format!("listen.{n}.tls"), why));
         let service = listen.protocol;
         if matches!(service, Service::Submissions | Service::Pop3s) && listen.tls != TlsMode::Implicit {
-            return wrong(format!("{service} begins with TLS: \"implicit\", or another protocol"));
+            return wrong(format!("{service} begins with TLS: use \"implicit\", or another protocol"));
         }
         if listen.tls != TlsMode::None && config.tls.is_none() {
             return wrong(
-                "there is no certificate: a section [tls] with certificate and key is needed, \
-                 `restante cert --self-signed` makes one to try things with"
+                "there is no certificate: add a section [tls] with certificate and key; \
+                 `restante cert --self-signed` makes one for tests"
                     .into(),
             );
         }
@@ -147,7 +147,7 @@ mod tests {
     fn a_service_that_is_named_for_tls_has_it() {
         let plain = GOOD.replace("\"pop3\"", "\"pop3s\"\ntls = \"starttls\"") + TLS;
         let error = load(&plain).unwrap_err();
-        assert!(error.contains("listen.tls: pop3s begins with TLS: \"implicit\""), "{error}");
+        assert!(error.contains("listen.tls: pop3s begins with TLS: use \"implicit\""), "{error}");
     }
 
     #[test]

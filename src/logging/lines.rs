@@ -1,4 +1,4 @@
-//! From whoever logs to the thread that writes: whoever logs does not wait, and what nobody takes is counted.
+//! The queue from the logging threads to the writer thread. Logging never waits; dropped lines are counted.
 
 use std::{
     io::{self, Write},
@@ -12,14 +12,14 @@ use log::Level;
 use super::output::Output;
 use crate::{config::Destination, metrics::METRICS, printable};
 
-/// A line on its way.
+/// A queued line.
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) time: SystemTime,
     pub(super) level: Level,
-    /// What it says, without an end.
+    /// Text without a line end.
     pub(super) text: String,
-    /// Lines that were dropped since the one before it.
+    /// Number of lines dropped before it.
     dropped: u64,
 }
 
@@ -32,13 +32,13 @@ impl Line {
 #[derive(Debug)]
 pub(super) enum Entry {
     Line(Line),
-    /// Everything before this is written when it is answered; so many lines were dropped since the last one.
+    /// Reply when everything before this is written. The number is that of lines dropped since the last line.
     Flush(u64, Sender<()>),
-    /// There may be another output.
+    /// The output may have changed.
     Look,
 }
 
-/// Gathers what the logger writes into lines, and queues them.
+/// Collects the pieces from the logger into lines, and queues them.
 pub(super) struct Lines {
     gathered: Vec<u8>,
     queue: Sender<Entry>,
@@ -51,7 +51,7 @@ impl Lines {
         (Self { gathered: Vec::new(), queue, dropped: 0 }, entries)
     }
 
-    /// Another end of the queue.
+    /// Another sender of the queue.
     pub(super) fn queue(&self) -> Sender<Entry> {
         self.queue.clone()
     }
@@ -59,7 +59,7 @@ impl Lines {
     fn send(&mut self) {
         let text = String::from_utf8_lossy(&self.gathered);
         let (level, text) = parts(text.trim_end_matches('\n'));
-        // The last to look at it: a line is one line, whatever paths and reasons are in it.
+        // The last check: a line stays one line, whatever paths and reasons it contains.
         let mut line = Line::new(level, printable::line(text));
         line.dropped = self.dropped;
         self.gathered.clear();
@@ -77,7 +77,7 @@ impl Lines {
     }
 }
 
-/// The level that the logger has put in front, and the rest.
+/// Splits off the level that the logger has put in front.
 fn parts(line: &str) -> (Level, &str) {
     let split = line.strip_prefix('[').and_then(|rest| rest.split_once("] "));
     split.and_then(|(level, rest)| Some((level.parse().ok()?, rest))).unwrap_or((Level::Info, line))
@@ -105,8 +105,8 @@ impl Write for Lines {
     }
 }
 
-/// The thread that waits for the log's reader. What can't be written is dropped; when something can be written
-/// again, how much that was is told first.
+/// The thread that waits for the log's reader. Lines that cannot be written are dropped; the next line that
+/// can be is preceded by their number.
 pub(super) fn write_out(queue: &Receiver<Entry>, mut output: Output, next: &Next) {
     let mut dropped = 0;
     for entry in queue {
@@ -114,7 +114,7 @@ pub(super) fn write_out(queue: &Receiver<Entry>, mut output: Output, next: &Next
             match Output::open(&to) {
                 Ok(opened) => output = opened,
                 Err(error) => {
-                    // The old one is still there, and may be what tells of this.
+                    // The old output is still open, and may be the one that is read.
                     let text = format!("the log stays where it is: cannot open {to}: {error}");
                     let _ = output.write(&Line::new(Level::Error, super::escape(&text)));
                 }
@@ -131,14 +131,14 @@ pub(super) fn write_out(queue: &Receiver<Entry>, mut output: Output, next: &Next
             }
             Entry::Flush(more, written) => {
                 dropped = tell(dropped + more, &mut output);
-                let _ = written.send(()); // whoever asked may have lost patience
+                let _ = written.send(()); // the requester may have stopped waiting
             }
             Entry::Look => {}
         }
     }
 }
 
-/// What the log is to be from the next line on. Nobody waits while this is locked.
+/// The output to use from the next line on. Locked only for an instant.
 #[derive(Debug, Default)]
 pub(super) struct Next(Mutex<Option<Destination>>);
 
@@ -156,15 +156,15 @@ impl Next {
     }
 }
 
-/// Says how many lines were dropped, if there were any; how many are still to be told of.
+/// Writes the number of dropped lines, if any. Returns the number still to be reported.
 fn tell(dropped: u64, output: &mut Output) -> u64 {
     let told = dropped > 0 && output.write(&Line::new(Level::Warn, format!("log dropped={dropped}"))).is_ok();
     if told { 0 } else { dropped }
 }
 
-/// Lines that wait for the log's reader.
+/// Lines in the queue.
 const QUEUE: usize = 4096;
-/// How long the end of the program waits for the log's reader.
+/// Time limit for the log's reader when the program ends.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
@@ -173,7 +173,7 @@ mod tests {
 
     use super::*;
 
-    /// What is written by the time that nobody logs any more.
+    /// Everything written once all senders are gone.
     fn written(lines: Lines, entries: &Receiver<Entry>) -> String {
         drop(lines);
         let text = Arc::<Mutex<Vec<u8>>>::default();

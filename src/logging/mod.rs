@@ -1,9 +1,9 @@
-//! The log: one function for each event, so that wording is stable and can be searched for.
+//! The log: one function for each event, so that the wording is stable and can be searched for.
 //!
-//! The rules: text from a peer or a disk is escaped and cut here, and a password never gets here. In a line about
-//! a session the address of the peer stands in front of everything that the peer has chosen: fail2ban believes
-//! it. Whoever logs does not wait: lines go to a thread of their own, and when nobody takes what it writes they
-//! are dropped and counted, for mail goes on without a log. `docs/manual/logs.md` has every line.
+//! The rules: text from a peer or a disk is escaped and cut here, and a password never gets here. In a
+//! session's line the peer's address stands before all text chosen by the peer, because fail2ban trusts it.
+//! Logging never waits: lines go to a thread of their own, and are dropped and counted if the output does not
+//! accept them, because mail goes on without a log. `docs/manual/logs.md` lists every line.
 
 mod lines;
 mod output;
@@ -31,18 +31,22 @@ use crate::{
 use lines::{Entry, Lines, Next, write_out};
 use output::Output;
 
-/// Starts logging. Works once in a process. A `level` that is given here is not changed by [`reload`].
+/// Starts logging, once per process. A `level` given here is kept by [`reload`].
 pub fn start(log: &Log, level: Option<LevelFilter>) -> io::Result<()> {
     let config = ConfigBuilder::new()
-        .set_time_level(LevelFilter::Off) // lines have their time from us
+        .set_time_level(LevelFilter::Off) // the writer thread adds the time
         .set_thread_level(LevelFilter::Off)
         .set_target_level(LevelFilter::Off)
         .set_location_level(LevelFilter::Off)
-        .add_filter_allow_str(env!("CARGO_PKG_NAME")) // what mio says at `trace` is not ours
+        .add_filter_allow_str(env!("CARGO_PKG_NAME")) // excludes mio's lines at `trace`
         .build();
     let output = Output::open(&log.to)?;
     if !output.is_there() {
-        let _ = writeln!(io::stderr(), "restante: nobody is at {} to take the log; going on without", log.to);
+        let _ = writeln!(
+            io::stderr(),
+            "restante: no daemon at {} accepts the log; continuing without it",
+            log.to
+        );
     }
     let (lines, entries) = Lines::new();
     let running = Running { queue: lines.queue(), to: Mutex::new(log.to.clone()), level };
@@ -54,7 +58,7 @@ pub fn start(log: &Log, level: Option<LevelFilter>) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens the log anew, at the same place: for SIGHUP, after logrotate has moved the file. Never waits.
+/// Reopens the log at the same place: for SIGHUP, after logrotate has moved the file. Never waits.
 pub fn reopen() {
     if let Some(running) = RUNNING.get() {
         let to = running.to.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -62,8 +66,8 @@ pub fn reopen() {
     }
 }
 
-/// Goes on logging as that section says, in a file that is opened anew. Never waits. What can't be opened is told
-/// where the log was before.
+/// Applies a changed log section, and opens the file again. Never waits. A failure to open is reported in the
+/// old log.
 pub fn reload(log: &Log) {
     if let Some(running) = RUNNING.get() {
         log::set_max_level(running.level.unwrap_or(log.level));
@@ -72,7 +76,7 @@ pub fn reload(log: &Log) {
     }
 }
 
-/// Waits until what was logged is written, for a moment at most.
+/// Waits until the queue is written, but only for a bounded time.
 pub fn finish() {
     log::logger().flush();
 }
@@ -81,28 +85,28 @@ pub fn finish() {
 struct Running {
     queue: Sender<Entry>,
     to: Mutex<Destination>,
-    /// That of the command line.
+    /// The level of the command line.
     level: Option<LevelFilter>,
 }
 
 impl Running {
     fn move_to(&self, to: Destination) {
         NEXT.set(to);
-        let _ = self.queue.try_send(Entry::Look); // a full queue is being looked at
+        let _ = self.queue.try_send(Entry::Look); // a full queue will be processed anyway
     }
 }
 
 static RUNNING: OnceLock<Running> = OnceLock::new();
 static NEXT: Next = Next::new();
 
-/// Whose session a line is about.
+/// The connection of a log line.
 #[derive(Debug, Clone, Copy)]
 pub struct Caller {
-    /// The connection.
+    /// Id of the connection.
     pub id: ConnId,
     /// The service of its listener: "smtp", "submission", …
     pub service: &'static str,
-    /// The client.
+    /// Address of the client.
     pub peer: IpAddr,
 }
 
@@ -112,7 +116,7 @@ impl Display for Caller {
     }
 }
 
-/// Something that a session did. `waited`: how long it had waited for that.
+/// Logs an event of a session. `waited`: duration of the step.
 pub fn event(caller: &Caller, tls: Option<Encryption>, event: &Event, waited: Duration) {
     let level = match event {
         Event::Ended { .. } | Event::Opened { .. } | Event::Read { .. } | Event::Updated { .. } => {
@@ -158,7 +162,7 @@ fn millis(time: Duration) -> String {
     format!("{:.1}ms", time.as_secs_f64() * 1e3)
 }
 
-/// What came of a session, for the line at its end.
+/// The totals of a session, for its last line.
 #[derive(Debug, Default)]
 pub struct Summary {
     user: Option<Box<str>>,
@@ -169,7 +173,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Something that the session did.
+    /// Adds an event.
     pub fn note(&mut self, event: &Event) {
         match event {
             Event::Accepted { .. } => self.messages += 1,
@@ -182,7 +186,8 @@ impl Summary {
     }
 }
 
-/// A client is gone: one line for a session that somebody has used or that has reached a limit, with what it did.
+/// Logs the end of a connection with its totals, at info if a user logged in, a message arrived, or a limit
+/// was reached.
 pub fn closed(caller: &Caller, summary: &Summary, received: u64, sent: u64, lasted: Duration) {
     let Summary { user, messages, read, deleted, why } = summary;
     let user = user.as_ref().map(|user| format!(" user={}", value(user))).unwrap_or_default();
@@ -196,57 +201,57 @@ pub fn closed(caller: &Caller, summary: &Summary, received: u64, sent: u64, last
     );
 }
 
-/// A listener is open.
+/// Logs an open listener.
 pub fn listening(protocol: &str, address: &dyn Display) {
     info!("{protocol} listening address={address}");
 }
 
-/// A client came.
+/// Logs an accepted connection.
 pub fn connected(caller: &Caller, peer: SocketAddr) {
     debug!("{caller} connected peer={peer}");
 }
 
-/// A client was sent away at the door.
+/// Logs a rejected connection.
 pub fn turned_away(service: &str, peer: IpAddr, why: &str) {
     METRICS.turned_away.one(why);
     info!("{service} turned away peer={peer} why=\"{why}\"");
 }
 
-/// A proxy did not say whose connection it hands over.
+/// Logs a proxy that did not announce its client.
 pub fn not_announced(conn: &str, protocol: &str, proxy: SocketAddr, why: &str) {
     METRICS.turned_away.one("not announced by a proxy");
     info!("{conn} {protocol} proxy failed peer={proxy} why=\"{}\"", escape(why));
 }
 
-/// A connection is encrypted from here on.
+/// Logs the start of TLS.
 pub fn secured(caller: &Caller, by: Encryption) {
     debug!("{caller} tls version={} cipher={} peer={}", by.version, by.cipher, caller.peer);
 }
 
-/// TLS did not come about, or broke.
+/// Logs a failed handshake or broken TLS.
 pub fn not_secured(caller: &Caller, why: &str) {
     info!("{caller} tls failed peer={} why=\"{}\"", caller.peer, escape(why));
 }
 
-/// A batch of deliveries is durable, or has failed.
+/// Logs a batch of deliveries, durable or failed.
 pub fn batch(messages: usize, octets: u64, took: Duration) {
     debug!("commit batch={messages} octets={octets} took={}", millis(took));
 }
 
-/// A bug of ours, wherever it is: the hook of the language would write it to standard error, and wait there.
+/// Logs a panic. The default hook would write to standard error, and could block there.
 fn panicked(what: &str) {
     METRICS.panics.one();
     let thread = thread::current();
     error!("panicked thread={} what=\"{}\"", thread.name().unwrap_or("?"), escape(what));
 }
 
-/// The figures as lines: for SIGUSR1.
+/// Logs the figures, for SIGUSR1.
 pub fn status() {
     METRICS.lines().iter().for_each(|line| info!("status {line}"));
 }
 
-/// Text from outside, fit for a line of the log: `"`, `\` and [what is not seen](printable::is_hidden) escaped, cut at
-/// 256 bytes.
+/// Escapes text from outside for a log line: `"`, `\` and [invisible characters](printable::is_hidden) are
+/// escaped, and the text is cut at 256 bytes.
 pub fn escape(text: &str) -> String {
     let mut safe = String::new();
     for c in text.chars() {
@@ -265,7 +270,7 @@ pub fn escape(text: &str) -> String {
     safe
 }
 
-/// The value of a `key=value`: in quotes if it could be taken for more than one.
+/// The value of a `key=value`, in quotes if it could be taken for several.
 fn value(text: &str) -> String {
     let text = escape(text);
     if text.is_empty() || text.contains([' ', '=']) { format!("\"{text}\"") } else { text }

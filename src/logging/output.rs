@@ -1,7 +1,8 @@
-//! Where lines go, and what they look like there. Everything here may wait, and is done by the log's own thread.
+//! The destinations of the log and their line formats. Everything here may block, and runs on the log's own
+//! thread.
 //!
-//! The rule: a line that could not be written is an error and no more. The next one tries again, by whatever
-//! it takes: the space that is there by now, or the daemon that is back.
+//! The rule: a line that cannot be written is an error of that line only. The next one tries again, and uses
+//! free space or a daemon that has come back.
 
 use std::{
     fs::{File, OpenOptions},
@@ -16,35 +17,36 @@ use log::Level;
 use super::lines::Line;
 use crate::{config::Destination, safe_file};
 
-/// Where lines go.
+/// An open destination.
 pub(super) struct Output {
     form: Form,
     sink: Sink,
-    /// The last line was written in part: its rest is lost, and the next one must not become part of it.
+    /// True if the last line was written partly: the rest is lost, and the next line must not be appended to
+    /// it.
     torn: bool,
 }
 
-/// What a line looks like.
+/// The format of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     /// With time and level.
     Dated,
-    /// With its priority in front: the journal has a time of its own (sd-daemon(3)).
+    /// With the priority in front: the journal adds the time (sd-daemon(3)).
     Journal,
-    /// As syslog daemons take it on their local socket (RFC 3164 without the time, which they add).
+    /// As syslog daemons accept it on their local socket (RFC 3164 without the time, which they add).
     Syslog,
 }
 
 enum Sink {
-    /// Standard error, or what a test has in its place.
+    /// Standard error, or the substitute of a test.
     Stream(Box<dyn Write + Send>),
     File(File),
-    /// A daemon, as long as it is there.
+    /// A daemon's socket, connected while the daemon runs.
     Socket(PathBuf, Option<UnixDatagram>),
 }
 
 impl Output {
-    /// Opens it. A syslog daemon need not be there yet.
+    /// Opens a destination. A syslog daemon may start later.
     pub(super) fn open(to: &Destination) -> io::Result<Self> {
         Ok(match to {
             Destination::Stderr => {
@@ -66,7 +68,7 @@ impl Output {
         Self { form, sink, torn: false }
     }
 
-    /// Whether somebody is there to take lines, as far as is known.
+    /// False if no daemon is connected.
     pub(super) fn is_there(&self) -> bool {
         !matches!(self.sink, Sink::Socket(_, None))
     }
@@ -97,9 +99,9 @@ impl Form {
     }
 }
 
-/// Opens a file to append to; what is made is for its group to read, too (logrotate, and who looks after mail).
+/// Opens a file to append to. A new file is readable for its group: logrotate and mail administrators.
 fn append(path: &Path) -> io::Result<File> {
-    // Of the kernel: `/dev/stdout` leads through a link that only the kernel can follow.
+    // Opened by the kernel: `/dev/stdout` is a link that only the kernel can follow.
     if ["/dev", "/proc"].iter().any(|place| path.starts_with(place)) {
         return OpenOptions::new().append(true).open(path);
     }
@@ -108,12 +110,12 @@ fn append(path: &Path) -> io::Result<File> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => directory.append_log(&name),
         made => {
             drop(made?);
-            directory.append_log(&name) // the next one to write there may be another process
+            directory.append_log(&name) // the next writer may be another process
         }
     }
 }
 
-/// Writes a line, behind a new end where the last one has none.
+/// Writes a line, after a line end if the last line was torn.
 fn write_whole(out: &mut impl Write, line: &str, torn: &mut bool) -> io::Result<()> {
     let whole = if *torn { format!("\n{line}") } else { line.to_owned() };
     let mut rest = whole.as_bytes();
@@ -131,7 +133,7 @@ fn write_whole(out: &mut impl Write, line: &str, torn: &mut bool) -> io::Result<
     Ok(())
 }
 
-/// Sends a line to a daemon, which may have been started anew since the last one.
+/// Sends a line to a daemon, and reconnects if the daemon was restarted.
 fn send(path: &Path, socket: &mut Option<UnixDatagram>, line: &[u8]) -> io::Result<()> {
     if let Some(there) = socket
         && there.send(line).is_ok()
@@ -151,7 +153,7 @@ fn connect(path: &Path) -> io::Result<UnixDatagram> {
     Ok(socket)
 }
 
-/// Whether standard error is the journal: systemd says which file it has put there (systemd.exec(5)).
+/// True if standard error is the journal: systemd names its file in JOURNAL_STREAM (systemd.exec(5)).
 fn is_journal() -> bool {
     let stated = rustix::fs::fstat(io::stderr());
     std::env::var("JOURNAL_STREAM")
@@ -172,7 +174,7 @@ mod tests {
 
     use super::*;
 
-    /// A disk with so much room.
+    /// A disk with that much free space.
     #[derive(Clone, Default)]
     struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
 
@@ -259,7 +261,7 @@ mod tests {
         }
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
-        // Whoever has made it decides about its rights.
+        // The creator of the file decides about its mode.
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         Output::open(&Destination::File(path.clone())).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);

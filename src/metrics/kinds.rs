@@ -1,5 +1,5 @@
-//! What is counted with: plain atomics, so that a count costs a few nanoseconds wherever it is made, and
-//! nobody waits for anybody.
+//! Counters, gauges and histograms of plain atomics: a count costs a few nanoseconds on any thread, and takes
+//! no lock.
 
 use std::{
     sync::{
@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-/// Only grows.
+/// A value that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
@@ -18,23 +18,20 @@ impl Counter {
         Self(AtomicU64::new(0))
     }
 
-    /// One more.
-    pub fn one(&self) {
+    pub(crate) fn one(&self) {
         self.add(1);
     }
 
-    /// So many more.
-    pub fn add(&self, n: u64) {
+    pub(crate) fn add(&self, n: u64) {
         self.0.fetch_add(n, Relaxed);
     }
 
-    /// How many by now.
-    pub fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
 }
 
-/// Goes up and down.
+/// A value that goes up and down.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicU64);
 
@@ -43,40 +40,37 @@ impl Gauge {
         Self(AtomicU64::new(0))
     }
 
-    /// One more.
-    pub fn up(&self) {
+    pub(crate) fn up(&self) {
         self.0.fetch_add(1, Relaxed);
     }
 
-    /// So many fewer.
-    pub fn down(&self, n: u64) {
+    pub(crate) fn down(&self, n: u64) {
         self.0.fetch_sub(n, Relaxed);
     }
 
-    /// As many as that.
-    pub fn set(&self, n: u64) {
+    pub(crate) fn set(&self, n: u64) {
         self.0.store(n, Relaxed);
     }
 
-    /// As many as that, if there were fewer.
+    /// Raises the value to `n` if it is lower.
     pub fn raise(&self, n: u64) {
         self.0.fetch_max(n, Relaxed);
     }
 
-    /// How many there are. One that is counted out on one thread before it was counted in on another is none.
+    /// The value. It is 0 while a decrement on one thread precedes its increment on another.
     pub fn get(&self) -> u64 {
         let n = self.0.load(Relaxed);
         if n > u64::MAX / 2 { 0 } else { n }
     }
 }
 
-/// How often a value was how large: bounds, and how many were not above each.
+/// A cumulative histogram: bucket bounds and counts.
 #[derive(Debug)]
 pub struct Histogram {
     bounds: &'static [u64],
-    /// How many of what is counted are one of what is shown: 1e9 nanoseconds are a second.
+    /// Raw units per shown unit: 1e9 nanoseconds are a second.
     per: f64,
-    /// One for each bound, and one for what is above them all.
+    /// One bucket for each bound, and one above all bounds.
     buckets: [Counter; MOST_BOUNDS + 1],
     sum: Counter,
 }
@@ -95,19 +89,19 @@ impl Histogram {
         Self { bounds, per, buckets: [const { Counter::new() }; MOST_BOUNDS + 1], sum: Counter::new() }
     }
 
-    /// A value was seen.
+    /// Records a value.
     pub fn saw(&self, value: u64) {
         let at = self.bounds.partition_point(|bound| *bound < value);
         self.buckets[at].one();
         self.sum.add(value);
     }
 
-    /// Something took so long.
+    /// Records a duration.
     pub fn took(&self, time: Duration) {
         self.saw(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    /// For each bound how many values were not above it; how many there were at all; and their sum.
+    /// Returns the cumulative count of each bound, the total count, and the sum.
     pub(super) fn read(&self) -> (Vec<(f64, u64)>, u64, f64) {
         let mut below = 0;
         let mut upto = Vec::with_capacity(self.bounds.len());
@@ -119,8 +113,8 @@ impl Histogram {
     }
 }
 
-/// Counters by a word that is ours and not a peer's, like the code of a reply. There is room for so many of
-/// them, whatever happens; further ones are counted together.
+/// Counters by word. The words are the server's own, such as reply codes, never a peer's. The number of words
+/// is bounded; further words are counted together.
 #[derive(Debug)]
 pub struct Words {
     slots: [(OnceLock<Box<str>>, Counter); MOST_WORDS],
@@ -132,13 +126,13 @@ impl Words {
         Self { slots: [const { (OnceLock::new(), Counter::new()) }; MOST_WORDS], others: Counter::new() }
     }
 
-    /// One more of that.
+    /// Increments the counter of that word.
     pub fn one(&self, word: &str) {
         let slot = self.slots.iter().find(|(name, _)| &**name.get_or_init(|| word.into()) == word);
         slot.map_or(&self.others, |(_, counter)| counter).one();
     }
 
-    /// All of them, in the order of their first time.
+    /// All counters, in order of first use.
     pub(super) fn read(&self) -> Vec<(String, u64)> {
         let named =
             self.slots.iter().map_while(|(name, counter)| Some((name.get()?.to_string(), counter.get())));
@@ -147,7 +141,7 @@ impl Words {
     }
 }
 
-/// From 0.1 ms, an fsync of a fast disk, to the patience of a client.
+/// From 0.1 ms, an fsync on a fast disk, to the time limit of a client.
 pub(super) const TIMES: &[u64] = &[
     100_000,
     250_000,
@@ -167,7 +161,7 @@ pub(super) const TIMES: &[u64] = &[
     60_000_000_000,
 ];
 
-/// How many were done together.
+/// Numbers of messages in one batch.
 pub(super) const NUMBERS: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
 
 const MOST_BOUNDS: usize = 16;

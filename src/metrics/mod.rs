@@ -1,8 +1,7 @@
-//! What has happened and what is there, in numbers: for the file that Prometheus reads, for `restante status`,
-//! and for the log.
+//! The figures of this process, for the file that Prometheus reads, for `restante status` and for the log.
 //!
-//! There is one set of them for the process, as there is one log: whoever does something counts it, and nobody
-//! decides anything by these numbers. `docs/manual/metrics.md` lists them.
+//! There is one set per process, as there is one log. Each part of the server counts its own actions, and no
+//! decision depends on a figure. `docs/manual/metrics.md` lists them.
 
 mod kinds;
 pub mod place;
@@ -20,94 +19,94 @@ use kinds::{NUMBERS, TIMES};
 pub use text::{Family, Kind, Sample};
 pub use turns::LoopTurns;
 
-/// The numbers of this process.
+/// The figures of this process.
 pub static METRICS: Metrics = Metrics::new();
 
-/// All numbers.
+/// All figures.
 #[derive(Debug)]
 pub struct Metrics {
     listeners: [Listener; SERVICES.len()],
-    /// When the server was ready, in seconds since 1970.
+    /// Time when the server was ready, in seconds since 1970.
     pub started: Gauge,
-    /// Connections that were sent away at the door, by why.
+    /// Rejected connections, by reason.
     pub turned_away: Words,
     /// Refusals, by the codes of the reply.
     pub refusals: Words,
-    /// Sessions that ended otherwise than by QUIT, by why.
+    /// Sessions that ended without QUIT, by reason.
     pub ended: Words,
-    /// From the end of a message to its being durable.
+    /// Time from the end of a message until it is durable.
     pub delivery_time: Histogram,
-    /// Messages put into mailboxes: one for each mailbox.
+    /// Deliveries: one for each mailbox of a message.
     pub deliveries: Counter,
-    /// Messages that were made durable together.
+    /// Messages per batch.
     pub batch: Histogram,
-    /// How long it took until what was written together was on the disk: contents.
+    /// Time to make the contents of a batch durable.
     pub sync_contents: Histogram,
-    /// The same for names.
+    /// Time to make the names of a batch durable.
     pub sync_names: Histogram,
-    /// Messages that wait for the committer.
+    /// Messages queued for the committer.
     pub delivery_queue: Gauge,
-    /// Jobs that wait for a disk worker.
+    /// Jobs queued for the disk workers.
     pub disk_queue: Gauge,
-    /// Jobs that wait for a worker that looks through mailboxes.
+    /// Jobs queued for the scan workers.
     pub scan_queue: Gauge,
-    /// Passwords that wait for a worker.
+    /// Password checks queued.
     pub password_queue: Gauge,
-    /// Lines that wait for the reader of the log.
+    /// Lines queued for the log.
     pub log_queue: Gauge,
-    /// Jobs, deliveries and password checks that found a full queue.
+    /// Jobs, deliveries and password checks refused because of a full queue.
     pub queue_full: Counter,
-    /// Bodies of messages on their way in.
+    /// Message bodies being received.
     pub bodies: Gauge,
-    /// Mailboxes whose contents are in memory.
+    /// Mailboxes indexed in memory.
     pub index_mailboxes: Gauge,
-    /// Those of them that are not watched.
+    /// Indexed mailboxes without a watch.
     pub index_unwatched: Gauge,
-    /// Messages in them.
+    /// Messages in the indexed mailboxes.
     pub index_messages: Gauge,
     /// Octets of these messages on the wire.
     pub index_octets: Gauge,
-    /// Memory that their lists take.
+    /// Memory used by the index.
     pub index_memory: Gauge,
-    /// Walks through mailboxes.
+    /// Full scans of mailboxes.
     pub index_walks: Counter,
-    /// Looks at single names.
+    /// Rechecks of single names.
     pub index_looks: Counter,
-    /// Whether the kernel tells of changes: 1 or 0.
+    /// 1 if the kernel reports changes, else 0.
     pub watch: Gauge,
-    /// Events of the kernel.
+    /// Events received from the kernel.
     pub watch_events: Counter,
-    /// Times that events were lost, and every mailbox was looked through again.
+    /// Times that events were lost, so that every mailbox was rescanned.
     pub watch_overflows: Counter,
-    /// Octets free on the file system of the spool, when last asked.
+    /// Octets free on the file system of the spool, at the last check.
     pub spool_free: Gauge,
     stale: [Gauge; FILES.len()],
-    /// Lines that were logged.
+    /// Lines logged.
     pub log_lines: Counter,
-    /// Those of them that nobody will read.
+    /// Log lines dropped.
     pub log_dropped: Counter,
-    /// How long the turns of the loop took, without their sleep.
+    /// Time of each turn of the loop, without its sleep.
     pub loop_turn: LoopTurns,
-    /// Panics, each a bug of ours.
+    /// Panics, each a bug.
     pub panics: Counter,
-    /// How often these numbers are published, in milliseconds.
+    /// Interval of publishing, in milliseconds.
     pub every: Gauge,
 }
 
-/// What is counted for each listener.
+/// Figures of each listener.
 #[derive(Debug)]
 pub struct Listener {
-    /// Connections that are open.
+    /// Open connections.
     pub open: Gauge,
-    /// Connections there have been.
+    /// Connections accepted.
     pub connections: Counter,
-    /// Octets from clients, inside of TLS.
+    /// Octets received from clients, inside TLS.
     pub received: Counter,
-    /// Octets to clients, inside of TLS.
+    /// Octets sent to clients, inside TLS.
     pub sent: Counter,
-    /// TLS handshakes that succeeded.
+    /// Successful TLS handshakes.
     pub secured: Counter,
-    /// TLS that did not come about, or broke.
+    /// Failed TLS handshakes and broken TLS connections.
     pub not_secured: Counter,
     logins: Counter,
     logins_failed: Counter,
@@ -135,7 +134,7 @@ impl Listener {
         }
     }
 
-    /// Counts what a session did. `waited`: how long it had waited for that.
+    /// Counts an event of a session. `waited`: duration of the step.
     pub fn event(&self, event: &Event, waited: Duration) {
         match event {
             Event::Accepted { octets, .. } => {
@@ -195,26 +194,26 @@ impl Metrics {
         }
     }
 
-    /// The server is ready.
+    /// Records that the server is ready.
     pub fn start(&self) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.started.set(now.as_secs());
     }
 
-    /// What is counted for the listeners of that service.
+    /// The figures of the listeners of that service.
     pub fn listener(&self, service: &str) -> &Listener {
         let at = SERVICES.iter().position(|name| *name == service).unwrap_or_default();
         &self.listeners[at]
     }
 
-    /// Whether what is in force is older than that file, because its newest version can't be used.
+    /// Sets whether the newest version of a file is invalid, so that an older one is in use.
     pub fn stale(&self, file: &str, stale: bool) {
         if let Some(at) = FILES.iter().position(|name| *name == file) {
             self.stale[at].set(u64::from(stale));
         }
     }
 
-    /// The queue of the workers of that name.
+    /// The queue of the workers with that name.
     pub fn queue(&self, workers: &str) -> &Gauge {
         match workers {
             "password" => &self.password_queue,
@@ -224,8 +223,8 @@ impl Metrics {
     }
 }
 
-/// The files that may change while the server runs.
+/// Files that may change while the server runs.
 pub const FILES: [&str; 4] = ["configuration", "accounts", "aliases", "certificate"];
 
-/// What listeners are called in the log and here.
+/// The names of services in the log and in the figures.
 pub const SERVICES: [&str; 6] = ["smtp", "submission", "submissions", "lmtp", "pop3", "pop3s"];

@@ -1,6 +1,5 @@
-//! Where the figures of a server are when its configuration does not say: in a directory for what lives as long
-//! as a process, never in the spool, which may be full, shared and slow, and never in one like `/tmp`, where
-//! anybody can be the first to make a directory of a name that can be guessed.
+//! The default place of the figures: a runtime directory. Never the spool, which may be full, shared or slow,
+//! and never a directory like `/tmp`, where another user could create the predictable name first.
 
 use std::{
     env,
@@ -17,14 +16,14 @@ use rustix::{
 use super::reading::Reading;
 use crate::safe_file::Directory;
 
-/// Where the server of that name writes them that serves that spool. `None`: nowhere.
+/// The file for the figures of the server with that name and spool. `None` if no directory is usable.
 pub fn to_write(spool: &Path, hostname: &str) -> Option<PathBuf> {
     let name = name(spool, hostname);
     let usable = |directory: &PathBuf| open_to_write(directory).is_ok();
     directories().into_iter().find(usable).map(|directory| directory.join(name))
 }
 
-/// A directory that figures can be written to; it is made if it can be.
+/// Opens a directory for writing figures, and creates it if possible.
 fn open_to_write(path: &Path) -> io::Result<Directory> {
     let directory = if path != Path::new(SYSTEM) || geteuid().is_root() {
         Directory::trusted_or_new(path)?
@@ -35,7 +34,7 @@ fn open_to_write(path: &Path) -> io::Result<Directory> {
     Ok(directory)
 }
 
-/// Figures that can be read.
+/// A readable file of figures.
 #[derive(Debug)]
 pub struct Figures {
     directory: Directory,
@@ -43,36 +42,35 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Where they are.
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.directory.path().join(&self.name)
     }
 
-    /// Reads them.
+    /// Reads the figures.
     ///
     /// # Errors
-    /// They are gone, or no figures.
+    /// The file is gone, or is not a file of figures.
     pub fn read(&self) -> io::Result<Reading> {
         Reading::in_directory(&self.directory, &self.name)
     }
 }
 
-/// The figures there are, and the directories that were not looked into, each with the reason.
+/// The files of figures that were found, and the directories that were refused.
 #[derive(Debug, Default)]
 pub struct Search {
-    /// The latest first.
+    /// The newest first.
     pub figures: Vec<Figures>,
-    /// One sentence for each directory that another user could have put figures into.
+    /// One sentence for each directory that another user could have written to.
     pub refused: Vec<String>,
 }
 
-/// Those of the server of that name which serves that spool.
+/// Finds the figures of the server with that name and spool.
 pub fn to_read(spool: &Path, hostname: &str) -> Search {
     let name = name(spool, hostname);
     search(|candidate| candidate == name.as_str())
 }
 
-/// Those of any server.
+/// Finds the figures of all servers.
 pub fn latest() -> Search {
     search(|name| name.to_str().is_some_and(|name| name.ends_with(ENDING)))
 }
@@ -86,14 +84,14 @@ fn search(such: impl Fn(&OsStr) -> bool) -> Search {
         };
         let names = match open().and_then(|directory| directory.names()) {
             Ok(names) => names,
-            // (Not for one that this user may not look into: nothing of it is his.)
+            // No report for a directory that this user may not read: it does not concern the user.
             Err(error)
                 if error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none() =>
             {
                 refused.push(format!("{}: {error}", path.display()));
                 continue;
             }
-            Err(_) => continue, // it is not there
+            Err(_) => continue, // it does not exist
         };
         for name in names.into_iter().filter(|name| such(name)) {
             let Ok(directory) = open() else { continue };
@@ -104,7 +102,7 @@ fn search(such: impl Fn(&OsStr) -> bool) -> Search {
     Search { figures: found.into_iter().map(|(_, figures)| figures).collect(), refused }
 }
 
-/// The best first.
+/// The candidates, in order of preference.
 fn directories() -> Vec<PathBuf> {
     let given = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let ours = |path: PathBuf| path.join("restante");
@@ -127,9 +125,9 @@ fn name(spool: &Path, hostname: &str) -> String {
     format!("{:08x}{ENDING}", which.finalize())
 }
 
-/// That of a service, which whoever installs it makes; and that of a server of root's.
+/// The directory of a service, created at installation, or by a server that root runs.
 const SYSTEM: &str = "/run/restante";
-/// What the names of these files end with.
+/// Suffix of the files.
 pub(super) const ENDING: &str = ".prom";
 
 #[cfg(test)]

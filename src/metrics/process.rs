@@ -1,10 +1,10 @@
-//! What the kernel knows of this process, and what program it is.
+//! Figures that the kernel keeps about this process, and its version.
 
 use std::fs;
 
 use super::text::{Family, Kind, Sample};
 
-/// What can be read from `/proc`; a sandbox may hide some of it.
+/// The figures in `/proc` that can be read; a sandbox may hide some.
 pub(super) fn families() -> Vec<Family> {
     let gauge = |name, help, value: Option<f64>| {
         value.map(|value| Family { name, kind: Kind::Gauge, help, samples: vec![Sample::alone(value)] })
@@ -18,15 +18,15 @@ pub(super) fn families() -> Vec<Family> {
     let build = Family {
         name: "restante_build_info",
         kind: Kind::Gauge,
-        help: "The version that runs: always 1.",
+        help: "The running version: always 1.",
         samples: vec![Sample {
             labels: vec![("version", env!("CARGO_PKG_VERSION").into())],
             ..Sample::alone(1.0)
         }],
     };
     [
-        gauge("restante_open_descriptors", "Descriptors that are open.", open_descriptors()),
-        gauge("restante_max_descriptors", "Descriptors that may be open.", most_descriptors()),
+        gauge("restante_open_descriptors", "Open descriptors.", open_descriptors()),
+        gauge("restante_max_descriptors", "Limit of open descriptors.", most_descriptors()),
         gauge("restante_resident_memory_bytes", "Memory in use.", resident_memory()),
         cpu,
         Some(build),
@@ -37,7 +37,7 @@ pub(super) fn families() -> Vec<Family> {
 }
 
 fn open_descriptors() -> Option<f64> {
-    Some(fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1) as f64) // one is for the question
+    Some(fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1) as f64) // one is the directory being read
 }
 
 fn most_descriptors() -> Option<f64> {

@@ -1,4 +1,5 @@
-//! The thread that writes all numbers to a file every few seconds, so that whoever reads it finds it whole.
+//! The thread that writes the figures to a file every few seconds. The file is replaced as a whole, so that a
+//! reader finds it complete.
 
 use std::{
     ffi::OsStr,
@@ -13,29 +14,29 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::{METRICS, place};
 use crate::safe_file::{self, Directory, Keep};
 
-/// Where the figures go, and how often.
+/// The file of the figures, and the interval.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The file, if it was chosen.
+    /// The configured file.
     pub file: Option<PathBuf>,
-    /// Whose figures they are: the spool and the host name of the server.
+    /// The server's spool and host name, which identify its figures.
     pub server: (PathBuf, String),
-    /// How often.
+    /// Interval between two writes.
     pub every: Duration,
 }
 
 impl Plan {
-    /// The file that is written from now on. `None`: there is no place for one.
+    /// The file to write. `None` if there is no usable directory.
     pub fn path(&self) -> Option<PathBuf> {
         let (spool, hostname) = &self.server;
         self.file.clone().or_else(|| place::to_write(spool, hostname))
     }
 
-    /// Begins. A server without figures is a server all the same.
+    /// Starts publishing. The server also runs without it.
     pub fn start(&self) -> Option<Publisher> {
         METRICS.start();
         let Some(path) = self.path() else {
-            log::warn!("metrics not written: no place for them; choose one with `file` in [metrics]");
+            log::warn!("metrics not written: no directory is usable; choose a file with `file` in [metrics]");
             return None;
         };
         let (spool, hostname) = &self.server;
@@ -46,16 +47,17 @@ impl Plan {
     }
 }
 
-/// The thread. When this is dropped the file is removed: nobody is to take it for news.
+/// The publishing thread. Dropping it removes the file, so that its figures are not mistaken for current
+/// ones.
 #[derive(Debug)]
 pub struct Publisher {
-    /// Dropped to end it.
+    /// Dropped to end the thread.
     end: Option<Sender<()>>,
     ended: Receiver<()>,
 }
 
 impl Publisher {
-    /// Starts it.
+    /// Starts the thread.
     pub fn start(path: PathBuf, about: String, every: Duration) -> io::Result<Self> {
         METRICS.every.set(u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
         let (end, wait) = bounded(0);
@@ -72,7 +74,7 @@ impl Publisher {
 impl Drop for Publisher {
     fn drop(&mut self) {
         self.end = None;
-        let _ = self.ended.recv_timeout(PATIENCE); // a disk that hangs keeps nobody from going
+        let _ = self.ended.recv_timeout(PATIENCE); // the end of the server does not wait for a hanging disk
     }
 }
 
@@ -94,20 +96,20 @@ fn run(path: &Path, about: &str, every: Duration, end: &Receiver<()>) {
     }
 }
 
-/// Puts a new file in the place of the old one. It is for everybody to read: it counts, and names nobody.
-/// (The textfile collector of node_exporter reads *.prom only.)
+/// Replaces the file. Every user may read it, because it has numbers and no names. The textfile collector of
+/// node_exporter reads only *.prom.
 fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let (directory, name) = at(path)?;
     directory.replace(name, 0o644, text, Keep::Cached)
 }
 
-/// Opened each time, since another directory may have taken the place of the one that was there.
+/// Opens the directory each time, because another may have replaced it.
 fn at(path: &Path) -> io::Result<(Directory, &OsStr)> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     Ok((Directory::named(safe_file::parent(path))?, name))
 }
 
-/// Removes what servers have left behind that were killed, where only their figures are.
+/// Removes the files of servers that were killed, if the directory has only figures.
 fn sweep(path: &Path) {
     let is_figures = |name: &OsStr| {
         let name = name.to_str().and_then(|name| name.strip_suffix(place::ENDING));
@@ -124,7 +126,7 @@ fn sweep(path: &Path) {
     let rubbish = |name: &OsStr| is_figures(name) || safe_file::is_unfinished(name);
     for name in directory.names().unwrap_or_default() {
         if rubbish(&name) && is_old(&name) {
-            let _ = directory.remove(&name); // next time
+            let _ = directory.remove(&name); // tried again next time
         }
     }
 }

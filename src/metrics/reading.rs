@@ -1,4 +1,4 @@
-//! A file of figures, read back: what `restante status` shows.
+//! Reads a file of figures, for `restante status`.
 
 use std::{
     ffi::OsStr,
@@ -15,7 +15,7 @@ use crate::{
 /// The figures of a server at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
-    /// When they were written, since 1970.
+    /// Time of writing, since 1970.
     pub written: Duration,
     about: Option<String>,
     samples: Vec<Line>,
@@ -29,20 +29,20 @@ struct Line {
 }
 
 impl Reading {
-    /// Reads a file that a person has named.
+    /// Reads a file named by the user.
     ///
     /// # Errors
-    /// It can't be read, or is no file of figures.
+    /// The file cannot be read, or is not a file of figures.
     pub fn of(path: &Path) -> io::Result<Self> {
         let file = open_regular(path)?;
         let written = file.metadata()?.modified()?;
         Self::taken((read_open(file, LONGEST)?, written))
     }
 
-    /// Reads a file of that name in a directory.
+    /// Reads a file in a directory.
     ///
     /// # Errors
-    /// It can't be read, is another user's, or is no file of figures.
+    /// The file cannot be read, belongs to another user, or is not a file of figures.
     pub fn in_directory(directory: &Directory, name: &OsStr) -> io::Result<Self> {
         Self::taken(directory.read(name, LONGEST)?)
     }
@@ -63,46 +63,45 @@ impl Reading {
         Some(Self { written, about, samples: lines.map(Line::parse).collect::<Option<_>>()? })
     }
 
-    /// Which server it is.
+    /// Name and version of the server.
     pub fn about(&self) -> Option<&str> {
         self.about.as_deref()
     }
 
-    /// How old they are.
+    /// Age of the figures.
     pub fn age(&self, now: SystemTime) -> Duration {
         now.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(self.written)
     }
 
-    /// How long the server had been ready.
+    /// Time since the server was ready.
     pub fn uptime(&self) -> Duration {
         let started = self.value("restante_start_time_seconds").unwrap_or_default();
         self.written.saturating_sub(Duration::try_from_secs_f64(started).unwrap_or_default())
     }
 
-    /// The number of that name that has no label.
+    /// The figure with that name and no label.
     pub fn value(&self, name: &str) -> Option<f64> {
         self.samples.iter().find(|line| line.name == name && line.labels.is_empty()).map(|line| line.value)
     }
 
-    /// The numbers of that name by the value of their label.
+    /// The figures with that name, by label.
     pub fn by_label(&self, name: &str) -> Vec<(&str, f64)> {
         let lines = self.samples.iter().filter(|line| line.name == name);
         lines.filter_map(|line| Some((line.labels.first()?.1.as_str(), line.value))).collect()
     }
 
-    /// The number of that name with that label.
+    /// The figure with that name and label.
     pub fn labelled(&self, name: &str, label: &str) -> f64 {
         self.by_label(name).into_iter().find(|(which, _)| *which == label).map_or(0.0, |(_, value)| value)
     }
 
-    /// All numbers of that name together.
+    /// The sum of all figures with that name.
     pub fn sum(&self, name: &str) -> f64 {
-        // Not `sum()`, which is -0 for no numbers.
+        // `sum()` would return -0 for an empty list.
         self.samples.iter().filter(|line| line.name == name).fold(0.0, |sum, line| sum + line.value)
     }
 
-    /// The value that so large a part of a histogram is not above, estimated within its bucket. `None`: it is
-    /// empty.
+    /// A quantile of a histogram, interpolated within its bucket. `None` if the histogram is empty.
     pub fn quantile(&self, name: &str, part: f64) -> Option<f64> {
         let buckets = self.by_label(&format!("{name}_bucket"));
         let count = buckets.last().map(|(_, count)| *count).filter(|count| *count > 0.0)?;
@@ -118,13 +117,13 @@ impl Reading {
         None
     }
 
-    /// The mean of a histogram. `None`: it is empty.
+    /// The mean of a histogram. `None` if it is empty.
     pub fn mean(&self, name: &str) -> Option<f64> {
         let count = self.value(&format!("{name}_count")).filter(|count| *count > 0.0)?;
         Some(self.value(&format!("{name}_sum"))? / count)
     }
 
-    /// Every number, by its name with its labels.
+    /// All figures, by name with labels.
     pub fn all(&self) -> impl Iterator<Item = (String, f64)> {
         self.samples.iter().map(|line| {
             let labels: Vec<String> =
@@ -154,7 +153,7 @@ impl Line {
     }
 }
 
-/// The text up to the closing quote, and how long it is with that quote.
+/// The text up to the closing quote, and its length including that quote.
 fn quoted(text: &str) -> Option<(String, usize)> {
     let mut said = String::new();
     let mut chars = text.char_indices();
@@ -171,7 +170,7 @@ fn quoted(text: &str) -> Option<(String, usize)> {
     None
 }
 
-/// Octets of figures that are read; a server writes about 40 KiB.
+/// Octets of figures that are read at most; a server writes about 40 KiB.
 const LONGEST: u64 = 4 << 20;
 
 #[cfg(test)]

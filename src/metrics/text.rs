@@ -1,36 +1,36 @@
-//! All numbers by name, and the text that Prometheus reads (exposition format 0.0.4): units in the names, base
-//! units only.
+//! All figures by name, and the text that Prometheus reads (exposition format 0.0.4), with units in the names
+//! and base units only.
 
 use std::fmt::Write as _;
 
 use super::{Counter, FILES, Gauge, Histogram, Listener, Metrics, SERVICES, Words, process};
 
-/// What one name stands for.
+/// All samples of one name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Family {
-    /// The name.
+    /// Metric name.
     pub name: &'static str,
-    /// What kind of number it is.
+    /// Type of the metric.
     pub kind: Kind,
-    /// What it counts, in words.
+    /// Description.
     pub help: &'static str,
-    /// Its numbers.
+    /// Values.
     pub samples: Vec<Sample>,
 }
 
-/// What kind of number something is.
+/// The type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Only grows, from 0 at the start of the process.
     Counter,
     /// Goes up and down.
     Gauge,
-    /// Counters by how large a value was.
+    /// Counts by the size of a value.
     Histogram,
 }
 
 impl Kind {
-    /// Its name in the text.
+    /// The type's name in the text.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -40,23 +40,23 @@ impl Kind {
     }
 }
 
-/// One number.
+/// One value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
-    /// What comes behind the name: `_bucket`, `_sum`, `_count`, or nothing.
+    /// Suffix of the name: `_bucket`, `_sum`, `_count` or nothing.
     pub suffix: &'static str,
-    /// Which one of them it is.
+    /// Labels.
     pub labels: Vec<(&'static str, String)>,
-    /// The number.
+    /// Value.
     pub value: f64,
 }
 
 impl Metrics {
-    /// The text for Prometheus, as things are now.
+    /// The current figures as text for Prometheus.
     pub fn text(&self) -> String {
         let mut text = String::with_capacity(16 * 1024);
         for Family { name, kind, help, samples } in self.families() {
-            // A String takes everything.
+            // Writing to a String cannot fail.
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {}", kind.name());
             for Sample { suffix, labels, value } in samples {
                 let _ = writeln!(text, "{name}{suffix}{} {value}", in_braces(&labels));
@@ -65,7 +65,7 @@ impl Metrics {
         text
     }
 
-    /// The same for the log: lines of `name=value`, and of histograms the count and the sum.
+    /// The current figures for the log: lines of `name=value`, with only count and sum of histograms.
     pub fn lines(&self) -> Vec<String> {
         let line = |family: Family| {
             let shown = family.samples.iter().filter(|sample| sample.suffix != "_bucket");
@@ -81,7 +81,7 @@ impl Metrics {
         self.families().into_iter().filter_map(line).collect()
     }
 
-    /// All numbers, as they are now.
+    /// The current figures.
     pub fn families(&self) -> Vec<Family> {
         let mut all = Vec::from(self.of_clients());
         all.extend(self.of_mail());
@@ -92,65 +92,64 @@ impl Metrics {
 
     fn of_clients(&self) -> [Family; 12] {
         [
-            gauge("restante_start_time_seconds", "When the server was ready, since 1970.", &self.started),
-            self.levels("restante_connections", "Connections that are open.", |of| &of.open),
-            self.counts("restante_connections_total", "Connections there have been.", |of| &of.connections),
-            words(
-                "restante_turned_away_total",
-                "Connections that were sent away at the door.",
-                "why",
-                &self.turned_away,
+            gauge(
+                "restante_start_time_seconds",
+                "Time when the server was ready, since 1970.",
+                &self.started,
             ),
-            self.counts("restante_received_bytes_total", "Octets from clients, inside of TLS.", |of| {
+            self.levels("restante_connections", "Open connections.", |of| &of.open),
+            self.counts("restante_connections_total", "Connections accepted.", |of| &of.connections),
+            words("restante_turned_away_total", "Connections rejected.", "why", &self.turned_away),
+            self.counts("restante_received_bytes_total", "Octets received from clients, inside TLS.", |of| {
                 &of.received
             }),
-            self.counts("restante_sent_bytes_total", "Octets to clients, inside of TLS.", |of| &of.sent),
-            self.counts("restante_tls_handshakes_total", "TLS handshakes that succeeded.", |of| &of.secured),
-            self.counts("restante_tls_failures_total", "TLS that failed or broke.", |of| &of.not_secured),
+            self.counts("restante_sent_bytes_total", "Octets sent to clients, inside TLS.", |of| &of.sent),
+            self.counts("restante_tls_handshakes_total", "Successful TLS handshakes.", |of| &of.secured),
+            self.counts(
+                "restante_tls_failures_total",
+                "Failed TLS handshakes and broken TLS connections.",
+                |of| &of.not_secured,
+            ),
             self.counts("restante_logins_total", "Logins.", |of| &of.logins),
             self.counts("restante_logins_failed_total", "Logins with a wrong name or password.", |of| {
                 &of.logins_failed
             }),
             words("restante_refusals_total", "Refusals, by the codes of the reply.", "reply", &self.refusals),
-            words("restante_ended_total", "Sessions that ended otherwise than by QUIT.", "why", &self.ended),
+            words("restante_ended_total", "Sessions that ended without QUIT.", "why", &self.ended),
         ]
     }
 
     fn of_mail(&self) -> [Family; 9] {
         [
-            self.counts("restante_messages_received_total", "Messages that were taken in.", |of| {
-                &of.messages
-            }),
+            self.counts("restante_messages_received_total", "Messages received.", |of| &of.messages),
             self.counts("restante_messages_received_bytes_total", "Octets of these messages.", |of| {
                 &of.message_octets
             }),
             counter(
                 "restante_deliveries_total",
-                "Messages put into mailboxes, one for each.",
+                "Deliveries, one for each mailbox of a message.",
                 &self.deliveries,
             ),
             histogram(
                 "restante_delivery_seconds",
-                "From the end of a message to the reply that it is durable.",
+                "Time from the end of a message to the reply that it is durable.",
                 &self.delivery_time,
             ),
-            histogram("restante_commit_messages", "Messages that were made durable together.", &self.batch),
+            histogram("restante_commit_messages", "Messages per batch.", &self.batch),
             histogram(
                 "restante_sync_contents_seconds",
-                "How long the disk took for the contents of a batch.",
+                "Time to make the contents of a batch durable.",
                 &self.sync_contents,
             ),
             histogram(
                 "restante_sync_names_seconds",
-                "How long the disk took for the names of a batch.",
+                "Time to make the names of a batch durable.",
                 &self.sync_names,
             ),
-            self.counts("restante_messages_read_total", "Messages that clients have read whole.", |of| {
+            self.counts("restante_messages_read_total", "Messages read completely by clients.", |of| {
                 &of.read
             }),
-            self.counts("restante_messages_deleted_total", "Messages that clients have deleted.", |of| {
-                &of.deleted
-            }),
+            self.counts("restante_messages_deleted_total", "Messages deleted by clients.", |of| &of.deleted),
         ]
     }
 
@@ -167,51 +166,43 @@ impl Metrics {
             Family {
                 name: "restante_queue",
                 kind: Kind::Gauge,
-                help: "What waits for the threads that may wait.",
+                help: "Jobs queued for the worker threads.",
                 samples: queues.into(),
             },
-            counter(
-                "restante_queue_full_total",
-                "What found a full queue, and was refused.",
-                &self.queue_full,
-            ),
-            gauge("restante_bodies", "Messages on their way in.", &self.bodies),
-            gauge(
-                "restante_index_mailboxes",
-                "Mailboxes whose contents are in memory.",
-                &self.index_mailboxes,
-            ),
-            gauge("restante_index_unwatched", "Those of them that are not watched.", &self.index_unwatched),
-            gauge("restante_index_messages", "Messages in them.", &self.index_messages),
+            counter("restante_queue_full_total", "Jobs refused because of a full queue.", &self.queue_full),
+            gauge("restante_bodies", "Messages being received.", &self.bodies),
+            gauge("restante_index_mailboxes", "Mailboxes indexed in memory.", &self.index_mailboxes),
+            gauge("restante_index_unwatched", "Indexed mailboxes without a watch.", &self.index_unwatched),
+            gauge("restante_index_messages", "Messages in the indexed mailboxes.", &self.index_messages),
             gauge("restante_index_bytes", "Octets of these messages, as POP3 counts.", &self.index_octets),
-            gauge("restante_index_memory_bytes", "Memory for what is known of them.", &self.index_memory),
-            counter("restante_index_walks_total", "Walks through whole mailboxes.", &self.index_walks),
-            counter("restante_index_looks_total", "Looks at single names in mailboxes.", &self.index_looks),
-            gauge("restante_watch", "Whether the kernel tells of changes (1) or not (0).", &self.watch),
-            counter("restante_watch_events_total", "Events of the kernel.", &self.watch_events),
+            gauge("restante_index_memory_bytes", "Memory used by the index.", &self.index_memory),
+            counter("restante_index_walks_total", "Full scans of mailboxes.", &self.index_walks),
+            counter(
+                "restante_index_looks_total",
+                "Rechecks of single names in mailboxes.",
+                &self.index_looks,
+            ),
+            gauge("restante_watch", "1 if the kernel reports changes, else 0.", &self.watch),
+            counter("restante_watch_events_total", "Events received from the kernel.", &self.watch_events),
             counter("restante_watch_overflows_total", "Times that events were lost.", &self.watch_overflows),
-            gauge("restante_spool_free_bytes", "Room on the file system of the spool.", &self.spool_free),
+            gauge(
+                "restante_spool_free_bytes",
+                "Free space on the file system of the spool.",
+                &self.spool_free,
+            ),
             Family {
                 name: "restante_stale",
                 kind: Kind::Gauge,
-                help: "Files whose newest version can't be used (1): an older one is in force.",
+                help: "1 if the newest version of a file is invalid, so that an older one is in use.",
                 samples: FILES
                     .into_iter()
                     .zip(&self.stale)
                     .map(|(file, stale)| Sample::of("file", file, stale.get()))
                     .collect(),
             },
-            counter("restante_log_lines_total", "Lines that were logged.", &self.log_lines),
-            counter(
-                "restante_log_dropped_total",
-                "Lines of the log that nobody will read.",
-                &self.log_dropped,
-            ),
-            histogram(
-                "restante_loop_turn_seconds",
-                "How long the turns of the loop took.",
-                &self.loop_turn.times,
-            ),
+            counter("restante_log_lines_total", "Lines logged.", &self.log_lines),
+            counter("restante_log_dropped_total", "Log lines dropped.", &self.log_dropped),
+            histogram("restante_loop_turn_seconds", "Time of each turn of the loop.", &self.loop_turn.times),
             Family {
                 name: "restante_loop_turn_longest_seconds",
                 kind: Kind::Gauge,
@@ -226,10 +217,10 @@ impl Metrics {
             Family {
                 name: "restante_written_every_seconds",
                 kind: Kind::Gauge,
-                help: "How often these numbers are written.",
+                help: "Interval of writing these figures.",
                 samples: vec![Sample::alone(self.every.get() as f64 / 1e3)],
             },
-            counter("restante_panics_total", "Bugs that were contained.", &self.panics),
+            counter("restante_panics_total", "Panics, each a contained bug.", &self.panics),
         ]
     }
 
@@ -241,7 +232,7 @@ impl Metrics {
         self.by_service(name, Kind::Gauge, help, |listener| of(listener).get())
     }
 
-    /// The services that had a connection, so that others do not fill the table with noughts.
+    /// Only services that had a connection, so that others do not fill the table with zeros.
     fn by_service(
         &self,
         name: &'static str,
@@ -300,7 +291,7 @@ fn in_braces(labels: &[(&str, String)]) -> String {
     format!("{{{}}}", labels.collect::<Vec<_>>().join(","))
 }
 
-/// What all names begin with.
+/// The prefix of all names.
 const PREFIX: &str = "restante_";
 
 #[cfg(test)]

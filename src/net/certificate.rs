@@ -1,4 +1,4 @@
-//! A certificate and its key: two PEM files that are used together or not at all.
+//! A certificate and its key: two PEM files that are loaded together or not at all.
 
 use std::{
     fmt, io,
@@ -21,59 +21,59 @@ use rustls::{
 
 use crate::{limits::MOST_PEM, open_regular::read_bounded, stamp::FileStamp};
 
-/// Where a certificate and its key are.
+/// The files of a certificate and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair {
-    /// The certificate, and behind it those that lead to its issuer, in PEM.
+    /// The certificate, followed by the chain to its issuer, in PEM.
     pub certificate: PathBuf,
     /// The private key of the certificate, in PEM.
     pub key: PathBuf,
 }
 
-/// A pair that can be used.
+/// A loaded pair.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What sessions begin with.
+    /// TLS configuration for new sessions.
     pub config: Arc<ServerConfig>,
-    /// Why clients may not like it.
+    /// The reason why clients may reject it.
     pub doubt: Option<Doubt>,
-    /// What the files were like just before they were read.
+    /// State of the files just before they were read.
     pub stamp: Stamp,
 }
 
-/// Why clients may not like a certificate.
+/// A reason why clients may reject a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Doubt {
-    /// It was good until then.
+    /// Expired at that time.
     Expired(SystemTime),
-    /// It is good from then on.
+    /// Valid only after that time.
     NotYetValid(SystemTime),
-    /// It is good, but only until then, which is soon.
+    /// Valid, but expires soon, at that time.
     ExpiresSoon(SystemTime),
 }
 
-/// Why a pair cannot be used.
+/// The reason why a pair cannot be used.
 #[derive(Debug)]
 pub enum Error {
     /// A file cannot be read.
     Unreadable(PathBuf, io::Error),
-    /// A file is not what it should be.
+    /// A file has the wrong content.
     Wrong(PathBuf, String),
-    /// The key is not the key of the certificate.
+    /// The key does not belong to the certificate.
     Mismatch(Pair),
-    /// No thread can be had to look after the files.
+    /// No thread could be started to watch the files.
     Thread(io::Error),
 }
 
-/// What two files were like at one moment: another stamp means that they have changed.
+/// The state of the two files at one moment; it differs after a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stamp([Option<FileStamp>; 2]);
 
 impl Pair {
-    /// Reads both files, and makes sure that they belong together.
+    /// Reads both files and checks that they belong together.
     ///
     /// # Errors
-    /// A file cannot be read, is no PEM of the right kind, or is not the other's partner.
+    /// A file cannot be read, is not PEM of the right kind, or does not belong to the other.
     pub fn load(&self, now: SystemTime) -> Result<Loaded, Error> {
         let (path, stamp) = (&self.certificate, self.stamp());
         let chain: Vec<_> = CertificateDer::pem_slice_iter(&read(path)?)
@@ -98,7 +98,7 @@ impl Pair {
         Ok(Loaded { config: Arc::new(config), doubt, stamp })
     }
 
-    /// What the files are like now.
+    /// The state of the files now.
     pub fn stamp(&self) -> Stamp {
         Stamp([&self.certificate, &self.key].map(|path| FileStamp::of(path)))
     }
@@ -116,8 +116,8 @@ fn not_pem(path: &Path, what: &str, error: &pem::Error) -> Error {
     Error::Wrong(path.to_owned(), why)
 }
 
-/// Whether the time is right for a certificate. No issuer is asked: to know who signed it is the client's
-/// part, and the check of the validity comes first.
+/// Checks the validity period of a certificate. The issuer is not checked, because that is the client's task;
+/// the period is checked first.
 fn doubt(certificate: &CertificateDer<'_>, now: SystemTime) -> Result<Option<Doubt>, rustls::Error> {
     let parsed = ParsedCertificate::try_from(certificate)?;
     let at = |now: SystemTime| {
@@ -165,7 +165,7 @@ impl fmt::Display for Error {
                 pair.key.display(),
                 pair.certificate.display()
             ),
-            Self::Thread(error) => write!(f, "no thread for the certificate: {error}"),
+            Self::Thread(error) => write!(f, "cannot start a thread for the certificate: {error}"),
         }
     }
 }
@@ -179,7 +179,7 @@ impl std::error::Error for Error {
     }
 }
 
-/// A certificate that ends within this time should have been renewed by now.
+/// Remaining time at which a certificate should have been renewed.
 const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 
 #[cfg(test)]
@@ -188,7 +188,7 @@ mod tests {
 
     use super::*;
 
-    /// A pair that belongs together, in files named after `name`.
+    /// A matching pair, in files named after `name`.
     fn pair(directory: &Path, name: &str) -> Pair {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let file = |kind: &str, text: String| {

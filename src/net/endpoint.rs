@@ -1,5 +1,5 @@
-//! Where a server can be reached: an address with a port, a socket in the file system, or whatever the service
-//! manager has opened.
+//! The endpoint of a listener: an address with a port, a socket file, or a socket opened by the service
+//! manager.
 
 use std::{
     fmt,
@@ -10,15 +10,15 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-/// A place to listen at. Reads and prints as `127.0.0.1:2525`, `[::1]:2525`, `unix:/run/restante/lmtp.sock` or
+/// An endpoint. Reads and prints as `127.0.0.1:2525`, `[::1]:2525`, `unix:/run/restante/lmtp.sock` or
 /// `systemd:smtp`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
-    /// An address of this machine; port 0 takes any that is free.
+    /// An address of this machine; port 0 takes any free port.
     Ip(SocketAddr),
     /// A socket in the file system, for programs on this machine.
     Unix(PathBuf),
-    /// The sockets that the service manager hands over under this name.
+    /// The sockets that the service manager passes under this name.
     Passed(String),
 }
 
@@ -31,7 +31,7 @@ impl Endpoint {
         }
     }
 
-    /// Whether only programs on this machine get there, as far as it is known.
+    /// True if certainly only programs on this machine can connect.
     pub fn is_local(&self) -> bool {
         match self {
             Self::Ip(address) => address.ip().is_loopback(),
@@ -40,8 +40,8 @@ impl Endpoint {
         }
     }
 
-    /// Whether the kernel gives only one of them. It may be so of others, too: an address of all IPv6 takes those
-    /// of IPv4 where `net.ipv6.bindv6only` is 0.
+    /// True if the kernel cannot give both. Others may conflict too: the unspecified IPv6 address includes
+    /// IPv4 if `net.ipv6.bindv6only` is 0.
     pub fn overlaps(&self, other: &Self) -> bool {
         let (Self::Ip(one), Self::Ip(two)) = (self, other) else { return self == other };
         let same_host = one.ip() == two.ip()
@@ -49,7 +49,7 @@ impl Endpoint {
         one.port() != 0 && one.port() == two.port() && same_host
     }
 
-    /// The same with a relative path below `directory`.
+    /// Resolves a relative path against `directory`.
     pub fn below(self, directory: &Path) -> Self {
         match self {
             Self::Unix(path) => Self::Unix(directory.join(path)),

@@ -1,4 +1,4 @@
-//! What lies between a session and the network: transports, TLS with its certificate, and timers.
+//! The layer between sessions and the network: transports, TLS with its certificate, and timers.
 
 pub mod certificate;
 pub mod endpoint;

@@ -1,34 +1,34 @@
-//! The PROXY protocol, versions 1 and 2: how a proxy in front of us says whose connection it hands over
-//! (haproxy.org, proxy-protocol.txt).
+//! The PROXY protocol, versions 1 and 2: a proxy in front of the server announces its client (haproxy.org,
+//! proxy-protocol.txt).
 //!
-//! The rule: the header is everything or nothing. Octets behind it belong to the client and are not touched;
-//! a header that is not understood ends the connection.
+//! The rule: the header is read completely or not at all. Octets after it belong to the client and are not
+//! touched; an invalid header ends the connection.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     str::{self, FromStr},
 };
 
-/// What a connection begins with.
+/// The beginning of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Header {
-    /// A whole header.
+    /// A complete header.
     Whole {
-        /// Whose connection it is. `None`: the proxy's own, or that of a client it cannot name.
+        /// Address of the client. `None` for the proxy's own connection, or a client that it cannot name.
         client: Option<SocketAddr>,
         /// Octets of the header.
         length: usize,
     },
-    /// The beginning of one.
+    /// The beginning of a header.
     Partial,
-    /// Something else.
+    /// Not a header.
     Wrong,
 }
 
-/// Octets in the longest header that is taken: version 1 has at most 107, version 2 rarely more than that.
+/// Octets of the longest accepted header: version 1 has at most 107, version 2 rarely more than that.
 pub const LONGEST: usize = 2048;
 
-/// Reads the header at the beginning of what a proxy has sent so far.
+/// Parses the header in the first octets from a proxy.
 pub fn parse(octets: &[u8]) -> Header {
     if begins(octets, SIGNATURE) {
         version_2(octets)
@@ -39,12 +39,12 @@ pub fn parse(octets: &[u8]) -> Header {
     }
 }
 
-/// Whether `octets` begin like that, as far as they go.
+/// True if `octets` begin with `like`, as far as they go.
 fn begins(octets: &[u8], like: &[u8]) -> bool {
     octets.iter().zip(like).all(|(one, other)| one == other)
 }
 
-/// `PROXY TCP4 192.0.2.1 198.51.100.1 56324 25`, in one line.
+/// Parses `PROXY TCP4 192.0.2.1 198.51.100.1 56324 25`, one line.
 fn version_1(octets: &[u8]) -> Header {
     let line = &octets[..octets.len().min(LONGEST_LINE)];
     let Some(end) = memchr::memchr(b'\n', line) else {
@@ -53,7 +53,7 @@ fn version_1(octets: &[u8]) -> Header {
     let words = line[..end].strip_suffix(b"\r").and_then(|text| str::from_utf8(text).ok());
     let words: Vec<&str> = words.unwrap_or_default().split(' ').collect();
     let client = match words.as_slice() {
-        // What stands behind it has no meaning.
+        // The rest of the line has no meaning.
         ["PROXY", "UNKNOWN", ..] => Some(None),
         ["PROXY", "TCP4", addresses @ ..] => client::<Ipv4Addr>(addresses).map(Some),
         ["PROXY", "TCP6", addresses @ ..] => client::<Ipv6Addr>(addresses).map(Some),
@@ -62,7 +62,7 @@ fn version_1(octets: &[u8]) -> Header {
     client.map_or(Header::Wrong, |client| Header::Whole { client, length: end + 1 })
 }
 
-/// Source and destination, then their ports.
+/// Parses source and destination, then their ports.
 fn client<A: FromStr + Into<IpAddr>>(words: &[&str]) -> Option<SocketAddr> {
     let &[source, destination, source_port, destination_port] = words else { return None };
     destination.parse::<A>().ok()?;
@@ -74,7 +74,7 @@ fn port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Signature, version and command, family, length, and that many octets.
+/// Parses signature, version and command, family, length, and that many octets.
 fn version_2(octets: &[u8]) -> Header {
     let Some((&[version_and_command, family, high, low], rest)) =
         octets.get(SIGNATURE.len()..).and_then(<[u8]>::split_first_chunk::<4>)
@@ -88,7 +88,7 @@ fn version_2(octets: &[u8]) -> Header {
     }
     let Some(rest) = rest.get(..length) else { return Header::Partial };
     let client = match (version_and_command, family) {
-        // A check of the proxy's own, or a client that has no address.
+        // A check by the proxy itself, or a client without an address.
         (LOCAL, _) | (_, UNSPECIFIED) => Some(None),
         (_, UNIX) if length >= 216 => Some(None),
         (_, TCP4) => rest.first_chunk::<12>().map(|a| {
@@ -135,7 +135,7 @@ mod tests {
         Some((!client.is_empty()).then(|| client.parse().unwrap()))
     }
 
-    /// Of a header that is everything.
+    /// The client of octets that are exactly one header.
     fn whole(octets: &[u8]) -> Option<Option<SocketAddr>> {
         match parse(octets) {
             Header::Whole { client, length } if length == octets.len() => Some(client),

@@ -1,6 +1,6 @@
-//! Sockets of both kinds: of the network, and in the file system.
+//! Sockets of both kinds, TCP and Unix.
 //!
-//! The rule: the file of a socket is removed when nobody listens behind it, and never while somebody does.
+//! The rule: a socket file is removed after its listener is closed, and never while one is open.
 
 use std::{
     ffi::OsStr,
@@ -27,20 +27,20 @@ use crate::{
     safe_file::{self, Directory},
 };
 
-/// A socket that listens.
+/// A listening socket.
 #[derive(Debug)]
 pub enum Socket {
-    /// At an address.
+    /// TCP.
     Tcp(TcpListener),
-    /// In the file system.
+    /// A Unix socket with its file.
     Unix(UnixListener, SocketFile),
 }
 
-/// The file of a socket. It goes with the socket if it is ours.
+/// The file of a socket, removed with it if this process created it.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    /// Device and inode, if it is ours.
+    /// Device and inode, if this process created it.
     file: Option<(u64, u64)>,
 }
 
@@ -52,7 +52,7 @@ impl Drop for SocketFile {
     }
 }
 
-/// Removes the file of a socket when it is dropped, unless another socket has its name by then.
+/// Removes a socket's file when it is dropped, unless another socket has taken its name.
 struct Removal {
     path: PathBuf,
     file: (u64, u64),
@@ -61,12 +61,11 @@ struct Removal {
 impl Drop for Removal {
     fn drop(&mut self) {
         if id_of(&self.path).is_ok_and(|file| file == self.file) {
-            let _ = fs::remove_file(&self.path); // the next start removes it
+            let _ = fs::remove_file(&self.path); // a leftover is removed at the next start
         }
     }
 }
 
-/// Device and inode.
 fn id_of(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
@@ -74,23 +73,23 @@ fn id_of(path: &Path) -> io::Result<(u64, u64)> {
 /// One connection.
 #[derive(Debug)]
 pub enum Stream {
-    /// Over the network.
+    /// TCP.
     Tcp(TcpStream),
-    /// On this machine.
+    /// A Unix socket.
     Unix(UnixStream),
 }
 
 impl Socket {
-    /// Listens at an endpoint. A socket file is for its owner and group, and takes the place of one that was
-    /// left behind.
+    /// Listens at an endpoint. A socket file has a mode for owner and group, and replaces one left by a
+    /// killed server.
     ///
     /// # Errors
-    /// The endpoint cannot be had; [`io::ErrorKind::AddrInUse`]: somebody else listens there.
+    /// The endpoint is not available; [`io::ErrorKind::AddrInUse`] if another process listens there.
     pub fn bind(endpoint: &Endpoint) -> io::Result<Self> {
         match endpoint {
             Endpoint::Ip(address) => TcpListener::bind(*address).map(Self::Tcp),
             Endpoint::Unix(path) => {
-                // Postfix has its sockets in a directory of its own user: what is there is not followed.
+                // Postfix keeps its sockets in a directory of its own user, so links in it are not followed.
                 let directory = Directory::of_others(safe_file::parent(path))?;
                 let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
                 remove_if_stale(path, &directory, name)?;
@@ -103,20 +102,20 @@ impl Socket {
         }
     }
 
-    /// A socket of the network that somebody else has opened.
+    /// Adopts a TCP socket opened by another process.
     ///
     /// # Errors
-    /// It cannot be made not to block.
+    /// It cannot be made non-blocking.
     pub fn from_tcp(socket: std::net::TcpListener) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         Ok(Self::Tcp(TcpListener::from_std(socket)))
     }
 
-    /// A socket in the file system that somebody else has opened, who removes its file, too. An abstract name
-    /// has no file, and is written behind an `@`.
+    /// Adopts a Unix socket opened by another process, which also removes its file. An abstract name has no
+    /// file, and is written after `@`.
     ///
     /// # Errors
-    /// It cannot be made not to block, or is nowhere.
+    /// It cannot be made non-blocking, or has no name.
     pub fn from_unix(socket: unix::net::UnixListener) -> io::Result<Self> {
         let address = socket.local_addr()?;
         let name = address.as_abstract_name().map(|name| format!("@{}", name.escape_ascii()).into());
@@ -127,7 +126,7 @@ impl Socket {
         Ok(Self::Unix(UnixListener::from_std(socket), SocketFile { path, file: None }))
     }
 
-    /// Where it really is.
+    /// The actual endpoint.
     pub fn endpoint(&self) -> io::Result<Endpoint> {
         match self {
             Self::Tcp(socket) => socket.local_addr().map(Endpoint::Ip),
@@ -135,12 +134,12 @@ impl Socket {
         }
     }
 
-    /// Takes a connection, and the address of its client: of a program on this machine, 127.0.0.1.
+    /// Accepts a connection, with the address of its client; 127.0.0.1 for a Unix socket.
     pub fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
         match self {
             Self::Tcp(socket) => {
                 let (stream, peer) = socket.accept()?;
-                let _ = stream.set_nodelay(true); // slower, not wrong
+                let _ = stream.set_nodelay(true); // without it the connection is slower, not wrong
                 Ok((Stream::Tcp(stream), SocketAddr::new(peer.ip().to_canonical(), peer.port())))
             }
             Self::Unix(socket, _) => {
@@ -157,27 +156,27 @@ impl Socket {
         }
     }
 
-    /// Asks for events.
+    /// Registers for events.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         self.source().register(registry, token, Interest::READABLE)
     }
 
-    /// Lets go of the endpoint.
+    /// Closes the listener.
     pub fn stop(mut self, registry: &Registry) {
         let _ = self.source().deregister(registry); // dropping it does the same
     }
 }
 
-/// Removes a socket behind which nobody listens, as a server leaves it that was killed.
+/// Removes a socket file without a listener, as a killed server leaves it.
 fn remove_if_stale(path: &Path, directory: &Directory, name: &OsStr) -> io::Result<()> {
     match directory.kind(name)? {
         Some(FileType::Socket) => {}
         Some(_) => {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file there is not a socket"));
         }
         None => return Ok(()),
     }
-    // Without waiting: whoever is too busy to accept us is there.
+    // Non-blocking: a server too busy to accept the connection is still running.
     match UnixStream::connect(path) {
         Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(io::ErrorKind::AddrInUse.into()),
@@ -187,7 +186,7 @@ fn remove_if_stale(path: &Path, directory: &Directory, name: &OsStr) -> io::Resu
 }
 
 impl Stream {
-    /// Asks for events of both kinds.
+    /// Registers for both kinds of events.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let both = Interest::READABLE | Interest::WRITABLE;
         match self {
@@ -196,10 +195,10 @@ impl Stream {
         }
     }
 
-    /// The first octets that wait to be read, and go on waiting.
+    /// Copies the first unread octets without consuming them.
     ///
     /// # Errors
-    /// [`io::ErrorKind::Unsupported`] on a socket in the file system.
+    /// [`io::ErrorKind::Unsupported`] on a Unix socket.
     pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.peek(buffer),
@@ -207,12 +206,12 @@ impl Stream {
         }
     }
 
-    /// Says to the peer that nothing more will come.
+    /// Closes the sending direction.
     pub fn shut_down(&self) {
         let _ = match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Self::Unix(stream) => stream.shutdown(Shutdown::Write),
-        }; // a peer that is gone already does not mind
+        }; // the peer may be gone already
     }
 }
 

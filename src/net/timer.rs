@@ -1,6 +1,5 @@
-//! Deadlines, in order: one for each who is to be woken, so that a deadline that nobody waits for any longer wakes
-//! nobody. A deadline that moves further away may stay where it is: its owner compares when it comes, and sets the
-//! next.
+//! Deadlines in order, one for each owner, so that an abandoned deadline wakes no owner. A deadline that
+//! moves later may stay in the list: its owner compares the time when woken, and sets the next one.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -8,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-/// Who is to be woken at which time.
+/// Deadlines by time and by owner.
 #[derive(Debug)]
 pub struct Timers<T> {
     in_order: BTreeSet<(Duration, T)>,
@@ -16,38 +15,37 @@ pub struct Timers<T> {
 }
 
 impl<T: Ord + Hash + Copy> Timers<T> {
-    /// No deadlines.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { in_order: BTreeSet::new(), of: HashMap::new() }
     }
 
-    /// Wakes `who` at `when`, on the steady clock, and no longer at another time.
+    /// Sets the only deadline of `who`, on the steady clock.
     pub fn set(&mut self, when: Duration, who: T) {
         self.remove(who);
         self.of.insert(who, when);
         self.in_order.insert((when, who));
     }
 
-    /// Wakes `who` at `when`, if nothing wakes it before.
+    /// Sets a deadline for `who`, unless there is an earlier one.
     pub fn set_by(&mut self, when: Duration, who: T) {
         if self.of.get(&who).is_none_or(|earlier| when < *earlier) {
             self.set(when, who);
         }
     }
 
-    /// Does not wake `who`.
+    /// Removes the deadline of `who`.
     pub fn remove(&mut self, who: T) {
         if let Some(when) = self.of.remove(&who) {
             self.in_order.remove(&(when, who));
         }
     }
 
-    /// How long until the next deadline, if there is one.
+    /// Time until the next deadline, if there is one.
     pub fn next_in(&self, now: Duration) -> Option<Duration> {
         self.in_order.first().map(|(when, _)| when.saturating_sub(now))
     }
 
-    /// Takes a deadline that has come.
+    /// Removes and returns an owner whose deadline has passed.
     pub fn due(&mut self, now: Duration) -> Option<T> {
         let (when, who) = *self.in_order.first()?;
         if when > now {

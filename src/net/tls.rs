@@ -1,7 +1,7 @@
-//! TLS 1.2 and 1.3: one session of it, and what new sessions begin with.
+//! TLS 1.2 and 1.3: a session, and the configuration of new sessions.
 //!
-//! The rules: no octet is left waiting in here that a session could have, and what is held for a peer that
-//! doesn't read has a bound.
+//! The rules: decrypted octets never wait in here while a session could have them, and the output held for a
+//! peer that does not read is bounded.
 
 use std::{
     cell::RefCell,
@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-/// What new sessions begin with: a certificate, which may be renewed while the server runs.
+/// The TLS configuration of new sessions, with a certificate that may be renewed while the server runs.
 pub struct Tls {
     current: RefCell<Arc<ServerConfig>>,
     renewed: Receiver<Arc<ServerConfig>>,
@@ -37,19 +37,19 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Loads the pair, and starts the thread that looks after it.
+    /// Loads the pair, and starts the thread that watches its files.
     ///
     /// # Errors
-    /// The pair cannot be used, or there is no thread to be had.
+    /// The pair cannot be used, or the thread cannot be started.
     pub fn start(pair: Pair, look_every: Duration) -> Result<Self, certificate::Error> {
         let loaded = pair.load(SystemTime::now())?;
         Self::keep(pair, loaded, look_every)
     }
 
-    /// Starts the thread that looks after a pair that is loaded: reading files may wait for a disk.
+    /// Starts the thread that watches the files of a loaded pair. Reading files may wait for a disk.
     ///
     /// # Errors
-    /// There is no thread to be had.
+    /// The thread cannot be started.
     pub fn keep(pair: Pair, loaded: Loaded, look_every: Duration) -> Result<Self, certificate::Error> {
         let stamp = loaded.stamp.clone();
         let current = RefCell::new(accept(&pair, loaded));
@@ -58,12 +58,12 @@ impl Tls {
             let mut keeper = Keeper::new(pair.clone(), stamp.clone());
             move |now| keeper.renew(now)
         };
-        let renew = move |config| drop(renewals.send(config)); // else the server is at its end
+        let renew = move |config| drop(renewals.send(config)); // fails only when the server is ending
         let poller = FilePoller::start("certificate", Pace::every(look_every), look, renew);
         Ok(Self { current, renewed, _poller: poller.map_err(certificate::Error::Thread)? })
     }
 
-    /// Takes a pair from the same files that was loaded elsewhere, for the sessions to come.
+    /// Uses a pair from the same files, loaded elsewhere, for future sessions.
     pub fn renew(&self, loaded: Loaded) {
         while self.renewed.try_recv().is_ok() {}
         self.current.replace(loaded.config);
@@ -72,7 +72,7 @@ impl Tls {
     /// A session with the newest certificate.
     ///
     /// # Errors
-    /// No random numbers can be had.
+    /// The system has no random numbers.
     pub(super) fn session(&self) -> Result<Session, Error> {
         let mut current = self.current.borrow_mut();
         while let Ok(renewed) = self.renewed.try_recv() {
@@ -88,12 +88,12 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// Looks after the files of a certificate and its key.
+/// Watches the files of a certificate and its key.
 struct Keeper {
     pair: Pair,
-    /// What the files were like when they were last read.
+    /// State of the files when they were last read.
     stamp: Stamp,
-    /// When one of them could not be read: that may end without a trace in its stamp.
+    /// Time of the last failed read. The files may become readable without a change of their stamp.
     unreadable: Option<SystemTime>,
     told: Told,
 }
@@ -122,8 +122,8 @@ impl Keeper {
         looked?.ok()
     }
 
-    /// Loads the pair if a file has changed. A pair that is half written is found whole at a later look, since
-    /// its files change once more.
+    /// Loads the pair if a file has changed. A half-written pair is loaded by a later check, because its
+    /// files change once more.
     fn look(&mut self, now: SystemTime) -> Option<Result<Arc<ServerConfig>, certificate::Error>> {
         let stamp = self.pair.stamp();
         let again = |tried: SystemTime| now.duration_since(tried).map_or(true, |since| since >= TRY_AGAIN);
@@ -137,7 +137,7 @@ impl Keeper {
     }
 }
 
-/// Warns of what clients may not like.
+/// Logs a warning if clients may reject the certificate.
 fn accept(pair: &Pair, loaded: Loaded) -> Arc<ServerConfig> {
     if let Some(doubt) = loaded.doubt {
         log::warn!("tls certificate path={} {doubt}", pair.certificate.display());
@@ -145,20 +145,20 @@ fn accept(pair: &Pair, loaded: Loaded) -> Arc<ServerConfig> {
     loaded.config
 }
 
-/// One session.
+/// A TLS session.
 #[derive(Debug)]
 pub(super) struct Session {
     connection: ServerConnection,
 }
 
-/// What became of octets from the wire.
+/// The result of decrypting octets.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Taken {
     /// All that can be decrypted is in the inbox.
     All,
-    /// The same, and the peer has said that no more will come.
+    /// Likewise, and the peer has closed its side.
     Ended,
-    /// They are not what TLS allows here: this is why. An alert waits to be written.
+    /// A violation of TLS, with the reason. An alert is queued for writing.
     Broken(String),
 }
 
@@ -205,7 +205,7 @@ impl Session {
                 let taken = octets.len();
                 plain.consume(taken);
             }
-            // What follows close_notify is no part of the connection (RFC 8446 section 6.1).
+            // Octets after close_notify are not part of the connection (RFC 8446 section 6.1).
             if state.peer_has_closed() {
                 return Taken::Ended;
             }
@@ -213,7 +213,7 @@ impl Session {
         Taken::All
     }
 
-    /// Takes from the outbox as much as may be held here. Before the end of the handshake it takes nothing.
+    /// Encrypts as much of the outbox as may be held here; nothing before the end of the handshake.
     pub(super) fn encrypt(&mut self, outbox: &mut Outbox) -> io::Result<()> {
         if !self.connection.is_handshaking() && !outbox.is_empty() {
             let taken = self.connection.writer().write(outbox.waiting())?;
@@ -230,13 +230,13 @@ impl Session {
         self.connection.write_tls(stream)
     }
 
-    /// Queues close_notify, once, unless an alert has ended the session.
+    /// Queues close_notify once, unless an alert has ended the session.
     pub(super) fn say_goodbye(&mut self) {
         self.connection.send_close_notify();
     }
 }
 
-/// An error of TLS in words for an operator.
+/// A TLS error in words for an operator.
 fn reason(error: &Error, handshaking: bool) -> String {
     use AlertDescription as Alert;
     match error {
@@ -271,7 +271,7 @@ fn reason(error: &Error, handshaking: bool) -> String {
     }
 }
 
-/// Encrypted output that may wait in a session, beside the outbox.
+/// Octets of encrypted output held in a session, in addition to the outbox.
 const OUTPUT_HELD: usize = 32 * 1024;
 
 #[cfg(test)]

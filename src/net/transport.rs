@@ -1,7 +1,7 @@
-//! The octets of one connection, in and out. Everything that depends on how they travel is in this file and
-//! in [`super::tls`].
+//! The octets of one connection, in both directions. Everything that depends on their transport is in this
+//! file and in [`super::tls`].
 //!
-//! The rule: a connection goes from clear text to TLS once, and never back.
+//! The rule: a connection changes from clear text to TLS once, and never back.
 
 use std::{
     io::{self, Read, Write},
@@ -17,40 +17,40 @@ use crate::proto::{
     buf::{Inbox, Outbox},
 };
 
-/// A socket, and how the octets travel on it.
+/// A socket with its encryption.
 #[derive(Debug)]
 pub struct Transport {
     stream: Stream,
     security: Security,
     session: Option<Box<Session>>,
-    /// What still comes in is thrown away: we have said our last word, or the peer broke the rules of TLS.
+    /// True if further input is discarded, because the sending side is closed or the peer violated TLS.
     deaf: bool,
 }
 
-/// When TLS begins on the connections of a listener.
+/// The point at which TLS begins on the connections of a listener.
 #[derive(Debug, Clone)]
 pub enum Security {
-    /// Never.
+    /// No TLS.
     None,
-    /// When the session asks for it.
+    /// At the request of the session.
     Offered(Rc<Tls>),
     /// Before the first octet of the session (RFC 8314 section 3).
     Implicit(Rc<Tls>),
 }
 
-/// What came of a [`Transport::fill`] or [`Transport::flush`].
+/// The result of [`Transport::fill`] or [`Transport::flush`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Moved {
-    /// That many octets went over the wire; there may be more.
+    /// That many octets were moved; there may be more.
     Octets(usize),
-    /// Nothing can move before the next event.
+    /// No octet can be moved before the next event.
     Blocked,
-    /// The peer sends no more.
+    /// The peer has closed its side.
     Ended,
-    /// The same, without the close_notify that TLS asks for: somebody may have cut off the rest.
+    /// Likewise, but without the close_notify of TLS, so that an attacker may have cut the rest off.
     Cut,
-    /// What the peer sends is no TLS, or not TLS that can be agreed upon: this is why. An alert waits to be
-    /// flushed; nothing else will ever come in.
+    /// The peer violated TLS, or no common parameters were found; with the reason. An alert is queued for
+    /// writing, and no more input will come.
     Broken(String),
 }
 
@@ -60,7 +60,7 @@ impl Transport {
         Self { stream, security, session: None, deaf: false }
     }
 
-    /// Whether TLS is to begin before the session does.
+    /// True if TLS begins before the session.
     pub fn is_implicit(&self) -> bool {
         matches!(self.security, Security::Implicit(_))
     }
@@ -68,25 +68,25 @@ impl Transport {
     /// Begins TLS: from here on nothing is read or written in clear text.
     ///
     /// # Errors
-    /// There is no certificate for this listener, TLS has begun already, or no random numbers can be had.
+    /// The listener has no certificate, TLS has begun already, or the system has no random numbers.
     pub fn secure(&mut self) -> io::Result<()> {
         let (Security::Offered(tls) | Security::Implicit(tls)) = &self.security else {
             return Err(io::Error::other("TLS is not configured here"));
         };
         if self.session.is_some() {
-            return Err(io::Error::other("TLS inside of TLS"));
+            return Err(io::Error::other("TLS inside TLS"));
         }
         self.session = Some(Box::new(tls.session().map_err(io::Error::other)?));
         Ok(())
     }
 
-    /// What was agreed upon, once the handshake is over.
+    /// The negotiated encryption, after the handshake.
     pub fn encryption(&self) -> Option<Encryption> {
         self.session.as_ref()?.encryption()
     }
 
-    /// Reads once, at most as much as `scratch` holds. Everything that can be decrypted is in the inbox
-    /// afterwards, so that no event is needed for it; half a TLS record waits for its other half.
+    /// Reads once, at most as much as `scratch` holds. All that can be decrypted is then in the inbox, so
+    /// that it needs no further event; half a TLS record waits for its other half.
     pub fn fill(&mut self, inbox: &mut Inbox, scratch: &mut [u8]) -> io::Result<Moved> {
         let octets = match retry(|| self.stream.read(scratch))? {
             Some(0) if self.deaf => return Ok(Moved::Ended),
@@ -109,7 +109,7 @@ impl Transport {
         Ok(Moved::Octets(octets))
     }
 
-    /// Writes once, from the outbox or from what TLS has made of it.
+    /// Writes once, from the outbox or from its encrypted form.
     pub fn flush(&mut self, outbox: &mut Outbox) -> io::Result<Moved> {
         let stream = &mut self.stream;
         let written = match &mut self.session {
@@ -126,7 +126,7 @@ impl Transport {
         }
     }
 
-    /// Whether a [`Transport::flush`] has anything to write.
+    /// True if [`Transport::flush`] has something to write.
     pub fn has_output(&self, outbox: &Outbox) -> bool {
         match &self.session {
             None => !outbox.is_empty(),
@@ -134,21 +134,21 @@ impl Transport {
         }
     }
 
-    /// Queues what TLS says at an end. In clear text nothing is said.
+    /// Queues the closing message of TLS; nothing in clear text.
     pub fn say_goodbye(&mut self) {
         if let Some(session) = &mut self.session {
             session.say_goodbye();
         }
     }
 
-    /// Says to the peer that nothing more will come, so that the last reply is not lost in a reset.
+    /// Closes the sending direction, so that the last reply is not lost in a reset.
     pub fn shut_down(&mut self) {
         self.deaf = true;
         self.stream.shut_down();
     }
 }
 
-/// Does `io` until a signal does not interrupt it. `None`: it would block.
+/// Repeats `io` while signals interrupt it. `None` if it would block.
 fn retry(mut io: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usize>> {
     loop {
         match io() {

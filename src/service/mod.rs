@@ -1,5 +1,5 @@
-//! What the server is to the machine that it runs on: whom it runs as, what it may reach, and what a service
-//! manager, systemd most often, does for it and is told by it.
+//! The server's relations to its machine: user, sandbox, and messages and sockets of the service manager,
+//! usually systemd.
 
 pub mod notify;
 pub mod privileges;
@@ -18,7 +18,7 @@ use crate::{
     safe_file::Directory,
 };
 
-/// Whom the server runs as and what it is kept to, to be told once there is a log.
+/// User and sandbox of the process, reported once the log is open.
 #[derive(Debug)]
 pub struct Settled {
     standing: Standing,
@@ -26,10 +26,10 @@ pub struct Settled {
 }
 
 impl Settled {
-    /// Becomes the user of a configuration, which came from `file`, for good.
+    /// Changes to the configured user for good. The configuration came from `file`.
     ///
     /// # Errors
-    /// That user cannot be had, or could not do the work.
+    /// The user does not exist, or would lack a needed permission.
     pub fn as_user_of(config: &Config, file: &Path) -> Result<Self, privileges::Error> {
         let sockets = config.listen.iter().filter_map(|listen| match &listen.address {
             Endpoint::Unix(path) => Some(path.as_path()),
@@ -48,11 +48,12 @@ impl Settled {
         Ok(Self { standing, sandbox: None })
     }
 
-    /// Gives up everything but what a server with that configuration needs, which came from `file`; `written` is
-    /// what has to be written beside. The spool is made if need be: what is not there cannot be granted.
+    /// Gives up all access but what a server with that configuration needs. `file` is the configuration file,
+    /// and `written` a further file to write. The spool is created if necessary, because Landlock can only
+    /// grant what exists.
     ///
     /// # Errors
-    /// The kernel has Landlock, and does not want to.
+    /// The kernel has Landlock but refuses the request.
     pub fn keep_to(
         &mut self,
         config: &Config,
@@ -62,9 +63,9 @@ impl Settled {
         if config.sandbox == Sandbox::Off {
             return Ok(());
         }
-        let _ = Spool::open(&config.spool); // who opens it for good says why it can't be
+        let _ = Spool::open(&config.spool); // a failure is reported when the server opens the spool
         if let Some(transcripts) = &config.transcripts {
-            let _ = Directory::named_or_new(transcripts); // the same
+            let _ = Directory::named_or_new(transcripts); // likewise
         }
         let mut grants = Grants::of(config);
         grants.read(file);
@@ -74,13 +75,13 @@ impl Settled {
         Ok(())
     }
 
-    /// Says so in the log.
+    /// Logs user and sandbox.
     pub fn tell(&self) {
         let standing = &self.standing;
         match standing {
             Standing::Root { wanted: false } => log::warn!(
-                "runs as root, and every mistake in it may cost the machine: say `user = \"restante\"` in the \
-                 configuration, or \"root\" if it must be"
+                "runs as root, so that any bug endangers the whole machine: set `user = \"restante\"` in the \
+                 configuration, or \"root\" to confirm it"
             ),
             _ => log::info!("runs as {standing}"),
         }

@@ -1,7 +1,7 @@
-//! What the service manager is told: sd_notify(3).
+//! Notifications to the service manager: sd_notify(3).
 //!
-//! The rule: the manager may be slow or gone, and whoever tells it something never waits. What it doesn't take
-//! is told later, in the same order.
+//! The rule: the manager may be slow or gone, and notifying it never waits. Messages that it does not accept
+//! are sent later, in the same order.
 
 use std::{
     collections::VecDeque,
@@ -20,18 +20,18 @@ use std::{
 
 use sd_notify::NotifyState::{self, MonotonicUsec, Ready, Reloading, Status, Stopping, Watchdog};
 
-/// The service manager. Where there is none, telling it something does nothing.
+/// The service manager. Without one, notifications do nothing.
 #[derive(Debug, Default)]
 pub struct Manager {
     socket: Option<UnixDatagram>,
-    /// How often it wants to hear that the loop turns.
+    /// Interval of the watchdog messages.
     watchdog: Option<Duration>,
-    /// What it has not taken yet.
+    /// Messages it has not accepted yet.
     owed: VecDeque<String>,
 }
 
 impl Manager {
-    /// The manager that the environment names, if there is one.
+    /// The manager named by the environment, if there is one.
     ///
     /// # Errors
     /// It cannot be reached.
@@ -42,7 +42,7 @@ impl Manager {
         Ok(Self { watchdog: sd_notify::watchdog_enabled().map(|whole| whole / 2), ..manager })
     }
 
-    /// A manager that listens there: at a path, or at an abstract name behind an `@`.
+    /// A manager that listens at a path, or at an abstract name after `@`.
     fn at(address: &OsStr) -> io::Result<Self> {
         let address = match address.as_bytes() {
             [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
@@ -55,37 +55,37 @@ impl Manager {
         Ok(Self { socket: Some(socket), ..Self::default() })
     }
 
-    /// How often [`Manager::alive`] is wanted: twice as often as the manager's patience needs.
+    /// Interval at which to call [`Manager::alive`]: half the manager's time limit.
     pub fn watchdog(&self) -> Option<Duration> {
         self.watchdog
     }
 
-    /// Clients are served, or a reload is over.
+    /// Reports that clients are served, or that a reload has finished.
     pub fn ready(&mut self, status: &str) {
         self.tell(&[Ready, Status(&one_line(status))]);
     }
 
-    /// A reload begins. Since systemd 253 (`Type=notify-reload`) it wants to know when.
+    /// Reports the start of a reload. Since systemd 253 (`Type=notify-reload`) the message includes the time.
     pub fn reloading(&mut self) {
         let when = NotifyState::monotonic_usec_now().unwrap_or(MonotonicUsec(0)); // every Linux has that clock
         self.tell(&[Reloading, when, Status("reading the configuration again")]);
     }
 
-    /// No more clients are accepted.
+    /// Reports that no more clients are accepted.
     pub fn stopping(&mut self, status: &str) {
         self.tell(&[Stopping, Status(&one_line(status))]);
     }
 
-    /// Tells what could not be told before. To be called now and then.
+    /// Sends messages that could not be sent before. To be called regularly.
     pub fn remind(&mut self) {
         self.tell_owed();
     }
 
-    /// The loop turns. What could not be told before is told first.
+    /// Reports that the loop is running. Messages that could not be sent before go first.
     pub fn alive(&mut self) {
         self.tell_owed();
         if self.watchdog.is_some() && self.owed.is_empty() {
-            let _ = self.send(&text(&[Watchdog])); // it comes again long before the manager loses patience
+            let _ = self.send(&text(&[Watchdog])); // the next one comes long before the manager's time limit
         }
     }
 
@@ -101,7 +101,7 @@ impl Manager {
         while let Some(text) = self.owed.front() {
             match self.send(text) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) => log::warn!("the service manager cannot be told: {error}"),
+                Err(error) => log::warn!("cannot notify the service manager: {error}"),
                 Ok(()) => {}
             }
             self.owed.pop_front();
@@ -113,7 +113,8 @@ impl Manager {
     }
 }
 
-/// Text that cannot become a message of its own, nor make the message too long for the manager.
+/// Replaces control characters, so that the text cannot become a message of its own, and cuts it to fit the
+/// manager's limit.
 fn one_line(text: &str) -> String {
     text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
@@ -122,9 +123,9 @@ fn text(states: &[NotifyState<'_>]) -> String {
     states.iter().map(|state| format!("{state}\n")).collect()
 }
 
-/// Characters of a status: systemd takes messages of 4096 bytes.
+/// Characters of a status: systemd accepts messages of 4096 bytes.
 const LONGEST: usize = 1000;
-/// Messages that wait for a manager that doesn't read.
+/// Messages queued for a manager that does not read.
 const MOST_OWED: usize = 16;
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! Whom the server runs as.
+//! The user that the server runs as.
 //!
-//! The rule: what was started as root takes its ports and nothing else, then becomes the user of the
-//! configuration for good, before it reads the spool or starts a thread. Whoever it is, it gets no rights by
-//! starting programs, and leaves no core behind: there are passwords in its memory.
+//! The rule: a server started as root binds its ports and does nothing else as root, then changes to the
+//! configured user for good, before it reads the spool or starts a thread. As any user, it gains no
+//! privileges by executing programs, and leaves no core file, because its memory contains passwords.
 
 use std::{
     ffi::CString,
@@ -24,30 +24,30 @@ use rustix::{
     thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities},
 };
 
-/// Whom the server runs as.
+/// The user that the server runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
-    /// As the one who started it.
+    /// The user who started it.
     Same {
-        /// Its number.
+        /// User id.
         uid: u32,
-        /// It has capabilities that it could not give up.
+        /// True if it has capabilities that it could not drop.
         capable: bool,
     },
-    /// Started as root, it is somebody else now.
+    /// Started as root, and changed to another user.
     Dropped {
-        /// The user.
+        /// User name.
         name: String,
-        /// Its number.
+        /// User id.
         uid: u32,
-        /// The number of its group.
+        /// Group id.
         gid: u32,
-        /// The number of its further groups.
+        /// Number of supplementary groups.
         groups: usize,
     },
-    /// It is root and stays so.
+    /// Root.
     Root {
-        /// The configuration says so.
+        /// True if the configuration asks for root.
         wanted: bool,
     },
 }
@@ -65,27 +65,27 @@ impl fmt::Display for Standing {
     }
 }
 
-/// Why the server can't run as it should.
+/// The reason why the server cannot run.
 #[derive(Debug)]
 pub enum Error {
-    /// There is no such user here.
+    /// The user does not exist on this machine.
     NoUser(String),
-    /// It was started as somebody who can't become that user.
+    /// The server was started by a user who cannot change to the configured one.
     NotRoot {
-        /// The user.
+        /// Configured user name.
         name: String,
-        /// The number of who started it.
+        /// User id of the process.
         uid: u32,
     },
     /// A step failed.
     Step(&'static str, io::Error),
-    /// A file or directory is not for that user.
+    /// The user lacks a permission for a file or directory.
     Shut {
-        /// What it is needed for.
+        /// Purpose of the file.
         what: &'static str,
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// What the operator may type.
+        /// Command for the operator.
         advice: String,
     },
 }
@@ -95,21 +95,17 @@ impl fmt::Display for Error {
         match self {
             Self::NoUser(name) => write!(
                 f,
-                "there is no user {name:?} on this machine: `useradd --system --home-dir / --shell \
-                 /usr/sbin/nologin {name}` makes one"
+                "there is no user {name:?} on this machine: create it with `useradd --system --home-dir / --shell \
+                 /usr/sbin/nologin {name}`"
             ),
             Self::NotRoot { name, uid } => write!(
                 f,
-                "started by the user with the number {uid}, who cannot become {name:?}: start it as root or as \
-                 {name}, or leave `user` out of the configuration"
+                "started by the user with id {uid}, who cannot change to {name:?}: start it as root or as \
+                 {name}, or remove `user` from the configuration"
             ),
             Self::Step(step, error) => write!(f, "{step}: {error}"),
             Self::Shut { what, path, advice } => {
-                write!(
-                    f,
-                    "the user that the server runs as may not use {} ({what}): {advice}",
-                    path.display()
-                )
+                write!(f, "the server's user has no permission for {} ({what}): {advice}", path.display())
             }
         }
     }
@@ -117,9 +113,10 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Becomes that user for good, if this is root. `sockets` are paths of sockets that were made on the way.
+/// Changes to that user for good if the process is root. `sockets` are paths of sockets that were created
+/// before.
 ///
-/// Only for a process with one thread: the others would keep their rights.
+/// The process must have only one thread, because other threads would keep their privileges.
 pub fn settle<'a>(
     user: Option<&str>,
     sockets: impl IntoIterator<Item = &'a Path>,
@@ -141,8 +138,8 @@ pub fn settle<'a>(
     Ok(standing)
 }
 
-/// A port below 1024 was what CAP_NET_BIND_SERVICE was for. Whether there is none left: a service may be forbidden
-/// to ask.
+/// Drops all capabilities; CAP_NET_BIND_SERVICE was only needed for ports below 1024. Returns false if the
+/// service is not allowed to drop them.
 fn gives_up_capabilities() -> Result<bool, Error> {
     let none = CapabilitySet::empty();
     let had = capabilities(None).map_err(step("capget"))?;
@@ -155,19 +152,19 @@ fn gives_up_capabilities() -> Result<bool, Error> {
     }
 }
 
-/// No rights by starting programs, and no core.
+/// Forbids privileges gained by executing programs, and core files.
 fn close_the_door() -> Result<(), Error> {
     prctl::set_no_new_privs().map_err(step("PR_SET_NO_NEW_PRIVS"))?;
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     if getrlimit(Resource::Core) != none {
         setrlimit(Resource::Core, none).map_err(step("RLIMIT_CORE"))?;
     }
-    // A core that is piped to a program (core_pattern) has no size limit: this one it has. Nobody of the same
-    // user may look into our memory, either.
+    // The limit does not apply to a core piped to a program (core_pattern), so the process is made undumpable
+    // too. This also protects its memory from other processes of the same user.
     prctl::set_dumpable(false).map_err(step("PR_SET_DUMPABLE"))
 }
 
-/// The user of that name, or of that number.
+/// Finds a user by name or number.
 fn find(name: &str) -> Result<User, Error> {
     let found = match name.parse() {
         Ok(number) => User::from_uid(Uid::from_raw(number)),
@@ -188,7 +185,7 @@ fn become_for_good(user: &User) -> Result<Standing, Error> {
     let gone = [users.real, users.effective, users.saved] == [uid; 3]
         && [group.real, group.effective, group.saved] == [gid; 3]
         && capabilities(None).map_err(step("capget"))?.permitted.is_empty();
-    // A kernel that lets us back has not let us go.
+    // If root can be regained, the change was not complete.
     let back = setuid(Uid::from_raw(0)).is_ok() || gid.as_raw() != 0 && setgid(Gid::from_raw(0)).is_ok();
     if back || !gone {
         return Err(Error::Step("root could not be left for good", Errno::EPERM.into()));
@@ -197,7 +194,7 @@ fn become_for_good(user: &User) -> Result<Standing, Error> {
     Ok(Standing::Dropped { name: user.name.clone(), uid: uid.as_raw(), gid: gid.as_raw(), groups })
 }
 
-/// Whether the server can work in the spool, or make it, and can read again what it has to read again.
+/// Checks that the server can use or create the spool, and can read these files again later.
 pub fn can_use(spool: &Path, files: &[(&'static str, &Path)]) -> Result<(), Error> {
     let me = Uid::effective();
     let name = User::from_uid(me).ok().flatten().map_or_else(|| me.to_string(), |user| user.name);
@@ -211,18 +208,18 @@ pub fn can_use(spool: &Path, files: &[(&'static str, &Path)]) -> Result<(), Erro
         return Err(shut(
             "the spool",
             spool,
-            format!("`chown -R {name}: {}` gives it away", spool.display()),
+            format!("change its owner with `chown -R {name}: {}`", spool.display()),
         ));
     }
     if !spool.exists() && spool.parent().is_some_and(|parent| denied(parent, enter)) {
-        let advice = format!("`install -d -o {name} -g {name} -m 700 {}` makes it", spool.display());
+        let advice = format!("create it with `install -d -o {name} -g {name} -m 700 {}`", spool.display());
         return Err(shut("the spool", spool, advice));
     }
     for (what, path) in files {
         if denied(path, Access::READ_OK) {
             let advice = format!(
-                "it is read again when it changes; `setfacl -m u:{name}:r {0}`, or `chgrp {name} {0}` and `chmod \
-                 g+r {0}`, and the same with x for the directories that lead there",
+                "it is read again when it changes; run `setfacl -m u:{name}:r {0}`, or `chgrp {name} {0}` and `chmod \
+                 g+r {0}`, and the same with x for the directories above it",
                 path.display()
             );
             return Err(shut(what, path, advice));
@@ -250,7 +247,7 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_read_again_is_told_with_what_to_type() {
         if Uid::effective().is_root() {
-            return; // root may read everything; tests/privileges.rs has the same as somebody else
+            return; // root may read every file; tests/confined.rs runs the same check as another user
         }
         let home = tempfile::tempdir().unwrap();
         let key = home.path().join("key.pem");

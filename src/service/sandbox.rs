@@ -1,8 +1,8 @@
-//! What the server may reach: its mail, and the files that its configuration names.
+//! The sandbox: access to mail and to the files that the configuration names, and to nothing else.
 //!
-//! The rule: nothing else on this machine can be read, nothing but mail and what has to be replaced can be
-//! written, nothing can be started, and no connection leaves. Landlock, of the kernel, sees to it. It binds
-//! the thread that asks for it and those that this one starts, so it is asked before there are others.
+//! The rule: no other file can be read, only mail and files to be replaced can be written, no program can be
+//! executed, and no connection can be opened. The kernel's Landlock enforces it for the calling thread and
+//! the threads it starts afterwards, so it is requested before any other thread exists.
 
 use std::{
     collections::BTreeSet,
@@ -22,20 +22,20 @@ use crate::{
     net::endpoint::Endpoint,
 };
 
-/// What may be done at a place.
+/// The access to a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Use {
-    /// Mail: everything with files and directories.
+    /// Mail: all access to files and directories.
     Mail,
-    /// The files of a directory are made, written and replaced.
+    /// Create, write and replace files in a directory.
     Replace,
-    /// The sockets of a directory are made and removed.
+    /// Create and remove sockets in a directory.
     Socket,
-    /// A device is read and written.
+    /// Read and write a device.
     Device,
-    /// What the kernel tells of this process is read.
+    /// Read the kernel's information about this process.
     Ourselves,
-    /// Files are read, and directories listed.
+    /// Read files and list directories.
     Read,
 }
 
@@ -53,24 +53,24 @@ impl Use {
     }
 }
 
-/// A place, and what may be done there.
+/// A place with its access.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Grant {
     what: Use,
     path: PathBuf,
 }
 
-/// Everything that a server may reach.
+/// All places that a server may access.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Grants(Vec<Grant>);
 
 impl Grants {
-    /// What a server with that configuration needs.
+    /// The access that a server with that configuration needs.
     pub fn of(config: &Config) -> Self {
         let mut grants = Self::default();
         grants.add(Use::Mail, &config.spool);
-        grants.add(Use::Device, Path::new("/dev/null")); // libraries count on it
-        grants.add(Use::Ourselves, Path::new("/proc/self")); // memory, descriptors
+        grants.add(Use::Device, Path::new("/dev/null")); // libraries rely on it
+        grants.add(Use::Ourselves, Path::new("/proc/self")); // memory and descriptor figures
         if config.unknown == Unknown::Refuse {
             grants.rewritten(&config.accounts); // hashes of old kinds are replaced
             grants.read(&config.accounts);
@@ -95,8 +95,8 @@ impl Grants {
         grants
     }
 
-    /// A file that is read again after another one was put in its place: wherever links lead, now or when one
-    /// of them is changed for another in the same directory.
+    /// Allows reading a file again after it was replaced. Follows its links: as they are now, and also after
+    /// one is replaced by another in the same directory.
     pub fn read(&mut self, file: &Path) {
         let mut file = file.to_owned();
         for _ in 0..MOST_LINKS {
@@ -105,12 +105,12 @@ impl Grants {
             file = directory(&file).join(target);
         }
         if let Ok(end) = fs::canonicalize(&file) {
-            self.add(Use::Read, directory(&end)); // past links on the way there
+            self.add(Use::Read, directory(&end)); // the target, past links in its directories
         }
     }
 
-    /// A regular file in whose place the server puts another: where it is, and where links lead now. Something else may
-    /// be there for a while.
+    /// Allows the server to replace a regular file, at its path and at the current end of its links. For a
+    /// while another file may be there.
     pub fn rewritten(&mut self, file: &Path) {
         self.add(Use::Replace, directory(file));
         if let Ok(end) = fs::canonicalize(file) {
@@ -118,12 +118,12 @@ impl Grants {
         }
     }
 
-    /// A file that another one is put in the place of, whatever is there.
+    /// Allows replacing a file, whatever is there.
     pub fn replaced(&mut self, file: &Path) {
         self.add(Use::Replace, directory(file));
     }
 
-    /// A file that the server makes and appends to; a device or a pipe is only written.
+    /// Allows creating a file and appending to it. A device or a pipe is only written.
     fn appended(&mut self, file: &Path) {
         match fs::metadata(file) {
             Ok(about) if !about.is_file() => self.add(Use::Device, file),
@@ -131,7 +131,7 @@ impl Grants {
         }
     }
 
-    /// A place with everything below it.
+    /// Allows access to a place and everything below it.
     pub fn add(&mut self, what: Use, place: &Path) {
         let path = fs::canonicalize(place).unwrap_or_else(|_| place.to_owned());
         let grant = Grant { what, path };
@@ -140,7 +140,7 @@ impl Grants {
         }
     }
 
-    /// Whether these allow all that `grant` does.
+    /// True if the existing grants include all of `grant`.
     fn cover(&self, grant: &Grant) -> bool {
         let covers = |ours: &Grant| {
             ours.what.rights().contains(grant.what.rights()) && grant.path.starts_with(&ours.path)
@@ -148,7 +148,7 @@ impl Grants {
         self.0.iter().any(covers)
     }
 
-    /// The places with one of these uses, in order, for a line of the log.
+    /// The places with one of these accesses, in order, for the log.
     fn places(&self, uses: &[Use]) -> String {
         let places = self.0.iter().filter(|grant| uses.contains(&grant.what));
         let places: BTreeSet<String> = places.map(|grant| grant.path.display().to_string()).collect();
@@ -156,21 +156,21 @@ impl Grants {
     }
 }
 
-/// What has become of it.
+/// The result of entering the sandbox.
 #[derive(Debug)]
 pub enum Outcome {
     /// The kernel enforces it.
     Enforced {
-        /// The version of Landlock.
+        /// Version of Landlock.
         abi: ABI,
-        /// Whether all of it, or what this kernel knows.
+        /// True if all of it is enforced, false if only the part that the kernel knows.
         whole: bool,
-        /// Where files may be written.
+        /// Places where files may be written.
         write: String,
-        /// Where files may be read, too.
+        /// Further places where files may be read.
         read: String,
     },
-    /// The kernel has no Landlock, or it is switched off.
+    /// The kernel has no Landlock, or it is disabled.
     Missing(LandlockStatus),
 }
 
@@ -179,7 +179,7 @@ impl fmt::Display for Outcome {
         match self {
             Self::Enforced { abi, whole, write, read } => {
                 let version = *abi as i32;
-                let whole = if *whole { "" } else { " (an older kernel: not all of it)" };
+                let whole = if *whole { "" } else { " (partial, because the kernel is older)" };
                 write!(
                     f,
                     "sandbox landlock={version}{whole} write={write} read={read} connect=none execute=none"
@@ -187,8 +187,8 @@ impl fmt::Display for Outcome {
             }
             Self::Missing(LandlockStatus::NotEnabled) => write!(
                 f,
-                "sandbox landlock=none: this kernel has it switched off, lsm=landlock,… on its command line \
-                 switches it on; {NONE}"
+                "sandbox landlock=none: this kernel has it disabled, enable it with lsm=landlock,… on its command \
+                 line; {NONE}"
             ),
             Self::Missing(_) => {
                 write!(
@@ -200,7 +200,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Keeps this thread, and those that it starts from now on, away from everything else, for good.
+/// Confines this thread, and the threads it starts from now on, for good.
 pub fn enter(grants: &Grants) -> Result<Outcome, io::Error> {
     let status = restrict(grants).map_err(io::Error::other)?;
     let LandlockStatus::Available { effective_abi, .. } = status.landlock else {
@@ -215,7 +215,7 @@ pub fn enter(grants: &Grants) -> Result<Outcome, io::Error> {
     })
 }
 
-/// A place that another configuration needs and that this process can't reach any more, if there is one.
+/// A place that another configuration needs and this process can no longer access, if there is one.
 pub fn beyond(config: &Config) -> Option<PathBuf> {
     let entered = ENTERED.get()?;
     Grants::of(config).0.into_iter().find(|grant| !entered.cover(grant)).map(|grant| grant.path)
@@ -231,18 +231,19 @@ fn restrict(grants: &Grants) -> Result<landlock::RestrictionStatus, RulesetError
         ))?;
     let mut ruleset = ruleset.create()?;
     for Grant { what, path } in &grants.0 {
-        // What is not there cannot be reached later, either: a directory is granted, not its name.
+        // A place that does not exist cannot be granted, because a grant belongs to the directory and not to
+        // its name.
         let Ok(place) = PathFd::new(path) else { continue };
         ruleset = ruleset.add_rule(PathBeneath::new(&place, what.rights()))?;
         if *what == Use::Ourselves {
-            // The kernel may forget this directory and make it anew, which would be another one. Held open, it stays.
+            // The kernel may drop this directory's inode and create another later. Held open, it stays.
             mem::forget(place);
         }
     }
     ruleset.restrict_self()
 }
 
-/// Nobody outside gets signals from here, nor connections to abstract sockets, unless systemd listens at one.
+/// Forbids signals to other processes and connections to abstract sockets, unless systemd listens at one.
 fn scopes(notify_abstract: bool) -> BitFlags<Scope> {
     if notify_abstract { Scope::Signal.into() } else { Scope::from_all(KNOWN) }
 }
@@ -251,14 +252,13 @@ fn directory(file: &Path) -> &Path {
     file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// What the kernel keeps this process to, since it was asked first: it never lets go.
+/// The grants in force since the first call; the kernel never extends them.
 static ENTERED: OnceLock<Grants> = OnceLock::new();
-/// The version of Landlock whose rights are thought of here; older kernels enforce what they know of it.
+/// The version of Landlock used here; older kernels enforce the part that they know.
 const KNOWN: ABI = ABI::V7;
-/// Of links that lead to links; as many as the kernel follows.
+/// Length of a chain of links, the same as the kernel's limit.
 const MOST_LINKS: usize = 40;
-const NONE: &str =
-    "nothing keeps the server from other files of its user (sandbox = \"off\" says so without this line)";
+const NONE: &str = "the server can access all files of its user (set sandbox = \"off\" to silence this line)";
 
 #[cfg(test)]
 mod tests {
@@ -271,7 +271,7 @@ mod tests {
 
     use super::*;
 
-    /// What `work` finds in a thread of its own that is kept to `grants`; `None` where the kernel can't.
+    /// Runs `work` in a thread confined to `grants`; `None` if the kernel lacks Landlock.
     fn kept_to<T: Send>(grants: &Grants, work: impl FnOnce() -> T + Send) -> Option<T> {
         let inside = || match enter(grants).unwrap() {
             Outcome::Enforced { .. } => Some(work()),
@@ -324,7 +324,7 @@ mod tests {
 
     #[test]
     fn what_is_replaced_can_be_read_again_wherever_links_lead() {
-        // As certbot has it: live/mx/key.pem -> ../../archive/mx/key1.pem, below a link of the operator.
+        // As certbot does: live/mx/key.pem -> ../../archive/mx/key1.pem, below a link of the operator.
         let home = tempfile::tempdir().unwrap();
         let at = |path: &str| home.path().join(path);
         fs::create_dir_all(at("certbot/live/mx")).unwrap();
@@ -338,7 +338,7 @@ mod tests {
         let mut grants = Grants::default();
         grants.read(&key);
         let renew = |target: &str| {
-            let _ = fs::remove_file(at("certbot/live/mx/key.pem")); // the first time there is one
+            let _ = fs::remove_file(at("certbot/live/mx/key.pem")); // absent the first time
             symlink(target, at("certbot/live/mx/key.pem")).unwrap();
         };
         kept_to(&grants, || {

@@ -1,7 +1,7 @@
-//! Sockets that the service manager has opened, and hands over at the start: sd_listen_fds(3).
+//! Sockets that the service manager opened and passes at the start: sd_listen_fds(3).
 //!
-//! The rule: each of them is listened to or the server does not start, since clients that come to a socket
-//! which nobody looks at wait for ever.
+//! The rule: the server listens to each of them or does not start, because clients of an ignored socket would
+//! wait for ever.
 
 use std::{env, fmt, io};
 
@@ -10,42 +10,43 @@ use rustix::net::sockopt::socket_acceptconn;
 
 use crate::net::stream::Socket;
 
-/// The sockets that were handed over, each with its name. Several may have the same one.
+/// The passed sockets with their names. Several may share one name.
 #[derive(Debug, Default)]
 pub struct Passed {
     sockets: Vec<(String, Socket)>,
 }
 
-/// Why they cannot be used.
+/// The reason why they cannot be used.
 #[derive(Debug)]
 pub enum Error {
-    /// The environment makes no sense.
+    /// The environment variables are inconsistent.
     Environment(String),
-    /// One of them is not a socket that listens.
+    /// A descriptor is not a listening socket.
     Unfit {
-        /// Its name.
+        /// Name of the socket.
         name: String,
-        /// Its number.
+        /// Number of the descriptor.
         descriptor: usize,
-        /// What is wrong.
+        /// Cause.
         why: String,
     },
-    /// A listener wants one, and none has that name.
+    /// A listener asks for a name that no socket has.
     Missing {
-        /// The name that is wanted.
+        /// The missing name.
         name: String,
-        /// Those that there are.
+        /// Names of the passed sockets.
         passed: Vec<String>,
     },
-    /// No listener wants that one.
+    /// No listener uses this socket.
     Unclaimed(String),
 }
 
 impl Passed {
-    /// Takes what the environment says. Works once in a process, and only before threads are started.
+    /// Takes the sockets named by the environment. Works once in a process, and only before threads are
+    /// started.
     ///
     /// # Errors
-    /// A descriptor is not a socket that listens, or the number of names is wrong.
+    /// A descriptor is not a listening socket, or the number of names is wrong.
     pub fn from_environment() -> Result<Self, Error> {
         let (count, names) = (env::var("LISTEN_FDS").ok(), env::var("LISTEN_FDNAMES").ok());
         if let Some(count) = count.filter(|count| count.parse::<usize>().map_or(true, |n| n > MOST)) {
@@ -60,10 +61,10 @@ impl Passed {
         names.into_iter().enumerate().map(take).collect::<Result<_, _>>().map(|sockets| Self { sockets })
     }
 
-    /// All that have this name.
+    /// Takes all sockets with this name.
     ///
     /// # Errors
-    /// There is none.
+    /// No socket has this name.
     pub fn take(&mut self, name: &str) -> Result<Vec<Socket>, Error> {
         let (wanted, others): (Vec<_>, _) =
             std::mem::take(&mut self.sockets).into_iter().partition(|(given, _)| given == name);
@@ -75,16 +76,16 @@ impl Passed {
         Ok(wanted.into_iter().map(|(_, socket)| socket).collect())
     }
 
-    /// Every listener has had its sockets.
+    /// Checks that the listeners have taken all sockets.
     ///
     /// # Errors
-    /// One is left over.
+    /// A socket is left.
     pub fn are_claimed(self) -> Result<(), Error> {
         self.sockets.into_iter().next().map_or(Ok(()), |(name, _)| Err(Error::Unclaimed(name)))
     }
 }
 
-/// A name for each of `count` sockets, as systemd lists them.
+/// The names of `count` sockets, in systemd's notation.
 fn named(count: usize, names: Option<&str>) -> Result<Vec<String>, Error> {
     let names = match names.filter(|names| count > 0 && !names.is_empty()) {
         Some(names) => names.split(':').map(str::to_owned).collect(),
@@ -102,7 +103,7 @@ fn named(count: usize, names: Option<&str>) -> Result<Vec<String>, Error> {
 fn socket(descriptors: &mut ListenFd, n: usize) -> io::Result<Socket> {
     let listens = |listens: rustix::io::Result<bool>| match listens {
         Ok(true) => Ok(()),
-        Ok(false) => Err(io::Error::other("it does not listen: the socket unit must say Accept=no")),
+        Ok(false) => Err(io::Error::other("it does not listen: set Accept=no in the socket unit")),
         Err(error) => Err(error.into()),
     };
     if let Ok(Some(tcp)) = descriptors.take_tcp_listener(n) {
@@ -114,7 +115,7 @@ fn socket(descriptors: &mut ListenFd, n: usize) -> io::Result<Socket> {
             listens(socket_acceptconn(&unix))?;
             Socket::from_unix(unix)
         }
-        _ => Err(io::Error::other("it is no stream socket, as ListenStream= makes them")),
+        _ => Err(io::Error::other("it is not a stream socket as created by ListenStream=")),
     }
 }
 
@@ -131,12 +132,12 @@ impl fmt::Display for Error {
                     [] => f.write_str("nor any other")?,
                     passed => write!(f, "only {}", passed.join(", "))?,
                 }
-                write!(f, ": a socket unit with FileDescriptorName={name} does it, and has to be started")
+                write!(f, ": add a socket unit with FileDescriptorName={name}, and start it")
             }
             Self::Unclaimed(name) => write!(
                 f,
-                "the service manager passed a socket {name:?}, and no listener takes it: one with address = \
-                 \"systemd:{name}\" does, or take it out of the socket unit"
+                "the service manager passed a socket {name:?}, and no listener uses it: add one with address = \
+                 \"systemd:{name}\", or remove it from the socket unit"
             ),
         }
     }
@@ -144,11 +145,11 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The number of the first descriptor: SD_LISTEN_FDS_START.
+/// The first descriptor: SD_LISTEN_FDS_START.
 const FIRST: usize = 3;
-/// More than anybody passes.
+/// An upper bound for the number of sockets.
 const MOST: usize = 1024;
-/// The name of a socket of a manager that gives none: sd_listen_fds_with_names(3).
+/// The name of a socket if the manager gives none: sd_listen_fds_with_names(3).
 const NAMELESS: &str = "unknown";
 
 #[cfg(test)]
@@ -181,6 +182,6 @@ mod tests {
         assert!(error.contains("address = \"systemd:pop3\""), "{error}");
         assert!(Passed::default().are_claimed().is_ok());
         let error = Passed::default().take("smtp").unwrap_err().to_string();
-        assert!(error.contains("nor any other: a socket unit with FileDescriptorName=smtp"), "{error}");
+        assert!(error.contains("nor any other: add a socket unit with FileDescriptorName=smtp"), "{error}");
     }
 }

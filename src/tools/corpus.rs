@@ -1,16 +1,15 @@
-//! Awkward messages, the same ones every time: what a program that fetches mail should have met before its
-//! users do. Each is filed as it stands here, without header lines of the server's.
+//! A fixed set of awkward messages, for testing programs that fetch mail. Each is filed as written here,
+//! without header lines of the server.
 
 use super::{Letter, Placing};
 use crate::maildir::Place;
 
-/// The awkward messages.
-pub fn nasty() -> Vec<Letter> {
+pub(crate) fn nasty() -> Vec<Letter> {
     [line_ends(), octets(), headers(), mime(), names()].concat()
 }
 
-/// An ordinary message, the `number`-th of many.
-pub fn ordinary(number: usize) -> Letter {
+/// An ordinary message, numbered.
+pub(crate) fn ordinary(number: usize) -> Letter {
     let text = format!(
         "From: Alice <alice@example.test>\nTo: Bob <bob@example.test>\nSubject: letter {number}\n\
          Date: Thu, 01 Jan 2026 00:00:00 +0000\nMessage-ID: <{number}@seed.example.test>\n\n\
@@ -19,7 +18,7 @@ pub fn ordinary(number: usize) -> Letter {
     delivered(format!("letter-{number}"), text)
 }
 
-/// Dots, and lines that end in other ways than they should.
+/// Lines that begin with dots, and unusual line ends.
 fn line_ends() -> Vec<Letter> {
     vec![
         plain("dot-first", ".\n"),
@@ -42,7 +41,7 @@ fn line_ends() -> Vec<Letter> {
     ]
 }
 
-/// Octets that are not text, and too few or too many of them.
+/// Octets that are not text, and messages that are empty or very long.
 fn octets() -> Vec<Letter> {
     let all: Vec<u8> = (0..=255).collect();
     vec![
@@ -62,7 +61,7 @@ fn octets() -> Vec<Letter> {
     ]
 }
 
-/// Headers that are missing, wrong, or too much.
+/// Headers that are missing, wrong or very long.
 fn headers() -> Vec<Letter> {
     let many: String = (0..10_000).map(|n| format!("X-Line-{n}: {n}\n")).collect();
     vec![
@@ -96,7 +95,7 @@ fn headers() -> Vec<Letter> {
     ]
 }
 
-/// MIME that is broken, deep, or large.
+/// MIME that is broken, deeply nested or large.
 fn mime() -> Vec<Letter> {
     let multipart = |boundary: &str, parts: String| {
         format!(
@@ -125,7 +124,7 @@ fn mime() -> Vec<Letter> {
     ]
 }
 
-/// Names of files that are not the server's.
+/// File names of other programs.
 fn names() -> Vec<Letter> {
     let foreign = |label: &str, rest: &str, length, place| Letter {
         label: label.into(),
@@ -134,7 +133,7 @@ fn names() -> Vec<Letter> {
     };
     vec![
         foreign("name-of-another-program", "1.mail.example.test", 0, Place::New),
-        // With `:2,S` behind it, it is as long as a name can be.
+        // With `:2,S` appended, the name has the greatest possible length.
         foreign("name-of-251-octets", ".long", 251, Place::New),
         foreign("name-of-71-octets", ".long", 71, Place::New),
         foreign("name-with-wrong-sizes", "2.host,S=1,W=99999", 0, Place::New),

@@ -1,10 +1,10 @@
-//! Dates as mail has them: of From_ lines, and of the fields of a header.
+//! Mail dates: those of From_ lines and of header fields.
 
 use mail_parser::DateTime;
 
-/// Reads a date as From_ lines have it: `Sat Jan  3 01:05:34 1996`, where the seconds may be missing and a time
-/// zone may stand before or behind the year. Seconds since 1970.
-pub fn from_line(words: &[&str]) -> Option<i64> {
+/// Parses the date of a From_ line, in seconds since 1970: `Sat Jan  3 01:05:34 1996`. The seconds are
+/// optional, and a time zone may stand before or after the year.
+pub(crate) fn from_line(words: &[&str]) -> Option<i64> {
     let (day_name, month, day, time, rest) = match words {
         [day_name, month, day, time, rest @ ..] => (day_name, month, day, time, rest),
         _ => return None,
@@ -37,16 +37,16 @@ pub fn from_line(words: &[&str]) -> Option<i64> {
     good.then(|| date.to_timestamp() - zone).filter(|seconds| *seconds >= 0)
 }
 
-/// Reads a date as a header has it (RFC 5322 section 3.3). Seconds since 1970, and how many seconds its time
-/// zone is ahead of UTC.
-pub fn field(text: &[u8]) -> Option<(i64, i64)> {
+/// Parses the date of a header field (RFC 5322 section 3.3). Returns seconds since 1970, and the offset of
+/// its time zone in seconds, positive east of UTC.
+pub(crate) fn field(text: &[u8]) -> Option<(i64, i64)> {
     let date = DateTime::parse_rfc822(std::str::from_utf8(text).ok()?.trim()).filter(DateTime::is_valid)?;
     let ahead = date.to_timestamp_local() - date.to_timestamp();
     Some((date.to_timestamp(), ahead)).filter(|(seconds, _)| *seconds >= 0)
 }
 
-/// The date of a From_ line, in UTC.
-pub fn asctime(seconds: i64) -> String {
+/// Formats the date of a From_ line, in UTC.
+pub(crate) fn asctime(seconds: i64) -> String {
     let date = DateTime::from_timestamp(seconds.clamp(0, LAST));
     let (day, month) = (DAYS[usize::from(date.day_of_week())], MONTHS[usize::from(date.month) - 1]);
     let DateTime { year, day: of_month, hour, minute, second, .. } = date;
@@ -62,7 +62,7 @@ fn number(word: &str, most: usize) -> Option<u32> {
     digits.then(|| word.parse().ok())?
 }
 
-/// Seconds that a time zone is ahead of UTC; 0 for one that nobody knows (RFC 5322 section 4.3).
+/// Offset of a time zone in seconds, positive east of UTC; 0 for an unknown name (RFC 5322 section 4.3).
 fn zone(word: &str) -> Option<i64> {
     if let Some((sign, digits)) = word.split_at_checked(1)
         && let (Some(sign), Some(time)) = (["-", "", "+"].iter().position(|s| *s == sign), number(digits, 4))

@@ -1,17 +1,16 @@
-//! Directories that are not there yet, or not any more, waited for by watching what is there of the path that
-//! leads to them.
+//! Waits for a directory to appear or disappear, by watching the existing part of its path.
 
 use std::path::Path;
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _, event::ModifyKind};
 
-/// Tells when a directory comes into being, is removed, or moved.
+/// Reports that a directory is created, removed or moved.
 pub(super) struct Dirs {
     notify: Option<RecommendedWatcher>,
 }
 
 impl Dirs {
-    /// Rings whenever something happens that may have to do with it.
+    /// Calls `ring` after each event that may concern a watched path.
     pub(super) fn new(ring: impl Fn() + Send + 'static) -> Self {
         let told = move |event: notify::Result<Event>| {
             if event.is_ok_and(|event| is_idle(&event)) {
@@ -22,9 +21,9 @@ impl Dirs {
         Self { notify: notify::recommended_watcher(told).ok() }
     }
 
-    /// Watches `path`, or the nearest directory above it that is there; it may have been watched before, under
-    /// the same name and as another directory. What is above it is watched too, since a directory that somebody
-    /// holds open does not tell when it is removed. `false`: it can't be watched.
+    /// Watches `path`, or the nearest existing directory above it. The watch is set anew each time, because
+    /// another directory may have taken the name. The parent is watched too: a directory held open sends no
+    /// event when it is removed. Returns false if watching fails.
     pub(super) fn watch(&mut self, path: &Path) -> bool {
         loop {
             let there = nearest(path);
@@ -38,8 +37,8 @@ impl Dirs {
     }
 }
 
-/// Whether an event has nothing to do with which names there are: we open directories ourselves, and others
-/// write files beside them.
+/// True for events that change no names: our own opening of directories, and other programs' writes beside
+/// them.
 fn is_idle(event: &Event) -> bool {
     let kind = matches!(
         event.kind,

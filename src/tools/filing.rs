@@ -1,4 +1,4 @@
-//! Letters filed in a mailbox as the server files them, durably, or as other programs do.
+//! Files messages in a mailbox: durably like the server, or under names of other programs.
 
 use std::{fs::File, io::Write, path::PathBuf, time::SystemTime};
 
@@ -14,67 +14,64 @@ use crate::{
     octets::octets,
 };
 
-/// A message to be filed as it is: no header line is added.
+/// A message to file unchanged: no header line is added.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Letter {
-    /// What it is called in the list of them.
+pub(crate) struct Letter {
+    /// Name of the message in listings.
     pub label: String,
-    /// Its file.
+    /// Content of the file.
     pub bytes: Vec<u8>,
-    /// Under what name.
+    /// Kind of file name.
     pub placing: Placing,
 }
 
-/// Under what name a letter is filed.
+/// The kind of file name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Placing {
-    /// As the server names what it takes in.
+pub(crate) enum Placing {
+    /// A name like those of the server.
     Delivered,
-    /// As another program might: the time, a dot, and this; filled up with `x` in the middle to that length.
+    /// A name like those of another program: the time, a dot, and `rest`, padded with `x` in the middle to
+    /// `length`.
     Foreign {
-        /// What follows the time.
+        /// Text after the time.
         rest: String,
-        /// Octets of the whole name at least.
+        /// Minimum length of the name in octets.
         length: usize,
-        /// The directory.
         place: Place,
     },
 }
 
-/// A letter that was filed.
+/// A filed message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Filed {
-    /// What it is called.
+pub(crate) struct Filed {
+    /// Name of the message in listings.
     pub label: String,
-    /// Its file.
     pub path: PathBuf,
     /// Octets of the file.
     pub bytes: u64,
     /// Octets that RETR announces and sends.
     pub octets: u64,
-    /// What UIDL calls it, if no other message has the same identity.
+    /// Its UIDL, provided that no other message has the same identity.
     pub id: String,
 }
 
-/// Files letters.
 #[derive(Debug)]
-pub struct Filer<'a> {
+pub(crate) struct Filer<'a> {
     spool: &'a Spool,
     namer: Namer,
 }
 
 impl<'a> Filer<'a> {
-    /// For mailboxes of that spool.
-    pub fn new(spool: &'a Spool) -> Self {
+    pub(crate) fn new(spool: &'a Spool) -> Self {
         Self { spool, namer: Namer::new("localhost", std::process::id()) }
     }
 
-    /// Files letters in their order, and returns when they are durable. Each one is open until then.
-    pub fn file(&mut self, home: &Maildir, letters: &[Letter]) -> Result<Vec<Filed>, Error> {
+    /// Files messages in order and makes them durable before it returns. Each file stays open until then.
+    pub(crate) fn file(&mut self, home: &Maildir, letters: &[Letter]) -> Result<Vec<Filed>, Error> {
         let mut drafts = Vec::new();
         let filed = self.file_all(home, letters, &mut drafts);
         if filed.is_err() {
-            drafts.iter().for_each(|(draft, _)| draft.discard()); // those that have no name yet
+            drafts.iter().for_each(|(draft, _)| draft.discard()); // drafts without a final name
         }
         filed
     }
@@ -131,7 +128,7 @@ impl<'a> Filer<'a> {
         }
     }
 
-    /// Writes a file as other programs do; returns its name.
+    /// Writes a file as other programs do. Returns its name.
     fn put(
         &mut self,
         home: &Maildir,
@@ -155,14 +152,14 @@ impl<'a> Filer<'a> {
                 .map_err(|e| Error::at(&path, "rename", e))
         });
         if placed.is_err() {
-            let _ = fs::unlinkat(home.tmp(), &name, AtFlags::empty()); // else tmp/ is cleaned one day
+            let _ = fs::unlinkat(home.tmp(), &name, AtFlags::empty()); // if this fails, tmp/ is cleaned up later
         }
         placed.map(|()| name)
     }
 }
 
-/// Sixty-four bits that no other process has. Without them, time, process and count still tell the name from
-/// others of this machine.
+/// Sixty-four random bits. Without them, time, process id and counter still make the name unique on this
+/// machine.
 fn chance() -> u64 {
     getrandom::u64().unwrap_or_default()
 }

@@ -1,49 +1,49 @@
-//! The header of a stored message: where it ends, and its fields.
+//! The header of a stored message: its end and its fields.
 
 use std::borrow::Cow;
 
-/// The first octets of a message, gathered until its header is whole or too long to be held.
+/// Collects the first octets of a message until its header is complete or too long to hold.
 #[derive(Debug, Default)]
-pub struct Head {
+pub(crate) struct Head {
     bytes: Vec<u8>,
     searched: usize,
     fields: Option<usize>,
 }
 
 impl Head {
-    /// Takes the next octets. `true`: enough, the header is whole or too long.
-    pub fn feed(&mut self, text: &[u8]) -> bool {
+    /// Adds the next octets. Returns true once the header is complete or too long.
+    pub(crate) fn feed(&mut self, text: &[u8]) -> bool {
         self.bytes.extend_from_slice(text);
         if self.fields.is_none() {
             self.fields = empty_line(&self.bytes, self.searched);
-            // A line end, and an empty line, may have come in part.
+            // The end of the text may be half a line end or half an empty line.
             self.searched = self.bytes.len().saturating_sub(2);
         }
         self.fields.is_some() || self.bytes.len() > MOST + 2
     }
 
-    /// The message has ended: there is nothing but a header. A last line of a CR alone is half an empty one: a line end
-    /// behind it, which a field that is added needs, would make it whole.
-    pub fn end(&mut self) {
+    /// Ends a message that has only a header. A lone CR in the last line is half an empty line: a line end
+    /// after it, which an added field needs, would complete it.
+    pub(crate) fn end(&mut self) {
         let half = matches!(*self.bytes, [b'\r'] | [.., b'\n', b'\r']);
         self.fields.get_or_insert(self.bytes.len() - usize::from(half));
     }
 
-    /// The lines of the header; `None` if it is too long to be held.
-    pub fn fields(&self) -> Option<&[u8]> {
+    /// The lines of the header; `None` if it is too long to hold.
+    pub(crate) fn fields(&self) -> Option<&[u8]> {
         self.fields.filter(|end| *end <= MOST).map(|end| &self.bytes[..end])
     }
 
-    /// Everything that was taken.
-    pub fn bytes(&self) -> &[u8] {
+    /// All octets added so far.
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-/// Octets of the longest header that is looked into.
-pub const MOST: usize = 1 << 20;
+/// Octets of the longest header that is parsed.
+pub(crate) const MOST: usize = 1 << 20;
 
-/// Where the first empty line begins, looked for from there on.
+/// Finds the beginning of the first empty line at or after `from`.
 fn empty_line(text: &[u8], from: usize) -> Option<usize> {
     let is_empty = |at: usize| matches!(&text[at..], [b'\n', ..] | [b'\r', b'\n', ..]);
     if from == 0 && is_empty(0) {
@@ -52,24 +52,23 @@ fn empty_line(text: &[u8], from: usize) -> Option<usize> {
     memchr::memchr_iter(b'\n', &text[from..]).map(|at| from + at + 1).find(|at| is_empty(*at))
 }
 
-/// One field of a header.
+/// One header field.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Field<'a> {
-    /// Its name.
+pub(crate) struct Field<'a> {
     pub name: &'a [u8],
-    /// What is behind the colon, unfolded (RFC 5322 section 2.2.3), without blanks around it.
+    /// Value after the colon, unfolded (RFC 5322 section 2.2.3) and trimmed.
     pub value: Cow<'a, [u8]>,
 }
 
 impl Field<'_> {
-    /// Whether it has that name.
-    pub fn is(&self, name: &str) -> bool {
+    /// Compares the name without regard to case.
+    pub(crate) fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name.as_bytes())
     }
 }
 
-/// The fields of a header. Lines that are none are passed over.
-pub fn fields(header: &[u8]) -> impl Iterator<Item = Field<'_>> {
+/// Iterates over the fields of a header, and skips lines that are no fields.
+pub(crate) fn fields(header: &[u8]) -> impl Iterator<Item = Field<'_>> {
     let mut rest = header;
     std::iter::from_fn(move || {
         loop {

@@ -1,4 +1,4 @@
-//! A message of a mailbox, as a test looks at it.
+//! A message of a mailbox, for tests.
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::PathBuf, sync::Arc};
 
@@ -9,7 +9,7 @@ use crate::{
     maildir::{Error, Found, Maildir, OpenMessage, Wanted, name},
 };
 
-/// A message that is in a mailbox, or was.
+/// A message that was found in a mailbox.
 #[derive(Debug, Clone)]
 pub struct Message {
     maildir: Arc<Maildir>,
@@ -22,11 +22,11 @@ pub struct Message {
 }
 
 impl Message {
-    /// Reads the header of a message that was found. An error of kind `Gone` or `Changed`: it is not there any
-    /// more.
+    /// Reads the header of a found message. An error of kind `Gone` or `Changed` means that the message no
+    /// longer exists.
     pub(super) fn read(maildir: Arc<Maildir>, found: Found) -> Result<Self, Error> {
         let (head, _) = OpenMessage::open(&maildir, Wanted::from(&found))?.read(0, HEAD)?;
-        // None where there is no header at all; a value without parts must not be asked for anything.
+        // `None` if there is no header at all: the parser's result must not be queried then.
         let parsed = MessageParser::new().parse_headers(&head[..]);
         let parsed = parsed.as_ref();
         let first = |name: &str| Some(parsed?.header_raw(name)?.trim().to_owned());
@@ -43,32 +43,33 @@ impl Message {
         })
     }
 
-    /// Where its file was when it was found. A POP3 session that reads it moves it from `new/` to `cur/`.
+    /// The path of its file when it was found. A POP3 session that reads the message moves it from `new/` to
+    /// `cur/`.
     pub fn path(&self) -> PathBuf {
         self.maildir.path().join(self.found.place.name()).join(OsStr::from_bytes(&self.found.name))
     }
 
-    /// What UIDL calls it.
+    /// Its unique id in UIDL.
     pub fn id(&self) -> String {
         unique_id(name::identity(&self.found.name), None).into_owned()
     }
 
-    /// What the reply to its sender called it: `Queued as …`. None if it did not come by SMTP.
+    /// The id in the reply to its sender: `Queued as …`. `None` if it did not arrive by SMTP.
     pub fn queued(&self) -> Option<&str> {
         self.queued.as_deref()
     }
 
-    /// The address of MAIL FROM, empty for a bounce; none if it did not come by SMTP.
+    /// The address of MAIL FROM, empty for a bounce. `None` if it did not arrive by SMTP.
     pub fn from(&self) -> Option<&str> {
         self.from.as_deref()
     }
 
-    /// The address of RCPT TO; none if there were several, or if it did not come by SMTP.
+    /// The address of RCPT TO. `None` if there were several, or if it did not arrive by SMTP.
     pub fn to(&self) -> Option<&str> {
         self.to.as_deref()
     }
 
-    /// Whether that is the address of MAIL FROM, or one in the field From.
+    /// True if `address` is that of MAIL FROM, or stands in the field From.
     pub fn is_from(&self, address: &str) -> bool {
         let all = self.from.iter().chain(&self.senders);
         all.into_iter().any(|from| from.eq_ignore_ascii_case(address))
@@ -79,18 +80,18 @@ impl Message {
         &self.subject
     }
 
-    /// Octets, as RETR announces them.
+    /// Octets as RETR announces them.
     pub fn octets(&self) -> u64 {
         self.found.octets
     }
 
-    /// Its file, with the header lines that the server has put on top: at most the first 32 MiB of it.
+    /// The first 32 MiB of its file, including the header lines that the server added at the top.
     pub fn content(&self) -> Result<Vec<u8>, Error> {
         let open = OpenMessage::open(&self.maildir, Wanted::from(&self.found))?;
         open.read(0, MOST).map(|(bytes, _)| bytes)
     }
 
-    /// The text of all its parts that are text, decoded; of its first 32 MiB.
+    /// All its text parts, decoded, from the first 32 MiB.
     pub fn text(&self) -> Result<String, Error> {
         let content = self.content()?;
         let parsed = MessageParser::new().parse(&content[..]);
@@ -102,14 +103,14 @@ impl Message {
     }
 }
 
-/// What a `Received:` line of ours calls the message.
+/// The id in a `Received:` line of restante.
 fn queued(line: &str) -> Option<String> {
     let (_, ours) = line.split_once("(restante) with ")?;
     let (_, id) = ours.split_once(" id ")?;
     Some(id.split([';', '\r', '\n', '\t', ' ']).next()?.to_owned())
 }
 
-/// Octets in which the header is looked for.
+/// Octets searched for the header.
 const HEAD: usize = 256 * 1024;
-/// Octets of a message that are looked at.
+/// Octets read of a message.
 const MOST: usize = 32 << 20;

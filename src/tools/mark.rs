@@ -1,7 +1,7 @@
-//! A mark: what was in some mailboxes at one moment, so that a script can say "mark, act, wait for what came
-//! after".
+//! A mark records the messages in some mailboxes at one moment, so that a script can mark, act, and wait for
+//! messages that arrived after the mark.
 //!
-//! It holds a digest of every message's identity and no time: clocks are coarse, a message may be on its way
+//! It holds a digest of each message's identity and no time: clocks are coarse, a message may be in delivery
 //! when the mark is made, and its file changes when a reader flags it.
 
 use std::{collections::HashSet, fmt, str::FromStr};
@@ -9,20 +9,20 @@ use std::{collections::HashSet, fmt, str::FromStr};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use blake2::{Blake2s, Digest, digest::consts::U6};
 
-/// What was in some mailboxes at one moment.
+/// The messages in some mailboxes at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mark(HashSet<Known>);
 
-/// A digest of a mailbox and of the identity of a message in it.
+/// Digest of a mailbox and the identity of a message in it.
 type Known = [u8; SIZE];
 
 impl Mark {
-    /// Whether that message was there.
+    /// True if that message was present.
     pub fn knows(&self, mailbox: &str, identity: &[u8]) -> bool {
         self.0.contains(&known(mailbox, identity))
     }
 
-    /// That message is there.
+    /// Adds a message.
     pub(super) fn learn(&mut self, mailbox: &str, identity: &[u8]) {
         self.0.insert(known(mailbox, identity));
     }
@@ -32,7 +32,7 @@ fn known(mailbox: &str, identity: &[u8]) -> Known {
     Blake2s::<U6>::new().chain_update(mailbox).chain_update([0]).chain_update(identity).finalize().into()
 }
 
-/// One word, without blanks.
+/// Prints a mark as one word without blanks.
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut all: Vec<&Known> = self.0.iter().collect();
@@ -55,7 +55,7 @@ impl FromStr for Mark {
     }
 }
 
-/// Not a mark.
+/// The text is not a mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BadMark;
 

@@ -1,4 +1,5 @@
-//! What a message file is on the disk and on the wire: everything that POP3 clients and other programs count.
+//! Measures a message file on disk and on the wire, in all the figures that POP3 clients and other programs
+//! count.
 
 use std::io::{self, Read};
 
@@ -6,24 +7,23 @@ use serde::Serialize;
 
 use crate::{octets::Octets, proto::dot::Encoder};
 
-/// What was counted.
+/// The figures of one message.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Measure {
-    /// Octets on the disk.
+pub(crate) struct Measure {
+    /// Octets on disk.
     pub bytes: u64,
-    /// Line ends without CR: each is one octet more on the wire.
+    /// Line ends without CR: each needs one more octet on the wire.
     pub bare_line_feeds: u64,
-    /// Whether the last line has no end: its CRLF is added on the wire.
+    /// True if the last line has no end: CRLF is added on the wire.
     pub lacks_last_line_end: bool,
-    /// Octets of the message as POP3 announces it.
+    /// Octets that POP3 announces.
     pub octets: u64,
-    /// Lines that begin with a dot: each travels with a second one, which does not count.
+    /// Lines that begin with a dot: each is sent with a second dot, which POP3 does not count.
     pub stuffed_lines: u64,
-    /// Octets that RETR sends behind its first line, the final dot included.
+    /// Octets that RETR sends after its first line, including the final dot.
     pub sent: u64,
-    /// CRs that no LF follows.
+    /// CRs not followed by LF.
     pub bare_carriage_returns: u64,
-    /// NULs.
     pub nuls: u64,
     /// Octets above 127.
     pub eight_bit: u64,
@@ -33,7 +33,7 @@ pub struct Measure {
 
 impl Measure {
     /// Reads a file to its end.
-    pub fn of(mut file: impl Read) -> io::Result<Self> {
+    pub(crate) fn of(mut file: impl Read) -> io::Result<Self> {
         let (mut octets, mut encoder, mut wire) = (Octets::default(), Encoder::whole(), Vec::new());
         let mut measure = Self::default();
         let (mut last, mut line) = (None, 0);
@@ -81,8 +81,8 @@ impl Measure {
         }
     }
 
-    /// The size that Dovecot means by `,W=`: without the line end that is added at the end.
-    pub fn virtual_size(&self) -> u64 {
+    /// The size that Dovecot writes as `,W=`: without the line end added at the end.
+    pub(crate) fn virtual_size(&self) -> u64 {
         self.octets - if self.lacks_last_line_end { 2 } else { 0 }
     }
 }

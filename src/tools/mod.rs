@@ -1,26 +1,26 @@
-//! Tools for a spool, beside a server that runs or without one: what is wrong in it, mail into it and out of it,
-//! one message explained; and what testers do with it: wait for messages, file some, throw them away.
+//! Tools for a spool, beside a running server or without one: they check it, import and export mail, explain
+//! one message, and file, await and delete messages for tests.
 //!
-//! Blocking code for the command line and for [`testing`](crate::testing); nothing here prints, exits or asks for
-//! the time. The rules of names, sizes and unique ids are those of [`maildir`](crate::maildir) and
-//! [`mailbox`](crate::mailbox): there is no second copy of any of them here.
+//! Blocking code for the command line and for [`testing`](crate::testing). Nothing here prints, exits or
+//! reads the clock. The rules for names, sizes and unique ids are those of [`maildir`](crate::maildir) and
+//! [`mailbox`](crate::mailbox); none is written a second time here.
 
-pub mod corpus;
-pub mod date;
+pub(crate) mod corpus;
+pub(crate) mod date;
 mod dirs;
-pub mod explain;
+pub(crate) mod explain;
 mod filing;
-pub mod fsck;
-pub mod header;
+pub(crate) mod fsck;
+pub(crate) mod header;
 mod letter;
 mod mark;
 pub mod mbox;
-pub mod measure;
+pub(crate) mod measure;
 mod purge;
 mod waiting;
 
-pub use filing::{Filed, Filer, Letter, Placing};
+pub(crate) use filing::{Filed, Filer, Letter, Placing};
 pub use letter::Message;
 pub use mark::{BadMark, Mark};
-pub use purge::purge;
-pub use waiting::{Target, Wait};
+pub(crate) use purge::purge;
+pub(crate) use waiting::{Target, Wait};

@@ -1,4 +1,4 @@
-//! Throwing messages away.
+//! Deletes all messages of a mailbox.
 
 use rustix::io::Errno;
 
@@ -12,18 +12,18 @@ use crate::{
     },
 };
 
-/// How far a mailbox was emptied.
+/// The result of a purge.
 #[derive(Debug, Default)]
-pub struct Purged {
-    /// Messages that are gone.
+pub(crate) struct Purged {
+    /// Number of deleted messages.
     pub deleted: usize,
-    /// Why others are not, each once.
+    /// The reasons for messages that were not deleted.
     pub errors: Vec<Error>,
 }
 
-/// Deletes every message of a Maildir, beside a server that may have it open: its sessions find these
-/// messages gone. One that can't be deleted keeps none of the others.
-pub fn purge(maildir: &Maildir) -> Purged {
+/// Deletes every message of a Maildir, even while a server has it open: its sessions then find these messages
+/// gone. A message that cannot be deleted does not stop the others.
+pub(crate) fn purge(maildir: &Maildir) -> Purged {
     let mut purged = Purged::default();
     let mut turn = Turn::endless(Limits::default().largest_listed());
     let Scan { found, left_out, .. } = match scan::scan(maildir, &[], &mut turn) {
@@ -39,7 +39,7 @@ pub fn purge(maildir: &Maildir) -> Purged {
     for found in &found {
         match deletion.delete(found.into()) {
             Ok(done) => purged.deleted += usize::from(done.is_some()),
-            Err(error) if error.kind() == Kind::Changed => {} // it came after the scan
+            Err(error) if error.kind() == Kind::Changed => {} // it arrived after the scan
             Err(error) => purged.errors.push(error),
         }
     }

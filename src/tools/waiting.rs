@@ -1,7 +1,7 @@
-//! Waiting for messages.
+//! Waits for messages.
 //!
-//! The rule that leaves no gap: a mailbox is watched first, then looked through, and then what was told is
-//! looked at. A message is handed on once, whatever becomes of its name.
+//! The rule that leaves no gap: watch a mailbox first, then scan it, then check the reported changes. Each
+//! message is reported once, even if its file is renamed.
 
 use std::{
     collections::HashMap,
@@ -29,56 +29,55 @@ use crate::{
     proto::{ask::Destination, folder::Folder},
 };
 
-/// Whose mail is looked at.
+/// The address whose mail is awaited.
 #[derive(Debug, Clone)]
-pub struct Target {
-    /// The mailbox, and the folder that the address asks for.
+pub(crate) struct Target {
+    /// The mailbox, and the folder that the address names.
     pub destination: Destination,
-    /// The address as it was given.
+    /// The address as given.
     pub address: String,
 }
 
-/// Where and for how long to wait.
+/// The mailboxes to wait for, and the time limit.
 #[derive(Debug)]
-pub struct Wait<'a> {
-    /// The spool: it may come into being later.
+pub(crate) struct Wait<'a> {
+    /// The spool; it may not exist yet.
     pub spool: &'a Path,
-    /// Whose mail.
     pub targets: &'a [Target],
-    /// What was there before does not count.
+    /// Messages to ignore, because they were present before.
     pub after: &'a Mark,
-    /// For how long.
     pub timeout: Duration,
 }
 
-/// One directory of messages that is looked at.
+/// One Maildir or folder being watched.
 struct Post {
-    /// Its name in marks: that of the mailbox, and of the folder.
+    /// Its name in marks: mailbox and folder.
     label: String,
     mailbox: String,
     folder: Option<String>,
-    /// Only mail for that address counts: the address has a `+tag`, and this is not the folder of it.
+    /// Only mail for this address counts: the address has a `+tag`, and this is not that tag's folder.
     only: Option<String>,
     open: Option<Arc<Maildir>>,
-    /// Whether somebody tells what happens in it.
+    /// True if its changes are reported.
     watched: bool,
-    /// Whether it was removed while it was looked through.
+    /// True if it was removed during a scan.
     lost: bool,
-    /// Whether it was looked through since it was opened.
+    /// True if it was scanned since it was opened.
     looked_through: bool,
-    /// What was handed on: it is again if its content changes, as when a program writes it where it is read.
+    /// Reported messages. A message is reported again if its content changes, as when a program writes it in
+    /// place.
     seen: HashMap<Box<[u8]>, Stamp>,
 }
 
 impl Wait<'_> {
-    /// Hands every message on that is there or comes, in the order of delivery where several are there, until
-    /// `each` has had enough. `false`: the time is over.
-    pub fn run(&self, mut each: impl FnMut(Message) -> ControlFlow<()>) -> Result<bool, Error> {
+    /// Reports each message that is present or arrives, those already present in order of delivery, until
+    /// `each` breaks. Returns false if the time limit passed.
+    pub(crate) fn run(&self, mut each: impl FnMut(Message) -> ControlFlow<()>) -> Result<bool, Error> {
         let timeout = self.timeout.min(A_YEAR);
         let deadline = Instant::now() + timeout;
         let (ring, rung) = channel::bounded(1);
         let bell = move || {
-            let _ = ring.try_send(()); // one ring is as good as several
+            let _ = ring.try_send(()); // one pending signal is enough
         };
         let mut dirs = Dirs::new(bell.clone());
         let (watcher, notices) = Watcher::start(MOST_NOTICES, false, bell);
@@ -97,7 +96,7 @@ impl Wait<'_> {
                 return Ok(false);
             }
             if posts.iter_mut().any(|post| std::mem::take(&mut post.lost)) {
-                continue; // what told of it may have been heard already
+                continue; // its event may have been consumed already
             }
             let next = Instant::now() + pace.unwrap_or(timeout);
             match rung.recv_deadline(deadline.min(next)) {
@@ -107,8 +106,8 @@ impl Wait<'_> {
         }
     }
 
-    /// What is there now, to be told from what comes after.
-    pub fn mark(&self) -> Result<Mark, Error> {
+    /// Marks the messages present now.
+    pub(crate) fn mark(&self) -> Result<Mark, Error> {
         let mut mark = Mark::default();
         for post in &mut posts(self.targets) {
             if let Some(maildir) = post.find(self.spool)? {
@@ -120,7 +119,7 @@ impl Wait<'_> {
         Ok(mark)
     }
 
-    /// Hands on what has not been handed on: of what was told, or of everything.
+    /// Reports new messages among the changed names, or among all messages if `everything` is set.
     fn look(
         &self,
         posts: &mut [Post],
@@ -170,8 +169,8 @@ impl Wait<'_> {
 }
 
 impl Post {
-    /// Opens and watches the mailbox, if it is there; else waits for it. `false`: nobody will tell when
-    /// something happens.
+    /// Opens and watches the mailbox if it exists; otherwise waits for it. Returns false if no event will
+    /// report changes.
     fn open(&mut self, spool: &Path, id: IndexId, watcher: &Watcher, dirs: &mut Dirs) -> Result<bool, Error> {
         if let Some(maildir) = &self.open
             && self.is_there(spool, maildir)
@@ -186,7 +185,7 @@ impl Post {
         Ok(self.watched)
     }
 
-    /// Whether the mailbox is still what its path leads to.
+    /// True if the path still leads to the same mailbox.
     fn is_there(&self, spool: &Path, maildir: &Maildir) -> bool {
         let has = |spool: Spool| spool.still_has(&self.mailbox, self.folder.as_deref(), maildir);
         spool.is_dir() && Spool::open(spool).is_ok_and(has)
@@ -194,7 +193,7 @@ impl Post {
 
     fn find(&self, spool: &Path) -> Result<Option<Maildir>, Error> {
         if !spool.is_dir() {
-            return Ok(None); // opening it would make it
+            return Ok(None); // opening it would create it
         }
         let opened = Spool::open(spool).and_then(|spool| match &self.folder {
             Some(folder) => spool.folder(&self.mailbox, folder),
@@ -211,7 +210,7 @@ impl Post {
         self.folder.as_ref().map_or(mailbox.clone(), |folder| mailbox.join(folder))
     }
 
-    /// The message, if it counts and is seen for the first time.
+    /// Returns the message if it counts and was not reported yet.
     fn first_seen(
         &mut self,
         maildir: &Arc<Maildir>,
@@ -224,7 +223,7 @@ impl Post {
             return Ok(None);
         }
         let message = match Message::read(Arc::clone(maildir), found) {
-            // What becomes of it will be told.
+            // A further event will report it.
             Err(error) if matches!(error.kind(), Kind::Gone | Kind::Changed | Kind::Cut) => return Ok(None),
             done => done?,
         };
@@ -238,7 +237,7 @@ fn turn() -> Turn {
     Turn::endless(Limits::default().largest_listed())
 }
 
-/// All messages of a mailbox. `None`: it has been removed.
+/// Lists all messages of a mailbox. `None` if it was removed.
 fn found_in(maildir: &Maildir) -> Result<Option<Vec<Found>>, Error> {
     match scan::scan(maildir, &[], &mut turn()) {
         Err(error) if error.kind() == Kind::Gone => Ok(None),
@@ -246,7 +245,7 @@ fn found_in(maildir: &Maildir) -> Result<Option<Vec<Found>>, Error> {
     }
 }
 
-/// Where the mail of some targets is: in their mailboxes, and where an address asks for a folder also there.
+/// The Maildirs of some targets: their mailboxes, and the folders that their addresses name.
 fn posts(targets: &[Target]) -> Vec<Post> {
     let mut posts = Vec::new();
     for Target { destination: Destination { mailbox, folder }, address } in targets {
@@ -269,5 +268,5 @@ fn posts(targets: &[Target]) -> Vec<Post> {
 
 const A_YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
 const MOST_NOTICES: usize = 10_000;
-/// How often a mailbox is looked through that can't be watched.
+/// Time between scans of a mailbox that cannot be watched.
 const POLL: Duration = Duration::from_millis(250);

@@ -1,25 +1,24 @@
-//! Message data that is left out of a transcript: what is told of it, and what may stand for it when the
-//! transcript is played.
+//! Message data omitted from a transcript: its summary, and substitute data for replaying the transcript.
 
 use crate::proto::smtp::trace::{Hops, MOST_HOPS};
 
-/// What is told of message data in its place.
+/// The summary of omitted message data.
 #[derive(Debug, Default)]
 pub struct LeftOut {
     octets: u64,
-    /// Line ends.
+    /// Number of line ends.
     lines: u64,
-    /// Octets behind the last line end.
+    /// Octets after the last line end.
     half: u64,
-    /// The longest line, its line end included.
+    /// Octets of the longest line, including its line end.
     longest: u64,
-    /// Line ends that are an LF alone.
+    /// Line ends that are a lone LF.
     bare_lfs: u64,
-    /// A CR that is no half of a line end.
+    /// True if a CR was not followed by an LF.
     bare_cr: bool,
-    /// An octet above 0x7f.
+    /// True if an octet was above 0x7f.
     eight_bit: bool,
-    /// The first octet ends a line whose CR came before: a chunk may end between the two.
+    /// True if the first octet is the LF of a line whose CR came before: a chunk may end between the two.
     begins_with_lf: bool,
     after_cr: bool,
     /// The last octets.
@@ -28,17 +27,17 @@ pub struct LeftOut {
 }
 
 impl LeftOut {
-    /// What comes behind other message data, which has ended in half a line end or not.
+    /// Starts after other message data. `half_an_end` tells whether that data ended in half a line end.
     pub fn behind(half_an_end: bool) -> Self {
         Self { after_cr: half_an_end, begins_with_lf: half_an_end, ..Self::default() }
     }
 
-    /// Whether it ends in a CR, which may be half a line end.
+    /// True if the data ends in a CR, which may be half a line end.
     pub fn ends_with_cr(&self) -> bool {
         self.after_cr
     }
 
-    /// Counts the next octets.
+    /// Adds the next octets.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.begins_with_lf &= self.octets > 0 || bytes.first() == Some(&b'\n');
         self.octets += bytes.len() as u64;
@@ -58,7 +57,7 @@ impl LeftOut {
         }
     }
 
-    /// Takes the line back that ends message data, and tells which it was.
+    /// Removes the final dot line from the summary, and returns it.
     pub fn without_dot(&mut self) -> &'static [u8] {
         let dot: &[u8] = match self.tail {
             [b'.', b'\r', b'\n'] => b".\r\n",
@@ -73,12 +72,12 @@ impl LeftOut {
         dot
     }
 
-    /// Whether there was nothing.
+    /// True if there were no octets.
     pub fn is_empty(&self) -> bool {
         self.octets == 0
     }
 
-    /// What stands behind `C~` and `S~`.
+    /// The text after `C~` and `S~`.
     pub fn told(&self) -> String {
         let mut told = format!("octets={} lines={}", self.octets, self.lines);
         let mut tell = |name: &str, value: u64, worth: bool| {
@@ -97,8 +96,8 @@ impl LeftOut {
         told
     }
 
-    /// Octets of which the same would be told, as far as a server could tell them from those left out. `None`:
-    /// that is not what stands behind `C~`.
+    /// Octets with the same summary, equivalent for a server to those omitted. `None` if the text is not a
+    /// summary.
     pub fn stand_in(told: &str) -> Option<Vec<u8>> {
         let value = |name: &str| {
             let value = |word: &str| word.strip_prefix(name)?.strip_prefix('=')?.parse::<usize>().ok();
@@ -143,7 +142,7 @@ impl LeftOut {
 }
 
 const HOP: &[u8] = b"Received:";
-/// Octets of a line of text, its line end included (RFC 5321 section 4.5.3.1.6).
+/// Octets of a text line, including its line end (RFC 5321 section 4.5.3.1.6).
 const TEXT_LINE: u64 = 1000;
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! Octets that become lines as they come.
+//! Splits octets that arrive in pieces into lines.
 
 use std::mem;
 
-/// What has come of a line that has not ended. No octet is searched twice.
+/// The beginning of an unfinished line. No octet is searched twice.
 #[derive(Debug)]
 pub(super) struct Lines {
     end: &'static [u8],
@@ -10,12 +10,12 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Lines that end so: in an LF, perhaps with something before it.
+    /// Lines with this end: an LF, perhaps with octets before it.
     pub(super) fn ending_in(end: &'static [u8]) -> Self {
         Self { end, half: Vec::new() }
     }
 
-    /// Takes the next octets, and gives the lines that are whole with them, ends included.
+    /// Adds octets and returns the lines that are now complete, including their ends.
     pub(super) fn feed(&mut self, new: &[u8]) -> Vec<Vec<u8>> {
         let (mut lines, mut start, mut searched) = (Vec::new(), 0, self.half.len());
         self.half.extend_from_slice(new);
@@ -31,7 +31,8 @@ impl Lines {
         lines
     }
 
-    /// The beginning of a line that is too long for its end to be waited for. A CR stays: it may be half of that.
+    /// Returns the beginning of a line that has become too long to hold. A final CR stays, because it may be
+    /// half of the line end.
     pub(super) fn too_long(&mut self) -> Option<Vec<u8>> {
         let length = self.half.len() - usize::from(self.half.ends_with(b"\r"));
         (length >= LONGEST).then(|| {
@@ -40,18 +41,18 @@ impl Lines {
         })
     }
 
-    /// All of a line that will not end, which may be nothing.
+    /// Returns the unfinished line, which may be empty.
     pub(super) fn rest(&mut self) -> Vec<u8> {
         mem::take(&mut self.half)
     }
 
-    /// Whether every line has ended.
+    /// True if every line has ended.
     pub(super) fn is_empty(&self) -> bool {
         self.half.is_empty()
     }
 }
 
-/// Octets of a line that are kept until it ends.
+/// Octets of a line held until its end.
 const LONGEST: usize = 64 * 1024;
 
 #[cfg(test)]

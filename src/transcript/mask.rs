@@ -1,8 +1,8 @@
-//! What a client's line looks like in a transcript when there may be a password in it.
+//! Masks passwords in the client's lines of a transcript.
 //!
-//! The rules: what stands for a secret is made of constants, so that not even its length is told; a different
-//! secret of the same session has a different number; and the session would treat what stands there like what
-//! was sent, so that a transcript can be played.
+//! The rules: a mask consists of constants, so that not even the length of a secret is revealed; different
+//! secrets of a session get different numbers; and the session would react to the mask as to the original, so
+//! that the transcript can be replayed.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
@@ -13,12 +13,11 @@ use crate::proto::{
     telnet,
 };
 
-/// Which table of rules a session has.
+/// The table of rules of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Spoken {
-    /// SMTP, or LMTP.
+    /// SMTP or LMTP.
     Smtp,
-    /// POP3.
     Pop3,
 }
 
@@ -28,20 +27,20 @@ pub(super) struct Masks {
     spoken: Spoken,
     /// Octets of the longest line.
     longest: usize,
-    /// The session takes lines as they were typed, corrections and all.
+    /// True if the session accepts lines with typed corrections.
     lenient: bool,
-    /// The client has said AUTH: what it says out of place may be a password.
+    /// True after AUTH: an unknown command may be a password.
     secretive: bool,
-    /// The last command was AUTH.
+    /// True if the last command was AUTH.
     exchanging: bool,
-    /// The name of an exchange that comes before its password.
+    /// The user name in an exchange that sends it before the password.
     name: Vec<u8>,
-    /// Digests of the secrets seen, in order.
+    /// Digests of the secrets, in order of appearance.
     seen: Vec<u32>,
 }
 
 impl Masks {
-    /// No secrets yet. A command line has at most `longest` octets.
+    /// A session without secrets so far. A command line has at most `longest` octets.
     pub(super) fn new(spoken: Spoken, longest: usize, lenient: bool) -> Self {
         Self {
             spoken,
@@ -54,12 +53,12 @@ impl Masks {
         }
     }
 
-    /// Whether the client says who it is in an exchange of AUTH, where the name is as secret as the password.
+    /// True during an exchange of AUTH, in which the name is as secret as the password.
     pub(super) fn is_exchanging(&self) -> bool {
         self.exchanging
     }
 
-    /// The line as it may be seen, its end included. `standing` is where the session stood before it.
+    /// Masks a line, including its end. `standing` is the session's state before the line.
     pub(super) fn line(&mut self, line: &[u8], standing: Standing) -> Vec<u8> {
         let text = line.strip_suffix(b"\n").unwrap_or(line);
         let text = text.strip_suffix(b"\r").unwrap_or(text);
@@ -68,7 +67,8 @@ impl Masks {
             Standing::AuthPlain | Standing::AuthUser | Standing::AuthPassword => {
                 self.response(text, standing, sasl::LINE - b"\r\n".len())
             }
-            // What was corrected is told as it was meant: what was taken back may have been a password.
+            // Typed corrections are applied before the line is shown: the deleted text may have been a
+            // password.
             _ if self.lenient => {
                 let typed = telnet::as_typed(text);
                 self.command(&typed).or((typed != text).then_some(typed))
@@ -81,7 +81,7 @@ impl Masks {
         }
     }
 
-    /// `None`: there is no secret in it.
+    /// Masks a command; `None` if it has no secret.
     fn command(&mut self, text: &[u8]) -> Option<Vec<u8>> {
         let (verb, argument) = command::split(text);
         let name = verb.to_ascii_uppercase();
@@ -108,7 +108,7 @@ impl Masks {
                 Some([&before[..before.len() - response.len()], &shown, nul.as_bytes(), behind].concat())
             }
             b"PASS" if self.spoken == Spoken::Pop3 && text.len() > verb.len() => {
-                // All behind the first blank is the password (RFC 1939 section 7).
+                // Everything after the first blank is the password (RFC 1939 section 7).
                 let shown = self.secret(&text[verb.len() + 1..], self.longest - b"PASS \r\n".len());
                 Some([verb, b" ", &shown].concat())
             }
@@ -136,7 +136,7 @@ impl Masks {
         }
     }
 
-    /// A response to a challenge: as good or as bad as the one that was sent.
+    /// Masks a response to a challenge. The mask is accepted or rejected exactly as the original is.
     fn response(&mut self, text: &[u8], standing: Standing, longest: usize) -> Option<Vec<u8>> {
         if matches!(text, b"" | b"*" | b"=") {
             return None;
@@ -169,17 +169,17 @@ impl Masks {
         Some(STANDARD.encode(message).into_bytes())
     }
 
-    /// A password as it is.
+    /// Masks a plain password.
     fn secret(&mut self, secret: &[u8], longest: usize) -> Vec<u8> {
         if secret.len() > longest { b"*".repeat(longest + 1) } else { self.name_of(secret) }
     }
 
-    /// What stands for a password of somebody whose name is hidden, too.
+    /// Masks a name and password together, because the name is hidden too.
     fn name_of_pair(&mut self, user: &[u8], password: &[u8]) -> Vec<u8> {
         self.name_of(&[user, b"\0", password].concat())
     }
 
-    /// What stands for a secret: the same for the same one.
+    /// The mask of a secret, always the same for the same secret.
     fn name_of(&mut self, secret: &[u8]) -> Vec<u8> {
         let digest = crc32fast::hash(secret);
         let at = self.seen.iter().position(|seen| *seen == digest).unwrap_or_else(|| {
@@ -193,11 +193,11 @@ impl Masks {
     }
 }
 
-/// What stands for a secret.
+/// The mask of the first secret.
 const HIDDEN: &[u8] = b"***";
-/// Secrets of a session that are told from each other.
+/// Secrets of one session with masks of their own.
 const MOST_SECRETS: usize = 100;
-/// Mechanisms whose names are shown; what else stands behind AUTH may be anything.
+/// Mechanisms whose names are shown; any other word after AUTH may be a secret.
 const MECHANISMS: [&[u8]; 7] =
     [b"CRAM-MD5", b"DIGEST-MD5", b"SCRAM-SHA-1", b"SCRAM-SHA-256", b"XOAUTH2", b"OAUTHBEARER", b"GSSAPI"];
 

@@ -1,6 +1,6 @@
-//! A session as a sequence diagram of Mermaid, fit for Markdown on GitHub.
+//! Converts a session into a Mermaid sequence diagram, fit for Markdown on GitHub.
 //!
-//! The rule: whatever a peer has sent is text of the diagram, and never a part of its grammar.
+//! The rule: text of a peer is text of the diagram, never part of its grammar.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ pub fn diagram(transcript: &str) -> String {
         String::from("sequenceDiagram\n    participant C as Client\n    participant S as restante\n");
     for line in transcript.lines() {
         if let Some(line) = reader.line(line).and_then(|scene| drawn(&scene)) {
-            let _ = writeln!(out, "    {line}"); // a String takes everything
+            let _ = writeln!(out, "    {line}"); // writing to a String cannot fail
         }
     }
     out
@@ -39,16 +39,16 @@ fn drawn(scene: &Scene) -> Option<String> {
     })
 }
 
-/// Text in which nothing is grammar: what could be is written as a number, and it is cut where nobody would read
-/// on. An empty one would end the line too early.
+/// Escapes a text so that no part of it is grammar: special characters become numbers, and a long text is
+/// cut. An empty text would end the line too early.
 fn text(raw: &str) -> String {
     let mut text = String::new();
     for c in raw.chars().take(LONGEST) {
         match c {
-            // `#` begins a number, `;` ends a statement, `%%` begins a comment, and the rest could be HTML,
-            // Markdown or a line of the grammar.
+            // `#` begins a number, `;` ends a statement, `%%` begins a comment, and the others could be HTML,
+            // Markdown or grammar.
             '#' | ';' | '%' | '<' | '>' | '&' | '"' | '\'' | '`' | '\\' | '{' | '}' | '*' | '_' | '~' => {
-                let _ = write!(text, "#{};", u32::from(c)); // a String takes everything
+                let _ = write!(text, "#{};", u32::from(c)); // writing to a String cannot fail
             }
             c if c.is_control() => text.push('?'),
             c => text.push(c),

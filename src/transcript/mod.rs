@@ -1,7 +1,7 @@
-//! Transcripts: what every session said and was told, as a file that a dialogue of the tests could be.
+//! Transcripts: the dialogue of every session, in a file with the format of the tests' dialogues.
 //!
-//! `record` sees what a connection and its session do, `mask` hides what may be a password, `left_out` stands
-//! for message data, and `writer` waits for the disk. `read` reads a transcript back.
+//! `record` observes a connection and its session, `mask` hides passwords, `left_out` summarises message
+//! data, and `writer` waits for the disk. `read` reads a transcript back.
 
 mod left_out;
 mod lines;
@@ -28,16 +28,16 @@ pub use read::{Reader, Scene};
 pub use record::Record;
 use writer::{Bounds, Desk};
 
-/// Where the transcripts of a server go.
+/// The transcripts of a server.
 #[derive(Debug)]
 pub struct Transcripts {
     desk: Desk,
     bodies: bool,
-    /// What is configured in another way than usual, as directives.
+    /// Settings that differ from the defaults, as directives.
     limits: String,
 }
 
-/// What a session has in common with others of its listener.
+/// The rules of a session, shared with others of its listener.
 #[derive(Debug, Clone, Copy)]
 pub enum Rules<'a> {
     /// SMTP and LMTP.
@@ -49,23 +49,23 @@ pub enum Rules<'a> {
 /// A session that begins.
 #[derive(Debug)]
 pub struct Beginning<'a> {
-    /// Its connection.
+    /// Id of its connection.
     pub id: ConnId,
     /// "smtp", "lmtp" or "pop3".
     pub name: &'a str,
-    /// The client.
+    /// Address of the client.
     pub peer: SocketAddr,
-    /// Where it came in.
+    /// Endpoint of the listener.
     pub listener: String,
-    /// What holds for it.
+    /// Rules of the session.
     pub rules: Rules<'a>,
-    /// Whether TLS comes first.
+    /// True if TLS begins with the first octet.
     pub implicit_tls: bool,
 }
 
 impl Transcripts {
-    /// Makes the directory if it is not there, and starts the thread that writes. `bodies`: message data is
-    /// written down too.
+    /// Creates the directory if it does not exist, and starts the writer thread, which keeps at most `open` files open.
+    /// `bodies`: message data is written too.
     pub fn start(directory: &Path, bodies: bool, limits: &Limits, open: usize) -> io::Result<Self> {
         let desk = Desk::open(directory, Bounds::of(limits, open))?;
         Ok(Self { desk, bodies, limits: unusual(limits) })
@@ -82,7 +82,7 @@ impl Transcripts {
         Record::new(pen, masks, session.rules, self.bodies, now.steady)
     }
 
-    /// The lines before the first that is said: everything that it takes to play the rest.
+    /// The lines before the dialogue, with everything needed to replay it.
     fn head(&self, session: &Beginning<'_>, date: SystemTime) -> String {
         let time = humantime::format_rfc3339_millis(date);
         let mut head = format!(
@@ -93,7 +93,7 @@ impl Transcripts {
             env!("CARGO_PKG_VERSION"),
         );
         let mut direct = |key: &str, value: &str| {
-            let _ = writeln!(head, "= {key} {value}"); // a String takes everything
+            let _ = writeln!(head, "= {key} {value}"); // writing to a String cannot fail
         };
         match session.rules {
             Rules::Smtp(rules) => {
@@ -141,7 +141,7 @@ impl Transcripts {
     }
 }
 
-/// Tells the word of the configuration for a value that is not the usual one.
+/// Reports the configuration word of a value that differs from the default.
 fn unless_usual<T: Default + PartialEq + Serialize>(value: T, tell: impl FnOnce(&str)) {
     if value != T::default()
         && let Ok(toml::Value::String(word)) = toml::Value::try_from(value)
@@ -156,8 +156,8 @@ impl Drop for Transcripts {
     }
 }
 
-/// The limits that are not the usual ones, as directives: those of a server or of `restante dev`, whichever
-/// needs fewer words.
+/// Limits that differ from the defaults, as directives: relative to the server's defaults or to those of
+/// `restante dev`, whichever needs fewer lines.
 fn unusual(limits: &Limits) -> String {
     let table = |limits: &Limits| Table::try_from(limits).unwrap_or_default();
     let unlike = |usual: &Limits| {
@@ -174,12 +174,12 @@ fn unusual(limits: &Limits) -> String {
     if developed.lines().count() < usual.lines().count() { developed } else { usual }
 }
 
-/// `20261121T180510.123Z-smtp-c1003.dlg`: in the order of time.
+/// The file name, which sorts by time: `20261121T180510.123Z-smtp-c1003.dlg`.
 fn file_name(session: &Beginning<'_>, date: SystemTime) -> String {
     let date = date.max(SystemTime::UNIX_EPOCH);
     let time = humantime::format_rfc3339_millis(date).to_string().replace(['-', ':'], "");
     format!("{time}-{}-{}{SUFFIX}", session.name, session.id)
 }
 
-/// What the names of transcripts end in.
+/// The suffix of transcript files.
 pub const SUFFIX: &str = ".dlg";

@@ -1,5 +1,5 @@
-//! A transcript, read line by line into scenes: what was said, and what it means. The words are those of the
-//! tables of rules.
+//! Reads a transcript line by line into scenes, with the meaning of each line. The texts come from the tables
+//! of rules.
 
 use super::mask::Spoken;
 use crate::proto::{
@@ -16,53 +16,53 @@ use crate::proto::{
 pub struct Reader {
     spoken: Spoken,
     standing: Option<Standing>,
-    /// The time since the session began, as it was told last.
+    /// The latest time since the session began.
     time: String,
-    /// The last command is one whose reply lists what the server can do.
+    /// True if the last command asks for a list of capabilities.
     asks_for_list: bool,
 }
 
-/// Something that happens in a session.
+/// One event of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scene {
-    /// It begins.
+    /// The session begins.
     Begins(String),
     /// The client sends a line.
     Client {
         /// The line.
         line: String,
-        /// What it means.
+        /// Its meaning.
         meaning: String,
-        /// Where it is ruled.
+        /// The section that defines it.
         rfc: String,
     },
     /// The server sends a line.
     Server {
         /// The line.
         line: String,
-        /// What it means; nothing where a line of the same reply follows.
+        /// Its meaning; empty if another line of the same reply follows.
         meaning: String,
-        /// What it asks of the client.
+        /// The class of the reply.
         class: Option<Class>,
     },
-    /// Message data that is left out.
+    /// Message data is omitted.
     LeftOut {
-        /// Whether it is the client's.
+        /// True for data of the client.
         from_client: bool,
-        /// What is told of it.
+        /// Its summary.
         told: String,
     },
-    /// The server does something before it replies.
+    /// The server acts before it replies.
     Does(String),
     /// The state of the session changes.
     State(Standing, Standing),
-    /// Something has changed in the spool: what, and the file.
+    /// The spool changes: action and file.
     Spool(String, String),
-    /// TLS begins: where it is ruled what that means.
+    /// TLS begins, with the section that defines its effect.
     Secure(&'static str),
-    /// TLS has begun with that version and cipher.
+    /// TLS is established, with this version and cipher.
     Tls(String),
-    /// Anything else worth telling.
+    /// A remark.
     Note(String),
 }
 
@@ -73,12 +73,12 @@ impl Default for Reader {
 }
 
 impl Reader {
-    /// The time since the session began: `+1.234`, in seconds.
+    /// Seconds since the session began: `+1.234`.
     pub fn time(&self) -> &str {
         &self.time
     }
 
-    /// Whether the session is over.
+    /// True if the session has ended.
     pub fn is_over(&self) -> bool {
         self.standing == Some(Standing::Over)
     }
@@ -100,7 +100,9 @@ impl Reader {
                 None
             }
             "? " => does(rest).map(|what| Scene::Does(what.into())),
-            "! " => rest.strip_prefix("failed ").map(|fault| Scene::Note(format!("It fails: {fault}"))),
+            "! " => {
+                rest.strip_prefix("failed ").map(|fault| Scene::Note(format!("The request fails: {fault}")))
+            }
             ". " if rest == "secure" => Some(Scene::Secure(match self.spoken {
                 Spoken::Smtp => "RFC 3207 section 4.2",
                 Spoken::Pop3 => "RFC 2595 section 4",
@@ -132,8 +134,10 @@ impl Reader {
                 Some(Scene::Spool(what.into(), file.into()))
             }
             "tls" => Some(Scene::Tls(value.into())),
-            "cut" => Some(Scene::Note(format!("The connection, or this transcript, is cut: {value}"))),
-            "dropped" => Some(Scene::Note(format!("Left out, for the disk was too slow or full: {value}"))),
+            "cut" => Some(Scene::Note(format!("The connection or this transcript was cut: {value}"))),
+            "dropped" => {
+                Some(Scene::Note(format!("Omitted, because the disk was too slow or full: {value}")))
+            }
             _ => None,
         }
     }
@@ -150,7 +154,7 @@ impl Reader {
         match standing {
             Standing::AuthPlain | Standing::AuthUser | Standing::AuthPassword => {
                 let meaning = match line {
-                    "*" => "Gives the exchange up",
+                    "*" => "Cancels the exchange",
                     _ => "Answers the challenge, in base64; masked here",
                 };
                 let rfc = match self.spoken {
@@ -192,7 +196,7 @@ impl Reader {
 }
 
 impl Reader {
-    /// What a line of the reply to EHLO or CAPA means.
+    /// Explains a line of the reply to EHLO or CAPA.
     fn listed(&self, line: &str) -> Option<String> {
         let (table, line) = match self.spoken {
             Spoken::Smtp => (smtp::rules::EXTENSIONS, line.get(4..)?),
@@ -211,7 +215,7 @@ fn smtp_reply(line: &str) -> (String, Option<Class>) {
             let last = !rest.starts_with('-');
             let mut meaning = if last { codes::explain(code, enhanced) } else { String::new() };
             if let Some(challenge) = rest.get(1..).filter(|_| code == "334").and_then(readable) {
-                meaning.push_str(&format!("; it reads {challenge:?}"));
+                meaning.push_str(&format!("; decoded: {challenge:?}"));
             }
             (meaning, Class::of(code))
         }
@@ -219,7 +223,7 @@ fn smtp_reply(line: &str) -> (String, Option<Class>) {
     }
 }
 
-/// What a challenge says, which is in base64.
+/// Decodes the base64 text of a challenge.
 fn readable(challenge: &str) -> Option<String> {
     let text = String::from_utf8(sasl::decode(challenge.as_bytes()).ok()?).ok()?;
     (!text.is_empty()).then_some(text)
@@ -239,17 +243,17 @@ fn pop3_reply(line: &str) -> (String, Option<Class>) {
     }
 }
 
-/// What the server does when it asks that of the world.
+/// The action of the server for a request of the session.
 fn does(ask: &str) -> Option<&'static str> {
     let (word, _) = ask.split_once(' ').unwrap_or((ask, ""));
     Some(match word {
         "verify" => "Checks the password",
-        "open" => "Locks the mailbox, and looks what is in it",
-        "deliver" | "deliver+trace" => "Makes the message durable: only then may the reply say so",
-        "update" => "Deletes what was marked",
-        "room" => "Asks whether there is room on the disk",
-        "begin" => "Asks whether there is room for a message in memory",
-        "spill" => "Puts a part of the message into a file",
+        "open" => "Locks the mailbox and lists its messages",
+        "deliver" | "deliver+trace" => "Makes the message durable; only then may it reply 250",
+        "update" => "Deletes the marked messages",
+        "room" => "Checks the free space on disk",
+        "begin" => "Checks the memory for the message",
+        "spill" => "Writes a part of the message to a file",
         "read" => "Reads the message",
         _ => return None,
     })
@@ -258,17 +262,17 @@ fn does(ask: &str) -> Option<&'static str> {
 fn happens(what: &str) -> Option<Scene> {
     let note = |text: &str| Some(Scene::Note(text.into()));
     match what.split_once(' ').unwrap_or((what, "")) {
-        ("pause", span) => Some(Scene::Note(format!("The server makes the client wait for {span}"))),
-        ("wait", span) => Some(Scene::Note(format!("The client is silent, {span} after it came"))),
-        ("stop", _) => note("The server is stopped"),
+        ("pause", span) => Some(Scene::Note(format!("The server delays its reply by {span}"))),
+        ("wait", span) => Some(Scene::Note(format!("The client is silent, {span} after it connected"))),
+        ("stop", _) => note("The server stops"),
         ("end", _) => note("The client closes"),
         ("close", _) => note("The server closes"),
-        ("abort", _) => note("The server hangs up without its last words"),
+        ("abort", _) => note("The server closes without a final reply"),
         _ => None,
     }
 }
 
-/// The numbers behind `C~` and `S~`, as a sentence.
+/// The summary after `C~` and `S~` as a sentence.
 fn told(numbers: &str) -> String {
     let value = |name: &str| {
         let value = |word: &str| Some(word.strip_prefix(name)?.strip_prefix('=')?.to_owned());
@@ -277,8 +281,8 @@ fn told(numbers: &str) -> String {
     let (octets, lines) = (value("octets").unwrap_or_default(), value("lines").unwrap_or_default());
     let mut told = format!("{octets} octets of message data in {lines} lines");
     for (name, text) in [
-        ("bare_lf", ", with an LF of its own"),
-        ("bare_cr", ", with a CR of its own"),
+        ("bare_lf", ", with a bare LF"),
+        ("bare_cr", ", with a bare CR"),
         ("eight_bit", ", with octets above 0x7f"),
         ("longest", ", with a line of more than 1000 octets"),
         ("hops", ", with too many hops"),

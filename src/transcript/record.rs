@@ -1,7 +1,7 @@
-//! What one session leaves in its transcript, line by line, while its connection goes on.
+//! Writes the transcript of one session while its connection is open.
 //!
-//! The rule: what is written is what a dialogue of the tests needs to be played, and nothing that could be a
-//! password. Nothing here waits.
+//! The rule: it writes everything needed to replay the session as a dialogue of the tests, and nothing that
+//! could be a password. Nothing here waits.
 
 use std::{
     cell::RefCell,
@@ -34,33 +34,33 @@ use crate::{
 pub struct Record {
     pen: Pen,
     spoken: Spoken,
-    /// Whether message data is written down.
+    /// True if message data is written.
     bodies: bool,
-    /// Whether messages go when they have stayed for some time.
+    /// True if messages expire.
     expires: bool,
     masks: Masks,
     began: Duration,
-    /// Milliseconds since then, now and when they were told last.
+    /// Milliseconds since the beginning: now, and at the last time line.
     time: u128,
     told: u128,
     standing: Option<Standing>,
-    /// What the client has sent of a line that has not ended.
+    /// The client's unfinished line.
     half_in: Lines,
-    /// What the server has said of one.
+    /// The server's unfinished line.
     half_out: Lines,
-    /// A question that is told only when its answer is out of the ordinary.
+    /// A request that is written only if its response is unusual.
     routine: Option<String>,
-    /// The one that asked for the last piece of a message.
+    /// The request for the last piece of a message.
     read: Option<String>,
-    /// Message data on its way in.
+    /// Message data being received.
     body: Option<LeftOut>,
-    /// The last chunk of it ended in a CR.
+    /// True if its last chunk ended in a CR.
     half_an_end: bool,
-    /// A message on its way out.
+    /// A message being sent.
     message: Option<LeftOut>,
-    /// The answer that was just given is a piece of a message.
+    /// True if the last response was a piece of a message.
     piece: bool,
-    /// What was told of the directory.
+    /// Lookups already written.
     looked_up: HashSet<String>,
     page: String,
 }
@@ -82,7 +82,7 @@ impl Record {
             told: 0,
             standing: None,
             half_in: Lines::ending_in(b"\n"),
-            // An LF of its own may stand in a message.
+            // A bare LF may stand inside a message.
             half_out: Lines::ending_in(b"\r\n"),
             routine: None,
             read: None,
@@ -95,7 +95,7 @@ impl Record {
         }
     }
 
-    /// Lets the session act, and writes down what it takes in, says and wants.
+    /// Runs one step of the session, and records its input, output and requests.
     pub fn watch(
         &mut self,
         protocol: &mut dyn Protocol,
@@ -153,7 +153,7 @@ impl Record {
         }
     }
 
-    /// A line that has ended the session before its own end.
+    /// Records a line whose end did not come before the session ended.
     fn endless(&mut self) {
         if !self.half_in.is_empty() {
             let mut line = LeftOut::default();
@@ -162,7 +162,7 @@ impl Record {
         }
     }
 
-    /// Octets that a client sent before it might, and that nobody reads.
+    /// Records octets that the client sent too early and the session will not read.
     fn not_run(&mut self, unread: &[u8]) {
         if unread.starts_with(TLS_HANDSHAKE) {
             self.line("C| \\x16\\x03");
@@ -194,7 +194,7 @@ impl Record {
         }
     }
 
-    /// A chunk may end in the middle of a line.
+    /// Records the incomplete line at the end of a chunk.
     fn rest_of_chunk(&mut self) {
         let half = self.half_in.rest();
         if !half.is_empty() {
@@ -209,7 +209,7 @@ impl Record {
         }
     }
 
-    /// What came of a line that will never end, when the connection ends: all of it may be a password.
+    /// Records the unfinished line when the connection ends. All of it may be a password.
     fn last_half(&mut self, unread: &[u8]) {
         self.flush_body();
         if !self.half_in.rest().is_empty() || !unread.is_empty() {
@@ -226,7 +226,7 @@ impl Record {
         let mut text = said;
         if self.message.is_none() {
             if !said.starts_with(b"+OK") {
-                // What was read is not what was listed: the session is its own judge.
+                // The session noticed that the file has changed since it was listed.
                 self.read.take().into_iter().for_each(|read| self.line(&read));
                 self.line("! failed Changed");
                 return self.server_lines(said);
@@ -263,7 +263,7 @@ impl Record {
         }
     }
 
-    // What the session wants, and gets
+    // Requests and responses
 
     fn wants(&mut self, step: &Step) {
         match step {
@@ -282,7 +282,7 @@ impl Record {
 
     fn asks(&mut self, ask: &Ask) {
         let told = match ask {
-            // The message is told where bodies are, or left out.
+            // The message is written with the bodies, or summarised.
             Ask::Spill { .. } => "? spill mailbox=*".into(),
             Ask::Deliver { .. } => {
                 let told = text::ask(ask, b"", false);
@@ -301,7 +301,7 @@ impl Record {
         }
     }
 
-    /// The world answers, and this has changed in the spool.
+    /// Records a response to the session, and the resulting changes in the spool.
     pub fn answered(&mut self, answer: &Answer, changes: &[String], now: Now) {
         self.stamp(now);
         self.piece = matches!(answer, Answer::Chunk { .. });
@@ -320,9 +320,9 @@ impl Record {
         changes.iter().for_each(|change| self.line(&format!("# spool: {change}")));
     }
 
-    // What happens to the connection
+    // Events of the connection
 
-    /// TLS has begun.
+    /// Records that TLS is established.
     pub fn secured(&mut self, by: Encryption, standing: Standing, now: Now) {
         self.stamp(now);
         self.line(&format!("# tls: {} {}", by.version, by.cipher));
@@ -330,7 +330,7 @@ impl Record {
         self.send();
     }
 
-    /// The client has closed, and the session has nothing more to do.
+    /// Records that the client has closed and the session has nothing more to do.
     pub fn left(&mut self, unread: &[u8], now: Now) {
         self.stamp(now);
         self.last_half(unread);
@@ -340,7 +340,7 @@ impl Record {
         self.send();
     }
 
-    /// The client was silent for too long, that long since the connection began.
+    /// Records that the client was silent for too long, with the time since the connection began.
     pub fn waited(&mut self, now: Now) {
         self.stamp(now);
         self.last_half(b"");
@@ -348,16 +348,16 @@ impl Record {
         self.line(&format!(". wait {}", text::span(Duration::from_secs(waited))));
     }
 
-    /// The server stops.
+    /// Records that the server stops.
     pub fn stopped(&mut self, now: Now) {
         self.stamp(now);
         self.line(". stop");
     }
 
-    /// The connection ends in a way that no session knows of.
+    /// Records an end of the connection that the session does not see.
     pub fn cut(&mut self, why: &str) {
         if self.standing == Some(Standing::Over) {
-            return; // how a client takes its leave afterwards is of no interest
+            return; // the rest of the connection is of no interest
         }
         self.line(&format!("# cut: {}", text::escaped(why.as_bytes())));
         self.send();
@@ -371,9 +371,9 @@ impl Record {
         self.line(how);
     }
 
-    // The page
+    // The text
 
-    /// The next line is of that time.
+    /// Sets the time of the next line.
     fn stamp(&mut self, now: Now) {
         self.time = now.steady.saturating_sub(self.began).as_millis();
     }
@@ -393,7 +393,7 @@ impl Record {
             self.told = self.time;
             let _ = writeln!(self.page, "# time: +{}.{:03}", self.time / 1000, self.time % 1000);
         }
-        let _ = writeln!(self.page, "{line}"); // a String takes everything
+        let _ = writeln!(self.page, "{line}"); // writing to a String cannot fail
     }
 
     fn send(&mut self) {
@@ -411,7 +411,7 @@ impl Drop for Record {
     }
 }
 
-/// A directory that remembers what it was asked, so that the same answers can be given again.
+/// A directory that records its lookups, so that a replay can give the same results.
 struct Noted<'a> {
     directory: &'a dyn Directory,
     lines: RefCell<Vec<String>>,
@@ -473,5 +473,5 @@ impl Directory for Noted<'_> {
     }
 }
 
-/// Addresses that one transcript tells of.
+/// Addresses recorded in one transcript.
 const MOST_LOOKUPS: usize = 10_000;

@@ -1,5 +1,5 @@
-//! How octets, asks and answers are written in a dialogue. What prints stands for itself; the rest is
-//! escaped, so that no editor can change it unseen.
+//! The notation of octets, requests and responses in dialogues. Printable characters stand for themselves;
+//! others are escaped, so that no editor can change them unnoticed.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,8 +9,8 @@ use crate::{
     proto::ask::{Answer, Ask, Envelope, Recipient},
 };
 
-/// Octets on one line: `\r`, `\n`, `\t`, `\\`, and `\xNN` for what is not seen, turns the direction of writing, or would
-/// be lost at the end of a line.
+/// Escapes octets for one line: `\r`, `\n`, `\t`, `\\`, and `\xNN` for characters that are invisible, change
+/// the direction of text, or would be lost at the end of a line.
 pub fn escaped(bytes: &[u8]) -> String {
     let mut text = inside(bytes);
     if let Some(last) = text.chars().next_back().filter(|c| c.is_whitespace()) {
@@ -20,7 +20,7 @@ pub fn escaped(bytes: &[u8]) -> String {
     text
 }
 
-/// The same where something follows on the line.
+/// Like [`escaped`], for text followed by more on the same line.
 fn inside(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
@@ -45,14 +45,14 @@ fn hex(bytes: &[u8], text: &mut String) {
     }
 }
 
-/// Octets between quotes, with `|` for LF.
+/// Octets in quotes, with `|` for LF.
 pub fn quoted(bytes: &[u8]) -> String {
     let line = |line: &[u8]| inside(line).replace('"', "\\\"").replace('|', "\\x7c");
     let lines: Vec<String> = bytes.split(|&b| b == b'\n').map(line).collect();
     format!("\"{}\"", lines.join("|"))
 }
 
-/// The octets that [`escaped`] writes so.
+/// Parses the notation of [`escaped`].
 pub fn unescaped(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let mut rest = text.chars();
@@ -76,7 +76,7 @@ pub fn unescaped(text: &str) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// The octets of a text that begins with quotes, and what follows them. `"..."*3` is the same three times.
+/// Parses a text in quotes, and returns the rest after it. `"..."*3` means three repetitions.
 pub fn unquoted(text: &str) -> Result<(Vec<u8>, &str), String> {
     let wrong = || format!("{text} is not a text in quotes");
     let inside = text.strip_prefix('"').ok_or_else(wrong)?;
@@ -97,8 +97,8 @@ pub fn unquoted(text: &str) -> Result<(Vec<u8>, &str), String> {
     }
 }
 
-/// An ask, as it stands behind `?`. `body` is the whole message of a deliver, spilled or not; `detail` adds
-/// what is most often left out: our trace header, and the password.
+/// A request, as written after `?`. `body` is the whole message of a delivery; `detail` adds the trace header
+/// and the password.
 pub fn ask(ask: &Ask, body: &[u8], detail: bool) -> String {
     match ask {
         Ask::Room { size } => format!("? room size={size}"),
@@ -130,7 +130,7 @@ pub fn ask(ask: &Ask, body: &[u8], detail: bool) -> String {
     }
 }
 
-/// The address, and the mailbox where it has another name, and the folder where one is wanted.
+/// The address, followed by the mailbox if its name differs and the folder if there is one.
 fn recipient(Recipient { address, mailbox, folder }: &Recipient) -> String {
     let address = address.to_string();
     let wanted = folder.as_ref().map(|folder| format!("/{folder}")).unwrap_or_default();
@@ -138,8 +138,8 @@ fn recipient(Recipient { address, mailbox, folder }: &Recipient) -> String {
     format!("<{address}>{mailbox}{wanted}")
 }
 
-/// A message without the lines that we put on top: four, and one or two more where there is one recipient to
-/// name.
+/// The message without the lines that the server added at the top: four, and one or two more if there is only
+/// one recipient.
 fn without_trace<'a>(body: &'a [u8], envelope: &Envelope) -> &'a [u8] {
     let added = match (envelope.to.len(), &envelope.sent) {
         (1, None) => 6,
@@ -158,8 +158,8 @@ fn line_ends(body: &[u8]) -> impl Iterator<Item = usize> {
     body.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at + 1)
 }
 
-/// An answer, as it stands behind `!`. Of a mailbox that was opened it tells the octets and the unique id of
-/// every message, up to [`MOST_LISTED`] of them; `None`: there are more. `ages`: and how long it has been there.
+/// A response, as written after `!`. For an opened mailbox it lists the size and unique id of every message,
+/// with `ages` also its age. `None` if there are more than [`MOST_LISTED`].
 pub fn answer(answer: &Answer, now: SystemTime, ages: bool) -> Option<String> {
     Some(match answer {
         Answer::Ready => "! ready".into(),
@@ -191,12 +191,12 @@ pub fn answer(answer: &Answer, now: SystemTime, ages: bool) -> Option<String> {
     })
 }
 
-/// A wait, as it stands behind `. pause` and `. wait`.
+/// A duration, as written after `. pause` and `. wait`.
 pub fn span(span: Duration) -> String {
     Span(span).to_string()
 }
 
-/// Messages of a mailbox that one line tells of.
+/// Messages listed in one line.
 pub const MOST_LISTED: usize = 1000;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! The thread that waits for the disk, so that no session does.
+//! The thread that writes transcripts, so that no session waits for the disk.
 //!
-//! The rules: what can't be written is dropped, counted and told; a full disk costs transcripts, never mail;
-//! and the oldest files make room for new ones.
+//! The rules: text that cannot be written is dropped, and the number of dropped lines is recorded; a full
+//! disk costs transcripts, never mail; and the oldest files are deleted for new ones.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -20,7 +20,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::{limits::Limits, proto::ask::ConnId, safe_file::Directory};
 
-/// The bounds of what is kept.
+/// Limits of the transcripts.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     files: usize,
@@ -44,27 +44,27 @@ impl Bounds {
 }
 
 enum Entry {
-    /// A session begins: the name of its file, and its first lines.
+    /// A session begins: file name and first lines.
     Begin(ConnId, String, String),
-    /// It goes on.
+    /// More lines of a session.
     Lines(ConnId, String),
-    /// It is over.
+    /// A session ends.
     End(ConnId),
-    /// Everything before this is written when it is answered.
+    /// Reply when everything before this is written.
     Flush(Sender<()>),
 }
 
-/// The near end of the queue to the thread.
+/// The sender's end of the queue to the thread.
 #[derive(Debug, Clone)]
 pub(super) struct Desk {
     queue: Sender<Entry>,
-    /// Octets in it.
+    /// Octets in the queue.
     waiting: Arc<AtomicUsize>,
     bounds: Bounds,
 }
 
 impl Desk {
-    /// Makes the directory if it is not there, and starts the thread.
+    /// Creates the directory if it does not exist, and starts the thread.
     pub(super) fn open(directory: &Path, bounds: Bounds) -> io::Result<Self> {
         Directory::named_or_new(directory)?;
         let shelf = Shelf::open(directory.to_owned(), bounds)?;
@@ -84,28 +84,28 @@ impl Desk {
         pen
     }
 
-    /// Waits until everything is written, for a moment at most.
+    /// Waits until everything is written, but only for a bounded time.
     pub(super) fn finish(&self) {
         let (written, wait) = bounded(1);
         if self.queue.send_timeout(Entry::Flush(written), PATIENCE).is_ok() {
-            let _ = wait.recv_timeout(PATIENCE); // what is not written by now stays unwritten
+            let _ = wait.recv_timeout(PATIENCE); // the rest stays unwritten
         }
     }
 }
 
-/// What writes one file.
+/// The writer of one file.
 #[derive(Debug)]
 pub(super) struct Pen {
     desk: Desk,
     id: ConnId,
     written: usize,
-    /// Lines that were dropped, and not told yet.
+    /// Number of dropped lines not yet recorded.
     dropped: usize,
     begun: bool,
 }
 
 impl Pen {
-    /// Queues some lines, or drops them.
+    /// Queues lines, or drops them if the queue is full.
     pub(super) fn write(&mut self, mut lines: String) {
         if !self.begun || self.written > self.desk.bounds.session {
             return;
@@ -139,28 +139,28 @@ impl Pen {
 impl Drop for Pen {
     fn drop(&mut self) {
         if self.begun {
-            // A full queue: the file is closed when another one needs its place.
+            // If the queue is full, the file stays open until its place is needed.
             let _ = self.desk.queue.try_send(Entry::End(self.id));
         }
     }
 }
 
-/// The files.
+/// The directory of transcripts.
 struct Shelf {
     directory: PathBuf,
     bounds: Bounds,
-    /// Their names and octets, the oldest first.
+    /// Names and sizes of all files, the oldest first.
     files: VecDeque<(String, u64)>,
     octets: u64,
-    /// Those being written.
+    /// Files being written.
     pages: HashMap<ConnId, Page>,
     complained: Option<Instant>,
 }
 
-/// One of them.
+/// A file being written.
 struct Page {
     name: String,
-    /// Closed when too many are open.
+    /// `None` if it was closed because too many were open.
     file: Option<File>,
     octets: u64,
     dropped: usize,
@@ -194,7 +194,7 @@ impl Shelf {
                 }
                 Entry::End(id) => drop(self.pages.remove(&id)),
                 Entry::Flush(written) => {
-                    let _ = written.send(()); // who asked has lost patience
+                    let _ = written.send(()); // the requester no longer waits
                 }
             }
         }
@@ -202,7 +202,7 @@ impl Shelf {
 
     fn begin(&mut self, id: ConnId, name: String, head: &str) {
         if self.pages.len() >= MOST_PAGES {
-            self.pages.clear(); // their sessions ended unseen, or go on unwritten
+            self.pages.clear(); // their sessions have ended unnoticed, or stay without a transcript
         }
         if self.pages.values().filter(|page| page.file.is_some()).count() >= self.bounds.open {
             self.pages.values_mut().for_each(|page| page.file = None);
@@ -217,7 +217,7 @@ impl Shelf {
         match page.append(&self.directory, lines) {
             Ok(octets) => {
                 self.octets += octets;
-                // The newest are the last: a session that writes is most often among them.
+                // Searched from the end, because an active session is most often among the newest.
                 if let Some(file) = self.files.iter_mut().rev().find(|(name, _)| *name == page.name) {
                     file.1 += octets;
                 }
@@ -227,7 +227,7 @@ impl Shelf {
         }
     }
 
-    /// Removes the oldest files beyond the bounds.
+    /// Deletes the oldest files beyond the limits.
     fn make_room(&mut self) {
         while self.files.len() > 1
             && (self.files.len() > self.bounds.files || self.octets > self.bounds.octets)
@@ -235,7 +235,7 @@ impl Shelf {
             let Some((name, octets)) = self.files.pop_front() else { return };
             self.octets -= octets.min(self.octets);
             self.pages.retain(|_, page| page.name != name);
-            // Somebody else may have removed it.
+            // Another program may have removed it already.
             let _ = Directory::named(&self.directory).and_then(|open| open.remove(name.as_ref()));
         }
     }
@@ -243,13 +243,13 @@ impl Shelf {
     fn complain(&mut self, error: &io::Error) {
         if self.complained.is_none_or(|last| last.elapsed() > COMPLAIN_EVERY) {
             self.complained = Some(Instant::now());
-            log::warn!("{}: transcripts are not written: {error}", self.directory.display());
+            log::warn!("{}: cannot write transcripts: {error}", self.directory.display());
         }
     }
 }
 
 impl Page {
-    /// Appends all of it, or nothing.
+    /// Appends all of the lines, or nothing.
     fn append(&mut self, directory: &Path, lines: &str) -> io::Result<u64> {
         let text = if self.dropped > 0 { dropped(self.dropped) + lines } else { lines.to_owned() };
         let written = self.file(directory).and_then(|file| {
@@ -276,7 +276,8 @@ impl Page {
             Some(file) => file,
             None => {
                 let (open, name) = (Directory::named(directory)?, self.name.as_ref());
-                // Made once: a transcript that somebody has removed is not begun in its middle.
+                // Created only once: if another program removed a transcript, it is not begun again in the
+                // middle.
                 let made = if self.octets == 0 { open.create(name, 0o600).map(drop) } else { Ok(()) };
                 match made {
                     Err(error) if error.kind() == ErrorKind::AlreadyExists && self.dropped > 0 => {}
@@ -289,12 +290,12 @@ impl Page {
     }
 }
 
-/// The line that tells of others.
+/// The line that records dropped lines.
 fn dropped(lines: usize) -> String {
     format!("# dropped: {lines} lines\n")
 }
 
-/// Whether that may be the name of a transcript of ours: nothing else is ever removed.
+/// True if the name may be that of a transcript. No other file is ever deleted.
 fn is_transcript(name: &str) -> bool {
     let mut parts = name.split('-');
     let time = parts.next().is_some_and(|time| {
@@ -303,11 +304,11 @@ fn is_transcript(name: &str) -> bool {
     time && parts.count() == 2 && name.ends_with(super::SUFFIX)
 }
 
-/// Entries that wait for the thread.
+/// Entries in the queue.
 const QUEUE: usize = 8192;
-/// How long the end of the server waits for the disk.
+/// Time limit for the disk when the server ends.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// Sessions that are being written down.
+/// Sessions with a transcript at the same time.
 const MOST_PAGES: usize = 100_000;
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 

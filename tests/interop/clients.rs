@@ -116,7 +116,7 @@ fn send_hands_letters_to_postfix_which_hands_them_to_us() {
     let refused = send("ann@far.test", "nobody@");
     assert_eq!(refused.status.code(), Some(5), "{}", said(&refused));
     assert!(
-        said(&refused).contains("Refused: it will not work before something is changed."),
+        said(&refused).contains("Refused: trying again will fail unless something is changed."),
         "{}",
         said(&refused)
     );

@@ -158,7 +158,7 @@ def write_with_attachments():
     terminal.expect("Recipients: 3. ")
     terminal.answer("Send it? [Y/n] ", "y")
     terminal.expect("Not to nobody@example.test: 550 5.1.1")
-    terminal.answer("Send it to the others all the same? [Y/n] ", "")
+    terminal.answer("Send it to the other recipients anyway? [Y/n] ", "")
     terminal.expect("Sent: 250 2.0.0")
     terminal.expect("The server keeps a copy")
     terminal.answer("Your choice: ", "4")
@@ -366,12 +366,12 @@ def sign_up():
         terminal.answer("Name or address", name)
         if name == ALICE:
             terminal.secret("Password: ", PASSWORD)
-            terminal.secret("The same again: ", PASSWORD)
+            terminal.secret("Repeat the password: ", PASSWORD)
         terminal.expect(told)
     terminal.answer("q quit: ", "2")
     terminal.answer("Name or address", "Carl@example.test")
     terminal.secret("Password: ", "new secret")
-    terminal.secret("The same again: ", "new secret")
+    terminal.secret("Repeat the password: ", "new secret")
     terminal.expect("carl@example.test is signed up.")
     until = time.monotonic() + PATIENCE
     while not knows("carl@example.test"):

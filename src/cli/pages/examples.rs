@@ -1,8 +1,8 @@
-//! Examples and exit codes of commands, for their manual pages.
+//! Examples and exit codes of the commands, for their manual pages.
 
-/// What for, and what to type.
+/// Purpose and command.
 type Example = (&'static str, &'static str);
-/// A code, and what it says.
+/// Exit code and meaning.
 type Exit = (&'static str, &'static str);
 
 /// The examples of a command, named like `user add`.
@@ -10,13 +10,11 @@ pub(super) fn of(command: &str) -> &'static [Example] {
     EXAMPLES.iter().find(|(name, _)| *name == command).map_or(&[], |(_, examples)| examples)
 }
 
-/// The commands that have examples.
 #[cfg(test)]
 pub(super) fn commands() -> impl Iterator<Item = &'static str> {
     EXAMPLES.iter().map(|(name, _)| *name)
 }
 
-/// The exit codes of a command.
 pub(super) fn exits_of(command: &str) -> &'static [Exit] {
     EXITS.iter().find(|(name, _)| *name == command).map_or(USUAL, |(_, exits)| exits)
 }
@@ -25,9 +23,9 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "client",
         &[
-            ("At the server of `restante dev`:", "restante client"),
+            ("With the server of `restante dev`:", "restante client"),
             (
-                "At any server that has TLS from the first octet:",
+                "With any server that has TLS from the first octet:",
                 "restante client --tls implicit --smtp mail.example.test:465 --pop3 mail.example.test:995 \\\n  \
                  --user alice@example.test",
             ),
@@ -41,14 +39,14 @@ const EXAMPLES: &[(&str, &[Example])] = &[
                 "restante send --server 127.0.0.1:2525 --from me@example.test --to you@example.test \\\n  \
                  --subject 'The plan' --body 'As promised.' --attach plan.pdf",
             ),
-            ("The dialogue, as it happens:", "echo hello | restante send --to you@example.test -v -"),
+            ("Show the dialogue:", "echo hello | restante send --to you@example.test -v -"),
         ],
     ),
     (
         "",
         &[
             (
-                "A server to try things with, on loopback, where everybody has a mailbox:",
+                "A test server on loopback, where every address has a mailbox:",
                 "restante dev\ncurl pop3://127.0.0.1:1110/1 -u you@example.test:any",
             ),
             (
@@ -62,7 +60,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "cert",
         &[(
-            "A pair for a machine that clients know by a name and an address:",
+            "A certificate for a machine that clients reach by a name or an address:",
             "restante cert --self-signed --host mx.example.test --host 192.0.2.1 /etc/restante/tls",
         )],
     ),
@@ -71,7 +69,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             ("Before a restart or a reload:", "restante check --config /etc/restante/restante.toml"),
             (
-                "What is in force, with all defaults:",
+                "The effective limits, with all defaults:",
                 "restante check --config /etc/restante/restante.toml | sed -n '/limits/,$p'",
             ),
         ],
@@ -80,18 +78,21 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         "dev",
         &[
             (
-                "On ports that are free, for a test that reads them:",
+                "On any free ports, written to a file for a test:",
                 "restante dev --smtp 127.0.0.1:0 --pop3 127.0.0.1:0 --ports-file ports",
             ),
             (
-                "Under TLS too:",
+                "Also over TLS:",
                 "restante dev --tls\ncurl pop3s://127.0.0.1:1995 -u you@example.test:any --cacert ~/.local/state/restante/certificate.pem",
             ),
         ],
     ),
     (
         "explain",
-        &[("Why a mail program shows a message as it does:", "restante explain alice@example.test/new/*")],
+        &[(
+            "Find out why a mail program shows a message as it does:",
+            "restante explain alice@example.test/new/*",
+        )],
     ),
     (
         "export",
@@ -103,9 +104,9 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "fsck",
         &[
-            ("What is wrong in the whole spool:", "restante fsck --config /etc/restante/restante.toml"),
+            ("Check the whole spool:", "restante fsck --config /etc/restante/restante.toml"),
             (
-                "Mend what is safe to mend in one mailbox:",
+                "Repair one mailbox as far as that is safe:",
                 "restante fsck --fix --config /etc/restante/restante.toml alice@example.test",
             ),
         ],
@@ -113,14 +114,14 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "import",
         &[(
-            "What another server left; said once more after an interruption, it goes on where it was:",
+            "Import mail of another server; repeat the command to continue after an interruption:",
             "restante import --config /etc/restante/restante.toml --to alice@example.test alice.mbox",
         )],
     ),
     (
         "serve",
         &[
-            ("As systemd does it:", "restante serve --config /etc/restante/restante.toml"),
+            ("The command that systemd runs:", "restante serve --config /etc/restante/restante.toml"),
             (
                 "With every line of the protocols in the log:",
                 "restante serve --config /etc/restante/restante.toml --log-level trace",
@@ -130,15 +131,15 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "status",
         &[
-            ("What the server of this machine does:", "restante status"),
-            ("The same, live:", "restante status --watch"),
+            ("The figures of the server on this machine:", "restante status"),
+            ("The same, updated on the screen:", "restante status --watch"),
         ],
     ),
     ("purge", &[("Between two tests:", "restante purge --all --yes")]),
     (
         "seed",
         &[(
-            "A mailbox with everything that clients trip over, and a hundred messages more:",
+            "Fill a mailbox with all awkward messages and a hundred ordinary ones:",
             "restante seed --nasty --count 100",
         )],
     ),
@@ -149,13 +150,13 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             "restante wait --to you@example.test --subject 'Your order' --timeout 10s",
         )],
     ),
-    ("watch", &[("What clients say, and what is meant:", "restante dev --transcripts &\nrestante watch")]),
-    ("user", &[("Who has a mailbox:", "restante user list --config /etc/restante/restante.toml")]),
+    ("watch", &[("Show sessions with explanations:", "restante dev --transcripts &\nrestante watch")]),
+    ("user", &[("List the accounts:", "restante user list --config /etc/restante/restante.toml")]),
     (
         "user add",
         &[
             (
-                "Asked for the password:",
+                "Ask for the password:",
                 "restante user add alice@example.test --config /etc/restante/restante.toml",
             ),
             (
@@ -167,32 +168,35 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "user passwd",
         &[(
-            "Asked for the new one:",
+            "Ask for the new password:",
             "restante user passwd alice@example.test --config /etc/restante/restante.toml",
         )],
     ),
     (
         "user disable",
         &[(
-            "Nobody logs in, and mail still arrives:",
+            "Refuse logins; mail still arrives:",
             "restante user disable alice@example.test --config /etc/restante/restante.toml",
         )],
     ),
     (
         "user enable",
-        &[("As before:", "restante user enable alice@example.test --config /etc/restante/restante.toml")],
+        &[(
+            "Allow logins again:",
+            "restante user enable alice@example.test --config /etc/restante/restante.toml",
+        )],
     ),
     (
         "user list",
         &[(
-            "All of them, with what is not as usual:",
+            "List all accounts, with their differences from the default:",
             "restante user list --config /etc/restante/restante.toml",
         )],
     ),
     (
         "user remove",
         &[(
-            "The mail stays until you remove it:",
+            "The mail stays until you delete it:",
             "restante user remove alice@example.test --config /etc/restante/restante.toml\nrm -r /var/lib/restante/mail/alice@example.test",
         )],
     ),
@@ -202,29 +206,33 @@ const EXITS: &[(&str, &[Exit])] = &[
     (
         "send",
         &[
-            ("0", "The message was taken, for all recipients."),
-            ("1", "There is no connection, or no TLS."),
+            ("0", "The server accepted the message for all recipients."),
+            ("1", "The connection or TLS failed."),
             ("2", "The command line is wrong."),
-            ("4", "Not now (4xx): try again later."),
-            ("5", "Never like this (5xx): change something."),
+            ("4", "Temporary failure (4xx): try again later."),
+            ("5", "Permanent failure (5xx): change something before the next attempt."),
         ],
     ),
     (
         "wait",
-        &[("0", "It is there."), ("1", "It did not come in time."), ("2", "The command line is wrong.")],
+        &[
+            ("0", "The message arrived."),
+            ("1", "The time limit passed."),
+            ("2", "The command line is wrong."),
+        ],
     ),
     (
         "fsck",
         &[
-            ("0", "Nothing is left to be mended."),
-            ("1", "Something is left, or could not be looked at."),
-            ("2", "The command line or the configuration has to be corrected."),
+            ("0", "No problem is left."),
+            ("1", "Problems are left, or could not be checked."),
+            ("2", "The command line or the configuration must be corrected."),
         ],
     ),
 ];
 
 const USUAL: &[Exit] = &[
-    ("0", "It is done."),
-    ("1", "It could not be done; standard error says why, and what to do about it."),
-    ("2", "The command line or the configuration has to be corrected."),
+    ("0", "The command succeeded."),
+    ("1", "The command failed; standard error gives the reason and the next step."),
+    ("2", "The command line or the configuration must be corrected."),
 ];

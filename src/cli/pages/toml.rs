@@ -1,4 +1,4 @@
-//! restante.toml(5), from the commented example of a configuration.
+//! restante.toml(5), from the commented example configuration.
 
 use clap_mangen::roff::{Inline, Roff, bold, roman};
 
@@ -40,18 +40,18 @@ pub(super) fn page() -> String {
     page.to_roff()
 }
 
-/// What the example consists of.
+/// One part of the example.
 #[derive(Debug, PartialEq)]
 enum Part {
-    /// A section begins: `LISTEN`.
+    /// The beginning of a section: `LISTEN`.
     Section(String),
-    /// What is said in comments.
+    /// Text in comments.
     Text(String),
-    /// Keys with their values, and the remarks behind them.
+    /// Keys with their values, and the comments after them.
     Keys(Vec<(String, Option<String>)>),
 }
 
-/// Reads the example: comments are text, and what is configuration, or would be without its `#`, are keys.
+/// Parses the example. Comments are text; lines that are configuration, or would be without `#`, are keys.
 fn parts(example: &str) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     let mut open = false;
@@ -67,7 +67,7 @@ fn parts(example: &str) -> Vec<Part> {
                 let section = header(name);
                 // A list of sections has one heading.
                 if !parts.contains(&section) {
-                    // What was said just before is about the section.
+                    // The text just before a section describes it.
                     let about =
                         matches!(parts.last(), Some(Part::Text(_)) if open).then(|| parts.pop()).flatten();
                     parts.push(section);
@@ -98,13 +98,13 @@ fn parts(example: &str) -> Vec<Part> {
     parts
 }
 
-/// `name = value`.
+/// True for `name = value`.
 fn is_key(line: &str) -> bool {
     line.split_once(" = ")
         .is_some_and(|(name, _)| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
 }
 
-/// A key with its value, and the remark behind it.
+/// Splits a key with its value from the comment after it.
 fn key(line: &str) -> (String, Option<String>) {
     match line.split_once(" #") {
         Some((key, remark)) => (key.trim_end().to_owned(), Some(remark.trim().to_owned())),
@@ -114,9 +114,9 @@ fn key(line: &str) -> (String, Option<String>) {
 
 const EXAMPLE: &str = include_str!("../../../examples/restante.toml");
 const FILES: &[(&str, &str)] = &[
-    ("/etc/restante/restante.toml", "Where the service expects it."),
+    ("/etc/restante/restante.toml", "The configuration of the service."),
     ("/var/lib/restante", "Mail and accounts of the service."),
-    ("/usr/share/doc/restante/examples", "This example, units of systemd and more."),
+    ("/usr/share/doc/restante/examples", "This example, systemd units and more."),
 ];
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The figures as lines for people, none wider than 80 columns, the same for the table and for the screen.
+//! The figures as lines of at most 80 columns, for the table and the live screen.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,13 +8,13 @@ use crate::{
     printable,
 };
 
-/// Who it is, how long it has been there, and how old this is.
+/// Two lines with the server's name, its uptime and the age of the figures.
 pub(super) fn heading(reading: &Reading, now: SystemTime) -> String {
     let about = printable::line(reading.about().unwrap_or("restante"));
     format!("{about}\nup {}, figures {} old", span(reading.uptime()), span(reading.age(now)))
 }
 
-/// What there is to say. Rates are since `before`, or since the server was ready.
+/// All figures. Rates are since `before`, or since the server was ready.
 pub(super) fn lines(reading: &Reading, before: Option<&Reading>) -> Vec<String> {
     let rates = Rates::new(reading, before);
     let mut lines =
@@ -83,7 +83,7 @@ fn of_the_inside(reading: &Reading) -> Vec<String> {
         line(
             "index",
             &format!(
-                "{} messages in {} mailboxes, {}; {} walks, {} looks",
+                "{} messages in {} mailboxes, {}; {} scans, {} rechecks",
                 one("index_messages"),
                 one("index_mailboxes"),
                 size(one("index_bytes")),
@@ -131,7 +131,7 @@ fn of_the_inside(reading: &Reading) -> Vec<String> {
         ),
     ];
     if !stale.is_empty() {
-        lines.push(line("stale", &format!("{}: can't be used, an older one is in force", stale.join(", "))));
+        lines.push(line("stale", &format!("{}: invalid, the previous version is in use", stale.join(", "))));
     }
     lines
 }
@@ -152,7 +152,7 @@ fn times(reading: &Reading, name: &str) -> String {
     }
 }
 
-/// The words that were counted most.
+/// The most frequent words of a counter.
 fn most_of(reading: &Reading, name: &str) -> Option<String> {
     let mut words = reading.by_label(name);
     words.sort_by(|(_, a), (_, b)| b.total_cmp(a));
@@ -160,7 +160,7 @@ fn most_of(reading: &Reading, name: &str) -> Option<String> {
     (!words.is_empty()).then(|| words.join(", "))
 }
 
-/// How often things happen.
+/// Rates per minute.
 struct Rates<'a> {
     now: &'a Reading,
     before: Option<&'a Reading>,
@@ -182,7 +182,7 @@ impl<'a> Rates<'a> {
         self.rate(self.now.labelled(name, label) - before)
     }
 
-    /// A server that was started anew between two readings has counted backwards.
+    /// A negative difference means that the server was restarted between two readings.
     fn rate(&self, n: f64) -> String {
         if self.minutes < 1e-3 || n < 0.0 {
             return "-".into();
@@ -204,7 +204,7 @@ fn seconds(seconds: f64) -> String {
     }
 }
 
-/// A time as people say it.
+/// A duration for reading.
 pub(super) fn span(time: Duration) -> String {
     humantime::format_duration(Duration::from_secs(time.as_secs())).to_string()
 }

@@ -1,5 +1,5 @@
-//! `restante status --watch`: the same figures on a screen that lives, with rates since the reading before and
-//! the messages of the last minutes as a line of bars.
+//! `restante status --watch`: a live screen with rates since the last reading, and a bar chart of the
+//! messages of the last minutes.
 
 use std::{
     collections::VecDeque,
@@ -19,17 +19,17 @@ use ratatui::{
 use super::{Source, board, stale};
 use crate::metrics::reading::Reading;
 
-/// What the screen shows.
+/// The content of the screen.
 struct Screen {
     reading: Reading,
     before: Option<Reading>,
-    /// Messages taken in between two readings, the latest first.
+    /// Messages received between two readings, the latest first.
     bars: VecDeque<u64>,
-    /// Why there is nothing newer.
+    /// The error of the last reading.
     trouble: Option<String>,
 }
 
-/// Runs until somebody presses q, Escape or Ctrl-C.
+/// Runs until the user presses q, Escape or Ctrl-C.
 pub(super) fn run(source: &Source, reading: Reading) -> io::Result<()> {
     let mut terminal = ratatui::try_init()?;
     let mut screen = Screen { reading, before: None, bars: VecDeque::new(), trouble: None };
@@ -85,7 +85,7 @@ impl Screen {
         frame.render_widget(Text::from(lines.into_iter().map(Line::from).collect::<Vec<_>>()), body);
         if bars.height > 1 {
             let latest = self.bars.iter().copied();
-            let title = "messages taken in, one bar for each reading, the latest on the left";
+            let title = "messages received, one bar for each reading, the latest on the left";
             let sparkline = Sparkline::default()
                 .block(Block::new().borders(Borders::TOP).title(title))
                 .style(Style::new().cyan())
@@ -94,10 +94,10 @@ impl Screen {
         }
         let trouble = self.trouble.clone().or_else(|| {
             stale(&self.reading, now)
-                .map(|age| format!("the figures are {age} old: the server has ended, or hangs"))
+                .map(|age| format!("the figures are {age} old: the server has ended or hangs"))
         });
         let foot_line =
-            trouble.map_or_else(|| Line::from("q ends").dim(), |trouble| Line::from(trouble).reversed());
+            trouble.map_or_else(|| Line::from("q quits").dim(), |trouble| Line::from(trouble).reversed());
         frame.render_widget(foot_line, foot);
     }
 }

@@ -1,29 +1,26 @@
-//! The way of a message, out of its `Received:` fields (RFC 5321 section 4.4).
+//! The route of a message, from its `Received:` fields (RFC 5321 section 4.4).
 
 use serde::Serialize;
 
 use crate::tools::{date, header};
 
-/// One server that a message went through.
+/// One server on the route.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub struct Hop {
-    /// Who handed it over, with what the server knows of that.
+pub(crate) struct Hop {
+    /// The sending host, with the server's remarks.
     pub from: Option<String>,
-    /// The server.
     pub by: Option<String>,
-    /// The protocol.
     pub with: Option<String>,
-    /// The server's own number.
+    /// The server's own id for the message.
     pub id: Option<String>,
-    /// The recipient.
     pub recipient: Option<String>,
-    /// When, in seconds since 1970.
+    /// Time in seconds since 1970.
     pub time: Option<i64>,
-    /// Seconds since the hop before; below 0 where their clocks differ.
+    /// Seconds since the previous hop; negative if the clocks differ.
     pub delay: Option<i64>,
 }
 
-/// The hops, the first one first: the topmost field is the last.
+/// The hops in order of time: the topmost field is the last.
 pub(super) fn hops(header: &[u8]) -> Vec<Hop> {
     let mut hops: Vec<Hop> = header::fields(header)
         .filter(|field| field.is("Received"))
@@ -62,10 +59,10 @@ fn hop(value: &str) -> Hop {
     Hop { from, by, with, id, recipient, time, delay: None }
 }
 
-/// What the parts of such a field begin with.
+/// Keywords that begin the clauses of the field.
 const CLAUSES: [&str; 5] = ["from", "by", "with", "id", "for"];
 
-/// The words of a text; what is in parentheses is one, blanks and all.
+/// The words of a text; a comment in parentheses is one word.
 fn words(text: &str) -> Vec<&str> {
     let (mut words, mut depth, mut start) = (Vec::new(), 0u32, None);
     for (at, c) in text.char_indices() {

@@ -1,4 +1,4 @@
-//! One message file, taken apart: what its name says, where it came from, and what POP3 makes of it.
+//! Explains one message file: its name, its origin, and its appearance in POP3.
 
 mod hops;
 
@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-pub use hops::Hop;
+pub(crate) use hops::Hop;
 use rustix::fs::{self, FileType, Mode, OFlags};
 use serde::Serialize;
 
@@ -25,79 +25,78 @@ use crate::{
     proto::ask::Maildrop,
 };
 
-/// A message file, taken apart.
+/// The explanation of a message file.
 #[derive(Debug, Clone, Serialize)]
-pub struct Explanation {
-    /// Where it is.
+pub(crate) struct Explanation {
     pub path: String,
-    /// What its name says.
+    /// The parsed name.
     pub name: Name,
-    /// What the header says of the envelope, and for people.
+    /// Header fields of the envelope and for display.
     pub fields: Vec<(String, String)>,
-    /// The servers that it went through, the first one first.
+    /// The servers on its route, the first one first.
     pub hops: Vec<Hop>,
-    /// Its octets.
+    /// Sizes of the file.
     pub measure: Measure,
-    /// Where the octets come from that POP3 announces.
+    /// Source of the size that POP3 announces.
     pub counted: Counted,
-    /// What POP3 says to UIDL.
+    /// Its unique id in UIDL.
     pub unique_id: String,
-    /// Why POP3 does not show it, if it does not.
+    /// The reason if POP3 does not list it.
     pub hidden: Option<&'static str>,
-    /// What is wrong with it: the problem, how it shows, who stumbles over it.
+    /// Problems: keyword, evidence, affected programs.
     pub problems: Vec<(&'static str, String, &'static str)>,
 }
 
-/// What a file name says.
+/// The parts of a file name.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Name {
-    /// `new` or `cur`, if it lies in one.
+pub(crate) struct Name {
+    /// `new` or `cur`, if it is in one of them.
     pub place: Option<&'static str>,
-    /// Seconds since 1970: when it was delivered.
+    /// Time of delivery in seconds since 1970.
     pub seconds: Option<u64>,
-    /// Microseconds of that.
+    /// Microseconds within that second.
     pub microseconds: Option<u64>,
-    /// What tells the message from all others: the name up to the first comma or colon.
+    /// The name up to the first comma or colon, unique to the message.
     pub identity: String,
-    /// What restante has put into it, if it is a name of restante's that nobody has changed.
+    /// The parts of restante's own names, if the checksum fits.
     pub ours: Option<Ours>,
-    /// Octets on the disk (`,S=`).
+    /// Octets on disk (`,S=`).
     pub size: Option<u64>,
     /// Octets on the wire (`,W=`).
     pub octets: Option<u64>,
-    /// The flags, and what each means.
+    /// The flags with their meanings.
     pub flags: Vec<(char, &'static str)>,
 }
 
-/// The parts of a name of ours.
+/// The parts of a name made by restante.
 #[derive(Debug, Clone, Serialize)]
-pub struct Ours {
-    /// Who delivered it.
+pub(crate) struct Ours {
+    /// Process id of the deliverer.
     pub process: String,
-    /// Which of its deliveries it was.
+    /// Number of the delivery in that process.
     pub count: String,
     /// 64 random bits.
     pub random: String,
-    /// The checksum over all of the rest, which fits.
+    /// Checksum of the other parts.
     pub checksum: String,
-    /// On which machine.
+    /// Machine that delivered it.
     pub host: String,
 }
 
-/// Where a size on the wire comes from.
+/// The source of the announced size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Counted {
-    /// The name is ours and fits the file: it is believed.
+pub(crate) enum Counted {
+    /// From the name, which restante made and which fits the file.
     ByName,
-    /// The file is read once, and what was counted is kept in `.restante.sizes`.
+    /// From reading the file once; the result is kept in `.restante.sizes`.
     ByReading,
 }
 
-/// Takes a message file apart.
-pub fn explain(path: &Path) -> io::Result<Explanation> {
+/// Explains a message file.
+pub(crate) fn explain(path: &Path) -> io::Result<Explanation> {
     let file_name = path.file_name().map(OsStr::as_bytes).unwrap_or_default();
-    // The directory is the one that the person has named; below it and beside it no link is followed.
+    // The user has named the directory; below and beside it no link is followed.
     let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let directory = fs::openat(fs::CWD, above, DIRECTORY, Mode::empty())?;
     let fd = fs::openat(&directory, file_name, OPEN, Mode::empty())?;
@@ -124,7 +123,11 @@ pub fn explain(path: &Path) -> io::Result<Explanation> {
     }
     if !doubles.is_empty() {
         let double = Problem::DoubledIdentity;
-        problems.push((double.name(), format!("so has {}", doubles.join(", ")), double.stumbles()));
+        problems.push((
+            double.name(),
+            format!("{} has the same identity", doubles.join(", ")),
+            double.stumbles(),
+        ));
     }
     let told = name::octets_told(file_name, measure.bytes);
     Ok(Explanation {
@@ -144,7 +147,7 @@ pub fn explain(path: &Path) -> io::Result<Explanation> {
         hidden: if file_name.starts_with(b".") {
             Some("its name begins with a dot")
         } else if name::flags(file_name).contains(&b'T') {
-            Some("it has the flag T: its owner's mail reader will remove it")
+            Some("it has the flag T: the mail reader of its owner will remove it")
         } else if place.is_none() {
             Some("it is neither in new/ nor in cur/")
         } else {
@@ -173,7 +176,7 @@ fn place_of(path: &Path) -> Option<Place> {
     Place::BOTH.into_iter().find(|place| parent.file_name() == Some(OsStr::new(place.name())))
 }
 
-/// What POP3 says of it, as the mailbox has it; and the other files of its identity.
+/// The unique id that the mailbox gives it, and the other files with its identity.
 fn unique_id(
     directory: &OwnedFd,
     place: Option<Place>,
@@ -196,7 +199,7 @@ fn unique_id(
     (snapshot.unique_id(position).into_owned(), doubles)
 }
 
-/// The message files of that identity in the mailbox of a file, which is in that directory.
+/// Lists the message files with that identity in the mailbox that contains the directory.
 fn of_identity(directory: &OwnedFd, identity: &[u8]) -> Vec<(Vec<u8>, Place, Stamp)> {
     let mut all = Vec::new();
     let Ok(home) = fs::openat(directory, c"..", DIRECTORY, Mode::empty()) else { return all };
@@ -235,7 +238,7 @@ fn name_of(file: &[u8], place: Option<Place>) -> Name {
     }
 }
 
-/// The parts of the identity of a name whose checksum fits.
+/// The parts of an identity whose checksum fits.
 fn ours(identity: &str) -> Option<Ours> {
     let (_, rest) = identity.split_once('P')?;
     let (process, rest) = rest.split_once('Q')?;
@@ -247,19 +250,19 @@ fn ours(identity: &str) -> Option<Ours> {
     Some(Ours { process, count, random, checksum, host })
 }
 
-/// What a flag means.
+/// The meaning of a flag.
 fn meaning(flag: u8) -> &'static str {
     match flag {
         b'D' => "draft",
-        b'F' => "flagged by its reader",
+        b'F' => "flagged by the user",
         b'P' => "passed on: forwarded, or bounced",
         b'R' => "replied to",
         b'S' => "seen",
         b'T' => "trashed",
         b'a'..=b'z' => "a keyword of Dovecot's: see dovecot-keywords",
-        _ => "nothing that is defined",
+        _ => "undefined",
     }
 }
 
-/// The fields that are shown.
+/// The fields to show.
 const SHOWN: [&str; 7] = ["Return-Path", "Delivered-To", "From", "To", "Subject", "Date", "Message-ID"];

@@ -1,5 +1,5 @@
-//! The mending. Each step looks again at what it is about to touch, and is one call that takes nothing from
-//! anybody: a rename that overwrites nothing, a change of a mode, the removal of what is no mail.
+//! Repairs. Each step first checks the file again, then makes one call that cannot destroy mail: a rename
+//! that overwrites nothing, a mode change, or the removal of a file that is not mail.
 
 use std::{ffi::CStr, os::fd::OwnedFd};
 
@@ -55,7 +55,7 @@ fn one(dir: &OwnedFd, owner: u32, finding: &Finding) -> Result<(), Errno> {
             let to = c_string(to.clone());
             match is(dir, name, *inode) {
                 Ok(()) => fs::renameat_with(dir, name, dir, &to, RenameFlags::NOREPLACE),
-                // Another finding has had it renamed.
+                // The repair of another finding has renamed it.
                 Err(Errno::NOENT) => is(dir, &to, *inode),
                 Err(error) => Err(error),
             }
@@ -71,13 +71,14 @@ fn one(dir: &OwnedFd, owner: u32, finding: &Finding) -> Result<(), Errno> {
             if stat.st_ino != *inode || stat.st_uid != owner {
                 return Err(Errno::STALE);
             }
-            // The file itself, though it can't be opened: chmod of a name would follow a link.
+            // Through the open file, because chmod of a name would follow a link. The file itself may not be
+            // openable.
             let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
             fs::chmodat(fs::CWD, path, Mode::from_raw_mode(*mode), AtFlags::empty())
         }
         Mend::MakeDirectory => {
             match fs::mkdirat(dir, name, Mode::RWXU) {
-                Ok(()) | Err(Errno::EXIST) => {} // its server has made it meanwhile
+                Ok(()) | Err(Errno::EXIST) => {} // the server created it meanwhile
                 Err(error) => return Err(error),
             }
             let made = super::open_directory(dir, std::os::unix::ffi::OsStrExt::from_bytes(name.to_bytes()))?;
@@ -86,7 +87,7 @@ fn one(dir: &OwnedFd, owner: u32, finding: &Finding) -> Result<(), Errno> {
     }
 }
 
-/// Whether that name is still that file.
+/// Fails unless the name still belongs to that inode.
 fn is(dir: &OwnedFd, name: &CStr, inode: u64) -> Result<(), Errno> {
     let stat = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
     if stat.st_ino == inode { Ok(()) } else { Err(Errno::STALE) }

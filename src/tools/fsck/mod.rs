@@ -1,7 +1,8 @@
-//! Looks for what is wrong in a mailbox, and mends what can be mended beside running servers and other programs.
+//! Finds problems in a mailbox, and repairs those that can be repaired beside running servers and other
+//! programs.
 //!
-//! The rule: nothing is written unless it is asked for, no mail is ever deleted, no name ever taken from another
-//! file, and a file is only touched while it is the one that was looked at. To mend twice is to mend once.
+//! The rule: it writes only on request, never deletes mail, never overwrites a name, and changes a file only
+//! while it is still the file it examined. A second repair changes nothing.
 
 mod mend;
 mod names;
@@ -15,8 +16,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-pub use names::{check as check_name, told as told_in_name};
-pub use problem::Problem;
+pub(crate) use names::{check as check_name, told as told_in_name};
+pub(crate) use problem::Problem;
 use rustix::{
     fs::{self, Mode, OFlags},
     io::Errno,
@@ -24,41 +25,39 @@ use rustix::{
 
 use crate::maildir::{Error, Spool, store::directories};
 
-/// Something that is wrong.
+/// A problem of one file or directory.
 #[derive(Debug, Clone)]
-pub struct Finding {
-    /// Where.
+pub(crate) struct Finding {
     pub path: PathBuf,
-    /// What.
     pub problem: Problem,
-    /// How it shows.
+    /// The evidence.
     pub detail: String,
-    /// What can be done about it.
+    /// The repair.
     pub mend: Mend,
     spot: Spot,
 }
 
-/// What can be done about a finding.
+/// The repair of a finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mend {
-    /// Nothing that is safe; what a person may do.
+pub(crate) enum Mend {
+    /// No safe repair; the advice for a person.
     ByHand(&'static str),
-    /// The file gets that name, in the same directory.
+    /// Rename the file in its directory.
     Rename(Vec<u8>),
-    /// The file is removed: it is no mail.
+    /// Remove the file, which is not mail.
     Remove,
-    /// It gets that mode.
+    /// Set the mode.
     Mode(u32),
-    /// The directory is made.
+    /// Create the directory.
     MakeDirectory,
 }
 
-/// Which file it is, for the mending.
+/// The file to repair.
 #[derive(Debug, Clone)]
 struct Spot {
     dir: Dir,
     name: CString,
-    /// 0: there is none.
+    /// 0 if it does not exist.
     inode: u64,
 }
 
@@ -84,34 +83,34 @@ impl Dir {
     }
 }
 
-/// A mailbox or a folder that is looked at, whole or not.
+/// An open mailbox or folder, complete or not.
 #[derive(Debug)]
-pub struct Mailbox {
+pub(crate) struct Mailbox {
     path: PathBuf,
     root: OwnedFd,
-    /// `tmp`, `new`, `cur`, those that are there.
+    /// `tmp`, `new` and `cur`, if they exist.
     parts: [Option<OwnedFd>; 3],
-    /// The user who has the mailbox.
+    /// User id of the mailbox's owner.
     owner: u32,
 }
 
-/// What was found in a mailbox.
+/// The result of a check.
 #[derive(Debug, Default)]
-pub struct Report {
-    /// Message files that were looked at.
+pub(crate) struct Report {
+    /// Number of message files checked.
     pub messages: u64,
-    /// What is wrong.
     pub findings: Vec<Finding>,
 }
 
 impl Mailbox {
-    /// Opens a directory of the spool that is, or should be, a mailbox. `None`: it has nothing of a Maildir.
-    pub fn open(spool: &Spool, name: &OsStr) -> Result<Option<Self>, Error> {
+    /// Opens a directory of the spool that is, or should be, a mailbox. `None` if it has no part of a
+    /// Maildir.
+    pub(crate) fn open(spool: &Spool, name: &OsStr) -> Result<Option<Self>, Error> {
         Self::open_in(spool.dir(), spool.path().join(name), name)
     }
 
-    /// The same with a folder of it. Links are not followed, at no step of the way.
-    pub fn folder(&self, name: &OsStr) -> Result<Option<Self>, Error> {
+    /// Opens a folder of the mailbox. No component of the path may be a link.
+    pub(crate) fn folder(&self, name: &OsStr) -> Result<Option<Self>, Error> {
         Self::open_in(&self.root, self.path.join(name), name)
     }
 
@@ -127,33 +126,31 @@ impl Mailbox {
                     there = true;
                 }
                 Err(Errno::NOENT) => {}
-                Err(_) => there = true, // told by the walk
+                Err(_) => there = true, // reported by the walk
             }
         }
         Ok(there.then(|| Self { path, root, parts, owner: stat.st_uid }))
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The names of the directories in it that are folders, or look like ones.
-    pub fn folders(&self) -> Result<Vec<OsString>, Error> {
+    /// Names of the directories in it that look like folders.
+    pub(crate) fn folders(&self) -> Result<Vec<OsString>, Error> {
         let mut folders = directories(&self.root, &self.path)?;
         folders.retain(|name| name.as_bytes().starts_with(b"."));
         folders.sort();
         Ok(folders)
     }
 
-    /// Looks at everything in it. Files that lie in `tmp/` for longer than `age` before `now` are stale.
-    pub fn look(&self, now: SystemTime, age: Duration) -> Result<Report, Error> {
+    /// Checks the whole mailbox. Files in `tmp/` are stale once they are older than `age` at `now`.
+    pub(crate) fn look(&self, now: SystemTime, age: Duration) -> Result<Report, Error> {
         walk::look(self, now, age)
     }
 
-    /// Does what is to be done about these findings of this mailbox; durable when it returns. For each of them
-    /// whether it was done.
-    pub fn mend(&self, findings: &[Finding]) -> Vec<Result<(), Error>> {
+    /// Repairs these findings of this mailbox, durably. Returns one result for each.
+    pub(crate) fn mend(&self, findings: &[Finding]) -> Vec<Result<(), Error>> {
         mend::mend(self, findings)
     }
 
@@ -173,47 +170,46 @@ impl Mailbox {
 }
 
 impl Finding {
-    /// A mailbox, or a directory of one, that can't be looked at.
-    pub fn unusable(path: &Path, error: &Error) -> Self {
+    /// The finding for a mailbox, or a directory of one, that cannot be opened.
+    pub(crate) fn unusable(path: &Path, error: &Error) -> Self {
         Self {
             path: path.to_owned(),
             problem: Problem::ClosedToOwner,
             detail: error.to_string(),
-            mend: Mend::ByHand("see who owns it, and its mode"),
+            mend: Mend::ByHand("check its owner and its mode"),
             spot: Spot { dir: Dir::Root, name: CString::default(), inode: 0 },
         }
     }
 
-    /// What `--fix` does about it, or a person may.
-    pub fn advice(&self) -> String {
+    /// The repair that `--fix` would make, or the advice for a person.
+    pub(crate) fn advice(&self) -> String {
         match &self.mend {
             Mend::ByHand(advice) => (*advice).to_owned(),
             Mend::Rename(name) => format!("--fix renames it to {}", shown(name)),
             Mend::Remove => "--fix removes it".into(),
             Mend::Mode(mode) => format!("--fix sets its mode to {mode:04o}"),
-            Mend::MakeDirectory => "--fix makes it".into(),
+            Mend::MakeDirectory => "--fix creates it".into(),
         }
     }
 
-    /// What `--fix` has done about it.
-    pub fn done(&self) -> String {
+    /// The repair that `--fix` has made.
+    pub(crate) fn done(&self) -> String {
         match &self.mend {
             Mend::ByHand(_) => "nothing".into(),
             Mend::Rename(name) => format!("renamed to {}", shown(name)),
             Mend::Remove => "removed".into(),
             Mend::Mode(mode) => format!("mode set to {mode:04o}"),
-            Mend::MakeDirectory => "made".into(),
+            Mend::MakeDirectory => "created".into(),
         }
     }
 
-    /// Whether it can be mended.
-    pub fn is_mendable(&self) -> bool {
+    pub(crate) fn is_mendable(&self) -> bool {
         !matches!(self.mend, Mend::ByHand(_))
     }
 }
 
-/// A name of octets, for people: what is no printable ASCII is escaped.
-pub fn shown(name: &[u8]) -> String {
+/// A file name for display: octets that are not printable ASCII are escaped.
+pub(crate) fn shown(name: &[u8]) -> String {
     name.escape_ascii().to_string().replace("\\'", "'").replace("\\\"", "\"")
 }
 

@@ -1,4 +1,4 @@
-//! What is wrong with a name, and what the right one is.
+//! Problems of a message file's name, and the corrected name.
 
 use super::Problem;
 use crate::{
@@ -6,9 +6,9 @@ use crate::{
     tools::measure::Measure,
 };
 
-/// What is wrong with the name of a message file, each with its details, and the name that it should have: the
-/// same identity, the same flags.
-pub fn check(place: Place, file: &[u8], measure: &Measure) -> (Vec<(Problem, String)>, Vec<u8>) {
+/// Checks the name of a message file. Returns its problems with details, and the corrected name, with the
+/// same identity and flags.
+pub(crate) fn check(place: Place, file: &[u8], measure: &Measure) -> (Vec<(Problem, String)>, Vec<u8>) {
     let mut problems = Vec::new();
     let info = name::info(file);
     let (base, rest) = file.split_at(info.unwrap_or(file.len()));
@@ -18,7 +18,7 @@ pub fn check(place: Place, file: &[u8], measure: &Measure) -> (Vec<(Problem, Str
         problems.push((Problem::WrongSize, detail));
         right = replaced(&right, b'S', measure.bytes);
     }
-    // Dovecot leaves out the line end that a last line may lack, and we do not.
+    // Dovecot does not count the line end added after the last line; restante does.
     let octets = [measure.octets, measure.virtual_size()];
     if let Some(told) = told(base, b'W').filter(|told| !octets.contains(told)) {
         let detail = format!("the name says W={told}, the message has {} octets on the wire", measure.octets);
@@ -26,7 +26,7 @@ pub fn check(place: Place, file: &[u8], measure: &Measure) -> (Vec<(Problem, Str
         right = replaced(&right, b'W', measure.virtual_size());
     }
     if memchr::memchr(b':', base).is_some() || memchr::memchr(b':', rest.get(1..).unwrap_or(b"")).is_some() {
-        problems.push((Problem::StrayColon, "a colon that begins no flags (:2,)".into()));
+        problems.push((Problem::StrayColon, "a colon that does not begin flags (:2,)".into()));
     }
     right.extend_from_slice(rest);
     if info.is_some() {
@@ -37,7 +37,7 @@ pub fn check(place: Place, file: &[u8], measure: &Measure) -> (Vec<(Problem, Str
         let unknown: Vec<u8> = flags.iter().copied().filter(|flag| !is_known(*flag)).collect();
         if !flags.is_sorted_by(|a, b| a < b) {
             problems.push((Problem::UnsortedFlags, format!("flags {}", super::shown(flags))));
-            // Behind what is no flag there may be anything.
+            // An unknown flag may be followed by any text, so the order stays.
             if unknown.is_empty() {
                 right = name::with_flags(&right, flags);
             }
@@ -47,17 +47,17 @@ pub fn check(place: Place, file: &[u8], measure: &Measure) -> (Vec<(Problem, Str
         }
     }
     if std::str::from_utf8(file).is_err() {
-        problems.push((Problem::NotUtf8, "octets that are no text".into()));
+        problems.push((Problem::NotUtf8, "octets that are not text".into()));
     }
     (problems, right)
 }
 
-/// Whether a flag is one of the Maildir page's, or a letter of Dovecot's, which its keywords have.
+/// True for the flags of the Maildir specification, and for the letters that Dovecot gives to keywords.
 fn is_known(flag: u8) -> bool {
     b"DFPRST".contains(&flag) || flag.is_ascii_lowercase()
 }
 
-/// Where a field like `,S=123` is in a name without flags, and its number.
+/// Finds a field like `,S=123` in a name without flags. Returns its range and its number.
 fn field(base: &[u8], key: u8) -> Option<(std::ops::Range<usize>, u64)> {
     let from = name::identity(base).len();
     let start = memchr::memmem::find(&base[from..], &[b',', key, b'='])? + from + 3;
@@ -67,8 +67,7 @@ fn field(base: &[u8], key: u8) -> Option<(std::ops::Range<usize>, u64)> {
     Some((range, number))
 }
 
-/// The number of such a field.
-pub fn told(base: &[u8], key: u8) -> Option<u64> {
+pub(crate) fn told(base: &[u8], key: u8) -> Option<u64> {
     field(base, key).map(|(_, number)| number)
 }
 

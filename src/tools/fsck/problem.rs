@@ -1,63 +1,63 @@
-//! What can be wrong in a Maildir, and who stumbles over it: one table.
+//! The table of Maildir problems and the programs that each affects.
 
-/// What is wrong.
+/// A problem of a Maildir.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Problem {
+pub(crate) enum Problem {
     /// `,S=` is not the size of the file.
     WrongSize,
     /// `,W=` is not the size on the wire.
     WrongOctets,
-    /// Two files are one message by their names.
+    /// Two files have the same identity.
     DoubledIdentity,
-    /// A file in `tmp/` that nobody can be writing any more.
+    /// A file in `tmp/` that no program can still be writing.
     StaleTmp,
-    /// A file or directory that is not of the mailbox's owner.
+    /// A file or directory that the mailbox's owner does not own.
     ForeignOwner,
-    /// A file or directory that everybody may read or change.
+    /// A file or directory that every user may read or change.
     OpenToOthers,
-    /// A file or directory that its own owner can't use.
+    /// A file or directory that its own owner cannot use.
     ClosedToOwner,
-    /// A message that can't be read.
+    /// A message that cannot be read.
     Unreadable,
-    /// A message of no octets.
+    /// A message of 0 octets.
     EmptyFile,
     /// A name in `new/` or `cur/` that begins with a dot.
     HiddenFile,
-    /// A directory, link, FIFO, socket or device where messages are.
+    /// A directory, link, FIFO, socket or device among the messages.
     NotAFile,
-    /// A name with a colon that begins no flags.
+    /// A name with a colon that does not begin flags.
     StrayColon,
-    /// Flags that are not in order, or twice there.
+    /// Flags that are unsorted or repeated.
     UnsortedFlags,
-    /// Flags that nobody has defined.
+    /// Undefined flags.
     UnknownFlags,
     /// Flags in the name of a file in `new/`.
     FlagsInNew,
     /// A name that is not UTF-8.
     NotUtf8,
-    /// There is no `tmp/`, `new/` or `cur/`.
+    /// `tmp/`, `new/` or `cur/` does not exist.
     MissingDirectory,
-    /// `tmp`, `new` or `cur` is something else than a directory.
+    /// `tmp`, `new` or `cur` is not a directory.
     NotADirectory,
-    /// Records in `.restante.sizes` that are torn or not ours.
+    /// Records in `.restante.sizes` that are torn or foreign.
     BrokenSizes,
     /// A folder in a folder, or one whose name does not begin with a dot.
     NestedFolder,
 }
 
 impl Problem {
-    /// Its name, as it is printed.
-    pub fn name(self) -> &'static str {
+    /// The keyword that is printed.
+    pub(crate) fn name(self) -> &'static str {
         self.rule().0
     }
 
-    /// Who stumbles over it, and how.
-    pub fn stumbles(self) -> &'static str {
+    /// The programs that it affects, and the effect.
+    pub(crate) fn stumbles(self) -> &'static str {
         self.rule().1
     }
 
-    /// Whether it is worth knowing, but allowed: the programs that do so live with it.
-    pub fn is_allowed(self) -> bool {
+    /// True if it is harmless: the programs that do so cope with it.
+    pub(crate) fn is_allowed(self) -> bool {
         self == Self::FlagsInNew
     }
 
@@ -70,7 +70,7 @@ impl Problem {
             ),
             Self::WrongOctets => (
                 "wrong-octets",
-                "Dovecot (tells POP3 clients that size); restante believes it only in a name of its own",
+                "Dovecot (tells POP3 clients that size); restante trusts it only in names that it made",
             ),
             Self::DoubledIdentity => (
                 "doubled-identity",
@@ -78,57 +78,59 @@ impl Problem {
                  clients (know messages by it); restante gives the second another unique id",
             ),
             Self::StaleTmp => {
-                ("stale-tmp", "nobody reads it: it takes room, and mail in it was never acknowledged")
+                ("stale-tmp", "no program reads it: it takes space, and mail in it was never acknowledged")
             }
             Self::ForeignOwner => {
                 ("foreign-owner", "restante and Dovecot (may not be allowed to read, rename or delete it)")
             }
-            Self::OpenToOthers => ("open-to-others", "its owner: every user of this machine can read it"),
+            Self::OpenToOthers => {
+                ("open-to-others", "its owner, because every user of this machine can read it")
+            }
             Self::ClosedToOwner => {
-                ("closed-to-owner", "restante (mailbox unusable, or message left out), mutt, Dovecot")
+                ("closed-to-owner", "restante (mailbox unusable, or message skipped), mutt, Dovecot")
             }
             Self::Unreadable => {
-                ("unreadable", "restante (left out), mutt, Dovecot (the whole mailbox fails)")
+                ("unreadable", "restante (skips it), mutt, Dovecot (the whole mailbox fails)")
             }
             Self::EmptyFile => (
                 "empty-file",
                 "its reader: a program or a disk lost the content; mpop and getmail deliver an empty message",
             ),
-            Self::HiddenFile => {
-                ("hidden-file", "its reader: mutt, Dovecot, Courier and restante pass it over")
-            }
+            Self::HiddenFile => ("hidden-file", "its reader: mutt, Dovecot, Courier and restante skip it"),
             Self::NotAFile => {
-                ("not-a-file", "mutt and Dovecot (follow a link, wait at a FIFO); restante leaves it out")
+                ("not-a-file", "mutt and Dovecot (follow a link, wait at a FIFO); restante skips it")
             }
             Self::StrayColon => (
                 "stray-colon",
-                "mutt, Dovecot and restante do not agree where its flags begin; restante ends the identity there",
+                "mutt, Dovecot and restante disagree on where the flags begin; restante ends the identity there",
             ),
             Self::UnsortedFlags => {
                 ("unsorted-flags", "programs that compare names (mbsync, rsync): the flags look changed")
             }
             Self::UnknownFlags => {
-                ("unknown-flags", "mutt and Dovecot keep them or drop them, each by its own rule")
+                ("unknown-flags", "mutt and Dovecot keep or drop them, each by its own rule")
             }
             Self::FlagsInNew => (
                 "flags-in-new",
-                "Courier (takes the flags for a part of the name); mutt and mblaze do it themselves",
+                "Courier (takes the flags as part of the name); mutt and mblaze do it themselves",
             ),
             Self::NotUtf8 => (
                 "not-utf8",
-                "programs that take names for text (Python, Java); restante makes its unique id a hash",
+                "programs that treat names as text (Python, Java); restante makes its unique id a hash",
             ),
-            Self::MissingDirectory => {
-                ("missing-directory", "everybody: it is no Maildir, and restante calls the mailbox unusable")
-            }
-            Self::NotADirectory => {
-                ("not-a-directory", "everybody: restante follows no link, and calls the mailbox unusable")
-            }
+            Self::MissingDirectory => (
+                "missing-directory",
+                "every program: it is not a Maildir, and restante reports the mailbox as unusable",
+            ),
+            Self::NotADirectory => (
+                "not-a-directory",
+                "every program: restante follows no link, and reports the mailbox as unusable",
+            ),
             Self::BrokenSizes => {
-                ("broken-sizes", "restante (reads the messages anew at the next start, no more)")
+                ("broken-sizes", "restante (only reads the messages again at the next start)")
             }
             Self::NestedFolder => {
-                ("nested-folder", "Maildir++ readers (Dovecot, Courier, restante): they do not see it")
+                ("nested-folder", "Maildir++ readers (Dovecot, Courier, restante) do not see it")
             }
         }
     }

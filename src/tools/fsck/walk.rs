@@ -1,4 +1,4 @@
-//! The looking: one walk through each directory, nothing written.
+//! The check: one pass through each directory, without writing.
 
 use std::{
     collections::BTreeMap,
@@ -36,7 +36,7 @@ struct Walk<'a> {
     now: SystemTime,
     age: Duration,
     report: Report,
-    /// Messages by identity: directory, name, inode.
+    /// Directory, name and inode of the messages by identity.
     identities: BTreeMap<Vec<u8>, Vec<(Dir, CString, u64)>>,
 }
 
@@ -47,12 +47,12 @@ impl Walk<'_> {
         self.report.findings.push(Finding { path, problem, detail, mend, spot });
     }
 
-    /// Owner and mode.
+    /// Checks owner and mode.
     fn rights(&mut self, dir: Dir, name: &CStr, stat: &Stat) {
         let spot = (dir, name, stat.st_ino);
         let uid = self.mailbox.owner;
         if stat.st_uid != uid {
-            let detail = format!("it is of user {}, the mailbox of user {uid}", stat.st_uid);
+            let detail = format!("its owner is user {}, the mailbox's is user {uid}", stat.st_uid);
             self.found(
                 spot,
                 Problem::ForeignOwner,
@@ -65,14 +65,14 @@ impl Walk<'_> {
             FileType::Directory => (0o700, "rwx"),
             _ => (0o600, "rw"),
         };
-        // A file of another user may be one that the owner of the mailbox has given a second name here.
+        // Another user's file may be a hard link that the mailbox's owner made here.
         let mend = if stat.st_uid == uid {
             Mend::Mode((mode | needed) & !0o007)
         } else {
-            Mend::ByHand("see whose it is first")
+            Mend::ByHand("check its owner first")
         };
         if mode & 0o007 != 0 {
-            let detail = format!("mode {mode:04o} is for everybody");
+            let detail = format!("mode {mode:04o} gives access to every user");
             self.found(spot, Problem::OpenToOthers, detail, mend.clone());
         }
         if mode & needed != needed {
@@ -89,7 +89,7 @@ impl Walk<'_> {
         match sizes::count(&mailbox.root, &mailbox.path) {
             Ok((_, 0)) => {}
             Ok((all, broken)) => {
-                let detail = format!("{broken} of {all} records are torn or not ours");
+                let detail = format!("{broken} of {all} records are torn or foreign");
                 self.found(spot, Problem::BrokenSizes, detail, Mend::Remove);
             }
             Err(error) if error.kind() == Kind::Gone => {}
@@ -100,7 +100,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Directories that lie beside `tmp/`, `new/` and `cur/` and are no folders. Files there are other programs'.
+    /// Finds directories beside `tmp/`, `new/` and `cur/` that look like folders but cannot be. Files there
+    /// belong to other programs.
     fn beside(&mut self) -> Result<(), Error> {
         let mailbox = self.mailbox;
         let failed = |e| Error::at(&mailbox.path, "read directory", e);
@@ -121,8 +122,8 @@ impl Walk<'_> {
             let dotted = name.to_bytes().starts_with(b".");
             if (inner("cur") || inner("new")) && (in_folder || !dotted) {
                 let spot = (Dir::Root, name, stat.st_ino);
-                let detail = "a folder is a directory of the mailbox itself, like .Archive.2026".into();
-                let advice = "rename it to a folder of the mailbox";
+                let detail = "a folder must be a directory of the mailbox itself, like .Archive.2026".into();
+                let advice = "rename it so that it is a folder of the mailbox";
                 self.found(spot, Problem::NestedFolder, detail, Mend::ByHand(advice));
             }
         }
@@ -149,7 +150,7 @@ impl Walk<'_> {
         }
         self.rights(Dir::Root, &c_name, &stat);
         let Some(fd) = mailbox.dir(dir) else {
-            return Ok(()); // closed to us: its rights tell why
+            return Ok(()); // not readable: `rights` has reported it
         };
         let failed = |e| Error::at(mailbox.path_of(dir, b"."), "read directory", e);
         for entry in fs::Dir::read_from(fd).map_err(failed)? {
@@ -158,7 +159,7 @@ impl Walk<'_> {
             if matches!(name.to_bytes(), b"." | b"..") {
                 continue;
             }
-            // What is gone has been renamed or deleted meanwhile.
+            // An entry that no longer exists was renamed or deleted meanwhile.
             if let Ok(stat) = fs::statat(fd, name, AtFlags::SYMLINK_NOFOLLOW) {
                 self.entry(dir, name, &stat);
             }
@@ -175,7 +176,7 @@ impl Walk<'_> {
         }
         if dir == Dir::Tmp {
             if tidy::is_stale(stat, self.now, self.age) {
-                let detail = format!("nobody has written to it for {} hours", self.age.as_secs() / 3600);
+                let detail = format!("it was not written to for {} hours", self.age.as_secs() / 3600);
                 self.found(spot, Problem::StaleTmp, detail, Mend::Remove);
             }
             return;
@@ -193,7 +194,7 @@ impl Walk<'_> {
             Ok(measure) => self.message(spot, &measure),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => {
-                let mend = Mend::ByHand("see why: its rights, or the disk");
+                let mend = Mend::ByHand("check its permissions and the disk");
                 self.found(spot, Problem::Unreadable, error.to_string(), mend);
             }
         }
@@ -213,7 +214,7 @@ impl Walk<'_> {
                     Mend::Rename(right.clone())
                 }
                 Problem::FlagsInNew => Mend::ByHand("nothing to do: a mail reader will move it to cur/"),
-                _ => Mend::ByHand("rename it, while nobody has the mailbox open"),
+                _ => Mend::ByHand("rename it while no program has the mailbox open"),
             };
             self.found(spot, problem, detail, mend);
         }
@@ -224,8 +225,8 @@ impl Walk<'_> {
         Measure::of(File::from(fs::openat(fd, name, OPEN, Mode::empty())?))
     }
 
-    /// Messages with the same identity. One that was renamed under the walk may have been seen twice, and is
-    /// there once.
+    /// Reports messages with the same identity. A file renamed during the pass may be listed twice, so both
+    /// names are checked again.
     fn doubles(&mut self) {
         for (identity, mut files) in std::mem::take(&mut self.identities) {
             if files.len() > 1 {
@@ -243,7 +244,7 @@ impl Walk<'_> {
                 } else {
                     let identity = shown(&identity);
                     (
-                        format!("{other} is {identity} too"),
+                        format!("{other} has the identity {identity} too"),
                         "compare the two; remove one, or give it a new name",
                     )
                 };

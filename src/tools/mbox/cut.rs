@@ -1,22 +1,22 @@
-//! Cuts an mbox into its messages, in one pass and in memory that does not depend on its size or on the length
-//! of its lines.
+//! Splits an mbox into messages in one pass. Memory use depends neither on the size of the file nor on the
+//! length of its lines.
 
 use std::io::{self, Read};
 
 use super::{Error, Format, FromLine};
 
-/// Who gets the messages.
+/// The receiver of the messages.
 pub trait Sink {
-    /// A message begins at that octet of the file.
+    /// A message begins at octet `at` of the file.
     fn begin(&mut self, from: &FromLine, at: u64) -> Result<(), Error>;
-    /// The next octets of the message, without quoting and with LF line ends.
+    /// The next octets of the message, unquoted and with LF line ends.
     fn text(&mut self, text: &[u8]) -> Result<(), Error>;
-    /// The message has come to its end; the next one, or the end of the file, is at that octet.
+    /// The message ends; the next one, or the end of the file, is at octet `next`.
     fn end(&mut self, next: u64) -> Result<(), Error>;
 }
 
-/// Reads `source`, whose first octet is number `offset` of the mbox and begins a line, to its end. Returns
-/// where that is.
+/// Splits `source` to its end. Its first octet is octet `offset` of the mbox and begins a line. Returns the
+/// offset of the end.
 pub fn cut(source: impl Read, format: Format, offset: u64, sink: &mut impl Sink) -> Result<u64, Error> {
     let window = Window { source, buffer: vec![0; WINDOW], at: 0, end: 0, offset, ended: None };
     Cutter { window, format, message: None, line: Line::Start }.run(sink)
@@ -29,20 +29,20 @@ struct Cutter<R> {
     line: Line,
 }
 
-/// The message that is being read.
+/// The message being read.
 struct Message {
     at: u64,
-    /// Its From_ line ended in CRLF, so that its other lines do, and lose the CR.
+    /// True if the From_ line ends in CRLF. The CR of the other lines is then removed.
     crlf: bool,
-    /// An empty line was read: its end, or else a part of it.
+    /// True after an empty line, which is either the end of the message or a part of it.
     empty_line: bool,
 }
 
-/// Where in a line we are.
+/// Position within a line.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Line {
     Start,
-    /// Behind the `>` that begin it. One of them is held back until what follows is known.
+    /// After `>` at the beginning. One `>` is held back until the next octets are known.
     Quotes,
     Rest,
 }
@@ -123,7 +123,7 @@ impl<R: Read> Cutter<R> {
         let crlf = self.message.as_ref().is_some_and(|message| message.crlf);
         let rest = self.window.rest();
         let Some(end) = memchr::memchr(b'\n', rest) else {
-            // A CR that ends the window may be half a line end.
+            // A CR at the end of the window may be half a line end.
             let held = usize::from(crlf && rest.ends_with(b"\r") && rest.len() > 1);
             let length = rest.len() - held;
             sink.text(&rest[..length])?;
@@ -158,7 +158,7 @@ impl<R: Read> Cutter<R> {
     }
 }
 
-/// What was read of the source and not taken yet.
+/// The unread part of the source's last read.
 struct Window<R> {
     source: R,
     buffer: Vec<u8>,
@@ -166,7 +166,7 @@ struct Window<R> {
     end: usize,
     /// The octet of the mbox at `at`.
     offset: u64,
-    /// The source has come to its end, or can't be read any further. What was read before is still good.
+    /// The source has ended or failed. The octets read before are still good.
     ended: Option<io::Result<()>>,
 }
 
@@ -180,7 +180,7 @@ impl<R: Read> Window<R> {
         self.offset += length as u64;
     }
 
-    /// Reads until so many octets are there, or all that there are.
+    /// Reads until `need` octets are available or the source ends.
     fn fill(&mut self, need: usize) {
         while self.end - self.at < need && self.ended.is_none() {
             if self.at + need > self.buffer.len() {
@@ -197,8 +197,8 @@ impl<R: Read> Window<R> {
     }
 }
 
-/// What a From_ line begins with.
+/// The beginning of a From_ line.
 pub(super) const FROM: &[u8] = b"From ";
-/// Octets of the longest line that is taken for a From_ line.
+/// Octets of the longest From_ line.
 const LONGEST_FROM: usize = 4096;
 const WINDOW: usize = 128 * 1024;

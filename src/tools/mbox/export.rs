@@ -1,4 +1,4 @@
-//! Out of a Maildir into an mbox.
+//! Exports a Maildir into an mbox.
 
 use std::{collections::HashMap, io::Write};
 
@@ -13,17 +13,17 @@ use crate::{
     tools::header::{self, Head},
 };
 
-/// What an export has written.
+/// The result of an export.
 #[derive(Debug, Default)]
 pub struct Exported {
-    /// Messages.
+    /// Number of messages written.
     pub messages: u64,
-    /// Messages that could not be opened, and why.
+    /// Errors of the messages that could not be opened.
     pub left_out: Vec<maildir::Error>,
 }
 
-/// Writes all messages of a mailbox, in the order of their delivery, those with the flag `T` included.
-/// `told` hears of each: how many are done, of how many.
+/// Writes all messages of a mailbox in order of delivery, including those with the flag `T`. After each
+/// message, `told` is called with the number of finished messages and of all.
 pub fn export(
     maildir: &Maildir,
     format: Format,
@@ -38,7 +38,7 @@ pub fn export(
                 write(&message, file, format, to)?;
                 exported.messages += 1;
             }
-            Err(error) if error.kind() == Kind::Gone => {} // deleted since
+            Err(error) if error.kind() == Kind::Gone => {} // deleted meanwhile
             Err(error) => exported.left_out.push(error),
         }
         told(done, all);
@@ -47,7 +47,7 @@ pub fn export(
     Ok(exported)
 }
 
-/// A message file as it was listed.
+/// A message file in the listing.
 struct Listed {
     name: Box<[u8]>,
     place: Place,
@@ -60,8 +60,8 @@ impl Listed {
     }
 }
 
-/// All message files in the order of their delivery. A file that is renamed meanwhile may be missing in one walk
-/// through the directories, so that there are several where they change.
+/// Lists all message files in order of delivery. A single pass may miss a file that is renamed meanwhile, so
+/// a directory that changes is read several times.
 fn list(maildir: &Maildir) -> Result<Vec<Listed>, Error> {
     let mut files = HashMap::new();
     for _ in 0..WALKS {
@@ -126,7 +126,7 @@ fn write(message: &OpenMessage, file: &Listed, format: Format, to: &mut dyn Writ
     quoter.finish().map_err(Error::Write)
 }
 
-/// A message as it is read.
+/// A message being read piece by piece.
 struct Pieces<'a> {
     message: &'a OpenMessage,
     at: u64,
@@ -145,7 +145,7 @@ impl Pieces<'_> {
     }
 }
 
-/// Walks through a mailbox that changes under each of them.
+/// Passes through a mailbox that changes during each of them.
 const WALKS: usize = 3;
 /// Octets read at a time.
 const PIECE: usize = 256 * 1024;

@@ -1,4 +1,4 @@
-//! The From_ line in front of a message: who sent it, and when it was delivered.
+//! The From_ line before a message, with its sender and its date of delivery.
 
 use super::{Format, cut::FROM};
 use crate::tools::date;
@@ -6,25 +6,25 @@ use crate::tools::date;
 /// A From_ line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FromLine {
-    /// When the message was delivered, in seconds since 1970, if it says so in a form that is known.
+    /// Date of delivery in seconds since 1970, if its form is known.
     pub date: Option<i64>,
-    /// Whether the line ends in CRLF.
+    /// True if the line ends in CRLF.
     pub crlf: bool,
 }
 
 impl FromLine {
-    /// Reads a line with its end; `None` if it is a line of text.
+    /// Parses a line with its line end; `None` if it is ordinary text.
     pub(super) fn parse(line: &[u8], format: Format) -> Option<Self> {
         let text = line.strip_prefix(FROM)?.strip_suffix(b"\n")?;
         let text = String::from_utf8_lossy(text);
         let words: Vec<&str> = text.split_ascii_whitespace().collect();
-        // The sender may have blanks in it, and one who is called `Sat` is no date.
+        // The sender may contain blanks, and a sender called `Sat` is not a date.
         let date = (0..words.len()).rev().find_map(|from| date::from_line(&words[from..]));
         (date.is_some() || format != Format::Auto).then(|| Self { date, crlf: line.ends_with(b"\r\n") })
     }
 }
 
-/// The From_ line of a message that was delivered then, with the sender that its `Return-Path:` tells.
+/// Formats the From_ line of a message, with the date of its delivery and the sender in its `Return-Path:`.
 pub(super) fn written(return_path: Option<&[u8]>, seconds: i64) -> String {
     let sender = return_path
         .and_then(|path| std::str::from_utf8(path).ok())
@@ -34,5 +34,5 @@ pub(super) fn written(return_path: Option<&[u8]>, seconds: i64) -> String {
     format!("From {sender} {}\n", date::asctime(seconds))
 }
 
-/// What a From_ line says for a sender that is empty or not known.
+/// The sender of a From_ line if the real one is empty or unknown.
 const NOBODY: &str = "MAILER-DAEMON";

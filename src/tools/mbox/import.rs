@@ -1,4 +1,4 @@
-//! Out of an mbox into a Maildir: durable, a batch of messages at a time.
+//! Imports an mbox into a Maildir, durably and in batches.
 
 use std::{
     collections::HashSet,
@@ -22,48 +22,48 @@ use crate::{
     },
 };
 
-/// Messages on their way from one mbox into one mailbox.
+/// An import of one mbox into one mailbox.
 pub struct Import<'a> {
     spool: &'a Spool,
     maildir: &'a Maildir,
     namer: Namer,
     format: Format,
-    /// The time of a message that has none.
+    /// The date of a message without a date.
     fallback: SystemTime,
-    /// Where it is written down how far we are, if the mbox is a file.
+    /// The progress record, if the mbox is a file.
     record: Option<Record>,
-    /// Messages of the record's batch that are delivered, where others of it are not.
+    /// Delivered messages of the record's batch, if others of that batch are not delivered.
     settled: Vec<Batched>,
-    /// Those of them that are still to be passed over, by where they begin.
+    /// Offsets of these messages that are still to be skipped.
     ahead: HashSet<u64>,
     message: Option<Incoming>,
     batch: Vec<Ready>,
     /// Messages in it that are open until they are synced together.
     most: usize,
     imported: Imported,
-    /// Told of every message.
+    /// Called for every message.
     told: &'a mut dyn FnMut(Stage, u64),
 }
 
-/// What is being done.
+/// A phase of the import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// The mbox is read through, to see that it is whole.
+    /// The mbox is checked to its end before delivery.
     Check,
     /// Messages are delivered.
     Deliver,
 }
 
-/// What an import has done.
+/// The result of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Imported {
-    /// Messages delivered, those of earlier runs included.
+    /// Messages delivered, including those of earlier runs.
     pub messages: u64,
-    /// Where in the mbox the next one begins, or its end.
+    /// Offset of the next message, or of the end.
     pub end: u64,
 }
 
-/// The message that is being read.
+/// The message being read.
 struct Incoming {
     at: u64,
     date: Option<i64>,
@@ -73,7 +73,7 @@ struct Incoming {
 enum Reading {
     Head(Head),
     Body(Body),
-    /// It has been delivered before.
+    /// The message was delivered by an earlier run.
     Nothing,
 }
 
@@ -81,7 +81,7 @@ struct Body {
     draft: Draft,
     octets: Octets,
     state: State,
-    /// When it was delivered for the first time.
+    /// Date of the first delivery.
     delivered: SystemTime,
 }
 
@@ -92,14 +92,14 @@ impl Body {
     }
 }
 
-/// A whole message in `tmp/`.
+/// A complete message in `tmp/`.
 struct Ready {
     draft: Draft,
     listed: Batched,
 }
 
 impl<'a> Import<'a> {
-    /// An import into that mailbox, which is in that spool. `host` goes into the names of files.
+    /// Prepares an import into a mailbox of that spool. `host` becomes part of the file names.
     pub fn new(
         (spool, maildir): (&'a Spool, &'a Maildir),
         host: &str,
@@ -125,25 +125,25 @@ impl<'a> Import<'a> {
         }
     }
 
-    /// Keeps no more than so many messages open at a time.
+    /// Keeps at most that many messages open at a time.
     pub fn open_at_most(&mut self, messages: usize) {
         self.most = messages.clamp(1, BATCH);
     }
 
-    /// From now on it is written down how far we are with that file; what an earlier run has written is told.
+    /// Keeps a progress record for that file from now on. Returns the progress of earlier runs.
     pub fn remember(&mut self, source: &Source, file: &File) -> Result<Earlier, Error> {
         let (earlier, record) = Record::load(self.maildir, source, file, self.format)?;
         self.record = Some(record);
         Ok(earlier)
     }
 
-    /// Begins from the first message, whatever an earlier run has done.
+    /// Begins with the first message, and ignores the progress of earlier runs.
     pub fn begin_again(&mut self, source: &Source) {
         self.record = Some(Record::begin(source.clone(), self.format));
     }
 
-    /// Finishes what an earlier run has begun, at `now`. Returns where to read on. Files in `tmp/` stay there for
-    /// `age`.
+    /// Completes the batch that an earlier run began, at `now`. Returns the offset to read on from. Files in
+    /// `tmp/` are kept for `age`.
     pub fn settle(&mut self, now: SystemTime, age: Duration) -> Result<u64, Error> {
         let Some(record) = &self.record else { return Ok(0) };
         let settled = record.settle(self.maildir, now, age)?;
@@ -158,13 +158,13 @@ impl<'a> Import<'a> {
         Ok(self.imported.end)
     }
 
-    /// Reads an mbox through without delivering anything. An error if it is not whole; else where it ends.
+    /// Checks an mbox to its end without delivering. Returns the offset of the end.
     pub fn check(&mut self, source: impl Read) -> Result<u64, Error> {
         cut(source, self.format, 0, &mut Check(self.told))
     }
 
-    /// Delivers the messages of `source`, which begins at octet `offset` of the mbox. Where it can't be read to
-    /// its end, what came before is delivered.
+    /// Delivers the messages of `source`, which begins at octet `offset` of the mbox. If reading fails, the
+    /// messages before the failure are delivered.
     pub fn run(&mut self, source: impl Read, offset: u64) -> Result<(), Error> {
         match cut(source, self.format, offset, self) {
             Ok(end) => self.commit(end),
@@ -185,7 +185,7 @@ impl<'a> Import<'a> {
         }
     }
 
-    /// Writes down that there is nothing more to do.
+    /// Records that the import is complete.
     pub fn finish(&mut self, now: SystemTime) -> Result<(), Error> {
         let Some(record) = &mut self.record else { return Ok(()) };
         let Imported { messages, end } = self.imported;
@@ -193,19 +193,19 @@ impl<'a> Import<'a> {
         Ok(record.finish(self.maildir, now)?)
     }
 
-    /// What has been done so far.
+    /// The progress so far.
     pub fn imported(&self) -> Imported {
         self.imported
     }
 
-    /// The header is there: the message gets its name, its time and its state.
+    /// Gives the message a name, a date and a state, once its header is complete.
     fn open(&mut self, head: &Head, from: Option<i64>) -> Result<Reading, Error> {
         let (fields, all) = (head.fields(), head.bytes());
         let (own, state) = fields.map_or((0, State::New), State::read);
         let date = from.or_else(|| fields.and_then(date_of));
         let date = date.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
         let delivered = whole_second(date.map_or(self.fallback, |since| UNIX_EPOCH + since));
-        // Microseconds that count, so that messages of one second stay in order.
+        // The microseconds are a counter, so that messages of the same second keep their order.
         let n = self.imported.messages + self.batch.len() as u64;
         let random = getrandom::u64().map_err(|e| Error::Write(io::Error::other(e)))?;
         let name = self.namer.next(delivered + Duration::from_micros(n % 1_000_000), random);
@@ -224,7 +224,8 @@ impl<'a> Import<'a> {
             self.drop_batch();
             return Err(error.into());
         }
-        // From here on a failure leaves in tmp/ what a record may speak of: the next run renames it.
+        // From here on the files in tmp/ must survive a failure, because the record names them and the next
+        // run renames them.
         let mut batch = std::mem::take(&mut self.batch);
         batch.iter_mut().for_each(|ready| ready.draft.stay());
         if let Some(record) = &mut self.record {
@@ -245,7 +246,7 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    /// D2 of docs/DISK.md for the batch, and its names in `tmp/`, which a record will speak of.
+    /// Makes the batch durable (D2 of docs/DISK.md) with its names in `tmp/`, which the record will list.
     fn make_durable(&mut self) -> Result<(), maildir::Error> {
         let whole = self.batch.len() > 1 && self.spool.syncs_as_a_whole() && self.spool.holds(self.maildir);
         if whole {
@@ -261,7 +262,7 @@ impl<'a> Import<'a> {
         fs::fsync(self.maildir.tmp()).map_err(|e| maildir::Error::at(path(), "fsync directory", e))
     }
 
-    /// The message that is being written can't be: nothing of it stays on a disk that may be full.
+    /// Removes a partly written message, because the disk may be full.
     fn fail<T>(&self, draft: &Draft, error: impl Into<Error>) -> Result<T, Error> {
         draft.discard();
         Err(error.into())
@@ -329,7 +330,7 @@ impl Sink for Import<'_> {
     }
 }
 
-/// Looks whether an mbox is whole.
+/// Checks that an mbox is complete.
 struct Check<'a>(&'a mut dyn FnMut(Stage, u64));
 
 impl Sink for Check<'_> {
@@ -347,7 +348,7 @@ impl Sink for Check<'_> {
     }
 }
 
-/// When a message was delivered, or else written, as its header says.
+/// The date of delivery in the header, else the date of writing.
 fn date_of(fields: &[u8]) -> Option<i64> {
     let first = |name| header::fields(fields).find(|field| field.is(name));
     let received = first("Received").and_then(|field| {
@@ -361,7 +362,7 @@ fn whole_second(time: SystemTime) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
 }
 
-/// Messages made durable together.
+/// Messages of one batch.
 const BATCH: usize = 128;
-/// Octets after which a batch is full with fewer messages.
+/// Octets that end a batch with fewer messages.
 const BATCH_OCTETS: u64 = 32 << 20;

@@ -1,10 +1,10 @@
-//! The mbox format: into a Maildir, and out of one.
+//! The mbox format: import into a Maildir, and export from one.
 //!
-//! An mbox is one file of messages, each behind a line `From sender date` (the From_ line) and before an empty
-//! one. A line of a message that begins with `From ` would begin another message, so that it gets a `>` in
-//! front. `mboxo` does so to `From ` alone and can't be undone with certainty; `mboxrd` does so to `>From `,
-//! `>>From ` … as well, and can (qmail's mbox(5)). `Content-Length:` is not believed: whoever changes a message
-//! forgets to change it.
+//! An mbox is one file of messages. Before each message stands a line `From sender date`, the From_ line, and
+//! after it an empty line. Because a line of a message that begins with `From ` would begin another message,
+//! it gets a `>` in front. `mboxo` does so to `From ` alone, which cannot be undone with certainty; `mboxrd`
+//! does so to `>From `, `>>From ` … as well, which can (qmail's mbox(5)). `Content-Length:` is ignored,
+//! because programs that change a message forget to update it.
 
 mod cut;
 mod export;
@@ -25,20 +25,20 @@ pub use state::State;
 
 use crate::maildir;
 
-/// How lines that begin with `From ` are kept apart from From_ lines.
+/// The quoting of lines that begin with `From `.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// `From `, `>From `, `>>From ` … have one more `>`.
+    /// One more `>` before `From `, `>From `, `>>From ` and so on.
     Mboxrd,
-    /// `From ` has a `>`, and nothing else has.
+    /// A `>` before `From ` only.
     Mboxo,
-    /// For reading: the quoting of mboxrd, and a From_ line is only what has a date in it, as mutt reads it. So
-    /// a text that somebody forgot to quote stays text.
+    /// For reading: quoted like mboxrd, and a From_ line needs a valid date, as in mutt. A line that a
+    /// program forgot to quote then stays text.
     Auto,
 }
 
 impl Format {
-    /// Its name.
+    /// Name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Mboxrd => "mboxrd",
@@ -48,30 +48,30 @@ impl Format {
     }
 }
 
-/// Why an mbox could not be read or written to its end.
+/// A failure to read or write an mbox.
 #[derive(Debug)]
 pub enum Error {
-    /// Its first line that is not empty is no From_ line.
+    /// The first line that is not empty is not a From_ line.
     NoMbox,
-    /// Its last message has no end: where it begins, and where the file ends, in octets.
+    /// The last message is incomplete.
     Cut {
-        /// Where the message begins.
+        /// Offset of the message.
         message: u64,
-        /// Where the file ends.
+        /// Offset of the end of the file.
         end: u64,
     },
-    /// It can't be read beyond that octet (of what is unpacked).
+    /// Reading failed (offset in the uncompressed data).
     Read {
-        /// Where.
+        /// Offset of the failure.
         at: u64,
-        /// Why.
+        /// Cause of the failure.
         error: std::io::Error,
     },
-    /// It was changed while it was read.
+    /// The file was changed during the import.
     Changed,
-    /// What was written can't be written.
+    /// Writing the mbox failed.
     Write(std::io::Error),
-    /// The mailbox.
+    /// The mailbox cannot be used.
     Mailbox(maildir::Error),
 }
 

@@ -1,10 +1,10 @@
-//! How far an import has come: a file of ours in the mailbox, so that an import that was killed goes on where
-//! it was, and one that is done is not done again.
+//! The progress record of an import: a file of ours in the mailbox, so that an import that was killed
+//! continues, and a completed one is not repeated.
 //!
-//! The rule: what it says is durable before what it speaks of happens. A batch of messages is whole and durable
-//! in `tmp/`; then the record names them, durably; then they are renamed, one by one. Whoever finds such a
-//! record renames what is still in `tmp/`, and knows that the rest has been delivered, even if its reader
-//! has deleted it since.
+//! The rule: the record is durable before the steps that it describes. A batch of messages is complete and
+//! durable in `tmp/`; then the record lists them, durably; then they are renamed one by one. The next run
+//! renames the listed files still in `tmp/`, and knows that the others were delivered, even if a reader has
+//! deleted them since.
 
 use std::{
     fs::File,
@@ -26,19 +26,19 @@ use crate::{
     safe_file::Keep,
 };
 
-/// What tells one file from another, and from itself after a change.
+/// The identity of a file's content: differs between files, and after a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     inode: u64,
     octets: u64,
     modified: (i64, i64),
-    /// So many octets that it begins with have that digest.
+    /// Number of octets at the beginning that the digest covers.
     first: usize,
     digest: String,
 }
 
 impl Source {
-    /// That of an open file.
+    /// Identifies an open file.
     pub fn of(file: &File) -> io::Result<Self> {
         let stat = file.metadata()?;
         let first = usize::try_from(stat.len()).unwrap_or(FIRST).min(FIRST);
@@ -46,62 +46,62 @@ impl Source {
         Ok(Self { inode: stat.ino(), octets: stat.len(), modified, first, digest: digest(file, first)? })
     }
 
-    /// Whether the file is still the same.
+    /// True if the file is unchanged.
     pub fn is(&self, file: &File) -> io::Result<bool> {
         Ok(*self == Self::of(file)?)
     }
 }
 
-/// The digest of what a file begins with.
+/// The digest of a file's beginning.
 fn digest(file: &File, first: usize) -> io::Result<String> {
     let mut bytes = vec![0; first];
     file.read_exact_at(&mut bytes, 0)?;
     Ok(Blake2s::<U16>::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// What is known of a file from an earlier run.
+/// The progress of earlier runs with a file.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Earlier {
-    /// Nothing.
+    /// No earlier run.
     Nothing,
-    /// It was begun, and so many messages are delivered.
+    /// Begun, with this many messages delivered.
     Begun(u64),
-    /// So many messages were delivered, and there were no more.
+    /// Completed, with this many messages.
     Done(u64),
-    /// It was begun, or done, when it was another: it has been changed since.
+    /// Begun or completed, but the file was changed since.
     Changed,
-    /// It was begun with another format.
+    /// Begun with another format.
     Format(String),
 }
 
-/// The record itself.
+/// The record as stored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Record {
     source: Source,
     format: String,
-    /// When it was written.
+    /// Time of writing, in seconds since 1970.
     time: u64,
     /// Messages delivered before the batch.
     pub(super) delivered: u64,
-    /// Where in the mbox the batch begins.
+    /// Offset of the batch in the mbox.
     pub(super) next: u64,
-    /// Where it ends.
+    /// Offset of its end.
     pub(super) end: u64,
-    /// There is nothing more to do.
+    /// True if the import is complete.
     done: bool,
     pub(super) batch: Vec<Batched>,
 }
 
-/// A message that is to be renamed.
+/// A message to rename.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Batched {
-    /// Where it begins in the mbox.
+    /// Offset in the mbox.
     pub(super) at: u64,
-    /// Its name in `tmp/`.
+    /// Name in `tmp/`.
     pub(super) unfinished: String,
-    /// Its name in its place.
+    /// Final name.
     pub(super) name: String,
-    /// Whether that is `cur/`.
+    /// True for `cur/`, false for `new/`.
     pub(super) seen: bool,
 }
 
@@ -117,7 +117,7 @@ impl Record {
         Self { source, format, time: 0, delivered: 0, next: 0, end: 0, done: false, batch: Vec::new() }
     }
 
-    /// What the mailbox has of that file.
+    /// Loads the mailbox's record of that file.
     pub(super) fn load(
         maildir: &Maildir,
         source: &Source,
@@ -144,13 +144,13 @@ impl Record {
         {
             Earlier::Changed
         } else {
-            // Another file had its inode number once.
+            // The inode number belonged to another file before.
             return Ok((Earlier::Nothing, fresh()));
         };
         Ok((earlier, record))
     }
 
-    /// `None`: there is one that is torn or not ours.
+    /// Reads the record; `None` if it is torn or foreign.
     fn read(maildir: &Maildir, source: &Source) -> Result<Option<Self>, Error> {
         let name = file_name(source);
         let mut text = String::new();
@@ -162,7 +162,7 @@ impl Record {
         Ok(whole.and_then(|(_, rest)| serde_json::from_str(rest).ok()))
     }
 
-    /// Writes it down, durably: the old one is there until the new one is.
+    /// Writes the record durably. The old one stays until the new one replaces it.
     pub(super) fn save(&mut self, maildir: &Maildir, now: SystemTime) -> Result<(), Error> {
         self.time = seconds(now);
         let name = file_name(&self.source);
@@ -172,22 +172,23 @@ impl Record {
         replace(maildir, &name, text.as_bytes(), Keep::Durable)
     }
 
-    /// Everything is delivered.
+    /// Records that everything is delivered.
     pub(super) fn finish(&mut self, maildir: &Maildir, now: SystemTime) -> Result<(), Error> {
         self.batch.clear();
         self.done = true;
         self.save(maildir, now)
     }
 
-    /// Finishes what the batch says. Returns the messages that must not be delivered again. Files in `tmp/` stay
-    /// there for `age`.
+    /// Completes the batch of the record. Returns the messages that must not be delivered again. Files in
+    /// `tmp/` are kept for `age`.
     pub(super) fn settle(
         &self,
         maildir: &Maildir,
         now: SystemTime,
         age: Duration,
     ) -> Result<Vec<Batched>, Error> {
-        // What is gone from tmp/ was renamed: unless the record is so old that it may have been tidied away.
+        // A file missing from tmp/ was renamed, unless the record is so old that the file may have been
+        // cleaned up.
         let sure = Duration::from_secs(seconds(now).saturating_sub(self.time)) < age / 2;
         let mut settled = Vec::new();
         for message in &self.batch {
@@ -224,14 +225,14 @@ fn file_name(source: &Source) -> String {
     format!("{FILE}{:x}", source.inode)
 }
 
-/// What tells a record of ours that is whole.
+/// The first line of a complete record.
 fn first_line(rest: &str) -> String {
     format!("restante import 1 {:08x}", crc32fast::hash(rest.as_bytes()))
 }
 
-/// The file, beside the messages; behind it the inode number of the mbox.
+/// Prefix of the file name; the inode number of the mbox follows.
 const FILE: &str = ".restante.import-";
-/// Octets of an mbox that tell it from others.
+/// Octets of an mbox in the digest.
 const FIRST: usize = 4096;
-/// Octets of a record that is ours, at the most.
+/// Octets of the longest record that is read.
 const LONGEST: u64 = 1 << 20;

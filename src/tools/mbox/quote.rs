@@ -1,10 +1,10 @@
-//! Writes a message into an mbox: with a `>` in front of each line that would be taken for another.
+//! Writes a message into an mbox, with a `>` before each line that would be taken as a From_ line.
 
 use std::io::{self, Write};
 
 use super::{Format, cut::FROM};
 
-/// Quotes what goes through it, in pieces of any length.
+/// Quotes text that arrives in pieces of any length.
 pub(super) struct Quoter<W> {
     to: W,
     format: Format,
@@ -14,7 +14,7 @@ pub(super) struct Quoter<W> {
 
 #[derive(Clone, Copy)]
 enum Line {
-    /// Nothing but `>` so far (for mboxo: nothing at all), and then so many octets of `From `, held back.
+    /// At the beginning, after any `>` (mboxrd), with this many octets of `From ` held back.
     Start(usize),
     Rest,
 }
@@ -55,7 +55,7 @@ impl<W: Write> Quoter<W> {
         Ok(())
     }
 
-    /// Ends the message: a line end where its last line has none, and the empty line.
+    /// Ends the message: adds a line end if the last line has none, and the empty line.
     pub(super) fn finish(mut self) -> io::Result<()> {
         let ended = matches!(self.last, None | Some(b'\n'));
         self.let_go()?;

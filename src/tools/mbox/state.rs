@@ -1,27 +1,26 @@
-//! What has been done with a message: flags in the name of a file in a Maildir, the fields `Status:` and
-//! `X-Status:` in an mbox.
+//! The state of a message: flags in a Maildir file name, and the fields `Status:` and `X-Status:` in an mbox.
 //!
-//! Writing adds these fields as the last ones of the header, and reading takes them off again, so that a
-//! message comes back as it was. A message may bring such fields of its own, though, and the other way round
-//! an mbox must come back as it was, too. So both directions follow one rule that has an exact inverse: fields
-//! that already say what is to be said stay as they are, and nothing is added to them or taken off.
+//! Export adds these fields at the end of the header, and import removes them again, so that a message comes
+//! back unchanged. But a message may already have such fields, and an mbox must come back unchanged too. Both
+//! directions therefore follow one rule with an exact inverse: fields that already state the right flags stay
+//! as they are, and nothing is added or removed.
 
 use crate::maildir::{Place, name};
 
-/// What has been done with a message.
+/// The state of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// No mail reader has seen it.
     New,
-    /// A mail reader has, and has set these flags.
+    /// A mail reader has seen it and set these flags.
     Old(Flags),
 }
 
-/// Flags that both forms have: bits, in the order of [`LETTERS`].
+/// The flags that both forms have, as bits in the order of [`LETTERS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Flags(u8);
 
-/// A flag in a name, and in which field it is which letter.
+/// Maildir flag, mbox field, and letter in that field.
 const LETTERS: [(u8, Name, u8); 5] = [
     (b'D', Name::XStatus, b'T'),
     (b'F', Name::XStatus, b'F'),
@@ -43,13 +42,13 @@ impl Name {
 }
 
 impl State {
-    /// That of a message file. A flag that an mbox has no letter for is left out.
+    /// The state of a message file. Flags without an mbox letter are ignored.
     pub fn of(place: Place, file: &[u8]) -> Self {
         let has = |(flag, ..): &(u8, Name, u8)| name::flags(file).contains(flag);
         Self::seen(place == Place::Cur, flags(has))
     }
 
-    /// Where a file in this state lies.
+    /// The directory of a file in this state.
     pub fn place(self) -> Place {
         if self == Self::New { Place::New } else { Place::Cur }
     }
@@ -69,7 +68,7 @@ impl State {
         if old || flags.0 != 0 { Self::Old(flags) } else { Self::New }
     }
 
-    /// What all such fields of a header say together.
+    /// The state that all such fields of a header state together.
     fn told(fields: &[u8]) -> Self {
         let told: Vec<_> = crate::tools::header::fields(fields)
             .filter_map(|field| Some((Name::of(&field)?, field.value.into_owned())))
@@ -79,7 +78,7 @@ impl State {
         Self::seen(says(Name::Status, OLD), flags(|(_, name, letter)| says(*name, *letter)))
     }
 
-    /// The fields that say it.
+    /// The fields for this state.
     fn fields(self) -> String {
         let Self::Old(flags) = self else { return format!("Status: {}\n", char::from(UNREAD)) };
         let letters = |name: Name| -> String {
@@ -92,8 +91,8 @@ impl State {
         }
     }
 
-    /// Whether a header ends in such fields, exactly as they are written here: what is before them, and what
-    /// they say.
+    /// Splits off fields at the end of a header that are exactly in the form of `fields`. Returns the rest,
+    /// and their state.
     fn trailer(fields: &[u8]) -> Option<(&[u8], Self)> {
         let line_before = |end: usize| {
             let text = fields[..end].strip_suffix(b"\n")?;
@@ -106,8 +105,7 @@ impl State {
         (state.fields().as_bytes() == trailer).then_some((rest, state))
     }
 
-    /// Whether nothing has been added to the header, by this rule: what it ends in says no more than the
-    /// fields before.
+    /// True if, by this rule, nothing was added to the header: its last fields state nothing new.
     fn is_original(fields: &[u8]) -> bool {
         let mut rest = fields;
         let mut told = Vec::new();
@@ -119,7 +117,7 @@ impl State {
         told.into_iter().all(|state| state == first)
     }
 
-    /// Reads the header of a message in an mbox: how much of it is the message's own, and the state.
+    /// Parses the header of a message in an mbox. Returns the length of its own part, and the state.
     pub(super) fn read(fields: &[u8]) -> (usize, Self) {
         match Self::trailer(fields) {
             Some((rest, state)) if !Self::is_original(fields) => (rest.len(), state),
@@ -128,8 +126,7 @@ impl State {
         }
     }
 
-    /// What must be added to the header of a message so that [`read`](Self::read) gives it back with this
-    /// state.
+    /// The fields to add to a header so that [`read`](Self::read) returns it with this state.
     pub(super) fn written(self, fields: &[u8]) -> String {
         let says = || Self::trailer(fields).map_or_else(|| Self::told(fields), |(_, state)| state);
         if Self::is_original(fields) && says() == self { String::new() } else { self.fields() }
@@ -149,9 +146,9 @@ fn flags(has: impl Fn(&(u8, Name, u8)) -> bool) -> Flags {
     Flags(LETTERS.iter().enumerate().map(|(bit, letter)| u8::from(has(letter)) << bit).sum())
 }
 
-/// In `Status:`: it was there when a mail reader looked.
+/// In `Status:`: the message is older than the mail reader's last visit.
 const OLD: u8 = b'O';
-/// In `Status:`, for a message that is not old, and whose own header says that it is.
+/// In `Status:`, for a message that is new although its own header says that it is old.
 const UNREAD: u8 = b'U';
 
 #[cfg(test)]

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::maildir::Spool;
 
-/// Takes messages apart and keeps them.
+/// Collects the messages.
 #[derive(Default)]
 struct Kept(Vec<Vec<u8>>, Vec<FromLine>);
 
@@ -30,7 +30,7 @@ fn messages(mbox: &[u8], format: Format) -> Result<Vec<Vec<u8>>, Error> {
     Ok(kept.0)
 }
 
-/// A source that gives so many octets at a time.
+/// A source that returns that many octets at a time.
 struct Drops<'a>(&'a [u8], usize);
 
 impl std::io::Read for Drops<'_> {
@@ -53,7 +53,7 @@ fn quoted(message: &[u8], format: Format, step: usize) -> Vec<u8> {
 
 const FROM: &str = "From a@far.test Sat Jan  3 01:05:34 1996\n";
 
-/// Text in which much looks like a From_ line, or like a part of one.
+/// Text in which many lines look like a From_ line, or like a part of one.
 fn awkward() -> impl Strategy<Value = Vec<u8>> {
     let pieces: Vec<&[u8]> = vec![
         b"From ",
@@ -105,7 +105,7 @@ proptest! {
             Import::new((&spool, &maildir), "mx", Format::Mboxrd, std::time::UNIX_EPOCH, &mut told);
         import.run(&mbox[..], 0).unwrap();
         prop_assert_eq!(import.imported(), Imported { messages: all.len() as u64, end: mbox.len() as u64 });
-        // The order of a Maildir is that of the dates; in an mbox it is any.
+        // A Maildir is in order of dates; an mbox may be in any order.
         let mut again = Vec::new();
         export(&maildir, Format::Mboxrd, &mut again, &mut |_, _| {}).unwrap();
         let mut sorted: Vec<(i64, Vec<u8>)> = Vec::new();
@@ -123,7 +123,7 @@ proptest! {
     }
 }
 
-/// Where messages begin.
+/// Offsets of the messages.
 #[derive(Default)]
 struct Starts(Vec<usize>);
 
@@ -187,7 +187,7 @@ fn a_message_without_an_end_is_told_with_its_place() {
                 assert!(message as usize == first.len() || message == 0, "{message}");
                 assert_eq!(end as usize, length);
             }
-            // Its header and an empty line look like a whole message.
+            // The header and an empty line look like a complete message.
             Ok(kept) => assert!(kept.len() == 2 && cut_off.ends_with(b"A: b\n\n"), "{length}"),
             Err(error) => panic!("{length}: {error}"),
         }
