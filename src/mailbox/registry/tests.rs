@@ -1,3 +1,4 @@
+mod stories;
 mod times;
 mod updates;
 

@@ -1,0 +1,220 @@
+//! Other programs do anything while a session deletes, and each step of the kernel, the worker and the loop comes at
+//! any time: a login afterwards is served what is on the disk.
+
+use std::collections::VecDeque;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::maildir::{
+    message::{Deletion, Survivors, Wanted},
+    scan::Stamp,
+};
+
+/// A step; files by the number of their name.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Write(usize),
+    Remove(usize),
+    Rename(usize, usize),
+    Link(usize, usize),
+    /// The session goes on: its update begins, deletes a message, ends.
+    Session,
+    /// The loop hears of one thing.
+    Hear,
+    /// What the kernel has queued is lost.
+    Lose,
+    /// The worker carries an order out.
+    Work,
+}
+
+const NAMES: [&str; 7] =
+    ["new/1.a", "cur/1.a:2,", "cur/1.a:2,S", "new/2.b", "cur/2.b:2,S", "new/3.c", "new/4.d"];
+
+#[derive(Debug)]
+enum Queued {
+    Removed(String),
+    Other(String),
+    Mark(u64),
+}
+
+struct Story {
+    desk: Desk,
+    queue: VecDeque<Queued>,
+    orders: VecDeque<Order>,
+    /// The messages of the session.
+    listed: Vec<Found>,
+    done: Done,
+    stage: usize,
+    served: Option<Arc<Snapshot>>,
+}
+
+impl Story {
+    fn new() -> Self {
+        let mut desk = Desk::new();
+        [NAMES[0], NAMES[3], NAMES[5]].into_iter().for_each(|name| desk.put(name));
+        desk.log_in();
+        desk.settle();
+        let listed = scanned(&desk);
+        let (queue, orders) = Default::default();
+        Self { desk, queue, orders, listed, done: Done::default(), stage: 0, served: None }
+    }
+
+    fn step(&mut self, step: Step) {
+        let path = |desk: &Desk, name: usize| desk.file(NAMES[name]);
+        let other = |name: usize| Queued::Other(NAMES[name].to_owned());
+        match step {
+            Step::Write(name) => {
+                self.desk.put(NAMES[name]);
+                self.queue.push_back(other(name));
+            }
+            Step::Remove(name) => {
+                let removed = std::fs::remove_file(path(&self.desk, name));
+                self.queue.extend(removed.is_ok().then(|| Queued::Removed(NAMES[name].to_owned())));
+            }
+            Step::Rename(from, to) => {
+                let renamed = std::fs::rename(path(&self.desk, from), path(&self.desk, to));
+                // Nothing happens to two names of one file.
+                if renamed.is_ok() && !path(&self.desk, from).exists() {
+                    self.queue.extend([other(from), other(to)]);
+                }
+            }
+            Step::Link(from, to) => {
+                let linked = std::fs::hard_link(path(&self.desk, from), path(&self.desk, to));
+                self.queue.extend(linked.is_ok().then(|| other(to)));
+            }
+            Step::Session => self.session(),
+            Step::Hear => match self.queue.pop_front() {
+                Some(Queued::Removed(name)) => self.desk.tell_removed(&name),
+                Some(Queued::Other(name)) => self.desk.tell(&name),
+                Some(Queued::Mark(mark)) => self.desk.registry.told(mark),
+                None => {}
+            },
+            Step::Lose => {
+                self.queue.clear();
+                self.desk.registry.missed();
+                self.desk.registry.told(self.desk.marks);
+            }
+            Step::Work => self.work(),
+        }
+        self.desk.registry.settle();
+        for order in self.desk.registry.orders() {
+            match order {
+                Order::Serve(_, snapshot) => self.served = Some(snapshot),
+                Order::Free(_) => {}
+                order => self.orders.push_back(order),
+            }
+        }
+    }
+
+    fn session(&mut self) {
+        self.stage += 1;
+        let key = self.desk.maildir.key();
+        match self.stage {
+            1 => assert!(self.desk.registry.updating(&self.desk.mailbox, key, 2).is_none()),
+            2 | 3 => self.delete(self.stage - 2),
+            4 => {
+                self.done.seen = Some((self.desk.times(), false));
+                self.done.mark = self.mark();
+                let done = mem::take(&mut self.done);
+                self.desk.registry.updated(&self.desk.mailbox, key, done);
+                self.desk.registry.logout(&self.desk.mailbox);
+            }
+            _ => {}
+        }
+    }
+
+    fn delete(&mut self, message: usize) {
+        let wanted = Wanted::from(&self.listed[message]);
+        let listed = (wanted.place, wanted.name.into());
+        let there = |desk: &Desk| NAMES.map(|name| desk.file(name).exists());
+        let before = there(&self.desk);
+        let mut deletion = Deletion::begin(&self.desk.maildir, Survivors::Asked);
+        match deletion.delete(wanted) {
+            Ok(named) => {
+                self.done.gone.extend(named);
+                self.done.gone.push(listed);
+            }
+            Err(_) => self.done.touched.push(listed),
+        }
+        self.done.gone.extend(deletion.finish().unwrap());
+        let after = there(&self.desk);
+        let gone = (0..NAMES.len()).filter(|name| before[*name] && !after[*name]);
+        self.queue.extend(gone.map(|name| Queued::Removed(NAMES[name].to_owned())));
+    }
+
+    fn mark(&mut self) -> Option<u64> {
+        let mark = self.desk.mark();
+        self.queue.extend(mark.map(Queued::Mark));
+        mark
+    }
+
+    fn work(&mut self) {
+        match self.orders.pop_front() {
+            Some(Order::Load(id, load)) => {
+                let times = self.desk.times();
+                let list = List::of(scanned(&self.desk));
+                let missing = load.known.without(&list);
+                let index = Some(Index::new(list, times, false));
+                let mark = self.mark();
+                let loaded = Loaded { watched: load.watch, missing, mark, ..loaded(load.maildir, index) };
+                self.desk.registry.loaded(id, Ok(loaded));
+            }
+            Some(order) => {
+                let before = self.desk.marks;
+                self.desk.work(order);
+                self.queue.extend((before + 1..=self.desk.marks).map(Queued::Mark));
+            }
+            None => {}
+        }
+    }
+
+    /// What a login is served after all this.
+    fn end(mut self) -> (Vec<Found>, Vec<Found>) {
+        (self.stage..4).for_each(|_| self.step(Step::Session));
+        self.desk.log_in_unmarked();
+        self.queue.push_back(Queued::Mark(self.desk.marks));
+        for _ in 0..200 {
+            self.step(Step::Hear);
+            self.step(Step::Work);
+        }
+        let served = self.served.expect("the login is served");
+        (served.iter().cloned().collect(), List::of(scanned(&self.desk)).iter().cloned().collect())
+    }
+}
+
+fn scanned(desk: &Desk) -> Vec<Found> {
+    let scan = scan::scan(&desk.maildir, [], &mut Turn::endless(u64::MAX)).unwrap().unwrap();
+    List::of(scan.found).iter().cloned().collect()
+}
+
+/// Which files there are: each may have several names.
+fn files(found: &[Found]) -> Vec<(&[u8], Stamp)> {
+    found.iter().map(|found| (crate::maildir::name::identity(&found.name), found.stamp)).collect()
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let name = || 0..NAMES.len();
+    prop_oneof![
+        2 => name().prop_map(Step::Write),
+        2 => name().prop_map(Step::Remove),
+        3 => (name(), name()).prop_map(|(from, to)| Step::Rename(from, to)),
+        1 => (name(), name()).prop_map(|(from, to)| Step::Link(from, to)),
+        4 => Just(Step::Session),
+        8 => Just(Step::Hear),
+        1 => Just(Step::Lose),
+        6 => Just(Step::Work),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_login_after_a_deletion_is_served_what_is_on_the_disk(steps in prop::collection::vec(step(), 0..40)) {
+        let mut story = Story::new();
+        steps.into_iter().for_each(|step| story.step(step));
+        let (served, there) = story.end();
+        prop_assert_eq!(files(&served), files(&there));
+    }
+}
