@@ -5,6 +5,7 @@ use std::{io, mem};
 use super::Desk;
 use crate::{
     accounts::{Accounts, Keeper},
+    closing::release,
     config::Config,
     descriptors::{most_indexes, most_open},
     limits::Limits,
@@ -40,13 +41,15 @@ impl Desk {
     pub(super) fn renew(&mut self, accounts: Box<Accounts>) {
         if accounts.sources == self.accounts.sources {
             self.replace(accounts);
+        } else {
+            release(accounts);
         }
     }
 
+    /// A hundred thousand accounts take a while to be freed: not on the loop.
     fn replace(&mut self, mut accounts: Box<Accounts>) {
         mem::swap(&mut self.accounts, &mut accounts);
-        // A full queue drops them here, which is slower and not wrong.
-        let _ = self.scans.submit(Job { to: To::Desk, task: Task::Forget(accounts) });
+        release(accounts);
     }
 
     /// Has the figures logged.

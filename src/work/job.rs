@@ -79,8 +79,6 @@ pub enum Task {
     Unwatch(IndexId, Arc<Maildir>),
     /// Free memory.
     Free(Spare),
-    /// Free the memory of accounts that hold no longer.
-    Forget(Box<Accounts>),
     /// Read a piece of a message.
     Read {
         /// The mailbox.
@@ -310,10 +308,6 @@ impl Task {
             }
             Self::Free(spare) => {
                 drop(spare);
-                Outcome::Nothing
-            }
-            Self::Forget(accounts) => {
-                drop(accounts);
                 Outcome::Nothing
             }
             Self::Read { maildir, snapshot, message, from, open } => {
