@@ -7,6 +7,7 @@ mod login_queue;
 mod mail_in;
 mod mail_out;
 mod quota;
+mod recipients;
 mod reload;
 
 use std::{
@@ -47,6 +48,7 @@ use door::Door;
 use mail_in::Incoming;
 use mail_out::{Lease, Unlocking};
 use quota::Tally;
+use recipients::Walk;
 
 /// The desk.
 pub struct Desk {
@@ -80,6 +82,8 @@ pub struct Desk {
     unlocking: HashMap<Mailbox, Unlocking>,
     drafts: HashMap<ConnId, Incoming>,
     bodies: Bodies,
+    /// Messages to many mailboxes that go on in the next turn.
+    walks: VecDeque<Walk>,
     /// Messages that the committer has.
     deliveries: usize,
     /// Those of them, and of others on their way there, that nobody waits for any longer.
@@ -179,6 +183,7 @@ impl Desk {
             unlocking: HashMap::new(),
             drafts: HashMap::new(),
             bodies: Bodies::new(limits.bodies_in_memory.0, most_spilled()),
+            walks: VecDeque::new(),
             deliveries: 0,
             given_up: 0,
             removing: 0,
@@ -246,6 +251,7 @@ impl Desk {
     /// Takes what the watcher has to tell. To be called before results are taken, so that no session is
     /// shown a mailbox without what was told before.
     pub fn notice(&mut self, now: Duration) {
+        self.go_on();
         self.registry.set_time(now);
         let mark = self.notices.told();
         if self.notices.missed() {
@@ -333,12 +339,12 @@ impl Desk {
             }
             Outcome::Lost(Some(decision)) => {
                 self.is_awaited(to, &decision)?;
-                self.finish(to, Err(Fault::Broken))
+                self.finish(to, Err(Fault::Broken))?
             }
             _ => {
                 self.check_lost(to);
                 self.not_locked(to); // the job panicked
-                self.finish(to, Err(Fault::Broken))
+                self.finish(to, Err(Fault::Broken))?
             }
         })
     }

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use super::{Desk, Which, login_queue::LoginQueue};
+use super::{
+    Desk, Which,
+    login_queue::{LoginQueue, Next},
+};
 use crate::{
     accounts::{Attempt, Credential, Gate, Mark, Memory, Tries, UserFile, Verdict},
     limits::{Limits, SLOW_HASH_HELD},
@@ -74,20 +77,23 @@ impl Door {
     fn refuse(&mut self, waiting: &Waiting, now: Duration) {
         if let Gate::Open(attempt) = waiting.gate {
             self.tries.wrong(attempt, now);
+            self.queue.ask_again();
         }
     }
 
     /// The next password that may be checked now, or may not be checked at all.
-    fn next(&mut self, now: Duration) -> Option<(ConnId, Waiting)> {
+    fn next(&mut self, now: Duration) -> Next<Waiting> {
         let Self { queue, tries, .. } = self;
         let next = queue.next(|waiting| {
             if waiting.gate == Gate::Wait {
                 waiting.gate = tries.begin(waiting.from, &waiting.credential.user, &waiting.mark, now);
             }
             waiting.gate != Gate::Wait
-        })?;
-        METRICS.password_queue.down(1);
-        Some(next)
+        });
+        if matches!(next, Next::Check(..)) {
+            METRICS.password_queue.down(1);
+        }
+        next
     }
 }
 
@@ -138,7 +144,16 @@ impl Desk {
     /// Hands passwords to the workers that are free.
     pub(super) fn check_passwords(&mut self) {
         while self.door.checks.len() < self.door.workers {
-            let Some((id, waiting)) = self.door.next(self.now) else { return };
+            let (id, waiting) = match self.door.next(self.now) {
+                Next::Check(id, waiting) => (id, waiting),
+                Next::Nothing if self.door.checks.is_empty() && self.door.waiting() > 0 => {
+                    // No check that ends will have the others asked.
+                    self.door.queue.ask_again();
+                    return self.look_again();
+                }
+                Next::Nothing => return,
+                Next::Later => return self.look_again(),
+            };
             let answer = self.answer_at_once(&waiting).or_else(|| self.check(id, waiting));
             answer.into_iter().for_each(|answer| self.answer_other(id, answer));
         }
@@ -160,6 +175,11 @@ impl Desk {
     /// Queues an answer that no result of a worker brings, and makes sure that the loop looks for it.
     fn answer_other(&mut self, id: ConnId, answer: Answer) {
         self.answer(id, answer);
+        self.look_again();
+    }
+
+    /// Has the loop look at the results once more.
+    pub(super) fn look_again(&self) {
         self.returns.send(Done { to: To::Desk, outcome: Outcome::Nothing });
     }
 
@@ -176,12 +196,14 @@ impl Desk {
     pub(super) fn check_lost(&mut self, id: ConnId) {
         if let Some(check) = self.door.checks.remove(&id) {
             self.door.tries.wrong(check.attempt, self.now);
+            self.door.queue.ask_again();
         }
     }
 
     pub(super) fn verified(&mut self, from: ConnId, verdict: Verdict) -> Answer {
         let (door, now) = (&mut self.door, self.now);
         let check = door.checks.remove(&from);
+        door.queue.ask_again();
         let attempt = check.as_ref().map(|check| check.attempt);
         if verdict != Verdict::Wrong {
             attempt.into_iter().for_each(|attempt| door.tries.right(attempt, now));

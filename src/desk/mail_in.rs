@@ -1,9 +1,13 @@
 //! The desk's way in: from the first octet of a message to the committer and back.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    time::{Duration, SystemTime},
+    vec,
+};
 
 use super::{Desk, Relief, Which};
 use crate::{
+    closing::release,
     commit::{Content, Delivery},
     maildir::{Usage, name::Unique},
     metrics::METRICS,
@@ -12,7 +16,7 @@ use crate::{
         ask::{Answer, ConnId, Envelope, Fault, Mailbox, Recipient},
     },
     work::{
-        Arrival, Decision, Job, Receipt, Spilled, To,
+        Decision, Job, Receipt, Spilled, To,
         job::{SpillTo, Task},
     },
 };
@@ -22,23 +26,38 @@ use crate::{
 pub(super) struct Incoming {
     spilled: Option<Box<Spilled>>,
     /// Its end has come.
-    ended: Option<Ended>,
+    pub(super) ended: Option<Ended>,
 }
 
 /// A message that has come to its end, and waits for the disk.
-struct Ended {
-    to: Vec<Result<Recipient, Fault>>,
+pub(super) struct Ended {
+    pub(super) to: Vec<Result<Recipient, Fault>>,
     partly: bool,
-    sent: Option<Mailbox>,
+    pub(super) sent: Option<Mailbox>,
     /// Its last bytes.
     bytes: Vec<u8>,
     /// When the end came.
     since: Duration,
-    decision: Decision,
+    pub(super) decision: Decision,
+    pub(super) stage: Stage,
     /// Mailboxes whose quotas it is reckoned to: those of the recipients and of the sender.
-    reserved: Vec<Option<Mailbox>>,
+    pub(super) reserved: Vec<Option<Mailbox>>,
     /// Octets that it was reckoned with.
-    size: u64,
+    pub(super) size: u64,
+}
+
+/// How far a message is that has come to its end.
+pub(super) enum Stage {
+    /// Mailboxes are looked for whose quota asks for a count: those up to there, and these were found.
+    Asking(usize, Vec<Mailbox>),
+    /// Mailboxes have been counted for it.
+    Learning(vec::IntoIter<(Mailbox, Usage)>),
+    /// It is reckoned to the quotas, as far as `reserved` goes.
+    Reserving,
+    /// It is reckoned to all of them.
+    Reserved,
+    /// A worker has it, or the committer.
+    Away,
 }
 
 impl Desk {
@@ -113,12 +132,6 @@ impl Desk {
         bytes: Vec<u8>,
         partly: bool,
     ) -> Option<Answer> {
-        let mailboxes = to.iter().map(|recipient| &recipient.mailbox).chain(&sent);
-        let mut uncounted: Vec<Mailbox> =
-            mailboxes.filter(|mailbox| self.is_to_be_counted(mailbox)).cloned().collect();
-        uncounted.sort();
-        uncounted.dedup();
-        let decision = Decision::default();
         self.bodies.moved(from, bytes.capacity() as u64);
         let incoming = self.drafts.entry(from).or_default();
         let spilled = incoming.spilled.as_ref().map_or(0, |spilled| spilled.draft.bytes());
@@ -129,14 +142,22 @@ impl Desk {
             sent,
             bytes,
             since: self.now,
-            decision: decision.clone(),
+            decision: Decision::default(),
+            stage: Stage::Asking(0, Vec::new()),
             reserved: Vec::new(),
         });
-        if uncounted.is_empty() {
-            return self.count_in(from);
-        }
-        let submitted = self.submit(Which::Disk, from, Task::Count(uncounted, decision), Fault::Broken);
-        submitted.map(|_| self.finish(from, Err(Fault::Broken)))
+        self.walk(from)
+    }
+
+    /// Has those mailboxes counted, for their quotas.
+    pub(super) fn count(
+        &mut self,
+        from: ConnId,
+        uncounted: Vec<Mailbox>,
+        decision: Decision,
+    ) -> Option<Answer> {
+        self.submit(Which::Disk, from, Task::Count(uncounted, decision), Fault::Broken)?;
+        self.finish(from, Err(Fault::Broken))
     }
 
     /// Mailboxes have been counted for a message.
@@ -146,48 +167,32 @@ impl Desk {
         decision: &Decision,
         counts: Vec<(Mailbox, Usage)>,
     ) -> Option<Answer> {
-        for (mailbox, usage) in counts {
-            self.tally.learn(mailbox, usage, self.now);
+        if self.is_awaited(from, decision).is_none() {
+            release(counts);
+            return None;
         }
-        self.is_awaited(from, decision)?;
-        self.count_in(from)
+        self.drafts.get_mut(&from)?.ended.as_mut()?.stage = Stage::Learning(counts.into_iter());
+        self.walk(from)
     }
 
-    /// Sees that the message fits into its mailboxes, then sends it on its way to the disk.
-    fn count_in(&mut self, from: ConnId) -> Option<Answer> {
-        let mut ended = self.drafts.get_mut(&from)?.ended.take()?;
-        for recipient in &mut ended.to {
-            let mailbox = recipient.as_ref().ok().map(|recipient| recipient.mailbox.clone());
-            let mailbox = mailbox.filter(|mailbox| self.reserve(mailbox, ended.size));
-            if mailbox.is_none() {
-                *recipient = Err(Fault::Quota);
-            }
-            ended.reserved.push(mailbox);
-        }
-        if let Some(sender) = ended.sent.take() {
-            if self.reserve(&sender, ended.size) {
-                ended.sent = Some(sender);
-            } else {
-                log::info!("{from}: {sender} is over quota and keeps no copy of what was sent");
-            }
-        }
-        ended.reserved.push(ended.sent.clone());
+    /// Sends a message that is reckoned to the quotas of its mailboxes on its way to the disk.
+    pub(super) fn send_off(&mut self, from: ConnId) -> Option<Answer> {
+        let incoming = self.drafts.get_mut(&from)?;
+        let ended = incoming.ended.as_mut()?;
         let refused = ended.to.iter().filter(|recipient| recipient.is_err()).count();
         let fails = if ended.partly { refused == ended.to.len() } else { refused > 0 };
         let (bytes, decision) = (std::mem::take(&mut ended.bytes), ended.decision.clone());
-        let incoming = self.drafts.entry(from).or_default();
-        incoming.ended = Some(ended);
         if fails {
-            return Some(self.finish(from, Err(Fault::Quota)));
+            return self.finish(from, Err(Fault::Quota));
         }
         if let Some(spilled) = incoming.spilled.take() {
             let task = Task::Settle { spilled, bytes, decision };
-            let submitted = self.submit(Which::Disk, from, task, Fault::Broken);
-            return submitted.map(|_| self.finish(from, Err(Fault::Broken)));
+            self.submit(Which::Disk, from, task, Fault::Broken)?;
+            return self.finish(from, Err(Fault::Broken));
         }
         match self.unique() {
             Ok(name) => self.commit(from, Content::Memory(name, bytes)),
-            Err(fault) => Some(self.finish(from, Err(fault))),
+            Err(fault) => self.finish(from, Err(fault)),
         }
     }
 
@@ -206,7 +211,7 @@ impl Desk {
         }
         match settled {
             Ok(spilled) => self.commit(from, Content::Settled(spilled)),
-            Err(fault) => Some(self.finish(from, Err(fault))),
+            Err(fault) => self.finish(from, Err(fault)),
         }
     }
 
@@ -224,7 +229,7 @@ impl Desk {
                 if let Content::Settled(spilled) = content {
                     self.remove(spilled);
                 }
-                Some(self.finish(from, Err(Fault::Broken)))
+                self.finish(from, Err(Fault::Broken))
             }
         }
     }
@@ -238,7 +243,7 @@ impl Desk {
     ) -> Option<Answer> {
         self.deliveries -= 1;
         self.is_awaited(from, decision)?;
-        Some(self.finish(from, result))
+        self.finish(from, result)
     }
 
     /// Whether the result is for the message that the session waits for. Else it is for one that was given up.
@@ -249,32 +254,6 @@ impl Desk {
         }
         self.given_up = self.given_up.saturating_sub(1);
         None
-    }
-
-    /// The end of a message, whatever it is.
-    pub(super) fn finish(&mut self, from: ConnId, result: Result<Receipt, Fault>) -> Answer {
-        let ended = self.drafts.get_mut(&from).and_then(|incoming| incoming.ended.take());
-        self.discard(from);
-        if let Some(Ended { reserved, size, .. }) = ended {
-            let faults = result.as_ref().map_or(&[][..], |receipt| &receipt.faults);
-            for (at, mailbox) in reserved.iter().enumerate() {
-                let got = result.is_ok() && faults.get(at).is_none_or(Option::is_none);
-                if let Some(mailbox) = mailbox.as_ref().filter(|_| !got) {
-                    self.tally.take_back(mailbox, size);
-                }
-            }
-        }
-        match result {
-            Ok(Receipt { arrivals, faults }) => {
-                METRICS.deliveries.add(arrivals.len() as u64);
-                for Arrival { mailbox, maildir, found } in arrivals {
-                    self.note(from, "delivered", &mailbox, (found.place, &found.name));
-                    self.registry.delivered(&mailbox, maildir, found);
-                }
-                if faults.iter().any(Option::is_some) { Answer::Partly(faults) } else { Answer::Delivered }
-            }
-            Err(fault) => Answer::Failed(fault),
-        }
     }
 
     /// Gives up the messages that the disk has not stored within the limit. A client that waits no longer sends
@@ -299,9 +278,12 @@ impl Desk {
         let given_up = self.drafts.iter().filter(|(_, incoming)| is_given_up(incoming));
         for id in given_up.map(|(id, _)| *id).collect::<Vec<_>>() {
             log::error!("{id}: the disk has not stored a message {told}; refused");
-            self.given_up += 1;
-            let answer = self.finish(id, Err(Fault::Broken));
-            self.answer(id, answer);
+            let ended = self.drafts.get(&id).and_then(|incoming| incoming.ended.as_ref());
+            // A thread that has it will say so.
+            self.given_up += usize::from(ended.is_some_and(|ended| matches!(ended.stage, Stage::Away)));
+            if let Some(answer) = self.finish(id, Err(Fault::Broken)) {
+                self.answer(id, answer);
+            }
         }
     }
 
