@@ -11,7 +11,7 @@ mod reload;
 mod status;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -88,6 +88,8 @@ pub struct Server {
     ticking: bool,
     scratch: Vec<u8>,
     stopping: Option<Stopping>,
+    /// Connections that do not know yet that the server stops.
+    farewells: VecDeque<ConnId>,
 }
 
 /// What a timer is for.
@@ -166,6 +168,7 @@ impl Server {
             held_back: HashSet::new(),
             ticking: false,
             stopping: None,
+            farewells: VecDeque::new(),
             config,
         };
         for bound in sockets {
@@ -262,6 +265,7 @@ impl Server {
         }
         self.answers(now);
         self.look_for_stopper(now);
+        self.say_farewells(now);
         self.due(now);
         self.relieve(now);
         let end = self.clock.now();
