@@ -261,22 +261,20 @@ impl Desk {
     pub(super) fn give_up_late_ones(&mut self) {
         let (patience, now) = (self.limits.delivery_patience, self.now);
         let is_late = |ended: &Ended| ended.since + patience.0 <= now;
-        self.give_up(
-            |ended| if is_late(ended) { ended.decision.take() } else { None },
-            &format!("in {patience}"),
-        );
+        let late = |ended: &Ended| if is_late(ended) { ended.decision.take() } else { None };
+        self.give_up(LATE_A_TICK, late, &format!("in {patience}"));
     }
 
     /// The server ends: gives up the messages that nobody will find in a mailbox. Of those that somebody might,
     /// nothing can be said, for nobody is left to take them back.
     pub fn give_up_unpublished(&mut self) {
-        self.give_up(|ended| ended.decision.take_unpublished(), "before the end");
+        self.give_up(usize::MAX, |ended| ended.decision.take_unpublished(), "before the end");
     }
 
-    fn give_up(&mut self, decide: impl Fn(&Ended) -> Option<()>, told: &str) {
+    fn give_up(&mut self, most: usize, decide: impl Fn(&Ended) -> Option<()>, told: &str) {
         let is_given_up = |incoming: &Incoming| incoming.ended.as_ref().and_then(&decide).is_some();
         let given_up = self.drafts.iter().filter(|(_, incoming)| is_given_up(incoming));
-        for id in given_up.map(|(id, _)| *id).collect::<Vec<_>>() {
+        for id in given_up.map(|(id, _)| *id).take(most).collect::<Vec<_>>() {
             log::error!("{id}: the disk has not stored a message {told}; refused");
             let ended = self.drafts.get(&id).and_then(|incoming| incoming.ended.as_ref());
             // A thread that has it will say so.
@@ -315,3 +313,6 @@ impl Desk {
         }
     }
 }
+
+/// Messages that are given up in one tick: a disk that hangs may have one of every connection.
+const LATE_A_TICK: usize = 1000;

@@ -36,7 +36,7 @@ pub enum Ask {
     Begin,
     /// Message data that became too much for memory: append it to this session's file in `tmp/`.
     Spill {
-        /// Where the message will go; the file begins in the first one that takes it.
+        /// Where the message will go; the file begins in the first one that takes it. None, for a file that was begun.
         mailboxes: Vec<Mailbox>,
         /// The next bytes of the message, as stored.
         bytes: Vec<u8>,

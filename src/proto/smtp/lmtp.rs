@@ -160,7 +160,7 @@ mod tests {
     use super::*;
     use crate::{
         clock::Now,
-        limits::Limits,
+        limits::{Limits, Size},
         proto::{
             Cx, Protocol,
             ask::{Ask, Directory, Lookup},
@@ -197,17 +197,20 @@ mod tests {
         /// Work and octets said of the step that had most of them.
         most: (usize, usize),
         work: usize,
+        /// Mailboxes named in all spills.
+        spilled_to: Vec<usize>,
     }
 
     impl Talk {
         fn new(office: Office) -> Self {
             let policy = Policy { kind: Kind::Lmtp, ..Policy::default() };
-            let limits = Limits { recipients: 10_000, ..Limits::for_development() };
+            let limits =
+                Limits { recipients: 10_000, body_in_memory: Size::kib(4), ..Limits::for_development() };
             let (hostname, line_endings, persona) = ("mx".into(), LineEndings::Lenient, Persona::Modern);
             let rules = Rules { hostname, line_endings, persona, limits, policy, pedantic: false };
             let session = Smtp::new(Rc::new(rules), [127, 0, 0, 1].into(), "c1".into());
             let (inbox, out) = (Inbox::default(), Outbox::default());
-            Self { session, inbox, out, office, most: (0, 0), work: 0 }
+            Self { session, inbox, out, office, most: (0, 0), work: 0, spilled_to: Vec::new() }
         }
 
         /// Says that, with this answer to the delivery, and returns the replies.
@@ -221,6 +224,10 @@ mod tests {
                 step = match step {
                     Step::Ask(Ask::Deliver { envelope, .. }) => {
                         self.session.answer(&cx, answer(envelope.to.len()), &mut self.out)
+                    }
+                    Step::Ask(Ask::Spill { mailboxes, .. }) => {
+                        self.spilled_to.push(mailboxes.len());
+                        self.session.answer(&cx, Answer::Ready, &mut self.out)
                     }
                     Step::Ask(_) => self.session.answer(&cx, Answer::Ready, &mut self.out),
                     Step::Again => self.session.step(&cx, &mut self.inbox, &mut self.out),
@@ -288,6 +295,17 @@ mod tests {
             most.push(talk.most);
         }
         assert!(most.iter().all(|(work, said)| *work <= 80 && *said <= 64 * 80), "{most:?}");
+    }
+
+    #[test]
+    fn a_long_message_to_thousands_names_them_for_its_first_part_only() {
+        let mut talk = Talk::new(Office::new(5000, 1));
+        talk.say("LHLO x\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<1@c.test>\r\nDATA\r\n", |_| Answer::Ready);
+        for _ in 0..10 {
+            talk.say(&"x\r\n".repeat(2000), |_| Answer::Ready);
+        }
+        assert!(talk.spilled_to.len() > 3 && talk.spilled_to[0] == 5000, "{:?}", talk.spilled_to);
+        assert!(talk.spilled_to[1..].iter().all(|mailboxes| *mailboxes == 0), "{:?}", talk.spilled_to);
     }
 
     #[test]
