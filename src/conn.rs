@@ -132,6 +132,13 @@ struct Budget {
     octets: usize,
 }
 
+impl Budget {
+    /// A step was taken that has looked at so many mailboxes.
+    fn spend(&mut self, work: usize) {
+        self.steps = self.steps.saturating_sub(1 + work / MAILBOXES_A_STEP);
+    }
+}
+
 impl Conn {
     /// A connection whose session has not spoken yet.
     pub fn new(caller: Caller, transport: Transport, protocol: Box<dyn Protocol>, now: Now) -> Self {
@@ -293,7 +300,7 @@ impl Conn {
                 break;
             }
             moved = true;
-            budget.steps -= 1;
+            budget.spend(self.protocol.take_work());
             self.last_command = now.steady;
             self.take(step, world, now);
         }
@@ -439,5 +446,7 @@ fn drained(inbox: &Inbox) -> Inbox {
     drained
 }
 
+/// So many mailboxes that a step looks at count as one more step.
+const MAILBOXES_A_STEP: usize = 64;
 /// How long we read on after our last words.
 const LINGER: Duration = Duration::from_secs(2);

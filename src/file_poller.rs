@@ -239,9 +239,11 @@ mod tests {
                 (n > 0).then_some(n)
             }
         };
+        // None counts as stuck, however busy the machine is.
+        let pace = Pace { slow: LONG, stuck: LONG, ..FAST };
         let (takes, taken) = mpsc::channel();
         let take = move |n| takes.send(n).unwrap_or_default(); // nobody listens any more
-        let _poller = FilePoller::start("test", FAST, look, take).unwrap();
+        let _poller = FilePoller::start("test", pace, look, take).unwrap();
         assert_eq!(taken.recv_timeout(LONG), Ok(1));
     }
 

@@ -12,7 +12,7 @@ mod shares;
 mod status;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -94,6 +94,8 @@ pub struct Server {
     ticking: bool,
     scratch: Vec<u8>,
     stopping: Option<Stopping>,
+    /// Connections that do not know yet that the server stops.
+    farewells: VecDeque<ConnId>,
 }
 
 /// What a timer is for.
@@ -183,6 +185,7 @@ impl Server {
             held_back: HashSet::new(),
             ticking: false,
             stopping: None,
+            farewells: VecDeque::new(),
             config,
         };
         for bound in sockets {
@@ -227,7 +230,7 @@ impl Server {
     fn turn(&mut self, events: &mut Events) -> Result<(), Error> {
         let now = self.clock.now();
         let left_over = !self.again.is_empty()
-            || self.backend.has_responses()
+            || self.backend.goes_on()
             || self.listeners.values().any(|listener| listener.pending);
         let sleep = if left_over { Some(Duration::ZERO) } else { self.timers.next_in(now.steady) };
         match self.poll.poll(events, sleep) {
@@ -269,6 +272,7 @@ impl Server {
         }
         self.answers(now);
         self.look_for_stopper(now);
+        self.say_farewells(now);
         self.due(now);
         self.relieve(now);
         let end = self.clock.now();

@@ -336,7 +336,7 @@ fn targets(to: &str) -> Vec<Target> {
     match lookup {
         Ok(Lookup::Local(destinations)) => {
             let target = |destination| Target { destination, address: to.to_owned() };
-            destinations.into_iter().map(target).collect()
+            destinations.iter().map(target).collect()
         }
         _ => panic!("{to:?} is not an address that can have a mailbox"),
     }

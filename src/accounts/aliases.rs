@@ -3,13 +3,27 @@
 //! The rule: an alias leads to accounts of ours, by other aliases perhaps, and nowhere else. What does not is
 //! refused when the file is read, with its place.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, btree_map::Entry},
+    sync::Arc,
+};
 
 use super::account::key_of;
 
-/// Where aliases lead: to accounts, by name. A catch-all is the alias of `@domain`.
+/// Where aliases lead: to accounts, by name. A catch-all is the alias of `@domain`. Aliases that lead to the same
+/// accounts share one list of them: else 100,000 aliases of a list of 1,000 would hold 100,000,000 names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Aliases(BTreeMap<String, Vec<String>>);
+pub(super) struct Aliases(Arc<Lists>);
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Lists {
+    /// The accounts that some alias leads to.
+    names: Vec<String>,
+    /// Positions in `names`, in order and each once.
+    lists: Vec<Arc<[u32]>>,
+    /// The list of each alias.
+    of: BTreeMap<String, usize>,
+}
 
 /// What is wrong with the text.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,23 +70,62 @@ impl Aliases {
         domains: &[String],
         account: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Mistake> {
-        let aliases = parse(text, domains, &account)?;
-        let mut leading = Leading { aliases: &aliases, account: &account, found: BTreeMap::new() };
+        Self::read_within(MOST_IN_ALL, text, domains, &account)
+    }
+
+    fn read_within(
+        most_in_all: usize,
+        text: &str,
+        domains: &[String],
+        account: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Mistake> {
+        let aliases = parse(text, domains, account)?;
+        let mut leading = Leading {
+            aliases: &aliases,
+            account,
+            numbers: HashMap::new(),
+            known: HashMap::new(),
+            in_all: 0,
+            most_in_all,
+            found: Lists::default(),
+        };
         for (key, alias) in &aliases {
             leading.follow(key, alias, &mut Vec::new())?;
         }
-        let names = leading.found.into_iter().map(|(key, names)| (key, names.into_iter().collect()));
-        Ok(Self(names.collect()))
+        Ok(Self(Arc::new(leading.found)))
     }
 
-    /// The accounts that an address leads to.
-    pub(super) fn get(&self, key: &str) -> Option<&[String]> {
-        self.0.get(key).map(Vec::as_slice)
+    /// The list that an address leads to: its number.
+    pub(super) fn list(&self, key: &str) -> Option<usize> {
+        self.0.of.get(key).copied()
     }
 
-    /// The accounts that mail for everybody else of a domain goes to.
-    pub(super) fn catch_all(&self, domain: &str) -> Option<&[String]> {
-        self.get(&format!("@{domain}"))
+    /// The list that mail for everybody else of a domain goes to.
+    pub(super) fn catch_all(&self, domain: &str) -> Option<usize> {
+        self.list(&format!("@{domain}"))
+    }
+
+    /// The accounts that some alias leads to.
+    pub(super) fn names(&self) -> &[String] {
+        &self.0.names
+    }
+
+    /// The lists by their numbers: positions in the names, in order.
+    pub(super) fn lists(&self) -> &[Arc<[u32]>] {
+        &self.0.lists
+    }
+
+    #[cfg(test)]
+    fn get(&self, key: &str) -> Option<Vec<&str>> {
+        self.list(key).map(|list| self.names_of(list))
+    }
+
+    #[cfg(test)]
+    fn names_of(&self, list: usize) -> Vec<&str> {
+        let mut names: Vec<_> =
+            self.lists()[list].iter().map(|at| self.names()[*at as usize].as_str()).collect();
+        names.sort_unstable();
+        names
     }
 }
 
@@ -154,17 +207,24 @@ fn key(text: &str, domains: &[String], catch_all: bool) -> Result<String, String
 struct Leading<'a> {
     aliases: &'a BTreeMap<String, Alias>,
     account: &'a dyn Fn(&str) -> Option<String>,
-    found: BTreeMap<String, BTreeSet<String>>,
+    /// Where each account stands in the names that were found.
+    numbers: HashMap<String, u32>,
+    /// The number of each list that was found.
+    known: HashMap<Arc<[u32]>, usize>,
+    /// Accounts in all lists together.
+    in_all: usize,
+    most_in_all: usize,
+    found: Lists,
 }
 
 impl<'a> Leading<'a> {
-    /// `on` is the way here.
-    fn follow(&mut self, key: &'a str, alias: &'a Alias, on: &mut Vec<&'a str>) -> Result<(), Mistake> {
-        if self.found.contains_key(key) {
-            return Ok(());
+    /// Returns the number of the list that the alias leads to. `on` is the way here.
+    fn follow(&mut self, key: &'a str, alias: &'a Alias, on: &mut Vec<&'a str>) -> Result<usize, Mistake> {
+        if let Some(list) = self.found.of.get(key) {
+            return Ok(*list);
         }
         on.push(key);
-        let (mut names, mut seen) = (BTreeSet::new(), HashSet::new());
+        let (mut names, mut seen, mut taken) = (HashSet::new(), HashSet::new(), HashSet::new());
         for Target { place, key: target, text } in &alias.targets {
             if !seen.insert(target) {
                 continue;
@@ -174,7 +234,7 @@ impl<'a> Leading<'a> {
             }
             let wrong = |why: String| Mistake { place: *place, why };
             if let Some(name) = (self.account)(target) {
-                names.insert(name);
+                names.insert(self.number(name));
                 continue;
             }
             let Some((target, next)) = self.aliases.get_key_value(target) else {
@@ -187,16 +247,46 @@ impl<'a> Leading<'a> {
             if on.len() >= DEEPEST {
                 return Err(wrong(format!("more than {DEEPEST} aliases, one behind the other")));
             }
-            self.follow(target, next, on)?;
-            names.extend(self.found[target].iter().cloned());
+            let list = self.follow(target, next, on)?;
+            if taken.insert(list) {
+                names.extend(self.found.lists[list].iter().copied());
+            }
         }
+        let too_many = |most: usize, who: &str| {
+            Err(Mistake { place: alias.place, why: format!("{who} to more than {most} accounts") })
+        };
         if names.len() > MOST {
-            let why = format!("{key} leads to more than {MOST} accounts");
-            return Err(Mistake { place: alias.place, why });
+            return too_many(MOST, &format!("{key} leads"));
+        }
+        let mut names: Vec<u32> = names.into_iter().collect();
+        names.sort_unstable();
+        let list = self.keep(names);
+        if self.in_all > self.most_in_all {
+            return too_many(self.most_in_all, "up to here all different aliases together lead");
         }
         on.pop();
-        self.found.insert(key.to_owned(), names);
-        Ok(())
+        self.found.of.insert(key.to_owned(), list);
+        Ok(list)
+    }
+
+    fn number(&mut self, name: String) -> u32 {
+        let next = self.found.names.len() as u32; // fewer than the octets of the file
+        *self.numbers.entry(name).or_insert_with_key(|name| {
+            self.found.names.push(name.clone());
+            next
+        })
+    }
+
+    /// The number of that list, which is kept once.
+    fn keep(&mut self, names: Vec<u32>) -> usize {
+        if let Some(list) = self.known.get(names.as_slice()) {
+            return *list;
+        }
+        self.in_all += names.len();
+        let (names, list) = (Arc::<[u32]>::from(names), self.found.lists.len());
+        self.found.lists.push(Arc::clone(&names));
+        self.known.insert(names, list);
+        list
     }
 }
 
@@ -206,6 +296,8 @@ const FORM: &str =
 const DEEPEST: usize = 16;
 /// Accounts that one alias leads to: each is a copy of the message.
 const MOST: usize = 1000;
+/// Accounts in all lists that differ: 32 MiB of memory.
+const MOST_IN_ALL: usize = 8 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -239,9 +331,10 @@ mod tests {
         let all = ["ann@example.test", "bob@example.test", "carl@second.test"];
         assert_eq!(aliases.get("sales@example.test").unwrap(), &all[..2]);
         assert_eq!(aliases.get("all@example.test").unwrap(), &all);
-        assert_eq!(aliases.catch_all("second.test").unwrap(), &all);
+        assert_eq!(aliases.get("@second.test").unwrap(), &all);
+        assert_eq!(aliases.catch_all("second.test"), aliases.list("all@example.test"), "one list");
         assert_eq!(aliases.get("postmaster@example.test").unwrap(), &all[1..2]);
-        assert_eq!((aliases.get("all@second.test"), aliases.catch_all("example.test")), (None, None));
+        assert_eq!((aliases.list("all@second.test"), aliases.catch_all("example.test")), (None, None));
     }
 
     /// A column counted from the start of the line for each, and a set copied for each, took 1.9 s and more.
@@ -265,6 +358,41 @@ mod tests {
         });
         let column = "wrong: ".len() + many.len() + 1;
         assert_eq!(mistake.unwrap_err().place, Place { line: 3, column });
+    }
+
+    /// Accounts in memory for so many aliases that lead to the same ones, each in its own words.
+    fn held_for(aliases: usize) -> usize {
+        let inner: String = (0..1000).map(|n| format!("user{n},")).collect();
+        let mut text = format!("inner: {inner}\n");
+        for n in 0..aliases {
+            text += &match n % 3 {
+                0 => format!("a{n}: inner\n"),
+                1 => format!("a{n}: user7, inner, user999\n"),
+                _ => format!("a{n}: a{}, user1\n", n - 1),
+            };
+        }
+        let account = |key: &str| key.starts_with("user").then(|| key.to_owned());
+        let aliases = Aliases::read(&text, &["example.test".to_owned()], account).unwrap();
+        aliases.names().len() + aliases.lists().iter().map(|list| list.len()).sum::<usize>()
+    }
+
+    #[test]
+    fn aliases_that_lead_to_the_same_accounts_share_them() {
+        assert_eq!((held_for(3), held_for(600)), (2000, 2000));
+    }
+
+    #[test]
+    fn lists_that_differ_have_a_bound_together() {
+        let text: String = (0..10).map(|n| format!("a{n}: x{n}, inner\nb{n}: a{n}\n")).collect();
+        let text = format!("inner: u1, u2\n{text}");
+        let read = |most| {
+            let account = |key: &str| key.starts_with(['u', 'x']).then(|| key.to_owned());
+            Aliases::read_within(most, &text, &["example.test".to_owned()], &account)
+        };
+        assert!(read(32).is_ok());
+        let mistake = read(31).unwrap_err();
+        assert_eq!(mistake.why, "up to here all different aliases together lead to more than 31 accounts");
+        assert_eq!(mistake.place.line, 20);
     }
 
     #[test]
@@ -321,7 +449,7 @@ mod tests {
         #[test]
         fn no_text_breaks_the_reader(text in "([a-c@:, \t\n#é|]|bob|ann|@second\\.test){0,60}") {
             if let Ok(aliases) = read(&text) {
-                prop_assert!(aliases.0.values().all(|names| !names.is_empty()), "{:?}", aliases);
+                prop_assert!(aliases.lists().iter().all(|names| !names.is_empty()), "{:?}", aliases);
             }
         }
     }

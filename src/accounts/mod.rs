@@ -15,6 +15,7 @@ mod memory;
 mod password;
 mod replace;
 mod scratch;
+mod senders;
 mod sources;
 mod table;
 mod tries;
@@ -139,7 +140,7 @@ impl Directory for Accounts {
         let table = match &self.users {
             Users::Listed(table) => table,
             Users::Everybody => {
-                return self.guest(address).map_or(Lookup::Unknown, |guest| Lookup::Local(vec![guest]));
+                return self.guest(address).map_or(Lookup::Unknown, |guest| Lookup::Local(guest.into()));
             }
         };
         let domain = match address.domain() {
@@ -149,8 +150,8 @@ impl Directory for Accounts {
             None => return Lookup::Unknown,
         };
         match table.lookup(address.local(), domain, self.first_domain()) {
-            nobody if nobody.is_empty() => Lookup::Unknown,
-            destinations => Lookup::Local(destinations),
+            Some(destinations) if !destinations.is_empty() => Lookup::Local(destinations),
+            _ => Lookup::Unknown,
         }
     }
 
@@ -158,7 +159,7 @@ impl Directory for Accounts {
         let Users::Listed(table) = &self.users else { return true };
         let user = user.clone().whole();
         let own = match self.lookup(from) {
-            Lookup::Local(to) => to.iter().any(|destination| destination.mailbox == user),
+            Lookup::Local(to) => to.contains(&user),
             Lookup::Unknown | Lookup::Foreign | Lookup::Refused(_) => false,
         };
         own || table.allows(&user, from)

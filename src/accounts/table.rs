@@ -1,17 +1,16 @@
 //! The accounts of the file in memory, by every address that leads to them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use super::{
-    account::{Account, Sender, key, key_of},
+    account::{Account, key, key_of},
     aliases::Aliases,
     password::Stored,
+    senders::Senders,
 };
 use crate::proto::{
     ask::{Destination, Mailbox, Quota},
+    destinations::{Destinations, Group},
     folder::Folder,
     smtp::address::Address,
 };
@@ -24,6 +23,8 @@ pub(super) struct Table {
     addresses: BTreeMap<String, String>,
     inboxes: BTreeMap<Mailbox, Terms>,
     aliases: Aliases,
+    /// The mailboxes that the lists of aliases lead to, made once: RCPT may ask for them a thousand times a turn.
+    groups: Vec<Group>,
     has_slow_hashes: bool,
 }
 
@@ -40,8 +41,7 @@ pub(super) struct User {
 struct Terms {
     quota: Quota,
     sent_copy: bool,
-    /// Of each account.
-    senders: Vec<Vec<Sender>>,
+    senders: Senders,
 }
 
 impl Table {
@@ -52,6 +52,7 @@ impl Table {
             addresses: BTreeMap::new(),
             inboxes: BTreeMap::new(),
             aliases: Aliases::default(),
+            groups: Vec::new(),
             has_slow_hashes: false,
         };
         for (name, account) in accounts {
@@ -72,10 +73,11 @@ impl Table {
                 terms.quota.octets = least(terms.quota.octets, quota.octets);
                 terms.quota.messages = least(terms.quota.messages, quota.messages);
                 terms.sent_copy &= account.sent_copy;
-                terms.senders.push(account.may_send_as);
+                terms.senders.narrow(account.may_send_as);
             }
             None => {
-                let terms = Terms { quota, sent_copy: account.sent_copy, senders: vec![account.may_send_as] };
+                let senders = Senders::new(account.may_send_as);
+                let terms = Terms { quota, sent_copy: account.sent_copy, senders };
                 self.inboxes.insert(mailbox.clone(), terms);
             }
         }
@@ -86,7 +88,20 @@ impl Table {
 
     /// The same table with other aliases, some of which may lead to accounts that are not there any more.
     pub(super) fn with(self, aliases: Aliases) -> Self {
-        Self { aliases, ..self }
+        let table: Arc<[Mailbox]> = self.inboxes.keys().cloned().collect();
+        let place = |name: &String| {
+            let mailbox = &self.users.get(name)?.mailbox;
+            table.binary_search(mailbox).ok().and_then(|place| u32::try_from(place).ok())
+        };
+        let places: Vec<Option<u32>> = aliases.names().iter().map(place).collect();
+        let group = |list: &Arc<[u32]>| {
+            let mut group: Vec<u32> = list.iter().filter_map(|name| places[*name as usize]).collect();
+            group.sort_unstable();
+            group.dedup();
+            Group::new(Arc::clone(&table), group.into())
+        };
+        let groups = aliases.lists().iter().map(group).collect();
+        Self { aliases, groups, ..self }
     }
 
     pub(super) fn has_slow_hashes(&self) -> bool {
@@ -118,42 +133,39 @@ impl Table {
     ///
     /// Mail for postmaster must always arrive (RFC 5321 section 4.5.1): where nothing else is said, it goes to
     /// postmaster at the first domain, else to the first account of the alphabet.
-    pub(super) fn lookup(&self, local: &str, domain: &str, first_domain: &str) -> Vec<Destination> {
-        if let Some(names) = self.names(local, domain) {
-            return self.mailboxes(names, None);
+    pub(super) fn lookup(&self, local: &str, domain: &str, first_domain: &str) -> Option<Destinations> {
+        if let Some(found) = self.destinations(local, domain, None) {
+            return Some(found);
         }
         if let Some((user, tag)) = local.split_once('+')
-            && let Some(names) = self.names(user, domain)
+            && let Some(found) = self.destinations(user, domain, Folder::named(tag))
         {
-            return self.mailboxes(names, Folder::named(tag));
+            return Some(found);
         }
         if local.eq_ignore_ascii_case(POSTMASTER) {
-            let first = || self.users.keys().next().map(std::slice::from_ref);
-            return self.mailboxes(self.names(POSTMASTER, first_domain).or_else(first).unwrap_or(&[]), None);
+            let first = || self.users.first_key_value().map(|(_, user)| of(user, None));
+            return self.destinations(POSTMASTER, first_domain, None).or_else(first);
         }
         // These are how relays were once told where to send a letter on to: what looks so is not for us.
         let rest = self.aliases.catch_all(domain).filter(|_| !local.contains(['%', '!', '@']));
-        self.mailboxes(rest.unwrap_or(&[]), None)
+        self.group(rest?, None)
     }
 
-    /// The accounts that an address stands for.
-    fn names(&self, local: &str, domain: &str) -> Option<&[String]> {
+    /// The mailboxes of the accounts that an address stands for. They may be gone, and an alias lead nowhere.
+    fn destinations(&self, local: &str, domain: &str, folder: Option<Folder>) -> Option<Destinations> {
         let key = key(local, domain);
-        self.owner(&key).map(std::slice::from_ref).or_else(|| self.aliases.get(&key))
+        match self.user(&key) {
+            Some((_, user)) => Some(of(user, folder)),
+            None => self.group(self.aliases.list(&key)?, folder),
+        }
     }
 
-    fn mailboxes(&self, names: &[String], folder: Option<Folder>) -> Vec<Destination> {
-        let mailboxes = names.iter().filter_map(|name| self.users.get(name)).map(|user| &user.mailbox);
-        let once: BTreeSet<_> = mailboxes.collect();
-        once.into_iter()
-            .map(|mailbox| Destination { mailbox: mailbox.clone(), folder: folder.clone() })
-            .collect()
+    fn group(&self, list: usize, folder: Option<Folder>) -> Option<Destinations> {
+        Some(self.groups.get(list)?.clone().in_folder(folder))
     }
 
     pub(super) fn allows(&self, mailbox: &Mailbox, from: &Address) -> bool {
-        self.inboxes.get(mailbox).is_some_and(|terms| {
-            terms.senders.iter().all(|senders| senders.iter().any(|sender| sender.is(from)))
-        })
+        self.inboxes.get(mailbox).is_some_and(|terms| terms.senders.allow(from))
     }
 
     pub(super) fn quota(&self, mailbox: &Mailbox) -> Quota {
@@ -169,6 +181,10 @@ impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("User").field("mailbox", &self.mailbox).finish_non_exhaustive()
     }
+}
+
+fn of(user: &User, folder: Option<Folder>) -> Destinations {
+    Destination { mailbox: user.mailbox.clone(), folder }.into()
 }
 
 /// Whose mail must always arrive.

@@ -24,7 +24,7 @@ fn people() -> Accounts {
 fn lookup(accounts: &Accounts, address: &str) -> String {
     match accounts.lookup(&Address::parse(address).unwrap()) {
         Lookup::Local(to) => {
-            let to = to.into_iter().map(|Destination { mailbox, folder }| match folder {
+            let to = to.iter().map(|Destination { mailbox, folder }| match folder {
                 Some(folder) => mailbox.in_folder(folder).to_string(),
                 None => mailbox.to_string(),
             });

@@ -5,10 +5,11 @@
 //! from that address, and nothing else. An address that has logged in as a user before has a count of its own for that
 //! user, which no stranger can fill. Clients on this machine never wait.
 
+mod counts;
 mod failures;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     hash::{BuildHasher, Hash, RandomState},
     net::{IpAddr, Ipv6Addr},
     time::Duration,
@@ -16,6 +17,7 @@ use std::{
 
 use super::memory::Mark;
 use crate::limits::{Limits, prefix};
+use counts::Counts;
 use failures::{Bound, Failures, Room};
 
 /// Failed logins, and the addresses that users have logged in from.
@@ -32,12 +34,14 @@ pub struct Tries {
     most_known: usize,
     /// Random, so that no peer can choose names that share a count.
     hasher: RandomState,
-    failures: HashMap<Count, Failures>,
+    failures: Counts<Count>,
     known: HashMap<u64, Vec<Known>>,
+    /// Those users by their last login.
+    by_login: BTreeSet<(Duration, u64)>,
 }
 
 /// Whose failures are counted together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Count {
     Narrow(IpAddr),
     Wide(Ipv6Addr),
@@ -102,15 +106,16 @@ impl Tries {
             most: limits.failed_login_addresses,
             most_known: limits.login_memories,
             hasher: RandomState::new(),
-            failures: HashMap::new(),
+            failures: Counts::new(),
             known: HashMap::new(),
+            by_login: BTreeSet::new(),
         }
     }
 
     /// Other limits are in force from now on.
     pub fn follow(&mut self, limits: &Limits) {
-        let Self { hasher, failures, known, .. } = std::mem::replace(self, Self::new(limits));
-        (self.hasher, self.failures, self.known) = (hasher, failures, known);
+        let Self { hasher, failures, known, by_login, .. } = std::mem::replace(self, Self::new(limits));
+        (self.hasher, self.failures, self.known, self.by_login) = (hasher, failures, known, by_login);
     }
 
     /// How well that address is known for that user.
@@ -141,13 +146,11 @@ impl Tries {
         self.make_room(now);
         for count in counts {
             let bounds = *self.bounds(count);
-            let failures = match count {
-                None => self.failures_mut(&attempt, None),
-                Some(count) => Some(self.failures.entry(count).or_default()),
-            };
-            failures
-                .into_iter()
-                .for_each(|failures| failures.begin(attempt.pair, attempt.mark, &bounds, now));
+            let begin = |failures: &mut Failures| failures.begin(attempt.pair, attempt.mark, &bounds, now);
+            match count {
+                None => self.failures_mut(&attempt, None).into_iter().for_each(begin),
+                Some(count) => self.failures.change(count, begin),
+            }
         }
         Gate::Open(Attempt(Some(attempt)))
     }
@@ -171,18 +174,17 @@ impl Tries {
     pub fn right(&mut self, attempt: Attempt, now: Duration) {
         let Attempt(Some(Counted { from, user, pair, mark })) = attempt else { return };
         for count in strangers(from, user) {
-            if let Some(failures) = self.failures.get_mut(&count) {
-                failures.take_back(pair);
-                if failures.len() == 0 {
-                    self.failures.remove(&count);
-                }
+            self.failures.change(count, |failures| failures.take_back(pair));
+        }
+        match self.known.get(&user).and_then(|known| known.iter().map(|known| known.last).max()) {
+            Some(last) => drop(self.by_login.remove(&(last, user))),
+            None if self.known.len() >= self.most_known => {
+                let oldest = self.by_login.pop_first();
+                oldest.into_iter().for_each(|(_, oldest)| drop(self.known.remove(&oldest)));
             }
+            None => {}
         }
-        if self.known.len() >= self.most_known && !self.known.contains_key(&user) {
-            let last = |known: &[Known]| known.iter().map(|known| known.last).max();
-            let oldest = self.known.iter().min_by_key(|(_, known)| last(known)).map(|(user, _)| *user);
-            oldest.into_iter().for_each(|oldest| drop(self.known.remove(&oldest)));
-        }
+        self.by_login.insert((now, user));
         let known = self.known.entry(user).or_default();
         if let Some(known) = known.iter_mut().find(|known| known.from == from) {
             known.last = now;
@@ -233,25 +235,7 @@ impl Tries {
     /// those that failed least.
     fn make_room(&mut self, now: Duration) {
         let most = self.most.max(COUNTS_OF_AN_ATTEMPT);
-        if self.failures.len() + COUNTS_OF_AN_ATTEMPT <= most {
-            return;
-        }
-        let is_over =
-            |failures: &Failures| failures.last().is_none_or(|last| now.saturating_sub(last) >= DAY);
-        self.failures.retain(|_, failures| !is_over(failures));
-        let too_many = (self.failures.len() + COUNTS_OF_AN_ATTEMPT).saturating_sub(most);
-        if too_many > 0 {
-            let mut all: Vec<_> = self
-                .failures
-                .iter()
-                .map(|(count, failures)| (failures.len(), failures.last(), *count))
-                .collect();
-            let go = too_many.max(all.len() / 8).min(all.len());
-            if go < all.len() {
-                all.select_nth_unstable_by_key(go, |(len, last, _)| (*len, *last));
-            }
-            all[..go].iter().for_each(|(_, _, count)| drop(self.failures.remove(count)));
-        }
+        self.failures.make_room(COUNTS_OF_AN_ATTEMPT, most, now.checked_sub(DAY));
     }
 
     fn key(&self, of: &(impl Hash + ?Sized)) -> u64 {

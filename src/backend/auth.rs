@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, net::IpAddr, time::Duration};
 
-use super::{effects::Effects, login_queue::LoginQueue};
+use super::{
+    effects::Effects,
+    login_queue::{LoginQueue, Next},
+};
 use crate::{
     accounts::{Accounts, Attempt, Credential, Gate, Mark, Memory, Tries, UserFile, Verdict},
     limits::{Limits, SLOW_HASH_HELD},
@@ -19,6 +22,8 @@ pub(super) struct Auth {
     /// The checks that workers have: as many as there are workers, so that the others wait where addresses take turns.
     checks: HashMap<ConnId, Check>,
     workers: usize,
+    /// Whether there is more to be asked of the queue in the next turn.
+    goes_on: bool,
 }
 
 /// A password that waits for a worker.
@@ -47,6 +52,7 @@ impl Auth {
             queue: LoginQueue::new(limits.password_queue),
             checks: HashMap::new(),
             workers: limits.password_workers,
+            goes_on: false,
         }
     }
 
@@ -59,6 +65,11 @@ impl Auth {
     /// How many passwords wait for a worker.
     pub(super) fn waiting(&self) -> usize {
         self.queue.len()
+    }
+
+    /// Whether [`Auth::start_checks`] is wanted in the next turn, whatever happens.
+    pub(super) fn goes_on(&self) -> bool {
+        self.goes_on
     }
 
     /// A client at `peer` says that this is the password of `user`. To be followed by [`Auth::start_checks`].
@@ -106,8 +117,22 @@ impl Auth {
 
     /// Hands passwords to the workers that are free.
     pub(super) fn start_checks(&mut self, accounts: &Accounts, now: Duration, effects: &mut Effects) {
+        self.goes_on = false;
         while self.checks.len() < self.workers {
-            let Some((id, waiting)) = self.next(now) else { return };
+            let (id, waiting) = match self.next(now) {
+                Next::Check(id, waiting) => (id, waiting),
+                Next::Nothing if self.checks.is_empty() && self.waiting() > 0 => {
+                    // No check that ends will have the others asked.
+                    self.queue.ask_again();
+                    self.goes_on = true;
+                    return;
+                }
+                Next::Nothing => return,
+                Next::Later => {
+                    self.goes_on = true;
+                    return;
+                }
+            };
             if let Some(response) = self.respond_at_once(&waiting, now) {
                 effects.respond(id, response);
                 continue;
@@ -121,16 +146,18 @@ impl Auth {
     }
 
     /// The next password that may be checked now, or that is refused without a check.
-    fn next(&mut self, now: Duration) -> Option<(ConnId, Waiting)> {
+    fn next(&mut self, now: Duration) -> Next<Waiting> {
         let Self { queue, tries, .. } = self;
         let next = queue.next(|waiting| {
             if waiting.gate == Gate::Wait {
                 waiting.gate = tries.begin(waiting.from, &waiting.credential.user, &waiting.mark, now);
             }
             waiting.gate != Gate::Wait
-        })?;
-        METRICS.password_queue.down(1);
-        Some(next)
+        });
+        if matches!(next, Next::Check(..)) {
+            METRICS.password_queue.down(1);
+        }
+        next
     }
 
     /// A worker has checked a password, or could not.
@@ -143,6 +170,7 @@ impl Auth {
         effects: &mut Effects,
     ) {
         let Some(Check { mark, since, attempt }) = self.checks.remove(&id) else { return };
+        self.queue.ask_again();
         effects.respond(
             id,
             match verdict {
@@ -184,6 +212,7 @@ impl Auth {
     fn abandon(&mut self, waiting: &Waiting, now: Duration) {
         if let Gate::Open(attempt) = waiting.gate {
             self.tries.wrong(attempt, now);
+            self.queue.ask_again();
         }
     }
 }

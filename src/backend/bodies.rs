@@ -6,7 +6,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{HashMap, HashSet},
+    collections::{BinaryHeap, HashMap, HashSet},
     time::Duration,
 };
 
@@ -156,32 +156,33 @@ impl Bodies {
         let mut relief = Relief::default();
         // Files are taken one at a time, and the slowest message that has one makes room for the next.
         if self.files[0] > 0 && files >= most_files {
-            let is_slow = |held: &Held| held.has_file && held.is_behind(now);
-            relief.end.extend(self.slowest(now, is_slow).first());
+            let is_slow = |held: &Held, now| held.has_file && held.is_behind(now);
+            relief.end.extend(self.slowest(now, is_slow).next());
         }
         let beyond = all.saturating_sub(self.most * 2);
         if in_sessions <= mark && beyond == 0 {
             return relief;
         }
-        let mut largest: Vec<_> = self.held.iter().filter(|(_, held)| held.can_spill()).collect();
-        largest.sort_unstable_by_key(|(id, held)| (Reverse(held.octets.sessions), **id));
         let mut files_left = most_files.saturating_sub(files);
+        let can_spill = |held: &Held| held.can_spill() && (held.has_file || files_left > 0);
+        let largest = self.held.iter().filter(|(_, held)| can_spill(held));
+        let mut largest: BinaryHeap<_> =
+            largest.map(|(id, held)| (held.octets.sessions, Reverse(*id), held.has_file)).collect();
         let mut spilled = 0;
-        for (id, held) in largest {
-            if in_sessions - spilled <= mark {
-                break;
-            }
-            if held.has_file || files_left > 0 {
-                files_left -= u64::from(!held.has_file);
-                spilled += held.octets.sessions;
-                relief.spill.push(*id);
+        while in_sessions - spilled > mark
+            && let Some((octets, Reverse(id), has_file)) = largest.pop()
+        {
+            if has_file || files_left > 0 {
+                files_left -= u64::from(!has_file);
+                spilled += octets;
+                relief.spill.push(id);
             }
         }
         let of_strangers = strangers.sessions.saturating_sub(mark);
         let over = of_strangers.max(in_sessions.saturating_sub(self.most));
         let mut over = over.saturating_sub(spilled).max(beyond);
         let is_spilled: HashSet<ConnId> = relief.spill.iter().copied().collect();
-        for id in self.slowest(now, |held| held.octets.sessions > 0) {
+        for id in self.slowest(now, |held, _| held.octets.sessions > 0) {
             if over == 0 {
                 break;
             }
@@ -193,19 +194,23 @@ impl Bodies {
         relief
     }
 
-    /// The messages of strangers that come in at fewest octets a second, those first; one that has just begun last.
-    fn slowest(&self, now: Duration, which: impl Fn(&Held) -> bool) -> Vec<ConnId> {
+    /// The messages of strangers that come in at fewest octets a second, those first; one that has just begun last. They
+    /// are put in order only as far as they are asked for: there may be as many as connections.
+    fn slowest(
+        &self,
+        now: Duration,
+        which: fn(&Held, Duration) -> bool,
+    ) -> impl Iterator<Item = ConnId> + use<> {
         let candidates =
-            self.held.iter().filter(|(_, held)| !held.is_known && held.octets.moved == 0 && which(held));
+            self.held.iter().filter(|(_, held)| !held.is_known && held.octets.moved == 0 && which(held, now));
         let pace = |(id, held): (&ConnId, &Held)| {
             let body = held.body?;
             let taken = now.saturating_sub(body.began);
             let rate = u128::from(body.octets) * 1_000_000 / taken.as_millis().max(1);
-            Some((taken < A_MOMENT, rate, *id))
+            Some(Reverse((taken < A_MOMENT, rate, *id)))
         };
-        let mut slowest: Vec<_> = candidates.filter_map(pace).collect();
-        slowest.sort_unstable();
-        slowest.into_iter().map(|(_, _, id)| id).collect()
+        let mut slowest: BinaryHeap<_> = candidates.filter_map(pace).collect();
+        std::iter::from_fn(move || slowest.pop().map(|Reverse((_, _, id))| id))
     }
 
     fn share(&self, is_known: bool, of: u64) -> u64 {

@@ -1,8 +1,10 @@
 //! The states of a message on its way in.
 
-use std::time::Duration;
+use std::{time::Duration, vec};
 
 use crate::{
+    closing::release,
+    maildir::Usage,
     proto::ask::{Fault, Mailbox, Recipient},
     workers::{AckToken, Spilled},
 };
@@ -12,12 +14,26 @@ use crate::{
 pub(super) enum Inbound {
     /// Its data comes in. The file is there once there was too much for memory, but for the time when a worker has it.
     Receiving(Option<Box<Spilled>>),
-    /// Its end has come, and a worker counts its mailboxes.
+    /// Its end has come, and its mailboxes are looked up for quotas that ask for a count.
+    LookingUpQuotas(Pending, Whole, Uncounted),
+    /// A worker counts its mailboxes.
     CheckingQuota(Pending, Whole),
+    /// Room is reserved in its mailboxes, after these counts are taken in.
+    Reserving(Pending, Whole, Counts),
     /// A worker makes its file durable.
     Sealing(Pending, Addressed),
     /// The committer has it.
     Committing(Pending),
+}
+
+/// Counts of mailboxes that are still to be taken in.
+pub(super) type Counts = vec::IntoIter<(Mailbox, Usage)>;
+
+/// The recipients that were looked up, and the mailboxes among theirs that are to be counted.
+#[derive(Debug, Default)]
+pub(super) struct Uncounted {
+    pub(super) looked_up: usize,
+    pub(super) mailboxes: Vec<Mailbox>,
 }
 
 /// A message whose client waits for the reply to its end.
@@ -56,9 +72,34 @@ impl Inbound {
     pub(super) fn pending(&self) -> Option<&Pending> {
         match self {
             Self::Receiving(_) => None,
-            Self::CheckingQuota(pending, _) | Self::Sealing(pending, _) | Self::Committing(pending) => {
+            Self::LookingUpQuotas(pending, ..)
+            | Self::CheckingQuota(pending, _)
+            | Self::Reserving(pending, ..)
+            | Self::Sealing(pending, _)
+            | Self::Committing(pending) => Some(pending),
+        }
+    }
+
+    /// The same by value. What is large is freed by the thread that closes files.
+    pub(super) fn into_pending(self) -> Option<Pending> {
+        match self {
+            Self::Receiving(_) => None,
+            Self::LookingUpQuotas(pending, whole, _)
+            | Self::CheckingQuota(pending, whole)
+            | Self::Reserving(pending, whole, _) => {
+                release(whole);
                 Some(pending)
             }
+            Self::Sealing(pending, addressed) => {
+                release(addressed);
+                Some(pending)
+            }
+            Self::Committing(pending) => Some(pending),
         }
+    }
+
+    /// Whether a thread has the message, and sends a completion.
+    pub(super) fn is_with_a_thread(&self) -> bool {
+        matches!(self, Self::CheckingQuota(..) | Self::Sealing(..) | Self::Committing(_))
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! The rules: addresses take turns, whatever each has waiting. Those that a user has logged in from before come first,
 //! then those without a failure, but not every time, so that nobody waits for ever. When the queue is full, the address
-//! with the most waiting loses its newest, among those of the worst standing.
+//! with the most waiting loses its newest, among those of the worst standing. One that may not begin yet is asked again
+//! when a check has ended, and no step asks more than a few.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
 };
 
@@ -16,28 +17,59 @@ use crate::{accounts::Standing, proto::ask::ConnId};
 pub(super) struct LoginQueue<T> {
     /// By standing, the best first.
     lanes: [Lane<T>; 3],
+    /// The lane, the address and the number of each.
+    places: HashMap<ConnId, (usize, IpAddr, u64)>,
     most: usize,
-    len: usize,
     taken: usize,
+    /// Numbers checks and turns.
+    next: u64,
 }
 
 /// Those of one standing.
 #[derive(Debug)]
 struct Lane<T> {
-    /// The addresses that have something here, the next one first.
-    turns: VecDeque<IpAddr>,
-    waiting: HashMap<IpAddr, VecDeque<(ConnId, T)>>,
+    /// The addresses that have something here which may be asked, the next one first.
+    turns: BTreeMap<u64, IpAddr>,
+    waiting: HashMap<IpAddr, Waiting<T>>,
+    /// The addresses by how much each has.
+    by_len: BTreeSet<(usize, IpAddr)>,
+    /// Those that may not begin yet, the oldest first.
+    parked: BTreeMap<u64, IpAddr>,
+}
+
+/// Those of one address, the oldest first.
+#[derive(Debug)]
+struct Waiting<T> {
+    /// Of use while something is ready.
+    turn: u64,
+    ready: BTreeMap<u64, (ConnId, T)>,
+    parked: BTreeMap<u64, (ConnId, T)>,
+}
+
+/// The next check.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next<T> {
+    Check(ConnId, T),
+    /// Enough were asked for now, and there may be one among the others.
+    Later,
+    /// None may begin before another has ended.
+    Nothing,
 }
 
 impl<T> LoginQueue<T> {
     /// An empty queue with room for `most`.
     pub(super) fn new(most: usize) -> Self {
-        let lane = || Lane { turns: VecDeque::new(), waiting: HashMap::new() };
-        Self { lanes: [lane(), lane(), lane()], most, len: 0, taken: 0 }
+        let lane = || Lane {
+            turns: BTreeMap::new(),
+            waiting: HashMap::new(),
+            by_len: BTreeSet::new(),
+            parked: BTreeMap::new(),
+        };
+        Self { lanes: [lane(), lane(), lane()], places: HashMap::new(), most, taken: 0, next: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.places.len()
     }
 
     /// Queues a check, and returns the one that loses its place to it: perhaps itself.
@@ -48,91 +80,154 @@ impl<T> LoginQueue<T> {
         id: ConnId,
         check: T,
     ) -> Option<(ConnId, T)> {
-        self.lanes[standing as usize].push(from, id, check);
-        self.len += 1;
-        if self.len <= self.most {
+        self.next += 1;
+        let lane = standing as usize;
+        self.lanes[lane].insert(from, self.next, (id, check));
+        self.places.insert(id, (lane, from, self.next));
+        if self.places.len() <= self.most {
             return None;
         }
-        let lane = self.lanes.iter_mut().rev().find(|lane| !lane.turns.is_empty())?;
+        let lane = self.lanes.iter_mut().rev().find(|lane| !lane.waiting.is_empty())?;
         let loser = lane.longest(from)?;
-        self.len -= 1;
-        lane.take(loser, |waiting| waiting.len().checked_sub(1))
+        let newest = lane.waiting.get(&loser)?.newest()?;
+        let lost = lane.take(loser, newest)?;
+        self.places.remove(&lost.0);
+        Some(lost)
     }
 
     /// Takes the next check that may begin.
-    pub(super) fn next(&mut self, mut may_begin: impl FnMut(&mut T) -> bool) -> Option<(ConnId, T)> {
+    pub(super) fn next(&mut self, mut may_begin: impl FnMut(&mut T) -> bool) -> Next<T> {
         let mut order = [0, 1, 2];
         if self.taken % WORST_FIRST == WORST_FIRST - 1 {
             order.reverse();
         }
-        let found = order.into_iter().find_map(|lane| self.lanes[lane].next(&mut may_begin));
-        if found.is_some() {
-            self.taken = self.taken.wrapping_add(1);
-            self.len -= 1;
+        let mut left = ASKED_AT_A_TIME;
+        for lane in order {
+            let lane = &mut self.lanes[lane];
+            while let Some((from, number)) = lane.first() {
+                if left == 0 {
+                    return Next::Later;
+                }
+                left -= 1;
+                let Some((id, mut check)) = lane.take(from, number) else { break }; // invariant: it is there
+                if may_begin(&mut check) {
+                    self.next += 1;
+                    lane.end_turn(from, self.next);
+                    self.places.remove(&id);
+                    self.taken = self.taken.wrapping_add(1);
+                    return Next::Check(id, check);
+                }
+                lane.park(from, number, (id, check));
+            }
         }
-        found
+        Next::Nothing
+    }
+
+    /// A check has ended: some of those that could not begin are asked again.
+    pub(super) fn ask_again(&mut self) {
+        for _ in 0..ASKED_AT_A_TIME {
+            let mut lanes = self.lanes.iter_mut();
+            let Some((lane, from, number)) = lanes.find_map(|lane| {
+                let (number, from) = lane.parked.first_key_value().map(|(number, from)| (*number, *from))?;
+                Some((lane, from, number))
+            }) else {
+                return;
+            };
+            if let Some(check) = lane.take(from, number) {
+                lane.insert(from, number, check);
+            }
+        }
     }
 
     /// Takes out the check of a connection that has gone.
     pub(super) fn remove(&mut self, id: ConnId) -> Option<T> {
-        let found = self.lanes.iter_mut().find_map(|lane| lane.remove(id))?;
-        self.len -= 1;
-        Some(found)
+        let (lane, from, number) = self.places.remove(&id)?;
+        self.lanes[lane].take(from, number).map(|(_, check)| check)
+    }
+}
+
+impl<T> Waiting<T> {
+    fn len(&self) -> usize {
+        self.ready.len() + self.parked.len()
+    }
+
+    fn newest(&self) -> Option<u64> {
+        let last = |checks: &BTreeMap<u64, _>| checks.last_key_value().map(|(number, _)| *number);
+        last(&self.ready).max(last(&self.parked))
     }
 }
 
 impl<T> Lane<T> {
-    fn push(&mut self, from: IpAddr, id: ConnId, check: T) {
-        let waiting = self.waiting.entry(from).or_default();
-        if waiting.is_empty() {
-            self.turns.push_back(from);
+    fn insert(&mut self, from: IpAddr, number: u64, check: (ConnId, T)) {
+        let new = || Waiting { turn: number, ready: BTreeMap::new(), parked: BTreeMap::new() };
+        let waiting = self.waiting.entry(from).or_insert_with(new);
+        self.by_len.remove(&(waiting.len(), from));
+        if waiting.ready.is_empty() {
+            waiting.turn = number;
+            self.turns.insert(number, from);
         }
-        waiting.push_back((id, check));
+        waiting.ready.insert(number, check);
+        self.by_len.insert((waiting.len(), from));
+    }
+
+    fn park(&mut self, from: IpAddr, number: u64, check: (ConnId, T)) {
+        let new = || Waiting { turn: number, ready: BTreeMap::new(), parked: BTreeMap::new() };
+        let waiting = self.waiting.entry(from).or_insert_with(new);
+        self.by_len.remove(&(waiting.len(), from));
+        waiting.parked.insert(number, check);
+        self.parked.insert(number, from);
+        self.by_len.insert((waiting.len(), from));
+    }
+
+    /// The oldest check that is ready of the address whose turn it is.
+    fn first(&self) -> Option<(IpAddr, u64)> {
+        let (_, from) = self.turns.first_key_value()?;
+        let (number, _) = self.waiting.get(from)?.ready.first_key_value()?;
+        Some((*from, *number))
+    }
+
+    /// The address goes to the end of the turns.
+    fn end_turn(&mut self, from: IpAddr, turn: u64) {
+        let Some(waiting) = self.waiting.get_mut(&from).filter(|waiting| !waiting.ready.is_empty()) else {
+            return;
+        };
+        self.turns.remove(&std::mem::replace(&mut waiting.turn, turn));
+        self.turns.insert(turn, from);
     }
 
     /// The address with the most waiting: `newcomer` among equals.
     fn longest(&self, newcomer: IpAddr) -> Option<IpAddr> {
-        let longest = self.waiting.iter().max_by_key(|(from, waiting)| (waiting.len(), **from == newcomer));
-        longest.map(|(from, _)| *from)
+        let (most, longest) = *self.by_len.last()?;
+        Some(if self.by_len.contains(&(most, newcomer)) { newcomer } else { longest })
     }
 
-    fn next(&mut self, may_begin: &mut impl FnMut(&mut T) -> bool) -> Option<(ConnId, T)> {
-        for turn in 0..self.turns.len() {
-            let from = self.turns[turn];
-            let waiting = self.waiting.get_mut(&from)?; // invariant: each with a turn has something
-            if let Some(at) = waiting.iter_mut().position(|(_, check)| may_begin(check)) {
-                let found = self.take(from, |_| Some(at));
-                if self.waiting.contains_key(&from) {
-                    self.turns.retain(|other| *other != from);
-                    self.turns.push_back(from);
-                }
-                return found;
-            }
-        }
-        None
-    }
-
-    fn remove(&mut self, id: ConnId) -> Option<T> {
-        let has = |waiting: &VecDeque<(ConnId, T)>| waiting.iter().position(|(other, _)| *other == id);
-        let (from, at) = self.waiting.iter().find_map(|(from, waiting)| Some((*from, has(waiting)?)))?;
-        self.take(from, |_| Some(at)).map(|(_, check)| check)
-    }
-
-    fn take(
-        &mut self,
-        from: IpAddr,
-        at: impl FnOnce(&VecDeque<(ConnId, T)>) -> Option<usize>,
-    ) -> Option<(ConnId, T)> {
+    fn take(&mut self, from: IpAddr, number: u64) -> Option<(ConnId, T)> {
         let waiting = self.waiting.get_mut(&from)?;
-        let found = waiting.remove(at(waiting)?);
-        if waiting.is_empty() {
+        let len = waiting.len();
+        let found = match waiting.ready.remove(&number) {
+            Some(check) => {
+                if waiting.ready.is_empty() {
+                    self.turns.remove(&waiting.turn);
+                }
+                check
+            }
+            None => {
+                self.parked.remove(&number);
+                waiting.parked.remove(&number)?
+            }
+        };
+        self.by_len.remove(&(len, from));
+        if len > 1 {
+            self.by_len.insert((len - 1, from));
+        } else {
             self.waiting.remove(&from);
-            self.turns.retain(|other| *other != from);
         }
-        found
+        Some(found)
     }
 }
 
+/// Checks that one step asks whether they may begin: each looks the failures of an address and of a user up.
+const ASKED_AT_A_TIME: usize = 64;
 /// Every so many times the worst standing comes first.
 const WORST_FIRST: usize = 4;
 
@@ -152,8 +247,15 @@ mod tests {
         queue.push(standing, ip(from), ConnId(n), n).map(|(_, n)| n)
     }
 
+    fn next(queue: &mut LoginQueue<u64>, may_begin: impl FnMut(&mut u64) -> bool) -> Option<u64> {
+        match queue.next(may_begin) {
+            Next::Check(_, n) => Some(n),
+            Next::Later | Next::Nothing => None,
+        }
+    }
+
     fn drain(queue: &mut LoginQueue<u64>) -> Vec<u64> {
-        std::iter::from_fn(|| queue.next(|_| true)).map(|(_, n)| n).collect()
+        std::iter::from_fn(|| next(queue, |_| true)).collect()
     }
 
     #[test]
@@ -216,10 +318,14 @@ mod tests {
         for (from, n) in [(1, 10), (1, 11), (2, 20)] {
             push(&mut queue, Clean, from, n);
         }
-        assert_eq!(queue.next(|n| *n != 10).map(|(_, n)| n), Some(11));
-        assert_eq!(queue.next(|n| *n == 20).map(|(_, n)| n), Some(20));
-        assert_eq!(queue.next(|_| false), None);
+        assert_eq!(next(&mut queue, |n| *n != 10), Some(11));
+        assert_eq!(next(&mut queue, |n| *n == 20), Some(20));
+        assert_eq!(queue.next(|_| panic!("it was asked, and no check has ended")), Next::Nothing);
         assert_eq!(queue.len(), 1);
+        queue.ask_again();
+        assert_eq!((queue.next(|_| false), queue.len()), (Next::Nothing, 1));
+        queue.ask_again();
+        assert_eq!(drain(&mut queue), [10]);
     }
 
     #[test]
@@ -233,6 +339,49 @@ mod tests {
             (Some(10), Some(20), None)
         );
         assert_eq!(drain(&mut queue), [11]);
-        assert!(queue.lanes.iter().all(|lane| lane.turns.is_empty() && lane.waiting.is_empty()));
+        assert_is_empty(&queue);
+    }
+
+    #[track_caller]
+    fn assert_is_empty(queue: &LoginQueue<u64>) {
+        let is_empty = |lane: &Lane<_>| {
+            lane.turns.is_empty()
+                && lane.waiting.is_empty()
+                && lane.by_len.is_empty()
+                && lane.parked.is_empty()
+        };
+        assert!(queue.places.is_empty() && queue.lanes.iter().all(is_empty), "{queue:?}");
+    }
+
+    #[test]
+    fn thousands_that_have_to_wait_are_asked_some_at_a_time_and_again_when_a_check_has_ended() {
+        for most in [1000, 10_000] {
+            let mut queue = LoginQueue::new(most as usize);
+            (0..most).for_each(|n| assert_eq!(push(&mut queue, Clean, (n % 200) as u8, n), None));
+            let (mut asked, mut steps) = (0, 0);
+            let mut ask = |queue: &mut LoginQueue<u64>| {
+                let before = asked;
+                let found = queue.next(|_| {
+                    asked += 1;
+                    false
+                });
+                assert!(asked - before <= 64);
+                found
+            };
+            while ask(&mut queue) == Next::Later {
+                steps += 1;
+            }
+            assert_eq!(steps, most / 64);
+            queue.ask_again();
+            assert_eq!(ask(&mut queue), Next::Nothing);
+            assert_eq!((asked, queue.len()), (most + 64, most as usize));
+            // They hold their places: the full queue takes from those with most.
+            assert!(push(&mut queue, Clean, 250, most).is_some_and(|lost| lost < most));
+            assert_eq!(next(&mut queue, |_| true), Some(most));
+            for n in 0..most {
+                queue.remove(ConnId(n));
+            }
+            assert_is_empty(&queue);
+        }
     }
 }

@@ -17,6 +17,7 @@ mod login_queue;
 mod maildrop;
 mod quota;
 mod receive;
+mod recipients;
 mod reload;
 mod workers;
 
@@ -225,9 +226,9 @@ impl Backend {
         self.clients.next_response()
     }
 
-    /// Whether responses wait to be sent.
-    pub fn has_responses(&self) -> bool {
-        self.clients.has_responses()
+    /// Whether there is work for the next turn, whatever happens: responses to be sent, messages to many mailboxes.
+    pub fn goes_on(&self) -> bool {
+        self.clients.has_responses() || !self.receiver.walks.is_empty() || self.auth.goes_on()
     }
 
     // Completions, changes and time
@@ -247,6 +248,9 @@ impl Backend {
     /// Takes the changes that the watcher has seen. To be called before completions are taken, so that no session is
     /// shown a mailbox without what was seen before.
     pub fn take_notices(&mut self, now: Duration) {
+        let (receiver, clients, mut cx) = self.receiving();
+        receiver.go_on(clients, &mut cx);
+        self.auth.start_checks(&self.accounts, self.now, &mut self.effects);
         self.index.set_time(now);
         let mark = self.notices.told();
         if self.notices.missed() {
@@ -308,15 +312,15 @@ impl Backend {
     // Dispatch
 
     fn receiving(&mut self) -> (&mut Receiver, &mut Clients, Context<'_>) {
-        let Self { receiver, clients, accounts, quotas, effects, now, .. } = self;
-        (receiver, clients, Context { now: *now, accounts, quotas, effects })
+        let Self { receiver, clients, accounts, quotas, index, effects, now, .. } = self;
+        (receiver, clients, Context { now: *now, accounts, quotas, index, effects })
     }
 
     /// Hands a request to its part, which has an effect for it now or when a completion comes.
     fn dispatch(&mut self, id: ConnId, request: Ask) {
         let Self { auth, receiver, maildrops, quotas, accounts, clients, index, effects, now, .. } = self;
         let Some(client) = clients.get_mut(id) else { return };
-        let mut cx = Context { now: *now, accounts, quotas, effects };
+        let mut cx = Context { now: *now, accounts, quotas, index, effects };
         match request {
             Ask::Room { size } => cx.effects.respond(id, Receiver::check_space(&self.storage, size)),
             Ask::Begin => cx.effects.respond(id, receiver.begin(id, client, *now)),
@@ -345,18 +349,15 @@ impl Backend {
         let client = completion.conn().and_then(|id| Some((id, clients.get_mut(id)?)));
         match (completion, client) {
             (Completion::Counted(id, token, counts), _) => {
-                let mut cx = Context { now: *now, accounts, quotas, effects };
+                let mut cx = Context { now: *now, accounts, quotas, index, effects };
                 receiver.counted((id, &token), clients, counts, &mut cx);
             }
             (Completion::Sealed(id, token, result), _) => {
-                let mut cx = Context { now: *now, accounts, quotas, effects };
+                let mut cx = Context { now: *now, accounts, quotas, index, effects };
                 receiver.sealed((id, &token), clients, result, &mut cx);
             }
             (Completion::Delivered(id, token, result), _) => {
-                for arrival in result.iter().flat_map(|receipt| &receipt.arrivals) {
-                    index.delivered(&arrival.mailbox, arrival.maildir, arrival.found.clone());
-                }
-                let mut cx = Context { now: *now, accounts, quotas, effects };
+                let mut cx = Context { now: *now, accounts, quotas, index, effects };
                 receiver.delivered((id, &token), clients, result, &mut cx);
             }
             (Completion::Verified(id, verdict), _) => auth.verified(id, verdict, accounts, *now, effects),

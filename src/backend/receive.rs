@@ -5,6 +5,7 @@
 //! file and what it reserved of the quotas are given back in one place, [`Receiver::complete`].
 
 use std::{
+    collections::VecDeque,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -14,13 +15,16 @@ use super::{
     bodies::Bodies,
     clients::{Client, Clients},
     effects::Effects,
-    inbound::{Addressed, Inbound, Pending, Whole},
+    inbound::{Addressed, Inbound, Pending, Uncounted, Whole},
     quota::QuotaCache,
+    recipients::Walk,
 };
 use crate::{
     accounts::Accounts,
+    closing::release,
     commit::{Content, Delivery},
     limits::{Limits, Span},
+    mailbox::Registry,
     maildir::{
         Usage,
         name::{Namer, Unique},
@@ -48,6 +52,8 @@ pub(super) struct Receiver {
     deliveries: usize,
     /// Those of them, and of others on their way there, that were refused for the time they took.
     given_up: usize,
+    /// Messages to many mailboxes that go on in the next turn.
+    pub(super) walks: VecDeque<Walk>,
     limits: ReceiveLimits,
 }
 
@@ -67,6 +73,7 @@ pub(super) struct Context<'a> {
     pub(super) now: Duration,
     pub(super) accounts: &'a Accounts,
     pub(super) quotas: &'a mut QuotaCache,
+    pub(super) index: &'a mut Registry,
     pub(super) effects: &'a mut Effects,
 }
 
@@ -79,6 +86,7 @@ impl Receiver {
             inbound: 0,
             deliveries: 0,
             given_up: 0,
+            walks: VecDeque::new(),
             limits: ReceiveLimits::of(limits),
         }
     }
@@ -159,22 +167,14 @@ impl Receiver {
             return cx.effects.fail(id, Fault::Broken);
         };
         let spilled = spilled.take();
-        let mailboxes = to.iter().map(|recipient| &recipient.mailbox).chain(&sent);
-        let is_to_be_counted = |mailbox: &&Mailbox| cx.quotas.is_to_be_counted(mailbox, cx.accounts, cx.now);
-        let mut uncounted: Vec<Mailbox> = mailboxes.filter(is_to_be_counted).cloned().collect();
-        uncounted.sort();
-        uncounted.dedup();
         self.bodies.moved(id, bytes.capacity() as u64);
         let in_file = spilled.as_ref().map_or(0, |spilled: &Box<Spilled>| spilled.bytes());
         let size = in_file + bytes.len() as u64;
         let pending = Pending { token: AckToken::default(), since: cx.now, size, reserved: Vec::new() };
         let addressed = Addressed { to: to.into_iter().map(Ok).collect(), partly, sent };
         let whole = Whole { addressed, spilled, bytes };
-        if uncounted.is_empty() {
-            return self.check_quota(id, client, (pending, whole), cx);
-        }
-        cx.effects.run(Job::CountUsage { conn: id, token: pending.token.clone(), mailboxes: uncounted });
-        client.inbound = Some(Inbound::CheckingQuota(pending, whole));
+        client.inbound = Some(Inbound::LookingUpQuotas(pending, whole, Uncounted::default()));
+        self.go_on_with(id, client, cx);
     }
 
     // Completions
@@ -205,46 +205,27 @@ impl Receiver {
         counts: Result<Vec<(Mailbox, Usage)>, Fault>,
         cx: &mut Context<'_>,
     ) {
-        let counted = counts.map(|counts| {
-            counts.into_iter().for_each(|(mailbox, usage)| cx.quotas.insert(mailbox, usage, cx.now));
-        });
-        match (self.waiting_for(token, id, clients), counted) {
-            (Some((client, Inbound::CheckingQuota(pending, whole))), Ok(())) => {
-                self.check_quota(id, client, (pending, whole), cx);
+        match (self.waiting_for(token, id, clients), counts) {
+            (Some((client, Inbound::CheckingQuota(pending, whole))), Ok(counts)) => {
+                client.inbound = Some(Inbound::Reserving(pending, whole, counts.into_iter()));
+                self.go_on_with(id, client, cx);
             }
-            (Some((_, inbound)), counted) => {
-                self.complete(id, inbound, Err(counted.err().unwrap_or(Fault::Broken)), cx);
+            (Some((_, inbound)), counts) => {
+                self.complete(id, inbound, Err(counts.err().unwrap_or(Fault::Broken)), cx);
             }
-            (None, _) => {}
+            (None, counts) => release(counts),
         }
     }
 
-    /// Reserves room for the message in its mailboxes, then sends it on its way to the disk.
-    fn check_quota(
+    /// Room is reserved for a message: sends it on its way to the disk.
+    pub(super) fn send_off(
         &mut self,
         id: ConnId,
         client: &mut Client,
-        (mut pending, whole): (Pending, Whole),
+        (pending, whole): (Pending, Whole),
         cx: &mut Context<'_>,
     ) {
-        let Whole { mut addressed, spilled, bytes } = whole;
-        for recipient in &mut addressed.to {
-            let mailbox = recipient.as_ref().ok().map(|recipient| recipient.mailbox.clone());
-            let mailbox =
-                mailbox.filter(|mailbox| cx.quotas.reserve(mailbox, pending.size, cx.accounts, cx.now));
-            if mailbox.is_none() {
-                *recipient = Err(Fault::Quota);
-            }
-            pending.reserved.push(mailbox);
-        }
-        if let Some(sender) = addressed.sent.take() {
-            if cx.quotas.reserve(&sender, pending.size, cx.accounts, cx.now) {
-                addressed.sent = Some(sender);
-            } else {
-                log::info!("{id}: {sender} is over quota and keeps no copy of what was sent");
-            }
-        }
-        pending.reserved.push(addressed.sent.clone());
+        let Whole { addressed, spilled, bytes } = whole;
         let refused = addressed.to.iter().filter(|recipient| recipient.is_err()).count();
         let is_refused = if addressed.partly { refused == addressed.to.len() } else { refused > 0 };
         if is_refused {
@@ -303,8 +284,9 @@ impl Receiver {
         cx: &mut Context<'_>,
     ) {
         self.deliveries -= 1;
-        if let Some((_, inbound)) = self.waiting_for(token, id, clients) {
-            self.complete(id, inbound, result.map(|receipt| receipt.faults), cx);
+        match (self.waiting_for(token, id, clients), result) {
+            (Some((_, inbound)), result) => self.complete(id, inbound, result, cx),
+            (None, result) => release(result),
         }
     }
 
@@ -328,32 +310,17 @@ impl Receiver {
         found
     }
 
-    /// Ends a message that its client has no more: `result` has the failures of its recipients, in their order.
-    fn complete(
+    /// Ends a message that its client has no more. The response may wait until the indexes know of the new files.
+    pub(super) fn complete(
         &mut self,
         id: ConnId,
         inbound: Inbound,
-        result: Result<Vec<Option<Fault>>, Fault>,
+        result: Result<Receipt, Fault>,
         cx: &mut Context<'_>,
     ) {
-        if let Some(Pending { reserved, size, .. }) = inbound.pending() {
-            let failures = result.as_ref().map_or(&[][..], |failures| failures);
-            for (at, mailbox) in reserved.iter().enumerate() {
-                let has_it = result.is_ok() && failures.get(at).is_none_or(Option::is_none);
-                if let Some(mailbox) = mailbox.as_ref().filter(|_| !has_it) {
-                    cx.quotas.unreserve(mailbox, *size);
-                }
-            }
-        }
         self.end(id);
-        cx.effects.respond(
-            id,
-            match result {
-                Ok(failures) if failures.iter().any(Option::is_some) => Answer::Partly(failures),
-                Ok(_) => Answer::Delivered,
-                Err(failure) => Answer::Failed(failure),
-            },
-        );
+        let Some(Pending { reserved, size, .. }) = inbound.into_pending() else { return };
+        self.settle(id, (reserved, size), result, cx);
     }
 
     /// Refuses the messages that the disk has not stored within the limit. A client that waits no longer sends
@@ -363,18 +330,19 @@ impl Receiver {
         let claim = |pending: &Pending| {
             if pending.since + patience.0 <= now { pending.token.claim() } else { None }
         };
-        self.give_up(claim, &format!("in {patience}"), clients, cx);
+        self.give_up((LATE_A_TICK, claim), &format!("in {patience}"), clients, cx);
     }
 
     /// The server ends: refuses the messages that will certainly not be found in a mailbox. Of the others nothing can
     /// be said, because no one is left to take them back.
     pub(super) fn give_up_unpublished(&mut self, clients: &mut Clients, cx: &mut Context<'_>) {
-        self.give_up(|pending| pending.token.cancel_if_unpublished(), "before the end", clients, cx);
+        let claim = |pending: &Pending| pending.token.cancel_if_unpublished();
+        self.give_up((usize::MAX, claim), "before the end", clients, cx);
     }
 
     fn give_up(
         &mut self,
-        claim: impl Fn(&Pending) -> Option<()>,
+        (most, claim): (usize, impl Fn(&Pending) -> Option<()>),
         when: &str,
         clients: &mut Clients,
         cx: &mut Context<'_>,
@@ -384,14 +352,15 @@ impl Receiver {
         }
         let is_claimed = |inbound: &Inbound| inbound.pending().and_then(&claim).is_some();
         let is_late = |client: &Client| client.inbound.as_ref().is_some_and(is_claimed);
-        let late: Vec<ConnId> =
-            clients.iter().filter(|(_, client)| is_late(client)).map(|(id, _)| id).collect();
+        let late = clients.iter().filter(|(_, client)| is_late(client)).map(|(id, _)| id);
+        let late: Vec<ConnId> = late.take(most).collect();
         for id in late {
             let Some(inbound) = clients.get_mut(id).and_then(|client| client.inbound.take()) else {
                 continue;
             };
             log::error!("{id}: the disk has not stored a message {when}; refused");
-            self.given_up += 1;
+            // A thread that has it sends a completion.
+            self.given_up += usize::from(inbound.is_with_a_thread());
             self.complete(id, inbound, Err(Fault::Broken), cx);
         }
     }
@@ -446,7 +415,7 @@ impl Receiver {
 
     /// Whether nothing is under way that would have to be taken back.
     pub(super) fn is_idle(&self) -> bool {
-        self.given_up == 0 && self.permits.in_use() == 0
+        self.given_up == 0 && self.permits.in_use() == 0 && self.walks.is_empty()
     }
 
     /// Counts for the log: messages on their way in, with the committer, and given up.
@@ -462,6 +431,9 @@ impl Receiver {
         Ok(self.namer.next(SystemTime::now(), random))
     }
 }
+
+/// Messages that are given up in one tick: a disk that hangs may have one of every connection.
+const LATE_A_TICK: usize = 1000;
 
 impl ReceiveLimits {
     fn of(limits: &Limits) -> Self {

@@ -5,10 +5,11 @@ use std::{io, mem};
 use super::Backend;
 use crate::{
     accounts::{Accounts, Keeper},
+    closing::release,
     config::Config,
     descriptors::Shares,
     limits::Limits,
-    workers::{Completion, CompletionSender, Job, job::Release},
+    workers::{Completion, CompletionSender, Job},
 };
 
 impl Backend {
@@ -38,13 +39,15 @@ impl Backend {
     pub(super) fn replace_accounts(&mut self, accounts: Box<Accounts>) {
         if accounts.sources == self.accounts.sources {
             self.swap_accounts(accounts);
+        } else {
+            release(accounts);
         }
     }
 
+    /// A hundred thousand accounts take a while to be freed: not on the loop.
     fn swap_accounts(&mut self, mut accounts: Box<Accounts>) {
         mem::swap(&mut self.accounts, &mut accounts);
-        // A full queue drops them here, which is slower and not wrong.
-        self.effects.run(Release::of(accounts));
+        release(accounts);
     }
 
     /// Has the figures logged.

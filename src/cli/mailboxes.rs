@@ -64,7 +64,7 @@ impl Mailboxes {
         match self.accounts.lookup(&parsed) {
             Lookup::Local(destinations) => {
                 let target = |destination| Target { destination, address: address.to_owned() };
-                Ok(destinations.into_iter().map(target).collect())
+                Ok(destinations.iter().map(target).collect())
             }
             Lookup::Unknown | Lookup::Refused(_) => Err(nobody("no account has that address")),
             Lookup::Foreign => Err(nobody("not in a domain of this server")),

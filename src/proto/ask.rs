@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    destinations::Destinations,
     folder::Folder,
     smtp::address::{Address, ReversePath},
 };
@@ -35,7 +36,7 @@ pub enum Ask {
     Begin,
     /// Message data that became too much for memory: append it to this session's file in `tmp/`.
     Spill {
-        /// Where the message will go; the file begins in the first one that takes it.
+        /// Where the message will go; the file begins in the first one that takes it. None, for a file that was begun.
         mailboxes: Vec<Mailbox>,
         /// The next bytes of the message, as stored.
         bytes: Vec<u8>,
@@ -148,7 +149,8 @@ pub enum Fault {
 /// opened as one. Its names are never text from the wire as it came.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Mailbox {
-    name: Box<str>,
+    /// Shared: a message to many mailboxes names each of them in several places.
+    name: Arc<str>,
     folder: Option<Folder>,
 }
 
@@ -203,7 +205,7 @@ pub trait Directory {
     /// here.
     fn may_send_as(&self, user: &Mailbox, from: &Address) -> bool {
         match self.lookup(from) {
-            Lookup::Local(to) => to.iter().any(|destination| destination.mailbox == *user),
+            Lookup::Local(to) => to.contains(user),
             Lookup::Unknown | Lookup::Foreign | Lookup::Refused(_) => false,
         }
     }
@@ -243,7 +245,7 @@ pub struct Quota {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lookup {
     /// Its mail goes there: to one mailbox at least, and to none twice.
-    Local(Vec<Destination>),
+    Local(Destinations),
     /// The domain is ours, the user is unknown.
     Unknown,
     /// The domain is not ours.
@@ -255,7 +257,7 @@ pub enum Lookup {
 impl Lookup {
     /// Mail goes to one mailbox, and to no folder of it.
     pub fn to(mailbox: Mailbox) -> Self {
-        Self::Local(vec![Destination { mailbox, folder: None }])
+        Self::Local(Destination { mailbox, folder: None }.into())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The name of a folder of a mailbox, as Maildir++ has it: a directory beside `new/` and `cur/` that begins
 //! with a dot, nested by further dots, in the modified UTF-7 of IMAP (RFC 3501 section 5.1.3).
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use base64::{
     Engine,
@@ -11,7 +11,7 @@ use base64::{
 
 /// The name of a folder, fit to be the name of a directory: never text from the wire as it came.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Folder(Box<str>);
+pub struct Folder(Arc<str>);
 
 impl Folder {
     /// Octets in the longest name of a folder's directory.

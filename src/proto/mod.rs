@@ -7,6 +7,7 @@
 
 pub mod ask;
 pub mod buf;
+pub mod destinations;
 pub mod dot;
 pub mod event;
 pub mod faults;
@@ -162,6 +163,12 @@ pub trait Protocol {
 
     /// How far the session has come.
     fn progress(&self) -> Progress;
+
+    /// Mailboxes that the session has looked at since this was asked last: they count against its turn of the loop like
+    /// commands, because one RCPT may have a thousand.
+    fn take_work(&mut self) -> usize {
+        0
+    }
 
     /// Memory is wanted: the session asks in its next step for its message data to be spilled, if it has any.
     fn spill(&mut self) {}

@@ -3,7 +3,6 @@
 use super::{Due, Server};
 use crate::{
     clock::Now,
-    proto::ask::ConnId,
     signals::{Signal, Signals},
 };
 
@@ -39,14 +38,27 @@ impl Server {
         self.manager.stopping(&format!("stopping, {} connections", self.conns.len()));
         self.listeners.values_mut().for_each(|listener| listener.stop(self.poll.registry()));
         self.stopping = Some(Stopping::Patiently);
-        std::mem::take(&mut self.arrivals).into_keys().for_each(|id| self.forget(id));
         self.timers.set(now.steady + self.config.limits.shutdown_grace.0, Due::Stop);
-        let ids: Vec<ConnId> = self.conns.keys().copied().collect();
-        for id in ids {
+        self.farewells = self.arrivals.keys().chain(self.conns.keys()).copied().collect();
+        self.say_farewells(now);
+    }
+
+    /// Has some of the sessions say goodbye; a turn follows at once for the others. Proxies that have not said whose
+    /// connection it is are let go of.
+    pub(super) fn say_farewells(&mut self, now: Now) {
+        let some = FAREWELLS_A_TURN.min(self.farewells.len());
+        for id in self.farewells.drain(..some).collect::<Vec<_>>() {
+            if self.arrivals.remove(&id).is_some() {
+                self.forget(id);
+            }
             self.pump_after(id, now, |conn, _| conn.stop(now));
+        }
+        if !self.farewells.is_empty() {
+            self.waker.wake();
         }
     }
 
+    /// Whether nothing more is to be done.
     pub(super) fn is_over(&self) -> bool {
         match self.stopping {
             None => false,
@@ -55,3 +67,6 @@ impl Server {
         }
     }
 }
+
+/// Sessions that say goodbye in one turn of the loop.
+pub(super) const FAREWELLS_A_TURN: usize = 200;

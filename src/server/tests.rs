@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use super::*;
+use super::{end::FAREWELLS_A_TURN, *};
 use crate::{
     config::Text,
     listen,
@@ -90,20 +90,27 @@ fn server_with_a_session(buggy: Buggy) -> (tempfile::TempDir, Server, ConnId, Tc
     // A test of signals sends them to this process.
     let mut server = Server::open_as_guest(files, sockets).unwrap();
 
-    let door = TcpListener::bind(loopback).unwrap();
-    let mut peer = TcpStream::connect(door.local_addr().unwrap()).unwrap();
+    let id = ConnId(7);
+    let mut peer = session(&mut server, id, buggy);
+    let broken = listen::internal_error(Service::Smtp) + "\r\n";
+    assert_eq!(said(&mut peer), if buggy == Buggy::Greeting { &broken } else { "220 hello\r\n" });
+    (dir, server, id, peer)
+}
+
+/// One more session, which has said its greeting, and the other end of its connection.
+fn session(server: &mut Server, id: ConnId, buggy: Buggy) -> TcpStream {
+    let door = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = TcpStream::connect(door.local_addr().unwrap()).unwrap();
     let (ours, address) = door.accept().unwrap();
     ours.set_nonblocking(true).unwrap();
     let transport =
         server.listeners.values().next().unwrap().transport(Stream::Tcp(mio::net::TcpStream::from_std(ours)));
-    let (id, now) = (ConnId(7), server.clock.now());
+    let now = server.clock.now();
     let conn = Conn::new(Caller { id, service: "smtp", peer: address.ip() }, transport, Box::new(buggy), now);
     server.conns.insert(id, conn);
     server.origins.insert(id, Origin { at: 0, service: Service::Smtp, peer: address });
     server.pump(id, now);
-    let broken = listen::internal_error(Service::Smtp) + "\r\n";
-    assert_eq!(said(&mut peer), if buggy == Buggy::Greeting { &broken } else { "220 hello\r\n" });
-    (dir, server, id, peer)
+    peer
 }
 
 /// What an event that says everything makes of a connection.
@@ -149,6 +156,22 @@ fn l10_a_panic_in_a_greeting_a_deadline_or_the_end_of_the_server_ends_one_sessio
     let now = server.clock.now();
     server.stop(now);
     assert_eq!(said(&mut peer), broken);
+}
+
+/// 10,000 goodbyes in one turn held up the messages that were being stored for as long as they took.
+#[test]
+fn a_server_that_stops_has_some_sessions_a_turn_say_goodbye() {
+    let (_dir, mut server, ..) = server_with_a_session(Buggy::Step);
+    let more = FAREWELLS_A_TURN as u64 + 10;
+    let _peers: Vec<_> = (0..more).map(|n| session(&mut server, ConnId(100 + n), Buggy::Step)).collect();
+    let over = |server: &Server| server.conns.values().filter(|conn| conn.is_over()).count();
+    let now = server.clock.now();
+    server.stop(now);
+    assert_eq!(over(&server), FAREWELLS_A_TURN);
+    assert!(!server.is_over());
+    server.poll.poll(&mut Events::with_capacity(16), None).unwrap(); // the next turn begins at once
+    server.say_farewells(now);
+    assert_eq!((over(&server), server.farewells.len()), (FAREWELLS_A_TURN + 11, 0));
 }
 
 /// Turns the loop until a client has what it wanted.

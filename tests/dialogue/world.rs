@@ -288,8 +288,7 @@ impl Directory for World {
 
     fn may_send_as(&self, user: &Mailbox, from: &Address) -> bool {
         let who = format!("{user} {}", text::escaped(from.to_string().as_bytes()));
-        let is_theirs = |to: &Destination| to.mailbox == *user;
-        let found = || matches!(self.lookup(from), Lookup::Local(to) if to.iter().any(is_theirs));
+        let found = || matches!(self.lookup(from), Lookup::Local(to) if to.contains(user));
         self.sends.get(&who).copied().unwrap_or_else(found)
     }
 
@@ -309,7 +308,7 @@ fn destinations(names: &str) -> Lookup {
         Some(Destination { mailbox: Mailbox::named(mailbox)?, folder: Folder::named(folder) })
     };
     let to: Vec<Destination> = names.split('&').filter_map(destination).collect();
-    if to.is_empty() { Lookup::Unknown } else { Lookup::Local(to) }
+    if to.is_empty() { Lookup::Unknown } else { Lookup::Local(to.into()) }
 }
 
 /// A value in two parts: what it is of, which may have blanks, and the last word.

@@ -55,7 +55,7 @@ fn run(data: &[u8]) {
         let address = Address::parse(&format!("{local}@here.test")).expect("an address");
         if let Lookup::Local(to) = accounts.lookup(&address) {
             assert!(!to.is_empty(), "{address} leads nowhere");
-            let mut once = to.clone();
+            let mut once: Vec<_> = to.iter().collect();
             once.sort();
             once.dedup();
             assert_eq!(once.len(), to.len(), "{address} leads twice to one mailbox");

@@ -3,6 +3,7 @@
 mod auth;
 mod maildrop;
 mod receive;
+mod recipients;
 
 use std::{
     sync::{Arc, mpsc::Receiver},

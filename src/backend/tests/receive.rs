@@ -10,6 +10,7 @@ use super::{
 use crate::{
     commit::{Content, Delivery},
     limits::Limits,
+    mailbox::Registry,
     maildir::Usage,
     proto::{
         ask::{Envelope, Recipient},
@@ -21,19 +22,20 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The receiver and what it works with.
-struct Bench {
-    fixture: Fixture,
-    receiver: Receiver,
-    clients: Clients,
-    quotas: QuotaCache,
-    accounts: Accounts,
-    effects: Effects,
-    now: Duration,
+pub(super) struct Bench {
+    pub(super) fixture: Fixture,
+    pub(super) receiver: Receiver,
+    pub(super) clients: Clients,
+    pub(super) quotas: QuotaCache,
+    pub(super) index: Registry,
+    pub(super) accounts: Accounts,
+    pub(super) effects: Effects,
+    pub(super) now: Duration,
 }
 
 impl Bench {
     /// A client is at DATA.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let fixture = Fixture::new();
         let receiver = Receiver::new("mx.example.test", &Limits::default(), 8, &fixture.waker);
         let accounts = fixture.accounts();
@@ -42,24 +44,40 @@ impl Bench {
             receiver,
             clients: Clients::default(),
             quotas: QuotaCache::new(10, Duration::from_secs(60)),
+            index: Registry::new(&Limits::default(), 10),
             accounts,
             effects: Effects::default(),
             now: SECOND,
         };
         bench.clients.enter(CLIENT, [192, 0, 2, 1].into());
-        bench.begin();
+        bench.begin(CLIENT);
         bench
     }
 
-    fn begin(&mut self) {
-        self.clients.request(CLIENT);
-        let client = self.clients.get_mut(CLIENT).unwrap();
-        let begun = self.receiver.begin(CLIENT, client, self.now);
-        assert!(matches!(begun, Answer::Ready), "{begun:?}");
-        self.clients.respond(CLIENT, begun);
+    fn parts(&mut self) -> (&mut Receiver, &mut Clients, Context<'_>) {
+        let Self { receiver, clients, quotas, index, accounts, effects, now, .. } = self;
+        (receiver, clients, Context { now: *now, accounts, quotas, index, effects })
     }
 
-    fn deliver(&mut self, to: &[&str], bytes: &[u8], partly: bool) {
+    pub(super) fn begin(&mut self, id: ConnId) {
+        self.clients.request(id);
+        let client = self.clients.get_mut(id).unwrap();
+        let begun = self.receiver.begin(id, client, self.now);
+        assert!(matches!(begun, Answer::Ready), "{begun:?}");
+        self.clients.respond(id, begun);
+    }
+
+    /// One turn of the loop.
+    pub(super) fn go_on(&mut self) {
+        let (receiver, clients, mut cx) = self.parts();
+        receiver.go_on(clients, &mut cx);
+    }
+
+    pub(super) fn deliver(&mut self, to: &[&str], bytes: &[u8], partly: bool) {
+        self.deliver_from(CLIENT, to, bytes, partly);
+    }
+
+    pub(super) fn deliver_from(&mut self, id: ConnId, to: &[&str], bytes: &[u8], partly: bool) {
         let recipient = |user: &&str| Recipient {
             address: Address::parse(mailbox(user).as_str()).unwrap(),
             mailbox: mailbox(user),
@@ -67,11 +85,10 @@ impl Bench {
         };
         let to = to.iter().map(recipient).collect();
         let envelope = Envelope { id: "1".into(), from: None, utf8: false, to, sent: None };
-        self.clients.request(CLIENT);
-        let client = self.clients.get_mut(CLIENT).unwrap();
-        let (accounts, quotas, effects) = (&self.accounts, &mut self.quotas, &mut self.effects);
-        let mut cx = Context { now: self.now, accounts, quotas, effects };
-        self.receiver.deliver(CLIENT, client, (envelope, bytes.to_vec(), partly), &mut cx);
+        self.clients.request(id);
+        let (receiver, clients, mut cx) = self.parts();
+        let Some(client) = clients.get_mut(id) else { return };
+        receiver.deliver(id, client, (envelope, bytes.to_vec(), partly), &mut cx);
     }
 
     /// Spills a few bytes, as a worker does.
@@ -85,32 +102,33 @@ impl Bench {
     }
 
     fn sealed(&mut self, token: &AckToken, result: Result<Box<Spilled>, Fault>) {
-        let (accounts, quotas, effects) = (&self.accounts, &mut self.quotas, &mut self.effects);
-        let mut cx = Context { now: self.now, accounts, quotas, effects };
-        self.receiver.sealed((CLIENT, token), &mut self.clients, result, &mut cx);
+        let (receiver, clients, mut cx) = self.parts();
+        receiver.sealed((CLIENT, token), clients, result, &mut cx);
     }
 
     fn counted(&mut self, token: &AckToken, counts: Result<Vec<(Mailbox, Usage)>, Fault>) {
-        let (accounts, quotas, effects) = (&self.accounts, &mut self.quotas, &mut self.effects);
-        let mut cx = Context { now: self.now, accounts, quotas, effects };
-        self.receiver.counted((CLIENT, token), &mut self.clients, counts, &mut cx);
+        let (receiver, clients, mut cx) = self.parts();
+        receiver.counted((CLIENT, token), clients, counts, &mut cx);
     }
 
-    fn delivered(&mut self, token: &AckToken, result: Result<Receipt, Fault>) {
-        let (accounts, quotas, effects) = (&self.accounts, &mut self.quotas, &mut self.effects);
-        let mut cx = Context { now: self.now, accounts, quotas, effects };
-        self.receiver.delivered((CLIENT, token), &mut self.clients, result, &mut cx);
+    pub(super) fn delivered(&mut self, token: &AckToken, result: Result<Receipt, Fault>) {
+        let (receiver, clients, mut cx) = self.parts();
+        receiver.delivered((CLIENT, token), clients, result, &mut cx);
     }
 
     fn give_up_late_ones(&mut self) {
-        let (accounts, quotas, effects) = (&self.accounts, &mut self.quotas, &mut self.effects);
-        let mut cx = Context { now: self.now, accounts, quotas, effects };
-        self.receiver.give_up_late_ones(&mut self.clients, &mut cx);
+        let (receiver, clients, mut cx) = self.parts();
+        receiver.give_up_late_ones(clients, &mut cx);
+    }
+
+    pub(super) fn give_up_unpublished(&mut self) {
+        let (receiver, clients, mut cx) = self.parts();
+        receiver.give_up_unpublished(clients, &mut cx);
     }
 
     /// The message that the committer was given.
     #[track_caller]
-    fn delivery(&mut self) -> Delivery {
+    pub(super) fn delivery(&mut self) -> Delivery {
         match self.effects.next() {
             Some(Effect::Deliver(delivery)) => delivery,
             other => panic!("{other:?}"),
@@ -122,12 +140,12 @@ impl Bench {
     }
 
     #[track_caller]
-    fn told(&mut self, expected: &[&str]) {
+    pub(super) fn told(&mut self, expected: &[&str]) {
         assert_eq!(told(&mut self.effects), expected);
     }
 
     #[track_caller]
-    fn is_at_rest(&mut self) {
+    pub(super) fn is_at_rest(&mut self) {
         self.told(&[]);
         assert_eq!(self.receiver.counts(), [0, 0, 0]);
         assert!(self.receiver.is_idle());
@@ -196,7 +214,7 @@ fn a_quota_is_counted_once_and_holds_until_the_message_has_its_end() {
     bench.delivered(&token, Err(Fault::Broken));
     assert_eq!((told(&mut bench.effects), bench.bobs_usage()), (vec!["c1 failed Broken".into()], 10));
 
-    bench.begin();
+    bench.begin(CLIENT);
     bench.deliver(&["bob"], &[b'x'; 91], false);
     bench.told(&["c1 failed Quota"]); // not counted again
     bench.is_at_rest();
@@ -236,7 +254,7 @@ fn a_message_that_the_disk_does_not_store_is_refused_in_time_and_comes_to_nothin
     assert!(token.is_claimed() && !bench.receiver.is_idle(), "the committer has to take it back");
 
     // Its client goes on with another, which the result of the first one does not concern.
-    bench.begin();
+    bench.begin(CLIENT);
     bench.deliver(&["ann"], b"b\n", false);
     let second = bench.delivery().decision;
     bench.delivered(&token, Err(Fault::Broken));

@@ -287,6 +287,10 @@ impl Protocol for Faulty {
         self.session.progress()
     }
 
+    fn take_work(&mut self) -> usize {
+        self.session.take_work()
+    }
+
     fn spill(&mut self) {
         self.session.spill();
     }
@@ -319,7 +323,7 @@ impl Directory for Spoilt<'_> {
     fn lookup(&self, address: &Address) -> Lookup {
         let injections = Injection::all_in(address.local());
         let lookup = self.truth.lookup(address);
-        let Lookup::Local(mut destinations) = lookup else { return lookup };
+        let Lookup::Local(destinations) = lookup else { return lookup };
         let refusal = injections.iter().find_map(|injection| match *injection {
             Injection::Rcpt(code) => Some(code),
             Injection::First(tries, code) => {
@@ -332,11 +336,9 @@ impl Directory for Spoilt<'_> {
             found.hangs_up |= code == CLOSING;
             return Lookup::Refused(code);
         }
-        if !injections.is_empty() {
-            destinations.iter_mut().for_each(|destination| destination.folder = None);
-        }
+        let is_spoilt = !injections.is_empty();
         found.injections.extend(injections);
-        Lookup::Local(destinations)
+        Lookup::Local(if is_spoilt { destinations.without_folder() } else { destinations })
     }
 
     fn may_send_as(&self, user: &Mailbox, from: &Address) -> bool {

@@ -117,11 +117,10 @@ impl Smtp {
             }
             Of::RefusedMessage { last, octets } => {
                 if last {
-                    self.say_of_each(&reply, out);
-                } else {
-                    reply.write(out);
-                    self.state = State::Refused(reply, octets + size);
+                    return self.say_of_each(reply, out);
                 }
+                reply.write(out);
+                self.state = State::Refused(reply, octets + size);
                 Step::Again
             }
         }

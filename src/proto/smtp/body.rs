@@ -76,7 +76,9 @@ impl Smtp {
         let accepted = body.accepted();
         let (envelope, bytes) = body.into_parts();
         let queued = reply::queued(&envelope.id);
-        self.state = State::AwaitingDelivery(Delivering { accepted, queued });
+        let lmtp = self.rules.is_lmtp();
+        let to = envelope.to.iter().filter(|_| lmtp).map(|recipient| recipient.mailbox.clone()).collect();
+        self.state = State::AwaitingDelivery(Delivering { accepted, queued, to });
         Step::Ask(Ask::Deliver { envelope, bytes, partly: self.rules.is_lmtp() })
     }
 

@@ -1,13 +1,19 @@
 //! Where LMTP (RFC 2033) differs from SMTP: at the end of a message every RCPT that was accepted gets a reply
-//! of its own, and its recipients may fare differently.
+//! of its own, and its recipients may fare differently. There may be thousands of them: a step says some, and the
+//! next one goes on.
+
+use std::{collections::HashMap, mem, vec};
 
 use super::{
+    address::Address,
     reply::{self, Reply},
-    session::Smtp,
+    session::{Smtp, State},
 };
 use crate::proto::{
-    ask::{Answer, Fault},
+    Step,
+    ask::{Answer, Fault, Mailbox},
     buf::Outbox,
+    destinations::Destinations,
     event::Event,
 };
 
@@ -17,68 +23,303 @@ pub(super) struct Delivering {
     pub(super) accepted: Event,
     /// What the client will be told then.
     pub(super) queued: Reply,
+    /// LMTP: the mailboxes of the envelope, in its order.
+    pub(super) to: Vec<Mailbox>,
+}
+
+/// The replies to the end of a message, one for each RCPT in LMTP.
+pub(super) struct Telling {
+    rcpts: vec::IntoIter<(Address, Destinations)>,
+    /// To a RCPT whose mailboxes are all without a fault.
+    reply: Reply,
+    faults: HashMap<Mailbox, Fault>,
+    /// The first of those that the message was accepted for.
+    to: Vec<String>,
+    then: Then,
+}
+
+/// What follows the last reply.
+enum Then {
+    Nothing,
+    /// The log hears that all of them have it, or that none has.
+    Told(Event),
+    /// The log hears that so many mailboxes have it.
+    Partly(Event, usize),
 }
 
 impl Smtp {
     /// The reply to the end of a message.
-    pub(super) fn say_of_each(&self, reply: &Reply, out: &mut Outbox) {
-        if self.accepted.is_empty() {
-            return reply.write(out);
-        }
-        self.accepted.iter().for_each(|(address, _)| reply.about(address).write(out));
+    pub(super) fn say_of_each(&mut self, reply: Reply, out: &mut Outbox) -> Step {
+        self.tell_all(reply, Then::Nothing, out)
     }
 
     /// Tells client and log what the world answered.
-    pub(super) fn delivered(&mut self, message: Delivering, answer: &Answer, out: &mut Outbox) {
+    pub(super) fn delivered(&mut self, message: Delivering, answer: &Answer, out: &mut Outbox) -> Step {
+        let Delivering { accepted, queued, to } = message;
         let fault = match answer {
-            Answer::Delivered => None,
+            Answer::Delivered => return self.tell_all(queued, Then::Told(accepted), out),
             Answer::Partly(faults) if self.rules.is_lmtp() => {
-                return self.delivered_partly(message, faults, out);
+                let got = faults.iter().filter(|fault| fault.is_none()).count();
+                let of = |(at, mailbox)| {
+                    let fault = faults.get(at).copied().unwrap_or(Some(Fault::Broken))?;
+                    Some((mailbox, fault))
+                };
+                let faults = to.into_iter().enumerate().filter_map(of).collect();
+                return self.tell(queued, faults, Then::Partly(accepted, got), out);
             }
-            Answer::Failed(fault) => Some(*fault),
-            _ => Some(Fault::Broken),
+            Answer::Failed(fault) => *fault,
+            _ => Fault::Broken,
         };
-        if let Some(fault) = fault {
-            let reply = reply::fault(fault);
-            self.say_of_each(&reply, out);
-            out.tell(Event::Refused { what: "message".into(), reply: reply.codes() });
-        } else {
-            self.say_of_each(&message.queued, out);
-            self.count_message();
-            out.tell(message.accepted);
-        }
+        let reply = reply::fault(fault);
+        let refused = Event::Refused { what: "message".into(), reply: reply.codes() };
+        self.tell_all(reply, Then::Told(refused), out)
     }
 
-    fn delivered_partly(&mut self, message: Delivering, faults: &[Option<Fault>], out: &mut Outbox) {
-        let mut to = Vec::new();
-        for (address, recipients) in &self.accepted {
-            // One of them without it is enough for a fault: twice is better than never.
-            let fault = |recipient: &usize| faults.get(*recipient).copied().unwrap_or(Some(Fault::Broken));
-            match recipients.iter().find_map(fault) {
+    fn tell_all(&mut self, reply: Reply, then: Then, out: &mut Outbox) -> Step {
+        if self.accepted.is_empty() {
+            reply.write(out);
+        }
+        self.tell(reply, HashMap::new(), then, out)
+    }
+
+    fn tell(&mut self, reply: Reply, faults: HashMap<Mailbox, Fault>, then: Then, out: &mut Outbox) -> Step {
+        let rcpts = mem::take(&mut self.accepted).into_iter();
+        self.tell_each(Box::new(Telling { rcpts, reply, faults, to: Vec::new(), then }), out)
+    }
+
+    /// Says the next replies, and after the last one what follows.
+    pub(super) fn tell_each(&mut self, mut telling: Box<Telling>, out: &mut Outbox) -> Step {
+        let before = self.work;
+        for _ in 0..REPLIES_A_STEP {
+            let Some((address, destinations)) = telling.rcpts.next() else {
+                return self.told(*telling, out);
+            };
+            self.work += 1;
+            match self.fault(&telling.faults, &destinations) {
                 None => {
-                    message.queued.about(address).write(out);
-                    to.extend((to.len() < Event::MOST_SHOWN).then(|| address.to_string()));
+                    telling.reply.about(&address).write(out);
+                    telling.to.extend((telling.to.len() < Event::MOST_SHOWN).then(|| address.to_string()));
                 }
                 Some(fault) => {
                     let reply = reply::fault(fault);
-                    reply.about(address).write(out);
+                    reply.about(&address).write(out);
                     out.tell(Event::Refused {
                         what: format!("message to <{address}>"),
                         reply: reply.codes(),
                     });
                 }
             }
+            if self.work - before >= REPLIES_A_STEP {
+                break;
+            }
         }
-        let got = faults.iter().filter(|fault| fault.is_none()).count();
-        if got > 0 {
+        self.state = State::Telling(telling);
+        Step::Again
+    }
+
+    /// The fault of the first of these mailboxes that has one: twice is better than never.
+    fn fault(&mut self, faults: &HashMap<Mailbox, Fault>, destinations: &Destinations) -> Option<Fault> {
+        if faults.is_empty() {
+            return None;
+        }
+        self.work += destinations.len();
+        destinations.iter().find_map(|to| faults.get(&to.mailbox).copied())
+    }
+
+    fn told(&mut self, telling: Telling, out: &mut Outbox) -> Step {
+        let event = match telling.then {
+            Then::Nothing | Then::Partly(_, 0) => None,
+            Then::Told(event) => Some(event),
+            Then::Partly(event, got) => Some(event.of(telling.to, got)),
+        };
+        if matches!(event, Some(Event::Accepted { .. })) {
             self.count_message();
-            out.tell(message.accepted.of(to, got));
         }
+        event.into_iter().for_each(|event| out.tell(event));
+        self.after_message(out)
     }
 
     fn count_message(&mut self) {
         self.messages += 1;
         self.was_served();
         self.junk = 0;
+    }
+}
+
+/// Replies that one step says at most.
+const REPLIES_A_STEP: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        rc::Rc,
+        sync::Arc,
+        time::{Duration, SystemTime},
+    };
+
+    use super::*;
+    use crate::{
+        clock::Now,
+        limits::{Limits, Size},
+        proto::{
+            Cx, Protocol,
+            ask::{Ask, Directory, Lookup},
+            buf::Inbox,
+            destinations::Group,
+            dot::LineEndings,
+            smtp::{Kind, Persona, Policy, Rules},
+        },
+    };
+
+    /// Every address is an alias of all mailboxes but the first few, as many as its number says.
+    struct Office(Arc<[Mailbox]>, Vec<Arc<[u32]>>);
+
+    impl Office {
+        fn new(mailboxes: u32, lists: u32) -> Self {
+            let mailbox = |n: u32| Mailbox::named(&format!("user{n:06}")).unwrap();
+            let list = |n| (n..mailboxes).collect();
+            Self((0..mailboxes).map(mailbox).collect(), (0..lists).map(list).collect())
+        }
+    }
+
+    impl Directory for Office {
+        fn lookup(&self, address: &Address) -> Lookup {
+            let list = address.local().parse::<usize>().unwrap() % self.1.len();
+            Lookup::Local(Group::new(self.0.clone(), self.1[list].clone()).in_folder(None))
+        }
+    }
+
+    struct Talk {
+        session: Smtp,
+        inbox: Inbox,
+        out: Outbox,
+        office: Office,
+        /// Work and octets said of the step that had most of them.
+        most: (usize, usize),
+        work: usize,
+        /// Mailboxes named in all spills.
+        spilled_to: Vec<usize>,
+    }
+
+    impl Talk {
+        fn new(office: Office) -> Self {
+            let policy = Policy { kind: Kind::Lmtp, ..Policy::default() };
+            let limits =
+                Limits { recipients: 10_000, body_in_memory: Size::kib(4), ..Limits::for_development() };
+            let (hostname, line_endings, persona) = ("mx".into(), LineEndings::Lenient, Persona::Modern);
+            let rules = Rules { hostname, line_endings, persona, limits, policy, pedantic: false };
+            let session = Smtp::new(Rc::new(rules), [127, 0, 0, 1].into(), "c1".into());
+            let (inbox, out) = (Inbox::default(), Outbox::default());
+            Self { session, inbox, out, office, most: (0, 0), work: 0, spilled_to: Vec::new() }
+        }
+
+        /// Says that, with this answer to the delivery, and returns the replies.
+        fn say(&mut self, text: &str, answer: impl Fn(usize) -> Answer) -> Vec<String> {
+            self.inbox.push(text.as_bytes());
+            let now = Now { steady: Duration::ZERO, date: SystemTime::UNIX_EPOCH };
+            let mut step = Step::Again;
+            loop {
+                let before = self.out.waiting().len();
+                let cx = Cx { now, directory: &self.office };
+                step = match step {
+                    Step::Ask(Ask::Deliver { envelope, .. }) => {
+                        self.session.answer(&cx, answer(envelope.to.len()), &mut self.out)
+                    }
+                    Step::Ask(Ask::Spill { mailboxes, .. }) => {
+                        self.spilled_to.push(mailboxes.len());
+                        self.session.answer(&cx, Answer::Ready, &mut self.out)
+                    }
+                    Step::Ask(_) => self.session.answer(&cx, Answer::Ready, &mut self.out),
+                    Step::Again => self.session.step(&cx, &mut self.inbox, &mut self.out),
+                    _ => break,
+                };
+                let work = self.session.take_work();
+                let said = self.out.waiting().len() - before;
+                self.most = (self.most.0.max(work), self.most.1.max(said));
+                self.work += work;
+            }
+            let said = String::from_utf8(self.out.waiting().to_vec()).unwrap();
+            self.out.discard();
+            said.lines().map(str::to_owned).collect()
+        }
+
+        /// A message to so many aliases, and the replies to its end.
+        fn message(&mut self, aliases: usize, answer: impl Fn(usize) -> Answer) -> Vec<String> {
+            self.say("LHLO x\r\nMAIL FROM:<a@b.test>\r\n", &answer);
+            let rcpts: String = (0..aliases).map(|n| format!("RCPT TO:<{n}@c.test>\r\n")).collect();
+            let replies = self.say(&rcpts, &answer);
+            assert!(replies.len() == aliases && replies.iter().all(|reply| reply.starts_with("250 ")));
+            self.say("DATA\r\n", &answer);
+            self.say("x\r\n.\r\n", &answer)
+        }
+    }
+
+    /// An alias of 1,000 names that was named 1,000 times was walked through 1,000 times, and its places noted each time.
+    #[test]
+    fn an_alias_that_is_named_again_costs_no_more_for_its_mailboxes() {
+        for (aliases, mailboxes) in [(1000, 1000), (2000, 1000), (1000, 2000)] {
+            let mut talk = Talk::new(Office::new(mailboxes, 1));
+            let replies = talk.message(aliases, |_| Answer::Delivered);
+            assert_eq!(replies.len(), aliases);
+            assert_eq!(talk.work, mailboxes as usize + aliases, "its mailboxes once, and a reply each");
+        }
+    }
+
+    #[test]
+    fn each_alias_of_other_mailboxes_is_one_step_and_counts_them() {
+        let mut talk = Talk::new(Office::new(1000, 100));
+        talk.message(100, |_| Answer::Delivered);
+        assert_eq!(talk.most.0, 1000);
+        assert_eq!(talk.work, (0..100).map(|n| 1000 - n).sum::<usize>() + 100);
+    }
+
+    #[test]
+    fn thousands_of_replies_are_said_some_at_a_time_and_in_order() {
+        let mut most = Vec::new();
+        for aliases in [500, 5000] {
+            let mut talk = Talk::new(Office::new(10, 10));
+            // The fourth mailbox is of the first four of every ten aliases.
+            let faults = |to| (0..to).map(|n| (n == 3).then_some(Fault::Quota)).collect();
+            let replies = talk.message(aliases, |to| Answer::Partly(faults(to)));
+            for (n, reply) in replies.iter().enumerate() {
+                let code = if n % 10 <= 3 { "452 4.2.2" } else { "250 2.0.0" };
+                assert!(reply.starts_with(&format!("{code} <{n}@c.test> ")), "{n}: {reply}");
+            }
+            assert_eq!(replies.len(), aliases);
+            let events = talk.out.events();
+            let refused = events.iter().filter(|event| matches!(event, Event::Refused { .. })).count();
+            assert_eq!(refused, aliases * 4 / 10);
+            assert!(
+                matches!(events.last(), Some(Event::Accepted { recipients: 9, to, .. }) if to.len() == 8)
+            );
+            most.push(talk.most);
+        }
+        assert!(most.iter().all(|(work, said)| *work <= 80 && *said <= 64 * 80), "{most:?}");
+    }
+
+    #[test]
+    fn a_long_message_to_thousands_names_them_for_its_first_part_only() {
+        let mut talk = Talk::new(Office::new(5000, 1));
+        talk.say("LHLO x\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<1@c.test>\r\nDATA\r\n", |_| Answer::Ready);
+        for _ in 0..10 {
+            talk.say(&"x\r\n".repeat(2000), |_| Answer::Ready);
+        }
+        assert!(talk.spilled_to.len() > 3 && talk.spilled_to[0] == 5000, "{:?}", talk.spilled_to);
+        assert!(talk.spilled_to[1..].iter().all(|mailboxes| *mailboxes == 0), "{:?}", talk.spilled_to);
+    }
+
+    #[test]
+    fn a_server_that_stops_says_the_replies_that_are_left_first() {
+        let mut talk = Talk::new(Office::new(10, 1));
+        talk.say("LHLO x\r\nMAIL FROM:<a@b.test>\r\n", |_| Answer::Ready);
+        let rcpts: String = (0..200).map(|n| format!("RCPT TO:<{n}@c.test>\r\n")).collect();
+        talk.say(&(rcpts + "DATA\r\n"), |_| Answer::Ready);
+        let step = talk.session.say_of_each(reply::queued("1"), &mut talk.out);
+        assert!(matches!(step, Step::Again) && matches!(talk.session.stop(&mut talk.out), Step::Idle));
+        let replies = talk.say("", |_| Answer::Ready);
+        assert_eq!(
+            (replies.len(), &replies[199][..15], &replies[200][..4]),
+            (201, "250 2.0.0 <199@", "421 ")
+        );
     }
 }

@@ -38,6 +38,8 @@ pub(super) struct Receiving {
     began: Duration,
     /// Memory is wanted: what is held goes to the file.
     hurried: bool,
+    /// It has a file, or had asked for one.
+    spilled: bool,
     /// The last chunk of BDAT has had its reply, and the next one has not begun.
     between_chunks: bool,
     /// Set once the message can't be taken any more: the rest is read and thrown away.
@@ -92,6 +94,7 @@ impl Receiving {
             began: now,
             text,
             hurried: false,
+            spilled: false,
             between_chunks: false,
             refusal: None,
         }
@@ -159,10 +162,12 @@ impl Receiving {
         }
     }
 
-    /// What is to be spilled, and the mailboxes of which one takes it.
+    /// What is to be spilled, and the mailboxes of which one takes it; a file that was begun is in one of them.
     pub(super) fn take_spillable(&mut self) -> (Vec<Mailbox>, Vec<u8>) {
         self.hurried = false;
-        let mailboxes = self.envelope.to.iter().map(|recipient| recipient.mailbox.clone()).collect();
+        let is_begun = mem::replace(&mut self.spilled, true);
+        let to = if is_begun { &[][..] } else { &self.envelope.to };
+        let mailboxes = to.iter().map(|recipient| recipient.mailbox.clone()).collect();
         (mailboxes, mem::take(&mut self.bytes))
     }
 

@@ -9,7 +9,7 @@ use super::{
     address::Address,
     bdat::Refused,
     command::{self, Chunk},
-    lmtp::Delivering,
+    lmtp::{Delivering, Telling},
     login::Exchange,
     receiving::{Framing, Receiving},
     reply::{self, Reply},
@@ -20,6 +20,7 @@ use crate::proto::{
     Cx, Encryption, Patience, Progress, Protocol, Renewal, Stage, Standing, Step, TLS_HANDSHAKE,
     ask::{Answer, Ask, Envelope, Fault, Mailbox},
     buf::{Inbox, Line, Outbox},
+    destinations::Destinations,
     dot::{Decoder, LineEndings},
     event::Event,
     reached,
@@ -37,8 +38,10 @@ pub struct Smtp {
     pub(super) encryption: Option<Encryption>,
     /// The mailbox of the user who has logged in.
     pub(super) user: Option<Mailbox>,
-    /// LMTP: for every RCPT that was accepted, its address and its recipients in the envelope.
-    pub(super) accepted: Vec<(Address, Vec<usize>)>,
+    /// LMTP: for every RCPT that was accepted, its address and the mailboxes that it leads to.
+    pub(super) accepted: Vec<(Address, Destinations)>,
+    /// Mailboxes that were looked at since [`Protocol::take_work`].
+    pub(super) work: usize,
     pub(super) wrong: WrongPairs,
     /// A line that has not ended yet begins with BDAT.
     in_bdat: bool,
@@ -90,6 +93,8 @@ pub(super) enum State {
     AwaitingSpill(Box<Receiving>),
     /// The end of data waits for [`Ask::Deliver`].
     AwaitingDelivery(Delivering),
+    /// The replies to the end of a message are being said.
+    Telling(Box<Telling>),
     /// A refused body, or a forgotten one, waits for [`Ask::Discard`]. More of it may come when the last BDAT
     /// is not there yet.
     AwaitingDiscard { reply: Reply, last: bool },
@@ -106,6 +111,7 @@ impl Smtp {
             encryption: None,
             user: None,
             accepted: Vec::new(),
+            work: 0,
             wrong: WrongPairs::default(),
             in_bdat: false,
             secretive: false,
@@ -341,6 +347,7 @@ impl Protocol for Smtp {
             State::Skipping(chunk) => self.skip_step(cx, chunk, inbox, out),
             State::Auth(exchange) => self.auth_step(exchange, inbox, out),
             State::HoldingBack { last } => self.denied(last, out),
+            State::Telling(telling) => self.tell_each(telling, out),
             state => {
                 self.state = state;
                 self.command_step(cx, inbox, out)
@@ -376,14 +383,8 @@ impl Protocol for Smtp {
             }
             (State::AwaitingSpill(body), None) if body.is_between_chunks() => State::Chunks(body),
             (State::AwaitingSpill(body), None) => State::Data(body),
-            (State::AwaitingDelivery(message), _) => {
-                self.delivered(message, &answer, out);
-                return self.after_message(out);
-            }
-            (State::AwaitingDiscard { reply, last: true }, _) => {
-                self.say_of_each(&reply, out);
-                return self.after_message(out);
-            }
+            (State::AwaitingDelivery(message), _) => return self.delivered(message, &answer, out),
+            (State::AwaitingDiscard { reply, last: true }, _) => return self.say_of_each(reply, out),
             (State::AwaitingDiscard { reply, last: false }, _) => {
                 reply.write(out);
                 self.state = State::Refused(reply, 0);
@@ -452,6 +453,10 @@ impl Protocol for Smtp {
         Progress { at, ..self.progress }
     }
 
+    fn take_work(&mut self) -> usize {
+        mem::take(&mut self.work)
+    }
+
     fn spill(&mut self) {
         if let State::Data(body) | State::Chunks(body) = &mut self.state {
             body.hurry();
@@ -465,7 +470,7 @@ impl Protocol for Smtp {
     fn stop(&mut self, out: &mut Outbox) -> Step {
         self.stopping = true;
         match self.state {
-            State::AwaitingDelivery(_) | State::AwaitingDiscard { .. } => Step::Idle,
+            State::AwaitingDelivery(_) | State::AwaitingDiscard { .. } | State::Telling(_) => Step::Idle,
             _ => self.hang_up(out, "shutting down", &reply::SHUTTING_DOWN),
         }
     }

@@ -1,6 +1,9 @@
 //! The commands that greet, that build a message up, and that explain.
 
-use std::{collections::HashMap, mem};
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+};
 
 use super::{
     command, reply,
@@ -11,21 +14,24 @@ use super::{
 use crate::proto::{
     Cx,
     ask::{Ask, Destination, Envelope, Fault, Lookup, Mailbox, Recipient},
+    destinations::{Destinations, ListId},
     reached,
 };
 
 /// A message that was begun, while its recipients come in.
 pub(super) struct Open {
     pub(super) envelope: Envelope,
-    /// Where in the envelope each mailbox stands: an alias may have thousands, and be named again and again.
-    places: HashMap<Mailbox, usize>,
+    /// The mailboxes in the envelope: an alias may have a thousand, and be named again and again.
+    places: HashSet<Mailbox>,
+    /// Lists of aliases all of whose mailboxes are in the envelope. Each is held, so that no other has its id.
+    lists: HashMap<ListId, Destinations>,
     /// Every RCPT that was accepted, also of what was known.
     rcpts: usize,
 }
 
 impl Open {
     pub(super) fn new(envelope: Envelope) -> Self {
-        Self { envelope, places: HashMap::new(), rcpts: 0 }
+        Self { envelope, places: HashSet::new(), lists: HashMap::new(), rcpts: 0 }
     }
 }
 
@@ -126,7 +132,7 @@ impl Smtp {
     pub(super) fn rcpt(&mut self, cx: &Cx<'_>, argument: &[u8]) -> Result<Said, Reply> {
         let people = self.lenient();
         let (most, of_a_bounce) = (self.most_recipients(), self.rules.limits.recipients_null_sender);
-        let State::Open(Open { envelope, places, rcpts }) = &mut self.state else {
+        let State::Open(Open { envelope, places, lists, rcpts }) = &mut self.state else {
             return Err(reply::BAD_SEQUENCE);
         };
         let is_held = envelope.from.is_none() && of_a_bounce > 0;
@@ -142,27 +148,28 @@ impl Smtp {
             Lookup::Unknown => return Err(reply::NO_SUCH_USER),
             Lookup::Refused(code) => return Err(reply::on_demand(code)),
         };
-        if destinations.iter().any(|to| cx.directory.is_full(&to.mailbox)) {
-            return Err(reply::fault(Fault::Quota));
-        }
-        let is_new = destinations.iter().any(|to| !places.contains_key(&to.mailbox));
-        if is_new && envelope.to.len() >= most {
-            return Err(reply::TOO_MANY_RECIPIENTS);
+        // A list that was taken whole has nothing new, and the end of the message asks for its quotas again.
+        let list = destinations.shared();
+        if list.is_none_or(|list| !lists.contains_key(&list)) {
+            self.work += destinations.len();
+            if destinations.iter().any(|to| cx.directory.is_full(&to.mailbox)) {
+                return Err(reply::fault(Fault::Quota));
+            }
+            let is_new = || destinations.iter().any(|to| !places.contains(&to.mailbox));
+            if envelope.to.len() >= most && is_new() {
+                return Err(reply::TOO_MANY_RECIPIENTS);
+            }
+            for Destination { mailbox, folder } in destinations.iter() {
+                if places.insert(mailbox.clone()) {
+                    envelope.to.push(Recipient { address: address.clone(), mailbox, folder });
+                }
+            }
+            lists.extend(list.map(|list| (list, destinations.clone())));
         }
         *rcpts += 1;
-        let mut named = Vec::with_capacity(destinations.len());
-        for Destination { mailbox, folder } in destinations {
-            let next = envelope.to.len();
-            let place = places.get(&mailbox).copied().unwrap_or(next);
-            if place == next {
-                places.insert(mailbox.clone(), place);
-                envelope.to.push(Recipient { address: address.clone(), mailbox, folder });
-            }
-            named.push(place);
-        }
         let led_to = SENDER + *rcpts;
         if self.rules.is_lmtp() {
-            self.accepted.push((address, named));
+            self.accepted.push((address, destinations));
         }
         self.led_on(led_to);
         Ok(Said::Reply(reply::RECIPIENT_OK))

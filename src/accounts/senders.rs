@@ -1,0 +1,89 @@
+//! What the owners of one mailbox may say in MAIL FROM, in a form that takes the same time for any number of them.
+
+use std::collections::HashSet;
+
+use super::account::{Sender, key};
+use crate::proto::smtp::address::Address;
+
+/// Senders that an account may use beside its own addresses, or each of several accounts that share a mailbox.
+#[derive(Debug)]
+pub(super) enum Senders {
+    Anybody,
+    These {
+        domains: HashSet<String>,
+        /// By what they are looked up by.
+        addresses: HashSet<String>,
+    },
+}
+
+impl Senders {
+    pub(super) fn new(senders: Vec<Sender>) -> Self {
+        let (mut domains, mut addresses) = (HashSet::new(), HashSet::new());
+        for sender in senders {
+            match sender {
+                Sender::Anybody => return Self::Anybody,
+                Sender::Domain(domain) => drop(domains.insert(domain)),
+                Sender::Address(address) => addresses.extend(key_of(&address)),
+            }
+        }
+        Self::These { domains, addresses }
+    }
+
+    /// Another account has the same mailbox: what it may not, none may.
+    pub(super) fn narrow(&mut self, senders: Vec<Sender>) {
+        let other = Self::new(senders);
+        match (&mut *self, other) {
+            (_, Self::Anybody) => {}
+            (Self::Anybody, other) => *self = other,
+            (Self::These { domains, addresses }, Self::These { domains: d, addresses: a }) => {
+                addresses.retain(|key| a.contains(key) || is_in(key, &d));
+                addresses.extend(a.into_iter().filter(|key| is_in(key, domains)));
+                domains.retain(|domain| d.contains(domain));
+            }
+        }
+    }
+
+    /// Whether MAIL FROM may be that, case aside.
+    pub(super) fn allow(&self, from: &Address) -> bool {
+        match self {
+            Self::Anybody => true,
+            Self::These { domains, addresses } => {
+                from.domain().is_some_and(|domain| domains.contains(domain))
+                    || key_of(from).is_some_and(|key| addresses.contains(&key))
+            }
+        }
+    }
+}
+
+fn key_of(address: &Address) -> Option<String> {
+    Some(key(address.local(), address.domain()?))
+}
+
+fn is_in(key: &str, domains: &HashSet<String>) -> bool {
+    key.rsplit_once('@').is_some_and(|(_, domain)| domains.contains(domain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn senders(text: &str) -> Vec<Sender> {
+        text.split_whitespace().map(|sender| sender.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn accounts_that_share_a_mailbox_may_send_as_each_of_them_may() {
+        let tried = ["a@x.test", "B@x.test", "c@y.test", "d@z.test", "postmaster"];
+        let lists =
+            ["*", "*@x.test", "A@x.test c@y.test", "*@y.test b@x.test d@z.test", "", "*@x.test *@y.test"];
+        for (one, other) in lists.iter().flat_map(|one| lists.map(|other| (*one, other))) {
+            let mut both = Senders::new(senders(one));
+            both.narrow(senders(other));
+            for from in tried.map(|from| Address::parse(from).unwrap()) {
+                let may = |list| senders(list).iter().any(|sender| sender.is(&from));
+                assert_eq!(both.allow(&from), may(one) && may(other), "{from}: {one} and {other}");
+                assert_eq!(Senders::new(senders(one)).allow(&from), may(one), "{from}: {one}");
+            }
+        }
+    }
+}
