@@ -42,6 +42,7 @@ use crate::{
         watch::{Notices, Watcher},
     },
     maildir::{self, Spool, known_date, lock::Hold},
+    metrics::METRICS,
     proto::{
         Body,
         ask::{Answer, Ask, ConnId, Directory},
@@ -354,6 +355,7 @@ impl Backend {
             }
             (Completion::Delivered(id, token, result), _) => {
                 for arrival in result.iter().flat_map(|receipt| &receipt.arrivals) {
+                    METRICS.deliveries.one();
                     index.delivered(&arrival.mailbox, arrival.maildir, arrival.found.clone());
                 }
                 let mut cx = Context { now: *now, accounts, quotas, effects };
