@@ -73,7 +73,7 @@ pub(super) fn start(
     running: &Running,
     others: &str,
 ) -> Result<Started, Failure> {
-    // First of all: with too few of them nothing else fails in words.
+    // Checked first, because with too few descriptors every later step fails with an unclear error.
     descriptors_fit(&config, text)?;
     let passed = Passed::from_environment().map_err(|error| Failure::Other(error.to_string()))?;
     let manager = Manager::from_environment();
@@ -113,10 +113,10 @@ pub(super) fn threads_fit(config: &Config, text: &Text) -> Result<(), Failure> {
     threads::fit(&config.limits).map_err(|error| text.mistake(error.key, error.to_string()).into())
 }
 
-/// Whether the descriptors are enough for the server.
+/// Checks that the descriptor limit is high enough for the server.
 pub(super) fn descriptors_fit(config: &Config, text: &Text) -> Result<(), Failure> {
     let passed = config.listen.iter().filter(|listen| matches!(listen.address, Endpoint::Passed(_))).count();
-    // The sandbox keeps one open: the directory of this process.
+    // The sandbox keeps one descriptor open, of this process's directory in /proc.
     let sandboxed = config.sandbox == Sandbox::Landlock && text.path().is_some();
     let inherited = open_now().saturating_sub(passed) + usize::from(sandboxed);
     let opens = server::opens(config, config.listen.len(), inherited, text.path().is_some());

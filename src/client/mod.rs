@@ -18,7 +18,7 @@ mod trouble;
 pub mod view;
 pub(crate) mod visit;
 mod wire;
-pub(crate) mod words;
+pub mod words;
 mod write;
 
 pub use tls::{Tls, Trust};

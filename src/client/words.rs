@@ -10,6 +10,7 @@ pub enum Language {
     /// English, the default.
     #[default]
     English,
+    /// Français.
     French,
 }
 

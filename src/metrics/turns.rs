@@ -1,15 +1,15 @@
-//! The turns of the loop, without their sleep. One thread serves every connection, so that each of them waits for as
-//! long as the longest turn takes.
+//! The turns of the loop, without their sleep. One thread serves every connection, so the longest turn is the
+//! time that any of them may have to wait.
 
 use std::time::Duration;
 
 use super::kinds::{Counter, Gauge, Histogram, TIMES};
 
-/// How long the turns of the loop took.
+/// The times of the loop's turns.
 #[derive(Debug)]
 pub struct LoopTurns {
     pub(super) times: Histogram,
-    /// The longest since the start, in nanoseconds.
+    /// The longest turn since the start, in nanoseconds.
     pub(super) longest: Gauge,
     /// Turns that took longer than [`LONG`].
     pub(super) long: Counter,
@@ -20,7 +20,7 @@ impl LoopTurns {
         Self { times: Histogram::of_times(TIMES), longest: Gauge::new(), long: Counter::new() }
     }
 
-    /// A turn is over, and took that long.
+    /// Records the time of a turn.
     pub fn took(&self, time: Duration) {
         self.times.took(time);
         self.longest.raise(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
@@ -30,7 +30,7 @@ impl LoopTurns {
     }
 }
 
-/// A turn that holds up every connection for longer than this is work that should have been split.
+/// Turns above this time delay every connection: their work should be split.
 const LONG: Duration = Duration::from_millis(20);
 
 #[cfg(test)]

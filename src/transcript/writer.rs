@@ -27,7 +27,7 @@ pub(super) struct Bounds {
     octets: u64,
     session: usize,
     queue: usize,
-    /// Files open at a time.
+    /// Files open at the same time.
     open: usize,
 }
 

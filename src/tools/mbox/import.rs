@@ -38,7 +38,7 @@ pub struct Import<'a> {
     ahead: HashSet<u64>,
     message: Option<Incoming>,
     batch: Vec<Ready>,
-    /// Messages in it that are open until they are synced together.
+    /// Maximum number of messages in it: each stays open until the batch is synced.
     most: usize,
     imported: Imported,
     /// Called for every message.
