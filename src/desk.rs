@@ -431,7 +431,7 @@ impl Desk {
                     Task::Spill { to: SpillTo::Begun(spilled), .. } | Task::Settle { spilled, .. } => {
                         self.remove(spilled);
                     }
-                    Task::Update { lock, .. } => self.still_locked(from, lock),
+                    Task::Update(update) => self.still_locked(from, update.lock),
                     _ => {}
                 }
                 Some(Answer::Failed(if_full))

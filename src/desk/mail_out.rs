@@ -11,7 +11,7 @@ use crate::{
     proto::ask::{Answer, ConnId, Fault, Mailbox},
     work::{
         Job, To,
-        job::{Opened, Piece, Task, Unlock},
+        job::{Opened, Piece, Task, Unlock, Update},
     },
 };
 
@@ -142,8 +142,8 @@ impl Desk {
         // A message that is marked moves from one name to another.
         let names = delete.len() + 2 * seen.len();
         let unwatch = self.registry.updating(mailbox, maildir.key(), names);
-        let task = Task::Update { maildir, snapshot, delete, seen, unwatch, lock };
-        self.submit(Which::Disk, from, task, Fault::Broken)
+        let update = Update { maildir, snapshot, delete, seen, unwatch, lock };
+        self.submit(Which::Disk, from, Task::Update(Box::new(update)), Fault::Broken)
     }
 
     /// The lock of a mailbox comes back from a job that could not be queued.

@@ -95,20 +95,7 @@ pub enum Task {
         open: Option<OpenMessage>,
     },
     /// Delete and mark messages.
-    Update {
-        /// The mailbox.
-        maildir: Arc<Maildir>,
-        /// What the session knows of it.
-        snapshot: Arc<Snapshot>,
-        /// Which messages to delete.
-        delete: Vec<usize>,
-        /// Which to mark as seen.
-        seen: Vec<usize>,
-        /// Whose watch ends first.
-        unwatch: Option<IndexId>,
-        /// Its lock, which is let go of when all is done.
-        lock: Lock,
-    },
+    Update(Box<Update>),
     /// Append to a message in `tmp/`.
     Spill {
         /// The message so far.
@@ -140,6 +127,23 @@ pub enum Task {
     Measure,
     /// Log the figures, some of which the kernel has to be asked for.
     Status,
+}
+
+/// The end of a session.
+#[derive(Debug)]
+pub struct Update {
+    /// The mailbox.
+    pub maildir: Arc<Maildir>,
+    /// What the session knows of it.
+    pub snapshot: Arc<Snapshot>,
+    /// Which messages to delete.
+    pub delete: Vec<usize>,
+    /// Which to mark as seen.
+    pub seen: Vec<usize>,
+    /// Whose watch ends first.
+    pub unwatch: Option<IndexId>,
+    /// Its lock, which is let go of when all is done.
+    pub lock: Lock,
 }
 
 /// Where a spill goes.
@@ -322,7 +326,8 @@ impl Task {
                 let read = read(shop, &maildir, &snapshot, message, from, open);
                 Outcome::Read(read.map_err(|fault| (message, fault)))
             }
-            Self::Update { maildir, snapshot, delete, seen, unwatch, lock } => {
+            Self::Update(update) => {
+                let Update { maildir, snapshot, delete, seen, unwatch, lock } = *update;
                 unwatch.into_iter().for_each(|id| shop.watcher.unwatch(id, &maildir));
                 let (done, result) = update::update(shop, &maildir, &snapshot, &delete, &seen);
                 drop(lock);
