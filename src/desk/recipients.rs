@@ -115,12 +115,12 @@ impl Desk {
         self.drafts.entry(from).or_default().ended = Some(ended);
         let answer = match uncounted {
             Some(uncounted) if uncounted.is_empty() => {
-                self.to_stage(from, Stage::Reserving);
+                self.set_stage(from, Stage::Reserving);
                 return self.go_in(from, left);
             }
             Some(uncounted) => self.count(from, uncounted, decision),
             None if is_reserved => {
-                self.to_stage(from, Stage::Away);
+                self.set_stage(from, Stage::Away);
                 self.send_off(from)
             }
             None if is_away => None,
@@ -130,7 +130,7 @@ impl Desk {
         answer.map_or(Way::Away, Way::Answered)
     }
 
-    fn to_stage(&mut self, from: ConnId, stage: Stage) {
+    fn set_stage(&mut self, from: ConnId, stage: Stage) {
         if let Some(ended) = self.drafts.get_mut(&from).and_then(|incoming| incoming.ended.as_mut()) {
             ended.stage = stage;
         }
