@@ -447,6 +447,6 @@ fn drained(inbox: &Inbox) -> Inbox {
 }
 
 /// So many mailboxes that a step looks at count as one more step.
-const MAILBOXES_A_STEP: usize = 64;
+const MAILBOXES_A_STEP: usize = 32;
 /// How long we read on after our last words.
 const LINGER: Duration = Duration::from_secs(2);
