@@ -20,6 +20,7 @@ use std::{
 
 use crate::{
     accounts::{Accounts, Keeper},
+    capacity::Shrinker,
     clock::{DateGuard, Now},
     closing::{Closer, OnLoop},
     commit::Committer,
@@ -388,6 +389,19 @@ impl Desk {
             let _ = self.scans.submit(Job { to: To::Desk, task: Task::Tidy(self.limits.tmp_age.0, date) }); // the same
             let _ = self.scans.submit(Job { to: To::Desk, task: Task::NoteDate(date) }); // the same
         }
+    }
+
+    /// Gives back room for sessions, messages and mailboxes that have gone.
+    pub(crate) fn shrink(&mut self, shrinker: &mut Shrinker) {
+        shrinker.shrink(&mut self.answers).shrink(&mut self.awaited).shrink(&mut self.left);
+        shrinker.shrink(&mut self.holders).shrink(&mut self.leases).shrink(&mut self.unlocking);
+        shrinker.shrink(&mut self.drafts);
+        self.changes.iter_mut().for_each(|changes| _ = shrinker.shrink(changes));
+        self.bodies.shrink(shrinker);
+        self.door.shrink(shrinker);
+        self.tally.shrink(shrinker);
+        self.logins.shrink(shrinker);
+        self.registry.shrink(shrinker);
     }
 
     fn release(&mut self, id: ConnId) {

@@ -349,6 +349,7 @@ impl Server {
                     self.manager.remind();
                     self.desk.keep_house(self.clock.with_stops(now));
                     self.desk.tick(now.steady);
+                    self.shrink();
                     self.answers(now);
                     self.timers.set(now.steady + MEASURE_EVERY, Due::Measure);
                 }

@@ -15,7 +15,10 @@ use std::{
 };
 
 use super::memory::Mark;
-use crate::limits::{Limits, prefix};
+use crate::{
+    capacity::Shrinker,
+    limits::{Limits, prefix},
+};
 use failures::{Bound, Failures, Room};
 
 /// Failed logins, and the addresses that users have logged in from.
@@ -111,6 +114,11 @@ impl Tries {
     pub fn follow(&mut self, limits: &Limits) {
         let Self { hasher, failures, known, .. } = std::mem::replace(self, Self::new(limits));
         (self.hasher, self.failures, self.known) = (hasher, failures, known);
+    }
+
+    /// Gives back room for failures that are forgotten.
+    pub(crate) fn shrink(&mut self, shrinker: &mut Shrinker) {
+        shrinker.shrink(&mut self.failures).shrink(&mut self.known);
     }
 
     /// How well that address is known for that user.

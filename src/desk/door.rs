@@ -9,6 +9,7 @@ use std::{
 use super::{Desk, Which, login_queue::LoginQueue};
 use crate::{
     accounts::{Attempt, Credential, Gate, Mark, Memory, Tries, UserFile, Verdict},
+    capacity::Shrinker,
     limits::{Limits, SLOW_HASH_HELD},
     metrics::METRICS,
     proto::ask::{Answer, ConnId, Fault, Secret},
@@ -60,6 +61,13 @@ impl Door {
     pub(super) fn follow(&mut self, limits: &Limits) {
         self.memory.follow(limits.login_memory.0, limits.login_memories);
         self.tries.follow(limits);
+    }
+
+    pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
+        shrinker.shrink(&mut self.peers).shrink(&mut self.checks);
+        self.queue.shrink(shrinker);
+        self.tries.shrink(shrinker);
+        self.memory.shrink(shrinker);
     }
 
     pub(super) fn waiting(&self) -> usize {

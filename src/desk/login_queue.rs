@@ -9,7 +9,7 @@ use std::{
     net::IpAddr,
 };
 
-use crate::{accounts::Standing, proto::ask::ConnId};
+use crate::{accounts::Standing, capacity::Shrinker, proto::ask::ConnId};
 
 /// Password checks that wait for a worker.
 #[derive(Debug)]
@@ -71,6 +71,12 @@ impl<T> LoginQueue<T> {
             self.len -= 1;
         }
         found
+    }
+
+    pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
+        for lane in &mut self.lanes {
+            shrinker.shrink(&mut lane.turns).shrink(&mut lane.waiting);
+        }
     }
 
     /// Takes out the check of a connection that has gone.

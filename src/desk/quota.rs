@@ -11,6 +11,7 @@ use std::{
 
 use super::Desk;
 use crate::{
+    capacity::Shrinker,
     clock::Now,
     maildir::Usage,
     proto::{
@@ -60,6 +61,10 @@ impl Tally {
             self.known.clear();
         }
         self.known.insert(mailbox, Known { usage, since: now });
+    }
+
+    pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
+        shrinker.shrink(&mut self.known);
     }
 
     /// Messages have been taken out of the mailbox.

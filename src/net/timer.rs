@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use crate::capacity::Shrinker;
+
 /// Who is to be woken at which time.
 #[derive(Debug)]
 pub struct Timers<T> {
@@ -40,6 +42,11 @@ impl<T: Ord + Hash + Copy> Timers<T> {
         if let Some(when) = self.of.remove(&who) {
             self.in_order.remove(&(when, who));
         }
+    }
+
+    /// Gives back room for deadlines that are over.
+    pub(crate) fn shrink(&mut self, shrinker: &mut Shrinker) {
+        shrinker.shrink(&mut self.of);
     }
 
     /// How long until the next deadline, if there is one.
