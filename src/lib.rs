@@ -29,11 +29,12 @@
 //! | [`safe_file`] | files by fixed names in directories that others may write to |
 //! | [`closing`] | a leaf: files that the loop lets go of are closed by another thread |
 //! | [`threads`] | how many threads there are, and whether they can be had |
-//! | [`limits`], [`octets`], [`clock`], [`stamp`], `open_regular`, `file_poller` | leaves: every bound, the one size function, the time, changes of files, reading them within a bound, looking at them again and again |
+//! | [`limits`], [`octets`], [`clock`], [`stamp`], `open_regular`, `file_poller`, `capacity` | leaves: every bound, the one size function, the time, changes of files, reading them within a bound, looking at them again and again, maps that shrink after a rush |
 #![forbid(unsafe_code)]
 
 pub mod accounts;
 pub mod backend;
+mod capacity;
 pub mod cli;
 pub mod client;
 pub mod clock;

@@ -360,6 +360,7 @@ impl Server {
                     self.manager.remind();
                     self.backend.keep_house(self.clock.with_stops(now));
                     self.backend.tick(now.steady);
+                    self.shrink();
                     self.answers(now);
                     self.timers.set(now.steady + MEASURE_EVERY, Due::Measure);
                 }

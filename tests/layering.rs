@@ -13,6 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("octets", &[]),
     ("clock", &[]),
     ("closing", &[]),
+    ("capacity", &[]),
     ("stamp", &[]),
     ("open_regular", &[]),
     ("file_poller", &[]),
@@ -23,12 +24,28 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("threads", &["limits"]),
     ("proto", &["limits", "octets", "clock", "printable"]),
     ("maildir", &["octets", "clock", "closing", "safe_file", "printable"]),
-    ("net", &["proto", "limits", "stamp", "closing", "open_regular", "safe_file", "file_poller", "metrics"]),
+    (
+        "net",
+        &[
+            "capacity",
+            "proto",
+            "limits",
+            "stamp",
+            "closing",
+            "open_regular",
+            "safe_file",
+            "file_poller",
+            "metrics",
+        ],
+    ),
     ("logging", &["proto", "config", "metrics", "safe_file", "printable"]),
     ("metrics", &["proto", "open_regular", "safe_file"]),
-    ("accounts", &["proto", "limits", "stamp", "open_regular", "safe_file", "file_poller", "metrics"]),
+    (
+        "accounts",
+        &["capacity", "proto", "limits", "stamp", "open_regular", "safe_file", "file_poller", "metrics"],
+    ),
     ("config", &["limits", "maildir", "net", "open_regular", "proto"]),
-    ("mailbox", &["maildir", "proto", "clock", "limits", "logging", "metrics"]),
+    ("mailbox", &["capacity", "maildir", "proto", "clock", "limits", "logging", "metrics"]),
     (
         "workers",
         &["closing", "proto", "accounts", "maildir", "mailbox", "limits", "octets", "logging", "metrics"],
@@ -42,6 +59,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "backend",
         &[
+            "capacity",
             "closing",
             "proto",
             "accounts",

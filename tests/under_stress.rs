@@ -113,6 +113,27 @@ fn l03_clients_that_do_not_read_cost_no_memory() {
     assert!(clients[0].text() == lines(20_000_000));
 }
 
+/// R14: the map of connections kept its room for all that there had been.
+#[test]
+fn the_memory_of_connections_that_have_gone_is_given_back() {
+    const CONNECTIONS: usize = 2000;
+    let here = getrlimit(Resource::Nofile);
+    if here.maximum.is_some_and(|most| most < 3 * CONNECTIONS as u64) {
+        return skip("the_memory_of_connections_that_have_gone_is_given_back", "too few descriptors");
+    }
+    prlimit(None, Resource::Nofile, Rlimit { current: here.maximum, ..here }).unwrap();
+    let server = Server::dev();
+    drop(Client::smtp(&server));
+    let before = server.status_kib("VmRSS");
+    let clients: Vec<Client> = (0..CONNECTIONS).map(|_| Client::smtp(&server)).collect();
+    let with = server.status_kib("VmRSS");
+    drop(clients);
+    eventually("memory is given back", || {
+        let left = server.status_kib("VmRSS").saturating_sub(before);
+        (left < (with - before) * 2 / 3).then_some(())
+    });
+}
+
 /// What a process has read so far, from disks and sockets.
 fn octets_read(server: &Server) -> u64 {
     let io = fs::read_to_string(format!("/proc/{}/io", server.pid())).unwrap();

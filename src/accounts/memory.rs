@@ -15,7 +15,7 @@ use blake2::{
 };
 
 use super::Credential;
-use crate::proto::ask::Secret;
+use crate::{capacity::Shrinker, proto::ask::Secret};
 
 /// What a user, its stored hash and a password come to. Two are compared in a time that may depend on where
 /// they differ, which tells nothing to who does not have the key.
@@ -89,6 +89,11 @@ impl Memory {
         if self.ends.len() > self.most {
             self.forget_first();
         }
+    }
+
+    /// Gives back room for passwords that are forgotten.
+    pub(crate) fn shrink(&mut self, shrinker: &mut Shrinker) {
+        shrinker.shrink(&mut self.known).shrink(&mut self.ends);
     }
 
     fn forget(&mut self, now: Duration) {

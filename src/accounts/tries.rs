@@ -16,7 +16,10 @@ use std::{
 };
 
 use super::memory::Mark;
-use crate::limits::{Limits, prefix};
+use crate::{
+    capacity::Shrinker,
+    limits::{Limits, prefix},
+};
 use counts::Counts;
 use failures::{Bound, Failures, Room};
 
@@ -116,6 +119,12 @@ impl Tries {
     pub fn follow(&mut self, limits: &Limits) {
         let Self { hasher, failures, known, by_login, .. } = std::mem::replace(self, Self::new(limits));
         (self.hasher, self.failures, self.known, self.by_login) = (hasher, failures, known, by_login);
+    }
+
+    /// Gives back room for failures that are forgotten.
+    pub(crate) fn shrink(&mut self, shrinker: &mut Shrinker) {
+        self.failures.shrink(shrinker);
+        shrinker.shrink(&mut self.known);
     }
 
     /// How well that address is known for that user.

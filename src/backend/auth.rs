@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     accounts::{Accounts, Attempt, Credential, Gate, Mark, Memory, Tries, UserFile, Verdict},
+    capacity::Shrinker,
     limits::{Limits, SLOW_HASH_HELD},
     metrics::METRICS,
     proto::ask::{Answer, ConnId, Fault, Secret},
@@ -60,6 +61,13 @@ impl Auth {
     pub(super) fn reconfigure(&mut self, limits: &Limits) {
         self.memory.follow(limits.login_memory.0, limits.login_memories);
         self.tries.follow(limits);
+    }
+
+    pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
+        shrinker.shrink(&mut self.checks);
+        self.queue.shrink(shrinker);
+        self.tries.shrink(shrinker);
+        self.memory.shrink(shrinker);
     }
 
     /// How many passwords wait for a worker.

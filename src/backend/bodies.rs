@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use crate::proto::{Body, ask::ConnId};
+use crate::{
+    capacity::Shrinker,
+    proto::{Body, ask::ConnId},
+};
 
 /// Every message on its way in.
 #[derive(Debug, Default)]
@@ -139,6 +142,10 @@ impl Bodies {
         self.total[of].sessions -= held.octets.sessions;
         self.total[of].moved -= held.octets.moved;
         self.files[of] -= usize::from(held.has_file);
+    }
+
+    pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
+        shrinker.shrink(&mut self.known).shrink(&mut self.held);
     }
 
     pub(super) fn leave(&mut self, id: ConnId) {

@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::{inbound::Inbound, maildrop::OpenMaildrop};
-use crate::proto::ask::{Answer, ConnId};
+use crate::{
+    capacity::Shrinker,
+    proto::ask::{Answer, ConnId},
+};
 
 /// What the backend keeps for one connection.
 #[derive(Debug)]
@@ -57,6 +60,10 @@ impl Clients {
     /// Adds a connection.
     pub(super) fn enter(&mut self, id: ConnId, peer: IpAddr) {
         self.clients.insert(id, Client::new(peer));
+    }
+
+    pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
+        shrinker.shrink(&mut self.clients).shrink(&mut self.responses);
     }
 
     pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Client> {

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::{
+    capacity::Shrinker,
     commit::Delivery,
     proto::ask::{Answer, ConnId, Fault},
     workers::Job,
@@ -25,6 +26,10 @@ pub(super) enum Effect {
 pub(super) struct Effects(VecDeque<Effect>);
 
 impl Effects {
+    pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
+        shrinker.shrink(&mut self.0);
+    }
+
     pub(super) fn respond(&mut self, to: ConnId, response: Answer) {
         self.0.push_back(Effect::Respond(to, response));
     }

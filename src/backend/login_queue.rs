@@ -10,7 +10,7 @@ use std::{
     net::IpAddr,
 };
 
-use crate::{accounts::Standing, proto::ask::ConnId};
+use crate::{accounts::Standing, capacity::Shrinker, proto::ask::ConnId};
 
 /// Password checks that wait for a worker.
 #[derive(Debug)]
@@ -136,6 +136,13 @@ impl<T> LoginQueue<T> {
             if let Some(check) = lane.take(from, number) {
                 lane.insert(from, number, check);
             }
+        }
+    }
+
+    pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
+        shrinker.shrink(&mut self.places);
+        for lane in &mut self.lanes {
+            shrinker.shrink(&mut lane.waiting);
         }
     }
 

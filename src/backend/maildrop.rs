@@ -13,6 +13,7 @@ use super::{
     quota::QuotaCache,
 };
 use crate::{
+    capacity::Shrinker,
     closing::OffLoop,
     descriptors::Shares,
     mailbox::{Logins, Registry, Snapshot, registry},
@@ -97,6 +98,11 @@ impl Maildrops {
     pub(super) fn reconfigure(&mut self, login_delay: Duration, shares: &Shares) {
         (self.most_open, self.most_closing) = (shares.mailboxes, shares.closing);
         self.logins.follow(login_delay);
+    }
+
+    pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
+        shrinker.shrink(&mut self.locked);
+        self.logins.shrink(shrinker);
     }
 
     /// How many mailboxes are not free.

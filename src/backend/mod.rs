@@ -31,6 +31,7 @@ use std::{
 
 use crate::{
     accounts::{Accounts, Keeper},
+    capacity::Shrinker,
     clock::{DateGuard, Now},
     closing::{Closer, OnLoop},
     config::{Config, Unknown, Watch},
@@ -307,6 +308,17 @@ impl Backend {
             self.effects.run(Job::Tidy { age: self.limits.tmp_age.0, date });
         }
         self.carry_out();
+    }
+
+    /// Gives back room for sessions, messages and mailboxes that have gone.
+    pub(crate) fn shrink(&mut self, shrinker: &mut Shrinker) {
+        self.clients.shrink(shrinker);
+        self.effects.shrink(shrinker);
+        self.auth.shrink(shrinker);
+        self.receiver.shrink(shrinker);
+        self.maildrops.shrink(shrinker);
+        self.quotas.shrink(shrinker);
+        self.index.shrink(shrinker);
     }
 
     // Dispatch

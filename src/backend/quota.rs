@@ -8,6 +8,7 @@ use std::{collections::HashMap, time::Duration};
 
 use crate::{
     accounts::Accounts,
+    capacity::Shrinker,
     maildir::Usage,
     proto::ask::{Directory, Mailbox, Quota},
 };
@@ -53,6 +54,10 @@ impl QuotaCache {
             self.known.clear();
         }
         self.known.insert(mailbox, Known { usage, since: now });
+    }
+
+    pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
+        shrinker.shrink(&mut self.known);
     }
 
     /// Messages have been taken out of the mailbox.

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     accounts::Accounts,
+    capacity::Shrinker,
     closing::release,
     commit::{Content, Delivery},
     limits::{Limits, Span},
@@ -96,6 +97,11 @@ impl Receiver {
         self.bodies.follow(limits.bodies_in_memory.0, most_files);
         self.namer.follow(hostname);
         self.limits = ReceiveLimits::of(limits);
+    }
+
+    pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
+        self.bodies.shrink(shrinker);
+        shrinker.shrink(&mut self.walks);
     }
 
     // Requests

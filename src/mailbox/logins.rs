@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::proto::ask::Mailbox;
+use crate::{capacity::Shrinker, proto::ask::Mailbox};
 
 /// The logins of the last while: one for each mailbox at most, and none that is older than the delay.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +33,11 @@ impl Logins {
             self.recent.remove(&old);
         }
         !self.recent.contains(mailbox)
+    }
+
+    /// Gives back room for logins that are over.
+    pub(crate) fn shrink(&mut self, shrinker: &mut Shrinker) {
+        shrinker.shrink(&mut self.times).shrink(&mut self.recent);
     }
 
     /// Notes that a mailbox was opened at `now`. What was refused, or found locked, is no login.

@@ -29,6 +29,7 @@ use notify::{
 
 use super::{marks::Marks, registry::IndexId};
 use crate::{
+    capacity::Shrinker,
     logging,
     maildir::{Maildir, Place},
     metrics::METRICS,
@@ -226,6 +227,8 @@ impl Watcher {
         if watched.by_file.get(&file).is_some_and(|owner| owner == path) {
             watched.by_file.remove(&file);
         }
+        let Watched { by_path, by_file } = &mut *watched;
+        Shrinker::default().shrink(by_path).shrink(by_file);
     }
 }
 

@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use crate::capacity::Shrinker;
+
 /// Deadlines by time and by owner.
 #[derive(Debug)]
 pub struct Timers<T> {
@@ -38,6 +40,11 @@ impl<T: Ord + Hash + Copy> Timers<T> {
         if let Some(when) = self.of.remove(&who) {
             self.in_order.remove(&(when, who));
         }
+    }
+
+    /// Gives back room for deadlines that are over.
+    pub(crate) fn shrink(&mut self, shrinker: &mut Shrinker) {
+        shrinker.shrink(&mut self.of);
     }
 
     /// Time until the next deadline, if there is one.

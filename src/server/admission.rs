@@ -11,6 +11,7 @@ use std::{
 };
 
 use crate::{
+    capacity::Shrinker,
     config::Service,
     conn::{Claim, Stage},
     limits::{Limits, prefix, site},
@@ -210,6 +211,14 @@ impl Admission {
             if shielded {
                 self.shielded.down(prefix(peer));
             }
+        }
+    }
+
+    /// Gives back room for connections that have gone.
+    pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
+        shrinker.shrink(&mut self.guests).shrink(&mut self.served.last);
+        for counts in [&mut self.prefixes, &mut self.sites, &mut self.shielded] {
+            shrinker.shrink(&mut counts.0);
         }
     }
 

@@ -13,6 +13,7 @@ use mio::Token;
 use super::{Due, ListenerId, Server, admission::Entry};
 use crate::{
     backend::Relief,
+    capacity::Shrinker,
     clock::Now,
     config::Service,
     conn::Conn,
@@ -219,6 +220,16 @@ impl Server {
         conn.tell_end(now);
         self.origins.remove(&id);
         self.forget(id);
+    }
+
+    /// Gives back the memory of connections that have gone.
+    pub(super) fn shrink(&mut self) {
+        let mut shrinker = Shrinker::default();
+        shrinker.shrink(&mut self.conns).shrink(&mut self.arrivals).shrink(&mut self.origins);
+        shrinker.shrink(&mut self.again).shrink(&mut self.held_back);
+        self.admission.shrink(&mut shrinker);
+        self.timers.shrink(&mut shrinker);
+        self.backend.shrink(&mut shrinker);
     }
 
     /// Gives back the place of a connection, and its deadline.

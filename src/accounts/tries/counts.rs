@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::failures::Failures;
+use crate::capacity::Shrinker;
 
 /// Failures by whose they are.
 #[derive(Debug)]
@@ -25,6 +26,10 @@ pub(super) struct Counts<K> {
 impl<K: Copy + Ord + Hash> Counts<K> {
     pub(super) fn new() -> Self {
         Self { of: HashMap::new(), by_weight: BTreeSet::new(), by_age: BTreeSet::new(), surplus: 0 }
+    }
+
+    pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
+        shrinker.shrink(&mut self.of);
     }
 
     pub(super) fn get(&self, key: &K) -> Option<&Failures> {

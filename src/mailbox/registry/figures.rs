@@ -1,12 +1,18 @@
-//! The figures of the mailboxes in use.
+//! The figures of the mailboxes in use, and the room for them.
 
 use super::Registry;
 use crate::{
+    capacity::Shrinker,
     mailbox::{index::Index, list::List},
     metrics::METRICS,
 };
 
 impl Registry {
+    /// Gives back room for mailboxes that are no longer in use.
+    pub(crate) fn shrink(&mut self, shrinker: &mut Shrinker) {
+        shrinker.shrink(&mut self.ids).shrink(&mut self.held);
+    }
+
     pub(super) fn measure(&self) {
         let lists = || self.held.values().filter_map(|held| held.index.as_ref()).map(Index::list);
         METRICS.index_mailboxes.set(self.held.len() as u64);

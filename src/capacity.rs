@@ -1,0 +1,157 @@
+//! Capacity of maps and queues that a rush has left behind. A leaf: imports nothing of ours.
+//!
+//! The rule: a collection that uses less than a quarter of its capacity keeps twice its length. It neither grows nor
+//! shrinks again before its length has doubled or halved, so the entries that move are paid for by as many insertions
+//! or removals.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    hash::Hash,
+};
+
+/// A collection with room for more than it holds.
+pub(crate) trait Capacity {
+    /// Entries that it holds.
+    fn len(&self) -> usize;
+    /// Entries that it has room for.
+    fn capacity(&self) -> usize;
+    /// Moves its entries to where there is room for so many.
+    fn shrink_to(&mut self, capacity: usize);
+}
+
+/// Shrinks the collections of the event loop, and bounds the entries that are moved in one turn.
+#[derive(Debug, Default)]
+pub(crate) struct Shrinker {
+    moved: usize,
+}
+
+impl Shrinker {
+    /// Shrinks the collection if most of its capacity is unused. After [`MOST_MOVED`] entries the next collection waits
+    /// for another turn.
+    pub(crate) fn shrink(&mut self, collection: &mut impl Capacity) -> &mut Self {
+        let (len, capacity) = (collection.len(), collection.capacity());
+        if capacity > KEPT && len < capacity / 4 && self.moved < MOST_MOVED {
+            collection.shrink_to((len * 2).max(KEPT));
+            self.moved += len;
+        }
+        self
+    }
+}
+
+impl<K: Eq + Hash, V> Capacity for HashMap<K, V> {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn capacity(&self) -> usize {
+        self.capacity()
+    }
+
+    fn shrink_to(&mut self, capacity: usize) {
+        self.shrink_to(capacity);
+    }
+}
+
+impl<T: Eq + Hash> Capacity for HashSet<T> {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn capacity(&self) -> usize {
+        self.capacity()
+    }
+
+    fn shrink_to(&mut self, capacity: usize) {
+        self.shrink_to(capacity);
+    }
+}
+
+impl<T> Capacity for VecDeque<T> {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn capacity(&self) -> usize {
+        self.capacity()
+    }
+
+    fn shrink_to(&mut self, capacity: usize) {
+        self.shrink_to(capacity);
+    }
+}
+
+/// Room for so many entries is not worth giving back.
+const KEPT: usize = 64;
+/// Entries moved in one turn of the loop before the next collection waits for another one.
+const MOST_MOVED: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(entries: usize) -> HashMap<usize, usize> {
+        (0..entries).map(|n| (n, n)).collect()
+    }
+
+    #[test]
+    fn a_map_gives_back_what_a_rush_has_left_and_keeps_its_entries() {
+        let mut map = map(10_000);
+        map.retain(|n, _| *n < 100);
+        Shrinker::default().shrink(&mut map);
+        assert!(map.capacity() < 500, "{}", map.capacity());
+        assert!((0..100).all(|n| map.get(&n) == Some(&n)) && map.len() == 100);
+        let before = map.capacity();
+        map.clear();
+        Shrinker::default().shrink(&mut map);
+        assert!(map.capacity() < before, "{}", map.capacity());
+    }
+
+    #[test]
+    fn sets_and_queues_shrink_as_maps_do() {
+        let mut set: HashSet<usize> = (0..10_000).collect();
+        let mut queue: VecDeque<usize> = (0..10_000).collect();
+        set.clear();
+        queue.truncate(1);
+        Shrinker::default().shrink(&mut set).shrink(&mut queue);
+        assert!(set.capacity() <= 2 * KEPT && queue.capacity() <= 2 * KEPT);
+        assert_eq!(queue, [0]);
+    }
+
+    #[test]
+    fn a_map_that_is_used_or_small_stays_as_it_is() {
+        for (most, left) in [(10_000, 4000), (60, 0)] {
+            let mut map = map(most);
+            map.retain(|n, _| *n < left);
+            let before = map.capacity();
+            Shrinker::default().shrink(&mut map);
+            assert_eq!(map.capacity(), before);
+        }
+    }
+
+    #[test]
+    fn a_map_that_has_shrunk_takes_as_many_again_before_it_grows() {
+        let mut map = map(10_000);
+        map.retain(|n, _| *n < 1000);
+        let mut shrinker = Shrinker::default();
+        shrinker.shrink(&mut map);
+        let (shrunk, moved) = (map.capacity(), shrinker.moved);
+        assert!(shrunk < 10_000 && moved == 1000);
+        shrinker.shrink(&mut map);
+        assert_eq!((map.capacity(), shrinker.moved), (shrunk, moved), "shrunk once is shrunk");
+        map.extend((1000..2000).map(|n| (n, n)));
+        assert_eq!(map.capacity(), shrunk);
+    }
+
+    #[test]
+    fn the_entries_moved_in_a_turn_are_bounded() {
+        let mut maps = [map(50_000), map(50_000), map(50_000)];
+        maps.iter_mut().for_each(|map| map.retain(|n, _| *n < 3000));
+        let big = |maps: &[HashMap<usize, usize>]| maps.iter().filter(|map| map.capacity() > 10_000).count();
+        for left in [1, 0] {
+            let mut shrinker = Shrinker::default();
+            maps.iter_mut().for_each(|map| _ = shrinker.shrink(map));
+            assert_eq!(big(&maps), left);
+            assert!(shrinker.moved < MOST_MOVED + 3000);
+        }
+    }
+}
