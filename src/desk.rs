@@ -8,6 +8,7 @@ mod mail_in;
 mod mail_out;
 mod quota;
 mod reload;
+mod turn;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -21,7 +22,7 @@ use std::{
 use crate::{
     accounts::{Accounts, Keeper},
     clock::{DateGuard, Now},
-    closing::{Closer, OnLoop},
+    closing::{Closer, OnLoop, release},
     commit::Committer,
     config::{Config, Unknown, Watch},
     conn::World,
@@ -47,6 +48,7 @@ use door::Door;
 use mail_in::Incoming;
 use mail_out::{Lease, Unlocking};
 use quota::Tally;
+use turn::Turn;
 
 /// The desk.
 pub struct Desk {
@@ -56,6 +58,7 @@ pub struct Desk {
     door: Door,
     /// The time of this turn of the loop.
     now: Duration,
+    turn: Turn,
     namer: Namer,
     disk: Pool,
     scans: Pool,
@@ -184,6 +187,7 @@ impl Desk {
             removing: 0,
             tally: Tally::new(limits.quota_mailboxes, limits.quota_recount.0),
             now: Duration::ZERO,
+            turn: Turn::default(),
             free: None,
             next_tidy: Duration::ZERO,
             changes: config.transcripts.is_some().then(HashMap::new),
@@ -209,6 +213,7 @@ impl Desk {
 
     /// Takes a result.
     pub fn take(&mut self, Done { to, outcome }: Done) {
+        self.turn.charge(&outcome);
         match to {
             To::Session(id) => {
                 if let Some(answer) = self.take_for_session(id, outcome) {
@@ -238,24 +243,6 @@ impl Desk {
         self.check_passwords();
     }
 
-    /// A turn of the loop begins, at that time on the steady clock.
-    pub fn set_time(&mut self, now: Duration) {
-        self.now = now;
-    }
-
-    /// Takes what the watcher has to tell. To be called before results are taken, so that no session is
-    /// shown a mailbox without what was told before.
-    pub fn notice(&mut self, now: Duration) {
-        self.registry.set_time(now);
-        let mark = self.notices.told();
-        if self.notices.missed() {
-            self.registry.missed();
-        }
-        self.notices.iter().for_each(|notice| self.registry.notice(notice));
-        self.registry.told(mark);
-        self.carry_out();
-    }
-
     /// Looks after the mailboxes in use and the messages on their way in, once in a while. `false`: none of them
     /// needs it soon.
     pub fn tick(&mut self, now: Duration) -> bool {
@@ -268,11 +255,6 @@ impl Desk {
     /// Whether [`Desk::tick`] is wanted more often than the house is kept.
     pub fn wants_ticks(&self) -> bool {
         self.registry.wants_ticks() || !self.drafts.is_empty()
-    }
-
-    /// The next answer to be given, and to whom.
-    pub fn next_answer(&mut self) -> Option<(ConnId, Answer)> {
-        self.answers.pop_front()
     }
 
     /// Does what the registry wants done.
@@ -293,7 +275,7 @@ impl Desk {
             Order::Look(id, maildir, looks) => (&self.disk, To::Index(id), Task::Look(maildir, looks)),
             Order::Check(id, maildir) => (&self.disk, To::Index(id), Task::Check(maildir)),
             Order::Unwatch(id, maildir) => (&self.scans, To::Desk, Task::Unwatch(id, maildir)),
-            Order::Free(spare) => (&self.scans, To::Desk, Task::Free(spare)),
+            Order::Free(spare) => return release(spare),
             Order::Serve(to, snapshot) => {
                 let answer = self.opened(to, snapshot);
                 return self.answer(to, answer);

@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("open_regular", &[]),
     ("file_poller", &[]),
     ("signals", &[]),
+    ("rota", &[]),
     ("safe_file", &["printable"]),
     ("printable", &[]),
     ("descriptors", &["limits"]),
@@ -28,7 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("metrics", &["proto", "open_regular", "safe_file"]),
     ("accounts", &["proto", "limits", "stamp", "open_regular", "safe_file", "file_poller", "metrics"]),
     ("config", &["limits", "maildir", "net", "open_regular", "proto"]),
-    ("mailbox", &["maildir", "proto", "clock", "limits", "logging", "metrics"]),
+    ("mailbox", &["maildir", "proto", "clock", "closing", "limits", "logging", "metrics", "rota"]),
     (
         "work",
         &["closing", "proto", "accounts", "maildir", "mailbox", "limits", "octets", "logging", "metrics"],

@@ -15,7 +15,7 @@ use crate::{
     closing::OffLoop,
     logging,
     mailbox::{
-        Snapshot, Spare,
+        Snapshot,
         registry::{self, IndexId, Load, Loaded, Looked},
     },
     maildir::{
@@ -77,8 +77,6 @@ pub enum Task {
     Check(Arc<Maildir>),
     /// Stop watching a mailbox.
     Unwatch(IndexId, Arc<Maildir>),
-    /// Free memory.
-    Free(Spare),
     /// Free the memory of accounts that hold no longer.
     Forget(Box<Accounts>),
     /// Read a piece of a message.
@@ -306,10 +304,6 @@ impl Task {
             Self::Check(maildir) => Outcome::Checked(look::check(&maildir)),
             Self::Unwatch(id, maildir) => {
                 shop.watcher.unwatch(id, &maildir);
-                Outcome::Nothing
-            }
-            Self::Free(spare) => {
-                drop(spare);
                 Outcome::Nothing
             }
             Self::Forget(accounts) => {
