@@ -2,6 +2,8 @@
 //! waits for nobody: on its thread the last owner of such a file hands it to a thread that may wait. Everywhere
 //! else it is closed where it stands, so that workers pay for no hand-over and open files do not pile up.
 //!
+//! Memory that takes long to free goes the same way.
+//!
 //! The rule is kept by the types: every descriptor below the spool that may come to the loop is a [`Handle`], and
 //! a message is in an [`OffLoop`].
 

@@ -6,6 +6,7 @@
 
 mod ending;
 mod seen;
+mod work;
 
 use std::{io, time::Duration};
 
@@ -64,6 +65,8 @@ pub struct Conn {
     last_further: Duration,
     progress: Progress,
     served: usize,
+    /// What the last round cost the loop.
+    work: usize,
     /// The deadline that the loop keeps for this connection, which may be too early.
     pub timer: Option<Duration>,
     /// Its transcript, if there is to be one.
@@ -167,6 +170,7 @@ impl Conn {
             last_further: now.steady,
             progress: Progress::default(),
             served: 0,
+            work: 0,
             timer: None,
             record: None,
         }
@@ -202,22 +206,33 @@ impl Conn {
 
     /// One round: step, flush, fill, until nothing moves or the budget of this turn is spent.
     pub fn pump(&mut self, world: &mut dyn World, now: Now, limits: &Limits, scratch: &mut [u8]) -> Pumped {
-        let pumped = self.round(world, now, limits, scratch);
+        let before = (self.received + self.sent, matches!(self.phase, Phase::Handshake(_)));
+        let mut budget = Budget { steps: limits.turn_commands, octets: limits.turn_octets };
+        let pumped = self.round(world, now, limits, scratch, &mut budget);
         self.note_progress(now);
+        let octets = (self.received + self.sent - before.0) as usize;
+        let steps = limits.turn_commands - budget.steps;
+        self.work = work::of_round(steps, octets, before.1);
         pumped
     }
 
-    fn round(&mut self, world: &mut dyn World, now: Now, limits: &Limits, scratch: &mut [u8]) -> Pumped {
-        let mut budget = Budget { steps: limits.turn_commands, octets: limits.turn_octets };
+    fn round(
+        &mut self,
+        world: &mut dyn World,
+        now: Now,
+        limits: &Limits,
+        scratch: &mut [u8],
+        budget: &mut Budget,
+    ) -> Pumped {
         if self.phase == Phase::Open && !self.greeted {
             self.greet(world, now);
         }
         loop {
             let moved = self
                 .secure(world, now, limits)
-                .and_then(|secured| Ok(secured | self.step(world, now, limits, &mut budget)?))
+                .and_then(|secured| Ok(secured | self.step(world, now, limits, budget)?))
                 .and_then(|moved| Ok(moved | self.flush(now)?))
-                .and_then(|moved| Ok(moved | self.fill(now, limits, scratch, &mut budget)?))
+                .and_then(|moved| Ok(moved | self.fill(now, limits, scratch, budget)?))
                 .map(|moved| moved | self.finish(now));
             self.log(Duration::ZERO);
             if let Err(error) = &moved {

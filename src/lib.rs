@@ -27,9 +27,9 @@
 //! | [`descriptors`] | how many connections and mailboxes may be open |
 //! | [`printable`] | text from outside on a terminal, in a log, in JSON |
 //! | [`safe_file`] | files by fixed names in directories that others may write to |
-//! | [`closing`] | a leaf: files that the loop lets go of are closed by another thread |
+//! | [`closing`] | a leaf: files and memory that the loop lets go of are closed and freed by another thread |
 //! | [`threads`] | how many threads there are, and whether they can be had |
-//! | [`limits`], [`octets`], [`clock`], [`stamp`], `open_regular`, `file_poller`, `capacity` | leaves: every bound, the one size function, the time, changes of files, reading them within a bound, looking at them again and again, maps that shrink after a rush |
+//! | [`limits`], [`octets`], [`clock`], [`stamp`], `open_regular`, `file_poller`, `capacity`, `rota` | leaves: every bound, the one size function, the time, changes of files, reading them within a bound, looking at them again and again, maps that shrink after a rush, fair turns |
 #![forbid(unsafe_code)]
 
 pub mod accounts;
@@ -56,6 +56,7 @@ pub mod octets;
 mod open_regular;
 pub mod printable;
 pub mod proto;
+mod rota;
 pub mod safe_file;
 pub mod server;
 pub mod service;

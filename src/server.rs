@@ -4,15 +4,17 @@
 
 mod admission;
 mod arrive;
+mod due;
 mod end;
 mod error;
 mod guest;
+mod pumping;
 mod reload;
 mod shares;
 mod status;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -27,6 +29,7 @@ use end::Stopping;
 pub use error::Error;
 pub use guest::Stopper;
 use mio::{Events, Poll, Token, Waker};
+use pumping::WORK_A_TURN;
 use reload::Reload;
 pub(crate) use shares::opens;
 
@@ -87,7 +90,11 @@ pub struct Server {
     next_id: u64,
     timers: Timers<Due>,
     /// Connections with work left over from this turn.
-    again: HashSet<ConnId>,
+    again: BTreeSet<ConnId>,
+    /// The last one that had its round when sockets were ready.
+    last_pumped: Option<ConnId>,
+    /// Work that this turn may still spend on answers.
+    answering: usize,
     /// Connections whose message data is not read before there is memory for it.
     held_back: HashSet<ConnId>,
     /// Whether the desk is looked after.
@@ -181,7 +188,9 @@ impl Server {
             inherited,
             next_id: FIRST_ID,
             timers: Timers::new(),
-            again: HashSet::new(),
+            again: BTreeSet::new(),
+            last_pumped: None,
+            answering: 0,
             held_back: HashSet::new(),
             ticking: false,
             stopping: None,
@@ -242,7 +251,8 @@ impl Server {
         let now = self.clock.after(sleep);
         let began = self.clock.with_stops(now).steady;
         self.tell_stop();
-        self.backend.set_time(now.steady);
+        self.backend.begin_turn(now.steady);
+        self.answering = WORK_A_TURN;
         let mut ready = std::mem::take(&mut self.again);
         for event in events.iter() {
             match event.token() {
@@ -263,13 +273,7 @@ impl Server {
             }
         }
         self.accept(now, &mut ready);
-        for id in ready {
-            if self.backend.is_pressed(id) && self.conns.get(&id).is_some_and(Conn::takes_data) {
-                self.held_back.insert(id);
-            } else {
-                self.pump(id, now);
-            }
-        }
+        self.pump_ready(ready, now);
         self.answers(now);
         self.look_for_stopper(now);
         self.say_farewells(now);
@@ -333,58 +337,15 @@ impl Server {
         self.waker.reset();
         self.take_reload(now);
         self.backend.take_notices(now.steady);
-        while let Ok(done) = self.results.try_recv() {
+        while !self.backend.has_enough()
+            && let Ok(done) = self.results.try_recv()
+        {
             self.backend.complete(done);
         }
-        while let Some((id, answer)) = self.backend.next_response() {
-            self.pump_after(id, now, |conn, world| conn.answer(answer, world, now));
-        }
+        self.give_answers(now);
         if !self.ticking && self.backend.wants_ticks() {
             self.ticking = true;
             self.timers.set(now.steady, Due::Tick);
-        }
-    }
-
-    fn due(&mut self, now: Now) {
-        while let Some(due) = self.timers.due(now.steady) {
-            match due {
-                Due::Conn(id) => match self.conns.get_mut(&id) {
-                    Some(conn) => {
-                        conn.timer = None;
-                        self.pump_after(id, now, |conn, _| conn.expire(now));
-                    }
-                    None => self.lose_patience(id),
-                },
-                Due::Accept => self.listeners.values_mut().for_each(Listener::look_again),
-                Due::Measure => {
-                    self.manager.remind();
-                    self.backend.keep_house(self.clock.with_stops(now));
-                    self.backend.tick(now.steady);
-                    self.shrink();
-                    self.answers(now);
-                    self.timers.set(now.steady + MEASURE_EVERY, Due::Measure);
-                }
-                Due::Tick => {
-                    self.ticking = self.backend.tick(now.steady);
-                    if self.ticking {
-                        self.timers.set(now.steady + TICK_EVERY, Due::Tick);
-                    }
-                    // What a tick has decided is told now: nothing else need wake the loop for a while.
-                    self.answers(now);
-                }
-                Due::Reload => self.look_after_reload(now),
-                Due::Watchdog => {
-                    self.manager.alive();
-                    let next = self.manager.watchdog().map(|interval| now.steady + interval);
-                    next.into_iter().for_each(|next| self.timers.set(next, Due::Watchdog));
-                }
-                // Who still waits for the disk learns now that the message is not stored, if that is sure.
-                Due::Stop => {
-                    self.backend.give_up_unpublished();
-                    self.answers(now);
-                    self.stopping = Some(Stopping::Now);
-                }
-            }
         }
     }
 }
@@ -398,8 +359,6 @@ const WAKE: Token = Token(0);
 const SIGNALS: Token = Token(1);
 /// Connections and listeners are numbered from behind here, so that their ids are tokens of their own.
 const FIRST_ID: u64 = 0x1000;
-const MEASURE_EVERY: Duration = Duration::from_secs(5);
-const TICK_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("open_regular", &[]),
     ("file_poller", &[]),
     ("signals", &[]),
+    ("rota", &[]),
     ("safe_file", &["printable"]),
     ("printable", &[]),
     ("descriptors", &["limits"]),
@@ -45,7 +46,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["capacity", "proto", "limits", "stamp", "open_regular", "safe_file", "file_poller", "metrics"],
     ),
     ("config", &["limits", "maildir", "net", "open_regular", "proto"]),
-    ("mailbox", &["capacity", "maildir", "proto", "clock", "limits", "logging", "metrics"]),
+    (
+        "mailbox",
+        &["capacity", "maildir", "proto", "clock", "closing", "limits", "logging", "metrics", "rota"],
+    ),
     (
         "workers",
         &["closing", "proto", "accounts", "maildir", "mailbox", "limits", "octets", "logging", "metrics"],

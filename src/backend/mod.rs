@@ -19,6 +19,7 @@ mod quota;
 mod receive;
 mod recipients;
 mod reload;
+mod turn;
 mod workers;
 
 use std::{
@@ -33,7 +34,7 @@ use crate::{
     accounts::{Accounts, Keeper},
     capacity::Shrinker,
     clock::{DateGuard, Now},
-    closing::{Closer, OnLoop},
+    closing::{Closer, OnLoop, release},
     config::{Config, Unknown, Watch},
     conn::World,
     descriptors::Shares,
@@ -60,6 +61,7 @@ use effects::{Effect, Effects};
 use maildrop::Maildrops;
 use quota::QuotaCache;
 use receive::{Context, Receiver};
+use turn::Turn;
 use workers::Workers;
 
 /// Serves requests from sessions.
@@ -69,6 +71,7 @@ pub struct Backend {
     accounts: Accounts,
     /// The time of this turn of the loop, on the steady clock.
     now: Duration,
+    turn: Turn,
     storage: Arc<Storage>,
     workers: Workers,
     completions: CompletionSender,
@@ -161,6 +164,7 @@ impl Backend {
             notices,
             accounts,
             now: Duration::ZERO,
+            turn: Turn::default(),
             effects: Effects::default(),
             next_tidy: Duration::ZERO,
             has_transcripts: config.transcripts.is_some(),
@@ -227,38 +231,13 @@ impl Backend {
         self.clients.next_response()
     }
 
-    /// Whether there is work for the next turn, whatever happens: responses to be sent, messages to many mailboxes.
-    pub fn goes_on(&self) -> bool {
-        self.clients.has_responses() || !self.receiver.walks.is_empty() || self.auth.goes_on()
-    }
-
     // Completions, changes and time
-
-    /// A turn of the loop begins, at that time on the steady clock.
-    pub fn set_time(&mut self, now: Duration) {
-        self.now = now;
-    }
 
     /// Takes what came of a job or a delivery.
     pub fn complete(&mut self, completion: Completion) {
+        self.turn.charge(&completion);
         self.take_in(completion);
         self.auth.start_checks(&self.accounts, self.now, &mut self.effects);
-        self.carry_out();
-    }
-
-    /// Takes the changes that the watcher has seen. To be called before completions are taken, so that no session is
-    /// shown a mailbox without what was seen before.
-    pub fn take_notices(&mut self, now: Duration) {
-        let (receiver, clients, mut cx) = self.receiving();
-        receiver.go_on(clients, &mut cx);
-        self.auth.start_checks(&self.accounts, self.now, &mut self.effects);
-        self.index.set_time(now);
-        let mark = self.notices.told();
-        if self.notices.missed() {
-            self.index.missed();
-        }
-        self.notices.iter().for_each(|notice| self.index.notice(notice));
-        self.index.told(mark);
         self.carry_out();
     }
 
@@ -443,7 +422,7 @@ impl Backend {
                     continue;
                 }
                 Order::Free(spare) => {
-                    self.effects.run(Release::of(spare));
+                    release(spare);
                     continue;
                 }
                 Order::Serve(id, snapshot) => (id, Ok(snapshot)),

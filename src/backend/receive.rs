@@ -419,6 +419,11 @@ impl Receiver {
         self.inbound > 0
     }
 
+    /// Whether a message to many mailboxes goes on in the next turn.
+    pub(super) fn has_walks(&self) -> bool {
+        !self.walks.is_empty()
+    }
+
     /// Whether nothing is under way that would have to be taken back.
     pub(super) fn is_idle(&self) -> bool {
         self.given_up == 0 && self.permits.in_use() == 0 && self.walks.is_empty()

@@ -1,8 +1,13 @@
 //! One mailbox in use: its index, what happened that the index does not have yet, and what is under way.
 
-use std::{collections::HashSet, mem, sync::Arc, time::Duration};
+use std::{
+    collections::{HashSet, VecDeque},
+    mem,
+    sync::Arc,
+    time::Duration,
+};
 
-use super::{Index, List, names::Names, updating::Updating};
+use super::{Index, List, names::Names, reconcile::Rest, spare::Spare, updating::Updating};
 use crate::{
     logging,
     maildir::{
@@ -31,14 +36,14 @@ pub(super) struct Held {
     pub(super) dirty: Names,
     /// Those that were taken out of them to be looked at, some at a time, and what had happened by then.
     pub(super) looking: Names,
-    looking_from: u64,
+    pub(super) looking_from: u64,
     /// Those of them that were not there any more. It is decided about all of them together after the last look:
     /// until then the others of their identity are no sign that a message is moving.
     pub(super) gone: Vec<Named>,
     /// Whether looking at names will not do.
     pub(super) walk: Walk,
     /// Our own changes while something is under way that may or may not have seen them.
-    pub(super) meanwhile: Vec<Change>,
+    pub(super) meanwhile: VecDeque<Change>,
     /// Counts what happened, and how much of that the index is known to have.
     pub(super) noticed: u64,
     pub(super) settled: u64,
@@ -54,6 +59,8 @@ pub(super) struct Held {
     pub(super) suspect: Option<Duration>,
     /// Since when their times are believed that were seen by a look at some names, and not by a walk.
     pub(super) explained: Option<Duration>,
+    /// What the last walk left out, and the log was not told of yet.
+    pub(super) left_out: Vec<LeftOut>,
     /// What the log was told of files that were left out.
     pub(super) said: HashSet<Box<[u8]>>,
 }
@@ -66,6 +73,8 @@ pub(super) enum UnderWay {
     Look,
     /// It is done, and the mark that was made afterwards is not yet told.
     Telling(Telling, Mark),
+    /// What was done is taken into the index.
+    Reconciling(Rest),
     Check,
 }
 
@@ -99,17 +108,6 @@ impl Telling {
             Self::Walk { is_new, .. } => *is_new,
         }
     }
-}
-
-/// What is freed by a worker, since it may be long.
-#[derive(Debug)]
-pub enum Spare {
-    /// The messages of a mailbox.
-    List(List),
-    /// Names of messages.
-    Names(Names),
-    /// Names that a session has told of.
-    Done(Done),
 }
 
 /// How to look through a mailbox.
@@ -171,7 +169,8 @@ impl Held {
             looking_from: 0,
             gone: Vec::new(),
             walk: Walk::No,
-            meanwhile: Vec::new(),
+            meanwhile: VecDeque::new(),
+            left_out: Vec::new(),
             noticed: 0,
             settled: 0,
             lost_looks: 0,
@@ -194,7 +193,7 @@ impl Held {
         }
         let all = self.index.as_ref().map_or(0, |index| index.list().len());
         if self.dirty.len() > all.max(MANY_NAMES) {
-            self.spare.push(Spare::Names(mem::take(&mut self.dirty)));
+            self.spare.push(Spare::of(mem::take(&mut self.dirty)));
             self.note_walk(Walk::Yes);
         }
     }
@@ -214,13 +213,6 @@ impl Held {
         }
     }
 
-    pub(super) fn own_again(&mut self) {
-        let changes = mem::take(&mut self.meanwhile);
-        if let Some(index) = &mut self.index {
-            index.apply_own(&changes);
-        }
-    }
-
     /// Everything up to that mark has been told: goes on with what has waited for it.
     pub(super) fn told(&mut self, number: u64) {
         let is_told = |mark: &Mark| mark.number <= number;
@@ -235,48 +227,7 @@ impl Held {
         if matches!(&self.under_way, Some(UnderWay::Telling(_, mark)) if is_told(mark))
             && let Some(UnderWay::Telling(done, _)) = self.under_way.take()
         {
-            self.finish(done);
-        }
-    }
-
-    /// What is under way is done, and everything that happened under it has been told.
-    pub(super) fn finish(&mut self, done: Telling) {
-        match done {
-            Telling::Walk { from, missing, is_new } => self.finish_walk(from, missing, is_new),
-            Telling::Look(gone) => self.finish_look(gone),
-        }
-        self.own_again();
-    }
-
-    /// A message that a walk did not see is moving, if a name of its identity was told.
-    fn finish_walk(&mut self, from: u64, missing: Vec<Found>, is_new: bool) {
-        let Some(index) = &mut self.index else { return };
-        if let Some(login) = &mut self.login
-            && is_new
-        {
-            login.need = self.noticed;
-        }
-        let kept = index.keep_moving(missing, &self.dirty);
-        self.dirty.extend(kept);
-        (self.lost_looks, self.settled) = (0, from);
-    }
-
-    /// A name that is gone is a message that is gone, unless another name of its identity was told: then it is
-    /// moving, and its old name is looked at again together with the new one.
-    fn finish_look(&mut self, gone: Vec<Named>) {
-        let Some(index) = &mut self.index else { return };
-        let is_moving = |(_, name): &Named| self.dirty.has_identity(name::identity(name));
-        let (later, now): (Vec<Named>, Vec<Named>) = gone.into_iter().partition(is_moving);
-        if self.walk < Walk::Yes {
-            index.remove(&now); // else nobody knows what was told, and the walk will see
-        }
-        let is_lost = later.iter().any(|(_, name)| !index.has_identity(name::identity(name)));
-        self.dirty.extend(later);
-        // One that was never seen where it was told to be is worth another look before it is left out.
-        if is_lost && self.lost_looks < MOST_LOST_LOOKS {
-            self.lost_looks += 1;
-        } else {
-            (self.lost_looks, self.settled) = (0, self.looking_from);
+            self.begin_to_reconcile(done);
         }
     }
 
@@ -330,8 +281,9 @@ impl Held {
         if unless.is_none() {
             // The walk will see what happened to them.
             let names = [mem::take(&mut self.dirty), mem::take(&mut self.looking)];
-            self.spare.extend(names.into_iter().filter(|names| !names.is_empty()).map(Spare::Names));
-            self.gone.clear();
+            self.spare.extend(names.into_iter().filter(|names| !names.is_empty()).map(Spare::of));
+            let gone = mem::take(&mut self.gone);
+            self.spare.extend((!gone.is_empty()).then(|| Spare::of(gone)));
         }
         (self.walk, self.watch_anew) = (Walk::No, false);
         self.under_way = Some(UnderWay::Walk(self.noticed));
@@ -395,6 +347,4 @@ impl Held {
 /// More names than this are not looked at one by one, unless the mailbox has as many messages.
 const MANY_NAMES: usize = 10_000;
 /// Names that are looked at in one go: the loop has other things to do between them.
-const MOST_LOOKS: usize = 1000;
-/// Looks after a message that moves all the time.
-const MOST_LOST_LOOKS: usize = 10;
+const MOST_LOOKS: usize = 500;

@@ -6,6 +6,7 @@
 
 mod figures;
 mod room;
+mod ticks;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -17,7 +18,9 @@ use std::{
 pub use super::held::{Done, Load};
 use super::{
     Index, Snapshot,
-    held::{Held, Login, Mark, Spare, Telling, UnderWay, Walk},
+    budget::Budget,
+    held::{Held, Login, Mark, Telling, UnderWay, Walk},
+    spare::Spare,
     watch::Notice,
 };
 use crate::{
@@ -28,6 +31,7 @@ use crate::{
     },
     metrics::METRICS,
     proto::ask::{ConnId, Fault, Mailbox},
+    rota::take_after,
 };
 
 /// Which index. Never used twice, so that a late result for one that was dropped finds nobody.
@@ -51,7 +55,7 @@ pub enum Order {
     Check(IndexId, Arc<Maildir>),
     /// Stop watching it.
     Unwatch(IndexId, Arc<Maildir>),
-    /// Free memory: where it is much, that takes a while.
+    /// Free memory on another thread: where it is much, that takes a while.
     Free(Spare),
     /// Answer a login.
     Serve(ConnId, Arc<Snapshot>),
@@ -107,8 +111,10 @@ pub struct Registry {
     told: u64,
     /// Those that wait for a mark.
     waiting: BTreeSet<IndexId>,
-    /// Those that there were notices for.
+    /// Those that have something to go on with.
     stirred: BTreeSet<IndexId>,
+    last_stirred: Option<IndexId>,
+    budget: Budget,
     orders: Vec<Order>,
     /// Whether times of a directory have changed for which there was no notice at the last tick.
     is_suspicious: bool,
@@ -128,6 +134,8 @@ impl Registry {
             told: 0,
             waiting: BTreeSet::new(),
             stirred: BTreeSet::new(),
+            last_stirred: None,
+            budget: Budget::new(NAMES_A_TURN),
             orders: Vec::new(),
             is_suspicious: false,
         }
@@ -143,6 +151,16 @@ impl Registry {
     /// How many mailboxes are in use.
     pub(crate) fn len(&self) -> usize {
         self.held.len()
+    }
+
+    /// A turn of the loop begins.
+    pub fn begin_turn(&mut self) {
+        self.budget.renew();
+    }
+
+    /// Whether something may be left for the next turn.
+    pub fn is_spent(&self) -> bool {
+        self.budget.is_spent()
     }
 
     /// What time it is on the steady clock.
@@ -275,9 +293,14 @@ impl Registry {
         }
     }
 
-    /// Everything that there was has been told: begins what follows from it.
+    /// Everything that there was has been told: begins what follows from it, as far as the budget of this turn goes.
     pub fn settle(&mut self) {
-        mem::take(&mut self.stirred).into_iter().for_each(|id| self.go_on(id));
+        while !self.budget.is_spent()
+            && let Some(id) = take_after(&mut self.stirred, self.last_stirred)
+        {
+            self.last_stirred = Some(id);
+            self.go_on(id);
+        }
     }
 
     // What workers tell
@@ -287,7 +310,10 @@ impl Registry {
         let now = self.now;
         let Some(held) = self.held.get_mut(&id) else {
             // Dropped meanwhile, and perhaps before the watch began.
-            self.orders.extend(result.ok().map(|loaded| Order::Unwatch(id, loaded.maildir)));
+            if let Ok(loaded) = result {
+                self.orders.push(Order::Unwatch(id, Arc::clone(&loaded.maildir)));
+                self.orders.push(Order::Free(Spare::of(loaded)));
+            }
             return;
         };
         let Some(UnderWay::Walk(from)) = held.under_way.take() else { return };
@@ -299,11 +325,11 @@ impl Registry {
         held.watched |= loaded.watched && !held.watch_anew;
         held.last_checked = now;
         (held.suspect, held.explained) = (None, None);
-        held.report(&loaded.left_out);
+        held.left_out = loaded.left_out;
         held.report_doubles(&loaded.doubles);
         let is_new = loaded.index.is_some();
         if let Some(before) = loaded.index.and_then(|index| held.index.replace(index)) {
-            held.spare.push(Spare::List(before.into_list()));
+            held.spare.push(Spare::of(before));
         }
         self.wait_to_be_told(id, Telling::Walk { from, missing: loaded.missing, is_new }, loaded.mark);
         self.make_room();
@@ -317,6 +343,7 @@ impl Registry {
             held.note_walk(Walk::Yes);
             return self.go_on(id);
         };
+        self.budget.charge(looked.changes.len());
         index.apply_present(&looked.changes);
         // Without a watch nobody has told of the other changes that may be behind these times.
         if held.watched {
@@ -339,12 +366,13 @@ impl Registry {
         let now = self.now;
         let Some(held) = self.held.get_mut(&id) else { return };
         held.under_way = None;
+        held.meanwhile.clear(); // the index has them, and every later look sees them
         held.last_checked = now;
         let as_known = result.is_ok_and(|times| held.index.as_ref().is_some_and(|i| i.times() == times));
         match held.suspect {
             _ if as_known => held.suspect = None,
             // A notice may be on its way, if there is somebody to send one.
-            Some(since) if held.watched && now < since + EXPLAINED_WITHIN => {}
+            Some(since) if held.watched && now < since + ticks::EXPLAINED_WITHIN => {}
             None if held.watched => {
                 held.suspect = Some(now);
                 self.is_suspicious = true;
@@ -364,38 +392,6 @@ impl Registry {
         self.drop_index(id, Fault::Broken);
     }
 
-    /// The time is `now`: checks what was not checked for a while, and drops what nobody uses.
-    pub fn tick(&mut self, now: Duration) {
-        self.set_time(now);
-        let ids: Vec<IndexId> = self.held.keys().copied().collect();
-        for id in ids {
-            let Some(held) = self.held.get_mut(&id) else { continue };
-            if held.is_idle() && held.last_used + self.idle <= now {
-                self.drop_index(id, Fault::Broken);
-                continue;
-            }
-            if held.waits_since().is_some_and(|since| since + EXPLAINED_WITHIN <= now) {
-                log::info!("{}: the watch is silent; looked through again", held.mailbox);
-                held.watched = false;
-                held.walk_instead();
-                self.go_on(id);
-                continue;
-            }
-            if held.explained.is_some_and(|since| since + BELIEVED_FOR <= now) && held.is_at_rest() {
-                held.walk = Walk::Yes; // nothing is known to have happened: no login waits for it
-                self.go_on(id);
-                continue;
-            }
-            let due = held.suspect.map_or(held.last_checked + CHECK_EVERY, |since| since + EXPLAINED_WITHIN);
-            if due <= now && held.is_at_rest() {
-                held.under_way = Some(UnderWay::Check);
-                self.orders.push(Order::Check(id, Arc::clone(&held.maildir)));
-            }
-        }
-        self.is_suspicious = self.held.values().any(|held| held.suspect.is_some());
-        self.measure();
-    }
-
     // Inside
 
     /// A look or a walk is done, and after it a mark was made.
@@ -406,7 +402,7 @@ impl Registry {
                 held.under_way = Some(UnderWay::Telling(done, Mark { number, since: self.now }));
                 self.waiting.insert(id);
             }
-            None => held.finish(done),
+            None => held.begin_to_reconcile(done),
         }
         self.go_on(id);
     }
@@ -427,7 +423,12 @@ impl Registry {
     /// Serves the login if it can be served, and begins what is to be done next.
     fn go_on(&mut self, id: IndexId) {
         let Some(held) = self.held.get_mut(&id) else { return };
+        let is_done = held.reconcile(&mut self.budget);
         self.orders.extend(held.spare.drain(..).map(Order::Free));
+        if !is_done {
+            self.stirred.insert(id);
+            return;
+        }
         if let (Some(Login { to, .. }), Some(index)) =
             (held.login.filter(|login| login.mark.is_none() && held.settled >= login.need), &held.index)
         {
@@ -443,29 +444,15 @@ impl Registry {
             self.orders.push(Order::Load(id, Box::new(held.begin_walk())));
         } else if held.has_names() {
             let looks = held.begin_look();
+            self.budget.charge(looks.len());
             METRICS.index_looks.add(looks.len() as u64);
             self.orders.push(Order::Look(id, Arc::clone(&held.maildir), looks));
         }
     }
-
-    fn drop_index(&mut self, id: IndexId, fault: Fault) {
-        let Some(held) = self.held.remove(&id) else { return };
-        self.ids.remove(&held.mailbox);
-        self.orders.extend(held.login.map(|login| Order::Fail(login.to, fault)));
-        self.orders.extend(held.index.map(|index| Order::Free(Spare::List(index.into_list()))));
-        let names = [held.dirty, held.looking].into_iter().filter(|names| !names.is_empty());
-        self.orders.extend(names.map(|names| Order::Free(Spare::Names(names))));
-        self.orders.push(Order::Unwatch(id, held.maildir));
-    }
 }
 
-/// How long a change of the times of a directory may go without a notice that explains it.
-const EXPLAINED_WITHIN: Duration = Duration::from_secs(1);
-/// How long it is believed that the changes that were told are all there were: a change that was not told has
-/// the same times of the directory behind it as one that was.
-const BELIEVED_FOR: Duration = Duration::from_secs(15 * 60);
-/// How often the times of a directory are compared when nothing happens.
-const CHECK_EVERY: Duration = Duration::from_secs(60);
+/// Names and messages that one turn of the loop takes in here: some microseconds each.
+const NAMES_A_TURN: usize = 1000;
 
 #[cfg(test)]
 mod tests;

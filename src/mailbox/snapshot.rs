@@ -6,6 +6,7 @@ use blake2::{Blake2s, Digest, digest::consts::U16};
 
 use super::list::List;
 use crate::{
+    closing,
     maildir::{Found, Wanted, name, scan::Stamp},
     proto::ask::Maildrop,
 };
@@ -37,6 +38,15 @@ impl Snapshot {
     /// The messages in order.
     pub fn iter(&self) -> impl Iterator<Item = &Found> {
         self.list.iter()
+    }
+}
+
+/// The last copy of many messages may be a session's.
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        if self.list.len() > FREED_AT_ONCE {
+            closing::release(std::mem::take(&mut self.list));
+        }
     }
 }
 
@@ -96,6 +106,9 @@ pub fn unique_id(identity: &[u8], double: Option<Stamp>) -> Cow<'_, str> {
         }
     }
 }
+
+/// Messages whose memory is freed where the snapshot is dropped.
+const FREED_AT_ONCE: usize = 1000;
 
 #[cfg(test)]
 mod tests {

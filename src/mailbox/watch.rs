@@ -27,7 +27,7 @@ use notify::{
     event::{AccessKind, AccessMode, ModifyKind, RenameMode},
 };
 
-use super::{marks::Marks, registry::IndexId};
+use super::{budget::Budget, marks::Marks, registry::IndexId};
 use crate::{
     capacity::Shrinker,
     logging,
@@ -46,19 +46,30 @@ pub enum Notice {
     Lost(IndexId),
 }
 
+/// What is read of the watcher, in this order.
+#[derive(Debug)]
+pub enum News {
+    /// Changes were missed: the notices are not all there is.
+    Missed,
+    /// One change.
+    Notice(Notice),
+    /// Everything up to that mark has been told.
+    Mark(u64),
+}
+
 /// The receiving end, for the loop.
 #[derive(Debug)]
 pub struct Notices {
     queue: channel::Receiver<Notice>,
     missed: Arc<AtomicBool>,
     marks: Arc<Marks>,
+    /// A round that is not read to its end: the mark that was told when it began, and how many notices are left.
+    round: Option<(u64, usize)>,
 }
 
 impl Notices {
-    /// The last mark that was told. To be asked before the notices are read: what was told before that mark
-    /// is among them then.
-    pub fn told(&self) -> u64 {
-        self.marks.told()
+    fn new(queue: channel::Receiver<Notice>, missed: Arc<AtomicBool>, marks: Arc<Marks>) -> Self {
+        Self { queue, missed, marks, round: None }
     }
 
     /// Whether anything was missed since the last call: to be asked before the notices are read, since then
@@ -70,6 +81,25 @@ impl Notices {
     /// What is there now.
     pub fn iter(&self) -> impl Iterator<Item = Notice> {
         self.queue.try_iter()
+    }
+
+    /// Tells what there is, as far as the budget goes: what is left comes the next time, and its mark after it.
+    pub fn read(&mut self, budget: &mut Budget, mut tell: impl FnMut(News)) {
+        // The mark first: what was told before it is among the notices then, or has been missed.
+        let (mark, left) = self.round.take().unwrap_or_else(|| {
+            let mark = self.marks.told();
+            if self.missed() {
+                tell(News::Missed);
+            }
+            (mark, self.queue.len())
+        });
+        let some = budget.take(left);
+        self.iter().take(some).for_each(|notice| tell(News::Notice(notice)));
+        if some < left {
+            self.round = Some((mark, left - some));
+        } else {
+            tell(News::Mark(mark));
+        }
     }
 }
 
@@ -124,13 +154,13 @@ impl Watcher {
                 (None, Arc::default())
             }
         };
-        let notices = Notices { queue: notices, missed, marks: Arc::clone(&marks) };
+        let notices = Notices::new(notices, missed, Arc::clone(&marks));
         (Self { watched, marks, shared, ..Self::with(notify) }, notices)
     }
 
     /// Watches nothing.
     pub fn off() -> (Self, Notices) {
-        let notices = Notices { queue: channel::never(), missed: Arc::default(), marks: Arc::default() };
+        let notices = Notices::new(channel::never(), Arc::default(), Arc::default());
         (Self::with(None), notices)
     }
 
@@ -140,7 +170,7 @@ impl Watcher {
         Self { watched, marks, notify, shared, told_of_remote, told_of_failure }
     }
 
-    /// Makes a mark: when [`Notices::told`] has reached its number, everything that happened before has been
+    /// Makes a mark: when [`News::Mark`] has reached its number, everything that happened before has been
     /// told. `None`: nothing is watched.
     pub fn mark(&self) -> Option<u64> {
         self.marks.make()

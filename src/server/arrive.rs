@@ -2,7 +2,7 @@
 //! there is no room.
 
 use std::{
-    collections::HashSet,
+    collections::BTreeSet,
     io,
     net::{IpAddr, SocketAddr},
     time::Duration,
@@ -45,7 +45,7 @@ pub(super) struct Origin {
 
 impl Server {
     /// Takes new connections, a bounded number a turn.
-    pub(super) fn accept(&mut self, now: Now, ready: &mut HashSet<ConnId>) {
+    pub(super) fn accept(&mut self, now: Now, ready: &mut BTreeSet<ConnId>) {
         let pending = self.listeners.iter().filter(|(_, listener)| listener.pending);
         for at in pending.map(|(at, _)| *at).collect::<Vec<_>>() {
             for _ in 0..ACCEPTS_A_TURN {
@@ -78,7 +78,7 @@ impl Server {
         mut stream: Stream,
         peer: SocketAddr,
         now: Now,
-        ready: &mut HashSet<ConnId>,
+        ready: &mut BTreeSet<ConnId>,
     ) {
         let id = ConnId(self.new_id());
         let listener = &self.listeners[&at];
@@ -110,7 +110,7 @@ impl Server {
 
     /// Reads the header of a proxy, if all of it is there. What stands behind it stays in the socket, for the
     /// session or for TLS.
-    pub(super) fn look(&mut self, id: ConnId, now: Now, ready: &mut HashSet<ConnId>) {
+    pub(super) fn look(&mut self, id: ConnId, now: Now, ready: &mut BTreeSet<ConnId>) {
         let Some(arrival) = self.arrivals.get_mut(&id) else { return };
         let header = match arrival.announced() {
             Ok(None) => return,
@@ -226,7 +226,7 @@ impl Server {
     pub(super) fn shrink(&mut self) {
         let mut shrinker = Shrinker::default();
         shrinker.shrink(&mut self.conns).shrink(&mut self.arrivals).shrink(&mut self.origins);
-        shrinker.shrink(&mut self.again).shrink(&mut self.held_back);
+        shrinker.shrink(&mut self.held_back);
         self.admission.shrink(&mut shrinker);
         self.timers.shrink(&mut shrinker);
         self.backend.shrink(&mut shrinker);

@@ -252,7 +252,7 @@ fn d09_a_message_given_up_by_a_tick_is_refused_in_that_turn() {
         }
     }
     let late = Now { steady: now.steady + server.config.limits.delivery_patience.0, ..now };
-    server.backend.set_time(late.steady);
+    server.backend.begin_turn(late.steady);
     server.timers.set(late.steady, Due::Tick);
     server.due(late);
     assert!(said(&mut client.0).starts_with("451 4.3.0 "));
@@ -283,4 +283,24 @@ fn l13_an_event_that_is_not_true_is_looked_into_once_and_leaves_no_work_over() {
         event(&mut server, id);
         assert!(server.again.is_empty() && server.conns.contains_key(&id));
     }
+}
+
+#[test]
+fn r13_connections_that_a_turn_has_no_room_for_come_first_in_the_next() {
+    let (_dir, mut server, id, _peer) = server_with_a_session(Buggy::Step);
+    // Others that are gone meanwhile cost a turn something, too.
+    let others = WORK_A_TURN as u64;
+    let mut ready: BTreeSet<ConnId> = (1..=others).map(|n| ConnId(id.0 + n)).collect();
+    let (mut turns, mut pumped) = (0, 0);
+    while !ready.is_empty() {
+        let before = ready.len();
+        let (last, now) = (server.last_pumped, server.clock.now());
+        server.pump_ready(std::mem::take(&mut ready), now);
+        ready = std::mem::take(&mut server.again);
+        turns += 1;
+        pumped += before - ready.len();
+        assert!(before - ready.len() <= WORK_A_TURN / 10, "{} in one turn", before - ready.len());
+        assert!(server.last_pumped > last, "those that were left over come first");
+    }
+    assert!(turns > 10 && pumped == others as usize, "{turns} turns, {pumped}");
 }

@@ -1,5 +1,6 @@
 mod stories;
 mod times;
+mod turns;
 mod updates;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -128,10 +129,11 @@ impl Desk {
     /// Carries everything out, and returns what was said to clients, and how many walks and looks it took.
     fn settle(&mut self) -> Told {
         let mut told = Told::default();
-        self.registry.settle();
         loop {
+            self.registry.begin_turn();
+            self.registry.settle();
             let orders = self.registry.orders();
-            if orders.is_empty() {
+            if orders.is_empty() && !self.registry.is_spent() {
                 return told;
             }
             for order in orders {
@@ -399,7 +401,7 @@ fn many_names_of_one_identity_are_looked_at_some_at_a_time_and_a_login_waits_for
         desk.tell(&name(n));
     }
     desk.log_in();
-    assert_eq!(desk.settle(), Told { served: served(&[]), looks: 3, ..Told::default() });
+    assert_eq!(desk.settle(), Told { served: served(&[]), looks: 5, ..Told::default() });
 }
 
 #[test]
@@ -482,5 +484,6 @@ fn a_walk_whose_turn_is_over_is_queued_again_while_its_mailbox_is_held() {
     desk.registry.failed(id);
     desk.registry.orders();
     desk.registry.unfinished(id, load.expect("a walk"));
-    assert!(matches!(desk.order(), Order::Unwatch(other, _) if other == id));
+    let orders = desk.registry.orders();
+    assert!(matches!(&orders[..], [Order::Unwatch(other, _), Order::Free(_)] if *other == id), "{orders:?}");
 }

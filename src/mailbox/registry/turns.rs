@@ -1,8 +1,8 @@
 //! Walks that take more than one turn of a worker.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, sync::Arc};
 
-use super::{IndexId, Load, Loaded, Order, Registry};
+use super::{IndexId, Load, Loaded, Order, Registry, Spare};
 use crate::proto::ask::Fault;
 
 impl Registry {
@@ -18,7 +18,10 @@ impl Registry {
     /// The turn of [`Order::Load`] is over before everything is counted: others go first.
     pub fn unfinished(&mut self, id: IndexId, load: Box<Load>) {
         let is_held = self.held.contains_key(&id);
-        let order = if is_held { Order::Load(id, load) } else { Order::Unwatch(id, load.maildir) };
-        self.orders.push(order);
+        if is_held {
+            return self.orders.push(Order::Load(id, load));
+        }
+        self.orders.push(Order::Unwatch(id, Arc::clone(&load.maildir)));
+        self.orders.push(Order::Free(Spare::of(load)));
     }
 }

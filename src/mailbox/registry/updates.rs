@@ -2,7 +2,7 @@
 
 use super::{Done, IndexId, Registry};
 use crate::{
-    mailbox::{Spare, held::Walk, updating::MOST_APPLIED},
+    mailbox::{held::Walk, spare::Spare, updating::MOST_APPLIED},
     proto::ask::Mailbox,
 };
 
@@ -24,7 +24,7 @@ impl Registry {
         };
         if done.gone.len() + done.touched.len() > MOST_APPLIED {
             held.note_walk(Walk::Yes); // a login waits for it
-            held.spare.push(Spare::Done(done));
+            held.spare.push(Spare::of(done));
             held.end_update();
         } else {
             held.take_update(done, told, now);

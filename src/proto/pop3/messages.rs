@@ -95,4 +95,4 @@ impl Pop3 {
 }
 
 /// Lines of a listing between two looks at the outbox.
-const LINES_A_STEP: usize = 512;
+const LINES_A_STEP: usize = 64;

@@ -49,4 +49,4 @@ impl Pop3 {
 }
 
 /// Messages looked at between two steps of a session.
-const MESSAGES_A_STEP: usize = 1024;
+const MESSAGES_A_STEP: usize = 64;

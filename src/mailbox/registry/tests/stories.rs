@@ -1,7 +1,7 @@
 //! Other programs do anything while a session deletes, and each step of the kernel, the worker and the loop comes at
 //! any time: a login afterwards is served what is on the disk.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, os::unix::fs::MetadataExt};
 
 use proptest::prelude::*;
 
@@ -65,8 +65,12 @@ impl Story {
         let other = |name: usize| Queued::Other(NAMES[name].to_owned());
         match step {
             Step::Write(name) => {
-                self.desk.put(NAMES[name]);
-                self.queue.push_back(other(name));
+                // The kernel tells of the name that is used for it, and not of others that the file has.
+                let links = path(&self.desk, name).metadata().map_or(0, |file| file.nlink());
+                if links < 2 {
+                    self.desk.put(NAMES[name]);
+                    self.queue.push_back(other(name));
+                }
             }
             Step::Remove(name) => {
                 let removed = std::fs::remove_file(path(&self.desk, name));

@@ -1,0 +1,18 @@
+//! Memory that the loop does not free itself: that of a mailbox of 100,000 messages takes milliseconds.
+
+use std::{any::Any, fmt};
+
+/// A value that is only to be dropped, on a thread that may take its time.
+pub struct Spare(Box<dyn Any + Send>);
+
+impl Spare {
+    pub(super) fn of(value: impl Any + Send) -> Self {
+        Self(Box::new(value))
+    }
+}
+
+impl fmt::Debug for Spare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Spare").field(&self.0).finish()
+    }
+}
