@@ -6,9 +6,11 @@
 
 mod ending;
 mod seen;
-mod work;
+pub(crate) mod work;
 
 use std::{io, time::Duration};
+
+use work::Share;
 
 use crate::{
     clock::Now,
@@ -206,12 +208,24 @@ impl Conn {
 
     /// One round: step, flush, fill, until nothing moves or the budget of this turn is spent.
     pub fn pump(&mut self, world: &mut dyn World, now: Now, limits: &Limits, scratch: &mut [u8]) -> Pumped {
+        self.pump_share(world, now, (limits, Share::WHOLE), scratch)
+    }
+
+    /// The same with a share of the budget.
+    pub(crate) fn pump_share(
+        &mut self,
+        world: &mut dyn World,
+        now: Now,
+        (limits, share): (&Limits, Share),
+        scratch: &mut [u8],
+    ) -> Pumped {
         let before = (self.received + self.sent, matches!(self.phase, Phase::Handshake(_)));
-        let mut budget = Budget { steps: limits.turn_commands, octets: limits.turn_octets };
+        let mut budget = share.budget(limits);
+        let granted = budget.steps;
         let pumped = self.round(world, now, limits, scratch, &mut budget);
         self.note_progress(now);
         let octets = (self.received + self.sent - before.0) as usize;
-        let steps = limits.turn_commands - budget.steps;
+        let steps = granted - budget.steps;
         self.work = work::of_round(steps, octets, before.1);
         pumped
     }

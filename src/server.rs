@@ -37,7 +37,7 @@ use crate::{
     backend::Backend,
     clock::{LoopClock, Now, SystemClock},
     config::{Config, Service},
-    conn::{Conn, Pumped, World},
+    conn::{Conn, Pumped, World, work::Share},
     descriptors::{Shares, descriptors, open_now},
     files::Files,
     limits::Limits,
@@ -95,6 +95,8 @@ pub struct Server {
     last_pumped: Option<ConnId>,
     /// Work that this turn may still spend on answers.
     answering: usize,
+    /// The share of its budget that each connection has in this turn.
+    share: Share,
     /// Connections whose message data is not read before there is memory for it.
     held_back: HashSet<ConnId>,
     /// Whether the desk is looked after.
@@ -191,6 +193,7 @@ impl Server {
             again: BTreeSet::new(),
             last_pumped: None,
             answering: 0,
+            share: Share::WHOLE,
             held_back: HashSet::new(),
             ticking: false,
             stopping: None,
@@ -295,16 +298,17 @@ impl Server {
     /// and no other.
     fn pump_after(&mut self, id: ConnId, now: Now, first: impl FnOnce(&mut Conn, &mut dyn World)) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
-        let (world, limits, scratch): (&mut dyn World, _, _) =
-            (&mut self.backend, &self.config.limits, &mut self.scratch);
+        let (world, limits, share, scratch): (&mut dyn World, _, _, _) =
+            (&mut self.backend, &self.config.limits, self.share, &mut self.scratch);
         let round = AssertUnwindSafe(|| {
             first(conn, world);
-            conn.pump(world, now, limits, scratch)
+            conn.pump_share(world, now, (limits, share), scratch)
         });
         let pumped = catch_unwind(round).unwrap_or_else(|_| {
             let last_words = self.origins.get(&id).map(|origin| listen::internal_error(origin.service));
             conn.fail(&last_words.unwrap_or_default(), now);
-            catch_unwind(AssertUnwindSafe(|| conn.pump(world, now, limits, scratch))).unwrap_or(Pumped::Gone)
+            catch_unwind(AssertUnwindSafe(|| conn.pump_share(world, now, (limits, share), scratch)))
+                .unwrap_or(Pumped::Gone)
         });
         if conn.is_over() {
             self.backend.leave(id); // a client may come back before its last words are taken

@@ -1,7 +1,31 @@
 //! What a round of a connection costs the loop, so that a turn of it with a thousand busy connections ends in time.
 //! It is counted and not timed: the same octets are the same work on every machine.
 
-use super::Conn;
+use super::{Budget, Conn};
+use crate::limits::Limits;
+
+/// How much of its budget a connection has in a round, so that all that are ready have their round soon.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Share {
+    steps: usize,
+    octets: usize,
+}
+
+impl Share {
+    /// All of it.
+    pub(crate) const WHOLE: Self = Self { steps: usize::MAX, octets: usize::MAX };
+
+    /// The share of each of so many connections in [`CYCLE`].
+    pub(crate) fn of_each(connections: usize) -> Self {
+        let units = CYCLE / connections.max(1);
+        let steps = (units.saturating_sub(ROUND) / 2 / STEP).max(LEAST_STEPS);
+        Self { steps, octets: (units / 2 * OCTETS).max(LEAST_OCTETS) }
+    }
+
+    pub(super) fn budget(self, limits: &Limits) -> Budget {
+        Budget { steps: limits.turn_commands.min(self.steps), octets: limits.turn_octets.min(self.octets) }
+    }
+}
 
 impl Conn {
     /// What the last round cost, in units of about a microsecond.
@@ -22,3 +46,27 @@ const STEP: usize = 5;
 const OCTETS: usize = 1000;
 /// A signature and a key exchange.
 const HANDSHAKE: usize = 500;
+/// Work in which each connection that is ready has its round, whatever the others do: some tens of milliseconds.
+const CYCLE: usize = 40_000;
+/// A command and what it leads to.
+const LEAST_STEPS: usize = 2;
+const LEAST_OCTETS: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_the_whole_budget_of_a_few_and_little_of_each_of_thousands() {
+        let limits = Limits::default();
+        for few in [0, 1, 64] {
+            let Budget { steps, octets } = Share::of_each(few).budget(&limits);
+            assert_eq!((steps, octets), (limits.turn_commands, limits.turn_octets), "{few}");
+        }
+        for many in [500, 1000, 2000, 10_000] {
+            let Budget { steps, octets } = Share::of_each(many).budget(&limits);
+            let cycle = many * of_round(steps, octets, false);
+            assert!(cycle <= CYCLE.max(many * of_round(LEAST_STEPS, LEAST_OCTETS, false)), "{many}: {cycle}");
+        }
+    }
+}

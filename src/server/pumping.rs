@@ -4,11 +4,17 @@
 use std::collections::BTreeSet;
 
 use super::Server;
-use crate::{clock::Now, conn::Conn, proto::ask::ConnId, rota::take_after};
+use crate::{
+    clock::Now,
+    conn::{Conn, work::Share},
+    proto::ask::ConnId,
+    rota::take_after,
+};
 
 impl Server {
     /// Goes on with those that are ready.
     pub(super) fn pump_ready(&mut self, mut ready: BTreeSet<ConnId>, now: Now) {
+        self.share = Share::of_each(ready.len());
         let mut left = WORK_A_TURN;
         while left > 0
             && let Some(id) = take_after(&mut ready, self.last_pumped)
