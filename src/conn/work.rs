@@ -17,9 +17,8 @@ impl Share {
 
     /// The share of each of so many connections in [`CYCLE`].
     pub(crate) fn of_each(connections: usize) -> Self {
-        let units = CYCLE / connections.max(1);
-        let steps = (units.saturating_sub(ROUND) / 2 / STEP).max(LEAST_STEPS);
-        Self { steps, octets: (units / 2 * OCTETS).max(LEAST_OCTETS) }
+        let half = (CYCLE / connections.max(1)).saturating_sub(ROUND) / 2;
+        Self { steps: (half / STEP).max(LEAST_STEPS), octets: (half * OCTETS).max(LEAST_OCTETS) }
     }
 
     pub(super) fn budget(self, limits: &Limits) -> Budget {
