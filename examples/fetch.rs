@@ -1,4 +1,4 @@
-//! POP3 in a lesson: what is in a mailbox, and its newest message.
+//! POP3 in a lesson: lists a mailbox and prints its newest message.
 //!
 //!     cargo run --example fetch -- 127.0.0.1:1110 you@example.test PASSWORD
 //!
@@ -30,7 +30,7 @@ fn main() -> Result<()> {
     session.ask("LIST")?;
     // One line for each message: its number, and its size with CRLF line ends (section 5, LIST).
     let list = session.lines()?;
-    // The last number is the message that came last.
+    // The last number is the newest message.
     if let Some(number) = list.last().and_then(|line| line.split(' ').next()) {
         session.ask(&format!("RETR {number}"))?;
         for line in session.lines()? {
@@ -58,8 +58,7 @@ impl Session {
         if line.starts_with("+OK") { Ok(()) } else { Err(Error::other(line)) }
     }
 
-    /// One line, without the CR and LF that end it. A message may be in any character set, and not only in
-    /// UTF-8.
+    /// One line, without the CR and LF at its end. A message may be in any character set, not only in UTF-8.
     fn line(&mut self) -> Result<String> {
         let mut line = Vec::new();
         if self.server.read_until(b'\n', &mut line)? == 0 {
@@ -68,8 +67,8 @@ impl Session {
         Ok(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned())
     }
 
-    /// The lines of a long answer, up to a dot alone. A line that begins with a dot was given one more, which
-    /// we take away (section 3).
+    /// The lines of a long answer, up to a dot alone. If a line begins with a dot, the server has added one more, and
+    /// this removes it (section 3).
     fn lines(&mut self) -> Result<Vec<String>> {
         let mut lines = Vec::new();
         loop {

@@ -1,4 +1,4 @@
-//! SMTP in a lesson: one message, from the first line of the server to the last.
+//! SMTP in a lesson: sends one message, from the greeting to QUIT.
 //!
 //!     cargo run --example send -- 127.0.0.1:2525 me@example.test you@example.test < text
 //!
@@ -26,7 +26,7 @@ fn main() -> Result<()> {
 
     // The server speaks first: 220 and its name (section 3.1).
     session.expect("220")?;
-    // We say who we are; it says what it can do beyond the basics (section 4.1.1.1). Without a name of our
+    // We give our name; the server lists its extensions (section 4.1.1.1). Without a name of our
     // own we are an address in brackets (section 4.1.3).
     session.ask("EHLO [127.0.0.1]", "250")?;
     // The envelope: one sender, and a RCPT for each recipient (sections 4.1.1.2 and 4.1.1.3). It need not agree
@@ -41,12 +41,12 @@ fn main() -> Result<()> {
     session.line("Subject: a lesson in SMTP")?;
     session.line("")?;
     for line in text.lines() {
-        // A dot alone would end the message, so a line that begins with a dot gets one more, which the
+        // A dot alone would end the message, so a line that begins with a dot gets one more, and the
         // server takes away again (RFC 5321 section 4.5.2).
         let dot = if line.starts_with('.') { "." } else { "" };
         session.line(&format!("{dot}{line}"))?;
     }
-    // The end: a dot alone. With its 250 the server is responsible for the message (section 6.1); before that
+    // The end: a dot alone. After its 250 the server is responsible for the message (section 6.1); before that
     // we are, and would have to try again.
     session.ask(".", "250")?;
     session.ask("QUIT", "221")
@@ -68,7 +68,7 @@ impl Session {
         self.expect(code)
     }
 
-    /// A reply is three digits and a text. With a hyphen behind the digits another line follows (section 4.2).
+    /// A reply is three digits and a text. After a hyphen instead of a blank, another line follows (section 4.2).
     fn expect(&mut self, code: &str) -> Result<()> {
         loop {
             let mut line = String::new();
