@@ -21,7 +21,7 @@ use crate::{
     proto::ask::{Answer, ConnId, Fault, Mailbox},
     workers::{
         CompletionSender, Job,
-        job::{MailboxLock, Opened, Piece, Release},
+        job::{MailboxLock, Opened, Piece, Release, Update},
     },
 };
 
@@ -184,7 +184,8 @@ impl Maildrops {
         // A message that is marked moves from one name to another.
         let names = delete.len() + 2 * seen.len();
         let unwatch = index.updating(mailbox, maildir.key(), names);
-        effects.run(Job::Update { conn: id, maildir, snapshot, delete, seen, unwatch, lock });
+        let update = Update { conn: id, maildir, snapshot, delete, seen, unwatch, lock };
+        effects.run(Job::Update(Box::new(update)));
     }
 
     // Completions

@@ -174,7 +174,7 @@ impl Receiver {
         };
         let spilled = spilled.take();
         self.bodies.moved(id, bytes.capacity() as u64);
-        let in_file = spilled.as_ref().map_or(0, |spilled: &Box<Spilled>| spilled.bytes());
+        let in_file = spilled.as_deref().map_or(0, Spilled::bytes);
         let size = in_file + bytes.len() as u64;
         let pending = Pending { token: AckToken::default(), since: cx.now, size, reserved: Vec::new() };
         let addressed = Addressed { to: to.into_iter().map(Ok).collect(), partly, sent };

@@ -64,22 +64,7 @@ pub enum Job {
         open: Option<OpenMessage>,
     },
     /// Delete and mark messages, then release the lock.
-    Update {
-        /// The connection that said QUIT.
-        conn: ConnId,
-        /// The mailbox.
-        maildir: Arc<Maildir>,
-        /// The messages that the session has listed.
-        snapshot: Arc<Snapshot>,
-        /// Positions to delete.
-        delete: Vec<usize>,
-        /// Positions to mark as seen.
-        seen: Vec<usize>,
-        /// The index whose watch ends first.
-        unwatch: Option<IndexId>,
-        /// The lock of the mailbox.
-        lock: OffLoop<MailboxLock>,
-    },
+    Update(Box<Update>),
     /// Append to a message in `tmp/`.
     Spill {
         /// The connection that the message comes from.
@@ -129,6 +114,25 @@ pub enum Job {
     },
     /// Log the figures, some of which the kernel has to be asked for.
     LogStatus,
+}
+
+/// The changes of a session that said QUIT.
+#[derive(Debug)]
+pub struct Update {
+    /// The connection that said QUIT.
+    pub conn: ConnId,
+    /// The mailbox.
+    pub maildir: Arc<Maildir>,
+    /// The messages that the session has listed.
+    pub snapshot: Arc<Snapshot>,
+    /// Positions to delete.
+    pub delete: Vec<usize>,
+    /// Positions to mark as seen.
+    pub seen: Vec<usize>,
+    /// The index whose watch ends first.
+    pub unwatch: Option<IndexId>,
+    /// The lock of the mailbox.
+    pub lock: OffLoop<MailboxLock>,
 }
 
 /// What came of a [`Job`] or a delivery, on its way to the event loop.
@@ -275,7 +279,7 @@ impl Job {
             Self::Verify { conn, .. } => Completion::Verified(*conn, Err(failure)),
             Self::Lock { conn, .. } => Completion::Locked(*conn, Err(failure)),
             Self::Read { conn, message, .. } => Completion::Read(*conn, *message, Err(failure)),
-            Self::Update { conn, .. } => Completion::Updated(*conn, registry::Done::default(), Err(failure)),
+            Self::Update(update) => Completion::Updated(update.conn, registry::Done::default(), Err(failure)),
             Self::Spill { conn, .. } => Completion::Spilled(*conn, Err(failure)),
             Self::Seal { conn, token, .. } => Completion::Sealed(*conn, token.clone(), Err(failure)),
             Self::CountUsage { conn, token, .. } => Completion::Counted(*conn, token.clone(), Err(failure)),

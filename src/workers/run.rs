@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{
     Completion, Job, index_jobs,
-    job::Piece,
+    job::{Piece, Update},
     spill,
     storage::{Storage, report},
     update,
@@ -30,7 +30,8 @@ impl Job {
             Self::Read { conn, maildir, snapshot, message, from, open } => {
                 Completion::Read(conn, message, read(storage, &maildir, &snapshot, message, from, open))
             }
-            Self::Update { conn, maildir, snapshot, delete, seen, unwatch, lock } => {
+            Self::Update(update) => {
+                let Update { conn, maildir, snapshot, delete, seen, unwatch, lock } = *update;
                 if let Some(id) = unwatch {
                     storage.watcher.unwatch(id, &maildir);
                 }
