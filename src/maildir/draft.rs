@@ -34,7 +34,7 @@ use crate::closing::Handle;
 #[derive(Debug)]
 pub struct Draft {
     file: Option<File>,
-    /// The state of the file when it was closed.
+    /// The identity of the file when it was closed.
     closed: Option<Identity>,
     /// The directory of the file.
     tmp: Arc<Handle>,
@@ -122,7 +122,7 @@ impl Draft {
         self.closed.is_some()
     }
 
-    /// The identity of the file within its mailbox, once it is closed.
+    /// The stamp of the file, once it is closed: its identity within the mailbox.
     pub fn stamp(&self) -> Result<Stamp, Error> {
         self.identity().map(|identity| identity.stamp)
     }

@@ -69,13 +69,13 @@ impl Sizes {
         self.known.get(stamp).copied()
     }
 
-    /// Remembers a count.
+    /// Adds a new count, to be written later.
     pub fn learn(&mut self, stamp: Stamp, octets: u64) {
         self.known.insert(stamp, octets);
         self.fresh.push((stamp, octets));
     }
 
-    /// Marks the counts as written, or as impossible to write.
+    /// Adds counts that the file has already, or that cannot be written.
     pub fn remember(&mut self, sizes: &[(Stamp, u64)]) {
         self.known.extend(sizes.iter().copied());
     }
@@ -187,7 +187,7 @@ pub fn open_to_append(maildir: &Maildir, name: &str) -> Result<File, Error> {
 const RECORD: usize = 8 + 8 + 8 + 4 + 8 + 4;
 /// The position of the crc.
 const CRC: usize = RECORD - 4;
-/// Bytes of a file for more messages than any mailbox has: six millions.
+/// The largest file in bytes: six million records, more than any mailbox has messages.
 const MOST_BYTES: u64 = 256 << 20;
 /// Excess records that make it worth writing a file anew.
 const SPARE_RECORDS: usize = 1024;

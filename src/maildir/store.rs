@@ -403,7 +403,7 @@ fn id_of(dir: &OwnedFd, path: &Path) -> Result<(u64, u64), Error> {
     Ok((stat.st_dev, stat.st_ino))
 }
 
-/// Whether the error says that the file did not exist.
+/// Makes a directory. `false`: it exists already.
 fn make_directory(at: impl AsFd, name: impl rustix::path::Arg, path: &Path) -> Result<bool, Error> {
     match fs::mkdirat(at, name, DIRECTORY_MODE) {
         Ok(()) => Ok(true),
