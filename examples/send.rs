@@ -41,8 +41,8 @@ fn main() -> Result<()> {
     session.line("Subject: a lesson in SMTP")?;
     session.line("")?;
     for line in text.lines() {
-        // A dot alone would end the message, so a line that begins with a dot gets one more, and the
-        // server takes away again (RFC 5321 section 4.5.2).
+        // A dot alone would end the message, so a line that begins with a dot gets one more. The server
+        // removes it again (RFC 5321 section 4.5.2).
         let dot = if line.starts_with('.') { "." } else { "" };
         session.line(&format!("{dot}{line}"))?;
     }

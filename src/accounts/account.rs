@@ -1,4 +1,4 @@
-//! One account, as the file has it, and what may stand in its fields.
+//! One account in the file, with the types of its fields.
 
 use std::{fmt, str::FromStr};
 
@@ -13,35 +13,35 @@ use crate::{
     },
 };
 
-/// One account, as the file has it.
+/// One account in the file.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an account, like {\"password_hash\": \"…\"}")]
 pub struct Account {
-    /// An Argon2id hash, or one of another server, or `!` for an account that nobody can log in to.
+    /// An Argon2id hash, a hash of another server, or `!` for an account without logins.
     #[serde(deserialize_with = "checked_hash")]
     pub password_hash: String,
-    /// The mailbox, if it has not the name of the account.
+    /// The mailbox, if its name differs from the account's.
     #[serde(default, deserialize_with = "checked_inbox", skip_serializing_if = "Option::is_none")]
     pub inbox: Option<String>,
-    /// Nobody can log in for now; mail still arrives.
+    /// Refuses logins for now; mail still arrives.
     #[serde(default, skip_serializing_if = "is_default")]
     pub disabled: bool,
-    /// Further addresses whose mail goes here.
+    /// Further addresses of the account.
     #[serde(default, deserialize_with = "checked_addresses", skip_serializing_if = "is_default")]
     pub addresses: Vec<String>,
-    /// How much mail may be in the mailbox.
+    /// The quota of the mailbox.
     #[serde(default, skip_serializing_if = "is_default")]
     pub quota: Quota,
-    /// What MAIL FROM may be beside the addresses whose mail goes here.
+    /// Allowed addresses for MAIL FROM, beside the account's own.
     #[serde(default, skip_serializing_if = "is_default")]
     pub may_send_as: Vec<Sender>,
-    /// Whether a copy of what is sent with this account is filed in `.Sent`.
+    /// Whether a copy of each message sent with this account is filed in `.Sent`.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub sent_copy: bool,
 }
 
 impl Account {
-    /// An account of that hash, with its own mailbox and nothing special.
+    /// An account with that hash, its own mailbox and default settings.
     pub fn new(password_hash: String, inbox: Option<String>) -> Self {
         Self {
             password_hash,
@@ -66,7 +66,7 @@ impl fmt::Debug for Account {
     }
 }
 
-/// How much mail may be in a mailbox.
+/// The quota of a mailbox.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Quota {
@@ -84,19 +84,19 @@ impl From<Quota> for ask::Quota {
     }
 }
 
-/// Something that MAIL FROM may be.
+/// A pattern for MAIL FROM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sender {
-    /// Anything: `*`.
+    /// Any address: `*`.
     Anybody,
-    /// Anybody of one domain: `*@example.test`.
+    /// Any address of one domain: `*@example.test`.
     Domain(String),
     /// One address.
     Address(Address),
 }
 
 impl Sender {
-    /// Whether it is that address, case aside.
+    /// Whether it matches that address, case aside.
     pub fn is(&self, from: &Address) -> bool {
         match self {
             Self::Anybody => true,
@@ -140,12 +140,12 @@ impl fmt::Display for Sender {
 
 text_in_configuration!(Sender, "a sender in quotes, like \"boss@example.test\", \"*@example.test\" or \"*\"");
 
-/// What an address is looked up by: its local part in lower case, and its domain.
+/// The key of an address: its local part in lower case, and its domain.
 pub(super) fn key(local: &str, domain: &str) -> String {
     format!("{}@{domain}", local.to_ascii_lowercase())
 }
 
-/// A whole address as it is looked up.
+/// The key of a whole address.
 pub(super) fn key_of(text: &str) -> Option<String> {
     let address = Address::parse(text).ok()?;
     Some(key(address.local(), address.domain()?))

@@ -1,6 +1,6 @@
-//! Addresses that lead to accounts: one to many, and for everybody else of a domain.
+//! Addresses that lead to accounts: one to many, and catch-alls of a domain.
 //!
-//! The rule: an alias leads to accounts of ours, by other aliases perhaps, and nowhere else. What does not is
+//! The rule: an alias leads to accounts of ours, perhaps by other aliases, and nowhere else. Any other target is
 //! refused when the file is read, with its place.
 
 use std::{
@@ -25,14 +25,14 @@ struct Lists {
     of: BTreeMap<String, usize>,
 }
 
-/// What is wrong with the text.
+/// A mistake in the text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Mistake {
     pub(super) place: Place,
     pub(super) why: String,
 }
 
-/// Where something is in the text.
+/// A place in the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
     /// From 1.
@@ -42,14 +42,14 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Of a part of a line.
+    /// The place of a part of a line.
     fn of(part: &str, line: usize, text: &str) -> Self {
         let before = part.as_ptr().addr().saturating_sub(text.as_ptr().addr());
         Self { line, column: text.get(..before).map_or(0, |before| before.chars().count()) + 1 }
     }
 }
 
-/// One alias, as the file has it.
+/// One alias in the file.
 struct Alias {
     place: Place,
     targets: Vec<Target>,
@@ -62,9 +62,9 @@ struct Target {
 }
 
 impl Aliases {
-    /// Reads a text of lines like `sales@example.test: ann, bob@example.test`. A name without a domain is in
-    /// the first one of `domains`; what begins with a blank goes on with the line before. `account` knows
-    /// whose an address is.
+    /// Reads a text of lines like `sales@example.test: ann, bob@example.test`. A name without a domain is in the first
+    /// one of `domains`; a line that begins with a blank continues the line before. `account` returns the account of an
+    /// address.
     pub(super) fn read(
         text: &str,
         domains: &[String],
@@ -167,7 +167,7 @@ fn parse(
         let Some(alias) = last.as_ref().and_then(|key| aliases.get_mut(key)) else {
             return Err(wrong(format!("it goes on with nothing: write {FORM}")));
         };
-        // Characters are counted on from the target before: a line may have 100,000 of them.
+        // The count of characters continues from the target before, because a line may have 100,000 of them.
         let (mut last, mut place) = (text, Place { line, column: 1 });
         for target in targets.split(',').map(str::trim).filter(|target| !target.is_empty()) {
             place.column += Place::of(target, line, last).column - 1;
@@ -184,7 +184,7 @@ fn parse(
     }
 }
 
-/// What an address of ours is looked up by; `@domain` too where a catch-all may stand.
+/// The key of an address of ours; also `@domain` if a catch-all is allowed.
 fn key(text: &str, domains: &[String], catch_all: bool) -> Result<String, String> {
     let ours = |domain: &str| domains.iter().any(|ours| ours == domain);
     let key = match text.strip_prefix('@') {
@@ -203,7 +203,7 @@ fn key(text: &str, domains: &[String], catch_all: bool) -> Result<String, String
     }
 }
 
-/// Follows aliases to the accounts they lead to.
+/// Follows aliases to their accounts.
 struct Leading<'a> {
     aliases: &'a BTreeMap<String, Alias>,
     account: &'a dyn Fn(&str) -> Option<String>,
@@ -292,9 +292,9 @@ impl<'a> Leading<'a> {
 
 const FORM: &str =
     "\"name@domain: account@domain, account@domain\", or \"@domain: account@domain\" for the rest";
-/// Aliases that lead to one another.
+/// Length of the longest chain of aliases.
 const DEEPEST: usize = 16;
-/// Accounts that one alias leads to: each is a copy of the message.
+/// Largest number of accounts for one alias: each gets a copy of the message.
 const MOST: usize = 1000;
 /// Accounts in all lists that differ: 32 MiB of memory.
 const MOST_IN_ALL: usize = 8 << 20;
@@ -337,7 +337,7 @@ mod tests {
         assert_eq!((aliases.list("all@second.test"), aliases.catch_all("example.test")), (None, None));
     }
 
-    /// A column counted from the start of the line for each, and a set copied for each, took 1.9 s and more.
+    /// Counting each column from the start of the line, and copying a set for each, took 1.9 s and more.
     #[test]
     fn a_hundred_thousand_targets_take_time_by_their_number() {
         let inner: String = (0..900).map(|n| format!("user{n},")).collect();

@@ -1,4 +1,4 @@
-//! What it takes to check a password, and what comes of it.
+//! A password check for a worker, and its result.
 
 use std::fmt;
 
@@ -8,13 +8,12 @@ use super::{
 };
 use crate::proto::ask::Mailbox;
 
-/// What it takes to check the password of one user, existing or not. Checking takes a CPU for a while:
-/// that is for a worker.
+/// The data for checking the password of one user, existing or not. The check takes CPU time, so a worker does it.
 #[derive(Clone)]
 pub struct Credential {
-    /// The whole name of the account, in lower case; where there is none, of the user who was asked for.
+    /// The whole name of the account, in lower case; without an account, that of the requested user.
     pub user: String,
-    /// The mailbox that the password opens; `None` for a user who does not exist or may not log in.
+    /// The mailbox that the password opens; `None` if the user does not exist or may not log in.
     pub mailbox: Option<Mailbox>,
     pub(super) check: Check,
 }
@@ -26,14 +25,14 @@ pub(super) enum Check {
     Nothing,
 }
 
-/// What became of a password.
+/// The result of a password check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is wrong, or there is no such user.
+    /// The password is wrong, or the user does not exist.
     Wrong,
     /// It opens this mailbox.
     Right(Mailbox),
-    /// It opens this mailbox, and the hash on file was of an old kind: here is a better one to keep, by
+    /// It opens this mailbox, and the stored hash is of an old kind. The new hash is for
     /// [`super::UserFile::replace_hash`] and [`super::Accounts::learn`].
     RightUpgraded {
         /// The mailbox.
@@ -46,7 +45,7 @@ pub enum Verdict {
 }
 
 impl Credential {
-    /// The hash that the password is checked against; empty where there is none.
+    /// The stored hash; empty if there is none.
     pub fn hash_on_file(&self) -> &str {
         match &self.check {
             Check::Hash(hash) => hash,

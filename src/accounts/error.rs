@@ -1,44 +1,44 @@
-//! What can go wrong with accounts, in words for the operator.
+//! Errors of accounts, in words for the operator.
 
 use std::{fmt, io, path::PathBuf};
 
-/// Why an account could not be read, changed or made. Prints as a sentence for the operator.
+/// The reason why an account could not be read, changed or made. Prints as a sentence for the operator.
 #[derive(Debug)]
 pub enum Error {
     /// There is no file of accounts.
     Missing(PathBuf),
     /// The file cannot be read, locked or replaced.
     Io {
-        /// Which file.
+        /// The path.
         path: PathBuf,
-        /// What was tried.
+        /// The attempted step.
         action: &'static str,
-        /// Why it failed.
+        /// The cause.
         error: io::Error,
     },
-    /// What the file says is wrong.
+    /// The file of accounts has a mistake.
     Content {
-        /// Which file.
+        /// The path.
         path: PathBuf,
-        /// Where and why.
+        /// The place and the reason.
         error: serde_json::Error,
     },
-    /// What the file of aliases says is wrong.
+    /// The file of aliases has a mistake.
     Aliases {
-        /// Which file.
+        /// The path.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
         /// The character in the line, from 1.
         column: usize,
-        /// Why, and what is accepted.
+        /// The reason, and the accepted form.
         why: String,
     },
-    /// That cannot be the name of an account.
+    /// The name is not valid for an account.
     Name(String),
-    /// There is an account of that name already.
+    /// An account of that name exists already.
     Exists(String),
-    /// There is no account of that name.
+    /// No account of that name exists.
     Absent(String),
     /// Argon2 failed: no memory, or no random numbers.
     Hash(String),

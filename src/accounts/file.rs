@@ -1,7 +1,7 @@
 //! The accounts on disk: one JSON file, read whole and replaced whole.
 //!
-//! The rule: who changes it holds the lock beside it from reading to renaming, so that the server and
-//! `restante user` never undo each other's work; and who reads it sees the old file or the new one.
+//! The rule: a program that changes the file holds the lock beside it from reading to renaming, so that the server and
+//! `restante user` never undo each other's work. A reader sees the old file or the new one.
 
 use std::{collections::BTreeMap, fmt, io, path::PathBuf};
 
@@ -49,7 +49,7 @@ impl UserFile {
         })
     }
 
-    /// Gives an account another password.
+    /// Changes the password of an account.
     pub fn set_password(&self, name: &str, password: &[u8]) -> Result<(), Error> {
         let hash = password::hash(password)?;
         self.change(|users| {
@@ -58,7 +58,7 @@ impl UserFile {
         })
     }
 
-    /// Lets people log in to an account, or does not. Its password and its mail stay.
+    /// Allows or forbids logins to an account. Its password and its mail stay.
     pub fn set_disabled(&self, name: &str, disabled: bool) -> Result<(), Error> {
         self.change(|users| {
             users.account(name)?.disabled = disabled;
@@ -66,7 +66,7 @@ impl UserFile {
         })
     }
 
-    /// Takes an account out of the file; its mail stays where it is.
+    /// Removes an account from the file; its mail stays.
     pub fn remove(&self, name: &str) -> Result<(), Error> {
         self.change(|users| {
             users.account(name)?;
@@ -75,8 +75,8 @@ impl UserFile {
         })
     }
 
-    /// Puts a hash in the place of another one, if that is still there: somebody may have changed the
-    /// password, or removed the account, since it was read.
+    /// Replaces a hash with another one, if it is still there: another program may have changed the password, or
+    /// removed the account, since it was read.
     pub fn replace_hash(&self, user: &str, old_hash: &str, new_hash: &str) -> Result<(), Error> {
         self.change(|users| {
             if let Some(account) = users.accounts.get_mut(user)
@@ -96,7 +96,7 @@ impl UserFile {
         serde_json::from_slice(&text).map_err(|error| Error::Content { path: self.path.clone(), error })
     }
 
-    /// Reads, changes and replaces the file, with the lock held all the while.
+    /// Reads, changes and replaces the file under the lock.
     fn change(&self, edit: impl FnOnce(&mut Users) -> Result<(), Error>) -> Result<(), Error> {
         let place = Place::of(&self.path).map_err(|error| self.failed("replace", error))?;
         let locked = place.lock(LOCK_PATIENCE);
@@ -126,17 +126,17 @@ fn text(users: &Users) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// The content of the file: every name a whole address in lower case, every account with an inbox, no address
-/// that is of two.
+/// The content of the file: every name is a whole address in lower case, every account has an inbox, and no two
+/// accounts share an address.
 #[derive(Debug, Default, Clone, PartialEq)]
 struct Users {
     accounts: BTreeMap<String, Account>,
-    /// Whose an address is.
+    /// The account of an address.
     owners: BTreeMap<String, String>,
 }
 
 impl Users {
-    /// Adds an account, unless one of its addresses is somebody's already; says whose.
+    /// Adds an account. If another account has one of its addresses, the error names that account.
     fn insert(&mut self, name: String, account: Account) -> Result<(), String> {
         for address in account.addresses.iter().chain([&name]) {
             let key = key_of(address).unwrap_or_else(|| address.clone());
@@ -193,7 +193,7 @@ impl<'de> Visitor<'de> for Users {
     }
 }
 
-/// What serde says of a value of the wrong type, without the value, which may be a password.
+/// The message of serde for a value of the wrong type, without the value, which may be a password.
 fn without_value(told: &str) -> String {
     let parts = told.strip_prefix(WRONG_TYPE).and_then(|rest| rest.rsplit_once(", expected "));
     let word = parts.and_then(|(value, _)| value.split(['"', '`']).next());

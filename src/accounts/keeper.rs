@@ -1,4 +1,4 @@
-//! Looks after the files of accounts, in threads of their own: reading may wait for a disk.
+//! Reloads the files of accounts, in separate threads, because reading may wait for a disk.
 
 use std::{
     io,
@@ -11,19 +11,19 @@ use crate::{
     metrics::METRICS,
 };
 
-/// Looks after the files of accounts as long as it is held.
+/// Watches the files of accounts until dropped.
 #[derive(Debug)]
 pub struct Keeper {
     _poller: FilePoller,
 }
 
 impl Keeper {
-    /// Looks for changes of `sources` every `look_every`, the first time at once, and hands every new table to `take`. A
-    /// file that is wrong is told in the log, and changes nothing; but accounts change also while the aliases are wrong,
-    /// whose last good ones stay in force.
+    /// Checks `sources` for changes every `look_every`, the first time at once, and passes every new table to `take`. A
+    /// mistake in a file is logged, and changes nothing. If only the aliases have a mistake, accounts still change, and
+    /// the last good aliases stay in force.
     ///
     /// # Errors
-    /// There is no thread to be had.
+    /// No thread can be started.
     pub fn start(
         sources: Sources,
         look_every: Duration,
@@ -39,15 +39,15 @@ impl Keeper {
 
 struct Files {
     sources: Sources,
-    /// What they were like when they were last read.
+    /// The stamps of the last read.
     stamp: Option<Stamp>,
-    /// Whether they may have changed since and still look the same.
+    /// Whether the files may have changed since then without a new stamp.
     young: bool,
-    /// When one of them could not be read: that may end without a trace in its stamp.
+    /// The time of a failed read: the file may become readable without a new stamp.
     unreadable: Option<SystemTime>,
-    /// The last good ones.
+    /// The last good aliases.
     aliases: Aliases,
-    /// What is wrong with them, as the log has it.
+    /// The mistake in the files, as in the log.
     told: Told,
 }
 
@@ -63,8 +63,7 @@ impl Files {
         }
     }
 
-    /// Reads the files if they have changed. What is half written is found whole at a later look, since it
-    /// changes once more.
+    /// Reads the files if they have changed. A half-written file changes once more, so a later check finds it whole.
     fn look(&mut self, now: SystemTime) -> Option<Accounts> {
         let stamp = self.sources.stamp();
         let changed = self.stamp.as_ref() != Some(&stamp);
@@ -116,7 +115,7 @@ mod tests {
         smtp::address::Address,
     };
 
-    /// A moment long after anything was written.
+    /// A moment long after the last write.
     fn later() -> SystemTime {
         SystemTime::now() + Duration::from_secs(3600)
     }
@@ -138,7 +137,7 @@ mod tests {
             home
         }
 
-        /// As an editor does: another file in the place of the old one.
+        /// Puts another file in the place of the old one, as an editor does.
         fn put(&self, name: &str, text: &str) {
             let (new, path) = (self.directory.path().join("new"), self.directory.path().join(name));
             fs::write(&new, text).unwrap();

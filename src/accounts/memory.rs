@@ -1,8 +1,8 @@
-//! Right passwords that were checked a moment ago, so that a client that asks for mail every few seconds does
-//! not cost an Argon2 each time.
+//! Recently checked right passwords, so that a client that checks its mail every few seconds does not cost an Argon2
+//! each time.
 //!
-//! The rule: what is remembered is a hash with a key that this process alone has and that dies with it. It is
-//! over the stored hash, too: an account that has changed is forgotten by itself.
+//! The rule: a stored mark is a hash with a key that only this process has and that dies with it. It covers the stored
+//! hash, too, so an account that has changed no longer matches.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -17,14 +17,14 @@ use blake2::{
 use super::Credential;
 use crate::{capacity::Shrinker, proto::ask::Secret};
 
-/// What a user, its stored hash and a password come to. Two are compared in a time that may depend on where
-/// they differ, which tells nothing to who does not have the key.
+/// A keyed hash of a user, its stored hash and a password. A comparison of two may take a time that depends on their
+/// difference, because this reveals nothing without the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Mark([u8; 32]);
 
 #[cfg(test)]
 impl Mark {
-    /// One that differs from those of other numbers.
+    /// A mark that differs from those of other numbers.
     pub(super) fn of_number(n: u64) -> Self {
         let mut octets = [0; 32];
         octets[..8].copy_from_slice(&n.to_le_bytes());
@@ -38,12 +38,12 @@ pub struct Memory {
     span: Duration,
     most: usize,
     known: HashSet<Mark>,
-    /// When each of them is forgotten, the first one first.
+    /// The expiry of each mark, earliest first.
     ends: VecDeque<(Duration, Mark)>,
 }
 
 impl Memory {
-    /// A memory of at most `most` passwords, each for that long. The key is random.
+    /// Remembers at most `most` passwords, each for that long. The key is random.
     pub fn new(key: &[u8; 32], span: Duration, most: usize) -> Self {
         Self {
             blank: Blake2sMac256::new(key.into()),
@@ -54,7 +54,7 @@ impl Memory {
         }
     }
 
-    /// Remembers for another span from now on, or another number of passwords. What it knew it forgets then.
+    /// Changes the span or the number of passwords. All marks are dropped then.
     pub fn follow(&mut self, span: Duration, most: usize) {
         if (span, most) != (self.span, self.most) {
             (self.span, self.most) = (span, most);
@@ -73,7 +73,7 @@ impl Memory {
         Mark(mac.finalize().into_bytes().into())
     }
 
-    /// Whether that password was right a moment ago, and nothing has changed since.
+    /// Whether that password was right recently, and the account has not changed since.
     pub fn knows(&mut self, mark: &Mark, now: Duration) -> bool {
         self.forget(now);
         self.known.contains(mark)

@@ -1,9 +1,8 @@
-//! Who has a mailbox here, and how they prove it.
+//! The accounts of the server, and their logins.
 //!
-//! The table is looked into on the loop thread, and never waits for a disk: a [`Keeper`] reads the files again
-//! when they change, and the whole table is replaced. What burns a CPU, checking a password, is a
-//! [`Credential`] that goes to a worker. The rule: from outside, a user that does not exist, one that may not
-//! log in and a password that is wrong look the same and take the same time.
+//! The loop thread looks into the table, which never waits for a disk: a [`Keeper`] reads changed files again, and
+//! replaces the whole table. A password check takes CPU time, so it is a [`Credential`] that goes to a worker. The
+//! rule: from outside, an unknown user, a disabled user and a wrong password look the same and take the same time.
 
 mod account;
 mod aliases;
@@ -43,29 +42,29 @@ pub use tries::{Attempt, Gate, Standing, Tries};
 pub struct Accounts {
     domains: Vec<String>,
     users: Users,
-    /// The files that they are from; `None` in an open house.
+    /// The files of the users; `None` in an open house.
     pub sources: Option<Sources>,
 }
 
 #[derive(Debug)]
 enum Users {
-    /// Those of the file.
+    /// The users of the file.
     Listed(Table),
-    /// Everybody, with any password.
+    /// Every address, with any password.
     Everybody,
 }
 
 impl Accounts {
-    /// For development: every address has a mailbox if [`Mailbox::named`] accepts its name, and any password
-    /// is right. An address without a domain is in the first of `domains`. Whoever logs in writes as anybody, as those
-    /// do who don't.
+    /// For development: every address has a mailbox if [`Mailbox::named`] accepts its name, and any password is right.
+    /// An address without a domain is in the first of `domains`. Clients may send as any address, with or without a
+    /// login.
     pub fn open_house(domains: &[String]) -> Self {
         Self { domains: domains.to_vec(), users: Users::Everybody, sources: None }
     }
 
-    /// What it takes to check a password of this user, who need not exist: to be sent to a worker. A name
-    /// without a domain is one in our first domain, and any address of an account will do. `bob+Sent` opens
-    /// the folder `Sent` of bob with bob's password, if there is no account of that whole name.
+    /// A password check for this user, who need not exist, for a worker. A name without a domain is one in our first
+    /// domain, and any address of an account will do. `bob+Sent` opens the folder `Sent` of bob with bob's password,
+    /// unless there is an account of that whole name.
     pub fn credential(&self, user: &str) -> Credential {
         let (local, domain) = user.rsplit_once('@').unwrap_or((user, self.first_domain()));
         let name = |local: &str| format!("{local}@{domain}").to_ascii_lowercase();
@@ -82,8 +81,7 @@ impl Accounts {
         }
     }
 
-    /// The name and the mailbox of an account that has that address, and how to check who opens it. None has
-    /// it where the account is disabled.
+    /// The name, mailbox and credential of the account with that address. None if the account is disabled.
     fn account(&self, address: &str) -> Option<(String, Mailbox, Check)> {
         match &self.users {
             Users::Listed(table) => {
@@ -97,20 +95,20 @@ impl Accounts {
         }
     }
 
-    /// Takes the new hash of a user whose old one was upgraded.
+    /// Replaces the hash of a user after an upgrade.
     pub fn learn(&mut self, user: &str, hash: String) {
         if let Users::Listed(table) = &mut self.users {
             table.learn(user, hash);
         }
     }
 
-    /// Whether the check of some password takes longer than that of a user who does not exist, because its hash came from
-    /// another server.
+    /// Whether any password takes longer to check than that of an unknown user, because its hash came from another
+    /// server.
     pub fn have_slow_hashes(&self) -> bool {
         matches!(&self.users, Users::Listed(table) if table.has_slow_hashes())
     }
 
-    /// How many accounts there are; `None` in an open house.
+    /// The number of accounts; `None` in an open house.
     pub fn count(&self) -> Option<usize> {
         match &self.users {
             Users::Listed(table) => Some(table.len()),
@@ -122,7 +120,7 @@ impl Accounts {
         self.domains.first().map_or("localhost", String::as_str)
     }
 
-    /// The mailbox of an address in an open house: in lower case, and the folder that its `+tag` asks for.
+    /// The mailbox of an address in an open house: in lower case, with the folder of its `+tag`.
     fn guest(&self, address: &Address) -> Option<Destination> {
         let (user, tag) = address.local().split_once('+').unwrap_or((address.local(), ""));
         let domain = address.domain().unwrap_or(self.first_domain());

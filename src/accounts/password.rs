@@ -1,7 +1,7 @@
-//! Passwords as they are stored: Argon2id, and the hashes that other servers' users bring along (bcrypt,
-//! SHA-512-crypt, unsalted MD5), which are replaced the first time their password is right.
+//! Stored passwords: Argon2id, and the hashes from other servers (bcrypt, SHA-512-crypt, unsalted MD5), which are
+//! replaced at the first right password.
 //!
-//! The rule: every check costs at least one run of Argon2id, whatever is stored and whatever comes out.
+//! The rule: every check costs at least one run of Argon2id, for any stored hash and any result.
 
 use std::{hint::black_box, str::FromStr};
 
@@ -13,13 +13,13 @@ use sha_crypt::ShaCrypt;
 
 use super::{Error, Scratch};
 
-/// What new hashes cost: 19 MiB and two passes, OWASP's recommendation.
+/// The cost of new hashes: 19 MiB and two passes, OWASP's recommendation.
 const COST: Params = match Params::new(19_456, 2, 1, None) {
     Ok(cost) => cost,
     Err(_) => panic!("this cost is out of Argon2's range"),
 };
 
-/// The most that a hash from a file may cost: KiB, passes, lanes.
+/// The highest allowed cost of a hash from a file: KiB, passes, lanes.
 const MOST: (u32, u32, u32) = (256 * 1024, 20, 16);
 /// The same for bcrypt: the binary logarithm of its rounds.
 const MOST_BCRYPT: u32 = 14;
@@ -41,7 +41,7 @@ fn hash_in(password: &[u8], scratch: &mut Scratch) -> Result<String, Error> {
     Ok(format!("$argon2id$v=19$m={m},t={t},p={p}${salt}${out}"))
 }
 
-/// A hash on file, understood.
+/// A parsed hash from the file.
 pub(super) enum Stored {
     Argon2id(Box<PasswordHash>),
     Md5([u8; 16]),
@@ -51,11 +51,11 @@ pub(super) enum Stored {
     Locked,
 }
 
-/// What became of a password.
+/// The result of a check.
 pub(super) enum Answer {
     Wrong,
     Right,
-    /// Right, and this hash should take the place of the one on file.
+    /// Right, and this hash should replace the stored one.
     RightButOld(String),
 }
 
@@ -78,7 +78,7 @@ impl Stored {
         hash_in(password, scratch).map_or(Answer::Right, Answer::RightButOld)
     }
 
-    /// Whether a check takes longer than that of a user who does not exist.
+    /// Whether a check takes longer than that of an unknown user.
     pub(super) fn is_slow(&self) -> bool {
         match self {
             Self::Argon2id(hash) => Params::try_from(&**hash).is_ok_and(|cost| {
@@ -178,7 +178,7 @@ fn md5_digest(text: &str) -> Option<[u8; 16]> {
     Some(digest)
 }
 
-/// Compares in a time that does not depend on where the difference is.
+/// Compares in a time that does not depend on the position of the difference.
 fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && black_box(a.iter().zip(b).fold(0, |different, (a, b)| different | (a ^ b))) == 0
 }

@@ -1,7 +1,7 @@
-//! The place of the file of accounts: its lock, and how another file takes its place.
+//! Locking and replacing the file of accounts.
 //!
-//! The rule: nothing there is trusted but the directory's descriptor. Root does this in directories of others, who may
-//! have put a link, a FIFO or a file with a second name under any name that can be guessed.
+//! The rule: only the directory's descriptor is trusted. Root works in directories of other users, who may have put a
+//! link, a FIFO or a file with a second name under any predictable name.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -17,7 +17,7 @@ use rustix::{io::Errno, process::geteuid};
 
 use crate::safe_file::{self, Directory};
 
-/// The place of a file, where links lead.
+/// The place of a file, after links.
 #[derive(Debug)]
 pub(super) struct Place {
     dir: Directory,
@@ -25,7 +25,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The place of the file that has this path, or will have it. Root follows a link only if root has made it.
+    /// The place of the file with this path, existing or not. Root follows a link only if root has made it.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let is_link = fs::symlink_metadata(path).is_ok_and(|about| about.is_symlink());
         let (dir, name) = if is_link {
@@ -38,7 +38,7 @@ impl Place {
         Ok(Self { dir, name })
     }
 
-    /// Where it is.
+    /// The path.
     pub(super) fn path(&self) -> PathBuf {
         self.dir.path().join(&self.name)
     }
@@ -47,8 +47,8 @@ impl Place {
         self.dir.path().join(self.lock_name())
     }
 
-    /// Locks the file against other programs that change it, until what is returned is dropped. Nobody who keeps the
-    /// lock is waited for without end.
+    /// Locks the file against other programs that change it, until the returned value is dropped. The wait for another
+    /// holder of the lock is bounded.
     pub(super) fn lock(&self, patience: Duration) -> io::Result<File> {
         let name = self.lock_name();
         let lock = match self.dir.create(&name, 0o600) {
@@ -75,12 +75,12 @@ impl Place {
         }
     }
 
-    /// Puts another file in the place of the file, durably and for its owner alone. The lock is held meanwhile.
+    /// Replaces the file, durably and readable by its owner alone. The lock is held meanwhile.
     pub(super) fn replace(&self, content: &[u8]) -> io::Result<()> {
         self.tidy();
         let (mut file, unfinished) = self.dir.begin(0o600)?;
         let written = self.give_to_owner(&file).and_then(|()| {
-            // A file that its owner may not write to stays so.
+            // A file that its owner may not write to keeps that mode.
             let mode =
                 fs::symlink_metadata(self.path()).map_or(0o600, |old| old.permissions().mode() & 0o600);
             file.set_permissions(Permissions::from_mode(mode))?;
@@ -95,7 +95,7 @@ impl Place {
         written
     }
 
-    /// Removes what programs have left behind that were killed.
+    /// Removes the files of killed programs.
     fn tidy(&self) {
         let is_old = |name: &OsStr| {
             let age = self.dir.modified(name).and_then(|when| SystemTime::now().duration_since(when).ok());
@@ -107,8 +107,8 @@ impl Place {
         }
     }
 
-    /// What root changes stays readable to the user that the server runs as, and what root makes is of the owner
-    /// of the directory.
+    /// A file that root changes stays readable to the server's user, and a file that root makes belongs to the owner of
+    /// the directory.
     fn give_to_owner(&self, file: &File) -> io::Result<()> {
         match fs::symlink_metadata(self.path()).or_else(|_| fs::metadata(self.dir.path())) {
             Ok(owner) if geteuid().is_root() => fchown(file, Some(owner.uid()), Some(owner.gid())),
@@ -124,7 +124,7 @@ impl Place {
     }
 }
 
-/// Reasons that the system has no words for.
+/// Reasons without a text from the system.
 fn in_words(error: io::Error) -> io::Error {
     let why = match Errno::from_io_error(&error) {
         Some(Errno::BUSY) => {
@@ -139,7 +139,7 @@ fn in_words(error: io::Error) -> io::Error {
 }
 
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
-/// How old a file must be that no program is taken to be writing.
+/// The age from which no program is taken to be still writing a file.
 const LEFT_BEHIND: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The memory that Argon2 works in, kept by a thread from one check to the next.
 //!
-//! The rule: it is a mapping of its own, so that the process gives all of it back when it is dropped. glibc keeps what is
-//! freed below 32 MiB for later, in an arena of each thread: a rush of wrong passwords left 200 MB behind.
+//! The rule: it has its own mapping, so that the process returns all of it when it is dropped. glibc keeps freed memory
+//! below 32 MiB for later, in an arena of each thread: a rush of wrong passwords left 200 MB in use.
 
 use argon2::{Argon2, Block};
 
@@ -15,8 +15,8 @@ impl Scratch {
         self.0.is_empty()
     }
 
-    /// Hashes a password, as [`Argon2::hash_password_into`] does. `None`: there is not enough memory, or the salt or the
-    /// output has a length that Argon2 does not know.
+    /// Hashes a password, as [`Argon2::hash_password_into`] does. `None`: there is not enough memory, or Argon2 does
+    /// not accept the length of the salt or the output.
     pub(super) fn hash(
         &mut self,
         argon2: &Argon2<'_>,
@@ -41,5 +41,5 @@ impl Scratch {
 /// Blocks of 1 KiB, of which only those in use take memory: above 32 MiB, the most that glibc's threshold for a mapping
 /// grows to (mallopt(3), M_MMAP_THRESHOLD).
 const LEAST: usize = 33 * 1024;
-/// Those of an unusually dear hash are not kept.
+/// Largest number of blocks kept: those of an unusually expensive hash are not kept.
 const MOST_KEPT: usize = 33 * 1024;

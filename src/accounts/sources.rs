@@ -1,4 +1,4 @@
-//! The files that accounts come from.
+//! The files of accounts and aliases.
 
 use std::{path::PathBuf, time::SystemTime};
 
@@ -9,18 +9,18 @@ use super::{
 };
 use crate::{limits::MOST_ALIASES, open_regular::read_text_bounded, stamp::FileStamp};
 
-/// Where accounts come from.
+/// The paths of the files, and the domains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sources {
     /// The file of accounts.
     pub users: PathBuf,
     /// The file of aliases, if there is one.
     pub aliases: Option<PathBuf>,
-    /// Our domains, in lower case; the first one is meant where one is left out.
+    /// Our domains, in lower case. A name without a domain belongs to the first one.
     pub domains: Vec<String>,
 }
 
-/// What the files were like at one moment: another stamp means that they have changed.
+/// The state of the files at one moment: another stamp means that they have changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stamp(Vec<Option<FileStamp>>);
 
@@ -28,7 +28,7 @@ impl Sources {
     /// Reads the files.
     ///
     /// # Errors
-    /// A file cannot be read, or is wrong somewhere.
+    /// A file cannot be read, or has a mistake.
     pub fn load(&self) -> Result<Accounts, Error> {
         let table = self.table()?;
         let aliases = self.read_aliases(&table)?;
@@ -62,7 +62,7 @@ impl Sources {
         )
     }
 
-    /// What the files are like now.
+    /// The present state of the files.
     pub fn stamp(&self) -> Stamp {
         let files = [Some(&self.users), self.aliases.as_ref()].into_iter().flatten();
         Stamp(files.map(|path| FileStamp::of(path)).collect())
@@ -70,7 +70,7 @@ impl Sources {
 }
 
 impl Stamp {
-    /// Whether one of them may have changed since and still look the same.
+    /// Whether one of them may have changed since then without a new stamp.
     pub(super) fn is_young(&self, now: SystemTime) -> bool {
         self.0.iter().flatten().any(|file| file.is_young(now))
     }

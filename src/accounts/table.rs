@@ -1,4 +1,4 @@
-//! The accounts of the file in memory, by every address that leads to them.
+//! The accounts of the file in memory, by each of their addresses.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -35,8 +35,8 @@ pub(super) struct User {
     pub(super) disabled: bool,
 }
 
-/// What the owners of a mailbox may do. Of accounts that share one, the least holds: a session knows its
-/// mailbox, and what one of them may not must not be had by way of the other.
+/// The rights of the owners of a mailbox. If accounts share a mailbox, the strictest setting holds: a session knows
+/// only its mailbox, and must not get the rights of one account by way of another.
 #[derive(Debug)]
 struct Terms {
     quota: Quota,
@@ -86,7 +86,7 @@ impl Table {
         self.users.insert(name, User { mailbox, hash, disabled });
     }
 
-    /// The same table with other aliases, some of which may lead to accounts that are not there any more.
+    /// The same table with other aliases, some of which may lead to removed accounts.
     pub(super) fn with(self, aliases: Aliases) -> Self {
         let table: Arc<[Mailbox]> = self.inboxes.keys().cloned().collect();
         let place = |name: &String| {
@@ -112,12 +112,12 @@ impl Table {
         self.users.len()
     }
 
-    /// The account of which that is an address, and its name.
+    /// The account with that address, and its name.
     pub(super) fn user(&self, key: &str) -> Option<(&String, &User)> {
         self.users.get_key_value(self.owner(key)?)
     }
 
-    /// Whose account an address is of.
+    /// The account of an address.
     pub(super) fn owner(&self, key: &str) -> Option<&String> {
         self.addresses.get(key)
     }
@@ -128,10 +128,10 @@ impl Table {
         }
     }
 
-    /// Where mail for an address of one of our domains goes; nowhere if nobody has it. `domain` is the
-    /// address's, or the first one.
+    /// The targets of an address of one of our domains; empty if it is unknown. `domain` is the address's, or the first
+    /// one.
     ///
-    /// Mail for postmaster must always arrive (RFC 5321 section 4.5.1): where nothing else is said, it goes to
+    /// Mail for postmaster must always arrive (RFC 5321 section 4.5.1): without an account or alias for it, it goes to
     /// postmaster at the first domain, else to the first account of the alphabet.
     pub(super) fn lookup(&self, local: &str, domain: &str, first_domain: &str) -> Option<Destinations> {
         if let Some(found) = self.destinations(local, domain, None) {
@@ -146,7 +146,7 @@ impl Table {
             let first = || self.users.first_key_value().map(|(_, user)| of(user, None));
             return self.destinations(POSTMASTER, first_domain, None).or_else(first);
         }
-        // These are how relays were once told where to send a letter on to: what looks so is not for us.
+        // Senders once used such names to route mail through relays, so they are not for us.
         let rest = self.aliases.catch_all(domain).filter(|_| !local.contains(['%', '!', '@']));
         self.group(rest?, None)
     }

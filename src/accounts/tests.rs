@@ -1,4 +1,4 @@
-//! Who is found, and who gets in.
+//! Lookups of addresses, and logins.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn accounts(file: &str) -> Accounts {
     Sources { users: path, aliases: None, domains }.load().unwrap()
 }
 
-/// The password of everybody is "sesame".
+/// The password of every account is "sesame".
 const MD5: &str = r#""password_hash": "c8dae1c50e092f3d877192fc555b1dcf""#;
 
 fn people() -> Accounts {

@@ -1,9 +1,9 @@
 //! Throttling of failed logins, by address and by user.
 //!
 //! The rules: a password counts as wrong from the moment its check begins until it proves right, so neither hanging up
-//! nor asking on many connections at once gains a guess. A right password takes back what was counted for that user
-//! from that address, and nothing else. An address that has logged in as a user before has a count of its own for that
-//! user, which no stranger can fill. Clients on this machine never wait.
+//! nor asking on many connections at once gains a guess. A right password removes the failures of that user from that
+//! address, and no others. An address that has logged in as a user before has its own count for that user, which no
+//! stranger can fill. Clients on this machine never wait.
 
 mod counts;
 mod failures;
@@ -58,14 +58,14 @@ struct Known {
     failures: Failures,
 }
 
-/// How well an address is known when a login comes from it: the better, the smaller.
+/// The rank of an address at a login: smaller is better known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
     /// That user has logged in from there before.
     Known,
     /// No password from there was wrong within a day.
     Clean,
-    /// Some were.
+    /// Some passwords from there were wrong.
     Suspect,
 }
 
@@ -74,13 +74,13 @@ pub enum Standing {
 pub enum Gate {
     /// It may, and counts as wrong from now on.
     Open(Attempt),
-    /// Not before one of the checks that are under way has ended.
+    /// It must wait until one of the running checks has ended.
     Wait,
-    /// Not for a while.
+    /// It must wait for the end of a window.
     Shut,
 }
 
-/// A password that is being checked, and counts as wrong meanwhile; nothing is counted for this machine.
+/// A password under check, which counts as wrong meanwhile; passwords from this machine are not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attempt(Option<Counted>);
 
@@ -94,7 +94,7 @@ struct Counted {
 }
 
 impl Tries {
-    /// Knows nobody yet.
+    /// Starts without any failures.
     pub fn new(limits: &Limits) -> Self {
         let bounds = |times: usize| {
             [(MINUTE, limits.failed_logins_minute), (DAY, limits.failed_logins_day)]
@@ -115,7 +115,7 @@ impl Tries {
         }
     }
 
-    /// Other limits are in force from now on.
+    /// Changes the limits.
     pub fn follow(&mut self, limits: &Limits) {
         let Self { hasher, failures, known, by_login, .. } = std::mem::replace(self, Self::new(limits));
         (self.hasher, self.failures, self.known, self.by_login) = (hasher, failures, known, by_login);
@@ -127,7 +127,7 @@ impl Tries {
         shrinker.shrink(&mut self.known);
     }
 
-    /// How well that address is known for that user.
+    /// The rank of that address for that user.
     pub fn standing(&self, from: IpAddr, user: &str, now: Duration) -> Standing {
         let Some(from) = counted(from) else { return Standing::Known };
         let failed = self.failures.get(&Count::Narrow(from)).map_or(0, |failures| failures.count(now, DAY));
@@ -138,8 +138,8 @@ impl Tries {
         }
     }
 
-    /// Whether a password may be checked now, which counts as wrong from then on. The same wrong password again is no
-    /// further guess.
+    /// Whether a password may be checked now; if so, it counts as wrong from then on. The same wrong password again is
+    /// no further guess.
     pub fn begin(&mut self, from: IpAddr, user: &str, mark: &Mark, now: Duration) -> Gate {
         let Some(from) = counted(from) else { return Gate::Open(Attempt(None)) };
         let user = self.key(user);
@@ -164,7 +164,7 @@ impl Tries {
         Gate::Open(Attempt(Some(attempt)))
     }
 
-    /// The password was wrong, or will never be checked: returns how long after the question the answer may leave.
+    /// The password was wrong, or will never be checked. Returns the delay of the answer, counted from the question.
     pub fn wrong(&mut self, attempt: Attempt, now: Duration) -> Duration {
         let Attempt(Some(attempt)) = attempt else { return Duration::ZERO };
         let mut failed = None;
@@ -208,7 +208,7 @@ impl Tries {
         known.push(Known { from, last: now, failures: Failures::default() });
     }
 
-    /// Where an attempt counts: `None` is what the address has for itself with that user.
+    /// The counts of an attempt: `None` is the address's own count with that user.
     fn counts(&self, attempt: &Counted) -> impl Iterator<Item = Option<Count>> + Clone + use<> {
         let known = self.known.get(&attempt.user).is_some_and(|known| at(known, attempt.from).is_some());
         let strangers = strangers(attempt.from, attempt.user).filter(move |_| !known).map(Some);
@@ -240,8 +240,8 @@ impl Tries {
         }
     }
 
-    /// Forgets what is over where there is no room for one more attempt, and then an eighth of all, beginning with
-    /// those that failed least.
+    /// If there is no room for one more attempt, drops expired counts, and then an eighth of all, beginning with the
+    /// fewest failures.
     fn make_room(&mut self, now: Duration) {
         let most = self.most.max(COUNTS_OF_AN_ATTEMPT);
         self.failures.make_room(COUNTS_OF_AN_ATTEMPT, most, now.checked_sub(DAY));
@@ -252,7 +252,7 @@ impl Tries {
     }
 }
 
-/// The prefix that an address counts as; this machine's own do not count.
+/// The prefix that stands for an address; addresses of this machine do not count.
 fn counted(from: IpAddr) -> Option<IpAddr> {
     Some(prefix(from)).filter(|_| !from.to_canonical().is_loopback())
 }
@@ -261,7 +261,7 @@ fn at(known: &[Known], from: IpAddr) -> Option<&Known> {
     known.iter().find(|known| known.from == from)
 }
 
-/// Where an attempt counts from an address that the user has never logged in from.
+/// The counts of an attempt from an address where the user has never logged in.
 fn strangers(from: IpAddr, user: u64) -> impl Iterator<Item = Count> + Clone {
     let wide = match from {
         IpAddr::V4(_) => None,
@@ -273,9 +273,9 @@ fn strangers(from: IpAddr, user: u64) -> impl Iterator<Item = Count> + Clone {
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// A /48 may fail so many times as often as a /64.
+/// The bound of a /48, as a multiple of that of a /64.
 const WIDER: usize = 4;
-/// Addresses that are known for one user.
+/// Addresses remembered for one user.
 const ADDRESSES_OF_A_USER: usize = 16;
 const COUNTS_OF_AN_ATTEMPT: usize = 3;
 

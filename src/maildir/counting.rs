@@ -1,5 +1,5 @@
-//! Reading a message file through to count its octets on the wire, a bounded part at a time: nobody's file may keep a
-//! worker from the mailboxes of others.
+//! Reads a message file to count its octets on the wire, a bounded part at a time, so that no user's file keeps a
+//! worker from the mailboxes of other users.
 
 use std::{collections::HashSet, os::fd::AsFd};
 
@@ -8,19 +8,19 @@ use rustix::{fs, io::Errno};
 use super::scan::Stamp;
 use crate::octets::Octets;
 
-/// How much may be counted.
+/// The limits of counting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Bytes of the largest file that is a message.
+    /// Bytes of the largest message; a larger file is no message.
     pub largest: u64,
-    /// Bytes that are counted in one turn.
+    /// Bytes counted in one turn.
     pub turn: u64,
 }
 
-/// How far earlier turns came.
+/// The progress of earlier turns.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Files that were counted whole. The file of sizes has them, too, if it could be written.
+    /// Files that were counted whole. The file of sizes has them too, if it could be written.
     pub counted: Vec<(Stamp, u64)>,
     /// The file in which the last turn ended.
     begun: Option<Begun>,
@@ -40,11 +40,11 @@ struct Begun {
 pub struct Turn {
     bounds: Bounds,
     left: u64,
-    /// How far it came by now.
+    /// The progress so far.
     pub progress: Progress,
 }
 
-/// What came of counting a file.
+/// The result of counting a file.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Counted {
     /// Its octets on the wire.
@@ -56,23 +56,23 @@ pub enum Counted {
 }
 
 impl Turn {
-    /// A turn that goes on from there.
+    /// A turn that continues from that progress.
     pub fn new(bounds: Bounds, progress: Progress) -> Self {
         Self { bounds, left: bounds.turn, progress }
     }
 
-    /// A turn for those who may wait: it never ends, and counts files of up to so many bytes.
+    /// A turn for callers that may wait: it never ends, and counts files of up to so many bytes.
     pub fn endless(largest: u64) -> Self {
         Self::new(Bounds { largest, turn: u64::MAX }, Progress::default())
     }
 
-    /// Whether a file of so many bytes is no message, whatever is in it.
+    /// Whether a file of so many bytes is too large for a message.
     pub fn is_too_large(&self, bytes: u64) -> bool {
         bytes > self.bounds.largest
     }
 
-    /// Counts a file up to the size that its stamp tells, since one that grows has no end. One that was removed
-    /// meanwhile is [`Errno::NOENT`].
+    /// Counts a file up to the size in its stamp, because a growing file has no end. If it was removed meanwhile, the
+    /// error is [`Errno::NOENT`].
     pub fn count(&mut self, file: impl AsFd, stamp: Stamp) -> Result<Counted, Errno> {
         let (mut at, mut octets) = match self.progress.begun.take() {
             Some(begun) if begun.stamp == stamp => (begun.at, begun.octets),
@@ -119,9 +119,9 @@ impl Turn {
 }
 
 const BUFFER: usize = 64 * 1024;
-/// Bytes after which it is asked whether the file still has a name.
+/// Bytes after which the worker checks that the file still has a name.
 const CHECK_EVERY: u64 = 8 << 20;
-/// Bytes that a file counts for at least: opening it costs, too.
+/// Smallest number of bytes that a file counts for, because opening it costs too.
 const LEAST_CHARGED: u64 = 4096;
 
 #[cfg(test)]

@@ -27,14 +27,14 @@ use super::{
 };
 use crate::closing::Handle;
 
-/// A message in `tmp/`. Not visible to anybody, and rubbish if the power goes now.
+/// A message in `tmp/`. It is invisible to readers, and rubbish after a power cut.
 ///
 /// The file must be closed before it gets its name in a mailbox: a program that watches `new/` may believe that
 /// the file is complete, and some file systems report errors of writing at `close` only.
 #[derive(Debug)]
 pub struct Draft {
     file: Option<File>,
-    /// What the file was when it was closed.
+    /// The identity of the file when it was closed.
     closed: Option<Identity>,
     /// The directory of the file.
     tmp: Arc<Handle>,
@@ -48,7 +48,7 @@ pub struct Draft {
     stays: bool,
 }
 
-/// What tells a file from every other on all file systems.
+/// The identity of a file across all file systems.
 #[derive(Debug, Clone, Copy)]
 struct Identity {
     device: u64,
@@ -122,7 +122,7 @@ impl Draft {
         self.closed.is_some()
     }
 
-    /// What tells its file from every other of the mailbox, once it is closed.
+    /// The stamp of the file, once it is closed: its identity within the mailbox.
     pub fn stamp(&self) -> Result<Stamp, Error> {
         self.identity().map(|identity| identity.stamp)
     }
@@ -183,7 +183,7 @@ impl Draft {
         &self.unfinished
     }
 
-    /// Gives its file a time in the past: when it was delivered for the first time.
+    /// Sets the time of the file to its first delivery, in the past.
     pub fn set_modified(&self, time: SystemTime) -> Result<(), Error> {
         self.open()?.set_modified(time).map_err(|e| Error::at(&self.path, "set time", e))
     }
@@ -194,7 +194,7 @@ impl Draft {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let source = fs::openat(&self.tmp, &self.unfinished, flags, Mode::empty())
             .map_err(|e| Error::at(&self.path, "open", e))?;
-        // Something else may have taken its name: a FIFO, or another message.
+        // Another file may have taken its name: a FIFO, or another message.
         let there = fs::fstat(&source).map_err(|e| Error::at(&self.path, "stat", e))?;
         if !ours.is(&there) {
             return Err(Error::at(&self.path, "open", Errno::STALE));
@@ -216,12 +216,12 @@ impl Draft {
         }
     }
 
-    /// Forgets the message. A file that can't be removed is left to the cleaning of `tmp/`.
+    /// Drops the message. The cleaning of `tmp/` removes a file that cannot be removed now.
     pub fn discard(&self) {
         let _ = remove(&self.tmp, &self.unfinished, &self.path);
     }
 
-    /// From now on a panic leaves the file in `tmp/`: a record beside the messages speaks of it.
+    /// From now on a panic leaves the file in `tmp/`, because a record beside the messages names it.
     pub fn stay(&mut self) {
         self.stays = true;
     }
@@ -236,8 +236,8 @@ impl Drop for Draft {
     }
 }
 
-/// Removes a name, and tries once more after a failure: a call may have been interrupted. A name that is not there
-/// is removed.
+/// Removes a name, and tries once more after a failure, because a signal may have interrupted the call. A missing name
+/// counts as removed.
 pub(super) fn remove(dir: &OwnedFd, name: &str, path: &Path) -> Result<(), Error> {
     let unlink = || {
         step(path, "unlink")?;
@@ -249,8 +249,8 @@ pub(super) fn remove(dir: &OwnedFd, name: &str, path: &Path) -> Result<(), Error
     unlink().or_else(|_| unlink())
 }
 
-/// A name that was given although the call failed is given. A file server whose answer was lost is asked again, and
-/// says that the old name is not there, or that the new one is; or nothing at all.
+/// A name that exists although the call failed counts as given. If a file server's answer was lost, the client asks
+/// again, and the server says that the old name is missing, that the new one exists, or nothing at all.
 fn unless_done(
     failed: Option<Error>,
     ours: Identity,
@@ -263,12 +263,12 @@ fn unless_done(
     if there.is_ok_and(|there| ours.is(&there)) { Ok(true) } else { Err(error) }
 }
 
-/// Moves a name from `tmp/` to where messages are. Nothing is overwritten.
+/// Moves a name from `tmp/` to the messages. It overwrites no file.
 fn publish(tmp: &OwnedFd, unfinished: &str, to: &Maildir, place: Place, name: &str) -> Result<(), Errno> {
     let dir = to.dir(place);
     let mut done = fs::renameat_with(tmp, unfinished, dir, name, RenameFlags::NOREPLACE);
     if let Err(Errno::INVAL | Errno::NOSYS) = done {
-        // The file system can't say so in one call.
+        // The file system cannot do this in one call.
         done = link_once(tmp, unfinished, dir, name);
         if done.is_ok() {
             let _ = fs::unlinkat(tmp, unfinished, AtFlags::empty()); // else tmp/ is cleaned one day
@@ -277,8 +277,8 @@ fn publish(tmp: &OwnedFd, unfinished: &str, to: &Maildir, place: Place, name: &s
     done
 }
 
-/// A second name. A file server whose answer was lost is asked again, and says that the name is there: it is, if
-/// it is ours.
+/// Gives a second name. If a file server's answer was lost, the client asks again, and the server says that the name
+/// exists. It is good if it is our file.
 fn link_once(tmp: &OwnedFd, unfinished: &str, dir: &OwnedFd, name: &str) -> Result<(), Errno> {
     let file = |dir: &OwnedFd, name: &str| {
         let stat = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;

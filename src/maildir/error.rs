@@ -1,4 +1,4 @@
-//! What can go wrong with a file, for the log: the step, the path, and the system's reason.
+//! Errors of file operations, for the log: the step, the path, and the system's reason.
 
 use std::{
     fmt, io,
@@ -17,7 +17,7 @@ pub struct Error {
     source: io::Error,
 }
 
-/// What a caller may want to know of an [`Error`].
+/// The kind of an [`Error`], for decisions of a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// No room: on the disk, or in the directory.
@@ -44,7 +44,7 @@ impl Error {
         Self { path: path.into(), step, source: source.into() }
     }
 
-    /// Where.
+    /// The path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -57,7 +57,7 @@ impl Error {
         beside.is_some_and(|home| parts.iter().any(|part| home.join(part).symlink_metadata().is_ok()))
     }
 
-    /// What kind of failure it is.
+    /// The kind of the failure.
     pub fn kind(&self) -> Kind {
         match self.source.kind() {
             io::ErrorKind::InvalidData => return Kind::Changed,

@@ -1,5 +1,5 @@
-//! The last date that was known to be good, in a file of the spool: a server that starts with a wrong clock must not
-//! take every message for an old one.
+//! The last good date, in a file of the spool, so that a server that starts with a wrong clock does not take every
+//! message for an old one.
 
 use std::{
     fs::File,
@@ -15,7 +15,7 @@ use crate::safe_file::{self, Keep};
 /// The file, beside the mailboxes.
 pub const FILE: &str = ".restante.clock";
 
-/// The date in the file. Without one, the last change of any mailbox: files are stamped by the same clock, and so many
+/// The date in the file. Without one, the last change of any mailbox, because the same clock stamps files and so many
 /// of them were right. `None`: there is no mailbox either.
 pub fn read(spool: &Spool) -> Option<SystemTime> {
     from_file(spool).or_else(|| newest_change(spool))
@@ -37,7 +37,7 @@ fn newest_change(spool: &Spool) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(newest))
 }
 
-/// Notes a date that is good. Not durable: an older one does no harm.
+/// Writes a good date. This is not durable, because an older one does no harm.
 pub fn write(spool: &Spool, date: SystemTime) -> Result<(), Error> {
     let seconds = date.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let text = format!("{seconds}\n");

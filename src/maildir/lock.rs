@@ -1,8 +1,8 @@
-//! Advisory locks: of a mailbox, held by one POP3 session, and of the spool, held by one server or by several
-//! that share it. They die with the process that has them.
+//! Advisory locks: of a mailbox, held by one POP3 session, and of the spool, held by one server or by several that
+//! share it. A lock ends with its process.
 //!
-//! They are those of flock(2), which every server on this machine honours, and which the clients of NFS, CephFS and
-//! other file servers pass on, so that those on other machines honour them too.
+//! These are locks of flock(2). Every server on this machine honours them. The clients of NFS, CephFS and other file
+//! servers pass them on, so servers on other machines honour them too.
 
 use std::{io, os::fd::OwnedFd, path::Path};
 
@@ -17,20 +17,20 @@ use crate::closing::Handle;
 /// The lock file, beside the messages or the mailboxes.
 pub const FILE: &str = ".restante.lock";
 
-/// How a lock is held.
+/// The mode of a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
-    /// By nobody else.
+    /// Exclusive.
     Alone,
-    /// By others too, if they share it.
+    /// Shared with other processes that also share it.
     Shared,
 }
 
-/// A held lock: let go when dropped.
+/// A held lock, released when dropped.
 ///
-/// It is on two things at once. The file is what other machines see. The directory that it lies in is locked as well:
-/// a restore can put another file in the place of a file that is locked, and not another directory in the place of
-/// one that is open. The directory alone will do where the file cannot be made.
+/// It covers two things at once. Other machines see the lock on the file. The directory of the file is locked as well,
+/// because a restore can replace a locked file, but not an open directory. If the file cannot be made, the lock on the
+/// directory is enough.
 #[derive(Debug)]
 pub struct Lock {
     hold: Hold,
@@ -58,8 +58,8 @@ impl Lock {
         Ok(Self { hold, file, _dir: above })
     }
 
-    /// Sees that the lock is still on the file that has its name, or else locks the one that has. `true`: another file
-    /// had the name. An error of kind `Locked`: another process has that.
+    /// Checks that the lock is still on the file with its name, or else locks the file that has it. `true`: another
+    /// file had the name. An error of kind `Locked`: another process has locked that file.
     pub(super) fn keep(&mut self, dir: &OwnedFd, path: &Path) -> Result<bool, Error> {
         if self.file.as_ref().is_some_and(|file| has_the_name(dir, file)) {
             return Ok(false);
@@ -70,14 +70,14 @@ impl Lock {
     }
 }
 
-/// Locks the file, which is made if it is not there; `None`: it is not there and cannot be made, and `do_without` says
-/// that it need not be.
+/// Locks the file, and makes it if it is missing. `None`: it is missing and cannot be made, and `do_without` allows
+/// that.
 fn take_file(dir: &OwnedFd, path: &Path, hold: Hold, do_without: bool) -> Result<Option<Handle>, Error> {
     let path = || path.join(FILE);
     for _ in 0..ATTEMPTS {
-        // For reading, so that it keeps nobody from making the disk read-only.
+        // Opened for reading, so that the disk can still be made read-only.
         let opened = match open(dir, FILE, OFlags::RDONLY | OFlags::CREATE) {
-            // Mail can be read from a disk that can't be written, and deleted from one that is full.
+            // Clients can read mail from a read-only disk, and delete mail from a full one.
             Err(Errno::ROFS | Errno::NOSPC | Errno::DQUOT) if do_without => return Ok(None),
             done => done,
         };
@@ -89,7 +89,7 @@ fn take_file(dir: &OwnedFd, path: &Path, hold: Hold, do_without: bool) -> Result
             locked = fs::flock(&file, operation(hold));
         }
         locked.map_err(|e| Error::at(path(), "lock", e))?;
-        // Another file may have taken its name before it was locked: that one is to be locked.
+        // Another file may have taken its name before it was locked; then that file must be locked.
         if has_the_name(dir, &file) {
             return Ok(Some(file));
         }
@@ -116,7 +116,7 @@ fn has_the_name(dir: &OwnedFd, file: &Handle) -> bool {
         if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino))
 }
 
-/// Files that are opened until one is the right one.
+/// The largest number of files opened to find the right one.
 const ATTEMPTS: usize = 10;
 
 #[cfg(test)]

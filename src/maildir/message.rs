@@ -1,5 +1,5 @@
-//! One message of a mailbox: reading it, deleting it, marking it. Each finds the file by its identity,
-//! wherever another program has put it meanwhile, and makes sure that it is the file that was listed.
+//! One message of a mailbox: reading, deleting and marking it. Each operation finds the file by its identity, even
+//! after another program has moved it, and checks that it is the listed file.
 
 use std::{collections::HashMap, ffi::CString, fs::File, io, os::unix::fs::FileExt};
 
@@ -14,21 +14,21 @@ use super::{
 };
 use crate::closing::OffLoop;
 
-/// How message files are opened: never through a link, never waiting for the writer of a FIFO.
+/// The flags for opening message files: never through a link, never waiting for the writer of a FIFO.
 pub const OPEN: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::NONBLOCK)
     .union(OFlags::CLOEXEC)
     .union(OFlags::NOCTTY);
 
-/// The message that is meant.
+/// A reference to a message.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
-    /// Its name when it was listed.
+    /// The name at the time of the list.
     pub name: &'a [u8],
-    /// Where it was.
+    /// The directory at that time.
     pub place: Place,
-    /// Which file it was.
+    /// The version of the file.
     pub stamp: Stamp,
 }
 
@@ -47,8 +47,8 @@ pub struct OpenMessage {
 }
 
 impl OpenMessage {
-    /// Opens the message that was listed. Errors are of kind `Gone`, `Changed` (another file has its name
-    /// now, or its content was changed), or of the system.
+    /// Opens the listed message. Errors are of kind `Gone`, `Changed` (another file has its name now, or its content
+    /// was changed), or of the system.
     pub fn open(maildir: &Maildir, wanted: Wanted<'_>) -> Result<Self, Error> {
         let (place, name, _) = find(maildir, wanted)?;
         let path = path_of(maildir, place, &name);
@@ -62,8 +62,8 @@ impl OpenMessage {
         Ok(Self { file: OffLoop::new(File::from(file)), path, bytes: wanted.stamp.bytes })
     }
 
-    /// Reads up to `most` bytes at `from`; the flag says whether they end the message. A file that ends
-    /// before the bytes it had is an error of kind `Cut`.
+    /// Reads up to `most` bytes at `from`; the flag says whether they end the message. A file that has become shorter
+    /// is an error of kind `Cut`.
     pub fn read(&self, from: u64, most: usize) -> Result<(Vec<u8>, bool), Error> {
         let left = self.bytes.saturating_sub(from);
         let length = usize::try_from(left).unwrap_or(usize::MAX).min(most);
@@ -73,33 +73,33 @@ impl OpenMessage {
     }
 }
 
-/// A name of a message file, and where it is or was.
+/// A name of a message file, with its present or former directory.
 pub type Named = (Place, Box<[u8]>);
 
-/// Deletes messages of a Maildir, whatever names they have by now.
+/// Deletes messages of a Maildir, under whatever names they have now.
 ///
-/// A program that moves a message by `link` and `unlink` gives it two names for a moment, or for good if it
-/// is killed between them. Files that still have a name somewhere when all is done are looked for once more,
-/// all of them together: that name may be in another mailbox, where the message belongs to somebody else.
+/// A program that moves a message by `link` and `unlink` gives it two names for a moment, or for good if it is killed
+/// between them. So at the end the files that still have a name are looked for once more, all of them together: that
+/// name may be in another mailbox, where the message belongs to another user.
 #[derive(Debug)]
 pub struct Deletion<'a> {
     maildir: &'a Maildir,
     survivors: Survivors,
-    /// By their identity the files that still have a name, or may have one.
+    /// The files that have or may have another name, by their identity.
     linked: HashMap<&'a [u8], Vec<Stamp>>,
 }
 
-/// How a deletion learns which files still have a name.
+/// The way in which a deletion finds files that still have a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Survivors {
-    /// Each file is asked, through a descriptor: three calls to the system for each message.
+    /// One query for each file, through a descriptor: three calls to the system for each message.
     Asked,
-    /// The directories are read when all is done: the time depends on what is left in them.
+    /// One read of the directories at the end: the time depends on the remaining files.
     Read,
 }
 
 impl Survivors {
-    /// The cheaper way to delete so many of the messages of a mailbox.
+    /// The cheaper way to delete that many of the messages of a mailbox.
     pub fn of(deleted: usize, messages: usize) -> Self {
         if deleted.saturating_mul(NAMES_READ_MEANWHILE) < messages { Self::Asked } else { Self::Read }
     }
@@ -111,8 +111,8 @@ impl<'a> Deletion<'a> {
         Self { maildir, survivors, linked: HashMap::new() }
     }
 
-    /// Deletes a message, and returns the name it had. `None`: it is not there any more. It is an error of kind
-    /// `Changed` if there is something else than what was listed: nobody has read that.
+    /// Deletes a message, and returns the name it had. `None`: the message is gone. A different file in its place is an
+    /// error of kind `Changed`, because no client has read that content.
     pub fn delete(&mut self, wanted: Wanted<'a>) -> Result<Option<Named>, Error> {
         let Self { maildir, survivors, linked } = self;
         on_the_file(maildir, wanted, |place, name| {
@@ -131,7 +131,7 @@ impl<'a> Deletion<'a> {
         })
     }
 
-    /// Deletes what names they still have in this Maildir, and returns those.
+    /// Deletes the remaining names of these files in this Maildir, and returns them.
     pub fn finish(self) -> Result<Vec<Named>, Error> {
         let Self { maildir, linked, .. } = self;
         let mut deleted = Vec::new();
@@ -141,7 +141,7 @@ impl<'a> Deletion<'a> {
                 for name in names(maildir, place)? {
                     let name = name?;
                     let Some(stamps) = linked.get(name::identity(name.to_bytes())) else { continue };
-                    // Not by the inode alone: its number may be another file's by now.
+                    // The inode alone is not enough, because another file may have its number now.
                     if !stamp(maildir, place, &name)?.is_some_and(|stamp| stamps.contains(&stamp)) {
                         continue;
                     }
@@ -160,8 +160,8 @@ impl<'a> Deletion<'a> {
     }
 }
 
-/// Moves a message to `cur/` with the flag `S`, and returns its new name, or its old one where the new one is
-/// another file's or too long. `None`: it is not there any more. Errors are those of [`Deletion::delete`].
+/// Moves a message to `cur/` with the flag `S`, and returns its new name. It keeps the old name if the new one belongs
+/// to another file or is too long. `None`: the message is gone. Errors are those of [`Deletion::delete`].
 pub fn mark_seen(maildir: &Maildir, wanted: Wanted<'_>) -> Result<Option<Named>, Error> {
     on_the_file(maildir, wanted, |place, name| {
         if place == Place::Cur && name::flags(name.to_bytes()).contains(&b'S') {
@@ -169,7 +169,7 @@ pub fn mark_seen(maildir: &Maildir, wanted: Wanted<'_>) -> Result<Option<Named>,
         }
         let seen = c_string(name::with_flag(name.to_bytes(), b'S'));
         let (from, to) = (maildir.dir(place), maildir.dir(Place::Cur));
-        // Nothing is overwritten: another file may have this identity too.
+        // No file is overwritten, because another file may have this identity too.
         let renamed = match fs::renameat_with(from, name, to, &seen, RenameFlags::NOREPLACE) {
             Err(Errno::INVAL | Errno::NOSYS) => fs::linkat(from, name, to, &seen, AtFlags::empty())
                 .and_then(|()| fs::unlinkat(from, name, AtFlags::empty())),
@@ -206,9 +206,9 @@ fn on_the_file(
     Err(Error::at(path, "find", io::Error::other("it is renamed all the time")))
 }
 
-/// Finds a message under the name it was listed with, or else under any name of the same identity: flags
-/// changed, or moved between `new/` and `cur/`. The stamp is what it has now. An error is of kind `Gone`,
-/// `Changed` (another file has the name that was listed), or of the system.
+/// Finds a message under its listed name, or else under any name of the same identity: with changed flags, or moved
+/// between `new/` and `cur/`. The stamp is the present one. An error is of kind `Gone`, `Changed` (another file has the
+/// listed name), or of the system.
 fn find(maildir: &Maildir, wanted: Wanted<'_>) -> Result<(Place, CString, Stamp), Error> {
     let listed = c_string(wanted.name.to_vec());
     let is_it = |stamp: &Stamp| stamp.inode == wanted.stamp.inode;
@@ -244,7 +244,7 @@ fn names(
     Ok(entries.map(move |entry| entry.map(|entry| entry.file_name().to_owned()).map_err(failed)))
 }
 
-/// Which file has that name, if one has it.
+/// The version of the file with that name, if there is one.
 fn stamp(maildir: &Maildir, place: Place, name: &CString) -> Result<Option<Stamp>, Error> {
     match fs::statat(maildir.dir(place), name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(Stamp::of(&stat))),
@@ -257,7 +257,7 @@ fn changed(path: std::path::PathBuf) -> Error {
     Error::at(path, "open", io::Error::new(io::ErrorKind::InvalidData, "not the file that was listed"))
 }
 
-/// A file name as the system wants it. A name with a NUL can't be on a disk, so that nothing is there.
+/// A file name for the system. A name with a NUL cannot be on a disk, so no such file exists.
 pub fn c_string(name: Vec<u8>) -> CString {
     CString::new(name).unwrap_or_default()
 }
@@ -266,7 +266,7 @@ fn path_of(maildir: &Maildir, place: Place, name: &CString) -> std::path::PathBu
     maildir.path().join(place.name()).join(name.to_string_lossy().as_ref())
 }
 
-/// Names of a directory that are read in the time in which one file is asked.
+/// The number of directory entries read in the time of one query for a file.
 const NAMES_READ_MEANWHILE: usize = 8;
 /// Looks for a message that another program renames at the same time.
 const ATTEMPTS: usize = 3;

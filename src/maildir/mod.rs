@@ -1,8 +1,7 @@
 //! The files: one Maildir for each mailbox, below one spool directory.
 //!
-//! Blocking, plain code, called by worker threads and by the command-line tools alike. It knows nothing of
-//! sockets, sessions or accounts. Everything is opened relative to a directory that is already open, and
-//! never through a symbolic link.
+//! Blocking, plain code for worker threads and the command-line tools. It knows nothing of sockets, sessions or
+//! accounts. It opens every file relative to a directory that is already open, and never through a symbolic link.
 
 pub mod counting;
 mod draft;

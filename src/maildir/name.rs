@@ -1,4 +1,4 @@
-//! The names of message files: making ours, and reading anybody's.
+//! The names of message files: making our own, and reading those of any program.
 //!
 //! A name of ours is `<secs>.M<usec>P<pid>Q<seq>R<random>C<crc>.<host>,S=<bytes>,W=<octets>`. Its crc is over
 //! all the rest of it, so that we know our own names again and may believe the sizes in them. Names are
@@ -6,8 +6,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Makes names that no other delivery on this or any other machine has: what differs is the time, the
-/// process, a count and 64 random bits, any of which may fail us alone.
+/// Makes names that no other delivery on this or any other machine has. Time, process, a count and 64 random bits make
+/// them differ, because each of these alone may fail.
 #[derive(Debug)]
 pub struct Namer {
     host: String,
@@ -40,7 +40,7 @@ fn front((seconds, micros): (u64, u32), process: u32, made: u64, random: u64) ->
     format!("{seconds}.M{micros}P{process}Q{made}R{random:016x}")
 }
 
-/// Octets of the longest host that every name of ours has room for, whatever its numbers, sizes and flags are.
+/// Octets of the longest host for which every name of ours has room, with any numbers, sizes and flags.
 pub fn longest_host() -> usize {
     let front = front((u64::MAX, 999_999), u32::MAX, u64::MAX, u64::MAX);
     let rest = Unique { front, host: String::new() }.with_sizes(u64::MAX, u64::MAX);
@@ -80,9 +80,8 @@ fn escaped(host: &str) -> String {
     host.replace('/', "\\057").replace(':', "\\072")
 }
 
-/// What identifies a message: its name up to the first `,` or `:` (mutt's rule). It survives flag changes,
-/// moves between `new/` and `cur/`, restores and rsync. Where `:` can't be in a name, `;` or `!` before
-/// `2,` stand for it.
+/// The identity of a message: its name up to the first `,` or `:` (mutt's rule). It survives flag changes, moves
+/// between `new/` and `cur/`, restores and rsync. If `:` can't be in a name, `;` or `!` before `2,` replaces it.
 pub fn identity(name: &[u8]) -> &[u8] {
     let end = (0..name.len()).find(|&at| {
         matches!(name[at], b',' | b':')
@@ -91,7 +90,7 @@ pub fn identity(name: &[u8]) -> &[u8] {
     &name[..end.unwrap_or(name.len())]
 }
 
-/// Where the info part begins that holds the flags: at `:2,` or what stands for it.
+/// The start of the info part with the flags: at `:2,` or its replacement.
 pub fn info(name: &[u8]) -> Option<usize> {
     (0..name.len()).find(|&at| matches!(name[at], b':' | b';' | b'!') && name[at + 1..].starts_with(b"2,"))
 }
@@ -119,14 +118,14 @@ pub fn with_flags(name: &[u8], flags: &[u8]) -> Vec<u8> {
     [base, info, &flags].concat()
 }
 
-/// The octets on the wire that a name of ours tells, if the file still has the bytes that it tells too.
+/// The octets on the wire in a name of ours, if the bytes in the name are still those of the file.
 pub fn octets_told(name: &[u8], bytes: u64) -> Option<u64> {
     sizes_told(name).and_then(|(told, octets)| {
         (told == bytes && crate::octets::are_possible(octets, bytes)).then_some(octets)
     })
 }
 
-/// The bytes on the disk and the octets on the wire that a name of ours tells.
+/// The bytes on the disk and the octets on the wire in a name of ours.
 pub fn sizes_told(name: &[u8]) -> Option<(u64, u64)> {
     let name = &name[..info(name).unwrap_or(name.len())];
     let name = std::str::from_utf8(name).ok()?;

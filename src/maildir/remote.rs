@@ -1,5 +1,4 @@
-//! File systems that other machines write to as well: which ones they are, what their caches must not hide, and
-//! what time it is there.
+//! File systems that other machines also write to: their list, reads past their caches, and the time on their server.
 
 use std::{
     os::fd::AsFd,
@@ -14,24 +13,24 @@ use rustix::{
 use super::{Error, Maildir, lock, store::FILE_MODE};
 
 impl Maildir {
-    /// Whether other machines may change it, of which this one's kernel tells nobody.
+    /// Whether other machines may change it without an event from this machine's kernel.
     pub fn is_remote(&self) -> bool {
         is_one_of(self.root(), &REMOTE)
     }
 
-    /// Whether this machine's kernel tells of every change. Where the spool is known to be `shared`, only file
-    /// systems that are known to be this machine's own are believed.
+    /// Whether this machine's kernel reports every change. If the spool is `shared`, only file systems that are known
+    /// to be local count as such.
     pub fn is_told_of(&self, shared: bool) -> bool {
         if shared { is_one_of(self.root(), &LOCAL) } else { !self.is_remote() }
     }
 
-    /// The time by the clock that its files are stamped by: `now`, if that is this machine's; else that of the
-    /// file server, which may go wrong by hours. `None`: it can't be told, since nothing can be written.
+    /// The time by the clock that stamps its files: `now` on this machine, otherwise the time of the file server, which
+    /// may be wrong by hours. `None`: the time is unknown, because no file can be written.
     pub fn clock(&self, now: SystemTime) -> Option<SystemTime> {
         if self.is_remote() { self.touch().ok() } else { Some(now) }
     }
 
-    /// Has the file system stamp a file of ours, and reads the stamp.
+    /// Lets the file system stamp a file of ours, and reads the stamp.
     fn touch(&self) -> Result<SystemTime, Error> {
         let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
         let times = Timestamps { last_access: now, last_modification: now };
@@ -70,7 +69,7 @@ fn kind(magic: FsWord) -> u32 {
     magic as u64 as u32
 }
 
-/// What `statfs` calls file systems whose files other machines may change.
+/// The `statfs` types of file systems whose files other machines may change.
 const REMOTE: [u32; 17] = [
     0x6969,      // NFS
     0x00c3_6400, // Ceph
@@ -91,7 +90,7 @@ const REMOTE: [u32; 17] = [
     0xbacb_acbc, // and of VMware
 ];
 
-/// File systems of this machine alone, as long as nobody else has the disk below them.
+/// File systems of this machine alone, unless another machine has the disk below them.
 const LOCAL: [u32; 7] = [
     0xef53,      // ext4
     0x5846_5342, // XFS

@@ -1,4 +1,4 @@
-//! What is in a mailbox: a walk through `new/` and `cur/`, or a look at one name.
+//! The contents of a mailbox: a walk through `new/` and `cur/`, or a look at one name.
 
 use std::{collections::HashMap, ffi::CStr, time::SystemTime};
 
@@ -19,18 +19,18 @@ use super::{
 /// A message file as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// Its name, flags and all.
+    /// The file name, with flags.
     pub name: Box<[u8]>,
-    /// Where it lies.
+    /// The directory of the file.
     pub place: Place,
-    /// What tells this file from another of the same name.
+    /// The version of the file, which differs from another file of the same name.
     pub stamp: Stamp,
     /// Octets on the wire.
     pub octets: u64,
 }
 
-/// What tells a file from another one, or from itself after a change: inode, bytes, time of the last change
-/// of its content.
+/// The version of a file: inode, bytes, time of the last change of its content. It differs between two files, and
+/// between two states of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Stamp {
     /// Inode number.
@@ -53,7 +53,7 @@ impl Stamp {
     }
 }
 
-/// When `new/` and `cur/` changed last: seconds and nanoseconds.
+/// The last changes of `new/` and `cur/`: seconds and nanoseconds.
 pub type Times = [(i64, u32); 2];
 
 /// Whether a directory changed so shortly before `now` that a further change might bear the same time.
@@ -63,32 +63,32 @@ pub fn is_young(times: &Times, now: SystemTime) -> bool {
     times.iter().any(|(seconds, _)| *seconds >= limit)
 }
 
-/// Everything that a walk found.
+/// The result of a walk.
 #[derive(Debug, Default)]
 pub struct Scan {
     /// The messages, in no order.
     pub found: Vec<Found>,
-    /// What was left out.
+    /// The skipped files.
     pub left_out: Vec<LeftOut>,
-    /// The times of the directories before the walk: what changed since then may not be in it.
+    /// The times of the directories before the walk: later changes may be missing.
     pub times: Times,
 }
 
-/// A file that was left out, and why.
+/// A skipped file, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Its name.
+    /// The file name.
     pub name: Box<[u8]>,
-    /// Where it lies.
+    /// The directory of the file.
     pub place: Place,
     /// The reason, for the log.
     pub why: &'static str,
 }
 
-/// One difference in what a mailbox holds. To apply it twice is to apply it once.
+/// One difference in the contents of a mailbox. Applying it twice has the same effect as once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// That message is there.
+    /// That message exists.
     Present(Found),
     /// No message has that name there.
     Absent {
@@ -100,7 +100,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// The name that is not there, if it says so.
+    /// The missing name, if this is a removal.
     pub fn absent(self) -> Option<Named> {
         match self {
             Self::Absent { place, name } => Some((place, name)),
@@ -116,18 +116,18 @@ pub struct Look {
     pub place: Place,
     /// The name.
     pub name: Box<[u8]>,
-    /// What is known of the files of its identity, perhaps by another name: not to be counted again.
+    /// The known files of the identity, perhaps under another name: they need not be counted again.
     pub known: Vec<(Stamp, u64)>,
 }
 
-/// Walks through a mailbox. It is an error if a directory can't be read: a mailbox is never called empty
-/// because it could not be looked at.
+/// Walks through a mailbox. An unreadable directory is an error, because a mailbox must not look empty after a failed
+/// read.
 ///
-/// A file that is renamed while a directory is read may be seen twice or not at all. So a walk under which
-/// the directories changed is done again, and a message that one of `known` or of an earlier walk was, and
-/// the last walk did not see, is looked for once more.
+/// A walk may see a file twice or not at all if it is renamed meanwhile. So a walk is repeated if the directories
+/// changed during it. If the last walk misses a message from `known` or from an earlier walk, the message is looked for
+/// once more.
 ///
-/// `None`: the turn is over before everything is counted. What was counted is in the turn, for the next one.
+/// `None`: the turn ended before everything was counted. The turn keeps the counts for the next one.
 pub fn scan<'a>(
     maildir: &Maildir,
     known: impl IntoIterator<Item = &'a Found>,
@@ -171,7 +171,7 @@ fn scan_with<'a>(
     Ok(Some(scan))
 }
 
-/// What one message is, whatever its name is now: its identity, and which file.
+/// A message under any name: its identity, and the version of its file.
 type File = (Box<[u8]>, u64);
 
 fn file(found: &Found) -> File {
@@ -194,7 +194,7 @@ fn walk(maildir: &Maildir, sizes: &mut Sizes, turn: &mut Turn) -> Result<Option<
     Ok(Some((scan, calm)))
 }
 
-/// Looks for messages that slipped through the last walk, whatever name they have now. `false`: the turn is over.
+/// Looks for messages that the last walk missed, under any name. `false`: the turn is over.
 fn find_again(
     maildir: &Maildir,
     mut missing: HashMap<File, Found>,
@@ -252,10 +252,10 @@ fn scan_place(
     Ok(true)
 }
 
-/// What a look at some names saw: what is there and what is not, and what was left out.
+/// The result of a look at some names: present, missing and skipped files.
 type Seen = (Vec<Change>, Vec<LeftOut>);
 
-/// Looks at names that something has happened to. `None`: the turn is over, and what was counted is kept for a walk.
+/// Looks at names with events. `None`: the turn is over, and the counts are kept for a walk.
 pub fn look(maildir: &Maildir, looks: &[Look], turn: &mut Turn) -> Result<Option<Seen>, Error> {
     let (mut changes, mut left_out, mut counted) = (Vec::new(), Vec::new(), Vec::new());
     let mut over = false;
@@ -263,7 +263,7 @@ pub fn look(maildir: &Maildir, looks: &[Look], turn: &mut Turn) -> Result<Option
     for Look { place, name, known } in looks {
         let (place, name) = (*place, name.clone());
         let c_name = super::message::c_string(name.to_vec());
-        // Of an identity that many files have some are known only.
+        // If an identity has many files, only some of them are known.
         let known = |stamp: Stamp| match known.iter().find(|(other, _)| *other == stamp) {
             Some((_, octets)) => Some(*octets),
             None if known.len() < MOST_KNOWN => None,
@@ -293,21 +293,21 @@ pub fn look(maildir: &Maildir, looks: &[Look], turn: &mut Turn) -> Result<Option
     Ok((!over).then_some((changes, left_out)))
 }
 
-/// What a look at one name saw.
+/// The result of a look at one name.
 enum Looked {
     Message(Found, Source),
-    /// No file, or one that is none of our business: a dot file, a message that its owner has trashed.
+    /// No message: no file, a dot file, or a message that its owner has trashed.
     Nothing,
-    /// Something that should not be there, and why.
+    /// A file that should not be there, with the reason.
     LeftOut(&'static str),
-    /// The turn was over before it was counted.
+    /// The turn ended before the file was counted.
     TurnOver,
 }
 
-/// Where the octets of a message come from.
+/// The source of the octets of a message.
 #[derive(PartialEq, Eq)]
 enum Source {
-    /// Its name of ours, or what was counted before.
+    /// Our own name, or an earlier count.
     Known,
     /// The file was read.
     Counted,
@@ -360,15 +360,14 @@ fn look_at(
     }
 }
 
-/// Whether it takes a question to the system to know that we may read it: nobody asks for a file of our own, as
-/// most are.
+/// Whether the system must be asked if we may read the file. Our own files, which are most, need no question.
 fn may_be_unreadable(stat: &Stat) -> bool {
     let needed = if stat.st_uid == geteuid().as_raw() { Mode::RUSR } else { Mode::RGRP | Mode::ROTH };
     !Mode::from_raw_mode(stat.st_mode).contains(needed)
 }
 
-/// The modification times of both directories, as the file system has them now, whatever a cache says. It is an error
-/// if they are not in the file system any more.
+/// The modification times of both directories, as the file system has them now, past any cache. An error if they have
+/// left the file system.
 pub fn times(maildir: &Maildir) -> Result<Times, Error> {
     let time = |place: Place| {
         let failed = |e: Errno| Error::at(maildir.path().join(place.name()), "stat", e);
@@ -379,13 +378,13 @@ pub fn times(maildir: &Maildir) -> Result<Times, Error> {
     Ok([time(Place::New)?, time(Place::Cur)?])
 }
 
-/// Files of one identity that a look is told of; the sizes of further ones are in the file of sizes.
+/// The largest number of files of one identity that a look gets; the sizes of further ones are in the file of sizes.
 pub const MOST_KNOWN: usize = 4;
-/// Why a file is left out that we may not read.
+/// The reason for skipping an unreadable file.
 const UNREADABLE: &str = "unreadable";
-/// Why a file is left out that is larger than any message.
+/// The reason for skipping a file that is larger than any message.
 pub const TOO_LARGE: &str = "skipped: too large";
-/// Walks through a mailbox that changes under each of them.
+/// The number of walks through a mailbox that changes during each of them.
 const ATTEMPTS: usize = 3;
 /// Seconds within which two changes of a directory may have the same time: some file systems count in twos.
 const YOUNG: i64 = 2;

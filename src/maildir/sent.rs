@@ -1,8 +1,8 @@
-//! `.restante.sent`: the Message-IDs of what was filed in a folder lately, so that a message that is submitted
-//! twice is filed once, also after a restart.
+//! `.restante.sent`: the Message-IDs recently filed in a folder, so that a message that is submitted twice is filed
+//! once, also after a restart.
 //!
-//! Digests of fixed size, appended. It is a cache: whoever removes it, or a crash that loses its end, lets a
-//! message be filed once more, and never keeps one from being filed that was not.
+//! Digests of fixed size, appended. It is a cache: if the file is removed, or a crash loses its end, a message may be
+//! filed once more. It never prevents the first filing of a message.
 
 use std::{
     collections::VecDeque,
@@ -21,7 +21,7 @@ use crate::safe_file::Keep;
 /// The file, beside the messages.
 pub const FILE: &str = ".restante.sent";
 
-/// What tells a message from another, however often it is submitted: a digest of its Message-ID.
+/// The identity of a message over several submissions: a digest of its Message-ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MessageId([u8; SIZE]);
 
@@ -41,7 +41,7 @@ impl MessageId {
     }
 }
 
-/// What was filed in a folder lately.
+/// The messages recently filed in a folder.
 #[derive(Debug, Default)]
 pub struct Filed {
     lately: VecDeque<MessageId>,
@@ -50,7 +50,7 @@ pub struct Filed {
 }
 
 impl Filed {
-    /// What the file in a folder says.
+    /// The content of the file in a folder.
     pub fn load(maildir: &Maildir) -> Self {
         Self::read(maildir).unwrap_or_else(|error| {
             if error.kind() != Kind::Gone {
@@ -72,7 +72,7 @@ impl Filed {
         Ok(Self { lately, records: usize::try_from(records).unwrap_or(usize::MAX) })
     }
 
-    /// Whether that message was filed lately.
+    /// Whether that message was filed recently.
     pub fn has(&self, id: MessageId) -> bool {
         self.lately.contains(&id)
     }
@@ -96,7 +96,7 @@ impl Filed {
         step(maildir.path(), "record")?;
         let failed = |step| move |e: std::io::Error| Error::at(maildir.path().join(FILE), step, e);
         let mut file = open_to_append(maildir, FILE)?;
-        // What a crash has torn is filled up.
+        // Fills up a record that a crash has torn.
         let length = file.metadata().map_err(failed("stat"))?.len();
         let filling = length.next_multiple_of(SIZE as u64) - length;
         let record = [&[0; SIZE][..filling as usize], &id.0].concat();

@@ -1,15 +1,14 @@
-//! `.restante.sizes`: what counting the octets of other programs' files has told, so that a restart does not
-//! read them again.
+//! `.restante.sizes`: the counted octets of other programs' files, so that a restart does not read them again.
 //!
-//! Records of fixed size, each with a crc of its own, appended. It is a cache: a record that is torn, stale or
-//! not ours is passed over, and a file that can't be read or written costs nothing but time.
+//! Records of fixed size, each with its own crc, appended. It is a cache: a torn, stale or foreign record is skipped,
+//! and an unreadable or read-only file costs only time.
 //!
-//! It is read into memory that is mapped for that, and given back to the system at once: no file in the spool is
-//! mapped itself, since other programs write there. One that is cut short under its mapping, or has a bad sector,
-//! takes the process with it (SIGBUS).
+//! The file is read into mapped memory, which is returned to the system at once. No file in the spool is mapped itself,
+//! because other programs write there: if one cuts a mapped file short, or a sector is bad, the process dies (SIGBUS).
 //!
 //! Servers that share a spool append to it at the same time, and NFS may write the records of one over those of
-//! another. They are all of one size at multiples of it, so that what is lost is lost whole, and is counted again.
+//! another. All records have one size and start at multiples of it, so only whole records are lost, and their files are
+//! counted again.
 
 use std::{
     collections::HashMap,
@@ -44,7 +43,7 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// What the file of a mailbox says.
+    /// The content of the file of a mailbox.
     pub fn load(maildir: &Maildir) -> Self {
         Self::read(maildir).unwrap_or_else(|error| {
             if error.kind() != super::Kind::Gone {
@@ -70,24 +69,24 @@ impl Sizes {
         self.known.get(stamp).copied()
     }
 
-    /// Remembers what was counted.
+    /// Adds a new count, to be written later.
     pub fn learn(&mut self, stamp: Stamp, octets: u64) {
         self.known.insert(stamp, octets);
         self.fresh.push((stamp, octets));
     }
 
-    /// Knows what is written down already, or could not be.
+    /// Adds counts that the file has already, or that cannot be written.
     pub fn remember(&mut self, sizes: &[(Stamp, u64)]) {
         self.known.extend(sizes.iter().copied());
     }
 
-    /// What was learnt.
+    /// The counts that are not written yet.
     pub fn fresh(&self) -> &[(Stamp, u64)] {
         &self.fresh
     }
 
-    /// Writes down what was learnt. `live` are the stamps of all messages there are, where that is known:
-    /// a file with more records than twice these is written anew with what it still needs.
+    /// Writes the new counts. `live` are the stamps of all existing messages, if they are known: a file with more than
+    /// twice as many records is written anew with the useful ones.
     pub fn save(self, maildir: &Maildir, live: Option<&[Stamp]>) {
         let saved = match live {
             Some(live) if self.records > 2 * live.len() + SPARE_RECORDS => self.compact(maildir, live),
@@ -115,7 +114,7 @@ pub fn count(maildir: &OwnedFd, path: &Path) -> Result<(usize, usize), Error> {
     Ok((bytes.len().div_ceil(RECORD), broken))
 }
 
-/// What is in the file; `None` for nothing.
+/// The content of the file; `None` if it is empty.
 fn contents(file: &mut File) -> io::Result<Option<MmapMut>> {
     let length = file.metadata()?.len();
     if length > MOST_BYTES {
@@ -137,13 +136,14 @@ fn contents(file: &mut File) -> io::Result<Option<MmapMut>> {
     Ok(Some(bytes))
 }
 
-/// Replaces a file of ours beside the messages. It is written in `tmp/`, where what a crash leaves is removed one day.
+/// Replaces a file of ours beside the messages. It is written in `tmp/`, and the cleaning there removes the remains of
+/// a crash.
 pub fn replace(maildir: &Maildir, name: &str, bytes: &[u8], keep: Keep) -> Result<(), Error> {
     safe_file::replace_in((maildir.tmp(), maildir.root()), name.as_ref(), FILE_MODE.bits(), bytes, keep)
         .map_err(|e| Error::at(maildir.path().join(name), "replace", e))
 }
 
-/// Appends records in one write. A tail that a crash has torn is passed over by filling it up.
+/// Appends records in one write. If a crash has torn the tail, it is filled up, and readers skip it.
 pub fn append(maildir: &Maildir, sizes: &[(Stamp, u64)]) -> Result<(), Error> {
     if sizes.is_empty() {
         return Ok(());
@@ -171,9 +171,9 @@ fn open_in(dir: &OwnedFd, path: &Path, name: &str) -> Result<File, Error> {
     if regular { Ok(File::from(file)) } else { Err(failed(Errno::INVAL)) }
 }
 
-/// Opens a file of ours beside the messages to append to it, and makes it if it is not there. One that has another
-/// name, too, may be a file that the owner of the mailbox may not write to, or part of a copy of the spool that was
-/// made by links: it is left alone, and a new one begun.
+/// Opens a file of ours beside the messages to append to it, and makes it if it is missing. A file with a second name
+/// may be one that the owner of the mailbox may not write to, or part of a copy of the spool by links. Such a file is
+/// left alone, and a new one begun.
 pub fn open_to_append(maildir: &Maildir, name: &str) -> Result<File, Error> {
     let open = || safe_file::open_to_write_in(maildir.root(), name.as_ref(), OFlags::APPEND | OFlags::CREATE);
     let opened = match open() {
@@ -185,11 +185,11 @@ pub fn open_to_append(maildir: &Maildir, name: &str) -> Result<File, Error> {
 
 /// Bytes of a record: inode, bytes, seconds, nanoseconds, octets, crc32; little-endian.
 const RECORD: usize = 8 + 8 + 8 + 4 + 8 + 4;
-/// Where the crc is.
+/// The position of the crc.
 const CRC: usize = RECORD - 4;
-/// Bytes of the file of more messages than a mailbox has: six millions.
+/// The largest file in bytes: six million records, more than any mailbox has messages.
 const MOST_BYTES: u64 = 256 << 20;
-/// Records that a file may have too many before it is worth writing it anew.
+/// Excess records that make it worth writing a file anew.
 const SPARE_RECORDS: usize = 1024;
 
 fn encode(stamp: &Stamp, octets: u64) -> [u8; RECORD] {
@@ -213,7 +213,7 @@ fn decode(record: &[u8; RECORD]) -> Option<(Stamp, u64)> {
     good.then_some((Stamp { inode, bytes, modified }, octets))
 }
 
-/// The crc begins with what the file is, so that a file of zeros or of another kind has no good record.
+/// The crc begins with the kind of the file, so that a file of zeros or of another kind has no good record.
 fn crc32(record: &[u8]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
     crc.update(b"restante sizes 1");

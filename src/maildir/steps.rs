@@ -1,4 +1,4 @@
-//! The seam at which a test makes one step of a delivery fail: each step says here that it is about to be done.
+//! The seam at which a test makes one step of a delivery fail: each step announces itself here.
 
 #[cfg(test)]
 pub(crate) use planned::{Plan, Trouble, step};
@@ -21,21 +21,21 @@ mod planned {
 
     use crate::maildir::Error;
 
-    /// What becomes of a step.
+    /// The result of a step.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub(crate) enum Trouble {
         Error,
         Panic,
     }
 
-    /// Trouble at one step of the deliveries below a directory, until this is dropped.
+    /// A fault at one step of the deliveries below a directory, until this is dropped.
     #[derive(Debug)]
     pub(crate) struct Plan(PathBuf);
 
     #[derive(Debug)]
     struct Planned {
         below: PathBuf,
-        /// Steps until the trouble.
+        /// Steps until the fault.
         left: usize,
         trouble: Trouble,
         hit: Option<&'static str>,
@@ -44,7 +44,7 @@ mod planned {
     static PLANNED: Mutex<Vec<Planned>> = Mutex::new(Vec::new());
 
     impl Plan {
-        /// Trouble at the step of that number, counted from 1.
+        /// A fault at the step of that number, counted from 1.
         pub(crate) fn new(below: &Path, number: usize, trouble: Trouble) -> Self {
             let below = below.to_owned();
             let planned = Planned { below: below.clone(), left: number, trouble, hit: None };

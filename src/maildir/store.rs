@@ -36,8 +36,7 @@ pub struct Spool {
     id: (u64, u64),
 }
 
-/// One mailbox: its directories, held open, so that nothing that happens to the path above them can send a
-/// message elsewhere.
+/// One mailbox. It holds its directories open, so that no change to the path above them can send a message elsewhere.
 #[derive(Debug)]
 pub struct Maildir {
     path: PathBuf,
@@ -59,7 +58,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// Both, in the order in which a message goes through them.
+    /// Both places, in the order in which a message goes through them.
     pub const BOTH: [Self; 2] = [Self::New, Self::Cur];
 
     /// The name of the directory.
@@ -74,9 +73,9 @@ impl Place {
 /// The two parts of a message that are made durable one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// What is in its file (D2 in docs/DISK.md).
+    /// The content of the file (D2 in docs/DISK.md).
     Contents,
-    /// Where its file is found (D4).
+    /// The names of the file (D4).
     Names,
 }
 
@@ -96,8 +95,8 @@ impl Spool {
         Ok(Self { path: path.to_owned(), dir, id })
     }
 
-    /// Locks the spool for this process, alone or with others that share it. An error of kind `Locked`: another
-    /// one has it, would not share it, and has not let go of it within `patience`.
+    /// Locks the spool for this process, alone or with others that share it. An error of kind `Locked`: another process
+    /// has the lock, does not share it, and has not released it within `patience`.
     pub fn lock(&self, hold: Hold, patience: Duration) -> Result<Lock, Error> {
         let began = Instant::now();
         loop {
@@ -110,8 +109,8 @@ impl Spool {
         }
     }
 
-    /// Whether the path of the spool still leads to the directory that is open: else mail goes where nobody looks for
-    /// it. The inode of an open directory is no other file's, so that its number and that of the device say it all.
+    /// Whether the path of the spool still leads to the open directory. Otherwise mail goes to a place that no reader
+    /// looks at. Device and inode are enough, because no other file gets the inode of an open directory.
     pub fn is_in_place(&self) -> Result<(), Error> {
         let there = fs::statat(fs::CWD, &self.path, AtFlags::SYMLINK_NOFOLLOW);
         let there = there.map_err(|e| Error::at(&self.path, "stat", e))?;
@@ -122,7 +121,7 @@ impl Spool {
         Err(Error::at(&self.path, "compare", io::Error::other(why)))
     }
 
-    /// Sees that a lock of the spool is still on the file that has its name; see [`Lock`].
+    /// Checks that a lock of the spool is still on the file with its name; see [`Lock`].
     pub fn keep(&self, lock: &mut Lock) -> Result<bool, Error> {
         lock.keep(&self.dir, &self.path)
     }
@@ -133,8 +132,8 @@ impl Spool {
         Maildir::at(open_directory(&self.dir, name, &path)?, path)
     }
 
-    /// Opens a folder of a mailbox: a Maildir in the mailbox's own directory, never behind a link. Both names
-    /// are one path component that is known to be harmless.
+    /// Opens a folder of a mailbox: a Maildir in the mailbox's own directory, never through a link. Each name is one
+    /// path component that is known to be harmless.
     pub fn folder(&self, name: &str, folder: &str) -> Result<Maildir, Error> {
         let home = self.path.join(name);
         let path = home.join(folder);
@@ -142,7 +141,7 @@ impl Spool {
         Maildir::at(open_directory(&home, folder, &path)?, path)
     }
 
-    /// Opens a mailbox, making what is missing of it. What it makes is durable when it returns.
+    /// Opens a mailbox and makes its missing parts, durably.
     pub fn maildir_or_new(&self, name: &str) -> Result<Maildir, Error> {
         match self.maildir(name) {
             Err(error) if error.kind() == Kind::Gone => {}
@@ -151,8 +150,7 @@ impl Spool {
         make_maildir(&self.dir, &self.path, name, None)
     }
 
-    /// Opens a folder of a mailbox that is there, making what is missing of the folder. What it makes is
-    /// durable when it returns.
+    /// Opens a folder of an existing mailbox and makes the missing parts of the folder, durably.
     pub fn folder_or_new(&self, name: &str, folder: &str) -> Result<Maildir, Error> {
         match self.folder(name, folder) {
             Err(error) if error.kind() == Kind::Gone => {}
@@ -163,8 +161,8 @@ impl Spool {
         make_maildir(&home, &path, folder, Some(FOLDER_MARK))
     }
 
-    /// Whether `maildir` is still what the path of the mailbox leads to, or of a folder of it, with all its
-    /// directories: it may have been removed or replaced since it was opened.
+    /// Whether the path of the mailbox, or of its folder, still leads to `maildir` with all its directories. Another
+    /// program may have removed or replaced it since it was opened.
     pub fn still_has(&self, name: &str, folder: Option<&str>, maildir: &Maildir) -> bool {
         let there = match folder {
             None => leads_to(&self.dir, name, &maildir.root),
@@ -200,7 +198,7 @@ impl Spool {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
-    /// Where it is, for messages to people.
+    /// The path, for messages to people.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -210,7 +208,7 @@ impl Spool {
         &self.dir
     }
 
-    /// How many directories of the spool may be mailboxes.
+    /// The number of directories of the spool that may be mailboxes.
     pub fn count(&self) -> Result<usize, Error> {
         Ok(self.names()?.len())
     }
@@ -220,8 +218,8 @@ impl Spool {
         directories(&self.dir, &self.path)
     }
 
-    /// Every mailbox and every folder of one, those that can't be opened or listed as errors. Other directories are
-    /// passed over.
+    /// Every mailbox and every folder, with errors for those that cannot be opened or listed. Other directories are
+    /// skipped.
     pub fn maildirs(&self) -> impl Iterator<Item = Result<Maildir, Error>> {
         let (names, error) = split(self.names());
         let mailboxes = names.into_iter().filter(|name| !name.starts_with('.'));
@@ -232,7 +230,8 @@ impl Spool {
         error.into_iter().map(Err).chain(maildirs.filter(move |maildir| !is_other(maildir)))
     }
 
-    /// One mailbox and its folders, each opened when its turn comes; an error for what can't be opened or listed.
+    /// One mailbox and its folders, each opened when its turn comes, with errors for those that cannot be opened or
+    /// listed.
     pub fn maildirs_of(&self, mailbox: String) -> impl Iterator<Item = Result<Maildir, Error>> {
         let path = self.path.join(&mailbox);
         let listed = match open_directory(&self.dir, mailbox.as_str(), &path) {
@@ -267,7 +266,7 @@ pub fn directories(dir: &OwnedFd, path: &Path) -> Result<Vec<OsString>, Error> {
     Ok(names)
 }
 
-/// The names that are text, as those of mailboxes are, or why there are none.
+/// The names that are text, as those of mailboxes are, or the reason for a failure.
 fn split(names: Result<Vec<OsString>, Error>) -> (Vec<String>, Option<Error>) {
     match names {
         Ok(names) => (names.into_iter().filter_map(|name| name.into_string().ok()).collect(), None),
@@ -283,28 +282,28 @@ impl Maildir {
         Ok(Self { id: id_of(&root, &path)?, path, root, tmp: Arc::new(tmp), new, cur })
     }
 
-    /// Where it is, for messages to people.
+    /// The path, for messages to people.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What tells this mailbox from every other.
+    /// The identity of the mailbox.
     pub fn key(&self) -> (u64, u64) {
         self.id
     }
 
-    /// What tells the directory of one place from every other: device and inode.
+    /// The identity of the directory of one place: device and inode.
     pub fn key_of(&self, place: Place) -> Result<(u64, u64), Error> {
         id_of(self.dir(place), &self.path.join(place.name()))
     }
 
-    /// Makes it durable if it was made shortly before `now`: who made it may have been killed before they came to
-    /// that, or never meant to.
+    /// Makes a mailbox durable that was made shortly before `now`, because its maker may have been killed before the
+    /// sync, or may never sync.
     pub fn sync_if_new(&self, now: SystemTime) -> Result<(), Error> {
         let stat = fs::fstat(&self.root).map_err(|e| Error::at(&self.path, "stat", e))?;
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let old = u64::try_from(stat.st_ctime).unwrap_or(0).saturating_add(WRITTEN_WITHIN) < now;
-        // A file server's clock says nothing here, and it keeps names at once.
+        // The clock of a file server may differ, and the server stores names at once.
         if old && !self.is_remote() { Ok(()) } else { self.sync_all() }
     }
 
@@ -362,14 +361,14 @@ impl Maildir {
         sync_directory(self.dir(place), &self.path.join(place.name()))
     }
 
-    /// Takes a message out that was not acknowledged after all.
+    /// Removes a message that was not acknowledged after all.
     pub fn withdraw(&self, place: Place, name: &str) -> Result<(), Error> {
         remove(self.dir(place), name, &self.path.join(place.name()).join(name))
     }
 }
 
-/// Makes what is missing of a Maildir in the directory `above`, whose path is `path`, with an empty file `mark`
-/// in it; all of it durable.
+/// Makes the missing parts of a Maildir in the directory `above`, whose path is `path`, with an empty file `mark` in
+/// it, all of it durably.
 fn make_maildir(above: &OwnedFd, path: &Path, name: &str, mark: Option<&str>) -> Result<Maildir, Error> {
     let home = path.join(name);
     make_directory(above, name, &home)?;
@@ -385,7 +384,7 @@ fn make_maildir(above: &OwnedFd, path: &Path, name: &str, mark: Option<&str>) ->
     }
     let maildir = Maildir::at(root, home)?;
     if let Err(error) = maildir.sync_all() {
-        // Without a tmp/ nobody takes the mailbox for a finished one, and the next who wants it syncs it.
+        // Without a tmp/ no program takes the mailbox for a finished one, and the next delivery syncs it.
         let _ = fs::unlinkat(&maildir.root, "tmp", AtFlags::REMOVEDIR); // the error to tell is the first one
         return Err(error);
     }
@@ -404,7 +403,7 @@ fn id_of(dir: &OwnedFd, path: &Path) -> Result<(u64, u64), Error> {
     Ok((stat.st_dev, stat.st_ino))
 }
 
-/// Whether it was not there.
+/// Makes a directory. `false`: it exists already.
 fn make_directory(at: impl AsFd, name: impl rustix::path::Arg, path: &Path) -> Result<bool, Error> {
     match fs::mkdirat(at, name, DIRECTORY_MODE) {
         Ok(()) => Ok(true),
@@ -433,9 +432,8 @@ fn sync_directory(dir: &OwnedFd, path: &Path) -> Result<(), Error> {
     fs::fstat(dir).map(drop).map_err(failed)
 }
 
-/// Whether `syncfs` of a kernel with that release says that something could not be written: since Linux 5.8.
-/// Before, it fails for a bad descriptor only (syncfs(2)). Distributors may have taken that into older ones; they
-/// are not asked.
+/// Whether `syncfs` of a kernel with that release reports write errors: since Linux 5.8. Older kernels report only a
+/// bad descriptor (syncfs(2)). Backports by distributors are not recognised.
 fn syncfs_tells(release: &[u8]) -> bool {
     let text = String::from_utf8_lossy(release);
     let mut numbers =
@@ -443,8 +441,7 @@ fn syncfs_tells(release: &[u8]) -> bool {
     (numbers.next(), numbers.next()) >= (Some(5), Some(8))
 }
 
-/// Whether the sync of that part is left out: never, but in a build that shows that the power-cut test would
-/// see it.
+/// Whether the sync of that part is left out: never, except in a build that shows that the power-cut test would notice.
 #[cfg(not(feature = "mutations"))]
 pub(super) fn left_out(_: Part) -> bool {
     false
@@ -463,10 +460,10 @@ pub(super) fn left_out(part: Part) -> bool {
 /// Seconds after which the kernel has written a directory by itself.
 const WRITTEN_WITHIN: u64 = 120;
 pub(crate) const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
-/// The empty file that tells a folder from a mailbox (Maildir++).
+/// The empty file that marks a folder (Maildir++).
 const FOLDER_MARK: &str = "maildirfolder";
 const DIRECTORY_MODE: Mode = Mode::RWXU;
-/// What `statfs` calls the file systems whose `syncfs` was measured and cut (linux/magic.h).
+/// The `statfs` types of file systems whose `syncfs` was measured and power-cut (linux/magic.h).
 const EXT4: u64 = 0xef53;
 const XFS: u64 = 0x5846_5342;
 

@@ -1,5 +1,5 @@
-//! Cleaning up after programs that died while they delivered: what lies in `tmp/` for so long that nobody
-//! can be writing it (the Maildir rule is 36 hours).
+//! Removes the files of programs that died during a delivery: those in `tmp/` that are too old to be still in use (the
+//! Maildir rule is 36 hours).
 
 use std::time::{Duration, SystemTime};
 
@@ -10,10 +10,10 @@ use rustix::{
 
 use super::{Error, Maildir, Spool};
 
-/// Removes files from the `tmp/` of every mailbox and folder that were neither written nor renamed for as
-/// long as `age` before `now`, or before what a file server says that it is: by a clock that is days ahead of it, what
-/// another machine is writing would be old. Returns how many. What can't be looked at or removed is passed over, and is
-/// in the list of errors.
+/// Removes files from the `tmp/` of every mailbox and folder if their last write or rename is more than `age` before
+/// `now`, and returns their number. On a file server its own time counts: if our clock is days ahead, files that
+/// another machine is writing would look old. Files that cannot be checked or removed are skipped, and are in the list
+/// of errors.
 pub fn tidy(spool: &Spool, now: SystemTime, age: Duration) -> (usize, Vec<Error>) {
     let (mut removed, mut errors) = (0, Vec::new());
     for maildir in spool.maildirs() {
@@ -25,7 +25,7 @@ pub fn tidy(spool: &Spool, now: SystemTime, age: Duration) -> (usize, Vec<Error>
     (removed, errors)
 }
 
-/// Whether a file in `tmp/` is what a program has left that died, and not one that is being written.
+/// Whether a file in `tmp/` belongs to a dead program, and is not being written.
 pub fn is_stale(stat: &Stat, now: SystemTime, age: Duration) -> bool {
     let since = now.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
     let since = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();

@@ -1,4 +1,4 @@
-//! How much a mailbox holds, for its quota.
+//! The size of a mailbox, for its quota.
 
 use rustix::{
     fs::{self, AtFlags, Dir, FileType},
@@ -7,7 +7,7 @@ use rustix::{
 
 use super::{Error, Kind, Maildir, Place, Spool, name};
 
-/// How much there is.
+/// Octets and messages together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     /// Octets on the disk.
@@ -28,9 +28,8 @@ impl Usage {
     }
 }
 
-/// Counts what is in a mailbox and in all its folders, files included that wait for their removal. Nothing is
-/// read: the sizes are told by the names, if they are ours, and by the file system. A mailbox or
-/// a folder that is not there, or can't be used, holds nothing.
+/// Counts a mailbox with all its folders, including files that wait for their removal. It reads no file: our own names
+/// have the sizes, and the file system has the others. A missing or unusable mailbox or folder counts as empty.
 pub fn usage(spool: &Spool, mailbox: &str) -> Result<Usage, Error> {
     let mut usage = Usage::default();
     for maildir in spool.maildirs_of(mailbox.to_owned()) {
