@@ -5,6 +5,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 /// Each module and the modules that it imports, from the leaves to the top: a module may name only modules that stand
@@ -145,6 +146,9 @@ const NOT_IN_PROTO: [&str; 5] = ["std::fs", "std::thread", "std::process", "Syst
 
 /// What it may have from `std::net`: addresses are values too.
 const ADDRESSES: [&str; 6] = ["IpAddr", "Ipv4Addr", "Ipv6Addr", "SocketAddr", "SocketAddrV4", "SocketAddrV6"];
+
+/// Every crate that the daemon is built of, with what those import: one name a line.
+const LIST_OF_CRATES: &str = "tests/daemon_crates.txt";
 
 /// One source file: where it stands in the crate, and its text without comments, strings and unit tests.
 struct Source {
@@ -381,6 +385,53 @@ fn every_arrow_points_down() {
         );
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// The modules of the feature `tools`, as `src/lib.rs` has them.
+fn modules_of_tools() -> BTreeSet<String> {
+    let map = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
+    let gated = map.split("#[cfg(feature = \"tools\")]\n").skip(1);
+    gated
+        .filter_map(|rest| Some(rest.lines().next()?.strip_prefix("pub mod ")?.trim_end_matches(';').into()))
+        .collect()
+}
+
+#[test]
+fn the_daemon_imports_nothing_of_the_clients_and_tools() {
+    let tools = modules_of_tools();
+    assert!(["client", "tools", "testing"].iter().all(|name| tools.contains(*name)), "{tools:?}");
+    for (module, allowed) in ARROWS.iter().filter(|(module, _)| !tools.contains(*module) && *module != "cli")
+    {
+        let wrong: Vec<_> = allowed.iter().filter(|name| tools.contains(**name)).collect();
+        assert!(wrong.is_empty(), "{module} is part of the daemon and imports {wrong:?}");
+    }
+}
+
+/// Packagers and auditors read the list. A crate more in it is a decision: CONTRIBUTING.md.
+#[test]
+fn the_daemon_is_built_of_the_crates_that_its_list_names() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--locked", "--no-default-features", "--edges", "normal"])
+        .args(["--target", "x86_64-unknown-linux-gnu", "--prefix", "none", "--format", "{p}"])
+        .current_dir(root)
+        .output()
+        .unwrap();
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let crates: BTreeSet<String> = String::from_utf8_lossy(&tree.stdout)
+        .lines()
+        .filter_map(|line| line.split(' ').next().map(str::to_owned))
+        .filter(|name| name != env!("CARGO_PKG_NAME"))
+        .collect();
+    let listed = fs::read_to_string(root.join(LIST_OF_CRATES)).unwrap();
+    let listed: BTreeSet<String> = listed.lines().map(str::to_owned).collect();
+    let (more, fewer): (Vec<_>, Vec<_>) =
+        crates.symmetric_difference(&listed).partition(|name| crates.contains(*name));
+    assert!(
+        more.is_empty() && fewer.is_empty(),
+        "crates of `cargo tree --no-default-features` that are not in {LIST_OF_CRATES}: {more:?}; \
+         those there that it does not have: {fewer:?}"
+    );
 }
 
 #[test]
