@@ -16,6 +16,8 @@ DESTDIR ?=
 PROFILE ?= release
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BUILT ?= $(TARGET)/$(patsubst dev,debug,$(PROFILE))
+# A directory of its own, so that `make install` never takes this program for the whole one.
+DAEMON := $(TARGET)/daemon
 
 # program:package
 INTEROP := mutt:mutt script:bsdutils unshare:util-linux /usr/lib/dovecot/imap:dovecot-imapd \
@@ -26,7 +28,7 @@ SEVERAL := ip:iproute2 unshare:util-linux haproxy:haproxy bindfs:bindfs faketime
 	$(if $(findstring nfs,$(SPOOLS)),linux.uml:user-mode-linux modprobe:kmod ganesha.nfsd:nfs-ganesha,nfs-ganesha-vfs)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test quick check deny run fuzz bench clean power-cut kill-loop interop several-machines install uninstall pages deb package-test
+.PHONY: help build daemon test test-daemon quick check deny run fuzz bench clean power-cut kill-loop interop several-machines install uninstall pages deb package-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,8 +36,14 @@ help: ## this list
 build: ## the server, as it is installed
 	$(CARGO) build --release
 
+daemon: ## the server alone, with few crates: target/daemon/release/restante, without the mail client and the tools
+	$(CARGO) build --profile $(PROFILE) --no-default-features --target-dir $(DAEMON)
+
 test: ## all tests
 	$(CARGO) test
+
+test-daemon: ## the unit tests without the mail client and the tools
+	$(CARGO) test --no-default-features --lib --target-dir $(DAEMON)
 
 quick: ## the library and the protocols: some seconds after the build, while you work
 	$(CARGO) test --lib --test dialogues --test smtp_any_input --test pop3_any_input
@@ -55,11 +63,13 @@ several-machines: ## two instances behind HAProxy on one spool, killed under loa
 	.ci/install $(SEVERAL) || true # the stories of what is missing say so
 	RESTANTE_SEVERAL="$(SPOOLS)" $(CARGO) test --test several_machines
 
-check: ## format, lints, documentation and the arrows between modules: warnings are errors
+check: ## format, lints, documentation, the arrows between modules and the crates of the daemon: warnings are errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- --deny warnings
+	$(CARGO) clippy --no-default-features --lib --bins -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --no-deps
 	$(CARGO) test --quiet --test layering
+	$(MAKE) daemon PROFILE=dev
 
 deny: ## licences, origins and advisories of the crates in Cargo.lock; says what could not be checked
 	CARGO="$(CARGO)" .ci/deny

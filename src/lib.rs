@@ -30,12 +30,16 @@
 //! | [`closing`] | a leaf: files and memory that the loop lets go of are closed and freed by another thread |
 //! | [`threads`] | how many threads there are, and whether they can be had |
 //! | [`limits`], [`octets`], [`clock`], [`stamp`], `open_regular`, `file_poller`, `capacity`, `rota` | leaves: every bound, the one size function, the time, changes of files, reading them within a bound, looking at them again and again, maps that shrink after a rush, fair turns |
+//!
+//! The feature `tools`, on by default, has `client`, `tools`, `testing` and the sub-commands that need them. Without it the
+//! crate is the daemon.
 #![forbid(unsafe_code)]
 
 pub mod accounts;
 pub mod backend;
 mod capacity;
 pub mod cli;
+#[cfg(feature = "tools")]
 pub mod client;
 pub mod clock;
 pub mod closing;
@@ -62,8 +66,10 @@ pub mod server;
 pub mod service;
 pub mod signals;
 pub mod stamp;
+#[cfg(feature = "tools")]
 pub mod testing;
 pub mod threads;
+#[cfg(feature = "tools")]
 pub mod tools;
 pub mod transcript;
 pub mod workers;

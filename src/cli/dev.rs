@@ -79,9 +79,11 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         if let Some(directory) = &arguments.transcripts {
             let directory = shell(&directory.to_string_lossy());
-            text.push_str(&format!(
-                "Watch the sessions, with explanations:\n  restante watch {directory}\n\n"
-            ));
+            text.push_str(&if cfg!(feature = "tools") {
+                format!("Watch the sessions, with explanations:\n  restante watch {directory}\n\n")
+            } else {
+                format!("A transcript of every session is written below {directory}\n\n")
+            });
         }
         let _ = output::page(&text); // the server runs even if standard output is closed
     }
@@ -96,6 +98,14 @@ fn screen(smtp: SocketAddr, pop3: SocketAddr, spool: &Path) -> String {
     let smtp_quoted = shell(&smtp.to_string());
     let quoted_spool = shell(&spool.to_string_lossy());
     let spool = printable::path(spool);
+    let scripts = if cfg!(feature = "tools") {
+        format!(
+            "Wait for it in a script, or test how your program handles a refusal:\n  \
+             restante wait --spool {quoted_spool} --to {YOU}"
+        )
+    } else {
+        "Test how your program handles a refusal:".to_owned()
+    };
     format!(
         r"
 restante dev receives mail at {smtp} (SMTP) and serves it at {pop3} (POP3).
@@ -110,8 +120,7 @@ Read it:
   curl {pop3_url} -u {YOU}:any
   mutt -f {mailbox}
 
-Wait for it in a script, or test how your program handles a refusal:
-  restante wait --spool {quoted_spool} --to {YOU}
+{scripts}
   swaks --server {smtp_quoted} --from me@example.test --to you+452@example.test
 
 Type the protocols yourself:
@@ -195,6 +204,7 @@ mod tests {
             "swaks --server 127.0.0.1:45678 ",
             "curl pop3://127.0.0.1:56789/1 -u you@example.test:any\n",
             "mutt -f /home/somebody/projects/restante/spool/you@example.test\n",
+            #[cfg(feature = "tools")]
             "restante wait --spool /home/somebody/projects/restante/spool --to you@example.test\n",
             "telnet 127.0.0.1 45678 ",
             "telnet 127.0.0.1 56789 ",

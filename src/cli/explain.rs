@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 
-use super::{Failure, output, wrapped};
+use super::{Failure, output, tools::wrapped};
 use crate::{
     client::text::line,
     printable,

@@ -13,6 +13,7 @@ use super::{
     Failure,
     output::Out,
     spool::{Office, Where},
+    tools::wrapped,
 };
 use crate::{
     maildir::{Error, Kind},
@@ -244,6 +245,6 @@ fn text(finding: &Finding, state: State, error: Option<String>) -> String {
         (_, Some(error)) => format!("not fixed: {}", printable::line(&error)),
         _ => finding.advice(),
     };
-    let stumbles = super::wrapped(&format!("affects: {}", finding.problem.stumbles()), 2);
+    let stumbles = wrapped(&format!("affects: {}", finding.problem.stumbles()), 2);
     format!("{path}\n  {problem}: {detail}\n{stumbles}\n  {done}\n")
 }

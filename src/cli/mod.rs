@@ -6,24 +6,40 @@
 
 mod cert;
 mod check;
+#[cfg(feature = "tools")]
 mod client;
 mod dev;
+#[cfg(feature = "tools")]
 mod explain;
+#[cfg(feature = "tools")]
 mod export;
+#[cfg(feature = "tools")]
 mod fsck;
+#[cfg(feature = "tools")]
 mod import;
+#[cfg(feature = "tools")]
 mod mailboxes;
 mod output;
+#[cfg(feature = "tools")]
 mod pages;
+#[cfg(feature = "tools")]
 mod purge;
+#[cfg(feature = "tools")]
 mod scenes;
+#[cfg(feature = "tools")]
 mod seed;
+#[cfg(feature = "tools")]
 mod send;
 mod serve;
+#[cfg(feature = "tools")]
 mod spool;
 mod status;
+#[cfg(feature = "tools")]
+mod tools;
 mod user;
+#[cfg(feature = "tools")]
 mod wait;
+#[cfg(feature = "tools")]
 mod watch;
 
 use std::{env, fmt, io, path::PathBuf, process::ExitCode};
@@ -31,7 +47,7 @@ use std::{env, fmt, io, path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 use rustix::fs::Mode;
 
-use crate::{accounts, client::text, config, files, printable};
+use crate::{accounts, config, files, printable};
 
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -48,17 +64,9 @@ enum Command {
     User(user::Arguments),
     Cert(cert::Arguments),
     Status(status::Arguments),
-    Watch(watch::Arguments),
-    Client(client::Arguments),
-    Send(send::Arguments),
-    Wait(wait::Arguments),
-    Purge(purge::Arguments),
-    Seed(seed::Arguments),
-    Fsck(fsck::Arguments),
-    Import(import::Arguments),
-    Export(export::Arguments),
-    Explain(explain::Arguments),
-    Pages(pages::Arguments),
+    #[cfg(feature = "tools")]
+    #[command(flatten)]
+    Tools(tools::Command),
 }
 
 /// Runs the program.
@@ -76,17 +84,8 @@ pub fn main() -> ExitCode {
         Command::User(arguments) => user::run(&arguments),
         Command::Cert(arguments) => cert::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
-        Command::Watch(arguments) => watch::run(&arguments),
-        Command::Client(arguments) => client::run(arguments),
-        Command::Send(arguments) => send::run(&arguments),
-        Command::Wait(arguments) => wait::run(&arguments),
-        Command::Purge(arguments) => purge::run(&arguments),
-        Command::Seed(arguments) => seed::run(&arguments),
-        Command::Fsck(arguments) => fsck::run(&arguments),
-        Command::Import(arguments) => import::run(&arguments),
-        Command::Export(arguments) => export::run(&arguments),
-        Command::Explain(arguments) => explain::run(&arguments),
-        Command::Pages(arguments) => pages::run(&arguments),
+        #[cfg(feature = "tools")]
+        Command::Tools(command) => tools::run(command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -117,15 +116,6 @@ fn refused(error: &clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
-/// Wraps text to 80 columns, indented by that many.
-fn wrapped(text: &str, indent: usize) -> String {
-    let lines = text::wrapped(text, COLUMNS - indent);
-    lines.iter().map(|line| format!("{}{line}", " ".repeat(indent))).collect::<Vec<_>>().join("\n")
-}
-
-/// Columns of a terminal.
-const COLUMNS: usize = 80;
-
 /// Our own directory of the user (XDG Base Directory Specification): below the directory in the variable,
 /// else below `at_home` in the home directory.
 fn directory_of_user(variable: &str, at_home: &str) -> Option<PathBuf> {
@@ -142,8 +132,10 @@ enum Failure {
     /// Any other failure: exit code 1.
     Other(String),
     /// A server replied 4xx: exit code 4.
+    #[cfg(feature = "tools")]
     TryLater(String),
     /// A server replied 5xx: exit code 5.
+    #[cfg(feature = "tools")]
     Refused(String),
 }
 
@@ -152,7 +144,9 @@ impl Failure {
         match self {
             Self::Usage(_) => ExitCode::from(2),
             Self::Other(_) => ExitCode::FAILURE,
+            #[cfg(feature = "tools")]
             Self::TryLater(_) => ExitCode::from(4),
+            #[cfg(feature = "tools")]
             Self::Refused(_) => ExitCode::from(5),
         }
     }
@@ -168,6 +162,7 @@ impl fmt::Display for Failure {
         match self {
             // A path in the text may contain line ends.
             Self::Usage(why) | Self::Other(why) => f.write_str(&printable::line(why)),
+            #[cfg(feature = "tools")]
             // One line for each recipient.
             Self::TryLater(why) | Self::Refused(why) => f.write_str(&printable::page(why)),
         }
@@ -208,5 +203,17 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_daemon_offers_only_what_its_operator_needs() {
+        let command = Arguments::command();
+        let offered: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        let daemon = ["dev", "serve", "check", "user", "cert", "status"];
+        let others = offered.strip_prefix(&daemon[..]).expect("the commands of the daemon come first");
+        assert_eq!(!others.is_empty(), cfg!(feature = "tools"), "{offered:?}");
+        let status = command.find_subcommand("status").unwrap();
+        let is_live = status.get_arguments().any(|argument| argument.get_id() == "watch");
+        assert_eq!(is_live, cfg!(feature = "tools"), "the live screen needs a library for terminals");
     }
 }

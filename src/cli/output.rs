@@ -36,6 +36,7 @@ impl Out {
 }
 
 /// Prints one line.
+#[cfg(feature = "tools")]
 pub(super) fn line(text: impl Display) -> Result<(), Failure> {
     let mut out = Out::new();
     out.line(text)?;
@@ -51,6 +52,7 @@ pub(super) fn page(text: &str) -> Result<(), Failure> {
 
 /// Prints text with terminal attributes. The caller has escaped the text before it added them. A reader that
 /// closed the pipe is not a failure.
+#[cfg(feature = "tools")]
 pub(super) fn styled(text: &str) -> io::Result<()> {
     let mut out = io::stdout();
     out.write_all(text.as_bytes()).and_then(|()| out.flush())
@@ -62,11 +64,13 @@ pub(super) fn tell(text: impl Display) {
 }
 
 /// Prints a line with terminal attributes on standard error; its text must be escaped.
+#[cfg(feature = "tools")]
 pub(super) fn tell_styled(text: &str) {
     let _ = writeln!(io::stderr(), "{text}"); // standard error may be closed
 }
 
 /// Prints a question on standard error, with the cursor left after it.
+#[cfg(feature = "tools")]
 pub(super) fn ask(question: impl Display) -> io::Result<()> {
     write!(io::stderr(), "{}", printable::line(&question.to_string()))
 }

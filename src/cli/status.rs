@@ -4,6 +4,7 @@
 //! users could misuse.
 
 mod board;
+#[cfg(feature = "tools")]
 mod live;
 
 use std::{
@@ -34,6 +35,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "PATH", conflicts_with = "config")]
     file: Option<PathBuf>,
     /// Update the screen until q is pressed
+    #[cfg(feature = "tools")]
     #[arg(long, conflicts_with = "json")]
     watch: bool,
     /// Print all figures as JSON, by their Prometheus names
@@ -59,15 +61,18 @@ impl Source {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let (source, reading) = match (&arguments.file, &arguments.config) {
+    let figures = match (&arguments.file, &arguments.config) {
         (Some(file), _) => named(file)?,
         (None, Some(config)) => of_config(&Config::load(config)?)?,
         (None, None) => found(place::latest())?,
     };
     let now = SystemTime::now();
+    #[cfg(feature = "tools")]
     if arguments.watch {
+        let (source, reading) = figures;
         return live::run(&source, reading).map_err(Failure::output);
     }
+    let (_, reading) = figures;
     let text = if arguments.json { json(&reading, now) } else { table(&reading, now) };
     output::page(&text)?;
     match stale(&reading, now) {

@@ -14,6 +14,7 @@ use super::{
     visit::Visit,
     words::{self, Words},
 };
+use crate::printable;
 
 /// The person that a list shows for each message: the sender or the recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +125,7 @@ impl Visit<'_> {
         let who = if shown == Shown::Writer { from } else { to };
         let mark = if entry.deleted { words::MARK.text(language) } else { "" };
         let subject = if subject.is_empty() { words::NO_SUBJECT.text(language) } else { &subject };
-        let size = text::size(entry.octets);
+        let size = printable::size(entry.octets);
         Ok(laid_out(columns, [&entry.number.to_string(), mark, &who, subject, &date, &size]))
     }
 
@@ -213,7 +214,7 @@ impl Visit<'_> {
         if !view.parts.is_empty() {
             lines.extend([String::new(), self.terminal.bold(words::ATTACHMENTS.text(language))]);
             for (number, part) in (1..).zip(&view.parts) {
-                let size = text::size(part.content.len() as u64);
+                let size = printable::size(part.content.len() as u64);
                 lines.push(format!("  {number}  {}  {}  {size}", part.name, part.kind));
             }
         }

@@ -94,22 +94,6 @@ pub fn wrapped(sentence: &str, columns: usize) -> Vec<String> {
     lines
 }
 
-/// A size in octets with a unit for reading.
-pub fn size(octets: u64) -> String {
-    match octets {
-        0..0x400 => format!("{octets} B"),
-        0x400..0x10_0000 => format!("{} KiB", octets.div_ceil(0x400)),
-        0x10_0000..0x4000_0000 => tenths(octets, 20, "MiB"),
-        0x4000_0000..0x100_0000_0000 => tenths(octets, 30, "GiB"),
-        _ => tenths(octets, 40, "TiB"),
-    }
-}
-
-fn tenths(octets: u64, shift: u32, unit: &str) -> String {
-    let rest = octets & ((1 << shift) - 1);
-    format!("{}.{} {unit}", octets >> shift, (rest * 10) >> shift)
-}
-
 const UNKNOWN: char = char::REPLACEMENT_CHARACTER;
 /// Zero-width joiners: they change the shape of their neighbours, and Persian and emoji need them in running
 /// text.
@@ -157,18 +141,5 @@ mod tests {
     fn a_sentence_is_broken_at_blanks_only() {
         assert_eq!(wrapped("Saved as /a/very/long/path here", 10), ["Saved as", "/a/very/long/path", "here"]);
         assert_eq!(wrapped("", 10), [""]);
-    }
-
-    #[test]
-    fn sizes_are_for_people() {
-        for (octets, told) in
-            [(0, "0 B"), (1023, "1023 B"), (1025, "2 KiB"), (1 << 20, "1.0 MiB"), (2_726_298, "2.6 MiB")]
-        {
-            assert_eq!(size(octets), told);
-        }
-        assert_eq!(
-            [5 << 30, (5 << 40) + (1 << 39), 5000 << 40].map(size),
-            ["5.0 GiB", "5.5 TiB", "5000.0 TiB"]
-        );
     }
 }

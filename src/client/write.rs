@@ -13,6 +13,7 @@ use super::{
     visit::Visit,
     words::{self, Words},
 };
+use crate::printable;
 
 /// The outcome of one attempt to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +34,7 @@ impl Visit<'_> {
             return Ok(());
         };
         let message = letter.message(std::time::SystemTime::now(), (self.plan.random)());
-        let size = text::size(message.len() as u64);
+        let size = printable::size(message.len() as u64);
         self.terminal.say(words::SUMMARY, &[&letter.recipients().len(), &size]);
         let language = self.terminal.language();
         if !self.terminal.confirms(words::CONFIRM_SEND.text(language), true) {
@@ -109,7 +110,7 @@ impl Visit<'_> {
             }
             match Attachment::read(&path(&typed)) {
                 Ok(file) => {
-                    let size = text::size(file.content.len() as u64);
+                    let size = printable::size(file.content.len() as u64);
                     self.terminal.say(words::ATTACHED, &[&file.name, &file.kind, &size]);
                     letter.attachments.push(file);
                 }

@@ -6,7 +6,6 @@
 mod error;
 mod file;
 mod listen;
-mod log;
 mod metrics;
 mod reload;
 mod tls;
@@ -19,6 +18,7 @@ use std::{
 
 use serde::{Deserialize, Serialize, Serializer};
 
+pub use crate::logging::{Destination, Log};
 use crate::{
     limits::{Limits, MOST_CONFIGURATION, Size, Span},
     maildir::name::longest_host,
@@ -29,7 +29,6 @@ use crate::{
 use error::Mistake;
 pub use error::{Error, Text};
 pub use listen::{Listen, Networks, Persona, Service};
-pub use log::{Destination, Log};
 pub use metrics::Metrics;
 pub use tls::TlsMode;
 

@@ -9,8 +9,8 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 use log::Level;
 
-use super::output::Output;
-use crate::{config::Destination, metrics::METRICS, printable};
+use super::{output::Output, settings::Destination};
+use crate::{metrics::METRICS, printable};
 
 /// A queued line.
 #[derive(Debug)]

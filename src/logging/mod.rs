@@ -7,6 +7,7 @@
 
 mod lines;
 mod output;
+mod settings;
 
 use std::{
     fmt::{self, Display},
@@ -23,13 +24,13 @@ use log::{Level, LevelFilter, debug, error, info, log};
 use simplelog::{ConfigBuilder, WriteLogger};
 
 use crate::{
-    config::{Destination, Log},
     metrics::METRICS,
     printable,
     proto::{Encryption, ask::ConnId, event::Event},
 };
 use lines::{Entry, Lines, Next, write_out};
 use output::Output;
+pub use settings::{Destination, Log};
 
 /// Starts logging, once per process. A `level` given here is kept by [`reload`].
 pub fn start(log: &Log, level: Option<LevelFilter>) -> io::Result<()> {

@@ -14,8 +14,8 @@ use std::{
 
 use log::Level;
 
-use super::lines::Line;
-use crate::{config::Destination, safe_file};
+use super::{lines::Line, settings::Destination};
+use crate::safe_file;
 
 /// An open destination.
 pub(super) struct Output {

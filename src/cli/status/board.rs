@@ -3,7 +3,6 @@
 use std::time::{Duration, SystemTime};
 
 use crate::{
-    client::text,
     metrics::{SERVICES, reading::Reading},
     printable,
 };
@@ -193,7 +192,7 @@ impl<'a> Rates<'a> {
 }
 
 fn size(octets: f64) -> String {
-    text::size(octets as u64)
+    printable::size(octets as u64)
 }
 
 fn seconds(seconds: f64) -> String {

@@ -1,4 +1,4 @@
-//! The section `[log]`.
+//! Destination and level of the log: the section `[log]` of the configuration.
 
 use std::{
     fmt,
@@ -41,7 +41,7 @@ pub enum Destination {
 
 impl Destination {
     /// Resolves a relative path against that directory.
-    pub(super) fn below(self, directory: &Path) -> Self {
+    pub(crate) fn below(self, directory: &Path) -> Self {
         match self {
             Self::Stderr => Self::Stderr,
             Self::Syslog(path) => Self::Syslog(directory.join(path)),
