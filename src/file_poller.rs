@@ -200,7 +200,8 @@ mod tests {
 
     #[test]
     fn a_reader_that_is_stuck_is_replaced_and_so_many_are_stuck_at_most() {
-        let (releases, gates): (Vec<_>, Vec<_>) = (0..MOST_STUCK + 2).map(|_| mpsc::channel::<()>()).unzip();
+        let (mut releases, gates): (Vec<_>, Vec<_>) =
+            (0..MOST_STUCK + 2).map(|_| mpsc::channel::<()>()).unzip();
         let gates = Mutex::new(gates.into_iter().enumerate());
         let begun = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&begun);
@@ -220,9 +221,10 @@ mod tests {
             thread::yield_now();
         }
         // The newest is heard, and not those that were left.
-        drop(releases);
+        drop(releases.remove(MOST_STUCK));
         assert_eq!(taken.recv_timeout(LONG), Ok(MOST_STUCK));
         drop(poller);
+        drop(releases);
     }
 
     #[test]

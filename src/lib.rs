@@ -9,14 +9,14 @@
 //! | [`files`] | all that is read before anything is served: configuration, accounts, certificate |
 //! | [`client`] | the other side of both protocols, for people and scripts |
 //! | [`server`] | the loop: poll, accept, dispatch, timers, shutdown |
-//! | [`desk`] | what sessions ask, who answers it, and where the answer goes |
+//! | [`backend`] | serves requests from sessions: from memory, or by a job for a worker |
 //! | [`conn`] | one connection: readiness, buffers, deadline, the pump |
 //! | [`net`] | transports, TLS and timers |
 //! | [`proto`] | SMTP and POP3 as plain values, without a socket or a disk |
 //! | [`mailbox`] | the contents of mailboxes in memory, and who has which one open |
 //! | [`commit`] | the committer: makes deliveries durable, many at a time |
 //! | [`transcript`] | every session as a text: recording, writing, reading |
-//! | [`work`] | threads that may wait: the disk, passwords |
+//! | [`workers`] | threads that may wait: the disk, passwords |
 //! | [`accounts`] | users, their passwords and mailboxes |
 //! | [`maildir`] | the files: names, delivery, scans, deletions |
 //! | [`tools`] | what is wrong in a spool, mbox files into it and out of it, one message explained; what testers wait for, file and throw away |
@@ -33,6 +33,7 @@
 #![forbid(unsafe_code)]
 
 pub mod accounts;
+pub mod backend;
 pub mod cli;
 pub mod client;
 pub mod clock;
@@ -41,7 +42,6 @@ pub mod commit;
 pub mod config;
 pub mod conn;
 pub mod descriptors;
-pub mod desk;
 mod file_poller;
 pub mod files;
 pub mod limits;
@@ -64,4 +64,4 @@ pub mod testing;
 pub mod threads;
 pub mod tools;
 pub mod transcript;
-pub mod work;
+pub mod workers;

@@ -29,11 +29,11 @@ use mio::{Events, Poll, Token, Waker};
 use reload::Reload;
 
 use crate::{
+    backend::Backend,
     clock::{LoopClock, Now, SystemClock},
     config::{Config, Service},
     conn::{Conn, Pumped, World},
     descriptors::most_connections,
-    desk::Desk,
     files::Files,
     limits::Limits,
     listen::{self, Bound, Listener},
@@ -43,7 +43,7 @@ use crate::{
     service::notify::Manager,
     signals::Signals,
     transcript::Transcripts,
-    work::{Bell, Done, Returns},
+    workers::{Completion, CompletionSender, LoopWaker},
 };
 
 /// The whole server, ready to run.
@@ -54,8 +54,8 @@ pub struct Server {
     began: SystemTime,
     clock: LoopClock,
     poll: Poll,
-    bell: Arc<Bell>,
-    results: mpsc::Receiver<Done>,
+    waker: Arc<LoopWaker>,
+    results: mpsc::Receiver<Completion>,
     /// None where the process is not the server's own.
     signals: Option<Signals>,
     /// Set by a [`Stopper`].
@@ -67,7 +67,7 @@ pub struct Server {
     /// In the order of the configuration at the start; those of a reload behind them.
     listeners: BTreeMap<ListenerId, Listener>,
     tls: Option<Rc<Tls>>,
-    desk: Desk,
+    backend: Backend,
     publishing: Plan,
     conns: HashMap<ConnId, Conn>,
     /// Behind the connections, whose last lines they wait for.
@@ -125,8 +125,8 @@ impl Server {
         let Files { config, accounts, certificate } = files;
         let system = |what| move |error| Error::System(what, error);
         let poll = Poll::new().map_err(system("poll"))?;
-        let bell = Arc::new(Bell::new(Waker::new(poll.registry(), WAKE).map_err(system("waker"))?));
-        let (returns, results) = Returns::new(Arc::clone(&bell));
+        let waker = Arc::new(LoopWaker::new(Waker::new(poll.registry(), WAKE).map_err(system("waker"))?));
+        let (completions, results) = CompletionSender::new(Arc::clone(&waker));
         let tls = listen::tls(&config, certificate)?;
         let publishing = Plan {
             file: config.metrics.file.clone(),
@@ -141,12 +141,12 @@ impl Server {
         let mut server = Self {
             publishing,
             scratch: scratch(&config.limits),
-            desk: Desk::open(&config, accounts, &bell, &returns)?,
+            backend: Backend::open(&config, accounts, &waker, &completions)?,
             source: None,
             began: SystemTime::now(),
             clock: LoopClock::new(Box::new(SystemClock::start())),
             poll,
-            bell,
+            waker,
             results,
             signals: None,
             is_to_stop: Arc::default(),
@@ -204,8 +204,8 @@ impl Server {
     /// Serves, tells the manager so, and runs until a signal ends it, or a [`Stopper`].
     pub fn run(mut self, manager: Manager) -> Result<(), Error> {
         let mut events = Events::with_capacity(1024);
-        // Dropped before the server, whose last files are closed here: its locks are free when this returns.
-        let _on_loop = self.desk.on_loop().map_err(|error| Error::System("threads", error))?;
+        // Dropped before the server, whose last files are closed here: its locks are free when this completions.
+        let _on_loop = self.backend.on_loop().map_err(|error| Error::System("threads", error))?;
         self.timers.set(Duration::ZERO, Due::Measure);
         let _publisher = self.publishing.start();
         self.manager = manager;
@@ -221,7 +221,9 @@ impl Server {
 
     fn turn(&mut self, events: &mut Events) -> Result<(), Error> {
         let now = self.clock.now();
-        let left_over = !self.again.is_empty() || self.listeners.values().any(|listener| listener.pending);
+        let left_over = !self.again.is_empty()
+            || self.backend.has_responses()
+            || self.listeners.values().any(|listener| listener.pending);
         let sleep = if left_over { Some(Duration::ZERO) } else { self.timers.next_in(now.steady) };
         match self.poll.poll(events, sleep) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {
@@ -232,7 +234,7 @@ impl Server {
         let now = self.clock.after(sleep);
         let began = self.clock.with_stops(now).steady;
         self.tell_stop();
-        self.desk.set_time(now.steady);
+        self.backend.set_time(now.steady);
         let mut ready = std::mem::take(&mut self.again);
         for event in events.iter() {
             match event.token() {
@@ -254,7 +256,7 @@ impl Server {
         }
         self.accept(now, &mut ready);
         for id in ready {
-            if self.desk.is_pressed(id) && self.conns.get(&id).is_some_and(Conn::takes_data) {
+            if self.backend.is_pressed(id) && self.conns.get(&id).is_some_and(Conn::takes_data) {
                 self.held_back.insert(id);
             } else {
                 self.pump(id, now);
@@ -281,7 +283,7 @@ impl Server {
     fn pump_after(&mut self, id: ConnId, now: Now, first: impl FnOnce(&mut Conn, &mut dyn World)) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let (world, limits, scratch): (&mut dyn World, _, _) =
-            (&mut self.desk, &self.config.limits, &mut self.scratch);
+            (&mut self.backend, &self.config.limits, &mut self.scratch);
         let round = AssertUnwindSafe(|| {
             first(conn, world);
             conn.pump(world, now, limits, scratch)
@@ -292,7 +294,7 @@ impl Server {
             catch_unwind(AssertUnwindSafe(|| conn.pump(world, now, limits, scratch))).unwrap_or(Pumped::Gone)
         });
         if conn.is_over() {
-            self.desk.leave(id); // a client may come back before its last words are taken
+            self.backend.leave(id); // a client may come back before its last words are taken
         }
         self.note(id, now);
         match pumped {
@@ -319,16 +321,16 @@ impl Server {
     // Answers and timers
 
     fn answers(&mut self, now: Now) {
-        self.bell.answer();
+        self.waker.reset();
         self.take_reload(now);
-        self.desk.notice(now.steady);
+        self.backend.take_notices(now.steady);
         while let Ok(done) = self.results.try_recv() {
-            self.desk.take(done);
+            self.backend.complete(done);
         }
-        while let Some((id, answer)) = self.desk.next_answer() {
+        while let Some((id, answer)) = self.backend.next_response() {
             self.pump_after(id, now, |conn, world| conn.answer(answer, world, now));
         }
-        if !self.ticking && self.desk.wants_ticks() {
+        if !self.ticking && self.backend.wants_ticks() {
             self.ticking = true;
             self.timers.set(now.steady, Due::Tick);
         }
@@ -347,13 +349,13 @@ impl Server {
                 Due::Accept => self.listeners.values_mut().for_each(Listener::look_again),
                 Due::Measure => {
                     self.manager.remind();
-                    self.desk.keep_house(self.clock.with_stops(now));
-                    self.desk.tick(now.steady);
+                    self.backend.keep_house(self.clock.with_stops(now));
+                    self.backend.tick(now.steady);
                     self.answers(now);
                     self.timers.set(now.steady + MEASURE_EVERY, Due::Measure);
                 }
                 Due::Tick => {
-                    self.ticking = self.desk.tick(now.steady);
+                    self.ticking = self.backend.tick(now.steady);
                     if self.ticking {
                         self.timers.set(now.steady + TICK_EVERY, Due::Tick);
                     }
@@ -368,7 +370,7 @@ impl Server {
                 }
                 // Who still waits for the disk learns now that the message is not stored, if that is sure.
                 Due::Stop => {
-                    self.desk.give_up_unpublished();
+                    self.backend.give_up_unpublished();
                     self.answers(now);
                     self.stopping = Some(Stopping::Now);
                 }

@@ -1,4 +1,4 @@
-//! The desk with its threads and a real disk, without a socket: messages for several recipients of whom some
+//! The backend with its threads and a real disk, without a socket: messages for several recipients of whom some
 //! can't get it, messages for folders, and the copy that a sender keeps.
 
 mod common;
@@ -17,15 +17,15 @@ use std::{
 use common::{Maildir, Server, client::Client, configuration, eventually, home, skip};
 use restante::{
     accounts::Accounts,
+    backend::Backend,
     config::Config,
     conn::World,
-    desk::Desk,
     proto::{
         ask::{Answer, Ask, ConnId, Envelope, Fault, Mailbox, Recipient},
         folder::Folder,
         smtp::address::Address,
     },
-    work::{Bell, Done, Returns},
+    workers::{Completion, CompletionSender, LoopWaker},
 };
 use rustix::{
     fs::inotify::{self, ReadFlags, WatchFlags},
@@ -37,8 +37,8 @@ const MESSAGE: &[u8] = b"Message-ID: <1@example.test>\nSubject: hello\n\nIt work
 
 /// A desk, and what it takes to wait for its answers.
 struct Office {
-    desk: Desk,
-    results: Receiver<Done>,
+    backend: Backend,
+    results: Receiver<Completion>,
     _poll: mio::Poll,
     spool: PathBuf,
     _home: TempDir,
@@ -59,17 +59,17 @@ impl Office {
         fs::write(&file, configuration(home.path(), &spool, rest)).unwrap();
         let config = Config::load(&file).unwrap();
         let poll = mio::Poll::new().unwrap();
-        let bell = Arc::new(Bell::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap()));
-        let (returns, results) = Returns::new(Arc::clone(&bell));
+        let waker = Arc::new(LoopWaker::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap()));
+        let (completions, results) = CompletionSender::new(Arc::clone(&waker));
         let accounts = Accounts::open_house(&config.domains);
-        let desk = Desk::open(&config, accounts, &bell, &returns).unwrap();
-        Self { desk, results, _poll: poll, spool, _home: home, asked: 0 }
+        let backend = Backend::open(&config, accounts, &waker, &completions).unwrap();
+        Self { backend, results, _poll: poll, spool, _home: home, asked: 0 }
     }
 
     /// The same spool, and another process as far as memory goes.
     fn reopen(self) -> Self {
-        let Self { _home: home, desk, .. } = self;
-        drop(desk);
+        let Self { _home: home, backend, .. } = self;
+        drop(backend);
         Self::open_in(home)
     }
 
@@ -79,15 +79,15 @@ impl Office {
 
     fn ask(&mut self, ask: Ask) -> Answer {
         let id = ConnId(self.asked);
-        if let Some(answer) = self.desk.ask(id, ask) {
+        if let Some(answer) = self.backend.ask(id, ask) {
             return answer;
         }
         loop {
-            if let Some((to, answer)) = self.desk.next_answer() {
+            if let Some((to, answer)) = self.backend.next_response() {
                 assert_eq!(to, id);
                 return answer;
             }
-            self.desk.take(self.results.recv_timeout(Duration::from_secs(60)).unwrap());
+            self.backend.complete(self.results.recv_timeout(Duration::from_secs(60)).unwrap());
         }
     }
 
@@ -351,7 +351,7 @@ impl Eyes {
         }
     }
 
-    /// Every message was closed in `tmp/` before it had one of its names, and nothing was closed afterwards. Returns
+    /// Every message was closed in `tmp/` before it had one of its names, and nothing was closed afterwards. CompletionSender
     /// how many names there were.
     #[track_caller]
     fn names_of_closed_files(&mut self) -> usize {

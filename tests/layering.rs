@@ -30,7 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &["limits", "maildir", "net", "open_regular", "proto"]),
     ("mailbox", &["maildir", "proto", "clock", "limits", "logging", "metrics"]),
     (
-        "work",
+        "workers",
         &["closing", "proto", "accounts", "maildir", "mailbox", "limits", "octets", "logging", "metrics"],
     ),
     (
@@ -43,7 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "maildir",
             "limits",
             "octets",
-            "work",
+            "workers",
             "logging",
             "metrics",
         ],
@@ -51,7 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("transcript", &["proto", "limits", "clock", "safe_file", "printable"]),
     ("conn", &["net", "proto", "limits", "clock", "logging", "metrics", "transcript"]),
     (
-        "desk",
+        "backend",
         &[
             "closing",
             "proto",
@@ -59,7 +59,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "mailbox",
             "maildir",
             "commit",
-            "work",
+            "workers",
             "limits",
             "clock",
             "conn",
@@ -363,11 +363,11 @@ fn no_file_grows_too_long_to_read() {
 fn the_reader_of_source_text_is_not_fooled() {
     for (module, text, imports) in [
         (&["proto", "smtp"][..], "use crate::{clock::Now, net::{a, b}};", &["clock", "net"][..]),
-        (&["proto", "smtp"], "use super::dot; use super::super::work::Job;", &["proto", "work"]),
-        (&["proto"], "use super::{accounts, desk::Desk};", &["accounts", "desk"]),
+        (&["proto", "smtp"], "use super::dot; use super::super::workers::Job;", &["proto", "workers"]),
+        (&["proto"], "use super::{accounts, backend::Backend};", &["accounts", "backend"]),
         (&["main"], "fn main() { restante::cli::run() }", &["cli"]),
         (&["net"], "// crate::cli\n/* crate::cli */ \"crate::cli\" r#\"crate::cli\"# '\"' 'a'", &[]),
-        (&["net"], "#[cfg(test)]\nmod tests { use crate::cli; { } }\nuse crate::work::Job;", &["work"]),
+        (&["net"], "#[cfg(test)]\nmod tests { use crate::cli; { } }\nuse crate::workers::Job;", &["workers"]),
         (&["net"], "#[cfg(test)]\nuse crate::cli;\nfn f<'a>(x: &'a crate::limits::Size) {}", &["limits"]),
     ] {
         let code = without_tests(&without_comments(text));

@@ -14,7 +14,7 @@ use crate::{
         steps::step,
     },
     proto::ask::{ConnId, Fault, Mailbox, Recipient},
-    work::{Arrival, Decision, Receipt, shop::report},
+    workers::{AckToken, Arrival, Receipt, Spilled, spill::SpillPermit, storage::report},
 };
 
 /// A message on its way from memory or `tmp/` into its mailboxes.
@@ -28,7 +28,7 @@ pub(super) struct Message {
     pub(super) body: Body,
     pub(super) octets: u64,
     pub(super) plan: Plan,
-    pub(super) decision: Decision,
+    pub(super) decision: AckToken,
     /// What its sender is told, once that is decided.
     pub(super) fate: Option<Result<Receipt, Fault>>,
 }
@@ -60,8 +60,16 @@ pub(super) struct Plan {
 /// The mailbox in whose `tmp/` a message lies.
 pub(super) struct Home {
     pub(super) maildir: Arc<Maildir>,
-    /// Its name and the Message-ID, where a worker has chosen it.
-    pub(super) spilled: Option<(Mailbox, Option<MessageId>)>,
+    /// There if a worker has chosen it.
+    pub(super) spilled: Option<SpilledHome>,
+}
+
+/// The mailbox that a worker has chosen for a file.
+pub(super) struct SpilledHome {
+    pub(super) mailbox: Mailbox,
+    pub(super) message_id: Option<MessageId>,
+    /// Given back when the file is no more in `tmp/`.
+    _permit: Option<SpillPermit>,
 }
 
 /// The copy for the sender.
@@ -154,11 +162,12 @@ impl Message {
         let Delivery { from, to, partly, sent, content, decision } = delivery;
         let (body, home, octets) = match content {
             Content::Memory(name, bytes) => (Body::Memory(name, bytes), None, 0),
-            Content::Settled(spilled) => {
-                let spilled = *spilled;
-                let chosen = Some((spilled.mailbox, spilled.message_id));
-                let home = Home { maildir: Arc::new(spilled.home), spilled: chosen };
-                (Body::File(spilled.draft.into_inner()), Some(home), spilled.octets.total())
+            Content::Settled(mut spilled) => {
+                let (draft, permit) = spilled.take_file().unzip();
+                let Spilled { home, mailbox, octets, message_id, .. } = *spilled;
+                let spilled = Some(SpilledHome { mailbox, message_id, _permit: permit });
+                let home = Home { maildir: Arc::new(home), spilled };
+                (draft.map_or(Body::Away, Body::File), Some(home), octets.total())
             }
         };
         let plan = Plan { partly, home, ..Plan::default() };
@@ -274,7 +283,7 @@ impl Message {
     pub(super) fn acknowledge(&mut self) -> Result<(), Fault> {
         self.plan.stands()?;
         let receipt = self.receipt()?;
-        self.decision.take().ok_or(Fault::Broken)?;
+        self.decision.claim().ok_or(Fault::Broken)?;
         self.fate = Some(Ok(receipt));
         Ok(())
     }

@@ -23,7 +23,7 @@ use crate::{
     metrics::METRICS,
     proto::ask::{ConnId, Fault, Mailbox, Recipient},
     threads::sync_helpers,
-    work::{Decision, Done, Outcome, Returns, Shop, Spilled, To},
+    workers::{AckToken, Completion, CompletionSender, Spilled, Storage},
 };
 use message::{Message, guarded};
 use round::{Homes, Round};
@@ -43,7 +43,7 @@ pub struct Delivery {
     /// What to deliver.
     pub content: Content,
     /// Who tells the client.
-    pub decision: Decision,
+    pub decision: AckToken,
 }
 
 /// The bytes of a message, as stored.
@@ -60,7 +60,7 @@ impl Content {
     fn bytes(&self) -> u64 {
         match self {
             Self::Memory(_, bytes) => bytes.len() as u64,
-            Self::Settled(spilled) => spilled.draft.bytes(),
+            Self::Settled(spilled) => spilled.bytes(),
         }
     }
 }
@@ -73,12 +73,16 @@ pub struct Committer {
 
 impl Committer {
     /// Starts the thread.
-    pub fn start(shop: &Arc<Shop>, returns: &Returns, limits: &Limits) -> io::Result<Self> {
+    pub fn start(
+        storage: &Arc<Storage>,
+        completions: &CompletionSender,
+        limits: &Limits,
+    ) -> io::Result<Self> {
         let (queue, deliveries) = channel::bounded::<Delivery>(limits.delivery_queue);
-        let (shop, returns, most) = (Arc::clone(shop), returns.clone(), limits.delivery_batch);
+        let (storage, completions, most) = (Arc::clone(storage), completions.clone(), limits.delivery_batch);
         let helpers = sync_helpers(limits);
         thread::Builder::new().name("committer".into()).spawn(move || {
-            let mut syncer = Syncer::start(&shop.spool, helpers);
+            let mut syncer = Syncer::start(&storage.spool, helpers);
             let mut homes = Homes::new(most_homes());
             while let Ok(first) = deliveries.recv() {
                 let mut batch = vec![first];
@@ -86,10 +90,10 @@ impl Committer {
                 METRICS.delivery_queue.down(batch.len() as u64);
                 let octets = batch.iter().map(|delivery| delivery.content.bytes()).sum();
                 let began = Instant::now();
-                let results = deliver(&shop, &mut homes, &mut syncer, batch);
+                let results = deliver(&storage, &mut homes, &mut syncer, batch);
                 let messages = results.len();
                 METRICS.batch.saw(messages as u64);
-                returns.send_all(results);
+                completions.send_all(results);
                 logging::batch(messages, octets, began.elapsed());
             }
         })?;
@@ -110,17 +114,22 @@ impl Committer {
 
 /// Runs one round. A panic is a bug of ours; it costs the message whose step it was, or the round, and not those that
 /// come after it.
-fn deliver(shop: &Shop, homes: &mut Homes, syncer: &mut Syncer, batch: Vec<Delivery>) -> Vec<Done> {
+fn deliver(
+    storage: &Storage,
+    homes: &mut Homes,
+    syncer: &mut Syncer,
+    batch: Vec<Delivery>,
+) -> Vec<Completion> {
     let mut messages: Vec<Message> = batch.into_iter().map(Message::new).collect();
-    if guarded(|| Round::new(shop, homes, syncer).run(&mut messages)).is_none() {
+    if guarded(|| Round::new(storage, homes, syncer).run(&mut messages)).is_none() {
         homes.forget();
     }
     for message in messages.iter_mut().filter(|message| message.fate.is_none()) {
         message.fail(Fault::Broken);
     }
-    let done = |message: Message| Done {
-        to: To::Session(message.from),
-        outcome: Outcome::Delivered(message.decision, message.fate.unwrap_or(Err(Fault::Broken))),
+    let completion = |message: Message| {
+        let result = message.fate.unwrap_or(Err(Fault::Broken));
+        Completion::Delivered(message.from, message.decision, result)
     };
-    messages.into_iter().map(done).collect()
+    messages.into_iter().map(completion).collect()
 }

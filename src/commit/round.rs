@@ -14,7 +14,7 @@ use crate::{
         ask::{Fault, Mailbox, Recipient},
         folder::Folder,
     },
-    work::{Shop, shop::report},
+    workers::{Storage, storage::report},
 };
 
 /// The mailboxes that the committer has open.
@@ -40,11 +40,11 @@ impl Homes {
     /// The Maildir of a mailbox, as it is now: it may have been removed or replaced since the last time.
     fn get(
         &mut self,
-        shop: &Shop,
+        storage: &Storage,
         mailbox: &Mailbox,
         open: impl FnOnce() -> Result<Maildir, Fault>,
     ) -> Result<Arc<Maildir>, Fault> {
-        if let Some(home) = self.open.get(mailbox).filter(|home| shop.still_has(mailbox, home)) {
+        if let Some(home) = self.open.get(mailbox).filter(|home| storage.still_has(mailbox, home)) {
             return Ok(Arc::clone(home));
         }
         if self.open.len() >= self.most {
@@ -66,7 +66,7 @@ impl Homes {
 
 /// One round.
 pub(super) struct Round<'a> {
-    shop: &'a Shop,
+    storage: &'a Storage,
     homes: &'a mut Homes,
     syncer: &'a mut Syncer,
     /// What this round files for its senders.
@@ -76,14 +76,14 @@ pub(super) struct Round<'a> {
 }
 
 impl<'a> Round<'a> {
-    pub(super) fn new(shop: &'a Shop, homes: &'a mut Homes, syncer: &'a mut Syncer) -> Self {
-        Self { shop, homes, syncer, filing: Vec::new(), in_place: Ok(()) }
+    pub(super) fn new(storage: &'a Storage, homes: &'a mut Homes, syncer: &'a mut Syncer) -> Self {
+        Self { storage, homes, syncer, filing: Vec::new(), in_place: Ok(()) }
     }
 
     /// Delivers a batch. A delivery fails or succeeds for itself, but for a failure that concerns all. After a panic
     /// the messages without a fate are to be taken back.
     pub(super) fn run(mut self, messages: &mut [Message]) {
-        self.in_place = self.shop.in_place();
+        self.in_place = self.storage.in_place();
         self.each(messages, Self::write);
         let way = self.way(messages);
         self.sync_contents(messages, way);
@@ -93,7 +93,7 @@ impl<'a> Round<'a> {
         drop(reserve);
         self.sync_names(messages, way);
         // The syncs may have taken a while: messages that are not where clients look for them now are taken back.
-        self.in_place = self.in_place.and_then(|()| self.shop.in_place());
+        self.in_place = self.in_place.and_then(|()| self.storage.in_place());
         self.each(messages, |round, message| round.in_place.and_then(|()| message.acknowledge()));
         for message in messages {
             // Without a record a message that is submitted again is filed again.
@@ -134,7 +134,7 @@ impl<'a> Round<'a> {
     fn write(&mut self, message: &mut Message) -> Result<(), Fault> {
         let to = std::mem::take(&mut message.to);
         self.plan(&mut message.plan, to);
-        if message.decision.is_taken() {
+        if message.decision.is_claimed() {
             return Err(Fault::Broken);
         }
         self.in_place.and(message.plan.stands())?;
@@ -145,11 +145,11 @@ impl<'a> Round<'a> {
             id
         } else {
             let home = message.plan.home.as_ref().ok_or(Fault::Broken)?;
-            let (mailbox, id) = home.spilled.as_ref().ok_or(Fault::Broken)?;
-            if !self.shop.still_has(mailbox, &home.maildir) {
+            let chosen = home.spilled.as_ref().ok_or(Fault::Broken)?;
+            if !self.storage.still_has(&chosen.mailbox, &home.maildir) {
                 return Err(Fault::Broken);
             }
-            *id
+            chosen.message_id
         };
         self.plan_copy(&mut message.plan, message.sent.take(), id);
         Ok(())
@@ -174,13 +174,13 @@ impl<'a> Round<'a> {
     fn target(&mut self, Recipient { mailbox, folder, .. }: Recipient) -> Result<Target, Fault> {
         if let Some(folder) = folder {
             let mailbox = mailbox.clone().in_folder(folder);
-            match self.homes.get(self.shop, &mailbox, || self.shop.durable_maildir(&mailbox)) {
+            match self.homes.get(self.storage, &mailbox, || self.storage.durable_maildir(&mailbox)) {
                 Ok(maildir) => return Ok(Target::new(mailbox, maildir, Place::New)),
                 Err(Fault::NoFolder) => {}
                 Err(fault) => return Err(fault),
             }
         }
-        let maildir = self.homes.get(self.shop, &mailbox, || self.shop.durable_maildir(&mailbox))?;
+        let maildir = self.homes.get(self.storage, &mailbox, || self.storage.durable_maildir(&mailbox))?;
         Ok(Target::new(mailbox, maildir, Place::New))
     }
 
@@ -190,7 +190,7 @@ impl<'a> Round<'a> {
         let Some(sender) = sent else { return };
         let sent = Folder::sent();
         let folder = sender.clone().in_folder(sent.clone());
-        let opened = self.homes.get(self.shop, &folder, || self.shop.durable_folder(&sender, &sent));
+        let opened = self.homes.get(self.storage, &folder, || self.storage.durable_folder(&sender, &sent));
         let Ok(maildir) = opened else { return };
         let again = id.is_some_and(|id| {
             self.homes.filed(&folder, &maildir).has(id) || self.filing.contains(&(folder.clone(), id))
@@ -208,8 +208,8 @@ impl<'a> Round<'a> {
         let (mut together, mut count) = (true, 0);
         for message in undecided(messages) {
             let home = message.plan.home.as_ref();
-            together &= home.is_some_and(|home| self.shop.spool.holds(&home.maildir))
-                && message.alive().all(|target| self.shop.spool.holds(&target.maildir));
+            together &= home.is_some_and(|home| self.storage.spool.holds(&home.maildir))
+                && message.alive().all(|target| self.storage.spool.holds(&target.maildir));
             count += 1;
         }
         if together { self.syncer.way(count) } else { Way::Each }
@@ -222,7 +222,7 @@ impl<'a> Round<'a> {
         match way {
             Way::Whole => {
                 let count = undecided(messages).count();
-                if let Err(error) = self.syncer.whole(&self.shop.spool, Part::Contents, count) {
+                if let Err(error) = self.syncer.whole(&self.storage.spool, Part::Contents, count) {
                     let fault = report(&error);
                     undecided(messages).for_each(|message| message.fail(fault));
                 }
@@ -254,7 +254,7 @@ impl<'a> Round<'a> {
         match way {
             Way::Whole => {
                 let count = undecided(messages).count();
-                if let Err(error) = self.syncer.whole(&self.shop.spool, Part::Names, count) {
+                if let Err(error) = self.syncer.whole(&self.storage.spool, Part::Names, count) {
                     let fault = report(&error);
                     undecided(messages).for_each(|message| message.fail(fault));
                 }

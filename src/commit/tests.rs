@@ -11,15 +11,16 @@ use std::{
 
 use super::*;
 use crate::{
-    closing::OffLoop,
     maildir::{
-        Draft, MessageId, Spool,
+        Spool,
         name::Namer,
         steps::{Plan, Trouble},
     },
-    octets::Octets,
     proto::{ask::Recipient, smtp::address::Address},
-    work::Receipt,
+    workers::{
+        Receipt,
+        spill::{self, SpillPermits, SpillTo},
+    },
 };
 
 /// A kind of round.
@@ -54,7 +55,7 @@ const SIMPLE: Kind = Kind {
 /// A committer's parts on a spool of its own, without its thread.
 struct Bench {
     kind: Kind,
-    shop: Shop,
+    storage: Storage,
     homes: Homes,
     syncer: Syncer,
     namer: Namer,
@@ -78,7 +79,7 @@ impl Bench {
         let syncer = Syncer::start(&opened, kind.helpers);
         let mut bench = Self {
             kind,
-            shop: Shop::unwatched(opened),
+            storage: Storage::unwatched(opened),
             homes: Homes::new(8),
             syncer,
             namer: Namer::new("mx.example.test", 1),
@@ -103,10 +104,10 @@ impl Bench {
             (0..self.kind.messages).filter_map(|n| self.delivery(n)).collect();
         let (batch, texts): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         let decisions: Vec<_> = batch.iter().map(|delivery| delivery.decision.clone()).collect();
-        let all = deliver(&self.shop, &mut self.homes, &mut self.syncer, batch);
-        let told = all.into_iter().zip(decisions).map(|(done, decision)| match done.outcome {
-            Outcome::Delivered(_, result) => {
-                assert!(result.is_err() || decision.is_taken());
+        let all = deliver(&self.storage, &mut self.homes, &mut self.syncer, batch);
+        let told = all.into_iter().zip(decisions).map(|(done, decision)| match done {
+            Completion::Delivered(_, _, result) => {
+                assert!(result.is_err() || decision.is_claimed());
                 result
             }
             other => panic!("{other:?}"),
@@ -119,7 +120,7 @@ impl Bench {
         let text = format!("Message-ID: <{number}@far.test>\n\nMessage {number}.\n").into_bytes();
         let name = self.namer.next(SystemTime::now(), number as u64);
         let content = if self.kind.spilled {
-            Content::Settled(Box::new(self.spill(name, &text)?))
+            Content::Settled(self.spill(name, &text)?)
         } else {
             Content::Memory(name, text.clone())
         };
@@ -133,35 +134,18 @@ impl Bench {
             partly: self.kind.partly,
             sent: self.kind.sent.then(sender),
             content,
-            decision: Decision::default(),
+            decision: AckToken::default(),
         };
         Some((delivery, text))
     }
 
-    /// Does by itself what a worker would.
-    fn spill(&self, name: Unique, text: &[u8]) -> Option<Spilled> {
-        let home = guarded(|| self.shop.durable_maildir(&mailbox(0)).ok())??;
-        guarded(|| {
-            let mut draft = Draft::begin(&home, name).ok()?;
-            let done = draft.write(text).and_then(|()| draft.sync()).and_then(|()| draft.close());
-            if done.is_err() {
-                draft.discard();
-                return None;
-            }
-            let mut octets = Octets::default();
-            octets.feed(text);
-            let message_id = MessageId::of(text);
-            let home = self.shop.maildir(&mailbox(0)).ok();
-            let Some(home) = home else {
-                draft.discard();
-                return None;
-            };
-            let draft = OffLoop::new(draft);
-            Some(Spilled { home, mailbox: mailbox(0), draft, octets, message_id })
-        })?
+    /// Does what a worker would.
+    fn spill(&self, name: Unique, text: &[u8]) -> Option<Box<Spilled>> {
+        let to = SpillTo::New(vec![mailbox(0)], name, SpillPermits::unwatched().grant());
+        let spilled = guarded(|| spill::spill(&self.storage, to, text).ok())??;
+        guarded(|| spill::seal(spilled, b"").ok())?
     }
 
-    /// Everything there is below the spool in directories of that name.
     fn files(&self, mailbox: &str, directory: &str) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.spool.join(mailbox).join(directory)).into_iter().flatten();
         entries.map(|entry| entry.unwrap().path()).collect()

@@ -12,10 +12,10 @@ use mio::Token;
 
 use super::{Due, ListenerId, Server, admission::Entry};
 use crate::{
+    backend::Relief,
     clock::Now,
     config::Service,
     conn::Conn,
-    desk::Relief,
     listen::{Accepted, Beginning, too_many_connections},
     logging::{self, Caller},
     net::{
@@ -156,7 +156,7 @@ impl Server {
         if let Some(transcripts) = &self.transcripts {
             conn.write_down(listener.transcript(transcripts, id, peer, now));
         }
-        self.desk.enter(id, peer.ip());
+        self.backend.enter(id, peer.ip());
         self.conns.insert(id, conn);
         self.origins.insert(id, Origin { at, service, peer });
     }
@@ -193,28 +193,28 @@ impl Server {
             self.admission.served(origin.peer.ip(), now.steady);
         }
         if let Some((is_known, body)) = conn.body() {
-            self.desk.note_body(id, is_known, body);
+            self.backend.note_body(id, is_known, body);
         }
         self.admission.update(id, conn.claim());
     }
 
     /// Puts messages into files and ends the slowest, where there is too little memory for those on their way in.
     pub(super) fn relieve(&mut self, now: Now) {
-        let Relief { spill, end } = self.desk.relief();
+        let Relief { spill, end } = self.backend.relief();
         for id in spill {
             self.pump_after(id, now, |conn, _| conn.spill());
         }
         for id in end {
             self.give_way(id, "slowest message when there was no memory", now);
         }
-        let desk = &self.desk;
-        self.again.extend(self.held_back.extract_if(|id| !desk.is_pressed(*id)));
+        let backend = &self.backend;
+        self.again.extend(self.held_back.extract_if(|id| !backend.is_pressed(*id)));
     }
 
     pub(super) fn close(&mut self, id: ConnId, now: Now) {
         self.again.remove(&id);
         self.held_back.remove(&id);
-        self.desk.leave(id);
+        self.backend.leave(id);
         let Some(mut conn) = self.conns.remove(&id) else { return };
         conn.tell_end(now);
         self.origins.remove(&id);

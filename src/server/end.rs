@@ -50,7 +50,7 @@ impl Server {
     pub(super) fn is_over(&self) -> bool {
         match self.stopping {
             None => false,
-            Some(Stopping::Patiently) => self.conns.is_empty() && self.desk.is_idle(),
+            Some(Stopping::Patiently) => self.conns.is_empty() && self.backend.is_idle(),
             Some(Stopping::Now) => true,
         }
     }

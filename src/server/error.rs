@@ -2,7 +2,7 @@
 
 use std::{fmt, io, path::PathBuf};
 
-use crate::{desk, listen, maildir};
+use crate::{backend, listen, maildir};
 
 /// Why the server could not start or go on.
 #[derive(Debug)]
@@ -17,11 +17,11 @@ pub enum Error {
     System(&'static str, io::Error),
 }
 
-impl From<desk::Error> for Error {
-    fn from(error: desk::Error) -> Self {
+impl From<backend::Error> for Error {
+    fn from(error: backend::Error) -> Self {
         match error {
-            desk::Error::Spool(error) => Self::Spool(error),
-            desk::Error::Threads(error) => Self::System("threads", error),
+            backend::Error::Spool(error) => Self::Spool(error),
+            backend::Error::Threads(error) => Self::System("threads", error),
         }
     }
 }

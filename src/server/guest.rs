@@ -12,30 +12,30 @@ use std::{
 use mio::Interest;
 
 use super::{SIGNALS, Server};
-use crate::{clock::Now, signals::Signals, work::Bell};
+use crate::{clock::Now, signals::Signals, workers::LoopWaker};
 
 /// Stops a server from another thread, as a signal would.
 #[derive(Debug)]
 pub struct Stopper {
     is_to_stop: Arc<AtomicBool>,
-    bell: Arc<Bell>,
+    waker: Arc<LoopWaker>,
 }
 
 impl Stopper {
     /// Stops it in good order; a second call does not wait for its sessions.
     pub fn stop(&self) {
         self.is_to_stop.store(true, Ordering::Release);
-        self.bell.ring();
+        self.waker.wake();
     }
 }
 
 impl Server {
     /// What stops it from another thread.
     pub fn stopper(&self) -> Stopper {
-        Stopper { is_to_stop: Arc::clone(&self.is_to_stop), bell: Arc::clone(&self.bell) }
+        Stopper { is_to_stop: Arc::clone(&self.is_to_stop), waker: Arc::clone(&self.waker) }
     }
 
-    /// Stops if a [`Stopper`] says so. To be called behind the answer to the bell: whoever says it later rings
+    /// Stops if a [`Stopper`] says so. To be called behind the answer to the waker: whoever says it later rings
     /// anew.
     pub(super) fn look_for_stopper(&mut self, now: Now) {
         if self.is_to_stop.swap(false, Ordering::AcqRel) {

@@ -96,12 +96,12 @@ impl Server {
         };
         let held = self.listeners.iter().map(held).collect();
         let present = Present { source, config: self.config.clone(), held };
-        let ((done, result), bell, alive) =
-            (mpsc::channel(), Arc::clone(&self.bell), Arc::clone(&self.reloads));
+        let ((done, result), waker, alive) =
+            (mpsc::channel(), Arc::clone(&self.waker), Arc::clone(&self.reloads));
         let read = move || {
             let _ = done.send(present.renew(SystemTime::now())); // else it comes too late
             drop(alive);
-            bell.ring();
+            waker.wake();
         };
         match thread::Builder::new().name("reload".into()).spawn(read) {
             Ok(_) => {
@@ -195,7 +195,7 @@ impl Server {
                 }
             }
         }
-        self.desk.follow(&config, accounts).map_err(|error| format!("threads: {error}"))?;
+        self.backend.reconfigure(&config, accounts).map_err(|error| format!("threads: {error}"))?;
 
         // Nothing fails from here on.
         ["accounts", "aliases", "certificate"].into_iter().for_each(|file| METRICS.stale(file, false));

@@ -41,7 +41,7 @@ impl Server {
     }
 
     /// All that an operator asks for with SIGUSR1.
-    pub(super) fn log_status(&self, now: Now) {
+    pub(super) fn log_status(&mut self, now: Now) {
         let up = now.date.duration_since(self.began).unwrap_or_default().as_secs();
         log::info!(
             "status version={} pid={} up={}",
@@ -71,7 +71,7 @@ impl Server {
             self.admission.addresses(),
             self.admission.most()
         );
-        self.desk.status().iter().for_each(|line| log::info!("status {line}"));
-        self.desk.log_figures();
+        self.backend.status().iter().for_each(|line| log::info!("status {line}"));
+        self.backend.log_figures();
     }
 }

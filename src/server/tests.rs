@@ -16,7 +16,7 @@ use crate::{
         buf::{Inbox, Outbox},
     },
     service::sockets::Passed,
-    work::Outcome,
+    workers::Completion,
 };
 
 /// A session with a bug: it panics there.
@@ -194,7 +194,7 @@ fn l10_a_panic_in_a_worker_or_in_the_committer_is_an_answer_and_the_others_live_
     });
     serve_until_finished(&mut server, &client);
     client.join().unwrap();
-    assert!(server.desk.is_idle());
+    assert!(server.backend.is_idle());
 }
 
 #[test]
@@ -220,16 +220,16 @@ fn d09_a_message_given_up_by_a_tick_is_refused_in_that_turn() {
     loop {
         event(&mut server, id);
         let Ok(done) = server.results.recv_timeout(Duration::from_millis(10)) else { continue };
-        if matches!(done.outcome, Outcome::Settled(..)) {
+        if matches!(done, Completion::Sealed(..)) {
             break;
         }
-        server.desk.take(done);
-        while let Some((id, answer)) = server.desk.next_answer() {
+        server.backend.complete(done);
+        while let Some((id, answer)) = server.backend.next_response() {
             server.pump_after(id, now, |conn, world| conn.answer(answer, world, now));
         }
     }
     let late = Now { steady: now.steady + server.config.limits.delivery_patience.0, ..now };
-    server.desk.set_time(late.steady);
+    server.backend.set_time(late.steady);
     server.timers.set(late.steady, Due::Tick);
     server.due(late);
     assert!(said(&mut client.0).starts_with("451 4.3.0 "));

@@ -12,6 +12,7 @@ use crate::{
     limits::{COUNTED_AT_A_TIME, Limits},
     mailbox::watch::Watcher,
     maildir::{Error, Kind, Maildir, Spool, counting::Bounds, lock, lock::Lock},
+    metrics::METRICS,
     proto::{
         ask::{Fault, Mailbox},
         folder::Folder,
@@ -20,7 +21,7 @@ use crate::{
 
 /// What every worker has at hand: shared, and changed by nobody but for one count.
 #[derive(Debug)]
-pub struct Shop {
+pub struct Storage {
     /// The mailboxes.
     pub spool: Spool,
     /// What watches them.
@@ -36,10 +37,12 @@ pub struct Shop {
     lock: Mutex<Lock>,
     /// Whether the spool was found not to be in its place, or not to be ours.
     misplaced: AtomicBool,
+    /// Octets free on its file system, and `UNKNOWN` until that was asked for.
+    free: AtomicU64,
 }
 
-impl Shop {
-    /// A shop in front of that spool. `most_mailboxes` bounds them where anybody's mail creates one.
+impl Storage {
+    /// Storage in that spool. `most_mailboxes` bounds them where anybody's mail creates one.
     pub fn new(
         spool: Spool,
         lock: Lock,
@@ -51,11 +54,21 @@ impl Shop {
         let mailboxes = AtomicUsize::new(spool.count()?);
         let (lock, misplaced) = (Mutex::new(lock), AtomicBool::new(false));
         let largest_listed = AtomicU64::new(largest_listed);
-        Ok(Self { spool, watcher, read_chunk, largest_listed, most_mailboxes, mailboxes, lock, misplaced })
+        Ok(Self {
+            spool,
+            watcher,
+            read_chunk,
+            largest_listed,
+            most_mailboxes,
+            mailboxes,
+            lock,
+            misplaced,
+            free: AtomicU64::new(UNKNOWN),
+        })
     }
 
     /// Another bound is in force from now on.
-    pub fn follow(&self, limits: &Limits) {
+    pub fn reconfigure(&self, limits: &Limits) {
         self.largest_listed.store(limits.largest_listed(), Ordering::Relaxed);
     }
 
@@ -98,7 +111,27 @@ impl Shop {
         }
     }
 
-    /// A shop for a test: nothing is watched.
+    /// Asks the file system for free space, and whether the spool is in its place.
+    pub fn check(&self) {
+        let free = self.spool.free().map_err(|error| report(&error));
+        if let Ok(free) = free {
+            METRICS.spool_free.set(free);
+        }
+        self.free.store(free.unwrap_or(UNKNOWN), Ordering::Release);
+        let _ = self.in_place(); // kept in `misplaced`
+    }
+
+    /// Octets that were free at the last check, if that is known.
+    pub fn free(&self) -> Option<u64> {
+        Some(self.free.load(Ordering::Acquire)).filter(|free| *free != UNKNOWN)
+    }
+
+    /// Whether the spool was in its place when that was last looked at.
+    pub fn was_in_place(&self) -> Result<(), Fault> {
+        if self.misplaced.load(Ordering::Acquire) { Err(Fault::Broken) } else { Ok(()) }
+    }
+
+    /// Storage for a test: nothing is watched.
     #[cfg(test)]
     pub(crate) fn unwatched(spool: Spool) -> Self {
         let lock = spool.lock(lock::Hold::Alone, std::time::Duration::ZERO).unwrap();
@@ -163,6 +196,9 @@ impl Shop {
         Ok((maildir, true))
     }
 }
+
+/// Stands for an amount that is not known.
+const UNKNOWN: u64 = u64::MAX;
 
 /// Logs a failure of the disk and turns it into what a peer may know of it.
 pub fn report(error: &Error) -> Fault {

@@ -4,24 +4,17 @@
 //! is old. In between our own deliveries are added, before they are made, so that two at a time can't use the
 //! same room; what others add or remove is seen by the next count.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, SystemTime},
-};
+use std::{collections::HashMap, time::Duration};
 
-use super::Desk;
 use crate::{
-    clock::Now,
+    accounts::Accounts,
     maildir::Usage,
-    proto::{
-        ask::{Directory, Lookup, Mailbox, Quota},
-        smtp::address::Address,
-    },
+    proto::ask::{Directory, Mailbox, Quota},
 };
 
 /// How full some mailboxes are.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(super) struct QuotaCache {
     known: HashMap<Mailbox, Known>,
     most: usize,
     believed: Duration,
@@ -34,14 +27,14 @@ struct Known {
     since: Duration,
 }
 
-impl Tally {
+impl QuotaCache {
     /// Of at most so many mailboxes, each count to be believed for so long.
     pub(super) fn new(most: usize, believed: Duration) -> Self {
         Self { known: HashMap::new(), most, believed }
     }
 
     /// Other bounds are in force from now on.
-    pub(super) fn follow(&mut self, most: usize, believed: Duration) {
+    pub(super) fn reconfigure(&mut self, most: usize, believed: Duration) {
         (self.most, self.believed) = (most, believed);
     }
 
@@ -52,7 +45,7 @@ impl Tally {
     }
 
     /// A mailbox has been counted. Another count that came first is as good, and has been added to since.
-    pub(super) fn learn(&mut self, mailbox: Mailbox, usage: Usage, now: Duration) {
+    pub(super) fn insert(&mut self, mailbox: Mailbox, usage: Usage, now: Duration) {
         if self.usage(&mailbox, now).is_some() {
             return;
         }
@@ -63,7 +56,7 @@ impl Tally {
     }
 
     /// Messages have been taken out of the mailbox.
-    pub(super) fn forget(&mut self, mailbox: &Mailbox) {
+    pub(super) fn invalidate(&mut self, mailbox: &Mailbox) {
         self.known.remove(mailbox);
     }
 
@@ -75,10 +68,38 @@ impl Tally {
     }
 
     /// It was not put there after all.
-    pub(super) fn take_back(&mut self, mailbox: &Mailbox, bytes: u64) {
+    pub(super) fn unreserve(&mut self, mailbox: &Mailbox, bytes: u64) {
         if let Some(known) = self.known.get_mut(mailbox) {
             known.usage = known.usage.without(bytes);
         }
+    }
+
+    /// Whether a quota of that mailbox asks for a count.
+    pub(super) fn is_to_be_counted(&self, mailbox: &Mailbox, accounts: &Accounts, now: Duration) -> bool {
+        accounts.quota(mailbox) != Quota::default() && self.usage(mailbox, now).is_none()
+    }
+
+    /// Makes room for a message in the mailbox. `false`: there is none. A mailbox that could not be counted is not
+    /// known to be full.
+    pub(super) fn reserve(
+        &mut self,
+        mailbox: &Mailbox,
+        bytes: u64,
+        accounts: &Accounts,
+        now: Duration,
+    ) -> bool {
+        let usage = self.usage(mailbox, now).unwrap_or_default();
+        let fits = !exceeds(usage.with(bytes), accounts.quota(mailbox));
+        if fits {
+            self.add(mailbox, bytes);
+        }
+        fits
+    }
+
+    /// Whether the mailbox is known to be full by now.
+    pub(super) fn is_full(&self, mailbox: &Mailbox, accounts: &Accounts, now: Duration) -> bool {
+        let usage = self.usage(mailbox, now);
+        usage.is_some_and(|usage| exceeds(usage.with(1), accounts.quota(mailbox)))
     }
 }
 
@@ -86,53 +107,6 @@ impl Tally {
 fn exceeds(usage: Usage, quota: Quota) -> bool {
     let over = |used: u64, most: Option<u64>| most.is_some_and(|most| used > most);
     over(usage.bytes, quota.octets) || over(usage.messages, quota.messages)
-}
-
-impl Desk {
-    /// Whether a quota of that mailbox asks for a count.
-    pub(super) fn is_to_be_counted(&self, mailbox: &Mailbox) -> bool {
-        self.accounts.quota(mailbox) != Quota::default() && self.tally.usage(mailbox, self.now).is_none()
-    }
-
-    /// Makes room for a message in the mailbox. `false`: there is none. One that could not be counted is not
-    /// known to be full.
-    pub(super) fn reserve(&mut self, mailbox: &Mailbox, bytes: u64) -> bool {
-        let quota = self.accounts.quota(mailbox);
-        let usage = self.tally.usage(mailbox, self.now).unwrap_or_default();
-        let fits = !exceeds(usage.with(bytes), quota);
-        if fits {
-            self.tally.add(mailbox, bytes);
-        }
-        fits
-    }
-}
-
-/// The accounts, and what the desk knows of their mailboxes.
-impl Directory for Desk {
-    fn lookup(&self, address: &Address) -> Lookup {
-        self.accounts.lookup(address)
-    }
-
-    fn may_send_as(&self, user: &Mailbox, from: &Address) -> bool {
-        self.accounts.may_send_as(user, from)
-    }
-
-    fn expiry_date(&self, date: SystemTime) -> SystemTime {
-        self.guard.date(Now { steady: self.now, date })
-    }
-
-    fn quota(&self, mailbox: &Mailbox) -> Quota {
-        self.accounts.quota(mailbox)
-    }
-
-    fn sent_copy(&self, user: &Mailbox) -> bool {
-        self.accounts.sent_copy(user)
-    }
-
-    fn is_full(&self, mailbox: &Mailbox) -> bool {
-        let usage = self.tally.usage(mailbox, self.now);
-        usage.is_some_and(|usage| exceeds(usage.with(1), self.quota(mailbox)))
-    }
 }
 
 #[cfg(test)]
@@ -147,28 +121,28 @@ mod tests {
 
     #[test]
     fn a_count_is_believed_for_a_while_and_deliveries_are_added_to_it() {
-        let mut tally = Tally::new(10, MINUTE);
-        tally.learn(bob(), Usage { bytes: 10, messages: 1 }, MINUTE);
-        tally.add(&bob(), 5);
-        tally.add(&bob(), 7);
-        tally.take_back(&bob(), 7);
+        let mut cache = QuotaCache::new(10, MINUTE);
+        cache.insert(bob(), Usage { bytes: 10, messages: 1 }, MINUTE);
+        cache.add(&bob(), 5);
+        cache.add(&bob(), 7);
+        cache.unreserve(&bob(), 7);
         let now = Some(Usage { bytes: 15, messages: 2 });
-        assert_eq!(tally.usage(&bob(), MINUTE * 2 - Duration::from_nanos(1)), now);
-        assert_eq!(tally.usage(&bob(), MINUTE * 2), None);
-        tally.learn(bob(), Usage::default(), MINUTE);
-        assert_eq!(tally.usage(&bob(), MINUTE), now, "a count that comes late undoes nothing");
-        tally.forget(&bob());
-        assert_eq!(tally.usage(&bob(), MINUTE), None);
+        assert_eq!(cache.usage(&bob(), MINUTE * 2 - Duration::from_nanos(1)), now);
+        assert_eq!(cache.usage(&bob(), MINUTE * 2), None);
+        cache.insert(bob(), Usage::default(), MINUTE);
+        assert_eq!(cache.usage(&bob(), MINUTE), now, "a count that comes late undoes nothing");
+        cache.invalidate(&bob());
+        assert_eq!(cache.usage(&bob(), MINUTE), None);
     }
 
     #[test]
     fn the_memory_of_counts_is_bounded() {
-        let mut tally = Tally::new(2, MINUTE);
+        let mut cache = QuotaCache::new(2, MINUTE);
         for name in ["a", "b", "c"] {
-            tally.learn(Mailbox::named(name).unwrap(), Usage::default(), MINUTE);
-            assert!(tally.known.len() <= 2);
+            cache.insert(Mailbox::named(name).unwrap(), Usage::default(), MINUTE);
+            assert!(cache.known.len() <= 2);
         }
-        assert!(tally.usage(&Mailbox::named("c").unwrap(), MINUTE).is_some());
+        assert!(cache.usage(&Mailbox::named("c").unwrap(), MINUTE).is_some());
     }
 
     #[test]

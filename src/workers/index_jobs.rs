@@ -4,7 +4,7 @@ use std::{mem, ops::ControlFlow, sync::Arc, time::SystemTime};
 
 use super::{
     job::Opened,
-    shop::{Shop, report},
+    storage::{Storage, report},
 };
 use crate::{
     mailbox::{
@@ -21,28 +21,32 @@ use crate::{
 };
 
 /// Locks a mailbox: the one that is open already, if it is still what its path leads to.
-pub(super) fn open(shop: &Shop, mailbox: &Mailbox, known: Option<Arc<Maildir>>) -> Result<Opened, Fault> {
-    shop.in_place()?;
-    let current = known.filter(|maildir| shop.still_has(mailbox, maildir));
+pub(super) fn open(
+    storage: &Storage,
+    mailbox: &Mailbox,
+    known: Option<Arc<Maildir>>,
+) -> Result<Opened, Fault> {
+    storage.in_place()?;
+    let current = known.filter(|maildir| storage.still_has(mailbox, maildir));
     let maildir = match current {
         Some(maildir) => maildir,
-        None => Arc::new(shop.maildir(mailbox)?),
+        None => Arc::new(storage.maildir(mailbox)?),
     };
     let lock = Lock::take(&maildir).map_err(|error| failed(&error))?;
     let times = scan::times(&maildir).map_err(|error| failed(&error))?;
-    let mark = shop.watcher.mark();
+    let mark = storage.watcher.mark();
     Ok(Opened { maildir, times, lock, mark })
 }
 
 /// Begins to watch a mailbox, if that is wanted, and then looks through it: what changes meanwhile is told. When there
 /// is more to count than one turn has, others go first: to be continued with the `Load` that is given back.
 pub(super) fn load(
-    shop: &Shop,
+    storage: &Storage,
     id: IndexId,
     mut load: Box<Load>,
 ) -> Result<ControlFlow<Loaded, Box<Load>>, Fault> {
     let maildir = Arc::clone(&load.maildir);
-    let watched = load.watch && shop.watcher.watch(id, &maildir);
+    let watched = load.watch && storage.watcher.watch(id, &maildir);
     let nothing = Loaded {
         maildir: Arc::clone(&maildir),
         index: None,
@@ -58,7 +62,7 @@ pub(super) fn load(
         return Ok(ControlFlow::Break(nothing));
     }
     let began = maildir.clock(SystemTime::now());
-    let mut turn = Turn::new(shop.bounds(), mem::take(&mut load.progress));
+    let mut turn = Turn::new(storage.bounds(), mem::take(&mut load.progress));
     let scan = scan::scan(&maildir, load.known.iter(), &mut turn).map_err(|error| failed(&error))?;
     let Some(scan) = scan else {
         load.progress = turn.progress;
@@ -69,7 +73,7 @@ pub(super) fn load(
     let doubles = list.doubles().take(MOST_DOUBLES).map(Box::from).collect();
     let missing = load.known.without(&list);
     let index = Index::new(list, scan.times, young);
-    let mark = shop.watcher.mark();
+    let mark = storage.watcher.mark();
     Ok(ControlFlow::Break(Loaded {
         index: Some(index),
         left_out: scan.left_out,
@@ -82,13 +86,13 @@ pub(super) fn load(
 
 /// Looks at names. If there is more to count than one turn has, it fails, and a walk takes its place: readers wait for
 /// the workers that look.
-pub(super) fn look(shop: &Shop, maildir: &Maildir, looks: &[Look]) -> Result<Looked, Fault> {
+pub(super) fn look(storage: &Storage, maildir: &Maildir, looks: &[Look]) -> Result<Looked, Fault> {
     let times = check(maildir)?;
     let young = scan::is_young(&times, SystemTime::now());
-    let mut turn = Turn::new(shop.bounds(), Progress::default());
+    let mut turn = Turn::new(storage.bounds(), Progress::default());
     let seen = scan::look(maildir, looks, &mut turn).map_err(|error| failed(&error))?;
     let (changes, left_out) = seen.ok_or(Fault::Broken)?;
-    Ok(Looked { times, young, changes, left_out, mark: shop.watcher.mark() })
+    Ok(Looked { times, young, changes, left_out, mark: storage.watcher.mark() })
 }
 
 /// Asks for the times of the directories.

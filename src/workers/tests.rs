@@ -14,46 +14,53 @@ use crate::{
         name::Namer,
         steps::{Plan, Trouble},
     },
-    proto::ask::Mailbox,
-    work::job::{SpillTo, Task},
+    proto::ask::{ConnId, Mailbox},
+    workers::{
+        job::Release,
+        spill::{SpillPermits, SpillTo},
+    },
 };
 
-/// What a worker does with a task.
-fn work(shop: &Shop, task: Task) -> Option<Outcome> {
-    catch_unwind(AssertUnwindSafe(|| task.run(shop, &mut Scratch::default()))).ok()
+/// What came of a job that a worker does.
+fn work(storage: &Storage, job: Job) -> Option<Completion> {
+    catch_unwind(AssertUnwindSafe(|| job.run(storage, &mut Scratch::default()))).ok().flatten()
 }
 
-/// Spills a message in two pieces and settles it, as far as it goes; removes it then, as the loop has it done.
-fn take_in(shop: &Shop, namer: &mut Namer) {
+/// Spills a message in two pieces and seals it, as far as it goes; drops it then.
+fn take_in(storage: &Storage, namer: &mut Namer) {
+    let conn = ConnId(1);
+    let permits = SpillPermits::unwatched();
     let mailboxes = ["bob", "carol"].map(|user| Mailbox::named(&format!("{user}@example.test")).unwrap());
-    let mut to = SpillTo::New(mailboxes.to_vec(), namer.next(SystemTime::now(), 1));
+    let mut to = SpillTo::New(mailboxes.to_vec(), namer.next(SystemTime::now(), 1), permits.grant());
     for bytes in [&b"Subject: x\n\n"[..], b"text\n"] {
-        let Some(Outcome::Spilled(Ok(spilled))) = work(shop, Task::Spill { to, bytes: bytes.to_vec() })
-        else {
-            return;
+        let spill = Job::Spill { conn, to, bytes: bytes.to_vec() };
+        let Some(Completion::Spilled(_, Ok(spilled))) = work(storage, spill) else {
+            return assert_eq!(permits.in_use(), 0);
         };
         to = SpillTo::Begun(spilled);
     }
     let SpillTo::Begun(spilled) = to else { unreachable!() };
-    let decision = Decision::default();
-    let settle = Task::Settle { spilled, bytes: b"end\n".to_vec(), decision: decision.clone() };
-    if let Some(Outcome::Settled(_, Ok(spilled))) = work(shop, settle) {
-        assert!(spilled.draft.is_closed());
-        work(shop, Task::Count(mailboxes.to_vec(), decision));
-        work(shop, Task::Discard(spilled));
+    let token = AckToken::default();
+    let seal = Job::Seal { conn, spilled, bytes: b"end\n".to_vec(), token: token.clone() };
+    if let Some(Completion::Sealed(_, _, Ok(spilled))) = work(storage, seal) {
+        assert!(spilled.is_sealed());
+        work(storage, Job::CountUsage { conn, token, mailboxes: mailboxes.to_vec() });
+        assert_eq!(permits.in_use(), 1);
+        work(storage, Release::of(spilled));
     }
+    assert_eq!(permits.in_use(), 0);
 }
 
 #[test]
 fn a_worker_that_fails_or_panics_leaves_no_file_in_tmp() {
     let home = tempfile::tempdir().unwrap();
-    let shop = Shop::unwatched(Spool::open(&home.path().join("spool")).unwrap());
+    let storage = Storage::unwatched(Spool::open(&home.path().join("spool")).unwrap());
     let mut namer = Namer::new("mx.example.test", 1);
-    take_in(&shop, &mut namer);
+    take_in(&storage, &mut namer);
     for trouble in [Trouble::Error, Trouble::Panic] {
         for number in 1.. {
             let plan = Plan::new(&home.path().join("spool"), number, trouble);
-            take_in(&shop, &mut namer);
+            take_in(&storage, &mut namer);
             let hit = plan.hit();
             for user in ["bob", "carol"] {
                 let tmp = home.path().join("spool").join(format!("{user}@example.test/tmp"));
@@ -68,19 +75,19 @@ fn a_worker_that_fails_or_panics_leaves_no_file_in_tmp() {
     }
 }
 
-/// A ring that is lost leaves the loop without an event, though a number was told that it has not seen.
+/// A wake that is lost leaves the loop without an event, though a number was told that it has not seen.
 #[test]
-fn no_ring_is_lost_however_ring_and_answer_meet() {
+fn no_wake_is_lost_however_wake_and_reset_meet() {
     const NUMBERS: u64 = 100_000;
     let mut poll = mio::Poll::new().unwrap();
-    let bell = Arc::new(Bell::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap()));
+    let waker = Arc::new(LoopWaker::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap()));
     let told = Arc::new(AtomicU64::new(0));
     let teller = thread::spawn({
-        let (bell, told) = (Arc::clone(&bell), Arc::clone(&told));
+        let (waker, told) = (Arc::clone(&waker), Arc::clone(&told));
         move || {
             for number in 1..=NUMBERS {
                 told.store(number, Ordering::Release);
-                bell.ring();
+                waker.wake();
             }
         }
     });
@@ -89,7 +96,7 @@ fn no_ring_is_lost_however_ring_and_answer_meet() {
     while seen < NUMBERS {
         poll.poll(&mut events, Some(Duration::from_secs(60))).unwrap();
         assert!(!events.is_empty(), "{seen} seen, {} told", told.load(Ordering::Acquire));
-        bell.answer();
+        waker.reset();
         seen = told.load(Ordering::Acquire);
     }
     teller.join().unwrap();

@@ -4,10 +4,12 @@
 //! seconds, and a mail client that reads must not queue behind a hundred of them. No lock is held by anybody: a job owns what it needs, and its result
 //! gives it back.
 
-mod decision;
+mod ack_token;
+mod index_jobs;
 pub mod job;
-mod look;
-pub mod shop;
+mod run;
+pub mod spill;
+pub mod storage;
 #[cfg(test)]
 mod tests;
 
@@ -28,68 +30,69 @@ use crate::{
     accounts::Scratch,
     limits::SCRATCH_KEPT,
     metrics::{Gauge, METRICS},
+    proto::ask::Fault,
 };
 
-pub use decision::Decision;
-pub use job::{Arrival, Done, Job, Outcome, Receipt, Spilled, To};
-pub use shop::Shop;
+pub use ack_token::AckToken;
+pub use job::{Arrival, Completion, Job, Receipt};
+pub use spill::Spilled;
+pub use storage::Storage;
 
-/// Wakes the loop, once for any number of results that come while it is awake.
+/// Wakes the event loop, once for any number of completions that come while it is awake.
 #[derive(Debug)]
-pub struct Bell {
+pub struct LoopWaker {
     waker: mio::Waker,
-    rung: AtomicBool,
+    is_woken: AtomicBool,
 }
 
-impl Bell {
-    /// A bell that wakes the poll of `waker`.
+impl LoopWaker {
+    /// Wakes the poll of `waker`.
     pub fn new(waker: mio::Waker) -> Self {
-        Self { waker, rung: AtomicBool::new(false) }
+        Self { waker, is_woken: AtomicBool::new(false) }
     }
 
-    /// Wakes the loop, unless somebody has already done so.
-    pub fn ring(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
+    /// Wakes the loop, unless another thread has already done so.
+    pub fn wake(&self) {
+        if !self.is_woken.swap(true, Ordering::AcqRel) {
             // A loop that has ended wants no news.
             let _ = self.waker.wake();
         }
     }
 
-    /// The loop is awake and about to look at the results: the next one rings again. It is a swap and not a
-    /// store: what was told before a ring that did not wake anybody has to be seen now, and a store may still
-    /// wait in the CPU when the loop looks at the results.
-    pub fn answer(&self) {
-        self.rung.swap(false, Ordering::AcqRel);
+    /// The loop is awake and about to take completions: the next one wakes it again. It is a swap and not a store:
+    /// a completion that was sent before a call which did not wake has to be seen now, and a store may still wait in
+    /// the CPU when the loop looks for completions.
+    pub fn reset(&self) {
+        self.is_woken.swap(false, Ordering::AcqRel);
     }
 }
 
-/// Where results go.
+/// Sends completions to the event loop.
 #[derive(Debug, Clone)]
-pub struct Returns {
-    results: mpsc::Sender<Done>,
-    bell: Arc<Bell>,
+pub struct CompletionSender {
+    completions: mpsc::Sender<Completion>,
+    waker: Arc<LoopWaker>,
 }
 
-impl Returns {
+impl CompletionSender {
     /// The two ends: one for every thread, one for the loop.
-    pub fn new(bell: Arc<Bell>) -> (Self, mpsc::Receiver<Done>) {
-        let (results, receiver) = mpsc::channel();
-        (Self { results, bell }, receiver)
+    pub fn new(waker: Arc<LoopWaker>) -> (Self, mpsc::Receiver<Completion>) {
+        let (completions, receiver) = mpsc::channel();
+        (Self { completions, waker }, receiver)
     }
 
-    /// Sends a result to the loop.
-    pub fn send(&self, done: Done) {
-        // A loop that has ended wants no results.
-        let _ = self.results.send(done);
-        self.bell.ring();
+    /// Sends one.
+    pub fn send(&self, completion: Completion) {
+        self.send_all([completion]);
     }
 
     /// Sends several, and wakes the loop once.
-    pub fn send_all(&self, done: impl IntoIterator<Item = Done>) {
-        for done in done {
-            let _ = self.results.send(done);
+    pub fn send_all(&self, completions: impl IntoIterator<Item = Completion>) {
+        for completion in completions {
+            // A loop that has ended wants none.
+            let _ = self.completions.send(completion);
         }
-        self.bell.ring();
+        self.waker.wake();
     }
 }
 
@@ -113,27 +116,31 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Starts `threads` threads called `name` behind a queue of `waiting` jobs.
+    /// Starts `threads` workers with a queue of at most `waiting` jobs.
+    ///
+    /// # Errors
+    /// A thread cannot be had.
     pub fn start(
         name: &str,
         threads: usize,
         waiting: usize,
-        shop: &Arc<Shop>,
-        returns: &Returns,
+        storage: &Arc<Storage>,
+        completions: &CompletionSender,
     ) -> io::Result<Self> {
         let (queue, jobs) = channel::bounded::<Job>(waiting);
         let waiting = METRICS.queue(name);
         for _ in 0..threads {
-            let (jobs, shop, returns) = (jobs.clone(), Arc::clone(shop), returns.clone());
+            let (jobs, storage, completions) = (jobs.clone(), Arc::clone(storage), completions.clone());
             thread::Builder::new().name(name.to_owned()).spawn(move || {
                 let mut scratch = Scratch::default();
-                while let Some(Job { to, task }) = next(&jobs, &mut scratch) {
+                while let Some(job) = next(&jobs, &mut scratch) {
                     waiting.down(1);
-                    // A panic is a bug of ours; it costs one answer, not the thread.
-                    let decision = task.decision().cloned();
-                    let outcome = catch_unwind(AssertUnwindSafe(|| task.run(&shop, &mut scratch)));
-                    let outcome = outcome.unwrap_or(Outcome::Lost(decision));
-                    returns.send(Done { to, outcome });
+                    // A panic is a bug of ours; it costs one request, not the thread.
+                    let lost = job.lost(Fault::Broken);
+                    let done = catch_unwind(AssertUnwindSafe(|| job.run(&storage, &mut scratch)));
+                    if let Some(completion) = done.unwrap_or(lost) {
+                        completions.send(completion);
+                    }
                 }
             })?;
         }

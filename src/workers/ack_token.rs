@@ -9,18 +9,18 @@ use std::sync::{
 /// a desk that will not wait any longer and says no. Who comes second has to live with it: the committer takes
 /// the message back.
 #[derive(Debug, Clone, Default)]
-pub struct Decision(Arc<AtomicU8>);
+pub struct AckToken(Arc<AtomicU8>);
 
-impl Decision {
+impl AckToken {
     /// Decides. `None`: somebody else has.
-    pub fn take(&self) -> Option<()> {
-        (self.0.swap(TAKEN, Ordering::AcqRel) != TAKEN).then_some(())
+    pub fn claim(&self) -> Option<()> {
+        (self.0.swap(CLAIMED, Ordering::AcqRel) != CLAIMED).then_some(())
     }
 
     /// Decides while the message has no name in a mailbox, for it will never get one then. `None`: it may have
     /// one already, or somebody else has decided.
-    pub fn take_unpublished(&self) -> Option<()> {
-        self.step(TAKEN)
+    pub fn cancel_if_unpublished(&self) -> Option<()> {
+        self.step(CLAIMED)
     }
 
     /// The committer is about to give the message its names. `None`: it is decided that it gets none.
@@ -33,8 +33,8 @@ impl Decision {
     }
 
     /// Whether it is decided.
-    pub fn is_taken(&self) -> bool {
-        self.0.load(Ordering::Acquire) == TAKEN
+    pub fn is_claimed(&self) -> bool {
+        self.0.load(Ordering::Acquire) == CLAIMED
     }
 
     /// Whether it is about the same message.
@@ -45,7 +45,7 @@ impl Decision {
 
 const OPEN: u8 = 0;
 const PUBLISHED: u8 = 1;
-const TAKEN: u8 = 2;
+const CLAIMED: u8 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -53,15 +53,18 @@ mod tests {
 
     #[test]
     fn it_is_decided_once_and_a_message_that_was_given_up_gets_no_name() {
-        let stored = Decision::default();
-        assert_eq!((stored.publish(), stored.take_unpublished(), stored.is_taken()), (Some(()), None, false));
-        assert_eq!((stored.take(), stored.take(), stored.is_taken()), (Some(()), None, true));
-        let given_up = Decision::default();
+        let stored = AckToken::default();
         assert_eq!(
-            (given_up.take_unpublished(), given_up.publish(), given_up.take()),
+            (stored.publish(), stored.cancel_if_unpublished(), stored.is_claimed()),
+            (Some(()), None, false)
+        );
+        assert_eq!((stored.claim(), stored.claim(), stored.is_claimed()), (Some(()), None, true));
+        let given_up = AckToken::default();
+        assert_eq!(
+            (given_up.cancel_if_unpublished(), given_up.publish(), given_up.claim()),
             (Some(()), None, None)
         );
-        let late = Decision::default();
-        assert_eq!((late.publish(), late.take(), late.take()), (Some(()), Some(()), None));
+        let late = AckToken::default();
+        assert_eq!((late.publish(), late.claim(), late.claim()), (Some(()), Some(()), None));
     }
 }

@@ -1,0 +1,122 @@
+//! The connections that the backend serves, and the responses that wait to be sent to them.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::{IpAddr, Ipv4Addr},
+};
+
+use super::{inbound::Inbound, maildrop::OpenMaildrop};
+use crate::proto::ask::{Answer, ConnId};
+
+/// What the backend keeps for one connection.
+#[derive(Debug)]
+pub(super) struct Client {
+    /// The client's address, for the throttling of logins.
+    pub(super) peer: IpAddr,
+    turn: Turn,
+    /// The message on its way in.
+    pub(super) inbound: Option<Inbound>,
+    /// The mailbox that the session has open or is opening.
+    pub(super) maildrop: Option<OpenMaildrop>,
+    /// Changes in the spool for the transcript of the session.
+    pub(super) changes: Vec<String>,
+}
+
+/// Whose turn it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// The session's.
+    Session,
+    /// The backend's: it owes a response.
+    Backend,
+    /// The backend's, and the connection is closed: the response will be dropped.
+    Closed,
+}
+
+impl Client {
+    pub(super) fn new(peer: IpAddr) -> Self {
+        Self { peer, turn: Turn::Session, inbound: None, maildrop: None, changes: Vec::new() }
+    }
+
+    /// Whether the connection is closed.
+    pub(super) fn is_closed(&self) -> bool {
+        self.turn == Turn::Closed
+    }
+}
+
+/// All connections that the backend serves.
+#[derive(Debug, Default)]
+pub(super) struct Clients {
+    clients: HashMap<ConnId, Client>,
+    /// Connections that a response is owed to.
+    owed: usize,
+    responses: VecDeque<(ConnId, Answer)>,
+}
+
+impl Clients {
+    /// Adds a connection.
+    pub(super) fn enter(&mut self, id: ConnId, peer: IpAddr) {
+        self.clients.insert(id, Client::new(peer));
+    }
+
+    pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Client> {
+        self.clients.get_mut(&id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ConnId, &Client)> {
+        self.clients.iter().map(|(id, client)| (*id, client))
+    }
+
+    /// A session has made a request.
+    pub(super) fn request(&mut self, id: ConnId) {
+        let client = self.clients.entry(id).or_insert_with(|| Client::new(Ipv4Addr::LOCALHOST.into()));
+        if std::mem::replace(&mut client.turn, Turn::Backend) == Turn::Session {
+            self.owed += 1;
+        }
+    }
+
+    /// Queues a response. Returns the client if its connection has closed meanwhile.
+    pub(super) fn respond(&mut self, id: ConnId, response: Answer) -> Option<Client> {
+        let client = self.clients.get_mut(&id)?;
+        let turn = std::mem::replace(&mut client.turn, Turn::Session);
+        if turn != Turn::Session {
+            self.owed -= 1;
+        }
+        if turn == Turn::Closed {
+            return self.clients.remove(&id);
+        }
+        self.responses.push_back((id, response));
+        None
+    }
+
+    /// The connection is closed. Returns the client unless a response is owed to it: then it stays until that comes.
+    pub(super) fn close(&mut self, id: ConnId) -> Option<Client> {
+        let client = self.clients.get_mut(&id)?;
+        if client.turn == Turn::Session {
+            return self.clients.remove(&id);
+        }
+        client.turn = Turn::Closed;
+        None
+    }
+
+    /// The next response.
+    pub(super) fn next_response(&mut self) -> Option<(ConnId, Answer)> {
+        self.responses.pop_front()
+    }
+
+    /// The response to a request that was made just now, if it is there.
+    pub(super) fn response_to(&mut self, id: ConnId) -> Option<Answer> {
+        let at = self.responses.iter().rposition(|(to, _)| *to == id)?;
+        self.responses.remove(at).map(|(_, response)| response)
+    }
+
+    /// How many responses are owed.
+    pub(super) fn owed(&self) -> usize {
+        self.owed
+    }
+
+    /// Whether responses wait to be sent.
+    pub(super) fn has_responses(&self) -> bool {
+        !self.responses.is_empty()
+    }
+}

@@ -1,0 +1,38 @@
+//! The accounts, and what the backend knows of their mailboxes, as sessions look them up.
+
+use std::time::SystemTime;
+
+use super::Backend;
+use crate::{
+    clock::Now,
+    proto::{
+        ask::{Directory, Lookup, Mailbox, Quota},
+        smtp::address::Address,
+    },
+};
+
+impl Directory for Backend {
+    fn lookup(&self, address: &Address) -> Lookup {
+        self.accounts.lookup(address)
+    }
+
+    fn may_send_as(&self, user: &Mailbox, from: &Address) -> bool {
+        self.accounts.may_send_as(user, from)
+    }
+
+    fn expiry_date(&self, date: SystemTime) -> SystemTime {
+        self.guard.date(Now { steady: self.now, date })
+    }
+
+    fn quota(&self, mailbox: &Mailbox) -> Quota {
+        self.accounts.quota(mailbox)
+    }
+
+    fn sent_copy(&self, user: &Mailbox) -> bool {
+        self.accounts.sent_copy(user)
+    }
+
+    fn is_full(&self, mailbox: &Mailbox) -> bool {
+        self.quotas.is_full(mailbox, &self.accounts, self.now)
+    }
+}

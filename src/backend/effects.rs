@@ -1,0 +1,47 @@
+//! What the parts of the backend want done: responses, jobs and deliveries, in their order. Plain data, so that a test
+//! can look at it.
+
+use std::collections::VecDeque;
+
+use crate::{
+    commit::Delivery,
+    proto::ask::{Answer, ConnId, Fault},
+    workers::Job,
+};
+
+/// One thing to be done.
+#[derive(Debug)]
+pub(super) enum Effect {
+    /// Send a response to a session.
+    Respond(ConnId, Answer),
+    /// Queue a job for a worker.
+    Run(Job),
+    /// Queue a message for the committer.
+    Deliver(Delivery),
+}
+
+/// Things to be done, the oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Effects(VecDeque<Effect>);
+
+impl Effects {
+    pub(super) fn respond(&mut self, to: ConnId, response: Answer) {
+        self.0.push_back(Effect::Respond(to, response));
+    }
+
+    pub(super) fn fail(&mut self, to: ConnId, failure: Fault) {
+        self.respond(to, Answer::Failed(failure));
+    }
+
+    pub(super) fn run(&mut self, job: Job) {
+        self.0.push_back(Effect::Run(job));
+    }
+
+    pub(super) fn deliver(&mut self, delivery: Delivery) {
+        self.0.push_back(Effect::Deliver(delivery));
+    }
+
+    pub(super) fn next(&mut self) -> Option<Effect> {
+        self.0.pop_front()
+    }
+}

@@ -1,0 +1,462 @@
+//! Serves requests from sessions: answers from memory where possible, otherwise queues a job for a worker or a delivery
+//! for the committer.
+//!
+//! The backend only dispatches. Its parts own their state: [`Auth`] logins, [`Receiver`] messages on their way in,
+//! [`Maildrops`] the mailboxes that POP3 sessions have open, [`QuotaCache`] how full mailboxes are. They say what they
+//! want done as [`Effects`], and the backend carries that out. Whatever a part keeps for one connection is in its
+//! [`Client`].
+
+mod auth;
+mod bodies;
+mod changes;
+mod clients;
+mod directory;
+mod effects;
+mod inbound;
+mod login_queue;
+mod maildrop;
+mod quota;
+mod receive;
+mod reload;
+mod workers;
+
+use std::{
+    io,
+    net::IpAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use crate::{
+    accounts::{Accounts, Keeper},
+    clock::{DateGuard, Now},
+    closing::{Closer, OnLoop},
+    config::{Config, Unknown, Watch},
+    conn::World,
+    descriptors::most_indexes,
+    limits::Limits,
+    mailbox::{
+        Registry,
+        registry::Order,
+        watch::{Notices, Watcher},
+    },
+    maildir::{self, Spool, known_date, lock::Hold},
+    proto::{
+        Body,
+        ask::{Answer, Ask, ConnId, Directory},
+    },
+    workers::{
+        Completion, CompletionSender, Job, LoopWaker, Storage,
+        job::{Release, Unwatch},
+    },
+};
+use auth::Auth;
+pub use bodies::Relief;
+use clients::{Client, Clients};
+use effects::{Effect, Effects};
+use maildrop::Maildrops;
+use quota::QuotaCache;
+use receive::{Context, Receiver};
+use workers::Workers;
+
+/// Serves requests from sessions.
+pub struct Backend {
+    limits: Limits,
+    spool: PathBuf,
+    accounts: Accounts,
+    /// The time of this turn of the loop, on the steady clock.
+    now: Duration,
+    storage: Arc<Storage>,
+    workers: Workers,
+    completions: CompletionSender,
+    clients: Clients,
+    auth: Auth,
+    receiver: Receiver,
+    maildrops: Maildrops,
+    quotas: QuotaCache,
+    index: Registry,
+    notices: Notices,
+    effects: Effects,
+    next_tidy: Duration,
+    reloader: Option<Keeper>,
+    /// Whether sessions have transcripts, which show the changes of files.
+    has_transcripts: bool,
+    closer: Option<Closer>,
+    guard: DateGuard,
+    /// Whether mail is deleted for its age.
+    expires: bool,
+}
+
+/// The backend could not be opened.
+#[derive(Debug)]
+pub enum Error {
+    /// The spool could not be used.
+    Spool(maildir::Error),
+    /// Threads could not be started.
+    Threads(io::Error),
+}
+
+impl From<maildir::Error> for Error {
+    fn from(error: maildir::Error) -> Self {
+        Self::Spool(error)
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Threads(error)
+    }
+}
+
+impl Backend {
+    /// Opens the spool and starts the threads. Completions go to `completions`; `waker` is for changes that the watcher
+    /// sees.
+    ///
+    /// # Errors
+    /// The spool cannot be used, or a thread cannot be had.
+    pub fn open(
+        config: &Config,
+        accounts: Accounts,
+        waker: &Arc<LoopWaker>,
+        completions: &CompletionSender,
+    ) -> Result<Self, Error> {
+        let limits = config.limits.clone();
+        let spool = Spool::open(&config.spool)?;
+        let hold = if config.shared_spool { Hold::Shared } else { Hold::Alone };
+        let lock = spool.lock(hold, limits.spool_lock_wait.0)?;
+        let known = known_date::read(&spool).unwrap_or_else(SystemTime::now);
+        let (watcher, notices) = match config.watch {
+            Watch::Inotify => {
+                let waker = Arc::clone(waker);
+                Watcher::start(limits.watch_queue, config.shared_spool, move || waker.wake())
+            }
+            Watch::Poll => Watcher::off(),
+        };
+        let anybody = config.unknown == Unknown::Create;
+        let reloader = reload::keeper(&accounts, &limits, completions)?;
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(io::Error::other)?;
+        let storage = Arc::new(Storage::new(
+            spool,
+            lock,
+            watcher,
+            limits.read_chunk.as_len(),
+            limits.largest_listed(),
+            anybody.then_some(limits.created_mailboxes),
+        )?);
+        Ok(Self {
+            spool: config.spool.clone(),
+            workers: Workers::start(&storage, completions, &limits)?,
+            storage,
+            clients: Clients::default(),
+            auth: Auth::new(&key, &limits),
+            receiver: Receiver::new(config, waker),
+            maildrops: Maildrops::new(limits.pop3_login_delay.0, completions.clone()),
+            quotas: QuotaCache::new(limits.quota_mailboxes, limits.quota_recount.0),
+            index: Registry::new(&limits, most_indexes(&limits)),
+            notices,
+            accounts,
+            now: Duration::ZERO,
+            effects: Effects::default(),
+            next_tidy: Duration::ZERO,
+            has_transcripts: config.transcripts.is_some(),
+            limits,
+            reloader,
+            completions: completions.clone(),
+            closer: Some(Closer::start()?),
+            guard: DateGuard::new(Duration::ZERO, known),
+            expires: config.pop3.expire.is_some(),
+        })
+    }
+
+    /// Makes this thread that of the event loop: files are closed elsewhere from now on.
+    ///
+    /// # Errors
+    /// A thread cannot be had, where this was called before.
+    pub fn on_loop(&mut self) -> io::Result<OnLoop> {
+        let closer = self.closer.take();
+        closer.map_or_else(Closer::start, Ok).map(Closer::on_loop)
+    }
+
+    // Connections
+
+    /// A connection comes from `peer`.
+    pub fn enter(&mut self, id: ConnId, peer: IpAddr) {
+        self.clients.enter(id, peer);
+    }
+
+    /// The connection is closed. What is under way for it goes on to its end.
+    pub fn leave(&mut self, id: ConnId) {
+        self.auth.leave(id, self.now, &mut self.effects);
+        self.receiver.leave(id);
+        if let Some(client) = self.clients.close(id) {
+            self.release(id, client);
+        }
+        self.carry_out();
+    }
+
+    /// Lets go of all that a connection had.
+    fn release(&mut self, id: ConnId, mut client: Client) {
+        self.receiver.discard(id, &mut client);
+        self.receiver.leave(id);
+        self.maildrops.release(&mut client, None, &mut self.index, &mut self.effects);
+    }
+
+    /// Notes how far a session has come with the message that it takes in. `is_known`: of a user who has logged in, a
+    /// trusted client or a server of ours.
+    pub fn note_body(&mut self, id: ConnId, is_known: bool, body: Option<Body>) {
+        self.receiver.note_body(id, is_known, body);
+    }
+
+    /// Whether no more message data of this connection is to be read for now.
+    pub fn is_pressed(&self, id: ConnId) -> bool {
+        self.receiver.is_pressed(id)
+    }
+
+    /// What is to be done for room in memory.
+    pub fn relief(&mut self) -> Relief {
+        self.receiver.relief(self.now)
+    }
+
+    /// The next response, and the connection that it is for.
+    pub fn next_response(&mut self) -> Option<(ConnId, Answer)> {
+        self.clients.next_response()
+    }
+
+    /// Whether responses wait to be sent.
+    pub fn has_responses(&self) -> bool {
+        self.clients.has_responses()
+    }
+
+    // Completions, changes and time
+
+    /// A turn of the loop begins, at that time on the steady clock.
+    pub fn set_time(&mut self, now: Duration) {
+        self.now = now;
+    }
+
+    /// Takes what came of a job or a delivery.
+    pub fn complete(&mut self, completion: Completion) {
+        self.take_in(completion);
+        self.auth.start_checks(&self.accounts, self.now, &mut self.effects);
+        self.carry_out();
+    }
+
+    /// Takes the changes that the watcher has seen. To be called before completions are taken, so that no session is
+    /// shown a mailbox without what was seen before.
+    pub fn take_notices(&mut self, now: Duration) {
+        self.index.set_time(now);
+        let mark = self.notices.told();
+        if self.notices.missed() {
+            self.index.missed();
+        }
+        self.notices.iter().for_each(|notice| self.index.notice(notice));
+        self.index.told(mark);
+        self.carry_out();
+    }
+
+    /// Looks after the mailboxes in use and the messages on their way in. `false`: none of them needs it soon.
+    pub fn tick(&mut self, now: Duration) -> bool {
+        let (receiver, clients, mut cx) = self.receiving();
+        receiver.give_up_late_ones(clients, &mut cx);
+        self.index.tick(now);
+        self.carry_out();
+        self.wants_ticks()
+    }
+
+    /// Whether [`Backend::tick`] is wanted more often than [`Backend::keep_house`].
+    pub fn wants_ticks(&self) -> bool {
+        self.index.wants_ticks() || self.receiver.has_messages()
+    }
+
+    /// The server ends: refuses the messages that will certainly not be found in a mailbox.
+    pub fn give_up_unpublished(&mut self) {
+        let (receiver, clients, mut cx) = self.receiving();
+        receiver.give_up_unpublished(clients, &mut cx);
+        self.carry_out();
+    }
+
+    /// Whether nothing is under way, for a session or to be taken back after its end.
+    pub fn is_idle(&self) -> bool {
+        self.clients.owed() == 0 && !self.clients.has_responses() && self.receiver.is_idle()
+    }
+
+    /// Has the spool checked: its place, its free space; and `tmp/` tidied up once an hour.
+    pub fn keep_house(&mut self, now: Now) {
+        if self.guard.see(now) {
+            // Without `expire` a file in `tmp/` stays longer, and nothing else.
+            let level = if self.expires { log::Level::Error } else { log::Level::Debug };
+            let file = self.spool.join(known_date::FILE);
+            log::log!(
+                level,
+                "the clock is ahead of any date that is believed: old messages are kept; if it is right: date +%s > {}, \
+                 and restart",
+                file.display()
+            );
+        }
+        let (date, now) = (self.guard.date(now), now.steady);
+        self.effects.run(Job::CheckSpool);
+        if self.next_tidy <= now {
+            self.next_tidy = now + TIDY_EVERY;
+            self.effects.run(Job::Tidy { age: self.limits.tmp_age.0, date });
+        }
+        self.carry_out();
+    }
+
+    // Dispatch
+
+    fn receiving(&mut self) -> (&mut Receiver, &mut Clients, Context<'_>) {
+        let Self { receiver, clients, accounts, quotas, effects, now, .. } = self;
+        (receiver, clients, Context { now: *now, accounts, quotas, effects })
+    }
+
+    /// Hands a request to its part, which has an effect for it now or when a completion comes.
+    fn dispatch(&mut self, id: ConnId, request: Ask) {
+        let Self { auth, receiver, maildrops, quotas, accounts, clients, index, effects, now, .. } = self;
+        let Some(client) = clients.get_mut(id) else { return };
+        let mut cx = Context { now: *now, accounts, quotas, effects };
+        match request {
+            Ask::Room { size } => cx.effects.respond(id, Receiver::check_space(&self.storage, size)),
+            Ask::Begin => cx.effects.respond(id, receiver.begin(id, client, *now)),
+            Ask::Spill { mailboxes, bytes } => receiver.spill(id, client, (mailboxes, bytes), cx.effects),
+            Ask::Discard => {
+                receiver.discard(id, client);
+                cx.effects.respond(id, Answer::Ready);
+            }
+            Ask::Deliver { envelope, bytes, partly } => {
+                receiver.deliver(id, client, (envelope, bytes, partly), &mut cx);
+            }
+            Ask::Verify { user, password } => {
+                auth.verify((id, client.peer), (&user, password), accounts, *now, effects);
+                auth.start_checks(accounts, *now, effects);
+            }
+            Ask::Open { mailbox, now } => maildrops.open((id, client), (mailbox, now), index, effects),
+            Ask::Read { message, from } => Maildrops::read((id, client), (message, from), effects),
+            Ask::Update { delete, seen } => maildrops.update((id, client), (delete, seen), index, effects),
+        }
+    }
+
+    /// Hands a completion to its part.
+    fn take_in(&mut self, completion: Completion) {
+        self.note_changes(&completion);
+        let Self { auth, receiver, maildrops, quotas, accounts, clients, index, effects, now, .. } = self;
+        let client = completion.conn().and_then(|id| Some((id, clients.get_mut(id)?)));
+        match (completion, client) {
+            (Completion::Counted(id, token, counts), _) => {
+                let mut cx = Context { now: *now, accounts, quotas, effects };
+                receiver.counted((id, &token), clients, counts, &mut cx);
+            }
+            (Completion::Sealed(id, token, result), _) => {
+                let mut cx = Context { now: *now, accounts, quotas, effects };
+                receiver.sealed((id, &token), clients, result, &mut cx);
+            }
+            (Completion::Delivered(id, token, result), _) => {
+                for arrival in result.iter().flat_map(|receipt| &receipt.arrivals) {
+                    index.delivered(&arrival.mailbox, arrival.maildir, arrival.found.clone());
+                }
+                let mut cx = Context { now: *now, accounts, quotas, effects };
+                receiver.delivered((id, &token), clients, result, &mut cx);
+            }
+            (Completion::Verified(id, verdict), _) => auth.verified(id, verdict, accounts, *now, effects),
+            (Completion::Spilled(_, result), Some((id, client))) => {
+                receiver.spilled(id, client, result, effects)
+            }
+            (Completion::Locked(_, result), Some(client)) => maildrops.locked(client, result, index, effects),
+            (Completion::Read(_, message, result), Some(client)) => {
+                Maildrops::was_read(client, message, result, index, effects);
+            }
+            (Completion::Updated(_, done, result), Some(client)) => {
+                maildrops.updated(client, done, result, index, quotas, effects);
+            }
+            (Completion::Unlocked(mailbox), _) => maildrops.unlocked(&mailbox, clients, index, effects),
+            (Completion::Scanned(id, result), _) => index.scanned(id, result),
+            (Completion::Rechecked(id, result), _) => index.looked(id, result),
+            (Completion::TimesChecked(id, result), _) => index.checked(id, result),
+            (Completion::AccountsLoaded(accounts), _) => self.replace_accounts(accounts),
+            // The response of a client that is not there is owed to no one.
+            (
+                Completion::Spilled(..)
+                | Completion::Locked(..)
+                | Completion::Read(..)
+                | Completion::Updated(..),
+                None,
+            ) => {}
+        }
+    }
+
+    /// Does what the parts and the index want done, and what follows from that at once.
+    fn carry_out(&mut self) {
+        loop {
+            self.index_effects();
+            let Some(effect) = self.effects.next() else { return };
+            let lost = match effect {
+                Effect::Respond(id, response) => {
+                    if let Some(client) = self.clients.respond(id, response) {
+                        self.release(id, client);
+                    }
+                    None
+                }
+                Effect::Run(job) => self.workers.submit(job),
+                Effect::Deliver(delivery) => self.workers.deliver(delivery),
+            };
+            // A full queue: the job is never done.
+            if let Some(completion) = lost {
+                self.take_in(completion);
+            }
+        }
+    }
+
+    /// Takes what the index wants done.
+    fn index_effects(&mut self) {
+        self.index.settle();
+        for order in self.index.orders() {
+            let (id, result) = match order {
+                Order::Load(id, load) => {
+                    self.effects.run(Job::Scan(id, load));
+                    continue;
+                }
+                Order::Look(id, maildir, looks) => {
+                    self.effects.run(Job::Recheck(id, maildir, looks));
+                    continue;
+                }
+                Order::Check(id, maildir) => {
+                    self.effects.run(Job::CheckTimes(id, maildir));
+                    continue;
+                }
+                Order::Unwatch(id, maildir) => {
+                    self.effects.run(Release::of(Unwatch::new(&self.storage, id, maildir)));
+                    continue;
+                }
+                Order::Free(spare) => {
+                    self.effects.run(Release::of(spare));
+                    continue;
+                }
+                Order::Serve(id, snapshot) => (id, Ok(snapshot)),
+                Order::Fail(id, failure) => (id, Err(failure)),
+            };
+            if let Some(client) = self.clients.get_mut(id) {
+                self.maildrops.opened((id, client), result, &mut self.index, &mut self.effects);
+            }
+        }
+    }
+}
+
+impl World for Backend {
+    fn directory(&self) -> &dyn Directory {
+        self
+    }
+
+    fn changes(&mut self, from: ConnId) -> Vec<String> {
+        self.clients.get_mut(from).map(|client| std::mem::take(&mut client.changes)).unwrap_or_default()
+    }
+
+    fn ask(&mut self, from: ConnId, request: Ask) -> Option<Answer> {
+        self.clients.request(from);
+        self.dispatch(from, request);
+        self.carry_out();
+        self.clients.response_to(from)
+    }
+}
+
+const TIDY_EVERY: Duration = Duration::from_secs(3600);

@@ -1,0 +1,472 @@
+//! Messages on their way in, from the first octet to the committer and back.
+//!
+//! A message is in one state at a time, and moves on by value: its data comes in; its mailboxes are counted for their
+//! quotas; its file is made durable, if it has one; the committer has it. Whatever ends it, its share of memory, its
+//! file and what it reserved of the quotas are given back in one place, [`Receiver::complete`].
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use super::{
+    Relief,
+    bodies::Bodies,
+    clients::{Client, Clients},
+    effects::Effects,
+    inbound::{Addressed, Inbound, Pending, Whole},
+    quota::QuotaCache,
+};
+use crate::{
+    accounts::Accounts,
+    commit::{Content, Delivery},
+    config::Config,
+    descriptors::most_spilled,
+    limits::{Limits, Span},
+    maildir::{
+        Usage,
+        name::{Namer, Unique},
+    },
+    metrics::METRICS,
+    proto::{
+        Body,
+        ask::{Answer, ConnId, Envelope, Fault, Mailbox},
+    },
+    workers::{
+        AckToken, Job, LoopWaker, Receipt, Spilled, Storage,
+        spill::{SpillPermits, SpillTo},
+    },
+};
+
+/// Takes messages in.
+#[derive(Debug)]
+pub(super) struct Receiver {
+    bodies: Bodies,
+    permits: SpillPermits,
+    namer: Namer,
+    /// Messages on their way in.
+    inbound: usize,
+    /// Messages that the committer has.
+    deliveries: usize,
+    /// Those of them, and of others on their way there, that were refused for the time they took.
+    given_up: usize,
+    limits: ReceiveLimits,
+}
+
+#[derive(Debug)]
+struct ReceiveLimits {
+    /// Deliveries that the committer may have.
+    deliveries: usize,
+    /// The longest time from the end of a message to its reply.
+    patience: Span,
+    /// Octets of one message in memory.
+    body: u64,
+}
+
+/// What the methods of a [`Receiver`] work with.
+pub(super) struct Context<'a> {
+    /// The time of this turn on the steady clock.
+    pub(super) now: Duration,
+    pub(super) accounts: &'a Accounts,
+    pub(super) quotas: &'a mut QuotaCache,
+    pub(super) effects: &'a mut Effects,
+}
+
+impl Receiver {
+    pub(super) fn new(config: &Config, waker: &Arc<LoopWaker>) -> Self {
+        let limits = &config.limits;
+        Self {
+            bodies: Bodies::new(limits.bodies_in_memory.0, most_spilled()),
+            permits: SpillPermits::new(waker),
+            namer: Namer::new(&config.hostname, std::process::id()),
+            inbound: 0,
+            deliveries: 0,
+            given_up: 0,
+            limits: ReceiveLimits::of(limits),
+        }
+    }
+
+    /// Another configuration is in force from now on.
+    pub(super) fn reconfigure(&mut self, config: &Config) {
+        self.bodies.follow(config.limits.bodies_in_memory.0);
+        self.namer.follow(&config.hostname);
+        self.limits = ReceiveLimits::of(&config.limits);
+    }
+
+    // Requests
+
+    /// MAIL: whether there is room for a message of `size` octets.
+    pub(super) fn check_space(storage: &Storage, size: u64) -> Answer {
+        if let Err(failure) = storage.was_in_place() {
+            return Answer::Failed(failure);
+        }
+        let wanted = size.saturating_add(size / 2);
+        if storage.free().is_some_and(|free| free < wanted) {
+            Answer::Failed(Fault::Full)
+        } else {
+            Answer::Ready
+        }
+    }
+
+    /// DATA: whether a message may begin.
+    pub(super) fn begin(&mut self, id: ConnId, client: &mut Client, now: Duration) -> Answer {
+        if self.deliveries >= self.limits.deliveries {
+            METRICS.queue_full.one();
+            return Answer::Failed(Fault::Broken);
+        }
+        if !self.bodies.have_room(id, now) {
+            return Answer::Failed(Fault::Full);
+        }
+        self.discard(id, client);
+        self.bodies.begin(id);
+        client.inbound = Some(Inbound::Receiving(None));
+        self.inbound += 1;
+        METRICS.bodies.set(self.inbound as u64);
+        Answer::Ready
+    }
+
+    /// Message data became too much for memory.
+    pub(super) fn spill(
+        &mut self,
+        id: ConnId,
+        client: &mut Client,
+        (mailboxes, bytes): (Vec<Mailbox>, Vec<u8>),
+        effects: &mut Effects,
+    ) {
+        let Some(Inbound::Receiving(spilled)) = &mut client.inbound else {
+            return effects.fail(id, Fault::Broken);
+        };
+        if !self.bodies.take_file(id, self.permits.in_use()) {
+            return effects.fail(id, Fault::Full);
+        }
+        let to = match spilled.take() {
+            Some(spilled) => SpillTo::Begun(spilled),
+            None => match self.unique() {
+                Ok(name) => SpillTo::New(mailboxes, name, self.permits.grant()),
+                Err(failure) => return effects.fail(id, failure),
+            },
+        };
+        self.bodies.moved(id, bytes.capacity() as u64);
+        effects.run(Job::Spill { conn: id, to, bytes });
+    }
+
+    /// The end of a message: it is to be made durable and visible.
+    pub(super) fn deliver(
+        &mut self,
+        id: ConnId,
+        client: &mut Client,
+        (Envelope { to, sent, .. }, bytes, partly): (Envelope, Vec<u8>, bool),
+        cx: &mut Context<'_>,
+    ) {
+        let Some(Inbound::Receiving(spilled)) = &mut client.inbound else {
+            return cx.effects.fail(id, Fault::Broken);
+        };
+        let spilled = spilled.take();
+        let mailboxes = to.iter().map(|recipient| &recipient.mailbox).chain(&sent);
+        let is_to_be_counted = |mailbox: &&Mailbox| cx.quotas.is_to_be_counted(mailbox, cx.accounts, cx.now);
+        let mut uncounted: Vec<Mailbox> = mailboxes.filter(is_to_be_counted).cloned().collect();
+        uncounted.sort();
+        uncounted.dedup();
+        self.bodies.moved(id, bytes.capacity() as u64);
+        let in_file = spilled.as_ref().map_or(0, |spilled: &Box<Spilled>| spilled.bytes());
+        let size = in_file + bytes.len() as u64;
+        let pending = Pending { token: AckToken::default(), since: cx.now, size, reserved: Vec::new() };
+        let addressed = Addressed { to: to.into_iter().map(Ok).collect(), partly, sent };
+        let whole = Whole { addressed, spilled, bytes };
+        if uncounted.is_empty() {
+            return self.check_quota(id, client, (pending, whole), cx);
+        }
+        cx.effects.run(Job::CountUsage { conn: id, token: pending.token.clone(), mailboxes: uncounted });
+        client.inbound = Some(Inbound::CheckingQuota(pending, whole));
+    }
+
+    // Completions
+
+    /// A part of a message is in its file, or it could not be.
+    pub(super) fn spilled(
+        &mut self,
+        id: ConnId,
+        client: &mut Client,
+        result: Result<Box<Spilled>, Fault>,
+        effects: &mut Effects,
+    ) {
+        self.bodies.moved(id, 0);
+        match (result, &mut client.inbound) {
+            (Ok(spilled), Some(Inbound::Receiving(file))) => {
+                *file = Some(spilled);
+                effects.respond(id, Answer::Ready);
+            }
+            (result, _) => effects.fail(id, result.err().unwrap_or(Fault::Broken)),
+        }
+    }
+
+    /// The mailboxes of a message were counted.
+    pub(super) fn counted(
+        &mut self,
+        (id, token): (ConnId, &AckToken),
+        clients: &mut Clients,
+        counts: Result<Vec<(Mailbox, Usage)>, Fault>,
+        cx: &mut Context<'_>,
+    ) {
+        let counted = counts.map(|counts| {
+            counts.into_iter().for_each(|(mailbox, usage)| cx.quotas.insert(mailbox, usage, cx.now));
+        });
+        match (self.waiting_for(token, id, clients), counted) {
+            (Some((client, Inbound::CheckingQuota(pending, whole))), Ok(())) => {
+                self.check_quota(id, client, (pending, whole), cx);
+            }
+            (Some((_, inbound)), counted) => {
+                self.complete(id, inbound, Err(counted.err().unwrap_or(Fault::Broken)), cx);
+            }
+            (None, _) => {}
+        }
+    }
+
+    /// Reserves room for the message in its mailboxes, then sends it on its way to the disk.
+    fn check_quota(
+        &mut self,
+        id: ConnId,
+        client: &mut Client,
+        (mut pending, whole): (Pending, Whole),
+        cx: &mut Context<'_>,
+    ) {
+        let Whole { mut addressed, spilled, bytes } = whole;
+        for recipient in &mut addressed.to {
+            let mailbox = recipient.as_ref().ok().map(|recipient| recipient.mailbox.clone());
+            let mailbox =
+                mailbox.filter(|mailbox| cx.quotas.reserve(mailbox, pending.size, cx.accounts, cx.now));
+            if mailbox.is_none() {
+                *recipient = Err(Fault::Quota);
+            }
+            pending.reserved.push(mailbox);
+        }
+        if let Some(sender) = addressed.sent.take() {
+            if cx.quotas.reserve(&sender, pending.size, cx.accounts, cx.now) {
+                addressed.sent = Some(sender);
+            } else {
+                log::info!("{id}: {sender} is over quota and keeps no copy of what was sent");
+            }
+        }
+        pending.reserved.push(addressed.sent.clone());
+        let refused = addressed.to.iter().filter(|recipient| recipient.is_err()).count();
+        let is_refused = if addressed.partly { refused == addressed.to.len() } else { refused > 0 };
+        if is_refused {
+            return self.complete(id, Inbound::Committing(pending), Err(Fault::Quota), cx);
+        }
+        if let Some(spilled) = spilled {
+            cx.effects.run(Job::Seal { conn: id, spilled, bytes, token: pending.token.clone() });
+            client.inbound = Some(Inbound::Sealing(pending, addressed));
+            return;
+        }
+        match self.unique() {
+            Ok(name) => self.commit(id, client, (pending, addressed), Content::Memory(name, bytes), cx),
+            Err(failure) => self.complete(id, Inbound::Committing(pending), Err(failure), cx),
+        }
+    }
+
+    /// The file of a message is durable, or it could not be made so.
+    pub(super) fn sealed(
+        &mut self,
+        (id, token): (ConnId, &AckToken),
+        clients: &mut Clients,
+        result: Result<Box<Spilled>, Fault>,
+        cx: &mut Context<'_>,
+    ) {
+        match (self.waiting_for(token, id, clients), result) {
+            (Some((client, Inbound::Sealing(pending, addressed))), Ok(spilled)) => {
+                self.commit(id, client, (pending, addressed), Content::Settled(spilled), cx);
+            }
+            (Some((_, inbound)), result) => {
+                self.complete(id, inbound, Err(result.err().unwrap_or(Fault::Broken)), cx);
+            }
+            (None, _) => {}
+        }
+    }
+
+    fn commit(
+        &mut self,
+        id: ConnId,
+        client: &mut Client,
+        (pending, addressed): (Pending, Addressed),
+        content: Content,
+        cx: &mut Context<'_>,
+    ) {
+        let Addressed { to, partly, sent } = addressed;
+        self.deliveries += 1;
+        cx.effects.deliver(Delivery { from: id, to, partly, sent, content, decision: pending.token.clone() });
+        client.inbound = Some(Inbound::Committing(pending));
+    }
+
+    /// The committer has delivered a message, or has refused it.
+    pub(super) fn delivered(
+        &mut self,
+        (id, token): (ConnId, &AckToken),
+        clients: &mut Clients,
+        result: Result<Receipt, Fault>,
+        cx: &mut Context<'_>,
+    ) {
+        self.deliveries -= 1;
+        if let Some((_, inbound)) = self.waiting_for(token, id, clients) {
+            self.complete(id, inbound, result.map(|receipt| receipt.faults), cx);
+        }
+    }
+
+    /// The client that still waits for the message of this token, and the message, which it has no more. Else the
+    /// message was given up.
+    fn waiting_for<'a>(
+        &mut self,
+        token: &AckToken,
+        id: ConnId,
+        clients: &'a mut Clients,
+    ) -> Option<(&'a mut Client, Inbound)> {
+        let is_ours =
+            |inbound: &mut Inbound| inbound.pending().is_some_and(|pending| pending.token.is(token));
+        let found = clients.get_mut(id).and_then(|client| {
+            let inbound = client.inbound.take_if(is_ours)?;
+            Some((client, inbound))
+        });
+        if found.is_none() {
+            self.given_up = self.given_up.saturating_sub(1);
+        }
+        found
+    }
+
+    /// Ends a message that its client has no more: `result` has the failures of its recipients, in their order.
+    fn complete(
+        &mut self,
+        id: ConnId,
+        inbound: Inbound,
+        result: Result<Vec<Option<Fault>>, Fault>,
+        cx: &mut Context<'_>,
+    ) {
+        if let Some(Pending { reserved, size, .. }) = inbound.pending() {
+            let failures = result.as_ref().map_or(&[][..], |failures| failures);
+            for (at, mailbox) in reserved.iter().enumerate() {
+                let has_it = result.is_ok() && failures.get(at).is_none_or(Option::is_none);
+                if let Some(mailbox) = mailbox.as_ref().filter(|_| !has_it) {
+                    cx.quotas.unreserve(mailbox, *size);
+                }
+            }
+        }
+        self.end(id);
+        cx.effects.respond(
+            id,
+            match result {
+                Ok(failures) if failures.iter().any(Option::is_some) => Answer::Partly(failures),
+                Ok(_) => Answer::Delivered,
+                Err(failure) => Answer::Failed(failure),
+            },
+        );
+    }
+
+    /// Refuses the messages that the disk has not stored within the limit. A client that waits no longer sends
+    /// again, so it must not find the first one stored: the committer takes that back.
+    pub(super) fn give_up_late_ones(&mut self, clients: &mut Clients, cx: &mut Context<'_>) {
+        let (patience, now) = (self.limits.patience, cx.now);
+        let claim = |pending: &Pending| {
+            if pending.since + patience.0 <= now { pending.token.claim() } else { None }
+        };
+        self.give_up(claim, &format!("in {patience}"), clients, cx);
+    }
+
+    /// The server ends: refuses the messages that will certainly not be found in a mailbox. Of the others nothing can
+    /// be said, because no one is left to take them back.
+    pub(super) fn give_up_unpublished(&mut self, clients: &mut Clients, cx: &mut Context<'_>) {
+        self.give_up(|pending| pending.token.cancel_if_unpublished(), "before the end", clients, cx);
+    }
+
+    fn give_up(
+        &mut self,
+        claim: impl Fn(&Pending) -> Option<()>,
+        when: &str,
+        clients: &mut Clients,
+        cx: &mut Context<'_>,
+    ) {
+        if self.inbound == 0 {
+            return;
+        }
+        let is_claimed = |inbound: &Inbound| inbound.pending().and_then(&claim).is_some();
+        let is_late = |client: &Client| client.inbound.as_ref().is_some_and(is_claimed);
+        let late: Vec<ConnId> =
+            clients.iter().filter(|(_, client)| is_late(client)).map(|(id, _)| id).collect();
+        for id in late {
+            let Some(inbound) = clients.get_mut(id).and_then(|client| client.inbound.take()) else {
+                continue;
+            };
+            log::error!("{id}: the disk has not stored a message {when}; refused");
+            self.given_up += 1;
+            self.complete(id, inbound, Err(Fault::Broken), cx);
+        }
+    }
+
+    /// Forgets the message of a client, if it has one: gives its share of memory back, and has its file removed.
+    pub(super) fn discard(&mut self, id: ConnId, client: &mut Client) {
+        if client.inbound.take().is_some() {
+            self.end(id);
+        }
+    }
+
+    fn end(&mut self, id: ConnId) {
+        self.bodies.end(id);
+        self.inbound -= 1;
+        METRICS.bodies.set(self.inbound as u64);
+    }
+
+    /// The connection is closed.
+    pub(super) fn leave(&mut self, id: ConnId) {
+        self.bodies.leave(id);
+    }
+
+    // Memory
+
+    /// Notes how far a session has come with the message that it takes in. `is_known`: of a user who has logged in, a
+    /// trusted client or a server of ours.
+    pub(super) fn note_body(&mut self, id: ConnId, is_known: bool, body: Option<Body>) {
+        self.bodies.note(id, is_known, body);
+    }
+
+    /// Whether no more message data is to be read for now.
+    pub(super) fn is_pressed(&self, id: ConnId) -> bool {
+        self.bodies.are_pressed(id)
+    }
+
+    /// What is to be done for room in memory.
+    pub(super) fn relief(&mut self, now: Duration) -> Relief {
+        // What was given up is in memory until the disk is done with it.
+        self.bodies.look_back(now, self.given_up as u64 * self.limits.body);
+        self.bodies.relief(now, self.permits.in_use())
+    }
+
+    /// Whether a message is on its way in.
+    pub(super) fn has_messages(&self) -> bool {
+        self.inbound > 0
+    }
+
+    /// Whether nothing is under way that would have to be taken back.
+    pub(super) fn is_idle(&self) -> bool {
+        self.given_up == 0 && self.permits.in_use() == 0
+    }
+
+    /// Counts for the log: messages on their way in, with the committer, and given up.
+    pub(super) fn counts(&self) -> [usize; 3] {
+        [self.inbound, self.deliveries, self.given_up]
+    }
+
+    fn unique(&mut self) -> Result<Unique, Fault> {
+        let random = getrandom::u64().map_err(|error| {
+            log::error!("no random numbers: {error}");
+            Fault::Broken
+        })?;
+        Ok(self.namer.next(SystemTime::now(), random))
+    }
+}
+
+impl ReceiveLimits {
+    fn of(limits: &Limits) -> Self {
+        Self {
+            deliveries: limits.delivery_queue,
+            patience: limits.delivery_patience,
+            body: limits.body_in_memory.0,
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Changes while the server runs: accounts that were read anew, another configuration; and the state for the log.
+
+use std::{io, mem};
+
+use super::Backend;
+use crate::{
+    accounts::{Accounts, Keeper},
+    config::Config,
+    descriptors::most_indexes,
+    limits::Limits,
+    workers::{Completion, CompletionSender, Job, job::Release},
+};
+
+impl Backend {
+    /// Takes another configuration and its accounts. The number of threads and the sizes of their queues stay.
+    ///
+    /// # Errors
+    /// A thread that looks after the accounts cannot be had. Nothing has changed then.
+    pub fn reconfigure(&mut self, config: &Config, accounts: Accounts) -> io::Result<()> {
+        let limits = &config.limits;
+        if self.accounts.sources != accounts.sources || self.limits.accounts_check != limits.accounts_check {
+            self.reloader = keeper(&accounts, limits, &self.completions)?;
+        }
+        self.auth.reconfigure(limits);
+        self.index.follow(limits, most_indexes(limits));
+        self.storage.reconfigure(limits);
+        self.receiver.reconfigure(config);
+        self.maildrops.reconfigure(limits.pop3_login_delay.0);
+        self.quotas.reconfigure(limits.quota_mailboxes, limits.quota_recount.0);
+        self.expires = config.pop3.expire.is_some();
+        self.limits = limits.clone();
+        self.swap_accounts(Box::new(accounts));
+        self.carry_out();
+        Ok(())
+    }
+
+    /// Takes accounts that have been read again, unless they come from other files than those of now.
+    pub(super) fn replace_accounts(&mut self, accounts: Box<Accounts>) {
+        if accounts.sources == self.accounts.sources {
+            self.swap_accounts(accounts);
+        }
+    }
+
+    fn swap_accounts(&mut self, mut accounts: Box<Accounts>) {
+        mem::swap(&mut self.accounts, &mut accounts);
+        // A full queue drops them here, which is slower and not wrong.
+        self.effects.run(Release::of(accounts));
+    }
+
+    /// Has the figures logged.
+    pub fn log_figures(&mut self) {
+        self.effects.run(Job::LogStatus);
+        self.carry_out();
+    }
+
+    /// The state, for the log.
+    pub fn status(&self) -> Vec<String> {
+        let accounts = self.accounts.count().map_or("any".to_owned(), |count| count.to_string());
+        let free = self.storage.free().map_or("unknown".to_owned(), |octets| octets.to_string());
+        let [disk, scan] = self.workers.waiting();
+        let [begun, deliveries, given_up] = self.receiver.counts();
+        vec![
+            format!(
+                "queues disk={disk} scan={scan} password={} deliveries={deliveries} answers={}",
+                self.auth.waiting(),
+                self.clients.owed(),
+            ),
+            format!("messages begun={begun} given_up={given_up}"),
+            format!(
+                "mailboxes open={} indexed={} accounts={accounts} free={free}",
+                self.maildrops.len(),
+                self.index.len(),
+            ),
+        ]
+    }
+}
+
+/// Looks after the files of accounts, if they come from files.
+pub(super) fn keeper(
+    accounts: &Accounts,
+    limits: &Limits,
+    completions: &CompletionSender,
+) -> io::Result<Option<Keeper>> {
+    let keep = |sources| {
+        let completions = completions.clone();
+        let take = move |accounts| completions.send(Completion::AccountsLoaded(Box::new(accounts)));
+        Keeper::start(sources, limits.accounts_check.0, take)
+    };
+    accounts.sources.clone().map(keep).transpose()
+}

@@ -1,0 +1,69 @@
+//! The threads that the backend has: three pools of workers and the committer.
+//!
+//! A password check burns a CPU for tens of milliseconds and a scan may take seconds, and a mail client that reads must
+//! not queue after a hundred of them: hence three pools.
+
+use std::{io, sync::Arc};
+
+use crate::{
+    commit::{Committer, Delivery},
+    limits::Limits,
+    proto::ask::Fault,
+    workers::{Completion, CompletionSender, Job, Pool, Storage},
+};
+
+/// The threads that the backend has.
+#[derive(Debug)]
+pub(super) struct Workers {
+    disk: Pool,
+    scans: Pool,
+    passwords: Pool,
+    committer: Committer,
+}
+
+impl Workers {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// A thread cannot be had.
+    pub(super) fn start(
+        storage: &Arc<Storage>,
+        completions: &CompletionSender,
+        limits: &Limits,
+    ) -> io::Result<Self> {
+        let pool = |name, threads, waiting| Pool::start(name, threads, waiting, storage, completions);
+        Ok(Self {
+            disk: pool("disk", limits.disk_workers, limits.work_queue)?,
+            scans: pool("scan", limits.scan_workers, limits.work_queue)?,
+            passwords: pool("password", limits.password_workers, limits.password_workers)?,
+            committer: Committer::start(storage, completions, limits)?,
+        })
+    }
+
+    /// Queues a job. Returns its completion if the queue is full.
+    pub(super) fn submit(&self, job: Job) -> Option<Completion> {
+        let (pool, failure) = match job {
+            Job::Verify { .. } => (&self.passwords, Fault::Busy),
+            Job::Scan(..) | Job::Tidy { .. } | Job::LogStatus => (&self.scans, Fault::Broken),
+            _ => (&self.disk, Fault::Broken),
+        };
+        let job = pool.submit(job).err()?;
+        if let Job::LogStatus = job {
+            log::info!("status no figures: the workers have too much to do");
+        }
+        // A value to be released is dropped here: those that may wait for a disk go to the thread that closes files.
+        job.lost(failure)
+    }
+
+    /// Queues a message for the committer. Returns its completion if the queue is full.
+    pub(super) fn deliver(&self, delivery: Delivery) -> Option<Completion> {
+        let lost = (delivery.from, delivery.decision.clone());
+        self.committer.submit(delivery).err()?;
+        Some(Completion::Delivered(lost.0, lost.1, Err(Fault::Broken)))
+    }
+
+    /// Jobs that wait in the queues for the disk and for scans.
+    pub(super) fn waiting(&self) -> [usize; 2] {
+        [self.disk.waiting(), self.scans.waiting()]
+    }
+}

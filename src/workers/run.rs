@@ -1,0 +1,169 @@
+//! The work of each kind of job, on a worker's thread.
+
+use std::time::{Duration, SystemTime};
+
+use super::{
+    Completion, Job, index_jobs,
+    job::Piece,
+    spill,
+    storage::{Storage, report},
+};
+use crate::{
+    accounts::{Credential, Scratch, UserFile, Verdict},
+    logging,
+    mailbox::{Snapshot, registry},
+    maildir::{
+        Error, Kind, Maildir, OpenMessage, Place, Usage, known_date,
+        message::{self, Deletion, Survivors},
+        tidy, usage,
+    },
+    proto::ask::{Fault, Mailbox, Maildrop, Secret},
+};
+
+impl Job {
+    /// Does the job.
+    pub fn run(self, storage: &Storage, scratch: &mut Scratch) -> Option<Completion> {
+        Some(match self {
+            Self::Verify { conn, credential, password, users } => {
+                Completion::Verified(conn, Ok(verify(users.as_ref(), &credential, &password, scratch)))
+            }
+            Self::Lock { conn, mailbox, known } => {
+                Completion::Locked(conn, index_jobs::open(storage, &mailbox, known))
+            }
+            Self::Read { conn, maildir, snapshot, message, from, open } => {
+                Completion::Read(conn, message, read(storage, &maildir, &snapshot, message, from, open))
+            }
+            Self::Update { conn, maildir, snapshot, delete, seen, lock } => {
+                let (done, result) = update(&maildir, &snapshot, &delete, &seen);
+                drop(lock);
+                Completion::Updated(conn, done, result)
+            }
+            Self::Spill { conn, to, bytes } => Completion::Spilled(conn, spill::spill(storage, to, &bytes)),
+            Self::Seal { conn, spilled, bytes, token } => {
+                Completion::Sealed(conn, token, spill::seal(spilled, &bytes))
+            }
+            Self::CountUsage { conn, token, mailboxes } => {
+                Completion::Counted(conn, token, Ok(count(storage, mailboxes)))
+            }
+            Self::Scan(id, load) => Completion::Scanned(id, index_jobs::load(storage, id, load)),
+            Self::Recheck(id, maildir, looks) => {
+                Completion::Rechecked(id, index_jobs::look(storage, &maildir, &looks))
+            }
+            Self::CheckTimes(id, maildir) => Completion::TimesChecked(id, index_jobs::check(&maildir)),
+            Self::Release(value) => {
+                drop(value);
+                return None;
+            }
+            Self::CheckSpool => {
+                storage.check();
+                return None;
+            }
+            Self::Tidy { age, date } => {
+                remove_leftovers(storage, age, date);
+                return None;
+            }
+            Self::LogStatus => {
+                logging::status();
+                return None;
+            }
+        })
+    }
+}
+
+/// Removes what was left in `tmp/`, and notes the date.
+fn remove_leftovers(storage: &Storage, age: Duration, date: SystemTime) {
+    let (removed, errors) = tidy::tidy(&storage.spool, date, age);
+    for error in &errors {
+        report(error);
+    }
+    if removed > 0 {
+        log::info!("{removed} files removed that were left behind in tmp/");
+    }
+    if let Err(error) = known_date::write(&storage.spool, date) {
+        log::debug!("the date is not noted: {}", logging::escape(&error.to_string()));
+    }
+}
+
+/// Checks a password, and replaces a hash of an old kind while the password is at hand.
+fn verify(
+    users: Option<&UserFile>,
+    credential: &Credential,
+    password: &Secret,
+    scratch: &mut Scratch,
+) -> Verdict {
+    let verdict = credential.verify(password.reveal(), scratch);
+    if let (Verdict::RightUpgraded { user, hash, .. }, Some(users)) = (&verdict, users)
+        && let Err(error) = users.replace_hash(user, credential.hash_on_file(), hash)
+    {
+        log::error!("password hash of {} not replaced: {error}", logging::escape(user));
+    }
+    verdict
+}
+
+fn read(
+    storage: &Storage,
+    maildir: &Maildir,
+    snapshot: &Snapshot,
+    message: usize,
+    from: u64,
+    open: Option<OpenMessage>,
+) -> Result<Piece, Fault> {
+    let open = match open {
+        Some(open) => open,
+        None => {
+            let wanted = snapshot.wanted(message).ok_or(Fault::Gone)?;
+            OpenMessage::open(maildir, wanted).map_err(|error| report(&error))?
+        }
+    };
+    let (bytes, last) = open.read(from, storage.read_chunk).map_err(|error| report(&error))?;
+    Ok(Piece { bytes, last, open: (!last).then_some(open) })
+}
+
+/// Does all it can, and fails if the disk let any of it fail (RFC 1939 section 6), or a message is not what the
+/// session has listed and was to be deleted.
+fn update(
+    maildir: &Maildir,
+    snapshot: &Snapshot,
+    delete: &[usize],
+    seen: &[usize],
+) -> (registry::Done, Result<(), Fault>) {
+    let mut done = registry::Done::default();
+    let mut result = Ok(());
+    let mut note = |error: Error| result = Err(report(&error));
+    let mut deletion = Deletion::begin(maildir, Survivors::of(delete.len(), snapshot.len()));
+    for wanted in delete.iter().filter_map(|message| snapshot.wanted(*message)) {
+        done.gone.push((wanted.place, wanted.name.into()));
+        match deletion.delete(wanted) {
+            Ok(named) => done.gone.extend(named),
+            Err(error) => {
+                done.touched.extend(done.gone.pop());
+                note(error);
+            }
+        }
+    }
+    deletion.finish().map_or_else(&mut note, |names| done.gone.extend(names));
+    for wanted in seen.iter().filter_map(|message| snapshot.wanted(*message)) {
+        match message::mark_seen(maildir, wanted) {
+            Ok(named) => done.touched.extend(named),
+            Err(error) if error.kind() == Kind::Changed => {} // nobody has read what is there now
+            Err(error) => note(error),
+        }
+        done.touched.push((wanted.place, wanted.name.into()));
+    }
+    for place in Place::BOTH {
+        maildir.sync(place).unwrap_or_else(&mut note);
+    }
+    (done, result)
+}
+
+/// What can't be counted is left out: it is not known to be full.
+fn count(storage: &Storage, mailboxes: Vec<Mailbox>) -> Vec<(Mailbox, Usage)> {
+    let count = |mailbox: Mailbox| match usage::usage(&storage.spool, mailbox.as_str()) {
+        Ok(usage) => Some((mailbox, usage)),
+        Err(error) => {
+            report(&error);
+            None
+        }
+    };
+    mailboxes.into_iter().filter_map(count).collect()
+}
