@@ -16,7 +16,7 @@ use crate::{
     metrics::{self, METRICS},
     net::transport::{Moved, Transport},
     proto::{
-        Cx, Progress, Protocol, Step,
+        Cx, Progress, Session, Step,
         ask::{Answer, Ask, ConnId, Directory},
         buf::{Inbox, Outbox},
         event::Event,
@@ -47,7 +47,7 @@ pub struct Conn {
     received: u64,
     sent: u64,
     transport: Transport,
-    protocol: Box<dyn Protocol>,
+    session: Box<dyn Session>,
     inbox: Inbox,
     outbox: Outbox,
     readable: bool,
@@ -134,7 +134,7 @@ struct Budget {
 
 impl Conn {
     /// A connection whose session has not spoken yet.
-    pub fn new(caller: Caller, transport: Transport, protocol: Box<dyn Protocol>, now: Now) -> Self {
+    pub fn new(caller: Caller, transport: Transport, session: Box<dyn Session>, now: Now) -> Self {
         let counts = METRICS.listener(caller.service);
         counts.connections.one();
         counts.open.up();
@@ -145,7 +145,7 @@ impl Conn {
             received: 0,
             sent: 0,
             transport,
-            protocol,
+            session,
             inbox: Inbox::default(),
             outbox: Outbox::default(),
             readable: true,
@@ -252,8 +252,8 @@ impl Conn {
                 let Some(by) = self.transport.encryption() else { return Ok(false) };
                 self.counts.secured.one();
                 logging::secured(&self.caller, by);
-                self.protocol.secured(&Cx { now, directory: world.directory() }, by);
-                let standing = self.protocol.standing();
+                self.session.secured(&Cx { now, directory: world.directory() }, by);
+                let standing = self.session.standing();
                 self.record(|record, _| record.secured(by, standing, now));
                 self.last_command = now.steady;
                 self.phase = Phase::Open;

@@ -23,7 +23,7 @@ use crate::{
         transport::{Security, Transport},
     },
     proto::{
-        Protocol,
+        Session,
         ask::ConnId,
         faults::{Counts, Faulty},
         pop3::{self, Pop3},
@@ -354,8 +354,8 @@ impl Listener {
     }
 
     /// A session with a client at `peer`.
-    pub fn session(&self, peer: IpAddr, id: ConnId) -> Box<dyn Protocol> {
-        let session: Box<dyn Protocol> = match self.rules_for(peer) {
+    pub fn session(&self, peer: IpAddr, id: ConnId) -> Box<dyn Session> {
+        let session: Box<dyn Session> = match self.rules_for(peer) {
             Rules::Smtp(rules) => Box::new(Smtp::new(Rc::clone(rules), peer, id.to_string())),
             Rules::Pop3(rules) => Box::new(Pop3::new(Rc::clone(rules))),
         };

@@ -4,7 +4,7 @@ use super::{Conn, World};
 use crate::{
     clock::Now,
     proto::{
-        Cx, Protocol, Step,
+        Cx, Session, Step,
         ask::{Answer, Directory, Lookup},
         buf::{Inbox, Outbox},
         smtp::address::Address,
@@ -23,13 +23,13 @@ impl Conn {
         &mut self,
         directory: &dyn Directory,
         now: Now,
-        act: impl FnOnce(&mut dyn Protocol, &Cx<'_>, &mut Inbox, &mut Outbox) -> Step,
+        act: impl FnOnce(&mut dyn Session, &Cx<'_>, &mut Inbox, &mut Outbox) -> Step,
     ) -> Step {
         let cx = Cx { now, directory };
-        let (protocol, inbox, outbox) = (&mut *self.protocol, &mut self.inbox, &mut self.outbox);
+        let (session, inbox, outbox) = (&mut *self.session, &mut self.inbox, &mut self.outbox);
         match &mut self.record {
-            Some(record) => record.watch(protocol, (inbox, outbox), &cx, act),
-            None => act(protocol, &cx, inbox, outbox),
+            Some(record) => record.watch(session, (inbox, outbox), &cx, act),
+            None => act(session, &cx, inbox, outbox),
         }
     }
 

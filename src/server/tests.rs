@@ -11,7 +11,7 @@ use crate::{
     logging::Caller,
     net::{endpoint::Endpoint, stream::Stream},
     proto::{
-        Cx, Encryption, Patience, Progress, Protocol, Renewal, Stage, Step,
+        Cx, Encryption, Patience, Progress, Renewal, Session, Stage, Step,
         ask::Answer,
         buf::{Inbox, Outbox},
     },
@@ -34,7 +34,7 @@ impl Buggy {
     }
 }
 
-impl Protocol for Buggy {
+impl Session for Buggy {
     fn greet(&mut self, _: &Cx<'_>, out: &mut Outbox) -> Step {
         self.panics_in(Self::Greeting);
         out.line("220 hello");

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     clock::Now,
     proto::{
-        Cx, Encryption, Protocol, Standing, Step, TLS_HANDSHAKE,
+        Cx, Encryption, Session, Standing, Step, TLS_HANDSHAKE,
         ask::{Answer, Ask, Directory, Lookup, Mailbox, Quota},
         buf::{Inbox, Outbox},
         folder::Folder,
@@ -98,16 +98,16 @@ impl Record {
     /// Lets the session act, and writes down what it takes in, says and wants.
     pub fn watch(
         &mut self,
-        protocol: &mut dyn Protocol,
+        session: &mut dyn Session,
         (inbox, outbox): (&mut Inbox, &mut Outbox),
         cx: &Cx<'_>,
-        act: impl FnOnce(&mut dyn Protocol, &Cx<'_>, &mut Inbox, &mut Outbox) -> Step,
+        act: impl FnOnce(&mut dyn Session, &Cx<'_>, &mut Inbox, &mut Outbox) -> Step,
     ) -> Step {
-        let (before, mark) = (protocol.standing(), outbox.waiting().len());
+        let (before, mark) = (session.standing(), outbox.waiting().len());
         let noted = Noted { directory: cx.directory, lines: RefCell::default() };
         inbox.tap();
-        let step = act(protocol, &Cx { now: cx.now, directory: &noted }, inbox, outbox);
-        let (taken, after) = (inbox.tapped(), protocol.standing());
+        let step = act(session, &Cx { now: cx.now, directory: &noted }, inbox, outbox);
+        let (taken, after) = (inbox.tapped(), session.standing());
         let said = outbox.waiting().get(mark..).unwrap_or_default();
         if !taken.is_empty() || !said.is_empty() {
             self.stamp(cx.now);

@@ -8,7 +8,7 @@ use restante::{
     mailbox::Logins,
     octets::octets,
     proto::{
-        Protocol,
+        Session,
         ask::{Answer, Ask, ConnId, Destination, Directory, Fault, Lookup, Mailbox, Maildrop},
         dot::LineEndings,
         faults::Faulty,
@@ -152,8 +152,8 @@ impl World {
     }
 
     /// A session that lives in this world.
-    pub(crate) fn session(&self) -> Result<Box<dyn Protocol>, String> {
-        let session: Box<dyn Protocol> = match self.service {
+    pub(crate) fn session(&self) -> Result<Box<dyn Session>, String> {
+        let session: Box<dyn Session> = match self.service {
             Service::Smtp => {
                 let (rules, label) = (Rc::new(self.smtp_rules()?), self.label.clone());
                 Box::new(smtp::Smtp::new(rules, [192, 0, 2, 1].into(), label))

@@ -16,7 +16,7 @@ use super::{Counts, Injection, maildrop::Altered, plan::Plan};
 use crate::{
     clock::Now,
     proto::{
-        Cx, Encryption, Patience, Progress, Protocol, Standing, Step,
+        Cx, Encryption, Patience, Progress, Session, Standing, Step,
         ask::{Answer, Ask, Directory, Fault, Lookup, Mailbox, Maildrop, Quota},
         buf::{Inbox, Outbox},
         event::Event,
@@ -26,7 +26,7 @@ use crate::{
 
 /// A session in which faults happen on demand.
 pub struct Faulty {
-    session: Box<dyn Protocol>,
+    session: Box<dyn Session>,
     counts: Rc<Counts>,
     /// What shall go wrong with this message, or in this POP3 session.
     plan: Plan,
@@ -65,7 +65,7 @@ struct Held {
 
 impl Faulty {
     /// Wraps a session. What is counted over many sessions is counted in `counts`.
-    pub fn new(session: Box<dyn Protocol>, counts: Rc<Counts>) -> Self {
+    pub fn new(session: Box<dyn Session>, counts: Rc<Counts>) -> Self {
         Self {
             session,
             counts,
@@ -82,7 +82,7 @@ impl Faulty {
         &mut self,
         cx: &Cx<'_>,
         out: &mut Outbox,
-        act: impl FnOnce(&mut dyn Protocol, &Cx<'_>, &mut Outbox) -> Step,
+        act: impl FnOnce(&mut dyn Session, &Cx<'_>, &mut Outbox) -> Step,
     ) -> (Vec<u8>, Step) {
         let (mut said, found) = (Outbox::default(), RefCell::default());
         let counts = Rc::clone(&self.counts);
@@ -211,7 +211,7 @@ impl Faulty {
     }
 }
 
-impl Protocol for Faulty {
+impl Session for Faulty {
     fn greet(&mut self, cx: &Cx<'_>, out: &mut Outbox) -> Step {
         self.session.greet(cx, out)
     }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     limits::Span,
     proto::{
-        Cx, Encryption, Patience, Progress, Protocol, Renewal, Standing, Step, TLS_HANDSHAKE,
+        Cx, Encryption, Patience, Progress, Renewal, Session, Standing, Step, TLS_HANDSHAKE,
         ask::{Answer, Mailbox, Secret},
         buf::{Inbox, Line, Outbox},
         dot::LineEndings,
@@ -374,7 +374,7 @@ impl Pop3 {
     }
 }
 
-impl Protocol for Pop3 {
+impl Session for Pop3 {
     fn greet(&mut self, _: &Cx<'_>, out: &mut Outbox) -> Step {
         out.line(&format!("+OK {} restante", self.rules.hostname));
         Step::Again

@@ -202,7 +202,7 @@ mod tests {
         clock::Now,
         limits::Limits,
         proto::{
-            Cx, Encryption, Protocol,
+            Cx, Encryption, Session,
             ask::{Directory, Lookup},
             dot::LineEndings,
             smtp::{Kind, Persona, Policy, Rules, address::Address},

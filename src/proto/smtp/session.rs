@@ -17,7 +17,7 @@ use super::{
     transaction::Open,
 };
 use crate::proto::{
-    Cx, Encryption, Patience, Progress, Protocol, Renewal, Stage, Standing, Step, TLS_HANDSHAKE,
+    Cx, Encryption, Patience, Progress, Renewal, Session, Stage, Standing, Step, TLS_HANDSHAKE,
     ask::{Answer, Ask, Envelope, Fault, Mailbox},
     buf::{Inbox, Line, Outbox},
     dot::{Decoder, LineEndings},
@@ -323,7 +323,7 @@ pub(super) enum Said {
     Ask(Ask),
 }
 
-impl Protocol for Smtp {
+impl Session for Smtp {
     fn greet(&mut self, _: &Cx<'_>, out: &mut Outbox) -> Step {
         let protocol = match self.rules.persona {
             _ if self.rules.is_lmtp() => "LMTP",
