@@ -11,6 +11,7 @@ pub mod dot;
 pub mod event;
 pub mod faults;
 pub mod folder;
+pub mod injection;
 pub mod pop3;
 pub mod sasl;
 pub mod session;

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Counts, Injection, maildrop::Altered, plan::Plan};
+use super::{counts::Counts, maildrop::Altered, plan::Plan};
 use crate::{
     clock::Now,
     proto::{
@@ -20,6 +20,7 @@ use crate::{
         ask::{Answer, Ask, Directory, Fault, Lookup, Mailbox, Maildrop, Quota},
         buf::{Inbox, Outbox},
         event::Event,
+        injection::Injection,
         smtp::{address::Address, reply},
     },
 };

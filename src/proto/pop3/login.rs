@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     reply,
     rules::Rule,
-    session::{Pop3, State},
+    state::{Pop3, State},
     visit::Visit,
 };
 use crate::proto::{

@@ -5,9 +5,10 @@ mod messages;
 mod pedantic;
 pub mod reply;
 pub mod rules;
-pub mod session;
+mod session;
+mod state;
 mod update;
 mod visit;
 
 pub use rules::{Expire, Persona, Rules};
-pub use session::Pop3;
+pub use state::Pop3;

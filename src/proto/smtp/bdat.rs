@@ -3,7 +3,7 @@
 //! The rule: whatever is wrong with a BDAT, the octets that it announces are read before anything is answered,
 //! and are never taken for commands. Where nobody knows how many there are, the session ends.
 
-use std::{mem, time::Duration};
+use std::mem;
 
 use super::{
     command::{self, Chunk},
@@ -11,38 +11,13 @@ use super::{
     receiving::{Framing, Receiving, is_endless, is_slow},
     reply::{self, Reply},
     rules::Persona,
-    session::{BODY, Smtp, State},
-    transaction::Open,
+    state::{BODY, Of, Open, Refused, Smtp, State},
 };
 use crate::proto::{
     Cx, Step,
     ask::Ask,
     buf::{Inbox, Outbox},
 };
-
-/// A refused chunk on its way to nowhere.
-pub(super) struct Refused {
-    size: u64,
-    /// When it began, once its first octets were looked for.
-    began: Option<Duration>,
-    /// Octets of it that have not come yet.
-    left: u64,
-    /// What is said after the last of them.
-    reply: Reply,
-    of: Of,
-}
-
-/// What the refused chunk was a part of.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Of {
-    /// Of nothing: there was no MAIL.
-    Nothing,
-    /// Of a message that is refused with this chunk.
-    Message { last: bool },
-    /// Of a message that was refused before. Clients that pipeline send the rest of it nevertheless.
-    /// So far that many octets were thrown away.
-    RefusedMessage { last: bool, octets: u64 },
-}
 
 impl Smtp {
     pub(super) fn bdat(&mut self, line: &[u8], out: &mut Outbox) -> Step {
@@ -117,7 +92,7 @@ impl Smtp {
             }
             Of::RefusedMessage { last, octets } => {
                 if last {
-                    self.say_of_each(&reply, out);
+                    self.say_of_message(&reply, out);
                 } else {
                     reply.write(out);
                     self.state = State::Refused(reply, octets + size);

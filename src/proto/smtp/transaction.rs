@@ -1,33 +1,20 @@
 //! The commands that greet, that build a message up, and that explain.
 
-use std::{collections::HashMap, mem};
+use std::mem;
 
 use super::{
-    command, reply,
+    command,
+    refusal::Said,
+    reply,
     reply::Reply,
     rules::{AuthRule, Kind},
-    session::{Client, HELLO, HELLO_UNDER_TLS, SENDER, Said, Smtp, State},
+    state::{Client, HELLO, HELLO_UNDER_TLS, Open, SENDER, Smtp, State},
 };
 use crate::proto::{
     Cx,
     ask::{Ask, Destination, Envelope, Fault, Lookup, Mailbox, Recipient},
     reached,
 };
-
-/// A message that was begun, while its recipients come in.
-pub(super) struct Open {
-    pub(super) envelope: Envelope,
-    /// Where in the envelope each mailbox stands: an alias may have thousands, and be named again and again.
-    places: HashMap<Mailbox, usize>,
-    /// Every RCPT that was accepted, also of what was known.
-    rcpts: usize,
-}
-
-impl Open {
-    pub(super) fn new(envelope: Envelope) -> Self {
-        Self { envelope, places: HashMap::new(), rcpts: 0 }
-    }
-}
 
 impl Smtp {
     pub(super) fn hello(&mut self, argument: &[u8], extended: bool) -> Result<Said, Reply> {
@@ -70,11 +57,6 @@ impl Smtp {
     fn most_recipients(&self) -> usize {
         let limits = &self.rules.limits;
         if self.is_trusted() { limits.recipients } else { limits.recipients_unauthenticated }
-    }
-
-    /// Whether the client is a user who has logged in, or a server of ours.
-    fn is_trusted(&self) -> bool {
-        self.user.is_some() || self.rules.is_lmtp()
     }
 
     /// The reply to message data for nobody. LMTP has another code for it (RFC 2033 section 4.2).
