@@ -84,20 +84,19 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Directories in which files import each other in a circle, and how many files are in one. No directory may be added
 /// and no number may grow: data types belong into a file below the code that acts on them.
 const CIRCLES: &[(&str, usize)] = &[
-    ("accounts", 9),
-    ("backend", 12),
-    ("cli", 26),
+    ("backend", 4),
+    ("cli", 23),
     ("client", 8),
     ("commit", 4),
-    ("config", 6),
+    ("config", 4),
     ("logging", 3),
     ("mailbox", 3),
     ("maildir", 8),
-    ("metrics", 4),
+    ("metrics", 2),
     ("safe_file", 2),
-    ("server", 5),
-    ("tools", 8),
-    ("transcript", 3),
+    ("server", 4),
+    ("tools", 6),
+    ("transcript", 2),
 ];
 
 /// What a session may not touch: it is a plain value.
@@ -168,7 +167,8 @@ impl Source {
     /// The paths of `pub use`, and the code without them.
     fn passed_on(&self) -> (Vec<Vec<String>>, String) {
         let (mut passed, mut used) = (Vec::new(), String::new());
-        let mut rest = self.code.as_str();
+        let code = self.code.replace("pub(super)", "pub").replace("pub(crate)", "pub"); // no imports
+        let mut rest = code.as_str();
         while let Some(at) = rest.find("pub use ") {
             let end = at + rest[at..].find(';').unwrap();
             passed.extend(paths(&rest[at + "pub ".len()..end]));
@@ -405,8 +405,9 @@ fn no_file_of_a_protocol_imports_another_in_a_circle() {
     let grown: Vec<_> = found.iter().filter(|(top, files)| files.len() > allowed(top)).collect();
     assert!(grown.is_empty(), "new circles, put the data types below: {grown:#?}");
     let count = |top: &str| found.get(top).map_or(0, BTreeSet::len);
-    let better: Vec<_> = CIRCLES.iter().filter(|(top, files)| count(top) < *files).collect();
-    assert!(better.is_empty(), "fewer files are in a circle now, lower the numbers of CIRCLES: {better:?}");
+    let better = CIRCLES.iter().filter(|(top, files)| count(top) < *files);
+    let better: Vec<_> = better.map(|(top, _)| (top, count(top))).collect();
+    assert!(better.is_empty(), "fewer files are in a circle now, lower the numbers of CIRCLES to {better:?}");
     assert_eq!(allowed("proto"), 0);
 }
 
@@ -425,6 +426,8 @@ fn a_circle_is_found_and_a_name_that_is_passed_on_makes_none() {
     assert_eq!(files(&apart), [""; 0]);
     let circle = [facade(), source("a::b", "use super::c::C;"), source("a::c", "use super::T;")];
     assert_eq!(files(&circle), ["a::b", "a::c"]);
+    let seen = [source("a", "mod b; use b::B;"), source("a::b", "pub(super) fn f() {}")];
+    assert_eq!(files(&seen), [""; 0]);
     let parent = [source("a", "mod b; use b::B;"), source("a::b", "fn f(_: super::State) {}")];
     assert_eq!(files(&parent), ["a", "a::b"]);
 }

@@ -13,7 +13,7 @@ mod text;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::proto::event::Event;
+use crate::proto::{event::Event, protocol::Service};
 pub use kinds::{Counter, Gauge, Histogram, Words};
 use kinds::{NUMBERS, TIMES};
 pub use text::{Family, Kind, Sample};
@@ -226,4 +226,12 @@ impl Metrics {
 pub const FILES: [&str; 4] = ["configuration", "accounts", "aliases", "certificate"];
 
 /// What listeners are called in the log and here.
-pub const SERVICES: [&str; 6] = ["smtp", "submission", "submissions", "lmtp", "pop3", "pop3s"];
+pub const SERVICES: [&str; Service::ALL.len()] = {
+    let mut names = [""; Service::ALL.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = Service::ALL[at].name();
+        at += 1;
+    }
+    names
+};

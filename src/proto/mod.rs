@@ -1,4 +1,4 @@
-//! The two protocols, as plain values: no socket, file, thread or clock in here.
+//! The protocols, as plain values: no socket, file, thread or clock in here. `protocol` has the list of them.
 //!
 //! A session eats an [`Inbox`], fills an [`Outbox`], and says with a [`Step`] what should happen next. What
 //! it wants from the world is an [`Ask`]; the world replies with an [`Answer`]. The time comes in with
@@ -9,15 +9,18 @@ pub mod ask;
 pub mod buf;
 pub mod dot;
 pub mod event;
+pub mod factory;
 pub mod faults;
 pub mod folder;
 pub mod injection;
 pub mod pop3;
+pub mod protocol;
 pub mod sasl;
 pub mod session;
 pub mod smtp;
 pub mod standing;
 pub mod telnet;
+pub mod vocabulary;
 
 pub use session::{Body, Cx, Encryption, Patience, Progress, Renewal, Session, Stage, Step};
 pub use standing::Standing;

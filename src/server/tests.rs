@@ -14,6 +14,7 @@ use crate::{
         Cx, Encryption, Patience, Progress, Renewal, Session, Stage, Step,
         ask::Answer,
         buf::{Inbox, Outbox},
+        protocol::Protocol,
     },
     service::sockets::Passed,
     workers::Completion,
@@ -101,7 +102,7 @@ fn server_with_a_session(buggy: Buggy) -> (tempfile::TempDir, Server, ConnId, Tc
     server.conns.insert(id, conn);
     server.origins.insert(id, Origin { at: 0, service: Service::Smtp, peer: address });
     server.pump(id, now);
-    let broken = listen::internal_error(Service::Smtp) + "\r\n";
+    let broken = Protocol::Smtp.internal_error() + "\r\n";
     assert_eq!(said(&mut peer), if buggy == Buggy::Greeting { &broken } else { "220 hello\r\n" });
     (dir, server, id, peer)
 }
@@ -118,7 +119,7 @@ fn l10_a_panic_in_a_session_ends_that_session_with_a_reply_and_no_other() {
     let (_dir, mut server, id, mut peer) = server_with_a_session(Buggy::Step);
     peer.write_all(b"NOOP\r\n").unwrap();
     event(&mut server, id);
-    assert_eq!(said(&mut peer), listen::internal_error(Service::Smtp) + "\r\n");
+    assert_eq!(said(&mut peer), Protocol::Smtp.internal_error() + "\r\n");
     assert_eq!(said(&mut peer), "", "nothing more, and the connection is ended");
 
     let (_, Endpoint::Ip(address)) = server.endpoints().remove(0) else { panic!("not on the network") };
@@ -134,7 +135,7 @@ fn l10_a_panic_in_a_session_ends_that_session_with_a_reply_and_no_other() {
 
 #[test]
 fn l10_a_panic_in_a_greeting_a_deadline_or_the_end_of_the_server_ends_one_session() {
-    let broken = listen::internal_error(Service::Smtp) + "\r\n";
+    let broken = Protocol::Smtp.internal_error() + "\r\n";
     let (_dir, _server, _, mut peer) = server_with_a_session(Buggy::Greeting);
     assert_eq!(said(&mut peer), "");
 

@@ -11,14 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{
-    Rules,
-    left_out::LeftOut,
-    lines::Lines,
-    mask::{Masks, Spoken},
-    text,
-    writer::Pen,
-};
+use super::{left_out::LeftOut, lines::Lines, mask::Masks, text, writer::Pen};
 use crate::{
     clock::Now,
     proto::{
@@ -33,7 +26,6 @@ use crate::{
 /// The transcript of one connection.
 pub struct Record {
     pen: Pen,
-    spoken: Spoken,
     /// Whether message data is written down.
     bodies: bool,
     /// Whether messages go when they have stayed for some time.
@@ -66,14 +58,9 @@ pub struct Record {
 }
 
 impl Record {
-    pub(super) fn new(pen: Pen, masks: Masks, rules: Rules<'_>, bodies: bool, began: Duration) -> Self {
-        let (spoken, expires) = match rules {
-            Rules::Smtp(_) => (Spoken::Smtp, false),
-            Rules::Pop3(rules) => (Spoken::Pop3, rules.expire.is_some()),
-        };
+    pub(super) fn new(pen: Pen, masks: Masks, expires: bool, bodies: bool, began: Duration) -> Self {
         Self {
             pen,
-            spoken,
             bodies,
             expires,
             masks,
@@ -136,7 +123,7 @@ impl Record {
 
     fn client(&mut self, taken: &[u8], before: Standing, after: Standing) {
         self.half_an_end &= before == Standing::Chunks || before.takes_data();
-        if before.takes_data() && self.spoken == Spoken::Smtp {
+        if before.takes_data() {
             return self.data(taken, before, after);
         }
         for line in self.half_in.feed(taken) {

@@ -8,6 +8,7 @@ pub mod codes;
 pub mod command;
 mod counted;
 mod end_of_data;
+mod factory;
 mod lmtp;
 mod login;
 mod pedantic;
@@ -19,6 +20,9 @@ mod session;
 mod state;
 pub mod trace;
 mod transaction;
+mod vocabulary;
 
+pub use factory::Factory;
 pub use rules::{AuthRule, Kind, Persona, Policy, Rules};
 pub use state::Smtp;
+pub use vocabulary::VOCABULARY;
