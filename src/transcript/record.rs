@@ -214,7 +214,9 @@ impl Record {
         if self.message.is_none() {
             if !said.starts_with(b"+OK") {
                 // What was read is not what was listed: the session is its own judge.
-                self.read.take().into_iter().for_each(|read| self.line(&read));
+                if let Some(read) = self.read.take() {
+                    self.line(&read);
+                }
                 self.line("! failed Changed");
                 return self.server_lines(said);
             }
@@ -297,7 +299,9 @@ impl Record {
             (Some(read), Answer::Chunk { .. }) => self.read = Some(read),
             (routine, answer) => {
                 self.flush_message();
-                routine.into_iter().for_each(|ask| self.line(&ask));
+                if let Some(ask) = routine {
+                    self.line(&ask);
+                }
                 match text::answer(answer, now.date, self.expires) {
                     Some(answer) => self.line(&answer),
                     None => self.line("# more messages than can be listed here: this can't be played"),

@@ -95,7 +95,9 @@ impl Faulty {
         }
         let Found { injections, hangs_up } = found.take();
         self.plan.add(injections);
-        said.events().into_iter().for_each(|event| out.tell(event));
+        for event in said.events() {
+            out.tell(event);
+        }
         (
             said.waiting().to_vec(),
             if hangs_up { ended(out, Injection::Rcpt(CLOSING), Step::Close) } else { step },

@@ -72,9 +72,8 @@ impl Smtp {
         inbox: &mut Inbox,
         out: &mut Outbox,
     ) -> Step {
-        let here = usize::try_from(chunk.left).map_or(inbox.len(), |left| left.min(inbox.len()));
-        inbox.consume(here);
-        chunk.left -= here as u64;
+        let here = inbox.skip(chunk.left);
+        chunk.left -= here;
         if chunk.left > 0 {
             let taken = cx.now.steady.saturating_sub(*chunk.began.get_or_insert(cx.now.steady));
             if is_slow(chunk.size - chunk.left, taken, self.rules.limits.data_rate) {
