@@ -22,7 +22,7 @@ pub mod standing;
 pub mod telnet;
 pub mod vocabulary;
 
-pub use session::{Body, Cx, Encryption, Patience, Progress, Renewal, Session, Stage, Step};
+pub use session::{Body, Cx, Encryption, Patience, Progress, Renewal, Session, SessionEvent, Stage, Step};
 pub use standing::Standing;
 
 /// The first section of a row of either table, in short.

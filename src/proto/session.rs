@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Standing,
-    ask::{Answer, Ask, Directory},
+    ask::{Answer, Ask, Directory, Mailbox},
     buf::{Inbox, Outbox},
 };
 use crate::clock::Now;
@@ -121,6 +121,13 @@ impl Body {
     }
 }
 
+/// A change that comes to a session unasked. Several of one turn of the loop may come as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionEvent {
+    /// Messages came to a mailbox, or left it, or have other marks.
+    MailboxChanged(Mailbox),
+}
+
 /// One session of one protocol.
 pub trait Session {
     /// Speaks first: the banner.
@@ -147,6 +154,10 @@ pub trait Session {
 
     /// How far the session has come.
     fn progress(&self) -> Progress;
+
+    /// Something has changed that the session did not ask about. It may say so at once, or note it for a later step;
+    /// a protocol that tells its client nothing unasked does nothing.
+    fn notify(&mut self, _: &SessionEvent, _: &mut Outbox) {}
 
     /// Memory is wanted: the session asks in its next step for its message data to be spilled, if it has any.
     fn spill(&mut self) {}

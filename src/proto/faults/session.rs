@@ -16,7 +16,7 @@ use super::{counts::Counts, maildrop::Altered, plan::Plan};
 use crate::{
     clock::Now,
     proto::{
-        Cx, Encryption, Patience, Progress, Session, Standing, Step,
+        Cx, Encryption, Patience, Progress, Session, SessionEvent, Standing, Step,
         ask::{Answer, Ask, Directory, Fault, Lookup, Mailbox, Maildrop, Quota},
         buf::{Inbox, Outbox},
         event::Event,
@@ -290,6 +290,10 @@ impl Session for Faulty {
         self.session.progress()
     }
 
+    fn notify(&mut self, event: &SessionEvent, out: &mut Outbox) {
+        self.session.notify(event, out);
+    }
+
     fn spill(&mut self) {
         self.session.spill();
     }
@@ -374,3 +378,55 @@ const CLOSING: u16 = 421;
 /// Longer than a login ever waits for a mailbox.
 const IN_VAIN: Duration = Duration::from_secs(1 << 40);
 const PIECES_A_SECOND: u64 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::Renewal;
+
+    /// A session that tells its client of every change.
+    struct Telltale;
+
+    impl Session for Telltale {
+        fn greet(&mut self, _: &Cx<'_>, _: &mut Outbox) -> Step {
+            Step::Idle
+        }
+
+        fn step(&mut self, _: &Cx<'_>, _: &mut Inbox, _: &mut Outbox) -> Step {
+            Step::Idle
+        }
+
+        fn answer(&mut self, _: &Cx<'_>, _: Answer, _: &mut Outbox) -> Step {
+            Step::Idle
+        }
+
+        fn secured(&mut self, _: &Cx<'_>, _: Encryption) {}
+
+        fn patience(&self) -> Patience {
+            let limit = Duration::ZERO;
+            Patience { limit, renewed_by: Renewal::Command, write: limit, lifetime: None }
+        }
+
+        fn progress(&self) -> Progress {
+            Progress::default()
+        }
+
+        fn notify(&mut self, SessionEvent::MailboxChanged(mailbox): &SessionEvent, out: &mut Outbox) {
+            out.line(&format!("* {mailbox} has changed"));
+        }
+
+        fn expire(&mut self, _: &mut Outbox) {}
+
+        fn stop(&mut self, _: &mut Outbox) -> Step {
+            Step::Close
+        }
+    }
+
+    #[test]
+    fn a_change_reaches_the_session_that_is_wrapped() {
+        let mut session = Faulty::new(Box::new(Telltale), Rc::default());
+        let mut out = Outbox::default();
+        session.notify(&SessionEvent::MailboxChanged(Mailbox::named("bob").unwrap()), &mut out);
+        assert_eq!(out.waiting(), b"* bob has changed\r\n");
+    }
+}
