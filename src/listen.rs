@@ -305,7 +305,8 @@ impl Listener {
     /// Begins the transcript of a session with a client at `peer`.
     pub fn transcript(&self, transcripts: &Transcripts, id: ConnId, peer: SocketAddr, now: Now) -> Record {
         let factory = self.sessions.factory(&self.listen, peer.ip());
-        let (name, listener) = (self.name(), self.endpoint.to_string());
+        let name = self.name();
+        let listener = self.endpoint.to_string();
         let implicit_tls = matches!(self.security, Security::Implicit(_));
         transcripts.begin(&transcript::Beginning { id, name, peer, listener, factory, implicit_tls }, now)
     }

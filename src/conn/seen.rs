@@ -26,7 +26,9 @@ impl Conn {
         act: impl FnOnce(&mut dyn Session, &Cx<'_>, &mut Inbox, &mut Outbox) -> Step,
     ) -> Step {
         let cx = Cx { now, directory };
-        let (session, inbox, outbox) = (&mut *self.session, &mut self.inbox, &mut self.outbox);
+        let session = &mut *self.session;
+        let inbox = &mut self.inbox;
+        let outbox = &mut self.outbox;
         match &mut self.record {
             Some(record) => record.watch(session, (inbox, outbox), &cx, act),
             None => act(session, &cx, inbox, outbox),
@@ -35,7 +37,8 @@ impl Conn {
 
     /// Gives the session its answer.
     pub(super) fn reply(&mut self, answer: Answer, world: &mut dyn World, now: Now) -> Step {
-        let (id, told) = (self.caller.id, &answer);
+        let id = self.caller.id;
+        let told = &answer;
         self.record(|record, _| record.answered(told, &world.changes(id), now));
         self.act(world.directory(), now, |session, cx, _, out| session.answer(cx, answer, out))
     }

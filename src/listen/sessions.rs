@@ -83,7 +83,8 @@ fn factory(
     offers_tls: bool,
     standing: Standing,
 ) -> Box<dyn SessionFactory> {
-    let (hostname, limits) = (config.hostname.clone(), config.limits.clone());
+    let hostname = config.hostname.clone();
+    let limits = config.limits.clone();
     let Listen { line_endings, pedantic, .. } = *listen;
     let plaintext_auth = listen.plaintext_auth || standing.local;
     match listen.persona {

@@ -90,11 +90,13 @@ impl Record {
         cx: &Cx<'_>,
         act: impl FnOnce(&mut dyn Session, &Cx<'_>, &mut Inbox, &mut Outbox) -> Step,
     ) -> Step {
-        let (before, mark) = (session.standing(), outbox.waiting().len());
+        let before = session.standing();
+        let mark = outbox.waiting().len();
         let noted = Noted { directory: cx.directory, lines: RefCell::default() };
         inbox.tap();
         let step = act(session, &Cx { now: cx.now, directory: &noted }, inbox, outbox);
-        let (taken, after) = (inbox.tapped(), session.standing());
+        let taken = inbox.tapped();
+        let after = session.standing();
         let said = outbox.waiting().get(mark..).unwrap_or_default();
         if !taken.is_empty() || !said.is_empty() {
             self.stamp(cx.now);

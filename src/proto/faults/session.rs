@@ -85,7 +85,8 @@ impl Faulty {
         out: &mut Outbox,
         act: impl FnOnce(&mut dyn Session, &Cx<'_>, &mut Outbox) -> Step,
     ) -> (Vec<u8>, Step) {
-        let (mut said, found) = (Outbox::default(), RefCell::default());
+        let mut said = Outbox::default();
+        let found = RefCell::default();
         let counts = Rc::clone(&self.counts);
         let directory = Spoilt { truth: cx.directory, counts: &counts, found: &found };
         let cx = Cx { now: cx.now, directory: &directory };
@@ -123,7 +124,9 @@ impl Faulty {
             }
             Ask::Verify { user, password } => {
                 let (user, injections) = Injection::split(user);
-                (self.user, self.plan, self.maildrop) = (user.clone(), Plan::of(injections), None);
+                self.user = user.clone();
+                self.plan = Plan::of(injections);
+                self.maildrop = None;
                 if self.plan.has(Injection::WrongPassword) {
                     return self.session.answer(cx, Answer::Denied { after: Duration::ZERO }, said);
                 }
@@ -247,7 +250,8 @@ impl Session for Faulty {
                 self.stage = Stage::Quiet;
                 let mut unsaid = Outbox::default();
                 let step = self.session.answer(cx, Answer::Failed(Fault::Broken), &mut unsaid);
-                let (refusal, mut said) = (reply::on_demand(code), Outbox::default());
+                let refusal = reply::on_demand(code);
+                let mut said = Outbox::default();
                 refusal.write(&mut said);
                 out.tell(Event::Refused { what: "message".into(), reply: refusal.codes() });
                 let step =

@@ -372,8 +372,10 @@ impl Session for Pop3 {
     fn secured(&mut self, _: &Cx<'_>, by: Encryption) {
         // What the client said is forgotten; what it has cost us is not.
         self.encryption = Some(by);
-        (self.steps_on, self.named) = (self.steps_on + 1, false);
-        (self.language, self.state) = (Language::En, State::Authorization { user: None });
+        self.steps_on += 1;
+        self.named = false;
+        self.language = Language::En;
+        self.state = State::Authorization { user: None };
     }
 
     fn standing(&self) -> Standing {

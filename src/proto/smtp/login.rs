@@ -58,7 +58,8 @@ impl Smtp {
             Exchange::LoginPassword(user) => Credentials::new("LOGIN", user, response),
         };
         let credentials = credentials.map_err(refusal)?;
-        let (user, password) = (credentials.user.clone(), credentials.password.clone());
+        let user = credentials.user.clone();
+        let password = credentials.password.clone();
         self.state = State::AwaitingVerify(credentials);
         Ok(Said::Ask(Ask::Verify { user, password }))
     }

@@ -196,7 +196,9 @@ impl Session for Smtp {
     fn secured(&mut self, _: &Cx<'_>, by: Encryption) {
         // What the client said is forgotten; what it has cost us is not.
         self.encryption = Some(by);
-        (self.client, self.user, self.state) = (None, None, State::Idle);
+        self.client = None;
+        self.user = None;
+        self.state = State::Idle;
         self.led_on(UNDER_TLS);
     }
 

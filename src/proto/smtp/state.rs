@@ -205,8 +205,8 @@ impl Smtp {
     /// A message was accepted, or a user has logged in.
     pub(super) fn was_served(&mut self) {
         self.progress.served += 1;
-        (self.progress.commands, self.progress.further) =
-            (self.progress.commands + 1, self.progress.further + 1);
+        self.progress.commands += 1;
+        self.progress.further += 1;
         self.furthest = self.furthest.min(HELLO_UNDER_TLS);
     }
 

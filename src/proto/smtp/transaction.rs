@@ -33,7 +33,8 @@ impl Smtp {
 
     /// What EHLO lists: only what works here and now.
     fn extensions(&self) -> Vec<String> {
-        let (size, recipients) = (self.rules.limits.message.0, self.most_recipients());
+        let size = self.rules.limits.message.0;
+        let recipients = self.most_recipients();
         let mut lines = vec![
             "PIPELINING".into(),
             format!("SIZE {size}"),
@@ -107,7 +108,8 @@ impl Smtp {
 
     pub(super) fn rcpt(&mut self, cx: &Cx<'_>, argument: &[u8]) -> Result<Said, Reply> {
         let people = self.lenient();
-        let (most, of_a_bounce) = (self.most_recipients(), self.rules.limits.recipients_null_sender);
+        let most = self.most_recipients();
+        let of_a_bounce = self.rules.limits.recipients_null_sender;
         let State::Open(Open { envelope, places, rcpts }) = &mut self.state else {
             return Err(reply::BAD_SEQUENCE);
         };
