@@ -118,3 +118,27 @@ fn factory(
         })),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Service;
+
+    #[test]
+    fn each_service_has_sessions_of_its_protocol_and_their_settings_say_so() {
+        let loopback = "127.0.0.1:0".parse().unwrap();
+        let config = Config::development("/spool".into(), loopback, loopback).unwrap();
+        let peer = IpAddr::from([192, 0, 2, 1]);
+        for service in Service::ALL {
+            let same =
+                |listen: &&Listen| listen.protocol.protocol().directive() == service.protocol().directive();
+            let listen = Listen { protocol: service, ..config.listen.iter().find(same).unwrap().clone() };
+            let sessions = Sessions::new(&listen, &config, true);
+            let factory = sessions.factory(&listen, peer);
+            assert_eq!(factory.protocol(), service.protocol(), "{service}");
+            let settings = factory.settings(ConnId(1)).directives;
+            assert_eq!(settings[0], ("protocol", service.protocol().directive().to_owned()), "{service}");
+            assert!(settings.contains(&("tls", "offered".to_owned())), "{service}: {settings:?}");
+        }
+    }
+}
