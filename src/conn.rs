@@ -10,7 +10,7 @@ pub(crate) mod work;
 
 use std::{io, time::Duration};
 
-use work::Share;
+use work::{Budget, Share};
 
 use crate::{
     clock::Now,
@@ -19,7 +19,7 @@ use crate::{
     metrics::{self, METRICS},
     net::transport::{Moved, Transport},
     proto::{
-        Cx, Progress, Protocol, Step,
+        Cx, Progress, Session, Step,
         ask::{Answer, Ask, ConnId, Directory},
         buf::{Inbox, Outbox},
         event::Event,
@@ -50,7 +50,7 @@ pub struct Conn {
     received: u64,
     sent: u64,
     transport: Transport,
-    protocol: Box<dyn Protocol>,
+    session: Box<dyn Session>,
     inbox: Inbox,
     outbox: Outbox,
     readable: bool,
@@ -131,22 +131,9 @@ pub enum Pumped {
     Gone,
 }
 
-/// What one connection may still do in this turn.
-struct Budget {
-    steps: usize,
-    octets: usize,
-}
-
-impl Budget {
-    /// A step was taken that has looked at so many mailboxes.
-    fn spend(&mut self, work: usize) {
-        self.steps = self.steps.saturating_sub(1 + work / MAILBOXES_A_STEP);
-    }
-}
-
 impl Conn {
     /// A connection whose session has not spoken yet.
-    pub fn new(caller: Caller, transport: Transport, protocol: Box<dyn Protocol>, now: Now) -> Self {
+    pub fn new(caller: Caller, transport: Transport, session: Box<dyn Session>, now: Now) -> Self {
         let counts = METRICS.listener(caller.service);
         counts.connections.one();
         counts.open.up();
@@ -157,7 +144,7 @@ impl Conn {
             received: 0,
             sent: 0,
             transport,
-            protocol,
+            session,
             inbox: Inbox::default(),
             outbox: Outbox::default(),
             readable: true,
@@ -187,6 +174,11 @@ impl Conn {
         self.greeted = true;
         let step = self.act(world.directory(), now, |session, cx, _, out| session.greet(cx, out));
         self.take(step, world, now);
+    }
+
+    /// What the last round cost, in units of about a microsecond.
+    pub fn work(&self) -> usize {
+        self.work
     }
 
     /// Notes what an event said.
@@ -288,8 +280,8 @@ impl Conn {
                 let Some(by) = self.transport.encryption() else { return Ok(false) };
                 self.counts.secured.one();
                 logging::secured(&self.caller, by);
-                self.protocol.secured(&Cx { now, directory: world.directory() }, by);
-                let standing = self.protocol.standing();
+                self.session.secured(&Cx { now, directory: world.directory() }, by);
+                let standing = self.session.standing();
                 self.record(|record, _| record.secured(by, standing, now));
                 self.last_command = now.steady;
                 self.phase = Phase::Open;
@@ -329,7 +321,7 @@ impl Conn {
                 break;
             }
             moved = true;
-            budget.spend(self.protocol.take_work());
+            budget.spend(self.session.take_work());
             self.last_command = now.steady;
             self.take(step, world, now);
         }
@@ -475,7 +467,5 @@ fn drained(inbox: &Inbox) -> Inbox {
     drained
 }
 
-/// So many mailboxes that a step looks at count as one more step.
-const MAILBOXES_A_STEP: usize = 32;
 /// How long we read on after our last words.
 const LINGER: Duration = Duration::from_secs(2);

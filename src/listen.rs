@@ -1,5 +1,7 @@
 //! One listening socket, and the sessions that begin at it.
 
+mod sessions;
+
 use std::{
     fmt,
     io::{self, Write},
@@ -13,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::{
     clock::Now,
-    config::{Config, Listen, Persona, Service, TlsMode, Unknown},
+    config::{Config, Listen, Service, TlsMode},
     metrics::METRICS,
     net::{
         certificate::{self, Loaded, Pair},
@@ -22,16 +24,11 @@ use crate::{
         tls::Tls,
         transport::{Security, Transport},
     },
-    proto::{
-        Protocol,
-        ask::ConnId,
-        faults::{Counts, Faulty},
-        pop3::{self, Pop3},
-        smtp::{self, AuthRule, Kind, Policy, Smtp},
-    },
+    proto::{Session, ask::ConnId},
     service::sockets::{self, Passed},
     transcript::{self, Record, Transcripts},
 };
+use sessions::Sessions;
 
 /// One listening socket.
 pub struct Listener {
@@ -39,45 +36,14 @@ pub struct Listener {
     /// Where it really is.
     endpoint: Endpoint,
     listen: Listen,
-    /// What sessions have in common, for each [`Standing`] of their clients.
-    rules: [Rules; 4],
+    sessions: Sessions,
     security: Security,
-    /// What is counted of faults on demand; `None`: there are none.
-    faults: Option<Rc<Counts>>,
     /// Whether there may be connections to accept: only an accept that would block says no.
     pub pending: bool,
     /// Given up for a moment when no descriptor is left, to say so to the next client.
     spare: Option<UnixDatagram>,
     /// Whether it has been told why nobody can be accepted, and that has not ended.
     told: bool,
-}
-
-enum Rules {
-    Smtp(Rc<smtp::Rules>),
-    Pop3(Rc<pop3::Rules>),
-}
-
-/// What a client may do because of its address.
-#[derive(Debug, Clone, Copy)]
-struct Standing {
-    /// It is on this machine: nobody listens in.
-    local: bool,
-    /// It is in a network that may send without a login.
-    trusted: bool,
-}
-
-impl Standing {
-    const ALL: [Self; 4] = [
-        Self { local: false, trusted: false },
-        Self { local: true, trusted: false },
-        Self { local: false, trusted: true },
-        Self { local: true, trusted: true },
-    ];
-
-    /// Its place in [`Standing::ALL`].
-    fn place(self) -> usize {
-        usize::from(self.local) + 2 * usize::from(self.trusted)
-    }
 }
 
 /// What [`Listener::accept`] found.
@@ -204,10 +170,9 @@ impl Listener {
         Ok(Self {
             endpoint,
             socket: Some(socket),
-            rules: all_rules(&listen, config, &security),
+            sessions: Sessions::new(&listen, config, offers_tls(&security)),
             security,
             listen,
-            faults: config.faults_on_demand.then(Rc::<Counts>::default),
             pending: false,
             spare: spare(),
             told: false,
@@ -218,7 +183,7 @@ impl Listener {
     /// began with.
     pub fn follow(&mut self, listen: Listen, config: &Config, tls: Option<&Rc<Tls>>) {
         self.security = security(listen.tls, tls);
-        self.rules = all_rules(&listen, config, &self.security);
+        self.sessions.renew(&listen, config, offers_tls(&self.security));
         self.listen = listen;
     }
 
@@ -300,7 +265,7 @@ impl Listener {
     pub fn turn_away(&self, mut stream: Stream) {
         // Where TLS comes first, clear text would be taken for broken TLS.
         if !matches!(self.security, Security::Implicit(_)) {
-            let words = format!("{}\r\n", too_many_connections(self.service()));
+            let words = format!("{}\r\n", self.service().protocol().too_many_connections());
             let _ = stream.write(words.as_bytes()); // a client that does not read it finds the door closed
         }
     }
@@ -339,97 +304,16 @@ impl Listener {
 
     /// Begins the transcript of a session with a client at `peer`.
     pub fn transcript(&self, transcripts: &Transcripts, id: ConnId, peer: SocketAddr, now: Now) -> Record {
-        let rules = match self.rules_for(peer.ip()) {
-            Rules::Smtp(rules) => transcript::Rules::Smtp(rules),
-            Rules::Pop3(rules) => transcript::Rules::Pop3(rules),
-        };
-        let (name, listener) = (self.name(), self.endpoint.to_string());
+        let factory = self.sessions.factory(&self.listen, peer.ip());
+        let name = self.name();
+        let listener = self.endpoint.to_string();
         let implicit_tls = matches!(self.security, Security::Implicit(_));
-        transcripts.begin(&transcript::Beginning { id, name, peer, listener, rules, implicit_tls }, now)
-    }
-
-    fn rules_for(&self, peer: IpAddr) -> &Rules {
-        let standing = Standing { local: peer.is_loopback(), trusted: self.listen.trusted.contain(peer) };
-        &self.rules[standing.place()]
+        transcripts.begin(&transcript::Beginning { id, name, peer, listener, factory, implicit_tls }, now)
     }
 
     /// A session with a client at `peer`.
-    pub fn session(&self, peer: IpAddr, id: ConnId) -> Box<dyn Protocol> {
-        let session: Box<dyn Protocol> = match self.rules_for(peer) {
-            Rules::Smtp(rules) => Box::new(Smtp::new(Rc::clone(rules), peer, id.to_string())),
-            Rules::Pop3(rules) => Box::new(Pop3::new(Rc::clone(rules))),
-        };
-        match &self.faults {
-            Some(counts) => Box::new(Faulty::new(session, Rc::clone(counts))),
-            None => session,
-        }
-    }
-}
-
-/// The name of a service in the log.
-pub fn name(service: Service) -> &'static str {
-    match service.smtp() {
-        Some(Kind::Lmtp) => "lmtp",
-        Some(_) => "smtp",
-        None => "pop3",
-    }
-}
-
-/// What a client is told when something of ours broke.
-pub fn internal_error(service: Service) -> String {
-    match service.smtp() {
-        Some(_) => smtp::reply::INTERNAL.line(),
-        None => pop3::reply::INTERNAL.line(),
-    }
-}
-
-/// What a client is told when there is no room for its connection.
-pub fn too_many_connections(service: Service) -> String {
-    match service.smtp() {
-        Some(_) => smtp::reply::TOO_MANY_CONNECTIONS.line(),
-        None => pop3::reply::TOO_MANY_CONNECTIONS.line(),
-    }
-}
-
-fn all_rules(listen: &Listen, config: &Config, security: &Security) -> [Rules; 4] {
-    Standing::ALL.map(|standing| rules(listen, config, security, standing))
-}
-
-/// What holds for the clients of a listener that have that standing.
-fn rules(listen: &Listen, config: &Config, security: &Security, standing: Standing) -> Rules {
-    let (hostname, line_endings, limits) =
-        (config.hostname.clone(), listen.line_endings, config.limits.clone());
-    let pedantic = listen.pedantic;
-    let begins_tls = matches!(security, Security::Offered(_));
-    let plaintext_auth = listen.plaintext_auth || standing.local;
-    match listen.persona {
-        Persona::Smtp(persona) => {
-            let kind = listen.protocol.smtp().unwrap_or_default();
-            // In an open house a program that insists on a login finds one, wherever it sends.
-            let open_house = config.unknown == Unknown::Create;
-            let auth = match kind {
-                Kind::Lmtp => AuthRule::Off,
-                Kind::Smtp if !open_house => AuthRule::Off,
-                Kind::Smtp | Kind::Submission if plaintext_auth => AuthRule::InClear,
-                Kind::Smtp | Kind::Submission => AuthRule::UnderTls,
-            };
-            let policy = Policy { kind, auth, starttls: begins_tls, trusted: standing.trusted };
-            Rules::Smtp(Rc::new(smtp::Rules { hostname, line_endings, persona, limits, policy, pedantic }))
-        }
-        Persona::Pop3(persona) => {
-            let (expire, stls) = (config.pop3.expire, begins_tls);
-            let rules = pop3::Rules {
-                hostname,
-                line_endings,
-                persona,
-                expire,
-                stls,
-                plaintext_auth,
-                limits,
-                pedantic,
-            };
-            Rules::Pop3(Rc::new(rules))
-        }
+    pub fn session(&self, peer: IpAddr, id: ConnId) -> Box<dyn Session> {
+        self.sessions.session(&self.listen, peer, id)
     }
 }
 
@@ -440,6 +324,11 @@ fn security(mode: TlsMode, tls: Option<&Rc<Tls>>) -> Security {
         (TlsMode::Implicit, Some(tls)) => Security::Implicit(tls),
         (TlsMode::None, _) | (_, None) => Security::None,
     }
+}
+
+/// Whether a client may ask for TLS.
+fn offers_tls(security: &Security) -> bool {
+    matches!(security, Security::Offered(_))
 }
 
 /// A descriptor that needs no path, and that nothing delays when it is opened or closed.

@@ -305,7 +305,7 @@ impl Server {
             conn.pump_share(world, now, (limits, share), scratch)
         });
         let pumped = catch_unwind(round).unwrap_or_else(|_| {
-            let last_words = self.origins.get(&id).map(|origin| listen::internal_error(origin.service));
+            let last_words = self.origins.get(&id).map(|origin| origin.service.protocol().internal_error());
             conn.fail(&last_words.unwrap_or_default(), now);
             catch_unwind(AssertUnwindSafe(|| conn.pump_share(world, now, (limits, share), scratch)))
                 .unwrap_or(Pumped::Gone)

@@ -2,7 +2,7 @@
 //! here. Comments and unit tests are not looked at.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -141,6 +141,24 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
 ];
 
+/// Directories in which files import each other in a circle, and how many files are in one. No directory may be added
+/// and no number may grow: data types belong into a file below the code that acts on them.
+const CIRCLES: &[(&str, usize)] = &[
+    ("backend", 7),
+    ("cli", 24),
+    ("client", 8),
+    ("commit", 4),
+    ("config", 4),
+    ("logging", 3),
+    ("mailbox", 7),
+    ("maildir", 8),
+    ("metrics", 2),
+    ("safe_file", 2),
+    ("server", 6),
+    ("tools", 6),
+    ("transcript", 2),
+];
+
 /// What a session may not touch: it is a plain value.
 const NOT_IN_PROTO: [&str; 5] = ["std::fs", "std::thread", "std::process", "SystemTime::now", "Instant"];
 
@@ -193,6 +211,39 @@ impl Source {
             rest.first().map(|module| (module.clone(), path.join("::")))
         };
         paths(&self.code).iter().filter_map(absolute).collect()
+    }
+
+    /// The paths from the root of the crate that this file names, those that it only passes on left out.
+    fn named(&self, modules: &BTreeSet<Vec<String>>) -> Vec<Vec<String>> {
+        let (_, used) = self.passed_on();
+        let absolute = |path: Vec<String>| {
+            let supers = path.iter().take_while(|part| *part == "super").count();
+            match path[0].as_str() {
+                "crate" => Some(path[1..].to_vec()),
+                "super" => Some([&self.module[..self.module.len() - supers], &path[supers..]].concat()),
+                "self" => Some([&self.module, &path[1..]].concat()),
+                child if path.len() > 1 => {
+                    let child = [&self.module[..], &[child.to_owned()]].concat();
+                    modules.contains(&child).then(|| [&self.module, &path[..]].concat())
+                }
+                _ => None, // a word, as the name behind `mod`
+            }
+        };
+        paths(&used).into_iter().filter_map(absolute).collect()
+    }
+
+    /// The paths of `pub use`, and the code without them.
+    fn passed_on(&self) -> (Vec<Vec<String>>, String) {
+        let (mut passed, mut used) = (Vec::new(), String::new());
+        let code = self.code.replace("pub(super)", "pub").replace("pub(crate)", "pub"); // no imports
+        let mut rest = code.as_str();
+        while let Some(at) = rest.find("pub use ") {
+            let end = at + rest[at..].find(';').unwrap();
+            passed.extend(paths(&rest[at + "pub ".len()..end]));
+            used += &rest[..at];
+            rest = &rest[end..];
+        }
+        (passed, used + rest)
     }
 }
 
@@ -372,6 +423,85 @@ fn every_arrow_between_modules_is_in_the_table_and_every_one_there_is_used() {
         wrong.extend(idle.map(|below| format!("{module} imports {below} no more: take it out of the table")));
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// The files that import each other in a circle, by the module below the root that they belong to. A name that a file
+/// only passes on with `pub use` is looked for where it comes from.
+fn circles(sources: &[Source]) -> BTreeMap<String, BTreeSet<String>> {
+    let modules: BTreeSet<Vec<String>> = sources.iter().map(|source| source.module.clone()).collect();
+    let mut passed_on: BTreeMap<Vec<String>, Vec<String>> = BTreeMap::new();
+    for source in sources {
+        for path in source.passed_on().0 {
+            let name = [&source.module[..], &path[path.len() - 1..]].concat();
+            passed_on.insert(name, [&source.module[..], &path[..]].concat());
+        }
+    }
+    let file_of = |mut path: Vec<String>| {
+        for _ in 0..8 {
+            let depth = (0..=path.len()).rev().find(|depth| modules.contains(&path[..*depth])).unwrap_or(0);
+            let name = &path[..path.len().min(depth + 1)];
+            match passed_on.get(name) {
+                Some(origin) => path = origin.clone(),
+                None => return path[..depth].to_vec(),
+            }
+        }
+        path
+    };
+    let mut reached: BTreeMap<&[String], BTreeSet<Vec<String>>> = BTreeMap::new();
+    for source in sources {
+        let within = |to: &Vec<String>| to.first() == source.module.first() && *to != source.module;
+        let files = source.named(&modules).into_iter().map(file_of).filter(within);
+        reached.entry(&source.module).or_default().extend(files);
+    }
+    let mut grows = true;
+    while grows {
+        grows = false;
+        for module in modules.iter() {
+            let from = reached[&module[..]].clone();
+            let more: BTreeSet<_> = from.iter().flat_map(|to| reached[&to[..]].iter().cloned()).collect();
+            grows |= !more.is_subset(&from);
+            reached.get_mut(&module[..]).unwrap().extend(more);
+        }
+    }
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for source in sources.iter().filter(|source| reached[&source.module[..]].contains(&source.module)) {
+        found.entry(source.module[0].clone()).or_default().insert(source.module.join("::"));
+    }
+    found
+}
+
+#[test]
+fn no_file_of_a_protocol_imports_another_in_a_circle() {
+    let found = circles(&sources());
+    let allowed = |top: &str| CIRCLES.iter().find(|(of, _)| *of == top).map_or(0, |(_, files)| *files);
+    let grown: Vec<_> = found.iter().filter(|(top, files)| files.len() > allowed(top)).collect();
+    assert!(grown.is_empty(), "new circles, put the data types below: {grown:#?}");
+    let count = |top: &str| found.get(top).map_or(0, BTreeSet::len);
+    let better = CIRCLES.iter().filter(|(top, files)| count(top) < *files);
+    let better: Vec<_> = better.map(|(top, _)| (top, count(top))).collect();
+    assert!(better.is_empty(), "fewer files are in a circle now, lower the numbers of CIRCLES to {better:?}");
+    assert_eq!(allowed("proto"), 0);
+}
+
+#[test]
+fn a_circle_is_found_and_a_name_that_is_passed_on_makes_none() {
+    let source = |module: &str, code: &str| Source {
+        path: PathBuf::new(),
+        module: module.split("::").map(str::to_owned).collect(),
+        lines: 0,
+        code: code.to_owned(),
+    };
+    let files = |sources: &[Source]| circles(sources).into_values().flatten().collect::<Vec<_>>();
+    let facade = || source("a", "mod b; mod c; pub use b::{B, T}; pub(crate) fn helper() {}");
+    let apart =
+        [facade(), source("a::b", "use super::c::C;"), source("a::c", "use super::helper; use crate::d::D;")];
+    assert_eq!(files(&apart), [""; 0]);
+    let circle = [facade(), source("a::b", "use super::c::C;"), source("a::c", "use super::T;")];
+    assert_eq!(files(&circle), ["a::b", "a::c"]);
+    let seen = [source("a", "mod b; use b::B;"), source("a::b", "pub(super) fn f() {}")];
+    assert_eq!(files(&seen), [""; 0]);
+    let parent = [source("a", "mod b; use b::B;"), source("a::b", "fn f(_: super::State) {}")];
+    assert_eq!(files(&parent), ["a", "a::b"]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use restante::{
     limits::Limits,
     octets::octets,
     proto::{
-        Cx, Protocol, Step,
+        Cx, Session, Step,
         ask::{Answer, Ask, Directory, Fault, Lookup, Mailbox, Maildrop},
         buf::{Inbox, Outbox},
         dot::LineEndings,

@@ -24,7 +24,7 @@ use restante::{
         transport::{Security, Transport},
     },
     proto::{
-        Cx, Encryption, Patience, Progress, Protocol, Renewal, Step,
+        Cx, Encryption, Patience, Progress, Renewal, Session, Step,
         ask::{Answer, Ask, ConnId, Directory, Lookup},
         buf::{Inbox, Line, Outbox},
         smtp::address::Address,
@@ -38,7 +38,7 @@ type Done = Rc<RefCell<Vec<String>>>;
 /// Begins TLS at STLS, whatever stands behind it, and runs everything else.
 struct Careless(Done);
 
-impl Protocol for Careless {
+impl Session for Careless {
     fn greet(&mut self, _: &Cx<'_>, out: &mut Outbox) -> Step {
         out.line("+OK");
         Step::Again

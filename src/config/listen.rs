@@ -1,6 +1,6 @@
 //! The sections `[[listen]]`: listening sockets with their services and rules.
 
-use std::{fmt, net::IpAddr, path::Path};
+use std::{net::IpAddr, path::Path};
 
 use ipnet::IpNet;
 use serde::{
@@ -11,7 +11,12 @@ use serde::{
 use super::{TlsMode, error::Mistake};
 use crate::{
     net::endpoint::Endpoint,
-    proto::{dot::LineEndings, pop3, smtp},
+    proto::{
+        dot::LineEndings,
+        pop3,
+        protocol::{Protocol, Service},
+        smtp,
+    },
 };
 
 /// One listening socket.
@@ -75,60 +80,6 @@ impl Listen {
     }
 }
 
-/// The services: a protocol and its access rules.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Service {
-    /// Receives mail from other servers, without logins.
-    Smtp,
-    /// Receives mail from users, who must log in (RFC 6409).
-    Submission,
-    /// Submission over TLS from the first octet (RFC 8314).
-    #[serde(alias = "smtps")]
-    Submissions,
-    /// Receives mail from a server of ours, with one reply for each recipient (RFC 2033).
-    Lmtp,
-    /// Serves mail to users.
-    Pop3,
-    /// POP3 over TLS from the first octet (RFC 8314).
-    Pop3s,
-}
-
-impl Service {
-    /// The name in the configuration, the log and the ports file.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Smtp => "smtp",
-            Self::Submission => "submission",
-            Self::Submissions => "submissions",
-            Self::Lmtp => "lmtp",
-            Self::Pop3 => "pop3",
-            Self::Pop3s => "pop3s",
-        }
-    }
-
-    /// The kind of SMTP or LMTP; `None` for POP3.
-    pub const fn smtp(self) -> Option<smtp::Kind> {
-        match self {
-            Self::Smtp => Some(smtp::Kind::Smtp),
-            Self::Submission | Self::Submissions => Some(smtp::Kind::Submission),
-            Self::Lmtp => Some(smtp::Kind::Lmtp),
-            Self::Pop3 | Self::Pop3s => None,
-        }
-    }
-
-    /// True if users log in.
-    const fn has_logins(self) -> bool {
-        !matches!(self, Self::Smtp | Self::Lmtp)
-    }
-}
-
-impl fmt::Display for Service {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 /// A generation of one of the protocols.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
@@ -144,9 +95,9 @@ impl Persona {
         fn named<'a, P: Deserialize<'a> + Default>(name: Option<&'a str>) -> Result<P, value::Error> {
             name.map_or(Ok(P::default()), |name| P::deserialize(name.into_deserializer()))
         }
-        match service.smtp() {
-            Some(_) => named(name).map(Self::Smtp),
-            None => named(name).map(Self::Pop3),
+        match service.protocol() {
+            Protocol::Smtp | Protocol::Lmtp => named(name).map(Self::Smtp),
+            Protocol::Pop3 => named(name).map(Self::Pop3),
         }
     }
 }
@@ -260,7 +211,7 @@ pub(super) fn check(listeners: &[Listen]) -> Result<(), Mistake> {
         if listen.plaintext_auth && !service.has_logins() {
             return wrong("plaintext_auth", format!("{service} has no logins; use submission for users"));
         }
-        if !listen.trusted.is_empty() && service.smtp() != Some(smtp::Kind::Submission) {
+        if !listen.trusted.is_empty() && !service.is_submission() {
             return wrong(
                 "trusted",
                 format!("{service} needs no login for sending; use this with submission and submissions"),

@@ -19,6 +19,7 @@ use std::{
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use crate::logging::{Destination, Log};
+pub use crate::proto::protocol::Service;
 use crate::{
     limits::{Limits, MOST_CONFIGURATION, Size, Span},
     maildir::name::longest_host,
@@ -28,7 +29,7 @@ use crate::{
 };
 use error::Mistake;
 pub use error::{Error, Text};
-pub use listen::{Listen, Networks, Persona, Service};
+pub use listen::{Listen, Networks, Persona};
 pub use metrics::Metrics;
 pub use tls::TlsMode;
 

@@ -26,9 +26,11 @@ impl TlsMode {
     /// The mode of a listener that does not set one.
     pub(super) fn usual(service: Service, certificate: bool) -> Self {
         match service {
-            Service::Submissions | Service::Pop3s => Self::Implicit,
-            Service::Smtp | Service::Submission | Service::Pop3 if certificate => Self::Starttls,
-            Service::Smtp | Service::Submission | Service::Pop3 | Service::Lmtp => Self::None,
+            _ if service.begins_with_tls() => Self::Implicit,
+            // A server of ours, on this machine or on its network.
+            Service::Lmtp => Self::None,
+            _ if certificate => Self::Starttls,
+            _ => Self::None,
         }
     }
 }
@@ -83,7 +85,7 @@ pub(super) fn check(config: &Config) -> Result<(), Mistake> {
     for (n, listen) in config.listen.iter().enumerate() {
         let wrong = |why: String| Err(Mistake::at(format!("listen.{n}.tls"), why));
         let service = listen.protocol;
-        if matches!(service, Service::Submissions | Service::Pop3s) && listen.tls != TlsMode::Implicit {
+        if service.begins_with_tls() && listen.tls != TlsMode::Implicit {
             return wrong(format!("{service} begins with TLS: use \"implicit\", or another protocol"));
         }
         if listen.tls != TlsMode::None && config.tls.is_none() {

@@ -13,7 +13,7 @@ use crate::{
 impl Conn {
     /// When to look at this connection again if nothing happens. `None`: it waits for an answer of ours.
     pub fn deadline(&self) -> Option<Duration> {
-        let Patience { limit, renewed_by, write, lifetime } = self.protocol.patience();
+        let Patience { limit, renewed_by, write, lifetime } = self.session.patience();
         let read_from = match renewed_by {
             Renewal::Progress => self.last_led_on,
             Renewal::Command => self.last_command,
@@ -146,12 +146,12 @@ impl Conn {
 
     /// Memory is wanted: the session is to spill its message data in the next round.
     pub fn spill(&mut self) {
-        self.protocol.spill();
+        self.session.spill();
     }
 
     /// Notes when the session has come further.
     pub(super) fn note_progress(&mut self, now: Now) {
-        let progress = self.protocol.progress();
+        let progress = self.session.progress();
         if progress.commands != self.progress.commands {
             self.last_led_on = now.steady;
         }

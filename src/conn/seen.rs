@@ -4,7 +4,7 @@ use super::{Conn, World};
 use crate::{
     clock::Now,
     proto::{
-        Cx, Protocol, Step,
+        Cx, Session, Step,
         ask::{Answer, Directory, Lookup},
         buf::{Inbox, Outbox},
         smtp::address::Address,
@@ -23,19 +23,22 @@ impl Conn {
         &mut self,
         directory: &dyn Directory,
         now: Now,
-        act: impl FnOnce(&mut dyn Protocol, &Cx<'_>, &mut Inbox, &mut Outbox) -> Step,
+        act: impl FnOnce(&mut dyn Session, &Cx<'_>, &mut Inbox, &mut Outbox) -> Step,
     ) -> Step {
         let cx = Cx { now, directory };
-        let (protocol, inbox, outbox) = (&mut *self.protocol, &mut self.inbox, &mut self.outbox);
+        let session = &mut *self.session;
+        let inbox = &mut self.inbox;
+        let outbox = &mut self.outbox;
         match &mut self.record {
-            Some(record) => record.watch(protocol, (inbox, outbox), &cx, act),
-            None => act(protocol, &cx, inbox, outbox),
+            Some(record) => record.watch(session, (inbox, outbox), &cx, act),
+            None => act(session, &cx, inbox, outbox),
         }
     }
 
     /// Gives the session its answer.
     pub(super) fn reply(&mut self, answer: Answer, world: &mut dyn World, now: Now) -> Step {
-        let (id, told) = (self.caller.id, &answer);
+        let id = self.caller.id;
+        let told = &answer;
         self.record(|record, _| record.answered(told, &world.changes(id), now));
         self.act(world.directory(), now, |session, cx, _, out| session.answer(cx, answer, out))
     }

@@ -1,7 +1,6 @@
 //! What a round of a connection costs the loop, so that a turn of it with a thousand busy connections ends in time.
 //! It is counted and not timed: the same octets are the same work on every machine.
 
-use super::{Budget, Conn};
 use crate::limits::Limits;
 
 /// How much of its budget a connection has in a round, so that all that are ready have their round soon.
@@ -26,10 +25,16 @@ impl Share {
     }
 }
 
-impl Conn {
-    /// What the last round cost, in units of about a microsecond.
-    pub fn work(&self) -> usize {
-        self.work
+/// What one connection may still do in this turn.
+pub(super) struct Budget {
+    pub(super) steps: usize,
+    pub(super) octets: usize,
+}
+
+impl Budget {
+    /// A step was taken that has looked at so many mailboxes.
+    pub(super) fn spend(&mut self, work: usize) {
+        self.steps = self.steps.saturating_sub(1 + work / MAILBOXES_A_STEP);
     }
 }
 
@@ -38,6 +43,8 @@ pub(super) fn of_round(steps: usize, octets: usize, is_handshake: bool) -> usize
     ROUND + steps * STEP + octets / OCTETS + if is_handshake && octets > 0 { HANDSHAKE } else { 0 }
 }
 
+/// So many mailboxes that a step looks at count as one more step.
+const MAILBOXES_A_STEP: usize = 32;
 /// Reading, writing and finding nothing more: some calls of the kernel.
 const ROUND: usize = 10;
 const STEP: usize = 5;

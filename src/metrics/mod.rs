@@ -13,7 +13,7 @@ mod turns;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::proto::event::Event;
+use crate::proto::{event::Event, protocol::Service};
 pub use kinds::{Counter, Gauge, Histogram, Words};
 use kinds::{NUMBERS, TIMES};
 pub use text::{Family, Kind, Sample};
@@ -227,4 +227,12 @@ impl Metrics {
 pub const FILES: [&str; 4] = ["configuration", "accounts", "aliases", "certificate"];
 
 /// The names of services in the log and in the figures.
-pub const SERVICES: [&str; 6] = ["smtp", "submission", "submissions", "lmtp", "pop3", "pop3s"];
+pub const SERVICES: [&str; Service::ALL.len()] = {
+    let mut names = [""; Service::ALL.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = Service::ALL[at].name();
+        at += 1;
+    }
+    names
+};

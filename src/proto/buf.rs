@@ -31,6 +31,17 @@ pub enum Line {
     Endless,
 }
 
+/// What [`Inbox::take`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Octets {
+    /// All of them.
+    Full(Vec<u8>),
+    /// Not all of them are there yet; none is read.
+    Partial,
+    /// More than may be taken at once; none is read, and [`Inbox::skip`] passes over them.
+    TooMany,
+}
+
 impl Inbox {
     /// Takes octets from the peer.
     pub fn push(&mut self, bytes: &[u8]) {
@@ -91,6 +102,29 @@ impl Inbox {
             self.bytes.drain(..self.start);
             self.start = 0;
         }
+    }
+
+    /// Reads exactly `n` octets, whatever they are, as a literal of IMAP needs it (RFC 9051 section 4.3). They wait
+    /// here until the last one comes, so `max` must not be above what a connection lets wait in an inbox.
+    pub fn take(&mut self, n: u64, max: usize) -> Octets {
+        let Some(n) = usize::try_from(n).ok().filter(|n| *n <= max) else { return Octets::TooMany };
+        let Some(octets) = self.unread().get(..n).map(<[u8]>::to_vec) else { return Octets::Partial };
+        self.consume(n);
+        Octets::Full(octets)
+    }
+
+    /// The unread octets, at most `max` of them: a piece of counted data that is used as it comes. Nothing is read
+    /// before [`Inbox::consume`].
+    pub fn octets(&self, max: u64) -> &[u8] {
+        let here = usize::try_from(max).map_or(self.len(), |max| max.min(self.len()));
+        &self.unread()[..here]
+    }
+
+    /// Passes over at most `max` octets, and returns how many were there.
+    pub fn skip(&mut self, max: u64) -> u64 {
+        let here = self.octets(max).len();
+        self.consume(here);
+        here as u64
     }
 
     /// Gives back the memory of an empty inbox.
@@ -201,7 +235,132 @@ const COMPACT: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// A part of what a client sends, as its session reads it.
+    #[derive(Debug, Clone)]
+    enum Part {
+        /// A line of at most ten octets, or one that is too long.
+        Line(Vec<u8>),
+        /// A literal that is wanted whole.
+        Literal(Vec<u8>),
+        /// Counted data that is used as it comes.
+        Piecewise(Vec<u8>),
+        /// Counted data that is thrown away.
+        Skipped(Vec<u8>),
+    }
+
+    impl Part {
+        fn octets(&self) -> &[u8] {
+            let (Self::Line(octets)
+            | Self::Literal(octets)
+            | Self::Piecewise(octets)
+            | Self::Skipped(octets)) = self;
+            octets
+        }
+    }
+
+    fn parts() -> impl Strategy<Value = Vec<Part>> {
+        // Among counted octets stand line ends, which must mean nothing.
+        let octets =
+            || prop::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'.'), any::<u8>()], 0..30);
+        let line = "[a-z]{0,20}".prop_map(|text| Part::Line(format!("{text}\r\n").into_bytes()));
+        let part = prop_oneof![
+            line,
+            octets().prop_map(Part::Literal),
+            octets().prop_map(Part::Piecewise),
+            octets().prop_map(Part::Skipped),
+        ];
+        prop::collection::vec(part, 0..8)
+    }
+
+    /// Reads those parts from octets that come in pieces of `size`: what each reading gave, in the order of the parts.
+    fn read(parts: &[Part], size: usize) -> Vec<String> {
+        let wire: Vec<u8> = parts.iter().flat_map(Part::octets).copied().collect();
+        let mut pieces = wire.chunks(size);
+        let mut inbox = Inbox::default();
+        let mut more = |inbox: &mut Inbox| inbox.push(pieces.next().expect("the rest of a part"));
+        let mut seen = Vec::new();
+        for part in parts {
+            let mut left = part.octets().len() as u64;
+            let mut piecewise = Vec::new();
+            loop {
+                match part {
+                    Part::Line(_) => match inbox.line(10, 100) {
+                        Line::Partial => more(&mut inbox),
+                        line => break seen.push(format!("{line:?}")),
+                    },
+                    Part::Literal(_) => match inbox.take(left, 20) {
+                        Octets::Partial => more(&mut inbox),
+                        Octets::TooMany => {
+                            seen.push("too many".into());
+                            while left > 0 {
+                                left -= inbox.skip(left);
+                                if left > 0 {
+                                    more(&mut inbox);
+                                }
+                            }
+                            break;
+                        }
+                        octets @ Octets::Full(_) => break seen.push(format!("{octets:?}")),
+                    },
+                    Part::Piecewise(_) => {
+                        let here = inbox.octets(left).to_vec();
+                        inbox.consume(here.len());
+                        left -= here.len() as u64;
+                        piecewise.extend(here);
+                        if left == 0 {
+                            break seen.push(format!("{piecewise:?}"));
+                        }
+                        more(&mut inbox);
+                    }
+                    Part::Skipped(_) => {
+                        left -= inbox.skip(left);
+                        if left == 0 {
+                            break;
+                        }
+                        more(&mut inbox);
+                    }
+                }
+            }
+        }
+        assert!(inbox.is_empty(), "{:?} is left", inbox.unread());
+        seen
+    }
+
+    proptest! {
+        #[test]
+        fn lines_and_counted_octets_are_the_same_in_any_pieces(parts in parts(), size in 1usize..70) {
+            let expected: Vec<String> = parts
+                .iter()
+                .filter_map(|part| match part {
+                    Part::Line(line) if line.len() > 10 => Some(format!("{:?}", Line::TooLong)),
+                    Part::Line(line) => Some(format!("{:?}", Line::Full(line.clone()))),
+                    Part::Literal(octets) if octets.len() > 20 => Some("too many".into()),
+                    Part::Literal(octets) => Some(format!("{:?}", Octets::Full(octets.clone()))),
+                    Part::Piecewise(octets) => Some(format!("{octets:?}")),
+                    Part::Skipped(_) => None,
+                })
+                .collect();
+            prop_assert_eq!(read(&parts, size), expected);
+        }
+    }
+
+    #[test]
+    fn counted_octets_are_left_alone_until_all_are_there_and_no_count_is_too_large() {
+        let mut inbox = inbox(b"12345");
+        assert_eq!(inbox.take(6, 10), Octets::Partial);
+        assert_eq!(inbox.take(u64::MAX, 10), Octets::TooMany);
+        assert_eq!(inbox.take(11, 10), Octets::TooMany);
+        assert_eq!((inbox.octets(u64::MAX), inbox.octets(2)), (&b"12345"[..], &b"12"[..]));
+        assert_eq!(inbox.take(0, 10), Octets::Full(Vec::new()));
+        inbox.push(b"67\n");
+        assert_eq!(inbox.take(6, 10), Octets::Full(b"123456".to_vec()));
+        assert_eq!(inbox.line(10, 100), Line::Full(b"7\n".to_vec()));
+        assert_eq!(inbox.skip(u64::MAX), 0);
+    }
 
     fn inbox(bytes: &[u8]) -> Inbox {
         let mut inbox = Inbox::default();

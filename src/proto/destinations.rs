@@ -4,8 +4,8 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    ask::{Destination, Mailbox},
     folder::Folder,
+    mailbox::{Destination, Mailbox},
 };
 
 /// Where the mail for one address goes.

@@ -22,9 +22,9 @@ use crate::{
 pub(super) struct Admission {
     most: usize,
     /// Places that only connections of a share may take.
-    reserved: [usize; Share::COUNT],
+    reserved: [usize; Service::ALL.len()],
     /// Places that connections of a share have.
-    held: [usize; Share::COUNT],
+    held: [usize; Service::ALL.len()],
     guests: HashMap<ConnId, Guest>,
     /// The connections that may be ended, those with the oldest progress first.
     queues: BTreeMap<Queue, BTreeSet<(Duration, ConnId)>>,
@@ -37,14 +37,9 @@ pub(super) struct Admission {
     per_site: usize,
 }
 
-/// A service, or two that stand for the same users: each has its share of the places.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Share {
-    Smtp,
-    Submission,
-    Lmtp,
-    Pop3,
-}
+/// A service that stands for the one under TLS too, since both are for the same users: each has its share of the
+/// places.
+type Share = Service;
 
 /// How late a connection is ended; the first goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,8 +78,8 @@ impl Admission {
     pub(super) fn new() -> Self {
         Self {
             most: 0,
-            reserved: [0; Share::COUNT],
-            held: [0; Share::COUNT],
+            reserved: [0; Service::ALL.len()],
+            held: [0; Service::ALL.len()],
             guests: HashMap::new(),
             queues: BTreeMap::new(),
             prefixes: Counts::default(),
@@ -101,11 +96,12 @@ impl Admission {
         (self.most, self.per_address, self.per_site) =
             (most, limits.connections_per_address, limits.connections_per_site);
         self.served.most = limits.served_addresses;
-        self.reserved = [0; Share::COUNT];
+        self.reserved = [0; Service::ALL.len()];
         for service in services {
             // With few places one of them, if that leaves any to the others.
-            let least = usize::from(most >= Share::COUNT);
-            self.reserved[Share::of(service) as usize] = (most / SHARES).max(least);
+            let shares = Service::ALL.iter().filter(|share| !share.begins_with_tls()).count();
+            let least = usize::from(most >= shares);
+            self.reserved[service.without_tls() as usize] = (most / SHARES).max(least);
         }
     }
 
@@ -128,7 +124,7 @@ impl Admission {
 
     /// The place of one more connection to that service.
     pub(super) fn entry(&self, service: Service, now: Duration) -> Entry {
-        let share = Share::of(service);
+        let share = service.without_tls();
         let taken = |other: usize| {
             if other == share as usize {
                 self.held[other]
@@ -136,7 +132,7 @@ impl Admission {
                 self.held[other].max(self.reserved[other])
             }
         };
-        if (0..Share::COUNT).map(taken).sum::<usize>() < self.most {
+        if (0..Service::ALL.len()).map(taken).sum::<usize>() < self.most {
             return Entry::Free;
         }
         let lends =
@@ -154,7 +150,7 @@ impl Admission {
     }
 
     pub(super) fn enter(&mut self, id: ConnId, service: Service, peer: Option<IpAddr>, now: Duration) {
-        let share = Share::of(service);
+        let share = service.without_tls();
         self.held[share as usize] += 1;
         self.guests.insert(id, Guest { share, peer: None, shielded: false, queued: None });
         if let Some(peer) = peer {
@@ -243,19 +239,6 @@ impl Guest {
             shielded.up(prefix);
         }
         self.shielded
-    }
-}
-
-impl Share {
-    const COUNT: usize = 4;
-
-    fn of(service: Service) -> Self {
-        match service {
-            Service::Smtp => Self::Smtp,
-            Service::Submission | Service::Submissions => Self::Submission,
-            Service::Lmtp => Self::Lmtp,
-            Service::Pop3 | Service::Pop3s => Self::Pop3,
-        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     clock::Now,
     config::Service,
     conn::Conn,
-    listen::{Accepted, Beginning, too_many_connections},
+    listen::{Accepted, Beginning},
     logging::{self, Caller},
     net::{
         proxy::{self, Header},
@@ -179,7 +179,7 @@ impl Server {
     /// Ends a connection for another.
     pub(super) fn give_way(&mut self, id: ConnId, why: &'static str, now: Now) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
-        let last_words = self.origins.get(&id).map(|origin| too_many_connections(origin.service));
+        let last_words = self.origins.get(&id).map(|origin| origin.service.protocol().too_many_connections());
         conn.give_way(&last_words.unwrap_or_default(), why, now);
         self.pump(id, now);
         self.close(id, now);

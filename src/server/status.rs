@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{ListenerId, Server, opens};
-use crate::{clock::Now, config::Watch, descriptors::Shares, listen};
+use crate::{clock::Now, config::Watch, descriptors::Shares, proto::protocol::Protocol};
 
 impl Server {
     /// In one line: what is served where.
@@ -57,10 +57,11 @@ impl Server {
             std::process::id(),
             humantime::format_duration(std::time::Duration::from_secs(up)).to_string().replace(' ', ""),
         );
-        let mut by_protocol: BTreeMap<&str, usize> = [("lmtp", 0), ("pop3", 0), ("smtp", 0)].into();
+        let mut by_protocol: BTreeMap<&str, usize> =
+            Protocol::ALL.map(|protocol| (protocol.name(), 0)).into();
         let mut by_listener: BTreeMap<ListenerId, usize> = BTreeMap::new();
         for origin in self.origins.values() {
-            *by_protocol.entry(listen::name(origin.service)).or_default() += 1;
+            *by_protocol.entry(origin.service.protocol().name()).or_default() += 1;
             *by_listener.entry(origin.at).or_default() += 1;
         }
         for (id, listener) in &self.listeners {

@@ -11,9 +11,10 @@ use crate::{
     logging::Caller,
     net::{endpoint::Endpoint, stream::Stream},
     proto::{
-        Cx, Encryption, Patience, Progress, Protocol, Renewal, Stage, Step,
+        Cx, Encryption, Patience, Progress, Renewal, Session, Stage, Step,
         ask::Answer,
         buf::{Inbox, Outbox},
+        protocol::Protocol,
     },
     service::sockets::Passed,
     workers::Completion,
@@ -34,7 +35,7 @@ impl Buggy {
     }
 }
 
-impl Protocol for Buggy {
+impl Session for Buggy {
     fn greet(&mut self, _: &Cx<'_>, out: &mut Outbox) -> Step {
         self.panics_in(Self::Greeting);
         out.line("220 hello");
@@ -92,7 +93,7 @@ fn server_with_a_session(buggy: Buggy) -> (tempfile::TempDir, Server, ConnId, Tc
 
     let id = ConnId(7);
     let mut peer = session(&mut server, id, buggy);
-    let broken = listen::internal_error(Service::Smtp) + "\r\n";
+    let broken = Protocol::Smtp.internal_error() + "\r\n";
     assert_eq!(said(&mut peer), if buggy == Buggy::Greeting { &broken } else { "220 hello\r\n" });
     (dir, server, id, peer)
 }
@@ -125,7 +126,7 @@ fn l10_a_panic_in_a_session_ends_that_session_with_a_reply_and_no_other() {
     let (_dir, mut server, id, mut peer) = server_with_a_session(Buggy::Step);
     peer.write_all(b"NOOP\r\n").unwrap();
     event(&mut server, id);
-    assert_eq!(said(&mut peer), listen::internal_error(Service::Smtp) + "\r\n");
+    assert_eq!(said(&mut peer), Protocol::Smtp.internal_error() + "\r\n");
     assert_eq!(said(&mut peer), "", "nothing more, and the connection is ended");
 
     let (_, Endpoint::Ip(address)) = server.endpoints().remove(0) else { panic!("not on the network") };
@@ -141,7 +142,7 @@ fn l10_a_panic_in_a_session_ends_that_session_with_a_reply_and_no_other() {
 
 #[test]
 fn l10_a_panic_in_a_greeting_a_deadline_or_the_end_of_the_server_ends_one_session() {
-    let broken = listen::internal_error(Service::Smtp) + "\r\n";
+    let broken = Protocol::Smtp.internal_error() + "\r\n";
     let (_dir, _server, _, mut peer) = server_with_a_session(Buggy::Greeting);
     assert_eq!(said(&mut peer), "");
 

@@ -7,24 +7,17 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::proto::{
-    Standing, pop3,
+    Standing,
+    protocol::Protocol,
     sasl::{self, BadResponse, Credentials},
-    smtp::{self, command},
+    smtp::command,
     telnet,
 };
-
-/// The table of rules of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Spoken {
-    /// SMTP or LMTP.
-    Smtp,
-    Pop3,
-}
 
 /// The secrets of a session.
 #[derive(Debug)]
 pub(super) struct Masks {
-    spoken: Spoken,
+    protocol: Protocol,
     /// Octets of the longest line.
     longest: usize,
     /// True if the session accepts lines with typed corrections.
@@ -41,9 +34,9 @@ pub(super) struct Masks {
 
 impl Masks {
     /// A session without secrets so far. A command line has at most `longest` octets.
-    pub(super) fn new(spoken: Spoken, longest: usize, lenient: bool) -> Self {
+    pub(super) fn new(protocol: Protocol, longest: usize, lenient: bool) -> Self {
         Self {
-            spoken,
+            protocol,
             longest,
             lenient,
             secretive: false,
@@ -107,7 +100,7 @@ impl Masks {
                 let (before, behind) = text.split_at(text.trim_ascii_end().len());
                 Some([&before[..before.len() - response.len()], &shown, nul.as_bytes(), behind].concat())
             }
-            b"PASS" if self.spoken == Spoken::Pop3 && text.len() > verb.len() => {
+            b"PASS" if self.protocol == Protocol::Pop3 && text.len() > verb.len() => {
                 // Everything after the first blank is the password (RFC 1939 section 7).
                 let shown = self.secret(&text[verb.len() + 1..], self.longest - b"PASS \r\n".len());
                 Some([verb, b" ", &shown].concat())
@@ -130,10 +123,8 @@ impl Masks {
     }
 
     fn knows(&self, name: &[u8]) -> bool {
-        match self.spoken {
-            Spoken::Smtp => smtp::rules::known(name).is_some() || command::is_bdat(name),
-            Spoken::Pop3 => pop3::rules::RULES.iter().any(|rule| rule.name.as_bytes() == name),
-        }
+        (self.protocol.vocabulary().command)(name).is_some()
+            || (self.protocol != Protocol::Pop3 && command::is_bdat(name))
     }
 
     /// Masks a response to a challenge. The mask is accepted or rejected exactly as the original is.
@@ -207,20 +198,20 @@ mod tests {
 
     use super::*;
 
-    fn shown(spoken: Spoken, standing: Standing, line: &str) -> String {
-        let shown = Masks::new(spoken, 512, true).line(line.as_bytes(), standing);
+    fn shown(protocol: Protocol, standing: Standing, line: &str) -> String {
+        let shown = Masks::new(protocol, 512, true).line(line.as_bytes(), standing);
         String::from_utf8(shown).unwrap()
     }
 
     #[test]
     fn commands_without_secrets_are_shown_as_they_are() {
         for line in ["EHLO me\r\n", "mail from:<a@b> AUTH=<>\r\n", "LSIT\r\n", "\r\n", "QUIT \r\n"] {
-            assert_eq!(shown(Spoken::Smtp, Standing::Start, line), line);
+            assert_eq!(shown(Protocol::Smtp, Standing::Start, line), line);
         }
         for line in
             ["USER bob\r\n", "PASS\r\n", "list 1\r\n", "AUTH\r\n", "AUTH PLAIN\r\n", "AUTH PLAIN =\r\n"]
         {
-            assert_eq!(shown(Spoken::Pop3, Standing::Authorization, line), line);
+            assert_eq!(shown(Protocol::Pop3, Standing::Authorization, line), line);
         }
     }
 
@@ -243,7 +234,7 @@ mod tests {
             ("AUTH hunter2\r\n", "AUTH ***\r\n"),
             ("AUTH\tPLAIN hunter2\r\n", "***\r\n"),
         ] {
-            assert_eq!(shown(Spoken::Pop3, Standing::Named, line), expected, "{line:?}");
+            assert_eq!(shown(Protocol::Pop3, Standing::Named, line), expected, "{line:?}");
         }
     }
 
@@ -258,15 +249,15 @@ mod tests {
             (Standing::AuthPassword, "aHVudGVyMg==\r\n", "Kioq\r\n"),
             (Standing::AuthPassword, "*\r\n", "*\r\n"),
         ] {
-            assert_eq!(shown(Spoken::Smtp, standing, line), expected, "{line:?}");
+            assert_eq!(shown(Protocol::Smtp, standing, line), expected, "{line:?}");
         }
-        let long = shown(Spoken::Smtp, Standing::AuthPlain, &format!("{}\r\n", "Y".repeat(20_000)));
+        let long = shown(Protocol::Smtp, Standing::AuthPlain, &format!("{}\r\n", "Y".repeat(20_000)));
         assert_eq!(long.len(), sasl::LINE + 1);
     }
 
     #[test]
     fn the_same_secret_has_the_same_number_and_another_one_another() {
-        let mut masks = Masks::new(Spoken::Pop3, 512, false);
+        let mut masks = Masks::new(Protocol::Pop3, 512, false);
         let mut pass = |password: &str| {
             let line = format!("PASS {password}\r\n");
             String::from_utf8(masks.line(line.as_bytes(), Standing::Named)).unwrap()
@@ -277,7 +268,7 @@ mod tests {
 
     #[test]
     fn the_same_name_and_password_have_the_same_number_by_any_mechanism() {
-        let mut masks = Masks::new(Spoken::Smtp, 2048, false);
+        let mut masks = Masks::new(Protocol::Smtp, 2048, false);
         let mut line = |text: &str, standing| {
             String::from_utf8(masks.line(format!("{text}\r\n").as_bytes(), standing)).unwrap()
         };
@@ -290,7 +281,7 @@ mod tests {
 
     #[test]
     fn behind_auth_what_is_no_command_may_be_a_password() {
-        let mut masks = Masks::new(Spoken::Smtp, 2048, false);
+        let mut masks = Masks::new(Protocol::Smtp, 2048, false);
         let mut line =
             |text: &str| String::from_utf8(masks.line(text.as_bytes(), Standing::Greeted)).unwrap();
         assert_eq!(line("hunter\r\n"), "hunter\r\n");
@@ -308,8 +299,8 @@ mod tests {
             let standing = [Standing::Start, Standing::Named, Standing::AuthPlain, Standing::AuthUser,
                 Standing::AuthPassword][standing];
             let line = [before.as_bytes(), b"hunter2hunter2", &behind, b"\r\n"].concat();
-            for spoken in [Spoken::Smtp, Spoken::Pop3] {
-                let shown = Masks::new(spoken, 512, lenient).line(&line, standing);
+            for protocol in Protocol::ALL {
+                let shown = Masks::new(protocol, 512, lenient).line(&line, standing);
                 prop_assert!(memchr::memmem::find(&shown, b"hunter2").is_none(), "{}", line.escape_ascii());
                 prop_assert!(shown.ends_with(b"\r\n"));
             }

@@ -14,16 +14,18 @@ mod writer;
 
 use std::{fmt::Write as _, io, net::SocketAddr, path::Path, time::SystemTime};
 
-use serde::Serialize;
 use toml::Table;
 
 use crate::{
     clock::Now,
     limits::Limits,
-    proto::{ask::ConnId, dot::LineEndings, pop3, smtp},
+    proto::{
+        ask::ConnId,
+        factory::{SessionFactory, Settings},
+    },
 };
 pub use left_out::LeftOut;
-use mask::{Masks, Spoken};
+use mask::Masks;
 pub use read::{Reader, Scene};
 pub use record::Record;
 use writer::{Bounds, Desk};
@@ -37,28 +39,19 @@ pub struct Transcripts {
     limits: String,
 }
 
-/// The rules of a session, shared with others of its listener.
-#[derive(Debug, Clone, Copy)]
-pub enum Rules<'a> {
-    /// SMTP and LMTP.
-    Smtp(&'a smtp::Rules),
-    /// POP3.
-    Pop3(&'a pop3::Rules),
-}
-
 /// A session that begins.
 #[derive(Debug)]
 pub struct Beginning<'a> {
     /// Id of its connection.
     pub id: ConnId,
-    /// "smtp", "lmtp" or "pop3".
+    /// The name of its service: "smtp", "submission", …
     pub name: &'a str,
     /// Address of the client.
     pub peer: SocketAddr,
     /// Endpoint of the listener.
     pub listener: String,
-    /// Rules of the session.
-    pub rules: Rules<'a>,
+    /// The factory of the session, which knows its rules.
+    pub factory: &'a dyn SessionFactory,
     /// True if TLS begins with the first octet.
     pub implicit_tls: bool,
 }
@@ -73,17 +66,15 @@ impl Transcripts {
 
     /// Begins the transcript of a session.
     pub fn begin(&self, session: &Beginning<'_>, now: Now) -> Record {
-        let (spoken, longest, line_endings) = match session.rules {
-            Rules::Smtp(rules) => (Spoken::Smtp, rules.limits.smtp_line, rules.line_endings),
-            Rules::Pop3(rules) => (Spoken::Pop3, rules.limits.pop3_line, rules.line_endings),
-        };
-        let masks = Masks::new(spoken, longest, line_endings == LineEndings::Lenient);
-        let pen = self.desk.pen(session.id, file_name(session, now.date), self.head(session, now.date));
-        Record::new(pen, masks, session.rules, self.bodies, now.steady)
+        let settings = session.factory.settings(session.id);
+        let masks = Masks::new(session.factory.protocol(), settings.longest_line, settings.lenient);
+        let head = self.head(session, &settings, now.date);
+        let pen = self.desk.pen(session.id, file_name(session, now.date), head);
+        Record::new(pen, masks, settings.expires, self.bodies, now.steady)
     }
 
     /// The lines before the dialogue, with everything needed to replay it.
-    fn head(&self, session: &Beginning<'_>, date: SystemTime) -> String {
+    fn head(&self, session: &Beginning<'_>, settings: &Settings, date: SystemTime) -> String {
         let time = humantime::format_rfc3339_millis(date);
         let mut head = format!(
             "# A session of {} at {} with {}, begun at {time}, recorded by restante {}.\n",
@@ -92,61 +83,14 @@ impl Transcripts {
             session.peer,
             env!("CARGO_PKG_VERSION"),
         );
-        let mut direct = |key: &str, value: &str| {
+        for (key, value) in &settings.directives {
             let _ = writeln!(head, "= {key} {value}"); // writing to a String cannot fail
-        };
-        match session.rules {
-            Rules::Smtp(rules) => {
-                let policy = &rules.policy;
-                direct("protocol", "smtp");
-                direct("hostname", &rules.hostname);
-                direct("label", &session.id.to_string());
-                unless_usual(rules.line_endings, |word| direct("line_endings", word));
-                unless_usual(rules.persona, |word| direct("persona", word));
-                unless_usual(policy.kind, |word| direct("kind", word));
-                unless_usual(policy.auth, |word| direct("auth", word));
-                if policy.trusted {
-                    direct("trusted", "yes");
-                }
-                if policy.starttls {
-                    direct("tls", "offered");
-                }
-            }
-            Rules::Pop3(rules) => {
-                direct("protocol", "pop3");
-                direct("hostname", &rules.hostname);
-                unless_usual(rules.line_endings, |word| direct("line_endings", word));
-                unless_usual(rules.persona, |word| direct("persona", word));
-                if !rules.plaintext_auth {
-                    direct("auth", "under_tls");
-                }
-                rules.expire.iter().for_each(|expire| direct("expire", &expire.to_string()));
-                if rules.stls {
-                    direct("tls", "offered");
-                }
-            }
-        }
-        let pedantic = match session.rules {
-            Rules::Smtp(rules) => rules.pedantic,
-            Rules::Pop3(rules) => rules.pedantic,
-        };
-        if pedantic {
-            direct("pedantic", "yes");
         }
         if session.implicit_tls {
-            direct("tls", "implicit");
+            head.push_str("= tls implicit\n");
         }
         head.push_str(&self.limits);
         head
-    }
-}
-
-/// Reports the configuration word of a value that differs from the default.
-fn unless_usual<T: Default + PartialEq + Serialize>(value: T, tell: impl FnOnce(&str)) {
-    if value != T::default()
-        && let Ok(toml::Value::String(word)) = toml::Value::try_from(value)
-    {
-        tell(&word);
     }
 }
 

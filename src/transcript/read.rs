@@ -1,20 +1,16 @@
 //! Reads a transcript line by line into scenes, with the meaning of each line. The texts come from the tables
 //! of rules.
 
-use super::mask::Spoken;
 use crate::proto::{
-    Standing, pop3, sasl,
-    smtp::{
-        self,
-        codes::{self, Class},
-        command,
-    },
+    Standing,
+    protocol::Protocol,
+    smtp::{codes::Class, command},
 };
 
 /// Reads one transcript.
 #[derive(Debug)]
 pub struct Reader {
-    spoken: Spoken,
+    protocol: Protocol,
     standing: Option<Standing>,
     /// The latest time since the session began.
     time: String,
@@ -68,7 +64,7 @@ pub enum Scene {
 
 impl Default for Reader {
     fn default() -> Self {
-        Self { spoken: Spoken::Smtp, standing: None, time: "+0.000".into(), asks_for_list: false }
+        Self { protocol: Protocol::Smtp, standing: None, time: "+0.000".into(), asks_for_list: false }
     }
 }
 
@@ -94,19 +90,15 @@ impl Reader {
             "C~" | "S~" => Some(Scene::LeftOut { from_client: mark == "C~", told: told(rest) }),
             "# " => self.comment(rest),
             "= " => {
-                if rest == "protocol pop3" {
-                    self.spoken = Spoken::Pop3;
-                }
+                let named = rest.strip_prefix("protocol ").and_then(Protocol::of_directive);
+                self.protocol = named.unwrap_or(self.protocol);
                 None
             }
             "? " => does(rest).map(|what| Scene::Does(what.into())),
             "! " => {
                 rest.strip_prefix("failed ").map(|fault| Scene::Note(format!("The request fails: {fault}")))
             }
-            ". " if rest == "secure" => Some(Scene::Secure(match self.spoken {
-                Spoken::Smtp => "RFC 3207 section 4.2",
-                Spoken::Pop3 => "RFC 2595 section 4",
-            })),
+            ". " if rest == "secure" => Some(Scene::Secure(self.protocol.vocabulary().begins_tls)),
             ". " => happens(rest),
             _ => None,
         }
@@ -157,11 +149,7 @@ impl Reader {
                     "*" => "Cancels the exchange",
                     _ => "Answers the challenge, in base64; masked here",
                 };
-                let rfc = match self.spoken {
-                    Spoken::Smtp => "RFC 4954 section 4",
-                    Spoken::Pop3 => "RFC 5034 section 4",
-                };
-                return (meaning.into(), rfc.into());
+                return (meaning.into(), self.protocol.vocabulary().exchange.into());
             }
             Standing::Data if line == "." => {
                 return ("Ends the message".into(), "RFC 5321 section 4.1.1.4".into());
@@ -173,22 +161,13 @@ impl Reader {
         let hides = verb.eq_ignore_ascii_case(b"PASS")
             || (verb.eq_ignore_ascii_case(b"AUTH") && memchr::memchr(b' ', argument).is_some());
         let hidden = if hides { "; masked here" } else { "" };
-        let found = match self.spoken {
-            Spoken::Smtp => smtp::rules::known(verb).map(|rule| (rule.meaning, rule.rfc)),
-            Spoken::Pop3 => {
-                let named = |rule: &&pop3::rules::Rule| rule.name.as_bytes().eq_ignore_ascii_case(verb);
-                pop3::rules::RULES.iter().find(named).map(|rule| (rule.meaning, rule.rfc))
-            }
-        };
+        let found = (self.protocol.vocabulary().command)(verb);
         let (meaning, rfc) = found.unwrap_or(("Not a command", ""));
         (format!("{meaning}{hidden}"), rfc.into())
     }
 
     fn server(&self, line: &str) -> Scene {
-        let (meaning, class) = match self.spoken {
-            Spoken::Smtp => smtp_reply(line),
-            Spoken::Pop3 => pop3_reply(line),
-        };
+        let (meaning, class) = (self.protocol.vocabulary().reply)(line);
         let listed = if meaning.is_empty() && self.asks_for_list { self.listed(line) } else { None };
         let meaning = listed.unwrap_or(meaning);
         Scene::Server { line: line.into(), meaning, class }
@@ -198,48 +177,10 @@ impl Reader {
 impl Reader {
     /// Explains a line of the reply to EHLO or CAPA.
     fn listed(&self, line: &str) -> Option<String> {
-        let (table, line) = match self.spoken {
-            Spoken::Smtp => (smtp::rules::EXTENSIONS, line.get(4..)?),
-            Spoken::Pop3 => (pop3::rules::CAPABILITIES, line),
-        };
-        let keyword = line.split(' ').next()?;
-        let (_, meaning, rfc) = table.iter().find(|(name, ..)| *name == keyword)?;
+        let vocabulary = self.protocol.vocabulary();
+        let keyword = line.get(vocabulary.before_keyword..)?.split(' ').next()?;
+        let (_, meaning, rfc) = vocabulary.listed.iter().find(|(name, ..)| *name == keyword)?;
         Some(format!("{meaning} [{rfc}]"))
-    }
-}
-
-fn smtp_reply(line: &str) -> (String, Option<Class>) {
-    match line.split_at_checked(3) {
-        Some((code, rest)) if code.bytes().all(|b| b.is_ascii_digit()) => {
-            let (enhanced, _) = codes::enhanced(rest.get(1..).unwrap_or_default());
-            let last = !rest.starts_with('-');
-            let mut meaning = if last { codes::explain(code, enhanced) } else { String::new() };
-            if let Some(challenge) = rest.get(1..).filter(|_| code == "334").and_then(readable) {
-                meaning.push_str(&format!("; decoded: {challenge:?}"));
-            }
-            (meaning, Class::of(code))
-        }
-        _ => (String::new(), None),
-    }
-}
-
-/// Decodes the base64 text of a challenge.
-fn readable(challenge: &str) -> Option<String> {
-    let text = String::from_utf8(sasl::decode(challenge.as_bytes()).ok()?).ok()?;
-    (!text.is_empty()).then_some(text)
-}
-
-fn pop3_reply(line: &str) -> (String, Option<Class>) {
-    let code = line.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map(|(code, _)| code);
-    let code = code.and_then(|code| pop3::reply::CODES.iter().find(|(name, ..)| *name == code));
-    match (line, code) {
-        _ if line.starts_with("+OK") => ("done".into(), Some(Class::Done)),
-        ("+" | "+ " | "+\\x20", _) => ("go on, more is wanted".into(), Some(Class::More)),
-        (_, Some((name, meaning, class))) if line.starts_with("-ERR") => {
-            (format!("no; {name}: {meaning}"), Some(*class))
-        }
-        _ if line.starts_with("-ERR") => ("no".into(), Some(Class::Never)),
-        _ => (String::new(), None),
     }
 }
 

@@ -11,18 +11,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{
-    Rules,
-    left_out::LeftOut,
-    lines::Lines,
-    mask::{Masks, Spoken},
-    text,
-    writer::Pen,
-};
+use super::{left_out::LeftOut, lines::Lines, mask::Masks, text, writer::Pen};
 use crate::{
     clock::Now,
     proto::{
-        Cx, Encryption, Protocol, Standing, Step, TLS_HANDSHAKE,
+        Cx, Encryption, Session, Standing, Step, TLS_HANDSHAKE,
         ask::{Answer, Ask, Directory, Lookup, Mailbox, Quota},
         buf::{Inbox, Outbox},
         folder::Folder,
@@ -33,7 +26,6 @@ use crate::{
 /// The transcript of one connection.
 pub struct Record {
     pen: Pen,
-    spoken: Spoken,
     /// True if message data is written.
     bodies: bool,
     /// True if messages expire.
@@ -66,14 +58,9 @@ pub struct Record {
 }
 
 impl Record {
-    pub(super) fn new(pen: Pen, masks: Masks, rules: Rules<'_>, bodies: bool, began: Duration) -> Self {
-        let (spoken, expires) = match rules {
-            Rules::Smtp(_) => (Spoken::Smtp, false),
-            Rules::Pop3(rules) => (Spoken::Pop3, rules.expire.is_some()),
-        };
+    pub(super) fn new(pen: Pen, masks: Masks, expires: bool, bodies: bool, began: Duration) -> Self {
         Self {
             pen,
-            spoken,
             bodies,
             expires,
             masks,
@@ -98,16 +85,18 @@ impl Record {
     /// Runs one step of the session, and records its input, output and requests.
     pub fn watch(
         &mut self,
-        protocol: &mut dyn Protocol,
+        session: &mut dyn Session,
         (inbox, outbox): (&mut Inbox, &mut Outbox),
         cx: &Cx<'_>,
-        act: impl FnOnce(&mut dyn Protocol, &Cx<'_>, &mut Inbox, &mut Outbox) -> Step,
+        act: impl FnOnce(&mut dyn Session, &Cx<'_>, &mut Inbox, &mut Outbox) -> Step,
     ) -> Step {
-        let (before, mark) = (protocol.standing(), outbox.waiting().len());
+        let before = session.standing();
+        let mark = outbox.waiting().len();
         let noted = Noted { directory: cx.directory, lines: RefCell::default() };
         inbox.tap();
-        let step = act(protocol, &Cx { now: cx.now, directory: &noted }, inbox, outbox);
-        let (taken, after) = (inbox.tapped(), protocol.standing());
+        let step = act(session, &Cx { now: cx.now, directory: &noted }, inbox, outbox);
+        let taken = inbox.tapped();
+        let after = session.standing();
         let said = outbox.waiting().get(mark..).unwrap_or_default();
         if !taken.is_empty() || !said.is_empty() {
             self.stamp(cx.now);
@@ -136,7 +125,7 @@ impl Record {
 
     fn client(&mut self, taken: &[u8], before: Standing, after: Standing) {
         self.half_an_end &= before == Standing::Chunks || before.takes_data();
-        if before.takes_data() && self.spoken == Spoken::Smtp {
+        if before.takes_data() {
             return self.data(taken, before, after);
         }
         for line in self.half_in.feed(taken) {
@@ -227,7 +216,9 @@ impl Record {
         if self.message.is_none() {
             if !said.starts_with(b"+OK") {
                 // The session noticed that the file has changed since it was listed.
-                self.read.take().into_iter().for_each(|read| self.line(&read));
+                if let Some(read) = self.read.take() {
+                    self.line(&read);
+                }
                 self.line("! failed Changed");
                 return self.server_lines(said);
             }
@@ -310,7 +301,9 @@ impl Record {
             (Some(read), Answer::Chunk { .. }) => self.read = Some(read),
             (routine, answer) => {
                 self.flush_message();
-                routine.into_iter().for_each(|ask| self.line(&ask));
+                if let Some(ask) = routine {
+                    self.line(&ask);
+                }
                 match text::answer(answer, now.date, self.expires) {
                     Some(answer) => self.line(&answer),
                     None => self.line("# more messages than can be listed here: this can't be played"),

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use restante::{
     clock::Now,
     proto::{
-        Cx, Encryption, Patience, Protocol, Renewal, Step,
+        Cx, Encryption, Patience, Renewal, Session, Step,
         ask::Ask,
         buf::{Inbox, Outbox},
     },
@@ -74,7 +74,7 @@ struct Player<'a> {
     dialogue: &'a Dialogue,
     way: Way,
     world: World,
-    session: Box<dyn Protocol>,
+    session: Box<dyn Session>,
     inbox: Inbox,
     outbox: Outbox,
     /// What was sent and is not a whole line yet.

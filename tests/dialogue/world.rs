@@ -8,9 +8,10 @@ use restante::{
     mailbox::Logins,
     octets::octets,
     proto::{
-        Protocol,
+        Session,
         ask::{Answer, Ask, ConnId, Destination, Directory, Fault, Lookup, Mailbox, Maildrop},
         dot::LineEndings,
+        factory::SessionFactory,
         faults::Faulty,
         folder::Folder,
         pop3,
@@ -152,8 +153,8 @@ impl World {
     }
 
     /// A session that lives in this world.
-    pub(crate) fn session(&self) -> Result<Box<dyn Protocol>, String> {
-        let session: Box<dyn Protocol> = match self.service {
+    pub(crate) fn session(&self) -> Result<Box<dyn Session>, String> {
+        let session: Box<dyn Session> = match self.service {
             Service::Smtp => {
                 let (rules, label) = (Rc::new(self.smtp_rules()?), self.label.clone());
                 Box::new(smtp::Smtp::new(rules, [192, 0, 2, 1].into(), label))
@@ -165,13 +166,14 @@ impl World {
 
     /// The transcript of such a session.
     pub(crate) fn record(&self, transcripts: &Transcripts, id: ConnId, now: Now) -> Result<Record, String> {
-        let (smtp, pop3) = (self.smtp_rules(), self.pop3_rules());
-        let rules = match self.service {
-            Service::Smtp => transcript::Rules::Smtp(smtp.as_ref().map_err(Clone::clone)?),
-            Service::Pop3 => transcript::Rules::Pop3(pop3.as_ref().map_err(Clone::clone)?),
+        let factory: Box<dyn SessionFactory> = match self.service {
+            Service::Smtp => Box::new(smtp::Factory::new(self.smtp_rules()?)),
+            Service::Pop3 => Box::new(pop3::Factory::new(self.pop3_rules()?)),
         };
+        let factory = &*factory;
         let (peer, listener) = ("192.0.2.1:1".parse().unwrap(), "192.0.2.2:25".into());
-        let beginning = transcript::Beginning { id, name: "test", peer, listener, rules, implicit_tls: true };
+        let beginning =
+            transcript::Beginning { id, name: "test", peer, listener, factory, implicit_tls: true };
         Ok(transcripts.begin(&beginning, now))
     }
 

@@ -15,7 +15,7 @@ use restante::{
     limits::Limits,
     octets::octets,
     proto::{
-        Cx, Encryption, Protocol, Step,
+        Cx, Encryption, Session, Step,
         ask::{Answer, Ask, Directory, Fault, Lookup, Mailbox, Maildrop},
         buf::{Inbox, Outbox},
         dot::LineEndings,

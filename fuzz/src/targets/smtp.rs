@@ -11,7 +11,7 @@ use restante::{
     clock::Now,
     limits::{Limits, Size},
     proto::{
-        Cx, Encryption, Protocol, Step,
+        Cx, Encryption, Session, Step,
         ask::{Answer, Ask, Directory, Envelope, Fault, Lookup, Mailbox},
         buf::{Inbox, Outbox},
         dot::LineEndings,

@@ -8,7 +8,6 @@ use std::{
     },
 };
 
-use super::SIZE_ADDED;
 use crate::proto::ask::Maildrop;
 
 /// A mailbox about which STAT, LIST or UIDL do not say the truth.
@@ -52,3 +51,6 @@ impl Maildrop for Altered {
         self.truth.delivered(message)
     }
 }
+
+/// Octets that STAT and LIST count too many for each message.
+const SIZE_ADDED: u64 = 100;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Injection;
+use crate::proto::injection::Injection;
 
 /// What shall go wrong with one message, or in one POP3 session.
 #[derive(Debug, Default)]

@@ -12,21 +12,22 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Counts, Injection, maildrop::Altered, plan::Plan};
+use super::{counts::Counts, maildrop::Altered, plan::Plan};
 use crate::{
     clock::Now,
     proto::{
-        Cx, Encryption, Patience, Progress, Protocol, Standing, Step,
+        Cx, Encryption, Patience, Progress, Session, SessionEvent, Standing, Step,
         ask::{Answer, Ask, Directory, Fault, Lookup, Mailbox, Maildrop, Quota},
         buf::{Inbox, Outbox},
         event::Event,
+        injection::Injection,
         smtp::{address::Address, reply},
     },
 };
 
 /// A session in which faults happen on demand.
 pub struct Faulty {
-    session: Box<dyn Protocol>,
+    session: Box<dyn Session>,
     counts: Rc<Counts>,
     /// What shall go wrong with this message, or in this POP3 session.
     plan: Plan,
@@ -65,7 +66,7 @@ struct Held {
 
 impl Faulty {
     /// Wraps a session. What is counted over many sessions is counted in `counts`.
-    pub fn new(session: Box<dyn Protocol>, counts: Rc<Counts>) -> Self {
+    pub fn new(session: Box<dyn Session>, counts: Rc<Counts>) -> Self {
         Self {
             session,
             counts,
@@ -82,9 +83,10 @@ impl Faulty {
         &mut self,
         cx: &Cx<'_>,
         out: &mut Outbox,
-        act: impl FnOnce(&mut dyn Protocol, &Cx<'_>, &mut Outbox) -> Step,
+        act: impl FnOnce(&mut dyn Session, &Cx<'_>, &mut Outbox) -> Step,
     ) -> (Vec<u8>, Step) {
-        let (mut said, found) = (Outbox::default(), RefCell::default());
+        let mut said = Outbox::default();
+        let found = RefCell::default();
         let counts = Rc::clone(&self.counts);
         let directory = Spoilt { truth: cx.directory, counts: &counts, found: &found };
         let cx = Cx { now: cx.now, directory: &directory };
@@ -94,7 +96,9 @@ impl Faulty {
         }
         let Found { injections, hangs_up } = found.take();
         self.plan.add(injections);
-        said.events().into_iter().for_each(|event| out.tell(event));
+        for event in said.events() {
+            out.tell(event);
+        }
         (
             said.waiting().to_vec(),
             if hangs_up { ended(out, Injection::Rcpt(CLOSING), Step::Close) } else { step },
@@ -120,7 +124,9 @@ impl Faulty {
             }
             Ask::Verify { user, password } => {
                 let (user, injections) = Injection::split(user);
-                (self.user, self.plan, self.maildrop) = (user.clone(), Plan::of(injections), None);
+                self.user = user.clone();
+                self.plan = Plan::of(injections);
+                self.maildrop = None;
                 if self.plan.has(Injection::WrongPassword) {
                     return self.session.answer(cx, Answer::Denied { after: Duration::ZERO }, said);
                 }
@@ -211,7 +217,7 @@ impl Faulty {
     }
 }
 
-impl Protocol for Faulty {
+impl Session for Faulty {
     fn greet(&mut self, cx: &Cx<'_>, out: &mut Outbox) -> Step {
         self.session.greet(cx, out)
     }
@@ -244,7 +250,8 @@ impl Protocol for Faulty {
                 self.stage = Stage::Quiet;
                 let mut unsaid = Outbox::default();
                 let step = self.session.answer(cx, Answer::Failed(Fault::Broken), &mut unsaid);
-                let (refusal, mut said) = (reply::on_demand(code), Outbox::default());
+                let refusal = reply::on_demand(code);
+                let mut said = Outbox::default();
                 refusal.write(&mut said);
                 out.tell(Event::Refused { what: "message".into(), reply: refusal.codes() });
                 let step =
@@ -289,6 +296,10 @@ impl Protocol for Faulty {
 
     fn take_work(&mut self) -> usize {
         self.session.take_work()
+    }
+
+    fn notify(&mut self, event: &SessionEvent, out: &mut Outbox) {
+        self.session.notify(event, out);
     }
 
     fn spill(&mut self) {
@@ -373,3 +384,55 @@ const CLOSING: u16 = 421;
 /// Longer than a login ever waits for a mailbox.
 const IN_VAIN: Duration = Duration::from_secs(1 << 40);
 const PIECES_A_SECOND: u64 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::Renewal;
+
+    /// A session that tells its client of every change.
+    struct Telltale;
+
+    impl Session for Telltale {
+        fn greet(&mut self, _: &Cx<'_>, _: &mut Outbox) -> Step {
+            Step::Idle
+        }
+
+        fn step(&mut self, _: &Cx<'_>, _: &mut Inbox, _: &mut Outbox) -> Step {
+            Step::Idle
+        }
+
+        fn answer(&mut self, _: &Cx<'_>, _: Answer, _: &mut Outbox) -> Step {
+            Step::Idle
+        }
+
+        fn secured(&mut self, _: &Cx<'_>, _: Encryption) {}
+
+        fn patience(&self) -> Patience {
+            let limit = Duration::ZERO;
+            Patience { limit, renewed_by: Renewal::Command, write: limit, lifetime: None }
+        }
+
+        fn progress(&self) -> Progress {
+            Progress::default()
+        }
+
+        fn notify(&mut self, SessionEvent::MailboxChanged(mailbox): &SessionEvent, out: &mut Outbox) {
+            out.line(&format!("* {mailbox} has changed"));
+        }
+
+        fn expire(&mut self, _: &mut Outbox) {}
+
+        fn stop(&mut self, _: &mut Outbox) -> Step {
+            Step::Close
+        }
+    }
+
+    #[test]
+    fn a_change_reaches_the_session_that_is_wrapped() {
+        let mut session = Faulty::new(Box::new(Telltale), Rc::default());
+        let mut out = Outbox::default();
+        session.notify(&SessionEvent::MailboxChanged(Mailbox::named("bob").unwrap()), &mut out);
+        assert_eq!(out.waiting(), b"* bob has changed\r\n");
+    }
+}

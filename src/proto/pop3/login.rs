@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     reply,
     rules::Rule,
-    session::{Pop3, State},
+    state::{Pop3, State},
     visit::Visit,
 };
 use crate::proto::{
@@ -100,7 +100,8 @@ impl Pop3 {
     }
 
     pub(super) fn verify(&mut self, credentials: Credentials) -> Step {
-        let (user, password) = (credentials.user.clone(), credentials.password.clone());
+        let user = credentials.user.clone();
+        let password = credentials.password.clone();
         self.state = State::AwaitingVerify(credentials);
         Step::Ask(Ask::Verify { user, password })
     }
@@ -112,7 +113,8 @@ impl Pop3 {
         mailbox: Mailbox,
         out: &mut Outbox,
     ) -> Step {
-        (self.steps_on, self.logins) = (self.steps_on + 1, self.logins + 1);
+        self.steps_on += 1;
+        self.logins += 1;
         out.tell(Event::Login { user, mechanism, ok: true });
         self.open(cx, mailbox, cx.now.steady)
     }
@@ -152,7 +154,8 @@ impl Pop3 {
     }
 
     pub(super) fn opened(&mut self, mailbox: Mailbox, maildrop: Arc<dyn Maildrop>, out: &mut Outbox) -> Step {
-        let (messages, octets) = (maildrop.len(), maildrop.total());
+        let messages = maildrop.len();
+        let octets = maildrop.total();
         out.line(&format!("+OK {messages} messages ({octets} octets)"));
         let read_only = mailbox.folder().is_some();
         out.tell(Event::Opened { mailbox, messages, octets });

@@ -2,7 +2,7 @@
 
 use super::{
     reply,
-    session::{Pop3, State},
+    state::{Pop3, State},
     visit::{Column, Transfer, Visit},
 };
 use crate::{

@@ -6,7 +6,7 @@
 use super::{
     reply::{self, Text},
     rules::{Phase, Rule, Verb},
-    session::{Pop3, State},
+    state::{Pop3, State},
 };
 use crate::proto::{Step, buf::Outbox, event::Event};
 

@@ -1,101 +1,30 @@
-//! One POP3 session. Everything that moves the POP3 state is in this file and the three that hold its longer
-//! ways: `login`, `messages` and `update`. Nothing here reads a clock, a socket or a disk.
+//! One POP3 session: which command is run when, and what becomes of an answer. The longer ways are in `login`,
+//! `messages` and `update`; all of them act on the `state`, and nothing here reads a clock, a socket or a disk.
 
-use std::{mem, rc::Rc, time::Duration};
+use std::mem;
 
 use super::{
-    Rules, login,
+    login,
     pedantic::bare_line_feed,
     reply::{self, Language, Text},
     rules::{Expire, Phase, Rule, Verb},
+    state::{Pop3, State},
     visit::{Column, Transfer, Visit},
 };
 use crate::{
     limits::Span,
     proto::{
-        Cx, Encryption, Patience, Progress, Protocol, Renewal, Standing, Step, TLS_HANDSHAKE,
-        ask::{Answer, Mailbox, Secret},
+        Cx, Encryption, Patience, Progress, Renewal, Session, Standing, Step, TLS_HANDSHAKE,
+        ask::{Answer, Secret},
         buf::{Inbox, Line, Outbox},
-        dot::LineEndings,
         event::Event,
         reached,
-        sasl::{self, Credentials, WrongPairs},
+        sasl::{self, Credentials},
         telnet,
     },
 };
 
-/// One POP3 session.
-pub struct Pop3 {
-    pub(super) rules: Rc<Rules>,
-    pub(super) language: Language,
-    pub(super) state: State,
-    /// What protects the connection, if anything does.
-    pub(super) encryption: Option<Encryption>,
-    pub(super) errors: usize,
-    pub(super) wrong: WrongPairs,
-    /// Whether USER was taken since the last password.
-    pub(super) named: bool,
-    /// Steps towards the login.
-    pub(super) steps_on: usize,
-    pub(super) logins: usize,
-}
-
-pub(super) enum State {
-    /// AUTHORIZATION, perhaps with the name of USER.
-    Authorization { user: Option<String> },
-    /// AUTH PLAIN waits for the client's only message.
-    Plain,
-    /// PASS or AUTH waits for `Ask::Verify`.
-    AwaitingVerify(Credentials),
-    /// The answer to a wrong password is being held back.
-    HoldingBack { last: bool },
-    /// The login waits for `Ask::Open`.
-    AwaitingOpen { mailbox: Mailbox, since: Duration },
-    /// The login waits for another session to leave the mailbox.
-    Queueing { mailbox: Mailbox, since: Duration },
-    /// TRANSACTION.
-    Transaction(Visit),
-    /// LIST or UIDL of everything, at the message that comes next.
-    Listing(Visit, Column, usize),
-    /// RETR or TOP, between two pieces of the message.
-    Sending(Visit, Transfer),
-    /// RETR or TOP waits for `Ask::Read`.
-    AwaitingRead(Visit, Transfer),
-    /// QUIT looks for messages that were delivered before a date, in seconds since 1970, from the `next` on.
-    Expiring { visit: Visit, before: u64, next: usize },
-    /// UPDATE: QUIT waits for `Ask::Update`.
-    AwaitingUpdate { deleted: usize, seen: usize },
-    /// Nothing more to say.
-    Over,
-}
-
 impl Pop3 {
-    /// A session of a listener with those rules.
-    pub fn new(rules: Rc<Rules>) -> Self {
-        let state = State::Authorization { user: None };
-        Self {
-            rules,
-            language: Language::En,
-            state,
-            encryption: None,
-            errors: 0,
-            wrong: WrongPairs::default(),
-            named: false,
-            steps_on: 0,
-            logins: 0,
-        }
-    }
-
-    fn lenient(&self) -> bool {
-        self.rules.line_endings == LineEndings::Lenient && !self.rules.pedantic
-    }
-
-    pub(super) fn phase(&self) -> Phase {
-        if matches!(self.state, State::Transaction(_)) { Phase::Transaction } else { Phase::Authorization }
-    }
-
-    // Commands
-
     fn command_step(&mut self, cx: &Cx<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
         if self.phase() == Phase::Authorization && inbox.unread().starts_with(TLS_HANDSHAKE) {
             return self.hang_up(out, "TLS handshake", reply::NOT_TLS);
@@ -374,7 +303,7 @@ impl Pop3 {
     }
 }
 
-impl Protocol for Pop3 {
+impl Session for Pop3 {
     fn greet(&mut self, _: &Cx<'_>, out: &mut Outbox) -> Step {
         out.line(&format!("+OK {} restante", self.rules.hostname));
         Step::Again
@@ -443,8 +372,10 @@ impl Protocol for Pop3 {
     fn secured(&mut self, _: &Cx<'_>, by: Encryption) {
         // What the client said is forgotten; what it has cost us is not.
         self.encryption = Some(by);
-        (self.steps_on, self.named) = (self.steps_on + 1, false);
-        (self.language, self.state) = (Language::En, State::Authorization { user: None });
+        self.steps_on += 1;
+        self.named = false;
+        self.language = Language::En;
+        self.state = State::Authorization { user: None };
     }
 
     fn standing(&self) -> Standing {

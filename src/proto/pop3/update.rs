@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::{
     rules::{DAY, Expire},
-    session::{Pop3, State},
+    state::{Pop3, State},
     visit::Visit,
 };
 use crate::proto::{Cx, Step, ask::Ask};

@@ -104,7 +104,8 @@ pub fn path(text: &[u8], bare: bool) -> Result<(ReversePath, &[u8]), BadPath> {
 
 /// Where the `>` is that is not inside quotes.
 fn closing_bracket(text: &[u8]) -> Option<usize> {
-    let (mut quoted, mut escaped) = (false, false);
+    let mut quoted = false;
+    let mut escaped = false;
     text.iter().position(|&b| {
         let end = !quoted && b == b'>';
         if escaped {

@@ -3,7 +3,7 @@
 //! The rule: whatever is wrong with a BDAT, the octets that it announces are read before anything is answered,
 //! and are never taken for commands. Where nobody knows how many there are, the session ends.
 
-use std::{mem, time::Duration};
+use std::mem;
 
 use super::{
     command::{self, Chunk},
@@ -11,38 +11,13 @@ use super::{
     receiving::{Framing, Receiving, is_endless, is_slow},
     reply::{self, Reply},
     rules::Persona,
-    session::{BODY, Smtp, State},
-    transaction::Open,
+    state::{BODY, Of, Open, Refused, Smtp, State, Then},
 };
 use crate::proto::{
     Cx, Step,
     ask::Ask,
     buf::{Inbox, Outbox},
 };
-
-/// A refused chunk on its way to nowhere.
-pub(super) struct Refused {
-    size: u64,
-    /// When it began, once its first octets were looked for.
-    began: Option<Duration>,
-    /// Octets of it that have not come yet.
-    left: u64,
-    /// What is said after the last of them.
-    reply: Reply,
-    of: Of,
-}
-
-/// What the refused chunk was a part of.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Of {
-    /// Of nothing: there was no MAIL.
-    Nothing,
-    /// Of a message that is refused with this chunk.
-    Message { last: bool },
-    /// Of a message that was refused before. Clients that pipeline send the rest of it nevertheless.
-    /// So far that many octets were thrown away.
-    RefusedMessage { last: bool, octets: u64 },
-}
 
 impl Smtp {
     pub(super) fn bdat(&mut self, line: &[u8], out: &mut Outbox) -> Step {
@@ -97,9 +72,8 @@ impl Smtp {
         inbox: &mut Inbox,
         out: &mut Outbox,
     ) -> Step {
-        let here = usize::try_from(chunk.left).map_or(inbox.len(), |left| left.min(inbox.len()));
-        inbox.consume(here);
-        chunk.left -= here as u64;
+        let here = inbox.skip(chunk.left);
+        chunk.left -= here;
         if chunk.left > 0 {
             let taken = cx.now.steady.saturating_sub(*chunk.began.get_or_insert(cx.now.steady));
             if is_slow(chunk.size - chunk.left, taken, self.rules.limits.data_rate) {
@@ -117,7 +91,7 @@ impl Smtp {
             }
             Of::RefusedMessage { last, octets } => {
                 if last {
-                    return self.say_of_each(reply, out);
+                    return self.say_of_message(reply, Then::Nothing, out);
                 }
                 reply.write(out);
                 self.state = State::Refused(reply, octets + size);

@@ -1,18 +1,16 @@
-//! Message data: from the go-ahead to the reply at its end.
+//! Message data: from the go-ahead to its end.
 
 use super::{
-    lmtp::Delivering,
-    pedantic::Text,
+    body_check::BodyCheck,
     receiving::{Framing, Receiving, Taken},
-    reply::{self, Reply},
-    session::{Smtp, State},
+    reply,
+    state::{Smtp, State},
     trace,
 };
 use crate::proto::{
     Cx, Step,
     ask::{Ask, Envelope},
     buf::{Inbox, Outbox},
-    event::Event,
 };
 
 impl Smtp {
@@ -31,8 +29,8 @@ impl Smtp {
             },
         };
         let bytes = trace::header(&envelope, &hop, cx.now.date).into_bytes();
-        let text = self.rules.pedantic.then(|| Text::new(self.eight_bit));
-        Box::new(Receiving::new(envelope, bytes, framing, cx.now.steady, text))
+        let check = self.rules.pedantic.then(|| BodyCheck::new(self.eight_bit));
+        Box::new(Receiving::new(envelope, bytes, framing, cx.now.steady, check))
     }
 
     pub(super) fn data_step(
@@ -67,34 +65,5 @@ impl Smtp {
         let (mailboxes, bytes) = body.take_spillable();
         self.state = State::AwaitingSpill(body);
         Step::Ask(Ask::Spill { mailboxes, bytes })
-    }
-
-    fn end_of_data(&mut self, body: Receiving, out: &mut Outbox) -> Step {
-        if let Some(refusal) = body.refusal() {
-            return self.discard(refusal, true, out);
-        }
-        let accepted = body.accepted();
-        let (envelope, bytes) = body.into_parts();
-        let queued = reply::queued(&envelope.id);
-        let lmtp = self.rules.is_lmtp();
-        let to = envelope.to.iter().filter(|_| lmtp).map(|recipient| recipient.mailbox.clone()).collect();
-        self.state = State::AwaitingDelivery(Delivering { accepted, queued, to });
-        Step::Ask(Ask::Deliver { envelope, bytes, partly: self.rules.is_lmtp() })
-    }
-
-    /// Refuses the message, of which more may come when this was not its last chunk.
-    pub(super) fn discard(&mut self, reply: Reply, last: bool, out: &mut Outbox) -> Step {
-        let reply = self.citing(&reply, b"");
-        out.tell(Event::Refused { what: "data".into(), reply: reply.codes() });
-        self.state = State::AwaitingDiscard { reply, last };
-        Step::Ask(Ask::Discard)
-    }
-
-    pub(super) fn after_message(&self, out: &mut Outbox) -> Step {
-        if !self.stopping {
-            return Step::Again;
-        }
-        reply::SHUTTING_DOWN.write(out);
-        Step::Close
     }
 }

@@ -54,7 +54,10 @@ pub fn client_name(argument: &[u8]) -> Result<String, Reply> {
 /// The arguments of MAIL. `people` takes what people type by hand: no brackets, a space after the colon.
 pub fn mail(argument: &[u8], people: bool) -> Result<Mail, Reply> {
     let (from, parameters) = path_after(argument, b"FROM:", people, reply::BAD_SENDER)?;
-    let (mut size, mut body, mut utf8, mut auth) = (None, None, None, None);
+    let mut size = None;
+    let mut body = None;
+    let mut utf8 = None;
+    let mut auth = None;
     for parameter in parameters.split(|&b| b == b' ').filter(|p| !p.is_empty()) {
         let (name, value) = match memchr::memchr(b'=', parameter) {
             Some(at) => (&parameter[..at], &parameter[at + 1..]),

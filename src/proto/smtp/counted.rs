@@ -26,7 +26,8 @@ impl Counted {
 
     /// The next chunk begins.
     pub(super) fn chunk(&mut self, size: u64, last: bool) {
-        (self.left, self.last) = (size, last);
+        self.left = size;
+        self.last = last;
     }
 
     /// Decodes what `wire` has of the present chunk into `stored`, and returns the number of octets read. A

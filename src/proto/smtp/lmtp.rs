@@ -2,84 +2,41 @@
 //! of its own, and its recipients may fare differently. There may be thousands of them: a step says some, and the
 //! next one goes on.
 
-use std::{collections::HashMap, mem, vec};
+use std::{collections::HashMap, mem};
 
 use super::{
-    address::Address,
     reply::{self, Reply},
-    session::{Smtp, State},
+    state::{Delivering, Smtp, State, Telling, Then},
 };
 use crate::proto::{
     Step,
-    ask::{Answer, Fault, Mailbox},
+    ask::{Fault, Mailbox},
     buf::Outbox,
     destinations::Destinations,
     event::Event,
 };
 
-/// A message that the world was asked to deliver.
-pub(super) struct Delivering {
-    /// What the log will say when it is durable.
-    pub(super) accepted: Event,
-    /// What the client will be told then.
-    pub(super) queued: Reply,
-    /// LMTP: the mailboxes of the envelope, in its order.
-    pub(super) to: Vec<Mailbox>,
-}
-
-/// The replies to the end of a message, one for each RCPT in LMTP.
-pub(super) struct Telling {
-    rcpts: vec::IntoIter<(Address, Destinations)>,
-    /// To a RCPT whose mailboxes are all without a fault.
-    reply: Reply,
-    faults: HashMap<Mailbox, Fault>,
-    /// The first of those that the message was accepted for.
-    to: Vec<String>,
-    then: Then,
-}
-
-/// What follows the last reply.
-enum Then {
-    Nothing,
-    /// The log hears that all of them have it, or that none has.
-    Told(Event),
-    /// The log hears that so many mailboxes have it.
-    Partly(Event, usize),
-}
-
 impl Smtp {
-    /// The reply to the end of a message.
-    pub(super) fn say_of_each(&mut self, reply: Reply, out: &mut Outbox) -> Step {
-        self.tell_all(reply, Then::Nothing, out)
-    }
-
-    /// Tells client and log what the world answered.
-    pub(super) fn delivered(&mut self, message: Delivering, answer: &Answer, out: &mut Outbox) -> Step {
-        let Delivering { accepted, queued, to } = message;
-        let fault = match answer {
-            Answer::Delivered => return self.tell_all(queued, Then::Told(accepted), out),
-            Answer::Partly(faults) if self.rules.is_lmtp() => {
-                let got = faults.iter().filter(|fault| fault.is_none()).count();
-                let of = |(at, mailbox)| {
-                    let fault = faults.get(at).copied().unwrap_or(Some(Fault::Broken))?;
-                    Some((mailbox, fault))
-                };
-                let faults = to.into_iter().enumerate().filter_map(of).collect();
-                return self.tell(queued, faults, Then::Partly(accepted, got), out);
-            }
-            Answer::Failed(fault) => *fault,
-            _ => Fault::Broken,
-        };
-        let reply = reply::fault(fault);
-        let refused = Event::Refused { what: "message".into(), reply: reply.codes() };
-        self.tell_all(reply, Then::Told(refused), out)
-    }
-
-    fn tell_all(&mut self, reply: Reply, then: Then, out: &mut Outbox) -> Step {
-        if self.accepted.is_empty() {
-            reply.write(out);
-        }
+    /// The same reply for every RCPT that was accepted.
+    pub(super) fn say_of_each(&mut self, reply: Reply, then: Then, out: &mut Outbox) -> Step {
         self.tell(reply, HashMap::new(), then, out)
+    }
+
+    /// Tells client and log which recipients have the message: `faults` has one item for each of the envelope.
+    pub(super) fn delivered_partly(
+        &mut self,
+        message: Delivering,
+        faults: &[Option<Fault>],
+        out: &mut Outbox,
+    ) -> Step {
+        let Delivering { accepted, queued, to } = message;
+        let got = faults.iter().filter(|fault| fault.is_none()).count();
+        let of = |(at, mailbox)| {
+            let fault = faults.get(at).copied().unwrap_or(Some(Fault::Broken))?;
+            Some((mailbox, fault))
+        };
+        let faults = to.into_iter().enumerate().filter_map(of).collect();
+        self.tell(queued, faults, Then::Partly(accepted, got), out)
     }
 
     fn tell(&mut self, reply: Reply, faults: HashMap<Mailbox, Fault>, then: Then, out: &mut Outbox) -> Step {
@@ -92,7 +49,7 @@ impl Smtp {
         let before = self.work;
         for _ in 0..REPLIES_A_STEP {
             let Some((address, destinations)) = telling.rcpts.next() else {
-                return self.told(*telling, out);
+                return self.end_of_message(telling.then, telling.to, out);
             };
             self.work += 1;
             match self.fault(&telling.faults, &destinations) {
@@ -125,25 +82,6 @@ impl Smtp {
         self.work += destinations.len();
         destinations.iter().find_map(|to| faults.get(&to.mailbox).copied())
     }
-
-    fn told(&mut self, telling: Telling, out: &mut Outbox) -> Step {
-        let event = match telling.then {
-            Then::Nothing | Then::Partly(_, 0) => None,
-            Then::Told(event) => Some(event),
-            Then::Partly(event, got) => Some(event.of(telling.to, got)),
-        };
-        if matches!(event, Some(Event::Accepted { .. })) {
-            self.count_message();
-        }
-        event.into_iter().for_each(|event| out.tell(event));
-        self.after_message(out)
-    }
-
-    fn count_message(&mut self) {
-        self.messages += 1;
-        self.was_served();
-        self.junk = 0;
-    }
 }
 
 /// Replies that one step says at most.
@@ -162,12 +100,12 @@ mod tests {
         clock::Now,
         limits::{Limits, Size},
         proto::{
-            Cx, Protocol,
-            ask::{Ask, Directory, Lookup},
+            Cx, Session,
+            ask::{Answer, Ask, Directory, Lookup},
             buf::Inbox,
             destinations::Group,
             dot::LineEndings,
-            smtp::{Kind, Persona, Policy, Rules},
+            smtp::{Kind, Persona, Policy, Rules, address::Address},
         },
     };
 
@@ -314,7 +252,7 @@ mod tests {
         talk.say("LHLO x\r\nMAIL FROM:<a@b.test>\r\n", |_| Answer::Ready);
         let rcpts: String = (0..200).map(|n| format!("RCPT TO:<{n}@c.test>\r\n")).collect();
         talk.say(&(rcpts + "DATA\r\n"), |_| Answer::Ready);
-        let step = talk.session.say_of_each(reply::queued("1"), &mut talk.out);
+        let step = talk.session.say_of_message(reply::queued("1"), Then::Nothing, &mut talk.out);
         assert!(matches!(step, Step::Again) && matches!(talk.session.stop(&mut talk.out), Step::Idle));
         let replies = talk.say("", |_| Answer::Ready);
         assert_eq!(

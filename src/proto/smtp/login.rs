@@ -4,45 +4,18 @@
 
 use super::{
     command,
+    refusal::Said,
     reply::{self, Reply},
     rules::AuthRule,
-    session::{Said, Smtp, State},
+    state::{Exchange, Smtp, State},
 };
 use crate::proto::{
-    Standing, Step,
+    Step,
     ask::{Answer, Ask, Fault, Mailbox},
     buf::{Inbox, Line, Outbox},
     event::Event,
     sasl::{self, BadResponse, Credentials},
 };
-
-/// An exchange that waits for the client's next line.
-pub(super) enum Exchange {
-    /// PLAIN: for the only message.
-    Plain,
-    /// LOGIN: for the name.
-    LoginUser,
-    /// LOGIN: for the password of that user.
-    LoginPassword(Vec<u8>),
-}
-
-impl Exchange {
-    fn challenge(&self) -> Reply {
-        match self {
-            Self::Plain => reply::GO_ON,
-            Self::LoginUser => reply::USER_NAME,
-            Self::LoginPassword(_) => reply::PASSWORD,
-        }
-    }
-
-    pub(super) fn standing(&self) -> Standing {
-        match self {
-            Self::Plain => Standing::AuthPlain,
-            Self::LoginUser => Standing::AuthUser,
-            Self::LoginPassword(_) => Standing::AuthPassword,
-        }
-    }
-}
 
 impl Smtp {
     /// Whether AUTH works here and now.
@@ -85,7 +58,8 @@ impl Smtp {
             Exchange::LoginPassword(user) => Credentials::new("LOGIN", user, response),
         };
         let credentials = credentials.map_err(refusal)?;
-        let (user, password) = (credentials.user.clone(), credentials.password.clone());
+        let user = credentials.user.clone();
+        let password = credentials.password.clone();
         self.state = State::AwaitingVerify(credentials);
         Ok(Said::Ask(Ask::Verify { user, password }))
     }
@@ -202,7 +176,7 @@ mod tests {
         clock::Now,
         limits::Limits,
         proto::{
-            Cx, Encryption, Protocol,
+            Cx, Encryption, Session,
             ask::{Directory, Lookup},
             dot::LineEndings,
             smtp::{Kind, Persona, Policy, Rules, address::Address},

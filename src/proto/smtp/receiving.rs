@@ -3,8 +3,8 @@
 use std::{mem, time::Duration};
 
 use super::{
+    body_check::BodyCheck,
     counted::Counted,
-    pedantic::Text,
     reply::{self, Reply},
     trace::{self, Hops},
 };
@@ -32,7 +32,7 @@ pub(super) struct Receiving {
     octets: Octets,
     hops: Hops,
     /// Where every rule holds: what is looked at for it.
-    text: Option<Text>,
+    check: Option<BodyCheck>,
     /// Octets taken off the wire.
     wire: u64,
     began: Duration,
@@ -81,7 +81,7 @@ impl Receiving {
         header: Vec<u8>,
         framing: Framing,
         now: Duration,
-        text: Option<Text>,
+        check: Option<BodyCheck>,
     ) -> Self {
         Self {
             added: octets(&header),
@@ -92,7 +92,7 @@ impl Receiving {
             hops: Hops::new(),
             wire: 0,
             began: now,
-            text,
+            check,
             hurried: false,
             spilled: false,
             between_chunks: false,
@@ -130,7 +130,9 @@ impl Receiving {
         let new = &self.bytes[before..];
         self.octets.feed(new);
         self.hops.feed(new);
-        self.text.iter_mut().for_each(|text| text.feed(new));
+        if let Some(check) = &mut self.check {
+            check.feed(new);
+        }
         self.wire += used as u64;
 
         // Read on to the end even when the message is refused: whatever is left unread would be
@@ -211,7 +213,7 @@ impl Receiving {
         } else if self.hops.count() > trace::MOST_HOPS {
             Some(reply::LOOP)
         } else {
-            self.text.as_ref().and_then(Text::broken)
+            self.check.as_ref().and_then(BodyCheck::broken)
         }
     }
 

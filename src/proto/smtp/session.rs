@@ -1,171 +1,28 @@
-//! One SMTP session: its state, its commands and its refusals. What builds a message up is in `transaction`,
-//! message data in `body` and `bdat`, AUTH and STARTTLS in `login`, what LMTP says otherwise in `lmtp`; nothing
-//! here reads a clock, a socket or a disk.
+//! One SMTP session: which command is run when, and what becomes of an answer. What builds a message up is in
+//! `transaction`, message data in `body`, `bdat` and `end_of_data`, AUTH and STARTTLS in `login`, what LMTP says
+//! otherwise in `lmtp`, refusals in `refusal`; all of them act on the `state`, and nothing here reads a clock, a
+//! socket or a disk.
 
-use std::{mem, net::IpAddr, rc::Rc, time::Duration};
+use std::mem;
 
 use super::{
-    Rules,
-    address::Address,
-    bdat::Refused,
-    command::{self, Chunk},
-    lmtp::{Delivering, Telling},
-    login::Exchange,
-    receiving::{Framing, Receiving},
-    reply::{self, Reply},
-    rules::{Kind, Persona, Phase, Verb},
-    transaction::Open,
+    command,
+    receiving::Framing,
+    refusal::Said,
+    reply,
+    rules::{Kind, Persona, Verb},
+    state::{BODY, Open, SENDER, Smtp, State, Then, UNDER_TLS},
 };
 use crate::proto::{
-    Cx, Encryption, Patience, Progress, Protocol, Renewal, Stage, Standing, Step, TLS_HANDSHAKE,
-    ask::{Answer, Ask, Envelope, Fault, Mailbox},
+    Cx, Encryption, Patience, Progress, Renewal, Session, Stage, Standing, Step, TLS_HANDSHAKE,
+    ask::{Answer, Fault},
     buf::{Inbox, Line, Outbox},
-    destinations::Destinations,
-    dot::{Decoder, LineEndings},
+    dot::Decoder,
     event::Event,
-    reached,
-    sasl::{self, Credentials, WrongPairs},
-    telnet,
+    sasl, telnet,
 };
 
-/// One SMTP session.
-pub struct Smtp {
-    pub(super) rules: Rc<Rules>,
-    pub(super) peer: IpAddr,
-    /// What the log calls this connection.
-    pub(super) label: String,
-    pub(super) client: Option<Client>,
-    pub(super) encryption: Option<Encryption>,
-    /// The mailbox of the user who has logged in.
-    pub(super) user: Option<Mailbox>,
-    /// LMTP: for every RCPT that was accepted, its address and the mailboxes that it leads to.
-    pub(super) accepted: Vec<(Address, Destinations)>,
-    /// Mailboxes that were looked at since [`Protocol::take_work`].
-    pub(super) work: usize,
-    pub(super) wrong: WrongPairs,
-    /// A line that has not ended yet begins with BDAT.
-    in_bdat: bool,
-    /// The client has tried to log in: what it sends out of place may be a password.
-    secretive: bool,
-    pub(super) state: State,
-    pub(super) messages: usize,
-    pub(super) errors: usize,
-    pub(super) junk: usize,
-    unknown_recipients: usize,
-    pub(super) stopping: bool,
-    /// MAIL said BODY=8BITMIME.
-    pub(super) eight_bit: bool,
-    progress: Progress,
-    /// The furthest that the session was since its last message.
-    furthest: usize,
-}
-
-/// What the client said of itself.
-pub(super) struct Client {
-    pub(super) name: String,
-    pub(super) extended: bool,
-}
-
-pub(super) enum State {
-    /// Waiting for a command, with no message begun.
-    Idle,
-    /// MAIL is there; recipients come in.
-    Open(Open),
-    /// After 354, or inside the octets of a BDAT.
-    Data(Box<Receiving>),
-    /// Between two BDATs.
-    Chunks(Box<Receiving>),
-    /// Inside the octets of a BDAT that is refused.
-    Skipping(Refused),
-    /// Between two BDATs of a message that is refused so, after that many octets that were thrown away.
-    Refused(Reply, u64),
-    /// In an exchange of AUTH.
-    Auth(Exchange),
-    /// The answer to a wrong password, the last one allowed perhaps, waits for its time.
-    HoldingBack { last: bool },
-    /// AUTH waits for [`Ask::Verify`].
-    AwaitingVerify(Credentials),
-    /// MAIL waits for [`Ask::Room`].
-    AwaitingRoom(Envelope),
-    /// DATA, or the first BDAT, waits for [`Ask::Begin`].
-    AwaitingBegin(Envelope, Option<Chunk>),
-    /// Message data waits for [`Ask::Spill`], or for [`Ask::Discard`] when it is only read to its end.
-    AwaitingSpill(Box<Receiving>),
-    /// The end of data waits for [`Ask::Deliver`].
-    AwaitingDelivery(Delivering),
-    /// The replies to the end of a message are being said.
-    Telling(Box<Telling>),
-    /// A refused body, or a forgotten one, waits for [`Ask::Discard`]. More of it may come when the last BDAT
-    /// is not there yet.
-    AwaitingDiscard { reply: Reply, last: bool },
-}
-
 impl Smtp {
-    /// A session with the client at `peer`. `label` names the connection in ids and in the log.
-    pub fn new(rules: Rc<Rules>, peer: IpAddr, label: String) -> Self {
-        Self {
-            rules,
-            peer,
-            label,
-            client: None,
-            encryption: None,
-            user: None,
-            accepted: Vec::new(),
-            work: 0,
-            wrong: WrongPairs::default(),
-            in_bdat: false,
-            secretive: false,
-            state: State::Idle,
-            messages: 0,
-            errors: 0,
-            junk: 0,
-            unknown_recipients: 0,
-            stopping: false,
-            eight_bit: false,
-            progress: Progress::default(),
-            furthest: 0,
-        }
-    }
-
-    /// Whether the client is a user who has logged in, a server of ours, or trusted by its address.
-    fn is_known(&self) -> bool {
-        self.user.is_some() || self.rules.is_lmtp() || self.rules.policy.trusted
-    }
-
-    /// A command has led on, that far. It counts as further only once for each message, else a client could go
-    /// back and forth between MAIL and RSET.
-    pub(super) fn led_on(&mut self, to: usize) {
-        self.progress.commands += 1;
-        if to > self.furthest {
-            self.furthest = to;
-            self.progress.further += 1;
-        }
-    }
-
-    /// A message was accepted, or a user has logged in.
-    pub(super) fn was_served(&mut self) {
-        self.progress.served += 1;
-        (self.progress.commands, self.progress.further) =
-            (self.progress.commands + 1, self.progress.further + 1);
-        self.furthest = self.furthest.min(HELLO_UNDER_TLS);
-    }
-
-    pub(super) fn phase(&self) -> Phase {
-        match (&self.state, &self.client) {
-            (_, None) => Phase::Start,
-            (State::Open(open), _) if open.envelope.to.is_empty() => Phase::Sender,
-            (State::Open(_), _) => Phase::Recipients,
-            (State::Chunks(_) | State::Refused(..), _) => Phase::Chunks,
-            _ => Phase::Greeted,
-        }
-    }
-
-    pub(super) fn lenient(&self) -> bool {
-        self.rules.line_endings == LineEndings::Lenient && !self.rules.pedantic
-    }
-
-    // Commands
-
     fn command_step(&mut self, cx: &Cx<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
         if self.client.is_none() && inbox.unread().starts_with(TLS_HANDSHAKE) {
             return self.hang_up(out, "TLS handshake", &reply::NOT_TLS);
@@ -252,84 +109,9 @@ impl Smtp {
         };
         self.say(done, line, out)
     }
-
-    /// Writes what a command came to.
-    pub(super) fn say(&mut self, said: Result<Said, Reply>, line: &[u8], out: &mut Outbox) -> Step {
-        match said {
-            Ok(Said::Reply(reply)) => {
-                reply.write(out);
-                Step::Again
-            }
-            Ok(Said::Ask(ask)) => Step::Ask(ask),
-            Err(reply) if reply == reply::TOO_MANY_MESSAGES => self.hang_up(out, "too many messages", &reply),
-            Err(reply) => self.refuse(out, line, &reply),
-        }
-    }
-
-    // Refusals
-
-    /// Says no, counts it, and gives up on a client that makes nothing but errors.
-    pub(super) fn refuse(&mut self, out: &mut Outbox, line: &[u8], reply: &Reply) -> Step {
-        self.citing(reply, line).write(out);
-        let what = self.harmless(line);
-        let what = String::from_utf8_lossy(what.trim_ascii_end()).into_owned();
-        out.tell(Event::Refused { what, reply: reply.codes() });
-        let limits = &self.rules.limits;
-        self.errors += 1;
-        self.unknown_recipients += usize::from(*reply == reply::NO_SUCH_USER);
-        if reached(self.errors, limits.errors)
-            || (self.client.is_none() && reached(self.errors, limits.errors_greeting))
-            || reached(self.unknown_recipients, limits.unknown_recipients)
-        {
-            return self.hang_up(out, "too many errors", &reply::TOO_MUCH);
-        }
-        if reached(self.errors, limits.errors_unpunished) { Step::Pause(PENALTY) } else { Step::Again }
-    }
-
-    /// As much of a line as the log may have, for it may be a password, or a mistyped AUTH with one: all of a
-    /// command that takes none, the word of what may be one, and nothing of a client that has begun with AUTH.
-    fn harmless<'a>(&self, line: &'a [u8]) -> &'a [u8] {
-        let (verb, _) = command::split(line);
-        let is_word = (1..=LONGEST_VERB).contains(&verb.len()) && verb.iter().all(u8::is_ascii_alphabetic);
-        match self.rules.rule(verb) {
-            _ if command::is_auth(verb) => b"AUTH",
-            Some(_) => line,
-            None if is_word && !self.secretive => verb,
-            None => b"a line",
-        }
-    }
-
-    pub(super) fn hang_up(&mut self, out: &mut Outbox, why: &'static str, reply: &Reply) -> Step {
-        self.hang_up_at(out, why, reply, b"")
-    }
-
-    /// The same because of that line.
-    pub(super) fn hang_up_at(
-        &mut self,
-        out: &mut Outbox,
-        why: &'static str,
-        reply: &Reply,
-        line: &[u8],
-    ) -> Step {
-        self.citing(reply, line).write(out);
-        out.tell(Event::Ended { why });
-        Step::Close
-    }
-
-    pub(super) fn over_junk(&mut self) -> bool {
-        let over = reached(self.junk, self.rules.limits.junk_commands);
-        self.junk += 1;
-        over
-    }
 }
 
-/// What a command comes to.
-pub(super) enum Said {
-    Reply(Reply),
-    Ask(Ask),
-}
-
-impl Protocol for Smtp {
+impl Session for Smtp {
     fn greet(&mut self, _: &Cx<'_>, out: &mut Outbox) -> Step {
         let protocol = match self.rules.persona {
             _ if self.rules.is_lmtp() => "LMTP",
@@ -384,7 +166,9 @@ impl Protocol for Smtp {
             (State::AwaitingSpill(body), None) if body.is_between_chunks() => State::Chunks(body),
             (State::AwaitingSpill(body), None) => State::Data(body),
             (State::AwaitingDelivery(message), _) => return self.delivered(message, &answer, out),
-            (State::AwaitingDiscard { reply, last: true }, _) => return self.say_of_each(reply, out),
+            (State::AwaitingDiscard { reply, last: true }, _) => {
+                return self.say_of_message(reply, Then::Nothing, out);
+            }
             (State::AwaitingDiscard { reply, last: false }, _) => {
                 reply.write(out);
                 self.state = State::Refused(reply, 0);
@@ -409,7 +193,9 @@ impl Protocol for Smtp {
     fn secured(&mut self, _: &Cx<'_>, by: Encryption) {
         // What the client said is forgotten; what it has cost us is not.
         self.encryption = Some(by);
-        (self.client, self.user, self.state) = (None, None, State::Idle);
+        self.client = None;
+        self.user = None;
+        self.state = State::Idle;
         self.led_on(UNDER_TLS);
     }
 
@@ -480,14 +266,3 @@ impl Protocol for Smtp {
 fn quits(inbox: &Inbox) -> bool {
     inbox.unread().trim_ascii_end().eq_ignore_ascii_case(b"QUIT")
 }
-
-/// How far a session is; a recipient is further than the one before it.
-pub(super) const HELLO: usize = 1;
-const UNDER_TLS: usize = 2;
-pub(super) const HELLO_UNDER_TLS: usize = 3;
-pub(super) const SENDER: usize = 4;
-pub(super) const BODY: usize = usize::MAX;
-/// What each error costs from the tenth on.
-const PENALTY: Duration = Duration::from_secs(1);
-/// Letters of the longest word that an unknown command is taken for: STARTTLS.
-const LONGEST_VERB: usize = 8;

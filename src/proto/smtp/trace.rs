@@ -52,7 +52,8 @@ impl fmt::Display for Protocol {
 /// later must not look like a loop.
 pub fn header(envelope: &Envelope, hop: &Hop<'_>, date: SystemTime) -> String {
     let from = envelope.from.as_ref().map(ToString::to_string).unwrap_or_default();
-    let (mut delivered_to, mut for_one) = (String::new(), String::new());
+    let mut delivered_to = String::new();
+    let mut for_one = String::new();
     if let [Recipient { address, .. }] = envelope.to.as_slice() {
         for_one = format!("\n\tfor <{address}>");
         if envelope.sent.is_none() {

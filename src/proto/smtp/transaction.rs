@@ -1,39 +1,20 @@
 //! The commands that greet, that build a message up, and that explain.
 
-use std::{
-    collections::{HashMap, HashSet},
-    mem,
-};
+use std::mem;
 
 use super::{
-    command, reply,
+    command,
+    refusal::Said,
+    reply,
     reply::Reply,
     rules::{AuthRule, Kind},
-    session::{Client, HELLO, HELLO_UNDER_TLS, SENDER, Said, Smtp, State},
+    state::{Client, HELLO, HELLO_UNDER_TLS, Open, SENDER, Smtp, State},
 };
 use crate::proto::{
     Cx,
     ask::{Ask, Destination, Envelope, Fault, Lookup, Mailbox, Recipient},
-    destinations::{Destinations, ListId},
     reached,
 };
-
-/// A message that was begun, while its recipients come in.
-pub(super) struct Open {
-    pub(super) envelope: Envelope,
-    /// The mailboxes in the envelope: an alias may have a thousand, and be named again and again.
-    places: HashSet<Mailbox>,
-    /// Lists of aliases all of whose mailboxes are in the envelope. Each is held, so that no other has its id.
-    lists: HashMap<ListId, Destinations>,
-    /// Every RCPT that was accepted, also of what was known.
-    rcpts: usize,
-}
-
-impl Open {
-    pub(super) fn new(envelope: Envelope) -> Self {
-        Self { envelope, places: HashSet::new(), lists: HashMap::new(), rcpts: 0 }
-    }
-}
 
 impl Smtp {
     pub(super) fn hello(&mut self, argument: &[u8], extended: bool) -> Result<Said, Reply> {
@@ -52,7 +33,8 @@ impl Smtp {
 
     /// What EHLO lists: only what works here and now.
     fn extensions(&self) -> Vec<String> {
-        let (size, recipients) = (self.rules.limits.message.0, self.most_recipients());
+        let size = self.rules.limits.message.0;
+        let recipients = self.most_recipients();
         let mut lines = vec![
             "PIPELINING".into(),
             format!("SIZE {size}"),
@@ -76,11 +58,6 @@ impl Smtp {
     fn most_recipients(&self) -> usize {
         let limits = &self.rules.limits;
         if self.is_trusted() { limits.recipients } else { limits.recipients_unauthenticated }
-    }
-
-    /// Whether the client is a user who has logged in, or a server of ours.
-    fn is_trusted(&self) -> bool {
-        self.user.is_some() || self.rules.is_lmtp()
     }
 
     /// The reply to message data for nobody. LMTP has another code for it (RFC 2033 section 4.2).
@@ -131,7 +108,8 @@ impl Smtp {
 
     pub(super) fn rcpt(&mut self, cx: &Cx<'_>, argument: &[u8]) -> Result<Said, Reply> {
         let people = self.lenient();
-        let (most, of_a_bounce) = (self.most_recipients(), self.rules.limits.recipients_null_sender);
+        let most = self.most_recipients();
+        let of_a_bounce = self.rules.limits.recipients_null_sender;
         let State::Open(Open { envelope, places, lists, rcpts }) = &mut self.state else {
             return Err(reply::BAD_SEQUENCE);
         };

@@ -113,7 +113,7 @@ fn no_service_takes_the_places_of_another() {
         for n in 0..500 {
             come(&mut house, n, flood, at(n));
         }
-        assert_eq!(house.held[Share::of(flood) as usize], 80 - 3 * 80 / SHARES);
+        assert_eq!(house.held[flood.without_tls() as usize], 80 - 3 * 80 / SHARES);
         for (n, service) in SERVICES.into_iter().filter(|service| *service != flood).enumerate() {
             for k in 0..10 {
                 let entry = come(&mut house, 1000 + 100 * n as u64 + k, service, at(500));
@@ -167,7 +167,7 @@ fn everything_is_forgotten_with_the_last_connection_but_who_was_served() {
         has_come(&mut house, n, [Stage::Body, Stage::Between, Stage::Over][n as usize % 3], at(n));
     }
     (0..200).for_each(|n| house.leave(ConnId(n)));
-    assert_eq!(house.held, [0; Share::COUNT]);
+    assert_eq!(house.held, [0; Service::ALL.len()]);
     assert!(house.guests.is_empty() && house.queues.is_empty());
     assert!(house.prefixes.0.is_empty() && house.sites.0.is_empty() && house.shielded.0.is_empty());
     assert_eq!((house.served.last.len(), house.served.order.len()), (10, 10));

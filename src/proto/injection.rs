@@ -1,0 +1,170 @@
+//! A fault on demand as a value: the words in an address that ask for it. `faults` makes it happen, and the log says
+//! that it did.
+
+use std::time::Duration;
+
+/// One thing that shall go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Injection {
+    /// `452`: the reply to RCPT.
+    Rcpt(u16),
+    /// `first-3-451`: the reply to the first so many RCPTs with this address; later ones are accepted.
+    First(u64, u16),
+    /// `452-after-dot`: the reply to the end of the message, of which nothing is kept.
+    AfterDot(u16),
+    /// `drop-after-dot`: the message is kept, and the connection ends without an answer.
+    DropAfterDot,
+    /// `drop-at-1000`: the connection ends when so many octets have come behind the reply 354.
+    DropAt(u64),
+    /// `slow`, `slow-3`: every reply comes that late.
+    Slow(Duration),
+    /// `drip-100`: replies and messages come at so many octets a second.
+    Drip(u64),
+    /// `wrong-password`: whatever it is.
+    WrongPassword,
+    /// `in-use-2`: the first so many logins find the mailbox in use.
+    InUse(u64),
+    /// `cut-at-500`: the connection ends when so many octets of a message have been sent.
+    CutAt(u64),
+    /// `wrong-size`: STAT and LIST count `SIZE_ADDED` octets too many for each message; RETR does not.
+    WrongSize,
+    /// `new-uidls`: UIDL has other ids in every session.
+    NewUidls,
+    /// `slow-quit`, `slow-quit-3`: the reply to QUIT comes that late, long after the deletions are done.
+    SlowQuit(Duration),
+    /// `drop-before-quit-answer`: the deletions are done, and the connection ends without an answer.
+    DropBeforeQuitAnswer,
+}
+
+impl Injection {
+    /// What an address asks for: behind the first `+` of its local part, several joined by further ones. None
+    /// of it counts where one word is no fault: `bob+lists` and `bob+lists+452` name a folder.
+    pub fn all_in(local: &str) -> Vec<Self> {
+        let Some((_, detail)) = local.split_once('+') else { return Vec::new() };
+        detail.split('+').map(Self::named).collect::<Option<_>>().unwrap_or_default()
+    }
+
+    /// A login name, or an address, without what shall go wrong, and that.
+    pub fn split(name: &str) -> (String, Vec<Self>) {
+        let (local, domain) = name.rfind('@').map_or((name, ""), |at| name.split_at(at));
+        let injections = Self::all_in(local);
+        let user = if injections.is_empty() { local } else { local.split('+').next().unwrap_or(local) };
+        (format!("{user}{domain}"), injections)
+    }
+
+    fn named(word: &str) -> Option<Self> {
+        let word = word.to_ascii_lowercase();
+        let count = |prefix| word.strip_prefix(prefix).and_then(decimal);
+        let seconds = |prefix| count(prefix).map(Duration::from_secs);
+        Some(match word.as_str() {
+            "drop-after-dot" => Self::DropAfterDot,
+            "slow" => Self::Slow(SLOW),
+            "wrong-password" => Self::WrongPassword,
+            "wrong-size" => Self::WrongSize,
+            "new-uidls" => Self::NewUidls,
+            "slow-quit" => Self::SlowQuit(SLOW),
+            "drop-before-quit-answer" => Self::DropBeforeQuitAnswer,
+            _ => {
+                let first = || {
+                    let (tries, code) = word.strip_prefix("first-")?.split_once('-')?;
+                    Some(Self::First(decimal(tries)?, self::code(code)?))
+                };
+                self::code(&word)
+                    .map(Self::Rcpt)
+                    .or_else(|| word.strip_suffix("-after-dot").and_then(self::code).map(Self::AfterDot))
+                    .or_else(first)
+                    .or_else(|| count("drop-at-").map(Self::DropAt))
+                    .or_else(|| seconds("slow-quit-").map(Self::SlowQuit))
+                    .or_else(|| seconds("slow-").map(Self::Slow))
+                    .or_else(|| count("drip-").filter(|rate| *rate > 0).map(Self::Drip))
+                    .or_else(|| count("in-use-").map(Self::InUse))
+                    .or_else(|| count("cut-at-").map(Self::CutAt))?
+            }
+        })
+    }
+}
+
+/// The code of a reply that refuses: 4xx or 5xx.
+fn code(text: &str) -> Option<u16> {
+    decimal(text)
+        .filter(|_| text.len() == 3)
+        .and_then(|code| u16::try_from(code).ok())
+        .filter(|code| (400..600).contains(code))
+}
+
+/// A number of at most six digits: octets, seconds, tries.
+fn decimal(text: &str) -> Option<u64> {
+    let digits = (1..=6).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| text.parse().ok())?
+}
+
+/// How late a slow reply is where nothing else is said.
+const SLOW: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::{Injection::*, *};
+
+    #[test]
+    fn an_address_says_what_shall_go_wrong() {
+        for (local, injections) in [
+            ("bob+452", vec![Rcpt(452)]),
+            ("bob+550", vec![Rcpt(550)]),
+            ("bob+421-after-dot", vec![AfterDot(421)]),
+            ("BOB+First-3-451", vec![First(3, 451)]),
+            ("bob+slow-3+drip-100", vec![Slow(Duration::from_secs(3)), Drip(100)]),
+            ("bob+slow-quit-1", vec![SlowQuit(Duration::from_secs(1))]),
+        ] {
+            assert_eq!(Injection::all_in(local), injections, "{local}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_fault_is_a_folder() {
+        for local in [
+            "bob",
+            "bob+",
+            "bob+lists",
+            "bob+lists+452",
+            "bob+452+lists",
+            "bob+250",
+            "bob+600",
+            "bob+4521",
+            "bob+0452",
+            "bob+drip-0",
+            "bob+drip-",
+            "bob+drop-at-1e3",
+            "bob+drop-at-1234567",
+            "bob+first-3",
+            "bob+first--3-451",
+        ] {
+            assert_eq!(Injection::all_in(local), [], "{local}");
+        }
+    }
+
+    #[test]
+    fn a_login_name_without_its_faults_is_the_users() {
+        for (name, user) in [
+            ("bob+in-use-2@example.test", "bob@example.test"),
+            ("bob+in-use-2", "bob"),
+            ("bob+Sent@example.test", "bob+Sent@example.test"),
+            ("bob@example.test", "bob@example.test"),
+        ] {
+            assert_eq!(Injection::split(name).0, user);
+        }
+    }
+
+    #[test]
+    fn the_manual_lists_every_fault_and_no_other() {
+        let page = include_str!("../../docs/manual/faults.md");
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `bob+")?.split_once("@`"));
+        let mut kinds: Vec<_> = rows
+            .map(|(word, _)| {
+                std::mem::discriminant(&Injection::named(word).unwrap_or_else(|| panic!("{word}")))
+            })
+            .collect();
+        kinds.sort_by_key(|kind| format!("{kind:?}"));
+        kinds.dedup();
+        assert_eq!(kinds.len(), 14, "kinds of faults in the table");
+    }
+}

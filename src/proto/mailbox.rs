@@ -1,0 +1,89 @@
+//! Names of mailboxes, and of the places in them that mail goes to.
+
+use std::{fmt, sync::Arc};
+
+use super::folder::Folder;
+
+/// A mailbox that exists or may be made, or one of its folders, which is never made: what is locked and
+/// opened as one. Its names are never text from the wire as it came.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Mailbox {
+    /// Shared: a message to many mailboxes names each of them in several places.
+    name: Arc<str>,
+    folder: Option<Folder>,
+}
+
+impl Mailbox {
+    /// Octets in the longest name of a mailbox.
+    pub const LONGEST: usize = 200;
+
+    /// The mailbox of that name, if the name is one that may be a directory: 1 to 200 of `a-z`, `0-9` and
+    /// `@ . _ + - =`, not beginning with a dot or a dash.
+    pub fn named(name: &str) -> Option<Self> {
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"@._+-=".contains(&b);
+        let good = (1..=Self::LONGEST).contains(&name.len())
+            && name.bytes().all(allowed)
+            && !name.starts_with(['.', '-']);
+        good.then(|| Self { name: name.into(), folder: None })
+    }
+
+    /// A folder of this mailbox, in the place of the mailbox itself.
+    pub fn in_folder(self, folder: Folder) -> Self {
+        Self { folder: Some(folder), ..self }
+    }
+
+    /// The mailbox of which this may be a folder.
+    pub fn whole(self) -> Self {
+        Self { folder: None, ..self }
+    }
+
+    /// The name of the mailbox, whichever folder of it this is; fit to be the name of a directory.
+    pub fn as_str(&self) -> &str {
+        &self.name
+    }
+
+    /// The folder; `None` is the mailbox itself.
+    pub fn folder(&self) -> Option<&Folder> {
+        self.folder.as_ref()
+    }
+}
+
+impl fmt::Display for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        self.folder.as_ref().map_or(Ok(()), |folder| write!(f, "/{folder}"))
+    }
+}
+
+/// Where mail for an address goes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Destination {
+    /// The mailbox, and none of its folders.
+    pub mailbox: Mailbox,
+    /// The folder that the address asks for, as `bob+lists@example.test` does: it gets the mail if it is there.
+    pub folder: Option<Folder>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mailbox_name_is_never_a_path() {
+        for good in ["bob@example.test", "a", "u+tag@b-c.d", "x_y=z"] {
+            assert!(Mailbox::named(good).is_some(), "{good}");
+        }
+        let long = "a".repeat(201);
+        for bad in ["", ".", "..", "../bob", "a/b", ".hidden", "-rf", "Bob", "b\0b", "é", "a b", &long] {
+            assert!(Mailbox::named(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_folder_is_locked_apart_from_its_mailbox() {
+        let mailbox = Mailbox::named("bob").unwrap();
+        let sent = mailbox.clone().in_folder(Folder::named("Sent").unwrap());
+        assert_ne!(mailbox, sent);
+        assert_eq!((sent.as_str(), sent.to_string().as_str()), ("bob", "bob/.Sent"));
+    }
+}

@@ -1,0 +1,61 @@
+//! The maker of POP3 sessions.
+
+use std::{net::IpAddr, rc::Rc};
+
+use super::{rules::Rules, state::Pop3};
+use crate::proto::{
+    Session,
+    ask::ConnId,
+    dot::LineEndings,
+    factory::{SessionFactory, Settings},
+    protocol::Protocol,
+};
+
+/// Makes POP3 sessions under those rules.
+#[derive(Debug)]
+pub struct Factory(Rc<Rules>);
+
+impl Factory {
+    /// A factory of sessions under those rules.
+    pub fn new(rules: Rules) -> Self {
+        Self(Rc::new(rules))
+    }
+}
+
+impl SessionFactory for Factory {
+    fn protocol(&self) -> Protocol {
+        Protocol::Pop3
+    }
+
+    fn session(&self, _: IpAddr, _: ConnId) -> Box<dyn Session> {
+        Box::new(Pop3::new(Rc::clone(&self.0)))
+    }
+
+    fn settings(&self, _: ConnId) -> Settings {
+        let Rules { hostname, line_endings, persona, expire, stls, plaintext_auth, limits, pedantic } =
+            &*self.0;
+        let mut settings = Settings {
+            directives: Vec::new(),
+            longest_line: limits.pop3_line,
+            lenient: *line_endings == LineEndings::Lenient,
+            expires: expire.is_some(),
+        };
+        settings.direct("protocol", self.protocol().directive());
+        settings.direct("hostname", hostname);
+        settings.direct_unless_default("line_endings", *line_endings);
+        settings.direct_unless_default("persona", *persona);
+        if !plaintext_auth {
+            settings.direct("auth", "under_tls");
+        }
+        if let Some(expire) = expire {
+            settings.direct("expire", expire.to_string());
+        }
+        if *stls {
+            settings.direct("tls", "offered");
+        }
+        if *pedantic {
+            settings.direct("pedantic", "yes");
+        }
+        settings
+    }
+}

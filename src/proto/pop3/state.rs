@@ -1,0 +1,86 @@
+//! The state of a POP3 session. The other files of this directory act on it.
+
+use std::{rc::Rc, time::Duration};
+
+use super::{
+    reply::Language,
+    rules::{Phase, Rules},
+    visit::{Column, Transfer, Visit},
+};
+use crate::proto::{
+    Encryption,
+    ask::Mailbox,
+    dot::LineEndings,
+    sasl::{Credentials, WrongPairs},
+};
+
+/// One POP3 session.
+pub struct Pop3 {
+    pub(super) rules: Rc<Rules>,
+    pub(super) language: Language,
+    pub(super) state: State,
+    /// What protects the connection, if anything does.
+    pub(super) encryption: Option<Encryption>,
+    pub(super) errors: usize,
+    pub(super) wrong: WrongPairs,
+    /// Whether USER was taken since the last password.
+    pub(super) named: bool,
+    /// Steps towards the login.
+    pub(super) steps_on: usize,
+    pub(super) logins: usize,
+}
+
+pub(super) enum State {
+    /// AUTHORIZATION, perhaps with the name of USER.
+    Authorization { user: Option<String> },
+    /// AUTH PLAIN waits for the client's only message.
+    Plain,
+    /// PASS or AUTH waits for `Ask::Verify`.
+    AwaitingVerify(Credentials),
+    /// The answer to a wrong password is being held back.
+    HoldingBack { last: bool },
+    /// The login waits for `Ask::Open`.
+    AwaitingOpen { mailbox: Mailbox, since: Duration },
+    /// The login waits for another session to leave the mailbox.
+    Queueing { mailbox: Mailbox, since: Duration },
+    /// TRANSACTION.
+    Transaction(Visit),
+    /// LIST or UIDL of everything, at the message that comes next.
+    Listing(Visit, Column, usize),
+    /// RETR or TOP, between two pieces of the message.
+    Sending(Visit, Transfer),
+    /// RETR or TOP waits for `Ask::Read`.
+    AwaitingRead(Visit, Transfer),
+    /// QUIT looks for messages that were delivered before a date, in seconds since 1970, from the `next` on.
+    Expiring { visit: Visit, before: u64, next: usize },
+    /// UPDATE: QUIT waits for `Ask::Update`.
+    AwaitingUpdate { deleted: usize, seen: usize },
+    /// Nothing more to say.
+    Over,
+}
+
+impl Pop3 {
+    /// A session of a listener with those rules.
+    pub fn new(rules: Rc<Rules>) -> Self {
+        let state = State::Authorization { user: None };
+        Self {
+            rules,
+            language: Language::En,
+            state,
+            encryption: None,
+            errors: 0,
+            wrong: WrongPairs::default(),
+            named: false,
+            steps_on: 0,
+            logins: 0,
+        }
+    }
+
+    pub(super) fn lenient(&self) -> bool {
+        self.rules.line_endings == LineEndings::Lenient && !self.rules.pedantic
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        if matches!(self.state, State::Transaction(_)) { Phase::Transaction } else { Phase::Authorization }
+    }
+}

@@ -1,0 +1,173 @@
+//! The protocols that are spoken here, each as one value: its name, the last words of a connection that has no
+//! session, and what explains it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{pop3, smtp, vocabulary::Vocabulary};
+
+/// A protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// Mail in (RFC 5321).
+    Smtp,
+    /// Mail in, with a reply for every recipient (RFC 2033).
+    Lmtp,
+    /// Mail out (RFC 1939).
+    Pop3,
+}
+
+impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Smtp, Self::Lmtp, Self::Pop3];
+
+    /// Its name in the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Smtp => "smtp",
+            Self::Lmtp => "lmtp",
+            Self::Pop3 => "pop3",
+        }
+    }
+
+    /// Its word in the directive `= protocol` of a dialogue or transcript. LMTP is a kind of SMTP there.
+    pub const fn directive(self) -> &'static str {
+        match self {
+            Self::Smtp | Self::Lmtp => "smtp",
+            Self::Pop3 => "pop3",
+        }
+    }
+
+    /// The protocol of that directive.
+    pub fn of_directive(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|protocol| protocol.directive() == word)
+    }
+
+    /// The last line for a client whose session has panicked.
+    pub fn internal_error(self) -> String {
+        match self {
+            Self::Smtp | Self::Lmtp => smtp::reply::INTERNAL.line(),
+            Self::Pop3 => pop3::reply::INTERNAL.line(),
+        }
+    }
+
+    /// The only line for a client whose connection finds no room.
+    pub fn too_many_connections(self) -> String {
+        match self {
+            Self::Smtp | Self::Lmtp => smtp::reply::TOO_MANY_CONNECTIONS.line(),
+            Self::Pop3 => pop3::reply::TOO_MANY_CONNECTIONS.line(),
+        }
+    }
+
+    /// The meaning of its commands and replies.
+    pub const fn vocabulary(self) -> &'static Vocabulary {
+        match self {
+            Self::Smtp | Self::Lmtp => &smtp::VOCABULARY,
+            Self::Pop3 => &pop3::VOCABULARY,
+        }
+    }
+}
+
+/// The services of listeners: a protocol, its access rules, and whether TLS comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Service {
+    /// Receives mail from other servers, without logins.
+    Smtp,
+    /// Receives mail from users, who must log in (RFC 6409).
+    Submission,
+    /// Submission over TLS from the first octet (RFC 8314).
+    #[serde(alias = "smtps")]
+    Submissions,
+    /// Receives mail from a server of ours, with one reply for each recipient (RFC 2033).
+    Lmtp,
+    /// Serves mail to users.
+    Pop3,
+    /// POP3 over TLS from the first octet (RFC 8314).
+    Pop3s,
+}
+
+impl Service {
+    /// All of them. The place of each is its number.
+    pub const ALL: [Self; 6] =
+        [Self::Smtp, Self::Submission, Self::Submissions, Self::Lmtp, Self::Pop3, Self::Pop3s];
+
+    /// The name in the configuration, the log, the metrics and the ports file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Smtp => "smtp",
+            Self::Submission => "submission",
+            Self::Submissions => "submissions",
+            Self::Lmtp => "lmtp",
+            Self::Pop3 => "pop3",
+            Self::Pop3s => "pop3s",
+        }
+    }
+
+    /// The protocol that is spoken there.
+    pub const fn protocol(self) -> Protocol {
+        match self {
+            Self::Smtp | Self::Submission | Self::Submissions => Protocol::Smtp,
+            Self::Lmtp => Protocol::Lmtp,
+            Self::Pop3 | Self::Pop3s => Protocol::Pop3,
+        }
+    }
+
+    /// The service for the same users that does not begin with TLS; itself if it does not.
+    pub const fn without_tls(self) -> Self {
+        match self {
+            Self::Submissions => Self::Submission,
+            Self::Pop3s => Self::Pop3,
+            Self::Smtp | Self::Submission | Self::Lmtp | Self::Pop3 => self,
+        }
+    }
+
+    /// Whether TLS comes before the first octet of the protocol.
+    pub fn begins_with_tls(self) -> bool {
+        self.without_tls() != self
+    }
+
+    /// True if users log in.
+    pub const fn has_logins(self) -> bool {
+        !matches!(self, Self::Smtp | Self::Lmtp)
+    }
+
+    /// Whether users send mail there.
+    pub const fn is_submission(self) -> bool {
+        matches!(self, Self::Submission | Self::Submissions)
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_service_stands_at_its_number_and_has_a_name_of_its_own() {
+        for (at, service) in Service::ALL.into_iter().enumerate() {
+            assert_eq!(service as usize, at, "{service}");
+            assert!(Protocol::ALL.contains(&service.protocol()));
+            assert_eq!(service.begins_with_tls(), service.name().ends_with('s'));
+            assert_eq!(service.without_tls().protocol(), service.protocol());
+            let same = |other: &&Service| other.name() == service.name();
+            assert_eq!(Service::ALL.iter().filter(same).count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_directive_leads_back_to_a_protocol_with_the_same_words() {
+        for protocol in Protocol::ALL {
+            let found = Protocol::of_directive(protocol.directive()).unwrap();
+            assert_eq!(found.too_many_connections(), protocol.too_many_connections());
+            assert!(std::ptr::eq(found.vocabulary(), protocol.vocabulary()));
+        }
+        assert_eq!(Protocol::of_directive("imap"), None);
+    }
+}

@@ -1,0 +1,88 @@
+//! The end of message data: the request to deliver or to discard it, and the reply when that is done. The 250 of
+//! SMTP is said here; LMTP's replies, one for every RCPT, are in `lmtp`.
+
+use super::{
+    receiving::Receiving,
+    reply::{self, Reply},
+    state::{Delivering, Smtp, State, Then},
+};
+use crate::proto::{
+    Step,
+    ask::{Answer, Ask, Fault},
+    buf::Outbox,
+    event::Event,
+};
+
+impl Smtp {
+    pub(super) fn end_of_data(&mut self, body: Receiving, out: &mut Outbox) -> Step {
+        if let Some(refusal) = body.refusal() {
+            return self.discard(refusal, true, out);
+        }
+        let accepted = body.accepted();
+        let (envelope, bytes) = body.into_parts();
+        let queued = reply::queued(&envelope.id);
+        let lmtp = self.rules.is_lmtp();
+        let to = envelope.to.iter().filter(|_| lmtp).map(|recipient| recipient.mailbox.clone()).collect();
+        self.state = State::AwaitingDelivery(Delivering { accepted, queued, to });
+        Step::Ask(Ask::Deliver { envelope, bytes, partly: lmtp })
+    }
+
+    /// Refuses the message, of which more may come when this was not its last chunk.
+    pub(super) fn discard(&mut self, reply: Reply, last: bool, out: &mut Outbox) -> Step {
+        let reply = self.citing(&reply, b"");
+        out.tell(Event::Refused { what: "data".into(), reply: reply.codes() });
+        self.state = State::AwaitingDiscard { reply, last };
+        Step::Ask(Ask::Discard)
+    }
+
+    /// Tells client and log what the world answered.
+    pub(super) fn delivered(&mut self, message: Delivering, answer: &Answer, out: &mut Outbox) -> Step {
+        let fault = match answer {
+            Answer::Delivered => {
+                // 250: durable and visible
+                return self.say_of_message(message.queued, Then::Told(message.accepted), out);
+            }
+            Answer::Partly(faults) if self.rules.is_lmtp() => {
+                return self.delivered_partly(message, faults, out);
+            }
+            Answer::Failed(fault) => *fault,
+            _ => Fault::Broken,
+        };
+        let reply = reply::fault(fault);
+        let refused = Event::Refused { what: "message".into(), reply: reply.codes() };
+        self.say_of_message(reply, Then::Told(refused), out)
+    }
+
+    /// The reply to the whole of a message: one line, or in LMTP one for every RCPT that was accepted.
+    pub(super) fn say_of_message(&mut self, reply: Reply, then: Then, out: &mut Outbox) -> Step {
+        if !self.accepted.is_empty() {
+            return self.say_of_each(reply, then, out);
+        }
+        reply.write(out);
+        self.end_of_message(then, Vec::new(), out)
+    }
+
+    /// The last reply to a message was said. `to` has the first RCPTs that it was accepted for.
+    pub(super) fn end_of_message(&mut self, then: Then, to: Vec<String>, out: &mut Outbox) -> Step {
+        let event = match then {
+            Then::Nothing | Then::Partly(_, 0) => None,
+            Then::Told(event) => Some(event),
+            Then::Partly(event, got) => Some(event.of(to, got)),
+        };
+        if matches!(event, Some(Event::Accepted { .. })) {
+            self.count_message();
+        }
+        if let Some(event) = event {
+            out.tell(event);
+        }
+        self.after_message(out)
+    }
+
+    pub(super) fn after_message(&self, out: &mut Outbox) -> Step {
+        if !self.stopping {
+            return Step::Again;
+        }
+        reply::SHUTTING_DOWN.write(out);
+        Step::Close
+    }
+}

@@ -1,0 +1,60 @@
+//! The maker of SMTP and LMTP sessions.
+
+use std::{net::IpAddr, rc::Rc};
+
+use super::{rules::Rules, state::Smtp};
+use crate::proto::{
+    Session,
+    ask::ConnId,
+    dot::LineEndings,
+    factory::{SessionFactory, Settings},
+    protocol::Protocol,
+};
+
+/// Makes SMTP or LMTP sessions under those rules.
+#[derive(Debug)]
+pub struct Factory(Rc<Rules>);
+
+impl Factory {
+    /// A factory of sessions under those rules.
+    pub fn new(rules: Rules) -> Self {
+        Self(Rc::new(rules))
+    }
+}
+
+impl SessionFactory for Factory {
+    fn protocol(&self) -> Protocol {
+        if self.0.is_lmtp() { Protocol::Lmtp } else { Protocol::Smtp }
+    }
+
+    fn session(&self, peer: IpAddr, id: ConnId) -> Box<dyn Session> {
+        Box::new(Smtp::new(Rc::clone(&self.0), peer, id.to_string()))
+    }
+
+    fn settings(&self, id: ConnId) -> Settings {
+        let Rules { hostname, line_endings, persona, limits, policy, pedantic } = &*self.0;
+        let mut settings = Settings {
+            directives: Vec::new(),
+            longest_line: limits.smtp_line,
+            lenient: *line_endings == LineEndings::Lenient,
+            expires: false,
+        };
+        settings.direct("protocol", self.protocol().directive());
+        settings.direct("hostname", hostname);
+        settings.direct("label", id.to_string());
+        settings.direct_unless_default("line_endings", *line_endings);
+        settings.direct_unless_default("persona", *persona);
+        settings.direct_unless_default("kind", policy.kind);
+        settings.direct_unless_default("auth", policy.auth);
+        if policy.trusted {
+            settings.direct("trusted", "yes");
+        }
+        if policy.starttls {
+            settings.direct("tls", "offered");
+        }
+        if *pedantic {
+            settings.direct("pedantic", "yes");
+        }
+        settings
+    }
+}

@@ -1,0 +1,90 @@
+//! Replies to commands, refusals of them, and ends of sessions for what a client does.
+
+use std::time::Duration;
+
+use super::{
+    command,
+    reply::{self, Reply},
+    state::Smtp,
+};
+use crate::proto::{Step, ask::Ask, buf::Outbox, event::Event, reached};
+
+/// What a command comes to.
+pub(super) enum Said {
+    Reply(Reply),
+    Ask(Ask),
+}
+
+impl Smtp {
+    /// Writes what a command came to.
+    pub(super) fn say(&mut self, said: Result<Said, Reply>, line: &[u8], out: &mut Outbox) -> Step {
+        match said {
+            Ok(Said::Reply(reply)) => {
+                reply.write(out);
+                Step::Again
+            }
+            Ok(Said::Ask(ask)) => Step::Ask(ask),
+            Err(reply) if reply == reply::TOO_MANY_MESSAGES => self.hang_up(out, "too many messages", &reply),
+            Err(reply) => self.refuse(out, line, &reply),
+        }
+    }
+
+    /// Says no, counts it, and gives up on a client that makes nothing but errors.
+    pub(super) fn refuse(&mut self, out: &mut Outbox, line: &[u8], reply: &Reply) -> Step {
+        self.citing(reply, line).write(out);
+        let what = self.harmless(line);
+        let what = String::from_utf8_lossy(what.trim_ascii_end()).into_owned();
+        out.tell(Event::Refused { what, reply: reply.codes() });
+        let limits = &self.rules.limits;
+        self.errors += 1;
+        self.unknown_recipients += usize::from(*reply == reply::NO_SUCH_USER);
+        if reached(self.errors, limits.errors)
+            || (self.client.is_none() && reached(self.errors, limits.errors_greeting))
+            || reached(self.unknown_recipients, limits.unknown_recipients)
+        {
+            return self.hang_up(out, "too many errors", &reply::TOO_MUCH);
+        }
+        if reached(self.errors, limits.errors_unpunished) { Step::Pause(PENALTY) } else { Step::Again }
+    }
+
+    /// As much of a line as the log may have, for it may be a password, or a mistyped AUTH with one: all of a
+    /// command that takes none, the word of what may be one, and nothing of a client that has begun with AUTH.
+    fn harmless<'a>(&self, line: &'a [u8]) -> &'a [u8] {
+        let (verb, _) = command::split(line);
+        let is_word = (1..=LONGEST_VERB).contains(&verb.len()) && verb.iter().all(u8::is_ascii_alphabetic);
+        match self.rules.rule(verb) {
+            _ if command::is_auth(verb) => b"AUTH",
+            Some(_) => line,
+            None if is_word && !self.secretive => verb,
+            None => b"a line",
+        }
+    }
+
+    pub(super) fn hang_up(&mut self, out: &mut Outbox, why: &'static str, reply: &Reply) -> Step {
+        self.hang_up_at(out, why, reply, b"")
+    }
+
+    /// The same because of that line.
+    pub(super) fn hang_up_at(
+        &mut self,
+        out: &mut Outbox,
+        why: &'static str,
+        reply: &Reply,
+        line: &[u8],
+    ) -> Step {
+        self.citing(reply, line).write(out);
+        out.tell(Event::Ended { why });
+        Step::Close
+    }
+
+    pub(super) fn over_junk(&mut self) -> bool {
+        let over = reached(self.junk, self.rules.limits.junk_commands);
+        self.junk += 1;
+        over
+    }
+}
+
+/// What each error costs from the tenth on.
+const PENALTY: Duration = Duration::from_secs(1);
+/// Letters of the longest word that an unknown command is taken for: STARTTLS.
+const LONGEST_VERB: usize = 8;
