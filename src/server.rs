@@ -2,15 +2,15 @@
 //!
 //! One turn: poll, accept, sockets, answers, timers, those with work left over, closings.
 
+mod accept;
 mod admission;
-mod arrive;
 mod due;
-mod end;
+mod embedded;
 mod error;
-mod guest;
 mod pumping;
 mod reload;
 mod shares;
+mod shutdown;
 mod status;
 
 use std::{
@@ -23,30 +23,32 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use accept::{Arrival, Origin};
 use admission::Admission;
-use arrive::{Arrival, Origin};
-use end::Stopping;
+pub use embedded::Stopper;
 pub use error::Error;
-pub use guest::Stopper;
 use mio::{Events, Poll, Token, Waker};
 use pumping::WORK_A_TURN;
 use reload::Reload;
 pub(crate) use shares::opens;
+use shutdown::Stopping;
 
 use crate::{
     backend::Backend,
     clock::{LoopClock, Now, SystemClock},
     config::{Config, Service},
-    conn::{Conn, Pumped, World, work::Share},
-    descriptors::{Shares, descriptors, open_now},
-    files::Files,
+    fd_limits::{Shares, descriptors, open_now},
     limits::Limits,
-    listen::{self, Bound, Listener},
+    loaded_config::Files,
     metrics::{METRICS, publish::Plan},
     net::{endpoint::Endpoint, timer::Timers, tls::Tls},
-    proto::ask::ConnId,
-    service::notify::Manager,
-    signals::Signals,
+    proto::request::ConnId,
+    server::{
+        connection::{Conn, Pumped, World, work::Share},
+        listener::{Bound, Listener},
+        signals::Signals,
+    },
+    system::sd_notify::Manager,
     transcript::Transcripts,
     workers::{Completion, CompletionSender, LoopWaker},
 };
@@ -152,7 +154,7 @@ impl Server {
         let poll = Poll::new().map_err(system("poll"))?;
         let waker = Arc::new(LoopWaker::new(Waker::new(poll.registry(), WAKE).map_err(system("waker"))?));
         let (completions, results) = CompletionSender::new(Arc::clone(&waker));
-        let tls = listen::tls(&config, certificate)?;
+        let tls = listener::tls(&config, certificate)?;
         let publishing = Plan {
             file: config.metrics.file.clone(),
             server: (config.spool.clone(), config.hostname.clone()),
@@ -364,5 +366,8 @@ const SIGNALS: Token = Token(1);
 /// Connections and listeners are numbered from behind here, so that their ids are tokens of their own.
 const FIRST_ID: u64 = 0x1000;
 
+pub mod connection;
+pub mod listener;
+pub mod signals;
 #[cfg(test)]
 mod tests;

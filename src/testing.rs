@@ -2,7 +2,7 @@
 //! a spool of its own that goes when it does. As many of them as there are tests may run side by side.
 //!
 //! It is what `restante dev` is: every address has a mailbox, any password opens it, and
-//! [faults](crate::proto::faults) happen on demand.
+//! [faults](crate::proto::fault_injection) happen on demand.
 //!
 //! ```
 //! use std::{io::{Read, Write}, net::TcpStream, time::Duration};
@@ -41,16 +41,15 @@ use std::{
 use crate::{
     accounts::Accounts,
     config::{self, Config, Service},
-    files::Files,
     limits::Span,
-    listen,
+    loaded_config::Files,
     maildir::{self, Spool},
     proto::{
-        ask::{Directory, Lookup},
+        request::{Directory, Lookup},
         smtp::address::Address,
     },
-    server::{self, Stopper},
-    service::{notify::Manager, sockets::Passed},
+    server::{self, Stopper, listener},
+    system::{sd_notify::Manager, socket_activation::Passed},
     tools::{self, Filer, Letter, Placing, Target, Wait},
 };
 pub use tools::{Mark, Message};
@@ -88,7 +87,7 @@ impl Server {
         let (started, news) = mpsc::channel();
         // What the loop has is for one thread alone, so it is made there.
         let thread = thread::Builder::new().name("restante".into()).spawn(move || {
-            let sockets = listen::bind_all(&config, Passed::default())?;
+            let sockets = listener::bind_all(&config, Passed::default())?;
             let accounts = Accounts::open_house(&config.domains);
             let files = Files { config, accounts, certificate: None };
             let server = server::Server::open_as_guest(files, sockets)?;

@@ -19,13 +19,13 @@ use restante::{
     accounts::Accounts,
     backend::Backend,
     config::Config,
-    conn::World,
-    descriptors::{Opens, Shares, descriptors},
+    fd_limits::{Opens, Shares, descriptors},
     proto::{
-        ask::{Answer, Ask, ConnId, Envelope, Fault, Mailbox, Recipient},
         folder::Folder,
+        request::{Answer, Ask, ConnId, Envelope, Fault, Mailbox, Recipient},
         smtp::address::Address,
     },
+    server::connection::World,
     workers::{Completion, CompletionSender, LoopWaker},
 };
 use rustix::{

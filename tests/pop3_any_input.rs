@@ -7,15 +7,15 @@ use proptest::prelude::*;
 use restante::{
     clock::Now,
     limits::Limits,
-    octets::octets,
     proto::{
         Cx, Session, Step,
-        ask::{Answer, Ask, Directory, Fault, Lookup, Mailbox, Maildrop},
-        buf::{Inbox, Outbox},
+        buffer::{Inbox, Outbox},
         dot::LineEndings,
         pop3::{Persona, Pop3, Rules},
+        request::{Answer, Ask, Directory, Fault, Lookup, Mailbox, Maildrop},
         smtp::address::Address,
     },
+    wire_size::octets,
 };
 
 /// What is in the mailbox.

@@ -12,9 +12,9 @@ use restante::{
     limits::{Limits, Size},
     proto::{
         Cx, Encryption, Session, Step,
-        ask::{Answer, Ask, Directory, Envelope, Fault, Lookup, Mailbox},
-        buf::{Inbox, Outbox},
+        buffer::{Inbox, Outbox},
         dot::LineEndings,
+        request::{Answer, Ask, Directory, Envelope, Fault, Lookup, Mailbox},
         smtp::{AuthRule, Kind, Persona, Policy, Rules, Smtp, address::Address},
     },
 };

@@ -14,21 +14,21 @@ use std::{
 use common::eventually;
 use restante::{
     clock::Now,
-    conn::{Conn, Pumped, World},
     limits::Limits,
     logging::Caller,
     net::{
         certificate::Pair,
-        stream::Stream,
+        socket::Stream,
         tls::Tls,
         transport::{Security, Transport},
     },
     proto::{
         Cx, Encryption, Patience, Progress, Renewal, Session, Step,
-        ask::{Answer, Ask, ConnId, Directory, Lookup},
-        buf::{Inbox, Line, Outbox},
+        buffer::{Inbox, Line, Outbox},
+        request::{Answer, Ask, ConnId, Directory, Lookup},
         smtp::address::Address,
     },
+    server::connection::{Conn, Pumped, World},
 };
 use secure::{BOTH, Keys, over};
 

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use restante::transcript::{LeftOut, text::unescaped};
+use restante::transcript::{LeftOut, format::unescaped};
 
 /// A dialogue as far as an input can have it.
 pub(crate) struct Dialogue {

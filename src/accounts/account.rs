@@ -8,7 +8,7 @@ use super::password::Stored;
 use crate::{
     limits::{Size, text_in_configuration},
     proto::{
-        ask::{self, Mailbox},
+        request::{self, Mailbox},
         smtp::address::Address,
     },
 };
@@ -78,7 +78,7 @@ pub struct Quota {
     pub messages: Option<u64>,
 }
 
-impl From<Quota> for ask::Quota {
+impl From<Quota> for request::Quota {
     fn from(quota: Quota) -> Self {
         Self { octets: quota.bytes.map(|bytes| bytes.0), messages: quota.messages }
     }

@@ -6,7 +6,7 @@ use super::{
     Scratch,
     password::{self, Answer, Stored},
 };
-use crate::proto::ask::Mailbox;
+use crate::proto::request::Mailbox;
 
 /// The data for checking the password of one user, existing or not. The check takes CPU time, so a worker does it.
 #[derive(Clone)]

@@ -6,36 +6,36 @@
 
 mod account;
 mod aliases;
+mod auth_cache;
+mod auth_throttle;
 mod credential;
 mod error;
-mod file;
-mod keeper;
-mod memory;
+mod hash_memory;
+mod locked_file;
 mod password;
-mod replace;
-mod scratch;
+mod reloader;
 mod senders;
 mod sources;
 mod table;
-mod tries;
+mod user_file;
 
 use crate::proto::{
-    ask::{Destination, Directory, Lookup, Mailbox, Quota},
     folder::Folder,
+    request::{Destination, Directory, Lookup, Mailbox, Quota},
     smtp::address::Address,
 };
 pub use account::{Account, Sender};
+pub use auth_cache::{Mark, Memory};
+pub use auth_throttle::{Attempt, Gate, Standing, Tries};
 use credential::Check;
 pub use credential::{Credential, Verdict};
 pub use error::Error;
-pub use file::UserFile;
-pub use keeper::Keeper;
-pub use memory::{Mark, Memory};
+pub use hash_memory::Scratch;
 pub use password::hash;
-pub use scratch::Scratch;
+pub use reloader::Keeper;
 pub use sources::{Sources, Stamp};
 use table::Table;
-pub use tries::{Attempt, Gate, Standing, Tries};
+pub use user_file::UserFile;
 
 /// The users of this server, in memory.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use super::{
     aliases::{Aliases, Mistake, Place},
     table::Table,
 };
-use crate::{limits::MOST_ALIASES, open_regular::read_text_bounded, stamp::FileStamp};
+use crate::{file_stamp::FileStamp, limits::MOST_ALIASES, open_regular::read_text_bounded};
 
 /// The paths of the files, and the domains.
 #[derive(Debug, Clone, PartialEq, Eq)]

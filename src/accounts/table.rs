@@ -9,9 +9,9 @@ use super::{
     senders::Senders,
 };
 use crate::proto::{
-    ask::{Destination, Mailbox, Quota},
     destinations::{Destinations, Group},
     folder::Folder,
+    request::{Destination, Mailbox, Quota},
     smtp::address::Address,
 };
 

@@ -11,7 +11,7 @@ use crate::{
     capacity::Shrinker,
     limits::{Limits, SLOW_HASH_HELD},
     metrics::METRICS,
-    proto::ask::{Answer, ConnId, Fault, Secret},
+    proto::request::{Answer, ConnId, Fault, Secret},
     workers::Job,
 };
 

@@ -8,7 +8,7 @@ use std::{
 use super::{inbound::Inbound, maildrop::OpenMaildrop};
 use crate::{
     capacity::Shrinker,
-    proto::ask::{Answer, ConnId},
+    proto::request::{Answer, ConnId},
 };
 
 /// What the backend keeps for one connection.

@@ -6,7 +6,7 @@ use super::Backend;
 use crate::{
     clock::Now,
     proto::{
-        ask::{Directory, Lookup, Mailbox, Quota},
+        request::{Directory, Lookup, Mailbox, Quota},
         smtp::address::Address,
     },
 };

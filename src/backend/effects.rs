@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 
 use crate::{
     capacity::Shrinker,
-    commit::Delivery,
-    proto::ask::{Answer, ConnId, Fault},
+    delivery::Delivery,
+    proto::request::{Answer, ConnId, Fault},
     workers::Job,
 };
 

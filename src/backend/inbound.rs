@@ -3,9 +3,9 @@
 use std::{time::Duration, vec};
 
 use crate::{
-    closing::release,
+    deferred_drop::release,
     maildir::Usage,
-    proto::ask::{Fault, Mailbox, Recipient},
+    proto::request::{Fault, Mailbox, Recipient},
     workers::{AckToken, Spilled},
 };
 

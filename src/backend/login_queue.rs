@@ -10,7 +10,7 @@ use std::{
     net::IpAddr,
 };
 
-use crate::{accounts::Standing, capacity::Shrinker, proto::ask::ConnId};
+use crate::{accounts::Standing, capacity::Shrinker, proto::request::ConnId};
 
 /// Password checks that wait for a worker.
 #[derive(Debug)]

@@ -14,11 +14,11 @@ use super::{
 };
 use crate::{
     capacity::Shrinker,
-    closing::OffLoop,
-    descriptors::Shares,
-    mailbox::{Logins, Registry, Snapshot, registry},
+    deferred_drop::OffLoop,
+    fd_limits::Shares,
+    index::{Logins, Registry, Snapshot, registry},
     maildir::{Maildir, OpenMessage},
-    proto::ask::{Answer, ConnId, Fault, Mailbox},
+    proto::request::{Answer, ConnId, Fault, Mailbox},
     workers::{
         CompletionSender, Job,
         job::{MailboxLock, Opened, Piece, Release, Update},

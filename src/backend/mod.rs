@@ -7,8 +7,7 @@
 //! [`Client`].
 
 mod auth;
-mod bodies;
-mod changes;
+mod body_memory;
 mod clients;
 mod directory;
 mod effects;
@@ -19,6 +18,7 @@ mod quota;
 mod receive;
 mod recipients;
 mod reload;
+mod spool_changes;
 mod turn;
 mod workers;
 
@@ -34,28 +34,28 @@ use crate::{
     accounts::{Accounts, Keeper},
     capacity::Shrinker,
     clock::{DateGuard, Now},
-    closing::{Closer, OnLoop, release},
     config::{Config, Unknown, Watch},
-    conn::World,
-    descriptors::Shares,
-    limits::Limits,
-    mailbox::{
+    deferred_drop::{Closer, OnLoop, release},
+    fd_limits::Shares,
+    index::{
         Registry,
         registry::Order,
-        watch::{Notices, Watcher},
+        watcher::{Notices, Watcher},
     },
-    maildir::{self, Spool, known_date, lock::Hold},
+    limits::Limits,
+    maildir::{self, Spool, lock::Hold, trusted_date},
     proto::{
         Body,
-        ask::{Answer, Ask, ConnId, Directory},
+        request::{Answer, Ask, ConnId, Directory},
     },
+    server::connection::World,
     workers::{
         Completion, CompletionSender, Job, LoopWaker, Storage,
         job::{Release, Unwatch},
     },
 };
 use auth::Auth;
-pub use bodies::Relief;
+pub use body_memory::Relief;
 use clients::{Client, Clients};
 use effects::{Effect, Effects};
 use maildrop::Maildrops;
@@ -131,7 +131,7 @@ impl Backend {
         let spool = Spool::open(&config.spool)?;
         let hold = if config.shared_spool { Hold::Shared } else { Hold::Alone };
         let lock = spool.lock(hold, limits.spool_lock_wait.0)?;
-        let known = known_date::read(&spool).unwrap_or_else(SystemTime::now);
+        let known = trusted_date::read(&spool).unwrap_or_else(SystemTime::now);
         let (watcher, notices) = match config.watch {
             Watch::Inotify => {
                 let waker = Arc::clone(waker);
@@ -272,7 +272,7 @@ impl Backend {
         if self.guard.see(now) {
             // Without `expire` a file in `tmp/` stays longer, and nothing else.
             let level = if self.expires { log::Level::Error } else { log::Level::Debug };
-            let file = self.spool.join(known_date::FILE);
+            let file = self.spool.join(trusted_date::FILE);
             log::log!(
                 level,
                 "the clock is ahead of any date that is believed: old messages are kept; if it is right: date +%s > {}, \

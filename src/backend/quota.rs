@@ -10,7 +10,7 @@ use crate::{
     accounts::Accounts,
     capacity::Shrinker,
     maildir::Usage,
-    proto::ask::{Directory, Mailbox, Quota},
+    proto::request::{Directory, Mailbox, Quota},
 };
 
 /// How full some mailboxes are.

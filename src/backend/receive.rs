@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     Relief,
-    bodies::Bodies,
+    body_memory::Bodies,
     clients::{Client, Clients},
     effects::Effects,
     inbound::{Addressed, Inbound, Pending, Uncounted, Whole},
@@ -22,10 +22,10 @@ use super::{
 use crate::{
     accounts::Accounts,
     capacity::Shrinker,
-    closing::release,
-    commit::{Content, Delivery},
+    deferred_drop::release,
+    delivery::{Content, Delivery},
+    index::Registry,
     limits::{Limits, Span},
-    mailbox::Registry,
     maildir::{
         Usage,
         name::{Namer, Unique},
@@ -33,7 +33,7 @@ use crate::{
     metrics::METRICS,
     proto::{
         Body,
-        ask::{Answer, ConnId, Envelope, Fault, Mailbox},
+        request::{Answer, ConnId, Envelope, Fault, Mailbox},
     },
     workers::{
         AckToken, Job, LoopWaker, Receipt, Spilled, Storage,

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     metrics::METRICS,
-    proto::ask::{Answer, ConnId, Fault, Mailbox},
+    proto::request::{Answer, ConnId, Fault, Mailbox},
     workers::{Arrival, Job, Receipt},
 };
 

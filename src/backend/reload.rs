@@ -5,9 +5,9 @@ use std::{io, mem};
 use super::Backend;
 use crate::{
     accounts::{Accounts, Keeper},
-    closing::release,
     config::Config,
-    descriptors::Shares,
+    deferred_drop::release,
+    fd_limits::Shares,
     limits::Limits,
     workers::{Completion, CompletionSender, Job},
 };

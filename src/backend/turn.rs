@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Backend;
 use crate::{
-    mailbox::{budget::Budget, watch::News},
+    index::{budget::Budget, watcher::News},
     workers::Completion,
 };
 

@@ -6,10 +6,10 @@
 use std::{io, sync::Arc};
 
 use crate::{
-    commit::{Committer, Delivery},
-    descriptors::Shares,
+    delivery::{Committer, Delivery},
+    fd_limits::Shares,
     limits::Limits,
-    proto::ask::Fault,
+    proto::request::Fault,
     workers::{Completion, CompletionSender, Job, Pool, Storage},
 };
 

@@ -8,7 +8,7 @@ use super::{
     Failure, output,
     serve::{descriptors_fit, threads_fit},
 };
-use crate::{files::Files, printable};
+use crate::{loaded_config::Files, printable};
 
 /// Check a configuration and its accounts, and print the effective settings.
 #[derive(Debug, Args)]

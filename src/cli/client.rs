@@ -7,12 +7,12 @@ use clap::Args;
 use super::{Failure, send::Protection};
 use crate::{
     accounts::UserFile,
-    client::{
-        Place, Route, Tls, Trust,
-        terminal::Terminal,
-        visit::{self, Door, End, Plan},
-    },
+    client::{Place, Route, Tls, Trust},
     config::Config,
+    mua::{
+        app::{self, Door, End, Plan},
+        terminal::Terminal,
+    },
 };
 
 /// Read and write mail at a terminal, over POP3 and SMTP of any server.
@@ -64,10 +64,10 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         random: || getrandom::u64().unwrap_or_default(),
     };
     let language = terminal.language();
-    match visit::run(&plan, &mut terminal) {
+    match app::run(&plan, &mut terminal) {
         Ok(End::Well) => Ok(()),
         Ok(End::Unknown(why)) => Err(Failure::Other(why)),
-        Err(trouble) => Err(Failure::Other(crate::client::text::line(&trouble.tell(language)))),
+        Err(trouble) => Err(Failure::Other(crate::client::display::line(&trouble.tell(language)))),
     }
 }
 

@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::{Failure, output, tools::wrapped};
 use crate::{
-    client::text::line,
+    client::display::line,
     printable,
     tools::explain::{Counted, Explanation, Hop, Name, explain},
 };

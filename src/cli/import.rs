@@ -16,7 +16,7 @@ use super::{
     spool::{Office, Where, called, counted, is_standard},
 };
 use crate::{
-    descriptors::most_drafts,
+    fd_limits::most_drafts,
     maildir::Maildir,
     printable,
     tools::mbox::{Earlier, Error, Format, Import, Imported, Source, Stage},

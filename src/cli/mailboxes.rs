@@ -8,9 +8,9 @@ use super::{Failure, spool::become_owner_of};
 use crate::{
     accounts::Accounts,
     config::Config,
-    files,
+    loaded_config,
     proto::{
-        ask::{Directory, Lookup},
+        request::{Directory, Lookup},
         smtp::address::Address,
     },
     tools::Target,
@@ -38,7 +38,7 @@ impl Where {
         let mailboxes = match &self.config {
             Some(file) => {
                 let (config, text) = Config::read(file)?;
-                Mailboxes { accounts: files::accounts(&config, &text)?, spool: config.spool }
+                Mailboxes { accounts: loaded_config::accounts(&config, &text)?, spool: config.spool }
             }
             None => {
                 let spool = std::path::absolute(&self.spool)

@@ -19,13 +19,11 @@ mod fsck;
 mod import;
 #[cfg(feature = "tools")]
 mod mailboxes;
+#[cfg(feature = "tools")]
+mod man_pages;
 mod output;
 #[cfg(feature = "tools")]
-mod pages;
-#[cfg(feature = "tools")]
 mod purge;
-#[cfg(feature = "tools")]
-mod scenes;
 #[cfg(feature = "tools")]
 mod seed;
 #[cfg(feature = "tools")]
@@ -36,6 +34,8 @@ mod spool;
 mod status;
 #[cfg(feature = "tools")]
 mod tools;
+#[cfg(feature = "tools")]
+mod transcript_view;
 mod user;
 #[cfg(feature = "tools")]
 mod wait;
@@ -47,7 +47,7 @@ use std::{env, fmt, io, path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 use rustix::fs::Mode;
 
-use crate::{accounts, config, files, printable};
+use crate::{accounts, config, loaded_config, printable};
 
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -175,11 +175,11 @@ impl From<config::Error> for Failure {
     }
 }
 
-impl From<files::Error> for Failure {
-    fn from(error: files::Error) -> Self {
+impl From<loaded_config::Error> for Failure {
+    fn from(error: loaded_config::Error) -> Self {
         match error {
-            files::Error::Config(error) => error.into(),
-            files::Error::Accounts(error) => error.into(),
+            loaded_config::Error::Config(error) => error.into(),
+            loaded_config::Error::Accounts(error) => error.into(),
         }
     }
 }

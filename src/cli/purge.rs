@@ -10,7 +10,7 @@ use clap::Args;
 use super::{Failure, mailboxes::Where, output};
 use crate::{
     maildir::{Error, Kind, Maildir, Spool},
-    proto::ask::Destination,
+    proto::request::Destination,
     tools,
 };
 

@@ -7,10 +7,10 @@ use serde_json::json;
 
 use super::{Failure, mailboxes::Where, output::Out};
 use crate::{
-    descriptors::most_drafts,
+    fd_limits::most_drafts,
     maildir::{Error, Spool},
     printable,
-    tools::{Filed, Filer, Letter, corpus},
+    tools::{Filed, Filer, Letter, test_messages},
 };
 
 /// Fill a mailbox with test messages, and print the size that RETR must send for each.
@@ -49,8 +49,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             home = spool.folder_or_new(mailbox.as_str(), folder.directory()).map_err(broken)?;
         }
         let mut filer = Filer::new(&spool);
-        let nasty = if arguments.nasty { corpus::nasty() } else { Vec::new() };
-        let mut letters = nasty.into_iter().chain((1..=arguments.count).map(corpus::ordinary));
+        let nasty = if arguments.nasty { test_messages::nasty() } else { Vec::new() };
+        let mut letters = nasty.into_iter().chain((1..=arguments.count).map(test_messages::ordinary));
         loop {
             let some: Vec<Letter> = letters.by_ref().take(most_drafts()).collect();
             if some.is_empty() {

@@ -12,15 +12,15 @@ use clap::{Args, ValueEnum};
 use super::{Failure, output, spool::is_standard};
 use crate::{
     client::{
-        Place, Route, Said, Security, Tls, Trouble, Trust, Watcher, explain,
-        letter::{Attachment, Letter, Person, is_address},
+        Place, Route, Said, Security, Tls, Trouble, Trust, Watcher, display,
+        outgoing::{Attachment, Letter, Person, is_address},
+        reply_help,
         smtp::{Class, Reply, Smtp},
+        strings::{self, Language},
         submit::{Outcome, Submission, submit},
-        terminal::{Terminal, styles},
-        text,
-        words::{self, Language},
     },
-    proto::ask::Secret,
+    mua::terminal::{Terminal, styles},
+    proto::request::Secret,
 };
 
 /// Send one message. On a terminal, asks for the missing parts.
@@ -142,7 +142,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let reply = smtp.log_in(user, &password).map_err(failed)?;
         if !reply.is_done() {
             smtp.quit();
-            return Err(refused(reply.class(), text::line(&explain::smtp(&reply, language))));
+            return Err(refused(reply.class(), display::line(&reply_help::smtp(&reply, language))));
         }
     }
     let recipients = letter.recipients();
@@ -154,11 +154,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Reports the outcome for each recipient.
 fn told(outcome: &Outcome<'_>, language: Language) -> Result<(), Failure> {
-    let explained = |reply: &Reply| text::line(&explain::smtp(reply, language));
+    let explained = |reply: &Reply| display::line(&reply_help::smtp(reply, language));
     let mut lines = Vec::new();
     if let Outcome::NoRecipient(refusals) | Outcome::Answered(_, refusals) = outcome {
-        lines
-            .extend(refusals.iter().map(|(to, reply)| format!("<{}>: {}", text::line(to), explained(reply))));
+        lines.extend(
+            refusals.iter().map(|(to, reply)| format!("<{}>: {}", display::line(to), explained(reply))),
+        );
     }
     if let Outcome::Refused(reply) | Outcome::Answered(reply, _) = outcome {
         lines.push(explained(reply));
@@ -175,7 +176,7 @@ fn refused(class: Class, why: String) -> Failure {
 }
 
 fn failure(trouble: &Trouble, language: Language) -> Failure {
-    let why = text::line(&trouble.tell(language));
+    let why = display::line(&trouble.tell(language));
     match trouble {
         Trouble::Refused(reply) => refused(reply.class(), why),
         Trouble::TooBig { .. } | Trouble::Needs(_) | Trouble::NoLogin(_) => Failure::Refused(why),
@@ -191,7 +192,7 @@ fn server(arguments: &Arguments, terminal: &mut Terminal) -> Result<Place, Failu
     if !terminal.is_typed() {
         return SERVER.parse().map_err(Failure::Usage);
     }
-    let prompt = words::ASK_SERVER.text(terminal.language());
+    let prompt = strings::ASK_SERVER.text(terminal.language());
     asked(terminal, prompt, SERVER)?.parse().map_err(Failure::Usage)
 }
 
@@ -209,7 +210,7 @@ fn letter(arguments: &Arguments, terminal: &mut Terminal) -> Result<Letter, Fail
                 "{}@example.test",
                 env::var("USER").ok().filter(|name| is_address(name)).unwrap_or("me".into())
             );
-            let answer = asked(terminal, words::ASK_FROM.text(language), &offered)?;
+            let answer = asked(terminal, strings::ASK_FROM.text(language), &offered)?;
             one(&answer).map_err(Failure::Usage)?
         }
     };
@@ -219,13 +220,13 @@ fn letter(arguments: &Arguments, terminal: &mut Terminal) -> Result<Letter, Fail
     letter.bcc = arguments.bcc.concat();
     if letter.recipients().is_empty() {
         needs(terminal, "--to")?;
-        let answer = asked(terminal, words::ASK_TO.text(language), "you@example.test")?;
+        let answer = asked(terminal, strings::ASK_TO.text(language), "you@example.test")?;
         letter.to = people(&answer).map_err(Failure::Usage)?;
     }
     letter.subject = match &arguments.subject {
         Some(subject) => subject.clone(),
         None if is_raw || !terminal.is_typed() => String::new(),
-        None => asked(terminal, words::ASK_SUBJECT.text(language), "")?,
+        None => asked(terminal, strings::ASK_SUBJECT.text(language), "")?,
     };
     if !is_raw {
         letter.text = body(arguments, terminal)?;
@@ -249,7 +250,7 @@ fn body(arguments: &Arguments, terminal: &mut Terminal) -> Result<String, Failur
         Some(path) if !is_standard(path) => return utf8(read(path)?, &path.display().to_string()),
         None if content.stdin.is_none() => {
             needs(terminal, "--body, --file or -")?;
-            terminal.say(words::ASK_TEXT, &[]);
+            terminal.say(strings::ASK_TEXT, &[]);
             return Ok(terminal.read_text());
         }
         _ => {}
@@ -271,7 +272,7 @@ fn password(
 ) -> Result<Option<Secret>, Failure> {
     let Some(user) = &arguments.auth else { return Ok(None) };
     if route.exposes_passwords() && !arguments.insecure {
-        return Err(Failure::Usage(words::EXPOSED.with(terminal.language(), &[&route.place])));
+        return Err(Failure::Usage(strings::EXPOSED.with(terminal.language(), &[&route.place])));
     }
     if let Some(path) = &arguments.password_file {
         let content = read(path)?;
@@ -282,7 +283,7 @@ fn password(
         return Ok(Some(Secret::new(password)));
     }
     needs(terminal, &format!("--password-file or {PASSWORD}"))?;
-    let prompt = terminal.filled(words::ASK_PASSWORD_OF, &[user]);
+    let prompt = terminal.filled(strings::ASK_PASSWORD_OF, &[user]);
     terminal.ask_secret(&prompt).map(Some).ok_or_else(|| Failure::Usage("no password was given".into()))
 }
 
@@ -305,10 +306,10 @@ fn dialogue() -> Watcher {
     let coloured = io::stderr().is_terminal() && styles();
     Box::new(move |said| {
         let (who, line, colour) = match said {
-            Said::Client(line) => ("C", text::line(line), "36"),
+            Said::Client(line) => ("C", display::line(line), "36"),
             Said::Server(line) => {
                 let refuses = line.first().is_some_and(|digit| b"45".contains(digit));
-                ("S", text::line(&String::from_utf8_lossy(line)), if refuses { "31" } else { "32" })
+                ("S", display::line(&String::from_utf8_lossy(line)), if refuses { "31" } else { "32" })
             }
             Said::Message(octets) => ("C", format!("({octets} octets of a message)"), "36"),
             Said::Answer(octets) => ("S", format!("({octets} octets)"), "32"),

@@ -16,15 +16,17 @@ use rustix::io::Errno;
 use super::Failure;
 use crate::{
     config::{Config, Sandbox, Service, Text},
-    descriptors::{Shares, descriptors, open_now},
-    files::Files,
-    listen::{self, Error::Bind},
+    fd_limits::{Shares, descriptors, open_now},
+    loaded_config::Files,
     logging, maildir,
     net::endpoint::Endpoint,
     safe_file::{self, Directory, Keep},
-    server::{self, Server},
-    service::{Settled, notify::Manager, sockets::Passed},
-    threads,
+    server::{
+        self, Server,
+        listener::{self, Error::Bind},
+    },
+    system::{Settled, sd_notify::Manager, socket_activation::Passed},
+    thread_limits,
 };
 
 /// Run the server.
@@ -77,7 +79,7 @@ pub(super) fn start(
     descriptors_fit(&config, text)?;
     let passed = Passed::from_environment().map_err(|error| Failure::Other(error.to_string()))?;
     let manager = Manager::from_environment();
-    let sockets = listen::bind_all(&config, passed).map_err(|error| not_started(&error.into(), others))?;
+    let sockets = listener::bind_all(&config, passed).map_err(|error| not_started(&error.into(), others))?;
     let settled = text.path().map(|file| Settled::as_user_of(&config, file)).transpose();
     let mut settled = settled.map_err(|error| Failure::Other(error.to_string()))?;
     let files = Files::of(config, text, SystemTime::now())?;
@@ -110,7 +112,7 @@ pub(super) fn start(
 
 /// Checks that all threads of the server can be started.
 pub(super) fn threads_fit(config: &Config, text: &Text) -> Result<(), Failure> {
-    threads::fit(&config.limits).map_err(|error| text.mistake(error.key, error.to_string()).into())
+    thread_limits::fit(&config.limits).map_err(|error| text.mistake(error.key, error.to_string()).into())
 }
 
 /// Checks that the descriptor limit is high enough for the server.

@@ -15,10 +15,10 @@ use super::Failure;
 use crate::{
     accounts::Accounts,
     config::Config,
-    files,
     limits::Limits,
+    loaded_config,
     maildir::{self, Maildir, Spool},
-    proto::{ask::Mailbox, folder::Folder},
+    proto::{folder::Folder, request::Mailbox},
     tools::mbox,
 };
 
@@ -62,7 +62,8 @@ impl Where {
         }
         let limits = config.map_or_else(Limits::default, |config| config.limits.clone());
         let host = config.map(|config| config.hostname.clone());
-        let accounts = read.as_ref().map(|(config, text)| files::accounts(config, text)).transpose()?;
+        let accounts =
+            read.as_ref().map(|(config, text)| loaded_config::accounts(config, text)).transpose()?;
         Ok(Office {
             spool: Spool::open(&path)?,
             path,

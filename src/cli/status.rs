@@ -3,9 +3,9 @@
 //! It reads the file that the server writes every few seconds. The server opens no socket for it, which other
 //! users could misuse.
 
-mod board;
 #[cfg(feature = "tools")]
 mod live;
+mod summary;
 
 use std::{
     io,
@@ -19,8 +19,8 @@ use super::{Failure, output};
 use crate::{
     config::Config,
     metrics::{
-        place::{self, Figures, Search},
-        reading::Reading,
+        location::{self, Figures, Search},
+        reader::Reading,
     },
     printable,
 };
@@ -64,7 +64,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let figures = match (&arguments.file, &arguments.config) {
         (Some(file), _) => named(file)?,
         (None, Some(config)) => of_config(&Config::load(config)?)?,
-        (None, None) => found(place::latest())?,
+        (None, None) => found(location::latest())?,
     };
     let now = SystemTime::now();
     #[cfg(feature = "tools")]
@@ -84,7 +84,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn of_config(config: &Config) -> Result<(Source, Reading), Failure> {
     match &config.metrics.file {
         Some(file) => named(file),
-        None => found(place::to_read(&config.spool, &config.hostname)),
+        None => found(location::to_read(&config.spool, &config.hostname)),
     }
 }
 
@@ -122,12 +122,12 @@ fn stale(reading: &Reading, now: SystemTime) -> Option<String> {
     let every = reading.value("restante_written_every_seconds").unwrap_or_default();
     let age = reading.age(now);
     let three_times = Duration::try_from_secs_f64(3.0 * every).unwrap_or_default();
-    (age > three_times.saturating_add(SLACK)).then(|| board::span(age))
+    (age > three_times.saturating_add(SLACK)).then(|| summary::span(age))
 }
 
 fn table(reading: &Reading, now: SystemTime) -> String {
-    let mut text = format!("{}\n\n", board::heading(reading, now));
-    board::lines(reading, None).iter().for_each(|line| {
+    let mut text = format!("{}\n\n", summary::heading(reading, now));
+    summary::lines(reading, None).iter().for_each(|line| {
         text.push_str(line);
         text.push('\n');
     });

@@ -3,8 +3,8 @@
 
 use clap::Subcommand;
 
-use super::{Failure, client, explain, export, fsck, import, pages, purge, seed, send, wait, watch};
-use crate::client::text;
+use super::{Failure, client, explain, export, fsck, import, man_pages, purge, seed, send, wait, watch};
+use crate::client::display;
 
 // No doc comment, because clap would print it above the help of the whole program.
 #[derive(Debug, Subcommand)]
@@ -19,7 +19,7 @@ pub(super) enum Command {
     Import(import::Arguments),
     Export(export::Arguments),
     Explain(explain::Arguments),
-    Pages(pages::Arguments),
+    Pages(man_pages::Arguments),
 }
 
 pub(super) fn run(command: Command) -> Result<(), Failure> {
@@ -34,13 +34,13 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         Command::Import(arguments) => import::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
-        Command::Pages(arguments) => pages::run(&arguments),
+        Command::Pages(arguments) => man_pages::run(&arguments),
     }
 }
 
 /// Wraps text to 80 columns, indented by that many.
 pub(super) fn wrapped(text: &str, indent: usize) -> String {
-    let lines = text::wrapped(text, COLUMNS - indent);
+    let lines = display::wrapped(text, COLUMNS - indent);
     lines.iter().map(|line| format!("{}{line}", " ".repeat(indent))).collect::<Vec<_>>().join("\n")
 }
 

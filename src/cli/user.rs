@@ -86,7 +86,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Action::Remove(account) => {
             let config = Config::load(&account.file.config)?;
             let name = account.name.to_ascii_lowercase();
-            let left = crate::files::sources(&config);
+            let left = crate::loaded_config::sources(&config);
             UserFile::at(&left.users).remove(&name)?;
             let spool = config.spool.display();
             out.line(format_args!("removed {name}, whose mail stays in {spool}; {}", taken(&config)))?;

@@ -3,27 +3,20 @@
 //! Blocking, one connection at a time, with a time limit on every wait. The rule: a server's text is shown
 //! and never obeyed: none of it reaches the terminal, a path or another command unescaped.
 
-mod browse;
-pub(crate) mod copies;
-pub(crate) mod explain;
-mod folder;
-pub(crate) mod letter;
+mod connection;
+pub mod display;
+mod error;
+pub(crate) mod outgoing;
 pub mod pop3;
+pub(crate) mod reply_help;
 pub mod smtp;
+pub mod strings;
 pub(crate) mod submit;
-pub(crate) mod terminal;
-pub mod text;
 mod tls;
-mod trouble;
-pub mod view;
-pub(crate) mod visit;
-mod wire;
-pub mod words;
-mod write;
 
+pub use connection::{Place, Said, Watcher};
+pub use error::Trouble;
 pub use tls::{Tls, Trust};
-pub use trouble::Trouble;
-pub use wire::{Place, Said, Watcher};
 
 use std::time::Duration;
 

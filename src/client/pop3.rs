@@ -8,11 +8,11 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{
     Route, Security, Trouble,
-    wire::{Said, Watcher, Wire},
+    connection::{Said, Watcher, Wire},
 };
 use crate::proto::{
-    ask::Secret,
     dot::{Decoder, LineEndings},
+    request::Secret,
 };
 
 /// A reply that begins with `-ERR`.

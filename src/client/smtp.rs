@@ -8,9 +8,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{
     Route, Security, Trouble,
-    wire::{Said, Watcher, Wire},
+    connection::{Said, Watcher, Wire},
 };
-use crate::proto::{ask::Secret, dot::Encoder};
+use crate::proto::{dot::Encoder, request::Secret};
 
 /// One reply, of one or more lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -304,7 +304,7 @@ impl Needs {
             memchr::memmem::find(message, b"\n\r\n").or_else(|| memchr::memmem::find(message, b"\n\n"));
         let header = &message[..header.unwrap_or(message.len())];
         Self {
-            octets: crate::octets::octets(message),
+            octets: crate::wire_size::octets(message),
             eight_bit: !message.is_ascii(),
             utf8: !header.is_ascii() || addresses.into_iter().any(|address| !address.is_ascii()),
         }

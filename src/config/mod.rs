@@ -4,10 +4,10 @@
 //! reported with file, line, column, key and accepted form.
 
 mod error;
-mod file;
-mod listen;
+mod listener;
 mod metrics;
 mod reload;
+mod schema;
 mod tls;
 
 use std::{
@@ -29,7 +29,7 @@ use crate::{
 };
 use error::Mistake;
 pub use error::{Error, Text};
-pub use listen::{Listen, Networks, Persona};
+pub use listener::{Listen, Networks, Persona};
 pub use metrics::Metrics;
 pub use tls::TlsMode;
 
@@ -137,7 +137,7 @@ impl Config {
         let text = read_text_bounded(path, MOST_CONFIGURATION.0).map_err(unreadable)?;
         let directory = std::path::absolute(path).map_err(unreadable)?;
         let directory = directory.parent().unwrap_or(Path::new("/"));
-        match file::read(&text, directory) {
+        match schema::read(&text, directory) {
             Ok(config) => Ok((config, Text::of_file(path, text))),
             Err(mistake) => Err(mistake.in_file(path, &text)),
         }
@@ -233,7 +233,7 @@ impl Config {
                 "at least one listener is needed: a section [[listen]] with protocol and address",
             ));
         }
-        listen::check(&self.listen)?;
+        listener::check(&self.listen)?;
         let open = |listen: &Listen| self.unknown == Unknown::Create && !listen.address.is_local();
         if let Some(n) = self.listen.iter().position(open) {
             return Err(Mistake::at(

@@ -5,7 +5,7 @@
 //! Logging never waits: lines go to a thread of their own, and are dropped and counted if the output does not
 //! accept them, because mail goes on without a log. `docs/manual/logs.md` lists every line.
 
-mod lines;
+mod line_queue;
 mod output;
 mod settings;
 
@@ -26,9 +26,9 @@ use simplelog::{ConfigBuilder, WriteLogger};
 use crate::{
     metrics::METRICS,
     printable,
-    proto::{Encryption, ask::ConnId, event::Event},
+    proto::{Encryption, event::Event, request::ConnId},
 };
-use lines::{Entry, Lines, Next, write_out};
+use line_queue::{Entry, Lines, Next, write_out};
 use output::Output;
 pub use settings::{Destination, Log};
 
@@ -285,7 +285,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::proto::ask::Mailbox;
+    use crate::proto::request::Mailbox;
 
     const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
     const TLS: Encryption = Encryption { version: "1.3", cipher: "TLS_AES_128_GCM_SHA256" };

@@ -12,7 +12,7 @@ use rustix::{
 };
 
 use super::{Error, Maildir};
-use crate::closing::Handle;
+use crate::deferred_drop::Handle;
 
 /// The lock file, beside the messages or the mailboxes.
 pub const FILE: &str = ".restante.lock";

@@ -12,7 +12,7 @@ use super::{
     Error, Kind, Maildir, Place, name,
     scan::{Found, Stamp},
 };
-use crate::closing::OffLoop;
+use crate::deferred_drop::OffLoop;
 
 /// The flags for opening message files: never through a link, never waiting for the writer of a FIFO.
 pub const OPEN: OFlags = OFlags::RDONLY

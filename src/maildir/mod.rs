@@ -3,27 +3,27 @@
 //! Blocking, plain code for worker threads and the command-line tools. It knows nothing of sockets, sessions or
 //! accounts. It opens every file relative to a directory that is already open, and never through a symbolic link.
 
-pub mod counting;
-mod draft;
 pub mod error;
-pub mod known_date;
+pub(crate) mod fault_points;
 pub mod lock;
 pub mod message;
 pub mod name;
-mod remote;
+mod remote_fs;
 pub mod scan;
-pub mod sent;
-pub mod sizes;
-pub(crate) mod steps;
+pub mod sent_dedup;
+pub mod size_cache;
+pub mod size_counter;
 pub mod store;
-pub mod tidy;
+pub mod tmp_cleanup;
+mod tmp_file;
+pub mod trusted_date;
 pub mod usage;
 
-pub use counting::Progress;
-pub use draft::Draft;
 pub use error::{Error, Kind};
 pub use message::{OpenMessage, Wanted};
 pub use scan::{Change, Found, Scan};
-pub use sent::MessageId;
+pub use sent_dedup::MessageId;
+pub use size_counter::Progress;
 pub use store::{Maildir, Place, Spool};
+pub use tmp_file::Draft;
 pub use usage::Usage;

@@ -121,7 +121,7 @@ pub fn with_flags(name: &[u8], flags: &[u8]) -> Vec<u8> {
 /// The octets on the wire in a name of ours, if the bytes in the name are still those of the file.
 pub fn octets_told(name: &[u8], bytes: u64) -> Option<u64> {
     sizes_told(name).and_then(|(told, octets)| {
-        (told == bytes && crate::octets::are_possible(octets, bytes)).then_some(octets)
+        (told == bytes && crate::wire_size::are_possible(octets, bytes)).then_some(octets)
     })
 }
 

@@ -10,10 +10,10 @@ use rustix::{
 
 use super::{
     Error, Maildir, Place,
-    counting::{Counted, Turn},
     message::Named,
-    name, remote,
-    sizes::Sizes,
+    name, remote_fs,
+    size_cache::Sizes,
+    size_counter::{Counted, Turn},
 };
 
 /// A message file as it was found.
@@ -287,7 +287,7 @@ pub fn look(maildir: &Maildir, looks: &[Look], turn: &mut Turn) -> Result<Option
             }
         });
     }
-    if let Err(error) = super::sizes::append(maildir, &counted) {
+    if let Err(error) = super::size_cache::append(maildir, &counted) {
         log::debug!("{error}: sizes not kept");
     }
     Ok((!over).then_some((changes, left_out)))
@@ -371,7 +371,7 @@ fn may_be_unreadable(stat: &Stat) -> bool {
 pub fn times(maildir: &Maildir) -> Result<Times, Error> {
     let time = |place: Place| {
         let failed = |e: Errno| Error::at(maildir.path().join(place.name()), "stat", e);
-        let stat = remote::state(maildir.dir(place)).map_err(failed)?;
+        let stat = remote_fs::state(maildir.dir(place)).map_err(failed)?;
         let modified = (stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec);
         if stat.stx_nlink == 0 { Err(failed(Errno::NOENT)) } else { Ok(modified) }
     };

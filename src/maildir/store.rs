@@ -20,12 +20,12 @@ use rustix::{
 };
 
 use super::{
-    draft::remove,
     error::{Error, Kind},
+    fault_points::step,
     lock::{Hold, Lock},
-    steps::step,
+    tmp_file::remove,
 };
-use crate::closing::Handle;
+use crate::deferred_drop::Handle;
 
 /// The directory that holds the mailboxes.
 #[derive(Debug)]

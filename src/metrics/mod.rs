@@ -3,21 +3,21 @@
 //! There is one set per process, as there is one log. Each part of the server counts its own actions, and no
 //! decision depends on a figure. `docs/manual/metrics.md` lists them.
 
-mod kinds;
-pub mod place;
+mod instruments;
+pub mod location;
+mod loop_turns;
 mod process;
+mod prometheus;
 pub mod publish;
-pub mod reading;
-mod text;
-mod turns;
+pub mod reader;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::proto::{event::Event, protocol::Service};
-pub use kinds::{Counter, Gauge, Histogram, Words};
-use kinds::{NUMBERS, TIMES};
-pub use text::{Family, Kind, Sample};
-pub use turns::LoopTurns;
+pub use instruments::{Counter, Gauge, Histogram, Words};
+use instruments::{NUMBERS, TIMES};
+pub use loop_turns::LoopTurns;
+pub use prometheus::{Family, Kind, Sample};
 
 /// The figures of this process.
 pub static METRICS: Metrics = Metrics::new();

@@ -11,7 +11,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::{METRICS, place};
+use super::{METRICS, location};
 use crate::safe_file::{self, Directory, Keep};
 
 /// The file of the figures, and the interval.
@@ -29,7 +29,7 @@ impl Plan {
     /// The file to write. `None` if there is no usable directory.
     pub fn path(&self) -> Option<PathBuf> {
         let (spool, hostname) = &self.server;
-        self.file.clone().or_else(|| place::to_write(spool, hostname))
+        self.file.clone().or_else(|| location::to_write(spool, hostname))
     }
 
     /// Starts publishing. The server also runs without it.
@@ -112,7 +112,7 @@ fn at(path: &Path) -> io::Result<(Directory, &OsStr)> {
 /// Removes the files of servers that were killed, if the directory has only figures.
 fn sweep(path: &Path) {
     let is_figures = |name: &OsStr| {
-        let name = name.to_str().and_then(|name| name.strip_suffix(place::ENDING));
+        let name = name.to_str().and_then(|name| name.strip_suffix(location::ENDING));
         name.is_some_and(|name| name.len() == 8 && name.bytes().all(|b| b.is_ascii_hexdigit()))
     };
     let Ok((directory, ours)) = at(path) else { return };

@@ -19,7 +19,7 @@ use rustls::{
     sign::{CertifiedKey, SingleCertAndKey},
 };
 
-use crate::{limits::MOST_PEM, open_regular::read_bounded, stamp::FileStamp};
+use crate::{file_stamp::FileStamp, limits::MOST_PEM, open_regular::read_bounded};
 
 /// The files of a certificate and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]

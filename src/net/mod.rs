@@ -2,8 +2,8 @@
 
 pub mod certificate;
 pub mod endpoint;
-pub mod proxy;
-pub mod stream;
+pub mod proxy_protocol;
+pub mod socket;
 pub mod timer;
 pub mod tls;
 pub mod transport;

@@ -25,7 +25,7 @@ use crate::{
     metrics::METRICS,
     proto::{
         Encryption,
-        buf::{Inbox, Outbox},
+        buffer::{Inbox, Outbox},
     },
 };
 

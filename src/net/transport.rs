@@ -9,12 +9,12 @@ use std::{
 };
 
 use super::{
-    stream::Stream,
+    socket::Stream,
     tls::{Session, Taken, Tls},
 };
 use crate::proto::{
     Encryption,
-    buf::{Inbox, Outbox},
+    buffer::{Inbox, Outbox},
 };
 
 /// A socket with its encryption.

@@ -1,6 +1,6 @@
 //! What a session wants the log to know: data, written out by `logging`.
 
-use super::{ask::Mailbox, injection::Injection};
+use super::{injection::Injection, request::Mailbox};
 
 /// Something worth a line in the log. Text in it is as the peer sent it: the log escapes it.
 #[derive(Debug, Clone, PartialEq, Eq)]

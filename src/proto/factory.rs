@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use serde::Serialize;
 
-use super::{Session, ask::ConnId, protocol::Protocol};
+use super::{Session, protocol::Protocol, request::ConnId};
 
 /// Makes sessions of one protocol under the same rules.
 pub trait SessionFactory: fmt::Debug {

@@ -5,27 +5,27 @@
 //! [`Cx`]. Nothing below this directory imports anything of ours but the leaves `limits`, `octets` and
 //! `clock`, and `tests/layering.rs` holds it to that.
 
-pub mod ask;
-pub mod buf;
+pub mod buffer;
 pub mod destinations;
 pub mod dot;
 pub mod event;
 pub mod factory;
-pub mod faults;
+pub mod fault_injection;
 pub mod folder;
 pub mod injection;
 pub mod mailbox;
 pub mod pop3;
 pub mod protocol;
+pub mod request;
 pub mod sasl;
 pub mod session;
+pub mod session_phase;
 pub mod smtp;
-pub mod standing;
 pub mod telnet;
 pub mod vocabulary;
 
 pub use session::{Body, Cx, Encryption, Patience, Progress, Renewal, Session, SessionEvent, Stage, Step};
-pub use standing::Standing;
+pub use session_phase::Standing;
 
 /// The first section of a row of either table, in short.
 pub(crate) fn section(rfc: &str) -> String {

@@ -6,7 +6,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use super::{ask::Secret, reached};
+use super::{reached, request::Secret};
 
 /// Octets in a line of an exchange, its line end included (RFC 4954 section 4).
 pub const LINE: usize = 12_288;

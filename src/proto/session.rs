@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{
     Standing,
-    ask::{Answer, Ask, Directory, Mailbox},
-    buf::{Inbox, Outbox},
+    buffer::{Inbox, Outbox},
+    request::{Answer, Ask, Directory, Mailbox},
 };
 use crate::clock::Now;
 

@@ -1,6 +1,6 @@
 //! The words that explain a protocol to people who read a transcript of it.
 
-use super::smtp::codes::Class;
+use super::smtp::reply_codes::Class;
 
 /// The meaning of a protocol's commands and replies, with the sections that rule them.
 #[derive(Debug)]

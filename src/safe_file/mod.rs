@@ -4,7 +4,7 @@
 //! directory, and renamed into its place; a file that is there is opened only if it is a regular one, without waiting
 //! for it. Root writes only where nobody else can change the way: every directory from `/` on is root's.
 
-mod at;
+mod create;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -19,8 +19,8 @@ use std::{
 };
 
 use crate::printable;
-use at::{NO_WAIT, contents, create_in, sync, unfinished};
-pub use at::{is_unfinished, open_to_write_in, replace_in};
+use create::{NO_WAIT, contents, create_in, sync, unfinished};
+pub use create::{is_unfinished, open_to_write_in, replace_in};
 use rustix::{
     fs::{self, AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Stat},
     io::Errno,

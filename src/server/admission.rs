@@ -13,9 +13,9 @@ use std::{
 use crate::{
     capacity::Shrinker,
     config::Service,
-    conn::{Claim, Stage},
     limits::{Limits, prefix, site},
-    proto::ask::ConnId,
+    proto::request::ConnId,
+    server::connection::{Claim, Stage},
 };
 
 /// Every connection, and the places there are.

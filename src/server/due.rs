@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Due, Server, end::Stopping};
-use crate::{clock::Now, listen::Listener, proto::ask::ConnId};
+use super::{Due, Server, shutdown::Stopping};
+use crate::{clock::Now, proto::request::ConnId, server::listener::Listener};
 
 impl Server {
     /// Does what is due. Where very many connections expire at once, some do in the next turn.

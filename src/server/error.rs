@@ -2,13 +2,13 @@
 
 use std::{fmt, io, path::PathBuf};
 
-use crate::{backend, descriptors::TooFew, listen, maildir};
+use crate::{backend, fd_limits::TooFew, maildir, server::listener};
 
 /// Why the server could not start or go on.
 #[derive(Debug)]
 pub enum Error {
     /// Nobody can be listened to.
-    Listen(listen::Error),
+    Listen(listener::Error),
     /// The spool could not be used.
     Spool(maildir::Error),
     /// Transcripts can't go there.
@@ -34,8 +34,8 @@ impl From<TooFew> for Error {
     }
 }
 
-impl From<listen::Error> for Error {
-    fn from(error: listen::Error) -> Self {
+impl From<listener::Error> for Error {
+    fn from(error: listener::Error) -> Self {
         Self::Listen(error)
     }
 }

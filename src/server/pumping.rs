@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use super::Server;
 use crate::{
     clock::Now,
-    conn::{Conn, work::Share},
-    proto::ask::ConnId,
+    proto::request::ConnId,
     rota::take_after,
+    server::connection::{Conn, work::Share},
 };
 
 impl Server {

@@ -20,14 +20,14 @@ use super::{Due, ListenerId, Server, opens, scratch, shares::lowered};
 use crate::{
     clock::Now,
     config::{self, Config, Listen, Service, Text},
-    descriptors::{Shares, descriptors},
+    fd_limits::{Shares, descriptors},
     file_poller::{MOST_STUCK, SLOW, STUCK},
-    files::{self, Files},
-    listen::{self, Bound, Listener},
+    loaded_config::{self, Files},
     logging,
     metrics::METRICS,
-    net::{endpoint::Endpoint, stream::Socket},
-    service::sandbox,
+    net::{endpoint::Endpoint, socket::Socket},
+    server::listener::{self, Bound, Listener},
+    system::sandbox,
 };
 
 /// A reload that is under way.
@@ -181,7 +181,7 @@ impl Server {
         let tls = if same_files {
             self.tls.clone()
         } else {
-            listen::tls(&config, certificate.take()).map_err(|error| error.to_string())?
+            listener::tls(&config, certificate.take()).map_err(|error| error.to_string())?
         };
         let opens = opens(&config, listeners.len(), self.inherited, true);
         let shares = Shares::of(descriptors(), &config.limits, &opens);
@@ -274,7 +274,8 @@ impl Present {
                 place.display()
             ));
         }
-        let mut files = Files::of(config, &text, now).map_err(|error: files::Error| error.to_string())?;
+        let mut files =
+            Files::of(config, &text, now).map_err(|error: loaded_config::Error| error.to_string())?;
         if let Some(key) = files.config.fixed_key_unlike(&self.config) {
             return Err(words(
                 text.mistake(key, "this cannot change while the server runs: it needs a restart"),
@@ -324,7 +325,7 @@ impl Present {
         }
         for (n, listen) in rest {
             let socket = Socket::bind(&listen.address).map_err(|error| {
-                let why = listen::Error::Bind(listen.protocol, listen.address.clone(), error);
+                let why = listener::Error::Bind(listen.protocol, listen.address.clone(), error);
                 let why = format!("{why}{}", in_the_way(&held, &listen.address));
                 text.mistake(&format!("listen.{n}.address"), why)
             })?;
@@ -366,4 +367,4 @@ fn passed(
 }
 
 /// Rounds of accepting that empty the queue of a listener: mio asks for 1024 places in it.
-const LAST_ROUNDS: usize = 1024 / super::arrive::ACCEPTS_A_TURN + 1;
+const LAST_ROUNDS: usize = 1024 / super::accept::ACCEPTS_A_TURN + 1;

@@ -3,8 +3,8 @@
 use super::Server;
 use crate::{
     config::{Config, Unknown, Watch},
-    descriptors::{Opens, Shares},
-    listen::Listener,
+    fd_limits::{Opens, Shares},
+    server::listener::Listener,
 };
 
 /// The descriptors that a configuration asks for.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{ListenerId, Server, opens};
-use crate::{clock::Now, config::Watch, descriptors::Shares, proto::protocol::Protocol};
+use crate::{clock::Now, config::Watch, fd_limits::Shares, proto::protocol::Protocol};
 
 impl Server {
     /// In one line: what is served where.

@@ -4,19 +4,19 @@ use std::{
     time::Duration,
 };
 
-use super::{end::FAREWELLS_A_TURN, *};
+use super::{shutdown::FAREWELLS_A_TURN, *};
 use crate::{
     config::Text,
-    listen,
     logging::Caller,
-    net::{endpoint::Endpoint, stream::Stream},
+    net::{endpoint::Endpoint, socket::Stream},
     proto::{
         Cx, Encryption, Patience, Progress, Renewal, Session, Stage, Step,
-        ask::Answer,
-        buf::{Inbox, Outbox},
+        buffer::{Inbox, Outbox},
         protocol::Protocol,
+        request::Answer,
     },
-    service::sockets::Passed,
+    server::listener,
+    system::socket_activation::Passed,
     workers::Completion,
 };
 
@@ -86,7 +86,7 @@ fn server_with_a_session(buggy: Buggy) -> (tempfile::TempDir, Server, ConnId, Tc
     let dir = tempfile::tempdir().unwrap();
     let loopback = "127.0.0.1:0".parse().unwrap();
     let config = Config::development(dir.path().to_owned(), loopback, loopback).unwrap();
-    let sockets = listen::bind_all(&config, Passed::default()).unwrap();
+    let sockets = listener::bind_all(&config, Passed::default()).unwrap();
     let files = Files::of(config, &Text::default(), SystemTime::now()).unwrap();
     // A test of signals sends them to this process.
     let mut server = Server::open_as_guest(files, sockets).unwrap();

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use serde::Serialize;
 
-use crate::{octets::Octets, proto::dot::Encoder};
+use crate::{proto::dot::Encoder, wire_size::Octets};
 
 /// The figures of one message.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -92,7 +92,7 @@ const BUFFER: usize = 64 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::octets::octets;
+    use crate::wire_size::octets;
 
     #[test]
     fn everything_is_counted_once() {

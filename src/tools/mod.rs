@@ -3,24 +3,24 @@
 //!
 //! Blocking code for the command line and for [`testing`](crate::testing). Nothing here prints, exits or
 //! reads the clock. The rules for names, sizes and unique ids are those of [`maildir`](crate::maildir) and
-//! [`mailbox`](crate::mailbox); none is written a second time here.
+//! [`mailbox`](crate::index); none is written a second time here.
 
-pub(crate) mod corpus;
 pub(crate) mod date;
-mod dirs;
+mod dir_watcher;
 pub(crate) mod explain;
-mod filing;
 pub(crate) mod fsck;
 pub(crate) mod header;
-mod letter;
 mod mark;
 pub mod mbox;
 pub(crate) mod measure;
+mod message;
 mod purge;
-mod waiting;
+mod seed;
+pub(crate) mod test_messages;
+mod wait;
 
-pub(crate) use filing::{Filed, Filer, Letter, Placing};
-pub use letter::Message;
 pub use mark::{BadMark, Mark};
+pub use message::Message;
 pub(crate) use purge::purge;
-pub(crate) use waiting::{Target, Wait};
+pub(crate) use seed::{Filed, Filer, Letter, Placing};
+pub(crate) use wait::{Target, Wait};

@@ -6,9 +6,9 @@ use crate::{
     limits::Limits,
     maildir::{
         Error, Kind, Maildir, Place,
-        counting::Turn,
         message::{Deletion, Survivors},
         scan::{self, Scan},
+        size_counter::Turn,
     },
 };
 

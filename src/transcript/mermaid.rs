@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::read::{Reader, Scene};
+use super::reader::{Reader, Scene};
 
 /// The diagram of a transcript.
 pub fn diagram(transcript: &str) -> String {

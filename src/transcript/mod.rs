@@ -3,13 +3,13 @@
 //! `record` observes a connection and its session, `mask` hides passwords, `left_out` summarises message
 //! data, and `writer` waits for the disk. `read` reads a transcript back.
 
-mod left_out;
-mod lines;
-mod mask;
+mod elided;
+pub mod format;
+mod line_splitter;
 pub mod mermaid;
-mod read;
-mod record;
-pub mod text;
+mod reader;
+mod recorder;
+mod redaction;
 mod writer;
 
 use std::{fmt::Write as _, io, net::SocketAddr, path::Path, time::SystemTime};
@@ -20,14 +20,14 @@ use crate::{
     clock::Now,
     limits::Limits,
     proto::{
-        ask::ConnId,
         factory::{SessionFactory, Settings},
+        request::ConnId,
     },
 };
-pub use left_out::LeftOut;
-use mask::Masks;
-pub use read::{Reader, Scene};
-pub use record::Record;
+pub use elided::LeftOut;
+pub use reader::{Reader, Scene};
+pub use recorder::Record;
+use redaction::Masks;
 use writer::{Bounds, Desk};
 
 /// The transcripts of a server.

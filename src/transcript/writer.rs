@@ -18,7 +18,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::{limits::Limits, proto::ask::ConnId, safe_file::Directory};
+use crate::{limits::Limits, proto::request::ConnId, safe_file::Directory};
 
 /// Limits of the transcripts.
 #[derive(Debug, Clone, Copy)]

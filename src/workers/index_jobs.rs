@@ -7,17 +7,17 @@ use super::{
     storage::{Storage, report},
 };
 use crate::{
-    mailbox::{
+    index::{
         Index, List,
         registry::{IndexId, Load, Loaded, Looked},
     },
     maildir::{
         Error, Maildir,
-        counting::{Progress, Turn},
         lock::Lock,
         scan::{self, Look, Times},
+        size_counter::{Progress, Turn},
     },
-    proto::ask::{Fault, Mailbox},
+    proto::request::{Fault, Mailbox},
 };
 
 /// Locks a mailbox: the one that is open already, if it is still what its path leads to.

@@ -10,8 +10,8 @@ use std::{
 use super::{AckToken, CompletionSender, spill::Spilled, storage::Storage};
 use crate::{
     accounts::{Accounts, Credential, UserFile, Verdict},
-    closing::OffLoop,
-    mailbox::{
+    deferred_drop::OffLoop,
+    index::{
         Snapshot,
         registry::{self, IndexId, Load, Loaded, Looked},
     },
@@ -20,7 +20,7 @@ use crate::{
         lock::Lock,
         scan::{Look, Times},
     },
-    proto::ask::{ConnId, Fault, Mailbox, Secret},
+    proto::request::{ConnId, Fault, Mailbox, Secret},
 };
 
 pub use super::spill::SpillTo;

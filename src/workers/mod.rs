@@ -31,7 +31,7 @@ use crate::{
     accounts::Scratch,
     limits::SCRATCH_KEPT,
     metrics::{Gauge, METRICS},
-    proto::ask::Fault,
+    proto::request::Fault,
 };
 
 pub use ack_token::AckToken;

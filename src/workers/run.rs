@@ -11,10 +11,10 @@ use super::{
 };
 use crate::{
     accounts::{Credential, Scratch, UserFile, Verdict},
+    index::Snapshot,
     logging,
-    mailbox::Snapshot,
-    maildir::{Maildir, OpenMessage, Usage, known_date, tidy, usage},
-    proto::ask::{Fault, Mailbox, Secret},
+    maildir::{Maildir, OpenMessage, Usage, tmp_cleanup, trusted_date, usage},
+    proto::request::{Fault, Mailbox, Secret},
 };
 
 impl Job {
@@ -73,14 +73,14 @@ impl Job {
 
 /// Removes what was left in `tmp/`, and notes the date.
 fn remove_leftovers(storage: &Storage, age: Duration, date: SystemTime) {
-    let (removed, errors) = tidy::tidy(&storage.spool, date, age);
+    let (removed, errors) = tmp_cleanup::tidy(&storage.spool, date, age);
     for error in &errors {
         report(error);
     }
     if removed > 0 {
         log::info!("{removed} files removed that were left behind in tmp/");
     }
-    if let Err(error) = known_date::write(&storage.spool, date) {
+    if let Err(error) = trusted_date::write(&storage.spool, date) {
         log::debug!("the date is not noted: {}", logging::escape(&error.to_string()));
     }
 }

@@ -10,10 +10,10 @@ use super::{
     storage::{Storage, report},
 };
 use crate::{
-    closing::OffLoop,
+    deferred_drop::OffLoop,
     maildir::{Draft, Error, Maildir, MessageId, name::Unique},
-    octets::Octets,
-    proto::ask::{Fault, Mailbox},
+    proto::request::{Fault, Mailbox},
+    wire_size::Octets,
 };
 
 /// The file of a spill.

@@ -9,13 +9,17 @@ use std::{
 };
 
 use crate::{
+    index::watcher::Watcher,
     limits::{COUNTED_AT_A_TIME, Limits},
-    mailbox::watch::Watcher,
-    maildir::{Error, Kind, Maildir, Spool, counting::Bounds, lock, lock::Lock},
+    maildir::{
+        Error, Kind, Maildir, Spool,
+        lock::{self, Lock},
+        size_counter::Bounds,
+    },
     metrics::METRICS,
     proto::{
-        ask::{Fault, Mailbox},
         folder::Folder,
+        request::{Fault, Mailbox},
     },
 };
 

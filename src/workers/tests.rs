@@ -11,10 +11,10 @@ use crate::{
     accounts::Scratch,
     maildir::{
         Spool,
+        fault_points::{Plan, Trouble},
         name::Namer,
-        steps::{Plan, Trouble},
     },
-    proto::ask::{ConnId, Mailbox},
+    proto::request::{ConnId, Mailbox},
     workers::{
         job::Release,
         spill::{SpillPermits, SpillTo},

@@ -4,13 +4,13 @@ use std::time::SystemTime;
 
 use super::storage::{Storage, report};
 use crate::{
-    mailbox::{Snapshot, registry},
+    index::{Snapshot, registry},
     maildir::{
         Error, Kind, Maildir, Place,
         message::{self, Deletion, Survivors},
         scan,
     },
-    proto::ask::{Fault, Maildrop},
+    proto::request::{Fault, Maildrop},
 };
 
 /// Does all it can, and fails if the disk let any of it fail (RFC 1939 section 6), or a message is not what the

@@ -7,8 +7,8 @@ use restante::{
     clock::Now,
     proto::{
         Cx, Encryption, Patience, Renewal, Session, Step,
-        ask::Ask,
-        buf::{Inbox, Outbox},
+        buffer::{Inbox, Outbox},
+        request::Ask,
     },
 };
 

@@ -11,19 +11,19 @@ use std::{
 };
 
 use restante::{
-    conn::{self, Conn},
     limits::Limits,
     logging::Caller,
     net::{
         certificate::Pair,
-        stream::Stream,
+        socket::Stream,
         tls::Tls,
         transport::{Security, Transport},
     },
     proto::{
-        ask::{Answer, Ask, ConnId, Directory, Fault, Lookup},
+        request::{Answer, Ask, ConnId, Directory, Fault, Lookup},
         smtp::address::Address,
     },
+    server::connection::{self, Conn},
     transcript::Transcripts,
 };
 use rustls::{ClientConfig, ClientConnection};
@@ -153,7 +153,7 @@ impl Directory for Script {
     }
 }
 
-impl conn::World for Script {
+impl connection::World for Script {
     fn directory(&self) -> &dyn Directory {
         self
     }

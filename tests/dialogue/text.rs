@@ -1,8 +1,8 @@
 //! What a dialogue says beyond what transcripts do: the words of faults, and when two lines agree. How octets, asks
-//! and answers are written is told in `restante::transcript::text`.
+//! and answers are written is told in `restante::transcript::format`.
 
-use restante::proto::ask::Fault;
-pub(crate) use restante::transcript::text::{ask, escaped, span, unescaped, unquoted};
+use restante::proto::request::Fault;
+pub(crate) use restante::transcript::format::{ask, escaped, span, unescaped, unquoted};
 
 /// The words of an answer's fault.
 pub(crate) fn fault(word: &str) -> Result<Fault, String> {

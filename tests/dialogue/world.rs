@@ -4,20 +4,20 @@ use std::{borrow::Cow, collections::HashMap, rc::Rc, sync::Arc};
 
 use restante::{
     clock::Now,
+    index::Logins,
     limits::{Limits, Span},
-    mailbox::Logins,
-    octets::octets,
     proto::{
         Session,
-        ask::{Answer, Ask, ConnId, Destination, Directory, Fault, Lookup, Mailbox, Maildrop},
         dot::LineEndings,
         factory::SessionFactory,
-        faults::Faulty,
+        fault_injection::Faulty,
         folder::Folder,
         pop3,
+        request::{Answer, Ask, ConnId, Destination, Directory, Fault, Lookup, Mailbox, Maildrop},
         smtp::{self, address::Address},
     },
     transcript::{self, Record, Transcripts},
+    wire_size::octets,
 };
 use serde::de::{DeserializeOwned, IntoDeserializer, value};
 

@@ -8,16 +8,7 @@ use std::{
     time::Duration,
 };
 
-use restante::{
-    client::{
-        Place, Route, Security, Tls, Trouble, Trust,
-        pop3::Pop3,
-        smtp::{Needs, Reply, Smtp},
-        text,
-        words::Language,
-    },
-    proto::ask::Secret,
-};
+use restante::{client::{Place, Route, Security, Tls, Trouble, Trust, pop3::Pop3, smtp::{Needs, Reply, Smtp}, display, strings::Language}, proto::request::Secret};
 
 use super::owned;
 use crate::{
@@ -62,7 +53,7 @@ fn run(data: &[u8]) {
         match done {
             Err(Trouble::Unreachable(_, error)) => panic!("no way to loopback: {error}"),
             Err(trouble) => {
-                assert!(!text::line(&trouble.tell(Language::English)).chars().any(is_harmful))
+                assert!(!display::line(&trouble.tell(Language::English)).chars().any(is_harmful))
             }
             Ok(()) => {}
         }

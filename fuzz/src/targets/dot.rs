@@ -1,10 +1,7 @@
 //! Message data on the wire. The end is where the RFC has it and nowhere else, whatever the pieces are; what is put on
 //! the wire comes off it as it was; and nobody who reads it more leniently sees another end.
 
-use restante::{
-    octets::octets,
-    proto::dot::{Decoder, Encoder, LineEndings},
-};
+use restante::{wire_size::octets, proto::dot::{Decoder, Encoder, LineEndings}};
 
 use super::owned;
 use crate::{Target, bytes::Bytes};

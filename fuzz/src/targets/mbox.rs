@@ -6,10 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use restante::{
-    maildir::{Maildir, Spool, name},
-    tools::mbox::{Error, Format, FromLine, Import, Sink, cut, export},
-};
+use restante::{maildir::{Maildir, Spool, name}, tools::mbox::{Error, Format, FromLine, Import, Sink, cut, export}};
 
 use super::owned;
 use crate::{

@@ -10,20 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use restante::{
-    clock::Now,
-    limits::Limits,
-    octets::octets,
-    proto::{
-        Cx, Encryption, Session, Step,
-        ask::{Answer, Ask, Directory, Fault, Lookup, Mailbox, Maildrop},
-        buf::{Inbox, Outbox},
-        dot::LineEndings,
-        pop3::{Expire, Persona, Pop3, Rules},
-        sasl,
-        smtp::address::Address,
-    },
-};
+use restante::{clock::Now, limits::Limits, wire_size::octets, proto::{Cx, Encryption, Session, Step, request::{Answer, Ask, Directory, Fault, Lookup, Mailbox, Maildrop}, buffer::{Inbox, Outbox}, dot::LineEndings, pop3::{Expire, Persona, Pop3, Rules}, sasl, smtp::address::Address}};
 
 use crate::{
     Target,

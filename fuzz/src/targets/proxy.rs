@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use restante::net::proxy::{Header, LONGEST, parse};
+use restante::net::proxy_protocol::{Header, LONGEST, parse};
 
 use super::owned;
 use crate::Target;

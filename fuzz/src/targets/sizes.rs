@@ -6,11 +6,7 @@ use std::{
     fs,
 };
 
-use restante::maildir::{
-    Maildir, Spool,
-    scan::Stamp,
-    sizes::{FILE, Sizes, count},
-};
+use restante::maildir::{Maildir, Spool, scan::Stamp, size_cache::{FILE, Sizes, count}};
 
 use super::owned;
 use crate::{Target, bytes::Bytes, scratch};

@@ -7,18 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use restante::{
-    clock::Now,
-    limits::{Limits, Size},
-    proto::{
-        Cx, Encryption, Session, Step,
-        ask::{Answer, Ask, Directory, Envelope, Fault, Lookup, Mailbox},
-        buf::{Inbox, Outbox},
-        dot::LineEndings,
-        sasl,
-        smtp::{AuthRule, Kind, Persona, Policy, Rules, Smtp, address::Address},
-    },
-};
+use restante::{clock::Now, limits::{Limits, Size}, proto::{Cx, Encryption, Session, Step, request::{Answer, Ask, Directory, Envelope, Fault, Lookup, Mailbox}, buffer::{Inbox, Outbox}, dot::LineEndings, sasl, smtp::{AuthRule, Kind, Persona, Policy, Rules, Smtp, address::Address}}};
 
 use crate::{
     Target,

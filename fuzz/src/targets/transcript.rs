@@ -1,14 +1,7 @@
 //! Transcripts: any text is read to its end, a diagram is nothing but its grammar and words, and what is escaped comes
 //! back as it was.
 
-use restante::{
-    proto::smtp::codes,
-    transcript::{
-        LeftOut, Reader,
-        mermaid::diagram,
-        text::{escaped, quoted, unescaped, unquoted},
-    },
-};
+use restante::{proto::smtp::reply_codes, transcript::{LeftOut, Reader, mermaid::diagram, format::{escaped, quoted, unescaped, unquoted}}};
 
 use super::owned;
 use crate::{Target, dialogues};
@@ -39,8 +32,8 @@ fn run(data: &[u8]) {
     assert!(drawn.lines().count() <= text.lines().count() + 3, "a peer has drawn a line of its own");
     assert!(!drawn.chars().any(|c| c.is_control() && c != '\n'), "{drawn:?}");
     let (code, rest) = text.split_at_checked(3).unwrap_or((&text, ""));
-    let (enhanced, _) = codes::enhanced(rest);
-    assert!(codes::explain(code, enhanced).len() <= 1024 + text.len());
+    let (enhanced, _) = reply_codes::enhanced(rest);
+    assert!(reply_codes::explain(code, enhanced).len() <= 1024 + text.len());
     written(data);
     left_out(data);
 }

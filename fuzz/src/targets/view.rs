@@ -1,9 +1,6 @@
 //! A letter as it is shown: nothing of it reaches a terminal or a path as it came.
 
-use restante::client::{
-    text,
-    view::{Summary, View, file_name},
-};
+use restante::{client::display, mua::message_view::{Summary, View, file_name}};
 
 use super::owned;
 use crate::{Target, bytes::is_harmful};
@@ -39,7 +36,7 @@ fn run(data: &[u8]) {
     }
     is_line(&view.subject, data);
     assert!(!view.text.chars().any(|c| is_harmful(c) && !matches!(c, '\n' | '\t')), "{:?}", view.text);
-    assert_eq!(text::harmless(&view.text), view.text, "it is harmless only the second time");
+    assert_eq!(display::harmless(&view.text), view.text, "it is harmless only the second time");
     // Each octet can become one character of up to three, or a picture of itself.
     assert!(view.text.len() <= 16 * data.len() + 1024, "{} octets of text", view.text.len());
     for person in &view.reply_to {

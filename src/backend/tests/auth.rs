@@ -7,7 +7,7 @@ use super::{
     },
     *,
 };
-use crate::{accounts::Verdict, limits::Limits, proto::ask::Secret, workers::Job};
+use crate::{accounts::Verdict, limits::Limits, proto::request::Secret, workers::Job};
 
 const FAR: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 

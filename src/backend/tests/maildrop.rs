@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     accounts::Scratch,
+    index::{Registry, registry::Order},
     limits::Limits,
-    mailbox::{Registry, registry::Order},
     workers::Job,
 };
 

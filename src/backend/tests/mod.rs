@@ -13,10 +13,10 @@ use std::{
 use super::effects::{Effect, Effects};
 use crate::{
     accounts::{Accounts, Sources},
-    descriptors::{Opens, Shares},
+    fd_limits::{Opens, Shares},
     limits::Limits,
     maildir::Spool,
-    proto::ask::{Answer, ConnId, Fault, Mailbox},
+    proto::request::{Answer, ConnId, Fault, Mailbox},
     workers::{Completion, CompletionSender, LoopWaker, Storage},
 };
 

@@ -8,12 +8,12 @@ use super::{
     *,
 };
 use crate::{
-    commit::{Content, Delivery},
+    delivery::{Content, Delivery},
+    index::Registry,
     limits::Limits,
-    mailbox::Registry,
     maildir::Usage,
     proto::{
-        ask::{Envelope, Recipient},
+        request::{Envelope, Recipient},
         smtp::address::Address,
     },
     workers::{AckToken, Job, Receipt, Spilled, spill},

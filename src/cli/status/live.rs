@@ -16,8 +16,8 @@ use ratatui::{
     widgets::{Block, Borders, Sparkline},
 };
 
-use super::{Source, board, stale};
-use crate::metrics::reading::Reading;
+use super::{Source, stale, summary};
+use crate::metrics::reader::Reading;
 
 /// The content of the screen.
 struct Screen {
@@ -72,7 +72,7 @@ impl Screen {
     }
 
     fn draw(&self, frame: &mut Frame<'_>, now: SystemTime) {
-        let lines = board::lines(&self.reading, self.before.as_ref());
+        let lines = summary::lines(&self.reading, self.before.as_ref());
         let count = u16::try_from(lines.len()).unwrap_or(u16::MAX);
         let [head, body, bars, foot] = Layout::vertical([
             Constraint::Length(2),
@@ -81,7 +81,7 @@ impl Screen {
             Constraint::Length(1),
         ])
         .areas(frame.area());
-        frame.render_widget(Text::from(board::heading(&self.reading, now)).bold(), head);
+        frame.render_widget(Text::from(summary::heading(&self.reading, now)).bold(), head);
         frame.render_widget(Text::from(lines.into_iter().map(Line::from).collect::<Vec<_>>()), body);
         if bars.height > 1 {
             let latest = self.bars.iter().copied();

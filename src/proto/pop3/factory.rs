@@ -2,13 +2,13 @@
 
 use std::{net::IpAddr, rc::Rc};
 
-use super::{rules::Rules, state::Pop3};
+use super::{session_config::Rules, state::Pop3};
 use crate::proto::{
     Session,
-    ask::ConnId,
     dot::LineEndings,
     factory::{SessionFactory, Settings},
     protocol::Protocol,
+    request::ConnId,
 };
 
 /// Makes POP3 sessions under those rules.

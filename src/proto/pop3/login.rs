@@ -3,16 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    maildrop_view::Visit,
     reply,
-    rules::Rule,
+    session_config::Rule,
     state::{Pop3, State},
-    visit::Visit,
 };
 use crate::proto::{
     Cx, Progress, Stage, Step,
-    ask::{Ask, Fault, Mailbox, Maildrop},
-    buf::{Inbox, Line, Outbox},
+    buffer::{Inbox, Line, Outbox},
     event::Event,
+    request::{Ask, Fault, Mailbox, Maildrop},
     sasl::{self, BadResponse, Credentials},
 };
 

@@ -2,17 +2,17 @@
 
 mod factory;
 mod login;
-mod messages;
+mod maildrop_view;
 mod pedantic;
 pub mod reply;
-pub mod rules;
+mod retrieve;
 mod session;
+pub mod session_config;
 mod state;
 mod update;
-mod visit;
 mod vocabulary;
 
 pub use factory::Factory;
-pub use rules::{Expire, Persona, Rules};
+pub use session_config::{Expire, Persona, Rules};
 pub use state::Pop3;
 pub use vocabulary::VOCABULARY;

@@ -5,10 +5,10 @@
 
 use super::{
     reply::{self, Text},
-    rules::{Phase, Rule, Verb},
+    session_config::{Phase, Rule, Verb},
     state::{Pop3, State},
 };
-use crate::proto::{Step, buf::Outbox, event::Event};
+use crate::proto::{Step, buffer::Outbox, event::Event};
 
 impl Pop3 {
     /// The rule that this line breaks before anybody asks what it means.

@@ -1,6 +1,6 @@
 //! Every reply of the POP3 side, in one place, in both languages of LANG (RFC 6856 section 3).
 
-use crate::proto::{ask::Fault, buf::Outbox, smtp::codes::Class};
+use crate::proto::{buffer::Outbox, request::Fault, smtp::reply_codes::Class};
 
 /// A language of the replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -5,20 +5,20 @@ use std::mem;
 
 use super::{
     login,
+    maildrop_view::{Column, Transfer, Visit},
     pedantic::bare_line_feed,
     reply::{self, Language, Text},
-    rules::{Expire, Phase, Rule, Verb},
+    session_config::{Expire, Phase, Rule, Verb},
     state::{Pop3, State},
-    visit::{Column, Transfer, Visit},
 };
 use crate::{
     limits::Span,
     proto::{
         Cx, Encryption, Patience, Progress, Renewal, Session, Standing, Step, TLS_HANDSHAKE,
-        ask::{Answer, Secret},
-        buf::{Inbox, Line, Outbox},
+        buffer::{Inbox, Line, Outbox},
         event::Event,
         reached,
+        request::{Answer, Secret},
         sasl::{self, Credentials},
         telnet,
     },

@@ -3,14 +3,14 @@
 use std::{rc::Rc, time::Duration};
 
 use super::{
+    maildrop_view::{Column, Transfer, Visit},
     reply::Language,
-    rules::{Phase, Rules},
-    visit::{Column, Transfer, Visit},
+    session_config::{Phase, Rules},
 };
 use crate::proto::{
     Encryption,
-    ask::Mailbox,
     dot::LineEndings,
+    request::Mailbox,
     sasl::{Credentials, WrongPairs},
 };
 

@@ -4,11 +4,11 @@
 use std::time::SystemTime;
 
 use super::{
-    rules::{DAY, Expire},
+    maildrop_view::Visit,
+    session_config::{DAY, Expire},
     state::{Pop3, State},
-    visit::Visit,
 };
-use crate::proto::{Cx, Step, ask::Ask};
+use crate::proto::{Cx, Step, request::Ask};
 
 impl Pop3 {
     pub(super) fn quit(&mut self, cx: &Cx<'_>, mut visit: Visit) -> Step {

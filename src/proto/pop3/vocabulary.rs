@@ -1,7 +1,7 @@
 //! The words that explain POP3.
 
-use super::{reply, rules};
-use crate::proto::{smtp::codes::Class, vocabulary::Vocabulary};
+use super::{reply, session_config};
+use crate::proto::{smtp::reply_codes::Class, vocabulary::Vocabulary};
 
 /// The meaning of commands and replies.
 pub const VOCABULARY: Vocabulary = Vocabulary {
@@ -9,12 +9,12 @@ pub const VOCABULARY: Vocabulary = Vocabulary {
     exchange: "RFC 5034 section 4",
     command,
     reply,
-    listed: rules::CAPABILITIES,
+    listed: session_config::CAPABILITIES,
     before_keyword: 0,
 };
 
 fn command(name: &[u8]) -> Option<(&'static str, &'static str)> {
-    let rule = rules::RULES.iter().find(|rule| rule.name.as_bytes().eq_ignore_ascii_case(name));
+    let rule = session_config::RULES.iter().find(|rule| rule.name.as_bytes().eq_ignore_ascii_case(name));
     rule.map(|rule| (rule.meaning, rule.rfc))
 }
 

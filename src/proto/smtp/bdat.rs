@@ -6,17 +6,17 @@
 use std::mem;
 
 use super::{
+    bdat_decoder::Counted,
     command::{self, Chunk},
-    counted::Counted,
-    receiving::{Framing, Receiving, is_endless, is_slow},
+    message_body::{Framing, Receiving, is_endless, is_slow},
     reply::{self, Reply},
-    rules::Persona,
+    session_config::Persona,
     state::{BODY, Of, Open, Refused, Smtp, State, Then},
 };
 use crate::proto::{
     Cx, Step,
-    ask::Ask,
-    buf::{Inbox, Outbox},
+    buffer::{Inbox, Outbox},
+    request::Ask,
 };
 
 impl Smtp {

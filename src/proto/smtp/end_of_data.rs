@@ -2,15 +2,15 @@
 //! SMTP is said here; LMTP's replies, one for every RCPT, are in `lmtp`.
 
 use super::{
-    receiving::Receiving,
+    message_body::Receiving,
     reply::{self, Reply},
     state::{Delivering, Smtp, State, Then},
 };
 use crate::proto::{
     Step,
-    ask::{Answer, Ask, Fault},
-    buf::Outbox,
+    buffer::Outbox,
     event::Event,
+    request::{Answer, Ask, Fault},
 };
 
 impl Smtp {

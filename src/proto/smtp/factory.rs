@@ -2,13 +2,13 @@
 
 use std::{net::IpAddr, rc::Rc};
 
-use super::{rules::Rules, state::Smtp};
+use super::{session_config::Rules, state::Smtp};
 use crate::proto::{
     Session,
-    ask::ConnId,
     dot::LineEndings,
     factory::{SessionFactory, Settings},
     protocol::Protocol,
+    request::ConnId,
 };
 
 /// Makes SMTP or LMTP sessions under those rules.

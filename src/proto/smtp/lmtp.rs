@@ -10,10 +10,10 @@ use super::{
 };
 use crate::proto::{
     Step,
-    ask::{Fault, Mailbox},
-    buf::Outbox,
+    buffer::Outbox,
     destinations::Destinations,
     event::Event,
+    request::{Fault, Mailbox},
 };
 
 impl Smtp {
@@ -101,10 +101,10 @@ mod tests {
         limits::{Limits, Size},
         proto::{
             Cx, Session,
-            ask::{Answer, Ask, Directory, Lookup},
-            buf::Inbox,
+            buffer::Inbox,
             destinations::Group,
             dot::LineEndings,
+            request::{Answer, Ask, Directory, Lookup},
             smtp::{Kind, Persona, Policy, Rules, address::Address},
         },
     };

@@ -6,14 +6,14 @@ use super::{
     command,
     refusal::Said,
     reply::{self, Reply},
-    rules::AuthRule,
+    session_config::AuthRule,
     state::{Exchange, Smtp, State},
 };
 use crate::proto::{
     Step,
-    ask::{Answer, Ask, Fault, Mailbox},
-    buf::{Inbox, Line, Outbox},
+    buffer::{Inbox, Line, Outbox},
     event::Event,
+    request::{Answer, Ask, Fault, Mailbox},
     sasl::{self, BadResponse, Credentials},
 };
 
@@ -177,8 +177,8 @@ mod tests {
         limits::Limits,
         proto::{
             Cx, Encryption, Session,
-            ask::{Directory, Lookup},
             dot::LineEndings,
+            request::{Directory, Lookup},
             smtp::{Kind, Persona, Policy, Rules, address::Address},
         },
     };

@@ -2,27 +2,27 @@
 
 pub mod address;
 mod bdat;
-mod body;
+mod bdat_decoder;
 mod body_check;
-pub mod codes;
 pub mod command;
-mod counted;
+mod data;
 mod end_of_data;
 mod factory;
 mod lmtp;
 mod login;
+mod message_body;
 mod pedantic;
-mod receiving;
 mod refusal;
 pub mod reply;
-pub mod rules;
+pub mod reply_codes;
 mod session;
+pub mod session_config;
 mod state;
 pub mod trace;
 mod transaction;
 mod vocabulary;
 
 pub use factory::Factory;
-pub use rules::{AuthRule, Kind, Persona, Policy, Rules};
+pub use session_config::{AuthRule, Kind, Persona, Policy, Rules};
 pub use state::Smtp;
 pub use vocabulary::VOCABULARY;

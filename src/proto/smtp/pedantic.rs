@@ -6,10 +6,10 @@
 use super::{
     address, command,
     reply::{self, Reply},
-    rules::{Phase, Rule, Verb},
+    session_config::{Phase, Rule, Verb},
     state::Smtp,
 };
-use crate::proto::{buf::Inbox, sasl};
+use crate::proto::{buffer::Inbox, sasl};
 
 /// A section, and what it says: `RFC 5321 4.1.2: no space after FROM:`.
 type Broken = String;

@@ -7,7 +7,7 @@ use super::{
     reply::{self, Reply},
     state::Smtp,
 };
-use crate::proto::{Step, ask::Ask, buf::Outbox, event::Event, reached};
+use crate::proto::{Step, buffer::Outbox, event::Event, reached, request::Ask};
 
 /// What a command comes to.
 pub(super) enum Said {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::address::Address;
-use crate::proto::{ask::Fault, buf::Outbox};
+use crate::proto::{buffer::Outbox, request::Fault};
 
 /// One reply. The enhanced code is left out where RFC 2034 leaves it out: banner, EHLO, HELO, 354.
 #[derive(Debug, Clone, PartialEq, Eq)]

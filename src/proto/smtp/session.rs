@@ -7,18 +7,18 @@ use std::mem;
 
 use super::{
     command,
-    receiving::Framing,
+    message_body::Framing,
     refusal::Said,
     reply,
-    rules::{Kind, Persona, Verb},
+    session_config::{Kind, Persona, Verb},
     state::{BODY, Open, SENDER, Smtp, State, Then, UNDER_TLS},
 };
 use crate::proto::{
     Cx, Encryption, Patience, Progress, Renewal, Session, Stage, Standing, Step, TLS_HANDSHAKE,
-    ask::{Answer, Fault},
-    buf::{Inbox, Line, Outbox},
+    buffer::{Inbox, Line, Outbox},
     dot::Decoder,
     event::Event,
+    request::{Answer, Fault},
     sasl, telnet,
 };
 

@@ -12,16 +12,16 @@ use std::{
 use super::{
     address::Address,
     command::Chunk,
-    receiving::Receiving,
+    message_body::Receiving,
     reply::{self, Reply},
-    rules::{Phase, Rules},
+    session_config::{Phase, Rules},
 };
 use crate::proto::{
     Encryption, Progress, Standing,
-    ask::{Envelope, Fault, Mailbox},
     destinations::{Destinations, ListId},
     dot::LineEndings,
     event::Event,
+    request::{Envelope, Fault, Mailbox},
     sasl::{Credentials, WrongPairs},
 };
 

@@ -3,7 +3,7 @@
 
 use std::{fmt, net::IpAddr, time::SystemTime};
 
-use crate::proto::ask::{Envelope, Recipient};
+use crate::proto::request::{Envelope, Recipient};
 
 /// Where a message came from.
 #[derive(Debug, Clone, Copy)]
@@ -127,7 +127,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::proto::ask::Mailbox;
+    use crate::proto::request::Mailbox;
     use crate::proto::smtp::address::Address;
 
     fn to(address: &str) -> Recipient {

@@ -5,15 +5,13 @@ use std::mem;
 use super::{
     command,
     refusal::Said,
-    reply,
-    reply::Reply,
-    rules::{AuthRule, Kind},
+    reply::{self, Reply},
+    session_config::{AuthRule, Kind},
     state::{Client, HELLO, HELLO_UNDER_TLS, Open, SENDER, Smtp, State},
 };
 use crate::proto::{
-    Cx,
-    ask::{Ask, Destination, Envelope, Fault, Lookup, Mailbox, Recipient},
-    reached,
+    Cx, reached,
+    request::{Ask, Destination, Envelope, Fault, Lookup, Mailbox, Recipient},
 };
 
 impl Smtp {

@@ -1,8 +1,8 @@
 //! The words that explain SMTP.
 
 use super::{
-    codes::{self, Class},
-    rules,
+    reply_codes::{self, Class},
+    session_config,
 };
 use crate::proto::{sasl, vocabulary::Vocabulary};
 
@@ -10,18 +10,18 @@ use crate::proto::{sasl, vocabulary::Vocabulary};
 pub const VOCABULARY: Vocabulary = Vocabulary {
     begins_tls: "RFC 3207 section 4.2",
     exchange: "RFC 4954 section 4",
-    command: |name| rules::known(name).map(|rule| (rule.meaning, rule.rfc)),
+    command: |name| session_config::known(name).map(|rule| (rule.meaning, rule.rfc)),
     reply,
-    listed: rules::EXTENSIONS,
+    listed: session_config::EXTENSIONS,
     before_keyword: "250-".len(),
 };
 
 fn reply(line: &str) -> (String, Option<Class>) {
     match line.split_at_checked(3) {
         Some((code, rest)) if code.bytes().all(|b| b.is_ascii_digit()) => {
-            let (enhanced, _) = codes::enhanced(rest.get(1..).unwrap_or_default());
+            let (enhanced, _) = reply_codes::enhanced(rest.get(1..).unwrap_or_default());
             let last = !rest.starts_with('-');
-            let mut meaning = if last { codes::explain(code, enhanced) } else { String::new() };
+            let mut meaning = if last { reply_codes::explain(code, enhanced) } else { String::new() };
             if let Some(challenge) = rest.get(1..).filter(|_| code == "334").and_then(readable) {
                 meaning.push_str(&format!("; decoded: {challenge:?}"));
             }

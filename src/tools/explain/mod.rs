@@ -20,9 +20,9 @@ use super::{
     measure::Measure,
 };
 use crate::{
-    mailbox::{List, Snapshot},
+    index::{List, Snapshot},
     maildir::{Found, Place, message::OPEN, name, scan::Stamp},
-    proto::ask::Maildrop,
+    proto::request::Maildrop,
 };
 
 /// The explanation of a message file.

@@ -4,10 +4,10 @@
 //! The rule: it writes only on request, never deletes mail, never overwrites a name, and changes a file only
 //! while it is still the file it examined. A second repair changes nothing.
 
-mod mend;
-mod names;
+mod check;
+mod name_check;
 mod problem;
-mod walk;
+mod repair;
 
 use std::{
     ffi::{CString, OsStr, OsString},
@@ -16,7 +16,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-pub(crate) use names::{check as check_name, told as told_in_name};
+pub(crate) use name_check::{check as check_name, told as told_in_name};
 pub(crate) use problem::Problem;
 use rustix::{
     fs::{self, Mode, OFlags},
@@ -146,12 +146,12 @@ impl Mailbox {
 
     /// Checks the whole mailbox. Files in `tmp/` are stale once they are older than `age` at `now`.
     pub(crate) fn look(&self, now: SystemTime, age: Duration) -> Result<Report, Error> {
-        walk::look(self, now, age)
+        check::look(self, now, age)
     }
 
     /// Repairs these findings of this mailbox, durably. Returns one result for each.
     pub(crate) fn mend(&self, findings: &[Finding]) -> Vec<Result<(), Error>> {
-        mend::mend(self, findings)
+        repair::mend(self, findings)
     }
 
     fn dir(&self, dir: Dir) -> Option<&OwnedFd> {

@@ -4,7 +4,7 @@ use std::{collections::HashMap, io::Write};
 
 use rustix::fs::{self, AtFlags, Dir, FileType};
 
-use super::{Error, Format, State, from, quote::Quoter};
+use super::{Error, Format, State, from_line, quote::Quoter};
 use crate::{
     maildir::{
         self, Kind, Maildir, OpenMessage, Place, Wanted, name,
@@ -105,7 +105,7 @@ fn write(message: &OpenMessage, file: &Listed, format: Format, to: &mut dyn Writ
     }
     let fields = head.fields().unwrap_or_default();
     let return_path = header::fields(fields).find(|field| field.is("Return-Path"));
-    let from = from::written(return_path.as_ref().map(|field| &*field.value), file.stamp.modified.0);
+    let from = from_line::written(return_path.as_ref().map(|field| &*field.value), file.stamp.modified.0);
     to.write_all(from.as_bytes()).map_err(Error::Write)?;
     let mut quoter = Quoter::new(to, format);
     let added = head.fields().map(|fields| State::of(file.place, &file.name).written(fields));

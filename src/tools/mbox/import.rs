@@ -11,15 +11,15 @@ use rustix::fs;
 
 use super::{
     Earlier, Error, Format, FromLine, Sink, Source, State, cut,
-    progress::{Batched, Record},
+    resume::{Batched, Record},
 };
 use crate::{
     maildir::{self, Draft, Maildir, Place, Spool, name::Namer, store::Part},
-    octets::Octets,
     tools::{
         date,
         header::{self, Head},
     },
+    wire_size::Octets,
 };
 
 /// An import of one mbox into one mailbox.

@@ -6,22 +6,22 @@
 //! does so to `>From `, `>>From ` … as well, which can (qmail's mbox(5)). `Content-Length:` is ignored,
 //! because programs that change a message forget to update it.
 
-mod cut;
 mod export;
-mod from;
+mod flags;
+mod from_line;
 mod import;
-mod progress;
+mod parser;
 mod quote;
-mod state;
+mod resume;
 
 use std::fmt;
 
-pub use cut::{Sink, cut};
 pub use export::{Exported, export};
-pub use from::FromLine;
+pub use flags::State;
+pub use from_line::FromLine;
 pub use import::{Import, Imported, Stage};
-pub use progress::{Earlier, Source};
-pub use state::State;
+pub use parser::{Sink, cut};
+pub use resume::{Earlier, Source};
 
 use crate::maildir;
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Format, cut::FROM};
+use super::{Format, parser::FROM};
 
 /// Quotes text that arrives in pieces of any length.
 pub(super) struct Quoter<W> {

@@ -93,7 +93,7 @@ proptest! {
         let mut mbox = Vec::new();
         for (message, date) in &all {
             let return_path = message.starts_with(b"text").then_some(&b"<b@far.test>"[..]);
-            mbox.extend(from::written(return_path, *date).into_bytes());
+            mbox.extend(from_line::written(return_path, *date).into_bytes());
             let head = if return_path.is_some() { &b"Return-Path: <b@far.test>\n"[..] } else { b"" };
             mbox.extend(quoted(&[head, message].concat(), Format::Mboxrd, 7));
         }

@@ -1,0 +1,211 @@
+//! Reloads the files of accounts, in separate threads, because reading may wait for a disk.
+
+use std::{
+    io,
+    time::{Duration, SystemTime},
+};
+
+use super::{Accounts, Error, Sources, Stamp, aliases::Aliases};
+use crate::{
+    file_poller::{FilePoller, Pace, TRY_AGAIN, Told},
+    metrics::METRICS,
+};
+
+/// Watches the files of accounts until dropped.
+#[derive(Debug)]
+pub struct Keeper {
+    _poller: FilePoller,
+}
+
+impl Keeper {
+    /// Checks `sources` for changes every `look_every`, the first time at once, and passes every new table to `take`. A
+    /// mistake in a file is logged, and changes nothing. If only the aliases have a mistake, accounts still change, and
+    /// the last good aliases stay in force.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn start(
+        sources: Sources,
+        look_every: Duration,
+        take: impl Fn(Accounts) + Send + 'static,
+    ) -> io::Result<Self> {
+        let look = move || {
+            let mut files = Files::new(sources.clone());
+            move |now| files.look(now)
+        };
+        Ok(Self { _poller: FilePoller::start("accounts", Pace::every(look_every), look, take)? })
+    }
+}
+
+struct Files {
+    sources: Sources,
+    /// The stamps of the last read.
+    stamp: Option<Stamp>,
+    /// Whether the files may have changed since then without a new stamp.
+    young: bool,
+    /// The time of a failed read: the file may become readable without a new stamp.
+    unreadable: Option<SystemTime>,
+    /// The last good aliases.
+    aliases: Aliases,
+    /// The mistake in the files, as in the log.
+    told: Told,
+}
+
+impl Files {
+    fn new(sources: Sources) -> Self {
+        Self {
+            sources,
+            stamp: None,
+            young: false,
+            unreadable: None,
+            aliases: Aliases::default(),
+            told: Told::default(),
+        }
+    }
+
+    /// Reads the files if they have changed. A half-written file changes once more, so a later check finds it whole.
+    fn look(&mut self, now: SystemTime) -> Option<Accounts> {
+        let stamp = self.sources.stamp();
+        let changed = self.stamp.as_ref() != Some(&stamp);
+        let again = |tried: SystemTime| now.duration_since(tried).map_or(true, |since| since >= TRY_AGAIN);
+        if !changed && !self.young && !self.unreadable.is_some_and(again) {
+            let still = self.told.text().map(str::to_owned);
+            self.tell(still, false, now);
+            return None;
+        }
+        self.young = stamp.is_young(now);
+        let known = self.stamp.replace(stamp).is_some();
+        let table = self.sources.table();
+        let aliases = table.as_ref().ok().map(|table| self.sources.read_aliases(table));
+        METRICS.stale("accounts", table.is_err());
+        aliases.iter().for_each(|aliases| METRICS.stale("aliases", aliases.is_err()));
+        let error = table.as_ref().err().or(aliases.as_ref().and_then(|aliases| aliases.as_ref().err()));
+        self.unreadable = matches!(error, Some(Error::Io { .. })).then_some(now);
+        let file = if table.is_err() { "accounts" } else { "aliases" };
+        let wrong = error.map(|error| format!("{file} not read again, the old ones stay: {error}"));
+        if let (Ok(table), true) = (&table, known && changed) {
+            log::info!("accounts read again: {}", table.len());
+        }
+        self.tell(wrong, changed, now);
+        let table = table.ok()?;
+        if let Some(Ok(aliases)) = aliases {
+            self.aliases = aliases;
+        } else if !changed {
+            return None; // as it was the last time
+        }
+        Some(self.sources.accounts(table, self.aliases.clone()))
+    }
+
+    fn tell(&mut self, wrong: Option<String>, changed: bool, now: SystemTime) {
+        match wrong {
+            Some(wrong) if self.told.is_due(&wrong, changed, now) => log::error!("{wrong}"),
+            Some(_) => {}
+            None => self.told.clear(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::proto::{
+        request::{Directory, Lookup},
+        smtp::address::Address,
+    };
+
+    /// A moment long after the last write.
+    fn later() -> SystemTime {
+        SystemTime::now() + Duration::from_secs(3600)
+    }
+
+    struct Home {
+        directory: tempfile::TempDir,
+        files: Files,
+    }
+
+    impl Home {
+        fn new(users: &[&str], aliases: &str) -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let path = |name| directory.path().join(name);
+            let domains = vec!["b.test".into()];
+            let sources = Sources { users: path("users.json"), aliases: Some(path("aliases")), domains };
+            let home = Self { directory, files: Files::new(sources) };
+            home.write(users);
+            home.write_aliases(aliases);
+            home
+        }
+
+        /// Puts another file in the place of the old one, as an editor does.
+        fn put(&self, name: &str, text: &str) {
+            let (new, path) = (self.directory.path().join("new"), self.directory.path().join(name));
+            fs::write(&new, text).unwrap();
+            fs::rename(new, path).unwrap();
+        }
+
+        fn write(&self, users: &[&str]) {
+            let users: Vec<_> =
+                users.iter().map(|u| format!("\"{u}@b.test\":{{\"password_hash\":\"!\"}}")).collect();
+            self.put("users.json", &format!("{{{}}}", users.join(",")));
+        }
+
+        fn write_aliases(&self, text: &str) {
+            self.put("aliases", text);
+        }
+
+        fn look(&mut self) -> Option<Accounts> {
+            self.files.look(later())
+        }
+    }
+
+    fn has(accounts: &Accounts, user: &str) -> bool {
+        matches!(accounts.lookup(&Address::parse(&format!("{user}@b.test")).unwrap()), Lookup::Local(_))
+    }
+
+    #[test]
+    fn a_changed_file_is_read_once_and_a_broken_one_changes_nothing() {
+        let mut home = Home::new(&["ann"], "");
+        assert!(home.look().is_some_and(|accounts| has(&accounts, "ann")));
+        assert!(home.look().is_none());
+        home.put("users.json", "{\"ann");
+        assert!(home.look().is_none());
+        assert!(home.files.told.text().is_some_and(|told| told.contains("users.json, line 1, column 5: ")));
+        assert!(home.look().is_none());
+        home.write(&["bob"]);
+        assert!(home.look().is_some_and(|accounts| has(&accounts, "bob") && !has(&accounts, "ann")));
+        assert_eq!(home.files.told.text(), None);
+        fs::remove_file(home.directory.path().join("users.json")).unwrap();
+        assert!(home.look().is_none());
+        assert!(home.files.told.text().is_some_and(|told| told.contains("there are no accounts at")));
+    }
+
+    #[test]
+    fn accounts_change_also_while_the_aliases_are_wrong() {
+        let mut home = Home::new(&["ann", "bob"], "all: ann, bob\nboth: ann, bob\n");
+        assert!(home.look().is_some_and(|accounts| has(&accounts, "all")));
+        home.write(&["ann"]);
+        let accounts = home.look().unwrap();
+        assert!(!has(&accounts, "bob") && has(&accounts, "all"), "what is left of it");
+        assert!(
+            home.files
+                .told
+                .text()
+                .is_some_and(|told| told.contains("aliases, line 1, column 11: there is no account"))
+        );
+        home.write(&["carl"]);
+        assert!(home.look().is_some_and(|accounts| !has(&accounts, "all")));
+        home.write_aliases("all: carl\n");
+        assert!(home.look().is_some_and(|accounts| has(&accounts, "all") && !has(&accounts, "both")));
+    }
+
+    #[test]
+    fn a_file_that_was_written_to_a_moment_ago_is_read_again() {
+        let mut home = Home::new(&["ann"], "");
+        let now = SystemTime::now();
+        assert!(home.files.look(now).is_some());
+        assert!(home.files.look(now).is_some());
+        assert!(home.look().is_some());
+        assert!(home.look().is_none());
+    }
+}

@@ -1,0 +1,394 @@
+//! The accounts on disk: one JSON file, read whole and replaced whole.
+//!
+//! The rule: a program that changes the file holds the lock beside it from reading to renaming, so that the server and
+//! `restante user` never undo each other's work. A reader sees the old file or the new one.
+
+use std::{collections::BTreeMap, fmt, io, path::PathBuf};
+
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error as _, MapAccess, Visitor},
+};
+
+use super::{
+    Error,
+    account::{Account, key_of},
+    locked_file::Place,
+    password,
+};
+use crate::{
+    limits::{LOCK_PATIENCE, MOST_USERS},
+    open_regular::read_bounded,
+};
+
+/// The file of accounts.
+#[derive(Debug, Clone)]
+pub struct UserFile {
+    path: PathBuf,
+}
+
+impl UserFile {
+    /// The file at that path, which need not exist yet.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Every account with its name, in the order of the names, which are in lower case.
+    pub fn users(&self) -> Result<Vec<(String, Account)>, Error> {
+        Ok(self.read()?.accounts.into_iter().collect())
+    }
+
+    /// Adds an account; its inbox has its name. Makes the file if there is none.
+    pub fn add(&self, name: &str, password: &[u8]) -> Result<(), Error> {
+        let account = Account::new(password::hash(password)?, Some(name.to_owned()));
+        self.change(|users| {
+            if users.accounts.contains_key(name) {
+                return Err(Error::Exists(name.to_owned()));
+            }
+            users.insert(name.to_owned(), account).map_err(Error::Name)
+        })
+    }
+
+    /// Changes the password of an account.
+    pub fn set_password(&self, name: &str, password: &[u8]) -> Result<(), Error> {
+        let hash = password::hash(password)?;
+        self.change(|users| {
+            users.account(name)?.password_hash = hash;
+            Ok(())
+        })
+    }
+
+    /// Allows or forbids logins to an account. Its password and its mail stay.
+    pub fn set_disabled(&self, name: &str, disabled: bool) -> Result<(), Error> {
+        self.change(|users| {
+            users.account(name)?.disabled = disabled;
+            Ok(())
+        })
+    }
+
+    /// Removes an account from the file; its mail stays.
+    pub fn remove(&self, name: &str) -> Result<(), Error> {
+        self.change(|users| {
+            users.account(name)?;
+            users.accounts.remove(name);
+            Ok(())
+        })
+    }
+
+    /// Replaces a hash with another one, if it is still there: another program may have changed the password, or
+    /// removed the account, since it was read.
+    pub fn replace_hash(&self, user: &str, old_hash: &str, new_hash: &str) -> Result<(), Error> {
+        self.change(|users| {
+            if let Some(account) = users.accounts.get_mut(user)
+                && account.password_hash == old_hash
+            {
+                account.password_hash = new_hash.to_owned();
+            }
+            Ok(())
+        })
+    }
+
+    fn read(&self) -> Result<Users, Error> {
+        let text = read_bounded(&self.path, MOST_USERS.0).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Error::Missing(self.path.clone()),
+            _ => self.failed("read", error),
+        })?;
+        serde_json::from_slice(&text).map_err(|error| Error::Content { path: self.path.clone(), error })
+    }
+
+    /// Reads, changes and replaces the file under the lock.
+    fn change(&self, edit: impl FnOnce(&mut Users) -> Result<(), Error>) -> Result<(), Error> {
+        let place = Place::of(&self.path).map_err(|error| self.failed("replace", error))?;
+        let locked = place.lock(LOCK_PATIENCE);
+        let lock = locked.map_err(|error| Error::Io { path: place.lock_path(), action: "lock", error })?;
+        let mut users = match self.read() {
+            Err(Error::Missing(_)) => Users::default(),
+            users => users?,
+        };
+        let before = users.clone();
+        edit(&mut users)?;
+        if users == before {
+            return Ok(());
+        }
+        let written = text(&users).and_then(|text| place.replace(&text));
+        drop(lock);
+        written.map_err(|error| self.failed("replace", error))
+    }
+
+    fn failed(&self, action: &'static str, error: io::Error) -> Error {
+        Error::Io { path: self.path.clone(), action, error }
+    }
+}
+
+fn text(users: &Users) -> io::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(users)?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// The content of the file: every name is a whole address in lower case, every account has an inbox, and no two
+/// accounts share an address.
+#[derive(Debug, Default, Clone, PartialEq)]
+struct Users {
+    accounts: BTreeMap<String, Account>,
+    /// The account of an address.
+    owners: BTreeMap<String, String>,
+}
+
+impl Users {
+    /// Adds an account. If another account has one of its addresses, the error names that account.
+    fn insert(&mut self, name: String, account: Account) -> Result<(), String> {
+        for address in account.addresses.iter().chain([&name]) {
+            let key = key_of(address).unwrap_or_else(|| address.clone());
+            if let Some(other) = self.owners.insert(key, name.clone()) {
+                return Err(format!("{address} is an address of {other} already"));
+            }
+        }
+        self.accounts.insert(name, account);
+        Ok(())
+    }
+
+    fn account(&mut self, name: &str) -> Result<&mut Account, Error> {
+        self.accounts.get_mut(name).ok_or_else(|| Error::Absent(name.to_owned()))
+    }
+}
+
+impl Serialize for Users {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        self.accounts.serialize(s)
+    }
+}
+
+impl<'de> Deserialize<'de> for Users {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_map(Users::default())
+    }
+}
+
+impl<'de> Visitor<'de> for Users {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table of accounts by address, like {\"bob@example.test\": {\"password_hash\": \"…\"}}")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            let wrong = |why: &dyn fmt::Display| A::Error::custom(format!("account {key:?}: {why}"));
+            let name = key.to_ascii_lowercase();
+            if key_of(&name).is_none() {
+                return Err(wrong(&"its name is not a whole mail address, like bob@example.test"));
+            }
+            let account: Account =
+                map.next_value().map_err(|error: A::Error| wrong(&without_value(&error.to_string())))?;
+            if account.mailbox(&name).is_none() {
+                return Err(wrong(&"its name cannot be the name of a mailbox: give it an `inbox`"));
+            }
+            if self.accounts.contains_key(&name) {
+                return Err(wrong(&"it is there twice"));
+            }
+            self.insert(name, account).map_err(|error| wrong(&error))?;
+        }
+        Ok(self)
+    }
+}
+
+/// The message of serde for a value of the wrong type, without the value, which may be a password.
+fn without_value(told: &str) -> String {
+    let parts = told.strip_prefix(WRONG_TYPE).and_then(|rest| rest.rsplit_once(", expected "));
+    let word = parts.and_then(|(value, _)| value.split(['"', '`']).next());
+    match (parts, word) {
+        (Some((_, expected)), Some(word)) => format!("{WRONG_TYPE}{}, expected {expected}", word.trim_end()),
+        _ => told.to_owned(),
+    }
+}
+
+const WRONG_TYPE: &str = "invalid type: ";
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt, thread};
+
+    use super::*;
+
+    const MD5: &str = "c8dae1c50e092f3d877192fc555b1dcf";
+
+    fn file(text: &str) -> (tempfile::TempDir, UserFile) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("users.json");
+        fs::write(&path, text).unwrap();
+        (directory, UserFile::at(path))
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_file_line_column_and_account() {
+        for (text, place, why) in [
+            ("", "line 1, column 1: ", "EOF"),
+            ("[]", "line 1, column 1: ", "a table of accounts by address"),
+            (
+                "{\n\"bob\": {}}",
+                "line 2, column 5: ",
+                "account \"bob\": its name is not a whole mail address",
+            ),
+            (r#"{"a@b": {}}"#, "line 1, column 10: ", "account \"a@b\": missing field `password_hash`"),
+            (
+                r#"{"a@b": {"password": "x"}}"#,
+                "line 1, column 19: ",
+                "account \"a@b\": unknown field `password`",
+            ),
+            (
+                r#"{"a@b": {"password_hash": "x"}}"#,
+                "line 1, column 30: ",
+                "account \"a@b\": not a password hash",
+            ),
+            (
+                r#"{"a@b": {"inbox": "../x"}}"#,
+                "line 1, column 25: ",
+                "account \"a@b\": \"../x\" cannot be an inbox",
+            ),
+            (
+                r#"{"o'b@c": {"password_hash": "!"}}"#,
+                "line 1, column 33: ",
+                "account \"o'b@c\": its name cannot be",
+            ),
+            (
+                "{\"a@b\": {\"password_hash\": \"!\"},\n \"A@B\": {\"password_hash\": \"!\"}}",
+                "line 2, column 31: ",
+                "account \"A@B\": it is there twice",
+            ),
+            (
+                r#"{"a@b": {"password_hash": "!", "quota": {"bytes": 5}}}"#,
+                "line 1, column 51: ",
+                "account \"a@b\": invalid type: integer, expected a size in quotes, like \"50 MiB\"",
+            ),
+            (
+                r#"{"a@b": {"password_hash": "!", "quota": {"octets": 5}}}"#,
+                "line 1, column 49: ",
+                "account \"a@b\": unknown field `octets`, expected `bytes` or `messages`",
+            ),
+            (
+                r#"{"a@b": "sesame"}"#,
+                "line 1, column 16: ",
+                "account \"a@b\": invalid type: string, expected an account, like {\"password_hash\"",
+            ),
+            (
+                r#"{"a@b": {"password_hash": "!", "disabled": "no"}}"#,
+                "line 1, column 47: ",
+                "account \"a@b\": invalid type: string, expected a boolean",
+            ),
+            (
+                r#"{"a@b": {"password_hash": "!", "addresses": ["c"]}}"#,
+                "line 1, column 50: ",
+                "account \"a@b\": \"c\" is not a whole mail address, like",
+            ),
+            (
+                r#"{"a@b": {"password_hash": "!", "may_send_as": ["c"]}}"#,
+                "line 1, column 50: ",
+                "account \"a@b\": \"c\" is no sender: write",
+            ),
+            (
+                "{\"a@b\": {\"password_hash\": \"!\", \"addresses\": [\"C@b\"]},\n\"c@b\": {\"password_hash\": \"!\"}}",
+                "line 2, column 30: ",
+                "account \"c@b\": c@b is an address of a@b already",
+            ),
+        ] {
+            let (_directory, file) = file(text);
+            let error = file.users().unwrap_err().to_string();
+            for part in [file.path.to_str().unwrap(), place, why] {
+                assert!(error.contains(part), "{part:?} is not in {error:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_file_says_how_to_begin_and_is_begun() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = UserFile::at(directory.path().join("users.json"));
+        assert!(file.users().unwrap_err().to_string().contains("restante user add"));
+        assert!(matches!(file.remove("a@b"), Err(Error::Absent(_))));
+        file.replace_hash("a@b", "x", "y").unwrap();
+        assert!(!file.path.exists());
+        file.add("a@b", b"sesame").unwrap();
+        let users = file.users().unwrap();
+        assert_eq!((users.len(), &*users[0].0, users[0].1.inbox.as_deref()), (1, "a@b", Some("a@b")));
+    }
+
+    #[test]
+    fn a_changed_file_is_private_sorted_whole_and_alone() {
+        let (directory, file) = file("{\"b@c\": {\"password_hash\": \"!\", \"inbox\": \"other\"}}");
+        fs::set_permissions(&file.path, fs::Permissions::from_mode(0o644)).unwrap();
+        file.add("a@b", b"sesame").unwrap();
+        assert_eq!(fs::metadata(&file.path).unwrap().permissions().mode() & 0o7777, 0o600);
+        let text = fs::read_to_string(&file.path).unwrap();
+        assert!(text.starts_with("{\n  \"a@b\": {\n    \"password_hash\": \"$argon2id$"), "{text}");
+        assert!(
+            text.ends_with("  \"b@c\": {\n    \"password_hash\": \"!\",\n    \"inbox\": \"other\"\n  }\n}\n"),
+            "{text}"
+        );
+        let mut names: Vec<_> = fs::read_dir(&directory).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, [".users.json.lock", "users.json"]);
+    }
+
+    #[test]
+    fn every_field_is_read_and_written_back() {
+        let account = "    \"password_hash\": \"!\",\n    \"inbox\": \"x\",\n    \"disabled\": true,\n    \
+                       \"addresses\": [\n      \"A.A@b\"\n    ],\n    \"quota\": {\n      \"bytes\": \"1 GiB\",\n      \
+                       \"messages\": 1000\n    },\n    \"may_send_as\": [\n      \"*@b\"\n    ],\n    \
+                       \"sent_copy\": false\n";
+        let text = format!("{{\n  \"a@b\": {{\n{account}  }}\n}}\n");
+        let (_directory, file) = file(&text);
+        file.add("z@b", b"sesame").unwrap();
+        file.remove("z@b").unwrap();
+        assert_eq!(fs::read_to_string(&file.path).unwrap(), text);
+    }
+
+    #[test]
+    fn a_stricter_mode_stays() {
+        let (_directory, file) = file("{}");
+        fs::set_permissions(&file.path, fs::Permissions::from_mode(0o440)).unwrap();
+        file.add("a@b", b"sesame").unwrap();
+        assert_eq!(fs::metadata(&file.path).unwrap().permissions().mode() & 0o7777, 0o400);
+    }
+
+    #[test]
+    fn what_cannot_be_done_changes_nothing() {
+        let text = format!("{{\"a@b\":{{\"password_hash\":\"{MD5}\", \"addresses\": [\"x@b\"]}}}}");
+        let (_directory, file) = file(&text);
+        assert!(matches!(file.add("a@b", b"x"), Err(Error::Exists(_))));
+        assert!(file.add("x@b", b"x").unwrap_err().to_string().contains("x@b is an address of a@b already"));
+        assert!(matches!(file.set_disabled("c@d", true), Err(Error::Absent(_))));
+        assert!(matches!(file.set_password("c@d", b"x"), Err(Error::Absent(_))));
+        assert!(matches!(file.remove("c@d"), Err(Error::Absent(_))));
+        file.replace_hash("c@d", MD5, "!").unwrap();
+        file.replace_hash("a@b", "some other hash", "!").unwrap();
+        assert_eq!(fs::read_to_string(&file.path).unwrap(), text);
+    }
+
+    #[test]
+    fn a_password_is_set_a_hash_replaced_and_an_account_disabled_and_removed() {
+        let (_directory, file) = file(&format!("{{\"a@b\": {{\"password_hash\": \"{MD5}\"}}}}"));
+        file.replace_hash("a@b", MD5, "!").unwrap();
+        assert_eq!(file.users().unwrap()[0].1.password_hash, "!");
+        file.set_password("a@b", b"sesame").unwrap();
+        assert!(file.users().unwrap()[0].1.password_hash.starts_with("$argon2id$"));
+        for disabled in [true, false] {
+            file.set_disabled("a@b", disabled).unwrap();
+            assert_eq!(file.users().unwrap()[0].1.disabled, disabled);
+        }
+        file.remove("a@b").unwrap();
+        assert!(file.users().unwrap().is_empty());
+    }
+
+    #[test]
+    fn changes_at_the_same_time_are_all_kept() {
+        let (_directory, file) = file("{}");
+        thread::scope(|scope| {
+            for n in 0..8 {
+                let file = &file;
+                scope.spawn(move || file.add(&format!("user{n}@b"), b"x").unwrap());
+            }
+        });
+        assert_eq!(file.users().unwrap().len(), 8);
+    }
+}

@@ -1,0 +1,61 @@
+//! Changes of files in the spool that the transcript of a session shows.
+
+use std::os::unix::ffi::OsStrExt;
+
+use super::Backend;
+use crate::{
+    maildir::{Place, name},
+    proto::request::{ConnId, Mailbox},
+    transcript::format,
+    workers::Completion,
+};
+
+impl Backend {
+    /// Notes what a completion says about files, before it is taken in.
+    pub(super) fn note_changes(&mut self, completion: &Completion) {
+        if !self.has_transcripts {
+            return;
+        }
+        match completion {
+            Completion::Delivered(id, _, Ok(receipt)) => {
+                for arrival in &receipt.arrivals {
+                    let found = &arrival.found;
+                    self.note_change(*id, "delivered", &arrival.mailbox, (found.place, &found.name));
+                }
+            }
+            Completion::Updated(id, done, _) => {
+                let client = self.clients.get_mut(*id);
+                let Some(mailbox) =
+                    client.and_then(|client| Some(client.maildrop.as_ref()?.mailbox().clone()))
+                else {
+                    return;
+                };
+                for (place, name) in &done.gone {
+                    self.note_change(*id, "deleted", &mailbox, (*place, name));
+                }
+                // The old name of a file stands there too.
+                let is_seen = |name: &[u8]| name::flags(name).contains(&b'S');
+                for (place, name) in done.touched.iter().filter(|(_, name)| is_seen(name)) {
+                    self.note_change(*id, "seen", &mailbox, (*place, name));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn note_change(&mut self, id: ConnId, what: &str, mailbox: &Mailbox, (place, name): (Place, &[u8])) {
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.changes.len() < MOST_CHANGES)
+        else {
+            return;
+        };
+        let path = self.spool.join(mailbox.to_string()).join(place.name());
+        let path = format::escaped(path.join(String::from_utf8_lossy(name).as_ref()).as_os_str().as_bytes());
+        let change = format!("{what} {path}");
+        if client.changes.last() != Some(&change) {
+            client.changes.push(change);
+        }
+    }
+}
+
+/// Changes that one response tells of.
+const MOST_CHANGES: usize = 1000;

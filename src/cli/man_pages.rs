@@ -1,0 +1,197 @@
+//! `restante pages`: writes the manual pages and shell completions, from the definition of the command line
+//! and the commented example configuration. `make install` and the package run it; it is hidden from users.
+
+mod examples;
+mod toml;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Command, CommandFactory};
+use clap_complete::Shell;
+use clap_mangen::{
+    Man,
+    roff::{Roff, bold, roman},
+};
+
+use super::Failure;
+use crate::safe_file::{Directory, Keep};
+
+/// Write the manual pages and the shell completions.
+#[derive(Debug, Args)]
+#[command(hide = true)]
+pub(super) struct Arguments {
+    /// Output directory: man1/, man5/, bash/, zsh/ and fish/
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let directory = &arguments.directory;
+    write_all(directory)
+        .map_err(|error| Failure::Other(format!("cannot write below {}: {error}", directory.display())))
+}
+
+fn write_all(directory: &Path) -> io::Result<()> {
+    let mut command = super::Arguments::command().disable_help_subcommand(true);
+    command.build();
+    let man = directory.join("man1");
+    for command in commands(&command) {
+        write(&man, &format!("{}.1", page_name(command)), &page(command)?)?;
+    }
+    write(&directory.join("man5"), "restante.toml.5", toml::page().as_bytes())?;
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        let file = match shell {
+            Shell::Zsh => "_restante",
+            Shell::Fish => "restante.fish",
+            _ => "restante", // the name that bash-completion looks for
+        };
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut visible(&super::Arguments::command()), NAME, &mut script);
+        write(&directory.join(shell.to_string()), file, &script)?;
+    }
+    Ok(())
+}
+
+/// A packager may run this as root in a user's directory, so no link there is followed.
+fn write(directory: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    Directory::of_others(directory)?.replace(name.as_ref(), 0o644, content, Keep::Cached)
+}
+
+/// Lists a command with all its visible sub-commands.
+fn commands(command: &Command) -> Vec<&Command> {
+    let below = command.get_subcommands().filter(|below| !below.is_hide_set());
+    [command].into_iter().chain(below.flat_map(commands)).collect()
+}
+
+/// The command line without hidden sub-commands, which a shell would propose.
+fn visible(command: &Command) -> Command {
+    let mut shown = command.clone();
+    let hidden: Vec<String> = shown
+        .get_subcommands()
+        .filter(|below| below.is_hide_set())
+        .map(|below| below.get_name().into())
+        .collect();
+    if hidden.is_empty() {
+        return shown;
+    }
+    // clap can hide a sub-command but not remove it, so the visible ones are copied.
+    let mut rest = Command::new(NAME).args(shown.get_arguments());
+    for below in shown.get_subcommands_mut() {
+        if !hidden.iter().any(|name| name == below.get_name()) {
+            rest = rest.subcommand(below.clone());
+        }
+    }
+    rest.version(env!("CARGO_PKG_VERSION"))
+}
+
+/// The name of a page: `restante-user-add`.
+fn page_name(command: &Command) -> &str {
+    command.get_display_name().unwrap_or(NAME)
+}
+
+/// The words of a command: `user add`.
+fn words(command: &Command) -> &str {
+    command.get_bin_name().and_then(|name| name.strip_prefix(NAME)).unwrap_or_default().trim_start()
+}
+
+/// The manual page of a command.
+fn page(command: &Command) -> io::Result<Vec<u8>> {
+    let man = Man::new(command.clone())
+        .title(page_name(command))
+        .source(concat!("restante ", env!("CARGO_PKG_VERSION")))
+        .manual(MANUAL);
+    let mut text = Vec::new();
+    man.render_title(&mut text)?;
+    man.render_name_section(&mut text)?;
+    let usage = command.clone().render_usage().to_string();
+    let mut synopsis = Roff::new();
+    synopsis.control("SH", ["SYNOPSIS"]).text([bold(usage.trim_start_matches("Usage: "))]);
+    synopsis.to_writer(&mut text)?;
+    man.render_description_section(&mut text)?;
+    man.render_options_section(&mut text)?;
+    let mut rest = Roff::new();
+    let below: Vec<&Command> = command.get_subcommands().filter(|below| !below.is_hide_set()).collect();
+    if !below.is_empty() {
+        rest.control("SH", ["COMMANDS"]);
+        for below in below {
+            rest.control("TP", []).text([bold(format!("{}(1)", page_name(below)))]);
+            rest.text([roman(below.get_about().map(ToString::to_string).unwrap_or_default())]);
+        }
+    }
+    let (examples, exits) = (examples::of(words(command)), examples::exits_of(words(command)));
+    if !examples.is_empty() {
+        rest.control("SH", ["EXAMPLES"]);
+    }
+    for (what, shell) in examples {
+        rest.control("PP", []).text([roman(*what)]);
+        rest.control("PP", []).control("RS", ["4"]).control("nf", []);
+        shell.lines().for_each(|line| {
+            rest.text([bold(line)]);
+        });
+        rest.control("fi", []).control("RE", []);
+    }
+    rest.control("SH", ["EXIT STATUS"]);
+    for (code, what) in exits {
+        rest.control("TP", []).text([bold(*code)]).text([roman(*what)]);
+    }
+    rest.control("SH", ["SEE ALSO"]).text([roman(see_also(command))]);
+    rest.to_writer(&mut text)?;
+    Ok(text)
+}
+
+fn see_also(command: &Command) -> String {
+    let parent = page_name(command).rsplit_once('-').map(|(parent, _)| format!("{parent}(1), "));
+    format!("{}restante.toml(5). The whole manual is in {DOCUMENTS}.", parent.unwrap_or_default())
+}
+
+const NAME: &str = "restante";
+const MANUAL: &str = "restante, a mail server";
+const DOCUMENTS: &str = "/usr/share/doc/restante";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_a_page_with_examples_and_exit_codes() {
+        let directory = tempfile::tempdir().unwrap();
+        write_all(directory.path()).unwrap();
+        let mut command = super::super::Arguments::command().disable_help_subcommand(true);
+        command.build();
+        for command in commands(&command) {
+            let path = directory.path().join("man1").join(format!("{}.1", page_name(command)));
+            let page = fs::read_to_string(path).unwrap();
+            for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "EXAMPLES", "\"EXIT STATUS\"", "\"SEE ALSO\""]
+            {
+                assert!(
+                    page.contains(&format!(".SH {section}\n")),
+                    "`restante {}` has no {section}: src/cli/man_pages/examples.rs",
+                    words(command)
+                );
+            }
+            for (_, shell) in examples::of(words(command)) {
+                assert!(shell.contains(command.get_bin_name().unwrap_or(NAME)), "{shell:?}");
+            }
+        }
+        for name in examples::commands() {
+            assert!(commands(&command).iter().any(|command| words(command) == name), "no command `{name}`");
+        }
+    }
+
+    #[test]
+    fn shells_propose_what_is_there_and_nothing_that_is_hidden() {
+        let directory = tempfile::tempdir().unwrap();
+        write_all(directory.path()).unwrap();
+        for file in ["bash/restante", "zsh/_restante", "fish/restante.fish"] {
+            let script = fs::read_to_string(directory.path().join(file)).unwrap();
+            for word in ["serve", "check", "passwd", "password-stdin", "ports-file"] {
+                assert!(script.contains(word), "{word} is not in {file}");
+            }
+            assert!(!script.contains("pages"), "{file}");
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The figures as lines of at most 80 columns, for the table and the live screen.
+
+use std::time::{Duration, SystemTime};
+
+use crate::{
+    metrics::{SERVICES, reader::Reading},
+    printable,
+};
+
+/// Two lines with the server's name, its uptime and the age of the figures.
+pub(super) fn heading(reading: &Reading, now: SystemTime) -> String {
+    let about = printable::line(reading.about().unwrap_or("restante"));
+    format!("{about}\nup {}, figures {} old", span(reading.uptime()), span(reading.age(now)))
+}
+
+/// All figures. Rates are since `before`, or since the server was ready.
+pub(super) fn lines(reading: &Reading, before: Option<&Reading>) -> Vec<String> {
+    let rates = Rates::new(reading, before);
+    let mut lines =
+        vec!["service        open    total   /min  received      sent  logins  failed    TLS".to_owned()];
+    lines.extend(SERVICES.iter().filter_map(|service| of_service(reading, &rates, service)));
+    lines.push(String::new());
+    lines.extend(of_mail(reading, &rates));
+    lines.extend(of_the_inside(reading));
+    lines
+}
+
+fn of_service(reading: &Reading, rates: &Rates<'_>, service: &str) -> Option<String> {
+    let of = |name: &str| reading.labelled(&format!("restante_{name}"), service);
+    (of("connections_total") > 0.0).then(|| {
+        format!(
+            "{service:<12} {:>6} {:>8} {:>6} {:>9} {:>9} {:>7} {:>7} {:>6}",
+            of("connections"),
+            of("connections_total"),
+            rates.of_labelled("restante_connections_total", service),
+            size(of("received_bytes_total")),
+            size(of("sent_bytes_total")),
+            of("logins_total"),
+            of("logins_failed_total"),
+            of("tls_handshakes_total"),
+        )
+    })
+}
+
+fn of_mail(reading: &Reading, rates: &Rates<'_>) -> Vec<String> {
+    let sum = |name: &str| reading.sum(&format!("restante_{name}"));
+    let mut lines = vec![
+        line(
+            "mail",
+            &format!(
+                "{} in ({}, {}/min), {} delivered, {} read, {} deleted",
+                sum("messages_received_total"),
+                size(sum("messages_received_bytes_total")),
+                rates.of("restante_messages_received_total"),
+                sum("deliveries_total"),
+                sum("messages_read_total"),
+                sum("messages_deleted_total"),
+            ),
+        ),
+        line("durable", &times(reading, "restante_delivery_seconds")),
+        line("disk", &format!("contents {}", times(reading, "restante_sync_contents_seconds"))),
+        line("", &format!("names    {}", times(reading, "restante_sync_names_seconds"))),
+    ];
+    let words = [
+        ("refused", "restante_refusals_total"),
+        ("ended", "restante_ended_total"),
+        ("turned away", "restante_turned_away_total"),
+    ];
+    lines.extend(words.iter().filter_map(|(title, name)| Some(line(title, &most_of(reading, name)?))));
+    lines
+}
+
+fn of_the_inside(reading: &Reading) -> Vec<String> {
+    let one = |name: &str| reading.value(&format!("restante_{name}")).unwrap_or_default();
+    let queues = reading.by_label("restante_queue");
+    let queues: Vec<String> = queues.iter().map(|(queue, waiting)| format!("{queue} {waiting}")).collect();
+    let files = reading.by_label("restante_stale");
+    let stale: Vec<&str> = files.iter().filter(|(_, stale)| *stale > 0.0).map(|(file, _)| *file).collect();
+    let watch = if one("watch") > 0.0 { "inotify" } else { "polling" };
+    let mut lines = vec![
+        line("queues", &format!("{}; {} times full", queues.join(", "), one("queue_full_total"))),
+        line(
+            "index",
+            &format!(
+                "{} messages in {} mailboxes, {}; {} scans, {} rechecks",
+                one("index_messages"),
+                one("index_mailboxes"),
+                size(one("index_bytes")),
+                one("index_walks_total"),
+                one("index_looks_total"),
+            ),
+        ),
+        line(
+            "watch",
+            &format!(
+                "{watch}, {} events, {} overflows, {} not watched",
+                one("watch_events_total"),
+                one("watch_overflows_total"),
+                one("index_unwatched"),
+            ),
+        ),
+        line("loop", &times(reading, "restante_loop_turn_seconds")),
+        line(
+            "",
+            &format!(
+                "longest {}, {} longer than 20 ms",
+                seconds(one("loop_turn_longest_seconds")),
+                one("loop_turns_long_total"),
+            ),
+        ),
+        line(
+            "process",
+            &format!(
+                "{} of memory, {} of {} descriptors, {:.1}s of CPU, {} panics",
+                size(one("resident_memory_bytes")),
+                one("open_descriptors"),
+                one("max_descriptors"),
+                one("cpu_seconds_total"),
+                one("panics_total"),
+            ),
+        ),
+        line(
+            "log, spool",
+            &format!(
+                "{} lines, {} dropped; {} free",
+                one("log_lines_total"),
+                one("log_dropped_total"),
+                size(one("spool_free_bytes")),
+            ),
+        ),
+    ];
+    if !stale.is_empty() {
+        lines.push(line("stale", &format!("{}: invalid, the previous version is in use", stale.join(", "))));
+    }
+    lines
+}
+
+fn line(title: &str, text: &str) -> String {
+    let mut line = printable::line(&format!("{title:<12} {text}"));
+    if let Some((cut, _)) = line.char_indices().nth(WIDTH) {
+        line.truncate(cut);
+    }
+    line
+}
+
+fn times(reading: &Reading, name: &str) -> String {
+    let quantile = |part| reading.quantile(name, part).map(seconds);
+    match (quantile(0.5), quantile(0.99), reading.mean(name).map(seconds)) {
+        (Some(half), Some(most), Some(mean)) => format!("half within {half}, 99% within {most}, mean {mean}"),
+        _ => "nothing yet".into(),
+    }
+}
+
+/// The most frequent words of a counter.
+fn most_of(reading: &Reading, name: &str) -> Option<String> {
+    let mut words = reading.by_label(name);
+    words.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+    let words: Vec<String> = words.iter().take(5).map(|(word, n)| format!("{word} {n}")).collect();
+    (!words.is_empty()).then(|| words.join(", "))
+}
+
+/// Rates per minute.
+struct Rates<'a> {
+    now: &'a Reading,
+    before: Option<&'a Reading>,
+    minutes: f64,
+}
+
+impl<'a> Rates<'a> {
+    fn new(now: &'a Reading, before: Option<&'a Reading>) -> Self {
+        let since = before.map_or(now.uptime(), |before| now.written.saturating_sub(before.written));
+        Self { now, before, minutes: since.as_secs_f64() / 60.0 }
+    }
+
+    fn of(&self, name: &str) -> String {
+        self.rate(self.now.sum(name) - self.before.map_or(0.0, |before| before.sum(name)))
+    }
+
+    fn of_labelled(&self, name: &str, label: &str) -> String {
+        let before = self.before.map_or(0.0, |before| before.labelled(name, label));
+        self.rate(self.now.labelled(name, label) - before)
+    }
+
+    /// A negative difference means that the server was restarted between two readings.
+    fn rate(&self, n: f64) -> String {
+        if self.minutes < 1e-3 || n < 0.0 {
+            return "-".into();
+        }
+        let rate = n / self.minutes;
+        if rate >= 100.0 { format!("{rate:.0}") } else { format!("{rate:.1}") }
+    }
+}
+
+fn size(octets: f64) -> String {
+    printable::size(octets as u64)
+}
+
+fn seconds(seconds: f64) -> String {
+    match seconds {
+        s if s >= 1.0 => format!("{s:.1}s"),
+        s if s >= 0.01 => format!("{:.0}ms", s * 1e3),
+        s => format!("{:.2}ms", s * 1e3),
+    }
+}
+
+/// A duration for reading.
+pub(super) fn span(time: Duration) -> String {
+    humantime::format_duration(Duration::from_secs(time.as_secs())).to_string()
+}
+
+/// Columns of a terminal.
+const WIDTH: usize = 80;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_times_are_short() {
+        assert_eq!([0.0, 5e6].map(size), ["0 B", "4.7 MiB"]);
+        assert_eq!([0.000_1, 0.009_9, 0.05, 2.0].map(seconds), ["0.10ms", "9.90ms", "50ms", "2.0s"]);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_cut() {
+        assert_eq!(line("x", &"é".repeat(200)).chars().count(), WIDTH);
+    }
+}

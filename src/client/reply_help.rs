@@ -1,0 +1,180 @@
+//! Explains a server's reply in one sentence.
+//!
+//! SMTP replies are explained by their enhanced status code (RFC 3463, RFC 5248), else by their three digits
+//! (RFC 5321 section 4.2.3); POP3 denials by their response code (RFC 2449 section 8, RFC 3206).
+
+use super::{
+    pop3::Denial,
+    smtp::{Class, Enhanced, Reply},
+    strings::{self, Language, Words},
+};
+
+/// Explains an SMTP reply: its text, its meaning, and whether trying again helps.
+pub(crate) fn smtp(reply: &Reply, language: Language) -> String {
+    let class = match reply.class() {
+        Class::Done => strings::REPLY_DONE,
+        Class::GoOn => strings::REPLY_GO_ON,
+        Class::TryLater => strings::REPLY_LATER,
+        Class::Refused => strings::REPLY_REFUSED,
+    };
+    let meaning =
+        reply.enhanced.and_then(detail).or_else(|| code(reply.code)).map(|words| words.text(language));
+    let said = said(reply);
+    match (reply.class(), meaning) {
+        (Class::Done | Class::GoOn, _) | (_, None) => class.with(language, &[&said]),
+        (_, Some(meaning)) => class.with(language, &[&format!("{said}: {meaning}.")]),
+    }
+}
+
+/// The reply in one line, as the server sent it.
+pub(crate) fn said(reply: &Reply) -> String {
+    let enhanced =
+        reply.enhanced.map(|Enhanced(class, subject, detail)| format!(" {class}.{subject}.{detail}"));
+    let text = reply.lines.join(" / ");
+    let gap = if text.is_empty() { "" } else { " " };
+    format!("{}{}{gap}{text}", reply.code, enhanced.unwrap_or_default())
+}
+
+/// Explains a POP3 denial in the same way.
+pub(crate) fn pop3(denial: &Denial, language: Language) -> String {
+    let said = match &denial.code {
+        Some(code) => format!("-ERR [{code}] {}", denial.text),
+        None => format!("-ERR {}", denial.text),
+    };
+    let known = denial.code.as_deref().and_then(|code| CODES.iter().find(|(known, _)| *known == code));
+    match known {
+        Some((_, meaning)) => format!("{said}: {}.", meaning.text(language)),
+        None => said,
+    }
+}
+
+/// Explains subject and detail of an enhanced status code; the class does not matter (RFC 3463 section 3).
+fn detail(Enhanced(_, subject, detail): Enhanced) -> Option<Words> {
+    let found = |wanted: u16| {
+        DETAILS.iter().find(|(codes, _)| *codes == (subject, wanted)).map(|(_, meaning)| *meaning)
+    };
+    found(detail).or_else(|| found(0))
+}
+
+fn code(code: u16) -> Option<Words> {
+    REPLIES.iter().find(|(known, _)| *known == code).map(|(_, meaning)| *meaning)
+}
+
+macro_rules! meanings {
+    ($($key:tt: $english:literal, $french:literal;)*) => {
+        &[$(($key, Words::new($english, $french))),*]
+    };
+}
+
+const DETAILS: &[((u16, u16), Words)] = meanings! {
+    (1, 0): "something is wrong with the address", "l'adresse ne va pas";
+    (1, 1): "there is no such address there: check its spelling", "cette adresse n'existe pas là-bas : vérifiez-la";
+    (1, 2): "that domain takes no mail: check its spelling", "ce domaine ne reçoit pas de courrier : vérifiez-le";
+    (1, 3): "that is not a mail address", "ce n'est pas une adresse de courrier";
+    (1, 6): "that mailbox has moved", "cette boîte a déménagé";
+    (1, 7): "the sender is not a mail address", "l'expéditeur n'est pas une adresse de courrier";
+    (1, 8): "the domain of the sender is not known", "le domaine de l'expéditeur est inconnu";
+    (1, 10): "that domain says that it takes no mail", "ce domaine déclare ne pas recevoir de courrier";
+    (2, 0): "something is wrong with the mailbox", "la boîte ne va pas";
+    (2, 1): "that mailbox takes no mail", "cette boîte n'accepte pas de courrier";
+    (2, 2): "that mailbox is full", "cette boîte est pleine";
+    (2, 3): "the message is longer than that mailbox takes", "le message est plus long que cette boîte ne l'accepte";
+    (3, 0): "something is wrong with the server", "le serveur a un problème";
+    (3, 1): "the server has no room left", "le serveur n'a plus de place";
+    (3, 2): "the server takes no mail at the moment", "le serveur n'accepte pas de courrier pour le moment";
+    (3, 4): "the message is longer than the server takes", "le message est plus long que le serveur ne l'accepte";
+    (3, 5): "the server is not configured as it should be", "le serveur est mal configuré";
+    (4, 0): "the server cannot route the message", "le serveur ne peut pas acheminer le message";
+    (4, 2): "the connection was bad", "la connexion était mauvaise";
+    (4, 6): "the message goes in circles", "le message tourne en rond";
+    (5, 0): "the server did not understand the command", "le serveur n'a pas compris la commande";
+    (5, 1): "the command is not allowed now", "la commande n'est pas permise maintenant";
+    (5, 2): "the command has a syntax error", "la commande a une erreur de syntaxe";
+    (5, 3): "there are too many recipients: send it in parts", "il y a trop de destinataires : envoyez en plusieurs fois";
+    (5, 4): "a parameter of the command is wrong", "un paramètre de la commande est faux";
+    (5, 6): "a line of the login is too long", "une ligne de l'authentification est trop longue";
+    (6, 0): "the content is not accepted", "le contenu n'est pas accepté";
+    (6, 7): "the address needs SMTPUTF8", "l'adresse a besoin de SMTPUTF8";
+    (7, 0): "a rule of the server forbids it", "une règle du serveur l'interdit";
+    (7, 1): "you may not send that, or there: log in, or use your own address",
+        "vous n'avez pas le droit de l'envoyer, ou pas là : authentifiez-vous, ou prenez votre propre adresse";
+    (7, 8): "the name or the password is wrong", "le nom ou le mot de passe est faux";
+    (7, 9): "that login mechanism is too weak", "cette authentification est trop faible";
+    (7, 11): "a password needs TLS: use --tls", "un mot de passe exige TLS : utilisez --tls";
+};
+
+const REPLIES: &[(u16, Words)] = meanings! {
+    421: "the server closes the connection", "le serveur ferme la connexion";
+    450: "the mailbox is busy", "la boîte est occupée";
+    451: "the server has an internal problem", "le serveur a un problème";
+    452: "the server has no room left", "le serveur n'a plus de place";
+    454: "the server cannot check passwords, or begin TLS, at the moment",
+        "le serveur ne peut pas vérifier les mots de passe, ou passer à TLS, pour le moment";
+    500: "the server does not know that command", "le serveur ne connaît pas cette commande";
+    501: "an argument of the command is wrong", "un argument de la commande est faux";
+    502: "the server does not have that command", "le serveur n'a pas cette commande";
+    503: "commands came in the wrong order", "les commandes sont dans le mauvais ordre";
+    504: "the server does not know that parameter", "le serveur ne connaît pas ce paramètre";
+    530: "you have to log in first, or to use TLS", "il faut s'authentifier d'abord, ou passer à TLS";
+    535: "the name or the password is wrong", "le nom ou le mot de passe est faux";
+    538: "a password needs TLS: use --tls", "un mot de passe exige TLS : utilisez --tls";
+    550: "there is no such mailbox, or you may not send there", "cette boîte n'existe pas, ou vous n'y avez pas droit";
+    551: "that user is not here", "cet utilisateur n'est pas ici";
+    552: "there is no room for the message", "il n'y a pas de place pour le message";
+    553: "that address cannot be used here", "cette adresse ne peut pas servir ici";
+    554: "the message cannot be taken", "le message ne peut pas être accepté";
+    555: "a parameter of MAIL or RCPT is not known", "un paramètre de MAIL ou RCPT est inconnu";
+};
+
+const CODES: &[(&str, Words)] = meanings! {
+    "IN-USE": "another session has that mailbox open: try again in a minute",
+        "une autre session a cette boîte ouverte : réessayez dans une minute";
+    "LOGIN-DELAY": "you logged in a moment ago: wait before the next login",
+        "vous venez de vous connecter : attendez avant de recommencer";
+    "SYS/TEMP": "the server has a problem: try again later", "le serveur a un problème : réessayez plus tard";
+    "SYS/PERM": "the server has a permanent problem: ask its operator",
+        "le serveur a un problème durable : prévenez son responsable";
+    "AUTH": "the name or the password is wrong, or a password needs TLS here",
+        "le nom ou le mot de passe est faux, ou un mot de passe exige TLS ici";
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(code: u16, enhanced: Option<Enhanced>, text: &str) -> Reply {
+        Reply { code, enhanced, lines: vec![text.into()] }
+    }
+
+    #[test]
+    fn a_reply_is_explained_by_the_most_exact_code_there_is() {
+        let told = smtp(&reply(550, Some(Enhanced(5, 1, 1)), "No"), Language::English);
+        assert!(told.starts_with("550 5.1.1 No: there is no such address there"), "{told}");
+        assert!(told.ends_with("Refused: trying again will fail unless something is changed."), "{told}");
+        let told = smtp(&reply(452, Some(Enhanced(4, 2, 99)), "x"), Language::English);
+        assert!(told.contains("something is wrong with the mailbox") && told.contains("later"), "{told}");
+        let told = smtp(&reply(550, Some(Enhanced(5, 99, 1)), "x"), Language::French);
+        assert!(told.contains("cette boîte n'existe pas"), "{told}");
+        assert_eq!(smtp(&reply(599, None, ""), Language::English).split(' ').next(), Some("599"));
+        assert_eq!(smtp(&reply(250, None, "Ok"), Language::English), "250 Ok: accepted.");
+    }
+
+    #[test]
+    fn a_denial_is_explained_by_its_code() {
+        let denial = Denial { code: Some("IN-USE".into()), text: "Locked".into() };
+        let told = pop3(&denial, Language::English);
+        assert!(told.starts_with("-ERR [IN-USE] Locked: another session"), "{told}");
+        let denial = Denial { code: None, text: "no".into() };
+        assert_eq!(pop3(&denial, Language::French), "-ERR no");
+    }
+
+    #[test]
+    fn no_meaning_is_missing_or_there_twice() {
+        let both = |words: &Words| [Language::English, Language::French].map(|language| words.text(language));
+        let all = DETAILS.iter().map(|(_, words)| words).chain(REPLIES.iter().map(|(_, words)| words));
+        for words in all.chain(CODES.iter().map(|(_, words)| words)) {
+            assert!(both(words).iter().all(|text| !text.is_empty()), "{words:?}");
+        }
+        assert!(DETAILS.is_sorted_by(|(a, _), (b, _)| a < b) && REPLIES.is_sorted_by(|(a, _), (b, _)| a < b));
+    }
+}

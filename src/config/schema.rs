@@ -1,0 +1,266 @@
+//! The keys of a configuration file, before their values are checked against each other.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+use super::{
+    ACCOUNTS, Config, Log, Metrics, Pop3, Sandbox, Unknown, Watch, error::Mistake, listener, tls::Section,
+};
+use crate::limits::Limits;
+
+/// All keys of the file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    hostname: String,
+    domains: Vec<String>,
+    #[serde(default = "default_spool")]
+    spool: PathBuf,
+    #[serde(default = "default_accounts")]
+    accounts: PathBuf,
+    aliases: Option<PathBuf>,
+    #[serde(default)]
+    unknown: Unknown,
+    #[serde(default)]
+    watch: Watch,
+    #[serde(default)]
+    shared_spool: bool,
+    user: Option<String>,
+    #[serde(default)]
+    sandbox: Sandbox,
+    transcripts: Option<PathBuf>,
+    #[serde(default)]
+    transcript_bodies: bool,
+    #[serde(default)]
+    listen: Vec<listener::Section>,
+    tls: Option<Section>,
+    #[serde(default)]
+    pop3: Pop3,
+    #[serde(default)]
+    log: Log,
+    #[serde(default)]
+    metrics: Metrics,
+    #[serde(default)]
+    limits: Limits,
+}
+
+/// Parses and checks a text. Relative paths in it are relative to `directory`.
+pub(super) fn read(text: &str, directory: &Path) -> Result<Config, Mistake> {
+    let file: File = toml::from_str(text)?;
+    let credentials = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let tls = file.tls.map(|section| section.pair(directory, credentials.as_deref()));
+    let listen = file.listen.into_iter().enumerate();
+    let listen = listen.map(|(n, section)| section.listen(n, directory, tls.is_some()));
+    let config = Config {
+        hostname: file.hostname,
+        domains: file.domains.iter().map(|name| name.to_ascii_lowercase()).collect(),
+        spool: directory.join(file.spool),
+        accounts: directory.join(file.accounts),
+        aliases: file.aliases.map(|path| directory.join(path)),
+        unknown: file.unknown,
+        watch: file.watch,
+        shared_spool: file.shared_spool,
+        user: file.user,
+        sandbox: file.sandbox,
+        transcripts: file.transcripts.map(|path| directory.join(path)),
+        transcript_bodies: file.transcript_bodies,
+        listen: listen.collect::<Result<_, Mistake>>()?,
+        pop3: file.pop3,
+        tls,
+        log: Log { to: file.log.to.below(directory), ..file.log },
+        metrics: Metrics { file: file.metrics.file.map(|path| directory.join(path)), ..file.metrics },
+        faults_on_demand: false,
+        limits: file.limits,
+    };
+    config.check()?;
+    Ok(config)
+}
+
+fn default_spool() -> PathBuf {
+    "spool".into()
+}
+
+fn default_accounts() -> PathBuf {
+    ACCOUNTS.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        config::{
+            Listen, Networks, Persona, Service, TlsMode,
+            tests::{GOOD, load},
+        },
+        limits::Size,
+        proto::{dot::LineEndings, pop3, smtp},
+    };
+
+    #[test]
+    fn a_good_file_is_read_and_completed_with_defaults() {
+        let config = read(GOOD, Path::new("/etc/restante")).map_err(|mistake| mistake.why).unwrap();
+        let listen = |protocol, address: &str, line_endings, persona| Listen {
+            protocol,
+            address: address.parse().unwrap(),
+            line_endings,
+            persona,
+            pedantic: false,
+            tls: TlsMode::None,
+            plaintext_auth: false,
+            trusted: Networks::default(),
+            proxy_protocol: Networks::default(),
+        };
+        let smtp = Persona::Smtp(smtp::Persona::Modern);
+        let rfc1081 = Persona::Pop3(pop3::Persona::Rfc1081);
+        let expected = Config {
+            hostname: "mx.example.test".into(),
+            domains: vec!["example.test".into(), "second.test".into()],
+            spool: "/etc/restante/spool".into(),
+            accounts: "/etc/restante/users.json".into(),
+            aliases: None,
+            unknown: Unknown::Refuse,
+            watch: Watch::Inotify,
+            shared_spool: false,
+            user: None,
+            sandbox: Sandbox::Landlock,
+            transcripts: None,
+            transcript_bodies: false,
+            listen: vec![
+                listen(Service::Smtp, "127.0.0.1:2525", LineEndings::Strict, smtp),
+                listen(Service::Pop3, "[::1]:1110", LineEndings::Lenient, rfc1081),
+            ],
+            pop3: Pop3 { expire: Some(pop3::Expire::Days(30)) },
+            tls: None,
+            log: Log::default(),
+            metrics: Metrics::default(),
+            faults_on_demand: false,
+            limits: Limits { message: Size::mib(10), ..Limits::default() },
+        };
+        assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let text =
+            format!("spool = \"../mail\"\naccounts = \"/var/users.json\"\naliases = \"aliases\"\n{GOOD}");
+        let config = read(&text, Path::new("/etc/restante")).map_err(|mistake| mistake.why).unwrap();
+        assert_eq!(config.spool, Path::new("/etc/restante/../mail"));
+        assert_eq!(config.accounts, Path::new("/var/users.json"));
+        assert_eq!(config.aliases.as_deref(), Some(Path::new("/etc/restante/aliases")));
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_line_column_key_and_accepted_form() {
+        for (good, bad, told) in [
+            (
+                "mx.example.test",
+                "mx example",
+                ", line 2, column 12: hostname: \"mx example\" is not a host name",
+            ),
+            ("\"second.test\"", "\"é\"", ", line 3, column 28: domains: \"é\" is not a domain"),
+            (
+                "\"second.test\"",
+                "5",
+                ", line 3, column 28: domains: invalid type: integer `5`, expected a string",
+            ),
+            ("second.test", "[127.0.0.1]", "is not a domain: write it like \"example.test\""),
+            ("[\"Example.test\", \"second.test\"]", "[]", ", line 3, column 11: domains: at least one"),
+            (
+                "[\"Example.test\", \"second.test\"]",
+                "\"x\"",
+                "domains: invalid type: string \"x\", expected a list",
+            ),
+            ("domains", "domain", ", line 3, column 1: unknown field `domain`, expected one of `hostname`, "),
+            ("hostname = \"mx.example.test\"", "", ", line 1, column 1: missing field `hostname`"),
+            (
+                "\"smtp\"",
+                "\"imap\"",
+                ", line 6, column 12: listen.protocol: unknown variant `imap`, expected one of",
+            ),
+            (
+                "127.0.0.1:2525",
+                "localhost",
+                ", line 7, column 11: listen.address: \"localhost\" is not an address",
+            ),
+            (
+                "127.0.0.1:2525",
+                "[::1]:1110",
+                ", line 11, column 11: listen.address: [::1]:1110 is taken by another",
+            ),
+            ("address = \"127.0.0.1:2525\"", "", ", line 5, column 1: listen: missing field `address`"),
+            (
+                "lenient",
+                "sloppy",
+                ", line 12, column 16: listen.line_endings: unknown variant `sloppy`, expected one of",
+            ),
+            (
+                "rfc1081",
+                "rfc821",
+                ", line 13, column 11: listen.persona: unknown variant `rfc821`, expected one of `rfc1081`",
+            ),
+            (
+                "30 days",
+                "30",
+                ", line 16, column 10: pop3.expire: \"30\" is not a time to keep mail: write \"never\", \"0\"",
+            ),
+            ("expire", "expires", ", line 16, column 1: unknown field `expires`, expected `expire`"),
+            (
+                "10 MiB",
+                "5 MB",
+                ", line 19, column 11: limits.message: \"5 MB\" is not a size: write it like \"50 MiB\"",
+            ),
+            ("10 MiB", "1023", "limits.message: 1023 B is out of range: from 1 KiB to 1024 GiB"),
+            ("\"10 MiB\"", "5", "limits.message: invalid type: integer `5`, expected a size in quotes"),
+            (
+                "message = \"10 MiB\"",
+                "workers = 1",
+                ", line 19, column 1: unknown field `workers`, expected one of",
+            ),
+            (
+                "message = \"10 MiB\"",
+                "disk_workers = 0",
+                "limits.disk_workers: 0 is out of range: from 1 to 256",
+            ),
+            (
+                "message = \"10 MiB\"",
+                "recipients = -1",
+                "limits.recipients: invalid value: integer `-1`, expected a whole",
+            ),
+            (
+                "message = \"10 MiB\"",
+                "smtp_idle = \"0s\"",
+                "limits.smtp_idle: 0s is out of range: from 1s to 1year",
+            ),
+            ("message = \"10 MiB\"", "body_in_memory = \"257 MiB\"", "from 1 KiB to 256 MiB"),
+            ("[limits]", "[limits", ", line 18, column 8: unclosed table, expected `]`: [limits"),
+            ("[limits]", "hostname = \"x\"\n[hostname]", "line 1"),
+        ] {
+            let text = GOOD.replacen(good, bad, 1);
+            assert_ne!(text, GOOD, "{good}");
+            let error = load(&text).unwrap_err();
+            assert!(error.contains(told), "{told:?} is not in {error:?}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_without_listeners_is_refused() {
+        let error = load("hostname = \"x\"\ndomains = [\"x\"]").unwrap_err();
+        assert!(error.contains("listen: at least one listener is needed"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_the_reader(at in 0..GOOD.len(), junk in "[\\PC\n\"\\[\\]={}.#é]{0,8}") {
+            let text = format!("{}{junk}{}", &GOOD[..at], &GOOD[at..]);
+            if let Err(mistake) = read(&text, Path::new("/")) {
+                prop_assert!(!mistake.in_file(Path::new("x"), &text).to_string().is_empty());
+            }
+        }
+    }
+}

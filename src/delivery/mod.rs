@@ -1,0 +1,147 @@
+//! The committer: one thread that makes deliveries durable, as many at a time as have come while it was busy.
+//!
+//! A round is: write every message to `tmp/`; make the contents durable; close the files; rename into `new/`; make
+//! the names durable; answer all. A message that is refused, for an error or a panic at any step, is taken back: no
+//! client is told to send again what is visible. The states of a message on the way, and what a cut of power leaves of each, are in
+//! `docs/DISK.md`.
+
+mod batch;
+mod message;
+mod sync;
+#[cfg(test)]
+mod tests;
+
+use std::{io, sync::Arc, thread, time::Instant};
+
+use crossbeam_channel as channel;
+
+use crate::{
+    limits::Limits,
+    logging,
+    maildir::name::Unique,
+    metrics::METRICS,
+    proto::request::{ConnId, Fault, Mailbox, Recipient},
+    thread_limits::sync_helpers,
+    workers::{AckToken, Completion, CompletionSender, Spilled, Storage},
+};
+use batch::{Homes, Mailboxes, Round};
+use message::{Message, guarded};
+use sync::Syncer;
+
+/// A message to be delivered.
+#[derive(Debug)]
+pub struct Delivery {
+    /// Who waits for it.
+    pub from: ConnId,
+    /// The recipients, at least one; or why one of them can't get it.
+    pub to: Vec<Result<Recipient, Fault>>,
+    /// Whether some recipients may get it and others not. Else it is all of them or none.
+    pub partly: bool,
+    /// Who has a copy filed in the folder `Sent`.
+    pub sent: Option<Mailbox>,
+    /// What to deliver.
+    pub content: Content,
+    /// Who tells the client.
+    pub decision: AckToken,
+}
+
+/// The bytes of a message, as stored.
+#[derive(Debug)]
+pub enum Content {
+    /// In memory, to be written to a file of that name.
+    Memory(Unique, Vec<u8>),
+    /// In the `tmp/` of the first mailbox, whole and fsynced.
+    Settled(Box<Spilled>),
+}
+
+impl Content {
+    /// Its length on the disk.
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Memory(_, bytes) => bytes.len() as u64,
+            Self::Settled(spilled) => spilled.bytes(),
+        }
+    }
+}
+
+/// The way to the committer. Its thread ends when this is dropped and the queue is empty.
+#[derive(Debug)]
+pub struct Committer {
+    queue: channel::Sender<Delivery>,
+}
+
+impl Committer {
+    /// Starts the thread, which has `most_homes` mailboxes open at most.
+    pub fn start(
+        storage: &Arc<Storage>,
+        completions: &CompletionSender,
+        limits: &Limits,
+        most_homes: usize,
+    ) -> io::Result<Self> {
+        let (queue, deliveries) = channel::bounded::<Delivery>(limits.delivery_queue);
+        let (storage, completions, most) = (Arc::clone(storage), completions.clone(), limits.delivery_batch);
+        let helpers = sync_helpers(limits);
+        thread::Builder::new().name("committer".into()).spawn(move || {
+            let mut syncer = Syncer::start(&storage.spool, helpers);
+            let mut homes = Homes::new(most_homes);
+            let mut later = None;
+            while let Some(first) = later.take().or_else(|| deliveries.recv().ok()) {
+                let mut mailboxes = Mailboxes::default();
+                mailboxes.add(&first);
+                let mut batch = vec![first];
+                while batch.len() < most
+                    && let Ok(next) = deliveries.try_recv()
+                {
+                    if !mailboxes.fit_with(&next, most_homes) {
+                        later = Some(next);
+                        break;
+                    }
+                    batch.push(next);
+                }
+                homes.make_room_for(&mailboxes);
+                METRICS.delivery_queue.down(batch.len() as u64);
+                let octets = batch.iter().map(|delivery| delivery.content.bytes()).sum();
+                let began = Instant::now();
+                let results = deliver(&storage, &mut homes, &mut syncer, batch);
+                let messages = results.len();
+                METRICS.batch.saw(messages as u64);
+                completions.send_all(results);
+                logging::batch(messages, octets, began.elapsed());
+            }
+        })?;
+        Ok(Self { queue })
+    }
+
+    /// Queues a delivery. Its content comes back when the queue is full.
+    pub fn submit(&self, delivery: Delivery) -> Result<(), Content> {
+        let queued = self.queue.try_send(delivery).map_err(|refused| refused.into_inner().content);
+        if queued.is_ok() {
+            METRICS.delivery_queue.up()
+        } else {
+            METRICS.queue_full.one()
+        }
+        queued
+    }
+}
+
+/// Runs one round. A panic is a bug of ours; it costs the message whose step it was, or the round, and not those that
+/// come after it.
+fn deliver(
+    storage: &Storage,
+    homes: &mut Homes,
+    syncer: &mut Syncer,
+    batch: Vec<Delivery>,
+) -> Vec<Completion> {
+    let mut messages: Vec<Message> = batch.into_iter().map(Message::new).collect();
+    if guarded(|| Round::new(storage, homes, syncer).run(&mut messages)).is_none() {
+        homes.forget();
+    }
+    for message in messages.iter_mut().filter(|message| message.fate.is_none()) {
+        message.fail(Fault::Broken);
+    }
+    let completion = |message: Message| {
+        let result = message.fate.unwrap_or(Err(Fault::Broken));
+        Completion::Delivered(message.from, message.decision, result)
+    };
+    messages.into_iter().map(completion).collect()
+}

@@ -1,0 +1,325 @@
+//! Rounds in which one step fails or panics, at every step there is: each message is in all of its mailboxes and
+//! acknowledged, or in none and refused; nothing is left in `tmp/`, and the next round works.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::Command,
+    time::SystemTime,
+};
+
+use super::*;
+use crate::{
+    maildir::{
+        Spool,
+        fault_points::{Plan, Trouble},
+        name::Namer,
+    },
+    proto::{request::Recipient, smtp::address::Address},
+    workers::{
+        Receipt,
+        spill::{self, SpillPermits, SpillTo},
+    },
+};
+
+/// A kind of round.
+#[derive(Debug, Clone, Copy)]
+struct Kind {
+    mailboxes: usize,
+    messages: usize,
+    spilled: bool,
+    sent: bool,
+    partly: bool,
+    helpers: usize,
+    /// On the disk of the build, whose file system may be synced as a whole; else in memory.
+    disk: bool,
+    /// The last mailbox is on another file system.
+    abroad: bool,
+    /// The second mailbox can't be used.
+    broken: bool,
+}
+
+const SIMPLE: Kind = Kind {
+    mailboxes: 1,
+    messages: 1,
+    spilled: false,
+    sent: false,
+    partly: false,
+    helpers: 2,
+    disk: false,
+    abroad: false,
+    broken: false,
+};
+
+/// A committer's parts on a spool of its own, without its thread.
+struct Bench {
+    kind: Kind,
+    storage: Storage,
+    homes: Homes,
+    syncer: Syncer,
+    namer: Namer,
+    spool: PathBuf,
+    mounted: Option<PathBuf>,
+    _home: tempfile::TempDir,
+}
+
+/// What became of a message, and its text.
+type Told = (Result<Receipt, Fault>, Vec<u8>);
+
+impl Bench {
+    /// `None` where nothing can be mounted.
+    fn new(kind: Kind) -> Option<Self> {
+        let disk = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/target"));
+        let memory = Path::new("/dev/shm");
+        let home = if kind.disk || !memory.is_dir() { disk } else { memory };
+        let home = tempfile::tempdir_in(home).unwrap();
+        let spool = home.path().join("spool");
+        let opened = Spool::open(&spool).unwrap();
+        let syncer = Syncer::start(&opened, kind.helpers);
+        let mut bench = Self {
+            kind,
+            storage: Storage::unwatched(opened),
+            homes: Homes::new(8),
+            syncer,
+            namer: Namer::new("mx.example.test", 1),
+            spool,
+            mounted: None,
+            _home: home,
+        };
+        if kind.abroad {
+            let last = bench.spool.join(mailbox(kind.mailboxes - 1).as_str());
+            fs::create_dir(&last).unwrap();
+            let mount = Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(&last).output().ok()?;
+            mount.status.success().then_some(())?;
+            bench.mounted = Some(last.clone());
+            assert_ne!(last.metadata().unwrap().dev(), bench.spool.metadata().unwrap().dev());
+        }
+        Some(bench)
+    }
+
+    /// A round of the kind, and what each message was told.
+    fn round(&mut self) -> Vec<Told> {
+        let batch: Vec<(Delivery, Vec<u8>)> =
+            (0..self.kind.messages).filter_map(|n| self.delivery(n)).collect();
+        let (batch, texts): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+        let decisions: Vec<_> = batch.iter().map(|delivery| delivery.decision.clone()).collect();
+        let all = deliver(&self.storage, &mut self.homes, &mut self.syncer, batch);
+        let told = all.into_iter().zip(decisions).map(|(done, decision)| match done {
+            Completion::Delivered(_, _, result) => {
+                assert!(result.is_err() || decision.is_claimed());
+                result
+            }
+            other => panic!("{other:?}"),
+        });
+        told.zip(texts).collect()
+    }
+
+    /// `None`: the trouble has come before the committer.
+    fn delivery(&mut self, number: usize) -> Option<(Delivery, Vec<u8>)> {
+        let text = format!("Message-ID: <{number}@far.test>\n\nMessage {number}.\n").into_bytes();
+        let name = self.namer.next(SystemTime::now(), number as u64);
+        let content = if self.kind.spilled {
+            Content::Settled(self.spill(name, &text)?)
+        } else {
+            Content::Memory(name, text.clone())
+        };
+        let to = (0..self.kind.mailboxes).map(|n| {
+            let address = Address::parse(mailbox(n).as_str()).unwrap();
+            Ok(Recipient { address, mailbox: mailbox(n), folder: None })
+        });
+        let delivery = Delivery {
+            from: ConnId(number as u64),
+            to: to.collect(),
+            partly: self.kind.partly,
+            sent: self.kind.sent.then(sender),
+            content,
+            decision: AckToken::default(),
+        };
+        Some((delivery, text))
+    }
+
+    fn message_to(&mut self, numbers: &[usize]) -> Delivery {
+        let (mut delivery, _) = self.delivery(0).unwrap();
+        let recipient = |n: &usize| {
+            let address = Address::parse(mailbox(*n).as_str()).unwrap();
+            Ok(Recipient { address, mailbox: mailbox(*n), folder: None })
+        };
+        delivery.to = numbers.iter().map(recipient).collect();
+        delivery
+    }
+
+    /// Does what a worker would.
+    fn spill(&self, name: Unique, text: &[u8]) -> Option<Box<Spilled>> {
+        let to = SpillTo::New(vec![mailbox(0)], name, SpillPermits::unwatched().grant());
+        let spilled = guarded(|| spill::spill(&self.storage, to, text).ok())??;
+        guarded(|| spill::seal(spilled, b"").ok())?
+    }
+
+    fn files(&self, mailbox: &str, directory: &str) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.spool.join(mailbox).join(directory)).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    }
+
+    fn count(&self, mailbox: &str, directory: &str, text: &[u8]) -> usize {
+        let files = self.files(mailbox, directory);
+        files.iter().filter(|file| fs::read(file).unwrap() == text).count()
+    }
+
+    /// Every message is where its sender was told, once; no file is anywhere else. Returns how many were
+    /// acknowledged.
+    fn check(&self, told: &[Told], case: &str) -> usize {
+        for (n, (result, text)) in told.iter().enumerate() {
+            for at in 0..self.kind.mailboxes {
+                let got = match result {
+                    Ok(receipt) => receipt.faults[at].is_none(),
+                    Err(_) => false,
+                };
+                assert!(self.kind.partly || got == result.is_ok(), "{case}: message {n}: {result:?}");
+                let there = self.count(mailbox(at).as_str(), "new", text);
+                assert_eq!(there, usize::from(got), "{case}: message {n} in mailbox {at}: {result:?}");
+            }
+            let copies = self.count(sender().as_str(), ".Sent/cur", text);
+            assert!(copies <= usize::from(result.is_ok()), "{case}: copies of message {n}: {copies}");
+            if let Ok(receipt) = result {
+                let got = receipt.faults.iter().filter(|fault| fault.is_none()).count();
+                assert_eq!(receipt.arrivals.len(), got + copies, "{case}: message {n}");
+            }
+        }
+        let names: Vec<String> = (0..self.kind.mailboxes).map(|n| mailbox(n).to_string()).collect();
+        for name in names.iter().cloned().chain([sender().to_string(), format!("{}/.Sent", sender())]) {
+            assert_eq!(self.files(&name, "tmp"), Vec::<PathBuf>::new(), "{case}");
+            let known =
+                told.iter().map(|(_, text)| self.count(&name, "new", text) + self.count(&name, "cur", text));
+            let all = self.files(&name, "new").len() + self.files(&name, "cur").len();
+            assert_eq!(all, known.sum::<usize>(), "{case}: files of nobody in {name}");
+        }
+        told.iter().filter(|(result, _)| result.is_ok()).count()
+    }
+
+    fn empty(&mut self) {
+        let names: Vec<String> = (0..self.kind.mailboxes).map(|n| mailbox(n).to_string()).collect();
+        for name in names.into_iter().chain([format!("{}/.Sent", sender())]) {
+            for directory in ["new", "cur", "tmp"] {
+                self.files(&name, directory).iter().for_each(|file| fs::remove_file(file).unwrap());
+            }
+        }
+        let _ = fs::remove_file(self.spool.join(sender().as_str()).join(".Sent/.restante.sent"));
+        self.homes.forget();
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if let Some(mounted) = &self.mounted {
+            let _ = Command::new("umount").arg("-l").arg(mounted).status(); // the test has said all it could
+        }
+    }
+}
+
+fn mailbox(number: usize) -> Mailbox {
+    Mailbox::named(&format!("user{number}@example.test")).unwrap()
+}
+
+fn sender() -> Mailbox {
+    Mailbox::named("sender@example.test").unwrap()
+}
+
+/// Trouble at every step of a round of that kind, one after the other, until a round does not reach it.
+fn trouble_at_every_step(kind: Kind) {
+    let Some(mut bench) = Bench::new(kind) else {
+        return eprintln!("SKIPPED {kind:?}: only root may mount");
+    };
+    let all = kind.messages;
+    let told = bench.round();
+    assert_eq!(bench.check(&told, "without trouble"), all);
+    if kind.broken {
+        let broken = bench.spool.join(mailbox(1).as_str());
+        fs::rename(broken.join("new"), broken.join("new is away")).unwrap();
+    }
+    for trouble in [Trouble::Error, Trouble::Panic] {
+        let (mut number, mut refused) = (0, 0);
+        loop {
+            number += 1;
+            bench.empty();
+            let plan = Plan::new(&bench.spool, number, trouble);
+            let told = bench.round();
+            let hit = plan.hit();
+            drop(plan);
+            let case = format!("{trouble:?} at step {number}, {hit:?}, of {kind:?}");
+            let good = bench.check(&told, &case);
+            refused += usize::from(good < all);
+            bench.empty();
+            let later = bench.round();
+            assert_eq!(bench.check(&later, &format!("a round after {case}")), all, "{case}");
+            if hit.is_none() {
+                assert_eq!(good, all, "{case}");
+                break;
+            }
+        }
+        assert!(number > 5 && refused > 3, "{kind:?}: {number} steps, {refused} rounds with a refusal");
+    }
+}
+
+#[test]
+fn a_message_for_one_mailbox_is_acknowledged_and_there_or_refused_and_not_there() {
+    for spilled in [false, true] {
+        trouble_at_every_step(Kind { spilled, disk: !spilled, ..SIMPLE });
+        trouble_at_every_step(Kind { spilled, sent: true, ..SIMPLE });
+    }
+}
+
+#[test]
+fn a_message_for_three_mailboxes_is_in_all_of_them_or_in_none() {
+    for (spilled, helpers) in [(false, 2), (true, 2), (false, 0)] {
+        trouble_at_every_step(Kind { mailboxes: 3, spilled, helpers, ..SIMPLE });
+        trouble_at_every_step(Kind { mailboxes: 3, spilled, helpers, sent: true, ..SIMPLE });
+    }
+}
+
+#[test]
+fn messages_of_one_round_fail_alone_or_all_of_them() {
+    for (spilled, partly, disk) in [(false, false, true), (true, true, true), (false, true, false)] {
+        let kind = Kind { mailboxes: 2, messages: 3, spilled, partly, disk, ..SIMPLE };
+        trouble_at_every_step(Kind { sent: !spilled, ..kind });
+    }
+}
+
+#[test]
+fn a_recipient_of_lmtp_who_is_refused_has_nothing_and_the_others_have_it() {
+    for (spilled, broken) in [(false, false), (true, false), (false, true), (true, true)] {
+        trouble_at_every_step(Kind { mailboxes: 3, partly: true, spilled, broken, ..SIMPLE });
+    }
+}
+
+#[test]
+fn a_mailbox_on_another_file_system_is_no_exception() {
+    for (spilled, messages) in [(false, 1), (true, 1), (false, 2)] {
+        trouble_at_every_step(Kind { mailboxes: 3, spilled, messages, abroad: true, ..SIMPLE });
+    }
+}
+
+#[test]
+fn a_round_takes_as_many_messages_as_it_may_open_mailboxes_for() {
+    let mut bench = Bench::new(SIMPLE).unwrap();
+    bench.homes = Homes::new(2);
+    let mut mailboxes = Mailboxes::default();
+    mailboxes.add(&bench.message_to(&[0]));
+    assert!(mailboxes.fit_with(&bench.message_to(&[0, 0]), 2), "one mailbox is opened once");
+    assert!(!mailboxes.fit_with(&bench.message_to(&[1, 2]), 2));
+    assert!(mailboxes.fit_with(&bench.message_to(&[1]), 2), "the one that did not fit counts no more");
+    assert!(!mailboxes.fit_with(&bench.message_to(&[2]), 2));
+
+    // Each round has room beside what the rounds before have left open, and a message for more is refused whole.
+    for (number, good) in [([0, 1, 1], true), ([2, 3, 3], true), ([3, 4, 4], true), ([5, 6, 7], false)] {
+        let delivery = bench.message_to(&number);
+        let mut mailboxes = Mailboxes::default();
+        mailboxes.add(&delivery);
+        bench.homes.make_room_for(&mailboxes);
+        let told = deliver(&bench.storage, &mut bench.homes, &mut bench.syncer, vec![delivery]);
+        assert!(matches!(&told[0], Completion::Delivered(_, _, result) if result.is_ok() == good));
+        let there = number.iter().filter(|n| !bench.files(mailbox(**n).as_str(), "new").is_empty()).count();
+        assert_eq!(there > 0, good, "{number:?}");
+        assert!(number.iter().all(|n| bench.files(mailbox(*n).as_str(), "tmp").is_empty()));
+    }
+}

@@ -1,0 +1,102 @@
+//! When each mailbox was opened last, for the least time between two logins (RFC 2449 section 6.5).
+
+use std::{
+    collections::{HashSet, VecDeque},
+    time::Duration,
+};
+
+use crate::{capacity::Shrinker, proto::request::Mailbox};
+
+/// The logins of the last while: one for each mailbox at most, and none that is older than the delay.
+#[derive(Debug, Clone, Default)]
+pub struct Logins {
+    delay: Duration,
+    /// Oldest first.
+    times: VecDeque<(Duration, Mailbox)>,
+    recent: HashSet<Mailbox>,
+}
+
+impl Logins {
+    /// Asks for that much time between two logins to one mailbox; none at all if it is zero.
+    pub fn new(delay: Duration) -> Self {
+        Self { delay, ..Self::default() }
+    }
+
+    /// Asks for another delay from now on.
+    pub fn follow(&mut self, delay: Duration) {
+        self.delay = delay;
+    }
+
+    /// Whether a mailbox may be opened at `now`, on the steady clock.
+    pub fn allow(&mut self, mailbox: &Mailbox, now: Duration) -> bool {
+        while let Some((_, old)) = self.times.pop_front_if(|(time, _)| *time + self.delay <= now) {
+            self.recent.remove(&old);
+        }
+        !self.recent.contains(mailbox)
+    }
+
+    /// Gives back room for logins that are over.
+    pub(crate) fn shrink(&mut self, shrinker: &mut Shrinker) {
+        shrinker.shrink(&mut self.times).shrink(&mut self.recent);
+    }
+
+    /// Notes that a mailbox was opened at `now`. What was refused, or found locked, is no login.
+    pub fn note(&mut self, mailbox: Mailbox, now: Duration) {
+        if !self.delay.is_zero() && self.recent.insert(mailbox.clone()) {
+            self.times.push_back((now, mailbox));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mailbox(name: &str) -> Mailbox {
+        Mailbox::named(name).unwrap()
+    }
+
+    fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    #[test]
+    fn a_mailbox_is_open_again_when_its_delay_is_over() {
+        let mut logins = Logins::new(secs(60));
+        let (alice, bob) = (mailbox("alice"), mailbox("bob"));
+        assert!(logins.allow(&bob, secs(100)));
+        logins.note(bob.clone(), secs(100));
+        assert!(!logins.allow(&bob, secs(100)));
+        assert!(!logins.allow(&bob, secs(159)));
+        assert!(logins.allow(&alice, secs(159)));
+        assert!(logins.allow(&bob, secs(160)));
+    }
+
+    #[test]
+    fn a_folder_has_a_delay_of_its_own() {
+        let mut logins = Logins::new(secs(60));
+        logins.note(mailbox("bob"), secs(0));
+        let sent = crate::proto::folder::Folder::named("Sent").unwrap();
+        assert!(logins.allow(&mailbox("bob").in_folder(sent), secs(1)));
+    }
+
+    #[test]
+    fn without_a_delay_nothing_is_kept() {
+        let mut logins = Logins::new(Duration::ZERO);
+        logins.note(mailbox("bob"), secs(1));
+        assert!(logins.allow(&mailbox("bob"), secs(1)));
+        assert!(logins.times.is_empty() && logins.recent.is_empty());
+    }
+
+    #[test]
+    fn what_is_over_is_forgotten() {
+        let mut logins = Logins::new(secs(60));
+        for n in 0..10_000 {
+            let name = mailbox(&format!("u{n}"));
+            assert!(logins.allow(&name, secs(n)));
+            logins.note(name, secs(n));
+            assert_eq!(logins.times.len(), logins.recent.len());
+            assert!(logins.times.len() <= 60);
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The contents of mailboxes in memory, numbered and named as POP3 wants them.
+
+mod barriers;
+pub mod budget;
+mod entry;
+pub mod login_delay;
+pub mod mailbox_index;
+pub mod message_list;
+mod name_set;
+mod reconcile;
+pub mod registry;
+mod session_update;
+pub mod snapshot;
+mod spare;
+pub mod watcher;
+
+pub use login_delay::Logins;
+pub use mailbox_index::Index;
+pub use message_list::List;
+pub use registry::Registry;
+pub use snapshot::{Snapshot, unique_id};
+pub use spare::Spare;

@@ -1,0 +1,27 @@
+//! Walks that take more than one turn of a worker.
+
+use std::{ops::ControlFlow, sync::Arc};
+
+use super::{IndexId, Load, Loaded, Order, Registry, Spare};
+use crate::proto::request::Fault;
+
+impl Registry {
+    /// What came of a scan, or of its turn.
+    pub fn scanned(&mut self, id: IndexId, result: Result<ControlFlow<Loaded, Box<Load>>, Fault>) {
+        match result {
+            Ok(ControlFlow::Continue(load)) => self.unfinished(id, load),
+            Ok(ControlFlow::Break(loaded)) => self.loaded(id, Ok(loaded)),
+            Err(failure) => self.loaded(id, Err(failure)),
+        }
+    }
+
+    /// The turn of [`Order::Load`] is over before everything is counted: others go first.
+    pub fn unfinished(&mut self, id: IndexId, load: Box<Load>) {
+        let is_held = self.held.contains_key(&id);
+        if is_held {
+            return self.orders.push(Order::Load(id, load));
+        }
+        self.orders.push(Order::Unwatch(id, Arc::clone(&load.maildir)));
+        self.orders.push(Order::Free(Spare::of(load)));
+    }
+}

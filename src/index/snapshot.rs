@@ -1,0 +1,203 @@
+//! A mailbox as it was at one moment: the messages in order, with their unique ids.
+
+use std::borrow::Cow;
+
+use blake2::{Blake2s, Digest, digest::consts::U16};
+
+use super::message_list::List;
+use crate::{
+    deferred_drop,
+    maildir::{Found, Wanted, name, scan::Stamp},
+    proto::request::Maildrop,
+};
+
+/// The messages of a mailbox at one moment.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    list: List,
+    /// Where each chunk of the list begins.
+    starts: Vec<usize>,
+}
+
+impl Snapshot {
+    /// The list as it is now.
+    pub fn of(list: &List) -> Self {
+        Self { starts: list.starts(), list: list.to_read() }
+    }
+
+    fn get(&self, message: usize) -> Option<&Found> {
+        let chunk = self.starts.partition_point(|start| *start <= message).checked_sub(1)?;
+        self.list.get((chunk, message - self.starts[chunk]))
+    }
+
+    /// The file of a message. `None`: there is no message of that position.
+    pub fn wanted(&self, message: usize) -> Option<Wanted<'_>> {
+        self.get(message).map(Wanted::from)
+    }
+
+    /// The messages in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Found> {
+        self.list.iter()
+    }
+}
+
+/// The last copy of many messages may be a session's.
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        if self.list.len() > FREED_AT_ONCE {
+            deferred_drop::release(std::mem::take(&mut self.list));
+        }
+    }
+}
+
+impl Maildrop for Snapshot {
+    fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    fn total(&self) -> u64 {
+        self.list.total()
+    }
+
+    fn octets(&self, message: usize) -> u64 {
+        self.get(message).map_or(0, |found| found.octets)
+    }
+
+    fn unique_id(&self, message: usize) -> Cow<'_, str> {
+        let Some(found) = self.get(message) else { return Cow::Borrowed("-") };
+        let identity = name::identity(&found.name);
+        let has_it = |at| self.get(at).is_some_and(|other| name::identity(&other.name) == identity);
+        // Files of one identity are neighbours.
+        let is_double = message.checked_sub(1).is_some_and(has_it) || has_it(message + 1);
+        unique_id(identity, is_double.then_some(found.stamp))
+    }
+
+    /// The later of the time that leads the name and the last change of the content: a name that begins with
+    /// another number must not look old, and neither must a file that was saved with an old time.
+    fn delivered(&self, message: usize) -> u64 {
+        self.get(message).map_or(u64::MAX, |found| {
+            let (told, ..) = name::order(&found.name);
+            told.max(u64::try_from(found.stamp.modified.0).unwrap_or(0))
+        })
+    }
+}
+
+/// The unique id of an identity: itself if it is 1 to 70 characters from 0x21 to 0x7e (RFC 1939 section 7),
+/// else 32 digits of a hash of it. No identity has a comma in it.
+///
+/// Each of several files of one identity has `,-`, its inode and its time behind it. None of them is the plain
+/// one: whoever came first or is left over would bear the id of another message, which a client that leaves
+/// mail on the server takes for one that it has. To fetch a message once more is better than never.
+pub fn unique_id(identity: &[u8], double: Option<Stamp>) -> Cow<'_, str> {
+    let tell = |Stamp { inode, modified: (seconds, _), .. }| format!(",-{inode:x}.{seconds:x}");
+    let suffix = double.map(tell).unwrap_or_default();
+    let fits = (1..=70 - suffix.len()).contains(&identity.len());
+    match std::str::from_utf8(identity) {
+        Ok(text) if fits && identity.iter().all(u8::is_ascii_graphic) => {
+            if suffix.is_empty() {
+                Cow::Borrowed(text)
+            } else {
+                Cow::Owned(format!("{text}{suffix}"))
+            }
+        }
+        _ => {
+            let hash = Blake2s::<U16>::digest(identity);
+            Cow::Owned(hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + &suffix)
+        }
+    }
+}
+
+/// Messages whose memory is freed where the snapshot is dropped.
+const FREED_AT_ONCE: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::maildir::Place;
+
+    fn stamp(inode: u64, seconds: i64) -> Stamp {
+        Stamp { inode, bytes: 1, modified: (seconds, 0) }
+    }
+
+    fn found(name: &str, place: Place, inode: u64) -> Found {
+        Found { name: name.as_bytes().into(), place, stamp: stamp(inode, 0), octets: inode }
+    }
+
+    fn snapshot(messages: Vec<Found>) -> Snapshot {
+        Snapshot::of(&List::of(messages))
+    }
+
+    fn ids(snapshot: &Snapshot) -> Vec<String> {
+        (0..snapshot.len()).map(|message| snapshot.unique_id(message).into_owned()).collect()
+    }
+
+    #[test]
+    fn messages_are_in_the_order_of_delivery_wherever_they_lie() {
+        let snapshot = snapshot(vec![
+            found("20.M1.h", Place::New, 3),
+            found("10.M2.h:2,S", Place::Cur, 4),
+            found("10.M1.h", Place::New, 5),
+        ]);
+        assert_eq!(ids(&snapshot), ["10.M1.h", "10.M2.h", "20.M1.h"]);
+        assert_eq!((snapshot.len(), snapshot.total(), snapshot.octets(1)), (3, 12, 4));
+    }
+
+    #[test]
+    fn positions_are_right_over_many_chunks() {
+        let snapshot =
+            snapshot((0..3000).map(|n| found(&format!("{}.x", 10_000 + n), Place::New, n)).collect());
+        for message in [0, 1, 255, 256, 257, 1024, 2999] {
+            assert_eq!(snapshot.octets(message), message as u64);
+        }
+        assert!(snapshot.wanted(3000).is_none());
+    }
+
+    #[test]
+    fn a_message_is_as_young_as_its_name_or_its_content() {
+        for (name, modified, delivered) in
+            [("20.M1.h", 10, 20), ("20.M1.h:2,S", 30, 30), ("letter", 30, 30), ("x", -5, 0)]
+        {
+            let mut found = found(name, Place::New, 1);
+            found.stamp.modified.0 = modified;
+            assert_eq!(snapshot(vec![found]).delivered(0), delivered, "{name}");
+        }
+        assert_eq!(snapshot(vec![]).delivered(0), u64::MAX);
+    }
+
+    #[test]
+    fn an_id_survives_flags_and_moves() {
+        for name in ["1.M1.h", "1.M1.h:2,", "1.M1.h:2,RS", "1.M1.h,S=5:2,S"] {
+            assert_eq!(ids(&snapshot(vec![found(name, Place::Cur, 1)])), ["1.M1.h"]);
+        }
+    }
+
+    #[test]
+    fn messages_of_one_identity_are_told_apart() {
+        let snapshot = snapshot(vec![
+            found("1.x", Place::New, 1),
+            found("1.x:2,S", Place::Cur, 2),
+            found("1.x:2,R", Place::Cur, 3),
+        ]);
+        assert_eq!(ids(&snapshot), ["1.x,-1.0", "1.x,-2.0", "1.x,-3.0"]);
+    }
+
+    #[test]
+    fn p22_no_name_is_the_id_of_another_message() {
+        let all =
+            [found("1.x", Place::New, 1), found("1.x:2,S", Place::Cur, 2), found("1.x-2", Place::New, 3)];
+        assert_eq!(ids(&snapshot(all.to_vec())), ["1.x,-1.0", "1.x,-2.0", "1.x-2"]);
+    }
+
+    #[test]
+    fn odd_names_have_plain_ids() {
+        let long = "9".repeat(71);
+        for odd in ["1.a b", "1.é", &long] {
+            let id = unique_id(odd.as_bytes(), None);
+            assert!(id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{odd}: {id}");
+            assert_eq!(unique_id(odd.as_bytes(), Some(stamp(18, 255))), format!("{id},-12.ff"));
+        }
+        for identity in [[b'9'; 70], [b' '; 70]] {
+            assert!(unique_id(&identity, Some(stamp(u64::MAX, -1))).len() <= 70);
+        }
+    }
+}

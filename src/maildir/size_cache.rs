@@ -1,0 +1,330 @@
+//! `.restante.sizes`: the counted octets of other programs' files, so that a restart does not read them again.
+//!
+//! Records of fixed size, each with its own crc, appended. It is a cache: a torn, stale or foreign record is skipped,
+//! and an unreadable or read-only file costs only time.
+//!
+//! The file is read into mapped memory, which is returned to the system at once. No file in the spool is mapped itself,
+//! because other programs write there: if one cuts a mapped file short, or a sector is bad, the process dies (SIGBUS).
+//!
+//! Servers that share a spool append to it at the same time, and NFS may write the records of one over those of
+//! another. All records have one size and start at multiples of it, so only whole records are lost, and their files are
+//! counted again.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{self, Read, Write},
+    os::fd::OwnedFd,
+    path::Path,
+};
+
+use memmap2::MmapMut;
+use rustix::{
+    fs::{self, AtFlags, Mode, OFlags},
+    io::Errno,
+};
+
+use super::{Error, Maildir, scan::Stamp, store::FILE_MODE};
+use crate::{
+    safe_file::{self, Keep},
+    wire_size::are_possible,
+};
+
+/// The file, beside the messages.
+pub const FILE: &str = ".restante.sizes";
+
+/// Octets on the wire of the files with these stamps.
+#[derive(Debug, Default)]
+pub struct Sizes {
+    known: HashMap<Stamp, u64>,
+    fresh: Vec<(Stamp, u64)>,
+    /// Records in the file, good or not.
+    records: usize,
+}
+
+impl Sizes {
+    /// The content of the file of a mailbox.
+    pub fn load(maildir: &Maildir) -> Self {
+        Self::read(maildir).unwrap_or_else(|error| {
+            if error.kind() != super::Kind::Gone {
+                log::warn!("{error}: sizes will be counted again");
+            }
+            Self::default()
+        })
+    }
+
+    fn read(maildir: &Maildir) -> Result<Self, Error> {
+        let mut file = open(maildir, FILE)?;
+        let read = contents(&mut file).map_err(|e| Error::at(maildir.path().join(FILE), "read", e))?;
+        Ok(read.map_or_else(Self::default, |bytes| Self::of(&bytes)))
+    }
+
+    fn of(bytes: &[u8]) -> Self {
+        let known = bytes.chunks_exact(RECORD).filter_map(|record| decode(record.try_into().ok()?)).collect();
+        Self { known, fresh: Vec::new(), records: bytes.len().div_ceil(RECORD) }
+    }
+
+    /// The octets of the file with that stamp, if they were counted before.
+    pub fn get(&self, stamp: &Stamp) -> Option<u64> {
+        self.known.get(stamp).copied()
+    }
+
+    /// Adds a new count, to be written later.
+    pub fn learn(&mut self, stamp: Stamp, octets: u64) {
+        self.known.insert(stamp, octets);
+        self.fresh.push((stamp, octets));
+    }
+
+    /// Adds counts that the file has already, or that cannot be written.
+    pub fn remember(&mut self, sizes: &[(Stamp, u64)]) {
+        self.known.extend(sizes.iter().copied());
+    }
+
+    /// The counts that are not written yet.
+    pub fn fresh(&self) -> &[(Stamp, u64)] {
+        &self.fresh
+    }
+
+    /// Writes the new counts. `live` are the stamps of all existing messages, if they are known: a file with more than
+    /// twice as many records is written anew with the useful ones.
+    pub fn save(self, maildir: &Maildir, live: Option<&[Stamp]>) {
+        let saved = match live {
+            Some(live) if self.records > 2 * live.len() + SPARE_RECORDS => self.compact(maildir, live),
+            _ => append(maildir, &self.fresh),
+        };
+        if let Err(error) = saved {
+            log::debug!("{error}: sizes not kept");
+        }
+    }
+
+    fn compact(self, maildir: &Maildir, live: &[Stamp]) -> Result<(), Error> {
+        let kept: Vec<u8> =
+            live.iter().filter_map(|stamp| Some(encode(stamp, *self.known.get(stamp)?))).flatten().collect();
+        replace(maildir, FILE, &kept, Keep::Cached)
+    }
+}
+
+/// Records of the file of a mailbox: how many there are, and how many of them are torn or not ours.
+pub fn count(maildir: &OwnedFd, path: &Path) -> Result<(usize, usize), Error> {
+    let mut file = open_in(maildir, path, FILE)?;
+    let read = contents(&mut file).map_err(|e| Error::at(path.join(FILE), "read", e))?;
+    let Some(bytes) = read else { return Ok((0, 0)) };
+    let good = |record: &[u8]| record.try_into().is_ok_and(|record| decode(record).is_some());
+    let broken = bytes.chunks(RECORD).filter(|record| !good(record)).count();
+    Ok((bytes.len().div_ceil(RECORD), broken))
+}
+
+/// The content of the file; `None` if it is empty.
+fn contents(file: &mut File) -> io::Result<Option<MmapMut>> {
+    let length = file.metadata()?.len();
+    if length > MOST_BYTES {
+        return Err(io::Error::other(format!("{length} octets are more than it ever has: remove it")));
+    }
+    if length == 0 {
+        return Ok(None);
+    }
+    let mut bytes = MmapMut::map_anon(length as usize)?;
+    let mut read = 0;
+    while read < bytes.len() {
+        match file.read(&mut bytes[read..]) {
+            Ok(0) => break, // it was cut short: zeros are no record
+            Ok(more) => read += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(bytes))
+}
+
+/// Replaces a file of ours beside the messages. It is written in `tmp/`, and the cleaning there removes the remains of
+/// a crash.
+pub fn replace(maildir: &Maildir, name: &str, bytes: &[u8], keep: Keep) -> Result<(), Error> {
+    safe_file::replace_in((maildir.tmp(), maildir.root()), name.as_ref(), FILE_MODE.bits(), bytes, keep)
+        .map_err(|e| Error::at(maildir.path().join(name), "replace", e))
+}
+
+/// Appends records in one write. If a crash has torn the tail, it is filled up, and readers skip it.
+pub fn append(maildir: &Maildir, sizes: &[(Stamp, u64)]) -> Result<(), Error> {
+    if sizes.is_empty() {
+        return Ok(());
+    }
+    let failed = |step| move |e: std::io::Error| Error::at(maildir.path().join(FILE), step, e);
+    let mut file = open_to_append(maildir, FILE)?;
+    let torn = file.metadata().map_err(failed("stat"))?.len() % RECORD as u64;
+    let filling = if torn == 0 { 0 } else { RECORD - torn as usize };
+    let mut bytes = vec![0; filling];
+    bytes.extend(sizes.iter().flat_map(|(stamp, octets)| encode(stamp, *octets)));
+    file.write_all(&bytes).map_err(failed("write"))
+}
+
+/// Opens a file of ours beside the messages to read it.
+pub fn open(maildir: &Maildir, name: &str) -> Result<File, Error> {
+    open_in(maildir.root(), maildir.path(), name)
+}
+
+fn open_in(dir: &OwnedFd, path: &Path, name: &str) -> Result<File, Error> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let failed = |e: Errno| Error::at(path.join(name), "open", e);
+    let file = fs::openat(dir, name, flags, Mode::empty()).map_err(failed)?;
+    let stat = fs::fstat(&file).map_err(failed)?;
+    let regular = fs::FileType::from_raw_mode(stat.st_mode) == fs::FileType::RegularFile;
+    if regular { Ok(File::from(file)) } else { Err(failed(Errno::INVAL)) }
+}
+
+/// Opens a file of ours beside the messages to append to it, and makes it if it is missing. A file with a second name
+/// may be one that the owner of the mailbox may not write to, or part of a copy of the spool by links. Such a file is
+/// left alone, and a new one begun.
+pub fn open_to_append(maildir: &Maildir, name: &str) -> Result<File, Error> {
+    let open = || safe_file::open_to_write_in(maildir.root(), name.as_ref(), OFlags::APPEND | OFlags::CREATE);
+    let opened = match open() {
+        Err(Errno::MLINK) => fs::unlinkat(maildir.root(), name, AtFlags::empty()).and_then(|()| open()),
+        opened => opened,
+    };
+    opened.map_err(|e| Error::at(maildir.path().join(name), "open", e))
+}
+
+/// Bytes of a record: inode, bytes, seconds, nanoseconds, octets, crc32; little-endian.
+const RECORD: usize = 8 + 8 + 8 + 4 + 8 + 4;
+/// The position of the crc.
+const CRC: usize = RECORD - 4;
+/// The largest file in bytes: six million records, more than any mailbox has messages.
+const MOST_BYTES: u64 = 256 << 20;
+/// Excess records that make it worth writing a file anew.
+const SPARE_RECORDS: usize = 1024;
+
+fn encode(stamp: &Stamp, octets: u64) -> [u8; RECORD] {
+    let mut record = [0; RECORD];
+    record[0..8].copy_from_slice(&stamp.inode.to_le_bytes());
+    record[8..16].copy_from_slice(&stamp.bytes.to_le_bytes());
+    record[16..24].copy_from_slice(&stamp.modified.0.to_le_bytes());
+    record[24..28].copy_from_slice(&stamp.modified.1.to_le_bytes());
+    record[28..36].copy_from_slice(&octets.to_le_bytes());
+    let crc = crc32(&record[..CRC]);
+    record[CRC..].copy_from_slice(&crc.to_le_bytes());
+    record
+}
+
+fn decode(record: &[u8; RECORD]) -> Option<(Stamp, u64)> {
+    let number = |at: usize| record[at..at + 8].try_into().map(u64::from_le_bytes).ok();
+    let short = |at: usize| record[at..at + 4].try_into().map(u32::from_le_bytes).ok();
+    let (inode, bytes, octets) = (number(0)?, number(8)?, number(28)?);
+    let modified = (i64::from_le_bytes(record[16..24].try_into().ok()?), short(24)?);
+    let good = are_possible(octets, bytes) && short(CRC)? == crc32(&record[..CRC]);
+    good.then_some((Stamp { inode, bytes, modified }, octets))
+}
+
+/// The crc begins with the kind of the file, so that a file of zeros or of another kind has no good record.
+fn crc32(record: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(b"restante sizes 1");
+    crc.update(record);
+    crc.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::maildir::Spool;
+
+    fn mailbox() -> (tempfile::TempDir, Maildir) {
+        let dir = tempfile::tempdir().unwrap();
+        let maildir = Spool::open(dir.path()).unwrap().maildir_or_new("box").unwrap();
+        (dir, maildir)
+    }
+
+    fn stamp(inode: u64) -> Stamp {
+        Stamp { inode, bytes: 10, modified: (inode as i64, 5) }
+    }
+
+    #[test]
+    fn what_was_appended_is_known_again() {
+        let (_dir, maildir) = mailbox();
+        append(&maildir, &[(stamp(1), 11)]).unwrap();
+        append(&maildir, &[(stamp(2), 12)]).unwrap();
+        let sizes = Sizes::load(&maildir);
+        assert_eq!(
+            (sizes.get(&stamp(1)), sizes.get(&stamp(2)), sizes.get(&stamp(3))),
+            (Some(11), Some(12), None)
+        );
+    }
+
+    #[test]
+    fn a_torn_or_changed_record_is_passed_over_and_the_others_are_not() {
+        let (_dir, maildir) = mailbox();
+        append(&maildir, &[(stamp(1), 11), (stamp(2), 12)]).unwrap();
+        let path = maildir.path().join(FILE);
+        let whole = std::fs::read(&path).unwrap();
+        for at in 0..RECORD {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x40;
+            std::fs::write(&path, &bytes).unwrap();
+            let sizes = Sizes::load(&maildir);
+            assert_eq!((sizes.known.len(), sizes.get(&stamp(2))), (1, Some(12)), "byte {at}");
+        }
+        for length in RECORD..whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            append(&maildir, &[(stamp(3), 13)]).unwrap();
+            let sizes = Sizes::load(&maildir);
+            assert_eq!((sizes.get(&stamp(1)), sizes.get(&stamp(3))), (Some(11), Some(13)), "cut at {length}");
+        }
+    }
+
+    #[test]
+    fn foreign_content_is_never_trusted_and_never_fatal() {
+        let (_dir, maildir) = mailbox();
+        let path = maildir.path().join(FILE);
+        for content in [vec![0; 4000], vec![0xff; 41], b"hello".to_vec(), Vec::new()] {
+            std::fs::write(&path, &content).unwrap();
+            assert!(Sizes::load(&maildir).known.is_empty());
+        }
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(Sizes::load(&maildir).known.is_empty());
+        let mut sizes = Sizes::default();
+        sizes.learn(stamp(1), 11);
+        sizes.save(&maildir, None);
+    }
+
+    #[test]
+    fn a_file_of_mostly_dead_records_is_written_anew() {
+        let (_dir, maildir) = mailbox();
+        let many: Vec<(Stamp, u64)> = (0..3000).map(|inode| (stamp(inode), 11)).collect();
+        append(&maildir, &many).unwrap();
+        let mut sizes = Sizes::load(&maildir);
+        sizes.learn(stamp(9000), 12);
+        sizes.save(&maildir, Some(&[stamp(5), stamp(9000)]));
+        let sizes = Sizes::load(&maildir);
+        assert_eq!((sizes.records, sizes.get(&stamp(5)), sizes.get(&stamp(9000))), (2, Some(11), Some(12)));
+        assert_eq!(std::fs::read_dir(maildir.path().join("tmp")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn servers_that_append_and_write_anew_at_the_same_time_leave_no_wrong_record() {
+        let (_dir, maildir) = mailbox();
+        let octets = |inode: u64| 10 + inode % 7;
+        let most = 6 * SPARE_RECORDS as u64;
+        std::thread::scope(|scope| {
+            for server in 0..3 {
+                let maildir = &maildir;
+                scope.spawn(move || {
+                    for inode in (server..most).step_by(3) {
+                        if inode % 500 < 3 {
+                            let live: Vec<Stamp> = (inode.saturating_sub(20)..=inode).map(stamp).collect();
+                            let mut sizes = Sizes::load(maildir);
+                            for (stamp, known) in &sizes.known {
+                                assert_eq!(*known, octets(stamp.inode));
+                            }
+                            sizes.learn(stamp(inode), octets(inode));
+                            sizes.save(maildir, Some(&live));
+                        } else {
+                            append(maildir, &[(stamp(inode), octets(inode))]).unwrap();
+                        }
+                    }
+                });
+            }
+        });
+        let sizes = Sizes::load(&maildir);
+        assert!(!sizes.known.is_empty() && (sizes.records as u64) < most, "{}", sizes.records);
+        assert!(sizes.known.iter().all(|(stamp, known)| *known == octets(stamp.inode)));
+    }
+}

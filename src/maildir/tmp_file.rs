@@ -1,0 +1,364 @@
+//! A message on its way from `tmp/` into mailboxes.
+//!
+//! The steps of a delivery are single functions here, in the order of `docs/DISK.md`; `commit` puts them
+//! together for many messages at a time.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::SystemTime,
+};
+
+use rustix::{
+    fs::{self, AtFlags, Mode, OFlags, RenameFlags},
+    io::Errno,
+};
+
+use super::{
+    Error, Maildir, Place,
+    fault_points::step,
+    name::Unique,
+    scan::Stamp,
+    store::{FILE_MODE, Part, close, left_out},
+};
+use crate::deferred_drop::Handle;
+
+/// A message in `tmp/`. It is invisible to readers, and rubbish after a power cut.
+///
+/// The file must be closed before it gets its name in a mailbox: a program that watches `new/` may believe that
+/// the file is complete, and some file systems report errors of writing at `close` only.
+#[derive(Debug)]
+pub struct Draft {
+    file: Option<File>,
+    /// The identity of the file when it was closed.
+    closed: Option<Identity>,
+    /// The directory of the file.
+    tmp: Arc<Handle>,
+    /// The mailbox of that directory.
+    home: (u64, u64),
+    name: Unique,
+    unfinished: String,
+    path: PathBuf,
+    bytes: u64,
+    /// A panic leaves the file where it is.
+    stays: bool,
+}
+
+/// The identity of a file across all file systems.
+#[derive(Debug, Clone, Copy)]
+struct Identity {
+    device: u64,
+    stamp: Stamp,
+}
+
+impl Identity {
+    fn is(self, file: &fs::Stat) -> bool {
+        (file.st_dev, file.st_ino) == (self.device, self.stamp.inode)
+    }
+}
+
+impl Draft {
+    /// Begins a message in the `tmp/` of `home` (D1 in docs/DISK.md).
+    pub fn begin(home: &Maildir, name: Unique) -> Result<Self, Error> {
+        let unfinished = name.unfinished();
+        let path = home.path().join("tmp").join(&unfinished);
+        step(&path, "create")?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = fs::openat(home.tmp(), &unfinished, flags, FILE_MODE)
+            .map_err(|e| Error::at(&path, "create", e))?;
+        Ok(Self {
+            file: Some(File::from(file)),
+            closed: None,
+            tmp: home.shared_tmp(),
+            home: home.key(),
+            name,
+            unfinished,
+            path,
+            bytes: 0,
+            stays: false,
+        })
+    }
+
+    /// Appends to the message.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        step(&self.path, "write")?;
+        self.open()?.write_all(bytes).map_err(|e| Error::at(&self.path, "write", e))?;
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Octets written so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Makes the content durable (D2). After a failure the kernel may have dropped the data and call the
+    /// next fsync a success: the draft must be discarded, never synced again.
+    pub fn sync(&self) -> Result<(), Error> {
+        step(&self.path, "fsync")?;
+        if left_out(Part::Contents) {
+            return Ok(());
+        }
+        self.open()?.sync_all().map_err(|e| Error::at(&self.path, "fsync", e))
+    }
+
+    /// Closes the file. An error is a failed write, which NFS and FUSE report here: the draft must be discarded.
+    pub fn close(&mut self) -> Result<(), Error> {
+        step(&self.path, "close")?;
+        let stat = fs::fstat(self.open()?).map_err(|e| Error::at(&self.path, "stat", e))?;
+        if let Some(file) = self.file.take() {
+            close(file).map_err(|e| Error::at(&self.path, "close", e))?;
+        }
+        self.closed = Some(Identity { device: stat.st_dev, stamp: Stamp::of(&stat) });
+        Ok(())
+    }
+
+    /// Whether the file is complete and closed.
+    pub fn is_closed(&self) -> bool {
+        self.closed.is_some()
+    }
+
+    /// The stamp of the file, once it is closed: its identity within the mailbox.
+    pub fn stamp(&self) -> Result<Stamp, Error> {
+        self.identity().map(|identity| identity.stamp)
+    }
+
+    fn open(&self) -> Result<&File, Error> {
+        let closed = || io::Error::other("the file is closed");
+        self.file.as_ref().ok_or_else(|| Error::at(&self.path, "write", closed()))
+    }
+
+    fn identity(&self) -> Result<Identity, Error> {
+        let open = || io::Error::other("the file is not closed");
+        self.closed.ok_or_else(|| Error::at(&self.path, "publish", open()))
+    }
+
+    /// The name the message will have in `new/`.
+    pub fn final_name(&self, octets: u64) -> String {
+        self.name.with_sizes(self.bytes, octets)
+    }
+
+    /// Makes the message visible in one mailbox of several (D3), under that name. `Ok(false)`: it is on
+    /// another file system, or the file has as many names as it can have.
+    pub fn link(&self, to: &Maildir, place: Place, name: &str) -> Result<bool, Error> {
+        let ours = self.identity()?;
+        step(to.path(), "link")?;
+        let failed = match link_once(&self.tmp, &self.unfinished, to.dir(place), name) {
+            Ok(()) => step(to.path(), "link: done").err(),
+            Err(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP) => return Ok(false),
+            Err(error) => Some(Error::at(to.path().join(place.name()).join(name), "link", error)),
+        };
+        unless_done(failed, ours, to, place, name)
+    }
+
+    /// Makes the message visible in its only mailbox, or in the last one (D3): it leaves `tmp/`. Nothing is
+    /// overwritten. `Ok(false)`: the mailbox is on another file system. Durable only after [`Maildir::sync`].
+    pub fn rename(&self, to: &Maildir, place: Place, name: &str) -> Result<bool, Error> {
+        let ours = self.identity()?;
+        step(to.path(), "rename")?;
+        let failed = match publish(&self.tmp, &self.unfinished, to, place, name) {
+            Ok(()) => step(to.path(), "rename: done").err(),
+            Err(Errno::XDEV) if self.home != to.key() => return Ok(false),
+            Err(error) => Some(Error::at(to.path().join(place.name()).join(name), "rename", error)),
+        };
+        unless_done(failed, ours, to, place, name)
+    }
+
+    /// The same for a message that a process has left durable in `tmp/` before it died. `Ok(false)`: it is not
+    /// there.
+    pub fn rename_left(maildir: &Maildir, unfinished: &str, place: Place, name: &str) -> Result<bool, Error> {
+        match publish(maildir.tmp(), unfinished, maildir, place, name) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(Error::at(maildir.path().join("tmp").join(unfinished), "rename", error)),
+        }
+    }
+
+    /// Its name in `tmp/`.
+    pub fn unfinished(&self) -> &str {
+        &self.unfinished
+    }
+
+    /// Sets the time of the file to its first delivery, in the past.
+    pub fn set_modified(&self, time: SystemTime) -> Result<(), Error> {
+        self.open()?.set_modified(time).map_err(|e| Error::at(&self.path, "set time", e))
+    }
+
+    /// The same content in the `tmp/` of a mailbox on another file system.
+    pub fn copy(&self, to: &Maildir) -> Result<Self, Error> {
+        let ours = self.identity()?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let source = fs::openat(&self.tmp, &self.unfinished, flags, Mode::empty())
+            .map_err(|e| Error::at(&self.path, "open", e))?;
+        // Another file may have taken its name: a FIFO, or another message.
+        let there = fs::fstat(&source).map_err(|e| Error::at(&self.path, "stat", e))?;
+        if !ours.is(&there) {
+            return Err(Error::at(&self.path, "open", Errno::STALE));
+        }
+        let mut copy = Self::begin(to, self.name.clone())?;
+        let copied = step(&copy.path, "copy").and_then(|()| {
+            let into = &mut copy.open()?;
+            io::copy(&mut File::from(source), into).map_err(|e| Error::at(&copy.path, "copy", e))
+        });
+        match copied {
+            Ok(bytes) => {
+                copy.bytes = bytes;
+                Ok(copy)
+            }
+            Err(error) => {
+                copy.discard();
+                Err(error)
+            }
+        }
+    }
+
+    /// Drops the message. The cleaning of `tmp/` removes a file that cannot be removed now.
+    pub fn discard(&self) {
+        let _ = remove(&self.tmp, &self.unfinished, &self.path);
+    }
+
+    /// From now on a panic leaves the file in `tmp/`, because a record beside the messages names it.
+    pub fn stay(&mut self) {
+        self.stays = true;
+    }
+}
+
+/// A panic leaves no file in `tmp/`.
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if thread::panicking() && !self.stays {
+            self.discard();
+        }
+    }
+}
+
+/// Removes a name, and tries once more after a failure, because a signal may have interrupted the call. A missing name
+/// counts as removed.
+pub(super) fn remove(dir: &OwnedFd, name: &str, path: &Path) -> Result<(), Error> {
+    let unlink = || {
+        step(path, "unlink")?;
+        match fs::unlinkat(dir, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(Error::at(path, "unlink", error)),
+        }
+    };
+    unlink().or_else(|_| unlink())
+}
+
+/// A name that exists although the call failed counts as given. If a file server's answer was lost, the client asks
+/// again, and the server says that the old name is missing, that the new one exists, or nothing at all.
+fn unless_done(
+    failed: Option<Error>,
+    ours: Identity,
+    to: &Maildir,
+    place: Place,
+    name: &str,
+) -> Result<bool, Error> {
+    let Some(error) = failed else { return Ok(true) };
+    let there = fs::statat(to.dir(place), name, AtFlags::SYMLINK_NOFOLLOW);
+    if there.is_ok_and(|there| ours.is(&there)) { Ok(true) } else { Err(error) }
+}
+
+/// Moves a name from `tmp/` to the messages. It overwrites no file.
+fn publish(tmp: &OwnedFd, unfinished: &str, to: &Maildir, place: Place, name: &str) -> Result<(), Errno> {
+    let dir = to.dir(place);
+    let mut done = fs::renameat_with(tmp, unfinished, dir, name, RenameFlags::NOREPLACE);
+    if let Err(Errno::INVAL | Errno::NOSYS) = done {
+        // The file system cannot do this in one call.
+        done = link_once(tmp, unfinished, dir, name);
+        if done.is_ok() {
+            let _ = fs::unlinkat(tmp, unfinished, AtFlags::empty()); // else tmp/ is cleaned one day
+        }
+    }
+    done
+}
+
+/// Gives a second name. If a file server's answer was lost, the client asks again, and the server says that the name
+/// exists. It is good if it is our file.
+fn link_once(tmp: &OwnedFd, unfinished: &str, dir: &OwnedFd, name: &str) -> Result<(), Errno> {
+    let file = |dir: &OwnedFd, name: &str| {
+        let stat = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok::<_, Errno>((stat.st_dev, stat.st_ino))
+    };
+    match fs::linkat(tmp, unfinished, dir, name, AtFlags::empty()) {
+        Err(Errno::EXIST) if file(dir, name)? == file(tmp, unfinished)? => Ok(()),
+        done => done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::maildir::{Spool, name::Namer};
+
+    /// A mailbox, and two messages in its `tmp/`.
+    fn two_drafts() -> (tempfile::TempDir, Maildir, [Draft; 2]) {
+        let dir = tempfile::tempdir().unwrap();
+        let maildir = Spool::open(dir.path()).unwrap().maildir_or_new("box").unwrap();
+        let mut namer = Namer::new("mx.example.test", 1);
+        let mut draft = || {
+            let mut draft = Draft::begin(&maildir, namer.next(SystemTime::now(), 1)).unwrap();
+            draft.close().unwrap();
+            draft
+        };
+        let drafts = [draft(), draft()];
+        (dir, maildir, drafts)
+    }
+
+    #[test]
+    fn a_link_that_is_there_already_is_good_if_it_is_ours() {
+        let (_dir, maildir, [one, other]) = two_drafts();
+        for _ in 0..2 {
+            assert!(one.link(&maildir, Place::New, "name").unwrap());
+        }
+        assert!(other.link(&maildir, Place::New, "name").is_err());
+    }
+
+    #[test]
+    fn a_rename_that_is_done_already_is_good_if_it_is_ours() {
+        let (_dir, maildir, [one, other]) = two_drafts();
+        for _ in 0..2 {
+            assert!(one.rename(&maildir, Place::New, "name").unwrap());
+        }
+        assert!(other.rename(&maildir, Place::New, "name").is_err());
+        other.discard();
+        assert!(other.rename(&maildir, Place::New, "other").is_err());
+    }
+
+    #[test]
+    fn a_file_that_is_open_gets_no_name_in_a_mailbox_and_a_closed_one_no_content() {
+        let (_dir, maildir, [mut closed, _]) = two_drafts();
+        let mut open =
+            Draft::begin(&maildir, Namer::new("mx.example.test", 2).next(SystemTime::now(), 2)).unwrap();
+        assert!(open.rename(&maildir, Place::New, "name").is_err());
+        assert!(open.link(&maildir, Place::New, "name").is_err());
+        open.write(b"text").unwrap();
+        open.close().unwrap();
+        assert!(open.rename(&maildir, Place::New, "name").unwrap());
+        assert!(closed.write(b"text").is_err());
+    }
+
+    #[test]
+    fn a_panic_leaves_no_file_in_tmp_unless_a_record_speaks_of_it() {
+        let (dir, maildir, drafts) = two_drafts();
+        let left = |(mut draft, stays): (Draft, bool)| {
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+                if stays {
+                    draft.stay();
+                }
+                panic!("a bug, with {draft:?}");
+            }));
+            std::fs::read_dir(dir.path().join("box/tmp")).unwrap().count()
+        };
+        let [one, other] = drafts;
+        assert_eq!(left((one, false)), 1);
+        assert_eq!(left((other, true)), 1);
+        drop(maildir);
+    }
+}

@@ -1,0 +1,50 @@
+//! The turns of the loop, without their sleep. One thread serves every connection, so the longest turn is the
+//! time that any of them may have to wait.
+
+use std::time::Duration;
+
+use super::instruments::{Counter, Gauge, Histogram, TIMES};
+
+/// The times of the loop's turns.
+#[derive(Debug)]
+pub struct LoopTurns {
+    pub(super) times: Histogram,
+    /// The longest turn since the start, in nanoseconds.
+    pub(super) longest: Gauge,
+    /// Turns that took longer than [`LONG`].
+    pub(super) long: Counter,
+}
+
+impl LoopTurns {
+    pub(super) const fn new() -> Self {
+        Self { times: Histogram::of_times(TIMES), longest: Gauge::new(), long: Counter::new() }
+    }
+
+    /// Records the time of a turn.
+    pub fn took(&self, time: Duration) {
+        self.times.took(time);
+        self.longest.raise(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        if time > LONG {
+            self.long.one();
+        }
+    }
+}
+
+/// Turns above this time delay every connection: their work should be split.
+const LONG: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_turn_stays_and_long_ones_are_counted() {
+        let turns = LoopTurns::new();
+        for millis in [1, 20, 21, 300, 2] {
+            turns.took(Duration::from_millis(millis));
+        }
+        assert_eq!((turns.longest.get(), turns.long.get()), (300_000_000, 2));
+        let (_, count, _) = turns.times.read();
+        assert_eq!(count, 5);
+    }
+}

@@ -1,0 +1,178 @@
+//! The messages of one folder, on a server or on disk: their summaries, and the ones marked as deleted.
+
+use std::{collections::HashMap, io};
+
+use super::{message_view::Summary, sent_folder::Copies};
+use crate::client::{
+    Trouble,
+    pop3::{Listed, Pop3},
+};
+
+/// The place that messages are read from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A POP3 session.
+    Server(Pop3),
+    /// The local copies of sent messages.
+    Disk(Copies),
+    /// Nothing: the last session has ended, and the next one has not begun.
+    Nowhere,
+}
+
+/// One message of a list.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// Message number, valid until the session ends.
+    pub(crate) number: u32,
+    pub(crate) octets: u64,
+    pub(crate) deleted: bool,
+    /// Unique id, the same in every session (RFC 1939 section 7, UIDL).
+    id: Option<String>,
+    summary: Option<Summary>,
+}
+
+/// Summaries that an earlier session fetched, by unique id.
+pub(crate) type Known = HashMap<String, Summary>;
+
+/// A list of messages, oldest first.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    source: Source,
+    pub(crate) entries: Vec<Entry>,
+}
+
+impl Folder {
+    /// Lists the messages of a server. Summaries known from an earlier session are not fetched again.
+    pub(crate) fn at(mut pop3: Pop3, mut known: Known) -> Result<Self, Trouble> {
+        let listed = pop3.list()?;
+        let mut ids: HashMap<u32, String> = pop3.unique_ids()?.into_iter().collect();
+        let mut entries = Vec::with_capacity(listed.len());
+        for Listed { number, octets } in listed {
+            let id = ids.remove(&number);
+            let summary = id.as_ref().and_then(|id| known.remove(id));
+            entries.push(Entry { id, summary, ..Entry::new(number, octets) });
+        }
+        Ok(Self { entries, source: Source::Server(pop3) })
+    }
+
+    /// The summaries that the next session need not fetch.
+    pub(crate) fn known(&self) -> Known {
+        let entries = self.entries.iter();
+        entries.filter_map(|entry| entry.id.clone().zip(entry.summary.clone())).collect()
+    }
+
+    pub(crate) fn of_copies(copies: Copies) -> Self {
+        let entries = (1..).zip(copies.sizes()).map(|(number, octets)| Entry::new(number, octets)).collect();
+        Self { entries, source: Source::Disk(copies) }
+    }
+
+    /// The folder between two sessions.
+    pub(crate) fn nowhere() -> Self {
+        Self { source: Source::Nowhere, entries: Vec::new() }
+    }
+
+    /// True if there is a session or a disk to read from.
+    pub(crate) fn is_somewhere(&self) -> bool {
+        !matches!(self.source, Source::Nowhere)
+    }
+
+    /// The index of the message with that number.
+    pub(crate) fn place(&self, number: u32) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.number == number)
+    }
+
+    /// The summary of a message. Its header is fetched at the first call.
+    pub(crate) fn summary(&mut self, place: usize) -> Result<Summary, Trouble> {
+        let entry = &mut self.entries[place];
+        if let Some(known) = &entry.summary {
+            return Ok(known.clone());
+        }
+        // The server returns nothing for a message marked as deleted (RFC 1939 section 5).
+        if entry.deleted {
+            return Ok(Summary::default());
+        }
+        let header = match &mut self.source {
+            Source::Server(pop3) => match pop3.top(entry.number, 0)? {
+                None if entry.octets < SMALL => match pop3.retrieve(entry.number) {
+                    Err(Trouble::Denied(_)) => None, // deleted, or unreadable at the moment: the list goes on without it
+                    message => Some(message?),
+                },
+                header => header,
+            },
+            Source::Disk(copies) => copies.read(place).ok(),
+            Source::Nowhere => None,
+        };
+        let summary = header.map(|header| Summary::of(&header)).unwrap_or_default();
+        entry.summary = Some(summary.clone());
+        Ok(summary)
+    }
+
+    pub(crate) fn message(&mut self, place: usize) -> Result<Vec<u8>, Trouble> {
+        match &mut self.source {
+            Source::Server(pop3) => pop3.retrieve(self.entries[place].number),
+            Source::Disk(copies) => copies.read(place).map_err(Trouble::Disk),
+            Source::Nowhere => Err(Trouble::Disk(io::ErrorKind::NotFound.into())),
+        }
+    }
+
+    /// Only a server's messages can be deleted.
+    pub(crate) fn can_delete(&self) -> bool {
+        matches!(self.source, Source::Server(_))
+    }
+
+    pub(crate) fn delete(&mut self, place: usize) -> Result<(), Trouble> {
+        let entry = &mut self.entries[place];
+        match &mut self.source {
+            Source::Server(pop3) if !entry.deleted => pop3.delete(entry.number)?,
+            Source::Server(_) => {}
+            Source::Disk(_) | Source::Nowhere => {
+                return Err(Trouble::Disk(io::ErrorKind::Unsupported.into()));
+            }
+        }
+        entry.deleted = true;
+        Ok(())
+    }
+
+    /// Removes one mark. POP3 can only remove all (RSET), so the other marks are set again.
+    pub(crate) fn undelete(&mut self, place: usize) -> Result<(), Trouble> {
+        let Source::Server(pop3) = &mut self.source else { return Ok(()) };
+        if !self.entries[place].deleted {
+            return Ok(());
+        }
+        pop3.reset()?;
+        self.entries[place].deleted = false;
+        for entry in self.entries.iter_mut().filter(|entry| entry.deleted) {
+            entry.deleted = false;
+            pop3.delete(entry.number)?;
+            entry.deleted = true;
+        }
+        Ok(())
+    }
+
+    /// The number of messages marked as deleted.
+    pub(crate) fn marked(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.deleted).count()
+    }
+
+    /// Ends the session, which deletes the marked messages. Returns their number.
+    pub(crate) fn close(self) -> Result<usize, Trouble> {
+        let marked = self.marked();
+        match self.source {
+            Source::Server(pop3) if marked > 0 => pop3.quit().map(|()| marked),
+            Source::Server(pop3) => {
+                pop3.leave();
+                Ok(0)
+            }
+            Source::Disk(_) | Source::Nowhere => Ok(0),
+        }
+    }
+}
+
+impl Entry {
+    fn new(number: u32, octets: u64) -> Self {
+        Self { number, octets, deleted: false, id: None, summary: None }
+    }
+}
+
+/// Octets of a message that is fetched whole for a list if the server lacks TOP.
+const SMALL: u64 = 64 * 1024;

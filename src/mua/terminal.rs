@@ -1,0 +1,197 @@
+//! Questions and answers in lines, for a terminal, a screen reader or a script.
+
+use std::{
+    env,
+    fmt::{self, Display},
+    io::{self, BufRead, IsTerminal, Write},
+};
+
+use crate::client::{
+    display,
+    strings::{self, Language, Words},
+};
+use crate::proto::request::Secret;
+
+/// The input and output of one user.
+pub(crate) struct Terminal {
+    input: Box<dyn BufRead>,
+    output: Box<dyn Write>,
+    language: Language,
+    /// True if the input is a terminal, whose echo has to be turned off for passwords.
+    typed: bool,
+    styled: bool,
+    size: Option<(usize, usize)>,
+}
+
+impl Terminal {
+    /// Standard input and output, in the language of the locale.
+    pub(crate) fn of_process() -> Self {
+        let shown = io::stdout().is_terminal();
+        Self {
+            input: Box::new(io::stdin().lock()),
+            output: Box::new(io::stdout()),
+            language: Language::of_locale(|name| env::var(name).ok()),
+            typed: io::stdin().is_terminal(),
+            styled: shown && styles(),
+            size: None,
+        }
+    }
+
+    pub(crate) fn language(&self) -> Language {
+        self.language
+    }
+
+    /// True if the input is a terminal.
+    pub(crate) fn is_typed(&self) -> bool {
+        self.typed
+    }
+
+    /// Columns and lines of the window at this moment, because it may be resized.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let asked = || {
+            let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+            Some((usize::from(size.ws_col), usize::from(size.ws_row))).filter(|(w, h)| *w > 0 && *h > 0)
+        };
+        let (columns, lines) = self.size.or_else(asked).unwrap_or((80, 24));
+        (columns.max(40), lines.max(5))
+    }
+
+    /// Prints a line. Text from outside must be escaped before.
+    pub(crate) fn show(&mut self, line: &str) {
+        // The output may be closed; the next question then finds the end of the input.
+        let _ = writeln!(self.output, "{line}");
+    }
+
+    /// Prints a line in bold.
+    pub(crate) fn title(&mut self, line: &str) {
+        let line = self.bold(line);
+        self.show(&line);
+    }
+
+    /// Prints a message of the table, with its values escaped.
+    pub(crate) fn say(&mut self, words: Words, values: &[&dyn Display]) {
+        let filled = self.filled(words, values);
+        self.tell(&filled);
+    }
+
+    /// Prints a sentence, wrapped to the window.
+    pub(crate) fn tell(&mut self, sentence: &str) {
+        let (columns, _) = self.size();
+        for line in display::wrapped(sentence, columns) {
+            self.show(&line);
+        }
+    }
+
+    /// Fills a message of the table with escaped values.
+    pub(crate) fn filled(&self, words: Words, values: &[&dyn Display]) -> String {
+        let values: Vec<String> = values.iter().map(|value| display::line(&value.to_string())).collect();
+        let values: Vec<&dyn Display> = values.iter().map(|value| value as &dyn Display).collect();
+        words.with(self.language, &values)
+    }
+
+    /// The text in bold if the terminal can show it.
+    pub(crate) fn bold(&self, text: &str) -> String {
+        if self.styled { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// Asks for a line; `None` at the end of the input (Ctrl-D).
+    pub(crate) fn ask(&mut self, prompt: &str) -> Option<String> {
+        let _ = write!(self.output, "{prompt}").and_then(|()| self.output.flush()); // the answer may come even if the prompt was not shown
+        let line = self.read();
+        if line.is_none() {
+            self.show("");
+        }
+        line
+    }
+
+    /// Asks for a line; an empty one means `offered`.
+    pub(crate) fn ask_or(&mut self, prompt: &str, offered: &str) -> Option<String> {
+        let prompt = if offered.is_empty() {
+            format!("{prompt}: ")
+        } else {
+            format!("{prompt} [{}]: ", display::line(offered))
+        };
+        let answer = self.ask(&prompt)?;
+        Some(if answer.trim().is_empty() { offered.to_owned() } else { answer.trim().to_owned() })
+    }
+
+    /// Asks for a secret, without echo on a terminal.
+    pub(crate) fn ask_secret(&mut self, prompt: &str) -> Option<Secret> {
+        if !self.typed {
+            return self.ask(prompt).map(Secret::new);
+        }
+        let _ = self.output.flush(); // rpassword writes its prompt to the terminal itself
+        rpassword::prompt_password(prompt).ok().map(Secret::new)
+    }
+
+    /// Asks yes or no. An empty answer means `offered`, and the end of the input means no.
+    pub(crate) fn confirms(&mut self, question: &str, offered: bool) -> bool {
+        let keys = if offered { strings::YES_NO } else { strings::NO_YES };
+        let prompt = format!("{question} {} ", keys.text(self.language));
+        loop {
+            let Some(answer) = self.ask(&prompt) else { return false };
+            match answer.trim().to_lowercase().as_str() {
+                "" => return offered,
+                "y" | "yes" | "o" | "oui" => return true,
+                "n" | "no" | "non" => return false,
+                _ => {}
+            }
+        }
+    }
+
+    /// Prints a text page by page. The user may stop.
+    pub(crate) fn page(&mut self, lines: &[String]) {
+        let (_, height) = self.size();
+        let whole = if self.typed { height - 2 } else { usize::MAX };
+        let more = strings::MORE.text(self.language);
+        for (number, line) in lines.iter().enumerate() {
+            if number > 0 && number.is_multiple_of(whole) {
+                let stops = |answer: &str| !answer.trim().is_empty();
+                if self.ask(more).as_deref().is_none_or(stops) {
+                    return;
+                }
+            }
+            self.show(line);
+        }
+    }
+
+    /// Reads lines up to a lone dot or the end of the input.
+    pub(crate) fn read_text(&mut self) -> String {
+        let mut text = String::new();
+        while let Some(line) = self.read().filter(|line| line != ".") {
+            text += &line;
+            text.push('\n');
+        }
+        text
+    }
+
+    /// Reads the rest of the input.
+    pub(crate) fn read_all(&mut self) -> io::Result<Vec<u8>> {
+        let mut all = Vec::new();
+        self.input.read_to_end(&mut all).map(|_| all)
+    }
+
+    /// Reads one line without its line end.
+    pub(crate) fn read(&mut self) -> Option<String> {
+        let mut line = Vec::new();
+        match self.input.read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return None,
+            Ok(_) => {}
+        }
+        let end = if line.ends_with(b"\r\n") { 2 } else { usize::from(line.ends_with(b"\n")) };
+        line.truncate(line.len() - end);
+        Some(String::from_utf8_lossy(&line).into_owned())
+    }
+}
+
+impl fmt::Debug for Terminal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Terminal")
+    }
+}
+
+/// True if the terminal may be sent colours: it is not dumb, and NO_COLOR is not set (no-color.org).
+pub(crate) fn styles() -> bool {
+    let dumb = env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
+    !dumb && env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
+}

@@ -1,0 +1,265 @@
+//! Sockets of both kinds, TCP and Unix.
+//!
+//! The rule: a socket file is removed after its listener is closed, and never while one is open.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    io::{self, Read, Write},
+    net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr},
+    os::{
+        linux::net::SocketAddrExt,
+        unix::{self, fs::MetadataExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use mio::{
+    Interest, Registry, Token,
+    event::Source,
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+};
+use rustix::fs::FileType;
+
+use super::endpoint::Endpoint;
+use crate::{
+    deferred_drop,
+    safe_file::{self, Directory},
+};
+
+/// A listening socket.
+#[derive(Debug)]
+pub enum Socket {
+    /// TCP.
+    Tcp(TcpListener),
+    /// A Unix socket with its file.
+    Unix(UnixListener, SocketFile),
+}
+
+/// The file of a socket, removed with it if this process created it.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    /// Device and inode, if this process created it.
+    file: Option<(u64, u64)>,
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if let Some(file) = self.file {
+            deferred_drop::release(Removal { path: std::mem::take(&mut self.path), file });
+        }
+    }
+}
+
+/// Removes a socket's file when it is dropped, unless another socket has taken its name.
+struct Removal {
+    path: PathBuf,
+    file: (u64, u64),
+}
+
+impl Drop for Removal {
+    fn drop(&mut self) {
+        if id_of(&self.path).is_ok_and(|file| file == self.file) {
+            let _ = fs::remove_file(&self.path); // a leftover is removed at the next start
+        }
+    }
+}
+
+fn id_of(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
+}
+
+/// One connection.
+#[derive(Debug)]
+pub enum Stream {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A Unix socket.
+    Unix(UnixStream),
+}
+
+impl Socket {
+    /// Listens at an endpoint. A socket file has a mode for owner and group, and replaces one left by a
+    /// killed server.
+    ///
+    /// # Errors
+    /// The endpoint is not available; [`io::ErrorKind::AddrInUse`] if another process listens there.
+    pub fn bind(endpoint: &Endpoint) -> io::Result<Self> {
+        match endpoint {
+            Endpoint::Ip(address) => TcpListener::bind(*address).map(Self::Tcp),
+            Endpoint::Unix(path) => {
+                // Postfix keeps its sockets in a directory of its own user, so links in it are not followed.
+                let directory = Directory::of_others(safe_file::parent(path))?;
+                let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+                remove_if_stale(path, &directory, name)?;
+                let socket = UnixListener::bind(path)?;
+                let file = SocketFile { path: path.clone(), file: Some(id_of(path)?) };
+                directory.set_mode_of_socket(name, 0o660)?;
+                Ok(Self::Unix(socket, file))
+            }
+            Endpoint::Passed(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Adopts a TCP socket opened by another process.
+    ///
+    /// # Errors
+    /// It cannot be made non-blocking.
+    pub fn from_tcp(socket: std::net::TcpListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self::Tcp(TcpListener::from_std(socket)))
+    }
+
+    /// Adopts a Unix socket opened by another process, which also removes its file. An abstract name has no
+    /// file, and is written after `@`.
+    ///
+    /// # Errors
+    /// It cannot be made non-blocking, or has no name.
+    pub fn from_unix(socket: unix::net::UnixListener) -> io::Result<Self> {
+        let address = socket.local_addr()?;
+        let name = address.as_abstract_name().map(|name| format!("@{}", name.escape_ascii()).into());
+        let Some(path) = address.as_pathname().map(Path::to_owned).or(name) else {
+            return Err(io::Error::other("it has no name"));
+        };
+        socket.set_nonblocking(true)?;
+        Ok(Self::Unix(UnixListener::from_std(socket), SocketFile { path, file: None }))
+    }
+
+    /// The actual endpoint.
+    pub fn endpoint(&self) -> io::Result<Endpoint> {
+        match self {
+            Self::Tcp(socket) => socket.local_addr().map(Endpoint::Ip),
+            Self::Unix(_, file) => Ok(Endpoint::Unix(file.path.clone())),
+        }
+    }
+
+    /// Accepts a connection, with the address of its client; 127.0.0.1 for a Unix socket.
+    pub fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
+        match self {
+            Self::Tcp(socket) => {
+                let (stream, peer) = socket.accept()?;
+                let _ = stream.set_nodelay(true); // without it the connection is slower, not wrong
+                Ok((Stream::Tcp(stream), SocketAddr::new(peer.ip().to_canonical(), peer.port())))
+            }
+            Self::Unix(socket, _) => {
+                let (stream, _) = socket.accept()?;
+                Ok((Stream::Unix(stream), SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)))
+            }
+        }
+    }
+
+    fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Self::Tcp(socket) => socket,
+            Self::Unix(socket, _) => socket,
+        }
+    }
+
+    /// Registers for events.
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.source().register(registry, token, Interest::READABLE)
+    }
+
+    /// Closes the listener.
+    pub fn stop(mut self, registry: &Registry) {
+        let _ = self.source().deregister(registry); // dropping it does the same
+    }
+}
+
+/// Removes a socket file without a listener, as a killed server leaves it.
+fn remove_if_stale(path: &Path, directory: &Directory, name: &OsStr) -> io::Result<()> {
+    match directory.kind(name)? {
+        Some(FileType::Socket) => {}
+        Some(_) => {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file there is not a socket"));
+        }
+        None => return Ok(()),
+    }
+    // Non-blocking: a server too busy to accept the connection is still running.
+    match UnixStream::connect(path) {
+        Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(io::ErrorKind::AddrInUse.into()),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => directory.remove(name),
+        Err(error) => Err(error),
+    }
+}
+
+impl Stream {
+    /// Registers for both kinds of events.
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        match self {
+            Self::Tcp(stream) => stream.register(registry, token, both),
+            Self::Unix(stream) => stream.register(registry, token, both),
+        }
+    }
+
+    /// Copies the first unread octets without consuming them.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] on a Unix socket.
+    pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.peek(buffer),
+            Self::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Closes the sending direction.
+    pub fn shut_down(&self) {
+        let _ = match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }; // the peer may be gone already
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(buffer),
+            Self::Unix(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(octets),
+            Self::Unix(stream) => stream.write(octets),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_socket_file_is_taken_over_only_when_nobody_listens() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("lmtp.sock");
+        let endpoint = Endpoint::Unix(path.clone());
+        let first = Socket::bind(&endpoint).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+        assert_eq!(Socket::bind(&endpoint).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let Socket::Unix(socket, file) = first else { panic!() };
+        std::mem::forget(file); // as after a kill -9
+        drop(socket);
+        assert!(path.exists());
+        drop(Socket::bind(&endpoint).unwrap());
+        assert!(!path.exists(), "who goes in good order leaves nothing behind");
+
+        fs::write(&path, "somebody's file").unwrap();
+        assert_eq!(Socket::bind(&endpoint).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "somebody's file");
+    }
+}

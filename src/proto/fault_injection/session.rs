@@ -1,0 +1,438 @@
+//! A session that goes wrong where an address asks for it. Still a plain value: delays and ends of the
+//! connection are steps like any other session's.
+
+use std::{
+    cell::RefCell,
+    mem,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use super::{counts::Counts, maildrop::Altered, plan::Plan};
+use crate::{
+    clock::Now,
+    proto::{
+        Cx, Encryption, Patience, Progress, Session, SessionEvent, Standing, Step,
+        buffer::{Inbox, Outbox},
+        event::Event,
+        injection::Injection,
+        request::{Answer, Ask, Directory, Fault, Lookup, Mailbox, Maildrop, Quota},
+        smtp::{address::Address, reply},
+    },
+};
+
+/// A session in which faults happen on demand.
+pub struct Faulty {
+    session: Box<dyn Session>,
+    counts: Rc<Counts>,
+    /// What shall go wrong with this message, or in this POP3 session.
+    plan: Plan,
+    /// The login name without its faults.
+    user: String,
+    maildrop: Option<Arc<Altered>>,
+    stage: Stage,
+    held: Option<Held>,
+}
+
+/// How far it is with what shall go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nothing is under way.
+    Quiet,
+    /// Message data comes in; so many octets of it are taken.
+    Data(u64),
+    /// The message is being thrown away, to be refused with that code.
+    Refusing(u16),
+    /// A message goes out: whether its first line is over, and octets behind it.
+    Reading { begun: bool, sent: u64 },
+    /// The connection ends at the next answer.
+    Dropping(Injection),
+    /// The next answer is passed on that late.
+    Delaying(Duration),
+}
+
+/// What the session has said and the client is still to be sent, and what comes then.
+struct Held {
+    octets: Vec<u8>,
+    /// Octets sent at a time.
+    piece: usize,
+    every: Duration,
+    then: Step,
+}
+
+impl Faulty {
+    /// Wraps a session. What is counted over many sessions is counted in `counts`.
+    pub fn new(session: Box<dyn Session>, counts: Rc<Counts>) -> Self {
+        Self {
+            session,
+            counts,
+            plan: Plan::default(),
+            user: String::new(),
+            maildrop: None,
+            stage: Stage::Quiet,
+            held: None,
+        }
+    }
+
+    /// Lets the session act; returns what it says, and what it wants as far as it is to have that.
+    fn run(
+        &mut self,
+        cx: &Cx<'_>,
+        out: &mut Outbox,
+        act: impl FnOnce(&mut dyn Session, &Cx<'_>, &mut Outbox) -> Step,
+    ) -> (Vec<u8>, Step) {
+        let mut said = Outbox::default();
+        let found = RefCell::default();
+        let counts = Rc::clone(&self.counts);
+        let directory = Spoilt { truth: cx.directory, counts: &counts, found: &found };
+        let cx = Cx { now: cx.now, directory: &directory };
+        let mut step = act(&mut *self.session, &cx, &mut said);
+        if let Step::Ask(ask) = step {
+            step = self.asked(&cx, ask, &mut said);
+        }
+        let Found { injections, hangs_up } = found.take();
+        self.plan.add(injections);
+        for event in said.events() {
+            out.tell(event);
+        }
+        (
+            said.waiting().to_vec(),
+            if hangs_up { ended(out, Injection::Rcpt(CLOSING), Step::Close) } else { step },
+        )
+    }
+
+    /// What becomes of what the session asks.
+    fn asked(&mut self, cx: &Cx<'_>, ask: Ask, said: &mut Outbox) -> Step {
+        let stage = mem::replace(&mut self.stage, Stage::Quiet);
+        match &ask {
+            Ask::Room { .. } => self.plan = Plan::default(),
+            Ask::Begin => self.stage = Stage::Data(0),
+            Ask::Spill { .. } => self.stage = stage,
+            Ask::Discard => {}
+            Ask::Deliver { .. } => {
+                if let Some(code) = self.plan.after_dot() {
+                    self.stage = Stage::Refusing(code);
+                    return Step::Ask(Ask::Discard);
+                }
+                if self.plan.has(Injection::DropAfterDot) {
+                    self.stage = Stage::Dropping(Injection::DropAfterDot);
+                }
+            }
+            Ask::Verify { user, password } => {
+                let (user, injections) = Injection::split(user);
+                self.user = user.clone();
+                self.plan = Plan::of(injections);
+                self.maildrop = None;
+                if self.plan.has(Injection::WrongPassword) {
+                    return self.session.answer(cx, Answer::Denied { after: Duration::ZERO }, said);
+                }
+                return Step::Ask(Ask::Verify { user, password: password.clone() });
+            }
+            Ask::Open { .. } => {
+                let in_use = |most| self.counts.next(&self.user, Injection::InUse(most)) <= most;
+                if self.plan.in_use().is_some_and(in_use) {
+                    // A session waits for the other one to leave; it has waited in vain.
+                    let now = Now { steady: cx.now.steady + IN_VAIN, ..cx.now };
+                    return self.session.answer(&Cx { now, ..*cx }, Answer::Failed(Fault::InUse), said);
+                }
+            }
+            Ask::Read { from: 0, .. } => self.stage = Stage::Reading { begun: false, sent: 0 },
+            Ask::Read { .. } => self.stage = stage,
+            Ask::Update { .. } => {
+                if self.plan.has(Injection::DropBeforeQuitAnswer) {
+                    self.stage = Stage::Dropping(Injection::DropBeforeQuitAnswer);
+                } else if let Some(delay) = self.plan.slow_quit() {
+                    self.stage = Stage::Delaying(delay);
+                }
+            }
+        }
+        Step::Ask(ask)
+    }
+
+    /// Says it now, or so late, or little by little.
+    fn speak(&mut self, octets: Vec<u8>, late: Option<Duration>, then: Step, out: &mut Outbox) -> Step {
+        let late = late.or_else(|| self.plan.slow());
+        let (piece, every) = match self.plan.drip() {
+            Some(rate) => {
+                let piece = (rate / PIECES_A_SECOND).max(1);
+                (piece as usize, Duration::from_secs(piece) / u32::try_from(rate).unwrap_or(u32::MAX))
+            }
+            None => (octets.len(), Duration::ZERO),
+        };
+        let pause = late.unwrap_or(every);
+        if octets.is_empty() || pause.is_zero() {
+            out.push(&octets);
+            return then;
+        }
+        self.held = Some(Held { octets, piece, every, then });
+        Step::Pause(pause)
+    }
+
+    /// Passes the next piece on of what is held.
+    fn release(&mut self, mut held: Held, out: &mut Outbox) -> Step {
+        let rest = held.octets.split_off(held.piece.min(held.octets.len()));
+        out.push(&held.octets);
+        if rest.is_empty() {
+            return held.then;
+        }
+        let every = held.every;
+        self.held = Some(Held { octets: rest, ..held });
+        Step::Pause(every)
+    }
+
+    /// How much of what is said may be sent, if it is part of a message that ends too early. The reply in
+    /// front of the message does not count.
+    fn cut(&mut self, said: &[u8]) -> Option<(usize, Injection)> {
+        let most = self.plan.cut_at()?;
+        let Stage::Reading { begun, sent } = &mut self.stage else { return None };
+        let reply = if *begun { 0 } else { memchr::memchr(b'\n', said)? + 1 };
+        let left = usize::try_from(most.saturating_sub(*sent)).unwrap_or(usize::MAX);
+        *begun = true;
+        *sent += (said.len() - reply) as u64;
+        (*sent >= most).then(|| (reply + left, Injection::CutAt(most)))
+    }
+
+    /// The mailbox as this session is to see it.
+    fn altered(&mut self, truth: Arc<dyn Maildrop>) -> Arc<dyn Maildrop> {
+        let wrong_size = self.plan.has(Injection::WrongSize);
+        let new_uidls = self.plan.has(Injection::NewUidls);
+        if !wrong_size && !new_uidls {
+            return truth;
+        }
+        let session = new_uidls.then(|| self.counts.next(&self.user, Injection::NewUidls));
+        let altered = Arc::new(Altered { truth, wrong_size, sending: AtomicBool::new(false), session });
+        self.maildrop = Some(Arc::clone(&altered));
+        altered
+    }
+
+    /// A message is about to be sent, or no more: sizes are the true ones meanwhile.
+    fn sending(&self, is_so: bool) {
+        if let Some(maildrop) = &self.maildrop {
+            maildrop.sending.store(is_so, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Session for Faulty {
+    fn greet(&mut self, cx: &Cx<'_>, out: &mut Outbox) -> Step {
+        self.session.greet(cx, out)
+    }
+
+    fn step(&mut self, cx: &Cx<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
+        if let Some(held) = self.held.take() {
+            return self.release(held, out);
+        }
+        let before = inbox.len();
+        let data = if let Stage::Data(taken) = self.stage { Some(taken) } else { None };
+        if let (Some(taken), Some(most)) = (data, self.plan.drop_at())
+            && taken + before as u64 >= most
+        {
+            return ended(out, Injection::DropAt(most), Step::Abort);
+        }
+        let (said, step) = self.run(cx, out, |session, cx, said| session.step(cx, inbox, said));
+        if let (Some(taken), Stage::Data(now)) = (data, &mut self.stage) {
+            *now = taken + (before - inbox.len()) as u64;
+        }
+        self.speak(said, None, step, out)
+    }
+
+    fn answer(&mut self, cx: &Cx<'_>, answer: Answer, out: &mut Outbox) -> Step {
+        let answer = match answer {
+            Answer::Opened(truth) => Answer::Opened(self.altered(truth)),
+            answer => answer,
+        };
+        match self.stage {
+            Stage::Refusing(code) => {
+                self.stage = Stage::Quiet;
+                let mut unsaid = Outbox::default();
+                let step = self.session.answer(cx, Answer::Failed(Fault::Broken), &mut unsaid);
+                let refusal = reply::on_demand(code);
+                let mut said = Outbox::default();
+                refusal.write(&mut said);
+                out.tell(Event::Refused { what: "message".into(), reply: refusal.codes() });
+                let step =
+                    if code == CLOSING { ended(out, Injection::AfterDot(code), Step::Close) } else { step };
+                self.speak(said.waiting().to_vec(), None, step, out)
+            }
+            Stage::Dropping(by) => {
+                self.run(cx, out, |session, cx, said| session.answer(cx, answer, said));
+                ended(out, by, Step::Abort)
+            }
+            stage => {
+                self.sending(true);
+                let (mut said, mut step) =
+                    self.run(cx, out, |session, cx, said| session.answer(cx, answer, said));
+                self.sending(false);
+                if let Some((end, by)) = self.cut(&said) {
+                    said.truncate(end);
+                    step = ended(out, by, Step::Close);
+                }
+                let late = if let Stage::Delaying(delay) = stage { Some(delay) } else { None };
+                self.speak(said, late, step, out)
+            }
+        }
+    }
+
+    fn secured(&mut self, cx: &Cx<'_>, by: Encryption) {
+        self.plan = Plan::default();
+        self.session.secured(cx, by);
+    }
+
+    fn standing(&self) -> Standing {
+        self.session.standing()
+    }
+
+    fn patience(&self) -> Patience {
+        self.session.patience()
+    }
+
+    fn progress(&self) -> Progress {
+        self.session.progress()
+    }
+
+    fn take_work(&mut self) -> usize {
+        self.session.take_work()
+    }
+
+    fn notify(&mut self, event: &SessionEvent, out: &mut Outbox) {
+        self.session.notify(event, out);
+    }
+
+    fn spill(&mut self) {
+        self.session.spill();
+    }
+
+    fn expire(&mut self, out: &mut Outbox) {
+        self.session.expire(out);
+    }
+
+    fn stop(&mut self, out: &mut Outbox) -> Step {
+        if self.held.is_some() { Step::Abort } else { self.session.stop(out) }
+    }
+}
+
+/// Who has a mailbox here, but for those whose address shall be refused. What it finds in addresses is noted.
+struct Spoilt<'a> {
+    truth: &'a dyn Directory,
+    counts: &'a Counts,
+    found: &'a RefCell<Found>,
+}
+
+/// What was found in addresses.
+#[derive(Default)]
+struct Found {
+    injections: Vec<Injection>,
+    /// A refusal that ends the session.
+    hangs_up: bool,
+}
+
+impl Directory for Spoilt<'_> {
+    fn lookup(&self, address: &Address) -> Lookup {
+        let injections = Injection::all_in(address.local());
+        let lookup = self.truth.lookup(address);
+        let Lookup::Local(destinations) = lookup else { return lookup };
+        let refusal = injections.iter().find_map(|injection| match *injection {
+            Injection::Rcpt(code) => Some(code),
+            Injection::First(tries, code) => {
+                (self.counts.next(&address.to_string(), *injection) <= tries).then_some(code)
+            }
+            _ => None,
+        });
+        let mut found = self.found.borrow_mut();
+        if let Some(code) = refusal {
+            found.hangs_up |= code == CLOSING;
+            return Lookup::Refused(code);
+        }
+        let is_spoilt = !injections.is_empty();
+        found.injections.extend(injections);
+        Lookup::Local(if is_spoilt { destinations.without_folder() } else { destinations })
+    }
+
+    fn may_send_as(&self, user: &Mailbox, from: &Address) -> bool {
+        self.truth.may_send_as(user, from)
+    }
+
+    fn expiry_date(&self, date: SystemTime) -> SystemTime {
+        self.truth.expiry_date(date)
+    }
+
+    fn quota(&self, mailbox: &Mailbox) -> Quota {
+        self.truth.quota(mailbox)
+    }
+
+    fn sent_copy(&self, user: &Mailbox) -> bool {
+        self.truth.sent_copy(user)
+    }
+
+    fn is_full(&self, mailbox: &Mailbox) -> bool {
+        self.truth.is_full(mailbox)
+    }
+}
+
+/// Ends the connection by that step, and says in the log why.
+fn ended(out: &mut Outbox, by: Injection, step: Step) -> Step {
+    out.tell(Event::Injected(by));
+    step
+}
+
+/// The reply after which the connection closes.
+const CLOSING: u16 = 421;
+/// Longer than a login ever waits for a mailbox.
+const IN_VAIN: Duration = Duration::from_secs(1 << 40);
+const PIECES_A_SECOND: u64 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::Renewal;
+
+    /// A session that tells its client of every change.
+    struct Telltale;
+
+    impl Session for Telltale {
+        fn greet(&mut self, _: &Cx<'_>, _: &mut Outbox) -> Step {
+            Step::Idle
+        }
+
+        fn step(&mut self, _: &Cx<'_>, _: &mut Inbox, _: &mut Outbox) -> Step {
+            Step::Idle
+        }
+
+        fn answer(&mut self, _: &Cx<'_>, _: Answer, _: &mut Outbox) -> Step {
+            Step::Idle
+        }
+
+        fn secured(&mut self, _: &Cx<'_>, _: Encryption) {}
+
+        fn patience(&self) -> Patience {
+            let limit = Duration::ZERO;
+            Patience { limit, renewed_by: Renewal::Command, write: limit, lifetime: None }
+        }
+
+        fn progress(&self) -> Progress {
+            Progress::default()
+        }
+
+        fn notify(&mut self, SessionEvent::MailboxChanged(mailbox): &SessionEvent, out: &mut Outbox) {
+            out.line(&format!("* {mailbox} has changed"));
+        }
+
+        fn expire(&mut self, _: &mut Outbox) {}
+
+        fn stop(&mut self, _: &mut Outbox) -> Step {
+            Step::Close
+        }
+    }
+
+    #[test]
+    fn a_change_reaches_the_session_that_is_wrapped() {
+        let mut session = Faulty::new(Box::new(Telltale), Rc::default());
+        let mut out = Outbox::default();
+        session.notify(&SessionEvent::MailboxChanged(Mailbox::named("bob").unwrap()), &mut out);
+        assert_eq!(out.waiting(), b"* bob has changed\r\n");
+    }
+}

@@ -1,0 +1,109 @@
+//! A session's view of its mailbox: which message a number means, and what is marked.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{
+    reply::{self, Text},
+    session_config::Verb,
+};
+use crate::proto::{buffer::Outbox, dot::Encoder, request::Maildrop};
+
+/// A session's view of its mailbox: fixed at login but for its own marks.
+pub(super) struct Visit {
+    pub(super) maildrop: Arc<dyn Maildrop>,
+    pub(super) deleted: BTreeSet<usize>,
+    deleted_octets: u64,
+    pub(super) retrieved: BTreeSet<usize>,
+    /// For LAST: the highest message number accessed, 0 at first.
+    pub(super) highest: usize,
+    /// Folders can't be changed from here.
+    pub(super) read_only: bool,
+}
+
+/// What LIST and UIDL differ in.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Column {
+    Octets,
+    UniqueId,
+}
+
+/// A message on its way out.
+pub(super) struct Transfer {
+    pub(super) message: usize,
+    pub(super) encoder: Encoder,
+    /// Bytes of the file already read.
+    pub(super) from: u64,
+    pub(super) whole: bool,
+}
+
+impl Visit {
+    /// A visit to a mailbox, without any marks.
+    pub(super) fn new(maildrop: Arc<dyn Maildrop>, read_only: bool) -> Self {
+        let (deleted, retrieved) = (BTreeSet::new(), BTreeSet::new());
+        Self { maildrop, deleted, deleted_octets: 0, retrieved, highest: 0, read_only }
+    }
+
+    /// The position of the message with that number, from 1.
+    pub(super) fn find(&self, number: &[u8]) -> Result<usize, Text> {
+        let message = decimal(number)
+            .and_then(|number| usize::try_from(number).ok()?.checked_sub(1))
+            .filter(|message| *message < self.maildrop.len())
+            .ok_or(reply::NO_SUCH_MESSAGE)?;
+        if self.deleted.contains(&message) { Err(reply::ALREADY_DELETED) } else { Ok(message) }
+    }
+
+    /// The arguments of TOP: message and lines. `None`: they are not two numbers.
+    pub(super) fn find_top(&self, arguments: &[u8]) -> Option<Result<(usize, u64), Text>> {
+        let space = memchr::memchr(b' ', arguments)?;
+        let lines = decimal(&arguments[space + 1..])?;
+        Some(self.find(&arguments[..space]).map(|message| (message, lines)))
+    }
+
+    pub(super) fn remaining(&self) -> (usize, u64) {
+        (self.maildrop.len() - self.deleted.len(), self.maildrop.total() - self.deleted_octets)
+    }
+
+    pub(super) fn delete(&mut self, message: usize) {
+        self.deleted.insert(message);
+        self.deleted_octets += self.maildrop.octets(message);
+        self.highest = self.highest.max(message + 1);
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.deleted.clear();
+        self.deleted_octets = 0;
+        self.highest = 0;
+    }
+
+    pub(super) fn line(&self, message: usize, column: Column, out: &mut Outbox) {
+        let number = message + 1;
+        match column {
+            Column::Octets => out.line(&format!("{number} {}", self.maildrop.octets(message))),
+            Column::UniqueId => out.line(&format!("{number} {}", self.maildrop.unique_id(message))),
+        }
+    }
+}
+
+impl Column {
+    pub(super) fn of(verb: Verb) -> Self {
+        if verb == Verb::Uidl { Self::UniqueId } else { Self::Octets }
+    }
+}
+
+impl Transfer {
+    pub(super) fn whole(message: usize) -> Self {
+        Self { message, encoder: Encoder::whole(), from: 0, whole: true }
+    }
+
+    pub(super) fn top(message: usize, lines: u64) -> Self {
+        Self { message, encoder: Encoder::top(lines), from: 0, whole: false }
+    }
+}
+
+/// A number in decimal digits only; one too large for any mailbox is still a number.
+fn decimal(text: &[u8]) -> Option<u64> {
+    let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    digits.then(|| {
+        text.iter().fold(0u64, |n, digit| n.saturating_mul(10).saturating_add(u64::from(digit - b'0')))
+    })
+}

@@ -1,0 +1,276 @@
+//! A message on its way in, from the reply 354 or the first BDAT to its end.
+
+use std::{mem, time::Duration};
+
+use super::{
+    bdat_decoder::Counted,
+    body_check::BodyCheck,
+    reply::{self, Reply},
+    trace::{self, Hops},
+};
+use crate::{
+    limits::Limits,
+    proto::{
+        Body,
+        buffer::Inbox,
+        dot::Decoder,
+        event::Event,
+        request::{Envelope, Mailbox},
+    },
+    wire_size::{Octets, octets},
+};
+
+/// A message on its way in.
+pub(super) struct Receiving {
+    envelope: Envelope,
+    framing: Framing,
+    /// What is not spilled yet, our own header lines first.
+    bytes: Vec<u8>,
+    /// Octets of our own header lines.
+    added: u64,
+    /// Octets of what the client sent, as a message.
+    octets: Octets,
+    hops: Hops,
+    /// Where every rule holds: what is looked at for it.
+    check: Option<BodyCheck>,
+    /// Octets taken off the wire.
+    wire: u64,
+    began: Duration,
+    /// Memory is wanted: what is held goes to the file.
+    hurried: bool,
+    /// It has a file, or had asked for one.
+    spilled: bool,
+    /// The last chunk of BDAT has had its reply, and the next one has not begun.
+    between_chunks: bool,
+    /// Set once the message can't be taken any more: the rest is read and thrown away.
+    refusal: Option<Reply>,
+}
+
+/// What tells where the message ends.
+pub(super) enum Framing {
+    /// The lone dot of DATA.
+    Dotted(Decoder),
+    /// The counts of BDAT.
+    Counted(Counted),
+}
+
+/// What came of a look at the inbox.
+pub(super) enum Taken {
+    /// Nothing was there.
+    Nothing,
+    /// Message data.
+    Some,
+    /// The end of the message.
+    End,
+    /// The end of a chunk that is not the last.
+    ChunkEnd,
+    /// The message has just become too big: what was spilled of it is of no use.
+    TooBig,
+    /// As much as may be held in memory: the next part of the file, in one of those mailboxes.
+    Enough { mailboxes: Vec<Mailbox>, bytes: Vec<u8> },
+    /// A message that is too big goes on and on.
+    Endless,
+    /// The client sends too few octets a second.
+    TooSlow,
+}
+
+impl Receiving {
+    /// A message whose header lines of ours are `header`.
+    pub(super) fn new(
+        envelope: Envelope,
+        header: Vec<u8>,
+        framing: Framing,
+        now: Duration,
+        check: Option<BodyCheck>,
+    ) -> Self {
+        Self {
+            added: octets(&header),
+            bytes: header,
+            envelope,
+            framing,
+            octets: Octets::default(),
+            hops: Hops::new(),
+            wire: 0,
+            began: now,
+            check,
+            hurried: false,
+            spilled: false,
+            between_chunks: false,
+            refusal: None,
+        }
+    }
+
+    /// Whether it comes by BDAT.
+    pub(super) fn is_counted(&self) -> bool {
+        matches!(self.framing, Framing::Counted(_))
+    }
+
+    /// The next chunk of a message that comes by BDAT.
+    pub(super) fn chunk(&mut self, size: u64, last: bool) {
+        self.between_chunks = false;
+        if let Framing::Counted(counted) = &mut self.framing {
+            counted.chunk(size, last);
+        }
+    }
+
+    /// The chunk has had its reply.
+    pub(super) fn end_chunk(&mut self) {
+        self.between_chunks = true;
+    }
+
+    pub(super) fn is_between_chunks(&self) -> bool {
+        self.between_chunks
+    }
+
+    /// Takes what is in the inbox, up to the end of the message or of the chunk.
+    pub(super) fn take(&mut self, inbox: &mut Inbox, limits: &Limits, now: Duration) -> Taken {
+        let before = self.bytes.len();
+        let used = self.framing.decode(inbox.unread(), &mut self.bytes);
+        inbox.consume(used);
+        let new = &self.bytes[before..];
+        self.octets.feed(new);
+        self.hops.feed(new);
+        if let Some(check) = &mut self.check {
+            check.feed(new);
+        }
+        self.wire += used as u64;
+
+        // Read on to the end even when the message is refused: whatever is left unread would be
+        // taken for commands. RFC 5321 section 4.1.1.4, RFC 3030 section 2.
+        let too_big = self.refusal.is_none() && self.octets.total() > limits.message.0;
+        if too_big {
+            self.refusal = Some(reply::TOO_BIG);
+        }
+        if self.refusal().is_some() {
+            self.bytes = Vec::new();
+        }
+        if self.framing.ended() {
+            Taken::End
+        } else if is_endless(self.wire, limits) {
+            Taken::Endless
+        } else if self.is_slower_than(limits.data_rate, now) {
+            Taken::TooSlow
+        } else if too_big {
+            Taken::TooBig
+        } else if self.bytes.len() >= limits.body_in_memory.as_len() || self.is_hurried() {
+            let (mailboxes, bytes) = self.take_spillable();
+            Taken::Enough { mailboxes, bytes }
+        } else if self.framing.chunk_ended() {
+            Taken::ChunkEnd
+        } else if used == 0 {
+            Taken::Nothing
+        } else {
+            Taken::Some
+        }
+    }
+
+    /// What is to be spilled, and the mailboxes of which one takes it; a file that was begun is in one of them.
+    pub(super) fn take_spillable(&mut self) -> (Vec<Mailbox>, Vec<u8>) {
+        self.hurried = false;
+        let is_begun = mem::replace(&mut self.spilled, true);
+        let to = if is_begun { &[][..] } else { &self.envelope.to };
+        let mailboxes = to.iter().map(|recipient| recipient.mailbox.clone()).collect();
+        (mailboxes, mem::take(&mut self.bytes))
+    }
+
+    pub(super) fn hurry(&mut self) {
+        self.hurried = true;
+    }
+
+    /// Whether something is to be spilled before its time.
+    pub(super) fn is_hurried(&self) -> bool {
+        self.hurried && !self.bytes.is_empty()
+    }
+
+    /// Octets taken off the wire.
+    pub(super) fn wire(&self) -> u64 {
+        self.wire
+    }
+
+    /// How it gets on.
+    pub(super) fn body(&self, rate: u64) -> Body {
+        let rate = if rate == 0 { Limits::default().data_rate } else { rate };
+        Body { began: self.began, octets: self.wire, held: self.bytes.capacity(), rate }
+    }
+
+    /// Whether the message comes in at fewer octets a second than `rate`, after a minute of grace.
+    fn is_slower_than(&self, rate: u64, now: Duration) -> bool {
+        is_slow(self.wire, now.saturating_sub(self.began), rate)
+    }
+
+    /// The message can't be stored: what still comes of it is thrown away.
+    pub(super) fn refuse(&mut self, reply: Reply) {
+        self.refusal = Some(reply);
+        self.bytes = Vec::new();
+    }
+
+    /// Why the message is refused, as far as is known by now.
+    pub(super) fn refusal(&self) -> Option<Reply> {
+        if self.refusal.is_some() {
+            self.refusal.clone()
+        } else if self.framing.saw_bare() {
+            Some(reply::BARE_LINE_END)
+        } else if self.hops.count() > trace::MOST_HOPS {
+            Some(reply::LOOP)
+        } else {
+            self.check.as_ref().and_then(BodyCheck::broken)
+        }
+    }
+
+    /// What the log will say when the message is durable.
+    pub(super) fn accepted(&self) -> Event {
+        let Envelope { id, from, to, .. } = &self.envelope;
+        Event::Accepted {
+            id: id.clone(),
+            from: format!("<{}>", from.as_ref().map(ToString::to_string).unwrap_or_default()),
+            to: to.iter().take(Event::MOST_SHOWN).map(|to| to.address.to_string()).collect(),
+            recipients: to.len(),
+            octets: self.added + self.octets.total(),
+        }
+    }
+
+    /// The envelope, and the bytes that are not spilled.
+    pub(super) fn into_parts(self) -> (Envelope, Vec<u8>) {
+        (self.envelope, self.bytes)
+    }
+}
+
+impl Framing {
+    fn decode(&mut self, wire: &[u8], stored: &mut Vec<u8>) -> usize {
+        match self {
+            Self::Dotted(decoder) => decoder.decode(wire, stored),
+            Self::Counted(counted) => counted.decode(wire, stored),
+        }
+    }
+
+    fn ended(&self) -> bool {
+        match self {
+            Self::Dotted(decoder) => decoder.ended(),
+            Self::Counted(counted) => counted.ended(),
+        }
+    }
+
+    fn chunk_ended(&self) -> bool {
+        matches!(self, Self::Counted(counted) if counted.chunk_ended())
+    }
+
+    fn saw_bare(&self) -> bool {
+        match self {
+            Self::Dotted(decoder) => decoder.saw_bare(),
+            Self::Counted(counted) => counted.saw_bare(),
+        }
+    }
+}
+
+/// Whether a message has so many octets that nobody reads on to its end: twice what it may have.
+pub(super) fn is_endless(octets: u64, limits: &Limits) -> bool {
+    octets >= limits.message.0.saturating_mul(2)
+}
+
+/// Whether so many octets in that time are fewer than `rate` a second, after a minute of grace.
+pub(super) fn is_slow(octets: u64, taken: Duration, rate: u64) -> bool {
+    taken > GRACE && octets < taken.as_secs().saturating_mul(rate)
+}
+
+/// How long a message may be slow.
+const GRACE: Duration = Duration::from_secs(60);

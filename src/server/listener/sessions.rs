@@ -1,0 +1,144 @@
+//! The sessions of one listener: made by the factory for the standing of each client.
+
+use std::{net::IpAddr, rc::Rc};
+
+use crate::{
+    config::{Config, Listen, Persona, Unknown},
+    proto::{
+        Session,
+        factory::SessionFactory,
+        fault_injection::{Counts, Faulty},
+        pop3,
+        protocol::Protocol,
+        request::ConnId,
+        smtp::{self, AuthRule, Kind, Policy},
+    },
+};
+
+/// What a client may do because of its address.
+#[derive(Debug, Clone, Copy)]
+struct Standing {
+    /// It is on this machine: nobody listens in.
+    local: bool,
+    /// It is in a network that may send without a login.
+    trusted: bool,
+}
+
+impl Standing {
+    const ALL: [Self; 4] = [
+        Self { local: false, trusted: false },
+        Self { local: true, trusted: false },
+        Self { local: false, trusted: true },
+        Self { local: true, trusted: true },
+    ];
+
+    /// Its place in [`Standing::ALL`].
+    fn place(self) -> usize {
+        usize::from(self.local) + 2 * usize::from(self.trusted)
+    }
+}
+
+/// Makes the sessions of one listener.
+pub(super) struct Sessions {
+    /// One factory for each [`Standing`], so that a connection costs no copy of the rules.
+    factories: [Box<dyn SessionFactory>; Standing::ALL.len()],
+    /// What is counted of faults on demand; `None`: there are none.
+    faults: Option<Rc<Counts>>,
+}
+
+impl Sessions {
+    /// The sessions of a listener where TLS may be asked for, or not.
+    pub(super) fn new(listen: &Listen, config: &Config, offers_tls: bool) -> Self {
+        Self {
+            factories: Standing::ALL.map(|standing| factory(listen, config, offers_tls, standing)),
+            faults: config.faults_on_demand.then(Rc::<Counts>::default),
+        }
+    }
+
+    /// Other rules hold for the sessions that begin from now on. The counts of faults go on.
+    pub(super) fn renew(&mut self, listen: &Listen, config: &Config, offers_tls: bool) {
+        self.factories = Standing::ALL.map(|standing| factory(listen, config, offers_tls, standing));
+    }
+
+    /// A session with the client at `peer`.
+    pub(super) fn session(&self, listen: &Listen, peer: IpAddr, id: ConnId) -> Box<dyn Session> {
+        let session = self.factory(listen, peer).session(peer, id);
+        match &self.faults {
+            Some(counts) => Box::new(Faulty::new(session, Rc::clone(counts))),
+            None => session,
+        }
+    }
+
+    /// The factory for the client at `peer`.
+    pub(super) fn factory(&self, listen: &Listen, peer: IpAddr) -> &dyn SessionFactory {
+        let standing = Standing { local: peer.is_loopback(), trusted: listen.trusted.contain(peer) };
+        &*self.factories[standing.place()]
+    }
+}
+
+/// The factory of sessions with clients of that standing: one arm for each protocol.
+fn factory(
+    listen: &Listen,
+    config: &Config,
+    offers_tls: bool,
+    standing: Standing,
+) -> Box<dyn SessionFactory> {
+    let hostname = config.hostname.clone();
+    let limits = config.limits.clone();
+    let Listen { line_endings, pedantic, .. } = *listen;
+    let plaintext_auth = listen.plaintext_auth || standing.local;
+    match listen.persona {
+        Persona::Smtp(persona) => {
+            let kind = match listen.protocol.protocol() {
+                Protocol::Lmtp => Kind::Lmtp,
+                _ if listen.protocol.is_submission() => Kind::Submission,
+                _ => Kind::Smtp,
+            };
+            // In an open house a program that insists on a login finds one, wherever it sends.
+            let open_house = config.unknown == Unknown::Create;
+            let auth = match kind {
+                Kind::Lmtp => AuthRule::Off,
+                Kind::Smtp if !open_house => AuthRule::Off,
+                Kind::Smtp | Kind::Submission if plaintext_auth => AuthRule::InClear,
+                Kind::Smtp | Kind::Submission => AuthRule::UnderTls,
+            };
+            let policy = Policy { kind, auth, starttls: offers_tls, trusted: standing.trusted };
+            let rules = smtp::Rules { hostname, line_endings, persona, limits, policy, pedantic };
+            Box::new(smtp::Factory::new(rules))
+        }
+        Persona::Pop3(persona) => Box::new(pop3::Factory::new(pop3::Rules {
+            hostname,
+            line_endings,
+            persona,
+            expire: config.pop3.expire,
+            stls: offers_tls,
+            plaintext_auth,
+            limits,
+            pedantic,
+        })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Service;
+
+    #[test]
+    fn each_service_has_sessions_of_its_protocol_and_their_settings_say_so() {
+        let loopback = "127.0.0.1:0".parse().unwrap();
+        let config = Config::development("/spool".into(), loopback, loopback).unwrap();
+        let peer = IpAddr::from([192, 0, 2, 1]);
+        for service in Service::ALL {
+            let same =
+                |listen: &&Listen| listen.protocol.protocol().directive() == service.protocol().directive();
+            let listen = Listen { protocol: service, ..config.listen.iter().find(same).unwrap().clone() };
+            let sessions = Sessions::new(&listen, &config, true);
+            let factory = sessions.factory(&listen, peer);
+            assert_eq!(factory.protocol(), service.protocol(), "{service}");
+            let settings = factory.settings(ConnId(1)).directives;
+            assert_eq!(settings[0], ("protocol", service.protocol().directive().to_owned()), "{service}");
+            assert!(settings.contains(&("tls", "offered".to_owned())), "{service}: {settings:?}");
+        }
+    }
+}

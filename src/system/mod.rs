@@ -1,0 +1,94 @@
+//! The server's relations to its machine: user, sandbox, and messages and sockets of the service manager,
+//! usually systemd.
+
+pub mod privileges;
+pub mod sandbox;
+pub mod sd_notify;
+pub mod socket_activation;
+
+use std::path::Path;
+
+use privileges::Standing;
+use sandbox::{Grants, Outcome};
+
+use crate::{
+    config::{Config, Sandbox, Unknown},
+    maildir::Spool,
+    net::endpoint::Endpoint,
+    safe_file::Directory,
+};
+
+/// User and sandbox of the process, reported once the log is open.
+#[derive(Debug)]
+pub struct Settled {
+    standing: Standing,
+    sandbox: Option<Outcome>,
+}
+
+impl Settled {
+    /// Changes to the configured user for good. The configuration came from `file`.
+    ///
+    /// # Errors
+    /// The user does not exist, or would lack a needed permission.
+    pub fn as_user_of(config: &Config, file: &Path) -> Result<Self, privileges::Error> {
+        let sockets = config.listen.iter().filter_map(|listen| match &listen.address {
+            Endpoint::Unix(path) => Some(path.as_path()),
+            Endpoint::Ip(_) | Endpoint::Passed(_) => None,
+        });
+        let standing = privileges::settle(config.user.as_deref(), sockets)?;
+        let mut again = vec![("the configuration", file)];
+        if config.unknown == Unknown::Refuse {
+            again.push(("the accounts", &config.accounts));
+            again.extend(config.aliases.iter().map(|path| ("the aliases", path.as_path())));
+        }
+        if let Some(pair) = &config.tls {
+            again.extend([("the certificate", pair.certificate.as_path()), ("its key", pair.key.as_path())]);
+        }
+        privileges::can_use(&config.spool, &again)?;
+        Ok(Self { standing, sandbox: None })
+    }
+
+    /// Gives up all access but what a server with that configuration needs. `file` is the configuration file,
+    /// and `written` a further file to write. The spool is created if necessary, because Landlock can only
+    /// grant what exists.
+    ///
+    /// # Errors
+    /// The kernel has Landlock but refuses the request.
+    pub fn keep_to(
+        &mut self,
+        config: &Config,
+        file: &Path,
+        written: Option<&Path>,
+    ) -> Result<(), privileges::Error> {
+        if config.sandbox == Sandbox::Off {
+            return Ok(());
+        }
+        let _ = Spool::open(&config.spool); // a failure is reported when the server opens the spool
+        if let Some(transcripts) = &config.transcripts {
+            let _ = Directory::named_or_new(transcripts); // likewise
+        }
+        let mut grants = Grants::of(config);
+        grants.read(file);
+        written.into_iter().for_each(|path| grants.replaced(path));
+        let outcome = sandbox::enter(&grants).map_err(|error| privileges::Error::Step("Landlock", error))?;
+        self.sandbox = Some(outcome);
+        Ok(())
+    }
+
+    /// Logs user and sandbox.
+    pub fn tell(&self) {
+        let standing = &self.standing;
+        match standing {
+            Standing::Root { wanted: false } => log::warn!(
+                "runs as root, so that any bug endangers the whole machine: set `user = \"restante\"` in the \
+                 configuration, or \"root\" to confirm it"
+            ),
+            _ => log::info!("runs as {standing}"),
+        }
+        match &self.sandbox {
+            Some(missing @ Outcome::Missing(_)) => log::warn!("{missing}"),
+            Some(enforced) => log::info!("{enforced}"),
+            None => log::info!("sandbox off"),
+        }
+    }
+}

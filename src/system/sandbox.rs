@@ -1,0 +1,386 @@
+//! The sandbox: access to mail and to the files that the configuration names, and to nothing else.
+//!
+//! The rule: no other file can be read, only mail and files to be replaced can be written, no program can be
+//! executed, and no connection can be opened. The kernel's Landlock enforces it for the calling thread and
+//! the threads it starts afterwards, so it is requested before any other thread exists.
+
+use std::{
+    collections::BTreeSet,
+    env, fmt, fs, io, mem,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+use landlock::{
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, PathBeneath,
+    PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, make_bitflags,
+};
+
+use crate::{
+    config::{Config, Destination, Unknown},
+    metrics::location,
+    net::endpoint::Endpoint,
+};
+
+/// The access to a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Use {
+    /// Mail: all access to files and directories.
+    Mail,
+    /// Create, write and replace files in a directory.
+    Replace,
+    /// Create and remove sockets in a directory.
+    Socket,
+    /// Read and write a device.
+    Device,
+    /// Read the kernel's information about this process.
+    Ourselves,
+    /// Read files and list directories.
+    Read,
+}
+
+impl Use {
+    fn rights(self) -> BitFlags<AccessFs> {
+        match self {
+            Self::Mail => make_bitflags!(AccessFs::{
+                ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | RemoveDir | Refer
+            }),
+            Self::Replace => make_bitflags!(AccessFs::{WriteFile | Truncate | MakeReg | RemoveFile}),
+            Self::Socket => make_bitflags!(AccessFs::{MakeSock | RemoveFile}),
+            Self::Device => make_bitflags!(AccessFs::{ReadFile | WriteFile}),
+            Self::Read | Self::Ourselves => make_bitflags!(AccessFs::{ReadFile | ReadDir}),
+        }
+    }
+}
+
+/// A place with its access.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Grant {
+    what: Use,
+    path: PathBuf,
+}
+
+/// All places that a server may access.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Grants(Vec<Grant>);
+
+impl Grants {
+    /// The access that a server with that configuration needs.
+    pub fn of(config: &Config) -> Self {
+        let mut grants = Self::default();
+        grants.add(Use::Mail, &config.spool);
+        grants.add(Use::Device, Path::new("/dev/null")); // libraries rely on it
+        grants.add(Use::Ourselves, Path::new("/proc/self")); // memory and descriptor figures
+        if config.unknown == Unknown::Refuse {
+            grants.rewritten(&config.accounts); // hashes of old kinds are replaced
+            grants.read(&config.accounts);
+            config.aliases.iter().for_each(|path| grants.read(path));
+        }
+        if let Some(pair) = &config.tls {
+            grants.read(&pair.certificate);
+            grants.read(&pair.key);
+        }
+        if let Destination::File(path) = &config.log.to {
+            grants.appended(path);
+        }
+        let metrics = &config.metrics.file;
+        let metrics = metrics.clone().or_else(|| location::to_write(&config.spool, &config.hostname));
+        metrics.iter().for_each(|path| grants.replaced(path));
+        config.transcripts.iter().for_each(|directory| grants.add(Use::Mail, directory));
+        for listen in &config.listen {
+            if let Endpoint::Unix(path) = &listen.address {
+                grants.add(Use::Socket, directory(path));
+            }
+        }
+        grants
+    }
+
+    /// Allows reading a file again after it was replaced. Follows its links: as they are now, and also after
+    /// one is replaced by another in the same directory.
+    pub fn read(&mut self, file: &Path) {
+        let mut file = file.to_owned();
+        for _ in 0..MOST_LINKS {
+            self.add(Use::Read, directory(&file));
+            let Ok(target) = fs::read_link(&file) else { break };
+            file = directory(&file).join(target);
+        }
+        if let Ok(end) = fs::canonicalize(&file) {
+            self.add(Use::Read, directory(&end)); // the target, past links in its directories
+        }
+    }
+
+    /// Allows the server to replace a regular file, at its path and at the current end of its links. For a
+    /// while another file may be there.
+    pub fn rewritten(&mut self, file: &Path) {
+        self.add(Use::Replace, directory(file));
+        if let Ok(end) = fs::canonicalize(file) {
+            self.add(Use::Replace, directory(&end));
+        }
+    }
+
+    /// Allows replacing a file, whatever is there.
+    pub fn replaced(&mut self, file: &Path) {
+        self.add(Use::Replace, directory(file));
+    }
+
+    /// Allows creating a file and appending to it. A device or a pipe is only written.
+    fn appended(&mut self, file: &Path) {
+        match fs::metadata(file) {
+            Ok(about) if !about.is_file() => self.add(Use::Device, file),
+            _ => self.add(Use::Replace, directory(file)),
+        }
+    }
+
+    /// Allows access to a place and everything below it.
+    pub fn add(&mut self, what: Use, place: &Path) {
+        let path = fs::canonicalize(place).unwrap_or_else(|_| place.to_owned());
+        let grant = Grant { what, path };
+        if !self.0.contains(&grant) {
+            self.0.push(grant);
+        }
+    }
+
+    /// True if the existing grants include all of `grant`.
+    fn cover(&self, grant: &Grant) -> bool {
+        let covers = |ours: &Grant| {
+            ours.what.rights().contains(grant.what.rights()) && grant.path.starts_with(&ours.path)
+        };
+        self.0.iter().any(covers)
+    }
+
+    /// The places with one of these accesses, in order, for the log.
+    fn places(&self, uses: &[Use]) -> String {
+        let places = self.0.iter().filter(|grant| uses.contains(&grant.what));
+        let places: BTreeSet<String> = places.map(|grant| grant.path.display().to_string()).collect();
+        places.into_iter().collect::<Vec<_>>().join(",")
+    }
+}
+
+/// The result of entering the sandbox.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The kernel enforces it.
+    Enforced {
+        /// Version of Landlock.
+        abi: ABI,
+        /// True if all of it is enforced, false if only the part that the kernel knows.
+        whole: bool,
+        /// Places where files may be written.
+        write: String,
+        /// Further places where files may be read.
+        read: String,
+    },
+    /// The kernel has no Landlock, or it is disabled.
+    Missing(LandlockStatus),
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Enforced { abi, whole, write, read } => {
+                let version = *abi as i32;
+                let whole = if *whole { "" } else { " (partial, because the kernel is older)" };
+                write!(
+                    f,
+                    "sandbox landlock={version}{whole} write={write} read={read} connect=none execute=none"
+                )
+            }
+            Self::Missing(LandlockStatus::NotEnabled) => write!(
+                f,
+                "sandbox landlock=none: this kernel has it disabled, enable it with lsm=landlock,… on its command \
+                 line; {NONE}"
+            ),
+            Self::Missing(_) => {
+                write!(
+                    f,
+                    "sandbox landlock=none: it needs Linux 5.13 or newer, with CONFIG_SECURITY_LANDLOCK; {NONE}"
+                )
+            }
+        }
+    }
+}
+
+/// Confines this thread, and the threads it starts from now on, for good.
+pub fn enter(grants: &Grants) -> Result<Outcome, io::Error> {
+    let status = restrict(grants).map_err(io::Error::other)?;
+    let LandlockStatus::Available { effective_abi, .. } = status.landlock else {
+        return Ok(Outcome::Missing(status.landlock));
+    };
+    ENTERED.get_or_init(|| grants.clone());
+    Ok(Outcome::Enforced {
+        abi: effective_abi,
+        whole: status.ruleset == RulesetStatus::FullyEnforced,
+        write: grants.places(&[Use::Mail, Use::Replace, Use::Socket]),
+        read: grants.places(&[Use::Read]),
+    })
+}
+
+/// A place that another configuration needs and this process can no longer access, if there is one.
+pub fn beyond(config: &Config) -> Option<PathBuf> {
+    let entered = ENTERED.get()?;
+    Grants::of(config).0.into_iter().find(|grant| !entered.cover(grant)).map(|grant| grant.path)
+}
+
+fn restrict(grants: &Grants) -> Result<landlock::RestrictionStatus, RulesetError> {
+    let ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(KNOWN))?
+        .handle_access(AccessNet::ConnectTcp)?
+        .scope(scopes(
+            env::var_os("NOTIFY_SOCKET").is_some_and(|at| at.as_encoded_bytes().starts_with(b"@")),
+        ))?;
+    let mut ruleset = ruleset.create()?;
+    for Grant { what, path } in &grants.0 {
+        // A place that does not exist cannot be granted, because a grant belongs to the directory and not to
+        // its name.
+        let Ok(place) = PathFd::new(path) else { continue };
+        ruleset = ruleset.add_rule(PathBeneath::new(&place, what.rights()))?;
+        if *what == Use::Ourselves {
+            // The kernel may drop this directory's inode and create another later. Held open, it stays.
+            mem::forget(place);
+        }
+    }
+    ruleset.restrict_self()
+}
+
+/// Forbids signals to other processes and connections to abstract sockets, unless systemd listens at one.
+fn scopes(notify_abstract: bool) -> BitFlags<Scope> {
+    if notify_abstract { Scope::Signal.into() } else { Scope::from_all(KNOWN) }
+}
+
+fn directory(file: &Path) -> &Path {
+    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The grants in force since the first call; the kernel never extends them.
+static ENTERED: OnceLock<Grants> = OnceLock::new();
+/// The version of Landlock used here; older kernels enforce the part that they know.
+const KNOWN: ABI = ABI::V7;
+/// Length of a chain of links, the same as the kernel's limit.
+const MOST_LINKS: usize = 40;
+const NONE: &str = "the server can access all files of its user (set sandbox = \"off\" to silence this line)";
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::{TcpListener, TcpStream},
+        os::unix::fs::symlink,
+        process::Command,
+        thread,
+    };
+
+    use super::*;
+
+    /// Runs `work` in a thread confined to `grants`; `None` if the kernel lacks Landlock.
+    fn kept_to<T: Send>(grants: &Grants, work: impl FnOnce() -> T + Send) -> Option<T> {
+        let inside = || match enter(grants).unwrap() {
+            Outcome::Enforced { .. } => Some(work()),
+            Outcome::Missing(_) => None,
+        };
+        thread::scope(|threads| threads.spawn(inside).join().unwrap())
+    }
+
+    fn denied<T>(done: io::Result<T>) -> bool {
+        done.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    }
+
+    #[test]
+    fn mail_can_be_worked_with_and_nothing_beside_it() {
+        let home = tempfile::tempdir().unwrap();
+        let (spool, beside) = (home.path().join("spool"), home.path().join("beside"));
+        fs::create_dir_all(spool.join("bob/tmp")).unwrap();
+        fs::create_dir_all(spool.join("bob/new")).unwrap();
+        fs::write(&beside, "secret").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut grants = Grants::default();
+        grants.add(Use::Mail, &spool);
+        grants.add(Use::Device, Path::new("/dev/null"));
+        grants.add(Use::Ourselves, Path::new("/proc/self"));
+        kept_to(&grants, || {
+            fs::write(spool.join("bob/tmp/1"), "mail").unwrap();
+            fs::rename(spool.join("bob/tmp/1"), spool.join("bob/new/1")).unwrap();
+            fs::hard_link(spool.join("bob/new/1"), spool.join("bob/tmp/2")).unwrap();
+            fs::remove_file(spool.join("bob/tmp/2")).unwrap();
+            assert_eq!(fs::read(spool.join("bob/new/1")).unwrap(), b"mail");
+            fs::create_dir(spool.join("ann")).unwrap();
+            fs::File::options().read(true).write(true).open("/dev/null").unwrap();
+            assert!(fs::read_to_string("/proc/thread-self/status").unwrap().contains("NoNewPrivs:\t1"));
+
+            assert!(denied(fs::read("/etc/passwd")));
+            assert!(denied(fs::read(&beside)));
+            assert!(denied(fs::write(&beside, "changed")));
+            assert!(denied(fs::write(home.path().join("another"), "")));
+            assert!(denied(fs::read_dir("/")));
+            assert!(denied(fs::read("/proc/1/stat")));
+            assert!(denied(symlink("/etc/passwd", spool.join("link"))));
+            assert!(denied(Command::new("/bin/true").status()));
+            if matches!(enter(&Grants::default()).unwrap(), Outcome::Enforced { abi, .. } if abi >= ABI::V4) {
+                assert!(denied(TcpStream::connect(address)));
+            }
+        });
+        assert_eq!(fs::read(&beside).unwrap(), b"secret");
+    }
+
+    #[test]
+    fn what_is_replaced_can_be_read_again_wherever_links_lead() {
+        // As certbot does: live/mx/key.pem -> ../../archive/mx/key1.pem, below a link of the operator.
+        let home = tempfile::tempdir().unwrap();
+        let at = |path: &str| home.path().join(path);
+        fs::create_dir_all(at("certbot/live/mx")).unwrap();
+        fs::create_dir_all(at("certbot/archive/mx")).unwrap();
+        fs::create_dir_all(at("elsewhere")).unwrap();
+        fs::write(at("certbot/archive/mx/key1.pem"), "1").unwrap();
+        fs::write(at("elsewhere/key.pem"), "another").unwrap();
+        symlink("../../archive/mx/key1.pem", at("certbot/live/mx/key.pem")).unwrap();
+        symlink("certbot/live", at("tls")).unwrap();
+        let key = at("tls/mx/key.pem");
+        let mut grants = Grants::default();
+        grants.read(&key);
+        let renew = |target: &str| {
+            let _ = fs::remove_file(at("certbot/live/mx/key.pem")); // absent the first time
+            symlink(target, at("certbot/live/mx/key.pem")).unwrap();
+        };
+        kept_to(&grants, || {
+            assert_eq!(fs::read(&key).unwrap(), b"1");
+            thread::scope(|threads| threads.spawn(|| assert!(denied(fs::write(&key, "")))).join().unwrap());
+        });
+        let (asked, ask) = std::sync::mpsc::channel::<()>();
+        let (told, tell) = std::sync::mpsc::channel();
+        thread::scope(|threads| {
+            let (grants, key) = (&grants, &key);
+            threads.spawn(move || {
+                let kept = matches!(enter(grants).unwrap(), Outcome::Enforced { .. });
+                for () in ask {
+                    told.send((kept, fs::read(key))).unwrap();
+                }
+            });
+            fs::write(at("certbot/archive/mx/key2.pem"), "2").unwrap();
+            renew("../../archive/mx/key2.pem");
+            asked.send(()).unwrap();
+            assert_eq!(tell.recv().unwrap().1.unwrap(), b"2");
+            renew("../../../elsewhere/key.pem");
+            asked.send(()).unwrap();
+            let (kept, read) = tell.recv().unwrap();
+            assert!(!kept || denied(read));
+            drop(asked);
+        });
+    }
+
+    #[test]
+    fn the_line_of_the_log_says_what_is_enforced_or_what_to_do() {
+        let mut grants = Grants::default();
+        for path in ["/b", "/a", "/b"] {
+            grants.add(Use::Mail, Path::new(path));
+        }
+        grants.read(Path::new("/etc/passwd"));
+        assert_eq!(grants.places(&[Use::Mail]), "/a,/b");
+        assert_eq!(grants.places(&[Use::Read]), "/etc");
+        for (status, advice) in
+            [(LandlockStatus::NotEnabled, "lsm=landlock"), (LandlockStatus::NotImplemented, "Linux 5.13")]
+        {
+            let told = Outcome::Missing(status).to_string();
+            assert!(told.contains(advice) && told.contains("sandbox = \"off\""), "{told}");
+        }
+    }
+}

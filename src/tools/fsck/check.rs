@@ -1,0 +1,267 @@
+//! The check: one pass through each directory, without writing.
+
+use std::{
+    collections::BTreeMap,
+    ffi::{CStr, CString},
+    fs::File,
+    time::{Duration, SystemTime},
+};
+
+use rustix::{
+    fs::{self, AtFlags, FileType, Mode, Stat},
+    io::Errno,
+};
+
+use super::{Dir, Finding, Mailbox, Mend, Problem, Report, Spot, name_check, shown};
+use crate::{
+    maildir::{Error, Kind, Place, message::OPEN, name, size_cache, tmp_cleanup},
+    tools::measure::Measure,
+};
+
+pub(super) fn look(mailbox: &Mailbox, now: SystemTime, age: Duration) -> Result<Report, Error> {
+    let mut walk = Walk { mailbox, now, age, report: Report::default(), identities: BTreeMap::new() };
+    let root = fs::fstat(&mailbox.root).map_err(|e| Error::at(&mailbox.path, "stat", e))?;
+    walk.rights(Dir::Root, c".", &root);
+    walk.sizes();
+    walk.beside()?;
+    for dir in Dir::PARTS {
+        walk.part(dir)?;
+    }
+    walk.doubles();
+    Ok(walk.report)
+}
+
+struct Walk<'a> {
+    mailbox: &'a Mailbox,
+    now: SystemTime,
+    age: Duration,
+    report: Report,
+    /// Directory, name and inode of the messages by identity.
+    identities: BTreeMap<Vec<u8>, Vec<(Dir, CString, u64)>>,
+}
+
+impl Walk<'_> {
+    fn found(&mut self, (dir, name, inode): (Dir, &CStr, u64), problem: Problem, detail: String, mend: Mend) {
+        let path = self.mailbox.path_of(dir, name.to_bytes());
+        let spot = Spot { dir, name: name.to_owned(), inode };
+        self.report.findings.push(Finding { path, problem, detail, mend, spot });
+    }
+
+    /// Checks owner and mode.
+    fn rights(&mut self, dir: Dir, name: &CStr, stat: &Stat) {
+        let spot = (dir, name, stat.st_ino);
+        let uid = self.mailbox.owner;
+        if stat.st_uid != uid {
+            let detail = format!("its owner is user {}, the mailbox's is user {uid}", stat.st_uid);
+            self.found(
+                spot,
+                Problem::ForeignOwner,
+                detail,
+                Mend::ByHand("chown it to the owner of the mailbox"),
+            );
+        }
+        let mode = stat.st_mode & 0o7777;
+        let (needed, what) = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => (0o700, "rwx"),
+            _ => (0o600, "rw"),
+        };
+        // Another user's file may be a hard link that the mailbox's owner made here.
+        let mend = if stat.st_uid == uid {
+            Mend::Mode((mode | needed) & !0o007)
+        } else {
+            Mend::ByHand("check its owner first")
+        };
+        if mode & 0o007 != 0 {
+            let detail = format!("mode {mode:04o} gives access to every user");
+            self.found(spot, Problem::OpenToOthers, detail, mend.clone());
+        }
+        if mode & needed != needed {
+            let detail = format!("mode {mode:04o} does not give its owner {what}");
+            self.found(spot, Problem::ClosedToOwner, detail, mend);
+        }
+    }
+
+    fn sizes(&mut self) {
+        let mailbox = self.mailbox;
+        let name = CString::new(size_cache::FILE).unwrap_or_default();
+        let inode = fs::statat(&mailbox.root, &name, AtFlags::SYMLINK_NOFOLLOW).map_or(0, |stat| stat.st_ino);
+        let spot = (Dir::Root, &*name, inode);
+        match size_cache::count(&mailbox.root, &mailbox.path) {
+            Ok((_, 0)) => {}
+            Ok((all, broken)) => {
+                let detail = format!("{broken} of {all} records are torn or foreign");
+                self.found(spot, Problem::BrokenSizes, detail, Mend::Remove);
+            }
+            Err(error) if error.kind() == Kind::Gone => {}
+            Err(error) => {
+                let advice = Mend::ByHand("move it away: it is a cache");
+                self.found(spot, Problem::BrokenSizes, error.to_string(), advice);
+            }
+        }
+    }
+
+    /// Finds directories beside `tmp/`, `new/` and `cur/` that look like folders but cannot be. Files there
+    /// belong to other programs.
+    fn beside(&mut self) -> Result<(), Error> {
+        let mailbox = self.mailbox;
+        let failed = |e| Error::at(&mailbox.path, "read directory", e);
+        let in_folder =
+            mailbox.path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        for entry in fs::Dir::read_from(&mailbox.root).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            let Ok(stat) = fs::statat(&mailbox.root, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+            let is_ours = matches!(name.to_bytes(), b"." | b".." | b"tmp" | b"new" | b"cur");
+            if is_ours || FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+                continue;
+            }
+            let inner = |part: &str| {
+                let path = [name.to_bytes(), b"/", part.as_bytes()].concat();
+                fs::statat(&mailbox.root, &*path, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+            };
+            let dotted = name.to_bytes().starts_with(b".");
+            if (inner("cur") || inner("new")) && (in_folder || !dotted) {
+                let spot = (Dir::Root, name, stat.st_ino);
+                let detail = "a folder must be a directory of the mailbox itself, like .Archive.2026".into();
+                let advice = "rename it so that it is a folder of the mailbox";
+                self.found(spot, Problem::NestedFolder, detail, Mend::ByHand(advice));
+            }
+        }
+        Ok(())
+    }
+
+    fn part(&mut self, dir: Dir) -> Result<(), Error> {
+        let mailbox = self.mailbox;
+        let c_name = CString::new(dir.name()).unwrap_or_default();
+        let stat = match fs::statat(&mailbox.root, &c_name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => {
+                let detail = format!("there is no {}/", dir.name());
+                self.found((Dir::Root, &c_name, 0), Problem::MissingDirectory, detail, Mend::MakeDirectory);
+                return Ok(());
+            }
+            Err(error) => return Err(Error::at(mailbox.path_of(dir, b"."), "stat", error)),
+        };
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            let detail = format!("it is a {}", kind(&stat));
+            let mend = Mend::ByHand("put a directory in its place");
+            self.found((Dir::Root, &c_name, stat.st_ino), Problem::NotADirectory, detail, mend);
+            return Ok(());
+        }
+        self.rights(Dir::Root, &c_name, &stat);
+        let Some(fd) = mailbox.dir(dir) else {
+            return Ok(()); // not readable: `rights` has reported it
+        };
+        let failed = |e| Error::at(mailbox.path_of(dir, b"."), "read directory", e);
+        for entry in fs::Dir::read_from(fd).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            // An entry that no longer exists was renamed or deleted meanwhile.
+            if let Ok(stat) = fs::statat(fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+                self.entry(dir, name, &stat);
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, dir: Dir, name: &CStr, stat: &Stat) {
+        let spot = (dir, name, stat.st_ino);
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            let detail = format!("it is a {}", kind(stat));
+            self.found(spot, Problem::NotAFile, detail, Mend::ByHand("move it out of the mailbox"));
+            return;
+        }
+        if dir == Dir::Tmp {
+            if tmp_cleanup::is_stale(stat, self.now, self.age) {
+                let detail = format!("it was not written to for {} hours", self.age.as_secs() / 3600);
+                self.found(spot, Problem::StaleTmp, detail, Mend::Remove);
+            }
+            return;
+        }
+        if name.to_bytes().starts_with(b".") {
+            let advice = "if it is mail, rename it without the dot";
+            self.found(spot, Problem::HiddenFile, "its name begins with a dot".into(), Mend::ByHand(advice));
+            return;
+        }
+        self.report.messages += 1;
+        self.rights(dir, name, stat);
+        let identity = name::identity(name.to_bytes()).to_vec();
+        self.identities.entry(identity).or_default().push((dir, name.to_owned(), stat.st_ino));
+        match self.measure(dir, name) {
+            Ok(measure) => self.message(spot, &measure),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                let mend = Mend::ByHand("check its permissions and the disk");
+                self.found(spot, Problem::Unreadable, error.to_string(), mend);
+            }
+        }
+    }
+
+    fn message(&mut self, spot: (Dir, &CStr, u64), measure: &Measure) {
+        if measure.bytes == 0 {
+            let advice = Mend::ByHand("look for it in a backup, then remove it");
+            self.found(spot, Problem::EmptyFile, "it has 0 octets".into(), advice);
+        }
+        let place = if spot.0 == Dir::New { Place::New } else { Place::Cur };
+        let (problems, right) = name_check::check(place, spot.1.to_bytes(), measure);
+        for (problem, detail) in problems {
+            let mend = match problem {
+                Problem::WrongSize | Problem::WrongOctets => Mend::Rename(right.clone()),
+                Problem::UnsortedFlags if name::flags(&right).is_sorted_by(|a, b| a < b) => {
+                    Mend::Rename(right.clone())
+                }
+                Problem::FlagsInNew => Mend::ByHand("nothing to do: a mail reader will move it to cur/"),
+                _ => Mend::ByHand("rename it while no program has the mailbox open"),
+            };
+            self.found(spot, problem, detail, mend);
+        }
+    }
+
+    fn measure(&self, dir: Dir, name: &CStr) -> std::io::Result<Measure> {
+        let fd = self.mailbox.dir(dir).ok_or(Errno::NOENT)?;
+        Measure::of(File::from(fs::openat(fd, name, OPEN, Mode::empty())?))
+    }
+
+    /// Reports messages with the same identity. A file renamed during the pass may be listed twice, so both
+    /// names are checked again.
+    fn doubles(&mut self) {
+        for (identity, mut files) in std::mem::take(&mut self.identities) {
+            if files.len() > 1 {
+                files.retain(|(dir, name, inode)| {
+                    let there = self.mailbox.dir(*dir);
+                    let stat = there.map(|fd| fs::statat(fd, name, AtFlags::SYMLINK_NOFOLLOW));
+                    matches!(stat, Some(Ok(stat)) if stat.st_ino == *inode)
+                });
+            }
+            let Some(((first, first_name, first_inode), others)) = files.split_first() else { continue };
+            for (dir, name, inode) in others {
+                let other = format!("{}/{}", first.name(), shown(first_name.to_bytes()));
+                let (detail, advice) = if inode == first_inode {
+                    (format!("the same file as {other}"), "remove one of the two names")
+                } else {
+                    let identity = shown(&identity);
+                    (
+                        format!("{other} has the identity {identity} too"),
+                        "compare the two; remove one, or give it a new name",
+                    )
+                };
+                self.found((*dir, name, *inode), Problem::DoubledIdentity, detail, Mend::ByHand(advice));
+            }
+        }
+    }
+}
+
+fn kind(stat: &Stat) -> &'static str {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => "directory",
+        FileType::Symlink => "symbolic link",
+        FileType::Fifo => "FIFO",
+        FileType::Socket => "socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "device",
+        FileType::RegularFile => "file",
+        FileType::Unknown => "file of an unknown kind",
+    }
+}

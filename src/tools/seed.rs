@@ -1,0 +1,165 @@
+//! Files messages in a mailbox: durably like the server, or under names of other programs.
+
+use std::{fs::File, io::Write, path::PathBuf, time::SystemTime};
+
+use rustix::fs::{self, AtFlags, OFlags, RenameFlags};
+
+use crate::{
+    index::unique_id,
+    maildir::{
+        Draft, Error, Maildir, Place, Spool,
+        name::{self, Namer},
+        store::{FILE_MODE, Part, close},
+    },
+    wire_size::octets,
+};
+
+/// A message to file unchanged: no header line is added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Letter {
+    /// Name of the message in listings.
+    pub label: String,
+    /// Content of the file.
+    pub bytes: Vec<u8>,
+    /// Kind of file name.
+    pub placing: Placing,
+}
+
+/// The kind of file name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Placing {
+    /// A name like those of the server.
+    Delivered,
+    /// A name like those of another program: the time, a dot, and `rest`, padded with `x` in the middle to
+    /// `length`.
+    Foreign {
+        /// Text after the time.
+        rest: String,
+        /// Minimum length of the name in octets.
+        length: usize,
+        place: Place,
+    },
+}
+
+/// A filed message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Filed {
+    /// Name of the message in listings.
+    pub label: String,
+    pub path: PathBuf,
+    /// Octets of the file.
+    pub bytes: u64,
+    /// Octets that RETR announces and sends.
+    pub octets: u64,
+    /// Its UIDL, provided that no other message has the same identity.
+    pub id: String,
+}
+
+#[derive(Debug)]
+pub(crate) struct Filer<'a> {
+    spool: &'a Spool,
+    namer: Namer,
+}
+
+impl<'a> Filer<'a> {
+    pub(crate) fn new(spool: &'a Spool) -> Self {
+        Self { spool, namer: Namer::new("localhost", std::process::id()) }
+    }
+
+    /// Files messages in order and makes them durable before it returns. Each file stays open until then.
+    pub(crate) fn file(&mut self, home: &Maildir, letters: &[Letter]) -> Result<Vec<Filed>, Error> {
+        let mut drafts = Vec::new();
+        let filed = self.file_all(home, letters, &mut drafts);
+        if filed.is_err() {
+            drafts.iter().for_each(|(draft, _)| draft.discard()); // drafts without a final name
+        }
+        filed
+    }
+
+    fn file_all(
+        &mut self,
+        home: &Maildir,
+        letters: &[Letter],
+        drafts: &mut Vec<(Draft, String)>,
+    ) -> Result<Vec<Filed>, Error> {
+        let mut filed = Vec::with_capacity(letters.len());
+        for letter in letters {
+            let wire = octets(&letter.bytes);
+            let (place, file) = match &letter.placing {
+                Placing::Delivered => {
+                    let draft = self.draft(home, &letter.bytes)?;
+                    let file = draft.final_name(wire);
+                    drafts.push((draft, file.clone()));
+                    (Place::New, file)
+                }
+                Placing::Foreign { rest, length, place } => {
+                    (*place, self.put(home, *place, rest, *length, &letter.bytes)?)
+                }
+            };
+            filed.push(Filed {
+                label: letter.label.clone(),
+                path: home.path().join(place.name()).join(&file),
+                bytes: letter.bytes.len() as u64,
+                octets: wire,
+                id: unique_id(name::identity(file.as_bytes()), None).into_owned(),
+            });
+        }
+        if drafts.len() > 1 && self.spool.syncs_as_a_whole() {
+            self.spool.sync(Part::Contents)?;
+        } else {
+            drafts.iter().try_for_each(|(draft, _)| draft.sync())?;
+        }
+        drafts.iter_mut().try_for_each(|(draft, _)| draft.close())?;
+        for (draft, name) in &*drafts {
+            draft.rename(home, Place::New, name)?;
+        }
+        Place::BOTH.into_iter().try_for_each(|place| home.sync(place))?;
+        Ok(filed)
+    }
+
+    fn draft(&mut self, home: &Maildir, bytes: &[u8]) -> Result<Draft, Error> {
+        let mut draft = Draft::begin(home, self.namer.next(SystemTime::now(), chance()))?;
+        match draft.write(bytes) {
+            Ok(()) => Ok(draft),
+            Err(error) => {
+                draft.discard();
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes a file as other programs do. Returns its name.
+    fn put(
+        &mut self,
+        home: &Maildir,
+        place: Place,
+        rest: &str,
+        length: usize,
+        bytes: &[u8],
+    ) -> Result<String, Error> {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let front = format!("{}.M{}_", since.as_secs(), since.subsec_micros());
+        let filling = "x".repeat(length.saturating_sub(front.len() + rest.len()));
+        let name = format!("{front}{filling}{rest}");
+        let path = home.path().join("tmp").join(&name);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file =
+            fs::openat(home.tmp(), &name, flags, FILE_MODE).map_err(|e| Error::at(&path, "create", e))?;
+        let mut file = File::from(file);
+        let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| close(file));
+        let placed = written.map_err(|e| Error::at(&path, "write", e)).and_then(|()| {
+            fs::renameat_with(home.tmp(), &name, home.dir(place), &name, RenameFlags::NOREPLACE)
+                .map_err(|e| Error::at(&path, "rename", e))
+        });
+        if placed.is_err() {
+            let _ = fs::unlinkat(home.tmp(), &name, AtFlags::empty()); // if this fails, tmp/ is cleaned up later
+        }
+        placed.map(|()| name)
+    }
+}
+
+/// Sixty-four random bits. Without them, time, process id and counter still make the name unique on this
+/// machine.
+fn chance() -> u64 {
+    getrandom::u64().unwrap_or_default()
+}

@@ -1,0 +1,271 @@
+//! Waits for messages.
+//!
+//! The rule that leaves no gap: watch a mailbox first, then scan it, then check the reported changes. Each
+//! message is reported once, even if its file is renamed.
+
+use std::{
+    collections::HashMap,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{self as channel, RecvTimeoutError};
+
+use super::{Mark, Message, dir_watcher::Dirs};
+use crate::{
+    index::{
+        registry::IndexId,
+        watcher::{Notice, Notices, Watcher},
+    },
+    limits::Limits,
+    maildir::{
+        Change, Error, Found, Kind, Maildir, Spool, name,
+        scan::{self, Look, Stamp},
+        size_counter::Turn,
+    },
+    proto::{folder::Folder, request::Destination},
+};
+
+/// The address whose mail is awaited.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    /// The mailbox, and the folder that the address names.
+    pub destination: Destination,
+    /// The address as given.
+    pub address: String,
+}
+
+/// The mailboxes to wait for, and the time limit.
+#[derive(Debug)]
+pub(crate) struct Wait<'a> {
+    /// The spool; it may not exist yet.
+    pub spool: &'a Path,
+    pub targets: &'a [Target],
+    /// Messages to ignore, because they were present before.
+    pub after: &'a Mark,
+    pub timeout: Duration,
+}
+
+/// One Maildir or folder being watched.
+struct Post {
+    /// Its name in marks: mailbox and folder.
+    label: String,
+    mailbox: String,
+    folder: Option<String>,
+    /// Only mail for this address counts: the address has a `+tag`, and this is not that tag's folder.
+    only: Option<String>,
+    open: Option<Arc<Maildir>>,
+    /// True if its changes are reported.
+    watched: bool,
+    /// True if it was removed during a scan.
+    lost: bool,
+    /// True if it was scanned since it was opened.
+    looked_through: bool,
+    /// Reported messages. A message is reported again if its content changes, as when a program writes it in
+    /// place.
+    seen: HashMap<Box<[u8]>, Stamp>,
+}
+
+impl Wait<'_> {
+    /// Reports each message that is present or arrives, those already present in order of delivery, until
+    /// `each` breaks. Returns false if the time limit passed.
+    pub(crate) fn run(&self, mut each: impl FnMut(Message) -> ControlFlow<()>) -> Result<bool, Error> {
+        let timeout = self.timeout.min(A_YEAR);
+        let deadline = Instant::now() + timeout;
+        let (ring, rung) = channel::bounded(1);
+        let bell = move || {
+            let _ = ring.try_send(()); // one pending signal is enough
+        };
+        let mut dirs = Dirs::new(bell.clone());
+        let (watcher, notices) = Watcher::start(MOST_NOTICES, false, bell);
+        let mut posts = posts(self.targets);
+        loop {
+            let mut pace = None;
+            for (at, post) in posts.iter_mut().enumerate() {
+                let watched = post.open(self.spool, IndexId(at as u64), &watcher, &mut dirs)?;
+                pace = pace.or((!watched).then_some(POLL));
+            }
+            let over = deadline <= Instant::now();
+            if self.look(&mut posts, &notices, over || pace.is_some(), &mut each)?.is_break() {
+                return Ok(true);
+            }
+            if over {
+                return Ok(false);
+            }
+            if posts.iter_mut().any(|post| std::mem::take(&mut post.lost)) {
+                continue; // its event may have been consumed already
+            }
+            let next = Instant::now() + pace.unwrap_or(timeout);
+            match rung.recv_deadline(deadline.min(next)) {
+                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(POLL), // nothing is watched
+            }
+        }
+    }
+
+    /// Marks the messages present now.
+    pub(crate) fn mark(&self) -> Result<Mark, Error> {
+        let mut mark = Mark::default();
+        for post in &mut posts(self.targets) {
+            if let Some(maildir) = post.find(self.spool)? {
+                for found in found_in(&maildir)?.unwrap_or_default() {
+                    mark.learn(&post.label, name::identity(&found.name));
+                }
+            }
+        }
+        Ok(mark)
+    }
+
+    /// Reports new messages among the changed names, or among all messages if `everything` is set.
+    fn look(
+        &self,
+        posts: &mut [Post],
+        notices: &Notices,
+        everything: bool,
+        each: &mut impl FnMut(Message) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, Error> {
+        let everything = notices.missed() || everything;
+        let mut looks: Vec<Vec<Look>> = vec![Vec::new(); posts.len()];
+        for notice in notices.iter() {
+            match notice {
+                Notice::Name(IndexId(at), place, name) => {
+                    if let Some(looks) = looks.get_mut(at as usize) {
+                        looks.push(Look { place, name, known: Vec::new() });
+                    }
+                }
+                Notice::Removed(..) => {}
+                Notice::Lost(IndexId(at)) => {
+                    posts.get_mut(at as usize).into_iter().for_each(|post| post.open = None);
+                }
+            }
+        }
+        for (post, looks) in posts.iter_mut().zip(looks) {
+            let Some(maildir) = post.open.clone() else { continue };
+            let found = if everything || !std::mem::replace(&mut post.looked_through, true) {
+                let Some(mut found) = found_in(&maildir)? else {
+                    (post.open, post.lost) = (None, true);
+                    continue;
+                };
+                found.sort_by(|a, b| name::order(&a.name).cmp(&name::order(&b.name)));
+                found
+            } else {
+                let (changes, _) = scan::look(&maildir, &looks, &mut turn())?.unwrap_or_default();
+                let present = |change| if let Change::Present(found) = change { Some(found) } else { None };
+                changes.into_iter().filter_map(present).collect()
+            };
+            for found in found {
+                if let Some(message) = post.first_seen(&maildir, found, self.after)?
+                    && each(message).is_break()
+                {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+impl Post {
+    /// Opens and watches the mailbox if it exists; otherwise waits for it. Returns false if no event will
+    /// report changes.
+    fn open(&mut self, spool: &Path, id: IndexId, watcher: &Watcher, dirs: &mut Dirs) -> Result<bool, Error> {
+        if let Some(maildir) = &self.open
+            && self.is_there(spool, maildir)
+        {
+            return Ok(self.watched);
+        }
+        self.open = None;
+        let above_watched = dirs.watch(&self.path(spool));
+        let Some(maildir) = self.find(spool)? else { return Ok(above_watched) };
+        self.watched = watcher.watch(id, &maildir) && above_watched;
+        (self.open, self.looked_through) = (Some(Arc::new(maildir)), false);
+        Ok(self.watched)
+    }
+
+    /// True if the path still leads to the same mailbox.
+    fn is_there(&self, spool: &Path, maildir: &Maildir) -> bool {
+        let has = |spool: Spool| spool.still_has(&self.mailbox, self.folder.as_deref(), maildir);
+        spool.is_dir() && Spool::open(spool).is_ok_and(has)
+    }
+
+    fn find(&self, spool: &Path) -> Result<Option<Maildir>, Error> {
+        if !spool.is_dir() {
+            return Ok(None); // opening it would create it
+        }
+        let opened = Spool::open(spool).and_then(|spool| match &self.folder {
+            Some(folder) => spool.folder(&self.mailbox, folder),
+            None => spool.maildir(&self.mailbox),
+        });
+        match opened {
+            Err(error) if error.kind() == Kind::Gone => Ok(None),
+            done => done.map(Some),
+        }
+    }
+
+    fn path(&self, spool: &Path) -> PathBuf {
+        let mailbox = spool.join(&self.mailbox);
+        self.folder.as_ref().map_or(mailbox.clone(), |folder| mailbox.join(folder))
+    }
+
+    /// Returns the message if it counts and was not reported yet.
+    fn first_seen(
+        &mut self,
+        maildir: &Arc<Maildir>,
+        found: Found,
+        after: &Mark,
+    ) -> Result<Option<Message>, Error> {
+        let identity: Box<[u8]> = name::identity(&found.name).into();
+        let stamp = found.stamp;
+        if after.knows(&self.label, &identity) || self.seen.get(&identity) == Some(&stamp) {
+            return Ok(None);
+        }
+        let message = match Message::read(Arc::clone(maildir), found) {
+            // A further event will report it.
+            Err(error) if matches!(error.kind(), Kind::Gone | Kind::Changed | Kind::Cut) => return Ok(None),
+            done => done?,
+        };
+        self.seen.insert(identity, stamp);
+        let wanted = |only: &String| message.to().is_some_and(|to| to.eq_ignore_ascii_case(only));
+        Ok(self.only.as_ref().is_none_or(wanted).then_some(message))
+    }
+}
+
+fn turn() -> Turn {
+    Turn::endless(Limits::default().largest_listed())
+}
+
+/// Lists all messages of a mailbox. `None` if it was removed.
+fn found_in(maildir: &Maildir) -> Result<Option<Vec<Found>>, Error> {
+    match scan::scan(maildir, &[], &mut turn()) {
+        Err(error) if error.kind() == Kind::Gone => Ok(None),
+        done => done.map(|scan| scan.map(|scan| scan.found)),
+    }
+}
+
+/// The Maildirs of some targets: their mailboxes, and the folders that their addresses name.
+fn posts(targets: &[Target]) -> Vec<Post> {
+    let mut posts = Vec::new();
+    for Target { destination: Destination { mailbox, folder }, address } in targets {
+        let post = |folder: Option<&Folder>, only| Post {
+            label: folder.map_or(mailbox.to_string(), |folder| format!("{mailbox}/{folder}")),
+            mailbox: mailbox.as_str().to_owned(),
+            folder: folder.map(|folder| folder.directory().to_owned()),
+            only,
+            open: None,
+            watched: false,
+            lost: false,
+            looked_through: false,
+            seen: HashMap::new(),
+        };
+        posts.push(post(None, folder.as_ref().map(|_| address.clone())));
+        posts.extend(folder.as_ref().map(|folder| post(Some(folder), None)));
+    }
+    posts
+}
+
+const A_YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
+const MOST_NOTICES: usize = 10_000;
+/// Time between scans of a mailbox that cannot be watched.
+const POLL: Duration = Duration::from_millis(250);

@@ -1,0 +1,241 @@
+//! The notation of octets, requests and responses in dialogues. Printable characters stand for themselves;
+//! others are escaped, so that no editor can change them unnoticed.
+
+use std::time::{Duration, SystemTime};
+
+use crate::{
+    limits::Span,
+    printable::is_hidden,
+    proto::request::{Answer, Ask, Envelope, Recipient},
+};
+
+/// Escapes octets for one line: `\r`, `\n`, `\t`, `\\`, and `\xNN` for characters that are invisible, change
+/// the direction of text, or would be lost at the end of a line.
+pub fn escaped(bytes: &[u8]) -> String {
+    let mut text = inside(bytes);
+    if let Some(last) = text.chars().next_back().filter(|c| c.is_whitespace()) {
+        text.truncate(text.len() - last.len_utf8());
+        hex(last.encode_utf8(&mut [0; 4]).as_bytes(), &mut text);
+    }
+    text
+}
+
+/// Like [`escaped`], for text followed by more on the same line.
+fn inside(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\r' => text.push_str("\\r"),
+                '\n' => text.push_str("\\n"),
+                '\t' => text.push_str("\\t"),
+                '\\' => text.push_str("\\\\"),
+                c if is_hidden(c) => hex(c.encode_utf8(&mut [0; 4]).as_bytes(), &mut text),
+                c => text.push(c),
+            }
+        }
+        hex(chunk.invalid(), &mut text);
+    }
+    text
+}
+
+fn hex(bytes: &[u8], text: &mut String) {
+    for byte in bytes {
+        text.push_str(&format!("\\x{byte:02x}"));
+    }
+}
+
+/// Octets in quotes, with `|` for LF.
+pub fn quoted(bytes: &[u8]) -> String {
+    let line = |line: &[u8]| inside(line).replace('"', "\\\"").replace('|', "\\x7c");
+    let lines: Vec<String> = bytes.split(|&b| b == b'\n').map(line).collect();
+    format!("\"{}\"", lines.join("|"))
+}
+
+/// Parses the notation of [`escaped`].
+pub fn unescaped(text: &str) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        if c != '\\' {
+            bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            continue;
+        }
+        bytes.push(match rest.next() {
+            Some('r') => b'\r',
+            Some('n') => b'\n',
+            Some('t') => b'\t',
+            Some(c @ ('\\' | '"')) => c as u8,
+            Some('x') => {
+                let digits: String = rest.by_ref().take(2).collect();
+                u8::from_str_radix(&digits, 16).map_err(|_| format!("\\x{digits} is not an octet"))?
+            }
+            other => return Err(format!("\\{} is not an escape", other.unwrap_or(' '))),
+        });
+    }
+    Ok(bytes)
+}
+
+/// Parses a text in quotes, and returns the rest after it. `"..."*3` means three repetitions.
+pub fn unquoted(text: &str) -> Result<(Vec<u8>, &str), String> {
+    let wrong = || format!("{text} is not a text in quotes");
+    let inside = text.strip_prefix('"').ok_or_else(wrong)?;
+    let mut escape = false;
+    let end = inside.find(|c| {
+        let end = c == '"' && !escape;
+        escape = c == '\\' && !escape;
+        end
+    });
+    let (inside, rest) = inside.split_at(end.ok_or_else(wrong)?);
+    let once = unescaped(&inside.replace('|', "\n"))?;
+    match rest[1..].strip_prefix('*') {
+        None => Ok((once, rest[1..].trim_start())),
+        Some(times) => {
+            let (times, rest) = times.split_once(' ').unwrap_or((times, ""));
+            Ok((once.repeat(times.parse().map_err(|_| wrong())?), rest))
+        }
+    }
+}
+
+/// A request, as written after `?`. `body` is the whole message of a delivery; `detail` adds the trace header
+/// and the password.
+pub fn ask(ask: &Ask, body: &[u8], detail: bool) -> String {
+    match ask {
+        Ask::Room { size } => format!("? room size={size}"),
+        Ask::Begin => "? begin".into(),
+        Ask::Spill { mailboxes, bytes } => {
+            let mailboxes: Vec<String> = mailboxes.iter().map(ToString::to_string).collect();
+            format!("? spill mailbox={} bytes={}", mailboxes.join(","), quoted(bytes))
+        }
+        Ask::Discard => "? discard".into(),
+        Ask::Deliver { envelope, .. } => {
+            let (name, body) =
+                if detail { ("deliver+trace", body) } else { ("deliver", without_trace(body, envelope)) };
+            let from = envelope.from.as_ref().map(ToString::to_string).unwrap_or_default();
+            let to: Vec<String> = envelope.to.iter().map(recipient).collect();
+            let sent = envelope.sent.as_ref().map(|user| format!(" sent={user}")).unwrap_or_default();
+            format!("? {name} from=<{from}> to={}{sent} body={}", to.join(","), quoted(body))
+        }
+        Ask::Verify { user, password } if detail => {
+            format!(
+                "? verify+password user={} password={}",
+                escaped(user.as_bytes()),
+                quoted(password.reveal())
+            )
+        }
+        Ask::Verify { user, .. } => format!("? verify user={}", escaped(user.as_bytes())),
+        Ask::Open { mailbox, .. } => format!("? open mailbox={mailbox}"),
+        Ask::Read { message, from } => format!("? read message={message} from={from}"),
+        Ask::Update { delete, seen } => format!("? update delete={delete:?} seen={seen:?}"),
+    }
+}
+
+/// The address, followed by the mailbox if its name differs and the folder if there is one.
+fn recipient(Recipient { address, mailbox, folder }: &Recipient) -> String {
+    let address = address.to_string();
+    let wanted = folder.as_ref().map(|folder| format!("/{folder}")).unwrap_or_default();
+    let mailbox = if address == mailbox.as_str() { String::new() } else { format!("/{mailbox}") };
+    format!("<{address}>{mailbox}{wanted}")
+}
+
+/// The message without the lines that the server added at the top: four, and one or two more if there is only
+/// one recipient.
+fn without_trace<'a>(body: &'a [u8], envelope: &Envelope) -> &'a [u8] {
+    let added = match (envelope.to.len(), &envelope.sent) {
+        (1, None) => 6,
+        (1, Some(_)) => 5,
+        _ => 4,
+    };
+    let mut ends = line_ends(body);
+    if body.starts_with(b"Return-Path: ") {
+        ends.nth(added - 1).map_or(body, |end| &body[end..])
+    } else {
+        body
+    }
+}
+
+fn line_ends(body: &[u8]) -> impl Iterator<Item = usize> {
+    body.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at + 1)
+}
+
+/// A response, as written after `!`. For an opened mailbox it lists the size and unique id of every message,
+/// with `ages` also its age. `None` if there are more than [`MOST_LISTED`].
+pub fn answer(answer: &Answer, now: SystemTime, ages: bool) -> Option<String> {
+    Some(match answer {
+        Answer::Ready => "! ready".into(),
+        Answer::Delivered => "! delivered".into(),
+        Answer::Partly(faults) => {
+            let outcome = |fault: &Option<_>| fault.map_or("ok".into(), |fault| format!("{fault:?}"));
+            let outcomes: Vec<String> = faults.iter().map(outcome).collect();
+            format!("! partly {}", outcomes.join(" "))
+        }
+        Answer::Welcome(mailbox) => format!("! welcome {mailbox}"),
+        Answer::Denied { after } => format!("! denied {}", span(*after)),
+        Answer::Opened(maildrop) if maildrop.len() > MOST_LISTED => return None,
+        Answer::Opened(maildrop) => {
+            let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+            let message = |at| {
+                let unique_id = maildrop.unique_id(at).replace('\\', "\\\\").replace(',', "\\x2c");
+                let age = now.saturating_sub(maildrop.delivered(at));
+                let age = if ages { format!("/{age}s") } else { String::new() };
+                format!("{}/{unique_id}{age}", maildrop.octets(at))
+            };
+            let messages: Vec<String> = (0..maildrop.len()).map(message).collect();
+            format!("! opened {}", messages.join(",")).trim_end().into()
+        }
+        Answer::Chunk { bytes, last } => {
+            format!("! chunk {}{}", quoted(bytes), if *last { " last" } else { "" })
+        }
+        Answer::Updated => "! updated".into(),
+        Answer::Failed(fault) => format!("! failed {fault:?}"),
+    })
+}
+
+/// A duration, as written after `. pause` and `. wait`.
+pub fn span(span: Duration) -> String {
+    Span(span).to_string()
+}
+
+/// Messages listed in one line.
+pub const MOST_LISTED: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::printable::is_hidden;
+
+    proptest! {
+        #[test]
+        fn octets_read_back_as_they_were_and_none_of_them_hides(
+            text in prop::collection::vec(prop_oneof![
+                any::<char>(),
+                prop::sample::select(vec![
+                    ' ', '\\', 'x', '2', '0', '"', '|', '\n', '\r', '\u{200b}', '\u{202e}', '\u{feff}', '\u{2028}', '\u{3000}',
+                    '\u{a0}', '\u{9b}',
+                ]),
+            ], 0..12),
+            octets in prop::collection::vec(any::<u8>(), 0..4),
+        ) {
+            let bytes = [text.into_iter().collect::<String>().into_bytes(), octets].concat();
+            let line = escaped(&bytes);
+            prop_assert!(!line.contains(is_hidden), "{:?}", line);
+            prop_assert_eq!(line.trim_end(), &line);
+            prop_assert_eq!(unescaped(&line), Ok(bytes.clone()));
+            let text = quoted(&bytes);
+            prop_assert!(!text.contains(is_hidden), "{:?}", text);
+            let text = format!("{text} last");
+            prop_assert_eq!(unquoted(&text), Ok((bytes, "last")));
+        }
+    }
+
+    #[test]
+    fn four_characters_that_look_like_an_escape_at_the_end_of_a_line_are_those() {
+        for text in [&b"a\\x20"[..], b"a ", b"a\xe3\x80\x80", b"\xe2\x80\xae"] {
+            assert_eq!(unescaped(&escaped(text)).as_deref(), Ok(text));
+            assert_eq!(unquoted(&quoted(text)).map(|(text, _)| text).as_deref(), Ok(text));
+        }
+        assert_eq!(escaped("a\u{202e}b\u{200b}".as_bytes()), "a\\xe2\\x80\\xaeb\\xe2\\x80\\x8b");
+    }
+}

@@ -1,0 +1,236 @@
+//! Reads a transcript line by line into scenes, with the meaning of each line. The texts come from the tables
+//! of rules.
+
+use crate::proto::{
+    Standing,
+    protocol::Protocol,
+    smtp::{command, reply_codes::Class},
+};
+
+/// Reads one transcript.
+#[derive(Debug)]
+pub struct Reader {
+    protocol: Protocol,
+    standing: Option<Standing>,
+    /// The latest time since the session began.
+    time: String,
+    /// True if the last command asks for a list of capabilities.
+    asks_for_list: bool,
+}
+
+/// One event of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scene {
+    /// The session begins.
+    Begins(String),
+    /// The client sends a line.
+    Client {
+        /// The line.
+        line: String,
+        /// Its meaning.
+        meaning: String,
+        /// The section that defines it.
+        rfc: String,
+    },
+    /// The server sends a line.
+    Server {
+        /// The line.
+        line: String,
+        /// Its meaning; empty if another line of the same reply follows.
+        meaning: String,
+        /// The class of the reply.
+        class: Option<Class>,
+    },
+    /// Message data is omitted.
+    LeftOut {
+        /// True for data of the client.
+        from_client: bool,
+        /// Its summary.
+        told: String,
+    },
+    /// The server acts before it replies.
+    Does(String),
+    /// The state of the session changes.
+    State(Standing, Standing),
+    /// The spool changes: action and file.
+    Spool(String, String),
+    /// TLS begins, with the section that defines its effect.
+    Secure(&'static str),
+    /// TLS is established, with this version and cipher.
+    Tls(String),
+    /// A remark.
+    Note(String),
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self { protocol: Protocol::Smtp, standing: None, time: "+0.000".into(), asks_for_list: false }
+    }
+}
+
+impl Reader {
+    /// Seconds since the session began: `+1.234`.
+    pub fn time(&self) -> &str {
+        &self.time
+    }
+
+    /// True if the session has ended.
+    pub fn is_over(&self) -> bool {
+        self.standing == Some(Standing::Over)
+    }
+
+    /// Reads the next line, without its end.
+    pub fn line(&mut self, line: &str) -> Option<Scene> {
+        let (mark, rest) = line.split_at_checked(2).unwrap_or((line, ""));
+        let rest = rest.strip_prefix(' ').unwrap_or(rest);
+        match mark {
+            "C:" => Some(self.client(rest)),
+            "C|" => Some(self.client(rest.strip_suffix("\\r\\n").unwrap_or(rest))),
+            "S:" | "S|" => Some(self.server(rest)),
+            "C~" | "S~" => Some(Scene::LeftOut { from_client: mark == "C~", told: told(rest) }),
+            "# " => self.comment(rest),
+            "= " => {
+                let named = rest.strip_prefix("protocol ").and_then(Protocol::of_directive);
+                self.protocol = named.unwrap_or(self.protocol);
+                None
+            }
+            "? " => does(rest).map(|what| Scene::Does(what.into())),
+            "! " => {
+                rest.strip_prefix("failed ").map(|fault| Scene::Note(format!("The request fails: {fault}")))
+            }
+            ". " if rest == "secure" => Some(Scene::Secure(self.protocol.vocabulary().begins_tls)),
+            ". " => happens(rest),
+            _ => None,
+        }
+    }
+
+    fn comment(&mut self, text: &str) -> Option<Scene> {
+        let Some((key, value)) = text.split_once(": ") else {
+            return text
+                .starts_with("A session of ")
+                .then(|| Scene::Begins(text.trim_end_matches('.').into()));
+        };
+        match key {
+            "time" => {
+                self.time = value.into();
+                None
+            }
+            "state" => {
+                let (before, after) = value.split_once(" -> ").unwrap_or(("", value));
+                let after = Standing::named(after)?;
+                self.standing = Some(after);
+                Standing::named(before).map(|before| Scene::State(before, after))
+            }
+            "spool" => {
+                let (what, file) = value.split_once(' ')?;
+                Some(Scene::Spool(what.into(), file.into()))
+            }
+            "tls" => Some(Scene::Tls(value.into())),
+            "cut" => Some(Scene::Note(format!("The connection or this transcript was cut: {value}"))),
+            "dropped" => {
+                Some(Scene::Note(format!("Omitted, because the disk was too slow or full: {value}")))
+            }
+            _ => None,
+        }
+    }
+
+    fn client(&mut self, line: &str) -> Scene {
+        let (meaning, rfc) = self.meaning(line);
+        let (verb, _) = command::split(line.as_bytes());
+        self.asks_for_list = [&b"EHLO"[..], b"LHLO", b"CAPA"].iter().any(|of| verb.eq_ignore_ascii_case(of));
+        Scene::Client { line: line.into(), meaning, rfc }
+    }
+
+    fn meaning(&self, line: &str) -> (String, String) {
+        let standing = self.standing.unwrap_or(Standing::Start);
+        match standing {
+            Standing::AuthPlain | Standing::AuthUser | Standing::AuthPassword => {
+                let meaning = match line {
+                    "*" => "Cancels the exchange",
+                    _ => "Answers the challenge, in base64; masked here",
+                };
+                return (meaning.into(), self.protocol.vocabulary().exchange.into());
+            }
+            Standing::Data if line == "." => {
+                return ("Ends the message".into(), "RFC 5321 section 4.1.1.4".into());
+            }
+            Standing::Data | Standing::Chunk => return (String::new(), String::new()),
+            _ => {}
+        }
+        let (verb, argument) = command::split(line.as_bytes());
+        let hides = verb.eq_ignore_ascii_case(b"PASS")
+            || (verb.eq_ignore_ascii_case(b"AUTH") && memchr::memchr(b' ', argument).is_some());
+        let hidden = if hides { "; masked here" } else { "" };
+        let found = (self.protocol.vocabulary().command)(verb);
+        let (meaning, rfc) = found.unwrap_or(("Not a command", ""));
+        (format!("{meaning}{hidden}"), rfc.into())
+    }
+
+    fn server(&self, line: &str) -> Scene {
+        let (meaning, class) = (self.protocol.vocabulary().reply)(line);
+        let listed = if meaning.is_empty() && self.asks_for_list { self.listed(line) } else { None };
+        let meaning = listed.unwrap_or(meaning);
+        Scene::Server { line: line.into(), meaning, class }
+    }
+}
+
+impl Reader {
+    /// Explains a line of the reply to EHLO or CAPA.
+    fn listed(&self, line: &str) -> Option<String> {
+        let vocabulary = self.protocol.vocabulary();
+        let keyword = line.get(vocabulary.before_keyword..)?.split(' ').next()?;
+        let (_, meaning, rfc) = vocabulary.listed.iter().find(|(name, ..)| *name == keyword)?;
+        Some(format!("{meaning} [{rfc}]"))
+    }
+}
+
+/// The action of the server for a request of the session.
+fn does(ask: &str) -> Option<&'static str> {
+    let (word, _) = ask.split_once(' ').unwrap_or((ask, ""));
+    Some(match word {
+        "verify" => "Checks the password",
+        "open" => "Locks the mailbox and lists its messages",
+        "deliver" | "deliver+trace" => "Makes the message durable; only then may it reply 250",
+        "update" => "Deletes the marked messages",
+        "room" => "Checks the free space on disk",
+        "begin" => "Checks the memory for the message",
+        "spill" => "Writes a part of the message to a file",
+        "read" => "Reads the message",
+        _ => return None,
+    })
+}
+
+fn happens(what: &str) -> Option<Scene> {
+    let note = |text: &str| Some(Scene::Note(text.into()));
+    match what.split_once(' ').unwrap_or((what, "")) {
+        ("pause", span) => Some(Scene::Note(format!("The server delays its reply by {span}"))),
+        ("wait", span) => Some(Scene::Note(format!("The client is silent, {span} after it connected"))),
+        ("stop", _) => note("The server stops"),
+        ("end", _) => note("The client closes"),
+        ("close", _) => note("The server closes"),
+        ("abort", _) => note("The server closes without a final reply"),
+        _ => None,
+    }
+}
+
+/// The summary after `C~` and `S~` as a sentence.
+fn told(numbers: &str) -> String {
+    let value = |name: &str| {
+        let value = |word: &str| Some(word.strip_prefix(name)?.strip_prefix('=')?.to_owned());
+        numbers.split_whitespace().find_map(value)
+    };
+    let (octets, lines) = (value("octets").unwrap_or_default(), value("lines").unwrap_or_default());
+    let mut told = format!("{octets} octets of message data in {lines} lines");
+    for (name, text) in [
+        ("bare_lf", ", with a bare LF"),
+        ("bare_cr", ", with a bare CR"),
+        ("eight_bit", ", with octets above 0x7f"),
+        ("longest", ", with a line of more than 1000 octets"),
+        ("hops", ", with too many hops"),
+    ] {
+        if value(name).is_some() {
+            told.push_str(text);
+        }
+    }
+    told
+}

@@ -1,0 +1,470 @@
+//! Writes the transcript of one session while its connection is open.
+//!
+//! The rule: it writes everything needed to replay the session as a dialogue of the tests, and nothing that
+//! could be a password. Nothing here waits.
+
+use std::{
+    cell::RefCell,
+    collections::HashSet,
+    fmt::Write as _,
+    mem,
+    time::{Duration, SystemTime},
+};
+
+use super::{elided::LeftOut, format, line_splitter::Lines, redaction::Masks, writer::Pen};
+use crate::{
+    clock::Now,
+    proto::{
+        Cx, Encryption, Session, Standing, Step, TLS_HANDSHAKE,
+        buffer::{Inbox, Outbox},
+        folder::Folder,
+        request::{Answer, Ask, Directory, Lookup, Mailbox, Quota},
+        smtp::address::Address,
+    },
+};
+
+/// The transcript of one connection.
+pub struct Record {
+    pen: Pen,
+    /// True if message data is written.
+    bodies: bool,
+    /// True if messages expire.
+    expires: bool,
+    masks: Masks,
+    began: Duration,
+    /// Milliseconds since the beginning: now, and at the last time line.
+    time: u128,
+    told: u128,
+    standing: Option<Standing>,
+    /// The client's unfinished line.
+    half_in: Lines,
+    /// The server's unfinished line.
+    half_out: Lines,
+    /// A request that is written only if its response is unusual.
+    routine: Option<String>,
+    /// The request for the last piece of a message.
+    read: Option<String>,
+    /// Message data being received.
+    body: Option<LeftOut>,
+    /// True if its last chunk ended in a CR.
+    half_an_end: bool,
+    /// A message being sent.
+    message: Option<LeftOut>,
+    /// True if the last response was a piece of a message.
+    piece: bool,
+    /// Lookups already written.
+    looked_up: HashSet<String>,
+    page: String,
+}
+
+impl Record {
+    pub(super) fn new(pen: Pen, masks: Masks, expires: bool, bodies: bool, began: Duration) -> Self {
+        Self {
+            pen,
+            bodies,
+            expires,
+            masks,
+            began,
+            time: 0,
+            told: 0,
+            standing: None,
+            half_in: Lines::ending_in(b"\n"),
+            // A bare LF may stand inside a message.
+            half_out: Lines::ending_in(b"\r\n"),
+            routine: None,
+            read: None,
+            body: None,
+            half_an_end: false,
+            message: None,
+            piece: false,
+            looked_up: HashSet::new(),
+            page: String::new(),
+        }
+    }
+
+    /// Runs one step of the session, and records its input, output and requests.
+    pub fn watch(
+        &mut self,
+        session: &mut dyn Session,
+        (inbox, outbox): (&mut Inbox, &mut Outbox),
+        cx: &Cx<'_>,
+        act: impl FnOnce(&mut dyn Session, &Cx<'_>, &mut Inbox, &mut Outbox) -> Step,
+    ) -> Step {
+        let before = session.standing();
+        let mark = outbox.waiting().len();
+        let noted = Noted { directory: cx.directory, lines: RefCell::default() };
+        inbox.tap();
+        let step = act(session, &Cx { now: cx.now, directory: &noted }, inbox, outbox);
+        let taken = inbox.tapped();
+        let after = session.standing();
+        let said = outbox.waiting().get(mark..).unwrap_or_default();
+        if !taken.is_empty() || !said.is_empty() {
+            self.stamp(cx.now);
+        }
+        for line in noted.lines.into_inner() {
+            if self.looked_up.len() < MOST_LOOKUPS && self.looked_up.insert(line.clone()) {
+                self.line(&line);
+            }
+        }
+        let closes = matches!(step, Step::Close);
+        self.client(&taken, before, if closes { Standing::Over } else { after });
+        if closes {
+            self.endless();
+        }
+        if closes && !inbox.is_empty() {
+            self.not_run(inbox.unread());
+        }
+        self.server(said, after);
+        self.wants(&step);
+        self.stands(if closes || matches!(step, Step::Abort) { Standing::Over } else { after });
+        self.send();
+        step
+    }
+
+    // The client
+
+    fn client(&mut self, taken: &[u8], before: Standing, after: Standing) {
+        self.half_an_end &= before == Standing::Chunks || before.takes_data();
+        if before.takes_data() {
+            return self.data(taken, before, after);
+        }
+        for line in self.half_in.feed(taken) {
+            let line = self.masks.line(&line, before);
+            self.client_line(&line);
+        }
+    }
+
+    fn client_line(&mut self, line: &[u8]) {
+        let whole = line.strip_suffix(b"\r\n").map(format::escaped);
+        match whole.filter(|text| text.as_bytes() == &line[..line.len() - 2]) {
+            Some(text) => self.line(format!("C: {text}").trim_end()),
+            None => self.line(&format!("C| {}", format::escaped(line))),
+        }
+    }
+
+    /// Records a line whose end did not come before the session ended.
+    fn endless(&mut self) {
+        if !self.half_in.is_empty() {
+            let mut line = LeftOut::default();
+            line.feed(&self.half_in.rest());
+            self.line(&format!("C~ {}", line.told()));
+        }
+    }
+
+    /// Records octets that the client sent too early and the session will not read.
+    fn not_run(&mut self, unread: &[u8]) {
+        if unread.starts_with(TLS_HANDSHAKE) {
+            self.line("C| \\x16\\x03");
+        } else {
+            self.line("C| ***");
+        }
+    }
+
+    fn data(&mut self, taken: &[u8], before: Standing, after: Standing) {
+        let ended = !after.takes_data();
+        if self.bodies {
+            self.half_in.feed(taken).iter().for_each(|line| self.client_line(line));
+            self.half_in.too_long().iter().for_each(|begun| self.client_line(begun));
+            if ended {
+                self.rest_of_chunk();
+            }
+            return;
+        }
+        let half_an_end = self.half_an_end;
+        let body = self.body.get_or_insert_with(|| LeftOut::behind(half_an_end));
+        body.feed(taken);
+        if ended {
+            let has_a_dot = after != Standing::Over && before != Standing::Chunk;
+            let dot = if has_a_dot { body.without_dot() } else { b"" };
+            self.flush_body();
+            if !dot.is_empty() {
+                self.client_line(dot);
+            }
+        }
+    }
+
+    /// Records the incomplete line at the end of a chunk.
+    fn rest_of_chunk(&mut self) {
+        let half = self.half_in.rest();
+        if !half.is_empty() {
+            self.client_line(&half);
+        }
+    }
+
+    fn flush_body(&mut self) {
+        if let Some(body) = self.body.take().filter(|body| !body.is_empty()) {
+            self.half_an_end = body.ends_with_cr();
+            self.line(&format!("C~ {}", body.told()));
+        }
+    }
+
+    /// Records the unfinished line when the connection ends. All of it may be a password.
+    fn last_half(&mut self, unread: &[u8]) {
+        self.flush_body();
+        if !self.half_in.rest().is_empty() || !unread.is_empty() {
+            self.line("C| ***");
+        }
+    }
+
+    // The server
+
+    fn server(&mut self, said: &[u8], after: Standing) {
+        if !mem::take(&mut self.piece) || self.bodies {
+            return self.server_lines(said);
+        }
+        let mut text = said;
+        if self.message.is_none() {
+            if !said.starts_with(b"+OK") {
+                // The session noticed that the file has changed since it was listed.
+                if let Some(read) = self.read.take() {
+                    self.line(&read);
+                }
+                self.line("! failed Changed");
+                return self.server_lines(said);
+            }
+            let reply = memchr::memchr(b'\n', said).map_or(said.len(), |end| end + 1);
+            self.server_lines(&said[..reply]);
+            self.message = Some(LeftOut::default());
+            text = &said[reply..];
+        }
+        let end = if after == Standing::Sending { None } else { text.strip_suffix(b".\r\n") };
+        let Some(message) = &mut self.message else { return };
+        message.feed(end.unwrap_or(text));
+        if after != Standing::Sending {
+            self.flush_message();
+        }
+        if end.is_some() {
+            self.line("S: .");
+        }
+    }
+
+    fn flush_message(&mut self) {
+        if let Some(message) = self.message.take() {
+            self.line(&format!("S~ {}", message.told()));
+        }
+    }
+
+    fn server_lines(&mut self, said: &[u8]) {
+        for line in self.half_out.feed(said) {
+            let text = line.strip_suffix(b"\r\n").unwrap_or(&line);
+            self.line(format!("S: {}", format::escaped(text)).trim_end());
+        }
+        if let Some(begun) = self.half_out.too_long() {
+            self.line(&format!("S| {}", format::escaped(&begun)));
+        }
+    }
+
+    // Requests and responses
+
+    fn wants(&mut self, step: &Step) {
+        match step {
+            Step::Ask(ask) => self.asks(ask),
+            Step::Pause(span) if !span.is_zero() => self.line(&format!(". pause {}", format::span(*span))),
+            Step::Secure => self.line(". secure"),
+            Step::Close => self.ends(". close"),
+            Step::Abort => {
+                self.half_out.rest();
+                self.flush_message();
+                self.ends(". abort");
+            }
+            Step::Again | Step::Idle | Step::Pause(_) => {}
+        }
+    }
+
+    fn asks(&mut self, ask: &Ask) {
+        let told = match ask {
+            // The message is written with the bodies, or summarised.
+            Ask::Spill { .. } => "? spill mailbox=*".into(),
+            Ask::Deliver { .. } => {
+                let told = format::ask(ask, b"", false);
+                format!("{} body=*", &told[..told.rfind(" body=").unwrap_or(told.len())])
+            }
+            Ask::Verify { .. } if self.masks.is_exchanging() => "? verify user=*".into(),
+            ask => format::ask(ask, b"", false),
+        };
+        let is_read = matches!(ask, Ask::Read { .. });
+        let is_routine =
+            matches!(ask, Ask::Room { .. } | Ask::Begin | Ask::Spill { .. } | Ask::Discard) || is_read;
+        if is_routine && !(is_read && self.bodies) {
+            self.routine = Some(told);
+        } else {
+            self.line(&told);
+        }
+    }
+
+    /// Records a response to the session, and the resulting changes in the spool.
+    pub fn answered(&mut self, answer: &Answer, changes: &[String], now: Now) {
+        self.stamp(now);
+        self.piece = matches!(answer, Answer::Chunk { .. });
+        match (self.routine.take(), answer) {
+            (Some(_), Answer::Ready) => {}
+            (Some(read), Answer::Chunk { .. }) => self.read = Some(read),
+            (routine, answer) => {
+                self.flush_message();
+                if let Some(ask) = routine {
+                    self.line(&ask);
+                }
+                match format::answer(answer, now.date, self.expires) {
+                    Some(answer) => self.line(&answer),
+                    None => self.line("# more messages than can be listed here: this can't be played"),
+                }
+            }
+        }
+        changes.iter().for_each(|change| self.line(&format!("# spool: {change}")));
+    }
+
+    // Events of the connection
+
+    /// Records that TLS is established.
+    pub fn secured(&mut self, by: Encryption, standing: Standing, now: Now) {
+        self.stamp(now);
+        self.line(&format!("# tls: {} {}", by.version, by.cipher));
+        self.stands(standing);
+        self.send();
+    }
+
+    /// Records that the client has closed and the session has nothing more to do.
+    pub fn left(&mut self, unread: &[u8], now: Now) {
+        self.stamp(now);
+        self.last_half(unread);
+        self.line(". end");
+        self.ends(". close");
+        self.stands(Standing::Over);
+        self.send();
+    }
+
+    /// Records that the client was silent for too long, with the time since the connection began.
+    pub fn waited(&mut self, now: Now) {
+        self.stamp(now);
+        self.last_half(b"");
+        let waited = now.steady.saturating_sub(self.began).as_secs() + 1;
+        self.line(&format!(". wait {}", format::span(Duration::from_secs(waited))));
+    }
+
+    /// Records that the server stops.
+    pub fn stopped(&mut self, now: Now) {
+        self.stamp(now);
+        self.line(". stop");
+    }
+
+    /// Records an end of the connection that the session does not see.
+    pub fn cut(&mut self, why: &str) {
+        if self.standing == Some(Standing::Over) {
+            return; // the rest of the connection is of no interest
+        }
+        self.line(&format!("# cut: {}", format::escaped(why.as_bytes())));
+        self.send();
+    }
+
+    fn ends(&mut self, how: &str) {
+        let half = self.half_out.rest();
+        if !half.is_empty() {
+            self.line(&format!("S| {}", format::escaped(&half)));
+        }
+        self.line(how);
+    }
+
+    // The text
+
+    /// Sets the time of the next line.
+    fn stamp(&mut self, now: Now) {
+        self.time = now.steady.saturating_sub(self.began).as_millis();
+    }
+
+    fn stands(&mut self, standing: Standing) {
+        if standing == Standing::Between || self.standing == Some(standing) {
+            return;
+        }
+        match self.standing.replace(standing) {
+            Some(before) => self.line(&format!("# state: {} -> {}", before.name(), standing.name())),
+            None => self.line(&format!("# state: {}", standing.name())),
+        }
+    }
+
+    fn line(&mut self, line: &str) {
+        if self.time > self.told {
+            self.told = self.time;
+            let _ = writeln!(self.page, "# time: +{}.{:03}", self.time / 1000, self.time % 1000);
+        }
+        let _ = writeln!(self.page, "{line}"); // writing to a String cannot fail
+    }
+
+    fn send(&mut self) {
+        if !self.page.is_empty() {
+            self.pen.write(mem::take(&mut self.page));
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.flush_body();
+        self.flush_message();
+        self.send();
+    }
+}
+
+/// A directory that records its lookups, so that a replay can give the same results.
+struct Noted<'a> {
+    directory: &'a dyn Directory,
+    lines: RefCell<Vec<String>>,
+}
+
+impl Noted<'_> {
+    fn note(&self, line: String) {
+        self.lines.borrow_mut().push(line);
+    }
+}
+
+impl Directory for Noted<'_> {
+    fn lookup(&self, address: &Address) -> Lookup {
+        let found = self.directory.lookup(address);
+        let where_to = match &found {
+            Lookup::Unknown => "unknown".into(),
+            Lookup::Foreign => "foreign".into(),
+            Lookup::Refused(code) => format!("refused={code}"),
+            Lookup::Local(to) => {
+                let folder = |folder: &Option<_>| {
+                    folder.as_ref().map_or(String::new(), |to: &Folder| to.directory().replacen('.', ":", 1))
+                };
+                let to = to.iter().map(|to| format!("{}{}", to.mailbox, folder(&to.folder)));
+                to.collect::<Vec<_>>().join("&")
+            }
+        };
+        self.note(format!("= lookup {} {where_to}", format::escaped(address.to_string().as_bytes())));
+        found
+    }
+
+    fn may_send_as(&self, user: &Mailbox, from: &Address) -> bool {
+        let may = self.directory.may_send_as(user, from);
+        self.note(format!("= sends {user} {} {may}", format::escaped(from.to_string().as_bytes())));
+        may
+    }
+
+    fn expiry_date(&self, date: SystemTime) -> SystemTime {
+        self.directory.expiry_date(date)
+    }
+
+    fn quota(&self, mailbox: &Mailbox) -> Quota {
+        self.directory.quota(mailbox)
+    }
+
+    fn sent_copy(&self, user: &Mailbox) -> bool {
+        let keeps = self.directory.sent_copy(user);
+        if !keeps {
+            self.note(format!("= keeps_no_copy {user}"));
+        }
+        keeps
+    }
+
+    fn is_full(&self, mailbox: &Mailbox) -> bool {
+        let full = self.directory.is_full(mailbox);
+        if full {
+            self.note(format!("= full {mailbox}"));
+        }
+        full
+    }
+}
+
+/// Addresses recorded in one transcript.
+const MOST_LOOKUPS: usize = 10_000;
