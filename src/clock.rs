@@ -7,9 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
     /// Time since some fixed moment, which never jumps: for deadlines.
-    pub steady: Duration,
+    pub monotonic: Duration,
     /// The date, which may jump: for headers and file names.
-    pub date: SystemTime,
+    pub wall: SystemTime,
 }
 
 /// Says what time it is.
@@ -33,7 +33,7 @@ impl SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Now {
-        Now { steady: self.start.elapsed(), date: SystemTime::now() }
+        Now { monotonic: self.start.elapsed(), wall: SystemTime::now() }
     }
 }
 
@@ -43,44 +43,44 @@ impl Clock for SystemClock {
 pub struct LoopClock {
     clock: Box<dyn Clock>,
     /// What the clock said last; `None`: it was not read yet.
-    last: Option<Duration>,
+    last_reading: Option<Duration>,
     /// The time of all stops.
-    stopped: Duration,
+    suspended: Duration,
     /// The part of it that has not been taken.
-    untold: Duration,
+    unreported: Duration,
 }
 
 impl LoopClock {
     /// The loop's reading of this clock.
     pub fn new(clock: Box<dyn Clock>) -> Self {
-        Self { clock, last: None, stopped: Duration::ZERO, untold: Duration::ZERO }
+        Self { clock, last_reading: None, suspended: Duration::ZERO, unreported: Duration::ZERO }
     }
 
     /// The present moment, after work that waits for nothing.
     pub fn now(&mut self) -> Now {
-        self.after(Some(Duration::ZERO))
+        self.now_after_sleep(Some(Duration::ZERO))
     }
 
     /// The present moment, after a sleep of so long at most. `None`: without a limit.
-    pub fn after(&mut self, sleep: Option<Duration>) -> Now {
-        let Now { steady, date } = self.clock.now();
-        let passed = steady.saturating_sub(self.last.replace(steady).unwrap_or(steady));
+    pub fn now_after_sleep(&mut self, sleep: Option<Duration>) -> Now {
+        let Now { monotonic: steady, wall: date } = self.clock.now();
+        let passed = steady.saturating_sub(self.last_reading.replace(steady).unwrap_or(steady));
         let beyond = passed.saturating_sub(sleep.unwrap_or(Duration::MAX));
-        if beyond > GRACE {
-            self.stopped += beyond;
-            self.untold += beyond;
+        if beyond > SUSPENSION_THRESHOLD {
+            self.suspended += beyond;
+            self.unreported += beyond;
         }
-        Now { steady: steady.saturating_sub(self.stopped), date }
+        Now { monotonic: steady.saturating_sub(self.suspended), wall: date }
     }
 
     /// The same moment, by a steady clock that runs on in a stop: for the age of files.
-    pub fn with_stops(&self, now: Now) -> Now {
-        Now { steady: now.steady + self.stopped, ..now }
+    pub fn including_suspensions(&self, now: Now) -> Now {
+        Now { monotonic: now.monotonic + self.suspended, ..now }
     }
 
     /// How long the process stood still since this was asked last; `None`: it did not.
-    pub fn take_stop(&mut self) -> Option<Duration> {
-        Some(std::mem::take(&mut self.untold)).filter(|stop| !stop.is_zero())
+    pub fn take_suspension(&mut self) -> Option<Duration> {
+        Some(std::mem::take(&mut self.unreported)).filter(|stop| !stop.is_zero())
     }
 }
 
@@ -89,23 +89,28 @@ impl LoopClock {
 /// steps, a day in all; a greater step is not believed, however long it lasts, and keeps files for longer.
 #[derive(Debug, Clone, Copy)]
 pub struct DateGuard {
-    known: Now,
+    reference: Now,
     /// How far the date may still step ahead.
     credit: Duration,
     is_ahead: bool,
     /// Since when the date is a day or more behind what is known here, which then is the wrong one.
-    behind: Option<Duration>,
+    behind_since: Option<Duration>,
 }
 
 impl DateGuard {
     /// A guard that was told this date at the start, which has stood still since it was noted.
     pub fn new(steady: Duration, known: SystemTime) -> Self {
-        Self { known: Now { steady, date: known }, credit: DAY, is_ahead: false, behind: None }
+        Self {
+            reference: Now { monotonic: steady, wall: known },
+            credit: DAY,
+            is_ahead: false,
+            behind_since: None,
+        }
     }
 
     /// The date by which files may be deleted for their age: not later than the machine's.
     pub fn date(&self, now: Now) -> SystemTime {
-        self.known_at(now.steady).min(now.date)
+        self.expected_date(now.monotonic).min(now.wall)
     }
 
     /// Whether the machine's date is ahead of any that is believed.
@@ -114,44 +119,47 @@ impl DateGuard {
     }
 
     /// The machine's date is that. Returns whether it is ahead by too much for the first time.
-    pub fn see(&mut self, now: Now) -> bool {
-        let known = self.known_at(now.steady);
+    pub fn observe(&mut self, now: Now) -> bool {
+        let known = self.expected_date(now.monotonic);
         let was_ahead = std::mem::replace(&mut self.is_ahead, false);
-        match now.date.duration_since(known) {
+        match now.wall.duration_since(known) {
             Ok(step) if step <= self.credit => {
                 self.credit -= step;
-                self.known = now;
-                self.behind = None;
+                self.reference = now;
+                self.behind_since = None;
                 false
             }
             Ok(_) => {
-                (self.is_ahead, self.behind) = (true, None);
+                (self.is_ahead, self.behind_since) = (true, None);
                 !was_ahead
             }
             Err(behind) if behind.duration() < DAY => {
-                self.behind = None;
+                self.behind_since = None;
                 false
             }
             Err(_) => {
-                let since = *self.behind.get_or_insert(now.steady);
-                if now.steady.saturating_sub(since) >= BEHIND_FOR {
-                    self.known = now;
+                let since = *self.behind_since.get_or_insert(now.monotonic);
+                if now.monotonic.saturating_sub(since) >= BACKWARD_STEP_DELAY {
+                    self.reference = now;
                 }
                 false
             }
         }
     }
 
-    fn known_at(&self, steady: Duration) -> SystemTime {
-        self.known.date.checked_add(steady.saturating_sub(self.known.steady)).unwrap_or(self.known.date)
+    fn expected_date(&self, steady: Duration) -> SystemTime {
+        self.reference
+            .wall
+            .checked_add(steady.saturating_sub(self.reference.monotonic))
+            .unwrap_or(self.reference.wall)
     }
 }
 
 /// A busy machine lets a turn wait for so long.
-const GRACE: Duration = Duration::from_secs(1);
+const SUSPENSION_THRESHOLD: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 /// So long a date must be behind before it is believed: machines without a clock of their own begin in 1970.
-const BEHIND_FOR: Duration = Duration::from_secs(3600);
+const BACKWARD_STEP_DELAY: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
 mod tests {
@@ -183,19 +191,19 @@ mod tests {
         let (mut clock, pass) = loop_clock();
         let secs = Duration::from_secs;
         pass(100);
-        assert_eq!(clock.now().steady, secs(1100), "before the first turn");
+        assert_eq!(clock.now().monotonic, secs(1100), "before the first turn");
         pass(5);
-        assert_eq!(clock.after(Some(secs(5))).steady, secs(1105));
+        assert_eq!(clock.now_after_sleep(Some(secs(5))).monotonic, secs(1105));
         pass(125);
-        assert_eq!(clock.after(Some(secs(5))).steady, secs(1110), "120 s beyond the timer");
-        assert_eq!((clock.take_stop(), clock.take_stop()), (Some(secs(120)), None));
+        assert_eq!(clock.now_after_sleep(Some(secs(5))).monotonic, secs(1110), "120 s beyond the timer");
+        assert_eq!((clock.take_suspension(), clock.take_suspension()), (Some(secs(120)), None));
         pass(40);
-        assert_eq!(clock.now().steady, secs(1110), "in the midst of a turn");
+        assert_eq!(clock.now().monotonic, secs(1110), "in the midst of a turn");
         pass(3);
-        assert_eq!(clock.after(Some(secs(5))).steady, secs(1113));
-        assert_eq!(clock.take_stop(), Some(secs(40)));
+        assert_eq!(clock.now_after_sleep(Some(secs(5))).monotonic, secs(1113));
+        assert_eq!(clock.take_suspension(), Some(secs(40)));
         let now = clock.now();
-        assert_eq!(clock.with_stops(now).steady, secs(1273));
+        assert_eq!(clock.including_suspensions(now).monotonic, secs(1273));
     }
 
     #[test]
@@ -203,17 +211,17 @@ mod tests {
         let (mut clock, pass) = loop_clock();
         clock.now();
         pass(1);
-        assert_eq!(clock.now().steady, Duration::from_secs(1001));
+        assert_eq!(clock.now().monotonic, Duration::from_secs(1001));
         pass(500);
-        assert_eq!(clock.after(None).steady, Duration::from_secs(1501));
-        assert_eq!(clock.take_stop(), None);
+        assert_eq!(clock.now_after_sleep(None).monotonic, Duration::from_secs(1501));
+        assert_eq!(clock.take_suspension(), None);
     }
 
     const YEAR: u64 = 365 * 86_400;
     const TODAY: u64 = 56 * YEAR;
 
     fn at(steady: u64, date: u64) -> Now {
-        Now { steady: Duration::from_secs(steady), date: date_of(date) }
+        Now { monotonic: Duration::from_secs(steady), wall: date_of(date) }
     }
 
     fn date_of(seconds: u64) -> SystemTime {
@@ -223,16 +231,16 @@ mod tests {
     #[test]
     fn r2_a_date_that_is_years_ahead_is_not_believed_at_the_start_nor_later() {
         let mut guard = DateGuard::new(Duration::ZERO, date_of(TODAY));
-        assert!(guard.see(at(0, TODAY + 10 * YEAR)), "told");
+        assert!(guard.observe(at(0, TODAY + 10 * YEAR)), "told");
         for hour in 0..24 * 365 {
             let now = at(hour * 3600, TODAY + 10 * YEAR + hour * 3600);
-            assert!(!guard.see(now), "told once");
+            assert!(!guard.observe(now), "told once");
             assert_eq!(guard.date(now), date_of(TODAY + hour * 3600));
         }
         let right = at(YEAR, TODAY + YEAR);
-        guard.see(right);
+        guard.observe(right);
         assert!(!guard.is_ahead());
-        assert!(guard.see(at(YEAR + 1, TODAY + 11 * YEAR)), "a jump while it runs");
+        assert!(guard.observe(at(YEAR + 1, TODAY + 11 * YEAR)), "a jump while it runs");
         assert_eq!(guard.date(at(YEAR + 1, TODAY + 11 * YEAR)), date_of(TODAY + YEAR + 1));
     }
 
@@ -242,7 +250,7 @@ mod tests {
         let mut date = TODAY;
         for step in 0..1000 {
             date += 3600;
-            guard.see(at(step, date));
+            guard.observe(at(step, date));
         }
         assert!(guard.date(at(1000, date)) <= date_of(TODAY + 1000 + 86_400), "{guard:?}");
     }
@@ -250,15 +258,15 @@ mod tests {
     #[test]
     fn r2_a_date_that_is_behind_is_used_at_once_and_believed_after_an_hour() {
         let mut guard = DateGuard::new(Duration::ZERO, date_of(TODAY));
-        guard.see(at(0, 0));
+        guard.observe(at(0, 0));
         assert_eq!(guard.date(at(0, 0)), date_of(0));
-        guard.see(at(10, TODAY + 10));
+        guard.observe(at(10, TODAY + 10));
         assert!(!guard.is_ahead(), "1970 was a moment's");
         // What was known was wrong.
         let mut guard = DateGuard::new(Duration::ZERO, date_of(TODAY + 10 * YEAR));
-        guard.see(at(0, TODAY));
-        guard.see(at(3600, TODAY + 3600));
-        guard.see(at(3601, TODAY + 10 * YEAR + 3601));
+        guard.observe(at(0, TODAY));
+        guard.observe(at(3600, TODAY + 3600));
+        guard.observe(at(3601, TODAY + 10 * YEAR + 3601));
         assert!(guard.is_ahead());
     }
 }

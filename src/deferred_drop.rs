@@ -19,15 +19,15 @@ use std::{
 
 use crossbeam_channel::{self as channel, Sender};
 
-type Item = Box<dyn Send>;
+type Droppable = Box<dyn Send>;
 
 thread_local! {
     /// Set on the thread of an event loop alone.
-    static ELSEWHERE: RefCell<Option<Sender<Item>>> = const { RefCell::new(None) };
+    static ELSEWHERE: RefCell<Option<Sender<Droppable>>> = const { RefCell::new(None) };
 }
 
 /// Drops a value on the thread for closing if this is an event loop's, and else here.
-pub fn release<T: Send + 'static>(value: T) {
+pub fn drop_deferred<T: Send + 'static>(value: T) {
     // A thread that is at its end has no such variable any more.
     let queue = ELSEWHERE.try_with(|queue| queue.borrow().clone()).ok().flatten();
     match queue {
@@ -40,15 +40,15 @@ pub fn release<T: Send + 'static>(value: T) {
 /// A value that owns files which may lie on a file server, or removes them when it is dropped. The end of this goes
 /// through [`release`].
 #[derive(Debug)]
-pub struct OffLoop<T: Send + 'static> {
+pub struct DeferredDrop<T: Send + 'static> {
     /// `None` only while it is dropped.
     value: Option<T>,
 }
 
 /// An open file or directory that may lie on a file server.
-pub type Handle = OffLoop<OwnedFd>;
+pub type DeferredFd = DeferredDrop<OwnedFd>;
 
-impl<T: Send + 'static> OffLoop<T> {
+impl<T: Send + 'static> DeferredDrop<T> {
     /// Keeps the end of `value` away from the loop.
     pub fn new(value: T) -> Self {
         Self { value: Some(value) }
@@ -63,13 +63,13 @@ impl<T: Send + 'static> OffLoop<T> {
     }
 }
 
-impl From<OwnedFd> for Handle {
+impl From<OwnedFd> for DeferredFd {
     fn from(file: OwnedFd) -> Self {
         Self::new(file)
     }
 }
 
-impl<T: Send + 'static> Deref for OffLoop<T> {
+impl<T: Send + 'static> Deref for DeferredDrop<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -80,7 +80,7 @@ impl<T: Send + 'static> Deref for OffLoop<T> {
     }
 }
 
-impl<T: Send + 'static> DerefMut for OffLoop<T> {
+impl<T: Send + 'static> DerefMut for DeferredDrop<T> {
     fn deref_mut(&mut self) -> &mut T {
         match &mut self.value {
             Some(value) => value,
@@ -89,16 +89,16 @@ impl<T: Send + 'static> DerefMut for OffLoop<T> {
     }
 }
 
-impl AsFd for Handle {
+impl AsFd for DeferredFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         (**self).as_fd()
     }
 }
 
-impl<T: Send + 'static> Drop for OffLoop<T> {
+impl<T: Send + 'static> Drop for DeferredDrop<T> {
     fn drop(&mut self) {
         if let Some(value) = self.value.take() {
-            release(value);
+            drop_deferred(value);
         }
     }
 }
@@ -106,18 +106,18 @@ impl<T: Send + 'static> Drop for OffLoop<T> {
 /// The thread that closes what an event loop lets go of. Its queue needs no bound of its own: nothing is in it that
 /// was not an open file before.
 #[derive(Debug)]
-pub struct Closer {
-    queue: Sender<Item>,
+pub struct DropThread {
+    queue: Sender<Droppable>,
     ended: Receiver<()>,
 }
 
-impl Closer {
+impl DropThread {
     /// Starts the thread. It ends when this and its last [`OnLoop`] are dropped.
     ///
     /// # Errors
     /// There is no thread to be had.
     pub fn start() -> io::Result<Self> {
-        let (queue, items) = channel::unbounded::<Item>();
+        let (queue, items) = channel::unbounded::<Droppable>();
         let (ends, ended) = mpsc::channel();
         thread::Builder::new().name("close".into()).spawn(move || {
             items.into_iter().for_each(drop);
@@ -127,26 +127,26 @@ impl Closer {
     }
 
     /// From now on this thread is that of an event loop, until the value that is returned is dropped.
-    pub fn on_loop(self) -> OnLoop {
+    pub fn enter_loop(self) -> LoopGuard {
         ELSEWHERE.with(|queue| queue.replace(Some(self.queue.clone())));
-        OnLoop { closer: Some(self) }
+        LoopGuard { drop_thread: Some(self) }
     }
 }
 
 /// Marks its thread as that of an event loop. At its end it waits a moment for what is still to be closed: the
 /// files of sockets are to be gone when a server has ended.
 #[derive(Debug)]
-pub struct OnLoop {
-    closer: Option<Closer>,
+pub struct LoopGuard {
+    drop_thread: Option<DropThread>,
 }
 
-impl Drop for OnLoop {
+impl Drop for LoopGuard {
     fn drop(&mut self) {
         let _ = ELSEWHERE.try_with(|queue| queue.take());
-        if let Some(Closer { queue, ended }) = self.closer.take() {
+        if let Some(DropThread { queue, ended }) = self.drop_thread.take() {
             drop(queue);
             // The thread sends nothing: the other end of the channel goes when it ends.
-            let end = ended.recv_timeout(LAST_WAIT);
+            let end = ended.recv_timeout(SHUTDOWN_WAIT);
             if end == Err(RecvTimeoutError::Timeout) {
                 log::warn!("files are still being closed: a disk or a file server is slow");
             }
@@ -156,7 +156,7 @@ impl Drop for OnLoop {
 
 const DROPPED: &str = "a value that is being dropped is not used";
 /// How long the end of a server waits for files to be closed.
-const LAST_WAIT: Duration = Duration::from_secs(1);
+const SHUTDOWN_WAIT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -177,13 +177,13 @@ mod tests {
     fn what_an_event_loop_lets_go_of_is_dropped_on_another_thread() {
         let (tells, told) = mpsc::channel();
         let here = thread::current().id();
-        release(Teller(tells.clone()));
+        drop_deferred(Teller(tells.clone()));
         assert_eq!(told.recv().unwrap(), here, "this is no loop yet");
-        let on_loop = Closer::start().unwrap().on_loop();
-        release(Teller(tells.clone()));
+        let on_loop = DropThread::start().unwrap().enter_loop();
+        drop_deferred(Teller(tells.clone()));
         assert_ne!(told.recv().unwrap(), here);
         drop(on_loop);
-        release(Teller(tells));
+        drop_deferred(Teller(tells));
         assert_eq!(told.recv().unwrap(), here, "it is none any more");
     }
 }

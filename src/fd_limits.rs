@@ -53,7 +53,7 @@ pub struct Shares {
     /// Mailboxes beyond them that are being closed.
     pub closing: usize,
     /// Mailboxes that the committer has open.
-    pub homes: usize,
+    pub maildirs: usize,
     /// Messages of one round of the committer.
     pub batch: usize,
     /// Messages on their way in that have a file.
@@ -107,8 +107,9 @@ impl Shares {
         let closing = (rest / 32 / OF_A_MAILDIR).min(MOST_CLOSING);
         shares.closing += closing;
         shares.mailboxes += (rest / 4 - closing * OF_A_MAILDIR) / OF_A_MAILBOX;
-        let homes = (rest / 40 * 9).max((rest * 3 / 8).min(OF_USUAL_RECIPIENTS)) / OF_A_MAILDIR;
-        shares.homes = (shares.homes + homes).min(limits.recipients.saturating_add(1).max(USUAL_HOMES));
+        let maildirs = (rest / 40 * 9).max((rest * 3 / 8).min(OF_USUAL_RECIPIENTS)) / OF_A_MAILDIR;
+        shares.maildirs =
+            (shares.maildirs + maildirs).min(limits.recipients.saturating_add(1).max(USUAL_HOMES));
         shares.batch = (shares.batch + rest / 16).min(limits.delivery_batch);
         shares.spilled = (shares.spilled + rest / 32 / OF_A_SPILLED_MESSAGE).min(MOST_SPILLED);
         shares.connections += limit - shares.sum();
@@ -120,15 +121,16 @@ impl Shares {
     /// # Errors
     /// Too few are left for connections.
     pub fn beside(mut self, running: &Self) -> Result<Self, TooFew> {
-        let Self { watch, disk_workers, scan_workers, password_workers, transcripts, homes, batch, .. } =
-            *running;
+        let Self {
+            watch, disk_workers, scan_workers, password_workers, transcripts, maildirs, batch, ..
+        } = *running;
         self = Self {
             watch,
             disk_workers,
             scan_workers,
             password_workers,
             transcripts,
-            homes,
+            maildirs,
             batch,
             connections: LEAST_CONNECTIONS,
             ..self
@@ -164,7 +166,7 @@ impl Shares {
             new_listeners: with(opens.reloads, opens.listeners),
             mailboxes: 1,
             closing: 1,
-            homes: 2, // a recipient's, and the sender's for the copy
+            maildirs: 2, // a recipient's, and the sender's for the copy
             batch: 1,
             spilled: 1,
             connections: LEAST_CONNECTIONS,
@@ -200,7 +202,7 @@ impl Shares {
             (self.transcripts, 1),
             (self.new_listeners, OF_A_LISTENER),
             (self.mailboxes, OF_A_MAILBOX),
-            (self.closing + self.homes, OF_A_MAILDIR),
+            (self.closing + self.maildirs, OF_A_MAILDIR),
             (self.batch, 1),
             (self.spilled, OF_A_SPILLED_MESSAGE),
             (self.connections + 1, 1), // one is accepted before another ends for it, or to be sent away
@@ -209,18 +211,18 @@ impl Shares {
     }
 
     /// Connections that there may be.
-    pub fn most_connections(&self, limits: &Limits) -> usize {
+    pub fn max_connections(&self, limits: &Limits) -> usize {
         if limits.connections == 0 { self.connections } else { limits.connections.min(self.connections) }
     }
 
     /// Mailboxes that may be kept indexed, those that sessions have open among them.
-    pub fn most_indexes(&self, limits: &Limits) -> usize {
+    pub fn max_indexes(&self, limits: &Limits) -> usize {
         limits.indexed_mailboxes.min(self.mailboxes)
     }
 
     /// Recipients that one message may have: the committer has all their mailboxes open, and the sender's for the copy.
     pub fn most_recipients(&self) -> usize {
-        self.homes - 1
+        self.maildirs - 1
     }
 
     /// The limits, none above what the descriptors are enough for.
@@ -248,12 +250,12 @@ impl Shares {
 
 /// How many messages a tool may have open until they are synced together: each in one file of a mailbox, beside what
 /// the tool and its surroundings have open.
-pub fn most_drafts() -> usize {
-    (descriptors().saturating_sub(OF_A_TOOL) / 2).clamp(1, 10_000)
+pub fn max_open_tmp_files() -> usize {
+    (raise_fd_limit().saturating_sub(OF_A_TOOL) / 2).clamp(1, 10_000)
 }
 
 /// Raises the descriptor limit as far as it goes, and returns it.
-pub fn descriptors() -> usize {
+pub fn raise_fd_limit() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }); // else what there was
@@ -263,7 +265,7 @@ pub fn descriptors() -> usize {
 
 /// The descriptors that are open now and count against the limit; the standard streams where nobody tells.
 pub fn open_now() -> usize {
-    let limit = descriptors();
+    let limit = raise_fd_limit();
     let Ok(entries) = fs::read_dir("/proc/self/fd") else { return STANDARD_STREAMS };
     let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<usize>().ok());
     let count = numbers.filter(|number| *number < limit).count();
@@ -378,7 +380,7 @@ mod tests {
                 s.new_listeners,
                 s.mailboxes,
                 s.closing,
-                s.homes,
+                s.maildirs,
                 s.batch,
                 s.spilled,
                 s.connections,
@@ -416,7 +418,7 @@ mod tests {
                 match new.beside(&running) {
                     Ok(shares) => {
                         assert_eq!(shares.sum(), shares.limit);
-                        assert!(shares.connections >= LEAST_CONNECTIONS && shares.homes == running.homes);
+                        assert!(shares.connections >= LEAST_CONNECTIONS && shares.maildirs == running.maildirs);
                     }
                     Err(TooFew { needed, limit }) => assert!(needed > limit),
                 }

@@ -22,17 +22,17 @@ pub(crate) struct FilePoller {
 
 /// How often the files are looked at, and how long that may take.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Pace {
-    every: Duration,
+pub(crate) struct PollInterval {
+    interval: Duration,
     /// Until a warning.
-    slow: Duration,
+    warn_after: Duration,
     /// Until the thread is left to itself.
-    stuck: Duration,
+    abandon_after: Duration,
 }
 
-impl Pace {
-    pub(crate) const fn every(every: Duration) -> Self {
-        Self { every, slow: SLOW, stuck: STUCK }
+impl PollInterval {
+    pub(crate) const fn new(every: Duration) -> Self {
+        Self { interval: every, warn_after: WARN_AFTER, abandon_after: ABANDON_AFTER }
     }
 }
 
@@ -44,7 +44,7 @@ impl FilePoller {
     /// There is no thread to be had.
     pub(crate) fn start<T, L>(
         what: &'static str,
-        pace: Pace,
+        pace: PollInterval,
         look: impl Fn() -> L + Send + 'static,
         take: impl Fn(T) + Send + 'static,
     ) -> io::Result<Self>
@@ -53,7 +53,7 @@ impl FilePoller {
         L: FnMut(SystemTime) -> Option<T> + Send + 'static,
     {
         let (ends, ended) = mpsc::channel();
-        let mut supervisor = Supervisor { what, pace, alive: Arc::default(), look };
+        let mut supervisor = Supervisor { what, pace, alive: Arc::default(), make_reader: look };
         let reader = supervisor.reader()?;
         let name = format!("{what} poller");
         thread::Builder::new().name(name).spawn(move || supervisor.run(reader, &ended, &take))?;
@@ -64,16 +64,16 @@ impl FilePoller {
 /// Never touches a file itself.
 struct Supervisor<F> {
     what: &'static str,
-    pace: Pace,
+    pace: PollInterval,
     /// Held by each thread that reads.
     alive: Arc<()>,
-    look: F,
+    make_reader: F,
 }
 
 /// A thread that looks when it is asked to.
 struct Reader<T> {
-    asks: Sender<SystemTime>,
-    found: Receiver<Option<T>>,
+    requests: Sender<SystemTime>,
+    results: Receiver<Option<T>>,
 }
 
 impl<F> Supervisor<F> {
@@ -84,7 +84,7 @@ impl<F> Supervisor<F> {
         L: FnMut(SystemTime) -> Option<T> + Send + 'static,
     {
         let ((asks, asked), (finds, found)) = (mpsc::channel(), mpsc::channel());
-        let (mut look, alive) = ((self.look)(), Arc::clone(&self.alive));
+        let (mut look, alive) = ((self.make_reader)(), Arc::clone(&self.alive));
         thread::Builder::new().name(self.what.into()).spawn(move || {
             // Ends when it is left, perhaps long after that.
             for now in asked {
@@ -94,7 +94,7 @@ impl<F> Supervisor<F> {
             }
             drop(alive);
         })?;
-        Ok(Reader { asks, found })
+        Ok(Reader { requests: asks, results: found })
     }
 
     fn run<T, L>(&mut self, mut reader: Reader<T>, ended: &Receiver<()>, take: &impl Fn(T))
@@ -104,10 +104,10 @@ impl<F> Supervisor<F> {
         L: FnMut(SystemTime) -> Option<T> + Send + 'static,
     {
         loop {
-            let _ = reader.asks.send(SystemTime::now()); // one that has panicked is seen below
+            let _ = reader.requests.send(SystemTime::now()); // one that has panicked is seen below
             let mut waited = Duration::ZERO;
             loop {
-                match reader.found.recv_timeout(self.pace.slow) {
+                match reader.results.recv_timeout(self.pace.warn_after) {
                     Ok(found) => {
                         found.into_iter().for_each(take);
                         break;
@@ -116,15 +116,15 @@ impl<F> Supervisor<F> {
                         return;
                     }
                     Err(RecvTimeoutError::Timeout) => {
-                        waited += self.pace.slow;
-                        if waited == self.pace.slow {
+                        waited += self.pace.warn_after;
+                        if waited == self.pace.warn_after {
                             log::warn!(
                                 "{}: reading the files takes long, what was read before stays",
                                 self.what
                             );
                         }
                         let stuck = Arc::strong_count(&self.alive) - 1;
-                        if waited < self.pace.stuck || stuck > MOST_STUCK {
+                        if waited < self.pace.abandon_after || stuck > MAX_STUCK_THREADS {
                             continue;
                         }
                         log::error!("{}: the files cannot be read, tried again: stuck={stuck}", self.what);
@@ -137,7 +137,7 @@ impl<F> Supervisor<F> {
                 }
                 break;
             }
-            if ended.recv_timeout(self.pace.every) == Err(RecvTimeoutError::Disconnected) {
+            if ended.recv_timeout(self.pace.interval) == Err(RecvTimeoutError::Disconnected) {
                 return;
             }
         }
@@ -146,13 +146,13 @@ impl<F> Supervisor<F> {
 
 /// The last error of a file in the log: told when it is another, and now and then while it lasts.
 #[derive(Debug, Default)]
-pub(crate) struct Told(Option<(String, SystemTime)>);
+pub(crate) struct ErrorLogThrottle(Option<(String, SystemTime)>);
 
-impl Told {
+impl ErrorLogThrottle {
     /// Whether the log should have it, because it is new, or was told long enough ago for one of a file that has
     /// `changed` since, or that has not.
-    pub(crate) fn is_due(&mut self, error: &str, changed: bool, now: SystemTime) -> bool {
-        let again = if changed { AGAIN_AFTER_A_CHANGE } else { AGAIN };
+    pub(crate) fn should_log(&mut self, error: &str, changed: bool, now: SystemTime) -> bool {
+        let again = if changed { RELOG_INTERVAL_AFTER_CHANGE } else { RELOG_INTERVAL };
         let is_known = self.0.as_ref().is_some_and(|(text, when)| {
             text == error && now.duration_since(*when).is_ok_and(|since| since < again)
         });
@@ -167,19 +167,19 @@ impl Told {
         self.0 = None;
     }
 
-    pub(crate) fn text(&self) -> Option<&str> {
+    pub(crate) fn last_error(&self) -> Option<&str> {
         self.0.as_ref().map(|(text, _)| text.as_str())
     }
 }
 
-pub(crate) const SLOW: Duration = Duration::from_secs(5);
-pub(crate) const STUCK: Duration = Duration::from_secs(30);
+pub(crate) const WARN_AFTER: Duration = Duration::from_secs(5);
+pub(crate) const ABANDON_AFTER: Duration = Duration::from_secs(30);
 /// Threads that may be stuck, beside the one that looks.
-pub(crate) const MOST_STUCK: usize = 4;
+pub(crate) const MAX_STUCK_THREADS: usize = 4;
 /// Until a file that could not be read is tried again without a change.
-pub(crate) const TRY_AGAIN: Duration = Duration::from_secs(60);
-const AGAIN: Duration = Duration::from_secs(3600);
-const AGAIN_AFTER_A_CHANGE: Duration = Duration::from_secs(60);
+pub(crate) const RETRY_INTERVAL: Duration = Duration::from_secs(60);
+const RELOG_INTERVAL: Duration = Duration::from_secs(3600);
+const RELOG_INTERVAL_AFTER_CHANGE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
@@ -190,10 +190,10 @@ mod tests {
 
     use super::*;
 
-    const FAST: Pace = Pace {
-        every: Duration::from_millis(1),
-        slow: Duration::from_millis(2),
-        stuck: Duration::from_millis(4),
+    const FAST: PollInterval = PollInterval {
+        interval: Duration::from_millis(1),
+        warn_after: Duration::from_millis(2),
+        abandon_after: Duration::from_millis(4),
     };
     /// Far longer than anything takes.
     const LONG: Duration = Duration::from_secs(60);
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn a_reader_that_is_stuck_is_replaced_and_so_many_are_stuck_at_most() {
         let (mut releases, gates): (Vec<_>, Vec<_>) =
-            (0..MOST_STUCK + 2).map(|_| mpsc::channel::<()>()).unzip();
+            (0..MAX_STUCK_THREADS + 2).map(|_| mpsc::channel::<()>()).unzip();
         let gates = Mutex::new(gates.into_iter().enumerate());
         let begun = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&begun);
@@ -217,12 +217,12 @@ mod tests {
         let (takes, taken) = mpsc::channel();
         let take = move |n| takes.send(n).unwrap_or_default(); // nobody listens any more
         let poller = FilePoller::start("test", FAST, look, take).unwrap();
-        while begun.load(Ordering::SeqCst) <= MOST_STUCK {
+        while begun.load(Ordering::SeqCst) <= MAX_STUCK_THREADS {
             thread::yield_now();
         }
         // The newest is heard, and not those that were left.
-        drop(releases.remove(MOST_STUCK));
-        assert_eq!(taken.recv_timeout(LONG), Ok(MOST_STUCK));
+        drop(releases.remove(MAX_STUCK_THREADS));
+        assert_eq!(taken.recv_timeout(LONG), Ok(MAX_STUCK_THREADS));
         drop(poller);
         drop(releases);
     }
@@ -240,7 +240,7 @@ mod tests {
             }
         };
         // None counts as stuck, however busy the machine is.
-        let pace = Pace { slow: LONG, stuck: LONG, ..FAST };
+        let pace = PollInterval { warn_after: LONG, abandon_after: LONG, ..FAST };
         let (takes, taken) = mpsc::channel();
         let take = move |n| takes.send(n).unwrap_or_default(); // nobody listens any more
         let _poller = FilePoller::start("test", pace, look, take).unwrap();
@@ -249,15 +249,15 @@ mod tests {
 
     #[test]
     fn an_error_is_told_when_it_is_new_and_now_and_then() {
-        let mut told = Told::default();
+        let mut told = ErrorLogThrottle::default();
         let at = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds);
-        assert!(told.is_due("a", true, at(0)));
-        assert!(!told.is_due("a", true, at(30)) && !told.is_due("a", false, at(3599)));
-        assert!(told.is_due("a", true, at(60)));
-        assert!(told.is_due("b", false, at(61)));
-        assert!(told.is_due("b", false, at(61 + 3600)));
-        assert!(told.is_due("b", false, at(0)), "the clock was set back");
+        assert!(told.should_log("a", true, at(0)));
+        assert!(!told.should_log("a", true, at(30)) && !told.should_log("a", false, at(3599)));
+        assert!(told.should_log("a", true, at(60)));
+        assert!(told.should_log("b", false, at(61)));
+        assert!(told.should_log("b", false, at(61 + 3600)));
+        assert!(told.should_log("b", false, at(0)), "the clock was set back");
         told.clear();
-        assert!(told.is_due("b", false, at(1)));
+        assert!(told.should_log("b", false, at(1)));
     }
 }

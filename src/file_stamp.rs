@@ -28,12 +28,12 @@ impl FileStamp {
 
     /// Whether the file has been written to so lately that a further change may leave no trace: the clock of
     /// a file system ticks slowly.
-    pub fn is_young(&self, now: SystemTime) -> bool {
+    pub fn is_racy(&self, now: SystemTime) -> bool {
         let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let is_young = |time: i64| u64::try_from(time).unwrap_or(0).abs_diff(now) <= YOUNG;
+        let is_young = |time: i64| u64::try_from(time).unwrap_or(0).abs_diff(now) <= RACY_WINDOW;
         is_young(self.written.0) || is_young(self.changed.0)
     }
 }
 
 /// Seconds.
-const YOUNG: u64 = 2;
+const RACY_WINDOW: u64 = 2;

@@ -246,7 +246,7 @@ impl Default for Limits {
 
 impl Limits {
     /// Bytes of the largest file that is a message: whatever was accepted is listed, its header lines of ours included.
-    pub fn largest_listed(&self) -> u64 {
+    pub fn max_listed_size(&self) -> u64 {
         self.listed_message.0.max(self.message.0.saturating_mul(2))
     }
 
@@ -276,26 +276,26 @@ impl Limits {
 }
 
 /// How long a worker keeps the memory that a password was checked in: 19 MiB each.
-pub const SCRATCH_KEPT: Duration = Duration::from_secs(5);
+pub const HASH_MEMORY_RETENTION: Duration = Duration::from_secs(5);
 /// How long after the question a wrong password is answered at least, where hashes of other servers are on file: longer
 /// than the check of one takes, so that the time does not tell who has one.
-pub const SLOW_HASH_HELD: Duration = Duration::from_secs(2);
+pub const FOREIGN_HASH_REPLY_DELAY: Duration = Duration::from_secs(2);
 
 /// Bytes that a worker counts in one mailbox at a time, before others have their turn.
-pub const COUNTED_AT_A_TIME: Size = Size::mib(256);
+pub const SCAN_TURN_SIZE: Size = Size::mib(256);
 
 /// How long a program that changes the file of accounts is waited for by another one.
-pub const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+pub const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Octets of a configuration file. The files that it is read from are bounded before there is a configuration: these
 /// bounds are no keys of it.
-pub const MOST_CONFIGURATION: Size = Size::mib(4);
+pub const MAX_CONFIG_FILE: Size = Size::mib(4);
 /// Octets of the file of accounts: some 300,000 of them.
-pub const MOST_USERS: Size = Size::mib(64);
+pub const MAX_USERS_FILE: Size = Size::mib(64);
 /// Octets of the file of aliases.
-pub const MOST_ALIASES: Size = Size::mib(64);
+pub const MAX_ALIASES_FILE: Size = Size::mib(64);
 /// Octets of a file with a certificate, or with a key.
-pub const MOST_PEM: Size = Size::mib(4);
+pub const MAX_PEM_FILE: Size = Size::mib(4);
 
 /// A duration that reads and prints as people write it: "90s", "5m", "1h 30m".
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -353,7 +353,7 @@ impl Size {
 
 /// What the clients of an address are counted by: itself, or the /64 of IPv6, in which its owner has any number of
 /// addresses.
-pub fn prefix(address: IpAddr) -> IpAddr {
+pub fn client_prefix(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
@@ -361,7 +361,7 @@ pub fn prefix(address: IpAddr) -> IpAddr {
 }
 
 /// The network that one customer has in IPv6: a /48 (RFC 6177). `None` for IPv4, where an address is all there is.
-pub fn site(address: IpAddr) -> Option<IpAddr> {
+pub fn client_site(address: IpAddr) -> Option<IpAddr> {
     match address.to_canonical() {
         IpAddr::V4(_) => None,
         IpAddr::V6(address) => Some(Ipv6Addr::from_bits(address.to_bits() >> 80 << 80).into()),
@@ -456,7 +456,7 @@ mod tests {
     fn whatever_is_accepted_is_listed() {
         for (listed, message) in [(4 << 30, 50 << 20), (1024, 50 << 20), (0, u64::MAX), (4 << 30, 1 << 40)] {
             let limits = Limits { listed_message: Size(listed), message: Size(message), ..Limits::default() };
-            assert!(limits.largest_listed() >= listed.max(message.saturating_mul(2)));
+            assert!(limits.max_listed_size() >= listed.max(message.saturating_mul(2)));
         }
     }
 

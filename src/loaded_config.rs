@@ -6,19 +6,19 @@ use std::{fmt, path::Path, time::SystemTime};
 
 use crate::{
     accounts::{self, Accounts, Sources},
-    config::{self, Config, Text, Unknown},
-    net::certificate::{self, Loaded, Pair},
+    config::{self, Config, ConfigText, UnknownRecipients},
+    net::certificate::{self, CertificatePair, LoadedCertificate},
 };
 
 /// Files that go together.
 #[derive(Debug)]
-pub struct Files {
+pub struct LoadedConfig {
     /// What they are to be used for.
     pub config: Config,
     /// The users.
     pub accounts: Accounts,
     /// The certificate, if there is to be one.
-    pub certificate: Option<Loaded>,
+    pub certificate: Option<LoadedCertificate>,
 }
 
 /// Why they cannot be used. Prints as a sentence for the operator.
@@ -30,14 +30,14 @@ pub enum Error {
     Accounts(accounts::Error),
 }
 
-impl Files {
+impl LoadedConfig {
     /// Reads a configuration, and everything that it names.
     ///
     /// # Errors
     /// Something of it cannot be used.
-    pub fn read(path: &Path, now: SystemTime) -> Result<(Self, Text), Error> {
+    pub fn read(path: &Path, now: SystemTime) -> Result<(Self, ConfigText), Error> {
         let (config, text) = Config::read(path)?;
-        let files = Self::of(config, &text, now)?;
+        let files = Self::from_config(config, &text, now)?;
         Ok((files, text))
     }
 
@@ -45,9 +45,9 @@ impl Files {
     ///
     /// # Errors
     /// The same.
-    pub fn of(config: Config, text: &Text, now: SystemTime) -> Result<Self, Error> {
-        let accounts = accounts(&config, text)?;
-        let certificate = config.tls.as_ref().map(|pair| load(pair, text, now)).transpose()?;
+    pub fn from_config(config: Config, text: &ConfigText, now: SystemTime) -> Result<Self, Error> {
+        let accounts = load_accounts(&config, text)?;
+        let certificate = config.tls.as_ref().map(|pair| load_certificate(pair, text, now)).transpose()?;
         Ok(Self { config, accounts, certificate })
     }
 }
@@ -56,22 +56,22 @@ impl Files {
 ///
 /// # Errors
 /// They cannot be used.
-pub fn accounts(config: &Config, text: &Text) -> Result<Accounts, Error> {
-    if config.unknown == Unknown::Create {
-        return Ok(Accounts::open_house(&config.domains));
+pub fn load_accounts(config: &Config, text: &ConfigText) -> Result<Accounts, Error> {
+    if config.unknown == UnknownRecipients::Create {
+        return Ok(Accounts::accept_all(&config.domains));
     }
-    sources(config).load().map_err(|error| match &error {
-        accounts::Error::Missing(_) => text.mistake("accounts", error.to_string()).into(),
+    account_sources(config).load().map_err(|error| match &error {
+        accounts::Error::Missing(_) => text.error_at("accounts", error.to_string()).into(),
         accounts::Error::Io { path, .. } if Some(path) == config.aliases.as_ref() => {
-            text.mistake("aliases", error.to_string()).into()
+            text.error_at("aliases", error.to_string()).into()
         }
-        accounts::Error::Io { .. } => text.mistake("accounts", error.to_string()).into(),
+        accounts::Error::Io { .. } => text.error_at("accounts", error.to_string()).into(),
         _ => Error::Accounts(error),
     })
 }
 
 /// Where the accounts of a configuration come from.
-pub fn sources(config: &Config) -> Sources {
+pub fn account_sources(config: &Config) -> Sources {
     Sources {
         users: config.accounts.clone(),
         aliases: config.aliases.clone(),
@@ -79,7 +79,11 @@ pub fn sources(config: &Config) -> Sources {
     }
 }
 
-fn load(pair: &Pair, text: &Text, now: SystemTime) -> Result<Loaded, config::Error> {
+fn load_certificate(
+    pair: &CertificatePair,
+    text: &ConfigText,
+    now: SystemTime,
+) -> Result<LoadedCertificate, config::Error> {
     pair.load(now).map_err(|error| {
         let key = match &error {
             certificate::Error::Unreadable(path, _) | certificate::Error::Wrong(path, _)
@@ -89,7 +93,7 @@ fn load(pair: &Pair, text: &Text, now: SystemTime) -> Result<Loaded, config::Err
             }
             _ => "tls.key",
         };
-        text.mistake(key, error.to_string())
+        text.error_at(key, error.to_string())
     })
 }
 

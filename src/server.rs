@@ -23,32 +23,32 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use accept::{Arrival, Origin};
+use accept::{ConnMeta, PendingProxy};
 use admission::Admission;
-pub use embedded::Stopper;
+pub use embedded::ShutdownHandle;
 pub use error::Error;
 use mio::{Events, Poll, Token, Waker};
 use pumping::WORK_A_TURN;
-use reload::Reload;
+use reload::PendingReload;
 pub(crate) use shares::opens;
-use shutdown::Stopping;
+use shutdown::Shutdown;
 
 use crate::{
     backend::Backend,
     clock::{LoopClock, Now, SystemClock},
     config::{Config, Service},
-    fd_limits::{Shares, descriptors, open_now},
+    fd_limits::{Shares, open_now, raise_fd_limit},
     limits::Limits,
-    loaded_config::Files,
-    metrics::{METRICS, publish::Plan},
-    net::{endpoint::Endpoint, timer::Timers, tls::Tls},
+    loaded_config::LoadedConfig,
+    metrics::{METRICS, publish::ExportConfig},
+    net::{endpoint::Endpoint, timer::Timers, tls::TlsConfig},
     proto::request::ConnId,
     server::{
-        connection::{Conn, Pumped, World, work::Share},
-        listener::{Bound, Listener},
+        connection::{Connection, PumpOutcome, RequestHandler, work::Share},
+        listener::{BoundListener, Listener},
         signals::Signals,
     },
-    system::sd_notify::Manager,
+    system::sd_notify::SdNotify,
     transcript::Transcripts,
     workers::{Completion, CompletionSender, LoopWaker},
 };
@@ -57,32 +57,32 @@ use crate::{
 pub struct Server {
     config: Config,
     /// Where it is read from; `None`: from no file.
-    source: Option<PathBuf>,
-    began: SystemTime,
+    config_path: Option<PathBuf>,
+    started_at: SystemTime,
     clock: LoopClock,
     poll: Poll,
     waker: Arc<LoopWaker>,
-    results: mpsc::Receiver<Completion>,
+    completions: mpsc::Receiver<Completion>,
     /// None where the process is not the server's own.
     signals: Option<Signals>,
     /// Set by a [`Stopper`].
-    is_to_stop: Arc<AtomicBool>,
-    manager: Manager,
-    reload: Option<Reload>,
+    stop_requested: Arc<AtomicBool>,
+    sd_notify: SdNotify,
+    reload: Option<PendingReload>,
     /// Held by each thread that reads for a reload.
-    reloads: Arc<()>,
+    reload_threads: Arc<()>,
     /// In the order of the configuration at the start; those of a reload behind them.
     listeners: BTreeMap<ListenerId, Listener>,
-    tls: Option<Rc<Tls>>,
+    tls: Option<Rc<TlsConfig>>,
     backend: Backend,
-    publishing: Plan,
-    conns: HashMap<ConnId, Conn>,
+    metrics_export: ExportConfig,
+    connections: HashMap<ConnId, Connection>,
     /// Behind the connections, whose last lines they wait for.
     transcripts: Option<Transcripts>,
     /// Connections of proxies that have not said yet whose they are.
-    arrivals: HashMap<ConnId, Arrival>,
+    pending_proxies: HashMap<ConnId, PendingProxy>,
     /// What each connection came through, and from where.
-    origins: HashMap<ConnId, Origin>,
+    conn_meta: HashMap<ConnId, ConnMeta>,
     admission: Admission,
     /// The shares of the descriptors that are in force.
     shares: Shares,
@@ -90,9 +90,9 @@ pub struct Server {
     inherited: usize,
     /// For connections and listeners alike: what is behind a token is never mistaken for another.
     next_id: u64,
-    timers: Timers<Due>,
+    timers: Timers<Timer>,
     /// Connections with work left over from this turn.
-    again: BTreeSet<ConnId>,
+    unfinished: BTreeSet<ConnId>,
     /// The last one that had its round when sockets were ready.
     last_pumped: Option<ConnId>,
     /// Work that this turn may still spend on answers.
@@ -100,24 +100,24 @@ pub struct Server {
     /// The share of its budget that each connection has in this turn.
     share: Share,
     /// Connections whose message data is not read before there is memory for it.
-    held_back: HashSet<ConnId>,
+    read_paused: HashSet<ConnId>,
     /// Whether the desk is looked after.
     ticking: bool,
-    scratch: Vec<u8>,
-    stopping: Option<Stopping>,
+    read_buffer: Vec<u8>,
+    shutdown: Option<Shutdown>,
     /// Connections that do not know yet that the server stops.
     farewells: VecDeque<ConnId>,
 }
 
 /// What a timer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Due {
-    Conn(ConnId),
+enum Timer {
+    Connection(ConnId),
     Accept,
-    Measure,
+    Maintenance,
     Tick,
     Reload,
-    Stop,
+    ShutdownGrace,
     Watchdog,
 }
 
@@ -130,7 +130,11 @@ impl Server {
     ///
     /// # Errors
     /// The spool cannot be used, or the system does not give what is needed.
-    pub fn open(files: Files, sockets: Vec<Bound>, source: Option<&Path>) -> Result<Self, Error> {
+    pub fn open(
+        files: LoadedConfig,
+        sockets: Vec<BoundListener>,
+        source: Option<&Path>,
+    ) -> Result<Self, Error> {
         let mut server = Self::start(files, sockets, source)?;
         server.catch_signals().map_err(|error| Error::System("signals", error))?;
         Ok(server)
@@ -141,21 +145,21 @@ impl Server {
     ///
     /// # Errors
     /// As of [`Server::open`].
-    pub fn open_as_guest(files: Files, sockets: Vec<Bound>) -> Result<Self, Error> {
+    pub fn open_embedded(files: LoadedConfig, sockets: Vec<BoundListener>) -> Result<Self, Error> {
         Self::start(files, sockets, None)
     }
 
-    fn start(files: Files, sockets: Vec<Bound>, source: Option<&Path>) -> Result<Self, Error> {
-        let Files { config, accounts, certificate } = files;
+    fn start(files: LoadedConfig, sockets: Vec<BoundListener>, source: Option<&Path>) -> Result<Self, Error> {
+        let LoadedConfig { config, accounts, certificate } = files;
         let system = |what| move |error| Error::System(what, error);
         let inherited = open_now().saturating_sub(sockets.len());
         let opens = opens(&config, sockets.len(), inherited, source.is_some());
-        let shares = Shares::of(descriptors(), &config.limits, &opens)?;
+        let shares = Shares::of(raise_fd_limit(), &config.limits, &opens)?;
         let poll = Poll::new().map_err(system("poll"))?;
         let waker = Arc::new(LoopWaker::new(Waker::new(poll.registry(), WAKE).map_err(system("waker"))?));
         let (completions, results) = CompletionSender::new(Arc::clone(&waker));
-        let tls = listener::tls(&config, certificate)?;
-        let publishing = Plan {
+        let tls = listener::start_tls(&config, certificate)?;
+        let publishing = ExportConfig {
             file: config.metrics.file.clone(),
             server: (config.spool.clone(), config.hostname.clone()),
             every: config.metrics.every.0,
@@ -167,49 +171,49 @@ impl Server {
         let transcripts = config.transcripts.as_ref().map(start).transpose()?;
         let lowered = shares::lowered(&config, &shares);
         let mut server = Self {
-            publishing,
-            scratch: scratch(&config.limits),
+            metrics_export: publishing,
+            read_buffer: new_read_buffer(&config.limits),
             backend: Backend::open(&lowered, accounts, &shares, &waker, &completions)?,
-            source: source.map(Path::to_owned),
-            began: SystemTime::now(),
+            config_path: source.map(Path::to_owned),
+            started_at: SystemTime::now(),
             clock: LoopClock::new(Box::new(SystemClock::start())),
             poll,
             waker,
-            results,
+            completions: results,
             signals: None,
-            is_to_stop: Arc::default(),
-            manager: Manager::default(),
+            stop_requested: Arc::default(),
+            sd_notify: SdNotify::default(),
             reload: None,
-            reloads: Arc::default(),
+            reload_threads: Arc::default(),
             listeners: BTreeMap::new(),
             tls,
             transcripts,
-            conns: HashMap::new(),
-            arrivals: HashMap::new(),
-            origins: HashMap::new(),
+            connections: HashMap::new(),
+            pending_proxies: HashMap::new(),
+            conn_meta: HashMap::new(),
             admission: Admission::new(),
             shares,
             inherited,
             next_id: FIRST_ID,
             timers: Timers::new(),
-            again: BTreeSet::new(),
+            unfinished: BTreeSet::new(),
             last_pumped: None,
             answering: 0,
             share: Share::WHOLE,
-            held_back: HashSet::new(),
+            read_paused: HashSet::new(),
             ticking: false,
-            stopping: None,
+            shutdown: None,
             farewells: VecDeque::new(),
             config,
         };
         for bound in sockets {
             let mut listener = Listener::open(bound, &lowered, server.tls.as_ref())?;
-            let id = server.new_id();
+            let id = server.allocate_id();
             listener.register(server.poll.registry(), Token(id as usize)).map_err(system("listen"))?;
             server.listeners.insert(id, listener);
         }
         server.share_out();
-        server.log_room();
+        server.log_capacity();
         Ok(server)
     }
 
@@ -218,74 +222,74 @@ impl Server {
         self.listeners.values().map(|listener| (listener.service(), listener.endpoint().clone())).collect()
     }
 
-    fn new_id(&mut self) -> u64 {
+    fn allocate_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
     }
 
     /// Serves, tells the manager so, and runs until a signal ends it, or a [`Stopper`].
-    pub fn run(mut self, manager: Manager) -> Result<(), Error> {
+    pub fn run(mut self, manager: SdNotify) -> Result<(), Error> {
         let mut events = Events::with_capacity(1024);
         // Dropped before the server, whose last files are closed here: its locks are free when this completions.
-        let _on_loop = self.backend.on_loop().map_err(|error| Error::System("threads", error))?;
-        self.timers.set(Duration::ZERO, Due::Measure);
-        let _publisher = self.publishing.start();
-        self.manager = manager;
-        if self.manager.watchdog().is_some() {
-            self.timers.set(Duration::ZERO, Due::Watchdog);
+        let _on_loop = self.backend.enter_loop().map_err(|error| Error::System("threads", error))?;
+        self.timers.set(Duration::ZERO, Timer::Maintenance);
+        let _publisher = self.metrics_export.start();
+        self.sd_notify = manager;
+        if self.sd_notify.watchdog().is_some() {
+            self.timers.set(Duration::ZERO, Timer::Watchdog);
         }
-        self.manager.ready(&self.summary());
-        while !self.is_over() {
-            self.turn(&mut events)?;
+        self.sd_notify.ready(&self.summary());
+        while !self.is_finished() {
+            self.run_turn(&mut events)?;
         }
         Ok(())
     }
 
-    fn turn(&mut self, events: &mut Events) -> Result<(), Error> {
+    fn run_turn(&mut self, events: &mut Events) -> Result<(), Error> {
         let now = self.clock.now();
-        let left_over = !self.again.is_empty()
+        let left_over = !self.unfinished.is_empty()
             || self.backend.goes_on()
-            || self.listeners.values().any(|listener| listener.pending);
-        let sleep = if left_over { Some(Duration::ZERO) } else { self.timers.next_in(now.steady) };
+            || self.listeners.values().any(|listener| listener.may_be_pending);
+        let sleep = if left_over { Some(Duration::ZERO) } else { self.timers.next_in(now.monotonic) };
         match self.poll.poll(events, sleep) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                 return Err(Error::System("poll", error));
             }
             _ => {}
         }
-        let now = self.clock.after(sleep);
-        let began = self.clock.with_stops(now).steady;
-        self.tell_stop();
-        self.backend.begin_turn(now.steady);
+        let now = self.clock.now_after_sleep(sleep);
+        let began = self.clock.including_suspensions(now).monotonic;
+        self.log_suspension();
+        self.backend.begin_turn(now.monotonic);
         self.answering = WORK_A_TURN;
-        let mut ready = std::mem::take(&mut self.again);
+        let mut ready = std::mem::take(&mut self.unfinished);
         for event in events.iter() {
             match event.token() {
                 WAKE => {}
-                SIGNALS => self.signal(now),
+                SIGNALS => self.handle_signals(now),
                 Token(id) => {
                     let id = ConnId(id as u64);
                     if let Some(listener) = self.listeners.get_mut(&id.0) {
-                        listener.look_again();
-                    } else if let Some(conn) = self.conns.get_mut(&id) {
+                        listener.resume_accepting();
+                    } else if let Some(conn) = self.connections.get_mut(&id) {
                         let readable = event.is_readable() || event.is_read_closed() || event.is_error();
-                        conn.ready(readable, event.is_writable() || event.is_write_closed());
+                        conn.set_readiness(readable, event.is_writable() || event.is_write_closed());
                         ready.insert(id);
-                    } else if self.arrivals.contains_key(&id) {
-                        self.look(id, now, &mut ready);
+                    } else if self.pending_proxies.contains_key(&id) {
+                        self.read_proxy_header(id, now, &mut ready);
                     }
                 }
             }
         }
         self.accept(now, &mut ready);
         self.pump_ready(ready, now);
-        self.answers(now);
-        self.look_for_stopper(now);
+        self.deliver_responses(now);
+        self.check_stop_request(now);
         self.say_farewells(now);
         self.due(now);
-        self.relieve(now);
+        self.relieve_memory(now);
         let end = self.clock.now();
-        METRICS.loop_turn.took(self.clock.with_stops(end).steady.saturating_sub(began));
+        METRICS.loop_turn.observe(self.clock.including_suspensions(end).monotonic.saturating_sub(began));
         Ok(())
     }
 
@@ -293,71 +297,76 @@ impl Server {
 
     /// One round of a connection.
     fn pump(&mut self, id: ConnId, now: Now) {
-        self.pump_after(id, now, |_, _| {});
+        self.call_and_pump(id, now, |_, _| {});
     }
 
     /// Something for a connection, and one round. A panic in a session is a bug of ours; it ends that session,
     /// and no other.
-    fn pump_after(&mut self, id: ConnId, now: Now, first: impl FnOnce(&mut Conn, &mut dyn World)) {
-        let Some(conn) = self.conns.get_mut(&id) else { return };
-        let (world, limits, share, scratch): (&mut dyn World, _, _, _) =
-            (&mut self.backend, &self.config.limits, self.share, &mut self.scratch);
+    fn call_and_pump(
+        &mut self,
+        id: ConnId,
+        now: Now,
+        first: impl FnOnce(&mut Connection, &mut dyn RequestHandler),
+    ) {
+        let Some(conn) = self.connections.get_mut(&id) else { return };
+        let (world, limits, share, scratch): (&mut dyn RequestHandler, _, _, _) =
+            (&mut self.backend, &self.config.limits, self.share, &mut self.read_buffer);
         let round = AssertUnwindSafe(|| {
             first(conn, world);
             conn.pump_share(world, now, (limits, share), scratch)
         });
         let pumped = catch_unwind(round).unwrap_or_else(|_| {
-            let last_words = self.origins.get(&id).map(|origin| origin.service.protocol().internal_error());
-            conn.fail(&last_words.unwrap_or_default(), now);
+            let last_words = self.conn_meta.get(&id).map(|origin| origin.service.protocol().internal_error());
+            conn.close_with_error(&last_words.unwrap_or_default(), now);
             catch_unwind(AssertUnwindSafe(|| conn.pump_share(world, now, (limits, share), scratch)))
-                .unwrap_or(Pumped::Gone)
+                .unwrap_or(PumpOutcome::Closed)
         });
-        if conn.is_over() {
-            self.backend.leave(id); // a client may come back before its last words are taken
+        if conn.is_closing() {
+            self.backend.connection_closed(id); // a client may come back before its last words are taken
         }
-        self.note(id, now);
+        self.update_admission_of(id, now);
         match pumped {
-            Pumped::Gone => self.close(id, now),
-            Pumped::Again => {
-                self.again.insert(id);
+            PumpOutcome::Closed => self.close(id, now),
+            PumpOutcome::BudgetSpent => {
+                self.unfinished.insert(id);
             }
-            Pumped::Idle => {}
+            PumpOutcome::Idle => {}
         }
-        self.watch_deadline(id);
+        self.schedule_deadline(id);
     }
 
     /// Keeps a deadline for each connection, early enough.
-    fn watch_deadline(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(&id) else { return };
+    fn schedule_deadline(&mut self, id: ConnId) {
+        let Some(conn) = self.connections.get_mut(&id) else { return };
         if let Some(deadline) = conn.deadline()
-            && conn.timer.is_none_or(|entry| deadline < entry)
+            && conn.scheduled_deadline.is_none_or(|entry| deadline < entry)
         {
-            conn.timer = Some(deadline);
-            self.timers.set(deadline, Due::Conn(id));
+            conn.scheduled_deadline = Some(deadline);
+            self.timers.set(deadline, Timer::Connection(id));
         }
     }
 
     // Answers and timers
 
-    fn answers(&mut self, now: Now) {
+    fn deliver_responses(&mut self, now: Now) {
         self.waker.reset();
-        self.take_reload(now);
-        self.backend.take_notices(now.steady);
+        self.poll_reload(now);
+        self.backend.take_notices(now.monotonic);
         while !self.backend.has_enough()
-            && let Ok(done) = self.results.try_recv()
+            && let Ok(done) = self.completions.try_recv()
         {
             self.backend.complete(done);
         }
         self.give_answers(now);
-        if !self.ticking && self.backend.wants_ticks() {
+        if !self.ticking && self.backend.needs_ticks() {
             self.ticking = true;
-            self.timers.set(now.steady, Due::Tick);
+            self.timers.set(now.monotonic, Timer::Tick);
         }
     }
 }
 
 /// What a connection's octets pass through.
-fn scratch(limits: &Limits) -> Vec<u8> {
+fn new_read_buffer(limits: &Limits) -> Vec<u8> {
     vec![0; limits.turn_octets.max(4096)]
 }
 

@@ -42,15 +42,15 @@ use crate::{
     accounts::Accounts,
     config::{self, Config, Service},
     limits::Span,
-    loaded_config::Files,
+    loaded_config::LoadedConfig,
     maildir::{self, Spool},
     proto::{
         request::{Directory, Lookup},
         smtp::address::Address,
     },
-    server::{self, Stopper, listener},
-    system::{sd_notify::Manager, socket_activation::Passed},
-    tools::{self, Filer, Letter, Placing, Target, Wait},
+    server::{self, ShutdownHandle, listener},
+    system::{sd_notify::SdNotify, socket_activation::InheritedSockets},
+    tools::{self, Naming, Seeder, Target, TestMessage, Wait},
 };
 pub use tools::{Mark, Message};
 
@@ -59,9 +59,9 @@ pub use tools::{Mark, Message};
 pub struct Server {
     smtp: SocketAddr,
     pop3: SocketAddr,
-    stopper: Stopper,
+    stopper: ShutdownHandle,
     thread: Option<JoinHandle<Result<(), server::Error>>>,
-    home: Home,
+    dir: ServerDir,
 }
 
 impl Server {
@@ -79,7 +79,7 @@ impl Server {
     /// # Errors
     /// There is no room for its files, or no port or thread for it.
     pub fn try_start() -> Result<Self, Error> {
-        let home = Home::new()?;
+        let home = ServerDir::new()?;
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut config = Config::development(home.spool(), anywhere, anywhere)?;
         config.faults_on_demand = true;
@@ -87,19 +87,19 @@ impl Server {
         let (started, news) = mpsc::channel();
         // What the loop has is for one thread alone, so it is made there.
         let thread = thread::Builder::new().name("restante".into()).spawn(move || {
-            let sockets = listener::bind_all(&config, Passed::default())?;
-            let accounts = Accounts::open_house(&config.domains);
-            let files = Files { config, accounts, certificate: None };
-            let server = server::Server::open_as_guest(files, sockets)?;
+            let sockets = listener::bind_all(&config, InheritedSockets::default())?;
+            let accounts = Accounts::accept_all(&config.domains);
+            let files = LoadedConfig { config, accounts, certificate: None };
+            let server = server::Server::open_embedded(files, sockets)?;
             let taken = server.endpoints();
             let at = |service| taken.iter().find(|(taken, _)| *taken == service)?.1.ip();
             // Nobody is there to hear it if the test was ended meanwhile.
-            let _ = started.send((at(Service::Smtp), at(Service::Pop3), server.stopper()));
-            server.run(Manager::default())
+            let _ = started.send((at(Service::Smtp), at(Service::Pop3), server.shutdown_handle()));
+            server.run(SdNotify::default())
         })?;
         match news.recv() {
             Ok((Some(smtp), Some(pop3), stopper)) => {
-                Ok(Self { smtp, pop3, stopper, thread: Some(thread), home })
+                Ok(Self { smtp, pop3, stopper, thread: Some(thread), dir: home })
             }
             _ => Err(match thread.join() {
                 Ok(Err(error)) => Error::Server(error),
@@ -120,7 +120,7 @@ impl Server {
 
     /// Where the mailboxes are: a Maildir for each address that has got mail.
     pub fn spool(&self) -> PathBuf {
-        self.home.spool()
+        self.dir.spool()
     }
 
     /// Waits for a message to that address, which may have come before, and returns the first that is wanted.
@@ -136,7 +136,7 @@ impl Server {
         to: &str,
         wanted: impl FnMut(&Message) -> bool,
         timeout: Duration,
-    ) -> Result<Message, NotThere> {
+    ) -> Result<Message, MessageNotFound> {
         self.wait_for_new(to, &Mark::default(), wanted, timeout)
     }
 
@@ -154,9 +154,9 @@ impl Server {
         after: &Mark,
         mut wanted: impl FnMut(&Message) -> bool,
         timeout: Duration,
-    ) -> Result<Message, NotThere> {
+    ) -> Result<Message, MessageNotFound> {
         let (mut found, mut others) = (None, Vec::new());
-        self.look(to, after, timeout, |message| {
+        self.search(to, after, timeout, |message| {
             if wanted(&message) {
                 found = Some(message);
                 return ControlFlow::Break(());
@@ -164,7 +164,7 @@ impl Server {
             others.push(message.subject().to_owned());
             ControlFlow::Continue(())
         });
-        found.ok_or_else(|| NotThere { to: to.to_owned(), timeout, others })
+        found.ok_or_else(|| MessageNotFound { to: to.to_owned(), timeout, others })
     }
 
     /// What is there of the mail for an address now.
@@ -174,7 +174,7 @@ impl Server {
     #[track_caller]
     pub fn messages(&self, to: &str) -> Vec<Message> {
         let mut messages = Vec::new();
-        self.look(to, &Mark::default(), Duration::ZERO, |message| {
+        self.search(to, &Mark::default(), Duration::ZERO, |message| {
             messages.push(message);
             ControlFlow::Continue(())
         });
@@ -189,7 +189,7 @@ impl Server {
     pub fn mark(&self, to: &str) -> Mark {
         let (targets, after) = (targets(to), Mark::default());
         let wait =
-            Wait { spool: &self.home.spool(), targets: &targets, after: &after, timeout: Duration::ZERO };
+            Wait { spool: &self.dir.spool(), targets: &targets, after: &after, timeout: Duration::ZERO };
         on_disk(wait.mark())
     }
 
@@ -201,11 +201,11 @@ impl Server {
     #[track_caller]
     pub fn deliver(&self, to: &str, message: impl AsRef<[u8]>) {
         let letter =
-            Letter { label: String::new(), bytes: message.as_ref().to_vec(), placing: Placing::Delivered };
-        let spool = on_disk(Spool::open(&self.home.spool()));
+            TestMessage { label: String::new(), bytes: message.as_ref().to_vec(), naming: Naming::Delivered };
+        let spool = on_disk(Spool::open(&self.dir.spool()));
         for target in targets(to) {
-            let home = on_disk(spool.maildir_or_new(target.destination.mailbox.as_str()));
-            on_disk(Filer::new(&spool).file(&home, std::slice::from_ref(&letter)));
+            let home = on_disk(spool.open_or_create_maildir(target.destination.mailbox.as_str()));
+            on_disk(Seeder::new(&spool).seed(&home, std::slice::from_ref(&letter)));
         }
     }
 
@@ -215,7 +215,7 @@ impl Server {
     /// They cannot be deleted.
     #[track_caller]
     pub fn purge(&self) -> usize {
-        let spool = on_disk(Spool::open(&self.home.spool()));
+        let spool = on_disk(Spool::open(&self.dir.spool()));
         let purged = |maildir: maildir::Maildir| {
             let mut purged = tools::purge(&maildir);
             purged.errors.pop().map_or(Ok(purged.deleted), Err)
@@ -224,9 +224,15 @@ impl Server {
     }
 
     #[track_caller]
-    fn look(&self, to: &str, after: &Mark, timeout: Duration, each: impl FnMut(Message) -> ControlFlow<()>) {
+    fn search(
+        &self,
+        to: &str,
+        after: &Mark,
+        timeout: Duration,
+        each: impl FnMut(Message) -> ControlFlow<()>,
+    ) {
         let targets = targets(to);
-        on_disk(Wait { spool: &self.home.spool(), targets: &targets, after, timeout }.run(each));
+        on_disk(Wait { spool: &self.dir.spool(), targets: &targets, after, timeout }.run(each));
     }
 }
 
@@ -242,9 +248,9 @@ impl Drop for Server {
 
 /// A directory for one server, which goes when this does.
 #[derive(Debug)]
-struct Home(PathBuf);
+struct ServerDir(PathBuf);
 
-impl Home {
+impl ServerDir {
     fn new() -> io::Result<Self> {
         let mut chance = [0; 8];
         getrandom::fill(&mut chance).map_err(io::Error::other)?;
@@ -259,27 +265,27 @@ impl Home {
     }
 }
 
-impl Drop for Home {
+impl Drop for ServerDir {
     fn drop(&mut self) {
         // A worker that is still at it may write into a directory that is being removed.
         for _ in 0..ATTEMPTS {
             if fs::remove_dir_all(&self.0).is_ok() || !Path::new(&self.0).exists() {
                 return;
             }
-            thread::sleep(A_MOMENT);
+            thread::sleep(RETRY_DELAY);
         }
     }
 }
 
 /// No such message has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotThere {
+pub struct MessageNotFound {
     to: String,
     timeout: Duration,
     others: Vec<String>,
 }
 
-impl fmt::Display for NotThere {
+impl fmt::Display for MessageNotFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { to, timeout, others } = self;
         write!(f, "no such message for {to} within {timeout:?}; ")?;
@@ -290,7 +296,7 @@ impl fmt::Display for NotThere {
     }
 }
 
-impl std::error::Error for NotThere {}
+impl std::error::Error for MessageNotFound {}
 
 /// Why a server could not be started.
 #[derive(Debug)]
@@ -331,7 +337,7 @@ impl From<config::Error> for Error {
 #[track_caller]
 fn targets(to: &str) -> Vec<Target> {
     let lookup =
-        Address::parse(to).map(|address| Accounts::open_house(&["localhost".into()]).lookup(&address));
+        Address::parse(to).map(|address| Accounts::accept_all(&["localhost".into()]).lookup(&address));
     match lookup {
         Ok(Lookup::Local(destinations)) => {
             let target = |destination| Target { destination, address: to.to_owned() };
@@ -347,4 +353,4 @@ fn on_disk<T>(done: Result<T, maildir::Error>) -> T {
 }
 
 const ATTEMPTS: u32 = 50;
-const A_MOMENT: Duration = Duration::from_millis(20);
+const RETRY_DELAY: Duration = Duration::from_millis(20);

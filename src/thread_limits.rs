@@ -16,29 +16,29 @@ use crate::limits::Limits;
 /// Threads that sync beside the committer, which syncs too: as many as there are messages to sync together, and
 /// few, since the file system's journal merges what waits at the same time.
 pub fn sync_helpers(limits: &Limits) -> usize {
-    limits.delivery_batch.min(MOST_THAT_SYNC).saturating_sub(1)
+    limits.delivery_batch.min(MAX_SYNC_THREADS).saturating_sub(1)
 }
 
 /// Threads that a server with these limits needs at most.
-pub fn needed(limits: &Limits) -> usize {
+pub fn required_threads(limits: &Limits) -> usize {
     let workers = limits.disk_workers.saturating_add(limits.scan_workers);
     let workers = workers.saturating_add(limits.password_workers);
-    workers.saturating_add(sync_helpers(limits)).saturating_add(OTHERS)
+    workers.saturating_add(sync_helpers(limits)).saturating_add(OTHER_THREADS)
 }
 
 /// Why the threads of a server can't all be had. Prints as a sentence for the operator.
 #[derive(Debug, PartialEq, Eq)]
-pub struct TooMany {
+pub struct ThreadLimitError {
     /// The key in `[limits]` that asks for most of them.
     pub key: &'static str,
     wanted: usize,
     needed: usize,
-    room: Room,
+    budget: ThreadBudget,
 }
 
 /// Threads that this process may have, and what says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Room {
+struct ThreadBudget {
     threads: usize,
     limit: String,
 }
@@ -48,16 +48,16 @@ struct Room {
 ///
 /// # Errors
 /// They are too many.
-pub fn fit(limits: &Limits) -> Result<(), TooMany> {
-    let rooms = of_user().into_iter().chain(of_cgroups());
+pub fn check(limits: &Limits) -> Result<(), ThreadLimitError> {
+    let rooms = user_limit().into_iter().chain(cgroup_limits());
     match rooms.min_by_key(|room| room.threads) {
-        Some(room) => fits(limits, room),
+        Some(room) => check_against(limits, room),
         None => Ok(()),
     }
 }
 
-fn fits(limits: &Limits, room: Room) -> Result<(), TooMany> {
-    let needed = needed(limits);
+fn check_against(limits: &Limits, room: ThreadBudget) -> Result<(), ThreadLimitError> {
+    let needed = required_threads(limits);
     if needed <= room.threads {
         return Ok(());
     }
@@ -67,12 +67,12 @@ fn fits(limits: &Limits, room: Room) -> Result<(), TooMany> {
         ("limits.password_workers", limits.password_workers),
     ];
     let (key, wanted) = workers.into_iter().max_by_key(|(_, count)| *count).unwrap_or_default();
-    Err(TooMany { key, wanted, needed, room })
+    Err(ThreadLimitError { key, wanted, needed, budget: room })
 }
 
-impl fmt::Display for TooMany {
+impl fmt::Display for ThreadLimitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, wanted, needed, room: Room { threads, limit } } = self;
+        let Self { key, wanted, needed, budget: ThreadBudget { threads, limit } } = self;
         write!(
             f,
             "with {key} = {wanted} the server needs {needed} threads; {limit} leaves room for {threads}: \
@@ -81,30 +81,30 @@ impl fmt::Display for TooMany {
     }
 }
 
-impl std::error::Error for TooMany {}
+impl std::error::Error for ThreadLimitError {}
 
 /// The limit of the user, which does not hold for root (setrlimit(2), RLIMIT_NPROC).
-fn of_user() -> Option<Room> {
+fn user_limit() -> Option<ThreadBudget> {
     let most = getrlimit(Resource::Nproc).current?;
     if geteuid().is_root() {
         return None;
     }
-    let others = threads_of(getuid().as_raw()).saturating_sub(1);
+    let others = threads_of_user(getuid().as_raw()).saturating_sub(1);
     let threads = usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(others);
-    Some(Room { threads, limit: format!("RLIMIT_NPROC of {most} (ulimit -u)") })
+    Some(ThreadBudget { threads, limit: format!("RLIMIT_NPROC of {most} (ulimit -u)") })
 }
 
 /// Threads of a user, as far as this process may see them.
-fn threads_of(user: u32) -> usize {
+fn threads_of_user(user: u32) -> usize {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let own = processes.filter(|process| process.metadata().is_ok_and(|about| about.uid() == user));
     own.filter_map(|process| Some(fs::read_dir(process.path().join("task")).ok()?.count())).sum()
 }
 
 /// The limits of the control groups that this process is in.
-fn of_cgroups() -> Vec<Room> {
+fn cgroup_limits() -> Vec<ThreadBudget> {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    groups.lines().filter_map(pids_directory).flat_map(|(root, group)| rooms(&root, &group)).collect()
+    groups.lines().filter_map(pids_directory).flat_map(|(root, group)| group_limits(&root, &group)).collect()
 }
 
 /// The directory of a line of `/proc/self/cgroup` that limits threads: where the hierarchy is mounted, and the group
@@ -121,23 +121,23 @@ fn pids_directory(line: &str) -> Option<(PathBuf, PathBuf)> {
 }
 
 /// The limits of a group and of those above it.
-fn rooms(root: &Path, group: &Path) -> Vec<Room> {
+fn group_limits(root: &Path, group: &Path) -> Vec<ThreadBudget> {
     let number = |path: PathBuf| fs::read_to_string(path).ok()?.trim().parse::<usize>().ok();
     let room = |group: &Path| {
         let file = root.join(group).join("pids.max");
         let most = number(file.clone())?; // else it is "max", or can't be read
         let others = number(root.join(group).join("pids.current")).unwrap_or(1).saturating_sub(1);
         let limit = format!("{} of {most}", file.display());
-        Some(Room { threads: most.saturating_sub(others), limit })
+        Some(ThreadBudget { threads: most.saturating_sub(others), limit })
     };
     group.ancestors().filter_map(room).collect()
 }
 
 /// Threads that sync at the same time.
-const MOST_THAT_SYNC: usize = 8;
+const MAX_SYNC_THREADS: usize = 8;
 /// The loop, the log, the figures, transcripts, accounts, the certificate, the watch, a reload, the committer; and
 /// two processes that a service manager runs beside the server for a reload.
-const OTHERS: usize = 9 + 2;
+const OTHER_THREADS: usize = 9 + 2;
 
 #[cfg(test)]
 mod tests {
@@ -153,11 +153,11 @@ mod tests {
         write("a/pids.current", "21\n");
         write("a/b/pids.max", "max\n");
         assert_eq!(
-            rooms(root.path(), Path::new("a/b")).iter().map(|room| room.threads).collect::<Vec<_>>(),
+            group_limits(root.path(), Path::new("a/b")).iter().map(|room| room.threads).collect::<Vec<_>>(),
             [10]
         );
         write("a/b/pids.max", "7\n");
-        let rooms = rooms(root.path(), Path::new("a/b"));
+        let rooms = group_limits(root.path(), Path::new("a/b"));
         assert_eq!(rooms.iter().map(|room| room.threads).collect::<Vec<_>>(), [7, 10]);
         assert!(rooms[0].limit.contains("a/b/pids.max of 7"), "{rooms:?}");
     }
@@ -175,9 +175,9 @@ mod tests {
     #[test]
     fn threads_that_do_not_fit_are_told_with_the_key_and_the_limit() {
         let limits = Limits { disk_workers: 52, ..Limits::default() };
-        let room = |threads| Room { threads, limit: "pids.max of 64".into() };
-        assert_eq!(fits(&limits, room(needed(&limits))), Ok(()));
-        let error = fits(&limits, room(needed(&limits) - 1)).unwrap_err();
+        let room = |threads| ThreadBudget { threads, limit: "pids.max of 64".into() };
+        assert_eq!(check_against(&limits, room(required_threads(&limits))), Ok(()));
+        let error = check_against(&limits, room(required_threads(&limits) - 1)).unwrap_err();
         assert_eq!(error.key, "limits.disk_workers");
         for part in ["limits.disk_workers = 52", "pids.max of 64", "TasksMax="] {
             assert!(error.to_string().contains(part), "{error}");

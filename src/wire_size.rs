@@ -10,13 +10,13 @@
 /// last line lacks one. Dot-stuffing and the final dot are not part of a message and do not count. A CR
 /// that no LF follows is one octet like any other.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Octets {
+pub struct WireSizeCounter {
     bytes: u64,
     bare_line_feeds: u64,
     last: Option<u8>,
 }
 
-impl Octets {
+impl WireSizeCounter {
     /// Takes the next bytes of the file.
     pub fn feed(&mut self, bytes: &[u8]) {
         let Some(&last) = bytes.last() else { return };
@@ -36,15 +36,15 @@ impl Octets {
 }
 
 /// The octets on the wire of a message that is at hand whole.
-pub fn octets(message: &[u8]) -> u64 {
-    let mut octets = Octets::default();
+pub fn wire_size(message: &[u8]) -> u64 {
+    let mut octets = WireSizeCounter::default();
     octets.feed(message);
     octets.total()
 }
 
 /// Whether a file of so many bytes can have that many octets on the wire: line ends add some, and never more than
 /// one for each byte and two at the end.
-pub fn are_possible(octets: u64, bytes: u64) -> bool {
+pub fn is_plausible(octets: u64, bytes: u64) -> bool {
     octets >= bytes && octets <= bytes.saturating_mul(2).saturating_add(2)
 }
 
@@ -66,7 +66,7 @@ mod tests {
             ("\r\r\n", 3),
             ("\0\n", 3),
         ] {
-            assert_eq!(octets(file.as_bytes()), wire, "{file:?}");
+            assert_eq!(wire_size(file.as_bytes()), wire, "{file:?}");
         }
     }
 
@@ -74,10 +74,10 @@ mod tests {
     fn the_count_does_not_depend_on_the_pieces() {
         let file = b"a\r\n\nb\r\rc\n.\n\r\n";
         for cut in 0..=file.len() {
-            let mut pieces = Octets::default();
+            let mut pieces = WireSizeCounter::default();
             pieces.feed(&file[..cut]);
             pieces.feed(&file[cut..]);
-            assert_eq!(pieces.total(), octets(file), "cut at {cut}");
+            assert_eq!(pieces.total(), wire_size(file), "cut at {cut}");
         }
     }
 }

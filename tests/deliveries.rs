@@ -19,13 +19,13 @@ use restante::{
     accounts::Accounts,
     backend::Backend,
     config::Config,
-    fd_limits::{Opens, Shares, descriptors},
+    fd_limits::{Opens, Shares, raise_fd_limit},
     proto::{
         folder::Folder,
-        request::{Answer, Ask, ConnId, Envelope, Fault, Mailbox, Recipient},
+        request::{ConnId, Envelope, Failure, Mailbox, Recipient, Request, Response},
         smtp::address::Address,
     },
-    server::connection::World,
+    server::connection::RequestHandler,
     workers::{Completion, CompletionSender, LoopWaker},
 };
 use rustix::{
@@ -62,7 +62,7 @@ impl Office {
         let poll = mio::Poll::new().unwrap();
         let waker = Arc::new(LoopWaker::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap()));
         let (completions, results) = CompletionSender::new(Arc::clone(&waker));
-        let accounts = Accounts::open_house(&config.domains);
+        let accounts = Accounts::accept_all(&config.domains);
         let opens = Opens {
             inherited: 3,
             listeners: 1,
@@ -72,7 +72,7 @@ impl Office {
             transcripts: false,
             reloads: false,
         };
-        let shares = Shares::of(descriptors(), &config.limits, &opens).unwrap();
+        let shares = Shares::of(raise_fd_limit(), &config.limits, &opens).unwrap();
         let backend = Backend::open(&config, accounts, &shares, &waker, &completions).unwrap();
         Self { backend, results, _poll: poll, spool, _home: home, asked: 0 }
     }
@@ -88,9 +88,9 @@ impl Office {
         Maildir { path: self.spool.join(name) }
     }
 
-    fn ask(&mut self, ask: Ask) -> Answer {
+    fn ask(&mut self, ask: Request) -> Response {
         let id = ConnId(self.asked);
-        if let Some(answer) = self.backend.ask(id, ask) {
+        if let Some(answer) = self.backend.handle(id, ask) {
             return answer;
         }
         loop {
@@ -109,17 +109,17 @@ impl Office {
         envelope: Envelope,
         partly: bool,
         spilled: Option<usize>,
-    ) -> Answer {
+    ) -> Response {
         self.asked += 1;
-        assert!(matches!(self.ask(Ask::Begin), Answer::Ready));
+        assert!(matches!(self.ask(Request::Begin), Response::Ready));
         let (head, bytes) = message.split_at(spilled.unwrap_or(0));
         if spilled.is_some() {
             let mailboxes = envelope.to.iter().map(|to| to.mailbox.clone()).collect();
-            if let Answer::Failed(fault) = self.ask(Ask::Spill { mailboxes, bytes: head.to_vec() }) {
-                return Answer::Failed(fault);
+            if let Response::Failed(fault) = self.ask(Request::Spill { mailboxes, bytes: head.to_vec() }) {
+                return Response::Failed(fault);
             }
         }
-        self.ask(Ask::Deliver { envelope, bytes: bytes.to_vec(), partly })
+        self.ask(Request::Deliver { envelope, bytes: bytes.to_vec(), partly })
     }
 }
 
@@ -131,24 +131,24 @@ fn mailbox(name: &str) -> Mailbox {
 fn recipient(name: &str) -> Recipient {
     let (user, folder) = name.split_once('+').map_or((name, None), |(user, folder)| (user, Some(folder)));
     let address = Address::parse(&format!("{name}@example.test")).unwrap();
-    Recipient { address, mailbox: mailbox(user), folder: folder.and_then(Folder::named) }
+    Recipient { address, mailbox: mailbox(user), folder: folder.and_then(Folder::from_name) }
 }
 
 fn to(names: &[&str]) -> Envelope {
     let to = names.iter().map(|name| recipient(name)).collect();
-    Envelope { id: "c1-1".into(), from: None, utf8: false, to, sent: None }
+    Envelope { id: "c1-1".into(), from: None, utf8: false, to, sent_copy_for: None }
 }
 
 fn from_to(sender: &str, names: &[&str]) -> Envelope {
-    Envelope { sent: Some(mailbox(sender)), ..to(names) }
+    Envelope { sent_copy_for: Some(mailbox(sender)), ..to(names) }
 }
 
 /// Faults as an answer tells them: none where all got it.
 #[track_caller]
-fn faults(answer: Answer) -> Vec<Option<Fault>> {
+fn faults(answer: Response) -> Vec<Option<Failure>> {
     match answer {
-        Answer::Delivered => Vec::new(),
-        Answer::Partly(faults) => faults,
+        Response::Delivered => Vec::new(),
+        Response::Partly(faults) => faults,
         other => panic!("{other:?}"),
     }
 }
@@ -171,7 +171,7 @@ fn a_mailbox_that_cannot_be_used_keeps_no_other_from_its_mail() {
             let names = ["alice", "bob", "carol"];
             let got = faults(office.deliver(MESSAGE, to(&names), true, spilled));
             let expected: Vec<_> =
-                names.iter().map(|name| (*name == broken).then_some(Fault::Unusable)).collect();
+                names.iter().map(|name| (*name == broken).then_some(Failure::Unusable)).collect();
             assert_eq!(got, expected, "{spilled:?}");
             for name in names.iter().filter(|name| **name != broken) {
                 let maildir = office.maildir(&format!("{name}@example.test"));
@@ -188,7 +188,7 @@ fn where_all_or_none_must_get_it_one_bad_mailbox_is_enough() {
         let mut office = Office::open();
         fs::write(office.spool.join(BOB), "a file").unwrap();
         let answer = office.deliver(MESSAGE, to(&["alice", "bob", "carol"]), false, spilled);
-        assert!(matches!(answer, Answer::Failed(Fault::Unusable)), "{answer:?}");
+        assert!(matches!(answer, Response::Failed(Failure::Unusable)), "{answer:?}");
         for name in [ALICE, CAROL] {
             if office.spool.join(name).exists() {
                 assert_eq!(new(&office, name), 0);
@@ -203,7 +203,7 @@ fn a_message_that_nobody_can_get_fails_as_a_whole() {
     let mut office = Office::open();
     fs::write(office.spool.join(BOB), "a file").unwrap();
     let answer = office.deliver(MESSAGE, to(&["bob"]), true, None);
-    assert!(matches!(answer, Answer::Failed(Fault::Unusable)), "{answer:?}");
+    assert!(matches!(answer, Response::Failed(Failure::Unusable)), "{answer:?}");
 }
 
 #[test]
@@ -222,9 +222,9 @@ fn a_mailbox_that_refuses_the_name_at_the_last_moment_fails_alone() {
         let whole = office.deliver(MESSAGE, to(&names), false, None);
         chattr("-i").unwrap();
         let mut expected = vec![None; 3];
-        expected[at] = Some(Fault::Unusable);
+        expected[at] = Some(Failure::Unusable);
         assert_eq!(faults(partly), expected);
-        assert!(matches!(whole, Answer::Failed(Fault::Unusable)), "{whole:?}");
+        assert!(matches!(whole, Response::Failed(Failure::Unusable)), "{whole:?}");
         for name in [ALICE, BOB, CAROL] {
             assert_eq!(new(&office, name), if name == broken { 1 } else { 2 }, "{name}");
             assert!(office.maildir(name).files("tmp").is_empty());
@@ -310,7 +310,7 @@ fn a_message_that_is_refused_leaves_no_copy_in_sent() {
     let mut office = Office::open();
     fs::write(office.spool.join(BOB), "a file").unwrap();
     let answer = office.deliver(MESSAGE, from_to("alice", &["bob", "carol"]), false, None);
-    assert!(matches!(answer, Answer::Failed(Fault::Unusable)), "{answer:?}");
+    assert!(matches!(answer, Response::Failed(Failure::Unusable)), "{answer:?}");
     assert!(!office.maildir(ALICE).path.join(".Sent/cur").exists());
     fs::remove_file(office.spool.join(BOB)).unwrap();
     assert!(faults(office.deliver(MESSAGE, from_to("alice", &["bob"]), false, None)).is_empty());

@@ -12,7 +12,7 @@ use std::{
 use regex::Regex;
 
 use dialogue::{
-    file::{Dialogue, Failure},
+    file::{Dialogue, Problem},
     play::{self, Way},
     sealed::{self, Seal},
     world::Service,
@@ -86,7 +86,7 @@ fn nothing_changes_where_faults_would_happen_on_demand_and_nobody_asks() {
                 continue; // which another test tells
             };
             dialogue.world.faults = true;
-            if let Err(Failure { line, what }) = play::check(&dialogue, dialogue.ways[0]) {
+            if let Err(Problem { line, what }) = play::check(&dialogue, dialogue.ways[0]) {
                 failures.push_str(&format!("{}:{line}:\n    {what}\n", file.display()));
             }
         }
@@ -122,7 +122,7 @@ fn play_over_tls(directory: &str, service: Service, least: usize) {
         let dialogue = Dialogue::read(&fs::read_to_string(&file).unwrap(), Some(service));
         let Some(dialogue) = dialogue.ok().filter(sealed::is_timeless) else { continue };
         played += 1;
-        if let Err(Failure { line, what }) = sealed::check(&dialogue, &seal) {
+        if let Err(Problem { line, what }) = sealed::check(&dialogue, &seal) {
             failures.push_str(&format!("{}:{line}:\n    {what}\n", file.display()));
         }
     }
@@ -147,7 +147,7 @@ fn play_all(directory: &str, service: Option<Service>) {
 fn play_file(file: &Path, service: Option<Service>) -> Result<(), String> {
     let source = fs::read_to_string(file).map_err(|e| format!("{}: {e}\n", file.display()))?;
     let name = file.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap_or(file).display();
-    let told = |ways: &str, Failure { line, what }: Failure| format!("{name}:{line}: {ways}\n    {what}\n");
+    let told = |ways: &str, Problem { line, what }: Problem| format!("{name}:{line}: {ways}\n    {what}\n");
     let dialogue = Dialogue::read(&source, service).map_err(|failure| told("not played", failure))?;
     if env::var_os("BLESS").is_some() {
         let blessed = play::bless(&dialogue).map_err(|failure| told("not blessed", failure))?;
@@ -156,11 +156,11 @@ fn play_file(file: &Path, service: Option<Service>) -> Result<(), String> {
         }
         return Ok(());
     }
-    let failures: Vec<(Way, Failure)> =
+    let failures: Vec<(Way, Problem)> =
         dialogue.ways.iter().filter_map(|&way| Some((way, play::check(&dialogue, way).err()?))).collect();
     let texts = failures.chunk_by(|one, other| one.1 == other.1).map(|same| {
         let ways: Vec<&str> = same.iter().map(|(way, _)| way.name()).collect();
-        told(&ways.join(", "), Failure { line: same[0].1.line, what: same[0].1.what.clone() })
+        told(&ways.join(", "), Problem { line: same[0].1.line, what: same[0].1.what.clone() })
     });
     let text: String = texts.collect();
     if text.is_empty() { Ok(()) } else { Err(text) }

@@ -29,12 +29,12 @@ const LETTER: &[u8] = b"Subject: x\n\n.dot\nlast";
 
 /// A spool with one good mailbox in it.
 fn desk() -> Desk {
-    let desk = Desk::new();
+    let backend = Desk::new();
     for part in ["tmp", "new", "cur"] {
-        fs::create_dir_all(desk.spool.join(BOB).join(part)).unwrap();
+        fs::create_dir_all(backend.spool.join(BOB).join(part)).unwrap();
     }
-    close(&desk.spool);
-    desk
+    close(&backend.spool);
+    backend
 }
 
 /// Takes away what a umask has left to others.
@@ -48,17 +48,17 @@ fn close(path: &Path) {
 }
 
 /// A file of the mailbox.
-fn put(desk: &Desk, name: &str, content: &[u8]) -> PathBuf {
-    let path = desk.spool.join(BOB).join(name);
+fn put(backend: &Desk, name: &str, content: &[u8]) -> PathBuf {
+    let path = backend.spool.join(BOB).join(name);
     fs::write(&path, content).unwrap();
     fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     path
 }
 
 /// What fsck finds: (path below the mailbox, problem, state).
-fn findings(desk: &Desk, options: &[&str], code: i32) -> BTreeSet<(String, String, String)> {
-    let (printed, _) = desk.run(&[&["fsck", "--json"], options].concat(), code);
-    let home = format!("{}/", desk.spool.join(BOB).display());
+fn findings(backend: &Desk, options: &[&str], code: i32) -> BTreeSet<(String, String, String)> {
+    let (printed, _) = backend.run(&[&["fsck", "--json"], options].concat(), code);
+    let home = format!("{}/", backend.spool.join(BOB).display());
     let text = |line: &Value, key: &str| line[key].as_str().unwrap().to_owned();
     String::from_utf8(printed)
         .unwrap()
@@ -92,14 +92,14 @@ fn tree(path: &Path) -> Vec<(PathBuf, u32, Vec<u8>)> {
 
 #[test]
 fn a_good_mailbox_has_no_findings() {
-    let desk = desk();
-    put(&desk, "cur/1.M2P3.h,S=21,W=26:2,FS", LETTER);
-    put(&desk, "new/2.M2P3.h,S=21", LETTER);
-    put(&desk, "new/3_1.h", LETTER);
-    put(&desk, "tmp/4.h", b"under way");
-    put(&desk, "dovecot-uidlist", b"");
-    fs::create_dir(desk.spool.join("no mailbox")).unwrap();
-    let (printed, said) = desk.run(&["fsck"], 0);
+    let backend = desk();
+    put(&backend, "cur/1.M2P3.h,S=21,W=26:2,FS", LETTER);
+    put(&backend, "new/2.M2P3.h,S=21", LETTER);
+    put(&backend, "new/3_1.h", LETTER);
+    put(&backend, "tmp/4.h", b"under way");
+    put(&backend, "dovecot-uidlist", b"");
+    fs::create_dir(backend.spool.join("no mailbox")).unwrap();
+    let (printed, said) = backend.run(&["fsck"], 0);
     assert_eq!(
         String::from_utf8_lossy(&printed),
         "mailboxes and folders: 1, messages: 3, findings: 0, fixed: 0\n"
@@ -109,27 +109,27 @@ fn a_good_mailbox_has_no_findings() {
 
 #[test]
 fn everything_wrong_is_found_and_nothing_is_changed() {
-    let desk = desk();
-    let mailbox = desk.spool.join(BOB);
-    put(&desk, "cur/01.h,S=20:2,S", LETTER);
-    put(&desk, "cur/02.h,W=30", LETTER);
-    put(&desk, "cur/03.h:2,SR", LETTER);
-    put(&desk, "cur/04.h:2,X", LETTER);
-    put(&desk, "cur/05.h:2,S:2,R", LETTER);
-    put(&desk, "cur/06:h", LETTER);
-    put(&desk, "new/07.h:2,F", LETTER);
-    put(&desk, "new/.08.h", LETTER);
-    put(&desk, "new/09.h", b"");
-    put(&desk, "new/10.h", LETTER);
-    put(&desk, "cur/10.h,S=21:2,S", LETTER);
-    fs::set_permissions(put(&desk, "new/11.h", LETTER), Permissions::from_mode(0o644)).unwrap();
-    fs::set_permissions(put(&desk, "new/12.h", LETTER), Permissions::from_mode(0o200)).unwrap();
+    let backend = desk();
+    let mailbox = backend.spool.join(BOB);
+    put(&backend, "cur/01.h,S=20:2,S", LETTER);
+    put(&backend, "cur/02.h,W=30", LETTER);
+    put(&backend, "cur/03.h:2,SR", LETTER);
+    put(&backend, "cur/04.h:2,X", LETTER);
+    put(&backend, "cur/05.h:2,S:2,R", LETTER);
+    put(&backend, "cur/06:h", LETTER);
+    put(&backend, "new/07.h:2,F", LETTER);
+    put(&backend, "new/.08.h", LETTER);
+    put(&backend, "new/09.h", b"");
+    put(&backend, "new/10.h", LETTER);
+    put(&backend, "cur/10.h,S=21:2,S", LETTER);
+    fs::set_permissions(put(&backend, "new/11.h", LETTER), Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(put(&backend, "new/12.h", LETTER), Permissions::from_mode(0o200)).unwrap();
     let odd = mailbox.join("new").join(std::ffi::OsStr::from_bytes(b"13.\xff"));
     fs::copy(mailbox.join("new/10.h"), odd).unwrap();
     fs::create_dir(mailbox.join("new/14")).unwrap();
     symlink("10.h", mailbox.join("new/15")).unwrap();
     mknodat(CWD, mailbox.join("cur/16"), FileType::Fifo, Mode::RUSR, 0).unwrap();
-    put(&desk, ".restante.sizes", b"forty octets of rubbish, and some more..");
+    put(&backend, ".restante.sizes", b"forty octets of rubbish, and some more..");
     for part in ["cur", "new", "tmp"] {
         fs::create_dir_all(mailbox.join(".A/.B").join(part)).unwrap();
         fs::create_dir_all(mailbox.join(".A").join(part)).unwrap();
@@ -137,9 +137,9 @@ fn everything_wrong_is_found_and_nothing_is_changed() {
     fs::create_dir_all(mailbox.join("plain/cur")).unwrap();
     fs::create_dir_all(mailbox.join(".C/cur")).unwrap();
     symlink("../cur", mailbox.join(".C/new")).unwrap();
-    close(&desk.spool);
-    let before = tree(&desk.spool);
-    let found = findings(&desk, &[], 1);
+    close(&backend.spool);
+    let before = tree(&backend.spool);
+    let found = findings(&backend, &[], 1);
     let expected = set(&[
         ("cur/01.h,S=20:2,S", "wrong-size", "found"),
         ("cur/02.h,W=30", "wrong-octets", "found"),
@@ -170,23 +170,23 @@ fn everything_wrong_is_found_and_nothing_is_changed() {
     let missing: Vec<_> = expected.difference(&found).collect();
     let too_many: Vec<_> = found.difference(&expected).collect();
     assert!(missing.is_empty() && too_many.is_empty(), "missing {missing:#?}\ntoo many {too_many:#?}");
-    assert_eq!(tree(&desk.spool), before);
+    assert_eq!(tree(&backend.spool), before);
 }
 
 #[test]
 fn what_is_fixed_is_not_found_again_and_no_mail_is_lost() {
-    let desk = desk();
-    let mailbox = desk.spool.join(BOB);
-    put(&desk, "cur/01.h,S=20,W=25:2,SRR", LETTER);
-    put(&desk, "new/02.h,S=1", LETTER);
-    fs::set_permissions(put(&desk, "new/03.h", LETTER), Permissions::from_mode(0o666)).unwrap();
-    put(&desk, ".restante.sizes", b"rubbish");
+    let backend = desk();
+    let mailbox = backend.spool.join(BOB);
+    put(&backend, "cur/01.h,S=20,W=25:2,SRR", LETTER);
+    put(&backend, "new/02.h,S=1", LETTER);
+    fs::set_permissions(put(&backend, "new/03.h", LETTER), Permissions::from_mode(0o666)).unwrap();
+    put(&backend, ".restante.sizes", b"rubbish");
     fs::remove_dir(mailbox.join("tmp")).unwrap();
-    put(&desk, "new/04.h", b"");
+    put(&backend, "new/04.h", b"");
     // The right name is taken: nothing is overwritten.
-    put(&desk, "cur/05.h:2,SR", LETTER);
-    put(&desk, "cur/05.h:2,RS", b"another\n");
-    let found = findings(&desk, &["--fix"], 1);
+    put(&backend, "cur/05.h:2,SR", LETTER);
+    put(&backend, "cur/05.h:2,RS", b"another\n");
+    let found = findings(&backend, &["--fix"], 1);
     let expected = set(&[
         ("cur/01.h,S=20,W=25:2,SRR", "wrong-size", "fixed"),
         ("cur/01.h,S=20,W=25:2,SRR", "wrong-octets", "fixed"),
@@ -209,17 +209,17 @@ fn what_is_fixed_is_not_found_again_and_no_mail_is_lost() {
     }
     assert_eq!(fs::read(mailbox.join("cur/05.h:2,RS")).unwrap(), b"another\n");
     assert_eq!(mailbox.join("new/03.h").metadata().unwrap().mode() & 0o777, 0o660);
-    let before = tree(&desk.spool);
-    let again = findings(&desk, &["--fix"], 1);
+    let before = tree(&backend.spool);
+    let again = findings(&backend, &["--fix"], 1);
     assert!(
         again.iter().all(|(path, _, state)| path.contains("04") || path.contains("05") && state != "fixed"),
         "{again:?}"
     );
-    assert_eq!(tree(&desk.spool), before);
+    assert_eq!(tree(&backend.spool), before);
     fs::remove_file(mailbox.join("new/04.h")).unwrap();
     fs::remove_file(mailbox.join("cur/05.h:2,RS")).unwrap();
-    desk.run(&["fsck", "--fix"], 0);
-    desk.run(&["fsck"], 0);
+    backend.run(&["fsck", "--fix"], 0);
+    backend.run(&["fsck"], 0);
 }
 
 #[test]
@@ -228,13 +228,13 @@ fn stale_files_go_from_tmp_by_both_times_alone() {
     if !installed("faketime") {
         return skip(TEST, "faketime is not installed");
     }
-    let desk = desk();
-    let file = put(&desk, "tmp/1.h", b"half a mess");
+    let backend = desk();
+    let file = put(&backend, "tmp/1.h", b"half a mess");
     let old = std::time::SystemTime::now() - std::time::Duration::from_secs(10 * 86400);
     fs::File::options().write(true).open(&file).unwrap().set_modified(old).unwrap();
-    desk.run(&["fsck", "--fix"], 0);
+    backend.run(&["fsck", "--fix"], 0);
     assert!(file.exists(), "it was put there just now");
-    let tool = desk.command(&["fsck", "--fix"]);
+    let tool = backend.command(&["fsck", "--fix"]);
     let output = Command::new("faketime")
         .arg("+2 days")
         .arg(tool.get_program())
@@ -297,11 +297,11 @@ fn a_session_goes_on_with_a_message_that_is_renamed_under_it() {
 
 #[test]
 fn what_it_cannot_look_at_is_an_error_of_usage() {
-    let desk = desk();
+    let backend = desk();
     for words in [&["fsck", "nobody"][..], &["fsck", "../spool"], &["fsck", "bob/new"]] {
-        desk.run(words, 2);
+        backend.run(words, 2);
     }
-    let (_, said) = desk.run(&["fsck", BOB], 0);
+    let (_, said) = backend.run(&["fsck", BOB], 0);
     assert_eq!(said, "");
     let nowhere =
         Command::new(env!("CARGO_BIN_EXE_restante")).args(["fsck", "--spool", "/nowhere"]).output().unwrap();
@@ -315,19 +315,19 @@ fn what_it_cannot_look_at_is_an_error_of_usage() {
 
 #[test]
 fn what_it_may_not_look_at_is_a_finding_and_the_others_are_looked_at() {
-    let desk = desk();
-    put(&desk, "new/1.h", b"");
-    let closed = desk.spool.join("alice@example.test");
+    let backend = desk();
+    put(&backend, "new/1.h", b"");
+    let closed = backend.spool.join("alice@example.test");
     fs::create_dir(&closed).unwrap();
     fs::set_permissions(&closed, Permissions::from_mode(0o000)).unwrap();
     // Root sees everything, unless the spool is somebody's.
-    if rustix::process::geteuid().is_root() && !desk.give_away() {
+    if rustix::process::geteuid().is_root() && !backend.give_away() {
         return skip(
             "what_it_may_not_look_at_is_a_finding_and_the_others_are_looked_at",
             "nobody else can get to the spool",
         );
     }
-    let found = findings(&desk, &[], 1);
+    let found = findings(&backend, &[], 1);
     let closed_path = closed.to_str().unwrap();
     let expected = set(&[("new/1.h", "empty-file", "found"), (closed_path, "closed-to-owner", "found")]);
     assert_eq!(found, expected);

@@ -274,16 +274,16 @@ fn x3_a_socket_is_given_its_mode_and_not_what_has_taken_its_name() {
 #[test]
 fn x3_caches_beside_the_messages_are_not_written_through_what_is_in_their_place() {
     for (trap, put) in TRAPS {
-        let desk = Desk::new();
-        let (victim, mailbox) = (desk.file("victim", "kept"), desk.maildir(BOB));
+        let backend = Desk::new();
+        let (victim, mailbox) = (backend.file("victim", "kept"), backend.maildir(BOB));
         mailbox.put("1700000000.other", LETTER);
-        let mbox = desk.file("mbox", "From a@b Thu Jan  1 00:00:00 1970\nSubject: y\n\nText\n\n");
+        let mbox = backend.file("mbox", "From a@b Thu Jan  1 00:00:00 1970\nSubject: y\n\nText\n\n");
         let import = format!(".restante.import-{:x}", fs::metadata(&mbox).unwrap().ino());
         for name in [".restante.sizes", &import, &format!("{import}.new"), ".restante.sent", ".restante.lock"]
         {
             put(&victim, &mailbox.path.join(name));
         }
-        let server = Setup { spool: Some(desk.spool.clone()), ..Setup::default() }.start();
+        let server = Setup { spool: Some(backend.spool.clone()), ..Setup::default() }.start();
         // With a FIFO or a link for a lock nobody gets in, or somebody does; nothing hangs and nothing is written.
         let mut client = Client::connect(server.pop3());
         client.expect("+OK");
@@ -292,9 +292,9 @@ fn x3_caches_beside_the_messages_are_not_written_through_what_is_in_their_place(
         assert!(answer.starts_with("+OK") || answer.starts_with("-ERR"), "{trap}: {answer}");
         drop(server);
         let mut import = restante(&["import", mbox.to_str().unwrap(), "--to", BOB]);
-        let output = import.arg("--spool").arg(&desk.spool).output().unwrap();
+        let output = import.arg("--spool").arg(&backend.spool).output().unwrap();
         assert_ne!(output.status.code(), Some(124), "{trap}: import waits");
-        let fsck = desk.command(&["fsck", "--fix"]).output().unwrap();
+        let fsck = backend.command(&["fsck", "--fix"]).output().unwrap();
         assert!(matches!(fsck.status.code(), Some(0 | 1)), "{trap}");
         assert_eq!(fs::read_to_string(&victim).unwrap(), "kept", "{trap}");
     }
@@ -321,9 +321,9 @@ fn x3_fsck_follows_no_link_out_of_the_spool_and_changes_no_file_of_another_user(
     else {
         return;
     };
-    let desk = Desk::new();
+    let backend = Desk::new();
     // A spool of root's with the mailbox of another user, who owns all of it.
-    let mailbox = desk.maildir(BOB);
+    let mailbox = backend.maildir(BOB);
     mailbox.put("1700000000.x", LETTER);
     for part in ["", "tmp", "new", "cur", "new/1700000000.x"] {
         chown(mailbox.path.join(part), Some(NOBODY), Some(NOBODY)).unwrap();
@@ -342,14 +342,14 @@ fn x3_fsck_follows_no_link_out_of_the_spool_and_changes_no_file_of_another_user(
     fs::write(&stale, "").unwrap();
     fs::set_permissions(&stale, PermissionsExt::from_mode(0o666)).unwrap();
     symlink(&outside, mailbox.path.join(".link")).unwrap();
-    let (_, said) = desk.run(&["fsck", "--fix"], 1);
+    let (_, said) = backend.run(&["fsck", "--fix"], 1);
     assert_eq!(fs::metadata(&victim).unwrap().mode() & 0o7777, 0o4755, "{said}");
     assert!(stale.exists(), "{said}");
     // All of the mailbox is a link.
-    fs::rename(&mailbox.path, desk.spool.join("moved")).unwrap();
+    fs::rename(&mailbox.path, backend.spool.join("moved")).unwrap();
     symlink(&outside, &mailbox.path).unwrap();
     for name in [BOB, &format!("{BOB}/.link")] {
-        desk.run(&["fsck", "--fix", name], 1);
+        backend.run(&["fsck", "--fix", name], 1);
     }
     assert_eq!(fs::metadata(&stale).unwrap().mode() & 0o777, 0o666);
 }
@@ -357,8 +357,8 @@ fn x3_fsck_follows_no_link_out_of_the_spool_and_changes_no_file_of_another_user(
 /// The owner of a mailbox may swap it for a link at any moment.
 #[test]
 fn x3_nothing_outside_is_touched_while_directories_are_swapped_for_links() {
-    let desk = Desk::new();
-    let outside = desk.path("outside");
+    let backend = Desk::new();
+    let outside = backend.path("outside");
     for part in ["tmp", "new", "cur", ".fol/tmp", ".fol/new", ".fol/cur"] {
         fs::create_dir_all(outside.join(part)).unwrap();
     }
@@ -368,9 +368,9 @@ fn x3_nothing_outside_is_touched_while_directories_are_swapped_for_links() {
         fs::write(file, LETTER).unwrap();
         fs::set_permissions(file, PermissionsExt::from_mode(0o666)).unwrap();
     }
-    let (mailbox, aside) = (desk.maildir(BOB), desk.spool.join(".aside"));
+    let (mailbox, aside) = (backend.maildir(BOB), backend.spool.join(".aside"));
     mailbox.put("1700000000.x", LETTER);
-    let folder = desk.maildir(&format!("{BOB}/.fol"));
+    let folder = backend.maildir(&format!("{BOB}/.fol"));
     folder.put("1700000000.z", LETTER);
     let (new, new_aside) = (mailbox.path.join("new"), mailbox.path.join(".new-aside"));
     let over = std::sync::atomic::AtomicBool::new(false);
@@ -392,7 +392,7 @@ fn x3_nothing_outside_is_touched_while_directories_are_swapped_for_links() {
             for words in
                 [&["fsck", "--fix"][..], &["purge", "--all", "--yes"], &["purge", "--to", BOB, "--yes"]]
             {
-                let output = desk.command(words).output().unwrap();
+                let output = backend.command(words).output().unwrap();
                 assert!(matches!(output.status.code(), Some(0 | 1)), "{words:?}: {output:?}");
             }
         }
@@ -406,35 +406,35 @@ fn x3_nothing_outside_is_touched_while_directories_are_swapped_for_links() {
 
 #[test]
 fn x10_a_purge_of_all_goes_on_after_a_broken_mailbox_and_says_so() {
-    let desk = Desk::new();
+    let backend = Desk::new();
     for name in ["ann", "bob", "cid", "dan", "eve"] {
-        desk.maildir(name).put("1700000000.x", LETTER);
+        backend.maildir(name).put("1700000000.x", LETTER);
     }
     // A link in the place of a directory, one that is missing, and one that is a file.
-    let (bob, cid, dan) = (desk.spool.join("bob"), desk.spool.join("cid"), desk.spool.join("dan"));
-    fs::rename(bob.join("new"), desk.path("new")).unwrap();
-    symlink(desk.path("new"), bob.join("new")).unwrap();
+    let (bob, cid, dan) = (backend.spool.join("bob"), backend.spool.join("cid"), backend.spool.join("dan"));
+    fs::rename(bob.join("new"), backend.path("new")).unwrap();
+    symlink(backend.path("new"), bob.join("new")).unwrap();
     fs::remove_dir(cid.join("cur")).unwrap();
     fs::remove_dir(dan.join("tmp")).unwrap();
     fs::write(dan.join("tmp"), "").unwrap();
-    fs::create_dir(desk.spool.join("no mailbox")).unwrap();
-    let (printed, said) = desk.run(&["purge", "--all", "--yes"], 1);
+    fs::create_dir(backend.spool.join("no mailbox")).unwrap();
+    let (printed, said) = backend.run(&["purge", "--all", "--yes"], 1);
     assert_eq!(String::from_utf8(printed).unwrap(), "2 messages deleted\n");
     for part in ["/bob/new: ", "/cid/cur: ", "/dan/tmp: ", "3 mailboxes or folders could not be emptied"] {
         assert!(said.contains(part), "{part:?} is not in {said}");
     }
     assert!(!said.contains("no mailbox"), "{said}");
-    assert!(desk.path("new/1700000000.x").exists(), "what is behind a link is not ours");
+    assert!(backend.path("new/1700000000.x").exists(), "what is behind a link is not ours");
 }
 
 #[test]
 fn x10_fsck_and_explain_go_on_after_what_they_cannot_read() {
-    let desk = Desk::new();
-    desk.maildir("eve").put("1700000000.x", LETTER);
-    let (printed, said) = desk.run(&["fsck", "nobody", "eve"], 2);
+    let backend = Desk::new();
+    backend.maildir("eve").put("1700000000.x", LETTER);
+    let (printed, said) = backend.run(&["fsck", "nobody", "eve"], 2);
     assert!(String::from_utf8(printed).unwrap().contains("messages: 1"), "{said}");
     assert!(said.contains("nobody") && said.contains("no such mailbox"), "{said}");
-    let file = desk.spool.join("eve/new/1700000000.x");
+    let file = backend.spool.join("eve/new/1700000000.x");
     let output = restante(&["explain", "/no/such/file", file.to_str().unwrap()]).output().unwrap();
     let text = String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned();
     assert_eq!(output.status.code(), Some(1), "{text}");
@@ -467,7 +467,7 @@ fn assert_harmless(words: &[&str], output: &Output, hostile: &str) {
 #[test]
 fn x6_no_command_prints_a_hostile_name_as_it_is() {
     for hostile in HOSTILE {
-        let desk = Desk::new();
+        let backend = Desk::new();
         let name = format!("evil{hostile}NAME");
         let file = format!("1700000000.x{hostile}NAME");
         // A header may have all but line ends; a folded one has those.
@@ -475,20 +475,20 @@ fn x6_no_command_prints_a_hostile_name_as_it_is() {
         let letter = format!(
             "From: {word} <a@b.test>\nTo: {word}\nSubject: {word}\nReceived: from {word} by x\n\n{word}\n"
         );
-        desk.maildir(&name).put(&file, letter.as_bytes());
-        desk.maildir(BOB).put(&file, letter.as_bytes());
+        backend.maildir(&name).put(&file, letter.as_bytes());
+        backend.maildir(BOB).put(&file, letter.as_bytes());
         // What nothing can be done with: links in the place of a directory and of a message, a FIFO, a stray file.
-        let broken = desk.maildir(&format!("broken{hostile}NAME"));
+        let broken = backend.maildir(&format!("broken{hostile}NAME"));
         broken.put("1700000000.y", letter.as_bytes());
         fs::remove_dir(broken.path.join("cur")).unwrap();
-        symlink(desk.path("nowhere"), broken.path.join("cur")).unwrap();
-        symlink("/etc/passwd", desk.spool.join(BOB).join("new").join(format!("2.{hostile}NAME"))).unwrap();
-        fifo(&desk.spool.join(BOB).join("cur").join(format!("3.{hostile}NAME:2,")));
-        fs::create_dir_all(desk.spool.join(BOB).join(format!(".fol{hostile}NAME")).join("tmp")).unwrap();
-        fs::write(desk.spool.join(BOB).join(".restante.sizes"), "not ours").unwrap();
-        let path = |name: &str| desk.path(name).to_str().unwrap().to_owned();
+        symlink(backend.path("nowhere"), broken.path.join("cur")).unwrap();
+        symlink("/etc/passwd", backend.spool.join(BOB).join("new").join(format!("2.{hostile}NAME"))).unwrap();
+        fifo(&backend.spool.join(BOB).join("cur").join(format!("3.{hostile}NAME:2,")));
+        fs::create_dir_all(backend.spool.join(BOB).join(format!(".fol{hostile}NAME")).join("tmp")).unwrap();
+        fs::write(backend.spool.join(BOB).join(".restante.sizes"), "not ours").unwrap();
+        let path = |name: &str| backend.path(name).to_str().unwrap().to_owned();
         let missing = path(&format!("missing{hostile}NAME"));
-        let message = desk.spool.join(BOB).join("new").join(&file).to_str().unwrap().to_owned();
+        let message = backend.spool.join(BOB).join("new").join(&file).to_str().unwrap().to_owned();
         let (mbox, bad) = (path(&format!("mbox{hostile}NAME")), path(&format!("bad{hostile}NAME")));
         fs::write(&mbox, "From a@b Thu Jan  1 00:00:00 1970\nSubject: y\n\nText\n\n").unwrap();
         fs::write(&bad, format!("{name}\n")).unwrap();
@@ -510,13 +510,14 @@ fn x6_no_command_prints_a_hostile_name_as_it_is() {
         let transcript = format!("# smtp {word}\nS: 220 {word}\nC: EHLO {word}\n# spool: {word}\n# {word}\n");
         fs::write(format!("{transcripts}/20260101T000000.000Z-smtp-c{hostile}NAME.dlg"), transcript).unwrap();
         let config = path(&format!("config{hostile}NAME"));
-        let users = desk.path("users.json");
+        let users = backend.path("users.json");
         let inbox = serde_json::to_string(&name).unwrap();
         fs::write(&users, format!("{{\"ann@example.test\": {{\"password_hash\": \"c8dae1c50e092f3d877192fc555b1dcf\", \"inbox\": {inbox}}}}}")).unwrap();
-        fs::write(&config, common::configuration(desk.path("").as_path(), &desk.spool, STRICT)).unwrap();
+        fs::write(&config, common::configuration(backend.path("").as_path(), &backend.spool, STRICT))
+            .unwrap();
         let wrong_config = path(&format!("wrong{hostile}NAME"));
         fs::write(&wrong_config, format!("hostname = {}\n", toml_text(&name))).unwrap();
-        let in_spool = desk.spool.to_str().unwrap().to_owned();
+        let in_spool = backend.spool.to_str().unwrap().to_owned();
         let new = path(&format!("new{hostile}NAME"));
         let here = format!("{in_spool}/{name}");
         let option = format!("--no{hostile}NAME");
@@ -581,9 +582,9 @@ fn x6_no_command_prints_a_hostile_name_as_it_is() {
         for words in commands {
             let mut command = restante(words);
             command
-                .current_dir(desk.path(""))
-                .env("XDG_RUNTIME_DIR", desk.path(""))
-                .env("HOME", desk.path(""));
+                .current_dir(backend.path(""))
+                .env("XDG_RUNTIME_DIR", backend.path(""))
+                .env("HOME", backend.path(""));
             let output = command.stdin(Stdio::null()).output().unwrap();
             assert_harmless(words, &output, hostile);
         }
@@ -599,14 +600,14 @@ fn toml_text(text: &str) -> String {
 #[test]
 fn x6_x9_the_log_and_the_screen_of_a_server_have_no_hostile_name_as_it_is() {
     for hostile in ['\x1b', '\u{9b}', '\u{202e}', '\u{200b}', '\n'] {
-        let desk = Desk::new();
-        let spool = desk.path(&format!("spool{hostile}NAME"));
+        let backend = Desk::new();
+        let spool = backend.path(&format!("spool{hostile}NAME"));
         let broken = spool.join(BOB);
         fs::create_dir_all(broken.join("tmp")).unwrap();
         for part in ["new", "cur"] {
             symlink("/nowhere", broken.join(part)).unwrap();
         }
-        let transcripts = desk.path("transcripts");
+        let transcripts = backend.path("transcripts");
         let written = format!("--transcripts={}", transcripts.display());
         let server = Setup { spool: Some(spool), arguments: &[&written], ..Setup::default() }.start();
         let mut client = Client::smtp(&server);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use common::{PASSWORD, Server, Setup, client::Client, eventually, skip};
-use restante::accounts::{Scratch, Sources, hash};
+use restante::accounts::{HashMemory, Sources, hash};
 
 const ALICE: &str = "alice@example.test";
 
@@ -218,7 +218,7 @@ fn t12_g13_time_does_not_tell_who_exists() {
     std::fs::write(&users, text).unwrap();
     let accounts = Sources { users, aliases: None, domains: vec!["a.test".into()] }.load().unwrap();
     let names = ["known", "unknown", "disabled"];
-    let mut scratch = Scratch::default();
+    let mut scratch = HashMemory::default();
     let mut times = names.map(|_| Vec::with_capacity(ROUNDS));
     for round in 0..ROUNDS {
         for n in 0..names.len() {

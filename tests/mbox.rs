@@ -74,34 +74,34 @@ fn subject(message: &[u8]) -> Option<String> {
 
 #[test]
 fn what_was_imported_is_exported_as_it_was() {
-    let desk = Desk::new();
+    let backend = Desk::new();
     let original = mbox(300);
-    desk.file("in", &original);
+    backend.file("in", &original);
     for gz in [&[][..], &["--gz"]] {
         let (name, to) = if gz.is_empty() { ("in", "bob") } else { ("in.gz", "alice") };
         if !gz.is_empty() {
-            desk.file(name, packed(&original));
+            backend.file(name, packed(&original));
         }
-        let (printed, _) = desk.run(&[&["import", name, "--to", to, "--create"], gz].concat(), 0);
+        let (printed, _) = backend.run(&[&["import", name, "--to", to, "--create"], gz].concat(), 0);
         assert_eq!(
             String::from_utf8_lossy(&printed),
             format!("{name}: 300 messages in {} octets\n", original.len())
         );
-        let (exported, _) = desk.run(&["export", to], 0);
+        let (exported, _) = backend.run(&["export", to], 0);
         assert!(exported == original, "{gz:?}");
-        desk.run(&[&["export", to, "-o", "out"], gz].concat(), 0);
-        let out = fs::read(desk.path("out")).unwrap();
+        backend.run(&[&["export", to, "-o", "out"], gz].concat(), 0);
+        let out = fs::read(backend.path("out")).unwrap();
         assert!(gz.is_empty() && out == original || !gz.is_empty() && unpacked(&out) == original);
-        fs::remove_file(desk.path("out")).unwrap();
+        fs::remove_file(backend.path("out")).unwrap();
     }
 }
 
 #[test]
 fn dates_and_flags_are_in_the_files() {
-    let desk = Desk::new();
-    desk.file("in", mbox(4));
-    desk.run(&["import", "in", "--to", BOB, "--create"], 0);
-    let bob = desk.maildir(BOB);
+    let backend = Desk::new();
+    backend.file("in", mbox(4));
+    backend.run(&["import", "in", "--to", BOB, "--create"], 0);
+    let bob = backend.maildir(BOB);
     let (new, cur) = (bob.files("new"), bob.files("cur"));
     assert_eq!((new.len(), cur.len()), (1, 3));
     let info = |file: &Path| file.to_string_lossy().split_once(":2,").map(|(_, flags)| flags.to_owned());
@@ -116,12 +116,12 @@ fn dates_and_flags_are_in_the_files() {
     let text = fs::read_to_string(&new[0]).unwrap();
     assert_eq!(text, "Return-Path: <s@far.test>\nSubject: 0\n\nFrom the start\n>From 0\n");
     assert!(!fs::read_to_string(&cur[2]).unwrap().contains("Status"));
-    desk.run(&["fsck"], 0);
+    backend.run(&["fsck"], 0);
 }
 
 #[test]
 fn half_a_file_is_refused_whole_and_partial_takes_what_is_whole_of_it() {
-    let desk = Desk::new();
+    let backend = Desk::new();
     let whole = mbox(50);
     let gz = packed(&whole);
     let mut flipped = gz.clone();
@@ -140,14 +140,14 @@ fn half_a_file_is_refused_whole_and_partial_takes_what_is_whole_of_it() {
             format!("cannot be read beyond octet {}", whole.len()),
         ),
     ] {
-        desk.file(name, content);
+        backend.file(name, content);
         let words = [&["import", name, "--to", name, "--create"], options].concat();
-        let (_, said) = desk.run(&words, 1);
+        let (_, said) = backend.run(&words, 1);
         assert!(said.contains(&tells), "{name}: {said}");
-        let there = desk.maildir(name);
+        let there = backend.maildir(name);
         assert_eq!(subjects(&there), [""; 0], "{name}");
 
-        let (_, said) = desk.run(&[&words[..], &["--partial"]].concat(), 1);
+        let (_, said) = backend.run(&[&words[..], &["--partial"]].concat(), 1);
         assert!(said.contains("delivered: 49 messages"), "{name}: {said}");
         assert_eq!(subjects(&there).len(), 49, "{name}");
         assert_eq!(there.files("tmp").len(), 0, "{name}");
@@ -156,44 +156,44 @@ fn half_a_file_is_refused_whole_and_partial_takes_what_is_whole_of_it() {
 
 #[test]
 fn what_is_no_mbox_is_refused_with_a_hint() {
-    let desk = Desk::new();
-    desk.file("letter", "Subject: x\n\nhello\n");
-    desk.file("packed", packed(&mbox(2)));
+    let backend = Desk::new();
+    backend.file("letter", "Subject: x\n\nhello\n");
+    backend.file("packed", packed(&mbox(2)));
     for name in ["letter", "packed"] {
-        let (_, said) = desk.run(&["import", name, "--to", BOB, "--create"], 1);
+        let (_, said) = backend.run(&["import", name, "--to", BOB, "--create"], 1);
         assert!(said.contains("not an mbox") && said.contains("--gz"), "{said}");
     }
-    let (_, said) = desk.run(&["import", "nowhere", "--to", BOB, "--create"], 2);
+    let (_, said) = backend.run(&["import", "nowhere", "--to", BOB, "--create"], 2);
     assert!(said.contains("nowhere"), "{said}");
-    let (_, said) = desk.run(&["import", "letter", "--to", "nobody"], 2);
+    let (_, said) = backend.run(&["import", "letter", "--to", "nobody"], 2);
     assert!(said.contains("--create"), "{said}");
-    desk.run(&["import", "letter", "--to", "../bob", "--create"], 2);
-    desk.run(&["export", "nobody"], 2);
+    backend.run(&["import", "letter", "--to", "../bob", "--create"], 2);
+    backend.run(&["export", "nobody"], 2);
 }
 
 #[test]
 fn what_is_done_is_not_done_again() {
-    let desk = Desk::new();
-    let file = desk.file("in", mbox(5));
+    let backend = Desk::new();
+    let file = backend.file("in", mbox(5));
     let import = ["import", "in", "--to", BOB, "--create"];
-    desk.run(&import, 0);
-    let (printed, _) = desk.run(&import, 0);
+    backend.run(&import, 0);
+    let (printed, _) = backend.run(&import, 0);
     assert!(String::from_utf8_lossy(&printed).contains("already imported"));
     fs::write(&file, mbox(6)).unwrap();
-    let (_, said) = desk.run(&import, 1);
+    let (_, said) = backend.run(&import, 1);
     assert!(said.contains("changed since its import began"), "{said}");
-    assert_eq!(subjects(&desk.maildir(BOB)).len(), 5);
-    desk.run(&[&import[..], &["--again"]].concat(), 0);
-    assert_eq!(subjects(&desk.maildir(BOB)).len(), 11);
+    assert_eq!(subjects(&backend.maildir(BOB)).len(), 5);
+    backend.run(&[&import[..], &["--again"]].concat(), 0);
+    assert_eq!(subjects(&backend.maildir(BOB)).len(), 11);
 }
 
 #[test]
 fn standard_input_is_taken_as_far_as_it_is_whole() {
-    let desk = Desk::new();
+    let backend = Desk::new();
     let mbox = mbox(20);
     let words = ["import", "-", "--to", BOB, "--create"];
     for (input, code, expected) in [(&mbox[..], 0, 20), (&mbox[..mbox.len() - 1], 1, 39)] {
-        let mut child = desk
+        let mut child = backend
             .command(&words)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -202,43 +202,43 @@ fn standard_input_is_taken_as_far_as_it_is_whole() {
             .unwrap();
         child.stdin.take().unwrap().write_all(input).unwrap();
         ended(child.wait_with_output().unwrap(), &words, code);
-        assert_eq!(subjects(&desk.maildir(BOB)).len(), expected);
+        assert_eq!(subjects(&backend.maildir(BOB)).len(), expected);
     }
 }
 
 #[test]
 fn an_export_overwrites_nothing_and_leaves_nothing_half() {
-    let desk = Desk::new();
-    desk.file("in", mbox(3));
-    desk.run(&["import", "in", "--to", BOB, "--create"], 0);
-    desk.file("there", "precious");
-    let (_, said) = desk.run(&["export", BOB, "-o", "there"], 2);
+    let backend = Desk::new();
+    backend.file("in", mbox(3));
+    backend.run(&["import", "in", "--to", BOB, "--create"], 0);
+    backend.file("there", "precious");
+    let (_, said) = backend.run(&["export", BOB, "-o", "there"], 2);
     assert!(said.contains("exists already"), "{said}");
-    assert_eq!(fs::read(desk.path("there")).unwrap(), b"precious");
-    desk.run(&["export", BOB, "-o", "nowhere/out"], 1);
+    assert_eq!(fs::read(backend.path("there")).unwrap(), b"precious");
+    backend.run(&["export", BOB, "-o", "nowhere/out"], 1);
     if Path::new("/dev/full").exists() {
         let words = ["export", BOB];
         let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let output = desk.command(&words).stdout(full).output().unwrap();
+        let output = backend.command(&words).stdout(full).output().unwrap();
         let (_, said) = ended(output, &words, 1);
         assert!(said.contains("cannot be written"), "{said}");
     }
     let left: Vec<_> =
-        fs::read_dir(desk.path(".")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        fs::read_dir(backend.path(".")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 3, "{left:?}");
 }
 
 #[test]
 fn an_import_that_is_killed_goes_on_and_nothing_is_lost_or_doubled() {
     const MESSAGES: usize = 3000;
-    let desk = Desk::new();
-    desk.file("in", mbox(MESSAGES));
-    let bob = desk.maildir(BOB);
+    let backend = Desk::new();
+    backend.file("in", mbox(MESSAGES));
+    let bob = backend.maildir(BOB);
     let words = ["import", "in", "--to", BOB, "--create"];
     let (mut deleted, mut killed) = (BTreeSet::new(), 0);
     loop {
         let before = subjects(&bob).len();
-        let mut import = desk.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut import = backend.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let ended = eventually("the import goes on, or ends", || {
             let status = import.try_wait().unwrap();
             let seen = bob.files("new").len() + bob.files("cur").len();
@@ -265,7 +265,7 @@ fn an_import_that_is_killed_goes_on_and_nothing_is_lost_or_doubled() {
     assert_eq!(there.len(), distinct.len(), "doubled");
     assert_eq!(distinct.intersection(&deleted).count(), 0, "what was deleted is there again");
     assert_eq!(distinct.len() + deleted.len(), MESSAGES, "lost, after {killed} kills");
-    desk.run(&words, 0);
+    backend.run(&words, 0);
     assert_eq!(subjects(&bob).len(), there.len());
 }
 
@@ -282,18 +282,18 @@ fn an_import_that_fails_or_dies_at_any_step_goes_on_from_there() {
         [("renameat2", &[1, 60, 128][..]), ("renameat", &[1, 2]), ("fsync", &[7, 8]), ("syncfs", &[1])]
     {
         for (nth, fault) in nths.iter().flat_map(|nth| [(nth, "signal=KILL"), (nth, "error=EIO")]) {
-            let desk = Desk::new();
-            desk.file("in", &text);
+            let backend = Desk::new();
+            backend.file("in", &text);
             let words = ["import", "in", "--to", BOB, "--create"];
-            let tool = desk.command(&words);
+            let tool = backend.command(&words);
             let mut strace = Command::new("strace");
             strace.args(["-f", "--seccomp-bpf", "-o", "/dev/null", "-e", &format!("trace={call}")]);
             strace.args(["-e", &format!("inject={call}:{fault}:when={nth}")]);
-            strace.arg(tool.get_program()).args(tool.get_args()).current_dir(desk.path("."));
+            strace.arg(tool.get_program()).args(tool.get_args()).current_dir(backend.path("."));
             let first = strace.output().unwrap();
             let whole = first.status.success();
-            desk.run(&words, 0);
-            let there = subjects(&desk.maildir(BOB));
+            backend.run(&words, 0);
+            let there = subjects(&backend.maildir(BOB));
             let distinct: BTreeSet<String> = there.iter().cloned().collect();
             if there.len() != MESSAGES || distinct != expected {
                 let said = String::from_utf8_lossy(&first.stderr).into_owned();
@@ -307,43 +307,43 @@ fn an_import_that_fails_or_dies_at_any_step_goes_on_from_there() {
 #[test]
 fn a_message_larger_than_the_memory_goes_through() {
     const OCTETS: usize = 60_000_000;
-    let desk = Desk::new();
-    let mut file = fs::File::create(desk.path("in")).unwrap();
+    let backend = Desk::new();
+    let mut file = fs::File::create(backend.path("in")).unwrap();
     file.write_all(b"From MAILER-DAEMON Sat Jan  3 01:02:03 2026\nSubject: x\n\n").unwrap();
     let piece = [&b"x".repeat(999_999)[..], b">"].concat(); // one line
     (0..OCTETS / piece.len()).for_each(|_| file.write_all(&piece).unwrap());
     file.write_all(b"\n\n").unwrap();
     let bounded = |words: &[&str]| {
-        let tool = desk.command(words);
+        let tool = backend.command(words);
         let mut shell = Command::new("sh");
         shell
             .args(["-c", "ulimit -v 50000 && exec \"$0\" \"$@\""])
             .arg(tool.get_program())
             .args(tool.get_args());
-        ended(shell.current_dir(desk.path(".")).output().unwrap(), words, 0);
+        ended(shell.current_dir(backend.path(".")).output().unwrap(), words, 0);
     };
     bounded(&["import", "in", "--to", BOB, "--create"]);
     bounded(&["export", BOB, "-o", "out"]);
-    let same = Command::new("cmp").args(["in", "out"]).current_dir(desk.path(".")).status().unwrap();
+    let same = Command::new("cmp").args(["in", "out"]).current_dir(backend.path(".")).status().unwrap();
     assert!(same.success());
 }
 
 #[test]
 fn with_few_descriptors_the_tools_do_all_that_they_do_with_many() {
-    let desk = Desk::new();
-    fs::write(desk.path("in"), mbox(300)).unwrap();
+    let backend = Desk::new();
+    fs::write(backend.path("in"), mbox(300)).unwrap();
     let limited = |words: &[&str]| {
-        let tool = desk.command(words);
+        let tool = backend.command(words);
         let mut shell = Command::new("sh");
         shell.args(["-c", "exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; ulimit -n 32; exec \"$0\" \"$@\""]);
         shell.arg(tool.get_program()).args(tool.get_args());
-        ended(shell.current_dir(desk.path(".")).output().unwrap(), words, 0);
+        ended(shell.current_dir(backend.path(".")).output().unwrap(), words, 0);
     };
     limited(&["import", "in", "--to", BOB, "--create"]);
     limited(&["seed", "--to", BOB, "--count", "300"]);
     limited(&["fsck", BOB]);
     limited(&["export", BOB, "-o", "out"]);
-    assert_eq!(subjects(&desk.maildir(BOB)).len(), 600);
+    assert_eq!(subjects(&backend.maildir(BOB)).len(), 600);
 }
 
 #[test]
@@ -369,38 +369,38 @@ fn what_is_imported_beside_a_server_is_in_the_next_login() {
 
 #[test]
 fn root_writes_as_the_owner_of_the_spool() {
-    let desk = Desk::new();
-    if !desk.give_away() {
+    let backend = Desk::new();
+    if !backend.give_away() {
         let why = "this is not root, or nobody else can get to the spool";
         return skip("root_writes_as_the_owner_of_the_spool", why);
     }
     // Of root alone, and opened before root goes.
-    let file = desk.file("in", mbox(8));
+    let file = backend.file("in", mbox(8));
     fs::set_permissions(file, Permissions::from_mode(0o600)).unwrap();
-    desk.run(&["import", "in", "--to", BOB, "--create"], 0);
-    let bob = desk.maildir(BOB);
+    backend.run(&["import", "in", "--to", BOB, "--create"], 0);
+    let bob = backend.maildir(BOB);
     for path in [vec![bob.path.clone(), bob.path.join("new")], bob.files("new"), bob.files("cur")].concat() {
         let data = path.metadata().unwrap();
         assert_eq!((data.uid(), data.gid()), (NOBODY, NOBODY), "{path:?}");
     }
-    desk.run(&["fsck"], 0);
+    backend.run(&["fsck"], 0);
 }
 
 #[test]
 fn a_configuration_tells_where_the_mailbox_of_a_user_is() {
-    let desk = Desk::new();
-    desk.file("in", mbox(3));
+    let backend = Desk::new();
+    backend.file("in", mbox(3));
     let user = format!("{{{BOB:?}: {{\"password_hash\": {PASSWORD_MD5:?}, \"inbox\": \"box\"}}}}");
-    desk.file("users.json", user);
-    desk.file("restante.toml", configuration(&desk.path("."), &desk.spool, STRICT));
+    backend.file("users.json", user);
+    backend.file("restante.toml", configuration(&backend.path("."), &backend.spool, STRICT));
     let run = |words: &[&str], code| {
         let mut tool = Command::new(env!("CARGO_BIN_EXE_restante"));
-        tool.args(words).args(["--config", "restante.toml"]).current_dir(desk.path("."));
+        tool.args(words).args(["--config", "restante.toml"]).current_dir(backend.path("."));
         ended(tool.output().unwrap(), words, code).0
     };
     run(&["import", "in", "--to", "nobody"], 2);
     run(&["import", "in", "--to", "bob"], 0);
-    assert_eq!(subjects(&desk.maildir("box")).len(), 3);
+    assert_eq!(subjects(&backend.maildir("box")).len(), 3);
     assert_eq!(run(&["export", BOB], 0), mbox(3));
     assert_eq!(run(&["export", "box"], 0), mbox(3));
     run(&["fsck", "bob"], 0);
@@ -409,17 +409,17 @@ fn a_configuration_tells_where_the_mailbox_of_a_user_is() {
 
 #[test]
 fn a_maildir_anywhere_is_exported_by_its_path() {
-    let desk = Desk::new();
+    let backend = Desk::new();
     let original = mbox(10);
-    desk.file("in", &original);
-    desk.run(&["import", "in", "--to", BOB, "--create"], 0);
-    fs::rename(desk.spool.join(BOB), desk.path("Maildir")).unwrap();
+    backend.file("in", &original);
+    backend.run(&["import", "in", "--to", BOB, "--create"], 0);
+    fs::rename(backend.spool.join(BOB), backend.path("Maildir")).unwrap();
     let export = |path: &str| {
         let mut tool = Command::new(env!("CARGO_BIN_EXE_restante"));
-        tool.args(["export", path]).current_dir(desk.path(".")).output().unwrap()
+        tool.args(["export", path]).current_dir(backend.path(".")).output().unwrap()
     };
     assert!(ended(export("./Maildir"), &["export"], 0).0 == original);
-    assert!(ended(export(desk.path("Maildir").to_str().unwrap()), &["export"], 0).0 == original);
+    assert!(ended(export(backend.path("Maildir").to_str().unwrap()), &["export"], 0).0 == original);
     ended(export("./nowhere"), &["export"], 2);
     ended(export("Maildir"), &["export"], 2);
 }
@@ -452,10 +452,10 @@ fn python_reads_the_same_messages() {
     if !installed("python3") {
         return skip("python_reads_the_same_messages", "python3 is not installed");
     }
-    let desk = Desk::new();
-    desk.file("in", mbox(30));
-    desk.run(&["import", "in", "--to", BOB, "--create"], 0);
-    let bob = desk.maildir(BOB);
+    let backend = Desk::new();
+    backend.file("in", mbox(30));
+    backend.run(&["import", "in", "--to", BOB, "--create"], 0);
+    let bob = backend.maildir(BOB);
     let mut files = [bob.files("new"), bob.files("cur")].concat();
     files.sort_by_key(|file| {
         file.file_name().unwrap().to_string_lossy().split('Q').next().unwrap().to_owned()
@@ -468,9 +468,9 @@ fn python_reads_the_same_messages() {
         fs::File::options().write(true).open(file).unwrap().set_modified(modified).unwrap();
     }
     for format in ["mboxrd", "mboxo"] {
-        desk.run(&["export", BOB, "--format", format, "-o", format], 0);
+        backend.run(&["export", BOB, "--format", format, "-o", format], 0);
         let mut python = Command::new("python3");
-        python.env("TZ", "UTC").args(["-c", PYTHON]).arg(desk.path(format)).arg(format).args(&files);
+        python.env("TZ", "UTC").args(["-c", PYTHON]).arg(backend.path(format)).arg(format).args(&files);
         let output = python.output().unwrap();
         assert!(output.status.success(), "{format}: {}", String::from_utf8_lossy(&output.stderr));
     }
@@ -482,17 +482,17 @@ fn mutt_counts_the_same_messages_with_the_same_flags() {
     if let Some(missing) = NEEDS.iter().find(|program| !installed(program)) {
         return skip(TEST, &format!("{missing} is not installed"));
     }
-    let desk = Desk::new();
+    let backend = Desk::new();
     let text = b"From s@far.test Sat Jan  3 09:00:00 2026\nSubject: tail\n\nFrom here on it is text\n\n";
-    desk.file("in", [mbox(12), text.to_vec()].concat());
-    desk.run(&["import", "in", "--to", BOB, "--create"], 0);
-    desk.run(&["export", BOB, "-o", "out"], 0);
+    backend.file("in", [mbox(12), text.to_vec()].concat());
+    backend.run(&["import", "in", "--to", BOB, "--create"], 0);
+    backend.run(&["export", BOB, "-o", "out"], 0);
     for name in ["in", "out"] {
         let listed = |pattern: &str| {
             let home = common::home();
             let keys =
                 format!("<tag-pattern>{pattern}<enter><tag-prefix><pipe-message>cat >> listed<enter><exit>");
-            let output = mutt_in(home.path(), &desk.path(name), "-R", &keys, 20);
+            let output = mutt_in(home.path(), &backend.path(name), "-R", &keys, 20);
             assert!(output.status.success(), "{name} {pattern}: {}", output.status);
             let text = fs::read_to_string(home.path().join("listed")).unwrap();
             text.lines().filter(|line| line.starts_with("Subject: ")).count()

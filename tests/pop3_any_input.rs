@@ -11,11 +11,11 @@ use restante::{
         Cx, Session, Step,
         buffer::{Inbox, Outbox},
         dot::LineEndings,
-        pop3::{Persona, Pop3, Rules},
-        request::{Answer, Ask, Directory, Fault, Lookup, Mailbox, Maildrop},
+        pop3::{Persona, Pop3, SessionConfig},
+        request::{Directory, Failure, Lookup, Mailbox, Maildrop, Request, Response},
         smtp::address::Address,
     },
-    wire_size::octets,
+    wire_size::wire_size,
 };
 
 /// What is in the mailbox.
@@ -35,14 +35,14 @@ impl Maildrop for Messages {
     }
 
     fn octets(&self, message: usize) -> u64 {
-        octets(MESSAGES[message].as_bytes())
+        wire_size(MESSAGES[message].as_bytes())
     }
 
     fn unique_id(&self, message: usize) -> Cow<'_, str> {
         format!("uid-{message}").into()
     }
 
-    fn delivered(&self, _: usize) -> u64 {
+    fn delivered_at(&self, _: usize) -> u64 {
         0
     }
 }
@@ -68,8 +68,8 @@ struct Outcome {
 }
 
 /// Plays a session that gets its input in these pieces. The n-th ask fails where the n-th of `faults` says so.
-fn play(limits: &Limits, pieces: &[&[u8]], faults: &[Option<Fault>]) -> Outcome {
-    let rules = Rules {
+fn play(limits: &Limits, pieces: &[&[u8]], faults: &[Option<Failure>]) -> Outcome {
+    let rules = SessionConfig {
         hostname: "mx.test".into(),
         line_endings: LineEndings::Strict,
         persona: Persona::Modern,
@@ -79,7 +79,7 @@ fn play(limits: &Limits, pieces: &[&[u8]], faults: &[Option<Fault>]) -> Outcome 
         limits: limits.clone(),
         pedantic: false,
     };
-    let now = Now { steady: Duration::ZERO, date: SystemTime::UNIX_EPOCH };
+    let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
     let cx = Cx { now, directory: &Nobody };
     let (mut session, mut inbox, mut out) = (Pop3::new(Rc::new(rules)), Inbox::default(), Outbox::default());
     let (mut outcome, mut asked) = (Outcome::default(), 0);
@@ -92,16 +92,16 @@ fn play(limits: &Limits, pieces: &[&[u8]], faults: &[Option<Fault>]) -> Outcome 
                 (outcome.over, outcome.aborted) = (true, true);
                 return outcome;
             }
-            outcome.said.extend_from_slice(out.waiting());
-            out.sent(out.waiting().len());
+            outcome.said.extend_from_slice(out.pending());
+            out.consume(out.pending().len());
             step = match step {
                 Step::Again | Step::Pause(_) => session.step(&cx, &mut inbox, &mut out),
                 Step::Ask(ask) => {
                     let fault = faults.get(asked).copied().flatten();
                     asked += 1;
-                    outcome.cut |= fault.is_some() && matches!(ask, Ask::Read { from: 1.., .. });
+                    outcome.cut |= fault.is_some() && matches!(ask, Request::Read { from: 1.., .. });
                     let answer = answer(ask, &mut outcome);
-                    session.answer(&cx, fault.map_or(answer, Answer::Failed), &mut out)
+                    session.answer(&cx, fault.map_or(answer, Response::Failed), &mut out)
                 }
                 Step::Idle => break,
                 Step::Secure => panic!("TLS is not offered here"),
@@ -115,19 +115,19 @@ fn play(limits: &Limits, pieces: &[&[u8]], faults: &[Option<Fault>]) -> Outcome 
     outcome
 }
 
-fn answer(ask: Ask, outcome: &mut Outcome) -> Answer {
+fn answer(ask: Request, outcome: &mut Outcome) -> Response {
     match ask {
-        Ask::Verify { .. } => Answer::Welcome(Mailbox::named("bob").unwrap()),
-        Ask::Open { .. } => Answer::Opened(Arc::new(Messages)),
-        Ask::Read { message, from } => {
+        Request::Verify { .. } => Response::Welcome(Mailbox::named("bob").unwrap()),
+        Request::Open { .. } => Response::Opened(Arc::new(Messages)),
+        Request::Read { message, from } => {
             let rest = &MESSAGES[message].as_bytes()[from as usize..];
             let (bytes, after) = rest.split_at(rest.len().min(5));
-            Answer::Chunk { bytes: bytes.to_vec(), last: after.is_empty() }
+            Response::Chunk { bytes: bytes.to_vec(), last: after.is_empty() }
         }
-        Ask::Update { delete, seen } => {
+        Request::Update { delete, seen } => {
             assert_eq!(outcome.update, None, "one update ends a session");
             outcome.update = Some((delete, seen));
-            Answer::Updated
+            Response::Updated
         }
         other => panic!("a POP3 session has no use for {other:?}"),
     }
@@ -224,8 +224,8 @@ fn session() -> impl Strategy<Value = Vec<Vec<u8>>> {
     })
 }
 
-fn faults() -> impl Strategy<Value = Vec<Option<Fault>>> {
-    use Fault::{Broken, Busy, Changed, Crowded, Cut, Denied, Gone, InUse, NoFolder, TooSoon, Unusable};
+fn faults() -> impl Strategy<Value = Vec<Option<Failure>>> {
+    use Failure::{Broken, Busy, Changed, Crowded, Cut, Denied, Gone, InUse, NoFolder, TooSoon, Unusable};
     let fault = prop::sample::select(vec![
         Broken, Busy, Changed, Crowded, Cut, Denied, Gone, InUse, NoFolder, TooSoon, Unusable,
     ]);

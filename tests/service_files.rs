@@ -69,7 +69,7 @@ fn systemd_finds_the_unit_safe_and_nothing_wrong_with_it() {
 fn the_unit_allows_all_threads_that_the_configuration_may_ask_for() {
     let most = Limits { disk_workers: 256, scan_workers: 256, password_workers: 256, ..Limits::default() };
     let service = example("restante.service");
-    assert_eq!(values(&service, "TasksMax"), [thread_limits::needed(&most).to_string()]);
+    assert_eq!(values(&service, "TasksMax"), [thread_limits::required_threads(&most).to_string()]);
     // More of them are refused.
     let home = home();
     for key in ["disk_workers", "scan_workers", "password_workers"] {

@@ -14,8 +14,8 @@ use restante::{
         Cx, Encryption, Session, Step,
         buffer::{Inbox, Outbox},
         dot::LineEndings,
-        request::{Answer, Ask, Directory, Envelope, Fault, Lookup, Mailbox},
-        smtp::{AuthRule, Kind, Persona, Policy, Rules, Smtp, address::Address},
+        request::{Directory, Envelope, Failure, Lookup, Mailbox, Request, Response},
+        smtp::{AuthPolicy, Kind, Persona, Policy, SessionConfig, Smtp, address::Address},
     },
 };
 
@@ -48,38 +48,38 @@ struct Outcome {
 }
 
 impl Outcome {
-    fn answer(&mut self, ask: Ask, fault: Option<Fault>) -> Answer {
+    fn answer(&mut self, ask: Request, fault: Option<Failure>) -> Response {
         let answer = match ask {
-            Ask::Room { .. } => Answer::Ready,
-            Ask::Begin => {
+            Request::Room { .. } => Response::Ready,
+            Request::Begin => {
                 assert!(self.begun.is_none(), "the last message was neither delivered nor discarded");
                 self.begun = if fault.is_none() { Some(Vec::new()) } else { None };
-                Answer::Ready
+                Response::Ready
             }
-            Ask::Spill { bytes, .. } => {
+            Request::Spill { bytes, .. } => {
                 self.begun.as_mut().expect("a message that was begun").extend(bytes);
-                Answer::Ready
+                Response::Ready
             }
-            Ask::Discard => {
+            Request::Discard => {
                 self.begun = None;
-                return Answer::Ready;
+                return Response::Ready;
             }
-            Ask::Deliver { envelope, bytes, .. } => {
+            Request::Deliver { envelope, bytes, .. } => {
                 let mut message = self.begun.take().expect("a message that was begun");
                 message.extend(bytes);
                 self.asked.push((envelope, self.logged_in));
                 if fault.is_none() {
                     self.stored.push(message);
                 }
-                Answer::Delivered
+                Response::Delivered
             }
-            Ask::Verify { .. } => {
+            Request::Verify { .. } => {
                 self.logged_in |= fault.is_none();
-                Answer::Welcome(Mailbox::named("bob@here.test").unwrap())
+                Response::Welcome(Mailbox::named("bob@here.test").unwrap())
             }
             other => panic!("{other:?} of SMTP"),
         };
-        fault.map_or(answer, Answer::Failed)
+        fault.map_or(answer, Response::Failed)
     }
 }
 
@@ -89,10 +89,10 @@ fn play<'a>(
     line_endings: LineEndings,
     policy: Policy,
     pieces: impl Iterator<Item = &'a [u8]>,
-    faults: &[Option<Fault>],
+    faults: &[Option<Failure>],
 ) -> Outcome {
     let limits = Limits { body_in_memory: Size::kib(1), message: Size::kib(64), ..Limits::for_development() };
-    let rules = Rules {
+    let rules = SessionConfig {
         hostname: "mx.test".into(),
         line_endings,
         persona: Persona::Modern,
@@ -101,7 +101,7 @@ fn play<'a>(
         pedantic: false,
     };
     let mut session = Smtp::new(Rc::new(rules), [192, 0, 2, 1].into(), "c1".into());
-    let now = Now { steady: Duration::ZERO, date: SystemTime::UNIX_EPOCH };
+    let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
     let cx = Cx { now, directory: &Here };
     let (mut inbox, mut out, mut outcome) = (Inbox::default(), Outbox::default(), Outcome::default());
     let mut faults = faults.iter().copied();
@@ -115,7 +115,7 @@ fn play<'a>(
                 Step::Close | Step::Abort => break 'pieces,
                 Step::Ask(ask) => {
                     // How often there is something to spill or discard depends on the pieces.
-                    let may_fail = !matches!(ask, Ask::Spill { .. } | Ask::Discard);
+                    let may_fail = !matches!(ask, Request::Spill { .. } | Request::Discard);
                     let fault = if may_fail { faults.next().flatten() } else { None };
                     let answer = outcome.answer(ask, fault);
                     session.answer(&cx, answer, &mut out)
@@ -130,7 +130,7 @@ fn play<'a>(
             };
         }
     }
-    outcome.replies = String::from_utf8(out.waiting().to_vec()).unwrap();
+    outcome.replies = String::from_utf8(out.pending().to_vec()).unwrap();
     outcome
 }
 
@@ -217,7 +217,7 @@ fn session() -> impl Strategy<Value = (Policy, Vec<Vec<u8>>)> {
 
 fn policy() -> impl Strategy<Value = Policy> {
     let kind = prop::sample::select(vec![Kind::Smtp, Kind::Submission, Kind::Lmtp]);
-    let auth = prop::sample::select(vec![AuthRule::Off, AuthRule::UnderTls, AuthRule::InClear]);
+    let auth = prop::sample::select(vec![AuthPolicy::Off, AuthPolicy::UnderTls, AuthPolicy::InClear]);
     (kind, auth, any::<bool>(), any::<bool>()).prop_map(|(kind, auth, starttls, trusted)| Policy {
         kind,
         auth,
@@ -226,8 +226,8 @@ fn policy() -> impl Strategy<Value = Policy> {
     })
 }
 
-fn fault() -> impl Strategy<Value = Option<Fault>> {
-    use Fault::{Broken, Busy, Denied, Full};
+fn fault() -> impl Strategy<Value = Option<Failure>> {
+    use Failure::{Broken, Busy, Denied, Full};
     prop_oneof![9 => Just(None), 1 => prop::sample::select(vec![Broken, Busy, Denied, Full]).prop_map(Some)]
 }
 

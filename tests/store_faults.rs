@@ -484,13 +484,13 @@ fn without_a_thread_to_be_had_a_message_for_many_is_delivered_once() {
 #[test]
 fn workers_that_cannot_all_be_had_are_refused_at_the_start_with_key_and_limit() {
     let test = "workers_that_cannot_all_be_had_are_refused_at_the_start_with_key_and_limit";
-    let desk = Desk::new();
-    if !installed("setpriv") || !installed("prlimit") || !desk.give_away() {
+    let backend = Desk::new();
+    if !installed("setpriv") || !installed("prlimit") || !backend.give_away() {
         return skip(test, "setpriv or prlimit is not installed, or this is not root");
     }
     let config = format!("{STRICT}\n[limits]\ndisk_workers = 200\n");
-    let file = desk.file("restante.toml", configuration(&desk.path(""), &desk.spool, &config));
-    let users = desk.file("users.json", "{}");
+    let file = backend.file("restante.toml", configuration(&backend.path(""), &backend.spool, &config));
+    let users = backend.file("users.json", "{}");
     for path in [&file, &users] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
     }

@@ -235,7 +235,7 @@ fn t15_a_thousand_who_never_finish_the_handshake_stop_nobody() {
     let keys = Keys::make();
     let server = keys.server("");
     let hello = flight(&mut session(&keys.trusted(BOTH)));
-    restante::fd_limits::descriptors(); // as many as there may be, for this process
+    restante::fd_limits::raise_fd_limit(); // as many as there may be, for this process
     let crowd: Vec<TcpStream> = (0..1000)
         .map(|n| {
             let mut socket = socket(address(&server, ["submissions", "pop3s"][n % 2]));

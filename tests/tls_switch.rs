@@ -15,20 +15,20 @@ use common::eventually;
 use restante::{
     clock::Now,
     limits::Limits,
-    logging::Caller,
+    logging::PeerInfo,
     net::{
-        certificate::Pair,
+        certificate::CertificatePair,
         socket::Stream,
-        tls::Tls,
+        tls::TlsConfig,
         transport::{Security, Transport},
     },
     proto::{
         Cx, Encryption, Patience, Progress, Renewal, Session, Step,
         buffer::{Inbox, Line, Outbox},
-        request::{Answer, Ask, ConnId, Directory, Lookup},
+        request::{ConnId, Directory, Lookup, Request, Response},
         smtp::address::Address,
     },
-    server::connection::{Conn, Pumped, World},
+    server::connection::{Connection, PumpOutcome, RequestHandler},
 };
 use secure::{BOTH, Keys, over};
 
@@ -45,7 +45,7 @@ impl Session for Careless {
     }
 
     fn step(&mut self, _: &Cx<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
-        let Line::Full(line) = inbox.line(512, 512) else { return Step::Idle };
+        let Line::Complete(line) = inbox.line(512, 512) else { return Step::Idle };
         out.line("+OK");
         let line = String::from_utf8(line.trim_ascii_end().to_vec()).unwrap();
         let step = if line == "STLS" { Step::Secure } else { Step::Again };
@@ -57,7 +57,7 @@ impl Session for Careless {
         self.0.borrow_mut().push(format!("TLS {}", by.version));
     }
 
-    fn answer(&mut self, _: &Cx<'_>, _: Answer, _: &mut Outbox) -> Step {
+    fn answer(&mut self, _: &Cx<'_>, _: Response, _: &mut Outbox) -> Step {
         Step::Abort
     }
 
@@ -85,19 +85,19 @@ impl Directory for Nothing {
     }
 }
 
-impl World for Nothing {
+impl RequestHandler for Nothing {
     fn directory(&self) -> &dyn Directory {
         self
     }
 
-    fn ask(&mut self, _: ConnId, _: Ask) -> Option<Answer> {
+    fn handle(&mut self, _: ConnId, _: Request) -> Option<Response> {
         None
     }
 }
 
 /// A connection of a careless session, with its client, and what it has done.
 struct Talk {
-    conn: Conn,
+    conn: Connection,
     client: TcpStream,
     done: Done,
     scratch: Vec<u8>,
@@ -112,29 +112,29 @@ impl Talk {
         let done = Done::default();
         let transport = Transport::new(Stream::Tcp(mio::net::TcpStream::from_std(stream)), security);
         let session = Box::new(Careless(Rc::clone(&done)));
-        let caller = Caller { id: ConnId(1), service: "smtp", peer: [127, 0, 0, 1].into() };
-        let conn = Conn::new(caller, transport, session, now());
+        let caller = PeerInfo { id: ConnId(1), service: "smtp", peer: [127, 0, 0, 1].into() };
+        let conn = Connection::new(caller, transport, session, now());
         Self { conn, client, done, scratch: vec![0; 4096] }
     }
 
-    fn pump(&mut self) -> Pumped {
-        self.conn.ready(true, true);
+    fn pump(&mut self) -> PumpOutcome {
+        self.conn.set_readiness(true, true);
         self.conn.pump(&mut Nothing, now(), &Limits::default(), &mut self.scratch)
     }
 
     /// Pumps until the server's side is given up.
     fn until_gone(&mut self) {
-        eventually("the connection is given up", || (self.pump() == Pumped::Gone).then_some(()));
+        eventually("the connection is given up", || (self.pump() == PumpOutcome::Closed).then_some(()));
     }
 }
 
 fn now() -> Now {
-    Now { steady: Duration::ZERO, date: SystemTime::UNIX_EPOCH }
+    Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH }
 }
 
-fn tls(keys: &Keys) -> Rc<Tls> {
-    let pair = Pair { certificate: keys.certificate(), key: keys.key() };
-    Rc::new(Tls::start(pair, Duration::from_secs(3600)).unwrap())
+fn tls(keys: &Keys) -> Rc<TlsConfig> {
+    let pair = CertificatePair { certificate: keys.certificate(), key: keys.key() };
+    Rc::new(TlsConfig::start(pair, Duration::from_secs(3600)).unwrap())
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn t02_no_octet_in_clear_text_crosses_the_switch_even_if_the_session_lets_it() {
         pair.client.write_all(&injection[..cut]).unwrap();
         eventually("the first part is read", || {
             let pumped = pair.pump();
-            (pumped == Pumped::Gone || cut < 6 || !pair.done.borrow().is_empty()).then_some(())
+            (pumped == PumpOutcome::Closed || cut < 6 || !pair.done.borrow().is_empty()).then_some(())
         });
         let _ = pair.client.write_all(&injection[cut..]); // the door may be closed already
         pair.client.shutdown(std::net::Shutdown::Write).unwrap();

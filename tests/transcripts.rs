@@ -22,7 +22,7 @@ use common::{
     configuration, eventually, home, skip,
 };
 use dialogue::{
-    file::{Dialogue, Failure, What},
+    file::{Dialogue, Problem, What},
     play::{self, Way},
     sealed::{self, Seal},
     world::Service,
@@ -67,7 +67,7 @@ fn transcripts(server: &mut Server) -> Vec<String> {
 #[track_caller]
 fn plays(transcript: &str) {
     let played = Dialogue::read(transcript, None).and_then(|dialogue| play::check(&dialogue, Way::Whole));
-    if let Err(Failure { line, what }) = played {
+    if let Err(Problem { line, what }) = played {
         panic!("line {line}: {what}\n{transcript}");
     }
 }
@@ -401,7 +401,7 @@ fn play_what_is_written_down(service: Service, directory: &str, bodies: bool, le
         let said: String = said.map(|line| format!("{line}\n")).collect();
         let text = format!("# What was written down.\n= tls implicit\n{known}{said}");
         let again = Dialogue::read(&text, Some(service));
-        if let Err(Failure { line, what }) = again.and_then(|again| play::check(&again, Way::Whole)) {
+        if let Err(Problem { line, what }) = again.and_then(|again| play::check(&again, Way::Whole)) {
             failures.push_str(&format!("{}:{line}:\n    {what}\n{text}\n", file.display()));
         }
         played += 1;

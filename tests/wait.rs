@@ -307,18 +307,18 @@ fn a_wrong_command_line_is_not_a_message_that_did_not_come() {
 
 #[test]
 fn root_files_and_reads_as_the_owner_of_the_spool() {
-    let desk = Desk::new();
-    if !desk.give_away() {
+    let backend = Desk::new();
+    if !backend.give_away() {
         let why = "this is not root, or nobody else can get to the spool";
         return skip("root_files_and_reads_as_the_owner_of_the_spool", why);
     }
-    desk.run(&["seed", "--to", BOB, "--count", "2"], 0);
-    desk.run(&["wait", "--to", BOB, "--count", "2"], 0);
-    let bob = desk.maildir(BOB);
+    backend.run(&["seed", "--to", BOB, "--count", "2"], 0);
+    backend.run(&["wait", "--to", BOB, "--count", "2"], 0);
+    let bob = backend.maildir(BOB);
     for path in [vec![bob.path.clone(), bob.path.join("new")], bob.files("new")].concat() {
         assert_eq!(path.metadata().unwrap().uid(), NOBODY, "{path:?}");
     }
-    desk.run(&["purge", "--to", BOB, "--yes"], 0);
+    backend.run(&["purge", "--to", BOB, "--yes"], 0);
     assert!(bob.files("new").is_empty());
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use restante::transcript::{LeftOut, format::unescaped};
+use restante::transcript::{ElidedData, format::unescaped};
 
 /// A dialogue as far as an input can have it.
 pub(crate) struct Dialogue {
@@ -42,7 +42,7 @@ fn sent(line: &str) -> Option<Vec<u8>> {
     let octets = match kind {
         ":" => format!("{text}\r\n").into_bytes(),
         "|" => unescaped(text).ok()?,
-        _ => LeftOut::stand_in(text)?,
+        _ => ElidedData::reconstruct(text)?,
     };
     let times = mark.strip_prefix('*').map_or(Some(1), |times| times.parse::<usize>().ok())?;
     Some(octets.repeat(times.min(20)))

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-use super::password::Stored;
+use super::password::StoredHash;
 use crate::{
     limits::{Size, text_in_configuration},
     proto::{
@@ -97,7 +97,7 @@ pub enum Sender {
 
 impl Sender {
     /// Whether it matches that address, case aside.
-    pub fn is(&self, from: &Address) -> bool {
+    pub fn matches(&self, from: &Address) -> bool {
         match self {
             Self::Anybody => true,
             Self::Domain(domain) => from.domain() == Some(domain),
@@ -141,19 +141,19 @@ impl fmt::Display for Sender {
 text_in_configuration!(Sender, "a sender in quotes, like \"boss@example.test\", \"*@example.test\" or \"*\"");
 
 /// The key of an address: its local part in lower case, and its domain.
-pub(super) fn key(local: &str, domain: &str) -> String {
+pub(super) fn lookup_key(local: &str, domain: &str) -> String {
     format!("{}@{domain}", local.to_ascii_lowercase())
 }
 
 /// The key of a whole address.
-pub(super) fn key_of(text: &str) -> Option<String> {
+pub(super) fn address_key(text: &str) -> Option<String> {
     let address = Address::parse(text).ok()?;
-    Some(key(address.local(), address.domain()?))
+    Some(lookup_key(address.local(), address.domain()?))
 }
 
 fn checked_hash<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
     let hash = String::deserialize(d)?;
-    hash.parse::<Stored>().map_err(D::Error::custom)?;
+    hash.parse::<StoredHash>().map_err(D::Error::custom)?;
     Ok(hash)
 }
 
@@ -170,7 +170,7 @@ fn checked_inbox<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::E
 
 fn checked_addresses<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
     let addresses = Vec::<String>::deserialize(d)?;
-    match addresses.iter().find(|text| key_of(text).is_none()) {
+    match addresses.iter().find(|text| address_key(text).is_none()) {
         Some(bad) => {
             Err(D::Error::custom(format!("{bad:?} is not a whole mail address, like bob.b@example.test")))
         }
@@ -207,7 +207,7 @@ mod tests {
             ("bos@example.test", "bos@example.test", false),
         ] {
             let sender: Sender = text.parse().unwrap();
-            assert_eq!((sender.to_string().as_str(), sender.is(&from)), (printed, is), "{text}");
+            assert_eq!((sender.to_string().as_str(), sender.matches(&from)), (printed, is), "{text}");
         }
         for bad in ["", "boss", "*@", "@example.test", "**", "a b@c"] {
             assert!(bad.parse::<Sender>().unwrap_err().contains("*@example.test"), "{bad}");

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use super::account::key_of;
+use super::account::address_key;
 
 /// Where aliases lead: to accounts, by name. A catch-all is the alias of `@domain`. Aliases that lead to the same
 /// accounts share one list of them: else 100,000 aliases of a list of 1,000 would hold 100,000,000 names.
@@ -27,23 +27,23 @@ struct Lists {
 
 /// A mistake in the text.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Mistake {
-    pub(super) place: Place,
+pub(super) struct AliasError {
+    pub(super) position: Position,
     pub(super) why: String,
 }
 
 /// A place in the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Position {
     /// From 1.
     pub(super) line: usize,
     /// The character in the line, from 1.
     pub(super) column: usize,
 }
 
-impl Place {
+impl Position {
     /// The place of a part of a line.
-    fn of(part: &str, line: usize, text: &str) -> Self {
+    fn locate(part: &str, line: usize, text: &str) -> Self {
         let before = part.as_ptr().addr().saturating_sub(text.as_ptr().addr());
         Self { line, column: text.get(..before).map_or(0, |before| before.chars().count()) + 1 }
     }
@@ -51,12 +51,12 @@ impl Place {
 
 /// One alias in the file.
 struct Alias {
-    place: Place,
+    position: Position,
     targets: Vec<Target>,
 }
 
 struct Target {
-    place: Place,
+    position: Position,
     key: String,
     text: String,
 }
@@ -69,7 +69,7 @@ impl Aliases {
         text: &str,
         domains: &[String],
         account: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self, Mistake> {
+    ) -> Result<Self, AliasError> {
         Self::read_within(MOST_IN_ALL, text, domains, &account)
     }
 
@@ -78,9 +78,9 @@ impl Aliases {
         text: &str,
         domains: &[String],
         account: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Self, Mistake> {
+    ) -> Result<Self, AliasError> {
         let aliases = parse(text, domains, account)?;
-        let mut leading = Leading {
+        let mut leading = AliasExpansion {
             aliases: &aliases,
             account,
             numbers: HashMap::new(),
@@ -90,7 +90,7 @@ impl Aliases {
             found: Lists::default(),
         };
         for (key, alias) in &aliases {
-            leading.follow(key, alias, &mut Vec::new())?;
+            leading.expand(key, alias, &mut Vec::new())?;
         }
         Ok(Self(Arc::new(leading.found)))
     }
@@ -133,11 +133,12 @@ fn parse(
     text: &str,
     domains: &[String],
     account: &dyn Fn(&str) -> Option<String>,
-) -> Result<BTreeMap<String, Alias>, Mistake> {
+) -> Result<BTreeMap<String, Alias>, AliasError> {
     let mut aliases = BTreeMap::<String, Alias>::new();
     let mut last: Option<String> = None;
     for (line, text) in (1..).zip(text.lines()) {
-        let wrong_at = |part: &str, why: String| Mistake { place: Place::of(part, line, text), why };
+        let wrong_at =
+            |part: &str, why: String| AliasError { position: Position::locate(part, line, text), why };
         let text = text.split('#').next().unwrap_or_default();
         if text.trim().is_empty() {
             continue;
@@ -154,11 +155,11 @@ fn parse(
             if let Some(name) = account(&key) {
                 return Err(wrong(format!("{key} is an address of the account {name} already")));
             }
-            let place = Place::of(name, line, text);
+            let place = Position::locate(name, line, text);
             match aliases.entry(key.clone()) {
-                Entry::Vacant(vacant) => vacant.insert(Alias { place, targets: Vec::new() }),
+                Entry::Vacant(vacant) => vacant.insert(Alias { position: place, targets: Vec::new() }),
                 Entry::Occupied(other) => {
-                    return Err(wrong(format!("{key} is in line {} already", other.get().place.line)));
+                    return Err(wrong(format!("{key} is in line {} already", other.get().position.line)));
                 }
             };
             last = Some(key);
@@ -168,17 +169,17 @@ fn parse(
             return Err(wrong(format!("it goes on with nothing: write {FORM}")));
         };
         // The count of characters continues from the target before, because a line may have 100,000 of them.
-        let (mut last, mut place) = (text, Place { line, column: 1 });
+        let (mut last, mut place) = (text, Position { line, column: 1 });
         for target in targets.split(',').map(str::trim).filter(|target| !target.is_empty()) {
-            place.column += Place::of(target, line, last).column - 1;
+            place.column += Position::locate(target, line, last).column - 1;
             last = &text[target.as_ptr().addr() - text.as_ptr().addr()..];
-            let key = key(target, domains, false).map_err(|why| Mistake { place, why })?;
-            alias.targets.push(Target { place, key, text: target.to_owned() });
+            let key = key(target, domains, false).map_err(|why| AliasError { position: place, why })?;
+            alias.targets.push(Target { position: place, key, text: target.to_owned() });
         }
     }
     match aliases.iter().find(|(_, alias)| alias.targets.is_empty()) {
         Some((key, alias)) => {
-            Err(Mistake { place: alias.place, why: format!("{key} leads nowhere: write {FORM}") })
+            Err(AliasError { position: alias.position, why: format!("{key} leads nowhere: write {FORM}") })
         }
         None => Ok(aliases),
     }
@@ -190,8 +191,8 @@ fn key(text: &str, domains: &[String], catch_all: bool) -> Result<String, String
     let key = match text.strip_prefix('@') {
         Some(domain) if catch_all => Some(format!("@{}", domain.to_ascii_lowercase())),
         Some(_) => None,
-        None if text.contains('@') => key_of(text),
-        None => key_of(&format!("{text}@{}", domains.first().map_or("localhost", String::as_str))),
+        None if text.contains('@') => address_key(text),
+        None => address_key(&format!("{text}@{}", domains.first().map_or("localhost", String::as_str))),
     };
     let key = key.ok_or_else(|| format!("{text:?} is not a mail address: write {FORM}"))?;
     match key.rsplit_once('@') {
@@ -204,7 +205,7 @@ fn key(text: &str, domains: &[String], catch_all: bool) -> Result<String, String
 }
 
 /// Follows aliases to their accounts.
-struct Leading<'a> {
+struct AliasExpansion<'a> {
     aliases: &'a BTreeMap<String, Alias>,
     account: &'a dyn Fn(&str) -> Option<String>,
     /// Where each account stands in the names that were found.
@@ -217,22 +218,22 @@ struct Leading<'a> {
     found: Lists,
 }
 
-impl<'a> Leading<'a> {
+impl<'a> AliasExpansion<'a> {
     /// Returns the number of the list that the alias leads to. `on` is the way here.
-    fn follow(&mut self, key: &'a str, alias: &'a Alias, on: &mut Vec<&'a str>) -> Result<usize, Mistake> {
+    fn expand(&mut self, key: &'a str, alias: &'a Alias, on: &mut Vec<&'a str>) -> Result<usize, AliasError> {
         if let Some(list) = self.found.of.get(key) {
             return Ok(*list);
         }
         on.push(key);
         let (mut names, mut seen, mut taken) = (HashSet::new(), HashSet::new(), HashSet::new());
-        for Target { place, key: target, text } in &alias.targets {
+        for Target { position: place, key: target, text } in &alias.targets {
             if !seen.insert(target) {
                 continue;
             }
-            if names.len() > MOST {
+            if names.len() > MAX_TARGETS {
                 break;
             }
-            let wrong = |why: String| Mistake { place: *place, why };
+            let wrong = |why: String| AliasError { position: *place, why };
             if let Some(name) = (self.account)(target) {
                 names.insert(self.number(name));
                 continue;
@@ -244,19 +245,19 @@ impl<'a> Leading<'a> {
                 let circle = [&on[from..], &[target.as_str()]].concat().join(" -> ");
                 return Err(wrong(format!("it leads round in a circle: {circle}")));
             }
-            if on.len() >= DEEPEST {
-                return Err(wrong(format!("more than {DEEPEST} aliases, one behind the other")));
+            if on.len() >= MAX_DEPTH {
+                return Err(wrong(format!("more than {MAX_DEPTH} aliases, one behind the other")));
             }
-            let list = self.follow(target, next, on)?;
+            let list = self.expand(target, next, on)?;
             if taken.insert(list) {
                 names.extend(self.found.lists[list].iter().copied());
             }
         }
         let too_many = |most: usize, who: &str| {
-            Err(Mistake { place: alias.place, why: format!("{who} to more than {most} accounts") })
+            Err(AliasError { position: alias.position, why: format!("{who} to more than {most} accounts") })
         };
-        if names.len() > MOST {
-            return too_many(MOST, &format!("{key} leads"));
+        if names.len() > MAX_TARGETS {
+            return too_many(MAX_TARGETS, &format!("{key} leads"));
         }
         let mut names: Vec<u32> = names.into_iter().collect();
         names.sort_unstable();
@@ -293,9 +294,9 @@ impl<'a> Leading<'a> {
 const FORM: &str =
     "\"name@domain: account@domain, account@domain\", or \"@domain: account@domain\" for the rest";
 /// Length of the longest chain of aliases.
-const DEEPEST: usize = 16;
+const MAX_DEPTH: usize = 16;
 /// Largest number of accounts for one alias: each gets a copy of the message.
-const MOST: usize = 1000;
+const MAX_TARGETS: usize = 1000;
 /// Accounts in all lists that differ: 32 MiB of memory.
 const MOST_IN_ALL: usize = 8 << 20;
 
@@ -313,7 +314,7 @@ mod tests {
             names.contains(&key).then(|| key.to_owned())
         };
         Aliases::read(text, &domains, account)
-            .map_err(|mistake| format!("line {}: {}", mistake.place.line, mistake.why))
+            .map_err(|mistake| format!("line {}: {}", mistake.position.line, mistake.why))
     }
 
     #[test]
@@ -357,7 +358,7 @@ mod tests {
             account(key).filter(|key| !key.starts_with("all@") && !key.starts_with("wrong@"))
         });
         let column = "wrong: ".len() + many.len() + 1;
-        assert_eq!(mistake.unwrap_err().place, Place { line: 3, column });
+        assert_eq!(mistake.unwrap_err().position, Position { line: 3, column });
     }
 
     /// Accounts in memory for so many aliases that lead to the same ones, each in its own words.
@@ -392,7 +393,7 @@ mod tests {
         assert!(read(32).is_ok());
         let mistake = read(31).unwrap_err();
         assert_eq!(mistake.why, "up to here all different aliases together lead to more than 31 accounts");
-        assert_eq!(mistake.place.line, 20);
+        assert_eq!(mistake.position.line, 20);
     }
 
     #[test]
@@ -408,7 +409,7 @@ mod tests {
             let mistake = Aliases::read(text, &["example.test".into()], |key| {
                 ["ann@example.test", "bob@example.test"].contains(&key).then(|| key.to_owned())
             });
-            assert_eq!(mistake.unwrap_err().place, Place { line, column }, "{text}");
+            assert_eq!(mistake.unwrap_err().position, Position { line, column }, "{text}");
         }
     }
 

@@ -20,10 +20,10 @@ use crate::{capacity::Shrinker, proto::request::Secret};
 /// A keyed hash of a user, its stored hash and a password. A comparison of two may take a time that depends on their
 /// difference, because this reveals nothing without the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Mark([u8; 32]);
+pub struct CacheKey([u8; 32]);
 
 #[cfg(test)]
-impl Mark {
+impl CacheKey {
     /// A mark that differs from those of other numbers.
     pub(super) fn of_number(n: u64) -> Self {
         let mut octets = [0; 32];
@@ -33,78 +33,78 @@ impl Mark {
 }
 
 /// The marks of right passwords.
-pub struct Memory {
-    blank: Blake2sMac256,
-    span: Duration,
-    most: usize,
-    known: HashSet<Mark>,
+pub struct AuthCache {
+    hasher: Blake2sMac256,
+    ttl: Duration,
+    capacity: usize,
+    entries: HashSet<CacheKey>,
     /// The expiry of each mark, earliest first.
-    ends: VecDeque<(Duration, Mark)>,
+    expiry: VecDeque<(Duration, CacheKey)>,
 }
 
-impl Memory {
+impl AuthCache {
     /// Remembers at most `most` passwords, each for that long. The key is random.
     pub fn new(key: &[u8; 32], span: Duration, most: usize) -> Self {
         Self {
-            blank: Blake2sMac256::new(key.into()),
-            span,
-            most,
-            known: HashSet::new(),
-            ends: VecDeque::new(),
+            hasher: Blake2sMac256::new(key.into()),
+            ttl: span,
+            capacity: most,
+            entries: HashSet::new(),
+            expiry: VecDeque::new(),
         }
     }
 
     /// Changes the span or the number of passwords. All marks are dropped then.
-    pub fn follow(&mut self, span: Duration, most: usize) {
-        if (span, most) != (self.span, self.most) {
-            (self.span, self.most) = (span, most);
-            self.known.clear();
-            self.ends.clear();
+    pub fn reconfigure(&mut self, span: Duration, most: usize) {
+        if (span, most) != (self.ttl, self.capacity) {
+            (self.ttl, self.capacity) = (span, most);
+            self.entries.clear();
+            self.expiry.clear();
         }
     }
 
     /// The mark of a password.
-    pub fn mark(&self, credential: &Credential, password: &Secret) -> Mark {
-        let mut mac = self.blank.clone();
+    pub fn key(&self, credential: &Credential, password: &Secret) -> CacheKey {
+        let mut mac = self.hasher.clone();
         for part in [credential.user.as_bytes(), credential.hash_on_file().as_bytes(), password.reveal()] {
             mac.update(&(part.len() as u64).to_le_bytes());
             mac.update(part);
         }
-        Mark(mac.finalize().into_bytes().into())
+        CacheKey(mac.finalize().into_bytes().into())
     }
 
     /// Whether that password was right recently, and the account has not changed since.
-    pub fn knows(&mut self, mark: &Mark, now: Duration) -> bool {
-        self.forget(now);
-        self.known.contains(mark)
+    pub fn contains(&mut self, mark: &CacheKey, now: Duration) -> bool {
+        self.evict_expired(now);
+        self.entries.contains(mark)
     }
 
     /// Remembers a right password.
-    pub fn learn(&mut self, mark: Mark, now: Duration) {
-        self.forget(now);
-        if self.span.is_zero() || !self.known.insert(mark) {
+    pub fn insert(&mut self, mark: CacheKey, now: Duration) {
+        self.evict_expired(now);
+        if self.ttl.is_zero() || !self.entries.insert(mark) {
             return;
         }
-        self.ends.push_back((now + self.span, mark));
-        if self.ends.len() > self.most {
-            self.forget_first();
+        self.expiry.push_back((now + self.ttl, mark));
+        if self.expiry.len() > self.capacity {
+            self.evict_oldest();
         }
     }
 
     /// Gives back room for passwords that are forgotten.
     pub(crate) fn shrink(&mut self, shrinker: &mut Shrinker) {
-        shrinker.shrink(&mut self.known).shrink(&mut self.ends);
+        shrinker.shrink(&mut self.entries).shrink(&mut self.expiry);
     }
 
-    fn forget(&mut self, now: Duration) {
-        while self.ends.front().is_some_and(|(end, _)| *end <= now) {
-            self.forget_first();
+    fn evict_expired(&mut self, now: Duration) {
+        while self.expiry.front().is_some_and(|(end, _)| *end <= now) {
+            self.evict_oldest();
         }
     }
 
-    fn forget_first(&mut self) {
-        if let Some((_, mark)) = self.ends.pop_front() {
-            self.known.remove(&mark);
+    fn evict_oldest(&mut self) {
+        if let Some((_, mark)) = self.expiry.pop_front() {
+            self.entries.remove(&mark);
         }
     }
 }
@@ -119,40 +119,40 @@ mod tests {
         Credential { user: user.into(), mailbox: None, check: Check::Hash(hash.into()) }
     }
 
-    fn memory(key: u8, most: usize) -> Memory {
-        Memory::new(&[key; 32], Duration::from_secs(300), most)
+    fn memory(key: u8, most: usize) -> AuthCache {
+        AuthCache::new(&[key; 32], Duration::from_secs(300), most)
     }
 
     #[test]
     fn a_password_is_known_for_a_while_until_the_account_changes() {
         let mut memory = memory(1, 10);
         let sesame = Secret::new("sesame");
-        let mark = memory.mark(&credential("ann", "hash"), &sesame);
-        assert!(!memory.knows(&mark, NOW));
-        memory.learn(mark, NOW);
-        memory.learn(mark, NOW + Duration::from_secs(200));
-        assert!(memory.knows(&mark, NOW + Duration::from_secs(299)));
+        let mark = memory.key(&credential("ann", "hash"), &sesame);
+        assert!(!memory.contains(&mark, NOW));
+        memory.insert(mark, NOW);
+        memory.insert(mark, NOW + Duration::from_secs(200));
+        assert!(memory.contains(&mark, NOW + Duration::from_secs(299)));
         for (user, hash, password) in [
             ("ann", "hash", "Sesame"),
             ("ann", "other", "sesame"),
             ("bob", "hash", "sesame"),
             ("annh", "ash", "sesame"),
         ] {
-            let other = memory.mark(&credential(user, hash), &Secret::new(password));
-            assert!(!memory.knows(&other, NOW), "{user} {hash} {password}");
+            let other = memory.key(&credential(user, hash), &Secret::new(password));
+            assert!(!memory.contains(&other, NOW), "{user} {hash} {password}");
         }
-        assert!(!memory.knows(&mark, NOW + Duration::from_secs(300)));
-        assert_ne!(mark, super::tests::memory(2, 10).mark(&credential("ann", "hash"), &sesame));
+        assert!(!memory.contains(&mark, NOW + Duration::from_secs(300)));
+        assert_ne!(mark, super::tests::memory(2, 10).key(&credential("ann", "hash"), &sesame));
     }
 
     #[test]
     fn when_it_is_full_the_oldest_goes() {
         let mut memory = memory(1, 2);
-        let marks = ["a", "b", "c"].map(|user| memory.mark(&credential(user, "hash"), &Secret::new("x")));
-        marks.iter().for_each(|mark| memory.learn(*mark, NOW));
-        assert_eq!(marks.map(|mark| memory.knows(&mark, NOW)), [false, true, true]);
-        let mut none = Memory::new(&[1; 32], Duration::ZERO, 2);
-        none.learn(marks[0], NOW);
-        assert!(!none.knows(&marks[0], NOW));
+        let marks = ["a", "b", "c"].map(|user| memory.key(&credential(user, "hash"), &Secret::new("x")));
+        marks.iter().for_each(|mark| memory.insert(*mark, NOW));
+        assert_eq!(marks.map(|mark| memory.contains(&mark, NOW)), [false, true, true]);
+        let mut none = AuthCache::new(&[1; 32], Duration::ZERO, 2);
+        none.insert(marks[0], NOW);
+        assert!(!none.contains(&marks[0], NOW));
     }
 }

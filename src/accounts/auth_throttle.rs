@@ -15,52 +15,52 @@ use std::{
     time::Duration,
 };
 
-use super::auth_cache::Mark;
+use super::auth_cache::CacheKey;
 use crate::{
     capacity::Shrinker,
-    limits::{Limits, prefix},
+    limits::{Limits, client_prefix},
 };
 use counts::Counts;
-use failures::{Bound, Failures, Room};
+use failures::{Failures, Headroom, RateLimit};
 
 /// Failed logins, and the addresses that users have logged in from.
-pub struct Tries {
+pub struct AuthThrottle {
     delay: Duration,
-    longest_delay: Duration,
+    max_delay: Duration,
     /// In a minute and in a day, of one address or of one /64 of IPv6.
-    narrow: [Bound; 2],
+    per_prefix: [RateLimit; 2],
     /// Of one /48 of IPv6, which may have one owner.
-    wide: [Bound; 2],
+    per_site: [RateLimit; 2],
     /// Of one user, from all addresses that have never logged in as that user.
-    user: [Bound; 2],
-    most: usize,
-    most_known: usize,
+    per_user: [RateLimit; 2],
+    max_entries: usize,
+    max_known: usize,
     /// Random, so that no peer can choose names that share a count.
     hasher: RandomState,
-    failures: Counts<Count>,
-    known: HashMap<u64, Vec<Known>>,
+    failures: Counts<CounterKey>,
+    known: HashMap<u64, Vec<KnownAddress>>,
     /// Those users by their last login.
     by_login: BTreeSet<(Duration, u64)>,
 }
 
 /// Whose failures are counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Count {
-    Narrow(IpAddr),
-    Wide(Ipv6Addr),
+enum CounterKey {
+    Prefix(IpAddr),
+    Site(Ipv6Addr),
     User(u64),
 }
 
 /// An address that a user has logged in from.
-struct Known {
+struct KnownAddress {
     from: IpAddr,
-    last: Duration,
+    last_login: Duration,
     failures: Failures,
 }
 
 /// The rank of an address at a login: smaller is better known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Standing {
+pub enum AddressReputation {
     /// That user has logged in from there before.
     Known,
     /// No password from there was wrong within a day.
@@ -71,43 +71,44 @@ pub enum Standing {
 
 /// Whether a password may be checked.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Gate {
+pub enum ThrottleDecision {
     /// It may, and counts as wrong from now on.
-    Open(Attempt),
+    Allow(Attempt),
     /// It must wait until one of the running checks has ended.
     Wait,
     /// It must wait for the end of a window.
-    Shut,
+    Block,
 }
 
 /// A password under check, which counts as wrong meanwhile; passwords from this machine are not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Attempt(Option<Counted>);
+pub struct Attempt(Option<AttemptKey>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Counted {
+struct AttemptKey {
     from: IpAddr,
     user: u64,
     /// User and address together.
     pair: u64,
-    mark: u64,
+    password_key: u64,
 }
 
-impl Tries {
+impl AuthThrottle {
     /// Starts without any failures.
     pub fn new(limits: &Limits) -> Self {
         let bounds = |times: usize| {
             [(MINUTE, limits.failed_logins_minute), (DAY, limits.failed_logins_day)]
-                .map(|(span, most)| Bound { span, most: most.saturating_mul(times) })
+                .map(|(span, most)| RateLimit { window: span, max: most.saturating_mul(times) })
         };
         Self {
             delay: limits.failed_login_delay.0,
-            longest_delay: limits.failed_login_longest_delay.0,
-            narrow: bounds(1),
-            wide: bounds(WIDER),
-            user: [(HOUR, limits.failed_logins_user), (DAY, 0)].map(|(span, most)| Bound { span, most }),
-            most: limits.failed_login_addresses,
-            most_known: limits.login_memories,
+            max_delay: limits.failed_login_longest_delay.0,
+            per_prefix: bounds(1),
+            per_site: bounds(SITE_FACTOR),
+            per_user: [(HOUR, limits.failed_logins_user), (DAY, 0)]
+                .map(|(span, most)| RateLimit { window: span, max: most }),
+            max_entries: limits.failed_login_addresses,
+            max_known: limits.login_memories,
             hasher: RandomState::new(),
             failures: Counts::new(),
             known: HashMap::new(),
@@ -116,7 +117,7 @@ impl Tries {
     }
 
     /// Changes the limits.
-    pub fn follow(&mut self, limits: &Limits) {
+    pub fn reconfigure(&mut self, limits: &Limits) {
         let Self { hasher, failures, known, by_login, .. } = std::mem::replace(self, Self::new(limits));
         (self.hasher, self.failures, self.known, self.by_login) = (hasher, failures, known, by_login);
     }
@@ -128,66 +129,77 @@ impl Tries {
     }
 
     /// The rank of that address for that user.
-    pub fn standing(&self, from: IpAddr, user: &str, now: Duration) -> Standing {
-        let Some(from) = counted(from) else { return Standing::Known };
-        let failed = self.failures.get(&Count::Narrow(from)).map_or(0, |failures| failures.count(now, DAY));
-        match self.known.get(&self.key(user)).and_then(|known| at(known, from)) {
-            Some(_) => Standing::Known,
-            None if failed == 0 => Standing::Clean,
-            None => Standing::Suspect,
+    pub fn reputation(&self, from: IpAddr, user: &str, now: Duration) -> AddressReputation {
+        let Some(from) = throttled_prefix(from) else { return AddressReputation::Known };
+        let failed =
+            self.failures.get(&CounterKey::Prefix(from)).map_or(0, |failures| failures.count(now, DAY));
+        match self.known.get(&self.hash_key(user)).and_then(|known| find_known(known, from)) {
+            Some(_) => AddressReputation::Known,
+            None if failed == 0 => AddressReputation::Clean,
+            None => AddressReputation::Suspect,
         }
     }
 
     /// Whether a password may be checked now; if so, it counts as wrong from then on. The same wrong password again is
     /// no further guess.
-    pub fn begin(&mut self, from: IpAddr, user: &str, mark: &Mark, now: Duration) -> Gate {
-        let Some(from) = counted(from) else { return Gate::Open(Attempt(None)) };
-        let user = self.key(user);
-        let attempt = Counted { from, user, pair: self.key(&(from, user)), mark: self.key(mark) };
-        let counts = self.counts(&attempt);
-        let room =
-            |count| self.failures(&attempt, count).map_or(Room::Some, |f| f.room(self.bounds(count), now));
+    pub fn begin_attempt(
+        &mut self,
+        from: IpAddr,
+        user: &str,
+        mark: &CacheKey,
+        now: Duration,
+    ) -> ThrottleDecision {
+        let Some(from) = throttled_prefix(from) else { return ThrottleDecision::Allow(Attempt(None)) };
+        let user = self.hash_key(user);
+        let attempt =
+            AttemptKey { from, user, pair: self.hash_key(&(from, user)), password_key: self.hash_key(mark) };
+        let counts = self.counters(&attempt);
+        let room = |count| {
+            self.failures(&attempt, count)
+                .map_or(Headroom::Available, |f| f.headroom(self.bounds(count), now))
+        };
         match counts.clone().map(room).max() {
-            Some(Room::None) => return Gate::Shut,
-            Some(Room::Taken) => return Gate::Wait,
-            Some(Room::Some) | None => {}
+            Some(Headroom::Exhausted) => return ThrottleDecision::Block,
+            Some(Headroom::PendingChecks) => return ThrottleDecision::Wait,
+            Some(Headroom::Available) | None => {}
         }
-        self.make_room(now);
+        self.evict(now);
         for count in counts {
             let bounds = *self.bounds(count);
-            let begin = |failures: &mut Failures| failures.begin(attempt.pair, attempt.mark, &bounds, now);
+            let begin =
+                |failures: &mut Failures| failures.begin(attempt.pair, attempt.password_key, &bounds, now);
             match count {
                 None => self.failures_mut(&attempt, None).into_iter().for_each(begin),
                 Some(count) => self.failures.change(count, begin),
             }
         }
-        Gate::Open(Attempt(Some(attempt)))
+        ThrottleDecision::Allow(Attempt(Some(attempt)))
     }
 
     /// The password was wrong, or will never be checked. Returns the delay of the answer, counted from the question.
-    pub fn wrong(&mut self, attempt: Attempt, now: Duration) -> Duration {
+    pub fn record_failure(&mut self, attempt: Attempt, now: Duration) -> Duration {
         let Attempt(Some(attempt)) = attempt else { return Duration::ZERO };
         let mut failed = None;
-        for count in self.counts(&attempt) {
+        for count in self.counters(&attempt) {
             if let Some(failures) = self.failures_mut(&attempt, count) {
-                failures.prove_wrong(attempt.pair, attempt.mark);
-                failed = failed.or(Some(failures.proven(now, DAY))); // the address comes first
+                failures.confirm(attempt.pair, attempt.password_key);
+                failed = failed.or(Some(failures.confirmed(now, DAY))); // the address comes first
             }
         }
         let doublings = u32::try_from(failed.unwrap_or(1).saturating_sub(1)).unwrap_or(u32::MAX);
         let factor = 2_u32.checked_pow(doublings).unwrap_or(u32::MAX);
-        self.delay.saturating_mul(factor).min(self.longest_delay.max(self.delay))
+        self.delay.saturating_mul(factor).min(self.max_delay.max(self.delay))
     }
 
     /// The password was right: that address is known for that user from now on.
-    pub fn right(&mut self, attempt: Attempt, now: Duration) {
-        let Attempt(Some(Counted { from, user, pair, mark })) = attempt else { return };
-        for count in strangers(from, user) {
-            self.failures.change(count, |failures| failures.take_back(pair));
+    pub fn record_success(&mut self, attempt: Attempt, now: Duration) {
+        let Attempt(Some(AttemptKey { from, user, pair, password_key: mark })) = attempt else { return };
+        for count in stranger_counters(from, user) {
+            self.failures.change(count, |failures| failures.remove_pair(pair));
         }
-        match self.known.get(&user).and_then(|known| known.iter().map(|known| known.last).max()) {
+        match self.known.get(&user).and_then(|known| known.iter().map(|known| known.last_login).max()) {
             Some(last) => drop(self.by_login.remove(&(last, user))),
-            None if self.known.len() >= self.most_known => {
+            None if self.known.len() >= self.max_known => {
                 let oldest = self.by_login.pop_first();
                 oldest.into_iter().for_each(|(_, oldest)| drop(self.known.remove(&oldest)));
             }
@@ -196,33 +208,34 @@ impl Tries {
         self.by_login.insert((now, user));
         let known = self.known.entry(user).or_default();
         if let Some(known) = known.iter_mut().find(|known| known.from == from) {
-            known.last = now;
+            known.last_login = now;
             known.failures.forgive(mark);
             return;
         }
-        if known.len() >= ADDRESSES_OF_A_USER
-            && let Some(oldest) = (0..known.len()).min_by_key(|n| known[*n].last)
+        if known.len() >= MAX_ADDRESSES_PER_USER
+            && let Some(oldest) = (0..known.len()).min_by_key(|n| known[*n].last_login)
         {
             known.swap_remove(oldest);
         }
-        known.push(Known { from, last: now, failures: Failures::default() });
+        known.push(KnownAddress { from, last_login: now, failures: Failures::default() });
     }
 
     /// The counts of an attempt: `None` is the address's own count with that user.
-    fn counts(&self, attempt: &Counted) -> impl Iterator<Item = Option<Count>> + Clone + use<> {
-        let known = self.known.get(&attempt.user).is_some_and(|known| at(known, attempt.from).is_some());
-        let strangers = strangers(attempt.from, attempt.user).filter(move |_| !known).map(Some);
+    fn counters(&self, attempt: &AttemptKey) -> impl Iterator<Item = Option<CounterKey>> + Clone + use<> {
+        let known =
+            self.known.get(&attempt.user).is_some_and(|known| find_known(known, attempt.from).is_some());
+        let strangers = stranger_counters(attempt.from, attempt.user).filter(move |_| !known).map(Some);
         known.then_some(None).into_iter().chain(strangers)
     }
 
-    fn failures(&self, attempt: &Counted, count: Option<Count>) -> Option<&Failures> {
+    fn failures(&self, attempt: &AttemptKey, count: Option<CounterKey>) -> Option<&Failures> {
         match count {
             Some(count) => self.failures.get(&count),
-            None => at(self.known.get(&attempt.user)?, attempt.from).map(|known| &known.failures),
+            None => find_known(self.known.get(&attempt.user)?, attempt.from).map(|known| &known.failures),
         }
     }
 
-    fn failures_mut(&mut self, attempt: &Counted, count: Option<Count>) -> Option<&mut Failures> {
+    fn failures_mut(&mut self, attempt: &AttemptKey, count: Option<CounterKey>) -> Option<&mut Failures> {
         match count {
             Some(count) => self.failures.get_mut(&count),
             None => {
@@ -232,52 +245,52 @@ impl Tries {
         }
     }
 
-    const fn bounds(&self, count: Option<Count>) -> &[Bound; 2] {
+    const fn bounds(&self, count: Option<CounterKey>) -> &[RateLimit; 2] {
         match count {
-            None | Some(Count::Narrow(_)) => &self.narrow,
-            Some(Count::Wide(_)) => &self.wide,
-            Some(Count::User(_)) => &self.user,
+            None | Some(CounterKey::Prefix(_)) => &self.per_prefix,
+            Some(CounterKey::Site(_)) => &self.per_site,
+            Some(CounterKey::User(_)) => &self.per_user,
         }
     }
 
     /// If there is no room for one more attempt, drops expired counts, and then an eighth of all, beginning with the
     /// fewest failures.
-    fn make_room(&mut self, now: Duration) {
-        let most = self.most.max(COUNTS_OF_AN_ATTEMPT);
-        self.failures.make_room(COUNTS_OF_AN_ATTEMPT, most, now.checked_sub(DAY));
+    fn evict(&mut self, now: Duration) {
+        let most = self.max_entries.max(COUNTERS_PER_ATTEMPT);
+        self.failures.make_room(COUNTERS_PER_ATTEMPT, most, now.checked_sub(DAY));
     }
 
-    fn key(&self, of: &(impl Hash + ?Sized)) -> u64 {
+    fn hash_key(&self, of: &(impl Hash + ?Sized)) -> u64 {
         self.hasher.hash_one(of)
     }
 }
 
 /// The prefix that stands for an address; addresses of this machine do not count.
-fn counted(from: IpAddr) -> Option<IpAddr> {
-    Some(prefix(from)).filter(|_| !from.to_canonical().is_loopback())
+fn throttled_prefix(from: IpAddr) -> Option<IpAddr> {
+    Some(client_prefix(from)).filter(|_| !from.to_canonical().is_loopback())
 }
 
-fn at(known: &[Known], from: IpAddr) -> Option<&Known> {
+fn find_known(known: &[KnownAddress], from: IpAddr) -> Option<&KnownAddress> {
     known.iter().find(|known| known.from == from)
 }
 
 /// The counts of an attempt from an address where the user has never logged in.
-fn strangers(from: IpAddr, user: u64) -> impl Iterator<Item = Count> + Clone {
+fn stranger_counters(from: IpAddr, user: u64) -> impl Iterator<Item = CounterKey> + Clone {
     let wide = match from {
         IpAddr::V4(_) => None,
-        IpAddr::V6(from) => Some(Count::Wide(Ipv6Addr::from_bits(from.to_bits() >> 80 << 80))),
+        IpAddr::V6(from) => Some(CounterKey::Site(Ipv6Addr::from_bits(from.to_bits() >> 80 << 80))),
     };
-    [Some(Count::Narrow(from)), wide, Some(Count::User(user))].into_iter().flatten()
+    [Some(CounterKey::Prefix(from)), wide, Some(CounterKey::User(user))].into_iter().flatten()
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The bound of a /48, as a multiple of that of a /64.
-const WIDER: usize = 4;
+const SITE_FACTOR: usize = 4;
 /// Addresses remembered for one user.
-const ADDRESSES_OF_A_USER: usize = 16;
-const COUNTS_OF_AN_ATTEMPT: usize = 3;
+const MAX_ADDRESSES_PER_USER: usize = 16;
+const COUNTERS_PER_ATTEMPT: usize = 3;
 
 #[cfg(test)]
 mod tests;

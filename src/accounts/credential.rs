@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::{
-    Scratch,
-    password::{self, Answer, Stored},
+    HashMemory,
+    password::{self, HashMatch, StoredHash},
 };
 use crate::proto::request::Mailbox;
 
@@ -21,8 +21,8 @@ pub struct Credential {
 #[derive(Clone)]
 pub(super) enum Check {
     Hash(String),
-    Anything,
-    Nothing,
+    AcceptAny,
+    RejectAll,
 }
 
 /// The result of a password check.
@@ -49,24 +49,26 @@ impl Credential {
     pub fn hash_on_file(&self) -> &str {
         match &self.check {
             Check::Hash(hash) => hash,
-            Check::Anything | Check::Nothing => "",
+            Check::AcceptAny | Check::RejectAll => "",
         }
     }
 
     /// Checks a password. Wrong ones, and those of users who do not exist, take as long as right ones.
-    pub fn verify(&self, password: &[u8], scratch: &mut Scratch) -> Verdict {
+    pub fn verify(&self, password: &[u8], scratch: &mut HashMemory) -> Verdict {
         let (mailbox, old) = match (&self.mailbox, &self.check) {
-            (Some(mailbox), Check::Anything) => return Verdict::Right(mailbox.clone()),
+            (Some(mailbox), Check::AcceptAny) => return Verdict::Right(mailbox.clone()),
             (Some(mailbox), Check::Hash(hash)) => (mailbox.clone(), hash),
-            (None, _) | (_, Check::Nothing) => {
-                password::spend(password, scratch);
+            (None, _) | (_, Check::RejectAll) => {
+                password::dummy_verify(password, scratch);
                 return Verdict::Wrong;
             }
         };
-        match old.parse().unwrap_or(Stored::Locked).verify(password, scratch) {
-            Answer::Wrong => Verdict::Wrong,
-            Answer::Right => Verdict::Right(mailbox),
-            Answer::RightButOld(hash) => Verdict::RightUpgraded { mailbox, user: self.user.clone(), hash },
+        match old.parse().unwrap_or(StoredHash::Locked).verify(password, scratch) {
+            HashMatch::Wrong => Verdict::Wrong,
+            HashMatch::Right => Verdict::Right(mailbox),
+            HashMatch::NeedsUpgrade(hash) => {
+                Verdict::RightUpgraded { mailbox, user: self.user.clone(), hash }
+            }
         }
     }
 }

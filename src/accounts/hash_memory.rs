@@ -7,9 +7,9 @@ use argon2::{Argon2, Block};
 
 /// Blocks for one check at a time.
 #[derive(Debug, Default)]
-pub struct Scratch(Vec<Block>);
+pub struct HashMemory(Vec<Block>);
 
-impl Scratch {
+impl HashMemory {
     /// Whether it holds no memory.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -27,11 +27,11 @@ impl Scratch {
         let blocks = argon2.params().block_count();
         if self.0.len() < blocks {
             self.0 = Vec::new();
-            self.0.try_reserve_exact(blocks.max(LEAST)).ok()?;
+            self.0.try_reserve_exact(blocks.max(MIN_BLOCKS)).ok()?;
             self.0.resize(blocks, Block::new());
         }
         argon2.hash_password_into_with_memory(password, salt, out, &mut self.0[..blocks]).ok()?;
-        if blocks > MOST_KEPT {
+        if blocks > MAX_RETAINED_BLOCKS {
             self.0 = Vec::new();
         }
         Some(())
@@ -40,6 +40,6 @@ impl Scratch {
 
 /// Blocks of 1 KiB, of which only those in use take memory: above 32 MiB, the most that glibc's threshold for a mapping
 /// grows to (mallopt(3), M_MMAP_THRESHOLD).
-const LEAST: usize = 33 * 1024;
+const MIN_BLOCKS: usize = 33 * 1024;
 /// Largest number of blocks kept: those of an unusually expensive hash are not kept.
-const MOST_KEPT: usize = 33 * 1024;
+const MAX_RETAINED_BLOCKS: usize = 33 * 1024;

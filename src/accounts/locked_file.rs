@@ -19,12 +19,12 @@ use crate::safe_file::{self, Directory};
 
 /// The place of a file, after links.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ReplaceableFile {
     dir: Directory,
     name: OsString,
 }
 
-impl Place {
+impl ReplaceableFile {
     /// The place of the file with this path, existing or not. Root follows a link only if root has made it.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let is_link = fs::symlink_metadata(path).is_ok_and(|about| about.is_symlink());
@@ -53,11 +53,11 @@ impl Place {
         let name = self.lock_name();
         let lock = match self.dir.create(&name, 0o600) {
             Ok(new) => {
-                self.give_to_owner(&new)?;
+                self.chown_to_owner(&new)?;
                 new
             }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                self.dir.append(&name).map_err(in_words)?
+                self.dir.append(&name).map_err(describe)?
             }
             Err(error) => return Err(error),
         };
@@ -65,7 +65,9 @@ impl Place {
         loop {
             match lock.try_lock() {
                 Ok(()) => return Ok(lock),
-                Err(TryLockError::WouldBlock) if began.elapsed() < patience => thread::sleep(LOOK_AGAIN),
+                Err(TryLockError::WouldBlock) if began.elapsed() < patience => {
+                    thread::sleep(LOCK_POLL_INTERVAL)
+                }
                 Err(TryLockError::WouldBlock) => {
                     let why = format!("another program has kept it for {}s", patience.as_secs());
                     return Err(io::Error::new(ErrorKind::TimedOut, why));
@@ -77,16 +79,16 @@ impl Place {
 
     /// Replaces the file, durably and readable by its owner alone. The lock is held meanwhile.
     pub(super) fn replace(&self, content: &[u8]) -> io::Result<()> {
-        self.tidy();
-        let (mut file, unfinished) = self.dir.begin(0o600)?;
-        let written = self.give_to_owner(&file).and_then(|()| {
+        self.remove_leftovers();
+        let (mut file, unfinished) = self.dir.create_tmp(0o600)?;
+        let written = self.chown_to_owner(&file).and_then(|()| {
             // A file that its owner may not write to keeps that mode.
             let mode =
                 fs::symlink_metadata(self.path()).map_or(0o600, |old| old.permissions().mode() & 0o600);
             file.set_permissions(Permissions::from_mode(mode))?;
             file.write_all(content)?;
             file.sync_all()?;
-            self.dir.put(&unfinished, &self.name).map_err(in_words)?;
+            self.dir.replace_with(&unfinished, &self.name).map_err(describe)?;
             self.dir.sync()
         });
         if written.is_err() {
@@ -96,20 +98,20 @@ impl Place {
     }
 
     /// Removes the files of killed programs.
-    fn tidy(&self) {
+    fn remove_leftovers(&self) {
         let is_old = |name: &OsStr| {
             let age = self.dir.modified(name).and_then(|when| SystemTime::now().duration_since(when).ok());
-            age.is_some_and(|age| age > LEFT_BEHIND)
+            age.is_some_and(|age| age > LEFTOVER_AGE)
         };
         let names = self.dir.names().unwrap_or_default();
-        for name in names.iter().filter(|name| safe_file::is_unfinished(name) && is_old(name)) {
+        for name in names.iter().filter(|name| safe_file::is_tmp_name(name) && is_old(name)) {
             let _ = self.dir.remove(name); // the next one tries again
         }
     }
 
     /// A file that root changes stays readable to the server's user, and a file that root makes belongs to the owner of
     /// the directory.
-    fn give_to_owner(&self, file: &File) -> io::Result<()> {
+    fn chown_to_owner(&self, file: &File) -> io::Result<()> {
         match fs::symlink_metadata(self.path()).or_else(|_| fs::metadata(self.dir.path())) {
             Ok(owner) if geteuid().is_root() => fchown(file, Some(owner.uid()), Some(owner.gid())),
             _ => Ok(()),
@@ -125,7 +127,7 @@ impl Place {
 }
 
 /// Reasons without a text from the system.
-fn in_words(error: io::Error) -> io::Error {
+fn describe(error: io::Error) -> io::Error {
     let why = match Errno::from_io_error(&error) {
         Some(Errno::BUSY) => {
             "it is mounted by itself, and nothing can take its place: mount its directory instead"
@@ -138,9 +140,9 @@ fn in_words(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), why)
 }
 
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// The age from which no program is taken to be still writing a file.
-const LEFT_BEHIND: Duration = Duration::from_secs(3600);
+const LEFTOVER_AGE: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
 mod tests {
@@ -230,7 +232,7 @@ mod tests {
     #[test]
     fn a_lock_that_another_program_keeps_is_not_waited_for_without_end() {
         let (_home, path) = home();
-        let place = Place::of(&path).unwrap();
+        let place = ReplaceableFile::of(&path).unwrap();
         let kept = place.lock(Duration::ZERO).unwrap();
         let error = place.lock(Duration::from_millis(1)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);

@@ -25,16 +25,16 @@ use crate::proto::{
     smtp::address::Address,
 };
 pub use account::{Account, Sender};
-pub use auth_cache::{Mark, Memory};
-pub use auth_throttle::{Attempt, Gate, Standing, Tries};
+pub use auth_cache::{AuthCache, CacheKey};
+pub use auth_throttle::{AddressReputation, Attempt, AuthThrottle, ThrottleDecision};
 use credential::Check;
 pub use credential::{Credential, Verdict};
 pub use error::Error;
-pub use hash_memory::Scratch;
+pub use hash_memory::HashMemory;
 pub use password::hash;
-pub use reloader::Keeper;
+pub use reloader::Reloader;
 pub use sources::{Sources, Stamp};
-use table::Table;
+use table::AccountTable;
 pub use user_file::UserFile;
 
 /// The users of this server, in memory.
@@ -49,17 +49,17 @@ pub struct Accounts {
 #[derive(Debug)]
 enum Users {
     /// The users of the file.
-    Listed(Table),
+    Listed(AccountTable),
     /// Every address, with any password.
-    Everybody,
+    AcceptAll,
 }
 
 impl Accounts {
     /// For development: every address has a mailbox if [`Mailbox::named`] accepts its name, and any password is right.
     /// An address without a domain is in the first of `domains`. Clients may send as any address, with or without a
     /// login.
-    pub fn open_house(domains: &[String]) -> Self {
-        Self { domains: domains.to_vec(), users: Users::Everybody, sources: None }
+    pub fn accept_all(domains: &[String]) -> Self {
+        Self { domains: domains.to_vec(), users: Users::AcceptAll, sources: None }
     }
 
     /// A password check for this user, who need not exist, for a worker. A name without a domain is one in our first
@@ -71,13 +71,13 @@ impl Accounts {
         let whole = name(local);
         let in_folder = || {
             let (local, folder) = local.split_once('+')?;
-            let folder = Folder::named(folder)?;
+            let folder = Folder::from_name(folder)?;
             let (user, mailbox, check) = self.account(&name(local))?;
             Some((user, mailbox.in_folder(folder), check))
         };
         match self.account(&whole).or_else(in_folder) {
             Some((user, mailbox, check)) => Credential { user, mailbox: Some(mailbox), check },
-            None => Credential { user: whole, mailbox: None, check: Check::Nothing },
+            None => Credential { user: whole, mailbox: None, check: Check::RejectAll },
         }
     }
 
@@ -88,23 +88,23 @@ impl Accounts {
                 let (name, user) = table.user(address).filter(|(_, user)| !user.disabled)?;
                 Some((name.clone(), user.mailbox.clone(), Check::Hash(user.hash.clone())))
             }
-            Users::Everybody => {
+            Users::AcceptAll => {
                 let guest = Address::parse(address).ok().filter(|guest| !guest.local().contains('+'))?;
-                Some((address.to_owned(), self.guest(&guest)?.mailbox, Check::Anything))
+                Some((address.to_owned(), self.accept_all_destination(&guest)?.mailbox, Check::AcceptAny))
             }
         }
     }
 
     /// Replaces the hash of a user after an upgrade.
-    pub fn learn(&mut self, user: &str, hash: String) {
+    pub fn update_hash(&mut self, user: &str, hash: String) {
         if let Users::Listed(table) = &mut self.users {
-            table.learn(user, hash);
+            table.update_hash(user, hash);
         }
     }
 
     /// Whether any password takes longer to check than that of an unknown user, because its hash came from another
     /// server.
-    pub fn have_slow_hashes(&self) -> bool {
+    pub fn has_slow_hashes(&self) -> bool {
         matches!(&self.users, Users::Listed(table) if table.has_slow_hashes())
     }
 
@@ -112,7 +112,7 @@ impl Accounts {
     pub fn count(&self) -> Option<usize> {
         match &self.users {
             Users::Listed(table) => Some(table.len()),
-            Users::Everybody => None,
+            Users::AcceptAll => None,
         }
     }
 
@@ -121,15 +121,15 @@ impl Accounts {
     }
 
     /// The mailbox of an address in an open house: in lower case, with the folder of its `+tag`.
-    fn guest(&self, address: &Address) -> Option<Destination> {
+    fn accept_all_destination(&self, address: &Address) -> Option<Destination> {
         let (user, tag) = address.local().split_once('+').unwrap_or((address.local(), ""));
         let domain = address.domain().unwrap_or(self.first_domain());
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"._+=-".contains(&b);
         if user.is_empty() || !address.local().bytes().all(plain) {
             return None;
         }
-        let mailbox = Mailbox::named(&account::key(user, domain))?;
-        Some(Destination { mailbox, folder: Folder::named(tag) })
+        let mailbox = Mailbox::named(&account::lookup_key(user, domain))?;
+        Some(Destination { mailbox, folder: Folder::from_name(tag) })
     }
 }
 
@@ -137,8 +137,10 @@ impl Directory for Accounts {
     fn lookup(&self, address: &Address) -> Lookup {
         let table = match &self.users {
             Users::Listed(table) => table,
-            Users::Everybody => {
-                return self.guest(address).map_or(Lookup::Unknown, |guest| Lookup::Local(guest.into()));
+            Users::AcceptAll => {
+                return self
+                    .accept_all_destination(address)
+                    .map_or(Lookup::Unknown, |guest| Lookup::Local(guest.into()));
             }
         };
         let domain = match address.domain() {
@@ -160,26 +162,26 @@ impl Directory for Accounts {
             Lookup::Local(to) => to.contains(&user),
             Lookup::Unknown | Lookup::Foreign | Lookup::Refused(_) => false,
         };
-        own || table.allows(&user, from)
+        own || table.may_send_as(&user, from)
     }
 
     fn quota(&self, mailbox: &Mailbox) -> Quota {
         match &self.users {
             Users::Listed(table) => table.quota(&mailbox.clone().whole()),
-            Users::Everybody => Quota::default(),
+            Users::AcceptAll => Quota::default(),
         }
     }
 
-    fn sent_copy(&self, user: &Mailbox) -> bool {
+    fn wants_sent_copy(&self, user: &Mailbox) -> bool {
         match &self.users {
             Users::Listed(table) => table.sent_copy(&user.clone().whole()),
-            Users::Everybody => true,
+            Users::AcceptAll => true,
         }
     }
 }
 
 /// A name for a new account: a whole address in one of our domains, returned in lower case.
-pub fn name(text: &str, domains: &[String]) -> Result<String, Error> {
+pub fn account_name(text: &str, domains: &[String]) -> Result<String, Error> {
     let bad = |why: String| Err(Error::Name(format!("{text:?} cannot be the name of an account: {why}")));
     let Ok(address) = Address::parse(text) else {
         return bad("it is not a mail address".into());

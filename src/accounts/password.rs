@@ -11,7 +11,7 @@ use bcrypt::HashParts;
 use md5::{Digest, Md5};
 use sha_crypt::ShaCrypt;
 
-use super::{Error, Scratch};
+use super::{Error, HashMemory};
 
 /// The cost of new hashes: 19 MiB and two passes, OWASP's recommendation.
 const COST: Params = match Params::new(19_456, 2, 1, None) {
@@ -20,18 +20,18 @@ const COST: Params = match Params::new(19_456, 2, 1, None) {
 };
 
 /// The highest allowed cost of a hash from a file: KiB, passes, lanes.
-const MOST: (u32, u32, u32) = (256 * 1024, 20, 16);
+const MAX_ARGON2: (u32, u32, u32) = (256 * 1024, 20, 16);
 /// The same for bcrypt: the binary logarithm of its rounds.
-const MOST_BCRYPT: u32 = 14;
+const MAX_BCRYPT_COST: u32 = 14;
 /// The same for SHA-512-crypt: rounds.
-const MOST_SHA512: u32 = 1_000_000;
+const MAX_SHA512_ROUNDS: u32 = 1_000_000;
 
 /// Hashes a password with Argon2id and a random salt, as a PHC string.
 pub fn hash(password: &[u8]) -> Result<String, Error> {
-    hash_in(password, &mut Scratch::default())
+    hash_in(password, &mut HashMemory::default())
 }
 
-fn hash_in(password: &[u8], scratch: &mut Scratch) -> Result<String, Error> {
+fn hash_in(password: &[u8], scratch: &mut HashMemory) -> Result<String, Error> {
     let (mut salt, mut out) = ([0; 16], [0; Params::DEFAULT_OUTPUT_LEN]);
     getrandom::fill(&mut salt).map_err(|error| Error::Hash(error.to_string()))?;
     let hashed = scratch.hash(&argon2id(Version::V0x13, COST), password, &salt, &mut out);
@@ -42,7 +42,7 @@ fn hash_in(password: &[u8], scratch: &mut Scratch) -> Result<String, Error> {
 }
 
 /// A parsed hash from the file.
-pub(super) enum Stored {
+pub(super) enum StoredHash {
     Argon2id(Box<PasswordHash>),
     Md5([u8; 16]),
     Bcrypt(String),
@@ -52,30 +52,30 @@ pub(super) enum Stored {
 }
 
 /// The result of a check.
-pub(super) enum Answer {
+pub(super) enum HashMatch {
     Wrong,
     Right,
     /// Right, and this hash should replace the stored one.
-    RightButOld(String),
+    NeedsUpgrade(String),
 }
 
-impl Stored {
-    pub(super) fn verify(&self, password: &[u8], scratch: &mut Scratch) -> Answer {
+impl StoredHash {
+    pub(super) fn verify(&self, password: &[u8], scratch: &mut HashMemory) -> HashMatch {
         let right = match self {
             Self::Argon2id(hash) => {
-                let right = argon2id_fits(hash, password, scratch).unwrap_or(false);
-                return if right { Answer::Right } else { Answer::Wrong };
+                let right = argon2id_matches(hash, password, scratch).unwrap_or(false);
+                return if right { HashMatch::Right } else { HashMatch::Wrong };
             }
-            Self::Md5(digest) => same(&Md5::digest(password), digest),
+            Self::Md5(digest) => constant_time_eq(&Md5::digest(password), digest),
             Self::Bcrypt(text) => bcrypt::verify(password, text).unwrap_or(false),
             Self::Sha512(text) => ShaCrypt::SHA512.verify_password(password, &**text).is_ok(),
             Self::Locked => false,
         };
         if !right {
-            spend(password, scratch);
-            return Answer::Wrong;
+            dummy_verify(password, scratch);
+            return HashMatch::Wrong;
         }
-        hash_in(password, scratch).map_or(Answer::Right, Answer::RightButOld)
+        hash_in(password, scratch).map_or(HashMatch::Right, HashMatch::NeedsUpgrade)
     }
 
     /// Whether a check takes longer than that of an unknown user.
@@ -90,15 +90,15 @@ impl Stored {
     }
 }
 
-fn argon2id_fits(hash: &PasswordHash, password: &[u8], scratch: &mut Scratch) -> Option<bool> {
+fn argon2id_matches(hash: &PasswordHash, password: &[u8], scratch: &mut HashMemory) -> Option<bool> {
     let (salt, expected) = (hash.salt.as_ref()?, hash.hash.as_ref()?);
     let version = hash.version.map_or(Ok(Version::default()), Version::try_from).ok()?;
     let mut out = vec![0; expected.as_ref().len()];
     scratch.hash(&argon2id(version, Params::try_from(hash).ok()?), password, salt, &mut out)?;
-    Some(same(&out, expected.as_ref()))
+    Some(constant_time_eq(&out, expected.as_ref()))
 }
 
-impl FromStr for Stored {
+impl FromStr for StoredHash {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -123,24 +123,24 @@ impl FromStr for Stored {
              \"!\" locks the account)",
         )?;
         let cost = Params::try_from(&hash).map_err(|e| format!("not a usable Argon2id hash: {e}"))?;
-        if cost.m_cost() > MOST.0 || cost.t_cost() > MOST.1 || cost.p_cost() > MOST.2 {
-            let (m, t, p) = MOST;
+        if cost.m_cost() > MAX_ARGON2.0 || cost.t_cost() > MAX_ARGON2.1 || cost.p_cost() > MAX_ARGON2.2 {
+            let (m, t, p) = MAX_ARGON2;
             return Err(format!("this Argon2id hash costs more than m={m},t={t},p={p}"));
         }
         Ok(Self::Argon2id(Box::new(hash)))
     }
 }
 
-fn bcrypt(text: &str) -> Result<Stored, String> {
+fn bcrypt(text: &str) -> Result<StoredHash, String> {
     let parts: HashParts = text.parse().map_err(|e| format!("not a usable bcrypt hash: {e}"))?;
     match parts.get_cost() {
-        4..=MOST_BCRYPT => Ok(Stored::Bcrypt(text.to_owned())),
-        cost => Err(format!("this bcrypt hash has the cost {cost}: from 4 to {MOST_BCRYPT} is accepted")),
+        4..=MAX_BCRYPT_COST => Ok(StoredHash::Bcrypt(text.to_owned())),
+        cost => Err(format!("this bcrypt hash has the cost {cost}: from 4 to {MAX_BCRYPT_COST} is accepted")),
     }
 }
 
 /// `$6$`, perhaps `rounds=N$`, a salt, `$`, and 64 octets in 86 characters.
-fn sha512(text: &str) -> Result<Stored, String> {
+fn sha512(text: &str) -> Result<StoredHash, String> {
     let rest = &text[SHA512.len()..];
     let (rounds, rest) = match rest.strip_prefix("rounds=").and_then(|rest| rest.split_once('$')) {
         Some((rounds, rest)) => (rounds.parse().ok(), rest),
@@ -151,8 +151,10 @@ fn sha512(text: &str) -> Result<Stored, String> {
         (1..=16).contains(&salt.len()) && hash.len() == 86 && plain(salt) && plain(hash)
     });
     match rounds {
-        Some(1000..=MOST_SHA512) if whole => Ok(Stored::Sha512(text.to_owned())),
-        _ => Err(format!("not a usable SHA-512-crypt hash: \"$6$SALT$…\", of 1000 to {MOST_SHA512} rounds")),
+        Some(1000..=MAX_SHA512_ROUNDS) if whole => Ok(StoredHash::Sha512(text.to_owned())),
+        _ => Err(format!(
+            "not a usable SHA-512-crypt hash: \"$6$SALT$…\", of 1000 to {MAX_SHA512_ROUNDS} rounds"
+        )),
     }
 }
 
@@ -161,7 +163,7 @@ fn argon2id(version: Version, cost: Params) -> Argon2<'static> {
 }
 
 /// Takes the time of a check.
-pub(super) fn spend(password: &[u8], scratch: &mut Scratch) {
+pub(super) fn dummy_verify(password: &[u8], scratch: &mut HashMemory) {
     let mut out = [0; Params::DEFAULT_OUTPUT_LEN];
     let argon2 = argon2id(Version::V0x13, COST);
     let _ = black_box(scratch.hash(&argon2, password, b"takes time alone", &mut out)); // nobody needs it
@@ -179,7 +181,7 @@ fn md5_digest(text: &str) -> Option<[u8; 16]> {
 }
 
 /// Compares in a time that does not depend on the position of the difference.
-fn same(a: &[u8], b: &[u8]) -> bool {
+fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && black_box(a.iter().zip(b).fold(0, |different, (a, b)| different | (a ^ b))) == 0
 }
 
@@ -194,20 +196,20 @@ mod tests {
 
     const SESAME: &str = "c8dae1c50e092f3d877192fc555b1dcf";
 
-    fn verify(stored: &str, password: &str) -> Answer {
-        stored.parse::<Stored>().unwrap().verify(password.as_bytes(), &mut Scratch::default())
+    fn verify(stored: &str, password: &str) -> HashMatch {
+        stored.parse::<StoredHash>().unwrap().verify(password.as_bytes(), &mut HashMemory::default())
     }
 
     #[test]
     fn memory_that_was_used_before_changes_no_result() {
         let costs = [(64, 1, 1), (19_456, 2, 1), (1024, 3, 4), (64, 2, 1), (40_000, 1, 1)];
-        let mut scratch = Scratch::default();
+        let mut scratch = HashMemory::default();
         for (n, (m, t, p)) in costs.into_iter().enumerate() {
             let argon2 = argon2id(Version::V0x13, Params::new(m, t, p, None).unwrap());
             let theirs: PasswordHash = argon2::PasswordHasher::hash_password(&argon2, b"sesame").unwrap();
-            let stored: Stored = theirs.to_string().parse().unwrap();
-            assert!(matches!(stored.verify(b"sesame", &mut scratch), Answer::Right), "{n}");
-            assert!(matches!(stored.verify(b"Sesame", &mut scratch), Answer::Wrong), "{n}");
+            let stored: StoredHash = theirs.to_string().parse().unwrap();
+            assert!(matches!(stored.verify(b"sesame", &mut scratch), HashMatch::Right), "{n}");
+            assert!(matches!(stored.verify(b"Sesame", &mut scratch), HashMatch::Wrong), "{n}");
             assert_eq!(scratch.is_empty(), m == 40_000, "what a dear one takes is not kept");
         }
         let ours = hash_in(b"sesame", &mut scratch).unwrap();
@@ -225,7 +227,7 @@ mod tests {
             ("$2b$05$abcdefghijklmnopqrstuuKcS.CYWVYVaLiiCKrrc0A5s3mGesJ9O", true),
             ("$argon2id$v=19$m=65536,t=3,p=4$c29tZSBzYWx0IQ$aGFzaGhhc2hoYXNoaGFzaGhhc2g", true),
         ] {
-            assert_eq!(stored.parse::<Stored>().unwrap().is_slow(), slow, "{stored}");
+            assert_eq!(stored.parse::<StoredHash>().unwrap().is_slow(), slow, "{stored}");
         }
     }
 
@@ -234,9 +236,9 @@ mod tests {
         let sesame = hash(b"sesame").unwrap();
         assert!(sesame.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{sesame}");
         assert_ne!(sesame, hash(b"sesame").unwrap());
-        assert!(matches!(verify(&sesame, "sesame"), Answer::Right));
+        assert!(matches!(verify(&sesame, "sesame"), HashMatch::Right));
         for wrong in ["", "Sesame", "sesame\0", "sesam"] {
-            assert!(matches!(verify(&sesame, wrong), Answer::Wrong), "{wrong:?}");
+            assert!(matches!(verify(&sesame, wrong), HashMatch::Wrong), "{wrong:?}");
         }
     }
 
@@ -244,18 +246,18 @@ mod tests {
     fn a_hash_of_another_cost_is_checked_at_its_own() {
         let cheap = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(64, 1, 2, None).unwrap());
         let cheap: PasswordHash = argon2::PasswordHasher::hash_password(&cheap, b"sesame").unwrap();
-        assert!(matches!(verify(&cheap.to_string(), "sesame"), Answer::Right));
-        assert!(matches!(verify(&cheap.to_string(), "other"), Answer::Wrong));
+        assert!(matches!(verify(&cheap.to_string(), "sesame"), HashMatch::Right));
+        assert!(matches!(verify(&cheap.to_string(), "other"), HashMatch::Wrong));
     }
 
     #[test]
     fn an_md5_is_understood_in_any_case_and_replaced() {
         for stored in [SESAME, &SESAME.to_uppercase()] {
-            let Answer::RightButOld(new) = verify(stored, "sesame") else {
+            let HashMatch::NeedsUpgrade(new) = verify(stored, "sesame") else {
                 panic!("{stored} is not upgraded")
             };
-            assert!(matches!(verify(&new, "sesame"), Answer::Right));
-            assert!(matches!(verify(stored, "wrong"), Answer::Wrong));
+            assert!(matches!(verify(&new, "sesame"), HashMatch::Right));
+            assert!(matches!(verify(stored, "wrong"), HashMatch::Wrong));
         }
     }
 
@@ -268,12 +270,12 @@ mod tests {
             "$2b$05$abcdefghijklmnopqrstuuKcS.CYWVYVaLiiCKrrc0A5s3mGesJ9O",
             "$2y$05$abcdefghijklmnopqrstuuKcS.CYWVYVaLiiCKrrc0A5s3mGesJ9O",
         ] {
-            let Answer::RightButOld(new) = verify(stored, "sesame") else {
+            let HashMatch::NeedsUpgrade(new) = verify(stored, "sesame") else {
                 panic!("{stored} is not upgraded")
             };
-            assert!(new.starts_with("$argon2id$") && matches!(verify(&new, "sesame"), Answer::Right));
+            assert!(new.starts_with("$argon2id$") && matches!(verify(&new, "sesame"), HashMatch::Right));
             for wrong in ["", "Sesame", "sesame\0"] {
-                assert!(matches!(verify(stored, wrong), Answer::Wrong), "{stored} {wrong:?}");
+                assert!(matches!(verify(stored, wrong), HashMatch::Wrong), "{stored} {wrong:?}");
             }
         }
     }
@@ -282,7 +284,7 @@ mod tests {
     fn a_locked_account_has_no_password() {
         for locked in ["!", "!c8dae1c50e092f3d877192fc555b1dcf"] {
             for password in ["sesame", "", "!"] {
-                assert!(matches!(verify(locked, password), Answer::Wrong));
+                assert!(matches!(verify(locked, password), HashMatch::Wrong));
             }
         }
     }
@@ -290,7 +292,7 @@ mod tests {
     #[test]
     fn what_is_no_hash_or_costs_too_much_is_refused() {
         let costly = |cost: &str| format!("$argon2id$v=19${cost}$c29tZSBzYWx0IQ$aGFzaGhhc2hoYXNoaGFzaGhhc2g");
-        assert!(costly("m=262144,t=20,p=16").parse::<Stored>().is_ok());
+        assert!(costly("m=262144,t=20,p=16").parse::<StoredHash>().is_ok());
         for bad in [
             "",
             "sesame",
@@ -315,7 +317,7 @@ mod tests {
             &costly("m=4294967295,t=4294967295,p=1"),
             &costly("m=1,t=1,p=1"),
         ] {
-            assert!(bad.parse::<Stored>().is_err(), "{bad:?}");
+            assert!(bad.parse::<StoredHash>().is_err(), "{bad:?}");
         }
     }
 
@@ -323,7 +325,7 @@ mod tests {
         #[test]
         fn no_text_breaks_the_reader(kind in "|\\$6\\$|\\$2b\\$|\\$argon2id\\$", text in "([a-z0-9$=é,./]|rounds=|v=19){0,90}") {
             let text = kind + &text;
-            if let Err(why) = text.parse::<Stored>() {
+            if let Err(why) = text.parse::<StoredHash>() {
                 prop_assert!(!why.is_empty());
             }
         }

@@ -7,17 +7,17 @@ use std::{
 
 use super::{Accounts, Error, Sources, Stamp, aliases::Aliases};
 use crate::{
-    file_poller::{FilePoller, Pace, TRY_AGAIN, Told},
+    file_poller::{ErrorLogThrottle, FilePoller, PollInterval, RETRY_INTERVAL},
     metrics::METRICS,
 };
 
 /// Watches the files of accounts until dropped.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct Reloader {
     _poller: FilePoller,
 }
 
-impl Keeper {
+impl Reloader {
     /// Checks `sources` for changes every `look_every`, the first time at once, and passes every new table to `take`. A
     /// mistake in a file is logged, and changes nothing. If only the aliases have a mistake, accounts still change, and
     /// the last good aliases stay in force.
@@ -30,77 +30,78 @@ impl Keeper {
         take: impl Fn(Accounts) + Send + 'static,
     ) -> io::Result<Self> {
         let look = move || {
-            let mut files = Files::new(sources.clone());
-            move |now| files.look(now)
+            let mut files = WatchedSources::new(sources.clone());
+            move |now| files.reload_if_changed(now)
         };
-        Ok(Self { _poller: FilePoller::start("accounts", Pace::every(look_every), look, take)? })
+        Ok(Self { _poller: FilePoller::start("accounts", PollInterval::new(look_every), look, take)? })
     }
 }
 
-struct Files {
+struct WatchedSources {
     sources: Sources,
     /// The stamps of the last read.
     stamp: Option<Stamp>,
     /// Whether the files may have changed since then without a new stamp.
-    young: bool,
+    racy: bool,
     /// The time of a failed read: the file may become readable without a new stamp.
-    unreadable: Option<SystemTime>,
+    unreadable_since: Option<SystemTime>,
     /// The last good aliases.
     aliases: Aliases,
     /// The mistake in the files, as in the log.
-    told: Told,
+    error_log: ErrorLogThrottle,
 }
 
-impl Files {
+impl WatchedSources {
     fn new(sources: Sources) -> Self {
         Self {
             sources,
             stamp: None,
-            young: false,
-            unreadable: None,
+            racy: false,
+            unreadable_since: None,
             aliases: Aliases::default(),
-            told: Told::default(),
+            error_log: ErrorLogThrottle::default(),
         }
     }
 
     /// Reads the files if they have changed. A half-written file changes once more, so a later check finds it whole.
-    fn look(&mut self, now: SystemTime) -> Option<Accounts> {
+    fn reload_if_changed(&mut self, now: SystemTime) -> Option<Accounts> {
         let stamp = self.sources.stamp();
         let changed = self.stamp.as_ref() != Some(&stamp);
-        let again = |tried: SystemTime| now.duration_since(tried).map_or(true, |since| since >= TRY_AGAIN);
-        if !changed && !self.young && !self.unreadable.is_some_and(again) {
-            let still = self.told.text().map(str::to_owned);
-            self.tell(still, false, now);
+        let again =
+            |tried: SystemTime| now.duration_since(tried).map_or(true, |since| since >= RETRY_INTERVAL);
+        if !changed && !self.racy && !self.unreadable_since.is_some_and(again) {
+            let still = self.error_log.last_error().map(str::to_owned);
+            self.log_state(still, false, now);
             return None;
         }
-        self.young = stamp.is_young(now);
+        self.racy = stamp.is_racy(now);
         let known = self.stamp.replace(stamp).is_some();
-        let table = self.sources.table();
-        let aliases = table.as_ref().ok().map(|table| self.sources.read_aliases(table));
-        METRICS.stale("accounts", table.is_err());
-        aliases.iter().for_each(|aliases| METRICS.stale("aliases", aliases.is_err()));
+        let table = self.sources.load_table();
+        let aliases = table.as_ref().ok().map(|table| self.sources.load_aliases(table));
+        METRICS.set_stale("accounts", table.is_err());
+        aliases.iter().for_each(|aliases| METRICS.set_stale("aliases", aliases.is_err()));
         let error = table.as_ref().err().or(aliases.as_ref().and_then(|aliases| aliases.as_ref().err()));
-        self.unreadable = matches!(error, Some(Error::Io { .. })).then_some(now);
+        self.unreadable_since = matches!(error, Some(Error::Io { .. })).then_some(now);
         let file = if table.is_err() { "accounts" } else { "aliases" };
         let wrong = error.map(|error| format!("{file} not read again, the old ones stay: {error}"));
         if let (Ok(table), true) = (&table, known && changed) {
             log::info!("accounts read again: {}", table.len());
         }
-        self.tell(wrong, changed, now);
+        self.log_state(wrong, changed, now);
         let table = table.ok()?;
         if let Some(Ok(aliases)) = aliases {
             self.aliases = aliases;
         } else if !changed {
             return None; // as it was the last time
         }
-        Some(self.sources.accounts(table, self.aliases.clone()))
+        Some(self.sources.assemble(table, self.aliases.clone()))
     }
 
-    fn tell(&mut self, wrong: Option<String>, changed: bool, now: SystemTime) {
+    fn log_state(&mut self, wrong: Option<String>, changed: bool, now: SystemTime) {
         match wrong {
-            Some(wrong) if self.told.is_due(&wrong, changed, now) => log::error!("{wrong}"),
+            Some(wrong) if self.error_log.should_log(&wrong, changed, now) => log::error!("{wrong}"),
             Some(_) => {}
-            None => self.told.clear(),
+            None => self.error_log.clear(),
         }
     }
 }
@@ -122,7 +123,7 @@ mod tests {
 
     struct Home {
         directory: tempfile::TempDir,
-        files: Files,
+        files: WatchedSources,
     }
 
     impl Home {
@@ -131,7 +132,7 @@ mod tests {
             let path = |name| directory.path().join(name);
             let domains = vec!["b.test".into()];
             let sources = Sources { users: path("users.json"), aliases: Some(path("aliases")), domains };
-            let home = Self { directory, files: Files::new(sources) };
+            let home = Self { directory, files: WatchedSources::new(sources) };
             home.write(users);
             home.write_aliases(aliases);
             home
@@ -155,7 +156,7 @@ mod tests {
         }
 
         fn look(&mut self) -> Option<Accounts> {
-            self.files.look(later())
+            self.files.reload_if_changed(later())
         }
     }
 
@@ -170,14 +171,21 @@ mod tests {
         assert!(home.look().is_none());
         home.put("users.json", "{\"ann");
         assert!(home.look().is_none());
-        assert!(home.files.told.text().is_some_and(|told| told.contains("users.json, line 1, column 5: ")));
+        assert!(
+            home.files
+                .error_log
+                .last_error()
+                .is_some_and(|told| told.contains("users.json, line 1, column 5: "))
+        );
         assert!(home.look().is_none());
         home.write(&["bob"]);
         assert!(home.look().is_some_and(|accounts| has(&accounts, "bob") && !has(&accounts, "ann")));
-        assert_eq!(home.files.told.text(), None);
+        assert_eq!(home.files.error_log.last_error(), None);
         fs::remove_file(home.directory.path().join("users.json")).unwrap();
         assert!(home.look().is_none());
-        assert!(home.files.told.text().is_some_and(|told| told.contains("there are no accounts at")));
+        assert!(
+            home.files.error_log.last_error().is_some_and(|told| told.contains("there are no accounts at"))
+        );
     }
 
     #[test]
@@ -189,8 +197,8 @@ mod tests {
         assert!(!has(&accounts, "bob") && has(&accounts, "all"), "what is left of it");
         assert!(
             home.files
-                .told
-                .text()
+                .error_log
+                .last_error()
                 .is_some_and(|told| told.contains("aliases, line 1, column 11: there is no account"))
         );
         home.write(&["carl"]);
@@ -203,8 +211,8 @@ mod tests {
     fn a_file_that_was_written_to_a_moment_ago_is_read_again() {
         let mut home = Home::new(&["ann"], "");
         let now = SystemTime::now();
-        assert!(home.files.look(now).is_some());
-        assert!(home.files.look(now).is_some());
+        assert!(home.files.reload_if_changed(now).is_some());
+        assert!(home.files.reload_if_changed(now).is_some());
         assert!(home.look().is_some());
         assert!(home.look().is_none());
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::account::{Sender, key};
+use super::account::{Sender, lookup_key};
 use crate::proto::smtp::address::Address;
 
 /// Senders that an account may use beside its own addresses, or each of several accounts that share a mailbox.
@@ -56,7 +56,7 @@ impl Senders {
 }
 
 fn key_of(address: &Address) -> Option<String> {
-    Some(key(address.local(), address.domain()?))
+    Some(lookup_key(address.local(), address.domain()?))
 }
 
 fn is_in(key: &str, domains: &HashSet<String>) -> bool {
@@ -80,7 +80,7 @@ mod tests {
             let mut both = Senders::new(senders(one));
             both.narrow(senders(other));
             for from in tried.map(|from| Address::parse(from).unwrap()) {
-                let may = |list| senders(list).iter().any(|sender| sender.is(&from));
+                let may = |list| senders(list).iter().any(|sender| sender.matches(&from));
                 assert_eq!(both.allow(&from), may(one) && may(other), "{from}: {one} and {other}");
                 assert_eq!(Senders::new(senders(one)).allow(&from), may(one), "{from}: {one}");
             }

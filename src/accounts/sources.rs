@@ -4,10 +4,10 @@ use std::{path::PathBuf, time::SystemTime};
 
 use super::{
     Accounts, Error, UserFile, Users,
-    aliases::{Aliases, Mistake, Place},
-    table::Table,
+    aliases::{AliasError, Aliases, Position},
+    table::AccountTable,
 };
-use crate::{file_stamp::FileStamp, limits::MOST_ALIASES, open_regular::read_text_bounded};
+use crate::{file_stamp::FileStamp, limits::MAX_ALIASES_FILE, open_regular::read_text_bounded};
 
 /// The paths of the files, and the domains.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,30 +30,30 @@ impl Sources {
     /// # Errors
     /// A file cannot be read, or has a mistake.
     pub fn load(&self) -> Result<Accounts, Error> {
-        let table = self.table()?;
-        let aliases = self.read_aliases(&table)?;
-        Ok(self.accounts(table, aliases))
+        let table = self.load_table()?;
+        let aliases = self.load_aliases(&table)?;
+        Ok(self.assemble(table, aliases))
     }
 
-    pub(super) fn accounts(&self, table: Table, aliases: Aliases) -> Accounts {
+    pub(super) fn assemble(&self, table: AccountTable, aliases: Aliases) -> Accounts {
         Accounts {
             domains: self.domains.clone(),
-            users: Users::Listed(table.with(aliases)),
+            users: Users::Listed(table.with_aliases(aliases)),
             sources: Some(self.clone()),
         }
     }
 
     /// The accounts without their aliases.
-    pub(super) fn table(&self) -> Result<Table, Error> {
-        Ok(Table::new(UserFile::at(&self.users).users()?))
+    pub(super) fn load_table(&self) -> Result<AccountTable, Error> {
+        Ok(AccountTable::new(UserFile::at(&self.users).users()?))
     }
 
-    pub(super) fn read_aliases(&self, table: &Table) -> Result<Aliases, Error> {
+    pub(super) fn load_aliases(&self, table: &AccountTable) -> Result<Aliases, Error> {
         let Some(path) = &self.aliases else { return Ok(Aliases::default()) };
         let unreadable = |error| Error::Io { path: path.clone(), action: "read", error };
-        let text = read_text_bounded(path, MOST_ALIASES.0).map_err(unreadable)?;
+        let text = read_text_bounded(path, MAX_ALIASES_FILE.0).map_err(unreadable)?;
         Aliases::read(&text, &self.domains, |address| table.owner(address).cloned()).map_err(
-            |Mistake { place: Place { line, column }, why }| Error::Aliases {
+            |AliasError { position: Position { line, column }, why }| Error::Aliases {
                 path: path.clone(),
                 line,
                 column,
@@ -71,7 +71,7 @@ impl Sources {
 
 impl Stamp {
     /// Whether one of them may have changed since then without a new stamp.
-    pub(super) fn is_young(&self, now: SystemTime) -> bool {
-        self.0.iter().flatten().any(|file| file.is_young(now))
+    pub(super) fn is_racy(&self, now: SystemTime) -> bool {
+        self.0.iter().flatten().any(|file| file.is_racy(now))
     }
 }

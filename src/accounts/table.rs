@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use super::{
-    account::{Account, key, key_of},
+    account::{Account, address_key, lookup_key},
     aliases::Aliases,
-    password::Stored,
+    password::StoredHash,
     senders::Senders,
 };
 use crate::proto::{
@@ -17,11 +17,11 @@ use crate::proto::{
 
 /// The accounts of the file.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(super) struct AccountTable {
     users: BTreeMap<String, User>,
     /// Addresses of accounts, to their names.
     addresses: BTreeMap<String, String>,
-    inboxes: BTreeMap<Mailbox, Terms>,
+    inboxes: BTreeMap<Mailbox, MailboxPolicy>,
     aliases: Aliases,
     /// The mailboxes that the lists of aliases lead to, made once: RCPT may ask for them a thousand times a turn.
     groups: Vec<Group>,
@@ -38,13 +38,13 @@ pub(super) struct User {
 /// The rights of the owners of a mailbox. If accounts share a mailbox, the strictest setting holds: a session knows
 /// only its mailbox, and must not get the rights of one account by way of another.
 #[derive(Debug)]
-struct Terms {
+struct MailboxPolicy {
     quota: Quota,
     sent_copy: bool,
     senders: Senders,
 }
 
-impl Table {
+impl AccountTable {
     /// A table without aliases.
     pub(super) fn new(accounts: impl IntoIterator<Item = (String, Account)>) -> Self {
         let mut table = Self {
@@ -64,7 +64,7 @@ impl Table {
     fn add(&mut self, name: String, account: Account) {
         let Some(mailbox) = account.mailbox(&name) else { return }; // none is, the file has been checked
         for address in account.addresses.iter().chain([&name]) {
-            self.addresses.extend(key_of(address).map(|key| (key, name.clone())));
+            self.addresses.extend(address_key(address).map(|key| (key, name.clone())));
         }
         let quota = Quota::from(account.quota);
         match self.inboxes.get_mut(&mailbox) {
@@ -77,17 +77,17 @@ impl Table {
             }
             None => {
                 let senders = Senders::new(account.may_send_as);
-                let terms = Terms { quota, sent_copy: account.sent_copy, senders };
+                let terms = MailboxPolicy { quota, sent_copy: account.sent_copy, senders };
                 self.inboxes.insert(mailbox.clone(), terms);
             }
         }
         let (hash, disabled) = (account.password_hash, account.disabled);
-        self.has_slow_hashes |= hash.parse().is_ok_and(|stored: Stored| stored.is_slow());
+        self.has_slow_hashes |= hash.parse().is_ok_and(|stored: StoredHash| stored.is_slow());
         self.users.insert(name, User { mailbox, hash, disabled });
     }
 
     /// The same table with other aliases, some of which may lead to removed accounts.
-    pub(super) fn with(self, aliases: Aliases) -> Self {
+    pub(super) fn with_aliases(self, aliases: Aliases) -> Self {
         let table: Arc<[Mailbox]> = self.inboxes.keys().cloned().collect();
         let place = |name: &String| {
             let mailbox = &self.users.get(name)?.mailbox;
@@ -122,7 +122,7 @@ impl Table {
         self.addresses.get(key)
     }
 
-    pub(super) fn learn(&mut self, user: &str, hash: String) {
+    pub(super) fn update_hash(&mut self, user: &str, hash: String) {
         if let Some(known) = self.users.get_mut(user) {
             known.hash = hash;
         }
@@ -138,7 +138,7 @@ impl Table {
             return Some(found);
         }
         if let Some((user, tag)) = local.split_once('+')
-            && let Some(found) = self.destinations(user, domain, Folder::named(tag))
+            && let Some(found) = self.destinations(user, domain, Folder::from_name(tag))
         {
             return Some(found);
         }
@@ -153,7 +153,7 @@ impl Table {
 
     /// The mailboxes of the accounts that an address stands for. They may be gone, and an alias lead nowhere.
     fn destinations(&self, local: &str, domain: &str, folder: Option<Folder>) -> Option<Destinations> {
-        let key = key(local, domain);
+        let key = lookup_key(local, domain);
         match self.user(&key) {
             Some((_, user)) => Some(of(user, folder)),
             None => self.group(self.aliases.list(&key)?, folder),
@@ -164,7 +164,7 @@ impl Table {
         Some(self.groups.get(list)?.clone().in_folder(folder))
     }
 
-    pub(super) fn allows(&self, mailbox: &Mailbox, from: &Address) -> bool {
+    pub(super) fn may_send_as(&self, mailbox: &Mailbox, from: &Address) -> bool {
         self.inboxes.get(mailbox).is_some_and(|terms| terms.senders.allow(from))
     }
 

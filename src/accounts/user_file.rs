@@ -12,12 +12,12 @@ use serde::{
 
 use super::{
     Error,
-    account::{Account, key_of},
-    locked_file::Place,
+    account::{Account, address_key},
+    locked_file::ReplaceableFile,
     password,
 };
 use crate::{
-    limits::{LOCK_PATIENCE, MOST_USERS},
+    limits::{LOCK_TIMEOUT, MAX_USERS_FILE},
     open_regular::read_bounded,
 };
 
@@ -89,7 +89,7 @@ impl UserFile {
     }
 
     fn read(&self) -> Result<Users, Error> {
-        let text = read_bounded(&self.path, MOST_USERS.0).map_err(|error| match error.kind() {
+        let text = read_bounded(&self.path, MAX_USERS_FILE.0).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Error::Missing(self.path.clone()),
             _ => self.failed("read", error),
         })?;
@@ -98,8 +98,8 @@ impl UserFile {
 
     /// Reads, changes and replaces the file under the lock.
     fn change(&self, edit: impl FnOnce(&mut Users) -> Result<(), Error>) -> Result<(), Error> {
-        let place = Place::of(&self.path).map_err(|error| self.failed("replace", error))?;
-        let locked = place.lock(LOCK_PATIENCE);
+        let place = ReplaceableFile::of(&self.path).map_err(|error| self.failed("replace", error))?;
+        let locked = place.lock(LOCK_TIMEOUT);
         let lock = locked.map_err(|error| Error::Io { path: place.lock_path(), action: "lock", error })?;
         let mut users = match self.read() {
             Err(Error::Missing(_)) => Users::default(),
@@ -139,7 +139,7 @@ impl Users {
     /// Adds an account. If another account has one of its addresses, the error names that account.
     fn insert(&mut self, name: String, account: Account) -> Result<(), String> {
         for address in account.addresses.iter().chain([&name]) {
-            let key = key_of(address).unwrap_or_else(|| address.clone());
+            let key = address_key(address).unwrap_or_else(|| address.clone());
             if let Some(other) = self.owners.insert(key, name.clone()) {
                 return Err(format!("{address} is an address of {other} already"));
             }
@@ -176,7 +176,7 @@ impl<'de> Visitor<'de> for Users {
         while let Some(key) = map.next_key::<String>()? {
             let wrong = |why: &dyn fmt::Display| A::Error::custom(format!("account {key:?}: {why}"));
             let name = key.to_ascii_lowercase();
-            if key_of(&name).is_none() {
+            if address_key(&name).is_none() {
                 return Err(wrong(&"its name is not a whole mail address, like bob@example.test"));
             }
             let account: Account =

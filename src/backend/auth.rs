@@ -7,40 +7,42 @@ use super::{
     login_queue::{LoginQueue, Next},
 };
 use crate::{
-    accounts::{Accounts, Attempt, Credential, Gate, Mark, Memory, Tries, UserFile, Verdict},
+    accounts::{
+        Accounts, Attempt, AuthCache, AuthThrottle, CacheKey, Credential, ThrottleDecision, UserFile, Verdict,
+    },
     capacity::Shrinker,
-    limits::{Limits, SLOW_HASH_HELD},
+    limits::{FOREIGN_HASH_REPLY_DELAY, Limits},
     metrics::METRICS,
-    proto::request::{Answer, ConnId, Fault, Secret},
+    proto::request::{ConnId, Failure, Response, Secret},
     workers::Job,
 };
 
 /// Checks passwords: remembered ones at once, the others by workers, in an order that is fair by address.
 pub(super) struct Auth {
-    memory: Memory,
-    tries: Tries,
-    queue: LoginQueue<Waiting>,
+    cache: AuthCache,
+    throttle: AuthThrottle,
+    queue: LoginQueue<QueuedCheck>,
     /// The checks that workers have: as many as there are workers, so that the others wait where addresses take turns.
-    checks: HashMap<ConnId, Check>,
+    running: HashMap<ConnId, RunningCheck>,
     workers: usize,
     /// Whether there is more to be asked of the queue in the next turn.
     goes_on: bool,
 }
 
 /// A password that waits for a worker.
-struct Waiting {
+struct QueuedCheck {
     credential: Credential,
     password: Secret,
-    mark: Mark,
+    cache_key: CacheKey,
     /// When it came, on the steady clock.
     since: Duration,
     from: IpAddr,
-    gate: Gate,
+    decision: ThrottleDecision,
 }
 
 /// A password that a worker checks.
-struct Check {
-    mark: Mark,
+struct RunningCheck {
+    cache_key: CacheKey,
     since: Duration,
     attempt: Attempt,
 }
@@ -48,10 +50,10 @@ struct Check {
 impl Auth {
     pub(super) fn new(key: &[u8; 32], limits: &Limits) -> Self {
         Self {
-            memory: Memory::new(key, limits.login_memory.0, limits.login_memories),
-            tries: Tries::new(limits),
+            cache: AuthCache::new(key, limits.login_memory.0, limits.login_memories),
+            throttle: AuthThrottle::new(limits),
             queue: LoginQueue::new(limits.password_queue),
-            checks: HashMap::new(),
+            running: HashMap::new(),
             workers: limits.password_workers,
             goes_on: false,
         }
@@ -59,19 +61,19 @@ impl Auth {
 
     /// Other limits are in force from now on. Addresses that wrong passwords came from stay known.
     pub(super) fn reconfigure(&mut self, limits: &Limits) {
-        self.memory.follow(limits.login_memory.0, limits.login_memories);
-        self.tries.follow(limits);
+        self.cache.reconfigure(limits.login_memory.0, limits.login_memories);
+        self.throttle.reconfigure(limits);
     }
 
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
-        shrinker.shrink(&mut self.checks);
+        shrinker.shrink(&mut self.running);
         self.queue.shrink(shrinker);
-        self.tries.shrink(shrinker);
-        self.memory.shrink(shrinker);
+        self.throttle.shrink(shrinker);
+        self.cache.shrink(shrinker);
     }
 
     /// How many passwords wait for a worker.
-    pub(super) fn waiting(&self) -> usize {
+    pub(super) fn queue_len(&self) -> usize {
         self.queue.len()
     }
 
@@ -90,46 +92,47 @@ impl Auth {
         effects: &mut Effects,
     ) {
         let credential = accounts.credential(user);
-        let mark = self.memory.mark(&credential, &password);
-        let standing = self.tries.standing(peer, &credential.user, now);
+        let mark = self.cache.key(&credential, &password);
+        let standing = self.throttle.reputation(peer, &credential.user, now);
         // Also where the password is remembered: else it could be guessed without end, and fast.
-        let gate = self.tries.begin(peer, &credential.user, &mark, now);
-        let waiting = Waiting { credential, password, mark, since: now, from: peer, gate };
+        let gate = self.throttle.begin_attempt(peer, &credential.user, &mark, now);
+        let waiting =
+            QueuedCheck { credential, password, cache_key: mark, since: now, from: peer, decision: gate };
         if let Some(response) = self.respond_at_once(&waiting, now) {
             return effects.respond(id, response);
         }
-        METRICS.password_queue.up();
+        METRICS.password_queue.inc();
         if let Some((displaced, waiting)) = self.queue.push(standing, peer, id, waiting) {
-            METRICS.password_queue.down(1);
-            METRICS.queue_full.one();
-            self.abandon(&waiting, now);
-            effects.fail(displaced, Fault::Busy);
+            METRICS.password_queue.sub(1);
+            METRICS.queue_full.inc();
+            self.cancel(&waiting, now);
+            effects.fail(displaced, Failure::Busy);
         }
     }
 
     /// The response that needs no worker, to a password that counts as wrong already.
     fn respond_at_once(
         &mut self,
-        Waiting { credential, mark, gate, .. }: &Waiting,
+        QueuedCheck { credential, cache_key: mark, decision: gate, .. }: &QueuedCheck,
         now: Duration,
-    ) -> Option<Answer> {
+    ) -> Option<Response> {
         match (gate, &credential.mailbox) {
-            (Gate::Shut, _) => Some(Answer::Failed(Fault::Busy)),
-            (Gate::Open(attempt), Some(mailbox)) if self.memory.knows(mark, now) => {
-                self.tries.right(*attempt, now);
-                Some(Answer::Welcome(mailbox.clone()))
+            (ThrottleDecision::Block, _) => Some(Response::Failed(Failure::Busy)),
+            (ThrottleDecision::Allow(attempt), Some(mailbox)) if self.cache.contains(mark, now) => {
+                self.throttle.record_success(*attempt, now);
+                Some(Response::Welcome(mailbox.clone()))
             }
-            (Gate::Open(_) | Gate::Wait, _) => None,
+            (ThrottleDecision::Allow(_) | ThrottleDecision::Wait, _) => None,
         }
     }
 
     /// Hands passwords to the workers that are free.
-    pub(super) fn start_checks(&mut self, accounts: &Accounts, now: Duration, effects: &mut Effects) {
+    pub(super) fn dispatch_checks(&mut self, accounts: &Accounts, now: Duration, effects: &mut Effects) {
         self.goes_on = false;
-        while self.checks.len() < self.workers {
+        while self.running.len() < self.workers {
             let (id, waiting) = match self.next(now) {
                 Next::Check(id, waiting) => (id, waiting),
-                Next::Nothing if self.checks.is_empty() && self.waiting() > 0 => {
+                Next::Nothing if self.running.is_empty() && self.queue_len() > 0 => {
                     // No check that ends will have the others asked.
                     self.queue.ask_again();
                     self.goes_on = true;
@@ -145,25 +148,26 @@ impl Auth {
                 effects.respond(id, response);
                 continue;
             }
-            let Waiting { credential, password, mark, since, gate, .. } = waiting;
-            let Gate::Open(attempt) = gate else { continue }; // invariant: `next` returns none that still waits
-            self.checks.insert(id, Check { mark, since, attempt });
+            let QueuedCheck { credential, password, cache_key: mark, since, decision: gate, .. } = waiting;
+            let ThrottleDecision::Allow(attempt) = gate else { continue }; // invariant: `next` returns none that still waits
+            self.running.insert(id, RunningCheck { cache_key: mark, since, attempt });
             let users = accounts.sources.as_ref().map(|sources| UserFile::at(&sources.users));
             effects.run(Job::Verify { conn: id, credential: Box::new(credential), password, users });
         }
     }
 
     /// The next password that may be checked now, or that is refused without a check.
-    fn next(&mut self, now: Duration) -> Next<Waiting> {
-        let Self { queue, tries, .. } = self;
+    fn next(&mut self, now: Duration) -> Next<QueuedCheck> {
+        let Self { queue, throttle: tries, .. } = self;
         let next = queue.next(|waiting| {
-            if waiting.gate == Gate::Wait {
-                waiting.gate = tries.begin(waiting.from, &waiting.credential.user, &waiting.mark, now);
+            if waiting.decision == ThrottleDecision::Wait {
+                waiting.decision =
+                    tries.begin_attempt(waiting.from, &waiting.credential.user, &waiting.cache_key, now);
             }
-            waiting.gate != Gate::Wait
+            waiting.decision != ThrottleDecision::Wait
         });
         if matches!(next, Next::Check(..)) {
-            METRICS.password_queue.down(1);
+            METRICS.password_queue.sub(1);
         }
         next
     }
@@ -172,35 +176,36 @@ impl Auth {
     pub(super) fn verified(
         &mut self,
         id: ConnId,
-        verdict: Result<Verdict, Fault>,
+        verdict: Result<Verdict, Failure>,
         accounts: &mut Accounts,
         now: Duration,
         effects: &mut Effects,
     ) {
-        let Some(Check { mark, since, attempt }) = self.checks.remove(&id) else { return };
+        let Some(RunningCheck { cache_key: mark, since, attempt }) = self.running.remove(&id) else { return };
         self.queue.ask_again();
         effects.respond(
             id,
             match verdict {
                 Err(failure) => {
-                    self.tries.wrong(attempt, now);
-                    Answer::Failed(failure)
+                    self.throttle.record_failure(attempt, now);
+                    Response::Failed(failure)
                 }
                 // Counted from the question: the time that the check took can't be seen.
                 Ok(Verdict::Wrong) => {
-                    let least = if accounts.have_slow_hashes() { SLOW_HASH_HELD } else { Duration::ZERO };
-                    let until = since + self.tries.wrong(attempt, now).max(least);
-                    Answer::Denied { after: until.saturating_sub(now) }
+                    let least =
+                        if accounts.has_slow_hashes() { FOREIGN_HASH_REPLY_DELAY } else { Duration::ZERO };
+                    let until = since + self.throttle.record_failure(attempt, now).max(least);
+                    Response::Denied { after: until.saturating_sub(now) }
                 }
                 Ok(Verdict::Right(mailbox)) => {
-                    self.tries.right(attempt, now);
-                    self.memory.learn(mark, now);
-                    Answer::Welcome(mailbox)
+                    self.throttle.record_success(attempt, now);
+                    self.cache.insert(mark, now);
+                    Response::Welcome(mailbox)
                 }
                 Ok(Verdict::RightUpgraded { mailbox, user, hash }) => {
-                    self.tries.right(attempt, now);
-                    accounts.learn(&user, hash);
-                    Answer::Welcome(mailbox)
+                    self.throttle.record_success(attempt, now);
+                    accounts.update_hash(&user, hash);
+                    Response::Welcome(mailbox)
                 }
             },
         );
@@ -208,18 +213,18 @@ impl Auth {
 
     /// The connection is closed: a password of it that waits is not checked any more. The response that it is owed is
     /// dropped.
-    pub(super) fn leave(&mut self, id: ConnId, now: Duration, effects: &mut Effects) {
+    pub(super) fn connection_closed(&mut self, id: ConnId, now: Duration, effects: &mut Effects) {
         if let Some(waiting) = self.queue.remove(id) {
-            METRICS.password_queue.down(1);
-            self.abandon(&waiting, now);
-            effects.fail(id, Fault::Busy);
+            METRICS.password_queue.sub(1);
+            self.cancel(&waiting, now);
+            effects.fail(id, Failure::Busy);
         }
     }
 
     /// The password will not be checked, and stays a failure: the client may have learnt that it is not remembered.
-    fn abandon(&mut self, waiting: &Waiting, now: Duration) {
-        if let Gate::Open(attempt) = waiting.gate {
-            self.tries.wrong(attempt, now);
+    fn cancel(&mut self, waiting: &QueuedCheck, now: Duration) {
+        if let ThrottleDecision::Allow(attempt) = waiting.decision {
+            self.throttle.record_failure(attempt, now);
             self.queue.ask_again();
         }
     }

@@ -17,90 +17,90 @@ use crate::{
 
 /// Every message on its way in.
 #[derive(Debug, Default)]
-pub(super) struct Bodies {
+pub(super) struct BodyMemory {
     /// Octets of memory for what sessions hold of them; workers and the committer may have as much.
-    most: u64,
+    limit: u64,
     /// Files in `tmp/` for all of them.
-    most_files: usize,
-    given_up: u64,
-    pressed_since: Option<Duration>,
+    max_files: usize,
+    abandoned: u64,
+    pressure_since: Option<Duration>,
     known: HashSet<ConnId>,
-    held: HashMap<ConnId, Held>,
+    entries: HashMap<ConnId, BodyEntry>,
     /// Octets held by sessions, and with workers or the committer: of strangers, and of those who are known.
-    total: [Octets; 2],
+    total: [MemoryUse; 2],
     /// Files of strangers, and of those who are known.
     files: [usize; 2],
 }
 
 #[derive(Debug, Default, Clone, Copy)]
-struct Octets {
+struct MemoryUse {
     sessions: u64,
     moved: u64,
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct BodyEntry {
     is_known: bool,
     body: Option<Body>,
-    octets: Octets,
+    octets: MemoryUse,
     has_file: bool,
 }
 
 /// What is to be done for room.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Relief {
+pub struct MemoryRelief {
     /// Messages to be put into files.
     pub spill: Vec<ConnId>,
     /// Messages whose connections end.
-    pub end: Vec<ConnId>,
+    pub evict: Vec<ConnId>,
 }
 
-impl Bodies {
+impl BodyMemory {
     pub(super) fn new(most: u64, most_files: usize) -> Self {
-        Self { most: most / 2, most_files, ..Self::default() }
+        Self { limit: most / 2, max_files: most_files, ..Self::default() }
     }
 
-    pub(super) fn follow(&mut self, most: u64, most_files: usize) {
-        (self.most, self.most_files) = (most / 2, most_files);
+    pub(super) fn set_limit(&mut self, most: u64, most_files: usize) {
+        (self.limit, self.max_files) = (most / 2, most_files);
     }
 
     /// Whether the next message of `id` can begin: not when the disk has taken nothing for a while, and message data
     /// has waited for it.
-    pub(super) fn have_room(&self, id: ConnId, now: Duration) -> bool {
-        let waits_for_long = self.pressed_since.is_some_and(|since| since + PRESSED <= now);
-        !waits_for_long || !self.is_over(self.known.contains(&id))
+    pub(super) fn can_begin(&self, id: ConnId, now: Duration) -> bool {
+        let waits_for_long = self.pressure_since.is_some_and(|since| since + PRESSURE_TIMEOUT <= now);
+        !waits_for_long || !self.is_share_exhausted(self.known.contains(&id))
     }
 
     /// Whether no more message data of `id` is to be read until some of it is out of memory.
-    pub(super) fn are_pressed(&self, id: ConnId) -> bool {
-        self.is_over(self.held.get(&id).is_some_and(|held| held.is_known))
+    pub(super) fn is_under_pressure(&self, id: ConnId) -> bool {
+        self.is_share_exhausted(self.entries.get(&id).is_some_and(|held| held.is_known))
     }
 
     /// Whether all there is for strangers is in use, or for everybody.
-    fn is_over(&self, is_known: bool) -> bool {
+    fn is_share_exhausted(&self, is_known: bool) -> bool {
         let all: u64 = self.total.iter().map(|octets| octets.sessions + octets.moved).sum();
-        all + self.given_up > self.share(is_known, self.most * 2)
+        all + self.abandoned > self.share(is_known, self.limit * 2)
     }
 
     /// A turn is over. `given_up`: octets of messages that nobody waits for any longer, and the disk still has.
-    pub(super) fn look_back(&mut self, now: Duration, given_up: u64) {
-        self.given_up = given_up;
-        self.pressed_since = self.is_over(false).then(|| self.pressed_since.unwrap_or(now));
+    pub(super) fn update_pressure(&mut self, now: Duration, given_up: u64) {
+        self.abandoned = given_up;
+        self.pressure_since = self.is_share_exhausted(false).then(|| self.pressure_since.unwrap_or(now));
     }
 
     pub(super) fn begin(&mut self, id: ConnId) {
         let is_known = self.known.contains(&id);
-        self.held.entry(id).or_default().is_known = is_known;
+        self.entries.entry(id).or_default().is_known = is_known;
     }
 
     /// What a session holds by now, and whether its client is known.
-    pub(super) fn note(&mut self, id: ConnId, is_known: bool, body: Option<Body>) {
+    pub(super) fn record_progress(&mut self, id: ConnId, is_known: bool, body: Option<Body>) {
         if is_known {
             self.known.insert(id);
         } else {
             self.known.remove(&id);
         }
-        let Some(held) = self.held.get_mut(&id) else { return };
+        let Some(held) = self.entries.get_mut(&id) else { return };
         let octets = body.map_or(0, |body| body.held as u64);
         let total = &mut self.total[usize::from(held.is_known)];
         total.sessions = total.sessions - held.octets.sessions + octets;
@@ -109,8 +109,8 @@ impl Bodies {
     }
 
     /// So much of a message is with a worker or with the committer.
-    pub(super) fn moved(&mut self, id: ConnId, octets: u64) {
-        let Some(held) = self.held.get_mut(&id) else { return };
+    pub(super) fn hand_over(&mut self, id: ConnId, octets: u64) {
+        let Some(held) = self.entries.get_mut(&id) else { return };
         let total = &mut self.total[usize::from(held.is_known)];
         total.moved = total.moved - held.octets.moved + octets;
         total.sessions -= std::mem::take(&mut held.octets.sessions);
@@ -123,10 +123,11 @@ impl Bodies {
     }
 
     /// Whether a message may have a file, which it has from here on.
-    pub(super) fn take_file(&mut self, id: ConnId, being_removed: usize) -> bool {
-        let share = self.share(self.held.get(&id).is_some_and(|held| held.is_known), self.most_files as u64);
+    pub(super) fn reserve_file(&mut self, id: ConnId, being_removed: usize) -> bool {
+        let share =
+            self.share(self.entries.get(&id).is_some_and(|held| held.is_known), self.max_files as u64);
         let in_use = self.files() + being_removed;
-        let Some(held) = self.held.get_mut(&id) else { return false };
+        let Some(held) = self.entries.get_mut(&id) else { return false };
         if !held.has_file && in_use as u64 >= share {
             return false;
         }
@@ -137,7 +138,7 @@ impl Bodies {
     }
 
     pub(super) fn end(&mut self, id: ConnId) {
-        let Some(held) = self.held.remove(&id) else { return };
+        let Some(held) = self.entries.remove(&id) else { return };
         let of = usize::from(held.is_known);
         self.total[of].sessions -= held.octets.sessions;
         self.total[of].moved -= held.octets.moved;
@@ -145,34 +146,34 @@ impl Bodies {
     }
 
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
-        shrinker.shrink(&mut self.known).shrink(&mut self.held);
+        shrinker.shrink(&mut self.known).shrink(&mut self.entries);
     }
 
-    pub(super) fn leave(&mut self, id: ConnId) {
+    pub(super) fn remove(&mut self, id: ConnId) {
         self.known.remove(&id);
     }
 
     /// What is to be done now, if there is too little room for what is held. What workers and the committer have is
     /// on its way out of memory: it counts only once there is as much of it again.
-    pub(super) fn relief(&self, now: Duration, being_removed: usize) -> Relief {
+    pub(super) fn plan_relief(&self, now: Duration, being_removed: usize) -> MemoryRelief {
         let [strangers, known] = self.total;
         let in_sessions = strangers.sessions + known.sessions;
         let all = in_sessions + strangers.moved + known.moved;
-        let (mark, most_files) = (self.share(false, self.most), self.share(false, self.most_files as u64));
+        let (mark, most_files) = (self.share(false, self.limit), self.share(false, self.max_files as u64));
         let files = (self.files[0] + self.files[1] + being_removed) as u64;
-        let mut relief = Relief::default();
+        let mut relief = MemoryRelief::default();
         // Files are taken one at a time, and the slowest message that has one makes room for the next.
         if self.files[0] > 0 && files >= most_files {
-            let is_slow = |held: &Held, now| held.has_file && held.is_behind(now);
-            relief.end.extend(self.slowest(now, is_slow).next());
+            let is_slow = |held: &BodyEntry, now| held.has_file && held.is_slow(now);
+            relief.evict.extend(self.slowest(now, is_slow).next());
         }
-        let beyond = all.saturating_sub(self.most * 2);
+        let beyond = all.saturating_sub(self.limit * 2);
         if in_sessions <= mark && beyond == 0 {
             return relief;
         }
         let mut files_left = most_files.saturating_sub(files);
-        let can_spill = |held: &Held| held.can_spill() && (held.has_file || files_left > 0);
-        let largest = self.held.iter().filter(|(_, held)| can_spill(held));
+        let can_spill = |held: &BodyEntry| held.can_spill() && (held.has_file || files_left > 0);
+        let largest = self.entries.iter().filter(|(_, held)| can_spill(held));
         let mut largest: BinaryHeap<_> =
             largest.map(|(id, held)| (held.octets.sessions, Reverse(*id), held.has_file)).collect();
         let mut spilled = 0;
@@ -186,7 +187,7 @@ impl Bodies {
             }
         }
         let of_strangers = strangers.sessions.saturating_sub(mark);
-        let over = of_strangers.max(in_sessions.saturating_sub(self.most));
+        let over = of_strangers.max(in_sessions.saturating_sub(self.limit));
         let mut over = over.saturating_sub(spilled).max(beyond);
         let is_spilled: HashSet<ConnId> = relief.spill.iter().copied().collect();
         for id in self.slowest(now, |held, _| held.octets.sessions > 0) {
@@ -194,8 +195,8 @@ impl Bodies {
                 break;
             }
             if !is_spilled.contains(&id) {
-                over = over.saturating_sub(self.held[&id].octets.sessions);
-                relief.end.push(id);
+                over = over.saturating_sub(self.entries[&id].octets.sessions);
+                relief.evict.push(id);
             }
         }
         relief
@@ -206,15 +207,17 @@ impl Bodies {
     fn slowest(
         &self,
         now: Duration,
-        which: fn(&Held, Duration) -> bool,
+        which: fn(&BodyEntry, Duration) -> bool,
     ) -> impl Iterator<Item = ConnId> + use<> {
-        let candidates =
-            self.held.iter().filter(|(_, held)| !held.is_known && held.octets.moved == 0 && which(held, now));
-        let pace = |(id, held): (&ConnId, &Held)| {
+        let candidates = self
+            .entries
+            .iter()
+            .filter(|(_, held)| !held.is_known && held.octets.moved == 0 && which(held, now));
+        let pace = |(id, held): (&ConnId, &BodyEntry)| {
             let body = held.body?;
             let taken = now.saturating_sub(body.began);
             let rate = u128::from(body.octets) * 1_000_000 / taken.as_millis().max(1);
-            Some(Reverse((taken < A_MOMENT, rate, *id)))
+            Some(Reverse((taken < NEW_BODY_GRACE, rate, *id)))
         };
         let mut slowest: BinaryHeap<_> = candidates.filter_map(pace).collect();
         std::iter::from_fn(move || slowest.pop().map(|Reverse((_, _, id))| id))
@@ -225,23 +228,23 @@ impl Bodies {
     }
 }
 
-impl Held {
+impl BodyEntry {
     fn can_spill(&self) -> bool {
-        self.octets.moved == 0 && self.octets.sessions >= LEAST_SPILL
+        self.octets.moved == 0 && self.octets.sessions >= MIN_SPILL
     }
 
     /// Whether fewer octets have come than a client with the expected rate would have sent.
-    fn is_behind(&self, now: Duration) -> bool {
-        self.body.is_some_and(|body| body.paid_until() + A_MOMENT <= now)
+    fn is_slow(&self, now: Duration) -> bool {
+        self.body.is_some_and(|body| body.paid_until() + NEW_BODY_GRACE <= now)
     }
 }
 
 /// How long message data waits for the disk before the next message is refused.
-const PRESSED: Duration = Duration::from_secs(10);
+const PRESSURE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Less is not worth a file.
-const LEAST_SPILL: u64 = 4096;
+const MIN_SPILL: u64 = 4096;
 /// How long a message that has just begun is not among the slowest.
-const A_MOMENT: Duration = Duration::from_secs(1);
+const NEW_BODY_GRACE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -258,13 +261,13 @@ mod tests {
     }
 
     /// Messages that began at 0, with the octets that each holds and has sent.
-    fn bodies(most: u64, files: usize, of: &[(bool, u64, u64)]) -> Bodies {
-        let mut bodies = Bodies::new(2 * most, files);
+    fn bodies(most: u64, files: usize, of: &[(bool, u64, u64)]) -> BodyMemory {
+        let mut bodies = BodyMemory::new(2 * most, files);
         for (n, (is_known, held, octets)) in of.iter().enumerate() {
             let id = ConnId(n as u64);
-            bodies.note(id, *is_known, None);
+            bodies.record_progress(id, *is_known, None);
             bodies.begin(id);
-            bodies.note(id, *is_known, body(0, *octets, *held));
+            bodies.record_progress(id, *is_known, body(0, *octets, *held));
         }
         bodies
     }
@@ -276,21 +279,21 @@ mod tests {
     #[test]
     fn who_stands_at_data_and_sends_nothing_keeps_no_one_out() {
         let bodies = bodies(256 * KIB, 4, &[(false, 300, 0); 500]);
-        assert!(bodies.have_room(ConnId(1000), at(60)));
-        assert_eq!(bodies.relief(at(60), 0), Relief::default());
+        assert!(bodies.can_begin(ConnId(1000), at(60)));
+        assert_eq!(bodies.plan_relief(at(60), 0), MemoryRelief::default());
     }
 
     #[test]
     fn under_pressure_the_largest_are_spilled_and_no_more_than_needed() {
         let mut bodies =
             bodies(400 * KIB, 9, &[(false, 100 * KIB, 1), (false, 150 * KIB, 1), (true, 120 * KIB, 1)]);
-        assert_eq!(bodies.relief(at(9), 0), Relief { spill: ids(&[1]), end: Vec::new() });
+        assert_eq!(bodies.plan_relief(at(9), 0), MemoryRelief { spill: ids(&[1]), evict: Vec::new() });
         // While a worker writes it nothing more is asked for.
-        bodies.moved(ConnId(1), 150 * KIB);
-        assert_eq!(bodies.relief(at(9), 0), Relief::default());
-        bodies.moved(ConnId(1), 0);
+        bodies.hand_over(ConnId(1), 150 * KIB);
+        assert_eq!(bodies.plan_relief(at(9), 0), MemoryRelief::default());
+        bodies.hand_over(ConnId(1), 0);
         bodies.end(ConnId(0));
-        assert_eq!(bodies.relief(at(9), 0), Relief::default());
+        assert_eq!(bodies.plan_relief(at(9), 0), MemoryRelief::default());
     }
 
     #[test]
@@ -298,7 +301,10 @@ mod tests {
         let strangers = |n: u64| (false, 4000, if n == 7 { 10 } else { 4000 + n });
         let of: Vec<_> = (0..100).map(strangers).collect();
         let bodies = bodies(500_000, 9, &of);
-        assert_eq!(bodies.relief(at(60), 0), Relief { spill: Vec::new(), end: ids(&[7, 0, 1, 2, 3, 4, 5]) });
+        assert_eq!(
+            bodies.plan_relief(at(60), 0),
+            MemoryRelief { spill: Vec::new(), evict: ids(&[7, 0, 1, 2, 3, 4, 5]) }
+        );
     }
 
     #[test]
@@ -315,27 +321,27 @@ mod tests {
                 (false, 80 * KIB, 9),
             ],
         );
-        assert_eq!(bodies.relief(at(60), 2), Relief { spill: ids(&[0]), end: ids(&[4, 3]) });
-        assert_eq!(bodies.relief(at(60), 0), Relief { spill: ids(&[0, 1, 2]), end: ids(&[]) });
+        assert_eq!(bodies.plan_relief(at(60), 2), MemoryRelief { spill: ids(&[0]), evict: ids(&[4, 3]) });
+        assert_eq!(bodies.plan_relief(at(60), 0), MemoryRelief { spill: ids(&[0, 1, 2]), evict: ids(&[]) });
     }
 
     #[test]
     fn users_are_not_ended_and_have_a_share_that_strangers_cannot_take() {
         let mut bodies = bodies(100 * KIB, 9, &[(true, 4000, 0), (false, 4000, 99_999)]);
-        bodies.note(ConnId(3), true, None);
+        bodies.record_progress(ConnId(3), true, None);
         for n in 10..30 {
-            bodies.note(ConnId(n), false, None);
+            bodies.record_progress(ConnId(n), false, None);
             bodies.begin(ConnId(n));
-            bodies.note(ConnId(n), false, body(0, 4000, 4000));
+            bodies.record_progress(ConnId(n), false, body(0, 4000, 4000));
         }
-        let relief = bodies.relief(at(9), 0);
-        assert!(!relief.end.contains(&ConnId(0)) && !relief.end.is_empty());
+        let relief = bodies.plan_relief(at(9), 0);
+        assert!(!relief.evict.contains(&ConnId(0)) && !relief.evict.is_empty());
         // What the disk has not taken for a while keeps strangers waiting, and then out.
-        (10..30).for_each(|n| bodies.moved(ConnId(n), 8000));
-        bodies.look_back(at(9), 0);
-        assert!(bodies.are_pressed(ConnId(10)) && !bodies.are_pressed(ConnId(0)));
-        assert!(bodies.have_room(ConnId(10), at(10)) && !bodies.have_room(ConnId(10), at(20)));
-        assert!(bodies.have_room(ConnId(3), at(20)));
+        (10..30).for_each(|n| bodies.hand_over(ConnId(n), 8000));
+        bodies.update_pressure(at(9), 0);
+        assert!(bodies.is_under_pressure(ConnId(10)) && !bodies.is_under_pressure(ConnId(0)));
+        assert!(bodies.can_begin(ConnId(10), at(10)) && !bodies.can_begin(ConnId(10), at(20)));
+        assert!(bodies.can_begin(ConnId(3), at(20)));
     }
 
     #[test]
@@ -345,26 +351,26 @@ mod tests {
             4,
             &[(false, 9, 9_000_000), (false, 9, 10), (false, 9, 9_000_000), (true, 9, 1), (false, 9, 1)],
         );
-        assert!((0..3).all(|n| bodies.take_file(ConnId(n), 0)));
-        assert!(!bodies.take_file(ConnId(4), 0), "a quarter of the files is not for strangers");
-        assert!(bodies.take_file(ConnId(1), 0), "it has one already");
-        assert_eq!(bodies.relief(at(60), 0).end, ids(&[1]));
+        assert!((0..3).all(|n| bodies.reserve_file(ConnId(n), 0)));
+        assert!(!bodies.reserve_file(ConnId(4), 0), "a quarter of the files is not for strangers");
+        assert!(bodies.reserve_file(ConnId(1), 0), "it has one already");
+        assert_eq!(bodies.plan_relief(at(60), 0).evict, ids(&[1]));
         bodies.end(ConnId(1));
-        assert_eq!(bodies.relief(at(60), 0).end, ids(&[]), "the others keep the expected rate");
-        assert!(!bodies.take_file(ConnId(4), 1), "its file is still being removed");
-        assert!(bodies.take_file(ConnId(4), 0) && bodies.take_file(ConnId(3), 0));
+        assert_eq!(bodies.plan_relief(at(60), 0).evict, ids(&[]), "the others keep the expected rate");
+        assert!(!bodies.reserve_file(ConnId(4), 1), "its file is still being removed");
+        assert!(bodies.reserve_file(ConnId(4), 0) && bodies.reserve_file(ConnId(3), 0));
     }
 
     #[test]
     fn nothing_is_left_of_messages_that_have_ended() {
         let mut bodies = bodies(100 * KIB, 9, &[(false, 4000, 5), (true, 5000, 5)]);
-        bodies.take_file(ConnId(0), 0);
-        bodies.moved(ConnId(0), 77);
+        bodies.reserve_file(ConnId(0), 0);
+        bodies.hand_over(ConnId(0), 77);
         for n in 0..2 {
             bodies.end(ConnId(n));
-            bodies.leave(ConnId(n));
+            bodies.remove(ConnId(n));
         }
-        assert!(bodies.held.is_empty() && bodies.known.is_empty() && bodies.files == [0, 0]);
+        assert!(bodies.entries.is_empty() && bodies.known.is_empty() && bodies.files == [0, 0]);
         assert!(bodies.total.iter().all(|octets| octets.sessions == 0 && octets.moved == 0));
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use super::{inbound::Inbound, maildrop::OpenMaildrop};
 use crate::{
     capacity::Shrinker,
-    proto::request::{Answer, ConnId},
+    proto::request::{ConnId, Response},
 };
 
 /// What the backend keeps for one connection.
@@ -53,12 +53,12 @@ pub(super) struct Clients {
     clients: HashMap<ConnId, Client>,
     /// Connections that a response is owed to.
     owed: usize,
-    responses: VecDeque<(ConnId, Answer)>,
+    responses: VecDeque<(ConnId, Response)>,
 }
 
 impl Clients {
     /// Adds a connection.
-    pub(super) fn enter(&mut self, id: ConnId, peer: IpAddr) {
+    pub(super) fn insert(&mut self, id: ConnId, peer: IpAddr) {
         self.clients.insert(id, Client::new(peer));
     }
 
@@ -83,7 +83,7 @@ impl Clients {
     }
 
     /// Queues a response. Returns the client if its connection has closed meanwhile.
-    pub(super) fn respond(&mut self, id: ConnId, response: Answer) -> Option<Client> {
+    pub(super) fn respond(&mut self, id: ConnId, response: Response) -> Option<Client> {
         let client = self.clients.get_mut(&id)?;
         let turn = std::mem::replace(&mut client.turn, Turn::Session);
         if turn != Turn::Session {
@@ -107,12 +107,12 @@ impl Clients {
     }
 
     /// The next response.
-    pub(super) fn next_response(&mut self) -> Option<(ConnId, Answer)> {
+    pub(super) fn next_response(&mut self) -> Option<(ConnId, Response)> {
         self.responses.pop_front()
     }
 
     /// The response to a request that was made just now, if it is there.
-    pub(super) fn response_to(&mut self, id: ConnId) -> Option<Answer> {
+    pub(super) fn response_to(&mut self, id: ConnId) -> Option<Response> {
         let at = self.responses.iter().rposition(|(to, _)| *to == id)?;
         self.responses.remove(at).map(|(_, response)| response)
     }

@@ -21,15 +21,15 @@ impl Directory for Backend {
     }
 
     fn expiry_date(&self, date: SystemTime) -> SystemTime {
-        self.guard.date(Now { steady: self.now, date })
+        self.date_guard.date(Now { monotonic: self.now, wall: date })
     }
 
     fn quota(&self, mailbox: &Mailbox) -> Quota {
         self.accounts.quota(mailbox)
     }
 
-    fn sent_copy(&self, user: &Mailbox) -> bool {
-        self.accounts.sent_copy(user)
+    fn wants_sent_copy(&self, user: &Mailbox) -> bool {
+        self.accounts.wants_sent_copy(user)
     }
 
     fn is_full(&self, mailbox: &Mailbox) -> bool {

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use crate::{
     capacity::Shrinker,
     delivery::Delivery,
-    proto::request::{Answer, ConnId, Fault},
+    proto::request::{ConnId, Failure, Response},
     workers::Job,
 };
 
@@ -14,7 +14,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) enum Effect {
     /// Send a response to a session.
-    Respond(ConnId, Answer),
+    Respond(ConnId, Response),
     /// Queue a job for a worker.
     Run(Job),
     /// Queue a message for the committer.
@@ -30,12 +30,12 @@ impl Effects {
         shrinker.shrink(&mut self.0);
     }
 
-    pub(super) fn respond(&mut self, to: ConnId, response: Answer) {
+    pub(super) fn respond(&mut self, to: ConnId, response: Response) {
         self.0.push_back(Effect::Respond(to, response));
     }
 
-    pub(super) fn fail(&mut self, to: ConnId, failure: Fault) {
-        self.respond(to, Answer::Failed(failure));
+    pub(super) fn fail(&mut self, to: ConnId, failure: Failure) {
+        self.respond(to, Response::Failed(failure));
     }
 
     pub(super) fn run(&mut self, job: Job) {

@@ -3,25 +3,25 @@
 use std::{time::Duration, vec};
 
 use crate::{
-    deferred_drop::release,
+    deferred_drop::drop_deferred,
     maildir::Usage,
-    proto::request::{Fault, Mailbox, Recipient},
-    workers::{AckToken, Spilled},
+    proto::request::{Failure, Mailbox, Recipient},
+    workers::{AckToken, SpilledMessage},
 };
 
 /// A message on its way in.
 #[derive(Debug)]
 pub(super) enum Inbound {
     /// Its data comes in. The file is there once there was too much for memory, but for the time when a worker has it.
-    Receiving(Option<Box<Spilled>>),
+    Receiving(Option<Box<SpilledMessage>>),
     /// Its end has come, and its mailboxes are looked up for quotas that ask for a count.
-    LookingUpQuotas(Pending, Whole, Uncounted),
+    LookingUpQuotas(Pending, ReceivedMessage, Uncounted),
     /// A worker counts its mailboxes.
-    CheckingQuota(Pending, Whole),
+    CheckingQuota(Pending, ReceivedMessage),
     /// Room is reserved in its mailboxes, after these counts are taken in.
-    Reserving(Pending, Whole, Counts),
+    Reserving(Pending, ReceivedMessage, Counts),
     /// A worker makes its file durable.
-    Sealing(Pending, Addressed),
+    Sealing(Pending, Routing),
     /// The committer has it.
     Committing(Pending),
 }
@@ -50,21 +50,21 @@ pub(super) struct Pending {
 
 /// A message that has come in whole.
 #[derive(Debug)]
-pub(super) struct Whole {
-    pub(super) addressed: Addressed,
-    pub(super) spilled: Option<Box<Spilled>>,
+pub(super) struct ReceivedMessage {
+    pub(super) routing: Routing,
+    pub(super) spilled: Option<Box<SpilledMessage>>,
     /// Its last bytes, or all of them.
     pub(super) bytes: Vec<u8>,
 }
 
 /// Where a message goes.
 #[derive(Debug)]
-pub(super) struct Addressed {
-    pub(super) to: Vec<Result<Recipient, Fault>>,
+pub(super) struct Routing {
+    pub(super) to: Vec<Result<Recipient, Failure>>,
     /// Whether some recipients may get it and others not. Else it is all of them or none.
-    pub(super) partly: bool,
+    pub(super) partial_ok: bool,
     /// The mailbox that keeps a copy in the folder `Sent`.
-    pub(super) sent: Option<Mailbox>,
+    pub(super) sent_copy_for: Option<Mailbox>,
 }
 
 impl Inbound {
@@ -87,11 +87,11 @@ impl Inbound {
             Self::LookingUpQuotas(pending, whole, _)
             | Self::CheckingQuota(pending, whole)
             | Self::Reserving(pending, whole, _) => {
-                release(whole);
+                drop_deferred(whole);
                 Some(pending)
             }
             Self::Sealing(pending, addressed) => {
-                release(addressed);
+                drop_deferred(addressed);
                 Some(pending)
             }
             Self::Committing(pending) => Some(pending),

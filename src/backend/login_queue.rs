@@ -10,7 +10,7 @@ use std::{
     net::IpAddr,
 };
 
-use crate::{accounts::Standing, capacity::Shrinker, proto::request::ConnId};
+use crate::{accounts::AddressReputation, capacity::Shrinker, proto::request::ConnId};
 
 /// Password checks that wait for a worker.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct LoginQueue<T> {
     lanes: [Lane<T>; 3],
     /// The lane, the address and the number of each.
     places: HashMap<ConnId, (usize, IpAddr, u64)>,
-    most: usize,
+    capacity: usize,
     taken: usize,
     /// Numbers checks and turns.
     next: u64,
@@ -65,7 +65,7 @@ impl<T> LoginQueue<T> {
             by_len: BTreeSet::new(),
             parked: BTreeMap::new(),
         };
-        Self { lanes: [lane(), lane(), lane()], places: HashMap::new(), most, taken: 0, next: 0 }
+        Self { lanes: [lane(), lane(), lane()], places: HashMap::new(), capacity: most, taken: 0, next: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -75,7 +75,7 @@ impl<T> LoginQueue<T> {
     /// Queues a check, and returns the one that loses its place to it: perhaps itself.
     pub(super) fn push(
         &mut self,
-        standing: Standing,
+        standing: AddressReputation,
         from: IpAddr,
         id: ConnId,
         check: T,
@@ -84,11 +84,11 @@ impl<T> LoginQueue<T> {
         let lane = standing as usize;
         self.lanes[lane].insert(from, self.next, (id, check));
         self.places.insert(id, (lane, from, self.next));
-        if self.places.len() <= self.most {
+        if self.places.len() <= self.capacity {
             return None;
         }
         let lane = self.lanes.iter_mut().rev().find(|lane| !lane.waiting.is_empty())?;
-        let loser = lane.longest(from)?;
+        let loser = lane.longest_queue(from)?;
         let newest = lane.waiting.get(&loser)?.newest()?;
         let lost = lane.take(loser, newest)?;
         self.places.remove(&lost.0);
@@ -98,7 +98,7 @@ impl<T> LoginQueue<T> {
     /// Takes the next check that may begin.
     pub(super) fn next(&mut self, mut may_begin: impl FnMut(&mut T) -> bool) -> Next<T> {
         let mut order = [0, 1, 2];
-        if self.taken % WORST_FIRST == WORST_FIRST - 1 {
+        if self.taken % WORST_FIRST_EVERY == WORST_FIRST_EVERY - 1 {
             order.reverse();
         }
         let mut left = ASKED_AT_A_TIME;
@@ -203,7 +203,7 @@ impl<T> Lane<T> {
     }
 
     /// The address with the most waiting: `newcomer` among equals.
-    fn longest(&self, newcomer: IpAddr) -> Option<IpAddr> {
+    fn longest_queue(&self, newcomer: IpAddr) -> Option<IpAddr> {
         let (most, longest) = *self.by_len.last()?;
         Some(if self.by_len.contains(&(most, newcomer)) { newcomer } else { longest })
     }
@@ -236,12 +236,12 @@ impl<T> Lane<T> {
 /// Checks that one step asks whether they may begin: each looks the failures of an address and of a user up.
 const ASKED_AT_A_TIME: usize = 64;
 /// Every so many times the worst standing comes first.
-const WORST_FIRST: usize = 4;
+const WORST_FIRST_EVERY: usize = 4;
 
 #[cfg(test)]
 mod tests {
     use super::{
-        Standing::{Clean, Known, Suspect},
+        AddressReputation::{Clean, Known, Suspect},
         *,
     };
 
@@ -250,7 +250,7 @@ mod tests {
     }
 
     /// Pushes checks that are told apart by number.
-    fn push(queue: &mut LoginQueue<u64>, standing: Standing, from: u8, n: u64) -> Option<u64> {
+    fn push(queue: &mut LoginQueue<u64>, standing: AddressReputation, from: u8, n: u64) -> Option<u64> {
         queue.push(standing, ip(from), ConnId(n), n).map(|(_, n)| n)
     }
 

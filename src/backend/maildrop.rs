@@ -14,14 +14,14 @@ use super::{
 };
 use crate::{
     capacity::Shrinker,
-    deferred_drop::OffLoop,
+    deferred_drop::DeferredDrop,
     fd_limits::Shares,
-    index::{Logins, Registry, Snapshot, registry},
+    index::{LoginDelay, Registry, Snapshot, registry},
     maildir::{Maildir, OpenMessage},
-    proto::request::{Answer, ConnId, Fault, Mailbox},
+    proto::request::{ConnId, Failure, Mailbox, Response},
     workers::{
         CompletionSender, Job,
-        job::{MailboxLock, Opened, Piece, Release, Update},
+        job::{LockedMaildir, MailboxLock, MessageChunk, Release, Update},
     },
 };
 
@@ -31,14 +31,14 @@ pub(super) struct Maildrops {
     /// Each mailbox that is not free.
     locked: HashMap<Mailbox, LockState>,
     /// How many of them there may be.
-    most_open: usize,
+    max_open: usize,
     /// How many more may be open that no session uses any longer, until a worker has closed them.
     most_closing: usize,
     /// Every mailbox that was opened for a session and may still be open.
     opened: Vec<Weak<Maildir>>,
     /// How many sessions wait for a worker that opens one.
     opening: usize,
-    logins: Logins,
+    login_delay: LoginDelay,
     completions: CompletionSender,
 }
 
@@ -66,18 +66,18 @@ pub(super) struct OpenMaildrop {
     /// When it was asked for.
     since: Duration,
     /// There once the mailbox is locked.
-    files: Option<Files>,
+    files: Option<OpenFiles>,
 }
 
 #[derive(Debug)]
-struct Files {
+struct OpenFiles {
     maildir: Arc<Maildir>,
     /// Empty until the index has it.
     snapshot: Arc<Snapshot>,
     /// The message that is being read, between two pieces of it.
     reading: Option<OpenMessage>,
     /// `None`: a worker has it, which ends the session.
-    lock: Option<OffLoop<MailboxLock>>,
+    lock: Option<DeferredDrop<MailboxLock>>,
 }
 
 impl Maildrops {
@@ -85,24 +85,24 @@ impl Maildrops {
     pub(super) fn new(login_delay: Duration, shares: &Shares, completions: CompletionSender) -> Self {
         Self {
             locked: HashMap::new(),
-            most_open: shares.mailboxes,
+            max_open: shares.mailboxes,
             most_closing: shares.closing,
             opened: Vec::new(),
             opening: 0,
-            logins: Logins::new(login_delay),
+            login_delay: LoginDelay::new(login_delay),
             completions,
         }
     }
 
     /// Other limits are in force from now on.
     pub(super) fn reconfigure(&mut self, login_delay: Duration, shares: &Shares) {
-        (self.most_open, self.most_closing) = (shares.mailboxes, shares.closing);
-        self.logins.follow(login_delay);
+        (self.max_open, self.most_closing) = (shares.mailboxes, shares.closing);
+        self.login_delay.reconfigure(login_delay);
     }
 
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
         shrinker.shrink(&mut self.locked);
-        self.logins.shrink(shrinker);
+        self.login_delay.shrink(shrinker);
     }
 
     /// How many mailboxes are not free.
@@ -120,17 +120,17 @@ impl Maildrops {
         index: &mut Registry,
         effects: &mut Effects,
     ) {
-        if !self.logins.allow(&mailbox, now) {
-            return effects.fail(id, Fault::TooSoon);
+        if !self.login_delay.is_allowed(&mailbox, now) {
+            return effects.fail(id, Failure::TooSoon);
         }
         match self.locked.get_mut(&mailbox) {
             Some(LockState::Closing { logins, .. }) => return logins.push((id, now)),
-            Some(LockState::Held { .. }) => return effects.fail(id, Fault::InUse),
+            Some(LockState::Held { .. }) => return effects.fail(id, Failure::InUse),
             None => {}
         }
         // Else sessions would take the descriptors that deliveries need.
-        if self.locked.len() >= self.most_open || !self.have_room_for_one(&mailbox, index) {
-            return effects.fail(id, Fault::Crowded);
+        if self.locked.len() >= self.max_open || !self.have_room_for_one(&mailbox, index) {
+            return effects.fail(id, Failure::Crowded);
         }
         self.opening += 1;
         self.locked.insert(mailbox.clone(), LockState::Held { is_closed: false });
@@ -142,10 +142,10 @@ impl Maildrops {
     /// Whether one more mailbox may be opened for a session. An index that no session uses makes room: its mailbox stays
     /// open until a worker has closed it, and only a few of them may be left to do so.
     fn have_room_for_one(&mut self, mailbox: &Mailbox, index: &mut Registry) -> bool {
-        if index.maildir(mailbox).is_none() && index.len() + self.opening >= self.most_open {
+        if index.maildir(mailbox).is_none() && index.len() + self.opening >= self.max_open {
             index.drop_one_idle();
         }
-        let most = self.most_open + self.most_closing;
+        let most = self.max_open + self.most_closing;
         if self.opened.len() + self.opening >= most {
             self.opened.retain(|maildir| maildir.strong_count() > 0);
         }
@@ -158,7 +158,7 @@ impl Maildrops {
         (message, from): (usize, u64),
         effects: &mut Effects,
     ) {
-        let Some(files) = client.files() else { return effects.fail(id, Fault::Broken) };
+        let Some(files) = client.files() else { return effects.fail(id, Failure::Broken) };
         // An open message is of use only to the RETR that opened it.
         let open = files.reading.take().filter(|_| from > 0);
         let (maildir, snapshot) = (Arc::clone(&files.maildir), Arc::clone(&files.snapshot));
@@ -174,16 +174,16 @@ impl Maildrops {
         effects: &mut Effects,
     ) {
         let Some(OpenMaildrop { mailbox, files: Some(files), .. }) = &mut client.maildrop else {
-            return effects.fail(id, Fault::Broken);
+            return effects.fail(id, Failure::Broken);
         };
         if delete.is_empty() && seen.is_empty() {
             return self.release(client, Some(id), index, effects);
         }
-        let Some(lock) = files.lock.take() else { return effects.fail(id, Fault::Broken) };
+        let Some(lock) = files.lock.take() else { return effects.fail(id, Failure::Broken) };
         let (maildir, snapshot) = (Arc::clone(&files.maildir), Arc::clone(&files.snapshot));
         // A message that is marked moves from one name to another.
         let names = delete.len() + 2 * seen.len();
-        let unwatch = index.updating(mailbox, maildir.key(), names);
+        let unwatch = index.session_updating(mailbox, maildir.id(), names);
         let update = Update { conn: id, maildir, snapshot, delete, seen, unwatch, lock };
         effects.run(Job::Update(Box::new(update)));
     }
@@ -191,35 +191,37 @@ impl Maildrops {
     // Completions
 
     /// The mailbox of a login is locked, or could not be. The index serves the login once it has the contents.
-    pub(super) fn locked(
+    pub(super) fn lock_finished(
         &mut self,
         (id, client): (ConnId, &mut Client),
-        result: Result<Opened, Fault>,
+        result: Result<LockedMaildir, Failure>,
         index: &mut Registry,
         effects: &mut Effects,
     ) {
-        let Opened { maildir, times, lock, mark } = match result {
+        let LockedMaildir { maildir, times, lock, barrier: mark } = match result {
             Ok(opened) => opened,
             Err(failure) => {
                 self.release(client, None, index, effects);
                 return effects.fail(id, failure);
             }
         };
-        let Some(maildrop) = &mut client.maildrop else { return effects.fail(id, Fault::Broken) };
+        let Some(maildrop) = &mut client.maildrop else { return effects.fail(id, Failure::Broken) };
         self.opening -= 1;
         if index.maildir(&maildrop.mailbox).is_none_or(|known| !Arc::ptr_eq(&known, &maildir)) {
             self.opened.push(Arc::downgrade(&maildir));
         }
-        let lock = OffLoop::new(MailboxLock::new(maildrop.mailbox.clone(), lock, self.completions.clone()));
+        let lock =
+            DeferredDrop::new(MailboxLock::new(maildrop.mailbox.clone(), lock, self.completions.clone()));
         index.login(&maildrop.mailbox, &maildir, times, mark, id);
-        maildrop.files = Some(Files { maildir, snapshot: Arc::default(), reading: None, lock: Some(lock) });
+        maildrop.files =
+            Some(OpenFiles { maildir, snapshot: Arc::default(), reading: None, lock: Some(lock) });
     }
 
     /// The index has the contents of the mailbox of a login, or could not have them.
-    pub(super) fn opened(
+    pub(super) fn index_ready(
         &mut self,
         (id, client): (ConnId, &mut Client),
-        result: Result<Arc<Snapshot>, Fault>,
+        result: Result<Arc<Snapshot>, Failure>,
         index: &mut Registry,
         effects: &mut Effects,
     ) {
@@ -230,34 +232,34 @@ impl Maildrops {
                 return effects.fail(id, failure);
             }
         };
-        let Some(maildrop) = &mut client.maildrop else { return effects.fail(id, Fault::Broken) };
+        let Some(maildrop) = &mut client.maildrop else { return effects.fail(id, Failure::Broken) };
         if let Some(files) = &mut maildrop.files {
             files.snapshot = Arc::clone(&snapshot);
         }
-        self.logins.note(maildrop.mailbox.clone(), maildrop.since);
-        effects.respond(id, Answer::Opened(snapshot));
+        self.login_delay.record(maildrop.mailbox.clone(), maildrop.since);
+        effects.respond(id, Response::Opened(snapshot));
     }
 
     /// A piece of a message was read, or could not be.
-    pub(super) fn was_read(
+    pub(super) fn read_finished(
         (id, client): (ConnId, &mut Client),
         message: usize,
-        result: Result<Piece, Fault>,
+        result: Result<MessageChunk, Failure>,
         index: &mut Registry,
         effects: &mut Effects,
     ) {
         match result {
-            Ok(Piece { bytes, last, open }) => {
+            Ok(MessageChunk { bytes, last, open }) => {
                 if let Some(files) = client.files() {
                     files.reading = open;
                 }
-                effects.respond(id, Answer::Chunk { bytes, last });
+                effects.respond(id, Response::Chunk { bytes, last });
             }
             Err(failure) => {
                 if let Some(OpenMaildrop { mailbox, files: Some(files), .. }) = &client.maildrop
-                    && let Some(wanted) = files.snapshot.wanted(message)
+                    && let Some(wanted) = files.snapshot.message_ref(message)
                 {
-                    index.doubt(mailbox, wanted.place, wanted.name);
+                    index.recheck_message(mailbox, wanted.subdir, wanted.name);
                 }
                 effects.fail(id, failure);
             }
@@ -266,17 +268,17 @@ impl Maildrops {
 
     /// Messages were deleted and marked. Clients come back at once: the index knows, and the mailbox is free, before
     /// the reply to QUIT leaves.
-    pub(super) fn updated(
+    pub(super) fn update_finished(
         &mut self,
         (id, client): (ConnId, &mut Client),
-        done: registry::Done,
-        result: Result<(), Fault>,
+        done: registry::SessionChanges,
+        result: Result<(), Failure>,
         index: &mut Registry,
         quotas: &mut QuotaCache,
         effects: &mut Effects,
     ) {
         if let Some(OpenMaildrop { mailbox, files: Some(files), .. }) = &client.maildrop {
-            index.updated(mailbox, files.maildir.key(), done);
+            index.session_updated(mailbox, files.maildir.id(), done);
             quotas.invalidate(&mailbox.clone().whole());
         }
         match result {
@@ -302,20 +304,20 @@ impl Maildrops {
         self.opening -= usize::from(files.is_none());
         let is_closed = files.is_none() || matches!(state, LockState::Held { is_closed: true });
         *state = LockState::Closing { quitting, logins: Vec::new() };
-        if let Some(Files { reading, lock, .. }) = files {
+        if let Some(OpenFiles { reading, lock, .. }) = files {
             index.logout(&mailbox);
-            effects.run(Release::of((lock, reading)));
+            effects.run(Release::job((lock, reading)));
         }
         if is_closed {
             self.locked.remove(&mailbox);
             if let Some(id) = quitting {
-                effects.respond(id, Answer::Updated);
+                effects.respond(id, Response::Updated);
             }
         }
     }
 
     /// The lock of a mailbox is closed: the session that had it and those that wait for it go on.
-    pub(super) fn unlocked(
+    pub(super) fn lock_released(
         &mut self,
         mailbox: &Mailbox,
         clients: &mut Clients,
@@ -329,12 +331,12 @@ impl Maildrops {
                 let (quitting, logins) = (quitting.take(), std::mem::take(logins));
                 self.locked.remove(mailbox);
                 if let Some(id) = quitting {
-                    effects.respond(id, Answer::Updated);
+                    effects.respond(id, Response::Updated);
                 }
                 for (id, since) in logins {
                     match clients.get_mut(id).filter(|client| !client.is_closed()) {
                         Some(client) => self.open((id, client), (mailbox.clone(), since), index, effects),
-                        None => effects.fail(id, Fault::InUse), // it hears nothing
+                        None => effects.fail(id, Failure::InUse), // it hears nothing
                     }
                 }
             }
@@ -350,7 +352,7 @@ impl OpenMaildrop {
 }
 
 impl Client {
-    fn files(&mut self) -> Option<&mut Files> {
+    fn files(&mut self) -> Option<&mut OpenFiles> {
         self.maildrop.as_mut()?.files.as_mut()
     }
 }

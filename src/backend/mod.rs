@@ -31,31 +31,31 @@ use std::{
 };
 
 use crate::{
-    accounts::{Accounts, Keeper},
+    accounts::{Accounts, Reloader},
     capacity::Shrinker,
     clock::{DateGuard, Now},
-    config::{Config, Unknown, Watch},
-    deferred_drop::{Closer, OnLoop, release},
+    config::{ChangeDetection, Config, UnknownRecipients},
+    deferred_drop::{DropThread, LoopGuard, drop_deferred},
     fd_limits::Shares,
     index::{
         Registry,
         registry::Order,
-        watcher::{Notices, Watcher},
+        watcher::{MailboxEvents, Watcher},
     },
     limits::Limits,
-    maildir::{self, Spool, lock::Hold, trusted_date},
+    maildir::{self, Spool, lock::LockMode, trusted_date},
     proto::{
         Body,
-        request::{Answer, Ask, ConnId, Directory},
+        request::{ConnId, Directory, Request, Response},
     },
-    server::connection::World,
+    server::connection::RequestHandler,
     workers::{
         Completion, CompletionSender, Job, LoopWaker, Storage,
         job::{Release, Unwatch},
     },
 };
 use auth::Auth;
-pub use body_memory::Relief;
+pub use body_memory::MemoryRelief;
 use clients::{Client, Clients};
 use effects::{Effect, Effects};
 use maildrop::Maildrops;
@@ -81,16 +81,16 @@ pub struct Backend {
     maildrops: Maildrops,
     quotas: QuotaCache,
     index: Registry,
-    notices: Notices,
+    mailbox_events: MailboxEvents,
     effects: Effects,
-    next_tidy: Duration,
-    reloader: Option<Keeper>,
+    next_cleanup: Duration,
+    reloader: Option<Reloader>,
     /// Whether sessions have transcripts, which show the changes of files.
     has_transcripts: bool,
-    closer: Option<Closer>,
-    guard: DateGuard,
+    drop_thread: Option<DropThread>,
+    date_guard: DateGuard,
     /// Whether mail is deleted for its age.
-    expires: bool,
+    expiry_enabled: bool,
 }
 
 /// The backend could not be opened.
@@ -129,18 +129,18 @@ impl Backend {
     ) -> Result<Self, Error> {
         let limits = config.limits.clone();
         let spool = Spool::open(&config.spool)?;
-        let hold = if config.shared_spool { Hold::Shared } else { Hold::Alone };
+        let hold = if config.shared_spool { LockMode::Shared } else { LockMode::Exclusive };
         let lock = spool.lock(hold, limits.spool_lock_wait.0)?;
         let known = trusted_date::read(&spool).unwrap_or_else(SystemTime::now);
         let (watcher, notices) = match config.watch {
-            Watch::Inotify => {
+            ChangeDetection::Inotify => {
                 let waker = Arc::clone(waker);
                 Watcher::start(limits.watch_queue, config.shared_spool, move || waker.wake())
             }
-            Watch::Poll => Watcher::off(),
+            ChangeDetection::Poll => Watcher::disabled(),
         };
-        let anybody = config.unknown == Unknown::Create;
-        let reloader = reload::keeper(&accounts, &limits, completions)?;
+        let anybody = config.unknown == UnknownRecipients::Create;
+        let reloader = reload::start_reloader(&accounts, &limits, completions)?;
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(io::Error::other)?;
         let storage = Arc::new(Storage::new(
@@ -148,7 +148,7 @@ impl Backend {
             lock,
             watcher,
             limits.read_chunk.as_len(),
-            limits.largest_listed(),
+            limits.max_listed_size(),
             anybody.then_some(limits.created_mailboxes),
         )?);
         Ok(Self {
@@ -160,20 +160,20 @@ impl Backend {
             receiver: Receiver::new(&config.hostname, &limits, shares.spilled, waker),
             maildrops: Maildrops::new(limits.pop3_login_delay.0, shares, completions.clone()),
             quotas: QuotaCache::new(limits.quota_mailboxes, limits.quota_recount.0),
-            index: Registry::new(&limits, shares.most_indexes(&limits)),
-            notices,
+            index: Registry::new(&limits, shares.max_indexes(&limits)),
+            mailbox_events: notices,
             accounts,
             now: Duration::ZERO,
             turn: Turn::default(),
             effects: Effects::default(),
-            next_tidy: Duration::ZERO,
+            next_cleanup: Duration::ZERO,
             has_transcripts: config.transcripts.is_some(),
             limits,
             reloader,
             completions: completions.clone(),
-            closer: Some(Closer::start()?),
-            guard: DateGuard::new(Duration::ZERO, known),
-            expires: config.pop3.expire.is_some(),
+            drop_thread: Some(DropThread::start()?),
+            date_guard: DateGuard::new(Duration::ZERO, known),
+            expiry_enabled: config.pop3.expire.is_some(),
         })
     }
 
@@ -181,53 +181,53 @@ impl Backend {
     ///
     /// # Errors
     /// A thread cannot be had, where this was called before.
-    pub fn on_loop(&mut self) -> io::Result<OnLoop> {
-        let closer = self.closer.take();
-        closer.map_or_else(Closer::start, Ok).map(Closer::on_loop)
+    pub fn enter_loop(&mut self) -> io::Result<LoopGuard> {
+        let closer = self.drop_thread.take();
+        closer.map_or_else(DropThread::start, Ok).map(DropThread::enter_loop)
     }
 
     // Connections
 
     /// A connection comes from `peer`.
-    pub fn enter(&mut self, id: ConnId, peer: IpAddr) {
-        self.clients.enter(id, peer);
+    pub fn connection_opened(&mut self, id: ConnId, peer: IpAddr) {
+        self.clients.insert(id, peer);
     }
 
     /// The connection is closed. What is under way for it goes on to its end.
-    pub fn leave(&mut self, id: ConnId) {
-        self.auth.leave(id, self.now, &mut self.effects);
-        self.receiver.leave(id);
+    pub fn connection_closed(&mut self, id: ConnId) {
+        self.auth.connection_closed(id, self.now, &mut self.effects);
+        self.receiver.connection_closed(id);
         if let Some(client) = self.clients.close(id) {
             self.release(id, client);
         }
-        self.carry_out();
+        self.run_effects();
     }
 
     /// Lets go of all that a connection had.
     fn release(&mut self, id: ConnId, mut client: Client) {
-        self.receiver.discard(id, &mut client);
-        self.receiver.leave(id);
+        self.receiver.discard_body(id, &mut client);
+        self.receiver.connection_closed(id);
         self.maildrops.release(&mut client, None, &mut self.index, &mut self.effects);
     }
 
     /// Notes how far a session has come with the message that it takes in. `is_known`: of a user who has logged in, a
     /// trusted client or a server of ours.
-    pub fn note_body(&mut self, id: ConnId, is_known: bool, body: Option<Body>) {
-        self.receiver.note_body(id, is_known, body);
+    pub fn record_body_progress(&mut self, id: ConnId, is_known: bool, body: Option<Body>) {
+        self.receiver.record_body_progress(id, is_known, body);
     }
 
     /// Whether no more message data of this connection is to be read for now.
-    pub fn is_pressed(&self, id: ConnId) -> bool {
-        self.receiver.is_pressed(id)
+    pub fn is_under_memory_pressure(&self, id: ConnId) -> bool {
+        self.receiver.is_under_memory_pressure(id)
     }
 
     /// What is to be done for room in memory.
-    pub fn relief(&mut self) -> Relief {
-        self.receiver.relief(self.now)
+    pub fn memory_relief(&mut self) -> MemoryRelief {
+        self.receiver.memory_relief(self.now)
     }
 
     /// The next response, and the connection that it is for.
-    pub fn next_response(&mut self) -> Option<(ConnId, Answer)> {
+    pub fn next_response(&mut self) -> Option<(ConnId, Response)> {
         self.clients.next_response()
     }
 
@@ -236,30 +236,30 @@ impl Backend {
     /// Takes what came of a job or a delivery.
     pub fn complete(&mut self, completion: Completion) {
         self.turn.charge(&completion);
-        self.take_in(completion);
-        self.auth.start_checks(&self.accounts, self.now, &mut self.effects);
-        self.carry_out();
+        self.dispatch_completion(completion);
+        self.auth.dispatch_checks(&self.accounts, self.now, &mut self.effects);
+        self.run_effects();
     }
 
     /// Looks after the mailboxes in use and the messages on their way in. `false`: none of them needs it soon.
     pub fn tick(&mut self, now: Duration) -> bool {
-        let (receiver, clients, mut cx) = self.receiving();
-        receiver.give_up_late_ones(clients, &mut cx);
+        let (receiver, clients, mut cx) = self.receiver_parts();
+        receiver.expire_deliveries(clients, &mut cx);
         self.index.tick(now);
-        self.carry_out();
-        self.wants_ticks()
+        self.run_effects();
+        self.needs_ticks()
     }
 
     /// Whether [`Backend::tick`] is wanted more often than [`Backend::keep_house`].
-    pub fn wants_ticks(&self) -> bool {
-        self.index.wants_ticks() || self.receiver.has_messages()
+    pub fn needs_ticks(&self) -> bool {
+        self.index.needs_ticks() || self.receiver.has_messages()
     }
 
     /// The server ends: refuses the messages that will certainly not be found in a mailbox.
-    pub fn give_up_unpublished(&mut self) {
-        let (receiver, clients, mut cx) = self.receiving();
-        receiver.give_up_unpublished(clients, &mut cx);
-        self.carry_out();
+    pub fn abandon_unpublished(&mut self) {
+        let (receiver, clients, mut cx) = self.receiver_parts();
+        receiver.abandon_unpublished(clients, &mut cx);
+        self.run_effects();
     }
 
     /// Whether nothing is under way, for a session or to be taken back after its end.
@@ -268,10 +268,10 @@ impl Backend {
     }
 
     /// Has the spool checked: its place, its free space; and `tmp/` tidied up once an hour.
-    pub fn keep_house(&mut self, now: Now) {
-        if self.guard.see(now) {
+    pub fn run_maintenance(&mut self, now: Now) {
+        if self.date_guard.observe(now) {
             // Without `expire` a file in `tmp/` stays longer, and nothing else.
-            let level = if self.expires { log::Level::Error } else { log::Level::Debug };
+            let level = if self.expiry_enabled { log::Level::Error } else { log::Level::Debug };
             let file = self.spool.join(trusted_date::FILE);
             log::log!(
                 level,
@@ -280,13 +280,13 @@ impl Backend {
                 file.display()
             );
         }
-        let (date, now) = (self.guard.date(now), now.steady);
+        let (date, now) = (self.date_guard.date(now), now.monotonic);
         self.effects.run(Job::CheckSpool);
-        if self.next_tidy <= now {
-            self.next_tidy = now + TIDY_EVERY;
+        if self.next_cleanup <= now {
+            self.next_cleanup = now + CLEANUP_INTERVAL;
             self.effects.run(Job::Tidy { age: self.limits.tmp_age.0, date });
         }
-        self.carry_out();
+        self.run_effects();
     }
 
     /// Gives back room for sessions, messages and mailboxes that have gone.
@@ -302,50 +302,52 @@ impl Backend {
 
     // Dispatch
 
-    fn receiving(&mut self) -> (&mut Receiver, &mut Clients, Context<'_>) {
+    fn receiver_parts(&mut self) -> (&mut Receiver, &mut Clients, Context<'_>) {
         let Self { receiver, clients, accounts, quotas, index, effects, now, .. } = self;
         (receiver, clients, Context { now: *now, accounts, quotas, index, effects })
     }
 
     /// Hands a request to its part, which has an effect for it now or when a completion comes.
-    fn dispatch(&mut self, id: ConnId, request: Ask) {
+    fn dispatch(&mut self, id: ConnId, request: Request) {
         let Self { auth, receiver, maildrops, quotas, accounts, clients, index, effects, now, .. } = self;
         let Some(client) = clients.get_mut(id) else { return };
         let mut cx = Context { now: *now, accounts, quotas, index, effects };
         match request {
-            Ask::Room { size } => cx.effects.respond(id, Receiver::check_space(&self.storage, size)),
-            Ask::Begin => cx.effects.respond(id, receiver.begin(id, client, *now)),
-            Ask::Spill { mailboxes, bytes } => receiver.spill(id, client, (mailboxes, bytes), cx.effects),
-            Ask::Discard => {
-                receiver.discard(id, client);
-                cx.effects.respond(id, Answer::Ready);
+            Request::Room { size } => cx.effects.respond(id, Receiver::check_space(&self.storage, size)),
+            Request::Begin => cx.effects.respond(id, receiver.begin(id, client, *now)),
+            Request::Spill { mailboxes, bytes } => receiver.spill(id, client, (mailboxes, bytes), cx.effects),
+            Request::Discard => {
+                receiver.discard_body(id, client);
+                cx.effects.respond(id, Response::Ready);
             }
-            Ask::Deliver { envelope, bytes, partly } => {
+            Request::Deliver { envelope, bytes, partly } => {
                 receiver.deliver(id, client, (envelope, bytes, partly), &mut cx);
             }
-            Ask::Verify { user, password } => {
+            Request::Verify { user, password } => {
                 auth.verify((id, client.peer), (&user, password), accounts, *now, effects);
-                auth.start_checks(accounts, *now, effects);
+                auth.dispatch_checks(accounts, *now, effects);
             }
-            Ask::Open { mailbox, now } => maildrops.open((id, client), (mailbox, now), index, effects),
-            Ask::Read { message, from } => Maildrops::read((id, client), (message, from), effects),
-            Ask::Update { delete, seen } => maildrops.update((id, client), (delete, seen), index, effects),
+            Request::Open { mailbox, now } => maildrops.open((id, client), (mailbox, now), index, effects),
+            Request::Read { message, from } => Maildrops::read((id, client), (message, from), effects),
+            Request::Update { delete, seen } => {
+                maildrops.update((id, client), (delete, seen), index, effects)
+            }
         }
     }
 
     /// Hands a completion to its part.
-    fn take_in(&mut self, completion: Completion) {
-        self.note_changes(&completion);
+    fn dispatch_completion(&mut self, completion: Completion) {
+        self.record_changes(&completion);
         let Self { auth, receiver, maildrops, quotas, accounts, clients, index, effects, now, .. } = self;
         let client = completion.conn().and_then(|id| Some((id, clients.get_mut(id)?)));
         match (completion, client) {
             (Completion::Counted(id, token, counts), _) => {
                 let mut cx = Context { now: *now, accounts, quotas, index, effects };
-                receiver.counted((id, &token), clients, counts, &mut cx);
+                receiver.usage_counted((id, &token), clients, counts, &mut cx);
             }
             (Completion::Sealed(id, token, result), _) => {
                 let mut cx = Context { now: *now, accounts, quotas, index, effects };
-                receiver.sealed((id, &token), clients, result, &mut cx);
+                receiver.body_sealed((id, &token), clients, result, &mut cx);
             }
             (Completion::Delivered(id, token, result), _) => {
                 let mut cx = Context { now: *now, accounts, quotas, index, effects };
@@ -353,19 +355,21 @@ impl Backend {
             }
             (Completion::Verified(id, verdict), _) => auth.verified(id, verdict, accounts, *now, effects),
             (Completion::Spilled(_, result), Some((id, client))) => {
-                receiver.spilled(id, client, result, effects)
+                receiver.body_spilled(id, client, result, effects)
             }
-            (Completion::Locked(_, result), Some(client)) => maildrops.locked(client, result, index, effects),
+            (Completion::Locked(_, result), Some(client)) => {
+                maildrops.lock_finished(client, result, index, effects)
+            }
             (Completion::Read(_, message, result), Some(client)) => {
-                Maildrops::was_read(client, message, result, index, effects);
+                Maildrops::read_finished(client, message, result, index, effects);
             }
             (Completion::Updated(_, done, result), Some(client)) => {
-                maildrops.updated(client, done, result, index, quotas, effects);
+                maildrops.update_finished(client, done, result, index, quotas, effects);
             }
-            (Completion::Unlocked(mailbox), _) => maildrops.unlocked(&mailbox, clients, index, effects),
+            (Completion::Unlocked(mailbox), _) => maildrops.lock_released(&mailbox, clients, index, effects),
             (Completion::Scanned(id, result), _) => index.scanned(id, result),
-            (Completion::Rechecked(id, result), _) => index.looked(id, result),
-            (Completion::TimesChecked(id, result), _) => index.checked(id, result),
+            (Completion::Rechecked(id, result), _) => index.recheck_finished(id, result),
+            (Completion::TimesChecked(id, result), _) => index.times_checked(id, result),
             (Completion::AccountsLoaded(accounts), _) => self.replace_accounts(accounts),
             // The response of a client that is not there is owed to no one.
             (
@@ -379,9 +383,9 @@ impl Backend {
     }
 
     /// Does what the parts and the index want done, and what follows from that at once.
-    fn carry_out(&mut self) {
+    fn run_effects(&mut self) {
         loop {
-            self.index_effects();
+            self.collect_index_effects();
             let Some(effect) = self.effects.next() else { return };
             let lost = match effect {
                 Effect::Respond(id, response) => {
@@ -395,14 +399,14 @@ impl Backend {
             };
             // A full queue: the job is never done.
             if let Some(completion) = lost {
-                self.take_in(completion);
+                self.dispatch_completion(completion);
             }
         }
     }
 
     /// Takes what the index wants done.
-    fn index_effects(&mut self) {
-        self.index.settle();
+    fn collect_index_effects(&mut self) {
+        self.index.apply_events();
         for order in self.index.orders() {
             let (id, result) = match order {
                 Order::Load(id, load) => {
@@ -418,41 +422,41 @@ impl Backend {
                     continue;
                 }
                 Order::Unwatch(id, maildir) => {
-                    self.effects.run(Release::of(Unwatch::new(&self.storage, id, maildir)));
+                    self.effects.run(Release::job(Unwatch::new(&self.storage, id, maildir)));
                     continue;
                 }
                 Order::Free(spare) => {
-                    release(spare);
+                    drop_deferred(spare);
                     continue;
                 }
                 Order::Serve(id, snapshot) => (id, Ok(snapshot)),
                 Order::Fail(id, failure) => (id, Err(failure)),
             };
             if let Some(client) = self.clients.get_mut(id) {
-                self.maildrops.opened((id, client), result, &mut self.index, &mut self.effects);
+                self.maildrops.index_ready((id, client), result, &mut self.index, &mut self.effects);
             }
         }
     }
 }
 
-impl World for Backend {
+impl RequestHandler for Backend {
     fn directory(&self) -> &dyn Directory {
         self
     }
 
-    fn changes(&mut self, from: ConnId) -> Vec<String> {
+    fn spool_changes(&mut self, from: ConnId) -> Vec<String> {
         self.clients.get_mut(from).map(|client| std::mem::take(&mut client.changes)).unwrap_or_default()
     }
 
-    fn ask(&mut self, from: ConnId, request: Ask) -> Option<Answer> {
+    fn handle(&mut self, from: ConnId, request: Request) -> Option<Response> {
         self.clients.request(from);
         self.dispatch(from, request);
-        self.carry_out();
+        self.run_effects();
         self.clients.response_to(from)
     }
 }
 
-const TIDY_EVERY: Duration = Duration::from_secs(3600);
+const CLEANUP_INTERVAL: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
 mod tests;

@@ -16,13 +16,13 @@ use crate::{
 /// How full some mailboxes are.
 #[derive(Debug)]
 pub(super) struct QuotaCache {
-    known: HashMap<Mailbox, Known>,
+    entries: HashMap<Mailbox, CachedUsage>,
     most: usize,
     believed: Duration,
 }
 
 #[derive(Debug)]
-struct Known {
+struct CachedUsage {
     usage: Usage,
     /// When it was counted.
     since: Duration,
@@ -31,7 +31,7 @@ struct Known {
 impl QuotaCache {
     /// Of at most so many mailboxes, each count to be believed for so long.
     pub(super) fn new(most: usize, believed: Duration) -> Self {
-        Self { known: HashMap::new(), most, believed }
+        Self { entries: HashMap::new(), most, believed }
     }
 
     /// Other bounds are in force from now on.
@@ -41,7 +41,7 @@ impl QuotaCache {
 
     /// What the mailbox holds, if that was counted lately.
     pub(super) fn usage(&self, mailbox: &Mailbox, now: Duration) -> Option<Usage> {
-        let known = self.known.get(mailbox)?;
+        let known = self.entries.get(mailbox)?;
         (now < known.since + self.believed).then_some(known.usage)
     }
 
@@ -50,31 +50,31 @@ impl QuotaCache {
         if self.usage(&mailbox, now).is_some() {
             return;
         }
-        if self.known.len() >= self.most {
-            self.known.clear();
+        if self.entries.len() >= self.most {
+            self.entries.clear();
         }
-        self.known.insert(mailbox, Known { usage, since: now });
+        self.entries.insert(mailbox, CachedUsage { usage, since: now });
     }
 
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
-        shrinker.shrink(&mut self.known);
+        shrinker.shrink(&mut self.entries);
     }
 
     /// Messages have been taken out of the mailbox.
     pub(super) fn invalidate(&mut self, mailbox: &Mailbox) {
-        self.known.remove(mailbox);
+        self.entries.remove(mailbox);
     }
 
     /// A message of so many octets is about to be put into the mailbox.
     pub(super) fn add(&mut self, mailbox: &Mailbox, bytes: u64) {
-        if let Some(known) = self.known.get_mut(mailbox) {
+        if let Some(known) = self.entries.get_mut(mailbox) {
             known.usage = known.usage.with(bytes);
         }
     }
 
     /// It was not put there after all.
     pub(super) fn unreserve(&mut self, mailbox: &Mailbox, bytes: u64) {
-        if let Some(known) = self.known.get_mut(mailbox) {
+        if let Some(known) = self.entries.get_mut(mailbox) {
             known.usage = known.usage.without(bytes);
         }
     }
@@ -145,7 +145,7 @@ mod tests {
         let mut cache = QuotaCache::new(2, MINUTE);
         for name in ["a", "b", "c"] {
             cache.insert(Mailbox::named(name).unwrap(), Usage::default(), MINUTE);
-            assert!(cache.known.len() <= 2);
+            assert!(cache.entries.len() <= 2);
         }
         assert!(cache.usage(&Mailbox::named("c").unwrap(), MINUTE).is_some());
     }

@@ -11,42 +11,42 @@ use std::{
 };
 
 use super::{
-    Relief,
-    body_memory::Bodies,
+    MemoryRelief,
+    body_memory::BodyMemory,
     clients::{Client, Clients},
     effects::Effects,
-    inbound::{Addressed, Inbound, Pending, Uncounted, Whole},
+    inbound::{Inbound, Pending, ReceivedMessage, Routing, Uncounted},
     quota::QuotaCache,
     recipients::Walk,
 };
 use crate::{
     accounts::Accounts,
     capacity::Shrinker,
-    deferred_drop::release,
+    deferred_drop::drop_deferred,
     delivery::{Content, Delivery},
     index::Registry,
     limits::{Limits, Span},
     maildir::{
         Usage,
-        name::{Namer, Unique},
+        name::{NameGenerator, UniqueName},
     },
     metrics::METRICS,
     proto::{
         Body,
-        request::{Answer, ConnId, Envelope, Fault, Mailbox},
+        request::{ConnId, Envelope, Failure, Mailbox, Response},
     },
     workers::{
-        AckToken, Job, LoopWaker, Receipt, Spilled, Storage,
-        spill::{SpillPermits, SpillTo},
+        AckToken, DeliveryReceipt, Job, LoopWaker, SpilledMessage, Storage,
+        spill::{SpillPermits, SpillTarget},
     },
 };
 
 /// Takes messages in.
 #[derive(Debug)]
 pub(super) struct Receiver {
-    bodies: Bodies,
+    bodies: BodyMemory,
     permits: SpillPermits,
-    namer: Namer,
+    name_generator: NameGenerator,
     /// Messages on their way in.
     inbound: usize,
     /// Messages that the committer has.
@@ -81,9 +81,9 @@ pub(super) struct Context<'a> {
 impl Receiver {
     pub(super) fn new(hostname: &str, limits: &Limits, most_files: usize, waker: &Arc<LoopWaker>) -> Self {
         Self {
-            bodies: Bodies::new(limits.bodies_in_memory.0, most_files),
+            bodies: BodyMemory::new(limits.bodies_in_memory.0, most_files),
             permits: SpillPermits::new(waker),
-            namer: Namer::new(hostname, std::process::id()),
+            name_generator: NameGenerator::new(hostname, std::process::id()),
             inbound: 0,
             deliveries: 0,
             given_up: 0,
@@ -94,8 +94,8 @@ impl Receiver {
 
     /// Another configuration is in force from now on.
     pub(super) fn reconfigure(&mut self, hostname: &str, limits: &Limits, most_files: usize) {
-        self.bodies.follow(limits.bodies_in_memory.0, most_files);
-        self.namer.follow(hostname);
+        self.bodies.set_limit(limits.bodies_in_memory.0, most_files);
+        self.name_generator.set_host(hostname);
         self.limits = ReceiveLimits::of(limits);
     }
 
@@ -107,33 +107,33 @@ impl Receiver {
     // Requests
 
     /// MAIL: whether there is room for a message of `size` octets.
-    pub(super) fn check_space(storage: &Storage, size: u64) -> Answer {
+    pub(super) fn check_space(storage: &Storage, size: u64) -> Response {
         if let Err(failure) = storage.was_in_place() {
-            return Answer::Failed(failure);
+            return Response::Failed(failure);
         }
         let wanted = size.saturating_add(size / 2);
-        if storage.free().is_some_and(|free| free < wanted) {
-            Answer::Failed(Fault::Full)
+        if storage.free_space().is_some_and(|free| free < wanted) {
+            Response::Failed(Failure::Full)
         } else {
-            Answer::Ready
+            Response::Ready
         }
     }
 
     /// DATA: whether a message may begin.
-    pub(super) fn begin(&mut self, id: ConnId, client: &mut Client, now: Duration) -> Answer {
+    pub(super) fn begin(&mut self, id: ConnId, client: &mut Client, now: Duration) -> Response {
         if self.deliveries >= self.limits.deliveries {
-            METRICS.queue_full.one();
-            return Answer::Failed(Fault::Broken);
+            METRICS.queue_full.inc();
+            return Response::Failed(Failure::Broken);
         }
-        if !self.bodies.have_room(id, now) {
-            return Answer::Failed(Fault::Full);
+        if !self.bodies.can_begin(id, now) {
+            return Response::Failed(Failure::Full);
         }
-        self.discard(id, client);
+        self.discard_body(id, client);
         self.bodies.begin(id);
         client.inbound = Some(Inbound::Receiving(None));
         self.inbound += 1;
         METRICS.bodies.set(self.inbound as u64);
-        Answer::Ready
+        Response::Ready
     }
 
     /// Message data became too much for memory.
@@ -145,19 +145,19 @@ impl Receiver {
         effects: &mut Effects,
     ) {
         let Some(Inbound::Receiving(spilled)) = &mut client.inbound else {
-            return effects.fail(id, Fault::Broken);
+            return effects.fail(id, Failure::Broken);
         };
-        if !self.bodies.take_file(id, self.other_files()) {
-            return effects.fail(id, Fault::Full);
+        if !self.bodies.reserve_file(id, self.other_files()) {
+            return effects.fail(id, Failure::Full);
         }
         let to = match spilled.take() {
-            Some(spilled) => SpillTo::Begun(spilled),
-            None => match self.unique() {
-                Ok(name) => SpillTo::New(mailboxes, name, self.permits.grant()),
+            Some(spilled) => SpillTarget::Begun(spilled),
+            None => match self.new_unique_name() {
+                Ok(name) => SpillTarget::New(mailboxes, name, self.permits.grant()),
                 Err(failure) => return effects.fail(id, failure),
             },
         };
-        self.bodies.moved(id, bytes.capacity() as u64);
+        self.bodies.hand_over(id, bytes.capacity() as u64);
         effects.run(Job::Spill { conn: id, to, bytes });
     }
 
@@ -166,19 +166,20 @@ impl Receiver {
         &mut self,
         id: ConnId,
         client: &mut Client,
-        (Envelope { to, sent, .. }, bytes, partly): (Envelope, Vec<u8>, bool),
+        (Envelope { to, sent_copy_for: sent, .. }, bytes, partly): (Envelope, Vec<u8>, bool),
         cx: &mut Context<'_>,
     ) {
         let Some(Inbound::Receiving(spilled)) = &mut client.inbound else {
-            return cx.effects.fail(id, Fault::Broken);
+            return cx.effects.fail(id, Failure::Broken);
         };
         let spilled = spilled.take();
-        self.bodies.moved(id, bytes.capacity() as u64);
-        let in_file = spilled.as_deref().map_or(0, Spilled::bytes);
+        self.bodies.hand_over(id, bytes.capacity() as u64);
+        let in_file = spilled.as_deref().map_or(0, SpilledMessage::bytes);
         let size = in_file + bytes.len() as u64;
         let pending = Pending { token: AckToken::default(), since: cx.now, size, reserved: Vec::new() };
-        let addressed = Addressed { to: to.into_iter().map(Ok).collect(), partly, sent };
-        let whole = Whole { addressed, spilled, bytes };
+        let addressed =
+            Routing { to: to.into_iter().map(Ok).collect(), partial_ok: partly, sent_copy_for: sent };
+        let whole = ReceivedMessage { routing: addressed, spilled, bytes };
         client.inbound = Some(Inbound::LookingUpQuotas(pending, whole, Uncounted::default()));
         self.go_on_with(id, client, cx);
     }
@@ -186,29 +187,29 @@ impl Receiver {
     // Completions
 
     /// A part of a message is in its file, or it could not be.
-    pub(super) fn spilled(
+    pub(super) fn body_spilled(
         &mut self,
         id: ConnId,
         client: &mut Client,
-        result: Result<Box<Spilled>, Fault>,
+        result: Result<Box<SpilledMessage>, Failure>,
         effects: &mut Effects,
     ) {
-        self.bodies.moved(id, 0);
+        self.bodies.hand_over(id, 0);
         match (result, &mut client.inbound) {
             (Ok(spilled), Some(Inbound::Receiving(file))) => {
                 *file = Some(spilled);
-                effects.respond(id, Answer::Ready);
+                effects.respond(id, Response::Ready);
             }
-            (result, _) => effects.fail(id, result.err().unwrap_or(Fault::Broken)),
+            (result, _) => effects.fail(id, result.err().unwrap_or(Failure::Broken)),
         }
     }
 
     /// The mailboxes of a message were counted.
-    pub(super) fn counted(
+    pub(super) fn usage_counted(
         &mut self,
         (id, token): (ConnId, &AckToken),
         clients: &mut Clients,
-        counts: Result<Vec<(Mailbox, Usage)>, Fault>,
+        counts: Result<Vec<(Mailbox, Usage)>, Failure>,
         cx: &mut Context<'_>,
     ) {
         match (self.waiting_for(token, id, clients), counts) {
@@ -217,9 +218,9 @@ impl Receiver {
                 self.go_on_with(id, client, cx);
             }
             (Some((_, inbound)), counts) => {
-                self.complete(id, inbound, Err(counts.err().unwrap_or(Fault::Broken)), cx);
+                self.complete(id, inbound, Err(counts.err().unwrap_or(Failure::Broken)), cx);
             }
-            (None, counts) => release(counts),
+            (None, counts) => drop_deferred(counts),
         }
     }
 
@@ -228,40 +229,40 @@ impl Receiver {
         &mut self,
         id: ConnId,
         client: &mut Client,
-        (pending, whole): (Pending, Whole),
+        (pending, whole): (Pending, ReceivedMessage),
         cx: &mut Context<'_>,
     ) {
-        let Whole { addressed, spilled, bytes } = whole;
+        let ReceivedMessage { routing: addressed, spilled, bytes } = whole;
         let refused = addressed.to.iter().filter(|recipient| recipient.is_err()).count();
-        let is_refused = if addressed.partly { refused == addressed.to.len() } else { refused > 0 };
+        let is_refused = if addressed.partial_ok { refused == addressed.to.len() } else { refused > 0 };
         if is_refused {
-            return self.complete(id, Inbound::Committing(pending), Err(Fault::Quota), cx);
+            return self.complete(id, Inbound::Committing(pending), Err(Failure::Quota), cx);
         }
         if let Some(spilled) = spilled {
             cx.effects.run(Job::Seal { conn: id, spilled, bytes, token: pending.token.clone() });
             client.inbound = Some(Inbound::Sealing(pending, addressed));
             return;
         }
-        match self.unique() {
+        match self.new_unique_name() {
             Ok(name) => self.commit(id, client, (pending, addressed), Content::Memory(name, bytes), cx),
             Err(failure) => self.complete(id, Inbound::Committing(pending), Err(failure), cx),
         }
     }
 
     /// The file of a message is durable, or it could not be made so.
-    pub(super) fn sealed(
+    pub(super) fn body_sealed(
         &mut self,
         (id, token): (ConnId, &AckToken),
         clients: &mut Clients,
-        result: Result<Box<Spilled>, Fault>,
+        result: Result<Box<SpilledMessage>, Failure>,
         cx: &mut Context<'_>,
     ) {
         match (self.waiting_for(token, id, clients), result) {
             (Some((client, Inbound::Sealing(pending, addressed))), Ok(spilled)) => {
-                self.commit(id, client, (pending, addressed), Content::Settled(spilled), cx);
+                self.commit(id, client, (pending, addressed), Content::Synced(spilled), cx);
             }
             (Some((_, inbound)), result) => {
-                self.complete(id, inbound, Err(result.err().unwrap_or(Fault::Broken)), cx);
+                self.complete(id, inbound, Err(result.err().unwrap_or(Failure::Broken)), cx);
             }
             (None, _) => {}
         }
@@ -271,13 +272,20 @@ impl Receiver {
         &mut self,
         id: ConnId,
         client: &mut Client,
-        (pending, addressed): (Pending, Addressed),
+        (pending, addressed): (Pending, Routing),
         content: Content,
         cx: &mut Context<'_>,
     ) {
-        let Addressed { to, partly, sent } = addressed;
+        let Routing { to, partial_ok: partly, sent_copy_for: sent } = addressed;
         self.deliveries += 1;
-        cx.effects.deliver(Delivery { from: id, to, partly, sent, content, decision: pending.token.clone() });
+        cx.effects.deliver(Delivery {
+            from: id,
+            to,
+            partial_ok: partly,
+            sent_copy_for: sent,
+            content,
+            ack_token: pending.token.clone(),
+        });
         client.inbound = Some(Inbound::Committing(pending));
     }
 
@@ -286,13 +294,13 @@ impl Receiver {
         &mut self,
         (id, token): (ConnId, &AckToken),
         clients: &mut Clients,
-        result: Result<Receipt, Fault>,
+        result: Result<DeliveryReceipt, Failure>,
         cx: &mut Context<'_>,
     ) {
         self.deliveries -= 1;
         match (self.waiting_for(token, id, clients), result) {
             (Some((_, inbound)), result) => self.complete(id, inbound, result, cx),
-            (None, result) => release(result),
+            (None, result) => drop_deferred(result),
         }
     }
 
@@ -305,7 +313,7 @@ impl Receiver {
         clients: &'a mut Clients,
     ) -> Option<(&'a mut Client, Inbound)> {
         let is_ours =
-            |inbound: &mut Inbound| inbound.pending().is_some_and(|pending| pending.token.is(token));
+            |inbound: &mut Inbound| inbound.pending().is_some_and(|pending| pending.token.is_same(token));
         let found = clients.get_mut(id).and_then(|client| {
             let inbound = client.inbound.take_if(is_ours)?;
             Some((client, inbound))
@@ -321,7 +329,7 @@ impl Receiver {
         &mut self,
         id: ConnId,
         inbound: Inbound,
-        result: Result<Receipt, Fault>,
+        result: Result<DeliveryReceipt, Failure>,
         cx: &mut Context<'_>,
     ) {
         self.end(id);
@@ -331,22 +339,22 @@ impl Receiver {
 
     /// Refuses the messages that the disk has not stored within the limit. A client that waits no longer sends
     /// again, so it must not find the first one stored: the committer takes that back.
-    pub(super) fn give_up_late_ones(&mut self, clients: &mut Clients, cx: &mut Context<'_>) {
+    pub(super) fn expire_deliveries(&mut self, clients: &mut Clients, cx: &mut Context<'_>) {
         let (patience, now) = (self.limits.patience, cx.now);
         let claim = |pending: &Pending| {
             if pending.since + patience.0 <= now { pending.token.claim() } else { None }
         };
-        self.give_up((LATE_A_TICK, claim), &format!("in {patience}"), clients, cx);
+        self.abandon_deliveries((LATE_A_TICK, claim), &format!("in {patience}"), clients, cx);
     }
 
     /// The server ends: refuses the messages that will certainly not be found in a mailbox. Of the others nothing can
     /// be said, because no one is left to take them back.
-    pub(super) fn give_up_unpublished(&mut self, clients: &mut Clients, cx: &mut Context<'_>) {
+    pub(super) fn abandon_unpublished(&mut self, clients: &mut Clients, cx: &mut Context<'_>) {
         let claim = |pending: &Pending| pending.token.cancel_if_unpublished();
-        self.give_up((usize::MAX, claim), "before the end", clients, cx);
+        self.abandon_deliveries((usize::MAX, claim), "before the end", clients, cx);
     }
 
-    fn give_up(
+    fn abandon_deliveries(
         &mut self,
         (most, claim): (usize, impl Fn(&Pending) -> Option<()>),
         when: &str,
@@ -367,12 +375,12 @@ impl Receiver {
             log::error!("{id}: the disk has not stored a message {when}; refused");
             // A thread that has it sends a completion.
             self.given_up += usize::from(inbound.is_with_a_thread());
-            self.complete(id, inbound, Err(Fault::Broken), cx);
+            self.complete(id, inbound, Err(Failure::Broken), cx);
         }
     }
 
     /// Forgets the message of a client, if it has one: gives its share of memory back, and has its file removed.
-    pub(super) fn discard(&mut self, id: ConnId, client: &mut Client) {
+    pub(super) fn discard_body(&mut self, id: ConnId, client: &mut Client) {
         if client.inbound.take().is_some() {
             self.end(id);
         }
@@ -385,28 +393,28 @@ impl Receiver {
     }
 
     /// The connection is closed.
-    pub(super) fn leave(&mut self, id: ConnId) {
-        self.bodies.leave(id);
+    pub(super) fn connection_closed(&mut self, id: ConnId) {
+        self.bodies.remove(id);
     }
 
     // Memory
 
     /// Notes how far a session has come with the message that it takes in. `is_known`: of a user who has logged in, a
     /// trusted client or a server of ours.
-    pub(super) fn note_body(&mut self, id: ConnId, is_known: bool, body: Option<Body>) {
-        self.bodies.note(id, is_known, body);
+    pub(super) fn record_body_progress(&mut self, id: ConnId, is_known: bool, body: Option<Body>) {
+        self.bodies.record_progress(id, is_known, body);
     }
 
     /// Whether no more message data is to be read for now.
-    pub(super) fn is_pressed(&self, id: ConnId) -> bool {
-        self.bodies.are_pressed(id)
+    pub(super) fn is_under_memory_pressure(&self, id: ConnId) -> bool {
+        self.bodies.is_under_pressure(id)
     }
 
     /// What is to be done for room in memory.
-    pub(super) fn relief(&mut self, now: Duration) -> Relief {
+    pub(super) fn memory_relief(&mut self, now: Duration) -> MemoryRelief {
         // What was given up is in memory until the disk is done with it.
-        self.bodies.look_back(now, self.given_up as u64 * self.limits.body);
-        self.bodies.relief(now, self.other_files())
+        self.bodies.update_pressure(now, self.given_up as u64 * self.limits.body);
+        self.bodies.plan_relief(now, self.other_files())
     }
 
     /// Files of messages that no client waits for: they are being removed, or the committer still has them.
@@ -434,12 +442,12 @@ impl Receiver {
         [self.inbound, self.deliveries, self.given_up]
     }
 
-    fn unique(&mut self) -> Result<Unique, Fault> {
+    fn new_unique_name(&mut self) -> Result<UniqueName, Failure> {
         let random = getrandom::u64().map_err(|error| {
             log::error!("no random numbers: {error}");
-            Fault::Broken
+            Failure::Broken
         })?;
-        Ok(self.namer.next(SystemTime::now(), random))
+        Ok(self.name_generator.next(SystemTime::now(), random))
     }
 }
 

@@ -8,13 +8,13 @@ use std::vec;
 
 use super::{
     clients::{Client, Clients},
-    inbound::{Inbound, Pending, Uncounted, Whole},
+    inbound::{Inbound, Pending, ReceivedMessage, Uncounted},
     receive::{Context, Receiver},
 };
 use crate::{
     metrics::METRICS,
-    proto::request::{Answer, ConnId, Fault, Mailbox},
-    workers::{Arrival, Job, Receipt},
+    proto::request::{ConnId, Failure, Mailbox, Response},
+    workers::{DeliveredCopy, DeliveryReceipt, Job},
 };
 
 /// A message that goes on in the next turn.
@@ -33,9 +33,9 @@ pub(super) struct Returning {
     /// Mailboxes that have room reserved and have not got it.
     unreserve: vec::IntoIter<Mailbox>,
     size: u64,
-    arrivals: vec::IntoIter<Arrival>,
+    arrivals: vec::IntoIter<DeliveredCopy>,
     /// `None`: it was given at once.
-    response: Option<Answer>,
+    response: Option<Response>,
 }
 
 impl Receiver {
@@ -123,20 +123,20 @@ impl Receiver {
         &mut self,
         id: ConnId,
         (reserved, size): (Vec<Option<Mailbox>>, u64),
-        result: Result<Receipt, Fault>,
+        result: Result<DeliveryReceipt, Failure>,
         cx: &mut Context<'_>,
     ) {
-        let failures = result.as_ref().map_or(&[][..], |receipt| &receipt.faults);
+        let failures = result.as_ref().map_or(&[][..], |receipt| &receipt.failures);
         let has_it = |at: usize| result.is_ok() && failures.get(at).is_none_or(Option::is_none);
         let unreserve = reserved.into_iter().enumerate();
         let unreserve: Vec<Mailbox> =
             unreserve.filter_map(|(at, mailbox)| mailbox.filter(|_| !has_it(at))).collect();
         let (arrivals, response) = match result {
-            Ok(Receipt { arrivals, faults }) => {
+            Ok(DeliveryReceipt { arrivals, failures: faults }) => {
                 let is_partly = faults.iter().any(Option::is_some);
-                (arrivals, if is_partly { Answer::Partly(faults) } else { Answer::Delivered })
+                (arrivals, if is_partly { Response::Partly(faults) } else { Response::Delivered })
             }
-            Err(failure) => (Vec::new(), Answer::Failed(failure)),
+            Err(failure) => (Vec::new(), Response::Failed(failure)),
         };
         METRICS.deliveries.add(arrivals.len() as u64);
         let is_long = unreserve.len() + arrivals.len() > AT_ONCE;
@@ -163,23 +163,28 @@ impl Inbound {
         match self {
             Self::LookingUpQuotas(_, whole, _)
             | Self::CheckingQuota(_, whole)
-            | Self::Reserving(_, whole, _) => whole.addressed.to.len(),
+            | Self::Reserving(_, whole, _) => whole.routing.to.len(),
             Self::Receiving(_) | Self::Sealing(..) | Self::Committing(_) => 0,
         }
     }
 }
 
 /// Looks for mailboxes whose quota asks for a count. `true`: all recipients and the sender were looked up.
-fn look_up(whole: &Whole, uncounted: &mut Uncounted, left: &mut usize, cx: &mut Context<'_>) -> bool {
+fn look_up(
+    whole: &ReceivedMessage,
+    uncounted: &mut Uncounted,
+    left: &mut usize,
+    cx: &mut Context<'_>,
+) -> bool {
     let Uncounted { looked_up, mailboxes } = uncounted;
-    let to = &whole.addressed.to;
+    let to = &whole.routing.to;
     while *looked_up <= to.len() {
         if *left == 0 {
             return false;
         }
         let mailbox = match to.get(*looked_up) {
             Some(recipient) => recipient.as_ref().ok().map(|recipient| &recipient.mailbox),
-            None => whole.addressed.sent.as_ref().filter(|sent| !mailboxes.contains(sent)),
+            None => whole.routing.sent_copy_for.as_ref().filter(|sent| !mailboxes.contains(sent)),
         };
         let mailbox = mailbox.filter(|mailbox| cx.quotas.is_to_be_counted(mailbox, cx.accounts, cx.now));
         mailboxes.extend(mailbox.cloned());
@@ -192,29 +197,29 @@ fn look_up(whole: &Whole, uncounted: &mut Uncounted, left: &mut usize, cx: &mut 
 fn reserve(
     id: ConnId,
     pending: &mut Pending,
-    whole: &mut Whole,
+    whole: &mut ReceivedMessage,
     left: &mut usize,
     cx: &mut Context<'_>,
 ) -> bool {
     let Pending { size, reserved, .. } = pending;
-    let addressed = &mut whole.addressed;
+    let addressed = &mut whole.routing;
     while *left > 0 {
         *left -= 1;
         let Some(recipient) = addressed.to.get_mut(reserved.len()) else {
-            if let Some(sender) = addressed.sent.take() {
+            if let Some(sender) = addressed.sent_copy_for.take() {
                 if cx.quotas.reserve(&sender, *size, cx.accounts, cx.now) {
-                    addressed.sent = Some(sender);
+                    addressed.sent_copy_for = Some(sender);
                 } else {
                     log::info!("{id}: {sender} is over quota and keeps no copy of what was sent");
                 }
             }
-            reserved.push(addressed.sent.clone());
+            reserved.push(addressed.sent_copy_for.clone());
             return true;
         };
         let mailbox = recipient.as_ref().ok().map(|recipient| recipient.mailbox.clone());
         let mailbox = mailbox.filter(|mailbox| cx.quotas.reserve(mailbox, *size, cx.accounts, cx.now));
         if mailbox.is_none() {
-            *recipient = Err(Fault::Quota);
+            *recipient = Err(Failure::Quota);
         }
         reserved.push(mailbox);
     }
@@ -227,8 +232,8 @@ fn go_back(returning: &mut Returning, left: &mut usize, cx: &mut Context<'_>) ->
         *left -= 1;
         if let Some(mailbox) = returning.unreserve.next() {
             cx.quotas.unreserve(&mailbox, returning.size);
-        } else if let Some(Arrival { mailbox, maildir, found }) = returning.arrivals.next() {
-            cx.index.delivered(&mailbox, maildir, found);
+        } else if let Some(DeliveredCopy { mailbox, maildir, entry: found }) = returning.arrivals.next() {
+            cx.index.message_delivered(&mailbox, maildir, found);
         } else {
             return true;
         }

@@ -4,9 +4,9 @@ use std::{io, mem};
 
 use super::Backend;
 use crate::{
-    accounts::{Accounts, Keeper},
+    accounts::{Accounts, Reloader},
     config::Config,
-    deferred_drop::release,
+    deferred_drop::drop_deferred,
     fd_limits::Shares,
     limits::Limits,
     workers::{Completion, CompletionSender, Job},
@@ -20,18 +20,18 @@ impl Backend {
     pub fn reconfigure(&mut self, config: &Config, accounts: Accounts, shares: &Shares) -> io::Result<()> {
         let limits = &config.limits;
         if self.accounts.sources != accounts.sources || self.limits.accounts_check != limits.accounts_check {
-            self.reloader = keeper(&accounts, limits, &self.completions)?;
+            self.reloader = start_reloader(&accounts, limits, &self.completions)?;
         }
         self.auth.reconfigure(limits);
-        self.index.follow(limits, shares.most_indexes(limits));
+        self.index.reconfigure(limits, shares.max_indexes(limits));
         self.storage.reconfigure(limits);
         self.receiver.reconfigure(&config.hostname, limits, shares.spilled);
         self.maildrops.reconfigure(limits.pop3_login_delay.0, shares);
         self.quotas.reconfigure(limits.quota_mailboxes, limits.quota_recount.0);
-        self.expires = config.pop3.expire.is_some();
+        self.expiry_enabled = config.pop3.expire.is_some();
         self.limits = limits.clone();
         self.swap_accounts(Box::new(accounts));
-        self.carry_out();
+        self.run_effects();
         Ok(())
     }
 
@@ -40,32 +40,32 @@ impl Backend {
         if accounts.sources == self.accounts.sources {
             self.swap_accounts(accounts);
         } else {
-            release(accounts);
+            drop_deferred(accounts);
         }
     }
 
     /// A hundred thousand accounts take a while to be freed: not on the loop.
     fn swap_accounts(&mut self, mut accounts: Box<Accounts>) {
         mem::swap(&mut self.accounts, &mut accounts);
-        release(accounts);
+        drop_deferred(accounts);
     }
 
     /// Has the figures logged.
-    pub fn log_figures(&mut self) {
+    pub fn log_metrics(&mut self) {
         self.effects.run(Job::LogStatus);
-        self.carry_out();
+        self.run_effects();
     }
 
     /// The state, for the log.
     pub fn status(&self) -> Vec<String> {
         let accounts = self.accounts.count().map_or("any".to_owned(), |count| count.to_string());
-        let free = self.storage.free().map_or("unknown".to_owned(), |octets| octets.to_string());
-        let [disk, scan] = self.workers.waiting();
+        let free = self.storage.free_space().map_or("unknown".to_owned(), |octets| octets.to_string());
+        let [disk, scan] = self.workers.queue_lengths();
         let [begun, deliveries, given_up] = self.receiver.counts();
         vec![
             format!(
                 "queues disk={disk} scan={scan} password={} deliveries={deliveries} answers={}",
-                self.auth.waiting(),
+                self.auth.queue_len(),
                 self.clients.owed(),
             ),
             format!("messages begun={begun} given_up={given_up}"),
@@ -79,15 +79,15 @@ impl Backend {
 }
 
 /// Looks after the files of accounts, if they come from files.
-pub(super) fn keeper(
+pub(super) fn start_reloader(
     accounts: &Accounts,
     limits: &Limits,
     completions: &CompletionSender,
-) -> io::Result<Option<Keeper>> {
+) -> io::Result<Option<Reloader>> {
     let keep = |sources| {
         let completions = completions.clone();
         let take = move |accounts| completions.send(Completion::AccountsLoaded(Box::new(accounts)));
-        Keeper::start(sources, limits.accounts_check.0, take)
+        Reloader::start(sources, limits.accounts_check.0, take)
     };
     accounts.sources.clone().map(keep).transpose()
 }

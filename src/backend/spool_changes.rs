@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::Backend;
 use crate::{
-    maildir::{Place, name},
+    maildir::{Subdir, name},
     proto::request::{ConnId, Mailbox},
     transcript::format,
     workers::Completion,
@@ -12,15 +12,15 @@ use crate::{
 
 impl Backend {
     /// Notes what a completion says about files, before it is taken in.
-    pub(super) fn note_changes(&mut self, completion: &Completion) {
+    pub(super) fn record_changes(&mut self, completion: &Completion) {
         if !self.has_transcripts {
             return;
         }
         match completion {
             Completion::Delivered(id, _, Ok(receipt)) => {
                 for arrival in &receipt.arrivals {
-                    let found = &arrival.found;
-                    self.note_change(*id, "delivered", &arrival.mailbox, (found.place, &found.name));
+                    let found = &arrival.entry;
+                    self.record_change(*id, "delivered", &arrival.mailbox, (found.subdir, &found.name));
                 }
             }
             Completion::Updated(id, done, _) => {
@@ -31,20 +31,20 @@ impl Backend {
                     return;
                 };
                 for (place, name) in &done.gone {
-                    self.note_change(*id, "deleted", &mailbox, (*place, name));
+                    self.record_change(*id, "deleted", &mailbox, (*place, name));
                 }
                 // The old name of a file stands there too.
                 let is_seen = |name: &[u8]| name::flags(name).contains(&b'S');
                 for (place, name) in done.touched.iter().filter(|(_, name)| is_seen(name)) {
-                    self.note_change(*id, "seen", &mailbox, (*place, name));
+                    self.record_change(*id, "seen", &mailbox, (*place, name));
                 }
             }
             _ => {}
         }
     }
 
-    fn note_change(&mut self, id: ConnId, what: &str, mailbox: &Mailbox, (place, name): (Place, &[u8])) {
-        let Some(client) = self.clients.get_mut(id).filter(|client| client.changes.len() < MOST_CHANGES)
+    fn record_change(&mut self, id: ConnId, what: &str, mailbox: &Mailbox, (place, name): (Subdir, &[u8])) {
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.changes.len() < MAX_CHANGES)
         else {
             return;
         };
@@ -58,4 +58,4 @@ impl Backend {
 }
 
 /// Changes that one response tells of.
-const MOST_CHANGES: usize = 1000;
+const MAX_CHANGES: usize = 1000;

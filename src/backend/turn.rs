@@ -60,17 +60,17 @@ impl Backend {
     /// Takes the changes that the watcher has seen. To be called before completions are taken, so that no session is
     /// shown a mailbox without what was seen before.
     pub fn take_notices(&mut self, now: Duration) {
-        let (receiver, clients, mut cx) = self.receiving();
+        let (receiver, clients, mut cx) = self.receiver_parts();
         receiver.go_on(clients, &mut cx);
-        self.auth.start_checks(&self.accounts, self.now, &mut self.effects);
+        self.auth.dispatch_checks(&self.accounts, self.now, &mut self.effects);
         self.index.set_time(now);
         let index = &mut self.index;
-        self.notices.read(&mut self.turn.notices, |news| match news {
-            News::Missed => index.missed(),
-            News::Notice(notice) => index.notice(notice),
-            News::Mark(mark) => index.told(mark),
+        self.mailbox_events.read(&mut self.turn.notices, |news| match news {
+            News::Missed => index.events_lost(),
+            News::Notice(notice) => index.on_event(notice),
+            News::Mark(mark) => index.barrier_reached(mark),
         });
-        self.carry_out();
+        self.run_effects();
     }
 }
 

@@ -9,16 +9,16 @@ use crate::{
     delivery::{Committer, Delivery},
     fd_limits::Shares,
     limits::Limits,
-    proto::request::Fault,
+    proto::request::Failure,
     workers::{Completion, CompletionSender, Job, Pool, Storage},
 };
 
 /// The threads that the backend has.
 #[derive(Debug)]
 pub(super) struct Workers {
-    disk: Pool,
-    scans: Pool,
-    passwords: Pool,
+    disk_pool: Pool,
+    scan_pool: Pool,
+    password_pool: Pool,
     committer: Committer,
 }
 
@@ -35,19 +35,19 @@ impl Workers {
     ) -> io::Result<Self> {
         let pool = |name, threads, waiting| Pool::start(name, threads, waiting, storage, completions);
         Ok(Self {
-            disk: pool("disk", limits.disk_workers, limits.work_queue)?,
-            scans: pool("scan", limits.scan_workers, limits.work_queue)?,
-            passwords: pool("password", limits.password_workers, limits.password_workers)?,
-            committer: Committer::start(storage, completions, limits, shares.homes)?,
+            disk_pool: pool("disk", limits.disk_workers, limits.work_queue)?,
+            scan_pool: pool("scan", limits.scan_workers, limits.work_queue)?,
+            password_pool: pool("password", limits.password_workers, limits.password_workers)?,
+            committer: Committer::start(storage, completions, limits, shares.maildirs)?,
         })
     }
 
     /// Queues a job. Returns its completion if the queue is full.
     pub(super) fn submit(&self, job: Job) -> Option<Completion> {
         let (pool, failure) = match job {
-            Job::Verify { .. } => (&self.passwords, Fault::Busy),
-            Job::Scan(..) | Job::Tidy { .. } | Job::LogStatus => (&self.scans, Fault::Broken),
-            _ => (&self.disk, Fault::Broken),
+            Job::Verify { .. } => (&self.password_pool, Failure::Busy),
+            Job::Scan(..) | Job::Tidy { .. } | Job::LogStatus => (&self.scan_pool, Failure::Broken),
+            _ => (&self.disk_pool, Failure::Broken),
         };
         let job = pool.submit(job).err()?;
         if let Job::LogStatus = job {
@@ -59,13 +59,13 @@ impl Workers {
 
     /// Queues a message for the committer. Returns its completion if the queue is full.
     pub(super) fn deliver(&self, delivery: Delivery) -> Option<Completion> {
-        let lost = (delivery.from, delivery.decision.clone());
+        let lost = (delivery.from, delivery.ack_token.clone());
         self.committer.submit(delivery).err()?;
-        Some(Completion::Delivered(lost.0, lost.1, Err(Fault::Broken)))
+        Some(Completion::Delivered(lost.0, lost.1, Err(Failure::Broken)))
     }
 
     /// Jobs that wait in the queues for the disk and for scans.
-    pub(super) fn waiting(&self) -> [usize; 2] {
-        [self.disk.waiting(), self.scans.waiting()]
+    pub(super) fn queue_lengths(&self) -> [usize; 2] {
+        [self.disk_pool.queue_len(), self.scan_pool.queue_len()]
     }
 }

@@ -12,7 +12,7 @@ use clap::Args;
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, SanType, string::Ia5String};
 
 use super::{Failure, output};
-use crate::{net::certificate::Pair, safe_file::Directory};
+use crate::{net::certificate::CertificatePair, safe_file::Directory};
 
 /// Make a certificate and its key: certificate.pem and key.pem.
 #[derive(Debug, Args)]
@@ -43,12 +43,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// The paths that [`make`] writes to.
-pub(super) fn pair_in(directory: &Path) -> Pair {
-    Pair { certificate: directory.join("certificate.pem"), key: directory.join("key.pem") }
+pub(super) fn pair_in(directory: &Path) -> CertificatePair {
+    CertificatePair { certificate: directory.join("certificate.pem"), key: directory.join("key.pem") }
 }
 
 /// Makes a certificate for these hosts. Overwrites nothing; only the owner may read the key.
-pub(super) fn make(directory: &Path, hosts: &[&str], now: SystemTime) -> Result<Pair, Failure> {
+pub(super) fn make(directory: &Path, hosts: &[&str], now: SystemTime) -> Result<CertificatePair, Failure> {
     let directory = std::path::absolute(directory).map_err(|error| not_written(directory, &error))?;
     make_directory(&directory).map_err(|error| not_written(&directory, &error))?;
     let pair = pair_in(&directory);
@@ -110,7 +110,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::net::certificate::Doubt;
+    use crate::net::certificate::ValidityWarning;
 
     #[test]
     fn a_pair_is_made_once_for_its_owner_and_can_be_used() {
@@ -118,13 +118,13 @@ mod tests {
         let (directory, now) = (home.path().join("below/tls"), SystemTime::now());
         let pair = make(&directory, &["mx.example.test", "::1"], now).unwrap();
         assert_eq!(fs::metadata(&pair.key).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(pair.load(now).unwrap().doubt, None);
+        assert_eq!(pair.load(now).unwrap().warning, None);
         for (later, expired) in [(VALID_FOR - Duration::from_secs(3600), false), (VALID_FOR * 2, true)] {
-            let doubt = pair.load(now + later).unwrap().doubt.unwrap();
-            assert_eq!(matches!(doubt, Doubt::Expired(_)), expired, "{doubt}");
+            let doubt = pair.load(now + later).unwrap().warning.unwrap();
+            assert_eq!(matches!(doubt, ValidityWarning::Expired(_)), expired, "{doubt}");
         }
-        let early = pair.load(now - Duration::from_secs(7200)).unwrap().doubt.unwrap();
-        assert!(matches!(early, Doubt::NotYetValid(_)), "{early}");
+        let early = pair.load(now - Duration::from_secs(7200)).unwrap().warning.unwrap();
+        assert!(matches!(early, ValidityWarning::NotYetValid(_)), "{early}");
 
         let before = fs::read(&pair.key).unwrap();
         fs::remove_file(&pair.certificate).unwrap();

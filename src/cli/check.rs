@@ -8,7 +8,7 @@ use super::{
     Failure, output,
     serve::{descriptors_fit, threads_fit},
 };
-use crate::{loaded_config::Files, printable};
+use crate::{loaded_config::LoadedConfig, printable};
 
 /// Check a configuration and its accounts, and print the effective settings.
 #[derive(Debug, Args)]
@@ -19,10 +19,11 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let (Files { config, accounts, certificate }, text) = Files::read(&arguments.config, SystemTime::now())?;
+    let (LoadedConfig { config, accounts, certificate }, text) =
+        LoadedConfig::read(&arguments.config, SystemTime::now())?;
     threads_fit(&config, &text)?;
     descriptors_fit(&config, &text)?;
-    let doubt = match certificate.and_then(|certificate| certificate.doubt) {
+    let doubt = match certificate.and_then(|certificate| certificate.warning) {
         Some(doubt) => format!("; the certificate {doubt}"),
         None => String::new(),
     };
@@ -31,6 +32,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         None => "accounts: every address has one, with any password".into(),
     };
     let file = printable::path(&arguments.config);
-    let doubts: String = config.doubts().map(|doubt| format!("# {}\n", printable::Line(doubt))).collect();
+    let doubts: String = config.warnings().map(|doubt| format!("# {}\n", printable::Line(doubt))).collect();
     output::page(&format!("# {file} is valid; {users}{doubt}\n{doubts}{}", config.effective()))
 }

@@ -7,10 +7,10 @@ use clap::Args;
 use super::{Failure, send::Protection};
 use crate::{
     accounts::UserFile,
-    client::{Place, Route, Tls, Trust},
+    client::{ConnectOptions, ServerAddr, Tls, Trust},
     config::Config,
     mua::{
-        app::{self, Door, End, Plan},
+        app::{self, AppConfig, ExitReason, SignUp},
         terminal::Terminal,
     },
 };
@@ -20,10 +20,10 @@ use crate::{
 pub(super) struct Arguments {
     /// SMTP server to send mail to
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:2525")]
-    smtp: Place,
+    smtp: ServerAddr,
     /// POP3 server to read mail from
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:1110")]
-    pop3: Place,
+    pop3: ServerAddr,
     /// Protection of both connections
     #[arg(long, value_name = "HOW", default_value = "none")]
     tls: Protection,
@@ -42,32 +42,36 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let mut terminal = Terminal::of_process();
+    let mut terminal = Terminal::stdio();
     let trust = arguments.cacert.map_or(Trust::System, Trust::File);
     let tls = Tls::new(&trust).map_err(Failure::Usage)?;
-    let route =
-        |place| Route { place, security: arguments.tls.security(), tls: tls.clone(), patience: PATIENCE };
+    let route = |place| ConnectOptions {
+        server: place,
+        security: arguments.tls.security(),
+        tls: tls.clone(),
+        timeout: PATIENCE,
+    };
     let door = match (arguments.accounts, arguments.config) {
-        (Some(accounts), _) => Some(Door { users: UserFile::at(accounts), domains: Vec::new() }),
+        (Some(accounts), _) => Some(SignUp { users: UserFile::at(accounts), domains: Vec::new() }),
         (None, Some(config)) => {
             let config = Config::load(&config)?;
-            Some(Door { users: UserFile::at(config.accounts), domains: config.domains })
+            Some(SignUp { users: UserFile::at(config.accounts), domains: config.domains })
         }
         (None, None) => None,
     };
-    let plan = Plan {
+    let plan = AppConfig {
         smtp: route(arguments.smtp),
         pop3: route(arguments.pop3),
         user: arguments.user,
-        door,
-        copies: super::directory_of_user("XDG_DATA_HOME", ".local/share"),
+        sign_up: door,
+        sent_dir: super::directory_of_user("XDG_DATA_HOME", ".local/share"),
         random: || getrandom::u64().unwrap_or_default(),
     };
     let language = terminal.language();
     match app::run(&plan, &mut terminal) {
-        Ok(End::Well) => Ok(()),
-        Ok(End::Unknown(why)) => Err(Failure::Other(why)),
-        Err(trouble) => Err(Failure::Other(crate::client::display::line(&trouble.tell(language)))),
+        Ok(ExitReason::Normal) => Ok(()),
+        Ok(ExitReason::LoginFailed(why)) => Err(Failure::Other(why)),
+        Err(error) => Err(Failure::Other(crate::client::display::printable_line(&error.describe(language)))),
     }
 }
 

@@ -10,11 +10,11 @@ use clap::Args;
 
 use super::{
     Failure, cert, output,
-    serve::{self, Running},
+    serve::{self, RunArgs},
 };
 use crate::{
-    config::{Config, Service, Text},
-    net::certificate::Pair,
+    config::{Config, ConfigText, Service},
+    net::certificate::CertificatePair,
     printable,
 };
 
@@ -50,7 +50,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "./transcripts")]
     transcripts: Option<PathBuf>,
     #[command(flatten)]
-    running: Running,
+    running: RunArgs,
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
@@ -62,12 +62,12 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     config.transcripts.clone_from(&arguments.transcripts);
     if arguments.pedantic {
-        config.hold_to_the_letter();
+        config.set_pedantic();
     }
     let certificate = config.tls.as_ref().map(|pair| pair.certificate.clone());
     let spool = config.spool.clone();
     let others = "choose others with --smtp and --pop3";
-    let started = serve::start(config, &Text::default(), &arguments.running, others)?;
+    let started = serve::start(config, &ConfigText::default(), &arguments.running, others)?;
     let taken = started.server.endpoints();
     let at = |service| taken.iter().find(|(taken, _)| *taken == service).and_then(|(_, at)| at.ip());
     if let (Some(smtp), Some(pop3)) = (at(Service::Smtp), at(Service::Pop3)) {
@@ -87,7 +87,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         let _ = output::page(&text); // the server runs even if standard output is closed
     }
-    started.run_to_the_end()
+    started.run_until_stopped()
 }
 
 /// The text on the screen: commands to paste.
@@ -157,7 +157,7 @@ fn secure_screen(smtps: SocketAddr, pop3s: SocketAddr, certificate: &Path) -> St
 
 /// The developer's certificate, made at the first use. It stays, so that a mail program has to trust it only
 /// once.
-fn certificate(directory: Option<&Path>) -> Result<Pair, Failure> {
+fn certificate(directory: Option<&Path>) -> Result<CertificatePair, Failure> {
     let directory = directory
         .map(Path::to_owned)
         .or_else(|| super::directory_of_user("XDG_STATE_HOME", ".local/state"))

@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::{Failure, output, tools::wrapped};
 use crate::{
-    client::display::line,
+    client::display::printable_line,
     printable,
     tools::explain::{Counted, Explanation, Hop, Name, explain},
 };
@@ -56,8 +56,8 @@ impl Page {
     }
 
     fn row(&mut self, name: &str, value: &str) {
-        let text = wrapped(&line(value), MARGIN);
-        let name = line(name);
+        let text = wrapped(&printable_line(value), MARGIN);
+        let name = printable_line(name);
         let _ = writeln!(self.0, "  {name:width$}{}", &text[MARGIN..], width = MARGIN - 2); // likewise
     }
 }

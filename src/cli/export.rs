@@ -11,7 +11,7 @@ use indicatif::ProgressBar;
 
 use super::{
     Failure, output,
-    spool::{Where, anywhere, counted, is_standard},
+    spool::{SpoolArgs, is_stdio, maildir_at_path, message_count},
 };
 use crate::{
     maildir::Maildir,
@@ -25,7 +25,7 @@ pub(super) struct Arguments {
     /// Mailbox, or the path of any Maildir, beginning with / or ./
     mailbox: String,
     #[command(flatten)]
-    place: Where,
+    place: SpoolArgs,
     /// Quoting of lines that begin with "From "
     #[arg(long, value_enum, default_value_t = Kind::Mboxrd)]
     format: Kind,
@@ -47,30 +47,33 @@ enum Kind {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let maildir = match anywhere(&arguments.mailbox) {
+    let maildir = match maildir_at_path(&arguments.mailbox) {
         Some(maildir) => maildir?,
-        None => arguments.place.open()?.mailbox(&arguments.mailbox)?,
+        None => arguments.place.open()?.open_mailbox(&arguments.mailbox)?,
     };
     let file = &arguments.output;
-    let exported = if is_standard(file) {
+    let exported = if is_stdio(file) {
         let mut out = io::stdout().lock();
-        write(arguments, &maildir, &mut out, "-")?
+        export_to(arguments, &maildir, &mut out, "-")?
     } else {
-        into_file(arguments, &maildir, file)?
+        export_to_file(arguments, &maildir, file)?
     };
-    let Exported { messages, left_out } = exported;
+    let Exported { messages, skipped: left_out } = exported;
     for error in &left_out {
-        output::tell(format_args!("skipped: {error}")); // the exit code reports it too
+        output::message(format_args!("skipped: {error}")); // the exit code reports it too
     }
-    output::tell(format_args!("{}: {}", arguments.mailbox, counted(messages)));
+    output::message(format_args!("{}: {}", arguments.mailbox, message_count(messages)));
     if left_out.is_empty() {
         return Ok(());
     }
-    Err(Failure::Other(format!("not in the mbox because of read errors: {}", counted(left_out.len() as u64))))
+    Err(Failure::Other(format!(
+        "not in the mbox because of read errors: {}",
+        message_count(left_out.len() as u64)
+    )))
 }
 
 /// The file appears only when it is complete and durable.
-fn into_file(arguments: &Arguments, maildir: &Maildir, file: &Path) -> Result<Exported, Failure> {
+fn export_to_file(arguments: &Arguments, maildir: &Maildir, file: &Path) -> Result<Exported, Failure> {
     let failed =
         |step: &str, error: io::Error| Failure::Other(format!("cannot {step} {}: {error}", file.display()));
     let name =
@@ -82,10 +85,10 @@ fn into_file(arguments: &Arguments, maildir: &Maildir, file: &Path) -> Result<Ex
             file.display()
         )));
     }
-    let (mut out, unfinished) = directory.begin(0o600).map_err(|error| failed("create", error))?;
-    let done = write(arguments, maildir, &mut out, &file.display().to_string()).and_then(|exported| {
+    let (mut out, unfinished) = directory.create_tmp(0o600).map_err(|error| failed("create", error))?;
+    let done = export_to(arguments, maildir, &mut out, &file.display().to_string()).and_then(|exported| {
         out.sync_all().map_err(|error| failed("write", error))?;
-        directory.place(&unfinished, name).map_err(|error| failed("create", error))?;
+        directory.publish(&unfinished, name).map_err(|error| failed("create", error))?;
         directory.sync().map_err(|error| failed("make durable", error))?;
         Ok(exported)
     });
@@ -95,7 +98,7 @@ fn into_file(arguments: &Arguments, maildir: &Maildir, file: &Path) -> Result<Ex
     done
 }
 
-fn write(
+fn export_to(
     arguments: &Arguments,
     maildir: &Maildir,
     to: &mut dyn Write,

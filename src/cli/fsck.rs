@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use super::{
     Failure,
-    output::Out,
-    spool::{Office, Where},
+    output::Stdout,
+    spool::{SpoolArgs, SpoolContext},
     tools::wrapped,
 };
 use crate::{
@@ -31,7 +31,7 @@ pub(super) struct Arguments {
     #[arg(value_name = "MAILBOX")]
     mailboxes: Vec<String>,
     #[command(flatten)]
-    place: Where,
+    place: SpoolArgs,
     /// Repair what can be repaired safely: names, modes, missing directories, stale files in tmp/
     #[arg(long)]
     fix: bool,
@@ -42,7 +42,7 @@ pub(super) struct Arguments {
 
 /// A finding as JSON.
 #[derive(Debug, Serialize)]
-struct Line<'a> {
+struct JsonFinding<'a> {
     path: String,
     problem: &'static str,
     detail: &'a str,
@@ -70,7 +70,7 @@ enum State {
 
 /// Totals of all mailboxes.
 #[derive(Debug, Default)]
-struct Sum {
+struct Totals {
     mailboxes: u64,
     messages: u64,
     fixed: u64,
@@ -82,10 +82,10 @@ struct Sum {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let office = arguments.place.open()?;
     office.become_owner()?;
-    let mut out = Out::new();
-    let mut sum = Sum::default();
+    let mut out = Stdout::new();
+    let mut sum = Totals::default();
     let mut absent = Vec::new();
-    for Wanted { mailbox, folder, by_name } in wanted(arguments, &office)? {
+    for Selection { mailbox, folder, by_name } in select(arguments, &office)? {
         let mut path = office.path.join(&mailbox);
         let mut opened = Mailbox::open(&office.spool, &mailbox);
         if let Some(folder) = &folder {
@@ -96,14 +96,22 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         match opened {
             Ok(Some(mailbox)) => {
                 let folders = if folder.is_none() { mailbox.folders() } else { Ok(Vec::new()) };
-                one(arguments, office.tmp_age, &mailbox, &mut sum, &mut out)?;
+                check_mailbox(arguments, office.tmp_age, &mailbox, &mut sum, &mut out)?;
                 for name in folders.unwrap_or_default() {
                     // If the folders cannot be listed, the check has reported the reason.
                     match mailbox.folder(&name) {
-                        Ok(Some(folder)) => one(arguments, office.tmp_age, &folder, &mut sum, &mut out)?,
+                        Ok(Some(folder)) => {
+                            check_mailbox(arguments, office.tmp_age, &folder, &mut sum, &mut out)?
+                        }
                         Ok(None) => {}
                         Err(error) => {
-                            unusable(arguments, &mailbox.path().join(name), &error, &mut sum, &mut out)?;
+                            report_unusable(
+                                arguments,
+                                &mailbox.path().join(name),
+                                &error,
+                                &mut sum,
+                                &mut out,
+                            )?;
                         }
                     }
                 }
@@ -113,10 +121,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             Err(error) if error.kind() == Kind::Gone && by_name => {
                 absent.push(format!("{error}: there is no such mailbox"));
             }
-            Err(error) => unusable(arguments, &path, &error, &mut sum, &mut out)?,
+            Err(error) => report_unusable(arguments, &path, &error, &mut sum, &mut out)?,
         }
     }
-    let Sum { mailboxes, messages, fixed, left, mendable, notes } = sum;
+    let Totals { mailboxes, messages, fixed, left, mendable, notes } = sum;
     if !arguments.json {
         let all = fixed + left + notes;
         out.line(format_args!(
@@ -135,80 +143,80 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// A mailbox or folder to check.
-struct Wanted {
+struct Selection {
     mailbox: OsString,
     folder: Option<OsString>,
     /// True if the user named it, so that it has to exist.
     by_name: bool,
 }
 
-fn wanted(arguments: &Arguments, office: &Office) -> Result<Vec<Wanted>, Failure> {
+fn select(arguments: &Arguments, office: &SpoolContext) -> Result<Vec<Selection>, Failure> {
     if !arguments.mailboxes.is_empty() {
         let named = arguments.mailboxes.iter().map(|name| {
-            let (mailbox, folder) = office.directories_of(name)?;
-            Ok(Wanted { mailbox: mailbox.into(), folder: folder.map(OsString::from), by_name: true })
+            let (mailbox, folder) = office.directory_names(name)?;
+            Ok(Selection { mailbox: mailbox.into(), folder: folder.map(OsString::from), by_name: true })
         });
         return named.collect();
     }
     let mut all = office.spool.names()?;
     all.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
     all.sort();
-    Ok(all.into_iter().map(|mailbox| Wanted { mailbox, folder: None, by_name: false }).collect())
+    Ok(all.into_iter().map(|mailbox| Selection { mailbox, folder: None, by_name: false }).collect())
 }
 
-fn one(
+fn check_mailbox(
     arguments: &Arguments,
     age: Duration,
     mailbox: &Mailbox,
-    sum: &mut Sum,
-    out: &mut Out,
+    sum: &mut Totals,
+    out: &mut Stdout,
 ) -> Result<(), Failure> {
     sum.mailboxes += 1;
-    let Report { messages, mut findings } = match mailbox.look(SystemTime::now(), age) {
+    let Report { messages, mut findings } = match mailbox.check(SystemTime::now(), age) {
         Ok(report) => report,
-        Err(error) => return unusable(arguments, mailbox.path(), &error, sum, out),
+        Err(error) => return report_unusable(arguments, mailbox.path(), &error, sum, out),
     };
     sum.messages += messages;
     findings.sort_by(|a, b| (&a.path, a.problem).cmp(&(&b.path, b.problem)));
     let (mendable, others): (Vec<Finding>, Vec<Finding>) =
-        findings.into_iter().partition(|finding| arguments.fix && finding.is_mendable());
-    let mended = mailbox.mend(&mendable);
+        findings.into_iter().partition(|finding| arguments.fix && finding.is_repairable());
+    let mended = mailbox.repair(&mendable);
     for (finding, done) in mendable.iter().zip(mended) {
         let state = if done.is_ok() { State::Fixed } else { State::Failed };
-        tell(arguments, finding, state, done.err(), sum, out)?;
+        report(arguments, finding, state, done.err(), sum, out)?;
     }
     for finding in &others {
         let state = if finding.problem.is_allowed() { State::Note } else { State::Found };
-        tell(arguments, finding, state, None, sum, out)?;
+        report(arguments, finding, state, None, sum, out)?;
     }
     Ok(())
 }
 
 /// Reports a mailbox that cannot be checked, and goes on with the others.
-fn unusable(
+fn report_unusable(
     arguments: &Arguments,
     path: &Path,
     error: &Error,
-    sum: &mut Sum,
-    out: &mut Out,
+    sum: &mut Totals,
+    out: &mut Stdout,
 ) -> Result<(), Failure> {
-    tell(arguments, &Finding::unusable(path, error), State::Found, None, sum, out)
+    report(arguments, &Finding::unusable(path, error), State::Found, None, sum, out)
 }
 
-fn tell(
+fn report(
     arguments: &Arguments,
     finding: &Finding,
     state: State,
     error: Option<Error>,
-    sum: &mut Sum,
-    out: &mut Out,
+    sum: &mut Totals,
+    out: &mut Stdout,
 ) -> Result<(), Failure> {
     match state {
         State::Fixed => sum.fixed += 1,
         State::Note => sum.notes += 1,
         State::Found | State::Failed => {
             sum.left += 1;
-            sum.mendable += u64::from(finding.is_mendable());
+            sum.mendable += u64::from(finding.is_repairable());
         }
     }
     let error = error.map(|error| error.to_string());
@@ -219,13 +227,13 @@ fn tell(
 }
 
 fn json(finding: &Finding, state: State, error: Option<String>) -> String {
-    let line = Line {
-        path: in_json(&finding.path),
+    let line = JsonFinding {
+        path: path_for_json(&finding.path),
         problem: finding.problem.name(),
         detail: &finding.detail,
-        stumbles: finding.problem.stumbles(),
+        stumbles: finding.problem.affected(),
         advice: finding.advice(),
-        mendable: finding.is_mendable(),
+        mendable: finding.is_repairable(),
         state,
         error,
     };
@@ -233,7 +241,7 @@ fn json(finding: &Finding, state: State, error: Option<String>) -> String {
 }
 
 /// The path as JSON text; octets that are not UTF-8 are escaped.
-fn in_json(path: &Path) -> String {
+fn path_for_json(path: &Path) -> String {
     path.to_str().map_or_else(|| shown(path.as_os_str().as_encoded_bytes()), str::to_owned)
 }
 
@@ -241,10 +249,10 @@ fn text(finding: &Finding, state: State, error: Option<String>) -> String {
     let path = shown(finding.path.as_os_str().as_encoded_bytes());
     let (problem, detail) = (finding.problem.name(), printable::line(&finding.detail));
     let done = match (state, error) {
-        (State::Fixed, _) => format!("fixed: {}", finding.done()),
+        (State::Fixed, _) => format!("fixed: {}", finding.repaired_text()),
         (_, Some(error)) => format!("not fixed: {}", printable::line(&error)),
         _ => finding.advice(),
     };
-    let stumbles = wrapped(&format!("affects: {}", finding.problem.stumbles()), 2);
+    let stumbles = wrapped(&format!("affects: {}", finding.problem.affected()), 2);
     format!("{path}\n  {problem}: {detail}\n{stumbles}\n  {done}\n")
 }

@@ -13,13 +13,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
     Failure, output,
-    spool::{Office, Where, called, counted, is_standard},
+    spool::{SpoolArgs, SpoolContext, display_name, is_stdio, message_count},
 };
 use crate::{
-    fd_limits::most_drafts,
+    fd_limits::max_open_tmp_files,
     maildir::Maildir,
     printable,
-    tools::mbox::{Earlier, Error, Format, Import, Imported, Source, Stage},
+    tools::mbox::{Error, Format, Import, Imported, PreviousRun, Source, Stage},
 };
 
 /// Import the messages of mbox files into a mailbox.
@@ -35,7 +35,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "MAILBOX")]
     to: String,
     #[command(flatten)]
-    place: Where,
+    place: SpoolArgs,
     /// Quoting of lines that begin with "From "
     #[arg(long, value_enum, default_value_t = Kind::Auto)]
     format: Kind,
@@ -79,90 +79,93 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut files = Vec::new();
     for path in &arguments.files {
         let failed = |error| Failure::Usage(format!("cannot open {}: {error}", path.display()));
-        let file = (!is_standard(path)).then(|| File::open(path)).transpose().map_err(failed)?;
+        let file = (!is_stdio(path)).then(|| File::open(path)).transpose().map_err(failed)?;
         files.push((path, file));
     }
     let office = arguments.place.open()?;
     office.become_owner()?;
-    let maildir = office.mailbox_or_new(&arguments.to, arguments.create)?;
+    let maildir = office.open_or_create_mailbox(&arguments.to, arguments.create)?;
     maildir.sync_if_new(SystemTime::now())?;
     for (path, file) in files {
-        let one = One { arguments, path, office: &office, maildir: &maildir };
+        let one = FileImport { arguments, path, office: &office, maildir: &maildir };
         let done = one.import(file.as_ref())?;
-        output::line(format_args!("{}: {done}", printable::line(&called(path))))?;
+        output::line(format_args!("{}: {done}", printable::line(&display_name(path))))?;
     }
     Ok(())
 }
 
 /// The import of one file.
-struct One<'a> {
+struct FileImport<'a> {
     arguments: &'a Arguments,
     path: &'a Path,
-    office: &'a Office,
+    office: &'a SpoolContext,
     maildir: &'a Maildir,
 }
 
-impl One<'_> {
+impl FileImport<'_> {
     fn import(&self, file: Option<&File>) -> Result<String, Failure> {
-        let bar =
-            Bar::new(file.and_then(|file| file.metadata().ok()).map(|data| data.len()), self.arguments.gz);
-        let mut told = |stage, at| bar.told(stage, at);
+        let bar = ImportProgress::new(
+            file.and_then(|file| file.metadata().ok()).map(|data| data.len()),
+            self.arguments.gz,
+        );
+        let mut told = |stage, at| bar.update(stage, at);
         let (spool, format) = (&self.office.spool, self.arguments.format.into());
         let regular = file.filter(|file| file.metadata().is_ok_and(|data| data.is_file()));
         let fallback = regular.and_then(|file| file.metadata().ok()?.modified().ok());
         let fallback = fallback.unwrap_or_else(SystemTime::now);
         let mut import = Import::new((spool, self.maildir), &self.office.host, format, fallback, &mut told);
-        import.open_at_most(most_drafts());
+        import.open_at_most(max_open_tmp_files());
         let Some(file) = regular else {
             let input: Box<dyn Read> = match file {
                 Some(file) => Box::new(file),
                 None => Box::new(io::stdin().lock()),
             };
-            let done = import.run(self.unpacked(input), 0);
-            return self.told(done, import.imported());
+            let done = import.run(self.decompress(input), 0);
+            return self.summarize(done, import.imported());
         };
         self.lock(file)?;
         let source = Source::of(file).map_err(|error| self.unreadable(error))?;
-        let earlier = import.remember(&source, file)?;
+        let earlier = import.open_record(&source, file)?;
         // An import that was begun goes on even with --again, which the user repeats until it is complete.
-        if self.arguments.again && !matches!(earlier, Earlier::Begun(_)) {
-            import.begin_again(&source);
-        } else if let Some(done) = self.earlier(&earlier)? {
+        if self.arguments.again && !matches!(earlier, PreviousRun::Begun(_)) {
+            import.restart(&source);
+        } else if let Some(done) = self.check_previous_run(&earlier)? {
             return Ok(done);
         }
         let read = |offset| self.read(file, offset).map_err(|error| self.unreadable(error));
         if !self.arguments.partial {
             import.check(read(0)?).map_err(|error| self.failed(&error, "nothing was delivered"))?;
         }
-        let offset = import.settle(SystemTime::now(), self.office.tmp_age)?;
+        let offset = import.finish_previous_run(SystemTime::now(), self.office.tmp_age)?;
         let mut done = import.run(read(offset)?, offset);
-        if done.is_ok() && !source.is(file).map_err(|error| self.unreadable(error))? {
+        if done.is_ok() && !source.matches(file).map_err(|error| self.unreadable(error))? {
             done = Err(Error::Changed);
         }
         let imported = import.imported();
         if done.is_ok() {
             import.finish(SystemTime::now())?;
         }
-        self.told(done, imported)
+        self.summarize(done, imported)
     }
 
     /// Decides by the progress of an earlier run. Returns a message if there is nothing left to do.
-    fn earlier(&self, earlier: &Earlier) -> Result<Option<String>, Failure> {
+    fn check_previous_run(&self, earlier: &PreviousRun) -> Result<Option<String>, Failure> {
         let path = printable::path(self.path);
         match earlier {
-            Earlier::Nothing => Ok(None),
-            Earlier::Begun(messages) => {
-                output::tell(format_args!("{path}: continuing after {}", counted(*messages)));
+            PreviousRun::Nothing => Ok(None),
+            PreviousRun::Begun(messages) => {
+                output::message(format_args!("{path}: continuing after {}", message_count(*messages)));
                 Ok(None)
             }
-            Earlier::Done(messages) => {
-                Ok(Some(format!("already imported, {}; --again imports them once more", counted(*messages))))
-            }
-            Earlier::Changed => Err(Failure::Other(format!(
+            PreviousRun::Done(messages) => Ok(Some(format!(
+                "already imported, {}; --again imports them once more",
+                message_count(*messages)
+            ))),
+            PreviousRun::Changed => Err(Failure::Other(format!(
                 "{path} was changed since its import began: its first messages are in the mailbox; --again \
                  imports all of it"
             ))),
-            Earlier::Format(format) => Err(Failure::Usage(format!(
+            PreviousRun::Format(format) => Err(Failure::Usage(format!(
                 "the import of {path} was begun with --format {format}: continue with that, or import all of it with --again"
             ))),
         }
@@ -183,23 +186,23 @@ impl One<'_> {
     /// Opens the mbox at that offset.
     fn read(&self, mut file: &File, offset: u64) -> io::Result<Box<dyn Read>> {
         file.seek(SeekFrom::Start(if self.arguments.gz { 0 } else { offset }))?;
-        let mut unpacked = self.unpacked(Box::new(file.try_clone()?));
+        let mut unpacked = self.decompress(Box::new(file.try_clone()?));
         if self.arguments.gz {
             io::copy(&mut (&mut unpacked).take(offset), &mut io::sink())?;
         }
         Ok(unpacked)
     }
 
-    fn unpacked<'r>(&self, packed: Box<dyn Read + 'r>) -> Box<dyn Read + 'r> {
+    fn decompress<'r>(&self, packed: Box<dyn Read + 'r>) -> Box<dyn Read + 'r> {
         if self.arguments.gz { Box::new(MultiGzDecoder::new(BufReader::new(packed))) } else { packed }
     }
 
-    fn told(&self, done: Result<(), Error>, imported: Imported) -> Result<String, Failure> {
+    fn summarize(&self, done: Result<(), Error>, imported: Imported) -> Result<String, Failure> {
         let Imported { messages, end } = imported;
         match done {
-            Ok(()) => Ok(format!("{} in {end} octets", counted(messages))),
+            Ok(()) => Ok(format!("{} in {end} octets", message_count(messages))),
             Err(error) => {
-                let what = format!("delivered: {}, up to octet {end}", counted(messages));
+                let what = format!("delivered: {}, up to octet {end}", message_count(messages));
                 Err(self.failed(&error, &what))
             }
         }
@@ -208,12 +211,12 @@ impl One<'_> {
     fn failed(&self, error: &Error, what: &str) -> Failure {
         let advice = match error {
             Error::NoMbox if !self.arguments.gz => " (use --gz if it is compressed)",
-            Error::Cut { .. } | Error::Read { .. } if !self.arguments.partial && !is_standard(self.path) => {
+            Error::Cut { .. } | Error::Read { .. } if !self.arguments.partial && !is_stdio(self.path) => {
                 " (--partial delivers the complete messages)"
             }
             _ => "",
         };
-        Failure::Other(format!("{}: {error}; {what}{advice}", called(self.path)))
+        Failure::Other(format!("{}: {error}; {what}{advice}", display_name(self.path)))
     }
 
     fn unreadable(&self, error: io::Error) -> Failure {
@@ -222,9 +225,9 @@ impl One<'_> {
 }
 
 /// The progress bar on a terminal.
-struct Bar(ProgressBar);
+struct ImportProgress(ProgressBar);
 
-impl Bar {
+impl ImportProgress {
     fn new(octets: Option<u64>, packed: bool) -> Self {
         let bar = match octets.filter(|_| !packed) {
             _ if !io::stderr().is_terminal() => ProgressBar::hidden(),
@@ -235,7 +238,7 @@ impl Bar {
         Self(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
     }
 
-    fn told(&self, stage: Stage, at: u64) {
+    fn update(&self, stage: Stage, at: u64) {
         self.0.set_message(match stage {
             Stage::Check => "checking",
             Stage::Deliver => "delivering",
@@ -244,7 +247,7 @@ impl Bar {
     }
 }
 
-impl Drop for Bar {
+impl Drop for ImportProgress {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }

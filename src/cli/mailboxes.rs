@@ -18,7 +18,7 @@ use crate::{
 
 /// The options for the spool.
 #[derive(Debug, Args)]
-pub(super) struct Where {
+pub(super) struct MailboxArgs {
     /// Directory with the mailboxes, as `restante dev` uses it
     #[arg(long, value_name = "DIR", default_value = "./spool")]
     spool: PathBuf,
@@ -28,22 +28,22 @@ pub(super) struct Where {
 }
 
 /// A spool and its accounts.
-pub(super) struct Mailboxes {
+pub(super) struct SpoolAccounts {
     pub(super) spool: PathBuf,
     accounts: Accounts,
 }
 
-impl Where {
-    pub(super) fn open(&self) -> Result<Mailboxes, Failure> {
+impl MailboxArgs {
+    pub(super) fn open(&self) -> Result<SpoolAccounts, Failure> {
         let mailboxes = match &self.config {
             Some(file) => {
                 let (config, text) = Config::read(file)?;
-                Mailboxes { accounts: loaded_config::accounts(&config, &text)?, spool: config.spool }
+                SpoolAccounts { accounts: loaded_config::load_accounts(&config, &text)?, spool: config.spool }
             }
             None => {
                 let spool = std::path::absolute(&self.spool)
                     .map_err(|error| Failure::Usage(format!("{}: {error}", self.spool.display())))?;
-                Mailboxes { spool, accounts: Accounts::open_house(&["localhost".into()]) }
+                SpoolAccounts { spool, accounts: Accounts::accept_all(&["localhost".into()]) }
             }
         };
         // A spool that does not exist yet will get the owner of the directory it is created in.
@@ -54,9 +54,9 @@ impl Where {
     }
 }
 
-impl Mailboxes {
+impl SpoolAccounts {
     /// The destinations of mail for an address.
-    pub(super) fn of(&self, address: &str) -> Result<Vec<Target>, Failure> {
+    pub(super) fn targets(&self, address: &str) -> Result<Vec<Target>, Failure> {
         let nobody = |why: &str| {
             Failure::Usage(format!("{address}: {why}; choose the mailboxes with --spool or --config"))
         };

@@ -91,7 +91,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.to_string().lines().enumerate().for_each(|(n, line)| {
-                output::tell(format_args!("{}{line}", if n == 0 { "restante: " } else { "" }));
+                output::message(format_args!("{}{line}", if n == 0 { "restante: " } else { "" }));
             });
             failure.exit_code()
         }
@@ -109,7 +109,7 @@ fn refused(error: &clap::Error) -> ExitCode {
     }
     if error.use_stderr() && env::args_os().any(|word| word.to_string_lossy().contains(printable::is_hidden))
     {
-        text.lines().for_each(output::tell);
+        text.lines().for_each(output::message);
     } else {
         let _ = error.print(); // the exit code reports it too
     }

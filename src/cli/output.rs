@@ -13,9 +13,9 @@ use super::Failure;
 use crate::printable;
 
 /// Standard output.
-pub(super) struct Out(BufWriter<StdoutLock<'static>>);
+pub(super) struct Stdout(BufWriter<StdoutLock<'static>>);
 
-impl Out {
+impl Stdout {
     pub(super) fn new() -> Self {
         Self(BufWriter::new(io::stdout().lock()))
     }
@@ -38,14 +38,14 @@ impl Out {
 /// Prints one line.
 #[cfg(feature = "tools")]
 pub(super) fn line(text: impl Display) -> Result<(), Failure> {
-    let mut out = Out::new();
+    let mut out = Stdout::new();
     out.line(text)?;
     out.flush()
 }
 
 /// Prints several lines.
 pub(super) fn page(text: &str) -> Result<(), Failure> {
-    let mut out = Out::new();
+    let mut out = Stdout::new();
     out.page(text)?;
     out.flush()
 }
@@ -59,19 +59,19 @@ pub(super) fn styled(text: &str) -> io::Result<()> {
 }
 
 /// Prints a line on standard error for the user. Write errors are ignored.
-pub(super) fn tell(text: impl Display) {
+pub(super) fn message(text: impl Display) {
     let _ = writeln!(io::stderr(), "{}", columns(&text.to_string()));
 }
 
 /// Prints a line with terminal attributes on standard error; its text must be escaped.
 #[cfg(feature = "tools")]
-pub(super) fn tell_styled(text: &str) {
+pub(super) fn message_styled(text: &str) {
     let _ = writeln!(io::stderr(), "{text}"); // standard error may be closed
 }
 
 /// Prints a question on standard error, with the cursor left after it.
 #[cfg(feature = "tools")]
-pub(super) fn ask(question: impl Display) -> io::Result<()> {
+pub(super) fn prompt(question: impl Display) -> io::Result<()> {
     write!(io::stderr(), "{}", printable::line(&question.to_string()))
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 
-use super::{Failure, mailboxes::Where, output};
+use super::{Failure, mailboxes::MailboxArgs, output};
 use crate::{
     maildir::{Error, Kind, Maildir, Spool},
     proto::request::Destination,
@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    place: Where,
+    place: MailboxArgs,
     /// Address whose mail is deleted; without a +tag, the mail in all folders too
     #[arg(long, value_name = "ADDRESS", required_unless_present = "all")]
     to: Option<String>,
@@ -49,19 +49,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             Box::new(mailboxes.flat_map(|mailbox| spool.maildirs_of(mailbox)))
         }
         Some(address) => {
-            let targets = mailboxes.of(address)?.into_iter();
+            let targets = mailboxes.targets(address)?.into_iter();
             Box::new(targets.flat_map(|target| maildirs_of(&spool, &target.destination)))
         }
     };
     let whose = arguments.to.as_deref().unwrap_or("every mailbox");
-    if !arguments.yes && !is_meant(whose)? {
+    if !arguments.yes && !confirm(whose)? {
         return Err(Failure::Other("nothing was deleted".into()));
     }
     let (mut deleted, mut broken) = (0, 0_u64);
     let mut tell = |errors: Vec<Error>| {
         broken += u64::from(!errors.is_empty());
         for error in errors {
-            output::tell(format_args!("restante: {error}"));
+            output::message(format_args!("restante: {error}"));
         }
     };
     for maildir in maildirs {
@@ -72,7 +72,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 tell(purged.errors);
             }
             // The mailbox does not exist, or no longer.
-            Err(error) if error.kind() == Kind::Gone && !error.is_of_half_a_maildir() => {}
+            Err(error) if error.kind() == Kind::Gone && !error.is_incomplete_maildir() => {}
             Err(error) => tell(vec![error]),
         }
     }
@@ -98,12 +98,12 @@ fn maildirs_of<'a>(
 }
 
 /// Asks for confirmation at the terminal.
-fn is_meant(whose: &str) -> Result<bool, Failure> {
+fn confirm(whose: &str) -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::Usage("without a terminal, confirm with --yes".into()));
     }
     let mut answer = String::new();
-    output::ask(format_args!("Delete all mail of {whose}? [y/N] "))
+    output::prompt(format_args!("Delete all mail of {whose}? [y/N] "))
         .and_then(|()| io::stdin().lock().read_line(&mut answer))
         .map_err(|error| Failure::Other(format!("cannot ask: {error}")))?;
     Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))

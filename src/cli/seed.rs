@@ -5,12 +5,12 @@ use std::fs;
 use clap::Args;
 use serde_json::json;
 
-use super::{Failure, mailboxes::Where, output::Out};
+use super::{Failure, mailboxes::MailboxArgs, output::Stdout};
 use crate::{
-    fd_limits::most_drafts,
+    fd_limits::max_open_tmp_files,
     maildir::{Error, Spool},
     printable,
-    tools::{Filed, Filer, Letter, test_messages},
+    tools::{SeededMessage, Seeder, TestMessage, test_messages},
 };
 
 /// Fill a mailbox with test messages, and print the size that RETR must send for each.
@@ -19,7 +19,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    place: Where,
+    place: MailboxArgs,
     /// Address of the mailbox
     #[arg(long, value_name = "ADDRESS", default_value = "you@example.test")]
     to: String,
@@ -36,27 +36,27 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mailboxes = arguments.place.open()?;
-    let targets = mailboxes.of(&arguments.to)?;
+    let targets = mailboxes.targets(&arguments.to)?;
     let broken = |error: Error| Failure::Other(error.to_string());
     let unmade = |error| Failure::Other(format!("{}: {error}", mailboxes.spool.display()));
     fs::create_dir_all(&mailboxes.spool).map_err(unmade)?;
     let spool = Spool::open(&mailboxes.spool).map_err(broken)?;
-    let mut out = Out::new();
+    let mut out = Stdout::new();
     for target in targets {
         let (mailbox, folder) = (target.destination.mailbox, target.destination.folder);
-        let mut home = spool.maildir_or_new(mailbox.as_str()).map_err(broken)?;
+        let mut home = spool.open_or_create_maildir(mailbox.as_str()).map_err(broken)?;
         if let Some(folder) = folder {
-            home = spool.folder_or_new(mailbox.as_str(), folder.directory()).map_err(broken)?;
+            home = spool.open_or_create_folder(mailbox.as_str(), folder.directory()).map_err(broken)?;
         }
-        let mut filer = Filer::new(&spool);
+        let mut filer = Seeder::new(&spool);
         let nasty = if arguments.nasty { test_messages::nasty() } else { Vec::new() };
         let mut letters = nasty.into_iter().chain((1..=arguments.count).map(test_messages::ordinary));
         loop {
-            let some: Vec<Letter> = letters.by_ref().take(most_drafts()).collect();
+            let some: Vec<TestMessage> = letters.by_ref().take(max_open_tmp_files()).collect();
             if some.is_empty() {
                 break;
             }
-            for filed in filer.file(&home, &some).map_err(broken)? {
+            for filed in filer.seed(&home, &some).map_err(broken)? {
                 let line = if arguments.json { as_json(&filed) } else { as_text(&filed) };
                 out.line(line)?;
             }
@@ -65,11 +65,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     out.flush()
 }
 
-fn as_text(Filed { label, path, octets, id, .. }: &Filed) -> String {
+fn as_text(SeededMessage { label, path, octets, id, .. }: &SeededMessage) -> String {
     format!("{octets}\t{id}\t{label}\t{}", printable::path(path))
 }
 
-fn as_json(Filed { label, path, bytes, octets, id }: &Filed) -> String {
+fn as_json(SeededMessage { label, path, bytes, octets, id }: &SeededMessage) -> String {
     let path = path.to_string_lossy();
     printable::json(
         &json!({ "octets": octets, "id": id, "what": label, "path": path, "bytes": bytes }),

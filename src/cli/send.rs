@@ -9,17 +9,17 @@ use std::{
 
 use clap::{Args, ValueEnum};
 
-use super::{Failure, output, spool::is_standard};
+use super::{Failure, output, spool::is_stdio};
 use crate::{
     client::{
-        Place, Route, Said, Security, Tls, Trouble, Trust, Watcher, display,
-        outgoing::{Attachment, Letter, Person, is_address},
+        ClientError, ConnectOptions, Security, ServerAddr, Tls, Trust, WireEvent, WireObserver, display,
+        outgoing::{Attachment, OutgoingMessage, Person, is_address},
         reply_help,
         smtp::{Class, Reply, Smtp},
         strings::{self, Language},
-        submit::{Outcome, Submission, submit},
+        submit::{Submission, SubmitOutcome, submit},
     },
-    mua::terminal::{Terminal, styles},
+    mua::terminal::{Terminal, supports_styles},
     proto::request::Secret,
 };
 
@@ -31,18 +31,18 @@ use crate::{
 pub(super) struct Arguments {
     /// Server, like mx.example.test:25 [default: 127.0.0.1:2525]
     #[arg(long, value_name = "HOST:PORT")]
-    server: Option<Place>,
+    server: Option<ServerAddr>,
     /// Sender: an address, or a name followed by the address in <>
-    #[arg(long, value_name = "ADDRESS", value_parser = people)]
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_people)]
     from: Option<People>,
     /// Recipient; repeat, or separate with commas
-    #[arg(long, value_name = "ADDRESS", value_parser = people)]
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_people)]
     to: Vec<People>,
     /// Recipient of a copy; repeat, or separate with commas
-    #[arg(long, value_name = "ADDRESS", value_parser = people)]
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_people)]
     cc: Vec<People>,
     /// Recipient of a hidden copy; repeat, or separate with commas
-    #[arg(long, value_name = "ADDRESS", value_parser = people)]
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_people)]
     bcc: Vec<People>,
     /// Subject
     #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
@@ -117,51 +117,56 @@ impl Protection {
 type People = Vec<Person>;
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let mut terminal = Terminal::of_process();
+    let mut terminal = Terminal::stdio();
     let language = terminal.language();
     let server = server(arguments, &mut terminal)?;
-    let letter = letter(arguments, &mut terminal)?;
+    let letter = outgoing_message(arguments, &mut terminal)?;
     let message = match &arguments.content.raw {
-        Some(path) if is_standard(path) => standard_input(&mut terminal)?,
+        Some(path) if is_stdio(path) => standard_input(&mut terminal)?,
         Some(path) => read(path)?,
-        None => letter.message(SystemTime::now(), random()?),
+        None => letter.build(SystemTime::now(), random()?),
     };
     let trust = match (&arguments.cacert, arguments.insecure) {
-        (_, true) => Trust::Anybody,
+        (_, true) => Trust::AnyCertificate,
         (Some(path), _) => Trust::File(path.clone()),
         (None, false) => Trust::System,
     };
     let tls = Tls::new(&trust).map_err(Failure::Usage)?;
-    let route = Route { place: server, security: arguments.tls.security(), tls, patience: PATIENCE };
+    let route = ConnectOptions { server, security: arguments.tls.security(), tls, timeout: PATIENCE };
     let password = password(arguments, &route, &mut terminal)?;
 
-    let failed = |trouble: Trouble| failure(&trouble, language);
+    let failed = |error: ClientError| client_failure(&error, language);
     let watcher = arguments.verbose.then(dialogue);
     let mut smtp = Smtp::open(&route, arguments.helo.as_deref(), watcher).map_err(failed)?;
     if let (Some(user), Some(password)) = (&arguments.auth, password) {
         let reply = smtp.log_in(user, &password).map_err(failed)?;
         if !reply.is_done() {
             smtp.quit();
-            return Err(refused(reply.class(), display::line(&reply_help::smtp(&reply, language))));
+            return Err(refused(
+                reply.class(),
+                display::printable_line(&reply_help::explain_smtp(&reply, language)),
+            ));
         }
     }
     let recipients = letter.recipients();
     let submission = Submission { from: &letter.from.address, recipients: &recipients, message: &message };
     let outcome = submit(&mut smtp, &submission, |_| true).map_err(failed)?;
     smtp.quit();
-    told(&outcome, language)
+    report(&outcome, language)
 }
 
 /// Reports the outcome for each recipient.
-fn told(outcome: &Outcome<'_>, language: Language) -> Result<(), Failure> {
-    let explained = |reply: &Reply| display::line(&reply_help::smtp(reply, language));
+fn report(outcome: &SubmitOutcome<'_>, language: Language) -> Result<(), Failure> {
+    let explained = |reply: &Reply| display::printable_line(&reply_help::explain_smtp(reply, language));
     let mut lines = Vec::new();
-    if let Outcome::NoRecipient(refusals) | Outcome::Answered(_, refusals) = outcome {
+    if let SubmitOutcome::NoRecipient(refusals) | SubmitOutcome::Replied(_, refusals) = outcome {
         lines.extend(
-            refusals.iter().map(|(to, reply)| format!("<{}>: {}", display::line(to), explained(reply))),
+            refusals
+                .iter()
+                .map(|(to, reply)| format!("<{}>: {}", display::printable_line(to), explained(reply))),
         );
     }
-    if let Outcome::Refused(reply) | Outcome::Answered(reply, _) = outcome {
+    if let SubmitOutcome::Refused(reply) | SubmitOutcome::Replied(reply, _) = outcome {
         lines.push(explained(reply));
     }
     let lines = lines.join("\n");
@@ -175,58 +180,60 @@ fn refused(class: Class, why: String) -> Failure {
     if class == Class::TryLater { Failure::TryLater(why) } else { Failure::Refused(why) }
 }
 
-fn failure(trouble: &Trouble, language: Language) -> Failure {
-    let why = display::line(&trouble.tell(language));
-    match trouble {
-        Trouble::Refused(reply) => refused(reply.class(), why),
-        Trouble::TooBig { .. } | Trouble::Needs(_) | Trouble::NoLogin(_) => Failure::Refused(why),
+fn client_failure(error: &ClientError, language: Language) -> Failure {
+    let why = display::printable_line(&error.describe(language));
+    match error {
+        ClientError::Refused(reply) => refused(reply.class(), why),
+        ClientError::TooBig { .. } | ClientError::MissingExtension(_) | ClientError::NoAuthMechanism(_) => {
+            Failure::Refused(why)
+        }
         _ => Failure::Other(why),
     }
 }
 
-fn server(arguments: &Arguments, terminal: &mut Terminal) -> Result<Place, Failure> {
+fn server(arguments: &Arguments, terminal: &mut Terminal) -> Result<ServerAddr, Failure> {
     let given = arguments.server.clone();
     if let Some(place) = given {
         return Ok(place);
     }
-    if !terminal.is_typed() {
+    if !terminal.is_interactive() {
         return SERVER.parse().map_err(Failure::Usage);
     }
     let prompt = strings::ASK_SERVER.text(terminal.language());
-    asked(terminal, prompt, SERVER)?.parse().map_err(Failure::Usage)
+    prompt_for(terminal, prompt, SERVER)?.parse().map_err(Failure::Usage)
 }
 
 /// Builds the message from the command line, and asks for missing parts. With `--raw` only the envelope
 /// counts.
-fn letter(arguments: &Arguments, terminal: &mut Terminal) -> Result<Letter, Failure> {
+fn outgoing_message(arguments: &Arguments, terminal: &mut Terminal) -> Result<OutgoingMessage, Failure> {
     let language = terminal.language();
     let is_raw = arguments.content.raw.is_some();
     let from = match arguments.from.as_deref() {
         Some([from]) => from.clone(),
         Some(_) => return Err(Failure::Usage("--from takes one address".into())),
         None => {
-            needs(terminal, "--from")?;
+            require_terminal(terminal, "--from")?;
             let offered = format!(
                 "{}@example.test",
                 env::var("USER").ok().filter(|name| is_address(name)).unwrap_or("me".into())
             );
-            let answer = asked(terminal, strings::ASK_FROM.text(language), &offered)?;
-            one(&answer).map_err(Failure::Usage)?
+            let answer = prompt_for(terminal, strings::ASK_FROM.text(language), &offered)?;
+            parse_person(&answer).map_err(Failure::Usage)?
         }
     };
-    let mut letter = Letter::from(from);
+    let mut letter = OutgoingMessage::from(from);
     letter.to = arguments.to.concat();
     letter.cc = arguments.cc.concat();
     letter.bcc = arguments.bcc.concat();
     if letter.recipients().is_empty() {
-        needs(terminal, "--to")?;
-        let answer = asked(terminal, strings::ASK_TO.text(language), "you@example.test")?;
-        letter.to = people(&answer).map_err(Failure::Usage)?;
+        require_terminal(terminal, "--to")?;
+        let answer = prompt_for(terminal, strings::ASK_TO.text(language), "you@example.test")?;
+        letter.to = parse_people(&answer).map_err(Failure::Usage)?;
     }
     letter.subject = match &arguments.subject {
         Some(subject) => subject.clone(),
-        None if is_raw || !terminal.is_typed() => String::new(),
-        None => asked(terminal, strings::ASK_SUBJECT.text(language), "")?,
+        None if is_raw || !terminal.is_interactive() => String::new(),
+        None => prompt_for(terminal, strings::ASK_SUBJECT.text(language), "")?,
     };
     if !is_raw {
         letter.text = body(arguments, terminal)?;
@@ -247,10 +254,10 @@ fn body(arguments: &Arguments, terminal: &mut Terminal) -> Result<String, Failur
         return Ok(format!("{body}\n"));
     }
     match &content.file {
-        Some(path) if !is_standard(path) => return utf8(read(path)?, &path.display().to_string()),
+        Some(path) if !is_stdio(path) => return utf8(read(path)?, &path.display().to_string()),
         None if content.stdin.is_none() => {
-            needs(terminal, "--body, --file or -")?;
-            terminal.say(strings::ASK_TEXT, &[]);
+            require_terminal(terminal, "--body, --file or -")?;
+            terminal.print_localized(strings::ASK_TEXT, &[]);
             return Ok(terminal.read_text());
         }
         _ => {}
@@ -267,12 +274,12 @@ fn standard_input(terminal: &mut Terminal) -> Result<Vec<u8>, Failure> {
 /// The password of `--auth`. It leaves this machine in clear text only with --insecure.
 fn password(
     arguments: &Arguments,
-    route: &Route,
+    route: &ConnectOptions,
     terminal: &mut Terminal,
 ) -> Result<Option<Secret>, Failure> {
     let Some(user) = &arguments.auth else { return Ok(None) };
     if route.exposes_passwords() && !arguments.insecure {
-        return Err(Failure::Usage(strings::EXPOSED.with(terminal.language(), &[&route.place])));
+        return Err(Failure::Usage(strings::EXPOSED.format(terminal.language(), &[&route.server])));
     }
     if let Some(path) = &arguments.password_file {
         let content = read(path)?;
@@ -282,14 +289,14 @@ fn password(
     if let Ok(password) = env::var(PASSWORD) {
         return Ok(Some(Secret::new(password)));
     }
-    needs(terminal, &format!("--password-file or {PASSWORD}"))?;
-    let prompt = terminal.filled(strings::ASK_PASSWORD_OF, &[user]);
-    terminal.ask_secret(&prompt).map(Some).ok_or_else(|| Failure::Usage("no password was given".into()))
+    require_terminal(terminal, &format!("--password-file or {PASSWORD}"))?;
+    let prompt = terminal.localize(strings::ASK_PASSWORD_OF, &[user]);
+    terminal.prompt_secret(&prompt).map(Some).ok_or_else(|| Failure::Usage("no password was given".into()))
 }
 
 /// Fails if the input is not a terminal, because no user can be asked.
-fn needs(terminal: &Terminal, what: &str) -> Result<(), Failure> {
-    if terminal.is_typed() {
+fn require_terminal(terminal: &Terminal, what: &str) -> Result<(), Failure> {
+    if terminal.is_interactive() {
         return Ok(());
     }
     Err(Failure::Usage(format!(
@@ -297,27 +304,33 @@ fn needs(terminal: &Terminal, what: &str) -> Result<(), Failure> {
     )))
 }
 
-fn asked(terminal: &mut Terminal, prompt: &str, offered: &str) -> Result<String, Failure> {
-    terminal.ask_or(prompt, offered).ok_or_else(|| Failure::Usage("nothing was sent: the input ended".into()))
+fn prompt_for(terminal: &mut Terminal, prompt: &str, offered: &str) -> Result<String, Failure> {
+    terminal
+        .prompt_with_default(prompt, offered)
+        .ok_or_else(|| Failure::Usage("nothing was sent: the input ended".into()))
 }
 
 /// Prints the dialogue in the notation of the tests: `C:` and `S:`.
-fn dialogue() -> Watcher {
-    let coloured = io::stderr().is_terminal() && styles();
+fn dialogue() -> WireObserver {
+    let coloured = io::stderr().is_terminal() && supports_styles();
     Box::new(move |said| {
         let (who, line, colour) = match said {
-            Said::Client(line) => ("C", display::line(line), "36"),
-            Said::Server(line) => {
+            WireEvent::ClientLine(line) => ("C", display::printable_line(line), "36"),
+            WireEvent::ServerLine(line) => {
                 let refuses = line.first().is_some_and(|digit| b"45".contains(digit));
-                ("S", display::line(&String::from_utf8_lossy(line)), if refuses { "31" } else { "32" })
+                (
+                    "S",
+                    display::printable_line(&String::from_utf8_lossy(line)),
+                    if refuses { "31" } else { "32" },
+                )
             }
-            Said::Message(octets) => ("C", format!("({octets} octets of a message)"), "36"),
-            Said::Answer(octets) => ("S", format!("({octets} octets)"), "32"),
-            Said::Secured(version) => ("*", format!("(TLS {version} from here on)"), "33"),
+            WireEvent::MessageSent(octets) => ("C", format!("({octets} octets of a message)"), "36"),
+            WireEvent::DataReceived(octets) => ("S", format!("({octets} octets)"), "32"),
+            WireEvent::TlsStarted(version) => ("*", format!("(TLS {version} from here on)"), "33"),
         };
         let line = format!("{who}: {line}");
         let line = if coloured { format!("\x1b[{colour}m{line}\x1b[0m") } else { line };
-        output::tell_styled(&line);
+        output::message_styled(&line);
     })
 }
 
@@ -329,16 +342,16 @@ fn unreadable(path: &Path, error: &io::Error) -> Failure {
     Failure::Usage(format!("cannot read {}: {error}; nothing was sent", path.display()))
 }
 
-fn people(text: &str) -> Result<People, String> {
+fn parse_people(text: &str) -> Result<People, String> {
     let wrong = |part: &str| format!("{part:?} is not an address: write user@domain, or Name <user@domain>");
-    match Person::list(text) {
+    match Person::parse_list(text) {
         Ok(people) if people.is_empty() => Err(wrong(text)),
         people => people.map_err(|part| wrong(&part)),
     }
 }
 
-fn one(text: &str) -> Result<Person, String> {
-    match people(text)?.as_slice() {
+fn parse_person(text: &str) -> Result<Person, String> {
+    match parse_people(text)?.as_slice() {
         [person] => Ok(person.clone()),
         _ => Err(format!("{text:?} is more than one address")),
     }

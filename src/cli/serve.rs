@@ -15,17 +15,17 @@ use rustix::io::Errno;
 
 use super::Failure;
 use crate::{
-    config::{Config, Sandbox, Service, Text},
-    fd_limits::{Shares, descriptors, open_now},
-    loaded_config::Files,
+    config::{Config, ConfigText, Sandbox, Service},
+    fd_limits::{Shares, open_now, raise_fd_limit},
+    loaded_config::LoadedConfig,
     logging, maildir,
     net::endpoint::Endpoint,
-    safe_file::{self, Directory, Keep},
+    safe_file::{self, Directory, Durability},
     server::{
         self, Server,
         listener::{self, Error::Bind},
     },
-    system::{Settled, sd_notify::Manager, socket_activation::Passed},
+    system::{DroppedPrivileges, sd_notify::SdNotify, socket_activation::InheritedSockets},
     thread_limits,
 };
 
@@ -36,12 +36,12 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     #[command(flatten)]
-    running: Running,
+    running: RunArgs,
 }
 
 /// Options of both `serve` and `dev`.
 #[derive(Debug, Args)]
-pub(super) struct Running {
+pub(super) struct RunArgs {
     /// Write the listening addresses to FILE, one per line: smtp=127.0.0.1:2525
     #[arg(long, value_name = "FILE")]
     ports_file: Option<PathBuf>,
@@ -53,13 +53,13 @@ pub(super) struct Running {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (config, text) = Config::read(&arguments.config)?;
     let others = format!("change `address` in {}", arguments.config.display());
-    start(config, &text, &arguments.running, &others)?.run_to_the_end()
+    start(config, &text, &arguments.running, &others)?.run_until_stopped()
 }
 
 /// A server that is ready to run, and the service manager to notify.
-pub(super) struct Started {
+pub(super) struct ReadyServer {
     pub(super) server: Server,
-    manager: Manager,
+    manager: SdNotify,
 }
 
 /// Binds the ports, starts everything, and reports the ports. `others` tells the user how to choose other
@@ -71,34 +71,35 @@ pub(super) struct Started {
 /// to the threads it starts, so no other thread may exist before, not even that of the log.
 pub(super) fn start(
     config: Config,
-    text: &Text,
-    running: &Running,
+    text: &ConfigText,
+    running: &RunArgs,
     others: &str,
-) -> Result<Started, Failure> {
+) -> Result<ReadyServer, Failure> {
     // Checked first, because with too few descriptors every later step fails with an unclear error.
     descriptors_fit(&config, text)?;
-    let passed = Passed::from_environment().map_err(|error| Failure::Other(error.to_string()))?;
-    let manager = Manager::from_environment();
-    let sockets = listener::bind_all(&config, passed).map_err(|error| not_started(&error.into(), others))?;
-    let settled = text.path().map(|file| Settled::as_user_of(&config, file)).transpose();
+    let passed = InheritedSockets::from_environment().map_err(|error| Failure::Other(error.to_string()))?;
+    let manager = SdNotify::from_environment();
+    let sockets =
+        listener::bind_all(&config, passed).map_err(|error| start_failure(&error.into(), others))?;
+    let settled = text.path().map(|file| DroppedPrivileges::drop_to_user(&config, file)).transpose();
     let mut settled = settled.map_err(|error| Failure::Other(error.to_string()))?;
-    let files = Files::of(config, text, SystemTime::now())?;
+    let files = LoadedConfig::from_config(config, text, SystemTime::now())?;
     // Before the sandbox, which hides the thread limits, and as the user whose threads they will be.
     threads_fit(&files.config, text)?;
     if let (Some(settled), Some(file)) = (&mut settled, text.path()) {
         settled
-            .keep_to(&files.config, file, running.ports_file.as_deref())
+            .enter_sandbox(&files.config, file, running.ports_file.as_deref())
             .map_err(|error| Failure::Other(error.to_string()))?;
     }
     logging::start(&files.config.log, running.log_level)
         .map_err(|error| Failure::Other(format!("cannot log to {}: {error}", files.config.log.to)))?;
-    settled.iter().for_each(Settled::tell);
+    settled.iter().for_each(DroppedPrivileges::log);
     let manager = manager.unwrap_or_else(|error| {
         log::warn!("cannot notify the service manager: {error}");
-        Manager::default()
+        SdNotify::default()
     });
-    files.config.doubts().for_each(|doubt| log::warn!("{doubt}"));
-    let server = Server::open(files, sockets, text.path()).map_err(|error| not_started(&error, others))?;
+    files.config.warnings().for_each(|doubt| log::warn!("{doubt}"));
+    let server = Server::open(files, sockets, text.path()).map_err(|error| start_failure(&error, others))?;
     let endpoints = server.endpoints();
     for (protocol, endpoint) in &endpoints {
         logging::listening(protocol.name(), endpoint);
@@ -107,35 +108,36 @@ pub(super) fn start(
         write_ports(path, &endpoints)
             .map_err(|error| Failure::Other(format!("cannot write {}: {error}", path.display())))?;
     }
-    Ok(Started { server, manager })
+    Ok(ReadyServer { server, manager })
 }
 
 /// Checks that all threads of the server can be started.
-pub(super) fn threads_fit(config: &Config, text: &Text) -> Result<(), Failure> {
-    thread_limits::fit(&config.limits).map_err(|error| text.mistake(error.key, error.to_string()).into())
+pub(super) fn threads_fit(config: &Config, text: &ConfigText) -> Result<(), Failure> {
+    thread_limits::check(&config.limits).map_err(|error| text.error_at(error.key, error.to_string()).into())
 }
 
 /// Checks that the descriptor limit is high enough for the server.
-pub(super) fn descriptors_fit(config: &Config, text: &Text) -> Result<(), Failure> {
-    let passed = config.listen.iter().filter(|listen| matches!(listen.address, Endpoint::Passed(_))).count();
+pub(super) fn descriptors_fit(config: &Config, text: &ConfigText) -> Result<(), Failure> {
+    let passed =
+        config.listen.iter().filter(|listen| matches!(listen.address, Endpoint::Inherited(_))).count();
     // The sandbox keeps one descriptor open, of this process's directory in /proc.
     let sandboxed = config.sandbox == Sandbox::Landlock && text.path().is_some();
     let inherited = open_now().saturating_sub(passed) + usize::from(sandboxed);
     let opens = server::opens(config, config.listen.len(), inherited, text.path().is_some());
-    let shared = Shares::of(descriptors(), &config.limits, &opens);
+    let shared = Shares::of(raise_fd_limit(), &config.limits, &opens);
     shared.map(drop).map_err(|error| Failure::Other(error.to_string()))
 }
 
-impl Started {
+impl ReadyServer {
     /// Runs the server until a signal ends it.
-    pub(super) fn run_to_the_end(self) -> Result<(), Failure> {
+    pub(super) fn run_until_stopped(self) -> Result<(), Failure> {
         let ended = self.server.run(self.manager).map_err(|error| Failure::Other(error.to_string()));
-        logging::finish();
+        logging::flush();
         ended
     }
 }
 
-fn not_started(error: &server::Error, others: &str) -> Failure {
+fn start_failure(error: &server::Error, others: &str) -> Failure {
     let advice = match error {
         server::Error::Listen(Bind(_, Endpoint::Unix(path), cause))
             if cause.kind() == io::ErrorKind::AddrInUse =>
@@ -181,7 +183,7 @@ fn write_ports(path: &Path, endpoints: &[(Service, Endpoint)]) -> io::Result<()>
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let lines: String =
         endpoints.iter().map(|(protocol, endpoint)| format!("{protocol}={endpoint}\n")).collect();
-    Directory::named(safe_file::parent(path))?.replace(name, 0o600, lines.as_bytes(), Keep::Cached)
+    Directory::named(safe_file::parent(path))?.replace(name, 0o600, lines.as_bytes(), Durability::Cached)
 }
 
 const BOTH_FAMILIES: &str = " ([::] takes IPv4 too, so a listener at 0.0.0.0 is not needed)";
@@ -214,7 +216,7 @@ mod tests {
             ("[::1]:25", Errno::AFNOSUPPORT, "has no IPv6"),
         ] {
             let error = Bind(Service::Smtp, address.parse().unwrap(), cause.into());
-            let said = not_started(&error.into(), "choose others").to_string();
+            let said = start_failure(&error.into(), "choose others").to_string();
             for part in [address, advice, "choose others"] {
                 assert!(said.contains(part), "{part:?} is not in {said:?}");
             }

@@ -25,7 +25,7 @@ use crate::{
 /// The options for the spool.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
-pub(super) struct Where {
+pub(super) struct SpoolArgs {
     /// Configuration file of the server, for its spool and accounts
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -35,7 +35,7 @@ pub(super) struct Where {
 }
 
 /// The open spool and its settings.
-pub(super) struct Office {
+pub(super) struct SpoolContext {
     pub(super) spool: Spool,
     pub(super) path: PathBuf,
     /// Host name for file names.
@@ -45,9 +45,9 @@ pub(super) struct Office {
     accounts: Option<Accounts>,
 }
 
-impl Where {
+impl SpoolArgs {
     /// Opens the spool, which must exist.
-    pub(super) fn open(&self) -> Result<Office, Failure> {
+    pub(super) fn open(&self) -> Result<SpoolContext, Failure> {
         let read = self.config.as_deref().map(Config::read).transpose()?;
         let config = read.as_ref().map(|(config, _)| config);
         let path = match (config, &self.spool) {
@@ -63,8 +63,8 @@ impl Where {
         let limits = config.map_or_else(Limits::default, |config| config.limits.clone());
         let host = config.map(|config| config.hostname.clone());
         let accounts =
-            read.as_ref().map(|(config, text)| loaded_config::accounts(config, text)).transpose()?;
-        Ok(Office {
+            read.as_ref().map(|(config, text)| loaded_config::load_accounts(config, text)).transpose()?;
+        Ok(SpoolContext {
             spool: Spool::open(&path)?,
             path,
             host: host.unwrap_or_else(|| uname().nodename().to_string_lossy().into_owned()),
@@ -74,7 +74,7 @@ impl Where {
     }
 }
 
-impl Office {
+impl SpoolContext {
     /// Continues as the owner of the spool if the process is root.
     pub(super) fn become_owner(&self) -> Result<(), Failure> {
         become_owner_of(&self.path)
@@ -82,7 +82,7 @@ impl Office {
 
     /// Parses the name of a mailbox: that of its directory, `bob@example.test` or `bob@example.test/.Sent`,
     /// or its login name, `bob` or `bob+Sent`.
-    fn named(&self, name: &str) -> Result<Mailbox, Failure> {
+    fn mailbox_by_name(&self, name: &str) -> Result<Mailbox, Failure> {
         let wrong = || {
             Failure::Usage(format!(
                 "{name:?} is not a mailbox: write it like bob@example.test or bob@example.test/.Sent"
@@ -92,7 +92,7 @@ impl Office {
             name.split_once('/').map_or((name, None), |(whole, folder)| (whole, Some(folder)));
         let mailbox = Mailbox::named(whole).ok_or_else(wrong)?;
         if let Some(folder) = folder {
-            let folder = folder.strip_prefix('.').and_then(Folder::named).ok_or_else(wrong)?;
+            let folder = folder.strip_prefix('.').and_then(Folder::from_name).ok_or_else(wrong)?;
             return Ok(mailbox.in_folder(folder));
         }
         let there = self.path.join(mailbox.as_str()).is_dir();
@@ -101,15 +101,15 @@ impl Office {
     }
 
     /// The directory of a mailbox, and of its folder if one is named.
-    pub(super) fn directories_of(&self, name: &str) -> Result<(String, Option<String>), Failure> {
-        let mailbox = self.named(name)?;
+    pub(super) fn directory_names(&self, name: &str) -> Result<(String, Option<String>), Failure> {
+        let mailbox = self.mailbox_by_name(name)?;
         let folder = mailbox.folder().map(|folder| folder.directory().to_owned());
         Ok((mailbox.as_str().to_owned(), folder))
     }
 
     /// Opens an existing mailbox.
-    pub(super) fn mailbox(&self, name: &str) -> Result<Maildir, Failure> {
-        let mailbox = self.named(name)?;
+    pub(super) fn open_mailbox(&self, name: &str) -> Result<Maildir, Failure> {
+        let mailbox = self.mailbox_by_name(name)?;
         let opened = match mailbox.folder() {
             None => self.spool.maildir(mailbox.as_str()),
             Some(folder) => self.spool.folder(mailbox.as_str(), folder.directory()),
@@ -121,20 +121,20 @@ impl Office {
     }
 
     /// Opens a mailbox for writing. Creates it if `create` is set or an account has it.
-    pub(super) fn mailbox_or_new(&self, name: &str, create: bool) -> Result<Maildir, Failure> {
-        let mailbox = self.named(name)?;
+    pub(super) fn open_or_create_mailbox(&self, name: &str, create: bool) -> Result<Maildir, Failure> {
+        let mailbox = self.mailbox_by_name(name)?;
         let known = self.accounts.as_ref().is_some_and(|all| all.credential(name).mailbox.is_some());
         if !create && !known {
-            let opened = self.mailbox(name);
+            let opened = self.open_mailbox(name);
             return opened.map_err(|failure| match failure {
                 Failure::Usage(why) => Failure::Usage(format!("{why}; create it with --create")),
                 failure => failure,
             });
         }
-        let made = self.spool.maildir_or_new(mailbox.as_str())?;
+        let made = self.spool.open_or_create_maildir(mailbox.as_str())?;
         match mailbox.folder() {
             None => Ok(made),
-            Some(folder) => Ok(self.spool.folder_or_new(mailbox.as_str(), folder.directory())?),
+            Some(folder) => Ok(self.spool.open_or_create_folder(mailbox.as_str(), folder.directory())?),
         }
     }
 }
@@ -168,7 +168,7 @@ impl From<mbox::Error> for Failure {
 }
 
 /// Opens any Maildir by its path, if `name` begins with `/`, `./` or `../`.
-pub(super) fn anywhere(name: &str) -> Option<Result<Maildir, Failure>> {
+pub(super) fn maildir_at_path(name: &str) -> Option<Result<Maildir, Failure>> {
     if !["/", "./", "../"].iter().any(|start| name.starts_with(start)) {
         return None;
     }
@@ -184,16 +184,16 @@ pub(super) fn anywhere(name: &str) -> Option<Result<Maildir, Failure>> {
 }
 
 /// The name of a file for the user; `-` for standard input or output.
-pub(super) fn called(file: &Path) -> String {
-    if is_standard(file) { "-".into() } else { file.display().to_string() }
+pub(super) fn display_name(file: &Path) -> String {
+    if is_stdio(file) { "-".into() } else { file.display().to_string() }
 }
 
 /// True for `-`, which stands for standard input or output.
-pub(super) fn is_standard(file: &Path) -> bool {
+pub(super) fn is_stdio(file: &Path) -> bool {
     file == Path::new("-")
 }
 
 /// Formats a number of messages.
-pub(super) fn counted(messages: u64) -> String {
+pub(super) fn message_count(messages: u64) -> String {
     format!("{messages} message{}", if messages == 1 { "" } else { "s" })
 }

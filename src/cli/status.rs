@@ -19,8 +19,8 @@ use super::{Failure, output};
 use crate::{
     config::Config,
     metrics::{
-        location::{self, Figures, Search},
-        reader::Reading,
+        location::{self, MetricsFile, Search},
+        reader::MetricsSnapshot,
     },
     printable,
 };
@@ -48,13 +48,13 @@ enum Source {
     /// A file named by the user.
     Named(PathBuf),
     /// A file found by search.
-    Found(Figures),
+    Found(MetricsFile),
 }
 
 impl Source {
-    fn read(&self) -> io::Result<Reading> {
+    fn read(&self) -> io::Result<MetricsSnapshot> {
         match self {
-            Self::Named(path) => Reading::of(path),
+            Self::Named(path) => MetricsSnapshot::from_file(path),
             Self::Found(figures) => figures.read(),
         }
     }
@@ -62,9 +62,9 @@ impl Source {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let figures = match (&arguments.file, &arguments.config) {
-        (Some(file), _) => named(file)?,
-        (None, Some(config)) => of_config(&Config::load(config)?)?,
-        (None, None) => found(location::latest())?,
+        (Some(file), _) => named_source(file)?,
+        (None, Some(config)) => source_of_config(&Config::load(config)?)?,
+        (None, None) => latest_source(location::latest())?,
     };
     let now = SystemTime::now();
     #[cfg(feature = "tools")]
@@ -75,23 +75,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (_, reading) = figures;
     let text = if arguments.json { json(&reading, now) } else { table(&reading, now) };
     output::page(&text)?;
-    match stale(&reading, now) {
+    match staleness(&reading, now) {
         None => Ok(()),
         Some(age) => Err(Failure::Other(format!("the figures are {age} old: the server has ended or hangs"))),
     }
 }
 
-fn of_config(config: &Config) -> Result<(Source, Reading), Failure> {
+fn source_of_config(config: &Config) -> Result<(Source, MetricsSnapshot), Failure> {
     match &config.metrics.file {
-        Some(file) => named(file),
-        None => found(location::to_read(&config.spool, &config.hostname)),
+        Some(file) => named_source(file),
+        None => latest_source(location::find(&config.spool, &config.hostname)),
     }
 }
 
-fn named(file: &Path) -> Result<(Source, Reading), Failure> {
+fn named_source(file: &Path) -> Result<(Source, MetricsSnapshot), Failure> {
     let source = Source::Named(file.to_owned());
     let reading = source.read().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Failure::Other(format!("{}: {NOBODY}", file.display())),
+        io::ErrorKind::NotFound => Failure::Other(format!("{}: {NO_SERVER}", file.display())),
         _ => Failure::Other(format!("{}: {error}", file.display())),
     })?;
     Ok((source, reading))
@@ -99,13 +99,13 @@ fn named(file: &Path) -> Result<(Source, Reading), Failure> {
 
 /// Reads the newest figures that can be read. Reports skipped directories and files, which another user has
 /// written or could have written.
-fn found(search: Search) -> Result<(Source, Reading), Failure> {
+fn latest_source(search: Search) -> Result<(Source, MetricsSnapshot), Failure> {
     let mut left_out = search.refused;
-    for figures in search.figures {
+    for figures in search.files {
         match figures.read() {
             Ok(reading) => {
                 for why in left_out {
-                    output::tell(format_args!("restante: skipped: {why}"));
+                    output::message(format_args!("restante: skipped: {why}"));
                 }
                 return Ok((Source::Found(figures), reading));
             }
@@ -114,18 +114,18 @@ fn found(search: Search) -> Result<(Source, Reading), Failure> {
         }
     }
     let left_out: String = left_out.iter().map(|why| format!("; skipped: {why}")).collect();
-    Err(Failure::Other(format!("{NOBODY}{left_out}")))
+    Err(Failure::Other(format!("{NO_SERVER}{left_out}")))
 }
 
 /// The age of the figures, if a running server would have written newer ones.
-fn stale(reading: &Reading, now: SystemTime) -> Option<String> {
+fn staleness(reading: &MetricsSnapshot, now: SystemTime) -> Option<String> {
     let every = reading.value("restante_written_every_seconds").unwrap_or_default();
     let age = reading.age(now);
     let three_times = Duration::try_from_secs_f64(3.0 * every).unwrap_or_default();
     (age > three_times.saturating_add(SLACK)).then(|| summary::span(age))
 }
 
-fn table(reading: &Reading, now: SystemTime) -> String {
+fn table(reading: &MetricsSnapshot, now: SystemTime) -> String {
     let mut text = format!("{}\n\n", summary::heading(reading, now));
     summary::lines(reading, None).iter().for_each(|line| {
         text.push_str(line);
@@ -134,14 +134,14 @@ fn table(reading: &Reading, now: SystemTime) -> String {
     text
 }
 
-fn json(reading: &Reading, now: SystemTime) -> String {
+fn json(reading: &MetricsSnapshot, now: SystemTime) -> String {
     let figures: serde_json::Map<String, serde_json::Value> =
-        reading.all().map(|(name, value)| (name, value.into())).collect();
+        reading.samples().map(|(name, value)| (name, value.into())).collect();
     let all = serde_json::json!({ "age_seconds": reading.age(now).as_secs_f64(), "figures": figures });
     format!("{}\n", printable::json(&all, true))
 }
 
-const NOBODY: &str =
+const NO_SERVER: &str =
     "no figures: the server is not running, or writes them elsewhere (choose with --config or --file)";
 /// Delay allowed to a busy machine.
 const SLACK: Duration = Duration::from_secs(5);

@@ -40,7 +40,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
 
 /// Wraps text to 80 columns, indented by that many.
 pub(super) fn wrapped(text: &str, indent: usize) -> String {
-    let lines = display::wrapped(text, COLUMNS - indent);
+    let lines = display::wrap_words(text, COLUMNS - indent);
     lines.iter().map(|line| format!("{}{line}", " ".repeat(indent))).collect::<Vec<_>>().join("\n")
 }
 

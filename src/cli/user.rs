@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, output::Out};
+use super::{Failure, output::Stdout};
 use crate::{
     accounts::{self, Account, UserFile},
     config::Config,
@@ -28,68 +28,71 @@ enum Action {
     #[command(visible_alias = "password")]
     Passwd(WithPassword),
     /// Refuse logins to an account; mail still arrives
-    Disable(Named),
+    Disable(AccountArg),
     /// Allow logins to an account again
-    Enable(Named),
+    Enable(AccountArg),
     /// List the accounts
-    List(File),
+    List(ConfigArg),
     /// Remove an account; its mail stays
-    Remove(Named),
+    Remove(AccountArg),
 }
 
 #[derive(Debug, Args)]
 struct WithPassword {
     #[command(flatten)]
-    account: Named,
+    account: AccountArg,
     /// Read the password from the first line of standard input
     #[arg(long)]
     password_stdin: bool,
 }
 
 #[derive(Debug, Args)]
-struct Named {
+struct AccountArg {
     /// Full mail address
     name: String,
     #[command(flatten)]
-    file: File,
+    file: ConfigArg,
 }
 
 #[derive(Debug, Args)]
-struct File {
+struct ConfigArg {
     /// Configuration file, for the path of the accounts file
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let mut out = Out::new();
+    let mut out = Stdout::new();
     match &arguments.action {
         Action::Add(to) => {
             let config = Config::load(&to.account.file.config)?;
-            let name = accounts::name(&to.account.name, &config.domains)?;
+            let name = accounts::account_name(&to.account.name, &config.domains)?;
             UserFile::at(config.accounts.clone()).add(&name, &password(to)?)?;
-            out.line(format_args!("added {name}; {}", taken(&config)))?;
+            out.line(format_args!("added {name}; {}", reload_notice(&config)))?;
         }
         Action::Passwd(to) => {
             let config = Config::load(&to.account.file.config)?;
             let name = to.account.name.to_ascii_lowercase();
             UserFile::at(config.accounts.clone()).set_password(&name, &password(to)?)?;
-            out.line(format_args!("changed the password of {name}; {}", taken(&config)))?;
+            out.line(format_args!("changed the password of {name}; {}", reload_notice(&config)))?;
         }
         Action::Disable(account) => set_disabled(account, true, &mut out)?,
         Action::Enable(account) => set_disabled(account, false, &mut out)?,
         Action::List(file) => {
             let config = Config::load(&file.config)?;
             let users = UserFile::at(config.accounts).users()?;
-            users.iter().try_for_each(|(name, account)| out.line(described(name, account)))?;
+            users.iter().try_for_each(|(name, account)| out.line(describe(name, account)))?;
         }
         Action::Remove(account) => {
             let config = Config::load(&account.file.config)?;
             let name = account.name.to_ascii_lowercase();
-            let left = crate::loaded_config::sources(&config);
+            let left = crate::loaded_config::account_sources(&config);
             UserFile::at(&left.users).remove(&name)?;
             let spool = config.spool.display();
-            out.line(format_args!("removed {name}, whose mail stays in {spool}; {}", taken(&config)))?;
+            out.line(format_args!(
+                "removed {name}, whose mail stays in {spool}; {}",
+                reload_notice(&config)
+            ))?;
             if let Err(error @ accounts::Error::Aliases { .. }) = left.load() {
                 out.line(format_args!(
                     "change the aliases too, else the server will not start again: {error}"
@@ -100,16 +103,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     out.flush()
 }
 
-fn set_disabled(account: &Named, disabled: bool, out: &mut Out) -> Result<(), Failure> {
+fn set_disabled(account: &AccountArg, disabled: bool, out: &mut Stdout) -> Result<(), Failure> {
     let config = Config::load(&account.file.config)?;
     let name = account.name.to_ascii_lowercase();
     UserFile::at(config.accounts.clone()).set_disabled(&name, disabled)?;
     let done = if disabled { "disabled" } else { "enabled" };
-    out.line(format_args!("{done} {name}; {}", taken(&config)))
+    out.line(format_args!("{done} {name}; {}", reload_notice(&config)))
 }
 
 /// One line for one account: its name, and its differences from the default.
-fn described(name: &str, account: &Account) -> String {
+fn describe(name: &str, account: &Account) -> String {
     let mut line = name.to_owned();
     if let Some(inbox) = account.inbox.as_deref().filter(|inbox| *inbox != name) {
         line += &format!(" -> {inbox}");
@@ -130,7 +133,7 @@ fn described(name: &str, account: &Account) -> String {
 }
 
 /// The time until a running server applies the change.
-fn taken(config: &Config) -> String {
+fn reload_notice(config: &Config) -> String {
     format!("a running server applies this within {}", config.limits.accounts_check)
 }
 

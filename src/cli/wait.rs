@@ -6,7 +6,7 @@ use clap::Args;
 use regex::Regex;
 use serde_json::json;
 
-use super::{Failure, mailboxes::Where, output::Out};
+use super::{Failure, mailboxes::MailboxArgs, output::Stdout};
 use crate::{
     logging::escape,
     maildir,
@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    place: Where,
+    place: MailboxArgs,
     /// Address to wait for; with a +tag, only mail for exactly that address
     #[arg(long, value_name = "ADDRESS")]
     to: String,
@@ -52,19 +52,19 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     // Reads the mark first, because the file may be readable for root only.
-    let after = arguments.after.as_deref().map(mark).transpose()?.unwrap_or_default();
+    let after = arguments.after.as_deref().map(parse_mark).transpose()?.unwrap_or_default();
     let mailboxes = arguments.place.open()?;
-    let targets = mailboxes.of(&arguments.to)?;
+    let targets = mailboxes.targets(&arguments.to)?;
     let wait = Wait { spool: &mailboxes.spool, targets: &targets, after: &after, timeout: arguments.timeout };
-    let mut out = Out::new();
+    let mut out = Stdout::new();
     if arguments.mark {
-        let mark = wait.mark().map_err(broken)?;
+        let mark = wait.mark().map_err(disk_failure)?;
         out.line(mark)?;
         return out.flush();
     }
     let (mut found, mut failed) = (0, None);
     let enough = wait.run(|message| {
-        let step = wanted(arguments, &message).and_then(|is_wanted| {
+        let step = matches(arguments, &message).and_then(|is_wanted| {
             if is_wanted {
                 found += 1;
                 let line = if arguments.json { as_json(&message) } else { as_text(&message) };
@@ -80,7 +80,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             ControlFlow::Continue(())
         }
     });
-    match (failed, enough.map_err(broken)?) {
+    match (failed, enough.map_err(disk_failure)?) {
         (Some(failure), _) => Err(failure),
         (None, true) => Ok(()),
         (None, false) => Err(Failure::Other(format!(
@@ -92,7 +92,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-fn mark(text: &str) -> Result<Mark, Failure> {
+fn parse_mark(text: &str) -> Result<Mark, Failure> {
     let content = match text.strip_prefix('@') {
         Some(file) => fs::read_to_string(file).map_err(|error| Failure::Usage(format!("{file}: {error}")))?,
         None => text.to_owned(),
@@ -100,7 +100,7 @@ fn mark(text: &str) -> Result<Mark, Failure> {
     content.parse().map_err(|error| Failure::Usage(format!("--after: {error}")))
 }
 
-fn wanted(arguments: &Arguments, message: &Message) -> Result<bool, Failure> {
+fn matches(arguments: &Arguments, message: &Message) -> Result<bool, Failure> {
     let Arguments { from, subject, body, .. } = arguments;
     let header = from.as_ref().is_none_or(|from| message.is_from(from))
         && subject.as_ref().is_none_or(|subject| subject.is_match(message.subject()));
@@ -108,7 +108,7 @@ fn wanted(arguments: &Arguments, message: &Message) -> Result<bool, Failure> {
         Some(body) if header => match message.text() {
             Ok(text) => Ok(body.is_match(&text)),
             Err(error) if error.kind() == maildir::Kind::Gone => Ok(false),
-            Err(error) => Err(broken(error)),
+            Err(error) => Err(disk_failure(error)),
         },
         _ => Ok(header),
     }
@@ -140,6 +140,6 @@ fn as_json(message: &Message) -> String {
     printable::json(&all, false)
 }
 
-fn broken(error: maildir::Error) -> Failure {
+fn disk_failure(error: maildir::Error) -> Failure {
     Failure::Other(error.to_string())
 }

@@ -12,7 +12,7 @@ use std::{
 use clap::Args;
 use notify::{RecursiveMode, Watcher};
 
-use super::{Failure, output, transcript_view::Stage};
+use super::{Failure, output, transcript_view::Renderer};
 use crate::{
     config::Config,
     open_regular::{open_regular, read_bounded},
@@ -55,17 +55,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         open_regular(&path).map_err(|error| absent(&path, &error))?;
     }
     if arguments.mermaid || arguments.no_follow {
-        let file = if is_directory { last(&path)? } else { path };
-        let text = read_bounded(&file, LONGEST).map_err(|error| absent(&file, &error))?;
+        let file = if is_directory { last_transcript(&path)? } else { path };
+        let text = read_bounded(&file, MAX_READ).map_err(|error| absent(&file, &error))?;
         let text = String::from_utf8_lossy(&text);
         let shown = if arguments.mermaid {
             printable::page(&mermaid::diagram(&text))
         } else {
-            let mut stage = Stage::of_terminal();
+            let mut stage = Renderer::for_output();
             let mut reader = Reader::default();
-            text.lines().map(|line| stage.show(&mut reader, line, None)).collect()
+            text.lines().map(|line| stage.render(&mut reader, line, None)).collect()
         };
-        return quiet(output::styled(&shown));
+        return ignore_broken_pipe(output::styled(&shown));
     }
     follow(&path, is_directory)
 }
@@ -83,26 +83,28 @@ fn follow(path: &Path, is_directory: bool) -> Result<(), Failure> {
         .watch(directory, RecursiveMode::NonRecursive)
         .map_err(|error| Failure::Other(format!("cannot watch {}: {error}", directory.display())))?;
 
-    let mut stage = Stage::of_terminal();
+    let mut stage = Renderer::for_output();
     let mut plays = BTreeMap::new();
     if is_directory {
-        for file in files(path)? {
-            let mut play = Play::new(&file);
-            if play.skip().is_ok() {
+        for file in transcripts_in(path)? {
+            let mut play = TranscriptTail::new(&file);
+            if play.skip_existing().is_ok() {
                 plays.insert(file, play);
             }
         }
         if io::stdout().is_terminal() {
             let place = printable::path(path);
-            quiet(output::styled(&format!("Waiting for sessions in {place}. Press Ctrl-C to quit.\n")))?;
+            ignore_broken_pipe(output::styled(&format!(
+                "Waiting for sessions in {place}. Press Ctrl-C to quit.\n"
+            )))?;
         }
     }
     loop {
-        let all = if is_directory { files(path)? } else { vec![path.to_owned()] };
+        let all = if is_directory { transcripts_in(path)? } else { vec![path.to_owned()] };
         plays.retain(|file, _| all.binary_search(file).is_ok());
         for file in all {
-            let play = plays.entry(file.clone()).or_insert_with(|| Play::new(&file));
-            let shown = match play.show(&mut stage, is_directory) {
+            let play = plays.entry(file.clone()).or_insert_with(|| TranscriptTail::new(&file));
+            let shown = match play.render_new(&mut stage, is_directory) {
                 // The server removed it to stay within its limit, or it is not a transcript.
                 Err(error) if is_directory && NO_TRANSCRIPT.contains(&error.kind()) => {
                     continue;
@@ -117,69 +119,69 @@ fn follow(path: &Path, is_directory: bool) -> Result<(), Failure> {
             }
         }
         // The timeout is for file systems without events.
-        if stirs.recv_timeout(LOOK_EVERY).is_ok() {
+        if stirs.recv_timeout(POLL_INTERVAL).is_ok() {
             while stirs.try_recv().is_ok() {}
         }
     }
 }
 
 /// One transcript, with the position read so far.
-struct Play {
+struct TranscriptTail {
     path: PathBuf,
     read: u64,
     /// A line without its end.
-    half: Vec<u8>,
+    partial_line: Vec<u8>,
     reader: Reader,
     name: String,
 }
 
-impl Play {
+impl TranscriptTail {
     fn new(path: &Path) -> Self {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let name = name.rsplit('-').next().unwrap_or_default().to_owned();
-        Self { path: path.to_owned(), read: 0, half: Vec::new(), reader: Reader::default(), name }
+        Self { path: path.to_owned(), read: 0, partial_line: Vec::new(), reader: Reader::default(), name }
     }
 
     /// Skips the lines present. A finished session need not be read at all.
-    fn skip(&mut self) -> io::Result<()> {
+    fn skip_existing(&mut self) -> io::Result<()> {
         let length = fs::metadata(&self.path)?.len();
-        self.read = length.saturating_sub(END);
-        if self.lines()?.iter().any(|line| line.starts_with("# state: ") && line.ends_with(" -> over")) {
+        self.read = length.saturating_sub(TAIL_OCTETS);
+        if self.read_lines()?.iter().any(|line| line.starts_with("# state: ") && line.ends_with(" -> over")) {
             return Ok(());
         }
         self.read = 0;
-        self.half.clear();
-        self.lines()?.iter().for_each(|line| drop(self.reader.line(line)));
+        self.partial_line.clear();
+        self.read_lines()?.iter().for_each(|line| drop(self.reader.line(line)));
         Ok(())
     }
 
-    fn show(&mut self, stage: &mut Stage, several: bool) -> io::Result<String> {
-        let lines = self.lines()?;
+    fn render_new(&mut self, stage: &mut Renderer, several: bool) -> io::Result<String> {
+        let lines = self.read_lines()?;
         let label = several.then_some(self.name.as_str()); // the printer escapes it
-        Ok(lines.iter().map(|line| stage.show(&mut self.reader, line, label)).collect())
+        Ok(lines.iter().map(|line| stage.render(&mut self.reader, line, label)).collect())
     }
 
     /// The new complete lines.
-    fn lines(&mut self) -> io::Result<Vec<String>> {
+    fn read_lines(&mut self) -> io::Result<Vec<String>> {
         if fs::metadata(&self.path)?.len() <= self.read {
             return Ok(Vec::new());
         }
         // The file is not kept open, because there may be more transcripts than descriptors.
         let mut file = open_regular(&self.path)?;
         file.seek(SeekFrom::Start(self.read))?;
-        let room = LONGEST.saturating_sub(self.half.len() as u64);
-        self.read += file.take(room).read_to_end(&mut self.half)? as u64;
-        if self.half.len() as u64 >= LONGEST && !self.half.contains(&b'\n') {
+        let room = MAX_READ.saturating_sub(self.partial_line.len() as u64);
+        self.read += file.take(room).read_to_end(&mut self.partial_line)? as u64;
+        if self.partial_line.len() as u64 >= MAX_READ && !self.partial_line.contains(&b'\n') {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a line without end"));
         }
-        let Some(end) = memchr::memrchr(b'\n', &self.half) else { return Ok(Vec::new()) };
-        let whole: Vec<u8> = self.half.drain(..=end).collect();
+        let Some(end) = memchr::memrchr(b'\n', &self.partial_line) else { return Ok(Vec::new()) };
+        let whole: Vec<u8> = self.partial_line.drain(..=end).collect();
         Ok(String::from_utf8_lossy(&whole).lines().map(str::to_owned).collect())
     }
 }
 
 /// The transcripts of a directory in order of time.
-fn files(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
+fn transcripts_in(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
     let entries = fs::read_dir(directory).map_err(|error| absent(directory, &error))?;
     let entries = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
     let paths = entries.map(|entry| entry.path());
@@ -189,8 +191,8 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
-fn last(directory: &Path) -> Result<PathBuf, Failure> {
-    files(directory)?
+fn last_transcript(directory: &Path) -> Result<PathBuf, Failure> {
+    transcripts_in(directory)?
         .pop()
         .ok_or_else(|| Failure::Other(format!("there is no transcript in {} yet", directory.display())))
 }
@@ -202,7 +204,7 @@ fn absent(path: &Path, error: &io::Error) -> Failure {
 }
 
 /// A reader that closed the pipe is not a failure.
-fn quiet(written: io::Result<()>) -> Result<(), Failure> {
+fn ignore_broken_pipe(written: io::Result<()>) -> Result<(), Failure> {
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::output(error)),
         _ => Ok(()),
@@ -213,7 +215,7 @@ fn quiet(written: io::Result<()>) -> Result<(), Failure> {
 const NO_TRANSCRIPT: [io::ErrorKind; 3] =
     [io::ErrorKind::NotFound, io::ErrorKind::InvalidInput, io::ErrorKind::IsADirectory];
 /// Octets of a transcript read at a time.
-const LONGEST: u64 = 64 << 20;
+const MAX_READ: u64 = 64 << 20;
 /// Octets at the end of a transcript that show the end of its session.
-const END: u64 = 200;
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const TAIL_OCTETS: u64 = 200;
+const POLL_INTERVAL: Duration = Duration::from_secs(1);

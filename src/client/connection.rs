@@ -12,25 +12,25 @@ use std::{
 
 use rustls::{ClientConnection, StreamOwned};
 
-use super::{Route, Security, Trouble};
+use super::{ClientError, ConnectOptions, Security};
 
 /// A host and a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct ServerAddr {
     /// A name, or an address without brackets.
     pub host: String,
     /// TCP port.
     pub port: u16,
 }
 
-impl Place {
+impl ServerAddr {
     /// True if the host is this machine.
     pub fn is_loopback(&self) -> bool {
         self.host.parse().map_or(self.host.eq_ignore_ascii_case("localhost"), |ip: IpAddr| ip.is_loopback())
     }
 }
 
-impl FromStr for Place {
+impl FromStr for ServerAddr {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -49,7 +49,7 @@ impl FromStr for Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ServerAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, port } = self;
         if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
@@ -58,28 +58,28 @@ impl fmt::Display for Place {
 
 /// Traffic on a connection, as its watcher sees it.
 #[derive(Debug, Clone, Copy)]
-pub enum Said<'a> {
+pub enum WireEvent<'a> {
     /// A line of the client, with secrets masked.
-    Client(&'a str),
+    ClientLine(&'a str),
     /// A line of the server, without its line end.
-    Server(&'a [u8]),
+    ServerLine(&'a [u8]),
     /// Octets of a message that the client sent.
-    Message(u64),
+    MessageSent(u64),
     /// Octets of a multi-line response of the server.
-    Answer(u64),
+    DataReceived(u64),
     /// The connection uses TLS of that version from here on.
-    Secured(&'static str),
+    TlsStarted(&'static str),
 }
 
 /// A callback for the traffic on a connection.
-pub type Watcher = Box<dyn FnMut(Said<'_>)>;
+pub type WireObserver = Box<dyn FnMut(WireEvent<'_>)>;
 
 /// One connection to a server.
-pub(super) struct Wire {
+pub(super) struct Connection {
     stream: BufReader<Stream>,
-    pub(super) place: Place,
-    pub(super) patience: Duration,
-    watcher: Option<Watcher>,
+    pub(super) server: ServerAddr,
+    pub(super) timeout: Duration,
+    observer: Option<WireObserver>,
 }
 
 enum Stream {
@@ -87,32 +87,35 @@ enum Stream {
     Secure(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
-impl Wire {
+impl Connection {
     /// Connects, and begins TLS at once if it is implicit.
-    pub(super) fn connect(route: &Route, watcher: Option<Watcher>) -> Result<Self, Trouble> {
-        let place = &route.place;
-        let failed = |error| Trouble::Unreachable(place.clone(), error);
-        let socket = dial(place).map_err(failed)?;
+    pub(super) fn connect(
+        route: &ConnectOptions,
+        watcher: Option<WireObserver>,
+    ) -> Result<Self, ClientError> {
+        let place = &route.server;
+        let failed = |error| ClientError::Unreachable(place.clone(), error);
+        let socket = connect_any(place).map_err(failed)?;
         socket.set_nodelay(true).map_err(failed)?; // small lines, each waiting for its answer
-        socket.set_write_timeout(Some(route.patience)).map_err(failed)?;
+        socket.set_write_timeout(Some(route.timeout)).map_err(failed)?;
         let stream = BufReader::with_capacity(BUFFER, Stream::Plain(socket));
-        let wire = Self { stream, place: place.clone(), patience: route.patience, watcher };
-        if route.security == Security::Implicit { wire.secure(route) } else { Ok(wire) }
+        let wire = Self { stream, server: place.clone(), timeout: route.timeout, observer: watcher };
+        if route.security == Security::Implicit { wire.start_tls(route) } else { Ok(wire) }
     }
 
     /// Begins TLS.
-    pub(super) fn secure(mut self, route: &Route) -> Result<Self, Trouble> {
+    pub(super) fn start_tls(mut self, route: &ConnectOptions) -> Result<Self, ClientError> {
         // Octets after the reply to STARTTLS came in clear text and may be anyone's; read later, they would
         // pass for the server's (RFC 3207 section 4.2).
         if !self.stream.buffer().is_empty() {
-            return Err(Trouble::Injected(self.place));
+            return Err(ClientError::InjectedBeforeTls(self.server));
         }
         let Stream::Plain(socket) = self.stream.into_inner() else {
-            return Err(Trouble::Injected(self.place));
+            return Err(ClientError::InjectedBeforeTls(self.server));
         };
-        let failed = |why: String| Trouble::Tls(self.place.clone(), why);
-        socket.set_read_timeout(Some(self.patience)).map_err(|error| failed(error.to_string()))?;
-        let connection = route.tls.session(&self.place.host).map_err(failed)?;
+        let failed = |why: String| ClientError::Tls(self.server.clone(), why);
+        socket.set_read_timeout(Some(self.timeout)).map_err(|error| failed(error.to_string()))?;
+        let connection = route.tls.session(&self.server.host).map_err(failed)?;
         let mut stream = StreamOwned::new(connection, socket);
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock).map_err(|error| failed(error.to_string()))?;
@@ -122,7 +125,7 @@ impl Wire {
             _ => "1.3",
         };
         self.stream = BufReader::with_capacity(BUFFER, Stream::Secure(Box::new(stream)));
-        self.tell(Said::Secured(version));
+        self.notify(WireEvent::TlsStarted(version));
         Ok(self)
     }
 
@@ -132,8 +135,8 @@ impl Wire {
     }
 
     /// Reads one line without its line end.
-    pub(super) fn line(&mut self) -> Result<Vec<u8>, Trouble> {
-        let until = Instant::now() + self.patience;
+    pub(super) fn read_line(&mut self) -> Result<Vec<u8>, ClientError> {
+        let until = Instant::now() + self.timeout;
         let mut line = Vec::new();
         loop {
             let buffer = self.fill(until)?;
@@ -142,28 +145,28 @@ impl Wire {
             line.extend_from_slice(&buffer[..taken]);
             self.consume(taken);
             if line.len() > LINE {
-                return Err(Trouble::Babble(self.place.clone()));
+                return Err(ClientError::ProtocolError(self.server.clone()));
             }
             if end.is_some() {
                 line.pop();
                 line.pop_if(|b| *b == b'\r');
-                self.tell(Said::Server(&line));
+                self.notify(WireEvent::ServerLine(&line));
                 return Ok(line);
             }
         }
     }
 
     /// Waits for octets, and returns those not consumed yet: at least one.
-    pub(super) fn fill(&mut self, until: Instant) -> Result<&[u8], Trouble> {
+    pub(super) fn fill(&mut self, until: Instant) -> Result<&[u8], ClientError> {
         if self.stream.buffer().is_empty() {
             let left = until.saturating_duration_since(Instant::now());
             let socket = self.stream.get_ref().socket();
             // Zero would wait without end.
-            let waited = socket.set_read_timeout(Some(left.max(SHORTEST)));
+            let waited = socket.set_read_timeout(Some(left.max(MIN_TIMEOUT)));
             match waited.and_then(|()| self.stream.fill_buf().map(<[u8]>::len)) {
-                Ok(0) => return Err(Trouble::Lost(self.place.clone())),
+                Ok(0) => return Err(ClientError::ConnectionLost(self.server.clone())),
                 Ok(_) => {}
-                Err(error) => return Err(self.broken(&error)),
+                Err(error) => return Err(self.io_error(&error)),
             }
         }
         Ok(self.stream.buffer())
@@ -174,44 +177,44 @@ impl Wire {
     }
 
     /// Sends a line.
-    pub(super) fn say(&mut self, line: &str) -> Result<(), Trouble> {
-        self.say_masked(line, line)
+    pub(super) fn send_line(&mut self, line: &str) -> Result<(), ClientError> {
+        self.send_line_masked(line, line)
     }
 
     /// Sends a line; the watcher sees `shown` instead.
-    pub(super) fn say_masked(&mut self, line: &str, shown: &str) -> Result<(), Trouble> {
-        self.tell(Said::Client(shown));
+    pub(super) fn send_line_masked(&mut self, line: &str, shown: &str) -> Result<(), ClientError> {
+        self.notify(WireEvent::ClientLine(shown));
         // One line is one command: line ends in typed text are removed.
         let line = line.replace(['\r', '\n'], "");
         self.send(format!("{line}\r\n").as_bytes())
     }
 
     /// Sends octets that the watcher does not see.
-    pub(super) fn send(&mut self, octets: &[u8]) -> Result<(), Trouble> {
+    pub(super) fn send(&mut self, octets: &[u8]) -> Result<(), ClientError> {
         let stream = self.stream.get_mut();
-        stream.write_all(octets).and_then(|()| stream.flush()).map_err(|error| self.broken(&error))
+        stream.write_all(octets).and_then(|()| stream.flush()).map_err(|error| self.io_error(&error))
     }
 
-    pub(super) fn tell(&mut self, said: Said<'_>) {
-        if let Some(watcher) = &mut self.watcher {
+    pub(super) fn notify(&mut self, said: WireEvent<'_>) {
+        if let Some(watcher) = &mut self.observer {
             watcher(said);
         }
     }
 
-    fn broken(&self, error: &io::Error) -> Trouble {
+    fn io_error(&self, error: &io::Error) -> ClientError {
         match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                Trouble::TooSlow(self.place.clone(), self.patience)
+                ClientError::Timeout(self.server.clone(), self.timeout)
             }
-            io::ErrorKind::InvalidData => Trouble::Tls(self.place.clone(), error.to_string()),
-            _ => Trouble::Lost(self.place.clone()),
+            io::ErrorKind::InvalidData => ClientError::Tls(self.server.clone(), error.to_string()),
+            _ => ClientError::ConnectionLost(self.server.clone()),
         }
     }
 }
 
-impl fmt::Debug for Wire {
+impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Wire({})", self.place)
+        write!(f, "Wire({})", self.server)
     }
 }
 
@@ -250,7 +253,7 @@ impl Write for Stream {
 }
 
 /// Tries each address of a host in turn.
-fn dial(place: &Place) -> io::Result<TcpStream> {
+fn connect_any(place: &ServerAddr) -> io::Result<TcpStream> {
     let addresses: Vec<SocketAddr> = (place.host.as_str(), place.port).to_socket_addrs()?.collect();
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses {
@@ -267,7 +270,7 @@ const BUFFER: usize = 16 * 1024;
 const LINE: usize = 8 * 1024;
 /// Time limit for one address.
 const CONNECT: Duration = Duration::from_secs(30);
-const SHORTEST: Duration = Duration::from_millis(1);
+const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {
@@ -278,12 +281,12 @@ mod tests {
         for (text, host, port) in
             [("mx.test:25", "mx.test", 25), ("[::1]:2525", "::1", 2525), ("127.0.0.1:1", "127.0.0.1", 1)]
         {
-            let place: Place = text.parse().unwrap();
+            let place: ServerAddr = text.parse().unwrap();
             assert_eq!((place.host.as_str(), place.port), (host, port));
             assert_eq!(place.to_string(), text);
         }
         for bad in ["", "mx.test", ":25", "mx.test:smtp", "mx.test:70000", "[::1:25", "a b:25", "a\r\nb:25"] {
-            let told = bad.parse::<Place>().unwrap_err();
+            let told = bad.parse::<ServerAddr>().unwrap_err();
             assert!(told.contains("mx.example.test:25"), "{told}");
         }
     }
@@ -297,7 +300,7 @@ mod tests {
             ("192.0.2.1:25", false),
             ("localhost.example.test:25", false),
         ] {
-            assert_eq!(text.parse::<Place>().unwrap().is_loopback(), loopback, "{text}");
+            assert_eq!(text.parse::<ServerAddr>().unwrap().is_loopback(), loopback, "{text}");
         }
     }
 }

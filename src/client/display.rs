@@ -8,19 +8,19 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Escapes a text of several lines: line ends and tabs stay, every other control character becomes its
 /// visible picture.
-pub fn harmless(text: &str) -> String {
+pub fn printable_text(text: &str) -> String {
     text.replace("\r\n", "\n")
         .chars()
-        .map(|c| if matches!(c, '\n' | '\t' | JOIN | JOIN_NOT) { c } else { picture(c) })
+        .map(|c| if matches!(c, '\n' | '\t' | JOIN | JOIN_NOT) { c } else { control_picture(c) })
         .collect()
 }
 
 /// Escapes one line: line ends and tabs become blanks.
-pub fn line(text: &str) -> String {
-    text.chars().map(|c| if matches!(c, '\n' | '\r' | '\t') { ' ' } else { picture(c) }).collect()
+pub fn printable_line(text: &str) -> String {
+    text.chars().map(|c| if matches!(c, '\n' | '\r' | '\t') { ' ' } else { control_picture(c) }).collect()
 }
 
-fn picture(c: char) -> char {
+fn control_picture(c: char) -> char {
     match c {
         // The block of control pictures has the order of the control characters.
         '\0'..='\x1f' => char::from_u32(0x2400 + c as u32).unwrap_or(UNKNOWN),
@@ -31,7 +31,7 @@ fn picture(c: char) -> char {
 }
 
 /// Fits the text into that many columns: cut with an ellipsis, or padded with blanks.
-pub fn column(text: &str, columns: usize) -> String {
+pub fn pad_to_width(text: &str, columns: usize) -> String {
     let width = text.width();
     if width <= columns {
         return format!("{text}{}", " ".repeat(columns - width));
@@ -50,12 +50,12 @@ pub fn column(text: &str, columns: usize) -> String {
 }
 
 /// Folds a text at blanks to that many columns. A longer word is cut.
-pub fn folded(text: &str, columns: usize) -> Vec<String> {
+pub fn fold(text: &str, columns: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for line in text.lines() {
         let line = line.replace('\t', "    ");
         let mut rest = line.trim_end();
-        while let Some(hard) = first_beyond(rest, columns) {
+        while let Some(hard) = first_char_beyond(rest, columns) {
             let at = rest[..hard].rfind(' ').filter(|at| !rest[..*at].trim().is_empty()).unwrap_or(hard);
             lines.push(rest[..at].trim_end().to_owned());
             rest = rest[at..].trim_start();
@@ -69,7 +69,7 @@ pub fn folded(text: &str, columns: usize) -> Vec<String> {
 
 /// The position of the first character beyond that many columns. The search stops there, because a line may
 /// be as long as a message. A first character that is too wide stays.
-fn first_beyond(text: &str, columns: usize) -> Option<usize> {
+fn first_char_beyond(text: &str, columns: usize) -> Option<usize> {
     let mut used = 0;
     let beyond = |(_, c): &(usize, char)| {
         used += c.width().unwrap_or(0);
@@ -80,7 +80,7 @@ fn first_beyond(text: &str, columns: usize) -> Option<usize> {
 }
 
 /// Wraps a sentence to that many columns at blanks only, so that a path stays in one piece.
-pub fn wrapped(sentence: &str, columns: usize) -> Vec<String> {
+pub fn wrap_words(sentence: &str, columns: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in sentence.split(' ') {
         match lines.last_mut() {
@@ -106,10 +106,13 @@ mod tests {
 
     #[test]
     fn an_escape_is_shown_and_does_nothing() {
-        assert_eq!(harmless("\x1b[31mred\x07\r\n\u{9b}1m\u{202e}x\r"), "␛[31mred␇\n\u{fffd}1m\u{fffd}x␍");
-        assert_eq!(line("a\r\n b\tc\x7f"), "a   b c␡");
-        assert_eq!(line("a\u{200b}b\u{200d}c\u{feff}"), "a\u{fffd}b\u{fffd}c\u{fffd}");
-        assert_eq!(harmless("a\u{200b}b\u{200d}c"), "a\u{fffd}b\u{200d}c");
+        assert_eq!(
+            printable_text("\x1b[31mred\x07\r\n\u{9b}1m\u{202e}x\r"),
+            "␛[31mred␇\n\u{fffd}1m\u{fffd}x␍"
+        );
+        assert_eq!(printable_line("a\r\n b\tc\x7f"), "a   b c␡");
+        assert_eq!(printable_line("a\u{200b}b\u{200d}c\u{feff}"), "a\u{fffd}b\u{fffd}c\u{fffd}");
+        assert_eq!(printable_text("a\u{200b}b\u{200d}c"), "a\u{fffd}b\u{200d}c");
     }
 
     #[test]
@@ -121,7 +124,7 @@ mod tests {
             ("日本語", "日本…"),
             ("é日日日", "é日… "),
         ] {
-            assert_eq!(column(text, 5), cut);
+            assert_eq!(pad_to_width(text, 5), cut);
             assert_eq!(cut.width(), 5);
         }
     }
@@ -129,17 +132,20 @@ mod tests {
     #[test]
     fn long_lines_are_folded_at_blanks_or_cut() {
         assert_eq!(
-            folded("one two three\n\nxxxxxxxxxxxx y", 8),
+            fold("one two three\n\nxxxxxxxxxxxx y", 8),
             ["one two", "three", "", "xxxxxxxx", "xxxx y"]
         );
-        assert_eq!(folded("  indented text", 10), ["  indented", "text"]);
-        assert_eq!(folded("日本語日本語", 5), ["日本", "語日", "本語"]);
-        assert_eq!(folded("日", 1), ["日"]);
+        assert_eq!(fold("  indented text", 10), ["  indented", "text"]);
+        assert_eq!(fold("日本語日本語", 5), ["日本", "語日", "本語"]);
+        assert_eq!(fold("日", 1), ["日"]);
     }
 
     #[test]
     fn a_sentence_is_broken_at_blanks_only() {
-        assert_eq!(wrapped("Saved as /a/very/long/path here", 10), ["Saved as", "/a/very/long/path", "here"]);
-        assert_eq!(wrapped("", 10), [""]);
+        assert_eq!(
+            wrap_words("Saved as /a/very/long/path here", 10),
+            ["Saved as", "/a/very/long/path", "here"]
+        );
+        assert_eq!(wrap_words("", 10), [""]);
     }
 }

@@ -14,8 +14,8 @@ pub mod strings;
 pub(crate) mod submit;
 mod tls;
 
-pub use connection::{Place, Said, Watcher};
-pub use error::Trouble;
+pub use connection::{ServerAddr, WireEvent, WireObserver};
+pub use error::ClientError;
 pub use tls::{Tls, Trust};
 
 use std::time::Duration;
@@ -33,20 +33,20 @@ pub enum Security {
 
 /// The address of a server and the way to connect to it.
 #[derive(Debug, Clone)]
-pub struct Route {
+pub struct ConnectOptions {
     /// Host and port.
-    pub place: Place,
+    pub server: ServerAddr,
     /// Protection of the connection.
     pub security: Security,
     /// Trusted certificates.
     pub tls: Tls,
     /// Time limit for a reply.
-    pub patience: Duration,
+    pub timeout: Duration,
 }
 
-impl Route {
+impl ConnectOptions {
     /// True if a password would cross a network in clear text.
     pub fn exposes_passwords(&self) -> bool {
-        self.security == Security::None && !self.place.is_loopback()
+        self.security == Security::None && !self.server.is_loopback()
     }
 }

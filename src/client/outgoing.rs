@@ -21,7 +21,7 @@ pub struct Person {
 }
 
 impl Person {
-    pub fn at(address: impl Into<String>) -> Self {
+    pub fn address_only(address: impl Into<String>) -> Self {
         Self { name: None, address: address.into() }
     }
 
@@ -29,7 +29,7 @@ impl Person {
     ///
     /// # Errors
     /// Returns the text that is not an address.
-    pub fn list(text: &str) -> Result<Vec<Self>, String> {
+    pub fn parse_list(text: &str) -> Result<Vec<Self>, String> {
         let wrong = || text.trim().to_owned();
         if text.contains(char::is_control) {
             return Err(wrong());
@@ -117,7 +117,7 @@ impl Attachment {
 
 /// The message that a reply answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answered {
+pub struct InReplyTo {
     /// Message-ID, without angle brackets.
     pub id: String,
     /// Message-IDs of the thread, ending with the answered message.
@@ -125,7 +125,7 @@ pub struct Answered {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Letter {
+pub(crate) struct OutgoingMessage {
     pub from: Person,
     pub to: Vec<Person>,
     pub cc: Vec<Person>,
@@ -135,15 +135,15 @@ pub(crate) struct Letter {
     pub text: String,
     pub attachments: Vec<Attachment>,
     /// The message that this one replies to.
-    pub answers: Option<Answered>,
+    pub in_reply_to: Option<InReplyTo>,
 }
 
-impl Letter {
+impl OutgoingMessage {
     /// An empty message.
     pub(crate) fn from(from: Person) -> Self {
         let (to, cc, bcc) = (Vec::new(), Vec::new(), Vec::new());
         let (subject, text) = (String::new(), String::new());
-        Self { from, to, cc, bcc, subject, text, attachments: Vec::new(), answers: None }
+        Self { from, to, cc, bcc, subject, text, attachments: Vec::new(), in_reply_to: None }
     }
 
     /// Returns every envelope address once.
@@ -158,7 +158,7 @@ impl Letter {
     }
 
     /// Formats the message with CRLF line ends. `unique` makes its Message-ID unique.
-    pub(crate) fn message(&self, date: SystemTime, unique: u64) -> Vec<u8> {
+    pub(crate) fn build(&self, date: SystemTime, unique: u64) -> Vec<u8> {
         let seconds = date.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         // The writer's domain, because recipients need not learn the name of this machine.
         let domain = self.from.address.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
@@ -177,7 +177,7 @@ impl Letter {
             builder = builder.to(Address::new_group(Some("undisclosed-recipients"), Vec::new()));
         }
         builder = builder.subject(self.subject.as_str());
-        if let Some(answers) = &self.answers {
+        if let Some(answers) = &self.in_reply_to {
             let thread = MessageId::new_list(answers.thread.iter().map(String::as_str));
             builder = builder.in_reply_to(answers.id.as_str()).references(thread);
         }
@@ -224,10 +224,10 @@ mod tests {
             ("root", vec![person("", "root")]),
             ("rené@b.test", vec![person("", "rené@b.test")]),
         ] {
-            assert_eq!(Person::list(text).as_deref(), Ok(people.as_slice()), "{text}");
+            assert_eq!(Person::parse_list(text).as_deref(), Ok(people.as_slice()), "{text}");
         }
         for bad in ["a b@c", "a@b>\r\nBcc: x@y", "<>", "a@b\u{7}", "Bob <a b@c.test>"] {
-            assert!(Person::list(bad).is_err(), "{bad:?}: {:?}", Person::list(bad));
+            assert!(Person::parse_list(bad).is_err(), "{bad:?}: {:?}", Person::parse_list(bad));
         }
     }
 
@@ -236,7 +236,7 @@ mod tests {
         let people =
             [person("Doe, \"J.\" \\o/", "j@b.test"), person("Élodie D", "e@b.test"), person("", "x@b.test")];
         let shown = people.each_ref().map(Person::to_string).join(", ");
-        assert_eq!(Person::list(&shown).as_deref(), Ok(people.as_slice()), "{shown}");
+        assert_eq!(Person::parse_list(&shown).as_deref(), Ok(people.as_slice()), "{shown}");
     }
 
     #[test]
@@ -249,11 +249,11 @@ mod tests {
         }
     }
 
-    fn letter() -> Letter {
-        Letter {
-            to: vec![Person::at("bob@b.test"), person("Élodie", "e@b.test")],
-            cc: vec![Person::at("BOB@b.test")],
-            bcc: vec![Person::at("secret@b.test")],
+    fn letter() -> OutgoingMessage {
+        OutgoingMessage {
+            to: vec![Person::address_only("bob@b.test"), person("Élodie", "e@b.test")],
+            cc: vec![Person::address_only("BOB@b.test")],
+            bcc: vec![Person::address_only("secret@b.test")],
             subject: "Réunion à 10 h, avec un sujet assez long pour être plié deux fois au moins".into(),
             text: "Bonjour,\n.\n.. à demain\n".into(),
             attachments: vec![
@@ -269,8 +269,8 @@ mod tests {
                     content: b"A: b\n\n".to_vec(),
                 },
             ],
-            answers: Some(Answered { id: "1@b".into(), thread: vec!["0@b".into(), "1@b".into()] }),
-            ..Letter::from(person("Ann", "ann@a.test"))
+            in_reply_to: Some(InReplyTo { id: "1@b".into(), thread: vec!["0@b".into(), "1@b".into()] }),
+            ..OutgoingMessage::from(person("Ann", "ann@a.test"))
         }
     }
 
@@ -278,7 +278,7 @@ mod tests {
     fn a_message_says_what_the_letter_says_but_for_bcc() {
         let letter = letter();
         assert_eq!(letter.recipients(), ["bob@b.test", "e@b.test", "secret@b.test"]);
-        let message = letter.message(SystemTime::UNIX_EPOCH, 7);
+        let message = letter.build(SystemTime::UNIX_EPOCH, 7);
         assert!(message.is_ascii() && !String::from_utf8_lossy(&message).to_lowercase().contains("secret"));
         assert!(message.split(|b| *b == b'\n').all(|line| line.len() <= 79));
         let parsed = MessageParser::default().parse(&message).unwrap();
@@ -299,8 +299,11 @@ mod tests {
 
     #[test]
     fn a_letter_for_hidden_people_only_says_so() {
-        let letter = Letter { bcc: vec![Person::at("x@b.test")], ..Letter::from(Person::at("a@a.test")) };
-        let message = String::from_utf8(letter.message(SystemTime::UNIX_EPOCH, 0)).unwrap();
+        let letter = OutgoingMessage {
+            bcc: vec![Person::address_only("x@b.test")],
+            ..OutgoingMessage::from(Person::address_only("a@a.test"))
+        };
+        let message = String::from_utf8(letter.build(SystemTime::UNIX_EPOCH, 0)).unwrap();
         assert!(message.contains("undisclosed-recipients") && !message.contains("x@b.test"), "{message}");
     }
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{
-    Route, Security, Trouble,
-    connection::{Said, Watcher, Wire},
+    ClientError, ConnectOptions, Security,
+    connection::{Connection, WireEvent, WireObserver},
 };
 use crate::proto::{
     dot::{Decoder, LineEndings},
@@ -17,15 +17,15 @@ use crate::proto::{
 
 /// A reply that begins with `-ERR`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Denial {
+pub struct ErrReply {
     /// The response code in capitals, without brackets: `IN-USE` (RFC 2449 section 8, RFC 3206).
     pub code: Option<String>,
     /// The text after the code.
     pub text: String,
 }
 
-impl Denial {
-    fn of(rest: &str) -> Self {
+impl ErrReply {
+    fn parse(rest: &str) -> Self {
         let coded = rest.strip_prefix('[').and_then(|rest| rest.split_once(']'));
         match coded {
             Some((code, text)) => Self { code: Some(code.to_ascii_uppercase()), text: text.trim().into() },
@@ -45,7 +45,7 @@ struct Capabilities {
 }
 
 impl Capabilities {
-    fn of(lines: &[String]) -> Self {
+    fn parse(lines: &[String]) -> Self {
         let mut found = Self::default();
         for line in lines {
             let mut words = line.split_ascii_whitespace();
@@ -64,7 +64,7 @@ impl Capabilities {
 
 /// One line of LIST.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListEntry {
     /// Message number, valid in this session.
     pub number: u32,
     /// Size in octets on the wire.
@@ -74,7 +74,7 @@ pub struct Listed {
 /// A POP3 session.
 #[derive(Debug)]
 pub struct Pop3 {
-    wire: Wire,
+    connection: Connection,
     capabilities: Capabilities,
 }
 
@@ -83,19 +83,19 @@ impl Pop3 {
     ///
     /// # Errors
     /// The connection or TLS failed; [`Trouble::Denied`] if the server refuses the session.
-    pub fn open(route: &Route, watcher: Option<Watcher>) -> Result<Self, Trouble> {
-        let wire = Wire::connect(route, watcher)?;
-        let mut pop3 = Self { wire, capabilities: Capabilities::default() };
-        pop3.reply()?;
-        pop3.look_at_capabilities()?;
+    pub fn open(route: &ConnectOptions, watcher: Option<WireObserver>) -> Result<Self, ClientError> {
+        let wire = Connection::connect(route, watcher)?;
+        let mut pop3 = Self { connection: wire, capabilities: Capabilities::default() };
+        pop3.read_status()?;
+        pop3.fetch_capabilities()?;
         if route.security == Security::StartTls {
             if !pop3.capabilities.stls {
-                return Err(Trouble::NoTls(pop3.wire.place));
+                return Err(ClientError::NoTls(pop3.connection.server));
             }
-            pop3.ask("STLS")?;
-            pop3.wire = pop3.wire.secure(route)?;
+            pop3.command("STLS")?;
+            pop3.connection = pop3.connection.start_tls(route)?;
             // Capabilities announced in clear text are discarded (RFC 2595 section 4).
-            pop3.look_at_capabilities()?;
+            pop3.fetch_capabilities()?;
         }
         Ok(pop3)
     }
@@ -104,12 +104,12 @@ impl Pop3 {
     ///
     /// # Errors
     /// The connection broke.
-    pub fn speak(&mut self, tag: &str) -> Result<(), Trouble> {
+    pub fn set_language(&mut self, tag: &str) -> Result<(), ClientError> {
         if !self.capabilities.lang {
             return Ok(());
         }
-        match self.ask(&format!("LANG {tag}")) {
-            Err(Trouble::Denied(_)) => Ok(()), // the server keeps its own language
+        match self.command(&format!("LANG {tag}")) {
+            Err(ClientError::Denied(_)) => Ok(()), // the server keeps its own language
             done => done.map(|_| ()),
         }
     }
@@ -118,24 +118,24 @@ impl Pop3 {
     ///
     /// # Errors
     /// [`Trouble::Denied`] if the server refuses the login.
-    pub fn log_in(&mut self, user: &str, password: &Secret) -> Result<(), Trouble> {
+    pub fn log_in(&mut self, user: &str, password: &Secret) -> Result<(), ClientError> {
         if self.capabilities.plain && !self.capabilities.user {
             let message = [b"\0", user.as_bytes(), b"\0", password.reveal()].concat();
-            self.wire.say("AUTH PLAIN")?;
-            let line = String::from_utf8_lossy(&self.wire.line()?).into_owned();
+            self.connection.send_line("AUTH PLAIN")?;
+            let line = String::from_utf8_lossy(&self.connection.read_line()?).into_owned();
             if !line.starts_with('+') || line.starts_with("+OK") {
-                return self.understand(&line).map(|_| ());
+                return self.parse_status(&line).map(|_| ());
             }
-            self.wire.say_masked(&STANDARD.encode(message), "***")?;
-            self.reply()?;
+            self.connection.send_line_masked(&STANDARD.encode(message), "***")?;
+            self.read_status()?;
         } else {
-            self.ask(&format!("USER {user}"))?;
+            self.command(&format!("USER {user}"))?;
             let password = String::from_utf8_lossy(password.reveal());
-            self.wire.say_masked(&format!("PASS {password}"), "PASS ***")?;
-            self.reply()?;
+            self.connection.send_line_masked(&format!("PASS {password}"), "PASS ***")?;
+            self.read_status()?;
         }
         // Some capabilities are announced only after the login (RFC 2449 section 6.9).
-        self.look_at_capabilities()
+        self.fetch_capabilities()
     }
 
     /// The server's program name, from IMPLEMENTATION in CAPA.
@@ -143,11 +143,11 @@ impl Pop3 {
         self.capabilities.implementation.as_deref()
     }
 
-    fn look_at_capabilities(&mut self) -> Result<(), Trouble> {
-        self.capabilities = match self.ask_for_lines("CAPA") {
-            Ok(lines) => Capabilities::of(&lines),
-            Err(Trouble::Denied(_)) => Capabilities { user: true, ..Capabilities::default() }, // RFC 1939 only
-            Err(trouble) => return Err(trouble),
+    fn fetch_capabilities(&mut self) -> Result<(), ClientError> {
+        self.capabilities = match self.multiline_command("CAPA") {
+            Ok(lines) => Capabilities::parse(&lines),
+            Err(ClientError::Denied(_)) => Capabilities { user: true, ..Capabilities::default() }, // RFC 1939 only
+            Err(error) => return Err(error),
         };
         Ok(())
     }
@@ -156,18 +156,18 @@ impl Pop3 {
     ///
     /// # Errors
     /// The server refused, or the connection broke.
-    pub fn list(&mut self) -> Result<Vec<Listed>, Trouble> {
+    pub fn list(&mut self) -> Result<Vec<ListEntry>, ClientError> {
         self.numbered("LIST", |text| text.parse().ok())
-            .map(|lines| lines.into_iter().map(|(number, octets)| Listed { number, octets }).collect())
+            .map(|lines| lines.into_iter().map(|(number, octets)| ListEntry { number, octets }).collect())
     }
 
     /// UIDL: number and unique id of every message. Empty if the server lacks the command.
     ///
     /// # Errors
     /// The connection broke.
-    pub fn unique_ids(&mut self) -> Result<Vec<(u32, String)>, Trouble> {
+    pub fn unique_ids(&mut self) -> Result<Vec<(u32, String)>, ClientError> {
         match self.numbered("UIDL", |text| Some(text.to_owned())) {
-            Err(Trouble::Denied(_)) => Ok(Vec::new()),
+            Err(ClientError::Denied(_)) => Ok(Vec::new()),
             done => done,
         }
     }
@@ -176,22 +176,24 @@ impl Pop3 {
         &mut self,
         command: &str,
         parse: impl Fn(&str) -> Option<T>,
-    ) -> Result<Vec<(u32, T)>, Trouble> {
-        let lines = self.ask_for_lines(command)?;
+    ) -> Result<Vec<(u32, T)>, ClientError> {
+        let lines = self.multiline_command(command)?;
         let parsed = lines.iter().map(|line| {
             let mut words = line.split_ascii_whitespace();
             Some((words.next()?.parse().ok()?, parse(words.next()?)?))
         });
-        parsed.collect::<Option<_>>().ok_or_else(|| Trouble::Babble(self.wire.place.clone()))
+        parsed
+            .collect::<Option<_>>()
+            .ok_or_else(|| ClientError::ProtocolError(self.connection.server.clone()))
     }
 
     /// TOP: the header and that many lines of the body. `None` if the server refuses the command.
     ///
     /// # Errors
     /// The connection broke.
-    pub fn top(&mut self, number: u32, lines: u32) -> Result<Option<Vec<u8>>, Trouble> {
-        match self.ask_for_octets(&format!("TOP {number} {lines}"), HEADERS) {
-            Err(Trouble::Denied(_)) => Ok(None),
+    pub fn top(&mut self, number: u32, lines: u32) -> Result<Option<Vec<u8>>, ClientError> {
+        match self.multiline_octets(&format!("TOP {number} {lines}"), MAX_HEADER) {
+            Err(ClientError::Denied(_)) => Ok(None),
             done => done.map(Some),
         }
     }
@@ -200,92 +202,92 @@ impl Pop3 {
     ///
     /// # Errors
     /// The server refused, or the connection broke before the final dot.
-    pub fn retrieve(&mut self, number: u32) -> Result<Vec<u8>, Trouble> {
-        self.ask_for_octets(&format!("RETR {number}"), MESSAGE)
+    pub fn retrieve(&mut self, number: u32) -> Result<Vec<u8>, ClientError> {
+        self.multiline_octets(&format!("RETR {number}"), MAX_MESSAGE)
     }
 
     /// DELE: marks a message as deleted.
     ///
     /// # Errors
     /// The server refused, or the connection broke.
-    pub fn delete(&mut self, number: u32) -> Result<(), Trouble> {
-        self.ask(&format!("DELE {number}")).map(|_| ())
+    pub fn delete(&mut self, number: u32) -> Result<(), ClientError> {
+        self.command(&format!("DELE {number}")).map(|_| ())
     }
 
     /// RSET: removes all marks.
     ///
     /// # Errors
     /// The server refused, or the connection broke.
-    pub fn reset(&mut self) -> Result<(), Trouble> {
-        self.ask("RSET").map(|_| ())
+    pub fn reset(&mut self) -> Result<(), ClientError> {
+        self.command("RSET").map(|_| ())
     }
 
     /// QUIT: deletes the marked messages.
     ///
     /// # Errors
     /// The server deleted only some of them, or the connection broke and their fate is unknown.
-    pub fn quit(mut self) -> Result<(), Trouble> {
-        self.ask("QUIT").map(|_| ())
+    pub fn quit(mut self) -> Result<(), ClientError> {
+        self.command("QUIT").map(|_| ())
     }
 
-    fn ask(&mut self, line: &str) -> Result<String, Trouble> {
-        self.wire.say(line)?;
-        self.reply()
+    fn command(&mut self, line: &str) -> Result<String, ClientError> {
+        self.connection.send_line(line)?;
+        self.read_status()
     }
 
     /// Returns the text after `+OK`.
-    fn reply(&mut self) -> Result<String, Trouble> {
-        let line = String::from_utf8_lossy(&self.wire.line()?).into_owned();
-        self.understand(&line)
+    fn read_status(&mut self) -> Result<String, ClientError> {
+        let line = String::from_utf8_lossy(&self.connection.read_line()?).into_owned();
+        self.parse_status(&line)
     }
 
-    fn understand(&self, line: &str) -> Result<String, Trouble> {
+    fn parse_status(&self, line: &str) -> Result<String, ClientError> {
         let rest = |status: &str| {
             line.strip_prefix(status).filter(|rest| rest.is_empty() || rest.starts_with(' ')).map(str::trim)
         };
         match (rest("+OK"), rest("-ERR")) {
             (Some(text), _) => Ok(text.to_owned()),
-            (_, Some(text)) => Err(Trouble::Denied(Denial::of(text))),
-            _ => Err(Trouble::Babble(self.wire.place.clone())),
+            (_, Some(text)) => Err(ClientError::Denied(ErrReply::parse(text))),
+            _ => Err(ClientError::ProtocolError(self.connection.server.clone())),
         }
     }
 
-    fn ask_for_lines(&mut self, command: &str) -> Result<Vec<String>, Trouble> {
-        let octets = self.ask_for_octets(command, LISTS)?;
+    fn multiline_command(&mut self, command: &str) -> Result<Vec<String>, ClientError> {
+        let octets = self.multiline_octets(command, MAX_LIST)?;
         Ok(String::from_utf8_lossy(&octets).lines().map(str::to_owned).collect())
     }
 
     /// Returns the lines between `+OK` and the lone dot, without dot-stuffing, with LF line ends.
-    fn ask_for_octets(&mut self, command: &str, limit: usize) -> Result<Vec<u8>, Trouble> {
-        self.ask(command)?;
+    fn multiline_octets(&mut self, command: &str, limit: usize) -> Result<Vec<u8>, ClientError> {
+        self.command(command)?;
         // Only CRLF.CRLF is the end: bare line ends inside a message are its own (RFC 1939 section 3).
         let (mut decoder, mut octets) = (Decoder::new(LineEndings::Strict), Vec::new());
         while !decoder.ended() {
-            let until = Instant::now() + self.wire.patience;
-            let taken = decoder.decode(self.wire.fill(until)?, &mut octets);
-            self.wire.consume(taken);
+            let until = Instant::now() + self.connection.timeout;
+            let taken = decoder.decode(self.connection.fill(until)?, &mut octets);
+            self.connection.consume(taken);
             if octets.len() > limit {
-                return Err(Trouble::TooBig { octets: octets.len() as u64, limit: limit as u64 });
+                return Err(ClientError::TooBig { octets: octets.len() as u64, limit: limit as u64 });
             }
         }
-        self.wire.tell(Said::Answer(octets.len() as u64));
+        self.connection.notify(WireEvent::DataReceived(octets.len() as u64));
         Ok(octets)
     }
 
     /// Sends QUIT in a session without marks, and ignores the result.
-    pub fn leave(mut self) {
-        self.wire.patience = self.wire.patience.min(LAST_WORDS);
+    pub fn quit_quietly(mut self) {
+        self.connection.timeout = self.connection.timeout.min(QUIT_TIMEOUT);
         let _ = self.quit(); // there was nothing to delete
     }
 }
 
 /// Octets of the longest message held in memory.
-const MESSAGE: usize = 256 << 20;
+const MAX_MESSAGE: usize = 256 << 20;
 /// Octets of the longest header.
-const HEADERS: usize = 4 << 20;
+const MAX_HEADER: usize = 4 << 20;
 /// Octets of the longest LIST, UIDL or CAPA.
-const LISTS: usize = 64 << 20;
-const LAST_WORDS: Duration = Duration::from_secs(10);
+const MAX_LIST: usize = 64 << 20;
+const QUIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
@@ -294,16 +296,16 @@ mod tests {
     #[test]
     fn a_denial_has_a_code_in_brackets_or_none() {
         let denial =
-            |code: Option<&str>, text: &str| Denial { code: code.map(str::to_owned), text: text.into() };
-        assert_eq!(Denial::of("[in-use] Try later"), denial(Some("IN-USE"), "Try later"));
-        assert_eq!(Denial::of("no"), denial(None, "no"));
-        assert_eq!(Denial::of("[half"), denial(None, "[half"));
+            |code: Option<&str>, text: &str| ErrReply { code: code.map(str::to_owned), text: text.into() };
+        assert_eq!(ErrReply::parse("[in-use] Try later"), denial(Some("IN-USE"), "Try later"));
+        assert_eq!(ErrReply::parse("no"), denial(None, "no"));
+        assert_eq!(ErrReply::parse("[half"), denial(None, "[half"));
     }
 
     #[test]
     fn capabilities_are_read_in_any_case() {
         let lines = ["user", "Sasl CRAM-MD5 plain", "STLS", "IMPLEMENTATION restante", ""].map(str::to_owned);
-        let found = Capabilities::of(&lines);
+        let found = Capabilities::parse(&lines);
         assert!(found.user && found.plain && found.stls && !found.lang);
         assert_eq!(found.implementation.as_deref(), Some("restante"));
     }

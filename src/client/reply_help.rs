@@ -4,13 +4,13 @@
 //! (RFC 5321 section 4.2.3); POP3 denials by their response code (RFC 2449 section 8, RFC 3206).
 
 use super::{
-    pop3::Denial,
+    pop3::ErrReply,
     smtp::{Class, Enhanced, Reply},
-    strings::{self, Language, Words},
+    strings::{self, Language, LocalizedText},
 };
 
 /// Explains an SMTP reply: its text, its meaning, and whether trying again helps.
-pub(crate) fn smtp(reply: &Reply, language: Language) -> String {
+pub(crate) fn explain_smtp(reply: &Reply, language: Language) -> String {
     let class = match reply.class() {
         Class::Done => strings::REPLY_DONE,
         Class::GoOn => strings::REPLY_GO_ON,
@@ -19,15 +19,15 @@ pub(crate) fn smtp(reply: &Reply, language: Language) -> String {
     };
     let meaning =
         reply.enhanced.and_then(detail).or_else(|| code(reply.code)).map(|words| words.text(language));
-    let said = said(reply);
+    let said = reply_text(reply);
     match (reply.class(), meaning) {
-        (Class::Done | Class::GoOn, _) | (_, None) => class.with(language, &[&said]),
-        (_, Some(meaning)) => class.with(language, &[&format!("{said}: {meaning}.")]),
+        (Class::Done | Class::GoOn, _) | (_, None) => class.format(language, &[&said]),
+        (_, Some(meaning)) => class.format(language, &[&format!("{said}: {meaning}.")]),
     }
 }
 
 /// The reply in one line, as the server sent it.
-pub(crate) fn said(reply: &Reply) -> String {
+pub(crate) fn reply_text(reply: &Reply) -> String {
     let enhanced =
         reply.enhanced.map(|Enhanced(class, subject, detail)| format!(" {class}.{subject}.{detail}"));
     let text = reply.lines.join(" / ");
@@ -36,7 +36,7 @@ pub(crate) fn said(reply: &Reply) -> String {
 }
 
 /// Explains a POP3 denial in the same way.
-pub(crate) fn pop3(denial: &Denial, language: Language) -> String {
+pub(crate) fn explain_pop3(denial: &ErrReply, language: Language) -> String {
     let said = match &denial.code {
         Some(code) => format!("-ERR [{code}] {}", denial.text),
         None => format!("-ERR {}", denial.text),
@@ -49,24 +49,24 @@ pub(crate) fn pop3(denial: &Denial, language: Language) -> String {
 }
 
 /// Explains subject and detail of an enhanced status code; the class does not matter (RFC 3463 section 3).
-fn detail(Enhanced(_, subject, detail): Enhanced) -> Option<Words> {
+fn detail(Enhanced(_, subject, detail): Enhanced) -> Option<LocalizedText> {
     let found = |wanted: u16| {
         DETAILS.iter().find(|(codes, _)| *codes == (subject, wanted)).map(|(_, meaning)| *meaning)
     };
     found(detail).or_else(|| found(0))
 }
 
-fn code(code: u16) -> Option<Words> {
+fn code(code: u16) -> Option<LocalizedText> {
     REPLIES.iter().find(|(known, _)| *known == code).map(|(_, meaning)| *meaning)
 }
 
 macro_rules! meanings {
     ($($key:tt: $english:literal, $french:literal;)*) => {
-        &[$(($key, Words::new($english, $french))),*]
+        &[$(($key, LocalizedText::new($english, $french))),*]
     };
 }
 
-const DETAILS: &[((u16, u16), Words)] = meanings! {
+const DETAILS: &[((u16, u16), LocalizedText)] = meanings! {
     (1, 0): "something is wrong with the address", "l'adresse ne va pas";
     (1, 1): "there is no such address there: check its spelling", "cette adresse n'existe pas là-bas : vérifiez-la";
     (1, 2): "that domain takes no mail: check its spelling", "ce domaine ne reçoit pas de courrier : vérifiez-le";
@@ -103,7 +103,7 @@ const DETAILS: &[((u16, u16), Words)] = meanings! {
     (7, 11): "a password needs TLS: use --tls", "un mot de passe exige TLS : utilisez --tls";
 };
 
-const REPLIES: &[(u16, Words)] = meanings! {
+const REPLIES: &[(u16, LocalizedText)] = meanings! {
     421: "the server closes the connection", "le serveur ferme la connexion";
     450: "the mailbox is busy", "la boîte est occupée";
     451: "the server has an internal problem", "le serveur a un problème";
@@ -126,7 +126,7 @@ const REPLIES: &[(u16, Words)] = meanings! {
     555: "a parameter of MAIL or RCPT is not known", "un paramètre de MAIL ou RCPT est inconnu";
 };
 
-const CODES: &[(&str, Words)] = meanings! {
+const CODES: &[(&str, LocalizedText)] = meanings! {
     "IN-USE": "another session has that mailbox open: try again in a minute",
         "une autre session a cette boîte ouverte : réessayez dans une minute";
     "LOGIN-DELAY": "you logged in a moment ago: wait before the next login",
@@ -148,29 +148,31 @@ mod tests {
 
     #[test]
     fn a_reply_is_explained_by_the_most_exact_code_there_is() {
-        let told = smtp(&reply(550, Some(Enhanced(5, 1, 1)), "No"), Language::English);
+        let told = explain_smtp(&reply(550, Some(Enhanced(5, 1, 1)), "No"), Language::English);
         assert!(told.starts_with("550 5.1.1 No: there is no such address there"), "{told}");
         assert!(told.ends_with("Refused: trying again will fail unless something is changed."), "{told}");
-        let told = smtp(&reply(452, Some(Enhanced(4, 2, 99)), "x"), Language::English);
+        let told = explain_smtp(&reply(452, Some(Enhanced(4, 2, 99)), "x"), Language::English);
         assert!(told.contains("something is wrong with the mailbox") && told.contains("later"), "{told}");
-        let told = smtp(&reply(550, Some(Enhanced(5, 99, 1)), "x"), Language::French);
+        let told = explain_smtp(&reply(550, Some(Enhanced(5, 99, 1)), "x"), Language::French);
         assert!(told.contains("cette boîte n'existe pas"), "{told}");
-        assert_eq!(smtp(&reply(599, None, ""), Language::English).split(' ').next(), Some("599"));
-        assert_eq!(smtp(&reply(250, None, "Ok"), Language::English), "250 Ok: accepted.");
+        assert_eq!(explain_smtp(&reply(599, None, ""), Language::English).split(' ').next(), Some("599"));
+        assert_eq!(explain_smtp(&reply(250, None, "Ok"), Language::English), "250 Ok: accepted.");
     }
 
     #[test]
     fn a_denial_is_explained_by_its_code() {
-        let denial = Denial { code: Some("IN-USE".into()), text: "Locked".into() };
-        let told = pop3(&denial, Language::English);
+        let denial = ErrReply { code: Some("IN-USE".into()), text: "Locked".into() };
+        let told = explain_pop3(&denial, Language::English);
         assert!(told.starts_with("-ERR [IN-USE] Locked: another session"), "{told}");
-        let denial = Denial { code: None, text: "no".into() };
-        assert_eq!(pop3(&denial, Language::French), "-ERR no");
+        let denial = ErrReply { code: None, text: "no".into() };
+        assert_eq!(explain_pop3(&denial, Language::French), "-ERR no");
     }
 
     #[test]
     fn no_meaning_is_missing_or_there_twice() {
-        let both = |words: &Words| [Language::English, Language::French].map(|language| words.text(language));
+        let both = |words: &LocalizedText| {
+            [Language::English, Language::French].map(|language| words.text(language))
+        };
         let all = DETAILS.iter().map(|(_, words)| words).chain(REPLIES.iter().map(|(_, words)| words));
         for words in all.chain(CODES.iter().map(|(_, words)| words)) {
             assert!(both(words).iter().all(|text| !text.is_empty()), "{words:?}");

@@ -7,8 +7,8 @@ use std::{net::IpAddr, time::Duration};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{
-    Route, Security, Trouble,
-    connection::{Said, Watcher, Wire},
+    ClientError, ConnectOptions, Security,
+    connection::{Connection, WireEvent, WireObserver},
 };
 use crate::proto::{dot::Encoder, request::Secret};
 
@@ -57,12 +57,12 @@ impl Reply {
     }
 
     /// Parses the lines of one reply. The first line decides (RFC 5321 section 4.2.1).
-    fn of(lines: &[Vec<u8>]) -> Option<Self> {
+    fn parse(lines: &[Vec<u8>]) -> Option<Self> {
         let texts: Vec<_> = lines.iter().map(|line| String::from_utf8_lossy(line)).collect();
         let code = texts.first()?.get(..3)?.parse().ok().filter(|code| (200..600).contains(code))?;
         let texts = texts.iter().map(|text| text.get(4..).unwrap_or(""));
-        let enhanced = texts.clone().next().and_then(Enhanced::of);
-        let bare = |text: &str| match Enhanced::of(text) {
+        let enhanced = texts.clone().next().and_then(Enhanced::parse);
+        let bare = |text: &str| match Enhanced::parse(text) {
             Some(_) => text.split_once(' ').map_or("", |(_, text)| text).to_owned(),
             None => text.to_owned(),
         };
@@ -71,7 +71,7 @@ impl Reply {
 }
 
 impl Enhanced {
-    fn of(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Option<Self> {
         let word = text.split(' ').next()?;
         let mut numbers = word.split('.').map(|number| number.parse::<u16>().ok());
         let (Some(Some(class @ (2 | 4 | 5))), Some(Some(subject)), Some(Some(detail)), None) =
@@ -85,7 +85,7 @@ impl Enhanced {
 
 /// The extensions in the reply to EHLO.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Offers {
+struct Extensions {
     /// SIZE (RFC 1870): octets of the longest message; 0 means no fixed limit.
     size: Option<u64>,
     /// 8BITMIME (RFC 6152).
@@ -98,9 +98,9 @@ struct Offers {
     auth: Vec<String>,
 }
 
-impl Offers {
+impl Extensions {
     /// Parses the lines after the first, each a keyword and its parameters.
-    fn of(reply: &Reply) -> Self {
+    fn parse(reply: &Reply) -> Self {
         let mut offers = Self::default();
         for line in reply.lines.iter().skip(1) {
             let line = line.to_ascii_uppercase();
@@ -121,8 +121,8 @@ impl Offers {
 /// An SMTP session.
 #[derive(Debug)]
 pub struct Smtp {
-    wire: Wire,
-    offers: Offers,
+    connection: Connection,
+    extensions: Extensions,
 }
 
 impl Smtp {
@@ -131,67 +131,71 @@ impl Smtp {
     ///
     /// # Errors
     /// The connection or TLS failed; [`Trouble::Refused`] if the server refuses the session.
-    pub fn open(route: &Route, helo: Option<&str>, watcher: Option<Watcher>) -> Result<Self, Trouble> {
-        let wire = Wire::connect(route, watcher)?;
+    pub fn open(
+        route: &ConnectOptions,
+        helo: Option<&str>,
+        watcher: Option<WireObserver>,
+    ) -> Result<Self, ClientError> {
+        let wire = Connection::connect(route, watcher)?;
         let helo = helo.map_or_else(|| address_literal(wire.local_ip()), str::to_owned);
-        let mut smtp = Self { wire, offers: Offers::default() };
-        let greeting = smtp.reply()?;
+        let mut smtp = Self { connection: wire, extensions: Extensions::default() };
+        let greeting = smtp.read_reply()?;
         if !greeting.is_done() {
-            return Err(Trouble::Refused(greeting));
+            return Err(ClientError::Refused(greeting));
         }
         smtp.greet(&helo)?;
         if route.security == Security::StartTls {
-            if !smtp.offers.starttls {
-                return Err(Trouble::NoTls(smtp.wire.place));
+            if !smtp.extensions.starttls {
+                return Err(ClientError::NoTls(smtp.connection.server));
             }
-            let reply = smtp.ask("STARTTLS")?;
+            let reply = smtp.command("STARTTLS")?;
             if !reply.is_done() {
-                return Err(Trouble::Refused(reply));
+                return Err(ClientError::Refused(reply));
             }
-            smtp.wire = smtp.wire.secure(route)?;
+            smtp.connection = smtp.connection.start_tls(route)?;
             // Extensions announced in clear text are discarded (RFC 3207 section 4.2).
             smtp.greet(&helo)?;
         }
         Ok(smtp)
     }
 
-    fn greet(&mut self, helo: &str) -> Result<(), Trouble> {
-        let reply = self.ask(&format!("EHLO {helo}"))?;
-        self.offers = Offers::of(&reply);
+    fn greet(&mut self, helo: &str) -> Result<(), ClientError> {
+        let reply = self.command(&format!("EHLO {helo}"))?;
+        self.extensions = Extensions::parse(&reply);
         if reply.is_done() {
             return Ok(());
         }
         // 500 and 502: the server is older than EHLO (RFC 5321 section 3.2).
         let old = matches!(reply.code, 500 | 502);
-        let reply = if old { self.ask(&format!("HELO {helo}"))? } else { reply };
-        self.offers = Offers::default();
-        if reply.is_done() { Ok(()) } else { Err(Trouble::Refused(reply)) }
+        let reply = if old { self.command(&format!("HELO {helo}"))? } else { reply };
+        self.extensions = Extensions::default();
+        if reply.is_done() { Ok(()) } else { Err(ClientError::Refused(reply)) }
     }
 
     /// True if the server announces PLAIN or LOGIN.
     pub fn can_log_in(&self) -> bool {
-        self.offers.auth.iter().any(|offered| ["PLAIN", "LOGIN"].contains(&offered.as_str()))
+        self.extensions.auth.iter().any(|offered| ["PLAIN", "LOGIN"].contains(&offered.as_str()))
     }
 
     /// Logs in with AUTH PLAIN, or with LOGIN if only that is announced.
     ///
     /// # Errors
     /// Neither is announced, or the connection broke. A wrong password is a reply, not an error.
-    pub fn log_in(&mut self, user: &str, password: &Secret) -> Result<Reply, Trouble> {
-        let has = |mechanism: &str| self.offers.auth.iter().any(|offered| offered == mechanism);
+    pub fn log_in(&mut self, user: &str, password: &Secret) -> Result<Reply, ClientError> {
+        let has = |mechanism: &str| self.extensions.auth.iter().any(|offered| offered == mechanism);
         if has("PLAIN") {
             let message = [b"\0", user.as_bytes(), b"\0", password.reveal()].concat();
-            return self.ask_masked("AUTH PLAIN ", &STANDARD.encode(message));
+            return self.command_masked("AUTH PLAIN ", &STANDARD.encode(message));
         }
         if !has("LOGIN") {
-            return Err(Trouble::NoLogin(self.wire.place.clone()));
+            return Err(ClientError::NoAuthMechanism(self.connection.server.clone()));
         }
-        let mut reply = self.ask("AUTH LOGIN")?;
+        let mut reply = self.command("AUTH LOGIN")?;
         for secret in [user.as_bytes(), password.reveal()] {
             if reply.class() != Class::GoOn {
                 break;
             }
-            reply = self.ask_masked("", &STANDARD.encode(secret))?;
+            reply = self.command_masked("", &STANDARD.encode(secret))?;
         }
         Ok(reply)
     }
@@ -200,95 +204,95 @@ impl Smtp {
     ///
     /// # Errors
     /// The server does not announce a size or an extension that the message needs, or the connection broke.
-    pub fn mail(&mut self, from: &str, needs: &Needs) -> Result<Reply, Trouble> {
+    pub fn mail(&mut self, from: &str, needs: &MessageRequirements) -> Result<Reply, ClientError> {
         let mut line = format!("MAIL FROM:<{from}>");
-        if let Some(limit) = self.offers.size {
+        if let Some(limit) = self.extensions.size {
             if limit != 0 && needs.octets > limit {
-                return Err(Trouble::TooBig { octets: needs.octets, limit });
+                return Err(ClientError::TooBig { octets: needs.octets, limit });
             }
             line += &format!(" SIZE={}", needs.octets);
         }
         for (needed, offered, parameter, extension) in [
-            (needs.utf8, self.offers.utf8, " SMTPUTF8", "SMTPUTF8"),
-            (needs.eight_bit, self.offers.eight_bit, " BODY=8BITMIME", "8BITMIME"),
+            (needs.utf8, self.extensions.utf8, " SMTPUTF8", "SMTPUTF8"),
+            (needs.eight_bit, self.extensions.eight_bit, " BODY=8BITMIME", "8BITMIME"),
         ] {
             match (needed, offered) {
                 (true, true) => line += parameter,
-                (true, false) => return Err(Trouble::Needs(extension)),
+                (true, false) => return Err(ClientError::MissingExtension(extension)),
                 (false, _) => {}
             }
         }
-        self.ask(&line)
+        self.command(&line)
     }
 
     /// Sends RCPT.
     ///
     /// # Errors
     /// The connection broke.
-    pub fn recipient(&mut self, to: &str) -> Result<Reply, Trouble> {
-        self.ask(&format!("RCPT TO:<{to}>"))
+    pub fn recipient(&mut self, to: &str) -> Result<Reply, ClientError> {
+        self.command(&format!("RCPT TO:<{to}>"))
     }
 
     /// Sends DATA and the message; its line ends may be LF or CRLF.
     ///
     /// # Errors
     /// The connection broke.
-    pub fn data(&mut self, message: &[u8]) -> Result<Reply, Trouble> {
-        let reply = self.ask("DATA")?;
+    pub fn data(&mut self, message: &[u8]) -> Result<Reply, ClientError> {
+        let reply = self.command("DATA")?;
         if reply.class() != Class::GoOn {
             return Ok(reply);
         }
         let (mut encoder, mut wire) = (Encoder::whole(), Vec::with_capacity(2 * CHUNK));
         for chunk in message.chunks(CHUNK) {
             encoder.encode(chunk, &mut wire);
-            self.wire.send(&wire)?;
+            self.connection.send(&wire)?;
             wire.clear();
         }
-        let octets = encoder.finish(&mut wire);
-        self.wire.send(&wire)?;
-        self.wire.tell(Said::Message(octets));
-        self.wire.tell(Said::Client("."));
+        let octets = encoder.finish_message(&mut wire);
+        self.connection.send(&wire)?;
+        self.connection.notify(WireEvent::MessageSent(octets));
+        self.connection.notify(WireEvent::ClientLine("."));
         // Twice the time, because the server now makes the message durable (RFC 5321 section 4.5.3.2.6).
-        self.wire.patience *= 2;
-        let reply = self.reply();
-        self.wire.patience /= 2;
+        self.connection.timeout *= 2;
+        let reply = self.read_reply();
+        self.connection.timeout /= 2;
         reply
     }
 
     /// Sends QUIT and ignores the result, because the work is done.
     pub fn quit(mut self) {
-        self.wire.patience = self.wire.patience.min(LAST_WORDS);
-        let _ = self.ask("QUIT"); // the connection may be closed already
+        self.connection.timeout = self.connection.timeout.min(QUIT_TIMEOUT);
+        let _ = self.command("QUIT"); // the connection may be closed already
     }
 
-    fn ask(&mut self, line: &str) -> Result<Reply, Trouble> {
-        self.wire.say(line)?;
-        self.reply()
+    fn command(&mut self, line: &str) -> Result<Reply, ClientError> {
+        self.connection.send_line(line)?;
+        self.read_reply()
     }
 
-    fn ask_masked(&mut self, command: &str, secret: &str) -> Result<Reply, Trouble> {
-        self.wire.say_masked(&format!("{command}{secret}"), &format!("{command}***"))?;
-        self.reply()
+    fn command_masked(&mut self, command: &str, secret: &str) -> Result<Reply, ClientError> {
+        self.connection.send_line_masked(&format!("{command}{secret}"), &format!("{command}***"))?;
+        self.read_reply()
     }
 
-    fn reply(&mut self) -> Result<Reply, Trouble> {
+    fn read_reply(&mut self) -> Result<Reply, ClientError> {
         let mut lines = Vec::new();
         loop {
-            let line = self.wire.line()?;
+            let line = self.connection.read_line()?;
             let coded = line.get(..3).is_some_and(|code| code.iter().all(u8::is_ascii_digit));
             let more = coded && line.get(3) == Some(&b'-');
             lines.push(line);
-            if !more || lines.len() > REPLY_LINES {
+            if !more || lines.len() > MAX_REPLY_LINES {
                 break;
             }
         }
-        Reply::of(&lines).ok_or_else(|| Trouble::Babble(self.wire.place.clone()))
+        Reply::parse(&lines).ok_or_else(|| ClientError::ProtocolError(self.connection.server.clone()))
     }
 }
 
 /// The extensions and the size that a message needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Needs {
+pub struct MessageRequirements {
     /// Size with CRLF line ends, before dot-stuffing (RFC 1870 section 5).
     pub octets: u64,
     /// True if an octet is above 0x7f.
@@ -297,14 +301,14 @@ pub struct Needs {
     pub utf8: bool,
 }
 
-impl Needs {
+impl MessageRequirements {
     /// Examines a message and its envelope addresses.
-    pub fn of<'a>(message: &[u8], addresses: impl IntoIterator<Item = &'a str>) -> Self {
+    pub fn for_message<'a>(message: &[u8], addresses: impl IntoIterator<Item = &'a str>) -> Self {
         let header =
             memchr::memmem::find(message, b"\n\r\n").or_else(|| memchr::memmem::find(message, b"\n\n"));
         let header = &message[..header.unwrap_or(message.len())];
         Self {
-            octets: crate::wire_size::octets(message),
+            octets: crate::wire_size::wire_size(message),
             eight_bit: !message.is_ascii(),
             utf8: !header.is_ascii() || addresses.into_iter().any(|address| !address.is_ascii()),
         }
@@ -322,15 +326,15 @@ fn address_literal(ip: Option<IpAddr>) -> String {
 
 const CHUNK: usize = 64 * 1024;
 /// Lines of one reply.
-const REPLY_LINES: usize = 1000;
-const LAST_WORDS: Duration = Duration::from_secs(10);
+const MAX_REPLY_LINES: usize = 1000;
+const QUIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn reply(text: &str) -> Option<Reply> {
-        Reply::of(&text.lines().map(|line| line.as_bytes().to_vec()).collect::<Vec<_>>())
+        Reply::parse(&text.lines().map(|line| line.as_bytes().to_vec()).collect::<Vec<_>>())
     }
 
     #[test]
@@ -348,22 +352,25 @@ mod tests {
 
     #[test]
     fn offers_are_read_in_any_case_and_in_the_old_form() {
-        let offers = Offers::of(
+        let offers = Extensions::parse(
             &reply("250-mx.test\n250-size 1000\n250-AUTH PLAIN login\n250-AUTH=CRAM-MD5\n250 SmtpUtf8")
                 .unwrap(),
         );
         let auth = ["PLAIN", "LOGIN", "CRAM-MD5"].map(str::to_owned).to_vec();
-        assert_eq!(offers, Offers { size: Some(1000), utf8: true, auth, ..Offers::default() });
+        assert_eq!(offers, Extensions { size: Some(1000), utf8: true, auth, ..Extensions::default() });
     }
 
     #[test]
     fn a_message_needs_what_is_in_it() {
         let ascii = b"Subject: a\r\n\r\n\n.";
-        assert_eq!(Needs::of(ascii, ["a@b"]), Needs { octets: 19, eight_bit: false, utf8: false });
-        assert!(Needs::of(ascii, ["é@b"]).utf8);
-        let body = Needs::of("Subject: a\n\né".as_bytes(), ["a@b"]);
+        assert_eq!(
+            MessageRequirements::for_message(ascii, ["a@b"]),
+            MessageRequirements { octets: 19, eight_bit: false, utf8: false }
+        );
+        assert!(MessageRequirements::for_message(ascii, ["é@b"]).utf8);
+        let body = MessageRequirements::for_message("Subject: a\n\né".as_bytes(), ["a@b"]);
         assert!(body.eight_bit && !body.utf8);
-        assert!(Needs::of("Subject: é\n\n".as_bytes(), ["a@b"]).utf8);
+        assert!(MessageRequirements::for_message("Subject: é\n\n".as_bytes(), ["a@b"]).utf8);
     }
 
     #[test]

@@ -39,12 +39,12 @@ impl Language {
 
 /// One text in all languages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Words {
+pub(crate) struct LocalizedText {
     english: &'static str,
     french: &'static str,
 }
 
-impl Words {
+impl LocalizedText {
     pub(crate) const fn new(english: &'static str, french: &'static str) -> Self {
         Self { english, french }
     }
@@ -57,7 +57,7 @@ impl Words {
     }
 
     /// Fills in values for `{0}` and `{1}`. A value is never searched for placeholders.
-    pub(crate) fn with(self, language: Language, values: &[&dyn Display]) -> String {
+    pub(crate) fn format(self, language: Language, values: &[&dyn Display]) -> String {
         let mut filled = String::new();
         let mut rest = self.text(language);
         while let Some(at) = rest.find('{') {
@@ -76,9 +76,9 @@ impl Words {
 /// The table: name, English, French.
 macro_rules! table {
     ($($name:ident: $english:literal, $french:literal;)*) => {
-        $(pub(crate) const $name: Words = Words::new($english, $french);)*
+        $(pub(crate) const $name: LocalizedText = LocalizedText::new($english, $french);)*
         #[cfg(test)]
-        const TABLE: &[(&str, Words)] = &[$((stringify!($name), $name)),*];
+        const TABLE: &[(&str, LocalizedText)] = &[$((stringify!($name), $name)),*];
     };
 }
 
@@ -267,9 +267,9 @@ mod tests {
 
     #[test]
     fn values_are_never_places() {
-        let words = Words::new("{1} and {0}.", "{0} et {1}.");
-        assert_eq!(words.with(Language::English, &[&"{1}", &2]), "2 and {1}.");
-        assert_eq!(words.with(Language::French, &[&"{1}", &2]), "{1} et 2.");
-        assert_eq!(Words::new("{0}", "").with(Language::English, &[]), "");
+        let words = LocalizedText::new("{1} and {0}.", "{0} et {1}.");
+        assert_eq!(words.format(Language::English, &[&"{1}", &2]), "2 and {1}.");
+        assert_eq!(words.format(Language::French, &[&"{1}", &2]), "{1} et 2.");
+        assert_eq!(LocalizedText::new("{0}", "").format(Language::English, &[]), "");
     }
 }

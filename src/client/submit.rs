@@ -1,8 +1,8 @@
 //! One message on its way to a server: the SMTP transaction (RFC 5321 section 3.3) and its outcome.
 
 use super::{
-    Trouble,
-    smtp::{Class, Needs, Reply, Smtp},
+    ClientError,
+    smtp::{Class, MessageRequirements, Reply, Smtp},
 };
 
 /// A message with its envelope.
@@ -20,32 +20,32 @@ pub(crate) struct Submission<'a> {
 pub(crate) type Refusal<'a> = (&'a str, Reply);
 
 #[derive(Debug)]
-pub(crate) enum Outcome<'a> {
+pub(crate) enum SubmitOutcome<'a> {
     /// The server refused the sender or ended the session: no recipient gets the message.
     Refused(Reply),
     /// The server refused every recipient.
     NoRecipient(Vec<Refusal<'a>>),
     /// The server refused some recipients, and the caller then gave up on the others.
-    GivenUp,
+    Cancelled,
     /// The reply to the message itself, and the recipients refused before it.
-    Answered(Reply, Vec<Refusal<'a>>),
+    Replied(Reply, Vec<Refusal<'a>>),
 }
 
-impl Outcome<'_> {
+impl SubmitOutcome<'_> {
     /// Returns every reply that decides whether the message arrived.
     pub(crate) fn replies(&self) -> impl Iterator<Item = &Reply> {
         let (reply, refusals) = match self {
             Self::Refused(reply) => (Some(reply), &[][..]),
             Self::NoRecipient(refusals) => (None, refusals.as_slice()),
-            Self::GivenUp => (None, &[][..]),
-            Self::Answered(reply, refusals) => (Some(reply), refusals.as_slice()),
+            Self::Cancelled => (None, &[][..]),
+            Self::Replied(reply, refusals) => (Some(reply), refusals.as_slice()),
         };
         reply.into_iter().chain(refusals.iter().map(|(_, reply)| reply))
     }
 
     /// True if at least one recipient gets the message.
     pub(crate) fn is_sent(&self) -> bool {
-        matches!(self, Self::Answered(reply, _) if reply.is_done())
+        matches!(self, Self::Replied(reply, _) if reply.is_done())
     }
 
     /// The worst class of all replies: a permanent failure, then a temporary one.
@@ -71,18 +71,18 @@ pub(crate) fn submit<'a>(
     smtp: &mut Smtp,
     submission: &Submission<'a>,
     go_on: impl FnOnce(&[Refusal<'a>]) -> bool,
-) -> Result<Outcome<'a>, Trouble> {
+) -> Result<SubmitOutcome<'a>, ClientError> {
     let Submission { from, recipients, message } = *submission;
-    let needs = Needs::of(message, recipients.iter().copied().chain([from]));
+    let needs = MessageRequirements::for_message(message, recipients.iter().copied().chain([from]));
     let reply = smtp.mail(from, &needs)?;
     if !reply.is_done() {
-        return Ok(Outcome::Refused(reply));
+        return Ok(SubmitOutcome::Refused(reply));
     }
     let mut refusals = Vec::new();
     for recipient in recipients {
         let reply = smtp.recipient(recipient)?;
         if reply.code == CLOSING {
-            return Ok(Outcome::Refused(reply));
+            return Ok(SubmitOutcome::Refused(reply));
         }
         if !reply.is_done() {
             refusals.push((*recipient, reply));
@@ -90,12 +90,12 @@ pub(crate) fn submit<'a>(
     }
     // QUIT follows in both cases: without DATA nothing was handed over (RFC 5321 section 4.1.1.10).
     if refusals.len() == recipients.len() {
-        return Ok(Outcome::NoRecipient(refusals));
+        return Ok(SubmitOutcome::NoRecipient(refusals));
     }
     if !refusals.is_empty() && !go_on(&refusals) {
-        return Ok(Outcome::GivenUp);
+        return Ok(SubmitOutcome::Cancelled);
     }
-    Ok(Outcome::Answered(smtp.data(message)?, refusals))
+    Ok(SubmitOutcome::Replied(smtp.data(message)?, refusals))
 }
 
 /// The server closes the connection (RFC 5321 section 3.8).

@@ -21,7 +21,7 @@ pub enum Trust {
     /// The certificates in this file, and those signed by them.
     File(PathBuf),
     /// Every certificate.
-    Anybody,
+    AnyCertificate,
 }
 
 /// The TLS configuration of a client.
@@ -39,11 +39,13 @@ impl Tls {
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?;
         let config = match trust {
-            Trust::System => versions.with_root_certificates(system()).with_no_client_auth(),
-            Trust::File(path) => versions.with_root_certificates(roots(path)?).with_no_client_auth(),
-            Trust::Anybody => versions
+            Trust::System => versions.with_root_certificates(system_roots()).with_no_client_auth(),
+            Trust::File(path) => {
+                versions.with_root_certificates(roots_from_file(path)?).with_no_client_auth()
+            }
+            Trust::AnyCertificate => versions
                 .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+                .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate(provider)))
                 .with_no_client_auth(),
         };
         Ok(Self(Arc::new(config)))
@@ -63,13 +65,14 @@ impl fmt::Debug for Tls {
 
 /// The authorities of this machine, from the first bundle that can be read. Without one, no certificate is
 /// trusted.
-fn system() -> RootCertStore {
+fn system_roots() -> RootCertStore {
     let named = env::var_os("SSL_CERT_FILE").map(PathBuf::from);
-    let found = named.into_iter().chain(BUNDLES.map(PathBuf::from)).find_map(|path| roots(&path).ok());
+    let found =
+        named.into_iter().chain(BUNDLES.map(PathBuf::from)).find_map(|path| roots_from_file(&path).ok());
     found.unwrap_or_else(RootCertStore::empty)
 }
 
-fn roots(path: &Path) -> Result<RootCertStore, String> {
+fn roots_from_file(path: &Path) -> Result<RootCertStore, String> {
     let wrong = |why: String| format!("{}: {why}; name a PEM file with certificates", path.display());
     let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect)
@@ -83,9 +86,9 @@ fn roots(path: &Path) -> Result<RootCertStore, String> {
 
 /// Accepts any certificate, but still checks that the server has its key.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+struct AcceptAnyCertificate(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

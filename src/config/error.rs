@@ -67,13 +67,13 @@ impl std::error::Error for Error {
 
 /// The text of a configuration, to find the place of a mistake that shows up later.
 #[derive(Debug, Clone, Default)]
-pub struct Text {
+pub struct ConfigText {
     /// `None` if the configuration does not come from a file.
     path: Option<PathBuf>,
     text: String,
 }
 
-impl Text {
+impl ConfigText {
     pub(super) fn of_file(path: &Path, text: String) -> Self {
         Self { path: Some(path.to_owned()), text }
     }
@@ -84,44 +84,46 @@ impl Text {
     }
 
     /// The error for a wrong value. Elements of a list are written by number: `listen.0.address`.
-    pub fn mistake(&self, key: &str, why: impl Into<String>) -> Error {
+    pub fn error_at(&self, key: &str, why: impl Into<String>) -> Error {
         let why = why.into();
         match &self.path {
-            Some(path) => Mistake::at(key, why).in_file(path, &self.text),
+            Some(path) => ConfigError::at(key, why).locate(path, &self.text),
             None => Error::Development(why),
         }
     }
 }
 
 /// A mistake in the file, with its place and its message.
-pub(super) struct Mistake {
-    at: At,
+pub(super) struct ConfigError {
+    at: Location,
     pub(super) why: String,
 }
 
-enum At {
+enum Location {
     /// The value of a key, with elements of a list by number: `listen.0.address`.
     Key(String),
     /// A byte range of the text.
     Text(Range<usize>),
 }
 
-impl Mistake {
+impl ConfigError {
     pub(super) fn at(key: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { at: At::Key(key.into()), why: why.into() }
+        Self { at: Location::Key(key.into()), why: why.into() }
     }
 
     /// Determines line, column and key.
-    pub(super) fn in_file(self, path: &Path, text: &str) -> Error {
+    pub(super) fn locate(self, path: &Path, text: &str) -> Error {
         let document =
             DeTable::parse(text).map(|table| Node::new(table.span(), DeValue::Table(table.into_inner())));
         let upto = |offset| text.get(..offset).unwrap_or(text);
         let mut why = self.why;
         let (offset, key) = match (self.at, document) {
-            (At::Key(key), Ok(document)) => (start_of(&document, &key), key),
-            (At::Key(key), Err(_)) => (0, key),
-            (At::Text(span), Ok(document)) => (span.start, key_at(&document, span.start).unwrap_or_default()),
-            (At::Text(span), Err(_)) => {
+            (Location::Key(key), Ok(document)) => (start_of(&document, &key), key),
+            (Location::Key(key), Err(_)) => (0, key),
+            (Location::Text(span), Ok(document)) => {
+                (span.start, key_at(&document, span.start).unwrap_or_default())
+            }
+            (Location::Text(span), Err(_)) => {
                 let line = upto(span.start).matches('\n').count();
                 why = format!("{why}: {}", text.lines().nth(line).unwrap_or_default());
                 (span.start, String::new())
@@ -132,18 +134,18 @@ impl Mistake {
             path: path.to_owned(),
             line: before.matches('\n').count() + 1,
             column: before.chars().rev().take_while(|c| *c != '\n').count() + 1,
-            key: without_numbers(&key),
+            key: without_indices(&key),
             why,
         }
     }
 }
 
-impl From<toml::de::Error> for Mistake {
+impl From<toml::de::Error> for ConfigError {
     fn from(error: toml::de::Error) -> Self {
         // Terms of Rust are replaced by terms of the file.
         let why = error.message().trim_end().replace('\n', ", ").replace("a sequence", "a list in [ ]");
         let why = why.replace("expected usize", A_NUMBER).replace("expected u64", A_NUMBER);
-        Self { at: At::Text(error.span().unwrap_or_default()), why }
+        Self { at: Location::Text(error.span().unwrap_or_default()), why }
     }
 }
 
@@ -181,7 +183,7 @@ fn key_at(node: &Node<'_>, offset: usize) -> Option<String> {
 }
 
 /// `listen.0.address` without the numbers; the line tells which one it is.
-fn without_numbers(key: &str) -> String {
+fn without_indices(key: &str) -> String {
     let names: Vec<_> =
         key.split('.').filter(|name| !name.starts_with(|c: char| c.is_ascii_digit())).collect();
     names.join(".")

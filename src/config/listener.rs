@@ -8,7 +8,7 @@ use serde::{
     de::{Error as _, IntoDeserializer, value},
 };
 
-use super::{TlsMode, error::Mistake};
+use super::{TlsMode, error::ConfigError};
 use crate::{
     net::endpoint::Endpoint,
     proto::{
@@ -21,7 +21,7 @@ use crate::{
 
 /// One listening socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Listen {
+pub struct ListenerConfig {
     /// The service.
     pub protocol: Service,
     /// Address or path.
@@ -43,15 +43,15 @@ pub struct Listen {
     pub proxy_protocol: Networks,
 }
 
-impl Listen {
+impl ListenerConfig {
     /// True if no user on another machine can log in, because passwords would be sent in clear text.
-    pub fn locks_everybody_out(&self) -> bool {
+    pub fn login_impossible(&self) -> bool {
         let open = self.address.is_local() || self.plaintext_auth || self.tls != TlsMode::None;
         self.protocol.has_logins() && !open
     }
 
     /// The warning for such a listener.
-    pub(super) fn locked_out(&self) -> String {
+    pub(super) fn login_impossible_warning(&self) -> String {
         format!(
             "no user on another machine can log in to {} at {}: it has neither TLS nor plaintext_auth = true",
             self.protocol, self.address
@@ -59,7 +59,7 @@ impl Listen {
     }
 
     /// Returns the key to change and the reason, if the listener cannot use that endpoint.
-    pub fn unfit_for(&self, place: &Endpoint) -> Option<(&'static str, String)> {
+    pub fn incompatible_with(&self, place: &Endpoint) -> Option<(&'static str, String)> {
         if !matches!(place, Endpoint::Unix(_)) {
             return None;
         }
@@ -165,13 +165,18 @@ pub(super) struct Section {
 
 impl Section {
     /// Converts the `n`th section of the file. `certificate` tells whether one is configured.
-    pub(super) fn listen(self, n: usize, directory: &Path, certificate: bool) -> Result<Listen, Mistake> {
+    pub(super) fn listen(
+        self,
+        n: usize,
+        directory: &Path,
+        certificate: bool,
+    ) -> Result<ListenerConfig, ConfigError> {
         let Self { protocol, line_endings, pedantic, plaintext_auth, trusted, proxy_protocol, .. } = self;
         let persona = Persona::named(protocol, self.persona.as_deref())
-            .map_err(|error| Mistake::at(format!("listen.{n}.persona"), error.to_string()))?;
-        let address = self.address.below(directory);
+            .map_err(|error| ConfigError::at(format!("listen.{n}.persona"), error.to_string()))?;
+        let address = self.address.relative_to(directory);
         let tls = self.tls.unwrap_or_else(|| TlsMode::usual(protocol, certificate));
-        Ok(Listen {
+        Ok(ListenerConfig {
             protocol,
             address,
             line_endings,
@@ -190,9 +195,9 @@ fn endpoint<'de, D: Deserializer<'de>>(d: D) -> Result<Endpoint, D::Error> {
 }
 
 /// Checks what the types cannot express.
-pub(super) fn check(listeners: &[Listen]) -> Result<(), Mistake> {
+pub(super) fn check(listeners: &[ListenerConfig]) -> Result<(), ConfigError> {
     for (n, listen) in listeners.iter().enumerate() {
-        let wrong = |key: &str, why| Err(Mistake::at(format!("listen.{n}.{key}"), why));
+        let wrong = |key: &str, why| Err(ConfigError::at(format!("listen.{n}.{key}"), why));
         let (service, address) = (listen.protocol, &listen.address);
         if let Some(other) = listeners[..n].iter().find(|other| other.address.overlaps(address)) {
             let why = if other.address == *address {
@@ -202,7 +207,7 @@ pub(super) fn check(listeners: &[Listen]) -> Result<(), Mistake> {
             };
             return wrong("address", why);
         }
-        if let Some((key, why)) = listen.unfit_for(address) {
+        if let Some((key, why)) = listen.incompatible_with(address) {
             return wrong(key, why);
         }
         if listen.pedantic && listen.line_endings != LineEndings::Strict {
@@ -226,7 +231,7 @@ mod tests {
     use super::*;
     use crate::config::tests::{GOOD, load};
 
-    fn with(lines: &str) -> Result<Vec<Listen>, String> {
+    fn with(lines: &str) -> Result<Vec<ListenerConfig>, String> {
         let text = GOOD.replace("protocol = \"smtp\"\naddress = \"127.0.0.1:2525\"", lines);
         assert_ne!(text, GOOD);
         load(&text).map(|config| config.listen)
@@ -302,7 +307,7 @@ mod tests {
             ("protocol = \"pop3\"\naddress = \"127.0.0.1:110\"", false),
             ("protocol = \"smtp\"\naddress = \"0.0.0.0:25\"", false),
         ] {
-            assert_eq!(with(lines).unwrap()[0].locks_everybody_out(), locked, "{lines}");
+            assert_eq!(with(lines).unwrap()[0].login_impossible(), locked, "{lines}");
         }
     }
 

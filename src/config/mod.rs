@@ -21,15 +21,15 @@ use serde::{Deserialize, Serialize, Serializer};
 pub use crate::logging::{Destination, Log};
 pub use crate::proto::protocol::Service;
 use crate::{
-    limits::{Limits, MOST_CONFIGURATION, Size, Span},
-    maildir::name::longest_host,
-    net::{certificate::Pair, endpoint::Endpoint},
+    limits::{Limits, MAX_CONFIG_FILE, Size, Span},
+    maildir::name::max_host_len,
+    net::{certificate::CertificatePair, endpoint::Endpoint},
     open_regular::read_text_bounded,
     proto::{dot::LineEndings, pop3, smtp, smtp::address::Address},
 };
-use error::Mistake;
-pub use error::{Error, Text};
-pub use listener::{Listen, Networks, Persona};
+use error::ConfigError;
+pub use error::{ConfigText, Error};
+pub use listener::{ListenerConfig, Networks, Persona};
 pub use metrics::Metrics;
 pub use tls::TlsMode;
 
@@ -50,9 +50,9 @@ pub struct Config {
     #[serde(serialize_with = "optional_path_text", skip_serializing_if = "Option::is_none")]
     pub aliases: Option<PathBuf>,
     /// Treatment of users without an account.
-    pub unknown: Unknown,
+    pub unknown: UnknownRecipients,
     /// The way to learn of changes by other programs.
-    pub watch: Watch,
+    pub watch: ChangeDetection,
     /// True if other servers may use the same spool at the same time.
     pub shared_spool: bool,
     /// User name or number that the server changes to when started as root.
@@ -66,12 +66,12 @@ pub struct Config {
     /// True if transcripts include message data.
     pub transcript_bodies: bool,
     /// The listeners.
-    pub listen: Vec<Listen>,
+    pub listen: Vec<ListenerConfig>,
     /// Settings of all POP3 listeners.
     pub pop3: Pop3,
     /// Certificate and key.
     #[serde(serialize_with = "tls::as_section")]
-    pub tls: Option<Pair>,
+    pub tls: Option<CertificatePair>,
     /// Destination and level of the log.
     pub log: Log,
     /// File and interval of the figures.
@@ -95,7 +95,7 @@ pub struct Pop3 {
 /// Treatment of users without an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Unknown {
+pub enum UnknownRecipients {
     /// Refuse their mail.
     #[default]
     Refuse,
@@ -106,7 +106,7 @@ pub enum Unknown {
 /// The way to learn of changes by other programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Watch {
+pub enum ChangeDetection {
     /// By inotify, where the kernel supports it.
     #[default]
     Inotify,
@@ -132,14 +132,14 @@ impl Config {
     }
 
     /// Like [`Config::load`], and returns the text too.
-    pub fn read(path: &Path) -> Result<(Self, Text), Error> {
+    pub fn read(path: &Path) -> Result<(Self, ConfigText), Error> {
         let unreadable = |error| Error::Unreadable { path: path.to_owned(), error };
-        let text = read_text_bounded(path, MOST_CONFIGURATION.0).map_err(unreadable)?;
+        let text = read_text_bounded(path, MAX_CONFIG_FILE.0).map_err(unreadable)?;
         let directory = std::path::absolute(path).map_err(unreadable)?;
         let directory = directory.parent().unwrap_or(Path::new("/"));
         match schema::read(&text, directory) {
-            Ok(config) => Ok((config, Text::of_file(path, text))),
-            Err(mistake) => Err(mistake.in_file(path, &text)),
+            Ok(config) => Ok((config, ConfigText::of_file(path, text))),
+            Err(mistake) => Err(mistake.locate(path, &text)),
         }
     }
 
@@ -147,7 +147,7 @@ impl Config {
     /// the addresses must be loopback.
     pub fn development(spool: PathBuf, smtp: SocketAddr, pop3: SocketAddr) -> Result<Self, Error> {
         let spool = std::path::absolute(&spool).map_err(|error| Error::Unreadable { path: spool, error })?;
-        let listen = |protocol, address, persona| Listen {
+        let listen = |protocol, address, persona| ListenerConfig {
             protocol,
             address: Endpoint::Ip(address),
             line_endings: LineEndings::Lenient,
@@ -164,8 +164,8 @@ impl Config {
             accounts: spool.join(ACCOUNTS),
             aliases: None,
             spool,
-            unknown: Unknown::Create,
-            watch: Watch::default(),
+            unknown: UnknownRecipients::Create,
+            watch: ChangeDetection::default(),
             shared_spool: false,
             user: None,
             sandbox: Sandbox::Off,
@@ -187,12 +187,15 @@ impl Config {
     }
 
     /// Settings that are valid but probably not intended.
-    pub fn doubts(&self) -> impl Iterator<Item = String> {
-        self.listen.iter().filter(|listen| listen.locks_everybody_out()).map(Listen::locked_out)
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        self.listen
+            .iter()
+            .filter(|listen| listen.login_impossible())
+            .map(ListenerConfig::login_impossible_warning)
     }
 
     /// Makes every listener pedantic.
-    pub fn hold_to_the_letter(&mut self) {
+    pub fn set_pedantic(&mut self) {
         for listen in &mut self.listen {
             (listen.pedantic, listen.line_endings) = (true, LineEndings::Strict);
         }
@@ -204,39 +207,40 @@ impl Config {
     }
 
     /// Checks what the types cannot express.
-    fn check(&self) -> Result<(), Mistake> {
+    fn check(&self) -> Result<(), ConfigError> {
         if !is_domain(&self.hostname) {
             let why = format!("{:?} is not a host name: write it like \"mx.example.test\"", self.hostname);
-            return Err(Mistake::at("hostname", why));
+            return Err(ConfigError::at("hostname", why));
         }
-        let (octets, most) = (self.hostname.len(), longest_host());
+        let (octets, most) = (self.hostname.len(), max_host_len());
         if octets > most {
             let why = format!("{octets} octets are too many: at most {most}, because file names contain it");
-            return Err(Mistake::at("hostname", why));
+            return Err(ConfigError::at("hostname", why));
         }
         if self.domains.is_empty() {
-            return Err(Mistake::at("domains", "at least one is needed, like [\"example.test\"]"));
+            return Err(ConfigError::at("domains", "at least one is needed, like [\"example.test\"]"));
         }
         for (n, name) in self.domains.iter().enumerate() {
             if !is_domain(name) {
                 let why = format!("{name:?} is not a domain: write it like \"example.test\"");
-                return Err(Mistake::at(format!("domains.{n}"), why));
+                return Err(ConfigError::at(format!("domains.{n}"), why));
             }
         }
         if self.user.as_ref().is_some_and(String::is_empty) {
             let why = "a user name cannot be empty: write it like \"restante\", or remove the key";
-            return Err(Mistake::at("user", why));
+            return Err(ConfigError::at("user", why));
         }
         if self.listen.is_empty() {
-            return Err(Mistake::at(
+            return Err(ConfigError::at(
                 "listen",
                 "at least one listener is needed: a section [[listen]] with protocol and address",
             ));
         }
         listener::check(&self.listen)?;
-        let open = |listen: &Listen| self.unknown == Unknown::Create && !listen.address.is_local();
+        let open =
+            |listen: &ListenerConfig| self.unknown == UnknownRecipients::Create && !listen.address.is_local();
         if let Some(n) = self.listen.iter().position(open) {
-            return Err(Mistake::at(
+            return Err(ConfigError::at(
                 format!("listen.{n}.address"),
                 format!(
                     "{} is not a loopback address like 127.0.0.1 or [::1]: any password opens any mailbox if \
@@ -256,7 +260,7 @@ fn is_domain(name: &str) -> bool {
 }
 
 #[rustfmt::skip]
-fn check_limits(l: &Limits) -> Result<(), Mistake> {
+fn check_limits(l: &Limits) -> Result<(), ConfigError> {
     const YEAR: Span = Span::secs(366 * 24 * 3600);
     const TIB: Size = Size::mib(1 << 20);
     for (key, value, least) in [
@@ -322,11 +326,11 @@ fn check_limits(l: &Limits) -> Result<(), Mistake> {
     within("limits.data_rate", l.data_rate, 0, 1 << 30)
 }
 
-fn within<T: PartialOrd + fmt::Display>(key: &str, value: T, least: T, most: T) -> Result<(), Mistake> {
+fn within<T: PartialOrd + fmt::Display>(key: &str, value: T, least: T, most: T) -> Result<(), ConfigError> {
     if least <= value && value <= most {
         return Ok(());
     }
-    Err(Mistake::at(key, format!("{value} is out of range: from {least} to {most}")))
+    Err(ConfigError::at(key, format!("{value} is out of range: from {least} to {most}")))
 }
 
 fn path_text<S: Serializer>(path: &Path, s: S) -> Result<S::Ok, S::Error> {
@@ -418,7 +422,7 @@ message = "10 MiB"
     #[test]
     fn an_open_house_is_on_loopback_only() {
         let open = format!("unknown = \"create\"\n{GOOD}");
-        assert_eq!(load(&open).unwrap().unknown, Unknown::Create);
+        assert_eq!(load(&open).unwrap().unknown, UnknownRecipients::Create);
         let error = load(&open.replace("[::1]", "[::]")).unwrap_err();
         assert!(
             error.contains(", line 12, column 11: listen.address: [::]:1110 is not a loopback address"),
@@ -441,7 +445,7 @@ message = "10 MiB"
             let name = "a.".repeat((octets - 1) / 2) + &"aa"[octets % 2..];
             load(&GOOD.replace("mx.example.test", &name))
         };
-        let most = longest_host();
+        let most = max_host_len();
         named(most).unwrap();
         let error = named(most + 1).unwrap_err();
         let told = format!(", line 2, column 12: hostname: {} octets are too many: at most {most}", most + 1);

@@ -8,7 +8,8 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    ACCOUNTS, Config, Log, Metrics, Pop3, Sandbox, Unknown, Watch, error::Mistake, listener, tls::Section,
+    ACCOUNTS, ChangeDetection, Config, Log, Metrics, Pop3, Sandbox, UnknownRecipients, error::ConfigError,
+    listener, tls::Section,
 };
 use crate::limits::Limits;
 
@@ -24,9 +25,9 @@ struct File {
     accounts: PathBuf,
     aliases: Option<PathBuf>,
     #[serde(default)]
-    unknown: Unknown,
+    unknown: UnknownRecipients,
     #[serde(default)]
-    watch: Watch,
+    watch: ChangeDetection,
     #[serde(default)]
     shared_spool: bool,
     user: Option<String>,
@@ -49,7 +50,7 @@ struct File {
 }
 
 /// Parses and checks a text. Relative paths in it are relative to `directory`.
-pub(super) fn read(text: &str, directory: &Path) -> Result<Config, Mistake> {
+pub(super) fn read(text: &str, directory: &Path) -> Result<Config, ConfigError> {
     let file: File = toml::from_str(text)?;
     let credentials = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let tls = file.tls.map(|section| section.pair(directory, credentials.as_deref()));
@@ -68,7 +69,7 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<Config, Mistake> {
         sandbox: file.sandbox,
         transcripts: file.transcripts.map(|path| directory.join(path)),
         transcript_bodies: file.transcript_bodies,
-        listen: listen.collect::<Result<_, Mistake>>()?,
+        listen: listen.collect::<Result<_, ConfigError>>()?,
         pop3: file.pop3,
         tls,
         log: Log { to: file.log.to.below(directory), ..file.log },
@@ -95,7 +96,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{
-            Listen, Networks, Persona, Service, TlsMode,
+            ListenerConfig, Networks, Persona, Service, TlsMode,
             tests::{GOOD, load},
         },
         limits::Size,
@@ -105,7 +106,7 @@ mod tests {
     #[test]
     fn a_good_file_is_read_and_completed_with_defaults() {
         let config = read(GOOD, Path::new("/etc/restante")).map_err(|mistake| mistake.why).unwrap();
-        let listen = |protocol, address: &str, line_endings, persona| Listen {
+        let listen = |protocol, address: &str, line_endings, persona| ListenerConfig {
             protocol,
             address: address.parse().unwrap(),
             line_endings,
@@ -124,8 +125,8 @@ mod tests {
             spool: "/etc/restante/spool".into(),
             accounts: "/etc/restante/users.json".into(),
             aliases: None,
-            unknown: Unknown::Refuse,
-            watch: Watch::Inotify,
+            unknown: UnknownRecipients::Refuse,
+            watch: ChangeDetection::Inotify,
             shared_spool: false,
             user: None,
             sandbox: Sandbox::Landlock,
@@ -259,7 +260,7 @@ mod tests {
         fn no_text_breaks_the_reader(at in 0..GOOD.len(), junk in "[\\PC\n\"\\[\\]={}.#é]{0,8}") {
             let text = format!("{}{junk}{}", &GOOD[..at], &GOOD[at..]);
             if let Err(mistake) = read(&text, Path::new("/")) {
-                prop_assert!(!mistake.in_file(Path::new("x"), &text).to_string().is_empty());
+                prop_assert!(!mistake.locate(Path::new("x"), &text).to_string().is_empty());
             }
         }
     }

@@ -7,8 +7,8 @@ use std::{
 
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 
-use super::{Config, Error, Listen, Networks, Service, error::Mistake};
-use crate::net::certificate::Pair;
+use super::{Config, Error, ListenerConfig, Networks, Service, error::ConfigError};
+use crate::net::certificate::CertificatePair;
 
 /// The point at which TLS begins on a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,12 +46,14 @@ pub(super) struct Section {
 impl Section {
     /// The files of the section, relative to the configuration. Credentials are where systemd has put them;
     /// for a command run by hand they are in `tls/`, from where the unit loads them.
-    pub(super) fn pair(self, directory: &Path, credentials: Option<&Path>) -> Pair {
+    pub(super) fn pair(self, directory: &Path, credentials: Option<&Path>) -> CertificatePair {
         let place = |path: PathBuf| match path.strip_prefix(CREDENTIALS) {
-            Ok(name) => credentials.map_or_else(|| directory.join(BY_HAND), Path::to_owned).join(name),
+            Ok(name) => {
+                credentials.map_or_else(|| directory.join(UNSET_CREDENTIALS), Path::to_owned).join(name)
+            }
             Err(_) => directory.join(path),
         };
-        Pair { certificate: place(self.certificate), key: place(self.key) }
+        CertificatePair { certificate: place(self.certificate), key: place(self.key) }
     }
 }
 
@@ -60,16 +62,21 @@ impl Config {
     ///
     /// # Errors
     /// An address is taken, or is not loopback although it has to be.
-    pub fn with_tls(mut self, pair: Pair, smtps: SocketAddr, pop3s: SocketAddr) -> Result<Self, Error> {
-        let same = |listen: &Listen| match listen.protocol {
+    pub fn with_tls(
+        mut self,
+        pair: CertificatePair,
+        smtps: SocketAddr,
+        pop3s: SocketAddr,
+    ) -> Result<Self, Error> {
+        let same = |listen: &ListenerConfig| match listen.protocol {
             // As without TLS, no login is needed here.
             Service::Smtp => (Service::Submissions, smtps, Networks::loopback()),
             _ => (Service::Pop3s, pop3s, Networks::default()),
         };
-        let secure = |listen: &Listen| {
+        let secure = |listen: &ListenerConfig| {
             let (protocol, address, trusted) = same(listen);
             let address = address.into();
-            Listen { protocol, address, tls: TlsMode::Implicit, trusted, ..listen.clone() }
+            ListenerConfig { protocol, address, tls: TlsMode::Implicit, trusted, ..listen.clone() }
         };
         let secure: Vec<_> = self.listen.iter().map(secure).collect();
         self.listen.iter_mut().for_each(|listen| listen.tls = TlsMode::Starttls);
@@ -81,9 +88,9 @@ impl Config {
 }
 
 /// Checks what the types cannot express.
-pub(super) fn check(config: &Config) -> Result<(), Mistake> {
+pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     for (n, listen) in config.listen.iter().enumerate() {
-        let wrong = |why: String| Err(Mistake::at(format!("listen.{n}.tls"), why));
+        let wrong = |why: String| Err(ConfigError::at(format!("listen.{n}.tls"), why));
         let service = listen.protocol;
         if service.begins_with_tls() && listen.tls != TlsMode::Implicit {
             return wrong(format!("{service} begins with TLS: use \"implicit\", or another protocol"));
@@ -99,8 +106,8 @@ pub(super) fn check(config: &Config) -> Result<(), Mistake> {
     Ok(())
 }
 
-pub(super) fn as_section<S: Serializer>(pair: &Option<Pair>, s: S) -> Result<S::Ok, S::Error> {
-    let Some(Pair { certificate, key }) = pair else { return s.serialize_none() };
+pub(super) fn as_section<S: Serializer>(pair: &Option<CertificatePair>, s: S) -> Result<S::Ok, S::Error> {
+    let Some(CertificatePair { certificate, key }) = pair else { return s.serialize_none() };
     let mut section = s.serialize_struct("tls", 2)?;
     section.serialize_field("certificate", &certificate.to_string_lossy())?;
     section.serialize_field("key", &key.to_string_lossy())?;
@@ -108,7 +115,7 @@ pub(super) fn as_section<S: Serializer>(pair: &Option<Pair>, s: S) -> Result<S::
 }
 
 const CREDENTIALS: &str = "$CREDENTIALS_DIRECTORY";
-const BY_HAND: &str = "tls";
+const UNSET_CREDENTIALS: &str = "tls";
 
 #[cfg(test)]
 mod tests {

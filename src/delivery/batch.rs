@@ -8,47 +8,49 @@ use std::{
 
 use super::{
     Delivery,
-    message::{Body, Copy, Home, Message, Plan, State, Target, guarded},
-    sync::{Synced, Syncer, Thing, Way},
+    message::{Body, DeliveryPlan, Message, SentCopy, Target, TargetState, TmpMaildir, catch_panic},
+    sync::{SyncMode, SyncResult, SyncTarget, Syncer},
 };
 use crate::{
-    maildir::{Draft, Maildir, MessageId, Place, name::Unique, sent_dedup::Filed, store::Part},
+    maildir::{
+        Maildir, MessageId, Subdir, TmpFile, name::UniqueName, sent_dedup::SentDedup, store::SyncPhase,
+    },
     metrics::METRICS,
     proto::{
         folder::Folder,
-        request::{Fault, Mailbox, Recipient},
+        request::{Failure, Mailbox, Recipient},
     },
-    wire_size::octets,
-    workers::{Storage, storage::report},
+    wire_size::wire_size,
+    workers::{Storage, storage::log_failure},
 };
 
 /// The mailboxes that the committer has open.
 #[derive(Debug)]
-pub(super) struct Homes {
+pub(super) struct MaildirCache {
     /// How many of them: to open one anew may cost syncs, if it is young.
-    most: usize,
+    capacity: usize,
     open: HashMap<Mailbox, Arc<Maildir>>,
     /// What was filed lately in the folders of senders.
-    filed: HashMap<Mailbox, Filed>,
+    sent_dedup: HashMap<Mailbox, SentDedup>,
 }
 
-impl Homes {
+impl MaildirCache {
     pub(super) fn new(most: usize) -> Self {
-        Self { most, open: HashMap::new(), filed: HashMap::new() }
+        Self { capacity: most, open: HashMap::new(), sent_dedup: HashMap::new() }
     }
 
     /// Sees that the mailboxes of a round can be opened beside those that stay open. In a round none is closed: each may
     /// be a message's.
     pub(super) fn make_room_for(&mut self, mailboxes: &Mailboxes) {
         let new = mailboxes.0.iter().filter(|mailbox| !self.open.contains_key(*mailbox)).count();
-        if self.open.len() + new > self.most {
+        if self.open.len() + new > self.capacity {
             self.open.clear();
         }
     }
 
     /// Begins anew, after a panic that may have left something half changed.
-    pub(super) fn forget(&mut self) {
-        *self = Self::new(self.most);
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(self.capacity);
     }
 
     /// The Maildir of a mailbox, as it is now: it may have been removed or replaced since the last time.
@@ -56,17 +58,17 @@ impl Homes {
         &mut self,
         storage: &Storage,
         mailbox: &Mailbox,
-        open: impl FnOnce() -> Result<Maildir, Fault>,
-    ) -> Result<Arc<Maildir>, Fault> {
-        if let Some(home) = self.open.get(mailbox).filter(|home| storage.still_has(mailbox, home)) {
+        open: impl FnOnce() -> Result<Maildir, Failure>,
+    ) -> Result<Arc<Maildir>, Failure> {
+        if let Some(home) = self.open.get(mailbox).filter(|home| storage.still_leads_to(mailbox, home)) {
             return Ok(Arc::clone(home));
         }
         self.open.remove(mailbox); // closed before another one is opened
-        if self.open.len() >= self.most {
+        if self.open.len() >= self.capacity {
             log::error!(
                 "{mailbox}: a message goes to more mailboxes than there are descriptors for; {RAISE}"
             );
-            return Err(Fault::Broken);
+            return Err(Failure::Broken);
         }
         let home = Arc::new(open()?);
         self.open.insert(mailbox.clone(), Arc::clone(&home));
@@ -74,11 +76,11 @@ impl Homes {
     }
 
     /// What was filed lately in that folder.
-    fn filed(&mut self, folder: &Mailbox, maildir: &Maildir) -> &mut Filed {
-        if self.filed.len() >= MOST_SENDERS && !self.filed.contains_key(folder) {
-            self.filed.clear();
+    fn sent_dedup(&mut self, folder: &Mailbox, maildir: &Maildir) -> &mut SentDedup {
+        if self.sent_dedup.len() >= MAX_SENT_DEDUPS && !self.sent_dedup.contains_key(folder) {
+            self.sent_dedup.clear();
         }
-        self.filed.entry(folder.clone()).or_insert_with(|| Filed::load(maildir))
+        self.sent_dedup.entry(folder.clone()).or_insert_with(|| SentDedup::load(maildir))
     }
 }
 
@@ -106,109 +108,111 @@ impl Mailboxes {
             Some(folder) => mailbox.clone().in_folder(folder.clone()),
             None => mailbox.clone(),
         };
-        let sent = delivery.sent.clone().map(|sender| sender.in_folder(Folder::sent()));
+        let sent = delivery.sent_copy_for.clone().map(|sender| sender.in_folder(Folder::sent()));
         delivery.to.iter().flatten().map(of_recipient).chain(sent)
     }
 }
 
 /// One round.
-pub(super) struct Round<'a> {
+pub(super) struct Batch<'a> {
     storage: &'a Storage,
-    homes: &'a mut Homes,
+    maildirs: &'a mut MaildirCache,
     syncer: &'a mut Syncer,
     /// What this round files for its senders.
-    filing: Vec<(Mailbox, MessageId)>,
+    pending_sent_copies: Vec<(Mailbox, MessageId)>,
     /// Whether the spool is in its place.
-    in_place: Result<(), Fault>,
+    spool_status: Result<(), Failure>,
 }
 
-impl<'a> Round<'a> {
-    pub(super) fn new(storage: &'a Storage, homes: &'a mut Homes, syncer: &'a mut Syncer) -> Self {
-        Self { storage, homes, syncer, filing: Vec::new(), in_place: Ok(()) }
+impl<'a> Batch<'a> {
+    pub(super) fn new(storage: &'a Storage, maildirs: &'a mut MaildirCache, syncer: &'a mut Syncer) -> Self {
+        Self { storage, maildirs, syncer, pending_sent_copies: Vec::new(), spool_status: Ok(()) }
     }
 
     /// Delivers a batch. A delivery fails or succeeds for itself, but for a failure that concerns all. After a panic
     /// the messages without a fate are to be taken back.
     pub(super) fn run(mut self, messages: &mut [Message]) {
-        self.in_place = self.storage.in_place();
-        self.each(messages, Self::write);
-        let way = self.way(messages);
+        self.spool_status = self.storage.check_in_place();
+        self.for_each_undecided(messages, Self::write_tmp_files);
+        let way = self.sync_mode(messages);
         self.sync_contents(messages, way);
-        self.each(messages, |_, message| message.close());
-        let reserve = self.reserve(messages);
-        self.each(messages, |_, message| message.publish());
+        self.for_each_undecided(messages, |_, message| message.close());
+        let reserve = self.reserve_memory(messages);
+        self.for_each_undecided(messages, |_, message| message.publish());
         drop(reserve);
         self.sync_names(messages, way);
         // The syncs may have taken a while: messages that are not where clients look for them now are taken back.
-        self.in_place = self.in_place.and_then(|()| self.storage.in_place());
-        self.each(messages, |round, message| round.in_place.and_then(|()| message.acknowledge()));
+        self.spool_status = self.spool_status.and_then(|()| self.storage.check_in_place());
+        self.for_each_undecided(messages, |round, message| {
+            round.spool_status.and_then(|()| message.acknowledge())
+        });
         for message in messages {
             // Without a record a message that is submitted again is filed again.
-            let _ = guarded(|| self.record_copy(message));
+            let _ = catch_panic(|| self.record_sent_copy(message));
         }
     }
 
     /// Memory for all that is still to be allocated, in small pieces, until the messages are acknowledged or taken
     /// back. Where it can't be had now, it is refused before they are visible: afterwards it would end the process.
-    fn reserve(&mut self, messages: &mut [Message]) -> Vec<u8> {
+    fn reserve_memory(&mut self, messages: &mut [Message]) -> Vec<u8> {
         let targets: usize = undecided(messages).map(|message| message.plan.targets.len()).sum();
         let mut reserve = Vec::new();
-        if let Err(error) = reserve.try_reserve_exact(RESERVE + targets * RESERVE_OF_A_TARGET) {
+        if let Err(error) = reserve.try_reserve_exact(BATCH_RESERVE + targets * RESERVE_PER_TARGET) {
             log::error!("a round of deliveries is refused: {error}");
-            undecided(messages).for_each(|message| message.fail(Fault::Broken));
+            undecided(messages).for_each(|message| message.reject(Failure::Broken));
         }
         reserve
     }
 
     /// Does a step for every message that has no fate yet. An error or a panic is the fate of that one alone.
-    fn each(
+    fn for_each_undecided(
         &mut self,
         messages: &mut [Message],
-        step: impl Fn(&mut Self, &mut Message) -> Result<(), Fault>,
+        step: impl Fn(&mut Self, &mut Message) -> Result<(), Failure>,
     ) {
         for message in undecided(messages) {
-            let done = guarded(|| message.next_step().and_then(|()| step(self, message)));
+            let done = catch_panic(|| message.enter_step().and_then(|()| step(self, message)));
             if done.is_none() {
-                self.homes.forget();
+                self.maildirs.clear();
             }
-            if let Err(fault) = done.unwrap_or(Err(Fault::Broken)) {
-                message.fail(fault);
+            if let Err(fault) = done.unwrap_or(Err(Failure::Broken)) {
+                message.reject(fault);
             }
         }
     }
 
     /// D1: the message is in `tmp/`.
-    fn write(&mut self, message: &mut Message) -> Result<(), Fault> {
+    fn write_tmp_files(&mut self, message: &mut Message) -> Result<(), Failure> {
         let to = std::mem::take(&mut message.to);
         self.plan(&mut message.plan, to);
-        if message.decision.is_claimed() {
-            return Err(Fault::Broken);
+        if message.ack_token.is_claimed() {
+            return Err(Failure::Broken);
         }
-        self.in_place.and(message.plan.stands())?;
+        self.spool_status.and(message.plan.check())?;
         let id = if let Body::Memory(name, bytes) = &message.body {
-            let draft = begin(&mut message.plan, name, bytes)?;
+            let tmp_file = write_to_tmp(&mut message.plan, name, bytes)?;
             let id = MessageId::of(bytes);
-            (message.octets, message.body) = (octets(bytes), Body::File(draft));
+            (message.octets, message.body) = (wire_size(bytes), Body::TmpFile(tmp_file));
             id
         } else {
-            let home = message.plan.home.as_ref().ok_or(Fault::Broken)?;
-            let chosen = home.spilled.as_ref().ok_or(Fault::Broken)?;
-            if !self.storage.still_has(&chosen.mailbox, &home.maildir) {
-                return Err(Fault::Broken);
+            let home = message.plan.tmp_maildir.as_ref().ok_or(Failure::Broken)?;
+            let chosen = home.spilled.as_ref().ok_or(Failure::Broken)?;
+            if !self.storage.still_leads_to(&chosen.mailbox, &home.maildir) {
+                return Err(Failure::Broken);
             }
             chosen.message_id
         };
-        self.plan_copy(&mut message.plan, message.sent.take(), id);
+        self.plan_copy(&mut message.plan, message.sent_copy_for.take(), id);
         Ok(())
     }
 
     /// The mailboxes of the recipients, each once.
-    fn plan(&mut self, plan: &mut Plan, to: Vec<Result<Recipient, Fault>>) {
+    fn plan(&mut self, plan: &mut DeliveryPlan, to: Vec<Result<Recipient, Failure>>) {
         let mut known = HashMap::new();
         for recipient in to {
-            let target = recipient.and_then(|recipient| self.target(recipient));
+            let target = recipient.and_then(|recipient| self.resolve_target(recipient));
             let at = target.map(|target| {
-                *known.entry(target.maildir.key()).or_insert_with(|| {
+                *known.entry(target.maildir.id()).or_insert_with(|| {
                     plan.targets.push(target);
                     plan.targets.len() - 1
                 })
@@ -218,97 +222,102 @@ impl<'a> Round<'a> {
     }
 
     /// Where the mail of a recipient goes: to the folder that is wanted, if it is there.
-    fn target(&mut self, Recipient { mailbox, folder, .. }: Recipient) -> Result<Target, Fault> {
+    fn resolve_target(&mut self, Recipient { mailbox, folder, .. }: Recipient) -> Result<Target, Failure> {
         if let Some(folder) = folder {
             let mailbox = mailbox.clone().in_folder(folder);
-            match self.homes.get(self.storage, &mailbox, || self.storage.durable_maildir(&mailbox)) {
-                Ok(maildir) => return Ok(Target::new(mailbox, maildir, Place::New)),
-                Err(Fault::NoFolder) => {}
+            match self.maildirs.get(self.storage, &mailbox, || self.storage.durable_maildir(&mailbox)) {
+                Ok(maildir) => return Ok(Target::new(mailbox, maildir, Subdir::New)),
+                Err(Failure::NoFolder) => {}
                 Err(fault) => return Err(fault),
             }
         }
-        let maildir = self.homes.get(self.storage, &mailbox, || self.storage.durable_maildir(&mailbox))?;
-        Ok(Target::new(mailbox, maildir, Place::New))
+        let maildir = self.maildirs.get(self.storage, &mailbox, || self.storage.durable_maildir(&mailbox))?;
+        Ok(Target::new(mailbox, maildir, Subdir::New))
     }
 
     /// The copy for the sender: unless it was filed before, or the message goes to that folder anyway. A sender
     /// whose folder can't be used has no copy, and the message goes out all the same.
-    fn plan_copy(&mut self, plan: &mut Plan, sent: Option<Mailbox>, id: Option<MessageId>) {
+    fn plan_copy(&mut self, plan: &mut DeliveryPlan, sent: Option<Mailbox>, id: Option<MessageId>) {
         let Some(sender) = sent else { return };
         let sent = Folder::sent();
         let folder = sender.clone().in_folder(sent.clone());
-        let opened = self.homes.get(self.storage, &folder, || self.storage.durable_folder(&sender, &sent));
+        let opened = self.maildirs.get(self.storage, &folder, || self.storage.durable_folder(&sender, &sent));
         let Ok(maildir) = opened else { return };
         let again = id.is_some_and(|id| {
-            self.homes.filed(&folder, &maildir).has(id) || self.filing.contains(&(folder.clone(), id))
+            self.maildirs.sent_dedup(&folder, &maildir).contains(id)
+                || self.pending_sent_copies.contains(&(folder.clone(), id))
         });
-        if again || plan.targets.iter().any(|target| target.maildir.key() == maildir.key()) {
+        if again || plan.targets.iter().any(|target| target.maildir.id() == maildir.id()) {
             return;
         }
-        self.filing.extend(id.map(|id| (folder.clone(), id)));
-        plan.copy = Some(Copy { at: plan.targets.len(), id });
-        plan.targets.push(Target::new(folder, maildir, Place::Cur));
+        self.pending_sent_copies.extend(id.map(|id| (folder.clone(), id)));
+        plan.sent_copy = Some(SentCopy { target: plan.targets.len(), id });
+        plan.targets.push(Target::new(folder, maildir, Subdir::Cur));
     }
 
     /// One sync of the spool's file system says nothing of a mailbox on another one.
-    fn way(&self, messages: &mut [Message]) -> Way {
+    fn sync_mode(&self, messages: &mut [Message]) -> SyncMode {
         let (mut together, mut count) = (true, 0);
         for message in undecided(messages) {
-            let home = message.plan.home.as_ref();
-            together &= home.is_some_and(|home| self.storage.spool.holds(&home.maildir))
-                && message.alive().all(|target| self.storage.spool.holds(&target.maildir));
+            let home = message.plan.tmp_maildir.as_ref();
+            together &= home.is_some_and(|home| self.storage.spool.is_same_filesystem(&home.maildir))
+                && message
+                    .live_targets()
+                    .all(|target| self.storage.spool.is_same_filesystem(&target.maildir));
             count += 1;
         }
-        if together { self.syncer.way(count) } else { Way::Each }
+        if together { self.syncer.choose_mode(count) } else { SyncMode::PerFile }
     }
 
     /// D2: the content is durable. After a failed sync nobody knows what is on the disk, and a second one may
     /// call it a success: the file is dropped.
-    fn sync_contents(&mut self, messages: &mut [Message], way: Way) {
+    fn sync_contents(&mut self, messages: &mut [Message], way: SyncMode) {
         let began = Instant::now();
         match way {
-            Way::Whole => {
+            SyncMode::Syncfs => {
                 let count = undecided(messages).count();
-                if let Err(error) = self.syncer.whole(&self.storage.spool, Part::Contents, count) {
-                    let fault = report(&error);
-                    undecided(messages).for_each(|message| message.fail(fault));
+                if let Err(error) = self.syncer.syncfs(&self.storage.spool, SyncPhase::Contents, count) {
+                    let fault = log_failure(&error);
+                    undecided(messages).for_each(|message| message.reject(fault));
                 }
             }
-            Way::Each => {
-                let mut unsettled: Vec<&mut Message> = undecided(messages).filter(is_unsettled).collect();
+            SyncMode::PerFile => {
+                let mut unsettled: Vec<&mut Message> = undecided(messages).filter(is_unsynced).collect();
                 let drafts = unsettled.iter_mut().filter_map(|message| {
-                    match std::mem::replace(&mut message.body, Body::Away) {
-                        Body::File(draft) => Some(Thing::Content(draft)),
+                    match std::mem::replace(&mut message.body, Body::Syncing) {
+                        Body::TmpFile(tmp_file) => Some(SyncTarget::Content(tmp_file)),
                         _ => None, // invariant: it is unsettled
                     }
                 });
-                for Synced { number, thing, done } in self.syncer.each(drafts.collect()) {
-                    if let Thing::Content(draft) = thing {
-                        unsettled[number].body = Body::File(draft);
+                for SyncResult { number, target: thing, result: done } in
+                    self.syncer.sync_each(drafts.collect())
+                {
+                    if let SyncTarget::Content(tmp_file) = thing {
+                        unsettled[number].body = Body::TmpFile(tmp_file);
                     }
                     if let Err(error) = done {
-                        unsettled[number].fail(report(&error));
+                        unsettled[number].reject(log_failure(&error));
                     }
                 }
             }
         }
-        METRICS.sync_contents.took(began.elapsed());
+        METRICS.sync_contents.observe_duration(began.elapsed());
     }
 
     /// D4: the names are durable. Where a sync of names has failed, they are taken back.
-    fn sync_names(&mut self, messages: &mut [Message], way: Way) {
+    fn sync_names(&mut self, messages: &mut [Message], way: SyncMode) {
         let began = Instant::now();
         match way {
-            Way::Whole => {
+            SyncMode::Syncfs => {
                 let count = undecided(messages).count();
-                if let Err(error) = self.syncer.whole(&self.storage.spool, Part::Names, count) {
-                    let fault = report(&error);
-                    undecided(messages).for_each(|message| message.fail(fault));
+                if let Err(error) = self.syncer.syncfs(&self.storage.spool, SyncPhase::Names, count) {
+                    let fault = log_failure(&error);
+                    undecided(messages).for_each(|message| message.reject(fault));
                 }
             }
-            Way::Each => self.sync_each_name(messages),
+            SyncMode::PerFile => self.sync_each_name(messages),
         }
-        METRICS.sync_names.took(began.elapsed());
+        METRICS.sync_names.observe_duration(began.elapsed());
     }
 
     /// Syncs each directory once. A directory whose sync has failed loses its messages.
@@ -317,76 +326,78 @@ impl<'a> Round<'a> {
         let mut numbers = HashMap::new();
         let (mut directories, mut touched) = (Vec::new(), Vec::<Vec<(usize, usize)>>::new());
         for (message, Message { plan, .. }) in messages.iter().enumerate() {
-            for (at, target) in plan.targets.iter().enumerate().filter(|(_, target)| target.stamp().is_some())
+            for (at, target) in
+                plan.targets.iter().enumerate().filter(|(_, target)| target.version().is_some())
             {
-                let number = *numbers.entry((target.maildir.key(), target.place)).or_insert_with(|| {
-                    directories.push(Thing::Names(Arc::clone(&target.maildir), target.place));
+                let number = *numbers.entry((target.maildir.id(), target.subdir)).or_insert_with(|| {
+                    directories.push(SyncTarget::Names(Arc::clone(&target.maildir), target.subdir));
                     touched.push(Vec::new());
                     touched.len() - 1
                 });
                 touched[number].push((message, at));
             }
         }
-        let mut faults = vec![Some(Fault::Broken); touched.len()];
-        for Synced { number, done, .. } in self.syncer.each(directories) {
-            faults[number] = done.err().map(|error| report(&error));
+        let mut faults = vec![Some(Failure::Broken); touched.len()];
+        for SyncResult { number, result: done, .. } in self.syncer.sync_each(directories) {
+            faults[number] = done.err().map(|error| log_failure(&error));
         }
         for (fault, positions) in faults.into_iter().zip(touched) {
             let Some(fault) = fault else { continue };
-            positions.into_iter().for_each(|(message, at)| messages[message].withdraw_from(at, fault));
+            positions.into_iter().for_each(|(message, at)| messages[message].unpublish_from(at, fault));
         }
     }
 
     /// The copy for the sender of a message that is acknowledged was filed.
-    fn record_copy(&mut self, message: &Message) {
-        if let Some(Ok(_)) = message.fate
-            && let Some(Copy { at, id: Some(id) }) = message.plan.copy
+    fn record_sent_copy(&mut self, message: &Message) {
+        if let Some(Ok(_)) = message.result
+            && let Some(SentCopy { target: at, id: Some(id) }) = message.plan.sent_copy
             && let target @ Target { mailbox, maildir, .. } = &message.plan.targets[at]
-            && target.stamp().is_some()
+            && target.version().is_some()
         {
-            self.homes.filed(mailbox, maildir).learn(maildir, id);
+            self.maildirs.sent_dedup(mailbox, maildir).insert(maildir, id);
         }
     }
 }
 
 /// Writes a message to the `tmp/` of the first mailbox that takes it.
-fn begin(plan: &mut Plan, name: &Unique, bytes: &[u8]) -> Result<Draft, Fault> {
+fn write_to_tmp(plan: &mut DeliveryPlan, name: &UniqueName, bytes: &[u8]) -> Result<TmpFile, Failure> {
     for at in 0..plan.targets.len() {
         let maildir = Arc::clone(&plan.targets[at].maildir);
-        let begun = Draft::begin(&maildir, name.clone()).and_then(|mut draft| match draft.write(bytes) {
-            Ok(()) => Ok(draft),
-            Err(error) => {
-                draft.discard();
-                Err(error)
-            }
-        });
+        let begun =
+            TmpFile::create(&maildir, name.clone()).and_then(|mut tmp_file| match tmp_file.write(bytes) {
+                Ok(()) => Ok(tmp_file),
+                Err(error) => {
+                    tmp_file.discard();
+                    Err(error)
+                }
+            });
         match begun {
-            Ok(draft) => {
-                plan.home = Some(Home { maildir, spilled: None });
-                return Ok(draft);
+            Ok(tmp_file) => {
+                plan.tmp_maildir = Some(TmpMaildir { maildir, spilled: None });
+                return Ok(tmp_file);
             }
-            Err(error) => plan.targets[at].state = State::Failed(report(&error)),
+            Err(error) => plan.targets[at].state = TargetState::Failed(log_failure(&error)),
         }
-        plan.stands()?;
+        plan.check()?;
     }
-    Err(Fault::Broken)
+    Err(Failure::Broken)
 }
 
 /// The messages without a fate.
 fn undecided(messages: &mut [Message]) -> impl Iterator<Item = &mut Message> {
-    messages.iter_mut().filter(|message| message.fate.is_none())
+    messages.iter_mut().filter(|message| message.result.is_none())
 }
 
 /// Whether the content of a message is to be synced.
-fn is_unsettled(message: &&mut Message) -> bool {
-    message.draft().is_ok_and(|draft| !draft.is_closed())
+fn is_unsynced(message: &&mut Message) -> bool {
+    message.tmp_file().is_ok_and(|tmp_file| !tmp_file.is_closed())
 }
 
 /// Advice for who reads the log.
 const RAISE: &str = "raise their limit (ulimit -n, systemd: LimitNOFILE=)";
 /// Octets for what the answers of a round take, the log among them.
-const RESERVE: usize = 64 << 10;
+const BATCH_RESERVE: usize = 64 << 10;
 /// Octets for a message in one mailbox: its name here and in the receipt, and its place in lists.
-const RESERVE_OF_A_TARGET: usize = 2 << 10;
+const RESERVE_PER_TARGET: usize = 2 << 10;
 /// Senders of whom is kept in memory what was filed lately: 16 KiB each.
-const MOST_SENDERS: usize = 64;
+const MAX_SENT_DEDUPS: usize = 64;

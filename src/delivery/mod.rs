@@ -18,14 +18,14 @@ use crossbeam_channel as channel;
 use crate::{
     limits::Limits,
     logging,
-    maildir::name::Unique,
+    maildir::name::UniqueName,
     metrics::METRICS,
-    proto::request::{ConnId, Fault, Mailbox, Recipient},
+    proto::request::{ConnId, Failure, Mailbox, Recipient},
     thread_limits::sync_helpers,
-    workers::{AckToken, Completion, CompletionSender, Spilled, Storage},
+    workers::{AckToken, Completion, CompletionSender, SpilledMessage, Storage},
 };
-use batch::{Homes, Mailboxes, Round};
-use message::{Message, guarded};
+use batch::{Batch, Mailboxes, MaildirCache};
+use message::{Message, catch_panic};
 use sync::Syncer;
 
 /// A message to be delivered.
@@ -34,24 +34,24 @@ pub struct Delivery {
     /// Who waits for it.
     pub from: ConnId,
     /// The recipients, at least one; or why one of them can't get it.
-    pub to: Vec<Result<Recipient, Fault>>,
+    pub to: Vec<Result<Recipient, Failure>>,
     /// Whether some recipients may get it and others not. Else it is all of them or none.
-    pub partly: bool,
+    pub partial_ok: bool,
     /// Who has a copy filed in the folder `Sent`.
-    pub sent: Option<Mailbox>,
+    pub sent_copy_for: Option<Mailbox>,
     /// What to deliver.
     pub content: Content,
     /// Who tells the client.
-    pub decision: AckToken,
+    pub ack_token: AckToken,
 }
 
 /// The bytes of a message, as stored.
 #[derive(Debug)]
 pub enum Content {
     /// In memory, to be written to a file of that name.
-    Memory(Unique, Vec<u8>),
+    Memory(UniqueName, Vec<u8>),
     /// In the `tmp/` of the first mailbox, whole and fsynced.
-    Settled(Box<Spilled>),
+    Synced(Box<SpilledMessage>),
 }
 
 impl Content {
@@ -59,7 +59,7 @@ impl Content {
     fn bytes(&self) -> u64 {
         match self {
             Self::Memory(_, bytes) => bytes.len() as u64,
-            Self::Settled(spilled) => spilled.bytes(),
+            Self::Synced(spilled) => spilled.bytes(),
         }
     }
 }
@@ -83,7 +83,7 @@ impl Committer {
         let helpers = sync_helpers(limits);
         thread::Builder::new().name("committer".into()).spawn(move || {
             let mut syncer = Syncer::start(&storage.spool, helpers);
-            let mut homes = Homes::new(most_homes);
+            let mut maildirs = MaildirCache::new(most_homes);
             let mut later = None;
             while let Some(first) = later.take().or_else(|| deliveries.recv().ok()) {
                 let mut mailboxes = Mailboxes::default();
@@ -98,15 +98,15 @@ impl Committer {
                     }
                     batch.push(next);
                 }
-                homes.make_room_for(&mailboxes);
-                METRICS.delivery_queue.down(batch.len() as u64);
+                maildirs.make_room_for(&mailboxes);
+                METRICS.delivery_queue.sub(batch.len() as u64);
                 let octets = batch.iter().map(|delivery| delivery.content.bytes()).sum();
                 let began = Instant::now();
-                let results = deliver(&storage, &mut homes, &mut syncer, batch);
+                let results = run_batch(&storage, &mut maildirs, &mut syncer, batch);
                 let messages = results.len();
-                METRICS.batch.saw(messages as u64);
+                METRICS.batch.observe(messages as u64);
                 completions.send_all(results);
-                logging::batch(messages, octets, began.elapsed());
+                logging::delivery_batch(messages, octets, began.elapsed());
             }
         })?;
         Ok(Self { queue })
@@ -116,9 +116,9 @@ impl Committer {
     pub fn submit(&self, delivery: Delivery) -> Result<(), Content> {
         let queued = self.queue.try_send(delivery).map_err(|refused| refused.into_inner().content);
         if queued.is_ok() {
-            METRICS.delivery_queue.up()
+            METRICS.delivery_queue.inc()
         } else {
-            METRICS.queue_full.one()
+            METRICS.queue_full.inc()
         }
         queued
     }
@@ -126,22 +126,22 @@ impl Committer {
 
 /// Runs one round. A panic is a bug of ours; it costs the message whose step it was, or the round, and not those that
 /// come after it.
-fn deliver(
+fn run_batch(
     storage: &Storage,
-    homes: &mut Homes,
+    maildirs: &mut MaildirCache,
     syncer: &mut Syncer,
     batch: Vec<Delivery>,
 ) -> Vec<Completion> {
     let mut messages: Vec<Message> = batch.into_iter().map(Message::new).collect();
-    if guarded(|| Round::new(storage, homes, syncer).run(&mut messages)).is_none() {
-        homes.forget();
+    if catch_panic(|| Batch::new(storage, maildirs, syncer).run(&mut messages)).is_none() {
+        maildirs.clear();
     }
-    for message in messages.iter_mut().filter(|message| message.fate.is_none()) {
-        message.fail(Fault::Broken);
+    for message in messages.iter_mut().filter(|message| message.result.is_none()) {
+        message.reject(Failure::Broken);
     }
     let completion = |message: Message| {
-        let result = message.fate.unwrap_or(Err(Fault::Broken));
-        Completion::Delivered(message.from, message.decision, result)
+        let result = message.result.unwrap_or(Err(Failure::Broken));
+        Completion::Delivered(message.from, message.ack_token, result)
     };
     messages.into_iter().map(completion).collect()
 }

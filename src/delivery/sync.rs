@@ -24,63 +24,63 @@ use std::{
 
 use crossbeam_channel as channel;
 
-use super::message::guarded;
-use crate::maildir::{Draft, Error, Maildir, Place, Spool, store::Part};
+use super::message::catch_panic;
+use crate::maildir::{Error, Maildir, Spool, Subdir, TmpFile, store::SyncPhase};
 
 /// Chooses how to make a round durable, and has the threads that do it.
 #[derive(Debug)]
 pub(super) struct Syncer {
     /// Whether one call for the whole file system is known to mean what it says here.
-    whole_is_safe: bool,
+    syncfs_is_safe: bool,
     /// No whole syncs before this moment: the last one was slow.
-    avoid_until: Option<Instant>,
-    queue: channel::Sender<Job>,
+    avoid_syncfs_until: Option<Instant>,
+    queue: channel::Sender<SyncJob>,
     /// The other end, for the committer takes jobs too.
-    jobs: channel::Receiver<Job>,
+    jobs: channel::Receiver<SyncJob>,
     helpers: usize,
 }
 
 /// How this round is made durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum SyncMode {
     /// Each file and directory for itself.
-    Each,
+    PerFile,
     /// The file system as a whole.
-    Whole,
+    Syncfs,
 }
 
 /// Something to be made durable.
 #[derive(Debug)]
-pub(super) enum Thing {
+pub(super) enum SyncTarget {
     /// The content of a message, which is closed then.
-    Content(Draft),
+    Content(TmpFile),
     /// The names in a directory.
-    Names(Arc<Maildir>, Place),
+    Names(Arc<Maildir>, Subdir),
 }
 
 /// The result of a sync.
 #[derive(Debug)]
-pub(super) struct Synced {
+pub(super) struct SyncResult {
     /// The number of the thing among all.
     pub(super) number: usize,
-    pub(super) thing: Thing,
-    pub(super) done: Result<(), Error>,
+    pub(super) target: SyncTarget,
+    pub(super) result: Result<(), Error>,
 }
 
 #[derive(Debug)]
-struct Job {
+struct SyncJob {
     number: usize,
-    thing: Thing,
-    results: channel::Sender<Synced>,
+    target: SyncTarget,
+    results: channel::Sender<SyncResult>,
 }
 
 impl Syncer {
     /// Starts so many threads that help. No thread is started later: where one can't be had, a round would fail
     /// whose messages are visible already. With fewer threads a round takes longer.
     pub(super) fn start(spool: &Spool, helpers: usize) -> Self {
-        let (queue, jobs) = channel::unbounded::<Job>();
-        let start = |jobs: channel::Receiver<Job>| {
-            let work = move || jobs.iter().for_each(Job::run);
+        let (queue, jobs) = channel::unbounded::<SyncJob>();
+        let start = |jobs: channel::Receiver<SyncJob>| {
+            let work = move || jobs.iter().for_each(SyncJob::run);
             thread::Builder::new().name("sync".into()).spawn(work)
         };
         let (mut started, mut failed) = (0, None);
@@ -93,29 +93,29 @@ impl Syncer {
         if let Some(error) = failed {
             log::warn!("{started} of {helpers} threads that sync beside the committer are there: {error}");
         }
-        let whole_is_safe = spool.syncs_as_a_whole();
-        Self { whole_is_safe, avoid_until: None, queue, jobs, helpers: started }
+        let whole_is_safe = spool.syncfs_is_reliable();
+        Self { syncfs_is_safe: whole_is_safe, avoid_syncfs_until: None, queue, jobs, helpers: started }
     }
 
     /// The way for a round of that many messages.
-    pub(super) fn way(&self, messages: usize) -> Way {
-        let avoided = self.avoid_until.is_some_and(|until| Instant::now() < until);
-        if messages > 1 && self.whole_is_safe && !avoided { Way::Whole } else { Way::Each }
+    pub(super) fn choose_mode(&self, messages: usize) -> SyncMode {
+        let avoided = self.avoid_syncfs_until.is_some_and(|until| Instant::now() < until);
+        if messages > 1 && self.syncfs_is_safe && !avoided { SyncMode::Syncfs } else { SyncMode::PerFile }
     }
 
     /// Syncs the file system that holds the spool, for one part of so many messages.
-    pub(super) fn whole(&mut self, spool: &Spool, part: Part, messages: usize) -> Result<(), Error> {
+    pub(super) fn syncfs(&mut self, spool: &Spool, part: SyncPhase, messages: usize) -> Result<(), Error> {
         let began = Instant::now();
         let done = spool.sync(part);
-        if began.elapsed() > SLOW + SLOW_PER_MESSAGE * u32::try_from(messages).unwrap_or(u32::MAX) {
-            self.avoid_until = Some(Instant::now() + AVOID);
+        if began.elapsed() > SLOW_SYNCFS + SLOW_PER_MESSAGE * u32::try_from(messages).unwrap_or(u32::MAX) {
+            self.avoid_syncfs_until = Some(Instant::now() + SYNCFS_BACKOFF);
         }
         done
     }
 
     /// Syncs each thing for itself, several at a time when there are threads for it. The results come in any order; a
     /// thing without one is not durable.
-    pub(super) fn each(&self, things: Vec<Thing>) -> Vec<Synced> {
+    pub(super) fn sync_each(&self, things: Vec<SyncTarget>) -> Vec<SyncResult> {
         if things.len() < 2 || self.helpers == 0 {
             let all = things.into_iter().enumerate();
             return all.map(|(number, thing)| sync(number, thing)).collect();
@@ -123,7 +123,7 @@ impl Syncer {
         // A channel of its own: a result that comes late belongs to no other round.
         let (results, synced) = channel::bounded(things.len());
         for (number, thing) in things.into_iter().enumerate() {
-            let _ = self.queue.send(Job { number, thing, results: results.clone() }); // both ends are ours
+            let _ = self.queue.send(SyncJob { number, target: thing, results: results.clone() }); // both ends are ours
         }
         drop(results);
         while let Ok(job) = self.jobs.try_recv() {
@@ -133,40 +133,40 @@ impl Syncer {
     }
 }
 
-impl Job {
+impl SyncJob {
     fn run(self) {
-        let Self { number, thing, results } = self;
+        let Self { number, target: thing, results } = self;
         let unsent = results.send(sync(number, thing)).err();
         // The round has panicked.
-        if let Some(channel::SendError(Synced { thing: Thing::Content(draft), .. })) = unsent {
-            draft.discard();
+        if let Some(channel::SendError(SyncResult { target: SyncTarget::Content(tmp_file), .. })) = unsent {
+            tmp_file.discard();
         }
     }
 }
 
 /// A panic is a failure of this sync: nothing is called durable.
-fn sync(number: usize, mut thing: Thing) -> Synced {
-    let done = guarded(|| match &mut thing {
-        Thing::Content(draft) => draft.sync().and_then(|()| draft.close()),
-        Thing::Names(maildir, place) => maildir.sync(*place),
+fn sync(number: usize, mut thing: SyncTarget) -> SyncResult {
+    let done = catch_panic(|| match &mut thing {
+        SyncTarget::Content(tmp_file) => tmp_file.sync().and_then(|()| tmp_file.close()),
+        SyncTarget::Names(maildir, place) => maildir.sync(*place),
     });
     let panicked = || Err(Error::at(thing.path(), "sync", io::Error::other("panicked")));
     let done = done.unwrap_or_else(panicked);
-    Synced { number, thing, done }
+    SyncResult { number, target: thing, result: done }
 }
 
-impl Thing {
+impl SyncTarget {
     fn path(&self) -> PathBuf {
         match self {
-            Self::Content(draft) => draft.unfinished().into(),
+            Self::Content(tmp_file) => tmp_file.tmp_name().into(),
             Self::Names(maildir, place) => maildir.path().join(place.name()),
         }
     }
 }
 
 /// A whole sync is slow when it takes longer than this ...
-const SLOW: Duration = Duration::from_millis(20);
+const SLOW_SYNCFS: Duration = Duration::from_millis(20);
 /// ... and this for each message.
 const SLOW_PER_MESSAGE: Duration = Duration::from_millis(1);
 /// How long a slow one is remembered.
-const AVOID: Duration = Duration::from_secs(1);
+const SYNCFS_BACKOFF: Duration = Duration::from_secs(1);

@@ -13,19 +13,19 @@ use super::*;
 use crate::{
     maildir::{
         Spool,
-        fault_points::{Plan, Trouble},
-        name::Namer,
+        fault_points::{FaultKind, FaultPlan},
+        name::NameGenerator,
     },
     proto::{request::Recipient, smtp::address::Address},
     workers::{
-        Receipt,
-        spill::{self, SpillPermits, SpillTo},
+        DeliveryReceipt,
+        spill::{self, SpillPermits, SpillTarget},
     },
 };
 
 /// A kind of round.
 #[derive(Debug, Clone, Copy)]
-struct Kind {
+struct BatchKind {
     mailboxes: usize,
     messages: usize,
     spilled: bool,
@@ -40,7 +40,7 @@ struct Kind {
     broken: bool,
 }
 
-const SIMPLE: Kind = Kind {
+const SIMPLE: BatchKind = BatchKind {
     mailboxes: 1,
     messages: 1,
     spilled: false,
@@ -53,23 +53,23 @@ const SIMPLE: Kind = Kind {
 };
 
 /// A committer's parts on a spool of its own, without its thread.
-struct Bench {
-    kind: Kind,
+struct Fixture {
+    kind: BatchKind,
     storage: Storage,
-    homes: Homes,
+    maildirs: MaildirCache,
     syncer: Syncer,
-    namer: Namer,
+    name_generator: NameGenerator,
     spool: PathBuf,
     mounted: Option<PathBuf>,
     _home: tempfile::TempDir,
 }
 
 /// What became of a message, and its text.
-type Told = (Result<Receipt, Fault>, Vec<u8>);
+type Told = (Result<DeliveryReceipt, Failure>, Vec<u8>);
 
-impl Bench {
+impl Fixture {
     /// `None` where nothing can be mounted.
-    fn new(kind: Kind) -> Option<Self> {
+    fn new(kind: BatchKind) -> Option<Self> {
         let disk = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/target"));
         let memory = Path::new("/dev/shm");
         let home = if kind.disk || !memory.is_dir() { disk } else { memory };
@@ -80,9 +80,9 @@ impl Bench {
         let mut bench = Self {
             kind,
             storage: Storage::unwatched(opened),
-            homes: Homes::new(8),
+            maildirs: MaildirCache::new(8),
             syncer,
-            namer: Namer::new("mx.example.test", 1),
+            name_generator: NameGenerator::new("mx.example.test", 1),
             spool,
             mounted: None,
             _home: home,
@@ -103,8 +103,8 @@ impl Bench {
         let batch: Vec<(Delivery, Vec<u8>)> =
             (0..self.kind.messages).filter_map(|n| self.delivery(n)).collect();
         let (batch, texts): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-        let decisions: Vec<_> = batch.iter().map(|delivery| delivery.decision.clone()).collect();
-        let all = deliver(&self.storage, &mut self.homes, &mut self.syncer, batch);
+        let decisions: Vec<_> = batch.iter().map(|delivery| delivery.ack_token.clone()).collect();
+        let all = run_batch(&self.storage, &mut self.maildirs, &mut self.syncer, batch);
         let told = all.into_iter().zip(decisions).map(|(done, decision)| match done {
             Completion::Delivered(_, _, result) => {
                 assert!(result.is_err() || decision.is_claimed());
@@ -118,9 +118,9 @@ impl Bench {
     /// `None`: the trouble has come before the committer.
     fn delivery(&mut self, number: usize) -> Option<(Delivery, Vec<u8>)> {
         let text = format!("Message-ID: <{number}@far.test>\n\nMessage {number}.\n").into_bytes();
-        let name = self.namer.next(SystemTime::now(), number as u64);
+        let name = self.name_generator.next(SystemTime::now(), number as u64);
         let content = if self.kind.spilled {
-            Content::Settled(self.spill(name, &text)?)
+            Content::Synced(self.spill(name, &text)?)
         } else {
             Content::Memory(name, text.clone())
         };
@@ -131,10 +131,10 @@ impl Bench {
         let delivery = Delivery {
             from: ConnId(number as u64),
             to: to.collect(),
-            partly: self.kind.partly,
-            sent: self.kind.sent.then(sender),
+            partial_ok: self.kind.partly,
+            sent_copy_for: self.kind.sent.then(sender),
             content,
-            decision: AckToken::default(),
+            ack_token: AckToken::default(),
         };
         Some((delivery, text))
     }
@@ -150,10 +150,10 @@ impl Bench {
     }
 
     /// Does what a worker would.
-    fn spill(&self, name: Unique, text: &[u8]) -> Option<Box<Spilled>> {
-        let to = SpillTo::New(vec![mailbox(0)], name, SpillPermits::unwatched().grant());
-        let spilled = guarded(|| spill::spill(&self.storage, to, text).ok())??;
-        guarded(|| spill::seal(spilled, b"").ok())?
+    fn spill(&self, name: UniqueName, text: &[u8]) -> Option<Box<SpilledMessage>> {
+        let to = SpillTarget::New(vec![mailbox(0)], name, SpillPermits::unwatched().grant());
+        let spilled = catch_panic(|| spill::spill(&self.storage, to, text).ok())??;
+        catch_panic(|| spill::seal(spilled, b"").ok())?
     }
 
     fn files(&self, mailbox: &str, directory: &str) -> Vec<PathBuf> {
@@ -172,7 +172,7 @@ impl Bench {
         for (n, (result, text)) in told.iter().enumerate() {
             for at in 0..self.kind.mailboxes {
                 let got = match result {
-                    Ok(receipt) => receipt.faults[at].is_none(),
+                    Ok(receipt) => receipt.failures[at].is_none(),
                     Err(_) => false,
                 };
                 assert!(self.kind.partly || got == result.is_ok(), "{case}: message {n}: {result:?}");
@@ -182,7 +182,7 @@ impl Bench {
             let copies = self.count(sender().as_str(), ".Sent/cur", text);
             assert!(copies <= usize::from(result.is_ok()), "{case}: copies of message {n}: {copies}");
             if let Ok(receipt) = result {
-                let got = receipt.faults.iter().filter(|fault| fault.is_none()).count();
+                let got = receipt.failures.iter().filter(|fault| fault.is_none()).count();
                 assert_eq!(receipt.arrivals.len(), got + copies, "{case}: message {n}");
             }
         }
@@ -205,11 +205,11 @@ impl Bench {
             }
         }
         let _ = fs::remove_file(self.spool.join(sender().as_str()).join(".Sent/.restante.sent"));
-        self.homes.forget();
+        self.maildirs.clear();
     }
 }
 
-impl Drop for Bench {
+impl Drop for Fixture {
     fn drop(&mut self) {
         if let Some(mounted) = &self.mounted {
             let _ = Command::new("umount").arg("-l").arg(mounted).status(); // the test has said all it could
@@ -226,8 +226,8 @@ fn sender() -> Mailbox {
 }
 
 /// Trouble at every step of a round of that kind, one after the other, until a round does not reach it.
-fn trouble_at_every_step(kind: Kind) {
-    let Some(mut bench) = Bench::new(kind) else {
+fn trouble_at_every_step(kind: BatchKind) {
+    let Some(mut bench) = Fixture::new(kind) else {
         return eprintln!("SKIPPED {kind:?}: only root may mount");
     };
     let all = kind.messages;
@@ -237,16 +237,16 @@ fn trouble_at_every_step(kind: Kind) {
         let broken = bench.spool.join(mailbox(1).as_str());
         fs::rename(broken.join("new"), broken.join("new is away")).unwrap();
     }
-    for trouble in [Trouble::Error, Trouble::Panic] {
+    for error in [FaultKind::Error, FaultKind::Panic] {
         let (mut number, mut refused) = (0, 0);
         loop {
             number += 1;
             bench.empty();
-            let plan = Plan::new(&bench.spool, number, trouble);
+            let plan = FaultPlan::new(&bench.spool, number, error);
             let told = bench.round();
             let hit = plan.hit();
             drop(plan);
-            let case = format!("{trouble:?} at step {number}, {hit:?}, of {kind:?}");
+            let case = format!("{error:?} at step {number}, {hit:?}, of {kind:?}");
             let good = bench.check(&told, &case);
             refused += usize::from(good < all);
             bench.empty();
@@ -264,45 +264,45 @@ fn trouble_at_every_step(kind: Kind) {
 #[test]
 fn a_message_for_one_mailbox_is_acknowledged_and_there_or_refused_and_not_there() {
     for spilled in [false, true] {
-        trouble_at_every_step(Kind { spilled, disk: !spilled, ..SIMPLE });
-        trouble_at_every_step(Kind { spilled, sent: true, ..SIMPLE });
+        trouble_at_every_step(BatchKind { spilled, disk: !spilled, ..SIMPLE });
+        trouble_at_every_step(BatchKind { spilled, sent: true, ..SIMPLE });
     }
 }
 
 #[test]
 fn a_message_for_three_mailboxes_is_in_all_of_them_or_in_none() {
     for (spilled, helpers) in [(false, 2), (true, 2), (false, 0)] {
-        trouble_at_every_step(Kind { mailboxes: 3, spilled, helpers, ..SIMPLE });
-        trouble_at_every_step(Kind { mailboxes: 3, spilled, helpers, sent: true, ..SIMPLE });
+        trouble_at_every_step(BatchKind { mailboxes: 3, spilled, helpers, ..SIMPLE });
+        trouble_at_every_step(BatchKind { mailboxes: 3, spilled, helpers, sent: true, ..SIMPLE });
     }
 }
 
 #[test]
 fn messages_of_one_round_fail_alone_or_all_of_them() {
     for (spilled, partly, disk) in [(false, false, true), (true, true, true), (false, true, false)] {
-        let kind = Kind { mailboxes: 2, messages: 3, spilled, partly, disk, ..SIMPLE };
-        trouble_at_every_step(Kind { sent: !spilled, ..kind });
+        let kind = BatchKind { mailboxes: 2, messages: 3, spilled, partly, disk, ..SIMPLE };
+        trouble_at_every_step(BatchKind { sent: !spilled, ..kind });
     }
 }
 
 #[test]
 fn a_recipient_of_lmtp_who_is_refused_has_nothing_and_the_others_have_it() {
     for (spilled, broken) in [(false, false), (true, false), (false, true), (true, true)] {
-        trouble_at_every_step(Kind { mailboxes: 3, partly: true, spilled, broken, ..SIMPLE });
+        trouble_at_every_step(BatchKind { mailboxes: 3, partly: true, spilled, broken, ..SIMPLE });
     }
 }
 
 #[test]
 fn a_mailbox_on_another_file_system_is_no_exception() {
     for (spilled, messages) in [(false, 1), (true, 1), (false, 2)] {
-        trouble_at_every_step(Kind { mailboxes: 3, spilled, messages, abroad: true, ..SIMPLE });
+        trouble_at_every_step(BatchKind { mailboxes: 3, spilled, messages, abroad: true, ..SIMPLE });
     }
 }
 
 #[test]
 fn a_round_takes_as_many_messages_as_it_may_open_mailboxes_for() {
-    let mut bench = Bench::new(SIMPLE).unwrap();
-    bench.homes = Homes::new(2);
+    let mut bench = Fixture::new(SIMPLE).unwrap();
+    bench.maildirs = MaildirCache::new(2);
     let mut mailboxes = Mailboxes::default();
     mailboxes.add(&bench.message_to(&[0]));
     assert!(mailboxes.fit_with(&bench.message_to(&[0, 0]), 2), "one mailbox is opened once");
@@ -315,8 +315,8 @@ fn a_round_takes_as_many_messages_as_it_may_open_mailboxes_for() {
         let delivery = bench.message_to(&number);
         let mut mailboxes = Mailboxes::default();
         mailboxes.add(&delivery);
-        bench.homes.make_room_for(&mailboxes);
-        let told = deliver(&bench.storage, &mut bench.homes, &mut bench.syncer, vec![delivery]);
+        bench.maildirs.make_room_for(&mailboxes);
+        let told = run_batch(&bench.storage, &mut bench.maildirs, &mut bench.syncer, vec![delivery]);
         assert!(matches!(&told[0], Completion::Delivered(_, _, result) if result.is_ok() == good));
         let there = number.iter().filter(|n| !bench.files(mailbox(**n).as_str(), "new").is_empty()).count();
         assert_eq!(there > 0, good, "{number:?}");

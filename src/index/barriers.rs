@@ -16,46 +16,46 @@ use std::{
 
 use rustix::fs::MemfdFlags;
 
-use super::watcher::{locked, path_of};
+use super::watcher::{lock, path_of};
 
 /// The marks that were asked for, numbered, and the files that make them.
 #[derive(Debug, Default)]
-pub(super) struct Marks {
+pub(super) struct Barriers {
     files: Vec<(OwnedFd, PathBuf)>,
     state: Mutex<State>,
-    told: AtomicU64,
+    reached: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// The last mark that was asked for. One opening makes all marks that were asked for before it.
-    asked: u64,
+    requested: u64,
     /// The use of each file.
-    uses: Vec<Use>,
+    uses: Vec<FileUse>,
 }
 
 /// The number is that of the last mark that the opening makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Use {
+enum FileUse {
     Free,
     /// Opened, and waited for: of one file at a time.
     Opened(u64),
     /// Opened before events were lost: it may be told, and then it is no news, or be lost itself.
-    Doubted(u64),
+    Uncertain(u64),
     /// Not to be opened, since it is watched anew.
-    Renewed,
+    Rewatched,
 }
 
-impl Use {
+impl FileUse {
     fn number(self) -> Option<u64> {
         match self {
-            Self::Opened(number) | Self::Doubted(number) => Some(number),
-            Self::Free | Self::Renewed => None,
+            Self::Opened(number) | Self::Uncertain(number) => Some(number),
+            Self::Free | Self::Rewatched => None,
         }
     }
 }
 
-impl Marks {
+impl Barriers {
     pub(super) fn new() -> rustix::io::Result<Self> {
         let file = |number| {
             let file = rustix::fs::memfd_create(format!("mark {number}"), MemfdFlags::CLOEXEC)?;
@@ -63,8 +63,8 @@ impl Marks {
             Ok((file, path))
         };
         let files = (0..FILES).map(file).collect::<rustix::io::Result<_>>()?;
-        let state = State { asked: 0, uses: vec![Use::Free; FILES] };
-        Ok(Self { files, state: Mutex::new(state), told: AtomicU64::new(0) })
+        let state = State { requested: 0, uses: vec![FileUse::Free; FILES] };
+        Ok(Self { files, state: Mutex::new(state), reached: AtomicU64::new(0) })
     }
 
     /// The files, to be watched.
@@ -77,95 +77,95 @@ impl Marks {
     }
 
     /// Makes a mark, now or when the one before it is told, and returns its number. `None`: there are none.
-    pub(super) fn make(&self) -> Option<u64> {
+    pub(super) fn create(&self) -> Option<u64> {
         if self.files.is_empty() {
             return None;
         }
-        let mut state = locked(&self.state);
-        state.asked += 1;
-        self.open(&mut state);
-        Some(state.asked)
+        let mut state = lock(&self.state);
+        state.requested += 1;
+        self.open_file(&mut state);
+        Some(state.requested)
     }
 
     /// The last mark that was told: what happened before it has been told, or is found by a walk.
-    pub(super) fn told(&self) -> u64 {
-        self.told.load(Ordering::Acquire)
+    pub(super) fn last_reached(&self) -> u64 {
+        self.reached.load(Ordering::Acquire)
     }
 
     /// A file was opened. `true`: a mark is told.
-    pub(super) fn heard(&self, path: &Path) -> bool {
+    pub(super) fn on_open_event(&self, path: &Path) -> bool {
         let Some(file) = self.paths().position(|mark| mark == path) else { return false };
-        let mut state = locked(&self.state);
+        let mut state = lock(&self.state);
         let heard = state.uses[file];
         let Some(number) = heard.number() else { return false };
         // What was opened before and was not told is lost.
-        let is_over = |using: &Use| using.number().is_some_and(|other| other <= number);
-        state.uses.iter_mut().filter(|using| is_over(using)).for_each(|using| *using = Use::Free);
-        let is_told = heard == Use::Opened(number);
+        let is_over = |using: &FileUse| using.number().is_some_and(|other| other <= number);
+        state.uses.iter_mut().filter(|using| is_over(using)).for_each(|using| *using = FileUse::Free);
+        let is_told = heard == FileUse::Opened(number);
         if is_told {
-            self.tell(number);
+            self.mark_reached(number);
         }
-        if self.told() < state.asked {
-            self.open(&mut state);
+        if self.last_reached() < state.requested {
+            self.open_file(&mut state);
         }
         is_told
     }
 
     /// Events were lost. Returns the last mark that was asked for before that is known: it may never be told.
-    pub(super) fn doubt(&self) -> u64 {
-        let mut state = locked(&self.state);
+    pub(super) fn events_lost(&self) -> u64 {
+        let mut state = lock(&self.state);
         for using in &mut state.uses {
-            if let Use::Opened(number) = *using {
-                *using = Use::Doubted(number);
+            if let FileUse::Opened(number) = *using {
+                *using = FileUse::Uncertain(number);
             }
         }
-        state.asked
+        state.requested
     }
 
     /// Everything up to that mark has been told, or is found by a walk.
-    pub(super) fn tell(&self, number: u64) {
-        self.told.fetch_max(number, Ordering::AcqRel);
+    pub(super) fn mark_reached(&self, number: u64) {
+        self.reached.fetch_max(number, Ordering::AcqRel);
     }
 
     /// Files whose openings were lost, as far as is known, if there is no other to be opened. They are to be
     /// watched anew.
-    pub(super) fn worn(&self) -> Vec<usize> {
-        let mut state = locked(&self.state);
-        if state.uses.iter().any(|using| matches!(using, Use::Free | Use::Opened(_))) {
+    pub(super) fn exhausted_files(&self) -> Vec<usize> {
+        let mut state = lock(&self.state);
+        if state.uses.iter().any(|using| matches!(using, FileUse::Free | FileUse::Opened(_))) {
             return Vec::new();
         }
-        state.uses.fill(Use::Renewed);
+        state.uses.fill(FileUse::Rewatched);
         (0..state.uses.len()).collect()
     }
 
     /// A file is watched anew: nothing of what it was opened before is told any more.
-    pub(super) fn renewed(&self, file: usize) {
-        let mut state = locked(&self.state);
-        state.uses[file] = Use::Free;
-        if self.told() < state.asked {
-            self.open(&mut state);
+    pub(super) fn rewatched(&self, file: usize) {
+        let mut state = lock(&self.state);
+        state.uses[file] = FileUse::Free;
+        if self.last_reached() < state.requested {
+            self.open_file(&mut state);
         }
     }
 
     /// The file that is waited for, and the number of its mark.
     #[cfg(test)]
-    pub(super) fn opened(&self) -> Option<(usize, u64)> {
-        let is_opened = |(file, using): (usize, &Use)| match using {
-            Use::Opened(number) => Some((file, *number)),
+    pub(super) fn awaited_file(&self) -> Option<(usize, u64)> {
+        let is_opened = |(file, using): (usize, &FileUse)| match using {
+            FileUse::Opened(number) => Some((file, *number)),
             _ => None,
         };
-        locked(&self.state).uses.iter().enumerate().find_map(is_opened)
+        lock(&self.state).uses.iter().enumerate().find_map(is_opened)
     }
 
     /// Opens a file for what was asked for, unless one is waited for. If none can be opened, the next mark tries
     /// again, and who waits for this one asks the disk when a second is over.
-    fn open(&self, state: &mut State) {
-        if state.uses.iter().any(|using| matches!(using, Use::Opened(_))) {
+    fn open_file(&self, state: &mut State) {
+        if state.uses.iter().any(|using| matches!(using, FileUse::Opened(_))) {
             return;
         }
-        let Some(file) = state.uses.iter().position(|using| *using == Use::Free) else { return };
+        let Some(file) = state.uses.iter().position(|using| *using == FileUse::Free) else { return };
         if File::open(&self.files[file].1).is_ok() {
-            state.uses[file] = Use::Opened(state.asked);
+            state.uses[file] = FileUse::Opened(state.requested);
         }
     }
 }

@@ -9,26 +9,26 @@ use crate::{capacity::Shrinker, proto::request::Mailbox};
 
 /// The logins of the last while: one for each mailbox at most, and none that is older than the delay.
 #[derive(Debug, Clone, Default)]
-pub struct Logins {
+pub struct LoginDelay {
     delay: Duration,
     /// Oldest first.
     times: VecDeque<(Duration, Mailbox)>,
     recent: HashSet<Mailbox>,
 }
 
-impl Logins {
+impl LoginDelay {
     /// Asks for that much time between two logins to one mailbox; none at all if it is zero.
     pub fn new(delay: Duration) -> Self {
         Self { delay, ..Self::default() }
     }
 
     /// Asks for another delay from now on.
-    pub fn follow(&mut self, delay: Duration) {
+    pub fn reconfigure(&mut self, delay: Duration) {
         self.delay = delay;
     }
 
     /// Whether a mailbox may be opened at `now`, on the steady clock.
-    pub fn allow(&mut self, mailbox: &Mailbox, now: Duration) -> bool {
+    pub fn is_allowed(&mut self, mailbox: &Mailbox, now: Duration) -> bool {
         while let Some((_, old)) = self.times.pop_front_if(|(time, _)| *time + self.delay <= now) {
             self.recent.remove(&old);
         }
@@ -41,7 +41,7 @@ impl Logins {
     }
 
     /// Notes that a mailbox was opened at `now`. What was refused, or found locked, is no login.
-    pub fn note(&mut self, mailbox: Mailbox, now: Duration) {
+    pub fn record(&mut self, mailbox: Mailbox, now: Duration) {
         if !self.delay.is_zero() && self.recent.insert(mailbox.clone()) {
             self.times.push_back((now, mailbox));
         }
@@ -62,39 +62,39 @@ mod tests {
 
     #[test]
     fn a_mailbox_is_open_again_when_its_delay_is_over() {
-        let mut logins = Logins::new(secs(60));
+        let mut logins = LoginDelay::new(secs(60));
         let (alice, bob) = (mailbox("alice"), mailbox("bob"));
-        assert!(logins.allow(&bob, secs(100)));
-        logins.note(bob.clone(), secs(100));
-        assert!(!logins.allow(&bob, secs(100)));
-        assert!(!logins.allow(&bob, secs(159)));
-        assert!(logins.allow(&alice, secs(159)));
-        assert!(logins.allow(&bob, secs(160)));
+        assert!(logins.is_allowed(&bob, secs(100)));
+        logins.record(bob.clone(), secs(100));
+        assert!(!logins.is_allowed(&bob, secs(100)));
+        assert!(!logins.is_allowed(&bob, secs(159)));
+        assert!(logins.is_allowed(&alice, secs(159)));
+        assert!(logins.is_allowed(&bob, secs(160)));
     }
 
     #[test]
     fn a_folder_has_a_delay_of_its_own() {
-        let mut logins = Logins::new(secs(60));
-        logins.note(mailbox("bob"), secs(0));
-        let sent = crate::proto::folder::Folder::named("Sent").unwrap();
-        assert!(logins.allow(&mailbox("bob").in_folder(sent), secs(1)));
+        let mut logins = LoginDelay::new(secs(60));
+        logins.record(mailbox("bob"), secs(0));
+        let sent = crate::proto::folder::Folder::from_name("Sent").unwrap();
+        assert!(logins.is_allowed(&mailbox("bob").in_folder(sent), secs(1)));
     }
 
     #[test]
     fn without_a_delay_nothing_is_kept() {
-        let mut logins = Logins::new(Duration::ZERO);
-        logins.note(mailbox("bob"), secs(1));
-        assert!(logins.allow(&mailbox("bob"), secs(1)));
+        let mut logins = LoginDelay::new(Duration::ZERO);
+        logins.record(mailbox("bob"), secs(1));
+        assert!(logins.is_allowed(&mailbox("bob"), secs(1)));
         assert!(logins.times.is_empty() && logins.recent.is_empty());
     }
 
     #[test]
     fn what_is_over_is_forgotten() {
-        let mut logins = Logins::new(secs(60));
+        let mut logins = LoginDelay::new(secs(60));
         for n in 0..10_000 {
             let name = mailbox(&format!("u{n}"));
-            assert!(logins.allow(&name, secs(n)));
-            logins.note(name, secs(n));
+            assert!(logins.is_allowed(&name, secs(n)));
+            logins.record(name, secs(n));
             assert_eq!(logins.times.len(), logins.recent.len());
             assert!(logins.times.len() <= 60);
         }

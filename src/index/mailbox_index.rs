@@ -1,36 +1,36 @@
 //! The live contents of one mailbox: what the disk was last seen to hold.
 
-use super::{message_list::List, name_set::Names};
+use super::{message_list::MessageList, name_set::NameSet};
 use crate::maildir::{
-    Change, Found, Place,
-    message::Named,
+    Change, MessageEntry, Subdir,
+    message::FileName,
     name,
-    scan::{MOST_KNOWN, Stamp, Times},
+    scan::{DirTimes, FileVersion, MAX_KNOWN},
 };
 
 /// What a mailbox holds, and when it was looked at.
 #[derive(Debug, Default)]
-pub struct Index {
-    list: List,
+pub struct MailboxIndex {
+    list: MessageList,
     /// The times that its directories had before the last look: what is older is in the list.
-    times: Times,
+    times: DirTimes,
     /// Whether another change might bear the same times.
-    young: bool,
+    racy: bool,
 }
 
-impl Index {
+impl MailboxIndex {
     /// An index of what a walk has found.
-    pub fn new(list: List, times: Times, young: bool) -> Self {
-        Self { list, times, young }
+    pub fn new(list: MessageList, times: DirTimes, young: bool) -> Self {
+        Self { list, times, racy: young }
     }
 
     /// The messages.
-    pub fn list(&self) -> &List {
+    pub fn list(&self) -> &MessageList {
         &self.list
     }
 
     /// Gives the messages away.
-    pub fn into_list(self) -> List {
+    pub fn into_list(self) -> MessageList {
         self.list
     }
 
@@ -38,27 +38,27 @@ impl Index {
     pub fn apply_present(&mut self, changes: &[Change]) {
         for change in changes {
             if let Change::Present(found) = change {
-                self.list.put(found.clone());
+                self.list.upsert(found.clone());
             }
         }
     }
 
     /// Keeps what was known before a walk and is `missing` since, if it was told to be moving: some name of its
     /// identity is among `told`. Returns the names that it is kept by, to be looked at.
-    pub fn keep_moving(&mut self, missing: Vec<Found>, told: &Names) -> Vec<Named> {
+    pub fn retain_moving(&mut self, missing: Vec<MessageEntry>, told: &NameSet) -> Vec<FileName> {
         let mut kept = Vec::new();
         for found in missing {
             let identity = name::identity(&found.name);
-            if told.has_identity(identity) && self.list.file(identity, found.stamp.inode).is_none() {
-                kept.push((found.place, found.name.clone()));
-                self.list.put(found);
+            if told.has_identity(identity) && self.list.find_file(identity, found.version.inode).is_none() {
+                kept.push((found.subdir, found.name.clone()));
+                self.list.upsert(found);
             }
         }
         kept
     }
 
     /// Takes out names that are gone. A file that is known by another name stays.
-    pub fn remove(&mut self, gone: &[Named]) {
+    pub fn remove(&mut self, gone: &[FileName]) {
         for (place, name) in gone {
             self.list.remove(*place, name);
         }
@@ -70,8 +70,8 @@ impl Index {
         for change in changes {
             match change {
                 Change::Present(found) => {
-                    if self.list.file(name::identity(&found.name), found.stamp.inode).is_none() {
-                        self.list.put(found.clone());
+                    if self.list.find_file(name::identity(&found.name), found.version.inode).is_none() {
+                        self.list.upsert(found.clone());
                     }
                 }
                 Change::Absent { place, name } => self.list.remove(*place, name),
@@ -80,35 +80,35 @@ impl Index {
     }
 
     /// Names have been looked at, after the directories were seen to have these times.
-    pub fn looked(&mut self, times: Times, young: bool) {
-        (self.times, self.young) = (times, young);
+    pub fn rechecked(&mut self, times: DirTimes, young: bool) {
+        (self.times, self.racy) = (times, young);
     }
 
     /// The times of the directories that the list is as new as.
-    pub fn times(&self) -> Times {
+    pub fn times(&self) -> DirTimes {
         self.times
     }
 
     /// The same, if no later change can hide behind them.
-    pub fn certain_times(&self) -> Option<Times> {
-        (!self.young).then_some(self.times)
+    pub fn trusted_times(&self) -> Option<DirTimes> {
+        (!self.racy).then_some(self.times)
     }
 
     /// What is known of the files of a name's identity, so that a file that only moved is not counted again: of
     /// the one that bears the name, and of some others where there are many.
-    pub fn known(&self, place: Place, name: &[u8]) -> Vec<(Stamp, u64)> {
-        let others = self.list.of_identity(name::identity(name)).take(MOST_KNOWN);
+    pub fn known_files(&self, place: Subdir, name: &[u8]) -> Vec<(FileVersion, u64)> {
+        let others = self.list.of_identity(name::identity(name)).take(MAX_KNOWN);
         self.list
-            .named(place, name)
+            .find_named(place, name)
             .into_iter()
             .chain(others)
-            .map(|found| (found.stamp, found.octets))
+            .map(|found| (found.version, found.octets))
             .collect()
     }
 
     /// Whether that file has that name, and the content that it had.
-    pub fn has(&self, found: &Found) -> bool {
-        self.list.named(found.place, &found.name).is_some_and(|known| known.stamp == found.stamp)
+    pub fn has(&self, found: &MessageEntry) -> bool {
+        self.list.find_named(found.subdir, &found.name).is_some_and(|known| known.version == found.version)
     }
 
     /// Whether a message has that identity.

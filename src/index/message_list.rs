@@ -6,14 +6,14 @@ use std::{
     sync::Arc,
 };
 
-use crate::maildir::{Found, Place, message::Named, name};
+use crate::maildir::{MessageEntry, Subdir, message::FileName, name};
 
 /// Messages in the order of [`name::order`], by identity, then inode.
 #[derive(Debug, Clone, Default)]
-pub struct List {
+pub struct MessageList {
     chunks: Vec<Arc<Chunk>>,
     /// Names of identities that have several.
-    names: Arc<Names>,
+    names: Arc<NameIndex>,
     total: u64,
     length: usize,
     memory: usize,
@@ -22,56 +22,56 @@ pub struct List {
 /// The names of identities that have more than one, so that the price of a change does not grow with them: anybody
 /// who may write to a mailbox can give one identity to as many files as it holds.
 #[derive(Debug, Clone, Default)]
-struct Names {
+struct NameIndex {
     /// Further names of a file, by its inode and identity: a mover that links first and unlinks then leaves two
     /// for a moment, and a file is one message however many names of one identity it has.
-    further: BTreeMap<(u64, Box<[u8]>), BTreeSet<Named>>,
+    extra_names: BTreeMap<(u64, Box<[u8]>), BTreeSet<FileName>>,
     /// The inode that bears a name, by its place: of every message that is not the only one of its identity, and
     /// of every further name.
-    bearers: [BTreeMap<Box<[u8]>, u64>; 2],
+    inodes: [BTreeMap<Box<[u8]>, u64>; 2],
 }
 
-impl Names {
+impl NameIndex {
     #[cfg(test)]
     fn is_empty(&self) -> bool {
-        self.further.is_empty() && self.bearers.iter().all(BTreeMap::is_empty)
+        self.extra_names.is_empty() && self.inodes.iter().all(BTreeMap::is_empty)
     }
 
-    fn bearer(&self, place: Place, name: &[u8]) -> Option<u64> {
-        self.bearers[place as usize].get(name).copied()
+    fn inode_of(&self, place: Subdir, name: &[u8]) -> Option<u64> {
+        self.inodes[place as usize].get(name).copied()
     }
 
-    fn bear(&mut self, place: Place, name: &[u8], inode: u64) {
-        self.bearers[place as usize].insert(name.into(), inode);
+    fn set_inode(&mut self, place: Subdir, name: &[u8], inode: u64) {
+        self.inodes[place as usize].insert(name.into(), inode);
     }
 
-    fn add_further(&mut self, inode: u64, (place, name): Named) {
-        self.bear(place, &name, inode);
-        self.further.entry((inode, name::identity(&name).into())).or_default().insert((place, name));
+    fn add_extra_name(&mut self, inode: u64, (place, name): FileName) {
+        self.set_inode(place, &name, inode);
+        self.extra_names.entry((inode, name::identity(&name).into())).or_default().insert((place, name));
     }
 
-    fn remove_further(&mut self, inode: u64, name: &Named) {
+    fn remove_extra_name(&mut self, inode: u64, name: &FileName) {
         let key = (inode, name::identity(&name.1).into());
-        if let Some(names) = self.further.get_mut(&key)
+        if let Some(names) = self.extra_names.get_mut(&key)
             && names.remove(name)
         {
-            self.bearers[name.0 as usize].remove(&name.1);
+            self.inodes[name.0 as usize].remove(&name.1);
             if names.is_empty() {
-                self.further.remove(&key);
+                self.extra_names.remove(&key);
             }
         }
     }
 
     /// Takes any further name of a file out.
-    fn take_further(&mut self, inode: u64, identity: &[u8]) -> Option<Named> {
+    fn take_extra_name(&mut self, inode: u64, identity: &[u8]) -> Option<FileName> {
         let key = (inode, identity.into());
-        let names = self.further.get_mut(&key)?;
+        let names = self.extra_names.get_mut(&key)?;
         let name = names.pop_first();
         if names.is_empty() {
-            self.further.remove(&key);
+            self.extra_names.remove(&key);
         }
         if let Some((place, name)) = &name {
-            self.bearers[*place as usize].remove(name);
+            self.inodes[*place as usize].remove(name);
         }
         name
     }
@@ -80,32 +80,34 @@ impl Names {
 /// Some neighbours; never empty.
 #[derive(Debug, Clone)]
 struct Chunk {
-    messages: Vec<Found>,
+    messages: Vec<MessageEntry>,
 }
 
 /// Where a message is: chunk, and position in it.
-type At = (usize, usize);
+type Position = (usize, usize);
 
-impl List {
+impl MessageList {
     /// The list of these messages.
-    pub fn of(mut messages: Vec<Found>) -> Self {
+    pub fn from_messages(mut messages: Vec<MessageEntry>) -> Self {
         // The numbers are read out of each name once, and not at each comparison.
-        let numbers = |found: &Found| (order(found).0, order(found).1);
+        let numbers = |found: &MessageEntry| (order_in_identity(found).0, order_in_identity(found).1);
         messages.sort_by_cached_key(numbers);
         for tied in messages.chunk_by_mut(|a, b| numbers(a) == numbers(b)) {
-            tied.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
+            tied.sort_unstable_by(|a, b| sort_key(a).cmp(&sort_key(b)));
         }
-        let mut names = Names::default();
+        let mut names = NameIndex::default();
         messages.dedup_by(|second, first| {
-            let same = key(second) == key(first);
-            if same && !is_named(second, first.place, &first.name) {
-                names.add_further(first.stamp.inode, (second.place, std::mem::take(&mut second.name)));
+            let same = sort_key(second) == sort_key(first);
+            if same && !is_named(second, first.subdir, &first.name) {
+                names.add_extra_name(first.version.inode, (second.subdir, std::mem::take(&mut second.name)));
             }
             same
         });
         // A name that was given to another file under the walk is borne by one of them.
         let doubled: Vec<bool> = {
-            let same = |one: &Found, other: &Found| name::identity(&one.name) == name::identity(&other.name);
+            let same = |one: &MessageEntry, other: &MessageEntry| {
+                name::identity(&one.name) == name::identity(&other.name)
+            };
             let next = messages.windows(2).map(|pair| same(&pair[0], &pair[1])).chain([false]);
             let mut last = false;
             next.map(|next| std::mem::replace(&mut last, next) || next).collect()
@@ -115,20 +117,20 @@ impl List {
             if !doubled.next().unwrap_or(false) {
                 return true;
             }
-            let is_free = names.bearer(found.place, &found.name).is_none();
+            let is_free = names.inode_of(found.subdir, &found.name).is_none();
             if is_free {
-                names.bear(found.place, &found.name, found.stamp.inode);
+                names.set_inode(found.subdir, &found.name, found.version.inode);
             }
             is_free
         });
         let (total, length) =
             (messages.iter().map(|message| message.octets).fold(0, u64::wrapping_add), messages.len());
         let memory = messages.iter().map(memory).sum();
-        let mut chunks = Vec::with_capacity(length / FULL + 1);
+        let mut chunks = Vec::with_capacity(length / MAX_CHUNK + 1);
         let mut rest = messages.into_iter().peekable();
         while rest.peek().is_some() {
             // Half full, so that there is room for what comes.
-            chunks.push(Arc::new(Chunk { messages: rest.by_ref().take(FULL / 2).collect() }));
+            chunks.push(Arc::new(Chunk { messages: rest.by_ref().take(MAX_CHUNK / 2).collect() }));
         }
         Self { chunks, names: Arc::new(names), total, length, memory }
     }
@@ -149,103 +151,103 @@ impl List {
     }
 
     /// Bytes of memory that the messages take.
-    pub fn memory(&self) -> usize {
+    pub fn memory_of(&self) -> usize {
         self.memory
     }
 
     /// A copy for somebody who reads messages and changes nothing: names of several stay behind, so that a
     /// change costs no copy of them.
     #[must_use]
-    pub fn to_read(&self) -> Self {
+    pub fn read_only_copy(&self) -> Self {
         Self { names: Arc::default(), chunks: self.chunks.clone(), ..*self }
     }
 
     /// What is in this list and not in `other`.
-    pub fn without(&self, other: &Self) -> Vec<Found> {
+    pub fn difference(&self, other: &Self) -> Vec<MessageEntry> {
         let mut others = other.iter().peekable();
-        let is_missing = |found: &&Found| {
-            while others.next_if(|other| key(other) < key(found)).is_some() {}
-            others.peek().is_none_or(|other| key(other) != key(found))
+        let is_missing = |found: &&MessageEntry| {
+            while others.next_if(|other| sort_key(other) < sort_key(found)).is_some() {}
+            others.peek().is_none_or(|other| sort_key(other) != sort_key(found))
         };
         self.iter().filter(is_missing).cloned().collect()
     }
 
     /// The messages in order.
-    pub fn iter(&self) -> impl Iterator<Item = &Found> {
+    pub fn iter(&self) -> impl Iterator<Item = &MessageEntry> {
         self.chunks.iter().flat_map(|chunk| &chunk.messages)
     }
 
     /// Where each chunk begins, counted in messages.
-    pub(super) fn starts(&self) -> Vec<usize> {
+    pub(super) fn chunk_starts(&self) -> Vec<usize> {
         let lengths = self.chunks.iter().map(|chunk| chunk.messages.len());
         lengths.scan(0, |start, length| Some(std::mem::replace(start, *start + length))).collect()
     }
 
     /// The message at a position of a chunk.
-    pub(super) fn get(&self, (chunk, offset): At) -> Option<&Found> {
+    pub(super) fn get(&self, (chunk, offset): Position) -> Option<&MessageEntry> {
         self.chunks.get(chunk)?.messages.get(offset)
     }
 
     /// Puts a message in its place. A file that is there by another name gets this one; another file of
     /// this name goes. Twice the same does nothing.
-    pub fn put(&mut self, found: Found) {
-        let (inode, identity) = (found.stamp.inode, name::identity(&found.name));
-        if self.bearer(found.place, &found.name).is_some_and(|other| other != inode) {
-            self.remove(found.place, &found.name);
+    pub fn upsert(&mut self, found: MessageEntry) {
+        let (inode, identity) = (found.version.inode, name::identity(&found.name));
+        if self.inode_of(found.subdir, &found.name).is_some_and(|other| other != inode) {
+            self.remove(found.subdir, &found.name);
         }
         if let Some(at) = self.find(identity, inode) {
             if self.get(at) == Some(&found) {
                 return;
             }
-            let Found { name, place, .. } = self.take(at);
-            if (place, &name) != (found.place, &found.name) {
+            let MessageEntry { name, subdir: place, .. } = self.remove_at(at);
+            if (place, &name) != (found.subdir, &found.name) {
                 let names = Arc::make_mut(&mut self.names);
-                names.remove_further(inode, &(found.place, found.name.clone()));
-                names.add_further(inode, (place, name));
+                names.remove_extra_name(inode, &(found.subdir, found.name.clone()));
+                names.add_extra_name(inode, (place, name));
             }
         }
         self.insert(found);
     }
 
     /// Takes out what has that name in that place: nothing, if it is known by another name now.
-    pub fn remove(&mut self, place: Place, name: &[u8]) {
-        let Some(inode) = self.bearer(place, name) else { return };
+    pub fn remove(&mut self, place: Subdir, name: &[u8]) {
+        let Some(inode) = self.inode_of(place, name) else { return };
         let identity = name::identity(name);
         let Some(at) = self.find(identity, inode) else { return };
         if self.get(at).is_some_and(|found| is_named(found, place, name)) {
-            let gone = self.take(at);
+            let gone = self.remove_at(at);
             // A hard link of another identity is another message, with further names of its own.
-            let next = (!self.names.further.is_empty())
-                .then(|| Arc::make_mut(&mut self.names).take_further(inode, identity));
+            let next = (!self.names.extra_names.is_empty())
+                .then(|| Arc::make_mut(&mut self.names).take_extra_name(inode, identity));
             if let Some((place, name)) = next.flatten() {
-                self.insert(Found { place, name, ..gone });
+                self.insert(MessageEntry { subdir: place, name, ..gone });
             }
         } else {
-            Arc::make_mut(&mut self.names).remove_further(inode, &(place, name.into()));
+            Arc::make_mut(&mut self.names).remove_extra_name(inode, &(place, name.into()));
         }
     }
 
     /// The inode of the file that bears that name, as the listed or as a further one.
-    fn bearer(&self, place: Place, name: &[u8]) -> Option<u64> {
+    fn inode_of(&self, place: Subdir, name: &[u8]) -> Option<u64> {
         let first = self.get(self.first(name::identity(name))?)?;
         if is_named(first, place, name) {
-            return Some(first.stamp.inode);
+            return Some(first.version.inode);
         }
-        self.names.bearer(place, name)
+        self.names.inode_of(place, name)
     }
 
     /// The message of that identity that is this file.
-    pub fn file(&self, identity: &[u8], inode: u64) -> Option<&Found> {
+    pub fn find_file(&self, identity: &[u8], inode: u64) -> Option<&MessageEntry> {
         self.get(self.find(identity, inode)?)
     }
 
     /// The message that has that name now, or has it too.
-    pub fn named(&self, place: Place, name: &[u8]) -> Option<&Found> {
-        self.file(name::identity(name), self.bearer(place, name)?)
+    pub fn find_named(&self, place: Subdir, name: &[u8]) -> Option<&MessageEntry> {
+        self.find_file(name::identity(name), self.inode_of(place, name)?)
     }
 
     /// The messages of an identity.
-    pub fn of_identity<'a>(&'a self, identity: &'a [u8]) -> impl Iterator<Item = &'a Found> {
+    pub fn of_identity<'a>(&'a self, identity: &'a [u8]) -> impl Iterator<Item = &'a MessageEntry> {
         let (chunk, offset) = self.first(identity).unwrap_or((self.chunks.len(), 0));
         let chunks = self.chunks.get(chunk..).unwrap_or_default().iter();
         let messages = chunks.flat_map(|chunk| &chunk.messages).skip(offset);
@@ -253,30 +255,30 @@ impl List {
     }
 
     /// The identities that more than one message has.
-    pub fn doubles(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn duplicates(&self) -> impl Iterator<Item = &[u8]> {
         let identities = || self.iter().map(|found| name::identity(&found.name));
         identities().zip(identities().skip(1)).filter(|(one, next)| one == next).map(|(one, _)| one)
     }
 
     /// The first message of an identity.
-    fn first(&self, identity: &[u8]) -> Option<At> {
-        let at = self.position((name::order(identity), 0))?;
+    fn first(&self, identity: &[u8]) -> Option<Position> {
+        let at = self.position((name::sort_key(identity), 0))?;
         (name::identity(&self.get(at)?.name) == identity).then_some(at)
     }
 
-    fn find(&self, identity: &[u8], inode: u64) -> Option<At> {
-        let wanted = (name::order(identity), inode);
-        self.position(wanted).filter(|at| self.get(*at).is_some_and(|found| key(found) == wanted))
+    fn find(&self, identity: &[u8], inode: u64) -> Option<Position> {
+        let wanted = (name::sort_key(identity), inode);
+        self.position(wanted).filter(|at| self.get(*at).is_some_and(|found| sort_key(found) == wanted))
     }
 
     /// Where the first message is that is not before that one.
-    fn position(&self, wanted: ((u64, u64, &[u8]), u64)) -> Option<At> {
-        let before = |found: &Found| key(found) < wanted;
+    fn position(&self, wanted: ((u64, u64, &[u8]), u64)) -> Option<Position> {
+        let before = |found: &MessageEntry| sort_key(found) < wanted;
         let chunk = self.chunks.partition_point(|chunk| chunk.messages.last().is_some_and(before));
         Some((chunk, self.chunks.get(chunk)?.messages.partition_point(before)))
     }
 
-    fn take(&mut self, (chunk, offset): At) -> Found {
+    fn remove_at(&mut self, (chunk, offset): Position) -> MessageEntry {
         let messages = &mut Arc::make_mut(&mut self.chunks[chunk]).messages;
         let gone = messages.remove(offset);
         if messages.is_empty() {
@@ -285,47 +287,47 @@ impl List {
         self.total = self.total.wrapping_sub(gone.octets);
         self.length -= 1;
         self.memory -= memory(&gone);
-        if self.names.bearer(gone.place, &gone.name).is_some() {
-            Arc::make_mut(&mut self.names).bearers[gone.place as usize].remove(&gone.name);
+        if self.names.inode_of(gone.subdir, &gone.name).is_some() {
+            Arc::make_mut(&mut self.names).inodes[gone.subdir as usize].remove(&gone.name);
         }
         gone
     }
 
     /// Notes by name the message of an identity that has come, and the one that was alone until then.
-    fn note_doubles(&mut self, found: &Found) {
+    fn note_duplicates(&mut self, found: &MessageEntry) {
         let (two, were_alone) = {
             let mut others = self.of_identity(name::identity(&found.name));
             let (Some(first), Some(second)) = (others.next(), others.next()) else { return };
-            let two = [first, second].map(|found| (found.place, found.name.clone(), found.stamp.inode));
+            let two = [first, second].map(|found| (found.subdir, found.name.clone(), found.version.inode));
             (two, others.next().is_none())
         };
         let names = Arc::make_mut(&mut self.names);
         for (place, name, inode) in two.into_iter().filter(|_| were_alone) {
-            names.bear(place, &name, inode);
+            names.set_inode(place, &name, inode);
         }
-        names.bear(found.place, &found.name, found.stamp.inode);
+        names.set_inode(found.subdir, &found.name, found.version.inode);
     }
 
-    fn insert(&mut self, found: Found) {
+    fn insert(&mut self, found: MessageEntry) {
         self.total = self.total.wrapping_add(found.octets);
         self.length += 1;
         self.memory += memory(&found);
-        let after = self
-            .chunks
-            .partition_point(|chunk| chunk.messages.last().is_some_and(|last| key(last) < key(&found)));
+        let after = self.chunks.partition_point(|chunk| {
+            chunk.messages.last().is_some_and(|last| sort_key(last) < sort_key(&found))
+        });
         // What is newer than everything goes to the end of the last chunk.
         let at = after.min(self.chunks.len().saturating_sub(1));
         let Some(chunk) = self.chunks.get_mut(at).map(Arc::make_mut) else {
             self.chunks.push(Arc::new(Chunk { messages: vec![found] }));
             return;
         };
-        let offset = chunk.messages.partition_point(|other| key(other) < key(&found));
+        let offset = chunk.messages.partition_point(|other| sort_key(other) < sort_key(&found));
         chunk.messages.insert(offset, found.clone());
-        if chunk.messages.len() > FULL {
-            let upper = chunk.messages.split_off(FULL / 2);
+        if chunk.messages.len() > MAX_CHUNK {
+            let upper = chunk.messages.split_off(MAX_CHUNK / 2);
             self.chunks.insert(at + 1, Arc::new(Chunk { messages: upper }));
         }
-        self.note_doubles(&found);
+        self.note_duplicates(&found);
     }
 
     /// Checks what must always hold.
@@ -333,42 +335,47 @@ impl List {
         debug_assert_eq!(self.length, self.iter().count());
         debug_assert_eq!(self.total, self.iter().map(|message| message.octets).sum::<u64>());
         debug_assert_eq!(self.memory, self.iter().map(memory).sum::<usize>());
-        debug_assert!(self.chunks.iter().all(|chunk| (1..=FULL).contains(&chunk.messages.len())));
-        debug_assert!(self.iter().map(key).is_sorted());
-        let is_double = |found: &Found| self.of_identity(name::identity(&found.name)).nth(1).is_some();
-        let bears = |found: &Found| self.names.bearer(found.place, &found.name) == Some(found.stamp.inode);
+        debug_assert!(self.chunks.iter().all(|chunk| (1..=MAX_CHUNK).contains(&chunk.messages.len())));
+        debug_assert!(self.iter().map(sort_key).is_sorted());
+        let is_double = |found: &MessageEntry| self.of_identity(name::identity(&found.name)).nth(1).is_some();
+        let bears = |found: &MessageEntry| {
+            self.names.inode_of(found.subdir, &found.name) == Some(found.version.inode)
+        };
         debug_assert!(self.iter().filter(|found| is_double(found)).all(bears));
-        let further =
-            || self.names.further.iter().flat_map(|((inode, _), names)| names.iter().map(|n| (*inode, n)));
-        debug_assert!(further().all(|(inode, (place, name))| self.names.bearer(*place, name) == Some(inode)));
+        let further = || {
+            self.names.extra_names.iter().flat_map(|((inode, _), names)| names.iter().map(|n| (*inode, n)))
+        };
         debug_assert!(
-            self.names.bearers.iter().map(BTreeMap::len).sum::<usize>() <= self.length + further().count()
+            further().all(|(inode, (place, name))| self.names.inode_of(*place, name) == Some(inode))
+        );
+        debug_assert!(
+            self.names.inodes.iter().map(BTreeMap::len).sum::<usize>() <= self.length + further().count()
         );
     }
 }
 
-fn is_named(found: &Found, place: Place, name: &[u8]) -> bool {
-    found.place == place && *found.name == *name
+fn is_named(found: &MessageEntry, place: Subdir, name: &[u8]) -> bool {
+    found.subdir == place && *found.name == *name
 }
 
 /// The order of messages with one identity among all.
-fn order(found: &Found) -> (u64, u64, &[u8]) {
+fn order_in_identity(found: &MessageEntry) -> (u64, u64, &[u8]) {
     #[cfg(test)]
     tests::ORDERS.set(tests::ORDERS.get() + 1);
-    name::order(name::identity(&found.name))
+    name::sort_key(name::identity(&found.name))
 }
 
 /// The order of messages: it does not change with flags and moves.
-fn key(found: &Found) -> ((u64, u64, &[u8]), u64) {
-    (order(found), found.stamp.inode)
+fn sort_key(found: &MessageEntry) -> ((u64, u64, &[u8]), u64) {
+    (order_in_identity(found), found.version.inode)
 }
 
-fn memory(found: &Found) -> usize {
-    size_of::<Found>() + found.name.len()
+fn memory(found: &MessageEntry) -> usize {
+    size_of::<MessageEntry>() + found.name.len()
 }
 
 /// Messages in a chunk at most: what one change copies while a session holds the list.
-const FULL: usize = 512;
+const MAX_CHUNK: usize = 512;
 
 #[cfg(test)]
 mod tests;

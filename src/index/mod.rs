@@ -14,9 +14,9 @@ pub mod snapshot;
 mod spare;
 pub mod watcher;
 
-pub use login_delay::Logins;
-pub use mailbox_index::Index;
-pub use message_list::List;
+pub use login_delay::LoginDelay;
+pub use mailbox_index::MailboxIndex;
+pub use message_list::MessageList;
 pub use registry::Registry;
 pub use snapshot::{Snapshot, unique_id};
 pub use spare::Spare;

@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::maildir::{message::Named, name};
+use crate::maildir::{message::FileName, name};
 
 /// Some names. To ask whether one of an identity is among them costs the same however many there are.
 #[derive(Debug, Default)]
-pub struct Names {
-    by_identity: BTreeMap<Box<[u8]>, BTreeSet<Named>>,
+pub struct NameSet {
+    by_identity: BTreeMap<Box<[u8]>, BTreeSet<FileName>>,
     length: usize,
 }
 
-impl Names {
+impl NameSet {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.length
@@ -23,7 +23,7 @@ impl Names {
     }
 
     /// Adds a name, unless it is there.
-    pub fn insert(&mut self, named: Named) {
+    pub fn insert(&mut self, named: FileName) {
         let identity = name::identity(&named.1);
         let is_new = match self.by_identity.get_mut(identity) {
             Some(names) => names.insert(named),
@@ -41,7 +41,7 @@ impl Names {
     }
 
     /// Takes so many of them out, or all there are.
-    pub fn take(&mut self, most: usize) -> Vec<Named> {
+    pub fn take_up_to(&mut self, most: usize) -> Vec<FileName> {
         let mut taken = Vec::with_capacity(most.min(self.length));
         while taken.len() < most
             && let Some(mut entry) = self.by_identity.first_entry()
@@ -56,8 +56,8 @@ impl Names {
     }
 }
 
-impl Extend<Named> for Names {
-    fn extend<T: IntoIterator<Item = Named>>(&mut self, names: T) {
+impl Extend<FileName> for NameSet {
+    fn extend<T: IntoIterator<Item = FileName>>(&mut self, names: T) {
         names.into_iter().for_each(|named| self.insert(named));
     }
 }
@@ -65,23 +65,23 @@ impl Extend<Named> for Names {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::maildir::Place;
+    use crate::maildir::Subdir;
 
     #[test]
     fn names_are_taken_once_and_known_by_identity_until_then() {
-        let mut names = Names::default();
-        let named = |n: usize| (Place::Cur, format!("1.same:2,a{n}").into_bytes().into());
+        let mut names = NameSet::default();
+        let named = |n: usize| (Subdir::Cur, format!("1.same:2,a{n}").into_bytes().into());
         names.extend((0..10).chain(0..10).map(named));
-        names.insert((Place::New, b"2.other".as_slice().into()));
+        names.insert((Subdir::New, b"2.other".as_slice().into()));
         assert_eq!((names.len(), names.has_identity(b"1.same"), names.has_identity(b"1")), (11, true, false));
-        assert_eq!(names.take(4).len(), 4);
+        assert_eq!(names.take_up_to(4).len(), 4);
         assert!(names.has_identity(b"1.same"));
-        assert_eq!(names.take(6).len(), 6);
+        assert_eq!(names.take_up_to(6).len(), 6);
         assert_eq!(
             (names.len(), names.has_identity(b"1.same"), names.has_identity(b"2.other")),
             (1, false, true)
         );
-        assert_eq!(names.take(usize::MAX).len(), 1);
+        assert_eq!(names.take_up_to(usize::MAX).len(), 1);
         assert!(names.is_empty());
     }
 }

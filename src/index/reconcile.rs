@@ -8,41 +8,41 @@ use std::vec;
 
 use super::{
     budget::Budget,
-    entry::{Held, Telling, UnderWay, Walk},
+    entry::{AwaitingBarrier, InFlight, MailboxEntry, ScanNeed},
 };
-use crate::maildir::{Change, Found, message::Named, name};
+use crate::maildir::{Change, MessageEntry, message::FileName, name};
 
 /// What is still to be taken in.
 #[derive(Debug)]
 pub(super) enum Rest {
     /// Messages that a walk did not see. The count is what had happened when it began.
-    Missing(u64, vec::IntoIter<Found>),
+    Missing(u64, vec::IntoIter<MessageEntry>),
     /// Names that looks did not see, and whether one of them is told to be moving and is nowhere in the index.
-    Gone(vec::IntoIter<Named>, bool),
+    Gone(vec::IntoIter<FileName>, bool),
     /// Our own changes, which it may or may not have seen.
     Own,
 }
 
-impl Held {
+impl MailboxEntry {
     /// What was under way is done, and everything that happened under it has been told.
-    pub(super) fn begin_to_reconcile(&mut self, done: Telling) {
+    pub(super) fn begin_to_reconcile(&mut self, done: AwaitingBarrier) {
         let rest = match done {
-            Telling::Walk { from, missing, is_new } => {
+            AwaitingBarrier::FullScan { from, missing, is_new } => {
                 if let Some(login) = &mut self.login
                     && is_new
                 {
-                    login.need = self.noticed;
+                    login.needed_event = self.events_seen;
                 }
                 Rest::Missing(from, missing.into_iter())
             }
-            Telling::Look(gone) => Rest::Gone(gone.into_iter(), false),
+            AwaitingBarrier::Recheck(gone) => Rest::Gone(gone.into_iter(), false),
         };
-        self.under_way = Some(UnderWay::Reconciling(rest));
+        self.in_flight = Some(InFlight::Reconciling(rest));
     }
 
     /// Goes on with that. `false`: the budget of this turn is spent before all is taken in.
     pub(super) fn reconcile(&mut self, budget: &mut Budget) -> bool {
-        let Some(UnderWay::Reconciling(rest)) = &mut self.under_way else { return true };
+        let Some(InFlight::Reconciling(rest)) = &mut self.in_flight else { return true };
         let mut rest = std::mem::replace(rest, Rest::Own);
         let is_done = match &mut rest {
             Rest::Missing(from, missing) => self.keep_moving(*from, missing, budget),
@@ -50,24 +50,29 @@ impl Held {
             Rest::Own => true,
         };
         if !is_done {
-            self.under_way = Some(UnderWay::Reconciling(rest));
+            self.in_flight = Some(InFlight::Reconciling(rest));
             return false;
         }
         let is_done = self.report_left_out(budget) && self.own_again(budget);
         if is_done {
-            self.under_way = None;
+            self.in_flight = None;
         }
         is_done
     }
 
     /// A message that a walk did not see is moving, if a name of its identity was told.
-    fn keep_moving(&mut self, from: u64, missing: &mut vec::IntoIter<Found>, budget: &mut Budget) -> bool {
+    fn keep_moving(
+        &mut self,
+        from: u64,
+        missing: &mut vec::IntoIter<MessageEntry>,
+        budget: &mut Budget,
+    ) -> bool {
         let Some(index) = &mut self.index else { return true };
         let some = missing.take(budget.take(missing.len())).collect();
-        self.dirty.extend(index.keep_moving(some, &self.dirty));
+        self.dirty_names.extend(index.retain_moving(some, &self.dirty_names));
         let is_done = missing.len() == 0;
         if is_done {
-            (self.lost_looks, self.settled) = (0, from);
+            (self.failed_rechecks, self.events_applied) = (0, from);
         }
         is_done
     }
@@ -76,27 +81,27 @@ impl Held {
     /// moving, and its old name is looked at again together with the new one.
     fn remove_gone(
         &mut self,
-        gone: &mut vec::IntoIter<Named>,
+        gone: &mut vec::IntoIter<FileName>,
         is_lost: &mut bool,
         budget: &mut Budget,
     ) -> bool {
         let Some(index) = &mut self.index else { return true };
         let some = gone.take(budget.take(gone.len()));
-        let is_moving = |(_, name): &Named| self.dirty.has_identity(name::identity(name));
-        let (later, now): (Vec<Named>, Vec<Named>) = some.partition(is_moving);
-        if self.walk < Walk::Yes {
+        let is_moving = |(_, name): &FileName| self.dirty_names.has_identity(name::identity(name));
+        let (later, now): (Vec<FileName>, Vec<FileName>) = some.partition(is_moving);
+        if self.scan_need < ScanNeed::Yes {
             index.remove(&now); // else nobody knows what was told, and the walk will see
         }
         *is_lost |= later.iter().any(|(_, name)| !index.has_identity(name::identity(name)));
-        self.dirty.extend(later);
+        self.dirty_names.extend(later);
         if gone.len() > 0 {
             return false;
         }
         // One that was never seen where it was told to be is worth another look before it is left out.
-        if *is_lost && self.lost_looks < MOST_LOST_LOOKS {
-            self.lost_looks += 1;
+        if *is_lost && self.failed_rechecks < MOST_LOST_LOOKS {
+            self.failed_rechecks += 1;
         } else {
-            (self.lost_looks, self.settled) = (0, self.looking_from);
+            (self.failed_rechecks, self.events_applied) = (0, self.checking_since);
         }
         true
     }
@@ -104,16 +109,16 @@ impl Held {
     /// Says some of what a walk has left out.
     fn report_left_out(&mut self, budget: &mut Budget) -> bool {
         let some = self.left_out.split_off(self.left_out.len() - budget.take(self.left_out.len()));
-        self.report(&some);
+        self.report_skipped(&some);
         self.left_out.is_empty()
     }
 
     fn own_again(&mut self, budget: &mut Budget) -> bool {
-        let some: Vec<Change> = self.meanwhile.drain(..budget.take(self.meanwhile.len())).collect();
+        let some: Vec<Change> = self.own_changes.drain(..budget.take(self.own_changes.len())).collect();
         if let Some(index) = &mut self.index {
             index.apply_own(&some);
         }
-        self.meanwhile.is_empty()
+        self.own_changes.is_empty()
     }
 }
 

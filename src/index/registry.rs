@@ -15,22 +15,22 @@ use std::{
     time::Duration,
 };
 
-pub use super::entry::{Done, Load};
+pub use super::entry::{ScanJob, SessionChanges};
 use super::{
-    Index, Snapshot,
+    MailboxIndex, Snapshot,
     budget::Budget,
-    entry::{Held, Login, Mark, Telling, UnderWay, Walk},
+    entry::{AwaitingBarrier, BarrierWait, InFlight, MailboxEntry, PendingLogin, ScanNeed},
     spare::Spare,
-    watcher::Notice,
+    watcher::MailboxEvent,
 };
 use crate::{
     limits::Limits,
     maildir::{
-        Change, Found, Maildir, Place,
-        scan::{LeftOut, Look, Times},
+        Change, Maildir, MessageEntry, Subdir,
+        scan::{DirTimes, Recheck, Skipped},
     },
     metrics::METRICS,
-    proto::request::{ConnId, Fault, Mailbox},
+    proto::request::{ConnId, Failure, Mailbox},
     rota::take_after,
 };
 
@@ -48,9 +48,9 @@ impl fmt::Display for IndexId {
 #[derive(Debug)]
 pub enum Order {
     /// Look through a mailbox, and tell [`Registry::loaded`].
-    Load(IndexId, Box<Load>),
+    Load(IndexId, Box<ScanJob>),
     /// Look at some names in it, and tell [`Registry::looked`].
-    Look(IndexId, Arc<Maildir>, Vec<Look>),
+    Look(IndexId, Arc<Maildir>, Vec<Recheck>),
     /// Ask for the times of its directories, and tell [`Registry::checked`].
     Check(IndexId, Arc<Maildir>),
     /// Stop watching it.
@@ -60,59 +60,59 @@ pub enum Order {
     /// Answer a login.
     Serve(ConnId, Arc<Snapshot>),
     /// Refuse a login.
-    Fail(ConnId, Fault),
+    Fail(ConnId, Failure),
 }
 
 /// What a look through a mailbox has found.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct ScanResult {
     /// The mailbox.
     pub maildir: Arc<Maildir>,
     /// Its messages; `None`: nothing has changed.
-    pub index: Option<Index>,
+    pub index: Option<MailboxIndex>,
     /// Whether it is watched from now on. Told only where that was asked for.
     pub watched: bool,
     /// What was left out.
-    pub left_out: Vec<LeftOut>,
+    pub skipped: Vec<Skipped>,
     /// Messages that were known, and that the walk did not see.
-    pub missing: Vec<Found>,
+    pub missing: Vec<MessageEntry>,
     /// Identities that several messages have, some of them if there are many.
-    pub doubles: Vec<Box<[u8]>>,
+    pub duplicates: Vec<Box<[u8]>>,
     /// A mark that was made afterwards.
-    pub mark: Option<u64>,
+    pub barrier: Option<u64>,
 }
 
 /// What a look at some names has seen.
 #[derive(Debug)]
-pub struct Looked {
+pub struct RecheckResult {
     /// The times that the directories had before it.
-    pub times: Times,
+    pub times: DirTimes,
     /// Whether another change might bear the same times.
-    pub young: bool,
+    pub racy: bool,
     /// What is there, and what is not.
     pub changes: Vec<Change>,
     /// What was left out.
-    pub left_out: Vec<LeftOut>,
+    pub skipped: Vec<Skipped>,
     /// A mark that was made afterwards.
-    pub mark: Option<u64>,
+    pub barrier: Option<u64>,
 }
 
 /// The mailboxes in use.
 #[derive(Debug)]
 pub struct Registry {
-    most_mailboxes: usize,
-    most_memory: usize,
+    max_mailboxes: usize,
+    max_memory: usize,
     idle: Duration,
     now: Duration,
     ids: HashMap<Mailbox, IndexId>,
-    held: HashMap<IndexId, Held>,
+    entries: HashMap<IndexId, MailboxEntry>,
     next: u64,
     /// The last mark that was told.
-    told: u64,
+    last_barrier: u64,
     /// Those that wait for a mark.
-    waiting: BTreeSet<IndexId>,
+    awaiting_barrier: BTreeSet<IndexId>,
     /// Those that have something to go on with.
-    stirred: BTreeSet<IndexId>,
+    touched: BTreeSet<IndexId>,
     last_stirred: Option<IndexId>,
     budget: Budget,
     orders: Vec<Order>,
@@ -124,16 +124,16 @@ impl Registry {
     /// No mailbox is in use yet. At most so many are held when no session has them open.
     pub fn new(limits: &Limits, most_mailboxes: usize) -> Self {
         Self {
-            most_mailboxes,
-            most_memory: limits.index_memory.as_len(),
+            max_mailboxes: most_mailboxes,
+            max_memory: limits.index_memory.as_len(),
             idle: limits.index_idle.0,
             now: Duration::ZERO,
             ids: HashMap::new(),
-            held: HashMap::new(),
+            entries: HashMap::new(),
             next: 0,
-            told: 0,
-            waiting: BTreeSet::new(),
-            stirred: BTreeSet::new(),
+            last_barrier: 0,
+            awaiting_barrier: BTreeSet::new(),
+            touched: BTreeSet::new(),
             last_stirred: None,
             budget: Budget::new(NAMES_A_TURN),
             orders: Vec::new(),
@@ -142,15 +142,15 @@ impl Registry {
     }
 
     /// Other bounds are in force from now on.
-    pub fn follow(&mut self, limits: &Limits, most_mailboxes: usize) {
-        self.most_mailboxes = most_mailboxes;
-        self.most_memory = limits.index_memory.as_len();
+    pub fn reconfigure(&mut self, limits: &Limits, most_mailboxes: usize) {
+        self.max_mailboxes = most_mailboxes;
+        self.max_memory = limits.index_memory.as_len();
         self.idle = limits.index_idle.0;
     }
 
     /// How many mailboxes are in use.
     pub(crate) fn len(&self) -> usize {
-        self.held.len()
+        self.entries.len()
     }
 
     /// A turn of the loop begins.
@@ -175,13 +175,13 @@ impl Registry {
 
     /// Whether something is waited for that comes within a second, or never. All else that [`Registry::tick`] looks
     /// after takes minutes.
-    pub fn wants_ticks(&self) -> bool {
-        self.is_suspicious || !self.waiting.is_empty()
+    pub fn needs_ticks(&self) -> bool {
+        self.is_suspicious || !self.awaiting_barrier.is_empty()
     }
 
     /// The directories of a mailbox in use, to be taken again if they are still what its path leads to.
     pub fn maildir(&self, mailbox: &Mailbox) -> Option<Arc<Maildir>> {
-        Some(Arc::clone(&self.held.get(self.ids.get(mailbox)?)?.maildir))
+        Some(Arc::clone(&self.entries.get(self.ids.get(mailbox)?)?.maildir))
     }
 
     // What sessions and deliveries tell
@@ -192,123 +192,125 @@ impl Registry {
         &mut self,
         mailbox: &Mailbox,
         maildir: &Arc<Maildir>,
-        times: Times,
+        times: DirTimes,
         mark: Option<u64>,
         to: ConnId,
     ) {
-        if let Some((id, held)) = self.held(mailbox)
+        if let Some((id, held)) = self.entry(mailbox)
             && !Arc::ptr_eq(&held.maildir, maildir)
         {
-            self.drop_index(id, Fault::Broken); // it was removed or replaced
+            self.drop_index(id, Failure::Broken); // it was removed or replaced
         }
-        let id = self.ids.get(mailbox).copied().unwrap_or_else(|| self.hold(mailbox, maildir));
+        let id = self.ids.get(mailbox).copied().unwrap_or_else(|| self.insert_entry(mailbox, maildir));
         let now = self.now;
-        let Some(held) = self.held.get_mut(&id) else { return };
+        let Some(held) = self.entries.get_mut(&id) else { return };
         held.sessions += 1;
         held.last_used = now;
         if let Some(index) = &held.index {
             if !held.watched {
-                held.note_walk(Walk::IfChanged);
+                held.require_scan(ScanNeed::IfChanged);
             } else if index.times() != times {
-                held.suspect.get_or_insert(now);
+                held.suspect_since.get_or_insert(now);
                 self.is_suspicious = true;
             }
         }
-        let mark = mark.filter(|_| held.watched).map(|number| Mark { number, since: now });
-        held.login = Some(Login { to, need: held.noticed, mark });
-        held.told(self.told);
-        self.waiting.insert(id);
-        self.go_on(id);
+        let mark = mark.filter(|_| held.watched).map(|number| BarrierWait { number, since: now });
+        held.login = Some(PendingLogin { to, needed_event: held.events_seen, barrier: mark });
+        held.barrier_reached(self.last_barrier);
+        self.awaiting_barrier.insert(id);
+        self.advance(id);
     }
 
     /// A session is over.
     pub fn logout(&mut self, mailbox: &Mailbox) {
         let now = self.now;
-        if let Some((id, held)) = self.held(mailbox) {
+        if let Some((id, held)) = self.entry(mailbox) {
             held.sessions = held.sessions.saturating_sub(1);
             held.last_used = now;
-            held.lose_update();
-            self.stirred.insert(id);
+            held.update_lost();
+            self.touched.insert(id);
         }
     }
 
     /// A message of ours is durable in that Maildir. It may have been seen there before, and even have been
     /// moved or removed, so that its name is looked at too.
-    pub fn delivered(&mut self, mailbox: &Mailbox, maildir: (u64, u64), found: Found) {
-        let Some((id, held)) = self.held(mailbox).filter(|(_, held)| held.maildir.key() == maildir) else {
+    pub fn message_delivered(&mut self, mailbox: &Mailbox, maildir: (u64, u64), found: MessageEntry) {
+        let Some((id, held)) = self.entry(mailbox).filter(|(_, held)| held.maildir.id() == maildir) else {
             return;
         };
         // A look has seen it, and what happens to it afterwards is told.
         if held.watched && held.index.as_ref().is_some_and(|index| index.has(&found)) {
             return;
         }
-        held.note_name(found.place, found.name.clone());
-        held.own(vec![Change::Present(found)]);
-        self.stirred.insert(id);
+        held.name_changed(found.subdir, found.name.clone());
+        held.apply_own(vec![Change::Present(found)]);
+        self.touched.insert(id);
     }
 
     /// A session found that a message is not what the index says.
-    pub fn doubt(&mut self, mailbox: &Mailbox, place: Place, name: &[u8]) {
-        if let Some((id, held)) = self.held(mailbox) {
-            held.note_name(place, name.into());
-            self.stirred.insert(id);
+    pub fn recheck_message(&mut self, mailbox: &Mailbox, place: Subdir, name: &[u8]) {
+        if let Some((id, held)) = self.entry(mailbox) {
+            held.name_changed(place, name.into());
+            self.touched.insert(id);
         }
     }
 
     // What the watcher tells
 
     /// Something happened.
-    pub fn notice(&mut self, notice: Notice) {
-        let (Notice::Name(id, ..) | Notice::Removed(id, ..) | Notice::Lost(id)) = notice;
-        let Some(held) = self.held.get_mut(&id) else { return };
-        self.stirred.insert(id);
+    pub fn on_event(&mut self, notice: MailboxEvent) {
+        let (MailboxEvent::NameChanged(id, ..)
+        | MailboxEvent::NameRemoved(id, ..)
+        | MailboxEvent::DirectoryLost(id)) = notice;
+        let Some(held) = self.entries.get_mut(&id) else { return };
+        self.touched.insert(id);
         match notice {
-            Notice::Name(_, place, name) => held.note_name(place, name),
-            Notice::Removed(_, place, name) => held.note_removed(place, name),
-            Notice::Lost(_) => {
+            MailboxEvent::NameChanged(_, place, name) => held.name_changed(place, name),
+            MailboxEvent::NameRemoved(_, place, name) => held.name_removed(place, name),
+            MailboxEvent::DirectoryLost(_) => {
                 held.watched = false;
-                held.walk_instead();
+                held.fall_back_to_scan();
             }
         }
     }
 
     /// All notices up to that mark have been told.
-    pub fn told(&mut self, mark: u64) {
-        self.told = mark;
-        for id in mem::take(&mut self.waiting) {
-            let Some(held) = self.held.get_mut(&id) else { continue };
-            held.told(mark);
-            self.stirred.insert(id);
-            if held.waits_since().is_some() {
-                self.waiting.insert(id);
+    pub fn barrier_reached(&mut self, mark: u64) {
+        self.last_barrier = mark;
+        for id in mem::take(&mut self.awaiting_barrier) {
+            let Some(held) = self.entries.get_mut(&id) else { continue };
+            held.barrier_reached(mark);
+            self.touched.insert(id);
+            if held.barrier_wait_since().is_some() {
+                self.awaiting_barrier.insert(id);
             }
         }
     }
 
     /// Nobody knows what happened.
-    pub fn missed(&mut self) {
-        for (id, held) in self.held.iter_mut().filter(|(_, held)| held.may_be_watched()) {
-            held.walk_instead();
-            self.stirred.insert(*id);
+    pub fn events_lost(&mut self) {
+        for (id, held) in self.entries.iter_mut().filter(|(_, held)| held.is_maybe_watched()) {
+            held.fall_back_to_scan();
+            self.touched.insert(*id);
         }
     }
 
     /// Everything that there was has been told: begins what follows from it, as far as the budget of this turn goes.
-    pub fn settle(&mut self) {
+    pub fn apply_events(&mut self) {
         while !self.budget.is_spent()
-            && let Some(id) = take_after(&mut self.stirred, self.last_stirred)
+            && let Some(id) = take_after(&mut self.touched, self.last_stirred)
         {
             self.last_stirred = Some(id);
-            self.go_on(id);
+            self.advance(id);
         }
     }
 
     // What workers tell
 
     /// The result of [`Order::Load`].
-    pub fn loaded(&mut self, id: IndexId, result: Result<Loaded, Fault>) {
+    pub fn loaded(&mut self, id: IndexId, result: Result<ScanResult, Failure>) {
         let now = self.now;
-        let Some(held) = self.held.get_mut(&id) else {
+        let Some(held) = self.entries.get_mut(&id) else {
             // Dropped meanwhile, and perhaps before the watch began.
             if let Ok(loaded) = result {
                 self.orders.push(Order::Unwatch(id, Arc::clone(&loaded.maildir)));
@@ -316,136 +318,142 @@ impl Registry {
             }
             return;
         };
-        let Some(UnderWay::Walk(from)) = held.under_way.take() else { return };
+        let Some(InFlight::FullScan(from)) = held.in_flight.take() else { return };
         let loaded = match result {
             Ok(loaded) => loaded,
             // What can't be looked through is not held: the next login begins anew.
             Err(fault) => return self.drop_index(id, fault),
         };
-        held.watched |= loaded.watched && !held.watch_anew;
+        held.watched |= loaded.watched && !held.rewatch_needed;
         held.last_checked = now;
-        (held.suspect, held.explained) = (None, None);
-        held.left_out = loaded.left_out;
-        held.report_doubles(&loaded.doubles);
+        (held.suspect_since, held.explained_since) = (None, None);
+        held.left_out = loaded.skipped;
+        held.report_duplicates(&loaded.duplicates);
         let is_new = loaded.index.is_some();
         if let Some(before) = loaded.index.and_then(|index| held.index.replace(index)) {
-            held.spare.push(Spare::of(before));
+            held.garbage.push(Spare::of(before));
         }
-        self.wait_to_be_told(id, Telling::Walk { from, missing: loaded.missing, is_new }, loaded.mark);
+        self.await_barrier(
+            id,
+            AwaitingBarrier::FullScan { from, missing: loaded.missing, is_new },
+            loaded.barrier,
+        );
         self.make_room();
     }
 
     /// The result of [`Order::Look`].
-    pub fn looked(&mut self, id: IndexId, result: Result<Looked, Fault>) {
-        let Some(held) = self.held.get_mut(&id) else { return };
-        let Some(UnderWay::Look) = held.under_way.take() else { return };
+    pub fn recheck_finished(&mut self, id: IndexId, result: Result<RecheckResult, Failure>) {
+        let Some(held) = self.entries.get_mut(&id) else { return };
+        let Some(InFlight::Recheck) = held.in_flight.take() else { return };
         let (Ok(looked), Some(index)) = (result, &mut held.index) else {
-            held.note_walk(Walk::Yes);
-            return self.go_on(id);
+            held.require_scan(ScanNeed::Yes);
+            return self.advance(id);
         };
         self.budget.charge(looked.changes.len());
         index.apply_present(&looked.changes);
         // Without a watch nobody has told of the other changes that may be behind these times.
         if held.watched {
-            index.looked(looked.times, looked.young);
-            held.explained.get_or_insert(self.now);
+            index.rechecked(looked.times, looked.racy);
+            held.explained_since.get_or_insert(self.now);
         }
-        held.suspect = None;
-        held.report(&looked.left_out);
-        held.report_new_doubles(&looked.changes);
-        held.gone.extend(looked.changes.into_iter().filter_map(Change::absent));
-        if !held.looking.is_empty() {
-            return self.go_on(id);
+        held.suspect_since = None;
+        held.report_skipped(&looked.skipped);
+        held.report_new_duplicates(&looked.changes);
+        held.gone_names.extend(looked.changes.into_iter().filter_map(Change::absent));
+        if !held.checking.is_empty() {
+            return self.advance(id);
         }
-        let gone = mem::take(&mut held.gone);
-        self.wait_to_be_told(id, Telling::Look(gone), looked.mark);
+        let gone = mem::take(&mut held.gone_names);
+        self.await_barrier(id, AwaitingBarrier::Recheck(gone), looked.barrier);
     }
 
     /// The result of [`Order::Check`].
-    pub fn checked(&mut self, id: IndexId, result: Result<Times, Fault>) {
+    pub fn times_checked(&mut self, id: IndexId, result: Result<DirTimes, Failure>) {
         let now = self.now;
-        let Some(held) = self.held.get_mut(&id) else { return };
-        held.under_way = None;
-        held.meanwhile.clear(); // the index has them, and every later look sees them
+        let Some(held) = self.entries.get_mut(&id) else { return };
+        held.in_flight = None;
+        held.own_changes.clear(); // the index has them, and every later look sees them
         held.last_checked = now;
         let as_known = result.is_ok_and(|times| held.index.as_ref().is_some_and(|i| i.times() == times));
-        match held.suspect {
-            _ if as_known => held.suspect = None,
+        match held.suspect_since {
+            _ if as_known => held.suspect_since = None,
             // A notice may be on its way, if there is somebody to send one.
             Some(since) if held.watched && now < since + ticks::EXPLAINED_WITHIN => {}
             None if held.watched => {
-                held.suspect = Some(now);
+                held.suspect_since = Some(now);
                 self.is_suspicious = true;
             }
             _ => {
                 if held.watched {
                     log::info!("{}: changed, and no notice told so; looked through again", held.mailbox);
                 }
-                held.note_walk(Walk::Yes);
+                held.require_scan(ScanNeed::Yes);
             }
         }
-        self.go_on(id);
+        self.advance(id);
     }
 
     /// An order could not be carried out.
-    pub fn failed(&mut self, id: IndexId) {
-        self.drop_index(id, Fault::Broken);
+    pub fn job_failed(&mut self, id: IndexId) {
+        self.drop_index(id, Failure::Broken);
     }
 
     // Inside
 
     /// A look or a walk is done, and after it a mark was made.
-    fn wait_to_be_told(&mut self, id: IndexId, done: Telling, mark: Option<u64>) {
-        let Some(held) = self.held.get_mut(&id) else { return };
-        match mark.filter(|number| held.watched && *number > self.told && done.is_to_wait()) {
+    fn await_barrier(&mut self, id: IndexId, done: AwaitingBarrier, mark: Option<u64>) {
+        let Some(held) = self.entries.get_mut(&id) else { return };
+        match mark.filter(|number| held.watched && *number > self.last_barrier && done.must_wait()) {
             Some(number) => {
-                held.under_way = Some(UnderWay::Telling(done, Mark { number, since: self.now }));
-                self.waiting.insert(id);
+                held.in_flight =
+                    Some(InFlight::AwaitingBarrier(done, BarrierWait { number, since: self.now }));
+                self.awaiting_barrier.insert(id);
             }
             None => held.begin_to_reconcile(done),
         }
-        self.go_on(id);
+        self.advance(id);
     }
 
-    fn held(&mut self, mailbox: &Mailbox) -> Option<(IndexId, &mut Held)> {
+    fn entry(&mut self, mailbox: &Mailbox) -> Option<(IndexId, &mut MailboxEntry)> {
         let id = *self.ids.get(mailbox)?;
-        Some((id, self.held.get_mut(&id)?))
+        Some((id, self.entries.get_mut(&id)?))
     }
 
-    fn hold(&mut self, mailbox: &Mailbox, maildir: &Arc<Maildir>) -> IndexId {
+    fn insert_entry(&mut self, mailbox: &Mailbox, maildir: &Arc<Maildir>) -> IndexId {
         self.next += 1;
         let id = IndexId(self.next);
         self.ids.insert(mailbox.clone(), id);
-        self.held.insert(id, Held::new(mailbox.clone(), Arc::clone(maildir), self.now));
+        self.entries.insert(id, MailboxEntry::new(mailbox.clone(), Arc::clone(maildir), self.now));
         id
     }
 
     /// Serves the login if it can be served, and begins what is to be done next.
-    fn go_on(&mut self, id: IndexId) {
-        let Some(held) = self.held.get_mut(&id) else { return };
+    fn advance(&mut self, id: IndexId) {
+        let Some(held) = self.entries.get_mut(&id) else { return };
         let is_done = held.reconcile(&mut self.budget);
-        self.orders.extend(held.spare.drain(..).map(Order::Free));
+        self.orders.extend(held.garbage.drain(..).map(Order::Free));
         if !is_done {
-            self.stirred.insert(id);
+            self.touched.insert(id);
             return;
         }
-        if let (Some(Login { to, .. }), Some(index)) =
-            (held.login.filter(|login| login.mark.is_none() && held.settled >= login.need), &held.index)
-        {
-            let snapshot = Arc::new(Snapshot::of(index.list()));
+        if let (Some(PendingLogin { to, .. }), Some(index)) = (
+            held.login.filter(|login| login.barrier.is_none() && held.events_applied >= login.needed_event),
+            &held.index,
+        ) {
+            let snapshot = Arc::new(Snapshot::new(index.list()));
             held.login = None;
             self.orders.push(Order::Serve(to, snapshot));
         }
-        if held.under_way.is_some() || held.updating.is_some() {
+        if held.in_flight.is_some() || held.session_update.is_some() {
             return;
         }
-        if held.index.is_none() || held.walk > Walk::No {
-            METRICS.index_walks.one();
-            self.orders.push(Order::Load(id, Box::new(held.begin_walk())));
+        if held.index.is_none() || held.scan_need > ScanNeed::No {
+            METRICS.index_scans.inc();
+            self.orders.push(Order::Load(id, Box::new(held.begin_scan())));
         } else if held.has_names() {
-            let looks = held.begin_look();
+            let looks = held.begin_recheck();
             self.budget.charge(looks.len());
-            METRICS.index_looks.add(looks.len() as u64);
+            METRICS.index_rechecks.add(looks.len() as u64);
             self.orders.push(Order::Look(id, Arc::clone(&held.maildir), looks));
         }
     }

@@ -4,39 +4,39 @@ use std::borrow::Cow;
 
 use blake2::{Blake2s, Digest, digest::consts::U16};
 
-use super::message_list::List;
+use super::message_list::MessageList;
 use crate::{
     deferred_drop,
-    maildir::{Found, Wanted, name, scan::Stamp},
+    maildir::{MessageEntry, MessageRef, name, scan::FileVersion},
     proto::request::Maildrop,
 };
 
 /// The messages of a mailbox at one moment.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    list: List,
+    list: MessageList,
     /// Where each chunk of the list begins.
     starts: Vec<usize>,
 }
 
 impl Snapshot {
     /// The list as it is now.
-    pub fn of(list: &List) -> Self {
-        Self { starts: list.starts(), list: list.to_read() }
+    pub fn new(list: &MessageList) -> Self {
+        Self { starts: list.chunk_starts(), list: list.read_only_copy() }
     }
 
-    fn get(&self, message: usize) -> Option<&Found> {
+    fn get(&self, message: usize) -> Option<&MessageEntry> {
         let chunk = self.starts.partition_point(|start| *start <= message).checked_sub(1)?;
         self.list.get((chunk, message - self.starts[chunk]))
     }
 
     /// The file of a message. `None`: there is no message of that position.
-    pub fn wanted(&self, message: usize) -> Option<Wanted<'_>> {
-        self.get(message).map(Wanted::from)
+    pub fn message_ref(&self, message: usize) -> Option<MessageRef<'_>> {
+        self.get(message).map(MessageRef::from)
     }
 
     /// The messages in order.
-    pub fn iter(&self) -> impl Iterator<Item = &Found> {
+    pub fn iter(&self) -> impl Iterator<Item = &MessageEntry> {
         self.list.iter()
     }
 }
@@ -45,7 +45,7 @@ impl Snapshot {
 impl Drop for Snapshot {
     fn drop(&mut self) {
         if self.list.len() > FREED_AT_ONCE {
-            deferred_drop::release(std::mem::take(&mut self.list));
+            deferred_drop::drop_deferred(std::mem::take(&mut self.list));
         }
     }
 }
@@ -69,15 +69,15 @@ impl Maildrop for Snapshot {
         let has_it = |at| self.get(at).is_some_and(|other| name::identity(&other.name) == identity);
         // Files of one identity are neighbours.
         let is_double = message.checked_sub(1).is_some_and(has_it) || has_it(message + 1);
-        unique_id(identity, is_double.then_some(found.stamp))
+        unique_id(identity, is_double.then_some(found.version))
     }
 
     /// The later of the time that leads the name and the last change of the content: a name that begins with
     /// another number must not look old, and neither must a file that was saved with an old time.
-    fn delivered(&self, message: usize) -> u64 {
+    fn delivered_at(&self, message: usize) -> u64 {
         self.get(message).map_or(u64::MAX, |found| {
-            let (told, ..) = name::order(&found.name);
-            told.max(u64::try_from(found.stamp.modified.0).unwrap_or(0))
+            let (told, ..) = name::sort_key(&found.name);
+            told.max(u64::try_from(found.version.modified.0).unwrap_or(0))
         })
     }
 }
@@ -88,8 +88,8 @@ impl Maildrop for Snapshot {
 /// Each of several files of one identity has `,-`, its inode and its time behind it. None of them is the plain
 /// one: whoever came first or is left over would bear the id of another message, which a client that leaves
 /// mail on the server takes for one that it has. To fetch a message once more is better than never.
-pub fn unique_id(identity: &[u8], double: Option<Stamp>) -> Cow<'_, str> {
-    let tell = |Stamp { inode, modified: (seconds, _), .. }| format!(",-{inode:x}.{seconds:x}");
+pub fn unique_id(identity: &[u8], double: Option<FileVersion>) -> Cow<'_, str> {
+    let tell = |FileVersion { inode, modified: (seconds, _), .. }| format!(",-{inode:x}.{seconds:x}");
     let suffix = double.map(tell).unwrap_or_default();
     let fits = (1..=70 - suffix.len()).contains(&identity.len());
     match std::str::from_utf8(identity) {
@@ -113,18 +113,18 @@ const FREED_AT_ONCE: usize = 1000;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::maildir::Place;
+    use crate::maildir::Subdir;
 
-    fn stamp(inode: u64, seconds: i64) -> Stamp {
-        Stamp { inode, bytes: 1, modified: (seconds, 0) }
+    fn stamp(inode: u64, seconds: i64) -> FileVersion {
+        FileVersion { inode, bytes: 1, modified: (seconds, 0) }
     }
 
-    fn found(name: &str, place: Place, inode: u64) -> Found {
-        Found { name: name.as_bytes().into(), place, stamp: stamp(inode, 0), octets: inode }
+    fn found(name: &str, place: Subdir, inode: u64) -> MessageEntry {
+        MessageEntry { name: name.as_bytes().into(), subdir: place, version: stamp(inode, 0), octets: inode }
     }
 
-    fn snapshot(messages: Vec<Found>) -> Snapshot {
-        Snapshot::of(&List::of(messages))
+    fn snapshot(messages: Vec<MessageEntry>) -> Snapshot {
+        Snapshot::new(&MessageList::from_messages(messages))
     }
 
     fn ids(snapshot: &Snapshot) -> Vec<String> {
@@ -134,9 +134,9 @@ mod tests {
     #[test]
     fn messages_are_in_the_order_of_delivery_wherever_they_lie() {
         let snapshot = snapshot(vec![
-            found("20.M1.h", Place::New, 3),
-            found("10.M2.h:2,S", Place::Cur, 4),
-            found("10.M1.h", Place::New, 5),
+            found("20.M1.h", Subdir::New, 3),
+            found("10.M2.h:2,S", Subdir::Cur, 4),
+            found("10.M1.h", Subdir::New, 5),
         ]);
         assert_eq!(ids(&snapshot), ["10.M1.h", "10.M2.h", "20.M1.h"]);
         assert_eq!((snapshot.len(), snapshot.total(), snapshot.octets(1)), (3, 12, 4));
@@ -145,11 +145,11 @@ mod tests {
     #[test]
     fn positions_are_right_over_many_chunks() {
         let snapshot =
-            snapshot((0..3000).map(|n| found(&format!("{}.x", 10_000 + n), Place::New, n)).collect());
+            snapshot((0..3000).map(|n| found(&format!("{}.x", 10_000 + n), Subdir::New, n)).collect());
         for message in [0, 1, 255, 256, 257, 1024, 2999] {
             assert_eq!(snapshot.octets(message), message as u64);
         }
-        assert!(snapshot.wanted(3000).is_none());
+        assert!(snapshot.message_ref(3000).is_none());
     }
 
     #[test]
@@ -157,26 +157,26 @@ mod tests {
         for (name, modified, delivered) in
             [("20.M1.h", 10, 20), ("20.M1.h:2,S", 30, 30), ("letter", 30, 30), ("x", -5, 0)]
         {
-            let mut found = found(name, Place::New, 1);
-            found.stamp.modified.0 = modified;
-            assert_eq!(snapshot(vec![found]).delivered(0), delivered, "{name}");
+            let mut found = found(name, Subdir::New, 1);
+            found.version.modified.0 = modified;
+            assert_eq!(snapshot(vec![found]).delivered_at(0), delivered, "{name}");
         }
-        assert_eq!(snapshot(vec![]).delivered(0), u64::MAX);
+        assert_eq!(snapshot(vec![]).delivered_at(0), u64::MAX);
     }
 
     #[test]
     fn an_id_survives_flags_and_moves() {
         for name in ["1.M1.h", "1.M1.h:2,", "1.M1.h:2,RS", "1.M1.h,S=5:2,S"] {
-            assert_eq!(ids(&snapshot(vec![found(name, Place::Cur, 1)])), ["1.M1.h"]);
+            assert_eq!(ids(&snapshot(vec![found(name, Subdir::Cur, 1)])), ["1.M1.h"]);
         }
     }
 
     #[test]
     fn messages_of_one_identity_are_told_apart() {
         let snapshot = snapshot(vec![
-            found("1.x", Place::New, 1),
-            found("1.x:2,S", Place::Cur, 2),
-            found("1.x:2,R", Place::Cur, 3),
+            found("1.x", Subdir::New, 1),
+            found("1.x:2,S", Subdir::Cur, 2),
+            found("1.x:2,R", Subdir::Cur, 3),
         ]);
         assert_eq!(ids(&snapshot), ["1.x,-1.0", "1.x,-2.0", "1.x,-3.0"]);
     }
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn p22_no_name_is_the_id_of_another_message() {
         let all =
-            [found("1.x", Place::New, 1), found("1.x:2,S", Place::Cur, 2), found("1.x-2", Place::New, 3)];
+            [found("1.x", Subdir::New, 1), found("1.x:2,S", Subdir::Cur, 2), found("1.x-2", Subdir::New, 3)];
         assert_eq!(ids(&snapshot(all.to_vec())), ["1.x,-1.0", "1.x,-2.0", "1.x-2"]);
     }
 

@@ -27,23 +27,23 @@ use notify::{
     event::{AccessKind, AccessMode, ModifyKind, RenameMode},
 };
 
-use super::{barriers::Marks, budget::Budget, registry::IndexId};
+use super::{barriers::Barriers, budget::Budget, registry::IndexId};
 use crate::{
     capacity::Shrinker,
     logging,
-    maildir::{Maildir, Place},
+    maildir::{Maildir, Subdir},
     metrics::METRICS,
 };
 
 /// What the watcher tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Notice {
+pub enum MailboxEvent {
     /// Something happened to a name.
-    Name(IndexId, Place, Box<[u8]>),
+    NameChanged(IndexId, Subdir, Box<[u8]>),
     /// A name was removed. What takes it afterwards is told afterwards.
-    Removed(IndexId, Place, Box<[u8]>),
+    NameRemoved(IndexId, Subdir, Box<[u8]>),
     /// One of the directories itself was removed or moved away.
-    Lost(IndexId),
+    DirectoryLost(IndexId),
 }
 
 /// What is read of the watcher, in this order.
@@ -52,34 +52,34 @@ pub enum News {
     /// Changes were missed: the notices are not all there is.
     Missed,
     /// One change.
-    Notice(Notice),
+    Notice(MailboxEvent),
     /// Everything up to that mark has been told.
     Mark(u64),
 }
 
 /// The receiving end, for the loop.
 #[derive(Debug)]
-pub struct Notices {
-    queue: channel::Receiver<Notice>,
-    missed: Arc<AtomicBool>,
-    marks: Arc<Marks>,
+pub struct MailboxEvents {
+    queue: channel::Receiver<MailboxEvent>,
+    lost: Arc<AtomicBool>,
+    barriers: Arc<Barriers>,
     /// A round that is not read to its end: the mark that was told when it began, and how many notices are left.
     round: Option<(u64, usize)>,
 }
 
-impl Notices {
-    fn new(queue: channel::Receiver<Notice>, missed: Arc<AtomicBool>, marks: Arc<Marks>) -> Self {
-        Self { queue, missed, marks, round: None }
+impl MailboxEvents {
+    fn new(queue: channel::Receiver<MailboxEvent>, missed: Arc<AtomicBool>, marks: Arc<Barriers>) -> Self {
+        Self { queue, lost: missed, barriers: marks, round: None }
     }
 
     /// Whether anything was missed since the last call: to be asked before the notices are read, since then
     /// they are not all there is.
-    pub fn missed(&self) -> bool {
-        self.missed.swap(false, Ordering::AcqRel)
+    pub fn take_lost(&self) -> bool {
+        self.lost.swap(false, Ordering::AcqRel)
     }
 
     /// What is there now.
-    pub fn iter(&self) -> impl Iterator<Item = Notice> {
+    pub fn iter(&self) -> impl Iterator<Item = MailboxEvent> {
         self.queue.try_iter()
     }
 
@@ -87,8 +87,8 @@ impl Notices {
     pub fn read(&mut self, budget: &mut Budget, mut tell: impl FnMut(News)) {
         // The mark first: what was told before it is among the notices then, or has been missed.
         let (mark, left) = self.round.take().unwrap_or_else(|| {
-            let mark = self.marks.told();
-            if self.missed() {
+            let mark = self.barriers.last_reached();
+            if self.take_lost() {
                 tell(News::Missed);
             }
             (mark, self.queue.len())
@@ -108,17 +108,17 @@ pub struct Watcher {
     watched: Arc<Mutex<Watched>>,
     /// `None`: nothing is watched. Held while a directory is added or removed, by workers only.
     notify: Mutex<Option<RecommendedWatcher>>,
-    marks: Arc<Marks>,
+    barriers: Arc<Barriers>,
     /// Whether servers on other machines may use the mailboxes.
     shared: bool,
-    told_of_remote: AtomicBool,
-    told_of_failure: AtomicBool,
+    remote_logged: AtomicBool,
+    failure_logged: AtomicBool,
 }
 
 /// The directories that are watched.
 #[derive(Debug, Default)]
 struct Watched {
-    by_path: HashMap<PathBuf, (IndexId, Place)>,
+    by_path: HashMap<PathBuf, (IndexId, Subdir)>,
     /// A directory has one watch, however often it is asked for, and the latest that asks has it.
     by_file: HashMap<(u64, u64), PathBuf>,
 }
@@ -126,16 +126,16 @@ struct Watched {
 impl Watcher {
     /// Starts watching mailboxes that servers on other machines use too, if they are `shared`. At most `waiting` notices
     /// wait to be read; what comes on top counts as missed. `ring` is called when there is something to read.
-    pub fn start(waiting: usize, shared: bool, ring: impl Fn() + Send + 'static) -> (Self, Notices) {
+    pub fn start(waiting: usize, shared: bool, ring: impl Fn() + Send + 'static) -> (Self, MailboxEvents) {
         let (queue, notices) = channel::bounded(waiting);
         let missed = Arc::<AtomicBool>::default();
         let watched = Arc::<Mutex<Watched>>::default();
-        let begun = Marks::new().map_err(|error| notify::Error::io(error.into())).and_then(|marks| {
+        let begun = Barriers::new().map_err(|error| notify::Error::io(error.into())).and_then(|marks| {
             let marks = Arc::new(marks);
             let (watched, missed) = (Arc::clone(&watched), Arc::clone(&missed));
-            let ear = Ear { watched, queue, missed, marks: Arc::clone(&marks) };
+            let ear = EventHandler { watched, queue, lost: missed, barriers: Arc::clone(&marks) };
             let mut notify = notify::recommended_watcher(move |event| {
-                if ear.hear(event) {
+                if ear.on_event(event) {
                     ring();
                 }
             })?;
@@ -150,81 +150,89 @@ impl Watcher {
                 (Some(notify), marks)
             }
             Err(error) => {
-                log::warn!("no watch on mailboxes: {error}; {INSTEAD}");
+                log::warn!("no watch on mailboxes: {error}; {POLLING_NOTICE}");
                 (None, Arc::default())
             }
         };
-        let notices = Notices::new(notices, missed, Arc::clone(&marks));
-        (Self { watched, marks, shared, ..Self::with(notify) }, notices)
+        let notices = MailboxEvents::new(notices, missed, Arc::clone(&marks));
+        (Self { watched, barriers: marks, shared, ..Self::with(notify) }, notices)
     }
 
     /// Watches nothing.
-    pub fn off() -> (Self, Notices) {
-        let notices = Notices::new(channel::never(), Arc::default(), Arc::default());
+    pub fn disabled() -> (Self, MailboxEvents) {
+        let notices = MailboxEvents::new(channel::never(), Arc::default(), Arc::default());
         (Self::with(None), notices)
     }
 
     fn with(notify: Option<RecommendedWatcher>) -> Self {
         let (told_of_remote, told_of_failure, watched, marks) = Default::default();
         let (notify, shared) = (Mutex::new(notify), false);
-        Self { watched, marks, notify, shared, told_of_remote, told_of_failure }
+        Self {
+            watched,
+            barriers: marks,
+            notify,
+            shared,
+            remote_logged: told_of_remote,
+            failure_logged: told_of_failure,
+        }
     }
 
     /// Makes a mark: when [`News::Mark`] has reached its number, everything that happened before has been
     /// told. `None`: nothing is watched.
-    pub fn mark(&self) -> Option<u64> {
-        self.marks.make()
+    pub fn create_barrier(&self) -> Option<u64> {
+        self.barriers.create()
     }
 
     /// Watches a mailbox for the index `id`. `false`: it can't be watched, which is told in the log once.
     pub fn watch(&self, id: IndexId, maildir: &Maildir) -> bool {
-        let mut notify = locked(&self.notify);
+        let mut notify = lock(&self.notify);
         let Some(notify) = notify.as_mut() else { return false };
-        self.renew_marks(notify);
-        if !maildir.is_told_of(self.shared) {
-            if !self.told_of_remote.swap(true, Ordering::Relaxed) {
+        self.rewatch_barriers(notify);
+        if !maildir.has_change_events(self.shared) {
+            if !self.remote_logged.swap(true, Ordering::Relaxed) {
                 let path = logging::escape(&maildir.path().to_string_lossy());
-                log::warn!("{path}: no watch on what other machines may change; {INSTEAD}");
+                log::warn!("{path}: no watch on what other machines may change; {POLLING_NOTICE}");
             }
             return false;
         }
-        let done = Place::BOTH.into_iter().try_for_each(|place| self.watch_place(notify, id, maildir, place));
+        let done =
+            Subdir::ALL.into_iter().try_for_each(|place| self.watch_subdir(notify, id, maildir, place));
         if let Err(error) = &done
-            && !self.told_of_failure.swap(true, Ordering::Relaxed)
+            && !self.failure_logged.swap(true, Ordering::Relaxed)
         {
             let path = logging::escape(&maildir.path().to_string_lossy());
-            log::warn!("{path}: no watch: {error}; {INSTEAD}");
+            log::warn!("{path}: no watch: {error}; {POLLING_NOTICE}");
         }
         done.is_ok()
     }
 
     /// Watches the files of lost marks anew, if there is no other for the next mark: notify does not tell of the
     /// watch before, though it is in the queue.
-    fn renew_marks(&self, notify: &mut RecommendedWatcher) {
-        for file in self.marks.worn() {
-            let path = self.marks.path(file);
+    fn rewatch_barriers(&self, notify: &mut RecommendedWatcher) {
+        for file in self.barriers.exhausted_files() {
+            let path = self.barriers.path(file);
             let _ = notify.unwatch(path); // not there if it could not be watched the last time
             if notify.watch(path, RecursiveMode::NonRecursive).is_ok() {
-                self.marks.renewed(file);
+                self.barriers.rewatched(file);
             }
         }
     }
 
-    fn watch_place(
+    fn watch_subdir(
         &self,
         notify: &mut RecommendedWatcher,
         id: IndexId,
         maildir: &Maildir,
-        place: Place,
+        place: Subdir,
     ) -> notify::Result<()> {
         let path = path_of(maildir.dir(place));
-        let file = maildir.key_of(place).map_err(|error| notify::Error::io(io::Error::other(error)))?;
-        let earlier = locked(&self.watched).by_file.get(&file).filter(|earlier| **earlier != path).cloned();
+        let file = maildir.subdir_id(place).map_err(|error| notify::Error::io(io::Error::other(error)))?;
+        let earlier = lock(&self.watched).by_file.get(&file).filter(|earlier| **earlier != path).cloned();
         if let Some(earlier) = earlier {
             self.forget(notify, &earlier, file);
         }
         {
-            let mut watched = locked(&self.watched);
+            let mut watched = lock(&self.watched);
             watched.by_path.insert(path.clone(), (id, place));
             watched.by_file.insert(file, path.clone());
         }
@@ -237,12 +245,12 @@ impl Watcher {
 
     /// Ends the watch of index `id`, unless another one has taken it over.
     pub fn unwatch(&self, id: IndexId, maildir: &Maildir) {
-        let mut notify = locked(&self.notify);
+        let mut notify = lock(&self.notify);
         let Some(notify) = notify.as_mut() else { return };
-        for place in Place::BOTH {
+        for place in Subdir::ALL {
             let path = path_of(maildir.dir(place));
-            let is_its = locked(&self.watched).by_path.get(&path).is_some_and(|(owner, _)| *owner == id);
-            if let Ok(file) = maildir.key_of(place)
+            let is_its = lock(&self.watched).by_path.get(&path).is_some_and(|(owner, _)| *owner == id);
+            if let Ok(file) = maildir.subdir_id(place)
                 && is_its
             {
                 self.forget(notify, &path, file);
@@ -252,7 +260,7 @@ impl Watcher {
 
     fn forget(&self, notify: &mut RecommendedWatcher, path: &Path, file: (u64, u64)) {
         let _ = notify.unwatch(path); // gone by itself when the directory is
-        let mut watched = locked(&self.watched);
+        let mut watched = lock(&self.watched);
         watched.by_path.remove(path);
         if watched.by_file.get(&file).is_some_and(|owner| owner == path) {
             watched.by_file.remove(&file);
@@ -269,66 +277,66 @@ impl std::fmt::Debug for Watcher {
 }
 
 /// What hears the events, on a thread of notify's.
-struct Ear {
+struct EventHandler {
     watched: Arc<Mutex<Watched>>,
-    queue: channel::Sender<Notice>,
-    missed: Arc<AtomicBool>,
-    marks: Arc<Marks>,
+    queue: channel::Sender<MailboxEvent>,
+    lost: Arc<AtomicBool>,
+    barriers: Arc<Barriers>,
 }
 
-impl Ear {
+impl EventHandler {
     /// Passes an event on. `true`: there is something new to read.
-    fn hear(&self, event: notify::Result<Event>) -> bool {
+    fn on_event(&self, event: notify::Result<Event>) -> bool {
         match event {
             // The flag comes with no path, or with one that means nothing.
-            Ok(event) if event.need_rescan() => self.miss("too many changes at once"),
+            Ok(event) if event.need_rescan() => self.events_lost("too many changes at once"),
             Ok(event) => {
-                METRICS.watch_events.one();
-                event.paths.iter().filter(|path| self.tell(path, event.kind)).count() > 0
+                METRICS.watch_events.inc();
+                event.paths.iter().filter(|path| self.forward(path, event.kind)).count() > 0
             }
-            Err(error) => self.miss(&error.to_string()),
+            Err(error) => self.events_lost(&error.to_string()),
         }
     }
 
-    fn tell(&self, path: &Path, kind: EventKind) -> bool {
+    fn forward(&self, path: &Path, kind: EventKind) -> bool {
         if kind == OPENED {
-            return self.marks.heard(path);
+            return self.barriers.on_open_event(path);
         }
-        tells_something(kind)
-            && self.notice(path, kind).is_some_and(|notice| {
-                self.queue.try_send(notice).is_ok() || self.lose("the changes come too fast")
+        is_relevant(kind)
+            && self.to_mailbox_event(path, kind).is_some_and(|notice| {
+                self.queue.try_send(notice).is_ok() || self.queue_overflowed("the changes come too fast")
             })
     }
 
-    fn notice(&self, path: &Path, kind: EventKind) -> Option<Notice> {
-        let watched = locked(&self.watched);
+    fn to_mailbox_event(&self, path: &Path, kind: EventKind) -> Option<MailboxEvent> {
+        let watched = lock(&self.watched);
         if let Some((id, _)) = watched.by_path.get(path) {
             // Its rights and its owner do not concern us.
             let gone = matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
-            return gone.then_some(Notice::Lost(*id));
+            return gone.then_some(MailboxEvent::DirectoryLost(*id));
         }
         let (id, place) = watched.by_path.get(path.parent()?)?;
         let name = path.file_name()?.as_bytes().into();
         Some(match kind {
-            EventKind::Remove(_) => Notice::Removed(*id, *place, name),
-            _ => Notice::Name(*id, *place, name),
+            EventKind::Remove(_) => MailboxEvent::NameRemoved(*id, *place, name),
+            _ => MailboxEvent::NameChanged(*id, *place, name),
         })
     }
 
     /// The kernel has lost events, marks perhaps among them. Those that were made up to now count as told after the loop
     /// can know that everything is to be looked through, and none that is made later does: that walk sees what
     /// happened before them.
-    fn miss(&self, why: &str) -> bool {
-        let last = self.marks.doubt();
-        self.lose(why);
-        self.marks.tell(last);
+    fn events_lost(&self, why: &str) -> bool {
+        let last = self.barriers.events_lost();
+        self.queue_overflowed(why);
+        self.barriers.mark_reached(last);
         true
     }
 
     /// A notice is lost.
-    fn lose(&self, why: &str) -> bool {
-        if !self.missed.swap(true, Ordering::AcqRel) {
-            METRICS.watch_overflows.one();
+    fn queue_overflowed(&self, why: &str) -> bool {
+        if !self.lost.swap(true, Ordering::AcqRel) {
+            METRICS.watch_overflows.inc();
             log::info!("changes were missed: {why}; open mailboxes are looked through again");
         }
         true
@@ -336,7 +344,7 @@ impl Ear {
 }
 
 /// Whether a message may have come, gone or changed. A file that is being written tells when it is closed.
-fn tells_something(kind: EventKind) -> bool {
+fn is_relevant(kind: EventKind) -> bool {
     match kind {
         EventKind::Create(_) | EventKind::Remove(_) | EventKind::Any | EventKind::Other => true,
         EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
@@ -351,12 +359,12 @@ pub(super) fn path_of(file: &OwnedFd) -> PathBuf {
 }
 
 /// The data under these locks is whole at every moment: a panic elsewhere is no reason to stop.
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 const OPENED: EventKind = EventKind::Access(AccessKind::Open(AccessMode::Any));
-const INSTEAD: &str = "changes by other programs are looked for at each login and every minute";
+const POLLING_NOTICE: &str = "changes by other programs are looked for at each login and every minute";
 
 #[cfg(test)]
 mod tests;

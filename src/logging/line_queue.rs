@@ -35,17 +35,17 @@ pub(super) enum Entry {
     /// Reply when everything before this is written. The number is that of lines dropped since the last line.
     Flush(u64, Sender<()>),
     /// The output may have changed.
-    Look,
+    ChangeOutput,
 }
 
 /// Collects the pieces from the logger into lines, and queues them.
-pub(super) struct Lines {
+pub(super) struct LineWriter {
     gathered: Vec<u8>,
     queue: Sender<Entry>,
     dropped: u64,
 }
 
-impl Lines {
+impl LineWriter {
     pub(super) fn new() -> (Self, Receiver<Entry>) {
         let (queue, entries) = bounded(QUEUE);
         (Self { gathered: Vec::new(), queue, dropped: 0 }, entries)
@@ -63,14 +63,14 @@ impl Lines {
         let mut line = Line::new(level, printable::line(text));
         line.dropped = self.dropped;
         self.gathered.clear();
-        METRICS.log_lines.one();
+        METRICS.log_lines.inc();
         match self.queue.try_send(Entry::Line(line)) {
             Ok(()) => {
-                METRICS.log_queue.up();
+                METRICS.log_queue.inc();
                 self.dropped = 0;
             }
             Err(_) => {
-                METRICS.log_dropped.one();
+                METRICS.log_dropped.inc();
                 self.dropped += 1;
             }
         }
@@ -83,7 +83,7 @@ fn parts(line: &str) -> (Level, &str) {
     split.and_then(|(level, rest)| Some((level.parse().ok()?, rest))).unwrap_or((Level::Info, line))
 }
 
-impl Write for Lines {
+impl Write for LineWriter {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
         self.gathered.extend_from_slice(piece);
         if piece.ends_with(b"\n") {
@@ -94,11 +94,11 @@ impl Write for Lines {
 
     fn flush(&mut self) -> io::Result<()> {
         let (written, wait) = bounded(1);
-        let asked = self.queue.send_timeout(Entry::Flush(self.dropped, written), PATIENCE);
+        let asked = self.queue.send_timeout(Entry::Flush(self.dropped, written), FLUSH_TIMEOUT);
         if asked.is_ok() {
             self.dropped = 0;
         }
-        if asked.is_ok() && wait.recv_timeout(PATIENCE).is_ok() {
+        if asked.is_ok() && wait.recv_timeout(FLUSH_TIMEOUT).is_ok() {
             return Ok(());
         }
         Err(io::ErrorKind::TimedOut.into())
@@ -107,7 +107,7 @@ impl Write for Lines {
 
 /// The thread that waits for the log's reader. Lines that cannot be written are dropped; the next line that
 /// can be is preceded by their number.
-pub(super) fn write_out(queue: &Receiver<Entry>, mut output: Output, next: &Next) {
+pub(super) fn run_writer(queue: &Receiver<Entry>, mut output: Output, next: &PendingDestination) {
     let mut dropped = 0;
     for entry in queue {
         if let Some(to) = next.take() {
@@ -122,27 +122,27 @@ pub(super) fn write_out(queue: &Receiver<Entry>, mut output: Output, next: &Next
         }
         match entry {
             Entry::Line(line) => {
-                METRICS.log_queue.down(1);
-                dropped = tell(dropped + line.dropped, &mut output);
+                METRICS.log_queue.sub(1);
+                dropped = report_dropped(dropped + line.dropped, &mut output);
                 if output.write(&line).is_err() {
-                    METRICS.log_dropped.one();
+                    METRICS.log_dropped.inc();
                     dropped += 1;
                 }
             }
             Entry::Flush(more, written) => {
-                dropped = tell(dropped + more, &mut output);
+                dropped = report_dropped(dropped + more, &mut output);
                 let _ = written.send(()); // the requester may have stopped waiting
             }
-            Entry::Look => {}
+            Entry::ChangeOutput => {}
         }
     }
 }
 
 /// The output to use from the next line on. Locked only for an instant.
 #[derive(Debug, Default)]
-pub(super) struct Next(Mutex<Option<Destination>>);
+pub(super) struct PendingDestination(Mutex<Option<Destination>>);
 
-impl Next {
+impl PendingDestination {
     pub(super) const fn new() -> Self {
         Self(Mutex::new(None))
     }
@@ -157,7 +157,7 @@ impl Next {
 }
 
 /// Writes the number of dropped lines, if any. Returns the number still to be reported.
-fn tell(dropped: u64, output: &mut Output) -> u64 {
+fn report_dropped(dropped: u64, output: &mut Output) -> u64 {
     let told = dropped > 0 && output.write(&Line::new(Level::Warn, format!("log dropped={dropped}"))).is_ok();
     if told { 0 } else { dropped }
 }
@@ -165,7 +165,7 @@ fn tell(dropped: u64, output: &mut Output) -> u64 {
 /// Lines in the queue.
 const QUEUE: usize = 4096;
 /// Time limit for the log's reader when the program ends.
-const PATIENCE: Duration = Duration::from_millis(500);
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {
@@ -174,10 +174,10 @@ mod tests {
     use super::*;
 
     /// Everything written once all senders are gone.
-    fn written(lines: Lines, entries: &Receiver<Entry>) -> String {
+    fn written(lines: LineWriter, entries: &Receiver<Entry>) -> String {
         drop(lines);
         let text = Arc::<Mutex<Vec<u8>>>::default();
-        write_out(entries, Output::stream(Page(Arc::clone(&text))), &Next::new());
+        run_writer(entries, Output::stream(Page(Arc::clone(&text))), &PendingDestination::new());
         String::from_utf8(text.lock().unwrap().clone()).unwrap()
     }
 
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_line_is_written_in_one_piece_with_its_time_and_level() {
-        let (mut lines, entries) = Lines::new();
+        let (mut lines, entries) = LineWriter::new();
         for piece in ["[", "WARN", "] ", "one", "\n"] {
             lines.write_all(piece.as_bytes()).unwrap();
         }
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn o04_a_reader_who_does_not_read_costs_lines_and_no_time() {
-        let (mut lines, entries) = Lines::new();
+        let (mut lines, entries) = LineWriter::new();
         for n in 0..QUEUE + 3 {
             writeln!(lines, "[INFO] {n}").unwrap();
         }
@@ -222,14 +222,14 @@ mod tests {
     #[test]
     fn the_log_moves_to_another_place_between_two_lines_or_stays() {
         let home = tempfile::tempdir().unwrap();
-        let (path, next) = (home.path().join("log"), Arc::new(Next::new()));
+        let (path, next) = (home.path().join("log"), Arc::new(PendingDestination::new()));
         let open = |to: &Destination| Output::open(to).unwrap();
         let to = Destination::File(path.clone());
-        let (mut lines, entries) = Lines::new();
+        let (mut lines, entries) = LineWriter::new();
         let (thread, queue) = (
             std::thread::spawn({
                 let (output, next) = (open(&to), Arc::clone(&next));
-                move || write_out(&entries, output, &next)
+                move || run_writer(&entries, output, &next)
             }),
             lines.queue(),
         );
@@ -237,7 +237,7 @@ mod tests {
             writeln!(lines, "[INFO] {text}").unwrap();
             while lines.flush().is_err() {} // a machine may be slow
             next.set(next_to);
-            queue.send(Entry::Look).unwrap();
+            queue.send(Entry::ChangeOutput).unwrap();
             while lines.flush().is_err() {}
         };
         fs::rename(&path, home.path().join("log.1")).unwrap();

@@ -28,7 +28,7 @@ use crate::{
     printable,
     proto::{Encryption, event::Event, request::ConnId},
 };
-use line_queue::{Entry, Lines, Next, write_out};
+use line_queue::{Entry, LineWriter, PendingDestination, run_writer};
 use output::Output;
 pub use settings::{Destination, Log};
 
@@ -49,19 +49,21 @@ pub fn start(log: &Log, level: Option<LevelFilter>) -> io::Result<()> {
             log.to
         );
     }
-    let (lines, entries) = Lines::new();
-    let running = Running { queue: lines.queue(), to: Mutex::new(log.to.clone()), level };
-    thread::Builder::new().name("log".into()).spawn(move || write_out(&entries, output, &NEXT))?;
+    let (lines, entries) = LineWriter::new();
+    let running = Logger { queue: lines.queue(), to: Mutex::new(log.to.clone()), level };
+    thread::Builder::new()
+        .name("log".into())
+        .spawn(move || run_writer(&entries, output, &PENDING_DESTINATION))?;
     WriteLogger::init(LevelFilter::Trace, config, lines).map_err(io::Error::other)?;
     log::set_max_level(level.unwrap_or(log.level));
-    let _ = RUNNING.set(running); // the logger is set once, and so is this
+    let _ = LOGGER.set(running); // the logger is set once, and so is this
     panic::set_hook(Box::new(|panic| panicked(&panic.to_string())));
     Ok(())
 }
 
 /// Reopens the log at the same place: for SIGHUP, after logrotate has moved the file. Never waits.
 pub fn reopen() {
-    if let Some(running) = RUNNING.get() {
+    if let Some(running) = LOGGER.get() {
         let to = running.to.lock().unwrap_or_else(PoisonError::into_inner).clone();
         running.move_to(to);
     }
@@ -70,7 +72,7 @@ pub fn reopen() {
 /// Applies a changed log section, and opens the file again. Never waits. A failure to open is reported in the
 /// old log.
 pub fn reload(log: &Log) {
-    if let Some(running) = RUNNING.get() {
+    if let Some(running) = LOGGER.get() {
         log::set_max_level(running.level.unwrap_or(log.level));
         log.to.clone_into(&mut running.to.lock().unwrap_or_else(PoisonError::into_inner));
         running.move_to(log.to.clone());
@@ -78,31 +80,31 @@ pub fn reload(log: &Log) {
 }
 
 /// Waits until the queue is written, but only for a bounded time.
-pub fn finish() {
+pub fn flush() {
     log::logger().flush();
 }
 
 /// The log of this process.
-struct Running {
+struct Logger {
     queue: Sender<Entry>,
     to: Mutex<Destination>,
     /// The level of the command line.
     level: Option<LevelFilter>,
 }
 
-impl Running {
+impl Logger {
     fn move_to(&self, to: Destination) {
-        NEXT.set(to);
-        let _ = self.queue.try_send(Entry::Look); // a full queue will be processed anyway
+        PENDING_DESTINATION.set(to);
+        let _ = self.queue.try_send(Entry::ChangeOutput); // a full queue will be processed anyway
     }
 }
 
-static RUNNING: OnceLock<Running> = OnceLock::new();
-static NEXT: Next = Next::new();
+static LOGGER: OnceLock<Logger> = OnceLock::new();
+static PENDING_DESTINATION: PendingDestination = PendingDestination::new();
 
 /// The connection of a log line.
 #[derive(Debug, Clone, Copy)]
-pub struct Caller {
+pub struct PeerInfo {
     /// Id of the connection.
     pub id: ConnId,
     /// The service of its listener: "smtp", "submission", …
@@ -111,29 +113,29 @@ pub struct Caller {
     pub peer: IpAddr,
 }
 
-impl Display for Caller {
+impl Display for PeerInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.id, self.service)
     }
 }
 
 /// Logs an event of a session. `waited`: duration of the step.
-pub fn event(caller: &Caller, tls: Option<Encryption>, event: &Event, waited: Duration) {
+pub fn log_event(caller: &PeerInfo, tls: Option<Encryption>, event: &Event, waited: Duration) {
     let level = match event {
         Event::Ended { .. } | Event::Opened { .. } | Event::Read { .. } | Event::Updated { .. } => {
             Level::Debug
         }
         _ => Level::Info,
     };
-    log!(level, "{caller} {}", wording(caller.peer, tls, event, waited));
+    log!(level, "{caller} {}", format_event(caller.peer, tls, event, waited));
 }
 
-fn wording(peer: IpAddr, tls: Option<Encryption>, event: &Event, waited: Duration) -> String {
+fn format_event(peer: IpAddr, tls: Option<Encryption>, event: &Event, waited: Duration) -> String {
     let tls = tls.map_or("no", |by| by.version);
     match event {
         Event::Accepted { id, from, to, recipients, octets } => {
             let mut to: Vec<String> = to.iter().map(|to| format!("<{to}>")).collect();
-            to.extend((to.len() == Event::MOST_SHOWN).then(|| "...".to_owned()));
+            to.extend((to.len() == Event::MAX_LISTED).then(|| "...".to_owned()));
             format!(
                 "accepted peer={peer} id={} from={} to={} rcpts={recipients} octets={octets} tls={tls} took={}",
                 value(id),
@@ -165,7 +167,7 @@ fn millis(time: Duration) -> String {
 
 /// The totals of a session, for its last line.
 #[derive(Debug, Default)]
-pub struct Summary {
+pub struct SessionSummary {
     user: Option<Box<str>>,
     messages: u32,
     read: u32,
@@ -173,7 +175,7 @@ pub struct Summary {
     why: Option<&'static str>,
 }
 
-impl Summary {
+impl SessionSummary {
     /// Adds an event.
     pub fn note(&mut self, event: &Event) {
         match event {
@@ -189,8 +191,8 @@ impl Summary {
 
 /// Logs the end of a connection with its totals, at info if a user logged in, a message arrived, or a limit
 /// was reached.
-pub fn closed(caller: &Caller, summary: &Summary, received: u64, sent: u64, lasted: Duration) {
-    let Summary { user, messages, read, deleted, why } = summary;
+pub fn closed(caller: &PeerInfo, summary: &SessionSummary, received: u64, sent: u64, lasted: Duration) {
+    let SessionSummary { user, messages, read, deleted, why } = summary;
     let user = user.as_ref().map(|user| format!(" user={}", value(user))).unwrap_or_default();
     let why = why.map(|why| format!(" why=\"{why}\"")).unwrap_or_default();
     let used = !user.is_empty() || *messages > 0 || !why.is_empty();
@@ -208,40 +210,40 @@ pub fn listening(protocol: &str, address: &dyn Display) {
 }
 
 /// Logs an accepted connection.
-pub fn connected(caller: &Caller, peer: SocketAddr) {
+pub fn connected(caller: &PeerInfo, peer: SocketAddr) {
     debug!("{caller} connected peer={peer}");
 }
 
 /// Logs a rejected connection.
-pub fn turned_away(service: &str, peer: IpAddr, why: &str) {
-    METRICS.turned_away.one(why);
+pub fn rejected(service: &str, peer: IpAddr, why: &str) {
+    METRICS.rejected.inc(why);
     info!("{service} turned away peer={peer} why=\"{why}\"");
 }
 
 /// Logs a proxy that did not announce its client.
-pub fn not_announced(conn: &str, protocol: &str, proxy: SocketAddr, why: &str) {
-    METRICS.turned_away.one("not announced by a proxy");
+pub fn proxy_failed(conn: &str, protocol: &str, proxy: SocketAddr, why: &str) {
+    METRICS.rejected.inc("not announced by a proxy");
     info!("{conn} {protocol} proxy failed peer={proxy} why=\"{}\"", escape(why));
 }
 
 /// Logs the start of TLS.
-pub fn secured(caller: &Caller, by: Encryption) {
+pub fn tls_started(caller: &PeerInfo, by: Encryption) {
     debug!("{caller} tls version={} cipher={} peer={}", by.version, by.cipher, caller.peer);
 }
 
 /// Logs a failed handshake or broken TLS.
-pub fn not_secured(caller: &Caller, why: &str) {
+pub fn tls_failed(caller: &PeerInfo, why: &str) {
     info!("{caller} tls failed peer={} why=\"{}\"", caller.peer, escape(why));
 }
 
 /// Logs a batch of deliveries, durable or failed.
-pub fn batch(messages: usize, octets: u64, took: Duration) {
+pub fn delivery_batch(messages: usize, octets: u64, took: Duration) {
     debug!("commit batch={messages} octets={octets} took={}", millis(took));
 }
 
 /// Logs a panic. The default hook would write to standard error, and could block there.
 fn panicked(what: &str) {
-    METRICS.panics.one();
+    METRICS.panics.inc();
     let thread = thread::current();
     error!("panicked thread={} what=\"{}\"", thread.name().unwrap_or("?"), escape(what));
 }
@@ -262,7 +264,7 @@ pub fn escape(text: &str) -> String {
             c if printable::is_hidden(c) => printable::escape_into(&mut safe, c),
             c => safe.push(c),
         }
-        if safe.len() > LONGEST {
+        if safe.len() > MAX_VALUE {
             safe.truncate(length);
             safe.push('…');
             break;
@@ -278,7 +280,7 @@ fn value(text: &str) -> String {
 }
 
 /// Bytes of text from outside in one value.
-const LONGEST: usize = 256;
+const MAX_VALUE: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -291,7 +293,7 @@ mod tests {
     const TLS: Encryption = Encryption { version: "1.3", cipher: "TLS_AES_128_GCM_SHA256" };
 
     fn line(event: &Event) -> String {
-        wording(PEER, Some(TLS), event, Duration::from_micros(41_250))
+        format_event(PEER, Some(TLS), event, Duration::from_micros(41_250))
     }
 
     #[test]
@@ -310,7 +312,7 @@ mod tests {
                 "accepted peer=192.0.2.7 id=7 from=<a@far.test> to=<u@here.test>,<v@here.test> rcpts=2 octets=18233 tls=1.3 took=41.2ms",
             ),
             (
-                accepted(&["u"; Event::MOST_SHOWN]),
+                accepted(&["u"; Event::MAX_LISTED]),
                 "accepted peer=192.0.2.7 id=7 from=<a@far.test> to=<u>,<u>,<u>,<u>,<u>,<u>,<u>,<u>,... rcpts=2 octets=18233 tls=1.3 took=41.2ms",
             ),
             (
@@ -331,7 +333,7 @@ mod tests {
         ] {
             assert_eq!(line(&event), expected);
         }
-        let clear = wording(
+        let clear = format_event(
             PEER,
             None,
             &Event::Login { user: "u".into(), mechanism: "USER", ok: true },

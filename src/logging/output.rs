@@ -19,7 +19,7 @@ use crate::safe_file;
 
 /// An open destination.
 pub(super) struct Output {
-    form: Form,
+    format: LineFormat,
     sink: Sink,
     /// True if the last line was written partly: the rest is lost, and the next line must not be appended to
     /// it.
@@ -28,7 +28,7 @@ pub(super) struct Output {
 
 /// The format of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum LineFormat {
     /// With time and level.
     Dated,
     /// With the priority in front: the journal adds the time (sd-daemon(3)).
@@ -50,22 +50,22 @@ impl Output {
     pub(super) fn open(to: &Destination) -> io::Result<Self> {
         Ok(match to {
             Destination::Stderr => {
-                let form = if is_journal() { Form::Journal } else { Form::Dated };
-                Self { form, ..Self::stream(io::stderr()) }
+                let form = if is_journal() { LineFormat::Journal } else { LineFormat::Dated };
+                Self { format: form, ..Self::stream(io::stderr()) }
             }
-            Destination::File(path) => Self::with(Form::Dated, Sink::File(append(path)?)),
+            Destination::File(path) => Self::with(LineFormat::Dated, Sink::File(append(path)?)),
             Destination::Syslog(path) => {
-                Self::with(Form::Syslog, Sink::Socket(path.clone(), connect(path).ok()))
+                Self::with(LineFormat::Syslog, Sink::Socket(path.clone(), connect(path).ok()))
             }
         })
     }
 
     pub(super) fn stream(stream: impl Write + Send + 'static) -> Self {
-        Self::with(Form::Dated, Sink::Stream(Box::new(stream)))
+        Self::with(LineFormat::Dated, Sink::Stream(Box::new(stream)))
     }
 
-    const fn with(form: Form, sink: Sink) -> Self {
-        Self { form, sink, torn: false }
+    const fn with(form: LineFormat, sink: Sink) -> Self {
+        Self { format: form, sink, torn: false }
     }
 
     /// False if no daemon is connected.
@@ -74,7 +74,7 @@ impl Output {
     }
 
     pub(super) fn write(&mut self, line: &Line) -> io::Result<()> {
-        let text = self.form.of(line);
+        let text = self.format.format(line);
         match &mut self.sink {
             Sink::Stream(stream) => write_whole(stream, &text, &mut self.torn),
             Sink::File(file) => write_whole(file, &text, &mut self.torn),
@@ -83,8 +83,8 @@ impl Output {
     }
 }
 
-impl Form {
-    fn of(self, Line { time, level, text, .. }: &Line) -> String {
+impl LineFormat {
+    fn format(self, Line { time, level, text, .. }: &Line) -> String {
         let severity = match level {
             Level::Error => 3,
             Level::Warn => 4,
@@ -224,9 +224,12 @@ mod tests {
     #[test]
     fn each_place_has_its_form() {
         let line = Line::new(Level::Warn, "c1 smtp connected".into());
-        assert_eq!(Form::Journal.of(&line), "<4>c1 smtp connected\n");
-        assert_eq!(Form::Syslog.of(&line), format!("<20>restante[{}]: c1 smtp connected", process::id()));
-        let dated = Form::Dated.of(&line);
+        assert_eq!(LineFormat::Journal.format(&line), "<4>c1 smtp connected\n");
+        assert_eq!(
+            LineFormat::Syslog.format(&line),
+            format!("<20>restante[{}]: c1 smtp connected", process::id())
+        );
+        let dated = LineFormat::Dated.format(&line);
         let (time, rest) = dated.split_once(' ').unwrap();
         assert_eq!((time.len(), &time[10..11], &time[23..]), ("2025-01-01T00:00:00.000Z".len(), "T", "Z"));
         assert_eq!(rest, "[WARN] c1 smtp connected\n");

@@ -29,13 +29,13 @@ pub enum Kind {
     /// The file is not the one that was expected.
     Changed,
     /// The file ended before its end.
-    Cut,
+    Truncated,
     /// Rights, or something that is not a Maildir: trying again won't help.
     Unusable,
     /// Another process holds the lock.
     Locked,
     /// Everything else.
-    Broken,
+    Other,
 }
 
 impl Error {
@@ -50,7 +50,7 @@ impl Error {
     }
 
     /// Whether a directory of a Maildir is missing, but not all three of them.
-    pub fn is_of_half_a_maildir(&self) -> bool {
+    pub fn is_incomplete_maildir(&self) -> bool {
         let parts = ["tmp", "new", "cur"];
         let is_part = self.path.file_name().is_some_and(|name| parts.iter().any(|part| name == *part));
         let beside = self.path.parent().filter(|_| is_part);
@@ -61,7 +61,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self.source.kind() {
             io::ErrorKind::InvalidData => return Kind::Changed,
-            io::ErrorKind::UnexpectedEof => return Kind::Cut,
+            io::ErrorKind::UnexpectedEof => return Kind::Truncated,
             io::ErrorKind::WouldBlock => return Kind::Locked,
             _ => {}
         }
@@ -70,7 +70,7 @@ impl Error {
             Some(Errno::DQUOT | Errno::FBIG) => Kind::Quota,
             Some(Errno::NOENT) => Kind::Gone,
             Some(Errno::ACCESS | Errno::PERM | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => Kind::Unusable,
-            _ => Kind::Broken,
+            _ => Kind::Other,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The seam at which a test makes one step of a delivery fail: each step announces itself here.
 
 #[cfg(test)]
-pub(crate) use planned::{Plan, Trouble, step};
+pub(crate) use planned::{FaultKind, FaultPlan, step};
 
 /// Called before a step of a delivery, with a path below the spool. Outside of unit tests it does nothing.
 #[cfg(not(test))]
@@ -23,31 +23,31 @@ mod planned {
 
     /// The result of a step.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub(crate) enum Trouble {
+    pub(crate) enum FaultKind {
         Error,
         Panic,
     }
 
     /// A fault at one step of the deliveries below a directory, until this is dropped.
     #[derive(Debug)]
-    pub(crate) struct Plan(PathBuf);
+    pub(crate) struct FaultPlan(PathBuf);
 
     #[derive(Debug)]
-    struct Planned {
+    struct ArmedFault {
         below: PathBuf,
         /// Steps until the fault.
         left: usize,
-        trouble: Trouble,
+        error: FaultKind,
         hit: Option<&'static str>,
     }
 
-    static PLANNED: Mutex<Vec<Planned>> = Mutex::new(Vec::new());
+    static PLANNED: Mutex<Vec<ArmedFault>> = Mutex::new(Vec::new());
 
-    impl Plan {
+    impl FaultPlan {
         /// A fault at the step of that number, counted from 1.
-        pub(crate) fn new(below: &Path, number: usize, trouble: Trouble) -> Self {
+        pub(crate) fn new(below: &Path, number: usize, error: FaultKind) -> Self {
             let below = below.to_owned();
-            let planned = Planned { below: below.clone(), left: number, trouble, hit: None };
+            let planned = ArmedFault { below: below.clone(), left: number, error, hit: None };
             PLANNED.lock().unwrap_or_else(PoisonError::into_inner).push(planned);
             Self(below)
         }
@@ -59,7 +59,7 @@ mod planned {
         }
     }
 
-    impl Drop for Plan {
+    impl Drop for FaultPlan {
         fn drop(&mut self) {
             let mut plans = PLANNED.lock().unwrap_or_else(PoisonError::into_inner);
             plans.retain(|plan| plan.below != self.0);
@@ -68,22 +68,22 @@ mod planned {
 
     /// Fails or panics if a test has planned it for this step.
     pub(crate) fn step(path: &Path, name: &'static str) -> Result<(), Error> {
-        let trouble = {
+        let error = {
             let mut plans = PLANNED.lock().unwrap_or_else(PoisonError::into_inner);
             let plan = plans.iter_mut().find(|plan| path.starts_with(&plan.below));
             plan.and_then(|plan| {
                 plan.left = plan.left.checked_sub(1)?;
                 (plan.left == 0).then(|| {
                     plan.hit = Some(name);
-                    plan.trouble
+                    plan.error
                 })
             })
         };
-        match trouble {
+        match error {
             None => Ok(()),
-            Some(Trouble::Error) => Err(Error::at(path, name, io::Error::other("planned by a test"))),
+            Some(FaultKind::Error) => Err(Error::at(path, name, io::Error::other("planned by a test"))),
             // Without the hook, which would print hundreds of them.
-            Some(Trouble::Panic) => panic::resume_unwind(Box::new(name)),
+            Some(FaultKind::Panic) => panic::resume_unwind(Box::new(name)),
         }
     }
 }

@@ -12,16 +12,16 @@ use rustix::{
 };
 
 use super::{Error, Maildir};
-use crate::deferred_drop::Handle;
+use crate::deferred_drop::DeferredFd;
 
 /// The lock file, beside the messages or the mailboxes.
 pub const FILE: &str = ".restante.lock";
 
 /// The mode of a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hold {
+pub enum LockMode {
     /// Exclusive.
-    Alone,
+    Exclusive,
     /// Shared with other processes that also share it.
     Shared,
 }
@@ -33,20 +33,20 @@ pub enum Hold {
 /// directory is enough.
 #[derive(Debug)]
 pub struct Lock {
-    hold: Hold,
-    file: Option<Handle>,
+    mode: LockMode,
+    file: Option<DeferredFd>,
     /// `None`: this file system cannot lock directories.
-    _dir: Option<Handle>,
+    _dir: Option<DeferredFd>,
 }
 
 impl Lock {
     /// Takes the lock of a mailbox. An error of kind `Locked`: another process has it.
-    pub fn take(maildir: &Maildir) -> Result<Self, Error> {
-        Self::take_in(maildir.root(), maildir.path(), Hold::Alone)
+    pub fn acquire(maildir: &Maildir) -> Result<Self, Error> {
+        Self::acquire_in(maildir.root(), maildir.path(), LockMode::Exclusive)
     }
 
     /// Takes the lock of a directory, whose path is `path`.
-    pub(super) fn take_in(dir: &OwnedFd, path: &Path, hold: Hold) -> Result<Self, Error> {
+    pub(super) fn acquire_in(dir: &OwnedFd, path: &Path, hold: LockMode) -> Result<Self, Error> {
         let opened = open(dir, ".", OFlags::RDONLY | OFlags::DIRECTORY);
         let opened = opened.map_err(|e| Error::at(path, "open directory", e))?;
         let above = match fs::flock(&opened, operation(hold)) {
@@ -54,25 +54,30 @@ impl Lock {
             Err(Errno::WOULDBLOCK) => return Err(Error::at(path, "lock", Errno::WOULDBLOCK)),
             Err(_) => None,
         };
-        let file = take_file(dir, path, hold, above.is_some())?;
-        Ok(Self { hold, file, _dir: above })
+        let file = lock_file(dir, path, hold, above.is_some())?;
+        Ok(Self { mode: hold, file, _dir: above })
     }
 
     /// Checks that the lock is still on the file with its name, or else locks the file that has it. `true`: another
     /// file had the name. An error of kind `Locked`: another process has locked that file.
-    pub(super) fn keep(&mut self, dir: &OwnedFd, path: &Path) -> Result<bool, Error> {
-        if self.file.as_ref().is_some_and(|file| has_the_name(dir, file)) {
+    pub(super) fn revalidate(&mut self, dir: &OwnedFd, path: &Path) -> Result<bool, Error> {
+        if self.file.as_ref().is_some_and(|file| is_current(dir, file)) {
             return Ok(false);
         }
         let had_one = self.file.is_some();
-        self.file = take_file(dir, path, self.hold, self._dir.is_some())?;
+        self.file = lock_file(dir, path, self.mode, self._dir.is_some())?;
         Ok(had_one)
     }
 }
 
 /// Locks the file, and makes it if it is missing. `None`: it is missing and cannot be made, and `do_without` allows
 /// that.
-fn take_file(dir: &OwnedFd, path: &Path, hold: Hold, do_without: bool) -> Result<Option<Handle>, Error> {
+fn lock_file(
+    dir: &OwnedFd,
+    path: &Path,
+    hold: LockMode,
+    do_without: bool,
+) -> Result<Option<DeferredFd>, Error> {
     let path = || path.join(FILE);
     for _ in 0..ATTEMPTS {
         // Opened for reading, so that the disk can still be made read-only.
@@ -90,27 +95,27 @@ fn take_file(dir: &OwnedFd, path: &Path, hold: Hold, do_without: bool) -> Result
         }
         locked.map_err(|e| Error::at(path(), "lock", e))?;
         // Another file may have taken its name before it was locked; then that file must be locked.
-        if has_the_name(dir, &file) {
+        if is_current(dir, &file) {
             return Ok(Some(file));
         }
     }
     Err(Error::at(path(), "lock", io::Error::other("it is replaced all the time")))
 }
 
-fn open(dir: &OwnedFd, name: &str, how: OFlags) -> Result<Handle, Errno> {
+fn open(dir: &OwnedFd, name: &str, how: OFlags) -> Result<DeferredFd, Errno> {
     let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    fs::openat(dir, name, flags | how, Mode::RUSR | Mode::WUSR).map(Handle::from)
+    fs::openat(dir, name, flags | how, Mode::RUSR | Mode::WUSR).map(DeferredFd::from)
 }
 
-fn operation(hold: Hold) -> FlockOperation {
+fn operation(hold: LockMode) -> FlockOperation {
     match hold {
-        Hold::Alone => FlockOperation::NonBlockingLockExclusive,
-        Hold::Shared => FlockOperation::NonBlockingLockShared,
+        LockMode::Exclusive => FlockOperation::NonBlockingLockExclusive,
+        LockMode::Shared => FlockOperation::NonBlockingLockShared,
     }
 }
 
 /// Whether the lock file of the directory is this one.
-fn has_the_name(dir: &OwnedFd, file: &Handle) -> bool {
+fn is_current(dir: &OwnedFd, file: &DeferredFd) -> bool {
     let there = fs::statat(dir, FILE, AtFlags::SYMLINK_NOFOLLOW);
     matches!((there, fs::fstat(file)), (Ok(there), Ok(ours))
         if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino))
@@ -133,10 +138,10 @@ mod tests {
     #[test]
     fn r8_a_lock_keeps_others_out_also_when_its_file_is_replaced_or_removed() {
         let (dir, spool) = spool();
-        let maildir = spool.maildir_or_new("box").unwrap();
+        let maildir = spool.open_or_create_maildir("box").unwrap();
         let file = dir.path().join("box").join(FILE);
-        let lock = Lock::take(&maildir).unwrap();
-        let is_locked = || Lock::take(&maildir).is_err_and(|error| error.kind() == Kind::Locked);
+        let lock = Lock::acquire(&maildir).unwrap();
+        let is_locked = || Lock::acquire(&maildir).is_err_and(|error| error.kind() == Kind::Locked);
         assert!(is_locked());
         std::fs::write(dir.path().join("other"), "").unwrap();
         std::fs::rename(dir.path().join("other"), &file).unwrap();
@@ -144,24 +149,24 @@ mod tests {
         std::fs::remove_file(&file).unwrap();
         assert!(is_locked(), "removed");
         drop(lock);
-        Lock::take(&maildir).unwrap();
+        Lock::acquire(&maildir).unwrap();
     }
 
     #[test]
     fn r8_a_lock_is_kept_on_the_file_that_has_its_name() {
         let (dir, spool) = spool();
         let file = dir.path().join(FILE);
-        let mut lock = Lock::take_in(spool.dir(), dir.path(), Hold::Alone).unwrap();
-        assert!(!lock.keep(spool.dir(), dir.path()).unwrap());
+        let mut lock = Lock::acquire_in(spool.dir(), dir.path(), LockMode::Exclusive).unwrap();
+        assert!(!lock.revalidate(spool.dir(), dir.path()).unwrap());
         std::fs::remove_file(&file).unwrap();
-        assert!(lock.keep(spool.dir(), dir.path()).unwrap());
-        assert!(!lock.keep(spool.dir(), dir.path()).unwrap());
+        assert!(lock.revalidate(spool.dir(), dir.path()).unwrap());
+        assert!(!lock.revalidate(spool.dir(), dir.path()).unwrap());
         // One that another process has: an older server, which locks the file alone.
         std::fs::remove_file(&file).unwrap();
         let others = std::fs::File::create(&file).unwrap();
         others.lock().unwrap();
-        assert_eq!(lock.keep(spool.dir(), dir.path()).unwrap_err().kind(), Kind::Locked);
+        assert_eq!(lock.revalidate(spool.dir(), dir.path()).unwrap_err().kind(), Kind::Locked);
         drop(others);
-        assert!(lock.keep(spool.dir(), dir.path()).is_ok());
+        assert!(lock.revalidate(spool.dir(), dir.path()).is_ok());
     }
 }

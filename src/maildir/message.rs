@@ -9,10 +9,10 @@ use rustix::{
 };
 
 use super::{
-    Error, Kind, Maildir, Place, name,
-    scan::{Found, Stamp},
+    Error, Kind, Maildir, Subdir, name,
+    scan::{FileVersion, MessageEntry},
 };
-use crate::deferred_drop::OffLoop;
+use crate::deferred_drop::DeferredDrop;
 
 /// The flags for opening message files: never through a link, never waiting for the writer of a FIFO.
 pub const OPEN: OFlags = OFlags::RDONLY
@@ -23,25 +23,25 @@ pub const OPEN: OFlags = OFlags::RDONLY
 
 /// A reference to a message.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct MessageRef<'a> {
     /// The name at the time of the list.
     pub name: &'a [u8],
     /// The directory at that time.
-    pub place: Place,
+    pub subdir: Subdir,
     /// The version of the file.
-    pub stamp: Stamp,
+    pub version: FileVersion,
 }
 
-impl<'a> From<&'a Found> for Wanted<'a> {
-    fn from(found: &'a Found) -> Self {
-        Self { name: &found.name, place: found.place, stamp: found.stamp }
+impl<'a> From<&'a MessageEntry> for MessageRef<'a> {
+    fn from(found: &'a MessageEntry) -> Self {
+        Self { name: &found.name, subdir: found.subdir, version: found.version }
     }
 }
 
 /// A message opened to be read in pieces.
 #[derive(Debug)]
 pub struct OpenMessage {
-    file: OffLoop<File>,
+    file: DeferredDrop<File>,
     path: std::path::PathBuf,
     bytes: u64,
 }
@@ -49,17 +49,18 @@ pub struct OpenMessage {
 impl OpenMessage {
     /// Opens the listed message. Errors are of kind `Gone`, `Changed` (another file has its name now, or its content
     /// was changed), or of the system.
-    pub fn open(maildir: &Maildir, wanted: Wanted<'_>) -> Result<Self, Error> {
+    pub fn open(maildir: &Maildir, wanted: MessageRef<'_>) -> Result<Self, Error> {
         let (place, name, _) = find(maildir, wanted)?;
         let path = path_of(maildir, place, &name);
         let file = fs::openat(maildir.dir(place), &name, OPEN, Mode::empty())
             .map_err(|e| Error::at(&path, "open", e))?;
         let stat = fs::fstat(&file).map_err(|e| Error::at(&path, "stat", e))?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || Stamp::of(&stat) != wanted.stamp
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile
+            || FileVersion::of(&stat) != wanted.version
         {
             return Err(changed(path));
         }
-        Ok(Self { file: OffLoop::new(File::from(file)), path, bytes: wanted.stamp.bytes })
+        Ok(Self { file: DeferredDrop::new(File::from(file)), path, bytes: wanted.version.bytes })
     }
 
     /// Reads up to `most` bytes at `from`; the flag says whether they end the message. A file that has become shorter
@@ -74,7 +75,7 @@ impl OpenMessage {
 }
 
 /// A name of a message file, with its present or former directory.
-pub type Named = (Place, Box<[u8]>);
+pub type FileName = (Subdir, Box<[u8]>);
 
 /// Deletes messages of a Maildir, under whatever names they have now.
 ///
@@ -84,65 +85,65 @@ pub type Named = (Place, Box<[u8]>);
 #[derive(Debug)]
 pub struct Deletion<'a> {
     maildir: &'a Maildir,
-    survivors: Survivors,
+    survivors: SurvivorCheck,
     /// The files that have or may have another name, by their identity.
-    linked: HashMap<&'a [u8], Vec<Stamp>>,
+    linked: HashMap<&'a [u8], Vec<FileVersion>>,
 }
 
 /// The way in which a deletion finds files that still have a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Survivors {
+pub enum SurvivorCheck {
     /// One query for each file, through a descriptor: three calls to the system for each message.
-    Asked,
+    Fstat,
     /// One read of the directories at the end: the time depends on the remaining files.
-    Read,
+    Readdir,
 }
 
-impl Survivors {
+impl SurvivorCheck {
     /// The cheaper way to delete that many of the messages of a mailbox.
-    pub fn of(deleted: usize, messages: usize) -> Self {
-        if deleted.saturating_mul(NAMES_READ_MEANWHILE) < messages { Self::Asked } else { Self::Read }
+    pub fn cheapest(deleted: usize, messages: usize) -> Self {
+        if deleted.saturating_mul(NAMES_READ_MEANWHILE) < messages { Self::Fstat } else { Self::Readdir }
     }
 }
 
 impl<'a> Deletion<'a> {
     /// Of messages of that Maildir.
-    pub fn begin(maildir: &'a Maildir, survivors: Survivors) -> Self {
+    pub fn begin(maildir: &'a Maildir, survivors: SurvivorCheck) -> Self {
         Self { maildir, survivors, linked: HashMap::new() }
     }
 
     /// Deletes a message, and returns the name it had. `None`: the message is gone. A different file in its place is an
     /// error of kind `Changed`, because no client has read that content.
-    pub fn delete(&mut self, wanted: Wanted<'a>) -> Result<Option<Named>, Error> {
+    pub fn delete(&mut self, wanted: MessageRef<'a>) -> Result<Option<FileName>, Error> {
         let Self { maildir, survivors, linked } = self;
-        on_the_file(maildir, wanted, |place, name| {
+        on_file(maildir, wanted, |place, name| {
             let failed = |step, error: Errno| Error::at(path_of(maildir, place, name), step, error);
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let file = (*survivors == Survivors::Asked)
+            let file = (*survivors == SurvivorCheck::Fstat)
                 .then(|| fs::openat(maildir.dir(place), name, flags, Mode::empty()))
                 .transpose()
                 .map_err(|error| failed("open", error))?;
             fs::unlinkat(maildir.dir(place), name, AtFlags::empty())
                 .map_err(|error| failed("unlink", error))?;
             if file.is_none_or(|file| fs::fstat(&file).is_ok_and(|stat| stat.st_nlink > 0)) {
-                linked.entry(name::identity(wanted.name)).or_default().push(wanted.stamp);
+                linked.entry(name::identity(wanted.name)).or_default().push(wanted.version);
             }
             Ok((place, name.to_bytes().into()))
         })
     }
 
     /// Deletes the remaining names of these files in this Maildir, and returns them.
-    pub fn finish(self) -> Result<Vec<Named>, Error> {
+    pub fn finish(self) -> Result<Vec<FileName>, Error> {
         let Self { maildir, linked, .. } = self;
         let mut deleted = Vec::new();
         for _ in 0..ATTEMPTS {
             let before = deleted.len();
-            for place in Place::BOTH.into_iter().filter(|_| !linked.is_empty()) {
+            for place in Subdir::ALL.into_iter().filter(|_| !linked.is_empty()) {
                 for name in names(maildir, place)? {
                     let name = name?;
                     let Some(stamps) = linked.get(name::identity(name.to_bytes())) else { continue };
                     // The inode alone is not enough, because another file may have its number now.
-                    if !stamp(maildir, place, &name)?.is_some_and(|stamp| stamps.contains(&stamp)) {
+                    if !version_of(maildir, place, &name)?.is_some_and(|stamp| stamps.contains(&stamp)) {
                         continue;
                     }
                     match fs::unlinkat(maildir.dir(place), &name, AtFlags::empty()) {
@@ -162,13 +163,13 @@ impl<'a> Deletion<'a> {
 
 /// Moves a message to `cur/` with the flag `S`, and returns its new name. It keeps the old name if the new one belongs
 /// to another file or is too long. `None`: the message is gone. Errors are those of [`Deletion::delete`].
-pub fn mark_seen(maildir: &Maildir, wanted: Wanted<'_>) -> Result<Option<Named>, Error> {
-    on_the_file(maildir, wanted, |place, name| {
-        if place == Place::Cur && name::flags(name.to_bytes()).contains(&b'S') {
+pub fn mark_seen(maildir: &Maildir, wanted: MessageRef<'_>) -> Result<Option<FileName>, Error> {
+    on_file(maildir, wanted, |place, name| {
+        if place == Subdir::Cur && name::flags(name.to_bytes()).contains(&b'S') {
             return Ok((place, name.to_bytes().into()));
         }
         let seen = c_string(name::with_flag(name.to_bytes(), b'S'));
-        let (from, to) = (maildir.dir(place), maildir.dir(Place::Cur));
+        let (from, to) = (maildir.dir(place), maildir.dir(Subdir::Cur));
         // No file is overwritten, because another file may have this identity too.
         let renamed = match fs::renameat_with(from, name, to, &seen, RenameFlags::NOREPLACE) {
             Err(Errno::INVAL | Errno::NOSYS) => fs::linkat(from, name, to, &seen, AtFlags::empty())
@@ -176,25 +177,25 @@ pub fn mark_seen(maildir: &Maildir, wanted: Wanted<'_>) -> Result<Option<Named>,
             done => done,
         };
         match renamed {
-            Ok(()) => Ok((Place::Cur, seen.to_bytes().into())),
+            Ok(()) => Ok((Subdir::Cur, seen.to_bytes().into())),
             Err(Errno::EXIST | Errno::NAMETOOLONG) => Ok((place, name.to_bytes().into())),
-            Err(error) => Err(Error::at(path_of(maildir, Place::Cur, &seen), "rename", error)),
+            Err(error) => Err(Error::at(path_of(maildir, Subdir::Cur, &seen), "rename", error)),
         }
     })
 }
 
-fn on_the_file(
+fn on_file(
     maildir: &Maildir,
-    wanted: Wanted<'_>,
-    mut act: impl FnMut(Place, &CString) -> Result<Named, Error>,
-) -> Result<Option<Named>, Error> {
+    wanted: MessageRef<'_>,
+    mut act: impl FnMut(Subdir, &CString) -> Result<FileName, Error>,
+) -> Result<Option<FileName>, Error> {
     for _ in 0..ATTEMPTS {
         let (place, name, stamp) = match find(maildir, wanted) {
             Ok(found) => found,
             Err(error) if error.kind() == Kind::Gone => return Ok(None),
             Err(error) => return Err(error),
         };
-        if stamp != wanted.stamp {
+        if stamp != wanted.version {
             return Err(changed(path_of(maildir, place, &name)));
         }
         match act(place, &name) {
@@ -202,42 +203,42 @@ fn on_the_file(
             done => return done.map(Some),
         }
     }
-    let path = path_of(maildir, wanted.place, &c_string(wanted.name.to_vec()));
+    let path = path_of(maildir, wanted.subdir, &c_string(wanted.name.to_vec()));
     Err(Error::at(path, "find", io::Error::other("it is renamed all the time")))
 }
 
 /// Finds a message under its listed name, or else under any name of the same identity: with changed flags, or moved
 /// between `new/` and `cur/`. The stamp is the present one. An error is of kind `Gone`, `Changed` (another file has the
 /// listed name), or of the system.
-fn find(maildir: &Maildir, wanted: Wanted<'_>) -> Result<(Place, CString, Stamp), Error> {
+fn find(maildir: &Maildir, wanted: MessageRef<'_>) -> Result<(Subdir, CString, FileVersion), Error> {
     let listed = c_string(wanted.name.to_vec());
-    let is_it = |stamp: &Stamp| stamp.inode == wanted.stamp.inode;
-    let there = stamp(maildir, wanted.place, &listed)?;
+    let is_it = |stamp: &FileVersion| stamp.inode == wanted.version.inode;
+    let there = version_of(maildir, wanted.subdir, &listed)?;
     if let Some(stamp) = there.filter(is_it) {
-        return Ok((wanted.place, listed, stamp));
+        return Ok((wanted.subdir, listed, stamp));
     }
     let identity = name::identity(wanted.name);
     for _ in 0..ATTEMPTS {
-        for place in Place::BOTH {
+        for place in Subdir::ALL {
             for name in names(maildir, place)? {
                 let name = name?;
                 if name::identity(name.to_bytes()) != identity {
                     continue;
                 }
-                if let Some(stamp) = stamp(maildir, place, &name)?.filter(is_it) {
+                if let Some(stamp) = version_of(maildir, place, &name)?.filter(is_it) {
                     return Ok((place, name, stamp));
                 }
             }
         }
     }
-    let path = path_of(maildir, wanted.place, &listed);
+    let path = path_of(maildir, wanted.subdir, &listed);
     Err(if there.is_some() { changed(path) } else { Error::at(path, "find", Errno::NOENT) })
 }
 
 /// The names in a directory.
 fn names(
     maildir: &Maildir,
-    place: Place,
+    place: Subdir,
 ) -> Result<impl Iterator<Item = Result<CString, Error>> + use<'_>, Error> {
     let failed = move |e: Errno| Error::at(maildir.path().join(place.name()), "read directory", e);
     let entries = fs::Dir::read_from(maildir.dir(place)).map_err(failed)?;
@@ -245,9 +246,9 @@ fn names(
 }
 
 /// The version of the file with that name, if there is one.
-fn stamp(maildir: &Maildir, place: Place, name: &CString) -> Result<Option<Stamp>, Error> {
+fn version_of(maildir: &Maildir, place: Subdir, name: &CString) -> Result<Option<FileVersion>, Error> {
     match fs::statat(maildir.dir(place), name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(Stamp::of(&stat))),
+        Ok(stat) => Ok(Some(FileVersion::of(&stat))),
         Err(Errno::NOENT) => Ok(None),
         Err(error) => Err(Error::at(path_of(maildir, place, name), "stat", error)),
     }
@@ -262,7 +263,7 @@ pub fn c_string(name: Vec<u8>) -> CString {
     CString::new(name).unwrap_or_default()
 }
 
-fn path_of(maildir: &Maildir, place: Place, name: &CString) -> std::path::PathBuf {
+fn path_of(maildir: &Maildir, place: Subdir, name: &CString) -> std::path::PathBuf {
     maildir.path().join(place.name()).join(name.to_string_lossy().as_ref())
 }
 

@@ -20,10 +20,10 @@ pub mod trusted_date;
 pub mod usage;
 
 pub use error::{Error, Kind};
-pub use message::{OpenMessage, Wanted};
-pub use scan::{Change, Found, Scan};
+pub use message::{MessageRef, OpenMessage};
+pub use scan::{Change, MessageEntry, Scan};
 pub use sent_dedup::MessageId;
-pub use size_counter::Progress;
-pub use store::{Maildir, Place, Spool};
-pub use tmp_file::Draft;
+pub use size_counter::CountProgress;
+pub use store::{Maildir, Spool, Subdir};
+pub use tmp_file::TmpFile;
 pub use usage::Usage;

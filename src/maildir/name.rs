@@ -9,59 +9,59 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Makes names that no other delivery on this or any other machine has. Time, process, a count and 64 random bits make
 /// them differ, because each of these alone may fail.
 #[derive(Debug)]
-pub struct Namer {
+pub struct NameGenerator {
     host: String,
     process: u32,
     made: u64,
 }
 
-impl Namer {
+impl NameGenerator {
     /// Names for deliveries by process `process` of `host`.
     pub fn new(host: &str, process: u32) -> Self {
         Self { host: escaped(host), process, made: 0 }
     }
 
     /// Names with another host from now on. The count goes on.
-    pub fn follow(&mut self, host: &str) {
+    pub fn set_host(&mut self, host: &str) {
         self.host = escaped(host);
     }
 
     /// A name that was never used. It is fit for `tmp/`; [`Unique::with_sizes`] is fit for `new/`.
-    pub fn next(&mut self, date: SystemTime, random: u64) -> Unique {
+    pub fn next(&mut self, date: SystemTime, random: u64) -> UniqueName {
         self.made += 1;
         let since = date.duration_since(UNIX_EPOCH).unwrap_or_default();
         let Self { host, process, made } = self;
-        let front = front((since.as_secs(), since.subsec_micros()), *process, *made, random);
-        Unique { front, host: host.clone() }
+        let front = unique_prefix((since.as_secs(), since.subsec_micros()), *process, *made, random);
+        UniqueName { front, host: host.clone() }
     }
 }
 
-fn front((seconds, micros): (u64, u32), process: u32, made: u64, random: u64) -> String {
+fn unique_prefix((seconds, micros): (u64, u32), process: u32, made: u64, random: u64) -> String {
     format!("{seconds}.M{micros}P{process}Q{made}R{random:016x}")
 }
 
 /// Octets of the longest host for which every name of ours has room, with any numbers, sizes and flags.
-pub fn longest_host() -> usize {
-    let front = front((u64::MAX, 999_999), u32::MAX, u64::MAX, u64::MAX);
-    let rest = Unique { front, host: String::new() }.with_sizes(u64::MAX, u64::MAX);
-    LONGEST - with_flags(rest.as_bytes(), FLAGS).len()
+pub fn max_host_len() -> usize {
+    let front = unique_prefix((u64::MAX, 999_999), u32::MAX, u64::MAX, u64::MAX);
+    let rest = UniqueName { front, host: String::new() }.final_name(u64::MAX, u64::MAX);
+    MAX_NAME - with_flags(rest.as_bytes(), FLAGS).len()
 }
 
 /// The name of a delivery whose sizes are not known yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unique {
+pub struct UniqueName {
     front: String,
     host: String,
 }
 
-impl Unique {
+impl UniqueName {
     /// The name while the message is being written.
-    pub fn unfinished(&self) -> String {
+    pub fn tmp_name(&self) -> String {
         format!("{}.{}", self.front, self.host)
     }
 
     /// The name of the finished message: `bytes` on the disk, `octets` on the wire.
-    pub fn with_sizes(&self, bytes: u64, octets: u64) -> String {
+    pub fn final_name(&self, bytes: u64, octets: u64) -> String {
         let Self { front, host } = self;
         let back = format!(".{host},S={bytes},W={octets}");
         format!("{front}C{:08x}{back}", checksum(front.as_bytes(), back.as_bytes()))
@@ -119,14 +119,14 @@ pub fn with_flags(name: &[u8], flags: &[u8]) -> Vec<u8> {
 }
 
 /// The octets on the wire in a name of ours, if the bytes in the name are still those of the file.
-pub fn octets_told(name: &[u8], bytes: u64) -> Option<u64> {
-    sizes_told(name).and_then(|(told, octets)| {
-        (told == bytes && crate::wire_size::are_possible(octets, bytes)).then_some(octets)
+pub fn wire_size_in_name(name: &[u8], bytes: u64) -> Option<u64> {
+    sizes_in_name(name).and_then(|(told, octets)| {
+        (told == bytes && crate::wire_size::is_plausible(octets, bytes)).then_some(octets)
     })
 }
 
 /// The bytes on the disk and the octets on the wire in a name of ours.
-pub fn sizes_told(name: &[u8]) -> Option<(u64, u64)> {
+pub fn sizes_in_name(name: &[u8]) -> Option<(u64, u64)> {
     let name = &name[..info(name).unwrap_or(name.len())];
     let name = std::str::from_utf8(name).ok()?;
     let (front, rest) = name.split_at_checked(name.find('R')? + 17)?;
@@ -141,7 +141,7 @@ pub fn sizes_told(name: &[u8]) -> Option<(u64, u64)> {
 
 /// The order of messages in a mailbox: by the seconds that lead the name, then the microseconds of an `M`
 /// field, then the name. Names without them come first, by name.
-pub fn order(name: &[u8]) -> (u64, u64, &[u8]) {
+pub fn sort_key(name: &[u8]) -> (u64, u64, &[u8]) {
     let seconds = leading_number(name);
     let rest = &name[name.iter().take_while(|b| b.is_ascii_digit()).count()..];
     let micros = rest.strip_prefix(b".M").map_or(0, leading_number);
@@ -155,7 +155,7 @@ fn leading_number(text: &[u8]) -> u64 {
 }
 
 /// Octets of the longest name that a file may have (`NAME_MAX`).
-const LONGEST: usize = 255;
+const MAX_NAME: usize = 255;
 /// Every flag that the Maildir rules know.
 const FLAGS: &[u8] = b"DFPRST";
 
@@ -167,25 +167,26 @@ mod tests {
 
     use super::*;
 
-    fn unique() -> Unique {
-        Namer::new("mx/a:b", 42).next(UNIX_EPOCH + Duration::from_micros(1_700_000_000_000_123), 0xabcd)
+    fn unique() -> UniqueName {
+        NameGenerator::new("mx/a:b", 42)
+            .next(UNIX_EPOCH + Duration::from_micros(1_700_000_000_000_123), 0xabcd)
     }
 
     #[test]
     fn m14_m15_our_names_look_as_documented() {
-        let name = unique().with_sizes(10, 12);
+        let name = unique().final_name(10, 12);
         let (front, back) = name.split_once('C').unwrap();
         assert_eq!(front, "1700000000.M123P42Q1R000000000000abcd");
         assert_eq!(&back[8..], ".mx\\057a\\072b,S=10,W=12");
-        assert_eq!(unique().unfinished(), "1700000000.M123P42Q1R000000000000abcd.mx\\057a\\072b");
+        assert_eq!(unique().tmp_name(), "1700000000.M123P42Q1R000000000000abcd.mx\\057a\\072b");
     }
 
     #[test]
     fn the_longest_host_leaves_room_for_the_longest_of_everything_else_and_no_more() {
         let directory = tempfile::tempdir().unwrap();
-        for (host, fits) in [(longest_host(), true), (longest_host() + 1, false)] {
-            let front = front((u64::MAX, 999_999), u32::MAX, u64::MAX, u64::MAX);
-            let name = Unique { front, host: "h".repeat(host) }.with_sizes(u64::MAX, u64::MAX);
+        for (host, fits) in [(max_host_len(), true), (max_host_len() + 1, false)] {
+            let front = unique_prefix((u64::MAX, 999_999), u32::MAX, u64::MAX, u64::MAX);
+            let name = UniqueName { front, host: "h".repeat(host) }.final_name(u64::MAX, u64::MAX);
             let name = String::from_utf8(with_flags(name.as_bytes(), FLAGS)).unwrap();
             assert_eq!(std::fs::write(directory.path().join(&name), "").is_ok(), fits, "{name}");
         }
@@ -194,28 +195,28 @@ mod tests {
     proptest! {
         #[test]
         fn every_name_with_a_host_that_is_allowed_can_be_a_file(
-            host in 1..=longest_host(),
+            host in 1..=max_host_len(),
             seconds in 0..=i64::MAX.cast_unsigned(),
             (process, made, random) in any::<(u32, u64, u64)>(),
             (bytes, octets) in any::<(u64, u64)>(),
             flags in subsequence(FLAGS, 0..=FLAGS.len()),
         ) {
             let made = made.saturating_sub(1);
-            let mut namer = Namer { made, ..Namer::new(&"h".repeat(host), process) };
-            let unique = namer.next(UNIX_EPOCH + Duration::new(seconds, 999_999_999), random);
-            let name = with_flags(unique.with_sizes(bytes, octets).as_bytes(), &flags);
-            prop_assert!(name.len() <= LONGEST && unique.unfinished().len() <= LONGEST);
+            let mut name_generator = NameGenerator { made, ..NameGenerator::new(&"h".repeat(host), process) };
+            let unique = name_generator.next(UNIX_EPOCH + Duration::new(seconds, 999_999_999), random);
+            let name = with_flags(unique.final_name(bytes, octets).as_bytes(), &flags);
+            prop_assert!(name.len() <= MAX_NAME && unique.tmp_name().len() <= MAX_NAME);
         }
     }
 
     #[test]
     fn two_machines_of_one_name_process_and_moment_make_different_names() {
-        let [mut one, mut other] = [(); 2].map(|()| Namer::new("mx.example.test", 1));
+        let [mut one, mut other] = [(); 2].map(|()| NameGenerator::new("mx.example.test", 1));
         let date = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         let random = || getrandom::u64().unwrap();
         let mut names: Vec<String> = (0..10_000)
             .flat_map(|_| [one.next(date, random()), other.next(date, random())])
-            .map(|name| name.unfinished())
+            .map(|name| name.tmp_name())
             .collect();
         let all = names.len();
         names.sort_unstable();
@@ -225,23 +226,23 @@ mod tests {
 
     #[test]
     fn sizes_are_believed_in_our_own_names_only_and_while_the_size_fits() {
-        let name = unique().with_sizes(10, 12);
-        assert_eq!(octets_told(name.as_bytes(), 10), Some(12));
-        assert_eq!(octets_told(format!("{name}:2,RS").as_bytes(), 10), Some(12));
-        assert_eq!(octets_told(name.as_bytes(), 11), None);
-        assert_eq!(octets_told(name.replace("W=12", "W=13").as_bytes(), 10), None);
+        let name = unique().final_name(10, 12);
+        assert_eq!(wire_size_in_name(name.as_bytes(), 10), Some(12));
+        assert_eq!(wire_size_in_name(format!("{name}:2,RS").as_bytes(), 10), Some(12));
+        assert_eq!(wire_size_in_name(name.as_bytes(), 11), None);
+        assert_eq!(wire_size_in_name(name.replace("W=12", "W=13").as_bytes(), 10), None);
         for foreign in ["1.M1P1R.host,S=10,W=12", "x", "", "R", "1.R0000000000000000C", "Ré,S=10,W=12"] {
-            assert_eq!(octets_told(foreign.as_bytes(), 10), None, "{foreign}");
+            assert_eq!(wire_size_in_name(foreign.as_bytes(), 10), None, "{foreign}");
         }
     }
 
     #[test]
     fn no_byte_of_our_name_can_change_unseen() {
-        let name = unique().with_sizes(10, 12).into_bytes();
+        let name = unique().final_name(10, 12).into_bytes();
         for at in 0..name.len() {
             let mut other = name.clone();
             other[at] ^= 1;
-            assert_eq!(octets_told(&other, 10), None, "byte {at}");
+            assert_eq!(wire_size_in_name(&other, 10), None, "byte {at}");
         }
     }
 
@@ -278,7 +279,7 @@ mod tests {
     #[test]
     fn messages_come_in_the_order_of_their_delivery() {
         let mut names: Vec<&[u8]> = vec![b"10.M5P1.h", b"9.M7P1.h", b"10.M40P1.h", b"x", b"9.1_2.h"];
-        names.sort_by(|a, b| order(a).cmp(&order(b)));
+        names.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
         assert_eq!(names, [&b"x"[..], b"9.1_2.h", b"9.M7P1.h", b"10.M5P1.h", b"10.M40P1.h"]);
     }
 }

@@ -20,18 +20,18 @@ impl Maildir {
 
     /// Whether this machine's kernel reports every change. If the spool is `shared`, only file systems that are known
     /// to be local count as such.
-    pub fn is_told_of(&self, shared: bool) -> bool {
+    pub fn has_change_events(&self, shared: bool) -> bool {
         if shared { is_one_of(self.root(), &LOCAL) } else { !self.is_remote() }
     }
 
     /// The time by the clock that stamps its files: `now` on this machine, otherwise the time of the file server, which
     /// may be wrong by hours. `None`: the time is unknown, because no file can be written.
-    pub fn clock(&self, now: SystemTime) -> Option<SystemTime> {
-        if self.is_remote() { self.touch().ok() } else { Some(now) }
+    pub fn file_clock(&self, now: SystemTime) -> Option<SystemTime> {
+        if self.is_remote() { self.probe_clock().ok() } else { Some(now) }
     }
 
     /// Lets the file system stamp a file of ours, and reads the stamp.
-    fn touch(&self) -> Result<SystemTime, Error> {
+    fn probe_clock(&self) -> Result<SystemTime, Error> {
         let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
         let times = Timestamps { last_access: now, last_modification: now };
         let stamp = || fs::utimensat(self.root(), lock::FILE, &times, AtFlags::SYMLINK_NOFOLLOW);
@@ -55,17 +55,17 @@ impl Maildir {
 
 /// The state of an open directory. Clients of file servers answer a plain `fstat` from a cache, for up to a
 /// minute on NFS; a login must see what another machine has acknowledged before it.
-pub(super) fn state(dir: impl AsFd) -> rustix::io::Result<Statx> {
+pub(super) fn fresh_stat(dir: impl AsFd) -> rustix::io::Result<Statx> {
     fs::statx(dir, c"", AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC, StatxFlags::BASIC_STATS)
 }
 
 fn is_one_of(dir: impl AsFd, kinds: &[u32]) -> bool {
-    fs::fstatfs(dir).is_ok_and(|stat| kinds.contains(&kind(stat.f_type)))
+    fs::fstatfs(dir).is_ok_and(|stat| kinds.contains(&fs_magic(stat.f_type)))
 }
 
 /// The magic number, whose 32 bits some machines extend by their sign.
 #[allow(clippy::unnecessary_cast, reason = "the width of this type differs between machines")]
-fn kind(magic: FsWord) -> u32 {
+fn fs_magic(magic: FsWord) -> u32 {
     magic as u64 as u32
 }
 
@@ -117,15 +117,15 @@ mod tests {
     #[test]
     fn the_file_systems_clock_is_read_by_a_stamp_of_its_own() {
         let dir = tempfile::tempdir().unwrap();
-        let maildir = Spool::open(dir.path()).unwrap().maildir_or_new("box").unwrap();
+        let maildir = Spool::open(dir.path()).unwrap().open_or_create_maildir("box").unwrap();
         for _ in 0..2 {
             let before = SystemTime::now() - Duration::from_secs(1); // a file system's clock ticks slowly
-            let there = maildir.touch().unwrap();
+            let there = maildir.probe_clock().unwrap();
             assert!(before <= there && there <= SystemTime::now(), "{there:?}");
         }
         let long_ago = SystemTime::UNIX_EPOCH;
         if !maildir.is_remote() {
-            assert_eq!(maildir.clock(long_ago), Some(long_ago));
+            assert_eq!(maildir.file_clock(long_ago), Some(long_ago));
         }
     }
 }

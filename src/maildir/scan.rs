@@ -9,22 +9,22 @@ use rustix::{
 };
 
 use super::{
-    Error, Maildir, Place,
-    message::Named,
+    Error, Maildir, Subdir,
+    message::FileName,
     name, remote_fs,
-    size_cache::Sizes,
-    size_counter::{Counted, Turn},
+    size_cache::SizeCache,
+    size_counter::{Counted, CountingTurn},
 };
 
 /// A message file as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct MessageEntry {
     /// The file name, with flags.
     pub name: Box<[u8]>,
     /// The directory of the file.
-    pub place: Place,
+    pub subdir: Subdir,
     /// The version of the file, which differs from another file of the same name.
-    pub stamp: Stamp,
+    pub version: FileVersion,
     /// Octets on the wire.
     pub octets: u64,
 }
@@ -32,7 +32,7 @@ pub struct Found {
 /// The version of a file: inode, bytes, time of the last change of its content. It differs between two files, and
 /// between two states of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Stamp {
+pub struct FileVersion {
     /// Inode number.
     pub inode: u64,
     /// Bytes on the disk.
@@ -41,7 +41,7 @@ pub struct Stamp {
     pub modified: (i64, u32),
 }
 
-impl Stamp {
+impl FileVersion {
     /// The stamp of a file with that state.
     #[allow(clippy::unnecessary_cast, reason = "the widths of these fields differ between platforms")]
     pub fn of(stat: &Stat) -> Self {
@@ -54,12 +54,12 @@ impl Stamp {
 }
 
 /// The last changes of `new/` and `cur/`: seconds and nanoseconds.
-pub type Times = [(i64, u32); 2];
+pub type DirTimes = [(i64, u32); 2];
 
 /// Whether a directory changed so shortly before `now` that a further change might bear the same time.
-pub fn is_young(times: &Times, now: SystemTime) -> bool {
+pub fn is_racy(times: &DirTimes, now: SystemTime) -> bool {
     let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let limit = i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(YOUNG);
+    let limit = i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(RACY_SECS);
     times.iter().any(|(seconds, _)| *seconds >= limit)
 }
 
@@ -67,20 +67,20 @@ pub fn is_young(times: &Times, now: SystemTime) -> bool {
 #[derive(Debug, Default)]
 pub struct Scan {
     /// The messages, in no order.
-    pub found: Vec<Found>,
+    pub messages: Vec<MessageEntry>,
     /// The skipped files.
-    pub left_out: Vec<LeftOut>,
+    pub skipped: Vec<Skipped>,
     /// The times of the directories before the walk: later changes may be missing.
-    pub times: Times,
+    pub times: DirTimes,
 }
 
 /// A skipped file, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeftOut {
+pub struct Skipped {
     /// The file name.
     pub name: Box<[u8]>,
     /// The directory of the file.
-    pub place: Place,
+    pub subdir: Subdir,
     /// The reason, for the log.
     pub why: &'static str,
 }
@@ -89,11 +89,11 @@ pub struct LeftOut {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// That message exists.
-    Present(Found),
+    Present(MessageEntry),
     /// No message has that name there.
     Absent {
         /// The directory.
-        place: Place,
+        place: Subdir,
         /// The name.
         name: Box<[u8]>,
     },
@@ -101,7 +101,7 @@ pub enum Change {
 
 impl Change {
     /// The missing name, if this is a removal.
-    pub fn absent(self) -> Option<Named> {
+    pub fn absent(self) -> Option<FileName> {
         match self {
             Self::Absent { place, name } => Some((place, name)),
             Self::Present(_) => None,
@@ -111,13 +111,13 @@ impl Change {
 
 /// A name to be looked at.
 #[derive(Debug, Clone)]
-pub struct Look {
+pub struct Recheck {
     /// The directory.
-    pub place: Place,
+    pub subdir: Subdir,
     /// The name.
     pub name: Box<[u8]>,
     /// The known files of the identity, perhaps under another name: they need not be counted again.
-    pub known: Vec<(Stamp, u64)>,
+    pub known: Vec<(FileVersion, u64)>,
 }
 
 /// Walks through a mailbox. An unreadable directory is an error, because a mailbox must not look empty after a failed
@@ -130,41 +130,41 @@ pub struct Look {
 /// `None`: the turn ended before everything was counted. The turn keeps the counts for the next one.
 pub fn scan<'a>(
     maildir: &Maildir,
-    known: impl IntoIterator<Item = &'a Found>,
-    turn: &mut Turn,
+    known: impl IntoIterator<Item = &'a MessageEntry>,
+    turn: &mut CountingTurn,
 ) -> Result<Option<Scan>, Error> {
-    let mut sizes = Sizes::load(maildir);
-    sizes.remember(&turn.progress.counted);
+    let mut sizes = SizeCache::load(maildir);
+    sizes.preload(&turn.progress.counted);
     let scan = scan_with(maildir, known, &mut sizes, turn);
-    let live: Option<Vec<Stamp>> = match &scan {
-        Ok(Some(scan)) => Some(scan.found.iter().map(|found| found.stamp).collect()),
+    let live: Option<Vec<FileVersion>> = match &scan {
+        Ok(Some(scan)) => Some(scan.messages.iter().map(|found| found.version).collect()),
         _ => None,
     };
-    turn.progress.counted.extend_from_slice(sizes.fresh());
+    turn.progress.counted.extend_from_slice(sizes.new_entries());
     sizes.save(maildir, live.as_deref());
     scan
 }
 
 fn scan_with<'a>(
     maildir: &Maildir,
-    known: impl IntoIterator<Item = &'a Found>,
-    sizes: &mut Sizes,
-    turn: &mut Turn,
+    known: impl IntoIterator<Item = &'a MessageEntry>,
+    sizes: &mut SizeCache,
+    turn: &mut CountingTurn,
 ) -> Result<Option<Scan>, Error> {
-    let Some((mut scan, mut calm)) = walk(maildir, sizes, turn)? else { return Ok(None) };
+    let Some((mut scan, mut calm)) = scan_once(maildir, sizes, turn)? else { return Ok(None) };
     let mut earlier = HashMap::new();
     for _ in 1..ATTEMPTS {
         if calm {
             break;
         }
-        let Some((next, now_calm)) = walk(maildir, sizes, turn)? else { return Ok(None) };
+        let Some((next, now_calm)) = scan_once(maildir, sizes, turn)? else { return Ok(None) };
         calm = now_calm;
-        earlier.extend(by_file(std::mem::replace(&mut scan, next).found));
+        earlier.extend(by_file(std::mem::replace(&mut scan, next).messages));
     }
     if !calm {
         earlier.extend(by_file(known.into_iter().cloned()));
-        scan.found.iter().for_each(|found| drop(earlier.remove(&file(found))));
-        if !find_again(maildir, earlier, &mut scan.found, turn)? {
+        scan.messages.iter().for_each(|found| drop(earlier.remove(&file_key(found))));
+        if !find_moved(maildir, earlier, &mut scan.messages, turn)? {
             return Ok(None);
         }
     }
@@ -172,36 +172,40 @@ fn scan_with<'a>(
 }
 
 /// A message under any name: its identity, and the version of its file.
-type File = (Box<[u8]>, u64);
+type FileKey = (Box<[u8]>, u64);
 
-fn file(found: &Found) -> File {
-    (name::identity(&found.name).into(), found.stamp.inode)
+fn file_key(found: &MessageEntry) -> FileKey {
+    (name::identity(&found.name).into(), found.version.inode)
 }
 
-fn by_file(found: impl IntoIterator<Item = Found>) -> impl Iterator<Item = (File, Found)> {
-    found.into_iter().map(|found| (file(&found), found))
+fn by_file(found: impl IntoIterator<Item = MessageEntry>) -> impl Iterator<Item = (FileKey, MessageEntry)> {
+    found.into_iter().map(|found| (file_key(&found), found))
 }
 
 /// One walk, and whether the directories were the same before and after it. `None`: the turn is over.
-fn walk(maildir: &Maildir, sizes: &mut Sizes, turn: &mut Turn) -> Result<Option<(Scan, bool)>, Error> {
-    let mut scan = Scan { times: times(maildir)?, ..Scan::default() };
-    for place in Place::BOTH {
-        if !scan_place(maildir, place, sizes, &mut scan, turn)? {
+fn scan_once(
+    maildir: &Maildir,
+    sizes: &mut SizeCache,
+    turn: &mut CountingTurn,
+) -> Result<Option<(Scan, bool)>, Error> {
+    let mut scan = Scan { times: dir_times(maildir)?, ..Scan::default() };
+    for place in Subdir::ALL {
+        if !scan_subdir(maildir, place, sizes, &mut scan, turn)? {
             return Ok(None);
         }
     }
-    let calm = times(maildir)? == scan.times;
+    let calm = dir_times(maildir)? == scan.times;
     Ok(Some((scan, calm)))
 }
 
 /// Looks for messages that the last walk missed, under any name. `false`: the turn is over.
-fn find_again(
+fn find_moved(
     maildir: &Maildir,
-    mut missing: HashMap<File, Found>,
-    found: &mut Vec<Found>,
-    turn: &mut Turn,
+    mut missing: HashMap<FileKey, MessageEntry>,
+    found: &mut Vec<MessageEntry>,
+    turn: &mut CountingTurn,
 ) -> Result<bool, Error> {
-    for place in [Place::BOTH, Place::BOTH].concat() {
+    for place in [Subdir::ALL, Subdir::ALL].concat() {
         if missing.is_empty() {
             break;
         }
@@ -211,14 +215,14 @@ fn find_again(
             let name = entry.file_name();
             let wanted = (name::identity(name.to_bytes()).into(), entry.ino());
             let Some(message) = missing.get(&wanted) else { continue };
-            let known = |stamp| (stamp == message.stamp).then_some(message.octets);
-            match look_at(maildir, place, name, known, turn)? {
-                Looked::Message(message, _) => {
+            let known = |stamp| (stamp == message.version).then_some(message.octets);
+            match check_name(maildir, place, name, known, turn)? {
+                CheckedName::Message(message, _) => {
                     missing.remove(&wanted);
                     found.push(message);
                 }
-                Looked::TurnOver => return Ok(false),
-                Looked::Nothing | Looked::LeftOut(_) => {}
+                CheckedName::TurnExhausted => return Ok(false),
+                CheckedName::Nothing | CheckedName::Skipped(_) => {}
             }
         }
     }
@@ -226,62 +230,66 @@ fn find_again(
 }
 
 /// `false`: the turn is over.
-fn scan_place(
+fn scan_subdir(
     maildir: &Maildir,
-    place: Place,
-    sizes: &mut Sizes,
+    place: Subdir,
+    sizes: &mut SizeCache,
     scan: &mut Scan,
-    turn: &mut Turn,
+    turn: &mut CountingTurn,
 ) -> Result<bool, Error> {
     let failed = |e: Errno| Error::at(maildir.path().join(place.name()), "read directory", e);
     for entry in Dir::read_from(maildir.dir(place)).map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        match look_at(maildir, place, entry.file_name(), |stamp| sizes.get(&stamp), turn)? {
-            Looked::Message(found, Source::Counted) => {
-                sizes.learn(found.stamp, found.octets);
-                scan.found.push(found);
+        match check_name(maildir, place, entry.file_name(), |stamp| sizes.get(&stamp), turn)? {
+            CheckedName::Message(found, SizeSource::Counted) => {
+                sizes.insert(found.version, found.octets);
+                scan.messages.push(found);
             }
-            Looked::Message(found, Source::Known) => scan.found.push(found),
-            Looked::Nothing => {}
-            Looked::LeftOut(why) => {
-                scan.left_out.push(LeftOut { name: entry.file_name().to_bytes().into(), place, why });
+            CheckedName::Message(found, SizeSource::Known) => scan.messages.push(found),
+            CheckedName::Nothing => {}
+            CheckedName::Skipped(why) => {
+                scan.skipped.push(Skipped { name: entry.file_name().to_bytes().into(), subdir: place, why });
             }
-            Looked::TurnOver => return Ok(false),
+            CheckedName::TurnExhausted => return Ok(false),
         }
     }
     Ok(true)
 }
 
 /// The result of a look at some names: present, missing and skipped files.
-type Seen = (Vec<Change>, Vec<LeftOut>);
+type RecheckOutcome = (Vec<Change>, Vec<Skipped>);
 
 /// Looks at names with events. `None`: the turn is over, and the counts are kept for a walk.
-pub fn look(maildir: &Maildir, looks: &[Look], turn: &mut Turn) -> Result<Option<Seen>, Error> {
+pub fn recheck(
+    maildir: &Maildir,
+    looks: &[Recheck],
+    turn: &mut CountingTurn,
+) -> Result<Option<RecheckOutcome>, Error> {
     let (mut changes, mut left_out, mut counted) = (Vec::new(), Vec::new(), Vec::new());
     let mut over = false;
     let mut sizes = None;
-    for Look { place, name, known } in looks {
+    for Recheck { subdir: place, name, known } in looks {
         let (place, name) = (*place, name.clone());
         let c_name = super::message::c_string(name.to_vec());
         // If an identity has many files, only some of them are known.
-        let known = |stamp: Stamp| match known.iter().find(|(other, _)| *other == stamp) {
+        let known = |stamp: FileVersion| match known.iter().find(|(other, _)| *other == stamp) {
             Some((_, octets)) => Some(*octets),
-            None if known.len() < MOST_KNOWN => None,
-            None => sizes.get_or_insert_with(|| Sizes::load(maildir)).get(&stamp),
+            None if known.len() < MAX_KNOWN => None,
+            None => sizes.get_or_insert_with(|| SizeCache::load(maildir)).get(&stamp),
         };
-        changes.push(match look_at(maildir, place, &c_name, known, turn)? {
-            Looked::Message(found, source) => {
-                if source == Source::Counted {
-                    counted.push((found.stamp, found.octets));
+        changes.push(match check_name(maildir, place, &c_name, known, turn)? {
+            CheckedName::Message(found, source) => {
+                if source == SizeSource::Counted {
+                    counted.push((found.version, found.octets));
                 }
                 Change::Present(found)
             }
-            Looked::Nothing => Change::Absent { place, name },
-            Looked::LeftOut(why) => {
-                left_out.push(LeftOut { name: name.clone(), place, why });
+            CheckedName::Nothing => Change::Absent { place, name },
+            CheckedName::Skipped(why) => {
+                left_out.push(Skipped { name: name.clone(), subdir: place, why });
                 Change::Absent { place, name }
             }
-            Looked::TurnOver => {
+            CheckedName::TurnExhausted => {
                 over = true;
                 break;
             }
@@ -294,35 +302,35 @@ pub fn look(maildir: &Maildir, looks: &[Look], turn: &mut Turn) -> Result<Option
 }
 
 /// The result of a look at one name.
-enum Looked {
-    Message(Found, Source),
+enum CheckedName {
+    Message(MessageEntry, SizeSource),
     /// No message: no file, a dot file, or a message that its owner has trashed.
     Nothing,
     /// A file that should not be there, with the reason.
-    LeftOut(&'static str),
+    Skipped(&'static str),
     /// The turn ended before the file was counted.
-    TurnOver,
+    TurnExhausted,
 }
 
 /// The source of the octets of a message.
 #[derive(PartialEq, Eq)]
-enum Source {
+enum SizeSource {
     /// Our own name, or an earlier count.
     Known,
     /// The file was read.
     Counted,
 }
 
-fn look_at(
+fn check_name(
     maildir: &Maildir,
-    place: Place,
+    place: Subdir,
     name: &CStr,
-    known: impl FnOnce(Stamp) -> Option<u64>,
-    turn: &mut Turn,
-) -> Result<Looked, Error> {
+    known: impl FnOnce(FileVersion) -> Option<u64>,
+    turn: &mut CountingTurn,
+) -> Result<CheckedName, Error> {
     // Files flagged T wait for their owner's mail reader to remove them.
     if name.to_bytes().starts_with(b".") || name::flags(name.to_bytes()).contains(&b'T') {
-        return Ok(Looked::Nothing);
+        return Ok(CheckedName::Nothing);
     }
     let failed = |step| {
         move |e: Errno| {
@@ -330,56 +338,56 @@ fn look_at(
         }
     };
     let stat = match fs::statat(maildir.dir(place), name, AtFlags::SYMLINK_NOFOLLOW) {
-        Err(Errno::NOENT) => return Ok(Looked::Nothing),
+        Err(Errno::NOENT) => return Ok(CheckedName::Nothing),
         stat => stat.map_err(failed("stat"))?,
     };
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Ok(Looked::LeftOut("not a regular file"));
+        return Ok(CheckedName::Skipped("not a regular file"));
     }
-    let stamp = Stamp::of(&stat);
+    let stamp = FileVersion::of(&stat);
     if turn.is_too_large(stamp.bytes) {
-        return Ok(Looked::LeftOut(TOO_LARGE));
+        return Ok(CheckedName::Skipped(TOO_LARGE));
     }
-    let found = |octets| Found { name: name.to_bytes().into(), place, stamp, octets };
-    let told = name::octets_told(name.to_bytes(), stamp.bytes).or_else(|| known(stamp));
+    let found = |octets| MessageEntry { name: name.to_bytes().into(), subdir: place, version: stamp, octets };
+    let told = name::wire_size_in_name(name.to_bytes(), stamp.bytes).or_else(|| known(stamp));
     if let Some(octets) = told {
-        let readable = !may_be_unreadable(&stat)
+        let readable = !needs_access_check(&stat)
             || fs::accessat(maildir.dir(place), name, Access::READ_OK, AtFlags::EACCESS)
                 != Err(Errno::ACCESS);
-        let message = || Looked::Message(found(octets), Source::Known);
-        return Ok(if readable { message() } else { Looked::LeftOut(UNREADABLE) });
+        let message = || CheckedName::Message(found(octets), SizeSource::Known);
+        return Ok(if readable { message() } else { CheckedName::Skipped(UNREADABLE) });
     }
     let opened = fs::openat(maildir.dir(place), name, super::message::OPEN, Mode::empty());
     match opened.and_then(|file| turn.count(file, stamp)) {
-        Ok(Counted::Octets(octets)) => Ok(Looked::Message(found(octets), Source::Counted)),
-        Ok(Counted::TurnOver) => Ok(Looked::TurnOver),
-        Ok(Counted::Unsteady) => Ok(Looked::LeftOut("changes while it is counted")),
-        Err(Errno::NOENT) => Ok(Looked::Nothing),
-        Err(Errno::ACCESS | Errno::PERM) => Ok(Looked::LeftOut(UNREADABLE)),
+        Ok(Counted::Octets(octets)) => Ok(CheckedName::Message(found(octets), SizeSource::Counted)),
+        Ok(Counted::TurnExhausted) => Ok(CheckedName::TurnExhausted),
+        Ok(Counted::KeepsChanging) => Ok(CheckedName::Skipped("changes while it is counted")),
+        Err(Errno::NOENT) => Ok(CheckedName::Nothing),
+        Err(Errno::ACCESS | Errno::PERM) => Ok(CheckedName::Skipped(UNREADABLE)),
         Err(error) => Err(failed("read")(error)),
     }
 }
 
 /// Whether the system must be asked if we may read the file. Our own files, which are most, need no question.
-fn may_be_unreadable(stat: &Stat) -> bool {
+fn needs_access_check(stat: &Stat) -> bool {
     let needed = if stat.st_uid == geteuid().as_raw() { Mode::RUSR } else { Mode::RGRP | Mode::ROTH };
     !Mode::from_raw_mode(stat.st_mode).contains(needed)
 }
 
 /// The modification times of both directories, as the file system has them now, past any cache. An error if they have
 /// left the file system.
-pub fn times(maildir: &Maildir) -> Result<Times, Error> {
-    let time = |place: Place| {
+pub fn dir_times(maildir: &Maildir) -> Result<DirTimes, Error> {
+    let time = |place: Subdir| {
         let failed = |e: Errno| Error::at(maildir.path().join(place.name()), "stat", e);
-        let stat = remote_fs::state(maildir.dir(place)).map_err(failed)?;
+        let stat = remote_fs::fresh_stat(maildir.dir(place)).map_err(failed)?;
         let modified = (stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec);
         if stat.stx_nlink == 0 { Err(failed(Errno::NOENT)) } else { Ok(modified) }
     };
-    Ok([time(Place::New)?, time(Place::Cur)?])
+    Ok([time(Subdir::New)?, time(Subdir::Cur)?])
 }
 
 /// The largest number of files of one identity that a look gets; the sizes of further ones are in the file of sizes.
-pub const MOST_KNOWN: usize = 4;
+pub const MAX_KNOWN: usize = 4;
 /// The reason for skipping an unreadable file.
 const UNREADABLE: &str = "unreadable";
 /// The reason for skipping a file that is larger than any message.
@@ -387,4 +395,4 @@ pub const TOO_LARGE: &str = "skipped: too large";
 /// The number of walks through a mailbox that changes during each of them.
 const ATTEMPTS: usize = 3;
 /// Seconds within which two changes of a directory may have the same time: some file systems count in twos.
-const YOUNG: i64 = 2;
+const RACY_SECS: i64 = 2;

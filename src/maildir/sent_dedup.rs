@@ -16,7 +16,7 @@ use super::{
     fault_points::step,
     size_cache::{open, open_to_append, replace},
 };
-use crate::safe_file::Keep;
+use crate::safe_file::Durability;
 
 /// The file, beside the messages.
 pub const FILE: &str = ".restante.sent";
@@ -43,13 +43,13 @@ impl MessageId {
 
 /// The messages recently filed in a folder.
 #[derive(Debug, Default)]
-pub struct Filed {
-    lately: VecDeque<MessageId>,
+pub struct SentDedup {
+    recent: VecDeque<MessageId>,
     /// Records in the file.
     records: usize,
 }
 
-impl Filed {
+impl SentDedup {
     /// The content of the file in a folder.
     pub fn load(maildir: &Maildir) -> Self {
         Self::read(maildir).unwrap_or_else(|error| {
@@ -64,32 +64,31 @@ impl Filed {
         let failed = |step| move |e: std::io::Error| Error::at(maildir.path().join(FILE), step, e);
         let mut file = open(maildir, FILE)?;
         let records = file.metadata().map_err(failed("stat"))?.len().div_ceil(SIZE as u64);
-        let begin = records.saturating_sub(LATELY as u64) * SIZE as u64;
+        let begin = records.saturating_sub(MAX_RECENT as u64) * SIZE as u64;
         file.seek(SeekFrom::Start(begin)).map_err(failed("seek"))?;
         let mut bytes = Vec::new();
-        file.take((SIZE * LATELY) as u64).read_to_end(&mut bytes).map_err(failed("read"))?;
+        file.take((SIZE * MAX_RECENT) as u64).read_to_end(&mut bytes).map_err(failed("read"))?;
         let lately = bytes.chunks_exact(SIZE).filter_map(|id| Some(MessageId(id.try_into().ok()?))).collect();
-        Ok(Self { lately, records: usize::try_from(records).unwrap_or(usize::MAX) })
+        Ok(Self { recent: lately, records: usize::try_from(records).unwrap_or(usize::MAX) })
     }
 
     /// Whether that message was filed recently.
-    pub fn has(&self, id: MessageId) -> bool {
-        self.lately.contains(&id)
+    pub fn contains(&self, id: MessageId) -> bool {
+        self.recent.contains(&id)
     }
 
     /// That message has been filed.
-    pub fn learn(&mut self, maildir: &Maildir, id: MessageId) {
-        self.lately.push_back(id);
-        self.forget_the_oldest();
-        let kept =
-            if self.records >= MOST_RECORDS { self.compact(maildir) } else { self.append(maildir, id) };
+    pub fn insert(&mut self, maildir: &Maildir, id: MessageId) {
+        self.recent.push_back(id);
+        self.evict_oldest();
+        let kept = if self.records >= MAX_RECORDS { self.compact(maildir) } else { self.append(maildir, id) };
         if let Err(error) = kept {
             log::debug!("{error}: what is submitted again after a restart may be filed again");
         }
     }
 
-    fn forget_the_oldest(&mut self) {
-        self.lately.drain(..self.lately.len().saturating_sub(LATELY));
+    fn evict_oldest(&mut self) {
+        self.recent.drain(..self.recent.len().saturating_sub(MAX_RECENT));
     }
 
     fn append(&mut self, maildir: &Maildir, id: MessageId) -> Result<(), Error> {
@@ -105,9 +104,9 @@ impl Filed {
     }
 
     fn compact(&mut self, maildir: &Maildir) -> Result<(), Error> {
-        let all: Vec<u8> = self.lately.iter().flat_map(|id| id.0).collect();
-        replace(maildir, FILE, &all, Keep::Cached)?;
-        self.records = self.lately.len();
+        let all: Vec<u8> = self.recent.iter().flat_map(|id| id.0).collect();
+        replace(maildir, FILE, &all, Durability::Cached)?;
+        self.records = self.recent.len();
         Ok(())
     }
 }
@@ -116,9 +115,9 @@ const FIELD: &[u8] = b"message-id:";
 /// Bytes of a digest.
 const SIZE: usize = 16;
 /// Messages remembered for each folder.
-const LATELY: usize = 1000;
+const MAX_RECENT: usize = 1000;
 /// Records in a file before it is written anew.
-const MOST_RECORDS: usize = 2 * LATELY;
+const MAX_RECORDS: usize = 2 * MAX_RECENT;
 
 #[cfg(test)]
 mod tests {
@@ -146,15 +145,17 @@ mod tests {
     #[test]
     fn what_was_filed_is_known_after_a_restart_and_the_file_stays_small() {
         let dir = tempfile::tempdir().unwrap();
-        let maildir = Spool::open(dir.path()).unwrap().maildir_or_new("box").unwrap();
-        let mut filed = Filed::load(&maildir);
-        let all = 2 * MOST_RECORDS + 5;
-        (0..all).for_each(|number| filed.learn(&maildir, id(number)));
+        let maildir = Spool::open(dir.path()).unwrap().open_or_create_maildir("box").unwrap();
+        let mut filed = SentDedup::load(&maildir);
+        let all = 2 * MAX_RECORDS + 5;
+        (0..all).for_each(|number| filed.insert(&maildir, id(number)));
         let path = maildir.path().join(FILE);
-        assert!(std::fs::metadata(&path).unwrap().len() <= (MOST_RECORDS * SIZE) as u64);
-        for filed in [filed, Filed::load(&maildir)] {
+        assert!(std::fs::metadata(&path).unwrap().len() <= (MAX_RECORDS * SIZE) as u64);
+        for filed in [filed, SentDedup::load(&maildir)] {
             assert!(
-                filed.has(id(all - 1)) && filed.has(id(all - LATELY)) && !filed.has(id(all - LATELY - 1))
+                filed.contains(id(all - 1))
+                    && filed.contains(id(all - MAX_RECENT))
+                    && !filed.contains(id(all - MAX_RECENT - 1))
             );
         }
     }
@@ -162,12 +163,12 @@ mod tests {
     #[test]
     fn a_torn_record_costs_nothing_but_itself() {
         let dir = tempfile::tempdir().unwrap();
-        let maildir = Spool::open(dir.path()).unwrap().maildir_or_new("box").unwrap();
+        let maildir = Spool::open(dir.path()).unwrap().open_or_create_maildir("box").unwrap();
         let path = maildir.path().join(FILE);
-        Filed::load(&maildir).learn(&maildir, id(1));
+        SentDedup::load(&maildir).insert(&maildir, id(1));
         std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"torn").unwrap();
-        Filed::load(&maildir).learn(&maildir, id(2));
-        let filed = Filed::load(&maildir);
-        assert!(filed.has(id(1)) && filed.has(id(2)) && !filed.has(id(3)));
+        SentDedup::load(&maildir).insert(&maildir, id(2));
+        let filed = SentDedup::load(&maildir);
+        assert!(filed.contains(id(1)) && filed.contains(id(2)) && !filed.contains(id(3)));
     }
 }

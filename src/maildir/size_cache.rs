@@ -24,10 +24,10 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Error, Maildir, scan::Stamp, store::FILE_MODE};
+use super::{Error, Maildir, scan::FileVersion, store::FILE_MODE};
 use crate::{
-    safe_file::{self, Keep},
-    wire_size::are_possible,
+    safe_file::{self, Durability},
+    wire_size::is_plausible,
 };
 
 /// The file, beside the messages.
@@ -35,14 +35,14 @@ pub const FILE: &str = ".restante.sizes";
 
 /// Octets on the wire of the files with these stamps.
 #[derive(Debug, Default)]
-pub struct Sizes {
-    known: HashMap<Stamp, u64>,
-    fresh: Vec<(Stamp, u64)>,
+pub struct SizeCache {
+    known: HashMap<FileVersion, u64>,
+    new_entries: Vec<(FileVersion, u64)>,
     /// Records in the file, good or not.
     records: usize,
 }
 
-impl Sizes {
+impl SizeCache {
     /// The content of the file of a mailbox.
     pub fn load(maildir: &Maildir) -> Self {
         Self::read(maildir).unwrap_or_else(|error| {
@@ -56,56 +56,56 @@ impl Sizes {
     fn read(maildir: &Maildir) -> Result<Self, Error> {
         let mut file = open(maildir, FILE)?;
         let read = contents(&mut file).map_err(|e| Error::at(maildir.path().join(FILE), "read", e))?;
-        Ok(read.map_or_else(Self::default, |bytes| Self::of(&bytes)))
+        Ok(read.map_or_else(Self::default, |bytes| Self::parse(&bytes)))
     }
 
-    fn of(bytes: &[u8]) -> Self {
+    fn parse(bytes: &[u8]) -> Self {
         let known = bytes.chunks_exact(RECORD).filter_map(|record| decode(record.try_into().ok()?)).collect();
-        Self { known, fresh: Vec::new(), records: bytes.len().div_ceil(RECORD) }
+        Self { known, new_entries: Vec::new(), records: bytes.len().div_ceil(RECORD) }
     }
 
     /// The octets of the file with that stamp, if they were counted before.
-    pub fn get(&self, stamp: &Stamp) -> Option<u64> {
+    pub fn get(&self, stamp: &FileVersion) -> Option<u64> {
         self.known.get(stamp).copied()
     }
 
     /// Adds a new count, to be written later.
-    pub fn learn(&mut self, stamp: Stamp, octets: u64) {
+    pub fn insert(&mut self, stamp: FileVersion, octets: u64) {
         self.known.insert(stamp, octets);
-        self.fresh.push((stamp, octets));
+        self.new_entries.push((stamp, octets));
     }
 
     /// Adds counts that the file has already, or that cannot be written.
-    pub fn remember(&mut self, sizes: &[(Stamp, u64)]) {
+    pub fn preload(&mut self, sizes: &[(FileVersion, u64)]) {
         self.known.extend(sizes.iter().copied());
     }
 
     /// The counts that are not written yet.
-    pub fn fresh(&self) -> &[(Stamp, u64)] {
-        &self.fresh
+    pub fn new_entries(&self) -> &[(FileVersion, u64)] {
+        &self.new_entries
     }
 
     /// Writes the new counts. `live` are the stamps of all existing messages, if they are known: a file with more than
     /// twice as many records is written anew with the useful ones.
-    pub fn save(self, maildir: &Maildir, live: Option<&[Stamp]>) {
+    pub fn save(self, maildir: &Maildir, live: Option<&[FileVersion]>) {
         let saved = match live {
             Some(live) if self.records > 2 * live.len() + SPARE_RECORDS => self.compact(maildir, live),
-            _ => append(maildir, &self.fresh),
+            _ => append(maildir, &self.new_entries),
         };
         if let Err(error) = saved {
             log::debug!("{error}: sizes not kept");
         }
     }
 
-    fn compact(self, maildir: &Maildir, live: &[Stamp]) -> Result<(), Error> {
+    fn compact(self, maildir: &Maildir, live: &[FileVersion]) -> Result<(), Error> {
         let kept: Vec<u8> =
             live.iter().filter_map(|stamp| Some(encode(stamp, *self.known.get(stamp)?))).flatten().collect();
-        replace(maildir, FILE, &kept, Keep::Cached)
+        replace(maildir, FILE, &kept, Durability::Cached)
     }
 }
 
 /// Records of the file of a mailbox: how many there are, and how many of them are torn or not ours.
-pub fn count(maildir: &OwnedFd, path: &Path) -> Result<(usize, usize), Error> {
+pub fn count_records(maildir: &OwnedFd, path: &Path) -> Result<(usize, usize), Error> {
     let mut file = open_in(maildir, path, FILE)?;
     let read = contents(&mut file).map_err(|e| Error::at(path.join(FILE), "read", e))?;
     let Some(bytes) = read else { return Ok((0, 0)) };
@@ -117,7 +117,7 @@ pub fn count(maildir: &OwnedFd, path: &Path) -> Result<(usize, usize), Error> {
 /// The content of the file; `None` if it is empty.
 fn contents(file: &mut File) -> io::Result<Option<MmapMut>> {
     let length = file.metadata()?.len();
-    if length > MOST_BYTES {
+    if length > MAX_BYTES {
         return Err(io::Error::other(format!("{length} octets are more than it ever has: remove it")));
     }
     if length == 0 {
@@ -138,13 +138,13 @@ fn contents(file: &mut File) -> io::Result<Option<MmapMut>> {
 
 /// Replaces a file of ours beside the messages. It is written in `tmp/`, and the cleaning there removes the remains of
 /// a crash.
-pub fn replace(maildir: &Maildir, name: &str, bytes: &[u8], keep: Keep) -> Result<(), Error> {
+pub fn replace(maildir: &Maildir, name: &str, bytes: &[u8], keep: Durability) -> Result<(), Error> {
     safe_file::replace_in((maildir.tmp(), maildir.root()), name.as_ref(), FILE_MODE.bits(), bytes, keep)
         .map_err(|e| Error::at(maildir.path().join(name), "replace", e))
 }
 
 /// Appends records in one write. If a crash has torn the tail, it is filled up, and readers skip it.
-pub fn append(maildir: &Maildir, sizes: &[(Stamp, u64)]) -> Result<(), Error> {
+pub fn append(maildir: &Maildir, sizes: &[(FileVersion, u64)]) -> Result<(), Error> {
     if sizes.is_empty() {
         return Ok(());
     }
@@ -188,11 +188,11 @@ const RECORD: usize = 8 + 8 + 8 + 4 + 8 + 4;
 /// The position of the crc.
 const CRC: usize = RECORD - 4;
 /// The largest file in bytes: six million records, more than any mailbox has messages.
-const MOST_BYTES: u64 = 256 << 20;
+const MAX_BYTES: u64 = 256 << 20;
 /// Excess records that make it worth writing a file anew.
 const SPARE_RECORDS: usize = 1024;
 
-fn encode(stamp: &Stamp, octets: u64) -> [u8; RECORD] {
+fn encode(stamp: &FileVersion, octets: u64) -> [u8; RECORD] {
     let mut record = [0; RECORD];
     record[0..8].copy_from_slice(&stamp.inode.to_le_bytes());
     record[8..16].copy_from_slice(&stamp.bytes.to_le_bytes());
@@ -204,13 +204,13 @@ fn encode(stamp: &Stamp, octets: u64) -> [u8; RECORD] {
     record
 }
 
-fn decode(record: &[u8; RECORD]) -> Option<(Stamp, u64)> {
+fn decode(record: &[u8; RECORD]) -> Option<(FileVersion, u64)> {
     let number = |at: usize| record[at..at + 8].try_into().map(u64::from_le_bytes).ok();
     let short = |at: usize| record[at..at + 4].try_into().map(u32::from_le_bytes).ok();
     let (inode, bytes, octets) = (number(0)?, number(8)?, number(28)?);
     let modified = (i64::from_le_bytes(record[16..24].try_into().ok()?), short(24)?);
-    let good = are_possible(octets, bytes) && short(CRC)? == crc32(&record[..CRC]);
-    good.then_some((Stamp { inode, bytes, modified }, octets))
+    let good = is_plausible(octets, bytes) && short(CRC)? == crc32(&record[..CRC]);
+    good.then_some((FileVersion { inode, bytes, modified }, octets))
 }
 
 /// The crc begins with the kind of the file, so that a file of zeros or of another kind has no good record.
@@ -228,12 +228,12 @@ mod tests {
 
     fn mailbox() -> (tempfile::TempDir, Maildir) {
         let dir = tempfile::tempdir().unwrap();
-        let maildir = Spool::open(dir.path()).unwrap().maildir_or_new("box").unwrap();
+        let maildir = Spool::open(dir.path()).unwrap().open_or_create_maildir("box").unwrap();
         (dir, maildir)
     }
 
-    fn stamp(inode: u64) -> Stamp {
-        Stamp { inode, bytes: 10, modified: (inode as i64, 5) }
+    fn stamp(inode: u64) -> FileVersion {
+        FileVersion { inode, bytes: 10, modified: (inode as i64, 5) }
     }
 
     #[test]
@@ -241,7 +241,7 @@ mod tests {
         let (_dir, maildir) = mailbox();
         append(&maildir, &[(stamp(1), 11)]).unwrap();
         append(&maildir, &[(stamp(2), 12)]).unwrap();
-        let sizes = Sizes::load(&maildir);
+        let sizes = SizeCache::load(&maildir);
         assert_eq!(
             (sizes.get(&stamp(1)), sizes.get(&stamp(2)), sizes.get(&stamp(3))),
             (Some(11), Some(12), None)
@@ -258,13 +258,13 @@ mod tests {
             let mut bytes = whole.clone();
             bytes[at] ^= 0x40;
             std::fs::write(&path, &bytes).unwrap();
-            let sizes = Sizes::load(&maildir);
+            let sizes = SizeCache::load(&maildir);
             assert_eq!((sizes.known.len(), sizes.get(&stamp(2))), (1, Some(12)), "byte {at}");
         }
         for length in RECORD..whole.len() {
             std::fs::write(&path, &whole[..length]).unwrap();
             append(&maildir, &[(stamp(3), 13)]).unwrap();
-            let sizes = Sizes::load(&maildir);
+            let sizes = SizeCache::load(&maildir);
             assert_eq!((sizes.get(&stamp(1)), sizes.get(&stamp(3))), (Some(11), Some(13)), "cut at {length}");
         }
     }
@@ -275,25 +275,25 @@ mod tests {
         let path = maildir.path().join(FILE);
         for content in [vec![0; 4000], vec![0xff; 41], b"hello".to_vec(), Vec::new()] {
             std::fs::write(&path, &content).unwrap();
-            assert!(Sizes::load(&maildir).known.is_empty());
+            assert!(SizeCache::load(&maildir).known.is_empty());
         }
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
-        assert!(Sizes::load(&maildir).known.is_empty());
-        let mut sizes = Sizes::default();
-        sizes.learn(stamp(1), 11);
+        assert!(SizeCache::load(&maildir).known.is_empty());
+        let mut sizes = SizeCache::default();
+        sizes.insert(stamp(1), 11);
         sizes.save(&maildir, None);
     }
 
     #[test]
     fn a_file_of_mostly_dead_records_is_written_anew() {
         let (_dir, maildir) = mailbox();
-        let many: Vec<(Stamp, u64)> = (0..3000).map(|inode| (stamp(inode), 11)).collect();
+        let many: Vec<(FileVersion, u64)> = (0..3000).map(|inode| (stamp(inode), 11)).collect();
         append(&maildir, &many).unwrap();
-        let mut sizes = Sizes::load(&maildir);
-        sizes.learn(stamp(9000), 12);
+        let mut sizes = SizeCache::load(&maildir);
+        sizes.insert(stamp(9000), 12);
         sizes.save(&maildir, Some(&[stamp(5), stamp(9000)]));
-        let sizes = Sizes::load(&maildir);
+        let sizes = SizeCache::load(&maildir);
         assert_eq!((sizes.records, sizes.get(&stamp(5)), sizes.get(&stamp(9000))), (2, Some(11), Some(12)));
         assert_eq!(std::fs::read_dir(maildir.path().join("tmp")).unwrap().count(), 0);
     }
@@ -309,12 +309,13 @@ mod tests {
                 scope.spawn(move || {
                     for inode in (server..most).step_by(3) {
                         if inode % 500 < 3 {
-                            let live: Vec<Stamp> = (inode.saturating_sub(20)..=inode).map(stamp).collect();
-                            let mut sizes = Sizes::load(maildir);
+                            let live: Vec<FileVersion> =
+                                (inode.saturating_sub(20)..=inode).map(stamp).collect();
+                            let mut sizes = SizeCache::load(maildir);
                             for (stamp, known) in &sizes.known {
                                 assert_eq!(*known, octets(stamp.inode));
                             }
-                            sizes.learn(stamp(inode), octets(inode));
+                            sizes.insert(stamp(inode), octets(inode));
                             sizes.save(maildir, Some(&live));
                         } else {
                             append(maildir, &[(stamp(inode), octets(inode))]).unwrap();
@@ -323,7 +324,7 @@ mod tests {
                 });
             }
         });
-        let sizes = Sizes::load(&maildir);
+        let sizes = SizeCache::load(&maildir);
         assert!(!sizes.known.is_empty() && (sizes.records as u64) < most, "{}", sizes.records);
         assert!(sizes.known.iter().all(|(stamp, known)| *known == octets(stamp.inode)));
     }

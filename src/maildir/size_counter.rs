@@ -5,43 +5,43 @@ use std::{collections::HashSet, os::fd::AsFd};
 
 use rustix::{fs, io::Errno};
 
-use super::scan::Stamp;
-use crate::wire_size::Octets;
+use super::scan::FileVersion;
+use crate::wire_size::WireSizeCounter;
 
 /// The limits of counting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bounds {
+pub struct ScanLimits {
     /// Bytes of the largest message; a larger file is no message.
-    pub largest: u64,
+    pub max_size: u64,
     /// Bytes counted in one turn.
-    pub turn: u64,
+    pub turn_bytes: u64,
 }
 
 /// The progress of earlier turns.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub struct CountProgress {
     /// Files that were counted whole. The file of sizes has them too, if it could be written.
-    pub counted: Vec<(Stamp, u64)>,
+    pub counted: Vec<(FileVersion, u64)>,
     /// The file in which the last turn ended.
-    begun: Option<Begun>,
+    partial: Option<PartialCount>,
     /// Inodes of files that changed between two turns.
     unsteady: HashSet<u64>,
 }
 
 #[derive(Debug)]
-struct Begun {
-    stamp: Stamp,
+struct PartialCount {
+    stamp: FileVersion,
     at: u64,
-    octets: Octets,
+    octets: WireSizeCounter,
 }
 
 /// One turn of counting.
 #[derive(Debug)]
-pub struct Turn {
-    bounds: Bounds,
+pub struct CountingTurn {
+    bounds: ScanLimits,
     left: u64,
     /// The progress so far.
-    pub progress: Progress,
+    pub progress: CountProgress,
 }
 
 /// The result of counting a file.
@@ -50,50 +50,50 @@ pub enum Counted {
     /// Its octets on the wire.
     Octets(u64),
     /// The turn is over: the next one goes on in this file.
-    TurnOver,
+    TurnExhausted,
     /// It changes faster than it can be counted.
-    Unsteady,
+    KeepsChanging,
 }
 
-impl Turn {
+impl CountingTurn {
     /// A turn that continues from that progress.
-    pub fn new(bounds: Bounds, progress: Progress) -> Self {
-        Self { bounds, left: bounds.turn, progress }
+    pub fn new(bounds: ScanLimits, progress: CountProgress) -> Self {
+        Self { bounds, left: bounds.turn_bytes, progress }
     }
 
     /// A turn for callers that may wait: it never ends, and counts files of up to so many bytes.
-    pub fn endless(largest: u64) -> Self {
-        Self::new(Bounds { largest, turn: u64::MAX }, Progress::default())
+    pub fn unbounded(largest: u64) -> Self {
+        Self::new(ScanLimits { max_size: largest, turn_bytes: u64::MAX }, CountProgress::default())
     }
 
     /// Whether a file of so many bytes is too large for a message.
     pub fn is_too_large(&self, bytes: u64) -> bool {
-        bytes > self.bounds.largest
+        bytes > self.bounds.max_size
     }
 
     /// Counts a file up to the size in its stamp, because a growing file has no end. If it was removed meanwhile, the
     /// error is [`Errno::NOENT`].
-    pub fn count(&mut self, file: impl AsFd, stamp: Stamp) -> Result<Counted, Errno> {
-        let (mut at, mut octets) = match self.progress.begun.take() {
+    pub fn count(&mut self, file: impl AsFd, stamp: FileVersion) -> Result<Counted, Errno> {
+        let (mut at, mut octets) = match self.progress.partial.take() {
             Some(begun) if begun.stamp == stamp => (begun.at, begun.octets),
             other => {
                 if other.as_ref().is_some_and(|begun| begun.stamp.inode == stamp.inode) {
                     self.progress.unsteady.insert(stamp.inode);
                 } else {
-                    self.progress.begun = other;
+                    self.progress.partial = other;
                 }
                 Default::default()
             }
         };
         if self.progress.unsteady.contains(&stamp.inode) {
-            return Ok(Counted::Unsteady);
+            return Ok(Counted::KeepsChanging);
         }
         let mut buffer = vec![0; BUFFER];
         let (mut next_check, mut read) = (at + CHECK_EVERY, 0);
         while at < stamp.bytes {
             if self.left == 0 {
-                self.progress.begun = Some(Begun { stamp, at, octets });
-                return Ok(Counted::TurnOver);
+                self.progress.partial = Some(PartialCount { stamp, at, octets });
+                return Ok(Counted::TurnExhausted);
             }
             if at >= next_check {
                 next_check = at + CHECK_EVERY;
@@ -113,7 +113,7 @@ impl Turn {
                 Err(error) => return Err(error),
             }
         }
-        self.left = self.left.saturating_sub(LEAST_CHARGED.saturating_sub(read));
+        self.left = self.left.saturating_sub(MIN_CHARGE.saturating_sub(read));
         Ok(Counted::Octets(octets.total()))
     }
 }
@@ -122,7 +122,7 @@ const BUFFER: usize = 64 * 1024;
 /// Bytes after which the worker checks that the file still has a name.
 const CHECK_EVERY: u64 = 8 << 20;
 /// Smallest number of bytes that a file counts for, because opening it costs too.
-const LEAST_CHARGED: u64 = 4096;
+const MIN_CHARGE: u64 = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -134,26 +134,26 @@ mod tests {
     use super::*;
     use crate::{
         maildir::{
-            Found, Place, Spool,
+            MessageEntry, Spool, Subdir,
             scan::{TOO_LARGE, scan},
             size_cache,
         },
         wire_size,
     };
 
-    const BOUNDS: Bounds = Bounds { largest: 1 << 40, turn: 1 << 40 };
+    const BOUNDS: ScanLimits = ScanLimits { max_size: 1 << 40, turn_bytes: 1 << 40 };
 
-    fn stamp(file: &File) -> Stamp {
-        Stamp::of(&fs::fstat(file).unwrap())
+    fn stamp(file: &File) -> FileVersion {
+        FileVersion::of(&fs::fstat(file).unwrap())
     }
 
     #[test]
     fn a_file_without_a_name_is_gone_after_some_mebibytes_whatever_its_size() {
         let file = tempfile::tempfile().unwrap();
         file.set_len(1 << 40).unwrap();
-        let mut turn = Turn::new(BOUNDS, Progress::default());
+        let mut turn = CountingTurn::new(BOUNDS, CountProgress::default());
         assert_eq!(turn.count(&file, stamp(&file)), Err(Errno::NOENT));
-        assert_eq!(turn.left, BOUNDS.turn - CHECK_EVERY);
+        assert_eq!(turn.left, BOUNDS.turn_bytes - CHECK_EVERY);
     }
 
     #[test]
@@ -162,7 +162,7 @@ mod tests {
         file.write_all(b"a\nb\n").unwrap();
         let before = stamp(&file);
         file.set_len(1 << 40).unwrap();
-        let mut turn = Turn::new(BOUNDS, Progress::default());
+        let mut turn = CountingTurn::new(BOUNDS, CountProgress::default());
         assert_eq!(turn.count(&file, before), Ok(Counted::Octets(6)));
     }
 
@@ -173,18 +173,19 @@ mod tests {
         file.write_all(&message).unwrap();
         let stamp = stamp(&file);
         for length in [1001, 4096, 65_537, message.len() as u64 - 1, message.len() as u64, 1 << 40] {
-            let (bounds, mut progress) = (Bounds { turn: length, ..BOUNDS }, Progress::default());
+            let (bounds, mut progress) =
+                (ScanLimits { turn_bytes: length, ..BOUNDS }, CountProgress::default());
             let mut turns = 1;
             let octets = loop {
-                let mut turn = Turn::new(bounds, progress);
+                let mut turn = CountingTurn::new(bounds, progress);
                 match turn.count(&file, stamp).unwrap() {
                     Counted::Octets(octets) => break octets,
-                    other => assert_eq!(other, Counted::TurnOver),
+                    other => assert_eq!(other, Counted::TurnExhausted),
                 }
                 progress = turn.progress;
                 turns += 1;
             };
-            assert_eq!(octets, wire_size::octets(&message), "{length}");
+            assert_eq!(octets, wire_size::wire_size(&message), "{length}");
             assert_eq!(turns, (message.len() as u64).div_ceil(length), "{length}");
         }
     }
@@ -192,39 +193,39 @@ mod tests {
     #[test]
     fn a_file_that_changes_between_turns_keeps_none_of_them() {
         let mut file = tempfile::tempfile().unwrap();
-        let bounds = Bounds { turn: 1, ..BOUNDS };
-        let mut progress = Progress::default();
+        let bounds = ScanLimits { turn_bytes: 1, ..BOUNDS };
+        let mut progress = CountProgress::default();
         let mut seen = Vec::new();
         for _ in 0..4 {
             file.seek(std::io::SeekFrom::End(0)).unwrap();
             file.write_all(b"more\n").unwrap();
-            let mut turn = Turn::new(bounds, progress);
+            let mut turn = CountingTurn::new(bounds, progress);
             seen.push(turn.count(&file, stamp(&file)).unwrap());
             progress = turn.progress;
         }
-        let unsteady = || Counted::Unsteady;
-        assert_eq!(seen, [Counted::TurnOver, unsteady(), unsteady(), unsteady()]);
+        let unsteady = || Counted::KeepsChanging;
+        assert_eq!(seen, [Counted::TurnExhausted, unsteady(), unsteady(), unsteady()]);
     }
 
     #[test]
     fn a_walk_in_turns_finds_what_one_in_one_finds_also_where_nothing_can_be_written_down() {
         for writable in [true, false] {
             let dir = tempfile::tempdir().unwrap();
-            let maildir = Spool::open(dir.path()).unwrap().maildir_or_new("bob").unwrap();
+            let maildir = Spool::open(dir.path()).unwrap().open_or_create_maildir("bob").unwrap();
             for n in 0..5_usize {
-                let place = Place::BOTH[n % 2].name();
+                let place = Subdir::ALL[n % 2].name();
                 std::fs::write(maildir.path().join(place).join(format!("{n}.a")), b"x\n".repeat(n * 3000))
                     .unwrap();
             }
             if !writable {
                 std::fs::create_dir(maildir.path().join(size_cache::FILE)).unwrap();
             }
-            let (mut progress, mut turns) = (Progress::default(), 0);
+            let (mut progress, mut turns) = (CountProgress::default(), 0);
             let mut found = loop {
-                let mut turn = Turn::new(Bounds { turn: 5000, ..BOUNDS }, progress);
+                let mut turn = CountingTurn::new(ScanLimits { turn_bytes: 5000, ..BOUNDS }, progress);
                 turns += 1;
                 match scan(&maildir, [], &mut turn).unwrap() {
-                    Some(scan) => break scan.found,
+                    Some(scan) => break scan.messages,
                     None => progress = turn.progress,
                 }
                 assert!(turns < 100, "no walk begins anew in every turn");
@@ -233,8 +234,9 @@ mod tests {
             octets.sort_unstable();
             assert_eq!(octets, [0, 9000, 18_000, 27_000, 36_000], "{writable}");
             assert!(turns > 5, "{turns}");
-            let sort = |found: &mut Vec<Found>| found.sort_by(|a, b| a.name.cmp(&b.name));
-            let mut at_once = scan(&maildir, [], &mut Turn::endless(1 << 40)).unwrap().unwrap().found;
+            let sort = |found: &mut Vec<MessageEntry>| found.sort_by(|a, b| a.name.cmp(&b.name));
+            let mut at_once =
+                scan(&maildir, [], &mut CountingTurn::unbounded(1 << 40)).unwrap().unwrap().messages;
             sort(&mut at_once);
             sort(&mut found);
             assert_eq!(found, at_once);
@@ -244,24 +246,26 @@ mod tests {
     #[test]
     fn a_file_above_the_bound_is_left_out_unread() {
         let dir = tempfile::tempdir().unwrap();
-        let maildir = Spool::open(dir.path()).unwrap().maildir_or_new("bob").unwrap();
-        let ours =
-            crate::maildir::name::Namer::new("mx", 1).next(std::time::UNIX_EPOCH, 1).with_sizes(11, 11);
+        let maildir = Spool::open(dir.path()).unwrap().open_or_create_maildir("bob").unwrap();
+        let ours = crate::maildir::name::NameGenerator::new("mx", 1)
+            .next(std::time::UNIX_EPOCH, 1)
+            .final_name(11, 11);
         for (name, bytes) in [("1.a", 10), ("2.b", 11), (&*ours, 11)] {
             std::fs::write(maildir.path().join("new").join(name), vec![b'x'; bytes]).unwrap();
         }
-        let scan = scan(&maildir, [], &mut Turn::endless(10)).unwrap().unwrap();
-        assert_eq!(scan.found.iter().map(|found| &*found.name).collect::<Vec<_>>(), [b"1.a"]);
-        assert!(scan.left_out.iter().all(|file| file.why == TOO_LARGE), "{:?}", scan.left_out);
-        assert_eq!(scan.left_out.len(), 2);
+        let scan = scan(&maildir, [], &mut CountingTurn::unbounded(10)).unwrap().unwrap();
+        assert_eq!(scan.messages.iter().map(|found| &*found.name).collect::<Vec<_>>(), [b"1.a"]);
+        assert!(scan.skipped.iter().all(|file| file.why == TOO_LARGE), "{:?}", scan.skipped);
+        assert_eq!(scan.skipped.len(), 2);
     }
 
     #[test]
     fn small_files_end_a_turn_too() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"x\n").unwrap();
-        let mut turn = Turn::new(Bounds { turn: 2 * LEAST_CHARGED, ..BOUNDS }, Progress::default());
-        for expected in [Counted::Octets(3), Counted::Octets(3), Counted::TurnOver] {
+        let mut turn =
+            CountingTurn::new(ScanLimits { turn_bytes: 2 * MIN_CHARGE, ..BOUNDS }, CountProgress::default());
+        for expected in [Counted::Octets(3), Counted::Octets(3), Counted::TurnExhausted] {
             assert_eq!(turn.count(&file, stamp(&file)), Ok(expected));
         }
     }

@@ -22,16 +22,16 @@ use rustix::{
 use super::{
     error::{Error, Kind},
     fault_points::step,
-    lock::{Hold, Lock},
+    lock::{Lock, LockMode},
     tmp_file::remove,
 };
-use crate::deferred_drop::Handle;
+use crate::deferred_drop::DeferredFd;
 
 /// The directory that holds the mailboxes.
 #[derive(Debug)]
 pub struct Spool {
     path: PathBuf,
-    dir: Handle,
+    dir: DeferredFd,
     /// Device and inode.
     id: (u64, u64),
 }
@@ -42,24 +42,24 @@ pub struct Maildir {
     path: PathBuf,
     /// Device and inode of the mailbox.
     id: (u64, u64),
-    root: Handle,
-    tmp: Arc<Handle>,
-    new: Handle,
-    cur: Handle,
+    root: DeferredFd,
+    tmp: Arc<DeferredFd>,
+    new: DeferredFd,
+    cur: DeferredFd,
 }
 
 /// One of the two directories that hold messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Place {
+pub enum Subdir {
     /// Delivered, and not yet seen by a mail reader.
     New,
     /// Seen.
     Cur,
 }
 
-impl Place {
+impl Subdir {
     /// Both places, in the order in which a message goes through them.
-    pub const BOTH: [Self; 2] = [Self::New, Self::Cur];
+    pub const ALL: [Self; 2] = [Self::New, Self::Cur];
 
     /// The name of the directory.
     pub fn name(self) -> &'static str {
@@ -72,7 +72,7 @@ impl Place {
 
 /// The two parts of a message that are made durable one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum SyncPhase {
     /// The content of the file (D2 in docs/DISK.md).
     Contents,
     /// The names of the file (D4).
@@ -86,7 +86,7 @@ impl Spool {
         if make_directory(fs::CWD, path, path)? {
             let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let dir = fs::open(above, flags, Mode::empty()).map(Handle::from);
+            let dir = fs::open(above, flags, Mode::empty()).map(DeferredFd::from);
             let dir = dir.map_err(|e| Error::at(above, "open directory", e))?;
             sync_directory(&dir, above)?;
         }
@@ -97,10 +97,10 @@ impl Spool {
 
     /// Locks the spool for this process, alone or with others that share it. An error of kind `Locked`: another process
     /// has the lock, does not share it, and has not released it within `patience`.
-    pub fn lock(&self, hold: Hold, patience: Duration) -> Result<Lock, Error> {
+    pub fn lock(&self, hold: LockMode, patience: Duration) -> Result<Lock, Error> {
         let began = Instant::now();
         loop {
-            match Lock::take_in(&self.dir, &self.path, hold) {
+            match Lock::acquire_in(&self.dir, &self.path, hold) {
                 Err(error) if error.kind() == Kind::Locked && began.elapsed() < patience => {
                     thread::sleep(patience / 20);
                 }
@@ -122,8 +122,8 @@ impl Spool {
     }
 
     /// Checks that a lock of the spool is still on the file with its name; see [`Lock`].
-    pub fn keep(&self, lock: &mut Lock) -> Result<bool, Error> {
-        lock.keep(&self.dir, &self.path)
+    pub fn revalidate_lock(&self, lock: &mut Lock) -> Result<bool, Error> {
+        lock.revalidate(&self.dir, &self.path)
     }
 
     /// Opens a mailbox. `name` is one path component that is known to be harmless.
@@ -142,7 +142,7 @@ impl Spool {
     }
 
     /// Opens a mailbox and makes its missing parts, durably.
-    pub fn maildir_or_new(&self, name: &str) -> Result<Maildir, Error> {
+    pub fn open_or_create_maildir(&self, name: &str) -> Result<Maildir, Error> {
         match self.maildir(name) {
             Err(error) if error.kind() == Kind::Gone => {}
             done => return done,
@@ -151,7 +151,7 @@ impl Spool {
     }
 
     /// Opens a folder of an existing mailbox and makes the missing parts of the folder, durably.
-    pub fn folder_or_new(&self, name: &str, folder: &str) -> Result<Maildir, Error> {
+    pub fn open_or_create_folder(&self, name: &str, folder: &str) -> Result<Maildir, Error> {
         match self.folder(name, folder) {
             Err(error) if error.kind() == Kind::Gone => {}
             done => return done,
@@ -163,28 +163,28 @@ impl Spool {
 
     /// Whether the path of the mailbox, or of its folder, still leads to `maildir` with all its directories. Another
     /// program may have removed or replaced it since it was opened.
-    pub fn still_has(&self, name: &str, folder: Option<&str>, maildir: &Maildir) -> bool {
+    pub fn still_leads_to(&self, name: &str, folder: Option<&str>, maildir: &Maildir) -> bool {
         let there = match folder {
-            None => leads_to(&self.dir, name, &maildir.root),
+            None => is_same_directory(&self.dir, name, &maildir.root),
             Some(folder) => open_directory(&self.dir, name, &self.path)
-                .is_ok_and(|home| leads_to(&home, folder, &maildir.root)),
+                .is_ok_and(|home| is_same_directory(&home, folder, &maildir.root)),
         };
-        there && maildir.is_whole()
+        there && maildir.is_intact()
     }
 
     /// Whether `maildir` is on the spool's own file system.
-    pub fn holds(&self, maildir: &Maildir) -> bool {
+    pub fn is_same_filesystem(&self, maildir: &Maildir) -> bool {
         maildir.id.0 == self.id.0
     }
 
     /// Whether one sync of the whole file system is known to make files and names durable here, or to fail.
-    pub fn syncs_as_a_whole(&self) -> bool {
+    pub fn syncfs_is_reliable(&self) -> bool {
         let is_known = |stat: fs::StatFs| [EXT4, XFS].contains(&(stat.f_type as u64 & 0xffff_ffff));
-        fs::fstatfs(&self.dir).is_ok_and(is_known) && syncfs_tells(uname().release().to_bytes())
+        fs::fstatfs(&self.dir).is_ok_and(is_known) && syncfs_reports_errors(uname().release().to_bytes())
     }
 
     /// Syncs the whole file system that holds the spool, for the sake of one part of the messages.
-    pub fn sync(&self, part: Part) -> Result<(), Error> {
+    pub fn sync(&self, part: SyncPhase) -> Result<(), Error> {
         step(&self.path, "syncfs")?;
         if left_out(part) {
             return Ok(());
@@ -193,7 +193,7 @@ impl Spool {
     }
 
     /// Octets that an unprivileged process may still write on the spool's file system.
-    pub fn free(&self) -> Result<u64, Error> {
+    pub fn free_space(&self) -> Result<u64, Error> {
         let stat = fs::fstatvfs(&self.dir).map_err(|e| Error::at(&self.path, "statvfs", e))?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
@@ -209,7 +209,7 @@ impl Spool {
     }
 
     /// The number of directories of the spool that may be mailboxes.
-    pub fn count(&self) -> Result<usize, Error> {
+    pub fn count_mailboxes(&self) -> Result<usize, Error> {
         Ok(self.names()?.len())
     }
 
@@ -221,7 +221,7 @@ impl Spool {
     /// Every mailbox and every folder, with errors for those that cannot be opened or listed. Other directories are
     /// skipped.
     pub fn maildirs(&self) -> impl Iterator<Item = Result<Maildir, Error>> {
-        let (names, error) = split(self.names());
+        let (names, error) = split_names(self.names());
         let mailboxes = names.into_iter().filter(|name| !name.starts_with('.'));
         let maildirs = mailboxes.flat_map(|mailbox| self.maildirs_of(mailbox));
         let is_other = |maildir: &Result<Maildir, Error>| {
@@ -238,7 +238,7 @@ impl Spool {
             Ok(home) => directories(&home, &path),
             Err(_) => Ok(Vec::new()), // told by its opening
         };
-        let (names, error) = split(listed);
+        let (names, error) = split_names(listed);
         let folders = names.into_iter().filter(|name| name.starts_with('.')).map(Some);
         let maildirs = std::iter::once(None).chain(folders).map(move |folder| match folder {
             None => self.maildir(&mailbox),
@@ -267,7 +267,7 @@ pub fn directories(dir: &OwnedFd, path: &Path) -> Result<Vec<OsString>, Error> {
 }
 
 /// The names that are text, as those of mailboxes are, or the reason for a failure.
-fn split(names: Result<Vec<OsString>, Error>) -> (Vec<String>, Option<Error>) {
+fn split_names(names: Result<Vec<OsString>, Error>) -> (Vec<String>, Option<Error>) {
     match names {
         Ok(names) => (names.into_iter().filter_map(|name| name.into_string().ok()).collect(), None),
         Err(error) => (Vec::new(), Some(error)),
@@ -275,7 +275,7 @@ fn split(names: Result<Vec<OsString>, Error>) -> (Vec<String>, Option<Error>) {
 }
 
 impl Maildir {
-    fn at(root: Handle, path: PathBuf) -> Result<Self, Error> {
+    fn at(root: DeferredFd, path: PathBuf) -> Result<Self, Error> {
         step(&path, "open directory")?;
         let below = |name: &str| open_directory(&root, name, &path.join(name));
         let (tmp, new, cur) = (below("tmp")?, below("new")?, below("cur")?);
@@ -288,12 +288,12 @@ impl Maildir {
     }
 
     /// The identity of the mailbox.
-    pub fn key(&self) -> (u64, u64) {
+    pub fn id(&self) -> (u64, u64) {
         self.id
     }
 
     /// The identity of the directory of one place: device and inode.
-    pub fn key_of(&self, place: Place) -> Result<(u64, u64), Error> {
+    pub fn subdir_id(&self, place: Subdir) -> Result<(u64, u64), Error> {
         id_of(self.dir(place), &self.path.join(place.name()))
     }
 
@@ -302,7 +302,7 @@ impl Maildir {
     pub fn sync_if_new(&self, now: SystemTime) -> Result<(), Error> {
         let stat = fs::fstat(&self.root).map_err(|e| Error::at(&self.path, "stat", e))?;
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        let old = u64::try_from(stat.st_ctime).unwrap_or(0).saturating_add(WRITTEN_WITHIN) < now;
+        let old = u64::try_from(stat.st_ctime).unwrap_or(0).saturating_add(WRITEBACK_SECS) < now;
         // The clock of a file server may differ, and the server stores names at once.
         if old && !self.is_remote() { Ok(()) } else { self.sync_all() }
     }
@@ -324,16 +324,16 @@ impl Maildir {
     }
 
     /// Whether the directories below it are still the ones that are open.
-    pub fn is_whole(&self) -> bool {
+    pub fn is_intact(&self) -> bool {
         let parts = [("tmp", self.tmp()), ("new", &self.new), ("cur", &self.cur)];
-        parts.into_iter().all(|(name, dir)| leads_to(&self.root, name, dir))
+        parts.into_iter().all(|(name, dir)| is_same_directory(&self.root, name, dir))
     }
 
     /// The directory of one place.
-    pub fn dir(&self, place: Place) -> &OwnedFd {
+    pub fn dir(&self, place: Subdir) -> &OwnedFd {
         match place {
-            Place::New => &self.new,
-            Place::Cur => &self.cur,
+            Subdir::New => &self.new,
+            Subdir::Cur => &self.cur,
         }
     }
 
@@ -343,7 +343,7 @@ impl Maildir {
     }
 
     /// The same, for a message that outlives this.
-    pub(super) fn shared_tmp(&self) -> Arc<Handle> {
+    pub(super) fn tmp_handle(&self) -> Arc<DeferredFd> {
         Arc::clone(&self.tmp)
     }
 
@@ -353,16 +353,16 @@ impl Maildir {
     }
 
     /// Makes all changes to the names in `new/` or `cur/` durable.
-    pub fn sync(&self, place: Place) -> Result<(), Error> {
+    pub fn sync(&self, place: Subdir) -> Result<(), Error> {
         step(&self.path, "fsync directory")?;
-        if left_out(Part::Names) {
+        if left_out(SyncPhase::Names) {
             return Ok(());
         }
         sync_directory(self.dir(place), &self.path.join(place.name()))
     }
 
     /// Removes a message that was not acknowledged after all.
-    pub fn withdraw(&self, place: Place, name: &str) -> Result<(), Error> {
+    pub fn unpublish(&self, place: Subdir, name: &str) -> Result<(), Error> {
         remove(self.dir(place), name, &self.path.join(place.name()).join(name))
     }
 }
@@ -392,7 +392,7 @@ fn make_maildir(above: &OwnedFd, path: &Path, name: &str, mark: Option<&str>) ->
 }
 
 /// Whether that name is the open directory.
-fn leads_to(at: &OwnedFd, name: &str, open: &OwnedFd) -> bool {
+fn is_same_directory(at: &OwnedFd, name: &str, open: &OwnedFd) -> bool {
     let Ok(open) = fs::fstat(open) else { return false };
     fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW)
         .is_ok_and(|there| (there.st_dev, there.st_ino) == (open.st_dev, open.st_ino))
@@ -412,10 +412,10 @@ fn make_directory(at: impl AsFd, name: impl rustix::path::Arg, path: &Path) -> R
     }
 }
 
-fn open_directory(at: impl AsFd, name: impl rustix::path::Arg, path: &Path) -> Result<Handle, Error> {
+fn open_directory(at: impl AsFd, name: impl rustix::path::Arg, path: &Path) -> Result<DeferredFd, Error> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let opened = fs::openat(at, name, flags, Mode::empty());
-    opened.map(Handle::from).map_err(|e| Error::at(path, "open directory", e))
+    opened.map(DeferredFd::from).map_err(|e| Error::at(path, "open directory", e))
 }
 
 /// Closes a file. An error is a failed write: NFS and FUSE report here what could not be written. The descriptor is
@@ -434,7 +434,7 @@ fn sync_directory(dir: &OwnedFd, path: &Path) -> Result<(), Error> {
 
 /// Whether `syncfs` of a kernel with that release reports write errors: since Linux 5.8. Older kernels report only a
 /// bad descriptor (syncfs(2)). Backports by distributors are not recognised.
-fn syncfs_tells(release: &[u8]) -> bool {
+fn syncfs_reports_errors(release: &[u8]) -> bool {
     let text = String::from_utf8_lossy(release);
     let mut numbers =
         text.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
@@ -443,22 +443,22 @@ fn syncfs_tells(release: &[u8]) -> bool {
 
 /// Whether the sync of that part is left out: never, except in a build that shows that the power-cut test would notice.
 #[cfg(not(feature = "mutations"))]
-pub(super) fn left_out(_: Part) -> bool {
+pub(super) fn left_out(_: SyncPhase) -> bool {
     false
 }
 
 #[cfg(feature = "mutations")]
-pub(super) fn left_out(part: Part) -> bool {
-    static LEFT_OUT: std::sync::OnceLock<Option<Part>> = std::sync::OnceLock::new();
+pub(super) fn left_out(part: SyncPhase) -> bool {
+    static LEFT_OUT: std::sync::OnceLock<Option<SyncPhase>> = std::sync::OnceLock::new();
     *LEFT_OUT.get_or_init(|| match std::env::var("RESTANTE_MUTATION").as_deref() {
-        Ok("no-file-sync") => Some(Part::Contents),
-        Ok("no-name-sync") => Some(Part::Names),
+        Ok("no-file-sync") => Some(SyncPhase::Contents),
+        Ok("no-name-sync") => Some(SyncPhase::Names),
         _ => None,
     }) == Some(part)
 }
 
 /// Seconds after which the kernel has written a directory by itself.
-const WRITTEN_WITHIN: u64 = 120;
+const WRITEBACK_SECS: u64 = 120;
 pub(crate) const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 /// The empty file that marks a folder (Maildir++).
 const FOLDER_MARK: &str = "maildirfolder";
@@ -474,10 +474,10 @@ mod tests {
     #[test]
     fn syncfs_is_believed_from_linux_5_8_on() {
         for release in ["5.8.0", "5.8", "5.10.0-28-amd64", "5.15.0+", "6.0.0-rc1", "10.1"] {
-            assert!(syncfs_tells(release.as_bytes()), "{release}");
+            assert!(syncfs_reports_errors(release.as_bytes()), "{release}");
         }
         for release in ["5.7.19", "5", "5.x", "4.18.0-553.el8_10.x86_64", "3.10.0", "", "five", "-6.1"] {
-            assert!(!syncfs_tells(release.as_bytes()), "{release}");
+            assert!(!syncfs_reports_errors(release.as_bytes()), "{release}");
         }
     }
 }

@@ -14,10 +14,10 @@ use super::{Error, Maildir, Spool};
 /// `now`, and returns their number. On a file server its own time counts: if our clock is days ahead, files that
 /// another machine is writing would look old. Files that cannot be checked or removed are skipped, and are in the list
 /// of errors.
-pub fn tidy(spool: &Spool, now: SystemTime, age: Duration) -> (usize, Vec<Error>) {
+pub fn clean_tmp(spool: &Spool, now: SystemTime, age: Duration) -> (usize, Vec<Error>) {
     let (mut removed, mut errors) = (0, Vec::new());
     for maildir in spool.maildirs() {
-        match maildir.and_then(|maildir| tidy_one(&maildir, now, age)) {
+        match maildir.and_then(|maildir| clean_maildir_tmp(&maildir, now, age)) {
             Ok(count) => removed += count,
             Err(error) => errors.push(error),
         }
@@ -35,8 +35,8 @@ pub fn is_stale(stat: &Stat, now: SystemTime, age: Duration) -> bool {
     is_old && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
 }
 
-fn tidy_one(maildir: &Maildir, now: SystemTime, age: Duration) -> Result<usize, Error> {
-    let Some(now) = maildir.clock(now) else { return Ok(0) };
+fn clean_maildir_tmp(maildir: &Maildir, now: SystemTime, age: Duration) -> Result<usize, Error> {
+    let Some(now) = maildir.file_clock(now) else { return Ok(0) };
     let failed = |step| move |e: Errno| Error::at(maildir.path().join("tmp"), step, e);
     let mut removed = 0;
     for entry in Dir::read_from(maildir.tmp()).map_err(failed("read directory"))? {
@@ -65,7 +65,7 @@ mod tests {
     fn m12_only_what_is_old_by_both_times_goes_and_only_from_tmp() {
         let dir = tempfile::tempdir().unwrap();
         let spool = Spool::open(dir.path()).unwrap();
-        spool.maildir_or_new("bob").unwrap();
+        spool.open_or_create_maildir("bob").unwrap();
         let sent = dir.path().join("bob/.Sent");
         for part in ["tmp", "new", "cur"] {
             std::fs::create_dir_all(sent.join(part)).unwrap();
@@ -79,10 +79,10 @@ mod tests {
         // An old modification time alone says nothing.
         let old = SystemTime::now() - 10 * DAY;
         std::fs::File::options().write(true).open(&files[0]).unwrap().set_modified(old).unwrap();
-        let (removed, errors) = tidy(&spool, SystemTime::now(), DAY);
+        let (removed, errors) = clean_tmp(&spool, SystemTime::now(), DAY);
         assert_eq!((removed, errors.len()), (0, 0), "{errors:?}");
 
-        let (removed, errors) = tidy(&spool, SystemTime::now() + 2 * DAY, DAY);
+        let (removed, errors) = clean_tmp(&spool, SystemTime::now() + 2 * DAY, DAY);
         assert_eq!((removed, errors.len()), (2, 0), "{errors:?}");
         assert_eq!(files.map(|file| file.exists()), [false, true, false]);
     }

@@ -19,52 +19,52 @@ use rustix::{
 };
 
 use super::{
-    Error, Maildir, Place,
+    Error, Maildir, Subdir,
     fault_points::step,
-    name::Unique,
-    scan::Stamp,
-    store::{FILE_MODE, Part, close, left_out},
+    name::UniqueName,
+    scan::FileVersion,
+    store::{FILE_MODE, SyncPhase, close, left_out},
 };
-use crate::deferred_drop::Handle;
+use crate::deferred_drop::DeferredFd;
 
 /// A message in `tmp/`. It is invisible to readers, and rubbish after a power cut.
 ///
 /// The file must be closed before it gets its name in a mailbox: a program that watches `new/` may believe that
 /// the file is complete, and some file systems report errors of writing at `close` only.
 #[derive(Debug)]
-pub struct Draft {
+pub struct TmpFile {
     file: Option<File>,
     /// The identity of the file when it was closed.
-    closed: Option<Identity>,
+    closed: Option<FileIdentity>,
     /// The directory of the file.
-    tmp: Arc<Handle>,
+    tmp: Arc<DeferredFd>,
     /// The mailbox of that directory.
-    home: (u64, u64),
-    name: Unique,
-    unfinished: String,
+    maildir_id: (u64, u64),
+    name: UniqueName,
+    tmp_name: String,
     path: PathBuf,
     bytes: u64,
     /// A panic leaves the file where it is.
-    stays: bool,
+    keep_on_panic: bool,
 }
 
 /// The identity of a file across all file systems.
 #[derive(Debug, Clone, Copy)]
-struct Identity {
+struct FileIdentity {
     device: u64,
-    stamp: Stamp,
+    stamp: FileVersion,
 }
 
-impl Identity {
-    fn is(self, file: &fs::Stat) -> bool {
+impl FileIdentity {
+    fn matches(self, file: &fs::Stat) -> bool {
         (file.st_dev, file.st_ino) == (self.device, self.stamp.inode)
     }
 }
 
-impl Draft {
+impl TmpFile {
     /// Begins a message in the `tmp/` of `home` (D1 in docs/DISK.md).
-    pub fn begin(home: &Maildir, name: Unique) -> Result<Self, Error> {
-        let unfinished = name.unfinished();
+    pub fn create(home: &Maildir, name: UniqueName) -> Result<Self, Error> {
+        let unfinished = name.tmp_name();
         let path = home.path().join("tmp").join(&unfinished);
         step(&path, "create")?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -73,13 +73,13 @@ impl Draft {
         Ok(Self {
             file: Some(File::from(file)),
             closed: None,
-            tmp: home.shared_tmp(),
-            home: home.key(),
+            tmp: home.tmp_handle(),
+            maildir_id: home.id(),
             name,
-            unfinished,
+            tmp_name: unfinished,
             path,
             bytes: 0,
-            stays: false,
+            keep_on_panic: false,
         })
     }
 
@@ -100,7 +100,7 @@ impl Draft {
     /// next fsync a success: the draft must be discarded, never synced again.
     pub fn sync(&self) -> Result<(), Error> {
         step(&self.path, "fsync")?;
-        if left_out(Part::Contents) {
+        if left_out(SyncPhase::Contents) {
             return Ok(());
         }
         self.open()?.sync_all().map_err(|e| Error::at(&self.path, "fsync", e))
@@ -113,7 +113,7 @@ impl Draft {
         if let Some(file) = self.file.take() {
             close(file).map_err(|e| Error::at(&self.path, "close", e))?;
         }
-        self.closed = Some(Identity { device: stat.st_dev, stamp: Stamp::of(&stat) });
+        self.closed = Some(FileIdentity { device: stat.st_dev, stamp: FileVersion::of(&stat) });
         Ok(())
     }
 
@@ -123,7 +123,7 @@ impl Draft {
     }
 
     /// The stamp of the file, once it is closed: its identity within the mailbox.
-    pub fn stamp(&self) -> Result<Stamp, Error> {
+    pub fn version(&self) -> Result<FileVersion, Error> {
         self.identity().map(|identity| identity.stamp)
     }
 
@@ -132,45 +132,50 @@ impl Draft {
         self.file.as_ref().ok_or_else(|| Error::at(&self.path, "write", closed()))
     }
 
-    fn identity(&self) -> Result<Identity, Error> {
+    fn identity(&self) -> Result<FileIdentity, Error> {
         let open = || io::Error::other("the file is not closed");
         self.closed.ok_or_else(|| Error::at(&self.path, "publish", open()))
     }
 
     /// The name the message will have in `new/`.
     pub fn final_name(&self, octets: u64) -> String {
-        self.name.with_sizes(self.bytes, octets)
+        self.name.final_name(self.bytes, octets)
     }
 
     /// Makes the message visible in one mailbox of several (D3), under that name. `Ok(false)`: it is on
     /// another file system, or the file has as many names as it can have.
-    pub fn link(&self, to: &Maildir, place: Place, name: &str) -> Result<bool, Error> {
+    pub fn link(&self, to: &Maildir, place: Subdir, name: &str) -> Result<bool, Error> {
         let ours = self.identity()?;
         step(to.path(), "link")?;
-        let failed = match link_once(&self.tmp, &self.unfinished, to.dir(place), name) {
+        let failed = match link_once(&self.tmp, &self.tmp_name, to.dir(place), name) {
             Ok(()) => step(to.path(), "link: done").err(),
             Err(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP) => return Ok(false),
             Err(error) => Some(Error::at(to.path().join(place.name()).join(name), "link", error)),
         };
-        unless_done(failed, ours, to, place, name)
+        tolerate_done(failed, ours, to, place, name)
     }
 
     /// Makes the message visible in its only mailbox, or in the last one (D3): it leaves `tmp/`. Nothing is
     /// overwritten. `Ok(false)`: the mailbox is on another file system. Durable only after [`Maildir::sync`].
-    pub fn rename(&self, to: &Maildir, place: Place, name: &str) -> Result<bool, Error> {
+    pub fn rename(&self, to: &Maildir, place: Subdir, name: &str) -> Result<bool, Error> {
         let ours = self.identity()?;
         step(to.path(), "rename")?;
-        let failed = match publish(&self.tmp, &self.unfinished, to, place, name) {
+        let failed = match publish(&self.tmp, &self.tmp_name, to, place, name) {
             Ok(()) => step(to.path(), "rename: done").err(),
-            Err(Errno::XDEV) if self.home != to.key() => return Ok(false),
+            Err(Errno::XDEV) if self.maildir_id != to.id() => return Ok(false),
             Err(error) => Some(Error::at(to.path().join(place.name()).join(name), "rename", error)),
         };
-        unless_done(failed, ours, to, place, name)
+        tolerate_done(failed, ours, to, place, name)
     }
 
     /// The same for a message that a process has left durable in `tmp/` before it died. `Ok(false)`: it is not
     /// there.
-    pub fn rename_left(maildir: &Maildir, unfinished: &str, place: Place, name: &str) -> Result<bool, Error> {
+    pub fn rename_leftover(
+        maildir: &Maildir,
+        unfinished: &str,
+        place: Subdir,
+        name: &str,
+    ) -> Result<bool, Error> {
         match publish(maildir.tmp(), unfinished, maildir, place, name) {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
@@ -179,8 +184,8 @@ impl Draft {
     }
 
     /// Its name in `tmp/`.
-    pub fn unfinished(&self) -> &str {
-        &self.unfinished
+    pub fn tmp_name(&self) -> &str {
+        &self.tmp_name
     }
 
     /// Sets the time of the file to its first delivery, in the past.
@@ -192,14 +197,14 @@ impl Draft {
     pub fn copy(&self, to: &Maildir) -> Result<Self, Error> {
         let ours = self.identity()?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let source = fs::openat(&self.tmp, &self.unfinished, flags, Mode::empty())
+        let source = fs::openat(&self.tmp, &self.tmp_name, flags, Mode::empty())
             .map_err(|e| Error::at(&self.path, "open", e))?;
         // Another file may have taken its name: a FIFO, or another message.
         let there = fs::fstat(&source).map_err(|e| Error::at(&self.path, "stat", e))?;
-        if !ours.is(&there) {
+        if !ours.matches(&there) {
             return Err(Error::at(&self.path, "open", Errno::STALE));
         }
-        let mut copy = Self::begin(to, self.name.clone())?;
+        let mut copy = Self::create(to, self.name.clone())?;
         let copied = step(&copy.path, "copy").and_then(|()| {
             let into = &mut copy.open()?;
             io::copy(&mut File::from(source), into).map_err(|e| Error::at(&copy.path, "copy", e))
@@ -218,19 +223,19 @@ impl Draft {
 
     /// Drops the message. The cleaning of `tmp/` removes a file that cannot be removed now.
     pub fn discard(&self) {
-        let _ = remove(&self.tmp, &self.unfinished, &self.path);
+        let _ = remove(&self.tmp, &self.tmp_name, &self.path);
     }
 
     /// From now on a panic leaves the file in `tmp/`, because a record beside the messages names it.
-    pub fn stay(&mut self) {
-        self.stays = true;
+    pub fn keep(&mut self) {
+        self.keep_on_panic = true;
     }
 }
 
 /// A panic leaves no file in `tmp/`.
-impl Drop for Draft {
+impl Drop for TmpFile {
     fn drop(&mut self) {
-        if thread::panicking() && !self.stays {
+        if thread::panicking() && !self.keep_on_panic {
             self.discard();
         }
     }
@@ -251,20 +256,20 @@ pub(super) fn remove(dir: &OwnedFd, name: &str, path: &Path) -> Result<(), Error
 
 /// A name that exists although the call failed counts as given. If a file server's answer was lost, the client asks
 /// again, and the server says that the old name is missing, that the new one exists, or nothing at all.
-fn unless_done(
+fn tolerate_done(
     failed: Option<Error>,
-    ours: Identity,
+    ours: FileIdentity,
     to: &Maildir,
-    place: Place,
+    place: Subdir,
     name: &str,
 ) -> Result<bool, Error> {
     let Some(error) = failed else { return Ok(true) };
     let there = fs::statat(to.dir(place), name, AtFlags::SYMLINK_NOFOLLOW);
-    if there.is_ok_and(|there| ours.is(&there)) { Ok(true) } else { Err(error) }
+    if there.is_ok_and(|there| ours.matches(&there)) { Ok(true) } else { Err(error) }
 }
 
 /// Moves a name from `tmp/` to the messages. It overwrites no file.
-fn publish(tmp: &OwnedFd, unfinished: &str, to: &Maildir, place: Place, name: &str) -> Result<(), Errno> {
+fn publish(tmp: &OwnedFd, unfinished: &str, to: &Maildir, place: Subdir, name: &str) -> Result<(), Errno> {
     let dir = to.dir(place);
     let mut done = fs::renameat_with(tmp, unfinished, dir, name, RenameFlags::NOREPLACE);
     if let Err(Errno::INVAL | Errno::NOSYS) = done {
@@ -295,19 +300,19 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::maildir::{Spool, name::Namer};
+    use crate::maildir::{Spool, name::NameGenerator};
 
     /// A mailbox, and two messages in its `tmp/`.
-    fn two_drafts() -> (tempfile::TempDir, Maildir, [Draft; 2]) {
+    fn two_drafts() -> (tempfile::TempDir, Maildir, [TmpFile; 2]) {
         let dir = tempfile::tempdir().unwrap();
-        let maildir = Spool::open(dir.path()).unwrap().maildir_or_new("box").unwrap();
-        let mut namer = Namer::new("mx.example.test", 1);
-        let mut draft = || {
-            let mut draft = Draft::begin(&maildir, namer.next(SystemTime::now(), 1)).unwrap();
-            draft.close().unwrap();
-            draft
+        let maildir = Spool::open(dir.path()).unwrap().open_or_create_maildir("box").unwrap();
+        let mut name_generator = NameGenerator::new("mx.example.test", 1);
+        let mut tmp_file = || {
+            let mut tmp_file = TmpFile::create(&maildir, name_generator.next(SystemTime::now(), 1)).unwrap();
+            tmp_file.close().unwrap();
+            tmp_file
         };
-        let drafts = [draft(), draft()];
+        let drafts = [tmp_file(), tmp_file()];
         (dir, maildir, drafts)
     }
 
@@ -315,44 +320,45 @@ mod tests {
     fn a_link_that_is_there_already_is_good_if_it_is_ours() {
         let (_dir, maildir, [one, other]) = two_drafts();
         for _ in 0..2 {
-            assert!(one.link(&maildir, Place::New, "name").unwrap());
+            assert!(one.link(&maildir, Subdir::New, "name").unwrap());
         }
-        assert!(other.link(&maildir, Place::New, "name").is_err());
+        assert!(other.link(&maildir, Subdir::New, "name").is_err());
     }
 
     #[test]
     fn a_rename_that_is_done_already_is_good_if_it_is_ours() {
         let (_dir, maildir, [one, other]) = two_drafts();
         for _ in 0..2 {
-            assert!(one.rename(&maildir, Place::New, "name").unwrap());
+            assert!(one.rename(&maildir, Subdir::New, "name").unwrap());
         }
-        assert!(other.rename(&maildir, Place::New, "name").is_err());
+        assert!(other.rename(&maildir, Subdir::New, "name").is_err());
         other.discard();
-        assert!(other.rename(&maildir, Place::New, "other").is_err());
+        assert!(other.rename(&maildir, Subdir::New, "other").is_err());
     }
 
     #[test]
     fn a_file_that_is_open_gets_no_name_in_a_mailbox_and_a_closed_one_no_content() {
         let (_dir, maildir, [mut closed, _]) = two_drafts();
         let mut open =
-            Draft::begin(&maildir, Namer::new("mx.example.test", 2).next(SystemTime::now(), 2)).unwrap();
-        assert!(open.rename(&maildir, Place::New, "name").is_err());
-        assert!(open.link(&maildir, Place::New, "name").is_err());
+            TmpFile::create(&maildir, NameGenerator::new("mx.example.test", 2).next(SystemTime::now(), 2))
+                .unwrap();
+        assert!(open.rename(&maildir, Subdir::New, "name").is_err());
+        assert!(open.link(&maildir, Subdir::New, "name").is_err());
         open.write(b"text").unwrap();
         open.close().unwrap();
-        assert!(open.rename(&maildir, Place::New, "name").unwrap());
+        assert!(open.rename(&maildir, Subdir::New, "name").unwrap());
         assert!(closed.write(b"text").is_err());
     }
 
     #[test]
     fn a_panic_leaves_no_file_in_tmp_unless_a_record_speaks_of_it() {
         let (dir, maildir, drafts) = two_drafts();
-        let left = |(mut draft, stays): (Draft, bool)| {
+        let left = |(mut tmp_file, stays): (TmpFile, bool)| {
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
                 if stays {
-                    draft.stay();
+                    tmp_file.keep();
                 }
-                panic!("a bug, with {draft:?}");
+                panic!("a bug, with {tmp_file:?}");
             }));
             std::fs::read_dir(dir.path().join("box/tmp")).unwrap().count()
         };

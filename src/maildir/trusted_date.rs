@@ -10,7 +10,7 @@ use std::{
 use rustix::fs::{self, Mode, OFlags};
 
 use super::{Error, Spool, store::FILE_MODE};
-use crate::safe_file::{self, Keep};
+use crate::safe_file::{self, Durability};
 
 /// The file, beside the mailboxes.
 pub const FILE: &str = ".restante.clock";
@@ -31,7 +31,7 @@ fn from_file(spool: &Spool) -> Option<SystemTime> {
 
 fn newest_change(spool: &Spool) -> Option<SystemTime> {
     let changes = spool.maildirs().flatten().flat_map(|maildir| {
-        super::Place::BOTH.map(|place| fs::fstat(maildir.dir(place)).map_or(0, |stat| stat.st_mtime))
+        super::Subdir::ALL.map(|place| fs::fstat(maildir.dir(place)).map_or(0, |stat| stat.st_mtime))
     });
     let newest = changes.filter_map(|seconds| u64::try_from(seconds).ok()).max()?;
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(newest))
@@ -42,6 +42,6 @@ pub fn write(spool: &Spool, date: SystemTime) -> Result<(), Error> {
     let seconds = date.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let text = format!("{seconds}\n");
     let (dir, mode) = (spool.dir(), FILE_MODE.bits());
-    safe_file::replace_in((dir, dir), FILE.as_ref(), mode, text.as_bytes(), Keep::Cached)
+    safe_file::replace_in((dir, dir), FILE.as_ref(), mode, text.as_bytes(), Durability::Cached)
         .map_err(|e| Error::at(FILE, "replace", e))
 }

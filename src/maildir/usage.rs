@@ -5,7 +5,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Error, Kind, Maildir, Place, Spool, name};
+use super::{Error, Kind, Maildir, Spool, Subdir, name};
 
 /// Octets and messages together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,7 +35,7 @@ pub fn usage(spool: &Spool, mailbox: &str) -> Result<Usage, Error> {
     for maildir in spool.maildirs_of(mailbox.to_owned()) {
         match maildir {
             Ok(maildir) => {
-                for place in Place::BOTH {
+                for place in Subdir::ALL {
                     usage = count(&maildir, place, usage)?;
                 }
             }
@@ -46,7 +46,7 @@ pub fn usage(spool: &Spool, mailbox: &str) -> Result<Usage, Error> {
     Ok(usage)
 }
 
-fn count(maildir: &Maildir, place: Place, mut usage: Usage) -> Result<Usage, Error> {
+fn count(maildir: &Maildir, place: Subdir, mut usage: Usage) -> Result<Usage, Error> {
     let failed = |step| move |e: Errno| Error::at(maildir.path().join(place.name()), step, e);
     for entry in Dir::read_from(maildir.dir(place)).map_err(failed("read directory"))? {
         let entry = entry.map_err(failed("read directory"))?;
@@ -54,7 +54,7 @@ fn count(maildir: &Maildir, place: Place, mut usage: Usage) -> Result<Usage, Err
         if name.to_bytes().starts_with(b".") {
             continue;
         }
-        if let Some((bytes, _)) = name::sizes_told(name.to_bytes()) {
+        if let Some((bytes, _)) = name::sizes_in_name(name.to_bytes()) {
             usage = usage.with(bytes);
             continue;
         }
@@ -72,17 +72,18 @@ fn count(maildir: &Maildir, place: Place, mut usage: Usage) -> Result<Usage, Err
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::maildir::name::Namer;
+    use crate::maildir::name::NameGenerator;
 
     #[test]
     fn everything_counts_wherever_it_lies_and_whoever_put_it_there() {
         let dir = tempfile::tempdir().unwrap();
         let spool = Spool::open(dir.path()).unwrap();
         assert_eq!(usage(&spool, "bob").unwrap(), Usage::default());
-        let bob = spool.maildir_or_new("bob").unwrap();
-        let sent = spool.folder_or_new("bob", ".Sent").unwrap();
-        let other = spool.maildir_or_new("alice").unwrap();
-        let name = Namer::new("mx", 1).next(std::time::SystemTime::UNIX_EPOCH, 1).with_sizes(100, 110);
+        let bob = spool.open_or_create_maildir("bob").unwrap();
+        let sent = spool.open_or_create_folder("bob", ".Sent").unwrap();
+        let other = spool.open_or_create_maildir("alice").unwrap();
+        let name =
+            NameGenerator::new("mx", 1).next(std::time::SystemTime::UNIX_EPOCH, 1).final_name(100, 110);
         for (maildir, file, bytes) in [
             (&bob, "new/1.a", 7),
             (&bob, "cur/2.b:2,ST", 5),

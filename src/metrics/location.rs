@@ -13,18 +13,18 @@ use rustix::{
     process::geteuid,
 };
 
-use super::reader::Reading;
+use super::reader::MetricsSnapshot;
 use crate::safe_file::Directory;
 
 /// The file for the figures of the server with that name and spool. `None` if no directory is usable.
-pub fn to_write(spool: &Path, hostname: &str) -> Option<PathBuf> {
+pub fn export_path(spool: &Path, hostname: &str) -> Option<PathBuf> {
     let name = name(spool, hostname);
-    let usable = |directory: &PathBuf| open_to_write(directory).is_ok();
+    let usable = |directory: &PathBuf| open_export_directory(directory).is_ok();
     directories().into_iter().find(usable).map(|directory| directory.join(name))
 }
 
 /// Opens a directory for writing figures, and creates it if possible.
-fn open_to_write(path: &Path) -> io::Result<Directory> {
+fn open_export_directory(path: &Path) -> io::Result<Directory> {
     let directory = if path != Path::new(SYSTEM) || geteuid().is_root() {
         Directory::trusted_or_new(path)?
     } else {
@@ -36,12 +36,12 @@ fn open_to_write(path: &Path) -> io::Result<Directory> {
 
 /// A readable file of figures.
 #[derive(Debug)]
-pub struct Figures {
+pub struct MetricsFile {
     directory: Directory,
     name: OsString,
 }
 
-impl Figures {
+impl MetricsFile {
     pub(crate) fn path(&self) -> PathBuf {
         self.directory.path().join(&self.name)
     }
@@ -50,8 +50,8 @@ impl Figures {
     ///
     /// # Errors
     /// The file is gone, or is not a file of figures.
-    pub fn read(&self) -> io::Result<Reading> {
-        Reading::in_directory(&self.directory, &self.name)
+    pub fn read(&self) -> io::Result<MetricsSnapshot> {
+        MetricsSnapshot::in_directory(&self.directory, &self.name)
     }
 }
 
@@ -59,13 +59,13 @@ impl Figures {
 #[derive(Debug, Default)]
 pub struct Search {
     /// The newest first.
-    pub figures: Vec<Figures>,
+    pub files: Vec<MetricsFile>,
     /// One sentence for each directory that another user could have written to.
     pub refused: Vec<String>,
 }
 
 /// Finds the figures of the server with that name and spool.
-pub fn to_read(spool: &Path, hostname: &str) -> Search {
+pub fn find(spool: &Path, hostname: &str) -> Search {
     let name = name(spool, hostname);
     search(|candidate| candidate == name.as_str())
 }
@@ -95,11 +95,11 @@ fn search(such: impl Fn(&OsStr) -> bool) -> Search {
         };
         for name in names.into_iter().filter(|name| such(name)) {
             let Ok(directory) = open() else { continue };
-            found.extend(directory.modified(&name).map(|at| (at, Figures { directory, name })));
+            found.extend(directory.modified(&name).map(|at| (at, MetricsFile { directory, name })));
         }
     }
     found.sort_by_key(|(written, _)| std::cmp::Reverse(*written));
-    Search { figures: found.into_iter().map(|(_, figures)| figures).collect(), refused }
+    Search { files: found.into_iter().map(|(_, figures)| figures).collect(), refused }
 }
 
 /// The candidates, in order of preference.
@@ -140,9 +140,9 @@ mod tests {
     fn a_directory_that_others_can_write_to_is_not_ours() {
         let home = tempfile::tempdir().unwrap();
         let ours = home.path().join("restante");
-        assert!(open_to_write(&ours).is_ok() && ours.is_dir());
+        assert!(open_export_directory(&ours).is_ok() && ours.is_dir());
         fs::set_permissions(&ours, fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(open_to_write(&ours).is_err());
+        assert!(open_export_directory(&ours).is_err());
     }
 
     #[test]

@@ -17,15 +17,15 @@ pub struct LoopTurns {
 
 impl LoopTurns {
     pub(super) const fn new() -> Self {
-        Self { times: Histogram::of_times(TIMES), longest: Gauge::new(), long: Counter::new() }
+        Self { times: Histogram::seconds(TIMES), longest: Gauge::new(), long: Counter::new() }
     }
 
     /// Records the time of a turn.
-    pub fn took(&self, time: Duration) {
-        self.times.took(time);
+    pub fn observe(&self, time: Duration) {
+        self.times.observe_duration(time);
         self.longest.raise(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
         if time > LONG {
-            self.long.one();
+            self.long.inc();
         }
     }
 }
@@ -41,10 +41,10 @@ mod tests {
     fn the_longest_turn_stays_and_long_ones_are_counted() {
         let turns = LoopTurns::new();
         for millis in [1, 20, 21, 300, 2] {
-            turns.took(Duration::from_millis(millis));
+            turns.observe(Duration::from_millis(millis));
         }
         assert_eq!((turns.longest.get(), turns.long.get()), (300_000_000, 2));
-        let (_, count, _) = turns.times.read();
+        let (_, count, _) = turns.times.snapshot();
         assert_eq!(count, 5);
     }
 }

@@ -14,7 +14,7 @@ pub mod reader;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::proto::{event::Event, protocol::Service};
-pub use instruments::{Counter, Gauge, Histogram, Words};
+pub use instruments::{Counter, Gauge, Histogram, LabelCounter};
 use instruments::{NUMBERS, TIMES};
 pub use loop_turns::LoopTurns;
 pub use prometheus::{Family, Kind, Sample};
@@ -25,15 +25,15 @@ pub static METRICS: Metrics = Metrics::new();
 /// All figures.
 #[derive(Debug)]
 pub struct Metrics {
-    listeners: [Listener; SERVICES.len()],
+    listeners: [ListenerMetrics; SERVICES.len()],
     /// Time when the server was ready, in seconds since 1970.
     pub started: Gauge,
     /// Rejected connections, by reason.
-    pub turned_away: Words,
+    pub rejected: LabelCounter,
     /// Refusals, by the codes of the reply.
-    pub refusals: Words,
+    pub refusals: LabelCounter,
     /// Sessions that ended without QUIT, by reason.
-    pub ended: Words,
+    pub ended: LabelCounter,
     /// Time from the end of a message until it is durable.
     pub delivery_time: Histogram,
     /// Deliveries: one for each mailbox of a message.
@@ -69,9 +69,9 @@ pub struct Metrics {
     /// Memory used by the index.
     pub index_memory: Gauge,
     /// Full scans of mailboxes.
-    pub index_walks: Counter,
+    pub index_scans: Counter,
     /// Rechecks of single names.
-    pub index_looks: Counter,
+    pub index_rechecks: Counter,
     /// 1 if the kernel reports changes, else 0.
     pub watch: Gauge,
     /// Events received from the kernel.
@@ -95,7 +95,7 @@ pub struct Metrics {
 
 /// Figures of each listener.
 #[derive(Debug)]
-pub struct Listener {
+pub struct ListenerMetrics {
     /// Open connections.
     pub open: Gauge,
     /// Connections accepted.
@@ -105,51 +105,51 @@ pub struct Listener {
     /// Octets sent to clients, inside TLS.
     pub sent: Counter,
     /// Successful TLS handshakes.
-    pub secured: Counter,
+    pub tls_handshakes: Counter,
     /// Failed TLS handshakes and broken TLS connections.
-    pub not_secured: Counter,
+    pub tls_failures: Counter,
     logins: Counter,
     logins_failed: Counter,
     messages: Counter,
     message_octets: Counter,
-    read: Counter,
+    retrieved: Counter,
     deleted: Counter,
 }
 
-impl Listener {
+impl ListenerMetrics {
     const fn new() -> Self {
         Self {
             open: Gauge::new(),
             connections: Counter::new(),
             received: Counter::new(),
             sent: Counter::new(),
-            secured: Counter::new(),
-            not_secured: Counter::new(),
+            tls_handshakes: Counter::new(),
+            tls_failures: Counter::new(),
             logins: Counter::new(),
             logins_failed: Counter::new(),
             messages: Counter::new(),
             message_octets: Counter::new(),
-            read: Counter::new(),
+            retrieved: Counter::new(),
             deleted: Counter::new(),
         }
     }
 
     /// Counts an event of a session. `waited`: duration of the step.
-    pub fn event(&self, event: &Event, waited: Duration) {
+    pub fn record_event(&self, event: &Event, waited: Duration) {
         match event {
             Event::Accepted { octets, .. } => {
-                self.messages.one();
+                self.messages.inc();
                 self.message_octets.add(*octets);
-                METRICS.delivery_time.took(waited);
+                METRICS.delivery_time.observe_duration(waited);
             }
-            Event::Refused { reply, .. } => METRICS.refusals.one(reply),
-            Event::Login { ok: true, .. } => self.logins.one(),
-            Event::Login { ok: false, .. } => self.logins_failed.one(),
+            Event::Refused { reply, .. } => METRICS.refusals.inc(reply),
+            Event::Login { ok: true, .. } => self.logins.inc(),
+            Event::Login { ok: false, .. } => self.logins_failed.inc(),
             Event::Opened { .. } => {}
-            Event::Read { .. } => self.read.one(),
+            Event::Read { .. } => self.retrieved.inc(),
             Event::Updated { deleted, .. } => self.deleted.add(*deleted as u64),
-            Event::Ended { why } => METRICS.ended.one(why),
-            Event::Injected(_) => METRICS.ended.one("a fault on demand"),
+            Event::Ended { why } => METRICS.ended.inc(why),
+            Event::Injected(_) => METRICS.ended.inc("a fault on demand"),
         }
     }
 }
@@ -157,16 +157,16 @@ impl Listener {
 impl Metrics {
     const fn new() -> Self {
         Self {
-            listeners: [const { Listener::new() }; SERVICES.len()],
+            listeners: [const { ListenerMetrics::new() }; SERVICES.len()],
             started: Gauge::new(),
-            turned_away: Words::new(),
-            refusals: Words::new(),
-            ended: Words::new(),
-            delivery_time: Histogram::of_times(TIMES),
+            rejected: LabelCounter::new(),
+            refusals: LabelCounter::new(),
+            ended: LabelCounter::new(),
+            delivery_time: Histogram::seconds(TIMES),
             deliveries: Counter::new(),
-            batch: Histogram::of_numbers(NUMBERS),
-            sync_contents: Histogram::of_times(TIMES),
-            sync_names: Histogram::of_times(TIMES),
+            batch: Histogram::counts(NUMBERS),
+            sync_contents: Histogram::seconds(TIMES),
+            sync_names: Histogram::seconds(TIMES),
             delivery_queue: Gauge::new(),
             disk_queue: Gauge::new(),
             scan_queue: Gauge::new(),
@@ -179,8 +179,8 @@ impl Metrics {
             index_messages: Gauge::new(),
             index_octets: Gauge::new(),
             index_memory: Gauge::new(),
-            index_walks: Counter::new(),
-            index_looks: Counter::new(),
+            index_scans: Counter::new(),
+            index_rechecks: Counter::new(),
             watch: Gauge::new(),
             watch_events: Counter::new(),
             watch_overflows: Counter::new(),
@@ -195,19 +195,19 @@ impl Metrics {
     }
 
     /// Records that the server is ready.
-    pub fn start(&self) {
+    pub fn mark_started(&self) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.started.set(now.as_secs());
     }
 
     /// The figures of the listeners of that service.
-    pub fn listener(&self, service: &str) -> &Listener {
+    pub fn listener(&self, service: &str) -> &ListenerMetrics {
         let at = SERVICES.iter().position(|name| *name == service).unwrap_or_default();
         &self.listeners[at]
     }
 
     /// Sets whether the newest version of a file is invalid, so that an older one is in use.
-    pub fn stale(&self, file: &str, stale: bool) {
+    pub fn set_stale(&self, file: &str, stale: bool) {
         if let Some(at) = FILES.iter().position(|name| *name == file) {
             self.stale[at].set(u64::from(stale));
         }

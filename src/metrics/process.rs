@@ -7,13 +7,13 @@ use super::prometheus::{Family, Kind, Sample};
 /// The figures in `/proc` that can be read; a sandbox may hide some.
 pub(super) fn families() -> Vec<Family> {
     let gauge = |name, help, value: Option<f64>| {
-        value.map(|value| Family { name, kind: Kind::Gauge, help, samples: vec![Sample::alone(value)] })
+        value.map(|value| Family { name, kind: Kind::Gauge, help, samples: vec![Sample::unlabelled(value)] })
     };
     let cpu = cpu_seconds().map(|value| Family {
         name: "restante_cpu_seconds_total",
         kind: Kind::Counter,
         help: "CPU time of all threads.",
-        samples: vec![Sample::alone(value)],
+        samples: vec![Sample::unlabelled(value)],
     });
     let build = Family {
         name: "restante_build_info",
@@ -21,7 +21,7 @@ pub(super) fn families() -> Vec<Family> {
         help: "The running version: always 1.",
         samples: vec![Sample {
             labels: vec![("version", env!("CARGO_PKG_VERSION").into())],
-            ..Sample::alone(1.0)
+            ..Sample::unlabelled(1.0)
         }],
     };
     [

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Counter, FILES, Gauge, Histogram, Listener, Metrics, SERVICES, Words, process};
+use super::{Counter, FILES, Gauge, Histogram, LabelCounter, ListenerMetrics, Metrics, SERVICES, process};
 
 /// All samples of one name.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,7 +59,7 @@ impl Metrics {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {}", kind.name());
             for Sample { suffix, labels, value } in samples {
-                let _ = writeln!(text, "{name}{suffix}{} {value}", in_braces(&labels));
+                let _ = writeln!(text, "{name}{suffix}{} {value}", format_labels(&labels));
             }
         }
         text
@@ -83,48 +83,64 @@ impl Metrics {
 
     /// The current figures.
     pub fn families(&self) -> Vec<Family> {
-        let mut all = Vec::from(self.of_clients());
-        all.extend(self.of_mail());
-        all.extend(self.of_the_inside());
+        let mut all = Vec::from(self.client_families());
+        all.extend(self.mail_families());
+        all.extend(self.internal_families());
         all.extend(process::families());
         all
     }
 
-    fn of_clients(&self) -> [Family; 12] {
+    fn client_families(&self) -> [Family; 12] {
         [
             gauge(
                 "restante_start_time_seconds",
                 "Time when the server was ready, since 1970.",
                 &self.started,
             ),
-            self.levels("restante_connections", "Open connections.", |of| &of.open),
-            self.counts("restante_connections_total", "Connections accepted.", |of| &of.connections),
-            words("restante_turned_away_total", "Connections rejected.", "why", &self.turned_away),
-            self.counts("restante_received_bytes_total", "Octets received from clients, inside TLS.", |of| {
-                &of.received
+            self.gauges_by_service("restante_connections", "Open connections.", |of| &of.open),
+            self.counters_by_service("restante_connections_total", "Connections accepted.", |of| {
+                &of.connections
             }),
-            self.counts("restante_sent_bytes_total", "Octets sent to clients, inside TLS.", |of| &of.sent),
-            self.counts("restante_tls_handshakes_total", "Successful TLS handshakes.", |of| &of.secured),
-            self.counts(
+            words("restante_turned_away_total", "Connections rejected.", "why", &self.rejected),
+            self.counters_by_service(
+                "restante_received_bytes_total",
+                "Octets received from clients, inside TLS.",
+                |of| &of.received,
+            ),
+            self.counters_by_service(
+                "restante_sent_bytes_total",
+                "Octets sent to clients, inside TLS.",
+                |of| &of.sent,
+            ),
+            self.counters_by_service("restante_tls_handshakes_total", "Successful TLS handshakes.", |of| {
+                &of.tls_handshakes
+            }),
+            self.counters_by_service(
                 "restante_tls_failures_total",
                 "Failed TLS handshakes and broken TLS connections.",
-                |of| &of.not_secured,
+                |of| &of.tls_failures,
             ),
-            self.counts("restante_logins_total", "Logins.", |of| &of.logins),
-            self.counts("restante_logins_failed_total", "Logins with a wrong name or password.", |of| {
-                &of.logins_failed
-            }),
+            self.counters_by_service("restante_logins_total", "Logins.", |of| &of.logins),
+            self.counters_by_service(
+                "restante_logins_failed_total",
+                "Logins with a wrong name or password.",
+                |of| &of.logins_failed,
+            ),
             words("restante_refusals_total", "Refusals, by the codes of the reply.", "reply", &self.refusals),
             words("restante_ended_total", "Sessions that ended without QUIT.", "why", &self.ended),
         ]
     }
 
-    fn of_mail(&self) -> [Family; 9] {
+    fn mail_families(&self) -> [Family; 9] {
         [
-            self.counts("restante_messages_received_total", "Messages received.", |of| &of.messages),
-            self.counts("restante_messages_received_bytes_total", "Octets of these messages.", |of| {
-                &of.message_octets
+            self.counters_by_service("restante_messages_received_total", "Messages received.", |of| {
+                &of.messages
             }),
+            self.counters_by_service(
+                "restante_messages_received_bytes_total",
+                "Octets of these messages.",
+                |of| &of.message_octets,
+            ),
             counter(
                 "restante_deliveries_total",
                 "Deliveries, one for each mailbox of a message.",
@@ -146,14 +162,20 @@ impl Metrics {
                 "Time to make the names of a batch durable.",
                 &self.sync_names,
             ),
-            self.counts("restante_messages_read_total", "Messages read completely by clients.", |of| {
-                &of.read
-            }),
-            self.counts("restante_messages_deleted_total", "Messages deleted by clients.", |of| &of.deleted),
+            self.counters_by_service(
+                "restante_messages_read_total",
+                "Messages read completely by clients.",
+                |of| &of.retrieved,
+            ),
+            self.counters_by_service(
+                "restante_messages_deleted_total",
+                "Messages deleted by clients.",
+                |of| &of.deleted,
+            ),
         ]
     }
 
-    fn of_the_inside(&self) -> [Family; 22] {
+    fn internal_families(&self) -> [Family; 22] {
         let queues = [
             ("deliveries", &self.delivery_queue),
             ("disk", &self.disk_queue),
@@ -161,7 +183,7 @@ impl Metrics {
             ("passwords", &self.password_queue),
             ("log", &self.log_queue),
         ];
-        let queues = queues.map(|(queue, gauge)| Sample::of("queue", queue, gauge.get()));
+        let queues = queues.map(|(queue, gauge)| Sample::labelled("queue", queue, gauge.get()));
         [
             Family {
                 name: "restante_queue",
@@ -176,11 +198,11 @@ impl Metrics {
             gauge("restante_index_messages", "Messages in the indexed mailboxes.", &self.index_messages),
             gauge("restante_index_bytes", "Octets of these messages, as POP3 counts.", &self.index_octets),
             gauge("restante_index_memory_bytes", "Memory used by the index.", &self.index_memory),
-            counter("restante_index_walks_total", "Full scans of mailboxes.", &self.index_walks),
+            counter("restante_index_walks_total", "Full scans of mailboxes.", &self.index_scans),
             counter(
                 "restante_index_looks_total",
                 "Rechecks of single names in mailboxes.",
-                &self.index_looks,
+                &self.index_rechecks,
             ),
             gauge("restante_watch", "1 if the kernel reports changes, else 0.", &self.watch),
             counter("restante_watch_events_total", "Events received from the kernel.", &self.watch_events),
@@ -197,7 +219,7 @@ impl Metrics {
                 samples: FILES
                     .into_iter()
                     .zip(&self.stale)
-                    .map(|(file, stale)| Sample::of("file", file, stale.get()))
+                    .map(|(file, stale)| Sample::labelled("file", file, stale.get()))
                     .collect(),
             },
             counter("restante_log_lines_total", "Lines logged.", &self.log_lines),
@@ -207,7 +229,7 @@ impl Metrics {
                 name: "restante_loop_turn_longest_seconds",
                 kind: Kind::Gauge,
                 help: "The longest turn of the loop since the start.",
-                samples: vec![Sample::alone(self.loop_turn.longest.get() as f64 / 1e9)],
+                samples: vec![Sample::unlabelled(self.loop_turn.longest.get() as f64 / 1e9)],
             },
             counter(
                 "restante_loop_turns_long_total",
@@ -218,17 +240,27 @@ impl Metrics {
                 name: "restante_written_every_seconds",
                 kind: Kind::Gauge,
                 help: "Interval of writing these figures.",
-                samples: vec![Sample::alone(self.every.get() as f64 / 1e3)],
+                samples: vec![Sample::unlabelled(self.every.get() as f64 / 1e3)],
             },
             counter("restante_panics_total", "Panics, each a contained bug.", &self.panics),
         ]
     }
 
-    fn counts(&self, name: &'static str, help: &'static str, of: impl Fn(&Listener) -> &Counter) -> Family {
+    fn counters_by_service(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        of: impl Fn(&ListenerMetrics) -> &Counter,
+    ) -> Family {
         self.by_service(name, Kind::Counter, help, |listener| of(listener).get())
     }
 
-    fn levels(&self, name: &'static str, help: &'static str, of: impl Fn(&Listener) -> &Gauge) -> Family {
+    fn gauges_by_service(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        of: impl Fn(&ListenerMetrics) -> &Gauge,
+    ) -> Family {
         self.by_service(name, Kind::Gauge, help, |listener| of(listener).get())
     }
 
@@ -238,51 +270,51 @@ impl Metrics {
         name: &'static str,
         kind: Kind,
         help: &'static str,
-        value: impl Fn(&Listener) -> u64,
+        value: impl Fn(&ListenerMetrics) -> u64,
     ) -> Family {
         let used =
             SERVICES.iter().zip(&self.listeners).filter(|(_, listener)| listener.connections.get() > 0);
         let samples =
-            used.map(|(service, listener)| Sample::of("service", *service, value(listener))).collect();
+            used.map(|(service, listener)| Sample::labelled("service", *service, value(listener))).collect();
         Family { name, kind, help, samples }
     }
 }
 
 impl Sample {
-    fn of(label: &'static str, which: impl Into<String>, value: u64) -> Self {
+    fn labelled(label: &'static str, which: impl Into<String>, value: u64) -> Self {
         Self { suffix: "", labels: vec![(label, which.into())], value: value as f64 }
     }
 
-    pub(super) fn alone(value: f64) -> Self {
+    pub(super) fn unlabelled(value: f64) -> Self {
         Self { suffix: "", labels: Vec::new(), value }
     }
 }
 
 fn counter(name: &'static str, help: &'static str, counter: &Counter) -> Family {
-    Family { name, kind: Kind::Counter, help, samples: vec![Sample::alone(counter.get() as f64)] }
+    Family { name, kind: Kind::Counter, help, samples: vec![Sample::unlabelled(counter.get() as f64)] }
 }
 
 fn gauge(name: &'static str, help: &'static str, gauge: &Gauge) -> Family {
-    Family { name, kind: Kind::Gauge, help, samples: vec![Sample::alone(gauge.get() as f64)] }
+    Family { name, kind: Kind::Gauge, help, samples: vec![Sample::unlabelled(gauge.get() as f64)] }
 }
 
-fn words(name: &'static str, help: &'static str, label: &'static str, words: &Words) -> Family {
-    let samples = words.read().into_iter().map(|(word, n)| Sample::of(label, word, n)).collect();
+fn words(name: &'static str, help: &'static str, label: &'static str, words: &LabelCounter) -> Family {
+    let samples = words.snapshot().into_iter().map(|(word, n)| Sample::labelled(label, word, n)).collect();
     Family { name, kind: Kind::Counter, help, samples }
 }
 
 fn histogram(name: &'static str, help: &'static str, histogram: &Histogram) -> Family {
-    let (upto, count, sum) = histogram.read();
+    let (upto, count, sum) = histogram.snapshot();
     let bounds =
         upto.into_iter().map(|(bound, n)| (bound.to_string(), n)).chain([("+Inf".to_owned(), count)]);
-    let bucket = |(bound, n)| Sample { suffix: "_bucket", ..Sample::of("le", bound, n) };
+    let bucket = |(bound, n)| Sample { suffix: "_bucket", ..Sample::labelled("le", bound, n) };
     let mut samples: Vec<Sample> = bounds.map(bucket).collect();
-    samples.push(Sample { suffix: "_sum", ..Sample::alone(sum) });
-    samples.push(Sample { suffix: "_count", ..Sample::alone(count as f64) });
+    samples.push(Sample { suffix: "_sum", ..Sample::unlabelled(sum) });
+    samples.push(Sample { suffix: "_count", ..Sample::unlabelled(count as f64) });
     Family { name, kind: Kind::Histogram, help, samples }
 }
 
-fn in_braces(labels: &[(&str, String)]) -> String {
+fn format_labels(labels: &[(&str, String)]) -> String {
     if labels.is_empty() {
         return String::new();
     }
@@ -301,8 +333,8 @@ mod tests {
     #[test]
     fn labels_are_written_so_that_they_read_back() {
         let labels = [("why", "say \"a\\b\"\n".to_owned()), ("reply", "-ERR-[IN-USE]".to_owned())];
-        assert_eq!(in_braces(&labels), r#"{why="say \"a\\b\"\n",reply="-ERR-[IN-USE]"}"#);
-        assert_eq!(in_braces(&[]), "");
+        assert_eq!(format_labels(&labels), r#"{why="say \"a\\b\"\n",reply="-ERR-[IN-USE]"}"#);
+        assert_eq!(format_labels(&[]), "");
     }
 
     #[test]
@@ -317,8 +349,8 @@ mod tests {
     #[test]
     fn the_lines_for_the_log_have_no_buckets_and_a_word_for_each_number() {
         let metrics = Metrics::new();
-        metrics.listener("pop3").connections.one();
-        metrics.turned_away.one("too many from one address");
+        metrics.listener("pop3").connections.inc();
+        metrics.rejected.inc("too many from one address");
         let lines = metrics.lines();
         let has = |wanted: &str| lines.iter().any(|line| line.split(' ').any(|word| word == wanted));
         assert!(

@@ -12,11 +12,11 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::{METRICS, location};
-use crate::safe_file::{self, Directory, Keep};
+use crate::safe_file::{self, Directory, Durability};
 
 /// The file of the figures, and the interval.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct ExportConfig {
     /// The configured file.
     pub file: Option<PathBuf>,
     /// The server's spool and host name, which identify its figures.
@@ -25,16 +25,16 @@ pub struct Plan {
     pub every: Duration,
 }
 
-impl Plan {
+impl ExportConfig {
     /// The file to write. `None` if there is no usable directory.
     pub fn path(&self) -> Option<PathBuf> {
         let (spool, hostname) = &self.server;
-        self.file.clone().or_else(|| location::to_write(spool, hostname))
+        self.file.clone().or_else(|| location::export_path(spool, hostname))
     }
 
     /// Starts publishing. The server also runs without it.
     pub fn start(&self) -> Option<Publisher> {
-        METRICS.start();
+        METRICS.mark_started();
         let Some(path) = self.path() else {
             log::warn!("metrics not written: no directory is usable; choose a file with `file` in [metrics]");
             return None;
@@ -74,12 +74,12 @@ impl Publisher {
 impl Drop for Publisher {
     fn drop(&mut self) {
         self.end = None;
-        let _ = self.ended.recv_timeout(PATIENCE); // the end of the server does not wait for a hanging disk
+        let _ = self.ended.recv_timeout(STOP_TIMEOUT); // the end of the server does not wait for a hanging disk
     }
 }
 
 fn run(path: &Path, about: &str, every: Duration, end: &Receiver<()>) {
-    sweep(path);
+    remove_stale_files(path);
     let mut failed = false;
     loop {
         match replace(path, format!("# {about}\n{}", METRICS.text()).as_bytes()) {
@@ -100,7 +100,7 @@ fn run(path: &Path, about: &str, every: Duration, end: &Receiver<()>) {
 /// node_exporter reads only *.prom.
 fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let (directory, name) = at(path)?;
-    directory.replace(name, 0o644, text, Keep::Cached)
+    directory.replace(name, 0o644, text, Durability::Cached)
 }
 
 /// Opens the directory each time, because another may have replaced it.
@@ -110,7 +110,7 @@ fn at(path: &Path) -> io::Result<(Directory, &OsStr)> {
 }
 
 /// Removes the files of servers that were killed, if the directory has only figures.
-fn sweep(path: &Path) {
+fn remove_stale_files(path: &Path) {
     let is_figures = |name: &OsStr| {
         let name = name.to_str().and_then(|name| name.strip_suffix(location::ENDING));
         name.is_some_and(|name| name.len() == 8 && name.bytes().all(|b| b.is_ascii_hexdigit()))
@@ -121,9 +121,9 @@ fn sweep(path: &Path) {
     }
     let is_old = |name: &OsStr| {
         let written = directory.modified(name);
-        written.is_some_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > OLD))
+        written.is_some_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > STALE_AGE))
     };
-    let rubbish = |name: &OsStr| is_figures(name) || safe_file::is_unfinished(name);
+    let rubbish = |name: &OsStr| is_figures(name) || safe_file::is_tmp_name(name);
     for name in directory.names().unwrap_or_default() {
         if rubbish(&name) && is_old(&name) {
             let _ = directory.remove(&name); // tried again next time
@@ -131,8 +131,8 @@ fn sweep(path: &Path) {
     }
 }
 
-const PATIENCE: Duration = Duration::from_millis(500);
-const OLD: Duration = Duration::from_secs(24 * 3600);
+const STOP_TIMEOUT: Duration = Duration::from_millis(500);
+const STALE_AGE: Duration = Duration::from_secs(24 * 3600);
 
 #[cfg(test)]
 mod tests {
@@ -172,14 +172,14 @@ mod tests {
     #[test]
     fn what_was_left_behind_long_ago_is_removed_and_nothing_else() {
         let home = tempfile::tempdir().unwrap();
-        let old = SystemTime::now() - 2 * OLD;
+        let old = SystemTime::now() - 2 * STALE_AGE;
         for name in ["0123abcd.prom", "notes.prom", "89abcdef.prom", "0123abcd.txt"] {
             let file = File::create(home.path().join(name)).unwrap();
             file.set_modified(if name.starts_with('8') { SystemTime::now() } else { old }).unwrap();
         }
-        sweep(&home.path().join("restante.prom"));
+        remove_stale_files(&home.path().join("restante.prom"));
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 4, "not our directory");
-        sweep(&home.path().join("00000000.prom"));
+        remove_stale_files(&home.path().join("00000000.prom"));
         assert!(!home.path().join("0123abcd.prom").exists());
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 3);
     }

@@ -14,29 +14,29 @@ use crate::{
 
 /// The figures of a server at one moment.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Reading {
+pub struct MetricsSnapshot {
     /// Time of writing, since 1970.
     pub written: Duration,
-    about: Option<String>,
-    samples: Vec<Line>,
+    description: Option<String>,
+    samples: Vec<SampleLine>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-struct Line {
+struct SampleLine {
     name: String,
     labels: Vec<(String, String)>,
     value: f64,
 }
 
-impl Reading {
+impl MetricsSnapshot {
     /// Reads a file named by the user.
     ///
     /// # Errors
     /// The file cannot be read, or is not a file of figures.
-    pub fn of(path: &Path) -> io::Result<Self> {
+    pub fn from_file(path: &Path) -> io::Result<Self> {
         let file = open_regular(path)?;
         let written = file.metadata()?.modified()?;
-        Self::taken((read_open(file, LONGEST)?, written))
+        Self::from_text((read_open(file, MAX_FILE)?, written))
     }
 
     /// Reads a file in a directory.
@@ -44,10 +44,10 @@ impl Reading {
     /// # Errors
     /// The file cannot be read, belongs to another user, or is not a file of figures.
     pub fn in_directory(directory: &Directory, name: &OsStr) -> io::Result<Self> {
-        Self::taken(directory.read(name, LONGEST)?)
+        Self::from_text(directory.read(name, MAX_FILE)?)
     }
 
-    fn taken((text, written): (Vec<u8>, SystemTime)) -> io::Result<Self> {
+    fn from_text((text, written): (Vec<u8>, SystemTime)) -> io::Result<Self> {
         let wrong = || io::Error::new(io::ErrorKind::InvalidData, "not a file of figures");
         let text = String::from_utf8(text).map_err(|_| wrong())?;
         Self::parse(&text, written)
@@ -60,12 +60,16 @@ impl Reading {
         let written = written.duration_since(UNIX_EPOCH).unwrap_or_default();
         let about = text.lines().find_map(|line| line.strip_prefix("# restante "));
         let about = about.map(|about| format!("restante {about}"));
-        Some(Self { written, about, samples: lines.map(Line::parse).collect::<Option<_>>()? })
+        Some(Self {
+            written,
+            description: about,
+            samples: lines.map(SampleLine::parse).collect::<Option<_>>()?,
+        })
     }
 
     /// Name and version of the server.
-    pub fn about(&self) -> Option<&str> {
-        self.about.as_deref()
+    pub fn description(&self) -> Option<&str> {
+        self.description.as_deref()
     }
 
     /// Age of the figures.
@@ -124,7 +128,7 @@ impl Reading {
     }
 
     /// All figures, by name with labels.
-    pub fn all(&self) -> impl Iterator<Item = (String, f64)> {
+    pub fn samples(&self) -> impl Iterator<Item = (String, f64)> {
         self.samples.iter().map(|line| {
             let labels: Vec<String> =
                 line.labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
@@ -134,7 +138,7 @@ impl Reading {
     }
 }
 
-impl Line {
+impl SampleLine {
     fn parse(text: &str) -> Option<Self> {
         let (left, value) = text.rsplit_once(' ')?;
         let value = value.parse().ok()?;
@@ -171,7 +175,7 @@ fn quoted(text: &str) -> Option<(String, usize)> {
 }
 
 /// Octets of figures that are read at most; a server writes about 40 KiB.
-const LONGEST: u64 = 4 << 20;
+const MAX_FILE: u64 = 4 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -184,13 +188,14 @@ mod tests {
     fn what_was_written_reads_back() {
         let metrics = Metrics::new();
         metrics.started.set(1_000);
-        metrics.refusals.one("550-5.1.1");
-        metrics.refusals.one("say \"a\\b\"\n{x=1} ");
+        metrics.refusals.inc("550-5.1.1");
+        metrics.refusals.inc("say \"a\\b\"\n{x=1} ");
         metrics.listener("lmtp").connections.add(3);
         for micros in [300, 300, 300, 4_000] {
-            metrics.delivery_time.took(Duration::from_micros(micros));
+            metrics.delivery_time.observe_duration(Duration::from_micros(micros));
         }
-        let reading = Reading::parse(&metrics.text(), UNIX_EPOCH + Duration::from_secs(1_060)).unwrap();
+        let reading =
+            MetricsSnapshot::parse(&metrics.text(), UNIX_EPOCH + Duration::from_secs(1_060)).unwrap();
         assert_eq!(reading.uptime(), Duration::from_secs(60));
         assert_eq!(reading.labelled("restante_connections_total", "lmtp"), 3.0);
         assert_eq!(reading.labelled("restante_connections_total", "smtp"), 0.0);
@@ -212,7 +217,7 @@ mod tests {
         for text in ["", "hello\n", "restante_bodies 1\n", "restante_start_time_seconds{ 1\n"] {
             let home = tempfile::tempdir().unwrap();
             fs::write(home.path().join("x"), text).unwrap();
-            assert!(Reading::of(&home.path().join("x")).is_err(), "{text:?}");
+            assert!(MetricsSnapshot::from_file(&home.path().join("x")).is_err(), "{text:?}");
         }
     }
 }

@@ -7,47 +7,47 @@ use std::{
 };
 
 use super::{
-    app::Visit,
+    app::App,
     folder::Folder,
-    message_view::{Summary, View},
+    message_view::{MessageView, Summary},
 };
 use crate::client::{
-    Trouble, display,
-    strings::{self, Words},
+    ClientError, display,
+    strings::{self, LocalizedText},
 };
 use crate::printable;
 
 /// The person that a list shows for each message: the sender or the recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shown {
-    Writer,
-    Reader,
+pub(crate) enum AddressColumn {
+    From,
+    To,
 }
 
 /// A command typed below a list.
 #[derive(Debug, PartialEq, Eq)]
-enum Wish {
+enum ListCommand {
     Read(u32),
     Delete(Vec<u32>),
     Undelete(Vec<u32>),
     Next,
     Previous,
-    Again,
+    Refresh,
     Back,
-    Nonsense,
+    Invalid,
 }
 
-impl Wish {
-    fn of(typed: &str) -> Self {
+impl ListCommand {
+    fn parse(typed: &str) -> Self {
         let (word, rest) = typed.trim().split_once(char::is_whitespace).unwrap_or((typed.trim(), ""));
         match (word.to_lowercase().as_str(), numbers(rest)) {
             ("q", _) => Self::Back,
             ("n", _) => Self::Next,
             ("p", _) => Self::Previous,
-            ("" | "l", _) => Self::Again,
+            ("" | "l", _) => Self::Refresh,
             ("d", Some(numbers)) if !numbers.is_empty() => Self::Delete(numbers),
             ("u", Some(numbers)) if !numbers.is_empty() => Self::Undelete(numbers),
-            (number, _) => number.parse().map_or(Self::Nonsense, Self::Read),
+            (number, _) => number.parse().map_or(Self::Invalid, Self::Read),
         }
     }
 }
@@ -66,13 +66,13 @@ fn numbers(text: &str) -> Option<Vec<u32>> {
     Some(found.into_iter().collect())
 }
 
-impl Visit<'_> {
+impl App<'_> {
     /// Shows a list page by page, newest first, until the user goes back.
-    pub(crate) fn browse(&mut self, folder: &mut Folder, shown: Shown) -> Result<(), Trouble> {
+    pub(crate) fn browse(&mut self, folder: &mut Folder, shown: AddressColumn) -> Result<(), ClientError> {
         let language = self.terminal.language();
         let (name, prompt) = match shown {
-            Shown::Writer => (strings::INBOX, strings::BROWSE),
-            Shown::Reader => (strings::SENT, strings::BROWSE_SENT),
+            AddressColumn::From => (strings::INBOX, strings::BROWSE),
+            AddressColumn::To => (strings::SENT, strings::BROWSE_SENT),
         };
         let mut page = 0;
         let mut fresh = true;
@@ -82,11 +82,11 @@ impl Visit<'_> {
             let pages = folder.entries.len().div_ceil(rows);
             page = page.min(pages - 1); // the window may have grown
             if fresh {
-                let title = self.terminal.filled(name, &[]);
-                let title = self.terminal.filled(strings::PAGE_OF, &[&title, &(page + 1), &pages]);
+                let title = self.terminal.localize(name, &[]);
+                let title = self.terminal.localize(strings::PAGE_OF, &[&title, &(page + 1), &pages]);
                 self.terminal.show("");
                 self.terminal.title(&title);
-                self.terminal.show(&head(columns, shown, language));
+                self.terminal.show(&table_header(columns, shown, language));
                 let newest = folder.entries.len() - page * rows;
                 for place in (newest.saturating_sub(rows)..newest).rev() {
                     let row = self.row(folder, place, columns, shown)?;
@@ -94,22 +94,22 @@ impl Visit<'_> {
                 }
             }
             fresh = true;
-            let Some(typed) = self.terminal.ask(prompt.text(language)) else { return Ok(()) };
-            match Wish::of(&typed) {
-                Wish::Back => return Ok(()),
-                Wish::Next => page = (page + 1).min(pages - 1),
-                Wish::Previous => page = page.saturating_sub(1),
-                Wish::Again => {}
-                Wish::Read(number) => fresh = self.read(folder, number)?,
-                Wish::Delete(numbers) => self.mark(folder, &numbers, true)?,
-                Wish::Undelete(numbers) => self.mark(folder, &numbers, false)?,
-                Wish::Nonsense => {
-                    self.terminal.say(strings::NO_SUCH_CHOICE, &[&typed]);
+            let Some(typed) = self.terminal.prompt(prompt.text(language)) else { return Ok(()) };
+            match ListCommand::parse(&typed) {
+                ListCommand::Back => return Ok(()),
+                ListCommand::Next => page = (page + 1).min(pages - 1),
+                ListCommand::Previous => page = page.saturating_sub(1),
+                ListCommand::Refresh => {}
+                ListCommand::Read(number) => fresh = self.show_message(folder, number)?,
+                ListCommand::Delete(numbers) => self.set_deleted(folder, &numbers, true)?,
+                ListCommand::Undelete(numbers) => self.set_deleted(folder, &numbers, false)?,
+                ListCommand::Invalid => {
+                    self.terminal.print_localized(strings::NO_SUCH_CHOICE, &[&typed]);
                     fresh = false;
                 }
             }
         }
-        self.terminal.say(strings::EMPTY, &[]);
+        self.terminal.print_localized(strings::EMPTY, &[]);
         Ok(())
     }
 
@@ -118,59 +118,59 @@ impl Visit<'_> {
         folder: &mut Folder,
         place: usize,
         columns: usize,
-        shown: Shown,
-    ) -> Result<String, Trouble> {
+        shown: AddressColumn,
+    ) -> Result<String, ClientError> {
         let language = self.terminal.language();
         let Summary { from, to, subject, date } = folder.summary(place)?;
         let entry = &folder.entries[place];
-        let who = if shown == Shown::Writer { from } else { to };
+        let who = if shown == AddressColumn::From { from } else { to };
         let mark = if entry.deleted { strings::MARK.text(language) } else { "" };
         let subject = if subject.is_empty() { strings::NO_SUBJECT.text(language) } else { &subject };
         let size = printable::size(entry.octets);
-        Ok(laid_out(columns, [&entry.number.to_string(), mark, &who, subject, &date, &size]))
+        Ok(table_row(columns, [&entry.number.to_string(), mark, &who, subject, &date, &size]))
     }
 
     /// Marks messages as deleted, or removes the mark.
-    fn mark(&mut self, folder: &mut Folder, numbers: &[u32], delete: bool) -> Result<(), Trouble> {
+    fn set_deleted(&mut self, folder: &mut Folder, numbers: &[u32], delete: bool) -> Result<(), ClientError> {
         if !folder.can_delete() {
-            self.terminal.say(strings::NOT_DELETED_HERE, &[]);
+            self.terminal.print_localized(strings::NOT_DELETED_HERE, &[]);
             return Ok(());
         }
         let mut done = Vec::new();
         for &number in numbers {
-            let Some(place) = folder.place(number) else {
-                self.terminal.say(strings::NO_SUCH_MESSAGE, &[&number]);
+            let Some(place) = folder.index_of(number) else {
+                self.terminal.print_localized(strings::NO_SUCH_MESSAGE, &[&number]);
                 continue;
             };
             let marked = if delete { folder.delete(place) } else { folder.undelete(place) };
             match marked {
                 Ok(()) => done.push(number.to_string()),
-                Err(trouble) if trouble.is_lost() => return Err(trouble),
-                Err(trouble) => self.tell(&trouble),
+                Err(error) if error.is_connection_lost() => return Err(error),
+                Err(error) => self.show_error(&error),
             }
         }
         let told = if delete { strings::WILL_BE_DELETED } else { strings::KEPT };
         if !done.is_empty() {
-            self.terminal.say(told, &[&done.join(", ")]);
+            self.terminal.print_localized(told, &[&done.join(", ")]);
         }
         Ok(())
     }
 
     /// Shows one message. Returns true if the list must be printed again.
-    fn read(&mut self, folder: &mut Folder, number: u32) -> Result<bool, Trouble> {
-        let Some(place) = folder.place(number) else {
-            self.terminal.say(strings::NO_SUCH_MESSAGE, &[&number]);
+    fn show_message(&mut self, folder: &mut Folder, number: u32) -> Result<bool, ClientError> {
+        let Some(place) = folder.index_of(number) else {
+            self.terminal.print_localized(strings::NO_SUCH_MESSAGE, &[&number]);
             return Ok(false);
         };
         if folder.entries[place].deleted {
-            self.terminal.say(strings::IS_DELETED, &[&number]);
+            self.terminal.print_localized(strings::IS_DELETED, &[&number]);
             return Ok(false);
         }
         let view = match folder.message(place) {
-            Ok(message) => View::of(&message),
-            Err(trouble) if trouble.is_lost() => return Err(trouble),
-            Err(trouble) => {
-                self.tell(&trouble);
+            Ok(message) => MessageView::parse(&message),
+            Err(error) if error.is_connection_lost() => return Err(error),
+            Err(error) => {
+                self.show_error(&error);
                 return Ok(false);
             }
         };
@@ -179,24 +179,24 @@ impl Visit<'_> {
         self.terminal.page(&lines);
         loop {
             let prompt = strings::READ_PROMPT.text(self.terminal.language());
-            let typed = self.terminal.ask(prompt);
+            let typed = self.terminal.prompt(prompt);
             let typed = typed.as_deref().map(str::trim).unwrap_or_default();
             let (word, rest) = typed.split_at(typed.find(char::is_whitespace).unwrap_or(typed.len()));
             match word {
                 "" | "q" => return Ok(true),
-                "s" => self.save(&view, rest.trim()),
+                "s" => self.save_attachment(&view, rest.trim()),
                 "r" => self.write(Some(&view))?,
                 "d" => {
-                    self.mark(folder, &[number], true)?;
+                    self.set_deleted(folder, &[number], true)?;
                     return Ok(true);
                 }
-                other => self.terminal.say(strings::NO_SUCH_CHOICE, &[&other]),
+                other => self.terminal.print_localized(strings::NO_SUCH_CHOICE, &[&other]),
             }
         }
     }
 
     /// Formats a message in lines that fit the window.
-    fn lines(&self, view: &View) -> Vec<String> {
+    fn lines(&self, view: &MessageView) -> Vec<String> {
         let language = self.terminal.language();
         let (columns, _) = self.terminal.size();
         let mut lines = Vec::new();
@@ -205,13 +205,13 @@ impl Visit<'_> {
                 .iter()
                 .find(|(field, _)| field == name)
                 .map_or(*name, |(_, words)| words.text(language));
-            let mut folded = display::folded(&format!("{name}: {value}"), columns).into_iter();
+            let mut folded = display::fold(&format!("{name}: {value}"), columns).into_iter();
             let first = folded.next().unwrap_or_default();
             lines.push(first.replacen(&format!("{name}:"), &self.terminal.bold(&format!("{name}:")), 1));
             lines.extend(folded.map(|line| format!("  {line}")));
         }
         lines.push(String::new());
-        lines.extend(display::folded(&view.text, columns));
+        lines.extend(display::fold(&view.text, columns));
         if !view.parts.is_empty() {
             lines.extend([String::new(), self.terminal.bold(strings::ATTACHMENTS.text(language))]);
             for (number, part) in (1..).zip(&view.parts) {
@@ -223,23 +223,23 @@ impl Visit<'_> {
     }
 
     /// Saves an attachment in a directory that the user chooses.
-    fn save(&mut self, view: &View, number: &str) {
+    fn save_attachment(&mut self, view: &MessageView, number: &str) {
         let number = if number.is_empty() && view.parts.len() == 1 { "1" } else { number };
         let place = number.parse().ok().and_then(|number: usize| number.checked_sub(1));
         let Some(part) = place.and_then(|place| view.parts.get(place)) else {
-            return self.terminal.say(strings::NO_SUCH_ATTACHMENT, &[&number]);
+            return self.terminal.print_localized(strings::NO_SUCH_ATTACHMENT, &[&number]);
         };
         let prompt = strings::ASK_DIRECTORY.text(self.terminal.language());
-        let Some(directory) = self.terminal.ask_or(prompt, ".") else { return };
-        match part.save(&path(&directory)) {
-            Ok(path) => self.terminal.say(strings::SAVED, &[&path.display()]),
-            Err(error) => self.terminal.say(strings::NOT_SAVED, &[&directory, &error]),
+        let Some(directory) = self.terminal.prompt_with_default(prompt, ".") else { return };
+        match part.save(&expand_home(&directory)) {
+            Ok(path) => self.terminal.print_localized(strings::SAVED, &[&path.display()]),
+            Err(error) => self.terminal.print_localized(strings::NOT_SAVED, &[&directory, &error]),
         }
     }
 }
 
 /// A typed path: `~` is the home directory, as in a shell.
-pub(crate) fn path(typed: &str) -> PathBuf {
+pub(crate) fn expand_home(typed: &str) -> PathBuf {
     let home = || env::var_os("HOME").map(PathBuf::from);
     match typed.strip_prefix('~') {
         Some("") => home().unwrap_or_else(|| typed.into()),
@@ -250,22 +250,24 @@ pub(crate) fn path(typed: &str) -> PathBuf {
     }
 }
 
-fn head(columns: usize, shown: Shown, language: strings::Language) -> String {
-    let who = if shown == Shown::Writer { strings::HEAD_FROM } else { strings::HEAD_TO };
+fn table_header(columns: usize, shown: AddressColumn, language: strings::Language) -> String {
+    let who = if shown == AddressColumn::From { strings::HEAD_FROM } else { strings::HEAD_TO };
     let [number, who, subject, date, size] =
         [strings::HEAD_NUMBER, who, strings::HEAD_SUBJECT, strings::HEAD_DATE, strings::HEAD_SIZE]
             .map(|words| words.text(language));
-    laid_out(columns, [number, "", who, subject, date, size])
+    table_row(columns, [number, "", who, subject, date, size])
 }
 
 /// Formats number, mark, person, subject, date and size in one line, at most as wide as the window.
-fn laid_out(columns: usize, [number, mark, who, subject, date, size]: [&str; 6]) -> String {
+fn table_row(columns: usize, [number, mark, who, subject, date, size]: [&str; 6]) -> String {
     let columns = columns.min(WIDEST);
     let who_columns = (columns / 4).max(8);
     let fixed = NUMBER + 1 + MARK + 1 + who_columns + 1 + 1 + DATE + 1 + SIZE;
-    let (who, subject) =
-        (display::column(who, who_columns), display::column(subject, columns.saturating_sub(fixed).max(4)));
-    let (mark, date) = (display::column(mark, MARK), display::column(date, DATE));
+    let (who, subject) = (
+        display::pad_to_width(who, who_columns),
+        display::pad_to_width(subject, columns.saturating_sub(fixed).max(4)),
+    );
+    let (mark, date) = (display::pad_to_width(mark, MARK), display::pad_to_width(date, DATE));
     format!("{number:>NUMBER$} {mark} {who} {subject} {date} {size:>SIZE$}")
 }
 
@@ -278,7 +280,7 @@ const WIDEST: usize = 120;
 /// Messages in one range.
 const MOST_AT_ONCE: usize = 10_000;
 /// Header fields in the user's language.
-const FIELDS: [(&str, Words); 5] = [
+const FIELDS: [(&str, LocalizedText); 5] = [
     ("From", strings::HEAD_FROM),
     ("To", strings::HEAD_TO),
     ("Cc", strings::ASK_CC),
@@ -295,20 +297,20 @@ mod tests {
     #[test]
     fn a_wish_is_a_letter_and_numbers() {
         for (typed, wish) in [
-            ("12", Wish::Read(12)),
-            (" d 2 5-7,9 ", Wish::Delete(vec![2, 5, 6, 7, 9])),
-            ("U 3 3", Wish::Undelete(vec![3])),
-            ("", Wish::Again),
-            ("n", Wish::Next),
-            ("p", Wish::Previous),
-            ("q", Wish::Back),
-            ("d", Wish::Nonsense),
-            ("d 7-5", Wish::Nonsense),
-            ("d 1-99999999", Wish::Nonsense),
-            ("d x", Wish::Nonsense),
-            ("-1", Wish::Nonsense),
+            ("12", ListCommand::Read(12)),
+            (" d 2 5-7,9 ", ListCommand::Delete(vec![2, 5, 6, 7, 9])),
+            ("U 3 3", ListCommand::Undelete(vec![3])),
+            ("", ListCommand::Refresh),
+            ("n", ListCommand::Next),
+            ("p", ListCommand::Previous),
+            ("q", ListCommand::Back),
+            ("d", ListCommand::Invalid),
+            ("d 7-5", ListCommand::Invalid),
+            ("d 1-99999999", ListCommand::Invalid),
+            ("d x", ListCommand::Invalid),
+            ("-1", ListCommand::Invalid),
         ] {
-            assert_eq!(Wish::of(typed), wish, "{typed:?}");
+            assert_eq!(ListCommand::parse(typed), wish, "{typed:?}");
         }
     }
 
@@ -317,9 +319,9 @@ mod tests {
         let cells =
             ["10000", "D", "日本語 日本語 日本語 日本語", &"é".repeat(200), "2026-11-21 18:05", "1023 KiB"];
         for columns in [60, 80, 100, 120] {
-            assert_eq!(laid_out(columns, cells).width(), columns);
+            assert_eq!(table_row(columns, cells).width(), columns);
         }
-        assert_eq!(laid_out(300, cells).width(), WIDEST);
-        assert!(laid_out(40, cells).width() <= 50);
+        assert_eq!(table_row(300, cells).width(), WIDEST);
+        assert!(table_row(40, cells).width() <= 50);
     }
 }

@@ -2,10 +2,10 @@
 
 use std::{collections::HashMap, io};
 
-use super::{message_view::Summary, sent_folder::Copies};
+use super::{message_view::Summary, sent_folder::SentFolder};
 use crate::client::{
-    Trouble,
-    pop3::{Listed, Pop3},
+    ClientError,
+    pop3::{ListEntry, Pop3},
 };
 
 /// The place that messages are read from.
@@ -14,9 +14,9 @@ pub(crate) enum Source {
     /// A POP3 session.
     Server(Pop3),
     /// The local copies of sent messages.
-    Disk(Copies),
+    Disk(SentFolder),
     /// Nothing: the last session has ended, and the next one has not begun.
-    Nowhere,
+    Disconnected,
 }
 
 /// One message of a list.
@@ -32,7 +32,7 @@ pub(crate) struct Entry {
 }
 
 /// Summaries that an earlier session fetched, by unique id.
-pub(crate) type Known = HashMap<String, Summary>;
+pub(crate) type SummaryCache = HashMap<String, Summary>;
 
 /// A list of messages, oldest first.
 #[derive(Debug)]
@@ -43,11 +43,11 @@ pub(crate) struct Folder {
 
 impl Folder {
     /// Lists the messages of a server. Summaries known from an earlier session are not fetched again.
-    pub(crate) fn at(mut pop3: Pop3, mut known: Known) -> Result<Self, Trouble> {
+    pub(crate) fn open(mut pop3: Pop3, mut known: SummaryCache) -> Result<Self, ClientError> {
         let listed = pop3.list()?;
         let mut ids: HashMap<u32, String> = pop3.unique_ids()?.into_iter().collect();
         let mut entries = Vec::with_capacity(listed.len());
-        for Listed { number, octets } in listed {
+        for ListEntry { number, octets } in listed {
             let id = ids.remove(&number);
             let summary = id.as_ref().and_then(|id| known.remove(id));
             entries.push(Entry { id, summary, ..Entry::new(number, octets) });
@@ -56,33 +56,33 @@ impl Folder {
     }
 
     /// The summaries that the next session need not fetch.
-    pub(crate) fn known(&self) -> Known {
+    pub(crate) fn summary_cache(&self) -> SummaryCache {
         let entries = self.entries.iter();
         entries.filter_map(|entry| entry.id.clone().zip(entry.summary.clone())).collect()
     }
 
-    pub(crate) fn of_copies(copies: Copies) -> Self {
+    pub(crate) fn from_sent_folder(copies: SentFolder) -> Self {
         let entries = (1..).zip(copies.sizes()).map(|(number, octets)| Entry::new(number, octets)).collect();
         Self { entries, source: Source::Disk(copies) }
     }
 
     /// The folder between two sessions.
-    pub(crate) fn nowhere() -> Self {
-        Self { source: Source::Nowhere, entries: Vec::new() }
+    pub(crate) fn disconnected() -> Self {
+        Self { source: Source::Disconnected, entries: Vec::new() }
     }
 
     /// True if there is a session or a disk to read from.
-    pub(crate) fn is_somewhere(&self) -> bool {
-        !matches!(self.source, Source::Nowhere)
+    pub(crate) fn is_connected(&self) -> bool {
+        !matches!(self.source, Source::Disconnected)
     }
 
     /// The index of the message with that number.
-    pub(crate) fn place(&self, number: u32) -> Option<usize> {
+    pub(crate) fn index_of(&self, number: u32) -> Option<usize> {
         self.entries.iter().position(|entry| entry.number == number)
     }
 
     /// The summary of a message. Its header is fetched at the first call.
-    pub(crate) fn summary(&mut self, place: usize) -> Result<Summary, Trouble> {
+    pub(crate) fn summary(&mut self, place: usize) -> Result<Summary, ClientError> {
         let entry = &mut self.entries[place];
         if let Some(known) = &entry.summary {
             return Ok(known.clone());
@@ -93,25 +93,25 @@ impl Folder {
         }
         let header = match &mut self.source {
             Source::Server(pop3) => match pop3.top(entry.number, 0)? {
-                None if entry.octets < SMALL => match pop3.retrieve(entry.number) {
-                    Err(Trouble::Denied(_)) => None, // deleted, or unreadable at the moment: the list goes on without it
+                None if entry.octets < MAX_WHOLE_FETCH => match pop3.retrieve(entry.number) {
+                    Err(ClientError::Denied(_)) => None, // deleted, or unreadable at the moment: the list goes on without it
                     message => Some(message?),
                 },
                 header => header,
             },
             Source::Disk(copies) => copies.read(place).ok(),
-            Source::Nowhere => None,
+            Source::Disconnected => None,
         };
-        let summary = header.map(|header| Summary::of(&header)).unwrap_or_default();
+        let summary = header.map(|header| Summary::parse(&header)).unwrap_or_default();
         entry.summary = Some(summary.clone());
         Ok(summary)
     }
 
-    pub(crate) fn message(&mut self, place: usize) -> Result<Vec<u8>, Trouble> {
+    pub(crate) fn message(&mut self, place: usize) -> Result<Vec<u8>, ClientError> {
         match &mut self.source {
             Source::Server(pop3) => pop3.retrieve(self.entries[place].number),
-            Source::Disk(copies) => copies.read(place).map_err(Trouble::Disk),
-            Source::Nowhere => Err(Trouble::Disk(io::ErrorKind::NotFound.into())),
+            Source::Disk(copies) => copies.read(place).map_err(ClientError::Disk),
+            Source::Disconnected => Err(ClientError::Disk(io::ErrorKind::NotFound.into())),
         }
     }
 
@@ -120,13 +120,13 @@ impl Folder {
         matches!(self.source, Source::Server(_))
     }
 
-    pub(crate) fn delete(&mut self, place: usize) -> Result<(), Trouble> {
+    pub(crate) fn delete(&mut self, place: usize) -> Result<(), ClientError> {
         let entry = &mut self.entries[place];
         match &mut self.source {
             Source::Server(pop3) if !entry.deleted => pop3.delete(entry.number)?,
             Source::Server(_) => {}
-            Source::Disk(_) | Source::Nowhere => {
-                return Err(Trouble::Disk(io::ErrorKind::Unsupported.into()));
+            Source::Disk(_) | Source::Disconnected => {
+                return Err(ClientError::Disk(io::ErrorKind::Unsupported.into()));
             }
         }
         entry.deleted = true;
@@ -134,7 +134,7 @@ impl Folder {
     }
 
     /// Removes one mark. POP3 can only remove all (RSET), so the other marks are set again.
-    pub(crate) fn undelete(&mut self, place: usize) -> Result<(), Trouble> {
+    pub(crate) fn undelete(&mut self, place: usize) -> Result<(), ClientError> {
         let Source::Server(pop3) = &mut self.source else { return Ok(()) };
         if !self.entries[place].deleted {
             return Ok(());
@@ -150,20 +150,20 @@ impl Folder {
     }
 
     /// The number of messages marked as deleted.
-    pub(crate) fn marked(&self) -> usize {
+    pub(crate) fn deleted_count(&self) -> usize {
         self.entries.iter().filter(|entry| entry.deleted).count()
     }
 
     /// Ends the session, which deletes the marked messages. Returns their number.
-    pub(crate) fn close(self) -> Result<usize, Trouble> {
-        let marked = self.marked();
+    pub(crate) fn close(self) -> Result<usize, ClientError> {
+        let marked = self.deleted_count();
         match self.source {
             Source::Server(pop3) if marked > 0 => pop3.quit().map(|()| marked),
             Source::Server(pop3) => {
-                pop3.leave();
+                pop3.quit_quietly();
                 Ok(0)
             }
-            Source::Disk(_) | Source::Nowhere => Ok(0),
+            Source::Disk(_) | Source::Disconnected => Ok(0),
         }
     }
 }
@@ -175,4 +175,4 @@ impl Entry {
 }
 
 /// Octets of a message that is fetched whole for a list if the server lacks TOP.
-const SMALL: u64 = 64 * 1024;
+const MAX_WHOLE_FETCH: u64 = 64 * 1024;

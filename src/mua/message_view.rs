@@ -13,7 +13,7 @@ use mail_parser::{Address, DateTime, Message, MessageParser, MessagePart, MimeHe
 
 use crate::client::{
     display,
-    outgoing::{Answered, Person, is_address},
+    outgoing::{InReplyTo, Person, is_address},
 };
 
 /// One row of a list.
@@ -31,16 +31,19 @@ pub struct Summary {
 
 impl Summary {
     /// Parses a header.
-    pub fn of(header: &[u8]) -> Self {
+    pub fn parse(header: &[u8]) -> Self {
         let Some(message) = MessageParser::default().parse_headers(header) else { return Self::default() };
         let short = |people: Option<&Address<'_>>| {
             let first = people.and_then(Address::first);
-            first.and_then(|one| one.name().or(one.address())).map(display::line).unwrap_or_default()
+            first
+                .and_then(|one| one.name().or(one.address()))
+                .map(display::printable_line)
+                .unwrap_or_default()
         };
         Self {
             from: short(message.from()),
             to: short(message.to()),
-            subject: message.subject().map(display::line).unwrap_or_default(),
+            subject: message.subject().map(display::printable_line).unwrap_or_default(),
             date: message.date().map(date).unwrap_or_default(),
         }
     }
@@ -53,24 +56,24 @@ fn date(date: &DateTime) -> String {
 
 /// A parsed message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct View {
+pub struct MessageView {
     /// From, To, Cc, Date and Subject, each value in one line.
     pub fields: Vec<(&'static str, String)>,
     /// Text; HTML is converted.
     pub text: String,
     /// Attachments.
-    pub parts: Vec<Part>,
+    pub parts: Vec<AttachedFile>,
     /// Addresses that a reply goes to.
     pub reply_to: Vec<Person>,
     /// Subject, decoded.
     pub subject: String,
     /// References for a reply.
-    pub answered: Option<Answered>,
+    pub in_reply_to: Option<InReplyTo>,
 }
 
 /// An attachment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
+pub struct AttachedFile {
     /// Name, valid as a file name.
     pub name: String,
     /// Media type.
@@ -79,39 +82,42 @@ pub struct Part {
     pub content: Vec<u8>,
 }
 
-impl View {
+impl MessageView {
     /// Parses a whole message.
-    pub fn of(message: &[u8]) -> Self {
+    pub fn parse(message: &[u8]) -> Self {
         let Some(parsed) = MessageParser::default().parse(message) else {
-            let text = display::harmless(&String::from_utf8_lossy(message));
+            let text = display::printable_text(&String::from_utf8_lossy(message));
             let (fields, parts, reply_to) = (Vec::new(), Vec::new(), Vec::new());
-            return Self { fields, text, parts, reply_to, subject: String::new(), answered: None };
+            return Self { fields, text, parts, reply_to, subject: String::new(), in_reply_to: None };
         };
         let mut fields = Vec::new();
         for (name, people) in [("From", parsed.from()), ("To", parsed.to()), ("Cc", parsed.cc())] {
             if let Some(people) = people {
-                fields.push((name, display::line(&list(people))));
+                fields.push((name, display::printable_line(&list(people))));
             }
         }
         fields.push(("Date", parsed.date().map(date).unwrap_or_default()));
-        let subject = display::line(parsed.subject().unwrap_or_default());
+        let subject = display::printable_line(parsed.subject().unwrap_or_default());
         fields.push(("Subject", subject.clone()));
         let texts = (0..parsed.text_body_count()).filter_map(|number| parsed.body_text(number));
-        let text = display::harmless(&texts.collect::<Vec<_>>().join("\n"));
-        let parts =
-            parsed.attachments().enumerate().map(|(number, part)| Part::of(part, number + 1)).collect();
+        let text = display::printable_text(&texts.collect::<Vec<_>>().join("\n"));
+        let parts = parsed
+            .attachments()
+            .enumerate()
+            .map(|(number, part)| AttachedFile::from_part(part, number + 1))
+            .collect();
         let reply_to = people(parsed.reply_to().or(parsed.from()));
-        Self { fields, text, parts, reply_to, subject, answered: answered(&parsed) }
+        Self { fields, text, parts, reply_to, subject, in_reply_to: in_reply_to(&parsed) }
     }
 }
 
-impl Part {
-    fn of(part: &MessagePart<'_>, number: usize) -> Self {
+impl AttachedFile {
+    fn from_part(part: &MessagePart<'_>, number: usize) -> Self {
         let kind = match part.content_type() {
             Some(kind) => format!("{}/{}", kind.ctype(), kind.subtype().unwrap_or("octet-stream")),
             None => "application/octet-stream".into(),
         };
-        let kind = display::line(&kind).to_ascii_lowercase();
+        let kind = display::printable_line(&kind).to_ascii_lowercase();
         let end = match &part.body {
             PartType::Message(_) => Some("eml"),
             _ => mime_guess::get_mime_extensions_str(&kind).and_then(|known| known.first().copied()),
@@ -149,8 +155,10 @@ impl Part {
 /// leading dots, and not too long. `None` if nothing is left.
 pub fn file_name(given: &str) -> Option<String> {
     let last = given.rsplit(['/', '\\']).next().unwrap_or_default();
-    let plain: String =
-        last.chars().filter(|c| !c.is_control() && display::line(&c.to_string()) == c.to_string()).collect();
+    let plain: String = last
+        .chars()
+        .filter(|c| !c.is_control() && display::printable_line(&c.to_string()) == c.to_string())
+        .collect();
     let mut name = plain.trim().trim_start_matches(['.', '-', '~']).trim().to_owned();
     if name.len() > LONGEST_NAME {
         let end = name.rsplit_once('.').map_or("", |(_, end)| end);
@@ -164,7 +172,7 @@ fn people(header: Option<&Address<'_>>) -> Vec<Person> {
     let all = header.into_iter().flat_map(|people| people.iter());
     all.filter_map(|one| {
         let address = one.address().filter(|address| is_address(address))?;
-        Some(Person { name: one.name().map(display::line), address: address.into() })
+        Some(Person { name: one.name().map(display::printable_line), address: address.into() })
     })
     .collect()
 }
@@ -177,7 +185,7 @@ fn list(people: &Address<'_>) -> String {
     people.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-fn answered(message: &Message<'_>) -> Option<Answered> {
+fn in_reply_to(message: &Message<'_>) -> Option<InReplyTo> {
     let id = message.message_id()?.to_owned();
     let before = message.references();
     let mut thread: Vec<String> = match (before.as_text_list(), before.as_text()) {
@@ -186,14 +194,14 @@ fn answered(message: &Message<'_>) -> Option<Answered> {
         (None, None) => Vec::new(),
     };
     thread.push(id.clone());
-    let skipped = thread.len().saturating_sub(THREAD);
-    Some(Answered { id, thread: thread.split_off(skipped) })
+    let skipped = thread.len().saturating_sub(MAX_REFERENCES);
+    Some(InReplyTo { id, thread: thread.split_off(skipped) })
 }
 
 /// Octets of a file name, with room left for a number.
 const LONGEST_NAME: usize = 200;
 /// Message-IDs in References.
-const THREAD: usize = 20;
+const MAX_REFERENCES: usize = 20;
 
 #[cfg(test)]
 mod tests {
@@ -224,7 +232,8 @@ mod tests {
     #[test]
     fn nothing_is_overwritten_and_no_link_is_followed() {
         let home = tempfile::tempdir().unwrap();
-        let part = |name: &str| Part { name: name.into(), kind: String::new(), content: b"new".to_vec() };
+        let part =
+            |name: &str| AttachedFile { name: name.into(), kind: String::new(), content: b"new".to_vec() };
         std::fs::write(home.path().join("a.txt"), "old").unwrap();
         std::os::unix::fs::symlink(home.path().join("target"), home.path().join("b")).unwrap();
         assert_eq!(part("a.txt").save(home.path()).unwrap(), home.path().join("a (2).txt"));
@@ -236,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_letter_is_taken_apart_and_made_harmless() {
-        let view = View::of(
+        let view = MessageView::parse(
             b"From: =?utf-8?q?=C3=89lodie_=1B=5B31m?= <e@a.test>\nTo: a@b.test, B <b@b.test>\n\
               Subject: =?utf-8?b?w4l0w6k=?=\nDate: Sat, 21 Nov 2026 18:05:10 +0100\nMessage-ID: <2@a>\n\
               References: <0@a> <1@a>\nContent-Type: multipart/mixed; boundary=x\n\n--x\nContent-Type: text/html\n\n\
@@ -252,13 +261,13 @@ mod tests {
             view.parts.iter().map(|part| (part.name.as_str(), part.content.as_slice())).collect();
         assert_eq!(names, [("é.txt", &b"abc"[..]), ("attachment-2.png", b"xyz")]);
         assert_eq!(view.reply_to.len(), 1);
-        assert_eq!(view.answered.unwrap().thread, ["0@a", "1@a", "2@a"]);
+        assert_eq!(view.in_reply_to.unwrap().thread, ["0@a", "1@a", "2@a"]);
     }
 
     #[test]
     fn nonsense_is_shown_all_the_same() {
-        assert_eq!(View::of(b"").text, "");
-        assert!(Summary::of(b"\0\xff\n\n").subject.is_empty());
-        View::of(b"\xff\xfe\n\nContent-Type: multipart/mixed; boundary=");
+        assert_eq!(MessageView::parse(b"").text, "");
+        assert!(Summary::parse(b"\0\xff\n\n").subject.is_empty());
+        MessageView::parse(b"\xff\xfe\n\nContent-Type: multipart/mixed; boundary=");
     }
 }

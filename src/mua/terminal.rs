@@ -8,7 +8,7 @@ use std::{
 
 use crate::client::{
     display,
-    strings::{self, Language, Words},
+    strings::{self, Language, LocalizedText},
 };
 use crate::proto::request::Secret;
 
@@ -18,21 +18,21 @@ pub(crate) struct Terminal {
     output: Box<dyn Write>,
     language: Language,
     /// True if the input is a terminal, whose echo has to be turned off for passwords.
-    typed: bool,
+    interactive: bool,
     styled: bool,
     size: Option<(usize, usize)>,
 }
 
 impl Terminal {
     /// Standard input and output, in the language of the locale.
-    pub(crate) fn of_process() -> Self {
+    pub(crate) fn stdio() -> Self {
         let shown = io::stdout().is_terminal();
         Self {
             input: Box::new(io::stdin().lock()),
             output: Box::new(io::stdout()),
             language: Language::of_locale(|name| env::var(name).ok()),
-            typed: io::stdin().is_terminal(),
-            styled: shown && styles(),
+            interactive: io::stdin().is_terminal(),
+            styled: shown && supports_styles(),
             size: None,
         }
     }
@@ -42,8 +42,8 @@ impl Terminal {
     }
 
     /// True if the input is a terminal.
-    pub(crate) fn is_typed(&self) -> bool {
-        self.typed
+    pub(crate) fn is_interactive(&self) -> bool {
+        self.interactive
     }
 
     /// Columns and lines of the window at this moment, because it may be resized.
@@ -69,24 +69,25 @@ impl Terminal {
     }
 
     /// Prints a message of the table, with its values escaped.
-    pub(crate) fn say(&mut self, words: Words, values: &[&dyn Display]) {
-        let filled = self.filled(words, values);
-        self.tell(&filled);
+    pub(crate) fn print_localized(&mut self, words: LocalizedText, values: &[&dyn Display]) {
+        let filled = self.localize(words, values);
+        self.print_wrapped(&filled);
     }
 
     /// Prints a sentence, wrapped to the window.
-    pub(crate) fn tell(&mut self, sentence: &str) {
+    pub(crate) fn print_wrapped(&mut self, sentence: &str) {
         let (columns, _) = self.size();
-        for line in display::wrapped(sentence, columns) {
+        for line in display::wrap_words(sentence, columns) {
             self.show(&line);
         }
     }
 
     /// Fills a message of the table with escaped values.
-    pub(crate) fn filled(&self, words: Words, values: &[&dyn Display]) -> String {
-        let values: Vec<String> = values.iter().map(|value| display::line(&value.to_string())).collect();
+    pub(crate) fn localize(&self, words: LocalizedText, values: &[&dyn Display]) -> String {
+        let values: Vec<String> =
+            values.iter().map(|value| display::printable_line(&value.to_string())).collect();
         let values: Vec<&dyn Display> = values.iter().map(|value| value as &dyn Display).collect();
-        words.with(self.language, &values)
+        words.format(self.language, &values)
     }
 
     /// The text in bold if the terminal can show it.
@@ -95,9 +96,9 @@ impl Terminal {
     }
 
     /// Asks for a line; `None` at the end of the input (Ctrl-D).
-    pub(crate) fn ask(&mut self, prompt: &str) -> Option<String> {
+    pub(crate) fn prompt(&mut self, prompt: &str) -> Option<String> {
         let _ = write!(self.output, "{prompt}").and_then(|()| self.output.flush()); // the answer may come even if the prompt was not shown
-        let line = self.read();
+        let line = self.read_line();
         if line.is_none() {
             self.show("");
         }
@@ -105,31 +106,31 @@ impl Terminal {
     }
 
     /// Asks for a line; an empty one means `offered`.
-    pub(crate) fn ask_or(&mut self, prompt: &str, offered: &str) -> Option<String> {
+    pub(crate) fn prompt_with_default(&mut self, prompt: &str, offered: &str) -> Option<String> {
         let prompt = if offered.is_empty() {
             format!("{prompt}: ")
         } else {
-            format!("{prompt} [{}]: ", display::line(offered))
+            format!("{prompt} [{}]: ", display::printable_line(offered))
         };
-        let answer = self.ask(&prompt)?;
+        let answer = self.prompt(&prompt)?;
         Some(if answer.trim().is_empty() { offered.to_owned() } else { answer.trim().to_owned() })
     }
 
     /// Asks for a secret, without echo on a terminal.
-    pub(crate) fn ask_secret(&mut self, prompt: &str) -> Option<Secret> {
-        if !self.typed {
-            return self.ask(prompt).map(Secret::new);
+    pub(crate) fn prompt_secret(&mut self, prompt: &str) -> Option<Secret> {
+        if !self.interactive {
+            return self.prompt(prompt).map(Secret::new);
         }
         let _ = self.output.flush(); // rpassword writes its prompt to the terminal itself
         rpassword::prompt_password(prompt).ok().map(Secret::new)
     }
 
     /// Asks yes or no. An empty answer means `offered`, and the end of the input means no.
-    pub(crate) fn confirms(&mut self, question: &str, offered: bool) -> bool {
+    pub(crate) fn confirm(&mut self, question: &str, offered: bool) -> bool {
         let keys = if offered { strings::YES_NO } else { strings::NO_YES };
         let prompt = format!("{question} {} ", keys.text(self.language));
         loop {
-            let Some(answer) = self.ask(&prompt) else { return false };
+            let Some(answer) = self.prompt(&prompt) else { return false };
             match answer.trim().to_lowercase().as_str() {
                 "" => return offered,
                 "y" | "yes" | "o" | "oui" => return true,
@@ -142,12 +143,12 @@ impl Terminal {
     /// Prints a text page by page. The user may stop.
     pub(crate) fn page(&mut self, lines: &[String]) {
         let (_, height) = self.size();
-        let whole = if self.typed { height - 2 } else { usize::MAX };
+        let whole = if self.interactive { height - 2 } else { usize::MAX };
         let more = strings::MORE.text(self.language);
         for (number, line) in lines.iter().enumerate() {
             if number > 0 && number.is_multiple_of(whole) {
                 let stops = |answer: &str| !answer.trim().is_empty();
-                if self.ask(more).as_deref().is_none_or(stops) {
+                if self.prompt(more).as_deref().is_none_or(stops) {
                     return;
                 }
             }
@@ -158,7 +159,7 @@ impl Terminal {
     /// Reads lines up to a lone dot or the end of the input.
     pub(crate) fn read_text(&mut self) -> String {
         let mut text = String::new();
-        while let Some(line) = self.read().filter(|line| line != ".") {
+        while let Some(line) = self.read_line().filter(|line| line != ".") {
             text += &line;
             text.push('\n');
         }
@@ -172,7 +173,7 @@ impl Terminal {
     }
 
     /// Reads one line without its line end.
-    pub(crate) fn read(&mut self) -> Option<String> {
+    pub(crate) fn read_line(&mut self) -> Option<String> {
         let mut line = Vec::new();
         match self.input.read_until(b'\n', &mut line) {
             Ok(0) | Err(_) => return None,
@@ -191,7 +192,7 @@ impl fmt::Debug for Terminal {
 }
 
 /// True if the terminal may be sent colours: it is not dumb, and NO_COLOR is not set (no-color.org).
-pub(crate) fn styles() -> bool {
+pub(crate) fn supports_styles() -> bool {
     let dumb = env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
     !dumb && env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
 }

@@ -19,11 +19,11 @@ use rustls::{
     sign::{CertifiedKey, SingleCertAndKey},
 };
 
-use crate::{file_stamp::FileStamp, limits::MOST_PEM, open_regular::read_bounded};
+use crate::{file_stamp::FileStamp, limits::MAX_PEM_FILE, open_regular::read_bounded};
 
 /// The files of a certificate and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pair {
+pub struct CertificatePair {
     /// The certificate, followed by the chain to its issuer, in PEM.
     pub certificate: PathBuf,
     /// The private key of the certificate, in PEM.
@@ -32,18 +32,18 @@ pub struct Pair {
 
 /// A loaded pair.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedCertificate {
     /// TLS configuration for new sessions.
     pub config: Arc<ServerConfig>,
     /// The reason why clients may reject it.
-    pub doubt: Option<Doubt>,
+    pub warning: Option<ValidityWarning>,
     /// State of the files just before they were read.
     pub stamp: Stamp,
 }
 
 /// A reason why clients may reject a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Doubt {
+pub enum ValidityWarning {
     /// Expired at that time.
     Expired(SystemTime),
     /// Valid only after that time.
@@ -60,7 +60,7 @@ pub enum Error {
     /// A file has the wrong content.
     Wrong(PathBuf, String),
     /// The key does not belong to the certificate.
-    Mismatch(Pair),
+    Mismatch(CertificatePair),
     /// No thread could be started to watch the files.
     Thread(io::Error),
 }
@@ -69,12 +69,12 @@ pub enum Error {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stamp([Option<FileStamp>; 2]);
 
-impl Pair {
+impl CertificatePair {
     /// Reads both files and checks that they belong together.
     ///
     /// # Errors
     /// A file cannot be read, is not PEM of the right kind, or does not belong to the other.
-    pub fn load(&self, now: SystemTime) -> Result<Loaded, Error> {
+    pub fn load(&self, now: SystemTime) -> Result<LoadedCertificate, Error> {
         let (path, stamp) = (&self.certificate, self.stamp());
         let chain: Vec<_> = CertificateDer::pem_slice_iter(&read(path)?)
             .collect::<Result<_, _>>()
@@ -82,7 +82,8 @@ impl Pair {
         let Some(leaf) = chain.first() else {
             return Err(not_pem(path, "certificate", &pem::Error::NoItemsFound));
         };
-        let doubt = doubt(leaf, now).map_err(|error| Error::Wrong(path.clone(), error.to_string()))?;
+        let doubt =
+            check_validity(leaf, now).map_err(|error| Error::Wrong(path.clone(), error.to_string()))?;
         let key = PrivateKeyDer::from_pem_slice(&read(&self.key)?)
             .map_err(|error| not_pem(&self.key, "private key", &error))?;
         let provider = Arc::new(ring::default_provider());
@@ -95,7 +96,7 @@ impl Pair {
             .map_err(|error| Error::Wrong(self.key.clone(), error.to_string()))?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
-        Ok(Loaded { config: Arc::new(config), doubt, stamp })
+        Ok(LoadedCertificate { config: Arc::new(config), warning: doubt, stamp })
     }
 
     /// The state of the files now.
@@ -105,7 +106,7 @@ impl Pair {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    read_bounded(path, MOST_PEM.0).map_err(|error| Error::Unreadable(path.to_owned(), error))
+    read_bounded(path, MAX_PEM_FILE.0).map_err(|error| Error::Unreadable(path.to_owned(), error))
 }
 
 fn not_pem(path: &Path, what: &str, error: &pem::Error) -> Error {
@@ -118,7 +119,10 @@ fn not_pem(path: &Path, what: &str, error: &pem::Error) -> Error {
 
 /// Checks the validity period of a certificate. The issuer is not checked, because that is the client's task;
 /// the period is checked first.
-fn doubt(certificate: &CertificateDer<'_>, now: SystemTime) -> Result<Option<Doubt>, rustls::Error> {
+fn check_validity(
+    certificate: &CertificateDer<'_>,
+    now: SystemTime,
+) -> Result<Option<ValidityWarning>, rustls::Error> {
     let parsed = ParsedCertificate::try_from(certificate)?;
     let at = |now: SystemTime| {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -129,21 +133,21 @@ fn doubt(certificate: &CertificateDer<'_>, now: SystemTime) -> Result<Option<Dou
     let date = |time: UnixTime| UNIX_EPOCH + Duration::from_secs(time.as_secs());
     Ok(match at(now) {
         Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
-            Some(Doubt::Expired(date(not_after)))
+            Some(ValidityWarning::Expired(date(not_after)))
         }
         Err(rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext {
             not_before, ..
-        })) => Some(Doubt::NotYetValid(date(not_before))),
+        })) => Some(ValidityWarning::NotYetValid(date(not_before))),
         _ => match at(now + SOON) {
             Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext {
                 not_after, ..
-            })) => Some(Doubt::ExpiresSoon(date(not_after))),
+            })) => Some(ValidityWarning::ExpiresSoon(date(not_after))),
             _ => None,
         },
     })
 }
 
-impl fmt::Display for Doubt {
+impl fmt::Display for ValidityWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (words, when) = match self {
             Self::Expired(when) => ("has expired", when),
@@ -189,7 +193,7 @@ mod tests {
     use super::*;
 
     /// A matching pair, in files named after `name`.
-    fn pair(directory: &Path, name: &str) -> Pair {
+    fn pair(directory: &Path, name: &str) -> CertificatePair {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let file = |kind: &str, text: String| {
             let path = directory.join(format!("{name}-{kind}.pem"));
@@ -197,7 +201,7 @@ mod tests {
             path
         };
         let certificate = file("certificate", made.cert.pem());
-        Pair { certificate, key: file("key", made.signing_key.serialize_pem()) }
+        CertificatePair { certificate, key: file("key", made.signing_key.serialize_pem()) }
     }
 
     #[test]
@@ -205,7 +209,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let (one, other) = (pair(home.path(), "one"), pair(home.path(), "other"));
         let now = SystemTime::now();
-        assert_eq!(one.load(now).unwrap().doubt, None);
+        assert_eq!(one.load(now).unwrap().warning, None);
 
         let junk = home.path().join("junk.pem");
         fs::write(&junk, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
@@ -221,7 +225,7 @@ mod tests {
             (&absent, &one.key, "absent.pem: No such file"),
             (&one.certificate, &absent, "absent.pem: No such file"),
         ] {
-            let wrong = Pair { certificate: certificate.clone(), key: key.clone() };
+            let wrong = CertificatePair { certificate: certificate.clone(), key: key.clone() };
             let error = wrong.load(now).unwrap_err().to_string();
             assert!(error.contains(told), "{told:?} is not in {error:?}");
         }
@@ -231,7 +235,7 @@ mod tests {
     fn a_file_that_is_replaced_removed_or_linked_elsewhere_has_another_stamp() {
         let home = tempfile::tempdir().unwrap();
         let (one, other) = (pair(home.path(), "one"), pair(home.path(), "other"));
-        let live = Pair { certificate: home.path().join("live.pem"), key: one.key };
+        let live = CertificatePair { certificate: home.path().join("live.pem"), key: one.key };
         let mut stamps = vec![live.stamp()];
         for target in [&one.certificate, &other.certificate] {
             let _ = fs::remove_file(&live.certificate); // the first time there is none

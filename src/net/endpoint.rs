@@ -19,7 +19,7 @@ pub enum Endpoint {
     /// A socket in the file system, for programs on this machine.
     Unix(PathBuf),
     /// The sockets that the service manager passes under this name.
-    Passed(String),
+    Inherited(String),
 }
 
 impl Endpoint {
@@ -27,7 +27,7 @@ impl Endpoint {
     pub fn ip(&self) -> Option<SocketAddr> {
         match self {
             Self::Ip(address) => Some(*address),
-            Self::Unix(_) | Self::Passed(_) => None,
+            Self::Unix(_) | Self::Inherited(_) => None,
         }
     }
 
@@ -36,7 +36,7 @@ impl Endpoint {
         match self {
             Self::Ip(address) => address.ip().is_loopback(),
             Self::Unix(_) => true,
-            Self::Passed(_) => false,
+            Self::Inherited(_) => false,
         }
     }
 
@@ -50,7 +50,7 @@ impl Endpoint {
     }
 
     /// Resolves a relative path against `directory`.
-    pub fn below(self, directory: &Path) -> Self {
+    pub fn relative_to(self, directory: &Path) -> Self {
         match self {
             Self::Unix(path) => Self::Unix(directory.join(path)),
             other => other,
@@ -76,7 +76,7 @@ impl FromStr for Endpoint {
         if let Some(name) =
             behind(SYSTEMD).filter(|name| !name.contains(|c: char| c == ':' || !c.is_ascii_graphic()))
         {
-            return Ok(Self::Passed(name.to_owned()));
+            return Ok(Self::Inherited(name.to_owned()));
         }
         text.parse().map(Self::Ip).map_err(|_| {
             format!(
@@ -92,7 +92,7 @@ impl fmt::Display for Endpoint {
         match self {
             Self::Ip(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "{UNIX}{}", path.display()),
-            Self::Passed(name) => write!(f, "{SYSTEMD}{name}"),
+            Self::Inherited(name) => write!(f, "{SYSTEMD}{name}"),
         }
     }
 }

@@ -13,7 +13,7 @@ use std::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Header {
     /// A complete header.
-    Whole {
+    Complete {
         /// Address of the client. `None` for the proxy's own connection, or a client that it cannot name.
         client: Option<SocketAddr>,
         /// Octets of the header.
@@ -22,33 +22,33 @@ pub enum Header {
     /// The beginning of a header.
     Partial,
     /// Not a header.
-    Wrong,
+    Invalid,
 }
 
 /// Octets of the longest accepted header: version 1 has at most 107, version 2 rarely more than that.
-pub const LONGEST: usize = 2048;
+pub const MAX_HEADER: usize = 2048;
 
 /// Parses the header in the first octets from a proxy.
 pub fn parse(octets: &[u8]) -> Header {
-    if begins(octets, SIGNATURE) {
+    if is_prefix_of(octets, SIGNATURE) {
         version_2(octets)
-    } else if begins(octets, b"PROXY ") {
+    } else if is_prefix_of(octets, b"PROXY ") {
         version_1(octets)
     } else {
-        Header::Wrong
+        Header::Invalid
     }
 }
 
 /// True if `octets` begin with `like`, as far as they go.
-fn begins(octets: &[u8], like: &[u8]) -> bool {
+fn is_prefix_of(octets: &[u8], like: &[u8]) -> bool {
     octets.iter().zip(like).all(|(one, other)| one == other)
 }
 
 /// Parses `PROXY TCP4 192.0.2.1 198.51.100.1 56324 25`, one line.
 fn version_1(octets: &[u8]) -> Header {
-    let line = &octets[..octets.len().min(LONGEST_LINE)];
+    let line = &octets[..octets.len().min(MAX_V1_LINE)];
     let Some(end) = memchr::memchr(b'\n', line) else {
-        return if line.len() < LONGEST_LINE { Header::Partial } else { Header::Wrong };
+        return if line.len() < MAX_V1_LINE { Header::Partial } else { Header::Invalid };
     };
     let words = line[..end].strip_suffix(b"\r").and_then(|text| str::from_utf8(text).ok());
     let words: Vec<&str> = words.unwrap_or_default().split(' ').collect();
@@ -59,7 +59,7 @@ fn version_1(octets: &[u8]) -> Header {
         ["PROXY", "TCP6", addresses @ ..] => client::<Ipv6Addr>(addresses).map(Some),
         _ => None,
     };
-    client.map_or(Header::Wrong, |client| Header::Whole { client, length: end + 1 })
+    client.map_or(Header::Invalid, |client| Header::Complete { client, length: end + 1 })
 }
 
 /// Parses source and destination, then their ports.
@@ -67,7 +67,7 @@ fn client<A: FromStr + Into<IpAddr>>(words: &[&str]) -> Option<SocketAddr> {
     let &[source, destination, source_port, destination_port] = words else { return None };
     destination.parse::<A>().ok()?;
     port(destination_port)?;
-    Some(named(source.parse::<A>().ok()?.into(), port(source_port)?))
+    Some(socket_addr(source.parse::<A>().ok()?.into(), port(source_port)?))
 }
 
 fn port(text: &str) -> Option<u16> {
@@ -83,8 +83,8 @@ fn version_2(octets: &[u8]) -> Header {
     };
     let length = usize::from(u16::from_be_bytes([high, low]));
     let whole = SIGNATURE.len() + 4 + length;
-    if ![LOCAL, PROXY].contains(&version_and_command) || whole > LONGEST {
-        return Header::Wrong;
+    if ![LOCAL, PROXY].contains(&version_and_command) || whole > MAX_HEADER {
+        return Header::Invalid;
     }
     let Some(rest) = rest.get(..length) else { return Header::Partial };
     let client = match (version_and_command, family) {
@@ -93,23 +93,23 @@ fn version_2(octets: &[u8]) -> Header {
         (_, UNIX) if length >= 216 => Some(None),
         (_, TCP4) => rest.first_chunk::<12>().map(|a| {
             let source = Ipv4Addr::new(a[0], a[1], a[2], a[3]);
-            Some(named(source.into(), u16::from_be_bytes([a[8], a[9]])))
+            Some(socket_addr(source.into(), u16::from_be_bytes([a[8], a[9]])))
         }),
         (_, TCP6) => rest.first_chunk::<36>().map(|a| {
             let mut source = [0; 16];
             source.copy_from_slice(&a[..16]);
-            Some(named(Ipv6Addr::from(source).into(), u16::from_be_bytes([a[32], a[33]])))
+            Some(socket_addr(Ipv6Addr::from(source).into(), u16::from_be_bytes([a[32], a[33]])))
         }),
         _ => None,
     };
-    client.map_or(Header::Wrong, |client| Header::Whole { client, length: whole })
+    client.map_or(Header::Invalid, |client| Header::Complete { client, length: whole })
 }
 
-fn named(address: IpAddr, port: u16) -> SocketAddr {
+fn socket_addr(address: IpAddr, port: u16) -> SocketAddr {
     SocketAddr::new(address.to_canonical(), port)
 }
 
-const LONGEST_LINE: usize = 107;
+const MAX_V1_LINE: usize = 107;
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 const LOCAL: u8 = 0x20;
 const PROXY: u8 = 0x21;
@@ -138,7 +138,7 @@ mod tests {
     /// The client of octets that are exactly one header.
     fn whole(octets: &[u8]) -> Option<Option<SocketAddr>> {
         match parse(octets) {
-            Header::Whole { client, length } if length == octets.len() => Some(client),
+            Header::Complete { client, length } if length == octets.len() => Some(client),
             _ => None,
         }
     }
@@ -167,7 +167,7 @@ mod tests {
         }
         assert_eq!(
             parse(&[&b"PROXY UNKNOWN"[..], &[b' '; 94]].concat()),
-            Header::Wrong,
+            Header::Invalid,
             "107 octets, no end"
         );
     }
@@ -197,7 +197,7 @@ mod tests {
             let header = header_2(command, family, rest);
             assert_eq!(whole(&header), client, "{command:x} {family:x} {rest:?}");
         }
-        assert_eq!(parse(&header_2(LOCAL, 0, &[0; LONGEST - 15])), Header::Wrong);
+        assert_eq!(parse(&header_2(LOCAL, 0, &[0; MAX_HEADER - 15])), Header::Invalid);
     }
 
     proptest! {
@@ -215,7 +215,7 @@ mod tests {
             for cut in 0..header.len() {
                 prop_assert_eq!(parse(&header[..cut]), Header::Partial);
             }
-            let found = Header::Whole { client: Some(expected), length: header.len() };
+            let found = Header::Complete { client: Some(expected), length: header.len() };
             prop_assert_eq!(parse(&[header, rest].concat()), found);
         }
 
@@ -225,8 +225,8 @@ mod tests {
             octets in any::<Vec<u8>>()
         ) {
             let octets = [head, &octets].concat();
-            if let Header::Whole { length, .. } = parse(&octets) {
-                prop_assert!(length <= octets.len() && length <= LONGEST);
+            if let Header::Complete { length, .. } = parse(&octets) {
+                prop_assert!(length <= octets.len() && length <= MAX_HEADER);
             }
         }
     }

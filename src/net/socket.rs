@@ -29,7 +29,7 @@ use crate::{
 
 /// A listening socket.
 #[derive(Debug)]
-pub enum Socket {
+pub enum ListenSocket {
     /// TCP.
     Tcp(TcpListener),
     /// A Unix socket with its file.
@@ -47,18 +47,18 @@ pub struct SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if let Some(file) = self.file {
-            deferred_drop::release(Removal { path: std::mem::take(&mut self.path), file });
+            deferred_drop::drop_deferred(UnlinkOnDrop { path: std::mem::take(&mut self.path), file });
         }
     }
 }
 
 /// Removes a socket's file when it is dropped, unless another socket has taken its name.
-struct Removal {
+struct UnlinkOnDrop {
     path: PathBuf,
     file: (u64, u64),
 }
 
-impl Drop for Removal {
+impl Drop for UnlinkOnDrop {
     fn drop(&mut self) {
         if id_of(&self.path).is_ok_and(|file| file == self.file) {
             let _ = fs::remove_file(&self.path); // a leftover is removed at the next start
@@ -79,7 +79,7 @@ pub enum Stream {
     Unix(UnixStream),
 }
 
-impl Socket {
+impl ListenSocket {
     /// Listens at an endpoint. A socket file has a mode for owner and group, and replaces one left by a
     /// killed server.
     ///
@@ -98,7 +98,7 @@ impl Socket {
                 directory.set_mode_of_socket(name, 0o660)?;
                 Ok(Self::Unix(socket, file))
             }
-            Endpoint::Passed(_) => Err(io::ErrorKind::Unsupported.into()),
+            Endpoint::Inherited(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -162,7 +162,7 @@ impl Socket {
     }
 
     /// Closes the listener.
-    pub fn stop(mut self, registry: &Registry) {
+    pub fn close(mut self, registry: &Registry) {
         let _ = self.source().deregister(registry); // dropping it does the same
     }
 }
@@ -248,18 +248,18 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("lmtp.sock");
         let endpoint = Endpoint::Unix(path.clone());
-        let first = Socket::bind(&endpoint).unwrap();
+        let first = ListenSocket::bind(&endpoint).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
-        assert_eq!(Socket::bind(&endpoint).unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        let Socket::Unix(socket, file) = first else { panic!() };
+        assert_eq!(ListenSocket::bind(&endpoint).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let ListenSocket::Unix(socket, file) = first else { panic!() };
         std::mem::forget(file); // as after a kill -9
         drop(socket);
         assert!(path.exists());
-        drop(Socket::bind(&endpoint).unwrap());
+        drop(ListenSocket::bind(&endpoint).unwrap());
         assert!(!path.exists(), "who goes in good order leaves nothing behind");
 
         fs::write(&path, "somebody's file").unwrap();
-        assert_eq!(Socket::bind(&endpoint).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(ListenSocket::bind(&endpoint).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read_to_string(&path).unwrap(), "somebody's file");
     }
 }

@@ -29,7 +29,7 @@ impl<T: Ord + Hash + Copy> Timers<T> {
     }
 
     /// Sets a deadline for `who`, unless there is an earlier one.
-    pub fn set_by(&mut self, when: Duration, who: T) {
+    pub fn set_no_later(&mut self, when: Duration, who: T) {
         if self.of.get(&who).is_none_or(|earlier| when < *earlier) {
             self.set(when, who);
         }
@@ -53,7 +53,7 @@ impl<T: Ord + Hash + Copy> Timers<T> {
     }
 
     /// Removes and returns an owner whose deadline has passed.
-    pub fn due(&mut self, now: Duration) -> Option<T> {
+    pub fn pop_due(&mut self, now: Duration) -> Option<T> {
         let (when, who) = *self.in_order.first()?;
         if when > now {
             return None;
@@ -83,10 +83,10 @@ mod tests {
         timers.set(at(5), 'b');
         timers.set(at(3), 'a');
         assert_eq!(timers.next_in(at(1)), Some(at(2)));
-        assert_eq!(timers.due(at(2)), None);
-        assert_eq!(timers.due(at(5)), Some('a'));
-        assert_eq!(timers.due(at(5)), Some('b'));
-        assert_eq!((timers.due(at(9)), timers.next_in(at(9))), (None, None));
+        assert_eq!(timers.pop_due(at(2)), None);
+        assert_eq!(timers.pop_due(at(5)), Some('a'));
+        assert_eq!(timers.pop_due(at(5)), Some('b'));
+        assert_eq!((timers.pop_due(at(9)), timers.next_in(at(9))), (None, None));
     }
 
     #[test]
@@ -96,10 +96,10 @@ mod tests {
         timers.set(at(4), 'b');
         timers.set(at(7), 'b');
         timers.remove('a');
-        assert_eq!((timers.due(at(6)), timers.next_in(at(6))), (None, Some(at(1))));
-        timers.set_by(at(9), 'b');
+        assert_eq!((timers.pop_due(at(6)), timers.next_in(at(6))), (None, Some(at(1))));
+        timers.set_no_later(at(9), 'b');
         assert_eq!(timers.next_in(at(6)), Some(at(1)));
-        timers.set_by(at(5), 'b');
-        assert_eq!((timers.due(at(5)), timers.due(at(99))), (Some('b'), None));
+        timers.set_no_later(at(5), 'b');
+        assert_eq!((timers.pop_due(at(5)), timers.pop_due(at(99))), (Some('b'), None));
     }
 }

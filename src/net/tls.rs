@@ -19,9 +19,9 @@ use rustls::{
     ServerConnection,
 };
 
-use super::certificate::{self, Loaded, Pair, Stamp};
+use super::certificate::{self, CertificatePair, LoadedCertificate, Stamp};
 use crate::{
-    file_poller::{FilePoller, Pace, TRY_AGAIN, Told},
+    file_poller::{ErrorLogThrottle, FilePoller, PollInterval, RETRY_INTERVAL},
     metrics::METRICS,
     proto::{
         Encryption,
@@ -30,41 +30,45 @@ use crate::{
 };
 
 /// The TLS configuration of new sessions, with a certificate that may be renewed while the server runs.
-pub struct Tls {
+pub struct TlsConfig {
     current: RefCell<Arc<ServerConfig>>,
     renewed: Receiver<Arc<ServerConfig>>,
     _poller: FilePoller,
 }
 
-impl Tls {
+impl TlsConfig {
     /// Loads the pair, and starts the thread that watches its files.
     ///
     /// # Errors
     /// The pair cannot be used, or the thread cannot be started.
-    pub fn start(pair: Pair, look_every: Duration) -> Result<Self, certificate::Error> {
+    pub fn start(pair: CertificatePair, look_every: Duration) -> Result<Self, certificate::Error> {
         let loaded = pair.load(SystemTime::now())?;
-        Self::keep(pair, loaded, look_every)
+        Self::watch(pair, loaded, look_every)
     }
 
     /// Starts the thread that watches the files of a loaded pair. Reading files may wait for a disk.
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub fn keep(pair: Pair, loaded: Loaded, look_every: Duration) -> Result<Self, certificate::Error> {
+    pub fn watch(
+        pair: CertificatePair,
+        loaded: LoadedCertificate,
+        look_every: Duration,
+    ) -> Result<Self, certificate::Error> {
         let stamp = loaded.stamp.clone();
-        let current = RefCell::new(accept(&pair, loaded));
+        let current = RefCell::new(log_warnings(&pair, loaded));
         let (renewals, renewed) = mpsc::channel();
         let look = move || {
-            let mut keeper = Keeper::new(pair.clone(), stamp.clone());
-            move |now| keeper.renew(now)
+            let mut keeper = CertificateReloader::new(pair.clone(), stamp.clone());
+            move |now| keeper.poll(now)
         };
         let renew = move |config| drop(renewals.send(config)); // fails only when the server is ending
-        let poller = FilePoller::start("certificate", Pace::every(look_every), look, renew);
+        let poller = FilePoller::start("certificate", PollInterval::new(look_every), look, renew);
         Ok(Self { current, renewed, _poller: poller.map_err(certificate::Error::Thread)? })
     }
 
     /// Uses a pair from the same files, loaded elsewhere, for future sessions.
-    pub fn renew(&self, loaded: Loaded) {
+    pub fn replace(&self, loaded: LoadedCertificate) {
         while self.renewed.try_recv().is_ok() {}
         self.current.replace(loaded.config);
     }
@@ -73,50 +77,51 @@ impl Tls {
     ///
     /// # Errors
     /// The system has no random numbers.
-    pub(super) fn session(&self) -> Result<Session, Error> {
+    pub(super) fn session(&self) -> Result<TlsSession, Error> {
         let mut current = self.current.borrow_mut();
         while let Ok(renewed) = self.renewed.try_recv() {
             *current = renewed;
         }
-        Session::new(Arc::clone(&current))
+        TlsSession::new(Arc::clone(&current))
     }
 }
 
-impl fmt::Debug for Tls {
+impl fmt::Debug for TlsConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tls")
     }
 }
 
 /// Watches the files of a certificate and its key.
-struct Keeper {
-    pair: Pair,
+struct CertificateReloader {
+    pair: CertificatePair,
     /// State of the files when they were last read.
     stamp: Stamp,
     /// Time of the last failed read. The files may become readable without a change of their stamp.
-    unreadable: Option<SystemTime>,
-    told: Told,
+    unreadable_since: Option<SystemTime>,
+    error_log: ErrorLogThrottle,
 }
 
-impl Keeper {
-    fn new(pair: Pair, stamp: Stamp) -> Self {
-        Self { pair, stamp, unreadable: None, told: Told::default() }
+impl CertificateReloader {
+    fn new(pair: CertificatePair, stamp: Stamp) -> Self {
+        Self { pair, stamp, unreadable_since: None, error_log: ErrorLogThrottle::default() }
     }
 
-    fn renew(&mut self, now: SystemTime) -> Option<Arc<ServerConfig>> {
+    fn poll(&mut self, now: SystemTime) -> Option<Arc<ServerConfig>> {
         let stamp = self.stamp.clone();
-        let looked = self.look(now);
+        let looked = self.reload_if_changed(now);
         let wrong = match &looked {
             Some(Ok(_)) => {
                 log::info!("tls certificate renewed path={}", self.pair.certificate.display());
-                self.told.clear();
+                self.error_log.clear();
                 None
             }
             Some(Err(error)) => Some(format!("tls certificate not renewed, the old one stays: {error}")),
-            None => self.told.text().map(str::to_owned),
+            None => self.error_log.last_error().map(str::to_owned),
         };
-        METRICS.stale("certificate", wrong.is_some());
-        if let Some(wrong) = wrong.filter(|wrong| self.told.is_due(wrong, stamp != self.stamp, now)) {
+        METRICS.set_stale("certificate", wrong.is_some());
+        if let Some(wrong) = wrong.filter(|wrong| self.error_log.should_log(wrong, stamp != self.stamp, now))
+        {
             log::error!("{wrong}");
         }
         looked?.ok()
@@ -124,22 +129,26 @@ impl Keeper {
 
     /// Loads the pair if a file has changed. A half-written pair is loaded by a later check, because its
     /// files change once more.
-    fn look(&mut self, now: SystemTime) -> Option<Result<Arc<ServerConfig>, certificate::Error>> {
+    fn reload_if_changed(
+        &mut self,
+        now: SystemTime,
+    ) -> Option<Result<Arc<ServerConfig>, certificate::Error>> {
         let stamp = self.pair.stamp();
-        let again = |tried: SystemTime| now.duration_since(tried).map_or(true, |since| since >= TRY_AGAIN);
-        if stamp == self.stamp && !self.unreadable.is_some_and(again) {
+        let again =
+            |tried: SystemTime| now.duration_since(tried).map_or(true, |since| since >= RETRY_INTERVAL);
+        if stamp == self.stamp && !self.unreadable_since.is_some_and(again) {
             return None;
         }
         self.stamp = stamp;
         let loaded = self.pair.load(now);
-        self.unreadable = matches!(loaded, Err(certificate::Error::Unreadable(..))).then_some(now);
-        Some(loaded.map(|loaded| accept(&self.pair, loaded)))
+        self.unreadable_since = matches!(loaded, Err(certificate::Error::Unreadable(..))).then_some(now);
+        Some(loaded.map(|loaded| log_warnings(&self.pair, loaded)))
     }
 }
 
 /// Logs a warning if clients may reject the certificate.
-fn accept(pair: &Pair, loaded: Loaded) -> Arc<ServerConfig> {
-    if let Some(doubt) = loaded.doubt {
+fn log_warnings(pair: &CertificatePair, loaded: LoadedCertificate) -> Arc<ServerConfig> {
+    if let Some(doubt) = loaded.warning {
         log::warn!("tls certificate path={} {doubt}", pair.certificate.display());
     }
     loaded.config
@@ -147,22 +156,22 @@ fn accept(pair: &Pair, loaded: Loaded) -> Arc<ServerConfig> {
 
 /// A TLS session.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct TlsSession {
     connection: ServerConnection,
 }
 
 /// The result of decrypting octets.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Taken {
+pub(super) enum DecryptOutcome {
     /// All that can be decrypted is in the inbox.
     All,
     /// Likewise, and the peer has closed its side.
-    Ended,
+    CloseNotify,
     /// A violation of TLS, with the reason. An alert is queued for writing.
-    Broken(String),
+    Error(String),
 }
 
-impl Session {
+impl TlsSession {
     fn new(config: Arc<ServerConfig>) -> Result<Self, Error> {
         let mut connection = ServerConnection::new(config)?;
         connection.set_buffer_limit(Some(OUTPUT_HELD));
@@ -187,15 +196,15 @@ impl Session {
     }
 
     /// Decrypts octets from the wire into the inbox.
-    pub(super) fn take(&mut self, mut wire: &[u8], inbox: &mut Inbox) -> Taken {
+    pub(super) fn decrypt(&mut self, mut wire: &[u8], inbox: &mut Inbox) -> DecryptOutcome {
         while !wire.is_empty() {
             let handshaking = self.connection.is_handshaking();
             if let Err(error) = self.connection.read_tls(&mut wire) {
-                return Taken::Broken(error.to_string());
+                return DecryptOutcome::Error(error.to_string());
             }
             let state = match self.connection.process_new_packets() {
                 Ok(state) => state,
-                Err(error) => return Taken::Broken(reason(&error, handshaking)),
+                Err(error) => return DecryptOutcome::Error(describe_error(&error, handshaking)),
             };
             let mut plain = self.connection.reader();
             while let Ok(octets) = plain.fill_buf()
@@ -207,17 +216,17 @@ impl Session {
             }
             // Octets after close_notify are not part of the connection (RFC 8446 section 6.1).
             if state.peer_has_closed() {
-                return Taken::Ended;
+                return DecryptOutcome::CloseNotify;
             }
         }
-        Taken::All
+        DecryptOutcome::All
     }
 
     /// Encrypts as much of the outbox as may be held here; nothing before the end of the handshake.
     pub(super) fn encrypt(&mut self, outbox: &mut Outbox) -> io::Result<()> {
         if !self.connection.is_handshaking() && !outbox.is_empty() {
-            let taken = self.connection.writer().write(outbox.waiting())?;
-            outbox.sent(taken);
+            let taken = self.connection.writer().write(outbox.pending())?;
+            outbox.consume(taken);
         }
         Ok(())
     }
@@ -231,13 +240,13 @@ impl Session {
     }
 
     /// Queues close_notify once, unless an alert has ended the session.
-    pub(super) fn say_goodbye(&mut self) {
+    pub(super) fn send_close_notify(&mut self) {
         self.connection.send_close_notify();
     }
 }
 
 /// A TLS error in words for an operator.
-fn reason(error: &Error, handshaking: bool) -> String {
+fn describe_error(error: &Error, handshaking: bool) -> String {
     use AlertDescription as Alert;
     match error {
         Error::InvalidMessage(
@@ -280,15 +289,17 @@ mod tests {
 
     use super::*;
 
-    fn write_pair(pair: &Pair) {
+    fn write_pair(pair: &CertificatePair) {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         fs::write(&pair.certificate, made.cert.pem()).unwrap();
         fs::write(&pair.key, made.signing_key.serialize_pem()).unwrap();
     }
 
-    fn pair_in(home: &tempfile::TempDir) -> Pair {
-        let pair =
-            Pair { certificate: home.path().join("certificate.pem"), key: home.path().join("key.pem") };
+    fn pair_in(home: &tempfile::TempDir) -> CertificatePair {
+        let pair = CertificatePair {
+            certificate: home.path().join("certificate.pem"),
+            key: home.path().join("key.pem"),
+        };
         write_pair(&pair);
         pair
     }
@@ -298,24 +309,24 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let pair = pair_in(&home);
         let now = SystemTime::now();
-        let mut keeper = Keeper::new(pair.clone(), pair.stamp());
-        assert!(keeper.look(now).is_none());
+        let mut keeper = CertificateReloader::new(pair.clone(), pair.stamp());
+        assert!(keeper.reload_if_changed(now).is_none());
 
         fs::write(&pair.key, "half").unwrap();
-        let error = keeper.look(now).unwrap().unwrap_err().to_string();
+        let error = keeper.reload_if_changed(now).unwrap().unwrap_err().to_string();
         assert!(error.contains("key.pem"), "{error}");
-        assert!(keeper.look(now).is_none(), "told once");
+        assert!(keeper.reload_if_changed(now).is_none(), "told once");
 
         write_pair(&pair);
-        assert!(keeper.look(now).unwrap().is_ok());
-        assert!(keeper.look(now).is_none());
+        assert!(keeper.reload_if_changed(now).unwrap().is_ok());
+        assert!(keeper.reload_if_changed(now).is_none());
     }
 
     #[test]
     fn sessions_begin_with_the_newest_pair_and_a_bad_one_changes_nothing() {
         let home = tempfile::tempdir().unwrap();
         let pair = pair_in(&home);
-        let tls = Tls::start(pair.clone(), Duration::from_millis(20)).unwrap();
+        let tls = TlsConfig::start(pair.clone(), Duration::from_millis(20)).unwrap();
         let first = Arc::clone(&tls.current.borrow());
         tls.session().unwrap();
         assert!(Arc::ptr_eq(&first, &tls.current.borrow()));
@@ -329,7 +340,7 @@ mod tests {
 
         let loaded = pair.load(SystemTime::now()).unwrap();
         let given = Arc::clone(&loaded.config);
-        tls.renew(loaded);
+        tls.replace(loaded);
         tls.session().unwrap();
         assert!(Arc::ptr_eq(&given, &tls.current.borrow()));
     }
@@ -337,17 +348,19 @@ mod tests {
     #[test]
     fn a_session_says_goodbye_once_and_takes_no_clear_text() {
         let home = tempfile::tempdir().unwrap();
-        let tls = Tls::start(pair_in(&home), Duration::from_secs(3600)).unwrap();
+        let tls = TlsConfig::start(pair_in(&home), Duration::from_secs(3600)).unwrap();
         let (mut session, mut inbox) = (tls.session().unwrap(), Inbox::default());
         assert_eq!(session.encryption(), None);
         let mut outbox = Outbox::default();
         outbox.line("220 too early");
         session.encrypt(&mut outbox).unwrap();
         assert!(!outbox.is_empty() && !session.has_output(&outbox), "nothing is said before the handshake");
-        let Taken::Broken(why) = session.take(b"EHLO client.test\r\n", &mut inbox) else { panic!() };
+        let DecryptOutcome::Error(why) = session.decrypt(b"EHLO client.test\r\n", &mut inbox) else {
+            panic!()
+        };
         assert_eq!((why.as_str(), inbox.len()), ("clear text where TLS begins", 0));
         let mut wire = Vec::new();
-        session.say_goodbye();
+        session.send_close_notify();
         session.write(&mut wire).unwrap();
         assert_eq!((wire[0], wire.len()), (0x15, 7), "an alert, and no close_notify behind it");
     }

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     socket::Stream,
-    tls::{Session, Taken, Tls},
+    tls::{DecryptOutcome, TlsConfig, TlsSession},
 };
 use crate::proto::{
     Encryption,
@@ -22,9 +22,9 @@ use crate::proto::{
 pub struct Transport {
     stream: Stream,
     security: Security,
-    session: Option<Box<Session>>,
+    session: Option<Box<TlsSession>>,
     /// True if further input is discarded, because the sending side is closed or the peer violated TLS.
-    deaf: bool,
+    discard_input: bool,
 }
 
 /// The point at which TLS begins on the connections of a listener.
@@ -33,31 +33,31 @@ pub enum Security {
     /// No TLS.
     None,
     /// At the request of the session.
-    Offered(Rc<Tls>),
+    Offered(Rc<TlsConfig>),
     /// Before the first octet of the session (RFC 8314 section 3).
-    Implicit(Rc<Tls>),
+    Implicit(Rc<TlsConfig>),
 }
 
 /// The result of [`Transport::fill`] or [`Transport::flush`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Moved {
+pub enum IoOutcome {
     /// That many octets were moved; there may be more.
-    Octets(usize),
+    Transferred(usize),
     /// No octet can be moved before the next event.
     Blocked,
     /// The peer has closed its side.
     Ended,
     /// Likewise, but without the close_notify of TLS, so that an attacker may have cut the rest off.
-    Cut,
+    Truncated,
     /// The peer violated TLS, or no common parameters were found; with the reason. An alert is queued for
     /// writing, and no more input will come.
-    Broken(String),
+    TlsError(String),
 }
 
 impl Transport {
     /// A connection in clear text, which may change to TLS.
     pub fn new(stream: Stream, security: Security) -> Self {
-        Self { stream, security, session: None, deaf: false }
+        Self { stream, security, session: None, discard_input: false }
     }
 
     /// True if TLS begins before the session.
@@ -69,7 +69,7 @@ impl Transport {
     ///
     /// # Errors
     /// The listener has no certificate, TLS has begun already, or the system has no random numbers.
-    pub fn secure(&mut self) -> io::Result<()> {
+    pub fn start_tls(&mut self) -> io::Result<()> {
         let (Security::Offered(tls) | Security::Implicit(tls)) = &self.security else {
             return Err(io::Error::other("TLS is not configured here"));
         };
@@ -87,33 +87,35 @@ impl Transport {
 
     /// Reads once, at most as much as `scratch` holds. All that can be decrypted is then in the inbox, so
     /// that it needs no further event; half a TLS record waits for its other half.
-    pub fn fill(&mut self, inbox: &mut Inbox, scratch: &mut [u8]) -> io::Result<Moved> {
+    pub fn fill(&mut self, inbox: &mut Inbox, scratch: &mut [u8]) -> io::Result<IoOutcome> {
         let octets = match retry(|| self.stream.read(scratch))? {
-            Some(0) if self.deaf => return Ok(Moved::Ended),
-            Some(0) => return Ok(if self.session.is_some() { Moved::Cut } else { Moved::Ended }),
+            Some(0) if self.discard_input => return Ok(IoOutcome::Ended),
+            Some(0) => {
+                return Ok(if self.session.is_some() { IoOutcome::Truncated } else { IoOutcome::Ended });
+            }
             Some(octets) => octets,
-            None => return Ok(Moved::Blocked),
+            None => return Ok(IoOutcome::Blocked),
         };
         match &mut self.session {
-            _ if self.deaf => {}
+            _ if self.discard_input => {}
             None => inbox.push(&scratch[..octets]),
-            Some(session) => match session.take(&scratch[..octets], inbox) {
-                Taken::All => {}
-                Taken::Ended => return Ok(Moved::Ended),
-                Taken::Broken(why) => {
-                    self.deaf = true;
-                    return Ok(Moved::Broken(why));
+            Some(session) => match session.decrypt(&scratch[..octets], inbox) {
+                DecryptOutcome::All => {}
+                DecryptOutcome::CloseNotify => return Ok(IoOutcome::Ended),
+                DecryptOutcome::Error(why) => {
+                    self.discard_input = true;
+                    return Ok(IoOutcome::TlsError(why));
                 }
             },
         }
-        Ok(Moved::Octets(octets))
+        Ok(IoOutcome::Transferred(octets))
     }
 
     /// Writes once, from the outbox or from its encrypted form.
-    pub fn flush(&mut self, outbox: &mut Outbox) -> io::Result<Moved> {
+    pub fn flush(&mut self, outbox: &mut Outbox) -> io::Result<IoOutcome> {
         let stream = &mut self.stream;
         let written = match &mut self.session {
-            None => retry(|| stream.write(outbox.waiting()))?.inspect(|octets| outbox.sent(*octets)),
+            None => retry(|| stream.write(outbox.pending()))?.inspect(|octets| outbox.consume(*octets)),
             Some(session) => {
                 session.encrypt(outbox)?;
                 retry(|| session.write(stream))?
@@ -121,8 +123,8 @@ impl Transport {
         };
         match written {
             Some(0) => Err(io::ErrorKind::WriteZero.into()),
-            Some(octets) => Ok(Moved::Octets(octets)),
-            None => Ok(Moved::Blocked),
+            Some(octets) => Ok(IoOutcome::Transferred(octets)),
+            None => Ok(IoOutcome::Blocked),
         }
     }
 
@@ -135,15 +137,15 @@ impl Transport {
     }
 
     /// Queues the closing message of TLS; nothing in clear text.
-    pub fn say_goodbye(&mut self) {
+    pub fn send_close_notify(&mut self) {
         if let Some(session) = &mut self.session {
-            session.say_goodbye();
+            session.send_close_notify();
         }
     }
 
     /// Closes the sending direction, so that the last reply is not lost in a reset.
     pub fn shut_down(&mut self) {
-        self.deaf = true;
+        self.discard_input = true;
         self.stream.shut_down();
     }
 }

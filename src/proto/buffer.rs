@@ -22,7 +22,7 @@ pub struct Inbox {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line {
     /// A line, with its LF and the CR before it, if there is one.
-    Full(Vec<u8>),
+    Complete(Vec<u8>),
     /// No line end yet.
     Partial,
     /// A line longer than the limit came to its end, and is gone.
@@ -78,12 +78,12 @@ impl Inbox {
     }
 
     /// From here on, keeps what is read for [`Inbox::tapped`].
-    pub fn tap(&mut self) {
+    pub fn start_capture(&mut self) {
         self.tap = Some(Vec::new());
     }
 
     /// What was read since [`Inbox::tap`], which ends with this.
-    pub fn tapped(&mut self) -> Vec<u8> {
+    pub fn take_captured(&mut self) -> Vec<u8> {
         self.tap.take().unwrap_or_default()
     }
 
@@ -97,8 +97,12 @@ impl Inbox {
         if self.start == self.bytes.len() {
             self.start = 0;
             // An idle connection must cost nothing; a busy one keeps a small buffer.
-            if self.bytes.capacity() > KEPT { self.bytes = Vec::new() } else { self.bytes.clear() }
-        } else if self.start > COMPACT {
+            if self.bytes.capacity() > RETAINED_CAPACITY {
+                self.bytes = Vec::new()
+            } else {
+                self.bytes.clear()
+            }
+        } else if self.start > COMPACT_THRESHOLD {
             self.bytes.drain(..self.start);
             self.start = 0;
         }
@@ -128,7 +132,7 @@ impl Inbox {
     }
 
     /// Gives back the memory of an empty inbox.
-    pub fn rest(&mut self) {
+    pub fn shrink(&mut self) {
         if self.is_empty() {
             self.bytes = Vec::new();
             self.start = 0;
@@ -151,7 +155,7 @@ impl Inbox {
         };
         let length = from + at + 1;
         let too_long = length > max || self.discarded > 0;
-        let line = if too_long { Line::TooLong } else { Line::Full(self.unread()[..length].to_vec()) };
+        let line = if too_long { Line::TooLong } else { Line::Complete(self.unread()[..length].to_vec()) };
         self.discarded = 0;
         self.consume(length);
         line
@@ -184,26 +188,30 @@ impl Outbox {
     }
 
     /// What waits to be sent.
-    pub fn waiting(&self) -> &[u8] {
+    pub fn pending(&self) -> &[u8] {
         &self.bytes[self.sent..]
     }
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.waiting().is_empty()
+        self.pending().is_empty()
     }
 
     /// Marks the first `n` waiting octets as sent.
-    pub fn sent(&mut self, n: usize) {
+    pub fn consume(&mut self, n: usize) {
         self.sent += n;
         if self.sent >= self.bytes.len() {
             self.sent = 0;
-            if self.bytes.capacity() > KEPT { self.bytes = Vec::new() } else { self.bytes.clear() }
+            if self.bytes.capacity() > RETAINED_CAPACITY {
+                self.bytes = Vec::new()
+            } else {
+                self.bytes.clear()
+            }
         }
     }
 
     /// Gives back the memory of an empty outbox.
-    pub fn rest(&mut self) {
+    pub fn shrink(&mut self) {
         if self.is_empty() {
             self.bytes = Vec::new();
             self.sent = 0;
@@ -217,21 +225,21 @@ impl Outbox {
     }
 
     /// Says something to the log.
-    pub fn tell(&mut self, event: Event) {
+    pub fn push_event(&mut self, event: Event) {
         self.events.push(event);
     }
 
     /// Takes what the log should know.
-    pub fn events(&mut self) -> Vec<Event> {
+    pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }
 }
 
 /// Buffers up to this capacity are kept between two rounds of a busy connection.
-const KEPT: usize = 4096;
+const RETAINED_CAPACITY: usize = 4096;
 
 /// Read octets in front of unread ones that are worth moving the unread ones for.
-const COMPACT: usize = 16 * 1024;
+const COMPACT_THRESHOLD: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -337,7 +345,7 @@ mod tests {
                 .iter()
                 .filter_map(|part| match part {
                     Part::Line(line) if line.len() > 10 => Some(format!("{:?}", Line::TooLong)),
-                    Part::Line(line) => Some(format!("{:?}", Line::Full(line.clone()))),
+                    Part::Line(line) => Some(format!("{:?}", Line::Complete(line.clone()))),
                     Part::Literal(octets) if octets.len() > 20 => Some("too many".into()),
                     Part::Literal(octets) => Some(format!("{:?}", Octets::Full(octets.clone()))),
                     Part::Piecewise(octets) => Some(format!("{octets:?}")),
@@ -358,7 +366,7 @@ mod tests {
         assert_eq!(inbox.take(0, 10), Octets::Full(Vec::new()));
         inbox.push(b"67\n");
         assert_eq!(inbox.take(6, 10), Octets::Full(b"123456".to_vec()));
-        assert_eq!(inbox.line(10, 100), Line::Full(b"7\n".to_vec()));
+        assert_eq!(inbox.line(10, 100), Line::Complete(b"7\n".to_vec()));
         assert_eq!(inbox.skip(u64::MAX), 0);
     }
 
@@ -371,10 +379,10 @@ mod tests {
     #[test]
     fn lines_come_whole_or_not_at_all() {
         let mut inbox = inbox(b"NOOP\r\nQU");
-        assert_eq!(inbox.line(10, 100), Line::Full(b"NOOP\r\n".to_vec()));
+        assert_eq!(inbox.line(10, 100), Line::Complete(b"NOOP\r\n".to_vec()));
         assert_eq!(inbox.line(10, 100), Line::Partial);
         inbox.push(b"IT\n");
-        assert_eq!(inbox.line(10, 100), Line::Full(b"QUIT\n".to_vec()));
+        assert_eq!(inbox.line(10, 100), Line::Complete(b"QUIT\n".to_vec()));
         assert!(inbox.is_empty());
     }
 
@@ -393,7 +401,7 @@ mod tests {
                     }
                 }
             }
-            assert_eq!(seen, [Line::TooLong, Line::Full(b"NOOP\r\n".to_vec())], "pieces of {size}");
+            assert_eq!(seen, [Line::TooLong, Line::Complete(b"NOOP\r\n".to_vec())], "pieces of {size}");
         }
     }
 
@@ -413,12 +421,12 @@ mod tests {
     fn empty_buffers_hold_no_memory() {
         let mut inbox = inbox(&[b'x'; 9000]);
         inbox.consume(9000);
-        inbox.rest();
+        inbox.shrink();
         assert_eq!(inbox.bytes.capacity(), 0);
         let mut out = Outbox::default();
         out.line("250 ok");
-        out.sent(8);
-        out.rest();
+        out.consume(8);
+        out.shrink();
         assert_eq!(out.bytes.capacity(), 0);
     }
 }

@@ -145,7 +145,7 @@ mod tests {
         let mailbox = |name| Mailbox::named(name).unwrap();
         let table: Arc<[Mailbox]> = ["a", "b", "c"].map(mailbox).into();
         let group = Group::new(Arc::clone(&table), [0, 2].into());
-        let folder = Folder::named("x");
+        let folder = Folder::from_name("x");
         let [plain, tagged] = [None, folder.clone()].map(|folder| group.clone().in_folder(folder));
         let own = |folder: Option<Folder>| {
             let to = ["a", "c"].map(|name| Destination { mailbox: mailbox(name), folder: folder.clone() });
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!((&plain, &tagged), (&own(None), &own(folder)));
         assert_ne!(plain, tagged);
         assert_eq!(tagged.clone().without_folder(), plain);
-        assert_eq!(own(Folder::named("x")).without_folder(), plain);
+        assert_eq!(own(Folder::from_name("x")).without_folder(), plain);
         for list in [&plain, &own(None)] {
             assert!(list.contains(&mailbox("c")) && !list.contains(&mailbox("b")) && list.len() == 2);
         }

@@ -121,7 +121,7 @@ impl Decoder {
     }
 
     /// Whether a CR or LF stood where this decoder does not allow one: the message must be refused.
-    pub fn saw_bare(&self) -> bool {
+    pub fn saw_bare_line_end(&self) -> bool {
         self.bare
     }
 }
@@ -166,7 +166,7 @@ impl Encoder {
     /// Encodes the next bytes of the file.
     pub fn encode(&mut self, stored: &[u8], wire: &mut Vec<u8>) {
         let mut rest = stored;
-        while !rest.is_empty() && !self.satisfied() {
+        while !rest.is_empty() && !self.is_done() {
             let line_end = memchr::memchr(b'\n', rest);
             let (line, after) = rest.split_at(line_end.map_or(rest.len(), |at| at + 1));
             if self.line == LineSoFar::Empty && line[0] == b'.' {
@@ -210,13 +210,13 @@ impl Encoder {
     }
 
     /// Whether no further byte of the file is wanted: only TOP is ever satisfied before the file's end.
-    pub fn satisfied(&self) -> bool {
+    pub fn is_done(&self) -> bool {
         self.part == Part::Body(0)
     }
 
     /// Ends the message: the line end that the file may lack, then the lone dot. Returns the octets of
     /// the message as sent, without dot-stuffing and the final dot line.
-    pub fn finish(self, wire: &mut Vec<u8>) -> u64 {
+    pub fn finish_message(self, wire: &mut Vec<u8>) -> u64 {
         let missing_end = !matches!(self.last, None | Some(b'\n'));
         if missing_end {
             wire.extend_from_slice(b"\r\n");
@@ -231,7 +231,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire_size::octets;
+    use crate::wire_size::wire_size;
 
     const MODES: [LineEndings; 3] = [LineEndings::Strict, LineEndings::Normalise, LineEndings::Lenient];
 
@@ -246,7 +246,7 @@ mod tests {
         let mut decoder = Decoder::new(endings);
         let mut stored = Vec::new();
         let used = pieces.iter().map(|piece| decoder.decode(piece, &mut stored)).sum();
-        Decoded { stored, used, ended: decoder.ended(), bare: decoder.saw_bare() }
+        Decoded { stored, used, ended: decoder.ended(), bare: decoder.saw_bare_line_end() }
     }
 
     fn encode(mut encoder: Encoder, pieces: &[&[u8]]) -> (Vec<u8>, u64) {
@@ -254,7 +254,7 @@ mod tests {
         for piece in pieces {
             encoder.encode(piece, &mut wire);
         }
-        let octets = encoder.finish(&mut wire);
+        let octets = encoder.finish_message(&mut wire);
         (wire, octets)
     }
 
@@ -376,7 +376,7 @@ mod tests {
         #[test]
         fn the_octets_announced_are_the_octets_sent(file in awkward()) {
             let (wire, counted) = encode(Encoder::whole(), &[&file]);
-            prop_assert_eq!(counted, octets(&file));
+            prop_assert_eq!(counted, wire_size(&file));
             let stuffed = wire.split_inclusive(|b| *b == b'\n').filter(|line| line.starts_with(b".")).count() as u64;
             prop_assert_eq!(wire.len() as u64 - stuffed - 2, counted);
         }

@@ -66,10 +66,10 @@ pub enum Event {
 
 impl Event {
     /// How many recipients of a message the log shows.
-    pub const MOST_SHOWN: usize = 8;
+    pub const MAX_LISTED: usize = 8;
 
     /// The same of a message that not all of its recipients have: `to` are the first of those who do.
-    pub fn of(self, to: Vec<String>, recipients: usize) -> Self {
+    pub fn for_recipients(self, to: Vec<String>, recipients: usize) -> Self {
         match self {
             Self::Accepted { id, from, octets, .. } => Self::Accepted { id, from, to, recipients, octets },
             other => other,

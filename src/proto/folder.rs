@@ -15,18 +15,18 @@ pub struct Folder(Arc<str>);
 
 impl Folder {
     /// Octets in the longest name of a folder's directory.
-    pub const LONGEST: usize = 200;
+    pub const MAX_NAME: usize = 200;
 
     /// The folder of that name: `Sent`, `Archive.2026`, `Entwürfe`. Each part between dots has one character
     /// at least. ASCII is of an allow-list and stands on the disk as it is, so that a client without UTF-8
     /// can say `Entw&APw-rfe`; everything else is encoded.
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         let allowed = |c: char| {
             if c.is_ascii() { c.is_ascii_alphanumeric() || ALLOWED.contains(c) } else { !c.is_control() }
         };
         let good = name.chars().all(allowed) && name.split('.').all(|part| !part.is_empty());
         let directory = format!(".{}", modified_utf7(name));
-        (good && directory.len() <= Self::LONGEST).then(|| Self(directory.into()))
+        (good && directory.len() <= Self::MAX_NAME).then(|| Self(directory.into()))
     }
 
     /// Where what a user submits is filed.
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     fn directory(name: &str) -> Option<String> {
-        Folder::named(name).map(|folder| folder.directory().to_owned())
+        Folder::from_name(name).map(|folder| folder.directory().to_owned())
     }
 
     /// What the encoder wrote, decoded: `None` where it is not modified UTF-7.

@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn a_folder_is_locked_apart_from_its_mailbox() {
         let mailbox = Mailbox::named("bob").unwrap();
-        let sent = mailbox.clone().in_folder(Folder::named("Sent").unwrap());
+        let sent = mailbox.clone().in_folder(Folder::from_name("Sent").unwrap());
         assert_ne!(mailbox, sent);
         assert_eq!((sent.as_str(), sent.to_string().as_str()), ("bob", "bob/.Sent"));
     }

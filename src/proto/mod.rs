@@ -25,7 +25,7 @@ pub mod telnet;
 pub mod vocabulary;
 
 pub use session::{Body, Cx, Encryption, Patience, Progress, Renewal, Session, SessionEvent, Stage, Step};
-pub use session_phase::Standing;
+pub use session_phase::SessionPhase;
 
 /// The first section of a row of either table, in short.
 pub(crate) fn section(rfc: &str) -> String {
@@ -35,7 +35,7 @@ pub(crate) fn section(rfc: &str) -> String {
 }
 
 /// Whether a count has come to its limit, where 0 is no limit.
-pub(crate) fn reached(count: usize, limit: usize) -> bool {
+pub(crate) fn is_limit_reached(count: usize, limit: usize) -> bool {
     limit != 0 && count >= limit
 }
 

@@ -27,7 +27,7 @@ impl fmt::Display for ConnId {
 
 /// A request of a session.
 #[derive(Debug)]
-pub enum Ask {
+pub enum Request {
     /// MAIL: is there room for a message of that many octets (0 when the client did not say)?
     Room {
         /// Octets announced with SIZE.
@@ -85,13 +85,13 @@ pub enum Ask {
 
 /// The world's answer to an [`Ask`].
 #[derive(Debug)]
-pub enum Answer {
+pub enum Response {
     /// Yes; done: [`Ask::Room`], [`Ask::Begin`], [`Ask::Spill`], [`Ask::Discard`].
     Ready,
     /// The message is durable and visible.
     Delivered,
     /// It is so for some recipients only: for each of the envelope, in its order, why it is not.
-    Partly(Vec<Option<Fault>>),
+    Partly(Vec<Option<Failure>>),
     /// The password is right, and this is the user's mailbox.
     Welcome(Mailbox),
     /// The password is wrong, or there is no such user, or nobody may log in there. The client is told after
@@ -112,12 +112,12 @@ pub enum Answer {
     /// Deleted and marked; the mailbox is given back.
     Updated,
     /// It did not work.
-    Failed(Fault),
+    Failed(Failure),
 }
 
 /// Why something did not work: chooses a reply, and says nothing of the operating system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Fault {
+pub enum Failure {
     /// No room on the disk, or in a directory, or in memory.
     Full,
     /// The user's quota is used up.
@@ -171,7 +171,7 @@ pub trait Directory {
     }
 
     /// Whether a copy of what the user whose mailbox this is sends is filed there, in the folder `Sent`.
-    fn sent_copy(&self, _user: &Mailbox) -> bool {
+    fn wants_sent_copy(&self, _user: &Mailbox) -> bool {
         true
     }
 
@@ -223,7 +223,7 @@ pub struct Envelope {
     /// The recipients that were accepted, each mailbox and folder once.
     pub to: Vec<Recipient>,
     /// The mailbox of the user who submits it, where a copy is filed in the folder `Sent`.
-    pub sent: Option<Mailbox>,
+    pub sent_copy_for: Option<Mailbox>,
 }
 
 /// One accepted recipient.
@@ -258,7 +258,7 @@ pub trait Maildrop: fmt::Debug + Send + Sync {
 
     /// When a message was delivered, in seconds since 1970: rather too late than too early, for it is
     /// deleted by this.
-    fn delivered(&self, message: usize) -> u64;
+    fn delivered_at(&self, message: usize) -> u64;
 }
 
 /// Something that no log, transcript or test output may show.

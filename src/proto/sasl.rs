@@ -6,7 +6,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use super::{reached, request::Secret};
+use super::{is_limit_reached, request::Secret};
 
 /// Octets in a line of an exchange, its line end included (RFC 4954 section 4).
 pub const LINE: usize = 12_288;
@@ -62,16 +62,16 @@ pub fn decode(text: &[u8]) -> Result<Vec<u8>, BadResponse> {
 /// The different wrong pairs of user and password that a connection has tried: a client that spends one typing
 /// mistake on every mechanism and command has tried one.
 #[derive(Debug, Default)]
-pub struct WrongPairs(Vec<(String, Secret)>);
+pub struct FailedCredentials(Vec<(String, Secret)>);
 
-impl WrongPairs {
+impl FailedCredentials {
     /// Counts a pair, and says whether it was one too many. A limit of 0 is none.
-    pub fn count(&mut self, user: String, password: Secret, limit: usize) -> bool {
+    pub fn record(&mut self, user: String, password: Secret, limit: usize) -> bool {
         let pair = (user, password);
         if limit > 0 && !self.0.contains(&pair) {
             self.0.push(pair);
         }
-        reached(self.0.len(), limit)
+        is_limit_reached(self.0.len(), limit)
     }
 
     /// Forgets them all, after a good one.
@@ -142,10 +142,10 @@ mod tests {
 
     #[test]
     fn one_mistake_is_counted_once() {
-        let mut wrong = WrongPairs::default();
-        let mut count = |user: &str, password: &str| wrong.count(user.into(), Secret::new(password), 3);
+        let mut wrong = FailedCredentials::default();
+        let mut count = |user: &str, password: &str| wrong.record(user.into(), Secret::new(password), 3);
         assert!(!count("bob", "one") && !count("bob", "one") && !count("bob", "two") && !count("bob", "one"));
         assert!(count("ann", "one"), "the third different pair");
-        assert!(!WrongPairs::default().count("bob".into(), Secret::new("one"), 0));
+        assert!(!FailedCredentials::default().record("bob".into(), Secret::new("one"), 0));
     }
 }

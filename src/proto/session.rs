@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{
-    Standing,
+    SessionPhase,
     buffer::{Inbox, Outbox},
-    request::{Answer, Ask, Directory, Mailbox},
+    request::{Directory, Mailbox, Request, Response},
 };
 use crate::clock::Now;
 
@@ -26,7 +26,7 @@ pub enum Step {
     /// It can do nothing without more input.
     Idle,
     /// It wants something from the world, and takes no step before the answer.
-    Ask(Ask),
+    Ask(Request),
     /// It takes no step for that long; input waits.
     Pause(Duration),
     /// Its last words are in the outbox: flush, then close.
@@ -137,7 +137,7 @@ pub trait Session {
     fn step(&mut self, cx: &Cx<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step;
 
     /// Takes the answer to the last [`Step::Ask`].
-    fn answer(&mut self, cx: &Cx<'_>, answer: Answer, out: &mut Outbox) -> Step;
+    fn answer(&mut self, cx: &Cx<'_>, answer: Response, out: &mut Outbox) -> Step;
 
     /// The connection is encrypted from here on: either from its beginning, and the session greets next, or
     /// since [`Step::Secure`], and whatever the client said before is forgotten (RFC 3207 section 4.2,
@@ -145,8 +145,8 @@ pub trait Session {
     fn secured(&mut self, cx: &Cx<'_>, by: Encryption);
 
     /// How far the session has come, for those who watch it.
-    fn standing(&self) -> Standing {
-        Standing::Between
+    fn standing(&self) -> SessionPhase {
+        SessionPhase::Between
     }
 
     /// How long to wait for the peer in the present state.

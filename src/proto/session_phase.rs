@@ -4,7 +4,7 @@
 /// How far a session has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each has its meaning in the table")]
-pub enum Standing {
+pub enum SessionPhase {
     Start,
     Greeted,
     Sender,
@@ -25,29 +25,29 @@ pub enum Standing {
     Over,
 }
 
-use Standing::{
+use SessionPhase::{
     AuthPassword, AuthPlain, AuthUser, Authorization, Between, Chunk, Chunks, Data, Greeted, Named, Over,
     Recipients, Sender, Sending, Start, Transaction, Update,
 };
 
-impl Standing {
+impl SessionPhase {
     /// Its name in a transcript.
     pub fn name(self) -> &'static str {
         self.row().1
     }
 
     /// What it means.
-    pub fn meaning(self) -> &'static str {
+    pub fn description(self) -> &'static str {
         self.row().2
     }
 
     /// The one of that name.
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         TABLE.iter().find(|row| row.1 == name).map(|row| row.0)
     }
 
     /// Whether what the client sends is message data.
-    pub fn takes_data(self) -> bool {
+    pub fn is_data(self) -> bool {
         matches!(self, Data | Chunk)
     }
 
@@ -57,7 +57,7 @@ impl Standing {
 }
 
 /// The table.
-const TABLE: [(Standing, &str, &str); 17] = [
+const TABLE: [(SessionPhase, &str, &str); 17] = [
     (Start, "start", "nobody has said hello yet"),
     (Greeted, "greeted", "hello was said, no message is begun"),
     (Sender, "sender", "a message is begun, and has no recipient yet"),
@@ -84,8 +84,8 @@ mod tests {
     #[test]
     fn every_name_leads_back_to_its_standing() {
         for (standing, name, meaning) in TABLE {
-            assert_eq!((Standing::named(name), standing.name()), (Some(standing), name));
-            assert!(!meaning.is_empty() && standing.meaning() == meaning);
+            assert_eq!((SessionPhase::from_name(name), standing.name()), (Some(standing), name));
+            assert!(!meaning.is_empty() && standing.description() == meaning);
         }
     }
 }

@@ -13,7 +13,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::Keep;
+use super::Durability;
 
 /// Replaces a file: the new one is made in the first of two directories of one file system, and renamed into the
 /// second.
@@ -25,16 +25,16 @@ pub fn replace_in(
     name: &OsStr,
     mode: u32,
     content: &[u8],
-    keep: Keep,
+    keep: Durability,
 ) -> io::Result<()> {
-    let unfinished = unfinished()?;
+    let unfinished = tmp_name()?;
     let mut file = create_in(&made_in, &unfinished, mode)?;
     let done = file.write_all(content).and_then(|()| {
-        if keep == Keep::Durable {
+        if keep == Durability::Durable {
             file.sync_all()?;
         }
         fs::renameat(&made_in, &unfinished, &into, name)?;
-        if keep == Keep::Durable {
+        if keep == Durability::Durable {
             sync(&into)?;
         }
         Ok(())
@@ -82,14 +82,14 @@ fn regular(file: File) -> io::Result<File> {
 }
 
 /// Whether that is a name of a file that was begun and never placed.
-pub fn is_unfinished(name: &OsStr) -> bool {
-    let random = name.as_bytes().strip_prefix(UNFINISHED).and_then(|rest| rest.strip_suffix(NEW));
+pub fn is_tmp_name(name: &OsStr) -> bool {
+    let random = name.as_bytes().strip_prefix(TMP_PREFIX).and_then(|rest| rest.strip_suffix(TMP_SUFFIX));
     random.is_some_and(|random| random.len() == 16 && random.iter().all(u8::is_ascii_hexdigit))
 }
 
-pub(super) fn unfinished() -> io::Result<OsString> {
+pub(super) fn tmp_name() -> io::Result<OsString> {
     let random = format!("{:016x}", getrandom::u64().map_err(io::Error::other)?);
-    Ok(OsStr::from_bytes(&[UNFINISHED, random.as_bytes(), NEW].concat()).to_owned())
+    Ok(OsStr::from_bytes(&[TMP_PREFIX, random.as_bytes(), TMP_SUFFIX].concat()).to_owned())
 }
 
 pub(super) fn contents(file: File, most: u64) -> io::Result<(Vec<u8>, SystemTime)> {
@@ -110,5 +110,5 @@ pub(super) fn sync(dir: impl AsFd) -> Result<(), Errno> {
 }
 
 pub(super) const NO_WAIT: OFlags = OFlags::NONBLOCK.union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
-const UNFINISHED: &[u8] = b".restante.";
-const NEW: &[u8] = b".new";
+const TMP_PREFIX: &[u8] = b".restante.";
+const TMP_SUFFIX: &[u8] = b".new";

@@ -19,8 +19,8 @@ use std::{
 };
 
 use crate::printable;
-use create::{NO_WAIT, contents, create_in, sync, unfinished};
-pub use create::{is_unfinished, open_to_write_in, replace_in};
+use create::{NO_WAIT, contents, create_in, sync, tmp_name};
+pub use create::{is_tmp_name, open_to_write_in, replace_in};
 use rustix::{
     fs::{self, AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Stat},
     io::Errno,
@@ -37,7 +37,7 @@ pub struct Directory {
 
 /// How long what is written has to stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keep {
+pub enum Durability {
     /// Until the power goes.
     Cached,
     /// Content and name are on the disk before the call returns.
@@ -50,7 +50,7 @@ impl Directory {
     /// # Errors
     /// `PermissionDenied`, with the directory and what to do, if another user can.
     pub fn trusted(path: &Path) -> io::Result<Self> {
-        Self::walk(path, None)
+        Self::open_path(path, None)
     }
 
     /// The same; what is missing of it is made, for this user alone.
@@ -58,7 +58,7 @@ impl Directory {
     /// # Errors
     /// As for [`trusted`](Self::trusted).
     pub fn trusted_or_new(path: &Path) -> io::Result<Self> {
-        Self::walk(path, Some(Mode::RWXU))
+        Self::open_path(path, Some(Mode::RWXU))
     }
 
     /// A directory that the operator has named: any one for a user without privileges, who can harm only himself; for
@@ -115,7 +115,7 @@ impl Directory {
     }
 
     /// Opens one component after the other, and follows only links that root or this user has made.
-    fn walk(path: &Path, make: Option<Mode>) -> io::Result<Self> {
+    fn open_path(path: &Path, make: Option<Mode>) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let root = || fs::openat(CWD, "/", flags | OFlags::DIRECTORY, Mode::empty());
         let mut todo = parts(&std::path::absolute(path)?);
@@ -137,10 +137,10 @@ impl Directory {
             match FileType::from_raw_mode(stat.st_mode) {
                 FileType::Symlink => {
                     links += 1;
-                    if links > MOST_LINKS {
+                    if links > MAX_LINKS {
                         return Err(Errno::LOOP.into());
                     }
-                    is_ours(&at, &stat)?;
+                    check_owner(&at, &stat)?;
                     let target = fs::readlinkat(&next, c"", Vec::new())?;
                     let target = Path::new(OsStr::from_bytes(target.to_bytes())).to_owned();
                     if target.is_absolute() {
@@ -149,8 +149,8 @@ impl Directory {
                     todo.extend(parts(&target));
                 }
                 FileType::Directory => {
-                    is_ours(&at, &stat)?;
-                    is_closed(&at, &stat)?;
+                    check_owner(&at, &stat)?;
+                    check_not_replaceable(&at, &stat)?;
                     fd = next;
                     owner = stat.st_uid;
                     if name == ".." {
@@ -179,7 +179,7 @@ impl Directory {
     ///
     /// # Errors
     /// It cannot be written; what was there is there.
-    pub fn replace(&self, name: &OsStr, mode: u32, content: &[u8], keep: Keep) -> io::Result<()> {
+    pub fn replace(&self, name: &OsStr, mode: u32, content: &[u8], keep: Durability) -> io::Result<()> {
         replace_in((&self.fd, &self.fd), name, mode, content, keep)
     }
 
@@ -187,8 +187,8 @@ impl Directory {
     ///
     /// # Errors
     /// It cannot be made.
-    pub fn begin(&self, mode: u32) -> io::Result<(File, OsString)> {
-        let name = unfinished()?;
+    pub fn create_tmp(&self, mode: u32) -> io::Result<(File, OsString)> {
+        let name = tmp_name()?;
         Ok((create_in(&self.fd, &name, mode)?, name))
     }
 
@@ -196,7 +196,7 @@ impl Directory {
     ///
     /// # Errors
     /// The system's reason; what was there is there.
-    pub fn put(&self, unfinished: &OsStr, name: &OsStr) -> io::Result<()> {
+    pub fn replace_with(&self, unfinished: &OsStr, name: &OsStr) -> io::Result<()> {
         Ok(fs::renameat(&self.fd, unfinished, &self.fd, name)?)
     }
 
@@ -204,7 +204,7 @@ impl Directory {
     ///
     /// # Errors
     /// `AlreadyExists`, or the system's reason.
-    pub fn place(&self, unfinished: &OsStr, name: &OsStr) -> io::Result<()> {
+    pub fn publish(&self, unfinished: &OsStr, name: &OsStr) -> io::Result<()> {
         match fs::renameat_with(&self.fd, unfinished, &self.fd, name, RenameFlags::NOREPLACE) {
             Err(Errno::INVAL | Errno::NOSYS) => {
                 fs::linkat(&self.fd, unfinished, &self.fd, name, AtFlags::empty())?;
@@ -240,7 +240,7 @@ impl Directory {
         let file = fs::openat(&self.fd, name, flags, Mode::empty())?;
         let (stat, path) = (fs::fstat(&file)?, self.path.join(name));
         if geteuid().is_root() {
-            is_ours(&path, &stat)?;
+            check_owner(&path, &stat)?;
         }
         if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_nlink != 1 {
             return Err(refused(&path, "it has another name, too, and would be changed under both"));
@@ -351,7 +351,7 @@ impl Directory {
 /// As for [`Directory::named`].
 pub fn place_of(path: &Path) -> io::Result<(Directory, OsString)> {
     let mut path = path.to_owned();
-    for _ in 0..=MOST_LINKS {
+    for _ in 0..=MAX_LINKS {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
         let dir = Directory::named(parent(&path))?;
         let Ok(stat) = fs::statat(&dir.fd, &name, AtFlags::SYMLINK_NOFOLLOW) else { return Ok((dir, name)) };
@@ -359,7 +359,7 @@ pub fn place_of(path: &Path) -> io::Result<(Directory, OsString)> {
             return Ok((dir, name));
         }
         if geteuid().is_root() {
-            is_ours(&path, &stat)?;
+            check_owner(&path, &stat)?;
         }
         let target = fs::readlinkat(&dir.fd, &name, Vec::new())?;
         path = parent(&path).join(OsStr::from_bytes(target.to_bytes()));
@@ -379,7 +379,7 @@ fn parts(path: &Path) -> Vec<OsString> {
 }
 
 /// Whether root or this user has made it.
-fn is_ours(path: &Path, stat: &Stat) -> io::Result<()> {
+fn check_owner(path: &Path, stat: &Stat) -> io::Result<()> {
     let user = geteuid().as_raw();
     if [0, user].contains(&stat.st_uid) {
         return Ok(());
@@ -397,7 +397,7 @@ fn is_ours(path: &Path, stat: &Stat) -> io::Result<()> {
 
 /// Whether others cannot put anything in the place of what root or this user has there. A group may, where the owner
 /// is a user who has a group of his own.
-fn is_closed(path: &Path, stat: &Stat) -> io::Result<()> {
+fn check_not_replaceable(path: &Path, stat: &Stat) -> io::Result<()> {
     let user = geteuid().as_raw();
     let group_is_fine = stat.st_gid == 0 || (user != 0 && stat.st_uid == user);
     let open = if group_is_fine { 0o002 } else { 0o022 };
@@ -416,7 +416,7 @@ fn refused(path: &Path, why: &str) -> io::Error {
 
 const STICKY: u32 = 0o1000;
 /// As many as the kernel follows.
-const MOST_LINKS: usize = 40;
+const MAX_LINKS: usize = 40;
 
 #[cfg(test)]
 mod tests;

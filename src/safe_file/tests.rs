@@ -70,7 +70,7 @@ fn a_link_a_fifo_or_another_name_in_the_place_of_a_file_is_not_written_through()
         if name != "hard" {
             assert!(dir.read(OsStr::new(name), 100).is_err(), "{name}");
         }
-        dir.replace(OsStr::new(name), 0o644, b"new", Keep::Durable).unwrap();
+        dir.replace(OsStr::new(name), 0o644, b"new", Durability::Durable).unwrap();
         assert_eq!(dir.read(OsStr::new(name), 3).unwrap().0, b"new");
         assert!(dir.read(OsStr::new(name), 2).is_err(), "{name} is too long");
         let about = home.path().join(name).symlink_metadata().unwrap();
@@ -87,11 +87,14 @@ fn what_is_begun_is_placed_in_no_other_place() {
     let home = home();
     let dir = Directory::named(home.path()).unwrap();
     std::fs::write(home.path().join("taken"), "old").unwrap();
-    let (mut file, unfinished) = dir.begin(0o600).unwrap();
-    assert!(is_unfinished(&unfinished) && !is_unfinished(OsStr::new(".restante.sizes")));
+    let (mut file, unfinished) = dir.create_tmp(0o600).unwrap();
+    assert!(is_tmp_name(&unfinished) && !is_tmp_name(OsStr::new(".restante.sizes")));
     file.write_all(b"new").unwrap();
-    assert_eq!(dir.place(&unfinished, OsStr::new("taken")).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
-    dir.place(&unfinished, OsStr::new("free")).unwrap();
+    assert_eq!(
+        dir.publish(&unfinished, OsStr::new("taken")).unwrap_err().kind(),
+        io::ErrorKind::AlreadyExists
+    );
+    dir.publish(&unfinished, OsStr::new("free")).unwrap();
     assert!(dir.has(OsStr::new("free")) && !dir.has(&unfinished));
     assert_eq!(std::fs::read(home.path().join("taken")).unwrap(), b"old");
 }

@@ -10,36 +10,36 @@ use std::{
 
 use mio::Token;
 
-use super::{Due, ListenerId, Server, admission::Entry};
+use super::{ListenerId, Server, Timer, admission::AdmissionDecision};
 use crate::{
-    backend::Relief,
+    backend::MemoryRelief,
     capacity::Shrinker,
     clock::Now,
     config::Service,
-    logging::{self, Caller},
+    logging::{self, PeerInfo},
     net::{
         proxy_protocol::{self, Header},
         socket::Stream,
     },
     proto::request::ConnId,
     server::{
-        connection::Conn,
-        listener::{Accepted, Beginning},
+        connection::Connection,
+        listener::{Accepted, ConnectionStart},
     },
 };
 
 /// A connection of a proxy that has not said yet whose it is.
-pub(super) struct Arrival {
+pub(super) struct PendingProxy {
     stream: Stream,
     /// The listener it came through.
-    pub(super) at: ListenerId,
+    pub(super) listener: ListenerId,
     proxy: SocketAddr,
 }
 
 /// Where a connection comes from.
-pub(super) struct Origin {
+pub(super) struct ConnMeta {
     /// The listener it came through, which may be gone.
-    pub(super) at: ListenerId,
+    pub(super) listener: ListenerId,
     /// What was served there.
     pub(super) service: Service,
     pub(super) peer: SocketAddr,
@@ -48,25 +48,26 @@ pub(super) struct Origin {
 impl Server {
     /// Takes new connections, a bounded number a turn.
     pub(super) fn accept(&mut self, now: Now, ready: &mut BTreeSet<ConnId>) {
-        let pending = self.listeners.iter().filter(|(_, listener)| listener.pending);
+        let pending = self.listeners.iter().filter(|(_, listener)| listener.may_be_pending);
         for at in pending.map(|(at, _)| *at).collect::<Vec<_>>() {
-            for _ in 0..ACCEPTS_A_TURN {
-                let Some(listener) = self.listeners.get_mut(&at).filter(|listener| listener.pending) else {
+            for _ in 0..MAX_ACCEPTS_PER_TURN {
+                let Some(listener) = self.listeners.get_mut(&at).filter(|listener| listener.may_be_pending)
+                else {
                     break;
                 };
                 let service = listener.service();
-                if let Entry::At(then) = self.admission.entry(service, now.steady) {
-                    listener.rest();
-                    self.timers.set_by(then, Due::Accept);
+                if let AdmissionDecision::RetryAt(then) = self.admission.decide(service, now.monotonic) {
+                    listener.pause_accepting();
+                    self.timers.set_no_later(then, Timer::Accept);
                     break;
                 }
                 match listener.accept() {
-                    Accepted::Stream(stream, peer) => self.arrived(at, stream, peer, now, ready),
-                    Accepted::Nothing => break,
-                    Accepted::Gone => {}
+                    Accepted::Stream(stream, peer) => self.on_accepted(at, stream, peer, now, ready),
+                    Accepted::WouldBlock => break,
+                    Accepted::Aborted => {}
                     // Edge-triggered: no event will tell when there is room again, so a timer asks.
-                    Accepted::Later => {
-                        self.timers.set_by(now.steady + ACCEPT_PAUSE, Due::Accept);
+                    Accepted::OutOfDescriptors => {
+                        self.timers.set_no_later(now.monotonic + ACCEPT_PAUSE, Timer::Accept);
                         break;
                     }
                 }
@@ -74,7 +75,7 @@ impl Server {
         }
     }
 
-    fn arrived(
+    fn on_accepted(
         &mut self,
         at: ListenerId,
         mut stream: Stream,
@@ -82,169 +83,178 @@ impl Server {
         now: Now,
         ready: &mut BTreeSet<ConnId>,
     ) {
-        let id = ConnId(self.new_id());
+        let id = ConnId(self.allocate_id());
         let listener = &self.listeners[&at];
-        let beginning = listener.beginning(peer.ip());
-        if beginning == Beginning::Nothing {
-            return logging::not_announced(&id.to_string(), listener.name(), peer, "not a proxy");
+        let beginning = listener.connection_start(peer.ip());
+        if beginning == ConnectionStart::Refuse {
+            return logging::proxy_failed(&id.to_string(), listener.service_name(), peer, "not a proxy");
         }
-        let client = (beginning == Beginning::Session).then(|| peer.ip());
-        if client.is_some_and(|client| !self.admission.has_room_for(client)) {
-            return self.turn_away(at, stream, peer.ip(), TOO_MANY_OF_ONE);
+        let client = (beginning == ConnectionStart::Session).then(|| peer.ip());
+        if client.is_some_and(|client| !self.admission.is_within_address_limits(client)) {
+            return self.reject(at, stream, peer.ip(), TOO_MANY_FROM_ADDRESS);
         }
         let service = listener.service();
-        if !self.make_room(service, now) {
-            return self.turn_away(at, stream, peer.ip(), "no room");
+        if !self.ensure_capacity(service, now) {
+            return self.reject(at, stream, peer.ip(), "no room");
         }
         if let Err(error) = stream.register(self.poll.registry(), Token(id.0 as usize)) {
-            return log::error!("{id} {} not registered: {error}", self.listeners[&at].name());
+            return log::error!("{id} {} not registered: {error}", self.listeners[&at].service_name());
         }
-        self.admission.enter(id, service, client, now.steady);
-        if beginning == Beginning::Header {
-            self.timers.set(now.steady + self.config.limits.proxy_header.0, Due::Conn(id));
-            self.arrivals.insert(id, Arrival { stream, at, proxy: peer });
-            self.look(id, now, ready);
+        self.admission.admit(id, service, client, now.monotonic);
+        if beginning == ConnectionStart::ProxyHeader {
+            self.timers.set(now.monotonic + self.config.limits.proxy_header.0, Timer::Connection(id));
+            self.pending_proxies.insert(id, PendingProxy { stream, listener: at, proxy: peer });
+            self.read_proxy_header(id, now, ready);
         } else {
-            self.welcome(id, at, stream, peer, now);
+            self.open_connection(id, at, stream, peer, now);
             ready.insert(id);
         }
     }
 
     /// Reads the header of a proxy, if all of it is there. What stands behind it stays in the socket, for the
     /// session or for TLS.
-    pub(super) fn look(&mut self, id: ConnId, now: Now, ready: &mut BTreeSet<ConnId>) {
-        let Some(arrival) = self.arrivals.get_mut(&id) else { return };
-        let header = match arrival.announced() {
+    pub(super) fn read_proxy_header(&mut self, id: ConnId, now: Now, ready: &mut BTreeSet<ConnId>) {
+        let Some(arrival) = self.pending_proxies.get_mut(&id) else { return };
+        let header = match arrival.read_header() {
             Ok(None) => return,
             Ok(Some(header)) => header,
-            Err(error) => return self.not_announced(id, &error.to_string()),
+            Err(error) => return self.proxy_failed(id, &error.to_string()),
         };
-        let Some(Arrival { stream, at, proxy }) = self.arrivals.remove(&id) else { return };
-        self.timers.remove(Due::Conn(id));
+        let Some(PendingProxy { stream, listener: at, proxy }) = self.pending_proxies.remove(&id) else {
+            return;
+        };
+        self.timers.remove(Timer::Connection(id));
         let peer = header.unwrap_or(proxy);
-        if header.is_some() && !self.admission.has_room_for(peer.ip()) {
-            self.admission.leave(id);
-            return self.turn_away(at, stream, peer.ip(), TOO_MANY_OF_ONE);
+        if header.is_some() && !self.admission.is_within_address_limits(peer.ip()) {
+            self.admission.remove(id);
+            return self.reject(at, stream, peer.ip(), TOO_MANY_FROM_ADDRESS);
         }
-        self.admission.name(id, peer.ip());
-        self.welcome(id, at, stream, peer, now);
+        self.admission.set_peer(id, peer.ip());
+        self.open_connection(id, at, stream, peer, now);
         ready.insert(id);
     }
 
     /// A proxy took too long.
-    pub(super) fn lose_patience(&mut self, id: ConnId) {
-        if self.arrivals.contains_key(&id) {
-            self.not_announced(id, "too slow");
+    pub(super) fn proxy_timeout(&mut self, id: ConnId) {
+        if self.pending_proxies.contains_key(&id) {
+            self.proxy_failed(id, "too slow");
         }
     }
 
-    fn not_announced(&mut self, id: ConnId, why: &str) {
-        if let Some(arrival) = self.arrivals.remove(&id) {
-            self.forget(id);
-            logging::not_announced(&id.to_string(), self.listeners[&arrival.at].name(), arrival.proxy, why);
+    fn proxy_failed(&mut self, id: ConnId, why: &str) {
+        if let Some(arrival) = self.pending_proxies.remove(&id) {
+            self.remove_connection(id);
+            logging::proxy_failed(
+                &id.to_string(),
+                self.listeners[&arrival.listener].service_name(),
+                arrival.proxy,
+                why,
+            );
         }
     }
 
-    fn turn_away(&self, at: ListenerId, stream: Stream, peer: IpAddr, why: &'static str) {
-        logging::turned_away(self.listeners[&at].name(), peer, why);
-        self.listeners[&at].turn_away(stream);
+    fn reject(&self, at: ListenerId, stream: Stream, peer: IpAddr, why: &'static str) {
+        logging::rejected(self.listeners[&at].service_name(), peer, why);
+        self.listeners[&at].reject(stream);
     }
 
-    fn welcome(&mut self, id: ConnId, at: ListenerId, stream: Stream, peer: SocketAddr, now: Now) {
+    fn open_connection(&mut self, id: ConnId, at: ListenerId, stream: Stream, peer: SocketAddr, now: Now) {
         let listener = &self.listeners[&at];
         let service = listener.service();
-        let caller = Caller { id, service: listener.name(), peer: peer.ip() };
-        let mut conn = Conn::new(caller, listener.transport(stream), listener.session(peer.ip(), id), now);
+        let caller = PeerInfo { id, service: listener.service_name(), peer: peer.ip() };
+        let mut conn =
+            Connection::new(caller, listener.new_transport(stream), listener.new_session(peer.ip(), id), now);
         logging::connected(&caller, peer);
         if let Some(transcripts) = &self.transcripts {
-            conn.write_down(listener.transcript(transcripts, id, peer, now));
+            conn.set_transcript(listener.begin_transcript(transcripts, id, peer, now));
         }
-        self.backend.enter(id, peer.ip());
-        self.conns.insert(id, conn);
-        self.origins.insert(id, Origin { at, service, peer });
+        self.backend.connection_opened(id, peer.ip());
+        self.connections.insert(id, conn);
+        self.conn_meta.insert(id, ConnMeta { listener: at, service, peer });
     }
 
     /// Whether there is a place for one more. Where there is none, the connection with the weakest claim ends for
     /// it.
-    fn make_room(&mut self, service: Service, now: Now) -> bool {
-        match self.admission.entry(service, now.steady) {
-            Entry::Free => true,
-            Entry::At(_) | Entry::NoRoom => false,
-            Entry::InPlaceOf(id) => {
-                self.not_announced(id, "no room");
-                self.give_way(id, "least progress when there was no room", now);
+    fn ensure_capacity(&mut self, service: Service, now: Now) -> bool {
+        match self.admission.decide(service, now.monotonic) {
+            AdmissionDecision::Admit => true,
+            AdmissionDecision::RetryAt(_) | AdmissionDecision::Refuse => false,
+            AdmissionDecision::Evict(id) => {
+                self.proxy_failed(id, "no room");
+                self.evict(id, "least progress when there was no room", now);
                 true
             }
         }
     }
 
     /// Ends a connection for another.
-    pub(super) fn give_way(&mut self, id: ConnId, why: &'static str, now: Now) {
-        let Some(conn) = self.conns.get_mut(&id) else { return };
-        let last_words = self.origins.get(&id).map(|origin| origin.service.protocol().too_many_connections());
-        conn.give_way(&last_words.unwrap_or_default(), why, now);
+    pub(super) fn evict(&mut self, id: ConnId, why: &'static str, now: Now) {
+        let Some(conn) = self.connections.get_mut(&id) else { return };
+        let last_words =
+            self.conn_meta.get(&id).map(|origin| origin.service.protocol().too_many_connections());
+        conn.evict(&last_words.unwrap_or_default(), why, now);
         self.pump(id, now);
         self.close(id, now);
     }
 
     /// Notes how far a connection has come.
-    pub(super) fn note(&mut self, id: ConnId, now: Now) {
-        let Some(conn) = self.conns.get_mut(&id) else { return };
-        if conn.has_served()
-            && let Some(origin) = self.origins.get(&id)
+    pub(super) fn update_admission_of(&mut self, id: ConnId, now: Now) {
+        let Some(conn) = self.connections.get_mut(&id) else { return };
+        if conn.take_served()
+            && let Some(origin) = self.conn_meta.get(&id)
         {
-            self.admission.served(origin.peer.ip(), now.steady);
+            self.admission.mark_served(origin.peer.ip(), now.monotonic);
         }
-        if let Some((is_known, body)) = conn.body() {
-            self.backend.note_body(id, is_known, body);
+        if let Some((is_known, body)) = conn.body_progress() {
+            self.backend.record_body_progress(id, is_known, body);
         }
-        self.admission.update(id, conn.claim());
+        self.admission.update(id, conn.eviction_priority());
     }
 
     /// Puts messages into files and ends the slowest, where there is too little memory for those on their way in.
-    pub(super) fn relieve(&mut self, now: Now) {
-        let Relief { spill, end } = self.backend.relief();
+    pub(super) fn relieve_memory(&mut self, now: Now) {
+        let MemoryRelief { spill, evict: end } = self.backend.memory_relief();
         for id in spill {
-            self.pump_after(id, now, |conn, _| conn.spill());
+            self.call_and_pump(id, now, |conn, _| conn.request_spill());
         }
         for id in end {
-            self.give_way(id, "slowest message when there was no memory", now);
+            self.evict(id, "slowest message when there was no memory", now);
         }
         let backend = &self.backend;
-        self.again.extend(self.held_back.extract_if(|id| !backend.is_pressed(*id)));
+        self.unfinished.extend(self.read_paused.extract_if(|id| !backend.is_under_memory_pressure(*id)));
     }
 
     pub(super) fn close(&mut self, id: ConnId, now: Now) {
-        self.again.remove(&id);
-        self.held_back.remove(&id);
-        self.backend.leave(id);
-        let Some(mut conn) = self.conns.remove(&id) else { return };
-        conn.tell_end(now);
-        self.origins.remove(&id);
-        self.forget(id);
+        self.unfinished.remove(&id);
+        self.read_paused.remove(&id);
+        self.backend.connection_closed(id);
+        let Some(mut conn) = self.connections.remove(&id) else { return };
+        conn.log_closed(now);
+        self.conn_meta.remove(&id);
+        self.remove_connection(id);
     }
 
     /// Gives back the memory of connections that have gone.
     pub(super) fn shrink(&mut self) {
         let mut shrinker = Shrinker::default();
-        shrinker.shrink(&mut self.conns).shrink(&mut self.arrivals).shrink(&mut self.origins);
-        shrinker.shrink(&mut self.held_back);
+        shrinker.shrink(&mut self.connections).shrink(&mut self.pending_proxies).shrink(&mut self.conn_meta);
+        shrinker.shrink(&mut self.read_paused);
         self.admission.shrink(&mut shrinker);
         self.timers.shrink(&mut shrinker);
         self.backend.shrink(&mut shrinker);
     }
 
     /// Gives back the place of a connection, and its deadline.
-    pub(super) fn forget(&mut self, id: ConnId) {
-        self.admission.leave(id);
-        self.timers.remove(Due::Conn(id));
+    pub(super) fn remove_connection(&mut self, id: ConnId) {
+        self.admission.remove(id);
+        self.timers.remove(Timer::Connection(id));
     }
 }
 
-impl Arrival {
+impl PendingProxy {
     /// What the proxy says of the client, once it has said all of it: an address, or that it is the proxy.
-    fn announced(&mut self) -> io::Result<Option<Option<SocketAddr>>> {
-        let mut octets = [0; proxy_protocol::LONGEST];
+    fn read_header(&mut self) -> io::Result<Option<Option<SocketAddr>>> {
+        let mut octets = [0; proxy_protocol::MAX_HEADER];
         let there = match self.stream.peek(&mut octets) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             there => there?,
@@ -252,8 +262,8 @@ impl Arrival {
         match proxy_protocol::parse(&octets[..there]) {
             _ if there == 0 => Err(io::ErrorKind::UnexpectedEof.into()),
             Header::Partial => Ok(None),
-            Header::Wrong => Err(io::Error::other("no header of the PROXY protocol")),
-            Header::Whole { client, length } => {
+            Header::Invalid => Err(io::Error::other("no header of the PROXY protocol")),
+            Header::Complete { client, length } => {
                 io::Read::read_exact(&mut self.stream, &mut octets[..length])?;
                 Ok(Some(client))
             }
@@ -261,7 +271,7 @@ impl Arrival {
     }
 }
 
-const TOO_MANY_OF_ONE: &str = "too many from one address";
-pub(super) const ACCEPTS_A_TURN: usize = 64;
+const TOO_MANY_FROM_ADDRESS: &str = "too many from one address";
+pub(super) const MAX_ACCEPTS_PER_TURN: usize = 64;
 /// How long accepting rests when there are no descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

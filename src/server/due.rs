@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Due, Server, shutdown::Stopping};
+use super::{Server, Timer, shutdown::Shutdown};
 use crate::{clock::Now, proto::request::ConnId, server::listener::Listener};
 
 impl Server {
@@ -10,51 +10,51 @@ impl Server {
     pub(super) fn due(&mut self, now: Now) {
         let mut expiring = EXPIRING_A_TURN;
         while expiring > 0
-            && let Some(due) = self.timers.due(now.steady)
+            && let Some(due) = self.timers.pop_due(now.monotonic)
         {
             match due {
-                Due::Conn(id) => {
+                Timer::Connection(id) => {
                     expiring -= 1;
                     self.expire(id, now);
                 }
-                Due::Accept => self.listeners.values_mut().for_each(Listener::look_again),
-                Due::Measure => {
-                    self.manager.remind();
-                    self.backend.keep_house(self.clock.with_stops(now));
-                    self.backend.tick(now.steady);
+                Timer::Accept => self.listeners.values_mut().for_each(Listener::resume_accepting),
+                Timer::Maintenance => {
+                    self.sd_notify.flush_pending();
+                    self.backend.run_maintenance(self.clock.including_suspensions(now));
+                    self.backend.tick(now.monotonic);
                     self.shrink();
-                    self.answers(now);
-                    self.timers.set(now.steady + MEASURE_EVERY, Due::Measure);
+                    self.deliver_responses(now);
+                    self.timers.set(now.monotonic + MEASURE_EVERY, Timer::Maintenance);
                 }
-                Due::Tick => {
-                    self.ticking = self.backend.tick(now.steady);
+                Timer::Tick => {
+                    self.ticking = self.backend.tick(now.monotonic);
                     if self.ticking {
-                        self.timers.set(now.steady + TICK_EVERY, Due::Tick);
+                        self.timers.set(now.monotonic + TICK_EVERY, Timer::Tick);
                     }
                     // What a tick has decided is told now: nothing else need wake the loop for a while.
-                    self.answers(now);
+                    self.deliver_responses(now);
                 }
-                Due::Reload => self.look_after_reload(now),
-                Due::Watchdog => {
-                    self.manager.alive();
-                    let next = self.manager.watchdog().map(|interval| now.steady + interval);
-                    next.into_iter().for_each(|next| self.timers.set(next, Due::Watchdog));
+                Timer::Reload => self.check_reload_timeout(now),
+                Timer::Watchdog => {
+                    self.sd_notify.watchdog_ping();
+                    let next = self.sd_notify.watchdog().map(|interval| now.monotonic + interval);
+                    next.into_iter().for_each(|next| self.timers.set(next, Timer::Watchdog));
                 }
                 // Who still waits for the disk learns now that the message is not stored, if that is sure.
-                Due::Stop => {
-                    self.backend.give_up_unpublished();
+                Timer::ShutdownGrace => {
+                    self.backend.abandon_unpublished();
                     self.answering = usize::MAX; // there is no other turn
-                    self.answers(now);
-                    self.stopping = Some(Stopping::Now);
+                    self.deliver_responses(now);
+                    self.shutdown = Some(Shutdown::Immediate);
                 }
             }
         }
     }
 
     fn expire(&mut self, id: ConnId, now: Now) {
-        let Some(conn) = self.conns.get_mut(&id) else { return self.lose_patience(id) };
-        conn.timer = None;
-        self.pump_after(id, now, |conn, _| conn.expire(now));
+        let Some(conn) = self.connections.get_mut(&id) else { return self.proxy_timeout(id) };
+        conn.scheduled_deadline = None;
+        self.call_and_pump(id, now, |conn, _| conn.on_timeout(now));
     }
 }
 

@@ -16,30 +16,30 @@ use crate::{clock::Now, server::signals::Signals, workers::LoopWaker};
 
 /// Stops a server from another thread, as a signal would.
 #[derive(Debug)]
-pub struct Stopper {
-    is_to_stop: Arc<AtomicBool>,
+pub struct ShutdownHandle {
+    stop_requested: Arc<AtomicBool>,
     waker: Arc<LoopWaker>,
 }
 
-impl Stopper {
+impl ShutdownHandle {
     /// Stops it in good order; a second call does not wait for its sessions.
     pub fn stop(&self) {
-        self.is_to_stop.store(true, Ordering::Release);
+        self.stop_requested.store(true, Ordering::Release);
         self.waker.wake();
     }
 }
 
 impl Server {
     /// What stops it from another thread.
-    pub fn stopper(&self) -> Stopper {
-        Stopper { is_to_stop: Arc::clone(&self.is_to_stop), waker: Arc::clone(&self.waker) }
+    pub fn shutdown_handle(&self) -> ShutdownHandle {
+        ShutdownHandle { stop_requested: Arc::clone(&self.stop_requested), waker: Arc::clone(&self.waker) }
     }
 
     /// Stops if a [`Stopper`] says so. To be called behind the answer to the waker: whoever says it later rings
     /// anew.
-    pub(super) fn look_for_stopper(&mut self, now: Now) {
-        if self.is_to_stop.swap(false, Ordering::AcqRel) {
-            self.stop(now);
+    pub(super) fn check_stop_request(&mut self, now: Now) {
+        if self.stop_requested.swap(false, Ordering::AcqRel) {
+            self.begin_shutdown(now);
         }
     }
 

@@ -15,35 +15,35 @@ use rustix::io::Errno;
 
 use crate::{
     clock::Now,
-    config::{Config, Listen, Service, TlsMode},
+    config::{Config, ListenerConfig, Service, TlsMode},
     metrics::METRICS,
     net::{
-        certificate::{self, Loaded, Pair},
+        certificate::{self, CertificatePair, LoadedCertificate},
         endpoint::Endpoint,
-        socket::{Socket, Stream},
-        tls::Tls,
+        socket::{ListenSocket, Stream},
+        tls::TlsConfig,
         transport::{Security, Transport},
     },
     proto::{Session, request::ConnId},
-    system::socket_activation::{self, Passed},
-    transcript::{self, Record, Transcripts},
+    system::socket_activation::{self, InheritedSockets},
+    transcript::{self, Recorder, Transcripts},
 };
 use sessions::Sessions;
 
 /// One listening socket.
 pub struct Listener {
-    socket: Option<Socket>,
+    socket: Option<ListenSocket>,
     /// Where it really is.
     endpoint: Endpoint,
-    listen: Listen,
+    config: ListenerConfig,
     sessions: Sessions,
     security: Security,
     /// Whether there may be connections to accept: only an accept that would block says no.
-    pub pending: bool,
+    pub may_be_pending: bool,
     /// Given up for a moment when no descriptor is left, to say so to the next client.
-    spare: Option<UnixDatagram>,
+    spare_fd: Option<UnixDatagram>,
     /// Whether it has been told why nobody can be accepted, and that has not ended.
-    told: bool,
+    failure_logged: bool,
 }
 
 /// What [`Listener::accept`] found.
@@ -51,22 +51,22 @@ pub enum Accepted {
     /// A connection.
     Stream(Stream, SocketAddr),
     /// Nobody waits.
-    Nothing,
+    WouldBlock,
     /// Nobody that is there any more: look at the next one.
-    Gone,
+    Aborted,
     /// Nobody can be accepted now: look again after a while.
-    Later,
+    OutOfDescriptors,
 }
 
 /// What a connection begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Beginning {
+pub enum ConnectionStart {
     /// The session of a client.
     Session,
     /// A proxy, which says whose connection it hands over.
-    Header,
+    ProxyHeader,
     /// Nothing: only proxies come here, and this is none.
-    Nothing,
+    Refuse,
 }
 
 /// Why nobody can be listened to.
@@ -75,7 +75,7 @@ pub enum Error {
     /// An address could not be bound.
     Bind(Service, Endpoint, io::Error),
     /// The sockets of the service manager are not those that are wanted.
-    Passed(socket_activation::Error),
+    InheritedSockets(socket_activation::Error),
     /// There is no certificate to begin TLS with.
     Tls(certificate::Error),
 }
@@ -86,7 +86,7 @@ impl fmt::Display for Error {
             Self::Bind(service, address, error) => {
                 write!(f, "can't listen on {address} for {service}: {error}")
             }
-            Self::Passed(error) => error.fmt(f),
+            Self::InheritedSockets(error) => error.fmt(f),
             Self::Tls(error) => error.fmt(f),
         }
     }
@@ -96,7 +96,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Bind(_, _, error) => Some(error),
-            Self::Passed(error) => Some(error),
+            Self::InheritedSockets(error) => Some(error),
             Self::Tls(error) => Some(error),
         }
     }
@@ -104,16 +104,16 @@ impl std::error::Error for Error {
 
 impl From<socket_activation::Error> for Error {
     fn from(error: socket_activation::Error) -> Self {
-        Self::Passed(error)
+        Self::InheritedSockets(error)
     }
 }
 
 /// A listener of the configuration, and the socket that it has.
-pub struct Bound {
+pub struct BoundListener {
     /// What is served there, and how.
-    pub listen: Listen,
+    pub config: ListenerConfig,
     /// What listens.
-    pub socket: Socket,
+    pub socket: ListenSocket,
 }
 
 /// Takes the sockets of every listener of a configuration: binds those at an address, and takes the others from
@@ -121,26 +121,26 @@ pub struct Bound {
 ///
 /// # Errors
 /// An address cannot be had, or the sockets passed are not those that are wanted. None is held then.
-pub fn bind_all(config: &Config, mut passed: Passed) -> Result<Vec<Bound>, Error> {
+pub fn bind_all(config: &Config, mut passed: InheritedSockets) -> Result<Vec<BoundListener>, Error> {
     let mut all = Vec::new();
     for listen in &config.listen {
-        all.extend(listen_at(listen, &mut passed)?);
+        all.extend(bind(listen, &mut passed)?);
     }
-    passed.are_claimed()?;
+    passed.check_all_claimed()?;
     Ok(all)
 }
 
 /// The sockets of a listener: several, if they were passed under one name.
-fn listen_at(listen: &Listen, passed: &mut Passed) -> Result<Vec<Bound>, Error> {
+fn bind(listen: &ListenerConfig, passed: &mut InheritedSockets) -> Result<Vec<BoundListener>, Error> {
     let failed = |error| Error::Bind(listen.protocol, listen.address.clone(), error);
-    let bound = |socket| Bound { listen: listen.clone(), socket };
-    let Endpoint::Passed(name) = &listen.address else {
-        return Socket::bind(&listen.address).map(|socket| vec![bound(socket)]).map_err(failed);
+    let bound = |socket| BoundListener { config: listen.clone(), socket };
+    let Endpoint::Inherited(name) = &listen.address else {
+        return ListenSocket::bind(&listen.address).map(|socket| vec![bound(socket)]).map_err(failed);
     };
     let sockets = passed.take(name)?;
     for socket in &sockets {
         let place = socket.endpoint().map_err(failed)?;
-        if let Some((_, why)) = listen.unfit_for(&place) {
+        if let Some((_, why)) = listen.incompatible_with(&place) {
             return Err(failed(io::Error::other(format!("it is at {place}: {why}"))));
         }
     }
@@ -151,9 +151,11 @@ fn listen_at(listen: &Listen, passed: &mut Passed) -> Result<Vec<Bound>, Error> 
 ///
 /// # Errors
 /// There is no thread to be had.
-pub fn tls(config: &Config, loaded: Option<Loaded>) -> Result<Option<Rc<Tls>>, Error> {
+pub fn start_tls(config: &Config, loaded: Option<LoadedCertificate>) -> Result<Option<Rc<TlsConfig>>, Error> {
     let look_every = config.limits.certificate_check.0;
-    let keep = |(pair, loaded): (&Pair, _)| Tls::keep(pair.clone(), loaded, look_every).map(Rc::new);
+    let keep = |(pair, loaded): (&CertificatePair, _)| {
+        TlsConfig::watch(pair.clone(), loaded, look_every).map(Rc::new)
+    };
     config.tls.as_ref().zip(loaded).map(keep).transpose().map_err(Error::Tls)
 }
 
@@ -162,8 +164,8 @@ impl Listener {
     ///
     /// # Errors
     /// The socket does not say where it is.
-    pub fn open(bound: Bound, config: &Config, tls: Option<&Rc<Tls>>) -> Result<Self, Error> {
-        let Bound { listen, socket } = bound;
+    pub fn open(bound: BoundListener, config: &Config, tls: Option<&Rc<TlsConfig>>) -> Result<Self, Error> {
+        let BoundListener { config: listen, socket } = bound;
         let failed = |error| Error::Bind(listen.protocol, listen.address.clone(), error);
         let endpoint = socket.endpoint().map_err(failed)?;
         let security = security(listen.tls, tls);
@@ -172,33 +174,33 @@ impl Listener {
             socket: Some(socket),
             sessions: Sessions::new(&listen, config, offers_tls(&security)),
             security,
-            listen,
-            pending: false,
-            spare: spare(),
-            told: false,
+            config: listen,
+            may_be_pending: false,
+            spare_fd: open_spare_fd(),
+            failure_logged: false,
         })
     }
 
     /// Serves another configuration from now on, in the same place. Sessions that run keep the rules that they
     /// began with.
-    pub fn follow(&mut self, listen: Listen, config: &Config, tls: Option<&Rc<Tls>>) {
+    pub fn reconfigure(&mut self, listen: ListenerConfig, config: &Config, tls: Option<&Rc<TlsConfig>>) {
         self.security = security(listen.tls, tls);
         self.sessions.renew(&listen, config, offers_tls(&self.security));
-        self.listen = listen;
+        self.config = listen;
     }
 
     /// Where the configuration has it.
-    pub fn place(&self) -> &Endpoint {
-        &self.listen.address
+    pub fn configured_endpoint(&self) -> &Endpoint {
+        &self.config.address
     }
 
     /// What is served here.
     pub fn service(&self) -> Service {
-        self.listen.protocol
+        self.config.protocol
     }
 
     /// Its name in the log.
-    pub fn name(&self) -> &'static str {
+    pub fn service_name(&self) -> &'static str {
         self.service().name()
     }
 
@@ -213,56 +215,56 @@ impl Listener {
     }
 
     /// There may be somebody to accept, though no event says so.
-    pub fn look_again(&mut self) {
-        self.pending = self.socket.is_some();
+    pub fn resume_accepting(&mut self) {
+        self.may_be_pending = self.socket.is_some();
     }
 
     /// Nobody is to be accepted before [`Listener::look_again`].
-    pub fn rest(&mut self) {
-        self.pending = false;
+    pub fn pause_accepting(&mut self) {
+        self.may_be_pending = false;
     }
 
     /// Lets go of the address.
-    pub fn stop(&mut self, registry: &Registry) {
+    pub fn close(&mut self, registry: &Registry) {
         if let Some(socket) = self.socket.take() {
-            socket.stop(registry);
+            socket.close(registry);
         }
-        self.pending = false;
+        self.may_be_pending = false;
     }
 
     /// Accepts one connection.
     pub fn accept(&mut self) -> Accepted {
-        let Some(socket) = &self.socket else { return Accepted::Nothing };
+        let Some(socket) = &self.socket else { return Accepted::WouldBlock };
         match socket.accept() {
             Ok((stream, peer)) => Accepted::Stream(stream, peer),
             Err(error) => match Errno::from_io_error(&error) {
                 Some(Errno::WOULDBLOCK) => {
-                    self.pending = false;
-                    self.told = false;
-                    Accepted::Nothing
+                    self.may_be_pending = false;
+                    self.failure_logged = false;
+                    Accepted::WouldBlock
                 }
                 Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
                     self.out_of_descriptors(&error)
                 }
                 // A socket that nobody can be accepted from, as one that somebody else has shut down.
                 Some(Errno::INVAL | Errno::BADF | Errno::NOTSOCK | Errno::OPNOTSUPP) => {
-                    if !std::mem::replace(&mut self.told, true) {
-                        log::error!("{} accept: {error}", self.name());
+                    if !std::mem::replace(&mut self.failure_logged, true) {
+                        log::error!("{} accept: {error}", self.service_name());
                     }
-                    self.pending = false;
-                    Accepted::Later
+                    self.may_be_pending = false;
+                    Accepted::OutOfDescriptors
                 }
                 // The client was gone before we looked (accept(2)): the next one waits.
                 _ => {
                     log::debug!("accept: {error}");
-                    Accepted::Gone
+                    Accepted::Aborted
                 }
             },
         }
     }
 
     /// Tells a client to come back later.
-    pub fn turn_away(&self, mut stream: Stream) {
+    pub fn reject(&self, mut stream: Stream) {
         // Where TLS comes first, clear text would be taken for broken TLS.
         if !matches!(self.security, Security::Implicit(_)) {
             let words = format!("{}\r\n", self.service().protocol().too_many_connections());
@@ -272,53 +274,59 @@ impl Listener {
 
     /// Uses the spare descriptor to tell one client why nobody answers.
     fn out_of_descriptors(&mut self, error: &io::Error) -> Accepted {
-        if !std::mem::replace(&mut self.told, true) {
-            log::warn!("{} accept: {error}; clients are sent away until there is room", self.name());
+        if !std::mem::replace(&mut self.failure_logged, true) {
+            log::warn!("{} accept: {error}; clients are sent away until there is room", self.service_name());
         }
-        METRICS.turned_away.one("no descriptors");
-        self.spare = None;
-        if let Some(Ok((stream, _))) = self.socket.as_ref().map(Socket::accept) {
-            self.turn_away(stream);
+        METRICS.rejected.inc("no descriptors");
+        self.spare_fd = None;
+        if let Some(Ok((stream, _))) = self.socket.as_ref().map(ListenSocket::accept) {
+            self.reject(stream);
         }
-        self.spare = spare();
-        self.pending = false;
-        Accepted::Later
+        self.spare_fd = open_spare_fd();
+        self.may_be_pending = false;
+        Accepted::OutOfDescriptors
     }
 
     /// What a connection from there begins with.
-    pub fn beginning(&self, address: IpAddr) -> Beginning {
-        let proxies = &self.listen.proxy_protocol;
+    pub fn connection_start(&self, address: IpAddr) -> ConnectionStart {
+        let proxies = &self.config.proxy_protocol;
         if proxies.is_empty() {
-            Beginning::Session
+            ConnectionStart::Session
         } else if proxies.contain(address) {
-            Beginning::Header
+            ConnectionStart::ProxyHeader
         } else {
-            Beginning::Nothing
+            ConnectionStart::Refuse
         }
     }
 
     /// What the octets of a connection travel on.
-    pub fn transport(&self, stream: Stream) -> Transport {
+    pub fn new_transport(&self, stream: Stream) -> Transport {
         Transport::new(stream, self.security.clone())
     }
 
     /// Begins the transcript of a session with a client at `peer`.
-    pub fn transcript(&self, transcripts: &Transcripts, id: ConnId, peer: SocketAddr, now: Now) -> Record {
-        let factory = self.sessions.factory(&self.listen, peer.ip());
-        let name = self.name();
+    pub fn begin_transcript(
+        &self,
+        transcripts: &Transcripts,
+        id: ConnId,
+        peer: SocketAddr,
+        now: Now,
+    ) -> Recorder {
+        let factory = self.sessions.factory(&self.config, peer.ip());
+        let name = self.service_name();
         let listener = self.endpoint.to_string();
         let implicit_tls = matches!(self.security, Security::Implicit(_));
-        transcripts.begin(&transcript::Beginning { id, name, peer, listener, factory, implicit_tls }, now)
+        transcripts.begin(&transcript::SessionInfo { id, name, peer, listener, factory, implicit_tls }, now)
     }
 
     /// A session with a client at `peer`.
-    pub fn session(&self, peer: IpAddr, id: ConnId) -> Box<dyn Session> {
-        self.sessions.session(&self.listen, peer, id)
+    pub fn new_session(&self, peer: IpAddr, id: ConnId) -> Box<dyn Session> {
+        self.sessions.session(&self.config, peer, id)
     }
 }
 
 /// When TLS begins. After the check of the configuration there is a certificate wherever one is needed.
-fn security(mode: TlsMode, tls: Option<&Rc<Tls>>) -> Security {
+fn security(mode: TlsMode, tls: Option<&Rc<TlsConfig>>) -> Security {
     match (mode, tls.map(Rc::clone)) {
         (TlsMode::Starttls, Some(tls)) => Security::Offered(tls),
         (TlsMode::Implicit, Some(tls)) => Security::Implicit(tls),
@@ -332,6 +340,6 @@ fn offers_tls(security: &Security) -> bool {
 }
 
 /// A descriptor that needs no path, and that nothing delays when it is opened or closed.
-fn spare() -> Option<UnixDatagram> {
+fn open_spare_fd() -> Option<UnixDatagram> {
     UnixDatagram::unbound().ok()
 }

@@ -8,7 +8,7 @@ use crate::{
     clock::Now,
     proto::request::ConnId,
     rota::take_after,
-    server::connection::{Conn, work::Share},
+    server::connection::{Connection, work::Share},
 };
 
 impl Server {
@@ -20,14 +20,16 @@ impl Server {
             && let Some(id) = take_after(&mut ready, self.last_pumped)
         {
             self.last_pumped = Some(id);
-            if self.backend.is_pressed(id) && self.conns.get(&id).is_some_and(Conn::takes_data) {
-                self.held_back.insert(id);
+            if self.backend.is_under_memory_pressure(id)
+                && self.connections.get(&id).is_some_and(Connection::is_receiving_data)
+            {
+                self.read_paused.insert(id);
                 continue;
             }
             self.pump(id, now);
             left = left.saturating_sub(self.work_of(id));
         }
-        self.again.append(&mut ready);
+        self.unfinished.append(&mut ready);
     }
 
     /// Gives the answers that there are.
@@ -35,14 +37,14 @@ impl Server {
         while self.answering > 0
             && let Some((id, answer)) = self.backend.next_response()
         {
-            self.pump_after(id, now, |conn, world| conn.answer(answer, world, now));
+            self.call_and_pump(id, now, |conn, world| conn.deliver_response(answer, world, now));
             self.answering = self.answering.saturating_sub(self.work_of(id));
         }
     }
 
     /// What its last round has cost; one that is gone cost something, too.
     fn work_of(&self, id: ConnId) -> usize {
-        self.conns.get(&id).map_or(CLOSING, Conn::work)
+        self.connections.get(&id).map_or(CLOSING, Connection::work)
     }
 }
 

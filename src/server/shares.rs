@@ -2,7 +2,7 @@
 
 use super::Server;
 use crate::{
-    config::{Config, Unknown, Watch},
+    config::{ChangeDetection, Config, UnknownRecipients},
     fd_limits::{Opens, Shares},
     server::listener::Listener,
 };
@@ -12,8 +12,8 @@ pub(crate) fn opens(config: &Config, listeners: usize, inherited: usize, reloads
     Opens {
         inherited,
         listeners,
-        watch: config.watch == Watch::Inotify,
-        accounts: config.unknown == Unknown::Refuse,
+        watch: config.watch == ChangeDetection::Inotify,
+        accounts: config.unknown == UnknownRecipients::Refuse,
         certificate: config.tls.is_some(),
         transcripts: config.transcripts.is_some(),
         reloads,
@@ -22,7 +22,7 @@ pub(crate) fn opens(config: &Config, listeners: usize, inherited: usize, reloads
 
 /// The configuration with no limit above what its descriptors are enough for.
 pub(super) fn lowered(config: &Config, shares: &Shares) -> Config {
-    let watch = if shares.watch { config.watch } else { Watch::Poll };
+    let watch = if shares.watch { config.watch } else { ChangeDetection::Poll };
     Config { limits: shares.lower(&config.limits), watch, ..config.clone() }
 }
 
@@ -30,8 +30,8 @@ impl Server {
     /// Shares the places out among the services that there are.
     pub(super) fn share_out(&mut self) {
         let services = self.listeners.values().map(Listener::service);
-        self.admission.follow(
-            self.shares.most_connections(&self.config.limits),
+        self.admission.reconfigure(
+            self.shares.max_connections(&self.config.limits),
             &self.config.limits,
             services,
         );

@@ -1,6 +1,6 @@
 //! What signals ask for, and how a server ends: it accepts nothing more, and sessions have a while to say goodbye.
 
-use super::{Due, Server};
+use super::{Server, Timer};
 use crate::{
     clock::Now,
     server::signals::{Signal, Signals},
@@ -8,20 +8,20 @@ use crate::{
 
 /// How a server ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stopping {
+pub(super) enum Shutdown {
     /// When all sessions have said goodbye.
-    Patiently,
+    Graceful,
     /// At once.
-    Now,
+    Immediate,
 }
 
 impl Server {
-    pub(super) fn signal(&mut self, now: Now) {
+    pub(super) fn handle_signals(&mut self, now: Now) {
         let signals: Vec<Signal> = self.signals.iter_mut().flat_map(Signals::pending).collect();
         for signal in signals {
             match signal {
-                Signal::Stop => self.stop(now),
-                Signal::Reload if self.source.is_none() => self.stop(now),
+                Signal::Stop => self.begin_shutdown(now),
+                Signal::Reload if self.config_path.is_none() => self.begin_shutdown(now),
                 Signal::Reload => self.begin_reload(),
                 Signal::Status => self.log_status(now),
             }
@@ -29,17 +29,17 @@ impl Server {
     }
 
     /// Accepts nothing more, and lets every session say goodbye; a second signal does not wait for them.
-    pub(super) fn stop(&mut self, now: Now) {
-        if self.stopping.is_some() {
-            self.stopping = Some(Stopping::Now);
+    pub(super) fn begin_shutdown(&mut self, now: Now) {
+        if self.shutdown.is_some() {
+            self.shutdown = Some(Shutdown::Immediate);
             return;
         }
-        log::info!("stopping, {} connections", self.conns.len());
-        self.manager.stopping(&format!("stopping, {} connections", self.conns.len()));
-        self.listeners.values_mut().for_each(|listener| listener.stop(self.poll.registry()));
-        self.stopping = Some(Stopping::Patiently);
-        self.timers.set(now.steady + self.config.limits.shutdown_grace.0, Due::Stop);
-        self.farewells = self.arrivals.keys().chain(self.conns.keys()).copied().collect();
+        log::info!("stopping, {} connections", self.connections.len());
+        self.sd_notify.stopping(&format!("stopping, {} connections", self.connections.len()));
+        self.listeners.values_mut().for_each(|listener| listener.close(self.poll.registry()));
+        self.shutdown = Some(Shutdown::Graceful);
+        self.timers.set(now.monotonic + self.config.limits.shutdown_grace.0, Timer::ShutdownGrace);
+        self.farewells = self.pending_proxies.keys().chain(self.connections.keys()).copied().collect();
         self.say_farewells(now);
     }
 
@@ -48,10 +48,10 @@ impl Server {
     pub(super) fn say_farewells(&mut self, now: Now) {
         let some = FAREWELLS_A_TURN.min(self.farewells.len());
         for id in self.farewells.drain(..some).collect::<Vec<_>>() {
-            if self.arrivals.remove(&id).is_some() {
-                self.forget(id);
+            if self.pending_proxies.remove(&id).is_some() {
+                self.remove_connection(id);
             }
-            self.pump_after(id, now, |conn, _| conn.stop(now));
+            self.call_and_pump(id, now, |conn, _| conn.begin_shutdown(now));
         }
         if !self.farewells.is_empty() {
             self.waker.wake();
@@ -59,11 +59,11 @@ impl Server {
     }
 
     /// Whether nothing more is to be done.
-    pub(super) fn is_over(&self) -> bool {
-        match self.stopping {
+    pub(super) fn is_finished(&self) -> bool {
+        match self.shutdown {
             None => false,
-            Some(Stopping::Patiently) => self.conns.is_empty() && self.backend.is_idle(),
-            Some(Stopping::Now) => true,
+            Some(Shutdown::Graceful) => self.connections.is_empty() && self.backend.is_idle(),
+            Some(Shutdown::Immediate) => true,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{ListenerId, Server, opens};
-use crate::{clock::Now, config::Watch, fd_limits::Shares, proto::protocol::Protocol};
+use crate::{clock::Now, config::ChangeDetection, fd_limits::Shares, proto::protocol::Protocol};
 
 impl Server {
     /// In one line: what is served where.
@@ -16,8 +16,8 @@ impl Server {
 
     /// How many connections there may be and mailboxes open in sessions, and what an operator can do if that is
     /// fewer than were asked for.
-    pub(super) fn log_room(&self) {
-        let (most, wanted) = (self.admission.most(), self.config.limits.connections);
+    pub(super) fn log_capacity(&self) {
+        let (most, wanted) = (self.admission.max(), self.config.limits.connections);
         let Shares { limit, mailboxes, watch, .. } = self.shares;
         let limits = self.shares.lower(&self.config.limits);
         log::info!(
@@ -25,14 +25,14 @@ impl Server {
             limits.recipients
         );
         if wanted > most {
-            let opens = opens(&self.config, self.listeners.len(), self.inherited, self.source.is_some());
+            let opens = opens(&self.config, self.listeners.len(), self.inherited, self.config_path.is_some());
             log::warn!(
                 "limits.connections is {wanted}, and the descriptors are enough for {most}: raise their limit \
                  (systemd: LimitNOFILE={})",
                 Shares::limit_for(wanted, &self.config.limits, &opens)
             );
         }
-        if !watch && self.config.watch == Watch::Inotify {
+        if !watch && self.config.watch == ChangeDetection::Inotify {
             log::warn!(
                 "{limit} descriptors are too few for a watch on mailboxes: changes by other programs are found at each \
                  login and every minute"
@@ -41,16 +41,16 @@ impl Server {
     }
 
     /// The process stood still for a while, and deadlines have moved along. The manager's watchdog has not.
-    pub(super) fn tell_stop(&mut self) {
-        if let Some(stop) = self.clock.take_stop() {
+    pub(super) fn log_suspension(&mut self) {
+        if let Some(stop) = self.clock.take_suspension() {
             log::warn!("the process stood still, time limits move along: stood={:.1}s", stop.as_secs_f64());
-            self.manager.alive();
+            self.sd_notify.watchdog_ping();
         }
     }
 
     /// All that an operator asks for with SIGUSR1.
     pub(super) fn log_status(&mut self, now: Now) {
-        let up = now.date.duration_since(self.began).unwrap_or_default().as_secs();
+        let up = now.wall.duration_since(self.started_at).unwrap_or_default().as_secs();
         log::info!(
             "status version={} pid={} up={}",
             env!("CARGO_PKG_VERSION"),
@@ -60,9 +60,9 @@ impl Server {
         let mut by_protocol: BTreeMap<&str, usize> =
             Protocol::ALL.map(|protocol| (protocol.name(), 0)).into();
         let mut by_listener: BTreeMap<ListenerId, usize> = BTreeMap::new();
-        for origin in self.origins.values() {
+        for origin in self.conn_meta.values() {
             *by_protocol.entry(origin.service.protocol().name()).or_default() += 1;
-            *by_listener.entry(origin.at).or_default() += 1;
+            *by_listener.entry(origin.listener).or_default() += 1;
         }
         for (id, listener) in &self.listeners {
             log::info!(
@@ -76,11 +76,11 @@ impl Server {
         log::info!(
             "status connections {} arriving={} addresses={} most={}",
             by_protocol.join(" "),
-            self.arrivals.len(),
-            self.admission.addresses(),
-            self.admission.most()
+            self.pending_proxies.len(),
+            self.admission.address_count(),
+            self.admission.max()
         );
         self.backend.status().iter().for_each(|line| log::info!("status {line}"));
-        self.backend.log_figures();
+        self.backend.log_metrics();
     }
 }

@@ -6,17 +6,17 @@ use std::{
 
 use super::{shutdown::FAREWELLS_A_TURN, *};
 use crate::{
-    config::Text,
-    logging::Caller,
+    config::ConfigText,
+    logging::PeerInfo,
     net::{endpoint::Endpoint, socket::Stream},
     proto::{
         Cx, Encryption, Patience, Progress, Renewal, Session, Stage, Step,
         buffer::{Inbox, Outbox},
         protocol::Protocol,
-        request::Answer,
+        request::Response,
     },
     server::listener,
-    system::socket_activation::Passed,
+    system::socket_activation::InheritedSockets,
     workers::Completion,
 };
 
@@ -49,7 +49,7 @@ impl Session for Buggy {
         Step::Idle
     }
 
-    fn answer(&mut self, _: &Cx<'_>, _: Answer, _: &mut Outbox) -> Step {
+    fn answer(&mut self, _: &Cx<'_>, _: Response, _: &mut Outbox) -> Step {
         Step::Again
     }
 
@@ -86,10 +86,10 @@ fn server_with_a_session(buggy: Buggy) -> (tempfile::TempDir, Server, ConnId, Tc
     let dir = tempfile::tempdir().unwrap();
     let loopback = "127.0.0.1:0".parse().unwrap();
     let config = Config::development(dir.path().to_owned(), loopback, loopback).unwrap();
-    let sockets = listener::bind_all(&config, Passed::default()).unwrap();
-    let files = Files::of(config, &Text::default(), SystemTime::now()).unwrap();
+    let sockets = listener::bind_all(&config, InheritedSockets::default()).unwrap();
+    let files = LoadedConfig::from_config(config, &ConfigText::default(), SystemTime::now()).unwrap();
     // A test of signals sends them to this process.
-    let mut server = Server::open_as_guest(files, sockets).unwrap();
+    let mut server = Server::open_embedded(files, sockets).unwrap();
 
     let id = ConnId(7);
     let mut peer = session(&mut server, id, buggy);
@@ -104,19 +104,28 @@ fn session(server: &mut Server, id: ConnId, buggy: Buggy) -> TcpStream {
     let peer = TcpStream::connect(door.local_addr().unwrap()).unwrap();
     let (ours, address) = door.accept().unwrap();
     ours.set_nonblocking(true).unwrap();
-    let transport =
-        server.listeners.values().next().unwrap().transport(Stream::Tcp(mio::net::TcpStream::from_std(ours)));
+    let transport = server
+        .listeners
+        .values()
+        .next()
+        .unwrap()
+        .new_transport(Stream::Tcp(mio::net::TcpStream::from_std(ours)));
     let now = server.clock.now();
-    let conn = Conn::new(Caller { id, service: "smtp", peer: address.ip() }, transport, Box::new(buggy), now);
-    server.conns.insert(id, conn);
-    server.origins.insert(id, Origin { at: 0, service: Service::Smtp, peer: address });
+    let conn = Connection::new(
+        PeerInfo { id, service: "smtp", peer: address.ip() },
+        transport,
+        Box::new(buggy),
+        now,
+    );
+    server.connections.insert(id, conn);
+    server.conn_meta.insert(id, ConnMeta { listener: 0, service: Service::Smtp, peer: address });
     server.pump(id, now);
     peer
 }
 
 /// What an event that says everything makes of a connection.
 fn event(server: &mut Server, id: ConnId) {
-    server.conns.get_mut(&id).unwrap().ready(true, true);
+    server.connections.get_mut(&id).unwrap().set_readiness(true, true);
     let now = server.clock.now();
     server.pump(id, now);
 }
@@ -148,14 +157,14 @@ fn l10_a_panic_in_a_greeting_a_deadline_or_the_end_of_the_server_ends_one_sessio
 
     let (_dir, mut server, id, mut peer) = server_with_a_session(Buggy::Expiry);
     let mut late = server.clock.now();
-    late.steady += Duration::from_secs(61);
+    late.monotonic += Duration::from_secs(61);
     server.due(late);
     assert_eq!(said(&mut peer), broken);
-    assert!(server.conns.get(&id).is_none_or(Conn::is_over));
+    assert!(server.connections.get(&id).is_none_or(Connection::is_closing));
 
     let (_dir, mut server, _, mut peer) = server_with_a_session(Buggy::Stop);
     let now = server.clock.now();
-    server.stop(now);
+    server.begin_shutdown(now);
     assert_eq!(said(&mut peer), broken);
 }
 
@@ -165,11 +174,11 @@ fn a_server_that_stops_has_some_sessions_a_turn_say_goodbye() {
     let (_dir, mut server, ..) = server_with_a_session(Buggy::Step);
     let more = FAREWELLS_A_TURN as u64 + 10;
     let _peers: Vec<_> = (0..more).map(|n| session(&mut server, ConnId(100 + n), Buggy::Step)).collect();
-    let over = |server: &Server| server.conns.values().filter(|conn| conn.is_over()).count();
+    let over = |server: &Server| server.connections.values().filter(|conn| conn.is_closing()).count();
     let now = server.clock.now();
-    server.stop(now);
+    server.begin_shutdown(now);
     assert_eq!(over(&server), FAREWELLS_A_TURN);
-    assert!(!server.is_over());
+    assert!(!server.is_finished());
     server.poll.poll(&mut Events::with_capacity(16), None).unwrap(); // the next turn begins at once
     server.say_farewells(now);
     assert_eq!((over(&server), server.farewells.len()), (FAREWELLS_A_TURN + 11, 0));
@@ -179,8 +188,8 @@ fn a_server_that_stops_has_some_sessions_a_turn_say_goodbye() {
 fn serve_until_finished<T>(server: &mut Server, client: &std::thread::JoinHandle<T>) {
     let mut events = Events::with_capacity(16);
     while !client.is_finished() {
-        server.timers.set(server.clock.now().steady + Duration::from_millis(10), Due::Accept);
-        server.turn(&mut events).unwrap();
+        server.timers.set(server.clock.now().monotonic + Duration::from_millis(10), Timer::Accept);
+        server.run_turn(&mut events).unwrap();
     }
 }
 
@@ -237,24 +246,24 @@ fn d09_a_message_given_up_by_a_tick_is_refused_in_that_turn() {
     serve_until_finished(&mut server, &client);
     let mut client = client.join().unwrap();
     client.0.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let (id, now) = (*server.conns.keys().find(|id| **id != buggy).unwrap(), server.clock.now());
+    let (id, now) = (*server.connections.keys().find(|id| **id != buggy).unwrap(), server.clock.now());
 
     // A worker makes a large one durable before the committer has it. The loop does not hear of that in time.
     client.0.write_all(b".\r\n").unwrap();
     loop {
         event(&mut server, id);
-        let Ok(done) = server.results.recv_timeout(Duration::from_millis(10)) else { continue };
+        let Ok(done) = server.completions.recv_timeout(Duration::from_millis(10)) else { continue };
         if matches!(done, Completion::Sealed(..)) {
             break;
         }
         server.backend.complete(done);
         while let Some((id, answer)) = server.backend.next_response() {
-            server.pump_after(id, now, |conn, world| conn.answer(answer, world, now));
+            server.call_and_pump(id, now, |conn, world| conn.deliver_response(answer, world, now));
         }
     }
-    let late = Now { steady: now.steady + server.config.limits.delivery_patience.0, ..now };
-    server.backend.begin_turn(late.steady);
-    server.timers.set(late.steady, Due::Tick);
+    let late = Now { monotonic: now.monotonic + server.config.limits.delivery_patience.0, ..now };
+    server.backend.begin_turn(late.monotonic);
+    server.timers.set(late.monotonic, Timer::Tick);
     server.due(late);
     assert!(said(&mut client.0).starts_with("451 4.3.0 "));
 }
@@ -282,7 +291,7 @@ fn l13_an_event_that_is_not_true_is_looked_into_once_and_leaves_no_work_over() {
     let (_dir, mut server, id, _peer) = server_with_a_session(Buggy::Step);
     for _ in 0..100 {
         event(&mut server, id);
-        assert!(server.again.is_empty() && server.conns.contains_key(&id));
+        assert!(server.unfinished.is_empty() && server.connections.contains_key(&id));
     }
 }
 
@@ -297,7 +306,7 @@ fn r13_connections_that_a_turn_has_no_room_for_come_first_in_the_next() {
         let before = ready.len();
         let (last, now) = (server.last_pumped, server.clock.now());
         server.pump_ready(std::mem::take(&mut ready), now);
-        ready = std::mem::take(&mut server.again);
+        ready = std::mem::take(&mut server.unfinished);
         turns += 1;
         pumped += before - ready.len();
         assert!(before - ready.len() <= WORK_A_TURN / 10, "{} in one turn", before - ready.len());

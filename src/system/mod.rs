@@ -8,11 +8,11 @@ pub mod socket_activation;
 
 use std::path::Path;
 
-use privileges::Standing;
-use sandbox::{Grants, Outcome};
+use privileges::RunAs;
+use sandbox::{Grants, SandboxOutcome};
 
 use crate::{
-    config::{Config, Sandbox, Unknown},
+    config::{Config, Sandbox, UnknownRecipients},
     maildir::Spool,
     net::endpoint::Endpoint,
     safe_file::Directory,
@@ -20,32 +20,32 @@ use crate::{
 
 /// User and sandbox of the process, reported once the log is open.
 #[derive(Debug)]
-pub struct Settled {
-    standing: Standing,
-    sandbox: Option<Outcome>,
+pub struct DroppedPrivileges {
+    run_as: RunAs,
+    sandbox: Option<SandboxOutcome>,
 }
 
-impl Settled {
+impl DroppedPrivileges {
     /// Changes to the configured user for good. The configuration came from `file`.
     ///
     /// # Errors
     /// The user does not exist, or would lack a needed permission.
-    pub fn as_user_of(config: &Config, file: &Path) -> Result<Self, privileges::Error> {
+    pub fn drop_to_user(config: &Config, file: &Path) -> Result<Self, privileges::Error> {
         let sockets = config.listen.iter().filter_map(|listen| match &listen.address {
             Endpoint::Unix(path) => Some(path.as_path()),
-            Endpoint::Ip(_) | Endpoint::Passed(_) => None,
+            Endpoint::Ip(_) | Endpoint::Inherited(_) => None,
         });
-        let standing = privileges::settle(config.user.as_deref(), sockets)?;
+        let standing = privileges::drop_privileges(config.user.as_deref(), sockets)?;
         let mut again = vec![("the configuration", file)];
-        if config.unknown == Unknown::Refuse {
+        if config.unknown == UnknownRecipients::Refuse {
             again.push(("the accounts", &config.accounts));
             again.extend(config.aliases.iter().map(|path| ("the aliases", path.as_path())));
         }
         if let Some(pair) = &config.tls {
             again.extend([("the certificate", pair.certificate.as_path()), ("its key", pair.key.as_path())]);
         }
-        privileges::can_use(&config.spool, &again)?;
-        Ok(Self { standing, sandbox: None })
+        privileges::check_access(&config.spool, &again)?;
+        Ok(Self { run_as: standing, sandbox: None })
     }
 
     /// Gives up all access but what a server with that configuration needs. `file` is the configuration file,
@@ -54,7 +54,7 @@ impl Settled {
     ///
     /// # Errors
     /// The kernel has Landlock but refuses the request.
-    pub fn keep_to(
+    pub fn enter_sandbox(
         &mut self,
         config: &Config,
         file: &Path,
@@ -76,17 +76,17 @@ impl Settled {
     }
 
     /// Logs user and sandbox.
-    pub fn tell(&self) {
-        let standing = &self.standing;
+    pub fn log(&self) {
+        let standing = &self.run_as;
         match standing {
-            Standing::Root { wanted: false } => log::warn!(
+            RunAs::Root { wanted: false } => log::warn!(
                 "runs as root, so that any bug endangers the whole machine: set `user = \"restante\"` in the \
                  configuration, or \"root\" to confirm it"
             ),
             _ => log::info!("runs as {standing}"),
         }
         match &self.sandbox {
-            Some(missing @ Outcome::Missing(_)) => log::warn!("{missing}"),
+            Some(missing @ SandboxOutcome::Missing(_)) => log::warn!("{missing}"),
             Some(enforced) => log::info!("{enforced}"),
             None => log::info!("sandbox off"),
         }

@@ -26,7 +26,7 @@ use rustix::{
 
 /// The user that the server runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum RunAs {
     /// The user who started it.
     Same {
         /// User id.
@@ -52,7 +52,7 @@ pub enum Standing {
     },
 }
 
-impl fmt::Display for Standing {
+impl fmt::Display for RunAs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Same { uid, capable: false } => write!(f, "uid={uid}"),
@@ -80,7 +80,7 @@ pub enum Error {
     /// A step failed.
     Step(&'static str, io::Error),
     /// The user lacks a permission for a file or directory.
-    Shut {
+    Inaccessible {
         /// Purpose of the file.
         what: &'static str,
         /// Path of the file.
@@ -104,7 +104,7 @@ impl fmt::Display for Error {
                  {name}, or remove `user` from the configuration"
             ),
             Self::Step(step, error) => write!(f, "{step}: {error}"),
-            Self::Shut { what, path, advice } => {
+            Self::Inaccessible { what, path, advice } => {
                 write!(f, "the server's user has no permission for {} ({what}): {advice}", path.display())
             }
         }
@@ -117,24 +117,24 @@ impl std::error::Error for Error {}
 /// before.
 ///
 /// The process must have only one thread, because other threads would keep their privileges.
-pub fn settle<'a>(
+pub fn drop_privileges<'a>(
     user: Option<&str>,
     sockets: impl IntoIterator<Item = &'a Path>,
-) -> Result<Standing, Error> {
+) -> Result<RunAs, Error> {
     let uid = Uid::effective();
-    let standing = match user.map(find).transpose()? {
+    let standing = match user.map(find_user).transpose()? {
         Some(user) if uid.is_root() && !user.uid.is_root() => {
             for path in sockets {
                 lchown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
                     .map_err(step("chown of a socket"))?;
             }
-            become_for_good(&user)?
+            change_user(&user)?
         }
         Some(user) if user.uid != uid => return Err(Error::NotRoot { name: user.name, uid: uid.as_raw() }),
-        wanted if uid.is_root() => Standing::Root { wanted: wanted.is_some() },
-        _ => Standing::Same { uid: uid.as_raw(), capable: !gives_up_capabilities()? },
+        wanted if uid.is_root() => RunAs::Root { wanted: wanted.is_some() },
+        _ => RunAs::Same { uid: uid.as_raw(), capable: !gives_up_capabilities()? },
     };
-    close_the_door()?;
+    harden_process()?;
     Ok(standing)
 }
 
@@ -153,7 +153,7 @@ fn gives_up_capabilities() -> Result<bool, Error> {
 }
 
 /// Forbids privileges gained by executing programs, and core files.
-fn close_the_door() -> Result<(), Error> {
+fn harden_process() -> Result<(), Error> {
     prctl::set_no_new_privs().map_err(step("PR_SET_NO_NEW_PRIVS"))?;
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     if getrlimit(Resource::Core) != none {
@@ -165,7 +165,7 @@ fn close_the_door() -> Result<(), Error> {
 }
 
 /// Finds a user by name or number.
-fn find(name: &str) -> Result<User, Error> {
+fn find_user(name: &str) -> Result<User, Error> {
     let found = match name.parse() {
         Ok(number) => User::from_uid(Uid::from_raw(number)),
         Err(_) => User::from_name(name),
@@ -173,7 +173,7 @@ fn find(name: &str) -> Result<User, Error> {
     found.map_err(step("looking for the user"))?.ok_or_else(|| Error::NoUser(name.to_owned()))
 }
 
-fn become_for_good(user: &User) -> Result<Standing, Error> {
+fn change_user(user: &User) -> Result<RunAs, Error> {
     let (uid, gid) = (user.uid, user.gid);
     let name = CString::new(user.name.as_bytes()).map_err(|_| Error::NoUser(user.name.clone()))?;
     let groups = getgrouplist(&name, gid).map_err(step("looking for the groups of the user"))?;
@@ -191,17 +191,17 @@ fn become_for_good(user: &User) -> Result<Standing, Error> {
         return Err(Error::Step("root could not be left for good", Errno::EPERM.into()));
     }
     let groups = groups.iter().filter(|other| **other != gid).count();
-    Ok(Standing::Dropped { name: user.name.clone(), uid: uid.as_raw(), gid: gid.as_raw(), groups })
+    Ok(RunAs::Dropped { name: user.name.clone(), uid: uid.as_raw(), gid: gid.as_raw(), groups })
 }
 
 /// Checks that the server can use or create the spool, and can read these files again later.
-pub fn can_use(spool: &Path, files: &[(&'static str, &Path)]) -> Result<(), Error> {
+pub fn check_access(spool: &Path, files: &[(&'static str, &Path)]) -> Result<(), Error> {
     let me = Uid::effective();
     let name = User::from_uid(me).ok().flatten().map_or_else(|| me.to_string(), |user| user.name);
     let denied = |path: &Path, access| {
         matches!(rustix::fs::access(path, access), Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM))
     };
-    let shut = |what, path: &Path, advice| Error::Shut { what, path: path.to_owned(), advice };
+    let shut = |what, path: &Path, advice| Error::Inaccessible { what, path: path.to_owned(), advice };
     let (work, enter) =
         (Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK, Access::WRITE_OK | Access::EXEC_OK);
     if spool.exists() && denied(spool, work) {
@@ -238,9 +238,9 @@ mod tests {
 
     #[test]
     fn users_are_found_by_name_and_by_number_and_missed_with_advice() {
-        assert_eq!(find("root").unwrap().uid, Uid::from_raw(0));
-        assert_eq!(find("0").unwrap().name, "root");
-        let told = find("nobody-of-that-name").unwrap_err().to_string();
+        assert_eq!(find_user("root").unwrap().uid, Uid::from_raw(0));
+        assert_eq!(find_user("0").unwrap().name, "root");
+        let told = find_user("nobody-of-that-name").unwrap_err().to_string();
         assert!(told.contains("useradd --system") && told.contains("nobody-of-that-name"), "{told}");
     }
 
@@ -253,7 +253,7 @@ mod tests {
         let key = home.path().join("key.pem");
         std::fs::write(&key, "").unwrap();
         std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
-        let told = can_use(home.path(), &[("the key", &key)]).unwrap_err().to_string();
+        let told = check_access(home.path(), &[("the key", &key)]).unwrap_err().to_string();
         assert!(told.contains("(the key): ") && told.contains("chgrp"), "{told}");
     }
 }

@@ -17,14 +17,14 @@ use landlock::{
 };
 
 use crate::{
-    config::{Config, Destination, Unknown},
+    config::{Config, Destination, UnknownRecipients},
     metrics::location,
     net::endpoint::Endpoint,
 };
 
 /// The access to a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Use {
+pub enum Access {
     /// Mail: all access to files and directories.
     Mail,
     /// Create, write and replace files in a directory.
@@ -34,12 +34,12 @@ pub enum Use {
     /// Read and write a device.
     Device,
     /// Read the kernel's information about this process.
-    Ourselves,
+    Proc,
     /// Read files and list directories.
     Read,
 }
 
-impl Use {
+impl Access {
     fn rights(self) -> BitFlags<AccessFs> {
         match self {
             Self::Mail => make_bitflags!(AccessFs::{
@@ -48,7 +48,7 @@ impl Use {
             Self::Replace => make_bitflags!(AccessFs::{WriteFile | Truncate | MakeReg | RemoveFile}),
             Self::Socket => make_bitflags!(AccessFs::{MakeSock | RemoveFile}),
             Self::Device => make_bitflags!(AccessFs::{ReadFile | WriteFile}),
-            Self::Read | Self::Ourselves => make_bitflags!(AccessFs::{ReadFile | ReadDir}),
+            Self::Read | Self::Proc => make_bitflags!(AccessFs::{ReadFile | ReadDir}),
         }
     }
 }
@@ -56,7 +56,7 @@ impl Use {
 /// A place with its access.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Grant {
-    what: Use,
+    access: Access,
     path: PathBuf,
 }
 
@@ -68,10 +68,10 @@ impl Grants {
     /// The access that a server with that configuration needs.
     pub fn of(config: &Config) -> Self {
         let mut grants = Self::default();
-        grants.add(Use::Mail, &config.spool);
-        grants.add(Use::Device, Path::new("/dev/null")); // libraries rely on it
-        grants.add(Use::Ourselves, Path::new("/proc/self")); // memory and descriptor figures
-        if config.unknown == Unknown::Refuse {
+        grants.add(Access::Mail, &config.spool);
+        grants.add(Access::Device, Path::new("/dev/null")); // libraries rely on it
+        grants.add(Access::Proc, Path::new("/proc/self")); // memory and descriptor figures
+        if config.unknown == UnknownRecipients::Refuse {
             grants.rewritten(&config.accounts); // hashes of old kinds are replaced
             grants.read(&config.accounts);
             config.aliases.iter().for_each(|path| grants.read(path));
@@ -84,12 +84,12 @@ impl Grants {
             grants.appended(path);
         }
         let metrics = &config.metrics.file;
-        let metrics = metrics.clone().or_else(|| location::to_write(&config.spool, &config.hostname));
+        let metrics = metrics.clone().or_else(|| location::export_path(&config.spool, &config.hostname));
         metrics.iter().for_each(|path| grants.replaced(path));
-        config.transcripts.iter().for_each(|directory| grants.add(Use::Mail, directory));
+        config.transcripts.iter().for_each(|directory| grants.add(Access::Mail, directory));
         for listen in &config.listen {
             if let Endpoint::Unix(path) = &listen.address {
-                grants.add(Use::Socket, directory(path));
+                grants.add(Access::Socket, directory(path));
             }
         }
         grants
@@ -99,58 +99,58 @@ impl Grants {
     /// one is replaced by another in the same directory.
     pub fn read(&mut self, file: &Path) {
         let mut file = file.to_owned();
-        for _ in 0..MOST_LINKS {
-            self.add(Use::Read, directory(&file));
+        for _ in 0..MAX_LINKS {
+            self.add(Access::Read, directory(&file));
             let Ok(target) = fs::read_link(&file) else { break };
             file = directory(&file).join(target);
         }
         if let Ok(end) = fs::canonicalize(&file) {
-            self.add(Use::Read, directory(&end)); // the target, past links in its directories
+            self.add(Access::Read, directory(&end)); // the target, past links in its directories
         }
     }
 
     /// Allows the server to replace a regular file, at its path and at the current end of its links. For a
     /// while another file may be there.
     pub fn rewritten(&mut self, file: &Path) {
-        self.add(Use::Replace, directory(file));
+        self.add(Access::Replace, directory(file));
         if let Ok(end) = fs::canonicalize(file) {
-            self.add(Use::Replace, directory(&end));
+            self.add(Access::Replace, directory(&end));
         }
     }
 
     /// Allows replacing a file, whatever is there.
     pub fn replaced(&mut self, file: &Path) {
-        self.add(Use::Replace, directory(file));
+        self.add(Access::Replace, directory(file));
     }
 
     /// Allows creating a file and appending to it. A device or a pipe is only written.
     fn appended(&mut self, file: &Path) {
         match fs::metadata(file) {
-            Ok(about) if !about.is_file() => self.add(Use::Device, file),
-            _ => self.add(Use::Replace, directory(file)),
+            Ok(about) if !about.is_file() => self.add(Access::Device, file),
+            _ => self.add(Access::Replace, directory(file)),
         }
     }
 
     /// Allows access to a place and everything below it.
-    pub fn add(&mut self, what: Use, place: &Path) {
+    pub fn add(&mut self, what: Access, place: &Path) {
         let path = fs::canonicalize(place).unwrap_or_else(|_| place.to_owned());
-        let grant = Grant { what, path };
+        let grant = Grant { access: what, path };
         if !self.0.contains(&grant) {
             self.0.push(grant);
         }
     }
 
     /// True if the existing grants include all of `grant`.
-    fn cover(&self, grant: &Grant) -> bool {
+    fn covers(&self, grant: &Grant) -> bool {
         let covers = |ours: &Grant| {
-            ours.what.rights().contains(grant.what.rights()) && grant.path.starts_with(&ours.path)
+            ours.access.rights().contains(grant.access.rights()) && grant.path.starts_with(&ours.path)
         };
         self.0.iter().any(covers)
     }
 
     /// The places with one of these accesses, in order, for the log.
-    fn places(&self, uses: &[Use]) -> String {
-        let places = self.0.iter().filter(|grant| uses.contains(&grant.what));
+    fn paths_with(&self, uses: &[Access]) -> String {
+        let places = self.0.iter().filter(|grant| uses.contains(&grant.access));
         let places: BTreeSet<String> = places.map(|grant| grant.path.display().to_string()).collect();
         places.into_iter().collect::<Vec<_>>().join(",")
     }
@@ -158,7 +158,7 @@ impl Grants {
 
 /// The result of entering the sandbox.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum SandboxOutcome {
     /// The kernel enforces it.
     Enforced {
         /// Version of Landlock.
@@ -174,7 +174,7 @@ pub enum Outcome {
     Missing(LandlockStatus),
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for SandboxOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Enforced { abi, whole, write, read } => {
@@ -201,41 +201,41 @@ impl fmt::Display for Outcome {
 }
 
 /// Confines this thread, and the threads it starts from now on, for good.
-pub fn enter(grants: &Grants) -> Result<Outcome, io::Error> {
+pub fn enter(grants: &Grants) -> Result<SandboxOutcome, io::Error> {
     let status = restrict(grants).map_err(io::Error::other)?;
     let LandlockStatus::Available { effective_abi, .. } = status.landlock else {
-        return Ok(Outcome::Missing(status.landlock));
+        return Ok(SandboxOutcome::Missing(status.landlock));
     };
-    ENTERED.get_or_init(|| grants.clone());
-    Ok(Outcome::Enforced {
+    ACTIVE.get_or_init(|| grants.clone());
+    Ok(SandboxOutcome::Enforced {
         abi: effective_abi,
         whole: status.ruleset == RulesetStatus::FullyEnforced,
-        write: grants.places(&[Use::Mail, Use::Replace, Use::Socket]),
-        read: grants.places(&[Use::Read]),
+        write: grants.paths_with(&[Access::Mail, Access::Replace, Access::Socket]),
+        read: grants.paths_with(&[Access::Read]),
     })
 }
 
 /// A place that another configuration needs and this process can no longer access, if there is one.
-pub fn beyond(config: &Config) -> Option<PathBuf> {
-    let entered = ENTERED.get()?;
-    Grants::of(config).0.into_iter().find(|grant| !entered.cover(grant)).map(|grant| grant.path)
+pub fn unreachable_path(config: &Config) -> Option<PathBuf> {
+    let entered = ACTIVE.get()?;
+    Grants::of(config).0.into_iter().find(|grant| !entered.covers(grant)).map(|grant| grant.path)
 }
 
 fn restrict(grants: &Grants) -> Result<landlock::RestrictionStatus, RulesetError> {
     let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(KNOWN))?
+        .handle_access(AccessFs::from_all(SUPPORTED_ABI))?
         .handle_access(AccessNet::ConnectTcp)?
         .scope(scopes(
             env::var_os("NOTIFY_SOCKET").is_some_and(|at| at.as_encoded_bytes().starts_with(b"@")),
         ))?;
     let mut ruleset = ruleset.create()?;
-    for Grant { what, path } in &grants.0 {
+    for Grant { access: what, path } in &grants.0 {
         // A place that does not exist cannot be granted, because a grant belongs to the directory and not to
         // its name.
         let Ok(place) = PathFd::new(path) else { continue };
         ruleset = ruleset.add_rule(PathBeneath::new(&place, what.rights()))?;
-        if *what == Use::Ourselves {
+        if *what == Access::Proc {
             // The kernel may drop this directory's inode and create another later. Held open, it stays.
             mem::forget(place);
         }
@@ -245,7 +245,7 @@ fn restrict(grants: &Grants) -> Result<landlock::RestrictionStatus, RulesetError
 
 /// Forbids signals to other processes and connections to abstract sockets, unless systemd listens at one.
 fn scopes(notify_abstract: bool) -> BitFlags<Scope> {
-    if notify_abstract { Scope::Signal.into() } else { Scope::from_all(KNOWN) }
+    if notify_abstract { Scope::Signal.into() } else { Scope::from_all(SUPPORTED_ABI) }
 }
 
 fn directory(file: &Path) -> &Path {
@@ -253,11 +253,11 @@ fn directory(file: &Path) -> &Path {
 }
 
 /// The grants in force since the first call; the kernel never extends them.
-static ENTERED: OnceLock<Grants> = OnceLock::new();
+static ACTIVE: OnceLock<Grants> = OnceLock::new();
 /// The version of Landlock used here; older kernels enforce the part that they know.
-const KNOWN: ABI = ABI::V7;
+const SUPPORTED_ABI: ABI = ABI::V7;
 /// Length of a chain of links, the same as the kernel's limit.
-const MOST_LINKS: usize = 40;
+const MAX_LINKS: usize = 40;
 const NONE: &str = "the server can access all files of its user (set sandbox = \"off\" to silence this line)";
 
 #[cfg(test)]
@@ -274,8 +274,8 @@ mod tests {
     /// Runs `work` in a thread confined to `grants`; `None` if the kernel lacks Landlock.
     fn kept_to<T: Send>(grants: &Grants, work: impl FnOnce() -> T + Send) -> Option<T> {
         let inside = || match enter(grants).unwrap() {
-            Outcome::Enforced { .. } => Some(work()),
-            Outcome::Missing(_) => None,
+            SandboxOutcome::Enforced { .. } => Some(work()),
+            SandboxOutcome::Missing(_) => None,
         };
         thread::scope(|threads| threads.spawn(inside).join().unwrap())
     }
@@ -294,9 +294,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let mut grants = Grants::default();
-        grants.add(Use::Mail, &spool);
-        grants.add(Use::Device, Path::new("/dev/null"));
-        grants.add(Use::Ourselves, Path::new("/proc/self"));
+        grants.add(Access::Mail, &spool);
+        grants.add(Access::Device, Path::new("/dev/null"));
+        grants.add(Access::Proc, Path::new("/proc/self"));
         kept_to(&grants, || {
             fs::write(spool.join("bob/tmp/1"), "mail").unwrap();
             fs::rename(spool.join("bob/tmp/1"), spool.join("bob/new/1")).unwrap();
@@ -315,7 +315,8 @@ mod tests {
             assert!(denied(fs::read("/proc/1/stat")));
             assert!(denied(symlink("/etc/passwd", spool.join("link"))));
             assert!(denied(Command::new("/bin/true").status()));
-            if matches!(enter(&Grants::default()).unwrap(), Outcome::Enforced { abi, .. } if abi >= ABI::V4) {
+            if matches!(enter(&Grants::default()).unwrap(), SandboxOutcome::Enforced { abi, .. } if abi >= ABI::V4)
+            {
                 assert!(denied(TcpStream::connect(address)));
             }
         });
@@ -350,7 +351,7 @@ mod tests {
         thread::scope(|threads| {
             let (grants, key) = (&grants, &key);
             threads.spawn(move || {
-                let kept = matches!(enter(grants).unwrap(), Outcome::Enforced { .. });
+                let kept = matches!(enter(grants).unwrap(), SandboxOutcome::Enforced { .. });
                 for () in ask {
                     told.send((kept, fs::read(key))).unwrap();
                 }
@@ -371,15 +372,15 @@ mod tests {
     fn the_line_of_the_log_says_what_is_enforced_or_what_to_do() {
         let mut grants = Grants::default();
         for path in ["/b", "/a", "/b"] {
-            grants.add(Use::Mail, Path::new(path));
+            grants.add(Access::Mail, Path::new(path));
         }
         grants.read(Path::new("/etc/passwd"));
-        assert_eq!(grants.places(&[Use::Mail]), "/a,/b");
-        assert_eq!(grants.places(&[Use::Read]), "/etc");
+        assert_eq!(grants.paths_with(&[Access::Mail]), "/a,/b");
+        assert_eq!(grants.paths_with(&[Access::Read]), "/etc");
         for (status, advice) in
             [(LandlockStatus::NotEnabled, "lsm=landlock"), (LandlockStatus::NotImplemented, "Linux 5.13")]
         {
-            let told = Outcome::Missing(status).to_string();
+            let told = SandboxOutcome::Missing(status).to_string();
             assert!(told.contains(advice) && told.contains("sandbox = \"off\""), "{told}");
         }
     }

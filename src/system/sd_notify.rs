@@ -22,15 +22,15 @@ use sd_notify::NotifyState::{self, MonotonicUsec, Ready, Reloading, Status, Stop
 
 /// The service manager. Without one, notifications do nothing.
 #[derive(Debug, Default)]
-pub struct Manager {
+pub struct SdNotify {
     socket: Option<UnixDatagram>,
     /// Interval of the watchdog messages.
     watchdog: Option<Duration>,
     /// Messages it has not accepted yet.
-    owed: VecDeque<String>,
+    pending: VecDeque<String>,
 }
 
-impl Manager {
+impl SdNotify {
     /// The manager named by the environment, if there is one.
     ///
     /// # Errors
@@ -62,49 +62,49 @@ impl Manager {
 
     /// Reports that clients are served, or that a reload has finished.
     pub fn ready(&mut self, status: &str) {
-        self.tell(&[Ready, Status(&one_line(status))]);
+        self.notify(&[Ready, Status(&one_line(status))]);
     }
 
     /// Reports the start of a reload. Since systemd 253 (`Type=notify-reload`) the message includes the time.
     pub fn reloading(&mut self) {
         let when = NotifyState::monotonic_usec_now().unwrap_or(MonotonicUsec(0)); // every Linux has that clock
-        self.tell(&[Reloading, when, Status("reading the configuration again")]);
+        self.notify(&[Reloading, when, Status("reading the configuration again")]);
     }
 
     /// Reports that no more clients are accepted.
     pub fn stopping(&mut self, status: &str) {
-        self.tell(&[Stopping, Status(&one_line(status))]);
+        self.notify(&[Stopping, Status(&one_line(status))]);
     }
 
     /// Sends messages that could not be sent before. To be called regularly.
-    pub fn remind(&mut self) {
-        self.tell_owed();
+    pub fn flush_pending(&mut self) {
+        self.send_pending();
     }
 
     /// Reports that the loop is running. Messages that could not be sent before go first.
-    pub fn alive(&mut self) {
-        self.tell_owed();
-        if self.watchdog.is_some() && self.owed.is_empty() {
+    pub fn watchdog_ping(&mut self) {
+        self.send_pending();
+        if self.watchdog.is_some() && self.pending.is_empty() {
             let _ = self.send(&text(&[Watchdog])); // the next one comes long before the manager's time limit
         }
     }
 
-    fn tell(&mut self, states: &[NotifyState<'_>]) {
-        if self.owed.len() == MOST_OWED {
-            self.owed.pop_front();
+    fn notify(&mut self, states: &[NotifyState<'_>]) {
+        if self.pending.len() == MAX_PENDING {
+            self.pending.pop_front();
         }
-        self.owed.push_back(text(states));
-        self.tell_owed();
+        self.pending.push_back(text(states));
+        self.send_pending();
     }
 
-    fn tell_owed(&mut self) {
-        while let Some(text) = self.owed.front() {
+    fn send_pending(&mut self) {
+        while let Some(text) = self.pending.front() {
             match self.send(text) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => log::warn!("cannot notify the service manager: {error}"),
                 Ok(()) => {}
             }
-            self.owed.pop_front();
+            self.pending.pop_front();
         }
     }
 
@@ -116,7 +116,7 @@ impl Manager {
 /// Replaces control characters, so that the text cannot become a message of its own, and cuts it to fit the
 /// manager's limit.
 fn one_line(text: &str) -> String {
-    text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().take(MAX_STATUS).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn text(states: &[NotifyState<'_>]) -> String {
@@ -124,9 +124,9 @@ fn text(states: &[NotifyState<'_>]) -> String {
 }
 
 /// Characters of a status: systemd accepts messages of 4096 bytes.
-const LONGEST: usize = 1000;
+const MAX_STATUS: usize = 1000;
 /// Messages queued for a manager that does not read.
-const MOST_OWED: usize = 16;
+const MAX_PENDING: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -150,19 +150,19 @@ mod tests {
                 UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap(),
             ),
         ] {
-            let mut manager = Manager::at(&address).unwrap();
+            let mut manager = SdNotify::at(&address).unwrap();
             manager.ready("here\nwe are");
             assert_eq!(said(&socket), "READY=1\nSTATUS=here we are\n");
             manager.reloading();
             let reloading = said(&socket);
             assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
             manager.watchdog = Some(Duration::from_secs(1));
-            manager.alive();
+            manager.watchdog_ping();
             assert_eq!(said(&socket), "WATCHDOG=1\n");
         }
-        assert!(Manager::at(OsStr::new("vsock:2:1234")).is_err());
-        assert!(Manager::at(OsStr::new("/nowhere/notify")).is_err());
-        Manager::default().ready("to nobody");
+        assert!(SdNotify::at(OsStr::new("vsock:2:1234")).is_err());
+        assert!(SdNotify::at(OsStr::new("/nowhere/notify")).is_err());
+        SdNotify::default().ready("to nobody");
     }
 
     #[test]
@@ -170,23 +170,23 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
-        let mut manager = Manager::at(path.as_os_str()).unwrap();
+        let mut manager = SdNotify::at(path.as_os_str()).unwrap();
         while manager.send("X=1\n").is_ok() {}
         manager.stopping("goodbye");
-        assert_eq!(manager.owed.len(), 1);
-        (0..2 * MOST_OWED).for_each(|_| manager.ready("hello"));
-        assert_eq!(manager.owed.len(), MOST_OWED);
+        assert_eq!(manager.pending.len(), 1);
+        (0..2 * MAX_PENDING).for_each(|_| manager.ready("hello"));
+        assert_eq!(manager.pending.len(), MAX_PENDING);
 
         socket.set_nonblocking(true).unwrap();
         let mut heard = 0;
-        while !manager.owed.is_empty() {
+        while !manager.pending.is_empty() {
             while socket.recv(&mut [0; 100]).is_ok() {}
-            manager.remind();
+            manager.flush_pending();
             heard += 1;
-            assert!(heard <= MOST_OWED, "each time some are taken");
+            assert!(heard <= MAX_PENDING, "each time some are taken");
         }
         drop(socket);
         manager.ready("to nobody");
-        assert!(manager.owed.is_empty(), "who is gone is owed nothing");
+        assert!(manager.pending.is_empty(), "who is gone is owed nothing");
     }
 }

@@ -8,12 +8,12 @@ use std::{env, fmt, io};
 use listenfd::ListenFd;
 use rustix::net::sockopt::socket_acceptconn;
 
-use crate::net::socket::Socket;
+use crate::net::socket::ListenSocket;
 
 /// The passed sockets with their names. Several may share one name.
 #[derive(Debug, Default)]
-pub struct Passed {
-    sockets: Vec<(String, Socket)>,
+pub struct InheritedSockets {
+    sockets: Vec<(String, ListenSocket)>,
 }
 
 /// The reason why they cannot be used.
@@ -41,7 +41,7 @@ pub enum Error {
     Unclaimed(String),
 }
 
-impl Passed {
+impl InheritedSockets {
     /// Takes the sockets named by the environment. Works once in a process, and only before threads are
     /// started.
     ///
@@ -49,14 +49,14 @@ impl Passed {
     /// A descriptor is not a listening socket, or the number of names is wrong.
     pub fn from_environment() -> Result<Self, Error> {
         let (count, names) = (env::var("LISTEN_FDS").ok(), env::var("LISTEN_FDNAMES").ok());
-        if let Some(count) = count.filter(|count| count.parse::<usize>().map_or(true, |n| n > MOST)) {
+        if let Some(count) = count.filter(|count| count.parse::<usize>().map_or(true, |n| n > MAX_SOCKETS)) {
             return Err(Error::Environment(format!("LISTEN_FDS={count} is not a number of sockets")));
         }
         let mut descriptors = ListenFd::from_env();
         let names = named(descriptors.len(), names.as_deref())?;
         let take = |(n, name): (usize, String)| match socket(&mut descriptors, n) {
             Ok(socket) => Ok((name, socket)),
-            Err(error) => Err(Error::Unfit { name, descriptor: FIRST + n, why: error.to_string() }),
+            Err(error) => Err(Error::Unfit { name, descriptor: FIRST_FD + n, why: error.to_string() }),
         };
         names.into_iter().enumerate().map(take).collect::<Result<_, _>>().map(|sockets| Self { sockets })
     }
@@ -65,7 +65,7 @@ impl Passed {
     ///
     /// # Errors
     /// No socket has this name.
-    pub fn take(&mut self, name: &str) -> Result<Vec<Socket>, Error> {
+    pub fn take(&mut self, name: &str) -> Result<Vec<ListenSocket>, Error> {
         let (wanted, others): (Vec<_>, _) =
             std::mem::take(&mut self.sockets).into_iter().partition(|(given, _)| given == name);
         self.sockets = others;
@@ -80,7 +80,7 @@ impl Passed {
     ///
     /// # Errors
     /// A socket is left.
-    pub fn are_claimed(self) -> Result<(), Error> {
+    pub fn check_all_claimed(self) -> Result<(), Error> {
         self.sockets.into_iter().next().map_or(Ok(()), |(name, _)| Err(Error::Unclaimed(name)))
     }
 }
@@ -89,7 +89,7 @@ impl Passed {
 fn named(count: usize, names: Option<&str>) -> Result<Vec<String>, Error> {
     let names = match names.filter(|names| count > 0 && !names.is_empty()) {
         Some(names) => names.split(':').map(str::to_owned).collect(),
-        None => vec![NAMELESS.to_owned(); count],
+        None => vec![UNNAMED.to_owned(); count],
     };
     if names.len() == count {
         return Ok(names);
@@ -100,7 +100,7 @@ fn named(count: usize, names: Option<&str>) -> Result<Vec<String>, Error> {
     )))
 }
 
-fn socket(descriptors: &mut ListenFd, n: usize) -> io::Result<Socket> {
+fn socket(descriptors: &mut ListenFd, n: usize) -> io::Result<ListenSocket> {
     let listens = |listens: rustix::io::Result<bool>| match listens {
         Ok(true) => Ok(()),
         Ok(false) => Err(io::Error::other("it does not listen: set Accept=no in the socket unit")),
@@ -108,12 +108,12 @@ fn socket(descriptors: &mut ListenFd, n: usize) -> io::Result<Socket> {
     };
     if let Ok(Some(tcp)) = descriptors.take_tcp_listener(n) {
         listens(socket_acceptconn(&tcp))?;
-        return Socket::from_tcp(tcp);
+        return ListenSocket::from_tcp(tcp);
     }
     match descriptors.take_unix_listener(n) {
         Ok(Some(unix)) => {
             listens(socket_acceptconn(&unix))?;
-            Socket::from_unix(unix)
+            ListenSocket::from_unix(unix)
         }
         _ => Err(io::Error::other("it is not a stream socket as created by ListenStream=")),
     }
@@ -146,25 +146,25 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// The first descriptor: SD_LISTEN_FDS_START.
-const FIRST: usize = 3;
+const FIRST_FD: usize = 3;
 /// An upper bound for the number of sockets.
-const MOST: usize = 1024;
+const MAX_SOCKETS: usize = 1024;
 /// The name of a socket if the manager gives none: sd_listen_fds_with_names(3).
-const NAMELESS: &str = "unknown";
+const UNNAMED: &str = "unknown";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn passed(names: &[&str]) -> Passed {
-        let socket = || Socket::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
-        Passed { sockets: names.iter().map(|name| ((*name).to_owned(), socket())).collect() }
+    fn passed(names: &[&str]) -> InheritedSockets {
+        let socket = || ListenSocket::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
+        InheritedSockets { sockets: names.iter().map(|name| ((*name).to_owned(), socket())).collect() }
     }
 
     #[test]
     fn each_socket_has_a_name() {
         assert_eq!(named(2, Some("smtp:pop3")).unwrap(), ["smtp", "pop3"]);
-        assert_eq!(named(2, None).unwrap(), [NAMELESS, NAMELESS]);
+        assert_eq!(named(2, None).unwrap(), [UNNAMED, UNNAMED]);
         assert!(named(0, Some("left:over")).unwrap().is_empty());
         for (count, names) in [(2, "smtp"), (1, "smtp:pop3")] {
             let error = named(count, Some(names)).unwrap_err().to_string();
@@ -178,10 +178,10 @@ mod tests {
         assert_eq!(all.take("smtp").unwrap().len(), 2);
         let error = all.take("smtp").unwrap_err().to_string();
         assert!(error.contains("\"smtp\" was passed by the service manager, only pop3: "), "{error}");
-        let error = all.are_claimed().unwrap_err().to_string();
+        let error = all.check_all_claimed().unwrap_err().to_string();
         assert!(error.contains("address = \"systemd:pop3\""), "{error}");
-        assert!(Passed::default().are_claimed().is_ok());
-        let error = Passed::default().take("smtp").unwrap_err().to_string();
+        assert!(InheritedSockets::default().check_all_claimed().is_ok());
+        let error = InheritedSockets::default().take("smtp").unwrap_err().to_string();
         assert!(error.contains("nor any other: add a socket unit with FileDescriptorName=smtp"), "{error}");
     }
 }

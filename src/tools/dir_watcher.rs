@@ -5,11 +5,11 @@ use std::path::Path;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _, event::ModifyKind};
 
 /// Reports that a directory is created, removed or moved.
-pub(super) struct Dirs {
+pub(super) struct DirWatcher {
     notify: Option<RecommendedWatcher>,
 }
 
-impl Dirs {
+impl DirWatcher {
     /// Calls `ring` after each event that may concern a watched path.
     pub(super) fn new(ring: impl Fn() + Send + 'static) -> Self {
         let told = move |event: notify::Result<Event>| {

@@ -4,13 +4,13 @@ use std::borrow::Cow;
 
 /// Collects the first octets of a message until its header is complete or too long to hold.
 #[derive(Debug, Default)]
-pub(crate) struct Head {
+pub(crate) struct HeaderReader {
     bytes: Vec<u8>,
     searched: usize,
     fields: Option<usize>,
 }
 
-impl Head {
+impl HeaderReader {
     /// Adds the next octets. Returns true once the header is complete or too long.
     pub(crate) fn feed(&mut self, text: &[u8]) -> bool {
         self.bytes.extend_from_slice(text);
@@ -19,7 +19,7 @@ impl Head {
             // The end of the text may be half a line end or half an empty line.
             self.searched = self.bytes.len().saturating_sub(2);
         }
-        self.fields.is_some() || self.bytes.len() > MOST + 2
+        self.fields.is_some() || self.bytes.len() > MAX_HEADER + 2
     }
 
     /// Ends a message that has only a header. A lone CR in the last line is half an empty line: a line end
@@ -31,7 +31,7 @@ impl Head {
 
     /// The lines of the header; `None` if it is too long to hold.
     pub(crate) fn fields(&self) -> Option<&[u8]> {
-        self.fields.filter(|end| *end <= MOST).map(|end| &self.bytes[..end])
+        self.fields.filter(|end| *end <= MAX_HEADER).map(|end| &self.bytes[..end])
     }
 
     /// All octets added so far.
@@ -41,7 +41,7 @@ impl Head {
 }
 
 /// Octets of the longest header that is parsed.
-pub(crate) const MOST: usize = 1 << 20;
+pub(crate) const MAX_HEADER: usize = 1 << 20;
 
 /// Finds the beginning of the first empty line at or after `from`.
 fn empty_line(text: &[u8], from: usize) -> Option<usize> {
@@ -62,7 +62,7 @@ pub(crate) struct Field<'a> {
 
 impl Field<'_> {
     /// Compares the name without regard to case.
-    pub(crate) fn is(&self, name: &str) -> bool {
+    pub(crate) fn is_named(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name.as_bytes())
     }
 }
@@ -111,7 +111,7 @@ mod tests {
             ("A: b\n", None),
         ] {
             for step in 1..=text.len() {
-                let mut head = Head::default();
+                let mut head = HeaderReader::default();
                 for piece in text.as_bytes().chunks(step) {
                     head.feed(piece);
                 }
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn half_an_empty_line_at_the_end_is_no_part_of_the_header() {
         for (text, expected) in [("A: b\n\r", "A: b\n"), ("\r", ""), ("A: b\r", "A: b\r")] {
-            let mut head = Head::default();
+            let mut head = HeaderReader::default();
             head.feed(text.as_bytes());
             head.end();
             assert_eq!(
@@ -138,8 +138,8 @@ mod tests {
 
     #[test]
     fn a_header_that_is_too_long_is_not_looked_into() {
-        let mut head = Head::default();
-        assert!(head.feed(&vec![b'x'; MOST + 3]) && head.fields().is_none());
+        let mut head = HeaderReader::default();
+        assert!(head.feed(&vec![b'x'; MAX_HEADER + 3]) && head.fields().is_none());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use serde::Serialize;
 
-use crate::{proto::dot::Encoder, wire_size::Octets};
+use crate::{proto::dot::Encoder, wire_size::WireSizeCounter};
 
 /// The figures of one message.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -34,7 +34,7 @@ pub(crate) struct Measure {
 impl Measure {
     /// Reads a file to its end.
     pub(crate) fn of(mut file: impl Read) -> io::Result<Self> {
-        let (mut octets, mut encoder, mut wire) = (Octets::default(), Encoder::whole(), Vec::new());
+        let (mut octets, mut encoder, mut wire) = (WireSizeCounter::default(), Encoder::whole(), Vec::new());
         let mut measure = Self::default();
         let (mut last, mut line) = (None, 0);
         let mut buffer = vec![0; BUFFER];
@@ -60,7 +60,7 @@ impl Measure {
         measure.longest_line = measure.longest_line.max(line);
         measure.lacks_last_line_end = last.is_some_and(|octet| octet != b'\n');
         wire.clear();
-        encoder.finish(&mut wire);
+        encoder.finish_message(&mut wire);
         measure.sent += wire.len() as u64;
         measure.octets = octets.total();
         Ok(measure)
@@ -92,7 +92,7 @@ const BUFFER: usize = 64 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire_size::octets;
+    use crate::wire_size::wire_size;
 
     #[test]
     fn everything_is_counted_once() {
@@ -102,9 +102,9 @@ mod tests {
             bytes: file.len() as u64,
             bare_line_feeds: 2,
             lacks_last_line_end: true,
-            octets: octets(file),
+            octets: wire_size(file),
             stuffed_lines: 2,
-            sent: octets(file) + 2 + 3,
+            sent: wire_size(file) + 2 + 3,
             bare_carriage_returns: 2,
             nuls: 1,
             eight_bit: 1,

@@ -6,14 +6,14 @@ use mail_parser::{MessageParser, MimeHeaders, PartType};
 
 use crate::{
     index::unique_id,
-    maildir::{Error, Found, Maildir, OpenMessage, Wanted, name},
+    maildir::{Error, Maildir, MessageEntry, MessageRef, OpenMessage, name},
 };
 
 /// A message that was found in a mailbox.
 #[derive(Debug, Clone)]
 pub struct Message {
     maildir: Arc<Maildir>,
-    found: Found,
+    entry: MessageEntry,
     from: Option<String>,
     to: Option<String>,
     queued: Option<String>,
@@ -24,8 +24,8 @@ pub struct Message {
 impl Message {
     /// Reads the header of a found message. An error of kind `Gone` or `Changed` means that the message no
     /// longer exists.
-    pub(super) fn read(maildir: Arc<Maildir>, found: Found) -> Result<Self, Error> {
-        let (head, _) = OpenMessage::open(&maildir, Wanted::from(&found))?.read(0, HEAD)?;
+    pub(super) fn read(maildir: Arc<Maildir>, found: MessageEntry) -> Result<Self, Error> {
+        let (head, _) = OpenMessage::open(&maildir, MessageRef::from(&found))?.read(0, HEADER_SEARCHED)?;
         // `None` if there is no header at all: the parser's result must not be queried then.
         let parsed = MessageParser::new().parse_headers(&head[..]);
         let parsed = parsed.as_ref();
@@ -39,19 +39,19 @@ impl Message {
             subject: parsed.and_then(|parsed| parsed.subject()).unwrap_or_default().to_owned(),
             senders: senders.filter_map(|sender| sender.address().map(str::to_owned)).collect(),
             maildir,
-            found,
+            entry: found,
         })
     }
 
     /// The path of its file when it was found. A POP3 session that reads the message moves it from `new/` to
     /// `cur/`.
     pub fn path(&self) -> PathBuf {
-        self.maildir.path().join(self.found.place.name()).join(OsStr::from_bytes(&self.found.name))
+        self.maildir.path().join(self.entry.subdir.name()).join(OsStr::from_bytes(&self.entry.name))
     }
 
     /// Its unique id in UIDL.
     pub fn id(&self) -> String {
-        unique_id(name::identity(&self.found.name), None).into_owned()
+        unique_id(name::identity(&self.entry.name), None).into_owned()
     }
 
     /// The id in the reply to its sender: `Queued as …`. `None` if it did not arrive by SMTP.
@@ -82,13 +82,13 @@ impl Message {
 
     /// Octets as RETR announces them.
     pub fn octets(&self) -> u64 {
-        self.found.octets
+        self.entry.octets
     }
 
     /// The first 32 MiB of its file, including the header lines that the server added at the top.
     pub fn content(&self) -> Result<Vec<u8>, Error> {
-        let open = OpenMessage::open(&self.maildir, Wanted::from(&self.found))?;
-        open.read(0, MOST).map(|(bytes, _)| bytes)
+        let open = OpenMessage::open(&self.maildir, MessageRef::from(&self.entry))?;
+        open.read(0, MAX_CONTENT).map(|(bytes, _)| bytes)
     }
 
     /// All its text parts, decoded, from the first 32 MiB.
@@ -111,6 +111,6 @@ fn queued(line: &str) -> Option<String> {
 }
 
 /// Octets searched for the header.
-const HEAD: usize = 256 * 1024;
+const HEADER_SEARCHED: usize = 256 * 1024;
 /// Octets read of a message.
-const MOST: usize = 32 << 20;
+const MAX_CONTENT: usize = 32 << 20;

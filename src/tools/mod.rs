@@ -22,5 +22,5 @@ mod wait;
 pub use mark::{BadMark, Mark};
 pub use message::Message;
 pub(crate) use purge::purge;
-pub(crate) use seed::{Filed, Filer, Letter, Placing};
+pub(crate) use seed::{Naming, SeededMessage, Seeder, TestMessage};
 pub(crate) use wait::{Target, Wait};

@@ -7,27 +7,27 @@ use rustix::fs::{self, AtFlags, OFlags, RenameFlags};
 use crate::{
     index::unique_id,
     maildir::{
-        Draft, Error, Maildir, Place, Spool,
-        name::{self, Namer},
-        store::{FILE_MODE, Part, close},
+        Error, Maildir, Spool, Subdir, TmpFile,
+        name::{self, NameGenerator},
+        store::{FILE_MODE, SyncPhase, close},
     },
-    wire_size::octets,
+    wire_size::wire_size,
 };
 
 /// A message to file unchanged: no header line is added.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Letter {
+pub(crate) struct TestMessage {
     /// Name of the message in listings.
     pub label: String,
     /// Content of the file.
     pub bytes: Vec<u8>,
     /// Kind of file name.
-    pub placing: Placing,
+    pub naming: Naming,
 }
 
 /// The kind of file name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Placing {
+pub(crate) enum Naming {
     /// A name like those of the server.
     Delivered,
     /// A name like those of another program: the time, a dot, and `rest`, padded with `x` in the middle to
@@ -37,13 +37,13 @@ pub(crate) enum Placing {
         rest: String,
         /// Minimum length of the name in octets.
         length: usize,
-        place: Place,
+        place: Subdir,
     },
 }
 
 /// A filed message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Filed {
+pub(crate) struct SeededMessage {
     /// Name of the message in listings.
     pub label: String,
     pub path: PathBuf,
@@ -56,47 +56,51 @@ pub(crate) struct Filed {
 }
 
 #[derive(Debug)]
-pub(crate) struct Filer<'a> {
+pub(crate) struct Seeder<'a> {
     spool: &'a Spool,
-    namer: Namer,
+    name_generator: NameGenerator,
 }
 
-impl<'a> Filer<'a> {
+impl<'a> Seeder<'a> {
     pub(crate) fn new(spool: &'a Spool) -> Self {
-        Self { spool, namer: Namer::new("localhost", std::process::id()) }
+        Self { spool, name_generator: NameGenerator::new("localhost", std::process::id()) }
     }
 
     /// Files messages in order and makes them durable before it returns. Each file stays open until then.
-    pub(crate) fn file(&mut self, home: &Maildir, letters: &[Letter]) -> Result<Vec<Filed>, Error> {
+    pub(crate) fn seed(
+        &mut self,
+        home: &Maildir,
+        letters: &[TestMessage],
+    ) -> Result<Vec<SeededMessage>, Error> {
         let mut drafts = Vec::new();
-        let filed = self.file_all(home, letters, &mut drafts);
+        let filed = self.seed_all(home, letters, &mut drafts);
         if filed.is_err() {
-            drafts.iter().for_each(|(draft, _)| draft.discard()); // drafts without a final name
+            drafts.iter().for_each(|(tmp_file, _)| tmp_file.discard()); // drafts without a final name
         }
         filed
     }
 
-    fn file_all(
+    fn seed_all(
         &mut self,
         home: &Maildir,
-        letters: &[Letter],
-        drafts: &mut Vec<(Draft, String)>,
-    ) -> Result<Vec<Filed>, Error> {
+        letters: &[TestMessage],
+        drafts: &mut Vec<(TmpFile, String)>,
+    ) -> Result<Vec<SeededMessage>, Error> {
         let mut filed = Vec::with_capacity(letters.len());
         for letter in letters {
-            let wire = octets(&letter.bytes);
-            let (place, file) = match &letter.placing {
-                Placing::Delivered => {
-                    let draft = self.draft(home, &letter.bytes)?;
-                    let file = draft.final_name(wire);
-                    drafts.push((draft, file.clone()));
-                    (Place::New, file)
+            let wire = wire_size(&letter.bytes);
+            let (place, file) = match &letter.naming {
+                Naming::Delivered => {
+                    let tmp_file = self.draft(home, &letter.bytes)?;
+                    let file = tmp_file.final_name(wire);
+                    drafts.push((tmp_file, file.clone()));
+                    (Subdir::New, file)
                 }
-                Placing::Foreign { rest, length, place } => {
+                Naming::Foreign { rest, length, place } => {
                     (*place, self.put(home, *place, rest, *length, &letter.bytes)?)
                 }
             };
-            filed.push(Filed {
+            filed.push(SeededMessage {
                 label: letter.label.clone(),
                 path: home.path().join(place.name()).join(&file),
                 bytes: letter.bytes.len() as u64,
@@ -104,25 +108,25 @@ impl<'a> Filer<'a> {
                 id: unique_id(name::identity(file.as_bytes()), None).into_owned(),
             });
         }
-        if drafts.len() > 1 && self.spool.syncs_as_a_whole() {
-            self.spool.sync(Part::Contents)?;
+        if drafts.len() > 1 && self.spool.syncfs_is_reliable() {
+            self.spool.sync(SyncPhase::Contents)?;
         } else {
-            drafts.iter().try_for_each(|(draft, _)| draft.sync())?;
+            drafts.iter().try_for_each(|(tmp_file, _)| tmp_file.sync())?;
         }
-        drafts.iter_mut().try_for_each(|(draft, _)| draft.close())?;
-        for (draft, name) in &*drafts {
-            draft.rename(home, Place::New, name)?;
+        drafts.iter_mut().try_for_each(|(tmp_file, _)| tmp_file.close())?;
+        for (tmp_file, name) in &*drafts {
+            tmp_file.rename(home, Subdir::New, name)?;
         }
-        Place::BOTH.into_iter().try_for_each(|place| home.sync(place))?;
+        Subdir::ALL.into_iter().try_for_each(|place| home.sync(place))?;
         Ok(filed)
     }
 
-    fn draft(&mut self, home: &Maildir, bytes: &[u8]) -> Result<Draft, Error> {
-        let mut draft = Draft::begin(home, self.namer.next(SystemTime::now(), chance()))?;
-        match draft.write(bytes) {
-            Ok(()) => Ok(draft),
+    fn draft(&mut self, home: &Maildir, bytes: &[u8]) -> Result<TmpFile, Error> {
+        let mut tmp_file = TmpFile::create(home, self.name_generator.next(SystemTime::now(), random()))?;
+        match tmp_file.write(bytes) {
+            Ok(()) => Ok(tmp_file),
             Err(error) => {
-                draft.discard();
+                tmp_file.discard();
                 Err(error)
             }
         }
@@ -132,7 +136,7 @@ impl<'a> Filer<'a> {
     fn put(
         &mut self,
         home: &Maildir,
-        place: Place,
+        place: Subdir,
         rest: &str,
         length: usize,
         bytes: &[u8],
@@ -160,6 +164,6 @@ impl<'a> Filer<'a> {
 
 /// Sixty-four random bits. Without them, time, process id and counter still make the name unique on this
 /// machine.
-fn chance() -> u64 {
+fn random() -> u64 {
     getrandom::u64().unwrap_or_default()
 }

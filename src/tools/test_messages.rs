@@ -1,15 +1,15 @@
 //! A fixed set of awkward messages, for testing programs that fetch mail. Each is filed as written here,
 //! without header lines of the server.
 
-use super::{Letter, Placing};
-use crate::maildir::Place;
+use super::{Naming, TestMessage};
+use crate::maildir::Subdir;
 
-pub(crate) fn nasty() -> Vec<Letter> {
+pub(crate) fn nasty() -> Vec<TestMessage> {
     [line_ends(), octets(), headers(), mime(), names()].concat()
 }
 
 /// An ordinary message, numbered.
-pub(crate) fn ordinary(number: usize) -> Letter {
+pub(crate) fn ordinary(number: usize) -> TestMessage {
     let text = format!(
         "From: Alice <alice@example.test>\nTo: Bob <bob@example.test>\nSubject: letter {number}\n\
          Date: Thu, 01 Jan 2026 00:00:00 +0000\nMessage-ID: <{number}@seed.example.test>\n\n\
@@ -19,7 +19,7 @@ pub(crate) fn ordinary(number: usize) -> Letter {
 }
 
 /// Lines that begin with dots, and unusual line ends.
-fn line_ends() -> Vec<Letter> {
+fn line_ends() -> Vec<TestMessage> {
     vec![
         plain("dot-first", ".\n"),
         plain("dots-first", "..\n...\n"),
@@ -42,7 +42,7 @@ fn line_ends() -> Vec<Letter> {
 }
 
 /// Octets that are not text, and messages that are empty or very long.
-fn octets() -> Vec<Letter> {
+fn octets() -> Vec<TestMessage> {
     let all: Vec<u8> = (0..=255).collect();
     vec![
         delivered("empty", ""),
@@ -62,7 +62,7 @@ fn octets() -> Vec<Letter> {
 }
 
 /// Headers that are missing, wrong or very long.
-fn headers() -> Vec<Letter> {
+fn headers() -> Vec<TestMessage> {
     let many: String = (0..10_000).map(|n| format!("X-Line-{n}: {n}\n")).collect();
     vec![
         delivered("header-only", "From: alice@example.test\nSubject: no body\n"),
@@ -96,7 +96,7 @@ fn headers() -> Vec<Letter> {
 }
 
 /// MIME that is broken, deeply nested or large.
-fn mime() -> Vec<Letter> {
+fn mime() -> Vec<TestMessage> {
     let multipart = |boundary: &str, parts: String| {
         format!(
             "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"{boundary}\"\nSubject: mime\n\n{parts}"
@@ -125,34 +125,34 @@ fn mime() -> Vec<Letter> {
 }
 
 /// File names of other programs.
-fn names() -> Vec<Letter> {
-    let foreign = |label: &str, rest: &str, length, place| Letter {
+fn names() -> Vec<TestMessage> {
+    let foreign = |label: &str, rest: &str, length, place| TestMessage {
         label: label.into(),
         bytes: format!("{HEADER}The name of this file is {label}.\n").into_bytes(),
-        placing: Placing::Foreign { rest: rest.into(), length, place },
+        naming: Naming::Foreign { rest: rest.into(), length, place },
     };
     vec![
-        foreign("name-of-another-program", "1.mail.example.test", 0, Place::New),
+        foreign("name-of-another-program", "1.mail.example.test", 0, Subdir::New),
         // With `:2,S` appended, the name has the greatest possible length.
-        foreign("name-of-251-octets", ".long", 251, Place::New),
-        foreign("name-of-71-octets", ".long", 71, Place::New),
-        foreign("name-with-wrong-sizes", "2.host,S=1,W=99999", 0, Place::New),
-        foreign("name-with-blanks", " a name with blanks", 0, Place::New),
-        foreign("name-in-utf-8", ".größer", 0, Place::New),
-        foreign("name-with-flags", "3.host:2,FRS", 0, Place::Cur),
-        foreign("name-with-unknown-flags", "4.host:2,Sab", 0, Place::Cur),
-        foreign("name-without-flags-in-cur", "5.host", 0, Place::Cur),
-        foreign("name-with-flags-in-new", "6.host:2,S", 0, Place::New),
+        foreign("name-of-251-octets", ".long", 251, Subdir::New),
+        foreign("name-of-71-octets", ".long", 71, Subdir::New),
+        foreign("name-with-wrong-sizes", "2.host,S=1,W=99999", 0, Subdir::New),
+        foreign("name-with-blanks", " a name with blanks", 0, Subdir::New),
+        foreign("name-in-utf-8", ".größer", 0, Subdir::New),
+        foreign("name-with-flags", "3.host:2,FRS", 0, Subdir::Cur),
+        foreign("name-with-unknown-flags", "4.host:2,Sab", 0, Subdir::Cur),
+        foreign("name-without-flags-in-cur", "5.host", 0, Subdir::Cur),
+        foreign("name-with-flags-in-new", "6.host:2,S", 0, Subdir::New),
     ]
 }
 
 /// A message with an ordinary header and that body.
-fn plain(label: &str, body: impl AsRef<[u8]>) -> Letter {
+fn plain(label: &str, body: impl AsRef<[u8]>) -> TestMessage {
     delivered(label, [HEADER.as_bytes(), body.as_ref()].concat())
 }
 
-fn delivered(label: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Letter {
-    Letter { label: label.into(), bytes: bytes.into(), placing: Placing::Delivered }
+fn delivered(label: impl Into<String>, bytes: impl Into<Vec<u8>>) -> TestMessage {
+    TestMessage { label: label.into(), bytes: bytes.into(), naming: Naming::Delivered }
 }
 
 const HEADER: &str = "From: Alice <alice@example.test>\nTo: Bob <bob@example.test>\nSubject: awkward\n\n";

@@ -13,17 +13,17 @@ use std::{
 
 use crossbeam_channel::{self as channel, RecvTimeoutError};
 
-use super::{Mark, Message, dir_watcher::Dirs};
+use super::{Mark, Message, dir_watcher::DirWatcher};
 use crate::{
     index::{
         registry::IndexId,
-        watcher::{Notice, Notices, Watcher},
+        watcher::{MailboxEvent, MailboxEvents, Watcher},
     },
     limits::Limits,
     maildir::{
-        Change, Error, Found, Kind, Maildir, Spool, name,
-        scan::{self, Look, Stamp},
-        size_counter::Turn,
+        Change, Error, Kind, Maildir, MessageEntry, Spool, name,
+        scan::{self, FileVersion, Recheck},
+        size_counter::CountingTurn,
     },
     proto::{folder::Folder, request::Destination},
 };
@@ -49,7 +49,7 @@ pub(crate) struct Wait<'a> {
 }
 
 /// One Maildir or folder being watched.
-struct Post {
+struct WatchedDir {
     /// Its name in marks: mailbox and folder.
     label: String,
     mailbox: String,
@@ -62,10 +62,10 @@ struct Post {
     /// True if it was removed during a scan.
     lost: bool,
     /// True if it was scanned since it was opened.
-    looked_through: bool,
+    scanned: bool,
     /// Reported messages. A message is reported again if its content changes, as when a program writes it in
     /// place.
-    seen: HashMap<Box<[u8]>, Stamp>,
+    seen: HashMap<Box<[u8]>, FileVersion>,
 }
 
 impl Wait<'_> {
@@ -75,12 +75,12 @@ impl Wait<'_> {
         let timeout = self.timeout.min(A_YEAR);
         let deadline = Instant::now() + timeout;
         let (ring, rung) = channel::bounded(1);
-        let bell = move || {
+        let waker = move || {
             let _ = ring.try_send(()); // one pending signal is enough
         };
-        let mut dirs = Dirs::new(bell.clone());
-        let (watcher, notices) = Watcher::start(MOST_NOTICES, false, bell);
-        let mut posts = posts(self.targets);
+        let mut dirs = DirWatcher::new(waker.clone());
+        let (watcher, notices) = Watcher::start(MAX_EVENTS, false, waker);
+        let mut posts = watched_dirs(self.targets);
         loop {
             let mut pace = None;
             for (at, post) in posts.iter_mut().enumerate() {
@@ -88,7 +88,7 @@ impl Wait<'_> {
                 pace = pace.or((!watched).then_some(POLL));
             }
             let over = deadline <= Instant::now();
-            if self.look(&mut posts, &notices, over || pace.is_some(), &mut each)?.is_break() {
+            if self.report_new(&mut posts, &notices, over || pace.is_some(), &mut each)?.is_break() {
                 return Ok(true);
             }
             if over {
@@ -108,9 +108,9 @@ impl Wait<'_> {
     /// Marks the messages present now.
     pub(crate) fn mark(&self) -> Result<Mark, Error> {
         let mut mark = Mark::default();
-        for post in &mut posts(self.targets) {
+        for post in &mut watched_dirs(self.targets) {
             if let Some(maildir) = post.find(self.spool)? {
-                for found in found_in(&maildir)?.unwrap_or_default() {
+                for found in list_messages(&maildir)?.unwrap_or_default() {
                     mark.learn(&post.label, name::identity(&found.name));
                 }
             }
@@ -119,44 +119,45 @@ impl Wait<'_> {
     }
 
     /// Reports new messages among the changed names, or among all messages if `everything` is set.
-    fn look(
+    fn report_new(
         &self,
-        posts: &mut [Post],
-        notices: &Notices,
+        posts: &mut [WatchedDir],
+        notices: &MailboxEvents,
         everything: bool,
         each: &mut impl FnMut(Message) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, Error> {
-        let everything = notices.missed() || everything;
-        let mut looks: Vec<Vec<Look>> = vec![Vec::new(); posts.len()];
+        let everything = notices.take_lost() || everything;
+        let mut looks: Vec<Vec<Recheck>> = vec![Vec::new(); posts.len()];
         for notice in notices.iter() {
             match notice {
-                Notice::Name(IndexId(at), place, name) => {
+                MailboxEvent::NameChanged(IndexId(at), place, name) => {
                     if let Some(looks) = looks.get_mut(at as usize) {
-                        looks.push(Look { place, name, known: Vec::new() });
+                        looks.push(Recheck { subdir: place, name, known: Vec::new() });
                     }
                 }
-                Notice::Removed(..) => {}
-                Notice::Lost(IndexId(at)) => {
+                MailboxEvent::NameRemoved(..) => {}
+                MailboxEvent::DirectoryLost(IndexId(at)) => {
                     posts.get_mut(at as usize).into_iter().for_each(|post| post.open = None);
                 }
             }
         }
         for (post, looks) in posts.iter_mut().zip(looks) {
             let Some(maildir) = post.open.clone() else { continue };
-            let found = if everything || !std::mem::replace(&mut post.looked_through, true) {
-                let Some(mut found) = found_in(&maildir)? else {
+            let found = if everything || !std::mem::replace(&mut post.scanned, true) {
+                let Some(mut found) = list_messages(&maildir)? else {
                     (post.open, post.lost) = (None, true);
                     continue;
                 };
-                found.sort_by(|a, b| name::order(&a.name).cmp(&name::order(&b.name)));
+                found.sort_by(|a, b| name::sort_key(&a.name).cmp(&name::sort_key(&b.name)));
                 found
             } else {
-                let (changes, _) = scan::look(&maildir, &looks, &mut turn())?.unwrap_or_default();
+                let (changes, _) =
+                    scan::recheck(&maildir, &looks, &mut new_counting_turn())?.unwrap_or_default();
                 let present = |change| if let Change::Present(found) = change { Some(found) } else { None };
                 changes.into_iter().filter_map(present).collect()
             };
             for found in found {
-                if let Some(message) = post.first_seen(&maildir, found, self.after)?
+                if let Some(message) = post.take_if_new(&maildir, found, self.after)?
                     && each(message).is_break()
                 {
                     return Ok(ControlFlow::Break(()));
@@ -167,12 +168,18 @@ impl Wait<'_> {
     }
 }
 
-impl Post {
+impl WatchedDir {
     /// Opens and watches the mailbox if it exists; otherwise waits for it. Returns false if no event will
     /// report changes.
-    fn open(&mut self, spool: &Path, id: IndexId, watcher: &Watcher, dirs: &mut Dirs) -> Result<bool, Error> {
+    fn open(
+        &mut self,
+        spool: &Path,
+        id: IndexId,
+        watcher: &Watcher,
+        dirs: &mut DirWatcher,
+    ) -> Result<bool, Error> {
         if let Some(maildir) = &self.open
-            && self.is_there(spool, maildir)
+            && self.still_exists(spool, maildir)
         {
             return Ok(self.watched);
         }
@@ -180,13 +187,13 @@ impl Post {
         let above_watched = dirs.watch(&self.path(spool));
         let Some(maildir) = self.find(spool)? else { return Ok(above_watched) };
         self.watched = watcher.watch(id, &maildir) && above_watched;
-        (self.open, self.looked_through) = (Some(Arc::new(maildir)), false);
+        (self.open, self.scanned) = (Some(Arc::new(maildir)), false);
         Ok(self.watched)
     }
 
     /// True if the path still leads to the same mailbox.
-    fn is_there(&self, spool: &Path, maildir: &Maildir) -> bool {
-        let has = |spool: Spool| spool.still_has(&self.mailbox, self.folder.as_deref(), maildir);
+    fn still_exists(&self, spool: &Path, maildir: &Maildir) -> bool {
+        let has = |spool: Spool| spool.still_leads_to(&self.mailbox, self.folder.as_deref(), maildir);
         spool.is_dir() && Spool::open(spool).is_ok_and(has)
     }
 
@@ -210,20 +217,22 @@ impl Post {
     }
 
     /// Returns the message if it counts and was not reported yet.
-    fn first_seen(
+    fn take_if_new(
         &mut self,
         maildir: &Arc<Maildir>,
-        found: Found,
+        found: MessageEntry,
         after: &Mark,
     ) -> Result<Option<Message>, Error> {
         let identity: Box<[u8]> = name::identity(&found.name).into();
-        let stamp = found.stamp;
+        let stamp = found.version;
         if after.knows(&self.label, &identity) || self.seen.get(&identity) == Some(&stamp) {
             return Ok(None);
         }
         let message = match Message::read(Arc::clone(maildir), found) {
             // A further event will report it.
-            Err(error) if matches!(error.kind(), Kind::Gone | Kind::Changed | Kind::Cut) => return Ok(None),
+            Err(error) if matches!(error.kind(), Kind::Gone | Kind::Changed | Kind::Truncated) => {
+                return Ok(None);
+            }
             done => done?,
         };
         self.seen.insert(identity, stamp);
@@ -232,23 +241,23 @@ impl Post {
     }
 }
 
-fn turn() -> Turn {
-    Turn::endless(Limits::default().largest_listed())
+fn new_counting_turn() -> CountingTurn {
+    CountingTurn::unbounded(Limits::default().max_listed_size())
 }
 
 /// Lists all messages of a mailbox. `None` if it was removed.
-fn found_in(maildir: &Maildir) -> Result<Option<Vec<Found>>, Error> {
-    match scan::scan(maildir, &[], &mut turn()) {
+fn list_messages(maildir: &Maildir) -> Result<Option<Vec<MessageEntry>>, Error> {
+    match scan::scan(maildir, &[], &mut new_counting_turn()) {
         Err(error) if error.kind() == Kind::Gone => Ok(None),
-        done => done.map(|scan| scan.map(|scan| scan.found)),
+        done => done.map(|scan| scan.map(|scan| scan.messages)),
     }
 }
 
 /// The Maildirs of some targets: their mailboxes, and the folders that their addresses name.
-fn posts(targets: &[Target]) -> Vec<Post> {
+fn watched_dirs(targets: &[Target]) -> Vec<WatchedDir> {
     let mut posts = Vec::new();
     for Target { destination: Destination { mailbox, folder }, address } in targets {
-        let post = |folder: Option<&Folder>, only| Post {
+        let post = |folder: Option<&Folder>, only| WatchedDir {
             label: folder.map_or(mailbox.to_string(), |folder| format!("{mailbox}/{folder}")),
             mailbox: mailbox.as_str().to_owned(),
             folder: folder.map(|folder| folder.directory().to_owned()),
@@ -256,7 +265,7 @@ fn posts(targets: &[Target]) -> Vec<Post> {
             open: None,
             watched: false,
             lost: false,
-            looked_through: false,
+            scanned: false,
             seen: HashMap::new(),
         };
         posts.push(post(None, folder.as_ref().map(|_| address.clone())));
@@ -266,6 +275,6 @@ fn posts(targets: &[Target]) -> Vec<Post> {
 }
 
 const A_YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
-const MOST_NOTICES: usize = 10_000;
+const MAX_EVENTS: usize = 10_000;
 /// Time between scans of a mailbox that cannot be watched.
 const POLL: Duration = Duration::from_millis(250);

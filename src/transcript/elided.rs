@@ -1,10 +1,10 @@
 //! Message data omitted from a transcript: its summary, and substitute data for replaying the transcript.
 
-use crate::proto::smtp::trace::{Hops, MOST_HOPS};
+use crate::proto::smtp::trace::{HopCounter, MAX_HOPS};
 
 /// The summary of omitted message data.
 #[derive(Debug, Default)]
-pub struct LeftOut {
+pub struct ElidedData {
     octets: u64,
     /// Number of line ends.
     lines: u64,
@@ -23,12 +23,12 @@ pub struct LeftOut {
     after_cr: bool,
     /// The last octets.
     tail: [u8; 3],
-    hops: Hops,
+    hops: HopCounter,
 }
 
-impl LeftOut {
+impl ElidedData {
     /// Starts after other message data. `half_an_end` tells whether that data ended in half a line end.
-    pub fn behind(half_an_end: bool) -> Self {
+    pub fn after(half_an_end: bool) -> Self {
         Self { after_cr: half_an_end, begins_with_lf: half_an_end, ..Self::default() }
     }
 
@@ -78,7 +78,7 @@ impl LeftOut {
     }
 
     /// The text after `C~` and `S~`.
-    pub fn told(&self) -> String {
+    pub fn summary(&self) -> String {
         let mut told = format!("octets={} lines={}", self.octets, self.lines);
         let mut tell = |name: &str, value: u64, worth: bool| {
             if worth {
@@ -87,7 +87,7 @@ impl LeftOut {
         };
         tell("half", self.half, self.half > 0);
         tell("longest", self.longest, self.longest > TEXT_LINE);
-        tell("hops", self.hops.count() as u64, self.hops.count() > MOST_HOPS);
+        tell("hops", self.hops.count() as u64, self.hops.count() > MAX_HOPS);
         tell("lf", 1, self.begins_with_lf);
         tell("cr", 1, self.after_cr);
         tell("bare_lf", 1, self.bare_lfs > 0);
@@ -98,7 +98,7 @@ impl LeftOut {
 
     /// Octets with the same summary, equivalent for a server to those omitted. `None` if the text is not a
     /// summary.
-    pub fn stand_in(told: &str) -> Option<Vec<u8>> {
+    pub fn reconstruct(told: &str) -> Option<Vec<u8>> {
         let value = |name: &str| {
             let value = |word: &str| word.strip_prefix(name)?.strip_prefix('=')?.parse::<usize>().ok();
             told.split_whitespace().find_map(value)
@@ -152,21 +152,21 @@ mod tests {
     use super::*;
 
     fn told(bytes: &[u8]) -> String {
-        let mut left_out = LeftOut::default();
+        let mut left_out = ElidedData::default();
         bytes.chunks(7).for_each(|piece| left_out.feed(piece));
-        left_out.told()
+        left_out.summary()
     }
 
     #[test]
     fn the_dot_is_found_however_it_comes_in() {
         for (end, pieces) in [(&b".\r\n"[..], 1), (b".\r\n", 2), (b".\r\n", 3), (b".\n", 1)] {
-            let mut left_out = LeftOut::default();
+            let mut left_out = ElidedData::default();
             let message = [b"Subject: x\r\n\r\nhello\r\n", end].concat();
             message.chunks(pieces).for_each(|piece| left_out.feed(piece));
             assert_eq!(left_out.without_dot(), end);
-            assert_eq!(left_out.told(), "octets=21 lines=3");
+            assert_eq!(left_out.summary(), "octets=21 lines=3");
         }
-        let mut no_dot = LeftOut::default();
+        let mut no_dot = ElidedData::default();
         no_dot.feed(b"hello\r\n");
         assert_eq!(no_dot.without_dot(), b"");
     }
@@ -182,11 +182,11 @@ mod tests {
         assert_eq!(told(long.as_bytes()), "octets=1004 lines=2 longest=1001");
         assert_eq!(told("Received: x\r\n".repeat(101).as_bytes()), "octets=1313 lines=101 hops=101");
         assert_eq!(told(b"a\r"), "octets=2 lines=0 half=2 cr=1");
-        let mut behind = LeftOut::behind(true);
+        let mut behind = ElidedData::after(true);
         behind.feed(b"\nb\r\n");
-        assert_eq!(behind.told(), "octets=4 lines=2 lf=1");
-        assert_eq!(LeftOut::stand_in(&behind.told()).unwrap(), b"\nx\r\n");
-        assert_eq!(LeftOut::stand_in("octets=x"), None);
+        assert_eq!(behind.summary(), "octets=4 lines=2 lf=1");
+        assert_eq!(ElidedData::reconstruct(&behind.summary()).unwrap(), b"\nx\r\n");
+        assert_eq!(ElidedData::reconstruct("octets=x"), None);
     }
 
     proptest! {
@@ -201,7 +201,7 @@ mod tests {
             text.push_str(if accent { "é\r\n" } else { "" });
             text.push_str(&half);
             let told = told(text.as_bytes());
-            prop_assert_eq!(self::told(&LeftOut::stand_in(&told).unwrap()), told);
+            prop_assert_eq!(self::told(&ElidedData::reconstruct(&told).unwrap()), told);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::{
     limits::Span,
     printable::is_hidden,
-    proto::request::{Answer, Ask, Envelope, Recipient},
+    proto::request::{Envelope, Recipient, Request, Response},
 };
 
 /// Escapes octets for one line: `\r`, `\n`, `\t`, `\\`, and `\xNN` for characters that are invisible, change
@@ -99,34 +99,35 @@ pub fn unquoted(text: &str) -> Result<(Vec<u8>, &str), String> {
 
 /// A request, as written after `?`. `body` is the whole message of a delivery; `detail` adds the trace header
 /// and the password.
-pub fn ask(ask: &Ask, body: &[u8], detail: bool) -> String {
+pub fn format_request(ask: &Request, body: &[u8], detail: bool) -> String {
     match ask {
-        Ask::Room { size } => format!("? room size={size}"),
-        Ask::Begin => "? begin".into(),
-        Ask::Spill { mailboxes, bytes } => {
+        Request::Room { size } => format!("? room size={size}"),
+        Request::Begin => "? begin".into(),
+        Request::Spill { mailboxes, bytes } => {
             let mailboxes: Vec<String> = mailboxes.iter().map(ToString::to_string).collect();
             format!("? spill mailbox={} bytes={}", mailboxes.join(","), quoted(bytes))
         }
-        Ask::Discard => "? discard".into(),
-        Ask::Deliver { envelope, .. } => {
+        Request::Discard => "? discard".into(),
+        Request::Deliver { envelope, .. } => {
             let (name, body) =
                 if detail { ("deliver+trace", body) } else { ("deliver", without_trace(body, envelope)) };
             let from = envelope.from.as_ref().map(ToString::to_string).unwrap_or_default();
             let to: Vec<String> = envelope.to.iter().map(recipient).collect();
-            let sent = envelope.sent.as_ref().map(|user| format!(" sent={user}")).unwrap_or_default();
+            let sent =
+                envelope.sent_copy_for.as_ref().map(|user| format!(" sent={user}")).unwrap_or_default();
             format!("? {name} from=<{from}> to={}{sent} body={}", to.join(","), quoted(body))
         }
-        Ask::Verify { user, password } if detail => {
+        Request::Verify { user, password } if detail => {
             format!(
                 "? verify+password user={} password={}",
                 escaped(user.as_bytes()),
                 quoted(password.reveal())
             )
         }
-        Ask::Verify { user, .. } => format!("? verify user={}", escaped(user.as_bytes())),
-        Ask::Open { mailbox, .. } => format!("? open mailbox={mailbox}"),
-        Ask::Read { message, from } => format!("? read message={message} from={from}"),
-        Ask::Update { delete, seen } => format!("? update delete={delete:?} seen={seen:?}"),
+        Request::Verify { user, .. } => format!("? verify user={}", escaped(user.as_bytes())),
+        Request::Open { mailbox, .. } => format!("? open mailbox={mailbox}"),
+        Request::Read { message, from } => format!("? read message={message} from={from}"),
+        Request::Update { delete, seen } => format!("? update delete={delete:?} seen={seen:?}"),
     }
 }
 
@@ -141,7 +142,7 @@ fn recipient(Recipient { address, mailbox, folder }: &Recipient) -> String {
 /// The message without the lines that the server added at the top: four, and one or two more if there is only
 /// one recipient.
 fn without_trace<'a>(body: &'a [u8], envelope: &Envelope) -> &'a [u8] {
-    let added = match (envelope.to.len(), &envelope.sent) {
+    let added = match (envelope.to.len(), &envelope.sent_copy_for) {
         (1, None) => 6,
         (1, Some(_)) => 5,
         _ => 4,
@@ -160,44 +161,44 @@ fn line_ends(body: &[u8]) -> impl Iterator<Item = usize> {
 
 /// A response, as written after `!`. For an opened mailbox it lists the size and unique id of every message,
 /// with `ages` also its age. `None` if there are more than [`MOST_LISTED`].
-pub fn answer(answer: &Answer, now: SystemTime, ages: bool) -> Option<String> {
+pub fn format_response(answer: &Response, now: SystemTime, ages: bool) -> Option<String> {
     Some(match answer {
-        Answer::Ready => "! ready".into(),
-        Answer::Delivered => "! delivered".into(),
-        Answer::Partly(faults) => {
+        Response::Ready => "! ready".into(),
+        Response::Delivered => "! delivered".into(),
+        Response::Partly(faults) => {
             let outcome = |fault: &Option<_>| fault.map_or("ok".into(), |fault| format!("{fault:?}"));
             let outcomes: Vec<String> = faults.iter().map(outcome).collect();
             format!("! partly {}", outcomes.join(" "))
         }
-        Answer::Welcome(mailbox) => format!("! welcome {mailbox}"),
-        Answer::Denied { after } => format!("! denied {}", span(*after)),
-        Answer::Opened(maildrop) if maildrop.len() > MOST_LISTED => return None,
-        Answer::Opened(maildrop) => {
+        Response::Welcome(mailbox) => format!("! welcome {mailbox}"),
+        Response::Denied { after } => format!("! denied {}", format_duration(*after)),
+        Response::Opened(maildrop) if maildrop.len() > MAX_LISTED => return None,
+        Response::Opened(maildrop) => {
             let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
             let message = |at| {
                 let unique_id = maildrop.unique_id(at).replace('\\', "\\\\").replace(',', "\\x2c");
-                let age = now.saturating_sub(maildrop.delivered(at));
+                let age = now.saturating_sub(maildrop.delivered_at(at));
                 let age = if ages { format!("/{age}s") } else { String::new() };
                 format!("{}/{unique_id}{age}", maildrop.octets(at))
             };
             let messages: Vec<String> = (0..maildrop.len()).map(message).collect();
             format!("! opened {}", messages.join(",")).trim_end().into()
         }
-        Answer::Chunk { bytes, last } => {
+        Response::Chunk { bytes, last } => {
             format!("! chunk {}{}", quoted(bytes), if *last { " last" } else { "" })
         }
-        Answer::Updated => "! updated".into(),
-        Answer::Failed(fault) => format!("! failed {fault:?}"),
+        Response::Updated => "! updated".into(),
+        Response::Failed(fault) => format!("! failed {fault:?}"),
     })
 }
 
 /// A duration, as written after `. pause` and `. wait`.
-pub fn span(span: Duration) -> String {
+pub fn format_duration(span: Duration) -> String {
     Span(span).to_string()
 }
 
 /// Messages listed in one line.
-pub const MOST_LISTED: usize = 1000;
+pub const MAX_LISTED: usize = 1000;
 
 #[cfg(test)]
 mod tests {

@@ -4,14 +4,14 @@ use std::mem;
 
 /// The beginning of an unfinished line. No octet is searched twice.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(super) struct LineSplitter {
     end: &'static [u8],
     half: Vec<u8>,
 }
 
-impl Lines {
+impl LineSplitter {
     /// Lines with this end: an LF, perhaps with octets before it.
-    pub(super) fn ending_in(end: &'static [u8]) -> Self {
+    pub(super) fn new(end: &'static [u8]) -> Self {
         Self { end, half: Vec::new() }
     }
 
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_line_without_end_is_given_away_in_parts_and_a_cr_waits_for_its_lf() {
-        let mut lines = Lines::ending_in(b"\r\n");
+        let mut lines = LineSplitter::new(b"\r\n");
         for _ in 0..1000 {
             assert!(lines.feed(&[b'x'; LONGEST - 1]).is_empty());
             assert_eq!(lines.too_long(), None);
@@ -80,7 +80,7 @@ mod tests {
             pieces in prop::collection::vec("[a\r\n]{0,6}", 0..20),
             end in prop::sample::select(vec![&b"\n"[..], b"\r\n"]),
         ) {
-            let (mut whole, mut cut) = (Lines::ending_in(end), Lines::ending_in(end));
+            let (mut whole, mut cut) = (LineSplitter::new(end), LineSplitter::new(end));
             let lines = whole.feed(pieces.concat().as_bytes());
             let of_pieces: Vec<_> = pieces.iter().flat_map(|piece| cut.feed(piece.as_bytes())).collect();
             prop_assert_eq!(&lines, &of_pieces);

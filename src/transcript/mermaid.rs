@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::reader::{Reader, Scene};
+use super::reader::{Exchange, Reader};
 
 /// The diagram of a transcript.
 pub fn diagram(transcript: &str) -> String {
@@ -19,23 +19,23 @@ pub fn diagram(transcript: &str) -> String {
     out
 }
 
-fn drawn(scene: &Scene) -> Option<String> {
+fn drawn(scene: &Exchange) -> Option<String> {
     Some(match scene {
-        Scene::Begins(title) => format!("Note over C,S: {}", text(title)),
-        Scene::Client { line, .. } => format!("C->>S: {}", text(line)),
-        Scene::Server { line, .. } => format!("S-->>C: {}", text(line)),
-        Scene::LeftOut { from_client: true, told } => format!("C->>S: ({})", text(told)),
-        Scene::LeftOut { from_client: false, told } => format!("S-->>C: ({})", text(told)),
-        Scene::State(before, after) => format!("Note right of S: {} → {}", before.name(), after.name()),
-        Scene::Spool(what, file) => {
+        Exchange::SessionStart(title) => format!("Note over C,S: {}", text(title)),
+        Exchange::Client { line, .. } => format!("C->>S: {}", text(line)),
+        Exchange::Server { line, .. } => format!("S-->>C: {}", text(line)),
+        Exchange::Elided { from_client: true, told } => format!("C->>S: ({})", text(told)),
+        Exchange::Elided { from_client: false, told } => format!("S-->>C: ({})", text(told)),
+        Exchange::State(before, after) => format!("Note right of S: {} → {}", before.name(), after.name()),
+        Exchange::Spool(what, file) => {
             let name = file.rsplit('/').next().unwrap_or(file);
             let mailbox = file.rsplit('/').nth(2).unwrap_or_default();
             format!("Note right of S: {} in {}: {}", text(what), text(mailbox), text(name))
         }
-        Scene::Does(what) => format!("S->>S: {}", text(what)),
-        Scene::Secure(_) => "Note over C,S: TLS begins".into(),
-        Scene::Tls(by) => format!("Note over C,S: under TLS {}", text(by)),
-        Scene::Note(note) => format!("Note over C,S: {}", text(note)),
+        Exchange::ServerAction(what) => format!("S->>S: {}", text(what)),
+        Exchange::StartTls(_) => "Note over C,S: TLS begins".into(),
+        Exchange::TlsStarted(by) => format!("Note over C,S: under TLS {}", text(by)),
+        Exchange::Note(note) => format!("Note over C,S: {}", text(note)),
     })
 }
 

@@ -24,16 +24,16 @@ use crate::{
         request::ConnId,
     },
 };
-pub use elided::LeftOut;
-pub use reader::{Reader, Scene};
-pub use recorder::Record;
-use redaction::Masks;
-use writer::{Bounds, Desk};
+pub use elided::ElidedData;
+pub use reader::{Exchange, Reader};
+pub use recorder::Recorder;
+use redaction::Redactor;
+use writer::{Bounds, WriterHandle};
 
 /// The transcripts of a server.
 #[derive(Debug)]
 pub struct Transcripts {
-    desk: Desk,
+    writer: WriterHandle,
     bodies: bool,
     /// Settings that differ from the defaults, as directives.
     limits: String,
@@ -41,7 +41,7 @@ pub struct Transcripts {
 
 /// A session that begins.
 #[derive(Debug)]
-pub struct Beginning<'a> {
+pub struct SessionInfo<'a> {
     /// Id of its connection.
     pub id: ConnId,
     /// The name of its service: "smtp", "submission", …
@@ -60,21 +60,21 @@ impl Transcripts {
     /// Creates the directory if it does not exist, and starts the writer thread, which keeps at most `open` files open.
     /// `bodies`: message data is written too.
     pub fn start(directory: &Path, bodies: bool, limits: &Limits, open: usize) -> io::Result<Self> {
-        let desk = Desk::open(directory, Bounds::of(limits, open))?;
-        Ok(Self { desk, bodies, limits: unusual(limits) })
+        let backend = WriterHandle::open(directory, Bounds::of(limits, open))?;
+        Ok(Self { writer: backend, bodies, limits: non_default_limits(limits) })
     }
 
     /// Begins the transcript of a session.
-    pub fn begin(&self, session: &Beginning<'_>, now: Now) -> Record {
+    pub fn begin(&self, session: &SessionInfo<'_>, now: Now) -> Recorder {
         let settings = session.factory.settings(session.id);
-        let masks = Masks::new(session.factory.protocol(), settings.longest_line, settings.lenient);
-        let head = self.head(session, &settings, now.date);
-        let pen = self.desk.pen(session.id, file_name(session, now.date), head);
-        Record::new(pen, masks, settings.expires, self.bodies, now.steady)
+        let masks = Redactor::new(session.factory.protocol(), settings.longest_line, settings.lenient);
+        let head = self.head(session, &settings, now.wall);
+        let pen = self.writer.begin(session.id, file_name(session, now.wall), head);
+        Recorder::new(pen, masks, settings.expires, self.bodies, now.monotonic)
     }
 
     /// The lines before the dialogue, with everything needed to replay it.
-    fn head(&self, session: &Beginning<'_>, settings: &Settings, date: SystemTime) -> String {
+    fn head(&self, session: &SessionInfo<'_>, settings: &Settings, date: SystemTime) -> String {
         let time = humantime::format_rfc3339_millis(date);
         let mut head = format!(
             "# A session of {} at {} with {}, begun at {time}, recorded by restante {}.\n",
@@ -96,13 +96,13 @@ impl Transcripts {
 
 impl Drop for Transcripts {
     fn drop(&mut self) {
-        self.desk.finish();
+        self.writer.flush();
     }
 }
 
 /// Limits that differ from the defaults, as directives: relative to the server's defaults or to those of
 /// `restante dev`, whichever needs fewer lines.
-fn unusual(limits: &Limits) -> String {
+fn non_default_limits(limits: &Limits) -> String {
     let table = |limits: &Limits| Table::try_from(limits).unwrap_or_default();
     let unlike = |usual: &Limits| {
         let usual = table(usual);
@@ -119,7 +119,7 @@ fn unusual(limits: &Limits) -> String {
 }
 
 /// The file name, which sorts by time: `20261121T180510.123Z-smtp-c1003.dlg`.
-fn file_name(session: &Beginning<'_>, date: SystemTime) -> String {
+fn file_name(session: &SessionInfo<'_>, date: SystemTime) -> String {
     let date = date.max(SystemTime::UNIX_EPOCH);
     let time = humantime::format_rfc3339_millis(date).to_string().replace(['-', ':'], "");
     format!("{time}-{}-{}{SUFFIX}", session.name, session.id)

@@ -2,7 +2,7 @@
 //! of rules.
 
 use crate::proto::{
-    Standing,
+    SessionPhase,
     protocol::Protocol,
     smtp::{command, reply_codes::Class},
 };
@@ -11,7 +11,7 @@ use crate::proto::{
 #[derive(Debug)]
 pub struct Reader {
     protocol: Protocol,
-    standing: Option<Standing>,
+    standing: Option<SessionPhase>,
     /// The latest time since the session began.
     time: String,
     /// True if the last command asks for a list of capabilities.
@@ -20,9 +20,9 @@ pub struct Reader {
 
 /// One event of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scene {
+pub enum Exchange {
     /// The session begins.
-    Begins(String),
+    SessionStart(String),
     /// The client sends a line.
     Client {
         /// The line.
@@ -42,22 +42,22 @@ pub enum Scene {
         class: Option<Class>,
     },
     /// Message data is omitted.
-    LeftOut {
+    Elided {
         /// True for data of the client.
         from_client: bool,
         /// Its summary.
         told: String,
     },
     /// The server acts before it replies.
-    Does(String),
+    ServerAction(String),
     /// The state of the session changes.
-    State(Standing, Standing),
+    State(SessionPhase, SessionPhase),
     /// The spool changes: action and file.
     Spool(String, String),
     /// TLS begins, with the section that defines its effect.
-    Secure(&'static str),
+    StartTls(&'static str),
     /// TLS is established, with this version and cipher.
-    Tls(String),
+    TlsStarted(String),
     /// A remark.
     Note(String),
 }
@@ -76,39 +76,39 @@ impl Reader {
 
     /// True if the session has ended.
     pub fn is_over(&self) -> bool {
-        self.standing == Some(Standing::Over)
+        self.standing == Some(SessionPhase::Over)
     }
 
     /// Reads the next line, without its end.
-    pub fn line(&mut self, line: &str) -> Option<Scene> {
+    pub fn line(&mut self, line: &str) -> Option<Exchange> {
         let (mark, rest) = line.split_at_checked(2).unwrap_or((line, ""));
         let rest = rest.strip_prefix(' ').unwrap_or(rest);
         match mark {
             "C:" => Some(self.client(rest)),
             "C|" => Some(self.client(rest.strip_suffix("\\r\\n").unwrap_or(rest))),
             "S:" | "S|" => Some(self.server(rest)),
-            "C~" | "S~" => Some(Scene::LeftOut { from_client: mark == "C~", told: told(rest) }),
+            "C~" | "S~" => Some(Exchange::Elided { from_client: mark == "C~", told: elided_text(rest) }),
             "# " => self.comment(rest),
             "= " => {
                 let named = rest.strip_prefix("protocol ").and_then(Protocol::of_directive);
                 self.protocol = named.unwrap_or(self.protocol);
                 None
             }
-            "? " => does(rest).map(|what| Scene::Does(what.into())),
-            "! " => {
-                rest.strip_prefix("failed ").map(|fault| Scene::Note(format!("The request fails: {fault}")))
-            }
-            ". " if rest == "secure" => Some(Scene::Secure(self.protocol.vocabulary().begins_tls)),
-            ". " => happens(rest),
+            "? " => action_of(rest).map(|what| Exchange::ServerAction(what.into())),
+            "! " => rest
+                .strip_prefix("failed ")
+                .map(|fault| Exchange::Note(format!("The request fails: {fault}"))),
+            ". " if rest == "secure" => Some(Exchange::StartTls(self.protocol.vocabulary().begins_tls)),
+            ". " => parse_event(rest),
             _ => None,
         }
     }
 
-    fn comment(&mut self, text: &str) -> Option<Scene> {
+    fn comment(&mut self, text: &str) -> Option<Exchange> {
         let Some((key, value)) = text.split_once(": ") else {
             return text
                 .starts_with("A session of ")
-                .then(|| Scene::Begins(text.trim_end_matches('.').into()));
+                .then(|| Exchange::SessionStart(text.trim_end_matches('.').into()));
         };
         match key {
             "time" => {
@@ -117,44 +117,44 @@ impl Reader {
             }
             "state" => {
                 let (before, after) = value.split_once(" -> ").unwrap_or(("", value));
-                let after = Standing::named(after)?;
+                let after = SessionPhase::from_name(after)?;
                 self.standing = Some(after);
-                Standing::named(before).map(|before| Scene::State(before, after))
+                SessionPhase::from_name(before).map(|before| Exchange::State(before, after))
             }
             "spool" => {
                 let (what, file) = value.split_once(' ')?;
-                Some(Scene::Spool(what.into(), file.into()))
+                Some(Exchange::Spool(what.into(), file.into()))
             }
-            "tls" => Some(Scene::Tls(value.into())),
-            "cut" => Some(Scene::Note(format!("The connection or this transcript was cut: {value}"))),
+            "tls" => Some(Exchange::TlsStarted(value.into())),
+            "cut" => Some(Exchange::Note(format!("The connection or this transcript was cut: {value}"))),
             "dropped" => {
-                Some(Scene::Note(format!("Omitted, because the disk was too slow or full: {value}")))
+                Some(Exchange::Note(format!("Omitted, because the disk was too slow or full: {value}")))
             }
             _ => None,
         }
     }
 
-    fn client(&mut self, line: &str) -> Scene {
+    fn client(&mut self, line: &str) -> Exchange {
         let (meaning, rfc) = self.meaning(line);
         let (verb, _) = command::split(line.as_bytes());
         self.asks_for_list = [&b"EHLO"[..], b"LHLO", b"CAPA"].iter().any(|of| verb.eq_ignore_ascii_case(of));
-        Scene::Client { line: line.into(), meaning, rfc }
+        Exchange::Client { line: line.into(), meaning, rfc }
     }
 
     fn meaning(&self, line: &str) -> (String, String) {
-        let standing = self.standing.unwrap_or(Standing::Start);
+        let standing = self.standing.unwrap_or(SessionPhase::Start);
         match standing {
-            Standing::AuthPlain | Standing::AuthUser | Standing::AuthPassword => {
+            SessionPhase::AuthPlain | SessionPhase::AuthUser | SessionPhase::AuthPassword => {
                 let meaning = match line {
                     "*" => "Cancels the exchange",
                     _ => "Answers the challenge, in base64; masked here",
                 };
                 return (meaning.into(), self.protocol.vocabulary().exchange.into());
             }
-            Standing::Data if line == "." => {
+            SessionPhase::Data if line == "." => {
                 return ("Ends the message".into(), "RFC 5321 section 4.1.1.4".into());
             }
-            Standing::Data | Standing::Chunk => return (String::new(), String::new()),
+            SessionPhase::Data | SessionPhase::Chunk => return (String::new(), String::new()),
             _ => {}
         }
         let (verb, argument) = command::split(line.as_bytes());
@@ -166,11 +166,11 @@ impl Reader {
         (format!("{meaning}{hidden}"), rfc.into())
     }
 
-    fn server(&self, line: &str) -> Scene {
+    fn server(&self, line: &str) -> Exchange {
         let (meaning, class) = (self.protocol.vocabulary().reply)(line);
         let listed = if meaning.is_empty() && self.asks_for_list { self.listed(line) } else { None };
         let meaning = listed.unwrap_or(meaning);
-        Scene::Server { line: line.into(), meaning, class }
+        Exchange::Server { line: line.into(), meaning, class }
     }
 }
 
@@ -185,7 +185,7 @@ impl Reader {
 }
 
 /// The action of the server for a request of the session.
-fn does(ask: &str) -> Option<&'static str> {
+fn action_of(ask: &str) -> Option<&'static str> {
     let (word, _) = ask.split_once(' ').unwrap_or((ask, ""));
     Some(match word {
         "verify" => "Checks the password",
@@ -200,11 +200,11 @@ fn does(ask: &str) -> Option<&'static str> {
     })
 }
 
-fn happens(what: &str) -> Option<Scene> {
-    let note = |text: &str| Some(Scene::Note(text.into()));
+fn parse_event(what: &str) -> Option<Exchange> {
+    let note = |text: &str| Some(Exchange::Note(text.into()));
     match what.split_once(' ').unwrap_or((what, "")) {
-        ("pause", span) => Some(Scene::Note(format!("The server delays its reply by {span}"))),
-        ("wait", span) => Some(Scene::Note(format!("The client is silent, {span} after it connected"))),
+        ("pause", span) => Some(Exchange::Note(format!("The server delays its reply by {span}"))),
+        ("wait", span) => Some(Exchange::Note(format!("The client is silent, {span} after it connected"))),
         ("stop", _) => note("The server stops"),
         ("end", _) => note("The client closes"),
         ("close", _) => note("The server closes"),
@@ -214,7 +214,7 @@ fn happens(what: &str) -> Option<Scene> {
 }
 
 /// The summary after `C~` and `S~` as a sentence.
-fn told(numbers: &str) -> String {
+fn elided_text(numbers: &str) -> String {
     let value = |name: &str| {
         let value = |word: &str| Some(word.strip_prefix(name)?.strip_prefix('=')?.to_owned());
         numbers.split_whitespace().find_map(value)

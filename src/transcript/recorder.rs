@@ -11,45 +11,47 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{elided::LeftOut, format, line_splitter::Lines, redaction::Masks, writer::Pen};
+use super::{
+    elided::ElidedData, format, line_splitter::LineSplitter, redaction::Redactor, writer::TranscriptWriter,
+};
 use crate::{
     clock::Now,
     proto::{
-        Cx, Encryption, Session, Standing, Step, TLS_HANDSHAKE,
+        Cx, Encryption, Session, SessionPhase, Step, TLS_HANDSHAKE,
         buffer::{Inbox, Outbox},
         folder::Folder,
-        request::{Answer, Ask, Directory, Lookup, Mailbox, Quota},
+        request::{Directory, Lookup, Mailbox, Quota, Request, Response},
         smtp::address::Address,
     },
 };
 
 /// The transcript of one connection.
-pub struct Record {
-    pen: Pen,
+pub struct Recorder {
+    writer: TranscriptWriter,
     /// True if message data is written.
     bodies: bool,
     /// True if messages expire.
     expires: bool,
-    masks: Masks,
+    redactor: Redactor,
     began: Duration,
     /// Milliseconds since the beginning: now, and at the last time line.
     time: u128,
-    told: u128,
-    standing: Option<Standing>,
+    last_time: u128,
+    phase: Option<SessionPhase>,
     /// The client's unfinished line.
-    half_in: Lines,
+    partial_input: LineSplitter,
     /// The server's unfinished line.
-    half_out: Lines,
+    partial_output: LineSplitter,
     /// A request that is written only if its response is unusual.
     routine: Option<String>,
     /// The request for the last piece of a message.
     read: Option<String>,
     /// Message data being received.
-    body: Option<LeftOut>,
+    body: Option<ElidedData>,
     /// True if its last chunk ended in a CR.
     half_an_end: bool,
     /// A message being sent.
-    message: Option<LeftOut>,
+    message: Option<ElidedData>,
     /// True if the last response was a piece of a message.
     piece: bool,
     /// Lookups already written.
@@ -57,20 +59,26 @@ pub struct Record {
     page: String,
 }
 
-impl Record {
-    pub(super) fn new(pen: Pen, masks: Masks, expires: bool, bodies: bool, began: Duration) -> Self {
+impl Recorder {
+    pub(super) fn new(
+        pen: TranscriptWriter,
+        masks: Redactor,
+        expires: bool,
+        bodies: bool,
+        began: Duration,
+    ) -> Self {
         Self {
-            pen,
+            writer: pen,
             bodies,
             expires,
-            masks,
+            redactor: masks,
             began,
             time: 0,
-            told: 0,
-            standing: None,
-            half_in: Lines::ending_in(b"\n"),
+            last_time: 0,
+            phase: None,
+            partial_input: LineSplitter::new(b"\n"),
             // A bare LF may stand inside a message.
-            half_out: Lines::ending_in(b"\r\n"),
+            partial_output: LineSplitter::new(b"\r\n"),
             routine: None,
             read: None,
             body: None,
@@ -83,7 +91,7 @@ impl Record {
     }
 
     /// Runs one step of the session, and records its input, output and requests.
-    pub fn watch(
+    pub fn observe(
         &mut self,
         session: &mut dyn Session,
         (inbox, outbox): (&mut Inbox, &mut Outbox),
@@ -91,23 +99,23 @@ impl Record {
         act: impl FnOnce(&mut dyn Session, &Cx<'_>, &mut Inbox, &mut Outbox) -> Step,
     ) -> Step {
         let before = session.standing();
-        let mark = outbox.waiting().len();
-        let noted = Noted { directory: cx.directory, lines: RefCell::default() };
-        inbox.tap();
+        let mark = outbox.pending().len();
+        let noted = RecordingDirectory { directory: cx.directory, lines: RefCell::default() };
+        inbox.start_capture();
         let step = act(session, &Cx { now: cx.now, directory: &noted }, inbox, outbox);
-        let taken = inbox.tapped();
+        let taken = inbox.take_captured();
         let after = session.standing();
-        let said = outbox.waiting().get(mark..).unwrap_or_default();
+        let said = outbox.pending().get(mark..).unwrap_or_default();
         if !taken.is_empty() || !said.is_empty() {
-            self.stamp(cx.now);
+            self.write_time(cx.now);
         }
         for line in noted.lines.into_inner() {
-            if self.looked_up.len() < MOST_LOOKUPS && self.looked_up.insert(line.clone()) {
+            if self.looked_up.len() < MAX_LOOKUPS && self.looked_up.insert(line.clone()) {
                 self.line(&line);
             }
         }
         let closes = matches!(step, Step::Close);
-        self.client(&taken, before, if closes { Standing::Over } else { after });
+        self.client(&taken, before, if closes { SessionPhase::Over } else { after });
         if closes {
             self.endless();
         }
@@ -115,21 +123,21 @@ impl Record {
             self.not_run(inbox.unread());
         }
         self.server(said, after);
-        self.wants(&step);
-        self.stands(if closes || matches!(step, Step::Abort) { Standing::Over } else { after });
+        self.record_step(&step);
+        self.record_phase(if closes || matches!(step, Step::Abort) { SessionPhase::Over } else { after });
         self.send();
         step
     }
 
     // The client
 
-    fn client(&mut self, taken: &[u8], before: Standing, after: Standing) {
-        self.half_an_end &= before == Standing::Chunks || before.takes_data();
-        if before.takes_data() {
+    fn client(&mut self, taken: &[u8], before: SessionPhase, after: SessionPhase) {
+        self.half_an_end &= before == SessionPhase::Chunks || before.is_data();
+        if before.is_data() {
             return self.data(taken, before, after);
         }
-        for line in self.half_in.feed(taken) {
-            let line = self.masks.line(&line, before);
+        for line in self.partial_input.feed(taken) {
+            let line = self.redactor.redact_line(&line, before);
             self.client_line(&line);
         }
     }
@@ -144,10 +152,10 @@ impl Record {
 
     /// Records a line whose end did not come before the session ended.
     fn endless(&mut self) {
-        if !self.half_in.is_empty() {
-            let mut line = LeftOut::default();
-            line.feed(&self.half_in.rest());
-            self.line(&format!("C~ {}", line.told()));
+        if !self.partial_input.is_empty() {
+            let mut line = ElidedData::default();
+            line.feed(&self.partial_input.rest());
+            self.line(&format!("C~ {}", line.summary()));
         }
     }
 
@@ -160,21 +168,21 @@ impl Record {
         }
     }
 
-    fn data(&mut self, taken: &[u8], before: Standing, after: Standing) {
-        let ended = !after.takes_data();
+    fn data(&mut self, taken: &[u8], before: SessionPhase, after: SessionPhase) {
+        let ended = !after.is_data();
         if self.bodies {
-            self.half_in.feed(taken).iter().for_each(|line| self.client_line(line));
-            self.half_in.too_long().iter().for_each(|begun| self.client_line(begun));
+            self.partial_input.feed(taken).iter().for_each(|line| self.client_line(line));
+            self.partial_input.too_long().iter().for_each(|begun| self.client_line(begun));
             if ended {
                 self.rest_of_chunk();
             }
             return;
         }
         let half_an_end = self.half_an_end;
-        let body = self.body.get_or_insert_with(|| LeftOut::behind(half_an_end));
+        let body = self.body.get_or_insert_with(|| ElidedData::after(half_an_end));
         body.feed(taken);
         if ended {
-            let has_a_dot = after != Standing::Over && before != Standing::Chunk;
+            let has_a_dot = after != SessionPhase::Over && before != SessionPhase::Chunk;
             let dot = if has_a_dot { body.without_dot() } else { b"" };
             self.flush_body();
             if !dot.is_empty() {
@@ -185,7 +193,7 @@ impl Record {
 
     /// Records the incomplete line at the end of a chunk.
     fn rest_of_chunk(&mut self) {
-        let half = self.half_in.rest();
+        let half = self.partial_input.rest();
         if !half.is_empty() {
             self.client_line(&half);
         }
@@ -194,21 +202,21 @@ impl Record {
     fn flush_body(&mut self) {
         if let Some(body) = self.body.take().filter(|body| !body.is_empty()) {
             self.half_an_end = body.ends_with_cr();
-            self.line(&format!("C~ {}", body.told()));
+            self.line(&format!("C~ {}", body.summary()));
         }
     }
 
     /// Records the unfinished line when the connection ends. All of it may be a password.
     fn last_half(&mut self, unread: &[u8]) {
         self.flush_body();
-        if !self.half_in.rest().is_empty() || !unread.is_empty() {
+        if !self.partial_input.rest().is_empty() || !unread.is_empty() {
             self.line("C| ***");
         }
     }
 
     // The server
 
-    fn server(&mut self, said: &[u8], after: Standing) {
+    fn server(&mut self, said: &[u8], after: SessionPhase) {
         if !mem::take(&mut self.piece) || self.bodies {
             return self.server_lines(said);
         }
@@ -224,13 +232,13 @@ impl Record {
             }
             let reply = memchr::memchr(b'\n', said).map_or(said.len(), |end| end + 1);
             self.server_lines(&said[..reply]);
-            self.message = Some(LeftOut::default());
+            self.message = Some(ElidedData::default());
             text = &said[reply..];
         }
-        let end = if after == Standing::Sending { None } else { text.strip_suffix(b".\r\n") };
+        let end = if after == SessionPhase::Sending { None } else { text.strip_suffix(b".\r\n") };
         let Some(message) = &mut self.message else { return };
         message.feed(end.unwrap_or(text));
-        if after != Standing::Sending {
+        if after != SessionPhase::Sending {
             self.flush_message();
         }
         if end.is_some() {
@@ -240,51 +248,54 @@ impl Record {
 
     fn flush_message(&mut self) {
         if let Some(message) = self.message.take() {
-            self.line(&format!("S~ {}", message.told()));
+            self.line(&format!("S~ {}", message.summary()));
         }
     }
 
     fn server_lines(&mut self, said: &[u8]) {
-        for line in self.half_out.feed(said) {
+        for line in self.partial_output.feed(said) {
             let text = line.strip_suffix(b"\r\n").unwrap_or(&line);
             self.line(format!("S: {}", format::escaped(text)).trim_end());
         }
-        if let Some(begun) = self.half_out.too_long() {
+        if let Some(begun) = self.partial_output.too_long() {
             self.line(&format!("S| {}", format::escaped(&begun)));
         }
     }
 
     // Requests and responses
 
-    fn wants(&mut self, step: &Step) {
+    fn record_step(&mut self, step: &Step) {
         match step {
-            Step::Ask(ask) => self.asks(ask),
-            Step::Pause(span) if !span.is_zero() => self.line(&format!(". pause {}", format::span(*span))),
+            Step::Ask(ask) => self.record_request(ask),
+            Step::Pause(span) if !span.is_zero() => {
+                self.line(&format!(". pause {}", format::format_duration(*span)))
+            }
             Step::Secure => self.line(". secure"),
-            Step::Close => self.ends(". close"),
+            Step::Close => self.record_end(". close"),
             Step::Abort => {
-                self.half_out.rest();
+                self.partial_output.rest();
                 self.flush_message();
-                self.ends(". abort");
+                self.record_end(". abort");
             }
             Step::Again | Step::Idle | Step::Pause(_) => {}
         }
     }
 
-    fn asks(&mut self, ask: &Ask) {
+    fn record_request(&mut self, ask: &Request) {
         let told = match ask {
             // The message is written with the bodies, or summarised.
-            Ask::Spill { .. } => "? spill mailbox=*".into(),
-            Ask::Deliver { .. } => {
-                let told = format::ask(ask, b"", false);
+            Request::Spill { .. } => "? spill mailbox=*".into(),
+            Request::Deliver { .. } => {
+                let told = format::format_request(ask, b"", false);
                 format!("{} body=*", &told[..told.rfind(" body=").unwrap_or(told.len())])
             }
-            Ask::Verify { .. } if self.masks.is_exchanging() => "? verify user=*".into(),
-            ask => format::ask(ask, b"", false),
+            Request::Verify { .. } if self.redactor.is_exchanging() => "? verify user=*".into(),
+            ask => format::format_request(ask, b"", false),
         };
-        let is_read = matches!(ask, Ask::Read { .. });
+        let is_read = matches!(ask, Request::Read { .. });
         let is_routine =
-            matches!(ask, Ask::Room { .. } | Ask::Begin | Ask::Spill { .. } | Ask::Discard) || is_read;
+            matches!(ask, Request::Room { .. } | Request::Begin | Request::Spill { .. } | Request::Discard)
+                || is_read;
         if is_routine && !(is_read && self.bodies) {
             self.routine = Some(told);
         } else {
@@ -293,18 +304,18 @@ impl Record {
     }
 
     /// Records a response to the session, and the resulting changes in the spool.
-    pub fn answered(&mut self, answer: &Answer, changes: &[String], now: Now) {
-        self.stamp(now);
-        self.piece = matches!(answer, Answer::Chunk { .. });
+    pub fn record_response(&mut self, answer: &Response, changes: &[String], now: Now) {
+        self.write_time(now);
+        self.piece = matches!(answer, Response::Chunk { .. });
         match (self.routine.take(), answer) {
-            (Some(_), Answer::Ready) => {}
-            (Some(read), Answer::Chunk { .. }) => self.read = Some(read),
+            (Some(_), Response::Ready) => {}
+            (Some(read), Response::Chunk { .. }) => self.read = Some(read),
             (routine, answer) => {
                 self.flush_message();
                 if let Some(ask) = routine {
                     self.line(&ask);
                 }
-                match format::answer(answer, now.date, self.expires) {
+                match format::format_response(answer, now.wall, self.expires) {
                     Some(answer) => self.line(&answer),
                     None => self.line("# more messages than can be listed here: this can't be played"),
                 }
@@ -316,48 +327,48 @@ impl Record {
     // Events of the connection
 
     /// Records that TLS is established.
-    pub fn secured(&mut self, by: Encryption, standing: Standing, now: Now) {
-        self.stamp(now);
+    pub fn record_tls(&mut self, by: Encryption, standing: SessionPhase, now: Now) {
+        self.write_time(now);
         self.line(&format!("# tls: {} {}", by.version, by.cipher));
-        self.stands(standing);
+        self.record_phase(standing);
         self.send();
     }
 
     /// Records that the client has closed and the session has nothing more to do.
-    pub fn left(&mut self, unread: &[u8], now: Now) {
-        self.stamp(now);
+    pub fn record_client_close(&mut self, unread: &[u8], now: Now) {
+        self.write_time(now);
         self.last_half(unread);
         self.line(". end");
-        self.ends(". close");
-        self.stands(Standing::Over);
+        self.record_end(". close");
+        self.record_phase(SessionPhase::Over);
         self.send();
     }
 
     /// Records that the client was silent for too long, with the time since the connection began.
-    pub fn waited(&mut self, now: Now) {
-        self.stamp(now);
+    pub fn record_timeout(&mut self, now: Now) {
+        self.write_time(now);
         self.last_half(b"");
-        let waited = now.steady.saturating_sub(self.began).as_secs() + 1;
-        self.line(&format!(". wait {}", format::span(Duration::from_secs(waited))));
+        let waited = now.monotonic.saturating_sub(self.began).as_secs() + 1;
+        self.line(&format!(". wait {}", format::format_duration(Duration::from_secs(waited))));
     }
 
     /// Records that the server stops.
-    pub fn stopped(&mut self, now: Now) {
-        self.stamp(now);
+    pub fn record_shutdown(&mut self, now: Now) {
+        self.write_time(now);
         self.line(". stop");
     }
 
     /// Records an end of the connection that the session does not see.
-    pub fn cut(&mut self, why: &str) {
-        if self.standing == Some(Standing::Over) {
+    pub fn record_abort(&mut self, why: &str) {
+        if self.phase == Some(SessionPhase::Over) {
             return; // the rest of the connection is of no interest
         }
         self.line(&format!("# cut: {}", format::escaped(why.as_bytes())));
         self.send();
     }
 
-    fn ends(&mut self, how: &str) {
-        let half = self.half_out.rest();
+    fn record_end(&mut self, how: &str) {
+        let half = self.partial_output.rest();
         if !half.is_empty() {
             self.line(&format!("S| {}", format::escaped(&half)));
         }
@@ -367,23 +378,23 @@ impl Record {
     // The text
 
     /// Sets the time of the next line.
-    fn stamp(&mut self, now: Now) {
-        self.time = now.steady.saturating_sub(self.began).as_millis();
+    fn write_time(&mut self, now: Now) {
+        self.time = now.monotonic.saturating_sub(self.began).as_millis();
     }
 
-    fn stands(&mut self, standing: Standing) {
-        if standing == Standing::Between || self.standing == Some(standing) {
+    fn record_phase(&mut self, standing: SessionPhase) {
+        if standing == SessionPhase::Between || self.phase == Some(standing) {
             return;
         }
-        match self.standing.replace(standing) {
+        match self.phase.replace(standing) {
             Some(before) => self.line(&format!("# state: {} -> {}", before.name(), standing.name())),
             None => self.line(&format!("# state: {}", standing.name())),
         }
     }
 
     fn line(&mut self, line: &str) {
-        if self.time > self.told {
-            self.told = self.time;
+        if self.time > self.last_time {
+            self.last_time = self.time;
             let _ = writeln!(self.page, "# time: +{}.{:03}", self.time / 1000, self.time % 1000);
         }
         let _ = writeln!(self.page, "{line}"); // writing to a String cannot fail
@@ -391,12 +402,12 @@ impl Record {
 
     fn send(&mut self) {
         if !self.page.is_empty() {
-            self.pen.write(mem::take(&mut self.page));
+            self.writer.write(mem::take(&mut self.page));
         }
     }
 }
 
-impl Drop for Record {
+impl Drop for Recorder {
     fn drop(&mut self) {
         self.flush_body();
         self.flush_message();
@@ -405,18 +416,18 @@ impl Drop for Record {
 }
 
 /// A directory that records its lookups, so that a replay can give the same results.
-struct Noted<'a> {
+struct RecordingDirectory<'a> {
     directory: &'a dyn Directory,
     lines: RefCell<Vec<String>>,
 }
 
-impl Noted<'_> {
+impl RecordingDirectory<'_> {
     fn note(&self, line: String) {
         self.lines.borrow_mut().push(line);
     }
 }
 
-impl Directory for Noted<'_> {
+impl Directory for RecordingDirectory<'_> {
     fn lookup(&self, address: &Address) -> Lookup {
         let found = self.directory.lookup(address);
         let where_to = match &found {
@@ -449,8 +460,8 @@ impl Directory for Noted<'_> {
         self.directory.quota(mailbox)
     }
 
-    fn sent_copy(&self, user: &Mailbox) -> bool {
-        let keeps = self.directory.sent_copy(user);
+    fn wants_sent_copy(&self, user: &Mailbox) -> bool {
+        let keeps = self.directory.wants_sent_copy(user);
         if !keeps {
             self.note(format!("= keeps_no_copy {user}"));
         }
@@ -467,4 +478,4 @@ impl Directory for Noted<'_> {
 }
 
 /// Addresses recorded in one transcript.
-const MOST_LOOKUPS: usize = 10_000;
+const MAX_LOOKUPS: usize = 10_000;

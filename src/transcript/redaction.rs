@@ -7,7 +7,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::proto::{
-    Standing,
+    SessionPhase,
     protocol::Protocol,
     sasl::{self, BadResponse, Credentials},
     smtp::command,
@@ -16,14 +16,14 @@ use crate::proto::{
 
 /// The secrets of a session.
 #[derive(Debug)]
-pub(super) struct Masks {
+pub(super) struct Redactor {
     protocol: Protocol,
     /// Octets of the longest line.
     longest: usize,
     /// True if the session accepts lines with typed corrections.
     lenient: bool,
     /// True after AUTH: an unknown command may be a password.
-    secretive: bool,
+    auth_seen: bool,
     /// True if the last command was AUTH.
     exchanging: bool,
     /// The user name in an exchange that sends it before the password.
@@ -32,14 +32,14 @@ pub(super) struct Masks {
     seen: Vec<u32>,
 }
 
-impl Masks {
+impl Redactor {
     /// A session without secrets so far. A command line has at most `longest` octets.
     pub(super) fn new(protocol: Protocol, longest: usize, lenient: bool) -> Self {
         Self {
             protocol,
             longest,
             lenient,
-            secretive: false,
+            auth_seen: false,
             exchanging: false,
             name: Vec::new(),
             seen: Vec::new(),
@@ -52,21 +52,21 @@ impl Masks {
     }
 
     /// Masks a line, including its end. `standing` is the session's state before the line.
-    pub(super) fn line(&mut self, line: &[u8], standing: Standing) -> Vec<u8> {
+    pub(super) fn redact_line(&mut self, line: &[u8], standing: SessionPhase) -> Vec<u8> {
         let text = line.strip_suffix(b"\n").unwrap_or(line);
         let text = text.strip_suffix(b"\r").unwrap_or(text);
         let end = &line[text.len()..];
         let shown = match standing {
-            Standing::AuthPlain | Standing::AuthUser | Standing::AuthPassword => {
-                self.response(text, standing, sasl::LINE - b"\r\n".len())
+            SessionPhase::AuthPlain | SessionPhase::AuthUser | SessionPhase::AuthPassword => {
+                self.redact_response(text, standing, sasl::LINE - b"\r\n".len())
             }
             // Typed corrections are applied before the line is shown: the deleted text may have been a
             // password.
             _ if self.lenient => {
                 let typed = telnet::as_typed(text);
-                self.command(&typed).or((typed != text).then_some(typed))
+                self.redact_command(&typed).or((typed != text).then_some(typed))
             }
-            _ => self.command(text),
+            _ => self.redact_command(text),
         };
         match shown {
             Some(shown) => [shown.as_slice(), end].concat(),
@@ -75,18 +75,18 @@ impl Masks {
     }
 
     /// Masks a command; `None` if it has no secret.
-    fn command(&mut self, text: &[u8]) -> Option<Vec<u8>> {
+    fn redact_command(&mut self, text: &[u8]) -> Option<Vec<u8>> {
         let (verb, argument) = command::split(text);
         let name = verb.to_ascii_uppercase();
         let nul = if text.contains(&0) { "\0" } else { "" };
         self.exchanging = name == b"AUTH";
         match name.as_slice() {
             b"AUTH" => {
-                self.secretive = true;
+                self.auth_seen = true;
                 let (mechanism, response) = command::split(argument);
                 let standing = match mechanism.to_ascii_uppercase().as_slice() {
-                    b"PLAIN" => Standing::AuthPlain,
-                    b"LOGIN" => Standing::AuthUser,
+                    b"PLAIN" => SessionPhase::AuthPlain,
+                    b"LOGIN" => SessionPhase::AuthUser,
                     b"" => return None,
                     _ => {
                         let known = MECHANISMS.contains(&mechanism.to_ascii_uppercase().as_slice());
@@ -96,21 +96,22 @@ impl Masks {
                     }
                 };
                 let longest = self.longest.max(sasl::LINE);
-                let shown = self.response(response, standing, longest - verb.len() - mechanism.len() - 4)?;
+                let shown =
+                    self.redact_response(response, standing, longest - verb.len() - mechanism.len() - 4)?;
                 let (before, behind) = text.split_at(text.trim_ascii_end().len());
                 Some([&before[..before.len() - response.len()], &shown, nul.as_bytes(), behind].concat())
             }
             b"PASS" if self.protocol == Protocol::Pop3 && text.len() > verb.len() => {
                 // Everything after the first blank is the password (RFC 1939 section 7).
-                let shown = self.secret(&text[verb.len() + 1..], self.longest - b"PASS \r\n".len());
+                let shown = self.redact_secret(&text[verb.len() + 1..], self.longest - b"PASS \r\n".len());
                 Some([verb, b" ", &shown].concat())
             }
             b"APOP" if !argument.is_empty() => Some([verb, b" ***"].concat()),
-            name if self.knows(name) => None,
+            name if self.is_known_secret(name) => None,
             name => {
                 let word = (1..=8).contains(&verb.len()) && verb.iter().all(u8::is_ascii_alphabetic);
                 let near = |secret: &[u8]| text.to_ascii_uppercase().windows(4).any(|at| at == secret);
-                let hides = near(b"PASS") || near(b"AUTH") || self.secretive || !word;
+                let hides = near(b"PASS") || near(b"AUTH") || self.auth_seen || !word;
                 match (hides, argument) {
                     _ if text.is_empty() => None,
                     (true, _) if command::is_http(name) => Some([verb, b" ***"].concat()),
@@ -122,13 +123,13 @@ impl Masks {
         }
     }
 
-    fn knows(&self, name: &[u8]) -> bool {
+    fn is_known_secret(&self, name: &[u8]) -> bool {
         (self.protocol.vocabulary().command)(name).is_some()
             || (self.protocol != Protocol::Pop3 && command::is_bdat(name))
     }
 
     /// Masks a response to a challenge. The mask is accepted or rejected exactly as the original is.
-    fn response(&mut self, text: &[u8], standing: Standing, longest: usize) -> Option<Vec<u8>> {
+    fn redact_response(&mut self, text: &[u8], standing: SessionPhase, longest: usize) -> Option<Vec<u8>> {
         if matches!(text, b"" | b"*" | b"=") {
             return None;
         }
@@ -137,7 +138,7 @@ impl Masks {
         }
         let Ok(message) = sasl::decode(text) else { return Some(HIDDEN.to_vec()) };
         let message = match standing {
-            Standing::AuthPlain => match Credentials::plain(&message) {
+            SessionPhase::AuthPlain => match Credentials::plain(&message) {
                 Ok(Credentials { user, password, .. }) => {
                     let mask = self.name_of_pair(user.as_bytes(), password.reveal());
                     [b"\0user\0", mask.as_slice()].concat()
@@ -145,7 +146,7 @@ impl Masks {
                 Err(BadResponse::OtherIdentity) => b"other\0user\0***".to_vec(),
                 Err(BadResponse::Malformed) => HIDDEN.to_vec(),
             },
-            Standing::AuthUser => match Credentials::new("LOGIN", message, b"x".to_vec()) {
+            SessionPhase::AuthUser => match Credentials::new("LOGIN", message, b"x".to_vec()) {
                 Ok(Credentials { user, .. }) => {
                     self.name = user.into();
                     b"user".to_vec()
@@ -161,7 +162,7 @@ impl Masks {
     }
 
     /// Masks a plain password.
-    fn secret(&mut self, secret: &[u8], longest: usize) -> Vec<u8> {
+    fn redact_secret(&mut self, secret: &[u8], longest: usize) -> Vec<u8> {
         if secret.len() > longest { b"*".repeat(longest + 1) } else { self.name_of(secret) }
     }
 
@@ -177,7 +178,7 @@ impl Masks {
             self.seen.push(digest);
             self.seen.len() - 1
         });
-        if self.seen.len() > MOST_SECRETS {
+        if self.seen.len() > MAX_SECRETS {
             self.seen.pop();
         }
         if at == 0 { HIDDEN.to_vec() } else { format!("***{}", at + 1).into_bytes() }
@@ -187,7 +188,7 @@ impl Masks {
 /// The mask of the first secret.
 const HIDDEN: &[u8] = b"***";
 /// Secrets of one session with masks of their own.
-const MOST_SECRETS: usize = 100;
+const MAX_SECRETS: usize = 100;
 /// Mechanisms whose names are shown; any other word after AUTH may be a secret.
 const MECHANISMS: [&[u8]; 7] =
     [b"CRAM-MD5", b"DIGEST-MD5", b"SCRAM-SHA-1", b"SCRAM-SHA-256", b"XOAUTH2", b"OAUTHBEARER", b"GSSAPI"];
@@ -198,20 +199,20 @@ mod tests {
 
     use super::*;
 
-    fn shown(protocol: Protocol, standing: Standing, line: &str) -> String {
-        let shown = Masks::new(protocol, 512, true).line(line.as_bytes(), standing);
+    fn shown(protocol: Protocol, standing: SessionPhase, line: &str) -> String {
+        let shown = Redactor::new(protocol, 512, true).redact_line(line.as_bytes(), standing);
         String::from_utf8(shown).unwrap()
     }
 
     #[test]
     fn commands_without_secrets_are_shown_as_they_are() {
         for line in ["EHLO me\r\n", "mail from:<a@b> AUTH=<>\r\n", "LSIT\r\n", "\r\n", "QUIT \r\n"] {
-            assert_eq!(shown(Protocol::Smtp, Standing::Start, line), line);
+            assert_eq!(shown(Protocol::Smtp, SessionPhase::Start, line), line);
         }
         for line in
             ["USER bob\r\n", "PASS\r\n", "list 1\r\n", "AUTH\r\n", "AUTH PLAIN\r\n", "AUTH PLAIN =\r\n"]
         {
-            assert_eq!(shown(Protocol::Pop3, Standing::Authorization, line), line);
+            assert_eq!(shown(Protocol::Pop3, SessionPhase::Authorization, line), line);
         }
     }
 
@@ -234,33 +235,33 @@ mod tests {
             ("AUTH hunter2\r\n", "AUTH ***\r\n"),
             ("AUTH\tPLAIN hunter2\r\n", "***\r\n"),
         ] {
-            assert_eq!(shown(Protocol::Pop3, Standing::Named, line), expected, "{line:?}");
+            assert_eq!(shown(Protocol::Pop3, SessionPhase::Named, line), expected, "{line:?}");
         }
     }
 
     #[test]
     fn a_response_stays_as_good_or_as_bad_as_it_was() {
         for (standing, line, expected) in [
-            (Standing::AuthPlain, "AGJvYgBodW50ZXIy\r\n", "AHVzZXIAKioq\r\n"),
-            (Standing::AuthPlain, "YW5uAGJvYgBodW50ZXIy\r\n", "b3RoZXIAdXNlcgAqKio=\r\n"),
-            (Standing::AuthPlain, "aHVudGVyMg==\r\n", "Kioq\r\n"),
-            (Standing::AuthPlain, "hunter2\r\n", "***\r\n"),
-            (Standing::AuthUser, "Ym9i\r\n", "dXNlcg==\r\n"),
-            (Standing::AuthPassword, "aHVudGVyMg==\r\n", "Kioq\r\n"),
-            (Standing::AuthPassword, "*\r\n", "*\r\n"),
+            (SessionPhase::AuthPlain, "AGJvYgBodW50ZXIy\r\n", "AHVzZXIAKioq\r\n"),
+            (SessionPhase::AuthPlain, "YW5uAGJvYgBodW50ZXIy\r\n", "b3RoZXIAdXNlcgAqKio=\r\n"),
+            (SessionPhase::AuthPlain, "aHVudGVyMg==\r\n", "Kioq\r\n"),
+            (SessionPhase::AuthPlain, "hunter2\r\n", "***\r\n"),
+            (SessionPhase::AuthUser, "Ym9i\r\n", "dXNlcg==\r\n"),
+            (SessionPhase::AuthPassword, "aHVudGVyMg==\r\n", "Kioq\r\n"),
+            (SessionPhase::AuthPassword, "*\r\n", "*\r\n"),
         ] {
             assert_eq!(shown(Protocol::Smtp, standing, line), expected, "{line:?}");
         }
-        let long = shown(Protocol::Smtp, Standing::AuthPlain, &format!("{}\r\n", "Y".repeat(20_000)));
+        let long = shown(Protocol::Smtp, SessionPhase::AuthPlain, &format!("{}\r\n", "Y".repeat(20_000)));
         assert_eq!(long.len(), sasl::LINE + 1);
     }
 
     #[test]
     fn the_same_secret_has_the_same_number_and_another_one_another() {
-        let mut masks = Masks::new(Protocol::Pop3, 512, false);
+        let mut masks = Redactor::new(Protocol::Pop3, 512, false);
         let mut pass = |password: &str| {
             let line = format!("PASS {password}\r\n");
-            String::from_utf8(masks.line(line.as_bytes(), Standing::Named)).unwrap()
+            String::from_utf8(masks.redact_line(line.as_bytes(), SessionPhase::Named)).unwrap()
         };
         let shown = ["one", "two", "one", "three"].map(&mut pass);
         assert_eq!(shown, ["PASS ***\r\n", "PASS ***2\r\n", "PASS ***\r\n", "PASS ***3\r\n"]);
@@ -268,22 +269,23 @@ mod tests {
 
     #[test]
     fn the_same_name_and_password_have_the_same_number_by_any_mechanism() {
-        let mut masks = Masks::new(Protocol::Smtp, 2048, false);
+        let mut masks = Redactor::new(Protocol::Smtp, 2048, false);
         let mut line = |text: &str, standing| {
-            String::from_utf8(masks.line(format!("{text}\r\n").as_bytes(), standing)).unwrap()
+            String::from_utf8(masks.redact_line(format!("{text}\r\n").as_bytes(), standing)).unwrap()
         };
-        assert_eq!(line("AUTH PLAIN AGJvYgBodW50ZXIy", Standing::Greeted), "AUTH PLAIN AHVzZXIAKioq\r\n");
+        assert_eq!(line("AUTH PLAIN AGJvYgBodW50ZXIy", SessionPhase::Greeted), "AUTH PLAIN AHVzZXIAKioq\r\n");
         for (user, password) in [("Ym9i", "Kioq\r\n"), ("YW5u", "KioqMg==\r\n"), ("Ym9i", "Kioq\r\n")] {
-            line(user, Standing::AuthUser);
-            assert_eq!(line("aHVudGVyMg==", Standing::AuthPassword), password, "{user}");
+            line(user, SessionPhase::AuthUser);
+            assert_eq!(line("aHVudGVyMg==", SessionPhase::AuthPassword), password, "{user}");
         }
     }
 
     #[test]
     fn behind_auth_what_is_no_command_may_be_a_password() {
-        let mut masks = Masks::new(Protocol::Smtp, 2048, false);
-        let mut line =
-            |text: &str| String::from_utf8(masks.line(text.as_bytes(), Standing::Greeted)).unwrap();
+        let mut masks = Redactor::new(Protocol::Smtp, 2048, false);
+        let mut line = |text: &str| {
+            String::from_utf8(masks.redact_line(text.as_bytes(), SessionPhase::Greeted)).unwrap()
+        };
         assert_eq!(line("hunter\r\n"), "hunter\r\n");
         assert_eq!(line("AUTH LOGIN\r\n"), "AUTH LOGIN\r\n");
         assert_eq!(line("hunter\r\n"), "***\r\n");
@@ -296,11 +298,11 @@ mod tests {
             before in "[ \t]{0,2}(PASS|pass|AUTH PLAIN|AUTH LOGIN|auth x|AUTH|PAZ\x08SS|apop bob)[ \t]{1,3}",
             behind in prop::collection::vec(any::<u8>(), 0..20), lenient in any::<bool>(), standing in 0..5_usize,
         ) {
-            let standing = [Standing::Start, Standing::Named, Standing::AuthPlain, Standing::AuthUser,
-                Standing::AuthPassword][standing];
+            let standing = [SessionPhase::Start, SessionPhase::Named, SessionPhase::AuthPlain, SessionPhase::AuthUser,
+                SessionPhase::AuthPassword][standing];
             let line = [before.as_bytes(), b"hunter2hunter2", &behind, b"\r\n"].concat();
             for protocol in Protocol::ALL {
-                let shown = Masks::new(protocol, 512, lenient).line(&line, standing);
+                let shown = Redactor::new(protocol, 512, lenient).redact_line(&line, standing);
                 prop_assert!(memchr::memmem::find(&shown, b"hunter2").is_none(), "{}", line.escape_ascii());
                 prop_assert!(shown.ends_with(b"\r\n"));
             }

@@ -56,47 +56,46 @@ enum Entry {
 
 /// The sender's end of the queue to the thread.
 #[derive(Debug, Clone)]
-pub(super) struct Desk {
+pub(super) struct WriterHandle {
     queue: Sender<Entry>,
     /// Octets in the queue.
     waiting: Arc<AtomicUsize>,
     bounds: Bounds,
 }
 
-impl Desk {
+impl WriterHandle {
     /// Creates the directory if it does not exist, and starts the thread.
     pub(super) fn open(directory: &Path, bounds: Bounds) -> io::Result<Self> {
         Directory::named_or_new(directory)?;
-        let shelf = Shelf::open(directory.to_owned(), bounds)?;
+        let directory = TranscriptDir::open(directory.to_owned(), bounds)?;
         let (queue, entries) = bounded(QUEUE);
         let waiting = Arc::new(AtomicUsize::new(0));
         let taken = Arc::clone(&waiting);
-        thread::Builder::new()
-            .name("transcripts".into())
-            .spawn(move || shelf.write_down(&entries, &taken))?;
+        thread::Builder::new().name("transcripts".into()).spawn(move || directory.run(&entries, &taken))?;
         Ok(Self { queue, waiting, bounds })
     }
 
     /// Begins a file.
-    pub(super) fn pen(&self, id: ConnId, name: String, head: String) -> Pen {
-        let mut pen = Pen { desk: self.clone(), id, written: head.len(), dropped: 0, begun: false };
+    pub(super) fn begin(&self, id: ConnId, name: String, head: String) -> TranscriptWriter {
+        let mut pen =
+            TranscriptWriter { handle: self.clone(), id, written: head.len(), dropped: 0, begun: false };
         pen.begun = pen.submit(Entry::Begin(id, name, head), pen.written);
         pen
     }
 
     /// Waits until everything is written, but only for a bounded time.
-    pub(super) fn finish(&self) {
+    pub(super) fn flush(&self) {
         let (written, wait) = bounded(1);
-        if self.queue.send_timeout(Entry::Flush(written), PATIENCE).is_ok() {
-            let _ = wait.recv_timeout(PATIENCE); // the rest stays unwritten
+        if self.queue.send_timeout(Entry::Flush(written), FLUSH_TIMEOUT).is_ok() {
+            let _ = wait.recv_timeout(FLUSH_TIMEOUT); // the rest stays unwritten
         }
     }
 }
 
 /// The writer of one file.
 #[derive(Debug)]
-pub(super) struct Pen {
-    desk: Desk,
+pub(super) struct TranscriptWriter {
+    handle: WriterHandle,
     id: ConnId,
     written: usize,
     /// Number of dropped lines not yet recorded.
@@ -104,10 +103,10 @@ pub(super) struct Pen {
     begun: bool,
 }
 
-impl Pen {
+impl TranscriptWriter {
     /// Queues lines, or drops them if the queue is full.
     pub(super) fn write(&mut self, mut lines: String) {
-        if !self.begun || self.written > self.desk.bounds.session {
+        if !self.begun || self.written > self.handle.bounds.session {
             return;
         }
         let count = lines.lines().count();
@@ -115,8 +114,8 @@ impl Pen {
             lines.insert_str(0, &dropped(self.dropped));
         }
         self.written += lines.len();
-        if self.written > self.desk.bounds.session {
-            lines = format!("# cut: more than {} octets\n", self.desk.bounds.session);
+        if self.written > self.handle.bounds.session {
+            lines = format!("# cut: more than {} octets\n", self.handle.bounds.session);
         }
         let octets = lines.len();
         if self.submit(Entry::Lines(self.id, lines), octets) {
@@ -127,38 +126,38 @@ impl Pen {
     }
 
     fn submit(&self, entry: Entry, octets: usize) -> bool {
-        let waiting = self.desk.waiting.fetch_add(octets, Ordering::Relaxed) + octets;
-        let fits = waiting <= self.desk.bounds.queue && self.desk.queue.try_send(entry).is_ok();
+        let waiting = self.handle.waiting.fetch_add(octets, Ordering::Relaxed) + octets;
+        let fits = waiting <= self.handle.bounds.queue && self.handle.queue.try_send(entry).is_ok();
         if !fits {
-            self.desk.waiting.fetch_sub(octets, Ordering::Relaxed);
+            self.handle.waiting.fetch_sub(octets, Ordering::Relaxed);
         }
         fits
     }
 }
 
-impl Drop for Pen {
+impl Drop for TranscriptWriter {
     fn drop(&mut self) {
         if self.begun {
             // If the queue is full, the file stays open until its place is needed.
-            let _ = self.desk.queue.try_send(Entry::End(self.id));
+            let _ = self.handle.queue.try_send(Entry::End(self.id));
         }
     }
 }
 
 /// The directory of transcripts.
-struct Shelf {
+struct TranscriptDir {
     directory: PathBuf,
     bounds: Bounds,
     /// Names and sizes of all files, the oldest first.
     files: VecDeque<(String, u64)>,
     octets: u64,
     /// Files being written.
-    pages: HashMap<ConnId, Page>,
-    complained: Option<Instant>,
+    open: HashMap<ConnId, OpenTranscript>,
+    last_error_logged: Option<Instant>,
 }
 
 /// A file being written.
-struct Page {
+struct OpenTranscript {
     name: String,
     /// `None` if it was closed because too many were open.
     file: Option<File>,
@@ -166,7 +165,7 @@ struct Page {
     dropped: usize,
 }
 
-impl Shelf {
+impl TranscriptDir {
     fn open(directory: PathBuf, bounds: Bounds) -> io::Result<Self> {
         let mut files = Vec::new();
         let open = Directory::named(&directory)?;
@@ -178,10 +177,10 @@ impl Shelf {
         files.sort();
         let octets = files.iter().map(|(_, octets)| octets).sum();
         let (files, pages) = (files.into(), HashMap::new());
-        Ok(Self { directory, bounds, files, octets, pages, complained: None })
+        Ok(Self { directory, bounds, files, octets, open: pages, last_error_logged: None })
     }
 
-    fn write_down(mut self, entries: &Receiver<Entry>, waiting: &AtomicUsize) {
+    fn run(mut self, entries: &Receiver<Entry>, waiting: &AtomicUsize) {
         for entry in entries {
             match entry {
                 Entry::Begin(id, name, head) => {
@@ -192,7 +191,7 @@ impl Shelf {
                     waiting.fetch_sub(lines.len(), Ordering::Relaxed);
                     self.append(id, &lines);
                 }
-                Entry::End(id) => drop(self.pages.remove(&id)),
+                Entry::End(id) => drop(self.open.remove(&id)),
                 Entry::Flush(written) => {
                     let _ = written.send(()); // the requester no longer waits
                 }
@@ -201,19 +200,19 @@ impl Shelf {
     }
 
     fn begin(&mut self, id: ConnId, name: String, head: &str) {
-        if self.pages.len() >= MOST_PAGES {
-            self.pages.clear(); // their sessions have ended unnoticed, or stay without a transcript
+        if self.open.len() >= MAX_SESSIONS {
+            self.open.clear(); // their sessions have ended unnoticed, or stay without a transcript
         }
-        if self.pages.values().filter(|page| page.file.is_some()).count() >= self.bounds.open {
-            self.pages.values_mut().for_each(|page| page.file = None);
+        if self.open.values().filter(|page| page.file.is_some()).count() >= self.bounds.open {
+            self.open.values_mut().for_each(|page| page.file = None);
         }
-        self.pages.insert(id, Page { name: name.clone(), file: None, octets: 0, dropped: 0 });
+        self.open.insert(id, OpenTranscript { name: name.clone(), file: None, octets: 0, dropped: 0 });
         self.files.push_back((name, 0));
         self.append(id, head);
     }
 
     fn append(&mut self, id: ConnId, lines: &str) {
-        let Some(page) = self.pages.get_mut(&id) else { return };
+        let Some(page) = self.open.get_mut(&id) else { return };
         match page.append(&self.directory, lines) {
             Ok(octets) => {
                 self.octets += octets;
@@ -221,34 +220,34 @@ impl Shelf {
                 if let Some(file) = self.files.iter_mut().rev().find(|(name, _)| *name == page.name) {
                     file.1 += octets;
                 }
-                self.make_room();
+                self.prune();
             }
-            Err(error) => self.complain(&error),
+            Err(error) => self.log_error(&error),
         }
     }
 
     /// Deletes the oldest files beyond the limits.
-    fn make_room(&mut self) {
+    fn prune(&mut self) {
         while self.files.len() > 1
             && (self.files.len() > self.bounds.files || self.octets > self.bounds.octets)
         {
             let Some((name, octets)) = self.files.pop_front() else { return };
             self.octets -= octets.min(self.octets);
-            self.pages.retain(|_, page| page.name != name);
+            self.open.retain(|_, page| page.name != name);
             // Another program may have removed it already.
             let _ = Directory::named(&self.directory).and_then(|open| open.remove(name.as_ref()));
         }
     }
 
-    fn complain(&mut self, error: &io::Error) {
-        if self.complained.is_none_or(|last| last.elapsed() > COMPLAIN_EVERY) {
-            self.complained = Some(Instant::now());
+    fn log_error(&mut self, error: &io::Error) {
+        if self.last_error_logged.is_none_or(|last| last.elapsed() > ERROR_LOG_INTERVAL) {
+            self.last_error_logged = Some(Instant::now());
             log::warn!("{}: cannot write transcripts: {error}", self.directory.display());
         }
     }
 }
 
-impl Page {
+impl OpenTranscript {
     /// Appends all of the lines, or nothing.
     fn append(&mut self, directory: &Path, lines: &str) -> io::Result<u64> {
         let text = if self.dropped > 0 { dropped(self.dropped) + lines } else { lines.to_owned() };
@@ -307,10 +306,10 @@ fn is_transcript(name: &str) -> bool {
 /// Entries in the queue.
 const QUEUE: usize = 8192;
 /// Time limit for the disk when the server ends.
-const PATIENCE: Duration = Duration::from_millis(500);
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 /// Sessions with a transcript at the same time.
-const MOST_PAGES: usize = 100_000;
-const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+const MAX_SESSIONS: usize = 100_000;
+const ERROR_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
@@ -338,26 +337,26 @@ mod tests {
         let path = directory.path();
         (0..3).for_each(|n| fs::write(path.join(name(n)), "x".repeat(30)).unwrap());
         fs::write(path.join("notes-of-mine.dlg"), "x".repeat(500)).unwrap();
-        let mut shelf = Shelf::open(path.to_owned(), BOUNDS).unwrap();
-        shelf.begin(ConnId(3), name(3), "head\n");
+        let mut directory = TranscriptDir::open(path.to_owned(), BOUNDS).unwrap();
+        directory.begin(ConnId(3), name(3), "head\n");
         assert_eq!(names(path), [name(1), name(2), name(3), "notes-of-mine.dlg".into()]);
-        shelf.append(ConnId(3), &"y".repeat(80));
+        directory.append(ConnId(3), &"y".repeat(80));
         assert_eq!(names(path), [name(3), "notes-of-mine.dlg".into()], "not more than 100 octets");
-        shelf.append(ConnId(3), &"z".repeat(80));
+        directory.append(ConnId(3), &"z".repeat(80));
         assert_eq!(names(path)[0], name(3), "the last one stays");
     }
 
     #[test]
     fn what_does_not_fit_into_the_queue_is_dropped_and_told() {
         let (queue, entries) = bounded(QUEUE);
-        let desk = Desk { queue, waiting: Arc::default(), bounds: BOUNDS };
-        let mut pen = desk.pen(ConnId(1), name(1), "x".repeat(20));
+        let backend = WriterHandle { queue, waiting: Arc::default(), bounds: BOUNDS };
+        let mut pen = backend.begin(ConnId(1), name(1), "x".repeat(20));
         pen.write("C: NOOP\n".repeat(4));
         pen.write("C: NOOP\n".repeat(3)); // 20 + 32 are waiting, of 60
         pen.write("C: RSET\nS: 250\n".into());
         let taken = |entry| match entry {
             Entry::Begin(_, _, text) | Entry::Lines(_, text) => {
-                desk.waiting.fetch_sub(text.len(), Ordering::Relaxed);
+                backend.waiting.fetch_sub(text.len(), Ordering::Relaxed);
                 text
             }
             _ => String::new(),
@@ -373,7 +372,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(name(1));
         let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let mut page = Page { name: name(1), file: Some(full), octets: 0, dropped: 0 };
+        let mut page = OpenTranscript { name: name(1), file: Some(full), octets: 0, dropped: 0 };
         assert_eq!(page.append(directory.path(), "one\ntwo\n").unwrap_err().kind(), ErrorKind::StorageFull);
         page.file = None;
         page.append(directory.path(), "three\n").unwrap();

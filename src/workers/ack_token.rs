@@ -20,15 +20,15 @@ impl AckToken {
     /// Decides while the message has no name in a mailbox, for it will never get one then. `None`: it may have
     /// one already, or somebody else has decided.
     pub fn cancel_if_unpublished(&self) -> Option<()> {
-        self.step(CLAIMED)
+        self.transition(CLAIMED)
     }
 
     /// The committer is about to give the message its names. `None`: it is decided that it gets none.
     pub fn publish(&self) -> Option<()> {
-        self.step(PUBLISHED)
+        self.transition(PUBLISHED)
     }
 
-    fn step(&self, to: u8) -> Option<()> {
+    fn transition(&self, to: u8) -> Option<()> {
         self.0.compare_exchange(OPEN, to, Ordering::AcqRel, Ordering::Acquire).ok().map(drop)
     }
 
@@ -38,7 +38,7 @@ impl AckToken {
     }
 
     /// Whether it is about the same message.
-    pub fn is(&self, other: &Self) -> bool {
+    pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }

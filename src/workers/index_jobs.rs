@@ -3,110 +3,120 @@
 use std::{mem, ops::ControlFlow, sync::Arc, time::SystemTime};
 
 use super::{
-    job::Opened,
-    storage::{Storage, report},
+    job::LockedMaildir,
+    storage::{Storage, log_failure},
 };
 use crate::{
     index::{
-        Index, List,
-        registry::{IndexId, Load, Loaded, Looked},
+        MailboxIndex, MessageList,
+        registry::{IndexId, RecheckResult, ScanJob, ScanResult},
     },
     maildir::{
         Error, Maildir,
         lock::Lock,
-        scan::{self, Look, Times},
-        size_counter::{Progress, Turn},
+        scan::{self, DirTimes, Recheck},
+        size_counter::{CountProgress, CountingTurn},
     },
-    proto::request::{Fault, Mailbox},
+    proto::request::{Failure, Mailbox},
 };
 
 /// Locks a mailbox: the one that is open already, if it is still what its path leads to.
-pub(super) fn open(
+pub(super) fn lock_maildir(
     storage: &Storage,
     mailbox: &Mailbox,
     known: Option<Arc<Maildir>>,
-) -> Result<Opened, Fault> {
-    storage.in_place()?;
-    let current = known.filter(|maildir| storage.still_has(mailbox, maildir));
+) -> Result<LockedMaildir, Failure> {
+    storage.check_in_place()?;
+    let current = known.filter(|maildir| storage.still_leads_to(mailbox, maildir));
     let maildir = match current {
         Some(maildir) => maildir,
         None => Arc::new(storage.maildir(mailbox)?),
     };
-    let lock = Lock::take(&maildir).map_err(|error| failed(&error))?;
-    let times = scan::times(&maildir).map_err(|error| failed(&error))?;
-    let mark = storage.watcher.mark();
-    Ok(Opened { maildir, times, lock, mark })
+    let lock = Lock::acquire(&maildir).map_err(|error| scan_failure(&error))?;
+    let times = scan::dir_times(&maildir).map_err(|error| scan_failure(&error))?;
+    let mark = storage.watcher.create_barrier();
+    Ok(LockedMaildir { maildir, times, lock, barrier: mark })
 }
 
 /// Begins to watch a mailbox, if that is wanted, and then looks through it: what changes meanwhile is told. When there
 /// is more to count than one turn has, others go first: to be continued with the `Load` that is given back.
-pub(super) fn load(
+pub(super) fn full_scan(
     storage: &Storage,
     id: IndexId,
-    mut load: Box<Load>,
-) -> Result<ControlFlow<Loaded, Box<Load>>, Fault> {
+    mut load: Box<ScanJob>,
+) -> Result<ControlFlow<ScanResult, Box<ScanJob>>, Failure> {
     let maildir = Arc::clone(&load.maildir);
     let watched = load.watch && storage.watcher.watch(id, &maildir);
-    let nothing = Loaded {
+    let nothing = ScanResult {
         maildir: Arc::clone(&maildir),
         index: None,
         watched,
-        left_out: Vec::new(),
+        skipped: Vec::new(),
         missing: Vec::new(),
-        doubles: Vec::new(),
-        mark: None,
+        duplicates: Vec::new(),
+        barrier: None,
     };
     if let Some(times) = load.unless.take()
-        && check(&maildir)? == times
+        && dir_times(&maildir)? == times
     {
         return Ok(ControlFlow::Break(nothing));
     }
-    let began = maildir.clock(SystemTime::now());
-    let mut turn = Turn::new(storage.bounds(), mem::take(&mut load.progress));
-    let scan = scan::scan(&maildir, load.known.iter(), &mut turn).map_err(|error| failed(&error))?;
+    let began = maildir.file_clock(SystemTime::now());
+    let mut turn = CountingTurn::new(storage.scan_limits(), mem::take(&mut load.progress));
+    let scan = scan::scan(&maildir, load.known.iter(), &mut turn).map_err(|error| scan_failure(&error))?;
     let Some(scan) = scan else {
         load.progress = turn.progress;
         return Ok(ControlFlow::Continue(load));
     };
-    let young = began.is_none_or(|began| scan::is_young(&scan.times, began));
-    let list = List::of(scan.found);
-    let doubles = list.doubles().take(MOST_DOUBLES).map(Box::from).collect();
-    let missing = load.known.without(&list);
-    let index = Index::new(list, scan.times, young);
-    let mark = storage.watcher.mark();
-    Ok(ControlFlow::Break(Loaded {
+    let young = began.is_none_or(|began| scan::is_racy(&scan.times, began));
+    let list = MessageList::from_messages(scan.messages);
+    let doubles = list.duplicates().take(MAX_DUPLICATES).map(Box::from).collect();
+    let missing = load.known.difference(&list);
+    let index = MailboxIndex::new(list, scan.times, young);
+    let mark = storage.watcher.create_barrier();
+    Ok(ControlFlow::Break(ScanResult {
         index: Some(index),
-        left_out: scan.left_out,
+        skipped: scan.skipped,
         missing,
-        doubles,
-        mark,
+        duplicates: doubles,
+        barrier: mark,
         ..nothing
     }))
 }
 
 /// Looks at names. If there is more to count than one turn has, it fails, and a walk takes its place: readers wait for
 /// the workers that look.
-pub(super) fn look(storage: &Storage, maildir: &Maildir, looks: &[Look]) -> Result<Looked, Fault> {
-    let times = check(maildir)?;
-    let young = scan::is_young(&times, SystemTime::now());
-    let mut turn = Turn::new(storage.bounds(), Progress::default());
-    let seen = scan::look(maildir, looks, &mut turn).map_err(|error| failed(&error))?;
-    let (changes, left_out) = seen.ok_or(Fault::Broken)?;
-    Ok(Looked { times, young, changes, left_out, mark: storage.watcher.mark() })
+pub(super) fn recheck(
+    storage: &Storage,
+    maildir: &Maildir,
+    looks: &[Recheck],
+) -> Result<RecheckResult, Failure> {
+    let times = dir_times(maildir)?;
+    let young = scan::is_racy(&times, SystemTime::now());
+    let mut turn = CountingTurn::new(storage.scan_limits(), CountProgress::default());
+    let seen = scan::recheck(maildir, looks, &mut turn).map_err(|error| scan_failure(&error))?;
+    let (changes, left_out) = seen.ok_or(Failure::Broken)?;
+    Ok(RecheckResult {
+        times,
+        racy: young,
+        changes,
+        skipped: left_out,
+        barrier: storage.watcher.create_barrier(),
+    })
 }
 
 /// Asks for the times of the directories.
-pub(super) fn check(maildir: &Maildir) -> Result<Times, Fault> {
-    scan::times(maildir).map_err(|error| failed(&error))
+pub(super) fn dir_times(maildir: &Maildir) -> Result<DirTimes, Failure> {
+    scan::dir_times(maildir).map_err(|error| scan_failure(&error))
 }
 
 /// A mailbox that can't be found or read now must not look empty, nor as if a message were missing.
-fn failed(error: &Error) -> Fault {
-    match report(error) {
-        Fault::Gone | Fault::Changed => Fault::Broken,
+fn scan_failure(error: &Error) -> Failure {
+    match log_failure(error) {
+        Failure::Gone | Failure::Changed => Failure::Broken,
         fault => fault,
     }
 }
 
 /// Doubles that the log is told of.
-const MOST_DOUBLES: usize = 100;
+const MAX_DUPLICATES: usize = 100;

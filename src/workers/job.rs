@@ -7,23 +7,23 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{AckToken, CompletionSender, spill::Spilled, storage::Storage};
+use super::{AckToken, CompletionSender, spill::SpilledMessage, storage::Storage};
 use crate::{
     accounts::{Accounts, Credential, UserFile, Verdict},
-    deferred_drop::OffLoop,
+    deferred_drop::DeferredDrop,
     index::{
         Snapshot,
-        registry::{self, IndexId, Load, Loaded, Looked},
+        registry::{self, IndexId, RecheckResult, ScanJob, ScanResult},
     },
     maildir::{
-        Found, Maildir, OpenMessage, Usage,
+        Maildir, MessageEntry, OpenMessage, Usage,
         lock::Lock,
-        scan::{Look, Times},
+        scan::{DirTimes, Recheck},
     },
-    proto::request::{ConnId, Fault, Mailbox, Secret},
+    proto::request::{ConnId, Failure, Mailbox, Secret},
 };
 
-pub use super::spill::SpillTo;
+pub use super::spill::SpillTarget;
 
 /// A job for a worker.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ pub enum Job {
         /// The connection that the message comes from.
         conn: ConnId,
         /// The file.
-        to: SpillTo,
+        to: SpillTarget,
         /// The next bytes.
         bytes: Vec<u8>,
     },
@@ -80,7 +80,7 @@ pub enum Job {
         /// The connection that the message comes from.
         conn: ConnId,
         /// The file.
-        spilled: Box<Spilled>,
+        spilled: Box<SpilledMessage>,
         /// The last bytes.
         bytes: Vec<u8>,
         /// The message.
@@ -96,9 +96,9 @@ pub enum Job {
         mailboxes: Vec<Mailbox>,
     },
     /// Scan a mailbox.
-    Scan(IndexId, Box<Load>),
+    Scan(IndexId, Box<ScanJob>),
     /// Look at some names in a mailbox again.
-    Recheck(IndexId, Arc<Maildir>, Vec<Look>),
+    Recheck(IndexId, Arc<Maildir>, Vec<Recheck>),
     /// Ask for the times of the directories of a mailbox.
     CheckTimes(IndexId, Arc<Maildir>),
     /// Drop a value whose end may wait for a disk, or frees much memory.
@@ -132,36 +132,36 @@ pub struct Update {
     /// The index whose watch ends first.
     pub unwatch: Option<IndexId>,
     /// The lock of the mailbox.
-    pub lock: OffLoop<MailboxLock>,
+    pub lock: DeferredDrop<MailboxLock>,
 }
 
 /// What came of a [`Job`] or a delivery, on its way to the event loop.
 #[derive(Debug)]
 pub enum Completion {
     /// Of [`Job::Verify`].
-    Verified(ConnId, Result<Verdict, Fault>),
+    Verified(ConnId, Result<Verdict, Failure>),
     /// Of [`Job::Lock`].
-    Locked(ConnId, Result<Opened, Fault>),
+    Locked(ConnId, Result<LockedMaildir, Failure>),
     /// Of [`Job::Read`], with the position of the message.
-    Read(ConnId, usize, Result<Piece, Fault>),
+    Read(ConnId, usize, Result<MessageChunk, Failure>),
     /// Of [`Job::Update`]: the names that changed, and whether everything was done.
-    Updated(ConnId, registry::Done, Result<(), Fault>),
+    Updated(ConnId, registry::SessionChanges, Result<(), Failure>),
     /// The lock of a mailbox is closed.
     Unlocked(Mailbox),
     /// Of [`Job::Spill`].
-    Spilled(ConnId, Result<Box<Spilled>, Fault>),
+    Spilled(ConnId, Result<Box<SpilledMessage>, Failure>),
     /// Of [`Job::Seal`].
-    Sealed(ConnId, AckToken, Result<Box<Spilled>, Fault>),
+    Sealed(ConnId, AckToken, Result<Box<SpilledMessage>, Failure>),
     /// Of [`Job::CountUsage`]: those mailboxes that could be counted.
-    Counted(ConnId, AckToken, Result<Vec<(Mailbox, Usage)>, Fault>),
+    Counted(ConnId, AckToken, Result<Vec<(Mailbox, Usage)>, Failure>),
     /// Of a delivery.
-    Delivered(ConnId, AckToken, Result<Receipt, Fault>),
+    Delivered(ConnId, AckToken, Result<DeliveryReceipt, Failure>),
     /// Of [`Job::Scan`]: the contents, or a scan to be continued after others had their turn.
-    Scanned(IndexId, Result<ControlFlow<Loaded, Box<Load>>, Fault>),
+    Scanned(IndexId, Result<ControlFlow<ScanResult, Box<ScanJob>>, Failure>),
     /// Of [`Job::Recheck`].
-    Rechecked(IndexId, Result<Looked, Fault>),
+    Rechecked(IndexId, Result<RecheckResult, Failure>),
     /// Of [`Job::CheckTimes`].
-    TimesChecked(IndexId, Result<Times, Fault>),
+    TimesChecked(IndexId, Result<DirTimes, Failure>),
     /// Accounts that were read anew and are in force from now on.
     AccountsLoaded(Box<Accounts>),
 }
@@ -173,7 +173,7 @@ pub struct Release {
 
 impl Release {
     /// Has `value` dropped where waiting is allowed.
-    pub fn of(value: impl Send + 'static) -> Job {
+    pub fn job(value: impl Send + 'static) -> Job {
         Job::Release(Self { _value: Box::new(value) })
     }
 }
@@ -186,40 +186,40 @@ impl fmt::Debug for Release {
 
 /// A message that is durable in the mailboxes of its recipients, or of some of them.
 #[derive(Debug)]
-pub struct Receipt {
+pub struct DeliveryReceipt {
     /// The new files.
-    pub arrivals: Vec<Arrival>,
+    pub arrivals: Vec<DeliveredCopy>,
     /// For each recipient the failure that kept the message out of its mailbox, if there was one.
-    pub faults: Vec<Option<Fault>>,
+    pub failures: Vec<Option<Failure>>,
 }
 
 /// A message that is durable in one of its mailboxes.
 #[derive(Debug)]
-pub struct Arrival {
+pub struct DeliveredCopy {
     /// The mailbox.
     pub mailbox: Mailbox,
     /// Device and inode of the Maildir at that time.
     pub maildir: (u64, u64),
     /// The message.
-    pub found: Found,
+    pub entry: MessageEntry,
 }
 
 /// A mailbox locked.
 #[derive(Debug)]
-pub struct Opened {
+pub struct LockedMaildir {
     /// Its directories.
     pub maildir: Arc<Maildir>,
     /// The times of the directories under the lock.
-    pub times: Times,
+    pub times: DirTimes,
     /// The lock.
     pub lock: Lock,
     /// The number of a barrier that was made after the lock was taken.
-    pub mark: Option<u64>,
+    pub barrier: Option<u64>,
 }
 
 /// A piece of a message.
 #[derive(Debug)]
-pub struct Piece {
+pub struct MessageChunk {
     /// The bytes.
     pub bytes: Vec<u8>,
     /// Whether they end the message.
@@ -274,12 +274,14 @@ impl Drop for Unwatch {
 
 impl Job {
     /// The completion of this job if it is never done: its queue was full, or it panicked.
-    pub fn lost(&self, failure: Fault) -> Option<Completion> {
+    pub fn lost(&self, failure: Failure) -> Option<Completion> {
         Some(match self {
             Self::Verify { conn, .. } => Completion::Verified(*conn, Err(failure)),
             Self::Lock { conn, .. } => Completion::Locked(*conn, Err(failure)),
             Self::Read { conn, message, .. } => Completion::Read(*conn, *message, Err(failure)),
-            Self::Update(update) => Completion::Updated(update.conn, registry::Done::default(), Err(failure)),
+            Self::Update(update) => {
+                Completion::Updated(update.conn, registry::SessionChanges::default(), Err(failure))
+            }
             Self::Spill { conn, .. } => Completion::Spilled(*conn, Err(failure)),
             Self::Seal { conn, token, .. } => Completion::Sealed(*conn, token.clone(), Err(failure)),
             Self::CountUsage { conn, token, .. } => Completion::Counted(*conn, token.clone(), Err(failure)),

@@ -28,15 +28,15 @@ use std::{
 use crossbeam_channel as channel;
 
 use crate::{
-    accounts::Scratch,
-    limits::SCRATCH_KEPT,
+    accounts::HashMemory,
+    limits::HASH_MEMORY_RETENTION,
     metrics::{Gauge, METRICS},
-    proto::request::Fault,
+    proto::request::Failure,
 };
 
 pub use ack_token::AckToken;
-pub use job::{Arrival, Completion, Job, Receipt};
-pub use spill::Spilled;
+pub use job::{Completion, DeliveredCopy, DeliveryReceipt, Job};
+pub use spill::SpilledMessage;
 pub use storage::Storage;
 
 /// Wakes the event loop, once for any number of completions that come while it is awake.
@@ -98,12 +98,12 @@ impl CompletionSender {
 }
 
 /// The next job; a thread that has had none for a while gives back its memory for passwords. `None`: the pool has ended.
-fn next(jobs: &channel::Receiver<Job>, scratch: &mut Scratch) -> Option<Job> {
+fn next(jobs: &channel::Receiver<Job>, scratch: &mut HashMemory) -> Option<Job> {
     if !scratch.is_empty() {
-        match jobs.recv_timeout(SCRATCH_KEPT) {
+        match jobs.recv_timeout(HASH_MEMORY_RETENTION) {
             Ok(job) => return Some(job),
             Err(channel::RecvTimeoutError::Disconnected) => return None,
-            Err(channel::RecvTimeoutError::Timeout) => *scratch = Scratch::default(),
+            Err(channel::RecvTimeoutError::Timeout) => *scratch = HashMemory::default(),
         }
     }
     jobs.recv().ok()
@@ -133,11 +133,11 @@ impl Pool {
         for _ in 0..threads {
             let (jobs, storage, completions) = (jobs.clone(), Arc::clone(storage), completions.clone());
             thread::Builder::new().name(name.to_owned()).spawn(move || {
-                let mut scratch = Scratch::default();
+                let mut scratch = HashMemory::default();
                 while let Some(job) = next(&jobs, &mut scratch) {
-                    waiting.down(1);
+                    waiting.sub(1);
                     // A panic is a bug of ours; it costs one request, not the thread.
-                    let lost = job.lost(Fault::Broken);
+                    let lost = job.lost(Failure::Broken);
                     let done = catch_unwind(AssertUnwindSafe(|| job.run(&storage, &mut scratch)));
                     if let Some(completion) = done.unwrap_or(lost) {
                         completions.send(completion);
@@ -149,7 +149,7 @@ impl Pool {
     }
 
     /// How many jobs wait.
-    pub fn waiting(&self) -> usize {
+    pub fn queue_len(&self) -> usize {
         self.queue.len()
     }
 
@@ -157,9 +157,9 @@ impl Pool {
     pub fn submit(&self, job: Job) -> Result<(), Job> {
         let queued = self.queue.try_send(job).map_err(channel::TrySendError::into_inner);
         if queued.is_ok() {
-            self.waiting.up()
+            self.waiting.inc()
         } else {
-            METRICS.queue_full.one()
+            METRICS.queue_full.inc()
         }
         queued
     }

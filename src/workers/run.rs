@@ -4,28 +4,28 @@ use std::time::{Duration, SystemTime};
 
 use super::{
     Completion, Job, index_jobs,
-    job::{Piece, Update},
+    job::{MessageChunk, Update},
     spill,
-    storage::{Storage, report},
+    storage::{Storage, log_failure},
     update,
 };
 use crate::{
-    accounts::{Credential, Scratch, UserFile, Verdict},
+    accounts::{Credential, HashMemory, UserFile, Verdict},
     index::Snapshot,
     logging,
     maildir::{Maildir, OpenMessage, Usage, tmp_cleanup, trusted_date, usage},
-    proto::request::{Fault, Mailbox, Secret},
+    proto::request::{Failure, Mailbox, Secret},
 };
 
 impl Job {
     /// Does the job.
-    pub fn run(self, storage: &Storage, scratch: &mut Scratch) -> Option<Completion> {
+    pub fn run(self, storage: &Storage, scratch: &mut HashMemory) -> Option<Completion> {
         Some(match self {
             Self::Verify { conn, credential, password, users } => {
                 Completion::Verified(conn, Ok(verify(users.as_ref(), &credential, &password, scratch)))
             }
             Self::Lock { conn, mailbox, known } => {
-                Completion::Locked(conn, index_jobs::open(storage, &mailbox, known))
+                Completion::Locked(conn, index_jobs::lock_maildir(storage, &mailbox, known))
             }
             Self::Read { conn, maildir, snapshot, message, from, open } => {
                 Completion::Read(conn, message, read(storage, &maildir, &snapshot, message, from, open))
@@ -46,17 +46,17 @@ impl Job {
             Self::CountUsage { conn, token, mailboxes } => {
                 Completion::Counted(conn, token, Ok(count(storage, mailboxes)))
             }
-            Self::Scan(id, load) => Completion::Scanned(id, index_jobs::load(storage, id, load)),
+            Self::Scan(id, load) => Completion::Scanned(id, index_jobs::full_scan(storage, id, load)),
             Self::Recheck(id, maildir, looks) => {
-                Completion::Rechecked(id, index_jobs::look(storage, &maildir, &looks))
+                Completion::Rechecked(id, index_jobs::recheck(storage, &maildir, &looks))
             }
-            Self::CheckTimes(id, maildir) => Completion::TimesChecked(id, index_jobs::check(&maildir)),
+            Self::CheckTimes(id, maildir) => Completion::TimesChecked(id, index_jobs::dir_times(&maildir)),
             Self::Release(value) => {
                 drop(value);
                 return None;
             }
             Self::CheckSpool => {
-                storage.check();
+                storage.refresh();
                 return None;
             }
             Self::Tidy { age, date } => {
@@ -73,9 +73,9 @@ impl Job {
 
 /// Removes what was left in `tmp/`, and notes the date.
 fn remove_leftovers(storage: &Storage, age: Duration, date: SystemTime) {
-    let (removed, errors) = tmp_cleanup::tidy(&storage.spool, date, age);
+    let (removed, errors) = tmp_cleanup::clean_tmp(&storage.spool, date, age);
     for error in &errors {
-        report(error);
+        log_failure(error);
     }
     if removed > 0 {
         log::info!("{removed} files removed that were left behind in tmp/");
@@ -90,7 +90,7 @@ fn verify(
     users: Option<&UserFile>,
     credential: &Credential,
     password: &Secret,
-    scratch: &mut Scratch,
+    scratch: &mut HashMemory,
 ) -> Verdict {
     let verdict = credential.verify(password.reveal(), scratch);
     if let (Verdict::RightUpgraded { user, hash, .. }, Some(users)) = (&verdict, users)
@@ -108,16 +108,16 @@ fn read(
     message: usize,
     from: u64,
     open: Option<OpenMessage>,
-) -> Result<Piece, Fault> {
+) -> Result<MessageChunk, Failure> {
     let open = match open {
         Some(open) => open,
         None => {
-            let wanted = snapshot.wanted(message).ok_or(Fault::Gone)?;
-            OpenMessage::open(maildir, wanted).map_err(|error| report(&error))?
+            let wanted = snapshot.message_ref(message).ok_or(Failure::Gone)?;
+            OpenMessage::open(maildir, wanted).map_err(|error| log_failure(&error))?
         }
     };
-    let (bytes, last) = open.read(from, storage.read_chunk).map_err(|error| report(&error))?;
-    Ok(Piece { bytes, last, open: (!last).then_some(open) })
+    let (bytes, last) = open.read(from, storage.read_chunk).map_err(|error| log_failure(&error))?;
+    Ok(MessageChunk { bytes, last, open: (!last).then_some(open) })
 }
 
 /// What can't be counted is left out: it is not known to be full.
@@ -125,7 +125,7 @@ fn count(storage: &Storage, mailboxes: Vec<Mailbox>) -> Vec<(Mailbox, Usage)> {
     let count = |mailbox: Mailbox| match usage::usage(&storage.spool, mailbox.as_str()) {
         Ok(usage) => Some((mailbox, usage)),
         Err(error) => {
-            report(&error);
+            log_failure(&error);
             None
         }
     };

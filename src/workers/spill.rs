@@ -7,50 +7,50 @@ use std::sync::{
 
 use super::{
     LoopWaker,
-    storage::{Storage, report},
+    storage::{Storage, log_failure},
 };
 use crate::{
-    deferred_drop::OffLoop,
-    maildir::{Draft, Error, Maildir, MessageId, name::Unique},
-    proto::request::{Fault, Mailbox},
-    wire_size::Octets,
+    deferred_drop::DeferredDrop,
+    maildir::{Error, Maildir, MessageId, TmpFile, name::UniqueName},
+    proto::request::{Failure, Mailbox},
+    wire_size::WireSizeCounter,
 };
 
 /// The file of a spill.
 #[derive(Debug)]
-pub enum SpillTo {
+pub enum SpillTarget {
     /// A new file in the `tmp/` of the first of these mailboxes that takes it.
-    New(Vec<Mailbox>, Unique, SpillPermit),
+    New(Vec<Mailbox>, UniqueName, SpillPermit),
     /// The file begun.
-    Begun(Box<Spilled>),
+    Begun(Box<SpilledMessage>),
 }
 
 /// A message in `tmp/`, and the mailbox in which it lies. Its file is removed when this is dropped.
 #[derive(Debug)]
-pub struct Spilled {
+pub struct SpilledMessage {
     /// The mailbox.
-    pub home: Maildir,
+    pub maildir: Maildir,
     /// Its name.
     pub mailbox: Mailbox,
     /// Octets on the wire so far.
-    pub octets: Octets,
+    pub octets: WireSizeCounter,
     /// Its Message-ID, if that was in the first bytes.
     pub message_id: Option<MessageId>,
-    file: OffLoop<SpillFile>,
+    file: DeferredDrop<SpillFile>,
 }
 
 /// The file of a message on its way in. It is removed when this is dropped, and the permit is given back after that.
 #[derive(Debug)]
 struct SpillFile {
     /// `None`: the committer has taken the file over.
-    draft: Option<Draft>,
+    tmp_file: Option<TmpFile>,
     permit: Option<SpillPermit>,
 }
 
 impl Drop for SpillFile {
     fn drop(&mut self) {
-        if let Some(draft) = self.draft.take() {
-            draft.discard();
+        if let Some(tmp_file) = self.tmp_file.take() {
+            tmp_file.discard();
         }
     }
 }
@@ -102,21 +102,21 @@ impl Drop for SpillPermit {
     }
 }
 
-impl Spilled {
+impl SpilledMessage {
     /// Octets in the file.
     pub fn bytes(&self) -> u64 {
-        self.file.draft.as_ref().map_or(0, Draft::bytes)
+        self.file.tmp_file.as_ref().map_or(0, TmpFile::bytes)
     }
 
     /// Hands the file over, once: to be published or removed. The permit is to be kept until then.
-    pub fn take_file(&mut self) -> Option<(Draft, SpillPermit)> {
-        Some((self.file.draft.take()?, self.file.permit.take()?))
+    pub fn take_file(&mut self) -> Option<(TmpFile, SpillPermit)> {
+        Some((self.file.tmp_file.take()?, self.file.permit.take()?))
     }
 
     /// Whether the file is durable and closed.
     #[cfg(test)]
     pub(super) fn is_sealed(&self) -> bool {
-        self.file.draft.as_ref().is_some_and(Draft::is_closed)
+        self.file.tmp_file.as_ref().is_some_and(TmpFile::is_closed)
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
@@ -124,50 +124,60 @@ impl Spilled {
             self.message_id = MessageId::of(bytes);
         }
         self.octets.feed(bytes);
-        self.file.draft.as_mut().map_or(Ok(()), |draft| draft.write(bytes))
+        self.file.tmp_file.as_mut().map_or(Ok(()), |tmp_file| tmp_file.write(bytes))
     }
 
     fn close(&mut self) -> Result<(), Error> {
-        let Some(draft) = &mut self.file.draft else { return Ok(()) };
-        draft.sync()?;
-        draft.close()
+        let Some(tmp_file) = &mut self.file.tmp_file else { return Ok(()) };
+        tmp_file.sync()?;
+        tmp_file.close()
     }
 }
 
 /// Appends to a message.
-pub(crate) fn spill(storage: &Storage, to: SpillTo, bytes: &[u8]) -> Result<Box<Spilled>, Fault> {
+pub(crate) fn spill(
+    storage: &Storage,
+    to: SpillTarget,
+    bytes: &[u8],
+) -> Result<Box<SpilledMessage>, Failure> {
     let mut spilled = match to {
-        SpillTo::Begun(spilled) => spilled,
-        SpillTo::New(mailboxes, name, permit) => begin(storage, mailboxes, &name, permit)?,
+        SpillTarget::Begun(spilled) => spilled,
+        SpillTarget::New(mailboxes, name, permit) => begin_spill(storage, mailboxes, &name, permit)?,
     };
-    spilled.append(bytes).map_err(|error| report(&error))?;
+    spilled.append(bytes).map_err(|error| log_failure(&error))?;
     Ok(spilled)
 }
 
 /// Appends the last bytes, makes the content durable and closes the file.
-pub(crate) fn seal(mut spilled: Box<Spilled>, bytes: &[u8]) -> Result<Box<Spilled>, Fault> {
-    spilled.append(bytes).and_then(|()| spilled.close()).map_err(|error| report(&error))?;
+pub(crate) fn seal(mut spilled: Box<SpilledMessage>, bytes: &[u8]) -> Result<Box<SpilledMessage>, Failure> {
+    spilled.append(bytes).and_then(|()| spilled.close()).map_err(|error| log_failure(&error))?;
     Ok(spilled)
 }
 
 /// Begins a file in the first of the mailboxes that takes it; a mailbox that is not there is made if it may be.
-fn begin(
+fn begin_spill(
     storage: &Storage,
     mailboxes: Vec<Mailbox>,
-    name: &Unique,
+    name: &UniqueName,
     permit: SpillPermit,
-) -> Result<Box<Spilled>, Fault> {
-    let mut failure = Fault::Broken; // invariant: replaced, there is a mailbox
+) -> Result<Box<SpilledMessage>, Failure> {
+    let mut failure = Failure::Broken; // invariant: replaced, there is a mailbox
     for mailbox in mailboxes {
         let begun = storage.durable_maildir(&mailbox).and_then(|home| {
-            let draft = Draft::begin(&home, name.clone()).map_err(|error| report(&error))?;
-            Ok((home, draft))
+            let tmp_file = TmpFile::create(&home, name.clone()).map_err(|error| log_failure(&error))?;
+            Ok((home, tmp_file))
         });
         match begun {
-            Ok((home, draft)) => {
-                let file = OffLoop::new(SpillFile { draft: Some(draft), permit: Some(permit) });
-                let octets = Octets::default();
-                return Ok(Box::new(Spilled { home, mailbox, octets, message_id: None, file }));
+            Ok((home, tmp_file)) => {
+                let file = DeferredDrop::new(SpillFile { tmp_file: Some(tmp_file), permit: Some(permit) });
+                let octets = WireSizeCounter::default();
+                return Ok(Box::new(SpilledMessage {
+                    maildir: home,
+                    mailbox,
+                    octets,
+                    message_id: None,
+                    file,
+                }));
             }
             Err(error) => failure = error,
         }

@@ -10,16 +10,16 @@ use std::{
 
 use crate::{
     index::watcher::Watcher,
-    limits::{COUNTED_AT_A_TIME, Limits},
+    limits::{Limits, SCAN_TURN_SIZE},
     maildir::{
         Error, Kind, Maildir, Spool,
         lock::{self, Lock},
-        size_counter::Bounds,
+        size_counter::ScanLimits,
     },
     metrics::METRICS,
     proto::{
         folder::Folder,
-        request::{Fault, Mailbox},
+        request::{Failure, Mailbox},
     },
 };
 
@@ -33,16 +33,16 @@ pub struct Storage {
     /// Octets of a message read at a time.
     pub read_chunk: usize,
     /// Bytes of the largest file that is a message.
-    largest_listed: AtomicU64,
+    max_listed_size: AtomicU64,
     /// How many mailboxes may be there, where strangers' mail creates them.
-    most_mailboxes: Option<usize>,
+    max_mailboxes: Option<usize>,
     mailboxes: AtomicUsize,
     /// Of the spool. Workers alone take the mutex.
     lock: Mutex<Lock>,
     /// Whether the spool was found not to be in its place, or not to be ours.
     misplaced: AtomicBool,
     /// Octets free on its file system, and `UNKNOWN` until that was asked for.
-    free: AtomicU64,
+    free_space: AtomicU64,
 }
 
 impl Storage {
@@ -55,38 +55,38 @@ impl Storage {
         largest_listed: u64,
         most_mailboxes: Option<usize>,
     ) -> Result<Self, Error> {
-        let mailboxes = AtomicUsize::new(spool.count()?);
+        let mailboxes = AtomicUsize::new(spool.count_mailboxes()?);
         let (lock, misplaced) = (Mutex::new(lock), AtomicBool::new(false));
         let largest_listed = AtomicU64::new(largest_listed);
         Ok(Self {
             spool,
             watcher,
             read_chunk,
-            largest_listed,
-            most_mailboxes,
+            max_listed_size: largest_listed,
+            max_mailboxes: most_mailboxes,
             mailboxes,
             lock,
             misplaced,
-            free: AtomicU64::new(UNKNOWN),
+            free_space: AtomicU64::new(UNKNOWN),
         })
     }
 
     /// Another bound is in force from now on.
     pub fn reconfigure(&self, limits: &Limits) {
-        self.largest_listed.store(limits.largest_listed(), Ordering::Relaxed);
+        self.max_listed_size.store(limits.max_listed_size(), Ordering::Relaxed);
     }
 
     /// How much is counted in one mailbox at a time.
-    pub fn bounds(&self) -> Bounds {
-        Bounds { largest: self.largest_listed.load(Ordering::Relaxed), turn: COUNTED_AT_A_TIME.0 }
+    pub fn scan_limits(&self) -> ScanLimits {
+        ScanLimits { max_size: self.max_listed_size.load(Ordering::Relaxed), turn_bytes: SCAN_TURN_SIZE.0 }
     }
 
     /// Whether mail may go into the spool and be read from it: the path of the configuration leads to it, and its lock
     /// is ours. The log is told of each change.
-    pub fn in_place(&self) -> Result<(), Fault> {
+    pub fn check_in_place(&self) -> Result<(), Failure> {
         let there = self.spool.is_in_place().and_then(|()| {
             let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-            self.spool.keep(&mut lock)
+            self.spool.revalidate_lock(&mut lock)
         });
         let was_misplaced = self.misplaced.swap(there.is_err(), Ordering::AcqRel);
         match there {
@@ -110,92 +110,93 @@ impl Storage {
                     };
                     log::error!("no mail is taken, and no mailbox opened: {error}; {why}");
                 }
-                Err(Fault::Broken)
+                Err(Failure::Broken)
             }
         }
     }
 
     /// Asks the file system for free space, and whether the spool is in its place.
-    pub fn check(&self) {
-        let free = self.spool.free().map_err(|error| report(&error));
+    pub fn refresh(&self) {
+        let free = self.spool.free_space().map_err(|error| log_failure(&error));
         if let Ok(free) = free {
             METRICS.spool_free.set(free);
         }
-        self.free.store(free.unwrap_or(UNKNOWN), Ordering::Release);
-        let _ = self.in_place(); // kept in `misplaced`
+        self.free_space.store(free.unwrap_or(UNKNOWN), Ordering::Release);
+        let _ = self.check_in_place(); // kept in `misplaced`
     }
 
     /// Octets that were free at the last check, if that is known.
-    pub fn free(&self) -> Option<u64> {
-        Some(self.free.load(Ordering::Acquire)).filter(|free| *free != UNKNOWN)
+    pub fn free_space(&self) -> Option<u64> {
+        Some(self.free_space.load(Ordering::Acquire)).filter(|free| *free != UNKNOWN)
     }
 
     /// Whether the spool was in its place when that was last looked at.
-    pub fn was_in_place(&self) -> Result<(), Fault> {
-        if self.misplaced.load(Ordering::Acquire) { Err(Fault::Broken) } else { Ok(()) }
+    pub fn was_in_place(&self) -> Result<(), Failure> {
+        if self.misplaced.load(Ordering::Acquire) { Err(Failure::Broken) } else { Ok(()) }
     }
 
     /// Storage for a test: nothing is watched.
     #[cfg(test)]
     pub(crate) fn unwatched(spool: Spool) -> Self {
-        let lock = spool.lock(lock::Hold::Alone, std::time::Duration::ZERO).unwrap();
-        let largest = Limits::default().largest_listed();
-        Self::new(spool, lock, Watcher::off().0, 4096, largest, None).unwrap()
+        let lock = spool.lock(lock::LockMode::Exclusive, std::time::Duration::ZERO).unwrap();
+        let largest = Limits::default().max_listed_size();
+        Self::new(spool, lock, Watcher::disabled().0, 4096, largest, None).unwrap()
     }
 
     /// Whether `maildir` is still what the path of the mailbox leads to.
-    pub fn still_has(&self, mailbox: &Mailbox, maildir: &Maildir) -> bool {
-        self.spool.still_has(mailbox.as_str(), mailbox.folder().map(Folder::directory), maildir)
+    pub fn still_leads_to(&self, mailbox: &Mailbox, maildir: &Maildir) -> bool {
+        self.spool.still_leads_to(mailbox.as_str(), mailbox.folder().map(Folder::directory), maildir)
     }
 
     /// Opens a mailbox for a message that is to be durable in it: so must be the mailbox.
-    pub fn durable_maildir(&self, mailbox: &Mailbox) -> Result<Maildir, Fault> {
+    pub fn durable_maildir(&self, mailbox: &Mailbox) -> Result<Maildir, Failure> {
         if mailbox.folder().is_some() {
             self.durable_maildir(&mailbox.clone().whole())?;
         }
-        let (maildir, made) = self.find_or_make(mailbox)?;
+        let (maildir, made) = self.open_or_create(mailbox)?;
         if !made {
-            maildir.sync_if_new(SystemTime::now()).map_err(|error| report(&error))?;
+            maildir.sync_if_new(SystemTime::now()).map_err(|error| log_failure(&error))?;
         }
         Ok(maildir)
     }
 
     /// Opens a folder of a mailbox for the same purpose, and makes both where they are not there and may be
     /// made.
-    pub fn durable_folder(&self, mailbox: &Mailbox, folder: &Folder) -> Result<Maildir, Fault> {
+    pub fn durable_folder(&self, mailbox: &Mailbox, folder: &Folder) -> Result<Maildir, Failure> {
         self.durable_maildir(mailbox)?;
-        let opened = self.spool.folder_or_new(mailbox.as_str(), folder.directory());
-        let maildir = opened.map_err(|error| report(&error))?;
-        maildir.sync_if_new(SystemTime::now()).map_err(|error| report(&error))?;
+        let opened = self.spool.open_or_create_folder(mailbox.as_str(), folder.directory());
+        let maildir = opened.map_err(|error| log_failure(&error))?;
+        maildir.sync_if_new(SystemTime::now()).map_err(|error| log_failure(&error))?;
         Ok(maildir)
     }
 
     /// Opens a mailbox, and makes it when it is not there and may be made; or opens a folder, which is there or
     /// not.
-    pub fn maildir(&self, mailbox: &Mailbox) -> Result<Maildir, Fault> {
-        self.find_or_make(mailbox).map(|(maildir, _)| maildir)
+    pub fn maildir(&self, mailbox: &Mailbox) -> Result<Maildir, Failure> {
+        self.open_or_create(mailbox).map(|(maildir, _)| maildir)
     }
 
     /// The flag says that it was made, and is durable.
-    fn find_or_make(&self, mailbox: &Mailbox) -> Result<(Maildir, bool), Fault> {
+    fn open_or_create(&self, mailbox: &Mailbox) -> Result<(Maildir, bool), Failure> {
         #[cfg(test)]
         assert_ne!(mailbox.as_str(), "bug@localhost", "the bug that a test is about");
         if let Some(folder) = mailbox.folder() {
             let opened = self.spool.folder(mailbox.as_str(), folder.directory());
             return opened.map(|maildir| (maildir, false)).map_err(|error| match error.kind() {
-                Kind::Gone => Fault::NoFolder,
-                _ => report(&error),
+                Kind::Gone => Failure::NoFolder,
+                _ => log_failure(&error),
             });
         }
         match self.spool.maildir(mailbox.as_str()) {
             Ok(maildir) => return Ok((maildir, false)),
             Err(error) if error.kind() == Kind::Gone => {}
-            Err(error) => return Err(report(&error)),
+            Err(error) => return Err(log_failure(&error)),
         }
-        if self.most_mailboxes.is_some_and(|most| self.mailboxes.load(Ordering::Relaxed) >= most) {
-            return Err(Fault::Full);
+        if self.max_mailboxes.is_some_and(|most| self.mailboxes.load(Ordering::Relaxed) >= most) {
+            return Err(Failure::Full);
         }
-        let maildir = self.spool.maildir_or_new(mailbox.as_str()).map_err(|error| report(&error))?;
+        let maildir =
+            self.spool.open_or_create_maildir(mailbox.as_str()).map_err(|error| log_failure(&error))?;
         self.mailboxes.fetch_add(1, Ordering::Relaxed);
         Ok((maildir, true))
     }
@@ -205,19 +206,19 @@ impl Storage {
 const UNKNOWN: u64 = u64::MAX;
 
 /// Logs a failure of the disk and turns it into what a peer may know of it.
-pub fn report(error: &Error) -> Fault {
+pub fn log_failure(error: &Error) -> Failure {
     let fault = match error.kind() {
-        Kind::Full => Fault::Full,
-        Kind::Quota => Fault::Quota,
-        Kind::Gone => Fault::Gone,
-        Kind::Changed => Fault::Changed,
-        Kind::Cut => Fault::Cut,
-        Kind::Unusable => Fault::Unusable,
-        Kind::Locked => Fault::InUse,
-        Kind::Broken => Fault::Broken,
+        Kind::Full => Failure::Full,
+        Kind::Quota => Failure::Quota,
+        Kind::Gone => Failure::Gone,
+        Kind::Changed => Failure::Changed,
+        Kind::Truncated => Failure::Cut,
+        Kind::Unusable => Failure::Unusable,
+        Kind::Locked => Failure::InUse,
+        Kind::Other => Failure::Broken,
     };
     match fault {
-        Fault::Gone | Fault::InUse => log::debug!("{error}"),
+        Failure::Gone | Failure::InUse => log::debug!("{error}"),
         _ => log::error!("{error}"),
     }
     fault

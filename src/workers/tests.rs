@@ -8,45 +8,46 @@ use std::{
 
 use super::*;
 use crate::{
-    accounts::Scratch,
+    accounts::HashMemory,
     maildir::{
         Spool,
-        fault_points::{Plan, Trouble},
-        name::Namer,
+        fault_points::{FaultKind, FaultPlan},
+        name::NameGenerator,
     },
     proto::request::{ConnId, Mailbox},
     workers::{
         job::Release,
-        spill::{SpillPermits, SpillTo},
+        spill::{SpillPermits, SpillTarget},
     },
 };
 
 /// What came of a job that a worker does.
 fn work(storage: &Storage, job: Job) -> Option<Completion> {
-    catch_unwind(AssertUnwindSafe(|| job.run(storage, &mut Scratch::default()))).ok().flatten()
+    catch_unwind(AssertUnwindSafe(|| job.run(storage, &mut HashMemory::default()))).ok().flatten()
 }
 
 /// Spills a message in two pieces and seals it, as far as it goes; drops it then.
-fn take_in(storage: &Storage, namer: &mut Namer) {
+fn take_in(storage: &Storage, name_generator: &mut NameGenerator) {
     let conn = ConnId(1);
     let permits = SpillPermits::unwatched();
     let mailboxes = ["bob", "carol"].map(|user| Mailbox::named(&format!("{user}@example.test")).unwrap());
-    let mut to = SpillTo::New(mailboxes.to_vec(), namer.next(SystemTime::now(), 1), permits.grant());
+    let mut to =
+        SpillTarget::New(mailboxes.to_vec(), name_generator.next(SystemTime::now(), 1), permits.grant());
     for bytes in [&b"Subject: x\n\n"[..], b"text\n"] {
         let spill = Job::Spill { conn, to, bytes: bytes.to_vec() };
         let Some(Completion::Spilled(_, Ok(spilled))) = work(storage, spill) else {
             return assert_eq!(permits.in_use(), 0);
         };
-        to = SpillTo::Begun(spilled);
+        to = SpillTarget::Begun(spilled);
     }
-    let SpillTo::Begun(spilled) = to else { unreachable!() };
+    let SpillTarget::Begun(spilled) = to else { unreachable!() };
     let token = AckToken::default();
     let seal = Job::Seal { conn, spilled, bytes: b"end\n".to_vec(), token: token.clone() };
     if let Some(Completion::Sealed(_, _, Ok(spilled))) = work(storage, seal) {
         assert!(spilled.is_sealed());
         work(storage, Job::CountUsage { conn, token, mailboxes: mailboxes.to_vec() });
         assert_eq!(permits.in_use(), 1);
-        work(storage, Release::of(spilled));
+        work(storage, Release::job(spilled));
     }
     assert_eq!(permits.in_use(), 0);
 }
@@ -55,17 +56,17 @@ fn take_in(storage: &Storage, namer: &mut Namer) {
 fn a_worker_that_fails_or_panics_leaves_no_file_in_tmp() {
     let home = tempfile::tempdir().unwrap();
     let storage = Storage::unwatched(Spool::open(&home.path().join("spool")).unwrap());
-    let mut namer = Namer::new("mx.example.test", 1);
-    take_in(&storage, &mut namer);
-    for trouble in [Trouble::Error, Trouble::Panic] {
+    let mut name_generator = NameGenerator::new("mx.example.test", 1);
+    take_in(&storage, &mut name_generator);
+    for error in [FaultKind::Error, FaultKind::Panic] {
         for number in 1.. {
-            let plan = Plan::new(&home.path().join("spool"), number, trouble);
-            take_in(&storage, &mut namer);
+            let plan = FaultPlan::new(&home.path().join("spool"), number, error);
+            take_in(&storage, &mut name_generator);
             let hit = plan.hit();
             for user in ["bob", "carol"] {
                 let tmp = home.path().join("spool").join(format!("{user}@example.test/tmp"));
                 let left = fs::read_dir(tmp).into_iter().flatten().count();
-                assert_eq!(left, 0, "{trouble:?} at step {number}, {hit:?}");
+                assert_eq!(left, 0, "{error:?} at step {number}, {hit:?}");
             }
             if hit.is_none() {
                 assert!(number > 5, "{number}");

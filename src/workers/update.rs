@@ -2,15 +2,15 @@
 
 use std::time::SystemTime;
 
-use super::storage::{Storage, report};
+use super::storage::{Storage, log_failure};
 use crate::{
     index::{Snapshot, registry},
     maildir::{
-        Error, Kind, Maildir, Place,
-        message::{self, Deletion, Survivors},
+        Error, Kind, Maildir, Subdir,
+        message::{self, Deletion, SurvivorCheck},
         scan,
     },
-    proto::request::{Fault, Maildrop},
+    proto::request::{Failure, Maildrop},
 };
 
 /// Does all it can, and fails if the disk let any of it fail (RFC 1939 section 6), or a message is not what the
@@ -21,13 +21,13 @@ pub(super) fn update(
     snapshot: &Snapshot,
     delete: &[usize],
     seen: &[usize],
-) -> (registry::Done, Result<(), Fault>) {
-    let mut done = registry::Done::default();
+) -> (registry::SessionChanges, Result<(), Failure>) {
+    let mut done = registry::SessionChanges::default();
     let mut result = Ok(());
-    let mut note = |error: Error| result = Err(report(&error));
-    let mut deletion = Deletion::begin(maildir, Survivors::of(delete.len(), snapshot.len()));
-    for wanted in delete.iter().filter_map(|message| snapshot.wanted(*message)) {
-        let listed = (wanted.place, wanted.name.into());
+    let mut note = |error: Error| result = Err(log_failure(&error));
+    let mut deletion = Deletion::begin(maildir, SurvivorCheck::cheapest(delete.len(), snapshot.len()));
+    for wanted in delete.iter().filter_map(|message| snapshot.message_ref(*message)) {
+        let listed = (wanted.subdir, wanted.name.into());
         match deletion.delete(wanted) {
             Ok(named) => {
                 done.gone.extend(named.filter(|named| *named != listed));
@@ -40,18 +40,18 @@ pub(super) fn update(
         }
     }
     deletion.finish().map_or_else(&mut note, |names| done.gone.extend(names));
-    for wanted in seen.iter().filter_map(|message| snapshot.wanted(*message)) {
+    for wanted in seen.iter().filter_map(|message| snapshot.message_ref(*message)) {
         match message::mark_seen(maildir, wanted) {
             Ok(named) => done.touched.extend(named),
             Err(error) if error.kind() == Kind::Changed => {} // nobody has read what is there now
             Err(error) => note(error),
         }
-        done.touched.push((wanted.place, wanted.name.into()));
+        done.touched.push((wanted.subdir, wanted.name.into()));
     }
-    for place in Place::BOTH {
+    for place in Subdir::ALL {
         maildir.sync(place).unwrap_or_else(&mut note);
     }
-    done.seen = scan::times(maildir).ok().map(|times| (times, scan::is_young(&times, SystemTime::now())));
-    done.mark = storage.watcher.mark();
+    done.seen = scan::dir_times(maildir).ok().map(|times| (times, scan::is_racy(&times, SystemTime::now())));
+    done.barrier = storage.watcher.create_barrier();
     (done, result)
 }

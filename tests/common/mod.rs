@@ -249,7 +249,7 @@ impl Maildir {
         let mut files: Vec<PathBuf> = dir.map(|entry| entry.unwrap().path()).collect();
         files.sort_by(|a, b| {
             let name = |path: &PathBuf| path.file_name().unwrap().as_bytes().to_vec();
-            restante::maildir::name::order(&name(a)).cmp(&restante::maildir::name::order(&name(b)))
+            restante::maildir::name::sort_key(&name(a)).cmp(&restante::maildir::name::sort_key(&name(b)))
         });
         files
     }

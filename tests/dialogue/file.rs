@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use restante::{limits::Span, transcript::LeftOut};
+use restante::{limits::Span, transcript::ElidedData};
 
 use super::{
     play::Way,
@@ -57,20 +57,20 @@ pub(crate) enum Act {
 
 /// What is wrong, and in which line.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
+pub(crate) struct Problem {
     pub(crate) line: usize,
     pub(crate) what: String,
 }
 
 impl Dialogue {
     /// Reads a file. `service` is what its directory says; without one the file has to say it.
-    pub(crate) fn read(source: &str, service: Option<Service>) -> Result<Self, Failure> {
+    pub(crate) fn read(source: &str, service: Option<Service>) -> Result<Self, Problem> {
         let mut world = World::new(service.unwrap_or(Service::Smtp));
         let mut known = service.is_some();
         let mut ways = Way::ALL.to_vec();
         let (mut head, mut items, mut above) = (Vec::new(), Vec::new(), Vec::new());
         for (line, text) in (1..).zip(source.lines()) {
-            let fail = |what: String| Failure { line, what };
+            let fail = |what: String| Problem { line, what };
             if line == 1 && !is_sentence(text) {
                 return Err(fail("the first line is not a comment that says what this shows".into()));
             } else if let Some((key, value)) = text.strip_prefix("= ").and_then(|text| text.split_once(' ')) {
@@ -99,7 +99,7 @@ impl Dialogue {
         let says = |item: &Item| matches!(&item.what, What::Session(text) if text.starts_with("S:"));
         if !items.iter().any(says) || !known {
             let what = if known { "there is no S: line" } else { "there is no protocol" };
-            return Err(Failure { line: 1, what: what.into() });
+            return Err(Problem { line: 1, what: what.into() });
         }
         Ok(Self { head, items, tail: above, world, ways })
     }
@@ -138,7 +138,9 @@ fn read_item(text: &str) -> Result<Option<What>, String> {
     Ok(Some(match (mark, text) {
         ("C:", _) => What::Client(format!("{rest}\r\n").into()),
         ("C|", _) => What::Client(text::unescaped(rest)?),
-        ("C~", _) => What::Client(LeftOut::stand_in(rest).ok_or(format!("{rest:?} tells of no octets"))?),
+        ("C~", _) => {
+            What::Client(ElidedData::reconstruct(rest).ok_or(format!("{rest:?} tells of no octets"))?)
+        }
         ("S:" | "S|" | "S~" | "? ", _) | (_, ". close" | ". abort" | ". secure") => {
             What::Session(text.trim_end().into())
         }

@@ -8,12 +8,12 @@ use restante::{
     proto::{
         Cx, Encryption, Patience, Renewal, Session, Step,
         buffer::{Inbox, Outbox},
-        request::Ask,
+        request::Request,
     },
 };
 
 use super::{
-    file::{Act, Dialogue, Failure, Item, What},
+    file::{Act, Dialogue, Item, Problem, What},
     text,
     world::{Service, World},
 };
@@ -51,12 +51,12 @@ impl Way {
 }
 
 /// Plays a dialogue, and finds the first difference between what it expects and what happens.
-pub(crate) fn check(dialogue: &Dialogue, way: Way) -> Result<(), Failure> {
+pub(crate) fn check(dialogue: &Dialogue, way: Way) -> Result<(), Problem> {
     Player::new(dialogue, way, false)?.play().map(|_| ())
 }
 
 /// Plays a dialogue, and writes it down with what happens.
-pub(crate) fn bless(dialogue: &Dialogue) -> Result<String, Failure> {
+pub(crate) fn bless(dialogue: &Dialogue) -> Result<String, Problem> {
     let happened = Player::new(dialogue, Way::Whole, true)?.play()?;
     let mut lines = dialogue.head.clone();
     for run in happened.chunk_by(|one, other| one == other) {
@@ -103,12 +103,12 @@ enum Phase {
 }
 
 impl<'a> Player<'a> {
-    fn new(dialogue: &'a Dialogue, way: Way, blessing: bool) -> Result<Self, Failure> {
+    fn new(dialogue: &'a Dialogue, way: Way, blessing: bool) -> Result<Self, Problem> {
         let world = dialogue.world.clone();
         Ok(Self {
             dialogue,
             way,
-            session: world.session().map_err(|what| Failure { line: 1, what })?,
+            session: world.session().map_err(|what| Problem { line: 1, what })?,
             world,
             inbox: Inbox::default(),
             outbox: Outbox::default(),
@@ -125,7 +125,7 @@ impl<'a> Player<'a> {
         })
     }
 
-    fn play(mut self) -> Result<Vec<String>, Failure> {
+    fn play(mut self) -> Result<Vec<String>, Problem> {
         if self.world.implicit_tls {
             self.session.secured(&Cx { now: now(self.now), directory: &self.world }, ENCRYPTION);
         }
@@ -169,7 +169,7 @@ impl<'a> Player<'a> {
     }
 
     /// The session said, asked or did this: it has to be what comes next.
-    fn said(&mut self, mut text: String) -> Result<(), Failure> {
+    fn said(&mut self, mut text: String) -> Result<(), Problem> {
         let expected = match self.upcoming() {
             Some(Item { what: What::Session(expected), .. }) => Some(expected),
             _ => None,
@@ -214,16 +214,16 @@ impl<'a> Player<'a> {
         session.take(within).find(|text| word(text))
     }
 
-    fn fail(&self, expected: &str, got: &str) -> Failure {
+    fn fail(&self, expected: &str, got: &str) -> Problem {
         let line =
             self.dialogue.items.get(self.next).or(self.dialogue.items.last()).map_or(1, |item| item.line);
-        Failure { line, what: format!("expected  {expected}\n    got       {got}") }
+        Problem { line, what: format!("expected  {expected}\n    got       {got}") }
     }
 
     // The client
 
     /// Sends what stands together, or more when pipelining, and lets the session act on every piece.
-    fn send(&mut self) -> Result<(), Failure> {
+    fn send(&mut self) -> Result<(), Problem> {
         if self.phase == Phase::Over {
             return Err(self.fail("a session that listens", "it is over"));
         }
@@ -278,7 +278,7 @@ impl<'a> Player<'a> {
     // The pump, as `conn` has it
 
     /// Steps until the session waits for something.
-    fn settle(&mut self) -> Result<(), Failure> {
+    fn settle(&mut self) -> Result<(), Problem> {
         for _ in 0..MOST_STEPS {
             match &self.phase {
                 Phase::Open => {
@@ -326,7 +326,7 @@ impl<'a> Player<'a> {
     }
 
     /// Does what a step wants.
-    fn take(&mut self, step: Step) -> Result<(), Failure> {
+    fn take(&mut self, step: Step) -> Result<(), Problem> {
         if matches!(step, Step::Abort) {
             self.outbox = Outbox::default();
             return self.over(". abort");
@@ -336,7 +336,7 @@ impl<'a> Player<'a> {
             Step::Again | Step::Idle => Phase::Open,
             Step::Pause(span) if span.is_zero() => Phase::Open,
             Step::Pause(span) => {
-                self.said(format!(". pause {}", text::span(span)))?;
+                self.said(format!(". pause {}", text::format_duration(span)))?;
                 Phase::Paused(self.now + span)
             }
             Step::Ask(ask) => return self.asked(&ask),
@@ -347,7 +347,7 @@ impl<'a> Player<'a> {
     }
 
     /// TLS begins, and with it the session. Nothing that came before may be left over.
-    fn secure(&mut self) -> Result<(), Failure> {
+    fn secure(&mut self) -> Result<(), Problem> {
         if !self.inbox.is_empty() {
             return Err(self.fail("nothing behind the command", &text::escaped(self.inbox.unread())));
         }
@@ -357,8 +357,8 @@ impl<'a> Player<'a> {
         Ok(())
     }
 
-    fn asked(&mut self, ask: &Ask) -> Result<(), Failure> {
-        let written = text::ask(ask, b"", false);
+    fn asked(&mut self, ask: &Request) -> Result<(), Problem> {
+        let written = text::format_request(ask, b"", false);
         let kind = written[2..].split(' ').next().unwrap_or_default();
         let mention = self.mentions(kind);
         let detail = mention.is_some_and(|text| text[2..].starts_with(&format!("{kind}+")));
@@ -378,7 +378,7 @@ impl<'a> Player<'a> {
     }
 
     /// Gives the answer that comes next in the file.
-    fn answer(&mut self, text: &str) -> Result<(), Failure> {
+    fn answer(&mut self, text: &str) -> Result<(), Problem> {
         if !matches!(self.phase, Phase::Waiting(_)) {
             return Err(self.fail("a session that waits for an answer", "it does not"));
         }
@@ -386,7 +386,7 @@ impl<'a> Player<'a> {
         self.give(text)
     }
 
-    fn give(&mut self, text: &str) -> Result<(), Failure> {
+    fn give(&mut self, text: &str) -> Result<(), Problem> {
         let answer = self.world.answer(text).map_err(|what| self.fail("an answer", &what))?;
         self.last_command = self.now;
         let cx = Cx { now: now(self.now), directory: &self.world };
@@ -395,10 +395,10 @@ impl<'a> Player<'a> {
     }
 
     /// Sends what waits, line by line.
-    fn flush(&mut self) -> Result<(), Failure> {
-        self.outbox.events();
-        self.wire.extend_from_slice(self.outbox.waiting());
-        self.outbox.sent(self.outbox.waiting().len());
+    fn flush(&mut self) -> Result<(), Problem> {
+        self.outbox.take_events();
+        self.wire.extend_from_slice(self.outbox.pending());
+        self.outbox.consume(self.outbox.pending().len());
         let wire = std::mem::take(&mut self.wire);
         let mut rest = wire.as_slice();
         while let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") {
@@ -412,14 +412,14 @@ impl<'a> Player<'a> {
         Ok(())
     }
 
-    fn over(&mut self, how: &str) -> Result<(), Failure> {
+    fn over(&mut self, how: &str) -> Result<(), Problem> {
         self.phase = Phase::Over;
         self.end_of_line()?;
         self.said(how.into())
     }
 
     /// Half a line that was sent before an end.
-    fn end_of_line(&mut self) -> Result<(), Failure> {
+    fn end_of_line(&mut self) -> Result<(), Problem> {
         match std::mem::take(&mut self.wire) {
             half if half.is_empty() => Ok(()),
             half => self.said(format!("S| {}", text::escaped(&half))),
@@ -441,7 +441,7 @@ impl<'a> Player<'a> {
 
     // What else happens
 
-    fn act(&mut self, act: Act) -> Result<(), Failure> {
+    fn act(&mut self, act: Act) -> Result<(), Problem> {
         self.pass();
         match act {
             Act::Idle => Ok(()),
@@ -462,7 +462,7 @@ impl<'a> Player<'a> {
         }
     }
 
-    fn wait(&mut self, span: Duration) -> Result<(), Failure> {
+    fn wait(&mut self, span: Duration) -> Result<(), Problem> {
         self.now += span;
         match self.phase {
             Phase::Paused(until) if until <= self.now => self.phase = Phase::Open,
@@ -489,7 +489,7 @@ impl<'a> Player<'a> {
 
 /// The moment, on both clocks: the session begins on 6 November 1994 at 08:49:37.
 pub(crate) fn now(steady: Duration) -> Now {
-    Now { steady, date: SystemTime::UNIX_EPOCH + Duration::from_secs(TODAY) + (steady - BEGIN) }
+    Now { monotonic: steady, wall: SystemTime::UNIX_EPOCH + Duration::from_secs(TODAY) + (steady - BEGIN) }
 }
 
 /// The steady time at which every session begins.

@@ -12,24 +12,24 @@ use std::{
 
 use restante::{
     limits::Limits,
-    logging::Caller,
+    logging::PeerInfo,
     net::{
-        certificate::Pair,
+        certificate::CertificatePair,
         socket::Stream,
-        tls::Tls,
+        tls::TlsConfig,
         transport::{Security, Transport},
     },
     proto::{
-        request::{Answer, Ask, ConnId, Directory, Fault, Lookup},
+        request::{ConnId, Directory, Failure, Lookup, Request, Response},
         smtp::address::Address,
     },
-    server::connection::{self, Conn},
+    server::connection::{self, Connection},
     transcript::Transcripts,
 };
 use rustls::{ClientConfig, ClientConnection};
 
 use super::{
-    file::{Act, Dialogue, Failure, What},
+    file::{Act, Dialogue, Problem, What},
     play::{BEGIN, Way, now},
     text,
     world::World,
@@ -41,15 +41,15 @@ use crate::{
 
 /// A certificate, and a client that trusts it.
 pub(crate) struct Seal {
-    tls: Rc<Tls>,
+    tls: Rc<TlsConfig>,
     config: Arc<ClientConfig>,
 }
 
 impl Seal {
     pub(crate) fn new() -> Self {
         let keys = Keys::make();
-        let pair = Pair { certificate: keys.certificate(), key: keys.key() };
-        let tls = Tls::start(pair, Duration::from_secs(3600)).unwrap();
+        let pair = CertificatePair { certificate: keys.certificate(), key: keys.key() };
+        let tls = TlsConfig::start(pair, Duration::from_secs(3600)).unwrap();
         Self { tls: Rc::new(tls), config: keys.trusted(BOTH) }
     }
 }
@@ -73,18 +73,18 @@ pub(crate) fn is_timeless(dialogue: &Dialogue) -> bool {
 }
 
 /// Plays a dialogue, and finds the first difference.
-pub(crate) fn check(dialogue: &Dialogue, seal: &Seal) -> Result<(), Failure> {
+pub(crate) fn check(dialogue: &Dialogue, seal: &Seal) -> Result<(), Problem> {
     play(dialogue, Player::new(dialogue, seal, None)?)
 }
 
 /// The same, and has it written down.
-pub(crate) fn record(dialogue: &Dialogue, seal: &Seal, transcripts: &Transcripts) -> Result<(), Failure> {
+pub(crate) fn record(dialogue: &Dialogue, seal: &Seal, transcripts: &Transcripts) -> Result<(), Problem> {
     play(dialogue, Player::new(dialogue, seal, Some(transcripts))?)
 }
 
-fn play(dialogue: &Dialogue, mut player: Player) -> Result<(), Failure> {
+fn play(dialogue: &Dialogue, mut player: Player) -> Result<(), Problem> {
     for item in &dialogue.items {
-        let fail = |what: String| Failure { line: item.line, what };
+        let fail = |what: String| Problem { line: item.line, what };
         match &item.what {
             What::Client(octets) => {
                 player.client.writer().write_all(octets).map_err(|e| fail(e.to_string()))?
@@ -102,7 +102,7 @@ fn play(dialogue: &Dialogue, mut player: Player) -> Result<(), Failure> {
     let Script { wrong, mentioned, .. } = player.script;
     let missing =
         mentioned.into_iter().next().map(|(line, expected, _)| (line, format!("never came: {expected}")));
-    wrong.or(missing).map_or(Ok(()), |(line, what)| Err(Failure { line, what }))
+    wrong.or(missing).map_or(Ok(()), |(line, what)| Err(Problem { line, what }))
 }
 
 /// The world of a dialogue, with the questions that it mentions and their answers.
@@ -129,9 +129,9 @@ impl Script {
         Self { world: dialogue.world.clone(), mentioned, wrong: None }
     }
 
-    fn answer(&mut self, ask: &Ask) -> Result<Answer, (usize, String)> {
+    fn answer(&mut self, ask: &Request) -> Result<Response, (usize, String)> {
         let kind = |text: &str| text[2..].split([' ', '+']).next().map(str::to_owned);
-        let plain = text::ask(ask, b"", false);
+        let plain = text::format_request(ask, b"", false);
         let next = self.mentioned.front().filter(|(_, text, _)| kind(text) == kind(&plain));
         let detail = next.is_some_and(|(_, text, _)| text.starts_with("? verify+"));
         let said = self.world.hear(ask, detail);
@@ -153,16 +153,16 @@ impl Directory for Script {
     }
 }
 
-impl connection::World for Script {
+impl connection::RequestHandler for Script {
     fn directory(&self) -> &dyn Directory {
         self
     }
 
-    fn ask(&mut self, _: ConnId, ask: Ask) -> Option<Answer> {
+    fn handle(&mut self, _: ConnId, ask: Request) -> Option<Response> {
         let answer = self.answer(&ask);
         Some(answer.unwrap_or_else(|wrong| {
             self.wrong.get_or_insert(wrong);
-            Answer::Failed(Fault::Broken)
+            Response::Failed(Failure::Broken)
         }))
     }
 }
@@ -170,7 +170,7 @@ impl connection::World for Script {
 /// Both ends of a connection.
 struct Player {
     script: Script,
-    conn: Conn,
+    conn: Connection,
     client: ClientConnection,
     socket: TcpStream,
     /// What the client has read and not looked at.
@@ -179,7 +179,7 @@ struct Player {
 }
 
 impl Player {
-    fn new(dialogue: &Dialogue, seal: &Seal, transcripts: Option<&Transcripts>) -> Result<Self, Failure> {
+    fn new(dialogue: &Dialogue, seal: &Seal, transcripts: Option<&Transcripts>) -> Result<Self, Problem> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, _) = listener.accept().unwrap();
@@ -188,12 +188,12 @@ impl Player {
         let stream = Stream::Tcp(mio::net::TcpStream::from_std(stream));
         let transport = Transport::new(stream, Security::Implicit(Rc::clone(&seal.tls)));
         let script = Script::new(dialogue);
-        let protocol = script.world.session().map_err(|what| Failure { line: 1, what })?;
-        let caller = Caller { id: ConnId(1), service: "smtp", peer: [127, 0, 0, 1].into() };
-        let mut conn = Conn::new(caller, transport, protocol, now(BEGIN));
+        let protocol = script.world.session().map_err(|what| Problem { line: 1, what })?;
+        let caller = PeerInfo { id: ConnId(1), service: "smtp", peer: [127, 0, 0, 1].into() };
+        let mut conn = Connection::new(caller, transport, protocol, now(BEGIN));
         if let Some(transcripts) = transcripts {
             let record = script.world.record(transcripts, ConnId(1), now(BEGIN));
-            conn.write_down(record.map_err(|what| Failure { line: 1, what })?);
+            conn.set_transcript(record.map_err(|what| Problem { line: 1, what })?);
         }
         Ok(Self { script, conn, client: session(&seal.config), socket, heard: Vec::new(), closed: false })
     }
@@ -203,7 +203,7 @@ impl Player {
         while self.client.wants_write() && !self.closed {
             self.client.write_tls(&mut self.socket).map_err(|e| e.to_string())?;
         }
-        self.conn.ready(true, true);
+        self.conn.set_readiness(true, true);
         self.conn.pump(&mut self.script, now(BEGIN), &Limits::default(), &mut [0; 4096]);
         match self.client.read_tls(&mut self.socket) {
             Ok(0) => self.closed = true,

@@ -1,12 +1,14 @@
 //! What a dialogue says beyond what transcripts do: the words of faults, and when two lines agree. How octets, asks
 //! and answers are written is told in `restante::transcript::format`.
 
-use restante::proto::request::Fault;
-pub(crate) use restante::transcript::format::{ask, escaped, span, unescaped, unquoted};
+use restante::proto::request::Failure;
+pub(crate) use restante::transcript::format::{
+    escaped, format_duration, format_request, unescaped, unquoted,
+};
 
 /// The words of an answer's fault.
-pub(crate) fn fault(word: &str) -> Result<Fault, String> {
-    use Fault::{
+pub(crate) fn fault(word: &str) -> Result<Failure, String> {
+    use Failure::{
         Broken, Busy, Changed, Crowded, Cut, Denied, Full, Gone, InUse, NoFolder, Quota, TooSoon, Unusable,
     };
     [Full, Quota, Broken, Unusable, InUse, TooSoon, NoFolder, Denied, Busy, Gone, Changed, Crowded, Cut]
@@ -16,7 +18,7 @@ pub(crate) fn fault(word: &str) -> Result<Fault, String> {
 }
 
 /// What became of one recipient: `ok`, or a fault.
-pub(crate) fn outcome(word: &str) -> Result<Option<Fault>, String> {
+pub(crate) fn outcome(word: &str) -> Result<Option<Failure>, String> {
     if word == "ok" { Ok(None) } else { fault(word).map(Some) }
 }
 

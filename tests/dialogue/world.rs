@@ -4,20 +4,20 @@ use std::{borrow::Cow, collections::HashMap, rc::Rc, sync::Arc};
 
 use restante::{
     clock::Now,
-    index::Logins,
+    index::LoginDelay,
     limits::{Limits, Span},
     proto::{
         Session,
         dot::LineEndings,
         factory::SessionFactory,
-        fault_injection::Faulty,
+        fault_injection::FaultySession,
         folder::Folder,
         pop3,
-        request::{Answer, Ask, ConnId, Destination, Directory, Fault, Lookup, Mailbox, Maildrop},
+        request::{ConnId, Destination, Directory, Failure, Lookup, Mailbox, Maildrop, Request, Response},
         smtp::{self, address::Address},
     },
-    transcript::{self, Record, Transcripts},
-    wire_size::octets,
+    transcript::{self, Recorder, Transcripts},
+    wire_size::wire_size,
 };
 use serde::de::{DeserializeOwned, IntoDeserializer, value};
 
@@ -59,7 +59,7 @@ pub(crate) struct World {
     chunk: usize,
     /// The message that comes in: what was spilled so far.
     body: Vec<u8>,
-    logins: Logins,
+    logins: LoginDelay,
     /// Whether the mailbox asked for may not be opened yet.
     too_soon: bool,
     /// Whether an address may ask for a fault.
@@ -97,7 +97,7 @@ impl World {
             messages: Vec::new(),
             chunk: 64 * 1024,
             body: Vec::new(),
-            logins: Logins::default(),
+            logins: LoginDelay::default(),
             too_soon: false,
             faults: false,
         }
@@ -125,8 +125,8 @@ impl World {
             "limit" => self.limit(value)?,
             "expire" => self.expire = Some(word(value)?),
             "logged_in" => {
-                self.logins = Logins::new(self.limits.pop3_login_delay.0);
-                self.logins.note(named(value)?, BEGIN);
+                self.logins = LoginDelay::new(self.limits.pop3_login_delay.0);
+                self.logins.record(named(value)?, BEGIN);
             }
             // `address`, `address/mailbox`, or `address/mailbox&mailbox:Folder`.
             "users" => self.users = words(),
@@ -161,11 +161,11 @@ impl World {
             }
             Service::Pop3 => Box::new(pop3::Pop3::new(Rc::new(self.pop3_rules()?))),
         };
-        Ok(if self.faults { Box::new(Faulty::new(session, Rc::default())) } else { session })
+        Ok(if self.faults { Box::new(FaultySession::new(session, Rc::default())) } else { session })
     }
 
     /// The transcript of such a session.
-    pub(crate) fn record(&self, transcripts: &Transcripts, id: ConnId, now: Now) -> Result<Record, String> {
+    pub(crate) fn record(&self, transcripts: &Transcripts, id: ConnId, now: Now) -> Result<Recorder, String> {
         let factory: Box<dyn SessionFactory> = match self.service {
             Service::Smtp => Box::new(smtp::Factory::new(self.smtp_rules()?)),
             Service::Pop3 => Box::new(pop3::Factory::new(self.pop3_rules()?)),
@@ -173,12 +173,12 @@ impl World {
         let factory = &*factory;
         let (peer, listener) = ("192.0.2.1:1".parse().unwrap(), "192.0.2.2:25".into());
         let beginning =
-            transcript::Beginning { id, name: "test", peer, listener, factory, implicit_tls: true };
+            transcript::SessionInfo { id, name: "test", peer, listener, factory, implicit_tls: true };
         Ok(transcripts.begin(&beginning, now))
     }
 
-    fn smtp_rules(&self) -> Result<smtp::Rules, String> {
-        Ok(smtp::Rules {
+    fn smtp_rules(&self) -> Result<smtp::SessionConfig, String> {
+        Ok(smtp::SessionConfig {
             hostname: self.hostname.clone(),
             line_endings: self.line_endings,
             persona: self.persona.as_deref().map_or(Ok(smtp::Persona::default()), word)?,
@@ -188,67 +188,71 @@ impl World {
         })
     }
 
-    fn pop3_rules(&self) -> Result<pop3::Rules, String> {
-        Ok(pop3::Rules {
+    fn pop3_rules(&self) -> Result<pop3::SessionConfig, String> {
+        Ok(pop3::SessionConfig {
             hostname: self.hostname.clone(),
             line_endings: self.line_endings,
             persona: self.persona.as_deref().map_or(Ok(pop3::Persona::default()), word)?,
             expire: self.expire,
             stls: self.tls,
-            plaintext_auth: self.policy.auth != smtp::AuthRule::UnderTls,
+            plaintext_auth: self.policy.auth != smtp::AuthPolicy::UnderTls,
             limits: self.limits.clone(),
             pedantic: self.pedantic,
         })
     }
 
     /// Notes what an ask does to the message that comes in, and writes it down.
-    pub(crate) fn hear(&mut self, ask: &Ask, detail: bool) -> String {
+    pub(crate) fn hear(&mut self, ask: &Request, detail: bool) -> String {
         match ask {
-            Ask::Begin | Ask::Discard => self.body.clear(),
-            Ask::Spill { bytes, .. } | Ask::Deliver { bytes, .. } => self.body.extend_from_slice(bytes),
-            Ask::Open { mailbox, now } => self.too_soon = !self.logins.allow(mailbox, *now),
+            Request::Begin | Request::Discard => self.body.clear(),
+            Request::Spill { bytes, .. } | Request::Deliver { bytes, .. } => {
+                self.body.extend_from_slice(bytes)
+            }
+            Request::Open { mailbox, now } => self.too_soon = !self.logins.is_allowed(mailbox, *now),
             _ => {}
         }
-        text::ask(ask, &self.body, detail)
+        text::format_request(ask, &self.body, detail)
     }
 
     /// The answer to an ask that a dialogue need not mention.
-    pub(crate) fn routine(&self, ask: &Ask) -> Option<Answer> {
+    pub(crate) fn routine(&self, ask: &Request) -> Option<Response> {
         match ask {
-            Ask::Room { .. } | Ask::Begin | Ask::Spill { .. } | Ask::Discard => Some(Answer::Ready),
-            Ask::Read { message, from } => {
+            Request::Room { .. } | Request::Begin | Request::Spill { .. } | Request::Discard => {
+                Some(Response::Ready)
+            }
+            Request::Read { message, from } => {
                 let content = &self.messages.get(*message)?.content;
                 let from = usize::try_from(*from).ok().filter(|from| *from <= content.len())?;
                 let to = content.len().min(from + self.chunk);
-                Some(Answer::Chunk { bytes: content[from..to].to_vec(), last: to == content.len() })
+                Some(Response::Chunk { bytes: content[from..to].to_vec(), last: to == content.len() })
             }
-            Ask::Open { .. } if self.too_soon => Some(Answer::Failed(Fault::TooSoon)),
+            Request::Open { .. } if self.too_soon => Some(Response::Failed(Failure::TooSoon)),
             _ => None,
         }
     }
 
     /// The answer that stands behind `!`.
-    pub(crate) fn answer(&mut self, text: &str) -> Result<Answer, String> {
+    pub(crate) fn answer(&mut self, text: &str) -> Result<Response, String> {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         Ok(match (word, rest) {
-            ("ready", "") => Answer::Ready,
-            ("delivered", "") => Answer::Delivered,
+            ("ready", "") => Response::Ready,
+            ("delivered", "") => Response::Delivered,
             ("partly", faults) => {
-                Answer::Partly(faults.split_whitespace().map(text::outcome).collect::<Result<_, _>>()?)
+                Response::Partly(faults.split_whitespace().map(text::outcome).collect::<Result<_, _>>()?)
             }
-            ("updated", "") => Answer::Updated,
-            ("welcome", mailbox) => Answer::Welcome(named(mailbox)?),
-            ("opened", "") => Answer::Opened(Arc::new(Messages(self.messages.clone()))),
+            ("updated", "") => Response::Updated,
+            ("welcome", mailbox) => Response::Welcome(named(mailbox)?),
+            ("opened", "") => Response::Opened(Arc::new(Messages(self.messages.clone()))),
             ("opened", sizes) => {
                 let Messages(messages) = Messages::of_sizes(sizes)?;
                 self.messages.clone_from(&messages);
-                Answer::Opened(Arc::new(Messages(messages)))
+                Response::Opened(Arc::new(Messages(messages)))
             }
-            ("denied", after) => Answer::Denied { after: after.parse::<Span>()?.0 },
-            ("failed", fault) => Answer::Failed(text::fault(fault)?),
+            ("denied", after) => Response::Denied { after: after.parse::<Span>()?.0 },
+            ("failed", fault) => Response::Failed(text::fault(fault)?),
             ("chunk", chunk) => match text::unquoted(chunk)? {
-                (bytes, "") => Answer::Chunk { bytes, last: false },
-                (bytes, "last") => Answer::Chunk { bytes, last: true },
+                (bytes, "") => Response::Chunk { bytes, last: false },
+                (bytes, "last") => Response::Chunk { bytes, last: true },
                 (_, other) => return Err(format!("{other:?} behind a chunk")),
             },
             _ => return Err(format!("{text:?} is not an answer")),
@@ -256,12 +260,12 @@ impl World {
     }
 
     /// The answer that a blessed dialogue gets where it has none.
-    pub(crate) fn good_answer(ask: &Ask) -> String {
+    pub(crate) fn good_answer(ask: &Request) -> String {
         match ask {
-            Ask::Deliver { .. } => "delivered".into(),
-            Ask::Verify { .. } => "welcome bob@here.test".into(),
-            Ask::Open { .. } => "opened".into(),
-            Ask::Update { .. } => "updated".into(),
+            Request::Deliver { .. } => "delivered".into(),
+            Request::Verify { .. } => "welcome bob@here.test".into(),
+            Request::Open { .. } => "opened".into(),
+            Request::Update { .. } => "updated".into(),
             _ => "ready".into(),
         }
     }
@@ -294,7 +298,7 @@ impl Directory for World {
         self.sends.get(&who).copied().unwrap_or_else(found)
     }
 
-    fn sent_copy(&self, user: &Mailbox) -> bool {
+    fn wants_sent_copy(&self, user: &Mailbox) -> bool {
         !self.keeps_no_copy.contains(&user.to_string())
     }
 
@@ -307,7 +311,7 @@ impl Directory for World {
 fn destinations(names: &str) -> Lookup {
     let destination = |name: &str| {
         let (mailbox, folder) = name.split_once(':').unwrap_or((name, ""));
-        Some(Destination { mailbox: Mailbox::named(mailbox)?, folder: Folder::named(folder) })
+        Some(Destination { mailbox: Mailbox::named(mailbox)?, folder: Folder::from_name(folder) })
     };
     let to: Vec<Destination> = names.split('&').filter_map(destination).collect();
     if to.is_empty() { Lookup::Unknown } else { Lookup::Local(to.into()) }
@@ -359,7 +363,7 @@ impl Maildrop for Messages {
         Cow::Borrowed(&self.0[message].unique_id)
     }
 
-    fn delivered(&self, message: usize) -> u64 {
+    fn delivered_at(&self, message: usize) -> u64 {
         self.0[message].delivered
     }
 }
@@ -382,7 +386,7 @@ impl Message {
     fn read(text: &str) -> Result<Self, String> {
         let (unique_id, content) = text.split_once(' ').ok_or("a message has a unique id and a content")?;
         let (content, rest) = text::unquoted(content)?;
-        let octets = octets(&content);
+        let octets = wire_size(&content);
         let mut message = Self { unique_id: unique_id.into(), content, octets, delivered: TODAY };
         match rest.split_once('=') {
             None if rest.is_empty() => {}
@@ -401,7 +405,7 @@ fn named(mailbox: &str) -> Result<Mailbox, String> {
     let (name, folder) =
         mailbox.split_once("/.").map_or((mailbox, None), |(name, folder)| (name, Some(folder)));
     let named = || match (Mailbox::named(name)?, folder) {
-        (mailbox, Some(folder)) => Some(mailbox.in_folder(Folder::named(folder)?)),
+        (mailbox, Some(folder)) => Some(mailbox.in_folder(Folder::from_name(folder)?)),
         (mailbox, None) => Some(mailbox),
     };
     named().ok_or_else(|| format!("{mailbox:?} can't be the name of a mailbox"))

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use restante::{client::{Place, Route, Security, Tls, Trouble, Trust, pop3::Pop3, smtp::{Needs, Reply, Smtp}, display, strings::Language}, proto::request::Secret};
+use restante::{client::{ServerAddr, ConnectOptions, Security, Tls, ClientError, Trust, pop3::Pop3, smtp::{MessageRequirements, Reply, Smtp}, display, strings::Language}, proto::request::Secret};
 
 use super::owned;
 use crate::{
@@ -51,9 +51,9 @@ fn run(data: &[u8]) {
         server.say.send(input.0.to_vec()).expect("the thread of the server");
         let done = if pop3 { retrieve(server, input.0) } else { send(server, input.0) };
         match done {
-            Err(Trouble::Unreachable(_, error)) => panic!("no way to loopback: {error}"),
-            Err(trouble) => {
-                assert!(!display::line(&trouble.tell(Language::English)).chars().any(is_harmful))
+            Err(ClientError::Unreachable(_, error)) => panic!("no way to loopback: {error}"),
+            Err(error) => {
+                assert!(!display::printable_line(&error.describe(Language::English)).chars().any(is_harmful))
             }
             Ok(()) => {}
         }
@@ -61,12 +61,12 @@ fn run(data: &[u8]) {
     });
 }
 
-fn send(server: &Server, said: &[u8]) -> Result<(), Trouble> {
+fn send(server: &Server, said: &[u8]) -> Result<(), ClientError> {
     let mut smtp = Smtp::open(&server.route, Some("client.test"), None)?;
     let message = b"Subject: x\n\n.\ntext";
     let login = smtp.log_in("bob", &Secret::new("secret"));
     login.iter().for_each(|reply| is_reply(reply, said));
-    let mail = smtp.mail("a@far.test", &Needs::of(message, ["u@here.test"]))?;
+    let mail = smtp.mail("a@far.test", &MessageRequirements::for_message(message, ["u@here.test"]))?;
     is_reply(&mail, said);
     is_reply(&smtp.recipient("u@here.test")?, said);
     is_reply(&smtp.data(message)?, said);
@@ -88,9 +88,9 @@ fn is_reply(reply: &Reply, said: &[u8]) {
     assert!(text <= 3 * said.len() && !reply.lines.iter().any(|line| line.contains('\n')));
 }
 
-fn retrieve(server: &Server, said: &[u8]) -> Result<(), Trouble> {
+fn retrieve(server: &Server, said: &[u8]) -> Result<(), ClientError> {
     let mut pop3 = Pop3::open(&server.route, None)?;
-    pop3.speak("fr")?;
+    pop3.set_language("fr")?;
     pop3.log_in("bob", &Secret::new("secret"))?;
     let listed = pop3.list()?;
     let ids = pop3.unique_ids()?;
@@ -106,7 +106,7 @@ fn retrieve(server: &Server, said: &[u8]) -> Result<(), Trouble> {
 
 /// Answers one connection after another, each with octets that it is told, whatever it is asked.
 struct Server {
-    route: Route,
+    route: ConnectOptions,
     say: Sender<Vec<u8>>,
     /// The connection is over.
     said: Receiver<()>,
@@ -127,9 +127,9 @@ impl Server {
                 over.send(()).expect("the thread of the client");
             }
         });
-        let tls = Tls::new(&Trust::Anybody).expect("what TLS begins with");
-        let place = Place { host: Ipv4Addr::LOCALHOST.to_string(), port };
-        let route = Route { place, security: Security::None, tls, patience: Duration::from_secs(5) };
+        let tls = Tls::new(&Trust::AnyCertificate).expect("what TLS begins with");
+        let place = ServerAddr { host: Ipv4Addr::LOCALHOST.to_string(), port };
+        let route = ConnectOptions { server: place, security: Security::None, tls, timeout: Duration::from_secs(5) };
         Self { route, say, said }
     }
 }

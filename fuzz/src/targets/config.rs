@@ -27,12 +27,12 @@ fn run(data: &[u8]) {
     let path = scratch::file("restante.toml", data);
     match Config::load(&path) {
         Ok(config) => {
-            let doubts: Vec<String> = config.doubts().collect();
+            let doubts: Vec<String> = config.warnings().collect();
             let written = config.effective();
             let again = Config::load(&scratch::file("restante.toml", written.as_bytes()));
             let again = again.unwrap_or_else(|error| panic!("{error}\n{written}"));
             assert_eq!(again, config, "{written}");
-            assert_eq!(again.doubts().collect::<Vec<_>>(), doubts);
+            assert_eq!(again.warnings().collect::<Vec<_>>(), doubts);
         }
         Err(error) => {
             let told = error.to_string();

@@ -1,7 +1,7 @@
 //! Message data on the wire. The end is where the RFC has it and nowhere else, whatever the pieces are; what is put on
 //! the wire comes off it as it was; and nobody who reads it more leniently sees another end.
 
-use restante::{wire_size::octets, proto::dot::{Decoder, Encoder, LineEndings}};
+use restante::{wire_size::wire_size, proto::dot::{Decoder, Encoder, LineEndings}};
 
 use super::owned;
 use crate::{Target, bytes::Bytes};
@@ -70,7 +70,7 @@ fn decoded(endings: LineEndings, wire: &[u8], size: usize) -> Decoded {
     for piece in wire.chunks(size) {
         read += decoder.decode(piece, &mut stored);
     }
-    Decoded { stored, read, ended: decoder.ended(), bare: decoder.saw_bare() }
+    Decoded { stored, read, ended: decoder.ended(), bare: decoder.saw_bare_line_end() }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ struct Encoded {
 fn encode(message: &[u8], size: usize) {
     let whole = encoded(message, message.len().max(1));
     assert_eq!(whole, encoded(message, size), "it depends on the pieces");
-    assert_eq!(whole.octets, octets(message), "RETR announces another size");
+    assert_eq!(whole.octets, wire_size(message), "RETR announces another size");
     let read = decoded(LineEndings::Strict, &whole.wire, size);
     assert_eq!((read.ended, read.read), (true, whole.wire.len()), "it ends somewhere else");
     assert_eq!(read.stored, with_lf(message));
@@ -94,7 +94,7 @@ fn top(message: &[u8], size: usize, whole: &[u8]) {
     for lines in [0, 1, u64::MAX] {
         let (mut encoder, mut wire) = (Encoder::top(lines), Vec::new());
         message.chunks(size).for_each(|piece| encoder.encode(piece, &mut wire));
-        encoder.finish(&mut wire);
+        encoder.finish_message(&mut wire);
         if lines == u64::MAX {
             assert_eq!(wire, whole);
         }
@@ -106,7 +106,7 @@ fn top(message: &[u8], size: usize, whole: &[u8]) {
 fn encoded(message: &[u8], size: usize) -> Encoded {
     let (mut encoder, mut wire) = (Encoder::whole(), Vec::new());
     message.chunks(size).for_each(|piece| encoder.encode(piece, &mut wire));
-    let octets = encoder.finish(&mut wire);
+    let octets = encoder.finish_message(&mut wire);
     Encoded { wire, octets }
 }
 

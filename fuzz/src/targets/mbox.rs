@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use restante::{maildir::{Maildir, Spool, name}, tools::mbox::{Error, Format, FromLine, Import, Sink, cut, export}};
+use restante::{maildir::{Maildir, Spool, name}, tools::mbox::{Error, Format, FromLine, Import, MessageSink, parse, export}};
 
 use super::owned;
 use crate::{
@@ -41,7 +41,7 @@ struct Cut {
     messages: Vec<(u64, Option<i64>, Vec<u8>, Option<u64>)>,
 }
 
-impl Sink for Cut {
+impl MessageSink for Cut {
     fn begin(&mut self, from: &FromLine, at: u64) -> Result<(), Error> {
         let open = self.messages.last().is_some_and(|(.., end)| end.is_none());
         assert!(!open, "a message begins in another");
@@ -67,7 +67,7 @@ impl Sink for Cut {
 fn cut_apart(mbox: &[u8], format: Format, size: usize) {
     let cut_in = |size| {
         let mut messages = Cut::default();
-        let end = cut(Pieces::of(mbox, size), format, 0, &mut messages).map_err(|error| error.to_string());
+        let end = parse(Pieces::of(mbox, size), format, 0, &mut messages).map_err(|error| error.to_string());
         (messages, end)
     };
     let (whole, end) = cut_in(mbox.len().max(1));
@@ -84,7 +84,7 @@ fn cut_apart(mbox: &[u8], format: Format, size: usize) {
 /// Messages, parted by octets 0xff, through an mbox into another mailbox.
 fn there_and_back(data: &[u8]) {
     let spool = Spool::open(&scratch::fresh("mbox")).expect("a spool");
-    let [from, to] = ["from", "to"].map(|name| spool.maildir_or_new(name).expect("a mailbox"));
+    let [from, to] = ["from", "to"].map(|name| spool.open_or_create_maildir(name).expect("a mailbox"));
     for (number, message) in data.split(|octet| *octet == 0xff).take(MESSAGES).enumerate() {
         let (place, flags) = [("new", ""), ("cur", ":2,"), ("cur", ":2,FRS"), ("cur", ":2,T")][number % 4];
         let path = from.path().join(place).join(format!("{}.M0.x{flags}", 1_700_000_000 + number));

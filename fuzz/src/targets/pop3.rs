@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use restante::{clock::Now, limits::Limits, wire_size::octets, proto::{Cx, Encryption, Session, Step, request::{Answer, Ask, Directory, Fault, Lookup, Mailbox, Maildrop}, buffer::{Inbox, Outbox}, dot::LineEndings, pop3::{Expire, Persona, Pop3, Rules}, sasl, smtp::address::Address}};
+use restante::{clock::Now, limits::Limits, wire_size::wire_size, proto::{Cx, Encryption, Session, Step, request::{Response, Request, Directory, Failure, Lookup, Mailbox, Maildrop}, buffer::{Inbox, Outbox}, dot::LineEndings, pop3::{Expire, Persona, Pop3, SessionConfig}, sasl, smtp::address::Address}};
 
 use crate::{
     Target,
@@ -25,17 +25,17 @@ const MODES: [LineEndings; 3] = [LineEndings::Strict, LineEndings::Normalise, Li
 const EXPIRE: [Option<Expire>; 4] =
     [None, Some(Expire::Never), Some(Expire::Retrieved), Some(Expire::Days(30))];
 const PERSONAS: [Persona; 4] = [Persona::Modern, Persona::Rfc1939, Persona::Rfc1460, Persona::Rfc1081];
-const FAULTS: [Fault; 10] = [
-    Fault::Broken,
-    Fault::Busy,
-    Fault::Changed,
-    Fault::Crowded,
-    Fault::Cut,
-    Fault::Denied,
-    Fault::Gone,
-    Fault::NoFolder,
-    Fault::TooSoon,
-    Fault::Unusable,
+const FAULTS: [Failure; 10] = [
+    Failure::Broken,
+    Failure::Busy,
+    Failure::Changed,
+    Failure::Crowded,
+    Failure::Cut,
+    Failure::Denied,
+    Failure::Gone,
+    Failure::NoFolder,
+    Failure::TooSoon,
+    Failure::Unusable,
 ];
 
 /// Bits of the fourth octet.
@@ -84,14 +84,14 @@ impl Maildrop for Messages {
     }
 
     fn octets(&self, message: usize) -> u64 {
-        octets(MESSAGES[message].as_bytes())
+        wire_size(MESSAGES[message].as_bytes())
     }
 
     fn unique_id(&self, message: usize) -> Cow<'_, str> {
         format!("uid-{message}").into()
     }
 
-    fn delivered(&self, _: usize) -> u64 {
+    fn delivered_at(&self, _: usize) -> u64 {
         0
     }
 }
@@ -112,7 +112,7 @@ fn run(data: &[u8]) {
     let (fault, at, size) = (input.choose(&FAULTS), input.octet(), usize::from(input.octet()).max(1));
     // The clock stands still: no wait for a mailbox that is locked.
     let wait = "0s".parse().expect("a span");
-    let rules = Rules {
+    let rules = SessionConfig {
         hostname: "mx.test".into(),
         line_endings,
         persona,
@@ -152,21 +152,21 @@ struct Outcome {
 }
 
 struct Play {
-    rules: Rules,
+    rules: SessionConfig,
     /// The ask that fails, and how.
-    fault: Option<(usize, Fault)>,
+    fault: Option<(usize, Failure)>,
 }
 
 impl Play {
     fn with<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
-        let now = Now { steady: Duration::ZERO, date: SystemTime::UNIX_EPOCH };
+        let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
         let cx = Cx { now, directory: &Nobody };
         let (mut inbox, mut out) = (Inbox::default(), Outbox::default());
         let mut session = Pop3::new(Rc::new(self.rules.clone()));
         let (mut outcome, mut asked) = (Outcome::default(), 0);
         session.greet(&cx, &mut out);
-        outcome.said.extend_from_slice(out.waiting());
-        out.sent(out.waiting().len());
+        outcome.said.extend_from_slice(out.pending());
+        out.consume(out.pending().len());
         for piece in pieces {
             inbox.push(piece);
             let mut step = session.step(&cx, &mut inbox, &mut out);
@@ -175,16 +175,16 @@ impl Play {
                     (outcome.over, outcome.aborted) = (true, true);
                     return outcome;
                 }
-                outcome.said.extend_from_slice(out.waiting());
-                out.sent(out.waiting().len());
+                outcome.said.extend_from_slice(out.pending());
+                out.consume(out.pending().len());
                 step = match step {
                     Step::Again | Step::Pause(_) => session.step(&cx, &mut inbox, &mut out),
                     Step::Ask(ask) => {
                         let fault = self.fault.filter(|(at, _)| *at == asked).map(|(_, fault)| fault);
                         asked += 1;
-                        outcome.cut |= fault.is_some() && matches!(ask, Ask::Read { from: 1.., .. });
+                        outcome.cut |= fault.is_some() && matches!(ask, Request::Read { from: 1.., .. });
                         let answer = answer(ask, &mut outcome);
-                        session.answer(&cx, fault.map_or(answer, Answer::Failed), &mut out)
+                        session.answer(&cx, fault.map_or(answer, Response::Failed), &mut out)
                     }
                     Step::Idle => break,
                     Step::Secure => {
@@ -246,19 +246,19 @@ impl Play {
     }
 }
 
-fn answer(ask: Ask, outcome: &mut Outcome) -> Answer {
+fn answer(ask: Request, outcome: &mut Outcome) -> Response {
     match ask {
-        Ask::Verify { .. } => Answer::Welcome(Mailbox::named("bob").expect("the name of a mailbox")),
-        Ask::Open { .. } => Answer::Opened(Arc::new(Messages)),
-        Ask::Read { message, from } => {
+        Request::Verify { .. } => Response::Welcome(Mailbox::named("bob").expect("the name of a mailbox")),
+        Request::Open { .. } => Response::Opened(Arc::new(Messages)),
+        Request::Read { message, from } => {
             let rest = &MESSAGES[message].as_bytes()[from as usize..];
             let (bytes, after) = rest.split_at(rest.len().min(5));
-            Answer::Chunk { bytes: bytes.to_vec(), last: after.is_empty() }
+            Response::Chunk { bytes: bytes.to_vec(), last: after.is_empty() }
         }
-        Ask::Update { delete, seen } => {
+        Request::Update { delete, seen } => {
             assert_eq!(outcome.update, None, "one update ends a session");
             outcome.update = Some((delete, seen));
-            Answer::Updated
+            Response::Updated
         }
         other => panic!("a POP3 session has no use for {other:?}"),
     }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use restante::net::proxy_protocol::{Header, LONGEST, parse};
+use restante::net::proxy_protocol::{Header, MAX_HEADER, parse};
 
 use super::owned;
 use crate::Target;
@@ -34,17 +34,17 @@ fn run(data: &[u8]) {
             Header::Partial => {}
             _ => assert_eq!(now, before, "octet {end} has changed it"),
         }
-        if let Header::Whole { length, .. } = now {
-            assert!((1..=LONGEST).contains(&length) && length <= end);
+        if let Header::Complete { length, .. } = now {
+            assert!((1..=MAX_HEADER).contains(&length) && length <= end);
             assert!(before != Header::Partial || length == end, "it was whole before");
         }
         before = now;
     }
     assert_eq!(whole, before);
-    if let Header::Whole { client: Some(client), .. } = whole {
+    if let Header::Complete { client: Some(client), .. } = whole {
         assert_eq!(client.ip(), client.ip().to_canonical());
         for header in [version_1(client), version_2(client)] {
-            assert_eq!(parse(&header), Header::Whole { client: Some(client), length: header.len() });
+            assert_eq!(parse(&header), Header::Complete { client: Some(client), length: header.len() });
         }
     }
 }

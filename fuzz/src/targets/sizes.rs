@@ -6,7 +6,7 @@ use std::{
     fs,
 };
 
-use restante::maildir::{Maildir, Spool, scan::Stamp, size_cache::{FILE, Sizes, count}};
+use restante::maildir::{Maildir, Spool, scan::FileVersion, size_cache::{FILE, SizeCache, count_records}};
 
 use super::owned;
 use crate::{Target, bytes::Bytes, scratch};
@@ -36,7 +36,7 @@ struct Model {
 
 fn run(data: &[u8]) {
     let spool = Spool::open(&scratch::directory().join("sizes")).expect("a spool");
-    let maildir = spool.maildir_or_new("box").expect("a mailbox");
+    let maildir = spool.open_or_create_maildir("box").expect("a mailbox");
     let file = maildir.path().join(FILE);
     let _ = fs::remove_file(&file); // the first time there is none
     let (mut input, mut model) = (Bytes(data), Model::default());
@@ -64,8 +64,8 @@ fn run(data: &[u8]) {
             }
             4 => learn(&maildir, &mut model, u64::from(at)..=u64::from(at) + 300, by),
             5 => {
-                let live: Vec<Stamp> = (0..u64::from(at)).map(stamp).collect();
-                Sizes::load(&maildir).save(&maildir, Some(&live));
+                let live: Vec<FileVersion> = (0..u64::from(at)).map(stamp).collect();
+                SizeCache::load(&maildir).save(&maildir, Some(&live));
                 model.certain.retain(|inode, _| *inode < u64::from(at));
             }
             _ => {}
@@ -75,11 +75,11 @@ fn run(data: &[u8]) {
 }
 
 fn learn(maildir: &Maildir, model: &mut Model, inodes: impl Iterator<Item = u64>, by: u8) {
-    let mut sizes = Sizes::load(maildir);
+    let mut sizes = SizeCache::load(maildir);
     for inode in inodes {
         // What is possible of 200 bytes: up to twice as many.
         let octets = 200 + (u64::from(by) + inode) % 200;
-        sizes.learn(stamp(inode), octets);
+        sizes.insert(stamp(inode), octets);
         model.learnt.entry(inode).or_default().insert(octets);
         model.certain.insert(inode, octets);
     }
@@ -93,7 +93,7 @@ fn damage(file: &std::path::Path, content: &[u8], model: &mut Model) {
 }
 
 fn holds(maildir: &Maildir, model: &Model) {
-    let sizes = Sizes::load(maildir);
+    let sizes = SizeCache::load(maildir);
     for (inode, learnt) in &model.learnt {
         let told = sizes.get(&stamp(*inode));
         assert!(told.is_none_or(|told| learnt.contains(&told)), "{inode}: {told:?} was never learnt");
@@ -101,14 +101,14 @@ fn holds(maildir: &Maildir, model: &Model) {
             assert_eq!(told, Some(*certain), "{inode} is forgotten");
         }
     }
-    assert_eq!(sizes.get(&Stamp { bytes: 201, ..stamp(0) }), None, "of another file");
-    if let Ok((records, broken)) = count(maildir.root(), maildir.path()) {
+    assert_eq!(sizes.get(&FileVersion { bytes: 201, ..stamp(0) }), None, "of another file");
+    if let Ok((records, broken)) = count_records(maildir.root(), maildir.path()) {
         assert!(broken <= records);
     }
 }
 
-fn stamp(inode: u64) -> Stamp {
-    Stamp { inode, bytes: 200, modified: (inode.cast_signed(), 5) }
+fn stamp(inode: u64) -> FileVersion {
+    FileVersion { inode, bytes: 200, modified: (inode.cast_signed(), 5) }
 }
 
 /// Steps of one input: each reads the whole file.

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use restante::{clock::Now, limits::{Limits, Size}, proto::{Cx, Encryption, Session, Step, request::{Answer, Ask, Directory, Envelope, Fault, Lookup, Mailbox}, buffer::{Inbox, Outbox}, dot::LineEndings, sasl, smtp::{AuthRule, Kind, Persona, Policy, Rules, Smtp, address::Address}}};
+use restante::{clock::Now, limits::{Limits, Size}, proto::{Cx, Encryption, Session, Step, request::{Response, Request, Directory, Envelope, Failure, Lookup, Mailbox}, buffer::{Inbox, Outbox}, dot::LineEndings, sasl, smtp::{AuthPolicy, Kind, Persona, Policy, SessionConfig, Smtp, address::Address}}};
 
 use crate::{
     Target,
@@ -20,8 +20,8 @@ pub const TARGET: Target = Target { name: "smtp", run, seeds };
 
 const MODES: [LineEndings; 3] = [LineEndings::Strict, LineEndings::Normalise, LineEndings::Lenient];
 const KINDS: [Kind; 3] = [Kind::Smtp, Kind::Submission, Kind::Lmtp];
-const AUTH: [AuthRule; 3] = [AuthRule::Off, AuthRule::UnderTls, AuthRule::InClear];
-const FAULTS: [Fault; 4] = [Fault::Broken, Fault::Busy, Fault::Denied, Fault::Full];
+const AUTH: [AuthPolicy; 3] = [AuthPolicy::Off, AuthPolicy::UnderTls, AuthPolicy::InClear];
+const FAULTS: [Failure; 4] = [Failure::Broken, Failure::Busy, Failure::Denied, Failure::Full];
 
 /// Bits of the fourth octet.
 const STARTTLS: u8 = 1;
@@ -57,9 +57,9 @@ fn seeds() -> Vec<Vec<u8>> {
 
 /// What a session is and hears.
 struct Play {
-    rules: Rules,
+    rules: SessionConfig,
     /// The ask that fails, and how.
-    fault: Option<(usize, Fault)>,
+    fault: Option<(usize, Failure)>,
 }
 
 fn run(data: &[u8]) {
@@ -70,7 +70,7 @@ fn run(data: &[u8]) {
     let limits = Limits { body_in_memory: Size(512), message: Size(2048), ..Limits::for_development() };
     let policy = Policy { kind, auth, starttls: bits & STARTTLS != 0, trusted: bits & TRUSTED != 0 };
     let persona = if bits & RFC821 != 0 { Persona::Rfc821 } else { Persona::Modern };
-    let rules = Rules {
+    let rules = SessionConfig {
         hostname: "mx.test".into(),
         line_endings,
         persona,
@@ -135,7 +135,7 @@ struct Outcome {
 impl Play {
     fn with<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
         let mut session = Smtp::new(Rc::new(self.rules.clone()), [192, 0, 2, 1].into(), "c1".into());
-        let now = Now { steady: Duration::ZERO, date: SystemTime::UNIX_EPOCH };
+        let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
         let cx = Cx { now, directory: &Here };
         let (mut inbox, mut out, mut outcome) = (Inbox::default(), Outbox::default(), Outcome::default());
         let mut asked = 0;
@@ -149,7 +149,7 @@ impl Play {
                     Step::Close | Step::Abort => break 'pieces,
                     Step::Ask(ask) => {
                         // How often there is something to spill or discard depends on the pieces.
-                        let counts = !matches!(ask, Ask::Spill { .. } | Ask::Discard);
+                        let counts = !matches!(ask, Request::Spill { .. } | Request::Discard);
                         let fault =
                             self.fault.filter(|(at, _)| counts && *at == asked).map(|(_, fault)| fault);
                         asked += usize::from(counts);
@@ -168,7 +168,7 @@ impl Play {
             let longest = self.rules.limits.smtp_line.max(sasl::LINE);
             assert!(inbox.len() <= longest, "{} octets wait for their line end", inbox.len());
         }
-        outcome.replies = String::from_utf8(out.waiting().to_vec()).expect("replies are UTF-8");
+        outcome.replies = String::from_utf8(out.pending().to_vec()).expect("replies are UTF-8");
         outcome
     }
 
@@ -199,38 +199,38 @@ impl Play {
 }
 
 impl Outcome {
-    fn answer(&mut self, ask: Ask, fault: Option<Fault>) -> Answer {
+    fn answer(&mut self, ask: Request, fault: Option<Failure>) -> Response {
         let answer = match ask {
-            Ask::Room { .. } => Answer::Ready,
-            Ask::Begin => {
+            Request::Room { .. } => Response::Ready,
+            Request::Begin => {
                 assert!(self.begun.is_none(), "the last message was neither delivered nor discarded");
                 self.begun = if fault.is_none() { Some(Vec::new()) } else { None };
-                Answer::Ready
+                Response::Ready
             }
-            Ask::Spill { bytes, .. } => {
+            Request::Spill { bytes, .. } => {
                 self.begun.as_mut().expect("a message that was begun").extend(bytes);
-                Answer::Ready
+                Response::Ready
             }
-            Ask::Discard => {
+            Request::Discard => {
                 self.begun = None;
-                return Answer::Ready;
+                return Response::Ready;
             }
-            Ask::Deliver { envelope, bytes, .. } => {
+            Request::Deliver { envelope, bytes, .. } => {
                 let mut message = self.begun.take().expect("a message that was begun");
                 message.extend(bytes);
                 self.asked.push((envelope, self.logged_in));
                 if fault.is_none() {
                     self.stored.push(message);
                 }
-                Answer::Delivered
+                Response::Delivered
             }
-            Ask::Verify { .. } => {
+            Request::Verify { .. } => {
                 self.logged_in |= fault.is_none();
-                Answer::Welcome(Mailbox::named("bob@here.test").expect("the name of a mailbox"))
+                Response::Welcome(Mailbox::named("bob@here.test").expect("the name of a mailbox"))
             }
             other => panic!("{other:?} of SMTP"),
         };
-        fault.map_or(answer, Answer::Failed)
+        fault.map_or(answer, Response::Failed)
     }
 }
 

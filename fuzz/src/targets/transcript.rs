@@ -1,7 +1,7 @@
 //! Transcripts: any text is read to its end, a diagram is nothing but its grammar and words, and what is escaped comes
 //! back as it was.
 
-use restante::{proto::smtp::reply_codes, transcript::{LeftOut, Reader, mermaid::diagram, format::{escaped, quoted, unescaped, unquoted}}};
+use restante::{proto::smtp::reply_codes, transcript::{ElidedData, Reader, mermaid::diagram, format::{escaped, quoted, unescaped, unquoted}}};
 
 use super::owned;
 use crate::{Target, dialogues};
@@ -59,9 +59,9 @@ fn written(data: &[u8]) {
 /// What is told of message data does not depend on the pieces.
 fn left_out(data: &[u8]) {
     let told = |size: usize| {
-        let mut left_out = LeftOut::default();
+        let mut left_out = ElidedData::default();
         data.chunks(size).for_each(|piece| left_out.feed(piece));
-        left_out.told()
+        left_out.summary()
     };
     assert_eq!(told(data.len().max(1)), told(3));
 }

@@ -1,6 +1,6 @@
 //! A letter as it is shown: nothing of it reaches a terminal or a path as it came.
 
-use restante::{client::display, mua::message_view::{Summary, View, file_name}};
+use restante::{client::display, mua::message_view::{Summary, MessageView, file_name}};
 
 use super::owned;
 use crate::{Target, bytes::is_harmful};
@@ -28,15 +28,15 @@ fn run(data: &[u8]) {
     // Parts in parts: the library drops them by recursion and takes time by the square of their number. In so many
     // octets neither is a matter.
     let data = &data[..data.len().min(MOST)];
-    let Summary { from, to, subject, date } = Summary::of(data);
+    let Summary { from, to, subject, date } = Summary::parse(data);
     [from, to, subject, date].iter().for_each(|text| is_line(text, data));
-    let view = View::of(data);
+    let view = MessageView::parse(data);
     for (_, value) in &view.fields {
         is_line(value, data);
     }
     is_line(&view.subject, data);
     assert!(!view.text.chars().any(|c| is_harmful(c) && !matches!(c, '\n' | '\t')), "{:?}", view.text);
-    assert_eq!(display::harmless(&view.text), view.text, "it is harmless only the second time");
+    assert_eq!(display::printable_text(&view.text), view.text, "it is harmless only the second time");
     // Each octet can become one character of up to three, or a picture of itself.
     assert!(view.text.len() <= 16 * data.len() + 1024, "{} octets of text", view.text.len());
     for person in &view.reply_to {

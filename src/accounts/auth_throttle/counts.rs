@@ -104,12 +104,12 @@ const AT_A_TIME: usize = 64;
 
 #[cfg(test)]
 mod tests {
-    use super::{super::failures::Bound, *};
+    use super::{super::failures::RateLimit, *};
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
     fn fail(counts: &mut Counts<usize>, key: usize, mark: u64, now: Duration) {
-        let bounds = [Bound { span: DAY, most: 100 }];
+        let bounds = [RateLimit { window: DAY, max: 100 }];
         counts.change(key, |failures| failures.begin(1, mark, &bounds, now));
     }
 
@@ -143,7 +143,7 @@ mod tests {
         (0..50).for_each(|mark| fail(&mut counts, 0, mark, DAY + DAY / 2));
         assert_eq!(counts.make_room(1, 100, Some(DAY / 2)), 12, "an eighth");
         assert!(counts.get(&0).is_some() && counts.get(&1).is_none() && counts.get(&13).is_some());
-        counts.change(0, |failures| failures.take_back(1));
+        counts.change(0, |failures| failures.remove_pair(1));
         assert!(counts.get(&0).is_none(), "nothing is left of it");
     }
 

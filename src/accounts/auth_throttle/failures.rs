@@ -4,18 +4,18 @@ use std::{collections::VecDeque, time::Duration};
 
 /// So many in so long; 0 is any number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Bound {
-    pub(super) span: Duration,
-    pub(super) most: usize,
+pub(super) struct RateLimit {
+    pub(super) window: Duration,
+    pub(super) max: usize,
 }
 
 /// Whether one more may be checked: the larger, the less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Room {
-    Some,
+pub(super) enum Headroom {
+    Available,
     /// If one that is under way proves right.
-    Taken,
-    None,
+    PendingChecks,
+    Exhausted,
 }
 
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ pub(super) struct Failures(VecDeque<Failure>);
 #[derive(Debug)]
 struct Failure {
     pair: u64,
-    mark: u64,
+    password_key: u64,
     at: Duration,
     state: State,
 }
@@ -45,7 +45,7 @@ impl Failures {
     }
 
     /// Those of them whose check has ended.
-    pub(super) fn proven(&self, now: Duration, span: Duration) -> usize {
+    pub(super) fn confirmed(&self, now: Duration, span: Duration) -> usize {
         self.within(now, span).filter(|failure| failure.state == State::Wrong).count()
     }
 
@@ -53,38 +53,38 @@ impl Failures {
         self.0.iter().rev().take_while(move |failure| now.saturating_sub(failure.at) < span)
     }
 
-    pub(super) fn room(&self, bounds: &[Bound], now: Duration) -> Room {
-        let room = |Bound { span, most }: &Bound| {
+    pub(super) fn headroom(&self, bounds: &[RateLimit], now: Duration) -> Headroom {
+        let room = |RateLimit { window: span, max: most }: &RateLimit| {
             let all = || self.within(now, *span).filter(|failure| failure.state != State::Running).count();
-            let forgiving = most.saturating_mul(FORGIVEN);
+            let forgiving = most.saturating_mul(FORGIVEN_FACTOR);
             match most {
-                0 => Room::Some,
-                most if self.proven(now, *span) >= *most || all() >= forgiving => Room::None,
-                most if self.count(now, *span) >= *most => Room::Taken,
-                _ => Room::Some,
+                0 => Headroom::Available,
+                most if self.confirmed(now, *span) >= *most || all() >= forgiving => Headroom::Exhausted,
+                most if self.count(now, *span) >= *most => Headroom::PendingChecks,
+                _ => Headroom::Available,
             }
         };
-        bounds.iter().map(room).max().unwrap_or(Room::Some)
+        bounds.iter().map(room).max().unwrap_or(Headroom::Available)
     }
 
     /// Counts one more, unless the same is there already.
-    pub(super) fn begin(&mut self, pair: u64, mark: u64, bounds: &[Bound], now: Duration) {
-        let longest = bounds.iter().map(|bound| bound.span).max().unwrap_or_default();
+    pub(super) fn begin(&mut self, pair: u64, mark: u64, bounds: &[RateLimit], now: Duration) {
+        let longest = bounds.iter().map(|bound| bound.window).max().unwrap_or_default();
         while self.0.front().is_some_and(|first| now.saturating_sub(first.at) >= longest) {
             self.0.pop_front();
         }
-        if self.0.iter().any(|failure| (failure.pair, failure.mark) == (pair, mark)) {
+        if self.0.iter().any(|failure| (failure.pair, failure.password_key) == (pair, mark)) {
             return;
         }
-        let most = bounds.iter().map(|bound| bound.most).max().unwrap_or(0).max(LEAST_KEPT);
-        if self.0.len() >= most.saturating_mul(FORGIVEN) {
+        let most = bounds.iter().map(|bound| bound.max).max().unwrap_or(0).max(MIN_KEPT);
+        if self.0.len() >= most.saturating_mul(FORGIVEN_FACTOR) {
             self.0.pop_front();
         }
-        self.0.push_back(Failure { pair, mark, at: now, state: State::Running });
+        self.0.push_back(Failure { pair, password_key: mark, at: now, state: State::Running });
     }
 
-    pub(super) fn prove_wrong(&mut self, pair: u64, mark: u64) {
-        let found = self.0.iter_mut().find(|failure| (failure.pair, failure.mark) == (pair, mark));
+    pub(super) fn confirm(&mut self, pair: u64, mark: u64) {
+        let found = self.0.iter_mut().find(|failure| (failure.pair, failure.password_key) == (pair, mark));
         found
             .into_iter()
             .filter(|failure| failure.state == State::Running)
@@ -94,12 +94,12 @@ impl Failures {
     /// The password of that mark was right, and makes the others good. They stay known, because another client of the
     /// same address may be guessing between the logins.
     pub(super) fn forgive(&mut self, right: u64) {
-        self.0.retain(|failure| failure.mark != right);
+        self.0.retain(|failure| failure.password_key != right);
         self.0.iter_mut().for_each(|failure| failure.state = State::Forgiven);
     }
 
     /// Takes back those of a user from an address.
-    pub(super) fn take_back(&mut self, pair: u64) {
+    pub(super) fn remove_pair(&mut self, pair: u64) {
         self.0.retain(|failure| failure.pair != pair);
     }
 
@@ -113,6 +113,6 @@ impl Failures {
 }
 
 /// So many times the bound also of those that a right password has made good.
-const FORGIVEN: usize = 4;
+const FORGIVEN_FACTOR: usize = 4;
 /// Failures that are kept where no bound says how many: the delay grows with them.
-const LEAST_KEPT: usize = 16;
+const MIN_KEPT: usize = 16;

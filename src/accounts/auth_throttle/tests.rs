@@ -7,8 +7,8 @@ use super::*;
 const NOW: Duration = Duration::from_secs(100_000);
 const SECOND: Duration = Duration::from_secs(1);
 
-fn tries() -> Tries {
-    Tries::new(&Limits::default())
+fn tries() -> AuthThrottle {
+    AuthThrottle::new(&Limits::default())
 }
 
 fn ip(text: &str) -> IpAddr {
@@ -20,28 +20,28 @@ fn v4(n: u32) -> IpAddr {
 }
 
 /// Asks whether a password may be checked, and for the attempt if so.
-fn begin(tries: &mut Tries, from: IpAddr, user: &str, n: usize, now: Duration) -> Option<Attempt> {
-    match tries.begin(from, user, &Mark::of_number(n as u64), now) {
-        Gate::Open(attempt) => Some(attempt),
-        Gate::Wait | Gate::Shut => None,
+fn begin(tries: &mut AuthThrottle, from: IpAddr, user: &str, n: usize, now: Duration) -> Option<Attempt> {
+    match tries.begin_attempt(from, user, &CacheKey::of_number(n as u64), now) {
+        ThrottleDecision::Allow(attempt) => Some(attempt),
+        ThrottleDecision::Wait | ThrottleDecision::Block => None,
     }
 }
 
 /// One wrong password; whether it was checked.
-fn guess(tries: &mut Tries, from: IpAddr, user: &str, n: usize, now: Duration) -> bool {
+fn guess(tries: &mut AuthThrottle, from: IpAddr, user: &str, n: usize, now: Duration) -> bool {
     let attempt = begin(tries, from, user, n, now);
-    attempt.is_some_and(|attempt| tries.wrong(attempt, now) > Duration::ZERO)
+    attempt.is_some_and(|attempt| tries.record_failure(attempt, now) > Duration::ZERO)
 }
 
-fn delay(tries: &mut Tries, from: IpAddr, user: &str, n: usize) -> u64 {
+fn delay(tries: &mut AuthThrottle, from: IpAddr, user: &str, n: usize) -> u64 {
     let attempt = begin(tries, from, user, n, NOW).unwrap();
-    tries.wrong(attempt, NOW).as_secs()
+    tries.record_failure(attempt, NOW).as_secs()
 }
 
 #[track_caller]
-fn log_in(tries: &mut Tries, from: IpAddr, user: &str, now: Duration) {
+fn log_in(tries: &mut AuthThrottle, from: IpAddr, user: &str, now: Duration) {
     let attempt = begin(tries, from, user, usize::MAX, now).expect("the right password is checked");
-    tries.right(attempt, now);
+    tries.record_success(attempt, now);
 }
 
 #[test]
@@ -105,14 +105,18 @@ fn many_connections_at_once_and_hanging_up_gain_nothing() {
         open.extend(begin(&mut tries, from, "ann", n, NOW));
     }
     assert_eq!(open.len(), 10);
-    assert_eq!(tries.begin(from, "ann", &Mark::of_number(1000), NOW), Gate::Wait, "one of them may be right");
+    assert_eq!(
+        tries.begin_attempt(from, "ann", &CacheKey::of_number(1000), NOW),
+        ThrottleDecision::Wait,
+        "one of them may be right"
+    );
     // The others left before they were told.
-    assert_eq!(tries.wrong(open.pop().unwrap(), NOW).as_secs(), 2);
-    assert_eq!(tries.begin(from, "ann", &Mark::of_number(1000), NOW), Gate::Wait);
+    assert_eq!(tries.record_failure(open.pop().unwrap(), NOW).as_secs(), 2);
+    assert_eq!(tries.begin_attempt(from, "ann", &CacheKey::of_number(1000), NOW), ThrottleDecision::Wait);
     for attempt in open {
-        tries.wrong(attempt, NOW);
+        tries.record_failure(attempt, NOW);
     }
-    assert_eq!(tries.begin(from, "ann", &Mark::of_number(1000), NOW), Gate::Shut);
+    assert_eq!(tries.begin_attempt(from, "ann", &CacheKey::of_number(1000), NOW), ThrottleDecision::Block);
 }
 
 #[test]
@@ -123,15 +127,17 @@ fn an_office_that_comes_at_nine_waits_and_is_not_refused() {
     let mut waiting: Vec<usize> = (0..100).collect();
     for _ in 0..20 {
         let mut running = Vec::new();
-        waiting.retain(|n| match tries.begin(from, &user(*n), &Mark::of_number(*n as u64), NOW) {
-            Gate::Open(attempt) => {
-                running.push(attempt);
-                false
+        waiting.retain(|n| {
+            match tries.begin_attempt(from, &user(*n), &CacheKey::of_number(*n as u64), NOW) {
+                ThrottleDecision::Allow(attempt) => {
+                    running.push(attempt);
+                    false
+                }
+                ThrottleDecision::Wait => true,
+                ThrottleDecision::Block => panic!("{n} is refused"),
             }
-            Gate::Wait => true,
-            Gate::Shut => panic!("{n} is refused"),
         });
-        running.into_iter().for_each(|attempt| tries.right(attempt, NOW));
+        running.into_iter().for_each(|attempt| tries.record_success(attempt, NOW));
     }
     assert_eq!(waiting, [0; 0]);
 }
@@ -184,7 +190,7 @@ fn guesses_between_the_logins_of_a_user_at_the_same_address_are_bounded_too() {
     for minute in 0..24 * 60 {
         let now = NOW + MINUTE * minute;
         if let Some(attempt) = begin(&mut tries, from, "ann", usize::MAX, now) {
-            tries.right(attempt, now);
+            tries.record_success(attempt, now);
         }
         while guess(&mut tries, from, "ann", checked, now) {
             checked += 1;
@@ -230,7 +236,7 @@ fn nobody_on_this_machine_waits() {
     for n in 0..100 {
         for from in ["127.0.0.1", "::1", "127.9.9.9", "::ffff:127.0.0.1"] {
             let attempt = begin(&mut tries, ip(from), "ann", n, NOW).unwrap();
-            assert_eq!(tries.wrong(attempt, NOW), Duration::ZERO);
+            assert_eq!(tries.record_failure(attempt, NOW), Duration::ZERO);
         }
     }
     assert!(tries.failures.len() == 0 && tries.known.is_empty());
@@ -239,7 +245,7 @@ fn nobody_on_this_machine_waits() {
 #[test]
 fn a_million_addresses_users_and_logins_take_the_memory_of_a_few() {
     let limits = Limits { failed_login_addresses: 100, login_memories: 100, ..Limits::default() };
-    let mut tries = Tries::new(&limits);
+    let mut tries = AuthThrottle::new(&limits);
     for n in 0..10_000_u32 {
         let user = format!("user{n}");
         guess(&mut tries, v4(n), &user, 1, NOW);
@@ -248,7 +254,7 @@ fn a_million_addresses_users_and_logins_take_the_memory_of_a_few() {
         assert!(tries.failures.len() <= 100 && tries.known.len() <= 100);
         assert_eq!(tries.by_login.len(), tries.known.len());
     }
-    assert!(tries.known.values().all(|known| known.len() <= ADDRESSES_OF_A_USER));
+    assert!(tries.known.values().all(|known| known.len() <= MAX_ADDRESSES_PER_USER));
     for n in 0..10_000 {
         guess(&mut tries, v4(0), "ann", n, NOW);
         guess(&mut tries, v4(n as u32), "ann", n, NOW);
@@ -258,7 +264,7 @@ fn a_million_addresses_users_and_logins_take_the_memory_of_a_few() {
 
 #[test]
 fn many_addresses_that_failed_once_do_not_push_out_one_that_failed_often() {
-    let mut tries = Tries::new(&Limits { failed_login_addresses: 100, ..Limits::default() });
+    let mut tries = AuthThrottle::new(&Limits { failed_login_addresses: 100, ..Limits::default() });
     let from = ip("192.0.2.1");
     (0..10).for_each(|n| assert!(guess(&mut tries, from, "ann", n, NOW)));
     for n in 0..10_000 {
@@ -271,14 +277,14 @@ fn many_addresses_that_failed_once_do_not_push_out_one_that_failed_often() {
 fn an_address_stands_by_how_its_logins_ended() {
     let mut tries = tries();
     let (from, other) = (ip("192.0.2.1"), ip("192.0.2.2"));
-    assert_eq!(tries.standing(from, "ann", NOW), Standing::Clean);
+    assert_eq!(tries.reputation(from, "ann", NOW), AddressReputation::Clean);
     guess(&mut tries, from, "ann", 1, NOW);
-    assert_eq!(tries.standing(from, "ann", NOW), Standing::Suspect);
+    assert_eq!(tries.reputation(from, "ann", NOW), AddressReputation::Suspect);
     log_in(&mut tries, from, "ann", NOW);
-    assert_eq!(tries.standing(from, "ann", NOW), Standing::Known);
+    assert_eq!(tries.reputation(from, "ann", NOW), AddressReputation::Known);
     assert_eq!(
-        (tries.standing(from, "bob", NOW), tries.standing(other, "ann", NOW)),
-        (Standing::Clean, Standing::Clean)
+        (tries.reputation(from, "bob", NOW), tries.reputation(other, "ann", NOW)),
+        (AddressReputation::Clean, AddressReputation::Clean)
     );
-    assert_eq!(tries.standing(ip("::1"), "ann", NOW), Standing::Known);
+    assert_eq!(tries.reputation(ip("::1"), "ann", NOW), AddressReputation::Known);
 }

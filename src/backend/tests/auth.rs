@@ -32,13 +32,13 @@ impl Bench {
     fn log_in(&mut self, id: u64, from: IpAddr, password: &str) {
         let said = ("ann", Secret::new(password));
         self.auth.verify((ConnId(id), from), said, &self.accounts, self.now, &mut self.effects);
-        self.auth.start_checks(&self.accounts, self.now, &mut self.effects);
+        self.auth.dispatch_checks(&self.accounts, self.now, &mut self.effects);
     }
 
-    fn verified(&mut self, id: u64, verdict: Result<Verdict, Fault>) {
+    fn verified(&mut self, id: u64, verdict: Result<Verdict, Failure>) {
         let id = ConnId(id);
         self.auth.verified(id, verdict, &mut self.accounts, self.now, &mut self.effects);
-        self.auth.start_checks(&self.accounts, self.now, &mut self.effects);
+        self.auth.dispatch_checks(&self.accounts, self.now, &mut self.effects);
     }
 
     #[track_caller]
@@ -47,7 +47,7 @@ impl Bench {
     }
 }
 
-fn right() -> Result<Verdict, Fault> {
+fn right() -> Result<Verdict, Failure> {
     Ok(Verdict::Right(mailbox("ann")))
 }
 
@@ -57,12 +57,12 @@ fn a_right_password_is_remembered_for_a_while() {
     bench.log_in(1, FAR, "sesame");
     bench.told(&["run Verify"]);
     bench.verified(1, right());
-    let Some(Effect::Respond(ConnId(1), Answer::Welcome(opened))) = bench.effects.next() else {
+    let Some(Effect::Respond(ConnId(1), Response::Welcome(opened))) = bench.effects.next() else {
         panic!("not let in")
     };
     assert_eq!(opened, mailbox("ann"));
     bench.log_in(2, FAR, "sesame");
-    assert!(matches!(bench.effects.next(), Some(Effect::Respond(ConnId(2), Answer::Welcome(_)))));
+    assert!(matches!(bench.effects.next(), Some(Effect::Respond(ConnId(2), Response::Welcome(_)))));
     bench.log_in(3, FAR, "another");
     bench.told(&["run Verify"]);
     bench.now += Limits::default().login_memory.0;
@@ -79,7 +79,7 @@ fn the_response_to_a_wrong_password_is_held_back_for_longer_each_time() {
         bench.told(&["run Verify"]);
         bench.now += Duration::from_millis(100); // the check takes that long, which can't be seen
         bench.verified(id, Ok(Verdict::Wrong));
-        let Some(Effect::Respond(_, Answer::Denied { after })) = bench.effects.next() else {
+        let Some(Effect::Respond(_, Response::Denied { after })) = bench.effects.next() else {
             panic!("let in")
         };
         assert!(after > last, "{after:?} after {last:?}");
@@ -96,13 +96,13 @@ fn as_many_are_checked_as_there_are_workers_and_the_others_wait_their_turn() {
         bench.log_in(id, from, &format!("wrong {id}"));
     }
     bench.told(&["run Verify", "run Verify"]);
-    assert_eq!(bench.auth.waiting(), 3);
+    assert_eq!(bench.auth.queue_len(), 3);
     bench.log_in(6, FAR, "wrong 6");
     let refused = told(&mut bench.effects);
     assert!(matches!(&refused[..], [one] if one.ends_with("failed Busy")), "{refused:?}");
     bench.verified(1, right());
     assert_eq!(told(&mut bench.effects).len(), 2, "a response, and the next check");
-    assert_eq!(bench.auth.waiting(), 2);
+    assert_eq!(bench.auth.queue_len(), 2);
 }
 
 #[test]
@@ -113,9 +113,9 @@ fn a_check_that_is_never_done_is_a_failure_and_makes_room_for_the_next() {
     }
     let Some(Effect::Run(job)) = bench.effects.next() else { panic!("no job") };
     assert!(matches!(job, Job::Verify { conn: ConnId(1), .. }));
-    assert!(matches!(job.lost(Fault::Busy), Some(Completion::Verified(ConnId(1), Err(Fault::Busy)))));
+    assert!(matches!(job.lost(Failure::Busy), Some(Completion::Verified(ConnId(1), Err(Failure::Busy)))));
     told(&mut bench.effects);
-    bench.verified(1, Err(Fault::Busy));
+    bench.verified(1, Err(Failure::Busy));
     bench.told(&["c1 failed Busy", "run Verify"]);
 }
 
@@ -126,9 +126,9 @@ fn a_client_that_leaves_takes_its_password_out_of_the_queue() {
         bench.log_in(id, IpAddr::V4([192, 0, 2, id as u8].into()), &format!("wrong {id}"));
     }
     told(&mut bench.effects);
-    bench.auth.leave(ConnId(3), bench.now, &mut bench.effects);
+    bench.auth.connection_closed(ConnId(3), bench.now, &mut bench.effects);
     bench.told(&["c3 failed Busy"]);
-    bench.auth.leave(ConnId(1), bench.now, &mut bench.effects);
+    bench.auth.connection_closed(ConnId(1), bench.now, &mut bench.effects);
     bench.told(&[]);
     bench.verified(1, right());
     assert_eq!(told(&mut bench.effects).len(), 1, "none is left to be checked");

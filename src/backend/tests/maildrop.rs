@@ -8,7 +8,7 @@ use super::{
     *,
 };
 use crate::{
-    accounts::Scratch,
+    accounts::HashMemory,
     index::{Registry, registry::Order},
     limits::Limits,
     workers::Job,
@@ -30,7 +30,7 @@ impl Bench {
         let maildrops = Maildrops::new(Duration::ZERO, &fixture.shares(), fixture.completions.clone());
         let mut clients = Clients::default();
         for (id, host) in [(CLIENT, 1), (OTHER, 2)] {
-            clients.enter(id, [192, 0, 2, host].into());
+            clients.insert(id, [192, 0, 2, host].into());
         }
         let quotas = QuotaCache::new(10, SECOND);
         let index = Registry::new(&Limits::default(), 10);
@@ -44,7 +44,7 @@ impl Bench {
     }
 
     fn run(&self, job: Job) -> Option<Completion> {
-        job.run(&self.fixture.storage, &mut Scratch::default())
+        job.run(&self.fixture.storage, &mut HashMemory::default())
     }
 
     /// Does the job that is wanted next, and takes its completion.
@@ -62,16 +62,23 @@ impl Bench {
     fn take(&mut self, completion: Completion) {
         let Self { maildrops, clients, index, quotas, effects, .. } = self;
         match completion {
-            Completion::Unlocked(mailbox) => maildrops.unlocked(&mailbox, clients, index, effects),
+            Completion::Unlocked(mailbox) => maildrops.lock_released(&mailbox, clients, index, effects),
             Completion::Locked(id, result) => {
-                maildrops.locked((id, clients.get_mut(id).unwrap()), result, index, effects);
+                maildrops.lock_finished((id, clients.get_mut(id).unwrap()), result, index, effects);
                 self.scan();
             }
             Completion::Updated(id, done, result) => {
-                maildrops.updated((id, clients.get_mut(id).unwrap()), done, result, index, quotas, effects);
+                maildrops.update_finished(
+                    (id, clients.get_mut(id).unwrap()),
+                    done,
+                    result,
+                    index,
+                    quotas,
+                    effects,
+                );
             }
             Completion::Read(id, message, result) => {
-                Maildrops::was_read((id, clients.get_mut(id).unwrap()), message, result, index, effects);
+                Maildrops::read_finished((id, clients.get_mut(id).unwrap()), message, result, index, effects);
             }
             other => panic!("{other:?}"),
         }
@@ -89,7 +96,7 @@ impl Bench {
         for order in self.index.orders() {
             let Order::Serve(id, snapshot) = order else { continue };
             let client = (id, self.clients.get_mut(id).unwrap());
-            self.maildrops.opened(client, Ok(snapshot), &mut self.index, &mut self.effects);
+            self.maildrops.index_ready(client, Ok(snapshot), &mut self.index, &mut self.effects);
         }
     }
 
@@ -123,7 +130,7 @@ fn a_mailbox_is_one_sessions_and_free_when_its_lock_is_closed() {
     bench.quit(CLIENT, &[]);
     bench.open(OTHER); // waits, because the lock is about to be closed
     bench.work();
-    let Some(Effect::Respond(CLIENT, Answer::Updated)) = bench.effects.next() else {
+    let Some(Effect::Respond(CLIENT, Response::Updated)) = bench.effects.next() else {
         panic!("no reply to QUIT")
     };
     bench.work();
@@ -149,7 +156,7 @@ fn the_reply_to_a_quit_that_deletes_finds_the_mailbox_free() {
 fn a_login_that_can_not_have_the_lock_leaves_the_mailbox_free() {
     let mut bench = Bench::new();
     let maildir = bench.fixture.storage.maildir(&mailbox("ann")).unwrap();
-    let lock = crate::maildir::lock::Lock::take(&maildir).unwrap();
+    let lock = crate::maildir::lock::Lock::acquire(&maildir).unwrap();
     bench.open(CLIENT);
     bench.work();
     bench.told(&["c1 failed InUse"]);
@@ -165,7 +172,7 @@ fn a_job_that_is_never_done_gives_the_mailbox_back_all_the_same() {
     let mut bench = Bench::new();
     bench.open(CLIENT);
     let Some(Effect::Run(job)) = bench.effects.next() else { panic!("no job") };
-    bench.take(job.lost(Fault::Broken).unwrap());
+    bench.take(job.lost(Failure::Broken).unwrap());
     bench.told(&["c1 failed Broken"]);
     assert_eq!(bench.maildrops.len(), 0);
 
@@ -175,7 +182,7 @@ fn a_job_that_is_never_done_gives_the_mailbox_back_all_the_same() {
     bench.told(&["c1 opened 1"]);
     bench.quit(CLIENT, &[0]);
     let Some(Effect::Run(job)) = bench.effects.next() else { panic!("no job") };
-    let lost = job.lost(Fault::Broken).unwrap();
+    let lost = job.lost(Failure::Broken).unwrap();
     drop(job);
     bench.take(bench.fixture.sent.try_recv().unwrap());
     bench.take(lost);
@@ -213,7 +220,7 @@ fn a_message_is_read_in_pieces_from_a_file_that_stays_open() {
         if !is_last {
             std::fs::remove_file(maildir.path().join("new/1.one.host")).unwrap();
         }
-        let Some(Effect::Respond(CLIENT, Answer::Chunk { bytes, last })) = bench.effects.next() else {
+        let Some(Effect::Respond(CLIENT, Response::Chunk { bytes, last })) = bench.effects.next() else {
             panic!("no chunk")
         };
         assert_eq!((bytes.len(), last), (length, is_last));

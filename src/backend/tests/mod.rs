@@ -16,7 +16,7 @@ use crate::{
     fd_limits::{Opens, Shares},
     limits::Limits,
     maildir::Spool,
-    proto::request::{Answer, ConnId, Fault, Mailbox},
+    proto::request::{ConnId, Failure, Mailbox, Response},
     workers::{Completion, CompletionSender, LoopWaker, Storage},
 };
 
@@ -81,8 +81,8 @@ fn told(effects: &mut Effects) -> Vec<String> {
 
 fn in_short(effect: &Effect) -> String {
     match effect {
-        Effect::Respond(id, Answer::Failed(failure)) => format!("{id} failed {failure:?}"),
-        Effect::Respond(id, Answer::Opened(maildrop)) => format!("{id} opened {}", maildrop.len()),
+        Effect::Respond(id, Response::Failed(failure)) => format!("{id} failed {failure:?}"),
+        Effect::Respond(id, Response::Opened(maildrop)) => format!("{id} opened {}", maildrop.len()),
         Effect::Respond(id, response) => format!("{id} {response:?}").to_lowercase(),
         Effect::Run(job) => {
             let job = format!("{job:?}");

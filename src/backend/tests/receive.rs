@@ -16,7 +16,7 @@ use crate::{
         request::{Envelope, Recipient},
         smtp::address::Address,
     },
-    workers::{AckToken, Job, Receipt, Spilled, spill},
+    workers::{AckToken, DeliveryReceipt, Job, SpilledMessage, spill},
 };
 
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -49,7 +49,7 @@ impl Bench {
             effects: Effects::default(),
             now: SECOND,
         };
-        bench.clients.enter(CLIENT, [192, 0, 2, 1].into());
+        bench.clients.insert(CLIENT, [192, 0, 2, 1].into());
         bench.begin(CLIENT);
         bench
     }
@@ -63,7 +63,7 @@ impl Bench {
         self.clients.request(id);
         let client = self.clients.get_mut(id).unwrap();
         let begun = self.receiver.begin(id, client, self.now);
-        assert!(matches!(begun, Answer::Ready), "{begun:?}");
+        assert!(matches!(begun, Response::Ready), "{begun:?}");
         self.clients.respond(id, begun);
     }
 
@@ -84,7 +84,7 @@ impl Bench {
             folder: None,
         };
         let to = to.iter().map(recipient).collect();
-        let envelope = Envelope { id: "1".into(), from: None, utf8: false, to, sent: None };
+        let envelope = Envelope { id: "1".into(), from: None, utf8: false, to, sent_copy_for: None };
         self.clients.request(id);
         let (receiver, clients, mut cx) = self.parts();
         let Some(client) = clients.get_mut(id) else { return };
@@ -97,33 +97,33 @@ impl Bench {
         self.receiver.spill(CLIENT, client, (vec![mailbox("ann")], b"a\n".to_vec()), &mut self.effects);
         let Some(Effect::Run(Job::Spill { to, bytes, .. })) = self.effects.next() else { panic!("no spill") };
         let spilled = spill::spill(&self.fixture.storage, to, &bytes);
-        self.receiver.spilled(CLIENT, client, spilled, &mut self.effects);
+        self.receiver.body_spilled(CLIENT, client, spilled, &mut self.effects);
         assert_eq!(told(&mut self.effects), ["c1 ready"]);
     }
 
-    fn sealed(&mut self, token: &AckToken, result: Result<Box<Spilled>, Fault>) {
+    fn sealed(&mut self, token: &AckToken, result: Result<Box<SpilledMessage>, Failure>) {
         let (receiver, clients, mut cx) = self.parts();
-        receiver.sealed((CLIENT, token), clients, result, &mut cx);
+        receiver.body_sealed((CLIENT, token), clients, result, &mut cx);
     }
 
-    fn counted(&mut self, token: &AckToken, counts: Result<Vec<(Mailbox, Usage)>, Fault>) {
+    fn counted(&mut self, token: &AckToken, counts: Result<Vec<(Mailbox, Usage)>, Failure>) {
         let (receiver, clients, mut cx) = self.parts();
-        receiver.counted((CLIENT, token), clients, counts, &mut cx);
+        receiver.usage_counted((CLIENT, token), clients, counts, &mut cx);
     }
 
-    pub(super) fn delivered(&mut self, token: &AckToken, result: Result<Receipt, Fault>) {
+    pub(super) fn delivered(&mut self, token: &AckToken, result: Result<DeliveryReceipt, Failure>) {
         let (receiver, clients, mut cx) = self.parts();
         receiver.delivered((CLIENT, token), clients, result, &mut cx);
     }
 
     fn give_up_late_ones(&mut self) {
         let (receiver, clients, mut cx) = self.parts();
-        receiver.give_up_late_ones(clients, &mut cx);
+        receiver.expire_deliveries(clients, &mut cx);
     }
 
     pub(super) fn give_up_unpublished(&mut self) {
         let (receiver, clients, mut cx) = self.parts();
-        receiver.give_up_unpublished(clients, &mut cx);
+        receiver.abandon_unpublished(clients, &mut cx);
     }
 
     /// The message that the committer was given.
@@ -152,22 +152,22 @@ impl Bench {
     }
 }
 
-fn receipt(faults: Vec<Option<Fault>>) -> Receipt {
-    Receipt { arrivals: Vec::new(), faults }
+fn receipt(faults: Vec<Option<Failure>>) -> DeliveryReceipt {
+    DeliveryReceipt { arrivals: Vec::new(), failures: faults }
 }
 
 #[test]
 fn a_message_goes_to_the_committer_and_its_client_hears_what_became_of_it() {
     for (result, response) in [
         (Ok(receipt(vec![None])), "c1 delivered"),
-        (Ok(receipt(vec![None, Some(Fault::Full)])), "c1 partly([none, some(full)])"),
-        (Err(Fault::Full), "c1 failed Full"),
+        (Ok(receipt(vec![None, Some(Failure::Full)])), "c1 partly([none, some(full)])"),
+        (Err(Failure::Full), "c1 failed Full"),
     ] {
         let mut bench = Bench::new();
         bench.deliver(&["ann"], b"a\n", false);
         let delivery = bench.delivery();
         assert_eq!(bench.receiver.counts(), [1, 1, 0]);
-        bench.delivered(&delivery.decision, result);
+        bench.delivered(&delivery.ack_token, result);
         bench.told(&[response]);
         bench.is_at_rest();
     }
@@ -183,15 +183,15 @@ fn a_file_is_sealed_before_the_committer_has_it_and_removed_where_it_can_not_be(
             panic!("not sealed")
         };
         let sealed = spill::seal(spilled, &bytes);
-        let result = if fails { sealed.and(Err(Fault::Full)) } else { sealed };
+        let result = if fails { sealed.and(Err(Failure::Full)) } else { sealed };
         bench.sealed(&token, result);
         if fails {
             bench.told(&["c1 failed Full"]);
         } else {
             let delivery = bench.delivery();
-            assert!(matches!(&delivery.content, Content::Settled(spilled) if spilled.bytes() == 4));
+            assert!(matches!(&delivery.content, Content::Synced(spilled) if spilled.bytes() == 4));
             drop(delivery); // as where the queue of the committer is full
-            bench.delivered(&token, Err(Fault::Broken));
+            bench.delivered(&token, Err(Failure::Broken));
             bench.told(&["c1 failed Broken"]);
         }
         bench.is_at_rest();
@@ -211,7 +211,7 @@ fn a_quota_is_counted_once_and_holds_until_the_message_has_its_end() {
     bench.counted(&token, Ok(vec![(mailbox("bob"), Usage { bytes: 10, messages: 1 })]));
     bench.delivery();
     assert_eq!(bench.bobs_usage(), 50, "reserved before it is there");
-    bench.delivered(&token, Err(Fault::Broken));
+    bench.delivered(&token, Err(Failure::Broken));
     assert_eq!((told(&mut bench.effects), bench.bobs_usage()), (vec!["c1 failed Broken".into()], 10));
 
     bench.begin(CLIENT);
@@ -233,8 +233,8 @@ fn a_full_mailbox_refuses_a_message_for_all_or_for_itself() {
             continue;
         }
         let delivery = bench.delivery();
-        assert!(matches!(&delivery.to[..], [Ok(_), Err(Fault::Quota)]));
-        bench.delivered(&delivery.decision, Ok(receipt(vec![None, Some(Fault::Quota)])));
+        assert!(matches!(&delivery.to[..], [Ok(_), Err(Failure::Quota)]));
+        bench.delivered(&delivery.ack_token, Ok(receipt(vec![None, Some(Failure::Quota)])));
         bench.told(&["c1 partly([none, some(quota)])"]);
         bench.is_at_rest();
     }
@@ -244,7 +244,7 @@ fn a_full_mailbox_refuses_a_message_for_all_or_for_itself() {
 fn a_message_that_the_disk_does_not_store_is_refused_in_time_and_comes_to_nothing_later() {
     let mut bench = Bench::new();
     bench.deliver(&["ann"], b"a\n", false);
-    let token = bench.delivery().decision;
+    let token = bench.delivery().ack_token;
     bench.now = SECOND + PATIENCE - Duration::from_millis(1);
     bench.give_up_late_ones();
     bench.told(&[]);
@@ -256,8 +256,8 @@ fn a_message_that_the_disk_does_not_store_is_refused_in_time_and_comes_to_nothin
     // Its client goes on with another, which the result of the first one does not concern.
     bench.begin(CLIENT);
     bench.deliver(&["ann"], b"b\n", false);
-    let second = bench.delivery().decision;
-    bench.delivered(&token, Err(Fault::Broken));
+    let second = bench.delivery().ack_token;
+    bench.delivered(&token, Err(Failure::Broken));
     bench.told(&[]);
     bench.delivered(&second, Ok(receipt(vec![None])));
     bench.told(&["c1 delivered"]);
@@ -270,7 +270,7 @@ fn a_client_that_closes_leaves_nothing_of_a_message_that_has_no_end() {
     bench.spill();
     bench.clients.request(CLIENT);
     assert!(bench.clients.close(CLIENT).is_none(), "a response is owed to it");
-    let mut client = bench.clients.respond(CLIENT, Answer::Ready).unwrap();
-    bench.receiver.discard(CLIENT, &mut client);
+    let mut client = bench.clients.respond(CLIENT, Response::Ready).unwrap();
+    bench.receiver.discard_body(CLIENT, &mut client);
     bench.is_at_rest();
 }

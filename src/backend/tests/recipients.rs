@@ -10,8 +10,8 @@ use super::{
     *,
 };
 use crate::{
-    maildir::{Found, Place, scan::Stamp},
-    workers::{Arrival, Receipt},
+    maildir::{MessageEntry, Subdir, scan::FileVersion},
+    workers::{DeliveredCopy, DeliveryReceipt},
 };
 
 fn names(count: usize) -> Vec<String> {
@@ -22,7 +22,7 @@ impl Bench {
     /// A message to so many mailboxes comes to its end.
     fn deliver_to_many(&mut self, id: ConnId, mailboxes: usize) {
         if id != CLIENT {
-            self.clients.enter(id, [192, 0, 2, 2].into());
+            self.clients.insert(id, [192, 0, 2, 2].into());
             self.begin(id);
         }
         let to = names(mailboxes);
@@ -35,7 +35,7 @@ impl Bench {
         let (_, client) = self.clients.iter().find(|(other, _)| *other == id).unwrap();
         match client.inbound.as_ref().unwrap() {
             Inbound::LookingUpQuotas(.., uncounted) => uncounted.looked_up,
-            Inbound::Reserving(pending, whole, _) => whole.addressed.to.len() + 1 + pending.reserved.len(),
+            Inbound::Reserving(pending, whole, _) => whole.routing.to.len() + 1 + pending.reserved.len(),
             other => panic!("{other:?}"),
         }
     }
@@ -74,19 +74,21 @@ fn the_index_hears_of_thousands_of_arrivals_some_a_turn_and_the_response_follows
     for arrivals in [5000, 10_000] {
         let mut bench = Bench::new();
         bench.deliver(&["ann"], b"a\n", false);
-        let token = bench.delivery().decision;
-        let arrival = |n: usize| Arrival {
+        let token = bench.delivery().ack_token;
+        let arrival = |n: usize| DeliveredCopy {
             mailbox: mailbox(&format!("user{n}")),
             maildir: (0, 0),
-            found: Found {
+            entry: MessageEntry {
                 name: b"1.x.y"[..].into(),
-                place: Place::New,
-                stamp: Stamp { inode: 1, bytes: 1, modified: (0, 0) },
+                subdir: Subdir::New,
+                version: FileVersion { inode: 1, bytes: 1, modified: (0, 0) },
                 octets: 1,
             },
         };
-        let receipt =
-            Receipt { arrivals: (0..arrivals).map(arrival).collect(), faults: vec![None; arrivals] };
+        let receipt = DeliveryReceipt {
+            arrivals: (0..arrivals).map(arrival).collect(),
+            failures: vec![None; arrivals],
+        };
         bench.delivered(&token, Ok(receipt));
         let mut turns = 0;
         while let Some(Walk::Back(_)) = bench.receiver.walks.front() {
@@ -95,7 +97,7 @@ fn the_index_hears_of_thousands_of_arrivals_some_a_turn_and_the_response_follows
             turns += 1;
         }
         assert!(turns >= arrivals / MAILBOXES_A_TURN, "{turns} turns");
-        assert!(matches!(bench.effects.next(), Some(Effect::Respond(CLIENT, Answer::Delivered))));
+        assert!(matches!(bench.effects.next(), Some(Effect::Respond(CLIENT, Response::Delivered))));
         bench.is_at_rest();
     }
 }

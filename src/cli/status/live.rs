@@ -16,32 +16,32 @@ use ratatui::{
     widgets::{Block, Borders, Sparkline},
 };
 
-use super::{Source, stale, summary};
-use crate::metrics::reader::Reading;
+use super::{Source, staleness, summary};
+use crate::metrics::reader::MetricsSnapshot;
 
 /// The content of the screen.
 struct Screen {
-    reading: Reading,
-    before: Option<Reading>,
+    reading: MetricsSnapshot,
+    before: Option<MetricsSnapshot>,
     /// Messages received between two readings, the latest first.
     bars: VecDeque<u64>,
     /// The error of the last reading.
-    trouble: Option<String>,
+    error: Option<String>,
 }
 
 /// Runs until the user presses q, Escape or Ctrl-C.
-pub(super) fn run(source: &Source, reading: Reading) -> io::Result<()> {
+pub(super) fn run(source: &Source, reading: MetricsSnapshot) -> io::Result<()> {
     let mut terminal = ratatui::try_init()?;
-    let mut screen = Screen { reading, before: None, bars: VecDeque::new(), trouble: None };
-    let ended = go_on(&mut terminal, source, &mut screen);
+    let mut screen = Screen { reading, before: None, bars: VecDeque::new(), error: None };
+    let ended = run_loop(&mut terminal, source, &mut screen);
     ratatui::try_restore()?;
     ended
 }
 
-fn go_on(terminal: &mut DefaultTerminal, source: &Source, screen: &mut Screen) -> io::Result<()> {
+fn run_loop(terminal: &mut DefaultTerminal, source: &Source, screen: &mut Screen) -> io::Result<()> {
     loop {
         terminal.draw(|frame| screen.draw(frame, SystemTime::now()))?;
-        if event::poll(LOOK_EVERY)?
+        if event::poll(POLL_INTERVAL)?
             && let Event::Key(key) = event::read()?
             && key.kind == KeyEventKind::Press
         {
@@ -50,24 +50,24 @@ fn go_on(terminal: &mut DefaultTerminal, source: &Source, screen: &mut Screen) -
                 return Ok(());
             }
         }
-        screen.take(source.read());
+        screen.update(source.read());
     }
 }
 
 impl Screen {
-    fn take(&mut self, reading: io::Result<Reading>) {
+    fn update(&mut self, reading: io::Result<MetricsSnapshot>) {
         let reading = match reading {
             Ok(reading) => reading,
-            Err(error) => return self.trouble = Some(error.to_string()),
+            Err(error) => return self.error = Some(error.to_string()),
         };
-        self.trouble = None;
+        self.error = None;
         if reading.written == self.reading.written {
             return;
         }
         let before = std::mem::replace(&mut self.reading, reading);
-        let messages = |reading: &Reading| reading.sum("restante_messages_received_total");
+        let messages = |reading: &MetricsSnapshot| reading.sum("restante_messages_received_total");
         self.bars.push_front((messages(&self.reading) - messages(&before)).max(0.0) as u64);
-        self.bars.truncate(MOST_BARS);
+        self.bars.truncate(MAX_BARS);
         self.before = Some(before);
     }
 
@@ -92,18 +92,18 @@ impl Screen {
                 .data(latest.take(usize::from(bars.width)));
             frame.render_widget(sparkline, bars);
         }
-        let trouble = self.trouble.clone().or_else(|| {
-            stale(&self.reading, now)
+        let error = self.error.clone().or_else(|| {
+            staleness(&self.reading, now)
                 .map(|age| format!("the figures are {age} old: the server has ended or hangs"))
         });
         let foot_line =
-            trouble.map_or_else(|| Line::from("q quits").dim(), |trouble| Line::from(trouble).reversed());
+            error.map_or_else(|| Line::from("q quits").dim(), |error| Line::from(error).reversed());
         frame.render_widget(foot_line, foot);
     }
 }
 
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-const MOST_BARS: usize = 500;
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+const MAX_BARS: usize = 500;
 
 #[cfg(test)]
 mod tests {
@@ -114,26 +114,26 @@ mod tests {
     use super::*;
     use crate::metrics::METRICS;
 
-    fn reading(directory: &Path) -> Reading {
+    fn reading(directory: &Path) -> MetricsSnapshot {
         let path = directory.join("figures");
         fs::write(&path, format!("# restante at mx.example.test\n{}", METRICS.text())).unwrap();
-        Reading::of(&path).unwrap()
+        MetricsSnapshot::from_file(&path).unwrap()
     }
 
     #[test]
     fn the_screen_fits_a_small_terminal_and_tells_of_a_server_that_is_gone() {
         let home = tempfile::tempdir().unwrap();
-        METRICS.start();
+        METRICS.mark_started();
         let mut screen =
-            Screen { reading: reading(home.path()), before: None, bars: VecDeque::new(), trouble: None };
-        screen.take(Err(io::ErrorKind::NotFound.into()));
+            Screen { reading: reading(home.path()), before: None, bars: VecDeque::new(), error: None };
+        screen.update(Err(io::ErrorKind::NotFound.into()));
         for (width, height) in [(80, 24), (20, 5), (200, 60)] {
             let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
             terminal.draw(|frame| screen.draw(frame, SystemTime::now())).unwrap();
             let text = terminal.backend().to_string();
             assert!(text.contains("restante at mx") && text.contains("entity not foun"), "{text}");
         }
-        screen.take(Ok(reading(home.path())));
-        assert_eq!(screen.trouble, None);
+        screen.update(Ok(reading(home.path())));
+        assert_eq!(screen.error, None);
     }
 }

@@ -3,29 +3,29 @@
 use std::time::{Duration, SystemTime};
 
 use crate::{
-    metrics::{SERVICES, reader::Reading},
+    metrics::{SERVICES, reader::MetricsSnapshot},
     printable,
 };
 
 /// Two lines with the server's name, its uptime and the age of the figures.
-pub(super) fn heading(reading: &Reading, now: SystemTime) -> String {
-    let about = printable::line(reading.about().unwrap_or("restante"));
+pub(super) fn heading(reading: &MetricsSnapshot, now: SystemTime) -> String {
+    let about = printable::line(reading.description().unwrap_or("restante"));
     format!("{about}\nup {}, figures {} old", span(reading.uptime()), span(reading.age(now)))
 }
 
 /// All figures. Rates are since `before`, or since the server was ready.
-pub(super) fn lines(reading: &Reading, before: Option<&Reading>) -> Vec<String> {
+pub(super) fn lines(reading: &MetricsSnapshot, before: Option<&MetricsSnapshot>) -> Vec<String> {
     let rates = Rates::new(reading, before);
     let mut lines =
         vec!["service        open    total   /min  received      sent  logins  failed    TLS".to_owned()];
-    lines.extend(SERVICES.iter().filter_map(|service| of_service(reading, &rates, service)));
+    lines.extend(SERVICES.iter().filter_map(|service| service_line(reading, &rates, service)));
     lines.push(String::new());
-    lines.extend(of_mail(reading, &rates));
-    lines.extend(of_the_inside(reading));
+    lines.extend(mail_lines(reading, &rates));
+    lines.extend(internal_lines(reading));
     lines
 }
 
-fn of_service(reading: &Reading, rates: &Rates<'_>, service: &str) -> Option<String> {
+fn service_line(reading: &MetricsSnapshot, rates: &Rates<'_>, service: &str) -> Option<String> {
     let of = |name: &str| reading.labelled(&format!("restante_{name}"), service);
     (of("connections_total") > 0.0).then(|| {
         format!(
@@ -42,7 +42,7 @@ fn of_service(reading: &Reading, rates: &Rates<'_>, service: &str) -> Option<Str
     })
 }
 
-fn of_mail(reading: &Reading, rates: &Rates<'_>) -> Vec<String> {
+fn mail_lines(reading: &MetricsSnapshot, rates: &Rates<'_>) -> Vec<String> {
     let sum = |name: &str| reading.sum(&format!("restante_{name}"));
     let mut lines = vec![
         line(
@@ -57,20 +57,20 @@ fn of_mail(reading: &Reading, rates: &Rates<'_>) -> Vec<String> {
                 sum("messages_deleted_total"),
             ),
         ),
-        line("durable", &times(reading, "restante_delivery_seconds")),
-        line("disk", &format!("contents {}", times(reading, "restante_sync_contents_seconds"))),
-        line("", &format!("names    {}", times(reading, "restante_sync_names_seconds"))),
+        line("durable", &latency_text(reading, "restante_delivery_seconds")),
+        line("disk", &format!("contents {}", latency_text(reading, "restante_sync_contents_seconds"))),
+        line("", &format!("names    {}", latency_text(reading, "restante_sync_names_seconds"))),
     ];
     let words = [
         ("refused", "restante_refusals_total"),
         ("ended", "restante_ended_total"),
         ("turned away", "restante_turned_away_total"),
     ];
-    lines.extend(words.iter().filter_map(|(title, name)| Some(line(title, &most_of(reading, name)?))));
+    lines.extend(words.iter().filter_map(|(title, name)| Some(line(title, &top_labels(reading, name)?))));
     lines
 }
 
-fn of_the_inside(reading: &Reading) -> Vec<String> {
+fn internal_lines(reading: &MetricsSnapshot) -> Vec<String> {
     let one = |name: &str| reading.value(&format!("restante_{name}")).unwrap_or_default();
     let queues = reading.by_label("restante_queue");
     let queues: Vec<String> = queues.iter().map(|(queue, waiting)| format!("{queue} {waiting}")).collect();
@@ -99,7 +99,7 @@ fn of_the_inside(reading: &Reading) -> Vec<String> {
                 one("index_unwatched"),
             ),
         ),
-        line("loop", &times(reading, "restante_loop_turn_seconds")),
+        line("loop", &latency_text(reading, "restante_loop_turn_seconds")),
         line(
             "",
             &format!(
@@ -143,7 +143,7 @@ fn line(title: &str, text: &str) -> String {
     line
 }
 
-fn times(reading: &Reading, name: &str) -> String {
+fn latency_text(reading: &MetricsSnapshot, name: &str) -> String {
     let quantile = |part| reading.quantile(name, part).map(seconds);
     match (quantile(0.5), quantile(0.99), reading.mean(name).map(seconds)) {
         (Some(half), Some(most), Some(mean)) => format!("half within {half}, 99% within {most}, mean {mean}"),
@@ -152,7 +152,7 @@ fn times(reading: &Reading, name: &str) -> String {
 }
 
 /// The most frequent words of a counter.
-fn most_of(reading: &Reading, name: &str) -> Option<String> {
+fn top_labels(reading: &MetricsSnapshot, name: &str) -> Option<String> {
     let mut words = reading.by_label(name);
     words.sort_by(|(_, a), (_, b)| b.total_cmp(a));
     let words: Vec<String> = words.iter().take(5).map(|(word, n)| format!("{word} {n}")).collect();
@@ -161,13 +161,13 @@ fn most_of(reading: &Reading, name: &str) -> Option<String> {
 
 /// Rates per minute.
 struct Rates<'a> {
-    now: &'a Reading,
-    before: Option<&'a Reading>,
+    now: &'a MetricsSnapshot,
+    before: Option<&'a MetricsSnapshot>,
     minutes: f64,
 }
 
 impl<'a> Rates<'a> {
-    fn new(now: &'a Reading, before: Option<&'a Reading>) -> Self {
+    fn new(now: &'a MetricsSnapshot, before: Option<&'a MetricsSnapshot>) -> Self {
         let since = before.map_or(now.uptime(), |before| now.written.saturating_sub(before.written));
         Self { now, before, minutes: since.as_secs_f64() / 60.0 }
     }

@@ -2,13 +2,13 @@
 
 use super::{IndexId, Order, Registry};
 use crate::{
-    index::{entry::Held, spare::Spare},
-    proto::request::Fault,
+    index::{entry::MailboxEntry, spare::Spare},
+    proto::request::Failure,
 };
 
 impl Registry {
-    pub(super) fn drop_index(&mut self, id: IndexId, fault: Fault) {
-        let Some(held) = self.held.remove(&id) else { return };
+    pub(super) fn drop_index(&mut self, id: IndexId, fault: Failure) {
+        let Some(held) = self.entries.remove(&id) else { return };
         self.ids.remove(&held.mailbox);
         self.orders.extend(held.login.map(|login| Order::Fail(login.to, fault)));
         self.orders.push(Order::Unwatch(id, std::sync::Arc::clone(&held.maildir)));
@@ -17,13 +17,13 @@ impl Registry {
 
     /// Drops those that were not used for longest while there is too much.
     pub(super) fn make_room(&mut self) {
-        let mut all: usize = self.held.values().map(Held::memory).sum();
-        let is_too_much = |all, held| all > self.most_memory || held > self.most_mailboxes;
-        let mut left = self.held.len();
+        let mut all: usize = self.entries.values().map(MailboxEntry::memory).sum();
+        let is_too_much = |all, held| all > self.max_memory || held > self.max_mailboxes;
+        let mut left = self.entries.len();
         if !is_too_much(all, left) {
             return;
         }
-        let idle = self.held.iter().filter(|(_, held)| held.is_idle());
+        let idle = self.entries.iter().filter(|(_, held)| held.is_idle());
         let mut idle: Vec<_> = idle.map(|(id, held)| (held.last_used, *id, held.memory())).collect();
         idle.sort_unstable();
         let mut dropped = Vec::new();
@@ -34,14 +34,14 @@ impl Registry {
             (all, left) = (all - memory, left - 1);
             dropped.push(id);
         }
-        dropped.into_iter().for_each(|id| self.drop_index(id, Fault::Broken));
+        dropped.into_iter().for_each(|id| self.drop_index(id, Failure::Broken));
     }
 
     /// Drops the one that was not used for longest, if there is one.
     pub fn drop_one_idle(&mut self) {
-        let idle = self.held.iter().filter(|(_, held)| held.is_idle());
+        let idle = self.entries.iter().filter(|(_, held)| held.is_idle());
         if let Some(id) = idle.min_by_key(|(id, held)| (held.last_used, **id)).map(|(id, _)| *id) {
-            self.drop_index(id, Fault::Broken);
+            self.drop_index(id, Failure::Broken);
         }
     }
 }

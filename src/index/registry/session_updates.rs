@@ -1,8 +1,8 @@
 //! Sessions that delete and mark messages at their end.
 
-use super::{Done, IndexId, Registry};
+use super::{IndexId, Registry, SessionChanges};
 use crate::{
-    index::{entry::Walk, session_update::MOST_APPLIED, spare::Spare},
+    index::{entry::ScanNeed, session_update::MAX_APPLIED_CHANGES, spare::Spare},
     proto::request::Mailbox,
 };
 
@@ -10,27 +10,32 @@ impl Registry {
     /// A worker is about to delete and mark messages for a session, which changes so many names. Nothing else begins in
     /// that mailbox until it is told what was done, by [`Registry::updated`] before [`Registry::logout`]. The worker is
     /// to end the watch of the index that is returned.
-    pub fn updating(&mut self, mailbox: &Mailbox, maildir: (u64, u64), names: usize) -> Option<IndexId> {
-        let (id, held) = self.held(mailbox).filter(|(_, held)| held.maildir.key() == maildir)?;
+    pub fn session_updating(
+        &mut self,
+        mailbox: &Mailbox,
+        maildir: (u64, u64),
+        names: usize,
+    ) -> Option<IndexId> {
+        let (id, held) = self.entry(mailbox).filter(|(_, held)| held.maildir.id() == maildir)?;
         held.begin_update(names).then_some(id)
     }
 
     /// A session has deleted or marked messages. Another file may have taken a name meanwhile: every name is looked at
     /// but for those that the watch has told about.
-    pub fn updated(&mut self, mailbox: &Mailbox, maildir: (u64, u64), done: Done) {
-        let (now, told) = (self.now, self.told);
-        let Some((id, held)) = self.held(mailbox).filter(|(_, held)| held.maildir.key() == maildir) else {
+    pub fn session_updated(&mut self, mailbox: &Mailbox, maildir: (u64, u64), done: SessionChanges) {
+        let (now, told) = (self.now, self.last_barrier);
+        let Some((id, held)) = self.entry(mailbox).filter(|(_, held)| held.maildir.id() == maildir) else {
             return;
         };
-        if done.gone.len() + done.touched.len() > MOST_APPLIED {
-            held.note_walk(Walk::Yes); // a login waits for it
-            held.spare.push(Spare::of(done));
-            held.end_update();
+        if done.gone.len() + done.touched.len() > MAX_APPLIED_CHANGES {
+            held.require_scan(ScanNeed::Yes); // a login waits for it
+            held.garbage.push(Spare::of(done));
+            held.resume_after_update();
         } else {
-            held.take_update(done, told, now);
+            held.update_finished(done, told, now);
         }
-        let waits = held.waits_since().is_some();
-        self.waiting.extend(waits.then_some(id));
-        self.stirred.insert(id);
+        let waits = held.barrier_wait_since().is_some();
+        self.awaiting_barrier.extend(waits.then_some(id));
+        self.touched.insert(id);
     }
 }

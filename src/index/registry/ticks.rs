@@ -4,41 +4,42 @@ use std::{sync::Arc, time::Duration};
 
 use super::{IndexId, Order, Registry};
 use crate::{
-    index::entry::{UnderWay, Walk},
-    proto::request::Fault,
+    index::entry::{InFlight, ScanNeed},
+    proto::request::Failure,
 };
 
 impl Registry {
     /// The time is `now`: checks what was not checked for a while, and drops what nobody uses.
     pub fn tick(&mut self, now: Duration) {
         self.set_time(now);
-        let ids: Vec<IndexId> = self.held.keys().copied().collect();
+        let ids: Vec<IndexId> = self.entries.keys().copied().collect();
         for id in ids {
-            let Some(held) = self.held.get_mut(&id) else { continue };
+            let Some(held) = self.entries.get_mut(&id) else { continue };
             if held.is_idle() && held.last_used + self.idle <= now {
-                self.drop_index(id, Fault::Broken);
+                self.drop_index(id, Failure::Broken);
                 continue;
             }
-            if held.waits_since().is_some_and(|since| since + EXPLAINED_WITHIN <= now) {
+            if held.barrier_wait_since().is_some_and(|since| since + EXPLAINED_WITHIN <= now) {
                 log::info!("{}: the watch is silent; looked through again", held.mailbox);
                 held.watched = false;
-                held.walk_instead();
-                self.go_on(id);
+                held.fall_back_to_scan();
+                self.advance(id);
                 continue;
             }
-            if held.explained.is_some_and(|since| since + BELIEVED_FOR <= now) && held.is_at_rest() {
-                held.walk = Walk::Yes; // nothing is known to have happened: no login waits for it
-                self.go_on(id);
+            if held.explained_since.is_some_and(|since| since + BELIEVED_FOR <= now) && held.is_current() {
+                held.scan_need = ScanNeed::Yes; // nothing is known to have happened: no login waits for it
+                self.advance(id);
                 continue;
             }
-            let due = held.suspect.map_or(held.last_checked + CHECK_EVERY, |since| since + EXPLAINED_WITHIN);
-            if due <= now && held.is_at_rest() {
-                held.under_way = Some(UnderWay::Check);
+            let due =
+                held.suspect_since.map_or(held.last_checked + CHECK_EVERY, |since| since + EXPLAINED_WITHIN);
+            if due <= now && held.is_current() {
+                held.in_flight = Some(InFlight::CheckTimes);
                 self.orders.push(Order::Check(id, Arc::clone(&held.maildir)));
             }
         }
-        self.is_suspicious = self.held.values().any(|held| held.suspect.is_some());
-        self.measure();
+        self.is_suspicious = self.entries.values().any(|held| held.suspect_since.is_some());
+        self.update_metrics();
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::{ops::ControlFlow, sync::Arc};
 
-use super::{IndexId, Load, Loaded, Order, Registry, Spare};
-use crate::proto::request::Fault;
+use super::{IndexId, Order, Registry, ScanJob, ScanResult, Spare};
+use crate::proto::request::Failure;
 
 impl Registry {
     /// What came of a scan, or of its turn.
-    pub fn scanned(&mut self, id: IndexId, result: Result<ControlFlow<Loaded, Box<Load>>, Fault>) {
+    pub fn scanned(&mut self, id: IndexId, result: Result<ControlFlow<ScanResult, Box<ScanJob>>, Failure>) {
         match result {
             Ok(ControlFlow::Continue(load)) => self.unfinished(id, load),
             Ok(ControlFlow::Break(loaded)) => self.loaded(id, Ok(loaded)),
@@ -16,8 +16,8 @@ impl Registry {
     }
 
     /// The turn of [`Order::Load`] is over before everything is counted: others go first.
-    pub fn unfinished(&mut self, id: IndexId, load: Box<Load>) {
-        let is_held = self.held.contains_key(&id);
+    pub fn unfinished(&mut self, id: IndexId, load: Box<ScanJob>) {
+        let is_held = self.entries.contains_key(&id);
         if is_held {
             return self.orders.push(Order::Load(id, load));
         }

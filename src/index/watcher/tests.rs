@@ -14,10 +14,10 @@ enum Queued {
 }
 
 /// The kernel, notify and the loop, one step at a time.
-struct World {
-    marks: Arc<Marks>,
-    ear: Ear,
-    notices: Notices,
+struct Kernel {
+    marks: Arc<Barriers>,
+    ear: EventHandler,
+    notices: MailboxEvents,
     /// As in `fsnotify_insert_event`: bounded, with one overflow at a time, and one event for two alike in a row.
     kernel: VecDeque<Queued>,
     /// Events that notify has read, and not passed on yet.
@@ -32,15 +32,15 @@ struct World {
     before: Vec<usize>,
 }
 
-impl World {
+impl Kernel {
     fn new() -> Self {
         let (queue, notices) = channel::bounded(4);
-        let marks = Arc::new(Marks::new().unwrap());
+        let marks = Arc::new(Barriers::new().unwrap());
         let watched = Arc::<Mutex<Watched>>::default();
-        locked(&watched).by_path.insert("/new".into(), (IndexId(1), Place::New));
+        lock(&watched).by_path.insert("/new".into(), (IndexId(1), Subdir::New));
         let missed = Arc::<AtomicBool>::default();
-        let ear = Ear { watched, queue, missed: Arc::clone(&missed), marks: Arc::clone(&marks) };
-        let notices = Notices::new(notices, missed, Arc::clone(&marks));
+        let ear = EventHandler { watched, queue, lost: Arc::clone(&missed), barriers: Arc::clone(&marks) };
+        let notices = MailboxEvents::new(notices, missed, Arc::clone(&marks));
         let (kernel, read, renewing, covered, before) = Default::default();
         let watches = vec![0; marks.paths().count()];
         Self { marks, ear, notices, kernel, read, watches, renewing, opened: None, covered, before }
@@ -59,7 +59,7 @@ impl World {
 
     /// The marks may have opened a file.
     fn see_opened(&mut self) {
-        let before = std::mem::replace(&mut self.opened, self.marks.opened());
+        let before = std::mem::replace(&mut self.opened, self.marks.awaited_file());
         if let Some((file, _)) = self.opened.filter(|opened| before != Some(*opened)) {
             self.happens(Queued::Mark(file, self.watches[file]));
         }
@@ -72,7 +72,7 @@ impl World {
 
     fn mark(&mut self) {
         self.before.push(self.covered.len());
-        assert_eq!(self.marks.make(), Some(self.before.len() as u64));
+        assert_eq!(self.marks.create(), Some(self.before.len() as u64));
         self.see_opened();
     }
 
@@ -88,7 +88,7 @@ impl World {
             Some(Queued::Overflow) => Event::new(EventKind::Other).set_flag(Flag::Rescan),
             _ => return,
         };
-        self.ear.hear(Ok(event));
+        self.ear.on_event(Ok(event));
         self.see_opened();
     }
 
@@ -96,9 +96,9 @@ impl World {
         match self.renewing.pop() {
             Some(file) => {
                 self.watches[file] += 1;
-                self.marks.renewed(file);
+                self.marks.rewatched(file);
             }
-            None => self.renewing = self.marks.worn(),
+            None => self.renewing = self.marks.exhausted_files(),
         }
         self.see_opened();
     }
@@ -110,10 +110,10 @@ impl World {
         let mut too_early = None;
         self.notices.read(&mut budget, |news| match news {
             News::Missed => covered.fill(true),
-            News::Notice(Notice::Name(_, _, name) | Notice::Removed(_, _, name)) => {
+            News::Notice(MailboxEvent::NameChanged(_, _, name) | MailboxEvent::NameRemoved(_, _, name)) => {
                 covered[std::str::from_utf8(&name).unwrap().parse::<usize>().unwrap()] = true;
             }
-            News::Notice(Notice::Lost(_)) => {}
+            News::Notice(MailboxEvent::DirectoryLost(_)) => {}
             News::Mark(told) => {
                 let changes = (told as usize).checked_sub(1).map_or(0, |last| before[last]);
                 let is_right = covered[..changes].iter().all(|covered| *covered);
@@ -143,7 +143,7 @@ proptest! {
     fn every_mark_is_told_and_none_before_what_happened_before_it(
         steps in prop::collection::vec((0u8..16, any::<bool>()), 0..400)
     ) {
-        let mut world = World::new();
+        let mut world = Kernel::new();
         for (step, is_stormy) in steps {
             match step {
                 0..=3 => world.change(),
@@ -156,34 +156,34 @@ proptest! {
             }
         }
         world.read_all()?;
-        if world.marks.told() < world.before.len() as u64 {
+        if world.marks.last_reached() < world.before.len() as u64 {
             (0..=2 * world.watches.len()).for_each(|_| world.renew());
             world.read_all()?;
         }
-        prop_assert_eq!(world.marks.told(), world.before.len() as u64);
+        prop_assert_eq!(world.marks.last_reached(), world.before.len() as u64);
     }
 }
 
 #[test]
 fn a_mark_that_was_opened_before_a_loss_is_no_news_after_it() {
-    let mut world = World::new();
+    let mut world = Kernel::new();
     world.mark();
     let late = world.kernel.pop_front().unwrap();
     world.read.push_back(Queued::Overflow);
     world.hear();
-    assert_eq!(world.marks.told(), 1);
+    assert_eq!(world.marks.last_reached(), 1);
     world.mark();
     world.read.push_back(late);
     world.hear();
-    assert_eq!(world.marks.told(), 1);
+    assert_eq!(world.marks.last_reached(), 1);
     world.read.extend(world.kernel.pop_front());
     world.hear();
-    assert_eq!(world.marks.told(), 2);
+    assert_eq!(world.marks.last_reached(), 2);
 }
 
 #[test]
 fn marks_that_are_lost_again_and_again_are_made_again_after_the_files_are_watched_anew() {
-    let mut world = World::new();
+    let mut world = Kernel::new();
     for _ in 0..10 {
         world.mark();
         world.kernel.clear();
@@ -191,8 +191,8 @@ fn marks_that_are_lost_again_and_again_are_made_again_after_the_files_are_watche
         world.hear();
     }
     world.mark();
-    assert!(world.kernel.is_empty() && world.marks.told() == 10);
+    assert!(world.kernel.is_empty() && world.marks.last_reached() == 10);
     (0..=world.watches.len()).for_each(|_| world.renew());
     world.read_all().unwrap();
-    assert_eq!(world.marks.told(), 11);
+    assert_eq!(world.marks.last_reached(), 11);
 }

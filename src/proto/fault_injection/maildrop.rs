@@ -12,8 +12,8 @@ use crate::proto::request::Maildrop;
 
 /// A mailbox about which STAT, LIST or UIDL do not say the truth.
 #[derive(Debug)]
-pub(super) struct Altered {
-    pub(super) truth: Arc<dyn Maildrop>,
+pub(super) struct FaultyMaildrop {
+    pub(super) inner: Arc<dyn Maildrop>,
     /// Sizes are wrong, unless a message is being sent: what RETR announces must be what it sends.
     pub(super) wrong_size: bool,
     pub(super) sending: AtomicBool,
@@ -21,34 +21,34 @@ pub(super) struct Altered {
     pub(super) session: Option<u64>,
 }
 
-impl Altered {
+impl FaultyMaildrop {
     fn added(&self) -> u64 {
         if self.wrong_size && !self.sending.load(Ordering::Relaxed) { SIZE_ADDED } else { 0 }
     }
 }
 
-impl Maildrop for Altered {
+impl Maildrop for FaultyMaildrop {
     fn len(&self) -> usize {
-        self.truth.len()
+        self.inner.len()
     }
 
     fn total(&self) -> u64 {
-        self.truth.total() + self.added() * self.len() as u64
+        self.inner.total() + self.added() * self.len() as u64
     }
 
     fn octets(&self, message: usize) -> u64 {
-        self.truth.octets(message) + self.added()
+        self.inner.octets(message) + self.added()
     }
 
     fn unique_id(&self, message: usize) -> Cow<'_, str> {
         match self.session {
             Some(session) => format!("session-{session}-message-{}", message + 1).into(),
-            None => self.truth.unique_id(message),
+            None => self.inner.unique_id(message),
         }
     }
 
-    fn delivered(&self, message: usize) -> u64 {
-        self.truth.delivered(message)
+    fn delivered_at(&self, message: usize) -> u64 {
+        self.inner.delivered_at(message)
     }
 }
 

@@ -11,4 +11,4 @@ mod plan;
 mod session;
 
 pub use counts::Counts;
-pub use session::Faulty;
+pub use session::FaultySession;

@@ -6,16 +6,16 @@ use crate::proto::injection::Injection;
 
 /// What shall go wrong with one message, or in one POP3 session.
 #[derive(Debug, Default)]
-pub(super) struct Plan(Vec<Injection>);
+pub(super) struct FaultPlan(Vec<Injection>);
 
-impl Plan {
-    pub(super) fn of(injections: Vec<Injection>) -> Self {
+impl FaultPlan {
+    pub(super) fn new(injections: Vec<Injection>) -> Self {
         Self(injections)
     }
 
     /// Adds to it, up to a number that nobody needs: RCPT may come any number of times.
     pub(super) fn add(&mut self, injections: impl IntoIterator<Item = Injection>) {
-        self.0.extend(injections.into_iter().take(MOST.saturating_sub(self.0.len())));
+        self.0.extend(injections.into_iter().take(MAX_FAULTS.saturating_sub(self.0.len())));
     }
 
     pub(super) fn has(&self, injection: Injection) -> bool {
@@ -55,7 +55,7 @@ impl Plan {
     }
 }
 
-const MOST: usize = 100;
+const MAX_FAULTS: usize = 100;
 
 #[cfg(test)]
 mod tests {
@@ -63,8 +63,8 @@ mod tests {
 
     #[test]
     fn a_plan_does_not_grow_without_end() {
-        let mut plan = Plan::default();
+        let mut plan = FaultPlan::default();
         (0..10_000).for_each(|n| plan.add([Injection::DropAt(n), Injection::WrongSize]));
-        assert_eq!((plan.0.len(), plan.drop_at()), (MOST, Some(0)));
+        assert_eq!((plan.0.len(), plan.drop_at()), (MAX_FAULTS, Some(0)));
     }
 }

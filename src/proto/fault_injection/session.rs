@@ -12,37 +12,37 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{counts::Counts, maildrop::Altered, plan::Plan};
+use super::{counts::Counts, maildrop::FaultyMaildrop, plan::FaultPlan};
 use crate::{
     clock::Now,
     proto::{
-        Cx, Encryption, Patience, Progress, Session, SessionEvent, Standing, Step,
+        Cx, Encryption, Patience, Progress, Session, SessionEvent, SessionPhase, Step,
         buffer::{Inbox, Outbox},
         event::Event,
         injection::Injection,
-        request::{Answer, Ask, Directory, Fault, Lookup, Mailbox, Maildrop, Quota},
+        request::{Directory, Failure, Lookup, Mailbox, Maildrop, Quota, Request, Response},
         smtp::{address::Address, reply},
     },
 };
 
 /// A session in which faults happen on demand.
-pub struct Faulty {
+pub struct FaultySession {
     session: Box<dyn Session>,
     counts: Rc<Counts>,
     /// What shall go wrong with this message, or in this POP3 session.
-    plan: Plan,
+    plan: FaultPlan,
     /// The login name without its faults.
     user: String,
-    maildrop: Option<Arc<Altered>>,
+    maildrop: Option<Arc<FaultyMaildrop>>,
     stage: Stage,
-    held: Option<Held>,
+    held: Option<HeldOutput>,
 }
 
 /// How far it is with what shall go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// Nothing is under way.
-    Quiet,
+    Inactive,
     /// Message data comes in; so many octets of it are taken.
     Data(u64),
     /// The message is being thrown away, to be refused with that code.
@@ -56,30 +56,30 @@ enum Stage {
 }
 
 /// What the session has said and the client is still to be sent, and what comes then.
-struct Held {
+struct HeldOutput {
     octets: Vec<u8>,
     /// Octets sent at a time.
     piece: usize,
     every: Duration,
-    then: Step,
+    next_step: Step,
 }
 
-impl Faulty {
+impl FaultySession {
     /// Wraps a session. What is counted over many sessions is counted in `counts`.
     pub fn new(session: Box<dyn Session>, counts: Rc<Counts>) -> Self {
         Self {
             session,
             counts,
-            plan: Plan::default(),
+            plan: FaultPlan::default(),
             user: String::new(),
             maildrop: None,
-            stage: Stage::Quiet,
+            stage: Stage::Inactive,
             held: None,
         }
     }
 
     /// Lets the session act; returns what it says, and what it wants as far as it is to have that.
-    fn run(
+    fn call_session(
         &mut self,
         cx: &Cx<'_>,
         out: &mut Outbox,
@@ -88,61 +88,61 @@ impl Faulty {
         let mut said = Outbox::default();
         let found = RefCell::default();
         let counts = Rc::clone(&self.counts);
-        let directory = Spoilt { truth: cx.directory, counts: &counts, found: &found };
+        let directory = FaultyDirectory { inner: cx.directory, counts: &counts, found: &found };
         let cx = Cx { now: cx.now, directory: &directory };
         let mut step = act(&mut *self.session, &cx, &mut said);
         if let Step::Ask(ask) = step {
-            step = self.asked(&cx, ask, &mut said);
+            step = self.intercept_request(&cx, ask, &mut said);
         }
-        let Found { injections, hangs_up } = found.take();
+        let RequestedFaults { injections, hangs_up } = found.take();
         self.plan.add(injections);
-        for event in said.events() {
-            out.tell(event);
+        for event in said.take_events() {
+            out.push_event(event);
         }
         (
-            said.waiting().to_vec(),
-            if hangs_up { ended(out, Injection::Rcpt(CLOSING), Step::Close) } else { step },
+            said.pending().to_vec(),
+            if hangs_up { terminate(out, Injection::Rcpt(CLOSING), Step::Close) } else { step },
         )
     }
 
     /// What becomes of what the session asks.
-    fn asked(&mut self, cx: &Cx<'_>, ask: Ask, said: &mut Outbox) -> Step {
-        let stage = mem::replace(&mut self.stage, Stage::Quiet);
+    fn intercept_request(&mut self, cx: &Cx<'_>, ask: Request, said: &mut Outbox) -> Step {
+        let stage = mem::replace(&mut self.stage, Stage::Inactive);
         match &ask {
-            Ask::Room { .. } => self.plan = Plan::default(),
-            Ask::Begin => self.stage = Stage::Data(0),
-            Ask::Spill { .. } => self.stage = stage,
-            Ask::Discard => {}
-            Ask::Deliver { .. } => {
+            Request::Room { .. } => self.plan = FaultPlan::default(),
+            Request::Begin => self.stage = Stage::Data(0),
+            Request::Spill { .. } => self.stage = stage,
+            Request::Discard => {}
+            Request::Deliver { .. } => {
                 if let Some(code) = self.plan.after_dot() {
                     self.stage = Stage::Refusing(code);
-                    return Step::Ask(Ask::Discard);
+                    return Step::Ask(Request::Discard);
                 }
                 if self.plan.has(Injection::DropAfterDot) {
                     self.stage = Stage::Dropping(Injection::DropAfterDot);
                 }
             }
-            Ask::Verify { user, password } => {
+            Request::Verify { user, password } => {
                 let (user, injections) = Injection::split(user);
                 self.user = user.clone();
-                self.plan = Plan::of(injections);
+                self.plan = FaultPlan::new(injections);
                 self.maildrop = None;
                 if self.plan.has(Injection::WrongPassword) {
-                    return self.session.answer(cx, Answer::Denied { after: Duration::ZERO }, said);
+                    return self.session.answer(cx, Response::Denied { after: Duration::ZERO }, said);
                 }
-                return Step::Ask(Ask::Verify { user, password: password.clone() });
+                return Step::Ask(Request::Verify { user, password: password.clone() });
             }
-            Ask::Open { .. } => {
+            Request::Open { .. } => {
                 let in_use = |most| self.counts.next(&self.user, Injection::InUse(most)) <= most;
                 if self.plan.in_use().is_some_and(in_use) {
                     // A session waits for the other one to leave; it has waited in vain.
-                    let now = Now { steady: cx.now.steady + IN_VAIN, ..cx.now };
-                    return self.session.answer(&Cx { now, ..*cx }, Answer::Failed(Fault::InUse), said);
+                    let now = Now { monotonic: cx.now.monotonic + FOREVER, ..cx.now };
+                    return self.session.answer(&Cx { now, ..*cx }, Response::Failed(Failure::InUse), said);
                 }
             }
-            Ask::Read { from: 0, .. } => self.stage = Stage::Reading { begun: false, sent: 0 },
-            Ask::Read { .. } => self.stage = stage,
-            Ask::Update { .. } => {
+            Request::Read { from: 0, .. } => self.stage = Stage::Reading { begun: false, sent: 0 },
+            Request::Read { .. } => self.stage = stage,
+            Request::Update { .. } => {
                 if self.plan.has(Injection::DropBeforeQuitAnswer) {
                     self.stage = Stage::Dropping(Injection::DropBeforeQuitAnswer);
                 } else if let Some(delay) = self.plan.slow_quit() {
@@ -154,7 +154,7 @@ impl Faulty {
     }
 
     /// Says it now, or so late, or little by little.
-    fn speak(&mut self, octets: Vec<u8>, late: Option<Duration>, then: Step, out: &mut Outbox) -> Step {
+    fn emit(&mut self, octets: Vec<u8>, late: Option<Duration>, then: Step, out: &mut Outbox) -> Step {
         let late = late.or_else(|| self.plan.slow());
         let (piece, every) = match self.plan.drip() {
             Some(rate) => {
@@ -168,25 +168,25 @@ impl Faulty {
             out.push(&octets);
             return then;
         }
-        self.held = Some(Held { octets, piece, every, then });
+        self.held = Some(HeldOutput { octets, piece, every, next_step: then });
         Step::Pause(pause)
     }
 
     /// Passes the next piece on of what is held.
-    fn release(&mut self, mut held: Held, out: &mut Outbox) -> Step {
+    fn emit_next(&mut self, mut held: HeldOutput, out: &mut Outbox) -> Step {
         let rest = held.octets.split_off(held.piece.min(held.octets.len()));
         out.push(&held.octets);
         if rest.is_empty() {
-            return held.then;
+            return held.next_step;
         }
         let every = held.every;
-        self.held = Some(Held { octets: rest, ..held });
+        self.held = Some(HeldOutput { octets: rest, ..held });
         Step::Pause(every)
     }
 
     /// How much of what is said may be sent, if it is part of a message that ends too early. The reply in
     /// front of the message does not count.
-    fn cut(&mut self, said: &[u8]) -> Option<(usize, Injection)> {
+    fn truncation_point(&mut self, said: &[u8]) -> Option<(usize, Injection)> {
         let most = self.plan.cut_at()?;
         let Stage::Reading { begun, sent } = &mut self.stage else { return None };
         let reply = if *begun { 0 } else { memchr::memchr(b'\n', said)? + 1 };
@@ -197,92 +197,96 @@ impl Faulty {
     }
 
     /// The mailbox as this session is to see it.
-    fn altered(&mut self, truth: Arc<dyn Maildrop>) -> Arc<dyn Maildrop> {
+    fn wrap_maildrop(&mut self, truth: Arc<dyn Maildrop>) -> Arc<dyn Maildrop> {
         let wrong_size = self.plan.has(Injection::WrongSize);
         let new_uidls = self.plan.has(Injection::NewUidls);
         if !wrong_size && !new_uidls {
             return truth;
         }
         let session = new_uidls.then(|| self.counts.next(&self.user, Injection::NewUidls));
-        let altered = Arc::new(Altered { truth, wrong_size, sending: AtomicBool::new(false), session });
+        let altered =
+            Arc::new(FaultyMaildrop { inner: truth, wrong_size, sending: AtomicBool::new(false), session });
         self.maildrop = Some(Arc::clone(&altered));
         altered
     }
 
     /// A message is about to be sent, or no more: sizes are the true ones meanwhile.
-    fn sending(&self, is_so: bool) {
+    fn set_sending(&self, is_so: bool) {
         if let Some(maildrop) = &self.maildrop {
             maildrop.sending.store(is_so, Ordering::Relaxed);
         }
     }
 }
 
-impl Session for Faulty {
+impl Session for FaultySession {
     fn greet(&mut self, cx: &Cx<'_>, out: &mut Outbox) -> Step {
         self.session.greet(cx, out)
     }
 
     fn step(&mut self, cx: &Cx<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
         if let Some(held) = self.held.take() {
-            return self.release(held, out);
+            return self.emit_next(held, out);
         }
         let before = inbox.len();
         let data = if let Stage::Data(taken) = self.stage { Some(taken) } else { None };
         if let (Some(taken), Some(most)) = (data, self.plan.drop_at())
             && taken + before as u64 >= most
         {
-            return ended(out, Injection::DropAt(most), Step::Abort);
+            return terminate(out, Injection::DropAt(most), Step::Abort);
         }
-        let (said, step) = self.run(cx, out, |session, cx, said| session.step(cx, inbox, said));
+        let (said, step) = self.call_session(cx, out, |session, cx, said| session.step(cx, inbox, said));
         if let (Some(taken), Stage::Data(now)) = (data, &mut self.stage) {
             *now = taken + (before - inbox.len()) as u64;
         }
-        self.speak(said, None, step, out)
+        self.emit(said, None, step, out)
     }
 
-    fn answer(&mut self, cx: &Cx<'_>, answer: Answer, out: &mut Outbox) -> Step {
+    fn answer(&mut self, cx: &Cx<'_>, answer: Response, out: &mut Outbox) -> Step {
         let answer = match answer {
-            Answer::Opened(truth) => Answer::Opened(self.altered(truth)),
+            Response::Opened(truth) => Response::Opened(self.wrap_maildrop(truth)),
             answer => answer,
         };
         match self.stage {
             Stage::Refusing(code) => {
-                self.stage = Stage::Quiet;
+                self.stage = Stage::Inactive;
                 let mut unsaid = Outbox::default();
-                let step = self.session.answer(cx, Answer::Failed(Fault::Broken), &mut unsaid);
-                let refusal = reply::on_demand(code);
+                let step = self.session.answer(cx, Response::Failed(Failure::Broken), &mut unsaid);
+                let refusal = reply::injected_reply(code);
                 let mut said = Outbox::default();
                 refusal.write(&mut said);
-                out.tell(Event::Refused { what: "message".into(), reply: refusal.codes() });
-                let step =
-                    if code == CLOSING { ended(out, Injection::AfterDot(code), Step::Close) } else { step };
-                self.speak(said.waiting().to_vec(), None, step, out)
+                out.push_event(Event::Refused { what: "message".into(), reply: refusal.codes() });
+                let step = if code == CLOSING {
+                    terminate(out, Injection::AfterDot(code), Step::Close)
+                } else {
+                    step
+                };
+                self.emit(said.pending().to_vec(), None, step, out)
             }
             Stage::Dropping(by) => {
-                self.run(cx, out, |session, cx, said| session.answer(cx, answer, said));
-                ended(out, by, Step::Abort)
+                self.call_session(cx, out, |session, cx, said| session.answer(cx, answer, said));
+                terminate(out, by, Step::Abort)
             }
             stage => {
-                self.sending(true);
+                self.set_sending(true);
                 let (mut said, mut step) =
-                    self.run(cx, out, |session, cx, said| session.answer(cx, answer, said));
-                self.sending(false);
-                if let Some((end, by)) = self.cut(&said) {
+                    self.call_session(cx, out, |session, cx, said| session.answer(cx, answer, said));
+                self.set_sending(false);
+                if let Some((end, by)) = self.truncation_point(&said) {
                     said.truncate(end);
-                    step = ended(out, by, Step::Close);
+                    step = terminate(out, by, Step::Close);
                 }
                 let late = if let Stage::Delaying(delay) = stage { Some(delay) } else { None };
-                self.speak(said, late, step, out)
+                self.emit(said, late, step, out)
             }
         }
     }
 
     fn secured(&mut self, cx: &Cx<'_>, by: Encryption) {
-        self.plan = Plan::default();
+        self.plan = FaultPlan::default();
         self.session.secured(cx, by);
     }
 
-    fn standing(&self) -> Standing {
+    fn standing(&self) -> SessionPhase {
         self.session.standing()
     }
 
@@ -316,24 +320,24 @@ impl Session for Faulty {
 }
 
 /// Who has a mailbox here, but for those whose address shall be refused. What it finds in addresses is noted.
-struct Spoilt<'a> {
-    truth: &'a dyn Directory,
+struct FaultyDirectory<'a> {
+    inner: &'a dyn Directory,
     counts: &'a Counts,
-    found: &'a RefCell<Found>,
+    found: &'a RefCell<RequestedFaults>,
 }
 
 /// What was found in addresses.
 #[derive(Default)]
-struct Found {
+struct RequestedFaults {
     injections: Vec<Injection>,
     /// A refusal that ends the session.
     hangs_up: bool,
 }
 
-impl Directory for Spoilt<'_> {
+impl Directory for FaultyDirectory<'_> {
     fn lookup(&self, address: &Address) -> Lookup {
         let injections = Injection::all_in(address.local());
-        let lookup = self.truth.lookup(address);
+        let lookup = self.inner.lookup(address);
         let Lookup::Local(destinations) = lookup else { return lookup };
         let refusal = injections.iter().find_map(|injection| match *injection {
             Injection::Rcpt(code) => Some(code),
@@ -353,36 +357,36 @@ impl Directory for Spoilt<'_> {
     }
 
     fn may_send_as(&self, user: &Mailbox, from: &Address) -> bool {
-        self.truth.may_send_as(user, from)
+        self.inner.may_send_as(user, from)
     }
 
     fn expiry_date(&self, date: SystemTime) -> SystemTime {
-        self.truth.expiry_date(date)
+        self.inner.expiry_date(date)
     }
 
     fn quota(&self, mailbox: &Mailbox) -> Quota {
-        self.truth.quota(mailbox)
+        self.inner.quota(mailbox)
     }
 
-    fn sent_copy(&self, user: &Mailbox) -> bool {
-        self.truth.sent_copy(user)
+    fn wants_sent_copy(&self, user: &Mailbox) -> bool {
+        self.inner.wants_sent_copy(user)
     }
 
     fn is_full(&self, mailbox: &Mailbox) -> bool {
-        self.truth.is_full(mailbox)
+        self.inner.is_full(mailbox)
     }
 }
 
 /// Ends the connection by that step, and says in the log why.
-fn ended(out: &mut Outbox, by: Injection, step: Step) -> Step {
-    out.tell(Event::Injected(by));
+fn terminate(out: &mut Outbox, by: Injection, step: Step) -> Step {
+    out.push_event(Event::Injected(by));
     step
 }
 
 /// The reply after which the connection closes.
 const CLOSING: u16 = 421;
 /// Longer than a login ever waits for a mailbox.
-const IN_VAIN: Duration = Duration::from_secs(1 << 40);
+const FOREVER: Duration = Duration::from_secs(1 << 40);
 const PIECES_A_SECOND: u64 = 10;
 
 #[cfg(test)]
@@ -402,7 +406,7 @@ mod tests {
             Step::Idle
         }
 
-        fn answer(&mut self, _: &Cx<'_>, _: Answer, _: &mut Outbox) -> Step {
+        fn answer(&mut self, _: &Cx<'_>, _: Response, _: &mut Outbox) -> Step {
             Step::Idle
         }
 
@@ -430,9 +434,9 @@ mod tests {
 
     #[test]
     fn a_change_reaches_the_session_that_is_wrapped() {
-        let mut session = Faulty::new(Box::new(Telltale), Rc::default());
+        let mut session = FaultySession::new(Box::new(Telltale), Rc::default());
         let mut out = Outbox::default();
         session.notify(&SessionEvent::MailboxChanged(Mailbox::named("bob").unwrap()), &mut out);
-        assert_eq!(out.waiting(), b"* bob has changed\r\n");
+        assert_eq!(out.pending(), b"* bob has changed\r\n");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, rc::Rc};
 
-use super::{session_config::Rules, state::Pop3};
+use super::{session_config::SessionConfig, state::Pop3};
 use crate::proto::{
     Session,
     dot::LineEndings,
@@ -13,11 +13,11 @@ use crate::proto::{
 
 /// Makes POP3 sessions under those rules.
 #[derive(Debug)]
-pub struct Factory(Rc<Rules>);
+pub struct Factory(Rc<SessionConfig>);
 
 impl Factory {
     /// A factory of sessions under those rules.
-    pub fn new(rules: Rules) -> Self {
+    pub fn new(rules: SessionConfig) -> Self {
         Self(Rc::new(rules))
     }
 }
@@ -32,7 +32,7 @@ impl SessionFactory for Factory {
     }
 
     fn settings(&self, _: ConnId) -> Settings {
-        let Rules { hostname, line_endings, persona, expire, stls, plaintext_auth, limits, pedantic } =
+        let SessionConfig { hostname, line_endings, persona, expire, stls, plaintext_auth, limits, pedantic } =
             &*self.0;
         let mut settings = Settings {
             directives: Vec::new(),

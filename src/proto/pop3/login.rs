@@ -3,22 +3,22 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    maildrop_view::Visit,
+    maildrop_view::MaildropView,
     reply,
-    session_config::Rule,
+    session_config::CommandSpec,
     state::{Pop3, State},
 };
 use crate::proto::{
     Cx, Progress, Stage, Step,
     buffer::{Inbox, Line, Outbox},
     event::Event,
-    request::{Ask, Fault, Mailbox, Maildrop},
+    request::{Failure, Mailbox, Maildrop, Request},
     sasl::{self, BadResponse, Credentials},
 };
 
 impl Pop3 {
     /// How far the session has come: only a step towards the login counts, and USER once for each password.
-    pub(super) fn how_far(&self) -> Progress {
+    pub(super) fn login_progress(&self) -> Progress {
         use State::{Authorization, AwaitingUpdate, AwaitingVerify, Expiring, HoldingBack, Over, Plain};
         let at = match self.state {
             Authorization { .. } | Plain | HoldingBack { .. } | AwaitingVerify(_) | Over => Stage::Arriving,
@@ -31,25 +31,25 @@ impl Pop3 {
     /// What comes behind STLS in clear text may be somebody else's: it is not run, now or under TLS.
     pub(super) fn stls(
         &mut self,
-        rule: &Rule,
+        rule: &CommandSpec,
         argument: Option<&[u8]>,
         last: bool,
         out: &mut Outbox,
     ) -> Step {
         match (argument, self.encryption, self.rules.stls) {
-            (Some(_), ..) => self.misused(rule, out),
+            (Some(_), ..) => self.refuse_arguments(rule, out),
             (None, Some(_), _) => self.refuse(out, rule.name, reply::TLS_ALREADY),
             (None, None, false) => self.refuse(out, rule.name, reply::NO_TLS),
-            (None, None, true) if !last => self.hang_up(out, "clear text behind STLS", reply::OUT_OF_STEP),
+            (None, None, true) if !last => self.close_with(out, "clear text behind STLS", reply::OUT_OF_STEP),
             (None, None, true) => {
-                reply::BEGIN_TLS.ok(self.language, out);
+                reply::BEGIN_TLS.write_ok(self.language, out);
                 Step::Secure
             }
         }
     }
 
     /// Whether a password may be sent here and now.
-    pub(super) fn takes_passwords(&self) -> bool {
+    pub(super) fn passwords_allowed(&self) -> bool {
         self.rules.plaintext_auth || self.encryption.is_some()
     }
 
@@ -66,8 +66,8 @@ impl Pop3 {
                 self.state = State::Plain;
                 Step::Again
             }
-            Some(b"=") => self.respond(b"", out), // a response of nothing
-            Some(text) => self.respond(text, out),
+            Some(b"=") => self.sasl_response(b"", out), // a response of nothing
+            Some(text) => self.sasl_response(text, out),
         }
     }
 
@@ -78,20 +78,20 @@ impl Pop3 {
                 self.state = State::Plain;
                 return Step::Idle;
             }
-            Line::Endless => return self.hang_up(out, "endless line", reply::LINE_TOO_LONG),
+            Line::Endless => return self.close_with(out, "endless line", reply::LINE_TOO_LONG),
             Line::TooLong => {
                 self.state = State::Authorization { user: None };
                 return self.refuse(out, "AUTH", reply::LINE_TOO_LONG);
             }
-            Line::Full(line) => line,
+            Line::Complete(line) => line,
         };
         let text = line.strip_suffix(b"\n").unwrap_or(&line);
         let text = text.strip_suffix(b"\r").unwrap_or(text);
         self.state = State::Authorization { user: None };
-        if text == b"*" { self.refuse(out, "AUTH", reply::CANCELLED) } else { self.respond(text, out) }
+        if text == b"*" { self.refuse(out, "AUTH", reply::CANCELLED) } else { self.sasl_response(text, out) }
     }
 
-    fn respond(&mut self, text: &[u8], out: &mut Outbox) -> Step {
+    fn sasl_response(&mut self, text: &[u8], out: &mut Outbox) -> Step {
         match sasl::decode(text).and_then(|message| Credentials::plain(&message)) {
             Ok(credentials) => self.verify(credentials),
             Err(BadResponse::Malformed) => self.refuse(out, "AUTH", reply::BAD_RESPONSE),
@@ -103,7 +103,7 @@ impl Pop3 {
         let user = credentials.user.clone();
         let password = credentials.password.clone();
         self.state = State::AwaitingVerify(credentials);
-        Step::Ask(Ask::Verify { user, password })
+        Step::Ask(Request::Verify { user, password })
     }
 
     pub(super) fn verified(
@@ -115,13 +115,13 @@ impl Pop3 {
     ) -> Step {
         self.steps_on += 1;
         self.logins += 1;
-        out.tell(Event::Login { user, mechanism, ok: true });
-        self.open(cx, mailbox, cx.now.steady)
+        out.push_event(Event::Login { user, mechanism, ok: true });
+        self.open(cx, mailbox, cx.now.monotonic)
     }
 
     pub(super) fn open(&mut self, cx: &Cx<'_>, mailbox: Mailbox, since: Duration) -> Step {
         self.state = State::AwaitingOpen { mailbox: mailbox.clone(), since };
-        Step::Ask(Ask::Open { mailbox, now: cx.now.steady })
+        Step::Ask(Request::Open { mailbox, now: cx.now.monotonic })
     }
 
     pub(super) fn denied(
@@ -130,8 +130,8 @@ impl Pop3 {
         after: Duration,
         out: &mut Outbox,
     ) -> Step {
-        out.tell(Event::Login { user: user.clone(), mechanism, ok: false });
-        let last = self.wrong.count(user, password, self.rules.limits.failed_logins);
+        out.push_event(Event::Login { user: user.clone(), mechanism, ok: false });
+        let last = self.wrong.record(user, password, self.rules.limits.failed_logins);
         self.state = State::HoldingBack { last };
         Step::Pause(after)
     }
@@ -141,16 +141,16 @@ impl Pop3 {
         cx: &Cx<'_>,
         mailbox: Mailbox,
         since: Duration,
-        fault: Fault,
+        fault: Failure,
         out: &mut Outbox,
     ) -> Step {
-        let waited = cx.now.steady.saturating_sub(since);
-        if fault == Fault::InUse && waited < self.rules.limits.pop3_lock_wait.0 {
+        let waited = cx.now.monotonic.saturating_sub(since);
+        if fault == Failure::InUse && waited < self.rules.limits.pop3_lock_wait.0 {
             self.state = State::Queueing { mailbox, since };
-            return Step::Pause(QUEUE_PACE);
+            return Step::Pause(LOCK_RETRY_INTERVAL);
         }
         self.state = State::Authorization { user: None };
-        self.refuse(out, "login", reply::fault(fault))
+        self.refuse(out, "login", reply::failure_text(fault))
     }
 
     pub(super) fn opened(&mut self, mailbox: Mailbox, maildrop: Arc<dyn Maildrop>, out: &mut Outbox) -> Step {
@@ -158,10 +158,10 @@ impl Pop3 {
         let octets = maildrop.total();
         out.line(&format!("+OK {messages} messages ({octets} octets)"));
         let read_only = mailbox.folder().is_some();
-        out.tell(Event::Opened { mailbox, messages, octets });
+        out.push_event(Event::Opened { mailbox, messages, octets });
         self.errors = 0;
         self.wrong.clear();
-        self.state = State::Transaction(Visit::new(maildrop, read_only));
+        self.state = State::Transaction(MaildropView::new(maildrop, read_only));
         Step::Again
     }
 }
@@ -172,4 +172,4 @@ pub(super) fn is_auth(line: &[u8]) -> bool {
 }
 
 /// How often a login asks again for a mailbox that another session has.
-const QUEUE_PACE: Duration = Duration::from_millis(100);
+const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(100);

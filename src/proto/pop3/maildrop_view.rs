@@ -3,13 +3,13 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    reply::{self, Text},
+    reply::{self, ReplyText},
     session_config::Verb,
 };
 use crate::proto::{buffer::Outbox, dot::Encoder, request::Maildrop};
 
 /// A session's view of its mailbox: fixed at login but for its own marks.
-pub(super) struct Visit {
+pub(super) struct MaildropView {
     pub(super) maildrop: Arc<dyn Maildrop>,
     pub(super) deleted: BTreeSet<usize>,
     deleted_octets: u64,
@@ -36,7 +36,7 @@ pub(super) struct Transfer {
     pub(super) whole: bool,
 }
 
-impl Visit {
+impl MaildropView {
     /// A visit to a mailbox, without any marks.
     pub(super) fn new(maildrop: Arc<dyn Maildrop>, read_only: bool) -> Self {
         let (deleted, retrieved) = (BTreeSet::new(), BTreeSet::new());
@@ -44,7 +44,7 @@ impl Visit {
     }
 
     /// The position of the message with that number, from 1.
-    pub(super) fn find(&self, number: &[u8]) -> Result<usize, Text> {
+    pub(super) fn find(&self, number: &[u8]) -> Result<usize, ReplyText> {
         let message = decimal(number)
             .and_then(|number| usize::try_from(number).ok()?.checked_sub(1))
             .filter(|message| *message < self.maildrop.len())
@@ -53,7 +53,7 @@ impl Visit {
     }
 
     /// The arguments of TOP: message and lines. `None`: they are not two numbers.
-    pub(super) fn find_top(&self, arguments: &[u8]) -> Option<Result<(usize, u64), Text>> {
+    pub(super) fn find_top(&self, arguments: &[u8]) -> Option<Result<(usize, u64), ReplyText>> {
         let space = memchr::memchr(b' ', arguments)?;
         let lines = decimal(&arguments[space + 1..])?;
         Some(self.find(&arguments[..space]).map(|message| (message, lines)))
@@ -75,7 +75,7 @@ impl Visit {
         self.highest = 0;
     }
 
-    pub(super) fn line(&self, message: usize, column: Column, out: &mut Outbox) {
+    pub(super) fn write_line(&self, message: usize, column: Column, out: &mut Outbox) {
         let number = message + 1;
         match column {
             Column::Octets => out.line(&format!("{number} {}", self.maildrop.octets(message))),
@@ -85,7 +85,7 @@ impl Visit {
 }
 
 impl Column {
-    pub(super) fn of(verb: Verb) -> Self {
+    pub(super) fn for_verb(verb: Verb) -> Self {
         if verb == Verb::Uidl { Self::UniqueId } else { Self::Octets }
     }
 }

@@ -13,6 +13,6 @@ mod update;
 mod vocabulary;
 
 pub use factory::Factory;
-pub use session_config::{Expire, Persona, Rules};
+pub use session_config::{Expire, Persona, SessionConfig};
 pub use state::Pop3;
 pub use vocabulary::VOCABULARY;

@@ -4,15 +4,15 @@
 //! section that was broken. Letters in any case are no mistake.
 
 use super::{
-    reply::{self, Text},
-    session_config::{Phase, Rule, Verb},
+    reply::{self, ReplyText},
+    session_config::{CommandSpec, Phase, Verb},
     state::{Pop3, State},
 };
 use crate::proto::{Step, buffer::Outbox, event::Event};
 
 impl Pop3 {
     /// The rule that this line breaks before anybody asks what it means.
-    pub(super) fn broken(&self, line: &[u8], rule: Option<&Rule>) -> Option<&'static str> {
+    pub(super) fn violated_rule(&self, line: &[u8], rule: Option<&CommandSpec>) -> Option<&'static str> {
         let text = line.strip_suffix(b"\r\n")?;
         let verb = rule.map(|rule| rule.verb);
         let argument = memchr::memchr(b' ', text).map(|at| &text[at + 1..]);
@@ -20,7 +20,7 @@ impl Pop3 {
         let is_password = verb == Some(Verb::Pass);
         match argument {
             // A response of AUTH that is longer comes on a line of its own (RFC 5034 section 4).
-            _ if line.len() > COMMAND => Some("RFC 2449 4: a command line has at most 255 octets"),
+            _ if line.len() > MAX_COMMAND => Some("RFC 2449 4: a command line has at most 255 octets"),
             _ if text.starts_with(b" ") => Some("RFC 1939 3: a line begins with the command"),
             Some(b"") if is_password => Some("RFC 1939 7: PASS takes a password"),
             _ if is_password => None,
@@ -41,21 +41,21 @@ impl Pop3 {
     }
 
     /// Refuses for that reason.
-    pub(super) fn refuse_broken(&mut self, out: &mut Outbox, rule: &str) -> Step {
-        out.tell(Event::Refused { what: "a broken rule".into(), reply: "-ERR".into() });
+    pub(super) fn refuse_violation(&mut self, out: &mut Outbox, rule: &str) -> Step {
+        out.push_event(Event::Refused { what: "a broken rule".into(), reply: "-ERR".into() });
         self.count_error(out, reply::BAD_LINE, |_, out| out.line(&format!("-ERR {rule}")))
     }
 
     /// Writes a refusal, with the rule that was broken where it is to be named.
-    pub(super) fn say_no(&self, what: &str, text: Text, out: &mut Outbox) {
-        match self.cited(what, text) {
-            Some(section) => text.err_citing(section, self.language, out),
-            None => text.err(self.language, out),
+    pub(super) fn write_refusal(&self, what: &str, text: ReplyText, out: &mut Outbox) {
+        match self.citation(what, text) {
+            Some(section) => text.write_err_citing(section, self.language, out),
+            None => text.write_err(self.language, out),
         }
     }
 
     /// The rule behind a refusal, if a mistake of the client is the reason.
-    fn cited(&self, what: &str, text: Text) -> Option<&'static str> {
+    fn citation(&self, what: &str, text: ReplyText) -> Option<&'static str> {
         if !self.rules.pedantic {
             return None;
         }
@@ -69,7 +69,7 @@ impl Pop3 {
     }
 
     /// PASS comes right behind USER: whatever stands between them makes the name forgotten (RFC 1939 section 7).
-    pub(super) fn forgets_user(&mut self, verb: Verb) {
+    pub(super) fn clears_user(&mut self, verb: Verb) {
         if self.rules.pedantic
             && verb != Verb::Pass
             && let State::Authorization { user } = &mut self.state
@@ -82,7 +82,7 @@ impl Pop3 {
 /// What follows an LF of its own may have been smuggled in: nothing more is read.
 pub(super) fn bare_line_feed(out: &mut Outbox) -> Step {
     out.line("-ERR RFC 1939 3: a line ends in CR LF");
-    out.tell(Event::Ended { why: "bare LF" });
+    out.push_event(Event::Ended { why: "bare LF" });
     Step::Close
 }
 
@@ -91,7 +91,7 @@ fn is_numbered(verb: Option<Verb>) -> bool {
 }
 
 /// The sections behind refusals.
-const CITED: &[(Text, &str)] = &[
+const CITED: &[(ReplyText, &str)] = &[
     (reply::UNKNOWN_COMMAND, "RFC 1939 3"),
     (reply::LINE_TOO_LONG, "RFC 2449 4"),
     (reply::BAD_LINE, "RFC 1939 3"),
@@ -104,4 +104,4 @@ const CITED: &[(Text, &str)] = &[
 ];
 
 /// Octets of a command line, its line end included (RFC 2449 section 4).
-const COMMAND: usize = 255;
+const MAX_COMMAND: usize = 255;

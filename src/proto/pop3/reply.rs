@@ -1,6 +1,6 @@
 //! Every reply of the POP3 side, in one place, in both languages of LANG (RFC 6856 section 3).
 
-use crate::proto::{buffer::Outbox, request::Fault, smtp::reply_codes::Class};
+use crate::proto::{buffer::Outbox, request::Failure, smtp::reply_codes::Class};
 
 /// A language of the replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -14,13 +14,13 @@ pub enum Language {
 
 /// A text of a reply, in both languages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Text {
+pub struct ReplyText {
     code: &'static str,
     en: &'static str,
     fr: &'static str,
 }
 
-impl Text {
+impl ReplyText {
     const fn new(en: &'static str, fr: &'static str) -> Self {
         Self { code: "", en, fr }
     }
@@ -44,17 +44,17 @@ impl Text {
     }
 
     /// Writes `+OK` and the text.
-    pub fn ok(&self, language: Language, out: &mut Outbox) {
+    pub fn write_ok(&self, language: Language, out: &mut Outbox) {
         out.line(&format!("+OK {}", self.text(language)));
     }
 
     /// Writes `-ERR`, the response code and the text.
-    pub fn err(&self, language: Language, out: &mut Outbox) {
+    pub fn write_err(&self, language: Language, out: &mut Outbox) {
         out.line(&format!("-ERR {}{}", self.code, self.text(language)));
     }
 
     /// Writes `-ERR`, the response code, the rule that was broken and the text.
-    pub fn err_citing(&self, section: &str, language: Language, out: &mut Outbox) {
+    pub fn write_err_citing(&self, section: &str, language: Language, out: &mut Outbox) {
         out.line(&format!("-ERR {}{section}: {}", self.code, self.text(language)));
     }
 
@@ -70,39 +70,39 @@ impl Text {
 }
 
 /// The refusal that goes with a fault of ours.
-pub fn fault(fault: Fault) -> Text {
+pub fn failure_text(fault: Failure) -> ReplyText {
     match fault {
-        Fault::Denied => WRONG_PASSWORD,
-        Fault::InUse => IN_USE,
-        Fault::Unusable => Text::coded(
+        Failure::Denied => WRONG_PASSWORD,
+        Failure::InUse => IN_USE,
+        Failure::Unusable => ReplyText::coded(
             "[SYS/PERM] ",
             "The mailbox can't be used as it is configured",
             "La boîte est inutilisable, voyez l'administrateur",
         ),
-        Fault::Crowded => Text::coded(
+        Failure::Crowded => ReplyText::coded(
             "[SYS/TEMP] ",
             "Too many mailboxes are open, try later",
             "Trop de boîtes sont ouvertes, réessayez plus tard",
         ),
-        Fault::TooSoon => Text::coded(
+        Failure::TooSoon => ReplyText::coded(
             "[LOGIN-DELAY] ",
             "The last login was a moment ago, wait a little",
             "La dernière connexion est trop récente, patientez un peu",
         ),
         // With its code, so that no client takes it for a wrong password (RFC 3206 section 4).
-        Fault::NoFolder => Text::coded("[SYS/PERM] ", "No such folder", "Ce dossier n'existe pas"),
-        Fault::Gone => Text::new("That message is not there any more", "Ce message n'est plus là"),
-        Fault::Changed => Text::coded(
+        Failure::NoFolder => ReplyText::coded("[SYS/PERM] ", "No such folder", "Ce dossier n'existe pas"),
+        Failure::Gone => ReplyText::new("That message is not there any more", "Ce message n'est plus là"),
+        Failure::Changed => ReplyText::coded(
             "[SYS/TEMP] ",
             "That message was changed by another program, log in again",
             "Ce message a été changé par un autre programme, reconnectez-vous",
         ),
-        Fault::Busy => Text::coded(
+        Failure::Busy => ReplyText::coded(
             "[SYS/TEMP] ",
             "Too many logins at once, try again",
             "Trop de connexions à la fois, réessayez",
         ),
-        Fault::Full | Fault::Quota | Fault::Broken | Fault::Cut => Text::coded(
+        Failure::Full | Failure::Quota | Failure::Broken | Failure::Cut => ReplyText::coded(
             "[SYS/TEMP] ",
             "The mailbox can't be read now, try later",
             "La boîte ne peut être lue maintenant, réessayez plus tard",
@@ -111,111 +111,117 @@ pub fn fault(fault: Fault) -> Text {
 }
 
 /// USER: the same for everybody, known or not.
-pub const SEND_PASS: Text = Text::new("Send PASS", "Envoyez PASS");
+pub const SEND_PASS: ReplyText = ReplyText::new("Send PASS", "Envoyez PASS");
 /// The login failed, for whatever reason.
-pub const WRONG_PASSWORD: Text =
-    Text::coded("[AUTH] ", "Wrong user or password", "Utilisateur ou mot de passe incorrect");
+pub const WRONG_PASSWORD: ReplyText =
+    ReplyText::coded("[AUTH] ", "Wrong user or password", "Utilisateur ou mot de passe incorrect");
 /// Another session has the mailbox.
-pub const IN_USE: Text = Text::coded(
+pub const IN_USE: ReplyText = ReplyText::coded(
     "[IN-USE] ",
     "Another session has this mailbox open",
     "Une autre session utilise cette boîte",
 );
 /// An unknown command, or one this persona does not have.
-pub const UNKNOWN_COMMAND: Text = Text::new("Unknown command", "Commande inconnue");
+pub const UNKNOWN_COMMAND: ReplyText = ReplyText::new("Unknown command", "Commande inconnue");
 /// A command of the other phase.
-pub const NOT_NOW: Text = Text::new("Not allowed now", "Pas permis maintenant");
+pub const NOT_NOW: ReplyText = ReplyText::new("Not allowed now", "Pas permis maintenant");
 /// A missing, superfluous or malformed argument; what is expected follows it.
-pub const BAD_ARGUMENT: Text = Text::new("Expected", "Attendu :");
+pub const BAD_ARGUMENT: ReplyText = ReplyText::new("Expected", "Attendu :");
 /// A line longer than the limit.
-pub const LINE_TOO_LONG: Text = Text::new("Line too long", "Ligne trop longue");
+pub const LINE_TOO_LONG: ReplyText = ReplyText::new("Line too long", "Ligne trop longue");
 /// A control character in a line.
-pub const BAD_LINE: Text =
-    Text::new("Control characters are not allowed", "Caractères de contrôle interdits");
+pub const BAD_LINE: ReplyText =
+    ReplyText::new("Control characters are not allowed", "Caractères de contrôle interdits");
 /// No message of that number.
-pub const NO_SUCH_MESSAGE: Text = Text::new("No such message", "Ce message n'existe pas");
+pub const NO_SUCH_MESSAGE: ReplyText = ReplyText::new("No such message", "Ce message n'existe pas");
 /// A message marked as deleted.
-pub const ALREADY_DELETED: Text = Text::new("That message is deleted", "Ce message est effacé");
+pub const ALREADY_DELETED: ReplyText = ReplyText::new("That message is deleted", "Ce message est effacé");
 /// DELE.
-pub const DELETED: Text = Text::new("Deleted at QUIT", "Effacé à la fin de la session");
+pub const DELETED: ReplyText = ReplyText::new("Deleted at QUIT", "Effacé à la fin de la session");
 /// DELE in a folder.
-pub const READ_ONLY: Text = Text::new(
+pub const READ_ONLY: ReplyText = ReplyText::new(
     "Folders can be read but not changed here",
     "Ici, les dossiers se lisent mais ne se modifient pas",
 );
 /// NOOP.
-pub const NOTHING_DONE: Text = Text::new("Nothing done", "Rien de fait");
+pub const NOTHING_DONE: ReplyText = ReplyText::new("Nothing done", "Rien de fait");
 /// RSET.
-pub const RESTORED: Text = Text::new("Nothing is marked as deleted", "Plus rien n'est marqué comme effacé");
+pub const RESTORED: ReplyText =
+    ReplyText::new("Nothing is marked as deleted", "Plus rien n'est marqué comme effacé");
 /// A list follows.
-pub const LIST_FOLLOWS: Text = Text::new("List follows", "Voici la liste");
+pub const LIST_FOLLOWS: ReplyText = ReplyText::new("List follows", "Voici la liste");
 /// The top of a message follows.
-pub const TOP_FOLLOWS: Text = Text::new("Top of message follows", "Voici le début du message");
+pub const TOP_FOLLOWS: ReplyText = ReplyText::new("Top of message follows", "Voici le début du message");
 /// CAPA.
-pub const CAPABILITIES: Text = Text::new("Capabilities follow", "Voici les capacités");
+pub const CAPABILITIES: ReplyText = ReplyText::new("Capabilities follow", "Voici les capacités");
 /// UTF8.
-pub const UTF8: Text = Text::new("UTF-8 it is", "Va pour UTF-8");
+pub const UTF8: ReplyText = ReplyText::new("UTF-8 it is", "Va pour UTF-8");
 /// LANG without an argument.
-pub const LANGUAGES: Text = Text::new("Languages follow", "Voici les langues");
+pub const LANGUAGES: ReplyText = ReplyText::new("Languages follow", "Voici les langues");
 /// LANG with one.
-pub const LANGUAGE_CHANGED: Text = Text::new("Replies will be in English", "Les réponses seront en français");
+pub const LANGUAGE_CHANGED: ReplyText =
+    ReplyText::new("Replies will be in English", "Les réponses seront en français");
 /// LANG with a language we do not speak.
-pub const NO_SUCH_LANGUAGE: Text =
-    Text::new("Not a language spoken here", "Cette langue n'est pas parlée ici");
+pub const NO_SUCH_LANGUAGE: ReplyText =
+    ReplyText::new("Not a language spoken here", "Cette langue n'est pas parlée ici");
 /// QUIT.
-pub const BYE: Text = Text::new("Bye", "Au revoir");
+pub const BYE: ReplyText = ReplyText::new("Bye", "Au revoir");
 /// QUIT, when something could not be deleted.
-pub const NOT_ALL_DELETED: Text = Text::coded(
+pub const NOT_ALL_DELETED: ReplyText = ReplyText::coded(
     "[SYS/TEMP] ",
     "some deleted messages not removed",
     "certains messages effacés n'ont pas été supprimés",
 );
 /// AUTH without a mechanism.
-pub const MECHANISMS: Text = Text::new("Mechanisms follow", "Voici les mécanismes");
+pub const MECHANISMS: ReplyText = ReplyText::new("Mechanisms follow", "Voici les mécanismes");
 /// AUTH with one that is not PLAIN.
-pub const NO_SUCH_MECHANISM: Text =
-    Text::new("Not offered here, AUTH alone lists what is", "Non offert ici ; AUTH seul montre ce qui l'est");
+pub const NO_SUCH_MECHANISM: ReplyText = ReplyText::new(
+    "Not offered here, AUTH alone lists what is",
+    "Non offert ici ; AUTH seul montre ce qui l'est",
+);
 /// AUTH was cancelled by the client.
-pub const CANCELLED: Text = Text::new("Authentication cancelled", "Authentification annulée");
+pub const CANCELLED: ReplyText = ReplyText::new("Authentication cancelled", "Authentification annulée");
 /// Not base64, or not what PLAIN asks for.
-pub const BAD_RESPONSE: Text = Text::new("Cannot decode the response", "Réponse indéchiffrable");
+pub const BAD_RESPONSE: ReplyText = ReplyText::new("Cannot decode the response", "Réponse indéchiffrable");
 /// A password in clear text, where it could be overheard.
-pub const TLS_NEEDED: Text = Text::coded(
+pub const TLS_NEEDED: ReplyText = ReplyText::coded(
     "[AUTH] ",
     "Passwords are taken under TLS only, begin with STLS",
     "Pas de mot de passe sans TLS, commencez par STLS",
 );
 /// APOP.
-pub const WEAK_LOGIN: Text = Text::new(
+pub const WEAK_LOGIN: ReplyText = ReplyText::new(
     "Not offered: it needs the password in clear on the disk; use USER and PASS",
     "Non offert : il faudrait garder le mot de passe en clair ; utilisez USER et PASS",
 );
 /// RPOP.
-pub const NO_LOGIN: Text = Text::new(
+pub const NO_LOGIN: ReplyText = ReplyText::new(
     "Not offered: it takes the client's word for who it is; use USER and PASS",
     "Non offert : il faudrait croire le client sur parole ; utilisez USER et PASS",
 );
 /// STLS: the last words in clear text.
-pub const BEGIN_TLS: Text = Text::new("Begin TLS", "Commencez TLS");
+pub const BEGIN_TLS: ReplyText = ReplyText::new("Begin TLS", "Commencez TLS");
 /// STLS where there is no certificate.
-pub const NO_TLS: Text = Text::new("TLS is not offered here", "TLS n'est pas offert ici");
+pub const NO_TLS: ReplyText = ReplyText::new("TLS is not offered here", "TLS n'est pas offert ici");
 /// STLS under TLS.
-pub const TLS_ALREADY: Text = Text::new("TLS is active already", "TLS est déjà actif");
+pub const TLS_ALREADY: ReplyText = ReplyText::new("TLS is active already", "TLS est déjà actif");
 /// Something was sent before its turn.
-pub const OUT_OF_STEP: Text = Text::new("Wait for the reply to STLS", "Attendez la réponse à STLS");
+pub const OUT_OF_STEP: ReplyText = ReplyText::new("Wait for the reply to STLS", "Attendez la réponse à STLS");
 /// A TLS handshake on a port that speaks plainly.
-pub const NOT_TLS: Text = Text::new("This port does not begin with TLS", "Ce port ne commence pas par TLS");
+pub const NOT_TLS: ReplyText =
+    ReplyText::new("This port does not begin with TLS", "Ce port ne commence pas par TLS");
 /// Too many errors.
-pub const TOO_MANY_ERRORS: Text = Text::new("Too many errors, closing", "Trop d'erreurs, fin de session");
+pub const TOO_MANY_ERRORS: ReplyText =
+    ReplyText::new("Too many errors, closing", "Trop d'erreurs, fin de session");
 /// The client took too long.
-pub const TOO_SLOW: Text = Text::new("Timeout, closing", "Délai dépassé, fin de session");
+pub const TOO_SLOW: ReplyText = ReplyText::new("Timeout, closing", "Délai dépassé, fin de session");
 /// The server stops.
-pub const SHUTTING_DOWN: Text = Text::coded("[SYS/TEMP] ", "Shutting down", "Arrêt du serveur");
+pub const SHUTTING_DOWN: ReplyText = ReplyText::coded("[SYS/TEMP] ", "Shutting down", "Arrêt du serveur");
 /// Something of ours broke.
-pub const INTERNAL: Text = Text::coded("[SYS/TEMP] ", "Internal error", "Erreur interne");
+pub const INTERNAL: ReplyText = ReplyText::coded("[SYS/TEMP] ", "Internal error", "Erreur interne");
 /// No room for another connection.
-pub const TOO_MANY_CONNECTIONS: Text =
-    Text::coded("[SYS/TEMP] ", "Too many connections, try later", "Trop de connexions, réessayez");
+pub const TOO_MANY_CONNECTIONS: ReplyText =
+    ReplyText::coded("[SYS/TEMP] ", "Too many connections, try later", "Trop de connexions, réessayez");
 
 /// The response codes, what they mean, and whether the same may work later.
 pub const CODES: [(&str, &str, Class); 5] = [

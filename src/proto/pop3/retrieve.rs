@@ -1,7 +1,7 @@
 //! Messages on their way out: the lists of them, RETR and TOP.
 
 use super::{
-    maildrop_view::{Column, Transfer, Visit},
+    maildrop_view::{Column, MaildropView, Transfer},
     reply,
     state::{Pop3, State},
 };
@@ -10,17 +10,23 @@ use crate::{
         Step,
         buffer::Outbox,
         event::Event,
-        request::{Ask, Fault},
+        request::{Failure, Request},
     },
-    wire_size::octets,
+    wire_size::wire_size,
 };
 
 impl Pop3 {
-    pub(super) fn list_step(&mut self, visit: Visit, column: Column, from: usize, out: &mut Outbox) -> Step {
-        let to = visit.maildrop.len().min(from + LINES_A_STEP);
+    pub(super) fn list_step(
+        &mut self,
+        visit: MaildropView,
+        column: Column,
+        from: usize,
+        out: &mut Outbox,
+    ) -> Step {
+        let to = visit.maildrop.len().min(from + LINES_PER_STEP);
         (from..to)
             .filter(|message| !visit.deleted.contains(message))
-            .for_each(|message| visit.line(message, column, out));
+            .for_each(|message| visit.write_line(message, column, out));
         if to == visit.maildrop.len() {
             out.line(".");
             self.state = State::Transaction(visit);
@@ -30,15 +36,15 @@ impl Pop3 {
         Step::Again
     }
 
-    pub(super) fn read(&mut self, visit: Visit, transfer: Transfer) -> Step {
-        let ask = Ask::Read { message: transfer.message, from: transfer.from };
+    pub(super) fn request_chunk(&mut self, visit: MaildropView, transfer: Transfer) -> Step {
+        let ask = Request::Read { message: transfer.message, from: transfer.from };
         self.state = State::AwaitingRead(visit, transfer);
         Step::Ask(ask)
     }
 
-    pub(super) fn send(
+    pub(super) fn send_chunk(
         &mut self,
-        mut visit: Visit,
+        mut visit: MaildropView,
         mut transfer: Transfer,
         bytes: &[u8],
         last: bool,
@@ -46,29 +52,29 @@ impl Pop3 {
     ) -> Step {
         let announced = visit.maildrop.octets(transfer.message);
         if transfer.from == 0 {
-            if transfer.whole && last && octets(bytes) != announced {
-                return self.not_sent(visit, transfer, Fault::Changed, out);
+            if transfer.whole && last && wire_size(bytes) != announced {
+                return self.read_failed(visit, transfer, Failure::Changed, out);
             }
             if transfer.whole {
                 out.line(&format!("+OK {announced} octets"));
             } else {
-                reply::TOP_FOLLOWS.ok(self.language, out);
+                reply::TOP_FOLLOWS.write_ok(self.language, out);
             }
         }
         transfer.from += bytes.len() as u64;
         transfer.encoder.encode(bytes, out.buffer());
-        if !last && !transfer.encoder.satisfied() {
+        if !last && !transfer.encoder.is_done() {
             self.state = State::Sending(visit, transfer);
             return Step::Again;
         }
-        let sent = transfer.encoder.finish(out.buffer());
+        let sent = transfer.encoder.finish_message(out.buffer());
         if transfer.whole && sent != announced {
-            out.tell(Event::Ended { why: "message is not as long as announced" });
+            out.push_event(Event::Ended { why: "message is not as long as announced" });
             return Step::Abort;
         }
         if transfer.whole {
             visit.retrieved.insert(transfer.message);
-            out.tell(Event::Read { octets: announced });
+            out.push_event(Event::Read { octets: announced });
         }
         visit.highest = visit.highest.max(transfer.message + 1);
         self.state = State::Transaction(visit);
@@ -77,22 +83,22 @@ impl Pop3 {
 
     /// Before the `+OK` it is a refusal. After it the client would take anything we say for the message,
     /// and a final dot for its end: all we can do is to hang up, so that it does not delete the only copy.
-    pub(super) fn not_sent(
+    pub(super) fn read_failed(
         &mut self,
-        visit: Visit,
+        visit: MaildropView,
         transfer: Transfer,
-        fault: Fault,
+        fault: Failure,
         out: &mut Outbox,
     ) -> Step {
         if transfer.from == 0 {
             self.state = State::Transaction(visit);
-            self.refuse(out, "message", reply::fault(fault))
+            self.refuse(out, "message", reply::failure_text(fault))
         } else {
-            out.tell(Event::Ended { why: "message could not be read to its end" });
+            out.push_event(Event::Ended { why: "message could not be read to its end" });
             Step::Abort
         }
     }
 }
 
 /// Lines of a listing between two looks at the outbox.
-const LINES_A_STEP: usize = 64;
+const LINES_PER_STEP: usize = 64;

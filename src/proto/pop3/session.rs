@@ -5,20 +5,20 @@ use std::mem;
 
 use super::{
     login,
-    maildrop_view::{Column, Transfer, Visit},
+    maildrop_view::{Column, MaildropView, Transfer},
     pedantic::bare_line_feed,
-    reply::{self, Language, Text},
-    session_config::{Expire, Phase, Rule, Verb},
+    reply::{self, Language, ReplyText},
+    session_config::{CommandSpec, Expire, Phase, Verb},
     state::{Pop3, State},
 };
 use crate::{
     limits::Span,
     proto::{
-        Cx, Encryption, Patience, Progress, Renewal, Session, Standing, Step, TLS_HANDSHAKE,
+        Cx, Encryption, Patience, Progress, Renewal, Session, SessionPhase, Step, TLS_HANDSHAKE,
         buffer::{Inbox, Line, Outbox},
         event::Event,
-        reached,
-        request::{Answer, Secret},
+        is_limit_reached,
+        request::{Response, Secret},
         sasl::{self, Credentials},
         telnet,
     },
@@ -27,21 +27,21 @@ use crate::{
 impl Pop3 {
     fn command_step(&mut self, cx: &Cx<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
         if self.phase() == Phase::Authorization && inbox.unread().starts_with(TLS_HANDSHAKE) {
-            return self.hang_up(out, "TLS handshake", reply::NOT_TLS);
+            return self.close_with(out, "TLS handshake", reply::NOT_TLS);
         }
         let limits = &self.rules.limits;
         // AUTH may bring its response along (RFC 5034 section 4).
-        let may_be_long = self.takes_passwords() && login::is_auth(inbox.unread());
+        let may_be_long = self.passwords_allowed() && login::is_auth(inbox.unread());
         let longest = if may_be_long { limits.pop3_line.max(sasl::LINE) } else { limits.pop3_line };
         match inbox.line(longest, limits.line_discard) {
             Line::Partial => Step::Idle,
-            Line::Endless => self.hang_up(out, "endless line", reply::LINE_TOO_LONG),
+            Line::Endless => self.close_with(out, "endless line", reply::LINE_TOO_LONG),
             Line::TooLong => self.refuse(out, "long line", reply::LINE_TOO_LONG),
-            Line::Full(line) if self.rules.pedantic && !line.ends_with(b"\r\n") => bare_line_feed(out),
-            Line::Full(line) if self.lenient() => {
+            Line::Complete(line) if self.rules.pedantic && !line.ends_with(b"\r\n") => bare_line_feed(out),
+            Line::Complete(line) if self.lenient() => {
                 self.command(cx, &telnet::as_typed(&line), inbox.is_empty(), out)
             }
-            Line::Full(line) => self.command(cx, &line, inbox.is_empty(), out),
+            Line::Complete(line) => self.command(cx, &line, inbox.is_empty(), out),
         }
     }
 
@@ -54,16 +54,16 @@ impl Pop3 {
             Some(at) => (&line[..at], Some(&line[at + 1..])),
             None => (line, None),
         };
-        let rule = self.rules.rule(verb);
+        let rule = self.rules.command(verb);
         if self.rules.pedantic
-            && let Some(broken) = self.broken(whole, rule)
+            && let Some(broken) = self.violated_rule(whole, rule)
         {
-            return self.refuse_broken(out, broken);
+            return self.refuse_violation(out, broken);
         }
         let Some(rule) = rule else {
             return self.refuse(out, "unknown command", reply::UNKNOWN_COMMAND);
         };
-        self.forgets_user(rule.verb);
+        self.clears_user(rule.verb);
         if !rule.allowed.contains(&self.phase()) {
             return self.refuse(out, rule.name, reply::NOT_NOW);
         }
@@ -89,13 +89,13 @@ impl Pop3 {
 
     fn authorization(
         &mut self,
-        rule: &Rule,
+        rule: &CommandSpec,
         argument: Option<&[u8]>,
         user: Option<String>,
         out: &mut Outbox,
     ) -> Step {
         let names_mechanism = rule.verb == Verb::Auth && argument.is_some();
-        if (names_mechanism || matches!(rule.verb, Verb::User | Verb::Pass)) && !self.takes_passwords() {
+        if (names_mechanism || matches!(rule.verb, Verb::User | Verb::Pass)) && !self.passwords_allowed() {
             return self.refuse(out, rule.name, reply::TLS_NEEDED);
         }
         match (rule.verb, argument) {
@@ -114,7 +114,7 @@ impl Pop3 {
             },
             (Verb::Quit, None) => {
                 self.state = State::Over;
-                reply::BYE.ok(self.language, out);
+                reply::BYE.write_ok(self.language, out);
                 Step::Close
             }
             (Verb::Auth, Some(argument)) => self.auth(argument, out),
@@ -122,7 +122,7 @@ impl Pop3 {
             (Verb::Rpop, _) => self.refuse(out, rule.name, reply::NO_LOGIN),
             (verb, argument) => {
                 self.state = State::Authorization { user };
-                self.anytime(verb, argument, out).unwrap_or_else(|| self.misused(rule, out))
+                self.any_state(verb, argument, out).unwrap_or_else(|| self.refuse_arguments(rule, out))
             }
         }
     }
@@ -130,9 +130,9 @@ impl Pop3 {
     fn transaction(
         &mut self,
         cx: &Cx<'_>,
-        rule: &Rule,
+        rule: &CommandSpec,
         argument: Option<&[u8]>,
-        mut visit: Visit,
+        mut visit: MaildropView,
         out: &mut Outbox,
     ) -> Step {
         let language = self.language;
@@ -143,30 +143,32 @@ impl Pop3 {
                 Some(Ok(()))
             }
             (Verb::List | Verb::Uidl, None) => {
-                reply::LIST_FOLLOWS.ok(language, out);
-                self.state = State::Listing(visit, Column::of(rule.verb), 0);
+                reply::LIST_FOLLOWS.write_ok(language, out);
+                self.state = State::Listing(visit, Column::for_verb(rule.verb), 0);
                 return Step::Again;
             }
             (Verb::List | Verb::Uidl, Some(number)) => Some(visit.find(number).map(|message| {
                 out.push(b"+OK ");
-                visit.line(message, Column::of(rule.verb), out);
+                visit.write_line(message, Column::for_verb(rule.verb), out);
             })),
             (Verb::Retr, Some(number)) => match visit.find(number) {
-                Ok(message) => return self.read(visit, Transfer::whole(message)),
+                Ok(message) => return self.request_chunk(visit, Transfer::whole(message)),
                 Err(why) => Some(Err(why)),
             },
             (Verb::Top, Some(arguments)) => match visit.find_top(arguments) {
-                Some(Ok((message, lines))) => return self.read(visit, Transfer::top(message, lines)),
+                Some(Ok((message, lines))) => {
+                    return self.request_chunk(visit, Transfer::top(message, lines));
+                }
                 Some(Err(why)) => Some(Err(why)),
                 None => None,
             },
             (Verb::Dele, Some(_)) if visit.read_only => Some(Err(reply::READ_ONLY)),
             (Verb::Dele, Some(number)) => Some(visit.find(number).map(|message| {
                 visit.delete(message);
-                reply::DELETED.ok(language, out);
+                reply::DELETED.write_ok(language, out);
             })),
             (Verb::Noop, None) => {
-                reply::NOTHING_DONE.ok(language, out);
+                reply::NOTHING_DONE.write_ok(language, out);
                 Some(Ok(()))
             }
             (Verb::Last, None) => {
@@ -175,34 +177,36 @@ impl Pop3 {
             }
             (Verb::Rset, None) => {
                 visit.reset();
-                reply::RESTORED.ok(language, out);
+                reply::RESTORED.write_ok(language, out);
                 Some(Ok(()))
             }
             (Verb::Quit, None) => return self.quit(cx, visit),
             (verb, argument) => {
                 self.state = State::Transaction(visit);
-                return self.anytime(verb, argument, out).unwrap_or_else(|| self.misused(rule, out));
+                return self
+                    .any_state(verb, argument, out)
+                    .unwrap_or_else(|| self.refuse_arguments(rule, out));
             }
         };
         self.state = State::Transaction(visit);
         match said {
             Some(Ok(())) => Step::Again,
             Some(Err(why)) => self.refuse(out, rule.name, why),
-            None => self.misused(rule, out),
+            None => self.refuse_arguments(rule, out),
         }
     }
 
     /// The commands that leave the state as it is. `None`: the arguments don't fit.
-    fn anytime(&mut self, verb: Verb, argument: Option<&[u8]>, out: &mut Outbox) -> Option<Step> {
+    fn any_state(&mut self, verb: Verb, argument: Option<&[u8]>, out: &mut Outbox) -> Option<Step> {
         let step = match (verb, argument) {
             (Verb::Capa, None) => {
-                reply::CAPABILITIES.ok(self.language, out);
+                reply::CAPABILITIES.write_ok(self.language, out);
                 self.capabilities(out);
                 Step::Again
             }
             (Verb::Auth, None) => {
-                reply::MECHANISMS.ok(self.language, out);
-                if self.takes_passwords() {
+                reply::MECHANISMS.write_ok(self.language, out);
+                if self.passwords_allowed() {
                     out.line("PLAIN");
                 }
                 out.line(".");
@@ -210,7 +214,7 @@ impl Pop3 {
             }
             (Verb::Utf8, None) => self.ok(out, reply::UTF8),
             (Verb::Lang, None) => {
-                reply::LANGUAGES.ok(self.language, out);
+                reply::LANGUAGES.write_ok(self.language, out);
                 ["en English", "fr Français", "."].iter().for_each(|line| out.line(line));
                 Step::Again
             }
@@ -236,7 +240,7 @@ impl Pop3 {
 
     /// What CAPA lists: what works now, in this state.
     fn capabilities(&self, out: &mut Outbox) {
-        if self.takes_passwords() {
+        if self.passwords_allowed() {
             ["USER", "SASL PLAIN"].iter().for_each(|capability| out.line(capability));
         }
         CAPABILITIES.iter().for_each(|capability| out.line(capability));
@@ -259,20 +263,20 @@ impl Pop3 {
         out.line(".");
     }
 
-    fn ok(&self, out: &mut Outbox, text: Text) -> Step {
-        text.ok(self.language, out);
+    fn ok(&self, out: &mut Outbox, text: ReplyText) -> Step {
+        text.write_ok(self.language, out);
         Step::Again
     }
 
-    pub(super) fn misused(&mut self, rule: &Rule, out: &mut Outbox) -> Step {
+    pub(super) fn refuse_arguments(&mut self, rule: &CommandSpec, out: &mut Outbox) -> Step {
         let section = if self.rules.pedantic { format!("{}: ", rule.section()) } else { String::new() };
         let text = format!("-ERR {section}{} {}", reply::BAD_ARGUMENT.text(self.language), rule.syntax);
         self.count_error(out, reply::BAD_ARGUMENT, |_, out| out.line(&text))
     }
 
-    pub(super) fn refuse(&mut self, out: &mut Outbox, what: &str, text: Text) -> Step {
-        out.tell(Event::Refused { what: what.into(), reply: text.codes() });
-        self.count_error(out, text, |session, out| session.say_no(what, text, out))
+    pub(super) fn refuse(&mut self, out: &mut Outbox, what: &str, text: ReplyText) -> Step {
+        out.push_event(Event::Refused { what: what.into(), reply: text.codes() });
+        self.count_error(out, text, |session, out| session.write_refusal(what, text, out))
     }
 
     /// Counts an error, and says what it was. Of the last one allowed the client is told that it was the last,
@@ -280,7 +284,7 @@ impl Pop3 {
     pub(super) fn count_error(
         &mut self,
         out: &mut Outbox,
-        error: Text,
+        error: ReplyText,
         say: impl FnOnce(&Self, &mut Outbox),
     ) -> Step {
         let limits = &self.rules.limits;
@@ -289,16 +293,16 @@ impl Pop3 {
             Phase::Transaction => limits.errors,
         };
         self.errors += 1;
-        if reached(self.errors, most) {
-            return self.hang_up(out, "too many errors", reply::TOO_MANY_ERRORS.with_code_of(error));
+        if is_limit_reached(self.errors, most) {
+            return self.close_with(out, "too many errors", reply::TOO_MANY_ERRORS.with_code_of(error));
         }
         say(self, out);
         Step::Again
     }
 
-    pub(super) fn hang_up(&mut self, out: &mut Outbox, why: &'static str, text: Text) -> Step {
-        self.say_no("", text, out);
-        out.tell(Event::Ended { why });
+    pub(super) fn close_with(&mut self, out: &mut Outbox, why: &'static str, text: ReplyText) -> Step {
+        self.write_refusal("", text, out);
+        out.push_event(Event::Ended { why });
         Step::Close
     }
 }
@@ -312,7 +316,7 @@ impl Session for Pop3 {
     fn step(&mut self, cx: &Cx<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
         match mem::replace(&mut self.state, State::Over) {
             State::Listing(visit, column, from) => self.list_step(visit, column, from, out),
-            State::Sending(visit, transfer) => self.read(visit, transfer),
+            State::Sending(visit, transfer) => self.request_chunk(visit, transfer),
             State::Plain => self.plain_step(inbox, out),
             State::Queueing { mailbox, since } => self.open(cx, mailbox, since),
             State::Expiring { visit, before, next } => self.expire_step(visit, before, next),
@@ -320,7 +324,7 @@ impl Session for Pop3 {
                 self.state = State::Authorization { user: None };
                 self.named = false;
                 if last {
-                    return self.hang_up(out, "too many wrong passwords", reply::WRONG_PASSWORD);
+                    return self.close_with(out, "too many wrong passwords", reply::WRONG_PASSWORD);
                 }
                 self.refuse(out, "login", reply::WRONG_PASSWORD)
             }
@@ -331,41 +335,41 @@ impl Session for Pop3 {
         }
     }
 
-    fn answer(&mut self, cx: &Cx<'_>, answer: Answer, out: &mut Outbox) -> Step {
+    fn answer(&mut self, cx: &Cx<'_>, answer: Response, out: &mut Outbox) -> Step {
         match (mem::replace(&mut self.state, State::Over), answer) {
-            (State::AwaitingVerify(credentials), Answer::Welcome(mailbox)) => {
+            (State::AwaitingVerify(credentials), Response::Welcome(mailbox)) => {
                 self.verified(cx, credentials, mailbox, out)
             }
-            (State::AwaitingVerify(credentials), Answer::Denied { after }) => {
+            (State::AwaitingVerify(credentials), Response::Denied { after }) => {
                 self.denied(credentials, after, out)
             }
-            (State::AwaitingVerify(_), Answer::Failed(fault)) => {
+            (State::AwaitingVerify(_), Response::Failed(fault)) => {
                 self.state = State::Authorization { user: None };
-                self.refuse(out, "login", reply::fault(fault))
+                self.refuse(out, "login", reply::failure_text(fault))
             }
-            (State::AwaitingOpen { mailbox, .. }, Answer::Opened(maildrop)) => {
+            (State::AwaitingOpen { mailbox, .. }, Response::Opened(maildrop)) => {
                 self.opened(mailbox, maildrop, out)
             }
-            (State::AwaitingOpen { mailbox, since }, Answer::Failed(fault)) => {
+            (State::AwaitingOpen { mailbox, since }, Response::Failed(fault)) => {
                 self.not_opened(cx, mailbox, since, fault, out)
             }
-            (State::AwaitingRead(visit, transfer), Answer::Chunk { bytes, last }) => {
-                self.send(visit, transfer, &bytes, last, out)
+            (State::AwaitingRead(visit, transfer), Response::Chunk { bytes, last }) => {
+                self.send_chunk(visit, transfer, &bytes, last, out)
             }
-            (State::AwaitingRead(visit, transfer), Answer::Failed(fault)) => {
-                self.not_sent(visit, transfer, fault, out)
+            (State::AwaitingRead(visit, transfer), Response::Failed(fault)) => {
+                self.read_failed(visit, transfer, fault, out)
             }
-            (State::AwaitingUpdate { deleted, seen }, Answer::Updated) => {
-                out.tell(Event::Updated { deleted, seen });
-                reply::BYE.ok(self.language, out);
+            (State::AwaitingUpdate { deleted, seen }, Response::Updated) => {
+                out.push_event(Event::Updated { deleted, seen });
+                reply::BYE.write_ok(self.language, out);
                 Step::Close
             }
             (State::AwaitingUpdate { .. }, _) => {
-                out.tell(Event::Refused { what: "QUIT".into(), reply: reply::NOT_ALL_DELETED.codes() });
-                reply::NOT_ALL_DELETED.err(self.language, out);
+                out.push_event(Event::Refused { what: "QUIT".into(), reply: reply::NOT_ALL_DELETED.codes() });
+                reply::NOT_ALL_DELETED.write_err(self.language, out);
                 Step::Close
             }
-            _ => self.hang_up(out, "internal error", reply::INTERNAL),
+            _ => self.close_with(out, "internal error", reply::INTERNAL),
         }
     }
 
@@ -378,16 +382,16 @@ impl Session for Pop3 {
         self.state = State::Authorization { user: None };
     }
 
-    fn standing(&self) -> Standing {
+    fn standing(&self) -> SessionPhase {
         match &self.state {
-            State::Authorization { user: None } => Standing::Authorization,
-            State::Authorization { user: Some(_) } => Standing::Named,
-            State::Plain => Standing::AuthPlain,
-            State::Transaction(_) | State::Listing(..) => Standing::Transaction,
-            State::Sending(..) | State::AwaitingRead(..) => Standing::Sending,
-            State::Expiring { .. } | State::AwaitingUpdate { .. } => Standing::Update,
-            State::Over => Standing::Over,
-            _ => Standing::Between,
+            State::Authorization { user: None } => SessionPhase::Authorization,
+            State::Authorization { user: Some(_) } => SessionPhase::Named,
+            State::Plain => SessionPhase::AuthPlain,
+            State::Transaction(_) | State::Listing(..) => SessionPhase::Transaction,
+            State::Sending(..) | State::AwaitingRead(..) => SessionPhase::Sending,
+            State::Expiring { .. } | State::AwaitingUpdate { .. } => SessionPhase::Update,
+            State::Over => SessionPhase::Over,
+            _ => SessionPhase::Between,
         }
     }
 
@@ -401,11 +405,11 @@ impl Session for Pop3 {
     }
 
     fn progress(&self) -> Progress {
-        self.how_far()
+        self.login_progress()
     }
 
     fn expire(&mut self, out: &mut Outbox) {
-        self.hang_up(out, "timeout", reply::TOO_SLOW);
+        self.close_with(out, "timeout", reply::TOO_SLOW);
     }
 
     fn stop(&mut self, out: &mut Outbox) -> Step {
@@ -413,7 +417,7 @@ impl Session for Pop3 {
             State::AwaitingUpdate { .. } => Step::Idle,
             // In the midst of a message any text of ours would look like part of it.
             State::Sending(..) | State::AwaitingRead(..) | State::Listing(..) => Step::Abort,
-            _ => self.hang_up(out, "shutting down", reply::SHUTTING_DOWN),
+            _ => self.close_with(out, "shutting down", reply::SHUTTING_DOWN),
         }
     }
 }

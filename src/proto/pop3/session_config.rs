@@ -12,7 +12,7 @@ use crate::{
 
 /// What a listener's sessions have in common.
 #[derive(Debug, Clone)]
-pub struct Rules {
+pub struct SessionConfig {
     /// Our name in the banner.
     pub hostname: String,
     /// Lenient listeners take what terminals send.
@@ -128,7 +128,7 @@ pub enum Verb {
 
 /// One row of the table.
 #[derive(Debug)]
-pub struct Rule {
+pub struct CommandSpec {
     /// The command.
     pub verb: Verb,
     /// Its name on the wire.
@@ -145,17 +145,17 @@ pub struct Rule {
     pub spoken: (Persona, Persona),
 }
 
-impl Rules {
+impl SessionConfig {
     /// The row of a command, if this persona has it. `name` in any case.
-    pub fn rule(&self, name: &[u8]) -> Option<&'static Rule> {
-        RULES.iter().find(|rule| {
+    pub fn command(&self, name: &[u8]) -> Option<&'static CommandSpec> {
+        COMMANDS.iter().find(|rule| {
             let (first, last) = rule.spoken;
             rule.name.as_bytes().eq_ignore_ascii_case(name) && (first..=last).contains(&self.persona)
         })
     }
 }
 
-impl Rule {
+impl CommandSpec {
     /// The first of the sections that rule it, in short: `RFC 1939 5`.
     pub fn section(&self) -> String {
         section(self.rfc)
@@ -178,13 +178,13 @@ const fn row(
     rfc: &'static str,
     allowed: &'static [Phase],
     spoken: (Persona, Persona),
-) -> Rule {
-    Rule { verb, name, syntax, meaning, rfc, allowed, spoken }
+) -> CommandSpec {
+    CommandSpec { verb, name, syntax, meaning, rfc, allowed, spoken }
 }
 
 /// The table.
 #[rustfmt::skip]
-pub const RULES: &[Rule] = &[
+pub const COMMANDS: &[CommandSpec] = &[
     row(Verb::User, "USER", "USER name", "Says who wants the mail", "RFC 1939 section 7", LOGIN, ALWAYS),
     row(Verb::Pass, "PASS", "PASS password", "Opens and locks the mailbox", "RFC 1939 section 7", LOGIN, ALWAYS),
     row(Verb::Stat, "STAT", "STAT", "Counts messages and octets", "RFC 1939 section 5", MAIL, ALWAYS),
@@ -249,8 +249,8 @@ mod tests {
     #[test]
     fn each_persona_speaks_as_its_time_did() {
         let spoken = |persona| {
-            let spoken = |rule: &&Rule| (rule.spoken.0..=rule.spoken.1).contains(&persona);
-            RULES.iter().filter(spoken).map(|rule| rule.name).collect::<Vec<_>>().join(" ")
+            let spoken = |rule: &&CommandSpec| (rule.spoken.0..=rule.spoken.1).contains(&persona);
+            COMMANDS.iter().filter(spoken).map(|rule| rule.name).collect::<Vec<_>>().join(" ")
         };
         const FIRST: &str = "USER PASS STAT LIST RETR DELE NOOP";
         assert_eq!(spoken(Rfc1081), format!("{FIRST} LAST RSET QUIT TOP RPOP"));

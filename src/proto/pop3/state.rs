@@ -3,26 +3,26 @@
 use std::{rc::Rc, time::Duration};
 
 use super::{
-    maildrop_view::{Column, Transfer, Visit},
+    maildrop_view::{Column, MaildropView, Transfer},
     reply::Language,
-    session_config::{Phase, Rules},
+    session_config::{Phase, SessionConfig},
 };
 use crate::proto::{
     Encryption,
     dot::LineEndings,
     request::Mailbox,
-    sasl::{Credentials, WrongPairs},
+    sasl::{Credentials, FailedCredentials},
 };
 
 /// One POP3 session.
 pub struct Pop3 {
-    pub(super) rules: Rc<Rules>,
+    pub(super) rules: Rc<SessionConfig>,
     pub(super) language: Language,
     pub(super) state: State,
     /// What protects the connection, if anything does.
     pub(super) encryption: Option<Encryption>,
     pub(super) errors: usize,
-    pub(super) wrong: WrongPairs,
+    pub(super) wrong: FailedCredentials,
     /// Whether USER was taken since the last password.
     pub(super) named: bool,
     /// Steps towards the login.
@@ -44,15 +44,15 @@ pub(super) enum State {
     /// The login waits for another session to leave the mailbox.
     Queueing { mailbox: Mailbox, since: Duration },
     /// TRANSACTION.
-    Transaction(Visit),
+    Transaction(MaildropView),
     /// LIST or UIDL of everything, at the message that comes next.
-    Listing(Visit, Column, usize),
+    Listing(MaildropView, Column, usize),
     /// RETR or TOP, between two pieces of the message.
-    Sending(Visit, Transfer),
+    Sending(MaildropView, Transfer),
     /// RETR or TOP waits for `Ask::Read`.
-    AwaitingRead(Visit, Transfer),
+    AwaitingRead(MaildropView, Transfer),
     /// QUIT looks for messages that were delivered before a date, in seconds since 1970, from the `next` on.
-    Expiring { visit: Visit, before: u64, next: usize },
+    Expiring { visit: MaildropView, before: u64, next: usize },
     /// UPDATE: QUIT waits for `Ask::Update`.
     AwaitingUpdate { deleted: usize, seen: usize },
     /// Nothing more to say.
@@ -61,7 +61,7 @@ pub(super) enum State {
 
 impl Pop3 {
     /// A session of a listener with those rules.
-    pub fn new(rules: Rc<Rules>) -> Self {
+    pub fn new(rules: Rc<SessionConfig>) -> Self {
         let state = State::Authorization { user: None };
         Self {
             rules,
@@ -69,7 +69,7 @@ impl Pop3 {
             state,
             encryption: None,
             errors: 0,
-            wrong: WrongPairs::default(),
+            wrong: FailedCredentials::default(),
             named: false,
             steps_on: 0,
             logins: 0,

@@ -4,19 +4,19 @@
 use std::time::SystemTime;
 
 use super::{
-    maildrop_view::Visit,
+    maildrop_view::MaildropView,
     session_config::{DAY, Expire},
     state::{Pop3, State},
 };
-use crate::proto::{Cx, Step, request::Ask};
+use crate::proto::{Cx, Step, request::Request};
 
 impl Pop3 {
-    pub(super) fn quit(&mut self, cx: &Cx<'_>, mut visit: Visit) -> Step {
+    pub(super) fn quit(&mut self, cx: &Cx<'_>, mut visit: MaildropView) -> Step {
         match self.rules.expire {
             _ if visit.read_only => visit.retrieved.clear(),
             Some(Expire::Retrieved) => visit.deleted.extend(&visit.retrieved),
             Some(Expire::Days(days)) => {
-                let date = cx.directory.expiry_date(cx.now.date);
+                let date = cx.directory.expiry_date(cx.now.wall);
                 let now = date.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
                 let before = now.as_secs().saturating_sub(u64::from(days) * DAY);
                 self.state = State::Expiring { visit, before, next: 0 };
@@ -28,10 +28,10 @@ impl Pop3 {
     }
 
     /// Looks at some messages for those that were delivered before a date: a mailbox may have a million.
-    pub(super) fn expire_step(&mut self, mut visit: Visit, before: u64, from: usize) -> Step {
-        let to = visit.maildrop.len().min(from + MESSAGES_A_STEP);
+    pub(super) fn expire_step(&mut self, mut visit: MaildropView, before: u64, from: usize) -> Step {
+        let to = visit.maildrop.len().min(from + MESSAGES_PER_STEP);
         let old: Vec<usize> =
-            (from..to).filter(|message| visit.maildrop.delivered(*message) < before).collect();
+            (from..to).filter(|message| visit.maildrop.delivered_at(*message) < before).collect();
         visit.deleted.extend(old);
         if to < visit.maildrop.len() {
             self.state = State::Expiring { visit, before, next: to };
@@ -40,13 +40,13 @@ impl Pop3 {
         self.update(&visit)
     }
 
-    fn update(&mut self, visit: &Visit) -> Step {
+    fn update(&mut self, visit: &MaildropView) -> Step {
         let delete: Vec<usize> = visit.deleted.iter().copied().collect();
         let seen: Vec<usize> = visit.retrieved.difference(&visit.deleted).copied().collect();
         self.state = State::AwaitingUpdate { deleted: delete.len(), seen: seen.len() };
-        Step::Ask(Ask::Update { delete, seen })
+        Step::Ask(Request::Update { delete, seen })
     }
 }
 
 /// Messages looked at between two steps of a session.
-const MESSAGES_A_STEP: usize = 64;
+const MESSAGES_PER_STEP: usize = 64;

@@ -14,7 +14,7 @@ pub const VOCABULARY: Vocabulary = Vocabulary {
 };
 
 fn command(name: &[u8]) -> Option<(&'static str, &'static str)> {
-    let rule = session_config::RULES.iter().find(|rule| rule.name.as_bytes().eq_ignore_ascii_case(name));
+    let rule = session_config::COMMANDS.iter().find(|rule| rule.name.as_bytes().eq_ignore_ascii_case(name));
     rule.map(|rule| (rule.meaning, rule.rfc))
 }
 

@@ -6,9 +6,9 @@
 use std::mem;
 
 use super::{
-    bdat_decoder::Counted,
+    bdat_decoder::BdatDecoder,
     command::{self, Chunk},
-    message_body::{Framing, Receiving, is_endless, is_slow},
+    message_body::{Framing, MessageBody, is_endless, is_slow},
     reply::{self, Reply},
     session_config::Persona,
     state::{BODY, Of, Open, Refused, Smtp, State, Then},
@@ -16,7 +16,7 @@ use super::{
 use crate::proto::{
     Cx, Step,
     buffer::{Inbox, Outbox},
-    request::Ask,
+    request::Request,
 };
 
 impl Smtp {
@@ -43,11 +43,11 @@ impl Smtp {
         match mem::replace(&mut self.state, State::Idle) {
             State::Open(Open { envelope, .. }) if !envelope.to.is_empty() && !empty => {
                 self.state = State::AwaitingBegin(envelope, Some(chunk));
-                Step::Ask(Ask::Begin)
+                Step::Ask(Request::Begin)
             }
             State::Open(_) => {
                 let reply = if empty { reply::EMPTY_CHUNK } else { self.no_recipients() };
-                self.skip(size, reply, Of::Message { last })
+                self.skip_chunk(size, reply, Of::Message { last })
             }
             State::Chunks(_) if empty => self.discard(reply::EMPTY_CHUNK, false, out),
             State::Chunks(mut body) => {
@@ -55,17 +55,19 @@ impl Smtp {
                 self.state = State::Data(body);
                 Step::Again
             }
-            State::Refused(reply, octets) => self.skip(size, reply, Of::RefusedMessage { last, octets }),
-            _ => self.skip(size, reply::BAD_SEQUENCE, Of::Nothing),
+            State::Refused(reply, octets) => {
+                self.skip_chunk(size, reply, Of::RefusedMessage { last, octets })
+            }
+            _ => self.skip_chunk(size, reply::BAD_SEQUENCE, Of::Nothing),
         }
     }
 
-    fn skip(&mut self, size: u64, reply: Reply, of: Of) -> Step {
+    fn skip_chunk(&mut self, size: u64, reply: Reply, of: Of) -> Step {
         self.state = State::Skipping(Refused { size, began: None, left: size, reply, of });
         Step::Again
     }
 
-    pub(super) fn skip_step(
+    pub(super) fn skip_chunk_step(
         &mut self,
         cx: &Cx<'_>,
         mut chunk: Refused,
@@ -75,7 +77,7 @@ impl Smtp {
         let here = inbox.skip(chunk.left);
         chunk.left -= here;
         if chunk.left > 0 {
-            let taken = cx.now.steady.saturating_sub(*chunk.began.get_or_insert(cx.now.steady));
+            let taken = cx.now.monotonic.saturating_sub(*chunk.began.get_or_insert(cx.now.monotonic));
             if is_slow(chunk.size - chunk.left, taken, self.rules.limits.data_rate) {
                 return self.hang_up(out, "data too slow", &reply::TOO_SLOW);
             }
@@ -100,7 +102,7 @@ impl Smtp {
         }
     }
 
-    pub(super) fn end_of_chunk(&mut self, mut body: Box<Receiving>, out: &mut Outbox) -> Step {
+    pub(super) fn end_of_chunk(&mut self, mut body: Box<MessageBody>, out: &mut Outbox) -> Step {
         if let Some(refusal) = body.refusal() {
             return self.discard(refusal, false, out);
         }
@@ -111,7 +113,7 @@ impl Smtp {
         Step::Again
     }
 
-    pub(super) fn counted(&self, Chunk { size, last }: Chunk) -> Framing {
-        Framing::Counted(Counted::new(self.rules.line_endings, size, last))
+    pub(super) fn bdat_framing(&self, Chunk { size, last }: Chunk) -> Framing {
+        Framing::Bdat(BdatDecoder::new(self.rules.line_endings, size, last))
     }
 }

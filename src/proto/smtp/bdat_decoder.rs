@@ -7,7 +7,7 @@ use crate::proto::dot::LineEndings;
 
 /// Takes counted message data off the wire, chunk by chunk, and stores LF line ends.
 #[derive(Debug)]
-pub(super) struct Counted {
+pub(super) struct BdatDecoder {
     endings: LineEndings,
     /// Octets of the present chunk that have not come yet.
     left: u64,
@@ -18,7 +18,7 @@ pub(super) struct Counted {
     bare: bool,
 }
 
-impl Counted {
+impl BdatDecoder {
     /// A message that begins with a chunk of `size` octets.
     pub(super) fn new(endings: LineEndings, size: u64, last: bool) -> Self {
         Self { endings, left: size, last, after_cr: false, bare: false }
@@ -80,7 +80,7 @@ impl Counted {
     }
 
     /// Whether a CR or LF stood where this listener does not allow one: the message must be refused.
-    pub(super) fn saw_bare(&self) -> bool {
+    pub(super) fn saw_bare_line_end(&self) -> bool {
         self.bare
     }
 }
@@ -97,7 +97,7 @@ mod tests {
     /// What is stored of a message in chunks of that size that comes in pieces of another.
     fn counted(endings: LineEndings, wire: &[u8], chunk: usize, piece: usize) -> (Vec<u8>, bool) {
         let mut stored = Vec::new();
-        let mut counted = Counted::new(endings, 0, wire.is_empty());
+        let mut counted = BdatDecoder::new(endings, 0, wire.is_empty());
         for (n, octets) in wire.chunks(chunk).enumerate() {
             counted.chunk(octets.len() as u64, (n + 1) * chunk >= wire.len());
             for piece in octets.chunks(piece) {
@@ -106,15 +106,15 @@ mod tests {
             assert!(counted.chunk_ended());
         }
         assert!(counted.ended());
-        (stored, counted.saw_bare())
+        (stored, counted.saw_bare_line_end())
     }
 
     #[test]
     fn what_follows_the_last_octet_is_not_touched() {
-        let mut counted = Counted::new(LineEndings::Strict, 5, true);
+        let mut counted = BdatDecoder::new(LineEndings::Strict, 5, true);
         let mut stored = Vec::new();
         assert_eq!(counted.decode(b"ab\r\ncQUIT\r\n", &mut stored), 5);
-        assert!(counted.ended() && !counted.saw_bare());
+        assert!(counted.ended() && !counted.saw_bare_line_end());
         assert_eq!(stored, b"ab\nc");
         assert_eq!(counted.decode(b"QUIT\r\n", &mut stored), 0);
     }
@@ -163,7 +163,7 @@ mod tests {
                 let mut stored = Vec::new();
                 data.decode(format!("{stuffed}.\r\n").as_bytes(), &mut stored);
                 prop_assert!(data.ended());
-                prop_assert_eq!(counted(mode, wire.as_bytes(), chunk, 100), (stored, data.saw_bare()));
+                prop_assert_eq!(counted(mode, wire.as_bytes(), chunk, 100), (stored, data.saw_bare_line_end()));
             }
         }
     }

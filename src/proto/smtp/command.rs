@@ -44,7 +44,7 @@ pub fn is_http(verb: &[u8]) -> bool {
 /// The client's name in HELO and EHLO: anything printable that can do no harm in `Received:`.
 pub fn client_name(argument: &[u8]) -> Result<String, Reply> {
     let good = |b: u8| b.is_ascii_graphic() && !b"()<>\\\";,".contains(&b);
-    if argument.is_empty() || argument.len() > CLIENT_NAME || !argument.iter().all(|&b| good(b)) {
+    if argument.is_empty() || argument.len() > MAX_CLIENT_NAME || !argument.iter().all(|&b| good(b)) {
         return Err(reply::BAD_ARGUMENT
             .with_text("Expected the client's name, like mail.example.test or [192.0.2.1]"));
     }
@@ -65,24 +65,24 @@ pub fn mail(argument: &[u8], people: bool) -> Result<Mail, Reply> {
         };
         if name.eq_ignore_ascii_case(b"SIZE") {
             let octets = number(value).ok_or(reply::BAD_ARGUMENT)?;
-            once(size.replace(octets))?;
+            reject_duplicate(size.replace(octets))?;
         } else if name.eq_ignore_ascii_case(b"BODY") {
             if !value.eq_ignore_ascii_case(b"7BIT") && !value.eq_ignore_ascii_case(b"8BITMIME") {
                 return Err(reply::BAD_ARGUMENT);
             }
-            once(body.replace(value.len() == b"8BITMIME".len()))?;
+            reject_duplicate(body.replace(value.len() == b"8BITMIME".len()))?;
         } else if name.eq_ignore_ascii_case(b"SMTPUTF8") {
             if parameter != name {
                 return Err(reply::BAD_ARGUMENT);
             }
-            once(utf8.replace(()))?;
+            reject_duplicate(utf8.replace(()))?;
         } else if name.eq_ignore_ascii_case(b"AUTH") {
             // Whoever submitted the message first: checked, believed by nobody and copied nowhere (RFC 4954
             // section 5 lets us take it for <>).
             if value != b"<>" && !is_xtext(value) {
                 return Err(reply::BAD_ARGUMENT);
             }
-            once(auth.replace(()))?;
+            reject_duplicate(auth.replace(()))?;
         } else {
             return Err(reply::UNKNOWN_PARAMETER);
         }
@@ -155,7 +155,7 @@ impl Path {
     }
 }
 
-fn once<T>(earlier: Option<T>) -> Result<(), Reply> {
+fn reject_duplicate<T>(earlier: Option<T>) -> Result<(), Reply> {
     earlier.map_or(Ok(()), |_| Err(reply::BAD_ARGUMENT.with_text("A parameter stands there twice")))
 }
 
@@ -180,7 +180,7 @@ fn number(text: &[u8]) -> Option<u64> {
 }
 
 /// Octets in a client's name.
-const CLIENT_NAME: usize = 255;
+const MAX_CLIENT_NAME: usize = 255;
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 
 use super::{
     body_check::BodyCheck,
-    message_body::{Framing, Receiving, Taken},
+    message_body::{BodyStep, Framing, MessageBody},
     reply,
     state::{Smtp, State},
     trace,
@@ -10,11 +10,16 @@ use super::{
 use crate::proto::{
     Cx, Step,
     buffer::{Inbox, Outbox},
-    request::{Ask, Envelope},
+    request::{Envelope, Request},
 };
 
 impl Smtp {
-    pub(super) fn begin(&mut self, cx: &Cx<'_>, envelope: Envelope, framing: Framing) -> Box<Receiving> {
+    pub(super) fn begin_data(
+        &mut self,
+        cx: &Cx<'_>,
+        envelope: Envelope,
+        framing: Framing,
+    ) -> Box<MessageBody> {
         let client = self.client.as_ref();
         let hop = trace::Hop {
             client: client.map_or("unknown", |client| &client.name),
@@ -28,42 +33,42 @@ impl Smtp {
                 authenticated: self.user.is_some(),
             },
         };
-        let bytes = trace::header(&envelope, &hop, cx.now.date).into_bytes();
+        let bytes = trace::header(&envelope, &hop, cx.now.wall).into_bytes();
         let check = self.rules.pedantic.then(|| BodyCheck::new(self.eight_bit));
-        Box::new(Receiving::new(envelope, bytes, framing, cx.now.steady, check))
+        Box::new(MessageBody::new(envelope, bytes, framing, cx.now.monotonic, check))
     }
 
     pub(super) fn data_step(
         &mut self,
         cx: &Cx<'_>,
-        mut body: Box<Receiving>,
+        mut body: Box<MessageBody>,
         inbox: &mut Inbox,
         out: &mut Outbox,
     ) -> Step {
-        let ask = match body.take(inbox, &self.rules.limits, cx.now.steady) {
-            Taken::Nothing => {
+        let ask = match body.read(inbox, &self.rules.limits, cx.now.monotonic) {
+            BodyStep::Nothing => {
                 self.state = State::Data(body);
                 return Step::Idle;
             }
-            Taken::Some => {
+            BodyStep::Some => {
                 self.state = State::Data(body);
                 return Step::Again;
             }
-            Taken::End => return self.end_of_data(*body, out),
-            Taken::ChunkEnd => return self.end_of_chunk(body, out),
-            Taken::Endless => return self.hang_up(out, "message without end", &reply::TOO_BIG),
-            Taken::TooSlow => return self.hang_up(out, "data too slow", &reply::TOO_SLOW),
-            Taken::TooBig => Ask::Discard,
-            Taken::Enough { mailboxes, bytes } => Ask::Spill { mailboxes, bytes },
+            BodyStep::End => return self.end_of_data(*body, out),
+            BodyStep::ChunkEnd => return self.end_of_chunk(body, out),
+            BodyStep::Endless => return self.hang_up(out, "message without end", &reply::TOO_BIG),
+            BodyStep::TooSlow => return self.hang_up(out, "data too slow", &reply::TOO_SLOW),
+            BodyStep::TooBig => Request::Discard,
+            BodyStep::Spill { mailboxes, bytes } => Request::Spill { mailboxes, bytes },
         };
         self.state = State::AwaitingSpill(body);
         Step::Ask(ask)
     }
 
     /// Has what is held of a message put into its file, between two chunks.
-    pub(super) fn spill_now(&mut self, mut body: Box<Receiving>) -> Step {
+    pub(super) fn spill_now(&mut self, mut body: Box<MessageBody>) -> Step {
         let (mailboxes, bytes) = body.take_spillable();
         self.state = State::AwaitingSpill(body);
-        Step::Ask(Ask::Spill { mailboxes, bytes })
+        Step::Ask(Request::Spill { mailboxes, bytes })
     }
 }

@@ -2,7 +2,7 @@
 //! SMTP is said here; LMTP's replies, one for every RCPT, are in `lmtp`.
 
 use super::{
-    message_body::Receiving,
+    message_body::MessageBody,
     reply::{self, Reply},
     state::{Delivering, Smtp, State, Then},
 };
@@ -10,11 +10,11 @@ use crate::proto::{
     Step,
     buffer::Outbox,
     event::Event,
-    request::{Answer, Ask, Fault},
+    request::{Failure, Request, Response},
 };
 
 impl Smtp {
-    pub(super) fn end_of_data(&mut self, body: Receiving, out: &mut Outbox) -> Step {
+    pub(super) fn end_of_data(&mut self, body: MessageBody, out: &mut Outbox) -> Step {
         if let Some(refusal) = body.refusal() {
             return self.discard(refusal, true, out);
         }
@@ -24,31 +24,31 @@ impl Smtp {
         let lmtp = self.rules.is_lmtp();
         let to = envelope.to.iter().filter(|_| lmtp).map(|recipient| recipient.mailbox.clone()).collect();
         self.state = State::AwaitingDelivery(Delivering { accepted, queued, to });
-        Step::Ask(Ask::Deliver { envelope, bytes, partly: lmtp })
+        Step::Ask(Request::Deliver { envelope, bytes, partly: lmtp })
     }
 
     /// Refuses the message, of which more may come when this was not its last chunk.
     pub(super) fn discard(&mut self, reply: Reply, last: bool, out: &mut Outbox) -> Step {
-        let reply = self.citing(&reply, b"");
-        out.tell(Event::Refused { what: "data".into(), reply: reply.codes() });
+        let reply = self.with_citation(&reply, b"");
+        out.push_event(Event::Refused { what: "data".into(), reply: reply.codes() });
         self.state = State::AwaitingDiscard { reply, last };
-        Step::Ask(Ask::Discard)
+        Step::Ask(Request::Discard)
     }
 
     /// Tells client and log what the world answered.
-    pub(super) fn delivered(&mut self, message: Delivering, answer: &Answer, out: &mut Outbox) -> Step {
+    pub(super) fn delivered(&mut self, message: Delivering, answer: &Response, out: &mut Outbox) -> Step {
         let fault = match answer {
-            Answer::Delivered => {
+            Response::Delivered => {
                 // 250: durable and visible
                 return self.say_of_message(message.queued, Then::Told(message.accepted), out);
             }
-            Answer::Partly(faults) if self.rules.is_lmtp() => {
+            Response::Partly(faults) if self.rules.is_lmtp() => {
                 return self.delivered_partly(message, faults, out);
             }
-            Answer::Failed(fault) => *fault,
-            _ => Fault::Broken,
+            Response::Failed(fault) => *fault,
+            _ => Failure::Broken,
         };
-        let reply = reply::fault(fault);
+        let reply = reply::failure_reply(fault);
         let refused = Event::Refused { what: "message".into(), reply: reply.codes() };
         self.say_of_message(reply, Then::Told(refused), out)
     }
@@ -56,7 +56,7 @@ impl Smtp {
     /// The reply to the whole of a message: one line, or in LMTP one for every RCPT that was accepted.
     pub(super) fn say_of_message(&mut self, reply: Reply, then: Then, out: &mut Outbox) -> Step {
         if !self.accepted.is_empty() {
-            return self.say_of_each(reply, then, out);
+            return self.write_reply_per_recipient(reply, then, out);
         }
         reply.write(out);
         self.end_of_message(then, Vec::new(), out)
@@ -67,13 +67,13 @@ impl Smtp {
         let event = match then {
             Then::Nothing | Then::Partly(_, 0) => None,
             Then::Told(event) => Some(event),
-            Then::Partly(event, got) => Some(event.of(to, got)),
+            Then::Partly(event, got) => Some(event.for_recipients(to, got)),
         };
         if matches!(event, Some(Event::Accepted { .. })) {
             self.count_message();
         }
         if let Some(event) = event {
-            out.tell(event);
+            out.push_event(event);
         }
         self.after_message(out)
     }

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, rc::Rc};
 
-use super::{session_config::Rules, state::Smtp};
+use super::{session_config::SessionConfig, state::Smtp};
 use crate::proto::{
     Session,
     dot::LineEndings,
@@ -13,11 +13,11 @@ use crate::proto::{
 
 /// Makes SMTP or LMTP sessions under those rules.
 #[derive(Debug)]
-pub struct Factory(Rc<Rules>);
+pub struct Factory(Rc<SessionConfig>);
 
 impl Factory {
     /// A factory of sessions under those rules.
-    pub fn new(rules: Rules) -> Self {
+    pub fn new(rules: SessionConfig) -> Self {
         Self(Rc::new(rules))
     }
 }
@@ -32,7 +32,7 @@ impl SessionFactory for Factory {
     }
 
     fn settings(&self, id: ConnId) -> Settings {
-        let Rules { hostname, line_endings, persona, limits, policy, pedantic } = &*self.0;
+        let SessionConfig { hostname, line_endings, persona, limits, policy, pedantic } = &*self.0;
         let mut settings = Settings {
             directives: Vec::new(),
             longest_line: limits.smtp_line,

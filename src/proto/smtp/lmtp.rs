@@ -13,12 +13,12 @@ use crate::proto::{
     buffer::Outbox,
     destinations::Destinations,
     event::Event,
-    request::{Fault, Mailbox},
+    request::{Failure, Mailbox},
 };
 
 impl Smtp {
     /// The same reply for every RCPT that was accepted.
-    pub(super) fn say_of_each(&mut self, reply: Reply, then: Then, out: &mut Outbox) -> Step {
+    pub(super) fn write_reply_per_recipient(&mut self, reply: Reply, then: Then, out: &mut Outbox) -> Step {
         self.tell(reply, HashMap::new(), then, out)
     }
 
@@ -26,20 +26,26 @@ impl Smtp {
     pub(super) fn delivered_partly(
         &mut self,
         message: Delivering,
-        faults: &[Option<Fault>],
+        faults: &[Option<Failure>],
         out: &mut Outbox,
     ) -> Step {
         let Delivering { accepted, queued, to } = message;
         let got = faults.iter().filter(|fault| fault.is_none()).count();
         let of = |(at, mailbox)| {
-            let fault = faults.get(at).copied().unwrap_or(Some(Fault::Broken))?;
+            let fault = faults.get(at).copied().unwrap_or(Some(Failure::Broken))?;
             Some((mailbox, fault))
         };
         let faults = to.into_iter().enumerate().filter_map(of).collect();
         self.tell(queued, faults, Then::Partly(accepted, got), out)
     }
 
-    fn tell(&mut self, reply: Reply, faults: HashMap<Mailbox, Fault>, then: Then, out: &mut Outbox) -> Step {
+    fn tell(
+        &mut self,
+        reply: Reply,
+        faults: HashMap<Mailbox, Failure>,
+        then: Then,
+        out: &mut Outbox,
+    ) -> Step {
         let rcpts = mem::take(&mut self.accepted).into_iter();
         self.tell_each(Box::new(Telling { rcpts, reply, faults, to: Vec::new(), then }), out)
     }
@@ -54,13 +60,13 @@ impl Smtp {
             self.work += 1;
             match self.fault(&telling.faults, &destinations) {
                 None => {
-                    telling.reply.about(&address).write(out);
-                    telling.to.extend((telling.to.len() < Event::MOST_SHOWN).then(|| address.to_string()));
+                    telling.reply.with_recipient(&address).write(out);
+                    telling.to.extend((telling.to.len() < Event::MAX_LISTED).then(|| address.to_string()));
                 }
                 Some(fault) => {
-                    let reply = reply::fault(fault);
-                    reply.about(&address).write(out);
-                    out.tell(Event::Refused {
+                    let reply = reply::failure_reply(fault);
+                    reply.with_recipient(&address).write(out);
+                    out.push_event(Event::Refused {
                         what: format!("message to <{address}>"),
                         reply: reply.codes(),
                     });
@@ -75,7 +81,7 @@ impl Smtp {
     }
 
     /// The fault of the first of these mailboxes that has one: twice is better than never.
-    fn fault(&mut self, faults: &HashMap<Mailbox, Fault>, destinations: &Destinations) -> Option<Fault> {
+    fn fault(&mut self, faults: &HashMap<Mailbox, Failure>, destinations: &Destinations) -> Option<Failure> {
         if faults.is_empty() {
             return None;
         }
@@ -104,8 +110,8 @@ mod tests {
             buffer::Inbox,
             destinations::Group,
             dot::LineEndings,
-            request::{Answer, Ask, Directory, Lookup},
-            smtp::{Kind, Persona, Policy, Rules, address::Address},
+            request::{Directory, Lookup, Request, Response},
+            smtp::{Kind, Persona, Policy, SessionConfig, address::Address},
         },
     };
 
@@ -145,44 +151,44 @@ mod tests {
             let limits =
                 Limits { recipients: 10_000, body_in_memory: Size::kib(4), ..Limits::for_development() };
             let (hostname, line_endings, persona) = ("mx".into(), LineEndings::Lenient, Persona::Modern);
-            let rules = Rules { hostname, line_endings, persona, limits, policy, pedantic: false };
+            let rules = SessionConfig { hostname, line_endings, persona, limits, policy, pedantic: false };
             let session = Smtp::new(Rc::new(rules), [127, 0, 0, 1].into(), "c1".into());
             let (inbox, out) = (Inbox::default(), Outbox::default());
             Self { session, inbox, out, office, most: (0, 0), work: 0, spilled_to: Vec::new() }
         }
 
         /// Says that, with this answer to the delivery, and returns the replies.
-        fn say(&mut self, text: &str, answer: impl Fn(usize) -> Answer) -> Vec<String> {
+        fn say(&mut self, text: &str, answer: impl Fn(usize) -> Response) -> Vec<String> {
             self.inbox.push(text.as_bytes());
-            let now = Now { steady: Duration::ZERO, date: SystemTime::UNIX_EPOCH };
+            let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
             let mut step = Step::Again;
             loop {
-                let before = self.out.waiting().len();
+                let before = self.out.pending().len();
                 let cx = Cx { now, directory: &self.office };
                 step = match step {
-                    Step::Ask(Ask::Deliver { envelope, .. }) => {
+                    Step::Ask(Request::Deliver { envelope, .. }) => {
                         self.session.answer(&cx, answer(envelope.to.len()), &mut self.out)
                     }
-                    Step::Ask(Ask::Spill { mailboxes, .. }) => {
+                    Step::Ask(Request::Spill { mailboxes, .. }) => {
                         self.spilled_to.push(mailboxes.len());
-                        self.session.answer(&cx, Answer::Ready, &mut self.out)
+                        self.session.answer(&cx, Response::Ready, &mut self.out)
                     }
-                    Step::Ask(_) => self.session.answer(&cx, Answer::Ready, &mut self.out),
+                    Step::Ask(_) => self.session.answer(&cx, Response::Ready, &mut self.out),
                     Step::Again => self.session.step(&cx, &mut self.inbox, &mut self.out),
                     _ => break,
                 };
                 let work = self.session.take_work();
-                let said = self.out.waiting().len() - before;
+                let said = self.out.pending().len() - before;
                 self.most = (self.most.0.max(work), self.most.1.max(said));
                 self.work += work;
             }
-            let said = String::from_utf8(self.out.waiting().to_vec()).unwrap();
+            let said = String::from_utf8(self.out.pending().to_vec()).unwrap();
             self.out.discard();
             said.lines().map(str::to_owned).collect()
         }
 
         /// A message to so many aliases, and the replies to its end.
-        fn message(&mut self, aliases: usize, answer: impl Fn(usize) -> Answer) -> Vec<String> {
+        fn message(&mut self, aliases: usize, answer: impl Fn(usize) -> Response) -> Vec<String> {
             self.say("LHLO x\r\nMAIL FROM:<a@b.test>\r\n", &answer);
             let rcpts: String = (0..aliases).map(|n| format!("RCPT TO:<{n}@c.test>\r\n")).collect();
             let replies = self.say(&rcpts, &answer);
@@ -197,7 +203,7 @@ mod tests {
     fn an_alias_that_is_named_again_costs_no_more_for_its_mailboxes() {
         for (aliases, mailboxes) in [(1000, 1000), (2000, 1000), (1000, 2000)] {
             let mut talk = Talk::new(Office::new(mailboxes, 1));
-            let replies = talk.message(aliases, |_| Answer::Delivered);
+            let replies = talk.message(aliases, |_| Response::Delivered);
             assert_eq!(replies.len(), aliases);
             assert_eq!(talk.work, mailboxes as usize + aliases, "its mailboxes once, and a reply each");
         }
@@ -206,7 +212,7 @@ mod tests {
     #[test]
     fn each_alias_of_other_mailboxes_is_one_step_and_counts_them() {
         let mut talk = Talk::new(Office::new(1000, 100));
-        talk.message(100, |_| Answer::Delivered);
+        talk.message(100, |_| Response::Delivered);
         assert_eq!(talk.most.0, 1000);
         assert_eq!(talk.work, (0..100).map(|n| 1000 - n).sum::<usize>() + 100);
     }
@@ -217,14 +223,14 @@ mod tests {
         for aliases in [500, 5000] {
             let mut talk = Talk::new(Office::new(10, 10));
             // The fourth mailbox is of the first four of every ten aliases.
-            let faults = |to| (0..to).map(|n| (n == 3).then_some(Fault::Quota)).collect();
-            let replies = talk.message(aliases, |to| Answer::Partly(faults(to)));
+            let faults = |to| (0..to).map(|n| (n == 3).then_some(Failure::Quota)).collect();
+            let replies = talk.message(aliases, |to| Response::Partly(faults(to)));
             for (n, reply) in replies.iter().enumerate() {
                 let code = if n % 10 <= 3 { "452 4.2.2" } else { "250 2.0.0" };
                 assert!(reply.starts_with(&format!("{code} <{n}@c.test> ")), "{n}: {reply}");
             }
             assert_eq!(replies.len(), aliases);
-            let events = talk.out.events();
+            let events = talk.out.take_events();
             let refused = events.iter().filter(|event| matches!(event, Event::Refused { .. })).count();
             assert_eq!(refused, aliases * 4 / 10);
             assert!(
@@ -238,9 +244,9 @@ mod tests {
     #[test]
     fn a_long_message_to_thousands_names_them_for_its_first_part_only() {
         let mut talk = Talk::new(Office::new(5000, 1));
-        talk.say("LHLO x\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<1@c.test>\r\nDATA\r\n", |_| Answer::Ready);
+        talk.say("LHLO x\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<1@c.test>\r\nDATA\r\n", |_| Response::Ready);
         for _ in 0..10 {
-            talk.say(&"x\r\n".repeat(2000), |_| Answer::Ready);
+            talk.say(&"x\r\n".repeat(2000), |_| Response::Ready);
         }
         assert!(talk.spilled_to.len() > 3 && talk.spilled_to[0] == 5000, "{:?}", talk.spilled_to);
         assert!(talk.spilled_to[1..].iter().all(|mailboxes| *mailboxes == 0), "{:?}", talk.spilled_to);
@@ -249,12 +255,12 @@ mod tests {
     #[test]
     fn a_server_that_stops_says_the_replies_that_are_left_first() {
         let mut talk = Talk::new(Office::new(10, 1));
-        talk.say("LHLO x\r\nMAIL FROM:<a@b.test>\r\n", |_| Answer::Ready);
+        talk.say("LHLO x\r\nMAIL FROM:<a@b.test>\r\n", |_| Response::Ready);
         let rcpts: String = (0..200).map(|n| format!("RCPT TO:<{n}@c.test>\r\n")).collect();
-        talk.say(&(rcpts + "DATA\r\n"), |_| Answer::Ready);
+        talk.say(&(rcpts + "DATA\r\n"), |_| Response::Ready);
         let step = talk.session.say_of_message(reply::queued("1"), Then::Nothing, &mut talk.out);
         assert!(matches!(step, Step::Again) && matches!(talk.session.stop(&mut talk.out), Step::Idle));
-        let replies = talk.say("", |_| Answer::Ready);
+        let replies = talk.say("", |_| Response::Ready);
         assert_eq!(
             (replies.len(), &replies[199][..15], &replies[200][..4]),
             (201, "250 2.0.0 <199@", "421 ")

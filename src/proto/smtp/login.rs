@@ -6,22 +6,22 @@ use super::{
     command,
     refusal::Said,
     reply::{self, Reply},
-    session_config::AuthRule,
+    session_config::AuthPolicy,
     state::{Exchange, Smtp, State},
 };
 use crate::proto::{
     Step,
     buffer::{Inbox, Line, Outbox},
     event::Event,
-    request::{Answer, Ask, Fault, Mailbox},
+    request::{Failure, Mailbox, Request, Response},
     sasl::{self, BadResponse, Credentials},
 };
 
 impl Smtp {
     /// Whether AUTH works here and now.
     pub(super) fn offers_auth(&self) -> bool {
-        let clear_enough = self.rules.policy.auth == AuthRule::InClear || self.encryption.is_some();
-        self.rules.policy.auth != AuthRule::Off && clear_enough && self.user.is_none()
+        let clear_enough = self.rules.policy.auth == AuthPolicy::InClear || self.encryption.is_some();
+        self.rules.policy.auth != AuthPolicy::Off && clear_enough && self.user.is_none()
     }
 
     pub(super) fn auth(&mut self, argument: &[u8]) -> Result<Said, Reply> {
@@ -40,8 +40,8 @@ impl Smtp {
         };
         match initial {
             b"" => Ok(self.challenge(exchange)),
-            b"=" => self.respond(exchange, Vec::new()), // a response of nothing (RFC 4954 section 4)
-            text => self.respond(exchange, sasl::decode(text).map_err(refusal)?),
+            b"=" => self.sasl_response(exchange, Vec::new()), // a response of nothing (RFC 4954 section 4)
+            text => self.sasl_response(exchange, sasl::decode(text).map_err(sasl_refusal)?),
         }
     }
 
@@ -51,17 +51,17 @@ impl Smtp {
         Said::Reply(challenge)
     }
 
-    fn respond(&mut self, exchange: Exchange, response: Vec<u8>) -> Result<Said, Reply> {
+    fn sasl_response(&mut self, exchange: Exchange, response: Vec<u8>) -> Result<Said, Reply> {
         let credentials = match exchange {
             Exchange::Plain => Credentials::plain(&response),
             Exchange::LoginUser => return Ok(self.challenge(Exchange::LoginPassword(response))),
             Exchange::LoginPassword(user) => Credentials::new("LOGIN", user, response),
         };
-        let credentials = credentials.map_err(refusal)?;
+        let credentials = credentials.map_err(sasl_refusal)?;
         let user = credentials.user.clone();
         let password = credentials.password.clone();
         self.state = State::AwaitingVerify(credentials);
-        Ok(Said::Ask(Ask::Verify { user, password }))
+        Ok(Said::Ask(Request::Verify { user, password }))
     }
 
     /// The client's next line of an exchange.
@@ -73,7 +73,7 @@ impl Smtp {
             }
             Line::Endless => return self.hang_up(out, "endless line", &reply::TOO_MUCH),
             Line::TooLong => return self.refuse(out, b"AUTH", &reply::EXCHANGE_TOO_LONG),
-            Line::Full(line) => line,
+            Line::Complete(line) => line,
         };
         if !self.lenient() {
             if !line.ends_with(b"\r\n") {
@@ -87,7 +87,9 @@ impl Smtp {
         let text = text.strip_suffix(b"\r").unwrap_or(text);
         let said = match text {
             b"*" => Err(reply::CANCELLED),
-            text => sasl::decode(text).map_err(refusal).and_then(|response| self.respond(exchange, response)),
+            text => sasl::decode(text)
+                .map_err(sasl_refusal)
+                .and_then(|response| self.sasl_response(exchange, response)),
         };
         self.say(said, b"AUTH", out)
     }
@@ -95,28 +97,30 @@ impl Smtp {
     pub(super) fn verified(
         &mut self,
         Credentials { mechanism, user, password }: Credentials,
-        answer: Answer,
+        answer: Response,
         out: &mut Outbox,
     ) -> Step {
         match answer {
-            Answer::Welcome(mailbox) => {
-                self.welcome(mailbox);
+            Response::Welcome(mailbox) => {
+                self.logged_in(mailbox);
                 reply::AUTHENTICATED.write(out);
-                out.tell(Event::Login { user, mechanism, ok: true });
+                out.push_event(Event::Login { user, mechanism, ok: true });
                 Step::Again
             }
-            Answer::Denied { after } => {
-                out.tell(Event::Login { user: user.clone(), mechanism, ok: false });
-                let last = self.wrong.count(user, password, self.rules.limits.failed_logins);
+            Response::Denied { after } => {
+                out.push_event(Event::Login { user: user.clone(), mechanism, ok: false });
+                let last = self.wrong.record(user, password, self.rules.limits.failed_logins);
                 self.state = State::HoldingBack { last };
                 Step::Pause(after)
             }
-            Answer::Failed(Fault::Busy) => defer(&reply::fault(Fault::Busy), out),
-            _ => defer(&reply::CANNOT_AUTHENTICATE, out),
+            Response::Failed(Failure::Busy) => {
+                write_temporary_failure(&reply::failure_reply(Failure::Busy), out)
+            }
+            _ => write_temporary_failure(&reply::CANNOT_AUTHENTICATE, out),
         }
     }
 
-    fn welcome(&mut self, mailbox: Mailbox) {
+    fn logged_in(&mut self, mailbox: Mailbox) {
         self.user = Some(mailbox);
         self.was_served();
         self.wrong.clear();
@@ -125,7 +129,7 @@ impl Smtp {
 
     /// The answer to a wrong password, after its delay.
     pub(super) fn denied(&mut self, last: bool, out: &mut Outbox) -> Step {
-        match self.refuse(out, b"AUTH", &reply::fault(Fault::Denied)) {
+        match self.refuse(out, b"AUTH", &reply::failure_reply(Failure::Denied)) {
             Step::Close => Step::Close,
             _ if last => self.hang_up(out, "too many wrong passwords", &reply::TOO_MUCH),
             step => step,
@@ -151,16 +155,16 @@ impl Smtp {
 }
 
 /// Says that it is our fault, and counts no error of the client's.
-fn defer(reply: &Reply, out: &mut Outbox) -> Step {
+fn write_temporary_failure(reply: &Reply, out: &mut Outbox) -> Step {
     reply.write(out);
-    out.tell(Event::Refused { what: "AUTH".into(), reply: reply.codes() });
+    out.push_event(Event::Refused { what: "AUTH".into(), reply: reply.codes() });
     Step::Again
 }
 
-fn refusal(why: BadResponse) -> Reply {
+fn sasl_refusal(why: BadResponse) -> Reply {
     match why {
         BadResponse::Malformed => reply::BAD_RESPONSE,
-        BadResponse::OtherIdentity => reply::fault(Fault::Denied),
+        BadResponse::OtherIdentity => reply::failure_reply(Failure::Denied),
     }
 }
 
@@ -179,7 +183,7 @@ mod tests {
             Cx, Encryption, Session,
             dot::LineEndings,
             request::{Directory, Lookup},
-            smtp::{Kind, Persona, Policy, Rules, address::Address},
+            smtp::{Kind, Persona, Policy, SessionConfig, address::Address},
         },
     };
 
@@ -192,10 +196,10 @@ mod tests {
     }
 
     /// Everything that a session says to the client and to the log.
-    fn everything_said(auth: AuthRule, lines: &[&str], answer: fn() -> Answer) -> String {
+    fn everything_said(auth: AuthPolicy, lines: &[&str], answer: fn() -> Response) -> String {
         let policy = Policy { kind: Kind::Submission, auth, starttls: true, trusted: false };
         let (line_endings, limits) = (LineEndings::Lenient, Limits::for_development());
-        let rules = Rules {
+        let rules = SessionConfig {
             hostname: "mx.test".into(),
             line_endings,
             persona: Persona::Modern,
@@ -204,7 +208,7 @@ mod tests {
             pedantic: false,
         };
         let mut session = Smtp::new(Rc::new(rules), [192, 0, 2, 1].into(), "c1".into());
-        let now = Now { steady: Duration::ZERO, date: SystemTime::UNIX_EPOCH };
+        let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
         let cx = Cx { now, directory: &Nobody };
         let (mut inbox, mut out) = (Inbox::default(), Outbox::default());
         for line in lines {
@@ -222,24 +226,24 @@ mod tests {
                 };
             }
         }
-        let events = out.events();
-        format!("{}{events:?}", String::from_utf8_lossy(out.waiting()))
+        let events = out.take_events();
+        format!("{}{events:?}", String::from_utf8_lossy(out.pending()))
     }
 
     #[test]
     fn t20_no_password_is_said_or_logged_wherever_it_comes() {
         // bob and hunter2hunter2, as PLAIN and as LOGIN say it.
         let (plain, user, password) = ("AGJvYgBodW50ZXIyaHVudGVyMg==", "Ym9i", "aHVudGVyMmh1bnRlcjI=");
-        let answers: [fn() -> Answer; 3] = [
-            || Answer::Denied { after: Duration::ZERO },
-            || Answer::Failed(Fault::Busy),
-            || Answer::Welcome(Mailbox::named("bob").unwrap()),
+        let answers: [fn() -> Response; 3] = [
+            || Response::Denied { after: Duration::ZERO },
+            || Response::Failed(Failure::Busy),
+            || Response::Welcome(Mailbox::named("bob").unwrap()),
         ];
         let initial = format!("AUTH PLAIN {plain}");
         let tab = format!("AUTH\tPLAIN {plain}");
         let nul = format!("{initial}\0");
         let login = format!("auth login {user}");
-        for auth in [AuthRule::Off, AuthRule::UnderTls, AuthRule::InClear] {
+        for auth in [AuthPolicy::Off, AuthPolicy::UnderTls, AuthPolicy::InClear] {
             for answer in answers {
                 for lines in [
                     &[initial.as_str(), "EHLO x", &initial, "MAIL FROM:<>", &initial, &initial][..],

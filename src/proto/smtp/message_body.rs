@@ -3,10 +3,10 @@
 use std::{mem, time::Duration};
 
 use super::{
-    bdat_decoder::Counted,
+    bdat_decoder::BdatDecoder,
     body_check::BodyCheck,
     reply::{self, Reply},
-    trace::{self, Hops},
+    trace::{self, HopCounter},
 };
 use crate::{
     limits::Limits,
@@ -17,11 +17,11 @@ use crate::{
         event::Event,
         request::{Envelope, Mailbox},
     },
-    wire_size::{Octets, octets},
+    wire_size::{WireSizeCounter, wire_size},
 };
 
 /// A message on its way in.
-pub(super) struct Receiving {
+pub(super) struct MessageBody {
     envelope: Envelope,
     framing: Framing,
     /// What is not spilled yet, our own header lines first.
@@ -29,15 +29,15 @@ pub(super) struct Receiving {
     /// Octets of our own header lines.
     added: u64,
     /// Octets of what the client sent, as a message.
-    octets: Octets,
-    hops: Hops,
+    octets: WireSizeCounter,
+    hops: HopCounter,
     /// Where every rule holds: what is looked at for it.
     check: Option<BodyCheck>,
     /// Octets taken off the wire.
     wire: u64,
     began: Duration,
     /// Memory is wanted: what is held goes to the file.
-    hurried: bool,
+    spill_requested: bool,
     /// It has a file, or had asked for one.
     spilled: bool,
     /// The last chunk of BDAT has had its reply, and the next one has not begun.
@@ -49,13 +49,13 @@ pub(super) struct Receiving {
 /// What tells where the message ends.
 pub(super) enum Framing {
     /// The lone dot of DATA.
-    Dotted(Decoder),
+    Dot(Decoder),
     /// The counts of BDAT.
-    Counted(Counted),
+    Bdat(BdatDecoder),
 }
 
 /// What came of a look at the inbox.
-pub(super) enum Taken {
+pub(super) enum BodyStep {
     /// Nothing was there.
     Nothing,
     /// Message data.
@@ -67,14 +67,14 @@ pub(super) enum Taken {
     /// The message has just become too big: what was spilled of it is of no use.
     TooBig,
     /// As much as may be held in memory: the next part of the file, in one of those mailboxes.
-    Enough { mailboxes: Vec<Mailbox>, bytes: Vec<u8> },
+    Spill { mailboxes: Vec<Mailbox>, bytes: Vec<u8> },
     /// A message that is too big goes on and on.
     Endless,
     /// The client sends too few octets a second.
     TooSlow,
 }
 
-impl Receiving {
+impl MessageBody {
     /// A message whose header lines of ours are `header`.
     pub(super) fn new(
         envelope: Envelope,
@@ -84,16 +84,16 @@ impl Receiving {
         check: Option<BodyCheck>,
     ) -> Self {
         Self {
-            added: octets(&header),
+            added: wire_size(&header),
             bytes: header,
             envelope,
             framing,
-            octets: Octets::default(),
-            hops: Hops::new(),
+            octets: WireSizeCounter::default(),
+            hops: HopCounter::new(),
             wire: 0,
             began: now,
             check,
-            hurried: false,
+            spill_requested: false,
             spilled: false,
             between_chunks: false,
             refusal: None,
@@ -101,14 +101,14 @@ impl Receiving {
     }
 
     /// Whether it comes by BDAT.
-    pub(super) fn is_counted(&self) -> bool {
-        matches!(self.framing, Framing::Counted(_))
+    pub(super) fn is_bdat(&self) -> bool {
+        matches!(self.framing, Framing::Bdat(_))
     }
 
     /// The next chunk of a message that comes by BDAT.
     pub(super) fn chunk(&mut self, size: u64, last: bool) {
         self.between_chunks = false;
-        if let Framing::Counted(counted) = &mut self.framing {
+        if let Framing::Bdat(counted) = &mut self.framing {
             counted.chunk(size, last);
         }
     }
@@ -123,7 +123,7 @@ impl Receiving {
     }
 
     /// Takes what is in the inbox, up to the end of the message or of the chunk.
-    pub(super) fn take(&mut self, inbox: &mut Inbox, limits: &Limits, now: Duration) -> Taken {
+    pub(super) fn read(&mut self, inbox: &mut Inbox, limits: &Limits, now: Duration) -> BodyStep {
         let before = self.bytes.len();
         let used = self.framing.decode(inbox.unread(), &mut self.bytes);
         inbox.consume(used);
@@ -145,41 +145,41 @@ impl Receiving {
             self.bytes = Vec::new();
         }
         if self.framing.ended() {
-            Taken::End
+            BodyStep::End
         } else if is_endless(self.wire, limits) {
-            Taken::Endless
+            BodyStep::Endless
         } else if self.is_slower_than(limits.data_rate, now) {
-            Taken::TooSlow
+            BodyStep::TooSlow
         } else if too_big {
-            Taken::TooBig
-        } else if self.bytes.len() >= limits.body_in_memory.as_len() || self.is_hurried() {
+            BodyStep::TooBig
+        } else if self.bytes.len() >= limits.body_in_memory.as_len() || self.is_spill_requested() {
             let (mailboxes, bytes) = self.take_spillable();
-            Taken::Enough { mailboxes, bytes }
+            BodyStep::Spill { mailboxes, bytes }
         } else if self.framing.chunk_ended() {
-            Taken::ChunkEnd
+            BodyStep::ChunkEnd
         } else if used == 0 {
-            Taken::Nothing
+            BodyStep::Nothing
         } else {
-            Taken::Some
+            BodyStep::Some
         }
     }
 
     /// What is to be spilled, and the mailboxes of which one takes it; a file that was begun is in one of them.
     pub(super) fn take_spillable(&mut self) -> (Vec<Mailbox>, Vec<u8>) {
-        self.hurried = false;
+        self.spill_requested = false;
         let is_begun = mem::replace(&mut self.spilled, true);
         let to = if is_begun { &[][..] } else { &self.envelope.to };
         let mailboxes = to.iter().map(|recipient| recipient.mailbox.clone()).collect();
         (mailboxes, mem::take(&mut self.bytes))
     }
 
-    pub(super) fn hurry(&mut self) {
-        self.hurried = true;
+    pub(super) fn request_spill(&mut self) {
+        self.spill_requested = true;
     }
 
     /// Whether something is to be spilled before its time.
-    pub(super) fn is_hurried(&self) -> bool {
-        self.hurried && !self.bytes.is_empty()
+    pub(super) fn is_spill_requested(&self) -> bool {
+        self.spill_requested && !self.bytes.is_empty()
     }
 
     /// Octets taken off the wire.
@@ -188,7 +188,7 @@ impl Receiving {
     }
 
     /// How it gets on.
-    pub(super) fn body(&self, rate: u64) -> Body {
+    pub(super) fn progress(&self, rate: u64) -> Body {
         let rate = if rate == 0 { Limits::default().data_rate } else { rate };
         Body { began: self.began, octets: self.wire, held: self.bytes.capacity(), rate }
     }
@@ -208,9 +208,9 @@ impl Receiving {
     pub(super) fn refusal(&self) -> Option<Reply> {
         if self.refusal.is_some() {
             self.refusal.clone()
-        } else if self.framing.saw_bare() {
+        } else if self.framing.saw_bare_line_end() {
             Some(reply::BARE_LINE_END)
-        } else if self.hops.count() > trace::MOST_HOPS {
+        } else if self.hops.count() > trace::MAX_HOPS {
             Some(reply::LOOP)
         } else {
             self.check.as_ref().and_then(BodyCheck::broken)
@@ -223,7 +223,7 @@ impl Receiving {
         Event::Accepted {
             id: id.clone(),
             from: format!("<{}>", from.as_ref().map(ToString::to_string).unwrap_or_default()),
-            to: to.iter().take(Event::MOST_SHOWN).map(|to| to.address.to_string()).collect(),
+            to: to.iter().take(Event::MAX_LISTED).map(|to| to.address.to_string()).collect(),
             recipients: to.len(),
             octets: self.added + self.octets.total(),
         }
@@ -238,26 +238,26 @@ impl Receiving {
 impl Framing {
     fn decode(&mut self, wire: &[u8], stored: &mut Vec<u8>) -> usize {
         match self {
-            Self::Dotted(decoder) => decoder.decode(wire, stored),
-            Self::Counted(counted) => counted.decode(wire, stored),
+            Self::Dot(decoder) => decoder.decode(wire, stored),
+            Self::Bdat(counted) => counted.decode(wire, stored),
         }
     }
 
     fn ended(&self) -> bool {
         match self {
-            Self::Dotted(decoder) => decoder.ended(),
-            Self::Counted(counted) => counted.ended(),
+            Self::Dot(decoder) => decoder.ended(),
+            Self::Bdat(counted) => counted.ended(),
         }
     }
 
     fn chunk_ended(&self) -> bool {
-        matches!(self, Self::Counted(counted) if counted.chunk_ended())
+        matches!(self, Self::Bdat(counted) if counted.chunk_ended())
     }
 
-    fn saw_bare(&self) -> bool {
+    fn saw_bare_line_end(&self) -> bool {
         match self {
-            Self::Dotted(decoder) => decoder.saw_bare(),
-            Self::Counted(counted) => counted.saw_bare(),
+            Self::Dot(decoder) => decoder.saw_bare_line_end(),
+            Self::Bdat(counted) => counted.saw_bare_line_end(),
         }
     }
 }

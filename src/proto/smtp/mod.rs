@@ -23,6 +23,6 @@ mod transaction;
 mod vocabulary;
 
 pub use factory::Factory;
-pub use session_config::{AuthRule, Kind, Persona, Policy, Rules};
+pub use session_config::{AuthPolicy, Kind, Persona, Policy, SessionConfig};
 pub use state::Smtp;
 pub use vocabulary::VOCABULARY;

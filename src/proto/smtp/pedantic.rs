@@ -6,22 +6,22 @@
 use super::{
     address, command,
     reply::{self, Reply},
-    session_config::{Phase, Rule, Verb},
+    session_config::{CommandSpec, Phase, Verb},
     state::Smtp,
 };
 use crate::proto::{buffer::Inbox, sasl};
 
 /// A section, and what it says: `RFC 5321 4.1.2: no space after FROM:`.
-type Broken = String;
+type Violation = String;
 
 impl Smtp {
     /// The rule that this line breaks before anybody asks what it means, with the reply that goes with it.
-    pub(super) fn broken(&self, line: &[u8], rule: Option<&Rule>) -> Option<Reply> {
+    pub(super) fn violated_rule(&self, line: &[u8], rule: Option<&CommandSpec>) -> Option<Reply> {
         let text = line.strip_suffix(b"\r\n").unwrap_or(line);
         let (verb, argument) = command::split(text);
         let takes_addresses =
             matches!(rule.map(|rule| rule.verb), Some(Verb::Mail | Verb::Rcpt | Verb::Vrfy));
-        let (reply, why): (_, Broken) = if text.iter().any(u8::is_ascii_control) {
+        let (reply, why): (_, Violation) = if text.iter().any(u8::is_ascii_control) {
             (reply::BAD_LINE, "RFC 5321 2.4: a command has no control characters".into())
         } else if !takes_addresses && !text.is_ascii() {
             (reply::BAD_LINE, "RFC 5321 2.4: a command is made of ASCII".into())
@@ -31,15 +31,15 @@ impl Smtp {
             (reply::BAD_ARGUMENT, "RFC 5321 4.1.1: no blank before the line end".into())
         } else if text.get(verb.len() + 1) == Some(&b' ') {
             (reply::BAD_ARGUMENT, "RFC 5321 4.1.1: one blank behind the command".into())
-        } else if line.len() > self.longest_command(rule) {
-            (reply::LINE_TOO_LONG, line_too_long(self.longest_command(rule)))
+        } else if line.len() > self.max_command_len(rule) {
+            (reply::LINE_TOO_LONG, line_too_long(self.max_command_len(rule)))
         } else {
             match rule.map(|rule| rule.verb)? {
                 Verb::Ehlo | Verb::Helo | Verb::Lhlo => {
-                    (reply::BAD_ARGUMENT, bad_name(rule?.name, argument)?)
+                    (reply::BAD_ARGUMENT, name_violation(rule?.name, argument)?)
                 }
-                Verb::Mail => self.bad_path(argument, b"FROM:", reply::BAD_SENDER)?,
-                Verb::Rcpt => self.bad_path(argument, b"TO:", reply::BAD_RECIPIENT)?,
+                Verb::Mail => self.path_violation(argument, b"FROM:", reply::BAD_SENDER)?,
+                Verb::Rcpt => self.path_violation(argument, b"TO:", reply::BAD_RECIPIENT)?,
                 Verb::Auth | Verb::Starttls
                     if self.client.as_ref().is_some_and(|client| !client.extended) =>
                 {
@@ -52,7 +52,7 @@ impl Smtp {
     }
 
     /// Whether more has come than may, before the reply to this command (RFC 2920 section 3.1).
-    pub(super) fn is_out_of_step(&self, verb: Verb, inbox: &Inbox) -> bool {
+    pub(super) fn is_out_of_sync(&self, verb: Verb, inbox: &Inbox) -> bool {
         let in_a_group = self.client.as_ref().is_some_and(|client| client.extended);
         let ends_a_group = matches!(
             verb,
@@ -69,18 +69,18 @@ impl Smtp {
     }
 
     /// Octets of a command line, its line end included (RFC 5321 section 4.5.3.1.4); extensions add to it.
-    fn longest_command(&self, rule: Option<&Rule>) -> usize {
+    fn max_command_len(&self, rule: Option<&CommandSpec>) -> usize {
         match rule.map(|rule| rule.verb) {
             Some(Verb::Auth) => sasl::LINE,
             // SIZE, BODY, SMTPUTF8 and AUTH: RFC 1870, RFC 6152, RFC 6531 and RFC 4954.
-            Some(Verb::Mail) => COMMAND + 26 + 17 + 10 + 500,
-            Some(Verb::Rcpt) => COMMAND + 10,
-            _ => COMMAND,
+            Some(Verb::Mail) => MAX_COMMAND + 26 + 17 + 10 + 500,
+            Some(Verb::Rcpt) => MAX_COMMAND + 10,
+            _ => MAX_COMMAND,
         }
     }
 
     /// What is wrong with the path of MAIL or RCPT, and with what stands behind it.
-    fn bad_path(&self, argument: &[u8], keyword: &[u8], bad: Reply) -> Option<(Reply, Broken)> {
+    fn path_violation(&self, argument: &[u8], keyword: &[u8], bad: Reply) -> Option<(Reply, Violation)> {
         let name = String::from_utf8_lossy(keyword);
         let wrong = |why: String| Some((reply::BAD_ARGUMENT, why));
         let Some(path) = argument.get(..keyword.len()).filter(|start| start.eq_ignore_ascii_case(keyword))
@@ -102,8 +102,11 @@ impl Smtp {
             return Some((bad, "RFC 5321 C: source routes are obsolete".into()));
         }
         let at = memchr::memrchr(b'@', inside).unwrap_or(inside.len());
-        if at > LOCAL_PART {
-            return Some((bad, format!("RFC 5321 4.5.3.1.1: a local part has at most {LOCAL_PART} octets")));
+        if at > MAX_LOCAL_PART {
+            return Some((
+                bad,
+                format!("RFC 5321 4.5.3.1.1: a local part has at most {MAX_LOCAL_PART} octets"),
+            ));
         }
         if inside[at..].contains(&b'_') {
             return Some((bad, "RFC 5321 4.1.2: a domain has letters, digits, hyphens and dots".into()));
@@ -126,19 +129,19 @@ impl Smtp {
     }
 
     /// A refusal with the rule that was broken in its text. What is no mistake of the client is left as it is.
-    pub(super) fn citing(&self, reply: &Reply, line: &[u8]) -> Reply {
+    pub(super) fn with_citation(&self, reply: &Reply, line: &[u8]) -> Reply {
         if !self.rules.pedantic || reply.text().starts_with("RFC ") {
             return reply.clone();
         }
         let (verb, _) = command::split(line);
-        let rule = self.rules.rule(verb);
-        match self.cited(reply, rule) {
+        let rule = self.rules.command(verb);
+        match self.citation(reply, rule) {
             Some(why) => reply.clone().with_text(why),
             None => reply.clone(),
         }
     }
 
-    fn cited(&self, reply: &Reply, rule: Option<&Rule>) -> Option<Broken> {
+    fn citation(&self, reply: &Reply, rule: Option<&CommandSpec>) -> Option<Violation> {
         let verb = rule.map(|rule| rule.verb);
         let says = |why: &str| Some(why.to_owned());
         if let Some(broken) = PLAIN.iter().find(|(of, _)| of == reply) {
@@ -150,7 +153,7 @@ impl Smtp {
                 Some(Verb::Auth) => says("RFC 4954 4: the client waits for the challenge"),
                 _ => says("RFC 2920 3.1: the client waits for the reply to this command"),
             },
-            _ if *reply == reply::LINE_TOO_LONG => Some(line_too_long(COMMAND)),
+            _ if *reply == reply::LINE_TOO_LONG => Some(line_too_long(MAX_COMMAND)),
             _ if *reply == reply::BAD_SEQUENCE => match (verb, self.phase()) {
                 (Some(Verb::Starttls), _) if self.encryption.is_some() => {
                     says("RFC 3207 4.2: STARTTLS comes once")
@@ -176,7 +179,7 @@ impl Smtp {
 }
 
 /// A name in EHLO, HELO or LHLO that is neither a domain nor an address literal.
-fn bad_name(verb: &str, name: &[u8]) -> Option<Broken> {
+fn name_violation(verb: &str, name: &[u8]) -> Option<Violation> {
     let section = if verb == "LHLO" { "RFC 2033 4.1" } else { "RFC 5321 4.1.1.1" };
     let letters = |b: &u8| b.is_ascii_alphanumeric() || *b == b'-';
     let label = |label: &[u8]| {
@@ -208,7 +211,7 @@ fn is_literal(text: &[u8]) -> bool {
     }
 }
 
-fn line_too_long(most: usize) -> Broken {
+fn line_too_long(most: usize) -> Violation {
     format!("RFC 5321 4.5.3.1.4: this command line has at most {most} octets")
 }
 
@@ -232,9 +235,9 @@ const PLAIN: &[(Reply, &str)] = &[
 ];
 
 /// Octets of a command line (RFC 5321 section 4.5.3.1.4).
-const COMMAND: usize = 512;
+const MAX_COMMAND: usize = 512;
 /// Octets of a local part (RFC 5321 section 4.5.3.1.1).
-const LOCAL_PART: usize = 64;
+const MAX_LOCAL_PART: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -243,12 +246,12 @@ mod tests {
     #[test]
     fn names_of_clients_are_domains_or_address_literals() {
         for good in ["client.test", "a", "x-1.example", "[192.0.2.1]", "[IPv6:2001:db8::1]"] {
-            assert_eq!(bad_name("EHLO", good.as_bytes()), None, "{good}");
+            assert_eq!(name_violation("EHLO", good.as_bytes()), None, "{good}");
         }
         for bad in ["", "under_score.test", "-a.test", "a-.test", "a..b", ".a", "[::1]", "[300.0.0.1]", "a/b"]
         {
-            assert!(bad_name("EHLO", bad.as_bytes()).is_some(), "{bad}");
+            assert!(name_violation("EHLO", bad.as_bytes()).is_some(), "{bad}");
         }
-        assert!(bad_name("HELO", b"[192.0.2.1]").is_some());
+        assert!(name_violation("HELO", b"[192.0.2.1]").is_some());
     }
 }

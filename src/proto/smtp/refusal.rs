@@ -7,12 +7,12 @@ use super::{
     reply::{self, Reply},
     state::Smtp,
 };
-use crate::proto::{Step, buffer::Outbox, event::Event, reached, request::Ask};
+use crate::proto::{Step, buffer::Outbox, event::Event, is_limit_reached, request::Request};
 
 /// What a command comes to.
 pub(super) enum Said {
     Reply(Reply),
-    Ask(Ask),
+    Ask(Request),
 }
 
 impl Smtp {
@@ -31,20 +31,24 @@ impl Smtp {
 
     /// Says no, counts it, and gives up on a client that makes nothing but errors.
     pub(super) fn refuse(&mut self, out: &mut Outbox, line: &[u8], reply: &Reply) -> Step {
-        self.citing(reply, line).write(out);
+        self.with_citation(reply, line).write(out);
         let what = self.harmless(line);
         let what = String::from_utf8_lossy(what.trim_ascii_end()).into_owned();
-        out.tell(Event::Refused { what, reply: reply.codes() });
+        out.push_event(Event::Refused { what, reply: reply.codes() });
         let limits = &self.rules.limits;
         self.errors += 1;
         self.unknown_recipients += usize::from(*reply == reply::NO_SUCH_USER);
-        if reached(self.errors, limits.errors)
-            || (self.client.is_none() && reached(self.errors, limits.errors_greeting))
-            || reached(self.unknown_recipients, limits.unknown_recipients)
+        if is_limit_reached(self.errors, limits.errors)
+            || (self.client.is_none() && is_limit_reached(self.errors, limits.errors_greeting))
+            || is_limit_reached(self.unknown_recipients, limits.unknown_recipients)
         {
             return self.hang_up(out, "too many errors", &reply::TOO_MUCH);
         }
-        if reached(self.errors, limits.errors_unpunished) { Step::Pause(PENALTY) } else { Step::Again }
+        if is_limit_reached(self.errors, limits.errors_unpunished) {
+            Step::Pause(PENALTY)
+        } else {
+            Step::Again
+        }
     }
 
     /// As much of a line as the log may have, for it may be a password, or a mistyped AUTH with one: all of a
@@ -52,7 +56,7 @@ impl Smtp {
     fn harmless<'a>(&self, line: &'a [u8]) -> &'a [u8] {
         let (verb, _) = command::split(line);
         let is_word = (1..=LONGEST_VERB).contains(&verb.len()) && verb.iter().all(u8::is_ascii_alphabetic);
-        match self.rules.rule(verb) {
+        match self.rules.command(verb) {
             _ if command::is_auth(verb) => b"AUTH",
             Some(_) => line,
             None if is_word && !self.secretive => verb,
@@ -72,13 +76,13 @@ impl Smtp {
         reply: &Reply,
         line: &[u8],
     ) -> Step {
-        self.citing(reply, line).write(out);
-        out.tell(Event::Ended { why });
+        self.with_citation(reply, line).write(out);
+        out.push_event(Event::Ended { why });
         Step::Close
     }
 
     pub(super) fn over_junk(&mut self) -> bool {
-        let over = reached(self.junk, self.rules.limits.junk_commands);
+        let over = is_limit_reached(self.junk, self.rules.limits.junk_commands);
         self.junk += 1;
         over
     }

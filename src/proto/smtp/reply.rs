@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::address::Address;
-use crate::proto::{buffer::Outbox, request::Fault};
+use crate::proto::{buffer::Outbox, request::Failure};
 
 /// One reply. The enhanced code is left out where RFC 2034 leaves it out: banner, EHLO, HELO, 354.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Reply {
     }
 
     /// The same reply of one line, about one recipient.
-    pub fn about(&self, recipient: &Address) -> Self {
+    pub fn with_recipient(&self, recipient: &Address) -> Self {
         self.clone().with_text(format!("<{recipient}> {}", self.text))
     }
 
@@ -57,28 +57,28 @@ impl Reply {
 }
 
 /// The reply to a fault of ours while a message is taken in.
-pub fn fault(fault: Fault) -> Reply {
+pub fn failure_reply(fault: Failure) -> Reply {
     match fault {
-        Fault::Full => Reply::new(452, "4.3.1", "Out of storage, try later"),
-        Fault::Quota => Reply::new(452, "4.2.2", "The mailbox is over its quota, try later"),
-        Fault::Unusable => {
+        Failure::Full => Reply::new(452, "4.3.1", "Out of storage, try later"),
+        Failure::Quota => Reply::new(452, "4.2.2", "The mailbox is over its quota, try later"),
+        Failure::Unusable => {
             Reply::new(451, "4.3.5", "The mailbox can't be used as it is configured, try later")
         }
-        Fault::Denied => Reply::new(535, "5.7.8", "Authentication failed"),
-        Fault::Busy => Reply::new(454, "4.7.0", "Too many logins at once, try later"),
-        Fault::Broken
-        | Fault::InUse
-        | Fault::Crowded
-        | Fault::TooSoon
-        | Fault::NoFolder
-        | Fault::Gone
-        | Fault::Changed
-        | Fault::Cut => Reply::new(451, "4.3.0", "The message could not be stored, try later"),
+        Failure::Denied => Reply::new(535, "5.7.8", "Authentication failed"),
+        Failure::Busy => Reply::new(454, "4.7.0", "Too many logins at once, try later"),
+        Failure::Broken
+        | Failure::InUse
+        | Failure::Crowded
+        | Failure::TooSoon
+        | Failure::NoFolder
+        | Failure::Gone
+        | Failure::Changed
+        | Failure::Cut => Reply::new(451, "4.3.0", "The message could not be stored, try later"),
     }
 }
 
 /// The refusal that a tester asked for.
-pub fn on_demand(code: u16) -> Reply {
+pub fn injected_reply(code: u16) -> Reply {
     Reply::new(code, if code < 500 { "4.0.0" } else { "5.0.0" }, "A fault on demand")
 }
 

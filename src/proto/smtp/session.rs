@@ -14,11 +14,11 @@ use super::{
     state::{BODY, Open, SENDER, Smtp, State, Then, UNDER_TLS},
 };
 use crate::proto::{
-    Cx, Encryption, Patience, Progress, Renewal, Session, Stage, Standing, Step, TLS_HANDSHAKE,
+    Cx, Encryption, Patience, Progress, Renewal, Session, SessionPhase, Stage, Step, TLS_HANDSHAKE,
     buffer::{Inbox, Line, Outbox},
     dot::Decoder,
     event::Event,
-    request::{Answer, Fault},
+    request::{Failure, Response},
     sasl, telnet,
 };
 
@@ -41,11 +41,13 @@ impl Smtp {
             Line::TooLong if bdat => self.hang_up(out, "BDAT that can't be counted", &reply::BAD_CHUNK),
             Line::Endless => self.hang_up(out, "endless line", &reply::TOO_MUCH),
             Line::TooLong => self.refuse(out, b"long line", &reply::LINE_TOO_LONG),
-            Line::Full(line) if self.lenient() => self.command(cx, &telnet::as_typed(&line), inbox, out),
+            Line::Complete(line) if self.lenient() => self.command(cx, &telnet::as_typed(&line), inbox, out),
             // What follows an LF of its own could be a command that somebody smuggled in: nothing more is
             // read from this client.
-            Line::Full(line) if !line.ends_with(b"\r\n") => self.hang_up(out, "bare LF", &reply::BAD_LINE),
-            Line::Full(line) => self.command(cx, &line, inbox, out),
+            Line::Complete(line) if !line.ends_with(b"\r\n") => {
+                self.hang_up(out, "bare LF", &reply::BAD_LINE)
+            }
+            Line::Complete(line) => self.command(cx, &line, inbox, out),
         }
     }
 
@@ -59,17 +61,17 @@ impl Smtp {
             return self.bdat(line, out);
         }
         if self.rules.pedantic
-            && let Some(broken) = self.broken(line, self.rules.rule(verb))
+            && let Some(broken) = self.violated_rule(line, self.rules.command(verb))
         {
             return self.refuse(out, line, &broken);
         }
         if memchr::memchr(0, line).is_some() {
             return self.refuse(out, line, &reply::BAD_LINE);
         }
-        let Some(rule) = self.rules.rule(verb) else {
+        let Some(rule) = self.rules.command(verb) else {
             return self.refuse(out, line, &reply::UNKNOWN_COMMAND);
         };
-        if self.rules.pedantic && self.is_out_of_step(rule.verb, inbox) {
+        if self.rules.pedantic && self.is_out_of_sync(rule.verb, inbox) {
             return self.hang_up_at(out, "out of step", &reply::OUT_OF_STEP, line);
         }
         if !rule.allowed.contains(&self.phase()) {
@@ -86,7 +88,7 @@ impl Smtp {
             // A client that talks on before it has read these replies may be tricked into it (fault C10);
             // Thunderbird's account set-up alone sends EHLO and QUIT together.
             Verb::Data if !in_step => return self.hang_up_at(out, "out of step", &reply::OUT_OF_STEP, line),
-            Verb::Ehlo | Verb::Helo | Verb::Lhlo if !in_step && !quits(inbox) => {
+            Verb::Ehlo | Verb::Helo | Verb::Lhlo if !in_step && !is_only_quit(inbox) => {
                 return self.hang_up_at(out, "out of step", &reply::OUT_OF_STEP, line);
             }
             Verb::Auth if !in_step => return self.hang_up_at(out, "out of step", &reply::OUT_OF_STEP, line),
@@ -97,7 +99,7 @@ impl Smtp {
             Verb::Mail => self.mail(cx, argument),
             Verb::Rcpt => self.rcpt(cx, argument),
             Verb::Data => self.data(),
-            Verb::Rset => Ok(self.forget(reply::OK)),
+            Verb::Rset => Ok(self.reset_transaction(reply::OK)),
             Verb::Noop => Ok(Said::Reply(reply::OK)),
             Verb::Vrfy if no_argument => Err(reply::BAD_ARGUMENT),
             Verb::Vrfy => Ok(Said::Reply(reply::CANNOT_VERIFY)),
@@ -125,8 +127,8 @@ impl Session for Smtp {
     fn step(&mut self, cx: &Cx<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
         match mem::replace(&mut self.state, State::Idle) {
             State::Data(body) => self.data_step(cx, body, inbox, out),
-            State::Chunks(body) if body.is_hurried() => self.spill_now(body),
-            State::Skipping(chunk) => self.skip_step(cx, chunk, inbox, out),
+            State::Chunks(body) if body.is_spill_requested() => self.spill_now(body),
+            State::Skipping(chunk) => self.skip_chunk_step(cx, chunk, inbox, out),
             State::Auth(exchange) => self.auth_step(exchange, inbox, out),
             State::HoldingBack { last } => self.denied(last, out),
             State::Telling(telling) => self.tell_each(telling, out),
@@ -137,9 +139,9 @@ impl Session for Smtp {
         }
     }
 
-    fn answer(&mut self, cx: &Cx<'_>, answer: Answer, out: &mut Outbox) -> Step {
+    fn answer(&mut self, cx: &Cx<'_>, answer: Response, out: &mut Outbox) -> Step {
         let fault = match answer {
-            Answer::Failed(fault) => Some(fault),
+            Response::Failed(fault) => Some(fault),
             _ => None,
         };
         let next = match (mem::replace(&mut self.state, State::Idle), fault) {
@@ -152,14 +154,14 @@ impl Session for Smtp {
             (State::AwaitingBegin(envelope, None), None) => {
                 reply::GO_AHEAD.write(out);
                 self.led_on(BODY);
-                let framing = Framing::Dotted(Decoder::new(self.rules.line_endings));
-                State::Data(self.begin(cx, envelope, framing))
+                let framing = Framing::Dot(Decoder::new(self.rules.line_endings));
+                State::Data(self.begin_data(cx, envelope, framing))
             }
             (State::AwaitingBegin(envelope, Some(chunk)), fault) => {
                 self.led_on(BODY);
-                let mut body = self.begin(cx, envelope, self.counted(chunk));
+                let mut body = self.begin_data(cx, envelope, self.bdat_framing(chunk));
                 if let Some(fault) = fault {
-                    body.refuse(reply::fault(fault));
+                    body.refuse(reply::failure_reply(fault));
                 }
                 State::Data(body)
             }
@@ -176,13 +178,13 @@ impl Session for Smtp {
             }
             // A body that can't be stored is read to its end like any other that is refused.
             (State::AwaitingSpill(mut body), Some(fault)) => {
-                body.refuse(reply::fault(fault));
+                body.refuse(reply::failure_reply(fault));
                 if body.is_between_chunks() { State::Chunks(body) } else { State::Data(body) }
             }
             (_, fault) => {
-                let reply = reply::fault(fault.unwrap_or(Fault::Broken));
+                let reply = reply::failure_reply(fault.unwrap_or(Failure::Broken));
                 reply.write(out);
-                out.tell(Event::Refused { what: "message".into(), reply: reply.codes() });
+                out.push_event(Event::Refused { what: "message".into(), reply: reply.codes() });
                 return self.after_message(out);
             }
         };
@@ -199,14 +201,16 @@ impl Session for Smtp {
         self.led_on(UNDER_TLS);
     }
 
-    fn standing(&self) -> Standing {
+    fn standing(&self) -> SessionPhase {
         match (&self.state, self.phase()) {
-            (State::Data(body) | State::AwaitingSpill(body), _) if body.is_counted() => Standing::Chunk,
-            (State::Data(_) | State::AwaitingSpill(_), _) => Standing::Data,
-            (State::Skipping(_), _) => Standing::Chunk,
+            (State::Data(body) | State::AwaitingSpill(body), _) if body.is_bdat() => SessionPhase::Chunk,
+            (State::Data(_) | State::AwaitingSpill(_), _) => SessionPhase::Data,
+            (State::Skipping(_), _) => SessionPhase::Chunk,
             (State::Auth(exchange), _) => exchange.standing(),
-            (State::Idle | State::Open(_) | State::Chunks(_) | State::Refused(..), phase) => phase.standing(),
-            _ => Standing::Between,
+            (State::Idle | State::Open(_) | State::Chunks(_) | State::Refused(..), phase) => {
+                phase.session_phase()
+            }
+            _ => SessionPhase::Between,
         }
     }
 
@@ -225,7 +229,7 @@ impl Session for Smtp {
     fn progress(&self) -> Progress {
         let body = match &self.state {
             State::Data(body) | State::Chunks(body) | State::AwaitingSpill(body) => {
-                Some(body.body(self.rules.limits.data_rate))
+                Some(body.progress(self.rules.limits.data_rate))
             }
             _ => None,
         };
@@ -245,7 +249,7 @@ impl Session for Smtp {
 
     fn spill(&mut self) {
         if let State::Data(body) | State::Chunks(body) = &mut self.state {
-            body.hurry();
+            body.request_spill();
         }
     }
 
@@ -263,6 +267,6 @@ impl Session for Smtp {
 }
 
 /// Whether all that waits is a QUIT.
-fn quits(inbox: &Inbox) -> bool {
+fn is_only_quit(inbox: &Inbox) -> bool {
     inbox.unread().trim_ascii_end().eq_ignore_ascii_case(b"QUIT")
 }

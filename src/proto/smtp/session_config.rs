@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     limits::Limits,
-    proto::{Standing, dot::LineEndings, section},
+    proto::{SessionPhase, dot::LineEndings, section},
 };
 
 /// What a listener's sessions have in common.
 #[derive(Debug, Clone)]
-pub struct Rules {
+pub struct SessionConfig {
     /// Our name in the banner, in EHLO and in `Received:`.
     pub hostname: String,
     /// What ends a line.
@@ -31,7 +31,7 @@ pub struct Policy {
     /// What the listener is for.
     pub kind: Kind,
     /// Whether users may show who they are.
-    pub auth: AuthRule,
+    pub auth: AuthPolicy,
     /// Whether there is a certificate: STARTTLS works.
     pub starttls: bool,
     /// Whether the client is known by its address, and may send without a login where others need one.
@@ -54,7 +54,7 @@ pub enum Kind {
 /// When AUTH is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum AuthRule {
+pub enum AuthPolicy {
     /// Never.
     #[default]
     Off,
@@ -92,13 +92,13 @@ pub enum Phase {
 
 impl Phase {
     /// What people are told of it.
-    pub fn standing(self) -> Standing {
+    pub fn session_phase(self) -> SessionPhase {
         match self {
-            Self::Start => Standing::Start,
-            Self::Greeted => Standing::Greeted,
-            Self::Sender => Standing::Sender,
-            Self::Recipients => Standing::Recipients,
-            Self::Chunks => Standing::Chunks,
+            Self::Start => SessionPhase::Start,
+            Self::Greeted => SessionPhase::Greeted,
+            Self::Sender => SessionPhase::Sender,
+            Self::Recipients => SessionPhase::Recipients,
+            Self::Chunks => SessionPhase::Chunks,
         }
     }
 }
@@ -140,7 +140,7 @@ pub enum Verb {
 
 /// One row of the table.
 #[derive(Debug)]
-pub struct Rule {
+pub struct CommandSpec {
     /// The command.
     pub verb: Verb,
     /// Its name on the wire.
@@ -157,11 +157,11 @@ pub struct Rule {
     pub junk: bool,
 }
 
-impl Rules {
+impl SessionConfig {
     /// The row of a command; one that says so when it is known but not here. `name` in any case.
-    pub fn rule(&self, name: &[u8]) -> Option<&'static Rule> {
-        let named = |rule: &&Rule| rule.name.as_bytes().eq_ignore_ascii_case(name);
-        let here = RULES.iter().find(named).filter(|rule| self.has(rule.verb));
+    pub fn command(&self, name: &[u8]) -> Option<&'static CommandSpec> {
+        let named = |rule: &&CommandSpec| rule.name.as_bytes().eq_ignore_ascii_case(name);
+        let here = COMMANDS.iter().find(named).filter(|rule| self.has(rule.verb));
         here.or_else(|| ABSENT.iter().find(named))
     }
 
@@ -177,7 +177,7 @@ impl Rules {
             Verb::Helo => !self.is_lmtp(),
             Verb::Lhlo => self.is_lmtp(),
             Verb::Bdat => modern,
-            Verb::Auth => modern && self.policy.auth != AuthRule::Off,
+            Verb::Auth => modern && self.policy.auth != AuthPolicy::Off,
             Verb::Starttls => modern && self.policy.starttls,
             _ => true,
         }
@@ -185,18 +185,18 @@ impl Rules {
 
     /// The text of HELP without an argument.
     pub fn overview(&self) -> String {
-        let here = RULES.iter().filter_map(|rule| self.rule(rule.name.as_bytes()));
+        let here = COMMANDS.iter().filter_map(|rule| self.command(rule.name.as_bytes()));
         let names: Vec<&str> = here.filter(|rule| rule.verb != Verb::Absent).map(|rule| rule.name).collect();
         format!("Commands: {}\nHELP <command> tells its syntax and where it is ruled", names.join(" "))
     }
 }
 
 /// The row of a command of the RFCs, whether there is a listener that has it or not. `name` in any case.
-pub fn known(name: &[u8]) -> Option<&'static Rule> {
-    RULES.iter().chain(ABSENT).find(|rule| rule.name.as_bytes().eq_ignore_ascii_case(name))
+pub fn find_command(name: &[u8]) -> Option<&'static CommandSpec> {
+    COMMANDS.iter().chain(ABSENT).find(|rule| rule.name.as_bytes().eq_ignore_ascii_case(name))
 }
 
-impl Rule {
+impl CommandSpec {
     /// The first of the sections that rule it, in short: `RFC 5321 4.1.1.2`.
     pub fn section(&self) -> String {
         section(self.rfc)
@@ -219,20 +219,20 @@ const fn row(
     meaning: &'static str,
     rfc: &'static str,
     allowed: &'static [Phase],
-) -> Rule {
+) -> CommandSpec {
     let junk = matches!(
         verb,
         Verb::Ehlo | Verb::Helo | Verb::Lhlo | Verb::Rset | Verb::Noop | Verb::Vrfy | Verb::Help
     );
-    Rule { verb, name, syntax, meaning, rfc, allowed, junk }
+    CommandSpec { verb, name, syntax, meaning, rfc, allowed, junk }
 }
 
-const fn absent(name: &'static str, rfc: &'static str) -> Rule {
+const fn absent(name: &'static str, rfc: &'static str) -> CommandSpec {
     row(Verb::Absent, name, name, "Not implemented here", rfc, ANY)
 }
 
 /// The table.
-pub const RULES: &[Rule] = &[
+pub const COMMANDS: &[CommandSpec] = &[
     row(
         Verb::Ehlo,
         "EHLO",
@@ -327,7 +327,7 @@ pub const EXTENSIONS: &[(&str, &str, &str)] = &[
 ];
 
 /// Commands of the RFCs that are not there at all, or not for everybody.
-const ABSENT: &[Rule] = &[
+const ABSENT: &[CommandSpec] = &[
     absent("EHLO", "RFC 5321 section 4.1.1.1; not in RFC 821 and not in LMTP"),
     absent("HELO", "RFC 5321 section 4.1.1.1; not in LMTP"),
     absent("LHLO", "RFC 2033; not in SMTP"),

@@ -12,22 +12,22 @@ use std::{
 use super::{
     address::Address,
     command::Chunk,
-    message_body::Receiving,
+    message_body::MessageBody,
     reply::{self, Reply},
-    session_config::{Phase, Rules},
+    session_config::{Phase, SessionConfig},
 };
 use crate::proto::{
-    Encryption, Progress, Standing,
+    Encryption, Progress, SessionPhase,
     destinations::{Destinations, ListId},
     dot::LineEndings,
     event::Event,
-    request::{Envelope, Fault, Mailbox},
-    sasl::{Credentials, WrongPairs},
+    request::{Envelope, Failure, Mailbox},
+    sasl::{Credentials, FailedCredentials},
 };
 
 /// One SMTP session.
 pub struct Smtp {
-    pub(super) rules: Rc<Rules>,
+    pub(super) rules: Rc<SessionConfig>,
     pub(super) peer: IpAddr,
     /// What the log calls this connection.
     pub(super) label: String,
@@ -39,7 +39,7 @@ pub struct Smtp {
     pub(super) accepted: Vec<(Address, Destinations)>,
     /// Mailboxes that were looked at since [`Session::take_work`](crate::proto::Session::take_work).
     pub(super) work: usize,
-    pub(super) wrong: WrongPairs,
+    pub(super) wrong: FailedCredentials,
     /// A line that has not ended yet begins with BDAT.
     pub(super) in_bdat: bool,
     /// The client has tried to log in: what it sends out of place may be a password.
@@ -69,9 +69,9 @@ pub(super) enum State {
     /// MAIL is there; recipients come in.
     Open(Open),
     /// After 354, or inside the octets of a BDAT.
-    Data(Box<Receiving>),
+    Data(Box<MessageBody>),
     /// Between two BDATs.
-    Chunks(Box<Receiving>),
+    Chunks(Box<MessageBody>),
     /// Inside the octets of a BDAT that is refused.
     Skipping(Refused),
     /// Between two BDATs of a message that is refused so, after that many octets that were thrown away.
@@ -87,7 +87,7 @@ pub(super) enum State {
     /// DATA, or the first BDAT, waits for [`Ask::Begin`].
     AwaitingBegin(Envelope, Option<Chunk>),
     /// Message data waits for [`Ask::Spill`], or for [`Ask::Discard`] when it is only read to its end.
-    AwaitingSpill(Box<Receiving>),
+    AwaitingSpill(Box<MessageBody>),
     /// The end of data waits for [`Ask::Deliver`].
     AwaitingDelivery(Delivering),
     /// The replies to the end of a message are being said.
@@ -157,11 +157,11 @@ impl Exchange {
         }
     }
 
-    pub(super) fn standing(&self) -> Standing {
+    pub(super) fn standing(&self) -> SessionPhase {
         match self {
-            Self::Plain => Standing::AuthPlain,
-            Self::LoginUser => Standing::AuthUser,
-            Self::LoginPassword(_) => Standing::AuthPassword,
+            Self::Plain => SessionPhase::AuthPlain,
+            Self::LoginUser => SessionPhase::AuthUser,
+            Self::LoginPassword(_) => SessionPhase::AuthPassword,
         }
     }
 }
@@ -181,7 +181,7 @@ pub(super) struct Telling {
     pub(super) rcpts: vec::IntoIter<(Address, Destinations)>,
     /// To a RCPT whose mailboxes are all without a fault.
     pub(super) reply: Reply,
-    pub(super) faults: HashMap<Mailbox, Fault>,
+    pub(super) faults: HashMap<Mailbox, Failure>,
     /// The first of those that the message was accepted for.
     pub(super) to: Vec<String>,
     pub(super) then: Then,
@@ -198,7 +198,7 @@ pub(super) enum Then {
 
 impl Smtp {
     /// A session with the client at `peer`. `label` names the connection in ids and in the log.
-    pub fn new(rules: Rc<Rules>, peer: IpAddr, label: String) -> Self {
+    pub fn new(rules: Rc<SessionConfig>, peer: IpAddr, label: String) -> Self {
         Self {
             rules,
             peer,
@@ -208,7 +208,7 @@ impl Smtp {
             user: None,
             accepted: Vec::new(),
             work: 0,
-            wrong: WrongPairs::default(),
+            wrong: FailedCredentials::default(),
             in_bdat: false,
             secretive: false,
             state: State::Idle,

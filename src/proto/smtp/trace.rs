@@ -56,7 +56,7 @@ pub fn header(envelope: &Envelope, hop: &Hop<'_>, date: SystemTime) -> String {
     let mut for_one = String::new();
     if let [Recipient { address, .. }] = envelope.to.as_slice() {
         for_one = format!("\n\tfor <{address}>");
-        if envelope.sent.is_none() {
+        if envelope.sent_copy_for.is_none() {
             delivered_to = format!("Delivered-To: {address}\n");
         }
     }
@@ -72,7 +72,7 @@ pub fn header(envelope: &Envelope, hop: &Hop<'_>, date: SystemTime) -> String {
 /// Counts the `Received:` lines of a header that comes in pieces, and looks no further than its first
 /// 100 KiB.
 #[derive(Debug)]
-pub struct Hops {
+pub struct HopCounter {
     count: usize,
     left: usize,
     line: Vec<u8>,
@@ -80,12 +80,12 @@ pub struct Hops {
 }
 
 const FIELD: &[u8] = b"received:";
-const LOOK_AT: usize = 100 * 1024;
+const MAX_HEADER_SEARCHED: usize = 100 * 1024;
 
-impl Hops {
+impl HopCounter {
     /// A count of nothing.
     pub fn new() -> Self {
-        Self { count: 0, left: LOOK_AT, line: Vec::new(), in_field_name: true }
+        Self { count: 0, left: MAX_HEADER_SEARCHED, line: Vec::new(), in_field_name: true }
     }
 
     /// Takes the next bytes of the message as stored.
@@ -113,14 +113,14 @@ impl Hops {
     }
 }
 
-impl Default for Hops {
+impl Default for HopCounter {
     fn default() -> Self {
         Self::new()
     }
 }
 
 /// A message with more `Received:` lines than that goes in circles (RFC 5321 section 6.3).
-pub const MOST_HOPS: usize = 100;
+pub const MAX_HOPS: usize = 100;
 
 #[cfg(test)]
 mod tests {
@@ -141,7 +141,7 @@ mod tests {
 
     fn stored_with(to: Vec<Recipient>, sent: Option<Mailbox>) -> String {
         let from = Address::parse("a@far.test").ok();
-        let envelope = Envelope { id: "c1-1".into(), from, utf8: false, to, sent };
+        let envelope = Envelope { id: "c1-1".into(), from, utf8: false, to, sent_copy_for: sent };
         let hop = Hop {
             client: "client.test",
             peer: IpAddr::from([192, 0, 2, 1]),
@@ -197,7 +197,7 @@ mod tests {
         let message =
             b"Received: a\n\tfolded received: x\nRECEIVED: b\nX-Received: c\nreceived:\n\nReceived: body\n";
         for size in [1, 3, message.len()] {
-            let mut hops = Hops::new();
+            let mut hops = HopCounter::new();
             message.chunks(size).for_each(|piece| hops.feed(piece));
             assert_eq!(hops.count(), 3);
         }

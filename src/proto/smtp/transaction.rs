@@ -6,12 +6,12 @@ use super::{
     command,
     refusal::Said,
     reply::{self, Reply},
-    session_config::{AuthRule, Kind},
+    session_config::{AuthPolicy, Kind},
     state::{Client, HELLO, HELLO_UNDER_TLS, Open, SENDER, Smtp, State},
 };
 use crate::proto::{
-    Cx, reached,
-    request::{Ask, Destination, Envelope, Fault, Lookup, Mailbox, Recipient},
+    Cx, is_limit_reached,
+    request::{Destination, Envelope, Failure, Lookup, Mailbox, Recipient, Request},
 };
 
 impl Smtp {
@@ -26,13 +26,13 @@ impl Smtp {
         if extended {
             lines.extend(self.extensions());
         }
-        Ok(self.forget(Reply::new(250, "", "").with_text(lines.join("\n"))))
+        Ok(self.reset_transaction(Reply::new(250, "", "").with_text(lines.join("\n"))))
     }
 
     /// What EHLO lists: only what works here and now.
     fn extensions(&self) -> Vec<String> {
         let size = self.rules.limits.message.0;
-        let recipients = self.most_recipients();
+        let recipients = self.max_recipients();
         let mut lines = vec![
             "PIPELINING".into(),
             format!("SIZE {size}"),
@@ -53,7 +53,7 @@ impl Smtp {
     }
 
     /// Recipients of one message: what LIMITS announces (RFC 9422) is what RCPT enforces.
-    fn most_recipients(&self) -> usize {
+    fn max_recipients(&self) -> usize {
         let limits = &self.rules.limits;
         if self.is_trusted() { limits.recipients } else { limits.recipients_unauthenticated }
     }
@@ -64,12 +64,12 @@ impl Smtp {
     }
 
     /// Forgets the message that was begun, then says so. Chunks of it are forgotten by the world too.
-    pub(super) fn forget(&mut self, reply: Reply) -> Said {
+    pub(super) fn reset_transaction(&mut self, reply: Reply) -> Said {
         self.accepted.clear();
         match mem::replace(&mut self.state, State::Idle) {
             State::Chunks(_) => {
                 self.state = State::AwaitingDiscard { reply, last: true };
-                Said::Ask(Ask::Discard)
+                Said::Ask(Request::Discard)
             }
             _ => Said::Reply(reply),
         }
@@ -79,10 +79,10 @@ impl Smtp {
         let limits = &self.rules.limits;
         let policy = &self.rules.policy;
         if policy.kind == Kind::Submission && self.user.is_none() && !policy.trusted {
-            let in_clear = policy.auth == AuthRule::UnderTls && self.encryption.is_none();
+            let in_clear = policy.auth == AuthPolicy::UnderTls && self.encryption.is_none();
             return Err(if in_clear { reply::TLS_NEEDED } else { reply::AUTHENTICATION_NEEDED });
         }
-        if !self.is_trusted() && reached(self.messages, limits.messages_unauthenticated) {
+        if !self.is_trusted() && is_limit_reached(self.messages, limits.messages_unauthenticated) {
             return Err(reply::TOO_MANY_MESSAGES);
         }
         let mail = command::mail(argument, self.lenient())?;
@@ -97,16 +97,21 @@ impl Smtp {
         let id = format!("{}-{}", self.label, self.messages + 1);
         self.accepted.clear();
         self.eight_bit = mail.eight_bit;
-        let keeps = |user: &&Mailbox| cx.directory.sent_copy(user);
+        let keeps = |user: &&Mailbox| cx.directory.wants_sent_copy(user);
         let sent = self.user.as_ref().filter(keeps).cloned();
-        self.state =
-            State::AwaitingRoom(Envelope { id, from: mail.from, utf8: mail.utf8, to: Vec::new(), sent });
-        Ok(Said::Ask(Ask::Room { size: mail.size }))
+        self.state = State::AwaitingRoom(Envelope {
+            id,
+            from: mail.from,
+            utf8: mail.utf8,
+            to: Vec::new(),
+            sent_copy_for: sent,
+        });
+        Ok(Said::Ask(Request::Room { size: mail.size }))
     }
 
     pub(super) fn rcpt(&mut self, cx: &Cx<'_>, argument: &[u8]) -> Result<Said, Reply> {
         let people = self.lenient();
-        let most = self.most_recipients();
+        let most = self.max_recipients();
         let of_a_bounce = self.rules.limits.recipients_null_sender;
         let State::Open(Open { envelope, places, lists, rcpts }) = &mut self.state else {
             return Err(reply::BAD_SEQUENCE);
@@ -122,14 +127,14 @@ impl Smtp {
             Lookup::Local(destinations) => destinations,
             Lookup::Foreign => return Err(reply::NO_RELAY),
             Lookup::Unknown => return Err(reply::NO_SUCH_USER),
-            Lookup::Refused(code) => return Err(reply::on_demand(code)),
+            Lookup::Refused(code) => return Err(reply::injected_reply(code)),
         };
         // A list that was taken whole has nothing new, and the end of the message asks for its quotas again.
         let list = destinations.shared();
         if list.is_none_or(|list| !lists.contains_key(&list)) {
             self.work += destinations.len();
             if destinations.iter().any(|to| cx.directory.is_full(&to.mailbox)) {
-                return Err(reply::fault(Fault::Quota));
+                return Err(reply::failure_reply(Failure::Quota));
             }
             let is_new = || destinations.iter().any(|to| !places.contains(&to.mailbox));
             if envelope.to.len() >= most && is_new() {
@@ -155,7 +160,7 @@ impl Smtp {
         match mem::replace(&mut self.state, State::Idle) {
             State::Open(Open { envelope, .. }) if !envelope.to.is_empty() => {
                 self.state = State::AwaitingBegin(envelope, None);
-                Ok(Said::Ask(Ask::Begin))
+                Ok(Said::Ask(Request::Begin))
             }
             state => {
                 self.state = state;
@@ -168,7 +173,7 @@ impl Smtp {
         let text = if argument.is_empty() {
             self.rules.overview()
         } else {
-            let rule = self.rules.rule(argument);
+            let rule = self.rules.command(argument);
             rule.ok_or_else(|| reply::BAD_ARGUMENT.with_text("No such command, try HELP"))?.help()
         };
         Ok(Said::Reply(Reply::new(214, "2.0.0", "").with_text(text)))

@@ -10,7 +10,7 @@ use crate::proto::{sasl, vocabulary::Vocabulary};
 pub const VOCABULARY: Vocabulary = Vocabulary {
     begins_tls: "RFC 3207 section 4.2",
     exchange: "RFC 4954 section 4",
-    command: |name| session_config::known(name).map(|rule| (rule.meaning, rule.rfc)),
+    command: |name| session_config::find_command(name).map(|rule| (rule.meaning, rule.rfc)),
     reply,
     listed: session_config::EXTENSIONS,
     before_keyword: "250-".len(),

@@ -1,25 +1,25 @@
 //! What a session does, and its transcript sees.
 
-use super::{Conn, World};
+use super::{Connection, RequestHandler};
 use crate::{
     clock::Now,
     proto::{
         Cx, Session, Step,
         buffer::{Inbox, Outbox},
-        request::{Answer, Directory, Lookup},
+        request::{Directory, Lookup, Response},
         smtp::address::Address,
     },
-    transcript::Record,
+    transcript::Recorder,
 };
 
-impl Conn {
+impl Connection {
     /// Has everything written down from here on.
-    pub fn write_down(&mut self, record: Record) {
-        self.record = Some(Box::new(record));
+    pub fn set_transcript(&mut self, record: Recorder) {
+        self.transcript = Some(Box::new(record));
     }
 
     /// Lets the session act, and the transcript see what comes of it.
-    pub(super) fn act(
+    pub(super) fn call_session(
         &mut self,
         directory: &dyn Directory,
         now: Now,
@@ -29,52 +29,52 @@ impl Conn {
         let session = &mut *self.session;
         let inbox = &mut self.inbox;
         let outbox = &mut self.outbox;
-        match &mut self.record {
-            Some(record) => record.watch(session, (inbox, outbox), &cx, act),
+        match &mut self.transcript {
+            Some(record) => record.observe(session, (inbox, outbox), &cx, act),
             None => act(session, &cx, inbox, outbox),
         }
     }
 
     /// Gives the session its answer.
-    pub(super) fn reply(&mut self, answer: Answer, world: &mut dyn World, now: Now) -> Step {
-        let id = self.caller.id;
+    pub(super) fn respond(&mut self, answer: Response, world: &mut dyn RequestHandler, now: Now) -> Step {
+        let id = self.peer_info.id;
         let told = &answer;
-        self.record(|record, _| record.answered(told, &world.changes(id), now));
-        self.act(world.directory(), now, |session, cx, _, out| session.answer(cx, answer, out))
+        self.with_transcript(|record, _| record.record_response(told, &world.spool_changes(id), now));
+        self.call_session(world.directory(), now, |session, cx, _, out| session.answer(cx, answer, out))
     }
 
     /// Notes that the connection ends for a reason that the session knows nothing of.
-    pub(super) fn cut(&mut self, why: &str) {
-        self.record(|record, _| record.cut(why));
+    pub(super) fn record_abort(&mut self, why: &str) {
+        self.with_transcript(|record, _| record.record_abort(why));
     }
 
     /// The client is too slow for the session.
-    pub(super) fn expire_session(&mut self, now: Now) {
-        self.record(|record, _| record.waited(now));
-        self.act(&Nobody, now, |session, _, _, out| {
+    pub(super) fn session_timeout(&mut self, now: Now) {
+        self.with_transcript(|record, _| record.record_timeout(now));
+        self.call_session(&EmptyDirectory, now, |session, _, _, out| {
             session.expire(out);
             Step::Close
         });
     }
 
     /// The server stops.
-    pub(super) fn stop_session(&mut self, now: Now) -> Step {
-        self.record(|record, _| record.stopped(now));
-        self.act(&Nobody, now, |session, _, _, out| session.stop(out))
+    pub(super) fn session_shutdown(&mut self, now: Now) -> Step {
+        self.with_transcript(|record, _| record.record_shutdown(now));
+        self.call_session(&EmptyDirectory, now, |session, _, _, out| session.stop(out))
     }
 
     /// Does that to the transcript, if there is one.
-    pub(super) fn record(&mut self, note: impl FnOnce(&mut Record, &Inbox)) {
-        if let Some(record) = &mut self.record {
+    pub(super) fn with_transcript(&mut self, note: impl FnOnce(&mut Recorder, &Inbox)) {
+        if let Some(record) = &mut self.transcript {
             note(record, &self.inbox);
         }
     }
 }
 
 /// The directory of a session that asks nothing.
-struct Nobody;
+struct EmptyDirectory;
 
-impl Directory for Nobody {
+impl Directory for EmptyDirectory {
     fn lookup(&self, _: &Address) -> Lookup {
         Lookup::Unknown
     }

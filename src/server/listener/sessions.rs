@@ -3,15 +3,15 @@
 use std::{net::IpAddr, rc::Rc};
 
 use crate::{
-    config::{Config, Listen, Persona, Unknown},
+    config::{Config, ListenerConfig, Persona, UnknownRecipients},
     proto::{
         Session,
         factory::SessionFactory,
-        fault_injection::{Counts, Faulty},
+        fault_injection::{Counts, FaultySession},
         pop3,
         protocol::Protocol,
         request::ConnId,
-        smtp::{self, AuthRule, Kind, Policy},
+        smtp::{self, AuthPolicy, Kind, Policy},
     },
 };
 
@@ -48,7 +48,7 @@ pub(super) struct Sessions {
 
 impl Sessions {
     /// The sessions of a listener where TLS may be asked for, or not.
-    pub(super) fn new(listen: &Listen, config: &Config, offers_tls: bool) -> Self {
+    pub(super) fn new(listen: &ListenerConfig, config: &Config, offers_tls: bool) -> Self {
         Self {
             factories: Standing::ALL.map(|standing| factory(listen, config, offers_tls, standing)),
             faults: config.faults_on_demand.then(Rc::<Counts>::default),
@@ -56,21 +56,21 @@ impl Sessions {
     }
 
     /// Other rules hold for the sessions that begin from now on. The counts of faults go on.
-    pub(super) fn renew(&mut self, listen: &Listen, config: &Config, offers_tls: bool) {
+    pub(super) fn renew(&mut self, listen: &ListenerConfig, config: &Config, offers_tls: bool) {
         self.factories = Standing::ALL.map(|standing| factory(listen, config, offers_tls, standing));
     }
 
     /// A session with the client at `peer`.
-    pub(super) fn session(&self, listen: &Listen, peer: IpAddr, id: ConnId) -> Box<dyn Session> {
+    pub(super) fn session(&self, listen: &ListenerConfig, peer: IpAddr, id: ConnId) -> Box<dyn Session> {
         let session = self.factory(listen, peer).session(peer, id);
         match &self.faults {
-            Some(counts) => Box::new(Faulty::new(session, Rc::clone(counts))),
+            Some(counts) => Box::new(FaultySession::new(session, Rc::clone(counts))),
             None => session,
         }
     }
 
     /// The factory for the client at `peer`.
-    pub(super) fn factory(&self, listen: &Listen, peer: IpAddr) -> &dyn SessionFactory {
+    pub(super) fn factory(&self, listen: &ListenerConfig, peer: IpAddr) -> &dyn SessionFactory {
         let standing = Standing { local: peer.is_loopback(), trusted: listen.trusted.contain(peer) };
         &*self.factories[standing.place()]
     }
@@ -78,14 +78,14 @@ impl Sessions {
 
 /// The factory of sessions with clients of that standing: one arm for each protocol.
 fn factory(
-    listen: &Listen,
+    listen: &ListenerConfig,
     config: &Config,
     offers_tls: bool,
     standing: Standing,
 ) -> Box<dyn SessionFactory> {
     let hostname = config.hostname.clone();
     let limits = config.limits.clone();
-    let Listen { line_endings, pedantic, .. } = *listen;
+    let ListenerConfig { line_endings, pedantic, .. } = *listen;
     let plaintext_auth = listen.plaintext_auth || standing.local;
     match listen.persona {
         Persona::Smtp(persona) => {
@@ -95,18 +95,18 @@ fn factory(
                 _ => Kind::Smtp,
             };
             // In an open house a program that insists on a login finds one, wherever it sends.
-            let open_house = config.unknown == Unknown::Create;
+            let open_house = config.unknown == UnknownRecipients::Create;
             let auth = match kind {
-                Kind::Lmtp => AuthRule::Off,
-                Kind::Smtp if !open_house => AuthRule::Off,
-                Kind::Smtp | Kind::Submission if plaintext_auth => AuthRule::InClear,
-                Kind::Smtp | Kind::Submission => AuthRule::UnderTls,
+                Kind::Lmtp => AuthPolicy::Off,
+                Kind::Smtp if !open_house => AuthPolicy::Off,
+                Kind::Smtp | Kind::Submission if plaintext_auth => AuthPolicy::InClear,
+                Kind::Smtp | Kind::Submission => AuthPolicy::UnderTls,
             };
             let policy = Policy { kind, auth, starttls: offers_tls, trusted: standing.trusted };
-            let rules = smtp::Rules { hostname, line_endings, persona, limits, policy, pedantic };
+            let rules = smtp::SessionConfig { hostname, line_endings, persona, limits, policy, pedantic };
             Box::new(smtp::Factory::new(rules))
         }
-        Persona::Pop3(persona) => Box::new(pop3::Factory::new(pop3::Rules {
+        Persona::Pop3(persona) => Box::new(pop3::Factory::new(pop3::SessionConfig {
             hostname,
             line_endings,
             persona,
@@ -130,9 +130,11 @@ mod tests {
         let config = Config::development("/spool".into(), loopback, loopback).unwrap();
         let peer = IpAddr::from([192, 0, 2, 1]);
         for service in Service::ALL {
-            let same =
-                |listen: &&Listen| listen.protocol.protocol().directive() == service.protocol().directive();
-            let listen = Listen { protocol: service, ..config.listen.iter().find(same).unwrap().clone() };
+            let same = |listen: &&ListenerConfig| {
+                listen.protocol.protocol().directive() == service.protocol().directive()
+            };
+            let listen =
+                ListenerConfig { protocol: service, ..config.listen.iter().find(same).unwrap().clone() };
             let sessions = Sessions::new(&listen, &config, true);
             let factory = sessions.factory(&listen, peer);
             assert_eq!(factory.protocol(), service.protocol(), "{service}");

@@ -23,7 +23,7 @@ pub(crate) struct Hop {
 /// The hops in order of time: the topmost field is the last.
 pub(super) fn hops(header: &[u8]) -> Vec<Hop> {
     let mut hops: Vec<Hop> = header::fields(header)
-        .filter(|field| field.is("Received"))
+        .filter(|field| field.is_named("Received"))
         .map(|field| hop(&String::from_utf8_lossy(&field.value)))
         .collect();
     hops.reverse();

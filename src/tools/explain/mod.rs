@@ -16,12 +16,12 @@ use serde::Serialize;
 
 use super::{
     fsck::{self, Problem},
-    header::{self, Head},
+    header::{self, HeaderReader},
     measure::Measure,
 };
 use crate::{
-    index::{List, Snapshot},
-    maildir::{Found, Place, message::OPEN, name, scan::Stamp},
+    index::{MessageList, Snapshot},
+    maildir::{MessageEntry, Subdir, message::OPEN, name, scan::FileVersion},
     proto::request::Maildrop,
 };
 
@@ -110,33 +110,33 @@ pub(crate) fn explain(path: &Path) -> io::Result<Explanation> {
     let fields = head.fields().unwrap_or_default();
     file.rewind()?;
     let measure = Measure::of(&file)?;
-    let stamp = Stamp::of(&stat);
+    let stamp = FileVersion::of(&stat);
     let (unique_id, doubles) = unique_id(&directory, place, file_name, stamp);
-    let mut problems: Vec<_> = fsck::check_name(place.unwrap_or(Place::Cur), file_name, &measure)
+    let mut problems: Vec<_> = fsck::check_name(place.unwrap_or(Subdir::Cur), file_name, &measure)
         .0
         .into_iter()
-        .map(|(problem, detail)| (problem.name(), detail, problem.stumbles()))
+        .map(|(problem, detail)| (problem.name(), detail, problem.affected()))
         .collect();
     if measure.bytes == 0 {
         let empty = Problem::EmptyFile;
-        problems.push((empty.name(), "it has 0 octets".into(), empty.stumbles()));
+        problems.push((empty.name(), "it has 0 octets".into(), empty.affected()));
     }
     if !doubles.is_empty() {
-        let double = Problem::DoubledIdentity;
+        let double = Problem::DuplicateIdentity;
         problems.push((
             double.name(),
             format!("{} has the same identity", doubles.join(", ")),
-            double.stumbles(),
+            double.affected(),
         ));
     }
-    let told = name::octets_told(file_name, measure.bytes);
+    let told = name::wire_size_in_name(file_name, measure.bytes);
     Ok(Explanation {
         path: fsck::shown(path.as_os_str().as_bytes()),
         name: name_of(file_name, place),
         fields: SHOWN
             .iter()
             .filter_map(|shown| {
-                header::fields(fields).find(|field| field.is(shown)).map(|field| (shown, field))
+                header::fields(fields).find(|field| field.is_named(shown)).map(|field| (shown, field))
             })
             .map(|(shown, field)| ((*shown).to_owned(), String::from_utf8_lossy(&field.value).into_owned()))
             .collect(),
@@ -157,8 +157,8 @@ pub(crate) fn explain(path: &Path) -> io::Result<Explanation> {
     })
 }
 
-fn head(mut file: &File) -> io::Result<Head> {
-    let mut head = Head::default();
+fn head(mut file: &File) -> io::Result<HeaderReader> {
+    let mut head = HeaderReader::default();
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let length = file.read(&mut buffer)?;
@@ -171,39 +171,44 @@ fn head(mut file: &File) -> io::Result<Head> {
     }
 }
 
-fn place_of(path: &Path) -> Option<Place> {
+fn place_of(path: &Path) -> Option<Subdir> {
     let parent = std::path::absolute(path).ok()?.parent()?.to_owned();
-    Place::BOTH.into_iter().find(|place| parent.file_name() == Some(OsStr::new(place.name())))
+    Subdir::ALL.into_iter().find(|place| parent.file_name() == Some(OsStr::new(place.name())))
 }
 
 /// The unique id that the mailbox gives it, and the other files with its identity.
 fn unique_id(
     directory: &OwnedFd,
-    place: Option<Place>,
+    place: Option<Subdir>,
     file_name: &[u8],
-    stamp: Stamp,
+    stamp: FileVersion,
 ) -> (String, Vec<String>) {
-    let found = |name: &[u8], place, stamp| Found { name: name.into(), place, stamp, octets: 0 };
-    let mut same = vec![found(file_name, place.unwrap_or(Place::New), stamp)];
+    let found = |name: &[u8], place, stamp| MessageEntry {
+        name: name.into(),
+        subdir: place,
+        version: stamp,
+        octets: 0,
+    };
+    let mut same = vec![found(file_name, place.unwrap_or(Subdir::New), stamp)];
     let mut doubles = Vec::new();
     if place.is_some() {
         for (other, place, stamp) in of_identity(directory, name::identity(file_name)) {
-            if Some(place) != same.first().map(|first| first.place) || other != file_name {
+            if Some(place) != same.first().map(|first| first.subdir) || other != file_name {
                 doubles.push(format!("{}/{}", place.name(), fsck::shown(&other)));
                 same.push(found(&other, place, stamp));
             }
         }
     }
-    let snapshot = Snapshot::of(&List::of(same));
-    let position = snapshot.iter().position(|found| found.stamp.inode == stamp.inode).unwrap_or(0);
+    let snapshot = Snapshot::new(&MessageList::from_messages(same));
+    let position = snapshot.iter().position(|found| found.version.inode == stamp.inode).unwrap_or(0);
     (snapshot.unique_id(position).into_owned(), doubles)
 }
 
 /// Lists the message files with that identity in the mailbox that contains the directory.
-fn of_identity(directory: &OwnedFd, identity: &[u8]) -> Vec<(Vec<u8>, Place, Stamp)> {
+fn of_identity(directory: &OwnedFd, identity: &[u8]) -> Vec<(Vec<u8>, Subdir, FileVersion)> {
     let mut all = Vec::new();
     let Ok(home) = fs::openat(directory, c"..", DIRECTORY, Mode::empty()) else { return all };
-    for place in Place::BOTH {
+    for place in Subdir::ALL {
         let flags = DIRECTORY.union(OFlags::NOFOLLOW);
         let Ok(entries) = fs::openat(&home, place.name(), flags, Mode::empty()) else { continue };
         for entry in fs::Dir::read_from(&entries).into_iter().flatten().flatten() {
@@ -212,7 +217,7 @@ fn of_identity(directory: &OwnedFd, identity: &[u8]) -> Vec<(Vec<u8>, Place, Sta
                 && let Ok(stat) = fs::statat(&entries, &file, fs::AtFlags::SYMLINK_NOFOLLOW)
                 && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
             {
-                all.push((file.into_bytes(), place, Stamp::of(&stat)));
+                all.push((file.into_bytes(), place, FileVersion::of(&stat)));
             }
         }
     }
@@ -221,16 +226,16 @@ fn of_identity(directory: &OwnedFd, identity: &[u8]) -> Vec<(Vec<u8>, Place, Sta
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-fn name_of(file: &[u8], place: Option<Place>) -> Name {
-    let (seconds, microseconds, _) = name::order(file);
+fn name_of(file: &[u8], place: Option<Subdir>) -> Name {
+    let (seconds, microseconds, _) = name::sort_key(file);
     let has_time = file.first().is_some_and(u8::is_ascii_digit);
     let base = &file[..name::info(file).unwrap_or(file.len())];
     let identity = fsck::shown(name::identity(file));
     Name {
-        place: place.map(Place::name),
+        place: place.map(Subdir::name),
         seconds: has_time.then_some(seconds),
         microseconds: (has_time && microseconds > 0).then_some(microseconds),
-        ours: name::sizes_told(file).and_then(|_| ours(&identity)),
+        ours: name::sizes_in_name(file).and_then(|_| ours(&identity)),
         identity,
         size: fsck::told_in_name(base, b'S'),
         octets: fsck::told_in_name(base, b'W'),

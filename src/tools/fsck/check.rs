@@ -12,26 +12,26 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Dir, Finding, Mailbox, Mend, Problem, Report, Spot, name_check, shown};
+use super::{Dir, FileSpot, Finding, Mailbox, Problem, Repair, Report, name_check, shown};
 use crate::{
-    maildir::{Error, Kind, Place, message::OPEN, name, size_cache, tmp_cleanup},
+    maildir::{Error, Kind, Subdir, message::OPEN, name, size_cache, tmp_cleanup},
     tools::measure::Measure,
 };
 
-pub(super) fn look(mailbox: &Mailbox, now: SystemTime, age: Duration) -> Result<Report, Error> {
-    let mut walk = Walk { mailbox, now, age, report: Report::default(), identities: BTreeMap::new() };
+pub(super) fn check(mailbox: &Mailbox, now: SystemTime, age: Duration) -> Result<Report, Error> {
+    let mut walk = Checker { mailbox, now, age, report: Report::default(), identities: BTreeMap::new() };
     let root = fs::fstat(&mailbox.root).map_err(|e| Error::at(&mailbox.path, "stat", e))?;
-    walk.rights(Dir::Root, c".", &root);
-    walk.sizes();
-    walk.beside()?;
+    walk.check_permissions(Dir::Root, c".", &root);
+    walk.check_size_cache();
+    walk.check_folders()?;
     for dir in Dir::PARTS {
-        walk.part(dir)?;
+        walk.check_directory(dir)?;
     }
-    walk.doubles();
+    walk.check_duplicates();
     Ok(walk.report)
 }
 
-struct Walk<'a> {
+struct Checker<'a> {
     mailbox: &'a Mailbox,
     now: SystemTime,
     age: Duration,
@@ -40,24 +40,30 @@ struct Walk<'a> {
     identities: BTreeMap<Vec<u8>, Vec<(Dir, CString, u64)>>,
 }
 
-impl Walk<'_> {
-    fn found(&mut self, (dir, name, inode): (Dir, &CStr, u64), problem: Problem, detail: String, mend: Mend) {
+impl Checker<'_> {
+    fn report(
+        &mut self,
+        (dir, name, inode): (Dir, &CStr, u64),
+        problem: Problem,
+        detail: String,
+        mend: Repair,
+    ) {
         let path = self.mailbox.path_of(dir, name.to_bytes());
-        let spot = Spot { dir, name: name.to_owned(), inode };
-        self.report.findings.push(Finding { path, problem, detail, mend, spot });
+        let spot = FileSpot { dir, name: name.to_owned(), inode };
+        self.report.findings.push(Finding { path, problem, detail, repair: mend, spot });
     }
 
     /// Checks owner and mode.
-    fn rights(&mut self, dir: Dir, name: &CStr, stat: &Stat) {
+    fn check_permissions(&mut self, dir: Dir, name: &CStr, stat: &Stat) {
         let spot = (dir, name, stat.st_ino);
         let uid = self.mailbox.owner;
         if stat.st_uid != uid {
             let detail = format!("its owner is user {}, the mailbox's is user {uid}", stat.st_uid);
-            self.found(
+            self.report(
                 spot,
                 Problem::ForeignOwner,
                 detail,
-                Mend::ByHand("chown it to the owner of the mailbox"),
+                Repair::Manual("chown it to the owner of the mailbox"),
             );
         }
         let mode = stat.st_mode & 0o7777;
@@ -67,42 +73,42 @@ impl Walk<'_> {
         };
         // Another user's file may be a hard link that the mailbox's owner made here.
         let mend = if stat.st_uid == uid {
-            Mend::Mode((mode | needed) & !0o007)
+            Repair::Mode((mode | needed) & !0o007)
         } else {
-            Mend::ByHand("check its owner first")
+            Repair::Manual("check its owner first")
         };
         if mode & 0o007 != 0 {
             let detail = format!("mode {mode:04o} gives access to every user");
-            self.found(spot, Problem::OpenToOthers, detail, mend.clone());
+            self.report(spot, Problem::OpenToOthers, detail, mend.clone());
         }
         if mode & needed != needed {
             let detail = format!("mode {mode:04o} does not give its owner {what}");
-            self.found(spot, Problem::ClosedToOwner, detail, mend);
+            self.report(spot, Problem::ClosedToOwner, detail, mend);
         }
     }
 
-    fn sizes(&mut self) {
+    fn check_size_cache(&mut self) {
         let mailbox = self.mailbox;
         let name = CString::new(size_cache::FILE).unwrap_or_default();
         let inode = fs::statat(&mailbox.root, &name, AtFlags::SYMLINK_NOFOLLOW).map_or(0, |stat| stat.st_ino);
         let spot = (Dir::Root, &*name, inode);
-        match size_cache::count(&mailbox.root, &mailbox.path) {
+        match size_cache::count_records(&mailbox.root, &mailbox.path) {
             Ok((_, 0)) => {}
             Ok((all, broken)) => {
                 let detail = format!("{broken} of {all} records are torn or foreign");
-                self.found(spot, Problem::BrokenSizes, detail, Mend::Remove);
+                self.report(spot, Problem::BrokenSizes, detail, Repair::Remove);
             }
             Err(error) if error.kind() == Kind::Gone => {}
             Err(error) => {
-                let advice = Mend::ByHand("move it away: it is a cache");
-                self.found(spot, Problem::BrokenSizes, error.to_string(), advice);
+                let advice = Repair::Manual("move it away: it is a cache");
+                self.report(spot, Problem::BrokenSizes, error.to_string(), advice);
             }
         }
     }
 
     /// Finds directories beside `tmp/`, `new/` and `cur/` that look like folders but cannot be. Files there
     /// belong to other programs.
-    fn beside(&mut self) -> Result<(), Error> {
+    fn check_folders(&mut self) -> Result<(), Error> {
         let mailbox = self.mailbox;
         let failed = |e| Error::at(&mailbox.path, "read directory", e);
         let in_folder =
@@ -124,31 +130,36 @@ impl Walk<'_> {
                 let spot = (Dir::Root, name, stat.st_ino);
                 let detail = "a folder must be a directory of the mailbox itself, like .Archive.2026".into();
                 let advice = "rename it so that it is a folder of the mailbox";
-                self.found(spot, Problem::NestedFolder, detail, Mend::ByHand(advice));
+                self.report(spot, Problem::NestedFolder, detail, Repair::Manual(advice));
             }
         }
         Ok(())
     }
 
-    fn part(&mut self, dir: Dir) -> Result<(), Error> {
+    fn check_directory(&mut self, dir: Dir) -> Result<(), Error> {
         let mailbox = self.mailbox;
         let c_name = CString::new(dir.name()).unwrap_or_default();
         let stat = match fs::statat(&mailbox.root, &c_name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
             Err(Errno::NOENT) => {
                 let detail = format!("there is no {}/", dir.name());
-                self.found((Dir::Root, &c_name, 0), Problem::MissingDirectory, detail, Mend::MakeDirectory);
+                self.report(
+                    (Dir::Root, &c_name, 0),
+                    Problem::MissingDirectory,
+                    detail,
+                    Repair::MakeDirectory,
+                );
                 return Ok(());
             }
             Err(error) => return Err(Error::at(mailbox.path_of(dir, b"."), "stat", error)),
         };
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
             let detail = format!("it is a {}", kind(&stat));
-            let mend = Mend::ByHand("put a directory in its place");
-            self.found((Dir::Root, &c_name, stat.st_ino), Problem::NotADirectory, detail, mend);
+            let mend = Repair::Manual("put a directory in its place");
+            self.report((Dir::Root, &c_name, stat.st_ino), Problem::NotADirectory, detail, mend);
             return Ok(());
         }
-        self.rights(Dir::Root, &c_name, &stat);
+        self.check_permissions(Dir::Root, &c_name, &stat);
         let Some(fd) = mailbox.dir(dir) else {
             return Ok(()); // not readable: `rights` has reported it
         };
@@ -161,62 +172,67 @@ impl Walk<'_> {
             }
             // An entry that no longer exists was renamed or deleted meanwhile.
             if let Ok(stat) = fs::statat(fd, name, AtFlags::SYMLINK_NOFOLLOW) {
-                self.entry(dir, name, &stat);
+                self.check_entry(dir, name, &stat);
             }
         }
         Ok(())
     }
 
-    fn entry(&mut self, dir: Dir, name: &CStr, stat: &Stat) {
+    fn check_entry(&mut self, dir: Dir, name: &CStr, stat: &Stat) {
         let spot = (dir, name, stat.st_ino);
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             let detail = format!("it is a {}", kind(stat));
-            self.found(spot, Problem::NotAFile, detail, Mend::ByHand("move it out of the mailbox"));
+            self.report(spot, Problem::NotAFile, detail, Repair::Manual("move it out of the mailbox"));
             return;
         }
         if dir == Dir::Tmp {
             if tmp_cleanup::is_stale(stat, self.now, self.age) {
                 let detail = format!("it was not written to for {} hours", self.age.as_secs() / 3600);
-                self.found(spot, Problem::StaleTmp, detail, Mend::Remove);
+                self.report(spot, Problem::StaleTmp, detail, Repair::Remove);
             }
             return;
         }
         if name.to_bytes().starts_with(b".") {
             let advice = "if it is mail, rename it without the dot";
-            self.found(spot, Problem::HiddenFile, "its name begins with a dot".into(), Mend::ByHand(advice));
+            self.report(
+                spot,
+                Problem::HiddenFile,
+                "its name begins with a dot".into(),
+                Repair::Manual(advice),
+            );
             return;
         }
         self.report.messages += 1;
-        self.rights(dir, name, stat);
+        self.check_permissions(dir, name, stat);
         let identity = name::identity(name.to_bytes()).to_vec();
         self.identities.entry(identity).or_default().push((dir, name.to_owned(), stat.st_ino));
         match self.measure(dir, name) {
-            Ok(measure) => self.message(spot, &measure),
+            Ok(measure) => self.check_message(spot, &measure),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => {
-                let mend = Mend::ByHand("check its permissions and the disk");
-                self.found(spot, Problem::Unreadable, error.to_string(), mend);
+                let mend = Repair::Manual("check its permissions and the disk");
+                self.report(spot, Problem::Unreadable, error.to_string(), mend);
             }
         }
     }
 
-    fn message(&mut self, spot: (Dir, &CStr, u64), measure: &Measure) {
+    fn check_message(&mut self, spot: (Dir, &CStr, u64), measure: &Measure) {
         if measure.bytes == 0 {
-            let advice = Mend::ByHand("look for it in a backup, then remove it");
-            self.found(spot, Problem::EmptyFile, "it has 0 octets".into(), advice);
+            let advice = Repair::Manual("look for it in a backup, then remove it");
+            self.report(spot, Problem::EmptyFile, "it has 0 octets".into(), advice);
         }
-        let place = if spot.0 == Dir::New { Place::New } else { Place::Cur };
+        let place = if spot.0 == Dir::New { Subdir::New } else { Subdir::Cur };
         let (problems, right) = name_check::check(place, spot.1.to_bytes(), measure);
         for (problem, detail) in problems {
             let mend = match problem {
-                Problem::WrongSize | Problem::WrongOctets => Mend::Rename(right.clone()),
+                Problem::WrongSize | Problem::WrongOctets => Repair::Rename(right.clone()),
                 Problem::UnsortedFlags if name::flags(&right).is_sorted_by(|a, b| a < b) => {
-                    Mend::Rename(right.clone())
+                    Repair::Rename(right.clone())
                 }
-                Problem::FlagsInNew => Mend::ByHand("nothing to do: a mail reader will move it to cur/"),
-                _ => Mend::ByHand("rename it while no program has the mailbox open"),
+                Problem::FlagsInNew => Repair::Manual("nothing to do: a mail reader will move it to cur/"),
+                _ => Repair::Manual("rename it while no program has the mailbox open"),
             };
-            self.found(spot, problem, detail, mend);
+            self.report(spot, problem, detail, mend);
         }
     }
 
@@ -227,7 +243,7 @@ impl Walk<'_> {
 
     /// Reports messages with the same identity. A file renamed during the pass may be listed twice, so both
     /// names are checked again.
-    fn doubles(&mut self) {
+    fn check_duplicates(&mut self) {
         for (identity, mut files) in std::mem::take(&mut self.identities) {
             if files.len() > 1 {
                 files.retain(|(dir, name, inode)| {
@@ -248,7 +264,7 @@ impl Walk<'_> {
                         "compare the two; remove one, or give it a new name",
                     )
                 };
-                self.found((*dir, name, *inode), Problem::DoubledIdentity, detail, Mend::ByHand(advice));
+                self.report((*dir, name, *inode), Problem::DuplicateIdentity, detail, Repair::Manual(advice));
             }
         }
     }

@@ -33,15 +33,15 @@ pub(crate) struct Finding {
     /// The evidence.
     pub detail: String,
     /// The repair.
-    pub mend: Mend,
-    spot: Spot,
+    pub repair: Repair,
+    spot: FileSpot,
 }
 
 /// The repair of a finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Mend {
+pub(crate) enum Repair {
     /// No safe repair; the advice for a person.
-    ByHand(&'static str),
+    Manual(&'static str),
     /// Rename the file in its directory.
     Rename(Vec<u8>),
     /// Remove the file, which is not mail.
@@ -54,7 +54,7 @@ pub(crate) enum Mend {
 
 /// The file to repair.
 #[derive(Debug, Clone)]
-struct Spot {
+struct FileSpot {
     dir: Dir,
     name: CString,
     /// 0 if it does not exist.
@@ -145,13 +145,13 @@ impl Mailbox {
     }
 
     /// Checks the whole mailbox. Files in `tmp/` are stale once they are older than `age` at `now`.
-    pub(crate) fn look(&self, now: SystemTime, age: Duration) -> Result<Report, Error> {
-        check::look(self, now, age)
+    pub(crate) fn check(&self, now: SystemTime, age: Duration) -> Result<Report, Error> {
+        check::check(self, now, age)
     }
 
     /// Repairs these findings of this mailbox, durably. Returns one result for each.
-    pub(crate) fn mend(&self, findings: &[Finding]) -> Vec<Result<(), Error>> {
-        repair::mend(self, findings)
+    pub(crate) fn repair(&self, findings: &[Finding]) -> Vec<Result<(), Error>> {
+        repair::repair(self, findings)
     }
 
     fn dir(&self, dir: Dir) -> Option<&OwnedFd> {
@@ -176,35 +176,35 @@ impl Finding {
             path: path.to_owned(),
             problem: Problem::ClosedToOwner,
             detail: error.to_string(),
-            mend: Mend::ByHand("check its owner and its mode"),
-            spot: Spot { dir: Dir::Root, name: CString::default(), inode: 0 },
+            repair: Repair::Manual("check its owner and its mode"),
+            spot: FileSpot { dir: Dir::Root, name: CString::default(), inode: 0 },
         }
     }
 
     /// The repair that `--fix` would make, or the advice for a person.
     pub(crate) fn advice(&self) -> String {
-        match &self.mend {
-            Mend::ByHand(advice) => (*advice).to_owned(),
-            Mend::Rename(name) => format!("--fix renames it to {}", shown(name)),
-            Mend::Remove => "--fix removes it".into(),
-            Mend::Mode(mode) => format!("--fix sets its mode to {mode:04o}"),
-            Mend::MakeDirectory => "--fix creates it".into(),
+        match &self.repair {
+            Repair::Manual(advice) => (*advice).to_owned(),
+            Repair::Rename(name) => format!("--fix renames it to {}", shown(name)),
+            Repair::Remove => "--fix removes it".into(),
+            Repair::Mode(mode) => format!("--fix sets its mode to {mode:04o}"),
+            Repair::MakeDirectory => "--fix creates it".into(),
         }
     }
 
     /// The repair that `--fix` has made.
-    pub(crate) fn done(&self) -> String {
-        match &self.mend {
-            Mend::ByHand(_) => "nothing".into(),
-            Mend::Rename(name) => format!("renamed to {}", shown(name)),
-            Mend::Remove => "removed".into(),
-            Mend::Mode(mode) => format!("mode set to {mode:04o}"),
-            Mend::MakeDirectory => "created".into(),
+    pub(crate) fn repaired_text(&self) -> String {
+        match &self.repair {
+            Repair::Manual(_) => "nothing".into(),
+            Repair::Rename(name) => format!("renamed to {}", shown(name)),
+            Repair::Remove => "removed".into(),
+            Repair::Mode(mode) => format!("mode set to {mode:04o}"),
+            Repair::MakeDirectory => "created".into(),
         }
     }
 
-    pub(crate) fn is_mendable(&self) -> bool {
-        !matches!(self.mend, Mend::ByHand(_))
+    pub(crate) fn is_repairable(&self) -> bool {
+        !matches!(self.repair, Repair::Manual(_))
     }
 }
 

@@ -2,13 +2,13 @@
 
 use super::Problem;
 use crate::{
-    maildir::{Place, name},
+    maildir::{Subdir, name},
     tools::measure::Measure,
 };
 
 /// Checks the name of a message file. Returns its problems with details, and the corrected name, with the
 /// same identity and flags.
-pub(crate) fn check(place: Place, file: &[u8], measure: &Measure) -> (Vec<(Problem, String)>, Vec<u8>) {
+pub(crate) fn check(place: Subdir, file: &[u8], measure: &Measure) -> (Vec<(Problem, String)>, Vec<u8>) {
     let mut problems = Vec::new();
     let info = name::info(file);
     let (base, rest) = file.split_at(info.unwrap_or(file.len()));
@@ -31,7 +31,7 @@ pub(crate) fn check(place: Place, file: &[u8], measure: &Measure) -> (Vec<(Probl
     right.extend_from_slice(rest);
     if info.is_some() {
         let flags = name::flags(file);
-        if place == Place::New {
+        if place == Subdir::New {
             problems.push((Problem::FlagsInNew, "flags are for cur/".into()));
         }
         let unknown: Vec<u8> = flags.iter().copied().filter(|flag| !is_known(*flag)).collect();
@@ -80,7 +80,7 @@ fn replaced(base: &[u8], key: u8, number: u64) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn checked(place: Place, file: &str) -> (Vec<Problem>, String) {
+    fn checked(place: Subdir, file: &str) -> (Vec<Problem>, String) {
         let measure = Measure::of(&b"ten\noctets"[..]).unwrap();
         let (problems, right) = check(place, file.as_bytes(), &measure);
         (problems.into_iter().map(|(problem, _)| problem).collect(), String::from_utf8(right).unwrap())
@@ -102,19 +102,19 @@ mod tests {
             ("1.a:2,S:2,R", &[StrayColon, UnsortedFlags, UnknownFlags], "1.a:2,S:2,R"),
             ("1.a:1,S=4", &[StrayColon, WrongSize], "1.a:1,S=10"),
         ] {
-            let (found, name) = checked(Place::Cur, file);
+            let (found, name) = checked(Subdir::Cur, file);
             let expected: std::collections::BTreeSet<_> = problems.iter().collect();
             assert_eq!(found.iter().collect::<std::collections::BTreeSet<_>>(), expected, "{file}");
             assert_eq!(name, right, "{file}");
         }
-        assert_eq!(checked(Place::New, "1.a:2,").0, [FlagsInNew]);
+        assert_eq!(checked(Subdir::New, "1.a:2,").0, [FlagsInNew]);
     }
 
     #[test]
     fn a_right_name_stays_right() {
         for file in ["1.a.h,S=9:2,SR", "1.a.h,W=12,S=1", "1.a.h:2,TTS"] {
-            let (_, right) = checked(Place::Cur, file);
-            assert_eq!(checked(Place::Cur, &right), (Vec::new(), right.clone()), "{file}");
+            let (_, right) = checked(Subdir::Cur, file);
+            assert_eq!(checked(Subdir::Cur, &right), (Vec::new(), right.clone()), "{file}");
         }
     }
 }

@@ -8,7 +8,7 @@ pub(crate) enum Problem {
     /// `,W=` is not the size on the wire.
     WrongOctets,
     /// Two files have the same identity.
-    DoubledIdentity,
+    DuplicateIdentity,
     /// A file in `tmp/` that no program can still be writing.
     StaleTmp,
     /// A file or directory that the mailbox's owner does not own.
@@ -48,12 +48,12 @@ pub(crate) enum Problem {
 impl Problem {
     /// The keyword that is printed.
     pub(crate) fn name(self) -> &'static str {
-        self.rule().0
+        self.row().0
     }
 
     /// The programs that it affects, and the effect.
-    pub(crate) fn stumbles(self) -> &'static str {
-        self.rule().1
+    pub(crate) fn affected(self) -> &'static str {
+        self.row().1
     }
 
     /// True if it is harmless: the programs that do so cope with it.
@@ -61,7 +61,7 @@ impl Problem {
         self == Self::FlagsInNew
     }
 
-    fn rule(self) -> (&'static str, &'static str) {
+    fn row(self) -> (&'static str, &'static str) {
         match self {
             Self::WrongSize => (
                 "wrong-size",
@@ -72,7 +72,7 @@ impl Problem {
                 "wrong-octets",
                 "Dovecot (tells POP3 clients that size); restante trusts it only in names that it made",
             ),
-            Self::DoubledIdentity => (
+            Self::DuplicateIdentity => (
                 "doubled-identity",
                 "mutt (changes the flags of one for the other), Dovecot (renames one), mpop, getmail and other POP3 \
                  clients (know messages by it); restante gives the second another unique id",

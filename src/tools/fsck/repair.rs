@@ -8,18 +8,18 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Dir, Finding, Mailbox, Mend, Spot};
+use super::{Dir, FileSpot, Finding, Mailbox, Repair};
 use crate::maildir::{Error, message::c_string};
 
-pub(super) fn mend(mailbox: &Mailbox, findings: &[Finding]) -> Vec<Result<(), Error>> {
+pub(super) fn repair(mailbox: &Mailbox, findings: &[Finding]) -> Vec<Result<(), Error>> {
     let mut touched: Vec<Dir> = Vec::new();
     let mut done: Vec<Result<(), Error>> = findings
         .iter()
         .map(|finding| {
-            let Spot { dir, name, .. } = &finding.spot;
+            let FileSpot { dir, name, .. } = &finding.spot;
             let failed = |step| move |e: Errno| Error::at(mailbox.path_of(*dir, name.to_bytes()), step, e);
             let fd = mailbox.dir(*dir).ok_or(Errno::NOENT).map_err(failed("open directory"))?;
-            one(fd, mailbox.owner, finding).map_err(failed(step(&finding.mend)))?;
+            repair_one(fd, mailbox.owner, finding).map_err(failed(step(&finding.repair)))?;
             if !touched.contains(dir) {
                 touched.push(*dir);
             }
@@ -37,34 +37,34 @@ pub(super) fn mend(mailbox: &Mailbox, findings: &[Finding]) -> Vec<Result<(), Er
     done
 }
 
-fn step(mend: &Mend) -> &'static str {
+fn step(mend: &Repair) -> &'static str {
     match mend {
-        Mend::ByHand(_) => "mend",
-        Mend::Rename(_) => "rename",
-        Mend::Remove => "unlink",
-        Mend::Mode(_) => "chmod",
-        Mend::MakeDirectory => "make directory",
+        Repair::Manual(_) => "mend",
+        Repair::Rename(_) => "rename",
+        Repair::Remove => "unlink",
+        Repair::Mode(_) => "chmod",
+        Repair::MakeDirectory => "make directory",
     }
 }
 
-fn one(dir: &OwnedFd, owner: u32, finding: &Finding) -> Result<(), Errno> {
-    let Spot { name, inode, .. } = &finding.spot;
-    match &finding.mend {
-        Mend::ByHand(_) => Err(Errno::OPNOTSUPP),
-        Mend::Rename(to) => {
+fn repair_one(dir: &OwnedFd, owner: u32, finding: &Finding) -> Result<(), Errno> {
+    let FileSpot { name, inode, .. } = &finding.spot;
+    match &finding.repair {
+        Repair::Manual(_) => Err(Errno::OPNOTSUPP),
+        Repair::Rename(to) => {
             let to = c_string(to.clone());
-            match is(dir, name, *inode) {
+            match check_inode(dir, name, *inode) {
                 Ok(()) => fs::renameat_with(dir, name, dir, &to, RenameFlags::NOREPLACE),
                 // The repair of another finding has renamed it.
-                Err(Errno::NOENT) => is(dir, &to, *inode),
+                Err(Errno::NOENT) => check_inode(dir, &to, *inode),
                 Err(error) => Err(error),
             }
         }
-        Mend::Remove => {
-            is(dir, name, *inode)?;
+        Repair::Remove => {
+            check_inode(dir, name, *inode)?;
             fs::unlinkat(dir, name, AtFlags::empty())
         }
-        Mend::Mode(mode) => {
+        Repair::Mode(mode) => {
             let file =
                 fs::openat(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
             let stat = fs::fstat(&file)?;
@@ -76,7 +76,7 @@ fn one(dir: &OwnedFd, owner: u32, finding: &Finding) -> Result<(), Errno> {
             let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
             fs::chmodat(fs::CWD, path, Mode::from_raw_mode(*mode), AtFlags::empty())
         }
-        Mend::MakeDirectory => {
+        Repair::MakeDirectory => {
             match fs::mkdirat(dir, name, Mode::RWXU) {
                 Ok(()) | Err(Errno::EXIST) => {} // the server created it meanwhile
                 Err(error) => return Err(error),
@@ -88,7 +88,7 @@ fn one(dir: &OwnedFd, owner: u32, finding: &Finding) -> Result<(), Errno> {
 }
 
 /// Fails unless the name still belongs to that inode.
-fn is(dir: &OwnedFd, name: &CStr, inode: u64) -> Result<(), Errno> {
+fn check_inode(dir: &OwnedFd, name: &CStr, inode: u64) -> Result<(), Errno> {
     let stat = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
     if stat.st_ino == inode { Ok(()) } else { Err(Errno::STALE) }
 }

@@ -4,13 +4,13 @@ use std::{collections::HashMap, io::Write};
 
 use rustix::fs::{self, AtFlags, Dir, FileType};
 
-use super::{Error, Format, State, from_line, quote::Quoter};
+use super::{Error, Format, MessageState, from_line, quote::Quoter};
 use crate::{
     maildir::{
-        self, Kind, Maildir, OpenMessage, Place, Wanted, name,
-        scan::{self, Stamp},
+        self, Kind, Maildir, MessageRef, OpenMessage, Subdir, name,
+        scan::{self, FileVersion},
     },
-    tools::header::{self, Head},
+    tools::header::{self, HeaderReader},
 };
 
 /// The result of an export.
@@ -19,7 +19,7 @@ pub struct Exported {
     /// Number of messages written.
     pub messages: u64,
     /// Errors of the messages that could not be opened.
-    pub left_out: Vec<maildir::Error>,
+    pub skipped: Vec<maildir::Error>,
 }
 
 /// Writes all messages of a mailbox in order of delivery, including those with the flag `T`. After each
@@ -33,13 +33,13 @@ pub fn export(
     let listed = list(maildir)?;
     let (all, mut exported) = (listed.len() as u64, Exported::default());
     for (done, file) in (1..).zip(&listed) {
-        match OpenMessage::open(maildir, file.wanted()) {
+        match OpenMessage::open(maildir, file.message_ref()) {
             Ok(message) => {
                 write(&message, file, format, to)?;
                 exported.messages += 1;
             }
             Err(error) if error.kind() == Kind::Gone => {} // deleted meanwhile
-            Err(error) => exported.left_out.push(error),
+            Err(error) => exported.skipped.push(error),
         }
         told(done, all);
     }
@@ -50,13 +50,13 @@ pub fn export(
 /// A message file in the listing.
 struct Listed {
     name: Box<[u8]>,
-    place: Place,
-    stamp: Stamp,
+    subdir: Subdir,
+    version: FileVersion,
 }
 
 impl Listed {
-    fn wanted(&self) -> Wanted<'_> {
-        Wanted { name: &self.name, place: self.place, stamp: self.stamp }
+    fn message_ref(&self) -> MessageRef<'_> {
+        MessageRef { name: &self.name, subdir: self.subdir, version: self.version }
     }
 }
 
@@ -64,9 +64,9 @@ impl Listed {
 /// a directory that changes is read several times.
 fn list(maildir: &Maildir) -> Result<Vec<Listed>, Error> {
     let mut files = HashMap::new();
-    for _ in 0..WALKS {
-        let before = scan::times(maildir)?;
-        for place in Place::BOTH {
+    for _ in 0..MAX_SCANS {
+        let before = scan::dir_times(maildir)?;
+        for place in Subdir::ALL {
             let failed = |e| maildir::Error::at(maildir.path().join(place.name()), "read directory", e);
             for entry in Dir::read_from(maildir.dir(place)).map_err(failed)? {
                 let entry = entry.map_err(failed)?;
@@ -77,24 +77,24 @@ fn list(maildir: &Maildir) -> Result<Vec<Listed>, Error> {
                 let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
                 let name: Box<[u8]> = name.to_bytes().into();
                 if regular && !name.starts_with(b".") {
-                    let stamp = Stamp::of(&stat);
+                    let stamp = FileVersion::of(&stat);
                     let key = (name::identity(&name).to_vec(), stamp.inode);
-                    files.insert(key, Listed { name, place, stamp });
+                    files.insert(key, Listed { name, subdir: place, version: stamp });
                 }
             }
         }
-        if scan::times(maildir)? == before {
+        if scan::dir_times(maildir)? == before {
             break;
         }
     }
     let mut files: Vec<Listed> = files.into_values().collect();
-    files.sort_by(|a, b| name::order(&a.name).cmp(&name::order(&b.name)));
+    files.sort_by(|a, b| name::sort_key(&a.name).cmp(&name::sort_key(&b.name)));
     Ok(files)
 }
 
 fn write(message: &OpenMessage, file: &Listed, format: Format, to: &mut dyn Write) -> Result<(), Error> {
-    let mut head = Head::default();
-    let mut pieces = Pieces { message, at: 0, ended: false };
+    let mut head = HeaderReader::default();
+    let mut pieces = MessageReader { message, at: 0, ended: false };
     while let Some(piece) = pieces.next()? {
         if head.feed(&piece) {
             break;
@@ -104,12 +104,12 @@ fn write(message: &OpenMessage, file: &Listed, format: Format, to: &mut dyn Writ
         head.end();
     }
     let fields = head.fields().unwrap_or_default();
-    let return_path = header::fields(fields).find(|field| field.is("Return-Path"));
-    let from = from_line::written(return_path.as_ref().map(|field| &*field.value), file.stamp.modified.0);
+    let return_path = header::fields(fields).find(|field| field.is_named("Return-Path"));
+    let from = from_line::format(return_path.as_ref().map(|field| &*field.value), file.version.modified.0);
     to.write_all(from.as_bytes()).map_err(Error::Write)?;
     let mut quoter = Quoter::new(to, format);
-    let added = head.fields().map(|fields| State::of(file.place, &file.name).written(fields));
-    let added = added.filter(|added| !added.is_empty() && fields.len() + added.len() <= header::MOST);
+    let added = head.fields().map(|fields| MessageState::of(file.subdir, &file.name).written(fields));
+    let added = added.filter(|added| !added.is_empty() && fields.len() + added.len() <= header::MAX_HEADER);
     let (fields, rest) = head.bytes().split_at(fields.len());
     let mut put = |text: &[u8]| quoter.write(text).map_err(Error::Write);
     put(fields)?;
@@ -127,13 +127,13 @@ fn write(message: &OpenMessage, file: &Listed, format: Format, to: &mut dyn Writ
 }
 
 /// A message being read piece by piece.
-struct Pieces<'a> {
+struct MessageReader<'a> {
     message: &'a OpenMessage,
     at: u64,
     ended: bool,
 }
 
-impl Pieces<'_> {
+impl MessageReader<'_> {
     fn next(&mut self) -> Result<Option<Vec<u8>>, Error> {
         if self.ended {
             return Ok(None);
@@ -146,6 +146,6 @@ impl Pieces<'_> {
 }
 
 /// Passes through a mailbox that changes during each of them.
-const WALKS: usize = 3;
+const MAX_SCANS: usize = 3;
 /// Octets read at a time.
 const PIECE: usize = 256 * 1024;

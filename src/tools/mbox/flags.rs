@@ -5,11 +5,11 @@
 //! directions therefore follow one rule with an exact inverse: fields that already state the right flags stay
 //! as they are, and nothing is added or removed.
 
-use crate::maildir::{Place, name};
+use crate::maildir::{Subdir, name};
 
 /// The state of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum MessageState {
     /// No mail reader has seen it.
     New,
     /// A mail reader has seen it and set these flags.
@@ -21,40 +21,44 @@ pub enum State {
 pub struct Flags(u8);
 
 /// Maildir flag, mbox field, and letter in that field.
-const LETTERS: [(u8, Name, u8); 5] = [
-    (b'D', Name::XStatus, b'T'),
-    (b'F', Name::XStatus, b'F'),
-    (b'R', Name::XStatus, b'A'),
-    (b'S', Name::Status, b'R'),
-    (b'T', Name::XStatus, b'D'),
+const LETTERS: [(u8, FlagField, u8); 5] = [
+    (b'D', FlagField::XStatus, b'T'),
+    (b'F', FlagField::XStatus, b'F'),
+    (b'R', FlagField::XStatus, b'A'),
+    (b'S', FlagField::Status, b'R'),
+    (b'T', FlagField::XStatus, b'D'),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Name {
+enum FlagField {
     Status,
     XStatus,
 }
 
-impl Name {
+impl FlagField {
     fn of(field: &crate::tools::header::Field<'_>) -> Option<Self> {
-        if field.is("Status") { Some(Self::Status) } else { field.is("X-Status").then_some(Self::XStatus) }
+        if field.is_named("Status") {
+            Some(Self::Status)
+        } else {
+            field.is_named("X-Status").then_some(Self::XStatus)
+        }
     }
 }
 
-impl State {
+impl MessageState {
     /// The state of a message file. Flags without an mbox letter are ignored.
-    pub fn of(place: Place, file: &[u8]) -> Self {
-        let has = |(flag, ..): &(u8, Name, u8)| name::flags(file).contains(flag);
-        Self::seen(place == Place::Cur, flags(has))
+    pub fn of(place: Subdir, file: &[u8]) -> Self {
+        let has = |(flag, ..): &(u8, FlagField, u8)| name::flags(file).contains(flag);
+        Self::from_flags(place == Subdir::Cur, flags(has))
     }
 
     /// The directory of a file in this state.
-    pub fn place(self) -> Place {
-        if self == Self::New { Place::New } else { Place::Cur }
+    pub fn subdir(self) -> Subdir {
+        if self == Self::New { Subdir::New } else { Subdir::Cur }
     }
 
     /// The name of a file in this state.
-    pub fn named(self, file: &str) -> Vec<u8> {
+    pub fn file_name(self, file: &str) -> Vec<u8> {
         match self {
             Self::New => file.as_bytes().to_vec(),
             Self::Old(flags) => {
@@ -64,28 +68,28 @@ impl State {
         }
     }
 
-    fn seen(old: bool, flags: Flags) -> Self {
+    fn from_flags(old: bool, flags: Flags) -> Self {
         if old || flags.0 != 0 { Self::Old(flags) } else { Self::New }
     }
 
     /// The state that all such fields of a header state together.
-    fn told(fields: &[u8]) -> Self {
+    fn from_fields(fields: &[u8]) -> Self {
         let told: Vec<_> = crate::tools::header::fields(fields)
-            .filter_map(|field| Some((Name::of(&field)?, field.value.into_owned())))
+            .filter_map(|field| Some((FlagField::of(&field)?, field.value.into_owned())))
             .collect();
         let says =
-            |name: Name, letter: u8| told.iter().any(|(n, value)| *n == name && value.contains(&letter));
-        Self::seen(says(Name::Status, OLD), flags(|(_, name, letter)| says(*name, *letter)))
+            |name: FlagField, letter: u8| told.iter().any(|(n, value)| *n == name && value.contains(&letter));
+        Self::from_flags(says(FlagField::Status, OLD), flags(|(_, name, letter)| says(*name, *letter)))
     }
 
     /// The fields for this state.
     fn fields(self) -> String {
         let Self::Old(flags) = self else { return format!("Status: {}\n", char::from(UNREAD)) };
-        let letters = |name: Name| -> String {
+        let letters = |name: FlagField| -> String {
             flags.letters().filter(|(_, n, _)| *n == name).map(|(.., letter)| char::from(letter)).collect()
         };
-        let status = format!("Status: {}{}\n", letters(Name::Status), char::from(OLD));
-        match letters(Name::XStatus) {
+        let status = format!("Status: {}{}\n", letters(FlagField::Status), char::from(OLD));
+        match letters(FlagField::XStatus) {
             none if none.is_empty() => status,
             letters => format!("{status}X-Status: {letters}\n"),
         }
@@ -101,7 +105,7 @@ impl State {
         let last = line_before(fields.len())?;
         let start = if fields[last..].starts_with(b"X-") { line_before(last)? } else { last };
         let (rest, trailer) = fields.split_at(start);
-        let state = Self::told(trailer);
+        let state = Self::from_fields(trailer);
         (state.fields().as_bytes() == trailer).then_some((rest, state))
     }
 
@@ -113,7 +117,7 @@ impl State {
             told.push(state);
             rest = before;
         }
-        let first = Self::told(rest);
+        let first = Self::from_fields(rest);
         told.into_iter().all(|state| state == first)
     }
 
@@ -122,19 +126,19 @@ impl State {
         match Self::trailer(fields) {
             Some((rest, state)) if !Self::is_original(fields) => (rest.len(), state),
             Some((_, state)) => (fields.len(), state),
-            None => (fields.len(), Self::told(fields)),
+            None => (fields.len(), Self::from_fields(fields)),
         }
     }
 
     /// The fields to add to a header so that [`read`](Self::read) returns it with this state.
     pub(super) fn written(self, fields: &[u8]) -> String {
-        let says = || Self::trailer(fields).map_or_else(|| Self::told(fields), |(_, state)| state);
+        let says = || Self::trailer(fields).map_or_else(|| Self::from_fields(fields), |(_, state)| state);
         if Self::is_original(fields) && says() == self { String::new() } else { self.fields() }
     }
 }
 
 impl Flags {
-    fn letters(self) -> impl Iterator<Item = (u8, Name, u8)> {
+    fn letters(self) -> impl Iterator<Item = (u8, FlagField, u8)> {
         LETTERS
             .into_iter()
             .enumerate()
@@ -142,7 +146,7 @@ impl Flags {
     }
 }
 
-fn flags(has: impl Fn(&(u8, Name, u8)) -> bool) -> Flags {
+fn flags(has: impl Fn(&(u8, FlagField, u8)) -> bool) -> Flags {
     Flags(LETTERS.iter().enumerate().map(|(bit, letter)| u8::from(has(letter)) << bit).sum())
 }
 
@@ -157,8 +161,8 @@ mod tests {
 
     use super::*;
 
-    fn states() -> impl Strategy<Value = State> {
-        (any::<bool>(), 0u8..32).prop_map(|(old, flags)| State::seen(old, Flags(flags)))
+    fn states() -> impl Strategy<Value = MessageState> {
+        (any::<bool>(), 0u8..32).prop_map(|(old, flags)| MessageState::from_flags(old, Flags(flags)))
     }
 
     fn headers() -> impl Strategy<Value = String> {
@@ -170,7 +174,7 @@ mod tests {
             Just("X-Status: AF\n".to_owned()),
             Just("X-Status: D\r\n".to_owned()),
             Just("Status:\n RO\n".to_owned()),
-            states().prop_map(State::fields),
+            states().prop_map(MessageState::fields),
         ];
         prop::collection::vec(line, 0..6).prop_map(|lines| lines.concat())
     }
@@ -179,12 +183,12 @@ mod tests {
         #[test]
         fn a_message_comes_back_as_it_was(header in headers(), state in states()) {
             let marked = format!("{header}{}", state.written(header.as_bytes()));
-            prop_assert_eq!(State::read(marked.as_bytes()), (header.len(), state));
+            prop_assert_eq!(MessageState::read(marked.as_bytes()), (header.len(), state));
         }
 
         #[test]
         fn an_mbox_comes_back_as_it_was(header in headers()) {
-            let (length, state) = State::read(header.as_bytes());
+            let (length, state) = MessageState::read(header.as_bytes());
             let own = &header[..length];
             prop_assert_eq!(format!("{own}{}", state.written(own.as_bytes())), header);
         }
@@ -200,13 +204,13 @@ mod tests {
             ("a:2,F", "Status: O\nX-Status: F\n"),
             ("a:2,PSab", "Status: RO\n"),
         ] {
-            let state = State::of(Place::Cur, file.as_bytes());
+            let state = MessageState::of(Subdir::Cur, file.as_bytes());
             assert_eq!(state.written(b"Subject: x\n"), fields, "{file}");
-            assert_eq!(State::told(fields.as_bytes()), state, "{file}");
+            assert_eq!(MessageState::from_fields(fields.as_bytes()), state, "{file}");
         }
-        assert_eq!(State::of(Place::New, b"a").written(b"Subject: x\n"), "");
-        assert_eq!(State::of(Place::New, b"a").written(b"Status: RO\n"), "Status: U\n");
-        assert_eq!(State::Old(flags(|(flag, ..)| b"RS".contains(flag))).named("a"), b"a:2,RS");
-        assert_eq!(State::New.named("a"), b"a");
+        assert_eq!(MessageState::of(Subdir::New, b"a").written(b"Subject: x\n"), "");
+        assert_eq!(MessageState::of(Subdir::New, b"a").written(b"Status: RO\n"), "Status: U\n");
+        assert_eq!(MessageState::Old(flags(|(flag, ..)| b"RS".contains(flag))).file_name("a"), b"a:2,RS");
+        assert_eq!(MessageState::New.file_name("a"), b"a");
     }
 }

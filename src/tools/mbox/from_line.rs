@@ -25,14 +25,14 @@ impl FromLine {
 }
 
 /// Formats the From_ line of a message, with the date of its delivery and the sender in its `Return-Path:`.
-pub(super) fn written(return_path: Option<&[u8]>, seconds: i64) -> String {
+pub(super) fn format(return_path: Option<&[u8]>, seconds: i64) -> String {
     let sender = return_path
         .and_then(|path| std::str::from_utf8(path).ok())
         .map(|path| path.trim_start_matches('<').trim_end_matches('>'))
         .filter(|path| !path.is_empty() && path.bytes().all(|b| b.is_ascii_graphic()))
-        .unwrap_or(NOBODY);
+        .unwrap_or(NULL_SENDER);
     format!("From {sender} {}\n", date::asctime(seconds))
 }
 
 /// The sender of a From_ line if the real one is empty or unknown.
-const NOBODY: &str = "MAILER-DAEMON";
+const NULL_SENDER: &str = "MAILER-DAEMON";

@@ -10,39 +10,39 @@ use std::{
 use rustix::fs;
 
 use super::{
-    Earlier, Error, Format, FromLine, Sink, Source, State, cut,
-    resume::{Batched, Record},
+    Error, Format, FromLine, MessageSink, MessageState, PreviousRun, Source, parse,
+    resume::{BatchEntry, ResumeRecord},
 };
 use crate::{
-    maildir::{self, Draft, Maildir, Place, Spool, name::Namer, store::Part},
+    maildir::{self, Maildir, Spool, Subdir, TmpFile, name::NameGenerator, store::SyncPhase},
     tools::{
         date,
-        header::{self, Head},
+        header::{self, HeaderReader},
     },
-    wire_size::Octets,
+    wire_size::WireSizeCounter,
 };
 
 /// An import of one mbox into one mailbox.
 pub struct Import<'a> {
     spool: &'a Spool,
     maildir: &'a Maildir,
-    namer: Namer,
+    name_generator: NameGenerator,
     format: Format,
     /// The date of a message without a date.
     fallback: SystemTime,
     /// The progress record, if the mbox is a file.
-    record: Option<Record>,
+    record: Option<ResumeRecord>,
     /// Delivered messages of the record's batch, if others of that batch are not delivered.
-    settled: Vec<Batched>,
+    already_delivered: Vec<BatchEntry>,
     /// Offsets of these messages that are still to be skipped.
-    ahead: HashSet<u64>,
-    message: Option<Incoming>,
-    batch: Vec<Ready>,
+    skip_at: HashSet<u64>,
+    message: Option<CurrentMessage>,
+    batch: Vec<CompletedMessage>,
     /// Maximum number of messages in it: each stays open until the batch is synced.
     most: usize,
     imported: Imported,
     /// Called for every message.
-    told: &'a mut dyn FnMut(Stage, u64),
+    progress: &'a mut dyn FnMut(Stage, u64),
 }
 
 /// A phase of the import.
@@ -64,23 +64,23 @@ pub struct Imported {
 }
 
 /// The message being read.
-struct Incoming {
+struct CurrentMessage {
     at: u64,
     date: Option<i64>,
     part: Reading,
 }
 
 enum Reading {
-    Head(Head),
+    Head(HeaderReader),
     Body(Body),
     /// The message was delivered by an earlier run.
     Nothing,
 }
 
 struct Body {
-    draft: Draft,
-    octets: Octets,
-    state: State,
+    tmp_file: TmpFile,
+    octets: WireSizeCounter,
+    state: MessageState,
     /// Date of the first delivery.
     delivered: SystemTime,
 }
@@ -88,14 +88,14 @@ struct Body {
 impl Body {
     fn write(&mut self, text: &[u8]) -> Result<(), Error> {
         self.octets.feed(text);
-        Ok(self.draft.write(text)?)
+        Ok(self.tmp_file.write(text)?)
     }
 }
 
 /// A complete message in `tmp/`.
-struct Ready {
-    draft: Draft,
-    listed: Batched,
+struct CompletedMessage {
+    tmp_file: TmpFile,
+    listed: BatchEntry,
 }
 
 impl<'a> Import<'a> {
@@ -107,21 +107,21 @@ impl<'a> Import<'a> {
         fallback: SystemTime,
         told: &'a mut dyn FnMut(Stage, u64),
     ) -> Self {
-        let namer = Namer::new(host, std::process::id());
+        let name_generator = NameGenerator::new(host, std::process::id());
         Self {
             spool,
             maildir,
-            namer,
+            name_generator,
             format,
             fallback,
             record: None,
-            settled: Vec::new(),
-            ahead: HashSet::new(),
+            already_delivered: Vec::new(),
+            skip_at: HashSet::new(),
             message: None,
             batch: Vec::new(),
             most: BATCH,
             imported: Imported::default(),
-            told,
+            progress: told,
         }
     }
 
@@ -131,28 +131,28 @@ impl<'a> Import<'a> {
     }
 
     /// Keeps a progress record for that file from now on. Returns the progress of earlier runs.
-    pub fn remember(&mut self, source: &Source, file: &File) -> Result<Earlier, Error> {
-        let (earlier, record) = Record::load(self.maildir, source, file, self.format)?;
+    pub fn open_record(&mut self, source: &Source, file: &File) -> Result<PreviousRun, Error> {
+        let (earlier, record) = ResumeRecord::load(self.maildir, source, file, self.format)?;
         self.record = Some(record);
         Ok(earlier)
     }
 
     /// Begins with the first message, and ignores the progress of earlier runs.
-    pub fn begin_again(&mut self, source: &Source) {
-        self.record = Some(Record::begin(source.clone(), self.format));
+    pub fn restart(&mut self, source: &Source) {
+        self.record = Some(ResumeRecord::begin(source.clone(), self.format));
     }
 
     /// Completes the batch that an earlier run began, at `now`. Returns the offset to read on from. Files in
     /// `tmp/` are kept for `age`.
-    pub fn settle(&mut self, now: SystemTime, age: Duration) -> Result<u64, Error> {
+    pub fn finish_previous_run(&mut self, now: SystemTime, age: Duration) -> Result<u64, Error> {
         let Some(record) = &self.record else { return Ok(0) };
-        let settled = record.settle(self.maildir, now, age)?;
+        let settled = record.finish_batch(self.maildir, now, age)?;
         if settled.len() == record.batch.len() {
             let messages = record.delivered + settled.len() as u64;
             self.imported = Imported { messages, end: record.end };
         } else {
-            self.ahead = settled.iter().map(|message| message.at).collect();
-            self.settled = settled;
+            self.skip_at = settled.iter().map(|message| message.at).collect();
+            self.already_delivered = settled;
             self.imported = Imported { messages: record.delivered, end: record.next };
         }
         Ok(self.imported.end)
@@ -160,18 +160,18 @@ impl<'a> Import<'a> {
 
     /// Checks an mbox to its end without delivering. Returns the offset of the end.
     pub fn check(&mut self, source: impl Read) -> Result<u64, Error> {
-        cut(source, self.format, 0, &mut Check(self.told))
+        parse(source, self.format, 0, &mut Check(self.progress))
     }
 
     /// Delivers the messages of `source`, which begins at octet `offset` of the mbox. If reading fails, the
     /// messages before the failure are delivered.
     pub fn run(&mut self, source: impl Read, offset: u64) -> Result<(), Error> {
-        match cut(source, self.format, offset, self) {
+        match parse(source, self.format, offset, self) {
             Ok(end) => self.commit(end),
             Err(error @ (Error::Cut { .. } | Error::Read { .. })) => {
                 let end = self.message.take().map_or(self.imported.end, |half| {
                     if let Reading::Body(body) = &half.part {
-                        body.draft.discard();
+                        body.tmp_file.discard();
                     }
                     half.at
                 });
@@ -199,22 +199,22 @@ impl<'a> Import<'a> {
     }
 
     /// Gives the message a name, a date and a state, once its header is complete.
-    fn open(&mut self, head: &Head, from: Option<i64>) -> Result<Reading, Error> {
+    fn open(&mut self, head: &HeaderReader, from: Option<i64>) -> Result<Reading, Error> {
         let (fields, all) = (head.fields(), head.bytes());
-        let (own, state) = fields.map_or((0, State::New), State::read);
+        let (own, state) = fields.map_or((0, MessageState::New), MessageState::read);
         let date = from.or_else(|| fields.and_then(date_of));
         let date = date.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
         let delivered = whole_second(date.map_or(self.fallback, |since| UNIX_EPOCH + since));
         // The microseconds are a counter, so that messages of the same second keep their order.
         let n = self.imported.messages + self.batch.len() as u64;
         let random = getrandom::u64().map_err(|e| Error::Write(io::Error::other(e)))?;
-        let name = self.namer.next(delivered + Duration::from_micros(n % 1_000_000), random);
-        let draft = Draft::begin(self.maildir, name)?;
-        let mut body = Body { draft, octets: Octets::default(), state, delivered };
+        let name = self.name_generator.next(delivered + Duration::from_micros(n % 1_000_000), random);
+        let tmp_file = TmpFile::create(self.maildir, name)?;
+        let mut body = Body { tmp_file, octets: WireSizeCounter::default(), state, delivered };
         let written = body.write(&all[..own]);
         match written.and_then(|()| body.write(&all[fields.map_or(0, <[u8]>::len)..])) {
             Ok(()) => Ok(Reading::Body(body)),
-            Err(error) => self.fail(&body.draft, error),
+            Err(error) => self.fail(&body.tmp_file, error),
         }
     }
 
@@ -227,34 +227,36 @@ impl<'a> Import<'a> {
         // From here on the files in tmp/ must survive a failure, because the record names them and the next
         // run renames them.
         let mut batch = std::mem::take(&mut self.batch);
-        batch.iter_mut().for_each(|ready| ready.draft.stay());
+        batch.iter_mut().for_each(|ready| ready.tmp_file.keep());
         if let Some(record) = &mut self.record {
             let ready = batch.iter().map(|ready| ready.listed.clone());
-            record.batch = self.settled.iter().cloned().chain(ready).collect();
+            record.batch = self.already_delivered.iter().cloned().chain(ready).collect();
             (record.delivered, record.next, record.end) = (self.imported.messages, self.imported.end, next);
             record.save(self.maildir, SystemTime::now())?;
         }
-        for Ready { draft, listed } in &batch {
-            draft.rename(self.maildir, listed.place(), &listed.name)?;
+        for CompletedMessage { tmp_file, listed } in &batch {
+            tmp_file.rename(self.maildir, listed.subdir(), &listed.name)?;
         }
-        for place in Place::BOTH {
+        for place in Subdir::ALL {
             self.maildir.sync(place)?;
         }
-        self.imported.messages += (batch.len() + self.settled.len()) as u64;
+        self.imported.messages += (batch.len() + self.already_delivered.len()) as u64;
         self.imported.end = next;
-        self.settled.clear();
+        self.already_delivered.clear();
         Ok(())
     }
 
     /// Makes the batch durable (D2 of docs/DISK.md) with its names in `tmp/`, which the record will list.
     fn make_durable(&mut self) -> Result<(), maildir::Error> {
-        let whole = self.batch.len() > 1 && self.spool.syncs_as_a_whole() && self.spool.holds(self.maildir);
+        let whole = self.batch.len() > 1
+            && self.spool.syncfs_is_reliable()
+            && self.spool.is_same_filesystem(self.maildir);
         if whole {
-            self.spool.sync(Part::Contents)?;
+            self.spool.sync(SyncPhase::Contents)?;
         } else {
-            self.batch.iter().try_for_each(|ready| ready.draft.sync())?;
+            self.batch.iter().try_for_each(|ready| ready.tmp_file.sync())?;
         }
-        self.batch.iter_mut().try_for_each(|ready| ready.draft.close())?;
+        self.batch.iter_mut().try_for_each(|ready| ready.tmp_file.close())?;
         if whole {
             return Ok(());
         }
@@ -263,28 +265,29 @@ impl<'a> Import<'a> {
     }
 
     /// Removes a partly written message, because the disk may be full.
-    fn fail<T>(&self, draft: &Draft, error: impl Into<Error>) -> Result<T, Error> {
-        draft.discard();
+    fn fail<T>(&self, tmp_file: &TmpFile, error: impl Into<Error>) -> Result<T, Error> {
+        tmp_file.discard();
         Err(error.into())
     }
 
     fn drop_batch(&mut self) {
-        self.batch.drain(..).for_each(|ready| ready.draft.discard());
-        if let Some(Incoming { part: Reading::Body(body), .. }) = self.message.take() {
-            body.draft.discard();
+        self.batch.drain(..).for_each(|ready| ready.tmp_file.discard());
+        if let Some(CurrentMessage { part: Reading::Body(body), .. }) = self.message.take() {
+            body.tmp_file.discard();
         }
     }
 }
 
-impl Sink for Import<'_> {
+impl MessageSink for Import<'_> {
     fn begin(&mut self, from: &FromLine, at: u64) -> Result<(), Error> {
-        let part = if self.ahead.remove(&at) { Reading::Nothing } else { Reading::Head(Head::default()) };
-        self.message = Some(Incoming { at, date: from.date, part });
+        let part =
+            if self.skip_at.remove(&at) { Reading::Nothing } else { Reading::Head(HeaderReader::default()) };
+        self.message = Some(CurrentMessage { at, date: from.date, part });
         Ok(())
     }
 
     fn text(&mut self, text: &[u8]) -> Result<(), Error> {
-        let Some(Incoming { at, date, part }) = self.message.take() else { return Ok(()) };
+        let Some(CurrentMessage { at, date, part }) = self.message.take() else { return Ok(()) };
         let part = match part {
             Reading::Head(mut head) => {
                 if head.feed(text) {
@@ -295,37 +298,38 @@ impl Sink for Import<'_> {
             }
             Reading::Body(mut body) => {
                 if let Err(error) = body.write(text) {
-                    return self.fail(&body.draft, error);
+                    return self.fail(&body.tmp_file, error);
                 }
                 Reading::Body(body)
             }
             Reading::Nothing => Reading::Nothing,
         };
-        self.message = Some(Incoming { at, date, part });
+        self.message = Some(CurrentMessage { at, date, part });
         Ok(())
     }
 
     fn end(&mut self, next: u64) -> Result<(), Error> {
-        let Some(Incoming { at, date, mut part }) = self.message.take() else { return Ok(()) };
+        let Some(CurrentMessage { at, date, mut part }) = self.message.take() else { return Ok(()) };
         if let Reading::Head(head) = &mut part {
             head.end();
             part = self.open(head, date)?;
         }
-        if let Reading::Body(Body { draft, octets, state, delivered }) = part {
-            if let Err(error) = draft.set_modified(delivered) {
-                return self.fail(&draft, error);
+        if let Reading::Body(Body { tmp_file, octets, state, delivered }) = part {
+            if let Err(error) = tmp_file.set_modified(delivered) {
+                return self.fail(&tmp_file, error);
             }
-            let name = String::from_utf8_lossy(&state.named(&draft.final_name(octets.total()))).into_owned();
-            let seen = state.place() == Place::Cur;
-            let unfinished = draft.unfinished().to_owned();
-            self.batch.push(Ready { draft, listed: Batched { at, unfinished, name, seen } });
+            let name =
+                String::from_utf8_lossy(&state.file_name(&tmp_file.final_name(octets.total()))).into_owned();
+            let seen = state.subdir() == Subdir::Cur;
+            let unfinished = tmp_file.tmp_name().to_owned();
+            self.batch.push(CompletedMessage { tmp_file, listed: BatchEntry { at, unfinished, name, seen } });
         }
-        let octets: u64 = self.batch.iter().map(|ready| ready.draft.bytes()).sum();
+        let octets: u64 = self.batch.iter().map(|ready| ready.tmp_file.bytes()).sum();
         let full = self.batch.len() >= self.most || octets >= BATCH_OCTETS;
-        if full && self.ahead.is_empty() {
+        if full && self.skip_at.is_empty() {
             self.commit(next)?;
         }
-        (self.told)(Stage::Deliver, next);
+        (self.progress)(Stage::Deliver, next);
         Ok(())
     }
 }
@@ -333,7 +337,7 @@ impl Sink for Import<'_> {
 /// Checks that an mbox is complete.
 struct Check<'a>(&'a mut dyn FnMut(Stage, u64));
 
-impl Sink for Check<'_> {
+impl MessageSink for Check<'_> {
     fn begin(&mut self, _: &FromLine, _: u64) -> Result<(), Error> {
         Ok(())
     }
@@ -350,7 +354,7 @@ impl Sink for Check<'_> {
 
 /// The date of delivery in the header, else the date of writing.
 fn date_of(fields: &[u8]) -> Option<i64> {
-    let first = |name| header::fields(fields).find(|field| field.is(name));
+    let first = |name| header::fields(fields).find(|field| field.is_named(name));
     let received = first("Received").and_then(|field| {
         let at = memchr::memrchr(b';', &field.value)?;
         date::field(&field.value[at + 1..])

@@ -17,11 +17,11 @@ mod resume;
 use std::fmt;
 
 pub use export::{Exported, export};
-pub use flags::State;
+pub use flags::MessageState;
 pub use from_line::FromLine;
 pub use import::{Import, Imported, Stage};
-pub use parser::{Sink, cut};
-pub use resume::{Earlier, Source};
+pub use parser::{MessageSink, parse};
+pub use resume::{PreviousRun, Source};
 
 use crate::maildir;
 

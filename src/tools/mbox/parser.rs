@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use super::{Error, Format, FromLine};
 
 /// The receiver of the messages.
-pub trait Sink {
+pub trait MessageSink {
     /// A message begins at octet `at` of the file.
     fn begin(&mut self, from: &FromLine, at: u64) -> Result<(), Error>;
     /// The next octets of the message, unquoted and with LF line ends.
@@ -17,12 +17,17 @@ pub trait Sink {
 
 /// Splits `source` to its end. Its first octet is octet `offset` of the mbox and begins a line. Returns the
 /// offset of the end.
-pub fn cut(source: impl Read, format: Format, offset: u64, sink: &mut impl Sink) -> Result<u64, Error> {
+pub fn parse(
+    source: impl Read,
+    format: Format,
+    offset: u64,
+    sink: &mut impl MessageSink,
+) -> Result<u64, Error> {
     let window = Window { source, buffer: vec![0; WINDOW], at: 0, end: 0, offset, ended: None };
-    Cutter { window, format, message: None, line: Line::Start }.run(sink)
+    Parser { window, format, message: None, line: Line::Start }.run(sink)
 }
 
-struct Cutter<R> {
+struct Parser<R> {
     window: Window<R>,
     format: Format,
     message: Option<Message>,
@@ -47,10 +52,10 @@ enum Line {
     Rest,
 }
 
-impl<R: Read> Cutter<R> {
-    fn run(mut self, sink: &mut impl Sink) -> Result<u64, Error> {
+impl<R: Read> Parser<R> {
+    fn run(mut self, sink: &mut impl MessageSink) -> Result<u64, Error> {
         loop {
-            let need = if self.line == Line::Start { LONGEST_FROM } else { FROM.len() };
+            let need = if self.line == Line::Start { MAX_FROM_LINE } else { FROM.len() };
             self.window.fill(need);
             if self.window.rest().is_empty() {
                 return self.finish(sink);
@@ -63,9 +68,9 @@ impl<R: Read> Cutter<R> {
         }
     }
 
-    fn start(&mut self, sink: &mut impl Sink) -> Result<(), Error> {
+    fn start(&mut self, sink: &mut impl MessageSink) -> Result<(), Error> {
         let rest = self.window.rest();
-        let line = memchr::memchr(b'\n', &rest[..rest.len().min(LONGEST_FROM)]).map(|end| &rest[..=end]);
+        let line = memchr::memchr(b'\n', &rest[..rest.len().min(MAX_FROM_LINE)]).map(|end| &rest[..=end]);
         if let Some(from) = line.and_then(|line| FromLine::parse(line, self.format)) {
             let (at, length) = (self.window.offset, line.map_or(0, <[u8]>::len));
             if self.message.is_some() {
@@ -104,7 +109,7 @@ impl<R: Read> Cutter<R> {
         Ok(())
     }
 
-    fn quotes(&mut self, sink: &mut impl Sink) -> Result<(), Error> {
+    fn quotes(&mut self, sink: &mut impl MessageSink) -> Result<(), Error> {
         let rest = self.window.rest();
         let more = rest.iter().take_while(|octet| **octet == b'>').count();
         if more > 0 && self.format != Format::Mboxo {
@@ -119,7 +124,7 @@ impl<R: Read> Cutter<R> {
         Ok(())
     }
 
-    fn rest(&mut self, sink: &mut impl Sink) -> Result<(), Error> {
+    fn rest(&mut self, sink: &mut impl MessageSink) -> Result<(), Error> {
         let crlf = self.message.as_ref().is_some_and(|message| message.crlf);
         let rest = self.window.rest();
         let Some(end) = memchr::memchr(b'\n', rest) else {
@@ -142,7 +147,7 @@ impl<R: Read> Cutter<R> {
         Ok(())
     }
 
-    fn finish(self, sink: &mut impl Sink) -> Result<u64, Error> {
+    fn finish(self, sink: &mut impl MessageSink) -> Result<u64, Error> {
         let end = self.window.offset;
         if let Some(Err(error)) = self.window.ended {
             return Err(Error::Read { at: end, error });
@@ -200,5 +205,5 @@ impl<R: Read> Window<R> {
 /// The beginning of a From_ line.
 pub(super) const FROM: &[u8] = b"From ";
 /// Octets of the longest From_ line.
-const LONGEST_FROM: usize = 4096;
+const MAX_FROM_LINE: usize = 4096;
 const WINDOW: usize = 128 * 1024;

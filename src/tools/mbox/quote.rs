@@ -37,10 +37,10 @@ impl<W: Write> Quoter<W> {
                     self.line = Line::Start(held + 1);
                     if held + 1 == FROM.len() {
                         self.to.write_all(b">")?;
-                        self.let_go()?;
+                        self.flush_pending()?;
                     }
                 }
-                Line::Start(_) => self.let_go()?,
+                Line::Start(_) => self.flush_pending()?,
                 Line::Rest => {
                     let end = memchr::memchr(b'\n', text).map(|end| end + 1);
                     let (line, after) = text.split_at(end.unwrap_or(text.len()));
@@ -58,11 +58,11 @@ impl<W: Write> Quoter<W> {
     /// Ends the message: adds a line end if the last line has none, and the empty line.
     pub(super) fn finish(mut self) -> io::Result<()> {
         let ended = matches!(self.last, None | Some(b'\n'));
-        self.let_go()?;
+        self.flush_pending()?;
         self.to.write_all(if ended { b"\n" } else { b"\n\n" })
     }
 
-    fn let_go(&mut self) -> io::Result<()> {
+    fn flush_pending(&mut self) -> io::Result<()> {
         if let Line::Start(held) = self.line {
             self.to.write_all(&FROM[..held])?;
         }

@@ -20,10 +20,10 @@ use serde::{Deserialize, Serialize};
 use super::Format;
 use crate::{
     maildir::{
-        Draft, Error, Kind, Maildir, Place, name,
+        Error, Kind, Maildir, Subdir, TmpFile, name,
         size_cache::{open, replace},
     },
-    safe_file::Keep,
+    safe_file::Durability,
 };
 
 /// The identity of a file's content: differs between files, and after a change.
@@ -47,7 +47,7 @@ impl Source {
     }
 
     /// True if the file is unchanged.
-    pub fn is(&self, file: &File) -> io::Result<bool> {
+    pub fn matches(&self, file: &File) -> io::Result<bool> {
         Ok(*self == Self::of(file)?)
     }
 }
@@ -61,7 +61,7 @@ fn digest(file: &File, first: usize) -> io::Result<String> {
 
 /// The progress of earlier runs with a file.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Earlier {
+pub enum PreviousRun {
     /// No earlier run.
     Nothing,
     /// Begun, with this many messages delivered.
@@ -76,7 +76,7 @@ pub enum Earlier {
 
 /// The record as stored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Record {
+pub(super) struct ResumeRecord {
     source: Source,
     format: String,
     /// Time of writing, in seconds since 1970.
@@ -89,12 +89,12 @@ pub(super) struct Record {
     pub(super) end: u64,
     /// True if the import is complete.
     done: bool,
-    pub(super) batch: Vec<Batched>,
+    pub(super) batch: Vec<BatchEntry>,
 }
 
 /// A message to rename.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Batched {
+pub(super) struct BatchEntry {
     /// Offset in the mbox.
     pub(super) at: u64,
     /// Name in `tmp/`.
@@ -105,13 +105,13 @@ pub(super) struct Batched {
     pub(super) seen: bool,
 }
 
-impl Batched {
-    pub(super) fn place(&self) -> Place {
-        if self.seen { Place::Cur } else { Place::New }
+impl BatchEntry {
+    pub(super) fn subdir(&self) -> Subdir {
+        if self.seen { Subdir::Cur } else { Subdir::New }
     }
 }
 
-impl Record {
+impl ResumeRecord {
     pub(super) fn begin(source: Source, format: Format) -> Self {
         let format = format.name().to_owned();
         Self { source, format, time: 0, delivered: 0, next: 0, end: 0, done: false, batch: Vec::new() }
@@ -123,29 +123,29 @@ impl Record {
         source: &Source,
         file: &File,
         format: Format,
-    ) -> Result<(Earlier, Self), Error> {
+    ) -> Result<(PreviousRun, Self), Error> {
         let fresh = || Self::begin(source.clone(), format);
         let record = match Self::read(maildir, source) {
             Ok(Some(record)) => record,
-            Ok(None) => return Ok((Earlier::Nothing, fresh())),
-            Err(error) if error.kind() == Kind::Gone => return Ok((Earlier::Nothing, fresh())),
+            Ok(None) => return Ok((PreviousRun::Nothing, fresh())),
+            Err(error) if error.kind() == Kind::Gone => return Ok((PreviousRun::Nothing, fresh())),
             Err(error) => return Err(error),
         };
         let failed = |e| Error::at(maildir.path(), "read the mbox", e);
         let earlier = if record.source == *source {
             match (record.done, record.format == format.name()) {
-                (true, _) => Earlier::Done(record.delivered),
-                (false, true) => Earlier::Begun(record.delivered),
-                (false, false) => Earlier::Format(record.format.clone()),
+                (true, _) => PreviousRun::Done(record.delivered),
+                (false, true) => PreviousRun::Begun(record.delivered),
+                (false, false) => PreviousRun::Format(record.format.clone()),
             }
         } else if (record.delivered > 0 || !record.batch.is_empty())
             && record.source.first <= source.first
             && digest(file, record.source.first).map_err(failed)? == record.source.digest
         {
-            Earlier::Changed
+            PreviousRun::Changed
         } else {
             // The inode number belonged to another file before.
-            return Ok((Earlier::Nothing, fresh()));
+            return Ok((PreviousRun::Nothing, fresh()));
         };
         Ok((earlier, record))
     }
@@ -169,7 +169,7 @@ impl Record {
         let path = maildir.path().join(&name);
         let text = serde_json::to_string(self).map_err(|e| Error::at(&path, "encode", io::Error::from(e)))?;
         let text = format!("{}\n{text}", first_line(&text));
-        replace(maildir, &name, text.as_bytes(), Keep::Durable)
+        replace(maildir, &name, text.as_bytes(), Durability::Durable)
     }
 
     /// Records that everything is delivered.
@@ -181,32 +181,32 @@ impl Record {
 
     /// Completes the batch of the record. Returns the messages that must not be delivered again. Files in
     /// `tmp/` are kept for `age`.
-    pub(super) fn settle(
+    pub(super) fn finish_batch(
         &self,
         maildir: &Maildir,
         now: SystemTime,
         age: Duration,
-    ) -> Result<Vec<Batched>, Error> {
+    ) -> Result<Vec<BatchEntry>, Error> {
         // A file missing from tmp/ was renamed, unless the record is so old that the file may have been
         // cleaned up.
         let sure = Duration::from_secs(seconds(now).saturating_sub(self.time)) < age / 2;
         let mut settled = Vec::new();
         for message in &self.batch {
-            let place = message.place();
-            if Draft::rename_left(maildir, &message.unfinished, place, &message.name)?
+            let place = message.subdir();
+            if TmpFile::rename_leftover(maildir, &message.unfinished, place, &message.name)?
                 || sure
                 || is_there(maildir, name::identity(message.name.as_bytes()))?
             {
                 settled.push(message.clone());
             }
         }
-        Place::BOTH.into_iter().try_for_each(|place| maildir.sync(place))?;
+        Subdir::ALL.into_iter().try_for_each(|place| maildir.sync(place))?;
         Ok(settled)
     }
 }
 
 fn is_there(maildir: &Maildir, identity: &[u8]) -> Result<bool, Error> {
-    for place in Place::BOTH {
+    for place in Subdir::ALL {
         let failed = |e| Error::at(maildir.path().join(place.name()), "read directory", e);
         for entry in fs::Dir::read_from(maildir.dir(place)).map_err(failed)? {
             if name::identity(entry.map_err(failed)?.file_name().to_bytes()) == identity {

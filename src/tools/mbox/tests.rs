@@ -7,7 +7,7 @@ use crate::maildir::Spool;
 #[derive(Default)]
 struct Kept(Vec<Vec<u8>>, Vec<FromLine>);
 
-impl Sink for Kept {
+impl MessageSink for Kept {
     fn begin(&mut self, from: &FromLine, _: u64) -> Result<(), Error> {
         self.0.push(Vec::new());
         self.1.push(from.clone());
@@ -26,7 +26,7 @@ impl Sink for Kept {
 
 fn messages(mbox: &[u8], format: Format) -> Result<Vec<Vec<u8>>, Error> {
     let mut kept = Kept::default();
-    cut(mbox, format, 0, &mut kept)?;
+    parse(mbox, format, 0, &mut kept)?;
     Ok(kept.0)
 }
 
@@ -80,7 +80,7 @@ proptest! {
     fn what_is_quoted_comes_back_in_pieces_of_any_length(message in awkward(), step in 1usize..9) {
         let mbox = [FROM.as_bytes(), &quoted(&message, Format::Mboxrd, step), FROM.as_bytes(), b"\n"].concat();
         let mut kept = Kept::default();
-        cut(Drops(&mbox, step), Format::Mboxrd, 0, &mut kept).unwrap();
+        parse(Drops(&mbox, step), Format::Mboxrd, 0, &mut kept).unwrap();
         let mut whole = message;
         if !whole.is_empty() && !whole.ends_with(b"\n") {
             whole.push(b'\n');
@@ -93,13 +93,13 @@ proptest! {
         let mut mbox = Vec::new();
         for (message, date) in &all {
             let return_path = message.starts_with(b"text").then_some(&b"<b@far.test>"[..]);
-            mbox.extend(from_line::written(return_path, *date).into_bytes());
+            mbox.extend(from_line::format(return_path, *date).into_bytes());
             let head = if return_path.is_some() { &b"Return-Path: <b@far.test>\n"[..] } else { b"" };
             mbox.extend(quoted(&[head, message].concat(), Format::Mboxrd, 7));
         }
         let dir = tempfile::tempdir().unwrap();
         let spool = Spool::open(dir.path()).unwrap();
-        let maildir = spool.maildir_or_new("box").unwrap();
+        let maildir = spool.open_or_create_maildir("box").unwrap();
         let mut told = |_, _| {};
         let mut import =
             Import::new((&spool, &maildir), "mx", Format::Mboxrd, std::time::UNIX_EPOCH, &mut told);
@@ -111,7 +111,7 @@ proptest! {
         let mut sorted: Vec<(i64, Vec<u8>)> = Vec::new();
         let mut at = 0;
         let mut starts = Starts::default();
-        cut(&mbox[..], Format::Mboxrd, 0, &mut starts).unwrap();
+        parse(&mbox[..], Format::Mboxrd, 0, &mut starts).unwrap();
         for (n, (_, date)) in all.iter().enumerate() {
             let end = starts.0.get(n + 1).copied().unwrap_or(mbox.len());
             sorted.push((*date, mbox[at..end].to_vec()));
@@ -127,7 +127,7 @@ proptest! {
 #[derive(Default)]
 struct Starts(Vec<usize>);
 
-impl Sink for Starts {
+impl MessageSink for Starts {
     fn begin(&mut self, _: &FromLine, at: u64) -> Result<(), Error> {
         self.0.push(at as usize);
         Ok(())
@@ -169,7 +169,7 @@ fn the_line_ends_of_an_mbox_from_windows_become_ours_and_a_cr_in_another_stays()
     let windows = b"From a Sat Jan  3 01:05:34 1996\r\nA: b\r\n\r\nx\ry\r\n\r\n";
     for step in [1, 2, 3, 100] {
         let mut kept = Kept::default();
-        cut(Drops(windows, step), Format::Auto, 0, &mut kept).unwrap();
+        parse(Drops(windows, step), Format::Auto, 0, &mut kept).unwrap();
         assert_eq!(kept.0, [b"A: b\n\nx\ry\n"], "in steps of {step}");
     }
     let other = [FROM.as_bytes(), b"A: b\r\n\r\nx\r\n\n"].concat();

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::maildir::{
-    message::{Deletion, Survivors, Wanted},
-    scan::Stamp,
+    message::{Deletion, MessageRef, SurvivorCheck},
+    scan::FileVersion,
 };
 
 /// A step; files by the number of their name.
@@ -39,70 +39,70 @@ enum Queued {
 }
 
 struct Story {
-    desk: Desk,
+    backend: Fixture,
     queue: VecDeque<Queued>,
     orders: VecDeque<Order>,
     /// The messages of the session.
-    listed: Vec<Found>,
-    done: Done,
+    listed: Vec<MessageEntry>,
+    done: SessionChanges,
     stage: usize,
     served: Option<Arc<Snapshot>>,
 }
 
 impl Story {
     fn new() -> Self {
-        let mut desk = Desk::new();
-        [NAMES[0], NAMES[3], NAMES[5]].into_iter().for_each(|name| desk.put(name));
-        desk.log_in();
-        desk.settle();
-        let listed = scanned(&desk);
+        let mut backend = Fixture::new();
+        [NAMES[0], NAMES[3], NAMES[5]].into_iter().for_each(|name| backend.put(name));
+        backend.log_in();
+        backend.settle();
+        let listed = scanned(&backend);
         let (queue, orders) = Default::default();
-        Self { desk, queue, orders, listed, done: Done::default(), stage: 0, served: None }
+        Self { backend, queue, orders, listed, done: SessionChanges::default(), stage: 0, served: None }
     }
 
     fn step(&mut self, step: Step) {
-        let path = |desk: &Desk, name: usize| desk.file(NAMES[name]);
+        let path = |backend: &Fixture, name: usize| backend.file(NAMES[name]);
         let other = |name: usize| Queued::Other(NAMES[name].to_owned());
         match step {
             Step::Write(name) => {
                 // The kernel tells of the name that is used for it, and not of others that the file has.
-                let links = path(&self.desk, name).metadata().map_or(0, |file| file.nlink());
+                let links = path(&self.backend, name).metadata().map_or(0, |file| file.nlink());
                 if links < 2 {
-                    self.desk.put(NAMES[name]);
+                    self.backend.put(NAMES[name]);
                     self.queue.push_back(other(name));
                 }
             }
             Step::Remove(name) => {
-                let removed = std::fs::remove_file(path(&self.desk, name));
+                let removed = std::fs::remove_file(path(&self.backend, name));
                 self.queue.extend(removed.is_ok().then(|| Queued::Removed(NAMES[name].to_owned())));
             }
             Step::Rename(from, to) => {
-                let renamed = std::fs::rename(path(&self.desk, from), path(&self.desk, to));
+                let renamed = std::fs::rename(path(&self.backend, from), path(&self.backend, to));
                 // Nothing happens to two names of one file.
-                if renamed.is_ok() && !path(&self.desk, from).exists() {
+                if renamed.is_ok() && !path(&self.backend, from).exists() {
                     self.queue.extend([other(from), other(to)]);
                 }
             }
             Step::Link(from, to) => {
-                let linked = std::fs::hard_link(path(&self.desk, from), path(&self.desk, to));
+                let linked = std::fs::hard_link(path(&self.backend, from), path(&self.backend, to));
                 self.queue.extend(linked.is_ok().then(|| other(to)));
             }
             Step::Session => self.session(),
             Step::Hear => match self.queue.pop_front() {
-                Some(Queued::Removed(name)) => self.desk.tell_removed(&name),
-                Some(Queued::Other(name)) => self.desk.tell(&name),
-                Some(Queued::Mark(mark)) => self.desk.registry.told(mark),
+                Some(Queued::Removed(name)) => self.backend.tell_removed(&name),
+                Some(Queued::Other(name)) => self.backend.tell(&name),
+                Some(Queued::Mark(mark)) => self.backend.registry.barrier_reached(mark),
                 None => {}
             },
             Step::Lose => {
                 self.queue.clear();
-                self.desk.registry.missed();
-                self.desk.registry.told(self.desk.marks);
+                self.backend.registry.events_lost();
+                self.backend.registry.barrier_reached(self.backend.marks);
             }
             Step::Work => self.work(),
         }
-        self.desk.registry.settle();
-        for order in self.desk.registry.orders() {
+        self.backend.registry.apply_events();
+        for order in self.backend.registry.orders() {
             match order {
                 Order::Serve(_, snapshot) => self.served = Some(snapshot),
                 Order::Free(_) => {}
@@ -113,27 +113,27 @@ impl Story {
 
     fn session(&mut self) {
         self.stage += 1;
-        let key = self.desk.maildir.key();
+        let key = self.backend.maildir.id();
         match self.stage {
-            1 => assert!(self.desk.registry.updating(&self.desk.mailbox, key, 2).is_none()),
+            1 => assert!(self.backend.registry.session_updating(&self.backend.mailbox, key, 2).is_none()),
             2 | 3 => self.delete(self.stage - 2),
             4 => {
-                self.done.seen = Some((self.desk.times(), false));
-                self.done.mark = self.mark();
+                self.done.seen = Some((self.backend.times(), false));
+                self.done.barrier = self.mark();
                 let done = mem::take(&mut self.done);
-                self.desk.registry.updated(&self.desk.mailbox, key, done);
-                self.desk.registry.logout(&self.desk.mailbox);
+                self.backend.registry.session_updated(&self.backend.mailbox, key, done);
+                self.backend.registry.logout(&self.backend.mailbox);
             }
             _ => {}
         }
     }
 
     fn delete(&mut self, message: usize) {
-        let wanted = Wanted::from(&self.listed[message]);
-        let listed = (wanted.place, wanted.name.into());
-        let there = |desk: &Desk| NAMES.map(|name| desk.file(name).exists());
-        let before = there(&self.desk);
-        let mut deletion = Deletion::begin(&self.desk.maildir, Survivors::Asked);
+        let wanted = MessageRef::from(&self.listed[message]);
+        let listed = (wanted.subdir, wanted.name.into());
+        let there = |backend: &Fixture| NAMES.map(|name| backend.file(name).exists());
+        let before = there(&self.backend);
+        let mut deletion = Deletion::begin(&self.backend.maildir, SurvivorCheck::Fstat);
         match deletion.delete(wanted) {
             Ok(named) => {
                 self.done.gone.extend(named);
@@ -142,13 +142,13 @@ impl Story {
             Err(_) => self.done.touched.push(listed),
         }
         self.done.gone.extend(deletion.finish().unwrap());
-        let after = there(&self.desk);
+        let after = there(&self.backend);
         let gone = (0..NAMES.len()).filter(|name| before[*name] && !after[*name]);
         self.queue.extend(gone.map(|name| Queued::Removed(NAMES[name].to_owned())));
     }
 
     fn mark(&mut self) -> Option<u64> {
-        let mark = self.desk.mark();
+        let mark = self.backend.mark();
         self.queue.extend(mark.map(Queued::Mark));
         mark
     }
@@ -156,45 +156,49 @@ impl Story {
     fn work(&mut self) {
         match self.orders.pop_front() {
             Some(Order::Load(id, load)) => {
-                let times = self.desk.times();
-                let list = List::of(scanned(&self.desk));
-                let missing = load.known.without(&list);
-                let index = Some(Index::new(list, times, false));
+                let times = self.backend.times();
+                let list = MessageList::from_messages(scanned(&self.backend));
+                let missing = load.known.difference(&list);
+                let index = Some(MailboxIndex::new(list, times, false));
                 let mark = self.mark();
-                let loaded = Loaded { watched: load.watch, missing, mark, ..loaded(load.maildir, index) };
-                self.desk.registry.loaded(id, Ok(loaded));
+                let loaded =
+                    ScanResult { watched: load.watch, missing, barrier: mark, ..loaded(load.maildir, index) };
+                self.backend.registry.loaded(id, Ok(loaded));
             }
             Some(order) => {
-                let before = self.desk.marks;
-                self.desk.work(order);
-                self.queue.extend((before + 1..=self.desk.marks).map(Queued::Mark));
+                let before = self.backend.marks;
+                self.backend.work(order);
+                self.queue.extend((before + 1..=self.backend.marks).map(Queued::Mark));
             }
             None => {}
         }
     }
 
     /// What a login is served after all this.
-    fn end(mut self) -> (Vec<Found>, Vec<Found>) {
+    fn end(mut self) -> (Vec<MessageEntry>, Vec<MessageEntry>) {
         (self.stage..4).for_each(|_| self.step(Step::Session));
-        self.desk.log_in_unmarked();
-        self.queue.push_back(Queued::Mark(self.desk.marks));
+        self.backend.log_in_unmarked();
+        self.queue.push_back(Queued::Mark(self.backend.marks));
         for _ in 0..200 {
             self.step(Step::Hear);
             self.step(Step::Work);
         }
         let served = self.served.expect("the login is served");
-        (served.iter().cloned().collect(), List::of(scanned(&self.desk)).iter().cloned().collect())
+        (
+            served.iter().cloned().collect(),
+            MessageList::from_messages(scanned(&self.backend)).iter().cloned().collect(),
+        )
     }
 }
 
-fn scanned(desk: &Desk) -> Vec<Found> {
-    let scan = scan::scan(&desk.maildir, [], &mut Turn::endless(u64::MAX)).unwrap().unwrap();
-    List::of(scan.found).iter().cloned().collect()
+fn scanned(backend: &Fixture) -> Vec<MessageEntry> {
+    let scan = scan::scan(&backend.maildir, [], &mut CountingTurn::unbounded(u64::MAX)).unwrap().unwrap();
+    MessageList::from_messages(scan.messages).iter().cloned().collect()
 }
 
 /// Which files there are: each may have several names.
-fn files(found: &[Found]) -> Vec<(&[u8], Stamp)> {
-    found.iter().map(|found| (crate::maildir::name::identity(&found.name), found.stamp)).collect()
+fn files(found: &[MessageEntry]) -> Vec<(&[u8], FileVersion)> {
+    found.iter().map(|found| (crate::maildir::name::identity(&found.name), found.version)).collect()
 }
 
 fn step() -> impl Strategy<Value = Step> {

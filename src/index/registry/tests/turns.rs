@@ -3,23 +3,23 @@
 use super::*;
 
 /// A mailbox of so many messages of one identity or of many, watched, with a login that was served.
-fn mailbox_of(files: usize, name: &dyn Fn(usize) -> String) -> (Desk, Vec<Found>) {
-    let mut desk = Desk::new();
-    desk.log_in();
-    let Order::Load(id, load) = desk.order() else { panic!("no walk") };
-    let found: Vec<Found> = (0..files)
-        .map(|n| Found {
+fn mailbox_of(files: usize, name: &dyn Fn(usize) -> String) -> (Fixture, Vec<MessageEntry>) {
+    let mut backend = Fixture::new();
+    backend.log_in();
+    let Order::Load(id, load) = backend.order() else { panic!("no walk") };
+    let found: Vec<MessageEntry> = (0..files)
+        .map(|n| MessageEntry {
             name: name(n).into_bytes().into(),
-            place: Place::Cur,
-            stamp: scan::Stamp { inode: n as u64 + 1, bytes: 2, modified: (0, 0) },
+            subdir: Subdir::Cur,
+            version: scan::FileVersion { inode: n as u64 + 1, bytes: 2, modified: (0, 0) },
             octets: 3,
         })
         .collect();
-    let index = Some(Index::new(List::of(found.clone()), desk.times(), false));
-    desk.registry.loaded(id, Ok(Loaded { watched: true, ..loaded(load.maildir, index) }));
-    assert_eq!(desk.settle().served.map(|ids| ids.len()), Some(files));
-    desk.registry.logout(&desk.mailbox);
-    (desk, found)
+    let index = Some(MailboxIndex::new(MessageList::from_messages(found.clone()), backend.times(), false));
+    backend.registry.loaded(id, Ok(ScanResult { watched: true, ..loaded(load.maildir, index) }));
+    assert_eq!(backend.settle().served.map(|ids| ids.len()), Some(files));
+    backend.registry.logout(&backend.mailbox);
+    (backend, found)
 }
 
 fn one_identity(n: usize) -> String {
@@ -31,25 +31,25 @@ fn many_identities(n: usize) -> String {
 }
 
 /// Turns until a login is served, and how many messages fewer the index has after each.
-fn turns(desk: &mut Desk, mut orders: impl FnMut(&mut Desk, Order)) -> Vec<usize> {
+fn turns(backend: &mut Fixture, mut orders: impl FnMut(&mut Fixture, Order)) -> Vec<usize> {
     let mut turns = Vec::new();
-    let length = |desk: &Desk| {
-        let held = desk.registry.held.values().next().unwrap();
+    let length = |backend: &Fixture| {
+        let held = backend.registry.entries.values().next().unwrap();
         held.index.as_ref().map_or(0, |index| index.list().len())
     };
     loop {
-        let before = length(desk);
-        desk.registry.begin_turn();
-        desk.registry.settle();
+        let before = length(backend);
+        backend.registry.begin_turn();
+        backend.registry.apply_events();
         let mut is_served = false;
-        for order in desk.registry.orders() {
+        for order in backend.registry.orders() {
             match order {
                 Order::Serve(..) => is_served = true,
                 Order::Free(_) => {}
-                order => orders(desk, order),
+                order => orders(backend, order),
             }
         }
-        turns.push(before.abs_diff(length(desk)));
+        turns.push(before.abs_diff(length(backend)));
         if is_served {
             return turns;
         }
@@ -68,11 +68,11 @@ fn is_bounded_and_linear(what: &str, counted: &[(usize, Vec<usize>)]) {
 fn r13_what_a_walk_misses_is_decided_some_at_a_time_and_a_login_waits_for_all_of_it() {
     for name in [one_identity, many_identities] {
         let counted = [1500, 3000, 6000].map(|files| {
-            let (mut desk, found) = mailbox_of(files, &name);
-            desk.registry.missed();
-            desk.log_in();
-            desk.registry.begin_turn();
-            let walk = desk.registry.orders().into_iter().find_map(|order| match order {
+            let (mut backend, found) = mailbox_of(files, &name);
+            backend.registry.events_lost();
+            backend.log_in();
+            backend.registry.begin_turn();
+            let walk = backend.registry.orders().into_iter().find_map(|order| match order {
                 Order::Load(id, load) => Some((id, load)),
                 _ => None,
             });
@@ -80,25 +80,26 @@ fn r13_what_a_walk_misses_is_decided_some_at_a_time_and_a_login_waits_for_all_of
             // Another name of each message is told: all are moving, and are kept.
             for found in &found {
                 let moved = [&found.name[..], b"T"].concat();
-                desk.registry.notice(Notice::Name(id, Place::Cur, moved.into()));
+                backend.registry.on_event(MailboxEvent::NameChanged(id, Subdir::Cur, moved.into()));
             }
-            let index = Some(Index::new(List::default(), desk.times(), false));
-            let missing = Loaded { missing: found, ..loaded(load.maildir, index) };
-            desk.registry.begin_turn();
-            desk.registry.loaded(id, Ok(missing));
-            let kept = desk.registry.held[&id].index.as_ref().unwrap().list().len();
+            let index = Some(MailboxIndex::new(MessageList::default(), backend.times(), false));
+            let missing = ScanResult { missing: found, ..loaded(load.maildir, index) };
+            backend.registry.begin_turn();
+            backend.registry.loaded(id, Ok(missing));
+            let kept = backend.registry.entries[&id].index.as_ref().unwrap().list().len();
             assert!((1..=NAMES_A_TURN).contains(&kept), "{kept} at once");
             // Then each look finds that neither is there.
-            let gone = |desk: &mut Desk, order: Order| {
+            let gone = |backend: &mut Fixture, order: Order| {
                 let Order::Look(id, _, looks) = order else { panic!("{order:?}") };
                 let changes =
-                    looks.into_iter().map(|look| Change::Absent { place: look.place, name: look.name });
-                let (times, changes) = (desk.times(), changes.collect());
-                let looked = Looked { times, young: false, changes, left_out: Vec::new(), mark: None };
-                desk.registry.looked(id, Ok(looked));
+                    looks.into_iter().map(|look| Change::Absent { place: look.subdir, name: look.name });
+                let (times, changes) = (backend.times(), changes.collect());
+                let looked =
+                    RecheckResult { times, racy: false, changes, skipped: Vec::new(), barrier: None };
+                backend.registry.recheck_finished(id, Ok(looked));
             };
-            let turns = turns(&mut desk, gone);
-            assert_eq!(desk.registry.held[&id].index.as_ref().unwrap().list().len(), 0);
+            let turns = turns(&mut backend, gone);
+            assert_eq!(backend.registry.entries[&id].index.as_ref().unwrap().list().len(), 0);
             (files, turns)
         });
         for (files, turns) in &counted {
@@ -113,28 +114,28 @@ fn r13_what_a_walk_misses_is_decided_some_at_a_time_and_a_login_waits_for_all_of
 #[test]
 fn r13_deliveries_under_a_walk_are_taken_in_again_some_at_a_time() {
     let counted = [2000, 4000].map(|files| {
-        let (mut desk, found) = mailbox_of(files, &many_identities);
-        desk.registry.missed();
-        desk.registry.settle();
-        let walk = desk.registry.orders().into_iter().find_map(|order| match order {
+        let (mut backend, found) = mailbox_of(files, &many_identities);
+        backend.registry.events_lost();
+        backend.registry.apply_events();
+        let walk = backend.registry.orders().into_iter().find_map(|order| match order {
             Order::Load(id, load) => Some((id, load)),
             _ => None,
         });
         let (id, load) = walk.expect("a walk");
         for mut found in found {
-            found.stamp.inode += 1_000_000; // other files than those that the index has
-            desk.registry.delivered(&desk.mailbox, desk.maildir.key(), found);
+            found.version.inode += 1_000_000; // other files than those that the index has
+            backend.registry.message_delivered(&backend.mailbox, backend.maildir.id(), found);
         }
-        let index = Some(Index::new(List::default(), desk.times(), false));
-        desk.registry.begin_turn();
-        desk.registry.loaded(id, Ok(loaded(load.maildir, index)));
-        desk.registry.orders();
+        let index = Some(MailboxIndex::new(MessageList::default(), backend.times(), false));
+        backend.registry.begin_turn();
+        backend.registry.loaded(id, Ok(loaded(load.maildir, index)));
+        backend.registry.orders();
         let mut turns = Vec::new();
-        while desk.registry.held[&id].index.as_ref().unwrap().list().len() < files {
-            let before = desk.registry.held[&id].index.as_ref().unwrap().list().len();
-            desk.registry.begin_turn();
-            desk.registry.settle();
-            turns.push(desk.registry.held[&id].index.as_ref().unwrap().list().len() - before);
+        while backend.registry.entries[&id].index.as_ref().unwrap().list().len() < files {
+            let before = backend.registry.entries[&id].index.as_ref().unwrap().list().len();
+            backend.registry.begin_turn();
+            backend.registry.apply_events();
+            turns.push(backend.registry.entries[&id].index.as_ref().unwrap().list().len() - before);
         }
         (files, turns)
     });
@@ -143,53 +144,53 @@ fn r13_deliveries_under_a_walk_are_taken_in_again_some_at_a_time() {
 
 #[test]
 fn r13_what_a_walk_left_out_is_told_to_the_log_some_at_a_time() {
-    let mut desk = Desk::new();
-    desk.log_in();
-    let Order::Load(id, load) = desk.order() else { panic!("no walk") };
-    let left_out = |n: usize| LeftOut {
+    let mut backend = Fixture::new();
+    backend.log_in();
+    let Order::Load(id, load) = backend.order() else { panic!("no walk") };
+    let left_out = |n: usize| Skipped {
         name: format!("{n}").into_bytes().into(),
-        place: Place::New,
+        subdir: Subdir::New,
         why: "not a regular file",
     };
-    let index = Some(Index::new(List::default(), desk.times(), false));
-    let found = Loaded { left_out: (0..5000).map(left_out).collect(), ..loaded(load.maildir, index) };
-    desk.registry.begin_turn();
-    desk.registry.loaded(id, Ok(found));
-    let said = |desk: &Desk| desk.registry.held[&id].said.len();
-    assert!((1..=NAMES_A_TURN).contains(&said(&desk)), "{} at once", said(&desk));
-    assert_eq!(desk.settle().served, served(&[]));
-    assert_eq!(said(&desk), 5000);
+    let index = Some(MailboxIndex::new(MessageList::default(), backend.times(), false));
+    let found = ScanResult { skipped: (0..5000).map(left_out).collect(), ..loaded(load.maildir, index) };
+    backend.registry.begin_turn();
+    backend.registry.loaded(id, Ok(found));
+    let said = |backend: &Fixture| backend.registry.entries[&id].reported.len();
+    assert!((1..=NAMES_A_TURN).contains(&said(&backend)), "{} at once", said(&backend));
+    assert_eq!(backend.settle().served, served(&[]));
+    assert_eq!(said(&backend), 5000);
 }
 
 #[test]
 fn r13_a_mailbox_that_always_has_work_holds_up_no_other() {
-    let (mut desk, found) = mailbox_of(3000, &many_identities);
-    desk.registry.missed();
-    desk.registry.begin_turn();
-    desk.registry.settle();
-    let (id, load) = match desk.registry.orders().pop() {
+    let (mut backend, found) = mailbox_of(3000, &many_identities);
+    backend.registry.events_lost();
+    backend.registry.begin_turn();
+    backend.registry.apply_events();
+    let (id, load) = match backend.registry.orders().pop() {
         Some(Order::Load(id, load)) => (id, load),
         other => panic!("{other:?}"),
     };
-    let index = Some(Index::new(List::default(), desk.times(), false));
-    desk.registry.loaded(id, Ok(Loaded { missing: found, ..loaded(load.maildir, index) }));
-    assert!(desk.registry.is_spent());
+    let index = Some(MailboxIndex::new(MessageList::default(), backend.times(), false));
+    backend.registry.loaded(id, Ok(ScanResult { missing: found, ..loaded(load.maildir, index) }));
+    assert!(backend.registry.is_spent());
     // Another mailbox: its login is served in the next turn but one at the latest.
     let other = Mailbox::named("carol").unwrap();
-    let maildir = Arc::new(desk.spool.maildir_or_new("carol").unwrap());
-    let times = scan::times(&maildir).unwrap();
-    desk.registry.login(&other, &maildir, times, None, ConnId(8));
-    let walk = desk.registry.orders().into_iter().find_map(|order| match order {
+    let maildir = Arc::new(backend.spool.open_or_create_maildir("carol").unwrap());
+    let times = scan::dir_times(&maildir).unwrap();
+    backend.registry.login(&other, &maildir, times, None, ConnId(8));
+    let walk = backend.registry.orders().into_iter().find_map(|order| match order {
         Order::Load(id, load) => Some((id, load)),
         _ => None,
     });
     let (id, load) = walk.expect("a walk");
-    let index = Some(Index::new(List::default(), times, false));
-    desk.registry.loaded(id, Ok(loaded(load.maildir, index)));
+    let index = Some(MailboxIndex::new(MessageList::default(), times, false));
+    backend.registry.loaded(id, Ok(loaded(load.maildir, index)));
     let mut turns = 0;
-    while !desk.registry.orders().iter().any(|order| matches!(order, Order::Serve(ConnId(8), _))) {
-        desk.registry.begin_turn();
-        desk.registry.settle();
+    while !backend.registry.orders().iter().any(|order| matches!(order, Order::Serve(ConnId(8), _))) {
+        backend.registry.begin_turn();
+        backend.registry.apply_events();
         turns += 1;
         assert!(turns <= 2, "it waits for the other");
     }
@@ -197,16 +198,16 @@ fn r13_a_mailbox_that_always_has_work_holds_up_no_other() {
 
 #[test]
 fn what_was_delivered_under_a_check_does_not_come_back_after_another_program_has_removed_it() {
-    let mut desk = open_mailbox();
-    desk.later(60);
-    let check = desk.order();
-    desk.put("new/2.b");
-    let found = desk.found("new/2.b");
-    desk.registry.delivered(&desk.mailbox, desk.maildir.key(), found);
-    desk.work(check);
-    desk.settle();
-    std::fs::remove_file(desk.file("new/2.b")).unwrap();
-    desk.tell("new/2.b");
-    desk.log_in();
-    assert_eq!(desk.settle().served, served(&["1.a"]));
+    let mut backend = open_mailbox();
+    backend.later(60);
+    let check = backend.order();
+    backend.put("new/2.b");
+    let found = backend.found("new/2.b");
+    backend.registry.message_delivered(&backend.mailbox, backend.maildir.id(), found);
+    backend.work(check);
+    backend.settle();
+    std::fs::remove_file(backend.file("new/2.b")).unwrap();
+    backend.tell("new/2.b");
+    backend.log_in();
+    assert_eq!(backend.settle().served, served(&["1.a"]));
 }
