@@ -286,7 +286,7 @@ impl Server {
         self.deliver_responses(now);
         self.check_stop_request(now);
         self.say_farewells(now);
-        self.due(now);
+        self.run_timers(now);
         self.relieve_memory(now);
         let end = self.clock.now();
         METRICS.loop_turn.observe(self.clock.including_suspensions(end).monotonic.saturating_sub(began));
@@ -351,7 +351,7 @@ impl Server {
     fn deliver_responses(&mut self, now: Now) {
         self.waker.reset();
         self.poll_reload(now);
-        self.backend.take_notices(now.monotonic);
+        self.backend.poll_mailbox_events(now.monotonic);
         while !self.backend.has_enough()
             && let Ok(done) = self.completions.try_recv()
         {

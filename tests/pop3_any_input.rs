@@ -8,10 +8,10 @@ use restante::{
     clock::Now,
     limits::Limits,
     proto::{
-        Cx, Session, Step,
+        Context, Session, Step,
         buffer::{Inbox, Outbox},
         dot::LineEndings,
-        pop3::{Persona, Pop3, SessionConfig},
+        pop3::{Persona, Pop3Session, SessionConfig},
         request::{Directory, Failure, Lookup, Mailbox, Maildrop, Request, Response},
         smtp::address::Address,
     },
@@ -80,8 +80,9 @@ fn play(limits: &Limits, pieces: &[&[u8]], faults: &[Option<Failure>]) -> Outcom
         pedantic: false,
     };
     let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
-    let cx = Cx { now, directory: &Nobody };
-    let (mut session, mut inbox, mut out) = (Pop3::new(Rc::new(rules)), Inbox::default(), Outbox::default());
+    let cx = Context { now, directory: &Nobody };
+    let (mut session, mut inbox, mut out) =
+        (Pop3Session::new(Rc::new(rules)), Inbox::default(), Outbox::default());
     let (mut outcome, mut asked) = (Outcome::default(), 0);
     session.greet(&cx, &mut out);
     for piece in pieces {
@@ -101,7 +102,7 @@ fn play(limits: &Limits, pieces: &[&[u8]], faults: &[Option<Failure>]) -> Outcom
                     asked += 1;
                     outcome.cut |= fault.is_some() && matches!(ask, Request::Read { from: 1.., .. });
                     let answer = answer(ask, &mut outcome);
-                    session.answer(&cx, fault.map_or(answer, Response::Failed), &mut out)
+                    session.respond(&cx, fault.map_or(answer, Response::Failed), &mut out)
                 }
                 Step::Idle => break,
                 Step::Secure => panic!("TLS is not offered here"),

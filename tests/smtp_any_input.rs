@@ -11,11 +11,11 @@ use restante::{
     clock::Now,
     limits::{Limits, Size},
     proto::{
-        Cx, Encryption, Session, Step,
+        Context, Encryption, Session, Step,
         buffer::{Inbox, Outbox},
         dot::LineEndings,
         request::{Directory, Envelope, Failure, Lookup, Mailbox, Request, Response},
-        smtp::{AuthPolicy, Kind, Persona, Policy, SessionConfig, Smtp, address::Address},
+        smtp::{AuthPolicy, Kind, Persona, Policy, SessionConfig, SmtpSession, address::Address},
     },
 };
 
@@ -100,9 +100,9 @@ fn play<'a>(
         policy,
         pedantic: false,
     };
-    let mut session = Smtp::new(Rc::new(rules), [192, 0, 2, 1].into(), "c1".into());
+    let mut session = SmtpSession::new(Rc::new(rules), [192, 0, 2, 1].into(), "c1".into());
     let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
-    let cx = Cx { now, directory: &Here };
+    let cx = Context { now, directory: &Here };
     let (mut inbox, mut out, mut outcome) = (Inbox::default(), Outbox::default(), Outcome::default());
     let mut faults = faults.iter().copied();
     session.greet(&cx, &mut out);
@@ -118,12 +118,12 @@ fn play<'a>(
                     let may_fail = !matches!(ask, Request::Spill { .. } | Request::Discard);
                     let fault = if may_fail { faults.next().flatten() } else { None };
                     let answer = outcome.answer(ask, fault);
-                    session.answer(&cx, answer, &mut out)
+                    session.respond(&cx, answer, &mut out)
                 }
                 Step::Secure => {
                     assert!(inbox.is_empty(), "clear text is left over");
                     outcome.logged_in = false;
-                    session.secured(&cx, Encryption { version: "1.3", cipher: "TLS_AES_256_GCM_SHA384" });
+                    session.tls_started(&cx, Encryption { version: "1.3", cipher: "TLS_AES_256_GCM_SHA384" });
                     Step::Again
                 }
                 Step::Again | Step::Pause(_) => session.step(&cx, &mut inbox, &mut out),

@@ -23,7 +23,7 @@ use restante::{
         transport::{Security, Transport},
     },
     proto::{
-        Cx, Encryption, Patience, Progress, Renewal, Session, Step,
+        Context, Encryption, Progress, ResetOn, Session, Step, Timeouts,
         buffer::{Inbox, Line, Outbox},
         request::{ConnId, Directory, Lookup, Request, Response},
         smtp::address::Address,
@@ -39,12 +39,12 @@ type Done = Rc<RefCell<Vec<String>>>;
 struct Careless(Done);
 
 impl Session for Careless {
-    fn greet(&mut self, _: &Cx<'_>, out: &mut Outbox) -> Step {
+    fn greet(&mut self, _: &Context<'_>, out: &mut Outbox) -> Step {
         out.line("+OK");
         Step::Again
     }
 
-    fn step(&mut self, _: &Cx<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
+    fn step(&mut self, _: &Context<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
         let Line::Complete(line) = inbox.line(512, 512) else { return Step::Idle };
         out.line("+OK");
         let line = String::from_utf8(line.trim_ascii_end().to_vec()).unwrap();
@@ -53,11 +53,11 @@ impl Session for Careless {
         step
     }
 
-    fn secured(&mut self, _: &Cx<'_>, by: Encryption) {
+    fn tls_started(&mut self, _: &Context<'_>, by: Encryption) {
         self.0.borrow_mut().push(format!("TLS {}", by.version));
     }
 
-    fn answer(&mut self, _: &Cx<'_>, _: Response, _: &mut Outbox) -> Step {
+    fn respond(&mut self, _: &Context<'_>, _: Response, _: &mut Outbox) -> Step {
         Step::Abort
     }
 
@@ -65,14 +65,14 @@ impl Session for Careless {
         Progress::default()
     }
 
-    fn patience(&self) -> Patience {
+    fn timeouts(&self) -> Timeouts {
         let limit = Duration::from_secs(3600);
-        Patience { limit, renewed_by: Renewal::Command, write: limit, lifetime: None }
+        Timeouts { read: limit, reset_on: ResetOn::Command, write: limit, session: None }
     }
 
-    fn expire(&mut self, _: &mut Outbox) {}
+    fn on_timeout(&mut self, _: &mut Outbox) {}
 
-    fn stop(&mut self, _: &mut Outbox) -> Step {
+    fn shutdown(&mut self, _: &mut Outbox) -> Step {
         Step::Close
     }
 }

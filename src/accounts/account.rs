@@ -162,7 +162,7 @@ fn checked_inbox<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::E
     match inbox {
         Some(name) if Mailbox::named(&name).is_none() => Err(D::Error::custom(format!(
             "{name:?} cannot be an inbox: 1 to {} of a-z, 0-9 and @ . _ + - =, not beginning with . or -",
-            Mailbox::LONGEST
+            Mailbox::MAX_NAME
         ))),
         inbox => Ok(inbox),
     }

@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     capacity::Shrinker,
-    proto::{Body, request::ConnId},
+    proto::{BodyProgress, request::ConnId},
 };
 
 /// Every message on its way in.
@@ -41,7 +41,7 @@ struct MemoryUse {
 #[derive(Debug, Default)]
 struct BodyEntry {
     is_known: bool,
-    body: Option<Body>,
+    body: Option<BodyProgress>,
     octets: MemoryUse,
     has_file: bool,
 }
@@ -94,7 +94,7 @@ impl BodyMemory {
     }
 
     /// What a session holds by now, and whether its client is known.
-    pub(super) fn record_progress(&mut self, id: ConnId, is_known: bool, body: Option<Body>) {
+    pub(super) fn record_progress(&mut self, id: ConnId, is_known: bool, body: Option<BodyProgress>) {
         if is_known {
             self.known.insert(id);
         } else {
@@ -256,8 +256,8 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    fn body(began: u64, octets: u64, held: u64) -> Option<Body> {
-        Some(Body { began: at(began), octets, held: held as usize, rate: 500 })
+    fn body(began: u64, octets: u64, held: u64) -> Option<BodyProgress> {
+        Some(BodyProgress { began: at(began), octets, held: held as usize, rate: 500 })
     }
 
     /// Messages that began at 0, with the octets that each holds and has sent.

@@ -45,7 +45,7 @@ use crate::{
     limits::Limits,
     maildir::{self, Spool, lock::LockMode, trusted_date},
     proto::{
-        Body,
+        BodyProgress,
         request::{ConnId, Directory, Request, Response},
     },
     server::connection::RequestHandler,
@@ -212,7 +212,7 @@ impl Backend {
 
     /// Notes how far a session has come with the message that it takes in. `is_known`: of a user who has logged in, a
     /// trusted client or a server of ours.
-    pub fn record_body_progress(&mut self, id: ConnId, is_known: bool, body: Option<Body>) {
+    pub fn record_body_progress(&mut self, id: ConnId, is_known: bool, body: Option<BodyProgress>) {
         self.receiver.record_body_progress(id, is_known, body);
     }
 

@@ -59,7 +59,7 @@ impl Backend {
 
     /// Takes the changes that the watcher has seen. To be called before completions are taken, so that no session is
     /// shown a mailbox without what was seen before.
-    pub fn take_notices(&mut self, now: Duration) {
+    pub fn poll_mailbox_events(&mut self, now: Duration) {
         let (receiver, clients, mut cx) = self.receiver_parts();
         receiver.go_on(clients, &mut cx);
         self.auth.dispatch_checks(&self.accounts, self.now, &mut self.effects);

@@ -72,7 +72,7 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<Config, ConfigError> 
         listen: listen.collect::<Result<_, ConfigError>>()?,
         pop3: file.pop3,
         tls,
-        log: Log { to: file.log.to.below(directory), ..file.log },
+        log: Log { to: file.log.to.relative_to(directory), ..file.log },
         metrics: Metrics { file: file.metrics.file.map(|path| directory.join(path)), ..file.metrics },
         faults_on_demand: false,
         limits: file.limits,

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     MailboxIndex, MessageList, name_set::NameSet, reconcile::Rest, session_update::SessionUpdate,
-    spare::Spare,
+    spare::Garbage,
 };
 use crate::{
     logging,
@@ -53,7 +53,7 @@ pub(super) struct MailboxEntry {
     /// Looks in a row that did not find a message where it was told to be.
     pub(super) failed_rechecks: usize,
     /// What nobody needs any more.
-    pub(super) garbage: Vec<Spare>,
+    pub(super) garbage: Vec<Garbage>,
     pub(super) login: Option<PendingLogin>,
     pub(super) sessions: usize,
     pub(super) last_used: Duration,
@@ -196,7 +196,7 @@ impl MailboxEntry {
         }
         let all = self.index.as_ref().map_or(0, |index| index.list().len());
         if self.dirty_names.len() > all.max(MAX_DIRTY_NAMES) {
-            self.garbage.push(Spare::of(mem::take(&mut self.dirty_names)));
+            self.garbage.push(Garbage::of(mem::take(&mut self.dirty_names)));
             self.require_scan(ScanNeed::Yes);
         }
     }
@@ -287,9 +287,9 @@ impl MailboxEntry {
         if unless.is_none() {
             // The walk will see what happened to them.
             let names = [mem::take(&mut self.dirty_names), mem::take(&mut self.checking)];
-            self.garbage.extend(names.into_iter().filter(|names| !names.is_empty()).map(Spare::of));
+            self.garbage.extend(names.into_iter().filter(|names| !names.is_empty()).map(Garbage::of));
             let gone = mem::take(&mut self.gone_names);
-            self.garbage.extend((!gone.is_empty()).then(|| Spare::of(gone)));
+            self.garbage.extend((!gone.is_empty()).then(|| Garbage::of(gone)));
         }
         (self.scan_need, self.rewatch_needed) = (ScanNeed::No, false);
         self.in_flight = Some(InFlight::FullScan(self.events_seen));

@@ -19,4 +19,4 @@ pub use mailbox_index::MailboxIndex;
 pub use message_list::MessageList;
 pub use registry::Registry;
 pub use snapshot::{Snapshot, unique_id};
-pub use spare::Spare;
+pub use spare::Garbage;

@@ -98,7 +98,7 @@ impl MailboxEntry {
             return false;
         }
         // One that was never seen where it was told to be is worth another look before it is left out.
-        if *is_lost && self.failed_rechecks < MOST_LOST_LOOKS {
+        if *is_lost && self.failed_rechecks < MAX_FAILED_RECHECKS {
             self.failed_rechecks += 1;
         } else {
             (self.failed_rechecks, self.events_applied) = (0, self.checking_since);
@@ -123,4 +123,4 @@ impl MailboxEntry {
 }
 
 /// Looks after a message that moves all the time.
-const MOST_LOST_LOOKS: usize = 10;
+const MAX_FAILED_RECHECKS: usize = 10;

@@ -20,7 +20,7 @@ use super::{
     MailboxIndex, Snapshot,
     budget::Budget,
     entry::{AwaitingBarrier, BarrierWait, InFlight, MailboxEntry, PendingLogin, ScanNeed},
-    spare::Spare,
+    spare::Garbage,
     watcher::MailboxEvent,
 };
 use crate::{
@@ -56,7 +56,7 @@ pub enum Order {
     /// Stop watching it.
     Unwatch(IndexId, Arc<Maildir>),
     /// Free memory on another thread: where it is much, that takes a while.
-    Free(Spare),
+    Free(Garbage),
     /// Answer a login.
     Serve(ConnId, Arc<Snapshot>),
     /// Refuse a login.
@@ -199,7 +199,7 @@ impl Registry {
         if let Some((id, held)) = self.entry(mailbox)
             && !Arc::ptr_eq(&held.maildir, maildir)
         {
-            self.drop_index(id, Failure::Broken); // it was removed or replaced
+            self.drop_entry(id, Failure::Broken); // it was removed or replaced
         }
         let id = self.ids.get(mailbox).copied().unwrap_or_else(|| self.insert_entry(mailbox, maildir));
         let now = self.now;
@@ -314,7 +314,7 @@ impl Registry {
             // Dropped meanwhile, and perhaps before the watch began.
             if let Ok(loaded) = result {
                 self.orders.push(Order::Unwatch(id, Arc::clone(&loaded.maildir)));
-                self.orders.push(Order::Free(Spare::of(loaded)));
+                self.orders.push(Order::Free(Garbage::of(loaded)));
             }
             return;
         };
@@ -322,7 +322,7 @@ impl Registry {
         let loaded = match result {
             Ok(loaded) => loaded,
             // What can't be looked through is not held: the next login begins anew.
-            Err(fault) => return self.drop_index(id, fault),
+            Err(fault) => return self.drop_entry(id, fault),
         };
         held.watched |= loaded.watched && !held.rewatch_needed;
         held.last_checked = now;
@@ -331,7 +331,7 @@ impl Registry {
         held.report_duplicates(&loaded.duplicates);
         let is_new = loaded.index.is_some();
         if let Some(before) = loaded.index.and_then(|index| held.index.replace(index)) {
-            held.garbage.push(Spare::of(before));
+            held.garbage.push(Garbage::of(before));
         }
         self.await_barrier(
             id,
@@ -378,7 +378,7 @@ impl Registry {
         match held.suspect_since {
             _ if as_known => held.suspect_since = None,
             // A notice may be on its way, if there is somebody to send one.
-            Some(since) if held.watched && now < since + ticks::EXPLAINED_WITHIN => {}
+            Some(since) if held.watched && now < since + ticks::EVENT_GRACE => {}
             None if held.watched => {
                 held.suspect_since = Some(now);
                 self.is_suspicious = true;
@@ -395,7 +395,7 @@ impl Registry {
 
     /// An order could not be carried out.
     pub fn job_failed(&mut self, id: IndexId) {
-        self.drop_index(id, Failure::Broken);
+        self.drop_entry(id, Failure::Broken);
     }
 
     // Inside

@@ -3,15 +3,15 @@
 use std::{any::Any, fmt};
 
 /// A value that is only to be dropped, on a thread that may take its time.
-pub struct Spare(Box<dyn Any + Send>);
+pub struct Garbage(Box<dyn Any + Send>);
 
-impl Spare {
+impl Garbage {
     pub(super) fn of(value: impl Any + Send) -> Self {
         Self(Box::new(value))
     }
 }
 
-impl fmt::Debug for Spare {
+impl fmt::Debug for Garbage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Spare").field(&self.0).finish()
     }

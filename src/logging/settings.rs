@@ -41,7 +41,7 @@ pub enum Destination {
 
 impl Destination {
     /// Resolves a relative path against that directory.
-    pub(crate) fn below(self, directory: &Path) -> Self {
+    pub(crate) fn relative_to(self, directory: &Path) -> Self {
         match self {
             Self::Stderr => Self::Stderr,
             Self::Syslog(path) => Self::Syslog(directory.join(path)),
@@ -111,7 +111,7 @@ mod tests {
         for bad in ["", "stdout", "restante.log", "/var/log/", "syslog:"] {
             assert!(bad.parse::<Destination>().unwrap_err().contains("\"syslog\""), "{bad}");
         }
-        let below = "syslog:./log".parse::<Destination>().unwrap().below(Path::new("/etc"));
+        let below = "syslog:./log".parse::<Destination>().unwrap().relative_to(Path::new("/etc"));
         assert_eq!(below, Destination::Syslog("/etc/./log".into()));
     }
 }

@@ -1,6 +1,6 @@
 //! What a session wants the log to know: data, written out by `logging`.
 
-use super::{injection::Injection, request::Mailbox};
+use super::{injection::InjectedFault, request::Mailbox};
 
 /// Something worth a line in the log. Text in it is as the peer sent it: the log escapes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub enum Event {
         why: &'static str,
     },
     /// The session ended because a tester wanted it to.
-    Injected(Injection),
+    Injected(InjectedFault),
 }
 
 impl Event {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// One thing that shall go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Injection {
+pub enum InjectedFault {
     /// `452`: the reply to RCPT.
     Rcpt(u16),
     /// `first-3-451`: the reply to the first so many RCPTs with this address; later ones are accepted.
@@ -36,12 +36,12 @@ pub enum Injection {
     DropBeforeQuitAnswer,
 }
 
-impl Injection {
+impl InjectedFault {
     /// What an address asks for: behind the first `+` of its local part, several joined by further ones. None
     /// of it counts where one word is no fault: `bob+lists` and `bob+lists+452` name a folder.
     pub fn all_in(local: &str) -> Vec<Self> {
         let Some((_, detail)) = local.split_once('+') else { return Vec::new() };
-        detail.split('+').map(Self::named).collect::<Option<_>>().unwrap_or_default()
+        detail.split('+').map(Self::from_name).collect::<Option<_>>().unwrap_or_default()
     }
 
     /// A login name, or an address, without what shall go wrong, and that.
@@ -52,7 +52,7 @@ impl Injection {
         (format!("{user}{domain}"), injections)
     }
 
-    fn named(word: &str) -> Option<Self> {
+    fn from_name(word: &str) -> Option<Self> {
         let word = word.to_ascii_lowercase();
         let count = |prefix| word.strip_prefix(prefix).and_then(decimal);
         let seconds = |prefix| count(prefix).map(Duration::from_secs);
@@ -103,7 +103,7 @@ const SLOW: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
-    use super::{Injection::*, *};
+    use super::{InjectedFault::*, *};
 
     #[test]
     fn an_address_says_what_shall_go_wrong() {
@@ -115,7 +115,7 @@ mod tests {
             ("bob+slow-3+drip-100", vec![Slow(Duration::from_secs(3)), Drip(100)]),
             ("bob+slow-quit-1", vec![SlowQuit(Duration::from_secs(1))]),
         ] {
-            assert_eq!(Injection::all_in(local), injections, "{local}");
+            assert_eq!(InjectedFault::all_in(local), injections, "{local}");
         }
     }
 
@@ -138,7 +138,7 @@ mod tests {
             "bob+first-3",
             "bob+first--3-451",
         ] {
-            assert_eq!(Injection::all_in(local), [], "{local}");
+            assert_eq!(InjectedFault::all_in(local), [], "{local}");
         }
     }
 
@@ -150,7 +150,7 @@ mod tests {
             ("bob+Sent@example.test", "bob+Sent@example.test"),
             ("bob@example.test", "bob@example.test"),
         ] {
-            assert_eq!(Injection::split(name).0, user);
+            assert_eq!(InjectedFault::split(name).0, user);
         }
     }
 
@@ -160,7 +160,7 @@ mod tests {
         let rows = page.lines().filter_map(|line| line.strip_prefix("| `bob+")?.split_once("@`"));
         let mut kinds: Vec<_> = rows
             .map(|(word, _)| {
-                std::mem::discriminant(&Injection::named(word).unwrap_or_else(|| panic!("{word}")))
+                std::mem::discriminant(&InjectedFault::from_name(word).unwrap_or_else(|| panic!("{word}")))
             })
             .collect();
         kinds.sort_by_key(|kind| format!("{kind:?}"));

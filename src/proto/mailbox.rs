@@ -15,13 +15,13 @@ pub struct Mailbox {
 
 impl Mailbox {
     /// Octets in the longest name of a mailbox.
-    pub const LONGEST: usize = 200;
+    pub const MAX_NAME: usize = 200;
 
     /// The mailbox of that name, if the name is one that may be a directory: 1 to 200 of `a-z`, `0-9` and
     /// `@ . _ + - =`, not beginning with a dot or a dash.
     pub fn named(name: &str) -> Option<Self> {
         let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"@._+-=".contains(&b);
-        let good = (1..=Self::LONGEST).contains(&name.len())
+        let good = (1..=Self::MAX_NAME).contains(&name.len())
             && name.bytes().all(allowed)
             && !name.starts_with(['.', '-']);
         good.then(|| Self { name: name.into(), folder: None })

@@ -24,7 +24,9 @@ pub mod smtp;
 pub mod telnet;
 pub mod vocabulary;
 
-pub use session::{Body, Cx, Encryption, Patience, Progress, Renewal, Session, SessionEvent, Stage, Step};
+pub use session::{
+    BodyProgress, Context, Encryption, Progress, ResetOn, Session, SessionEvent, SessionStage, Step, Timeouts,
+};
 pub use session_phase::SessionPhase;
 
 /// The first section of a row of either table, in short.

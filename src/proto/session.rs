@@ -11,7 +11,7 @@ use crate::clock::Now;
 
 /// What a session may look at while it steps.
 #[derive(Clone, Copy)]
-pub struct Cx<'a> {
+pub struct Context<'a> {
     /// The time of this turn of the loop.
     pub now: Now,
     /// Who has a mailbox here.
@@ -50,20 +50,20 @@ pub struct Encryption {
 
 /// How long a session is willing to wait for its peer, and what ends the wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
+pub struct Timeouts {
     /// The wait.
-    pub limit: Duration,
+    pub read: Duration,
     /// Whether single octets of input renew it (message data) or only whole commands do.
-    pub renewed_by: Renewal,
+    pub reset_on: ResetOn,
     /// How long output may wait without the peer taking any of it.
     pub write: Duration,
     /// The longest life of the connection, if it has one.
-    pub lifetime: Option<Duration>,
+    pub session: Option<Duration>,
 }
 
 /// What renews a [`Patience`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Renewal {
+pub enum ResetOn {
     /// A command that leads on, [`Progress::commands`]: NOOP, HELP or a mistake gain nothing.
     Progress,
     /// A whole command: a peer that sends an octet a minute gains nothing.
@@ -76,7 +76,7 @@ pub enum Renewal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
     /// The state.
-    pub at: Stage,
+    pub stage: SessionStage,
     /// Commands that led on, also those that only lead back to where the session was before.
     pub commands: usize,
     /// Those of them that led further than the session was since its last message.
@@ -87,23 +87,23 @@ pub struct Progress {
 
 /// The state of a session, as far as its connection's place depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Stage {
+pub enum SessionStage {
     /// A client that has not said hello or, where it has to, not logged in.
     #[default]
-    Arriving,
+    Unidentified,
     /// A stranger with no message data under way.
-    Between,
+    Idle,
     /// A stranger's message is on its way in.
-    Body(Body),
+    Body(BodyProgress),
     /// A user who has logged in, a trusted client, a server of ours.
-    Trusted(Option<Body>),
+    Trusted(Option<BodyProgress>),
     /// A message has come to its end, and waits for the disk.
     Delivering,
 }
 
 /// A message on its way in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Body {
+pub struct BodyProgress {
     /// When it began, on the steady clock.
     pub began: Duration,
     /// Octets taken off the wire.
@@ -114,7 +114,7 @@ pub struct Body {
     pub rate: u64,
 }
 
-impl Body {
+impl BodyProgress {
     /// The time up to which a client with the expected rate would have needed for these octets.
     pub fn paid_until(&self) -> Duration {
         self.began + Duration::from_millis(self.octets.saturating_mul(1000) / self.rate.max(1))
@@ -131,26 +131,26 @@ pub enum SessionEvent {
 /// One session of one protocol.
 pub trait Session {
     /// Speaks first: the banner.
-    fn greet(&mut self, cx: &Cx<'_>, out: &mut Outbox) -> Step;
+    fn greet(&mut self, cx: &Context<'_>, out: &mut Outbox) -> Step;
 
     /// Takes one step: a command line, a stretch of message data, or the next piece of a reply.
-    fn step(&mut self, cx: &Cx<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step;
+    fn step(&mut self, cx: &Context<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step;
 
     /// Takes the answer to the last [`Step::Ask`].
-    fn answer(&mut self, cx: &Cx<'_>, answer: Response, out: &mut Outbox) -> Step;
+    fn respond(&mut self, cx: &Context<'_>, answer: Response, out: &mut Outbox) -> Step;
 
     /// The connection is encrypted from here on: either from its beginning, and the session greets next, or
     /// since [`Step::Secure`], and whatever the client said before is forgotten (RFC 3207 section 4.2,
     /// RFC 2595 section 4).
-    fn secured(&mut self, cx: &Cx<'_>, by: Encryption);
+    fn tls_started(&mut self, cx: &Context<'_>, by: Encryption);
 
     /// How far the session has come, for those who watch it.
-    fn standing(&self) -> SessionPhase {
+    fn session_phase(&self) -> SessionPhase {
         SessionPhase::Between
     }
 
     /// How long to wait for the peer in the present state.
-    fn patience(&self) -> Patience;
+    fn timeouts(&self) -> Timeouts;
 
     /// How far the session has come.
     fn progress(&self) -> Progress;
@@ -166,11 +166,11 @@ pub trait Session {
     fn notify(&mut self, _: &SessionEvent, _: &mut Outbox) {}
 
     /// Memory is wanted: the session asks in its next step for its message data to be spilled, if it has any.
-    fn spill(&mut self) {}
+    fn request_spill(&mut self) {}
 
     /// The peer was too slow: the last words, after which the connection closes.
-    fn expire(&mut self, out: &mut Outbox);
+    fn on_timeout(&mut self, out: &mut Outbox);
 
     /// The server stops. Either says the last words and closes, or goes on to an end that is near.
-    fn stop(&mut self, out: &mut Outbox) -> Step;
+    fn shutdown(&mut self, out: &mut Outbox) -> Step;
 }

@@ -19,7 +19,7 @@ use crate::{
     metrics::{self, METRICS},
     net::transport::{IoOutcome, Transport},
     proto::{
-        Cx, Progress, Session, Step,
+        Context, Progress, Session, Step,
         buffer::{Inbox, Outbox},
         event::Event,
         request::{ConnId, Directory, Request, Response},
@@ -286,8 +286,8 @@ impl Connection {
                 let Some(by) = self.transport.encryption() else { return Ok(false) };
                 self.metrics.tls_handshakes.inc();
                 logging::tls_started(&self.peer_info, by);
-                self.session.secured(&Cx { now, directory: world.directory() }, by);
-                let standing = self.session.standing();
+                self.session.tls_started(&Context { now, directory: world.directory() }, by);
+                let standing = self.session.session_phase();
                 self.with_transcript(|record, _| record.record_tls(by, standing, now));
                 self.last_command = now.monotonic;
                 self.phase = Phase::Running;

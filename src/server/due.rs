@@ -7,7 +7,7 @@ use crate::{clock::Now, proto::request::ConnId, server::listener::Listener};
 
 impl Server {
     /// Does what is due. Where very many connections expire at once, some do in the next turn.
-    pub(super) fn due(&mut self, now: Now) {
+    pub(super) fn run_timers(&mut self, now: Now) {
         let mut expiring = EXPIRING_A_TURN;
         while expiring > 0
             && let Some(due) = self.timers.pop_due(now.monotonic)
@@ -24,12 +24,12 @@ impl Server {
                     self.backend.tick(now.monotonic);
                     self.shrink();
                     self.deliver_responses(now);
-                    self.timers.set(now.monotonic + MEASURE_EVERY, Timer::Maintenance);
+                    self.timers.set(now.monotonic + MAINTENANCE_INTERVAL, Timer::Maintenance);
                 }
                 Timer::Tick => {
                     self.ticking = self.backend.tick(now.monotonic);
                     if self.ticking {
-                        self.timers.set(now.monotonic + TICK_EVERY, Timer::Tick);
+                        self.timers.set(now.monotonic + TICK_INTERVAL, Timer::Tick);
                     }
                     // What a tick has decided is told now: nothing else need wake the loop for a while.
                     self.deliver_responses(now);
@@ -60,5 +60,5 @@ impl Server {
 
 /// Connections whose deadline comes in one turn.
 const EXPIRING_A_TURN: usize = 200;
-const MEASURE_EVERY: Duration = Duration::from_secs(5);
-const TICK_EVERY: Duration = Duration::from_secs(1);
+const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(5);
+const TICK_INTERVAL: Duration = Duration::from_secs(1);

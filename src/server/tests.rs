@@ -10,7 +10,7 @@ use crate::{
     logging::PeerInfo,
     net::{endpoint::Endpoint, socket::Stream},
     proto::{
-        Cx, Encryption, Patience, Progress, Renewal, Session, Stage, Step,
+        Context, Encryption, Progress, ResetOn, Session, SessionStage, Step, Timeouts,
         buffer::{Inbox, Outbox},
         protocol::Protocol,
         request::Response,
@@ -36,39 +36,39 @@ impl Buggy {
 }
 
 impl Session for Buggy {
-    fn greet(&mut self, _: &Cx<'_>, out: &mut Outbox) -> Step {
+    fn greet(&mut self, _: &Context<'_>, out: &mut Outbox) -> Step {
         self.panics_in(Self::Greeting);
         out.line("220 hello");
         Step::Again
     }
 
-    fn step(&mut self, _: &Cx<'_>, inbox: &mut Inbox, _: &mut Outbox) -> Step {
+    fn step(&mut self, _: &Context<'_>, inbox: &mut Inbox, _: &mut Outbox) -> Step {
         if !inbox.is_empty() {
             self.panics_in(Self::Step);
         }
         Step::Idle
     }
 
-    fn answer(&mut self, _: &Cx<'_>, _: Response, _: &mut Outbox) -> Step {
+    fn respond(&mut self, _: &Context<'_>, _: Response, _: &mut Outbox) -> Step {
         Step::Again
     }
 
-    fn secured(&mut self, _: &Cx<'_>, _: Encryption) {}
+    fn tls_started(&mut self, _: &Context<'_>, _: Encryption) {}
 
-    fn patience(&self) -> Patience {
+    fn timeouts(&self) -> Timeouts {
         let limit = Duration::from_secs(60);
-        Patience { limit, renewed_by: Renewal::Command, write: limit, lifetime: None }
+        Timeouts { read: limit, reset_on: ResetOn::Command, write: limit, session: None }
     }
 
     fn progress(&self) -> Progress {
-        Progress { at: Stage::Delivering, ..Progress::default() }
+        Progress { stage: SessionStage::Delivering, ..Progress::default() }
     }
 
-    fn expire(&mut self, _: &mut Outbox) {
+    fn on_timeout(&mut self, _: &mut Outbox) {
         self.panics_in(Self::Expiry);
     }
 
-    fn stop(&mut self, _: &mut Outbox) -> Step {
+    fn shutdown(&mut self, _: &mut Outbox) -> Step {
         self.panics_in(Self::Stop);
         Step::Close
     }
@@ -158,7 +158,7 @@ fn l10_a_panic_in_a_greeting_a_deadline_or_the_end_of_the_server_ends_one_sessio
     let (_dir, mut server, id, mut peer) = server_with_a_session(Buggy::Expiry);
     let mut late = server.clock.now();
     late.monotonic += Duration::from_secs(61);
-    server.due(late);
+    server.run_timers(late);
     assert_eq!(said(&mut peer), broken);
     assert!(server.connections.get(&id).is_none_or(Connection::is_closing));
 
@@ -264,7 +264,7 @@ fn d09_a_message_given_up_by_a_tick_is_refused_in_that_turn() {
     let late = Now { monotonic: now.monotonic + server.config.limits.delivery_patience.0, ..now };
     server.backend.begin_turn(late.monotonic);
     server.timers.set(late.monotonic, Timer::Tick);
-    server.due(late);
+    server.run_timers(late);
     assert!(said(&mut client.0).starts_with("451 4.3.0 "));
 }
 

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     clock::Now,
     proto::{
-        Cx, Encryption, Session, SessionPhase, Step, TLS_HANDSHAKE,
+        Context, Encryption, Session, SessionPhase, Step, TLS_HANDSHAKE,
         buffer::{Inbox, Outbox},
         folder::Folder,
         request::{Directory, Lookup, Mailbox, Quota, Request, Response},
@@ -95,16 +95,16 @@ impl Recorder {
         &mut self,
         session: &mut dyn Session,
         (inbox, outbox): (&mut Inbox, &mut Outbox),
-        cx: &Cx<'_>,
-        act: impl FnOnce(&mut dyn Session, &Cx<'_>, &mut Inbox, &mut Outbox) -> Step,
+        cx: &Context<'_>,
+        act: impl FnOnce(&mut dyn Session, &Context<'_>, &mut Inbox, &mut Outbox) -> Step,
     ) -> Step {
-        let before = session.standing();
+        let before = session.session_phase();
         let mark = outbox.pending().len();
         let noted = RecordingDirectory { directory: cx.directory, lines: RefCell::default() };
         inbox.start_capture();
-        let step = act(session, &Cx { now: cx.now, directory: &noted }, inbox, outbox);
+        let step = act(session, &Context { now: cx.now, directory: &noted }, inbox, outbox);
         let taken = inbox.take_captured();
-        let after = session.standing();
+        let after = session.session_phase();
         let said = outbox.pending().get(mark..).unwrap_or_default();
         if !taken.is_empty() || !said.is_empty() {
             self.write_time(cx.now);

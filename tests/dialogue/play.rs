@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use restante::{
     clock::Now,
     proto::{
-        Cx, Encryption, Patience, Renewal, Session, Step,
+        Context, Encryption, ResetOn, Session, Step, Timeouts,
         buffer::{Inbox, Outbox},
         request::Request,
     },
@@ -127,9 +127,10 @@ impl<'a> Player<'a> {
 
     fn play(mut self) -> Result<Vec<String>, Problem> {
         if self.world.implicit_tls {
-            self.session.secured(&Cx { now: now(self.now), directory: &self.world }, ENCRYPTION);
+            self.session.tls_started(&Context { now: now(self.now), directory: &self.world }, ENCRYPTION);
         }
-        let step = self.session.greet(&Cx { now: now(self.now), directory: &self.world }, &mut self.outbox);
+        let step =
+            self.session.greet(&Context { now: now(self.now), directory: &self.world }, &mut self.outbox);
         self.take(step)?;
         self.settle()?;
         while let Some(item) = self.upcoming() {
@@ -282,7 +283,7 @@ impl<'a> Player<'a> {
         for _ in 0..MOST_STEPS {
             match &self.phase {
                 Phase::Open => {
-                    let cx = Cx { now: now(self.now), directory: &self.world };
+                    let cx = Context { now: now(self.now), directory: &self.world };
                     let step = self.session.step(&cx, &mut self.inbox, &mut self.outbox);
                     if matches!(step, Step::Idle) {
                         self.flush()?;
@@ -353,7 +354,7 @@ impl<'a> Player<'a> {
         }
         self.phase = Phase::Open;
         self.said(". secure".into())?;
-        self.session.secured(&Cx { now: now(self.now), directory: &self.world }, ENCRYPTION);
+        self.session.tls_started(&Context { now: now(self.now), directory: &self.world }, ENCRYPTION);
         Ok(())
     }
 
@@ -365,8 +366,8 @@ impl<'a> Player<'a> {
         let said = self.world.hear(ask, detail);
         match self.world.routine(ask).filter(|_| mention.is_none()) {
             Some(answer) => {
-                let cx = Cx { now: now(self.now), directory: &self.world };
-                let step = self.session.answer(&cx, answer, &mut self.outbox);
+                let cx = Context { now: now(self.now), directory: &self.world };
+                let step = self.session.respond(&cx, answer, &mut self.outbox);
                 self.note_progress();
                 self.take(step)
             }
@@ -389,8 +390,8 @@ impl<'a> Player<'a> {
     fn give(&mut self, text: &str) -> Result<(), Problem> {
         let answer = self.world.answer(text).map_err(|what| self.fail("an answer", &what))?;
         self.last_command = self.now;
-        let cx = Cx { now: now(self.now), directory: &self.world };
-        let step = self.session.answer(&cx, answer, &mut self.outbox);
+        let cx = Context { now: now(self.now), directory: &self.world };
+        let step = self.session.respond(&cx, answer, &mut self.outbox);
         self.take(step)
     }
 
@@ -450,7 +451,7 @@ impl<'a> Player<'a> {
                 Ok(())
             }
             Act::Stop if self.phase == Phase::Over => Ok(()),
-            Act::Stop => match self.session.stop(&mut self.outbox) {
+            Act::Stop => match self.session.shutdown(&mut self.outbox) {
                 Step::Close => {
                     self.flush()?;
                     self.over(". close")
@@ -467,7 +468,7 @@ impl<'a> Player<'a> {
         match self.phase {
             Phase::Paused(until) if until <= self.now => self.phase = Phase::Open,
             Phase::Open if self.deadline() <= self.now => {
-                self.session.expire(&mut self.outbox);
+                self.session.on_timeout(&mut self.outbox);
                 self.flush()?;
                 self.over(". close")?;
             }
@@ -477,11 +478,11 @@ impl<'a> Player<'a> {
     }
 
     fn deadline(&self) -> Duration {
-        let Patience { limit, renewed_by, lifetime, .. } = self.session.patience();
+        let Timeouts { read: limit, reset_on: renewed_by, session: lifetime, .. } = self.session.timeouts();
         let from = match renewed_by {
-            Renewal::Progress => self.last_led_on,
-            Renewal::Command => self.last_command,
-            Renewal::Octet => self.last_command.max(self.last_read),
+            ResetOn::Progress => self.last_led_on,
+            ResetOn::Command => self.last_command,
+            ResetOn::Octet => self.last_command.max(self.last_read),
         };
         (from + limit).min(lifetime.map_or(Duration::MAX, |lifetime| BEGIN + lifetime))
     }

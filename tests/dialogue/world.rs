@@ -157,9 +157,9 @@ impl World {
         let session: Box<dyn Session> = match self.service {
             Service::Smtp => {
                 let (rules, label) = (Rc::new(self.smtp_rules()?), self.label.clone());
-                Box::new(smtp::Smtp::new(rules, [192, 0, 2, 1].into(), label))
+                Box::new(smtp::SmtpSession::new(rules, [192, 0, 2, 1].into(), label))
             }
-            Service::Pop3 => Box::new(pop3::Pop3::new(Rc::new(self.pop3_rules()?))),
+            Service::Pop3 => Box::new(pop3::Pop3Session::new(Rc::new(self.pop3_rules()?))),
         };
         Ok(if self.faults { Box::new(FaultySession::new(session, Rc::default())) } else { session })
     }

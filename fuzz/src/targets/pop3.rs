@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use restante::{clock::Now, limits::Limits, wire_size::wire_size, proto::{Cx, Encryption, Session, Step, request::{Response, Request, Directory, Failure, Lookup, Mailbox, Maildrop}, buffer::{Inbox, Outbox}, dot::LineEndings, pop3::{Expire, Persona, Pop3, SessionConfig}, sasl, smtp::address::Address}};
+use restante::{clock::Now, limits::Limits, wire_size::wire_size, proto::{Context, Encryption, Session, Step, request::{Response, Request, Directory, Failure, Lookup, Mailbox, Maildrop}, buffer::{Inbox, Outbox}, dot::LineEndings, pop3::{Expire, Persona, Pop3Session, SessionConfig}, sasl, smtp::address::Address}};
 
 use crate::{
     Target,
@@ -160,9 +160,9 @@ struct Play {
 impl Play {
     fn with<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
         let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
-        let cx = Cx { now, directory: &Nobody };
+        let cx = Context { now, directory: &Nobody };
         let (mut inbox, mut out) = (Inbox::default(), Outbox::default());
-        let mut session = Pop3::new(Rc::new(self.rules.clone()));
+        let mut session = Pop3Session::new(Rc::new(self.rules.clone()));
         let (mut outcome, mut asked) = (Outcome::default(), 0);
         session.greet(&cx, &mut out);
         outcome.said.extend_from_slice(out.pending());
@@ -184,12 +184,12 @@ impl Play {
                         asked += 1;
                         outcome.cut |= fault.is_some() && matches!(ask, Request::Read { from: 1.., .. });
                         let answer = answer(ask, &mut outcome);
-                        session.answer(&cx, fault.map_or(answer, Response::Failed), &mut out)
+                        session.respond(&cx, fault.map_or(answer, Response::Failed), &mut out)
                     }
                     Step::Idle => break,
                     Step::Secure => {
                         assert!(self.rules.stls && inbox.is_empty(), "clear text is left over");
-                        session.secured(&cx, Encryption { version: "1.3", cipher: "TLS_AES_256_GCM_SHA384" });
+                        session.tls_started(&cx, Encryption { version: "1.3", cipher: "TLS_AES_256_GCM_SHA384" });
                         Step::Again
                     }
                     Step::Close | Step::Abort => {

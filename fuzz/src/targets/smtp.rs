@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use restante::{clock::Now, limits::{Limits, Size}, proto::{Cx, Encryption, Session, Step, request::{Response, Request, Directory, Envelope, Failure, Lookup, Mailbox}, buffer::{Inbox, Outbox}, dot::LineEndings, sasl, smtp::{AuthPolicy, Kind, Persona, Policy, SessionConfig, Smtp, address::Address}}};
+use restante::{clock::Now, limits::{Limits, Size}, proto::{Context, Encryption, Session, Step, request::{Response, Request, Directory, Envelope, Failure, Lookup, Mailbox}, buffer::{Inbox, Outbox}, dot::LineEndings, sasl, smtp::{AuthPolicy, Kind, Persona, Policy, SessionConfig, SmtpSession, address::Address}}};
 
 use crate::{
     Target,
@@ -134,9 +134,9 @@ struct Outcome {
 
 impl Play {
     fn with<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
-        let mut session = Smtp::new(Rc::new(self.rules.clone()), [192, 0, 2, 1].into(), "c1".into());
+        let mut session = SmtpSession::new(Rc::new(self.rules.clone()), [192, 0, 2, 1].into(), "c1".into());
         let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
-        let cx = Cx { now, directory: &Here };
+        let cx = Context { now, directory: &Here };
         let (mut inbox, mut out, mut outcome) = (Inbox::default(), Outbox::default(), Outcome::default());
         let mut asked = 0;
         session.greet(&cx, &mut out);
@@ -154,12 +154,12 @@ impl Play {
                             self.fault.filter(|(at, _)| counts && *at == asked).map(|(_, fault)| fault);
                         asked += usize::from(counts);
                         let answer = outcome.answer(ask, fault);
-                        session.answer(&cx, answer, &mut out)
+                        session.respond(&cx, answer, &mut out)
                     }
                     Step::Secure => {
                         assert!(inbox.is_empty(), "clear text is left over");
                         outcome.logged_in = false;
-                        session.secured(&cx, Encryption { version: "1.3", cipher: "TLS_AES_256_GCM_SHA384" });
+                        session.tls_started(&cx, Encryption { version: "1.3", cipher: "TLS_AES_256_GCM_SHA384" });
                         Step::Again
                     }
                     Step::Again | Step::Pause(_) => session.step(&cx, &mut inbox, &mut out),

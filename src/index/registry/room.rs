@@ -2,17 +2,17 @@
 
 use super::{IndexId, Order, Registry};
 use crate::{
-    index::{entry::MailboxEntry, spare::Spare},
+    index::{entry::MailboxEntry, spare::Garbage},
     proto::request::Failure,
 };
 
 impl Registry {
-    pub(super) fn drop_index(&mut self, id: IndexId, fault: Failure) {
+    pub(super) fn drop_entry(&mut self, id: IndexId, fault: Failure) {
         let Some(held) = self.entries.remove(&id) else { return };
         self.ids.remove(&held.mailbox);
         self.orders.extend(held.login.map(|login| Order::Fail(login.to, fault)));
         self.orders.push(Order::Unwatch(id, std::sync::Arc::clone(&held.maildir)));
-        self.orders.push(Order::Free(Spare::of(held)));
+        self.orders.push(Order::Free(Garbage::of(held)));
     }
 
     /// Drops those that were not used for longest while there is too much.
@@ -34,14 +34,14 @@ impl Registry {
             (all, left) = (all - memory, left - 1);
             dropped.push(id);
         }
-        dropped.into_iter().for_each(|id| self.drop_index(id, Failure::Broken));
+        dropped.into_iter().for_each(|id| self.drop_entry(id, Failure::Broken));
     }
 
     /// Drops the one that was not used for longest, if there is one.
     pub fn drop_one_idle(&mut self) {
         let idle = self.entries.iter().filter(|(_, held)| held.is_idle());
         if let Some(id) = idle.min_by_key(|(id, held)| (held.last_used, **id)).map(|(id, _)| *id) {
-            self.drop_index(id, Failure::Broken);
+            self.drop_entry(id, Failure::Broken);
         }
     }
 }

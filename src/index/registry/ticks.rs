@@ -16,23 +16,24 @@ impl Registry {
         for id in ids {
             let Some(held) = self.entries.get_mut(&id) else { continue };
             if held.is_idle() && held.last_used + self.idle <= now {
-                self.drop_index(id, Failure::Broken);
+                self.drop_entry(id, Failure::Broken);
                 continue;
             }
-            if held.barrier_wait_since().is_some_and(|since| since + EXPLAINED_WITHIN <= now) {
+            if held.barrier_wait_since().is_some_and(|since| since + EVENT_GRACE <= now) {
                 log::info!("{}: the watch is silent; looked through again", held.mailbox);
                 held.watched = false;
                 held.fall_back_to_scan();
                 self.advance(id);
                 continue;
             }
-            if held.explained_since.is_some_and(|since| since + BELIEVED_FOR <= now) && held.is_current() {
+            if held.explained_since.is_some_and(|since| since + FULL_SCAN_INTERVAL <= now)
+                && held.is_current()
+            {
                 held.scan_need = ScanNeed::Yes; // nothing is known to have happened: no login waits for it
                 self.advance(id);
                 continue;
             }
-            let due =
-                held.suspect_since.map_or(held.last_checked + CHECK_EVERY, |since| since + EXPLAINED_WITHIN);
+            let due = held.suspect_since.map_or(held.last_checked + CHECK_EVERY, |since| since + EVENT_GRACE);
             if due <= now && held.is_current() {
                 held.in_flight = Some(InFlight::CheckTimes);
                 self.orders.push(Order::Check(id, Arc::clone(&held.maildir)));
@@ -44,9 +45,9 @@ impl Registry {
 }
 
 /// How long a change of the times of a directory may go without a notice that explains it.
-pub(super) const EXPLAINED_WITHIN: Duration = Duration::from_secs(1);
+pub(super) const EVENT_GRACE: Duration = Duration::from_secs(1);
 /// How long it is believed that the changes that were told are all there were: a change that was not told has
 /// the same times of the directory behind it as one that was.
-const BELIEVED_FOR: Duration = Duration::from_secs(15 * 60);
+const FULL_SCAN_INTERVAL: Duration = Duration::from_secs(15 * 60);
 /// How often the times of a directory are compared when nothing happens.
 const CHECK_EVERY: Duration = Duration::from_secs(60);

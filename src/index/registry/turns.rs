@@ -2,7 +2,7 @@
 
 use std::{ops::ControlFlow, sync::Arc};
 
-use super::{IndexId, Order, Registry, ScanJob, ScanResult, Spare};
+use super::{Garbage, IndexId, Order, Registry, ScanJob, ScanResult};
 use crate::proto::request::Failure;
 
 impl Registry {
@@ -22,6 +22,6 @@ impl Registry {
             return self.orders.push(Order::Load(id, load));
         }
         self.orders.push(Order::Unwatch(id, Arc::clone(&load.maildir)));
-        self.orders.push(Order::Free(Spare::of(load)));
+        self.orders.push(Order::Free(Garbage::of(load)));
     }
 }

@@ -2,18 +2,18 @@
 
 use std::{cell::RefCell, collections::HashMap};
 
-use crate::proto::injection::Injection;
+use crate::proto::injection::InjectedFault;
 
 /// How often what is to fail by sequence has been tried, by every session of a listener.
 #[derive(Debug, Default)]
-pub struct Counts(RefCell<HashMap<(String, Injection), u64>>);
+pub struct SequenceCounts(RefCell<HashMap<(String, InjectedFault), u64>>);
 
-impl Counts {
+impl SequenceCounts {
     /// The number of this try, from 1. It is counted for each address by itself, until so many addresses have
     /// been counted that all of them are forgotten.
-    pub(super) fn next(&self, address: &str, injection: Injection) -> u64 {
+    pub(super) fn next(&self, address: &str, injection: InjectedFault) -> u64 {
         let mut counts = self.0.borrow_mut();
-        if counts.len() >= MOST_COUNTS {
+        if counts.len() >= MAX_COUNTS {
             counts.clear();
         }
         let count = counts.entry((address.to_ascii_lowercase(), injection)).or_default();
@@ -22,21 +22,21 @@ impl Counts {
     }
 }
 
-const MOST_COUNTS: usize = 10_000;
+const MAX_COUNTS: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::injection::Injection::{InUse, NewUidls};
+    use crate::proto::injection::InjectedFault::{InUse, NewUidls};
 
     #[test]
     fn tries_are_counted_by_address_and_fault_and_not_without_end() {
-        let counts = Counts::default();
+        let counts = SequenceCounts::default();
         assert_eq!([counts.next("bob", InUse(2)), counts.next("Bob", InUse(2))], [1, 2]);
         assert_eq!([counts.next("bob", InUse(3)), counts.next("eve", InUse(2))], [1, 1]);
-        for n in 0..2 * MOST_COUNTS {
+        for n in 0..2 * MAX_COUNTS {
             counts.next(&n.to_string(), NewUidls);
         }
-        assert!(counts.0.borrow().len() <= MOST_COUNTS);
+        assert!(counts.0.borrow().len() <= MAX_COUNTS);
     }
 }

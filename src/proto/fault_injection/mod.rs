@@ -10,5 +10,5 @@ mod maildrop;
 mod plan;
 mod session;
 
-pub use counts::Counts;
+pub use counts::SequenceCounts;
 pub use session::FaultySession;

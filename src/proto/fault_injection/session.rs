@@ -12,14 +12,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{counts::Counts, maildrop::FaultyMaildrop, plan::FaultPlan};
+use super::{counts::SequenceCounts, maildrop::FaultyMaildrop, plan::FaultPlan};
 use crate::{
     clock::Now,
     proto::{
-        Cx, Encryption, Patience, Progress, Session, SessionEvent, SessionPhase, Step,
+        Context, Encryption, Progress, Session, SessionEvent, SessionPhase, Step, Timeouts,
         buffer::{Inbox, Outbox},
         event::Event,
-        injection::Injection,
+        injection::InjectedFault,
         request::{Directory, Failure, Lookup, Mailbox, Maildrop, Quota, Request, Response},
         smtp::{address::Address, reply},
     },
@@ -28,7 +28,7 @@ use crate::{
 /// A session in which faults happen on demand.
 pub struct FaultySession {
     session: Box<dyn Session>,
-    counts: Rc<Counts>,
+    counts: Rc<SequenceCounts>,
     /// What shall go wrong with this message, or in this POP3 session.
     plan: FaultPlan,
     /// The login name without its faults.
@@ -50,7 +50,7 @@ enum Stage {
     /// A message goes out: whether its first line is over, and octets behind it.
     Reading { begun: bool, sent: u64 },
     /// The connection ends at the next answer.
-    Dropping(Injection),
+    Dropping(InjectedFault),
     /// The next answer is passed on that late.
     Delaying(Duration),
 }
@@ -66,7 +66,7 @@ struct HeldOutput {
 
 impl FaultySession {
     /// Wraps a session. What is counted over many sessions is counted in `counts`.
-    pub fn new(session: Box<dyn Session>, counts: Rc<Counts>) -> Self {
+    pub fn new(session: Box<dyn Session>, counts: Rc<SequenceCounts>) -> Self {
         Self {
             session,
             counts,
@@ -81,15 +81,15 @@ impl FaultySession {
     /// Lets the session act; returns what it says, and what it wants as far as it is to have that.
     fn call_session(
         &mut self,
-        cx: &Cx<'_>,
+        cx: &Context<'_>,
         out: &mut Outbox,
-        act: impl FnOnce(&mut dyn Session, &Cx<'_>, &mut Outbox) -> Step,
+        act: impl FnOnce(&mut dyn Session, &Context<'_>, &mut Outbox) -> Step,
     ) -> (Vec<u8>, Step) {
         let mut said = Outbox::default();
         let found = RefCell::default();
         let counts = Rc::clone(&self.counts);
         let directory = FaultyDirectory { inner: cx.directory, counts: &counts, found: &found };
-        let cx = Cx { now: cx.now, directory: &directory };
+        let cx = Context { now: cx.now, directory: &directory };
         let mut step = act(&mut *self.session, &cx, &mut said);
         if let Step::Ask(ask) = step {
             step = self.intercept_request(&cx, ask, &mut said);
@@ -101,12 +101,12 @@ impl FaultySession {
         }
         (
             said.pending().to_vec(),
-            if hangs_up { terminate(out, Injection::Rcpt(CLOSING), Step::Close) } else { step },
+            if hangs_up { terminate(out, InjectedFault::Rcpt(CLOSING), Step::Close) } else { step },
         )
     }
 
     /// What becomes of what the session asks.
-    fn intercept_request(&mut self, cx: &Cx<'_>, ask: Request, said: &mut Outbox) -> Step {
+    fn intercept_request(&mut self, cx: &Context<'_>, ask: Request, said: &mut Outbox) -> Step {
         let stage = mem::replace(&mut self.stage, Stage::Inactive);
         match &ask {
             Request::Room { .. } => self.plan = FaultPlan::default(),
@@ -118,33 +118,37 @@ impl FaultySession {
                     self.stage = Stage::Refusing(code);
                     return Step::Ask(Request::Discard);
                 }
-                if self.plan.has(Injection::DropAfterDot) {
-                    self.stage = Stage::Dropping(Injection::DropAfterDot);
+                if self.plan.has(InjectedFault::DropAfterDot) {
+                    self.stage = Stage::Dropping(InjectedFault::DropAfterDot);
                 }
             }
             Request::Verify { user, password } => {
-                let (user, injections) = Injection::split(user);
+                let (user, injections) = InjectedFault::split(user);
                 self.user = user.clone();
                 self.plan = FaultPlan::new(injections);
                 self.maildrop = None;
-                if self.plan.has(Injection::WrongPassword) {
-                    return self.session.answer(cx, Response::Denied { after: Duration::ZERO }, said);
+                if self.plan.has(InjectedFault::WrongPassword) {
+                    return self.session.respond(cx, Response::Denied { after: Duration::ZERO }, said);
                 }
                 return Step::Ask(Request::Verify { user, password: password.clone() });
             }
             Request::Open { .. } => {
-                let in_use = |most| self.counts.next(&self.user, Injection::InUse(most)) <= most;
+                let in_use = |most| self.counts.next(&self.user, InjectedFault::InUse(most)) <= most;
                 if self.plan.in_use().is_some_and(in_use) {
                     // A session waits for the other one to leave; it has waited in vain.
                     let now = Now { monotonic: cx.now.monotonic + FOREVER, ..cx.now };
-                    return self.session.answer(&Cx { now, ..*cx }, Response::Failed(Failure::InUse), said);
+                    return self.session.respond(
+                        &Context { now, ..*cx },
+                        Response::Failed(Failure::InUse),
+                        said,
+                    );
                 }
             }
             Request::Read { from: 0, .. } => self.stage = Stage::Reading { begun: false, sent: 0 },
             Request::Read { .. } => self.stage = stage,
             Request::Update { .. } => {
-                if self.plan.has(Injection::DropBeforeQuitAnswer) {
-                    self.stage = Stage::Dropping(Injection::DropBeforeQuitAnswer);
+                if self.plan.has(InjectedFault::DropBeforeQuitAnswer) {
+                    self.stage = Stage::Dropping(InjectedFault::DropBeforeQuitAnswer);
                 } else if let Some(delay) = self.plan.slow_quit() {
                     self.stage = Stage::Delaying(delay);
                 }
@@ -186,24 +190,24 @@ impl FaultySession {
 
     /// How much of what is said may be sent, if it is part of a message that ends too early. The reply in
     /// front of the message does not count.
-    fn truncation_point(&mut self, said: &[u8]) -> Option<(usize, Injection)> {
+    fn truncation_point(&mut self, said: &[u8]) -> Option<(usize, InjectedFault)> {
         let most = self.plan.cut_at()?;
         let Stage::Reading { begun, sent } = &mut self.stage else { return None };
         let reply = if *begun { 0 } else { memchr::memchr(b'\n', said)? + 1 };
         let left = usize::try_from(most.saturating_sub(*sent)).unwrap_or(usize::MAX);
         *begun = true;
         *sent += (said.len() - reply) as u64;
-        (*sent >= most).then(|| (reply + left, Injection::CutAt(most)))
+        (*sent >= most).then(|| (reply + left, InjectedFault::CutAt(most)))
     }
 
     /// The mailbox as this session is to see it.
     fn wrap_maildrop(&mut self, truth: Arc<dyn Maildrop>) -> Arc<dyn Maildrop> {
-        let wrong_size = self.plan.has(Injection::WrongSize);
-        let new_uidls = self.plan.has(Injection::NewUidls);
+        let wrong_size = self.plan.has(InjectedFault::WrongSize);
+        let new_uidls = self.plan.has(InjectedFault::NewUidls);
         if !wrong_size && !new_uidls {
             return truth;
         }
-        let session = new_uidls.then(|| self.counts.next(&self.user, Injection::NewUidls));
+        let session = new_uidls.then(|| self.counts.next(&self.user, InjectedFault::NewUidls));
         let altered =
             Arc::new(FaultyMaildrop { inner: truth, wrong_size, sending: AtomicBool::new(false), session });
         self.maildrop = Some(Arc::clone(&altered));
@@ -219,11 +223,11 @@ impl FaultySession {
 }
 
 impl Session for FaultySession {
-    fn greet(&mut self, cx: &Cx<'_>, out: &mut Outbox) -> Step {
+    fn greet(&mut self, cx: &Context<'_>, out: &mut Outbox) -> Step {
         self.session.greet(cx, out)
     }
 
-    fn step(&mut self, cx: &Cx<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
+    fn step(&mut self, cx: &Context<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
         if let Some(held) = self.held.take() {
             return self.emit_next(held, out);
         }
@@ -232,7 +236,7 @@ impl Session for FaultySession {
         if let (Some(taken), Some(most)) = (data, self.plan.drop_at())
             && taken + before as u64 >= most
         {
-            return terminate(out, Injection::DropAt(most), Step::Abort);
+            return terminate(out, InjectedFault::DropAt(most), Step::Abort);
         }
         let (said, step) = self.call_session(cx, out, |session, cx, said| session.step(cx, inbox, said));
         if let (Some(taken), Stage::Data(now)) = (data, &mut self.stage) {
@@ -241,7 +245,7 @@ impl Session for FaultySession {
         self.emit(said, None, step, out)
     }
 
-    fn answer(&mut self, cx: &Cx<'_>, answer: Response, out: &mut Outbox) -> Step {
+    fn respond(&mut self, cx: &Context<'_>, answer: Response, out: &mut Outbox) -> Step {
         let answer = match answer {
             Response::Opened(truth) => Response::Opened(self.wrap_maildrop(truth)),
             answer => answer,
@@ -250,26 +254,26 @@ impl Session for FaultySession {
             Stage::Refusing(code) => {
                 self.stage = Stage::Inactive;
                 let mut unsaid = Outbox::default();
-                let step = self.session.answer(cx, Response::Failed(Failure::Broken), &mut unsaid);
+                let step = self.session.respond(cx, Response::Failed(Failure::Broken), &mut unsaid);
                 let refusal = reply::injected_reply(code);
                 let mut said = Outbox::default();
                 refusal.write(&mut said);
                 out.push_event(Event::Refused { what: "message".into(), reply: refusal.codes() });
                 let step = if code == CLOSING {
-                    terminate(out, Injection::AfterDot(code), Step::Close)
+                    terminate(out, InjectedFault::AfterDot(code), Step::Close)
                 } else {
                     step
                 };
                 self.emit(said.pending().to_vec(), None, step, out)
             }
             Stage::Dropping(by) => {
-                self.call_session(cx, out, |session, cx, said| session.answer(cx, answer, said));
+                self.call_session(cx, out, |session, cx, said| session.respond(cx, answer, said));
                 terminate(out, by, Step::Abort)
             }
             stage => {
                 self.set_sending(true);
                 let (mut said, mut step) =
-                    self.call_session(cx, out, |session, cx, said| session.answer(cx, answer, said));
+                    self.call_session(cx, out, |session, cx, said| session.respond(cx, answer, said));
                 self.set_sending(false);
                 if let Some((end, by)) = self.truncation_point(&said) {
                     said.truncate(end);
@@ -281,17 +285,17 @@ impl Session for FaultySession {
         }
     }
 
-    fn secured(&mut self, cx: &Cx<'_>, by: Encryption) {
+    fn tls_started(&mut self, cx: &Context<'_>, by: Encryption) {
         self.plan = FaultPlan::default();
-        self.session.secured(cx, by);
+        self.session.tls_started(cx, by);
     }
 
-    fn standing(&self) -> SessionPhase {
-        self.session.standing()
+    fn session_phase(&self) -> SessionPhase {
+        self.session.session_phase()
     }
 
-    fn patience(&self) -> Patience {
-        self.session.patience()
+    fn timeouts(&self) -> Timeouts {
+        self.session.timeouts()
     }
 
     fn progress(&self) -> Progress {
@@ -306,42 +310,42 @@ impl Session for FaultySession {
         self.session.notify(event, out);
     }
 
-    fn spill(&mut self) {
-        self.session.spill();
+    fn request_spill(&mut self) {
+        self.session.request_spill();
     }
 
-    fn expire(&mut self, out: &mut Outbox) {
-        self.session.expire(out);
+    fn on_timeout(&mut self, out: &mut Outbox) {
+        self.session.on_timeout(out);
     }
 
-    fn stop(&mut self, out: &mut Outbox) -> Step {
-        if self.held.is_some() { Step::Abort } else { self.session.stop(out) }
+    fn shutdown(&mut self, out: &mut Outbox) -> Step {
+        if self.held.is_some() { Step::Abort } else { self.session.shutdown(out) }
     }
 }
 
 /// Who has a mailbox here, but for those whose address shall be refused. What it finds in addresses is noted.
 struct FaultyDirectory<'a> {
     inner: &'a dyn Directory,
-    counts: &'a Counts,
+    counts: &'a SequenceCounts,
     found: &'a RefCell<RequestedFaults>,
 }
 
 /// What was found in addresses.
 #[derive(Default)]
 struct RequestedFaults {
-    injections: Vec<Injection>,
+    injections: Vec<InjectedFault>,
     /// A refusal that ends the session.
     hangs_up: bool,
 }
 
 impl Directory for FaultyDirectory<'_> {
     fn lookup(&self, address: &Address) -> Lookup {
-        let injections = Injection::all_in(address.local());
+        let injections = InjectedFault::all_in(address.local());
         let lookup = self.inner.lookup(address);
         let Lookup::Local(destinations) = lookup else { return lookup };
         let refusal = injections.iter().find_map(|injection| match *injection {
-            Injection::Rcpt(code) => Some(code),
-            Injection::First(tries, code) => {
+            InjectedFault::Rcpt(code) => Some(code),
+            InjectedFault::First(tries, code) => {
                 (self.counts.next(&address.to_string(), *injection) <= tries).then_some(code)
             }
             _ => None,
@@ -378,7 +382,7 @@ impl Directory for FaultyDirectory<'_> {
 }
 
 /// Ends the connection by that step, and says in the log why.
-fn terminate(out: &mut Outbox, by: Injection, step: Step) -> Step {
+fn terminate(out: &mut Outbox, by: InjectedFault, step: Step) -> Step {
     out.push_event(Event::Injected(by));
     step
 }
@@ -392,29 +396,29 @@ const PIECES_A_SECOND: u64 = 10;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::Renewal;
+    use crate::proto::ResetOn;
 
     /// A session that tells its client of every change.
     struct Telltale;
 
     impl Session for Telltale {
-        fn greet(&mut self, _: &Cx<'_>, _: &mut Outbox) -> Step {
+        fn greet(&mut self, _: &Context<'_>, _: &mut Outbox) -> Step {
             Step::Idle
         }
 
-        fn step(&mut self, _: &Cx<'_>, _: &mut Inbox, _: &mut Outbox) -> Step {
+        fn step(&mut self, _: &Context<'_>, _: &mut Inbox, _: &mut Outbox) -> Step {
             Step::Idle
         }
 
-        fn answer(&mut self, _: &Cx<'_>, _: Response, _: &mut Outbox) -> Step {
+        fn respond(&mut self, _: &Context<'_>, _: Response, _: &mut Outbox) -> Step {
             Step::Idle
         }
 
-        fn secured(&mut self, _: &Cx<'_>, _: Encryption) {}
+        fn tls_started(&mut self, _: &Context<'_>, _: Encryption) {}
 
-        fn patience(&self) -> Patience {
+        fn timeouts(&self) -> Timeouts {
             let limit = Duration::ZERO;
-            Patience { limit, renewed_by: Renewal::Command, write: limit, lifetime: None }
+            Timeouts { read: limit, reset_on: ResetOn::Command, write: limit, session: None }
         }
 
         fn progress(&self) -> Progress {
@@ -425,9 +429,9 @@ mod tests {
             out.line(&format!("* {mailbox} has changed"));
         }
 
-        fn expire(&mut self, _: &mut Outbox) {}
+        fn on_timeout(&mut self, _: &mut Outbox) {}
 
-        fn stop(&mut self, _: &mut Outbox) -> Step {
+        fn shutdown(&mut self, _: &mut Outbox) -> Step {
             Step::Close
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, rc::Rc};
 
-use super::{session_config::SessionConfig, state::Pop3};
+use super::{session_config::SessionConfig, state::Pop3Session};
 use crate::proto::{
     Session,
     dot::LineEndings,
@@ -28,7 +28,7 @@ impl SessionFactory for Factory {
     }
 
     fn session(&self, _: IpAddr, _: ConnId) -> Box<dyn Session> {
-        Box::new(Pop3::new(Rc::clone(&self.0)))
+        Box::new(Pop3Session::new(Rc::clone(&self.0)))
     }
 
     fn settings(&self, _: ConnId) -> Settings {

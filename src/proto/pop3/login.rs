@@ -6,26 +6,28 @@ use super::{
     maildrop_view::MaildropView,
     reply,
     session_config::CommandSpec,
-    state::{Pop3, State},
+    state::{Pop3Session, State},
 };
 use crate::proto::{
-    Cx, Progress, Stage, Step,
+    Context, Progress, SessionStage, Step,
     buffer::{Inbox, Line, Outbox},
     event::Event,
     request::{Failure, Mailbox, Maildrop, Request},
     sasl::{self, BadResponse, Credentials},
 };
 
-impl Pop3 {
+impl Pop3Session {
     /// How far the session has come: only a step towards the login counts, and USER once for each password.
     pub(super) fn login_progress(&self) -> Progress {
-        use State::{Authorization, AwaitingUpdate, AwaitingVerify, Expiring, HoldingBack, Over, Plain};
+        use State::{Authorization, AwaitingUpdate, AwaitingVerify, DelayingReply, Expiring, Over, Plain};
         let at = match self.state {
-            Authorization { .. } | Plain | HoldingBack { .. } | AwaitingVerify(_) | Over => Stage::Arriving,
-            Expiring { .. } | AwaitingUpdate { .. } => Stage::Delivering,
-            _ => Stage::Trusted(None),
+            Authorization { .. } | Plain | DelayingReply { .. } | AwaitingVerify(_) | Over => {
+                SessionStage::Unidentified
+            }
+            Expiring { .. } | AwaitingUpdate { .. } => SessionStage::Delivering,
+            _ => SessionStage::Trusted(None),
         };
-        Progress { at, commands: self.steps_on, further: self.steps_on, served: self.logins }
+        Progress { stage: at, commands: self.login_steps, further: self.login_steps, served: self.logins }
     }
 
     /// What comes behind STLS in clear text may be somebody else's: it is not run, now or under TLS.
@@ -36,7 +38,7 @@ impl Pop3 {
         last: bool,
         out: &mut Outbox,
     ) -> Step {
-        match (argument, self.encryption, self.rules.stls) {
+        match (argument, self.encryption, self.config.stls) {
             (Some(_), ..) => self.refuse_arguments(rule, out),
             (None, Some(_), _) => self.refuse(out, rule.name, reply::TLS_ALREADY),
             (None, None, false) => self.refuse(out, rule.name, reply::NO_TLS),
@@ -50,7 +52,7 @@ impl Pop3 {
 
     /// Whether a password may be sent here and now.
     pub(super) fn passwords_allowed(&self) -> bool {
-        self.rules.plaintext_auth || self.encryption.is_some()
+        self.config.plaintext_auth || self.encryption.is_some()
     }
 
     /// AUTH with a mechanism, and perhaps with its response.
@@ -73,7 +75,7 @@ impl Pop3 {
 
     /// The client's line after the challenge.
     pub(super) fn plain_step(&mut self, inbox: &mut Inbox, out: &mut Outbox) -> Step {
-        let line = match inbox.line(sasl::LINE, self.rules.limits.line_discard) {
+        let line = match inbox.line(sasl::LINE, self.config.limits.line_discard) {
             Line::Partial => {
                 self.state = State::Plain;
                 return Step::Idle;
@@ -108,18 +110,18 @@ impl Pop3 {
 
     pub(super) fn verified(
         &mut self,
-        cx: &Cx<'_>,
+        cx: &Context<'_>,
         Credentials { mechanism, user, .. }: Credentials,
         mailbox: Mailbox,
         out: &mut Outbox,
     ) -> Step {
-        self.steps_on += 1;
+        self.login_steps += 1;
         self.logins += 1;
         out.push_event(Event::Login { user, mechanism, ok: true });
         self.open(cx, mailbox, cx.now.monotonic)
     }
 
-    pub(super) fn open(&mut self, cx: &Cx<'_>, mailbox: Mailbox, since: Duration) -> Step {
+    pub(super) fn open(&mut self, cx: &Context<'_>, mailbox: Mailbox, since: Duration) -> Step {
         self.state = State::AwaitingOpen { mailbox: mailbox.clone(), since };
         Step::Ask(Request::Open { mailbox, now: cx.now.monotonic })
     }
@@ -131,22 +133,22 @@ impl Pop3 {
         out: &mut Outbox,
     ) -> Step {
         out.push_event(Event::Login { user: user.clone(), mechanism, ok: false });
-        let last = self.wrong.record(user, password, self.rules.limits.failed_logins);
-        self.state = State::HoldingBack { last };
+        let last = self.failed_credentials.record(user, password, self.config.limits.failed_logins);
+        self.state = State::DelayingReply { last };
         Step::Pause(after)
     }
 
     pub(super) fn not_opened(
         &mut self,
-        cx: &Cx<'_>,
+        cx: &Context<'_>,
         mailbox: Mailbox,
         since: Duration,
         fault: Failure,
         out: &mut Outbox,
     ) -> Step {
         let waited = cx.now.monotonic.saturating_sub(since);
-        if fault == Failure::InUse && waited < self.rules.limits.pop3_lock_wait.0 {
-            self.state = State::Queueing { mailbox, since };
+        if fault == Failure::InUse && waited < self.config.limits.pop3_lock_wait.0 {
+            self.state = State::WaitingForLock { mailbox, since };
             return Step::Pause(LOCK_RETRY_INTERVAL);
         }
         self.state = State::Authorization { user: None };
@@ -160,7 +162,7 @@ impl Pop3 {
         let read_only = mailbox.folder().is_some();
         out.push_event(Event::Opened { mailbox, messages, octets });
         self.errors = 0;
-        self.wrong.clear();
+        self.failed_credentials.clear();
         self.state = State::Transaction(MaildropView::new(maildrop, read_only));
         Step::Again
     }

@@ -14,5 +14,5 @@ mod vocabulary;
 
 pub use factory::Factory;
 pub use session_config::{Expire, Persona, SessionConfig};
-pub use state::Pop3;
+pub use state::Pop3Session;
 pub use vocabulary::VOCABULARY;

@@ -6,11 +6,11 @@
 use super::{
     reply::{self, ReplyText},
     session_config::{CommandSpec, Phase, Verb},
-    state::{Pop3, State},
+    state::{Pop3Session, State},
 };
 use crate::proto::{Step, buffer::Outbox, event::Event};
 
-impl Pop3 {
+impl Pop3Session {
     /// The rule that this line breaks before anybody asks what it means.
     pub(super) fn violated_rule(&self, line: &[u8], rule: Option<&CommandSpec>) -> Option<&'static str> {
         let text = line.strip_suffix(b"\r\n")?;
@@ -56,7 +56,7 @@ impl Pop3 {
 
     /// The rule behind a refusal, if a mistake of the client is the reason.
     fn citation(&self, what: &str, text: ReplyText) -> Option<&'static str> {
-        if !self.rules.pedantic {
+        if !self.config.pedantic {
             return None;
         }
         let not_now = || match (what, self.phase()) {
@@ -70,7 +70,7 @@ impl Pop3 {
 
     /// PASS comes right behind USER: whatever stands between them makes the name forgotten (RFC 1939 section 7).
     pub(super) fn clears_user(&mut self, verb: Verb) {
-        if self.rules.pedantic
+        if self.config.pedantic
             && verb != Verb::Pass
             && let State::Authorization { user } = &mut self.state
         {

@@ -3,7 +3,7 @@
 use super::{
     maildrop_view::{Column, MaildropView, Transfer},
     reply,
-    state::{Pop3, State},
+    state::{Pop3Session, State},
 };
 use crate::{
     proto::{
@@ -15,7 +15,7 @@ use crate::{
     wire_size::wire_size,
 };
 
-impl Pop3 {
+impl Pop3Session {
     pub(super) fn list_step(
         &mut self,
         visit: MaildropView,

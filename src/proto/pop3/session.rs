@@ -9,12 +9,12 @@ use super::{
     pedantic::bare_line_feed,
     reply::{self, Language, ReplyText},
     session_config::{CommandSpec, Expire, Phase, Verb},
-    state::{Pop3, State},
+    state::{Pop3Session, State},
 };
 use crate::{
     limits::Span,
     proto::{
-        Cx, Encryption, Patience, Progress, Renewal, Session, SessionPhase, Step, TLS_HANDSHAKE,
+        Context, Encryption, Progress, ResetOn, Session, SessionPhase, Step, TLS_HANDSHAKE, Timeouts,
         buffer::{Inbox, Line, Outbox},
         event::Event,
         is_limit_reached,
@@ -24,12 +24,12 @@ use crate::{
     },
 };
 
-impl Pop3 {
-    fn command_step(&mut self, cx: &Cx<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
+impl Pop3Session {
+    fn command_step(&mut self, cx: &Context<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
         if self.phase() == Phase::Authorization && inbox.unread().starts_with(TLS_HANDSHAKE) {
             return self.close_with(out, "TLS handshake", reply::NOT_TLS);
         }
-        let limits = &self.rules.limits;
+        let limits = &self.config.limits;
         // AUTH may bring its response along (RFC 5034 section 4).
         let may_be_long = self.passwords_allowed() && login::is_auth(inbox.unread());
         let longest = if may_be_long { limits.pop3_line.max(sasl::LINE) } else { limits.pop3_line };
@@ -37,7 +37,7 @@ impl Pop3 {
             Line::Partial => Step::Idle,
             Line::Endless => self.close_with(out, "endless line", reply::LINE_TOO_LONG),
             Line::TooLong => self.refuse(out, "long line", reply::LINE_TOO_LONG),
-            Line::Complete(line) if self.rules.pedantic && !line.ends_with(b"\r\n") => bare_line_feed(out),
+            Line::Complete(line) if self.config.pedantic && !line.ends_with(b"\r\n") => bare_line_feed(out),
             Line::Complete(line) if self.lenient() => {
                 self.command(cx, &telnet::as_typed(&line), inbox.is_empty(), out)
             }
@@ -46,7 +46,7 @@ impl Pop3 {
     }
 
     /// Runs a line; `last`: nothing stands behind it.
-    fn command(&mut self, cx: &Cx<'_>, line: &[u8], last: bool, out: &mut Outbox) -> Step {
+    fn command(&mut self, cx: &Context<'_>, line: &[u8], last: bool, out: &mut Outbox) -> Step {
         let whole = line;
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -54,8 +54,8 @@ impl Pop3 {
             Some(at) => (&line[..at], Some(&line[at + 1..])),
             None => (line, None),
         };
-        let rule = self.rules.command(verb);
-        if self.rules.pedantic
+        let rule = self.config.command(verb);
+        if self.config.pedantic
             && let Some(broken) = self.violated_rule(whole, rule)
         {
             return self.refuse_violation(out, broken);
@@ -102,7 +102,7 @@ impl Pop3 {
             (Verb::User, Some(name)) if !name.trim_ascii().is_empty() => {
                 let user = String::from_utf8_lossy(name.trim_ascii()).into_owned();
                 self.state = State::Authorization { user: Some(user) };
-                self.steps_on += usize::from(!mem::replace(&mut self.named, true));
+                self.login_steps += usize::from(!mem::replace(&mut self.user_given, true));
                 self.ok(out, reply::SEND_PASS)
             }
             (Verb::Pass, Some(password)) => match user {
@@ -129,7 +129,7 @@ impl Pop3 {
 
     fn transaction(
         &mut self,
-        cx: &Cx<'_>,
+        cx: &Context<'_>,
         rule: &CommandSpec,
         argument: Option<&[u8]>,
         mut visit: MaildropView,
@@ -244,16 +244,16 @@ impl Pop3 {
             ["USER", "SASL PLAIN"].iter().for_each(|capability| out.line(capability));
         }
         CAPABILITIES.iter().for_each(|capability| out.line(capability));
-        if self.rules.stls && self.encryption.is_none() && self.phase() == Phase::Authorization {
+        if self.config.stls && self.encryption.is_none() && self.phase() == Phase::Authorization {
             out.line("STLS");
         }
-        match self.rules.expire {
+        match self.config.expire {
             Some(Expire::Never) => out.line("EXPIRE NEVER"),
             Some(Expire::Retrieved) => out.line("EXPIRE 0"),
             Some(Expire::Days(days)) => out.line(&format!("EXPIRE {days}")),
             None => {}
         }
-        let Span(delay) = self.rules.limits.pop3_login_delay;
+        let Span(delay) = self.config.limits.pop3_login_delay;
         if !delay.is_zero() {
             out.line(&format!("LOGIN-DELAY {}", delay.as_millis().div_ceil(1000)));
         }
@@ -269,7 +269,7 @@ impl Pop3 {
     }
 
     pub(super) fn refuse_arguments(&mut self, rule: &CommandSpec, out: &mut Outbox) -> Step {
-        let section = if self.rules.pedantic { format!("{}: ", rule.section()) } else { String::new() };
+        let section = if self.config.pedantic { format!("{}: ", rule.section()) } else { String::new() };
         let text = format!("-ERR {section}{} {}", reply::BAD_ARGUMENT.text(self.language), rule.syntax);
         self.count_error(out, reply::BAD_ARGUMENT, |_, out| out.line(&text))
     }
@@ -287,7 +287,7 @@ impl Pop3 {
         error: ReplyText,
         say: impl FnOnce(&Self, &mut Outbox),
     ) -> Step {
-        let limits = &self.rules.limits;
+        let limits = &self.config.limits;
         let most = match self.phase() {
             Phase::Authorization => limits.errors_login,
             Phase::Transaction => limits.errors,
@@ -307,22 +307,22 @@ impl Pop3 {
     }
 }
 
-impl Session for Pop3 {
-    fn greet(&mut self, _: &Cx<'_>, out: &mut Outbox) -> Step {
-        out.line(&format!("+OK {} restante", self.rules.hostname));
+impl Session for Pop3Session {
+    fn greet(&mut self, _: &Context<'_>, out: &mut Outbox) -> Step {
+        out.line(&format!("+OK {} restante", self.config.hostname));
         Step::Again
     }
 
-    fn step(&mut self, cx: &Cx<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
+    fn step(&mut self, cx: &Context<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
         match mem::replace(&mut self.state, State::Over) {
             State::Listing(visit, column, from) => self.list_step(visit, column, from, out),
             State::Sending(visit, transfer) => self.request_chunk(visit, transfer),
             State::Plain => self.plain_step(inbox, out),
-            State::Queueing { mailbox, since } => self.open(cx, mailbox, since),
+            State::WaitingForLock { mailbox, since } => self.open(cx, mailbox, since),
             State::Expiring { visit, before, next } => self.expire_step(visit, before, next),
-            State::HoldingBack { last } => {
+            State::DelayingReply { last } => {
                 self.state = State::Authorization { user: None };
-                self.named = false;
+                self.user_given = false;
                 if last {
                     return self.close_with(out, "too many wrong passwords", reply::WRONG_PASSWORD);
                 }
@@ -335,7 +335,7 @@ impl Session for Pop3 {
         }
     }
 
-    fn answer(&mut self, cx: &Cx<'_>, answer: Response, out: &mut Outbox) -> Step {
+    fn respond(&mut self, cx: &Context<'_>, answer: Response, out: &mut Outbox) -> Step {
         match (mem::replace(&mut self.state, State::Over), answer) {
             (State::AwaitingVerify(credentials), Response::Welcome(mailbox)) => {
                 self.verified(cx, credentials, mailbox, out)
@@ -373,16 +373,16 @@ impl Session for Pop3 {
         }
     }
 
-    fn secured(&mut self, _: &Cx<'_>, by: Encryption) {
+    fn tls_started(&mut self, _: &Context<'_>, by: Encryption) {
         // What the client said is forgotten; what it has cost us is not.
         self.encryption = Some(by);
-        self.steps_on += 1;
-        self.named = false;
+        self.login_steps += 1;
+        self.user_given = false;
         self.language = Language::En;
         self.state = State::Authorization { user: None };
     }
 
-    fn standing(&self) -> SessionPhase {
+    fn session_phase(&self) -> SessionPhase {
         match &self.state {
             State::Authorization { user: None } => SessionPhase::Authorization,
             State::Authorization { user: Some(_) } => SessionPhase::Named,
@@ -395,24 +395,24 @@ impl Session for Pop3 {
         }
     }
 
-    fn patience(&self) -> Patience {
-        let limits = &self.rules.limits;
+    fn timeouts(&self) -> Timeouts {
+        let limits = &self.config.limits;
         let (limit, renewed_by) = match self.state {
-            State::Authorization { .. } | State::Plain => (limits.pop3_login, Renewal::Progress),
-            _ => (limits.pop3_idle, Renewal::Command),
+            State::Authorization { .. } | State::Plain => (limits.pop3_login, ResetOn::Progress),
+            _ => (limits.pop3_idle, ResetOn::Command),
         };
-        Patience { limit: limit.0, renewed_by, write: limits.pop3_write.0, lifetime: None }
+        Timeouts { read: limit.0, reset_on: renewed_by, write: limits.pop3_write.0, session: None }
     }
 
     fn progress(&self) -> Progress {
         self.login_progress()
     }
 
-    fn expire(&mut self, out: &mut Outbox) {
+    fn on_timeout(&mut self, out: &mut Outbox) {
         self.close_with(out, "timeout", reply::TOO_SLOW);
     }
 
-    fn stop(&mut self, out: &mut Outbox) -> Step {
+    fn shutdown(&mut self, out: &mut Outbox) -> Step {
         match self.state {
             State::AwaitingUpdate { .. } => Step::Idle,
             // In the midst of a message any text of ours would look like part of it.

@@ -15,18 +15,18 @@ use crate::proto::{
 };
 
 /// One POP3 session.
-pub struct Pop3 {
-    pub(super) rules: Rc<SessionConfig>,
+pub struct Pop3Session {
+    pub(super) config: Rc<SessionConfig>,
     pub(super) language: Language,
     pub(super) state: State,
     /// What protects the connection, if anything does.
     pub(super) encryption: Option<Encryption>,
     pub(super) errors: usize,
-    pub(super) wrong: FailedCredentials,
+    pub(super) failed_credentials: FailedCredentials,
     /// Whether USER was taken since the last password.
-    pub(super) named: bool,
+    pub(super) user_given: bool,
     /// Steps towards the login.
-    pub(super) steps_on: usize,
+    pub(super) login_steps: usize,
     pub(super) logins: usize,
 }
 
@@ -38,11 +38,11 @@ pub(super) enum State {
     /// PASS or AUTH waits for `Ask::Verify`.
     AwaitingVerify(Credentials),
     /// The answer to a wrong password is being held back.
-    HoldingBack { last: bool },
+    DelayingReply { last: bool },
     /// The login waits for `Ask::Open`.
     AwaitingOpen { mailbox: Mailbox, since: Duration },
     /// The login waits for another session to leave the mailbox.
-    Queueing { mailbox: Mailbox, since: Duration },
+    WaitingForLock { mailbox: Mailbox, since: Duration },
     /// TRANSACTION.
     Transaction(MaildropView),
     /// LIST or UIDL of everything, at the message that comes next.
@@ -59,25 +59,25 @@ pub(super) enum State {
     Over,
 }
 
-impl Pop3 {
+impl Pop3Session {
     /// A session of a listener with those rules.
     pub fn new(rules: Rc<SessionConfig>) -> Self {
         let state = State::Authorization { user: None };
         Self {
-            rules,
+            config: rules,
             language: Language::En,
             state,
             encryption: None,
             errors: 0,
-            wrong: FailedCredentials::default(),
-            named: false,
-            steps_on: 0,
+            failed_credentials: FailedCredentials::default(),
+            user_given: false,
+            login_steps: 0,
             logins: 0,
         }
     }
 
     pub(super) fn lenient(&self) -> bool {
-        self.rules.line_endings == LineEndings::Lenient && !self.rules.pedantic
+        self.config.line_endings == LineEndings::Lenient && !self.config.pedantic
     }
 
     pub(super) fn phase(&self) -> Phase {

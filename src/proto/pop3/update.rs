@@ -6,13 +6,13 @@ use std::time::SystemTime;
 use super::{
     maildrop_view::MaildropView,
     session_config::{DAY, Expire},
-    state::{Pop3, State},
+    state::{Pop3Session, State},
 };
-use crate::proto::{Cx, Step, request::Request};
+use crate::proto::{Context, Step, request::Request};
 
-impl Pop3 {
-    pub(super) fn quit(&mut self, cx: &Cx<'_>, mut visit: MaildropView) -> Step {
-        match self.rules.expire {
+impl Pop3Session {
+    pub(super) fn quit(&mut self, cx: &Context<'_>, mut visit: MaildropView) -> Step {
+        match self.config.expire {
             _ if visit.read_only => visit.retrieved.clear(),
             Some(Expire::Retrieved) => visit.deleted.extend(&visit.retrieved),
             Some(Expire::Days(days)) => {

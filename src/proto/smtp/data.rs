@@ -4,19 +4,19 @@ use super::{
     body_check::BodyCheck,
     message_body::{BodyStep, Framing, MessageBody},
     reply,
-    state::{Smtp, State},
+    state::{SmtpSession, State},
     trace,
 };
 use crate::proto::{
-    Cx, Step,
+    Context, Step,
     buffer::{Inbox, Outbox},
     request::{Envelope, Request},
 };
 
-impl Smtp {
+impl SmtpSession {
     pub(super) fn begin_data(
         &mut self,
-        cx: &Cx<'_>,
+        cx: &Context<'_>,
         envelope: Envelope,
         framing: Framing,
     ) -> Box<MessageBody> {
@@ -24,9 +24,9 @@ impl Smtp {
         let hop = trace::Hop {
             client: client.map_or("unknown", |client| &client.name),
             peer: self.peer,
-            hostname: &self.rules.hostname,
+            hostname: &self.config.hostname,
             protocol: trace::Protocol {
-                lmtp: self.rules.is_lmtp(),
+                lmtp: self.config.is_lmtp(),
                 extended: client.is_some_and(|client| client.extended),
                 utf8: envelope.utf8,
                 encrypted: self.encryption.is_some(),
@@ -34,18 +34,18 @@ impl Smtp {
             },
         };
         let bytes = trace::header(&envelope, &hop, cx.now.wall).into_bytes();
-        let check = self.rules.pedantic.then(|| BodyCheck::new(self.eight_bit));
+        let check = self.config.pedantic.then(|| BodyCheck::new(self.eight_bit));
         Box::new(MessageBody::new(envelope, bytes, framing, cx.now.monotonic, check))
     }
 
     pub(super) fn data_step(
         &mut self,
-        cx: &Cx<'_>,
+        cx: &Context<'_>,
         mut body: Box<MessageBody>,
         inbox: &mut Inbox,
         out: &mut Outbox,
     ) -> Step {
-        let ask = match body.read(inbox, &self.rules.limits, cx.now.monotonic) {
+        let ask = match body.read(inbox, &self.config.limits, cx.now.monotonic) {
             BodyStep::Nothing => {
                 self.state = State::Data(body);
                 return Step::Idle;
@@ -56,8 +56,8 @@ impl Smtp {
             }
             BodyStep::End => return self.end_of_data(*body, out),
             BodyStep::ChunkEnd => return self.end_of_chunk(body, out),
-            BodyStep::Endless => return self.hang_up(out, "message without end", &reply::TOO_BIG),
-            BodyStep::TooSlow => return self.hang_up(out, "data too slow", &reply::TOO_SLOW),
+            BodyStep::Endless => return self.close_with(out, "message without end", &reply::TOO_BIG),
+            BodyStep::TooSlow => return self.close_with(out, "data too slow", &reply::TOO_SLOW),
             BodyStep::TooBig => Request::Discard,
             BodyStep::Spill { mailboxes, bytes } => Request::Spill { mailboxes, bytes },
         };

@@ -4,7 +4,7 @@
 use super::{
     message_body::MessageBody,
     reply::{self, Reply},
-    state::{Delivering, Smtp, State, Then},
+    state::{PendingReply, SmtpSession, State, Then},
 };
 use crate::proto::{
     Step,
@@ -13,22 +13,22 @@ use crate::proto::{
     request::{Failure, Request, Response},
 };
 
-impl Smtp {
+impl SmtpSession {
     pub(super) fn end_of_data(&mut self, body: MessageBody, out: &mut Outbox) -> Step {
         if let Some(refusal) = body.refusal() {
-            return self.discard(refusal, true, out);
+            return self.discard_message(refusal, true, out);
         }
         let accepted = body.accepted();
         let (envelope, bytes) = body.into_parts();
         let queued = reply::queued(&envelope.id);
-        let lmtp = self.rules.is_lmtp();
+        let lmtp = self.config.is_lmtp();
         let to = envelope.to.iter().filter(|_| lmtp).map(|recipient| recipient.mailbox.clone()).collect();
-        self.state = State::AwaitingDelivery(Delivering { accepted, queued, to });
+        self.state = State::AwaitingDelivery(PendingReply { accepted, queued, to });
         Step::Ask(Request::Deliver { envelope, bytes, partly: lmtp })
     }
 
     /// Refuses the message, of which more may come when this was not its last chunk.
-    pub(super) fn discard(&mut self, reply: Reply, last: bool, out: &mut Outbox) -> Step {
+    pub(super) fn discard_message(&mut self, reply: Reply, last: bool, out: &mut Outbox) -> Step {
         let reply = self.with_citation(&reply, b"");
         out.push_event(Event::Refused { what: "data".into(), reply: reply.codes() });
         self.state = State::AwaitingDiscard { reply, last };
@@ -36,13 +36,13 @@ impl Smtp {
     }
 
     /// Tells client and log what the world answered.
-    pub(super) fn delivered(&mut self, message: Delivering, answer: &Response, out: &mut Outbox) -> Step {
+    pub(super) fn delivered(&mut self, message: PendingReply, answer: &Response, out: &mut Outbox) -> Step {
         let fault = match answer {
             Response::Delivered => {
                 // 250: durable and visible
                 return self.say_of_message(message.queued, Then::Told(message.accepted), out);
             }
-            Response::Partly(faults) if self.rules.is_lmtp() => {
+            Response::Partly(faults) if self.config.is_lmtp() => {
                 return self.delivered_partly(message, faults, out);
             }
             Response::Failed(fault) => *fault,

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, rc::Rc};
 
-use super::{session_config::SessionConfig, state::Smtp};
+use super::{session_config::SessionConfig, state::SmtpSession};
 use crate::proto::{
     Session,
     dot::LineEndings,
@@ -28,7 +28,7 @@ impl SessionFactory for Factory {
     }
 
     fn session(&self, peer: IpAddr, id: ConnId) -> Box<dyn Session> {
-        Box::new(Smtp::new(Rc::clone(&self.0), peer, id.to_string()))
+        Box::new(SmtpSession::new(Rc::clone(&self.0), peer, id.to_string()))
     }
 
     fn settings(&self, id: ConnId) -> Settings {

@@ -6,7 +6,7 @@ use std::{collections::HashMap, mem};
 
 use super::{
     reply::{self, Reply},
-    state::{Delivering, Smtp, State, Telling, Then},
+    state::{PendingReply, SmtpSession, State, Telling, Then},
 };
 use crate::proto::{
     Step,
@@ -16,7 +16,7 @@ use crate::proto::{
     request::{Failure, Mailbox},
 };
 
-impl Smtp {
+impl SmtpSession {
     /// The same reply for every RCPT that was accepted.
     pub(super) fn write_reply_per_recipient(&mut self, reply: Reply, then: Then, out: &mut Outbox) -> Step {
         self.tell(reply, HashMap::new(), then, out)
@@ -25,11 +25,11 @@ impl Smtp {
     /// Tells client and log which recipients have the message: `faults` has one item for each of the envelope.
     pub(super) fn delivered_partly(
         &mut self,
-        message: Delivering,
+        message: PendingReply,
         faults: &[Option<Failure>],
         out: &mut Outbox,
     ) -> Step {
-        let Delivering { accepted, queued, to } = message;
+        let PendingReply { accepted, queued, to } = message;
         let got = faults.iter().filter(|fault| fault.is_none()).count();
         let of = |(at, mailbox)| {
             let fault = faults.get(at).copied().unwrap_or(Some(Failure::Broken))?;
@@ -106,7 +106,7 @@ mod tests {
         clock::Now,
         limits::{Limits, Size},
         proto::{
-            Cx, Session,
+            Context, Session,
             buffer::Inbox,
             destinations::Group,
             dot::LineEndings,
@@ -134,7 +134,7 @@ mod tests {
     }
 
     struct Talk {
-        session: Smtp,
+        session: SmtpSession,
         inbox: Inbox,
         out: Outbox,
         office: Office,
@@ -152,7 +152,7 @@ mod tests {
                 Limits { recipients: 10_000, body_in_memory: Size::kib(4), ..Limits::for_development() };
             let (hostname, line_endings, persona) = ("mx".into(), LineEndings::Lenient, Persona::Modern);
             let rules = SessionConfig { hostname, line_endings, persona, limits, policy, pedantic: false };
-            let session = Smtp::new(Rc::new(rules), [127, 0, 0, 1].into(), "c1".into());
+            let session = SmtpSession::new(Rc::new(rules), [127, 0, 0, 1].into(), "c1".into());
             let (inbox, out) = (Inbox::default(), Outbox::default());
             Self { session, inbox, out, office, most: (0, 0), work: 0, spilled_to: Vec::new() }
         }
@@ -164,16 +164,16 @@ mod tests {
             let mut step = Step::Again;
             loop {
                 let before = self.out.pending().len();
-                let cx = Cx { now, directory: &self.office };
+                let cx = Context { now, directory: &self.office };
                 step = match step {
                     Step::Ask(Request::Deliver { envelope, .. }) => {
-                        self.session.answer(&cx, answer(envelope.to.len()), &mut self.out)
+                        self.session.respond(&cx, answer(envelope.to.len()), &mut self.out)
                     }
                     Step::Ask(Request::Spill { mailboxes, .. }) => {
                         self.spilled_to.push(mailboxes.len());
-                        self.session.answer(&cx, Response::Ready, &mut self.out)
+                        self.session.respond(&cx, Response::Ready, &mut self.out)
                     }
-                    Step::Ask(_) => self.session.answer(&cx, Response::Ready, &mut self.out),
+                    Step::Ask(_) => self.session.respond(&cx, Response::Ready, &mut self.out),
                     Step::Again => self.session.step(&cx, &mut self.inbox, &mut self.out),
                     _ => break,
                 };
@@ -259,7 +259,7 @@ mod tests {
         let rcpts: String = (0..200).map(|n| format!("RCPT TO:<{n}@c.test>\r\n")).collect();
         talk.say(&(rcpts + "DATA\r\n"), |_| Response::Ready);
         let step = talk.session.say_of_message(reply::queued("1"), Then::Nothing, &mut talk.out);
-        assert!(matches!(step, Step::Again) && matches!(talk.session.stop(&mut talk.out), Step::Idle));
+        assert!(matches!(step, Step::Again) && matches!(talk.session.shutdown(&mut talk.out), Step::Idle));
         let replies = talk.say("", |_| Response::Ready);
         assert_eq!(
             (replies.len(), &replies[199][..15], &replies[200][..4]),

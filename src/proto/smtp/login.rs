@@ -4,10 +4,10 @@
 
 use super::{
     command,
-    refusal::Said,
+    refusal::CommandOutcome,
     reply::{self, Reply},
     session_config::AuthPolicy,
-    state::{Exchange, Smtp, State},
+    state::{SaslExchange, SmtpSession, State},
 };
 use crate::proto::{
     Step,
@@ -17,14 +17,14 @@ use crate::proto::{
     sasl::{self, BadResponse, Credentials},
 };
 
-impl Smtp {
+impl SmtpSession {
     /// Whether AUTH works here and now.
     pub(super) fn offers_auth(&self) -> bool {
-        let clear_enough = self.rules.policy.auth == AuthPolicy::InClear || self.encryption.is_some();
-        self.rules.policy.auth != AuthPolicy::Off && clear_enough && self.user.is_none()
+        let clear_enough = self.config.policy.auth == AuthPolicy::InClear || self.encryption.is_some();
+        self.config.policy.auth != AuthPolicy::Off && clear_enough && self.user.is_none()
     }
 
-    pub(super) fn auth(&mut self, argument: &[u8]) -> Result<Said, Reply> {
+    pub(super) fn auth(&mut self, argument: &[u8]) -> Result<CommandOutcome, Reply> {
         if self.user.is_some() {
             return Err(reply::BAD_SEQUENCE);
         }
@@ -33,8 +33,8 @@ impl Smtp {
         }
         let (mechanism, initial) = command::split(argument);
         let exchange = match mechanism.to_ascii_uppercase().as_slice() {
-            b"PLAIN" => Exchange::Plain,
-            b"LOGIN" => Exchange::LoginUser,
+            b"PLAIN" => SaslExchange::Plain,
+            b"LOGIN" => SaslExchange::LoginUser,
             b"" => return Err(reply::BAD_ARGUMENT),
             _ => return Err(reply::UNKNOWN_MECHANISM),
         };
@@ -45,42 +45,42 @@ impl Smtp {
         }
     }
 
-    fn challenge(&mut self, exchange: Exchange) -> Said {
+    fn challenge(&mut self, exchange: SaslExchange) -> CommandOutcome {
         let challenge = exchange.challenge();
         self.state = State::Auth(exchange);
-        Said::Reply(challenge)
+        CommandOutcome::Reply(challenge)
     }
 
-    fn sasl_response(&mut self, exchange: Exchange, response: Vec<u8>) -> Result<Said, Reply> {
+    fn sasl_response(&mut self, exchange: SaslExchange, response: Vec<u8>) -> Result<CommandOutcome, Reply> {
         let credentials = match exchange {
-            Exchange::Plain => Credentials::plain(&response),
-            Exchange::LoginUser => return Ok(self.challenge(Exchange::LoginPassword(response))),
-            Exchange::LoginPassword(user) => Credentials::new("LOGIN", user, response),
+            SaslExchange::Plain => Credentials::plain(&response),
+            SaslExchange::LoginUser => return Ok(self.challenge(SaslExchange::LoginPassword(response))),
+            SaslExchange::LoginPassword(user) => Credentials::new("LOGIN", user, response),
         };
         let credentials = credentials.map_err(sasl_refusal)?;
         let user = credentials.user.clone();
         let password = credentials.password.clone();
         self.state = State::AwaitingVerify(credentials);
-        Ok(Said::Ask(Request::Verify { user, password }))
+        Ok(CommandOutcome::Ask(Request::Verify { user, password }))
     }
 
     /// The client's next line of an exchange.
-    pub(super) fn auth_step(&mut self, exchange: Exchange, inbox: &mut Inbox, out: &mut Outbox) -> Step {
-        let line = match inbox.line(sasl::LINE, self.rules.limits.line_discard) {
+    pub(super) fn auth_step(&mut self, exchange: SaslExchange, inbox: &mut Inbox, out: &mut Outbox) -> Step {
+        let line = match inbox.line(sasl::LINE, self.config.limits.line_discard) {
             Line::Partial => {
                 self.state = State::Auth(exchange);
                 return Step::Idle;
             }
-            Line::Endless => return self.hang_up(out, "endless line", &reply::TOO_MUCH),
+            Line::Endless => return self.close_with(out, "endless line", &reply::TOO_MUCH),
             Line::TooLong => return self.refuse(out, b"AUTH", &reply::EXCHANGE_TOO_LONG),
             Line::Complete(line) => line,
         };
         if !self.lenient() {
             if !line.ends_with(b"\r\n") {
-                return self.hang_up(out, "bare LF", &reply::BAD_LINE);
+                return self.close_with(out, "bare LF", &reply::BAD_LINE);
             }
             if !inbox.is_empty() {
-                return self.hang_up_at(out, "out of step", &reply::OUT_OF_STEP, b"AUTH");
+                return self.close_with_at(out, "out of step", &reply::OUT_OF_STEP, b"AUTH");
             }
         }
         let text = line.strip_suffix(b"\n").unwrap_or(&line);
@@ -109,8 +109,8 @@ impl Smtp {
             }
             Response::Denied { after } => {
                 out.push_event(Event::Login { user: user.clone(), mechanism, ok: false });
-                let last = self.wrong.record(user, password, self.rules.limits.failed_logins);
-                self.state = State::HoldingBack { last };
+                let last = self.failed_credentials.record(user, password, self.config.limits.failed_logins);
+                self.state = State::DelayingReply { last };
                 Step::Pause(after)
             }
             Response::Failed(Failure::Busy) => {
@@ -122,8 +122,8 @@ impl Smtp {
 
     fn logged_in(&mut self, mailbox: Mailbox) {
         self.user = Some(mailbox);
-        self.was_served();
-        self.wrong.clear();
+        self.record_service();
+        self.failed_credentials.clear();
         self.errors = 0;
     }
 
@@ -131,7 +131,7 @@ impl Smtp {
     pub(super) fn denied(&mut self, last: bool, out: &mut Outbox) -> Step {
         match self.refuse(out, b"AUTH", &reply::failure_reply(Failure::Denied)) {
             Step::Close => Step::Close,
-            _ if last => self.hang_up(out, "too many wrong passwords", &reply::TOO_MUCH),
+            _ if last => self.close_with(out, "too many wrong passwords", &reply::TOO_MUCH),
             step => step,
         }
     }
@@ -147,7 +147,7 @@ impl Smtp {
         // not become part of the encrypted session (CVE-2011-0411). No listener is lenient about that.
         if !inbox.is_empty() {
             let why = "clear text behind STARTTLS";
-            return self.hang_up_at(out, why, &reply::OUT_OF_STEP, b"STARTTLS");
+            return self.close_with_at(out, why, &reply::OUT_OF_STEP, b"STARTTLS");
         }
         reply::START_TLS.write(out);
         Step::Secure
@@ -180,7 +180,7 @@ mod tests {
         clock::Now,
         limits::Limits,
         proto::{
-            Cx, Encryption, Session,
+            Context, Encryption, Session,
             dot::LineEndings,
             request::{Directory, Lookup},
             smtp::{Kind, Persona, Policy, SessionConfig, address::Address},
@@ -207,9 +207,9 @@ mod tests {
             policy,
             pedantic: false,
         };
-        let mut session = Smtp::new(Rc::new(rules), [192, 0, 2, 1].into(), "c1".into());
+        let mut session = SmtpSession::new(Rc::new(rules), [192, 0, 2, 1].into(), "c1".into());
         let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
-        let cx = Cx { now, directory: &Nobody };
+        let cx = Context { now, directory: &Nobody };
         let (mut inbox, mut out) = (Inbox::default(), Outbox::default());
         for line in lines {
             inbox.push(format!("{line}\r\n").as_bytes());
@@ -217,9 +217,9 @@ mod tests {
             loop {
                 step = match step {
                     Step::Idle | Step::Close | Step::Abort => break,
-                    Step::Ask(_) => session.answer(&cx, answer(), &mut out),
+                    Step::Ask(_) => session.respond(&cx, answer(), &mut out),
                     Step::Secure => {
-                        session.secured(&cx, Encryption { version: "1.3", cipher: "" });
+                        session.tls_started(&cx, Encryption { version: "1.3", cipher: "" });
                         Step::Again
                     }
                     Step::Again | Step::Pause(_) => session.step(&cx, &mut inbox, &mut out),

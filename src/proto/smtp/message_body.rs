@@ -11,7 +11,7 @@ use super::{
 use crate::{
     limits::Limits,
     proto::{
-        Body,
+        BodyProgress,
         buffer::Inbox,
         dot::Decoder,
         event::Event,
@@ -188,9 +188,9 @@ impl MessageBody {
     }
 
     /// How it gets on.
-    pub(super) fn progress(&self, rate: u64) -> Body {
+    pub(super) fn progress(&self, rate: u64) -> BodyProgress {
         let rate = if rate == 0 { Limits::default().data_rate } else { rate };
-        Body { began: self.began, octets: self.wire, held: self.bytes.capacity(), rate }
+        BodyProgress { began: self.began, octets: self.wire, held: self.bytes.capacity(), rate }
     }
 
     /// Whether the message comes in at fewer octets a second than `rate`, after a minute of grace.

@@ -24,5 +24,5 @@ mod vocabulary;
 
 pub use factory::Factory;
 pub use session_config::{AuthPolicy, Kind, Persona, Policy, SessionConfig};
-pub use state::Smtp;
+pub use state::SmtpSession;
 pub use vocabulary::VOCABULARY;

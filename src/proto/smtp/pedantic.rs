@@ -7,14 +7,14 @@ use super::{
     address, command,
     reply::{self, Reply},
     session_config::{CommandSpec, Phase, Verb},
-    state::Smtp,
+    state::SmtpSession,
 };
 use crate::proto::{buffer::Inbox, sasl};
 
 /// A section, and what it says: `RFC 5321 4.1.2: no space after FROM:`.
 type Violation = String;
 
-impl Smtp {
+impl SmtpSession {
     /// The rule that this line breaks before anybody asks what it means, with the reply that goes with it.
     pub(super) fn violated_rule(&self, line: &[u8], rule: Option<&CommandSpec>) -> Option<Reply> {
         let text = line.strip_suffix(b"\r\n").unwrap_or(line);
@@ -130,11 +130,11 @@ impl Smtp {
 
     /// A refusal with the rule that was broken in its text. What is no mistake of the client is left as it is.
     pub(super) fn with_citation(&self, reply: &Reply, line: &[u8]) -> Reply {
-        if !self.rules.pedantic || reply.text().starts_with("RFC ") {
+        if !self.config.pedantic || reply.text().starts_with("RFC ") {
             return reply.clone();
         }
         let (verb, _) = command::split(line);
-        let rule = self.rules.command(verb);
+        let rule = self.config.command(verb);
         match self.citation(reply, rule) {
             Some(why) => reply.clone().with_text(why),
             None => reply.clone(),

@@ -5,26 +5,28 @@ use std::time::Duration;
 use super::{
     command,
     reply::{self, Reply},
-    state::Smtp,
+    state::SmtpSession,
 };
 use crate::proto::{Step, buffer::Outbox, event::Event, is_limit_reached, request::Request};
 
 /// What a command comes to.
-pub(super) enum Said {
+pub(super) enum CommandOutcome {
     Reply(Reply),
     Ask(Request),
 }
 
-impl Smtp {
+impl SmtpSession {
     /// Writes what a command came to.
-    pub(super) fn say(&mut self, said: Result<Said, Reply>, line: &[u8], out: &mut Outbox) -> Step {
+    pub(super) fn say(&mut self, said: Result<CommandOutcome, Reply>, line: &[u8], out: &mut Outbox) -> Step {
         match said {
-            Ok(Said::Reply(reply)) => {
+            Ok(CommandOutcome::Reply(reply)) => {
                 reply.write(out);
                 Step::Again
             }
-            Ok(Said::Ask(ask)) => Step::Ask(ask),
-            Err(reply) if reply == reply::TOO_MANY_MESSAGES => self.hang_up(out, "too many messages", &reply),
+            Ok(CommandOutcome::Ask(ask)) => Step::Ask(ask),
+            Err(reply) if reply == reply::TOO_MANY_MESSAGES => {
+                self.close_with(out, "too many messages", &reply)
+            }
             Err(reply) => self.refuse(out, line, &reply),
         }
     }
@@ -32,17 +34,17 @@ impl Smtp {
     /// Says no, counts it, and gives up on a client that makes nothing but errors.
     pub(super) fn refuse(&mut self, out: &mut Outbox, line: &[u8], reply: &Reply) -> Step {
         self.with_citation(reply, line).write(out);
-        let what = self.harmless(line);
+        let what = self.loggable(line);
         let what = String::from_utf8_lossy(what.trim_ascii_end()).into_owned();
         out.push_event(Event::Refused { what, reply: reply.codes() });
-        let limits = &self.rules.limits;
+        let limits = &self.config.limits;
         self.errors += 1;
         self.unknown_recipients += usize::from(*reply == reply::NO_SUCH_USER);
         if is_limit_reached(self.errors, limits.errors)
             || (self.client.is_none() && is_limit_reached(self.errors, limits.errors_greeting))
             || is_limit_reached(self.unknown_recipients, limits.unknown_recipients)
         {
-            return self.hang_up(out, "too many errors", &reply::TOO_MUCH);
+            return self.close_with(out, "too many errors", &reply::TOO_MUCH);
         }
         if is_limit_reached(self.errors, limits.errors_unpunished) {
             Step::Pause(PENALTY)
@@ -53,23 +55,23 @@ impl Smtp {
 
     /// As much of a line as the log may have, for it may be a password, or a mistyped AUTH with one: all of a
     /// command that takes none, the word of what may be one, and nothing of a client that has begun with AUTH.
-    fn harmless<'a>(&self, line: &'a [u8]) -> &'a [u8] {
+    fn loggable<'a>(&self, line: &'a [u8]) -> &'a [u8] {
         let (verb, _) = command::split(line);
         let is_word = (1..=LONGEST_VERB).contains(&verb.len()) && verb.iter().all(u8::is_ascii_alphabetic);
-        match self.rules.command(verb) {
+        match self.config.command(verb) {
             _ if command::is_auth(verb) => b"AUTH",
             Some(_) => line,
-            None if is_word && !self.secretive => verb,
+            None if is_word && !self.auth_seen => verb,
             None => b"a line",
         }
     }
 
-    pub(super) fn hang_up(&mut self, out: &mut Outbox, why: &'static str, reply: &Reply) -> Step {
-        self.hang_up_at(out, why, reply, b"")
+    pub(super) fn close_with(&mut self, out: &mut Outbox, why: &'static str, reply: &Reply) -> Step {
+        self.close_with_at(out, why, reply, b"")
     }
 
     /// The same because of that line.
-    pub(super) fn hang_up_at(
+    pub(super) fn close_with_at(
         &mut self,
         out: &mut Outbox,
         why: &'static str,
@@ -81,8 +83,8 @@ impl Smtp {
         Step::Close
     }
 
-    pub(super) fn over_junk(&mut self) -> bool {
-        let over = is_limit_reached(self.junk, self.rules.limits.junk_commands);
+    pub(super) fn is_over_junk_limit(&mut self) -> bool {
+        let over = is_limit_reached(self.junk, self.config.limits.junk_commands);
         self.junk += 1;
         over
     }

@@ -26,12 +26,12 @@ use crate::proto::{
 };
 
 /// One SMTP session.
-pub struct Smtp {
-    pub(super) rules: Rc<SessionConfig>,
+pub struct SmtpSession {
+    pub(super) config: Rc<SessionConfig>,
     pub(super) peer: IpAddr,
     /// What the log calls this connection.
     pub(super) label: String,
-    pub(super) client: Option<Client>,
+    pub(super) client: Option<ClientIdentity>,
     pub(super) encryption: Option<Encryption>,
     /// The mailbox of the user who has logged in.
     pub(super) user: Option<Mailbox>,
@@ -39,11 +39,11 @@ pub struct Smtp {
     pub(super) accepted: Vec<(Address, Destinations)>,
     /// Mailboxes that were looked at since [`Session::take_work`](crate::proto::Session::take_work).
     pub(super) work: usize,
-    pub(super) wrong: FailedCredentials,
+    pub(super) failed_credentials: FailedCredentials,
     /// A line that has not ended yet begins with BDAT.
     pub(super) in_bdat: bool,
     /// The client has tried to log in: what it sends out of place may be a password.
-    pub(super) secretive: bool,
+    pub(super) auth_seen: bool,
     pub(super) state: State,
     pub(super) messages: usize,
     pub(super) errors: usize,
@@ -58,7 +58,7 @@ pub struct Smtp {
 }
 
 /// What the client said of itself.
-pub(super) struct Client {
+pub(super) struct ClientIdentity {
     pub(super) name: String,
     pub(super) extended: bool,
 }
@@ -67,19 +67,19 @@ pub(super) enum State {
     /// Waiting for a command, with no message begun.
     Idle,
     /// MAIL is there; recipients come in.
-    Open(Open),
+    Open(OpenTransaction),
     /// After 354, or inside the octets of a BDAT.
     Data(Box<MessageBody>),
     /// Between two BDATs.
     Chunks(Box<MessageBody>),
     /// Inside the octets of a BDAT that is refused.
-    Skipping(Refused),
+    Skipping(RefusedChunk),
     /// Between two BDATs of a message that is refused so, after that many octets that were thrown away.
     Refused(Reply, u64),
     /// In an exchange of AUTH.
-    Auth(Exchange),
+    Auth(SaslExchange),
     /// The answer to a wrong password, the last one allowed perhaps, waits for its time.
-    HoldingBack { last: bool },
+    DelayingReply { last: bool },
     /// AUTH waits for [`Ask::Verify`].
     AwaitingVerify(Credentials),
     /// MAIL waits for [`Ask::Room`].
@@ -89,7 +89,7 @@ pub(super) enum State {
     /// Message data waits for [`Ask::Spill`], or for [`Ask::Discard`] when it is only read to its end.
     AwaitingSpill(Box<MessageBody>),
     /// The end of data waits for [`Ask::Deliver`].
-    AwaitingDelivery(Delivering),
+    AwaitingDelivery(PendingReply),
     /// The replies to the end of a message are being said.
     Telling(Box<Telling>),
     /// A refused body, or a forgotten one, waits for [`Ask::Discard`]. More of it may come when the last BDAT
@@ -98,24 +98,24 @@ pub(super) enum State {
 }
 
 /// A message that was begun, while its recipients come in.
-pub(super) struct Open {
+pub(super) struct OpenTransaction {
     pub(super) envelope: Envelope,
     /// The mailboxes in the envelope: an alias may have a thousand, and be named again and again.
-    pub(super) places: HashSet<Mailbox>,
+    pub(super) positions: HashSet<Mailbox>,
     /// Lists of aliases all of whose mailboxes are in the envelope. Each is held, so that no other has its id.
     pub(super) lists: HashMap<ListId, Destinations>,
     /// Every RCPT that was accepted, also of what was known.
     pub(super) rcpts: usize,
 }
 
-impl Open {
+impl OpenTransaction {
     pub(super) fn new(envelope: Envelope) -> Self {
-        Self { envelope, places: HashSet::new(), lists: HashMap::new(), rcpts: 0 }
+        Self { envelope, positions: HashSet::new(), lists: HashMap::new(), rcpts: 0 }
     }
 }
 
 /// A refused chunk on its way to nowhere.
-pub(super) struct Refused {
+pub(super) struct RefusedChunk {
     pub(super) size: u64,
     /// When it began, once its first octets were looked for.
     pub(super) began: Option<Duration>,
@@ -123,12 +123,12 @@ pub(super) struct Refused {
     pub(super) left: u64,
     /// What is said after the last of them.
     pub(super) reply: Reply,
-    pub(super) of: Of,
+    pub(super) context: ChunkContext,
 }
 
 /// What the refused chunk was a part of.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Of {
+pub(super) enum ChunkContext {
     /// Of nothing: there was no MAIL.
     Nothing,
     /// Of a message that is refused with this chunk.
@@ -139,7 +139,7 @@ pub(super) enum Of {
 }
 
 /// An exchange that waits for the client's next line.
-pub(super) enum Exchange {
+pub(super) enum SaslExchange {
     /// PLAIN: for the only message.
     Plain,
     /// LOGIN: for the name.
@@ -148,7 +148,7 @@ pub(super) enum Exchange {
     LoginPassword(Vec<u8>),
 }
 
-impl Exchange {
+impl SaslExchange {
     pub(super) fn challenge(&self) -> Reply {
         match self {
             Self::Plain => reply::GO_ON,
@@ -157,7 +157,7 @@ impl Exchange {
         }
     }
 
-    pub(super) fn standing(&self) -> SessionPhase {
+    pub(super) fn session_phase(&self) -> SessionPhase {
         match self {
             Self::Plain => SessionPhase::AuthPlain,
             Self::LoginUser => SessionPhase::AuthUser,
@@ -167,7 +167,7 @@ impl Exchange {
 }
 
 /// A message that the world was asked to deliver.
-pub(super) struct Delivering {
+pub(super) struct PendingReply {
     /// What the log will say when it is durable.
     pub(super) accepted: Event,
     /// What the client will be told then.
@@ -196,11 +196,11 @@ pub(super) enum Then {
     Partly(Event, usize),
 }
 
-impl Smtp {
+impl SmtpSession {
     /// A session with the client at `peer`. `label` names the connection in ids and in the log.
     pub fn new(rules: Rc<SessionConfig>, peer: IpAddr, label: String) -> Self {
         Self {
-            rules,
+            config: rules,
             peer,
             label,
             client: None,
@@ -208,9 +208,9 @@ impl Smtp {
             user: None,
             accepted: Vec::new(),
             work: 0,
-            wrong: FailedCredentials::default(),
+            failed_credentials: FailedCredentials::default(),
             in_bdat: false,
-            secretive: false,
+            auth_seen: false,
             state: State::Idle,
             messages: 0,
             errors: 0,
@@ -224,13 +224,13 @@ impl Smtp {
     }
 
     /// Whether the client is a user who has logged in, a server of ours, or trusted by its address.
-    pub(super) fn is_known(&self) -> bool {
-        self.user.is_some() || self.rules.is_lmtp() || self.rules.policy.trusted
+    pub(super) fn is_identified(&self) -> bool {
+        self.user.is_some() || self.config.is_lmtp() || self.config.policy.trusted
     }
 
     /// A command has led on, that far. It counts as further only once for each message, else a client could go
     /// back and forth between MAIL and RSET.
-    pub(super) fn led_on(&mut self, to: usize) {
+    pub(super) fn record_advance(&mut self, to: usize) {
         self.progress.commands += 1;
         if to > self.furthest {
             self.furthest = to;
@@ -239,7 +239,7 @@ impl Smtp {
     }
 
     /// A message was accepted, or a user has logged in.
-    pub(super) fn was_served(&mut self) {
+    pub(super) fn record_service(&mut self) {
         self.progress.served += 1;
         self.progress.commands += 1;
         self.progress.further += 1;
@@ -257,18 +257,18 @@ impl Smtp {
     }
 
     pub(super) fn lenient(&self) -> bool {
-        self.rules.line_endings == LineEndings::Lenient && !self.rules.pedantic
+        self.config.line_endings == LineEndings::Lenient && !self.config.pedantic
     }
 
     /// Whether the client is a user who has logged in, or a server of ours.
     pub(super) fn is_trusted(&self) -> bool {
-        self.user.is_some() || self.rules.is_lmtp()
+        self.user.is_some() || self.config.is_lmtp()
     }
 
     /// A message was accepted.
     pub(super) fn count_message(&mut self) {
         self.messages += 1;
-        self.was_served();
+        self.record_service();
         self.junk = 0;
     }
 }

@@ -4,25 +4,25 @@ use std::mem;
 
 use super::{
     command,
-    refusal::Said,
+    refusal::CommandOutcome,
     reply::{self, Reply},
     session_config::{AuthPolicy, Kind},
-    state::{Client, HELLO, HELLO_UNDER_TLS, Open, SENDER, Smtp, State},
+    state::{ClientIdentity, HELLO, HELLO_UNDER_TLS, OpenTransaction, SENDER, SmtpSession, State},
 };
 use crate::proto::{
-    Cx, is_limit_reached,
+    Context, is_limit_reached,
     request::{Destination, Envelope, Failure, Lookup, Mailbox, Recipient, Request},
 };
 
-impl Smtp {
-    pub(super) fn hello(&mut self, argument: &[u8], extended: bool) -> Result<Said, Reply> {
+impl SmtpSession {
+    pub(super) fn hello(&mut self, argument: &[u8], extended: bool) -> Result<CommandOutcome, Reply> {
         let name = command::client_name(argument)?;
         // A hello that only says the same again leads to nothing.
         if self.client.is_none() {
-            self.led_on(if self.encryption.is_some() { HELLO_UNDER_TLS } else { HELLO });
+            self.record_advance(if self.encryption.is_some() { HELLO_UNDER_TLS } else { HELLO });
         }
-        self.client = Some(Client { name, extended });
-        let mut lines = vec![self.rules.hostname.clone()];
+        self.client = Some(ClientIdentity { name, extended });
+        let mut lines = vec![self.config.hostname.clone()];
         if extended {
             lines.extend(self.extensions());
         }
@@ -31,7 +31,7 @@ impl Smtp {
 
     /// What EHLO lists: only what works here and now.
     fn extensions(&self) -> Vec<String> {
-        let size = self.rules.limits.message.0;
+        let size = self.config.limits.message.0;
         let recipients = self.max_recipients();
         let mut lines = vec![
             "PIPELINING".into(),
@@ -42,7 +42,7 @@ impl Smtp {
             "CHUNKING".into(),
             format!("LIMITS RCPTMAX={recipients}"),
         ];
-        if self.rules.policy.starttls && self.encryption.is_none() {
+        if self.config.policy.starttls && self.encryption.is_none() {
             lines.push("STARTTLS".into());
         }
         if self.offers_auth() {
@@ -54,30 +54,30 @@ impl Smtp {
 
     /// Recipients of one message: what LIMITS announces (RFC 9422) is what RCPT enforces.
     fn max_recipients(&self) -> usize {
-        let limits = &self.rules.limits;
+        let limits = &self.config.limits;
         if self.is_trusted() { limits.recipients } else { limits.recipients_unauthenticated }
     }
 
     /// The reply to message data for nobody. LMTP has another code for it (RFC 2033 section 4.2).
     pub(super) fn no_recipients(&self) -> Reply {
-        if self.rules.is_lmtp() { reply::NO_RECIPIENTS_LMTP } else { reply::NO_RECIPIENTS }
+        if self.config.is_lmtp() { reply::NO_RECIPIENTS_LMTP } else { reply::NO_RECIPIENTS }
     }
 
     /// Forgets the message that was begun, then says so. Chunks of it are forgotten by the world too.
-    pub(super) fn reset_transaction(&mut self, reply: Reply) -> Said {
+    pub(super) fn reset_transaction(&mut self, reply: Reply) -> CommandOutcome {
         self.accepted.clear();
         match mem::replace(&mut self.state, State::Idle) {
             State::Chunks(_) => {
                 self.state = State::AwaitingDiscard { reply, last: true };
-                Said::Ask(Request::Discard)
+                CommandOutcome::Ask(Request::Discard)
             }
-            _ => Said::Reply(reply),
+            _ => CommandOutcome::Reply(reply),
         }
     }
 
-    pub(super) fn mail(&mut self, cx: &Cx<'_>, argument: &[u8]) -> Result<Said, Reply> {
-        let limits = &self.rules.limits;
-        let policy = &self.rules.policy;
+    pub(super) fn mail(&mut self, cx: &Context<'_>, argument: &[u8]) -> Result<CommandOutcome, Reply> {
+        let limits = &self.config.limits;
+        let policy = &self.config.policy;
         if policy.kind == Kind::Submission && self.user.is_none() && !policy.trusted {
             let in_clear = policy.auth == AuthPolicy::UnderTls && self.encryption.is_none();
             return Err(if in_clear { reply::TLS_NEEDED } else { reply::AUTHENTICATION_NEEDED });
@@ -106,14 +106,15 @@ impl Smtp {
             to: Vec::new(),
             sent_copy_for: sent,
         });
-        Ok(Said::Ask(Request::Room { size: mail.size }))
+        Ok(CommandOutcome::Ask(Request::Room { size: mail.size }))
     }
 
-    pub(super) fn rcpt(&mut self, cx: &Cx<'_>, argument: &[u8]) -> Result<Said, Reply> {
+    pub(super) fn rcpt(&mut self, cx: &Context<'_>, argument: &[u8]) -> Result<CommandOutcome, Reply> {
         let people = self.lenient();
         let most = self.max_recipients();
-        let of_a_bounce = self.rules.limits.recipients_null_sender;
-        let State::Open(Open { envelope, places, lists, rcpts }) = &mut self.state else {
+        let of_a_bounce = self.config.limits.recipients_null_sender;
+        let State::Open(OpenTransaction { envelope, positions: places, lists, rcpts }) = &mut self.state
+        else {
             return Err(reply::BAD_SEQUENCE);
         };
         let is_held = envelope.from.is_none() && of_a_bounce > 0;
@@ -149,18 +150,18 @@ impl Smtp {
         }
         *rcpts += 1;
         let led_to = SENDER + *rcpts;
-        if self.rules.is_lmtp() {
+        if self.config.is_lmtp() {
             self.accepted.push((address, destinations));
         }
-        self.led_on(led_to);
-        Ok(Said::Reply(reply::RECIPIENT_OK))
+        self.record_advance(led_to);
+        Ok(CommandOutcome::Reply(reply::RECIPIENT_OK))
     }
 
-    pub(super) fn data(&mut self) -> Result<Said, Reply> {
+    pub(super) fn data(&mut self) -> Result<CommandOutcome, Reply> {
         match mem::replace(&mut self.state, State::Idle) {
-            State::Open(Open { envelope, .. }) if !envelope.to.is_empty() => {
+            State::Open(OpenTransaction { envelope, .. }) if !envelope.to.is_empty() => {
                 self.state = State::AwaitingBegin(envelope, None);
-                Ok(Said::Ask(Request::Begin))
+                Ok(CommandOutcome::Ask(Request::Begin))
             }
             state => {
                 self.state = state;
@@ -169,13 +170,13 @@ impl Smtp {
         }
     }
 
-    pub(super) fn help(&self, argument: &[u8]) -> Result<Said, Reply> {
+    pub(super) fn help(&self, argument: &[u8]) -> Result<CommandOutcome, Reply> {
         let text = if argument.is_empty() {
-            self.rules.overview()
+            self.config.overview()
         } else {
-            let rule = self.rules.command(argument);
+            let rule = self.config.command(argument);
             rule.ok_or_else(|| reply::BAD_ARGUMENT.with_text("No such command, try HELP"))?.help()
         };
-        Ok(Said::Reply(Reply::new(214, "2.0.0", "").with_text(text)))
+        Ok(CommandOutcome::Reply(Reply::new(214, "2.0.0", "").with_text(text)))
     }
 }

@@ -7,17 +7,18 @@ use super::{Connection, EvictionPriority, Outbox, Phase, Stage};
 use crate::{
     clock::Now,
     logging,
-    proto::{self, Body, Patience, Renewal, Step, event::Event},
+    proto::{self, BodyProgress, ResetOn, Step, Timeouts, event::Event},
 };
 
 impl Connection {
     /// When to look at this connection again if nothing happens. `None`: it waits for an answer of ours.
     pub fn deadline(&self) -> Option<Duration> {
-        let Patience { limit, renewed_by, write, lifetime } = self.session.patience();
+        let Timeouts { read: limit, reset_on: renewed_by, write, session: lifetime } =
+            self.session.timeouts();
         let read_from = match renewed_by {
-            Renewal::Progress => self.last_progress,
-            Renewal::Command => self.last_command,
-            Renewal::Octet => self.last_command.max(self.last_read),
+            ResetOn::Progress => self.last_progress,
+            ResetOn::Command => self.last_command,
+            ResetOn::Octet => self.last_command.max(self.last_read),
         };
         let end = lifetime.map_or(Duration::MAX, |lifetime| self.opened_at + lifetime);
         match self.phase {
@@ -110,21 +111,21 @@ impl Connection {
             }
             Phase::FlushingBeforeTls | Phase::Handshake(_) => return Some(arriving),
             Phase::AwaitingResponse => return None,
-            Phase::Running | Phase::Paused(_) | Phase::Closing => self.progress.at,
+            Phase::Running | Phase::Paused(_) | Phase::Closing => self.progress.stage,
         };
         Some(match at {
-            proto::Stage::Delivering if self.phase == Phase::Closing => arriving,
-            proto::Stage::Delivering => return None,
-            proto::Stage::Arriving => arriving,
-            proto::Stage::Between => {
+            proto::SessionStage::Delivering if self.phase == Phase::Closing => arriving,
+            proto::SessionStage::Delivering => return None,
+            proto::SessionStage::Unidentified => arriving,
+            proto::SessionStage::Idle => {
                 EvictionPriority { stage: Stage::Idle, last_progress: self.last_advance }
             }
             // Silence is paid for in advance for a while only.
-            proto::Stage::Body(body) => EvictionPriority {
+            proto::SessionStage::Body(body) => EvictionPriority {
                 stage: Stage::ReceivingBody,
                 last_progress: body.paid_until().min(self.last_read + MAX_RATE_CREDIT),
             },
-            proto::Stage::Trusted(_) => EvictionPriority {
+            proto::SessionStage::Trusted(_) => EvictionPriority {
                 stage: Stage::Trusted,
                 last_progress: self.last_command.max(self.last_write),
             },
@@ -132,12 +133,12 @@ impl Connection {
     }
 
     /// Whether the client is known, and its message on its way in; `None` while one waits for the disk.
-    pub fn body_progress(&self) -> Option<(bool, Option<Body>)> {
-        match self.progress.at {
-            proto::Stage::Trusted(body) => Some((true, body)),
-            proto::Stage::Body(body) => Some((false, Some(body))),
-            proto::Stage::Arriving | proto::Stage::Between => Some((false, None)),
-            proto::Stage::Delivering => None,
+    pub fn body_progress(&self) -> Option<(bool, Option<BodyProgress>)> {
+        match self.progress.stage {
+            proto::SessionStage::Trusted(body) => Some((true, body)),
+            proto::SessionStage::Body(body) => Some((false, Some(body))),
+            proto::SessionStage::Unidentified | proto::SessionStage::Idle => Some((false, None)),
+            proto::SessionStage::Delivering => None,
         }
     }
 
@@ -154,7 +155,7 @@ impl Connection {
 
     /// Memory is wanted: the session is to spill its message data in the next round.
     pub fn request_spill(&mut self) {
-        self.session.spill();
+        self.session.request_spill();
     }
 
     /// Notes when the session has come further.

@@ -4,7 +4,7 @@ use super::{Connection, RequestHandler};
 use crate::{
     clock::Now,
     proto::{
-        Cx, Session, Step,
+        Context, Session, Step,
         buffer::{Inbox, Outbox},
         request::{Directory, Lookup, Response},
         smtp::address::Address,
@@ -23,9 +23,9 @@ impl Connection {
         &mut self,
         directory: &dyn Directory,
         now: Now,
-        act: impl FnOnce(&mut dyn Session, &Cx<'_>, &mut Inbox, &mut Outbox) -> Step,
+        act: impl FnOnce(&mut dyn Session, &Context<'_>, &mut Inbox, &mut Outbox) -> Step,
     ) -> Step {
-        let cx = Cx { now, directory };
+        let cx = Context { now, directory };
         let session = &mut *self.session;
         let inbox = &mut self.inbox;
         let outbox = &mut self.outbox;
@@ -40,7 +40,7 @@ impl Connection {
         let id = self.peer_info.id;
         let told = &answer;
         self.with_transcript(|record, _| record.record_response(told, &world.spool_changes(id), now));
-        self.call_session(world.directory(), now, |session, cx, _, out| session.answer(cx, answer, out))
+        self.call_session(world.directory(), now, |session, cx, _, out| session.respond(cx, answer, out))
     }
 
     /// Notes that the connection ends for a reason that the session knows nothing of.
@@ -52,7 +52,7 @@ impl Connection {
     pub(super) fn session_timeout(&mut self, now: Now) {
         self.with_transcript(|record, _| record.record_timeout(now));
         self.call_session(&EmptyDirectory, now, |session, _, _, out| {
-            session.expire(out);
+            session.on_timeout(out);
             Step::Close
         });
     }
@@ -60,7 +60,7 @@ impl Connection {
     /// The server stops.
     pub(super) fn session_shutdown(&mut self, now: Now) -> Step {
         self.with_transcript(|record, _| record.record_shutdown(now));
-        self.call_session(&EmptyDirectory, now, |session, _, _, out| session.stop(out))
+        self.call_session(&EmptyDirectory, now, |session, _, _, out| session.shutdown(out))
     }
 
     /// Does that to the transcript, if there is one.

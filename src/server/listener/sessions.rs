@@ -7,7 +7,7 @@ use crate::{
     proto::{
         Session,
         factory::SessionFactory,
-        fault_injection::{Counts, FaultySession},
+        fault_injection::{FaultySession, SequenceCounts},
         pop3,
         protocol::Protocol,
         request::ConnId,
@@ -17,47 +17,47 @@ use crate::{
 
 /// What a client may do because of its address.
 #[derive(Debug, Clone, Copy)]
-struct Standing {
+struct ClientTrust {
     /// It is on this machine: nobody listens in.
-    local: bool,
+    is_local: bool,
     /// It is in a network that may send without a login.
-    trusted: bool,
+    is_trusted: bool,
 }
 
-impl Standing {
+impl ClientTrust {
     const ALL: [Self; 4] = [
-        Self { local: false, trusted: false },
-        Self { local: true, trusted: false },
-        Self { local: false, trusted: true },
-        Self { local: true, trusted: true },
+        Self { is_local: false, is_trusted: false },
+        Self { is_local: true, is_trusted: false },
+        Self { is_local: false, is_trusted: true },
+        Self { is_local: true, is_trusted: true },
     ];
 
     /// Its place in [`Standing::ALL`].
-    fn place(self) -> usize {
-        usize::from(self.local) + 2 * usize::from(self.trusted)
+    fn index(self) -> usize {
+        usize::from(self.is_local) + 2 * usize::from(self.is_trusted)
     }
 }
 
 /// Makes the sessions of one listener.
 pub(super) struct Sessions {
     /// One factory for each [`Standing`], so that a connection costs no copy of the rules.
-    factories: [Box<dyn SessionFactory>; Standing::ALL.len()],
+    factories: [Box<dyn SessionFactory>; ClientTrust::ALL.len()],
     /// What is counted of faults on demand; `None`: there are none.
-    faults: Option<Rc<Counts>>,
+    faults: Option<Rc<SequenceCounts>>,
 }
 
 impl Sessions {
     /// The sessions of a listener where TLS may be asked for, or not.
     pub(super) fn new(listen: &ListenerConfig, config: &Config, offers_tls: bool) -> Self {
         Self {
-            factories: Standing::ALL.map(|standing| factory(listen, config, offers_tls, standing)),
-            faults: config.faults_on_demand.then(Rc::<Counts>::default),
+            factories: ClientTrust::ALL.map(|standing| factory(listen, config, offers_tls, standing)),
+            faults: config.faults_on_demand.then(Rc::<SequenceCounts>::default),
         }
     }
 
     /// Other rules hold for the sessions that begin from now on. The counts of faults go on.
     pub(super) fn renew(&mut self, listen: &ListenerConfig, config: &Config, offers_tls: bool) {
-        self.factories = Standing::ALL.map(|standing| factory(listen, config, offers_tls, standing));
+        self.factories = ClientTrust::ALL.map(|standing| factory(listen, config, offers_tls, standing));
     }
 
     /// A session with the client at `peer`.
@@ -71,8 +71,8 @@ impl Sessions {
 
     /// The factory for the client at `peer`.
     pub(super) fn factory(&self, listen: &ListenerConfig, peer: IpAddr) -> &dyn SessionFactory {
-        let standing = Standing { local: peer.is_loopback(), trusted: listen.trusted.contain(peer) };
-        &*self.factories[standing.place()]
+        let standing = ClientTrust { is_local: peer.is_loopback(), is_trusted: listen.trusted.contain(peer) };
+        &*self.factories[standing.index()]
     }
 }
 
@@ -81,12 +81,12 @@ fn factory(
     listen: &ListenerConfig,
     config: &Config,
     offers_tls: bool,
-    standing: Standing,
+    standing: ClientTrust,
 ) -> Box<dyn SessionFactory> {
     let hostname = config.hostname.clone();
     let limits = config.limits.clone();
     let ListenerConfig { line_endings, pedantic, .. } = *listen;
-    let plaintext_auth = listen.plaintext_auth || standing.local;
+    let plaintext_auth = listen.plaintext_auth || standing.is_local;
     match listen.persona {
         Persona::Smtp(persona) => {
             let kind = match listen.protocol.protocol() {
@@ -102,7 +102,7 @@ fn factory(
                 Kind::Smtp | Kind::Submission if plaintext_auth => AuthPolicy::InClear,
                 Kind::Smtp | Kind::Submission => AuthPolicy::UnderTls,
             };
-            let policy = Policy { kind, auth, starttls: offers_tls, trusted: standing.trusted };
+            let policy = Policy { kind, auth, starttls: offers_tls, trusted: standing.is_trusted };
             let rules = smtp::SessionConfig { hostname, line_endings, persona, limits, policy, pedantic };
             Box::new(smtp::Factory::new(rules))
         }
