@@ -10,7 +10,7 @@
 //! | [`client`] | the other side of both protocols, for people and scripts |
 //! | [`server`] | the loop: poll, accept, dispatch, timers, shutdown |
 //! | [`backend`] | serves requests from sessions: from memory, or by a job for a worker |
-//! | [`server::connection`] | one connection: readiness, buffers, deadline, the pump |
+//! | [`connection`] | one connection: readiness, buffers, deadline, the pump |
 //! | [`net`] | transports, TLS and timers |
 //! | [`proto`] | SMTP and POP3 as plain values, without a socket or a disk |
 //! | [`index`] | the contents of mailboxes in memory, and who has which one open |
@@ -43,6 +43,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod connection;
 pub mod deferred_drop;
 pub mod delivery;
 pub mod fd_limits;
@@ -50,10 +51,12 @@ mod file_poller;
 pub mod file_stamp;
 pub mod index;
 pub mod limits;
+pub mod listener;
 pub mod loaded_config;
 pub mod logging;
 pub mod maildir;
 pub mod metrics;
+#[cfg(feature = "tools")]
 pub mod mua;
 pub mod net;
 mod open_regular;

@@ -37,17 +37,15 @@ use crate::{
     backend::Backend,
     clock::{LoopClock, Now, SystemClock},
     config::{Config, Service},
+    connection::{Connection, PumpOutcome, RequestHandler, work::Share},
     fd_limits::{Shares, open_now, raise_fd_limit},
     limits::Limits,
+    listener::{self, BoundListener, Listener},
     loaded_config::LoadedConfig,
     metrics::{METRICS, publish::ExportConfig},
     net::{endpoint::Endpoint, timer::Timers, tls::TlsConfig},
     proto::request::ConnId,
-    server::{
-        connection::{Connection, PumpOutcome, RequestHandler, work::Share},
-        listener::{BoundListener, Listener},
-        signals::Signals,
-    },
+    server::signals::Signals,
     system::sd_notify::SdNotify,
     transcript::Transcripts,
     workers::{Completion, CompletionSender, LoopWaker},
@@ -375,8 +373,6 @@ const SIGNALS: Token = Token(1);
 /// Connections and listeners are numbered from behind here, so that their ids are tokens of their own.
 const FIRST_ID: u64 = 0x1000;
 
-pub mod connection;
-pub mod listener;
 pub mod signals;
 #[cfg(test)]
 mod tests;

@@ -42,13 +42,14 @@ use crate::{
     accounts::Accounts,
     config::{self, Config, Service},
     limits::Span,
+    listener,
     loaded_config::LoadedConfig,
     maildir::{self, Spool},
     proto::{
         request::{Directory, Lookup},
         smtp::address::Address,
     },
-    server::{self, ShutdownHandle, listener},
+    server::{self, ShutdownHandle},
     system::{sd_notify::SdNotify, socket_activation::InheritedSockets},
     tools::{self, Naming, Seeder, Target, TestMessage, Wait},
 };

@@ -19,13 +19,13 @@ use restante::{
     accounts::Accounts,
     backend::Backend,
     config::Config,
+    connection::RequestHandler,
     fd_limits::{Opens, Shares, raise_fd_limit},
     proto::{
         folder::Folder,
         request::{ConnId, Envelope, Failure, Mailbox, Recipient, Request, Response},
         smtp::address::Address,
     },
-    server::connection::RequestHandler,
     workers::{Completion, CompletionSender, LoopWaker},
 };
 use rustix::{

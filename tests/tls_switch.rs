@@ -14,6 +14,7 @@ use std::{
 use common::eventually;
 use restante::{
     clock::Now,
+    connection::{Connection, PumpOutcome, RequestHandler},
     limits::Limits,
     logging::PeerInfo,
     net::{
@@ -28,7 +29,6 @@ use restante::{
         request::{ConnId, Directory, Lookup, Request, Response},
         smtp::address::Address,
     },
-    server::connection::{Connection, PumpOutcome, RequestHandler},
 };
 use secure::{BOTH, Keys, over};
 

@@ -35,6 +35,7 @@ use crate::{
     capacity::Shrinker,
     clock::{DateGuard, Now},
     config::{ChangeDetection, Config, UnknownRecipients},
+    connection::RequestHandler,
     deferred_drop::{DropThread, LoopGuard, drop_deferred},
     fd_limits::Shares,
     index::{
@@ -48,7 +49,6 @@ use crate::{
         BodyProgress,
         request::{ConnId, Directory, Request, Response},
     },
-    server::connection::RequestHandler,
     workers::{
         Completion, CompletionSender, Job, LoopWaker, Storage,
         job::{Release, Unwatch},

@@ -17,14 +17,12 @@ use super::Failure;
 use crate::{
     config::{Config, ConfigText, Sandbox, Service},
     fd_limits::{Shares, open_now, raise_fd_limit},
+    listener::{self, Error::Bind},
     loaded_config::LoadedConfig,
     logging, maildir,
     net::endpoint::Endpoint,
     safe_file::{self, Directory, Durability},
-    server::{
-        self, Server,
-        listener::{self, Error::Bind},
-    },
+    server::{self, Server},
     system::{DroppedPrivileges, sd_notify::SdNotify, socket_activation::InheritedSockets},
     thread_limits,
 };

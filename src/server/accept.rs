@@ -16,16 +16,14 @@ use crate::{
     capacity::Shrinker,
     clock::Now,
     config::Service,
+    connection::Connection,
+    listener::{Accepted, ConnectionStart},
     logging::{self, PeerInfo},
     net::{
         proxy_protocol::{self, Header},
         socket::Stream,
     },
     proto::request::ConnId,
-    server::{
-        connection::Connection,
-        listener::{Accepted, ConnectionStart},
-    },
 };
 
 /// A connection of a proxy that has not said yet whose it is.

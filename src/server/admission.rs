@@ -13,9 +13,9 @@ use std::{
 use crate::{
     capacity::Shrinker,
     config::Service,
+    connection::{EvictionPriority, Stage},
     limits::{Limits, client_prefix, client_site},
     proto::request::ConnId,
-    server::connection::{EvictionPriority, Stage},
 };
 
 /// Every connection, and the places there are.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Server, Timer, shutdown::Shutdown};
-use crate::{clock::Now, proto::request::ConnId, server::listener::Listener};
+use crate::{clock::Now, listener::Listener, proto::request::ConnId};
 
 impl Server {
     /// Does what is due. Where very many connections expire at once, some do in the next turn.

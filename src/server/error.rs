@@ -2,7 +2,7 @@
 
 use std::{fmt, io, path::PathBuf};
 
-use crate::{backend, fd_limits::TooFew, maildir, server::listener};
+use crate::{backend, fd_limits::TooFew, listener, maildir};
 
 /// Why the server could not start or go on.
 #[derive(Debug)]

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use super::Server;
 use crate::{
     clock::Now,
+    connection::{Connection, work::Share},
     proto::request::ConnId,
     rota::take_after,
-    server::connection::{Connection, work::Share},
 };
 
 impl Server {

@@ -22,11 +22,11 @@ use crate::{
     config::{self, Config, ConfigText, ListenerConfig, Service},
     fd_limits::{Shares, raise_fd_limit},
     file_poller::{ABANDON_AFTER, MAX_STUCK_THREADS, WARN_AFTER},
+    listener::{self, BoundListener, Listener},
     loaded_config::{self, LoadedConfig},
     logging,
     metrics::METRICS,
     net::{endpoint::Endpoint, socket::ListenSocket},
-    server::listener::{self, BoundListener, Listener},
     system::sandbox,
 };
 

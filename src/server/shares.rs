@@ -4,7 +4,7 @@ use super::Server;
 use crate::{
     config::{ChangeDetection, Config, UnknownRecipients},
     fd_limits::{Opens, Shares},
-    server::listener::Listener,
+    listener::Listener,
 };
 
 /// The descriptors that a configuration asks for.

@@ -7,6 +7,7 @@ use std::{
 use super::{shutdown::FAREWELLS_A_TURN, *};
 use crate::{
     config::ConfigText,
+    listener,
     logging::PeerInfo,
     net::{endpoint::Endpoint, socket::Stream},
     proto::{
@@ -15,7 +16,6 @@ use crate::{
         protocol::Protocol,
         request::Response,
     },
-    server::listener,
     system::socket_activation::InheritedSockets,
     workers::Completion,
 };

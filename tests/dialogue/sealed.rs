@@ -11,6 +11,7 @@ use std::{
 };
 
 use restante::{
+    connection::{self, Connection},
     limits::Limits,
     logging::PeerInfo,
     net::{
@@ -23,7 +24,6 @@ use restante::{
         request::{ConnId, Directory, Failure, Lookup, Request, Response},
         smtp::address::Address,
     },
-    server::connection::{self, Connection},
     transcript::Transcripts,
 };
 use rustls::{ClientConfig, ClientConnection};
