@@ -4,8 +4,8 @@
 //!
 //! Memory that takes long to free goes the same way.
 //!
-//! The rule is kept by the types: every descriptor below the spool that may come to the loop is a [`Handle`], and
-//! a message is in an [`OffLoop`].
+//! The rule is kept by the types: every descriptor below the spool that may come to the loop is a [`DeferredFd`], and
+//! a message is in a [`DeferredDrop`].
 
 use std::{
     cell::RefCell,
@@ -38,7 +38,7 @@ pub fn drop_deferred<T: Send + 'static>(value: T) {
 }
 
 /// A value that owns files which may lie on a file server, or removes them when it is dropped. The end of this goes
-/// through [`release`].
+/// through [`drop_deferred`].
 #[derive(Debug)]
 pub struct DeferredDrop<T: Send + 'static> {
     /// `None` only while it is dropped.
@@ -112,7 +112,7 @@ pub struct DropThread {
 }
 
 impl DropThread {
-    /// Starts the thread. It ends when this and its last [`OnLoop`] are dropped.
+    /// Starts the thread. It ends when this and its last [`LoopGuard`] are dropped.
     ///
     /// # Errors
     /// There is no thread to be had.

@@ -287,7 +287,7 @@ const OF_METRICS: usize = OF_A_PATH;
 const OF_THE_COMMITTER: usize = 2;
 /// The socket, and a spare one.
 const OF_A_LISTENER: usize = 2;
-/// A thread that reads a file, and four that no disk has answered (`file_poller::MOST_STUCK`).
+/// A thread that reads a file, and four that no disk has answered (`file_poller::MAX_STUCK_THREADS`).
 const OF_A_POLLER: usize = 5;
 /// The same for the configuration; a path to a socket; and the log, old and new.
 const OF_RELOADS: usize = OF_A_POLLER + OF_A_PATH + 1 + OF_A_PATH;

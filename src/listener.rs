@@ -219,7 +219,7 @@ impl Listener {
         self.may_be_pending = self.socket.is_some();
     }
 
-    /// Nobody is to be accepted before [`Listener::look_again`].
+    /// Nobody is to be accepted before [`Listener::resume_accepting`].
     pub fn pause_accepting(&mut self) {
         self.may_be_pending = false;
     }

@@ -63,7 +63,7 @@ pub struct Server {
     completions: mpsc::Receiver<Completion>,
     /// None where the process is not the server's own.
     signals: Option<Signals>,
-    /// Set by a [`Stopper`].
+    /// Set by a [`ShutdownHandle`].
     stop_requested: Arc<AtomicBool>,
     sd_notify: SdNotify,
     reload: Option<PendingReload>,
@@ -138,7 +138,7 @@ impl Server {
         Ok(server)
     }
 
-    /// The same in a process that does other things too, and has its signals for itself: only a [`Stopper`]
+    /// The same in a process that does other things too, and has its signals for itself: only a [`ShutdownHandle`]
     /// ends the server.
     ///
     /// # Errors
@@ -225,7 +225,7 @@ impl Server {
         self.next_id
     }
 
-    /// Serves, tells the manager so, and runs until a signal ends it, or a [`Stopper`].
+    /// Serves, tells the manager so, and runs until a signal ends it, or a [`ShutdownHandle`].
     pub fn run(mut self, manager: SdNotify) -> Result<(), Error> {
         let mut events = Events::with_capacity(1024);
         // Dropped before the server, whose last files are closed here: its locks are free when this completions.

@@ -167,7 +167,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const CIRCLES: &[(&str, usize)] = &[
     ("backend", 7),
     ("cli", 24),
-    ("client", 8),
+    ("client", 5),
     ("delivery", 4),
     ("config", 4),
     ("logging", 3),

@@ -33,7 +33,7 @@ pub enum Verdict {
     /// It opens this mailbox.
     Right(Mailbox),
     /// It opens this mailbox, and the stored hash is of an old kind. The new hash is for
-    /// [`super::UserFile::replace_hash`] and [`super::Accounts::learn`].
+    /// [`super::UserFile::replace_hash`] and [`super::Accounts::update_hash`].
     RightUpgraded {
         /// The mailbox.
         mailbox: Mailbox,

@@ -1,6 +1,6 @@
 //! The accounts of the server, and their logins.
 //!
-//! The loop thread looks into the table, which never waits for a disk: a [`Keeper`] reads changed files again, and
+//! The loop thread looks into the table, which never waits for a disk: a [`Reloader`] reads changed files again, and
 //! replaces the whole table. A password check takes CPU time, so it is a [`Credential`] that goes to a worker. The
 //! rule: from outside, an unknown user, a disabled user and a wrong password look the same and take the same time.
 

@@ -77,12 +77,12 @@ impl Auth {
         self.queue.len()
     }
 
-    /// Whether [`Auth::start_checks`] is wanted in the next turn, whatever happens.
+    /// Whether [`Auth::dispatch_checks`] is wanted in the next turn, whatever happens.
     pub(super) fn goes_on(&self) -> bool {
         self.goes_on
     }
 
-    /// A client at `peer` says that this is the password of `user`. To be followed by [`Auth::start_checks`].
+    /// A client at `peer` says that this is the password of `user`. To be followed by [`Auth::dispatch_checks`].
     pub(super) fn verify(
         &mut self,
         (id, peer): (ConnId, IpAddr),

@@ -82,7 +82,7 @@ impl BodyMemory {
         all + self.abandoned > self.share(is_known, self.limit * 2)
     }
 
-    /// A turn is over. `given_up`: octets of messages that nobody waits for any longer, and the disk still has.
+    /// A turn is over. `abandoned`: octets of messages that nobody waits for any longer, and the disk still has.
     pub(super) fn update_pressure(&mut self, now: Duration, given_up: u64) {
         self.abandoned = given_up;
         self.pressure_since = self.is_share_exhausted(false).then(|| self.pressure_since.unwrap_or(now));

@@ -1,10 +1,10 @@
 //! Serves requests from sessions: answers from memory where possible, otherwise queues a job for a worker or a delivery
 //! for the committer.
 //!
-//! The backend only dispatches. Its parts own their state: [`Auth`] logins, [`Receiver`] messages on their way in,
-//! [`Maildrops`] the mailboxes that POP3 sessions have open, [`QuotaCache`] how full mailboxes are. They say what they
-//! want done as [`Effects`], and the backend carries that out. Whatever a part keeps for one connection is in its
-//! [`Client`].
+//! The backend only dispatches. Its parts own their state: `Auth` logins, `Receiver` messages on their way in,
+//! `Maildrops` the mailboxes that POP3 sessions have open, `QuotaCache` how full mailboxes are. They say what they
+//! want done as `Effects`, and the backend carries that out. Whatever a part keeps for one connection is in its
+//! `Client`.
 
 mod auth;
 mod body_memory;
@@ -210,7 +210,7 @@ impl Backend {
         self.maildrops.release(&mut client, None, &mut self.index, &mut self.effects);
     }
 
-    /// Notes how far a session has come with the message that it takes in. `is_known`: of a user who has logged in, a
+    /// Notes how far a session has come with the message that it takes in. `is_identified`: of a user who has logged in, a
     /// trusted client or a server of ours.
     pub fn record_body_progress(&mut self, id: ConnId, is_known: bool, body: Option<BodyProgress>) {
         self.receiver.record_body_progress(id, is_known, body);
@@ -250,7 +250,7 @@ impl Backend {
         self.needs_ticks()
     }
 
-    /// Whether [`Backend::tick`] is wanted more often than [`Backend::keep_house`].
+    /// Whether [`Backend::tick`] is wanted more often than [`Backend::run_maintenance`].
     pub fn needs_ticks(&self) -> bool {
         self.index.needs_ticks() || self.receiver.has_messages()
     }

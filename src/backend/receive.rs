@@ -399,7 +399,7 @@ impl Receiver {
 
     // Memory
 
-    /// Notes how far a session has come with the message that it takes in. `is_known`: of a user who has logged in, a
+    /// Notes how far a session has come with the message that it takes in. `is_identified`: of a user who has logged in, a
     /// trusted client or a server of ours.
     pub(super) fn record_body_progress(&mut self, id: ConnId, is_known: bool, body: Option<BodyProgress>) {
         self.bodies.record_progress(id, is_known, body);

@@ -82,7 +82,7 @@ impl Pop3 {
     /// Connects, reads the greeting, and begins TLS if the route asks for STLS.
     ///
     /// # Errors
-    /// The connection or TLS failed; [`Trouble::Denied`] if the server refuses the session.
+    /// The connection or TLS failed; [`ClientError::Denied`] if the server refuses the session.
     pub fn open(route: &ConnectOptions, watcher: Option<WireObserver>) -> Result<Self, ClientError> {
         let wire = Connection::connect(route, watcher)?;
         let mut pop3 = Self { connection: wire, capabilities: Capabilities::default() };
@@ -117,7 +117,7 @@ impl Pop3 {
     /// Logs in with USER and PASS, or with AUTH PLAIN if the server does not announce USER.
     ///
     /// # Errors
-    /// [`Trouble::Denied`] if the server refuses the login.
+    /// [`ClientError::Denied`] if the server refuses the login.
     pub fn log_in(&mut self, user: &str, password: &Secret) -> Result<(), ClientError> {
         if self.capabilities.plain && !self.capabilities.user {
             let message = [b"\0", user.as_bytes(), b"\0", password.reveal()].concat();

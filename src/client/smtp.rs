@@ -130,7 +130,7 @@ impl Smtp {
     /// route asks for STARTTLS.
     ///
     /// # Errors
-    /// The connection or TLS failed; [`Trouble::Refused`] if the server refuses the session.
+    /// The connection or TLS failed; [`ClientError::Refused`] if the server refuses the session.
     pub fn open(
         route: &ConnectOptions,
         helo: Option<&str>,

@@ -43,10 +43,10 @@ pub struct Config {
     /// The directory with the mailboxes, absolute.
     #[serde(serialize_with = "path_text")]
     pub spool: PathBuf,
-    /// The accounts file, absolute. Not read with [`Unknown::Create`].
+    /// The accounts file, absolute. Not read with [`UnknownRecipients::Create`].
     #[serde(serialize_with = "path_text")]
     pub accounts: PathBuf,
-    /// The aliases file, absolute, if configured. Not read with [`Unknown::Create`].
+    /// The aliases file, absolute, if configured. Not read with [`UnknownRecipients::Create`].
     #[serde(serialize_with = "optional_path_text", skip_serializing_if = "Option::is_none")]
     pub aliases: Option<PathBuf>,
     /// Treatment of users without an account.

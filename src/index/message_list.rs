@@ -8,7 +8,7 @@ use std::{
 
 use crate::maildir::{MessageEntry, Subdir, message::FileName, name};
 
-/// Messages in the order of [`name::order`], by identity, then inode.
+/// Messages in the order of [`name::sort_key`], by identity, then inode.
 #[derive(Debug, Clone, Default)]
 pub struct MessageList {
     chunks: Vec<Arc<Chunk>>,

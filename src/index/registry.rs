@@ -49,9 +49,9 @@ impl fmt::Display for IndexId {
 pub enum Order {
     /// Look through a mailbox, and tell [`Registry::loaded`].
     Load(IndexId, Box<ScanJob>),
-    /// Look at some names in it, and tell [`Registry::looked`].
+    /// Look at some names in it, and tell [`Registry::recheck_finished`].
     Look(IndexId, Arc<Maildir>, Vec<Recheck>),
-    /// Ask for the times of its directories, and tell [`Registry::checked`].
+    /// Ask for the times of its directories, and tell [`Registry::times_checked`].
     Check(IndexId, Arc<Maildir>),
     /// Stop watching it.
     Unwatch(IndexId, Arc<Maildir>),

@@ -26,7 +26,7 @@ impl NameGenerator {
         self.host = escaped(host);
     }
 
-    /// A name that was never used. It is fit for `tmp/`; [`Unique::with_sizes`] is fit for `new/`.
+    /// A name that was never used. It is fit for `tmp/`; [`UniqueName::final_name`] is fit for `new/`.
     pub fn next(&mut self, date: SystemTime, random: u64) -> UniqueName {
         self.made += 1;
         let since = date.duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -77,12 +77,12 @@ impl Inbox {
         self.len() == 0
     }
 
-    /// From here on, keeps what is read for [`Inbox::tapped`].
+    /// From here on, keeps what is read for [`Inbox::take_captured`].
     pub fn start_capture(&mut self) {
         self.tap = Some(Vec::new());
     }
 
-    /// What was read since [`Inbox::tap`], which ends with this.
+    /// What was read since [`Inbox::start_capture`], which ends with this.
     pub fn take_captured(&mut self) -> Vec<u8> {
         self.tap.take().unwrap_or_default()
     }

@@ -1,8 +1,8 @@
 //! The protocols, as plain values: no socket, file, thread or clock in here. `protocol` has the list of them.
 //!
 //! A session eats an [`Inbox`], fills an [`Outbox`], and says with a [`Step`] what should happen next. What
-//! it wants from the world is an [`Ask`]; the world replies with an [`Answer`]. The time comes in with
-//! [`Cx`]. Nothing below this directory imports anything of ours but the leaves `limits`, `octets` and
+//! it wants from the world is a [`Request`]; the world replies with a [`Response`]. The time comes in with
+//! [`Context`]. Nothing below this directory imports anything of ours but the leaves `limits`, `octets` and
 //! `clock`, and `tests/layering.rs` holds it to that.
 
 pub mod buffer;

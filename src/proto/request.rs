@@ -83,10 +83,10 @@ pub enum Request {
     },
 }
 
-/// The world's answer to an [`Ask`].
+/// The world's answer to a [`Request`].
 #[derive(Debug)]
 pub enum Response {
-    /// Yes; done: [`Ask::Room`], [`Ask::Begin`], [`Ask::Spill`], [`Ask::Discard`].
+    /// Yes; done: [`Request::Room`], [`Request::Begin`], [`Request::Spill`], [`Request::Discard`].
     Ready,
     /// The message is durable and visible.
     Delivered,

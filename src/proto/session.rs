@@ -61,7 +61,7 @@ pub struct Timeouts {
     pub session: Option<Duration>,
 }
 
-/// What renews a [`Patience`].
+/// What renews a [`Timeouts`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResetOn {
     /// A command that leads on, [`Progress::commands`]: NOOP, HELP or a mistake gain nothing.

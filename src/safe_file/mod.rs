@@ -183,7 +183,7 @@ impl Directory {
         replace_in((&self.fd, &self.fd), name, mode, content, keep)
     }
 
-    /// Makes a file under a random name, to be [placed](Self::place) when it is whole.
+    /// Makes a file under a random name, to be [placed](Self::publish) when it is whole.
     ///
     /// # Errors
     /// It cannot be made.

@@ -1,4 +1,4 @@
-//! Who may end a server: signals, where the process is its own, and a [`Stopper`], where it is a guest in another
+//! Who may end a server: signals, where the process is its own, and a [`ShutdownHandle`], where it is a guest in another
 //! program's.
 
 use std::{
@@ -35,7 +35,7 @@ impl Server {
         ShutdownHandle { stop_requested: Arc::clone(&self.stop_requested), waker: Arc::clone(&self.waker) }
     }
 
-    /// Stops if a [`Stopper`] says so. To be called behind the answer to the waker: whoever says it later rings
+    /// Stops if a [`ShutdownHandle`] says so. To be called behind the answer to the waker: whoever says it later rings
     /// anew.
     pub(super) fn check_stop_request(&mut self, now: Now) {
         if self.stop_requested.swap(false, Ordering::AcqRel) {

@@ -55,7 +55,7 @@ impl SdNotify {
         Ok(Self { socket: Some(socket), ..Self::default() })
     }
 
-    /// Interval at which to call [`Manager::alive`]: half the manager's time limit.
+    /// Interval at which to call [`SdNotify::watchdog_ping`]: half the manager's time limit.
     pub fn watchdog(&self) -> Option<Duration> {
         self.watchdog
     }

@@ -160,7 +160,7 @@ fn line_ends(body: &[u8]) -> impl Iterator<Item = usize> {
 }
 
 /// A response, as written after `!`. For an opened mailbox it lists the size and unique id of every message,
-/// with `ages` also its age. `None` if there are more than [`MOST_LISTED`].
+/// with `ages` also its age. `None` if there are more than [`MAX_LISTED`].
 pub fn format_response(answer: &Response, now: SystemTime, ages: bool) -> Option<String> {
     Some(match answer {
         Response::Ready => "! ready".into(),

@@ -1,6 +1,6 @@
 //! Transcripts: the dialogue of every session, in a file with the format of the tests' dialogues.
 //!
-//! `record` observes a connection and its session, `mask` hides passwords, `left_out` summarises message
+//! `record` observes a connection and its session, `mask` hides passwords, `skipped` summarises message
 //! data, and `writer` waits for the disk. `read` reads a transcript back.
 
 mod elided;

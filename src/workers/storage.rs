@@ -46,7 +46,7 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// Storage in that spool. `most_mailboxes` bounds them where anybody's mail creates one.
+    /// Storage in that spool. `max_mailboxes` bounds them where anybody's mail creates one.
     pub fn new(
         spool: Spool,
         lock: Lock,

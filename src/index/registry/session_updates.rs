@@ -8,7 +8,7 @@ use crate::{
 
 impl Registry {
     /// A worker is about to delete and mark messages for a session, which changes so many names. Nothing else begins in
-    /// that mailbox until it is told what was done, by [`Registry::updated`] before [`Registry::logout`]. The worker is
+    /// that mailbox until it is told what was done, by [`Registry::session_updated`] before [`Registry::logout`]. The worker is
     /// to end the watch of the index that is returned.
     pub fn session_updating(
         &mut self,

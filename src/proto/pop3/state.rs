@@ -35,11 +35,11 @@ pub(super) enum State {
     Authorization { user: Option<String> },
     /// AUTH PLAIN waits for the client's only message.
     Plain,
-    /// PASS or AUTH waits for `Ask::Verify`.
+    /// PASS or AUTH waits for `Request::Verify`.
     AwaitingVerify(Credentials),
     /// The answer to a wrong password is being held back.
     DelayingReply { last: bool },
-    /// The login waits for `Ask::Open`.
+    /// The login waits for `Request::Open`.
     AwaitingOpen { mailbox: Mailbox, since: Duration },
     /// The login waits for another session to leave the mailbox.
     WaitingForLock { mailbox: Mailbox, since: Duration },
@@ -49,11 +49,11 @@ pub(super) enum State {
     Listing(MaildropView, Column, usize),
     /// RETR or TOP, between two pieces of the message.
     Sending(MaildropView, Transfer),
-    /// RETR or TOP waits for `Ask::Read`.
+    /// RETR or TOP waits for `Request::Read`.
     AwaitingRead(MaildropView, Transfer),
     /// QUIT looks for messages that were delivered before a date, in seconds since 1970, from the `next` on.
     Expiring { visit: MaildropView, before: u64, next: usize },
-    /// UPDATE: QUIT waits for `Ask::Update`.
+    /// UPDATE: QUIT waits for `Request::Update`.
     AwaitingUpdate { deleted: usize, seen: usize },
     /// Nothing more to say.
     Over,

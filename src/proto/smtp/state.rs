@@ -80,19 +80,19 @@ pub(super) enum State {
     Auth(SaslExchange),
     /// The answer to a wrong password, the last one allowed perhaps, waits for its time.
     DelayingReply { last: bool },
-    /// AUTH waits for [`Ask::Verify`].
+    /// AUTH waits for [`Request::Verify`].
     AwaitingVerify(Credentials),
-    /// MAIL waits for [`Ask::Room`].
+    /// MAIL waits for [`Request::Room`].
     AwaitingRoom(Envelope),
-    /// DATA, or the first BDAT, waits for [`Ask::Begin`].
+    /// DATA, or the first BDAT, waits for [`Request::Begin`].
     AwaitingBegin(Envelope, Option<Chunk>),
-    /// Message data waits for [`Ask::Spill`], or for [`Ask::Discard`] when it is only read to its end.
+    /// Message data waits for [`Request::Spill`], or for [`Request::Discard`] when it is only read to its end.
     AwaitingSpill(Box<MessageBody>),
-    /// The end of data waits for [`Ask::Deliver`].
+    /// The end of data waits for [`Request::Deliver`].
     AwaitingDelivery(PendingReply),
     /// The replies to the end of a message are being said.
     Telling(Box<Telling>),
-    /// A refused body, or a forgotten one, waits for [`Ask::Discard`]. More of it may come when the last BDAT
+    /// A refused body, or a forgotten one, waits for [`Request::Discard`]. More of it may come when the last BDAT
     /// is not there yet.
     AwaitingDiscard { reply: Reply, last: bool },
 }
