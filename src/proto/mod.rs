@@ -1,9 +1,9 @@
 //! The protocols, as plain values: no socket, file, thread or clock in here. `protocol` has the list of them.
 //!
-//! A session eats an [`Inbox`], fills an [`Outbox`], and says with a [`Step`] what should happen next. What
-//! it wants from the world is a [`Request`]; the world replies with a [`Response`]. The time comes in with
-//! [`Context`]. Nothing below this directory imports anything of ours but the leaves `limits`, `octets` and
-//! `clock`, and `tests/layering.rs` holds it to that.
+//! A session reads an [`Inbox`](buffer::Inbox), fills an [`Outbox`](buffer::Outbox), and returns a [`Step`], which says
+//! what happens next. It makes a [`Request`](request::Request) of the backend, gets a [`Response`](request::Response), and
+//! is told of changes by [`SessionEvent`]s. The time comes in with a [`Context`]. The files in here import only the leaves
+//! `limits`, `wire_size`, `clock` and `printable`; `tests/layering.rs` holds them to that.
 
 pub mod buffer;
 pub mod destinations;

@@ -33,7 +33,7 @@ pub enum Step {
     Close,
     /// Close without flushing: the peer must see that something is missing.
     Abort,
-    /// Its last words in clear text are in the outbox: flush, then begin TLS, then [`Session::secured`].
+    /// Its last words in clear text are in the outbox: flush, then begin TLS, then [`Session::tls_started`].
     /// The session has made sure that the inbox is empty; a connection that finds octets in it all the same
     /// is closed, for they were sent in clear text and must not be taken for more (RFC 3207 section 6).
     Secure,
