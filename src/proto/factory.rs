@@ -33,7 +33,6 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Adds a directive.
     pub(super) fn direct(&mut self, key: &'static str, value: impl Into<String>) {
         self.directives.push((key, value.into()));
     }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::proto::injection::InjectedFault;
 
-/// The faults planned for one message, or for one POP3 session.
 #[derive(Debug, Default)]
 pub(super) struct FaultPlan(Vec<InjectedFault>);
 

@@ -77,7 +77,7 @@ text_in_configuration!(Expire, "\"never\", \"0\" or days in quotes, like \"30 da
 /// Seconds in a day.
 pub(super) const DAY: u64 = 24 * 3600;
 
-/// A generation of POP3. Older ones restrict the commands.
+/// A generation of POP3, which determines the commands and extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Persona {
@@ -87,7 +87,7 @@ pub enum Persona {
     Rfc1460,
     /// 1996, with UIDL.
     Rfc1939,
-    /// All commands of this server.
+    /// The current protocol, with all extensions of this server.
     #[default]
     Modern,
 }

@@ -80,7 +80,7 @@ pub fn mail(argument: &[u8], people: bool) -> Result<Mail, Reply> {
             reject_duplicate(utf8.replace(()))?;
         } else if name.eq_ignore_ascii_case(b"AUTH") {
             // The original submitter of the message. The server checks the syntax, but neither trusts nor
-            // copies the value (RFC 4954 section 5 allows to treat it as <>).
+            // copies the value (RFC 4954 section 5 allows a server to treat it as <>).
             if value != b"<>" && !is_xtext(value) {
                 return Err(reply::BAD_ARGUMENT);
             }
@@ -145,7 +145,7 @@ fn path_after<'a>(
     }
 }
 
-/// A path, before the parameters tell if SMTPUTF8 allows it.
+/// A path that may need SMTPUTF8, which the parameters after it may contain.
 struct Path {
     reverse_path: ReversePath,
     ascii: bool,

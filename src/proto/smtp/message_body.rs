@@ -20,7 +20,6 @@ use crate::{
     wire_size::{WireSizeCounter, wire_size},
 };
 
-/// A message that is being received.
 pub(super) struct MessageBody {
     envelope: Envelope,
     framing: Framing,
@@ -184,7 +183,6 @@ impl MessageBody {
         self.spill_requested && !self.bytes.is_empty()
     }
 
-    /// Octets read from the wire.
     pub(super) fn wire(&self) -> u64 {
         self.wire
     }

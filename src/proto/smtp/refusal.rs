@@ -9,7 +9,6 @@ use super::{
 };
 use crate::proto::{Step, buffer::Outbox, event::Event, is_limit_reached, request::Request};
 
-/// The result of a command.
 pub(super) enum CommandOutcome {
     Reply(Reply),
     Ask(Request),

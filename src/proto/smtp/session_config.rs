@@ -65,11 +65,11 @@ pub enum AuthPolicy {
     InClear,
 }
 
-/// A generation of SMTP. Older ones restrict the commands.
+/// A generation of SMTP, which determines the commands and extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Persona {
-    /// All commands of this server.
+    /// The current protocol, with all extensions of this server.
     #[default]
     Modern,
     /// SMTP as of 1982: EHLO is not implemented.
