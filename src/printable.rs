@@ -1,7 +1,7 @@
-//! Text from outside on a terminal, in a log, or in JSON.
+//! Prints text from outside on a terminal, in a log, or in JSON.
 //!
-//! The rule: nothing moves a cursor, ends a line, turns the direction of what stands beside it, or is there without
-//! being seen. Such characters are escaped: octets as `\x1b`, what is above them as `\u{202e}`.
+//! The rule: no output moves a cursor, ends a line, changes the direction of the text beside it, or contains
+//! an invisible character. Such characters are escaped: up to U+00FF as `\x1b`, above as `\u{202e}`.
 
 use std::{
     fmt::{self, Display, Write as _},
@@ -10,8 +10,8 @@ use std::{
 
 use serde::Serialize;
 
-/// Whether a character is no visible part of a text: a control character, the end of a line or a paragraph, one that
-/// turns the direction of writing (Unicode Technical Report 36 section 2.5), or one without width.
+/// True if a character is not visible: a control character, a line or paragraph separator, a character that
+/// changes the direction of text (Unicode Technical Report 36 section 2.5), or one without width.
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -27,27 +27,28 @@ pub fn is_hidden(c: char) -> bool {
             | '\u{e0000}'..='\u{e00ff}')
 }
 
-/// Whether a character has no glyph of its own but chooses that of the one before it, as in emoji.
+/// True if a character has no glyph of its own but selects that of the character before it, as in emoji.
 pub fn is_variation_selector(c: char) -> bool {
     matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
 }
 
-/// One line: line ends and tabs are escaped, too.
+/// Escapes text for one line. Line ends and tabs are escaped too.
 pub fn line(text: &str) -> String {
     escaped(text, |_| false)
 }
 
-/// Several lines, with tabs between columns. Whatever is from outside in it has to be a [`line()`] already.
+/// Escapes text of several lines, with tabs between columns. Any part from outside must already be escaped by
+/// [`line()`].
 pub fn page(text: &str) -> String {
     escaped(text, |c| matches!(c, '\n' | '\t'))
 }
 
-/// A path, on one line.
+/// Escapes a path for one line.
 pub fn path(path: &Path) -> Line<std::path::Display<'_>> {
     Line(path.display())
 }
 
-/// What prints as one line, whatever is in it.
+/// A wrapper whose value prints as one line, with all hidden characters escaped.
 #[derive(Debug, Clone, Copy)]
 pub struct Line<T>(pub T);
 
@@ -57,22 +58,23 @@ impl<T: Display> Display for Line<T> {
     }
 }
 
-/// Adds a character to a text, escaped.
+/// Appends a character to a text, escaped.
 pub fn escape_into(text: &mut String, c: char) {
     let _ = match u32::from(c) {
         octet @ 0..=0xff => write!(text, "\\x{octet:02x}"),
         code => write!(text, "\\u{{{code:x}}}"),
-    }; // a String takes everything
+    }; // writing to a String cannot fail
 }
 
-/// JSON on one line, or, where `pretty` is, on several, in which every hidden character is `\uXXXX`.
+/// JSON on one line, or on several if `pretty` is true. Every hidden character is written as `\uXXXX`.
 pub fn json(value: &impl Serialize, pretty: bool) -> String {
     let written = if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
     let mut text = String::new();
     for c in written.unwrap_or_default().chars() {
-        // (Values of ours can be written. The line ends are those of the layout: in strings they are escaped.)
+        // (The server's own values always serialise. The only unescaped line ends are those of the layout,
+        // because strings contain escaped ones.)
         if is_hidden(c) && c != '\n' {
-            let _ = c.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(text, "\\u{unit:04x}")); // the same
+            let _ = c.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(text, "\\u{unit:04x}")); // cannot fail
         } else {
             text.push(c);
         }
@@ -92,7 +94,7 @@ fn escaped(text: &str, stays: impl Fn(char) -> bool) -> String {
     safe
 }
 
-/// A size in octets with a unit for reading.
+/// A size in octets, converted to a unit that is easy to read.
 pub fn size(octets: u64) -> String {
     match octets {
         0..0x400 => format!("{octets} B"),

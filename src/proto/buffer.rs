@@ -1,5 +1,5 @@
-//! What came in and was not read yet, and what waits to go out. Both give their memory back when they are
-//! empty, so that an idle connection costs none.
+//! The buffers of a connection: an inbox for octets received and not yet read, and an outbox for octets not
+//! yet sent. Both free their memory when they are empty, so that an idle connection costs none.
 
 use super::event::Event;
 
@@ -7,43 +7,43 @@ use super::event::Event;
 #[derive(Debug, Default)]
 pub struct Inbox {
     bytes: Vec<u8>,
-    /// Where the unread part begins.
+    /// Offset of the first unread octet.
     start: usize,
-    /// How far from `start` a line end was already looked for.
+    /// Octets after `start` that were already searched for a line end.
     searched: usize,
-    /// Octets thrown away of a line that has no end yet.
+    /// Octets discarded from a line that has not ended yet.
     discarded: usize,
     ended: bool,
-    /// What was read since somebody has asked for it.
+    /// Octets read since [`Inbox::start_capture`].
     tap: Option<Vec<u8>>,
 }
 
-/// What [`Inbox::line`] found.
+/// The result of [`Inbox::line`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line {
     /// A line, with its LF and the CR before it, if there is one.
     Complete(Vec<u8>),
-    /// No line end yet.
+    /// The line end has not arrived yet.
     Partial,
-    /// A line longer than the limit came to its end, and is gone.
+    /// A line exceeded the limit. It has ended, and its octets are discarded.
     TooLong,
-    /// A line went on past the discard limit without an end.
+    /// A line exceeded the discard limit and has not ended.
     Endless,
 }
 
-/// What [`Inbox::take`] found.
+/// The result of [`Inbox::take`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Octets {
-    /// All of them.
+    /// All requested octets.
     Full(Vec<u8>),
-    /// Not all of them are there yet; none is read.
+    /// Some of the octets have not arrived yet. None is read.
     Partial,
-    /// More than may be taken at once; none is read, and [`Inbox::skip`] passes over them.
+    /// The count exceeds the maximum. None is read; [`Inbox::skip`] discards them.
     TooMany,
 }
 
 impl Inbox {
-    /// Takes octets from the peer.
+    /// Appends octets from the peer.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.start == self.bytes.len() {
             self.bytes.clear();
@@ -52,12 +52,12 @@ impl Inbox {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Remembers that the peer will send no more.
+    /// Records that the peer will send no more.
     pub fn end(&mut self) {
         self.ended = true;
     }
 
-    /// Whether the peer will send no more.
+    /// True if the peer will send no more.
     pub fn has_ended(&self) -> bool {
         self.ended
     }
@@ -67,22 +67,22 @@ impl Inbox {
         &self.bytes[self.start..]
     }
 
-    /// How many octets are unread.
+    /// The number of unread octets.
     pub fn len(&self) -> usize {
         self.bytes.len() - self.start
     }
 
-    /// Whether nothing is unread.
+    /// True if no octet is unread.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// From here on, keeps what is read for [`Inbox::take_captured`].
+    /// Starts to copy the octets that are read, until [`Inbox::take_captured`].
     pub fn start_capture(&mut self) {
         self.tap = Some(Vec::new());
     }
 
-    /// What was read since [`Inbox::start_capture`], which ends with this.
+    /// Returns the octets read since [`Inbox::start_capture`], and stops copying.
     pub fn take_captured(&mut self) -> Vec<u8> {
         self.tap.take().unwrap_or_default()
     }
@@ -96,7 +96,7 @@ impl Inbox {
         self.searched = 0;
         if self.start == self.bytes.len() {
             self.start = 0;
-            // An idle connection must cost nothing; a busy one keeps a small buffer.
+            // An idle connection must cost no memory; a busy one keeps a small buffer.
             if self.bytes.capacity() > RETAINED_CAPACITY {
                 self.bytes = Vec::new()
             } else {
@@ -108,8 +108,9 @@ impl Inbox {
         }
     }
 
-    /// Reads exactly `n` octets, whatever they are, as a literal of IMAP needs it (RFC 9051 section 4.3). They wait
-    /// here until the last one comes, so `max` must not be above what a connection lets wait in an inbox.
+    /// Reads exactly `n` octets of any value, as for an IMAP literal (RFC 9051 section 4.3). The octets stay
+    /// in the inbox until the last one arrives, so `max` must not exceed the size at which the connection
+    /// stops reading.
     pub fn take(&mut self, n: u64, max: usize) -> Octets {
         let Some(n) = usize::try_from(n).ok().filter(|n| *n <= max) else { return Octets::TooMany };
         let Some(octets) = self.unread().get(..n).map(<[u8]>::to_vec) else { return Octets::Partial };
@@ -117,21 +118,21 @@ impl Inbox {
         Octets::Full(octets)
     }
 
-    /// The unread octets, at most `max` of them: a piece of counted data that is used as it comes. Nothing is read
-    /// before [`Inbox::consume`].
+    /// The unread octets, at most `max` of them, for counted data that is processed in pieces. They stay
+    /// unread until [`Inbox::consume`].
     pub fn octets(&self, max: u64) -> &[u8] {
         let here = usize::try_from(max).map_or(self.len(), |max| max.min(self.len()));
         &self.unread()[..here]
     }
 
-    /// Passes over at most `max` octets, and returns how many were there.
+    /// Discards at most `max` unread octets, and returns their number.
     pub fn skip(&mut self, max: u64) -> u64 {
         let here = self.octets(max).len();
         self.consume(here);
         here as u64
     }
 
-    /// Gives back the memory of an empty inbox.
+    /// Frees the memory of an empty inbox.
     pub fn shrink(&mut self) {
         if self.is_empty() {
             self.bytes = Vec::new();
@@ -139,8 +140,8 @@ impl Inbox {
         }
     }
 
-    /// Reads one line that ends in LF. Of a line longer than `max` octets (line end included) nothing is
-    /// kept; after `discard` octets of it without an end the answer is [`Line::Endless`].
+    /// Reads one line that ends in LF. If a line exceeds `max` octets, line end included, its octets are
+    /// discarded. If it also exceeds `discard` octets and has not ended, the result is [`Line::Endless`].
     pub fn line(&mut self, max: usize, discard: usize) -> Line {
         let from = self.searched;
         let Some(at) = memchr::memchr(b'\n', &self.unread()[from..]) else {
@@ -162,7 +163,7 @@ impl Inbox {
     }
 }
 
-/// Octets for the peer, in order, and what the log should know.
+/// Octets to send to the peer, in order, and the events to log.
 #[derive(Debug, Default)]
 pub struct Outbox {
     bytes: Vec<u8>,
@@ -171,33 +172,33 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Adds octets.
+    /// Appends octets.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Adds a line and its CRLF.
+    /// Appends a line and its CRLF.
     pub fn line(&mut self, text: &str) {
         self.push(text.as_bytes());
         self.push(b"\r\n");
     }
 
-    /// The buffer itself, to be appended to.
+    /// The buffer itself, for appending.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
-    /// What waits to be sent.
+    /// The octets not yet sent.
     pub fn pending(&self) -> &[u8] {
         &self.bytes[self.sent..]
     }
 
-    /// Whether nothing waits.
+    /// True if every octet is sent.
     pub fn is_empty(&self) -> bool {
         self.pending().is_empty()
     }
 
-    /// Marks the first `n` waiting octets as sent.
+    /// Marks the first `n` pending octets as sent.
     pub fn consume(&mut self, n: usize) {
         self.sent += n;
         if self.sent >= self.bytes.len() {
@@ -210,7 +211,7 @@ impl Outbox {
         }
     }
 
-    /// Gives back the memory of an empty outbox.
+    /// Frees the memory of an empty outbox.
     pub fn shrink(&mut self) {
         if self.is_empty() {
             self.bytes = Vec::new();
@@ -218,27 +219,27 @@ impl Outbox {
         }
     }
 
-    /// Throws away what waits to be sent. What the log should know stays.
+    /// Discards the octets not yet sent, but keeps the events.
     pub fn discard(&mut self) {
         self.bytes = Vec::new();
         self.sent = 0;
     }
 
-    /// Says something to the log.
+    /// Appends an event for the log.
     pub fn push_event(&mut self, event: Event) {
         self.events.push(event);
     }
 
-    /// Takes what the log should know.
+    /// Removes and returns the events.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }
 }
 
-/// Buffers up to this capacity are kept between two rounds of a busy connection.
+/// A busy connection keeps a buffer of at most this capacity, in octets.
 const RETAINED_CAPACITY: usize = 4096;
 
-/// Read octets in front of unread ones that are worth moving the unread ones for.
+/// Octets already read, from which on the unread ones are moved to the front.
 const COMPACT_THRESHOLD: usize = 16 * 1024;
 
 #[cfg(test)]
@@ -247,16 +248,16 @@ mod tests {
 
     use super::*;
 
-    /// A part of what a client sends, as its session reads it.
+    /// A part of a client's input, by the way in which the session reads it.
     #[derive(Debug, Clone)]
     enum Part {
         /// A line of at most ten octets, or one that is too long.
         Line(Vec<u8>),
-        /// A literal that is wanted whole.
+        /// A literal that is read as a whole.
         Literal(Vec<u8>),
-        /// Counted data that is used as it comes.
+        /// Counted data that is processed in pieces.
         Piecewise(Vec<u8>),
-        /// Counted data that is thrown away.
+        /// Counted data that is discarded.
         Skipped(Vec<u8>),
     }
 
@@ -271,7 +272,7 @@ mod tests {
     }
 
     fn parts() -> impl Strategy<Value = Vec<Part>> {
-        // Among counted octets stand line ends, which must mean nothing.
+        // Line ends among counted octets must have no effect.
         let octets =
             || prop::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'.'), any::<u8>()], 0..30);
         let line = "[a-z]{0,20}".prop_map(|text| Part::Line(format!("{text}\r\n").into_bytes()));
@@ -284,7 +285,8 @@ mod tests {
         prop::collection::vec(part, 0..8)
     }
 
-    /// Reads those parts from octets that come in pieces of `size`: what each reading gave, in the order of the parts.
+    /// Reads the parts from octets that arrive in pieces of `size`. Returns the result of each read, in the
+    /// order of the parts.
     fn read(parts: &[Part], size: usize) -> Vec<String> {
         let wire: Vec<u8> = parts.iter().flat_map(Part::octets).copied().collect();
         let mut pieces = wire.chunks(size);

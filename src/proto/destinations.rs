@@ -1,5 +1,6 @@
-//! The mailboxes that the mail for one address goes to. An alias may lead to a thousand, and a client may name it a
-//! thousand times: the list is made when the aliases are read, and shared from then on.
+//! The mailboxes that receive the mail for one address. An alias may have a thousand mailboxes, and a client
+//! may name it a thousand times. Therefore the list is built once, when the aliases are loaded, and then
+//! shared.
 
 use std::{fmt, sync::Arc};
 
@@ -8,7 +9,7 @@ use super::{
     mailbox::{Destination, Mailbox},
 };
 
-/// Where the mail for one address goes.
+/// The mailboxes and folders that receive the mail for one address.
 #[derive(Clone)]
 pub struct Destinations(List);
 
@@ -18,7 +19,7 @@ enum List {
     Group(Group, Option<Folder>),
 }
 
-/// Some mailboxes of a table of them, each once and in the order of the table.
+/// A subset of a table of mailboxes, each once and in the order of the table.
 #[derive(Clone)]
 pub struct Group {
     /// All mailboxes, in order.
@@ -33,25 +34,25 @@ impl fmt::Debug for Group {
     }
 }
 
-/// Tells one shared list from every other, as long as there is a clone of it.
+/// Identifies a shared list as long as a clone of it exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ListId(usize);
 
 impl Group {
-    /// The mailboxes at `places` of `table`. Both are in order.
+    /// The mailboxes at `places` of `table`. Both must be sorted.
     pub fn new(table: Arc<[Mailbox]>, places: Arc<[u32]>) -> Self {
         debug_assert!(table.is_sorted() && places.is_sorted());
         Self { table, places }
     }
 
-    /// Those mailboxes, or that folder of each of them.
+    /// The destinations for these mailboxes, or for the same folder in each of them.
     pub fn in_folder(self, folder: Option<Folder>) -> Destinations {
         Destinations(List::Group(self, folder))
     }
 }
 
 impl Destinations {
-    /// How many there are.
+    /// The number of destinations.
     pub fn len(&self) -> usize {
         match &self.0 {
             List::Each(destinations) => destinations.len(),
@@ -59,12 +60,12 @@ impl Destinations {
         }
     }
 
-    /// Whether mail for the address goes nowhere.
+    /// True if the address has no destination.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Each of them.
+    /// Iterates over the destinations.
     pub fn iter(&self) -> impl Iterator<Item = Destination> + '_ {
         let (each, group) = match &self.0 {
             List::Each(destinations) => (Some(destinations.iter().cloned()), None),
@@ -79,7 +80,7 @@ impl Destinations {
         each.into_iter().flatten().chain(group.into_iter().flatten())
     }
 
-    /// Whether that mailbox is one of them.
+    /// True if the mailbox is a destination, with or without a folder.
     pub fn contains(&self, mailbox: &Mailbox) -> bool {
         match &self.0 {
             List::Each(destinations) => destinations.iter().any(|to| to.mailbox == *mailbox),
@@ -90,7 +91,7 @@ impl Destinations {
         }
     }
 
-    /// The same mailboxes, and no folder of them.
+    /// The same mailboxes without their folders.
     pub fn without_folder(self) -> Self {
         match self.0 {
             List::Group(group, _) => group.in_folder(None),
@@ -101,7 +102,8 @@ impl Destinations {
         }
     }
 
-    /// The list of an alias, whichever of its folders is meant; `None`: it is of this address alone.
+    /// The id of an alias's list, the same for each of its folders. `None` if the list belongs to this
+    /// address alone.
     pub fn shared(&self) -> Option<ListId> {
         match &self.0 {
             List::Each(_) => None,

@@ -1,26 +1,27 @@
-//! Message data on the wire: the decoder of SMTP's DATA and the encoder of POP3's RETR and TOP.
+//! Message data on the wire: the decoder for SMTP's DATA and the encoder for POP3's RETR and TOP.
 //!
-//! Both are small state machines that give the same bytes however the input is cut. What is stored has LF
-//! line ends; what travels has CRLF, a second dot before a dot that begins a line, and a lone dot as its
-//! end (RFC 5321 section 4.5.2, RFC 1939 section 3).
+//! Both are small state machines whose output does not depend on how the input is cut. A stored message has
+//! LF line ends. On the wire, line ends are CRLF, a dot at the beginning of a line is doubled, and a lone dot
+//! ends the message (RFC 5321 section 4.5.2, RFC 1939 section 3).
 
 use serde::{Deserialize, Serialize};
 
-/// What counts as the end of a line, and so what can end a message.
+/// The octets that count as a line end, and thus can end a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LineEndings {
-    /// Only CRLF. A CR or LF on its own is remembered, and the message refused at its true end.
+    /// Only CRLF. The decoder records a lone CR or LF, and the message is refused at its true end.
     #[default]
     Strict,
-    /// As strict, but an LF on its own inside a text becomes CRLF: never one that stands next to a dot
-    /// which begins a line, since that is where two servers could disagree about the end (smuggling).
+    /// Like strict, but a lone LF inside a text becomes CRLF. An exception is an LF next to a dot at the
+    /// beginning of a line, because there two servers could disagree about the end of the message
+    /// (smuggling).
     Normalise,
-    /// LF ends a line as CRLF does, also around the final dot: for telnet and classroom clients.
+    /// LF ends a line as CRLF does, also around the final dot. For telnet and classroom clients.
     Lenient,
 }
 
-/// Takes message data off the wire: removes dot-stuffing, stores LF line ends, finds the end.
+/// Decodes message data from the wire: removes dot-stuffing, converts line ends to LF, and finds the end.
 #[derive(Debug)]
 pub struct Decoder {
     endings: LineEndings,
@@ -31,25 +32,25 @@ pub struct Decoder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Decoding {
     LineStart,
-    /// Normalise: at the start of a line, after an LF that had no CR.
+    /// Normalise: at the start of a line, after a lone LF.
     AfterBareLf,
     Text,
-    /// A CR that may be half a line end: not stored yet.
+    /// After a CR that may be half a line end. It is not stored yet.
     Cr,
-    /// A dot that began a line: not stored, since it is either stuffing or the end.
+    /// After a dot at the beginning of a line. It is not stored, because it is either stuffing or the end.
     Dot,
     DotCr,
     Ended,
 }
 
 impl Decoder {
-    /// A decoder at the first octet after the 354 reply.
+    /// A decoder for the octets after the 354 reply.
     pub fn new(endings: LineEndings) -> Self {
         Self { endings, state: Decoding::LineStart, bare: false }
     }
 
-    /// Decodes `wire` into `stored` up to the end of the message, if it is there, and returns the number
-    /// of octets read. What follows the end is not touched.
+    /// Decodes `wire` into `stored`, at most up to the end of the message, and returns the number of octets
+    /// read. Octets after the end stay unread.
     pub fn decode(&mut self, wire: &[u8], stored: &mut Vec<u8>) -> usize {
         let mut at = 0;
         while at < wire.len() && self.state != Decoding::Ended {
@@ -115,18 +116,18 @@ impl Decoder {
         };
     }
 
-    /// Whether the end of the message was read.
+    /// True if the end of the message was read.
     pub fn ended(&self) -> bool {
         self.state == Decoding::Ended
     }
 
-    /// Whether a CR or LF stood where this decoder does not allow one: the message must be refused.
+    /// True if there was a CR or LF that this decoder does not allow. The message must then be refused.
     pub fn saw_bare_line_end(&self) -> bool {
         self.bare
     }
 }
 
-/// Puts a stored message on the wire: CRLF line ends, dot-stuffing, and at the end the lone dot.
+/// Encodes a stored message for the wire: CRLF line ends, dot-stuffing, and the final dot.
 #[derive(Debug)]
 pub struct Encoder {
     line: LineSoFar,
@@ -144,11 +145,11 @@ enum LineSoFar {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
-    /// RETR: everything.
+    /// RETR: the whole message.
     Whole,
-    /// TOP: in the header, with that many lines of the body to follow.
+    /// TOP: inside the header, with the number of body lines to send after it.
     Header(u64),
-    /// TOP: in the body, with that many lines to go.
+    /// TOP: inside the body, with the number of lines left to send.
     Body(u64),
 }
 
@@ -209,13 +210,14 @@ impl Encoder {
         };
     }
 
-    /// Whether no further byte of the file is wanted: only TOP is ever satisfied before the file's end.
+    /// True if the encoder needs no further byte of the file. Only TOP can be done before the end of the
+    /// file.
     pub fn is_done(&self) -> bool {
         self.part == Part::Body(0)
     }
 
-    /// Ends the message: the line end that the file may lack, then the lone dot. Returns the octets of
-    /// the message as sent, without dot-stuffing and the final dot line.
+    /// Ends the message: adds a line end if the file lacks one, then the final dot. Returns the octets of the
+    /// message as sent, without dot-stuffing and the final dot line.
     pub fn finish_message(self, wire: &mut Vec<u8>) -> u64 {
         let missing_end = !matches!(self.last, None | Some(b'\n'));
         if missing_end {
@@ -258,7 +260,7 @@ mod tests {
         (wire, octets)
     }
 
-    /// Faults S01 to S12: what may look like an end to another server.
+    /// Faults S01 to S12: sequences that another server may take for the end.
     const FALSE_ENDS: [&[u8]; 13] = [
         b"\n.\n",
         b"\n.\r\n",
@@ -344,7 +346,7 @@ mod tests {
         assert_eq!(encode(Encoder::top(u64::MAX), &[file]), encode(Encoder::whole(), &[file]));
     }
 
-    /// Bytes in which the interesting ones are frequent.
+    /// Bytes with many CRs, LFs and dots.
     fn awkward() -> impl Strategy<Value = Vec<u8>> {
         let octet = prop_oneof![
             3 => Just(b'\n'), 3 => Just(b'\r'), 3 => Just(b'.'), 1 => Just(0), 1 => any::<u8>(),

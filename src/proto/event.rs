@@ -1,74 +1,74 @@
-//! What a session wants the log to know: data, written out by `logging`.
+//! The events that a session logs, as data. `logging` formats them.
 
 use super::{injection::InjectedFault, request::Mailbox};
 
-/// Something worth a line in the log. Text in it is as the peer sent it: the log escapes it.
+/// An event for the log. Its text is as the peer sent it; the log escapes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A message is durable, and the client was told.
+    /// A message is durable, and the client has its reply.
     Accepted {
         /// The id in the reply and in `Received:`.
         id: String,
         /// The reverse path, with its angle brackets.
         from: String,
-        /// The first of its recipients.
+        /// The first recipients, at most [`Event::MAX_LISTED`].
         to: Vec<String>,
-        /// How many mailboxes have it.
+        /// The number of mailboxes that have the message.
         recipients: usize,
         /// Octets on the wire.
         octets: u64,
     },
-    /// The client was told no.
+    /// The server refused a command or message.
     Refused {
-        /// What it wanted: a command line without secrets, or a word like "data".
+        /// The refused command line without secrets, or a word like "data".
         what: String,
         /// The reply: code and enhanced code.
         reply: String,
     },
-    /// Somebody tried to log in.
+    /// A client tried to log in.
     Login {
-        /// The name given.
+        /// The name that the client gave.
         user: String,
-        /// How: "PLAIN", "LOGIN", or "USER" for the commands of POP3.
+        /// The mechanism: "PLAIN", "LOGIN", or "USER" for the POP3 commands.
         mechanism: &'static str,
-        /// Whether it worked.
+        /// True if the login succeeded.
         ok: bool,
     },
-    /// A POP3 session has a mailbox open.
+    /// A POP3 session has opened a mailbox.
     Opened {
-        /// Which one.
+        /// The mailbox.
         mailbox: Mailbox,
-        /// Messages in it.
+        /// The number of messages in it.
         messages: usize,
-        /// Octets in it.
+        /// The size of its messages, in octets.
         octets: u64,
     },
-    /// A message was sent whole.
+    /// A POP3 client has received a whole message.
     Read {
-        /// Octets of it.
+        /// The size of the message, in octets.
         octets: u64,
     },
     /// A POP3 session ended with QUIT.
     Updated {
-        /// Messages deleted.
+        /// The number of messages deleted.
         deleted: usize,
-        /// Messages marked as seen.
+        /// The number of messages marked as seen.
         seen: usize,
     },
-    /// The session ended for another reason than QUIT.
+    /// The session ended without QUIT.
     Ended {
         /// The reason.
         why: &'static str,
     },
-    /// The session ended because a tester wanted it to.
+    /// The session ended because of a fault on demand.
     Injected(InjectedFault),
 }
 
 impl Event {
-    /// How many recipients of a message the log shows.
+    /// The largest number of recipients that the log shows for a message.
     pub const MAX_LISTED: usize = 8;
 
-    /// The same of a message that not all of its recipients have: `to` are the first of those who do.
+    /// The same event for a message that only some recipients have. `to` lists the first of those recipients.
     pub fn for_recipients(self, to: Vec<String>, recipients: usize) -> Self {
         match self {
             Self::Accepted { id, from, octets, .. } => Self::Accepted { id, from, to, recipients, octets },

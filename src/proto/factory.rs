@@ -1,4 +1,4 @@
-//! The maker of sessions: a listener has one for each standing of its clients.
+//! The session factory. A listener has one for each level of trust in its clients.
 
 use std::{fmt, net::IpAddr};
 
@@ -6,38 +6,38 @@ use serde::Serialize;
 
 use super::{Session, protocol::Protocol, request::ConnId};
 
-/// Makes sessions of one protocol under the same rules.
+/// Creates sessions of one protocol with the same configuration.
 pub trait SessionFactory: fmt::Debug {
-    /// The protocol.
+    /// The protocol of its sessions.
     fn protocol(&self) -> Protocol;
 
-    /// A session with the client at `peer`.
+    /// Creates a session for the client at `peer`.
     fn session(&self, peer: IpAddr, id: ConnId) -> Box<dyn Session>;
 
-    /// The rules of its sessions, for the transcript of one.
+    /// The settings of its sessions, for a transcript.
     fn settings(&self, id: ConnId) -> Settings;
 }
 
-/// The rules of a session, as its transcript needs them.
+/// The settings of a session that its transcript needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The directives that make a dialogue play under the same rules, in order. Those at their defaults are left out.
+    /// The directives that replay a dialogue with the same settings, in order. Settings at their defaults are
+    /// left out.
     pub directives: Vec<(&'static str, String)>,
-    /// Octets of the longest command line.
+    /// The longest command line, in octets.
     pub longest_line: usize,
-    /// Whether lines are taken as they were typed, corrections and all.
+    /// True if the session applies typed corrections in a line, such as backspace.
     pub lenient: bool,
-    /// Whether messages are deleted when they are too old.
+    /// True if messages are deleted when they are too old.
     pub expires: bool,
 }
 
 impl Settings {
-    /// Adds a directive.
     pub(super) fn direct(&mut self, key: &'static str, value: impl Into<String>) {
         self.directives.push((key, value.into()));
     }
 
-    /// Adds a directive with the word of the configuration for a value that is not the default.
+    /// Adds a directive with the configuration's word for the value, unless it is the default.
     pub(super) fn direct_unless_default<T: Default + PartialEq + Serialize>(
         &mut self,
         key: &'static str,

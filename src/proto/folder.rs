@@ -1,5 +1,5 @@
-//! The name of a folder of a mailbox, as Maildir++ has it: a directory beside `new/` and `cur/` that begins
-//! with a dot, nested by further dots, in the modified UTF-7 of IMAP (RFC 3501 section 5.1.3).
+//! Maildir++ folder names. A folder is a directory beside `new/` and `cur/`. Its name begins with a dot,
+//! separates levels by dots, and is in IMAP's modified UTF-7 (RFC 3501 section 5.1.3).
 
 use std::{fmt, sync::Arc};
 
@@ -9,17 +9,17 @@ use base64::{
     engine::{GeneralPurpose, general_purpose::NO_PAD},
 };
 
-/// The name of a folder, fit to be the name of a directory: never text from the wire as it came.
+/// The name of a folder, safe as the name of a directory. Text from the wire never becomes one unchecked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Folder(Arc<str>);
 
 impl Folder {
-    /// Octets in the longest name of a folder's directory.
+    /// The longest name of a folder's directory, in octets.
     pub const MAX_NAME: usize = 200;
 
-    /// The folder of that name: `Sent`, `Archive.2026`, `Entwürfe`. Each part between dots has one character
-    /// at least. ASCII is of an allow-list and stands on the disk as it is, so that a client without UTF-8
-    /// can say `Entw&APw-rfe`; everything else is encoded.
+    /// The folder with this name, such as `Sent`, `Archive.2026` or `Entwürfe`. Each part between dots has at
+    /// least one character. ASCII characters must be on an allow-list and are stored unchanged, so that a
+    /// client without UTF-8 can write `Entw&APw-rfe`. All other characters are encoded.
     pub fn from_name(name: &str) -> Option<Self> {
         let allowed = |c: char| {
             if c.is_ascii() { c.is_ascii_alphanumeric() || ALLOWED.contains(c) } else { !c.is_control() }
@@ -29,12 +29,12 @@ impl Folder {
         (good && directory.len() <= Self::MAX_NAME).then(|| Self(directory.into()))
     }
 
-    /// Where what a user submits is filed.
+    /// The folder for copies of messages that the user submits.
     pub fn sent() -> Self {
         Self(".Sent".into())
     }
 
-    /// The name of its directory, with the dot that it begins with.
+    /// The name of its directory, with the leading dot.
     pub fn directory(&self) -> &str {
         &self.0
     }
@@ -46,7 +46,7 @@ impl fmt::Display for Folder {
     }
 }
 
-/// Every run of characters beyond ASCII as `&`, its UTF-16 in base 64, and `-`.
+/// Encodes each run of characters beyond ASCII as `&`, its UTF-16 in base64, and `-`.
 fn modified_utf7(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     let mut rest = text;
@@ -66,7 +66,8 @@ fn modified_utf7(text: &str) -> String {
 }
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(&IMAP_MUTF7, NO_PAD);
-/// ASCII beside letters and digits: no slash, no control character, nothing that a shell would miss.
+/// ASCII characters allowed beside letters and digits. There is no slash, no backslash and no control
+/// character.
 const ALLOWED: &str = " &'()+,-._=[]";
 
 #[cfg(test)]
@@ -79,7 +80,7 @@ mod tests {
         Folder::from_name(name).map(|folder| folder.directory().to_owned())
     }
 
-    /// What the encoder wrote, decoded: `None` where it is not modified UTF-7.
+    /// Decodes modified UTF-7. `None` if the text is not modified UTF-7.
     fn decoded(text: &str) -> Option<String> {
         let Some((plain, rest)) = text.split_once('&') else { return Some(text.to_owned()) };
         let (run, rest) = rest.split_once('-')?;

@@ -1,50 +1,50 @@
-//! A fault on demand as a value: the words in an address that ask for it. `faults` makes it happen, and the log says
-//! that it did.
+//! A fault on demand as a value, parsed from an address. `fault_injection` causes the fault, and the log
+//! records it.
 
 use std::time::Duration;
 
-/// One thing that shall go wrong.
+/// One fault on demand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum InjectedFault {
     /// `452`: the reply to RCPT.
     Rcpt(u16),
-    /// `first-3-451`: the reply to the first so many RCPTs with this address; later ones are accepted.
+    /// `first-3-451`: the reply to the first three RCPTs with this address. Later ones are accepted.
     First(u64, u16),
-    /// `452-after-dot`: the reply to the end of the message, of which nothing is kept.
+    /// `452-after-dot`: the reply to the end of the message. The message is discarded.
     AfterDot(u16),
-    /// `drop-after-dot`: the message is kept, and the connection ends without an answer.
+    /// `drop-after-dot`: the message is stored, and the connection ends without a reply.
     DropAfterDot,
-    /// `drop-at-1000`: the connection ends when so many octets have come behind the reply 354.
+    /// `drop-at-1000`: the connection ends when 1,000 octets have arrived after the reply 354.
     DropAt(u64),
-    /// `slow`, `slow-3`: every reply comes that late.
+    /// `slow`, `slow-3`: every reply is delayed by this time.
     Slow(Duration),
-    /// `drip-100`: replies and messages come at so many octets a second.
+    /// `drip-100`: replies and messages are sent at 100 octets a second.
     Drip(u64),
-    /// `wrong-password`: whatever it is.
+    /// `wrong-password`: every password is refused.
     WrongPassword,
-    /// `in-use-2`: the first so many logins find the mailbox in use.
+    /// `in-use-2`: the first two logins find the mailbox in use.
     InUse(u64),
-    /// `cut-at-500`: the connection ends when so many octets of a message have been sent.
+    /// `cut-at-500`: the connection ends when 500 octets of a message have been sent.
     CutAt(u64),
-    /// `wrong-size`: STAT and LIST count `SIZE_ADDED` octets too many for each message; RETR does not.
+    /// `wrong-size`: STAT and LIST add `SIZE_ADDED` octets to the size of each message; RETR does not.
     WrongSize,
-    /// `new-uidls`: UIDL has other ids in every session.
+    /// `new-uidls`: UIDL gives other ids in every session.
     NewUidls,
-    /// `slow-quit`, `slow-quit-3`: the reply to QUIT comes that late, long after the deletions are done.
+    /// `slow-quit`, `slow-quit-3`: the reply to QUIT is delayed by this time after the deletions are done.
     SlowQuit(Duration),
-    /// `drop-before-quit-answer`: the deletions are done, and the connection ends without an answer.
+    /// `drop-before-quit-answer`: the deletions are done, and the connection ends without a reply.
     DropBeforeQuitAnswer,
 }
 
 impl InjectedFault {
-    /// What an address asks for: behind the first `+` of its local part, several joined by further ones. None
-    /// of it counts where one word is no fault: `bob+lists` and `bob+lists+452` name a folder.
+    /// The faults that a local part asks for: the words after its first `+`, separated by further ones. If
+    /// one word is not a fault, none of them counts: `bob+lists` and `bob+lists+452` name a folder.
     pub fn all_in(local: &str) -> Vec<Self> {
         let Some((_, detail)) = local.split_once('+') else { return Vec::new() };
         detail.split('+').map(Self::from_name).collect::<Option<_>>().unwrap_or_default()
     }
 
-    /// A login name, or an address, without what shall go wrong, and that.
+    /// Splits a login name or an address into the name without its faults, and the faults.
     pub fn split(name: &str) -> (String, Vec<Self>) {
         let (local, domain) = name.rfind('@').map_or((name, ""), |at| name.split_at(at));
         let injections = Self::all_in(local);
@@ -84,7 +84,7 @@ impl InjectedFault {
     }
 }
 
-/// The code of a reply that refuses: 4xx or 5xx.
+/// The code of a refusal: 4xx or 5xx.
 fn code(text: &str) -> Option<u16> {
     decimal(text)
         .filter(|_| text.len() == 3)
@@ -92,13 +92,13 @@ fn code(text: &str) -> Option<u16> {
         .filter(|code| (400..600).contains(code))
 }
 
-/// A number of at most six digits: octets, seconds, tries.
+/// A number of at most six digits, for octets, seconds or attempts.
 fn decimal(text: &str) -> Option<u64> {
     let digits = (1..=6).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     digits.then(|| text.parse().ok())?
 }
 
-/// How late a slow reply is where nothing else is said.
+/// Delay of a slow reply if the address gives none.
 const SLOW: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

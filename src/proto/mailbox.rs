@@ -1,24 +1,24 @@
-//! Names of mailboxes, and of the places in them that mail goes to.
+//! The names of mailboxes, and the destinations of mail in them.
 
 use std::{fmt, sync::Arc};
 
 use super::folder::Folder;
 
-/// A mailbox that exists or may be made, or one of its folders, which is never made: what is locked and
-/// opened as one. Its names are never text from the wire as it came.
+/// A mailbox or one of its folders, the unit that is locked and opened. A mailbox may be created when it is
+/// first used; a folder never is. The names are validated; text from the wire never becomes one unchecked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Mailbox {
-    /// Shared: a message to many mailboxes names each of them in several places.
+    /// Shared, because a message to many mailboxes names each of them several times.
     name: Arc<str>,
     folder: Option<Folder>,
 }
 
 impl Mailbox {
-    /// Octets in the longest name of a mailbox.
+    /// The longest name of a mailbox, in octets.
     pub const MAX_NAME: usize = 200;
 
-    /// The mailbox of that name, if the name is one that may be a directory: 1 to 200 of `a-z`, `0-9` and
-    /// `@ . _ + - =`, not beginning with a dot or a dash.
+    /// The mailbox with this name, if the name is safe for a directory: 1 to 200 of `a-z`, `0-9` and `@ . _ +
+    /// - =`, not beginning with a dot or a dash.
     pub fn named(name: &str) -> Option<Self> {
         let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"@._+-=".contains(&b);
         let good = (1..=Self::MAX_NAME).contains(&name.len())
@@ -27,22 +27,22 @@ impl Mailbox {
         good.then(|| Self { name: name.into(), folder: None })
     }
 
-    /// A folder of this mailbox, in the place of the mailbox itself.
+    /// The given folder of this mailbox.
     pub fn in_folder(self, folder: Folder) -> Self {
         Self { folder: Some(folder), ..self }
     }
 
-    /// The mailbox of which this may be a folder.
+    /// The mailbox that contains this folder, or the mailbox itself.
     pub fn whole(self) -> Self {
         Self { folder: None, ..self }
     }
 
-    /// The name of the mailbox, whichever folder of it this is; fit to be the name of a directory.
+    /// The name of the mailbox without the folder, safe as the name of a directory.
     pub fn as_str(&self) -> &str {
         &self.name
     }
 
-    /// The folder; `None` is the mailbox itself.
+    /// The folder; `None` means the mailbox itself.
     pub fn folder(&self) -> Option<&Folder> {
         self.folder.as_ref()
     }
@@ -55,12 +55,13 @@ impl fmt::Display for Mailbox {
     }
 }
 
-/// Where mail for an address goes.
+/// A destination of mail.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Destination {
-    /// The mailbox, and none of its folders.
+    /// The mailbox, without a folder.
     pub mailbox: Mailbox,
-    /// The folder that the address asks for, as `bob+lists@example.test` does: it gets the mail if it is there.
+    /// The folder that the address asks for, as `bob+lists@example.test` does. It receives the mail if it
+    /// exists.
     pub folder: Option<Folder>,
 }
 

@@ -1,9 +1,10 @@
-//! The protocols, as plain values: no socket, file, thread or clock in here. `protocol` has the list of them.
+//! The protocols, as plain values, without sockets, files, threads or clocks. `protocol` lists them.
 //!
-//! A session reads an [`Inbox`](buffer::Inbox), fills an [`Outbox`](buffer::Outbox), and returns a [`Step`], which says
-//! what happens next. It makes a [`Request`](request::Request) of the backend, gets a [`Response`](request::Response), and
-//! is told of changes by [`SessionEvent`]s. The time comes in with a [`Context`]. The files in here import only the leaves
-//! `limits`, `wire_size`, `clock` and `printable`; `tests/layering.rs` holds them to that.
+//! A session reads an [`Inbox`](buffer::Inbox), fills an [`Outbox`](buffer::Outbox), and returns a [`Step`]
+//! that names the next action. It sends a [`Request`](request::Request) to the backend, receives a
+//! [`Response`](request::Response), and learns of changes from [`SessionEvent`]s. The time comes from a
+//! [`Context`]. The files in this directory import only the leaves `limits`, `wire_size`, `clock` and
+//! `printable`; `tests/layering.rs` enforces that.
 
 pub mod buffer;
 pub mod destinations;
@@ -29,17 +30,17 @@ pub use session::{
 };
 pub use session_phase::SessionPhase;
 
-/// The first section of a row of either table, in short.
+/// The first RFC section of a table row, abbreviated: `RFC 5321 4.1.1.2`.
 pub(crate) fn section(rfc: &str) -> String {
     let first = rfc.split([',', ';']).next().unwrap_or(rfc);
     let first = first.split(" and ").next().unwrap_or(first);
     first.replace(" sections ", " ").replace(" section ", " ")
 }
 
-/// Whether a count has come to its limit, where 0 is no limit.
+/// True if a count has reached its limit. The limit 0 means no limit.
 pub(crate) fn is_limit_reached(count: usize, limit: usize) -> bool {
     limit != 0 && count >= limit
 }
 
-/// How TLS begins: a handshake record of any version.
+/// The first octets of TLS: a handshake record of any version.
 pub(crate) const TLS_HANDSHAKE: &[u8] = &[0x16, 0x03];

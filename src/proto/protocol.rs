@@ -1,5 +1,5 @@
-//! The protocols that are spoken here, each as one value: its name, the last words of a connection that has no
-//! session, and what explains it.
+//! The protocols of this server, each as one value: its name, its replies for connections without a session,
+//! and its vocabulary.
 
 use std::fmt;
 
@@ -10,19 +10,19 @@ use super::{pop3, smtp, vocabulary::Vocabulary};
 /// A protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
-    /// Mail in (RFC 5321).
+    /// Receives mail (RFC 5321).
     Smtp,
-    /// Mail in, with a reply for every recipient (RFC 2033).
+    /// Receives mail, with a reply for every recipient (RFC 2033).
     Lmtp,
-    /// Mail out (RFC 1939).
+    /// Serves mail (RFC 1939).
     Pop3,
 }
 
 impl Protocol {
-    /// All of them.
+    /// All protocols.
     pub const ALL: [Self; 3] = [Self::Smtp, Self::Lmtp, Self::Pop3];
 
-    /// Its name in the log.
+    /// The name in the log.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Smtp => "smtp",
@@ -31,7 +31,8 @@ impl Protocol {
         }
     }
 
-    /// Its word in the directive `= protocol` of a dialogue or transcript. LMTP is a kind of SMTP there.
+    /// The word in the directive `= protocol` of a dialogue or transcript. LMTP counts as a kind of SMTP
+    /// there.
     pub const fn directive(self) -> &'static str {
         match self {
             Self::Smtp | Self::Lmtp => "smtp",
@@ -39,7 +40,7 @@ impl Protocol {
         }
     }
 
-    /// The protocol of that directive.
+    /// The protocol that a directive names.
     pub fn of_directive(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|protocol| protocol.directive() == word)
     }
@@ -52,7 +53,7 @@ impl Protocol {
         }
     }
 
-    /// The only line for a client whose connection finds no room.
+    /// The only line for a client whose connection exceeds the limit.
     pub fn too_many_connections(self) -> String {
         match self {
             Self::Smtp | Self::Lmtp => smtp::reply::TOO_MANY_CONNECTIONS.line(),
@@ -80,7 +81,7 @@ pub enum Service {
     /// Submission over TLS from the first octet (RFC 8314).
     #[serde(alias = "smtps")]
     Submissions,
-    /// Receives mail from a server of ours, with one reply for each recipient (RFC 2033).
+    /// Receives mail from a trusted server, with one reply for each recipient (RFC 2033).
     Lmtp,
     /// Serves mail to users.
     Pop3,
@@ -89,7 +90,7 @@ pub enum Service {
 }
 
 impl Service {
-    /// All of them. The place of each is its number.
+    /// All services, each at the position of its number.
     pub const ALL: [Self; 6] =
         [Self::Smtp, Self::Submission, Self::Submissions, Self::Lmtp, Self::Pop3, Self::Pop3s];
 
@@ -105,7 +106,7 @@ impl Service {
         }
     }
 
-    /// The protocol that is spoken there.
+    /// The protocol of the service.
     pub const fn protocol(self) -> Protocol {
         match self {
             Self::Smtp | Self::Submission | Self::Submissions => Protocol::Smtp,
@@ -114,7 +115,8 @@ impl Service {
         }
     }
 
-    /// The service for the same users that does not begin with TLS; itself if it does not.
+    /// The service for the same users that does not begin with TLS. A service without implicit TLS returns
+    /// itself.
     pub const fn without_tls(self) -> Self {
         match self {
             Self::Submissions => Self::Submission,
@@ -123,7 +125,7 @@ impl Service {
         }
     }
 
-    /// Whether TLS comes before the first octet of the protocol.
+    /// True if TLS comes before the first octet of the protocol.
     pub fn begins_with_tls(self) -> bool {
         self.without_tls() != self
     }
@@ -133,7 +135,7 @@ impl Service {
         !matches!(self, Self::Smtp | Self::Lmtp)
     }
 
-    /// Whether users send mail there.
+    /// True if users send mail there.
     pub const fn is_submission(self) -> bool {
         matches!(self, Self::Submission | Self::Submissions)
     }

@@ -1,5 +1,5 @@
-//! What a session asks of the world, and what it is answered: data, so that a test can print, compare and
-//! replay it.
+//! The requests of a session to the backend, and the responses. They are data, so that a test can print,
+//! compare and replay them.
 
 use std::{
     borrow::Cow,
@@ -15,7 +15,8 @@ use super::{
     smtp::address::{Address, ReversePath},
 };
 
-/// Which connection asked. Never used twice, so that a late answer for a dead connection finds nobody.
+/// Identifies a connection. An id is never reused, so a late response for a closed connection reaches no
+/// other one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(pub u64);
 
@@ -28,131 +29,134 @@ impl fmt::Display for ConnId {
 /// A request of a session.
 #[derive(Debug)]
 pub enum Request {
-    /// MAIL: is there room for a message of that many octets (0 when the client did not say)?
+    /// MAIL: checks that there is room for a message.
     Room {
-        /// Octets announced with SIZE.
+        /// Octets announced with SIZE; 0 if the client announced none.
         size: u64,
     },
-    /// DATA: may a message body begin?
+    /// DATA: checks that a message body may begin.
     Begin,
-    /// Message data that became too much for memory: append it to this session's file in `tmp/`.
+    /// Appends message data to this session's file in `tmp/`, to limit the use of memory.
     Spill {
-        /// Where the message will go; the file begins in the first one that takes it. None, for a file that was begun.
+        /// The destinations of the message. The backend creates the file in the first one that accepts it.
+        /// Empty if the file exists.
         mailboxes: Vec<Mailbox>,
         /// The next bytes of the message, as stored.
         bytes: Vec<u8>,
     },
-    /// Forget the body that was begun, and its file. Answered at once.
+    /// Discards the message body and its file. The backend responds at once.
     Discard,
-    /// Make a message durable and visible. `bytes` ends what was spilled before, or is everything.
+    /// Makes a message durable and visible. `bytes` follows the data spilled before, or is the whole message.
     Deliver {
-        /// Who it is from and where it goes.
+        /// The sender and the recipients.
         envelope: Envelope,
         /// The last bytes of the message, as stored.
         bytes: Vec<u8>,
-        /// Whether some recipients may get it and others not, as in LMTP. Else it is all of them or none.
+        /// True if some recipients may get the message and others not, as in LMTP. Otherwise all or none get
+        /// it.
         partly: bool,
     },
-    /// Is that the password of this user?
+    /// Checks a user's password.
     Verify {
-        /// The name as the client gave it.
+        /// The user name as the client gave it.
         user: String,
-        /// What the client says the password is.
+        /// The password as the client gave it.
         password: Secret,
     },
-    /// Lock a mailbox and tell what is in it.
+    /// Locks a mailbox and lists its messages.
     Open {
-        /// The mailbox of a user who has just been verified, or a folder of it.
+        /// The mailbox of a user whose password was just verified, or a folder of it.
         mailbox: Mailbox,
-        /// When it asks, on the steady clock: for the delay between two logins.
+        /// The time of the request on the monotonic clock, for the minimum delay between two logins.
         now: Duration,
     },
-    /// Bytes of a message of the mailbox that this session has open.
+    /// Reads a message of the mailbox that this session has open.
     Read {
         /// Position in the [`Maildrop`], from 0.
         message: usize,
         /// Offset in the file.
         from: u64,
     },
-    /// QUIT: delete and mark, then give the mailbox back.
+    /// QUIT: deletes and marks messages, then releases the mailbox.
     Update {
-        /// Positions to delete.
+        /// Positions of the messages to delete.
         delete: Vec<usize>,
-        /// Positions that were read whole and stay.
+        /// Positions of the messages that were read whole and stay.
         seen: Vec<usize>,
     },
 }
 
-/// The world's answer to a [`Request`].
+/// The backend's response to a [`Request`].
 #[derive(Debug)]
 pub enum Response {
-    /// Yes; done: [`Request::Room`], [`Request::Begin`], [`Request::Spill`], [`Request::Discard`].
+    /// Success of [`Request::Room`], [`Request::Begin`], [`Request::Spill`] or [`Request::Discard`].
     Ready,
     /// The message is durable and visible.
     Delivered,
-    /// It is so for some recipients only: for each of the envelope, in its order, why it is not.
+    /// The message is durable and visible for some recipients only. Each item, in the order of the envelope,
+    /// gives the failure of a recipient, or `None`.
     Partly(Vec<Option<Failure>>),
-    /// The password is right, and this is the user's mailbox.
+    /// The password is right. This is the user's mailbox.
     Welcome(Mailbox),
-    /// The password is wrong, or there is no such user, or nobody may log in there. The client is told after
-    /// that long.
+    /// The password is wrong, the user does not exist, or the account accepts no login. The session delays
+    /// its reply.
     Denied {
-        /// The wait.
+        /// The delay of the reply.
         after: Duration,
     },
     /// The mailbox is locked for this session.
     Opened(Arc<dyn Maildrop>),
     /// Bytes of a message file.
     Chunk {
-        /// The bytes at the offset asked for.
+        /// The bytes at the requested offset.
         bytes: Vec<u8>,
-        /// Whether they end the file.
+        /// True if they end the file.
         last: bool,
     },
-    /// Deleted and marked; the mailbox is given back.
+    /// Messages are deleted and marked, and the mailbox is released.
     Updated,
-    /// It did not work.
+    /// The request failed.
     Failed(Failure),
 }
 
-/// Why something did not work: chooses a reply, and says nothing of the operating system.
+/// The reason for a failure. It selects a reply, and reveals no detail of the operating system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Failure {
-    /// No room on the disk, or in a directory, or in memory.
+    /// The disk, a directory or the memory is full.
     Full,
     /// The user's quota is used up.
     Quota,
-    /// The disk or the machine failed, or has too much to do.
+    /// The disk or the machine failed, or is overloaded.
     Broken,
-    /// The mailbox can't be used as it is: rights, or not a Maildir.
+    /// The mailbox is unusable: wrong permissions, or not a Maildir.
     Unusable,
-    /// Another session holds the mailbox.
+    /// Another session has locked the mailbox.
     InUse,
-    /// As many mailboxes are open as there may be.
+    /// The limit of open mailboxes is reached.
     Crowded,
-    /// The last login to the mailbox was a moment ago.
+    /// The last login to the mailbox was too recent.
     TooSoon,
     /// The mailbox has no such folder.
     NoFolder,
-    /// Wrong user, wrong password, or disabled: one fault for all of them.
+    /// Wrong user, wrong password, or disabled account: the same failure, so that the reply does not reveal
+    /// which.
     Denied,
-    /// Too many password checks at once.
+    /// Too many password checks are in progress.
     Busy,
-    /// The message is not there any more.
+    /// The message no longer exists.
     Gone,
-    /// The message is not the one that was listed.
+    /// The message differs from the one that was listed.
     Changed,
-    /// The message could not be read to its end.
+    /// The file ended or failed before the end of the message.
     Cut,
 }
 
-/// Who has a mailbox here: looked up on the loop thread, in memory.
+/// Looks up local addresses and mailboxes. It runs on the loop thread, from memory.
 pub trait Directory {
-    /// Where mail for that address goes.
+    /// The destinations of the mail for an address.
     fn lookup(&self, address: &Address) -> Lookup;
 
-    /// Whether the user whose mailbox this is may send with that address in MAIL FROM: one whose mail comes
-    /// here.
+    /// True if a user may use the address in MAIL FROM: mail for it must reach the user's mailbox.
     fn may_send_as(&self, user: &Mailbox, from: &Address) -> bool {
         match self.lookup(from) {
             Lookup::Local(to) => to.contains(user),
@@ -160,69 +164,69 @@ pub trait Directory {
         }
     }
 
-    /// The date by which messages may be deleted for their age: `date`, unless the clock may be wrong.
+    /// The date before which messages may be deleted by age: `date`, unless the clock may be wrong.
     fn expiry_date(&self, date: SystemTime) -> SystemTime {
         date
     }
 
-    /// How much mail may be in a mailbox, all its folders together.
+    /// The limits on a mailbox, all its folders together.
     fn quota(&self, _mailbox: &Mailbox) -> Quota {
         Quota::default()
     }
 
-    /// Whether a copy of what the user whose mailbox this is sends is filed there, in the folder `Sent`.
+    /// True if messages that the user submits are also filed in the user's folder `Sent`.
     fn wants_sent_copy(&self, _user: &Mailbox) -> bool {
         true
     }
 
-    /// Whether this mailbox is known to be full by now. That it is not says nothing: the end of the message
-    /// decides.
+    /// True if the mailbox is already known to be full. False guarantees nothing, because the check at the
+    /// end of the message decides.
     fn is_full(&self, _mailbox: &Mailbox) -> bool {
         false
     }
 }
 
-/// How much mail may be in a mailbox; `None` is any amount.
+/// The limits on the mail in a mailbox; `None` means unlimited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Quota {
     /// Octets of all files together.
     pub octets: Option<u64>,
-    /// Messages.
+    /// Number of messages.
     pub messages: Option<u64>,
 }
 
-/// What a [`Directory`] knows of an address.
+/// The result of a [`Directory`] lookup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lookup {
-    /// Its mail goes there: to one mailbox at least, and to none twice.
+    /// A local address, with at least one destination and none twice.
     Local(Destinations),
-    /// The domain is ours, the user is unknown.
+    /// The domain is local, but the user is unknown.
     Unknown,
-    /// The domain is not ours.
+    /// The domain is not local.
     Foreign,
-    /// Refused with that code: a fault on demand.
+    /// Refused with this code, by a fault on demand.
     Refused(u16),
 }
 
 impl Lookup {
-    /// Mail goes to one mailbox, and to no folder of it.
+    /// A local address with one mailbox as its destination, and no folder.
     pub fn to(mailbox: Mailbox) -> Self {
         Self::Local(Destination { mailbox, folder: None }.into())
     }
 }
 
-/// Who a message is from and where it goes.
+/// The sender and the recipients of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
-    /// What the reply, the `Received:` line and the log call this message.
+    /// The id of the message in the reply, the `Received:` line and the log.
     pub id: String,
     /// The address of MAIL FROM.
     pub from: ReversePath,
-    /// MAIL said SMTPUTF8: the addresses and the header may be UTF-8 (RFC 6531).
+    /// True if MAIL had SMTPUTF8: the addresses and the header may be UTF-8 (RFC 6531).
     pub utf8: bool,
-    /// The recipients that were accepted, each mailbox and folder once.
+    /// The accepted recipients, each mailbox and folder once.
     pub to: Vec<Recipient>,
-    /// The mailbox of the user who submits it, where a copy is filed in the folder `Sent`.
+    /// The mailbox of the submitting user, if a copy is filed in the folder `Sent`.
     pub sent_copy_for: Option<Mailbox>,
 }
 
@@ -231,23 +235,24 @@ pub struct Envelope {
 pub struct Recipient {
     /// The address of RCPT TO.
     pub address: Address,
-    /// Where its mail goes.
+    /// The mailbox that receives the mail.
     pub mailbox: Mailbox,
-    /// The folder that gets it instead, if it is there.
+    /// The folder that receives the mail instead, if it exists.
     pub folder: Option<Folder>,
 }
 
 /// A mailbox as one POP3 session sees it: fixed at login, numbered from 0.
 pub trait Maildrop: fmt::Debug + Send + Sync {
-    /// How many messages there are.
+    /// The number of messages.
     fn len(&self) -> usize;
 
-    /// Whether there are none.
+    /// True if there is no message.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Octets of all messages together: STAT must not walk through them.
+    /// Octets of all messages together. It must be known without a walk through the messages, because STAT
+    /// needs it.
     fn total(&self) -> u64;
 
     /// Octets of a message on the wire, without dot-stuffing.
@@ -256,22 +261,22 @@ pub trait Maildrop: fmt::Debug + Send + Sync {
     /// The unique id of a message: 1 to 70 characters from 0x21 to 0x7e.
     fn unique_id(&self, message: usize) -> Cow<'_, str>;
 
-    /// When a message was delivered, in seconds since 1970: rather too late than too early, for it is
-    /// deleted by this.
+    /// The delivery time of a message, in seconds since 1970. Messages are deleted by this time, so it may be
+    /// too late but never too early.
     fn delivered_at(&self, message: usize) -> u64;
 }
 
-/// Something that no log, transcript or test output may show.
+/// A value that no log, transcript or test output may show.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(Vec<u8>);
 
 impl Secret {
-    /// Wraps what the client sent.
+    /// Wraps octets from the client.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Self(bytes.into())
     }
 
-    /// The bytes, for the one who checks them.
+    /// The bytes, for the password check.
     pub fn reveal(&self) -> &[u8] {
         &self.0
     }

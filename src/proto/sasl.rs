@@ -1,38 +1,37 @@
-//! SASL (RFC 4422), as far as both protocols need it: base64, the message of PLAIN, and the count of wrong
-//! passwords.
+//! SASL (RFC 4422) for both protocols: base64, the PLAIN message, and the count of wrong passwords.
 //!
-//! The rule: what a client says here is octets of a secret until proved otherwise. None of it is echoed, and
-//! none of it is in an error.
+//! The rule: octets from the client are a secret until proved otherwise. They appear in no reply and in no
+//! error.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{is_limit_reached, request::Secret};
 
-/// Octets in a line of an exchange, its line end included (RFC 4954 section 4).
+/// The longest line of an exchange, its line end included, in octets (RFC 4954 section 4).
 pub const LINE: usize = 12_288;
 
-/// Whom the client says it is, and its proof.
+/// A user name and password from the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// How it says so: "PLAIN", "LOGIN", or "USER" for the commands of POP3.
+    /// The mechanism: "PLAIN", "LOGIN", or "USER" for the POP3 commands.
     pub mechanism: &'static str,
-    /// The name, which need not be that of anybody.
+    /// The name, which may belong to no user.
     pub user: String,
     /// The password.
     pub password: Secret,
 }
 
-/// Why a response is refused.
+/// The reason for refusing a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadResponse {
-    /// It does not follow the grammar, or is longer than any name or password.
+    /// It does not follow the grammar, or exceeds the length of any name or password.
     Malformed,
-    /// The user wants to be taken for somebody else, which nobody may.
+    /// The user asks to act as another user, which this server never allows.
     OtherIdentity,
 }
 
 impl Credentials {
-    /// A name and a password as they came, each alone.
+    /// Credentials from a name and a password that arrived separately.
     pub fn new(mechanism: &'static str, user: Vec<u8>, password: Vec<u8>) -> Result<Self, BadResponse> {
         let good = (1..=USER).contains(&user.len())
             && (1..=PASSWORD).contains(&password.len())
@@ -42,8 +41,8 @@ impl Credentials {
         Ok(Self { mechanism, user, password: Secret::new(password) })
     }
 
-    /// The message of PLAIN: identity, user and password with a NUL between them (RFC 4616 section 2). The
-    /// identity is nothing, or the user.
+    /// Parses a PLAIN message: identity, user and password, separated by NUL (RFC 4616 section 2). The
+    /// identity must be empty or equal to the user.
     pub fn plain(message: &[u8]) -> Result<Self, BadResponse> {
         let parts: Vec<&[u8]> = message.split(|&b| b == 0).collect();
         let &[identity, user, password] = parts.as_slice() else { return Err(BadResponse::Malformed) };
@@ -53,19 +52,18 @@ impl Credentials {
     }
 }
 
-/// The octets of a base64 text with its padding, without blanks, and with nothing in the bits that do not
-/// count (RFC 4648 section 3).
+/// Decodes base64. Padding is required; blanks and nonzero unused bits are refused (RFC 4648 section 3).
 pub fn decode(text: &[u8]) -> Result<Vec<u8>, BadResponse> {
     STANDARD.decode(text).map_err(|_| BadResponse::Malformed)
 }
 
-/// The different wrong pairs of user and password that a connection has tried: a client that spends one typing
-/// mistake on every mechanism and command has tried one.
+/// The distinct wrong pairs of user and password that a connection has tried. A client that tries one
+/// mistyped password with every mechanism and command counts as one attempt.
 #[derive(Debug, Default)]
 pub struct FailedCredentials(Vec<(String, Secret)>);
 
 impl FailedCredentials {
-    /// Counts a pair, and says whether it was one too many. A limit of 0 is none.
+    /// Records a pair, and returns true if the limit is reached. The limit 0 means no limit.
     pub fn record(&mut self, user: String, password: Secret, limit: usize) -> bool {
         let pair = (user, password);
         if limit > 0 && !self.0.contains(&pair) {
@@ -74,15 +72,15 @@ impl FailedCredentials {
         is_limit_reached(self.0.len(), limit)
     }
 
-    /// Forgets them all, after a good one.
+    /// Forgets all pairs, after a successful login.
     pub fn clear(&mut self) {
         self.0.clear();
     }
 }
 
-/// Octets in a name.
+/// The longest user name, in octets.
 const USER: usize = 255;
-/// Octets in a password.
+/// The longest password, in octets.
 const PASSWORD: usize = 1024;
 
 #[cfg(test)]

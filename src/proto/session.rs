@@ -1,4 +1,4 @@
-//! What a session is to the connection that drives it: the trait, and the plain values that pass between them.
+//! The interface between a session and its connection: the trait, and the plain values that they exchange.
 
 use std::time::Duration;
 
@@ -9,168 +9,172 @@ use super::{
 };
 use crate::clock::Now;
 
-/// What a session may look at while it steps.
+/// The inputs of a session step.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// The time of this turn of the loop.
     pub now: Now,
-    /// Who has a mailbox here.
+    /// The directory of local addresses and mailboxes.
     pub directory: &'a dyn Directory,
 }
 
-/// What a session wants next.
+/// The next action that a session asks for.
 #[derive(Debug)]
 pub enum Step {
-    /// It did something and may have more to do: step again.
+    /// Step again: the session may have more to do.
     Again,
-    /// It can do nothing without more input.
+    /// Wait for input.
     Idle,
-    /// It wants something from the world, and takes no step before the answer.
+    /// Send a request to the backend. The session takes no step before the response.
     Ask(Request),
-    /// It takes no step for that long; input waits.
+    /// Take no step for this time. Input waits.
     Pause(Duration),
-    /// Its last words are in the outbox: flush, then close.
+    /// Flush the outbox, then close the connection.
     Close,
-    /// Close without flushing: the peer must see that something is missing.
+    /// Close without flushing: the peer must see that data is missing.
     Abort,
-    /// Its last words in clear text are in the outbox: flush, then begin TLS, then [`Session::tls_started`].
-    /// The session has made sure that the inbox is empty; a connection that finds octets in it all the same
-    /// is closed, for they were sent in clear text and must not be taken for more (RFC 3207 section 6).
+    /// Flush the outbox, begin TLS, then call [`Session::tls_started`]. The session has checked that the
+    /// inbox is empty. If the connection nevertheless finds octets in it, it closes, because they were sent
+    /// in clear text and must not be processed under TLS (RFC 3207 section 6).
     Secure,
 }
 
-/// What protects a connection, once it is protected.
+/// The encryption of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Encryption {
     /// The version of TLS: "1.2" or "1.3".
     pub version: &'static str,
-    /// The cipher suite, as IANA writes it.
+    /// The cipher suite, by its IANA name.
     pub cipher: &'static str,
 }
 
-/// How long a session is willing to wait for its peer, and what ends the wait.
+/// The timeouts of a session in its present state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// The wait.
+    /// The time to wait for input.
     pub read: Duration,
-    /// Whether single octets of input renew it (message data) or only whole commands do.
+    /// The input that restarts the `read` timeout.
     pub reset_on: ResetOn,
-    /// How long output may wait without the peer taking any of it.
+    /// The time to wait while the peer accepts no output.
     pub write: Duration,
-    /// The longest life of the connection, if it has one.
+    /// The longest life of the connection, if it is limited.
     pub session: Option<Duration>,
 }
 
-/// What renews a [`Timeouts`].
+/// The input that restarts the read timeout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResetOn {
-    /// A command that leads on, [`Progress::commands`]: NOOP, HELP or a mistake gain nothing.
+    /// A command that advances the session, as counted in [`Progress::commands`]. NOOP, HELP and errors do
+    /// not count.
     Progress,
-    /// A whole command: a peer that sends an octet a minute gains nothing.
+    /// A whole command. Single octets of an unfinished command do not count.
     Command,
     /// Any octet.
     Octet,
 }
 
-/// How far a session has come, for the choice of the one to end when there is no room.
+/// The progress of a session. Eviction uses it to select the connection to close when the limit is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
     /// The state.
     pub stage: SessionStage,
-    /// Commands that led on, also those that only lead back to where the session was before.
+    /// Commands that advanced the session, including those that only return to an earlier state.
     pub commands: usize,
-    /// Those of them that led further than the session was since its last message.
+    /// Those commands that took the session further than it was since its last message.
     pub further: usize,
-    /// Messages accepted, and logins.
+    /// Number of accepted messages and logins.
     pub served: usize,
 }
 
-/// The state of a session, as far as its connection's place depends on it.
+/// The state of a session, as far as eviction depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SessionStage {
-    /// A client that has not said hello or, where it has to, not logged in.
+    /// The client has not sent EHLO, or has not logged in although a login is required.
     #[default]
     Unidentified,
-    /// A stranger with no message data under way.
+    /// An unauthenticated client that sends no message data.
     Idle,
-    /// A stranger's message is on its way in.
+    /// An unauthenticated client that sends a message.
     Body(BodyProgress),
-    /// A user who has logged in, a trusted client, a server of ours.
+    /// A logged-in user, a trusted client or a trusted server, with its message in progress, if any.
     Trusted(Option<BodyProgress>),
-    /// A message has come to its end, and waits for the disk.
+    /// The message is complete, and waits for the disk.
     Delivering,
 }
 
-/// A message on its way in.
+/// The progress of a message that is being received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BodyProgress {
-    /// When it began, on the steady clock.
+    /// The beginning of the message, on the monotonic clock.
     pub began: Duration,
-    /// Octets taken off the wire.
+    /// Octets read from the wire.
     pub octets: u64,
     /// Octets held in memory.
     pub held: usize,
-    /// The least octets a second that are expected.
+    /// The minimum expected rate, in octets a second.
     pub rate: u64,
 }
 
 impl BodyProgress {
-    /// The time up to which a client with the expected rate would have needed for these octets.
+    /// The time at which a client with exactly the expected rate would have sent these octets.
     pub fn paid_until(&self) -> Duration {
         self.began + Duration::from_millis(self.octets.saturating_mul(1000) / self.rate.max(1))
     }
 }
 
-/// A change that comes to a session unasked. Several of one turn of the loop may come as one.
+/// A change that the session did not ask for. Several events within one turn of the loop may arrive as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionEvent {
-    /// Messages came to a mailbox, or left it, or have other marks.
+    /// The messages of a mailbox, or their flags, have changed.
     MailboxChanged(Mailbox),
 }
 
 /// One session of one protocol.
 pub trait Session {
-    /// Speaks first: the banner.
+    /// Writes the banner.
     fn greet(&mut self, cx: &Context<'_>, out: &mut Outbox) -> Step;
 
-    /// Takes one step: a command line, a stretch of message data, or the next piece of a reply.
+    /// Takes one step: processes a command line or a part of message data, or writes the next part of a
+    /// reply.
     fn step(&mut self, cx: &Context<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step;
 
-    /// Takes the answer to the last [`Step::Ask`].
+    /// Processes the response to the last [`Step::Ask`].
     fn respond(&mut self, cx: &Context<'_>, answer: Response, out: &mut Outbox) -> Step;
 
-    /// The connection is encrypted from here on: either from its beginning, and the session greets next, or
-    /// since [`Step::Secure`], and whatever the client said before is forgotten (RFC 3207 section 4.2,
-    /// RFC 2595 section 4).
+    /// The connection is now encrypted. If TLS began with the connection, [`Session::greet`] follows. If it
+    /// began with [`Step::Secure`], the session forgets everything that the client sent before (RFC 3207
+    /// section 4.2, RFC 2595 section 4).
     fn tls_started(&mut self, cx: &Context<'_>, by: Encryption);
 
-    /// How far the session has come, for those who watch it.
+    /// The phase of the session, for its transcript.
     fn session_phase(&self) -> SessionPhase {
         SessionPhase::Between
     }
 
-    /// How long to wait for the peer in the present state.
+    /// The timeouts in the present state.
     fn timeouts(&self) -> Timeouts;
 
-    /// How far the session has come.
+    /// The progress of the session, for eviction.
     fn progress(&self) -> Progress;
 
-    /// Mailboxes that the session has looked at since this was asked last: they count against its turn of the loop like
-    /// commands, because one RCPT may have a thousand.
+    /// Returns the number of mailboxes examined since the last call. They count against the session's turn of
+    /// the loop as commands do, because one RCPT may have a thousand mailboxes.
     fn take_work(&mut self) -> usize {
         0
     }
 
-    /// Something has changed that the session did not ask about. It may say so at once, or note it for a later step;
-    /// a protocol that tells its client nothing unasked does nothing.
+    /// Delivers an event. The session may write to its client at once, or note the event for a later step. A
+    /// protocol without unsolicited data ignores it.
     fn notify(&mut self, _: &SessionEvent, _: &mut Outbox) {}
 
-    /// Memory is wanted: the session asks in its next step for its message data to be spilled, if it has any.
+    /// Asks the session to free memory: in its next step it requests a spill of its message data, if it has
+    /// any.
     fn request_spill(&mut self) {}
 
-    /// The peer was too slow: the last words, after which the connection closes.
+    /// The peer was too slow. The session writes its last reply, and the connection closes.
     fn on_timeout(&mut self, out: &mut Outbox);
 
-    /// The server stops. Either says the last words and closes, or goes on to an end that is near.
+    /// The server shuts down. The session either writes its last reply and closes, or continues if it will
+    /// end soon.
     fn shutdown(&mut self, out: &mut Outbox) -> Step;
 }

@@ -1,7 +1,7 @@
-//! How far a session has come, in the words that people are told: the phases of the tables of rules, and the
-//! moments in which no command is read.
+//! The phases of a session with their names and descriptions: the phases in the command tables, and the
+//! states in which the session reads no command.
 
-/// How far a session has come.
+/// The phase of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each has its meaning in the table")]
 pub enum SessionPhase {
@@ -20,7 +20,7 @@ pub enum SessionPhase {
     Transaction,
     Sending,
     Update,
-    /// The world has been asked, or an answer is held back: where it leads is not known yet.
+    /// A request is pending or a reply is delayed, so the next phase is not known yet.
     Between,
     Over,
 }
@@ -31,22 +31,22 @@ use SessionPhase::{
 };
 
 impl SessionPhase {
-    /// Its name in a transcript.
+    /// The name in a transcript.
     pub fn name(self) -> &'static str {
         self.row().1
     }
 
-    /// What it means.
+    /// The description, for readers of a transcript.
     pub fn description(self) -> &'static str {
         self.row().2
     }
 
-    /// The one of that name.
+    /// The phase with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         TABLE.iter().find(|row| row.1 == name).map(|row| row.0)
     }
 
-    /// Whether what the client sends is message data.
+    /// True if the client's octets are message data.
     pub fn is_data(self) -> bool {
         matches!(self, Data | Chunk)
     }
@@ -56,7 +56,7 @@ impl SessionPhase {
     }
 }
 
-/// The table.
+/// Phase, name and description.
 const TABLE: [(SessionPhase, &str, &str); 17] = [
     (Start, "start", "nobody has said hello yet"),
     (Greeted, "greeted", "hello was said, no message is begun"),

@@ -1,7 +1,8 @@
-//! What a terminal sends beside text: only lenient listeners look for it, and only in command lines.
+//! Handles the octets that a terminal sends beside text. Only lenient listeners use it, and only for command
+//! lines.
 
-/// A command line as its typist meant it: telnet negotiation (RFC 854) taken out, and each backspace or
-/// delete taken as one.
+/// A command line as its typist meant it: without telnet negotiation (RFC 854), and with each backspace or
+/// delete applied.
 pub fn as_typed(line: &[u8]) -> Vec<u8> {
     let mut typed = Vec::with_capacity(line.len());
     let mut rest = line;
@@ -12,7 +13,7 @@ pub fn as_typed(line: &[u8]) -> Vec<u8> {
             BACKSPACE | DELETE => {
                 typed.pop();
             }
-            // A carriage return of its own travels with a NUL behind it (RFC 854).
+            // RFC 854: a lone carriage return is sent with a NUL after it.
             NUL if typed.last() == Some(&b'\r') => {}
             octet => typed.push(octet),
         }
@@ -20,7 +21,7 @@ pub fn as_typed(line: &[u8]) -> Vec<u8> {
     typed
 }
 
-/// Skips what follows an IAC: an escaped 255, a subnegotiation, an option or a lone command.
+/// Skips the octets after an IAC: an escaped 255, a subnegotiation, an option or a single command.
 fn negotiation<'a>(after: &'a [u8], typed: &mut Vec<u8>) -> &'a [u8] {
     match after {
         [IAC, rest @ ..] => {

@@ -1,8 +1,8 @@
-//! Message data omitted from a transcript: its summary, and substitute data for replaying the transcript.
+//! A summary of message data that a transcript omits, and substitute data for replaying the transcript.
 
 use crate::proto::smtp::trace::{HopCounter, MAX_HOPS};
 
-/// The summary of omitted message data.
+/// A summary of omitted message data.
 #[derive(Debug, Default)]
 pub struct ElidedData {
     octets: u64,
@@ -18,16 +18,17 @@ pub struct ElidedData {
     bare_cr: bool,
     /// True if an octet was above 0x7f.
     eight_bit: bool,
-    /// True if the first octet is the LF of a line whose CR came before: a chunk may end between the two.
+    /// True if the first octet is the LF of a line end whose CR came before: a chunk may end between the two.
     begins_with_lf: bool,
     after_cr: bool,
-    /// The last octets.
+    /// The last three octets.
     tail: [u8; 3],
     hops: HopCounter,
 }
 
 impl ElidedData {
-    /// Starts after other message data. `half_an_end` tells whether that data ended in half a line end.
+    /// Starts a summary that follows other message data. `half_an_end`: that data ended in a CR, which may be
+    /// half a line end.
     pub fn after(half_an_end: bool) -> Self {
         Self { after_cr: half_an_end, begins_with_lf: half_an_end, ..Self::default() }
     }
@@ -57,7 +58,7 @@ impl ElidedData {
         }
     }
 
-    /// Removes the final dot line from the summary, and returns it.
+    /// Removes the final dot line from the summary, and returns that line.
     pub fn without_dot(&mut self) -> &'static [u8] {
         let dot: &[u8] = match self.tail {
             [b'.', b'\r', b'\n'] => b".\r\n",
@@ -72,12 +73,12 @@ impl ElidedData {
         dot
     }
 
-    /// True if there were no octets.
+    /// True if the data is empty.
     pub fn is_empty(&self) -> bool {
         self.octets == 0
     }
 
-    /// The text after `C~` and `S~`.
+    /// The text for the marks `C~` and `S~`.
     pub fn summary(&self) -> String {
         let mut told = format!("octets={} lines={}", self.octets, self.lines);
         let mut tell = |name: &str, value: u64, worth: bool| {
@@ -96,8 +97,8 @@ impl ElidedData {
         told
     }
 
-    /// Octets with the same summary, equivalent for a server to those omitted. `None` if the text is not a
-    /// summary.
+    /// Substitute data with the same summary, to which a server reacts as to the omitted data. `None` if the
+    /// text is not a summary.
     pub fn reconstruct(told: &str) -> Option<Vec<u8>> {
         let value = |name: &str| {
             let value = |word: &str| word.strip_prefix(name)?.strip_prefix('=')?.parse::<usize>().ok();
@@ -142,7 +143,7 @@ impl ElidedData {
 }
 
 const HOP: &[u8] = b"Received:";
-/// Octets of a text line, including its line end (RFC 5321 section 4.5.3.1.6).
+/// The longest text line, including its line end, in octets (RFC 5321 section 4.5.3.1.6).
 const TEXT_LINE: u64 = 1000;
 
 #[cfg(test)]

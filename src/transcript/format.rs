@@ -1,5 +1,5 @@
-//! The notation of octets, requests and responses in dialogues. Printable characters stand for themselves;
-//! others are escaped, so that no editor can change them unnoticed.
+//! The notation of octets, requests and responses in dialogues. Printable characters are written unchanged.
+//! All others are escaped, so that no editor can change them unnoticed.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,8 +9,8 @@ use crate::{
     proto::request::{Envelope, Recipient, Request, Response},
 };
 
-/// Escapes octets for one line: `\r`, `\n`, `\t`, `\\`, and `\xNN` for characters that are invisible, change
-/// the direction of text, or would be lost at the end of a line.
+/// Escapes octets for one line: `\r`, `\n`, `\t`, `\\`, and `\xNN` for characters that are invisible, that
+/// change the direction of text, or that an editor could remove at the end of a line.
 pub fn escaped(bytes: &[u8]) -> String {
     let mut text = inside(bytes);
     if let Some(last) = text.chars().next_back().filter(|c| c.is_whitespace()) {
@@ -20,7 +20,7 @@ pub fn escaped(bytes: &[u8]) -> String {
     text
 }
 
-/// Like [`escaped`], for text followed by more on the same line.
+/// Like [`escaped`], for text with more text after it on the same line.
 fn inside(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
@@ -45,7 +45,7 @@ fn hex(bytes: &[u8], text: &mut String) {
     }
 }
 
-/// Octets in quotes, with `|` for LF.
+/// Writes octets in quotes, with `|` for LF.
 pub fn quoted(bytes: &[u8]) -> String {
     let line = |line: &[u8]| inside(line).replace('"', "\\\"").replace('|', "\\x7c");
     let lines: Vec<String> = bytes.split(|&b| b == b'\n').map(line).collect();
@@ -76,7 +76,7 @@ pub fn unescaped(text: &str) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// Parses a text in quotes, and returns the rest after it. `"..."*3` means three repetitions.
+/// Parses a text in quotes, and returns it with the rest of the line. `"..."*3` means three repetitions.
 pub fn unquoted(text: &str) -> Result<(Vec<u8>, &str), String> {
     let wrong = || format!("{text} is not a text in quotes");
     let inside = text.strip_prefix('"').ok_or_else(wrong)?;
@@ -97,8 +97,8 @@ pub fn unquoted(text: &str) -> Result<(Vec<u8>, &str), String> {
     }
 }
 
-/// A request, as written after `?`. `body` is the whole message of a delivery; `detail` adds the trace header
-/// and the password.
+/// Formats a request, as written after `?`. `body` is the whole message of a delivery. With `detail`, the
+/// text includes the trace header and the password.
 pub fn format_request(ask: &Request, body: &[u8], detail: bool) -> String {
     match ask {
         Request::Room { size } => format!("? room size={size}"),
@@ -131,7 +131,7 @@ pub fn format_request(ask: &Request, body: &[u8], detail: bool) -> String {
     }
 }
 
-/// The address, followed by the mailbox if its name differs and the folder if there is one.
+/// The address, with the mailbox if its name differs, and the folder if there is one.
 fn recipient(Recipient { address, mailbox, folder }: &Recipient) -> String {
     let address = address.to_string();
     let wanted = folder.as_ref().map(|folder| format!("/{folder}")).unwrap_or_default();
@@ -139,8 +139,8 @@ fn recipient(Recipient { address, mailbox, folder }: &Recipient) -> String {
     format!("<{address}>{mailbox}{wanted}")
 }
 
-/// The message without the lines that the server added at the top: four, and one or two more if there is only
-/// one recipient.
+/// The message without the lines that the server added at the top. There are four, and one or two more if
+/// there is only one recipient.
 fn without_trace<'a>(body: &'a [u8], envelope: &Envelope) -> &'a [u8] {
     let added = match (envelope.to.len(), &envelope.sent_copy_for) {
         (1, None) => 6,
@@ -159,8 +159,8 @@ fn line_ends(body: &[u8]) -> impl Iterator<Item = usize> {
     body.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at + 1)
 }
 
-/// A response, as written after `!`. For an opened mailbox it lists the size and unique id of every message,
-/// with `ages` also its age. `None` if there are more than [`MAX_LISTED`].
+/// Formats a response, as written after `!`. For an opened mailbox it lists the size and unique id of every
+/// message, and with `ages` also its age. `None` if there are more than [`MAX_LISTED`] messages.
 pub fn format_response(answer: &Response, now: SystemTime, ages: bool) -> Option<String> {
     Some(match answer {
         Response::Ready => "! ready".into(),
@@ -192,12 +192,12 @@ pub fn format_response(answer: &Response, now: SystemTime, ages: bool) -> Option
     })
 }
 
-/// A duration, as written after `. pause` and `. wait`.
+/// Formats a duration, as written after `. pause` and `. wait`.
 pub fn format_duration(span: Duration) -> String {
     Span(span).to_string()
 }
 
-/// Messages listed in one line.
+/// The largest number of messages listed in one line.
 pub const MAX_LISTED: usize = 1000;
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::mem;
 
-/// The beginning of an unfinished line. No octet is searched twice.
+/// Collects octets until their line ends. It searches no octet twice.
 #[derive(Debug)]
 pub(super) struct LineSplitter {
     end: &'static [u8],
@@ -10,7 +10,7 @@ pub(super) struct LineSplitter {
 }
 
 impl LineSplitter {
-    /// Lines with this end: an LF, perhaps with octets before it.
+    /// A splitter for lines with this end: an LF, perhaps with octets before it.
     pub(super) fn new(end: &'static [u8]) -> Self {
         Self { end, half: Vec::new() }
     }
@@ -31,8 +31,8 @@ impl LineSplitter {
         lines
     }
 
-    /// Returns the beginning of a line that has become too long to hold. A final CR stays, because it may be
-    /// half of the line end.
+    /// Returns the beginning of an unfinished line if the line is too long to hold. A final CR stays, because
+    /// it may be half of the line end.
     pub(super) fn too_long(&mut self) -> Option<Vec<u8>> {
         let length = self.half.len() - usize::from(self.half.ends_with(b"\r"));
         (length >= LONGEST).then(|| {
@@ -46,13 +46,13 @@ impl LineSplitter {
         mem::take(&mut self.half)
     }
 
-    /// True if every line has ended.
+    /// True if no line is unfinished.
     pub(super) fn is_empty(&self) -> bool {
         self.half.is_empty()
     }
 }
 
-/// Octets of a line held until its end.
+/// The largest number of octets of an unfinished line that are held.
 const LONGEST: usize = 64 * 1024;
 
 #[cfg(test)]

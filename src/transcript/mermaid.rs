@@ -1,12 +1,12 @@
-//! Converts a session into a Mermaid sequence diagram, fit for Markdown on GitHub.
+//! Converts a session into a Mermaid sequence diagram for Markdown on GitHub.
 //!
-//! The rule: text of a peer is text of the diagram, never part of its grammar.
+//! The rule: text from a peer is text in the diagram, never a part of its grammar.
 
 use std::fmt::Write as _;
 
 use super::reader::{Exchange, Reader};
 
-/// The diagram of a transcript.
+/// Draws the diagram of a transcript.
 pub fn diagram(transcript: &str) -> String {
     let mut reader = Reader::default();
     let mut out =
@@ -39,13 +39,13 @@ fn drawn(scene: &Exchange) -> Option<String> {
     })
 }
 
-/// Escapes a text so that no part of it is grammar: special characters become numbers, and a long text is
-/// cut. An empty text would end the line too early.
+/// Escapes a text so that no part of it is grammar. Special characters become numbers, and a long text is
+/// cut. An empty text gets a placeholder, because otherwise the line would end too early.
 fn text(raw: &str) -> String {
     let mut text = String::new();
     for c in raw.chars().take(LONGEST) {
         match c {
-            // `#` begins a number, `;` ends a statement, `%%` begins a comment, and the others could be HTML,
+            // `#` begins a number, `;` ends a statement, and `%%` begins a comment. The others could be HTML,
             // Markdown or grammar.
             '#' | ';' | '%' | '<' | '>' | '&' | '"' | '\'' | '`' | '\\' | '{' | '}' | '*' | '_' | '~' => {
                 let _ = write!(text, "#{};", u32::from(c)); // writing to a String cannot fail
@@ -60,7 +60,7 @@ fn text(raw: &str) -> String {
     if text.trim().is_empty() { "(nothing)".into() } else { text }
 }
 
-/// Characters of one message.
+/// The largest number of characters in one message.
 const LONGEST: usize = 120;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Transcripts: the dialogue of every session, in a file with the format of the tests' dialogues.
 //!
-//! `record` observes a connection and its session, `mask` hides passwords, `skipped` summarises message
-//! data, and `writer` waits for the disk. `read` reads a transcript back.
+//! `recorder` observes a connection and its session, `redaction` hides passwords, `elided` summarises message
+//! data, and `writer` waits for the disk. `reader` reads a transcript back.
 
 mod elided;
 pub mod format;
@@ -35,20 +35,20 @@ use writer::{Bounds, WriterHandle};
 pub struct Transcripts {
     writer: WriterHandle,
     bodies: bool,
-    /// Settings that differ from the defaults, as directives.
+    /// Directives for limits that differ from the defaults.
     limits: String,
 }
 
 /// A session that begins.
 #[derive(Debug)]
 pub struct SessionInfo<'a> {
-    /// Id of its connection.
+    /// The id of its connection.
     pub id: ConnId,
     /// The name of its service: "smtp", "submission", …
     pub name: &'a str,
-    /// Address of the client.
+    /// The address of the client.
     pub peer: SocketAddr,
-    /// Endpoint of the listener.
+    /// The endpoint of the listener.
     pub listener: String,
     /// The factory of the session, which knows its rules.
     pub factory: &'a dyn SessionFactory,
@@ -57,8 +57,8 @@ pub struct SessionInfo<'a> {
 }
 
 impl Transcripts {
-    /// Creates the directory if it does not exist, and starts the writer thread, which keeps at most `open` files open.
-    /// `bodies`: message data is written too.
+    /// Creates the directory if it does not exist, and starts the writer thread, which keeps at most `open`
+    /// files open. If `bodies` is true, message data is recorded too.
     pub fn start(directory: &Path, bodies: bool, limits: &Limits, open: usize) -> io::Result<Self> {
         let backend = WriterHandle::open(directory, Bounds::of(limits, open))?;
         Ok(Self { writer: backend, bodies, limits: non_default_limits(limits) })
@@ -100,8 +100,8 @@ impl Drop for Transcripts {
     }
 }
 
-/// Limits that differ from the defaults, as directives: relative to the server's defaults or to those of
-/// `restante dev`, whichever needs fewer lines.
+/// Directives for the limits that differ from the defaults of the server, or from those of `restante dev` if
+/// that needs fewer lines.
 fn non_default_limits(limits: &Limits) -> String {
     let table = |limits: &Limits| Table::try_from(limits).unwrap_or_default();
     let unlike = |usual: &Limits| {

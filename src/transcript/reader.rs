@@ -1,5 +1,5 @@
-//! Reads a transcript line by line into scenes, with the meaning of each line. The texts come from the tables
-//! of rules.
+//! Reads a transcript line by line into exchanges, with the meaning of each line. The explanations come from
+//! the command tables.
 
 use crate::proto::{
     SessionPhase,
@@ -12,13 +12,13 @@ use crate::proto::{
 pub struct Reader {
     protocol: Protocol,
     standing: Option<SessionPhase>,
-    /// The latest time since the session began.
+    /// The latest time, as seconds since the session began.
     time: String,
-    /// True if the last command asks for a list of capabilities.
+    /// True if the last command asked for a list of capabilities.
     asks_for_list: bool,
 }
 
-/// One event of a session.
+/// One event in a transcript.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Exchange {
     /// The session begins.
@@ -52,7 +52,7 @@ pub enum Exchange {
     ServerAction(String),
     /// The state of the session changes.
     State(SessionPhase, SessionPhase),
-    /// The spool changes: action and file.
+    /// The mail spool changes, with the action and the file.
     Spool(String, String),
     /// TLS begins, with the section that defines its effect.
     StartTls(&'static str),
@@ -69,7 +69,7 @@ impl Default for Reader {
 }
 
 impl Reader {
-    /// Seconds since the session began: `+1.234`.
+    /// The latest time, as seconds since the session began: `+1.234`.
     pub fn time(&self) -> &str {
         &self.time
     }
@@ -184,7 +184,7 @@ impl Reader {
     }
 }
 
-/// The action of the server for a request of the session.
+/// The action that the server takes for a request of the session.
 fn action_of(ask: &str) -> Option<&'static str> {
     let (word, _) = ask.split_once(' ').unwrap_or((ask, ""));
     Some(match word {
@@ -213,7 +213,7 @@ fn parse_event(what: &str) -> Option<Exchange> {
     }
 }
 
-/// The summary after `C~` and `S~` as a sentence.
+/// The summary after `C~` or `S~` as a sentence.
 fn elided_text(numbers: &str) -> String {
     let value = |name: &str| {
         let value = |word: &str| Some(word.strip_prefix(name)?.strip_prefix('=')?.to_owned());

@@ -1,7 +1,7 @@
-//! Writes the transcript of one session while its connection is open.
+//! Records the transcript of one session while its connection is open.
 //!
-//! The rule: it writes everything needed to replay the session as a dialogue of the tests, and nothing that
-//! could be a password. Nothing here waits.
+//! The rule: it records everything needed to replay the session as a dialogue of the tests, and nothing that
+//! could be a password. It never blocks.
 
 use std::{
     cell::RefCell,
@@ -34,7 +34,7 @@ pub struct Recorder {
     expires: bool,
     redactor: Redactor,
     began: Duration,
-    /// Milliseconds since the beginning: now, and at the last time line.
+    /// Milliseconds since the beginning, now and at the last time line.
     time: u128,
     last_time: u128,
     phase: Option<SessionPhase>,
@@ -48,13 +48,13 @@ pub struct Recorder {
     read: Option<String>,
     /// Message data being received.
     body: Option<ElidedData>,
-    /// True if its last chunk ended in a CR.
+    /// True if the last chunk of data ended in a CR.
     half_an_end: bool,
     /// A message being sent.
     message: Option<ElidedData>,
     /// True if the last response was a piece of a message.
     piece: bool,
-    /// Lookups already written.
+    /// The lookups that are already recorded.
     looked_up: HashSet<String>,
     page: String,
 }
@@ -283,7 +283,7 @@ impl Recorder {
 
     fn record_request(&mut self, ask: &Request) {
         let told = match ask {
-            // The message is written with the bodies, or summarised.
+            // The message is recorded with its data, or summarised.
             Request::Spill { .. } => "? spill mailbox=*".into(),
             Request::Deliver { .. } => {
                 let told = format::format_request(ask, b"", false);
@@ -358,10 +358,10 @@ impl Recorder {
         self.line(". stop");
     }
 
-    /// Records an end of the connection that the session does not see.
+    /// Records that the connection ends without the session's knowledge.
     pub fn record_abort(&mut self, why: &str) {
         if self.phase == Some(SessionPhase::Over) {
-            return; // the rest of the connection is of no interest
+            return; // the rest of the connection is not recorded
         }
         self.line(&format!("# cut: {}", format::escaped(why.as_bytes())));
         self.send();
@@ -477,5 +477,5 @@ impl Directory for RecordingDirectory<'_> {
     }
 }
 
-/// Addresses recorded in one transcript.
+/// The largest number of addresses recorded in one transcript.
 const MAX_LOOKUPS: usize = 10_000;

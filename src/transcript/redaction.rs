@@ -1,8 +1,8 @@
 //! Masks passwords in the client's lines of a transcript.
 //!
-//! The rules: a mask consists of constants, so that not even the length of a secret is revealed; different
-//! secrets of a session get different numbers; and the session would react to the mask as to the original, so
-//! that the transcript can be replayed.
+//! The rules: a mask consists of constants, so that it does not even reveal the length of a secret. Different
+//! secrets of a session get different numbers. The session reacts to the mask as to the original, so that the
+//! transcript can be replayed.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
@@ -18,11 +18,11 @@ use crate::proto::{
 #[derive(Debug)]
 pub(super) struct Redactor {
     protocol: Protocol,
-    /// Octets of the longest line.
+    /// The longest command line, in octets.
     longest: usize,
-    /// True if the session accepts lines with typed corrections.
+    /// True if the session applies typed corrections, such as backspace.
     lenient: bool,
-    /// True after AUTH: an unknown command may be a password.
+    /// True after AUTH. An unknown command may then be a password.
     auth_seen: bool,
     /// True if the last command was AUTH.
     exchanging: bool,
@@ -33,7 +33,7 @@ pub(super) struct Redactor {
 }
 
 impl Redactor {
-    /// A session without secrets so far. A command line has at most `longest` octets.
+    /// A redactor that has seen no secret. A command line has at most `longest` octets.
     pub(super) fn new(protocol: Protocol, longest: usize, lenient: bool) -> Self {
         Self {
             protocol,
@@ -46,12 +46,12 @@ impl Redactor {
         }
     }
 
-    /// True during an exchange of AUTH, in which the name is as secret as the password.
+    /// True during an exchange of AUTH. The name is then as secret as the password.
     pub(super) fn is_exchanging(&self) -> bool {
         self.exchanging
     }
 
-    /// Masks a line, including its end. `standing` is the session's state before the line.
+    /// Masks a line, including its end. `standing` is the session's phase before the line.
     pub(super) fn redact_line(&mut self, line: &[u8], standing: SessionPhase) -> Vec<u8> {
         let text = line.strip_suffix(b"\n").unwrap_or(line);
         let text = text.strip_suffix(b"\r").unwrap_or(text);
@@ -60,7 +60,7 @@ impl Redactor {
             SessionPhase::AuthPlain | SessionPhase::AuthUser | SessionPhase::AuthPassword => {
                 self.redact_response(text, standing, sasl::LINE - b"\r\n".len())
             }
-            // Typed corrections are applied before the line is shown: the deleted text may have been a
+            // Typed corrections are applied before the line is recorded, because the deleted text may be a
             // password.
             _ if self.lenient => {
                 let typed = telnet::as_typed(text);
@@ -74,7 +74,7 @@ impl Redactor {
         }
     }
 
-    /// Masks a command; `None` if it has no secret.
+    /// Masks a command. `None` if it contains no secret.
     fn redact_command(&mut self, text: &[u8]) -> Option<Vec<u8>> {
         let (verb, argument) = command::split(text);
         let name = verb.to_ascii_uppercase();
@@ -128,7 +128,8 @@ impl Redactor {
             || (self.protocol != Protocol::Pop3 && command::is_bdat(name))
     }
 
-    /// Masks a response to a challenge. The mask is accepted or rejected exactly as the original is.
+    /// Masks a response to a challenge. The server accepts or rejects the mask exactly as it does the
+    /// original.
     fn redact_response(&mut self, text: &[u8], standing: SessionPhase, longest: usize) -> Option<Vec<u8>> {
         if matches!(text, b"" | b"*" | b"=") {
             return None;
@@ -166,12 +167,12 @@ impl Redactor {
         if secret.len() > longest { b"*".repeat(longest + 1) } else { self.name_of(secret) }
     }
 
-    /// Masks a name and password together, because the name is hidden too.
+    /// Masks a name and password together, because the transcript hides the name too.
     fn name_of_pair(&mut self, user: &[u8], password: &[u8]) -> Vec<u8> {
         self.name_of(&[user, b"\0", password].concat())
     }
 
-    /// The mask of a secret, always the same for the same secret.
+    /// The mask of a secret. The same secret always gets the same mask.
     fn name_of(&mut self, secret: &[u8]) -> Vec<u8> {
         let digest = crc32fast::hash(secret);
         let at = self.seen.iter().position(|seen| *seen == digest).unwrap_or_else(|| {
@@ -187,9 +188,9 @@ impl Redactor {
 
 /// The mask of the first secret.
 const HIDDEN: &[u8] = b"***";
-/// Secrets of one session with masks of their own.
+/// The largest number of secrets of one session that get masks of their own.
 const MAX_SECRETS: usize = 100;
-/// Mechanisms whose names are shown; any other word after AUTH may be a secret.
+/// Mechanisms that are recorded by name. Any other word after AUTH may be a secret.
 const MECHANISMS: [&[u8]; 7] =
     [b"CRAM-MD5", b"DIGEST-MD5", b"SCRAM-SHA-1", b"SCRAM-SHA-256", b"XOAUTH2", b"OAUTHBEARER", b"GSSAPI"];
 

@@ -1,7 +1,7 @@
 //! The thread that writes transcripts, so that no session waits for the disk.
 //!
-//! The rules: text that cannot be written is dropped, and the number of dropped lines is recorded; a full
-//! disk costs transcripts, never mail; and the oldest files are deleted for new ones.
+//! The rules: the writer drops text that it cannot write, and records the number of dropped lines. A full
+//! disk costs transcripts, never mail. The oldest files are deleted to make room for new ones.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -20,14 +20,14 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::{limits::Limits, proto::request::ConnId, safe_file::Directory};
 
-/// Limits of the transcripts.
+/// The limits of the transcripts.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     files: usize,
     octets: u64,
     session: usize,
     queue: usize,
-    /// Files open at the same time.
+    /// The largest number of files open at the same time.
     open: usize,
 }
 
@@ -50,11 +50,11 @@ enum Entry {
     Lines(ConnId, String),
     /// A session ends.
     End(ConnId),
-    /// Reply when everything before this is written.
+    /// A request to reply when every entry before it is written.
     Flush(Sender<()>),
 }
 
-/// The sender's end of the queue to the thread.
+/// The sending end of the thread's queue.
 #[derive(Debug, Clone)]
 pub(super) struct WriterHandle {
     queue: Sender<Entry>,
@@ -83,7 +83,8 @@ impl WriterHandle {
         pen
     }
 
-    /// Waits until everything is written, but only for a bounded time.
+    /// Waits until everything is written. Queuing the request and waiting for the reply each take at most
+    /// [`FLUSH_TIMEOUT`].
     pub(super) fn flush(&self) {
         let (written, wait) = bounded(1);
         if self.queue.send_timeout(Entry::Flush(written), FLUSH_TIMEOUT).is_ok() {
@@ -92,19 +93,19 @@ impl WriterHandle {
     }
 }
 
-/// The writer of one file.
+/// Queues the lines of one file.
 #[derive(Debug)]
 pub(super) struct TranscriptWriter {
     handle: WriterHandle,
     id: ConnId,
     written: usize,
-    /// Number of dropped lines not yet recorded.
+    /// The number of dropped lines not yet recorded.
     dropped: usize,
     begun: bool,
 }
 
 impl TranscriptWriter {
-    /// Queues lines, or drops them if the queue is full.
+    /// Queues lines. Drops them if the queue is full.
     pub(super) fn write(&mut self, mut lines: String) {
         if !self.begun || self.written > self.handle.bounds.session {
             return;
@@ -138,7 +139,7 @@ impl TranscriptWriter {
 impl Drop for TranscriptWriter {
     fn drop(&mut self) {
         if self.begun {
-            // If the queue is full, the file stays open until its place is needed.
+            // If the queue is full, the file stays open until the writer needs its place.
             let _ = self.handle.queue.try_send(Entry::End(self.id));
         }
     }
@@ -193,7 +194,7 @@ impl TranscriptDir {
                 }
                 Entry::End(id) => drop(self.open.remove(&id)),
                 Entry::Flush(written) => {
-                    let _ = written.send(()); // the requester no longer waits
+                    let _ = written.send(()); // an error means that the requester no longer waits
                 }
             }
         }
@@ -201,7 +202,7 @@ impl TranscriptDir {
 
     fn begin(&mut self, id: ConnId, name: String, head: &str) {
         if self.open.len() >= MAX_SESSIONS {
-            self.open.clear(); // their sessions have ended unnoticed, or stay without a transcript
+            self.open.clear(); // their sessions have ended unnoticed, or continue without a transcript
         }
         if self.open.values().filter(|page| page.file.is_some()).count() >= self.bounds.open {
             self.open.values_mut().for_each(|page| page.file = None);
@@ -216,7 +217,7 @@ impl TranscriptDir {
         match page.append(&self.directory, lines) {
             Ok(octets) => {
                 self.octets += octets;
-                // Searched from the end, because an active session is most often among the newest.
+                // Searched from the end, because an active session is usually among the newest.
                 if let Some(file) = self.files.iter_mut().rev().find(|(name, _)| *name == page.name) {
                     file.1 += octets;
                 }
@@ -234,7 +235,7 @@ impl TranscriptDir {
             let Some((name, octets)) = self.files.pop_front() else { return };
             self.octets -= octets.min(self.octets);
             self.open.retain(|_, page| page.name != name);
-            // Another program may have removed it already.
+            // An error is ignored, because another program may have removed the file already.
             let _ = Directory::named(&self.directory).and_then(|open| open.remove(name.as_ref()));
         }
     }
@@ -248,7 +249,7 @@ impl TranscriptDir {
 }
 
 impl OpenTranscript {
-    /// Appends all of the lines, or nothing.
+    /// Appends all of the lines, or none.
     fn append(&mut self, directory: &Path, lines: &str) -> io::Result<u64> {
         let text = if self.dropped > 0 { dropped(self.dropped) + lines } else { lines.to_owned() };
         let written = self.file(directory).and_then(|file| {
@@ -275,8 +276,8 @@ impl OpenTranscript {
             Some(file) => file,
             None => {
                 let (open, name) = (Directory::named(directory)?, self.name.as_ref());
-                // Created only once: if another program removed a transcript, it is not begun again in the
-                // middle.
+                // The file is created only once. If another program has removed it, no new one begins in the
+                // middle of the session.
                 let made = if self.octets == 0 { open.create(name, 0o600).map(drop) } else { Ok(()) };
                 match made {
                     Err(error) if error.kind() == ErrorKind::AlreadyExists && self.dropped > 0 => {}
@@ -289,12 +290,12 @@ impl OpenTranscript {
     }
 }
 
-/// The line that records dropped lines.
+/// The line that records the number of dropped lines.
 fn dropped(lines: usize) -> String {
     format!("# dropped: {lines} lines\n")
 }
 
-/// True if the name may be that of a transcript. No other file is ever deleted.
+/// True if the name may be that of a transcript. The writer never deletes any other file.
 fn is_transcript(name: &str) -> bool {
     let mut parts = name.split('-');
     let time = parts.next().is_some_and(|time| {
@@ -303,11 +304,11 @@ fn is_transcript(name: &str) -> bool {
     time && parts.count() == 2 && name.ends_with(super::SUFFIX)
 }
 
-/// Entries in the queue.
+/// The largest number of entries in the queue.
 const QUEUE: usize = 8192;
-/// Time limit for the disk when the server ends.
+/// The time to wait for the disk when the server ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
-/// Sessions with a transcript at the same time.
+/// The largest number of sessions with a transcript at the same time.
 const MAX_SESSIONS: usize = 100_000;
 const ERROR_LOG_INTERVAL: Duration = Duration::from_secs(60);
 

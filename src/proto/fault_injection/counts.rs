@@ -1,16 +1,16 @@
-//! How often what is to fail by sequence has been tried.
+//! Counts the attempts at faults that occur by sequence, such as `first-3-451`.
 
 use std::{cell::RefCell, collections::HashMap};
 
 use crate::proto::injection::InjectedFault;
 
-/// How often what is to fail by sequence has been tried, by every session of a listener.
+/// The attempts at such faults, over all sessions of a listener.
 #[derive(Debug, Default)]
 pub struct SequenceCounts(RefCell<HashMap<(String, InjectedFault), u64>>);
 
 impl SequenceCounts {
-    /// The number of this try, from 1. It is counted for each address by itself, until so many addresses have
-    /// been counted that all of them are forgotten.
+    /// The number of this attempt, from 1, counted for each address separately. When the number of addresses
+    /// reaches [`MAX_COUNTS`], all counts are reset.
     pub(super) fn next(&self, address: &str, injection: InjectedFault) -> u64 {
         let mut counts = self.0.borrow_mut();
         if counts.len() >= MAX_COUNTS {

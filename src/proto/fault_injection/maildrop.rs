@@ -1,4 +1,4 @@
-//! A mailbox about which not everything is true.
+//! A maildrop that gives wrong sizes or unique ids.
 
 use std::{
     borrow::Cow,
@@ -10,14 +10,16 @@ use std::{
 
 use crate::proto::request::Maildrop;
 
-/// A mailbox about which STAT, LIST or UIDL do not say the truth.
+/// A maildrop with wrong sizes in STAT and LIST, or wrong ids in UIDL.
 #[derive(Debug)]
 pub(super) struct FaultyMaildrop {
     pub(super) inner: Arc<dyn Maildrop>,
-    /// Sizes are wrong, unless a message is being sent: what RETR announces must be what it sends.
+    /// True if sizes are wrong. While a message is being sent they are right, because RETR must announce the
+    /// size that it sends.
     pub(super) wrong_size: bool,
     pub(super) sending: AtomicBool,
-    /// Unique ids are those of this session.
+    /// The number of this session, if unique ids must be wrong. Each id contains it, so the ids differ in
+    /// every session.
     pub(super) session: Option<u64>,
 }
 
@@ -52,5 +54,5 @@ impl Maildrop for FaultyMaildrop {
     }
 }
 
-/// Octets that STAT and LIST count too many for each message.
+/// Octets that STAT and LIST add to the size of each message.
 const SIZE_ADDED: u64 = 100;

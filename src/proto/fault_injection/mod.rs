@@ -1,9 +1,9 @@
-//! Faults on demand: a tester writes into an address what shall go wrong, `bob+452@example.test`, and it does.
-//! For development alone: a configuration file cannot ask for it.
+//! Faults on demand: a tester writes the name of a fault into an address, as in `bob+452@example.test`, and
+//! the fault occurs. This is for development only: a configuration file cannot enable it.
 //!
-//! Nothing in a session knows of this. Where faults are wanted, a session is wrapped in [`FaultySession`], which sees
-//! what goes in and what comes out, and spoils it; elsewhere there is no wrapper, and it costs nothing. The
-//! table for people is `docs/manual/faults.md`, and a test in `injection` holds it to the words that there are.
+//! The sessions contain no code for this. If faults are enabled, each session is wrapped in a
+//! [`FaultySession`], which changes its input and output. Otherwise there is no wrapper, and no cost. The
+//! manual's table is `docs/manual/faults.md`; a test in `injection` compares it with the code.
 
 mod counts;
 mod maildrop;

@@ -1,10 +1,9 @@
-//! What shall go wrong with one message, or in one POP3 session.
+//! The faults planned for one message, or for one POP3 session.
 
 use std::time::Duration;
 
 use crate::proto::injection::InjectedFault;
 
-/// What shall go wrong with one message, or in one POP3 session.
 #[derive(Debug, Default)]
 pub(super) struct FaultPlan(Vec<InjectedFault>);
 
@@ -13,7 +12,7 @@ impl FaultPlan {
         Self(injections)
     }
 
-    /// Adds to it, up to a number that nobody needs: RCPT may come any number of times.
+    /// Adds faults, up to [`MAX_FAULTS`], because a client may repeat RCPT without end.
     pub(super) fn add(&mut self, injections: impl IntoIterator<Item = InjectedFault>) {
         self.0.extend(injections.into_iter().take(MAX_FAULTS.saturating_sub(self.0.len())));
     }

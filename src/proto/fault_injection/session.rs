@@ -1,5 +1,5 @@
-//! A session that goes wrong where an address asks for it. Still a plain value: delays and ends of the
-//! connection are steps like any other session's.
+//! A session that fails as an address demands. It is still a plain value: delays and closed connections are
+//! steps, as in any other session.
 
 use std::{
     cell::RefCell,
@@ -25,11 +25,11 @@ use crate::{
     },
 };
 
-/// A session in which faults happen on demand.
+/// Wraps a session, and causes faults on demand.
 pub struct FaultySession {
     session: Box<dyn Session>,
     counts: Rc<SequenceCounts>,
-    /// What shall go wrong with this message, or in this POP3 session.
+    /// The faults planned for this message, or for this POP3 session.
     plan: FaultPlan,
     /// The login name without its faults.
     user: String,
@@ -38,34 +38,34 @@ pub struct FaultySession {
     held: Option<HeldOutput>,
 }
 
-/// How far it is with what shall go wrong.
+/// The state of the faults in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Nothing is under way.
+    /// No fault is in progress.
     Inactive,
-    /// Message data comes in; so many octets of it are taken.
+    /// The session receives message data, and has read this number of octets.
     Data(u64),
-    /// The message is being thrown away, to be refused with that code.
+    /// The message is being discarded. The reply to it will have this code.
     Refusing(u16),
-    /// A message goes out: whether its first line is over, and octets behind it.
+    /// A message is being sent. `begun`: its first line is complete; `sent`: octets sent after that line.
     Reading { begun: bool, sent: u64 },
-    /// The connection ends at the next answer.
+    /// The connection ends at the next response.
     Dropping(InjectedFault),
-    /// The next answer is passed on that late.
+    /// The output after the next response is sent after this delay.
     Delaying(Duration),
 }
 
-/// What the session has said and the client is still to be sent, and what comes then.
+/// Output of the session that is not yet sent, and the step to return after it.
 struct HeldOutput {
     octets: Vec<u8>,
-    /// Octets sent at a time.
+    /// Octets to send at a time.
     piece: usize,
     every: Duration,
     next_step: Step,
 }
 
 impl FaultySession {
-    /// Wraps a session. What is counted over many sessions is counted in `counts`.
+    /// Wraps a session. `counts` is shared by all sessions of a listener.
     pub fn new(session: Box<dyn Session>, counts: Rc<SequenceCounts>) -> Self {
         Self {
             session,
@@ -78,7 +78,7 @@ impl FaultySession {
         }
     }
 
-    /// Lets the session act; returns what it says, and what it wants as far as it is to have that.
+    /// Runs one step of the session. Returns its output, and its step after the faults are applied.
     fn call_session(
         &mut self,
         cx: &Context<'_>,
@@ -105,7 +105,7 @@ impl FaultySession {
         )
     }
 
-    /// What becomes of what the session asks.
+    /// Applies the planned faults to a request of the session.
     fn intercept_request(&mut self, cx: &Context<'_>, ask: Request, said: &mut Outbox) -> Step {
         let stage = mem::replace(&mut self.stage, Stage::Inactive);
         match &ask {
@@ -135,7 +135,8 @@ impl FaultySession {
             Request::Open { .. } => {
                 let in_use = |most| self.counts.next(&self.user, InjectedFault::InUse(most)) <= most;
                 if self.plan.in_use().is_some_and(in_use) {
-                    // A session waits for the other one to leave; it has waited in vain.
+                    // The session would retry until its lock timeout. A time far in the future ends the
+                    // retries at once.
                     let now = Now { monotonic: cx.now.monotonic + FOREVER, ..cx.now };
                     return self.session.respond(
                         &Context { now, ..*cx },
@@ -157,7 +158,7 @@ impl FaultySession {
         Step::Ask(ask)
     }
 
-    /// Says it now, or so late, or little by little.
+    /// Sends output: at once, after a delay, or in small pieces.
     fn emit(&mut self, octets: Vec<u8>, late: Option<Duration>, then: Step, out: &mut Outbox) -> Step {
         let late = late.or_else(|| self.plan.slow());
         let (piece, every) = match self.plan.drip() {
@@ -176,7 +177,7 @@ impl FaultySession {
         Step::Pause(pause)
     }
 
-    /// Passes the next piece on of what is held.
+    /// Sends the next piece of the held output.
     fn emit_next(&mut self, mut held: HeldOutput, out: &mut Outbox) -> Step {
         let rest = held.octets.split_off(held.piece.min(held.octets.len()));
         out.push(&held.octets);
@@ -188,8 +189,8 @@ impl FaultySession {
         Step::Pause(every)
     }
 
-    /// How much of what is said may be sent, if it is part of a message that ends too early. The reply in
-    /// front of the message does not count.
+    /// Returns the number of octets to send if this output contains the point at which the message must be
+    /// cut. The reply line before the message does not count.
     fn truncation_point(&mut self, said: &[u8]) -> Option<(usize, InjectedFault)> {
         let most = self.plan.cut_at()?;
         let Stage::Reading { begun, sent } = &mut self.stage else { return None };
@@ -200,7 +201,7 @@ impl FaultySession {
         (*sent >= most).then(|| (reply + left, InjectedFault::CutAt(most)))
     }
 
-    /// The mailbox as this session is to see it.
+    /// Wraps the maildrop, if sizes or unique ids must be wrong.
     fn wrap_maildrop(&mut self, truth: Arc<dyn Maildrop>) -> Arc<dyn Maildrop> {
         let wrong_size = self.plan.has(InjectedFault::WrongSize);
         let new_uidls = self.plan.has(InjectedFault::NewUidls);
@@ -214,7 +215,7 @@ impl FaultySession {
         altered
     }
 
-    /// A message is about to be sent, or no more: sizes are the true ones meanwhile.
+    /// Records whether a message is being sent. Meanwhile sizes are right.
     fn set_sending(&self, is_so: bool) {
         if let Some(maildrop) = &self.maildrop {
             maildrop.sending.store(is_so, Ordering::Relaxed);
@@ -323,18 +324,18 @@ impl Session for FaultySession {
     }
 }
 
-/// Who has a mailbox here, but for those whose address shall be refused. What it finds in addresses is noted.
+/// A directory that refuses addresses on demand. It records the faults found in the addresses.
 struct FaultyDirectory<'a> {
     inner: &'a dyn Directory,
     counts: &'a SequenceCounts,
     found: &'a RefCell<RequestedFaults>,
 }
 
-/// What was found in addresses.
+/// The faults found in addresses.
 #[derive(Default)]
 struct RequestedFaults {
     injections: Vec<InjectedFault>,
-    /// A refusal that ends the session.
+    /// True if one of them is a refusal that ends the session.
     hangs_up: bool,
 }
 
@@ -381,15 +382,15 @@ impl Directory for FaultyDirectory<'_> {
     }
 }
 
-/// Ends the connection by that step, and says in the log why.
+/// Logs the fault, and returns the step that ends the connection.
 fn terminate(out: &mut Outbox, by: InjectedFault, step: Step) -> Step {
     out.push_event(Event::Injected(by));
     step
 }
 
-/// The reply after which the connection closes.
+/// The code of a reply after which the connection closes.
 const CLOSING: u16 = 421;
-/// Longer than a login ever waits for a mailbox.
+/// Longer than any login waits for a mailbox.
 const FOREVER: Duration = Duration::from_secs(1 << 40);
 const PIECES_A_SECOND: u64 = 10;
 
@@ -398,7 +399,7 @@ mod tests {
     use super::*;
     use crate::proto::ResetOn;
 
-    /// A session that tells its client of every change.
+    /// A session that reports every change to its client.
     struct Telltale;
 
     impl Session for Telltale {

@@ -1,4 +1,4 @@
-//! The maker of POP3 sessions.
+//! The factory of POP3 sessions.
 
 use std::{net::IpAddr, rc::Rc};
 
@@ -11,12 +11,12 @@ use crate::proto::{
     request::ConnId,
 };
 
-/// Makes POP3 sessions under those rules.
+/// Creates POP3 sessions with one configuration.
 #[derive(Debug)]
 pub struct Factory(Rc<SessionConfig>);
 
 impl Factory {
-    /// A factory of sessions under those rules.
+    /// A factory of sessions with this configuration.
     pub fn new(rules: SessionConfig) -> Self {
         Self(Rc::new(rules))
     }

@@ -1,4 +1,4 @@
-//! Logging in: from the password, which USER and PASS bring or AUTH PLAIN (RFC 5034), to the open mailbox.
+//! The login, from the password in USER and PASS or in AUTH PLAIN (RFC 5034) to the open mailbox.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +17,8 @@ use crate::proto::{
 };
 
 impl Pop3Session {
-    /// How far the session has come: only a step towards the login counts, and USER once for each password.
+    /// The progress of the login. Only a step towards the login counts, and USER counts once for each
+    /// password.
     pub(super) fn login_progress(&self) -> Progress {
         use State::{Authorization, AwaitingUpdate, AwaitingVerify, DelayingReply, Expiring, Over, Plain};
         let at = match self.state {
@@ -30,7 +31,8 @@ impl Pop3Session {
         Progress { stage: at, commands: self.login_steps, further: self.login_steps, served: self.logins }
     }
 
-    /// What comes behind STLS in clear text may be somebody else's: it is not run, now or under TLS.
+    /// Octets after STLS in clear text may come from an attacker. They are never run as commands, neither now
+    /// nor under TLS.
     pub(super) fn stls(
         &mut self,
         rule: &CommandSpec,
@@ -50,12 +52,12 @@ impl Pop3Session {
         }
     }
 
-    /// Whether a password may be sent here and now.
+    /// True if the client may send a password on this connection.
     pub(super) fn passwords_allowed(&self) -> bool {
         self.config.plaintext_auth || self.encryption.is_some()
     }
 
-    /// AUTH with a mechanism, and perhaps with its response.
+    /// AUTH with a mechanism, and perhaps with an initial response.
     pub(super) fn auth(&mut self, argument: &[u8], out: &mut Outbox) -> Step {
         let mut words = argument.splitn(2, |&b| b == b' ');
         let mechanism = words.next().unwrap_or_default();
@@ -64,16 +66,16 @@ impl Pop3Session {
         }
         match words.next() {
             None => {
-                out.line("+ "); // an empty challenge, its blank too (RFC 5034 section 4)
+                out.line("+ "); // an empty challenge, including the blank (RFC 5034 section 4)
                 self.state = State::Plain;
                 Step::Again
             }
-            Some(b"=") => self.sasl_response(b"", out), // a response of nothing
+            Some(b"=") => self.sasl_response(b"", out), // an empty response
             Some(text) => self.sasl_response(text, out),
         }
     }
 
-    /// The client's line after the challenge.
+    /// Processes the client's line after the challenge.
     pub(super) fn plain_step(&mut self, inbox: &mut Inbox, out: &mut Outbox) -> Step {
         let line = match inbox.line(sasl::LINE, self.config.limits.line_discard) {
             Line::Partial => {
@@ -168,10 +170,10 @@ impl Pop3Session {
     }
 }
 
-/// Whether a line, of which perhaps only the beginning is there, is an AUTH.
+/// True if a line, or its beginning, is an AUTH command.
 pub(super) fn is_auth(line: &[u8]) -> bool {
     line.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "))
 }
 
-/// How often a login asks again for a mailbox that another session has.
+/// The interval between attempts to lock a mailbox that another session has open.
 const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(100);

@@ -1,4 +1,4 @@
-//! A session's view of its mailbox: which message a number means, and what is marked.
+//! A session's view of its mailbox: the message numbers, and the session's marks.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -8,42 +8,42 @@ use super::{
 };
 use crate::proto::{buffer::Outbox, dot::Encoder, request::Maildrop};
 
-/// A session's view of its mailbox: fixed at login but for its own marks.
+/// A session's view of its mailbox. It is fixed at login, except for the session's own marks.
 pub(super) struct MaildropView {
     pub(super) maildrop: Arc<dyn Maildrop>,
     pub(super) deleted: BTreeSet<usize>,
     deleted_octets: u64,
     pub(super) retrieved: BTreeSet<usize>,
-    /// For LAST: the highest message number accessed, 0 at first.
+    /// The highest message number accessed, for LAST. It starts at 0.
     pub(super) highest: usize,
-    /// Folders can't be changed from here.
+    /// True for a folder: POP3 cannot change folders.
     pub(super) read_only: bool,
 }
 
-/// What LIST and UIDL differ in.
+/// The column that a listing shows: LIST has octets, UIDL has unique ids.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Column {
     Octets,
     UniqueId,
 }
 
-/// A message on its way out.
+/// A message that is being sent.
 pub(super) struct Transfer {
     pub(super) message: usize,
     pub(super) encoder: Encoder,
-    /// Bytes of the file already read.
+    /// Bytes of the file read so far.
     pub(super) from: u64,
     pub(super) whole: bool,
 }
 
 impl MaildropView {
-    /// A visit to a mailbox, without any marks.
+    /// A view of a mailbox without marks.
     pub(super) fn new(maildrop: Arc<dyn Maildrop>, read_only: bool) -> Self {
         let (deleted, retrieved) = (BTreeSet::new(), BTreeSet::new());
         Self { maildrop, deleted, deleted_octets: 0, retrieved, highest: 0, read_only }
     }
 
-    /// The position of the message with that number, from 1.
+    /// Converts a message number, which begins at 1, to a position.
     pub(super) fn find(&self, number: &[u8]) -> Result<usize, ReplyText> {
         let message = decimal(number)
             .and_then(|number| usize::try_from(number).ok()?.checked_sub(1))
@@ -52,7 +52,7 @@ impl MaildropView {
         if self.deleted.contains(&message) { Err(reply::ALREADY_DELETED) } else { Ok(message) }
     }
 
-    /// The arguments of TOP: message and lines. `None`: they are not two numbers.
+    /// Parses the arguments of TOP: message and lines. `None` if they are not two numbers.
     pub(super) fn find_top(&self, arguments: &[u8]) -> Option<Result<(usize, u64), ReplyText>> {
         let space = memchr::memchr(b' ', arguments)?;
         let lines = decimal(&arguments[space + 1..])?;
@@ -100,7 +100,7 @@ impl Transfer {
     }
 }
 
-/// A number in decimal digits only; one too large for any mailbox is still a number.
+/// Parses a number of decimal digits. A number that is too large saturates, and then exceeds any mailbox.
 fn decimal(text: &[u8]) -> Option<u64> {
     let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     digits.then(|| {

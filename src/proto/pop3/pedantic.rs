@@ -1,7 +1,7 @@
-//! What a pedantic listener tells a client that breaks a rule: which one, by its RFC and section.
+//! The refusals of a pedantic listener, which name the broken rule by RFC and section.
 //!
-//! The rule: whatever the grammar of the RFCs does not allow is refused, and every refusal of a mistake names the
-//! section that was broken. Letters in any case are no mistake.
+//! The rule: everything that the grammar of the RFCs does not allow is refused, and every refusal of a
+//! client's mistake names the broken section. Verbs in any case are allowed.
 
 use super::{
     reply::{self, ReplyText},
@@ -11,15 +11,15 @@ use super::{
 use crate::proto::{Step, buffer::Outbox, event::Event};
 
 impl Pop3Session {
-    /// The rule that this line breaks before anybody asks what it means.
+    /// The rule that a line breaks by its form alone, before the session interprets it.
     pub(super) fn violated_rule(&self, line: &[u8], rule: Option<&CommandSpec>) -> Option<&'static str> {
         let text = line.strip_suffix(b"\r\n")?;
         let verb = rule.map(|rule| rule.verb);
         let argument = memchr::memchr(b' ', text).map(|at| &text[at + 1..]);
-        // A password is any octets at all (RFC 1939 section 7).
+        // A password may contain any octets (RFC 1939 section 7).
         let is_password = verb == Some(Verb::Pass);
         match argument {
-            // A response of AUTH that is longer comes on a line of its own (RFC 5034 section 4).
+            // A longer AUTH response must be sent on a line of its own (RFC 5034 section 4).
             _ if line.len() > MAX_COMMAND => Some("RFC 2449 4: a command line has at most 255 octets"),
             _ if text.starts_with(b" ") => Some("RFC 1939 3: a line begins with the command"),
             Some(b"") if is_password => Some("RFC 1939 7: PASS takes a password"),
@@ -40,13 +40,13 @@ impl Pop3Session {
         }
     }
 
-    /// Refuses for that reason.
+    /// Refuses a line that breaks the rule.
     pub(super) fn refuse_violation(&mut self, out: &mut Outbox, rule: &str) -> Step {
         out.push_event(Event::Refused { what: "a broken rule".into(), reply: "-ERR".into() });
         self.count_error(out, reply::BAD_LINE, |_, out| out.line(&format!("-ERR {rule}")))
     }
 
-    /// Writes a refusal, with the rule that was broken where it is to be named.
+    /// Writes a refusal. On a pedantic listener it names the broken rule.
     pub(super) fn write_refusal(&self, what: &str, text: ReplyText, out: &mut Outbox) {
         match self.citation(what, text) {
             Some(section) => text.write_err_citing(section, self.language, out),
@@ -54,7 +54,7 @@ impl Pop3Session {
         }
     }
 
-    /// The rule behind a refusal, if a mistake of the client is the reason.
+    /// The section for a refusal, if its reason is a mistake of the client.
     fn citation(&self, what: &str, text: ReplyText) -> Option<&'static str> {
         if !self.config.pedantic {
             return None;
@@ -68,7 +68,7 @@ impl Pop3Session {
         if text == reply::NOT_NOW { Some(not_now()) } else { cited }
     }
 
-    /// PASS comes right behind USER: whatever stands between them makes the name forgotten (RFC 1939 section 7).
+    /// Forgets the user name unless PASS follows USER directly (RFC 1939 section 7).
     pub(super) fn clears_user(&mut self, verb: Verb) {
         if self.config.pedantic
             && verb != Verb::Pass
@@ -79,7 +79,7 @@ impl Pop3Session {
     }
 }
 
-/// What follows an LF of its own may have been smuggled in: nothing more is read.
+/// An attacker may have smuggled in the octets after a bare LF, so the session reads no more of them.
 pub(super) fn bare_line_feed(out: &mut Outbox) -> Step {
     out.line("-ERR RFC 1939 3: a line ends in CR LF");
     out.push_event(Event::Ended { why: "bare LF" });
@@ -90,7 +90,7 @@ fn is_numbered(verb: Option<Verb>) -> bool {
     matches!(verb, Some(Verb::List | Verb::Uidl | Verb::Retr | Verb::Dele))
 }
 
-/// The sections behind refusals.
+/// The section for each refusal.
 const CITED: &[(ReplyText, &str)] = &[
     (reply::UNKNOWN_COMMAND, "RFC 1939 3"),
     (reply::LINE_TOO_LONG, "RFC 2449 4"),
@@ -103,5 +103,5 @@ const CITED: &[(ReplyText, &str)] = &[
     (reply::NOT_TLS, "RFC 2595 4"),
 ];
 
-/// Octets of a command line, its line end included (RFC 2449 section 4).
+/// The longest command line, its line end included, in octets (RFC 2449 section 4).
 const MAX_COMMAND: usize = 255;

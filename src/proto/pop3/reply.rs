@@ -1,18 +1,18 @@
-//! Every reply of the POP3 side, in one place, in both languages of LANG (RFC 6856 section 3).
+//! All replies of the POP3 server, in both languages of LANG (RFC 6856 section 3).
 
 use crate::proto::{buffer::Outbox, request::Failure, smtp::reply_codes::Class};
 
-/// A language of the replies.
+/// The language of replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Language {
-    /// English, until the client asks for another.
+    /// English, the default.
     #[default]
     En,
     /// French.
     Fr,
 }
 
-/// A text of a reply, in both languages.
+/// The text of a reply, in both languages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplyText {
     code: &'static str,
@@ -25,17 +25,17 @@ impl ReplyText {
         Self { code: "", en, fr }
     }
 
-    /// A refusal with a response code (RFC 2449 section 8, RFC 3206), its blank after it.
+    /// A refusal with a response code (RFC 2449 section 8, RFC 3206), which includes the blank after it.
     const fn coded(code: &'static str, en: &'static str, fr: &'static str) -> Self {
         Self { code, en, fr }
     }
 
-    /// The same text, with the response code of another.
+    /// The same text, with the response code of another text.
     pub(super) const fn with_code_of(self, other: Self) -> Self {
         Self { code: other.code, ..self }
     }
 
-    /// The text in a language.
+    /// The text in one language.
     pub fn text(&self, language: Language) -> &'static str {
         match language {
             Language::En => self.en,
@@ -53,23 +53,23 @@ impl ReplyText {
         out.line(&format!("-ERR {}{}", self.code, self.text(language)));
     }
 
-    /// Writes `-ERR`, the response code, the rule that was broken and the text.
+    /// Writes `-ERR`, the response code, the broken rule and the text.
     pub fn write_err_citing(&self, section: &str, language: Language, out: &mut Outbox) {
         out.line(&format!("-ERR {}{section}: {}", self.code, self.text(language)));
     }
 
-    /// The refusal in English, for where there is no session to say it.
+    /// The refusal in English, for a connection without a session.
     pub fn line(&self) -> String {
         format!("-ERR {}{}", self.code, self.en)
     }
 
-    /// What the log calls this refusal.
+    /// The name of this refusal in the log.
     pub fn codes(&self) -> String {
         if self.code.is_empty() { "-ERR".into() } else { format!("-ERR-{}", self.code.trim_end()) }
     }
 }
 
-/// The refusal that goes with a fault of ours.
+/// The refusal for a failure of the server or of a login.
 pub fn failure_text(fault: Failure) -> ReplyText {
     match fault {
         Failure::Denied => WRONG_PASSWORD,
@@ -89,7 +89,7 @@ pub fn failure_text(fault: Failure) -> ReplyText {
             "The last login was a moment ago, wait a little",
             "La dernière connexion est trop récente, patientez un peu",
         ),
-        // With its code, so that no client takes it for a wrong password (RFC 3206 section 4).
+        // The code tells clients that this is not a wrong password (RFC 3206 section 4).
         Failure::NoFolder => ReplyText::coded("[SYS/PERM] ", "No such folder", "Ce dossier n'existe pas"),
         Failure::Gone => ReplyText::new("That message is not there any more", "Ce message n'est plus là"),
         Failure::Changed => ReplyText::coded(
@@ -110,31 +110,31 @@ pub fn failure_text(fault: Failure) -> ReplyText {
     }
 }
 
-/// USER: the same for everybody, known or not.
+/// USER. The reply is the same for known and unknown users.
 pub const SEND_PASS: ReplyText = ReplyText::new("Send PASS", "Envoyez PASS");
-/// The login failed, for whatever reason.
+/// The login failed. The reply is the same for every reason.
 pub const WRONG_PASSWORD: ReplyText =
     ReplyText::coded("[AUTH] ", "Wrong user or password", "Utilisateur ou mot de passe incorrect");
-/// Another session has the mailbox.
+/// Another session has locked the mailbox.
 pub const IN_USE: ReplyText = ReplyText::coded(
     "[IN-USE] ",
     "Another session has this mailbox open",
     "Une autre session utilise cette boîte",
 );
-/// An unknown command, or one this persona does not have.
+/// An unknown command, or one that this persona lacks.
 pub const UNKNOWN_COMMAND: ReplyText = ReplyText::new("Unknown command", "Commande inconnue");
-/// A command of the other phase.
+/// A command that is not allowed in this phase.
 pub const NOT_NOW: ReplyText = ReplyText::new("Not allowed now", "Pas permis maintenant");
-/// A missing, superfluous or malformed argument; what is expected follows it.
+/// A missing, superfluous or malformed argument. The expected syntax follows the text.
 pub const BAD_ARGUMENT: ReplyText = ReplyText::new("Expected", "Attendu :");
 /// A line longer than the limit.
 pub const LINE_TOO_LONG: ReplyText = ReplyText::new("Line too long", "Ligne trop longue");
 /// A control character in a line.
 pub const BAD_LINE: ReplyText =
     ReplyText::new("Control characters are not allowed", "Caractères de contrôle interdits");
-/// No message of that number.
+/// No message has this number.
 pub const NO_SUCH_MESSAGE: ReplyText = ReplyText::new("No such message", "Ce message n'existe pas");
-/// A message marked as deleted.
+/// The message is marked as deleted.
 pub const ALREADY_DELETED: ReplyText = ReplyText::new("That message is deleted", "Ce message est effacé");
 /// DELE.
 pub const DELETED: ReplyText = ReplyText::new("Deleted at QUIT", "Effacé à la fin de la session");
@@ -158,15 +158,15 @@ pub const CAPABILITIES: ReplyText = ReplyText::new("Capabilities follow", "Voici
 pub const UTF8: ReplyText = ReplyText::new("UTF-8 it is", "Va pour UTF-8");
 /// LANG without an argument.
 pub const LANGUAGES: ReplyText = ReplyText::new("Languages follow", "Voici les langues");
-/// LANG with one.
+/// LANG with an argument.
 pub const LANGUAGE_CHANGED: ReplyText =
     ReplyText::new("Replies will be in English", "Les réponses seront en français");
-/// LANG with a language we do not speak.
+/// LANG with a language that the server does not have.
 pub const NO_SUCH_LANGUAGE: ReplyText =
     ReplyText::new("Not a language spoken here", "Cette langue n'est pas parlée ici");
 /// QUIT.
 pub const BYE: ReplyText = ReplyText::new("Bye", "Au revoir");
-/// QUIT, when something could not be deleted.
+/// QUIT, if a message could not be deleted.
 pub const NOT_ALL_DELETED: ReplyText = ReplyText::coded(
     "[SYS/TEMP] ",
     "some deleted messages not removed",
@@ -174,16 +174,16 @@ pub const NOT_ALL_DELETED: ReplyText = ReplyText::coded(
 );
 /// AUTH without a mechanism.
 pub const MECHANISMS: ReplyText = ReplyText::new("Mechanisms follow", "Voici les mécanismes");
-/// AUTH with one that is not PLAIN.
+/// AUTH with a mechanism other than PLAIN.
 pub const NO_SUCH_MECHANISM: ReplyText = ReplyText::new(
     "Not offered here, AUTH alone lists what is",
     "Non offert ici ; AUTH seul montre ce qui l'est",
 );
-/// AUTH was cancelled by the client.
+/// The client cancelled AUTH.
 pub const CANCELLED: ReplyText = ReplyText::new("Authentication cancelled", "Authentification annulée");
-/// Not base64, or not what PLAIN asks for.
+/// The response is not base64, or not a PLAIN message.
 pub const BAD_RESPONSE: ReplyText = ReplyText::new("Cannot decode the response", "Réponse indéchiffrable");
-/// A password in clear text, where it could be overheard.
+/// A password is refused in clear text, because it could be overheard.
 pub const TLS_NEEDED: ReplyText = ReplyText::coded(
     "[AUTH] ",
     "Passwords are taken under TLS only, begin with STLS",
@@ -199,15 +199,15 @@ pub const NO_LOGIN: ReplyText = ReplyText::new(
     "Not offered: it takes the client's word for who it is; use USER and PASS",
     "Non offert : il faudrait croire le client sur parole ; utilisez USER et PASS",
 );
-/// STLS: the last words in clear text.
+/// STLS. This is the last reply in clear text.
 pub const BEGIN_TLS: ReplyText = ReplyText::new("Begin TLS", "Commencez TLS");
-/// STLS where there is no certificate.
+/// STLS on a listener without a certificate.
 pub const NO_TLS: ReplyText = ReplyText::new("TLS is not offered here", "TLS n'est pas offert ici");
 /// STLS under TLS.
 pub const TLS_ALREADY: ReplyText = ReplyText::new("TLS is active already", "TLS est déjà actif");
-/// Something was sent before its turn.
+/// The client sent octets before its turn.
 pub const OUT_OF_STEP: ReplyText = ReplyText::new("Wait for the reply to STLS", "Attendez la réponse à STLS");
-/// A TLS handshake on a port that speaks plainly.
+/// A TLS handshake on a port without implicit TLS.
 pub const NOT_TLS: ReplyText =
     ReplyText::new("This port does not begin with TLS", "Ce port ne commence pas par TLS");
 /// Too many errors.
@@ -215,15 +215,15 @@ pub const TOO_MANY_ERRORS: ReplyText =
     ReplyText::new("Too many errors, closing", "Trop d'erreurs, fin de session");
 /// The client took too long.
 pub const TOO_SLOW: ReplyText = ReplyText::new("Timeout, closing", "Délai dépassé, fin de session");
-/// The server stops.
+/// The server shuts down.
 pub const SHUTTING_DOWN: ReplyText = ReplyText::coded("[SYS/TEMP] ", "Shutting down", "Arrêt du serveur");
-/// Something of ours broke.
+/// An internal error of the server.
 pub const INTERNAL: ReplyText = ReplyText::coded("[SYS/TEMP] ", "Internal error", "Erreur interne");
-/// No room for another connection.
+/// The connection limit is reached.
 pub const TOO_MANY_CONNECTIONS: ReplyText =
     ReplyText::coded("[SYS/TEMP] ", "Too many connections, try later", "Trop de connexions, réessayez");
 
-/// The response codes, what they mean, and whether the same may work later.
+/// The response codes, their meaning, and whether the same command may work later.
 pub const CODES: [(&str, &str, Class); 5] = [
     ("AUTH", "name or password are wrong, or may not be sent so (RFC 3206)", Class::Never),
     ("IN-USE", "another session has the mailbox (RFC 2449)", Class::Later),

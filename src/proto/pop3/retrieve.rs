@@ -1,4 +1,4 @@
-//! Messages on their way out: the lists of them, RETR and TOP.
+//! The listings of messages, RETR and TOP.
 
 use super::{
     maildrop_view::{Column, MaildropView, Transfer},
@@ -81,8 +81,9 @@ impl Pop3Session {
         Step::Again
     }
 
-    /// Before the `+OK` it is a refusal. After it the client would take anything we say for the message,
-    /// and a final dot for its end: all we can do is to hang up, so that it does not delete the only copy.
+    /// Handles a failed read. Before the `+OK`, the session refuses the command. After it, the client would
+    /// take any further text for the message, and a final dot for its end. The session can then only abort
+    /// the connection, so that the client does not delete the only copy.
     pub(super) fn read_failed(
         &mut self,
         visit: MaildropView,
@@ -100,5 +101,5 @@ impl Pop3Session {
     }
 }
 
-/// Lines of a listing between two looks at the outbox.
+/// Lines of a listing that one step writes.
 const LINES_PER_STEP: usize = 64;

@@ -1,5 +1,5 @@
-//! One POP3 session: which command is run when, and what becomes of an answer. The longer ways are in `login`,
-//! `messages` and `update`; all of them act on the `state`, and nothing here reads a clock, a socket or a disk.
+//! A POP3 session: dispatches commands and responses. The longer procedures are in `login`, `retrieve` and
+//! `update`. All of them act on `state`; none reads a clock, a socket or a disk.
 
 use std::mem;
 
@@ -30,7 +30,7 @@ impl Pop3Session {
             return self.close_with(out, "TLS handshake", reply::NOT_TLS);
         }
         let limits = &self.config.limits;
-        // AUTH may bring its response along (RFC 5034 section 4).
+        // AUTH may include its initial response (RFC 5034 section 4).
         let may_be_long = self.passwords_allowed() && login::is_auth(inbox.unread());
         let longest = if may_be_long { limits.pop3_line.max(sasl::LINE) } else { limits.pop3_line };
         match inbox.line(longest, limits.line_discard) {
@@ -45,7 +45,7 @@ impl Pop3Session {
         }
     }
 
-    /// Runs a line; `last`: nothing stands behind it.
+    /// Runs a command line. `last`: no input follows it.
     fn command(&mut self, cx: &Context<'_>, line: &[u8], last: bool, out: &mut Outbox) -> Step {
         let whole = line;
         let line = line.strip_suffix(b"\n").unwrap_or(line);
@@ -67,7 +67,8 @@ impl Pop3Session {
         if !rule.allowed.contains(&self.phase()) {
             return self.refuse(out, rule.name, reply::NOT_NOW);
         }
-        // A password is any octets at all (RFC 1939 section 7); nothing else needs control characters.
+        // A password may contain any octets (RFC 1939 section 7). No other command may contain control
+        // characters.
         if rule.verb != Verb::Pass && line.iter().any(u8::is_ascii_control) {
             return self.refuse(out, rule.name, reply::BAD_LINE);
         }
@@ -196,7 +197,7 @@ impl Pop3Session {
         }
     }
 
-    /// The commands that leave the state as it is. `None`: the arguments don't fit.
+    /// Runs the commands that do not change the state. `None` if the arguments are wrong.
     fn any_state(&mut self, verb: Verb, argument: Option<&[u8]>, out: &mut Outbox) -> Option<Step> {
         let step = match (verb, argument) {
             (Verb::Capa, None) => {
@@ -219,7 +220,7 @@ impl Pop3Session {
                 Step::Again
             }
             (Verb::Lang, Some(range)) => {
-                // A range like fr-CA finds the language without the country (RFC 4647 section 3.4).
+                // A range like fr-CA matches the language without the country (RFC 4647 section 3.4).
                 let primary = range.split(|&b| b == b'-').next().unwrap_or_default();
                 let (tag, language) = match primary.to_ascii_lowercase().as_slice() {
                     b"fr" => ("fr", Language::Fr),
@@ -238,7 +239,7 @@ impl Pop3Session {
 
     // Replies
 
-    /// What CAPA lists: what works now, in this state.
+    /// Lists the capabilities that work in the present state.
     fn capabilities(&self, out: &mut Outbox) {
         if self.passwords_allowed() {
             ["USER", "SASL PLAIN"].iter().for_each(|capability| out.line(capability));
@@ -279,8 +280,8 @@ impl Pop3Session {
         self.count_error(out, text, |session, out| session.write_refusal(what, text, out))
     }
 
-    /// Counts an error, and says what it was. Of the last one allowed the client is told that it was the last,
-    /// with the response code that it has anyhow: a command has one response (RFC 1939 section 3).
+    /// Counts an error and writes its refusal. If it is the last error allowed, the text says so instead,
+    /// with the response code of the refusal, because a command has only one response (RFC 1939 section 3).
     pub(super) fn count_error(
         &mut self,
         out: &mut Outbox,
@@ -374,7 +375,7 @@ impl Session for Pop3Session {
     }
 
     fn tls_started(&mut self, _: &Context<'_>, by: Encryption) {
-        // What the client said is forgotten; what it has cost us is not.
+        // Forgets everything that the client sent, but keeps the counts of its errors and attempts.
         self.encryption = Some(by);
         self.login_steps += 1;
         self.user_given = false;
@@ -415,12 +416,12 @@ impl Session for Pop3Session {
     fn shutdown(&mut self, out: &mut Outbox) -> Step {
         match self.state {
             State::AwaitingUpdate { .. } => Step::Idle,
-            // In the midst of a message any text of ours would look like part of it.
+            // Inside a message, the client would take any text for a part of it.
             State::Sending(..) | State::AwaitingRead(..) | State::Listing(..) => Step::Abort,
             _ => self.close_with(out, "shutting down", reply::SHUTTING_DOWN),
         }
     }
 }
 
-/// What every server of ours can do (RFC 2449, RFC 3206, RFC 6856).
+/// The capabilities of every session (RFC 2449, RFC 3206, RFC 6856).
 const CAPABILITIES: &[&str] = &["TOP", "UIDL", "PIPELINING", "RESP-CODES", "AUTH-RESP-CODE", "UTF8", "LANG"];

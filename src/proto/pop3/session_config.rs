@@ -1,5 +1,5 @@
-//! The table of POP3: which command is allowed when, in which generation of the protocol, and which RFC
-//! says so. The session's refusals, CAPA and the personas of older times all read it.
+//! The POP3 command table: for each command its phases, its generations of the protocol, and its RFC section.
+//! Refusals, CAPA and the personas of older protocols all read it.
 
 use std::{fmt, str::FromStr};
 
@@ -10,36 +10,36 @@ use crate::{
     proto::{dot::LineEndings, section},
 };
 
-/// What a listener's sessions have in common.
+/// The configuration shared by a listener's sessions.
 #[derive(Debug, Clone)]
 pub struct SessionConfig {
-    /// Our name in the banner.
+    /// The server's name in the banner.
     pub hostname: String,
-    /// Lenient listeners take what terminals send.
+    /// The accepted line ends. Lenient listeners also accept terminal input.
     pub line_endings: LineEndings,
-    /// Which generation of the protocol to speak.
+    /// The generation of the protocol.
     pub persona: Persona,
-    /// How long messages may stay; `None` keeps them and announces nothing.
+    /// The time for which messages may stay. `None` keeps them, and CAPA does not announce EXPIRE.
     pub expire: Option<Expire>,
-    /// Whether STLS is offered.
+    /// True if STLS is offered.
     pub stls: bool,
-    /// Whether passwords are taken in clear text too: on loopback, or where the operator wants it.
+    /// True if passwords are accepted in clear text too: on loopback, or if the operator enables it.
     pub plaintext_auth: bool,
-    /// The bounds.
+    /// The limits.
     pub limits: Limits,
-    /// Whether every rule holds to the letter, and a refusal names the one that was broken.
+    /// True if every rule is enforced to the letter, and each refusal names the broken rule.
     pub pedantic: bool,
 }
 
-/// How long messages may stay here, as CAPA announces it and QUIT enforces it (RFC 2449 section 6.7). In a
+/// The time for which messages may stay. CAPA announces it, and QUIT enforces it (RFC 2449 section 6.7). In a
 /// configuration: "never", "0" or "30 days".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expire {
-    /// For ever, or until the client deletes them.
+    /// Until the client deletes them.
     Never,
-    /// Until they were fetched with RETR.
+    /// Until they have been retrieved with RETR.
     Retrieved,
-    /// That many days from their delivery, whether they were fetched or not.
+    /// This number of days after delivery, even if they have not been retrieved.
     Days(u32),
 }
 
@@ -77,31 +77,31 @@ text_in_configuration!(Expire, "\"never\", \"0\" or days in quotes, like \"30 da
 /// Seconds in a day.
 pub(super) const DAY: u64 = 24 * 3600;
 
-/// A generation of POP3.
+/// A generation of POP3, which determines the commands and extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Persona {
-    /// 1988: with LAST.
+    /// 1988, with LAST.
     Rfc1081,
-    /// 1993: the last one with LAST.
+    /// 1993, the last one with LAST.
     Rfc1460,
-    /// 1996: with UIDL.
+    /// 1996, with UIDL.
     Rfc1939,
-    /// Everything this server has.
+    /// The current protocol, with all extensions of this server.
     #[default]
     Modern,
 }
 
-/// How far a session has come (RFC 1939 section 3).
+/// The phase of a session (RFC 1939 section 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Before the login.
     Authorization,
-    /// After it.
+    /// After the login.
     Transaction,
 }
 
-/// The commands.
+/// The commands of POP3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is a word of the RFCs, and its row in the table explains it")]
 pub enum Verb {
@@ -126,27 +126,27 @@ pub enum Verb {
     Stls,
 }
 
-/// One row of the table.
+/// One row of the command table.
 #[derive(Debug)]
 pub struct CommandSpec {
     /// The command.
     pub verb: Verb,
     /// Its name on the wire.
     pub name: &'static str,
-    /// What to type.
+    /// The syntax, for refusals and for people.
     pub syntax: &'static str,
-    /// What it is for.
+    /// The purpose of the command.
     pub meaning: &'static str,
-    /// Where it is ruled.
+    /// The RFC sections that define it.
     pub rfc: &'static str,
-    /// When it is allowed.
+    /// The phases in which it is allowed.
     pub allowed: &'static [Phase],
-    /// The generations that have it, the first and the last.
+    /// The first and last persona that have it.
     pub spoken: (Persona, Persona),
 }
 
 impl SessionConfig {
-    /// The row of a command, if this persona has it. `name` in any case.
+    /// The row of a command, if this persona has it. `name` may be in any case.
     pub fn command(&self, name: &[u8]) -> Option<&'static CommandSpec> {
         COMMANDS.iter().find(|rule| {
             let (first, last) = rule.spoken;
@@ -156,7 +156,7 @@ impl SessionConfig {
 }
 
 impl CommandSpec {
-    /// The first of the sections that rule it, in short: `RFC 1939 5`.
+    /// The first section that defines the command, abbreviated: `RFC 1939 5`.
     pub fn section(&self) -> String {
         section(self.rfc)
     }
@@ -182,7 +182,7 @@ const fn row(
     CommandSpec { verb, name, syntax, meaning, rfc, allowed, spoken }
 }
 
-/// The table.
+/// The command table.
 #[rustfmt::skip]
 pub const COMMANDS: &[CommandSpec] = &[
     row(Verb::User, "USER", "USER name", "Says who wants the mail", "RFC 1939 section 7", LOGIN, ALWAYS),
@@ -206,7 +206,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     row(Verb::Rpop, "RPOP", "RPOP name", "Refused: it trusts the client's word", "RFC 1081", LOGIN, ALWAYS),
 ];
 
-/// What CAPA may list: the keyword, what it means and where it is ruled.
+/// The capabilities that CAPA may list: keyword, meaning and RFC section.
 pub const CAPABILITIES: &[(&str, &str, &str)] = &[
     ("USER", "USER and PASS are there, now", "RFC 2449 section 6.3"),
     ("SASL", "AUTH is there, by these mechanisms", "RFC 5034 section 3"),

@@ -1,4 +1,4 @@
-//! The state of a POP3 session. The other files of this directory act on it.
+//! The state of a POP3 session. The other files of this directory operate on it.
 
 use std::{rc::Rc, time::Duration};
 
@@ -14,53 +14,53 @@ use crate::proto::{
     sasl::{Credentials, FailedCredentials},
 };
 
-/// One POP3 session.
+/// A POP3 session.
 pub struct Pop3Session {
     pub(super) config: Rc<SessionConfig>,
     pub(super) language: Language,
     pub(super) state: State,
-    /// What protects the connection, if anything does.
+    /// The encryption of the connection, if it is encrypted.
     pub(super) encryption: Option<Encryption>,
     pub(super) errors: usize,
     pub(super) failed_credentials: FailedCredentials,
-    /// Whether USER was taken since the last password.
+    /// True if USER was accepted since the last password.
     pub(super) user_given: bool,
-    /// Steps towards the login.
+    /// Number of steps towards the login.
     pub(super) login_steps: usize,
     pub(super) logins: usize,
 }
 
 pub(super) enum State {
-    /// AUTHORIZATION, perhaps with the name of USER.
+    /// AUTHORIZATION, with the name from USER if it was given.
     Authorization { user: Option<String> },
-    /// AUTH PLAIN waits for the client's only message.
+    /// AUTH PLAIN waits for the client's response.
     Plain,
     /// PASS or AUTH waits for `Request::Verify`.
     AwaitingVerify(Credentials),
-    /// The answer to a wrong password is being held back.
+    /// The reply to a wrong password is delayed.
     DelayingReply { last: bool },
     /// The login waits for `Request::Open`.
     AwaitingOpen { mailbox: Mailbox, since: Duration },
-    /// The login waits for another session to leave the mailbox.
+    /// The login waits until another session releases the mailbox.
     WaitingForLock { mailbox: Mailbox, since: Duration },
     /// TRANSACTION.
     Transaction(MaildropView),
-    /// LIST or UIDL of everything, at the message that comes next.
+    /// LIST or UIDL without an argument, at the next message to list.
     Listing(MaildropView, Column, usize),
-    /// RETR or TOP, between two pieces of the message.
+    /// RETR or TOP, between two parts of the message.
     Sending(MaildropView, Transfer),
     /// RETR or TOP waits for `Request::Read`.
     AwaitingRead(MaildropView, Transfer),
-    /// QUIT looks for messages that were delivered before a date, in seconds since 1970, from the `next` on.
+    /// QUIT searches for messages delivered before a date, in seconds since 1970, beginning at `next`.
     Expiring { visit: MaildropView, before: u64, next: usize },
     /// UPDATE: QUIT waits for `Request::Update`.
     AwaitingUpdate { deleted: usize, seen: usize },
-    /// Nothing more to say.
+    /// The session has ended.
     Over,
 }
 
 impl Pop3Session {
-    /// A session of a listener with those rules.
+    /// A session with the configuration of its listener.
     pub fn new(rules: Rc<SessionConfig>) -> Self {
         let state = State::Authorization { user: None };
         Self {

@@ -1,5 +1,5 @@
-//! The end of a session: what QUIT deletes and marks (RFC 1939 section 6), and what has stayed here long
-//! enough (RFC 2449 section 6.7). A session that ends in any other way changes nothing.
+//! The end of a session: QUIT deletes and marks messages (RFC 1939 section 6), and deletes those that are too
+//! old (RFC 2449 section 6.7). A session that ends in any other way changes nothing.
 
 use std::time::SystemTime;
 
@@ -27,7 +27,7 @@ impl Pop3Session {
         self.update(&visit)
     }
 
-    /// Looks at some messages for those that were delivered before a date: a mailbox may have a million.
+    /// Marks old messages for deletion, a limited number in each step, because a mailbox may have a million.
     pub(super) fn expire_step(&mut self, mut visit: MaildropView, before: u64, from: usize) -> Step {
         let to = visit.maildrop.len().min(from + MESSAGES_PER_STEP);
         let old: Vec<usize> =
@@ -48,5 +48,5 @@ impl Pop3Session {
     }
 }
 
-/// Messages looked at between two steps of a session.
+/// Messages examined in one step.
 const MESSAGES_PER_STEP: usize = 64;

@@ -1,4 +1,4 @@
-//! The words that explain POP3.
+//! The vocabulary of POP3.
 
 use super::{reply, session_config};
 use crate::proto::{smtp::reply_codes::Class, vocabulary::Vocabulary};

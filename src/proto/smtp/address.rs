@@ -1,8 +1,8 @@
-//! Mail addresses and the paths of MAIL and RCPT (RFC 5321 section 4.1.2).
+//! Mail addresses, and the paths of MAIL and RCPT (RFC 5321 section 4.1.2).
 //!
-//! The rule: what leaves this file is printable text of bounded length, so that it may stand in a header or a
-//! log line; what is refused leaves nothing. Text above ASCII is in normal form C, without controls and
-//! without the marks that turn the direction of writing round or are not seen (RFC 6531, RFC 6532 section 3.1).
+//! The rule: an address that this file returns is printable text of bounded length, safe for a header or a
+//! log line. Text above ASCII is in normal form C. It contains no controls, no invisible characters, and none
+//! that change the direction of text (RFC 6531, RFC 6532 section 3.1).
 
 use std::{borrow::Cow, fmt};
 
@@ -18,23 +18,24 @@ pub struct Address {
     domain: Option<String>,
 }
 
-/// The address of MAIL FROM: nobody for bounces.
+/// The address of MAIL FROM; `None` for bounces.
 pub type ReversePath = Option<Address>;
 
-/// Why a path was refused.
+/// The reason for refusing a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadPath {
     /// It does not follow the grammar, or a part is too long.
     Syntax,
-    /// It has octets above 0x7f where none may be.
+    /// It has octets above 0x7f, which are not allowed here.
     NotAscii,
 }
 
-/// Octets in a local part. RFC 5321 section 4.5.3.1.1 asks for 64; mailing lists encode longer ones.
+/// The longest local part, in octets. RFC 5321 section 4.5.3.1.1 requires 64, but mailing lists encode longer
+/// ones.
 const LOCAL_PART: usize = 128;
-/// Octets in a domain (RFC 5321 section 4.5.3.1.2).
+/// The longest domain, in octets (RFC 5321 section 4.5.3.1.2).
 const DOMAIN: usize = 255;
-/// Octets in a path with its angle brackets (RFC 5321 section 4.5.3.1.3).
+/// The longest path with its angle brackets, in octets (RFC 5321 section 4.5.3.1.3).
 const PATH: usize = 256;
 
 impl Address {
@@ -43,18 +44,19 @@ impl Address {
         &self.local
     }
 
-    /// The part after the `@` in lower case, as A-labels (`xn--...`); only `<postmaster>` and its like have none.
+    /// The part after the `@` in lower case, as A-labels (`xn--...`). Only `<postmaster>` and similar
+    /// addresses have none.
     pub fn domain(&self) -> Option<&str> {
         self.domain.as_deref()
     }
 
-    /// Reads an address of ASCII without angle brackets.
+    /// Parses an ASCII address without angle brackets.
     pub fn parse(text: &str) -> Result<Self, BadPath> {
         if text.is_ascii() { Self::read(text) } else { Err(BadPath::NotAscii) }
     }
 
-    /// Reads an address that may be internationalized. It is brought to normal form C before anything is
-    /// looked for in it, since that may turn other characters into those of the grammar.
+    /// Parses an address that may be internationalized. Normalisation to form C comes first, because it may
+    /// turn other characters into characters of the grammar.
     fn read(text: &str) -> Result<Self, BadPath> {
         let text: Cow<'_, str> =
             if text.is_ascii() { Cow::Borrowed(text) } else { text.nfc().collect::<String>().into() };
@@ -80,9 +82,9 @@ impl fmt::Display for Address {
     }
 }
 
-/// Reads the path that begins `text` and returns it with what follows it. `bare` also takes an address
-/// without angle brackets, as people type it. A source route is read and dropped (RFC 5321 appendix C).
-/// Whether the path may have octets above 0x7f is for the caller to know, who has seen its parameters.
+/// Parses the path at the beginning of `text`, and returns it with the rest. With `bare`, it also accepts an
+/// address without angle brackets, as people type it. A source route is parsed and dropped (RFC 5321 appendix
+/// C). The caller decides from the parameters if the path may have octets above 0x7f.
 pub fn path(text: &[u8], bare: bool) -> Result<(ReversePath, &[u8]), BadPath> {
     let (inside, rest) = match text {
         [b'<', inner @ ..] => {
@@ -102,7 +104,7 @@ pub fn path(text: &[u8], bare: bool) -> Result<(ReversePath, &[u8]), BadPath> {
     Ok((Some(Address::read(without_route(inside)?)?), rest))
 }
 
-/// Where the `>` is that is not inside quotes.
+/// The position of the first `>` outside quotes.
 fn closing_bracket(text: &[u8]) -> Option<usize> {
     let mut quoted = false;
     let mut escaped = false;
@@ -119,7 +121,7 @@ fn closing_bracket(text: &[u8]) -> Option<usize> {
     })
 }
 
-/// `@one,@two:user@domain` without its route.
+/// Removes the route from `@one,@two:user@domain`.
 fn without_route(inside: &str) -> Result<&str, BadPath> {
     if !inside.starts_with('@') {
         return Ok(inside);
@@ -145,7 +147,7 @@ fn local_part(text: &str) -> Result<(String, &str), BadPath> {
     if local.len() > LOCAL_PART { Err(BadPath::Syntax) } else { Ok((local, rest)) }
 }
 
-/// The content of a quoted string whose first quote is already read, and what follows the last one.
+/// Parses a quoted string after its opening quote. Returns its content, and the text after the closing quote.
 fn quoted_string(text: &str) -> Result<(String, &str), BadPath> {
     let mut content = String::new();
     let mut rest = text.chars();
@@ -171,16 +173,17 @@ fn is_atext(c: char) -> bool {
     c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c) || is_harmless(c)
 }
 
-/// Whether a character above ASCII may stand in a header or before a reader's eyes: no control, no end of a
-/// line or paragraph, nothing that turns the direction of writing round (U+202E and its like), and nothing that is not
-/// seen (U+200B), so that no two addresses look the same which are not. (RFC 8264 section 9.13 leaves the last out of
-/// identifiers, too.)
+/// True if a character above ASCII is safe in a header and for a reader: no control, no line or paragraph
+/// separator, no character that changes the direction of text (such as U+202E), and no invisible one (such as
+/// U+200B), because it would make two different addresses look the same. (RFC 8264 section 9.13 excludes
+/// invisible characters from identifiers too.)
 fn is_harmless(c: char) -> bool {
     !c.is_ascii() && !is_hidden(c) && !is_variation_selector(c)
 }
 
-/// A domain name or an address literal, in lower case. Underscores are not in the grammar but in the world.
-/// U-labels become A-labels, by which domains are compared (RFC 5890 section 2.3.2.4).
+/// Parses a domain name or an address literal, and converts it to lower case. Underscores are accepted,
+/// because they are in use although the grammar excludes them. U-labels become A-labels, because domains are
+/// compared by A-labels (RFC 5890 section 2.3.2.4).
 fn domain(text: &str) -> Result<String, BadPath> {
     if !text.is_ascii() {
         let ascii =
@@ -276,7 +279,7 @@ mod tests {
             ("<jose\u{301}@example.test>", "jos\u{e9}@example.test"),
             ("<\"Bø b\"@example.test>", "\"Bø b\"@example.test"),
             ("<用户@例子.example>", "用户@xn--fsqu00a.example"),
-            // Full-width and other slashes and dots are no slashes and dots.
+            // Characters that only look like a slash or a dot do not count as one.
             ("<a\u{2215}b@example.test>", "a\u{2215}b@example.test"),
             ("<a\u{ff0f}b@example.test>", "a\u{ff0f}b@example.test"),
             ("<a\u{2024}b@example.test>", "a\u{2024}b@example.test"),
@@ -295,7 +298,7 @@ mod tests {
             "<a\u{85}b@example.test>",
             "<\"a\u{9b}b\"@example.test>",
             "<a\u{2028}b@example.test>",
-            "<a\u{37e}b@example.test>", // normal form C makes it a semicolon
+            "<a\u{37e}b@example.test>", // normal form C turns it into a semicolon
             "<a@b\u{ff0f}c.test>",
             "<a@b\u{2024}\u{2024}c.test>",
             "<a@b\u{202e}c.test>",
@@ -313,7 +316,7 @@ mod tests {
         {
             assert_eq!(read(&format!("<a@{domain}>")).as_deref(), Ok("a@xn--bcher-kva.example"), "{domain}");
         }
-        // The Cyrillic а is another letter than the Latin one; so is ı than i.
+        // The Cyrillic а differs from the Latin one, and ı differs from i.
         assert_eq!(read("<a@b\u{430}nk.example>").as_deref(), Ok("a@xn--bnk-6cd.example"));
         assert_eq!(read("<\u{131}@b.test>").as_deref(), Ok("\u{131}@b.test"));
         assert_eq!(read("<Ünal@b.test>").as_deref(), Ok("Ünal@b.test"));

@@ -1,7 +1,7 @@
-//! BDAT (RFC 3030): message data in chunks whose octets the client counts.
+//! BDAT (RFC 3030): message data in chunks with announced sizes.
 //!
-//! The rule: whatever is wrong with a BDAT, the octets that it announces are read before anything is answered,
-//! and are never taken for commands. Where nobody knows how many there are, the session ends.
+//! The rule: even if a BDAT is refused, the session reads the announced octets before it replies, and never
+//! runs them as commands. If the size is unknown, the session ends.
 
 use std::mem;
 

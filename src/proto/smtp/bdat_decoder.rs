@@ -1,37 +1,37 @@
-//! Message data whose octets the client counts (BDAT, RFC 3030): nothing in it can be an end, so that nothing
-//! is looked for but line ends.
+//! The decoder of counted message data (BDAT, RFC 3030). No octets can end the message, so the decoder
+//! searches for line ends only.
 
 use std::mem;
 
 use crate::proto::dot::LineEndings;
 
-/// Takes counted message data off the wire, chunk by chunk, and stores LF line ends.
+/// Decodes counted message data chunk by chunk, and stores LF line ends.
 #[derive(Debug)]
 pub(super) struct BdatDecoder {
     endings: LineEndings,
-    /// Octets of the present chunk that have not come yet.
+    /// Octets of the current chunk that have not arrived yet.
     left: u64,
-    /// Whether the present chunk ends the message.
+    /// True if the current chunk ends the message.
     last: bool,
-    /// The last octet was a CR, which may be half a line end: not stored yet.
+    /// True after a CR that may be half a line end. It is not stored yet.
     after_cr: bool,
     bare: bool,
 }
 
 impl BdatDecoder {
-    /// A message that begins with a chunk of `size` octets.
+    /// A decoder for a message whose first chunk has `size` octets.
     pub(super) fn new(endings: LineEndings, size: u64, last: bool) -> Self {
         Self { endings, left: size, last, after_cr: false, bare: false }
     }
 
-    /// The next chunk begins.
+    /// Begins the next chunk.
     pub(super) fn chunk(&mut self, size: u64, last: bool) {
         self.left = size;
         self.last = last;
     }
 
-    /// Decodes what `wire` has of the present chunk into `stored`, and returns the number of octets read. A
-    /// line end may be cut by the end of a chunk.
+    /// Decodes the octets of the current chunk in `wire` into `stored`, and returns the number of octets
+    /// read. A line end may be split between two chunks.
     pub(super) fn decode(&mut self, wire: &[u8], stored: &mut Vec<u8>) -> usize {
         let used = usize::try_from(self.left).map_or(wire.len(), |left| left.min(wire.len()));
         let mut rest = &wire[..used];
@@ -48,7 +48,7 @@ impl BdatDecoder {
             stored.extend_from_slice(&rest[..text]);
             match rest.get(text) {
                 Some(b'\r') => self.after_cr = true,
-                // There is no end that it could hide, so that normalising mends it wherever it stands.
+                // A bare LF cannot hide the end of counted data, so `Normalise` converts it at any position.
                 Some(_) => {
                     self.bare |= self.endings == LineEndings::Strict;
                     stored.push(b'\n');
@@ -69,17 +69,17 @@ impl BdatDecoder {
         stored.push(b'\r');
     }
 
-    /// Whether the present chunk has come whole.
+    /// True if the current chunk is complete.
     pub(super) fn chunk_ended(&self) -> bool {
         self.left == 0
     }
 
-    /// Whether the message has come whole.
+    /// True if the message is complete.
     pub(super) fn ended(&self) -> bool {
         self.last && self.left == 0
     }
 
-    /// Whether a CR or LF stood where this listener does not allow one: the message must be refused.
+    /// True if there was a CR or LF that this listener does not allow. The message must then be refused.
     pub(super) fn saw_bare_line_end(&self) -> bool {
         self.bare
     }
@@ -94,7 +94,7 @@ mod tests {
 
     const MODES: [LineEndings; 3] = [LineEndings::Strict, LineEndings::Normalise, LineEndings::Lenient];
 
-    /// What is stored of a message in chunks of that size that comes in pieces of another.
+    /// Decodes a message in chunks of one size that arrives in pieces of another size.
     fn counted(endings: LineEndings, wire: &[u8], chunk: usize, piece: usize) -> (Vec<u8>, bool) {
         let mut stored = Vec::new();
         let mut counted = BdatDecoder::new(endings, 0, wire.is_empty());

@@ -1,17 +1,18 @@
-//! Message data at a listener where every rule holds: octets that were not announced, and lines that are too long.
+//! Checks message data on a pedantic listener, for 8-bit octets that were not announced and for lines that
+//! are too long.
 
 use super::reply::Reply;
 
-/// Looks at message data for what was not announced.
+/// Checks message data against the announced parameters and the limit of text lines.
 #[derive(Debug)]
 pub(super) struct BodyCheck {
-    /// BODY=8BITMIME.
+    /// True if MAIL had BODY=8BITMIME.
     eight_bit: bool,
     /// Octets of the line so far, as stored.
     line: usize,
-    /// An octet above 0x7f that was not announced.
+    /// True if there was an octet above 0x7f that was not announced.
     above_ascii: bool,
-    /// A line beyond the limit.
+    /// True if a line exceeded the limit.
     too_long: bool,
 }
 
@@ -20,7 +21,7 @@ impl BodyCheck {
         Self { eight_bit, line: 0, above_ascii: false, too_long: false }
     }
 
-    /// Takes the next bytes of the message as stored.
+    /// Checks the next bytes of the message as stored.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         self.above_ascii |= !self.eight_bit && !bytes.is_ascii();
         for line in bytes.split_inclusive(|&b| b == b'\n') {
@@ -31,8 +32,8 @@ impl BodyCheck {
         }
     }
 
-    /// Why the message is refused. Of two reasons it is always the same one, whichever came first: the pieces that the
-    /// message came in must not decide.
+    /// The reason for refusing the message. If there are two reasons, the result must not depend on their
+    /// order, because then it would depend on the pieces in which the message arrives.
     pub(super) fn broken(&self) -> Option<Reply> {
         match self {
             Self { above_ascii: true, .. } => Some(NOT_EIGHT_BIT),
@@ -47,7 +48,7 @@ const NOT_EIGHT_BIT: Reply =
 const TEXT_LINE_TOO_LONG: Reply =
     Reply::new(554, "5.6.0", "RFC 5321 4.5.3.1.6: a line of text has at most 998 octets before its line end");
 
-/// Octets of a line of text, without its line end (RFC 5321 section 4.5.3.1.6).
+/// The longest line of text without its line end, in octets (RFC 5321 section 4.5.3.1.6).
 const TEXT_LINE: usize = 998;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The arguments of SMTP commands: bytes in, values out. Nothing here knows the session's state.
+//! Parses the arguments of SMTP commands. Nothing here depends on the state of the session.
 
 use super::{
     address::{self, Address, ReversePath},
@@ -8,40 +8,41 @@ use super::{
 /// The arguments of MAIL.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Mail {
-    /// Where bounces go.
+    /// The address for bounces.
     pub from: ReversePath,
-    /// Octets announced with SIZE=, 0 when not.
+    /// Octets announced with SIZE=; 0 if the client announced none.
     pub size: u64,
-    /// SMTPUTF8: the message, its addresses included, may be internationalized.
+    /// True with SMTPUTF8: the message and its addresses may be internationalized.
     pub utf8: bool,
-    /// BODY=8BITMIME: octets above 0x7f may be in the message.
+    /// True with BODY=8BITMIME: the message may contain octets above 0x7f.
     pub eight_bit: bool,
 }
 
 /// The arguments of BDAT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chunk {
-    /// Octets that follow the line end.
+    /// Octets that follow the command line.
     pub size: u64,
-    /// Whether they end the message.
+    /// True if they end the message.
     pub last: bool,
 }
 
-/// Splits a line into its verb and the rest, without the spaces between and after them.
+/// Splits a line into its verb and its argument, without the spaces around them.
 pub fn split(line: &[u8]) -> (&[u8], &[u8]) {
     let line = line.trim_ascii_end();
     let end = memchr::memchr(b' ', line).unwrap_or(line.len());
     (&line[..end], line[end..].trim_ascii_start())
 }
 
-/// Whether a line begins like a request of HTTP, whose clients can be made to speak to us (ALPACA).
+/// True if a line begins like an HTTP request. An attacker can make HTTP clients connect to a mail server
+/// (ALPACA).
 pub fn is_http(verb: &[u8]) -> bool {
     [&b"GET"[..], b"POST", b"HEAD", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"PATCH", b"TRACE"]
         .iter()
         .any(|method| method.eq_ignore_ascii_case(verb))
 }
 
-/// The client's name in HELO and EHLO: anything printable that can do no harm in `Received:`.
+/// Parses the client's name in HELO and EHLO: any printable octets that are harmless in `Received:`.
 pub fn client_name(argument: &[u8]) -> Result<String, Reply> {
     let good = |b: u8| b.is_ascii_graphic() && !b"()<>\\\";,".contains(&b);
     if argument.is_empty() || argument.len() > MAX_CLIENT_NAME || !argument.iter().all(|&b| good(b)) {
@@ -51,7 +52,8 @@ pub fn client_name(argument: &[u8]) -> Result<String, Reply> {
     Ok(String::from_utf8_lossy(argument).into_owned())
 }
 
-/// The arguments of MAIL. `people` takes what people type by hand: no brackets, a space after the colon.
+/// Parses the arguments of MAIL. `people` also accepts input typed by hand: no brackets, or a space after the
+/// colon.
 pub fn mail(argument: &[u8], people: bool) -> Result<Mail, Reply> {
     let (from, parameters) = path_after(argument, b"FROM:", people, reply::BAD_SENDER)?;
     let mut size = None;
@@ -77,8 +79,8 @@ pub fn mail(argument: &[u8], people: bool) -> Result<Mail, Reply> {
             }
             reject_duplicate(utf8.replace(()))?;
         } else if name.eq_ignore_ascii_case(b"AUTH") {
-            // Whoever submitted the message first: checked, believed by nobody and copied nowhere (RFC 4954
-            // section 5 lets us take it for <>).
+            // The original submitter of the message. The server checks the syntax, but neither trusts nor
+            // copies the value (RFC 4954 section 5 allows a server to treat it as <>).
             if value != b"<>" && !is_xtext(value) {
                 return Err(reply::BAD_ARGUMENT);
             }
@@ -92,25 +94,25 @@ pub fn mail(argument: &[u8], people: bool) -> Result<Mail, Reply> {
     Ok(Mail { from: from.allowed(utf8)?, size: size.unwrap_or(0), utf8, eight_bit })
 }
 
-/// The argument of RCPT: never the null path, and no parameters. `utf8` is what MAIL said.
+/// Parses the argument of RCPT, which takes neither the null path nor parameters. `utf8`: MAIL had SMTPUTF8.
 pub fn rcpt(argument: &[u8], people: bool, utf8: bool) -> Result<Address, Reply> {
     let (to, parameters) = path_after(argument, b"TO:", people, reply::BAD_RECIPIENT)?;
     let to = to.allowed(utf8)?.ok_or(reply::BAD_RECIPIENT)?;
     if parameters.trim_ascii().is_empty() { Ok(to) } else { Err(reply::UNKNOWN_PARAMETER) }
 }
 
-/// Whether this line may have a password in it.
+/// True if this line may contain a password.
 pub fn is_auth(line: &[u8]) -> bool {
     line.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"AUTH"))
 }
 
-/// Whether octets may follow this line that the client does not mean as commands.
+/// True if octets that are not commands may follow this line.
 pub fn is_bdat(line: &[u8]) -> bool {
     line.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"BDAT"))
 }
 
-/// A BDAT line: a number of octets, and LAST behind the last ones. `None` when nobody can be sure how many
-/// octets follow. More than 2^63-1 is no number of octets.
+/// Parses a BDAT line: a number of octets, and LAST for the last chunk. `None` if the number of octets that
+/// follow is uncertain. A number above 2^63-1 is invalid.
 pub fn bdat(line: &[u8]) -> Option<Chunk> {
     let (verb, argument) = split(line);
     let (size, last) = split(argument);
@@ -143,7 +145,7 @@ fn path_after<'a>(
     }
 }
 
-/// A path of which nobody knows yet whether SMTPUTF8 allows it.
+/// A path that may need SMTPUTF8, which the parameters after it may contain.
 struct Path {
     reverse_path: ReversePath,
     ascii: bool,
@@ -159,7 +161,7 @@ fn reject_duplicate<T>(earlier: Option<T>) -> Result<(), Reply> {
     earlier.map_or(Ok(()), |_| Err(reply::BAD_ARGUMENT.with_text("A parameter stands there twice")))
 }
 
-/// Whether this is an xtext (RFC 3461 section 4), which nobody decodes here.
+/// True if this is an xtext (RFC 3461 section 4). The server never decodes it.
 fn is_xtext(text: &[u8]) -> bool {
     let hex = |b: u8| b.is_ascii_digit() || (b'A'..=b'F').contains(&b);
     let mut rest = text;
@@ -173,13 +175,13 @@ fn is_xtext(text: &[u8]) -> bool {
     }
 }
 
-/// A number of at most 20 digits (RFC 1870), without sign.
+/// Parses a number of at most 20 digits (RFC 1870), without sign.
 fn number(text: &[u8]) -> Option<u64> {
     let digits = (1..=20).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
     digits.then(|| std::str::from_utf8(text).ok()?.parse().ok())?
 }
 
-/// Octets in a client's name.
+/// The longest client name, in octets.
 const MAX_CLIENT_NAME: usize = 255;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Message data: from the go-ahead to its end.
+//! Message data, from the reply 354 to its end.
 
 use super::{
     body_check::BodyCheck,
@@ -65,7 +65,7 @@ impl SmtpSession {
         Step::Ask(ask)
     }
 
-    /// Has what is held of a message put into its file, between two chunks.
+    /// Requests a spill of the message data in memory, between two chunks.
     pub(super) fn spill_now(&mut self, mut body: Box<MessageBody>) -> Step {
         let (mailboxes, bytes) = body.take_spillable();
         self.state = State::AwaitingSpill(body);

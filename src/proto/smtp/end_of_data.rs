@@ -1,5 +1,5 @@
-//! The end of message data: the request to deliver or to discard it, and the reply when that is done. The 250 of
-//! SMTP is said here; LMTP's replies, one for every RCPT, are in `lmtp`.
+//! The end of message data: the request to deliver or discard the message, and the reply after the response.
+//! This file writes the 250 of SMTP; LMTP's replies, one for every RCPT, are in `lmtp`.
 
 use super::{
     message_body::MessageBody,
@@ -27,7 +27,7 @@ impl SmtpSession {
         Step::Ask(Request::Deliver { envelope, bytes, partly: lmtp })
     }
 
-    /// Refuses the message, of which more may come when this was not its last chunk.
+    /// Refuses the message. More of it may come unless this was its last chunk.
     pub(super) fn discard_message(&mut self, reply: Reply, last: bool, out: &mut Outbox) -> Step {
         let reply = self.with_citation(&reply, b"");
         out.push_event(Event::Refused { what: "data".into(), reply: reply.codes() });
@@ -35,7 +35,7 @@ impl SmtpSession {
         Step::Ask(Request::Discard)
     }
 
-    /// Tells client and log what the world answered.
+    /// Reports the backend's response to the client and to the log.
     pub(super) fn delivered(&mut self, message: PendingReply, answer: &Response, out: &mut Outbox) -> Step {
         let fault = match answer {
             Response::Delivered => {
@@ -53,7 +53,7 @@ impl SmtpSession {
         self.say_of_message(reply, Then::Told(refused), out)
     }
 
-    /// The reply to the whole of a message: one line, or in LMTP one for every RCPT that was accepted.
+    /// Writes the reply to a message: one line, or in LMTP one for every accepted RCPT.
     pub(super) fn say_of_message(&mut self, reply: Reply, then: Then, out: &mut Outbox) -> Step {
         if !self.accepted.is_empty() {
             return self.write_reply_per_recipient(reply, then, out);
@@ -62,7 +62,7 @@ impl SmtpSession {
         self.end_of_message(then, Vec::new(), out)
     }
 
-    /// The last reply to a message was said. `to` has the first RCPTs that it was accepted for.
+    /// Logs the result after the last reply to a message. `to` lists the first RCPTs whose mail was accepted.
     pub(super) fn end_of_message(&mut self, then: Then, to: Vec<String>, out: &mut Outbox) -> Step {
         let event = match then {
             Then::Nothing | Then::Partly(_, 0) => None,

@@ -1,4 +1,4 @@
-//! The maker of SMTP and LMTP sessions.
+//! The factory of SMTP and LMTP sessions.
 
 use std::{net::IpAddr, rc::Rc};
 
@@ -11,12 +11,12 @@ use crate::proto::{
     request::ConnId,
 };
 
-/// Makes SMTP or LMTP sessions under those rules.
+/// Creates SMTP or LMTP sessions with one configuration.
 #[derive(Debug)]
 pub struct Factory(Rc<SessionConfig>);
 
 impl Factory {
-    /// A factory of sessions under those rules.
+    /// A factory of sessions with this configuration.
     pub fn new(rules: SessionConfig) -> Self {
         Self(Rc::new(rules))
     }

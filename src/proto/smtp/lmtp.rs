@@ -1,6 +1,6 @@
-//! Where LMTP (RFC 2033) differs from SMTP: at the end of a message every RCPT that was accepted gets a reply
-//! of its own, and its recipients may fare differently. There may be thousands of them: a step says some, and the
-//! next one goes on.
+//! The replies of LMTP (RFC 2033), which differ from SMTP: at the end of a message every accepted RCPT has a
+//! reply of its own, and the results may differ. There may be thousands of replies, so each step writes some
+//! of them.
 
 use std::{collections::HashMap, mem};
 
@@ -17,12 +17,13 @@ use crate::proto::{
 };
 
 impl SmtpSession {
-    /// The same reply for every RCPT that was accepted.
+    /// Writes the same reply for every accepted RCPT.
     pub(super) fn write_reply_per_recipient(&mut self, reply: Reply, then: Then, out: &mut Outbox) -> Step {
         self.tell(reply, HashMap::new(), then, out)
     }
 
-    /// Tells client and log which recipients have the message: `faults` has one item for each of the envelope.
+    /// Reports to the client and to the log which recipients have the message. `faults` has one item for each
+    /// recipient of the envelope.
     pub(super) fn delivered_partly(
         &mut self,
         message: PendingReply,
@@ -50,7 +51,7 @@ impl SmtpSession {
         self.tell_each(Box::new(Telling { rcpts, reply, faults, to: Vec::new(), then }), out)
     }
 
-    /// Says the next replies, and after the last one what follows.
+    /// Writes the next replies. After the last one, ends the message.
     pub(super) fn tell_each(&mut self, mut telling: Box<Telling>, out: &mut Outbox) -> Step {
         let before = self.work;
         for _ in 0..REPLIES_A_STEP {
@@ -80,7 +81,8 @@ impl SmtpSession {
         Step::Again
     }
 
-    /// The fault of the first of these mailboxes that has one: twice is better than never.
+    /// The failure of the first of these mailboxes that has one. A second delivery to the others is better
+    /// than none to this one.
     fn fault(&mut self, faults: &HashMap<Mailbox, Failure>, destinations: &Destinations) -> Option<Failure> {
         if faults.is_empty() {
             return None;
@@ -90,7 +92,7 @@ impl SmtpSession {
     }
 }
 
-/// Replies that one step says at most.
+/// The largest number of replies that one step writes.
 const REPLIES_A_STEP: usize = 64;
 
 #[cfg(test)]
@@ -115,7 +117,8 @@ mod tests {
         },
     };
 
-    /// Every address is an alias of all mailboxes but the first few, as many as its number says.
+    /// A directory in which every address is an alias. The number in the address is the number of leading
+    /// mailboxes that the alias leaves out.
     struct Office(Arc<[Mailbox]>, Vec<Arc<[u32]>>);
 
     impl Office {
@@ -138,10 +141,10 @@ mod tests {
         inbox: Inbox,
         out: Outbox,
         office: Office,
-        /// Work and octets said of the step that had most of them.
+        /// The largest work and the largest reply in octets of one step.
         most: (usize, usize),
         work: usize,
-        /// Mailboxes named in all spills.
+        /// The number of mailboxes named in each spill.
         spilled_to: Vec<usize>,
     }
 
@@ -157,7 +160,7 @@ mod tests {
             Self { session, inbox, out, office, most: (0, 0), work: 0, spilled_to: Vec::new() }
         }
 
-        /// Says that, with this answer to the delivery, and returns the replies.
+        /// Sends the text, gives this response to the delivery, and returns the replies.
         fn say(&mut self, text: &str, answer: impl Fn(usize) -> Response) -> Vec<String> {
             self.inbox.push(text.as_bytes());
             let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
@@ -187,7 +190,7 @@ mod tests {
             said.lines().map(str::to_owned).collect()
         }
 
-        /// A message to so many aliases, and the replies to its end.
+        /// Sends a message to this number of aliases, and returns the replies to its end.
         fn message(&mut self, aliases: usize, answer: impl Fn(usize) -> Response) -> Vec<String> {
             self.say("LHLO x\r\nMAIL FROM:<a@b.test>\r\n", &answer);
             let rcpts: String = (0..aliases).map(|n| format!("RCPT TO:<{n}@c.test>\r\n")).collect();
@@ -198,7 +201,7 @@ mod tests {
         }
     }
 
-    /// An alias of 1,000 names that was named 1,000 times was walked through 1,000 times, and its places noted each time.
+    /// An alias of 1,000 mailboxes that is named 1,000 times must not be walked through 1,000 times.
     #[test]
     fn an_alias_that_is_named_again_costs_no_more_for_its_mailboxes() {
         for (aliases, mailboxes) in [(1000, 1000), (2000, 1000), (1000, 2000)] {
@@ -222,7 +225,7 @@ mod tests {
         let mut most = Vec::new();
         for aliases in [500, 5000] {
             let mut talk = Talk::new(Office::new(10, 10));
-            // The fourth mailbox is of the first four of every ten aliases.
+            // The fourth mailbox belongs to the first four of every ten aliases.
             let faults = |to| (0..to).map(|n| (n == 3).then_some(Failure::Quota)).collect();
             let replies = talk.message(aliases, |to| Response::Partly(faults(to)));
             for (n, reply) in replies.iter().enumerate() {

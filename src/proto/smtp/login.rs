@@ -1,6 +1,6 @@
 //! AUTH (RFC 4954) with PLAIN and LOGIN, and STARTTLS (RFC 3207).
 //!
-//! The rule: what a client sends in an exchange is never in a reply, and never in the log.
+//! The rule: octets that a client sends in an exchange are never in a reply, and never in the log.
 
 use super::{
     command,
@@ -18,7 +18,7 @@ use crate::proto::{
 };
 
 impl SmtpSession {
-    /// Whether AUTH works here and now.
+    /// True if AUTH is possible on this connection now.
     pub(super) fn offers_auth(&self) -> bool {
         let clear_enough = self.config.policy.auth == AuthPolicy::InClear || self.encryption.is_some();
         self.config.policy.auth != AuthPolicy::Off && clear_enough && self.user.is_none()
@@ -40,7 +40,7 @@ impl SmtpSession {
         };
         match initial {
             b"" => Ok(self.challenge(exchange)),
-            b"=" => self.sasl_response(exchange, Vec::new()), // a response of nothing (RFC 4954 section 4)
+            b"=" => self.sasl_response(exchange, Vec::new()), // an empty response (RFC 4954 section 4)
             text => self.sasl_response(exchange, sasl::decode(text).map_err(sasl_refusal)?),
         }
     }
@@ -64,7 +64,7 @@ impl SmtpSession {
         Ok(CommandOutcome::Ask(Request::Verify { user, password }))
     }
 
-    /// The client's next line of an exchange.
+    /// Processes the client's next line in an exchange.
     pub(super) fn auth_step(&mut self, exchange: SaslExchange, inbox: &mut Inbox, out: &mut Outbox) -> Step {
         let line = match inbox.line(sasl::LINE, self.config.limits.line_discard) {
             Line::Partial => {
@@ -127,7 +127,7 @@ impl SmtpSession {
         self.errors = 0;
     }
 
-    /// The answer to a wrong password, after its delay.
+    /// Writes the reply to a wrong password, after its delay.
     pub(super) fn denied(&mut self, last: bool, out: &mut Outbox) -> Step {
         match self.refuse(out, b"AUTH", &reply::failure_reply(Failure::Denied)) {
             Step::Close => Step::Close,
@@ -143,8 +143,8 @@ impl SmtpSession {
         if !argument.is_empty() {
             return self.refuse(out, b"STARTTLS", &reply::BAD_ARGUMENT);
         }
-        // Whatever stands behind the command was sent in clear text, perhaps by somebody in between, and must
-        // not become part of the encrypted session (CVE-2011-0411). No listener is lenient about that.
+        // Octets after the command came in clear text, perhaps from an attacker in between. They must not
+        // become part of the encrypted session (CVE-2011-0411). Lenient listeners enforce this too.
         if !inbox.is_empty() {
             let why = "clear text behind STARTTLS";
             return self.close_with_at(out, why, &reply::OUT_OF_STEP, b"STARTTLS");
@@ -154,7 +154,7 @@ impl SmtpSession {
     }
 }
 
-/// Says that it is our fault, and counts no error of the client's.
+/// Writes a reply for a failure of the server. It does not count as an error of the client.
 fn write_temporary_failure(reply: &Reply, out: &mut Outbox) -> Step {
     reply.write(out);
     out.push_event(Event::Refused { what: "AUTH".into(), reply: reply.codes() });
@@ -195,7 +195,7 @@ mod tests {
         }
     }
 
-    /// Everything that a session says to the client and to the log.
+    /// Everything that a session writes to the client and to the log.
     fn everything_said(auth: AuthPolicy, lines: &[&str], answer: fn() -> Response) -> String {
         let policy = Policy { kind: Kind::Submission, auth, starttls: true, trusted: false };
         let (line_endings, limits) = (LineEndings::Lenient, Limits::for_development());
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn t20_no_password_is_said_or_logged_wherever_it_comes() {
-        // bob and hunter2hunter2, as PLAIN and as LOGIN say it.
+        // The user bob and the password hunter2hunter2, encoded for PLAIN and for LOGIN.
         let (plain, user, password) = ("AGJvYgBodW50ZXIyaHVudGVyMg==", "Ym9i", "aHVudGVyMmh1bnRlcjI=");
         let answers: [fn() -> Response; 3] = [
             || Response::Denied { after: Duration::ZERO },

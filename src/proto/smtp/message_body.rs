@@ -1,4 +1,4 @@
-//! A message on its way in, from the reply 354 or the first BDAT to its end.
+//! A message that is being received, from the reply 354 or the first BDAT to its end.
 
 use std::{mem, time::Duration};
 
@@ -20,43 +20,42 @@ use crate::{
     wire_size::{WireSizeCounter, wire_size},
 };
 
-/// A message on its way in.
 pub(super) struct MessageBody {
     envelope: Envelope,
     framing: Framing,
-    /// What is not spilled yet, our own header lines first.
+    /// Bytes not spilled yet. The first ones are the server's own header lines.
     bytes: Vec<u8>,
-    /// Octets of our own header lines.
+    /// Octets of the server's own header lines.
     added: u64,
-    /// Octets of what the client sent, as a message.
+    /// Counts the octets of the client's message.
     octets: WireSizeCounter,
     hops: HopCounter,
-    /// Where every rule holds: what is looked at for it.
+    /// The checks of a pedantic listener.
     check: Option<BodyCheck>,
-    /// Octets taken off the wire.
+    /// Octets read from the wire.
     wire: u64,
     began: Duration,
-    /// Memory is wanted: what is held goes to the file.
+    /// True if the session must spill the data in memory, to free that memory.
     spill_requested: bool,
-    /// It has a file, or had asked for one.
+    /// True if the message has a file, or has requested one.
     spilled: bool,
-    /// The last chunk of BDAT has had its reply, and the next one has not begun.
+    /// True if the last BDAT chunk has its reply, and the next one has not begun.
     between_chunks: bool,
-    /// Set once the message can't be taken any more: the rest is read and thrown away.
+    /// Set when the message cannot be accepted any more. The rest is read and discarded.
     refusal: Option<Reply>,
 }
 
-/// What tells where the message ends.
+/// The method that finds the end of the message.
 pub(super) enum Framing {
-    /// The lone dot of DATA.
+    /// The final dot of DATA.
     Dot(Decoder),
-    /// The counts of BDAT.
+    /// The chunk sizes of BDAT.
     Bdat(BdatDecoder),
 }
 
-/// What came of a look at the inbox.
+/// The result of reading the inbox.
 pub(super) enum BodyStep {
-    /// Nothing was there.
+    /// The inbox was empty.
     Nothing,
     /// Message data.
     Some,
@@ -64,18 +63,19 @@ pub(super) enum BodyStep {
     End,
     /// The end of a chunk that is not the last.
     ChunkEnd,
-    /// The message has just become too big: what was spilled of it is of no use.
+    /// The message has just exceeded the size limit, so its file is no longer needed.
     TooBig,
-    /// As much as may be held in memory: the next part of the file, in one of those mailboxes.
+    /// The data in memory has reached its limit, and goes to the file. A new file may be created in any of
+    /// these mailboxes.
     Spill { mailboxes: Vec<Mailbox>, bytes: Vec<u8> },
-    /// A message that is too big goes on and on.
+    /// A message that exceeds the size limit continues without end.
     Endless,
-    /// The client sends too few octets a second.
+    /// The client's rate is below the minimum.
     TooSlow,
 }
 
 impl MessageBody {
-    /// A message whose header lines of ours are `header`.
+    /// A message that begins with the server's own lines in `header`.
     pub(super) fn new(
         envelope: Envelope,
         header: Vec<u8>,
@@ -100,12 +100,12 @@ impl MessageBody {
         }
     }
 
-    /// Whether it comes by BDAT.
+    /// True if the message is sent with BDAT.
     pub(super) fn is_bdat(&self) -> bool {
         matches!(self.framing, Framing::Bdat(_))
     }
 
-    /// The next chunk of a message that comes by BDAT.
+    /// Begins the next BDAT chunk.
     pub(super) fn chunk(&mut self, size: u64, last: bool) {
         self.between_chunks = false;
         if let Framing::Bdat(counted) = &mut self.framing {
@@ -113,7 +113,7 @@ impl MessageBody {
         }
     }
 
-    /// The chunk has had its reply.
+    /// Records that the chunk has its reply.
     pub(super) fn end_chunk(&mut self) {
         self.between_chunks = true;
     }
@@ -122,7 +122,7 @@ impl MessageBody {
         self.between_chunks
     }
 
-    /// Takes what is in the inbox, up to the end of the message or of the chunk.
+    /// Reads the inbox, up to the end of the message or of the chunk.
     pub(super) fn read(&mut self, inbox: &mut Inbox, limits: &Limits, now: Duration) -> BodyStep {
         let before = self.bytes.len();
         let used = self.framing.decode(inbox.unread(), &mut self.bytes);
@@ -135,8 +135,8 @@ impl MessageBody {
         }
         self.wire += used as u64;
 
-        // Read on to the end even when the message is refused: whatever is left unread would be
-        // taken for commands. RFC 5321 section 4.1.1.4, RFC 3030 section 2.
+        // Read to the end even if the message is refused. Octets left unread would be taken for commands. RFC
+        // 5321 section 4.1.1.4, RFC 3030 section 2.
         let too_big = self.refusal.is_none() && self.octets.total() > limits.message.0;
         if too_big {
             self.refusal = Some(reply::TOO_BIG);
@@ -164,7 +164,8 @@ impl MessageBody {
         }
     }
 
-    /// What is to be spilled, and the mailboxes of which one takes it; a file that was begun is in one of them.
+    /// Returns the data to spill, and the mailboxes in which its file may be created. They are empty if the
+    /// file exists.
     pub(super) fn take_spillable(&mut self) -> (Vec<Mailbox>, Vec<u8>) {
         self.spill_requested = false;
         let is_begun = mem::replace(&mut self.spilled, true);
@@ -177,34 +178,33 @@ impl MessageBody {
         self.spill_requested = true;
     }
 
-    /// Whether something is to be spilled before its time.
+    /// True if data must be spilled before the memory limit is reached.
     pub(super) fn is_spill_requested(&self) -> bool {
         self.spill_requested && !self.bytes.is_empty()
     }
 
-    /// Octets taken off the wire.
     pub(super) fn wire(&self) -> u64 {
         self.wire
     }
 
-    /// How it gets on.
+    /// The progress of the message, for eviction.
     pub(super) fn progress(&self, rate: u64) -> BodyProgress {
         let rate = if rate == 0 { Limits::default().data_rate } else { rate };
         BodyProgress { began: self.began, octets: self.wire, held: self.bytes.capacity(), rate }
     }
 
-    /// Whether the message comes in at fewer octets a second than `rate`, after a minute of grace.
+    /// True if the client sends fewer octets a second than `rate`, after a minute of grace.
     fn is_slower_than(&self, rate: u64, now: Duration) -> bool {
         is_slow(self.wire, now.saturating_sub(self.began), rate)
     }
 
-    /// The message can't be stored: what still comes of it is thrown away.
+    /// Refuses a message that cannot be stored. The rest of it is discarded.
     pub(super) fn refuse(&mut self, reply: Reply) {
         self.refusal = Some(reply);
         self.bytes = Vec::new();
     }
 
-    /// Why the message is refused, as far as is known by now.
+    /// The reason for refusing the message, if one is known so far.
     pub(super) fn refusal(&self) -> Option<Reply> {
         if self.refusal.is_some() {
             self.refusal.clone()
@@ -217,7 +217,7 @@ impl MessageBody {
         }
     }
 
-    /// What the log will say when the message is durable.
+    /// The event to log when the message is durable.
     pub(super) fn accepted(&self) -> Event {
         let Envelope { id, from, to, .. } = &self.envelope;
         Event::Accepted {
@@ -229,7 +229,7 @@ impl MessageBody {
         }
     }
 
-    /// The envelope, and the bytes that are not spilled.
+    /// The envelope, and the bytes not yet spilled.
     pub(super) fn into_parts(self) -> (Envelope, Vec<u8>) {
         (self.envelope, self.bytes)
     }
@@ -262,15 +262,15 @@ impl Framing {
     }
 }
 
-/// Whether a message has so many octets that nobody reads on to its end: twice what it may have.
+/// True if a message is too long to read on to its end: it has at least twice the octets allowed.
 pub(super) fn is_endless(octets: u64, limits: &Limits) -> bool {
     octets >= limits.message.0.saturating_mul(2)
 }
 
-/// Whether so many octets in that time are fewer than `rate` a second, after a minute of grace.
+/// True if `octets` in the time `taken` are fewer than `rate` a second, after a minute of grace.
 pub(super) fn is_slow(octets: u64, taken: Duration, rate: u64) -> bool {
     taken > GRACE && octets < taken.as_secs().saturating_mul(rate)
 }
 
-/// How long a message may be slow.
+/// The time for which a message may be slow.
 const GRACE: Duration = Duration::from_secs(60);

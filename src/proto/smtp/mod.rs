@@ -1,4 +1,4 @@
-//! SMTP, the receiving side (RFC 5321).
+//! SMTP and LMTP, the receiving side (RFC 5321, RFC 2033).
 
 pub mod address;
 mod bdat;

@@ -1,7 +1,8 @@
-//! What a pedantic listener tells a client that breaks a rule: which one, by its RFC and section.
+//! The refusals of a pedantic listener, which name the broken rule by RFC and section.
 //!
-//! The rule: whatever the grammar of the RFCs does not allow is refused, also where they ask a server to bear with
-//! it, and every refusal of a mistake names the section that was broken. Letters in any case are no mistake.
+//! The rule: everything that the grammar of the RFCs does not allow is refused, even if they ask a server to
+//! tolerate it, and every refusal of a client's mistake names the broken section. Verbs in any case are
+//! allowed.
 
 use super::{
     address, command,
@@ -11,11 +12,11 @@ use super::{
 };
 use crate::proto::{buffer::Inbox, sasl};
 
-/// A section, and what it says: `RFC 5321 4.1.2: no space after FROM:`.
+/// A section and its rule: `RFC 5321 4.1.2: no space after FROM:`.
 type Violation = String;
 
 impl SmtpSession {
-    /// The rule that this line breaks before anybody asks what it means, with the reply that goes with it.
+    /// The reply for the rule that a line breaks by its form alone, before the session interprets it.
     pub(super) fn violated_rule(&self, line: &[u8], rule: Option<&CommandSpec>) -> Option<Reply> {
         let text = line.strip_suffix(b"\r\n").unwrap_or(line);
         let (verb, argument) = command::split(text);
@@ -51,7 +52,7 @@ impl SmtpSession {
         Some(reply.with_text(why))
     }
 
-    /// Whether more has come than may, before the reply to this command (RFC 2920 section 3.1).
+    /// True if the client has sent more than it may before the reply to this command (RFC 2920 section 3.1).
     pub(super) fn is_out_of_sync(&self, verb: Verb, inbox: &Inbox) -> bool {
         let in_a_group = self.client.as_ref().is_some_and(|client| client.extended);
         let ends_a_group = matches!(
@@ -68,7 +69,8 @@ impl SmtpSession {
         !inbox.is_empty() && (ends_a_group || !in_a_group)
     }
 
-    /// Octets of a command line, its line end included (RFC 5321 section 4.5.3.1.4); extensions add to it.
+    /// The longest command line, its line end included, in octets (RFC 5321 section 4.5.3.1.4). Extensions
+    /// add to it.
     fn max_command_len(&self, rule: Option<&CommandSpec>) -> usize {
         match rule.map(|rule| rule.verb) {
             Some(Verb::Auth) => sasl::LINE,
@@ -79,7 +81,7 @@ impl SmtpSession {
         }
     }
 
-    /// What is wrong with the path of MAIL or RCPT, and with what stands behind it.
+    /// The violation in the path of MAIL or RCPT, or in the text after it.
     fn path_violation(&self, argument: &[u8], keyword: &[u8], bad: Reply) -> Option<(Reply, Violation)> {
         let name = String::from_utf8_lossy(keyword);
         let wrong = |why: String| Some((reply::BAD_ARGUMENT, why));
@@ -128,7 +130,8 @@ impl SmtpSession {
         None
     }
 
-    /// A refusal with the rule that was broken in its text. What is no mistake of the client is left as it is.
+    /// Adds the broken rule to the text of a refusal. A refusal that is not due to a mistake of the client is
+    /// unchanged.
     pub(super) fn with_citation(&self, reply: &Reply, line: &[u8]) -> Reply {
         if !self.config.pedantic || reply.text().starts_with("RFC ") {
             return reply.clone();
@@ -178,7 +181,7 @@ impl SmtpSession {
     }
 }
 
-/// A name in EHLO, HELO or LHLO that is neither a domain nor an address literal.
+/// The violation in the argument of EHLO, HELO or LHLO, which must be a domain or an address literal.
 fn name_violation(verb: &str, name: &[u8]) -> Option<Violation> {
     let section = if verb == "LHLO" { "RFC 2033 4.1" } else { "RFC 5321 4.1.1.1" };
     let letters = |b: &u8| b.is_ascii_alphanumeric() || *b == b'-';
@@ -200,7 +203,7 @@ fn name_violation(verb: &str, name: &[u8]) -> Option<Violation> {
     }
 }
 
-/// An address literal without its brackets (RFC 5321 section 4.1.3).
+/// True if the text is an address literal without its brackets (RFC 5321 section 4.1.3).
 fn is_literal(text: &[u8]) -> bool {
     let text = std::str::from_utf8(text).unwrap_or_default();
     match text.split_at_checked("IPv6:".len()) {
@@ -215,7 +218,7 @@ fn line_too_long(most: usize) -> Violation {
     format!("RFC 5321 4.5.3.1.4: this command line has at most {most} octets")
 }
 
-/// Refusals that have one rule behind them.
+/// Refusals that have exactly one rule.
 const PLAIN: &[(Reply, &str)] = &[
     (reply::UNKNOWN_COMMAND, "RFC 5321 4.1.1: no such command"),
     (reply::NOT_SMTP, "RFC 5321 4.1.1: no such command"),
@@ -234,9 +237,9 @@ const PLAIN: &[(Reply, &str)] = &[
     (reply::UNKNOWN_MECHANISM, "RFC 4954 4: that mechanism was not announced"),
 ];
 
-/// Octets of a command line (RFC 5321 section 4.5.3.1.4).
+/// The longest command line, in octets (RFC 5321 section 4.5.3.1.4).
 const MAX_COMMAND: usize = 512;
-/// Octets of a local part (RFC 5321 section 4.5.3.1.1).
+/// The longest local part, in octets (RFC 5321 section 4.5.3.1.1).
 const MAX_LOCAL_PART: usize = 64;
 
 #[cfg(test)]

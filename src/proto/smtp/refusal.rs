@@ -1,4 +1,4 @@
-//! Replies to commands, refusals of them, and ends of sessions for what a client does.
+//! Replies to commands, refusals, and ends of sessions because of a client's errors.
 
 use std::time::Duration;
 
@@ -9,14 +9,13 @@ use super::{
 };
 use crate::proto::{Step, buffer::Outbox, event::Event, is_limit_reached, request::Request};
 
-/// What a command comes to.
 pub(super) enum CommandOutcome {
     Reply(Reply),
     Ask(Request),
 }
 
 impl SmtpSession {
-    /// Writes what a command came to.
+    /// Writes the result of a command.
     pub(super) fn say(&mut self, said: Result<CommandOutcome, Reply>, line: &[u8], out: &mut Outbox) -> Step {
         match said {
             Ok(CommandOutcome::Reply(reply)) => {
@@ -31,7 +30,7 @@ impl SmtpSession {
         }
     }
 
-    /// Says no, counts it, and gives up on a client that makes nothing but errors.
+    /// Writes a refusal and counts it. A client that reaches the error limit is disconnected.
     pub(super) fn refuse(&mut self, out: &mut Outbox, line: &[u8], reply: &Reply) -> Step {
         self.with_citation(reply, line).write(out);
         let what = self.loggable(line);
@@ -53,8 +52,9 @@ impl SmtpSession {
         }
     }
 
-    /// As much of a line as the log may have, for it may be a password, or a mistyped AUTH with one: all of a
-    /// command that takes none, the word of what may be one, and nothing of a client that has begun with AUTH.
+    /// The part of a line that the log may contain. The line may be a password, or a mistyped AUTH with one.
+    /// The log gets the whole of a command without a password, the first word if it may be a command, and
+    /// nothing from a client that has begun AUTH.
     fn loggable<'a>(&self, line: &'a [u8]) -> &'a [u8] {
         let (verb, _) = command::split(line);
         let is_word = (1..=LONGEST_VERB).contains(&verb.len()) && verb.iter().all(u8::is_ascii_alphabetic);
@@ -70,7 +70,7 @@ impl SmtpSession {
         self.close_with_at(out, why, reply, b"")
     }
 
-    /// The same because of that line.
+    /// Closes the session because of this line.
     pub(super) fn close_with_at(
         &mut self,
         out: &mut Outbox,
@@ -90,7 +90,7 @@ impl SmtpSession {
     }
 }
 
-/// What each error costs from the tenth on.
+/// The delay for each error from the tenth on.
 const PENALTY: Duration = Duration::from_secs(1);
-/// Letters of the longest word that an unknown command is taken for: STARTTLS.
+/// Letters of the longest command: STARTTLS. A longer word is not logged.
 const LONGEST_VERB: usize = 8;

@@ -1,11 +1,11 @@
-//! Every reply of the SMTP side, in one place: code, enhanced code (RFC 3463) and text.
+//! All replies of the SMTP server: code, enhanced code (RFC 3463) and text.
 
 use std::borrow::Cow;
 
 use super::address::Address;
 use crate::proto::{buffer::Outbox, request::Failure};
 
-/// One reply. The enhanced code is left out where RFC 2034 leaves it out: banner, EHLO, HELO, 354.
+/// One reply. Banner, EHLO, HELO and 354 have no enhanced code (RFC 2034).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     code: u16,
@@ -19,13 +19,13 @@ impl Reply {
         Self { code, enhanced, text: Cow::Borrowed(text) }
     }
 
-    /// The same reply with a text of the moment.
+    /// The same reply with another text.
     pub fn with_text(mut self, text: impl Into<String>) -> Self {
         self.text = Cow::Owned(text.into());
         self
     }
 
-    /// The same reply of one line, about one recipient.
+    /// The same reply, with the recipient before the text. The text must be one line.
     pub fn with_recipient(&self, recipient: &Address) -> Self {
         self.clone().with_text(format!("<{recipient}> {}", self.text))
     }
@@ -35,7 +35,7 @@ impl Reply {
         &self.text
     }
 
-    /// Writes the reply, several lines when the text has several.
+    /// Writes the reply, with a line for each line of the text.
     pub fn write(&self, out: &mut Outbox) {
         let gap = if self.enhanced.is_empty() { "" } else { " " };
         let mut lines = self.text.split('\n').peekable();
@@ -45,7 +45,7 @@ impl Reply {
         }
     }
 
-    /// A reply of one line, for where there is no session to say it.
+    /// The reply as one line, for a connection without a session.
     pub fn line(&self) -> String {
         format!("{} {} {}", self.code, self.enhanced, self.text)
     }
@@ -56,7 +56,7 @@ impl Reply {
     }
 }
 
-/// The reply to a fault of ours while a message is taken in.
+/// The reply to a failure of the server while it receives a message.
 pub fn failure_reply(fault: Failure) -> Reply {
     match fault {
         Failure::Full => Reply::new(452, "4.3.1", "Out of storage, try later"),
@@ -77,17 +77,17 @@ pub fn failure_reply(fault: Failure) -> Reply {
     }
 }
 
-/// The refusal that a tester asked for.
+/// The refusal of a fault on demand.
 pub fn injected_reply(code: u16) -> Reply {
     Reply::new(code, if code < 500 { "4.0.0" } else { "5.0.0" }, "A fault on demand")
 }
 
-/// The message of that name is durable.
+/// The message with this id is durable.
 pub fn queued(id: &str) -> Reply {
     Reply::new(250, "2.0.0", "").with_text(format!("Queued as {id}"))
 }
 
-/// MAIL, RSET and NOOP did what they do.
+/// MAIL, RSET and NOOP succeeded.
 pub const OK: Reply = Reply::new(250, "2.0.0", "Ok");
 /// MAIL was accepted.
 pub const SENDER_OK: Reply = Reply::new(250, "2.1.0", "Sender ok");
@@ -95,7 +95,7 @@ pub const SENDER_OK: Reply = Reply::new(250, "2.1.0", "Sender ok");
 pub const RECIPIENT_OK: Reply = Reply::new(250, "2.1.5", "Recipient ok");
 /// DATA may begin.
 pub const GO_AHEAD: Reply = Reply::new(354, "", "End data with <CR><LF>.<CR><LF>");
-/// AUTH: the only message of PLAIN is wanted.
+/// AUTH: the client may send its PLAIN message.
 pub const GO_ON: Reply = Reply::new(334, "", "");
 /// AUTH LOGIN: "Username:", in base64.
 pub const USER_NAME: Reply = Reply::new(334, "", "VXNlcm5hbWU6");
@@ -103,50 +103,50 @@ pub const USER_NAME: Reply = Reply::new(334, "", "VXNlcm5hbWU6");
 pub const PASSWORD: Reply = Reply::new(334, "", "UGFzc3dvcmQ6");
 /// AUTH worked.
 pub const AUTHENTICATED: Reply = Reply::new(235, "2.7.0", "Authentication succeeded");
-/// The client gave its exchange up.
+/// The client cancelled the exchange.
 pub const CANCELLED: Reply = Reply::new(501, "5.7.0", "Authentication cancelled");
-/// Not base64, or not what the mechanism asks for.
+/// The response is not base64, or does not fit the mechanism.
 pub const BAD_RESPONSE: Reply = Reply::new(501, "5.5.2", "Cannot decode the response");
-/// A line of an exchange longer than the limit.
+/// A line of an exchange exceeds the limit.
 pub const EXCHANGE_TOO_LONG: Reply = Reply::new(500, "5.5.6", "Authentication exchange line is too long");
-/// A mechanism that was not announced.
+/// The client named a mechanism that was not announced.
 pub const UNKNOWN_MECHANISM: Reply = Reply::new(504, "5.5.4", "Mechanism not recognized");
 /// AUTH in clear text.
 pub const ENCRYPTION_NEEDED: Reply =
     Reply::new(538, "5.7.11", "Encryption required for the requested mechanism, use STARTTLS first");
-/// A fault of ours while a password was checked.
+/// A failure of the server during a password check.
 pub const CANNOT_AUTHENTICATE: Reply = Reply::new(454, "4.7.0", "Authentication failed for the time being");
-/// MAIL before AUTH, where only users may send.
+/// MAIL before AUTH, on a listener that requires a login.
 pub const AUTHENTICATION_NEEDED: Reply = Reply::new(530, "5.7.0", "Authentication required");
-/// MAIL before STARTTLS, where only users may send, and in clear text none can show who they are.
+/// MAIL before STARTTLS, on a listener that requires a login and accepts none in clear text.
 pub const TLS_NEEDED: Reply = Reply::new(530, "5.7.0", "Must issue a STARTTLS command first");
-/// MAIL FROM of a user is not an address of that user.
+/// MAIL FROM is not an address of the user.
 pub const NOT_YOUR_ADDRESS: Reply = Reply::new(550, "5.7.1", "Not an address that you may send from");
 /// TLS begins.
 pub const START_TLS: Reply = Reply::new(220, "2.0.0", "Ready to start TLS");
-/// A chunk that is not the last one was taken.
+/// A chunk that is not the last one was accepted.
 pub const CHUNK_OK: Reply = Reply::new(250, "2.0.0", "Chunk ok");
-/// A chunk of nothing that ends nothing.
+/// An empty chunk that does not end the message.
 pub const EMPTY_CHUNK: Reply = Reply::new(551, "5.7.1", "An empty chunk must be the last one");
-/// A BDAT without a number of octets to skip.
+/// A BDAT without a valid number of octets.
 pub const BAD_CHUNK: Reply = Reply::new(501, "5.5.4", "Expected BDAT <octets> [LAST]");
 /// QUIT.
 pub const BYE: Reply = Reply::new(221, "2.0.0", "Bye");
-/// VRFY gives nothing away (RFC 5321 section 7.3).
+/// VRFY reveals nothing (RFC 5321 section 7.3).
 pub const CANNOT_VERIFY: Reply =
     Reply::new(252, "2.0.0", "Cannot VRFY user, but will take mail for a valid one");
 /// An unknown command.
 pub const UNKNOWN_COMMAND: Reply = Reply::new(500, "5.5.2", "Command not recognized, try HELP");
-/// A command line longer than the limit.
+/// A command line exceeds the limit.
 pub const LINE_TOO_LONG: Reply = Reply::new(500, "5.5.2", "Line too long");
-/// A command line with a CR, LF or NUL where none may be.
+/// A command line contains a CR, LF or NUL that is not allowed.
 pub const BAD_LINE: Reply =
     Reply::new(500, "5.5.2", "Lines end with <CR><LF>, and no other control character is allowed");
-/// A command of the RFCs that this server does not have.
+/// A command of the RFCs that this server lacks.
 pub const NOT_IMPLEMENTED: Reply = Reply::new(502, "5.5.1", "Command not implemented");
-/// Another protocol altogether.
+/// The client speaks another protocol.
 pub const NOT_SMTP: Reply = Reply::new(502, "5.7.0", "This is a mail server");
-/// A TLS handshake on a port that speaks plainly.
+/// A TLS handshake on a port without implicit TLS.
 pub const NOT_TLS: Reply = Reply::new(500, "5.5.2", "This port does not begin with TLS");
 /// A command in the wrong order.
 pub const BAD_SEQUENCE: Reply = Reply::new(503, "5.5.1", "Bad sequence of commands");
@@ -158,39 +158,39 @@ pub const NO_RECIPIENTS_LMTP: Reply = Reply::new(503, "5.5.1", "No valid recipie
 pub const BAD_ARGUMENT: Reply = Reply::new(501, "5.5.4", "Syntax error in the arguments");
 /// A parameter that was not announced.
 pub const UNKNOWN_PARAMETER: Reply = Reply::new(555, "5.5.4", "Parameter not recognized");
-/// MAIL FROM without a good path.
+/// MAIL FROM without a valid path.
 pub const BAD_SENDER: Reply = Reply::new(501, "5.1.7", "Bad sender address, expected <user@domain>");
-/// RCPT TO without a good path.
+/// RCPT TO without a valid path.
 pub const BAD_RECIPIENT: Reply = Reply::new(501, "5.1.3", "Bad recipient address, expected <user@domain>");
 /// An address with octets above 0x7f (RFC 6531 section 3.5).
 pub const NEEDS_UTF8: Reply = Reply::new(553, "5.6.7", "An address that is not ASCII needs SMTPUTF8");
-/// Nobody of that name.
+/// The user does not exist.
 pub const NO_SUCH_USER: Reply = Reply::new(550, "5.1.1", "No such user here");
-/// Another domain's mail.
+/// The recipient's domain is not local.
 pub const NO_RELAY: Reply = Reply::new(550, "5.7.1", "Relaying denied");
-/// One recipient too many.
+/// The limit of recipients is reached.
 pub const TOO_MANY_RECIPIENTS: Reply =
     Reply::new(452, "4.5.3", "Too many recipients, send the rest in another message");
-/// More than the announced SIZE.
+/// The message exceeds the size limit.
 pub const TOO_BIG: Reply = Reply::new(552, "5.3.4", "Message too big");
-/// The message goes in circles.
+/// The message is in a mail loop.
 pub const LOOP: Reply = Reply::new(554, "5.4.6", "Too many hops, this message is in a loop");
-/// A CR or LF of its own inside message data.
+/// Message data contains a bare CR or LF.
 pub const BARE_LINE_END: Reply =
     Reply::new(550, "5.5.2", "Message refused: a CR or LF of its own is not a line end");
-/// Bytes that came before our reply was due.
+/// The client sent octets before it had the reply.
 pub const OUT_OF_STEP: Reply = Reply::new(554, "5.5.0", "Out of step: wait for the reply before you go on");
 /// The client took too long.
 pub const TOO_SLOW: Reply = Reply::new(421, "4.4.2", "Timeout, closing the connection");
-/// Too many errors, junk commands, messages or unknown recipients.
+/// Too many errors, junk commands or wrong passwords, or an endless line.
 pub const TOO_MUCH: Reply =
     Reply::new(421, "4.7.0", "Too many errors or idle commands, closing the connection");
-/// A session of an anonymous client has sent enough.
+/// An unauthenticated client has sent the maximum number of messages in one session.
 pub const TOO_MANY_MESSAGES: Reply =
     Reply::new(421, "4.7.0", "Too many messages in one session, come back in a new one");
-/// The server stops.
+/// The server shuts down.
 pub const SHUTTING_DOWN: Reply = Reply::new(421, "4.3.2", "Shutting down, try later");
-/// Something of ours broke.
+/// An internal error of the server.
 pub const INTERNAL: Reply = Reply::new(421, "4.3.0", "Internal error, try later");
-/// No room for another connection.
+/// The connection limit is reached.
 pub const TOO_MANY_CONNECTIONS: Reply = Reply::new(421, "4.3.2", "Too many connections, try later");

@@ -1,21 +1,21 @@
-//! What reply codes mean: the digits (RFC 5321 section 4.2.1) and the enhanced codes (RFC 3463, and the registry
-//! that RFC 5248 began).
+//! The meaning of reply codes: the digits (RFC 5321 section 4.2.1) and the enhanced codes (RFC 3463, and the
+//! registry that RFC 5248 created).
 
-/// What a reply asks of the client: the first digit.
+/// The class of a reply, from its first digit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// 2: it is done.
+    /// 2: the command succeeded.
     Done,
-    /// 3: more is wanted.
+    /// 3: the client must send more.
     More,
-    /// 4: the same may work later.
+    /// 4: the same command may succeed later.
     Later,
-    /// 5: something has to be changed.
+    /// 5: the client must change the command.
     Never,
 }
 
 impl Class {
-    /// The class of a code.
+    /// The class of a reply code.
     pub fn of(code: &str) -> Option<Self> {
         match code.bytes().next()? {
             b'2' => Some(Self::Done),
@@ -37,7 +37,7 @@ impl Class {
     }
 }
 
-/// A reply code and its enhanced code, digit by digit: `250 2.1.0`.
+/// Explains a reply code and its enhanced code, digit by digit: `250 2.1.0`.
 pub fn explain(code: &str, enhanced: Option<&str>) -> String {
     let about = match code.as_bytes().get(1) {
         Some(b'0') => ", .0. syntax",
@@ -53,13 +53,13 @@ pub fn explain(code: &str, enhanced: Option<&str>) -> String {
     format!("{class}{about}{detail}")
 }
 
-/// What subject and detail of an enhanced code mean.
+/// The meaning of the subject and detail of an enhanced code.
 fn detail(enhanced: &str) -> Option<&'static str> {
     let (_, subject) = enhanced.split_once('.')?;
     DETAILS.iter().find(|(of, _)| *of == subject).map(|(_, meaning)| *meaning)
 }
 
-/// The enhanced code that a reply begins with, and the rest.
+/// Splits a reply text into its enhanced code and the rest.
 pub fn enhanced(text: &str) -> (Option<&str>, &str) {
     let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
     let parts: Vec<&str> = word.split('.').collect();
@@ -68,7 +68,7 @@ pub fn enhanced(text: &str) -> (Option<&str>, &str) {
     if is_enhanced { (Some(word), rest) } else { (None, text) }
 }
 
-/// Subjects and details, whichever class stands in front.
+/// The meaning of subjects and details. It is the same for each class.
 const DETAILS: &[(&str, &str)] = &[
     ("0.0", "nothing more to say"),
     ("1.0", "the address"),

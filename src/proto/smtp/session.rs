@@ -1,7 +1,6 @@
-//! One SMTP session: which command is run when, and what becomes of an answer. What builds a message up is in
-//! `transaction`, message data in `body`, `bdat` and `end_of_data`, AUTH and STARTTLS in `login`, what LMTP says
-//! otherwise in `lmtp`, refusals in `refusal`; all of them act on the `state`, and nothing here reads a clock, a
-//! socket or a disk.
+//! An SMTP session: dispatches commands and responses. `transaction` builds a message, `data`, `bdat` and
+//! `end_of_data` handle its data, `login` has AUTH and STARTTLS, `lmtp` has the replies of LMTP, and
+//! `refusal` has refusals. All of them act on `state`; none reads a clock, a socket or a disk.
 
 use std::mem;
 
@@ -29,7 +28,7 @@ impl SmtpSession {
             return self.close_with(out, "TLS handshake", &reply::NOT_TLS);
         }
         let limits = &self.config.limits;
-        // AUTH may bring its first response along.
+        // AUTH may include its initial response.
         let may_be_long = self.offers_auth() && command::is_auth(inbox.unread());
         let longest = if may_be_long { limits.smtp_line.max(sasl::LINE) } else { limits.smtp_line };
         let bdat = mem::take(&mut self.in_bdat) || command::is_bdat(inbox.unread());
@@ -38,13 +37,13 @@ impl SmtpSession {
                 self.in_bdat = bdat;
                 Step::Idle
             }
-            // How many octets it counts is gone with it.
+            // The announced size is lost with the line.
             Line::TooLong if bdat => self.close_with(out, "BDAT that can't be counted", &reply::BAD_CHUNK),
             Line::Endless => self.close_with(out, "endless line", &reply::TOO_MUCH),
             Line::TooLong => self.refuse(out, b"long line", &reply::LINE_TOO_LONG),
             Line::Complete(line) if self.lenient() => self.command(cx, &telnet::as_typed(&line), inbox, out),
-            // What follows an LF of its own could be a command that somebody smuggled in: nothing more is
-            // read from this client.
+            // An attacker may have smuggled in the octets after a bare LF as a command, so the session reads
+            // no more from this client.
             Line::Complete(line) if !line.ends_with(b"\r\n") => {
                 self.close_with(out, "bare LF", &reply::BAD_LINE)
             }
@@ -86,8 +85,8 @@ impl SmtpSession {
         let done = match rule.verb {
             Verb::Absent | Verb::Bdat => Err(reply::NOT_IMPLEMENTED),
             Verb::Data | Verb::Rset | Verb::Quit if !no_argument => Err(reply::BAD_ARGUMENT),
-            // A client that talks on before it has read these replies may be tricked into it (fault C10);
-            // Thunderbird's account set-up alone sends EHLO and QUIT together.
+            // A client that continues before it has read these replies may be under attack (fault C10). EHLO
+            // followed by QUIT is an exception, because Thunderbird's account set-up sends them together.
             Verb::Data if !in_step => {
                 return self.close_with_at(out, "out of step", &reply::OUT_OF_STEP, line);
             }
@@ -181,7 +180,7 @@ impl Session for SmtpSession {
                 self.state = State::Refused(reply, 0);
                 return self.after_message(out);
             }
-            // A body that can't be stored is read to its end like any other that is refused.
+            // A body that cannot be stored is read to its end, like any other refused body.
             (State::AwaitingSpill(mut body), Some(fault)) => {
                 body.refuse(reply::failure_reply(fault));
                 if body.is_between_chunks() { State::Chunks(body) } else { State::Data(body) }
@@ -198,7 +197,7 @@ impl Session for SmtpSession {
     }
 
     fn tls_started(&mut self, _: &Context<'_>, by: Encryption) {
-        // What the client said is forgotten; what it has cost us is not.
+        // Forgets everything that the client sent, but keeps the counts of its errors and attempts.
         self.encryption = Some(by);
         self.client = None;
         self.user = None;
@@ -273,7 +272,7 @@ impl Session for SmtpSession {
     }
 }
 
-/// Whether all that waits is a QUIT.
+/// True if the only input is a QUIT.
 fn is_only_quit(inbox: &Inbox) -> bool {
     inbox.unread().trim_ascii_end().eq_ignore_ascii_case(b"QUIT")
 }

@@ -1,5 +1,5 @@
-//! The table of SMTP: which command is allowed when, what it looks like, and which RFC says so. The
-//! session's refusals, HELP and the personas of older times all read it.
+//! The SMTP command table: for each command its phases, its syntax and its RFC section. Refusals, HELP and
+//! the personas of older protocols all read it.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,46 +8,47 @@ use crate::{
     proto::{SessionPhase, dot::LineEndings, section},
 };
 
-/// What a listener's sessions have in common.
+/// The configuration shared by a listener's sessions.
 #[derive(Debug, Clone)]
 pub struct SessionConfig {
-    /// Our name in the banner, in EHLO and in `Received:`.
+    /// The server's name in the banner, in EHLO and in `Received:`.
     pub hostname: String,
-    /// What ends a line.
+    /// The accepted line ends.
     pub line_endings: LineEndings,
-    /// Which generation of the protocol to speak.
+    /// The generation of the protocol.
     pub persona: Persona,
-    /// The bounds.
+    /// The limits.
     pub limits: Limits,
-    /// Who may do what.
+    /// The permissions of clients.
     pub policy: Policy,
-    /// Whether every rule holds to the letter, and a refusal names the one that was broken.
+    /// True if every rule is enforced to the letter, and each refusal names the broken rule.
     pub pedantic: bool,
 }
 
-/// Who may do what at a listener, or for one of its clients.
+/// The permissions of the clients of a listener, or of one client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Policy {
-    /// What the listener is for.
+    /// The purpose of the listener.
     pub kind: Kind,
-    /// Whether users may show who they are.
+    /// When users may log in.
     pub auth: AuthPolicy,
-    /// Whether there is a certificate: STARTTLS works.
+    /// True if STARTTLS works, because there is a certificate.
     pub starttls: bool,
-    /// Whether the client is known by its address, and may send without a login where others need one.
+    /// True if the client is trusted by its address, and may send without a login on a listener that requires
+    /// one.
     pub trusted: bool,
 }
 
-/// What a listener is for. None of them relays: recipients are local everywhere.
+/// The purpose of a listener. No listener relays: recipients are always local.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// Mail from other servers.
+    /// Receives mail from other servers.
     #[default]
     Smtp,
-    /// Mail from users, who have to log in (RFC 6409).
+    /// Receives mail from users, who must log in (RFC 6409).
     Submission,
-    /// Mail from a server that we trust, which wants to know of each recipient (LMTP, RFC 2033).
+    /// Receives mail from a trusted server, which needs a reply for each recipient (LMTP, RFC 2033).
     Lmtp,
 }
 
@@ -60,38 +61,38 @@ pub enum AuthPolicy {
     Off,
     /// Under TLS.
     UnderTls,
-    /// In clear text too: on loopback, or where the operator wants it.
+    /// In clear text too: on loopback, or if the operator enables it.
     InClear,
 }
 
-/// A generation of SMTP.
+/// A generation of SMTP, which determines the commands and extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Persona {
-    /// Everything this server has.
+    /// The current protocol, with all extensions of this server.
     #[default]
     Modern,
-    /// SMTP as it was in 1982: EHLO is not implemented.
+    /// SMTP as of 1982: EHLO is not implemented.
     Rfc821,
 }
 
-/// How far a session has come.
+/// The phase of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Before EHLO or HELO.
     Start,
-    /// After it, with no message begun.
+    /// After EHLO or HELO, without a message begun.
     Greeted,
     /// After MAIL.
     Sender,
-    /// After a RCPT that was accepted.
+    /// After an accepted RCPT.
     Recipients,
     /// After a BDAT that was not the last one.
     Chunks,
 }
 
 impl Phase {
-    /// What people are told of it.
+    /// The phase in a transcript.
     pub fn session_phase(self) -> SessionPhase {
         match self {
             Self::Start => SessionPhase::Start,
@@ -103,14 +104,14 @@ impl Phase {
     }
 }
 
-/// The commands.
+/// The commands of SMTP and LMTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
-    /// Names the client, asks for nothing more.
+    /// Names the client, without extensions.
     Helo,
-    /// Names the client, asks what we can do.
+    /// Names the client, and asks for the extensions.
     Ehlo,
-    /// The same in LMTP.
+    /// Names the client in LMTP, and asks for the extensions.
     Lhlo,
     /// Begins a message.
     Mail,
@@ -124,7 +125,7 @@ pub enum Verb {
     Auth,
     /// Begins TLS.
     Starttls,
-    /// Forgets the message begun.
+    /// Discards the message begun.
     Rset,
     /// Does nothing.
     Noop,
@@ -132,40 +133,41 @@ pub enum Verb {
     Quit,
     /// Asks whether a user exists.
     Vrfy,
-    /// Explains.
+    /// Explains a command.
     Help,
-    /// A command of the RFCs that this server does not have.
+    /// A command of the RFCs that this server lacks.
     Absent,
 }
 
-/// One row of the table.
+/// One row of the command table.
 #[derive(Debug)]
 pub struct CommandSpec {
     /// The command.
     pub verb: Verb,
     /// Its name on the wire.
     pub name: &'static str,
-    /// What to type.
+    /// The syntax, for HELP.
     pub syntax: &'static str,
-    /// What it is for.
+    /// The purpose of the command, for HELP.
     pub meaning: &'static str,
-    /// Where it is ruled.
+    /// The RFC sections that define it.
     pub rfc: &'static str,
-    /// When it is allowed; elsewhere the answer is 503 5.5.1.
+    /// The phases in which it is allowed. In other phases the reply is 503 5.5.1.
     pub allowed: &'static [Phase],
-    /// Whether it counts as a junk command between two messages.
+    /// True if it counts as a junk command between two messages.
     pub junk: bool,
 }
 
 impl SessionConfig {
-    /// The row of a command; one that says so when it is known but not here. `name` in any case.
+    /// The row of a command. A known command that this listener lacks gets a row with [`Verb::Absent`].
+    /// `name` may be in any case.
     pub fn command(&self, name: &[u8]) -> Option<&'static CommandSpec> {
         let named = |rule: &&CommandSpec| rule.name.as_bytes().eq_ignore_ascii_case(name);
         let here = COMMANDS.iter().find(named).filter(|rule| self.has(rule.verb));
         here.or_else(|| ABSENT.iter().find(named))
     }
 
-    /// Whether LMTP is spoken, where every recipient gets a reply of its own.
+    /// True if the listener speaks LMTP, with a reply for every recipient.
     pub fn is_lmtp(&self) -> bool {
         self.policy.kind == Kind::Lmtp
     }
@@ -191,13 +193,13 @@ impl SessionConfig {
     }
 }
 
-/// The row of a command of the RFCs, whether there is a listener that has it or not. `name` in any case.
+/// The row of a command of the RFCs, even if no listener has it. `name` may be in any case.
 pub fn find_command(name: &[u8]) -> Option<&'static CommandSpec> {
     COMMANDS.iter().chain(ABSENT).find(|rule| rule.name.as_bytes().eq_ignore_ascii_case(name))
 }
 
 impl CommandSpec {
-    /// The first of the sections that rule it, in short: `RFC 5321 4.1.1.2`.
+    /// The first section that defines the command, abbreviated: `RFC 5321 4.1.1.2`.
     pub fn section(&self) -> String {
         section(self.rfc)
     }
@@ -231,7 +233,7 @@ const fn absent(name: &'static str, rfc: &'static str) -> CommandSpec {
     row(Verb::Absent, name, name, "Not implemented here", rfc, ANY)
 }
 
-/// The table.
+/// The command table.
 pub const COMMANDS: &[CommandSpec] = &[
     row(
         Verb::Ehlo,
@@ -312,7 +314,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     row(Verb::Quit, "QUIT", "QUIT", "Ends the session", "RFC 5321 section 4.1.1.10", ANY),
 ];
 
-/// What EHLO may list: the keyword, what it means and where it is ruled.
+/// The extensions that EHLO may list: keyword, meaning and RFC section.
 pub const EXTENSIONS: &[(&str, &str, &str)] = &[
     ("PIPELINING", "commands may come in groups", "RFC 2920"),
     ("SIZE", "octets of the largest message", "RFC 1870"),
@@ -326,7 +328,7 @@ pub const EXTENSIONS: &[(&str, &str, &str)] = &[
     ("HELP", "HELP is there", "RFC 5321 section 4.1.1.8"),
 ];
 
-/// Commands of the RFCs that are not there at all, or not for everybody.
+/// Commands of the RFCs that no listener has, or only some listeners have.
 const ABSENT: &[CommandSpec] = &[
     absent("EHLO", "RFC 5321 section 4.1.1.1; not in RFC 821 and not in LMTP"),
     absent("HELO", "RFC 5321 section 4.1.1.1; not in LMTP"),

@@ -1,5 +1,5 @@
-//! The state of an SMTP session: what it knows of its client, and how far the message is. The other files of this
-//! directory act on it, each for some commands.
+//! The state of an SMTP session: the client's identity, and the progress of the message. The other files of
+//! this directory operate on it, each for some commands.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,24 +25,24 @@ use crate::proto::{
     sasl::{Credentials, FailedCredentials},
 };
 
-/// One SMTP session.
+/// An SMTP session.
 pub struct SmtpSession {
     pub(super) config: Rc<SessionConfig>,
     pub(super) peer: IpAddr,
-    /// What the log calls this connection.
+    /// The connection's name in the log.
     pub(super) label: String,
     pub(super) client: Option<ClientIdentity>,
     pub(super) encryption: Option<Encryption>,
     /// The mailbox of the user who has logged in.
     pub(super) user: Option<Mailbox>,
-    /// LMTP: for every RCPT that was accepted, its address and the mailboxes that it leads to.
+    /// LMTP: the address and the destinations of every accepted RCPT.
     pub(super) accepted: Vec<(Address, Destinations)>,
-    /// Mailboxes that were looked at since [`Session::take_work`](crate::proto::Session::take_work).
+    /// Mailboxes examined since the last call of [`Session::take_work`](crate::proto::Session::take_work).
     pub(super) work: usize,
     pub(super) failed_credentials: FailedCredentials,
-    /// A line that has not ended yet begins with BDAT.
+    /// True if an unfinished line begins with BDAT.
     pub(super) in_bdat: bool,
-    /// The client has tried to log in: what it sends out of place may be a password.
+    /// True if the client has tried to log in. Afterwards, unexpected input may be a password.
     pub(super) auth_seen: bool,
     pub(super) state: State,
     pub(super) messages: usize,
@@ -50,23 +50,23 @@ pub struct SmtpSession {
     pub(super) junk: usize,
     pub(super) unknown_recipients: usize,
     pub(super) stopping: bool,
-    /// MAIL said BODY=8BITMIME.
+    /// True if MAIL had BODY=8BITMIME.
     pub(super) eight_bit: bool,
     pub(super) progress: Progress,
-    /// The furthest that the session was since its last message.
+    /// The furthest step reached since the last message.
     pub(super) furthest: usize,
 }
 
-/// What the client said of itself.
+/// The client's name and protocol, from EHLO, HELO or LHLO.
 pub(super) struct ClientIdentity {
     pub(super) name: String,
     pub(super) extended: bool,
 }
 
 pub(super) enum State {
-    /// Waiting for a command, with no message begun.
+    /// Waits for a command; no message is begun.
     Idle,
-    /// MAIL is there; recipients come in.
+    /// After MAIL; waits for recipients.
     Open(OpenTransaction),
     /// After 354, or inside the octets of a BDAT.
     Data(Box<MessageBody>),
@@ -74,11 +74,11 @@ pub(super) enum State {
     Chunks(Box<MessageBody>),
     /// Inside the octets of a BDAT that is refused.
     Skipping(RefusedChunk),
-    /// Between two BDATs of a message that is refused so, after that many octets that were thrown away.
+    /// Between two BDATs of a refused message, with its reply and the number of octets discarded so far.
     Refused(Reply, u64),
     /// In an exchange of AUTH.
     Auth(SaslExchange),
-    /// The answer to a wrong password, the last one allowed perhaps, waits for its time.
+    /// The reply to a wrong password is delayed. `last`: the limit of wrong passwords is reached.
     DelayingReply { last: bool },
     /// AUTH waits for [`Request::Verify`].
     AwaitingVerify(Credentials),
@@ -86,25 +86,26 @@ pub(super) enum State {
     AwaitingRoom(Envelope),
     /// DATA, or the first BDAT, waits for [`Request::Begin`].
     AwaitingBegin(Envelope, Option<Chunk>),
-    /// Message data waits for [`Request::Spill`], or for [`Request::Discard`] when it is only read to its end.
+    /// Message data waits for [`Request::Spill`], or for [`Request::Discard`] if the message is refused.
     AwaitingSpill(Box<MessageBody>),
     /// The end of data waits for [`Request::Deliver`].
     AwaitingDelivery(PendingReply),
-    /// The replies to the end of a message are being said.
+    /// The replies to the end of a message are being written.
     Telling(Box<Telling>),
-    /// A refused body, or a forgotten one, waits for [`Request::Discard`]. More of it may come when the last BDAT
-    /// is not there yet.
+    /// A refused or reset message waits for [`Request::Discard`]. More of it may come unless `last` is true.
     AwaitingDiscard { reply: Reply, last: bool },
 }
 
-/// A message that was begun, while its recipients come in.
+/// A message whose recipients are being collected.
 pub(super) struct OpenTransaction {
     pub(super) envelope: Envelope,
-    /// The mailboxes in the envelope: an alias may have a thousand, and be named again and again.
+    /// The mailboxes in the envelope, as a set, because an alias may have a thousand and may be named
+    /// repeatedly.
     pub(super) positions: HashSet<Mailbox>,
-    /// Lists of aliases all of whose mailboxes are in the envelope. Each is held, so that no other has its id.
+    /// The alias lists whose mailboxes are all in the envelope. Holding a list ensures that no other list
+    /// gets its id.
     pub(super) lists: HashMap<ListId, Destinations>,
-    /// Every RCPT that was accepted, also of what was known.
+    /// The number of accepted RCPTs, including repeated ones.
     pub(super) rcpts: usize,
 }
 
@@ -114,37 +115,37 @@ impl OpenTransaction {
     }
 }
 
-/// A refused chunk on its way to nowhere.
+/// A refused chunk that is being discarded.
 pub(super) struct RefusedChunk {
     pub(super) size: u64,
-    /// When it began, once its first octets were looked for.
+    /// The time of the first attempt to read its octets.
     pub(super) began: Option<Duration>,
-    /// Octets of it that have not come yet.
+    /// Octets that have not arrived yet.
     pub(super) left: u64,
-    /// What is said after the last of them.
+    /// The reply after the last octet.
     pub(super) reply: Reply,
     pub(super) context: ChunkContext,
 }
 
-/// What the refused chunk was a part of.
+/// The context of a refused chunk.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum ChunkContext {
-    /// Of nothing: there was no MAIL.
+    /// There was no MAIL.
     Nothing,
-    /// Of a message that is refused with this chunk.
+    /// A message that is refused together with this chunk.
     Message { last: bool },
-    /// Of a message that was refused before. Clients that pipeline send the rest of it nevertheless.
-    /// So far that many octets were thrown away.
+    /// A message that was refused before. Clients that pipeline send the rest of it nevertheless. `octets`
+    /// were discarded so far.
     RefusedMessage { last: bool, octets: u64 },
 }
 
 /// An exchange that waits for the client's next line.
 pub(super) enum SaslExchange {
-    /// PLAIN: for the only message.
+    /// PLAIN waits for the message.
     Plain,
-    /// LOGIN: for the name.
+    /// LOGIN waits for the name.
     LoginUser,
-    /// LOGIN: for the password of that user.
+    /// LOGIN waits for the password of this user.
     LoginPassword(Vec<u8>),
 }
 
@@ -166,33 +167,33 @@ impl SaslExchange {
     }
 }
 
-/// A message that the world was asked to deliver.
+/// A message that the backend delivers, with the result to report.
 pub(super) struct PendingReply {
-    /// What the log will say when it is durable.
+    /// The event to log when the message is durable.
     pub(super) accepted: Event,
-    /// What the client will be told then.
+    /// The reply to the client when the message is durable.
     pub(super) queued: Reply,
     /// LMTP: the mailboxes of the envelope, in its order.
     pub(super) to: Vec<Mailbox>,
 }
 
-/// The replies to the end of a message, one for each RCPT in LMTP.
+/// The replies to the end of a message in LMTP, one for each RCPT.
 pub(super) struct Telling {
     pub(super) rcpts: vec::IntoIter<(Address, Destinations)>,
-    /// To a RCPT whose mailboxes are all without a fault.
+    /// The reply to a RCPT without a failed mailbox.
     pub(super) reply: Reply,
     pub(super) faults: HashMap<Mailbox, Failure>,
-    /// The first of those that the message was accepted for.
+    /// The first recipients whose mail was accepted, for the log.
     pub(super) to: Vec<String>,
     pub(super) then: Then,
 }
 
-/// What follows the last reply.
+/// The action after the last reply.
 pub(super) enum Then {
     Nothing,
-    /// The log hears that all of them have it, or that none has.
+    /// Log that all recipients have the message, or that none has.
     Told(Event),
-    /// The log hears that so many mailboxes have it.
+    /// Log that this number of mailboxes have the message.
     Partly(Event, usize),
 }
 
@@ -223,13 +224,13 @@ impl SmtpSession {
         }
     }
 
-    /// Whether the client is a user who has logged in, a server of ours, or trusted by its address.
+    /// True if the client is a logged-in user, a trusted server, or trusted by its address.
     pub(super) fn is_identified(&self) -> bool {
         self.user.is_some() || self.config.is_lmtp() || self.config.policy.trusted
     }
 
-    /// A command has led on, that far. It counts as further only once for each message, else a client could go
-    /// back and forth between MAIL and RSET.
+    /// Records that a command has advanced the session to this step. A step counts as further only once for
+    /// each message. Otherwise a client could alternate between MAIL and RSET.
     pub(super) fn record_advance(&mut self, to: usize) {
         self.progress.commands += 1;
         if to > self.furthest {
@@ -238,7 +239,7 @@ impl SmtpSession {
         }
     }
 
-    /// A message was accepted, or a user has logged in.
+    /// Records that a message was accepted, or that a user has logged in.
     pub(super) fn record_service(&mut self) {
         self.progress.served += 1;
         self.progress.commands += 1;
@@ -260,12 +261,12 @@ impl SmtpSession {
         self.config.line_endings == LineEndings::Lenient && !self.config.pedantic
     }
 
-    /// Whether the client is a user who has logged in, or a server of ours.
+    /// True if the client is a logged-in user, or a trusted server.
     pub(super) fn is_trusted(&self) -> bool {
         self.user.is_some() || self.config.is_lmtp()
     }
 
-    /// A message was accepted.
+    /// Records that a message was accepted.
     pub(super) fn count_message(&mut self) {
         self.messages += 1;
         self.record_service();
@@ -273,7 +274,7 @@ impl SmtpSession {
     }
 }
 
-/// How far a session is; a recipient is further than the one before it.
+/// The steps of a session, in order. Each recipient is a step beyond the one before.
 pub(super) const HELLO: usize = 1;
 pub(super) const UNDER_TLS: usize = 2;
 pub(super) const HELLO_UNDER_TLS: usize = 3;

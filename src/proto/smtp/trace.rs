@@ -1,35 +1,35 @@
-//! The header lines we add on top of a message (RFC 5321 section 4.4), and the count of those that others
-//! added before us.
+//! The trace header lines that the server adds to a message (RFC 5321 section 4.4), and the count of those
+//! already there.
 
 use std::{fmt, net::IpAddr, time::SystemTime};
 
 use crate::proto::request::{Envelope, Recipient};
 
-/// Where a message came from.
+/// The origin of a message.
 #[derive(Debug, Clone, Copy)]
 pub struct Hop<'a> {
     /// The client's name in HELO or EHLO.
     pub client: &'a str,
     /// The client's address.
     pub peer: IpAddr,
-    /// Our name.
+    /// The server's name.
     pub hostname: &'a str,
-    /// What was spoken.
+    /// The protocol of the session.
     pub protocol: Protocol,
 }
 
-/// What was spoken, as `with` tells it (RFC 3848, RFC 6531 section 4.3).
+/// The protocol of the session, for the `with` clause (RFC 3848, RFC 6531 section 4.3).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Protocol {
-    /// LMTP, not SMTP.
+    /// True for LMTP, false for SMTP.
     pub lmtp: bool,
-    /// The client said EHLO.
+    /// True if the client sent EHLO.
     pub extended: bool,
-    /// The message was sent with SMTPUTF8.
+    /// True if the message was sent with SMTPUTF8.
     pub utf8: bool,
-    /// Under TLS.
+    /// True if the session was encrypted.
     pub encrypted: bool,
-    /// The client had logged in.
+    /// True if the client had logged in.
     pub authenticated: bool,
 }
 
@@ -47,9 +47,9 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// The lines on top of a message, as stored. A recipient is named only when there is one, so that a blind
-/// copy stays blind. What is filed with its sender too says nothing of a delivery: a copy that is sent on
-/// later must not look like a loop.
+/// The header lines, as stored. They name the recipient only if there is exactly one, so that a blind copy
+/// stays blind. If the sender also gets a copy, they have no `Delivered-To:`, because a copy that is
+/// forwarded later must not look like a loop.
 pub fn header(envelope: &Envelope, hop: &Hop<'_>, date: SystemTime) -> String {
     let from = envelope.from.as_ref().map(ToString::to_string).unwrap_or_default();
     let mut delivered_to = String::new();
@@ -69,8 +69,7 @@ pub fn header(envelope: &Envelope, hop: &Hop<'_>, date: SystemTime) -> String {
     )
 }
 
-/// Counts the `Received:` lines of a header that comes in pieces, and looks no further than its first
-/// 100 KiB.
+/// Counts the `Received:` lines of a header that arrives in pieces, in its first 100 KiB at most.
 #[derive(Debug)]
 pub struct HopCounter {
     count: usize,
@@ -83,12 +82,12 @@ const FIELD: &[u8] = b"received:";
 const MAX_HEADER_SEARCHED: usize = 100 * 1024;
 
 impl HopCounter {
-    /// A count of nothing.
+    /// A counter at zero.
     pub fn new() -> Self {
         Self { count: 0, left: MAX_HEADER_SEARCHED, line: Vec::new(), in_field_name: true }
     }
 
-    /// Takes the next bytes of the message as stored.
+    /// Processes the next bytes of the message as stored.
     pub fn feed(&mut self, bytes: &[u8]) {
         for &byte in &bytes[..bytes.len().min(self.left)] {
             self.left -= 1;
@@ -107,7 +106,7 @@ impl HopCounter {
         }
     }
 
-    /// How many `Received:` lines there were.
+    /// The number of `Received:` lines.
     pub fn count(&self) -> usize {
         self.count
     }
@@ -119,7 +118,7 @@ impl Default for HopCounter {
     }
 }
 
-/// A message with more `Received:` lines than that goes in circles (RFC 5321 section 6.3).
+/// A message with more `Received:` lines is in a mail loop (RFC 5321 section 6.3).
 pub const MAX_HOPS: usize = 100;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The commands that greet, that build a message up, and that explain.
+//! The commands that greet, build a message, and explain.
 
 use std::mem;
 
@@ -17,7 +17,7 @@ use crate::proto::{
 impl SmtpSession {
     pub(super) fn hello(&mut self, argument: &[u8], extended: bool) -> Result<CommandOutcome, Reply> {
         let name = command::client_name(argument)?;
-        // A hello that only says the same again leads to nothing.
+        // A repeated hello does not advance the session.
         if self.client.is_none() {
             self.record_advance(if self.encryption.is_some() { HELLO_UNDER_TLS } else { HELLO });
         }
@@ -29,7 +29,7 @@ impl SmtpSession {
         Ok(self.reset_transaction(Reply::new(250, "", "").with_text(lines.join("\n"))))
     }
 
-    /// What EHLO lists: only what works here and now.
+    /// The extensions that EHLO lists: those that work on this connection now.
     fn extensions(&self) -> Vec<String> {
         let size = self.config.limits.message.0;
         let recipients = self.max_recipients();
@@ -52,18 +52,19 @@ impl SmtpSession {
         lines
     }
 
-    /// Recipients of one message: what LIMITS announces (RFC 9422) is what RCPT enforces.
+    /// The recipient limit of one message. LIMITS announces it (RFC 9422), and RCPT enforces it.
     fn max_recipients(&self) -> usize {
         let limits = &self.config.limits;
         if self.is_trusted() { limits.recipients } else { limits.recipients_unauthenticated }
     }
 
-    /// The reply to message data for nobody. LMTP has another code for it (RFC 2033 section 4.2).
+    /// The reply to message data without a recipient. LMTP has another code (RFC 2033 section 4.2).
     pub(super) fn no_recipients(&self) -> Reply {
         if self.config.is_lmtp() { reply::NO_RECIPIENTS_LMTP } else { reply::NO_RECIPIENTS }
     }
 
-    /// Forgets the message that was begun, then says so. Chunks of it are forgotten by the world too.
+    /// Discards the message begun, and returns the reply. If the backend has chunks of it, they are discarded
+    /// first.
     pub(super) fn reset_transaction(&mut self, reply: Reply) -> CommandOutcome {
         self.accepted.clear();
         match mem::replace(&mut self.state, State::Idle) {
@@ -120,7 +121,7 @@ impl SmtpSession {
         let is_held = envelope.from.is_none() && of_a_bounce > 0;
         let most = if is_held { most.min(of_a_bounce) } else { most };
         let address = command::rcpt(argument, people, envelope.utf8)?;
-        // Who was named before counts again, since it costs as much to look up (RFC 5321 section 4.5.3.1.10).
+        // A repeated recipient counts again, because its lookup costs as much (RFC 5321 section 4.5.3.1.10).
         if *rcpts >= most {
             return Err(reply::TOO_MANY_RECIPIENTS);
         }
@@ -130,7 +131,8 @@ impl SmtpSession {
             Lookup::Unknown => return Err(reply::NO_SUCH_USER),
             Lookup::Refused(code) => return Err(reply::injected_reply(code)),
         };
-        // A list that was taken whole has nothing new, and the end of the message asks for its quotas again.
+        // A list that is already in the envelope adds nothing. Its quotas are checked at the end of the
+        // message.
         let list = destinations.shared();
         if list.is_none_or(|list| !lists.contains_key(&list)) {
             self.work += destinations.len();

@@ -1,4 +1,4 @@
-//! The words that explain SMTP.
+//! The vocabulary of SMTP.
 
 use super::{
     reply_codes::{self, Class},
