@@ -1,7 +1,7 @@
 //! Text from outside on a terminal, in a log, or in JSON.
 //!
-//! The rule: nothing moves a cursor, ends a line, turns the direction of what stands beside it, or is there without
-//! being seen. Such characters are escaped: octets as `\x1b`, what is above them as `\u{202e}`.
+//! The rule: no character moves a cursor, ends a line, changes the direction of the text beside it, or is invisible.
+//! Such characters are escaped: octets as `\x1b`, characters above them as `\u{202e}`.
 
 use std::{
     fmt::{self, Display, Write as _},
@@ -10,8 +10,8 @@ use std::{
 
 use serde::Serialize;
 
-/// Whether a character is no visible part of a text: a control character, the end of a line or a paragraph, one that
-/// turns the direction of writing (Unicode Technical Report 36 section 2.5), or one without width.
+/// Whether a character has no visible glyph: a control character, the end of a line or a paragraph, one that changes
+/// the direction of writing (Unicode Technical Report 36 section 2.5), or one without width.
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -32,12 +32,13 @@ pub fn is_variation_selector(c: char) -> bool {
     matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
 }
 
-/// One line: line ends and tabs are escaped, too.
+/// Escapes a text as one line: line ends and tabs are escaped, too.
 pub fn line(text: &str) -> String {
     escaped(text, |_| false)
 }
 
-/// Several lines, with tabs between columns. Whatever is from outside in it has to be a [`line()`] already.
+/// Escapes a text of several lines, with tabs between columns. Text from outside in it has to be a [`line()`]
+/// already.
 pub fn page(text: &str) -> String {
     escaped(text, |c| matches!(c, '\n' | '\t'))
 }
@@ -47,7 +48,7 @@ pub fn path(path: &Path) -> Line<std::path::Display<'_>> {
     Line(path.display())
 }
 
-/// What prints as one line, whatever is in it.
+/// A value that prints as one line, whatever it contains.
 #[derive(Debug, Clone, Copy)]
 pub struct Line<T>(pub T);
 
@@ -57,22 +58,23 @@ impl<T: Display> Display for Line<T> {
     }
 }
 
-/// Adds a character to a text, escaped.
+/// Appends a character to a text, escaped.
 pub fn escape_into(text: &mut String, c: char) {
     let _ = match u32::from(c) {
         octet @ 0..=0xff => write!(text, "\\x{octet:02x}"),
         code => write!(text, "\\u{{{code:x}}}"),
-    }; // a String takes everything
+    }; // writing to a String never fails
 }
 
-/// JSON on one line, or, where `pretty` is, on several, in which every hidden character is `\uXXXX`.
+/// JSON in which every hidden character is `\uXXXX`: on one line, or on several if `pretty`.
 pub fn json(value: &impl Serialize, pretty: bool) -> String {
     let written = if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
     let mut text = String::new();
     for c in written.unwrap_or_default().chars() {
-        // (Values of ours can be written. The line ends are those of the layout: in strings they are escaped.)
+        // (The values of this crate always serialize. The line ends are those of the layout: in strings they are
+        // escaped.)
         if is_hidden(c) && c != '\n' {
-            let _ = c.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(text, "\\u{unit:04x}")); // the same
+            let _ = c.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(text, "\\u{unit:04x}")); // as above
         } else {
             text.push(c);
         }
@@ -92,7 +94,7 @@ fn escaped(text: &str, stays: impl Fn(char) -> bool) -> String {
     safe
 }
 
-/// A size in octets with a unit for reading.
+/// A size in octets with a unit, for people.
 pub fn size(octets: u64) -> String {
     match octets {
         0..0x400 => format!("{octets} B"),
