@@ -1,21 +1,21 @@
-//! Capacity of maps and queues that a rush has left behind. A leaf: imports nothing of ours.
+//! Returns the capacity of maps and queues that a rush has left unused. A leaf: imports no other module of the crate.
 //!
 //! The rule: a collection that uses less than a quarter of its capacity keeps twice its length. It neither grows nor
-//! shrinks again before its length has doubled or halved, so the entries that move are paid for by as many insertions
-//! or removals.
+//! shrinks again before its length has doubled or halved, so the cost of moving the entries is spread over as many
+//! insertions or removals.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     hash::Hash,
 };
 
-/// A collection with room for more than it holds.
+/// A collection that may have room for more entries than it holds.
 pub(crate) trait Capacity {
-    /// Entries that it holds.
+    /// The number of entries.
     fn len(&self) -> usize;
-    /// Entries that it has room for.
+    /// The number of entries that it has room for.
     fn capacity(&self) -> usize;
-    /// Moves its entries to where there is room for so many.
+    /// Reallocates, with room for `capacity` entries.
     fn shrink_to(&mut self, capacity: usize);
 }
 
@@ -26,8 +26,8 @@ pub(crate) struct Shrinker {
 }
 
 impl Shrinker {
-    /// Shrinks the collection if most of its capacity is unused. After [`MOST_MOVED`] entries the next collection waits
-    /// for another turn.
+    /// Shrinks the collection if most of its capacity is unused. After [`MOST_MOVED`] entries the next collection
+    /// waits for another turn.
     pub(crate) fn shrink(&mut self, collection: &mut impl Capacity) -> &mut Self {
         let (len, capacity) = (collection.len(), collection.capacity());
         if capacity > KEPT && len < capacity / 4 && self.moved < MOST_MOVED {
@@ -80,9 +80,9 @@ impl<T> Capacity for VecDeque<T> {
     }
 }
 
-/// Room for so many entries is not worth giving back.
+/// A capacity up to this is not worth returning.
 const KEPT: usize = 64;
-/// Entries moved in one turn of the loop before the next collection waits for another one.
+/// Entries that may be moved in one turn of the loop. The next collection then waits for another turn.
 const MOST_MOVED: usize = 4096;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The one clock. The loop asks it once a turn and hands the time on as a value, so that time-outs, delays
-//! and retention can be tested without waiting. A leaf: imports nothing of ours.
+//! The one clock. The loop reads it once a turn and passes the time on as a value, so that time-outs, delays and
+//! retention can be tested without waiting. A leaf: imports no other module of the crate.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,7 +12,7 @@ pub struct Now {
     pub wall: SystemTime,
 }
 
-/// Says what time it is.
+/// A source of the time.
 pub trait Clock: Send {
     /// The present moment.
     fn now(&self) -> Now;
@@ -25,7 +25,7 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// A clock that counts its steady time from now.
+    /// Starts a clock whose steady time begins at zero.
     pub fn start() -> Self {
         Self { start: Instant::now() }
     }
@@ -37,31 +37,31 @@ impl Clock for SystemClock {
     }
 }
 
-/// The steady time of the loop, which stands still while the process does: after SIGSTOP, or a pause of the whole
-/// machine, each deadline is as far away as before. More than `GRACE` between two readings, or beyond what a poll
-/// was asked to sleep, is taken for such a stop.
+/// The steady time of the loop, which stops while the process is suspended: after SIGSTOP, or a pause of the whole
+/// machine, each deadline is as far away as before. A reading that is later than the last one by more than
+/// `SUSPENSION_THRESHOLD`, beyond the time that a poll was asked to sleep, counts as a suspension.
 pub struct LoopClock {
     clock: Box<dyn Clock>,
-    /// What the clock said last; `None`: it was not read yet.
+    /// The last reading; `None` before the first.
     last_reading: Option<Duration>,
-    /// The time of all stops.
+    /// The total time of all suspensions.
     suspended: Duration,
-    /// The part of it that has not been taken.
+    /// The part of it that has not been reported yet.
     unreported: Duration,
 }
 
 impl LoopClock {
-    /// The loop's reading of this clock.
+    /// Wraps a clock for the loop.
     pub fn new(clock: Box<dyn Clock>) -> Self {
         Self { clock, last_reading: None, suspended: Duration::ZERO, unreported: Duration::ZERO }
     }
 
-    /// The present moment, after work that waits for nothing.
+    /// The present moment, after work that does not wait.
     pub fn now(&mut self) -> Now {
         self.now_after_sleep(Some(Duration::ZERO))
     }
 
-    /// The present moment, after a sleep of so long at most. `None`: without a limit.
+    /// The present moment, after a sleep of at most `sleep`. `None` means no limit.
     pub fn now_after_sleep(&mut self, sleep: Option<Duration>) -> Now {
         let Now { monotonic: steady, wall: date } = self.clock.now();
         let passed = steady.saturating_sub(self.last_reading.replace(steady).unwrap_or(steady));
@@ -73,32 +73,34 @@ impl LoopClock {
         Now { monotonic: steady.saturating_sub(self.suspended), wall: date }
     }
 
-    /// The same moment, by a steady clock that runs on in a stop: for the age of files.
+    /// The same moment, with the time of suspensions included: for the age of files.
     pub fn including_suspensions(&self, now: Now) -> Now {
         Now { monotonic: now.monotonic + self.suspended, ..now }
     }
 
-    /// How long the process stood still since this was asked last; `None`: it did not.
+    /// The time of suspension since the last call; `None` if there was none.
     pub fn take_suspension(&mut self) -> Option<Duration> {
         Some(std::mem::take(&mut self.unreported)).filter(|stop| !stop.is_zero())
     }
 }
 
-/// Guards the deletion of old files against a clock that is wrong. Nothing is older than it is by this date: the last one
-/// that was known to be good, moved on by the steady clock. The date of the machine may be ahead of that by small
-/// steps, a day in all; a greater step is not believed, however long it lasts, and keeps files for longer.
+/// Guards the deletion of old files against a wrong clock. The age of a file is computed from a trusted date: the
+/// last date known to be good, advanced by the steady clock. The date of the machine may run ahead of it by small
+/// steps, a day in all. A larger step is not trusted, however long it lasts; its only effect is that files are kept
+/// for longer.
 #[derive(Debug, Clone, Copy)]
 pub struct DateGuard {
     reference: Now,
-    /// How far the date may still step ahead.
+    /// The time by which the date may still step ahead.
     credit: Duration,
     is_ahead: bool,
-    /// Since when the date is a day or more behind what is known here, which then is the wrong one.
+    /// The time since which the machine's date has been a day or more earlier than the trusted one. If that lasts,
+    /// the trusted date is the wrong one.
     behind_since: Option<Duration>,
 }
 
 impl DateGuard {
-    /// A guard that was told this date at the start, which has stood still since it was noted.
+    /// Creates a guard with the date stored by an earlier run, which has not advanced since.
     pub fn new(steady: Duration, known: SystemTime) -> Self {
         Self {
             reference: Now { monotonic: steady, wall: known },
@@ -108,17 +110,17 @@ impl DateGuard {
         }
     }
 
-    /// The date by which files may be deleted for their age: not later than the machine's.
+    /// The date for the expiry of files: never later than the machine's date.
     pub fn date(&self, now: Now) -> SystemTime {
         self.expected_date(now.monotonic).min(now.wall)
     }
 
-    /// Whether the machine's date is ahead of any that is believed.
+    /// Whether the machine's date is further ahead than is trusted.
     pub fn is_ahead(&self) -> bool {
         self.is_ahead
     }
 
-    /// The machine's date is that. Returns whether it is ahead by too much for the first time.
+    /// Records the machine's date. Returns whether it has just become too far ahead.
     pub fn observe(&mut self, now: Now) -> bool {
         let known = self.expected_date(now.monotonic);
         let was_ahead = std::mem::replace(&mut self.is_ahead, false);
@@ -155,10 +157,10 @@ impl DateGuard {
     }
 }
 
-/// A busy machine lets a turn wait for so long.
+/// A turn may be delayed for this long on a busy machine.
 const SUSPENSION_THRESHOLD: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
-/// So long a date must be behind before it is believed: machines without a clock of their own begin in 1970.
+/// An earlier date is trusted only after this long, because machines without a hardware clock start in 1970.
 const BACKWARD_STEP_DELAY: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
@@ -262,7 +264,7 @@ mod tests {
         assert_eq!(guard.date(at(0, 0)), date_of(0));
         guard.observe(at(10, TODAY + 10));
         assert!(!guard.is_ahead(), "1970 was a moment's");
-        // What was known was wrong.
+        // The stored date was wrong.
         let mut guard = DateGuard::new(Duration::ZERO, date_of(TODAY + 10 * YEAR));
         guard.observe(at(0, TODAY));
         guard.observe(at(3600, TODAY + 3600));

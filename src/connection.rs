@@ -1,8 +1,8 @@
-//! One connection: its readiness, its buffers, its deadline, and the pump that moves octets between them and
-//! the session.
+//! One connection: its readiness, its buffers, its deadline, and the pump that moves octets between them and the
+//! session.
 //!
-//! Polling is edge-triggered, and all that follows from it is in this file: an event only sets `readable` or
-//! `writable`, only "would block" clears them, and every round flushes what any step has said.
+//! Polling is edge-triggered, and this file contains all that follows from it: an event only sets `readable` or
+//! `writable`, only "would block" clears them, and every pump flushes the output of each step.
 
 mod closing;
 mod recording;
@@ -28,21 +28,21 @@ use crate::{
     transcript::Recorder,
 };
 
-/// What sessions want from the world.
+/// Serves the requests of sessions.
 pub trait RequestHandler {
-    /// Who has a mailbox here.
+    /// The mailboxes of this server.
     fn directory(&self) -> &dyn Directory;
 
-    /// Takes what a session asks. `None`: the answer comes later.
+    /// Serves a request. `None` means that the response comes later.
     fn handle(&mut self, from: ConnId, ask: Request) -> Option<Response>;
 
-    /// What has changed in the spool for a session since the last answer, for its transcript.
+    /// Returns the changes in the spool since the session's last response, for its transcript.
     fn spool_changes(&mut self, _from: ConnId) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// One connection.
+/// A client connection and its session.
 pub struct Connection {
     peer_info: PeerInfo,
     metrics: &'static metrics::ListenerMetrics,
@@ -56,22 +56,22 @@ pub struct Connection {
     readable: bool,
     writable: bool,
     phase: Phase,
-    /// Whether the session has spoken: under implicit TLS it waits for the end of the handshake.
+    /// Whether the session has sent its greeting. Under implicit TLS it waits for the end of the handshake.
     greeted: bool,
     opened_at: Duration,
     last_command: Duration,
     last_read: Duration,
     last_write: Duration,
-    /// When a command last led on, and when one led further than the session was since its last message.
+    /// The time of the last command that made progress, and of the last one that took the session further than it had
+    /// been since its last message.
     last_progress: Duration,
     last_advance: Duration,
     progress: Progress,
     seen_served: usize,
-    /// What the last round cost the loop.
+    /// The cost of the last pump.
     work: usize,
-    /// The deadline that the loop keeps for this connection, which may be too early.
+    /// The deadline for which the loop has a timer. It may be too early.
     pub scheduled_deadline: Option<Duration>,
-    /// Its transcript, if there is to be one.
     transcript: Option<Box<Recorder>>,
 }
 
@@ -79,60 +79,60 @@ pub struct Connection {
 enum Phase {
     /// The session takes steps.
     Running,
-    /// The session waits for an answer.
+    /// The session waits for a response.
     AwaitingResponse,
-    /// The session takes no step before that time.
+    /// The session takes no step before this time.
     Paused(Duration),
-    /// The last words in clear text are being sent; then TLS begins.
+    /// The last clear text is being sent; TLS begins after it.
     FlushingBeforeTls,
-    /// TLS is being agreed upon, until that time at most. The session takes no step.
+    /// The TLS handshake is running, until this time at most. The session takes no step.
     Handshake(Duration),
-    /// The session is over; its last words are being sent.
+    /// The session has ended; its last reply is being sent.
     Closing,
-    /// Everything is said. What the peer still sends is read and thrown away for a while, since closing on
-    /// unread octets would be a reset that may overtake our last words.
+    /// All output is sent. Input is read and discarded for a while, because a close with unread octets would cause a
+    /// reset that may overtake the last reply.
     Draining(Duration),
-    /// To be dropped.
+    /// The connection is to be dropped.
     Closed,
 }
 
-/// By what a connection holds its place when there is none left for others.
+/// The claim of a connection to its place when there is no room for others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EvictionPriority {
-    /// How far it has come.
+    /// The stage that the connection has reached.
     pub stage: Stage,
-    /// When it last made progress. For message data: up to when its octets are enough.
+    /// The time of its last progress. For message data: the time up to which its octets satisfy the minimum rate.
     pub last_progress: Duration,
 }
 
-/// How far a connection has come.
+/// The stages of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// Everything is said.
+    /// All output is sent.
     Closing,
     /// Before TLS, hello, or login.
     Unidentified,
     /// Between two messages, or before the data of one.
     Idle,
-    /// Message data is under way.
+    /// Message data is being received.
     ReceivingBody,
-    /// A user who has logged in, a trusted client, a server of ours.
+    /// The user has logged in, the client is trusted, or the peer is a server of this site.
     Trusted,
 }
 
-/// What the loop should do with a connection after a pump.
+/// The next action of the loop for a connection, after a pump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PumpOutcome {
-    /// Wait for its next event, answer or deadline.
+    /// Wait for its next event, response or deadline.
     Idle,
-    /// Its budget is spent, its work is not: pump it again in the next turn.
+    /// Its budget is spent and work is left: pump it again in the next turn.
     BudgetSpent,
     /// Drop it.
     Closed,
 }
 
 impl Connection {
-    /// A connection whose session has not spoken yet.
+    /// Returns a connection whose session has not sent its greeting yet.
     pub fn new(caller: PeerInfo, transport: Transport, session: Box<dyn Session>, now: Now) -> Self {
         let counts = METRICS.listener(caller.service);
         counts.connections.inc();
@@ -165,7 +165,7 @@ impl Connection {
         }
     }
 
-    /// Lets the session speak first, or TLS before it.
+    /// Lets the session send its greeting, or begins TLS if that comes first.
     fn greet(&mut self, world: &mut dyn RequestHandler, now: Now) {
         if self.transport.is_implicit() && self.transport.encryption().is_none() {
             self.phase = Phase::FlushingBeforeTls;
@@ -176,18 +176,18 @@ impl Connection {
         self.apply_step(step, world, now);
     }
 
-    /// What the last round cost, in units of about a microsecond.
+    /// The cost of the last pump, in units of about a microsecond.
     pub fn work(&self) -> usize {
         self.work
     }
 
-    /// Notes what an event said.
+    /// Records the readiness that an event reports.
     pub fn set_readiness(&mut self, readable: bool, writable: bool) {
         self.readable |= readable;
         self.writable |= writable;
     }
 
-    /// Hands the session the answer it waits for.
+    /// Passes the session the response that it waits for.
     pub fn deliver_response(&mut self, answer: Response, world: &mut dyn RequestHandler, now: Now) {
         if self.phase == Phase::AwaitingResponse {
             self.phase = Phase::Running;
@@ -198,7 +198,7 @@ impl Connection {
         }
     }
 
-    /// One round: step, flush, fill, until nothing moves or the budget of this turn is spent.
+    /// Pumps: step, flush, fill, until no octet moves or the budget of this turn is spent.
     pub fn pump(
         &mut self,
         world: &mut dyn RequestHandler,
@@ -209,7 +209,7 @@ impl Connection {
         self.pump_share(world, now, (limits, Share::WHOLE), scratch)
     }
 
-    /// The same with a share of the budget.
+    /// Pumps with a share of the budget.
     pub(crate) fn pump_share(
         &mut self,
         world: &mut dyn RequestHandler,
@@ -249,7 +249,7 @@ impl Connection {
             self.log_events(Duration::ZERO);
             if let Err(error) = &moved {
                 self.record_abort(&error.to_string());
-                self.phase = Phase::Closed; // reset by the peer, most often: nobody to tell
+                self.phase = Phase::Closed; // mostly a reset by the peer, so no reply is possible
             }
             if self.phase == Phase::Closed {
                 return PumpOutcome::Closed;
@@ -265,11 +265,11 @@ impl Connection {
         }
     }
 
-    /// Begins TLS when the last octet in clear text is sent, and the session when the handshake is over.
+    /// Begins TLS after the last octet in clear text is sent, and the session after the handshake.
     fn advance_tls(&mut self, world: &mut dyn RequestHandler, now: Now, limits: &Limits) -> io::Result<bool> {
         match self.phase {
-            // Octets behind the command that asked for TLS were sent in clear text, perhaps by somebody in
-            // between: to run them as part of the encrypted session is the flaw of CVE-2011-0411.
+            // Octets after the command that asked for TLS were sent in clear text, perhaps by an attacker in the
+            // middle. Running them as part of the encrypted session is the flaw of CVE-2011-0411.
             Phase::FlushingBeforeTls if !self.inbox.is_empty() => {
                 self.tls_failed("clear text behind the command that begins TLS");
                 self.phase = Phase::Closed;
@@ -306,7 +306,7 @@ impl Connection {
         self.record_abort(why);
     }
 
-    /// Steps while there is input and room for output. No step is taken while an answer is awaited.
+    /// Runs steps while there is input and room for output. The session takes no step while it waits for a response.
     fn run_session(
         &mut self,
         world: &mut dyn RequestHandler,
@@ -319,7 +319,7 @@ impl Connection {
             let step = self
                 .call_session(world.directory(), now, |session, cx, inbox, out| session.step(cx, inbox, out));
             if matches!(step, Step::Idle) {
-                // A line without its end is never executed: when no more will come, that was all.
+                // An incomplete line is never executed: if no more input can come, the session ends.
                 if self.inbox.has_ended() {
                     self.with_transcript(|record, inbox| record.record_client_close(inbox.unread(), now));
                     self.phase = Phase::Closing;
@@ -334,7 +334,7 @@ impl Connection {
         Ok(moved)
     }
 
-    /// Does what a step wants, and what comes of it at once.
+    /// Carries out the result of a step, including a response that is available at once.
     fn apply_step(&mut self, mut step: Step, world: &mut dyn RequestHandler, now: Now) {
         loop {
             self.phase = match step {
@@ -398,8 +398,8 @@ impl Connection {
                 return Ok(false);
             }
             IoOutcome::Ended => self.inbox.end(),
-            // Whole lines that came before the cut were really sent, and are executed; the last half of one
-            // is not, with or without a cut.
+            // Complete lines that arrived before the cut were really sent, and are executed. An incomplete last line
+            // is never executed.
             IoOutcome::Truncated => {
                 self.outbox.push_event(Event::Ended { why: "cut off without close_notify" });
                 self.inbox.end();
@@ -417,19 +417,19 @@ impl Connection {
         Ok(true)
     }
 
-    /// Above the high mark nothing is taken in and no step is taken: that is the whole of back-pressure.
+    /// Above the high mark the connection reads no input and takes no step: that is all of the back-pressure.
     fn output_is_full(&self, limits: &Limits) -> bool {
         self.outbox.pending().len() as u64 >= limits.output_waiting.0
     }
 
-    /// Goes on with an ending: last words sent, then the peer's end seen, then gone.
+    /// Advances a close: flush the last reply, wait for the peer's end, then drop the connection.
     fn advance_closing(&mut self, now: Now) -> bool {
         match self.phase {
             Phase::Closing if self.outbox.is_empty() => {
                 let before = self.transport.has_output(&self.outbox);
                 self.transport.send_close_notify();
                 if self.transport.has_output(&self.outbox) {
-                    return !before; // once more round, to send it
+                    return !before; // pump again, to send it
                 }
                 self.transport.shut_down();
                 self.phase = Phase::Draining(now.monotonic + LINGER);
@@ -441,7 +441,8 @@ impl Connection {
         true
     }
 
-    /// Passes on what the session wants to be known. `waited`: how long it had waited for that.
+    /// Passes the session's events to the log and the metrics. `waited` is the time that the session waited for the
+    /// response.
     fn log_events(&mut self, waited: Duration) {
         for event in self.outbox.take_events() {
             self.summary.note(&event);
@@ -457,14 +458,14 @@ impl Drop for Connection {
     }
 }
 
-/// Octets that may wait in an inbox: those of a turn, but always one more than the longest line has that a session
-/// may wait for, by which it sees that the line is too long.
+/// The number of octets that an inbox may hold: those of one turn, but always one more than the longest line, so that
+/// the session can see that a line is too long.
 fn inbox_capacity(limits: &Limits) -> usize {
     let longest_line = limits.smtp_line.max(limits.pop3_line).max(sasl::LINE);
     limits.turn_octets.max(longest_line + 1)
 }
 
-/// An inbox without its octets, that still knows whether it ended.
+/// An inbox without octets that keeps the end-of-input flag.
 fn emptied(inbox: &Inbox) -> Inbox {
     let mut drained = Inbox::default();
     if inbox.has_ended() {
@@ -473,5 +474,5 @@ fn emptied(inbox: &Inbox) -> Inbox {
     drained
 }
 
-/// How long we read on after our last words.
+/// Time for which input is still read after the last reply.
 const LINGER: Duration = Duration::from_secs(2);

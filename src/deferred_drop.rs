@@ -1,11 +1,11 @@
-//! Closes files away from the event loop. A file server may delay `close` and `unlink` for seconds, and the loop
-//! waits for nobody: on its thread the last owner of such a file hands it to a thread that may wait. Everywhere
-//! else it is closed where it stands, so that workers pay for no hand-over and open files do not pile up.
+//! Closes files away from the event loop. A file server may delay `close` and `unlink` for seconds, and the loop must
+//! not wait. On the thread of the loop, the last owner of such a file passes it to a thread that may wait. Every
+//! other thread closes it directly, so that workers pay for no hand-over and open files do not pile up.
 //!
-//! Memory that takes long to free goes the same way.
+//! Memory that takes long to free is passed on in the same way.
 //!
-//! The rule is kept by the types: every descriptor below the spool that may come to the loop is a [`DeferredFd`], and
-//! a message is in a [`DeferredDrop`].
+//! Types enforce the rule: every descriptor inside the spool that may reach the loop is a [`DeferredFd`], and a
+//! message is in a [`DeferredDrop`].
 
 use std::{
     cell::RefCell,
@@ -22,39 +22,39 @@ use crossbeam_channel::{self as channel, Sender};
 type Droppable = Box<dyn Send>;
 
 thread_local! {
-    /// Set on the thread of an event loop alone.
+    /// Set only on the thread of an event loop.
     static ELSEWHERE: RefCell<Option<Sender<Droppable>>> = const { RefCell::new(None) };
 }
 
-/// Drops a value on the thread for closing if this is an event loop's, and else here.
+/// Drops a value: on the thread for closing if the caller is an event loop, otherwise here.
 pub fn drop_deferred<T: Send + 'static>(value: T) {
-    // A thread that is at its end has no such variable any more.
+    // The variable no longer exists on a thread that is ending.
     let queue = ELSEWHERE.try_with(|queue| queue.borrow().clone()).ok().flatten();
     match queue {
-        // A thread that has ended takes nothing: the value comes back in the error and is dropped here.
+        // If the thread for closing has ended, the value comes back in the error and is dropped here.
         Some(queue) => drop(queue.send(Box::new(value))),
         None => drop(value),
     }
 }
 
-/// A value that owns files which may lie on a file server, or removes them when it is dropped. The end of this goes
-/// through [`drop_deferred`].
+/// A value that owns files on a possible file server, or removes them when it is dropped. Its drop goes through
+/// [`drop_deferred`].
 #[derive(Debug)]
 pub struct DeferredDrop<T: Send + 'static> {
-    /// `None` only while it is dropped.
+    /// `None` only during the drop.
     value: Option<T>,
 }
 
-/// An open file or directory that may lie on a file server.
+/// An open file or directory that may be on a file server.
 pub type DeferredFd = DeferredDrop<OwnedFd>;
 
 impl<T: Send + 'static> DeferredDrop<T> {
-    /// Keeps the end of `value` away from the loop.
+    /// Makes the loop drop `value` on another thread.
     pub fn new(value: T) -> Self {
         Self { value: Some(value) }
     }
 
-    /// The value, for a thread that may wait.
+    /// Returns the value, for a thread that may wait.
     pub fn into_inner(mut self) -> T {
         match self.value.take() {
             Some(value) => value,
@@ -103,8 +103,8 @@ impl<T: Send + 'static> Drop for DeferredDrop<T> {
     }
 }
 
-/// The thread that closes what an event loop lets go of. Its queue needs no bound of its own: nothing is in it that
-/// was not an open file before.
+/// The thread that closes files for an event loop. Its queue needs no bound, because each file in it was already
+/// open.
 #[derive(Debug)]
 pub struct DropThread {
     queue: Sender<Droppable>,
@@ -115,7 +115,7 @@ impl DropThread {
     /// Starts the thread. It ends when this and its last [`LoopGuard`] are dropped.
     ///
     /// # Errors
-    /// There is no thread to be had.
+    /// The thread could not be started.
     pub fn start() -> io::Result<Self> {
         let (queue, items) = channel::unbounded::<Droppable>();
         let (ends, ended) = mpsc::channel();
@@ -126,15 +126,15 @@ impl DropThread {
         Ok(Self { queue, ended })
     }
 
-    /// From now on this thread is that of an event loop, until the value that is returned is dropped.
+    /// Marks this thread as that of an event loop, until the returned value is dropped.
     pub fn enter_loop(self) -> LoopGuard {
         ELSEWHERE.with(|queue| queue.replace(Some(self.queue.clone())));
         LoopGuard { drop_thread: Some(self) }
     }
 }
 
-/// Marks its thread as that of an event loop. At its end it waits a moment for what is still to be closed: the
-/// files of sockets are to be gone when a server has ended.
+/// Marks its thread as that of an event loop. Its drop waits a moment until the files are closed, because the files
+/// of sockets must be gone when a server has ended.
 #[derive(Debug)]
 pub struct LoopGuard {
     drop_thread: Option<DropThread>,
@@ -145,7 +145,7 @@ impl Drop for LoopGuard {
         let _ = ELSEWHERE.try_with(|queue| queue.take());
         if let Some(DropThread { queue, ended }) = self.drop_thread.take() {
             drop(queue);
-            // The thread sends nothing: the other end of the channel goes when it ends.
+            // The thread sends nothing: its end of the channel closes when it ends.
             let end = ended.recv_timeout(SHUTDOWN_WAIT);
             if end == Err(RecvTimeoutError::Timeout) {
                 log::warn!("files are still being closed: a disk or a file server is slow");
@@ -155,7 +155,7 @@ impl Drop for LoopGuard {
 }
 
 const DROPPED: &str = "a value that is being dropped is not used";
-/// How long the end of a server waits for files to be closed.
+/// Time that the end of a server waits for files to be closed.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -164,7 +164,7 @@ mod tests {
 
     use super::*;
 
-    /// Tells where it was dropped.
+    /// Reports the thread on which it was dropped.
     struct Teller(mpsc::Sender<ThreadId>);
 
     impl Drop for Teller {

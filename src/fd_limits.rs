@@ -1,7 +1,8 @@
-//! The shares of the descriptor limit: one set of sums for everything that a running server opens.
+//! The shares of the descriptor limit: one budget for everything that a running server opens.
 //!
 //! The rule: the shares add up to the limit, so that no descriptor is promised twice. Sessions and connections never
-//! take those of deliveries. A share holds the descriptors that its owners keep, and those that they open for a moment.
+//! use the descriptors of deliveries. A share covers the descriptors that its owners keep open, and those that they
+//! open briefly.
 
 use std::{fmt, fs};
 
@@ -10,37 +11,38 @@ use crate::limits::Limits;
 /// The descriptors that depend on the configuration, and on how the process was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Opens {
-    /// Open when the server starts, and not its own: standard streams, the log, what a service manager left open.
+    /// Descriptors that were open when the server started: standard streams, the log, and those of the service
+    /// manager.
     pub inherited: usize,
     /// Listening sockets.
     pub listeners: usize,
-    /// The kernel is to tell of changes in mailboxes.
+    /// Whether inotify reports changes in mailboxes.
     pub watch: bool,
-    /// There is a file of accounts.
+    /// Whether accounts come from a file.
     pub accounts: bool,
-    /// There is a certificate.
+    /// Whether there is a certificate.
     pub certificate: bool,
-    /// Transcripts are written.
+    /// Whether transcripts are written.
     pub transcripts: bool,
-    /// The configuration can be read again, and the log opened again.
+    /// Whether the configuration and the log can be reopened.
     pub reloads: bool,
 }
 
 /// The shares, in units of the things that are opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shares {
-    /// The descriptor limit that is shared out.
+    /// The descriptor limit that is divided.
     pub limit: usize,
     /// Descriptors that do not depend on the limit.
     fixed: usize,
     /// Descriptors of one password worker.
     of_a_password_worker: usize,
-    /// Whether the kernel is asked for changes in mailboxes: where too few descriptors are left, the server compares
-    /// times instead.
+    /// Whether inotify watches mailboxes. If too few descriptors are left, the server compares directory times
+    /// instead.
     pub watch: bool,
     /// Threads for the disk.
     pub disk_workers: usize,
-    /// Threads that walk mailboxes.
+    /// Threads that scan mailboxes.
     pub scan_workers: usize,
     /// Threads for passwords.
     pub password_workers: usize,
@@ -50,22 +52,22 @@ pub struct Shares {
     pub new_listeners: usize,
     /// Mailboxes in sessions or indexed.
     pub mailboxes: usize,
-    /// Mailboxes beyond them that are being closed.
+    /// Mailboxes in addition that are being closed.
     pub closing: usize,
     /// Mailboxes that the committer has open.
     pub maildirs: usize,
-    /// Messages of one round of the committer.
+    /// Messages of one batch of the committer.
     pub batch: usize,
-    /// Messages on their way in that have a file.
+    /// Inbound messages that have a file.
     pub spilled: usize,
     /// Connections.
     pub connections: usize,
 }
 
-/// The descriptor limit is below the least that a server needs. Prints as a sentence for the operator.
+/// The descriptor limit is lower than a server needs. Prints as a sentence for the operator.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TooFew {
-    /// The least limit that will do.
+    /// The lowest sufficient limit.
     pub needed: usize,
     limit: usize,
 }
@@ -84,10 +86,10 @@ impl fmt::Display for TooFew {
 impl std::error::Error for TooFew {}
 
 impl Shares {
-    /// Shares a limit out. Every share has its least first, and a part of the rest; connections have what is left.
+    /// Divides a limit. Every share gets its minimum first, and a part of the rest; connections get the remainder.
     ///
     /// # Errors
-    /// The limit is below the sum of the least shares.
+    /// The limit is below the sum of the minimum shares.
     pub fn of(limit: usize, limits: &Limits, opens: &Opens) -> Result<Self, TooFew> {
         let mut shares = Self::least(limit, opens);
         let needed = shares.sum();
@@ -116,10 +118,11 @@ impl Shares {
         Ok(shares)
     }
 
-    /// The shares of another configuration or limit, while what was started with the shares `running` stays.
+    /// The shares of another configuration or limit, while everything that was started with the shares `running`
+    /// stays.
     ///
     /// # Errors
-    /// Too few are left for connections.
+    /// Too few descriptors are left for connections.
     pub fn beside(mut self, running: &Self) -> Result<Self, TooFew> {
         let Self {
             watch, disk_workers, scan_workers, password_workers, transcripts, maildirs, batch, ..
@@ -141,7 +144,7 @@ impl Shares {
         Ok(self)
     }
 
-    /// The least of each.
+    /// The minimum of each share.
     fn least(limit: usize, opens: &Opens) -> Self {
         let with = |is_there: bool, count: usize| if is_there { count } else { 0 };
         let fixed = opens.inherited
@@ -173,7 +176,7 @@ impl Shares {
         }
     }
 
-    /// One thread after the other, of each kind, for so many descriptors.
+    /// Adds one thread after the other, of each kind in turn, as far as the descriptors suffice.
     fn add_workers(&mut self, wanted: [usize; 3], mut rest: usize) {
         let costs = [OF_A_WORKER, OF_A_WORKER, self.of_a_password_worker];
         let mut counts = [self.disk_workers, self.scan_workers, self.password_workers];
@@ -205,27 +208,28 @@ impl Shares {
             (self.closing + self.maildirs, OF_A_MAILDIR),
             (self.batch, 1),
             (self.spilled, OF_A_SPILLED_MESSAGE),
-            (self.connections + 1, 1), // one is accepted before another ends for it, or to be sent away
+            (self.connections + 1, 1), // one is accepted before another is evicted, or before it is rejected
         ];
         parts.into_iter().map(|(count, of_each)| count * of_each).sum()
     }
 
-    /// Connections that there may be.
+    /// The largest number of connections.
     pub fn max_connections(&self, limits: &Limits) -> usize {
         if limits.connections == 0 { self.connections } else { limits.connections.min(self.connections) }
     }
 
-    /// Mailboxes that may be kept indexed, those that sessions have open among them.
+    /// The largest number of indexed mailboxes, including those that sessions have open.
     pub fn max_indexes(&self, limits: &Limits) -> usize {
         limits.indexed_mailboxes.min(self.mailboxes)
     }
 
-    /// Recipients that one message may have: the committer has all their mailboxes open, and the sender's for the copy.
+    /// The largest number of recipients of one message: the committer has all their mailboxes open, and the sender's
+    /// for the copy.
     pub fn most_recipients(&self) -> usize {
         self.maildirs - 1
     }
 
-    /// The limits, none above what the descriptors are enough for.
+    /// The limits, each lowered to the number that the descriptors allow.
     pub fn lower(&self, limits: &Limits) -> Limits {
         Limits {
             disk_workers: limits.disk_workers.min(self.disk_workers),
@@ -238,7 +242,7 @@ impl Shares {
         }
     }
 
-    /// A limit of descriptors that is enough for so many connections.
+    /// A descriptor limit that is sufficient for this many connections.
     pub fn limit_for(connections: usize, limits: &Limits, opens: &Opens) -> usize {
         let is_enough = |limit: &usize| {
             Self::of(*limit, limits, opens).is_ok_and(|shares| shares.connections >= connections)
@@ -248,74 +252,75 @@ impl Shares {
     }
 }
 
-/// How many messages a tool may have open until they are synced together: each in one file of a mailbox, beside what
-/// the tool and its surroundings have open.
+/// The number of messages that a tool may have open until it syncs them together. Each is one file of a mailbox, in
+/// addition to the descriptors of the tool and its environment.
 pub fn max_open_tmp_files() -> usize {
     (raise_fd_limit().saturating_sub(OF_A_TOOL) / 2).clamp(1, 10_000)
 }
 
-/// Raises the descriptor limit as far as it goes, and returns it.
+/// Raises the descriptor limit to the hard limit, and returns it.
 pub fn raise_fd_limit() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }); // else what there was
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }); // after a failure the limit stays
     let limit = getrlimit(Resource::Nofile).current.and_then(|n| usize::try_from(n).ok());
     limit.map_or(MOST_DESCRIPTORS, |limit| limit.min(MOST_DESCRIPTORS))
 }
 
-/// The descriptors that are open now and count against the limit; the standard streams where nobody tells.
+/// The number of open descriptors that count against the limit; if /proc is not readable, the number of standard
+/// streams.
 pub fn open_now() -> usize {
     let limit = raise_fd_limit();
     let Ok(entries) = fs::read_dir("/proc/self/fd") else { return STANDARD_STREAMS };
     let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<usize>().ok());
     let count = numbers.filter(|number| *number < limit).count();
-    count.saturating_sub(1).max(STANDARD_STREAMS) // one is for the question
+    count.saturating_sub(1).max(STANDARD_STREAMS) // one is for reading the directory
 }
 
 const STANDARD_STREAMS: usize = 3;
-/// The kernel has no process with more (fs.nr_open can be 2^30 at most on 32 bits).
+/// The kernel allows no process more (fs.nr_open is at most 2^30 on 32 bits).
 const MOST_DESCRIPTORS: usize = 1 << 30;
 /// epoll, its waker, and two for signals.
 const OF_THE_LOOP: usize = 4;
-/// The spool and its lock, which are three; another lock file in its place is opened twice on NFS.
+/// The spool and its lock, which are three; on NFS a replaced lock file is opened twice.
 const OF_THE_SPOOL: usize = 5;
-/// On the way to a directory each is opened before the one above is closed, and links start from the root; then a file.
+/// On a path each directory is opened before its parent is closed, and links start from the root; then a file.
 const OF_A_PATH: usize = 3;
-/// The file of figures, in its directory.
+/// The metrics file, in its directory.
 const OF_METRICS: usize = OF_A_PATH;
-/// The directory above a mailbox, or a message and its copy on another file system.
+/// The parent directory of a mailbox, or a message and its copy on another file system.
 const OF_THE_COMMITTER: usize = 2;
 /// The socket, and a spare one.
 const OF_A_LISTENER: usize = 2;
-/// A thread that reads a file, and four that no disk has answered (`file_poller::MAX_STUCK_THREADS`).
+/// A thread that reads a file, and four that wait for a disk (`file_poller::MAX_STUCK_THREADS`).
 const OF_A_POLLER: usize = 5;
 /// The same for the configuration; a path to a socket; and the log, old and new.
 const OF_RELOADS: usize = OF_A_POLLER + OF_A_PATH + 1 + OF_A_PATH;
 /// The directory, on a path; the lock; the old file and the new one; the directory again.
 const OF_A_CHANGED_PASSWORD: usize = 6;
-/// Files that make marks, one opened once more, and those of inotify.
+/// Files that create barriers, one opened once more, and those of inotify.
 const OF_THE_WATCH: usize = 8;
-/// The directory and the three in it.
+/// The directory and its three subdirectories.
 const OF_A_MAILDIR: usize = 4;
-/// Its lock, of a directory and a file, and a message that is being read.
+/// Its lock, with a directory and a file, and a message that is being read.
 const OF_A_MAILBOX: usize = OF_A_MAILDIR + 3;
 /// Its mailbox and itself.
 const OF_A_SPILLED_MESSAGE: usize = OF_A_MAILDIR + 1;
-/// A mailbox that is counted or tidied, and its list of names.
+/// A mailbox that is counted or cleaned up, and its list of names.
 const OF_A_WORKER: usize = OF_A_MAILDIR + 1;
 /// A tool's standard streams, spool, mailbox, index and output, and what its shell has open.
 const OF_A_TOOL: usize = 24;
 
-/// One of each service, so that none can be without.
+/// One for each service, so that none is without.
 pub const LEAST_CONNECTIONS: usize = 4;
-/// Descriptors beyond the least that make a watch cost less than a quarter of them.
+/// Descriptors beyond the minimum from which on a watch costs less than a quarter of them.
 const WORTH_A_WATCH: usize = 4 * OF_THE_WATCH;
 const MOST_TRANSCRIPTS: usize = 64;
 const MOST_CLOSING: usize = 16;
 const MOST_SPILLED: usize = 256;
-/// The mailboxes of a hundred recipients, which every server must take (RFC 5321 section 4.5.3.1.8).
+/// The mailboxes of a hundred recipients, which every server must accept (RFC 5321 section 4.5.3.1.8).
 const OF_USUAL_RECIPIENTS: usize = 100 * OF_A_MAILDIR;
-/// Mailboxes that the committer keeps open where messages have few recipients: to open one anew may cost syncs.
+/// Mailboxes that the committer keeps open if messages have few recipients. Reopening one may cost syncs.
 const USUAL_HOMES: usize = 128;
 
 #[cfg(test)]
@@ -358,7 +363,7 @@ mod tests {
         })
     }
 
-    /// What a development server opens.
+    /// The descriptors that a development server opens.
     const FEW: Opens = Opens {
         inherited: 3,
         listeners: 2,

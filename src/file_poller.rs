@@ -1,8 +1,8 @@
-//! Looks at files every so often, in threads of their own, because reading may wait for a disk. A leaf: imports nothing
-//! of ours.
+//! Polls files at an interval, on threads of their own, because a read may wait for a disk. A leaf: imports no other
+//! module of the crate.
 //!
-//! The rule: a read that never ends, as on a file server that has died, is told in the log and left to itself after a
-//! while, and another thread looks at the same names, which may lead elsewhere by then. So many may be stuck and no more.
+//! The rule: a read that never ends, as on a dead file server, is logged and after a while abandoned. Another thread
+//! then reads the same names, which may lead elsewhere by then. The number of stuck threads is bounded.
 
 use std::{
     io,
@@ -14,19 +14,19 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// Looks at files as long as it is held.
+/// Polls files until it is dropped.
 #[derive(Debug)]
 pub(crate) struct FilePoller {
     _ends: Sender<()>,
 }
 
-/// How often the files are looked at, and how long that may take.
+/// The interval of polls, and the time that one may take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PollInterval {
     interval: Duration,
-    /// Until a warning.
+    /// Time until a warning.
     warn_after: Duration,
-    /// Until the thread is left to itself.
+    /// Time until the thread is abandoned.
     abandon_after: Duration,
 }
 
@@ -37,11 +37,11 @@ impl PollInterval {
 }
 
 impl FilePoller {
-    /// Looks at once, and then again and again. What a look finds goes to `take`. `look` makes a reader for each thread,
-    /// which knows nothing of those before it.
+    /// Polls at once, and then at the interval. Each result goes to `take`. `look` creates a reader for each thread,
+    /// which shares no state with earlier readers.
     ///
     /// # Errors
-    /// There is no thread to be had.
+    /// A thread could not be started.
     pub(crate) fn start<T, L>(
         what: &'static str,
         pace: PollInterval,
@@ -61,16 +61,16 @@ impl FilePoller {
     }
 }
 
-/// Never touches a file itself.
+/// The thread that controls the readers. It never touches a file itself.
 struct Supervisor<F> {
     what: &'static str,
     pace: PollInterval,
-    /// Held by each thread that reads.
+    /// Each thread that reads holds a clone.
     alive: Arc<()>,
     make_reader: F,
 }
 
-/// A thread that looks when it is asked to.
+/// A thread that reads the files on request.
 struct Reader<T> {
     requests: Sender<SystemTime>,
     results: Receiver<Option<T>>,
@@ -86,7 +86,7 @@ impl<F> Supervisor<F> {
         let ((asks, asked), (finds, found)) = (mpsc::channel(), mpsc::channel());
         let (mut look, alive) = ((self.make_reader)(), Arc::clone(&self.alive));
         thread::Builder::new().name(self.what.into()).spawn(move || {
-            // Ends when it is left, perhaps long after that.
+            // Ends after it is abandoned, perhaps long after that.
             for now in asked {
                 if finds.send(look(now)).is_err() {
                     break;
@@ -104,7 +104,7 @@ impl<F> Supervisor<F> {
         L: FnMut(SystemTime) -> Option<T> + Send + 'static,
     {
         loop {
-            let _ = reader.requests.send(SystemTime::now()); // one that has panicked is seen below
+            let _ = reader.requests.send(SystemTime::now()); // a reader that has panicked is noticed below
             let mut waited = Duration::ZERO;
             loop {
                 match reader.results.recv_timeout(self.pace.warn_after) {
@@ -144,13 +144,13 @@ impl<F> Supervisor<F> {
     }
 }
 
-/// The last error of a file in the log: told when it is another, and now and then while it lasts.
+/// Limits the log lines for the error of a file: a new error is logged at once, a lasting one now and then.
 #[derive(Debug, Default)]
 pub(crate) struct ErrorLogThrottle(Option<(String, SystemTime)>);
 
 impl ErrorLogThrottle {
-    /// Whether the log should have it, because it is new, or was told long enough ago for one of a file that has
-    /// `changed` since, or that has not.
+    /// Returns whether to log the error: because it is new, or because it was last logged long enough ago. The time
+    /// is shorter for a file that has `changed`.
     pub(crate) fn should_log(&mut self, error: &str, changed: bool, now: SystemTime) -> bool {
         let again = if changed { RELOG_INTERVAL_AFTER_CHANGE } else { RELOG_INTERVAL };
         let is_known = self.0.as_ref().is_some_and(|(text, when)| {
@@ -162,7 +162,7 @@ impl ErrorLogThrottle {
         !is_known
     }
 
-    /// All is well.
+    /// Records success: the next error is logged at once.
     pub(crate) fn clear(&mut self) {
         self.0 = None;
     }
@@ -174,9 +174,9 @@ impl ErrorLogThrottle {
 
 pub(crate) const WARN_AFTER: Duration = Duration::from_secs(5);
 pub(crate) const ABANDON_AFTER: Duration = Duration::from_secs(30);
-/// Threads that may be stuck, beside the one that looks.
+/// Threads that may be stuck, in addition to the one that reads.
 pub(crate) const MAX_STUCK_THREADS: usize = 4;
-/// Until a file that could not be read is tried again without a change.
+/// Time until a file that could not be read is tried again although it has not changed.
 pub(crate) const RETRY_INTERVAL: Duration = Duration::from_secs(60);
 const RELOG_INTERVAL: Duration = Duration::from_secs(3600);
 const RELOG_INTERVAL_AFTER_CHANGE: Duration = Duration::from_secs(60);
@@ -195,7 +195,7 @@ mod tests {
         warn_after: Duration::from_millis(2),
         abandon_after: Duration::from_millis(4),
     };
-    /// Far longer than anything takes.
+    /// Far longer than any step of a test takes.
     const LONG: Duration = Duration::from_secs(60);
 
     #[test]
@@ -215,12 +215,12 @@ mod tests {
             }
         };
         let (takes, taken) = mpsc::channel();
-        let take = move |n| takes.send(n).unwrap_or_default(); // nobody listens any more
+        let take = move |n| takes.send(n).unwrap_or_default(); // the test may have ended
         let poller = FilePoller::start("test", FAST, look, take).unwrap();
         while begun.load(Ordering::SeqCst) <= MAX_STUCK_THREADS {
             thread::yield_now();
         }
-        // The newest is heard, and not those that were left.
+        // The result of the newest reader arrives, and none from abandoned ones.
         drop(releases.remove(MAX_STUCK_THREADS));
         assert_eq!(taken.recv_timeout(LONG), Ok(MAX_STUCK_THREADS));
         drop(poller);
@@ -239,10 +239,10 @@ mod tests {
                 (n > 0).then_some(n)
             }
         };
-        // None counts as stuck, however busy the machine is.
+        // No reader counts as stuck, however busy the machine is.
         let pace = PollInterval { warn_after: LONG, abandon_after: LONG, ..FAST };
         let (takes, taken) = mpsc::channel();
-        let take = move |n| takes.send(n).unwrap_or_default(); // nobody listens any more
+        let take = move |n| takes.send(n).unwrap_or_default(); // the test may have ended
         let _poller = FilePoller::start("test", pace, look, take).unwrap();
         assert_eq!(taken.recv_timeout(LONG), Ok(1));
     }

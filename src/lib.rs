@@ -2,37 +2,37 @@
 //!
 //! A map of the crate, from the outside in:
 //!
-//! | module | what it owns |
+//! | module | contents |
 //! |---|---|
 //! | [`cli`] | the command line: one file for each sub-command |
 //! | [`config`] | the configuration file: text in, checked values out |
-//! | [`loaded_config`] | all that is read before anything is served: configuration, accounts, certificate |
-//! | [`client`] | the other side of both protocols, for people and scripts |
+//! | [`loaded_config`] | all files that are read before the server serves: configuration, accounts, certificate |
+//! | [`client`] | the client side of both protocols, for people and scripts |
 //! | [`server`] | the loop: poll, accept, dispatch, timers, shutdown |
 //! | [`backend`] | serves requests from sessions: from memory, or by a job for a worker |
 //! | [`connection`] | one connection: readiness, buffers, deadline, the pump |
 //! | [`net`] | transports, TLS and timers |
 //! | [`proto`] | SMTP and POP3 as plain values, without a socket or a disk |
-//! | [`index`] | the contents of mailboxes in memory, and who has which one open |
+//! | [`index`] | the contents of mailboxes in memory, and the sessions that have them open |
 //! | [`delivery`] | the committer: makes deliveries durable, many at a time |
 //! | [`transcript`] | every session as a text: recording, writing, reading |
 //! | [`workers`] | threads that may wait: the disk, passwords |
 //! | [`accounts`] | users, their passwords and mailboxes |
 //! | [`maildir`] | the files: names, delivery, scans, deletions |
-//! | [`tools`] | what is wrong in a spool, mbox files into it and out of it, one message explained; what testers wait for, file and throw away |
+//! | [`tools`] | spool checks and repairs, mbox import and export, explanations of one message; waiting, seeding and purging for testers |
 //! | [`testing`] | a server for the tests of other programs |
-//! | [`logging`], [`server::signals`] | what they say |
-//! | [`metrics`] | what is counted, and where that goes |
-//! | [`system`] | what it is to its machine: whom it runs as, what it may reach, what the service manager does and is told |
-//! | [`fd_limits`] | how many connections and mailboxes may be open |
+//! | [`logging`], [`server::signals`] | log lines, and the signals that the server handles |
+//! | [`metrics`] | counters, gauges and histograms, and their export |
+//! | [`system`] | the process on its machine: its user, its sandbox, and the service manager |
+//! | [`fd_limits`] | the largest number of connections and open mailboxes |
 //! | [`printable`] | text from outside on a terminal, in a log, in JSON |
-//! | [`safe_file`] | files by fixed names in directories that others may write to |
-//! | [`deferred_drop`] | a leaf: files and memory that the loop lets go of are closed and freed by another thread |
-//! | [`thread_limits`] | how many threads there are, and whether they can be had |
-//! | [`limits`], [`wire_size`], [`clock`], [`file_stamp`], `open_regular`, `file_poller`, `capacity`, `rota` | leaves: every bound, the one size function, the time, changes of files, reading them within a bound, looking at them again and again, maps that shrink after a rush, fair turns |
+//! | [`safe_file`] | files with fixed names in directories that other users may write to |
+//! | [`deferred_drop`] | a leaf: another thread closes files and frees memory for the loop |
+//! | [`thread_limits`] | the number of threads that the server needs, and whether the system allows it |
+//! | [`limits`], [`wire_size`], [`clock`], [`file_stamp`], `open_regular`, `file_poller`, `capacity`, `rota` | leaves: every bound, the one size function, the time, changes of files, bounded reads of files, polling of files, maps that shrink after a rush, fair turns |
 //!
-//! The feature `tools`, on by default, has `client`, `tools`, `testing` and the sub-commands that need them. Without it the
-//! crate is the daemon.
+//! The feature `tools`, on by default, adds `client`, `tools`, `testing` and the sub-commands that need them. Without
+//! it the crate is the daemon.
 #![forbid(unsafe_code)]
 
 pub mod accounts;

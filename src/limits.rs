@@ -1,7 +1,7 @@
-//! Every bound of the server in one table, with its default: the `[limits]` section of the
-//! configuration. A leaf: imports nothing of ours.
+//! Every bound of the server in one table, with its default: the `[limits]` section of the configuration. A leaf:
+//! imports no other module of the crate.
 //!
-//! The rule: no buffer, queue, count or wait elsewhere in the crate has a bound of its own invention.
+//! The rule: no buffer, queue, count or wait elsewhere in the crate invents a bound of its own.
 
 use std::{
     fmt,
@@ -17,47 +17,47 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// SMTP: how long a client may take for one command.
+    /// SMTP: the longest time that a client may take for one command.
     pub smtp_idle: Span,
     /// SMTP: the same before EHLO or HELO.
     pub smtp_greeting: Span,
-    /// SMTP: silence allowed inside message data.
+    /// SMTP: the longest silence inside message data.
     pub data_silence: Span,
-    /// SMTP: octets per second a message must average after its first minute; 0 lifts it.
+    /// SMTP: octets per second that a message must average after its first minute; 0 lifts it.
     pub data_rate: u64,
     /// SMTP: the longest life of a connection.
     pub smtp_session: Span,
-    /// SMTP: how long output may wait for the client to take any of it.
+    /// SMTP: the longest time that output may wait until the client reads any of it.
     pub smtp_write: Span,
     /// POP3: idle time in a logged-in session (RFC 1939 asks for at least ten minutes).
     pub pop3_idle: Span,
-    /// POP3: how long a client may take to log in.
+    /// POP3: the longest time until a client has logged in.
     pub pop3_login: Span,
-    /// POP3: how long output may wait for the client to take any of it.
+    /// POP3: the longest time that output may wait until the client reads any of it.
     pub pop3_write: Span,
-    /// POP3: how long a login waits for another session to leave the mailbox.
+    /// POP3: the time that a login waits for another session to leave the mailbox.
     pub pop3_lock_wait: Span,
     /// POP3: the least time between two logins to one mailbox (RFC 2449 section 6.5); "0s" lifts it.
     pub pop3_login_delay: Span,
-    /// How long a proxy may take to say whose connection it hands over.
+    /// The longest time until a proxy has sent its PROXY header.
     pub proxy_header: Span,
-    /// TLS: how long a client may take for the whole handshake.
+    /// TLS: the longest time for the whole handshake.
     pub tls_handshake: Span,
-    /// TLS: how often the files of the certificate are looked at for a change.
+    /// TLS: the interval at which the certificate files are checked for a change.
     pub certificate_check: Span,
     /// SMTP: octets in a command line, its line end included.
     pub smtp_line: usize,
     /// POP3: octets in a command line, its line end included.
     pub pop3_line: usize,
-    /// Octets of an endless line that are thrown away before the connection is closed.
+    /// Octets of an endless line that are discarded before the connection is closed.
     pub line_discard: usize,
-    /// Largest message, counted as it travels (CRLF line ends).
+    /// The largest message, counted as it travels (CRLF line ends).
     pub message: Size,
-    /// Recipients of one message; one that is named twice counts twice.
+    /// Recipients of one message; a recipient that is named twice counts twice.
     pub recipients: usize,
     /// Recipients of one message from a client that has not logged in.
     pub recipients_unauthenticated: usize,
-    /// Recipients of one message from the null sender, a bounce; 0 leaves them the bound of other messages.
+    /// Recipients of one message from the null sender, a bounce; 0 applies the bound of other messages.
     pub recipients_null_sender: usize,
     /// Messages in one session of a client that has not logged in; 0 lifts it.
     pub messages_unauthenticated: usize,
@@ -65,7 +65,7 @@ pub struct Limits {
     pub errors: usize,
     /// SMTP: errors before EHLO or HELO; 0 lifts it.
     pub errors_greeting: usize,
-    /// Errors from which on each further one costs the client a second; 0 lifts it.
+    /// Errors after which each further one delays the client by a second; 0 lifts it.
     pub errors_unpunished: usize,
     /// POP3: errors before login; 0 lifts it.
     pub errors_login: usize,
@@ -75,57 +75,60 @@ pub struct Limits {
     pub unknown_recipients: usize,
     /// Distinct wrong (user, password) pairs in one connection; 0 lifts it.
     pub failed_logins: usize,
-    /// How long the answer to a wrong password is held back, twice as long each time; "0s" lifts it.
+    /// Delay of the reply to a wrong password, doubled each time; "0s" lifts it.
     pub failed_login_delay: Span,
-    /// The longest that it is held back.
+    /// The longest such delay.
     pub failed_login_longest_delay: Span,
-    /// Wrong passwords from one address in a minute, behind which none is checked; 0 lifts it.
+    /// Wrong passwords from one address in a minute, after which none is checked; 0 lifts it.
     pub failed_logins_minute: usize,
     /// The same in a day; 0 lifts it.
     pub failed_logins_day: usize,
-    /// Wrong passwords for one user in an hour, from all addresses together that this user has never logged in from,
-    /// after which none from such an address is checked; 0 lifts it.
+    /// Wrong passwords for one user in an hour, counted over all addresses from which this user has never logged in.
+    /// After that no password from such an address is checked; 0 lifts it.
     pub failed_logins_user: usize,
     /// Addresses, networks and users whose wrong passwords are remembered.
     pub failed_login_addresses: usize,
-    /// How long a right password is remembered, as a keyed hash, so that it costs no Argon2; "0s" lifts it.
+    /// Time for which a right password is cached, as a keyed hash, so that the next check costs no Argon2; "0s" lifts
+    /// it.
     pub login_memory: Span,
-    /// Right passwords that are remembered, and users of whom the addresses that they log in from are.
+    /// Right passwords that are cached, and users whose login addresses are remembered.
     pub login_memories: usize,
-    /// How often the files of accounts and aliases are looked at for a change.
+    /// The interval at which the files of accounts and aliases are checked for a change.
     pub accounts_check: Span,
     /// Password checks that may wait for a worker.
     pub password_queue: usize,
-    /// Connections in all; 0 takes what the descriptors are enough for.
+    /// Connections in all; 0 takes the number that the descriptors allow.
     pub connections: usize,
     /// Connections from one address that is not loopback, or from one /64 of IPv6; 0 lifts it.
     pub connections_per_address: usize,
-    /// Connections from one /48 of IPv6, which is one customer's; 0 lifts it.
+    /// Connections from one /48 of IPv6, which belongs to one customer; 0 lifts it.
     pub connections_per_site: usize,
-    /// Addresses that are remembered because a message was accepted from there, or a user logged in. When there is no
-    /// room, their connections end after those of strangers.
+    /// Addresses that are remembered because a message was accepted from them, or a user logged in. If there is no
+    /// room, their connections are evicted after those of unknown clients.
     pub served_addresses: usize,
     /// Commands one connection may run in one turn of the loop.
     pub turn_commands: usize,
-    /// Octets one connection may be read in one turn of the loop. A command line may be longer.
+    /// Octets read from one connection in one turn of the loop. A command line may be longer.
     pub turn_octets: usize,
-    /// Output that may wait in a connection before we stop listening to it.
+    /// Output that may wait in a connection before the server stops reading from it.
     pub output_waiting: Size,
     /// Message data held in memory for all connections together: half of it by sessions, half on its way to the disk.
-    /// Under pressure the largest go to files before `body_in_memory`, and then the slowest messages end.
+    /// Under pressure the largest messages are spilled to files before they reach `body_in_memory`; if that is not
+    /// enough, the slowest are evicted.
     pub bodies_in_memory: Size,
-    /// Message data one connection holds in memory before it goes to a file in `tmp/`.
+    /// Message data that one connection holds in memory before it is spilled to a file in `tmp/`.
     pub body_in_memory: Size,
     /// Octets of a message read from the disk at a time.
     pub read_chunk: Size,
     /// Deliveries that may wait for the disk.
     pub delivery_queue: usize,
-    /// How long a client waits for its message to be durable. Then it is refused, and taken back: below the
-    /// patience of any client (RFC 5321 section 4.5.3.2.6 asks for ten minutes, Thunderbird has 100 seconds).
+    /// The longest time that a client waits for its message to be durable. After that the message is refused and
+    /// removed. This must be below the timeout of any client (RFC 5321 section 4.5.3.2.6 asks for ten minutes,
+    /// Thunderbird has 100 seconds).
     pub delivery_patience: Span,
     /// Deliveries made durable together.
     pub delivery_batch: usize,
-    /// How long a count of what is in a mailbox is believed, for its quota.
+    /// Time for which a count of a mailbox is valid, for its quota.
     pub quota_recount: Span,
     /// Mailboxes whose counts are kept in memory.
     pub quota_mailboxes: usize,
@@ -135,26 +138,26 @@ pub struct Limits {
     pub disk_workers: usize,
     /// Worker threads for passwords.
     pub password_workers: usize,
-    /// Mailboxes that strangers' mail may create where `unknown = "create"`.
+    /// Mailboxes that mail from strangers may create if `unknown = "create"`.
     pub created_mailboxes: usize,
     /// Mailboxes whose contents are kept in memory.
     pub indexed_mailboxes: usize,
-    /// Memory for the contents of mailboxes; what sessions have open counts and stays.
+    /// Memory for the contents of mailboxes. The contents that sessions have open count, but are never dropped.
     pub index_memory: Size,
-    /// The largest file that POP3 lists. A larger one is left out unread, since nobody has sent it: a sparse file may
-    /// take days to read. It is never less than twice `message`.
+    /// The largest file that POP3 lists. A larger file is skipped unread, because no client has sent it: a sparse
+    /// file may take days to read. The bound is never less than twice `message`.
     pub listed_message: Size,
-    /// How long the contents of a mailbox are kept in memory after the last session.
+    /// Time for which the contents of a mailbox stay in memory after the last session.
     pub index_idle: Span,
-    /// Changes of watched mailboxes that may wait for the loop.
+    /// Events of watched mailboxes that may wait for the loop.
     pub watch_queue: usize,
-    /// Worker threads that look through mailboxes.
+    /// Worker threads that scan mailboxes.
     pub scan_workers: usize,
-    /// How long a starting server waits for another one to leave the spool.
+    /// Time that a starting server waits for another one to leave the spool.
     pub spool_lock_wait: Span,
-    /// How old a file in `tmp/` must be before it is taken for left behind.
+    /// The age after which a file in `tmp/` counts as a leftover.
     pub tmp_age: Span,
-    /// How long a stopping server waits for the sessions it has.
+    /// Time that a stopping server waits for its sessions.
     pub shutdown_grace: Span,
     /// Transcripts: octets of one.
     pub transcript: Size,
@@ -245,12 +248,13 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Bytes of the largest file that is a message: whatever was accepted is listed, its header lines of ours included.
+    /// Size in bytes of the largest file that is listed as a message. Every accepted message is listed, with the
+    /// header lines that the server adds.
     pub fn max_listed_size(&self) -> u64 {
         self.listed_message.0.max(self.message.0.saturating_mul(2))
     }
 
-    /// The table for `restante dev`: what guards against abuse is lifted, what guards memory stays.
+    /// The table for `restante dev`: limits against abuse are lifted, limits on memory stay.
     pub fn for_development() -> Self {
         Self {
             recipients_unauthenticated: Self::default().recipients,
@@ -275,24 +279,24 @@ impl Limits {
     }
 }
 
-/// How long a worker keeps the memory that a password was checked in: 19 MiB each.
+/// Time for which a worker keeps the memory of a password check: 19 MiB each.
 pub const HASH_MEMORY_RETENTION: Duration = Duration::from_secs(5);
-/// How long after the question a wrong password is answered at least, where hashes of other servers are on file: longer
-/// than the check of one takes, so that the time does not tell who has one.
+/// The shortest time from a wrong password to its reply, if hashes from other servers are on file. It is longer than
+/// the check of such a hash, so that the time does not reveal the users that have one.
 pub const FOREIGN_HASH_REPLY_DELAY: Duration = Duration::from_secs(2);
 
-/// Bytes that a worker counts in one mailbox at a time, before others have their turn.
+/// Bytes that a worker counts in one mailbox before other jobs run.
 pub const SCAN_TURN_SIZE: Size = Size::mib(256);
 
-/// How long a program that changes the file of accounts is waited for by another one.
+/// Time that a program waits for another one that is changing the accounts file.
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Octets of a configuration file. The files that it is read from are bounded before there is a configuration: these
-/// bounds are no keys of it.
+/// Octets of a configuration file. This bound and the next ones apply before there is a configuration, so they are no
+/// keys of it.
 pub const MAX_CONFIG_FILE: Size = Size::mib(4);
-/// Octets of the file of accounts: some 300,000 of them.
+/// Octets of the accounts file: enough for some 300,000 accounts.
 pub const MAX_USERS_FILE: Size = Size::mib(64);
-/// Octets of the file of aliases.
+/// Octets of the aliases file.
 pub const MAX_ALIASES_FILE: Size = Size::mib(64);
 /// Octets of a file with a certificate, or with a key.
 pub const MAX_PEM_FILE: Size = Size::mib(4);
@@ -345,14 +349,14 @@ impl Size {
         Self(n << 20)
     }
 
-    /// The size as a length in memory; more than memory can address is as good as no bound.
+    /// The size as a length in memory. A size that memory cannot address means no bound.
     pub fn as_len(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }
 
-/// What the clients of an address are counted by: itself, or the /64 of IPv6, in which its owner has any number of
-/// addresses.
+/// The network by which clients are counted: the address itself, or its /64 in IPv6, in which the owner has any
+/// number of addresses.
 pub fn client_prefix(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
@@ -360,7 +364,7 @@ pub fn client_prefix(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The network that one customer has in IPv6: a /48 (RFC 6177). `None` for IPv4, where an address is all there is.
+/// The network of one customer in IPv6: a /48 (RFC 6177). `None` for IPv4, where only the address is known.
 pub fn client_site(address: IpAddr) -> Option<IpAddr> {
     match address.to_canonical() {
         IpAddr::V4(_) => None,
@@ -406,7 +410,7 @@ impl fmt::Debug for Size {
     }
 }
 
-/// Lets a type that prints and parses stand in a configuration as a text of that form.
+/// Serializes a type that prints and parses as a text in the configuration.
 macro_rules! text_in_configuration {
     ($type:ty, $form:literal) => {
         impl serde::Serialize for $type {

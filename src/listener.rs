@@ -1,4 +1,4 @@
-//! One listening socket, and the sessions that begin at it.
+//! A listening socket, and the sessions that begin at it.
 
 mod sessions;
 
@@ -33,50 +33,51 @@ use sessions::Sessions;
 /// One listening socket.
 pub struct Listener {
     socket: Option<ListenSocket>,
-    /// Where it really is.
+    /// The address that the socket is bound to.
     endpoint: Endpoint,
     config: ListenerConfig,
     sessions: Sessions,
     security: Security,
-    /// Whether there may be connections to accept: only an accept that would block says no.
+    /// Whether connections may be waiting: only an accept that would block clears it.
     pub may_be_pending: bool,
-    /// Given up for a moment when no descriptor is left, to say so to the next client.
+    /// A spare descriptor, closed for a moment when none is left, so that the next client can be accepted and
+    /// rejected.
     spare_fd: Option<UnixDatagram>,
-    /// Whether it has been told why nobody can be accepted, and that has not ended.
+    /// Whether the current failure to accept has been logged.
     failure_logged: bool,
 }
 
-/// What [`Listener::accept`] found.
+/// The result of [`Listener::accept`].
 pub enum Accepted {
     /// A connection.
     Stream(Stream, SocketAddr),
-    /// Nobody waits.
+    /// No client waits.
     WouldBlock,
-    /// Nobody that is there any more: look at the next one.
+    /// The client has already gone: try the next one.
     Aborted,
-    /// Nobody can be accepted now: look again after a while.
+    /// No client can be accepted now: try again after a pause.
     OutOfDescriptors,
 }
 
-/// What a connection begins with.
+/// The first event of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectionStart {
     /// The session of a client.
     Session,
-    /// A proxy, which says whose connection it hands over.
+    /// The PROXY header, in which a proxy names the client.
     ProxyHeader,
-    /// Nothing: only proxies come here, and this is none.
+    /// None: only proxies may connect here, and this peer is not a proxy.
     Refuse,
 }
 
-/// Why nobody can be listened to.
+/// The reason why a listener could not be opened.
 #[derive(Debug)]
 pub enum Error {
     /// An address could not be bound.
     Bind(Service, Endpoint, io::Error),
-    /// The sockets of the service manager are not those that are wanted.
+    /// The sockets from the service manager do not match the configuration.
     InheritedSockets(socket_activation::Error),
-    /// There is no certificate to begin TLS with.
+    /// There is no certificate for TLS.
     Tls(certificate::Error),
 }
 
@@ -108,19 +109,19 @@ impl From<socket_activation::Error> for Error {
     }
 }
 
-/// A listener of the configuration, and the socket that it has.
+/// A configured listener and its bound socket.
 pub struct BoundListener {
-    /// What is served there, and how.
+    /// The configuration of the listener.
     pub config: ListenerConfig,
-    /// What listens.
+    /// The bound socket.
     pub socket: ListenSocket,
 }
 
-/// Takes the sockets of every listener of a configuration: binds those at an address, and takes the others from
-/// those that were `passed`. No thread is started and nothing is accepted: privileges may be dropped behind this.
+/// Binds the sockets of every configured listener, or takes them from those that were `passed`. Starts no thread and
+/// accepts no connection: the caller may drop privileges after this.
 ///
 /// # Errors
-/// An address cannot be had, or the sockets passed are not those that are wanted. None is held then.
+/// An address cannot be bound, or the passed sockets do not match the configuration. All sockets are closed then.
 pub fn bind_all(config: &Config, mut passed: InheritedSockets) -> Result<Vec<BoundListener>, Error> {
     let mut all = Vec::new();
     for listen in &config.listen {
@@ -130,7 +131,7 @@ pub fn bind_all(config: &Config, mut passed: InheritedSockets) -> Result<Vec<Bou
     Ok(all)
 }
 
-/// The sockets of a listener: several, if they were passed under one name.
+/// Returns the sockets of a listener: several if they were passed under one name.
 fn bind(listen: &ListenerConfig, passed: &mut InheritedSockets) -> Result<Vec<BoundListener>, Error> {
     let failed = |error| Error::Bind(listen.protocol, listen.address.clone(), error);
     let bound = |socket| BoundListener { config: listen.clone(), socket };
@@ -147,10 +148,10 @@ fn bind(listen: &ListenerConfig, passed: &mut InheritedSockets) -> Result<Vec<Bo
     Ok(sockets.into_iter().map(bound).collect())
 }
 
-/// What sessions begin TLS with, if there is a certificate. A thread is started that looks after it.
+/// Returns the TLS configuration for sessions, if there is a certificate, and starts the thread that reloads it.
 ///
 /// # Errors
-/// There is no thread to be had.
+/// The thread could not be started.
 pub fn start_tls(config: &Config, loaded: Option<LoadedCertificate>) -> Result<Option<Rc<TlsConfig>>, Error> {
     let look_every = config.limits.certificate_check.0;
     let keep = |(pair, loaded): (&CertificatePair, _)| {
@@ -160,10 +161,10 @@ pub fn start_tls(config: &Config, loaded: Option<LoadedCertificate>) -> Result<O
 }
 
 impl Listener {
-    /// Begins to listen.
+    /// Starts to listen.
     ///
     /// # Errors
-    /// The socket does not say where it is.
+    /// The socket does not report its address.
     pub fn open(bound: BoundListener, config: &Config, tls: Option<&Rc<TlsConfig>>) -> Result<Self, Error> {
         let BoundListener { config: listen, socket } = bound;
         let failed = |error| Error::Bind(listen.protocol, listen.address.clone(), error);
@@ -181,50 +182,49 @@ impl Listener {
         })
     }
 
-    /// Serves another configuration from now on, in the same place. Sessions that run keep the rules that they
-    /// began with.
+    /// Applies another configuration to the same socket. Running sessions keep the rules that they began with.
     pub fn reconfigure(&mut self, listen: ListenerConfig, config: &Config, tls: Option<&Rc<TlsConfig>>) {
         self.security = security(listen.tls, tls);
         self.sessions.renew(&listen, config, offers_tls(&self.security));
         self.config = listen;
     }
 
-    /// Where the configuration has it.
+    /// The address in the configuration.
     pub fn configured_endpoint(&self) -> &Endpoint {
         &self.config.address
     }
 
-    /// What is served here.
+    /// The service of this listener.
     pub fn service(&self) -> Service {
         self.config.protocol
     }
 
-    /// Its name in the log.
+    /// The name of the service in the log.
     pub fn service_name(&self) -> &'static str {
         self.service().name()
     }
 
-    /// Where it really is.
+    /// The address that the socket is bound to.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// Asks for events.
+    /// Registers the socket for events.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         self.socket.as_mut().map_or(Ok(()), |socket| socket.register(registry, token))
     }
 
-    /// There may be somebody to accept, though no event says so.
+    /// Assumes that clients may be waiting, although no event says so.
     pub fn resume_accepting(&mut self) {
         self.may_be_pending = self.socket.is_some();
     }
 
-    /// Nobody is to be accepted before [`Listener::resume_accepting`].
+    /// Accepts no client until [`Listener::resume_accepting`].
     pub fn pause_accepting(&mut self) {
         self.may_be_pending = false;
     }
 
-    /// Lets go of the address.
+    /// Closes the socket.
     pub fn close(&mut self, registry: &Registry) {
         if let Some(socket) = self.socket.take() {
             socket.close(registry);
@@ -246,7 +246,7 @@ impl Listener {
                 Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
                     self.out_of_descriptors(&error)
                 }
-                // A socket that nobody can be accepted from, as one that somebody else has shut down.
+                // The socket cannot accept, for example because another process has shut it down.
                 Some(Errno::INVAL | Errno::BADF | Errno::NOTSOCK | Errno::OPNOTSUPP) => {
                     if !std::mem::replace(&mut self.failure_logged, true) {
                         log::error!("{} accept: {error}", self.service_name());
@@ -254,7 +254,7 @@ impl Listener {
                     self.may_be_pending = false;
                     Accepted::OutOfDescriptors
                 }
-                // The client was gone before we looked (accept(2)): the next one waits.
+                // The client had gone before the accept (accept(2)): the next one waits.
                 _ => {
                     log::debug!("accept: {error}");
                     Accepted::Aborted
@@ -263,16 +263,16 @@ impl Listener {
         }
     }
 
-    /// Tells a client to come back later.
+    /// Rejects a client with a reply that it should come back later.
     pub fn reject(&self, mut stream: Stream) {
-        // Where TLS comes first, clear text would be taken for broken TLS.
+        // Under implicit TLS, the client would take clear text for broken TLS.
         if !matches!(self.security, Security::Implicit(_)) {
             let words = format!("{}\r\n", self.service().protocol().too_many_connections());
-            let _ = stream.write(words.as_bytes()); // a client that does not read it finds the door closed
+            let _ = stream.write(words.as_bytes()); // a client that does not read it sees the close
         }
     }
 
-    /// Uses the spare descriptor to tell one client why nobody answers.
+    /// Uses the spare descriptor to reject one client with a reply.
     fn out_of_descriptors(&mut self, error: &io::Error) -> Accepted {
         if !std::mem::replace(&mut self.failure_logged, true) {
             log::warn!("{} accept: {error}; clients are sent away until there is room", self.service_name());
@@ -287,7 +287,7 @@ impl Listener {
         Accepted::OutOfDescriptors
     }
 
-    /// What a connection from there begins with.
+    /// Returns the first event of a connection from this address.
     pub fn connection_start(&self, address: IpAddr) -> ConnectionStart {
         let proxies = &self.config.proxy_protocol;
         if proxies.is_empty() {
@@ -299,7 +299,7 @@ impl Listener {
         }
     }
 
-    /// What the octets of a connection travel on.
+    /// Wraps a socket in the transport of this listener, with or without TLS.
     pub fn new_transport(&self, stream: Stream) -> Transport {
         Transport::new(stream, self.security.clone())
     }
@@ -319,13 +319,13 @@ impl Listener {
         transcripts.begin(&transcript::SessionInfo { id, name, peer, listener, factory, implicit_tls }, now)
     }
 
-    /// A session with a client at `peer`.
+    /// Creates a session for the client at `peer`.
     pub fn new_session(&self, peer: IpAddr, id: ConnId) -> Box<dyn Session> {
         self.sessions.session(&self.config, peer, id)
     }
 }
 
-/// When TLS begins. After the check of the configuration there is a certificate wherever one is needed.
+/// The TLS mode of a listener. The configuration check guarantees a certificate for every mode that needs one.
 fn security(mode: TlsMode, tls: Option<&Rc<TlsConfig>>) -> Security {
     match (mode, tls.map(Rc::clone)) {
         (TlsMode::Starttls, Some(tls)) => Security::Offered(tls),
@@ -339,7 +339,7 @@ fn offers_tls(security: &Security) -> bool {
     matches!(security, Security::Offered(_))
 }
 
-/// A descriptor that needs no path, and that nothing delays when it is opened or closed.
+/// A descriptor that needs no path, and that opens and closes without delay.
 fn open_spare_fd() -> Option<UnixDatagram> {
     UnixDatagram::unbound().ok()
 }

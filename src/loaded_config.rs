@@ -1,6 +1,6 @@
-//! All that a server reads from files before it serves: the configuration, the accounts and aliases it names, and
-//! the certificate. Used together or not at all, at the start, at a reload and by `restante check`, so that the
-//! three agree about what is wrong.
+//! All files that a server reads before it serves: the configuration, the accounts and aliases it names, and the
+//! certificate. They are used together or not at all, at the start, at a reload and by `restante check`, so that the
+//! three agree about errors.
 
 use std::{fmt, path::Path, time::SystemTime};
 
@@ -10,23 +10,23 @@ use crate::{
     net::certificate::{self, CertificatePair, LoadedCertificate},
 };
 
-/// Files that go together.
+/// The configuration and the files that it names.
 #[derive(Debug)]
 pub struct LoadedConfig {
-    /// What they are to be used for.
+    /// The configuration.
     pub config: Config,
     /// The users.
     pub accounts: Accounts,
-    /// The certificate, if there is to be one.
+    /// The certificate, if one is configured.
     pub certificate: Option<LoadedCertificate>,
 }
 
-/// Why they cannot be used. Prints as a sentence for the operator.
+/// The reason why they cannot be used. Prints as a sentence for the operator.
 #[derive(Debug)]
 pub enum Error {
-    /// The configuration, or a file that it names, for which it is to be changed.
+    /// An error in the configuration, or in a file that it names, which a change of the configuration would mend.
     Config(config::Error),
-    /// Something in the accounts or aliases.
+    /// An error in the accounts or aliases.
     Accounts(accounts::Error),
 }
 
@@ -34,17 +34,17 @@ impl LoadedConfig {
     /// Reads a configuration, and everything that it names.
     ///
     /// # Errors
-    /// Something of it cannot be used.
+    /// One of the files cannot be used.
     pub fn read(path: &Path, now: SystemTime) -> Result<(Self, ConfigText), Error> {
         let (config, text) = Config::read(path)?;
         let files = Self::from_config(config, &text, now)?;
         Ok((files, text))
     }
 
-    /// Reads what a configuration names, whose text that is.
+    /// Reads the files that a configuration names; `text` is its text.
     ///
     /// # Errors
-    /// The same.
+    /// One of the files cannot be used.
     pub fn from_config(config: Config, text: &ConfigText, now: SystemTime) -> Result<Self, Error> {
         let accounts = load_accounts(&config, text)?;
         let certificate = config.tls.as_ref().map(|pair| load_certificate(pair, text, now)).transpose()?;
@@ -52,7 +52,7 @@ impl LoadedConfig {
     }
 }
 
-/// The accounts of a configuration, whose text that is.
+/// Loads the accounts of a configuration; `text` is its text.
 ///
 /// # Errors
 /// They cannot be used.
@@ -70,7 +70,7 @@ pub fn load_accounts(config: &Config, text: &ConfigText) -> Result<Accounts, Err
     })
 }
 
-/// Where the accounts of a configuration come from.
+/// The sources of the accounts of a configuration.
 pub fn account_sources(config: &Config) -> Sources {
     Sources {
         users: config.accounts.clone(),

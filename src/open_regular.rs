@@ -1,9 +1,9 @@
-//! Opens and reads the regular files that a person names by path. A leaf: imports nothing of ours.
+//! Opens and reads the regular files that a person names by path. A leaf: imports no other module of the crate.
 //!
 //! The rule: neither opening nor reading such a file waits for another process or takes more memory than the caller
-//! allows. A FIFO, a device, a socket and a directory are refused in words, and a file that grows while it is read is
-//! read up to the bound and no further. Links are followed, because they are the operator's. A dead file server can
-//! still make the kernel wait: only a thread that may wait calls this.
+//! allows. A FIFO, a device, a socket and a directory are refused with a message. A file that grows while it is read
+//! is read up to the bound and no further. Links are followed, because they are the operator's. A dead file server
+//! can still make the kernel wait: only a thread that may wait calls this.
 
 use std::{
     fs::{self, File, FileType, OpenOptions},
@@ -14,12 +14,12 @@ use std::{
 
 use rustix::fs::OFlags;
 
-/// Opens a regular file for reading, without waiting for a writer or becoming anybody's terminal.
+/// Opens a regular file for reading, without waiting for a writer and without acquiring a controlling terminal.
 ///
 /// # Errors
-/// It can't be opened, or it is not a regular file.
+/// It cannot be opened, or it is not a regular file.
 pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
-    // Looked at before it is opened, because opening a device may do something to it.
+    // Checked before it is opened, because opening a device may have an effect on it.
     must_be_regular(fs::metadata(path)?.file_type())?;
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
@@ -27,18 +27,18 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Reads a regular file whole.
+/// Reads a whole regular file.
 ///
 /// # Errors
-/// It can't be opened or read, is not a regular file, or has more than `limit` octets.
+/// It cannot be opened or read, is not a regular file, or has more than `limit` octets.
 pub(crate) fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     read_open(open_regular(path)?, limit)
 }
 
-/// Reads a file that [`open_regular`] has opened whole.
+/// Reads the whole of a file that [`open_regular`] has opened.
 ///
 /// # Errors
-/// It can't be read, or has more than `limit` octets.
+/// It cannot be read, or has more than `limit` octets.
 pub(crate) fn read_open(file: File, limit: u64) -> io::Result<Vec<u8>> {
     let size = file.metadata()?.len();
     if size > limit {
@@ -52,10 +52,10 @@ pub(crate) fn read_open(file: File, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a regular file of UTF-8 whole.
+/// Reads a whole regular file of UTF-8.
 ///
 /// # Errors
-/// The same, or it is not UTF-8.
+/// As for [`read_bounded`], or the file is not UTF-8.
 pub(crate) fn read_text_bounded(path: &Path, limit: u64) -> io::Result<String> {
     let not_text = |_| io::Error::new(io::ErrorKind::InvalidData, "stream did not contain valid UTF-8");
     String::from_utf8(read_bounded(path, limit)?).map_err(not_text)
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_file_that_says_it_is_empty_is_bounded_too() {
-        // The size of files in /proc is 0, whatever they hold.
+        // The size of files in /proc is 0, whatever they contain.
         let whole = read_bounded(Path::new("/proc/self/status"), LIMIT).unwrap();
         assert!(!whole.is_empty());
         assert!(read_bounded(Path::new("/proc/self/status"), 5).is_err());

@@ -1,11 +1,11 @@
-//! Turns by number, so that one that always has work holds up no other.
+//! Turns by number, so that an entry that always has work delays no other.
 
 use std::{
     collections::BTreeSet,
     ops::Bound::{Excluded, Unbounded},
 };
 
-/// Takes the one whose turn it is: after `last` comes the next greater one, and after the greatest the least.
+/// Takes the entry whose turn it is: the least one greater than `last`, or the least of all if none is greater.
 pub(crate) fn take_after<Id: Copy + Ord>(waiting: &mut BTreeSet<Id>, last: Option<Id>) -> Option<Id> {
     let after = last.and_then(|last| waiting.range((Excluded(last), Unbounded)).next());
     let id = *after.or_else(|| waiting.first())?;

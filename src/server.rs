@@ -1,6 +1,7 @@
-//! The loop: one thread that owns every socket, session and timer, and never waits for a disk.
+//! The event loop: one thread that owns every socket, session and timer, and never waits for a disk.
 //!
-//! One turn: poll, accept, sockets, answers, timers, those with work left over, closings.
+//! One turn: poll, accept, pump the ready sockets, deliver responses, run timers, say farewells. Connections with
+//! work left over continue in the next turn.
 
 mod accept;
 mod admission;
@@ -54,60 +55,60 @@ use crate::{
 /// The whole server, ready to run.
 pub struct Server {
     config: Config,
-    /// Where it is read from; `None`: from no file.
+    /// The file that SIGHUP reads again; `None` if the configuration came from no file.
     config_path: Option<PathBuf>,
     started_at: SystemTime,
     clock: LoopClock,
     poll: Poll,
     waker: Arc<LoopWaker>,
     completions: mpsc::Receiver<Completion>,
-    /// None where the process is not the server's own.
+    /// `None` if the server is embedded in another program, which handles the signals.
     signals: Option<Signals>,
     /// Set by a [`ShutdownHandle`].
     stop_requested: Arc<AtomicBool>,
     sd_notify: SdNotify,
     reload: Option<PendingReload>,
-    /// Held by each thread that reads for a reload.
+    /// Each thread that reads for a reload holds a clone, so that the strong count shows how many are stuck.
     reload_threads: Arc<()>,
-    /// In the order of the configuration at the start; those of a reload behind them.
+    /// In the order of the configuration at the start. Listeners that a reload adds come after these.
     listeners: BTreeMap<ListenerId, Listener>,
     tls: Option<Rc<TlsConfig>>,
     backend: Backend,
     metrics_export: ExportConfig,
     connections: HashMap<ConnId, Connection>,
-    /// Behind the connections, whose last lines they wait for.
+    /// After the connections, so that it is dropped after their last lines are written.
     transcripts: Option<Transcripts>,
-    /// Connections of proxies that have not said yet whose they are.
+    /// Connections from proxies whose PROXY header is not complete yet.
     pending_proxies: HashMap<ConnId, PendingProxy>,
-    /// What each connection came through, and from where.
+    /// The listener and the peer of each connection.
     conn_meta: HashMap<ConnId, ConnMeta>,
     admission: Admission,
-    /// The shares of the descriptors that are in force.
+    /// The shares of the file descriptors that are in force.
     shares: Shares,
-    /// Descriptors that were open before the server opened any.
+    /// Descriptors that the process had open before the server opened any.
     inherited: usize,
-    /// For connections and listeners alike: what is behind a token is never mistaken for another.
+    /// The last id given to a connection or a listener. No id is used twice, so a token never means another socket.
     next_id: u64,
     timers: Timers<Timer>,
     /// Connections with work left over from this turn.
     unfinished: BTreeSet<ConnId>,
-    /// The last one that had its round when sockets were ready.
+    /// The last connection that was pumped because its socket was ready. The next turn begins after it.
     last_pumped: Option<ConnId>,
-    /// Work that this turn may still spend on answers.
+    /// Work that this turn may still spend on responses.
     answering: usize,
-    /// The share of its budget that each connection has in this turn.
+    /// The share of its budget that each connection gets in this turn.
     share: Share,
-    /// Connections whose message data is not read before there is memory for it.
+    /// Connections whose message data is not read until there is memory for it.
     read_paused: HashSet<ConnId>,
-    /// Whether the desk is looked after.
+    /// Whether the tick timer is set.
     ticking: bool,
     read_buffer: Vec<u8>,
     shutdown: Option<Shutdown>,
-    /// Connections that do not know yet that the server stops.
+    /// Connections whose sessions do not know yet that the server stops.
     farewells: VecDeque<ConnId>,
 }
 
-/// What a timer is for.
+/// The purpose of a timer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Timer {
     Connection(ConnId),
@@ -119,15 +120,16 @@ enum Timer {
     Watchdog,
 }
 
-/// What a listener is called in here, which no other is ever.
+/// Identifies a listener. No other listener ever gets the same id.
 type ListenerId = u64;
 
 impl Server {
-    /// Opens the spool, starts the threads and catches the signals. Nothing is accepted yet. SIGHUP reads the
-    /// configuration again from `source`. Without a file it ends the server, as the end of a terminal should.
+    /// Opens the spool, starts the threads and catches the signals. Connections are accepted only after
+    /// [`Server::run`] begins. SIGHUP reads the configuration again from `source`. Without a source SIGHUP ends the
+    /// server, as the end of a terminal should.
     ///
     /// # Errors
-    /// The spool cannot be used, or the system does not give what is needed.
+    /// The spool cannot be used, or the system refuses a resource.
     pub fn open(
         files: LoadedConfig,
         sockets: Vec<BoundListener>,
@@ -138,11 +140,11 @@ impl Server {
         Ok(server)
     }
 
-    /// The same in a process that does other things too, and has its signals for itself: only a [`ShutdownHandle`]
+    /// Opens the server in a process that does other work too and handles its own signals: only a [`ShutdownHandle`]
     /// ends the server.
     ///
     /// # Errors
-    /// As of [`Server::open`].
+    /// See [`Server::open`].
     pub fn open_embedded(files: LoadedConfig, sockets: Vec<BoundListener>) -> Result<Self, Error> {
         Self::start(files, sockets, None)
     }
@@ -215,7 +217,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Where clients can come, in the order of the configuration.
+    /// The addresses of the listeners, in the order of the configuration.
     pub fn endpoints(&self) -> Vec<(Service, Endpoint)> {
         self.listeners.values().map(|listener| (listener.service(), listener.endpoint().clone())).collect()
     }
@@ -225,10 +227,11 @@ impl Server {
         self.next_id
     }
 
-    /// Serves, tells the manager so, and runs until a signal ends it, or a [`ShutdownHandle`].
+    /// Notifies the service manager that the server is ready, and serves until a signal or a [`ShutdownHandle`] ends
+    /// it.
     pub fn run(mut self, manager: SdNotify) -> Result<(), Error> {
         let mut events = Events::with_capacity(1024);
-        // Dropped before the server, whose last files are closed here: its locks are free when this completions.
+        // Dropped before the server, which closes the last files: the locks are free when `run` returns.
         let _on_loop = self.backend.enter_loop().map_err(|error| Error::System("threads", error))?;
         self.timers.set(Duration::ZERO, Timer::Maintenance);
         let _publisher = self.metrics_export.start();
@@ -293,13 +296,13 @@ impl Server {
 
     // Connections
 
-    /// One round of a connection.
+    /// Pumps a connection once.
     fn pump(&mut self, id: ConnId, now: Now) {
         self.call_and_pump(id, now, |_, _| {});
     }
 
-    /// Something for a connection, and one round. A panic in a session is a bug of ours; it ends that session,
-    /// and no other.
+    /// Runs `first` on a connection, then pumps it. A panic in a session is a bug in this program; it ends only that
+    /// session.
     fn call_and_pump(
         &mut self,
         id: ConnId,
@@ -320,7 +323,7 @@ impl Server {
                 .unwrap_or(PumpOutcome::Closed)
         });
         if conn.is_closing() {
-            self.backend.connection_closed(id); // a client may come back before its last words are taken
+            self.backend.connection_closed(id); // a client may reconnect before it reads the last reply
         }
         self.update_admission_of(id, now);
         match pumped {
@@ -333,7 +336,7 @@ impl Server {
         self.schedule_deadline(id);
     }
 
-    /// Keeps a deadline for each connection, early enough.
+    /// Sets the timer of a connection if its deadline has become earlier. A timer that fires too early does no harm.
     fn schedule_deadline(&mut self, id: ConnId) {
         let Some(conn) = self.connections.get_mut(&id) else { return };
         if let Some(deadline) = conn.deadline()
@@ -344,7 +347,7 @@ impl Server {
         }
     }
 
-    // Answers and timers
+    // Responses and timers
 
     fn deliver_responses(&mut self, now: Now) {
         self.waker.reset();
@@ -363,14 +366,14 @@ impl Server {
     }
 }
 
-/// What a connection's octets pass through.
+/// The buffer through which every connection reads.
 fn new_read_buffer(limits: &Limits) -> Vec<u8> {
     vec![0; limits.turn_octets.max(4096)]
 }
 
 const WAKE: Token = Token(0);
 const SIGNALS: Token = Token(1);
-/// Connections and listeners are numbered from behind here, so that their ids are tokens of their own.
+/// The ids of connections and listeners begin after this number, so that they never equal another token.
 const FIRST_ID: u64 = 0x1000;
 
 pub mod signals;

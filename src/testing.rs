@@ -1,7 +1,7 @@
-//! A server for the tests of programs that send and fetch mail: in the test's own process, on free ports, with
-//! a spool of its own that goes when it does. As many of them as there are tests may run side by side.
+//! A server for the tests of programs that send and fetch mail. It runs in the test's own process, on free ports,
+//! with its own spool that is removed with it. Any number of them may run side by side.
 //!
-//! It is what `restante dev` is: every address has a mailbox, any password opens it, and
+//! It behaves as `restante dev`: every address has a mailbox, any password opens it, and
 //! [faults](crate::proto::fault_injection) happen on demand.
 //!
 //! ```
@@ -9,7 +9,7 @@
 //!
 //! let server = restante::testing::Server::start();
 //!
-//! // What is to be tested sends a message to server.smtp(); here, a session that is written down.
+//! // The program under test sends a message to server.smtp(); here, a session written out.
 //! let mut client = TcpStream::connect(server.smtp()).unwrap();
 //! client.write_all(b"EHLO me\r\nMAIL FROM:<me@example.test>\r\nRCPT TO:<bob@example.test>\r\nDATA\r\n").unwrap();
 //! client.write_all(b"Subject: hello\r\n\r\nIt works.\r\n.\r\nQUIT\r\n").unwrap();
@@ -19,7 +19,7 @@
 //! assert_eq!(message.from(), Some("me@example.test"));
 //! assert_eq!(message.text().unwrap().trim_end(), "It works.");
 //!
-//! // And what fetches mail finds some at server.pop3().
+//! // A program that fetches mail finds some at server.pop3().
 //! server.deliver("eve@example.test", "Subject: for you\n\nRead me.\n");
 //! assert_eq!(server.messages("eve@example.test").len(), 1);
 //! # let mut replies = String::new();
@@ -55,7 +55,7 @@ use crate::{
 };
 pub use tools::{Mark, Message};
 
-/// A running server. It ends when it is dropped, and its spool goes with it.
+/// A running server. Dropping it stops it and removes its spool.
 #[derive(Debug)]
 pub struct Server {
     smtp: SocketAddr,
@@ -66,16 +66,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server, and returns when clients may come.
+    /// Starts a server, and returns when it accepts clients.
     ///
     /// # Panics
-    /// It cannot be started; [`Server::try_start`] returns why.
+    /// The server cannot be started; [`Server::try_start`] returns the reason.
     #[track_caller]
     pub fn start() -> Self {
         Self::try_start().unwrap_or_else(|error| panic!("no server for a test: {error}"))
     }
 
-    /// Starts a server, and returns when clients may come.
+    /// Starts a server, and returns when it accepts clients.
     ///
     /// # Errors
     /// There is no room for its files, or no port or thread for it.
@@ -84,9 +84,9 @@ impl Server {
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut config = Config::development(home.spool(), anywhere, anywhere)?;
         config.faults_on_demand = true;
-        config.limits.shutdown_grace = Span::secs(0); // the clients of a test that is over are over
+        config.limits.shutdown_grace = Span::secs(0); // a test that has ended has no clients
         let (started, news) = mpsc::channel();
-        // What the loop has is for one thread alone, so it is made there.
+        // The state of the loop cannot move to another thread, so the thread creates it.
         let thread = thread::Builder::new().name("restante".into()).spawn(move || {
             let sockets = listener::bind_all(&config, InheritedSockets::default())?;
             let accounts = Accounts::accept_all(&config.domains);
@@ -94,7 +94,7 @@ impl Server {
             let server = server::Server::open_embedded(files, sockets)?;
             let taken = server.endpoints();
             let at = |service| taken.iter().find(|(taken, _)| *taken == service)?.1.ip();
-            // Nobody is there to hear it if the test was ended meanwhile.
+            // The receiver is gone if the test was ended meanwhile.
             let _ = started.send((at(Service::Smtp), at(Service::Pop3), server.shutdown_handle()));
             server.run(SdNotify::default())
         })?;
@@ -109,28 +109,28 @@ impl Server {
         }
     }
 
-    /// Where to send mail: SMTP.
+    /// The address for sending mail: SMTP.
     pub fn smtp(&self) -> SocketAddr {
         self.smtp
     }
 
-    /// Where to fetch mail: POP3.
+    /// The address for fetching mail: POP3.
     pub fn pop3(&self) -> SocketAddr {
         self.pop3
     }
 
-    /// Where the mailboxes are: a Maildir for each address that has got mail.
+    /// The directory of the mailboxes: a Maildir for each address that has got mail.
     pub fn spool(&self) -> PathBuf {
         self.dir.spool()
     }
 
-    /// Waits for a message to that address, which may have come before, and returns the first that is wanted.
+    /// Waits for a message to that address, which may have arrived before, and returns the first that is `wanted`.
     ///
     /// # Errors
-    /// None has come in time. The error lists those that have.
+    /// None has arrived in time. The error lists the others.
     ///
     /// # Panics
-    /// That is not an address, or the spool cannot be read.
+    /// `to` is not an address, or the spool cannot be read.
     #[track_caller]
     pub fn wait_for(
         &self,
@@ -141,10 +141,10 @@ impl Server {
         self.wait_for_new(to, &Mark::default(), wanted, timeout)
     }
 
-    /// The same for messages that were not there when a mark was made.
+    /// Waits as [`Server::wait_for`] does, but only for messages that arrived after a mark was made.
     ///
     /// # Errors
-    /// None has come in time.
+    /// None has arrived in time.
     ///
     /// # Panics
     /// As [`Server::wait_for`].
@@ -168,7 +168,7 @@ impl Server {
         found.ok_or_else(|| MessageNotFound { to: to.to_owned(), timeout, others })
     }
 
-    /// What is there of the mail for an address now.
+    /// The messages for an address that are there now.
     ///
     /// # Panics
     /// As [`Server::wait_for`].
@@ -182,7 +182,7 @@ impl Server {
         messages
     }
 
-    /// What is there of the mail for an address now, to be told from what comes after it.
+    /// Marks the messages for an address that are there now, to tell later ones from them.
     ///
     /// # Panics
     /// As [`Server::wait_for`].
@@ -194,11 +194,10 @@ impl Server {
         on_disk(wait.mark())
     }
 
-    /// Puts a message into the mailbox of an address as it is, durably and without SMTP. Line ends may be LF
-    /// or CRLF.
+    /// Stores a message in the mailbox of an address as it is, durably and without SMTP. Line ends may be LF or CRLF.
     ///
     /// # Panics
-    /// As [`Server::wait_for`], and where the message cannot be written.
+    /// As [`Server::wait_for`], and if the message cannot be written.
     #[track_caller]
     pub fn deliver(&self, to: &str, message: impl AsRef<[u8]>) {
         let letter =
@@ -210,7 +209,7 @@ impl Server {
         }
     }
 
-    /// Deletes all mail of everybody, and returns how many messages there were.
+    /// Deletes the mail of all mailboxes, and returns the number of messages.
     ///
     /// # Panics
     /// They cannot be deleted.
@@ -247,7 +246,7 @@ impl Drop for Server {
     }
 }
 
-/// A directory for one server, which goes when this does.
+/// A directory for one server, removed when this is dropped.
 #[derive(Debug)]
 struct ServerDir(PathBuf);
 
@@ -268,7 +267,7 @@ impl ServerDir {
 
 impl Drop for ServerDir {
     fn drop(&mut self) {
-        // A worker that is still at it may write into a directory that is being removed.
+        // A worker that is still busy may write into a directory that is being removed.
         for _ in 0..ATTEMPTS {
             if fs::remove_dir_all(&self.0).is_ok() || !Path::new(&self.0).exists() {
                 return;
@@ -278,7 +277,7 @@ impl Drop for ServerDir {
     }
 }
 
-/// No such message has come.
+/// No such message has arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageNotFound {
     to: String,
@@ -299,10 +298,10 @@ impl fmt::Display for MessageNotFound {
 
 impl std::error::Error for MessageNotFound {}
 
-/// Why a server could not be started.
+/// The reason why a server could not be started.
 #[derive(Debug)]
 pub enum Error {
-    /// Its directory or its thread could not be made.
+    /// Its directory or its thread could not be created.
     Io(io::Error),
     /// Its configuration is wrong.
     Config(config::Error),
@@ -334,7 +333,7 @@ impl From<config::Error> for Error {
     }
 }
 
-/// Where mail for that address goes.
+/// The mailboxes to which mail for that address is delivered.
 #[track_caller]
 fn targets(to: &str) -> Vec<Target> {
     let lookup =

@@ -1,7 +1,7 @@
-//! How many threads the server needs, and how many it may have.
+//! The number of threads that the server needs, and the number that the system allows.
 //!
-//! All of them are started before anything is served: a thread that can't be had later would cost a message or a
-//! login at a time when nobody looks.
+//! All threads are started before the server serves: a failure to start one later would cost a message or a login at
+//! a time when no operator is watching.
 
 use std::{
     fmt, fs,
@@ -13,41 +13,41 @@ use rustix::process::{Resource, geteuid, getrlimit, getuid};
 
 use crate::limits::Limits;
 
-/// Threads that sync beside the committer, which syncs too: as many as there are messages to sync together, and
-/// few, since the file system's journal merges what waits at the same time.
+/// Threads that sync in addition to the committer, which syncs too. There are as many as messages to sync together,
+/// but few, because the file system's journal merges simultaneous syncs.
 pub fn sync_helpers(limits: &Limits) -> usize {
     limits.delivery_batch.min(MAX_SYNC_THREADS).saturating_sub(1)
 }
 
-/// Threads that a server with these limits needs at most.
+/// The largest number of threads of a server with these limits.
 pub fn required_threads(limits: &Limits) -> usize {
     let workers = limits.disk_workers.saturating_add(limits.scan_workers);
     let workers = workers.saturating_add(limits.password_workers);
     workers.saturating_add(sync_helpers(limits)).saturating_add(OTHER_THREADS)
 }
 
-/// Why the threads of a server can't all be had. Prints as a sentence for the operator.
+/// The reason why a server cannot have all its threads. Prints as a sentence for the operator.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ThreadLimitError {
-    /// The key in `[limits]` that asks for most of them.
+    /// The key in `[limits]` that asks for the most threads.
     pub key: &'static str,
     wanted: usize,
     needed: usize,
     budget: ThreadBudget,
 }
 
-/// Threads that this process may have, and what says so.
+/// The number of threads that this process may have, and the limit that says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ThreadBudget {
     threads: usize,
     limit: String,
 }
 
-/// Compares the threads that a server needs with the limits of this process, as far as they can be read. It has one
-/// thread so far.
+/// Compares the threads that a server needs with the limits of this process, as far as they can be read. The process
+/// has one thread so far.
 ///
 /// # Errors
-/// They are too many.
+/// The server needs too many.
 pub fn check(limits: &Limits) -> Result<(), ThreadLimitError> {
     let rooms = user_limit().into_iter().chain(cgroup_limits());
     match rooms.min_by_key(|room| room.threads) {
@@ -83,7 +83,7 @@ impl fmt::Display for ThreadLimitError {
 
 impl std::error::Error for ThreadLimitError {}
 
-/// The limit of the user, which does not hold for root (setrlimit(2), RLIMIT_NPROC).
+/// The limit of the user, which does not apply to root (setrlimit(2), RLIMIT_NPROC).
 fn user_limit() -> Option<ThreadBudget> {
     let most = getrlimit(Resource::Nproc).current?;
     if geteuid().is_root() {
@@ -101,14 +101,14 @@ fn threads_of_user(user: u32) -> usize {
     own.filter_map(|process| Some(fs::read_dir(process.path().join("task")).ok()?.count())).sum()
 }
 
-/// The limits of the control groups that this process is in.
+/// The limits of the control groups of this process.
 fn cgroup_limits() -> Vec<ThreadBudget> {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     groups.lines().filter_map(pids_directory).flat_map(|(root, group)| group_limits(&root, &group)).collect()
 }
 
-/// The directory of a line of `/proc/self/cgroup` that limits threads: where the hierarchy is mounted, and the group
-/// in it (cgroups(7)).
+/// The directory of a line of `/proc/self/cgroup` that limits threads: the mount point of the hierarchy, and the
+/// group in it (cgroups(7)).
 fn pids_directory(line: &str) -> Option<(PathBuf, PathBuf)> {
     let mut fields = line.splitn(3, ':').skip(1);
     let (controllers, group) = (fields.next()?, fields.next()?);
@@ -120,12 +120,12 @@ fn pids_directory(line: &str) -> Option<(PathBuf, PathBuf)> {
     Some((root.into(), group.trim_start_matches('/').into()))
 }
 
-/// The limits of a group and of those above it.
+/// The limits of a group and of its ancestors.
 fn group_limits(root: &Path, group: &Path) -> Vec<ThreadBudget> {
     let number = |path: PathBuf| fs::read_to_string(path).ok()?.trim().parse::<usize>().ok();
     let room = |group: &Path| {
         let file = root.join(group).join("pids.max");
-        let most = number(file.clone())?; // else it is "max", or can't be read
+        let most = number(file.clone())?; // not a number: "max", or unreadable
         let others = number(root.join(group).join("pids.current")).unwrap_or(1).saturating_sub(1);
         let limit = format!("{} of {most}", file.display());
         Some(ThreadBudget { threads: most.saturating_sub(others), limit })
@@ -135,7 +135,7 @@ fn group_limits(root: &Path, group: &Path) -> Vec<ThreadBudget> {
 
 /// Threads that sync at the same time.
 const MAX_SYNC_THREADS: usize = 8;
-/// The loop, the log, the figures, transcripts, accounts, the certificate, the watch, a reload, the committer; and
+/// The loop, the log, the metrics, transcripts, accounts, the certificate, the watch, a reload, the committer; and
 /// two processes that a service manager runs beside the server for a reload.
 const OTHER_THREADS: usize = 9 + 2;
 

@@ -1,14 +1,14 @@
-//! The one function that says how many octets a stored message takes on the wire.
+//! The one function that computes the octets of a stored message on the wire.
 //!
-//! A message file has LF or CRLF line ends, perhaps both; on the wire every line ends in CRLF, the last
-//! one too. STAT, LIST, the size in a file's name and the `+OK n octets` of RETR all come from here, and
-//! the encoder that sends a message checks itself against it. A leaf: imports nothing of ours.
+//! A message file has LF or CRLF line ends, perhaps both; on the wire every line ends in CRLF, the last one too.
+//! STAT, LIST, the size in a file's name and the `+OK n octets` of RETR all come from here, and the encoder that
+//! sends a message checks itself against it. A leaf: imports no other module of the crate.
 
-/// Counts the octets of a message on the wire, fed with the file's bytes in pieces of any length.
+/// Counts the octets of a message on the wire, from the file's bytes in pieces of any length.
 ///
-/// Every line end counts two (RFC 1939 section 11), and so does the line end that we add when the file's
-/// last line lacks one. Dot-stuffing and the final dot are not part of a message and do not count. A CR
-/// that no LF follows is one octet like any other.
+/// Every line end counts two (RFC 1939 section 11), and so does the line end that the server adds if the file's last
+/// line lacks one. Dot-stuffing and the final dot are not part of a message and do not count. A CR without an LF
+/// after it is one octet like any other.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WireSizeCounter {
     bytes: u64,
@@ -17,7 +17,7 @@ pub struct WireSizeCounter {
 }
 
 impl WireSizeCounter {
-    /// Takes the next bytes of the file.
+    /// Counts the next bytes of the file.
     pub fn feed(&mut self, bytes: &[u8]) {
         let Some(&last) = bytes.last() else { return };
         for at in memchr::memchr_iter(b'\n', bytes) {
@@ -35,15 +35,15 @@ impl WireSizeCounter {
     }
 }
 
-/// The octets on the wire of a message that is at hand whole.
+/// The octets on the wire of a message in memory.
 pub fn wire_size(message: &[u8]) -> u64 {
     let mut octets = WireSizeCounter::default();
     octets.feed(message);
     octets.total()
 }
 
-/// Whether a file of so many bytes can have that many octets on the wire: line ends add some, and never more than
-/// one for each byte and two at the end.
+/// Whether a file of this many bytes can have that many octets on the wire: line ends add at most one octet for each
+/// byte, and two at the end.
 pub fn is_plausible(octets: u64, bytes: u64) -> bool {
     octets >= bytes && octets <= bytes.saturating_mul(2).saturating_add(2)
 }

@@ -1,4 +1,4 @@
-//! Logins: which password is checked when, what comes of it, and when the client may hear that.
+//! Logins: the order of password checks, their results, and the delay of each reply.
 
 use std::{collections::HashMap, net::IpAddr, time::Duration};
 
@@ -17,15 +17,16 @@ use crate::{
     workers::Job,
 };
 
-/// Checks passwords: remembered ones at once, the others by workers, in an order that is fair by address.
+/// Checks passwords: cached ones at once, the others on workers, in an order that is fair to each address.
 pub(super) struct Auth {
     cache: AuthCache,
     throttle: AuthThrottle,
     queue: LoginQueue<QueuedCheck>,
-    /// The checks that workers have: as many as there are workers, so that the others wait where addresses take turns.
+    /// The checks that workers run: no more than there are workers. The others wait in the queue, where addresses
+    /// take turns.
     running: HashMap<ConnId, RunningCheck>,
     workers: usize,
-    /// Whether there is more to be asked of the queue in the next turn.
+    /// Whether the queue has to be asked again in the next turn.
     goes_on: bool,
 }
 
@@ -34,7 +35,7 @@ struct QueuedCheck {
     credential: Credential,
     password: Secret,
     cache_key: CacheKey,
-    /// When it came, on the steady clock.
+    /// The arrival time, on the steady clock.
     since: Duration,
     from: IpAddr,
     decision: ThrottleDecision,
@@ -59,7 +60,7 @@ impl Auth {
         }
     }
 
-    /// Other limits are in force from now on. Addresses that wrong passwords came from stay known.
+    /// Applies other limits. The throttle keeps its record of addresses with failed logins.
     pub(super) fn reconfigure(&mut self, limits: &Limits) {
         self.cache.reconfigure(limits.login_memory.0, limits.login_memories);
         self.throttle.reconfigure(limits);
@@ -72,17 +73,18 @@ impl Auth {
         self.cache.shrink(shrinker);
     }
 
-    /// How many passwords wait for a worker.
+    /// The number of passwords that wait for a worker.
     pub(super) fn queue_len(&self) -> usize {
         self.queue.len()
     }
 
-    /// Whether [`Auth::dispatch_checks`] is wanted in the next turn, whatever happens.
+    /// Whether [`Auth::dispatch_checks`] must be called in the next turn, whatever happens.
     pub(super) fn goes_on(&self) -> bool {
         self.goes_on
     }
 
-    /// A client at `peer` says that this is the password of `user`. To be followed by [`Auth::dispatch_checks`].
+    /// A client at `peer` logs in as `user` with this password. The caller calls [`Auth::dispatch_checks`]
+    /// afterwards.
     pub(super) fn verify(
         &mut self,
         (id, peer): (ConnId, IpAddr),
@@ -94,7 +96,7 @@ impl Auth {
         let credential = accounts.credential(user);
         let mark = self.cache.key(&credential, &password);
         let standing = self.throttle.reputation(peer, &credential.user, now);
-        // Also where the password is remembered: else it could be guessed without end, and fast.
+        // Counted for a cached password too: otherwise a client could guess it without limit, and fast.
         let gate = self.throttle.begin_attempt(peer, &credential.user, &mark, now);
         let waiting =
             QueuedCheck { credential, password, cache_key: mark, since: now, from: peer, decision: gate };
@@ -110,7 +112,7 @@ impl Auth {
         }
     }
 
-    /// The response that needs no worker, to a password that counts as wrong already.
+    /// The response to a check that needs no worker. The throttle already counts the attempt as a failure.
     fn respond_at_once(
         &mut self,
         QueuedCheck { credential, cache_key: mark, decision: gate, .. }: &QueuedCheck,
@@ -126,14 +128,14 @@ impl Auth {
         }
     }
 
-    /// Hands passwords to the workers that are free.
+    /// Passes passwords to the free workers.
     pub(super) fn dispatch_checks(&mut self, accounts: &Accounts, now: Duration, effects: &mut Effects) {
         self.goes_on = false;
         while self.running.len() < self.workers {
             let (id, waiting) = match self.next(now) {
                 Next::Check(id, waiting) => (id, waiting),
                 Next::Nothing if self.running.is_empty() && self.queue_len() > 0 => {
-                    // No check that ends will have the others asked.
+                    // No running check will end and have the parked ones asked again.
                     self.queue.ask_again();
                     self.goes_on = true;
                     return;
@@ -149,7 +151,7 @@ impl Auth {
                 continue;
             }
             let QueuedCheck { credential, password, cache_key: mark, since, decision: gate, .. } = waiting;
-            let ThrottleDecision::Allow(attempt) = gate else { continue }; // invariant: `next` returns none that still waits
+            let ThrottleDecision::Allow(attempt) = gate else { continue }; // invariant: `next` returns none with `Wait`
             self.running.insert(id, RunningCheck { cache_key: mark, since, attempt });
             let users = accounts.sources.as_ref().map(|sources| UserFile::at(&sources.users));
             effects.run(Job::Verify { conn: id, credential: Box::new(credential), password, users });
@@ -172,7 +174,7 @@ impl Auth {
         next
     }
 
-    /// A worker has checked a password, or could not.
+    /// A worker has checked a password, or has failed to.
     pub(super) fn verified(
         &mut self,
         id: ConnId,
@@ -190,7 +192,7 @@ impl Auth {
                     self.throttle.record_failure(attempt, now);
                     Response::Failed(failure)
                 }
-                // Counted from the question: the time that the check took can't be seen.
+                // Counted from the request, so that the client cannot see the time that the check took.
                 Ok(Verdict::Wrong) => {
                     let least =
                         if accounts.has_slow_hashes() { FOREIGN_HASH_REPLY_DELAY } else { Duration::ZERO };
@@ -211,8 +213,7 @@ impl Auth {
         );
     }
 
-    /// The connection is closed: a password of it that waits is not checked any more. The response that it is owed is
-    /// dropped.
+    /// The connection is closed: its queued password is not checked. The response owed to it is dropped.
     pub(super) fn connection_closed(&mut self, id: ConnId, now: Duration, effects: &mut Effects) {
         if let Some(waiting) = self.queue.remove(id) {
             METRICS.password_queue.sub(1);
@@ -221,7 +222,8 @@ impl Auth {
         }
     }
 
-    /// The password will not be checked, and stays a failure: the client may have learnt that it is not remembered.
+    /// The password will not be checked and counts as a failure, because the client may have learnt that it is not
+    /// cached.
     fn cancel(&mut self, waiting: &QueuedCheck, now: Duration) {
         if let ThrottleDecision::Allow(attempt) = waiting.decision {
             self.throttle.record_failure(attempt, now);

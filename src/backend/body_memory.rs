@@ -1,8 +1,8 @@
-//! The memory and the files of messages on their way in. Pure state: the time is an argument.
+//! The memory and the files of inbound messages. Pure state: the time is an argument.
 //!
-//! The rule: what counts is what is held, not who stands at DATA. Under pressure the largest go to files; when that
-//! is not enough the slowest message ends. A quarter of everything is for users who have logged in, for trusted
-//! clients and for servers of ours.
+//! The rule: only octets that are held count, not sessions at DATA. Under pressure the largest messages are spilled
+//! to files; if that is not enough, the slowest is evicted. A quarter of everything is reserved for users who have
+//! logged in, for trusted clients, and for servers of this site.
 
 use std::{
     cmp::Reverse,
@@ -15,20 +15,20 @@ use crate::{
     proto::{BodyProgress, request::ConnId},
 };
 
-/// Every message on its way in.
+/// Every inbound message.
 #[derive(Debug, Default)]
 pub(super) struct BodyMemory {
-    /// Octets of memory for what sessions hold of them; workers and the committer may have as much.
+    /// Octets of memory for the message data that sessions hold. Workers and the committer may hold as much again.
     limit: u64,
-    /// Files in `tmp/` for all of them.
+    /// Files in `tmp/`, for all messages together.
     max_files: usize,
     abandoned: u64,
     pressure_since: Option<Duration>,
     known: HashSet<ConnId>,
     entries: HashMap<ConnId, BodyEntry>,
-    /// Octets held by sessions, and with workers or the committer: of strangers, and of those who are known.
+    /// Octets held by sessions, and by workers or the committer: first for unknown clients, then for known ones.
     total: [MemoryUse; 2],
-    /// Files of strangers, and of those who are known.
+    /// Files of unknown clients, then of known ones.
     files: [usize; 2],
 }
 
@@ -46,12 +46,12 @@ struct BodyEntry {
     has_file: bool,
 }
 
-/// What is to be done for room.
+/// The actions that free memory.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct MemoryRelief {
-    /// Messages to be put into files.
+    /// Messages to spill to files.
     pub spill: Vec<ConnId>,
-    /// Messages whose connections end.
+    /// Messages whose connections are to end.
     pub evict: Vec<ConnId>,
 }
 
@@ -64,25 +64,24 @@ impl BodyMemory {
         (self.limit, self.max_files) = (most / 2, most_files);
     }
 
-    /// Whether the next message of `id` can begin: not when the disk has taken nothing for a while, and message data
-    /// has waited for it.
+    /// Whether `id` may begin another message. It may not if message data has waited for the disk for a long time.
     pub(super) fn can_begin(&self, id: ConnId, now: Duration) -> bool {
         let waits_for_long = self.pressure_since.is_some_and(|since| since + PRESSURE_TIMEOUT <= now);
         !waits_for_long || !self.is_share_exhausted(self.known.contains(&id))
     }
 
-    /// Whether no more message data of `id` is to be read until some of it is out of memory.
+    /// Whether the message data of `id` is not read until some of the held octets are out of memory.
     pub(super) fn is_under_pressure(&self, id: ConnId) -> bool {
         self.is_share_exhausted(self.entries.get(&id).is_some_and(|held| held.is_known))
     }
 
-    /// Whether all there is for strangers is in use, or for everybody.
+    /// Whether the share of unknown clients, or of known ones, is in use.
     fn is_share_exhausted(&self, is_known: bool) -> bool {
         let all: u64 = self.total.iter().map(|octets| octets.sessions + octets.moved).sum();
         all + self.abandoned > self.share(is_known, self.limit * 2)
     }
 
-    /// A turn is over. `abandoned`: octets of messages that nobody waits for any longer, and the disk still has.
+    /// Called at the end of a turn. `given_up`: octets of abandoned messages that the disk still holds in memory.
     pub(super) fn update_pressure(&mut self, now: Duration, given_up: u64) {
         self.abandoned = given_up;
         self.pressure_since = self.is_share_exhausted(false).then(|| self.pressure_since.unwrap_or(now));
@@ -93,7 +92,7 @@ impl BodyMemory {
         self.entries.entry(id).or_default().is_known = is_known;
     }
 
-    /// What a session holds by now, and whether its client is known.
+    /// Records the octets that a session holds, and whether its client is known.
     pub(super) fn record_progress(&mut self, id: ConnId, is_known: bool, body: Option<BodyProgress>) {
         if is_known {
             self.known.insert(id);
@@ -108,7 +107,7 @@ impl BodyMemory {
         held.body = body;
     }
 
-    /// So much of a message is with a worker or with the committer.
+    /// Records that a worker or the committer holds this many octets of a message.
     pub(super) fn hand_over(&mut self, id: ConnId, octets: u64) {
         let Some(held) = self.entries.get_mut(&id) else { return };
         let total = &mut self.total[usize::from(held.is_known)];
@@ -117,12 +116,12 @@ impl BodyMemory {
         held.octets.moved = octets;
     }
 
-    /// How many messages have a file.
+    /// The number of messages that have a file.
     pub(super) fn files(&self) -> usize {
         self.files.iter().sum()
     }
 
-    /// Whether a message may have a file, which it has from here on.
+    /// Reserves a file for a message, if it may have one.
     pub(super) fn reserve_file(&mut self, id: ConnId, being_removed: usize) -> bool {
         let share =
             self.share(self.entries.get(&id).is_some_and(|held| held.is_known), self.max_files as u64);
@@ -153,8 +152,8 @@ impl BodyMemory {
         self.known.remove(&id);
     }
 
-    /// What is to be done now, if there is too little room for what is held. What workers and the committer have is
-    /// on its way out of memory: it counts only once there is as much of it again.
+    /// Plans the actions for too little memory. Octets with workers and the committer are leaving memory: they count
+    /// only once all octets together exceed twice the limit.
     pub(super) fn plan_relief(&self, now: Duration, being_removed: usize) -> MemoryRelief {
         let [strangers, known] = self.total;
         let in_sessions = strangers.sessions + known.sessions;
@@ -162,7 +161,7 @@ impl BodyMemory {
         let (mark, most_files) = (self.share(false, self.limit), self.share(false, self.max_files as u64));
         let files = (self.files[0] + self.files[1] + being_removed) as u64;
         let mut relief = MemoryRelief::default();
-        // Files are taken one at a time, and the slowest message that has one makes room for the next.
+        // Files are taken one at a time: the slowest message that has a file makes room for the next.
         if self.files[0] > 0 && files >= most_files {
             let is_slow = |held: &BodyEntry, now| held.has_file && held.is_slow(now);
             relief.evict.extend(self.slowest(now, is_slow).next());
@@ -202,8 +201,8 @@ impl BodyMemory {
         relief
     }
 
-    /// The messages of strangers that come in at fewest octets a second, those first; one that has just begun last. They
-    /// are put in order only as far as they are asked for: there may be as many as connections.
+    /// The messages of unknown clients by octets a second, the slowest first and new ones last. The order is computed
+    /// only as far as the caller asks, because there may be one message per connection.
     fn slowest(
         &self,
         now: Duration,
@@ -233,17 +232,17 @@ impl BodyEntry {
         self.octets.moved == 0 && self.octets.sessions >= MIN_SPILL
     }
 
-    /// Whether fewer octets have come than a client with the expected rate would have sent.
+    /// Whether fewer octets have arrived than a client with the expected rate would have sent.
     fn is_slow(&self, now: Duration) -> bool {
         self.body.is_some_and(|body| body.paid_until() + NEW_BODY_GRACE <= now)
     }
 }
 
-/// How long message data waits for the disk before the next message is refused.
+/// Time that message data may wait for the disk before the next message is refused.
 const PRESSURE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Less is not worth a file.
+/// Fewer octets are not worth a file.
 const MIN_SPILL: u64 = 4096;
-/// How long a message that has just begun is not among the slowest.
+/// Time for which a new message is not among the slowest.
 const NEW_BODY_GRACE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -288,7 +287,7 @@ mod tests {
         let mut bodies =
             bodies(400 * KIB, 9, &[(false, 100 * KIB, 1), (false, 150 * KIB, 1), (true, 120 * KIB, 1)]);
         assert_eq!(bodies.plan_relief(at(9), 0), MemoryRelief { spill: ids(&[1]), evict: Vec::new() });
-        // While a worker writes it nothing more is asked for.
+        // While a worker writes it, no other message is spilled.
         bodies.hand_over(ConnId(1), 150 * KIB);
         assert_eq!(bodies.plan_relief(at(9), 0), MemoryRelief::default());
         bodies.hand_over(ConnId(1), 0);
@@ -336,7 +335,7 @@ mod tests {
         }
         let relief = bodies.plan_relief(at(9), 0);
         assert!(!relief.evict.contains(&ConnId(0)) && !relief.evict.is_empty());
-        // What the disk has not taken for a while keeps strangers waiting, and then out.
+        // Octets that the disk has not taken for a while first delay unknown clients, then refuse them.
         (10..30).for_each(|n| bodies.hand_over(ConnId(n), 8000));
         bodies.update_pressure(at(9), 0);
         assert!(bodies.is_under_pressure(ConnId(10)) && !bodies.is_under_pressure(ConnId(0)));

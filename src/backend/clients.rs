@@ -1,4 +1,4 @@
-//! The connections that the backend serves, and the responses that wait to be sent to them.
+//! The connections that the backend serves, and the responses that are ready for them.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,13 +11,13 @@ use crate::{
     proto::request::{ConnId, Response},
 };
 
-/// What the backend keeps for one connection.
+/// The state that the backend keeps for one connection.
 #[derive(Debug)]
 pub(super) struct Client {
     /// The client's address, for the throttling of logins.
     pub(super) peer: IpAddr,
     turn: Turn,
-    /// The message on its way in.
+    /// The inbound message.
     pub(super) inbound: Option<Inbound>,
     /// The mailbox that the session has open or is opening.
     pub(super) maildrop: Option<OpenMaildrop>,
@@ -25,14 +25,14 @@ pub(super) struct Client {
     pub(super) changes: Vec<String>,
 }
 
-/// Whose turn it is.
+/// The side that acts next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
-    /// The session's.
+    /// The session: no response is owed.
     Session,
-    /// The backend's: it owes a response.
+    /// The backend: it owes a response.
     Backend,
-    /// The backend's, and the connection is closed: the response will be dropped.
+    /// The backend, but the connection is closed: the response will be dropped.
     Closed,
 }
 
@@ -41,7 +41,6 @@ impl Client {
         Self { peer, turn: Turn::Session, inbound: None, maildrop: None, changes: Vec::new() }
     }
 
-    /// Whether the connection is closed.
     pub(super) fn is_closed(&self) -> bool {
         self.turn == Turn::Closed
     }
@@ -51,13 +50,12 @@ impl Client {
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     clients: HashMap<ConnId, Client>,
-    /// Connections that a response is owed to.
+    /// The number of connections to which a response is owed.
     owed: usize,
     responses: VecDeque<(ConnId, Response)>,
 }
 
 impl Clients {
-    /// Adds a connection.
     pub(super) fn insert(&mut self, id: ConnId, peer: IpAddr) {
         self.clients.insert(id, Client::new(peer));
     }
@@ -96,7 +94,8 @@ impl Clients {
         None
     }
 
-    /// The connection is closed. Returns the client unless a response is owed to it: then it stays until that comes.
+    /// The connection is closed. Returns the client, unless a response is owed to it: then it stays until that
+    /// response.
     pub(super) fn close(&mut self, id: ConnId) -> Option<Client> {
         let client = self.clients.get_mut(&id)?;
         if client.turn == Turn::Session {
@@ -106,18 +105,17 @@ impl Clients {
         None
     }
 
-    /// The next response.
     pub(super) fn next_response(&mut self) -> Option<(ConnId, Response)> {
         self.responses.pop_front()
     }
 
-    /// The response to a request that was made just now, if it is there.
+    /// Takes the response to the request that was just made, if it is ready.
     pub(super) fn response_to(&mut self, id: ConnId) -> Option<Response> {
         let at = self.responses.iter().rposition(|(to, _)| *to == id)?;
         self.responses.remove(at).map(|(_, response)| response)
     }
 
-    /// How many responses are owed.
+    /// The number of responses owed.
     pub(super) fn owed(&self) -> usize {
         self.owed
     }

@@ -1,4 +1,4 @@
-//! The accounts, and what the backend knows of their mailboxes, as sessions look them up.
+//! The lookups that sessions make in the accounts and in the cache of quotas.
 
 use std::time::SystemTime;
 

@@ -1,5 +1,5 @@
-//! What the parts of the backend want done: responses, jobs and deliveries, in their order. Plain data, so that a test
-//! can look at it.
+//! The effects that the parts of the backend request, in order: responses, jobs and deliveries. Plain data, so that a
+//! test can examine it.
 
 use std::collections::VecDeque;
 
@@ -10,7 +10,7 @@ use crate::{
     workers::Job,
 };
 
-/// One thing to be done.
+/// One effect.
 #[derive(Debug)]
 pub(super) enum Effect {
     /// Send a response to a session.
@@ -21,7 +21,7 @@ pub(super) enum Effect {
     Deliver(Delivery),
 }
 
-/// Things to be done, the oldest first.
+/// Requested effects, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Effects(VecDeque<Effect>);
 

@@ -1,4 +1,4 @@
-//! The states of a message on its way in.
+//! The states of an inbound message.
 
 use std::{time::Duration, vec};
 
@@ -9,16 +9,17 @@ use crate::{
     workers::{AckToken, SpilledMessage},
 };
 
-/// A message on its way in.
+/// An inbound message.
 #[derive(Debug)]
 pub(super) enum Inbound {
-    /// Its data comes in. The file is there once there was too much for memory, but for the time when a worker has it.
+    /// Its data is arriving. The file exists once the data has become too large for memory; while a worker writes to
+    /// it, the worker holds it.
     Receiving(Option<Box<SpilledMessage>>),
-    /// Its end has come, and its mailboxes are looked up for quotas that ask for a count.
+    /// Its data is complete. The backend looks up which of its mailboxes need a count for their quotas.
     LookingUpQuotas(Pending, ReceivedMessage, Uncounted),
-    /// A worker counts its mailboxes.
+    /// A worker counts the usage of its mailboxes.
     CheckingQuota(Pending, ReceivedMessage),
-    /// Room is reserved in its mailboxes, after these counts are taken in.
+    /// Room is reserved in its mailboxes, after these counts are stored.
     Reserving(Pending, ReceivedMessage, Counts),
     /// A worker makes its file durable.
     Sealing(Pending, Routing),
@@ -26,49 +27,49 @@ pub(super) enum Inbound {
     Committing(Pending),
 }
 
-/// Counts of mailboxes that are still to be taken in.
+/// Counts of mailboxes that are still to be stored.
 pub(super) type Counts = vec::IntoIter<(Mailbox, Usage)>;
 
-/// The recipients that were looked up, and the mailboxes among theirs that are to be counted.
+/// The number of recipients looked up so far, and the mailboxes to be counted.
 #[derive(Debug, Default)]
 pub(super) struct Uncounted {
     pub(super) looked_up: usize,
     pub(super) mailboxes: Vec<Mailbox>,
 }
 
-/// A message whose client waits for the reply to its end.
+/// A message whose client waits for the final reply.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) token: AckToken,
-    /// When its end came, on the steady clock.
+    /// The time at which its data was complete, on the steady clock.
     pub(super) since: Duration,
     /// Octets that are reserved for it in each mailbox.
     pub(super) size: u64,
-    /// For each recipient, and for the copy of the sender, the mailbox whose quota has room reserved.
+    /// For each recipient, and for the sender's copy, the mailbox in whose quota room is reserved.
     pub(super) reserved: Vec<Option<Mailbox>>,
 }
 
-/// A message that has come in whole.
+/// A message whose data is complete.
 #[derive(Debug)]
 pub(super) struct ReceivedMessage {
     pub(super) routing: Routing,
     pub(super) spilled: Option<Box<SpilledMessage>>,
-    /// Its last bytes, or all of them.
+    /// Its last bytes, or all of them if it has no file.
     pub(super) bytes: Vec<u8>,
 }
 
-/// Where a message goes.
+/// The destinations of a message.
 #[derive(Debug)]
 pub(super) struct Routing {
     pub(super) to: Vec<Result<Recipient, Failure>>,
-    /// Whether some recipients may get it and others not. Else it is all of them or none.
+    /// Whether the message may reach some recipients and not others. Otherwise it reaches all of them or none.
     pub(super) partial_ok: bool,
-    /// The mailbox that keeps a copy in the folder `Sent`.
+    /// The user whose folder `Sent` gets a copy.
     pub(super) sent_copy_for: Option<Mailbox>,
 }
 
 impl Inbound {
-    /// The message, once its client waits for the reply to its end.
+    /// The pending message, if the client waits for the final reply.
     pub(super) fn pending(&self) -> Option<&Pending> {
         match self {
             Self::Receiving(_) => None,
@@ -80,7 +81,7 @@ impl Inbound {
         }
     }
 
-    /// The same by value. What is large is freed by the thread that closes files.
+    /// Returns the pending message by value. Another thread frees the large parts.
     pub(super) fn into_pending(self) -> Option<Pending> {
         match self {
             Self::Receiving(_) => None,
@@ -98,7 +99,7 @@ impl Inbound {
         }
     }
 
-    /// Whether a thread has the message, and sends a completion.
+    /// Whether a thread holds the message and will send a completion.
     pub(super) fn is_with_a_thread(&self) -> bool {
         matches!(self, Self::CheckingQuota(..) | Self::Sealing(..) | Self::Committing(_))
     }

@@ -1,9 +1,9 @@
-//! Password checks that wait for a worker, fair by address. Plain data.
+//! Password checks that wait for a worker, fair to each address. Plain data.
 //!
-//! The rules: addresses take turns, whatever each has waiting. Those that a user has logged in from before come first,
-//! then those without a failure, but not every time, so that nobody waits for ever. When the queue is full, the address
-//! with the most waiting loses its newest, among those of the worst standing. One that may not begin yet is asked again
-//! when a check has ended, and no step asks more than a few.
+//! The rules: addresses take turns, however many checks each has queued. Addresses with an earlier login come first,
+//! then those without a failure; at a fixed interval the order is reversed, so that no check waits for ever. If the
+//! queue is full, the address with the most checks in the worst non-empty lane loses its newest. A check that may not
+//! begin yet is parked and asked again after another check ends. No step asks more than a few.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -15,32 +15,32 @@ use crate::{accounts::AddressReputation, capacity::Shrinker, proto::request::Con
 /// Password checks that wait for a worker.
 #[derive(Debug)]
 pub(super) struct LoginQueue<T> {
-    /// By standing, the best first.
+    /// By reputation, the best first.
     lanes: [Lane<T>; 3],
-    /// The lane, the address and the number of each.
+    /// The lane, the address and the number of each check.
     places: HashMap<ConnId, (usize, IpAddr, u64)>,
     capacity: usize,
     taken: usize,
-    /// Numbers checks and turns.
+    /// The last number given to a check or a turn.
     next: u64,
 }
 
-/// Those of one standing.
+/// The checks of one reputation.
 #[derive(Debug)]
 struct Lane<T> {
-    /// The addresses that have something here which may be asked, the next one first.
+    /// The addresses with a check that is ready, the next one first.
     turns: BTreeMap<u64, IpAddr>,
     waiting: HashMap<IpAddr, Waiting<T>>,
-    /// The addresses by how much each has.
+    /// The addresses by their number of checks.
     by_len: BTreeSet<(usize, IpAddr)>,
-    /// Those that may not begin yet, the oldest first.
+    /// The checks that may not begin yet, the oldest first.
     parked: BTreeMap<u64, IpAddr>,
 }
 
-/// Those of one address, the oldest first.
+/// The checks of one address, the oldest first.
 #[derive(Debug)]
 struct Waiting<T> {
-    /// Of use while something is ready.
+    /// Valid only while a check is ready.
     turn: u64,
     ready: BTreeMap<u64, (ConnId, T)>,
     parked: BTreeMap<u64, (ConnId, T)>,
@@ -50,9 +50,9 @@ struct Waiting<T> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next<T> {
     Check(ConnId, T),
-    /// Enough were asked for now, and there may be one among the others.
+    /// Enough checks were asked in this step; another may be able to begin.
     Later,
-    /// None may begin before another has ended.
+    /// No check may begin until another has ended.
     Nothing,
 }
 
@@ -72,7 +72,7 @@ impl<T> LoginQueue<T> {
         self.places.len()
     }
 
-    /// Queues a check, and returns the one that loses its place to it: perhaps itself.
+    /// Queues a check, and returns the check that loses its place, which may be the new one.
     pub(super) fn push(
         &mut self,
         standing: AddressReputation,
@@ -123,7 +123,7 @@ impl<T> LoginQueue<T> {
         Next::Nothing
     }
 
-    /// A check has ended: some of those that could not begin are asked again.
+    /// Asks some of the parked checks again, because a check has ended.
     pub(super) fn ask_again(&mut self) {
         for _ in 0..ASKED_AT_A_TIME {
             let mut lanes = self.lanes.iter_mut();
@@ -146,7 +146,7 @@ impl<T> LoginQueue<T> {
         }
     }
 
-    /// Takes out the check of a connection that has gone.
+    /// Removes the check of a closed connection.
     pub(super) fn remove(&mut self, id: ConnId) -> Option<T> {
         let (lane, from, number) = self.places.remove(&id)?;
         self.lanes[lane].take(from, number).map(|(_, check)| check)
@@ -186,14 +186,14 @@ impl<T> Lane<T> {
         self.by_len.insert((waiting.len(), from));
     }
 
-    /// The oldest check that is ready of the address whose turn it is.
+    /// The oldest ready check of the address whose turn it is.
     fn first(&self) -> Option<(IpAddr, u64)> {
         let (_, from) = self.turns.first_key_value()?;
         let (number, _) = self.waiting.get(from)?.ready.first_key_value()?;
         Some((*from, *number))
     }
 
-    /// The address goes to the end of the turns.
+    /// Moves the address to the end of the turns.
     fn end_turn(&mut self, from: IpAddr, turn: u64) {
         let Some(waiting) = self.waiting.get_mut(&from).filter(|waiting| !waiting.ready.is_empty()) else {
             return;
@@ -202,7 +202,7 @@ impl<T> Lane<T> {
         self.turns.insert(turn, from);
     }
 
-    /// The address with the most waiting: `newcomer` among equals.
+    /// The address with the most checks; on a tie, `newcomer`.
     fn longest_queue(&self, newcomer: IpAddr) -> Option<IpAddr> {
         let (most, longest) = *self.by_len.last()?;
         Some(if self.by_len.contains(&(most, newcomer)) { newcomer } else { longest })
@@ -233,9 +233,9 @@ impl<T> Lane<T> {
     }
 }
 
-/// Checks that one step asks whether they may begin: each looks the failures of an address and of a user up.
+/// Checks that one step asks whether they may begin. Each question looks up the failures of an address and of a user.
 const ASKED_AT_A_TIME: usize = 64;
-/// Every so many times the worst standing comes first.
+/// Once in this many times the worst reputation comes first.
 const WORST_FIRST_EVERY: usize = 4;
 
 #[cfg(test)]
@@ -249,7 +249,7 @@ mod tests {
         [192, 0, 2, n].into()
     }
 
-    /// Pushes checks that are told apart by number.
+    /// Pushes a check that is identified by number.
     fn push(queue: &mut LoginQueue<u64>, standing: AddressReputation, from: u8, n: u64) -> Option<u64> {
         queue.push(standing, ip(from), ConnId(n), n).map(|(_, n)| n)
     }
@@ -302,7 +302,7 @@ mod tests {
         assert_eq!(drain(&mut queue), [50, 10, 20, 30]);
     }
 
-    /// X8: 200 polite guessers had the whole queue of 64, and a first-time user was told to try later.
+    /// X8: 200 slow guessers filled the whole queue of 64, and the first login of a user was refused.
     #[test]
     fn two_hundred_guessers_leave_room_for_the_first_login_of_a_user() {
         for addresses in [1, 5, 200] {
@@ -382,7 +382,7 @@ mod tests {
             queue.ask_again();
             assert_eq!(ask(&mut queue), Next::Nothing);
             assert_eq!((asked, queue.len()), (most + 64, most as usize));
-            // They hold their places: the full queue takes from those with most.
+            // Parked checks keep their places: a full queue still takes from the address with the most.
             assert!(push(&mut queue, Clean, 250, most).is_some_and(|lost| lost < most));
             assert_eq!(next(&mut queue, |_| true), Some(most));
             for n in 0..most {

@@ -1,5 +1,5 @@
-//! Mailboxes in the hands of POP3 sessions: from a login to QUIT. A mailbox is free when its lock is closed, which a
-//! worker does: the reply to QUIT and the next login wait for that.
+//! The mailboxes of POP3 sessions, from a login to QUIT. A mailbox is free after a worker has closed its lock; the
+//! reply to QUIT and the next login wait for that.
 
 use std::{
     collections::HashMap,
@@ -25,18 +25,18 @@ use crate::{
     },
 };
 
-/// The mailboxes that POP3 sessions have open, each by one session at a time.
+/// The mailboxes that POP3 sessions have open, each in one session at a time.
 #[derive(Debug)]
 pub(super) struct Maildrops {
     /// Each mailbox that is not free.
     locked: HashMap<Mailbox, LockState>,
-    /// How many of them there may be.
+    /// The largest number of mailboxes that may be locked.
     max_open: usize,
-    /// How many more may be open that no session uses any longer, until a worker has closed them.
+    /// The number of unused mailboxes that may stay open in addition, until a worker has closed them.
     most_closing: usize,
     /// Every mailbox that was opened for a session and may still be open.
     opened: Vec<Weak<Maildir>>,
-    /// How many sessions wait for a worker that opens one.
+    /// The number of sessions that wait for a worker to open a mailbox.
     opening: usize,
     login_delay: LoginDelay,
     completions: CompletionSender,
@@ -45,16 +45,16 @@ pub(super) struct Maildrops {
 /// The lock of a mailbox that is not free.
 #[derive(Debug)]
 enum LockState {
-    /// A session has it, or is about to.
+    /// A session holds the lock, or is about to.
     Held {
-        /// A worker that the session has left it to, at QUIT, has closed it.
+        /// Whether a worker has already closed the lock, which the session passed to it at QUIT.
         is_closed: bool,
     },
-    /// A worker closes it.
+    /// A worker is closing the lock.
     Closing {
-        /// The session that had it, if it waits for the reply to QUIT.
+        /// The session that held the lock, if it waits for the reply to QUIT.
         quitting: Option<ConnId>,
-        /// Logins that wait until it is closed, and when they came.
+        /// Logins that wait for the lock, and their arrival times.
         logins: Vec<(ConnId, Duration)>,
     },
 }
@@ -63,25 +63,25 @@ enum LockState {
 #[derive(Debug)]
 pub(super) struct OpenMaildrop {
     mailbox: Mailbox,
-    /// When it was asked for.
+    /// The time of the login.
     since: Duration,
-    /// There once the mailbox is locked.
+    /// Set once the mailbox is locked.
     files: Option<OpenFiles>,
 }
 
 #[derive(Debug)]
 struct OpenFiles {
     maildir: Arc<Maildir>,
-    /// Empty until the index has it.
+    /// Empty until the index has the contents.
     snapshot: Arc<Snapshot>,
     /// The message that is being read, between two pieces of it.
     reading: Option<OpenMessage>,
-    /// `None`: a worker has it, which ends the session.
+    /// `None` if a worker holds the lock, which ends the session.
     lock: Option<DeferredDrop<MailboxLock>>,
 }
 
 impl Maildrops {
-    /// Waits `login_delay` between two logins to one mailbox.
+    /// `login_delay` is the least time between two logins to one mailbox.
     pub(super) fn new(login_delay: Duration, shares: &Shares, completions: CompletionSender) -> Self {
         Self {
             locked: HashMap::new(),
@@ -94,7 +94,7 @@ impl Maildrops {
         }
     }
 
-    /// Other limits are in force from now on.
+    /// Applies other limits.
     pub(super) fn reconfigure(&mut self, login_delay: Duration, shares: &Shares) {
         (self.max_open, self.most_closing) = (shares.mailboxes, shares.closing);
         self.login_delay.reconfigure(login_delay);
@@ -105,14 +105,14 @@ impl Maildrops {
         self.login_delay.shrink(shrinker);
     }
 
-    /// How many mailboxes are not free.
+    /// The number of mailboxes that are not free.
     pub(super) fn len(&self) -> usize {
         self.locked.len()
     }
 
     // Requests
 
-    /// A login, at `now`: locks the mailbox.
+    /// Serves a login at `now`: locks the mailbox.
     pub(super) fn open(
         &mut self,
         (id, client): (ConnId, &mut Client),
@@ -128,7 +128,7 @@ impl Maildrops {
             Some(LockState::Held { .. }) => return effects.fail(id, Failure::InUse),
             None => {}
         }
-        // Else sessions would take the descriptors that deliveries need.
+        // Otherwise sessions would take the descriptors that deliveries need.
         if self.locked.len() >= self.max_open || !self.have_room_for_one(&mailbox, index) {
             return effects.fail(id, Failure::Crowded);
         }
@@ -139,8 +139,8 @@ impl Maildrops {
         effects.run(Job::Lock { conn: id, mailbox, known });
     }
 
-    /// Whether one more mailbox may be opened for a session. An index that no session uses makes room: its mailbox stays
-    /// open until a worker has closed it, and only a few of them may be left to do so.
+    /// Returns whether one more mailbox may be opened for a session. If the indexes are too many, an idle one is
+    /// dropped. Its mailbox stays open until a worker has closed it, and only a few may be in that state.
     fn have_room_for_one(&mut self, mailbox: &Mailbox, index: &mut Registry) -> bool {
         if index.maildir(mailbox).is_none() && index.len() + self.opening >= self.max_open {
             index.drop_one_idle();
@@ -152,20 +152,20 @@ impl Maildrops {
         self.opened.len() + self.opening < most
     }
 
-    /// RETR or TOP: the next piece of a message.
+    /// Serves RETR or TOP: reads the next piece of a message.
     pub(super) fn read(
         (id, client): (ConnId, &mut Client),
         (message, from): (usize, u64),
         effects: &mut Effects,
     ) {
         let Some(files) = client.files() else { return effects.fail(id, Failure::Broken) };
-        // An open message is of use only to the RETR that opened it.
+        // An open message is usable only by the RETR that opened it.
         let open = files.reading.take().filter(|_| from > 0);
         let (maildir, snapshot) = (Arc::clone(&files.maildir), Arc::clone(&files.snapshot));
         effects.run(Job::Read { conn: id, maildir, snapshot, message, from, open });
     }
 
-    /// QUIT: deletes and marks messages, then gives the mailbox back.
+    /// Serves QUIT: deletes and marks messages, then releases the mailbox.
     pub(super) fn update(
         &mut self,
         (id, client): (ConnId, &mut Client),
@@ -181,7 +181,7 @@ impl Maildrops {
         }
         let Some(lock) = files.lock.take() else { return effects.fail(id, Failure::Broken) };
         let (maildir, snapshot) = (Arc::clone(&files.maildir), Arc::clone(&files.snapshot));
-        // A message that is marked moves from one name to another.
+        // Marking a message moves it from one name to another, so it counts twice.
         let names = delete.len() + 2 * seen.len();
         let unwatch = index.session_updating(mailbox, maildir.id(), names);
         let update = Update { conn: id, maildir, snapshot, delete, seen, unwatch, lock };
@@ -190,7 +190,8 @@ impl Maildrops {
 
     // Completions
 
-    /// The mailbox of a login is locked, or could not be. The index serves the login once it has the contents.
+    /// A worker has locked the mailbox of a login, or has failed to. The index serves the login once it has the
+    /// contents.
     pub(super) fn lock_finished(
         &mut self,
         (id, client): (ConnId, &mut Client),
@@ -217,7 +218,7 @@ impl Maildrops {
             Some(OpenFiles { maildir, snapshot: Arc::default(), reading: None, lock: Some(lock) });
     }
 
-    /// The index has the contents of the mailbox of a login, or could not have them.
+    /// The index has the contents of the mailbox, or could not get them.
     pub(super) fn index_ready(
         &mut self,
         (id, client): (ConnId, &mut Client),
@@ -240,7 +241,7 @@ impl Maildrops {
         effects.respond(id, Response::Opened(snapshot));
     }
 
-    /// A piece of a message was read, or could not be.
+    /// A worker has read a piece of a message, or has failed to.
     pub(super) fn read_finished(
         (id, client): (ConnId, &mut Client),
         message: usize,
@@ -266,8 +267,8 @@ impl Maildrops {
         }
     }
 
-    /// Messages were deleted and marked. Clients come back at once: the index knows, and the mailbox is free, before
-    /// the reply to QUIT leaves.
+    /// A worker has deleted and marked messages. Clients reconnect at once, so the index is updated and the mailbox
+    /// is free before the reply to QUIT is sent.
     pub(super) fn update_finished(
         &mut self,
         (id, client): (ConnId, &mut Client),
@@ -290,7 +291,7 @@ impl Maildrops {
         }
     }
 
-    /// Gives the mailbox of a client back, if it has one. The session `quitting` gets its response when the mailbox is
+    /// Releases the mailbox of a client, if it has one. The session `quitting` gets its response when the mailbox is
     /// free.
     pub(super) fn release(
         &mut self,
@@ -316,7 +317,7 @@ impl Maildrops {
         }
     }
 
-    /// The lock of a mailbox is closed: the session that had it and those that wait for it go on.
+    /// The lock of a mailbox is closed: the session that held it and the logins that wait for it continue.
     pub(super) fn lock_released(
         &mut self,
         mailbox: &Mailbox,
@@ -325,7 +326,7 @@ impl Maildrops {
         effects: &mut Effects,
     ) {
         match self.locked.get_mut(mailbox) {
-            // A worker closes it before the backend hears that messages were deleted.
+            // A worker closes the lock before the backend gets the completion of the deletion.
             Some(LockState::Held { is_closed }) => *is_closed = true,
             Some(LockState::Closing { quitting, logins }) => {
                 let (quitting, logins) = (quitting.take(), std::mem::take(logins));
@@ -336,7 +337,7 @@ impl Maildrops {
                 for (id, since) in logins {
                     match clients.get_mut(id).filter(|client| !client.is_closed()) {
                         Some(client) => self.open((id, client), (mailbox.clone(), since), index, effects),
-                        None => effects.fail(id, Failure::InUse), // it hears nothing
+                        None => effects.fail(id, Failure::InUse), // the response is dropped
                     }
                 }
             }

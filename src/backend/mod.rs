@@ -1,10 +1,9 @@
-//! Serves requests from sessions: answers from memory where possible, otherwise queues a job for a worker or a delivery
-//! for the committer.
+//! Serves requests from sessions: answers from memory where possible, otherwise queues a job for a worker or a
+//! delivery for the committer.
 //!
-//! The backend only dispatches. Its parts own their state: `Auth` logins, `Receiver` messages on their way in,
-//! `Maildrops` the mailboxes that POP3 sessions have open, `QuotaCache` how full mailboxes are. They say what they
-//! want done as `Effects`, and the backend carries that out. Whatever a part keeps for one connection is in its
-//! `Client`.
+//! The backend only dispatches. Its parts own their state: `Auth` handles logins, `Receiver` inbound messages,
+//! `Maildrops` the mailboxes that POP3 sessions have open, and `QuotaCache` the usage of mailboxes. Each part returns
+//! `Effects`, which the backend carries out. The state of one connection is in its `Client`.
 
 mod auth;
 mod body_memory;
@@ -89,11 +88,11 @@ pub struct Backend {
     has_transcripts: bool,
     drop_thread: Option<DropThread>,
     date_guard: DateGuard,
-    /// Whether mail is deleted for its age.
+    /// Whether old mail is deleted.
     expiry_enabled: bool,
 }
 
-/// The backend could not be opened.
+/// The reason why the backend could not be opened.
 #[derive(Debug)]
 pub enum Error {
     /// The spool could not be used.
@@ -115,11 +114,11 @@ impl From<io::Error> for Error {
 }
 
 impl Backend {
-    /// Opens the spool and starts the threads. Completions go to `completions`; `waker` is for changes that the watcher
-    /// sees.
+    /// Opens the spool and starts the threads. Completions go to `completions`. The watcher uses `waker` to announce
+    /// changes.
     ///
     /// # Errors
-    /// The spool cannot be used, or a thread cannot be had.
+    /// The spool cannot be used, or a thread could not be started.
     pub fn open(
         config: &Config,
         accounts: Accounts,
@@ -177,10 +176,10 @@ impl Backend {
         })
     }
 
-    /// Makes this thread that of the event loop: files are closed elsewhere from now on.
+    /// Makes this thread the event loop: another thread closes files from now on.
     ///
     /// # Errors
-    /// A thread cannot be had, where this was called before.
+    /// A thread could not be started, which happens only if this is called a second time.
     pub fn enter_loop(&mut self) -> io::Result<LoopGuard> {
         let closer = self.drop_thread.take();
         closer.map_or_else(DropThread::start, Ok).map(DropThread::enter_loop)
@@ -188,12 +187,12 @@ impl Backend {
 
     // Connections
 
-    /// A connection comes from `peer`.
+    /// Adds a connection from `peer`.
     pub fn connection_opened(&mut self, id: ConnId, peer: IpAddr) {
         self.clients.insert(id, peer);
     }
 
-    /// The connection is closed. What is under way for it goes on to its end.
+    /// The connection is closed. Jobs in progress for it continue to their end.
     pub fn connection_closed(&mut self, id: ConnId) {
         self.auth.connection_closed(id, self.now, &mut self.effects);
         self.receiver.connection_closed(id);
@@ -203,37 +202,37 @@ impl Backend {
         self.run_effects();
     }
 
-    /// Lets go of all that a connection had.
+    /// Releases everything that a connection held.
     fn release(&mut self, id: ConnId, mut client: Client) {
         self.receiver.discard_body(id, &mut client);
         self.receiver.connection_closed(id);
         self.maildrops.release(&mut client, None, &mut self.index, &mut self.effects);
     }
 
-    /// Notes how far a session has come with the message that it takes in. `is_identified`: of a user who has logged in, a
-    /// trusted client or a server of ours.
+    /// Records the progress of an inbound message. `is_known`: the user has logged in, the client is trusted, or the
+    /// peer is a server of this site.
     pub fn record_body_progress(&mut self, id: ConnId, is_known: bool, body: Option<BodyProgress>) {
         self.receiver.record_body_progress(id, is_known, body);
     }
 
-    /// Whether no more message data of this connection is to be read for now.
+    /// Whether message data of this connection is not read for now.
     pub fn is_under_memory_pressure(&self, id: ConnId) -> bool {
         self.receiver.is_under_memory_pressure(id)
     }
 
-    /// What is to be done for room in memory.
+    /// The actions that free memory.
     pub fn memory_relief(&mut self) -> MemoryRelief {
         self.receiver.memory_relief(self.now)
     }
 
-    /// The next response, and the connection that it is for.
+    /// The next response, and its connection.
     pub fn next_response(&mut self) -> Option<(ConnId, Response)> {
         self.clients.next_response()
     }
 
-    // Completions, changes and time
+    // Completions, events and time
 
-    /// Takes what came of a job or a delivery.
+    /// Handles the completion of a job or a delivery.
     pub fn complete(&mut self, completion: Completion) {
         self.turn.charge(&completion);
         self.dispatch_completion(completion);
@@ -241,7 +240,7 @@ impl Backend {
         self.run_effects();
     }
 
-    /// Looks after the mailboxes in use and the messages on their way in. `false`: none of them needs it soon.
+    /// Checks the mailboxes in use and the inbound messages. Returns whether another tick is needed soon.
     pub fn tick(&mut self, now: Duration) -> bool {
         let (receiver, clients, mut cx) = self.receiver_parts();
         receiver.expire_deliveries(clients, &mut cx);
@@ -250,27 +249,27 @@ impl Backend {
         self.needs_ticks()
     }
 
-    /// Whether [`Backend::tick`] is wanted more often than [`Backend::run_maintenance`].
+    /// Whether [`Backend::tick`] is needed more often than [`Backend::run_maintenance`].
     pub fn needs_ticks(&self) -> bool {
         self.index.needs_ticks() || self.receiver.has_messages()
     }
 
-    /// The server ends: refuses the messages that will certainly not be found in a mailbox.
+    /// The server ends: refuses the messages that will certainly not become visible in a mailbox.
     pub fn abandon_unpublished(&mut self) {
         let (receiver, clients, mut cx) = self.receiver_parts();
         receiver.abandon_unpublished(clients, &mut cx);
         self.run_effects();
     }
 
-    /// Whether nothing is under way, for a session or to be taken back after its end.
+    /// Whether no request and no abandoned message is in progress.
     pub fn is_idle(&self) -> bool {
         self.clients.owed() == 0 && !self.clients.has_responses() && self.receiver.is_idle()
     }
 
-    /// Has the spool checked: its place, its free space; and `tmp/` tidied up once an hour.
+    /// Queues a check of the spool (that it is in place, and its free space), and once an hour the cleanup of `tmp/`.
     pub fn run_maintenance(&mut self, now: Now) {
         if self.date_guard.observe(now) {
-            // Without `expire` a file in `tmp/` stays longer, and nothing else.
+            // Without `expire` the only effect is that a file in `tmp/` stays longer.
             let level = if self.expiry_enabled { log::Level::Error } else { log::Level::Debug };
             let file = self.spool.join(trusted_date::FILE);
             log::log!(
@@ -289,7 +288,7 @@ impl Backend {
         self.run_effects();
     }
 
-    /// Gives back room for sessions, messages and mailboxes that have gone.
+    /// Returns the memory of closed sessions, messages and mailboxes to the allocator.
     pub(crate) fn shrink(&mut self, shrinker: &mut Shrinker) {
         self.clients.shrink(shrinker);
         self.effects.shrink(shrinker);
@@ -307,7 +306,7 @@ impl Backend {
         (receiver, clients, Context { now: *now, accounts, quotas, index, effects })
     }
 
-    /// Hands a request to its part, which has an effect for it now or when a completion comes.
+    /// Passes a request to its part. The part responds now or after a completion.
     fn dispatch(&mut self, id: ConnId, request: Request) {
         let Self { auth, receiver, maildrops, quotas, accounts, clients, index, effects, now, .. } = self;
         let Some(client) = clients.get_mut(id) else { return };
@@ -335,7 +334,7 @@ impl Backend {
         }
     }
 
-    /// Hands a completion to its part.
+    /// Passes a completion to its part.
     fn dispatch_completion(&mut self, completion: Completion) {
         self.record_changes(&completion);
         let Self { auth, receiver, maildrops, quotas, accounts, clients, index, effects, now, .. } = self;
@@ -371,7 +370,7 @@ impl Backend {
             (Completion::Rechecked(id, result), _) => index.recheck_finished(id, result),
             (Completion::TimesChecked(id, result), _) => index.times_checked(id, result),
             (Completion::AccountsLoaded(accounts), _) => self.replace_accounts(accounts),
-            // The response of a client that is not there is owed to no one.
+            // No response is owed, because the client has gone.
             (
                 Completion::Spilled(..)
                 | Completion::Locked(..)
@@ -382,7 +381,7 @@ impl Backend {
         }
     }
 
-    /// Does what the parts and the index want done, and what follows from that at once.
+    /// Carries out the effects of the parts and of the index, and those that follow from them at once.
     fn run_effects(&mut self) {
         loop {
             self.collect_index_effects();
@@ -397,14 +396,14 @@ impl Backend {
                 Effect::Run(job) => self.workers.submit(job),
                 Effect::Deliver(delivery) => self.workers.deliver(delivery),
             };
-            // A full queue: the job is never done.
+            // The queue is full, so the job will never run.
             if let Some(completion) = lost {
                 self.dispatch_completion(completion);
             }
         }
     }
 
-    /// Takes what the index wants done.
+    /// Collects the effects that the index requests.
     fn collect_index_effects(&mut self) {
         self.index.apply_events();
         for order in self.index.orders() {

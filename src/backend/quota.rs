@@ -1,8 +1,8 @@
-//! What the desk knows of how full mailboxes are.
+//! A cache of mailbox usage.
 //!
-//! A mailbox that has a quota is counted by a worker before the first delivery to it, and again when the count
-//! is old. In between our own deliveries are added, before they are made, so that two at a time can't use the
-//! same room; what others add or remove is seen by the next count.
+//! A worker counts a mailbox that has a quota before the first delivery to it, and again when the count is old. In
+//! between, each delivery is added before it is made, so that two deliveries cannot use the same room. The next count
+//! finds the changes by other programs.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     proto::request::{Directory, Mailbox, Quota},
 };
 
-/// How full some mailboxes are.
+/// The usage of recently counted mailboxes.
 #[derive(Debug)]
 pub(super) struct QuotaCache {
     entries: HashMap<Mailbox, CachedUsage>,
@@ -24,28 +24,28 @@ pub(super) struct QuotaCache {
 #[derive(Debug)]
 struct CachedUsage {
     usage: Usage,
-    /// When it was counted.
+    /// The time of the count.
     since: Duration,
 }
 
 impl QuotaCache {
-    /// Of at most so many mailboxes, each count to be believed for so long.
+    /// A cache of at most `most` mailboxes, in which a count is valid for `believed`.
     pub(super) fn new(most: usize, believed: Duration) -> Self {
         Self { entries: HashMap::new(), most, believed }
     }
 
-    /// Other bounds are in force from now on.
+    /// Applies other bounds.
     pub(super) fn reconfigure(&mut self, most: usize, believed: Duration) {
         (self.most, self.believed) = (most, believed);
     }
 
-    /// What the mailbox holds, if that was counted lately.
+    /// The usage of the mailbox, if the count is still valid.
     pub(super) fn usage(&self, mailbox: &Mailbox, now: Duration) -> Option<Usage> {
         let known = self.entries.get(mailbox)?;
         (now < known.since + self.believed).then_some(known.usage)
     }
 
-    /// A mailbox has been counted. Another count that came first is as good, and has been added to since.
+    /// Stores a count. An earlier valid count stays, because it already includes the deliveries since.
     pub(super) fn insert(&mut self, mailbox: Mailbox, usage: Usage, now: Duration) {
         if self.usage(&mailbox, now).is_some() {
             return;
@@ -60,32 +60,32 @@ impl QuotaCache {
         shrinker.shrink(&mut self.entries);
     }
 
-    /// Messages have been taken out of the mailbox.
+    /// Forgets the count, because messages were removed from the mailbox.
     pub(super) fn invalidate(&mut self, mailbox: &Mailbox) {
         self.entries.remove(mailbox);
     }
 
-    /// A message of so many octets is about to be put into the mailbox.
+    /// Adds a message of this many octets that is about to be delivered.
     pub(super) fn add(&mut self, mailbox: &Mailbox, bytes: u64) {
         if let Some(known) = self.entries.get_mut(mailbox) {
             known.usage = known.usage.with(bytes);
         }
     }
 
-    /// It was not put there after all.
+    /// Undoes [`Self::add`] for a message that was not delivered.
     pub(super) fn unreserve(&mut self, mailbox: &Mailbox, bytes: u64) {
         if let Some(known) = self.entries.get_mut(mailbox) {
             known.usage = known.usage.without(bytes);
         }
     }
 
-    /// Whether a quota of that mailbox asks for a count.
+    /// Whether the mailbox has a quota and no valid count.
     pub(super) fn is_to_be_counted(&self, mailbox: &Mailbox, accounts: &Accounts, now: Duration) -> bool {
         accounts.quota(mailbox) != Quota::default() && self.usage(mailbox, now).is_none()
     }
 
-    /// Makes room for a message in the mailbox. `false`: there is none. A mailbox that could not be counted is not
-    /// known to be full.
+    /// Reserves room for a message in the mailbox, or returns `false` if there is none. A mailbox without a count is
+    /// not regarded as full.
     pub(super) fn reserve(
         &mut self,
         mailbox: &Mailbox,
@@ -101,14 +101,14 @@ impl QuotaCache {
         fits
     }
 
-    /// Whether the mailbox is known to be full by now.
+    /// Whether the mailbox is known to be full.
     pub(super) fn is_full(&self, mailbox: &Mailbox, accounts: &Accounts, now: Duration) -> bool {
         let usage = self.usage(mailbox, now);
         usage.is_some_and(|usage| exceeds(usage.with(1), accounts.quota(mailbox)))
     }
 }
 
-/// Whether that much is more than the quota allows.
+/// Whether the usage is more than the quota allows.
 fn exceeds(usage: Usage, quota: Quota) -> bool {
     let over = |used: u64, most: Option<u64>| most.is_some_and(|most| used > most);
     over(usage.bytes, quota.octets) || over(usage.messages, quota.messages)

@@ -1,8 +1,8 @@
-//! Messages on their way in, from the first octet to the committer and back.
+//! Inbound messages, from the first octet to the committer and back.
 //!
-//! A message is in one state at a time, and moves on by value: its data comes in; its mailboxes are counted for their
-//! quotas; its file is made durable, if it has one; the committer has it. Whatever ends it, its share of memory, its
-//! file and what it reserved of the quotas are given back in one place, [`Receiver::complete`].
+//! A message is in one state at a time and moves on by value: its data arrives; its mailboxes are counted for their
+//! quotas; its file, if it has one, is made durable; the committer delivers it. However it ends, its share of memory,
+//! its file and its quota reservations are released in one place, [`Receiver::complete`].
 
 use std::{
     collections::VecDeque,
@@ -41,26 +41,26 @@ use crate::{
     },
 };
 
-/// Takes messages in.
+/// Receives messages.
 #[derive(Debug)]
 pub(super) struct Receiver {
     bodies: BodyMemory,
     permits: SpillPermits,
     name_generator: NameGenerator,
-    /// Messages on their way in.
+    /// The number of inbound messages.
     inbound: usize,
-    /// Messages that the committer has.
+    /// Messages that the committer holds.
     deliveries: usize,
-    /// Those of them, and of others on their way there, that were refused for the time they took.
+    /// Messages that were refused because they took too long, and that a thread still holds.
     given_up: usize,
-    /// Messages to many mailboxes that go on in the next turn.
+    /// Messages to many mailboxes, which continue in the next turn.
     pub(super) walks: VecDeque<Walk>,
     limits: ReceiveLimits,
 }
 
 #[derive(Debug)]
 struct ReceiveLimits {
-    /// Deliveries that the committer may have.
+    /// Deliveries that the committer may hold.
     deliveries: usize,
     /// The longest time from the end of a message to its reply.
     patience: Span,
@@ -68,7 +68,7 @@ struct ReceiveLimits {
     body: u64,
 }
 
-/// What the methods of a [`Receiver`] work with.
+/// The parts of the backend that the methods of a [`Receiver`] use.
 pub(super) struct Context<'a> {
     /// The time of this turn on the steady clock.
     pub(super) now: Duration,
@@ -92,7 +92,7 @@ impl Receiver {
         }
     }
 
-    /// Another configuration is in force from now on.
+    /// Applies another configuration.
     pub(super) fn reconfigure(&mut self, hostname: &str, limits: &Limits, most_files: usize) {
         self.bodies.set_limit(limits.bodies_in_memory.0, most_files);
         self.name_generator.set_host(hostname);
@@ -136,7 +136,7 @@ impl Receiver {
         Response::Ready
     }
 
-    /// Message data became too much for memory.
+    /// Spills message data that is too much for memory to a file.
     pub(super) fn spill(
         &mut self,
         id: ConnId,
@@ -161,7 +161,7 @@ impl Receiver {
         effects.run(Job::Spill { conn: id, to, bytes });
     }
 
-    /// The end of a message: it is to be made durable and visible.
+    /// The end of a message: makes it durable and visible.
     pub(super) fn deliver(
         &mut self,
         id: ConnId,
@@ -186,7 +186,7 @@ impl Receiver {
 
     // Completions
 
-    /// A part of a message is in its file, or it could not be.
+    /// A worker has written a part of a message to its file, or has failed to.
     pub(super) fn body_spilled(
         &mut self,
         id: ConnId,
@@ -204,7 +204,7 @@ impl Receiver {
         }
     }
 
-    /// The mailboxes of a message were counted.
+    /// A worker has counted the mailboxes of a message.
     pub(super) fn usage_counted(
         &mut self,
         (id, token): (ConnId, &AckToken),
@@ -224,7 +224,7 @@ impl Receiver {
         }
     }
 
-    /// Room is reserved for a message: sends it on its way to the disk.
+    /// Passes a message on to the disk, after its room is reserved.
     pub(super) fn send_off(
         &mut self,
         id: ConnId,
@@ -249,7 +249,7 @@ impl Receiver {
         }
     }
 
-    /// The file of a message is durable, or it could not be made so.
+    /// A worker has made the file of a message durable, or has failed to.
     pub(super) fn body_sealed(
         &mut self,
         (id, token): (ConnId, &AckToken),
@@ -304,8 +304,8 @@ impl Receiver {
         }
     }
 
-    /// The client that still waits for the message of this token, and the message, which it has no more. Else the
-    /// message was given up.
+    /// Takes the message of this token from the client that waits for it. Returns `None` if the message was
+    /// abandoned.
     fn waiting_for<'a>(
         &mut self,
         token: &AckToken,
@@ -324,7 +324,7 @@ impl Receiver {
         found
     }
 
-    /// Ends a message that its client has no more. The response may wait until the indexes know of the new files.
+    /// Ends a message that was taken from its client. The response may wait until the indexes have the new files.
     pub(super) fn complete(
         &mut self,
         id: ConnId,
@@ -337,8 +337,8 @@ impl Receiver {
         self.settle(id, (reserved, size), result, cx);
     }
 
-    /// Refuses the messages that the disk has not stored within the limit. A client that waits no longer sends
-    /// again, so it must not find the first one stored: the committer takes that back.
+    /// Refuses the messages that the disk has not stored within the limit. The client will send its message again, so
+    /// the first copy must not be delivered: the committer removes it.
     pub(super) fn expire_deliveries(&mut self, clients: &mut Clients, cx: &mut Context<'_>) {
         let (patience, now) = (self.limits.patience, cx.now);
         let claim = |pending: &Pending| {
@@ -347,8 +347,8 @@ impl Receiver {
         self.abandon_deliveries((LATE_A_TICK, claim), &format!("in {patience}"), clients, cx);
     }
 
-    /// The server ends: refuses the messages that will certainly not be found in a mailbox. Of the others nothing can
-    /// be said, because no one is left to take them back.
+    /// The server ends: refuses the messages that will certainly not become visible in a mailbox. The others get no
+    /// reply, because no thread is left to remove their files.
     pub(super) fn abandon_unpublished(&mut self, clients: &mut Clients, cx: &mut Context<'_>) {
         let claim = |pending: &Pending| pending.token.cancel_if_unpublished();
         self.abandon_deliveries((usize::MAX, claim), "before the end", clients, cx);
@@ -373,13 +373,13 @@ impl Receiver {
                 continue;
             };
             log::error!("{id}: the disk has not stored a message {when}; refused");
-            // A thread that has it sends a completion.
+            // A thread that holds the message sends a completion.
             self.given_up += usize::from(inbound.is_with_a_thread());
             self.complete(id, inbound, Err(Failure::Broken), cx);
         }
     }
 
-    /// Forgets the message of a client, if it has one: gives its share of memory back, and has its file removed.
+    /// Discards the message of a client, if it has one: releases its share of memory and has its file removed.
     pub(super) fn discard_body(&mut self, id: ConnId, client: &mut Client) {
         if client.inbound.take().is_some() {
             self.end(id);
@@ -392,52 +392,51 @@ impl Receiver {
         METRICS.bodies.set(self.inbound as u64);
     }
 
-    /// The connection is closed.
     pub(super) fn connection_closed(&mut self, id: ConnId) {
         self.bodies.remove(id);
     }
 
     // Memory
 
-    /// Notes how far a session has come with the message that it takes in. `is_identified`: of a user who has logged in, a
-    /// trusted client or a server of ours.
+    /// Records the progress of an inbound message. `is_known`: the user has logged in, the client is trusted, or the
+    /// peer is a server of this site.
     pub(super) fn record_body_progress(&mut self, id: ConnId, is_known: bool, body: Option<BodyProgress>) {
         self.bodies.record_progress(id, is_known, body);
     }
 
-    /// Whether no more message data is to be read for now.
+    /// Whether message data is not read for now.
     pub(super) fn is_under_memory_pressure(&self, id: ConnId) -> bool {
         self.bodies.is_under_pressure(id)
     }
 
-    /// What is to be done for room in memory.
+    /// The actions that free memory.
     pub(super) fn memory_relief(&mut self, now: Duration) -> MemoryRelief {
-        // What was given up is in memory until the disk is done with it.
+        // An abandoned message stays in memory until the disk has finished with it.
         self.bodies.update_pressure(now, self.given_up as u64 * self.limits.body);
         self.bodies.plan_relief(now, self.other_files())
     }
 
-    /// Files of messages that no client waits for: they are being removed, or the committer still has them.
+    /// Files of messages for which no client waits: they are being removed, or the committer still holds them.
     fn other_files(&self) -> usize {
         self.permits.in_use().saturating_sub(self.bodies.files())
     }
 
-    /// Whether a message is on its way in.
+    /// Whether there is an inbound message.
     pub(super) fn has_messages(&self) -> bool {
         self.inbound > 0
     }
 
-    /// Whether a message to many mailboxes goes on in the next turn.
+    /// Whether a message to many mailboxes continues in the next turn.
     pub(super) fn has_walks(&self) -> bool {
         !self.walks.is_empty()
     }
 
-    /// Whether nothing is under way that would have to be taken back.
+    /// Whether nothing is in progress that would have to be undone.
     pub(super) fn is_idle(&self) -> bool {
         self.given_up == 0 && self.permits.in_use() == 0 && self.walks.is_empty()
     }
 
-    /// Counts for the log: messages on their way in, with the committer, and given up.
+    /// Counts for the log: messages inbound, with the committer, and abandoned.
     pub(super) fn counts(&self) -> [usize; 3] {
         [self.inbound, self.deliveries, self.given_up]
     }
@@ -451,7 +450,7 @@ impl Receiver {
     }
 }
 
-/// Messages that are given up in one tick: a disk that hangs may have one of every connection.
+/// Messages that are abandoned in one tick: if a disk hangs, each connection may have one.
 const LATE_A_TICK: usize = 1000;
 
 impl ReceiveLimits {

@@ -1,8 +1,8 @@
-//! The work for each recipient of a message: quotas are looked up and reserved before it goes to the disk, and afterwards
-//! the index of each mailbox hears of it.
+//! The work for each recipient of a message: quota lookups and reservations before the message goes to the disk, and
+//! index updates afterwards.
 //!
-//! The rule: a message to a few mailboxes goes on at once; one to more has its share of each turn of the loop, and so
-//! have the others like it.
+//! The rule: a message to a few mailboxes continues at once. Messages to more mailboxes each get a share of every
+//! turn of the loop.
 
 use std::vec;
 
@@ -17,29 +17,29 @@ use crate::{
     workers::{DeliveredCopy, DeliveryReceipt, Job},
 };
 
-/// A message that goes on in the next turn.
+/// A message that continues in the next turn.
 #[derive(Debug)]
 pub(super) enum Walk {
-    /// On its way to the disk.
+    /// Before the delivery.
     In(ConnId),
-    /// On its way back.
+    /// After the delivery.
     Back(Box<Returning>),
 }
 
-/// A message that the committer is done with, or that is refused.
+/// A message that was delivered or refused.
 #[derive(Debug)]
 pub(super) struct Returning {
     conn: ConnId,
-    /// Mailboxes that have room reserved and have not got it.
+    /// Mailboxes in which room is reserved and to which the message was not delivered.
     unreserve: vec::IntoIter<Mailbox>,
     size: u64,
     arrivals: vec::IntoIter<DeliveredCopy>,
-    /// `None`: it was given at once.
+    /// `None` if the response was given at once.
     response: Option<Response>,
 }
 
 impl Receiver {
-    /// Goes on with a message whose end has come: at once if it is to a few mailboxes.
+    /// Continues with a message whose data is complete: at once if it goes to a few mailboxes.
     pub(super) fn go_on_with(&mut self, id: ConnId, client: &mut Client, cx: &mut Context<'_>) {
         let recipients = client.inbound.as_ref().map_or(0, Inbound::recipients);
         if recipients > AT_ONCE {
@@ -49,7 +49,7 @@ impl Receiver {
         }
     }
 
-    /// Gives each of the messages to many mailboxes a share of this turn, until all of it is used up.
+    /// Gives each message to many mailboxes a share of this turn, until the turn's work is spent.
     pub(super) fn go_on(&mut self, clients: &mut Clients, cx: &mut Context<'_>) {
         let mut left = MAILBOXES_A_TURN;
         while left > 0
@@ -77,7 +77,7 @@ impl Receiver {
         }
     }
 
-    /// The way to the disk, over `left` mailboxes at most: whether there are more.
+    /// Continues towards the disk, over `left` mailboxes at most. Returns whether more are left.
     fn go_in(&mut self, id: ConnId, client: &mut Client, left: &mut usize, cx: &mut Context<'_>) -> bool {
         loop {
             match client.inbound.take() {
@@ -109,7 +109,7 @@ impl Receiver {
                     self.send_off(id, client, (pending, whole), cx);
                     return false;
                 }
-                // It was given up.
+                // The message was abandoned.
                 inbound => {
                     client.inbound = inbound;
                     return false;
@@ -118,7 +118,8 @@ impl Receiver {
         }
     }
 
-    /// The way back of a message that has ended.
+    /// Releases the reservations of a message that has ended, reports its copies to the indexes, and sends the
+    /// response.
     pub(super) fn settle(
         &mut self,
         id: ConnId,
@@ -140,7 +141,7 @@ impl Receiver {
         };
         METRICS.deliveries.add(arrivals.len() as u64);
         let is_long = unreserve.len() + arrivals.len() > AT_ONCE;
-        // The indexes hear of new files before the client does: a login that follows sees them.
+        // The indexes get the new files before the client gets its response, so that its next login sees them.
         let response = if is_long && !arrivals.is_empty() {
             Some(response)
         } else {
@@ -158,7 +159,7 @@ impl Receiver {
 }
 
 impl Inbound {
-    /// The number of recipients of a message that has come in whole, while it is here.
+    /// The number of recipients of a complete message, until it goes to the disk.
     fn recipients(&self) -> usize {
         match self {
             Self::LookingUpQuotas(_, whole, _)
@@ -169,7 +170,7 @@ impl Inbound {
     }
 }
 
-/// Looks for mailboxes whose quota asks for a count. `true`: all recipients and the sender were looked up.
+/// Collects the mailboxes whose quota needs a count. Returns whether all recipients and the sender were looked up.
 fn look_up(
     whole: &ReceivedMessage,
     uncounted: &mut Uncounted,
@@ -193,7 +194,8 @@ fn look_up(
     true
 }
 
-/// Reserves room in the mailboxes of a message. `true`: in all of them, as far as there is room.
+/// Reserves room in the mailboxes of a message, and refuses recipients without room. Returns whether all were
+/// handled.
 fn reserve(
     id: ConnId,
     pending: &mut Pending,
@@ -226,7 +228,7 @@ fn reserve(
     false
 }
 
-/// The way back, over `left` mailboxes at most: whether it is at its end.
+/// Continues after the delivery, over `left` mailboxes at most. Returns whether it is complete.
 fn go_back(returning: &mut Returning, left: &mut usize, cx: &mut Context<'_>) -> bool {
     while *left > 0 {
         *left -= 1;
@@ -241,9 +243,9 @@ fn go_back(returning: &mut Returning, left: &mut usize, cx: &mut Context<'_>) ->
     false
 }
 
-/// Recipients of a message that are no reason to wait for the next turn: fewer than most lists have.
+/// A message to no more recipients than this continues at once. Most lists are smaller.
 const AT_ONCE: usize = 64;
-/// Mailboxes that one message goes on by, before another has its turn.
+/// Mailboxes of one message that are handled before the next message gets its share.
 const SHARE: usize = 500;
 /// Mailboxes of all messages in one turn: some microseconds each.
 pub(super) const MAILBOXES_A_TURN: usize = 2000;

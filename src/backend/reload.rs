@@ -1,4 +1,4 @@
-//! Changes while the server runs: accounts that were read anew, another configuration; and the state for the log.
+//! Changes while the server runs: reloaded accounts and another configuration. Also the status for the log.
 
 use std::{io, mem};
 
@@ -13,10 +13,10 @@ use crate::{
 };
 
 impl Backend {
-    /// Takes another configuration and its accounts. The number of threads and the sizes of their queues stay.
+    /// Applies another configuration and its accounts. The number of threads and the sizes of their queues stay.
     ///
     /// # Errors
-    /// A thread that looks after the accounts cannot be had. Nothing has changed then.
+    /// The thread that reloads the accounts could not be started. Nothing has changed then.
     pub fn reconfigure(&mut self, config: &Config, accounts: Accounts, shares: &Shares) -> io::Result<()> {
         let limits = &config.limits;
         if self.accounts.sources != accounts.sources || self.limits.accounts_check != limits.accounts_check {
@@ -35,7 +35,7 @@ impl Backend {
         Ok(())
     }
 
-    /// Takes accounts that have been read again, unless they come from other files than those of now.
+    /// Applies reloaded accounts, unless they come from other files than the current ones.
     pub(super) fn replace_accounts(&mut self, accounts: Box<Accounts>) {
         if accounts.sources == self.accounts.sources {
             self.swap_accounts(accounts);
@@ -44,13 +44,13 @@ impl Backend {
         }
     }
 
-    /// A hundred thousand accounts take a while to be freed: not on the loop.
+    /// Replaces the accounts. Another thread frees the old ones, because a hundred thousand accounts take a while.
     fn swap_accounts(&mut self, mut accounts: Box<Accounts>) {
         mem::swap(&mut self.accounts, &mut accounts);
         drop_deferred(accounts);
     }
 
-    /// Has the figures logged.
+    /// Queues a job that logs the metrics.
     pub fn log_metrics(&mut self) {
         self.effects.run(Job::LogStatus);
         self.run_effects();
@@ -78,7 +78,7 @@ impl Backend {
     }
 }
 
-/// Looks after the files of accounts, if they come from files.
+/// Starts the thread that reloads the accounts, if they come from files.
 pub(super) fn start_reloader(
     accounts: &Accounts,
     limits: &Limits,

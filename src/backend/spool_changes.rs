@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Backend {
-    /// Notes what a completion says about files, before it is taken in.
+    /// Records the file changes that a completion reports, before the completion is dispatched.
     pub(super) fn record_changes(&mut self, completion: &Completion) {
         if !self.has_transcripts {
             return;
@@ -33,7 +33,7 @@ impl Backend {
                 for (place, name) in &done.gone {
                     self.record_change(*id, "deleted", &mailbox, (*place, name));
                 }
-                // The old name of a file stands there too.
+                // `touched` contains the old name of a file too.
                 let is_seen = |name: &[u8]| name::flags(name).contains(&b'S');
                 for (place, name) in done.touched.iter().filter(|(_, name)| is_seen(name)) {
                     self.record_change(*id, "seen", &mailbox, (*place, name));
@@ -57,5 +57,5 @@ impl Backend {
     }
 }
 
-/// Changes that one response tells of.
+/// Changes that one response may report.
 const MAX_CHANGES: usize = 1000;

@@ -1,5 +1,5 @@
-//! The share of the backend in a turn of the loop: how much of what the watcher and the workers tell it takes in before
-//! connections go on. The rest is for the next turn, which begins at once.
+//! The share of the backend in a turn of the loop: a bound on the events and completions that it handles before
+//! connections continue. The rest is for the next turn, which begins at once.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{
     workers::Completion,
 };
 
-/// What this turn may still take in.
+/// The work that this turn may still do.
 #[derive(Debug)]
 pub(super) struct Turn {
     notices: Budget,
@@ -33,7 +33,7 @@ impl Turn {
 }
 
 impl Backend {
-    /// A turn of the loop begins, at that time on the steady clock.
+    /// Begins a turn of the loop, at this time on the steady clock.
     pub fn begin_turn(&mut self, now: Duration) {
         self.now = now;
         self.index.begin_turn();
@@ -41,12 +41,12 @@ impl Backend {
         self.turn.results.renew();
     }
 
-    /// Whether [`Backend::complete`] is to be called no more in this turn.
+    /// Whether [`Backend::complete`] must not be called again in this turn.
     pub fn has_enough(&self) -> bool {
         self.turn.results.is_spent()
     }
 
-    /// Whether something is left for the next turn, which begins at once.
+    /// Whether work is left for the next turn, which begins at once.
     pub fn goes_on(&self) -> bool {
         let Turn { notices, results } = &self.turn;
         notices.is_spent()
@@ -57,8 +57,8 @@ impl Backend {
             || self.auth.goes_on()
     }
 
-    /// Takes the changes that the watcher has seen. To be called before completions are taken, so that no session is
-    /// shown a mailbox without what was seen before.
+    /// Handles the events of the watcher. Must be called before completions are handled, so that no session gets a
+    /// mailbox without the changes that were seen earlier.
     pub fn poll_mailbox_events(&mut self, now: Duration) {
         let (receiver, clients, mut cx) = self.receiver_parts();
         receiver.go_on(clients, &mut cx);
@@ -74,7 +74,7 @@ impl Backend {
     }
 }
 
-/// Notices that one turn takes in: less than a microsecond each.
+/// Events that one turn handles: less than a microsecond each.
 const NOTICES_A_TURN: usize = 1000;
-/// Results that one turn takes in, by the names that are in them: a session goes on with each.
+/// Completions that one turn handles, counted by the names in them, because a session continues with each.
 const RESULTS_A_TURN: usize = 256;

@@ -1,7 +1,7 @@
-//! The threads that the backend has: three pools of workers and the committer.
+//! The threads of the backend: three pools of workers and the committer.
 //!
-//! A password check burns a CPU for tens of milliseconds and a scan may take seconds, and a mail client that reads must
-//! not queue after a hundred of them: hence three pools.
+//! A password check uses a CPU for tens of milliseconds and a scan may take seconds. A client that reads a message
+//! must not queue after a hundred of them: hence three pools.
 
 use std::{io, sync::Arc};
 
@@ -13,7 +13,7 @@ use crate::{
     workers::{Completion, CompletionSender, Job, Pool, Storage},
 };
 
-/// The threads that the backend has.
+/// The threads of the backend.
 #[derive(Debug)]
 pub(super) struct Workers {
     disk_pool: Pool,
@@ -26,7 +26,7 @@ impl Workers {
     /// Starts the threads.
     ///
     /// # Errors
-    /// A thread cannot be had.
+    /// A thread could not be started.
     pub(super) fn start(
         storage: &Arc<Storage>,
         completions: &CompletionSender,
@@ -53,7 +53,7 @@ impl Workers {
         if let Job::LogStatus = job {
             log::info!("status no figures: the workers have too much to do");
         }
-        // A value to be released is dropped here: those that may wait for a disk go to the thread that closes files.
+        // The lost job is dropped here. Values that may wait for a disk are passed to the thread that closes files.
         job.lost(failure)
     }
 

@@ -1,5 +1,4 @@
-//! What ends a connection that has not ended itself: its deadline, want of room, the end of the server, a bug of
-//! ours.
+//! The causes that end a connection from outside its session: its deadline, eviction, shutdown, a bug.
 
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use crate::{
 };
 
 impl Connection {
-    /// When to look at this connection again if nothing happens. `None`: it waits for an answer of ours.
+    /// The time at which to check this connection if no event arrives. `None` while it waits for a response.
     pub fn deadline(&self) -> Option<Duration> {
         let Timeouts { read: limit, reset_on: renewed_by, write, session: lifetime } =
             self.session.timeouts();
@@ -33,7 +32,7 @@ impl Connection {
         }
     }
 
-    /// Does what a deadline asks for, if it has really come. The connection is to be pumped afterwards.
+    /// Carries out the timeout if the deadline has really passed. The caller pumps the connection afterwards.
     pub fn on_timeout(&mut self, now: Now) {
         if self.deadline().is_none_or(|deadline| deadline > now.monotonic) {
             return;
@@ -59,7 +58,7 @@ impl Connection {
         }
     }
 
-    /// The server stops: the session says so, or is allowed to come to an end that is near.
+    /// Starts the shutdown: the session says goodbye, or may complete a transaction that is nearly done.
     pub fn begin_shutdown(&mut self, now: Now) {
         match self.phase {
             Phase::Running | Phase::AwaitingResponse | Phase::Paused(_) => match self.session_shutdown(now) {
@@ -72,7 +71,7 @@ impl Connection {
         }
     }
 
-    /// Closes with those last words, and without asking the session, which is broken.
+    /// Closes with this last reply and without a call to the session, which is broken.
     pub fn close_with_error(&mut self, last_words: &str, now: Now) {
         self.outbox = Outbox::default();
         if matches!(self.phase, Phase::FlushingBeforeTls | Phase::Handshake(_)) {
@@ -84,7 +83,7 @@ impl Connection {
         self.close(now);
     }
 
-    /// Ends for want of room, with those last words.
+    /// Closes the connection to make room, with this last reply.
     pub fn evict(&mut self, last_words: &str, why: &'static str, now: Now) {
         let was_over = self.is_closing();
         match self.phase {
@@ -101,11 +100,11 @@ impl Connection {
         self.last_command = now.monotonic;
     }
 
-    /// By what the connection holds its place; `None`: it may not be ended now.
+    /// The claim of this connection to its place; `None` if it must not be evicted now.
     pub fn eviction_priority(&self) -> Option<EvictionPriority> {
         let arriving = EvictionPriority { stage: Stage::Unidentified, last_progress: self.opened_at };
         let at = match self.phase {
-            // Of its last words nothing is left here.
+            // Its last reply has already left the outbox.
             Phase::Draining(_) | Phase::Closed => {
                 return Some(EvictionPriority { stage: Stage::Closing, ..arriving });
             }
@@ -120,7 +119,7 @@ impl Connection {
             proto::SessionStage::Idle => {
                 EvictionPriority { stage: Stage::Idle, last_progress: self.last_advance }
             }
-            // Silence is paid for in advance for a while only.
+            // Octets that came early make up for silence, but only for a while.
             proto::SessionStage::Body(body) => EvictionPriority {
                 stage: Stage::ReceivingBody,
                 last_progress: body.paid_until().min(self.last_read + MAX_RATE_CREDIT),
@@ -132,7 +131,8 @@ impl Connection {
         })
     }
 
-    /// Whether the client is known, and its message on its way in; `None` while one waits for the disk.
+    /// Whether the client is known, and the progress of its inbound message; `None` while a message waits for the
+    /// disk.
     pub fn body_progress(&self) -> Option<(bool, Option<BodyProgress>)> {
         match self.progress.stage {
             proto::SessionStage::Trusted(body) => Some((true, body)),
@@ -142,23 +142,23 @@ impl Connection {
         }
     }
 
-    /// Whether message data is what would be read next.
+    /// Whether the next input is message data.
     pub fn is_receiving_data(&self) -> bool {
         self.phase == Phase::Running && self.body_progress().is_some_and(|(_, body)| body.is_some())
     }
 
-    /// Whether the session has served a client since it was asked last.
+    /// Whether the session has served its client since the last call.
     pub fn take_served(&mut self) -> bool {
         let served = self.progress.served;
         std::mem::replace(&mut self.seen_served, served) < served
     }
 
-    /// Memory is wanted: the session is to spill its message data in the next round.
+    /// Asks the session to spill its message data in the next pump, because memory is short.
     pub fn request_spill(&mut self) {
         self.session.request_spill();
     }
 
-    /// Notes when the session has come further.
+    /// Records when the session makes progress.
     pub(super) fn record_progress(&mut self, now: Now) {
         let progress = self.session.progress();
         if progress.commands != self.progress.commands {
@@ -170,12 +170,12 @@ impl Connection {
         self.progress = progress;
     }
 
-    /// Whether the session takes no more steps; its last words may still be on their way.
+    /// Whether the session takes no more steps. Its last reply may still be on its way.
     pub fn is_closing(&self) -> bool {
         matches!(self.phase, Phase::Closing | Phase::Draining(_) | Phase::Closed)
     }
 
-    /// Tells the log that the connection is over, and what came of it.
+    /// Logs that the connection has ended, with a summary.
     pub fn log_closed(&mut self, now: Now) {
         self.log_events(Duration::ZERO);
         let lasted = now.monotonic.saturating_sub(self.opened_at);
@@ -183,7 +183,7 @@ impl Connection {
     }
 }
 
-/// Why a connection ends whose peer takes nothing of what it is sent.
+/// The reason in the log when the peer does not read its output.
 const WRITE_TIMED_OUT: &str = "what was sent is not read";
-/// Octets that came faster than they had to pay for so long a silence at most.
+/// The longest silence that octets ahead of the minimum rate can make up for.
 const MAX_RATE_CREDIT: Duration = Duration::from_secs(30);

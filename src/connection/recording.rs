@@ -1,4 +1,4 @@
-//! What a session does, and its transcript sees.
+//! Calls into the session, observed by its transcript.
 
 use super::{Connection, RequestHandler};
 use crate::{
@@ -13,12 +13,12 @@ use crate::{
 };
 
 impl Connection {
-    /// Has everything written down from here on.
+    /// Records everything from now on.
     pub fn set_transcript(&mut self, record: Recorder) {
         self.transcript = Some(Box::new(record));
     }
 
-    /// Lets the session act, and the transcript see what comes of it.
+    /// Runs `act` on the session while the transcript observes it.
     pub(super) fn call_session(
         &mut self,
         directory: &dyn Directory,
@@ -35,7 +35,7 @@ impl Connection {
         }
     }
 
-    /// Gives the session its answer.
+    /// Passes a response to the session.
     pub(super) fn respond(&mut self, answer: Response, world: &mut dyn RequestHandler, now: Now) -> Step {
         let id = self.peer_info.id;
         let told = &answer;
@@ -43,12 +43,12 @@ impl Connection {
         self.call_session(world.directory(), now, |session, cx, _, out| session.respond(cx, answer, out))
     }
 
-    /// Notes that the connection ends for a reason that the session knows nothing of.
+    /// Records that the connection ends for a reason that the session does not know.
     pub(super) fn record_abort(&mut self, why: &str) {
         self.with_transcript(|record, _| record.record_abort(why));
     }
 
-    /// The client is too slow for the session.
+    /// Tells the session that its client is too slow.
     pub(super) fn session_timeout(&mut self, now: Now) {
         self.with_transcript(|record, _| record.record_timeout(now));
         self.call_session(&EmptyDirectory, now, |session, _, _, out| {
@@ -57,13 +57,13 @@ impl Connection {
         });
     }
 
-    /// The server stops.
+    /// Tells the session that the server stops.
     pub(super) fn session_shutdown(&mut self, now: Now) -> Step {
         self.with_transcript(|record, _| record.record_shutdown(now));
         self.call_session(&EmptyDirectory, now, |session, _, _, out| session.shutdown(out))
     }
 
-    /// Does that to the transcript, if there is one.
+    /// Runs `note` on the transcript, if there is one.
     pub(super) fn with_transcript(&mut self, note: impl FnOnce(&mut Recorder, &Inbox)) {
         if let Some(record) = &mut self.transcript {
             note(record, &self.inbox);
@@ -71,7 +71,7 @@ impl Connection {
     }
 }
 
-/// The directory of a session that asks nothing.
+/// An empty directory, for calls in which the session looks up no address.
 struct EmptyDirectory;
 
 impl Directory for EmptyDirectory {

@@ -1,9 +1,9 @@
-//! What a round of a connection costs the loop, so that a turn of it with a thousand busy connections ends in time.
-//! It is counted and not timed: the same octets are the same work on every machine.
+//! The cost of a pump, so that a turn of the loop with a thousand busy connections ends in time. The cost is counted
+//! and not measured: the same octets are the same work on every machine.
 
 use crate::limits::Limits;
 
-/// How much of its budget a connection has in a round, so that all that are ready have their round soon.
+/// The share of its budget that a connection gets in one pump, so that every ready connection is pumped soon.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Share {
     steps: usize,
@@ -11,10 +11,10 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// All of it.
+    /// The whole budget.
     pub(crate) const WHOLE: Self = Self { steps: usize::MAX, octets: usize::MAX };
 
-    /// The share of each of so many connections in [`CYCLE`].
+    /// The share of each connection, so that all of them fit into one [`CYCLE`].
     pub(crate) fn of_each(connections: usize) -> Self {
         let half = (CYCLE / connections.max(1)).saturating_sub(ROUND) / 2;
         Self { steps: (half / STEP).max(LEAST_STEPS), octets: (half * OCTETS).max(LEAST_OCTETS) }
@@ -25,36 +25,36 @@ impl Share {
     }
 }
 
-/// What one connection may still do in this turn.
+/// The work that a connection may still do in this turn.
 pub(super) struct Budget {
     pub(super) steps: usize,
     pub(super) octets: usize,
 }
 
 impl Budget {
-    /// A step was taken that has looked at so many mailboxes.
+    /// Charges one step that has examined `work` mailboxes.
     pub(super) fn spend(&mut self, work: usize) {
         self.steps = self.steps.saturating_sub(1 + work / MAILBOXES_A_STEP);
     }
 }
 
-/// The cost of a round of so many steps that has moved so many octets, perhaps in a TLS handshake.
+/// The cost of a pump with this number of steps and octets, perhaps during a TLS handshake.
 pub(super) fn of_round(steps: usize, octets: usize, is_handshake: bool) -> usize {
     ROUND + steps * STEP + octets / OCTETS + if is_handshake && octets > 0 { HANDSHAKE } else { 0 }
 }
 
-/// So many mailboxes that a step looks at count as one more step.
+/// Mailboxes that a step may examine at the cost of one more step.
 const MAILBOXES_A_STEP: usize = 32;
-/// Reading, writing and finding nothing more: some calls of the kernel.
+/// Reading, writing, and finding no more input: a few system calls.
 const ROUND: usize = 10;
 const STEP: usize = 5;
-/// Octets that are copied, encoded and sent in one unit.
+/// Octets that are copied, encoded and sent at the cost of one unit.
 const OCTETS: usize = 1000;
 /// A signature and a key exchange.
 const HANDSHAKE: usize = 500;
-/// Work in which each connection that is ready has its round, whatever the others do: some tens of milliseconds.
+/// Work in which each ready connection is pumped once, whatever the others do: some tens of milliseconds.
 const CYCLE: usize = 40_000;
-/// A command and what it leads to.
+/// A command and its response.
 const LEAST_STEPS: usize = 2;
 const LEAST_OCTETS: usize = 4096;
 

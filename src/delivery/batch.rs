@@ -1,4 +1,4 @@
-//! One round of the committer, step by step.
+//! One batch of the committer, step by step.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -27,10 +27,10 @@ use crate::{
 /// The mailboxes that the committer has open.
 #[derive(Debug)]
 pub(super) struct MaildirCache {
-    /// How many of them: to open one anew may cost syncs, if it is young.
+    /// The largest number of open mailboxes. Reopening a mailbox may cost syncs, if it is new.
     capacity: usize,
     open: HashMap<Mailbox, Arc<Maildir>>,
-    /// What was filed lately in the folders of senders.
+    /// The Message-IDs recently filed in each sender's folder.
     sent_dedup: HashMap<Mailbox, SentDedup>,
 }
 
@@ -39,8 +39,8 @@ impl MaildirCache {
         Self { capacity: most, open: HashMap::new(), sent_dedup: HashMap::new() }
     }
 
-    /// Sees that the mailboxes of a round can be opened beside those that stay open. In a round none is closed: each may
-    /// be a message's.
+    /// Makes sure that the mailboxes of a batch can be opened in addition to those that stay open. No mailbox is
+    /// closed during a batch, because any message may need it.
     pub(super) fn make_room_for(&mut self, mailboxes: &Mailboxes) {
         let new = mailboxes.0.iter().filter(|mailbox| !self.open.contains_key(*mailbox)).count();
         if self.open.len() + new > self.capacity {
@@ -48,12 +48,13 @@ impl MaildirCache {
         }
     }
 
-    /// Begins anew, after a panic that may have left something half changed.
+    /// Empties the cache, after a panic that may have left it inconsistent.
     pub(super) fn clear(&mut self) {
         *self = Self::new(self.capacity);
     }
 
-    /// The Maildir of a mailbox, as it is now: it may have been removed or replaced since the last time.
+    /// Returns the Maildir of a mailbox as it is now, because it may have been removed or replaced since the last
+    /// time.
     fn get(
         &mut self,
         storage: &Storage,
@@ -75,7 +76,7 @@ impl MaildirCache {
         Ok(home)
     }
 
-    /// What was filed lately in that folder.
+    /// Returns the record of copies recently filed in that folder.
     fn sent_dedup(&mut self, folder: &Mailbox, maildir: &Maildir) -> &mut SentDedup {
         if self.sent_dedup.len() >= MAX_SENT_DEDUPS && !self.sent_dedup.contains_key(folder) {
             self.sent_dedup.clear();
@@ -84,7 +85,7 @@ impl MaildirCache {
     }
 }
 
-/// The mailboxes that a round may have to open.
+/// The mailboxes that a batch may have to open.
 #[derive(Debug, Default)]
 pub(super) struct Mailboxes(HashSet<Mailbox>);
 
@@ -93,7 +94,7 @@ impl Mailboxes {
         self.0.extend(Self::of(delivery));
     }
 
-    /// Adds those of one more message, unless they would be too many then.
+    /// Adds the mailboxes of one more message, unless there would be too many.
     pub(super) fn fit_with(&mut self, delivery: &Delivery, most: usize) -> bool {
         let new = Self::of(delivery).filter(|mailbox| !self.0.contains(mailbox));
         let fit = self.0.len() + new.collect::<HashSet<_>>().len() <= most;
@@ -113,12 +114,12 @@ impl Mailboxes {
     }
 }
 
-/// One round.
+/// One batch.
 pub(super) struct Batch<'a> {
     storage: &'a Storage,
     maildirs: &'a mut MaildirCache,
     syncer: &'a mut Syncer,
-    /// What this round files for its senders.
+    /// The copies that this batch files for its senders.
     pending_sent_copies: Vec<(Mailbox, MessageId)>,
     /// Whether the spool is in its place.
     spool_status: Result<(), Failure>,
@@ -129,8 +130,8 @@ impl<'a> Batch<'a> {
         Self { storage, maildirs, syncer, pending_sent_copies: Vec::new(), spool_status: Ok(()) }
     }
 
-    /// Delivers a batch. A delivery fails or succeeds for itself, but for a failure that concerns all. After a panic
-    /// the messages without a fate are to be taken back.
+    /// Delivers a batch. Each delivery succeeds or fails alone, except for a failure that concerns all of them. After
+    /// a panic the caller rejects the undecided messages.
     pub(super) fn run(mut self, messages: &mut [Message]) {
         self.spool_status = self.storage.check_in_place();
         self.for_each_undecided(messages, Self::write_tmp_files);
@@ -141,19 +142,20 @@ impl<'a> Batch<'a> {
         self.for_each_undecided(messages, |_, message| message.publish());
         drop(reserve);
         self.sync_names(messages, way);
-        // The syncs may have taken a while: messages that are not where clients look for them now are taken back.
+        // The syncs may have taken a while: messages that are no longer where clients look for them are removed.
         self.spool_status = self.spool_status.and_then(|()| self.storage.check_in_place());
         self.for_each_undecided(messages, |round, message| {
             round.spool_status.and_then(|()| message.acknowledge())
         });
         for message in messages {
-            // Without a record a message that is submitted again is filed again.
+            // Without a record, a message that is submitted again is filed again.
             let _ = catch_panic(|| self.record_sent_copy(message));
         }
     }
 
-    /// Memory for all that is still to be allocated, in small pieces, until the messages are acknowledged or taken
-    /// back. Where it can't be had now, it is refused before they are visible: afterwards it would end the process.
+    /// Reserves memory for all later allocations, which are small, until the messages are acknowledged or rejected.
+    /// If there is none, the messages are refused before they are visible: a failed allocation afterwards would end
+    /// the process.
     fn reserve_memory(&mut self, messages: &mut [Message]) -> Vec<u8> {
         let targets: usize = undecided(messages).map(|message| message.plan.targets.len()).sum();
         let mut reserve = Vec::new();
@@ -164,7 +166,7 @@ impl<'a> Batch<'a> {
         reserve
     }
 
-    /// Does a step for every message that has no fate yet. An error or a panic is the fate of that one alone.
+    /// Runs a step for every undecided message. An error or a panic rejects that message alone.
     fn for_each_undecided(
         &mut self,
         messages: &mut [Message],
@@ -206,7 +208,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// The mailboxes of the recipients, each once.
+    /// Plans the mailboxes of the recipients, each once.
     fn plan(&mut self, plan: &mut DeliveryPlan, to: Vec<Result<Recipient, Failure>>) {
         let mut known = HashMap::new();
         for recipient in to {
@@ -221,7 +223,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Where the mail of a recipient goes: to the folder that is wanted, if it is there.
+    /// Resolves a recipient to its directory: the requested folder if it exists, otherwise the mailbox.
     fn resolve_target(&mut self, Recipient { mailbox, folder, .. }: Recipient) -> Result<Target, Failure> {
         if let Some(folder) = folder {
             let mailbox = mailbox.clone().in_folder(folder);
@@ -235,8 +237,8 @@ impl<'a> Batch<'a> {
         Ok(Target::new(mailbox, maildir, Subdir::New))
     }
 
-    /// The copy for the sender: unless it was filed before, or the message goes to that folder anyway. A sender
-    /// whose folder can't be used has no copy, and the message goes out all the same.
+    /// Plans the copy for the sender, unless it was filed before or the message goes to that folder anyway. If the
+    /// sender's folder cannot be used there is no copy, and the message is delivered all the same.
     fn plan_copy(&mut self, plan: &mut DeliveryPlan, sent: Option<Mailbox>, id: Option<MessageId>) {
         let Some(sender) = sent else { return };
         let sent = Folder::sent();
@@ -255,7 +257,7 @@ impl<'a> Batch<'a> {
         plan.targets.push(Target::new(folder, maildir, Subdir::Cur));
     }
 
-    /// One sync of the spool's file system says nothing of a mailbox on another one.
+    /// One sync of the spool's file system does not cover a mailbox on another file system.
     fn sync_mode(&self, messages: &mut [Message]) -> SyncMode {
         let (mut together, mut count) = (true, 0);
         for message in undecided(messages) {
@@ -269,8 +271,8 @@ impl<'a> Batch<'a> {
         if together { self.syncer.choose_mode(count) } else { SyncMode::PerFile }
     }
 
-    /// D2: the content is durable. After a failed sync nobody knows what is on the disk, and a second one may
-    /// call it a success: the file is dropped.
+    /// D2: the content is durable. After a failed sync the state of the disk is unknown, and a second sync may report
+    /// success: the file is dropped.
     fn sync_contents(&mut self, messages: &mut [Message], way: SyncMode) {
         let began = Instant::now();
         match way {
@@ -286,7 +288,7 @@ impl<'a> Batch<'a> {
                 let drafts = unsettled.iter_mut().filter_map(|message| {
                     match std::mem::replace(&mut message.body, Body::Syncing) {
                         Body::TmpFile(tmp_file) => Some(SyncTarget::Content(tmp_file)),
-                        _ => None, // invariant: it is unsettled
+                        _ => None, // invariant: it is unsynced, so it has a file
                     }
                 });
                 for SyncResult { number, target: thing, result: done } in
@@ -304,7 +306,7 @@ impl<'a> Batch<'a> {
         METRICS.sync_contents.observe_duration(began.elapsed());
     }
 
-    /// D4: the names are durable. Where a sync of names has failed, they are taken back.
+    /// D4: the names are durable. After a failed sync the names are removed.
     fn sync_names(&mut self, messages: &mut [Message], way: SyncMode) {
         let began = Instant::now();
         match way {
@@ -320,7 +322,7 @@ impl<'a> Batch<'a> {
         METRICS.sync_names.observe_duration(began.elapsed());
     }
 
-    /// Syncs each directory once. A directory whose sync has failed loses its messages.
+    /// Syncs each directory once. If the sync of a directory fails, its messages are removed from it.
     fn sync_each_name(&mut self, messages: &mut [Message]) {
         let mut messages: Vec<&mut Message> = undecided(messages).collect();
         let mut numbers = HashMap::new();
@@ -347,7 +349,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// The copy for the sender of a message that is acknowledged was filed.
+    /// Records the copy for the sender of an acknowledged message.
     fn record_sent_copy(&mut self, message: &Message) {
         if let Some(Ok(_)) = message.result
             && let Some(SentCopy { target: at, id: Some(id) }) = message.plan.sent_copy
@@ -359,7 +361,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Writes a message to the `tmp/` of the first mailbox that takes it.
+/// Writes a message to the `tmp/` of the first mailbox that accepts it.
 fn write_to_tmp(plan: &mut DeliveryPlan, name: &UniqueName, bytes: &[u8]) -> Result<TmpFile, Failure> {
     for at in 0..plan.targets.len() {
         let maildir = Arc::clone(&plan.targets[at].maildir);
@@ -383,21 +385,21 @@ fn write_to_tmp(plan: &mut DeliveryPlan, name: &UniqueName, bytes: &[u8]) -> Res
     Err(Failure::Broken)
 }
 
-/// The messages without a fate.
+/// The undecided messages.
 fn undecided(messages: &mut [Message]) -> impl Iterator<Item = &mut Message> {
     messages.iter_mut().filter(|message| message.result.is_none())
 }
 
-/// Whether the content of a message is to be synced.
+/// Whether the content of a message still has to be synced.
 fn is_unsynced(message: &&mut Message) -> bool {
     message.tmp_file().is_ok_and(|tmp_file| !tmp_file.is_closed())
 }
 
-/// Advice for who reads the log.
+/// Advice for the operator, in the log.
 const RAISE: &str = "raise their limit (ulimit -n, systemd: LimitNOFILE=)";
-/// Octets for what the answers of a round take, the log among them.
+/// Octets for the completions of a batch, its log lines included.
 const BATCH_RESERVE: usize = 64 << 10;
-/// Octets for a message in one mailbox: its name here and in the receipt, and its place in lists.
+/// Octets for a message in one mailbox: its name here and in the receipt, and its entries in lists.
 const RESERVE_PER_TARGET: usize = 2 << 10;
-/// Senders of whom is kept in memory what was filed lately: 16 KiB each.
+/// Senders whose recently filed copies are kept in memory, at 16 KiB each.
 const MAX_SENT_DEDUPS: usize = 64;

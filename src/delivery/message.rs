@@ -1,4 +1,4 @@
-//! One message of a round: the mailboxes that it goes to, and what has become of it in each.
+//! One message of a batch: its mailboxes, and its state in each.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -21,23 +21,23 @@ use crate::{
 
 /// A message on its way from memory or `tmp/` into its mailboxes.
 ///
-/// It outlives a panic in any step, so that it always says what must be taken back.
+/// It survives a panic in any step, so that it always knows the files that must be removed.
 pub(super) struct Message {
     pub(super) from: ConnId,
-    /// Before it is planned where it goes.
+    /// Moved into the plan by the first step.
     pub(super) to: Vec<Result<Recipient, Failure>>,
     pub(super) sent_copy_for: Option<Mailbox>,
     pub(super) body: Body,
     pub(super) octets: u64,
     pub(super) plan: DeliveryPlan,
     pub(super) ack_token: AckToken,
-    /// What its sender is told, once that is decided.
+    /// The result for the client, once it is decided.
     pub(super) result: Option<Result<DeliveryReceipt, Failure>>,
 }
 
-/// Where the content of a message is.
+/// The location of a message's content.
 pub(super) enum Body {
-    /// In memory, to be written to a file of that name.
+    /// In memory, to be written to a file with this name.
     Memory(UniqueName, Vec<u8>),
     /// In `tmp/`.
     TmpFile(TmpFile),
@@ -45,24 +45,24 @@ pub(super) enum Body {
     Syncing,
 }
 
-/// Where a message goes.
+/// The destinations of a message.
 #[derive(Default)]
 pub(super) struct DeliveryPlan {
-    /// Some recipients may get it and others not.
+    /// Whether some recipients may get the message and others not.
     pub(super) partial_ok: bool,
-    /// The mailbox in whose `tmp/` it lies.
+    /// The mailbox whose `tmp/` contains it.
     pub(super) tmp_maildir: Option<TmpMaildir>,
-    /// For each recipient its target, or why it has none.
+    /// For each recipient its target, or the reason why it has none.
     pub(super) recipients: Vec<Result<usize, Failure>>,
     pub(super) targets: Vec<Target>,
-    /// The copy for the sender, which never stands in the way of the message.
+    /// The copy for the sender. Its failure never prevents the delivery.
     pub(super) sent_copy: Option<SentCopy>,
 }
 
-/// The mailbox in whose `tmp/` a message lies.
+/// The mailbox whose `tmp/` contains a message.
 pub(super) struct TmpMaildir {
     pub(super) maildir: Arc<Maildir>,
-    /// There if a worker has chosen it.
+    /// Set if a worker has chosen the mailbox.
     pub(super) spilled: Option<SpillHome>,
 }
 
@@ -70,18 +70,18 @@ pub(super) struct TmpMaildir {
 pub(super) struct SpillHome {
     pub(super) mailbox: Mailbox,
     pub(super) message_id: Option<MessageId>,
-    /// Given back when the file is no more in `tmp/`.
+    /// Returned after the file has left `tmp/`.
     _permit: Option<SpillPermit>,
 }
 
 /// The copy for the sender.
 pub(super) struct SentCopy {
-    /// Its target.
+    /// Its index among the targets.
     pub(super) target: usize,
     pub(super) id: Option<MessageId>,
 }
 
-/// A directory that a message goes to.
+/// A directory to which a message is delivered.
 pub(super) struct Target {
     pub(super) mailbox: Mailbox,
     pub(super) maildir: Arc<Maildir>,
@@ -89,16 +89,16 @@ pub(super) struct Target {
     pub(super) state: TargetState,
 }
 
-/// Whether a message is in a directory.
+/// The state of a message in a directory.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum TargetState {
-    /// Not yet.
+    /// Not yet there.
     Pending,
-    /// Perhaps: it is being put there.
+    /// Perhaps there: it is being published.
     Publishing,
-    /// It is there, in a file with that stamp.
+    /// There, as this version of the file.
     Published(FileVersion),
-    /// It is not, and will not be.
+    /// Not there, and never will be.
     Failed(Failure),
 }
 
@@ -115,7 +115,7 @@ impl Target {
         if let TargetState::Published(stamp) = self.state { Some(stamp) } else { None }
     }
 
-    /// The name that a message of that name has here.
+    /// The file name here of a message with that name.
     fn name(&self, name: &str) -> String {
         match self.subdir {
             Subdir::New => name.to_owned(),
@@ -123,7 +123,7 @@ impl Target {
         }
     }
 
-    /// Takes the message back out, if it may be there.
+    /// Removes the message, if it may be there.
     fn unpublish(&mut self, name: &str, fault: Failure) {
         if let TargetState::Publishing | TargetState::Published(_) = self.state
             && let Err(error) = self.maildir.unpublish(self.subdir, &self.name(name))
@@ -137,23 +137,24 @@ impl Target {
 }
 
 impl DeliveryPlan {
-    /// Why a recipient does not get it.
+    /// The reason why a recipient does not get the message.
     fn failure(&self, recipient: Result<usize, Failure>) -> Option<Failure> {
         recipient.map_or_else(Some, |at| self.targets[at].failure())
     }
 
-    /// For each recipient, why it does not get it.
+    /// For each recipient, the reason why it does not get the message.
     fn failures(&self) -> impl Iterator<Item = Option<Failure>> {
         self.recipients.iter().map(|recipient| self.failure(*recipient))
     }
 
-    /// An error if nobody gets the message any more: no recipient, or not all of them where it must be all.
+    /// Returns an error if the message cannot be delivered any more: no recipient is left, or one has failed and all
+    /// are needed.
     pub(super) fn check(&self) -> Result<(), Failure> {
         let Some(first) = self.failures().flatten().next() else { return Ok(()) };
         if self.partial_ok && self.failures().any(|fault| fault.is_none()) { Ok(()) } else { Err(first) }
     }
 
-    /// Positions of the targets that have not failed.
+    /// Indexes of the targets that have not failed.
     fn live_targets(&self) -> Vec<usize> {
         (0..self.targets.len()).filter(|at| self.targets[*at].failure().is_none()).collect()
     }
@@ -177,12 +178,12 @@ impl Message {
         Self { from, to, sent_copy_for: sent, body, octets, plan, ack_token: decision, result: None }
     }
 
-    /// Where the message goes, as far as it has not failed there.
+    /// The targets that have not failed.
     pub(super) fn live_targets(&self) -> impl Iterator<Item = &Target> {
         self.plan.targets.iter().filter(|target| target.failure().is_none())
     }
 
-    /// A step is about to be done.
+    /// Called before each step.
     pub(super) fn enter_step(&self) -> Result<(), Failure> {
         let Some(home) = &self.plan.tmp_maildir else { return Ok(()) };
         step(home.maildir.path(), "next step").map_err(|error| log_failure(&error))
@@ -193,7 +194,7 @@ impl Message {
         if let Body::TmpFile(tmp_file) = &self.body { Ok(tmp_file) } else { Err(Failure::Broken) }
     }
 
-    /// The file is complete: nobody finds it in a mailbox while it may still be written.
+    /// Closes the file: a reader must not find it in a mailbox while it may still be written.
     pub(super) fn close(&mut self) -> Result<(), Failure> {
         match &mut self.body {
             Body::TmpFile(tmp_file) if tmp_file.is_closed() => Ok(()),
@@ -202,7 +203,7 @@ impl Message {
         }
     }
 
-    /// D3: the message is visible in its mailboxes, or, where it must be all, in none.
+    /// D3: the message is visible in its mailboxes, or in none if all are needed.
     pub(super) fn publish(&mut self) -> Result<(), Failure> {
         self.ack_token.publish().ok_or(Failure::Broken)?;
         let tmp_file = self.tmp_file()?;
@@ -210,7 +211,7 @@ impl Message {
         let name = tmp_file.final_name(self.octets);
         let home = self.plan.tmp_maildir.as_ref().map(|home| home.maildir.id());
         let mut alive = self.plan.live_targets();
-        // It leaves tmp/ for its own mailbox, if that is among them.
+        // The last target is reached by a rename. The message's own mailbox comes last, if it is a target.
         alive.sort_by_key(|at| Some(self.plan.targets[*at].maildir.id()) == home);
         let mut in_tmp = true;
         for (n, at) in alive.iter().enumerate() {
@@ -231,8 +232,8 @@ impl Message {
         Ok(())
     }
 
-    /// Puts the message into one of its mailboxes: by a hard link, by a rename into the last one, or as a copy
-    /// where neither can be. Returns the stamp of the file there, and whether it has left `tmp/`.
+    /// Publishes the message in one of its mailboxes: by a hard link, by a rename into the last one, or by a copy if
+    /// neither is possible. Returns the version of the file there, and whether the message has left `tmp/`.
     fn publish_to(
         &self,
         target: &Target,
@@ -263,15 +264,15 @@ impl Message {
         put.map(|stamp| (stamp, false))
     }
 
-    /// The message is lost for one target.
+    /// Removes the message from one target.
     pub(super) fn unpublish_from(&mut self, at: usize, fault: Failure) {
         if let Ok(name) = self.name() {
             self.plan.targets[at].unpublish(&name, fault);
         }
     }
 
-    /// The message is refused: it is taken back out of every mailbox and out of `tmp/`. A panic meanwhile does not
-    /// end that.
+    /// Rejects the message: removes it from every mailbox and from `tmp/`. After a panic meanwhile it tries once
+    /// more.
     pub(super) fn reject(&mut self, fault: Failure) {
         self.result = Some(Err(fault));
         let mut done = catch_panic(|| self.unpublish_all(fault));
@@ -291,7 +292,7 @@ impl Message {
         }
     }
 
-    /// The message is acknowledged, if the client has not been told otherwise. After that nothing can fail.
+    /// Acknowledges the message, unless the client has already got another reply. Nothing can fail after that.
     pub(super) fn acknowledge(&mut self) -> Result<(), Failure> {
         self.plan.check()?;
         let receipt = self.receipt()?;
@@ -300,8 +301,7 @@ impl Message {
         Ok(())
     }
 
-    /// What there is to tell of a message whose names are durable: the index of each mailbox, and each
-    /// recipient.
+    /// The receipt of a message whose names are durable, for the index of each mailbox and for each recipient.
     fn receipt(&self) -> Result<DeliveryReceipt, Failure> {
         let name = self.name()?;
         let arrivals = self.plan.targets.iter().filter_map(|target| {
@@ -327,7 +327,7 @@ impl Message {
     }
 }
 
-/// Does something that may panic; `None` if it did. The hook has logged the panic.
+/// Runs `act`, which may panic; returns `None` if it did. The panic hook has logged it.
 pub(super) fn catch_panic<T>(act: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(act)).ok()
 }

@@ -1,9 +1,10 @@
-//! The committer: one thread that makes deliveries durable, as many at a time as have come while it was busy.
+//! The committer: one thread that makes deliveries durable. A batch takes the deliveries that arrived during the one
+//! before, up to a limit.
 //!
-//! A round is: write every message to `tmp/`; make the contents durable; close the files; rename into `new/`; make
-//! the names durable; answer all. A message that is refused, for an error or a panic at any step, is taken back: no
-//! client is told to send again what is visible. The states of a message on the way, and what a cut of power leaves of each, are in
-//! `docs/DISK.md`.
+//! A batch is: write every message to `tmp/`; make the contents durable; close the files; rename into `new/`; make
+//! the names durable; complete all. A message that is refused, after an error or a panic at any step, is removed: no
+//! client is asked to send a visible message again. The states of a message on the way, and the result of a power cut
+//! in each, are in `docs/DISK.md`.
 
 mod batch;
 mod message;
@@ -31,26 +32,26 @@ use sync::Syncer;
 /// A message to be delivered.
 #[derive(Debug)]
 pub struct Delivery {
-    /// Who waits for it.
+    /// The connection that waits for it.
     pub from: ConnId,
-    /// The recipients, at least one; or why one of them can't get it.
+    /// The recipients, at least one. An error is the reason why one of them cannot get the message.
     pub to: Vec<Result<Recipient, Failure>>,
-    /// Whether some recipients may get it and others not. Else it is all of them or none.
+    /// Whether some recipients may get the message and others not. Otherwise all of them get it or none.
     pub partial_ok: bool,
-    /// Who has a copy filed in the folder `Sent`.
+    /// The user whose folder `Sent` gets a copy.
     pub sent_copy_for: Option<Mailbox>,
-    /// What to deliver.
+    /// The message.
     pub content: Content,
-    /// Who tells the client.
+    /// Decides whether the committer or the backend answers the client.
     pub ack_token: AckToken,
 }
 
 /// The bytes of a message, as stored.
 #[derive(Debug)]
 pub enum Content {
-    /// In memory, to be written to a file of that name.
+    /// In memory, to be written to a file with this name.
     Memory(UniqueName, Vec<u8>),
-    /// In the `tmp/` of the first mailbox, whole and fsynced.
+    /// In the `tmp/` of the first mailbox, complete and fsynced.
     Synced(Box<SpilledMessage>),
 }
 
@@ -64,14 +65,14 @@ impl Content {
     }
 }
 
-/// The way to the committer. Its thread ends when this is dropped and the queue is empty.
+/// The handle of the committer. Its thread ends after this is dropped and the queue is empty.
 #[derive(Debug)]
 pub struct Committer {
     queue: channel::Sender<Delivery>,
 }
 
 impl Committer {
-    /// Starts the thread, which has `most_homes` mailboxes open at most.
+    /// Starts the thread, which has at most `most_homes` mailboxes open.
     pub fn start(
         storage: &Arc<Storage>,
         completions: &CompletionSender,
@@ -112,7 +113,7 @@ impl Committer {
         Ok(Self { queue })
     }
 
-    /// Queues a delivery. Its content comes back when the queue is full.
+    /// Queues a delivery. Returns its content if the queue is full.
     pub fn submit(&self, delivery: Delivery) -> Result<(), Content> {
         let queued = self.queue.try_send(delivery).map_err(|refused| refused.into_inner().content);
         if queued.is_ok() {
@@ -124,8 +125,8 @@ impl Committer {
     }
 }
 
-/// Runs one round. A panic is a bug of ours; it costs the message whose step it was, or the round, and not those that
-/// come after it.
+/// Runs one batch. A panic is a bug in this program; it costs the message whose step it was, or the batch, but no
+/// later batch.
 fn run_batch(
     storage: &Storage,
     maildirs: &mut MaildirCache,

@@ -1,18 +1,18 @@
-//! How a round is made durable: every file and directory for itself, or the file system as a whole.
+//! Two ways to make a batch durable: each file and directory by itself, or the file system as a whole.
 //!
-//! Measured on ext4 with two cores, 4 KiB messages to 100 mailboxes, messages/s (and milliseconds of CPU for
-//! each), beside as many raw threads of write, fsync, rename, fsync as there are messages in a round:
+//! Measured on ext4 with two cores, 4 KiB messages to 100 mailboxes, messages/s (and milliseconds of CPU for each),
+//! beside as many raw threads of write, fsync, rename, fsync as there are messages in a batch:
 //!
-//! | messages in a round | 1 | 4 | 16 | 64 |
+//! | messages in a batch | 1 | 4 | 16 | 64 |
 //! |---|---|---|---|---|
 //! | raw threads | 3,330 | 6,600 (.16) | 12,200 (.13) | 15,000 (.12) |
 //! | fsync in sequence | 3,200 | 3,320 (.20) | 3,500 (.18) | 3,700 (.17) |
 //! | fsync spread over 8 threads | | 5,380 (.14) | 8,540 (.13) | 9,100 (.11) |
 //! | one syncfs for the files, one for the names | 3,470 | 7,840 (.09) | 11,400 (.07) | 15,000 (.05) |
 //!
-//! So a lone message is fsynced, and a larger round is synced as a whole. But syncfs also writes what other
-//! programs have dirtied: beside a writer of 400 MB/s it falls to a third of the spread fsyncs. Hence a
-//! slow round makes the next ones go file by file for a while.
+//! So a lone message is fsynced, and a larger batch is synced with syncfs. But syncfs also writes the dirty pages of
+//! other programs: beside a writer of 400 MB/s it falls to a third of the spread fsyncs. Hence, after a slow syncfs,
+//! batches are synced file by file for a while.
 
 use std::{
     io,
@@ -27,32 +27,32 @@ use crossbeam_channel as channel;
 use super::message::catch_panic;
 use crate::maildir::{Error, Maildir, Spool, Subdir, TmpFile, store::SyncPhase};
 
-/// Chooses how to make a round durable, and has the threads that do it.
+/// Chooses how to make a batch durable, and owns the threads that do it.
 #[derive(Debug)]
 pub(super) struct Syncer {
-    /// Whether one call for the whole file system is known to mean what it says here.
+    /// Whether one syncfs is known to make files and names durable here, or to fail.
     syncfs_is_safe: bool,
-    /// No whole syncs before this moment: the last one was slow.
+    /// No syncfs before this moment, because the last one was slow.
     avoid_syncfs_until: Option<Instant>,
     queue: channel::Sender<SyncJob>,
-    /// The other end, for the committer takes jobs too.
+    /// The receiving end, because the committer takes jobs too.
     jobs: channel::Receiver<SyncJob>,
     helpers: usize,
 }
 
-/// How this round is made durable.
+/// The way in which a batch is made durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SyncMode {
-    /// Each file and directory for itself.
+    /// Each file and directory by itself.
     PerFile,
-    /// The file system as a whole.
+    /// The whole file system.
     Syncfs,
 }
 
-/// Something to be made durable.
+/// A file or directory to make durable.
 #[derive(Debug)]
 pub(super) enum SyncTarget {
-    /// The content of a message, which is closed then.
+    /// The content of a message, which is closed after the sync.
     Content(TmpFile),
     /// The names in a directory.
     Names(Arc<Maildir>, Subdir),
@@ -61,7 +61,7 @@ pub(super) enum SyncTarget {
 /// The result of a sync.
 #[derive(Debug)]
 pub(super) struct SyncResult {
-    /// The number of the thing among all.
+    /// The index of the target in the list.
     pub(super) number: usize,
     pub(super) target: SyncTarget,
     pub(super) result: Result<(), Error>,
@@ -75,8 +75,8 @@ struct SyncJob {
 }
 
 impl Syncer {
-    /// Starts so many threads that help. No thread is started later: where one can't be had, a round would fail
-    /// whose messages are visible already. With fewer threads a round takes longer.
+    /// Starts this many helper threads. No thread is started later, because a failure to start one could fail a batch
+    /// whose messages are already visible. With fewer threads a batch takes longer.
     pub(super) fn start(spool: &Spool, helpers: usize) -> Self {
         let (queue, jobs) = channel::unbounded::<SyncJob>();
         let start = |jobs: channel::Receiver<SyncJob>| {
@@ -97,13 +97,13 @@ impl Syncer {
         Self { syncfs_is_safe: whole_is_safe, avoid_syncfs_until: None, queue, jobs, helpers: started }
     }
 
-    /// The way for a round of that many messages.
+    /// Chooses the mode for a batch of this many messages.
     pub(super) fn choose_mode(&self, messages: usize) -> SyncMode {
         let avoided = self.avoid_syncfs_until.is_some_and(|until| Instant::now() < until);
         if messages > 1 && self.syncfs_is_safe && !avoided { SyncMode::Syncfs } else { SyncMode::PerFile }
     }
 
-    /// Syncs the file system that holds the spool, for one part of so many messages.
+    /// Syncs the file system of the spool, for one phase of a batch of this many messages.
     pub(super) fn syncfs(&mut self, spool: &Spool, part: SyncPhase, messages: usize) -> Result<(), Error> {
         let began = Instant::now();
         let done = spool.sync(part);
@@ -113,14 +113,14 @@ impl Syncer {
         done
     }
 
-    /// Syncs each thing for itself, several at a time when there are threads for it. The results come in any order; a
-    /// thing without one is not durable.
+    /// Syncs each target by itself, on several threads if there are any. The results come in any order. A target
+    /// without a result is not durable.
     pub(super) fn sync_each(&self, things: Vec<SyncTarget>) -> Vec<SyncResult> {
         if things.len() < 2 || self.helpers == 0 {
             let all = things.into_iter().enumerate();
             return all.map(|(number, thing)| sync(number, thing)).collect();
         }
-        // A channel of its own: a result that comes late belongs to no other round.
+        // A channel of its own, so that a late result never reaches another batch.
         let (results, synced) = channel::bounded(things.len());
         for (number, thing) in things.into_iter().enumerate() {
             let _ = self.queue.send(SyncJob { number, target: thing, results: results.clone() }); // both ends are ours
@@ -137,14 +137,14 @@ impl SyncJob {
     fn run(self) {
         let Self { number, target: thing, results } = self;
         let unsent = results.send(sync(number, thing)).err();
-        // The round has panicked.
+        // The batch has panicked.
         if let Some(channel::SendError(SyncResult { target: SyncTarget::Content(tmp_file), .. })) = unsent {
             tmp_file.discard();
         }
     }
 }
 
-/// A panic is a failure of this sync: nothing is called durable.
+/// A panic makes this sync fail: the target does not count as durable.
 fn sync(number: usize, mut thing: SyncTarget) -> SyncResult {
     let done = catch_panic(|| match &mut thing {
         SyncTarget::Content(tmp_file) => tmp_file.sync().and_then(|()| tmp_file.close()),
@@ -164,9 +164,9 @@ impl SyncTarget {
     }
 }
 
-/// A whole sync is slow when it takes longer than this ...
+/// A syncfs is slow if it takes longer than this ...
 const SLOW_SYNCFS: Duration = Duration::from_millis(20);
-/// ... and this for each message.
+/// ... plus this for each message.
 const SLOW_PER_MESSAGE: Duration = Duration::from_millis(1);
-/// How long a slow one is remembered.
+/// Time for which syncfs is avoided after a slow one.
 const SYNCFS_BACKOFF: Duration = Duration::from_secs(1);

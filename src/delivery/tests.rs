@@ -1,5 +1,5 @@
-//! Rounds in which one step fails or panics, at every step there is: each message is in all of its mailboxes and
-//! acknowledged, or in none and refused; nothing is left in `tmp/`, and the next round works.
+//! Batches in which one step fails or panics, at every step: each message is in all of its mailboxes and
+//! acknowledged, or in none and refused; no file is left in `tmp/`, and the next batch works.
 
 use std::{
     fs,
@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// A kind of round.
+/// A kind of batch.
 #[derive(Debug, Clone, Copy)]
 struct BatchKind {
     mailboxes: usize,
@@ -32,11 +32,11 @@ struct BatchKind {
     sent: bool,
     partly: bool,
     helpers: usize,
-    /// On the disk of the build, whose file system may be synced as a whole; else in memory.
+    /// The spool is on the disk of the build, whose file system syncfs may cover; otherwise in memory.
     disk: bool,
     /// The last mailbox is on another file system.
     abroad: bool,
-    /// The second mailbox can't be used.
+    /// The second mailbox cannot be used.
     broken: bool,
 }
 
@@ -52,7 +52,7 @@ const SIMPLE: BatchKind = BatchKind {
     broken: false,
 };
 
-/// A committer's parts on a spool of its own, without its thread.
+/// The parts of a committer on a spool of its own, without its thread.
 struct Fixture {
     kind: BatchKind,
     storage: Storage,
@@ -64,11 +64,11 @@ struct Fixture {
     _home: tempfile::TempDir,
 }
 
-/// What became of a message, and its text.
+/// The result of a message, and its text.
 type Told = (Result<DeliveryReceipt, Failure>, Vec<u8>);
 
 impl Fixture {
-    /// `None` where nothing can be mounted.
+    /// `None` if this process may not mount.
     fn new(kind: BatchKind) -> Option<Self> {
         let disk = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/target"));
         let memory = Path::new("/dev/shm");
@@ -98,7 +98,7 @@ impl Fixture {
         Some(bench)
     }
 
-    /// A round of the kind, and what each message was told.
+    /// Runs a batch of this kind, and returns the result of each message.
     fn round(&mut self) -> Vec<Told> {
         let batch: Vec<(Delivery, Vec<u8>)> =
             (0..self.kind.messages).filter_map(|n| self.delivery(n)).collect();
@@ -115,7 +115,7 @@ impl Fixture {
         told.zip(texts).collect()
     }
 
-    /// `None`: the trouble has come before the committer.
+    /// `None` if the fault has occurred before the committer.
     fn delivery(&mut self, number: usize) -> Option<(Delivery, Vec<u8>)> {
         let text = format!("Message-ID: <{number}@far.test>\n\nMessage {number}.\n").into_bytes();
         let name = self.name_generator.next(SystemTime::now(), number as u64);
@@ -149,7 +149,7 @@ impl Fixture {
         delivery
     }
 
-    /// Does what a worker would.
+    /// Spills and seals a message, as a worker does.
     fn spill(&self, name: UniqueName, text: &[u8]) -> Option<Box<SpilledMessage>> {
         let to = SpillTarget::New(vec![mailbox(0)], name, SpillPermits::unwatched().grant());
         let spilled = catch_panic(|| spill::spill(&self.storage, to, text).ok())??;
@@ -166,8 +166,8 @@ impl Fixture {
         files.iter().filter(|file| fs::read(file).unwrap() == text).count()
     }
 
-    /// Every message is where its sender was told, once; no file is anywhere else. Returns how many were
-    /// acknowledged.
+    /// Checks that every message is in the mailboxes that its result names, once, and that no other file exists.
+    /// Returns the number of acknowledged messages.
     fn check(&self, told: &[Told], case: &str) -> usize {
         for (n, (result, text)) in told.iter().enumerate() {
             for at in 0..self.kind.mailboxes {
@@ -212,7 +212,7 @@ impl Fixture {
 impl Drop for Fixture {
     fn drop(&mut self) {
         if let Some(mounted) = &self.mounted {
-            let _ = Command::new("umount").arg("-l").arg(mounted).status(); // the test has said all it could
+            let _ = Command::new("umount").arg("-l").arg(mounted).status(); // a failure here changes no result
         }
     }
 }
@@ -225,7 +225,8 @@ fn sender() -> Mailbox {
     Mailbox::named("sender@example.test").unwrap()
 }
 
-/// Trouble at every step of a round of that kind, one after the other, until a round does not reach it.
+/// Injects a fault into every step of a batch of that kind, one step after the other, until a batch does not reach
+/// it.
 fn trouble_at_every_step(kind: BatchKind) {
     let Some(mut bench) = Fixture::new(kind) else {
         return eprintln!("SKIPPED {kind:?}: only root may mount");
@@ -310,7 +311,8 @@ fn a_round_takes_as_many_messages_as_it_may_open_mailboxes_for() {
     assert!(mailboxes.fit_with(&bench.message_to(&[1]), 2), "the one that did not fit counts no more");
     assert!(!mailboxes.fit_with(&bench.message_to(&[2]), 2));
 
-    // Each round has room beside what the rounds before have left open, and a message for more is refused whole.
+    // Each batch has room in addition to the mailboxes that earlier batches left open. A message to more is refused
+    // whole.
     for (number, good) in [([0, 1, 1], true), ([2, 3, 3], true), ([3, 4, 4], true), ([5, 6, 7], false)] {
         let delivery = bench.message_to(&number);
         let mut mailboxes = Mailboxes::default();

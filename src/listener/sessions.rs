@@ -1,4 +1,4 @@
-//! The sessions of one listener: made by the factory for the standing of each client.
+//! The sessions of one listener, made by the factory for the trust of each client.
 
 use std::{net::IpAddr, rc::Rc};
 
@@ -15,12 +15,12 @@ use crate::{
     },
 };
 
-/// What a client may do because of its address.
+/// The privileges that a client has because of its address.
 #[derive(Debug, Clone, Copy)]
 struct ClientTrust {
-    /// It is on this machine: nobody listens in.
+    /// The client is on this machine, so no third party can read the traffic.
     is_local: bool,
-    /// It is in a network that may send without a login.
+    /// The client is in a network that may send without a login.
     is_trusted: bool,
 }
 
@@ -32,22 +32,22 @@ impl ClientTrust {
         Self { is_local: true, is_trusted: true },
     ];
 
-    /// Its place in [`Standing::ALL`].
+    /// Its index in [`ClientTrust::ALL`].
     fn index(self) -> usize {
         usize::from(self.is_local) + 2 * usize::from(self.is_trusted)
     }
 }
 
-/// Makes the sessions of one listener.
+/// Creates the sessions of one listener.
 pub(super) struct Sessions {
-    /// One factory for each [`Standing`], so that a connection costs no copy of the rules.
+    /// One factory for each [`ClientTrust`], so that a connection costs no copy of the rules.
     factories: [Box<dyn SessionFactory>; ClientTrust::ALL.len()],
-    /// What is counted of faults on demand; `None`: there are none.
+    /// Counts of the faults injected on demand; `None` if fault injection is off.
     faults: Option<Rc<SequenceCounts>>,
 }
 
 impl Sessions {
-    /// The sessions of a listener where TLS may be asked for, or not.
+    /// Creates the factories of a listener; `offers_tls` is whether clients may ask for TLS.
     pub(super) fn new(listen: &ListenerConfig, config: &Config, offers_tls: bool) -> Self {
         Self {
             factories: ClientTrust::ALL.map(|standing| factory(listen, config, offers_tls, standing)),
@@ -55,12 +55,12 @@ impl Sessions {
         }
     }
 
-    /// Other rules hold for the sessions that begin from now on. The counts of faults go on.
+    /// Applies other rules to the sessions that begin from now on. The counts of faults continue.
     pub(super) fn renew(&mut self, listen: &ListenerConfig, config: &Config, offers_tls: bool) {
         self.factories = ClientTrust::ALL.map(|standing| factory(listen, config, offers_tls, standing));
     }
 
-    /// A session with the client at `peer`.
+    /// Creates a session for the client at `peer`.
     pub(super) fn session(&self, listen: &ListenerConfig, peer: IpAddr, id: ConnId) -> Box<dyn Session> {
         let session = self.factory(listen, peer).session(peer, id);
         match &self.faults {
@@ -76,7 +76,7 @@ impl Sessions {
     }
 }
 
-/// The factory of sessions with clients of that standing: one arm for each protocol.
+/// Creates the factory for clients with this trust: one arm for each protocol.
 fn factory(
     listen: &ListenerConfig,
     config: &Config,
@@ -94,7 +94,8 @@ fn factory(
                 _ if listen.protocol.is_submission() => Kind::Submission,
                 _ => Kind::Smtp,
             };
-            // In an open house a program that insists on a login finds one, wherever it sends.
+            // If every mailbox is created on demand, a program that insists on a login gets one, whichever service it
+            // uses.
             let open_house = config.unknown == UnknownRecipients::Create;
             let auth = match kind {
                 Kind::Lmtp => AuthPolicy::Off,

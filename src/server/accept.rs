@@ -1,5 +1,5 @@
-//! From the listening socket to the session: who may come in, whose connection it is, and who has to go when
-//! there is no room.
+//! From the listening socket to the session: accepting, the PROXY header, and the eviction of a connection when there
+//! is no room.
 
 use std::{
     collections::BTreeSet,
@@ -26,25 +26,25 @@ use crate::{
     proto::request::ConnId,
 };
 
-/// A connection of a proxy that has not said yet whose it is.
+/// A connection from a proxy that has not sent its whole PROXY header yet.
 pub(super) struct PendingProxy {
     stream: Stream,
-    /// The listener it came through.
+    /// The listener that accepted it.
     pub(super) listener: ListenerId,
     proxy: SocketAddr,
 }
 
-/// Where a connection comes from.
+/// The origin of a connection.
 pub(super) struct ConnMeta {
-    /// The listener it came through, which may be gone.
+    /// The listener that accepted it. A reload may have closed that listener since.
     pub(super) listener: ListenerId,
-    /// What was served there.
+    /// The service of that listener when it accepted the connection.
     pub(super) service: Service,
     pub(super) peer: SocketAddr,
 }
 
 impl Server {
-    /// Takes new connections, a bounded number a turn.
+    /// Accepts new connections, at most `MAX_ACCEPTS_PER_TURN` per listener in one turn.
     pub(super) fn accept(&mut self, now: Now, ready: &mut BTreeSet<ConnId>) {
         let pending = self.listeners.iter().filter(|(_, listener)| listener.may_be_pending);
         for at in pending.map(|(at, _)| *at).collect::<Vec<_>>() {
@@ -63,7 +63,8 @@ impl Server {
                     Accepted::Stream(stream, peer) => self.on_accepted(at, stream, peer, now, ready),
                     Accepted::WouldBlock => break,
                     Accepted::Aborted => {}
-                    // Edge-triggered: no event will tell when there is room again, so a timer asks.
+                    // Polling is edge-triggered: no event follows when descriptors are free again, so a timer
+                    // retries.
                     Accepted::OutOfDescriptors => {
                         self.timers.set_no_later(now.monotonic + ACCEPT_PAUSE, Timer::Accept);
                         break;
@@ -109,8 +110,8 @@ impl Server {
         }
     }
 
-    /// Reads the header of a proxy, if all of it is there. What stands behind it stays in the socket, for the
-    /// session or for TLS.
+    /// Reads the PROXY header if all of it has arrived. The octets after it stay in the socket, for the session or
+    /// for TLS.
     pub(super) fn read_proxy_header(&mut self, id: ConnId, now: Now, ready: &mut BTreeSet<ConnId>) {
         let Some(arrival) = self.pending_proxies.get_mut(&id) else { return };
         let header = match arrival.read_header() {
@@ -132,7 +133,7 @@ impl Server {
         ready.insert(id);
     }
 
-    /// A proxy took too long.
+    /// Ends the connection of a proxy that took too long to send its header.
     pub(super) fn proxy_timeout(&mut self, id: ConnId) {
         if self.pending_proxies.contains_key(&id) {
             self.proxy_failed(id, "too slow");
@@ -171,8 +172,8 @@ impl Server {
         self.conn_meta.insert(id, ConnMeta { listener: at, service, peer });
     }
 
-    /// Whether there is a place for one more. Where there is none, the connection with the weakest claim ends for
-    /// it.
+    /// Returns whether there is room for one more connection. If there is none, evicts the connection with the
+    /// weakest claim.
     fn ensure_capacity(&mut self, service: Service, now: Now) -> bool {
         match self.admission.decide(service, now.monotonic) {
             AdmissionDecision::Admit => true,
@@ -185,7 +186,7 @@ impl Server {
         }
     }
 
-    /// Ends a connection for another.
+    /// Ends a connection to make room for another.
     pub(super) fn evict(&mut self, id: ConnId, why: &'static str, now: Now) {
         let Some(conn) = self.connections.get_mut(&id) else { return };
         let last_words =
@@ -195,7 +196,7 @@ impl Server {
         self.close(id, now);
     }
 
-    /// Notes how far a connection has come.
+    /// Reports the progress of a connection to admission and to the backend.
     pub(super) fn update_admission_of(&mut self, id: ConnId, now: Now) {
         let Some(conn) = self.connections.get_mut(&id) else { return };
         if conn.take_served()
@@ -209,7 +210,7 @@ impl Server {
         self.admission.update(id, conn.eviction_priority());
     }
 
-    /// Puts messages into files and ends the slowest, where there is too little memory for those on their way in.
+    /// Relieves a shortage of memory for inbound messages: spills some of them to files, and evicts the slowest.
     pub(super) fn relieve_memory(&mut self, now: Now) {
         let MemoryRelief { spill, evict: end } = self.backend.memory_relief();
         for id in spill {
@@ -232,7 +233,7 @@ impl Server {
         self.remove_connection(id);
     }
 
-    /// Gives back the memory of connections that have gone.
+    /// Returns the memory of closed connections to the allocator.
     pub(super) fn shrink(&mut self) {
         let mut shrinker = Shrinker::default();
         shrinker.shrink(&mut self.connections).shrink(&mut self.pending_proxies).shrink(&mut self.conn_meta);
@@ -242,7 +243,7 @@ impl Server {
         self.backend.shrink(&mut shrinker);
     }
 
-    /// Gives back the place of a connection, and its deadline.
+    /// Releases the place and the timer of a connection.
     pub(super) fn remove_connection(&mut self, id: ConnId) {
         self.admission.remove(id);
         self.timers.remove(Timer::Connection(id));
@@ -250,7 +251,8 @@ impl Server {
 }
 
 impl PendingProxy {
-    /// What the proxy says of the client, once it has said all of it: an address, or that it is the proxy.
+    /// Returns the client's address from the header, once all of the header has arrived. The inner `None` means that
+    /// the proxy speaks for itself.
     fn read_header(&mut self) -> io::Result<Option<Option<SocketAddr>>> {
         let mut octets = [0; proxy_protocol::MAX_HEADER];
         let there = match self.stream.peek(&mut octets) {
@@ -271,5 +273,5 @@ impl PendingProxy {
 
 const TOO_MANY_FROM_ADDRESS: &str = "too many from one address";
 pub(super) const MAX_ACCEPTS_PER_TURN: usize = 64;
-/// How long accepting rests when there are no descriptors.
+/// Time that accepting pauses after the descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

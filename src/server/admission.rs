@@ -1,8 +1,8 @@
-//! Admission: the places for connections, and the choice of the connection that gives its place up when none is
-//! left. Pure state: the time is an argument.
+//! Admission: the places for connections, and the choice of the connection to evict when none is left. Pure state:
+//! the time is an argument.
 //!
-//! The rule: a place is held by progress, never by octets. Strangers go before addresses that were served, these
-//! before users who have logged in; and no service takes the share of another.
+//! The rule: a connection keeps its place by progress, never by octets. Unknown clients are evicted before addresses
+//! that were served, and these before users who have logged in. No service takes the share of another.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -18,15 +18,15 @@ use crate::{
     proto::request::ConnId,
 };
 
-/// Every connection, and the places there are.
+/// Every admitted connection, and the number of places.
 pub(super) struct Admission {
     max: usize,
-    /// Places that only connections of a share may take.
+    /// Places reserved for the connections of each share.
     reserved: [usize; Service::ALL.len()],
-    /// Places that connections of a share have.
+    /// Places that the connections of each share hold.
     held: [usize; Service::ALL.len()],
     connections: HashMap<ConnId, AdmittedConnection>,
-    /// The connections that may be ended, those with the oldest progress first.
+    /// The connections that may be evicted, the oldest progress first.
     eviction_queues: BTreeMap<EvictionQueue, BTreeSet<(Duration, ConnId)>>,
     prefixes: Counts,
     sites: Counts,
@@ -37,19 +37,19 @@ pub(super) struct Admission {
     max_per_site: usize,
 }
 
-/// A service that stands for the one under TLS too, since both are for the same users: each has its share of the
-/// places.
+/// The service without implicit TLS, which stands for both variants because they have the same users. Each has its
+/// share of the places.
 type ServiceShare = Service;
 
-/// How late a connection is ended; the first goes first.
+/// The order of eviction: the lowest rank is evicted first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum EvictionRank {
-    /// The session is over, and only its last words are left.
+    /// The session is over, and only its last reply is left to send.
     Closing,
     Unknown,
     /// The address has delivered or logged in before.
     Served,
-    /// A user who has logged in, a trusted client, a server of ours.
+    /// The user has logged in, the client is trusted, or the peer is a server of this site.
     Trusted,
 }
 
@@ -58,18 +58,18 @@ type EvictionQueue = (ServiceShare, EvictionRank, Stage);
 struct AdmittedConnection {
     share: ServiceShare,
     peer: Option<IpAddr>,
-    /// Whether it is one of the connections of its prefix that count as served before.
+    /// Whether this connection is counted in [`Admission::shielded`].
     shielded: bool,
     queued: Option<(EvictionQueue, Duration)>,
 }
 
-/// The way in for a connection.
+/// The decision about a new connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AdmissionDecision {
     Admit,
-    /// This connection has to end first.
+    /// Evict this connection first.
     Evict(ConnId),
-    /// One will have to end then, which has only just come.
+    /// Ask again at this time, when a connection that has only just been accepted may be evicted.
     RetryAt(Duration),
     Refuse,
 }
@@ -91,7 +91,7 @@ impl Admission {
         }
     }
 
-    /// Other limits and listeners are in force from now on: each service that is there has its share.
+    /// Applies other limits and another set of listeners: each service in the set gets its share.
     pub(super) fn reconfigure(
         &mut self,
         most: usize,
@@ -103,7 +103,7 @@ impl Admission {
         self.served.most = limits.served_addresses;
         self.reserved = [0; Service::ALL.len()];
         for service in services {
-            // With few places one of them, if that leaves any to the others.
+            // If places are few, each share gets one, provided that there is one for every share.
             let shares = Service::ALL.iter().filter(|share| !share.begins_with_tls()).count();
             let least = usize::from(most >= shares);
             self.reserved[service.without_tls() as usize] = (most / SHARES).max(least);
@@ -114,12 +114,12 @@ impl Admission {
         self.max
     }
 
-    /// Prefixes of addresses that have a connection now.
+    /// The number of address prefixes that have a connection now.
     pub(super) fn address_count(&self) -> usize {
         self.prefixes.0.len()
     }
 
-    /// Whether that address, and the network around it, have not too many connections already.
+    /// Whether the address, and the network around it, have room for one more connection.
     pub(super) fn is_within_address_limits(&self, peer: IpAddr) -> bool {
         let fits = |most: usize, count: usize| most == 0 || count < most;
         peer.to_canonical().is_loopback()
@@ -127,7 +127,7 @@ impl Admission {
                 && client_site(peer).is_none_or(|site| fits(self.max_per_site, self.sites.get(site)))
     }
 
-    /// The place of one more connection to that service.
+    /// Decides whether one more connection to that service is admitted.
     pub(super) fn decide(&self, service: Service, now: Duration) -> AdmissionDecision {
         let share = service.without_tls();
         let taken = |other: usize| {
@@ -164,7 +164,7 @@ impl Admission {
         self.update(id, Some(EvictionPriority { stage: Stage::Unidentified, last_progress: now }));
     }
 
-    /// The address of a connection is known.
+    /// Records the address of a connection, which a PROXY header may supply after admission.
     pub(super) fn set_peer(&mut self, id: ConnId, peer: IpAddr) {
         let Some(guest) = self.connections.get_mut(&id).filter(|guest| guest.peer.is_none()) else { return };
         guest.peer = Some(peer);
@@ -172,7 +172,7 @@ impl Admission {
         client_site(peer).into_iter().for_each(|site| self.sites.increment(site));
     }
 
-    /// A connection has come that far; `None`: it may not be ended now.
+    /// Records the progress of a connection. `None` means that it must not be evicted now.
     pub(super) fn update(&mut self, id: ConnId, claim: Option<EvictionPriority>) {
         let Some(guest) = self.connections.get_mut(&id) else { return };
         let wanted = claim.map(|EvictionPriority { stage, last_progress: progress }| {
@@ -197,7 +197,7 @@ impl Admission {
         }
     }
 
-    /// A message was accepted from there, or a user has logged in.
+    /// Records that a client at this address has delivered a message or logged in.
     pub(super) fn mark_served(&mut self, peer: IpAddr, now: Duration) {
         self.served.add(client_prefix(peer), now);
     }
@@ -217,7 +217,7 @@ impl Admission {
         }
     }
 
-    /// Gives back room for connections that have gone.
+    /// Returns the memory of closed connections to the allocator.
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
         shrinker.shrink(&mut self.connections).shrink(&mut self.served.last);
         for counts in [&mut self.prefixes, &mut self.sites, &mut self.shielded] {
@@ -237,8 +237,8 @@ impl Admission {
 }
 
 impl AdmittedConnection {
-    /// A few connections of an address count as served before: who has delivered once may not hold the house with
-    /// all the connections that an address may have.
+    /// Whether this connection counts as served before. Only a few connections of an address do: a client that has
+    /// delivered once must not hold the server with all the connections that its address may have.
     fn is_shielded(&mut self, served: &ServedAddresses, shielded: &mut Counts) -> bool {
         let Some(prefix) = self.peer.map(client_prefix) else { return false };
         if !self.shielded && served.contains(prefix) && shielded.get(prefix) < MAX_SHIELDED {
@@ -249,7 +249,7 @@ impl AdmittedConnection {
     }
 }
 
-/// How long a connection may be without progress before it is ended for another.
+/// Time without progress after which a connection may be evicted.
 fn eviction_delay(rank: EvictionRank, stage: Stage) -> Duration {
     match (rank, stage) {
         (EvictionRank::Closing, _) => Duration::ZERO,
@@ -260,8 +260,8 @@ fn eviction_delay(rank: EvictionRank, stage: Stage) -> Duration {
     }
 }
 
-/// How much longer than one that has just come a connection keeps its place without progress, because it has come
-/// further. Not more: with all places held at DATA, clients that have just come must not end each other.
+/// Extra time that a connection keeps its place compared with a new one, because it has come further. The bound is
+/// needed: with all places held at DATA, new clients must not evict each other.
 fn extra_time(stage: Stage) -> Duration {
     match stage {
         Stage::Closing | Stage::Unidentified => Duration::ZERO,
@@ -270,7 +270,7 @@ fn extra_time(stage: Stage) -> Duration {
     }
 }
 
-/// Addresses that were served, the latest of them.
+/// The addresses that were served most recently.
 #[derive(Default)]
 struct ServedAddresses {
     most: usize,
@@ -317,16 +317,16 @@ impl Counts {
     }
 }
 
-/// One of so many parts of the places is each service's own.
+/// Each service's own share is one place in so many.
 const SHARES: usize = 8;
-/// Connections of one address that count as served before.
+/// Connections of one prefix that count as served before.
 const MAX_SHIELDED: usize = 4;
-/// A connection that has just come stays: else in a rush each would end the one before, and none be served. The next
-/// one waits for that long before it is accepted.
+/// A new connection stays for this long. Otherwise each connection in a rush would evict the one before, and none
+/// would be served. The next client waits for that long before it is accepted.
 const NEW_CONNECTION_GRACE: Duration = Duration::from_millis(250);
-/// The same for one at message data, and the longest that the next one waits.
+/// The same grace for a connection at message data, and the longest time that the next client waits.
 const BODY_GRACE: Duration = Duration::from_secs(1);
-/// Progress that differs by less is not put in order again.
+/// A change of progress by less than this does not move a connection in its queue.
 const REORDER_THRESHOLD: Duration = Duration::from_millis(250);
 
 #[cfg(test)]

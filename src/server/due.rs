@@ -6,7 +6,7 @@ use super::{Server, Timer, shutdown::Shutdown};
 use crate::{clock::Now, listener::Listener, proto::request::ConnId};
 
 impl Server {
-    /// Does what is due. Where very many connections expire at once, some do in the next turn.
+    /// Runs the timers that are due. If very many connections expire at once, the rest expire in the next turn.
     pub(super) fn run_timers(&mut self, now: Now) {
         let mut expiring = EXPIRING_A_TURN;
         while expiring > 0
@@ -31,7 +31,8 @@ impl Server {
                     if self.ticking {
                         self.timers.set(now.monotonic + TICK_INTERVAL, Timer::Tick);
                     }
-                    // What a tick has decided is told now: nothing else need wake the loop for a while.
+                    // Deliver the responses that the tick caused now, because no other event may wake the loop for a
+                    // while.
                     self.deliver_responses(now);
                 }
                 Timer::Reload => self.check_reload_timeout(now),
@@ -40,10 +41,11 @@ impl Server {
                     let next = self.sd_notify.watchdog().map(|interval| now.monotonic + interval);
                     next.into_iter().for_each(|next| self.timers.set(next, Timer::Watchdog));
                 }
-                // Who still waits for the disk learns now that the message is not stored, if that is sure.
+                // A client whose message still waits for the disk is told now that it is not stored, if that is
+                // certain.
                 Timer::ShutdownGrace => {
                     self.backend.abandon_unpublished();
-                    self.answering = usize::MAX; // there is no other turn
+                    self.answering = usize::MAX; // no other turn follows
                     self.deliver_responses(now);
                     self.shutdown = Some(Shutdown::Immediate);
                 }
@@ -58,7 +60,7 @@ impl Server {
     }
 }
 
-/// Connections whose deadline comes in one turn.
+/// Connections that may expire in one turn.
 const EXPIRING_A_TURN: usize = 200;
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(5);
 const TICK_INTERVAL: Duration = Duration::from_secs(1);

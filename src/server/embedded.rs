@@ -1,5 +1,5 @@
-//! Who may end a server: signals, where the process is its own, and a [`ShutdownHandle`], where it is a guest in another
-//! program's.
+//! The two ways to stop a server: signals if the process is its own, and a [`ShutdownHandle`] if it is embedded in
+//! another program.
 
 use std::{
     io,
@@ -22,7 +22,7 @@ pub struct ShutdownHandle {
 }
 
 impl ShutdownHandle {
-    /// Stops it in good order; a second call does not wait for its sessions.
+    /// Starts a graceful shutdown. A second call ends the server without waiting for its sessions.
     pub fn stop(&self) {
         self.stop_requested.store(true, Ordering::Release);
         self.waker.wake();
@@ -30,13 +30,13 @@ impl ShutdownHandle {
 }
 
 impl Server {
-    /// What stops it from another thread.
+    /// Returns a handle that stops the server from another thread.
     pub fn shutdown_handle(&self) -> ShutdownHandle {
         ShutdownHandle { stop_requested: Arc::clone(&self.stop_requested), waker: Arc::clone(&self.waker) }
     }
 
-    /// Stops if a [`ShutdownHandle`] says so. To be called behind the answer to the waker: whoever says it later rings
-    /// anew.
+    /// Stops if a [`ShutdownHandle`] has asked for it. Call this after the waker is reset: a later request wakes the
+    /// loop again.
     pub(super) fn check_stop_request(&mut self, now: Now) {
         if self.stop_requested.swap(false, Ordering::AcqRel) {
             self.begin_shutdown(now);

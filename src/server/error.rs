@@ -1,21 +1,21 @@
-//! What keeps a server from running, in words for its operator.
+//! The errors that keep a server from running, in text for its operator.
 
 use std::{fmt, io, path::PathBuf};
 
 use crate::{backend, fd_limits::TooFew, listener, maildir};
 
-/// Why the server could not start or go on.
+/// The reason why the server could not start or go on.
 #[derive(Debug)]
 pub enum Error {
-    /// Nobody can be listened to.
+    /// No listener could be opened.
     Listen(listener::Error),
     /// The spool could not be used.
     Spool(maildir::Error),
-    /// Transcripts can't go there.
+    /// The directory for transcripts could not be used.
     Transcripts(PathBuf, io::Error),
     /// The limit of descriptors is too low.
     Descriptors(TooFew),
-    /// Something of the system failed.
+    /// A system call failed; the text names the resource.
     System(&'static str, io::Error),
 }
 

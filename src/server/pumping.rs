@@ -1,5 +1,5 @@
-//! The connections of a turn, one round each, in turns: as many as the turn has room for, and the others first in the
-//! next one.
+//! Pumps the ready connections of a turn, each once and in rotation, until the turn's work is spent. The others come
+//! first in the next turn.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Server {
-    /// Goes on with those that are ready.
+    /// Pumps the connections that are ready.
     pub(super) fn pump_ready(&mut self, mut ready: BTreeSet<ConnId>, now: Now) {
         self.share = Share::of_each(ready.len());
         let mut left = WORK_A_TURN;
@@ -32,7 +32,7 @@ impl Server {
         self.unfinished.append(&mut ready);
     }
 
-    /// Gives the answers that there are.
+    /// Delivers the responses that are ready.
     pub(super) fn give_answers(&mut self, now: Now) {
         while self.answering > 0
             && let Some((id, answer)) = self.backend.next_response()
@@ -42,12 +42,12 @@ impl Server {
         }
     }
 
-    /// What its last round has cost; one that is gone cost something, too.
+    /// The cost of the last pump of a connection. A connection that has closed since has a cost too.
     fn work_of(&self, id: ConnId) -> usize {
         self.connections.get(&id).map_or(CLOSING, Connection::work)
     }
 }
 
-/// Work of connections in one turn, see `conn/work.rs`, and once more of those that are answered.
+/// Work of the ready connections in one turn, in the units of `connection/work.rs`. Responses may take as much again.
 pub(super) const WORK_A_TURN: usize = 4000;
 const CLOSING: usize = 30;

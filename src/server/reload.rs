@@ -1,8 +1,8 @@
-//! Another configuration, while sessions run.
+//! Reloads the configuration while sessions run.
 //!
-//! The rules: all of it is taken or nothing; a session goes on by the rules that it began with; files are read
-//! and addresses bound by a thread of their own; no address is let go before the new ones are had; and a read that never
-//! ends keeps no later reload from its turn.
+//! The rules: either the whole configuration is applied or none of it; a session keeps the rules that it began with;
+//! a separate thread reads the files and binds the addresses; no address is closed before the new ones are bound; and
+//! a read that never ends does not block a later reload.
 
 use std::{
     path::PathBuf,
@@ -30,45 +30,45 @@ use crate::{
     system::sandbox,
 };
 
-/// A reload that is under way.
+/// A reload in progress.
 pub(super) struct PendingReload {
     result: Receiver<Result<NewState, String>>,
     started_at: Duration,
-    /// It was asked for once more: what has been read may be old by now.
+    /// Another reload was requested meanwhile, because the files that this one read may be out of date.
     requested_again: bool,
 }
 
-/// What the server is like when a reload begins.
+/// The state of the server when a reload begins.
 struct CurrentState {
     config_path: PathBuf,
     config: Config,
     listeners: Vec<CurrentListener>,
-    /// Sockets that there are descriptors for beside those of `held`.
+    /// New sockets that there are descriptors for, in addition to those of `listeners`.
     most_new: usize,
 }
 
-/// A listener that there is.
+/// An open listener.
 #[derive(Clone)]
 struct CurrentListener {
     id: ListenerId,
     service: Service,
-    /// Where the configuration has it.
+    /// The address in the configuration.
     configured_endpoint: Endpoint,
-    /// Where it really is.
+    /// The address that the socket is bound to.
     endpoint: Endpoint,
 }
 
-/// What the server is to be like.
+/// The state that the reload asks for.
 struct NewState {
     files: LoadedConfig,
     listeners: Vec<(ListenerConfig, SocketSource)>,
-    /// Keys whose new values wait for a restart.
+    /// Keys whose new values take effect only after a restart.
     restart_needed: Vec<&'static str>,
 }
 
-/// What a listener is to sit on.
+/// The origin of a listener's socket.
 enum SocketSource {
-    /// What it or another has now.
+    /// The socket of a listener that is open now.
     Existing(ListenerId),
     New(ListenSocket),
 }
@@ -83,7 +83,7 @@ impl Server {
             if now.saturating_sub(reload.started_at) < WARN_AFTER {
                 return;
             }
-            self.reload = None; // what it reads comes too late
+            self.reload = None; // its result would be out of date
         }
         let stuck = Arc::strong_count(&self.reload_threads) - 1;
         if stuck > MAX_STUCK_THREADS {
@@ -104,7 +104,7 @@ impl Server {
         let ((done, result), waker, alive) =
             (mpsc::channel(), Arc::clone(&self.waker), Arc::clone(&self.reload_threads));
         let read = move || {
-            let _ = done.send(present.load(SystemTime::now())); // else it comes too late
+            let _ = done.send(present.load(SystemTime::now())); // a failure means that the reload was abandoned
             drop(alive);
             waker.wake();
         };
@@ -117,12 +117,12 @@ impl Server {
         }
     }
 
-    /// Warns of a reload that takes long, and leaves one that takes too long to itself.
+    /// Warns about a reload that takes long, and abandons one that takes too long.
     pub(super) fn check_reload_timeout(&mut self, now: Now) {
         let Some(reload) = &self.reload else { return };
         let took = now.monotonic.saturating_sub(reload.started_at);
         if took < WARN_AFTER {
-            return; // a later one, with a timer of its own
+            return; // the timer of an earlier reload; this one has its own
         }
         if took < ABANDON_AFTER {
             if took < WARN_AFTER + WARN_AFTER {
@@ -142,7 +142,7 @@ impl Server {
         }
     }
 
-    /// Takes what a reload has read, if it has.
+    /// Applies the result of a reload if its thread has finished.
     pub(super) fn poll_reload(&mut self, now: Now) {
         let Some(PendingReload { result, requested_again: again, .. }) = &self.reload else { return };
         let (result, again) = match result.try_recv() {
@@ -174,7 +174,7 @@ impl Server {
         self.sd_notify.ready(&status);
     }
 
-    /// Takes all of it, or nothing and says why.
+    /// Applies all of the new state, or none of it and returns the reason.
     fn apply_reload(&mut self, renewed: NewState, now: Now) -> Result<(), String> {
         let NewState {
             files: LoadedConfig { config, accounts, mut certificate },
@@ -212,7 +212,7 @@ impl Server {
         }
         self.backend.reconfigure(&lowered, accounts, &shares).map_err(|error| format!("threads: {error}"))?;
 
-        // Nothing fails from here on.
+        // No step fails from here on.
         ["accounts", "aliases", "certificate"].into_iter().for_each(|file| METRICS.set_stale(file, false));
         if let (Some(tls), Some(certificate)) = (&tls, certificate) {
             tls.replace(certificate);
@@ -244,8 +244,8 @@ impl Server {
         Ok(())
     }
 
-    /// Lets go of the listeners that are not among those. Who came before is still let in, but for those of a
-    /// flood.
+    /// Closes the listeners that are not in `kept`. Connections that wait in their queues are still accepted, up to a
+    /// bound that only a flood exceeds.
     fn close_listeners(&mut self, kept: &[(ListenerId, ListenerConfig)], now: Now) {
         let goes = |id: &ListenerId| !kept.iter().any(|(kept, _)| kept == id);
         for (_, listener) in self.listeners.iter_mut().filter(|(id, _)| goes(id)) {
@@ -269,7 +269,7 @@ impl Server {
 }
 
 impl CurrentState {
-    /// Reads everything, and takes the addresses that are not held yet.
+    /// Reads the files and binds the new addresses.
     fn load(&self, now: SystemTime) -> Result<NewState, String> {
         let words = |error: config::Error| error.to_string();
         let (config, text) = Config::read(&self.config_path).map_err(words)?;
@@ -293,8 +293,8 @@ impl CurrentState {
         Ok(NewState { files, listeners, restart_needed: waiting })
     }
 
-    /// What each listener is to sit on: what is there in the same place, else what is there for the taking. New
-    /// addresses come last, when nothing else can be wrong.
+    /// Assigns a socket to each listener: an open one at the same address if there is one, otherwise a new one. New
+    /// addresses are bound last, after every other check.
     fn assign_sockets(
         &self,
         listeners: &[ListenerConfig],
@@ -318,7 +318,7 @@ impl CurrentState {
             );
             return Err(text.error_at("listen", why));
         }
-        // Port 0 may be there more than once: who has a socket keeps it.
+        // Port 0 may be configured more than once: a listener that has a socket keeps it.
         for same_service in [true, false] {
             rest.retain(|(_, listen)| {
                 let fits = |held: &CurrentListener| {
@@ -352,7 +352,7 @@ impl CurrentState {
     }
 }
 
-/// What may be in the way of a new listener: one of those that are to go, at the same port.
+/// Names the listener that may prevent a new one: an open listener on the same port.
 fn conflicting_listener(held: &[CurrentListener], wanted: &Endpoint) -> String {
     let port = |endpoint: &Endpoint| endpoint.ip().map(|address| address.port());
     match held.iter().find(|held| port(wanted).is_some() && port(&held.endpoint) == port(wanted)) {
@@ -363,7 +363,7 @@ fn conflicting_listener(held: &[CurrentListener], wanted: &Endpoint) -> String {
     }
 }
 
-/// Takes the sockets that were passed for the `n`th listener.
+/// Takes the sockets that the service manager passed for the `n`th listener.
 fn inherited_sockets(
     held: &mut Vec<CurrentListener>,
     n: usize,
@@ -384,5 +384,5 @@ fn inherited_sockets(
     Ok(taken.into_iter().map(|held| held.id).collect())
 }
 
-/// Rounds of accepting that empty the queue of a listener: mio asks for 1024 places in it.
+/// Calls of `accept` that empty the queue of a listener: mio asks the kernel for a backlog of 1024.
 const FINAL_ACCEPT_ROUNDS: usize = 1024 / super::accept::MAX_ACCEPTS_PER_TURN + 1;

@@ -1,4 +1,4 @@
-//! The configuration as the sums of descriptors see it, and the configuration that the sums allow.
+//! The configuration reduced to the inputs of the descriptor budget, and the configuration that the budget allows.
 
 use super::Server;
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     listener::Listener,
 };
 
-/// The descriptors that a configuration asks for.
+/// The descriptors that a configuration needs.
 pub(crate) fn opens(config: &Config, listeners: usize, inherited: usize, reloads: bool) -> Opens {
     Opens {
         inherited,
@@ -20,14 +20,14 @@ pub(crate) fn opens(config: &Config, listeners: usize, inherited: usize, reloads
     }
 }
 
-/// The configuration with no limit above what its descriptors are enough for.
+/// Returns the configuration with each limit lowered to the number that its descriptors allow.
 pub(super) fn lowered(config: &Config, shares: &Shares) -> Config {
     let watch = if shares.watch { config.watch } else { ChangeDetection::Poll };
     Config { limits: shares.lower(&config.limits), watch, ..config.clone() }
 }
 
 impl Server {
-    /// Shares the places out among the services that there are.
+    /// Divides the places among the configured services.
     pub(super) fn share_out(&mut self) {
         let services = self.listeners.values().map(Listener::service);
         self.admission.reconfigure(

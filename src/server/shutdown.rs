@@ -1,4 +1,4 @@
-//! What signals ask for, and how a server ends: it accepts nothing more, and sessions have a while to say goodbye.
+//! Handling of signals, and shutdown: the server accepts no more connections, and sessions get a grace period.
 
 use super::{Server, Timer};
 use crate::{
@@ -6,12 +6,12 @@ use crate::{
     server::signals::{Signal, Signals},
 };
 
-/// How a server ends.
+/// The progress of a shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shutdown {
-    /// When all sessions have said goodbye.
+    /// The server ends after all sessions have ended.
     Graceful,
-    /// At once.
+    /// The server ends at once.
     Immediate,
 }
 
@@ -28,7 +28,7 @@ impl Server {
         }
     }
 
-    /// Accepts nothing more, and lets every session say goodbye; a second signal does not wait for them.
+    /// Stops accepting and tells every session to end. A second call ends the server without waiting for them.
     pub(super) fn begin_shutdown(&mut self, now: Now) {
         if self.shutdown.is_some() {
             self.shutdown = Some(Shutdown::Immediate);
@@ -43,8 +43,8 @@ impl Server {
         self.say_farewells(now);
     }
 
-    /// Has some of the sessions say goodbye; a turn follows at once for the others. Proxies that have not said whose
-    /// connection it is are let go of.
+    /// Tells a bounded number of sessions to end; the next turn follows at once for the others. Connections whose
+    /// PROXY header is not complete are closed.
     pub(super) fn say_farewells(&mut self, now: Now) {
         let some = FAREWELLS_A_TURN.min(self.farewells.len());
         for id in self.farewells.drain(..some).collect::<Vec<_>>() {
@@ -58,7 +58,7 @@ impl Server {
         }
     }
 
-    /// Whether nothing more is to be done.
+    /// Whether the shutdown is complete.
     pub(super) fn is_finished(&self) -> bool {
         match self.shutdown {
             None => false,
@@ -68,5 +68,5 @@ impl Server {
     }
 }
 
-/// Sessions that say goodbye in one turn of the loop.
+/// Sessions that are told to end in one turn of the loop.
 pub(super) const FAREWELLS_A_TURN: usize = 200;

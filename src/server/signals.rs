@@ -1,18 +1,18 @@
-//! The signals that ask the server for something, as a source of the event loop.
+//! The signals that the server handles, as a source of the event loop.
 
 use std::{io, sync::Arc};
 
 use mio::event::Source;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 
-/// What a signal asks for.
+/// The request that a signal stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGTERM or SIGINT: end in good order. A second one means: now.
+    /// SIGTERM or SIGINT: shut down gracefully. A second one ends the server at once.
     Stop,
-    /// SIGHUP: read the configuration and all that it leads to again.
+    /// SIGHUP: read the configuration and the files that it names again.
     Reload,
-    /// SIGUSR1: say in the log how things are.
+    /// SIGUSR1: write the status to the log.
     Status,
 }
 
@@ -20,19 +20,19 @@ pub enum Signal {
 pub struct Signals(signal_hook_mio::v1_0::Signals);
 
 impl Signals {
-    /// Catches the signals, which end the process no more. So does SIGXFSZ, which comes with a write beyond
-    /// the limit of a file's size: the write fails, and that is told to the client.
+    /// Catches the signals, so that they no longer end the process. SIGXFSZ is caught too, which the kernel sends on
+    /// a write beyond the file size limit: the write then fails, and the client gets that error.
     pub fn new() -> io::Result<Self> {
         signal_hook::flag::register(SIGXFSZ, Arc::default())?;
         signal_hook_mio::v1_0::Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]).map(Self)
     }
 
-    /// What to register, for READABLE.
+    /// The source to register, for READABLE.
     pub fn source(&mut self) -> &mut impl Source {
         &mut self.0
     }
 
-    /// The signals that have come since the last call. Never waits.
+    /// Returns the signals that have arrived since the last call. Never waits.
     pub fn pending(&mut self) -> impl Iterator<Item = Signal> {
         self.0.pending().map(|signal| match signal {
             SIGHUP => Signal::Reload,

@@ -1,4 +1,4 @@
-//! How things are, in lines for the log.
+//! The status of the server, in lines for the log.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::{ListenerId, Server, opens};
 use crate::{clock::Now, config::ChangeDetection, fd_limits::Shares, proto::protocol::Protocol};
 
 impl Server {
-    /// In one line: what is served where.
+    /// The services and their addresses, in one line.
     pub(super) fn summary(&self) -> String {
         let places = self.listeners.values();
         let places: Vec<_> =
@@ -14,8 +14,7 @@ impl Server {
         format!("serving {}", places.join(", "))
     }
 
-    /// How many connections there may be and mailboxes open in sessions, and what an operator can do if that is
-    /// fewer than were asked for.
+    /// Logs the limits of connections and open mailboxes. If they are lower than configured, says how to raise them.
     pub(super) fn log_capacity(&self) {
         let (most, wanted) = (self.admission.max(), self.config.limits.connections);
         let Shares { limit, mailboxes, watch, .. } = self.shares;
@@ -40,7 +39,8 @@ impl Server {
         }
     }
 
-    /// The process stood still for a while, and deadlines have moved along. The manager's watchdog has not.
+    /// Logs that the process was suspended and that the deadlines have moved by that time. The service manager's
+    /// watchdog has not moved, so it is pinged.
     pub(super) fn log_suspension(&mut self) {
         if let Some(stop) = self.clock.take_suspension() {
             log::warn!("the process stood still, time limits move along: stood={:.1}s", stop.as_secs_f64());
@@ -48,7 +48,7 @@ impl Server {
         }
     }
 
-    /// All that an operator asks for with SIGUSR1.
+    /// Logs the status that an operator asks for with SIGUSR1.
     pub(super) fn log_status(&mut self, now: Now) {
         let up = now.wall.duration_since(self.started_at).unwrap_or_default().as_secs();
         log::info!(

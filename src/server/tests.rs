@@ -20,7 +20,7 @@ use crate::{
     workers::Completion,
 };
 
-/// A session with a bug: it panics there.
+/// A session with a bug: it panics in the named call.
 #[derive(Clone, Copy, PartialEq)]
 enum Buggy {
     Greeting,
@@ -74,21 +74,21 @@ impl Session for Buggy {
     }
 }
 
-/// Everything that a socket has to say by now.
+/// Reads the octets that the socket has by now.
 fn said(peer: &mut TcpStream) -> String {
     let mut text = vec![0; 1000];
     let length = peer.read(&mut text).unwrap();
     String::from_utf8(text[..length].to_vec()).unwrap()
 }
 
-/// A server for development, a connection to it whose session is the buggy one, and its other end.
+/// A development server, a connection to it whose session is the buggy one, and the client's end.
 fn server_with_a_session(buggy: Buggy) -> (tempfile::TempDir, Server, ConnId, TcpStream) {
     let dir = tempfile::tempdir().unwrap();
     let loopback = "127.0.0.1:0".parse().unwrap();
     let config = Config::development(dir.path().to_owned(), loopback, loopback).unwrap();
     let sockets = listener::bind_all(&config, InheritedSockets::default()).unwrap();
     let files = LoadedConfig::from_config(config, &ConfigText::default(), SystemTime::now()).unwrap();
-    // A test of signals sends them to this process.
+    // Embedded, because a test of signals sends them to this process.
     let mut server = Server::open_embedded(files, sockets).unwrap();
 
     let id = ConnId(7);
@@ -98,7 +98,7 @@ fn server_with_a_session(buggy: Buggy) -> (tempfile::TempDir, Server, ConnId, Tc
     (dir, server, id, peer)
 }
 
-/// One more session, which has said its greeting, and the other end of its connection.
+/// Opens one more session, which has sent its greeting, and returns the client's end.
 fn session(server: &mut Server, id: ConnId, buggy: Buggy) -> TcpStream {
     let door = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = TcpStream::connect(door.local_addr().unwrap()).unwrap();
@@ -123,7 +123,7 @@ fn session(server: &mut Server, id: ConnId, buggy: Buggy) -> TcpStream {
     peer
 }
 
-/// What an event that says everything makes of a connection.
+/// Reports the connection as readable and writable, and pumps it.
 fn event(server: &mut Server, id: ConnId) {
     server.connections.get_mut(&id).unwrap().set_readiness(true, true);
     let now = server.clock.now();
@@ -168,7 +168,7 @@ fn l10_a_panic_in_a_greeting_a_deadline_or_the_end_of_the_server_ends_one_sessio
     assert_eq!(said(&mut peer), broken);
 }
 
-/// 10,000 goodbyes in one turn held up the messages that were being stored for as long as they took.
+/// 10,000 farewells in one turn would delay the messages that are being stored.
 #[test]
 fn a_server_that_stops_has_some_sessions_a_turn_say_goodbye() {
     let (_dir, mut server, ..) = server_with_a_session(Buggy::Step);
@@ -184,7 +184,7 @@ fn a_server_that_stops_has_some_sessions_a_turn_say_goodbye() {
     assert_eq!((over(&server), server.farewells.len()), (FAREWELLS_A_TURN + 11, 0));
 }
 
-/// Turns the loop until a client has what it wanted.
+/// Turns the loop until the client has finished.
 fn serve_until_finished<T>(server: &mut Server, client: &std::thread::JoinHandle<T>) {
     let mut events = Events::with_capacity(16);
     while !client.is_finished() {
@@ -201,7 +201,7 @@ fn l10_a_panic_in_a_worker_or_in_the_committer_is_an_answer_and_the_others_live_
     let client = std::thread::spawn(move || {
         let mut smtp = Asker::new(smtp);
         smtp.ask("HELO me\r\n", "250 ");
-        // More often than there are threads of any kind; the large one is written by a worker as it comes in.
+        // More often than there are threads of any kind. A worker writes the large message as it arrives.
         for _ in 0..6 {
             for (user, lines, reply) in [
                 ("bug", 1, "451 4.3.0 "),
@@ -248,7 +248,8 @@ fn d09_a_message_given_up_by_a_tick_is_refused_in_that_turn() {
     client.0.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let (id, now) = (*server.connections.keys().find(|id| **id != buggy).unwrap(), server.clock.now());
 
-    // A worker makes a large one durable before the committer has it. The loop does not hear of that in time.
+    // A worker makes a large message durable before the committer gets it. The loop does not see that completion in
+    // time.
     client.0.write_all(b".\r\n").unwrap();
     loop {
         event(&mut server, id);
@@ -268,7 +269,7 @@ fn d09_a_message_given_up_by_a_tick_is_refused_in_that_turn() {
     assert!(said(&mut client.0).starts_with("451 4.3.0 "));
 }
 
-/// A client that asks one thing after the other.
+/// A client that sends one command after the other.
 struct Asker(TcpStream);
 
 impl Asker {
@@ -298,7 +299,7 @@ fn l13_an_event_that_is_not_true_is_looked_into_once_and_leaves_no_work_over() {
 #[test]
 fn r13_connections_that_a_turn_has_no_room_for_come_first_in_the_next() {
     let (_dir, mut server, id, _peer) = server_with_a_session(Buggy::Step);
-    // Others that are gone meanwhile cost a turn something, too.
+    // Connections that have closed meanwhile cost a turn something too.
     let others = WORK_A_TURN as u64;
     let mut ready: BTreeSet<ConnId> = (1..=others).map(|n| ConnId(id.0 + n)).collect();
     let (mut turns, mut pumped) = (0, 0);

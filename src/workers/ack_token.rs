@@ -1,29 +1,28 @@
-//! Who tells a client what has become of its message.
+//! The decision on the reply to a client's message.
 
 use std::sync::{
     Arc,
     atomic::{AtomicU8, Ordering},
 };
 
-/// What a client is told of its message is decided once: by the committer, when the message is durable, or by
-/// a desk that will not wait any longer and says no. Who comes second has to live with it: the committer takes
-/// the message back.
+/// The reply to a message is decided once: by the committer after the message is durable, or by a backend that waits
+/// no longer and refuses it. The side that is late accepts the decision: a late committer removes the message.
 #[derive(Debug, Clone, Default)]
 pub struct AckToken(Arc<AtomicU8>);
 
 impl AckToken {
-    /// Decides. `None`: somebody else has.
+    /// Decides. `None` if the other side has decided before.
     pub fn claim(&self) -> Option<()> {
         (self.0.swap(CLAIMED, Ordering::AcqRel) != CLAIMED).then_some(())
     }
 
-    /// Decides while the message has no name in a mailbox, for it will never get one then. `None`: it may have
-    /// one already, or somebody else has decided.
+    /// Decides, but only while the message has no name in a mailbox; it will then never get one. `None` if it may
+    /// have one already, or if the other side has decided.
     pub fn cancel_if_unpublished(&self) -> Option<()> {
         self.transition(CLAIMED)
     }
 
-    /// The committer is about to give the message its names. `None`: it is decided that it gets none.
+    /// Called before the committer gives the message its names. `None` if the message was cancelled.
     pub fn publish(&self) -> Option<()> {
         self.transition(PUBLISHED)
     }
@@ -32,12 +31,12 @@ impl AckToken {
         self.0.compare_exchange(OPEN, to, Ordering::AcqRel, Ordering::Acquire).ok().map(drop)
     }
 
-    /// Whether it is decided.
+    /// Whether the reply is decided.
     pub fn is_claimed(&self) -> bool {
         self.0.load(Ordering::Acquire) == CLAIMED
     }
 
-    /// Whether it is about the same message.
+    /// Whether both tokens belong to the same message.
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }

@@ -1,4 +1,4 @@
-//! Looking at mailboxes for the index: locking, walking, asking for times.
+//! Jobs for the index: lock a mailbox, scan it, read the times of its directories.
 
 use std::{mem, ops::ControlFlow, sync::Arc, time::SystemTime};
 
@@ -20,7 +20,7 @@ use crate::{
     proto::request::{Failure, Mailbox},
 };
 
-/// Locks a mailbox: the one that is open already, if it is still what its path leads to.
+/// Locks a mailbox. Uses the open Maildir if the mailbox's path still leads to it.
 pub(super) fn lock_maildir(
     storage: &Storage,
     mailbox: &Mailbox,
@@ -38,8 +38,8 @@ pub(super) fn lock_maildir(
     Ok(LockedMaildir { maildir, times, lock, barrier: mark })
 }
 
-/// Begins to watch a mailbox, if that is wanted, and then looks through it: what changes meanwhile is told. When there
-/// is more to count than one turn has, others go first: to be continued with the `Load` that is given back.
+/// Starts to watch a mailbox, if requested, and then scans it, so that the watcher reports changes during the scan.
+/// If one turn cannot count everything, returns the `ScanJob` that continues it, so that other jobs run in between.
 pub(super) fn full_scan(
     storage: &Storage,
     id: IndexId,
@@ -84,8 +84,8 @@ pub(super) fn full_scan(
     }))
 }
 
-/// Looks at names. If there is more to count than one turn has, it fails, and a walk takes its place: readers wait for
-/// the workers that look.
+/// Rechecks names. Fails if one turn cannot count everything, and a full scan takes its place: readers wait for the
+/// workers that do rechecks.
 pub(super) fn recheck(
     storage: &Storage,
     maildir: &Maildir,
@@ -105,12 +105,12 @@ pub(super) fn recheck(
     })
 }
 
-/// Asks for the times of the directories.
+/// Reads the times of the directories.
 pub(super) fn dir_times(maildir: &Maildir) -> Result<DirTimes, Failure> {
     scan::dir_times(maildir).map_err(|error| scan_failure(&error))
 }
 
-/// A mailbox that can't be found or read now must not look empty, nor as if a message were missing.
+/// A mailbox that cannot be found or read now must not look empty, nor must a message seem to be missing.
 fn scan_failure(error: &Error) -> Failure {
     match log_failure(error) {
         Failure::Gone | Failure::Changed => Failure::Broken,
@@ -118,5 +118,5 @@ fn scan_failure(error: &Error) -> Failure {
     }
 }
 
-/// Doubles that the log is told of.
+/// Duplicates that the log lists.
 const MAX_DUPLICATES: usize = 100;

@@ -1,4 +1,5 @@
-//! Jobs for the threads that may wait, and their completions. Each carries its addressee and owns what it needs.
+//! Jobs for the threads that may wait, and their completions. Each carries its addressee and owns the values it
+//! needs.
 
 use std::{
     fmt,
@@ -30,13 +31,13 @@ pub use super::spill::SpillTarget;
 pub enum Job {
     /// Check a password.
     Verify {
-        /// The connection that gave it.
+        /// The connection that logs in.
         conn: ConnId,
-        /// The hash to compare with, and the mailbox behind it.
+        /// The hash to compare with, and the mailbox of that account.
         credential: Box<Credential>,
-        /// The password as the client gave it.
+        /// The password as the client sent it.
         password: Secret,
-        /// The file in which an old hash is replaced, if accounts come from a file.
+        /// The file in which an outdated hash is replaced, if accounts come from a file.
         users: Option<UserFile>,
     },
     /// Lock a mailbox for a POP3 session.
@@ -50,13 +51,13 @@ pub enum Job {
     },
     /// Read a piece of a message.
     Read {
-        /// The connection that asked.
+        /// The connection that reads.
         conn: ConnId,
         /// The mailbox.
         maildir: Arc<Maildir>,
         /// The messages that the session has listed.
         snapshot: Arc<Snapshot>,
-        /// Position in the snapshot.
+        /// The index of the message in the snapshot.
         message: usize,
         /// Offset in the file.
         from: u64,
@@ -74,8 +75,8 @@ pub enum Job {
         /// The next bytes.
         bytes: Vec<u8>,
     },
-    /// Append the last bytes to a message in `tmp/`, make its content durable and close it, so that no round of the
-    /// committer has to wait for a big one.
+    /// Append the last bytes to a message in `tmp/`, make its content durable and close it, so that no batch of the
+    /// committer waits for a large message.
     Seal {
         /// The connection that the message comes from.
         conn: ConnId,
@@ -83,98 +84,100 @@ pub enum Job {
         spilled: Box<SpilledMessage>,
         /// The last bytes.
         bytes: Vec<u8>,
-        /// The message.
+        /// The token of the message.
         token: AckToken,
     },
     /// Count the contents of mailboxes for their quotas, before a message is delivered to them.
     CountUsage {
         /// The connection that the message comes from.
         conn: ConnId,
-        /// The message.
+        /// The token of the message.
         token: AckToken,
         /// The mailboxes.
         mailboxes: Vec<Mailbox>,
     },
     /// Scan a mailbox.
     Scan(IndexId, Box<ScanJob>),
-    /// Look at some names in a mailbox again.
+    /// Check some names in a mailbox again.
     Recheck(IndexId, Arc<Maildir>, Vec<Recheck>),
-    /// Ask for the times of the directories of a mailbox.
+    /// Read the times of the directories of a mailbox.
     CheckTimes(IndexId, Arc<Maildir>),
-    /// Drop a value whose end may wait for a disk, or frees much memory.
+    /// Stop watching a mailbox.
+    Unwatch(IndexId, Arc<Maildir>),
+    /// Drop a value whose drop may wait for a disk, or frees much memory.
     Release(Release),
-    /// Ask the file system for free space, and whether the spool is in its place.
+    /// Check the free space, and that the spool is in its place.
     CheckSpool,
-    /// Remove leftovers from `tmp/` that are older than `age` at `date`, and note that date as known to be good.
+    /// Remove leftovers from `tmp/` that are older than `age` at `date`, and store that date as a trusted one.
     Tidy {
         /// The least age.
         age: Duration,
-        /// The date of today.
+        /// Today's date.
         date: SystemTime,
     },
-    /// Log the figures, some of which the kernel has to be asked for.
+    /// Log the metrics, some of which come from the kernel.
     LogStatus,
 }
 
-/// The changes of a session that said QUIT.
+/// The changes of a session at QUIT.
 #[derive(Debug)]
 pub struct Update {
-    /// The connection that said QUIT.
+    /// The connection that sent QUIT.
     pub conn: ConnId,
     /// The mailbox.
     pub maildir: Arc<Maildir>,
     /// The messages that the session has listed.
     pub snapshot: Arc<Snapshot>,
-    /// Positions to delete.
+    /// Indexes of the messages to delete.
     pub delete: Vec<usize>,
-    /// Positions to mark as seen.
+    /// Indexes of the messages to mark as seen.
     pub seen: Vec<usize>,
-    /// The index whose watch ends first.
+    /// The index whose watch ends before the update.
     pub unwatch: Option<IndexId>,
     /// The lock of the mailbox.
     pub lock: DeferredDrop<MailboxLock>,
 }
 
-/// What came of a [`Job`] or a delivery, on its way to the event loop.
+/// The result of a [`Job`] or a delivery, for the event loop.
 #[derive(Debug)]
 pub enum Completion {
     /// Of [`Job::Verify`].
     Verified(ConnId, Result<Verdict, Failure>),
     /// Of [`Job::Lock`].
     Locked(ConnId, Result<LockedMaildir, Failure>),
-    /// Of [`Job::Read`], with the position of the message.
+    /// Of [`Job::Read`], with the index of the message.
     Read(ConnId, usize, Result<MessageChunk, Failure>),
-    /// Of [`Job::Update`]: the names that changed, and whether everything was done.
-    Updated(ConnId, registry::SessionChanges, Result<(), Failure>),
+    /// Of [`Job::Update`]: the names that changed, and whether every change succeeded.
+    Updated(ConnId, Option<registry::SessionChanges>, Result<(), Failure>),
     /// The lock of a mailbox is closed.
     Unlocked(Mailbox),
     /// Of [`Job::Spill`].
     Spilled(ConnId, Result<Box<SpilledMessage>, Failure>),
     /// Of [`Job::Seal`].
     Sealed(ConnId, AckToken, Result<Box<SpilledMessage>, Failure>),
-    /// Of [`Job::CountUsage`]: those mailboxes that could be counted.
+    /// Of [`Job::CountUsage`]: the mailboxes that could be counted.
     Counted(ConnId, AckToken, Result<Vec<(Mailbox, Usage)>, Failure>),
     /// Of a delivery.
     Delivered(ConnId, AckToken, Result<DeliveryReceipt, Failure>),
-    /// Of [`Job::Scan`]: the contents, or a scan to be continued after others had their turn.
+    /// Of [`Job::Scan`]: the contents, or a scan that continues after other jobs.
     Scanned(IndexId, Result<ControlFlow<ScanResult, Box<ScanJob>>, Failure>),
     /// Of [`Job::Recheck`].
     Rechecked(IndexId, Result<RecheckResult, Failure>),
     /// Of [`Job::CheckTimes`].
     TimesChecked(IndexId, Result<DirTimes, Failure>),
-    /// Accounts that were read anew and are in force from now on.
+    /// Accounts that were reloaded and are in force from now on.
     AccountsLoaded(Box<Accounts>),
 }
 
 /// A value to be dropped by a worker.
 pub struct Release {
-    _value: Box<dyn Send>,
+    _value: DeferredDrop<Box<dyn Send>>,
 }
 
 impl Release {
-    /// Has `value` dropped where waiting is allowed.
+    /// Returns a job that drops `value` on a worker.
     pub fn job(value: impl Send + 'static) -> Job {
-        Job::Release(Self { _value: Box::new(value) })
+        Job::Release(Self { _value: DeferredDrop::new(Box::new(value)) })
     }
 }
 
@@ -189,7 +192,7 @@ impl fmt::Debug for Release {
 pub struct DeliveryReceipt {
     /// The new files.
     pub arrivals: Vec<DeliveredCopy>,
-    /// For each recipient the failure that kept the message out of its mailbox, if there was one.
+    /// For each recipient, the failure that kept the message out of its mailbox, if any.
     pub failures: Vec<Option<Failure>>,
 }
 
@@ -204,7 +207,7 @@ pub struct DeliveredCopy {
     pub entry: MessageEntry,
 }
 
-/// A mailbox locked.
+/// A locked mailbox.
 #[derive(Debug)]
 pub struct LockedMaildir {
     /// Its directories.
@@ -213,7 +216,7 @@ pub struct LockedMaildir {
     pub times: DirTimes,
     /// The lock.
     pub lock: Lock,
-    /// The number of a barrier that was made after the lock was taken.
+    /// The number of a barrier that was created after the lock was acquired.
     pub barrier: Option<u64>,
 }
 
@@ -222,14 +225,14 @@ pub struct LockedMaildir {
 pub struct MessageChunk {
     /// The bytes.
     pub bytes: Vec<u8>,
-    /// Whether they end the message.
+    /// Whether these bytes end the message.
     pub last: bool,
-    /// The message, if there is more to be read.
+    /// The open message, if there is more to read.
     pub open: Option<OpenMessage>,
 }
 
-/// The lock of a mailbox that a session has open. When it is dropped, the lock is closed, and after that the backend
-/// hears [`Completion::Unlocked`]: no login finds the lock of its predecessor.
+/// The lock of a mailbox that a session has open. Dropping it closes the lock, and then sends
+/// [`Completion::Unlocked`] to the backend, so that the next login never finds the old lock.
 #[derive(Debug)]
 pub struct MailboxLock {
     mailbox: Mailbox,
@@ -251,36 +254,15 @@ impl Drop for MailboxLock {
     }
 }
 
-/// Stops watching a mailbox when it is dropped.
-#[derive(Debug)]
-pub struct Unwatch {
-    storage: Arc<Storage>,
-    id: IndexId,
-    maildir: Arc<Maildir>,
-}
-
-impl Unwatch {
-    /// Of the mailbox of that index.
-    pub fn new(storage: &Arc<Storage>, id: IndexId, maildir: Arc<Maildir>) -> Self {
-        Self { storage: Arc::clone(storage), id, maildir }
-    }
-}
-
-impl Drop for Unwatch {
-    fn drop(&mut self) {
-        self.storage.watcher.unwatch(self.id, &self.maildir);
-    }
-}
-
 impl Job {
-    /// The completion of this job if it is never done: its queue was full, or it panicked.
+    /// The completion of this job if it never runs to its end: its queue was full, or it panicked.
     pub fn lost(&self, failure: Failure) -> Option<Completion> {
         Some(match self {
             Self::Verify { conn, .. } => Completion::Verified(*conn, Err(failure)),
             Self::Lock { conn, .. } => Completion::Locked(*conn, Err(failure)),
             Self::Read { conn, message, .. } => Completion::Read(*conn, *message, Err(failure)),
             Self::Update(update) => {
-                Completion::Updated(update.conn, registry::SessionChanges::default(), Err(failure))
+                Completion::Updated(update.conn, None, Err(failure))
             }
             Self::Spill { conn, .. } => Completion::Spilled(*conn, Err(failure)),
             Self::Seal { conn, token, .. } => Completion::Sealed(*conn, token.clone(), Err(failure)),
@@ -288,13 +270,13 @@ impl Job {
             Self::Scan(id, _) => Completion::Scanned(*id, Err(failure)),
             Self::Recheck(id, ..) => Completion::Rechecked(*id, Err(failure)),
             Self::CheckTimes(id, _) => Completion::TimesChecked(*id, Err(failure)),
-            Self::Release(_) | Self::CheckSpool | Self::Tidy { .. } | Self::LogStatus => return None,
+            Self::Unwatch(..) | Self::Release(_) | Self::CheckSpool | Self::Tidy { .. } | Self::LogStatus => return None,
         })
     }
 }
 
 impl Completion {
-    /// The connection that it is for, if it is for one.
+    /// The connection to which it is addressed, if any.
     pub fn conn(&self) -> Option<ConnId> {
         match self {
             Self::Verified(conn, _)

@@ -1,8 +1,8 @@
-//! Threads that may wait, so that the loop never does: jobs go out, results come back.
+//! Threads that may wait, so that the loop never does: jobs go out, completions come back.
 //!
-//! Three pools: a password check burns a CPU for tens of milliseconds and a look through a mailbox may take
-//! seconds, and a mail client that reads must not queue behind a hundred of them. No lock is held by anybody: a job owns what it needs, and its result
-//! gives it back.
+//! There are three pools. A password check uses a CPU for tens of milliseconds and a scan may take seconds, and a
+//! client that reads a message must not queue after a hundred of them. A job owns the values it needs, and its
+//! completion returns them, so that no lock is held across a job.
 
 mod ack_token;
 mod index_jobs;
@@ -39,7 +39,7 @@ pub use job::{Completion, DeliveredCopy, DeliveryReceipt, Job};
 pub use spill::SpilledMessage;
 pub use storage::Storage;
 
-/// Wakes the event loop, once for any number of completions that come while it is awake.
+/// Wakes the event loop, once for any number of completions that arrive while it is awake.
 #[derive(Debug)]
 pub struct LoopWaker {
     waker: mio::Waker,
@@ -55,14 +55,14 @@ impl LoopWaker {
     /// Wakes the loop, unless another thread has already done so.
     pub fn wake(&self) {
         if !self.is_woken.swap(true, Ordering::AcqRel) {
-            // A loop that has ended wants no news.
+            // The loop may have ended; then no wake is needed.
             let _ = self.waker.wake();
         }
     }
 
-    /// The loop is awake and about to take completions: the next one wakes it again. It is a swap and not a store:
-    /// a completion that was sent before a call which did not wake has to be seen now, and a store may still wait in
-    /// the CPU when the loop looks for completions.
+    /// Called when the loop is awake and about to take completions: the next completion wakes it again. It must be a
+    /// swap and not a store: a completion sent before a call that did not wake has to be visible now, and a store may
+    /// still wait in the CPU when the loop reads the queue.
     pub fn reset(&self) {
         self.is_woken.swap(false, Ordering::AcqRel);
     }
@@ -76,28 +76,29 @@ pub struct CompletionSender {
 }
 
 impl CompletionSender {
-    /// The two ends: one for every thread, one for the loop.
+    /// Returns the two ends: the sender for every thread, the receiver for the loop.
     pub fn new(waker: Arc<LoopWaker>) -> (Self, mpsc::Receiver<Completion>) {
         let (completions, receiver) = mpsc::channel();
         (Self { completions, waker }, receiver)
     }
 
-    /// Sends one.
+    /// Sends one completion.
     pub fn send(&self, completion: Completion) {
         self.send_all([completion]);
     }
 
-    /// Sends several, and wakes the loop once.
+    /// Sends several completions, and wakes the loop once.
     pub fn send_all(&self, completions: impl IntoIterator<Item = Completion>) {
         for completion in completions {
-            // A loop that has ended wants none.
+            // The loop may have ended; then no completion is needed.
             let _ = self.completions.send(completion);
         }
         self.waker.wake();
     }
 }
 
-/// The next job; a thread that has had none for a while gives back its memory for passwords. `None`: the pool has ended.
+/// Returns the next job, or `None` after the pool has ended. An idle thread frees its memory for password hashes
+/// after a while.
 fn next(jobs: &channel::Receiver<Job>, scratch: &mut HashMemory) -> Option<Job> {
     if !scratch.is_empty() {
         match jobs.recv_timeout(HASH_MEMORY_RETENTION) {
@@ -109,7 +110,7 @@ fn next(jobs: &channel::Receiver<Job>, scratch: &mut HashMemory) -> Option<Job> 
     jobs.recv().ok()
 }
 
-/// Some threads and their queue. The threads end when the pool is dropped and the queue is empty.
+/// A pool of threads and their queue. The threads end after the pool is dropped and the queue is empty.
 #[derive(Debug)]
 pub struct Pool {
     queue: channel::Sender<Job>,
@@ -120,7 +121,7 @@ impl Pool {
     /// Starts `threads` workers with a queue of at most `waiting` jobs.
     ///
     /// # Errors
-    /// A thread cannot be had.
+    /// A thread could not be started.
     pub fn start(
         name: &str,
         threads: usize,
@@ -136,7 +137,7 @@ impl Pool {
                 let mut scratch = HashMemory::default();
                 while let Some(job) = next(&jobs, &mut scratch) {
                     waiting.sub(1);
-                    // A panic is a bug of ours; it costs one request, not the thread.
+                    // A panic is a bug in this program; it costs one request, not the thread.
                     let lost = job.lost(Failure::Broken);
                     let done = catch_unwind(AssertUnwindSafe(|| job.run(&storage, &mut scratch)));
                     if let Some(completion) = done.unwrap_or(lost) {
@@ -148,12 +149,12 @@ impl Pool {
         Ok(Self { queue, waiting })
     }
 
-    /// How many jobs wait.
+    /// The number of waiting jobs.
     pub fn queue_len(&self) -> usize {
         self.queue.len()
     }
 
-    /// Queues a job. It comes back when the queue is full.
+    /// Queues a job. Returns it if the queue is full.
     pub fn submit(&self, job: Job) -> Result<(), Job> {
         let queued = self.queue.try_send(job).map_err(channel::TrySendError::into_inner);
         if queued.is_ok() {

@@ -1,4 +1,4 @@
-//! The work of each kind of job, on a worker's thread.
+//! The work of each kind of job, on a worker thread.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl Job {
-    /// Does the job.
+    /// Runs the job.
     pub fn run(self, storage: &Storage, scratch: &mut HashMemory) -> Option<Completion> {
         Some(match self {
             Self::Verify { conn, credential, password, users } => {
@@ -71,7 +71,7 @@ impl Job {
     }
 }
 
-/// Removes what was left in `tmp/`, and notes the date.
+/// Removes leftovers from `tmp/`, and stores the date.
 fn remove_leftovers(storage: &Storage, age: Duration, date: SystemTime) {
     let (removed, errors) = tmp_cleanup::clean_tmp(&storage.spool, date, age);
     for error in &errors {
@@ -85,7 +85,7 @@ fn remove_leftovers(storage: &Storage, age: Duration, date: SystemTime) {
     }
 }
 
-/// Checks a password, and replaces a hash of an old kind while the password is at hand.
+/// Checks a password. If its hash is of an outdated kind, replaces the hash while the password is known.
 fn verify(
     users: Option<&UserFile>,
     credential: &Credential,
@@ -120,7 +120,7 @@ fn read(
     Ok(MessageChunk { bytes, last, open: (!last).then_some(open) })
 }
 
-/// What can't be counted is left out: it is not known to be full.
+/// A mailbox that cannot be counted is left out, and is therefore not regarded as full.
 fn count(storage: &Storage, mailboxes: Vec<Mailbox>) -> Vec<(Mailbox, Usage)> {
     let count = |mailbox: Mailbox| match usage::usage(&storage.spool, mailbox.as_str()) {
         Ok(usage) => Some((mailbox, usage)),

@@ -1,4 +1,4 @@
-//! Message data that became too much for memory: a file in `tmp/` which grows until the message ends.
+//! Message data that became too large for memory: a file in `tmp/` that grows until the message ends.
 
 use std::sync::{
     Arc,
@@ -16,33 +16,33 @@ use crate::{
     wire_size::WireSizeCounter,
 };
 
-/// The file of a spill.
+/// The destination of a spill.
 #[derive(Debug)]
 pub enum SpillTarget {
-    /// A new file in the `tmp/` of the first of these mailboxes that takes it.
+    /// A new file in the `tmp/` of the first of these mailboxes that accepts it.
     New(Vec<Mailbox>, UniqueName, SpillPermit),
-    /// The file begun.
+    /// The file that an earlier spill has begun.
     Begun(Box<SpilledMessage>),
 }
 
-/// A message in `tmp/`, and the mailbox in which it lies. Its file is removed when this is dropped.
+/// A message in `tmp/`, and its mailbox. The file is removed when this is dropped.
 #[derive(Debug)]
 pub struct SpilledMessage {
-    /// The mailbox.
+    /// The Maildir.
     pub maildir: Maildir,
-    /// Its name.
+    /// The name of the mailbox.
     pub mailbox: Mailbox,
     /// Octets on the wire so far.
     pub octets: WireSizeCounter,
-    /// Its Message-ID, if that was in the first bytes.
+    /// Its Message-ID, if the first bytes contain it.
     pub message_id: Option<MessageId>,
     file: DeferredDrop<SpillFile>,
 }
 
-/// The file of a message on its way in. It is removed when this is dropped, and the permit is given back after that.
+/// The file of an inbound message. Dropping this removes the file and then returns the permit.
 #[derive(Debug)]
 struct SpillFile {
-    /// `None`: the committer has taken the file over.
+    /// `None` after the committer has taken the file.
     tmp_file: Option<TmpFile>,
     permit: Option<SpillPermit>,
 }
@@ -55,22 +55,22 @@ impl Drop for SpillFile {
     }
 }
 
-/// The permission to have one file for message data; given back when it is dropped.
+/// The permission for one file of message data, returned when this is dropped.
 #[derive(Debug)]
 pub struct SpillPermit {
     permits: SpillPermits,
 }
 
-/// Counts the files that messages on their way in have, those included that are being removed.
+/// Counts the files of inbound messages, including those that are being removed.
 #[derive(Debug, Clone)]
 pub struct SpillPermits {
     files: Arc<AtomicUsize>,
-    /// `None`: no loop waits.
+    /// `None` if there is no loop to wake.
     waker: Option<Arc<LoopWaker>>,
 }
 
 impl SpillPermits {
-    /// No file yet. The end of each wakes the loop, which may wait for room or for its own end.
+    /// Starts with no file. The removal of each file wakes the loop, which may wait for room or for its own end.
     pub fn new(waker: &Arc<LoopWaker>) -> Self {
         Self { files: Arc::default(), waker: Some(Arc::clone(waker)) }
     }
@@ -81,7 +81,7 @@ impl SpillPermits {
         Self { files: Arc::default(), waker: None }
     }
 
-    /// How many files there are.
+    /// The number of files.
     pub fn in_use(&self) -> usize {
         self.files.load(Ordering::Acquire)
     }
@@ -108,7 +108,7 @@ impl SpilledMessage {
         self.file.tmp_file.as_ref().map_or(0, TmpFile::bytes)
     }
 
-    /// Hands the file over, once: to be published or removed. The permit is to be kept until then.
+    /// Takes the file once, to publish or remove it. The caller keeps the permit until then.
     pub fn take_file(&mut self) -> Option<(TmpFile, SpillPermit)> {
         Some((self.file.tmp_file.take()?, self.file.permit.take()?))
     }
@@ -134,7 +134,7 @@ impl SpilledMessage {
     }
 }
 
-/// Appends to a message.
+/// Appends to a message, or begins its file.
 pub(crate) fn spill(
     storage: &Storage,
     to: SpillTarget,
@@ -154,7 +154,7 @@ pub(crate) fn seal(mut spilled: Box<SpilledMessage>, bytes: &[u8]) -> Result<Box
     Ok(spilled)
 }
 
-/// Begins a file in the first of the mailboxes that takes it; a mailbox that is not there is made if it may be.
+/// Creates a file in the first of the mailboxes that accepts it. A missing mailbox is created, if that is allowed.
 fn begin_spill(
     storage: &Storage,
     mailboxes: Vec<Mailbox>,

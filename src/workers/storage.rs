@@ -1,4 +1,4 @@
-//! What every worker has at hand.
+//! The state that all workers share.
 
 use std::{
     sync::{
@@ -23,30 +23,30 @@ use crate::{
     },
 };
 
-/// What every worker has at hand: shared, and changed by nobody but for one count.
+/// The state that all workers share. Except for the lock and a few atomic values, it never changes.
 #[derive(Debug)]
 pub struct Storage {
     /// The mailboxes.
     pub spool: Spool,
-    /// What watches them.
+    /// The watcher of the mailboxes.
     pub watcher: Watcher,
     /// Octets of a message read at a time.
     pub read_chunk: usize,
-    /// Bytes of the largest file that is a message.
+    /// Size in bytes of the largest file that is listed as a message.
     max_listed_size: AtomicU64,
-    /// How many mailboxes may be there, where strangers' mail creates them.
+    /// The largest number of mailboxes, if mail from strangers creates them.
     max_mailboxes: Option<usize>,
     mailboxes: AtomicUsize,
-    /// Of the spool. Workers alone take the mutex.
+    /// The lock of the spool. Only workers acquire the mutex.
     lock: Mutex<Lock>,
-    /// Whether the spool was found not to be in its place, or not to be ours.
+    /// Whether the spool was last found to be out of its place, or locked by another process.
     misplaced: AtomicBool,
-    /// Octets free on its file system, and `UNKNOWN` until that was asked for.
+    /// Free octets on the file system of the spool; `UNKNOWN` until the first check.
     free_space: AtomicU64,
 }
 
 impl Storage {
-    /// Storage in that spool. `max_mailboxes` bounds them where anybody's mail creates one.
+    /// Creates the state. `most_mailboxes` bounds the mailboxes if mail from strangers creates them.
     pub fn new(
         spool: Spool,
         lock: Lock,
@@ -71,18 +71,18 @@ impl Storage {
         })
     }
 
-    /// Another bound is in force from now on.
+    /// Applies another bound.
     pub fn reconfigure(&self, limits: &Limits) {
         self.max_listed_size.store(limits.max_listed_size(), Ordering::Relaxed);
     }
 
-    /// How much is counted in one mailbox at a time.
+    /// The amount that one scan may count in one turn.
     pub fn scan_limits(&self) -> ScanLimits {
         ScanLimits { max_size: self.max_listed_size.load(Ordering::Relaxed), turn_bytes: SCAN_TURN_SIZE.0 }
     }
 
-    /// Whether mail may go into the spool and be read from it: the path of the configuration leads to it, and its lock
-    /// is ours. The log is told of each change.
+    /// Checks that mail may be stored in the spool and read from it: the configured path leads to it, and this
+    /// process holds its lock. Logs each change.
     pub fn check_in_place(&self) -> Result<(), Failure> {
         let there = self.spool.is_in_place().and_then(|()| {
             let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -115,7 +115,7 @@ impl Storage {
         }
     }
 
-    /// Asks the file system for free space, and whether the spool is in its place.
+    /// Checks the free space, and that the spool is in its place.
     pub fn refresh(&self) {
         let free = self.spool.free_space().map_err(|error| log_failure(&error));
         if let Ok(free) = free {
@@ -125,17 +125,17 @@ impl Storage {
         let _ = self.check_in_place(); // kept in `misplaced`
     }
 
-    /// Octets that were free at the last check, if that is known.
+    /// Octets that were free at the last check, if known.
     pub fn free_space(&self) -> Option<u64> {
         Some(self.free_space.load(Ordering::Acquire)).filter(|free| *free != UNKNOWN)
     }
 
-    /// Whether the spool was in its place when that was last looked at.
+    /// Whether the spool was in its place at the last check.
     pub fn was_in_place(&self) -> Result<(), Failure> {
         if self.misplaced.load(Ordering::Acquire) { Err(Failure::Broken) } else { Ok(()) }
     }
 
-    /// Storage for a test: nothing is watched.
+    /// Storage for a test, without a watcher.
     #[cfg(test)]
     pub(crate) fn unwatched(spool: Spool) -> Self {
         let lock = spool.lock(lock::LockMode::Exclusive, std::time::Duration::ZERO).unwrap();
@@ -143,12 +143,12 @@ impl Storage {
         Self::new(spool, lock, Watcher::disabled().0, 4096, largest, None).unwrap()
     }
 
-    /// Whether `maildir` is still what the path of the mailbox leads to.
+    /// Whether the path of the mailbox still leads to `maildir`.
     pub fn still_leads_to(&self, mailbox: &Mailbox, maildir: &Maildir) -> bool {
         self.spool.still_leads_to(mailbox.as_str(), mailbox.folder().map(Folder::directory), maildir)
     }
 
-    /// Opens a mailbox for a message that is to be durable in it: so must be the mailbox.
+    /// Opens a mailbox in which a message is to be durable, so the mailbox itself must be durable.
     pub fn durable_maildir(&self, mailbox: &Mailbox) -> Result<Maildir, Failure> {
         if mailbox.folder().is_some() {
             self.durable_maildir(&mailbox.clone().whole())?;
@@ -160,8 +160,7 @@ impl Storage {
         Ok(maildir)
     }
 
-    /// Opens a folder of a mailbox for the same purpose, and makes both where they are not there and may be
-    /// made.
+    /// Opens a folder of a mailbox in the same way. Creates both if they are missing and that is allowed.
     pub fn durable_folder(&self, mailbox: &Mailbox, folder: &Folder) -> Result<Maildir, Failure> {
         self.durable_maildir(mailbox)?;
         let opened = self.spool.open_or_create_folder(mailbox.as_str(), folder.directory());
@@ -170,13 +169,12 @@ impl Storage {
         Ok(maildir)
     }
 
-    /// Opens a mailbox, and makes it when it is not there and may be made; or opens a folder, which is there or
-    /// not.
+    /// Opens a mailbox, which is created if it is missing and that is allowed; or opens an existing folder.
     pub fn maildir(&self, mailbox: &Mailbox) -> Result<Maildir, Failure> {
         self.open_or_create(mailbox).map(|(maildir, _)| maildir)
     }
 
-    /// The flag says that it was made, and is durable.
+    /// The flag says whether the mailbox was created and is durable.
     fn open_or_create(&self, mailbox: &Mailbox) -> Result<(Maildir, bool), Failure> {
         #[cfg(test)]
         assert_ne!(mailbox.as_str(), "bug@localhost", "the bug that a test is about");
@@ -202,10 +200,10 @@ impl Storage {
     }
 }
 
-/// Stands for an amount that is not known.
+/// Stands for an unknown amount.
 const UNKNOWN: u64 = u64::MAX;
 
-/// Logs a failure of the disk and turns it into what a peer may know of it.
+/// Logs a failure of the disk and converts it to the failure that the client may see.
 pub fn log_failure(error: &Error) -> Failure {
     let fault = match error.kind() {
         Kind::Full => Failure::Full,

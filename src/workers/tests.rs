@@ -21,12 +21,12 @@ use crate::{
     },
 };
 
-/// What came of a job that a worker does.
+/// Runs a job as a worker does, and returns its completion.
 fn work(storage: &Storage, job: Job) -> Option<Completion> {
     catch_unwind(AssertUnwindSafe(|| job.run(storage, &mut HashMemory::default()))).ok().flatten()
 }
 
-/// Spills a message in two pieces and seals it, as far as it goes; drops it then.
+/// Spills a message in two pieces and seals it, as far as no fault stops it, and drops it.
 fn take_in(storage: &Storage, name_generator: &mut NameGenerator) {
     let conn = ConnId(1);
     let permits = SpillPermits::unwatched();
@@ -76,7 +76,7 @@ fn a_worker_that_fails_or_panics_leaves_no_file_in_tmp() {
     }
 }
 
-/// A wake that is lost leaves the loop without an event, though a number was told that it has not seen.
+/// A lost wake leaves the loop without an event although a number was stored that it has not seen.
 #[test]
 fn no_wake_is_lost_however_wake_and_reset_meet() {
     const NUMBERS: u64 = 100_000;

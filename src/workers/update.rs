@@ -13,8 +13,8 @@ use crate::{
     proto::request::{Failure, Maildrop},
 };
 
-/// Does all it can, and fails if the disk let any of it fail (RFC 1939 section 6), or a message is not what the
-/// session has listed and was to be deleted.
+/// Carries out every change that is possible. Fails if the disk prevented any of them (RFC 1939 section 6), or if a
+/// message to be deleted is not the one that the session has listed.
 pub(super) fn update(
     storage: &Storage,
     maildir: &Maildir,
@@ -43,7 +43,7 @@ pub(super) fn update(
     for wanted in seen.iter().filter_map(|message| snapshot.message_ref(*message)) {
         match message::mark_seen(maildir, wanted) {
             Ok(named) => done.touched.extend(named),
-            Err(error) if error.kind() == Kind::Changed => {} // nobody has read what is there now
+            Err(error) if error.kind() == Kind::Changed => {} // the session has not read the present content
             Err(error) => note(error),
         }
         done.touched.push((wanted.subdir, wanted.name.into()));

@@ -77,7 +77,7 @@ fn the_response_to_a_wrong_password_is_held_back_for_longer_each_time() {
     for id in 1..4 {
         bench.log_in(id, FAR, &format!("wrong {id}"));
         bench.told(&["run Verify"]);
-        bench.now += Duration::from_millis(100); // the check takes that long, which can't be seen
+        bench.now += Duration::from_millis(100); // the time of the check, which the reply hides
         bench.verified(id, Ok(Verdict::Wrong));
         let Some(Effect::Respond(_, Response::Denied { after })) = bench.effects.next() else {
             panic!("let in")

@@ -14,7 +14,7 @@ use crate::{
     workers::Job,
 };
 
-/// The maildrops, an index, and workers that do what they are told to when they are told to.
+/// The maildrops, an index, and jobs that a test runs one by one.
 struct Bench {
     fixture: Fixture,
     maildrops: Maildrops,
@@ -47,7 +47,7 @@ impl Bench {
         job.run(&self.fixture.storage, &mut HashMemory::default())
     }
 
-    /// Does the job that is wanted next, and takes its completion.
+    /// Runs the next job and dispatches its completion.
     #[track_caller]
     fn work(&mut self) {
         let Some(Effect::Run(job)) = self.effects.next() else { panic!("no job") };

@@ -24,7 +24,7 @@ const CLIENT: ConnId = ConnId(1);
 const OTHER: ConnId = ConnId(2);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A spool, and what threads would be given.
+/// A spool, and the values that threads would get.
 struct Fixture {
     home: tempfile::TempDir,
     storage: Storage,
@@ -74,7 +74,7 @@ fn mailbox(user: &str) -> Mailbox {
     Mailbox::named(&format!("{user}@example.test")).unwrap()
 }
 
-/// All effects, in short.
+/// All effects, abbreviated.
 fn told(effects: &mut Effects) -> Vec<String> {
     std::iter::from_fn(|| effects.next()).map(|effect| in_short(&effect)).collect()
 }

@@ -21,7 +21,7 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// The receiver and what it works with.
+/// The receiver and the parts that it uses.
 pub(super) struct Bench {
     pub(super) fixture: Fixture,
     pub(super) receiver: Receiver,
@@ -34,7 +34,7 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    /// A client is at DATA.
+    /// A bench with a client at DATA.
     pub(super) fn new() -> Self {
         let fixture = Fixture::new();
         let receiver = Receiver::new("mx.example.test", &Limits::default(), 8, &fixture.waker);
@@ -126,7 +126,7 @@ impl Bench {
         receiver.abandon_unpublished(clients, &mut cx);
     }
 
-    /// The message that the committer was given.
+    /// Takes the delivery that was queued for the committer.
     #[track_caller]
     pub(super) fn delivery(&mut self) -> Delivery {
         match self.effects.next() {
@@ -190,7 +190,7 @@ fn a_file_is_sealed_before_the_committer_has_it_and_removed_where_it_can_not_be(
         } else {
             let delivery = bench.delivery();
             assert!(matches!(&delivery.content, Content::Synced(spilled) if spilled.bytes() == 4));
-            drop(delivery); // as where the queue of the committer is full
+            drop(delivery); // as if the queue of the committer were full
             bench.delivered(&token, Err(Failure::Broken));
             bench.told(&["c1 failed Broken"]);
         }
@@ -253,7 +253,7 @@ fn a_message_that_the_disk_does_not_store_is_refused_in_time_and_comes_to_nothin
     bench.told(&["c1 failed Broken"]);
     assert!(token.is_claimed() && !bench.receiver.is_idle(), "the committer has to take it back");
 
-    // Its client goes on with another, which the result of the first one does not concern.
+    // Its client sends another message, which the result of the first one does not affect.
     bench.begin(CLIENT);
     bench.deliver(&["ann"], b"b\n", false);
     let second = bench.delivery().ack_token;

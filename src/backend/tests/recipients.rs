@@ -19,7 +19,7 @@ fn names(count: usize) -> Vec<String> {
 }
 
 impl Bench {
-    /// A message to so many mailboxes comes to its end.
+    /// Completes a message to this many mailboxes.
     fn deliver_to_many(&mut self, id: ConnId, mailboxes: usize) {
         if id != CLIENT {
             self.clients.insert(id, [192, 0, 2, 2].into());
@@ -30,7 +30,7 @@ impl Bench {
         self.deliver_from(id, &to, b"x\n", false);
     }
 
-    /// Mailboxes that the message has been through, which each is twice.
+    /// The number of mailboxes that were handled. Each is handled twice: looked up, then reserved.
     fn passed(&self, id: ConnId) -> usize {
         let (_, client) = self.clients.iter().find(|(other, _)| *other == id).unwrap();
         match client.inbound.as_ref().unwrap() {
@@ -66,7 +66,7 @@ fn one_that_is_given_up_on_its_way_has_its_response_at_once_and_leaves_nothing()
     bench.give_up_unpublished();
     bench.told(&["c1 failed Broken"]);
     (0..4).for_each(|_| bench.go_on());
-    bench.is_at_rest(); // no thread had it
+    bench.is_at_rest(); // no thread held it
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn the_index_hears_of_thousands_of_arrivals_some_a_turn_and_the_response_follows
         bench.delivered(&token, Ok(receipt));
         let mut turns = 0;
         while let Some(Walk::Back(_)) = bench.receiver.walks.front() {
-            bench.told(&[]); // a login that follows has to see the message
+            bench.told(&[]); // the next login has to see the message
             bench.go_on();
             turns += 1;
         }

@@ -10,14 +10,14 @@ fn address(n: u64) -> IpAddr {
     IpAddr::from([203, 0, (n >> 8) as u8, n as u8])
 }
 
-/// So many places for those services.
+/// An admission with `most` places for those services.
 fn house(most: usize, services: &[Service]) -> Admission {
     let mut house = Admission::new();
     house.reconfigure(most, &Limits::default(), services.iter().copied());
     house
 }
 
-/// Lets a connection in, whoever has to end for it.
+/// Asks for a place, and evicts the connection that has to end for it.
 fn come(house: &mut Admission, n: u64, service: Service, now: Duration) -> AdmissionDecision {
     let entry = house.decide(service, now);
     if let AdmissionDecision::Evict(id) = entry {
@@ -65,7 +65,7 @@ fn with_every_place_held_at_data_the_slowest_goes_and_not_those_who_come() {
     let mut house = house(100, &[]);
     for n in 0..100 {
         come(&mut house, n, Service::Smtp, at(0));
-        // The fiftieth has sent what a client with the expected rate has sent by now.
+        // The fiftieth has sent as much as a client with the expected rate has sent by now.
         has_come(&mut house, n, Stage::ReceivingBody, if n == 50 { at(60) } else { at(1) });
     }
     for n in 100..199 {
@@ -91,7 +91,7 @@ fn strangers_go_before_those_served_before_and_these_before_users() {
     has_come(&mut house, 3, Stage::Trusted, at(600));
     assert_eq!(come(&mut house, 4, Service::Smtp, at(600)), AdmissionDecision::Evict(ConnId(0)));
     has_come(&mut house, 4, Stage::Trusted, at(600));
-    // Of users only one that does nothing any more, and only when there is nobody else.
+    // A user is evicted only if idle, and only if there is no other candidate.
     assert_eq!(come(&mut house, 5, Service::Smtp, at(601)), AdmissionDecision::Evict(ConnId(1)));
     has_come(&mut house, 5, Stage::Trusted, at(601));
     assert_eq!(come(&mut house, 6, Service::Smtp, at(602)), AdmissionDecision::Refuse);
@@ -126,7 +126,7 @@ fn no_service_takes_the_places_of_another() {
                 assert_eq!(entry, AdmissionDecision::Admit, "{service:?} beside a flood of {flood:?}");
             }
         }
-        // Beyond its share a service takes from those that have more than theirs.
+        // Beyond its share a service takes places from services that have more than theirs.
         let other = if flood == Service::Pop3 { Service::Smtp } else { Service::Pop3 };
         let entry = come(&mut house, 2000, other, at(501));
         assert!(matches!(entry, AdmissionDecision::Evict(ConnId(gone)) if gone < 500), "{entry:?}");
