@@ -1,7 +1,7 @@
-//! A server for the tests of programs that send and fetch mail: in the test's own process, on free ports, with
-//! a spool of its own that goes when it does. As many of them as there are tests may run side by side.
+//! A server for the tests of programs that send and fetch mail. It runs in the process of the test, on free ports, with
+//! its own spool, which it removes at its end. Each test may run a server, at the same time as the others.
 //!
-//! It is what `restante dev` is: every address has a mailbox, any password opens it, and
+//! It behaves as `restante dev`: every address has a mailbox, any password opens it, and
 //! [faults](crate::proto::fault_injection) happen on demand.
 //!
 //! ```
@@ -9,7 +9,7 @@
 //!
 //! let server = restante::testing::Server::start();
 //!
-//! // What is to be tested sends a message to server.smtp(); here, a session that is written down.
+//! // The program under test sends a message to server.smtp(). Here, the test writes the session itself.
 //! let mut client = TcpStream::connect(server.smtp()).unwrap();
 //! client.write_all(b"EHLO me\r\nMAIL FROM:<me@example.test>\r\nRCPT TO:<bob@example.test>\r\nDATA\r\n").unwrap();
 //! client.write_all(b"Subject: hello\r\n\r\nIt works.\r\n.\r\nQUIT\r\n").unwrap();
@@ -19,7 +19,7 @@
 //! assert_eq!(message.from(), Some("me@example.test"));
 //! assert_eq!(message.text().unwrap().trim_end(), "It works.");
 //!
-//! // And what fetches mail finds some at server.pop3().
+//! // A program that fetches mail finds it at server.pop3().
 //! server.deliver("eve@example.test", "Subject: for you\n\nRead me.\n");
 //! assert_eq!(server.messages("eve@example.test").len(), 1);
 //! # let mut replies = String::new();
@@ -66,27 +66,27 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server, and returns when clients may come.
+    /// Starts a server, and returns when it accepts clients.
     ///
     /// # Panics
-    /// It cannot be started; [`Server::try_start`] returns why.
+    /// If the server cannot be started; [`Server::try_start`] returns the reason.
     #[track_caller]
     pub fn start() -> Self {
         Self::try_start().unwrap_or_else(|error| panic!("no server for a test: {error}"))
     }
 
-    /// Starts a server, and returns when clients may come.
+    /// Starts a server, and returns when it accepts clients.
     ///
     /// # Errors
-    /// There is no room for its files, or no port or thread for it.
+    /// If there is no room for its files, or no port or thread for it.
     pub fn try_start() -> Result<Self, Error> {
         let home = ServerDir::new()?;
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut config = Config::development(home.spool(), anywhere, anywhere)?;
         config.faults_on_demand = true;
-        config.limits.shutdown_grace = Span::secs(0); // the clients of a test that is over are over
+        config.limits.shutdown_grace = Span::secs(0); // the clients of a test end with it
         let (started, news) = mpsc::channel();
-        // What the loop has is for one thread alone, so it is made there.
+        // The parts of the loop belong to one thread, so that thread creates them.
         let thread = thread::Builder::new().name("restante".into()).spawn(move || {
             let sockets = listener::bind_all(&config, InheritedSockets::default())?;
             let accounts = Accounts::accept_all(&config.domains);
@@ -94,7 +94,7 @@ impl Server {
             let server = server::Server::open_embedded(files, sockets)?;
             let taken = server.endpoints();
             let at = |service| taken.iter().find(|(taken, _)| *taken == service)?.1.ip();
-            // Nobody is there to hear it if the test was ended meanwhile.
+            // The receiver is gone if the test was ended meanwhile.
             let _ = started.send((at(Service::Smtp), at(Service::Pop3), server.shutdown_handle()));
             server.run(SdNotify::default())
         })?;
@@ -109,28 +109,29 @@ impl Server {
         }
     }
 
-    /// Where to send mail: SMTP.
+    /// The address of the SMTP service, to send mail to.
     pub fn smtp(&self) -> SocketAddr {
         self.smtp
     }
 
-    /// Where to fetch mail: POP3.
+    /// The address of the POP3 service, to fetch mail from.
     pub fn pop3(&self) -> SocketAddr {
         self.pop3
     }
 
-    /// Where the mailboxes are: a Maildir for each address that has got mail.
+    /// The spool: a Maildir for each address that has mail.
     pub fn spool(&self) -> PathBuf {
         self.dir.spool()
     }
 
-    /// Waits for a message to that address, which may have come before, and returns the first that is wanted.
+    /// Waits for a message to that address, which may have come before, and returns the first that `wanted`
+    /// accepts.
     ///
     /// # Errors
-    /// None has come in time. The error lists those that have.
+    /// If none has come in time. The error lists the other messages.
     ///
     /// # Panics
-    /// That is not an address, or the spool cannot be read.
+    /// If that is not an address, or the spool cannot be read.
     #[track_caller]
     pub fn wait_for(
         &self,
@@ -141,10 +142,10 @@ impl Server {
         self.wait_for_new(to, &Mark::default(), wanted, timeout)
     }
 
-    /// The same for messages that were not there when a mark was made.
+    /// Waits as [`Server::wait_for`] does, but ignores messages that the mark has.
     ///
     /// # Errors
-    /// None has come in time.
+    /// If none has come in time.
     ///
     /// # Panics
     /// As [`Server::wait_for`].
@@ -168,7 +169,7 @@ impl Server {
         found.ok_or_else(|| MessageNotFound { to: to.to_owned(), timeout, others })
     }
 
-    /// What is there of the mail for an address now.
+    /// Returns the messages for an address that are there now.
     ///
     /// # Panics
     /// As [`Server::wait_for`].
@@ -182,7 +183,7 @@ impl Server {
         messages
     }
 
-    /// What is there of the mail for an address now, to be told from what comes after it.
+    /// Marks the messages for an address that are there now, to distinguish later ones from them.
     ///
     /// # Panics
     /// As [`Server::wait_for`].
@@ -194,11 +195,11 @@ impl Server {
         on_disk(wait.mark())
     }
 
-    /// Puts a message into the mailbox of an address as it is, durably and without SMTP. Line ends may be LF
-    /// or CRLF.
+    /// Puts a message into the mailbox of an address as it is, durably and without SMTP. Line ends may be LF or
+    /// CRLF.
     ///
     /// # Panics
-    /// As [`Server::wait_for`], and where the message cannot be written.
+    /// As [`Server::wait_for`], and if the message cannot be written.
     #[track_caller]
     pub fn deliver(&self, to: &str, message: impl AsRef<[u8]>) {
         let letter =
@@ -210,10 +211,10 @@ impl Server {
         }
     }
 
-    /// Deletes all mail of everybody, and returns how many messages there were.
+    /// Deletes the mail of all mailboxes, and returns the number of messages deleted.
     ///
     /// # Panics
-    /// They cannot be deleted.
+    /// If they cannot be deleted.
     #[track_caller]
     pub fn purge(&self) -> usize {
         let spool = on_disk(Spool::open(&self.dir.spool()));
@@ -247,7 +248,7 @@ impl Drop for Server {
     }
 }
 
-/// A directory for one server, which goes when this does.
+/// A directory for one server. It is removed when this is dropped.
 #[derive(Debug)]
 struct ServerDir(PathBuf);
 
@@ -268,7 +269,7 @@ impl ServerDir {
 
 impl Drop for ServerDir {
     fn drop(&mut self) {
-        // A worker that is still at it may write into a directory that is being removed.
+        // A worker that has not ended yet may write into a directory that is being removed.
         for _ in 0..ATTEMPTS {
             if fs::remove_dir_all(&self.0).is_ok() || !Path::new(&self.0).exists() {
                 return;
@@ -299,14 +300,14 @@ impl fmt::Display for MessageNotFound {
 
 impl std::error::Error for MessageNotFound {}
 
-/// Why a server could not be started.
+/// The reason why a server could not be started.
 #[derive(Debug)]
 pub enum Error {
-    /// Its directory or its thread could not be made.
+    /// The server's directory or thread could not be created.
     Io(io::Error),
-    /// Its configuration is wrong.
+    /// The configuration is wrong.
     Config(config::Error),
-    /// It could not listen, or not use its spool.
+    /// The server could not listen, or not use its spool.
     Server(server::Error),
 }
 
@@ -334,7 +335,7 @@ impl From<config::Error> for Error {
     }
 }
 
-/// Where mail for that address goes.
+/// The mailboxes for that address.
 #[track_caller]
 fn targets(to: &str) -> Vec<Target> {
     let lookup =
