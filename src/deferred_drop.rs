@@ -12,6 +12,7 @@ use std::{
     io,
     ops::{Deref, DerefMut},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
     time::Duration,
@@ -120,7 +121,10 @@ impl DropThread {
         let (queue, items) = channel::unbounded::<Droppable>();
         let (ends, ended) = mpsc::channel();
         thread::Builder::new().name("close".into()).spawn(move || {
-            items.into_iter().for_each(drop);
+            for item in items {
+                // A panic at the end of one value ends no other, and not the thread.
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(item)));
+            }
             drop(ends);
         })?;
         Ok(Self { queue, ended })

@@ -1,5 +1,5 @@
-//! A server for the tests of programs that send and fetch mail. It runs in the test's own process, on free ports,
-//! with its own spool that is removed with it. Any number of them may run side by side.
+//! A server for the tests of programs that send and fetch mail. It runs in the process of the test, on free ports, with
+//! its own spool, which it removes at its end. Each test may run a server, at the same time as the others.
 //!
 //! It behaves as `restante dev`: every address has a mailbox, any password opens it, and
 //! [faults](crate::proto::fault_injection) happen on demand.
@@ -9,7 +9,7 @@
 //!
 //! let server = restante::testing::Server::start();
 //!
-//! // The program under test sends a message to server.smtp(); here, a session written out.
+//! // The program under test sends a message to server.smtp(). Here, the test writes the session itself.
 //! let mut client = TcpStream::connect(server.smtp()).unwrap();
 //! client.write_all(b"EHLO me\r\nMAIL FROM:<me@example.test>\r\nRCPT TO:<bob@example.test>\r\nDATA\r\n").unwrap();
 //! client.write_all(b"Subject: hello\r\n\r\nIt works.\r\n.\r\nQUIT\r\n").unwrap();
@@ -19,7 +19,7 @@
 //! assert_eq!(message.from(), Some("me@example.test"));
 //! assert_eq!(message.text().unwrap().trim_end(), "It works.");
 //!
-//! // A program that fetches mail finds some at server.pop3().
+//! // A program that fetches mail finds it at server.pop3().
 //! server.deliver("eve@example.test", "Subject: for you\n\nRead me.\n");
 //! assert_eq!(server.messages("eve@example.test").len(), 1);
 //! # let mut replies = String::new();
@@ -69,7 +69,7 @@ impl Server {
     /// Starts a server, and returns when it accepts clients.
     ///
     /// # Panics
-    /// The server cannot be started; [`Server::try_start`] returns the reason.
+    /// If the server cannot be started; [`Server::try_start`] returns the reason.
     #[track_caller]
     pub fn start() -> Self {
         Self::try_start().unwrap_or_else(|error| panic!("no server for a test: {error}"))
@@ -78,15 +78,15 @@ impl Server {
     /// Starts a server, and returns when it accepts clients.
     ///
     /// # Errors
-    /// There is no room for its files, or no port or thread for it.
+    /// If there is no room for its files, or no port or thread for it.
     pub fn try_start() -> Result<Self, Error> {
         let home = ServerDir::new()?;
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut config = Config::development(home.spool(), anywhere, anywhere)?;
         config.faults_on_demand = true;
-        config.limits.shutdown_grace = Span::secs(0); // a test that has ended has no clients
+        config.limits.shutdown_grace = Span::secs(0); // the clients of a test end with it
         let (started, news) = mpsc::channel();
-        // The state of the loop cannot move to another thread, so the thread creates it.
+        // The parts of the loop belong to one thread, so that thread creates them.
         let thread = thread::Builder::new().name("restante".into()).spawn(move || {
             let sockets = listener::bind_all(&config, InheritedSockets::default())?;
             let accounts = Accounts::accept_all(&config.domains);
@@ -109,28 +109,29 @@ impl Server {
         }
     }
 
-    /// The address for sending mail: SMTP.
+    /// The address of the SMTP service, to send mail to.
     pub fn smtp(&self) -> SocketAddr {
         self.smtp
     }
 
-    /// The address for fetching mail: POP3.
+    /// The address of the POP3 service, to fetch mail from.
     pub fn pop3(&self) -> SocketAddr {
         self.pop3
     }
 
-    /// The directory of the mailboxes: a Maildir for each address that has got mail.
+    /// The spool: a Maildir for each address that has mail.
     pub fn spool(&self) -> PathBuf {
         self.dir.spool()
     }
 
-    /// Waits for a message to that address, which may have arrived before, and returns the first that is `wanted`.
+    /// Waits for a message to that address, which may have come before, and returns the first that `wanted`
+    /// accepts.
     ///
     /// # Errors
-    /// None has arrived in time. The error lists the others.
+    /// If none has come in time. The error lists the other messages.
     ///
     /// # Panics
-    /// `to` is not an address, or the spool cannot be read.
+    /// If that is not an address, or the spool cannot be read.
     #[track_caller]
     pub fn wait_for(
         &self,
@@ -141,10 +142,10 @@ impl Server {
         self.wait_for_new(to, &Mark::default(), wanted, timeout)
     }
 
-    /// Waits as [`Server::wait_for`] does, but only for messages that arrived after a mark was made.
+    /// Waits as [`Server::wait_for`] does, but ignores messages that the mark has.
     ///
     /// # Errors
-    /// None has arrived in time.
+    /// If none has come in time.
     ///
     /// # Panics
     /// As [`Server::wait_for`].
@@ -168,7 +169,7 @@ impl Server {
         found.ok_or_else(|| MessageNotFound { to: to.to_owned(), timeout, others })
     }
 
-    /// The messages for an address that are there now.
+    /// Returns the messages for an address that are there now.
     ///
     /// # Panics
     /// As [`Server::wait_for`].
@@ -182,7 +183,7 @@ impl Server {
         messages
     }
 
-    /// Marks the messages for an address that are there now, to tell later ones from them.
+    /// Marks the messages for an address that are there now, to distinguish later ones from them.
     ///
     /// # Panics
     /// As [`Server::wait_for`].
@@ -194,7 +195,8 @@ impl Server {
         on_disk(wait.mark())
     }
 
-    /// Stores a message in the mailbox of an address as it is, durably and without SMTP. Line ends may be LF or CRLF.
+    /// Puts a message into the mailbox of an address as it is, durably and without SMTP. Line ends may be LF or
+    /// CRLF.
     ///
     /// # Panics
     /// As [`Server::wait_for`], and if the message cannot be written.
@@ -209,10 +211,10 @@ impl Server {
         }
     }
 
-    /// Deletes the mail of all mailboxes, and returns the number of messages.
+    /// Deletes the mail of all mailboxes, and returns the number of messages deleted.
     ///
     /// # Panics
-    /// They cannot be deleted.
+    /// If they cannot be deleted.
     #[track_caller]
     pub fn purge(&self) -> usize {
         let spool = on_disk(Spool::open(&self.dir.spool()));
@@ -246,7 +248,7 @@ impl Drop for Server {
     }
 }
 
-/// A directory for one server, removed when this is dropped.
+/// A directory for one server. It is removed when this is dropped.
 #[derive(Debug)]
 struct ServerDir(PathBuf);
 
@@ -267,7 +269,7 @@ impl ServerDir {
 
 impl Drop for ServerDir {
     fn drop(&mut self) {
-        // A worker that is still busy may write into a directory that is being removed.
+        // A worker that has not ended yet may write into a directory that is being removed.
         for _ in 0..ATTEMPTS {
             if fs::remove_dir_all(&self.0).is_ok() || !Path::new(&self.0).exists() {
                 return;
@@ -301,11 +303,11 @@ impl std::error::Error for MessageNotFound {}
 /// The reason why a server could not be started.
 #[derive(Debug)]
 pub enum Error {
-    /// Its directory or its thread could not be created.
+    /// The server's directory or thread could not be created.
     Io(io::Error),
-    /// Its configuration is wrong.
+    /// The configuration is wrong.
     Config(config::Error),
-    /// It could not listen, or not use its spool.
+    /// The server could not listen, or not use its spool.
     Server(server::Error),
 }
 
@@ -333,7 +335,7 @@ impl From<config::Error> for Error {
     }
 }
 
-/// The mailboxes to which mail for that address is delivered.
+/// The mailboxes for that address.
 #[track_caller]
 fn targets(to: &str) -> Vec<Target> {
     let lookup =

@@ -131,6 +131,7 @@ fn every_link_leads_somewhere() {
     for dir in [
         ".",
         "docs",
+        "docs/dev",
         "docs/dev/faults",
         "docs/manual",
         "fuzz",

@@ -39,6 +39,8 @@ pub enum Verdict {
         mailbox: Mailbox,
         /// The user, as in [`Credential::user`].
         user: String,
+        /// The hash that the password was checked against.
+        old_hash: String,
         /// The new hash.
         hash: String,
     },
@@ -67,7 +69,7 @@ impl Credential {
             HashMatch::Wrong => Verdict::Wrong,
             HashMatch::Right => Verdict::Right(mailbox),
             HashMatch::NeedsUpgrade(hash) => {
-                Verdict::RightUpgraded { mailbox, user: self.user.clone(), hash }
+                Verdict::RightUpgraded { mailbox, user: self.user.clone(), old_hash: old.clone(), hash }
             }
         }
     }

@@ -95,10 +95,10 @@ impl Accounts {
         }
     }
 
-    /// Replaces the hash of a user after an upgrade.
-    pub fn update_hash(&mut self, user: &str, hash: String) {
+    /// Replaces the hash of a user after an upgrade, unless the user has another hash than `old_hash` by now.
+    pub fn update_hash(&mut self, user: &str, old_hash: &str, hash: String) {
         if let Users::Listed(table) = &mut self.users {
-            table.update_hash(user, hash);
+            table.update_hash(user, old_hash, hash);
         }
     }
 

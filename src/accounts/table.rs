@@ -122,8 +122,9 @@ impl AccountTable {
         self.addresses.get(key)
     }
 
-    pub(super) fn update_hash(&mut self, user: &str, hash: String) {
-        if let Some(known) = self.users.get_mut(user) {
+    /// Replaces the hash of a user, unless it is another one by now than `old_hash`.
+    pub(super) fn update_hash(&mut self, user: &str, old_hash: &str, hash: String) {
+        if let Some(known) = self.users.get_mut(user).filter(|known| known.hash == old_hash) {
             known.hash = hash;
         }
     }

@@ -283,9 +283,12 @@ fn an_old_hash_is_upgraded_once() {
     let credential = accounts.credential("Bob");
     assert_eq!(credential.hash_on_file(), "c8dae1c50e092f3d877192fc555b1dcf");
     let verdict = credential.verify(b"sesame", &mut HashMemory::default());
-    let Verdict::RightUpgraded { mailbox, user, hash } = verdict else { panic!("{verdict:?}") };
+    let Verdict::RightUpgraded { mailbox, user, old_hash, hash } = verdict else { panic!("{verdict:?}") };
     assert_eq!((&mailbox, &*user), (&bob, "bob@example.test"));
-    accounts.update_hash(&user, hash);
+    // A password that was changed during the check is not replaced by the old one.
+    accounts.update_hash(&user, "another", hash.clone());
+    assert_eq!(accounts.credential("bob").hash_on_file(), old_hash);
+    accounts.update_hash(&user, &old_hash, hash);
     assert_eq!(accounts.credential("bob").verify(b"sesame", &mut HashMemory::default()), Verdict::Right(bob));
     assert_eq!(accounts.credential("bob").verify(b"Sesame", &mut HashMemory::default()), Verdict::Wrong);
 }

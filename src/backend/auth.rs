@@ -204,9 +204,9 @@ impl Auth {
                     self.cache.insert(mark, now);
                     Response::Welcome(mailbox)
                 }
-                Ok(Verdict::RightUpgraded { mailbox, user, hash }) => {
+                Ok(Verdict::RightUpgraded { mailbox, user, old_hash, hash }) => {
                     self.throttle.record_success(attempt, now);
-                    accounts.update_hash(&user, hash);
+                    accounts.update_hash(&user, &old_hash, hash);
                     Response::Welcome(mailbox)
                 }
             },

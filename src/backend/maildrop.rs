@@ -206,8 +206,8 @@ impl Maildrops {
                 return effects.fail(id, failure);
             }
         };
-        let Some(maildrop) = &mut client.maildrop else { return effects.fail(id, Failure::Broken) };
         self.opening -= 1;
+        let Some(maildrop) = &mut client.maildrop else { return effects.fail(id, Failure::Broken) };
         if index.maildir(&maildrop.mailbox).is_none_or(|known| !Arc::ptr_eq(&known, &maildir)) {
             self.opened.push(Arc::downgrade(&maildir));
         }
@@ -272,14 +272,17 @@ impl Maildrops {
     pub(super) fn update_finished(
         &mut self,
         (id, client): (ConnId, &mut Client),
-        done: registry::SessionChanges,
+        done: Option<registry::SessionChanges>,
         result: Result<(), Failure>,
         index: &mut Registry,
         quotas: &mut QuotaCache,
         effects: &mut Effects,
     ) {
         if let Some(OpenMaildrop { mailbox, files: Some(files), .. }) = &client.maildrop {
-            index.session_updated(mailbox, files.maildir.id(), done);
+            // Without them the end of the session has the mailbox scanned.
+            if let Some(done) = done {
+                index.session_updated(mailbox, files.maildir.id(), done);
+            }
             quotas.invalidate(&mailbox.clone().whole());
         }
         match result {

@@ -48,10 +48,7 @@ use crate::{
         BodyProgress,
         request::{ConnId, Directory, Request, Response},
     },
-    workers::{
-        Completion, CompletionSender, Job, LoopWaker, Storage,
-        job::{Release, Unwatch},
-    },
+    workers::{Completion, CompletionSender, Job, LoopWaker, Storage},
 };
 use auth::Auth;
 pub use body_memory::MemoryRelief;
@@ -421,7 +418,7 @@ impl Backend {
                     continue;
                 }
                 Order::Unwatch(id, maildir) => {
-                    self.effects.run(Release::job(Unwatch::new(&self.storage, id, maildir)));
+                    self.effects.run(Job::Unwatch(id, maildir));
                     continue;
                 }
                 Order::Free(spare) => {

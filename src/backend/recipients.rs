@@ -45,7 +45,8 @@ impl Receiver {
         if recipients > AT_ONCE {
             self.walks.push_back(Walk::In(id));
         } else {
-            self.go_in(id, client, &mut usize::MAX.clone(), cx);
+            let mut all = usize::MAX;
+            self.go_in(id, client, &mut all, cx);
         }
     }
 
@@ -153,7 +154,8 @@ impl Receiver {
         if is_long {
             self.walks.push_back(Walk::Back(Box::new(returning)));
         } else {
-            go_back(&mut returning, &mut usize::MAX.clone(), cx);
+            let mut all = usize::MAX;
+            go_back(&mut returning, &mut all, cx);
         }
     }
 }

@@ -23,7 +23,7 @@ impl Backend {
                     self.record_change(*id, "delivered", &arrival.mailbox, (found.subdir, &found.name));
                 }
             }
-            Completion::Updated(id, done, _) => {
+            Completion::Updated(id, Some(done), _) => {
                 let client = self.clients.get_mut(*id);
                 let Some(mailbox) =
                     client.and_then(|client| Some(client.maildrop.as_ref()?.mailbox().clone()))

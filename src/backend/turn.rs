@@ -26,7 +26,7 @@ impl Turn {
     pub(super) fn charge(&mut self, completion: &Completion) {
         self.results.charge(match completion {
             Completion::Rechecked(_, Ok(looked)) => looked.changes.len().max(1),
-            Completion::Updated(_, done, _) => (done.gone.len() + done.touched.len()).max(1),
+            Completion::Updated(_, Some(done), _) => (done.gone.len() + done.touched.len()).max(1),
             _ => 1,
         });
     }
@@ -44,6 +44,11 @@ impl Backend {
     /// Whether [`Backend::complete`] must not be called again in this turn.
     pub fn has_enough(&self) -> bool {
         self.turn.results.is_spent()
+    }
+
+    /// Whether a message to many mailboxes is not done yet.
+    pub fn has_walks(&self) -> bool {
+        self.receiver.has_walks()
     }
 
     /// Whether work is left for the next turn, which begins at once.

@@ -46,7 +46,9 @@ impl Workers {
     pub(super) fn submit(&self, job: Job) -> Option<Completion> {
         let (pool, failure) = match job {
             Job::Verify { .. } => (&self.password_pool, Failure::Busy),
-            Job::Scan(..) | Job::Tidy { .. } | Job::LogStatus => (&self.scan_pool, Failure::Broken),
+            Job::Scan(..) | Job::Unwatch(..) | Job::Tidy { .. } | Job::LogStatus => {
+                (&self.scan_pool, Failure::Broken)
+            }
             _ => (&self.disk_pool, Failure::Broken),
         };
         let job = pool.submit(job).err()?;

@@ -1,8 +1,8 @@
-//! Marks in the queue of the kernel, each of which is known from every other when it is told.
+//! Barriers in the inotify queue: after the event of a barrier, the watcher has reported every earlier event.
 //!
-//! A mark is an opening of a file in memory that is watched. A file has one opening in the queue at most: it is
-//! opened again only when its opening was told, or that of a file opened later, since the queue keeps the order.
-//! So nothing is counted, and it does not matter how many events were lost, nor how often.
+//! A barrier is the opening of a watched file in memory. Each file has at most one opening in the queue: the
+//! watcher opens it again only after that opening, or the opening of a file opened later, was reported, because the
+//! queue keeps the order. So nothing is counted, and it does not matter how many events are lost, or how often.
 
 use std::{
     fs::File,
@@ -18,7 +18,7 @@ use rustix::fs::MemfdFlags;
 
 use super::watcher::{lock, path_of};
 
-/// The marks that were asked for, numbered, and the files that make them.
+/// The barriers requested so far, numbered, and the files that make them.
 #[derive(Debug, Default)]
 pub(super) struct Barriers {
     files: Vec<(OwnedFd, PathBuf)>,
@@ -28,21 +28,21 @@ pub(super) struct Barriers {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The last mark that was asked for. One opening makes all marks that were asked for before it.
+    /// The number of the last barrier requested. One opening makes all barriers requested before it.
     requested: u64,
     /// The use of each file.
     uses: Vec<FileUse>,
 }
 
-/// The number is that of the last mark that the opening makes.
+/// The use of one file. The number is the last barrier that its opening makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FileUse {
     Free,
-    /// Opened, and waited for: of one file at a time.
+    /// Opened, and its event is awaited. At most one file is in this state.
     Opened(u64),
-    /// Opened before events were lost: it may be told, and then it is no news, or be lost itself.
+    /// Opened before events were lost. Its event may still come, and then reaches no barrier, or it is lost too.
     Uncertain(u64),
-    /// Not to be opened, since it is watched anew.
+    /// Not to be opened until it is watched anew.
     Rewatched,
 }
 
@@ -67,7 +67,7 @@ impl Barriers {
         Ok(Self { files, state: Mutex::new(state), reached: AtomicU64::new(0) })
     }
 
-    /// The files, to be watched.
+    /// The files, for the watcher to watch.
     pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|(_, path)| &**path)
     }
@@ -76,7 +76,8 @@ impl Barriers {
         &self.files[file].1
     }
 
-    /// Makes a mark, now or when the one before it is told, and returns its number. `None`: there are none.
+    /// Requests a barrier and returns its number. The file is opened now, or after the barrier before is reached.
+    /// Returns `None` if there are no files.
     pub(super) fn create(&self) -> Option<u64> {
         if self.files.is_empty() {
             return None;
@@ -87,18 +88,18 @@ impl Barriers {
         Some(state.requested)
     }
 
-    /// The last mark that was told: what happened before it has been told, or is found by a walk.
+    /// The last barrier reached: every change before it has been reported, or a full scan finds it.
     pub(super) fn last_reached(&self) -> u64 {
         self.reached.load(Ordering::Acquire)
     }
 
-    /// A file was opened. `true`: a mark is told.
+    /// Handles the opening of a file. Returns `true` if that reaches a barrier.
     pub(super) fn on_open_event(&self, path: &Path) -> bool {
         let Some(file) = self.paths().position(|mark| mark == path) else { return false };
         let mut state = lock(&self.state);
         let heard = state.uses[file];
         let Some(number) = heard.number() else { return false };
-        // What was opened before and was not told is lost.
+        // Earlier openings without a report are lost.
         let is_over = |using: &FileUse| using.number().is_some_and(|other| other <= number);
         state.uses.iter_mut().filter(|using| is_over(using)).for_each(|using| *using = FileUse::Free);
         let is_told = heard == FileUse::Opened(number);
@@ -111,7 +112,7 @@ impl Barriers {
         is_told
     }
 
-    /// Events were lost. Returns the last mark that was asked for before that is known: it may never be told.
+    /// Handles a loss of events. Returns the last barrier requested so far, because its event may never come.
     pub(super) fn events_lost(&self) -> u64 {
         let mut state = lock(&self.state);
         for using in &mut state.uses {
@@ -122,13 +123,14 @@ impl Barriers {
         state.requested
     }
 
-    /// Everything up to that mark has been told, or is found by a walk.
+    /// Counts every barrier up to that number as reached: each change before it has been reported, or a full scan
+    /// finds it.
     pub(super) fn mark_reached(&self, number: u64) {
         self.reached.fetch_max(number, Ordering::AcqRel);
     }
 
-    /// Files whose openings were lost, as far as is known, if there is no other to be opened. They are to be
-    /// watched anew.
+    /// Returns the files whose openings are lost, as far as is known, if no other file can be opened. The caller
+    /// must watch them anew.
     pub(super) fn exhausted_files(&self) -> Vec<usize> {
         let mut state = lock(&self.state);
         if state.uses.iter().any(|using| matches!(using, FileUse::Free | FileUse::Opened(_))) {
@@ -138,7 +140,7 @@ impl Barriers {
         (0..state.uses.len()).collect()
     }
 
-    /// A file is watched anew: nothing of what it was opened before is told any more.
+    /// Frees a file that the watcher watches anew: notify no longer reports its earlier openings.
     pub(super) fn rewatched(&self, file: usize) {
         let mut state = lock(&self.state);
         state.uses[file] = FileUse::Free;
@@ -147,7 +149,7 @@ impl Barriers {
         }
     }
 
-    /// The file that is waited for, and the number of its mark.
+    /// The file whose event is awaited, and the number of its barrier.
     #[cfg(test)]
     pub(super) fn awaited_file(&self) -> Option<(usize, u64)> {
         let is_opened = |(file, using): (usize, &FileUse)| match using {
@@ -157,8 +159,8 @@ impl Barriers {
         lock(&self.state).uses.iter().enumerate().find_map(is_opened)
     }
 
-    /// Opens a file for what was asked for, unless one is waited for. If none can be opened, the next mark tries
-    /// again, and who waits for this one asks the disk when a second is over.
+    /// Opens a file for the barriers requested so far, unless one is awaited. If no file can be opened, the next
+    /// request tries again, and the registry scans the waiting mailboxes after one second.
     fn open_file(&self, state: &mut State) {
         if state.uses.iter().any(|using| matches!(using, FileUse::Opened(_))) {
             return;
@@ -170,5 +172,5 @@ impl Barriers {
     }
 }
 
-/// One is waited for, and each loss may cost one more until a later one is told.
+/// One opening is awaited, and each loss of events may cost one more file until a later barrier is reached.
 const FILES: usize = 4;

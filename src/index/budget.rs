@@ -1,7 +1,7 @@
-//! Bounds on the work of one turn of the loop. It is counted in names and messages and not in time, so that the same
-//! input is split in the same way on every machine.
+//! A bound on the work of one turn of the loop. It is counted in names and messages and not in time, so that the
+//! same input is split in the same way on every machine.
 
-/// The work that may still be done in this turn.
+/// The work that this turn may still do.
 #[derive(Debug)]
 pub struct Budget {
     most: usize,
@@ -9,17 +9,17 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Of so many names a turn.
+    /// Allows `most` names a turn.
     pub fn new(most: usize) -> Self {
         Self { most, left: most }
     }
 
-    /// A new turn begins.
+    /// Begins a new turn with the whole budget.
     pub fn renew(&mut self) {
         self.left = self.most;
     }
 
-    /// How many of these names may be handled now. If they are not all, the budget is spent.
+    /// Returns how many of the `wanted` names may be handled now. If it is not all of them, the budget is spent.
     pub fn take(&mut self, wanted: usize) -> usize {
         let granted = wanted.min(self.left);
         self.left -= granted;
@@ -31,7 +31,7 @@ impl Budget {
         self.left = self.left.saturating_sub(names);
     }
 
-    /// Whether the rest of the work is for the next turn.
+    /// Whether the rest of the work must wait for the next turn.
     pub fn is_spent(&self) -> bool {
         self.left == 0
     }

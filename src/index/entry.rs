@@ -1,4 +1,4 @@
-//! One mailbox in use: its index, what happened that the index does not have yet, and what is under way.
+//! One mailbox in use: its index, the changes that the index does not have yet, and the job in flight.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -27,56 +27,58 @@ use crate::{
 pub(super) struct MailboxEntry {
     pub(super) mailbox: Mailbox,
     pub(super) maildir: Arc<Maildir>,
-    /// There once it was looked through.
+    /// `None` until the first full scan is done.
     pub(super) index: Option<MailboxIndex>,
     pub(super) watched: bool,
-    /// A worker was told to end the watch, perhaps after a walk that began before has begun another.
+    /// A worker ends the watch, perhaps after a full scan in flight has begun another: that scan does not make the
+    /// mailbox watched.
     pub(super) rewatch_needed: bool,
     pub(super) in_flight: Option<InFlight>,
-    /// Nothing else begins while a session's changes are under way.
+    /// Nothing else begins while a worker makes the changes of a session.
     pub(super) session_update: Option<SessionUpdate>,
-    /// Names that something happened to since they were looked at.
+    /// Names that have changed since they were last checked.
     pub(super) dirty_names: NameSet,
-    /// Those that were taken out of them to be looked at, some at a time, and what had happened by then.
+    /// Names taken from the dirty ones for rechecks, some at a time, and the event count at that moment.
     pub(super) checking: NameSet,
     pub(super) checking_since: u64,
-    /// Those of them that were not there any more. It is decided about all of them together after the last look:
-    /// until then the others of their identity are no sign that a message is moving.
+    /// Rechecked names that are gone. The index decides about all of them together, after the last recheck: until
+    /// then other names of the same identity are no sign that a message is moving.
     pub(super) gone_names: Vec<FileName>,
-    /// Whether looking at names will not do.
+    /// Whether rechecks of names are not enough.
     pub(super) scan_need: ScanNeed,
-    /// Our own changes while something is under way that may or may not have seen them.
+    /// Our own changes during a job that may or may not have seen them.
     pub(super) own_changes: VecDeque<Change>,
-    /// Counts what happened, and how much of that the index is known to have.
+    /// The number of events so far, and how many of them the index is known to have.
     pub(super) events_seen: u64,
     pub(super) events_applied: u64,
-    /// Looks in a row that did not find a message where it was told to be.
+    /// Rechecks in a row that did not find a message under the name that was reported.
     pub(super) failed_rechecks: usize,
-    /// What nobody needs any more.
+    /// Values that another thread is to drop.
     pub(super) garbage: Vec<Garbage>,
     pub(super) login: Option<PendingLogin>,
     pub(super) sessions: usize,
     pub(super) last_used: Duration,
     pub(super) last_checked: Duration,
-    /// Since when the directories have times that no notice has explained.
+    /// The time at which directory times without an event to explain them were first seen.
     pub(super) suspect_since: Option<Duration>,
-    /// Since when their times are believed that were seen by a look at some names, and not by a walk.
+    /// The time of the first recheck or update after the last full scan: from then on, events alone explain the
+    /// directory times.
     pub(super) explained_since: Option<Duration>,
-    /// What the last walk left out, and the log was not told of yet.
+    /// Files that the last full scan skipped and the log does not have yet.
     pub(super) left_out: Vec<Skipped>,
-    /// What the log was told of files that were left out.
+    /// Files and identities that the log has already.
     pub(super) reported: HashSet<Box<[u8]>>,
 }
 
-/// What a worker does for a mailbox. The count is what had happened when it began.
+/// The job in flight for this mailbox, with the event count at its start.
 #[derive(Debug)]
 pub(super) enum InFlight {
     FullScan(u64),
-    /// At some names.
+    /// A recheck of some names.
     Recheck,
-    /// It is done, and the mark that was made afterwards is not yet told.
+    /// The job is done, and the barrier that the worker created after it is not reached yet.
     AwaitingBarrier(AwaitingBarrier, BarrierWait),
-    /// What was done is taken into the index.
+    /// The index takes in the result.
     Reconciling(Rest),
     CheckTimes,
 }
@@ -88,23 +90,23 @@ pub(super) enum ScanNeed {
     Yes,
 }
 
-/// A look or a walk that is done, but for what it could not see because it was moving at that time.
+/// A finished recheck or full scan. It may have missed files that were moving at that time.
 #[derive(Debug)]
 pub(super) enum AwaitingBarrier {
-    /// Names that were not there any more.
+    /// Names that the recheck did not find.
     Recheck(Vec<FileName>),
-    /// Messages that were known before, and that it did not see: it looks at each name at another moment.
+    /// A full scan reads each name at another moment, so it may have missed known messages.
     FullScan {
-        /// What had happened when it began.
+        /// The event count at its start.
         from: u64,
         missing: Vec<MessageEntry>,
-        /// Whether it found anything at all to be another than before.
+        /// Whether the scan found any difference.
         is_new: bool,
     },
 }
 
 impl AwaitingBarrier {
-    /// Whether what is told up to the mark may change what it means.
+    /// Whether events before the barrier may change the meaning of the result.
     pub(super) fn must_wait(&self) -> bool {
         match self {
             Self::Recheck(gone) => !gone.is_empty(),
@@ -113,43 +115,43 @@ impl AwaitingBarrier {
     }
 }
 
-/// How to look through a mailbox.
+/// The instructions for a full scan.
 #[derive(Debug)]
 pub struct ScanJob {
-    /// The mailbox.
+    /// The open directories of the mailbox.
     pub maildir: Arc<Maildir>,
-    /// Start watching it first.
+    /// Begin to watch the mailbox first.
     pub watch: bool,
-    /// Not at all if its directories have these times.
+    /// Skip the scan if the directories have these times.
     pub unless: Option<DirTimes>,
-    /// What was there, as far as is known.
+    /// The messages known so far.
     pub known: MessageList,
-    /// What earlier turns have counted.
+    /// The sizes that earlier turns have counted.
     pub progress: CountProgress,
 }
 
-/// What a session did to a mailbox at its end: names, and where they were.
+/// The changes that a worker made to a mailbox at the end of a session: names, with their subdirectories.
 #[derive(Debug, Default)]
 pub struct SessionChanges {
     /// Messages that are gone.
     pub gone: Vec<FileName>,
-    /// Names that have come, gone or changed in another way.
+    /// Names that appeared, disappeared or changed in another way.
     pub touched: Vec<FileName>,
-    /// The times that the directories had afterwards, and whether another change might bear the same times.
+    /// The times of the directories afterwards, and whether another change might have the same times.
     pub seen: Option<(DirTimes, bool)>,
-    /// A mark that was made after that.
+    /// The barrier that the worker created after that.
     pub barrier: Option<u64>,
 }
 
-/// A mark that is waited for, and since when.
+/// An awaited barrier, and the start of the wait.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BarrierWait {
     pub(super) number: u64,
     pub(super) since: Duration,
 }
 
-/// A login that waits until the index has everything that had happened when it came: until its mark is told,
-/// if the mailbox is watched, and then until `need` is settled.
+/// A login that waits until the index has every event from before it: first for its barrier, if the mailbox is
+/// watched, and then for `needed_event`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PendingLogin {
     pub(super) to: ConnId,
@@ -188,7 +190,8 @@ impl MailboxEntry {
         }
     }
 
-    /// Something happened to a name. When there are so many of them that a walk costs less, it will be that.
+    /// Records that something happened to a name. If there are so many names that a full scan costs less, requests
+    /// that instead.
     pub(super) fn name_changed(&mut self, place: Subdir, name: Box<[u8]>) {
         self.events_seen += 1;
         if self.scan_need < ScanNeed::Yes {
@@ -206,7 +209,7 @@ impl MailboxEntry {
         self.scan_need = self.scan_need.max(walk);
     }
 
-    /// Takes in what we did ourselves, now and again after what is under way, which may not have seen it.
+    /// Applies our own changes, now and again after the job in flight, which may not have seen them.
     pub(super) fn apply_own(&mut self, changes: Vec<Change>) {
         if let Some(index) = &mut self.index {
             index.apply_own(&changes);
@@ -216,7 +219,7 @@ impl MailboxEntry {
         }
     }
 
-    /// Everything up to that mark has been told: goes on with what has waited for it.
+    /// Continues the work that waited for that barrier: every earlier event has been reported.
     pub(super) fn barrier_reached(&mut self, number: u64) {
         let is_told = |mark: &BarrierWait| mark.number <= number;
         if self.session_update.as_ref().and_then(SessionUpdate::barrier).as_ref().is_some_and(is_told) {
@@ -234,7 +237,7 @@ impl MailboxEntry {
         }
     }
 
-    /// The mark that has been waited for longest, if any.
+    /// The start of the longest wait for a barrier, if any.
     pub(super) fn barrier_wait_since(&self) -> Option<Duration> {
         let login = self.login.and_then(|login| login.barrier).map(|mark| mark.since);
         let telling = match &self.in_flight {
@@ -245,29 +248,29 @@ impl MailboxEntry {
         login.into_iter().chain(telling).chain(updating).min()
     }
 
-    /// Whether events of it may be lost. A walk may have begun to watch, and not have told so yet.
+    /// Whether events of this mailbox may be lost. A full scan may have begun a watch and not reported it yet.
     pub(super) fn is_maybe_watched(&self) -> bool {
         self.watched || matches!(self.in_flight, Some(InFlight::FullScan(_)))
     }
 
-    /// What was not told is to be seen by a walk.
+    /// Requests a full scan to find the changes without an event, and ends all waits for barriers.
     pub(super) fn fall_back_to_scan(&mut self) {
         self.require_scan(ScanNeed::Yes);
         self.barrier_reached(u64::MAX);
     }
 
-    /// Whether it was looked through, and nothing is known to have happened since.
+    /// Whether a full scan is done, and nothing is known to have happened since.
     pub(super) fn is_current(&self) -> bool {
         let has_work = self.scan_need > ScanNeed::No || self.has_names();
         self.index.is_some() && self.in_flight.is_none() && self.session_update.is_none() && !has_work
     }
 
-    /// Whether there are names to be looked at.
+    /// Whether there are names to recheck.
     pub(super) fn has_names(&self) -> bool {
         !self.dirty_names.is_empty() || !self.checking.is_empty()
     }
 
-    /// Octets of its index.
+    /// Octets of memory that the index takes.
     pub(super) fn memory(&self) -> usize {
         self.index.as_ref().map_or(0, |index| index.list().memory_of())
     }
@@ -285,7 +288,7 @@ impl MailboxEntry {
             _ => None,
         };
         if unless.is_none() {
-            // The walk will see what happened to them.
+            // The full scan sees the changes of these names.
             let names = [mem::take(&mut self.dirty_names), mem::take(&mut self.checking)];
             self.garbage.extend(names.into_iter().filter(|names| !names.is_empty()).map(Garbage::of));
             let gone = mem::take(&mut self.gone_names);
@@ -302,7 +305,7 @@ impl MailboxEntry {
         }
     }
 
-    /// Begins to look at the names there are, or goes on with them.
+    /// Begins to recheck the dirty names, or continues with the rest of them.
     pub(super) fn begin_recheck(&mut self) -> Vec<Recheck> {
         self.in_flight = Some(InFlight::Recheck);
         if self.checking.is_empty() {
@@ -318,7 +321,7 @@ impl MailboxEntry {
         self.checking.take_up_to(MAX_RECHECKS).into_iter().map(look).collect()
     }
 
-    /// Says once which identities several files have, since other programs take them for one message.
+    /// Logs once each identity that several files have, because other programs take these files for one message.
     pub(super) fn report_duplicates(&mut self, doubles: &[Box<[u8]>]) {
         for identity in doubles {
             if self.reported.len() < MAX_DIRTY_NAMES && self.reported.insert(identity.clone()) {
@@ -341,7 +344,7 @@ impl MailboxEntry {
         self.report_duplicates(&doubles);
     }
 
-    /// Says once what was left out, and why.
+    /// Logs once each file that was skipped, with the reason.
     pub(super) fn report_skipped(&mut self, left_out: &[Skipped]) {
         for file in left_out {
             if self.reported.len() < MAX_DIRTY_NAMES && self.reported.insert(file.name.clone()) {
@@ -353,7 +356,7 @@ impl MailboxEntry {
     }
 }
 
-/// More names than this are not looked at one by one, unless the mailbox has as many messages.
+/// The most names to recheck one by one, unless the mailbox has more messages.
 const MAX_DIRTY_NAMES: usize = 10_000;
-/// Names that are looked at in one go: the loop has other things to do between them.
+/// The most names in one recheck, because the loop has other work between two of them.
 const MAX_RECHECKS: usize = 500;

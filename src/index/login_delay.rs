@@ -1,4 +1,4 @@
-//! When each mailbox was opened last, for the least time between two logins (RFC 2449 section 6.5).
+//! The time of the last login to each mailbox, for the least time between two logins (RFC 2449 section 6.5).
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -7,7 +7,7 @@ use std::{
 
 use crate::{capacity::Shrinker, proto::request::Mailbox};
 
-/// The logins of the last while: one for each mailbox at most, and none that is older than the delay.
+/// The recent logins: at most one for each mailbox, and none older than the delay.
 #[derive(Debug, Clone, Default)]
 pub struct LoginDelay {
     delay: Duration,
@@ -17,12 +17,12 @@ pub struct LoginDelay {
 }
 
 impl LoginDelay {
-    /// Asks for that much time between two logins to one mailbox; none at all if it is zero.
+    /// Requires that much time between two logins to one mailbox, or none if it is zero.
     pub fn new(delay: Duration) -> Self {
         Self { delay, ..Self::default() }
     }
 
-    /// Asks for another delay from now on.
+    /// Requires another delay from now on.
     pub fn reconfigure(&mut self, delay: Duration) {
         self.delay = delay;
     }
@@ -35,12 +35,13 @@ impl LoginDelay {
         !self.recent.contains(mailbox)
     }
 
-    /// Gives back room for logins that are over.
+    /// Gives back room for expired logins.
     pub(crate) fn shrink(&mut self, shrinker: &mut Shrinker) {
         shrinker.shrink(&mut self.times).shrink(&mut self.recent);
     }
 
-    /// Notes that a mailbox was opened at `now`. What was refused, or found locked, is no login.
+    /// Records that a mailbox was opened at `now`. A refused login, or one that found the mailbox locked, does not
+    /// count.
     pub fn record(&mut self, mailbox: Mailbox, now: Duration) {
         if !self.delay.is_zero() && self.recent.insert(mailbox.clone()) {
             self.times.push_back((now, mailbox));

@@ -1,4 +1,4 @@
-//! The live contents of one mailbox: what the disk was last seen to hold.
+//! The live contents of one mailbox: the last state of the disk that a worker saw.
 
 use super::{message_list::MessageList, name_set::NameSet};
 use crate::maildir::{
@@ -8,18 +8,18 @@ use crate::maildir::{
     scan::{DirTimes, FileVersion, MAX_KNOWN},
 };
 
-/// What a mailbox holds, and when it was looked at.
+/// The messages of a mailbox, and the directory times that they match.
 #[derive(Debug, Default)]
 pub struct MailboxIndex {
     list: MessageList,
-    /// The times that its directories had before the last look: what is older is in the list.
+    /// The times of the directories before the last scan or recheck: the list has every older change.
     times: DirTimes,
-    /// Whether another change might bear the same times.
+    /// Whether another change might have the same times.
     racy: bool,
 }
 
 impl MailboxIndex {
-    /// An index of what a walk has found.
+    /// Creates an index from the result of a full scan.
     pub fn new(list: MessageList, times: DirTimes, young: bool) -> Self {
         Self { list, times, racy: young }
     }
@@ -29,12 +29,12 @@ impl MailboxIndex {
         &self.list
     }
 
-    /// Gives the messages away.
+    /// Returns the messages and drops the rest.
     pub fn into_list(self) -> MessageList {
         self.list
     }
 
-    /// Takes in what was seen to be there, in one of the names it has now.
+    /// Applies the files that a worker has seen, each under one of its present names.
     pub fn apply_present(&mut self, changes: &[Change]) {
         for change in changes {
             if let Change::Present(found) = change {
@@ -43,8 +43,8 @@ impl MailboxIndex {
         }
     }
 
-    /// Keeps what was known before a walk and is `missing` since, if it was told to be moving: some name of its
-    /// identity is among `told`. Returns the names that it is kept by, to be looked at.
+    /// Keeps each known message that a full scan did not see (`missing`), if it is reported as moving: `told` has a
+    /// name of its identity. Returns the names under which it stays, to be rechecked.
     pub fn retain_moving(&mut self, missing: Vec<MessageEntry>, told: &NameSet) -> Vec<FileName> {
         let mut kept = Vec::new();
         for found in missing {
@@ -57,15 +57,15 @@ impl MailboxIndex {
         kept
     }
 
-    /// Takes out names that are gone. A file that is known by another name stays.
+    /// Removes names that are gone. A file that is known by another name stays.
     pub fn remove(&mut self, gone: &[FileName]) {
         for (place, name) in gone {
             self.list.remove(*place, name);
         }
     }
 
-    /// Takes in what we did ourselves, as we learn of it: others may have seen a message of ours and moved
-    /// it before that, so that a file that is there already keeps its name.
+    /// Applies our own changes when the registry learns of them. Another program may have seen and moved a message
+    /// of ours before that, so a file that is in the list already keeps its name.
     pub fn apply_own(&mut self, changes: &[Change]) {
         for change in changes {
             match change {
@@ -79,23 +79,23 @@ impl MailboxIndex {
         }
     }
 
-    /// Names have been looked at, after the directories were seen to have these times.
+    /// Records the times that the directories had before a recheck.
     pub fn rechecked(&mut self, times: DirTimes, young: bool) {
         (self.times, self.racy) = (times, young);
     }
 
-    /// The times of the directories that the list is as new as.
+    /// The directory times that the list matches.
     pub fn times(&self) -> DirTimes {
         self.times
     }
 
-    /// The same, if no later change can hide behind them.
+    /// The same times, if no later change can have them too.
     pub fn trusted_times(&self) -> Option<DirTimes> {
         (!self.racy).then_some(self.times)
     }
 
-    /// What is known of the files of a name's identity, so that a file that only moved is not counted again: of
-    /// the one that bears the name, and of some others where there are many.
+    /// The known files of a name's identity, so that a worker does not count a moved file again: the file with that
+    /// name, and some others if there are many.
     pub fn known_files(&self, place: Subdir, name: &[u8]) -> Vec<(FileVersion, u64)> {
         let others = self.list.of_identity(name::identity(name)).take(MAX_KNOWN);
         self.list
@@ -106,7 +106,7 @@ impl MailboxIndex {
             .collect()
     }
 
-    /// Whether that file has that name, and the content that it had.
+    /// Whether that file has that name and still has the same content.
     pub fn has(&self, found: &MessageEntry) -> bool {
         self.list.find_named(found.subdir, &found.name).is_some_and(|known| known.version == found.version)
     }

@@ -1,5 +1,5 @@
-//! The messages of a mailbox in order, in a list that can be copied at the price of its chunks and changed
-//! at the price of one of them: a session keeps its copy while the list goes on changing.
+//! The messages of a mailbox in order, in chunks. A copy costs one pointer for each chunk, and a change copies one
+//! chunk: a session keeps its copy while the list changes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,22 +12,22 @@ use crate::maildir::{MessageEntry, Subdir, message::FileName, name};
 #[derive(Debug, Clone, Default)]
 pub struct MessageList {
     chunks: Vec<Arc<Chunk>>,
-    /// Names of identities that have several.
+    /// The names of identities that have several messages.
     names: Arc<NameIndex>,
     total: u64,
     length: usize,
     memory: usize,
 }
 
-/// The names of identities that have more than one, so that the price of a change does not grow with them: anybody
-/// who may write to a mailbox can give one identity to as many files as it holds.
+/// The names of identities that have more than one, so that the cost of a change does not grow with their number:
+/// any user who may write to a mailbox can give one identity to as many files as it holds.
 #[derive(Debug, Clone, Default)]
 struct NameIndex {
-    /// Further names of a file, by its inode and identity: a mover that links first and unlinks then leaves two
+    /// Extra names of a file, by its inode and identity. A mover that links first and unlinks then leaves two names
     /// for a moment, and a file is one message however many names of one identity it has.
     extra_names: BTreeMap<(u64, Box<[u8]>), BTreeSet<FileName>>,
-    /// The inode that bears a name, by its place: of every message that is not the only one of its identity, and
-    /// of every further name.
+    /// The inode of each name, by subdirectory: for every message that shares its identity, and for every extra
+    /// name.
     inodes: [BTreeMap<Box<[u8]>, u64>; 2],
 }
 
@@ -62,7 +62,7 @@ impl NameIndex {
         }
     }
 
-    /// Takes any further name of a file out.
+    /// Removes and returns one extra name of a file.
     fn take_extra_name(&mut self, inode: u64, identity: &[u8]) -> Option<FileName> {
         let key = (inode, identity.into());
         let names = self.extra_names.get_mut(&key)?;
@@ -77,19 +77,19 @@ impl NameIndex {
     }
 }
 
-/// Some neighbours; never empty.
+/// Neighbours in the order; never empty.
 #[derive(Debug, Clone)]
 struct Chunk {
     messages: Vec<MessageEntry>,
 }
 
-/// Where a message is: chunk, and position in it.
+/// The position of a message: chunk, and index in it.
 type Position = (usize, usize);
 
 impl MessageList {
-    /// The list of these messages.
+    /// Creates the list of these messages.
     pub fn from_messages(mut messages: Vec<MessageEntry>) -> Self {
-        // The numbers are read out of each name once, and not at each comparison.
+        // The sort parses each name once, and not at each comparison.
         let numbers = |found: &MessageEntry| (order_in_identity(found).0, order_in_identity(found).1);
         messages.sort_by_cached_key(numbers);
         for tied in messages.chunk_by_mut(|a, b| numbers(a) == numbers(b)) {
@@ -103,7 +103,7 @@ impl MessageList {
             }
             same
         });
-        // A name that was given to another file under the walk is borne by one of them.
+        // If the scan saw one name on two files, because a file took it during the scan, one of them keeps it.
         let doubled: Vec<bool> = {
             let same = |one: &MessageEntry, other: &MessageEntry| {
                 name::identity(&one.name) == name::identity(&other.name)
@@ -129,13 +129,13 @@ impl MessageList {
         let mut chunks = Vec::with_capacity(length / MAX_CHUNK + 1);
         let mut rest = messages.into_iter().peekable();
         while rest.peek().is_some() {
-            // Half full, so that there is room for what comes.
+            // Chunks are half full, so that new messages find room.
             chunks.push(Arc::new(Chunk { messages: rest.by_ref().take(MAX_CHUNK / 2).collect() }));
         }
         Self { chunks, names: Arc::new(names), total, length, memory }
     }
 
-    /// How many messages there are.
+    /// The number of messages.
     pub fn len(&self) -> usize {
         self.length
     }
@@ -155,14 +155,14 @@ impl MessageList {
         self.memory
     }
 
-    /// A copy for somebody who reads messages and changes nothing: names of several stay behind, so that a
-    /// change costs no copy of them.
+    /// Returns a copy for reading only. It lacks the names of shared identities, so that a change of the list does
+    /// not copy them.
     #[must_use]
     pub fn read_only_copy(&self) -> Self {
         Self { names: Arc::default(), chunks: self.chunks.clone(), ..*self }
     }
 
-    /// What is in this list and not in `other`.
+    /// The messages of this list that are not in `other`.
     pub fn difference(&self, other: &Self) -> Vec<MessageEntry> {
         let mut others = other.iter().peekable();
         let is_missing = |found: &&MessageEntry| {
@@ -177,7 +177,7 @@ impl MessageList {
         self.chunks.iter().flat_map(|chunk| &chunk.messages)
     }
 
-    /// Where each chunk begins, counted in messages.
+    /// The number of the first message in each chunk.
     pub(super) fn chunk_starts(&self) -> Vec<usize> {
         let lengths = self.chunks.iter().map(|chunk| chunk.messages.len());
         lengths.scan(0, |start, length| Some(std::mem::replace(start, *start + length))).collect()
@@ -188,8 +188,8 @@ impl MessageList {
         self.chunks.get(chunk)?.messages.get(offset)
     }
 
-    /// Puts a message in its place. A file that is there by another name gets this one; another file of
-    /// this name goes. Twice the same does nothing.
+    /// Inserts a message in order. If the file is in the list by another name, it gets this one; another file of
+    /// this name is removed. A second call with the same message changes nothing.
     pub fn upsert(&mut self, found: MessageEntry) {
         let (inode, identity) = (found.version.inode, name::identity(&found.name));
         if self.inode_of(found.subdir, &found.name).is_some_and(|other| other != inode) {
@@ -209,14 +209,14 @@ impl MessageList {
         self.insert(found);
     }
 
-    /// Takes out what has that name in that place: nothing, if it is known by another name now.
+    /// Removes the message with that name in that subdirectory. A message that is listed by another name now stays.
     pub fn remove(&mut self, place: Subdir, name: &[u8]) {
         let Some(inode) = self.inode_of(place, name) else { return };
         let identity = name::identity(name);
         let Some(at) = self.find(identity, inode) else { return };
         if self.get(at).is_some_and(|found| is_named(found, place, name)) {
             let gone = self.remove_at(at);
-            // A hard link of another identity is another message, with further names of its own.
+            // A hard link of another identity is another message, with extra names of its own.
             let next = (!self.names.extra_names.is_empty())
                 .then(|| Arc::make_mut(&mut self.names).take_extra_name(inode, identity));
             if let Some((place, name)) = next.flatten() {
@@ -227,7 +227,7 @@ impl MessageList {
         }
     }
 
-    /// The inode of the file that bears that name, as the listed or as a further one.
+    /// The inode of the file with that name, listed or extra.
     fn inode_of(&self, place: Subdir, name: &[u8]) -> Option<u64> {
         let first = self.get(self.first(name::identity(name))?)?;
         if is_named(first, place, name) {
@@ -236,12 +236,12 @@ impl MessageList {
         self.names.inode_of(place, name)
     }
 
-    /// The message of that identity that is this file.
+    /// The message with that identity and inode.
     pub fn find_file(&self, identity: &[u8], inode: u64) -> Option<&MessageEntry> {
         self.get(self.find(identity, inode)?)
     }
 
-    /// The message that has that name now, or has it too.
+    /// The message with that name, listed or extra.
     pub fn find_named(&self, place: Subdir, name: &[u8]) -> Option<&MessageEntry> {
         self.find_file(name::identity(name), self.inode_of(place, name)?)
     }
@@ -271,7 +271,7 @@ impl MessageList {
         self.position(wanted).filter(|at| self.get(*at).is_some_and(|found| sort_key(found) == wanted))
     }
 
-    /// Where the first message is that is not before that one.
+    /// The position of the first message that does not sort before `wanted`.
     fn position(&self, wanted: ((u64, u64, &[u8]), u64)) -> Option<Position> {
         let before = |found: &MessageEntry| sort_key(found) < wanted;
         let chunk = self.chunks.partition_point(|chunk| chunk.messages.last().is_some_and(before));
@@ -293,7 +293,8 @@ impl MessageList {
         gone
     }
 
-    /// Notes by name the message of an identity that has come, and the one that was alone until then.
+    /// Records the name of a new message that shares its identity, and the name of the message that had it alone
+    /// until then.
     fn note_duplicates(&mut self, found: &MessageEntry) {
         let (two, were_alone) = {
             let mut others = self.of_identity(name::identity(&found.name));
@@ -315,7 +316,7 @@ impl MessageList {
         let after = self.chunks.partition_point(|chunk| {
             chunk.messages.last().is_some_and(|last| sort_key(last) < sort_key(&found))
         });
-        // What is newer than everything goes to the end of the last chunk.
+        // A message newer than all others goes to the end of the last chunk.
         let at = after.min(self.chunks.len().saturating_sub(1));
         let Some(chunk) = self.chunks.get_mut(at).map(Arc::make_mut) else {
             self.chunks.push(Arc::new(Chunk { messages: vec![found] }));
@@ -330,7 +331,7 @@ impl MessageList {
         self.note_duplicates(&found);
     }
 
-    /// Checks what must always hold.
+    /// Checks the invariants.
     pub fn check(&self) {
         debug_assert_eq!(self.length, self.iter().count());
         debug_assert_eq!(self.total, self.iter().map(|message| message.octets).sum::<u64>());
@@ -358,14 +359,14 @@ fn is_named(found: &MessageEntry, place: Subdir, name: &[u8]) -> bool {
     found.subdir == place && *found.name == *name
 }
 
-/// The order of messages with one identity among all.
+/// The sort key of an identity among all.
 fn order_in_identity(found: &MessageEntry) -> (u64, u64, &[u8]) {
     #[cfg(test)]
     tests::ORDERS.set(tests::ORDERS.get() + 1);
     name::sort_key(name::identity(&found.name))
 }
 
-/// The order of messages: it does not change with flags and moves.
+/// The sort key of a message: flags and moves do not change it.
 fn sort_key(found: &MessageEntry) -> ((u64, u64, &[u8]), u64) {
     (order_in_identity(found), found.version.inode)
 }
@@ -374,7 +375,7 @@ fn memory(found: &MessageEntry) -> usize {
     size_of::<MessageEntry>() + found.name.len()
 }
 
-/// Messages in a chunk at most: what one change copies while a session holds the list.
+/// The most messages in a chunk: one change copies as many while a session holds the list.
 const MAX_CHUNK: usize = 512;
 
 #[cfg(test)]

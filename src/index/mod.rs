@@ -1,4 +1,4 @@
-//! The contents of mailboxes in memory, numbered and named as POP3 wants them.
+//! The contents of mailboxes in memory, numbered and with unique ids as POP3 lists them.
 
 mod barriers;
 pub mod budget;

@@ -1,10 +1,10 @@
-//! Names that something has happened to, by the identity of their messages.
+//! Names that have changed, by the identity of their messages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::maildir::{message::FileName, name};
 
-/// Some names. To ask whether one of an identity is among them costs the same however many there are.
+/// A set of names. A lookup of an identity costs the same, however many names share it.
 #[derive(Debug, Default)]
 pub struct NameSet {
     by_identity: BTreeMap<Box<[u8]>, BTreeSet<FileName>>,
@@ -12,7 +12,7 @@ pub struct NameSet {
 }
 
 impl NameSet {
-    /// How many there are.
+    /// The number of names.
     pub fn len(&self) -> usize {
         self.length
     }
@@ -22,7 +22,7 @@ impl NameSet {
         self.length == 0
     }
 
-    /// Adds a name, unless it is there.
+    /// Adds a name, unless it is there already.
     pub fn insert(&mut self, named: FileName) {
         let identity = name::identity(&named.1);
         let is_new = match self.by_identity.get_mut(identity) {
@@ -35,12 +35,12 @@ impl NameSet {
         self.length += usize::from(is_new);
     }
 
-    /// Whether a name of that identity is among them.
+    /// Whether the set has a name of that identity.
     pub fn has_identity(&self, identity: &[u8]) -> bool {
         self.by_identity.contains_key(identity)
     }
 
-    /// Takes so many of them out, or all there are.
+    /// Removes and returns up to `most` names.
     pub fn take_up_to(&mut self, most: usize) -> Vec<FileName> {
         let mut taken = Vec::with_capacity(most.min(self.length));
         while taken.len() < most

@@ -1,8 +1,8 @@
-//! What a walk or a look has found out is taken into the index, some names in each turn of the loop: as many messages
-//! may be gone at once as a mailbox holds, and as many of ours may have come meanwhile as clients send.
+//! The index takes in the result of a full scan or recheck, some names in each turn of the loop: a mailbox may lose
+//! all its messages at once, and clients may have sent any number meanwhile.
 //!
-//! No login is served between two of these turns. What is told between them makes a message stay for another look
-//! at most.
+//! The registry serves no login between two of these turns. An event between them makes a message stay for another
+//! recheck at most.
 
 use std::vec;
 
@@ -12,19 +12,19 @@ use super::{
 };
 use crate::maildir::{Change, MessageEntry, message::FileName, name};
 
-/// What is still to be taken in.
+/// The part that the index has not taken in yet.
 #[derive(Debug)]
 pub(super) enum Rest {
-    /// Messages that a walk did not see. The count is what had happened when it began.
+    /// Messages that a full scan did not see, and the event count at its start.
     Missing(u64, vec::IntoIter<MessageEntry>),
-    /// Names that looks did not see, and whether one of them is told to be moving and is nowhere in the index.
+    /// Names that rechecks did not find, and whether one of them is reported as moving and is nowhere in the index.
     Gone(vec::IntoIter<FileName>, bool),
-    /// Our own changes, which it may or may not have seen.
+    /// Our own changes, which the job may or may not have seen.
     Own,
 }
 
 impl MailboxEntry {
-    /// What was under way is done, and everything that happened under it has been told.
+    /// Begins to take in the result of a job, after every event during the job has been reported.
     pub(super) fn begin_to_reconcile(&mut self, done: AwaitingBarrier) {
         let rest = match done {
             AwaitingBarrier::FullScan { from, missing, is_new } => {
@@ -40,7 +40,7 @@ impl MailboxEntry {
         self.in_flight = Some(InFlight::Reconciling(rest));
     }
 
-    /// Goes on with that. `false`: the budget of this turn is spent before all is taken in.
+    /// Continues with the result. Returns `false` if the budget of this turn is spent before the end.
     pub(super) fn reconcile(&mut self, budget: &mut Budget) -> bool {
         let Some(InFlight::Reconciling(rest)) = &mut self.in_flight else { return true };
         let mut rest = std::mem::replace(rest, Rest::Own);
@@ -60,7 +60,7 @@ impl MailboxEntry {
         is_done
     }
 
-    /// A message that a walk did not see is moving, if a name of its identity was told.
+    /// Keeps a message that a full scan did not see, if a name of its identity was reported: the message is moving.
     fn keep_moving(
         &mut self,
         from: u64,
@@ -77,8 +77,8 @@ impl MailboxEntry {
         is_done
     }
 
-    /// A name that is gone is a message that is gone, unless another name of its identity was told: then it is
-    /// moving, and its old name is looked at again together with the new one.
+    /// Removes the message of a name that is gone, unless another name of its identity was reported: then the
+    /// message is moving, and a worker rechecks its old name together with the new one.
     fn remove_gone(
         &mut self,
         gone: &mut vec::IntoIter<FileName>,
@@ -90,14 +90,14 @@ impl MailboxEntry {
         let is_moving = |(_, name): &FileName| self.dirty_names.has_identity(name::identity(name));
         let (later, now): (Vec<FileName>, Vec<FileName>) = some.partition(is_moving);
         if self.scan_need < ScanNeed::Yes {
-            index.remove(&now); // else nobody knows what was told, and the walk will see
+            index.remove(&now); // else some events are unknown: the full scan decides
         }
         *is_lost |= later.iter().any(|(_, name)| !index.has_identity(name::identity(name)));
         self.dirty_names.extend(later);
         if gone.len() > 0 {
             return false;
         }
-        // One that was never seen where it was told to be is worth another look before it is left out.
+        // A message that no recheck found under its reported name gets another recheck before it is left out.
         if *is_lost && self.failed_rechecks < MAX_FAILED_RECHECKS {
             self.failed_rechecks += 1;
         } else {
@@ -106,7 +106,7 @@ impl MailboxEntry {
         true
     }
 
-    /// Says some of what a walk has left out.
+    /// Logs some of the files that a full scan skipped.
     fn report_left_out(&mut self, budget: &mut Budget) -> bool {
         let some = self.left_out.split_off(self.left_out.len() - budget.take(self.left_out.len()));
         self.report_skipped(&some);
@@ -122,5 +122,5 @@ impl MailboxEntry {
     }
 }
 
-/// Looks after a message that moves all the time.
+/// The most rechecks in a row for a message that moves all the time.
 const MAX_FAILED_RECHECKS: usize = 10;

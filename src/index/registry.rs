@@ -1,8 +1,9 @@
-//! The mailboxes in use: the index of each, what is known not to be in it yet, and who waits for that.
+//! The mailboxes in use: the index of each, the changes that it does not have yet, and the logins that wait for
+//! them.
 //!
-//! A state machine without threads or files. It is told of logins, deliveries, notices and results, and says
-//! what is to be done next as [`Order`]s. For each mailbox one thing is under way at a time, so that results
-//! come in the order of the looks. `docs/index.md` tells who tells it what, and why it may be stale.
+//! A state machine without threads or files. It takes in logins, deliveries, events and results, and returns the
+//! next steps as [`Order`]s. Each mailbox has one job in flight at a time, so that results come in the order of the
+//! jobs. `docs/index.md` names the source of each input, and explains why an index may be stale.
 
 mod metrics;
 mod room;
@@ -34,7 +35,7 @@ use crate::{
     rota::take_after,
 };
 
-/// Which index. Never used twice, so that a late result for one that was dropped finds nobody.
+/// The number of an index. It is never used twice, so a late result for a dropped index has no effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IndexId(pub u64);
 
@@ -44,18 +45,18 @@ impl fmt::Display for IndexId {
     }
 }
 
-/// Something to be done.
+/// A step for the caller to carry out.
 #[derive(Debug)]
 pub enum Order {
-    /// Look through a mailbox, and tell [`Registry::loaded`].
+    /// Run a full scan, and report to [`Registry::loaded`].
     Load(IndexId, Box<ScanJob>),
-    /// Look at some names in it, and tell [`Registry::recheck_finished`].
+    /// Recheck some names, and report to [`Registry::recheck_finished`].
     Look(IndexId, Arc<Maildir>, Vec<Recheck>),
-    /// Ask for the times of its directories, and tell [`Registry::times_checked`].
+    /// Read the times of the directories, and report to [`Registry::times_checked`].
     Check(IndexId, Arc<Maildir>),
-    /// Stop watching it.
+    /// Stop watching the mailbox.
     Unwatch(IndexId, Arc<Maildir>),
-    /// Free memory on another thread: where it is much, that takes a while.
+    /// Free memory on another thread, because a large amount takes a while.
     Free(Garbage),
     /// Answer a login.
     Serve(ConnId, Arc<Snapshot>),
@@ -63,37 +64,37 @@ pub enum Order {
     Fail(ConnId, Failure),
 }
 
-/// What a look through a mailbox has found.
+/// The result of a full scan.
 #[derive(Debug)]
 pub struct ScanResult {
-    /// The mailbox.
+    /// The open directories of the mailbox.
     pub maildir: Arc<Maildir>,
-    /// Its messages; `None`: nothing has changed.
+    /// The messages, or `None` if nothing has changed.
     pub index: Option<MailboxIndex>,
-    /// Whether it is watched from now on. Told only where that was asked for.
+    /// Whether the mailbox is watched from now on. Only set if the job asked for it.
     pub watched: bool,
-    /// What was left out.
+    /// Files that the scan skipped.
     pub skipped: Vec<Skipped>,
-    /// Messages that were known, and that the walk did not see.
+    /// Known messages that the scan did not see.
     pub missing: Vec<MessageEntry>,
-    /// Identities that several messages have, some of them if there are many.
+    /// Identities that several messages have, or some of them if there are many.
     pub duplicates: Vec<Box<[u8]>>,
-    /// A mark that was made afterwards.
+    /// The barrier that the worker created afterwards.
     pub barrier: Option<u64>,
 }
 
-/// What a look at some names has seen.
+/// The result of a recheck.
 #[derive(Debug)]
 pub struct RecheckResult {
-    /// The times that the directories had before it.
+    /// The times of the directories before the recheck.
     pub times: DirTimes,
-    /// Whether another change might bear the same times.
+    /// Whether another change might have the same times.
     pub racy: bool,
-    /// What is there, and what is not.
+    /// Names that exist, and names that do not.
     pub changes: Vec<Change>,
-    /// What was left out.
+    /// Files that the recheck skipped.
     pub skipped: Vec<Skipped>,
-    /// A mark that was made afterwards.
+    /// The barrier that the worker created afterwards.
     pub barrier: Option<u64>,
 }
 
@@ -107,21 +108,21 @@ pub struct Registry {
     ids: HashMap<Mailbox, IndexId>,
     entries: HashMap<IndexId, MailboxEntry>,
     next: u64,
-    /// The last mark that was told.
+    /// The last barrier reached.
     last_barrier: u64,
-    /// Those that wait for a mark.
+    /// Mailboxes that wait for a barrier.
     awaiting_barrier: BTreeSet<IndexId>,
-    /// Those that have something to go on with.
+    /// Mailboxes with work to continue.
     touched: BTreeSet<IndexId>,
     last_stirred: Option<IndexId>,
     budget: Budget,
     orders: Vec<Order>,
-    /// Whether times of a directory have changed for which there was no notice at the last tick.
+    /// Whether, at the last tick, a directory had new times that no event had explained.
     is_suspicious: bool,
 }
 
 impl Registry {
-    /// No mailbox is in use yet. At most so many are held when no session has them open.
+    /// Creates a registry without mailboxes. It holds at most `most_mailboxes` that no session has open.
     pub fn new(limits: &Limits, most_mailboxes: usize) -> Self {
         Self {
             max_mailboxes: most_mailboxes,
@@ -141,53 +142,53 @@ impl Registry {
         }
     }
 
-    /// Other bounds are in force from now on.
+    /// Sets other bounds from now on.
     pub fn reconfigure(&mut self, limits: &Limits, most_mailboxes: usize) {
         self.max_mailboxes = most_mailboxes;
         self.max_memory = limits.index_memory.as_len();
         self.idle = limits.index_idle.0;
     }
 
-    /// How many mailboxes are in use.
+    /// The number of mailboxes in use.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// A turn of the loop begins.
+    /// Begins a turn of the loop.
     pub fn begin_turn(&mut self) {
         self.budget.renew();
     }
 
-    /// Whether something may be left for the next turn.
+    /// Whether the next turn may have work left.
     pub fn is_spent(&self) -> bool {
         self.budget.is_spent()
     }
 
-    /// What time it is on the steady clock.
+    /// Sets the time on the steady clock.
     pub fn set_time(&mut self, now: Duration) {
         self.now = now;
     }
 
-    /// What is to be done now.
+    /// Takes the steps to carry out now.
     pub fn orders(&mut self) -> Vec<Order> {
         mem::take(&mut self.orders)
     }
 
-    /// Whether something is waited for that comes within a second, or never. All else that [`Registry::tick`] looks
-    /// after takes minutes.
+    /// Whether the registry waits for an event that comes within a second, or never. All other checks of
+    /// [`Registry::tick`] take minutes.
     pub fn needs_ticks(&self) -> bool {
         self.is_suspicious || !self.awaiting_barrier.is_empty()
     }
 
-    /// The directories of a mailbox in use, to be taken again if they are still what its path leads to.
+    /// The open directories of a mailbox in use, for the caller to use again if its path still leads to them.
     pub fn maildir(&self, mailbox: &Mailbox) -> Option<Arc<Maildir>> {
         Some(Arc::clone(&self.entries.get(self.ids.get(mailbox)?)?.maildir))
     }
 
-    // What sessions and deliveries tell
+    // Sessions and deliveries
 
-    /// A session has locked a mailbox, whose directories had these times then; after that a mark was made.
-    /// Answered by an order.
+    /// Handles a session that has locked a mailbox. The directories had these times at that moment, and the worker
+    /// created the barrier `mark` after it. [`Order::Serve`] or [`Order::Fail`] answers.
     pub fn login(
         &mut self,
         mailbox: &Mailbox,
@@ -221,7 +222,7 @@ impl Registry {
         self.advance(id);
     }
 
-    /// A session is over.
+    /// Handles the end of a session.
     pub fn logout(&mut self, mailbox: &Mailbox) {
         let now = self.now;
         if let Some((id, held)) = self.entry(mailbox) {
@@ -232,13 +233,13 @@ impl Registry {
         }
     }
 
-    /// A message of ours is durable in that Maildir. It may have been seen there before, and even have been
-    /// moved or removed, so that its name is looked at too.
+    /// Handles a message of ours that is durable in that Maildir. Another program may have seen it there before,
+    /// and even have moved or removed it, so its name is rechecked too.
     pub fn message_delivered(&mut self, mailbox: &Mailbox, maildir: (u64, u64), found: MessageEntry) {
         let Some((id, held)) = self.entry(mailbox).filter(|(_, held)| held.maildir.id() == maildir) else {
             return;
         };
-        // A look has seen it, and what happens to it afterwards is told.
+        // A recheck has seen it, and the watcher reports later changes.
         if held.watched && held.index.as_ref().is_some_and(|index| index.has(&found)) {
             return;
         }
@@ -247,7 +248,7 @@ impl Registry {
         self.touched.insert(id);
     }
 
-    /// A session found that a message is not what the index says.
+    /// Rechecks a message, because a session found that it differs from the index.
     pub fn recheck_message(&mut self, mailbox: &Mailbox, place: Subdir, name: &[u8]) {
         if let Some((id, held)) = self.entry(mailbox) {
             held.name_changed(place, name.into());
@@ -255,9 +256,9 @@ impl Registry {
         }
     }
 
-    // What the watcher tells
+    // Events of the watcher
 
-    /// Something happened.
+    /// Handles an event.
     pub fn on_event(&mut self, notice: MailboxEvent) {
         let (MailboxEvent::NameChanged(id, ..)
         | MailboxEvent::NameRemoved(id, ..)
@@ -274,7 +275,7 @@ impl Registry {
         }
     }
 
-    /// All notices up to that mark have been told.
+    /// Handles a reached barrier: every event before it has been reported.
     pub fn barrier_reached(&mut self, mark: u64) {
         self.last_barrier = mark;
         for id in mem::take(&mut self.awaiting_barrier) {
@@ -287,7 +288,7 @@ impl Registry {
         }
     }
 
-    /// Nobody knows what happened.
+    /// Handles a loss of events: all watched mailboxes need a full scan.
     pub fn events_lost(&mut self) {
         for (id, held) in self.entries.iter_mut().filter(|(_, held)| held.is_maybe_watched()) {
             held.fall_back_to_scan();
@@ -295,7 +296,7 @@ impl Registry {
         }
     }
 
-    /// Everything that there was has been told: begins what follows from it, as far as the budget of this turn goes.
+    /// Begins the work that follows from all events reported so far, as far as the budget of this turn goes.
     pub fn apply_events(&mut self) {
         while !self.budget.is_spent()
             && let Some(id) = take_after(&mut self.touched, self.last_stirred)
@@ -305,13 +306,13 @@ impl Registry {
         }
     }
 
-    // What workers tell
+    // Results of the workers
 
-    /// The result of [`Order::Load`].
+    /// Handles the result of [`Order::Load`].
     pub fn loaded(&mut self, id: IndexId, result: Result<ScanResult, Failure>) {
         let now = self.now;
         let Some(held) = self.entries.get_mut(&id) else {
-            // Dropped meanwhile, and perhaps before the watch began.
+            // The mailbox was dropped meanwhile, perhaps before the watch began.
             if let Ok(loaded) = result {
                 self.orders.push(Order::Unwatch(id, Arc::clone(&loaded.maildir)));
                 self.orders.push(Order::Free(Garbage::of(loaded)));
@@ -321,7 +322,7 @@ impl Registry {
         let Some(InFlight::FullScan(from)) = held.in_flight.take() else { return };
         let loaded = match result {
             Ok(loaded) => loaded,
-            // What can't be looked through is not held: the next login begins anew.
+            // A mailbox that can't be scanned is dropped, and the next login begins anew.
             Err(fault) => return self.drop_entry(id, fault),
         };
         held.watched |= loaded.watched && !held.rewatch_needed;
@@ -341,7 +342,7 @@ impl Registry {
         self.make_room();
     }
 
-    /// The result of [`Order::Look`].
+    /// Handles the result of [`Order::Look`].
     pub fn recheck_finished(&mut self, id: IndexId, result: Result<RecheckResult, Failure>) {
         let Some(held) = self.entries.get_mut(&id) else { return };
         let Some(InFlight::Recheck) = held.in_flight.take() else { return };
@@ -351,7 +352,7 @@ impl Registry {
         };
         self.budget.charge(looked.changes.len());
         index.apply_present(&looked.changes);
-        // Without a watch nobody has told of the other changes that may be behind these times.
+        // Without a watch, other changes with the same times may have no report.
         if held.watched {
             index.rechecked(looked.times, looked.racy);
             held.explained_since.get_or_insert(self.now);
@@ -367,17 +368,17 @@ impl Registry {
         self.await_barrier(id, AwaitingBarrier::Recheck(gone), looked.barrier);
     }
 
-    /// The result of [`Order::Check`].
+    /// Handles the result of [`Order::Check`].
     pub fn times_checked(&mut self, id: IndexId, result: Result<DirTimes, Failure>) {
         let now = self.now;
         let Some(held) = self.entries.get_mut(&id) else { return };
         held.in_flight = None;
-        held.own_changes.clear(); // the index has them, and every later look sees them
+        held.own_changes.clear(); // the index has them, and every later job sees them
         held.last_checked = now;
         let as_known = result.is_ok_and(|times| held.index.as_ref().is_some_and(|i| i.times() == times));
         match held.suspect_since {
             _ if as_known => held.suspect_since = None,
-            // A notice may be on its way, if there is somebody to send one.
+            // An event may be on its way, if the mailbox is watched.
             Some(since) if held.watched && now < since + ticks::EVENT_GRACE => {}
             None if held.watched => {
                 held.suspect_since = Some(now);
@@ -393,14 +394,15 @@ impl Registry {
         self.advance(id);
     }
 
-    /// An order could not be carried out.
+    /// Drops a mailbox, because an order for it failed.
     pub fn job_failed(&mut self, id: IndexId) {
         self.drop_entry(id, Failure::Broken);
     }
 
-    // Inside
+    // Internal steps
 
-    /// A look or a walk is done, and after it a mark was made.
+    /// Waits for the barrier that a worker created after its recheck or scan, if the result depends on it. Takes in
+    /// the result at once otherwise.
     fn await_barrier(&mut self, id: IndexId, done: AwaitingBarrier, mark: Option<u64>) {
         let Some(held) = self.entries.get_mut(&id) else { return };
         match mark.filter(|number| held.watched && *number > self.last_barrier && done.must_wait()) {
@@ -427,7 +429,7 @@ impl Registry {
         id
     }
 
-    /// Serves the login if it can be served, and begins what is to be done next.
+    /// Serves the login if the index is ready for it, and begins the next step.
     fn advance(&mut self, id: IndexId) {
         let Some(held) = self.entries.get_mut(&id) else { return };
         let is_done = held.reconcile(&mut self.budget);
@@ -459,7 +461,7 @@ impl Registry {
     }
 }
 
-/// Names and messages that one turn of the loop takes in here: some microseconds each.
+/// The most names and messages that one turn of the loop takes in here: some microseconds each.
 const NAMES_A_TURN: usize = 1000;
 
 mod session_updates;

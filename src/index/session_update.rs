@@ -1,25 +1,25 @@
 //! A mailbox in which a session deletes and marks messages at its end.
 //!
-//! The watch tells of each name that our own worker removes. Nobody looks at the mailbox meanwhile, nor until everything
-//! is told that had happened by the end. Then a name that the worker removed, and of which the watch told that it was
-//! removed and nothing else, is known to be gone: whatever takes that name afterwards is told afterwards. All others are
-//! looked at.
+//! The watcher reports each name that our own worker removes. Until the worker is done and its barrier is reached,
+//! no recheck and no scan begins. Then a name that the worker removed, and for which the watcher reported a removal
+//! and nothing else, is known to be gone: a later file of that name has a later event. A worker rechecks all other
+//! names.
 
 use std::{collections::HashSet, time::Duration};
 
 use super::entry::{BarrierWait, MailboxEntry, ScanNeed, SessionChanges};
 use crate::maildir::{Change, Subdir, message::FileName, scan::DirTimes};
 
-/// What is known of an update that is under way, or of one that is done until all of it is told.
+/// The reports on an update in flight, or on a finished one until its barrier is reached.
 #[derive(Debug, Default)]
 pub(super) struct SessionUpdate {
-    /// Names of which it was told that they were removed since it began.
+    /// Names reported as removed since the update began.
     removed: HashSet<FileName>,
-    /// There once it is done.
+    /// `None` until the worker is done.
     result: Option<UpdateResult>,
 }
 
-/// What the worker tells.
+/// The report of the worker.
 #[derive(Debug)]
 struct UpdateResult {
     gone: Vec<FileName>,
@@ -29,17 +29,18 @@ struct UpdateResult {
 }
 
 impl SessionUpdate {
-    /// The mark that is waited for.
+    /// The barrier that the update waits for.
     pub(super) fn barrier(&self) -> Option<BarrierWait> {
         self.result.as_ref().map(|ended| ended.barrier)
     }
 }
 
 impl MailboxEntry {
-    /// A session begins to change so many names. `true`: they are so many that a walk follows, and nothing needs to be
-    /// told until then: the worker is to end the watch, since the kernel might lose events of all mailboxes otherwise.
+    /// Begins an update of so many names. Returns `true` if they are so many that a full scan follows, and no event
+    /// is needed until then: the worker must end the watch, because the kernel might lose events of all mailboxes
+    /// otherwise.
     pub(super) fn begin_update(&mut self, names: usize) -> bool {
-        self.resume_after_update(); // invariant: there is none, a mailbox has one session
+        self.resume_after_update(); // invariant: there is none, because a mailbox has one session
         let unwatch = names > MAX_APPLIED_CHANGES && self.is_maybe_watched();
         if unwatch {
             (self.watched, self.rewatch_needed) = (false, true);
@@ -49,7 +50,7 @@ impl MailboxEntry {
         unwatch
     }
 
-    /// A name was removed.
+    /// Handles the removal of a name.
     pub(super) fn name_removed(&mut self, place: Subdir, name: Box<[u8]>) {
         match &mut self.session_update {
             Some(updating)
@@ -61,7 +62,7 @@ impl MailboxEntry {
         }
     }
 
-    /// The worker is done; `told` is the last mark that was told.
+    /// Handles the end of the worker's job. `told` is the last barrier reached.
     pub(super) fn update_finished(&mut self, done: SessionChanges, told: u64, now: Duration) {
         let SessionChanges { gone, touched, seen, barrier: mark } = done;
         touched.into_iter().for_each(|(place, name)| self.name_changed(place, name));
@@ -78,7 +79,7 @@ impl MailboxEntry {
         }
     }
 
-    /// Nobody knows what became of an update.
+    /// Handles an update whose result is unknown.
     pub(super) fn update_lost(&mut self) {
         if self.session_update.as_ref().is_some_and(|updating| updating.result.is_none()) {
             self.require_scan(ScanNeed::Yes);
@@ -86,13 +87,13 @@ impl MailboxEntry {
         }
     }
 
-    /// Begins what was held back: looks at the names that something else may have happened to.
+    /// Begins the work that waited for the update: rechecks the names that another program may have changed.
     pub(super) fn resume_after_update(&mut self) {
         let Some(SessionUpdate { mut removed, result: ended }) = self.session_update.take() else { return };
         if self.scan_need == ScanNeed::Yes {
-            return; // which sees what happened to them
+            return; // the full scan sees the changes of these names
         }
-        // A look that was under way may have seen the mailbox before this.
+        // A job in flight may have seen the mailbox before this update.
         let is_alone = self.in_flight.is_none();
         if let (Some(ended), Some(index)) = (ended, &mut self.index) {
             if is_alone {
@@ -107,6 +108,6 @@ impl MailboxEntry {
     }
 }
 
-/// Names that a session has deleted or marked which are taken out one by one. More are left to a walk: they cost the
-/// loop too much time at once.
+/// The most names that a session has deleted or marked and that are removed one by one. More are left to a full
+/// scan, because they cost the loop too much time at once.
 pub(super) const MAX_APPLIED_CHANGES: usize = 1000;

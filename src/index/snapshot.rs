@@ -1,4 +1,4 @@
-//! A mailbox as it was at one moment: the messages in order, with their unique ids.
+//! A mailbox at one moment: the messages in order, with their unique ids.
 
 use std::borrow::Cow;
 
@@ -15,12 +15,12 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Snapshot {
     list: MessageList,
-    /// Where each chunk of the list begins.
+    /// The number of the first message in each chunk.
     starts: Vec<usize>,
 }
 
 impl Snapshot {
-    /// The list as it is now.
+    /// Copies the list as it is now.
     pub fn new(list: &MessageList) -> Self {
         Self { starts: list.chunk_starts(), list: list.read_only_copy() }
     }
@@ -30,7 +30,7 @@ impl Snapshot {
         self.list.get((chunk, message - self.starts[chunk]))
     }
 
-    /// The file of a message. `None`: there is no message of that position.
+    /// The file of a message, or `None` if no message has that position.
     pub fn message_ref(&self, message: usize) -> Option<MessageRef<'_>> {
         self.get(message).map(MessageRef::from)
     }
@@ -41,7 +41,7 @@ impl Snapshot {
     }
 }
 
-/// The last copy of many messages may be a session's.
+/// A session may hold the last copy of many messages, which another thread then frees.
 impl Drop for Snapshot {
     fn drop(&mut self) {
         if self.list.len() > FREED_AT_ONCE {
@@ -72,8 +72,8 @@ impl Maildrop for Snapshot {
         unique_id(identity, is_double.then_some(found.version))
     }
 
-    /// The later of the time that leads the name and the last change of the content: a name that begins with
-    /// another number must not look old, and neither must a file that was saved with an old time.
+    /// The later of the time at the start of the name and the last change of the content: a name that begins with
+    /// another number must not make a message look old, and neither must a file that was saved with an old time.
     fn delivered_at(&self, message: usize) -> u64 {
         self.get(message).map_or(u64::MAX, |found| {
             let (told, ..) = name::sort_key(&found.name);
@@ -82,12 +82,12 @@ impl Maildrop for Snapshot {
     }
 }
 
-/// The unique id of an identity: itself if it is 1 to 70 characters from 0x21 to 0x7e (RFC 1939 section 7),
-/// else 32 digits of a hash of it. No identity has a comma in it.
+/// The unique id of an identity: itself if it is 1 to 70 characters from 0x21 to 0x7e (RFC 1939 section 7), else 32
+/// digits of a hash of it. No identity has a comma in it.
 ///
-/// Each of several files of one identity has `,-`, its inode and its time behind it. None of them is the plain
-/// one: whoever came first or is left over would bear the id of another message, which a client that leaves
-/// mail on the server takes for one that it has. To fetch a message once more is better than never.
+/// Each of several files of one identity gets the suffix `,-`, its inode and its time. None of them keeps the plain
+/// id: the first file, or the last one left, would bear the id of another message, and a client that leaves mail on
+/// the server would take it for one that it has. To fetch a message once more is better than never.
 pub fn unique_id(identity: &[u8], double: Option<FileVersion>) -> Cow<'_, str> {
     let tell = |FileVersion { inode, modified: (seconds, _), .. }| format!(",-{inode:x}.{seconds:x}");
     let suffix = double.map(tell).unwrap_or_default();
@@ -107,7 +107,7 @@ pub fn unique_id(identity: &[u8], double: Option<FileVersion>) -> Cow<'_, str> {
     }
 }
 
-/// Messages whose memory is freed where the snapshot is dropped.
+/// The most messages whose memory the thread that drops the snapshot frees itself.
 const FREED_AT_ONCE: usize = 1000;
 
 #[cfg(test)]

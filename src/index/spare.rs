@@ -1,8 +1,8 @@
-//! Memory that the loop does not free itself: that of a mailbox of 100,000 messages takes milliseconds.
+//! Memory that another thread frees instead of the loop, because a mailbox of 100,000 messages takes milliseconds.
 
 use std::{any::Any, fmt};
 
-/// A value that is only to be dropped, on a thread that may take its time.
+/// A value that only needs to be dropped, on a thread that may take its time.
 pub struct Garbage(Box<dyn Any + Send>);
 
 impl Garbage {

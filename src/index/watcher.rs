@@ -1,11 +1,11 @@
-//! The watcher: tells the loop to which names in which mailboxes something has happened, and when it does
-//! not know. Nothing more is read into an event than "look at this name".
+//! The watcher reports to the loop the names that have changed in each mailbox, and any loss of events. An event
+//! means no more than "recheck this name".
 //!
-//! The directories are watched through their open descriptors (`/proc/self/fd/N`), so that what is watched
-//! is what the mailbox has open, whatever its path leads to by now.
+//! It watches the directories through their open descriptors (`/proc/self/fd/N`), so that it watches the
+//! directories that the mailbox has open, even if its path leads elsewhere by now.
 //!
-//! The kernel queues what happens in the order in which it happens. So a worker that wants to know whether
-//! everything has been told makes a mark in the queue, see `marks.rs`.
+//! The kernel queues events in the order of the changes. So a worker that needs every event up to now creates a
+//! barrier in the queue, see `barriers.rs`.
 
 use std::{
     collections::HashMap,
@@ -35,25 +35,25 @@ use crate::{
     metrics::METRICS,
 };
 
-/// What the watcher tells.
+/// A report of the watcher.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MailboxEvent {
     /// Something happened to a name.
     NameChanged(IndexId, Subdir, Box<[u8]>),
-    /// A name was removed. What takes it afterwards is told afterwards.
+    /// A name was removed. A later file of that name has a later event.
     NameRemoved(IndexId, Subdir, Box<[u8]>),
     /// One of the directories itself was removed or moved away.
     DirectoryLost(IndexId),
 }
 
-/// What is read of the watcher, in this order.
+/// The items that the loop reads from the watcher, in this order.
 #[derive(Debug)]
 pub enum News {
-    /// Changes were missed: the notices are not all there is.
+    /// Events were lost: those in the queue are not complete.
     Missed,
-    /// One change.
+    /// One event.
     Notice(MailboxEvent),
-    /// Everything up to that mark has been told.
+    /// Every event before that barrier has been reported.
     Mark(u64),
 }
 
@@ -63,7 +63,7 @@ pub struct MailboxEvents {
     queue: channel::Receiver<MailboxEvent>,
     lost: Arc<AtomicBool>,
     barriers: Arc<Barriers>,
-    /// A round that is not read to its end: the mark that was told when it began, and how many notices are left.
+    /// A round that is not read to its end: the last barrier reached at its start, and the number of events left.
     round: Option<(u64, usize)>,
 }
 
@@ -72,20 +72,21 @@ impl MailboxEvents {
         Self { queue, lost: missed, barriers: marks, round: None }
     }
 
-    /// Whether anything was missed since the last call: to be asked before the notices are read, since then
-    /// they are not all there is.
+    /// Whether events were lost since the last call. Call it before you read the events, because these are not
+    /// complete then.
     pub fn take_lost(&self) -> bool {
         self.lost.swap(false, Ordering::AcqRel)
     }
 
-    /// What is there now.
+    /// The events in the queue now.
     pub fn iter(&self) -> impl Iterator<Item = MailboxEvent> {
         self.queue.try_iter()
     }
 
-    /// Tells what there is, as far as the budget goes: what is left comes the next time, and its mark after it.
+    /// Passes on the events in the queue, as far as the budget goes. The rest comes with the next call, and the
+    /// barrier after it.
     pub fn read(&mut self, budget: &mut Budget, mut tell: impl FnMut(News)) {
-        // The mark first: what was told before it is among the notices then, or has been missed.
+        // The barrier comes first: every event before it is in the queue then, or was lost.
         let (mark, left) = self.round.take().unwrap_or_else(|| {
             let mark = self.barriers.last_reached();
             if self.take_lost() {
@@ -106,7 +107,7 @@ impl MailboxEvents {
 /// Watches mailboxes, if it can.
 pub struct Watcher {
     watched: Arc<Mutex<Watched>>,
-    /// `None`: nothing is watched. Held while a directory is added or removed, by workers only.
+    /// `None` if nothing is watched. Only workers hold the lock, while they add or remove a directory.
     notify: Mutex<Option<RecommendedWatcher>>,
     barriers: Arc<Barriers>,
     /// Whether servers on other machines may use the mailboxes.
@@ -115,17 +116,17 @@ pub struct Watcher {
     failure_logged: AtomicBool,
 }
 
-/// The directories that are watched.
+/// The watched directories.
 #[derive(Debug, Default)]
 struct Watched {
     by_path: HashMap<PathBuf, (IndexId, Subdir)>,
-    /// A directory has one watch, however often it is asked for, and the latest that asks has it.
+    /// A directory has one watch, even if several indexes ask for it, and it belongs to the latest.
     by_file: HashMap<(u64, u64), PathBuf>,
 }
 
 impl Watcher {
-    /// Starts watching mailboxes that servers on other machines use too, if they are `shared`. At most `waiting` notices
-    /// wait to be read; what comes on top counts as missed. `ring` is called when there is something to read.
+    /// Starts to watch mailboxes. `shared`: servers on other machines use them too. At most `waiting` events wait
+    /// in the queue, and further ones count as lost. The watcher calls `ring` when there is something to read.
     pub fn start(waiting: usize, shared: bool, ring: impl Fn() + Send + 'static) -> (Self, MailboxEvents) {
         let (queue, notices) = channel::bounded(waiting);
         let missed = Arc::<AtomicBool>::default();
@@ -158,7 +159,7 @@ impl Watcher {
         (Self { watched, barriers: marks, shared, ..Self::with(notify) }, notices)
     }
 
-    /// Watches nothing.
+    /// Creates a watcher that watches nothing.
     pub fn disabled() -> (Self, MailboxEvents) {
         let notices = MailboxEvents::new(channel::never(), Arc::default(), Arc::default());
         (Self::with(None), notices)
@@ -177,13 +178,13 @@ impl Watcher {
         }
     }
 
-    /// Makes a mark: when [`News::Mark`] has reached its number, everything that happened before has been
-    /// told. `None`: nothing is watched.
+    /// Creates a barrier: when [`News::Mark`] has reached its number, every earlier event has been reported.
+    /// Returns `None` if nothing is watched.
     pub fn create_barrier(&self) -> Option<u64> {
         self.barriers.create()
     }
 
-    /// Watches a mailbox for the index `id`. `false`: it can't be watched, which is told in the log once.
+    /// Watches a mailbox for the index `id`. Returns `false` if that fails, and logs the first failure.
     pub fn watch(&self, id: IndexId, maildir: &Maildir) -> bool {
         let mut notify = lock(&self.notify);
         let Some(notify) = notify.as_mut() else { return false };
@@ -206,12 +207,12 @@ impl Watcher {
         done.is_ok()
     }
 
-    /// Watches the files of lost marks anew, if there is no other for the next mark: notify does not tell of the
-    /// watch before, though it is in the queue.
+    /// Watches the files of lost barriers anew, if no other file is left for the next barrier. After that, notify
+    /// reports no event of the earlier watch, although it is in the queue.
     fn rewatch_barriers(&self, notify: &mut RecommendedWatcher) {
         for file in self.barriers.exhausted_files() {
             let path = self.barriers.path(file);
-            let _ = notify.unwatch(path); // not there if it could not be watched the last time
+            let _ = notify.unwatch(path); // absent if the last attempt to watch it failed
             if notify.watch(path, RecursiveMode::NonRecursive).is_ok() {
                 self.barriers.rewatched(file);
             }
@@ -243,7 +244,7 @@ impl Watcher {
         done
     }
 
-    /// Ends the watch of index `id`, unless another one has taken it over.
+    /// Ends the watch of index `id`, unless another index has taken it over.
     pub fn unwatch(&self, id: IndexId, maildir: &Maildir) {
         let mut notify = lock(&self.notify);
         let Some(notify) = notify.as_mut() else { return };
@@ -259,7 +260,7 @@ impl Watcher {
     }
 
     fn forget(&self, notify: &mut RecommendedWatcher, path: &Path, file: (u64, u64)) {
-        let _ = notify.unwatch(path); // gone by itself when the directory is
+        let _ = notify.unwatch(path); // the kernel has ended it if the directory is gone
         let mut watched = lock(&self.watched);
         watched.by_path.remove(path);
         if watched.by_file.get(&file).is_some_and(|owner| owner == path) {
@@ -276,7 +277,7 @@ impl std::fmt::Debug for Watcher {
     }
 }
 
-/// What hears the events, on a thread of notify's.
+/// The handler of events, on a thread of notify's.
 struct EventHandler {
     watched: Arc<Mutex<Watched>>,
     queue: channel::Sender<MailboxEvent>,
@@ -285,7 +286,7 @@ struct EventHandler {
 }
 
 impl EventHandler {
-    /// Passes an event on. `true`: there is something new to read.
+    /// Passes an event on. Returns `true` if there is something new to read.
     fn on_event(&self, event: notify::Result<Event>) -> bool {
         match event {
             // The flag comes with no path, or with one that means nothing.
@@ -311,7 +312,7 @@ impl EventHandler {
     fn to_mailbox_event(&self, path: &Path, kind: EventKind) -> Option<MailboxEvent> {
         let watched = lock(&self.watched);
         if let Some((id, _)) = watched.by_path.get(path) {
-            // Its rights and its owner do not concern us.
+            // Changes of its rights and its owner do not matter.
             let gone = matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
             return gone.then_some(MailboxEvent::DirectoryLost(*id));
         }
@@ -323,9 +324,9 @@ impl EventHandler {
         })
     }
 
-    /// The kernel has lost events, marks perhaps among them. Those that were made up to now count as told after the loop
-    /// can know that everything is to be looked through, and none that is made later does: that walk sees what
-    /// happened before them.
+    /// Handles a loss of events in the kernel, perhaps with barriers among them. Barriers requested up to now count
+    /// as reached, but only after the loop can know that it needs full scans, which see the changes before those
+    /// barriers. Later barriers do not count.
     fn events_lost(&self, why: &str) -> bool {
         let last = self.barriers.events_lost();
         self.queue_overflowed(why);
@@ -333,7 +334,7 @@ impl EventHandler {
         true
     }
 
-    /// A notice is lost.
+    /// Records the loss of an event.
     fn queue_overflowed(&self, why: &str) -> bool {
         if !self.lost.swap(true, Ordering::AcqRel) {
             METRICS.watch_overflows.inc();
@@ -343,12 +344,13 @@ impl EventHandler {
     }
 }
 
-/// Whether a message may have come, gone or changed. A file that is being written tells when it is closed.
+/// Whether a message may have appeared, disappeared or changed. A file that is being written has its event when it
+/// is closed.
 fn is_relevant(kind: EventKind) -> bool {
     match kind {
         EventKind::Create(_) | EventKind::Remove(_) | EventKind::Any | EventKind::Other => true,
         EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
-        // Both halves of a rename have been told by themselves.
+        // Both halves of a rename have events of their own.
         EventKind::Modify(ModifyKind::Name(RenameMode::Both) | ModifyKind::Data(_)) => false,
         EventKind::Modify(_) => true,
     }
@@ -358,7 +360,7 @@ pub(super) fn path_of(file: &OwnedFd) -> PathBuf {
     Path::new("/proc/self/fd").join(file.as_raw_fd().to_string())
 }
 
-/// The data under these locks is whole at every moment: a panic elsewhere is no reason to stop.
+/// The data under these locks is whole at every moment, so a panic elsewhere is no reason to stop.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -43,10 +43,23 @@ pub(super) fn lock_maildir(
 pub(super) fn full_scan(
     storage: &Storage,
     id: IndexId,
-    mut load: Box<ScanJob>,
+    load: Box<ScanJob>,
 ) -> Result<ControlFlow<ScanResult, Box<ScanJob>>, Failure> {
     let maildir = Arc::clone(&load.maildir);
     let watched = load.watch && storage.watcher.watch(id, &maildir);
+    let scanned = scan_watched(storage, load, watched);
+    if scanned.is_err() && watched {
+        storage.watcher.unwatch(id, &maildir); // no index will end it
+    }
+    scanned
+}
+
+fn scan_watched(
+    storage: &Storage,
+    mut load: Box<ScanJob>,
+    watched: bool,
+) -> Result<ControlFlow<ScanResult, Box<ScanJob>>, Failure> {
+    let maildir = Arc::clone(&load.maildir);
     let nothing = ScanResult {
         maildir: Arc::clone(&maildir),
         index: None,

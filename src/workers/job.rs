@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{AckToken, CompletionSender, spill::SpilledMessage, storage::Storage};
+use super::{AckToken, CompletionSender, spill::SpilledMessage};
 use crate::{
     accounts::{Accounts, Credential, UserFile, Verdict},
     deferred_drop::DeferredDrop,
@@ -261,16 +261,16 @@ impl Job {
             Self::Verify { conn, .. } => Completion::Verified(*conn, Err(failure)),
             Self::Lock { conn, .. } => Completion::Locked(*conn, Err(failure)),
             Self::Read { conn, message, .. } => Completion::Read(*conn, *message, Err(failure)),
-            Self::Update(update) => {
-                Completion::Updated(update.conn, None, Err(failure))
-            }
+            Self::Update(update) => Completion::Updated(update.conn, None, Err(failure)),
             Self::Spill { conn, .. } => Completion::Spilled(*conn, Err(failure)),
             Self::Seal { conn, token, .. } => Completion::Sealed(*conn, token.clone(), Err(failure)),
             Self::CountUsage { conn, token, .. } => Completion::Counted(*conn, token.clone(), Err(failure)),
             Self::Scan(id, _) => Completion::Scanned(*id, Err(failure)),
             Self::Recheck(id, ..) => Completion::Rechecked(*id, Err(failure)),
             Self::CheckTimes(id, _) => Completion::TimesChecked(*id, Err(failure)),
-            Self::Unwatch(..) | Self::Release(_) | Self::CheckSpool | Self::Tidy { .. } | Self::LogStatus => return None,
+            Self::Unwatch(..) | Self::Release(_) | Self::CheckSpool | Self::Tidy { .. } | Self::LogStatus => {
+                return None;
+            }
         })
     }
 }

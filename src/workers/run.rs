@@ -37,7 +37,7 @@ impl Job {
                 }
                 let (done, result) = update::update(storage, &maildir, &snapshot, &delete, &seen);
                 drop(lock);
-                Completion::Updated(conn, done, result)
+                Completion::Updated(conn, Some(done), result)
             }
             Self::Spill { conn, to, bytes } => Completion::Spilled(conn, spill::spill(storage, to, &bytes)),
             Self::Seal { conn, spilled, bytes, token } => {
@@ -51,6 +51,10 @@ impl Job {
                 Completion::Rechecked(id, index_jobs::recheck(storage, &maildir, &looks))
             }
             Self::CheckTimes(id, maildir) => Completion::TimesChecked(id, index_jobs::dir_times(&maildir)),
+            Self::Unwatch(id, maildir) => {
+                storage.watcher.unwatch(id, &maildir);
+                return None;
+            }
             Self::Release(value) => {
                 drop(value);
                 return None;

@@ -1,4 +1,4 @@
-//! Clients that speak in lines, and the forms a message takes on its way.
+//! Clients that speak in lines, and the forms of a message on its way.
 
 use std::{
     io::{BufRead, BufReader, ErrorKind, Read, Write},
@@ -7,12 +7,12 @@ use std::{
 
 use super::{PASSWORD, PATIENCE, Server, eventually};
 
-/// A client of either protocol, which speaks in lines and loses patience after half a minute.
+/// A client of either protocol, which speaks in lines and gives up after half a minute.
 pub(crate) struct Client {
     stream: BufReader<Box<dyn Stream>>,
 }
 
-/// What a client speaks over: a socket, or TLS.
+/// The stream of a client: a socket, or TLS.
 pub(crate) trait Stream: Read + Write {}
 
 impl<S: Read + Write> Stream for S {}
@@ -52,7 +52,7 @@ impl Client {
         self.stream.get_mut().write_all(bytes).unwrap();
     }
 
-    /// The same to a server that may have ended.
+    /// Sends to a server that may have ended.
     pub(crate) fn try_write(&mut self, bytes: &[u8]) {
         let _ = self.stream.get_mut().write_all(bytes); // then there is no reply
     }
@@ -62,7 +62,7 @@ impl Client {
         self
     }
 
-    /// One line with its end; nothing if the server closed the connection.
+    /// Reads one line with its end, or nothing if the server closed the connection.
     pub(crate) fn line(&mut self) -> Vec<u8> {
         let mut line = Vec::new();
         match self.stream.read_until(b'\n', &mut line) {
@@ -71,7 +71,7 @@ impl Client {
         }
     }
 
-    /// One reply: a line of POP3, or all lines of an SMTP reply.
+    /// Reads one reply: a line of POP3, or all lines of an SMTP reply.
     pub(crate) fn reply(&mut self) -> String {
         let mut reply = String::new();
         loop {
@@ -83,7 +83,7 @@ impl Client {
         }
     }
 
-    /// One reply, which must begin like that.
+    /// Reads one reply, which must begin with `start`.
     #[track_caller]
     pub(crate) fn expect(&mut self, start: &str) -> String {
         let reply = self.reply();
@@ -96,7 +96,7 @@ impl Client {
         self.send(line).expect(start)
     }
 
-    /// Everything until the server closes the connection.
+    /// Reads everything until the server closes the connection.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         match self.stream.read_to_end(&mut rest) {
@@ -105,7 +105,7 @@ impl Client {
         }
     }
 
-    /// Sends a message with everything around it; returns the reply to the final dot.
+    /// Sends a message with its envelope, and returns the reply to the final dot.
     #[track_caller]
     pub(crate) fn deliver(&mut self, to: &[&str], message: &[u8]) -> String {
         self.ask("MAIL FROM:<sender@far.test>", "250");
@@ -117,7 +117,7 @@ impl Client {
         self.reply()
     }
 
-    /// The lines of a POP3 answer up to the final dot, without the stuffing.
+    /// Reads the lines of a POP3 response up to the final dot, without the stuffing.
     pub(crate) fn text(&mut self) -> Vec<u8> {
         let mut text = Vec::new();
         loop {
@@ -152,7 +152,8 @@ impl Client {
     }
 }
 
-/// A session that finds so many messages, sooner or later after another program has changed the mailbox.
+/// Logs in until the session has so many messages, because the server may notice the change of another program
+/// later.
 #[track_caller]
 pub(crate) fn session_with(server: &Server, user: &str, messages: usize) -> Client {
     eventually("the login sees the change", || {
@@ -162,7 +163,7 @@ pub(crate) fn session_with(server: &Server, user: &str, messages: usize) -> Clie
     })
 }
 
-/// A socket that loses patience after half a minute.
+/// A socket that gives up after half a minute.
 pub(crate) fn socket(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -171,14 +172,14 @@ pub(crate) fn socket(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Delivers a message on a connection of its own.
+/// Delivers a message on a new connection.
 #[track_caller]
 pub(crate) fn deliver(server: &Server, to: &str, message: &[u8]) {
     let reply = Client::smtp(server).deliver(&[to], message);
     assert!(reply.starts_with("250 2.0.0 "), "{reply:?}");
 }
 
-/// A message as it travels after DATA: lines that begin with a dot get one more, and a dot ends it.
+/// A message in the form after DATA: lines that begin with a dot get one more, and a dot ends it.
 pub(crate) fn stuffed(message: &[u8]) -> Vec<u8> {
     let mut wire = Vec::with_capacity(message.len() + message.len() / 32);
     for line in message.split_inclusive(|&b| b == b'\n') {
@@ -190,7 +191,7 @@ pub(crate) fn stuffed(message: &[u8]) -> Vec<u8> {
     wire
 }
 
-/// A message as it travels by BDAT: in chunks of those sizes, over and over.
+/// A message in the form of BDAT: in chunks of those sizes, over and over.
 pub(crate) fn chunked(message: &[u8], sizes: &[usize]) -> Vec<u8> {
     let (mut wire, mut rest) = (Vec::new(), message);
     for size in sizes.iter().cycle() {
@@ -206,7 +207,7 @@ pub(crate) fn chunked(message: &[u8], sizes: &[usize]) -> Vec<u8> {
     wire
 }
 
-/// What a stored message was before the server put its own header lines on top.
+/// A stored message without the header lines that the server put on top.
 #[track_caller]
 pub(crate) fn without_trace(stored: &[u8]) -> &[u8] {
     let mut rest = stored;
@@ -226,7 +227,7 @@ pub(crate) fn without_trace(stored: &[u8]) -> &[u8] {
     rest
 }
 
-/// The same text with LF line ends: as the server stores what it receives.
+/// The same text with LF line ends, as the server stores it.
 pub(crate) fn with_lf(message: &[u8]) -> Vec<u8> {
     let mut file = Vec::with_capacity(message.len());
     for line in message.split_inclusive(|&b| b == b'\n') {
@@ -238,7 +239,7 @@ pub(crate) fn with_lf(message: &[u8]) -> Vec<u8> {
     file
 }
 
-/// A file as POP3 must send it: every line ends in CRLF, the last one too.
+/// A file in the form of POP3: every line ends in CRLF, the last one too.
 pub(crate) fn with_crlf(file: &[u8]) -> Vec<u8> {
     let mut wire = Vec::with_capacity(file.len() + file.len() / 32);
     for line in file.split_inclusive(|&b| b == b'\n') {

@@ -1,4 +1,4 @@
-//! Chance that can be had again: `RESTANTE_SEED` in the environment is what a failed run has printed.
+//! Chance that a test can repeat: a failed run prints its seed, and `RESTANTE_SEED` in the environment sets it.
 
 /// A number from the environment.
 pub(crate) fn number(name: &str) -> Option<u64> {
@@ -14,7 +14,7 @@ impl Dice {
         Self(seed)
     }
 
-    /// Dice of their own for somebody.
+    /// Returns dice with a sequence of their own.
     pub(crate) fn split(&mut self) -> Self {
         Self(self.next())
     }

@@ -13,7 +13,7 @@ pub(crate) struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// None if this user may not mount.
+    /// Mounts the disk. Returns `None` if this user may not mount.
     pub(crate) fn mount(size: &str) -> Option<Self> {
         let dir = home();
         let mut mount = Command::new("mount");
@@ -22,7 +22,7 @@ impl SmallDisk {
         mounted.then_some(Self { dir })
     }
 
-    /// Fills it up until that many octets are left; the file that does it.
+    /// Fills the disk until that many octets are left, and returns the file that does it.
     pub(crate) fn fill(&self, left: u64) -> PathBuf {
         let about = rustix::fs::statvfs(self.dir.path()).unwrap();
         let filler = self.dir.path().join("filler");
@@ -34,6 +34,6 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.dir.path()).status(); // the test has said all it could
+        let _ = Command::new("umount").arg("-l").arg(self.dir.path()).status(); // a failure harms no test
     }
 }

@@ -1,5 +1,5 @@
-//! Crowds of hostile connections, and good clients beside them. Every connection goes through a listener that takes
-//! the header of a proxy, so that the addresses of a whole net can come from one machine.
+//! Crowds of hostile connections, and good clients beside them. Every connection goes through a listener that reads
+//! a PROXY header, so that one machine can have the addresses of a whole network.
 //!
 //! The rule: nothing leaves 127.0.0.0/8, and every crowd has a bound.
 
@@ -11,24 +11,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What a crowd does with its connections.
+/// The behaviour of a crowd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Nothing.
+    /// Does nothing.
     Silent,
-    /// Single octets of a line that never ends.
+    /// Sends single octets of a line that never ends.
     DrippingOctets,
-    /// NOOP, again and again.
+    /// Sends NOOP, again and again.
     DrippingNoops,
     /// Begins TLS, and sends single octets.
     InHandshakes,
-    /// Stands at DATA, and sends single octets.
+    /// Stops at DATA, and sends single octets.
     AtData,
-    /// The same at BDAT.
+    /// Does the same at BDAT.
     AtBdat,
-    /// Stands before the password; one of eight sends a wrong one.
+    /// Stops before the password; one of eight sends a wrong one.
     AtThePassword,
-    /// Asks for much, and takes nothing of it.
+    /// Requests much, and reads nothing of it.
     ReadingNothing,
 }
 
@@ -57,7 +57,7 @@ impl Kind {
         }
     }
 
-    /// What comes first, before any reply, and what comes after the first reply to that.
+    /// The octets to send before any reply, and those to send after the first reply to them.
     fn beginning(self, n: usize, recipient: &str) -> (&'static [u8], Vec<u8>) {
         let message = |last: &str| {
             format!("MAIL FROM:<a@far.test>\r\nRCPT TO:<{recipient}>\r\n{last}\r\n").into_bytes()
@@ -92,7 +92,7 @@ impl Kind {
     }
 }
 
-/// Where the services are: all of them take the header of a proxy.
+/// The addresses of the services: all of them read a PROXY header.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Services {
     pub(crate) smtp: SocketAddr,
@@ -100,7 +100,7 @@ pub(crate) struct Services {
     pub(crate) pop3s: SocketAddr,
 }
 
-/// The header of a proxy for a client at that address.
+/// The PROXY header for a client at that address.
 pub(crate) fn header(client: Ipv4Addr) -> Vec<u8> {
     format!("PROXY TCP4 {client} 192.0.2.25 4711 25\r\n").into_bytes()
 }
@@ -114,18 +114,18 @@ pub(crate) fn good_address(n: usize) -> Ipv4Addr {
     Ipv4Addr::from_bits(0xc633_6400 + n as u32) // 198.51.100.0/24, RFC 5737
 }
 
-/// A crowd of so many connections.
+/// A crowd of connections with one behaviour.
 pub(crate) struct Crowd<'a> {
     kind: Kind,
     services: Services,
     recipient: &'a str,
     connections: Vec<Option<TcpStream>>,
-    /// Connections made, those among them that came again after the server had ended one.
+    /// Connections made, including those made again after the server had ended one.
     pub(crate) made: usize,
 }
 
 impl<'a> Crowd<'a> {
-    /// Lets them all come, and brings them where they want to stand.
+    /// Connects all of them, and brings each to the point where its crowd stops.
     pub(crate) fn come(kind: Kind, services: Services, recipient: &'a str, many: usize) -> Self {
         let mut crowd = Self { kind, services, recipient, connections: Vec::new(), made: 0 };
         for n in 0..many {
@@ -148,7 +148,7 @@ impl<'a> Crowd<'a> {
         Some(stream)
     }
 
-    /// One round: each sends a little, and those that were ended come again, `most` of them.
+    /// Runs one round: each connection sends a little, and at most `most` that the server ended connect again.
     pub(crate) fn drip(&mut self, most: usize) {
         let mut again = 0;
         for n in 0..self.connections.len() {
@@ -169,12 +169,12 @@ impl<'a> Crowd<'a> {
     }
 }
 
-/// Takes the replies that there are, and goes on to where the crowd wants to stand.
+/// Reads the replies that are there, and brings the connection to the point where its crowd stops.
 fn go_on(kind: Kind, n: usize, mut stream: TcpStream, recipient: &str) -> Option<TcpStream> {
     let then = kind.beginning(n, recipient).1;
     if !then.is_empty() {
         stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-        // The banner and the reply to the first command; a reply of several lines ends with a blank after the code.
+        // The banner and the reply to the first command. The last line of a reply has a blank after the code.
         let mut reader = BufReader::new(&stream);
         let mut replies = 0;
         while replies < 2 {
@@ -190,7 +190,7 @@ fn go_on(kind: Kind, n: usize, mut stream: TcpStream, recipient: &str) -> Option
     Some(stream)
 }
 
-/// Sends a little, reads what there is unless the crowd doesn't read, and says whether the connection stands.
+/// Sends a little, and reads the replies unless the crowd does not read. Returns whether the connection is open.
 fn is_open(stream: &mut TcpStream, kind: Kind) -> bool {
     let blocked = |error: &io::Error| error.kind() == ErrorKind::WouldBlock;
     if kind == Kind::ReadingNothing {
@@ -204,7 +204,7 @@ fn is_open(stream: &mut TcpStream, kind: Kind) -> bool {
     stream.write_all(kind.drip()).or_else(|error| if blocked(&error) { Ok(()) } else { Err(error) }).is_ok()
 }
 
-/// What the good clients met.
+/// The times and the refusals of the good clients.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) times: Vec<Duration>,
@@ -220,7 +220,7 @@ impl Seen {
     }
 }
 
-/// Lets so many good clients deliver, log in and read, until `is_over`; each at an address of its own.
+/// Lets `many` good clients, each with its own address, deliver, log in and read until `is_over`.
 pub(crate) fn good_clients(
     many: usize,
     services: Services,
@@ -236,7 +236,7 @@ pub(crate) fn good_clients(
                 scope.spawn(move || {
                     let (mut seen, mut round) = (Seen::default(), 0);
                     while !is_over.load(Ordering::Relaxed) {
-                        // Each third round comes from an address that the server has not seen before.
+                        // Every third round has an address that the server has not seen before.
                         let address =
                             if round % 3 == 2 { good_address(many + n + round) } else { good_address(n) };
                         seen.note("delivery", || deliver(services.smtp, address, user));
@@ -303,7 +303,7 @@ fn read(to: SocketAddr, from: Ipv4Addr, user: &str, password: &str) -> io::Resul
     expect(&mut pop3, "QUIT\r\n", "+OK")
 }
 
-/// Sends that, and reads one reply, of which the last line begins so.
+/// Sends a command, and reads one reply whose last line must begin with `start`.
 fn expect(client: &mut BufReader<TcpStream>, command: &str, start: &str) -> io::Result<()> {
     client.get_mut().write_all(command.as_bytes())?;
     loop {

@@ -1,5 +1,5 @@
-//! Faults of the system, which strace puts into the calls of a server that runs: it attaches, the calls fail
-//! as told, it lets go, and the same process goes on.
+//! System faults, which strace injects into the calls of a running server: it attaches, the calls fail as the test
+//! says, it detaches, and the same process goes on.
 
 use std::{
     fs::{self, File},
@@ -14,34 +14,34 @@ use tempfile::TempDir;
 
 use super::{Server, eventually, home, installed, skip};
 
-/// Calls that do not do what they should.
+/// System calls that strace makes fail or change.
 #[derive(Debug, Clone)]
 pub(crate) struct Fault {
-    /// In which threads, by name; an empty name is all of them. What strace counts, it counts in each thread.
+    /// The name of the threads; all threads if it is empty. strace counts calls separately in each thread.
     pub(crate) threads: &'static str,
-    /// The calls and what becomes of them, as strace wants it: `fsync:error=EIO:when=1`.
+    /// The calls and their fault, in the syntax of strace: `fsync:error=EIO:when=1`.
     pub(crate) what: String,
-    /// Only calls that have this path in an argument or as a descriptor; an empty one is all calls.
+    /// Only calls with this path in an argument or as a descriptor; all calls if it is empty.
     pub(crate) path: PathBuf,
 }
 
 impl Fault {
-    /// In all threads, on all paths.
+    /// A fault in all threads, on all paths.
     pub(crate) fn new(what: impl Into<String>) -> Self {
         Self { threads: "", what: what.into(), path: PathBuf::new() }
     }
 
-    /// In threads of that name alone.
+    /// The same fault in threads of that name alone.
     pub(crate) fn of(self, threads: &'static str) -> Self {
         Self { threads, ..self }
     }
 
-    /// On that path alone.
+    /// The same fault on that path alone.
     pub(crate) fn on(self, path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), ..self }
     }
 
-    /// Does something while the calls of the server fail. At least one of them must have failed.
+    /// Runs `act` while the calls of the server fail. At least one call must fail.
     #[track_caller]
     pub(crate) fn during<T>(&self, server: &Server, act: impl FnOnce() -> T) -> T {
         let mut done = None;
@@ -49,7 +49,8 @@ impl Fault {
         done.unwrap()
     }
 
-    /// The calls of that kind that the server makes meanwhile, one a line, descriptors with their paths.
+    /// Runs `act`, and returns the calls of that kind that the server makes meanwhile: one a line, descriptors with
+    /// their paths.
     #[track_caller]
     pub(crate) fn traced(&self, server: &Server, act: impl FnOnce()) -> String {
         let tracer = Tracer::attach(self, server);
@@ -63,7 +64,7 @@ impl Fault {
     }
 }
 
-/// Whether strace may attach to a running process here; if not, says so on the terminal.
+/// Whether strace may attach to a running process here. If not, prints the reason on the terminal.
 pub(crate) fn can_inject(test: &str) -> bool {
     if !installed("strace") {
         skip(test, "strace is not installed");
@@ -130,9 +131,9 @@ impl Tracer {
         Self { strace, dir }
     }
 
-    /// Lets the server go on as it is; what was traced.
+    /// Detaches strace from the server, and returns its output.
     fn detach(mut self) -> String {
-        // It may have ended with the server, which some faults kill.
+        // strace may have ended with the server, which some faults kill.
         if self.strace.try_wait().unwrap().is_none() {
             let _ = kill_process(Pid::from_child(&self.strace), Signal::INT);
             self.strace.wait().unwrap();
@@ -143,23 +144,23 @@ impl Tracer {
 
 impl Drop for Tracer {
     fn drop(&mut self) {
-        let _ = kill_process(Pid::from_child(&self.strace), Signal::INT); // it may have ended already
+        let _ = kill_process(Pid::from_child(&self.strace), Signal::INT); // strace may have ended already
         let _ = self.strace.wait();
     }
 }
 
-/// The threads of the server that have this name; all of them, if it is empty.
+/// The threads of the server that have this name, or all of them if it is empty.
 fn threads(server: &Server, name: &str) -> Vec<String> {
     let main = server.pid().to_string();
     let named = || -> Vec<(String, String)> {
         let tasks = fs::read_dir(format!("/proc/{main}/task")).unwrap().map(|task| task.unwrap().path());
         let named = tasks.filter_map(|task| {
-            let name = fs::read_to_string(task.join("comm")).ok()?; // it may have ended meanwhile
+            let name = fs::read_to_string(task.join("comm")).ok()?; // the thread may have ended meanwhile
             Some((task.file_name()?.to_str()?.to_owned(), name.trim_end().to_owned()))
         });
         named.collect()
     };
-    // A thread that begins has the name of the one that began it, and gives itself its own.
+    // A new thread has the name of its parent at first, and then sets its own.
     let all = eventually("each thread has a name of its own", || {
         let all = named();
         let of_main = all.iter().find(|(id, _)| *id == main).map(|(_, name)| name.clone());

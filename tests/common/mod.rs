@@ -1,6 +1,6 @@
-//! What the black-box tests share: a server process of their own, clients that speak in lines, and a look
-//! into the Maildir. Nothing here knows how the server is built: only its command line, its ports file,
-//! the two protocols and the files it leaves.
+//! The common parts of the black-box tests: a server process for each test, clients that speak in lines, and access
+//! to the Maildir. Nothing here depends on the inside of the server: only on its command line, its ports file, the
+//! two protocols and the files that it leaves.
 
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
@@ -29,7 +29,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// How a server is to be started.
+/// The settings of a server to start.
 #[derive(Default)]
 pub(crate) struct Setup<'a> {
     /// A program, with its arguments, that starts the server: `strace …`, `sh -c …`.
@@ -40,9 +40,9 @@ pub(crate) struct Setup<'a> {
     pub(crate) users: &'a [&'a str],
     /// More words of the command line.
     pub(crate) arguments: &'a [&'a str],
-    /// Where the mail goes, if not into the server's own temporary directory.
+    /// The spool, if it is not in the server's own temporary directory.
     pub(crate) spool: Option<PathBuf>,
-    /// What its standard input and output are, for a wrapper that moves them elsewhere; two at most.
+    /// Descriptors for its standard input and output, which a wrapper moves elsewhere; two at most.
     pub(crate) descriptors: Vec<OwnedFd>,
 }
 
@@ -72,7 +72,7 @@ impl Setup<'_> {
     }
 }
 
-/// Strict SMTP and POP3, each on a port of its own.
+/// Strict SMTP and POP3, each on its own port.
 pub(crate) const STRICT: &str = r#"
 [[listen]]
 protocol = "smtp"
@@ -83,7 +83,7 @@ protocol = "pop3"
 address = "127.0.0.1:0"
 "#;
 
-/// A configuration file with everything that must be there, and `rest` behind it.
+/// A configuration file with all required keys, followed by `rest`.
 pub(crate) fn configuration(home: &Path, spool: &Path, rest: &str) -> String {
     format!(
         "hostname = \"mx.example.test\"\ndomains = [\"example.test\"]\nspool = {spool:?}\naccounts = {:?}\n{rest}",
@@ -107,7 +107,7 @@ pub(crate) fn home() -> TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
-/// A running server. It is killed when the test ends, and what it logged is shown when the test fails.
+/// A running server. It is killed when the test ends, and its log is shown if the test fails.
 pub(crate) struct Server {
     child: Child,
     argv: Vec<OsString>,
@@ -115,17 +115,17 @@ pub(crate) struct Server {
     ports: Vec<(String, SocketAddr)>,
     pub(crate) spool: PathBuf,
     pub(crate) home: TempDir,
-    /// For its figures, which go with it when it is killed.
+    /// The directory for its metrics, which go with it when it is killed.
     pub(crate) runtime: TempDir,
 }
 
 impl Server {
-    /// `restante dev`: everybody has a mailbox.
+    /// Starts `restante dev`, in which every address has a mailbox.
     pub(crate) fn dev() -> Self {
         Setup::default().start()
     }
 
-    /// `restante serve` with strict line ends, for alice and bob at example.test.
+    /// Starts `restante serve` with strict line ends, for alice and bob at example.test.
     pub(crate) fn strict() -> Self {
         let config = format!("{STRICT}\n[limits]\nfailed_login_delay = \"0s\"\n");
         let users = &["alice@example.test", "bob@example.test"];
@@ -167,7 +167,7 @@ impl Server {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    /// The CPU time it has used so far, in clock ticks: hundredths of a second.
+    /// The CPU time that the server has used so far, in clock ticks: hundredths of a second.
     pub(crate) fn cpu_ticks(&self) -> u64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
         let (_, fields) = stat.rsplit_once(')').unwrap();
@@ -183,7 +183,7 @@ impl Server {
         eventually("the server ends", || self.child.try_wait().unwrap())
     }
 
-    /// kill -9.
+    /// Kills the process with SIGKILL.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill(); // it may have ended already
         self.child.wait().unwrap();
@@ -193,7 +193,7 @@ impl Server {
         String::from_utf8_lossy(&fs::read(self.home.path().join("log")).unwrap()).into_owned()
     }
 
-    /// Waits until that is in the log, which a thread of its own writes.
+    /// Waits until the log has that text, because another thread writes the log.
     #[track_caller]
     pub(crate) fn tells(&self, what: &str) {
         eventually(what, || self.log().contains(what).then_some(()));
@@ -254,14 +254,14 @@ impl Maildir {
         files
     }
 
-    /// The content of the one message of this mailbox.
+    /// The content of the only message in this mailbox.
     pub(crate) fn only_message(&self) -> Vec<u8> {
         let files = [self.files("new"), self.files("cur")].concat();
         assert_eq!(files.len(), 1, "{files:?}");
         fs::read(&files[0]).unwrap()
     }
 
-    /// Puts a file into `new/`, as other programs do, and makes the mailbox if it is not there.
+    /// Puts a file into `new/`, as other programs do, and creates the mailbox if it does not exist.
     pub(crate) fn put(&self, name: &str, content: &[u8]) -> PathBuf {
         for sub in ["tmp", "new", "cur"] {
             fs::create_dir_all(self.path.join(sub)).unwrap();
@@ -273,7 +273,7 @@ impl Maildir {
     }
 }
 
-/// Says that it is over, also when the test fails.
+/// Sets its flag at the end of the test, also when the test fails.
 pub(crate) struct AtTheEnd<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for AtTheEnd<'_> {
@@ -282,7 +282,7 @@ impl Drop for AtTheEnd<'_> {
     }
 }
 
-/// Looks again and again until there is something to see.
+/// Calls `look` until it returns a value.
 #[track_caller]
 pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
@@ -295,9 +295,9 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
     }
 }
 
-/// Says on the terminal that a test can't be done here; the test harness would swallow a `println!`.
+/// Prints on the terminal that a test can't run here, because the test harness captures `println!`.
 pub(crate) fn skip(test: &str, why: &str) {
-    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {why}"); // nobody is there to hear it
+    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {why}"); // a closed terminal is no failure
 }
 
 /// Whether a program is installed.
@@ -313,5 +313,5 @@ pub(crate) fn faketime() -> Option<PathBuf> {
     found.find(|library| library.is_file())
 }
 
-/// How long a test waits for something that should be there at once.
+/// The longest time that a test waits for an event that should come at once.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

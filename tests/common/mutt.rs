@@ -10,10 +10,10 @@ use tempfile::TempDir;
 
 use super::home;
 
-/// What mutt needs to be run here: it wants a terminal, and `script` makes one.
+/// The programs that mutt needs here: mutt wants a terminal, and `script` makes one.
 pub(crate) const NEEDS: &[&str] = &["mutt", "script"];
 
-/// Opens a Maildir in mutt and presses those keys; the directory that mutt was at home in.
+/// Opens a Maildir in mutt, presses those keys, and returns mutt's home directory.
 pub(crate) fn mutt(maildir: &Path, options: &str, keys: &str) -> TempDir {
     let home = home();
     let output = mutt_in(home.path(), maildir, options, keys, 20);
@@ -21,16 +21,16 @@ pub(crate) fn mutt(maildir: &Path, options: &str, keys: &str) -> TempDir {
     home
 }
 
-/// The same at home in that directory, whatever comes of it. A key that mutt has no message for makes it forget
-/// all that follow, and wait until so many seconds are over.
+/// Does the same with that home directory, and returns the output also after a failure. A key that has no message
+/// to act on makes mutt discard all following keys, and wait until so many seconds are over.
 pub(crate) fn mutt_in(home: &Path, maildir: &Path, options: &str, keys: &str, seconds: u32) -> Output {
-    fs::create_dir_all(home.join("Mail")).unwrap(); // it would ask
+    fs::create_dir_all(home.join("Mail")).unwrap(); // mutt asks if it is not there
     let settings = "set wait_key=no quit=yes move=no mail_check_stats=no delete=yes confirmappend=no pipe_decode=no pipe_split=yes pipe_sep=\"\"";
     let line = format!(
         "mutt -n -F /dev/null {options} -f '{}' -e '{settings}' -e 'push \"{keys}\"'",
         maildir.display()
     );
-    // mutt outlives `script` for a moment when time is over: it keeps our pipe open as well, so that the output
+    // mutt outlives `script` for a moment when its time is over. It keeps our pipe open as well, so that the output
     // does not end before mutt does.
     let mut command = Command::new("sh");
     command.args(["-c", "exec timeout \"$0\" script --quiet --return --command \"$1\" /dev/null 3>&1"]);

@@ -1,4 +1,4 @@
-//! Other programs at work in a Maildir, and what POP3 has to list of it.
+//! Other programs at work in a Maildir, and the list that POP3 must give of it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,7 +21,7 @@ use super::{
 /// Unique ids and octets, in no order.
 pub(crate) type Listing = BTreeMap<String, u64>;
 
-/// What a login lists. No unique id is there twice.
+/// The list that a login gets. No unique id is there twice.
 #[track_caller]
 pub(crate) fn listed(server: &Server, user: &str) -> Listing {
     let mut client = Client::pop3(server, user);
@@ -33,8 +33,8 @@ pub(crate) fn listed(server: &Server, user: &str) -> Listing {
     listing
 }
 
-/// What a walk through the directories finds. Nobody else may be at work there. A file is one message, however many
-/// names of one identity it has.
+/// The messages that a reading of both directories finds. No other program may be at work there. A file is one
+/// message, however many names of one identity it has.
 pub(crate) fn on_disk(maildir: &Maildir) -> Listing {
     let (mut listing, mut seen) = (Listing::new(), BTreeSet::new());
     for file in [maildir.files("new"), maildir.files("cur")].concat() {
@@ -48,13 +48,13 @@ pub(crate) fn on_disk(maildir: &Maildir) -> Listing {
     listing
 }
 
-/// The name up to what may change.
+/// The part of the name that does not change.
 pub(crate) fn identity(file: &Path) -> String {
     let name = file.file_name().unwrap().to_str().unwrap();
     name[..name.find([',', ':']).unwrap_or(name.len())].to_owned()
 }
 
-/// Logs in until what is listed is what is on the disk, which nobody changes meanwhile.
+/// Logs in until the session lists the same messages as the disk, which no program changes meanwhile.
 #[track_caller]
 pub(crate) fn assert_agrees(server: &Server, user: &str) {
     let expected = on_disk(&server.maildir(user));
@@ -80,7 +80,7 @@ pub(crate) fn assert_agrees(server: &Server, user: &str) {
     }
 }
 
-/// The seed of this run, on the terminal for the next one.
+/// Returns the seed of this run, and prints it for the next one.
 pub(crate) fn seed(test: &str) -> u64 {
     let seed = number("RESTANTE_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     println!("{test}: RESTANTE_SEED={seed}");
@@ -95,7 +95,7 @@ pub(crate) struct Foreigner<'a> {
 }
 
 impl Foreigner<'_> {
-    /// A message that nobody else has; with LF, CRLF or no line end at all.
+    /// A message with unique content, and with LF, CRLF or no line end at all.
     fn letter(&mut self) -> (String, Vec<u8>) {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let end = [&b"\n"[..], b"\r\n"][self.dice.below(2)];
@@ -151,7 +151,7 @@ impl Foreigner<'_> {
                 fs::hard_link(self.path("tmp", &name), self.path("new", &name)).unwrap();
                 fs::remove_file(self.path("tmp", &name)).unwrap();
             }
-            // A second name for a file, which is a second message.
+            // A second name for a file makes a second message.
             4 => {
                 if let Some(file) = self.any() {
                     let (name, _) = self.letter();
@@ -167,7 +167,7 @@ impl Foreigner<'_> {
                     }
                 }
             }
-            // Flags, back to new, gone.
+            // Flags, moves back to `new/`, deletions.
             6 | 7 => {
                 if let Some(file) = self.any() {
                     let to = self.flagged(&file);
@@ -181,13 +181,14 @@ impl Foreigner<'_> {
                     gone(fs::rename(&file, self.path("new", name)));
                 }
             }
-            // Another file in the place of a message, as an editor or rsync does it.
+            // Another file takes the place of a message, as with an editor or rsync.
             9 => {
                 if let Some(file) = self.any() {
                     let (name, letter) = self.letter();
                     let new = self.path("tmp", &name);
                     fs::write(&new, letter).unwrap();
-                    // Only while there is one: the server moves what was read.
+                    // Exchange only if the file is still there, because the server moves messages that a client has
+                    // read.
                     gone(renameat_with(CWD, &new, CWD, file, RenameFlags::EXCHANGE).map_err(Into::into));
                     fs::remove_file(new).unwrap();
                 }

@@ -12,10 +12,10 @@ use tempfile::TempDir;
 
 use super::{Maildir, home};
 
-/// A user without rights.
+/// The id of a user without rights.
 pub(crate) const NOBODY: u32 = 65534;
 
-/// A directory with a spool in it, and files beside the spool.
+/// A directory with a spool in it, and other files beside the spool.
 pub(crate) struct Desk {
     home: TempDir,
     pub(crate) spool: PathBuf,
@@ -29,12 +29,12 @@ impl Desk {
         Self { home, spool }
     }
 
-    /// A file beside the spool.
+    /// The path of a file beside the spool.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
-    /// The same, with that content.
+    /// Writes a file beside the spool.
     pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, content).unwrap();
@@ -45,7 +45,8 @@ impl Desk {
         Maildir { path: self.spool.join(name) }
     }
 
-    /// Gives the spool to another user than root, who this is; `false` where that user could not get there.
+    /// Gives the spool to a user without rights. Returns `false` if this process is not root, or if that user could
+    /// not reach the spool.
     pub(crate) fn give_away(&self) -> bool {
         let is_open = |path: &Path| path.metadata().is_ok_and(|data| data.mode() & 0o001 != 0);
         fs::set_permissions(self.home.path(), Permissions::from_mode(0o755)).unwrap();
@@ -62,28 +63,28 @@ impl Desk {
         reachable
     }
 
-    /// A tool on this spool, run beside it.
+    /// The command of a tool on this spool, run beside it.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = command_on(&self.spool, words);
         command.current_dir(self.home.path());
         command
     }
 
-    /// Runs a tool, which must end with that code; what it prints, and what it says.
+    /// Runs a tool, which must end with that code. Returns its output and its messages.
     #[track_caller]
     pub(crate) fn run(&self, words: &[&str], code: i32) -> (Vec<u8>, String) {
         ended(self.command(words).output().unwrap(), words, code)
     }
 }
 
-/// A tool on that spool.
+/// The command of a tool on that spool.
 pub(crate) fn command_on(spool: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
     command.args(words).arg("--spool").arg(spool);
     command
 }
 
-/// What a tool has printed and said that must have ended with that code.
+/// Returns the output and the messages of a tool, which must have ended with that code.
 #[track_caller]
 pub(crate) fn ended(output: Output, words: &[&str], code: i32) -> (Vec<u8>, String) {
     let said = String::from_utf8(output.stderr).unwrap();

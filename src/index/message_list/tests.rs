@@ -12,11 +12,11 @@ use crate::{
 };
 
 thread_local! {
-    /// How many messages were compared.
+    /// The number of messages compared so far.
     pub(super) static ORDERS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Messages compared by each of so many changes, at most about.
+/// The number of messages that each of so many changes compares, rounded down.
 fn compared(changes: u64, change: impl FnOnce()) -> u64 {
     let before = ORDERS.get();
     change();

@@ -1,4 +1,4 @@
-//! The figures of the mailboxes in use, and the room for them.
+//! The metrics of the mailboxes in use, and the room for them.
 
 use super::Registry;
 use crate::{

@@ -1,4 +1,4 @@
-//! Mailboxes that are dropped: those that can't be read, and those not used for longest while there is too much.
+//! Dropped mailboxes: those that can't be read, and the longest unused while a limit is exceeded.
 
 use super::{IndexId, Order, Registry};
 use crate::{
@@ -15,7 +15,7 @@ impl Registry {
         self.orders.push(Order::Free(Garbage::of(held)));
     }
 
-    /// Drops those that were not used for longest while there is too much.
+    /// Drops the longest unused mailboxes while there are too many, or they take too much memory.
     pub(super) fn make_room(&mut self) {
         let mut all: usize = self.entries.values().map(MailboxEntry::memory).sum();
         let is_too_much = |all, held| all > self.max_memory || held > self.max_mailboxes;
@@ -37,7 +37,7 @@ impl Registry {
         dropped.into_iter().for_each(|id| self.drop_entry(id, Failure::Broken));
     }
 
-    /// Drops the one that was not used for longest, if there is one.
+    /// Drops the longest unused idle mailbox, if there is one.
     pub fn drop_one_idle(&mut self) {
         let idle = self.entries.iter().filter(|(_, held)| held.is_idle());
         if let Some(id) = idle.min_by_key(|(id, held)| (held.last_used, **id)).map(|(id, _)| *id) {

@@ -7,9 +7,9 @@ use crate::{
 };
 
 impl Registry {
-    /// A worker is about to delete and mark messages for a session, which changes so many names. Nothing else begins in
-    /// that mailbox until it is told what was done, by [`Registry::session_updated`] before [`Registry::logout`]. The worker is
-    /// to end the watch of the index that is returned.
+    /// Prepares a mailbox for a worker that is about to delete and mark so many names for a session. Nothing else
+    /// begins in that mailbox until [`Registry::session_updated`] reports the result, before [`Registry::logout`].
+    /// If this returns an index, the worker must end its watch.
     pub fn session_updating(
         &mut self,
         mailbox: &Mailbox,
@@ -20,8 +20,8 @@ impl Registry {
         held.begin_update(names).then_some(id)
     }
 
-    /// A session has deleted or marked messages. Another file may have taken a name meanwhile: every name is looked at
-    /// but for those that the watch has told about.
+    /// Handles the changes of a session. Another file may have taken a name meanwhile, so every name is rechecked
+    /// except those that the events have explained.
     pub fn session_updated(&mut self, mailbox: &Mailbox, maildir: (u64, u64), done: SessionChanges) {
         let (now, told) = (self.now, self.last_barrier);
         let Some((id, held)) = self.entry(mailbox).filter(|(_, held)| held.maildir.id() == maildir) else {

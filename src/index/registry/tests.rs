@@ -13,7 +13,7 @@ use crate::{
     proto::request::Maildrop,
 };
 
-/// A registry, one mailbox, and the worker that carries orders out when it is told to.
+/// A registry, one mailbox, and a worker that carries out orders when the test says so.
 struct Fixture {
     _dir: tempfile::TempDir,
     spool: Spool,
@@ -53,7 +53,7 @@ impl Fixture {
         scan::dir_times(&self.maildir).unwrap()
     }
 
-    /// A login that makes a mark, which is not told yet.
+    /// A login with a barrier that is not reached yet.
     fn log_in_unmarked(&mut self) {
         let (mark, times) = (self.mark(), self.times());
         self.registry.login(&self.mailbox, &self.maildir, times, mark, CLIENT);
@@ -69,7 +69,7 @@ impl Fixture {
         self.watchable.then_some(self.marks)
     }
 
-    /// Everything that happened so far has been told.
+    /// Reaches every barrier created so far.
     fn tell_marks(&mut self) {
         self.registry.barrier_reached(self.marks);
         self.registry.apply_events();
@@ -132,7 +132,7 @@ impl Fixture {
         }
     }
 
-    /// Carries everything out, and returns what was said to clients, and how many walks and looks it took.
+    /// Carries out all orders. Returns the replies to clients, and the number of scans and rechecks.
     fn settle(&mut self) -> Told {
         let mut told = Told::default();
         loop {
@@ -166,7 +166,7 @@ impl Fixture {
         }
     }
 
-    /// The one order that there is.
+    /// The only order.
     fn order(&mut self) -> Order {
         let mut orders = self.registry.orders();
         assert_eq!(orders.len(), 1, "{orders:?}");
@@ -178,7 +178,7 @@ impl Fixture {
         self.registry.tick(self.now);
     }
 
-    /// Long after every change of the files.
+    /// A moment long after every change of the files.
     fn date(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(1 << 34)
     }
@@ -218,7 +218,7 @@ fn served(ids: &[&str]) -> Option<Vec<String>> {
     Some(ids.iter().map(|id| (*id).to_owned()).collect())
 }
 
-/// A mailbox that was looked through, and its session is over.
+/// A mailbox after a full scan and the end of its session.
 fn open_mailbox() -> Fixture {
     let mut backend = Fixture::new();
     backend.put("new/1.a");
@@ -289,7 +289,7 @@ fn what_was_missed_under_the_walk_that_begins_to_watch_is_found_by_another() {
     backend.log_in();
     let Order::Load(id, load) = backend.order() else { panic!() };
     let index = Some(MailboxIndex::new(MessageList::default(), backend.times(), false));
-    backend.put("new/1.a"); // after the walk has been there, and the notice of it is lost
+    backend.put("new/1.a"); // after the scan has been there, and its event is lost
     backend.registry.events_lost();
     backend.registry.loaded(id, Ok(ScanResult { watched: true, ..loaded(load.maildir, index) }));
     assert_eq!(backend.settle(), Told { served: served(&["1.a"]), walks: 1, ..Told::default() });
@@ -352,7 +352,7 @@ fn a_message_on_its_way_from_name_to_name_is_never_missing() {
     backend.log_in();
     let Order::Look(id, maildir, looks) = backend.order() else { panic!() };
     backend.work(Order::Look(id, maildir, looks));
-    // Nothing is there by its old name, and its new one has not been told yet.
+    // The old name is gone, and the new one has no report yet.
     assert!(backend.registry.orders().is_empty(), "served without a message that is there");
     backend.tell("cur/1.a:2,");
     backend.tell_marks();
@@ -366,7 +366,7 @@ fn a_message_that_moved_under_a_walk_is_never_missing() {
     backend.registry.events_lost();
     backend.log_in();
     let Order::Load(id, load) = backend.order() else { panic!() };
-    // It was in cur/ while new/ was walked through, and the other way round.
+    // The file was in cur/ while the scan read new/, and the other way round.
     let missing = load.known.difference(&MessageList::default());
     let index = Some(MailboxIndex::new(MessageList::default(), backend.times(), false));
     let mark = backend.mark();
@@ -420,7 +420,7 @@ fn a_mailbox_that_was_replaced_is_another_one() {
     backend.log_in();
     let told = backend.settle();
     assert_eq!((told.served, told.walks, told.unwatched), (served(&["9.z"]), 1, 1));
-    // A late result for the old one finds nobody, and leaves no watch behind.
+    // A late result for the old index has no effect, and leaves no watch.
     backend.registry.loaded(late, Ok(ScanResult { watched: true, ..loaded(before, None) }));
     assert_eq!(backend.settle(), Told { unwatched: 1, ..Told::default() });
 }

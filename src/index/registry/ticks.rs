@@ -1,4 +1,4 @@
-//! What is looked after once in a while.
+//! Periodic checks.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl Registry {
-    /// The time is `now`: checks what was not checked for a while, and drops what nobody uses.
+    /// Checks the mailboxes that are due at `now`, and drops those not used for too long.
     pub fn tick(&mut self, now: Duration) {
         self.set_time(now);
         let ids: Vec<IndexId> = self.entries.keys().copied().collect();
@@ -29,7 +29,7 @@ impl Registry {
             if held.explained_since.is_some_and(|since| since + FULL_SCAN_INTERVAL <= now)
                 && held.is_current()
             {
-                held.scan_need = ScanNeed::Yes; // nothing is known to have happened: no login waits for it
+                held.scan_need = ScanNeed::Yes; // no event is known, so no login waits for it
                 self.advance(id);
                 continue;
             }
@@ -44,10 +44,10 @@ impl Registry {
     }
 }
 
-/// How long a change of the times of a directory may go without a notice that explains it.
+/// The longest time that new directory times may stand without an event that explains them.
 pub(super) const EVENT_GRACE: Duration = Duration::from_secs(1);
-/// How long it is believed that the changes that were told are all there were: a change that was not told has
-/// the same times of the directory behind it as one that was.
+/// Full-scan interval. If inotify drops one event and reports another in the same directory, the times of the
+/// directory cannot show the loss: only a full scan finds the change.
 const FULL_SCAN_INTERVAL: Duration = Duration::from_secs(15 * 60);
-/// How often the times of a directory are compared when nothing happens.
+/// The interval at which the times of a quiet directory are compared.
 const CHECK_EVERY: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! Walks that take more than one turn of a worker.
+//! Full scans that take more than one turn of a worker.
 
 use std::{ops::ControlFlow, sync::Arc};
 
@@ -6,7 +6,7 @@ use super::{Garbage, IndexId, Order, Registry, ScanJob, ScanResult};
 use crate::proto::request::Failure;
 
 impl Registry {
-    /// What came of a scan, or of its turn.
+    /// Handles the result of a full scan, or of one turn of it.
     pub fn scanned(&mut self, id: IndexId, result: Result<ControlFlow<ScanResult, Box<ScanJob>>, Failure>) {
         match result {
             Ok(ControlFlow::Continue(load)) => self.unfinished(id, load),
@@ -15,7 +15,7 @@ impl Registry {
         }
     }
 
-    /// The turn of [`Order::Load`] is over before everything is counted: others go first.
+    /// Queues [`Order::Load`] again, because its turn ended before everything was counted: other jobs go first.
     pub fn unfinished(&mut self, id: IndexId, load: Box<ScanJob>) {
         let is_held = self.entries.contains_key(&id);
         if is_held {

@@ -8,7 +8,7 @@ use super::*;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Queued {
     Change(usize),
-    /// An opening of that file, under the watch that it had then.
+    /// An opening of that file, under its watch at that moment.
     Mark(usize, usize),
     Overflow,
 }
@@ -18,17 +18,18 @@ struct Kernel {
     marks: Arc<Barriers>,
     ear: EventHandler,
     notices: MailboxEvents,
-    /// As in `fsnotify_insert_event`: bounded, with one overflow at a time, and one event for two alike in a row.
+    /// A queue as in `fsnotify_insert_event`: bounded, with one overflow at a time, and one event for two equal
+    /// events in a row.
     kernel: VecDeque<Queued>,
-    /// Events that notify has read, and not passed on yet.
+    /// Events that notify has read and not passed on yet.
     read: VecDeque<Queued>,
     /// The watch of each file.
     watches: Vec<usize>,
     renewing: Vec<usize>,
     opened: Option<(usize, u64)>,
-    /// Whether each change has been told to the loop, or came before a walk.
+    /// Whether each change was reported to the loop, or came before a full scan.
     covered: Vec<bool>,
-    /// The changes before each mark.
+    /// The number of changes before each barrier.
     before: Vec<usize>,
 }
 
@@ -57,7 +58,7 @@ impl Kernel {
         }
     }
 
-    /// The marks may have opened a file.
+    /// Queues the event if the barriers have opened a file.
     fn see_opened(&mut self) {
         let before = std::mem::replace(&mut self.opened, self.marks.awaited_file());
         if let Some((file, _)) = self.opened.filter(|opened| before != Some(*opened)) {
@@ -103,7 +104,7 @@ impl Kernel {
         self.see_opened();
     }
 
-    /// A turn of the loop, which has no time for many notices.
+    /// Runs a turn of the loop that has no time for many events.
     fn turn(&mut self) -> Result<(), TestCaseError> {
         let mut budget = Budget::new(1 + self.covered.len() % 3);
         let (before, covered) = (&self.before, &mut self.covered);
@@ -137,8 +138,8 @@ impl Kernel {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
-    /// Before a mark is told every change before it is, or all is said to be looked through after it; and every mark
-    /// is told when the queue has been read.
+    /// Before a barrier counts as reached, every change before it is reported, or a full scan is requested; and
+    /// every barrier is reached after the queue has been read.
     #[test]
     fn every_mark_is_told_and_none_before_what_happened_before_it(
         steps in prop::collection::vec((0u8..16, any::<bool>()), 0..400)

@@ -1,5 +1,5 @@
-//! Other programs do anything while a session deletes, and each step of the kernel, the worker and the loop comes at
-//! any time: a login afterwards is served what is on the disk.
+//! Other programs do anything while a session deletes, and each step of the kernel, the worker and the loop comes
+//! at any time: a later login gets the messages that are on the disk.
 
 use std::{collections::VecDeque, os::unix::fs::MetadataExt};
 
@@ -11,7 +11,7 @@ use crate::maildir::{
     scan::FileVersion,
 };
 
-/// A step; files by the number of their name.
+/// A step. Files have the numbers of their names.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Write(usize),
@@ -20,11 +20,11 @@ enum Step {
     Link(usize, usize),
     /// The session goes on: its update begins, deletes a message, ends.
     Session,
-    /// The loop hears of one thing.
+    /// The loop reads one event.
     Hear,
-    /// What the kernel has queued is lost.
+    /// The kernel loses the events in its queue.
     Lose,
-    /// The worker carries an order out.
+    /// The worker carries out an order.
     Work,
 }
 
@@ -65,7 +65,7 @@ impl Story {
         let other = |name: usize| Queued::Other(NAMES[name].to_owned());
         match step {
             Step::Write(name) => {
-                // The kernel tells of the name that is used for it, and not of others that the file has.
+                // The kernel reports the name that the program uses, and not the other names of the file.
                 let links = path(&self.backend, name).metadata().map_or(0, |file| file.nlink());
                 if links < 2 {
                     self.backend.put(NAMES[name]);
@@ -78,7 +78,7 @@ impl Story {
             }
             Step::Rename(from, to) => {
                 let renamed = std::fs::rename(path(&self.backend, from), path(&self.backend, to));
-                // Nothing happens to two names of one file.
+                // The kernel does nothing if both names belong to one file.
                 if renamed.is_ok() && !path(&self.backend, from).exists() {
                     self.queue.extend([other(from), other(to)]);
                 }
@@ -174,7 +174,7 @@ impl Story {
         }
     }
 
-    /// What a login is served after all this.
+    /// The messages that a login gets after all this, and those on the disk.
     fn end(mut self) -> (Vec<MessageEntry>, Vec<MessageEntry>) {
         (self.stage..4).for_each(|_| self.step(Step::Session));
         self.backend.log_in_unmarked();
@@ -196,7 +196,7 @@ fn scanned(backend: &Fixture) -> Vec<MessageEntry> {
     MessageList::from_messages(scan.messages).iter().cloned().collect()
 }
 
-/// Which files there are: each may have several names.
+/// The files, each of which may have several names.
 fn files(found: &[MessageEntry]) -> Vec<(&[u8], FileVersion)> {
     found.iter().map(|found| (crate::maildir::name::identity(&found.name), found.version)).collect()
 }

@@ -1,4 +1,4 @@
-//! What the times of the directories say, with a watch and without one.
+//! The meaning of the directory times, with a watch and without one.
 
 use super::*;
 
@@ -22,7 +22,7 @@ fn a_quiet_mailbox_is_checked_every_minute() {
     backend.later(59);
     assert_eq!(backend.settle(), Told::default());
     backend.later(1);
-    assert_eq!(backend.settle(), Told::default()); // a notice may be on its way
+    assert_eq!(backend.settle(), Told::default()); // an event may be on its way
     backend.later(1);
     assert_eq!(backend.settle(), Told { walks: 1, ..Told::default() });
 }
@@ -52,7 +52,7 @@ fn a_change_that_a_told_one_hides_is_found_by_a_walk_in_a_quarter_of_an_hour() {
     assert_eq!(backend.settle().served, served(&["1.a", "2.untold", "3.told"]));
 }
 
-/// A mailbox that can't be watched and was looked through, and its session is over.
+/// A mailbox that can't be watched, after a full scan and the end of its session.
 fn unwatched_mailbox() -> Fixture {
     let mut backend = Fixture::new();
     backend.watchable = false;

@@ -1,8 +1,8 @@
-//! How much of a large change one turn of the loop takes in.
+//! The part of a large change that one turn of the loop takes in.
 
 use super::*;
 
-/// A mailbox of so many messages of one identity or of many, watched, with a login that was served.
+/// A watched mailbox of so many messages, with one identity or many, and a login that was served.
 fn mailbox_of(files: usize, name: &dyn Fn(usize) -> String) -> (Fixture, Vec<MessageEntry>) {
     let mut backend = Fixture::new();
     backend.log_in();
@@ -30,7 +30,7 @@ fn many_identities(n: usize) -> String {
     format!("{}.M1.host:2,S", 1_700_000_000 + n)
 }
 
-/// Turns until a login is served, and how many messages fewer the index has after each.
+/// Runs turns until a login is served. Returns how many messages fewer the index has after each.
 fn turns(backend: &mut Fixture, mut orders: impl FnMut(&mut Fixture, Order)) -> Vec<usize> {
     let mut turns = Vec::new();
     let length = |backend: &Fixture| {
@@ -77,7 +77,7 @@ fn r13_what_a_walk_misses_is_decided_some_at_a_time_and_a_login_waits_for_all_of
                 _ => None,
             });
             let (id, load) = walk.expect("a walk");
-            // Another name of each message is told: all are moving, and are kept.
+            // An event reports another name of each message: all are moving and stay.
             for found in &found {
                 let moved = [&found.name[..], b"T"].concat();
                 backend.registry.on_event(MailboxEvent::NameChanged(id, Subdir::Cur, moved.into()));
@@ -88,7 +88,7 @@ fn r13_what_a_walk_misses_is_decided_some_at_a_time_and_a_login_waits_for_all_of
             backend.registry.loaded(id, Ok(missing));
             let kept = backend.registry.entries[&id].index.as_ref().unwrap().list().len();
             assert!((1..=NAMES_A_TURN).contains(&kept), "{kept} at once");
-            // Then each look finds that neither is there.
+            // Then each recheck finds that neither name is there.
             let gone = |backend: &mut Fixture, order: Order| {
                 let Order::Look(id, _, looks) = order else { panic!("{order:?}") };
                 let changes =
@@ -175,7 +175,7 @@ fn r13_a_mailbox_that_always_has_work_holds_up_no_other() {
     let index = Some(MailboxIndex::new(MessageList::default(), backend.times(), false));
     backend.registry.loaded(id, Ok(ScanResult { missing: found, ..loaded(load.maildir, index) }));
     assert!(backend.registry.is_spent());
-    // Another mailbox: its login is served in the next turn but one at the latest.
+    // The login of another mailbox is served at the latest in the turn after next.
     let other = Mailbox::named("carol").unwrap();
     let maildir = Arc::new(backend.spool.open_or_create_maildir("carol").unwrap());
     let times = scan::dir_times(&maildir).unwrap();

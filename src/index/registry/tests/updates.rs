@@ -1,8 +1,8 @@
-//! A session deletes at its end, and other programs are at work.
+//! A session deletes at its end while other programs are at work.
 
 use super::*;
 
-/// A session that has three messages before it.
+/// A session with three messages.
 fn session() -> Fixture {
     let mut backend = Fixture::new();
     ["new/1.a", "new/2.b", "new/3.c"].into_iter().for_each(|name| backend.put(name));
@@ -12,7 +12,7 @@ fn session() -> Fixture {
 }
 
 impl Fixture {
-    /// A worker begins to delete for the session; `true`: it is to end the watch.
+    /// A worker begins to delete for the session. `true`: the worker must end the watch.
     fn update(&mut self, names: usize) -> bool {
         let unwatch = self.registry.session_updating(&self.mailbox, self.maildir.id(), names);
         assert!(unwatch.is_none_or(|id| id == self.id()));
@@ -23,7 +23,7 @@ impl Fixture {
         std::fs::remove_file(self.file(name)).unwrap();
     }
 
-    /// The worker is done, and makes a mark.
+    /// The worker is done and creates a barrier.
     fn updated(&mut self, gone: &[&str]) {
         let gone = gone.iter().map(|name| named(name)).collect();
         let seen = Some((self.times(), false));
@@ -47,7 +47,7 @@ fn what_a_session_deleted_and_the_watch_told_so_is_not_looked_at() {
     backend.tell_marks();
     backend.log_in();
     assert_eq!(backend.settle(), Told { served: served(&["2.b"]), ..Told::default() });
-    // Nor are its changes found by comparing times.
+    // A comparison of the times does not find its changes either.
     backend.later(61);
     backend.later(62);
     assert_eq!(backend.settle(), Told::default());
@@ -116,7 +116,7 @@ fn a_file_that_takes_a_name_that_was_deleted_is_found_whenever_that_is_told() {
 #[test]
 fn a_name_that_the_worker_calls_gone_and_the_watch_does_not_is_looked_at() {
     let mut backend = session();
-    // It was moved, and another file has its name: all this is told and seen before the deletion.
+    // The file was moved, and another file has its name: the events and the recheck come before the deletion.
     std::fs::rename(backend.file("new/1.a"), backend.file("cur/1.a:2,S")).unwrap();
     backend.put("new/1.a");
     ["new/1.a", "cur/1.a:2,S"].into_iter().for_each(|name| backend.tell(name));
@@ -183,7 +183,7 @@ fn a_watch_that_is_silent_about_a_deletion_is_not_trusted() {
     let mut backend = session();
     backend.update(1);
     backend.remove("new/1.a");
-    backend.later(100); // however long it takes
+    backend.later(100); // after any time
     assert_eq!(backend.settle(), Told::default());
     backend.put("new/4.d");
     backend.updated(&["new/1.a"]);
@@ -227,7 +227,7 @@ fn many_deletions_end_the_watch_and_the_walk_after_them_begins_it_anew() {
     let mut backend = session();
     assert!(backend.update(1001));
     backend.remove("new/1.a");
-    backend.put("new/4.d"); // nobody tells
+    backend.put("new/4.d"); // without an event
     assert_eq!(backend.settle(), Told::default());
     backend.updated(&["new/1.a"]);
     backend.registry.apply_events();
@@ -247,7 +247,7 @@ fn a_watch_that_an_earlier_walk_began_is_not_relied_on_after_many_deletions() {
         let Order::Load(id, load) = backend.order() else { panic!() };
         assert!(load.watch);
         assert!(backend.update(1001));
-        // The worker ends this watch, or begins it after that: it can't be told.
+        // The worker ends this watch, or begins it after that: the registry can't know.
         let walk = Order::Load(id, load);
         if is_over {
             backend.updated(&[]);
@@ -284,7 +284,7 @@ fn what_happens_under_a_walk_is_not_lost() {
     backend.registry.events_lost();
     backend.registry.apply_events();
     let Order::Load(id, load) = backend.order() else { panic!() };
-    // The walk has seen neither the delivery nor the deletion.
+    // The scan has seen neither the delivery nor the deletion.
     let one =
         scan::scan(&backend.maildir, [], &mut CountingTurn::unbounded(u64::MAX)).unwrap().unwrap().messages;
     let before = one.into_iter().filter(|found| *found.name == *b"1.a").collect();
