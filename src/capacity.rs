@@ -11,7 +11,6 @@ use std::{
 
 /// A collection that may have room for more entries than it holds.
 pub(crate) trait Capacity {
-    /// The number of entries.
     fn len(&self) -> usize;
     /// The number of entries that it has room for.
     fn capacity(&self) -> usize;

@@ -294,7 +294,7 @@ const OF_THE_COMMITTER: usize = 2;
 const OF_A_LISTENER: usize = 2;
 /// A thread that reads a file, and four that wait for a disk (`file_poller::MAX_STUCK_THREADS`).
 const OF_A_POLLER: usize = 5;
-/// The same for the configuration; a path to a socket; and the log, old and new.
+/// The poller of the configuration; a path to a socket; and the log, old and new.
 const OF_RELOADS: usize = OF_A_POLLER + OF_A_PATH + 1 + OF_A_PATH;
 /// The directory, on a path; the lock; the old file and the new one; the directory again.
 const OF_A_CHANGED_PASSWORD: usize = 6;
@@ -304,7 +304,7 @@ const OF_THE_WATCH: usize = 8;
 const OF_A_MAILDIR: usize = 4;
 /// Its lock, with a directory and a file, and a message that is being read.
 const OF_A_MAILBOX: usize = OF_A_MAILDIR + 3;
-/// Its mailbox and itself.
+/// Its mailbox and its file.
 const OF_A_SPILLED_MESSAGE: usize = OF_A_MAILDIR + 1;
 /// A mailbox that is counted or cleaned up, and its list of names.
 const OF_A_WORKER: usize = OF_A_MAILDIR + 1;

@@ -36,5 +36,5 @@ impl FileStamp {
     }
 }
 
-/// Seconds.
+/// The window in which a change may leave no trace, in seconds.
 const RACY_WINDOW: u64 = 2;

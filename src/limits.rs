@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub struct Limits {
     /// SMTP: the longest time that a client may take for one command.
     pub smtp_idle: Span,
-    /// SMTP: the same before EHLO or HELO.
+    /// SMTP: the longest time that a client may take for one command before EHLO or HELO.
     pub smtp_greeting: Span,
     /// SMTP: the longest silence inside message data.
     pub data_silence: Span,
@@ -81,7 +81,7 @@ pub struct Limits {
     pub failed_login_longest_delay: Span,
     /// Wrong passwords from one address in a minute, after which none is checked; 0 lifts it.
     pub failed_logins_minute: usize,
-    /// The same in a day; 0 lifts it.
+    /// Wrong passwords from one address in a day, after which none is checked; 0 lifts it.
     pub failed_logins_day: usize,
     /// Wrong passwords for one user in an hour, counted over all addresses from which this user has never logged in.
     /// After that no password from such an address is checked; 0 lifts it.

@@ -81,7 +81,7 @@ impl BodyMemory {
         all + self.abandoned > self.share(is_known, self.limit * 2)
     }
 
-    /// Called at the end of a turn. `given_up`: octets of abandoned messages that the disk still holds in memory.
+    /// Called at the end of a turn. `given_up`: octets of abandoned messages, in memory until the disk is done.
     pub(super) fn update_pressure(&mut self, now: Duration, given_up: u64) {
         self.abandoned = given_up;
         self.pressure_since = self.is_share_exhausted(false).then(|| self.pressure_since.unwrap_or(now));

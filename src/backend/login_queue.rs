@@ -12,7 +12,6 @@ use std::{
 
 use crate::{accounts::AddressReputation, capacity::Shrinker, proto::request::ConnId};
 
-/// Password checks that wait for a worker.
 #[derive(Debug)]
 pub(super) struct LoginQueue<T> {
     /// By reputation, the best first.
@@ -46,7 +45,7 @@ struct Waiting<T> {
     parked: BTreeMap<u64, (ConnId, T)>,
 }
 
-/// The next check.
+/// The result of [`LoginQueue::next`].
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next<T> {
     Check(ConnId, T),

@@ -2,7 +2,7 @@
 //! delivery for the committer.
 //!
 //! The backend only dispatches. Its parts own their state: `Auth` handles logins, `Receiver` inbound messages,
-//! `Maildrops` the mailboxes that POP3 sessions have open, and `QuotaCache` the usage of mailboxes. Each part returns
+//! `Maildrops` the mailboxes that POP3 sessions have open, and `QuotaCache` the usage of mailboxes. Each part requests
 //! `Effects`, which the backend carries out. The state of one connection is in its `Client`.
 
 mod auth;

@@ -114,7 +114,6 @@ impl Mailboxes {
     }
 }
 
-/// One batch.
 pub(super) struct Batch<'a> {
     storage: &'a Storage,
     maildirs: &'a mut MaildirCache,

@@ -189,7 +189,6 @@ impl Message {
         step(home.maildir.path(), "next step").map_err(|error| log_failure(&error))
     }
 
-    /// The file in `tmp/`.
     pub(super) fn tmp_file(&self) -> Result<&TmpFile, Failure> {
         if let Body::TmpFile(tmp_file) = &self.body { Ok(tmp_file) } else { Err(Failure::Broken) }
     }

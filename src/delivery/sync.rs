@@ -58,7 +58,6 @@ pub(super) enum SyncTarget {
     Names(Arc<Maildir>, Subdir),
 }
 
-/// The result of a sync.
 #[derive(Debug)]
 pub(super) struct SyncResult {
     /// The index of the target in the list.

@@ -32,11 +32,11 @@ struct BatchKind {
     sent: bool,
     partly: bool,
     helpers: usize,
-    /// The spool is on the disk of the build, whose file system syncfs may cover; otherwise in memory.
+    /// Whether the spool is on the disk of the build, whose file system syncfs may cover, and not in memory.
     disk: bool,
-    /// The last mailbox is on another file system.
+    /// Whether the last mailbox is on another file system.
     abroad: bool,
-    /// The second mailbox cannot be used.
+    /// Whether the second mailbox is unusable.
     broken: bool,
 }
 

@@ -34,7 +34,7 @@ use crate::{
 pub(super) struct PendingReload {
     result: Receiver<Result<NewState, String>>,
     started_at: Duration,
-    /// Another reload was requested meanwhile, because the files that this one read may be out of date.
+    /// Whether another reload was requested meanwhile: the files that this one has read may be out of date.
     requested_again: bool,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! There are three pools. A password check uses a CPU for tens of milliseconds and a scan may take seconds, and a
 //! client that reads a message must not queue after a hundred of them. A job owns the values it needs, and its
-//! completion returns them, so that no lock is held across a job.
+//! completion returns them, so that a job blocks no other thread.
 
 mod ack_token;
 mod index_jobs;

@@ -37,7 +37,7 @@ pub struct Storage {
     /// The largest number of mailboxes, if mail from strangers creates them.
     max_mailboxes: Option<usize>,
     mailboxes: AtomicUsize,
-    /// The lock of the spool. Only workers acquire the mutex.
+    /// The lock of the spool. Workers and the committer acquire the mutex, the loop never does.
     lock: Mutex<Lock>,
     /// Whether the spool was last found to be out of its place, or locked by another process.
     misplaced: AtomicBool,
