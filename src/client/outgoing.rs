@@ -13,6 +13,8 @@ use mail_builder::{
 };
 use mail_parser::MessageParser;
 
+use crate::printable::is_hidden;
+
 /// A mail address, perhaps with a display name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Person {
@@ -65,11 +67,12 @@ impl fmt::Display for Person {
     }
 }
 
-/// True if the text can stand between `<` and `>` of a command. All other checks are the server's.
+/// True if the text can stand between `<` and `>` of a command, and a reader sees all of it. All other checks are the
+/// server's.
 pub(crate) fn is_address(text: &str) -> bool {
     let (mut quoted, mut escaped) = (false, false);
     let good = text.chars().all(|c| {
-        let good = !c.is_control() && (quoted || !(c.is_whitespace() || "<>,;()".contains(c)));
+        let good = !is_hidden(c) && (quoted || !(c.is_whitespace() || "<>,;()".contains(c)));
         if c == '"' && !escaped {
             quoted = !quoted;
         }
@@ -244,7 +247,7 @@ mod tests {
         for good in ["a@b", "\"a b\"@c", "root", "\"a\\\" <\"@c", "é@b"] {
             assert!(is_address(good), "{good}");
         }
-        for bad in ["", "a b@c", "a@b>", "a\r\n@b", "\"a@b", "a,b@c"] {
+        for bad in ["", "a b@c", "a@b>", "a\r\n@b", "\"a@b", "a,b@c", "j@\u{202e}b", "a\u{200b}@b"] {
             assert!(!is_address(bad), "{bad:?}");
         }
     }
