@@ -208,7 +208,7 @@ fn key(text: &str, domains: &[String], catch_all: bool) -> Result<String, String
 struct AliasExpansion<'a> {
     aliases: &'a BTreeMap<String, Alias>,
     account: &'a dyn Fn(&str) -> Option<String>,
-    /// Where each account stands in the names that were found.
+    /// The position of each account in the names that were found.
     numbers: HashMap<String, u32>,
     /// The number of each list that was found.
     known: HashMap<Arc<[u32]>, usize>,

@@ -43,7 +43,7 @@ pub struct AuthThrottle {
     by_login: BTreeSet<(Duration, u64)>,
 }
 
-/// Whose failures are counted together.
+/// The addresses and users whose failures count together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum CounterKey {
     Prefix(IpAddr),

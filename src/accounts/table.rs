@@ -188,5 +188,5 @@ fn of(user: &User, folder: Option<Folder>) -> Destinations {
     Destination { mailbox: user.mailbox.clone(), folder }.into()
 }
 
-/// Whose mail must always arrive.
+/// The local part whose mail must always arrive.
 pub(super) const POSTMASTER: &str = "postmaster";

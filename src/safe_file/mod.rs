@@ -35,7 +35,7 @@ pub struct Directory {
     owner: u32,
 }
 
-/// How long what is written has to stay.
+/// The event that the content of a file has to survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
     /// Until the power goes.
@@ -86,8 +86,8 @@ impl Directory {
         Self::named(path)
     }
 
-    /// A directory that may be anybody's, for what is safe there: what is of root in it has to be told from what is of
-    /// others.
+    /// Opens a directory whatever its owner, for operations that are safe there. The caller has to tell files of root from
+    /// files of other users.
     ///
     /// # Errors
     /// It is not there.
@@ -165,7 +165,7 @@ impl Directory {
         Ok(Self { fd, path: path.to_owned(), owner })
     }
 
-    /// Where it is, for messages to people.
+    /// Its path, for messages to people.
     pub fn path(&self) -> &Path {
         &self.path
     }
