@@ -168,16 +168,13 @@ const CIRCLES: &[(&str, usize)] = &[
     ("backend", 7),
     ("cli", 24),
     ("client", 5),
-    ("delivery", 4),
     ("config", 4),
     ("logging", 3),
     ("index", 7),
-    ("maildir", 8),
     ("metrics", 2),
     ("mua", 3),
     ("safe_file", 2),
     ("server", 6),
-    ("tools", 6),
     ("transcript", 2),
 ];
 

@@ -7,13 +7,13 @@ use std::{
 };
 
 use super::{
-    Delivery,
     message::{Body, DeliveryPlan, Message, SentCopy, Target, TargetState, TmpMaildir, catch_panic},
+    queued_delivery::Delivery,
     sync::{SyncMode, SyncResult, SyncTarget, Syncer},
 };
 use crate::{
     maildir::{
-        Maildir, MessageId, Subdir, TmpFile, name::UniqueName, sent_dedup::SentDedup, store::SyncPhase,
+        Maildir, MessageId, Subdir, TmpFile, name::UniqueName, sent_dedup::SentDedup, sync_phase::SyncPhase,
     },
     metrics::METRICS,
     proto::{

@@ -5,13 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use super::{Content, Delivery};
+use super::queued_delivery::{Content, Delivery};
 use crate::{
     maildir::{
-        Error, Maildir, MessageEntry, MessageId, Subdir, TmpFile,
+        Error, FileVersion, Maildir, MessageEntry, MessageId, Subdir, TmpFile,
         fault_points::step,
         name::{self, UniqueName},
-        scan::FileVersion,
     },
     proto::request::{ConnId, Failure, Mailbox, Recipient},
     workers::{

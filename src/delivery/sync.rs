@@ -25,7 +25,7 @@ use std::{
 use crossbeam_channel as channel;
 
 use super::message::catch_panic;
-use crate::maildir::{Error, Maildir, Spool, Subdir, TmpFile, store::SyncPhase};
+use crate::maildir::{Error, Maildir, Spool, Subdir, TmpFile, sync_phase::SyncPhase};
 
 /// Chooses how to make a batch durable, and owns the threads that do it.
 #[derive(Debug)]

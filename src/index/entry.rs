@@ -14,9 +14,7 @@ use super::{
 use crate::{
     logging,
     maildir::{
-        Change, CountProgress, Maildir, MessageEntry, Subdir,
-        message::FileName,
-        name,
+        Change, CountProgress, FileName, Maildir, MessageEntry, Subdir, name,
         scan::{DirTimes, Recheck, Skipped},
     },
     proto::request::{ConnId, Mailbox},

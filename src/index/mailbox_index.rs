@@ -2,10 +2,8 @@
 
 use super::{message_list::MessageList, name_set::NameSet};
 use crate::maildir::{
-    Change, MessageEntry, Subdir,
-    message::FileName,
-    name,
-    scan::{DirTimes, FileVersion, MAX_KNOWN},
+    Change, FileName, FileVersion, MessageEntry, Subdir, name,
+    scan::{DirTimes, MAX_KNOWN},
 };
 
 /// The messages of a mailbox, and the directory times that they match.

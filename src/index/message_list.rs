@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::maildir::{MessageEntry, Subdir, message::FileName, name};
+use crate::maildir::{FileName, MessageEntry, Subdir, name};
 
 /// Messages in the order of [`name::sort_key`], by identity, then inode.
 #[derive(Debug, Clone, Default)]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::maildir::{message::FileName, name};
+use crate::maildir::{FileName, name};
 
 /// A set of names. A lookup of an identity costs the same, however many names share it.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use super::{
     budget::Budget,
     entry::{AwaitingBarrier, InFlight, MailboxEntry, ScanNeed},
 };
-use crate::maildir::{Change, MessageEntry, message::FileName, name};
+use crate::maildir::{Change, FileName, MessageEntry, name};
 
 /// The part that the index has not taken in yet.
 #[derive(Debug)]

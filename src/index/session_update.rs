@@ -8,7 +8,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use super::entry::{BarrierWait, MailboxEntry, ScanNeed, SessionChanges};
-use crate::maildir::{Change, Subdir, message::FileName, scan::DirTimes};
+use crate::maildir::{Change, FileName, Subdir, scan::DirTimes};
 
 /// The reports on an update in flight, or on a finished one until its barrier is reached.
 #[derive(Debug, Default)]

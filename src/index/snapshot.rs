@@ -7,7 +7,7 @@ use blake2::{Blake2s, Digest, digest::consts::U16};
 use super::message_list::MessageList;
 use crate::{
     deferred_drop,
-    maildir::{MessageEntry, MessageRef, name, scan::FileVersion},
+    maildir::{FileVersion, MessageEntry, MessageRef, name},
     proto::request::Maildrop,
 };
 

@@ -4,14 +4,20 @@
 //! These are locks of flock(2). Every server on this machine honours them. The clients of NFS, CephFS and other file
 //! servers pass them on, so servers on other machines honour them too.
 
-use std::{io, os::fd::OwnedFd, path::Path};
+use std::{
+    io,
+    os::fd::OwnedFd,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use rustix::{
     fs::{self, AtFlags, FlockOperation, Mode, OFlags},
     io::Errno,
 };
 
-use super::{Error, Maildir};
+use super::{Error, Kind, Maildir, Spool};
 use crate::deferred_drop::DeferredFd;
 
 /// The lock file, beside the messages or the mailboxes.
@@ -46,7 +52,7 @@ impl Lock {
     }
 
     /// Takes the lock of a directory, whose path is `path`.
-    pub(super) fn acquire_in(dir: &OwnedFd, path: &Path, hold: LockMode) -> Result<Self, Error> {
+    fn acquire_in(dir: &OwnedFd, path: &Path, hold: LockMode) -> Result<Self, Error> {
         let opened = open(dir, ".", OFlags::RDONLY | OFlags::DIRECTORY);
         let opened = opened.map_err(|e| Error::at(path, "open directory", e))?;
         let above = match fs::flock(&opened, operation(hold)) {
@@ -60,13 +66,34 @@ impl Lock {
 
     /// Checks that the lock is still on the file with its name, or else locks the file that has it. `true`: another
     /// file had the name. An error of kind `Locked`: another process has locked that file.
-    pub(super) fn revalidate(&mut self, dir: &OwnedFd, path: &Path) -> Result<bool, Error> {
+    fn revalidate(&mut self, dir: &OwnedFd, path: &Path) -> Result<bool, Error> {
         if self.file.as_ref().is_some_and(|file| is_current(dir, file)) {
             return Ok(false);
         }
         let had_one = self.file.is_some();
         self.file = lock_file(dir, path, self.mode, self._dir.is_some())?;
         Ok(had_one)
+    }
+}
+
+impl Spool {
+    /// Locks the spool for this process, alone or with others that share it. An error of kind `Locked`: another process
+    /// has the lock, does not share it, and has not released it within `patience`.
+    pub fn lock(&self, hold: LockMode, patience: Duration) -> Result<Lock, Error> {
+        let began = Instant::now();
+        loop {
+            match Lock::acquire_in(self.dir(), self.path(), hold) {
+                Err(error) if error.kind() == Kind::Locked && began.elapsed() < patience => {
+                    thread::sleep(patience / 20);
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Checks that a lock of the spool is still on the file with its name; see [`Lock`].
+    pub fn revalidate_lock(&self, lock: &mut Lock) -> Result<bool, Error> {
+        lock.revalidate(self.dir(), self.path())
     }
 }
 
@@ -127,7 +154,6 @@ const ATTEMPTS: usize = 10;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::maildir::{Kind, Spool};
 
     fn spool() -> (tempfile::TempDir, Spool) {
         let dir = tempfile::tempdir().unwrap();

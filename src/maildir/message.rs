@@ -8,10 +8,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{
-    Error, Kind, Maildir, Subdir, name,
-    scan::{FileVersion, MessageEntry},
-};
+use super::{Error, FileName, FileVersion, Kind, Maildir, MessageRef, Subdir, name};
 use crate::deferred_drop::DeferredDrop;
 
 /// The flags for opening message files: never through a link, never waiting for the writer of a FIFO.
@@ -20,23 +17,6 @@ pub const OPEN: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
     .union(OFlags::CLOEXEC)
     .union(OFlags::NOCTTY);
-
-/// A reference to a message.
-#[derive(Debug, Clone, Copy)]
-pub struct MessageRef<'a> {
-    /// The name at the time of the list.
-    pub name: &'a [u8],
-    /// The directory at that time.
-    pub subdir: Subdir,
-    /// The version of the file.
-    pub version: FileVersion,
-}
-
-impl<'a> From<&'a MessageEntry> for MessageRef<'a> {
-    fn from(found: &'a MessageEntry) -> Self {
-        Self { name: &found.name, subdir: found.subdir, version: found.version }
-    }
-}
 
 /// A message opened to be read in pieces.
 #[derive(Debug)]
@@ -73,9 +53,6 @@ impl OpenMessage {
         Ok((bytes, length as u64 == left))
     }
 }
-
-/// A name of a message file, with its present or former directory.
-pub type FileName = (Subdir, Box<[u8]>);
 
 /// Deletes messages of a Maildir, under whatever names they have now.
 ///

@@ -3,6 +3,9 @@
 //! Blocking, plain code for worker threads and the command-line tools. It knows nothing of sockets, sessions or
 //! accounts. It opens every file relative to a directory that is already open, and never through a symbolic link.
 
+pub mod cache_file;
+pub(crate) mod directory;
+mod entry;
 pub mod error;
 pub(crate) mod fault_points;
 pub mod lock;
@@ -14,16 +17,18 @@ pub mod sent_dedup;
 pub mod size_cache;
 pub mod size_counter;
 pub mod store;
+pub mod sync_phase;
 pub mod tmp_cleanup;
-mod tmp_file;
+pub(crate) mod tmp_file;
 pub mod trusted_date;
 pub mod usage;
 
+pub use entry::{Change, FileName, FileVersion, MessageEntry, MessageRef, Subdir};
 pub use error::{Error, Kind};
-pub use message::{MessageRef, OpenMessage};
-pub use scan::{Change, MessageEntry, Scan};
+pub use message::OpenMessage;
+pub use scan::Scan;
 pub use sent_dedup::MessageId;
 pub use size_counter::CountProgress;
-pub use store::{Maildir, Spool, Subdir};
+pub use store::{Maildir, Spool};
 pub use tmp_file::TmpFile;
 pub use usage::Usage;

@@ -10,7 +10,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Error, Maildir, lock, store::FILE_MODE};
+use super::{Error, Maildir, directory::FILE_MODE, lock};
 
 impl Maildir {
     /// Whether other machines may change it without an event from this machine's kernel.

@@ -9,49 +9,10 @@ use rustix::{
 };
 
 use super::{
-    Error, Maildir, Subdir,
-    message::FileName,
-    name, remote_fs,
+    Change, Error, FileVersion, Maildir, MessageEntry, Subdir, name, remote_fs,
     size_cache::SizeCache,
     size_counter::{Counted, CountingTurn},
 };
-
-/// A message file as it was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MessageEntry {
-    /// The file name, with flags.
-    pub name: Box<[u8]>,
-    /// The directory of the file.
-    pub subdir: Subdir,
-    /// The version of the file, which differs from another file of the same name.
-    pub version: FileVersion,
-    /// Octets on the wire.
-    pub octets: u64,
-}
-
-/// The version of a file: inode, bytes, time of the last change of its content. It differs between two files, and
-/// between two states of one file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct FileVersion {
-    /// Inode number.
-    pub inode: u64,
-    /// Bytes on the disk.
-    pub bytes: u64,
-    /// Modification time: seconds and nanoseconds.
-    pub modified: (i64, u32),
-}
-
-impl FileVersion {
-    /// The stamp of a file with that state.
-    #[allow(clippy::unnecessary_cast, reason = "the widths of these fields differ between platforms")]
-    pub fn of(stat: &Stat) -> Self {
-        Self {
-            inode: stat.st_ino as u64,
-            bytes: u64::try_from(stat.st_size).unwrap_or(0),
-            modified: (stat.st_mtime as i64, stat.st_mtime_nsec as u32),
-        }
-    }
-}
 
 /// The last changes of `new/` and `cur/`: seconds and nanoseconds.
 pub type DirTimes = [(i64, u32); 2];
@@ -83,30 +44,6 @@ pub struct Skipped {
     pub subdir: Subdir,
     /// The reason, for the log.
     pub why: &'static str,
-}
-
-/// One difference in the contents of a mailbox. Applying it twice has the same effect as once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// That message exists.
-    Present(MessageEntry),
-    /// No message has that name there.
-    Absent {
-        /// The directory.
-        place: Subdir,
-        /// The name.
-        name: Box<[u8]>,
-    },
-}
-
-impl Change {
-    /// The missing name, if this is a removal.
-    pub fn absent(self) -> Option<FileName> {
-        match self {
-            Self::Absent { place, name } => Some((place, name)),
-            Self::Present(_) => None,
-        }
-    }
 }
 
 /// A name to be looked at.

@@ -13,8 +13,8 @@ use blake2::{Blake2s, Digest, digest::consts::U16};
 
 use super::{
     Error, Kind, Maildir,
+    cache_file::{open, open_to_append, replace},
     fault_points::step,
-    size_cache::{open, open_to_append, replace},
 };
 use crate::safe_file::Durability;
 

@@ -19,16 +19,12 @@ use std::{
 };
 
 use memmap2::MmapMut;
-use rustix::{
-    fs::{self, AtFlags, Mode, OFlags},
-    io::Errno,
-};
 
-use super::{Error, Maildir, scan::FileVersion, store::FILE_MODE};
-use crate::{
-    safe_file::{self, Durability},
-    wire_size::is_plausible,
+use super::{
+    Error, FileVersion, Maildir,
+    cache_file::{open, open_in, open_to_append, replace},
 };
+use crate::{safe_file::Durability, wire_size::is_plausible};
 
 /// The file, beside the messages.
 pub const FILE: &str = ".restante.sizes";
@@ -136,13 +132,6 @@ fn contents(file: &mut File) -> io::Result<Option<MmapMut>> {
     Ok(Some(bytes))
 }
 
-/// Replaces a file of ours beside the messages. It is written in `tmp/`, and the cleaning there removes the remains of
-/// a crash.
-pub fn replace(maildir: &Maildir, name: &str, bytes: &[u8], keep: Durability) -> Result<(), Error> {
-    safe_file::replace_in((maildir.tmp(), maildir.root()), name.as_ref(), FILE_MODE.bits(), bytes, keep)
-        .map_err(|e| Error::at(maildir.path().join(name), "replace", e))
-}
-
 /// Appends records in one write. If a crash has torn the tail, it is filled up, and readers skip it.
 pub fn append(maildir: &Maildir, sizes: &[(FileVersion, u64)]) -> Result<(), Error> {
     if sizes.is_empty() {
@@ -155,32 +144,6 @@ pub fn append(maildir: &Maildir, sizes: &[(FileVersion, u64)]) -> Result<(), Err
     let mut bytes = vec![0; filling];
     bytes.extend(sizes.iter().flat_map(|(stamp, octets)| encode(stamp, *octets)));
     file.write_all(&bytes).map_err(failed("write"))
-}
-
-/// Opens a file of ours beside the messages to read it.
-pub fn open(maildir: &Maildir, name: &str) -> Result<File, Error> {
-    open_in(maildir.root(), maildir.path(), name)
-}
-
-fn open_in(dir: &OwnedFd, path: &Path, name: &str) -> Result<File, Error> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let failed = |e: Errno| Error::at(path.join(name), "open", e);
-    let file = fs::openat(dir, name, flags, Mode::empty()).map_err(failed)?;
-    let stat = fs::fstat(&file).map_err(failed)?;
-    let regular = fs::FileType::from_raw_mode(stat.st_mode) == fs::FileType::RegularFile;
-    if regular { Ok(File::from(file)) } else { Err(failed(Errno::INVAL)) }
-}
-
-/// Opens a file of ours beside the messages to append to it, and makes it if it is missing. A file with a second name
-/// may be one that the owner of the mailbox may not write to, or part of a copy of the spool by links. Such a file is
-/// left alone, and a new one begun.
-pub fn open_to_append(maildir: &Maildir, name: &str) -> Result<File, Error> {
-    let open = || safe_file::open_to_write_in(maildir.root(), name.as_ref(), OFlags::APPEND | OFlags::CREATE);
-    let opened = match open() {
-        Err(Errno::MLINK) => fs::unlinkat(maildir.root(), name, AtFlags::empty()).and_then(|()| open()),
-        opened => opened,
-    };
-    opened.map_err(|e| Error::at(maildir.path().join(name), "open", e))
 }
 
 /// Bytes of a record: inode, bytes, seconds, nanoseconds, octets, crc32; little-endian.

@@ -5,7 +5,7 @@ use std::{collections::HashSet, os::fd::AsFd};
 
 use rustix::{fs, io::Errno};
 
-use super::scan::FileVersion;
+use super::entry::FileVersion;
 use crate::wire_size::WireSizeCounter;
 
 /// The limits of counting.

@@ -1,29 +1,28 @@
 //! Directories: the spool, its Maildirs and their folders.
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     io,
-    os::{
-        fd::{AsFd, IntoRawFd, OwnedFd},
-        unix::ffi::OsStrExt,
-    },
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::Arc,
-    thread,
-    time::{Duration, Instant, SystemTime},
+    time::SystemTime,
 };
 
 use rustix::{
-    fs::{self, AtFlags, FileType, Mode, OFlags},
-    io::Errno,
+    fs::{self, AtFlags, Mode, OFlags},
     system::uname,
 };
 
 use super::{
+    directory::{
+        FILE_MODE, directories, id_of, is_same_directory, make_directory, open_directory, remove,
+        sync_directory,
+    },
+    entry::Subdir,
     error::{Error, Kind},
     fault_points::step,
-    lock::{Lock, LockMode},
-    tmp_file::remove,
+    sync_phase::{SyncPhase, left_out},
 };
 use crate::deferred_drop::DeferredFd;
 
@@ -48,37 +47,6 @@ pub struct Maildir {
     cur: DeferredFd,
 }
 
-/// One of the two directories that hold messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Subdir {
-    /// Delivered, and not yet seen by a mail reader.
-    New,
-    /// Seen.
-    Cur,
-}
-
-impl Subdir {
-    /// Both places, in the order in which a message goes through them.
-    pub const ALL: [Self; 2] = [Self::New, Self::Cur];
-
-    /// The name of the directory.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::New => "new",
-            Self::Cur => "cur",
-        }
-    }
-}
-
-/// The two parts of a message that are made durable one after the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SyncPhase {
-    /// The content of the file (D2 in docs/DISK.md).
-    Contents,
-    /// The names of the file (D4).
-    Names,
-}
-
 impl Spool {
     /// Opens the spool, making the directory if need be (its parent must exist). What it makes is durable when
     /// it returns.
@@ -95,20 +63,6 @@ impl Spool {
         Ok(Self { path: path.to_owned(), dir, id })
     }
 
-    /// Locks the spool for this process, alone or with others that share it. An error of kind `Locked`: another process
-    /// has the lock, does not share it, and has not released it within `patience`.
-    pub fn lock(&self, hold: LockMode, patience: Duration) -> Result<Lock, Error> {
-        let began = Instant::now();
-        loop {
-            match Lock::acquire_in(&self.dir, &self.path, hold) {
-                Err(error) if error.kind() == Kind::Locked && began.elapsed() < patience => {
-                    thread::sleep(patience / 20);
-                }
-                done => return done,
-            }
-        }
-    }
-
     /// Whether the path of the spool still leads to the open directory. Otherwise mail goes to a place that no reader
     /// looks at. Device and inode are enough, because no other file gets the inode of an open directory.
     pub fn is_in_place(&self) -> Result<(), Error> {
@@ -119,11 +73,6 @@ impl Spool {
         }
         let why = "it is another directory now: the spool was moved, replaced or mounted over";
         Err(Error::at(&self.path, "compare", io::Error::other(why)))
-    }
-
-    /// Checks that a lock of the spool is still on the file with its name; see [`Lock`].
-    pub fn revalidate_lock(&self, lock: &mut Lock) -> Result<bool, Error> {
-        lock.revalidate(&self.dir, &self.path)
     }
 
     /// Opens a mailbox. `name` is one path component that is known to be harmless.
@@ -246,24 +195,6 @@ impl Spool {
         });
         maildirs.chain(error.map(Err))
     }
-}
-
-/// The names of the directories in a directory.
-pub fn directories(dir: &OwnedFd, path: &Path) -> Result<Vec<OsString>, Error> {
-    let failed = |e| Error::at(path, "read directory", e);
-    let mut names = Vec::new();
-    for entry in fs::Dir::read_from(dir).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let is_directory = match entry.file_type() {
-            FileType::Unknown => fs::statat(dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
-                .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory),
-            known => known == FileType::Directory,
-        };
-        if is_directory && ![&b"."[..], b".."].contains(&entry.file_name().to_bytes()) {
-            names.push(OsStr::from_bytes(entry.file_name().to_bytes()).to_owned());
-        }
-    }
-    Ok(names)
 }
 
 /// The names that are text, as those of mailboxes are, or the reason for a failure.
@@ -391,47 +322,6 @@ fn make_maildir(above: &OwnedFd, path: &Path, name: &str, mark: Option<&str>) ->
     Ok(maildir)
 }
 
-/// Whether that name is the open directory.
-fn is_same_directory(at: &OwnedFd, name: &str, open: &OwnedFd) -> bool {
-    let Ok(open) = fs::fstat(open) else { return false };
-    fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW)
-        .is_ok_and(|there| (there.st_dev, there.st_ino) == (open.st_dev, open.st_ino))
-}
-
-fn id_of(dir: &OwnedFd, path: &Path) -> Result<(u64, u64), Error> {
-    let stat = fs::fstat(dir).map_err(|e| Error::at(path, "stat", e))?;
-    Ok((stat.st_dev, stat.st_ino))
-}
-
-/// Makes a directory. `false`: it exists already.
-fn make_directory(at: impl AsFd, name: impl rustix::path::Arg, path: &Path) -> Result<bool, Error> {
-    match fs::mkdirat(at, name, DIRECTORY_MODE) {
-        Ok(()) => Ok(true),
-        Err(Errno::EXIST) => Ok(false),
-        Err(error) => Err(Error::at(path, "make directory", error)),
-    }
-}
-
-fn open_directory(at: impl AsFd, name: impl rustix::path::Arg, path: &Path) -> Result<DeferredFd, Error> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let opened = fs::openat(at, name, flags, Mode::empty());
-    opened.map(DeferredFd::from).map_err(|e| Error::at(path, "open directory", e))
-}
-
-/// Closes a file. An error is a failed write: NFS and FUSE report here what could not be written. The descriptor is
-/// closed in any case (close(2)).
-pub(crate) fn close(file: impl IntoRawFd) -> io::Result<()> {
-    nix::unistd::close(file).map_err(io::Error::from)
-}
-
-/// Makes the names in a directory durable. XFS that has shut itself down, after an error of its disk, has
-/// nothing left to write and calls that a success; asked for the state of a file, it admits the shutdown.
-fn sync_directory(dir: &OwnedFd, path: &Path) -> Result<(), Error> {
-    let failed = |e: Errno| Error::at(path, "fsync directory", e);
-    fs::fsync(dir).map_err(failed)?;
-    fs::fstat(dir).map(drop).map_err(failed)
-}
-
 /// Whether `syncfs` of a kernel with that release reports write errors: since Linux 5.8. Older kernels report only a
 /// bad descriptor (syncfs(2)). Backports by distributors are not recognised.
 fn syncfs_reports_errors(release: &[u8]) -> bool {
@@ -441,28 +331,10 @@ fn syncfs_reports_errors(release: &[u8]) -> bool {
     (numbers.next(), numbers.next()) >= (Some(5), Some(8))
 }
 
-/// Whether the sync of that part is left out: never, except in a build that shows that the power-cut test would notice.
-#[cfg(not(feature = "mutations"))]
-pub(super) fn left_out(_: SyncPhase) -> bool {
-    false
-}
-
-#[cfg(feature = "mutations")]
-pub(super) fn left_out(part: SyncPhase) -> bool {
-    static LEFT_OUT: std::sync::OnceLock<Option<SyncPhase>> = std::sync::OnceLock::new();
-    *LEFT_OUT.get_or_init(|| match std::env::var("RESTANTE_MUTATION").as_deref() {
-        Ok("no-file-sync") => Some(SyncPhase::Contents),
-        Ok("no-name-sync") => Some(SyncPhase::Names),
-        _ => None,
-    }) == Some(part)
-}
-
 /// Seconds after which the kernel has written a directory by itself.
 const WRITEBACK_SECS: u64 = 120;
-pub(crate) const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 /// The empty file that marks a folder (Maildir++).
 const FOLDER_MARK: &str = "maildirfolder";
-const DIRECTORY_MODE: Mode = Mode::RWXU;
 /// The `statfs` types of file systems whose `syncfs` was measured and power-cut (linux/magic.h).
 const EXT4: u64 = 0xef53;
 const XFS: u64 = 0x5846_5342;

@@ -6,8 +6,8 @@
 use std::{
     fs::File,
     io::{self, Write},
-    os::fd::OwnedFd,
-    path::{Path, PathBuf},
+    os::fd::{IntoRawFd, OwnedFd},
+    path::PathBuf,
     sync::Arc,
     thread,
     time::SystemTime,
@@ -19,11 +19,11 @@ use rustix::{
 };
 
 use super::{
-    Error, Maildir, Subdir,
+    Error, FileVersion, Maildir, Subdir,
+    directory::{FILE_MODE, remove},
     fault_points::step,
     name::UniqueName,
-    scan::FileVersion,
-    store::{FILE_MODE, SyncPhase, close, left_out},
+    sync_phase::{SyncPhase, left_out},
 };
 use crate::deferred_drop::DeferredFd;
 
@@ -241,17 +241,10 @@ impl Drop for TmpFile {
     }
 }
 
-/// Removes a name, and tries once more after a failure, because a signal may have interrupted the call. A missing name
-/// counts as removed.
-pub(super) fn remove(dir: &OwnedFd, name: &str, path: &Path) -> Result<(), Error> {
-    let unlink = || {
-        step(path, "unlink")?;
-        match fs::unlinkat(dir, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(error) => Err(Error::at(path, "unlink", error)),
-        }
-    };
-    unlink().or_else(|_| unlink())
+/// Closes a file. An error is a failed write: NFS and FUSE report here what could not be written. The descriptor is
+/// closed in any case (close(2)).
+pub(crate) fn close(file: impl IntoRawFd) -> io::Result<()> {
+    nix::unistd::close(file).map_err(io::Error::from)
 }
 
 /// A name that exists although the call failed counts as given. If a file server's answer was lost, the client asks

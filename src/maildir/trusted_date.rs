@@ -9,7 +9,7 @@ use std::{
 
 use rustix::fs::{self, Mode, OFlags};
 
-use super::{Error, Spool, store::FILE_MODE};
+use super::{Error, Spool, directory::FILE_MODE};
 use crate::safe_file::{self, Durability};
 
 /// The file, beside the mailboxes.

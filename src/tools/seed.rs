@@ -8,8 +8,10 @@ use crate::{
     index::unique_id,
     maildir::{
         Error, Maildir, Spool, Subdir, TmpFile,
+        directory::FILE_MODE,
         name::{self, NameGenerator},
-        store::{FILE_MODE, SyncPhase, close},
+        sync_phase::SyncPhase,
+        tmp_file::close,
     },
     wire_size::wire_size,
 };

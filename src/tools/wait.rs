@@ -21,8 +21,8 @@ use crate::{
     },
     limits::Limits,
     maildir::{
-        Change, Error, Kind, Maildir, MessageEntry, Spool, name,
-        scan::{self, FileVersion, Recheck},
+        Change, Error, FileVersion, Kind, Maildir, MessageEntry, Spool, name,
+        scan::{self, Recheck},
         size_counter::CountingTurn,
     },
     proto::{folder::Folder, request::Destination},

@@ -6,7 +6,7 @@ use std::{
     fs,
 };
 
-use restante::maildir::{Maildir, Spool, scan::FileVersion, size_cache::{FILE, SizeCache, count_records}};
+use restante::maildir::{Maildir, Spool, FileVersion, size_cache::{FILE, SizeCache, count_records}};
 
 use super::owned;
 use crate::{Target, bytes::Bytes, scratch};

@@ -10,7 +10,7 @@ use super::{
     *,
 };
 use crate::{
-    maildir::{MessageEntry, Subdir, scan::FileVersion},
+    maildir::{FileVersion, MessageEntry, Subdir},
     workers::{DeliveredCopy, DeliveryReceipt},
 };
 

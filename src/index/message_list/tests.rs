@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     index::{MailboxIndex, name_set::NameSet as DirtyNames},
-    maildir::scan::{FileVersion, MAX_KNOWN},
+    maildir::{FileVersion, scan::MAX_KNOWN},
 };
 
 thread_local! {

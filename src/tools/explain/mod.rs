@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     index::{MessageList, Snapshot},
-    maildir::{MessageEntry, Subdir, message::OPEN, name, scan::FileVersion},
+    maildir::{FileVersion, MessageEntry, Subdir, message::OPEN, name},
     proto::request::Maildrop,
 };
 

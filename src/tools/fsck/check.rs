@@ -12,23 +12,32 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Dir, FileSpot, Finding, Mailbox, Problem, Repair, Report, name_check, shown};
+use super::{
+    finding::{Dir, FileSpot, Finding, Repair, Report, shown},
+    mailbox::Mailbox,
+    name_check,
+    problem::Problem,
+};
 use crate::{
     maildir::{Error, Kind, Subdir, message::OPEN, name, size_cache, tmp_cleanup},
     tools::measure::Measure,
 };
 
-pub(super) fn check(mailbox: &Mailbox, now: SystemTime, age: Duration) -> Result<Report, Error> {
-    let mut walk = Checker { mailbox, now, age, report: Report::default(), identities: BTreeMap::new() };
-    let root = fs::fstat(&mailbox.root).map_err(|e| Error::at(&mailbox.path, "stat", e))?;
-    walk.check_permissions(Dir::Root, c".", &root);
-    walk.check_size_cache();
-    walk.check_folders()?;
-    for dir in Dir::PARTS {
-        walk.check_directory(dir)?;
+impl Mailbox {
+    /// Checks the whole mailbox. Files in `tmp/` are stale once they are older than `age` at `now`.
+    pub(crate) fn check(&self, now: SystemTime, age: Duration) -> Result<Report, Error> {
+        let mut walk =
+            Checker { mailbox: self, now, age, report: Report::default(), identities: BTreeMap::new() };
+        let root = fs::fstat(&self.root).map_err(|e| Error::at(&self.path, "stat", e))?;
+        walk.check_permissions(Dir::Root, c".", &root);
+        walk.check_size_cache();
+        walk.check_folders()?;
+        for dir in Dir::PARTS {
+            walk.check_directory(dir)?;
+        }
+        walk.check_duplicates();
+        Ok(walk.report)
     }
-    walk.check_duplicates();
-    Ok(walk.report)
 }
 
 struct Checker<'a> {

@@ -1,6 +1,6 @@
 //! Problems of a message file's name, and the corrected name.
 
-use super::Problem;
+use super::{finding::shown, problem::Problem};
 use crate::{
     maildir::{Subdir, name},
     tools::measure::Measure,
@@ -36,14 +36,14 @@ pub(crate) fn check(place: Subdir, file: &[u8], measure: &Measure) -> (Vec<(Prob
         }
         let unknown: Vec<u8> = flags.iter().copied().filter(|flag| !is_known(*flag)).collect();
         if !flags.is_sorted_by(|a, b| a < b) {
-            problems.push((Problem::UnsortedFlags, format!("flags {}", super::shown(flags))));
+            problems.push((Problem::UnsortedFlags, format!("flags {}", shown(flags))));
             // An unknown flag may be followed by any text, so the order stays.
             if unknown.is_empty() {
                 right = name::with_flags(&right, flags);
             }
         }
         if !unknown.is_empty() {
-            problems.push((Problem::UnknownFlags, format!("flags {}", super::shown(&unknown))));
+            problems.push((Problem::UnknownFlags, format!("flags {}", shown(&unknown))));
         }
     }
     if std::str::from_utf8(file).is_err() {

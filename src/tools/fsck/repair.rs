@@ -8,33 +8,39 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Dir, FileSpot, Finding, Mailbox, Repair};
+use super::{
+    finding::{Dir, FileSpot, Finding, Repair},
+    mailbox::{Mailbox, open_directory},
+};
 use crate::maildir::{Error, message::c_string};
 
-pub(super) fn repair(mailbox: &Mailbox, findings: &[Finding]) -> Vec<Result<(), Error>> {
-    let mut touched: Vec<Dir> = Vec::new();
-    let mut done: Vec<Result<(), Error>> = findings
-        .iter()
-        .map(|finding| {
-            let FileSpot { dir, name, .. } = &finding.spot;
-            let failed = |step| move |e: Errno| Error::at(mailbox.path_of(*dir, name.to_bytes()), step, e);
-            let fd = mailbox.dir(*dir).ok_or(Errno::NOENT).map_err(failed("open directory"))?;
-            repair_one(fd, mailbox.owner, finding).map_err(failed(step(&finding.repair)))?;
-            if !touched.contains(dir) {
-                touched.push(*dir);
+impl Mailbox {
+    /// Repairs these findings of this mailbox, durably. Returns one result for each.
+    pub(crate) fn repair(&self, findings: &[Finding]) -> Vec<Result<(), Error>> {
+        let mut touched: Vec<Dir> = Vec::new();
+        let mut done: Vec<Result<(), Error>> = findings
+            .iter()
+            .map(|finding| {
+                let FileSpot { dir, name, .. } = &finding.spot;
+                let failed = |step| move |e: Errno| Error::at(self.path_of(*dir, name.to_bytes()), step, e);
+                let fd = self.dir(*dir).ok_or(Errno::NOENT).map_err(failed("open directory"))?;
+                repair_one(fd, self.owner, finding).map_err(failed(step(&finding.repair)))?;
+                if !touched.contains(dir) {
+                    touched.push(*dir);
+                }
+                Ok(())
+            })
+            .collect();
+        for dir in touched {
+            let Some(fd) = self.dir(dir) else { continue };
+            if let Err(error) = fs::fsync(fd) {
+                let failed = || Error::at(self.path_of(dir, b"."), "fsync directory", error);
+                let here = findings.iter().zip(&mut done).filter(|(finding, _)| finding.spot.dir == dir);
+                here.for_each(|(_, done)| *done = Err(failed()));
             }
-            Ok(())
-        })
-        .collect();
-    for dir in touched {
-        let Some(fd) = mailbox.dir(dir) else { continue };
-        if let Err(error) = fs::fsync(fd) {
-            let failed = || Error::at(mailbox.path_of(dir, b"."), "fsync directory", error);
-            let here = findings.iter().zip(&mut done).filter(|(finding, _)| finding.spot.dir == dir);
-            here.for_each(|(_, done)| *done = Err(failed()));
         }
+        done
     }
-    done
 }
 
 fn step(mend: &Repair) -> &'static str {
@@ -81,7 +87,7 @@ fn repair_one(dir: &OwnedFd, owner: u32, finding: &Finding) -> Result<(), Errno>
                 Ok(()) | Err(Errno::EXIST) => {} // the server created it meanwhile
                 Err(error) => return Err(error),
             }
-            let made = super::open_directory(dir, std::os::unix::ffi::OsStrExt::from_bytes(name.to_bytes()))?;
+            let made = open_directory(dir, std::os::unix::ffi::OsStrExt::from_bytes(name.to_bytes()))?;
             fs::fsync(made)
         }
     }

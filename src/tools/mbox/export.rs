@@ -6,10 +6,7 @@ use rustix::fs::{self, AtFlags, Dir, FileType};
 
 use super::{Error, Format, MessageState, from_line, quote::Quoter};
 use crate::{
-    maildir::{
-        self, Kind, Maildir, MessageRef, OpenMessage, Subdir, name,
-        scan::{self, FileVersion},
-    },
+    maildir::{self, FileVersion, Kind, Maildir, MessageRef, OpenMessage, Subdir, name, scan},
     tools::header::{self, HeaderReader},
 };
 

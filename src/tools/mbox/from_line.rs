@@ -1,6 +1,6 @@
 //! The From_ line before a message, with its sender and its date of delivery.
 
-use super::{Format, parser::FROM};
+use super::Format;
 use crate::tools::date;
 
 /// A From_ line.
@@ -36,3 +36,6 @@ pub(super) fn format(return_path: Option<&[u8]>, seconds: i64) -> String {
 
 /// The sender of a From_ line if the real one is empty or unknown.
 const NULL_SENDER: &str = "MAILER-DAEMON";
+
+/// The beginning of a From_ line.
+pub(super) const FROM: &[u8] = b"From ";

@@ -14,7 +14,7 @@ use super::{
     resume::{BatchEntry, ResumeRecord},
 };
 use crate::{
-    maildir::{self, Maildir, Spool, Subdir, TmpFile, name::NameGenerator, store::SyncPhase},
+    maildir::{self, Maildir, Spool, Subdir, TmpFile, name::NameGenerator, sync_phase::SyncPhase},
     tools::{
         date,
         header::{self, HeaderReader},

@@ -3,7 +3,7 @@
 
 use std::io::{self, Read};
 
-use super::{Error, Format, FromLine};
+use super::{Error, Format, FromLine, from_line::FROM};
 
 /// The receiver of the messages.
 pub trait MessageSink {
@@ -202,8 +202,6 @@ impl<R: Read> Window<R> {
     }
 }
 
-/// The beginning of a From_ line.
-pub(super) const FROM: &[u8] = b"From ";
 /// Octets of the longest From_ line.
 const MAX_FROM_LINE: usize = 4096;
 const WINDOW: usize = 128 * 1024;

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Format, parser::FROM};
+use super::{Format, from_line::FROM};
 
 /// Quotes text that arrives in pieces of any length.
 pub(super) struct Quoter<W> {

@@ -20,8 +20,9 @@ use serde::{Deserialize, Serialize};
 use super::Format;
 use crate::{
     maildir::{
-        Error, Kind, Maildir, Subdir, TmpFile, name,
-        size_cache::{open, replace},
+        Error, Kind, Maildir, Subdir, TmpFile,
+        cache_file::{open, replace},
+        name,
     },
     safe_file::Durability,
 };

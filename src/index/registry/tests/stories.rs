@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::maildir::{
-    message::{Deletion, MessageRef, SurvivorCheck},
-    scan::FileVersion,
+    FileVersion, MessageRef,
+    message::{Deletion, SurvivorCheck},
 };
 
 /// A step. Files have the numbers of their names.

@@ -11,7 +11,7 @@ fn mailbox_of(files: usize, name: &dyn Fn(usize) -> String) -> (Fixture, Vec<Mes
         .map(|n| MessageEntry {
             name: name(n).into_bytes().into(),
             subdir: Subdir::Cur,
-            version: scan::FileVersion { inode: n as u64 + 1, bytes: 2, modified: (0, 0) },
+            version: crate::maildir::FileVersion { inode: n as u64 + 1, bytes: 2, modified: (0, 0) },
             octets: 3,
         })
         .collect();

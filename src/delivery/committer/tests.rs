@@ -14,11 +14,14 @@ use crate::{
     maildir::{
         Spool,
         fault_points::{FaultKind, FaultPlan},
-        name::NameGenerator,
+        name::{NameGenerator, UniqueName},
     },
-    proto::{request::Recipient, smtp::address::Address},
+    proto::{
+        request::{ConnId, Mailbox, Recipient},
+        smtp::address::Address,
+    },
     workers::{
-        DeliveryReceipt,
+        AckToken, DeliveryReceipt, SpilledMessage,
         spill::{self, SpillPermits, SpillTarget},
     },
 };

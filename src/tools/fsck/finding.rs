@@ -1,0 +1,119 @@
+//! A problem of one file or directory, and its repair.
+
+use std::{
+    ffi::CString,
+    path::{Path, PathBuf},
+};
+
+use super::problem::Problem;
+use crate::maildir::Error;
+
+/// A problem of one file or directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Finding {
+    pub path: PathBuf,
+    pub problem: Problem,
+    /// The evidence.
+    pub detail: String,
+    /// The repair.
+    pub repair: Repair,
+    pub(super) spot: FileSpot,
+}
+
+/// The repair of a finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Repair {
+    /// No safe repair; the advice for a person.
+    Manual(&'static str),
+    /// Rename the file in its directory.
+    Rename(Vec<u8>),
+    /// Remove the file, which is not mail.
+    Remove,
+    /// Set the mode.
+    Mode(u32),
+    /// Create the directory.
+    MakeDirectory,
+}
+
+/// The file to repair.
+#[derive(Debug, Clone)]
+pub(super) struct FileSpot {
+    pub(super) dir: Dir,
+    pub(super) name: CString,
+    /// 0 if it does not exist.
+    pub(super) inode: u64,
+}
+
+/// A directory of a mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dir {
+    Root,
+    Tmp,
+    New,
+    Cur,
+}
+
+impl Dir {
+    pub(super) const PARTS: [Self; 3] = [Self::Tmp, Self::New, Self::Cur];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Root => ".",
+            Self::Tmp => "tmp",
+            Self::New => "new",
+            Self::Cur => "cur",
+        }
+    }
+}
+
+/// The result of a check.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    /// Number of message files checked.
+    pub messages: u64,
+    pub findings: Vec<Finding>,
+}
+
+impl Finding {
+    /// The finding for a mailbox, or a directory of one, that cannot be opened.
+    pub(crate) fn unusable(path: &Path, error: &Error) -> Self {
+        Self {
+            path: path.to_owned(),
+            problem: Problem::ClosedToOwner,
+            detail: error.to_string(),
+            repair: Repair::Manual("check its owner and its mode"),
+            spot: FileSpot { dir: Dir::Root, name: CString::default(), inode: 0 },
+        }
+    }
+
+    /// The repair that `--fix` would make, or the advice for a person.
+    pub(crate) fn advice(&self) -> String {
+        match &self.repair {
+            Repair::Manual(advice) => (*advice).to_owned(),
+            Repair::Rename(name) => format!("--fix renames it to {}", shown(name)),
+            Repair::Remove => "--fix removes it".into(),
+            Repair::Mode(mode) => format!("--fix sets its mode to {mode:04o}"),
+            Repair::MakeDirectory => "--fix creates it".into(),
+        }
+    }
+
+    /// The repair that `--fix` has made.
+    pub(crate) fn repaired_text(&self) -> String {
+        match &self.repair {
+            Repair::Manual(_) => "nothing".into(),
+            Repair::Rename(name) => format!("renamed to {}", shown(name)),
+            Repair::Remove => "removed".into(),
+            Repair::Mode(mode) => format!("mode set to {mode:04o}"),
+            Repair::MakeDirectory => "created".into(),
+        }
+    }
+
+    pub(crate) fn is_repairable(&self) -> bool {
+        !matches!(self.repair, Repair::Manual(_))
+    }
+}
+
+/// A file name for display: octets that are not printable ASCII are escaped.
+pub(crate) fn shown(name: &[u8]) -> String {
+    name.escape_ascii().to_string().replace("\\'", "'").replace("\\\"", "\"")
+}
