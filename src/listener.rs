@@ -47,6 +47,9 @@ pub struct Listener {
     failure_logged: bool,
 }
 
+/// Identifies a listener of a server. No other listener ever gets the same id.
+pub type ListenerId = u64;
+
 /// The result of [`Listener::accept`].
 pub enum Accepted {
     /// A connection.

@@ -3,45 +3,28 @@
 
 use std::{
     collections::BTreeSet,
-    io,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
 use mio::Token;
 
-use super::{ListenerId, Server, Timer, admission::AdmissionDecision};
+use super::{
+    admission::AdmissionDecision,
+    peer::{ConnMeta, PendingProxy},
+    state::{Server, Timer},
+};
 use crate::{
     backend::MemoryRelief,
     capacity::Shrinker,
     clock::Now,
     config::Service,
     connection::Connection,
-    listener::{Accepted, ConnectionStart},
+    listener::{Accepted, ConnectionStart, ListenerId},
     logging::{self, PeerInfo},
-    net::{
-        proxy_protocol::{self, Header},
-        socket::Stream,
-    },
+    net::socket::Stream,
     proto::request::ConnId,
 };
-
-/// A connection from a proxy that has not sent its whole PROXY header yet.
-pub(super) struct PendingProxy {
-    stream: Stream,
-    /// The listener that accepted it.
-    pub(super) listener: ListenerId,
-    proxy: SocketAddr,
-}
-
-/// The origin of a connection.
-pub(super) struct ConnMeta {
-    /// The listener that accepted it. A reload may have closed that listener since.
-    pub(super) listener: ListenerId,
-    /// The service of that listener when it accepted the connection.
-    pub(super) service: Service,
-    pub(super) peer: SocketAddr,
-}
 
 impl Server {
     /// Accepts new connections, at most `MAX_ACCEPTS_PER_TURN` per listener in one turn.
@@ -247,27 +230,6 @@ impl Server {
     pub(super) fn remove_connection(&mut self, id: ConnId) {
         self.admission.remove(id);
         self.timers.remove(Timer::Connection(id));
-    }
-}
-
-impl PendingProxy {
-    /// Returns the client's address from the header, once all of the header has arrived. The inner `None` means that
-    /// the proxy speaks for itself.
-    fn read_header(&mut self) -> io::Result<Option<Option<SocketAddr>>> {
-        let mut octets = [0; proxy_protocol::MAX_HEADER];
-        let there = match self.stream.peek(&mut octets) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            there => there?,
-        };
-        match proxy_protocol::parse(&octets[..there]) {
-            _ if there == 0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            Header::Partial => Ok(None),
-            Header::Invalid => Err(io::Error::other("no header of the PROXY protocol")),
-            Header::Complete { client, length } => {
-                io::Read::read_exact(&mut self.stream, &mut octets[..length])?;
-                Ok(Some(client))
-            }
-        }
     }
 }
 

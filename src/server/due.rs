@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Server, Timer, shutdown::Shutdown};
+use super::state::{Server, Shutdown, Timer};
 use crate::{clock::Now, listener::Listener, proto::request::ConnId};
 
 impl Server {

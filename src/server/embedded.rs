@@ -11,8 +11,11 @@ use std::{
 
 use mio::Interest;
 
-use super::{SIGNALS, Server};
-use crate::{clock::Now, server::signals::Signals, workers::LoopWaker};
+use super::{
+    signals::Signals,
+    state::{SIGNALS, Server},
+};
+use crate::{clock::Now, workers::LoopWaker};
 
 /// Stops a server from another thread, as a signal would.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Server;
+use super::state::Server;
 use crate::{
     clock::Now,
     connection::{Connection, work::Share},

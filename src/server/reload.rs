@@ -5,73 +5,32 @@
 //! a read that never ends does not block a later reload.
 
 use std::{
-    path::PathBuf,
     sync::{
         Arc,
-        mpsc::{self, Receiver, TryRecvError},
+        mpsc::{self, TryRecvError},
     },
     thread,
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use mio::Token;
 
-use super::{ListenerId, Server, Timer, new_read_buffer, opens, shares::lowered};
+use super::{
+    accept::MAX_ACCEPTS_PER_TURN,
+    reload_job::{CurrentListener, CurrentState, NewState, PendingReload, SocketSource},
+    shares::{lowered, opens},
+    state::{Server, Timer, new_read_buffer},
+};
 use crate::{
     clock::Now,
-    config::{self, Config, ConfigText, ListenerConfig, Service},
+    config::ListenerConfig,
     fd_limits::{Shares, raise_fd_limit},
     file_poller::{ABANDON_AFTER, MAX_STUCK_THREADS, WARN_AFTER},
-    listener::{self, BoundListener, Listener},
-    loaded_config::{self, LoadedConfig},
+    listener::{self, BoundListener, Listener, ListenerId},
+    loaded_config::LoadedConfig,
     logging,
     metrics::METRICS,
-    net::{endpoint::Endpoint, socket::ListenSocket},
-    system::sandbox,
 };
-
-/// A reload in progress.
-pub(super) struct PendingReload {
-    result: Receiver<Result<NewState, String>>,
-    started_at: Duration,
-    /// Whether another reload was requested meanwhile: the files that this one has read may be out of date.
-    requested_again: bool,
-}
-
-/// The state of the server when a reload begins.
-struct CurrentState {
-    config_path: PathBuf,
-    config: Config,
-    listeners: Vec<CurrentListener>,
-    /// New sockets that there are descriptors for, in addition to those of `listeners`.
-    most_new: usize,
-}
-
-/// An open listener.
-#[derive(Clone)]
-struct CurrentListener {
-    id: ListenerId,
-    service: Service,
-    /// The address in the configuration.
-    configured_endpoint: Endpoint,
-    /// The address that the socket is bound to.
-    endpoint: Endpoint,
-}
-
-/// The state that the reload asks for.
-struct NewState {
-    files: LoadedConfig,
-    listeners: Vec<(ListenerConfig, SocketSource)>,
-    /// Keys whose new values take effect only after a restart.
-    restart_needed: Vec<&'static str>,
-}
-
-/// The origin of a listener's socket.
-enum SocketSource {
-    /// The socket of a listener that is open now.
-    Existing(ListenerId),
-    New(ListenSocket),
-}
 
 impl Server {
     pub(super) fn begin_reload(&mut self) {
@@ -268,121 +227,5 @@ impl Server {
     }
 }
 
-impl CurrentState {
-    /// Reads the files and binds the new addresses.
-    fn load(&self, now: SystemTime) -> Result<NewState, String> {
-        let words = |error: config::Error| error.to_string();
-        let (config, text) = Config::read(&self.config_path).map_err(words)?;
-        if let Some(place) = sandbox::unreachable_path(&config) {
-            return Err(format!(
-                "{}: {} is outside of the sandbox, which is for what the configuration named at the start: this needs a \
-                 restart",
-                self.config_path.display(),
-                place.display()
-            ));
-        }
-        let mut files = LoadedConfig::from_config(config, &text, now)
-            .map_err(|error: loaded_config::Error| error.to_string())?;
-        if let Some(key) = files.config.changed_fixed_key(&self.config) {
-            return Err(words(
-                text.error_at(key, "this cannot change while the server runs: it needs a restart"),
-            ));
-        }
-        let waiting = files.config.retain_restart_only(&self.config);
-        let listeners = self.assign_sockets(&files.config.listen, &text).map_err(words)?;
-        Ok(NewState { files, listeners, restart_needed: waiting })
-    }
-
-    /// Assigns a socket to each listener: an open one at the same address if there is one, otherwise a new one. New
-    /// addresses are bound last, after every other check.
-    fn assign_sockets(
-        &self,
-        listeners: &[ListenerConfig],
-        text: &ConfigText,
-    ) -> Result<Vec<(ListenerConfig, SocketSource)>, config::Error> {
-        let mut held = self.listeners.clone();
-        let mut seats = Vec::new();
-        let mut rest: Vec<(usize, &ListenerConfig)> = listeners.iter().enumerate().collect();
-        for (n, listen) in rest.extract_if(.., |(_, listen)| matches!(listen.address, Endpoint::Inherited(_)))
-        {
-            for id in inherited_sockets(&mut held, n, listen, text)? {
-                seats.push((listen.clone(), SocketSource::Existing(id)));
-            }
-        }
-        if let Some(left) =
-            held.iter().find(|held| matches!(held.configured_endpoint, Endpoint::Inherited(_)))
-        {
-            let why = format!(
-                "the socket of {} would have no listener: to do without it needs a restart",
-                left.configured_endpoint
-            );
-            return Err(text.error_at("listen", why));
-        }
-        // Port 0 may be configured more than once: a listener that has a socket keeps it.
-        for same_service in [true, false] {
-            rest.retain(|(_, listen)| {
-                let fits = |held: &CurrentListener| {
-                    held.configured_endpoint == listen.address
-                        && (held.service == listen.protocol || !same_service)
-                };
-                let found = held.iter().position(fits);
-                found
-                    .map(|at| seats.push(((*listen).clone(), SocketSource::Existing(held.remove(at).id))))
-                    .is_none()
-            });
-        }
-        if rest.len() > self.most_new {
-            let why = format!(
-                "{} addresses are new, and the descriptors are enough for {} beside the old ones: this needs a restart, \
-                 or several reloads",
-                rest.len(),
-                self.most_new
-            );
-            return Err(text.error_at("listen", why));
-        }
-        for (n, listen) in rest {
-            let socket = ListenSocket::bind(&listen.address).map_err(|error| {
-                let why = listener::Error::Bind(listen.protocol, listen.address.clone(), error);
-                let why = format!("{why}{}", conflicting_listener(&held, &listen.address));
-                text.error_at(&format!("listen.{n}.address"), why)
-            })?;
-            seats.push((listen.clone(), SocketSource::New(socket)));
-        }
-        Ok(seats)
-    }
-}
-
-/// Names the listener that may prevent a new one: an open listener on the same port.
-fn conflicting_listener(held: &[CurrentListener], wanted: &Endpoint) -> String {
-    let port = |endpoint: &Endpoint| endpoint.ip().map(|address| address.port());
-    match held.iter().find(|held| port(wanted).is_some() && port(&held.endpoint) == port(wanted)) {
-        Some(CurrentListener { endpoint, .. }) => format!(
-            "; this server is at {endpoint}, which it lets go of only when it has the new one: this needs a restart"
-        ),
-        None => String::new(),
-    }
-}
-
-/// Takes the sockets that the service manager passed for the `n`th listener.
-fn inherited_sockets(
-    held: &mut Vec<CurrentListener>,
-    n: usize,
-    listen: &ListenerConfig,
-    text: &ConfigText,
-) -> Result<Vec<ListenerId>, config::Error> {
-    let taken: Vec<CurrentListener> =
-        held.extract_if(.., |held| held.configured_endpoint == listen.address).collect();
-    if taken.is_empty() {
-        let why = format!("no socket for {} was passed at the start: this needs a restart", listen.address);
-        return Err(text.error_at(&format!("listen.{n}.address"), why));
-    }
-    for CurrentListener { endpoint, .. } in &taken {
-        if let Some((key, why)) = listen.incompatible_with(endpoint) {
-            return Err(text.error_at(&format!("listen.{n}.{key}"), why));
-        }
-    }
-    Ok(taken.into_iter().map(|held| held.id).collect())
-}
-
 /// Calls of `accept` that empty the queue of a listener: mio asks the kernel for a backlog of 1024.
-const FINAL_ACCEPT_ROUNDS: usize = 1024 / super::accept::MAX_ACCEPTS_PER_TURN + 1;
+const FINAL_ACCEPT_ROUNDS: usize = 1024 / MAX_ACCEPTS_PER_TURN + 1;

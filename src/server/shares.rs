@@ -1,6 +1,6 @@
 //! The configuration reduced to the inputs of the descriptor budget, and the configuration that the budget allows.
 
-use super::Server;
+use super::state::Server;
 use crate::{
     config::{ChangeDetection, Config, UnknownRecipients},
     fd_limits::{Opens, Shares},

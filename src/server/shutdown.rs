@@ -1,19 +1,10 @@
 //! Handling of signals, and shutdown: the server accepts no more connections, and sessions get a grace period.
 
-use super::{Server, Timer};
-use crate::{
-    clock::Now,
-    server::signals::{Signal, Signals},
+use super::{
+    signals::{Signal, Signals},
+    state::{Server, Shutdown, Timer},
 };
-
-/// The progress of a shutdown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shutdown {
-    /// The server ends after all sessions have ended.
-    Graceful,
-    /// The server ends at once.
-    Immediate,
-}
+use crate::clock::Now;
 
 impl Server {
     pub(super) fn handle_signals(&mut self, now: Now) {

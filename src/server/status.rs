@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{ListenerId, Server, opens};
-use crate::{clock::Now, config::ChangeDetection, fd_limits::Shares, proto::protocol::Protocol};
+use super::{shares::opens, state::Server};
+use crate::{
+    clock::Now, config::ChangeDetection, fd_limits::Shares, listener::ListenerId, proto::protocol::Protocol,
+};
 
 impl Server {
     /// The services and their addresses, in one line.

@@ -1,20 +1,31 @@
 use std::{
+    collections::BTreeSet,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use super::{shutdown::FAREWELLS_A_TURN, *};
+use mio::Events;
+
+use super::{
+    peer::ConnMeta,
+    pumping::WORK_A_TURN,
+    shutdown::FAREWELLS_A_TURN,
+    state::{Server, Timer},
+};
 use crate::{
-    config::ConfigText,
+    clock::Now,
+    config::{Config, ConfigText, Service},
+    connection::Connection,
     listener,
+    loaded_config::LoadedConfig,
     logging::PeerInfo,
     net::{endpoint::Endpoint, socket::Stream},
     proto::{
         Context, Encryption, Progress, ResetOn, Session, SessionStage, Step, Timeouts,
         buffer::{Inbox, Outbox},
         protocol::Protocol,
-        request::Response,
+        request::{ConnId, Response},
     },
     system::socket_activation::InheritedSockets,
     workers::Completion,

@@ -1,0 +1,166 @@
+//! One turn of the loop: poll, accept, pump the ready sockets, deliver responses, run timers, say farewells. Connections
+//! with work left over continue in the next turn.
+
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
+
+use mio::{Events, Token};
+
+use super::{
+    error::Error,
+    pumping::WORK_A_TURN,
+    state::{SIGNALS, Server, Timer, WAKE},
+};
+use crate::{
+    clock::Now,
+    config::Service,
+    connection::{Connection, PumpOutcome, RequestHandler},
+    metrics::METRICS,
+    net::endpoint::Endpoint,
+    proto::request::ConnId,
+    system::sd_notify::SdNotify,
+};
+
+impl Server {
+    /// The addresses of the listeners, in the order of the configuration.
+    pub fn endpoints(&self) -> Vec<(Service, Endpoint)> {
+        self.listeners.values().map(|listener| (listener.service(), listener.endpoint().clone())).collect()
+    }
+
+    /// Notifies the service manager that the server is ready, and serves until a signal or a
+    /// [`ShutdownHandle`](super::ShutdownHandle) ends it.
+    pub fn run(mut self, manager: SdNotify) -> Result<(), Error> {
+        let mut events = Events::with_capacity(1024);
+        // Dropped before the server, which closes the last files: the locks are free when `run` returns.
+        let _on_loop = self.backend.enter_loop().map_err(|error| Error::System("threads", error))?;
+        self.timers.set(Duration::ZERO, Timer::Maintenance);
+        let _publisher = self.metrics_export.start();
+        self.sd_notify = manager;
+        if self.sd_notify.watchdog().is_some() {
+            self.timers.set(Duration::ZERO, Timer::Watchdog);
+        }
+        self.sd_notify.ready(&self.summary());
+        while !self.is_finished() {
+            self.run_turn(&mut events)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn run_turn(&mut self, events: &mut Events) -> Result<(), Error> {
+        let now = self.clock.now();
+        let left_over = !self.unfinished.is_empty()
+            || self.backend.goes_on()
+            || self.listeners.values().any(|listener| listener.may_be_pending);
+        let sleep = if left_over { Some(Duration::ZERO) } else { self.timers.next_in(now.monotonic) };
+        match self.poll.poll(events, sleep) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                return Err(Error::System("poll", error));
+            }
+            _ => {}
+        }
+        let now = self.clock.now_after_sleep(sleep);
+        let began = self.clock.including_suspensions(now).monotonic;
+        self.log_suspension();
+        self.backend.begin_turn(now.monotonic);
+        self.answering = WORK_A_TURN;
+        let mut ready = std::mem::take(&mut self.unfinished);
+        for event in events.iter() {
+            match event.token() {
+                WAKE => {}
+                SIGNALS => self.handle_signals(now),
+                Token(id) => {
+                    let id = ConnId(id as u64);
+                    if let Some(listener) = self.listeners.get_mut(&id.0) {
+                        listener.resume_accepting();
+                    } else if let Some(conn) = self.connections.get_mut(&id) {
+                        let readable = event.is_readable() || event.is_read_closed() || event.is_error();
+                        conn.set_readiness(readable, event.is_writable() || event.is_write_closed());
+                        ready.insert(id);
+                    } else if self.pending_proxies.contains_key(&id) {
+                        self.read_proxy_header(id, now, &mut ready);
+                    }
+                }
+            }
+        }
+        self.accept(now, &mut ready);
+        self.pump_ready(ready, now);
+        self.deliver_responses(now);
+        self.check_stop_request(now);
+        self.say_farewells(now);
+        self.run_timers(now);
+        self.relieve_memory(now);
+        let end = self.clock.now();
+        METRICS.loop_turn.observe(self.clock.including_suspensions(end).monotonic.saturating_sub(began));
+        Ok(())
+    }
+
+    /// Pumps a connection once.
+    pub(super) fn pump(&mut self, id: ConnId, now: Now) {
+        self.call_and_pump(id, now, |_, _| {});
+    }
+
+    /// Runs `first` on a connection, then pumps it. A panic in a session is a bug in this program; it ends only that
+    /// session.
+    pub(super) fn call_and_pump(
+        &mut self,
+        id: ConnId,
+        now: Now,
+        first: impl FnOnce(&mut Connection, &mut dyn RequestHandler),
+    ) {
+        let Some(conn) = self.connections.get_mut(&id) else { return };
+        let (world, limits, share, scratch): (&mut dyn RequestHandler, _, _, _) =
+            (&mut self.backend, &self.config.limits, self.share, &mut self.read_buffer);
+        let round = AssertUnwindSafe(|| {
+            first(conn, world);
+            conn.pump_share(world, now, (limits, share), scratch)
+        });
+        let pumped = catch_unwind(round).unwrap_or_else(|_| {
+            let last_words = self.conn_meta.get(&id).map(|origin| origin.service.protocol().internal_error());
+            conn.close_with_error(&last_words.unwrap_or_default(), now);
+            catch_unwind(AssertUnwindSafe(|| conn.pump_share(world, now, (limits, share), scratch)))
+                .unwrap_or(PumpOutcome::Closed)
+        });
+        if conn.is_closing() {
+            self.backend.connection_closed(id); // a client may reconnect before it reads the last reply
+        }
+        self.update_admission_of(id, now);
+        match pumped {
+            PumpOutcome::Closed => self.close(id, now),
+            PumpOutcome::BudgetSpent => {
+                self.unfinished.insert(id);
+            }
+            PumpOutcome::Idle => {}
+        }
+        self.schedule_deadline(id);
+    }
+
+    /// Sets the timer of a connection if its deadline has become earlier. A timer that fires too early does no harm.
+    fn schedule_deadline(&mut self, id: ConnId) {
+        let Some(conn) = self.connections.get_mut(&id) else { return };
+        if let Some(deadline) = conn.deadline()
+            && conn.scheduled_deadline.is_none_or(|entry| deadline < entry)
+        {
+            conn.scheduled_deadline = Some(deadline);
+            self.timers.set(deadline, Timer::Connection(id));
+        }
+    }
+
+    pub(super) fn deliver_responses(&mut self, now: Now) {
+        self.waker.reset();
+        self.poll_reload(now);
+        self.backend.poll_mailbox_events(now.monotonic);
+        while !self.backend.has_enough()
+            && let Ok(done) = self.completions.try_recv()
+        {
+            self.backend.complete(done);
+        }
+        self.give_answers(now);
+        if !self.ticking && self.backend.needs_ticks() {
+            self.ticking = true;
+            self.timers.set(now.monotonic, Timer::Tick);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The other end of a connection: the client, or a proxy that has not named its client yet.
+
+use std::{io, net::SocketAddr};
+
+use crate::{
+    config::Service,
+    listener::ListenerId,
+    net::{
+        proxy_protocol::{self, Header},
+        socket::Stream,
+    },
+};
+
+/// A connection from a proxy that has not sent its whole PROXY header yet.
+pub(super) struct PendingProxy {
+    pub(super) stream: Stream,
+    /// The listener that accepted it.
+    pub(super) listener: ListenerId,
+    pub(super) proxy: SocketAddr,
+}
+
+impl PendingProxy {
+    /// Returns the client's address from the header, once all of the header has arrived. The inner `None` means that
+    /// the proxy speaks for itself.
+    pub(super) fn read_header(&mut self) -> io::Result<Option<Option<SocketAddr>>> {
+        let mut octets = [0; proxy_protocol::MAX_HEADER];
+        let there = match self.stream.peek(&mut octets) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            there => there?,
+        };
+        match proxy_protocol::parse(&octets[..there]) {
+            _ if there == 0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            Header::Partial => Ok(None),
+            Header::Invalid => Err(io::Error::other("no header of the PROXY protocol")),
+            Header::Complete { client, length } => {
+                io::Read::read_exact(&mut self.stream, &mut octets[..length])?;
+                Ok(Some(client))
+            }
+        }
+    }
+}
+
+/// The origin of a connection.
+pub(super) struct ConnMeta {
+    /// The listener that accepted it. A reload may have closed that listener since.
+    pub(super) listener: ListenerId,
+    /// The service of that listener when it accepted the connection.
+    pub(super) service: Service,
+    pub(super) peer: SocketAddr,
+}

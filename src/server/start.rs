@@ -1,0 +1,133 @@
+//! Opens the server: the spool, the threads, the sockets and the signals.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use mio::{Poll, Token, Waker};
+
+use super::{
+    admission::Admission,
+    error::Error,
+    shares::{lowered, opens},
+    state::{Server, WAKE, new_read_buffer},
+};
+use crate::{
+    backend::Backend,
+    clock::{LoopClock, SystemClock},
+    connection::work::Share,
+    fd_limits::{Shares, open_now, raise_fd_limit},
+    listener::{self, BoundListener, Listener},
+    loaded_config::LoadedConfig,
+    metrics::publish::ExportConfig,
+    net::timer::Timers,
+    system::sd_notify::SdNotify,
+    transcript::Transcripts,
+    workers::{CompletionSender, LoopWaker},
+};
+
+impl Server {
+    /// Opens the spool, starts the threads and catches the signals. Connections are accepted only after
+    /// [`Server::run`] begins. SIGHUP reads the configuration again from `source`. Without a source SIGHUP ends the
+    /// server, as the end of a terminal should.
+    ///
+    /// # Errors
+    /// The spool cannot be used, or the system refuses a resource.
+    pub fn open(
+        files: LoadedConfig,
+        sockets: Vec<BoundListener>,
+        source: Option<&Path>,
+    ) -> Result<Self, Error> {
+        let mut server = Self::start(files, sockets, source)?;
+        server.catch_signals().map_err(|error| Error::System("signals", error))?;
+        Ok(server)
+    }
+
+    /// Opens the server in a process that does other work too and handles its own signals: only a
+    /// [`ShutdownHandle`](super::ShutdownHandle) ends the server.
+    ///
+    /// # Errors
+    /// See [`Server::open`].
+    pub fn open_embedded(files: LoadedConfig, sockets: Vec<BoundListener>) -> Result<Self, Error> {
+        Self::start(files, sockets, None)
+    }
+
+    fn start(files: LoadedConfig, sockets: Vec<BoundListener>, source: Option<&Path>) -> Result<Self, Error> {
+        let LoadedConfig { config, accounts, certificate } = files;
+        let system = |what| move |error| Error::System(what, error);
+        let inherited = open_now().saturating_sub(sockets.len());
+        let opens = opens(&config, sockets.len(), inherited, source.is_some());
+        let shares = Shares::of(raise_fd_limit(), &config.limits, &opens)?;
+        let poll = Poll::new().map_err(system("poll"))?;
+        let waker = Arc::new(LoopWaker::new(Waker::new(poll.registry(), WAKE).map_err(system("waker"))?));
+        let (completions, results) = CompletionSender::new(Arc::clone(&waker));
+        let tls = listener::start_tls(&config, certificate)?;
+        let publishing = ExportConfig {
+            file: config.metrics.file.clone(),
+            server: (config.spool.clone(), config.hostname.clone()),
+            every: config.metrics.every.0,
+        };
+        let start = |directory: &PathBuf| {
+            Transcripts::start(directory, config.transcript_bodies, &config.limits, shares.transcripts)
+                .map_err(|error| Error::Transcripts(directory.clone(), error))
+        };
+        let transcripts = config.transcripts.as_ref().map(start).transpose()?;
+        let lowered = lowered(&config, &shares);
+        let mut server = Self {
+            metrics_export: publishing,
+            read_buffer: new_read_buffer(&config.limits),
+            backend: Backend::open(&lowered, accounts, &shares, &waker, &completions)?,
+            config_path: source.map(Path::to_owned),
+            started_at: SystemTime::now(),
+            clock: LoopClock::new(Box::new(SystemClock::start())),
+            poll,
+            waker,
+            completions: results,
+            signals: None,
+            stop_requested: Arc::default(),
+            sd_notify: SdNotify::default(),
+            reload: None,
+            reload_threads: Arc::default(),
+            listeners: BTreeMap::new(),
+            tls,
+            transcripts,
+            connections: HashMap::new(),
+            pending_proxies: HashMap::new(),
+            conn_meta: HashMap::new(),
+            admission: Admission::new(),
+            shares,
+            inherited,
+            next_id: FIRST_ID,
+            timers: Timers::new(),
+            unfinished: BTreeSet::new(),
+            last_pumped: None,
+            answering: 0,
+            share: Share::WHOLE,
+            read_paused: HashSet::new(),
+            ticking: false,
+            shutdown: None,
+            farewells: VecDeque::new(),
+            config,
+        };
+        for bound in sockets {
+            let mut listener = Listener::open(bound, &lowered, server.tls.as_ref())?;
+            let id = server.allocate_id();
+            listener.register(server.poll.registry(), Token(id as usize)).map_err(system("listen"))?;
+            server.listeners.insert(id, listener);
+        }
+        server.share_out();
+        server.log_capacity();
+        Ok(server)
+    }
+
+    pub(super) fn allocate_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+}
+
+/// The ids of connections and listeners begin after this number, so that they never equal another token.
+const FIRST_ID: u64 = 0x1000;

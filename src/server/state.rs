@@ -1,0 +1,119 @@
+//! The state of the server. The steps of the loop, each in a file of its own, act on it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    path::PathBuf,
+    rc::Rc,
+    sync::{Arc, atomic::AtomicBool, mpsc},
+    time::SystemTime,
+};
+
+use mio::{Poll, Token};
+
+use super::{
+    admission::Admission,
+    peer::{ConnMeta, PendingProxy},
+    reload_job::PendingReload,
+    signals::Signals,
+};
+use crate::{
+    backend::Backend,
+    clock::LoopClock,
+    config::Config,
+    connection::{Connection, work::Share},
+    fd_limits::Shares,
+    limits::Limits,
+    listener::{Listener, ListenerId},
+    metrics::publish::ExportConfig,
+    net::{timer::Timers, tls::TlsConfig},
+    proto::request::ConnId,
+    system::sd_notify::SdNotify,
+    transcript::Transcripts,
+    workers::{Completion, LoopWaker},
+};
+
+/// The whole server, ready to run.
+pub struct Server {
+    pub(super) config: Config,
+    /// The file that SIGHUP reads again; `None` if the configuration came from no file.
+    pub(super) config_path: Option<PathBuf>,
+    pub(super) started_at: SystemTime,
+    pub(super) clock: LoopClock,
+    pub(super) poll: Poll,
+    pub(super) waker: Arc<LoopWaker>,
+    pub(super) completions: mpsc::Receiver<Completion>,
+    /// `None` if the server is embedded in another program, which handles the signals.
+    pub(super) signals: Option<Signals>,
+    /// Set by a `ShutdownHandle`.
+    pub(super) stop_requested: Arc<AtomicBool>,
+    pub(super) sd_notify: SdNotify,
+    pub(super) reload: Option<PendingReload>,
+    /// Each thread that reads for a reload holds a clone, so that the strong count shows how many are stuck.
+    pub(super) reload_threads: Arc<()>,
+    /// In the order of the configuration at the start. Listeners that a reload adds come after these.
+    pub(super) listeners: BTreeMap<ListenerId, Listener>,
+    pub(super) tls: Option<Rc<TlsConfig>>,
+    pub(super) backend: Backend,
+    pub(super) metrics_export: ExportConfig,
+    pub(super) connections: HashMap<ConnId, Connection>,
+    /// After the connections, so that it is dropped after their last lines are written.
+    pub(super) transcripts: Option<Transcripts>,
+    /// Connections from proxies whose PROXY header is not complete yet.
+    pub(super) pending_proxies: HashMap<ConnId, PendingProxy>,
+    /// The listener and the peer of each connection.
+    pub(super) conn_meta: HashMap<ConnId, ConnMeta>,
+    pub(super) admission: Admission,
+    /// The shares of the file descriptors that are in force.
+    pub(super) shares: Shares,
+    /// Descriptors that the process had open before the server opened any.
+    pub(super) inherited: usize,
+    /// The last id given to a connection or a listener. No id is used twice, so a token never means another socket.
+    pub(super) next_id: u64,
+    pub(super) timers: Timers<Timer>,
+    /// Connections with work left over from this turn.
+    pub(super) unfinished: BTreeSet<ConnId>,
+    /// The last connection that was pumped because its socket was ready. The next turn begins after it.
+    pub(super) last_pumped: Option<ConnId>,
+    /// Work that this turn may still spend on responses.
+    pub(super) answering: usize,
+    /// The share of its budget that each connection gets in this turn.
+    pub(super) share: Share,
+    /// Connections whose message data is not read until there is memory for it.
+    pub(super) read_paused: HashSet<ConnId>,
+    /// Whether the tick timer is set.
+    pub(super) ticking: bool,
+    pub(super) read_buffer: Vec<u8>,
+    pub(super) shutdown: Option<Shutdown>,
+    /// Connections whose sessions do not know yet that the server stops.
+    pub(super) farewells: VecDeque<ConnId>,
+}
+
+/// The purpose of a timer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Timer {
+    Connection(ConnId),
+    Accept,
+    Maintenance,
+    Tick,
+    Reload,
+    ShutdownGrace,
+    Watchdog,
+}
+
+/// The progress of a shutdown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shutdown {
+    /// The server ends after all sessions have ended.
+    Graceful,
+    /// The server ends at once.
+    Immediate,
+}
+
+/// The buffer through which every connection reads.
+pub(super) fn new_read_buffer(limits: &Limits) -> Vec<u8> {
+    vec![0; limits.turn_octets.max(4096)]
+}
+
+pub(super) const WAKE: Token = Token(0);
+
+pub(super) const SIGNALS: Token = Token(1);
