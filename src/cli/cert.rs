@@ -11,7 +11,7 @@ use std::{
 use clap::Args;
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, SanType, string::Ia5String};
 
-use super::{Failure, output};
+use super::{failure::Failure, output};
 use crate::{net::certificate::CertificatePair, safe_file::Directory};
 
 /// Make a certificate and its key: certificate.pem and key.pem.

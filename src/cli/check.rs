@@ -5,7 +5,8 @@ use std::{path::PathBuf, time::SystemTime};
 use clap::Args;
 
 use super::{
-    Failure, output,
+    failure::Failure,
+    output,
     serve::{descriptors_fit, threads_fit},
 };
 use crate::{loaded_config::LoadedConfig, printable};

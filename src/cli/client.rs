@@ -4,13 +4,14 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use super::{Failure, send::Protection};
+use super::{failure::Failure, send::Protection, xdg::directory_of_user};
 use crate::{
     accounts::UserFile,
     client::{ConnectOptions, ServerAddr, Tls, Trust},
     config::Config,
     mua::{
-        app::{self, AppConfig, ExitReason, SignUp},
+        app::{AppConfig, SignUp},
+        menu::{self, ExitReason},
         terminal::Terminal,
     },
 };
@@ -64,11 +65,11 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         pop3: route(arguments.pop3),
         user: arguments.user,
         sign_up: door,
-        sent_dir: super::directory_of_user("XDG_DATA_HOME", ".local/share"),
+        sent_dir: directory_of_user("XDG_DATA_HOME", ".local/share"),
         random: || getrandom::u64().unwrap_or_default(),
     };
     let language = terminal.language();
-    match app::run(&plan, &mut terminal) {
+    match menu::run(&plan, &mut terminal) {
         Ok(ExitReason::Normal) => Ok(()),
         Ok(ExitReason::LoginFailed(why)) => Err(Failure::Other(why)),
         Err(error) => Err(Failure::Other(crate::client::display::printable_line(&error.describe(language)))),

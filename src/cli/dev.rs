@@ -9,8 +9,11 @@ use std::{
 use clap::Args;
 
 use super::{
-    Failure, cert, output,
+    cert,
+    failure::Failure,
+    output,
     serve::{self, RunArgs},
+    xdg::directory_of_user,
 };
 use crate::{
     config::{Config, ConfigText, Service},
@@ -160,7 +163,7 @@ fn secure_screen(smtps: SocketAddr, pop3s: SocketAddr, certificate: &Path) -> St
 fn certificate(directory: Option<&Path>) -> Result<CertificatePair, Failure> {
     let directory = directory
         .map(Path::to_owned)
-        .or_else(|| super::directory_of_user("XDG_STATE_HOME", ".local/state"))
+        .or_else(|| directory_of_user("XDG_STATE_HOME", ".local/state"))
         .ok_or_else(|| {
             Failure::Usage(
                 "there is no home directory for the certificate: choose a directory with --tls=DIR".into(),

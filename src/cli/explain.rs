@@ -8,7 +8,10 @@ use std::{
 
 use clap::Args;
 
-use super::{Failure, output, tools::wrapped};
+use super::{
+    failure::Failure,
+    output::{self, wrapped},
+};
 use crate::{
     client::display::printable_line,
     printable,

@@ -10,7 +10,8 @@ use flate2::{Compression, write::GzEncoder};
 use indicatif::ProgressBar;
 
 use super::{
-    Failure, output,
+    failure::Failure,
+    output,
     spool::{SpoolArgs, is_stdio, maildir_at_path, message_count},
 };
 use crate::{

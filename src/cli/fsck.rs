@@ -10,10 +10,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{
-    Failure,
-    output::Stdout,
+    failure::Failure,
+    output::{Stdout, wrapped},
     spool::{SpoolArgs, SpoolContext},
-    tools::wrapped,
 };
 use crate::{
     maildir::{Error, Kind},

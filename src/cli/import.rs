@@ -12,7 +12,8 @@ use flate2::read::MultiGzDecoder;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
-    Failure, output,
+    failure::Failure,
+    output,
     spool::{SpoolArgs, SpoolContext, display_name, is_stdio, message_count},
 };
 use crate::{

@@ -2,6 +2,7 @@
 //! and the commented example configuration. `make install` and the package run it; it is hidden from users.
 
 mod examples;
+mod titles;
 mod toml;
 
 use std::{
@@ -9,15 +10,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Args, Command, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 use clap_mangen::{
     Man,
     roff::{Roff, bold, roman},
 };
 
-use super::Failure;
+use super::failure::Failure;
 use crate::safe_file::{Directory, Durability};
+use titles::{DOCUMENTS, MANUAL, NAME};
 
 /// Write the manual pages and the shell completions.
 #[derive(Debug, Args)]
@@ -28,14 +30,15 @@ pub(super) struct Arguments {
     directory: PathBuf,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+/// Writes the pages of the whole command line, `program`.
+pub(super) fn run(arguments: &Arguments, program: &Command) -> Result<(), Failure> {
     let directory = &arguments.directory;
-    write_all(directory)
+    write_all(directory, program)
         .map_err(|error| Failure::Other(format!("cannot write below {}: {error}", directory.display())))
 }
 
-fn write_all(directory: &Path) -> io::Result<()> {
-    let mut command = super::Arguments::command().disable_help_subcommand(true);
+fn write_all(directory: &Path, program: &Command) -> io::Result<()> {
+    let mut command = program.clone().disable_help_subcommand(true);
     command.build();
     let man = directory.join("man1");
     for command in commands(&command) {
@@ -49,7 +52,7 @@ fn write_all(directory: &Path) -> io::Result<()> {
             _ => "restante", // the name that bash-completion looks for
         };
         let mut script = Vec::new();
-        clap_complete::generate(shell, &mut visible(&super::Arguments::command()), NAME, &mut script);
+        clap_complete::generate(shell, &mut visible(program), NAME, &mut script);
         write(&directory.join(shell.to_string()), file, &script)?;
     }
     Ok(())
@@ -148,19 +151,22 @@ fn see_also(command: &Command) -> String {
     format!("{}restante.toml(5). The whole manual is in {DOCUMENTS}.", parent.unwrap_or_default())
 }
 
-const NAME: &str = "restante";
-const MANUAL: &str = "restante, a mail server";
-const DOCUMENTS: &str = "/usr/share/doc/restante";
-
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+    use crate::cli;
+
+    fn program() -> Command {
+        cli::Arguments::command()
+    }
 
     #[test]
     fn every_command_has_a_page_with_examples_and_exit_codes() {
         let directory = tempfile::tempdir().unwrap();
-        write_all(directory.path()).unwrap();
-        let mut command = super::super::Arguments::command().disable_help_subcommand(true);
+        write_all(directory.path(), &program()).unwrap();
+        let mut command = program().disable_help_subcommand(true);
         command.build();
         for command in commands(&command) {
             let path = directory.path().join("man1").join(format!("{}.1", page_name(command)));
@@ -185,7 +191,7 @@ mod tests {
     #[test]
     fn shells_propose_what_is_there_and_nothing_that_is_hidden() {
         let directory = tempfile::tempdir().unwrap();
-        write_all(directory.path()).unwrap();
+        write_all(directory.path(), &program()).unwrap();
         for file in ["bash/restante", "zsh/_restante", "fish/restante.fish"] {
             let script = fs::read_to_string(directory.path().join(file)).unwrap();
             for word in ["serve", "check", "passwd", "password-stdin", "ports-file"] {

@@ -13,6 +13,7 @@ mod dev;
 mod explain;
 #[cfg(feature = "tools")]
 mod export;
+mod failure;
 #[cfg(feature = "tools")]
 mod fsck;
 #[cfg(feature = "tools")]
@@ -41,13 +42,14 @@ mod user;
 mod wait;
 #[cfg(feature = "tools")]
 mod watch;
+mod xdg;
 
-use std::{env, fmt, io, path::PathBuf, process::ExitCode};
+use std::{env, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use rustix::fs::Mode;
 
-use crate::{accounts, config, loaded_config, printable};
+use crate::printable;
 
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -85,7 +87,7 @@ pub fn main() -> ExitCode {
         Command::Cert(arguments) => cert::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         #[cfg(feature = "tools")]
-        Command::Tools(command) => tools::run(command),
+        Command::Tools(command) => tools::run(command, <Arguments as clap::CommandFactory>::command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -114,84 +116,6 @@ fn refused(error: &clap::Error) -> ExitCode {
         let _ = error.print(); // the exit code reports it too
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
-}
-
-/// Our own directory of the user (XDG Base Directory Specification): below the directory in the variable,
-/// else below `at_home` in the home directory.
-fn directory_of_user(variable: &str, at_home: &str) -> Option<PathBuf> {
-    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let directory = absolute(variable).or_else(|| Some(absolute("HOME")?.join(at_home)))?;
-    Some(directory.join("restante"))
-}
-
-/// The failure of a command.
-#[derive(Debug)]
-enum Failure {
-    /// The operator has to correct something: exit code 2.
-    Usage(String),
-    /// Any other failure: exit code 1.
-    Other(String),
-    /// A server replied 4xx: exit code 4.
-    #[cfg(feature = "tools")]
-    TryLater(String),
-    /// A server replied 5xx: exit code 5.
-    #[cfg(feature = "tools")]
-    Refused(String),
-}
-
-impl Failure {
-    fn exit_code(&self) -> ExitCode {
-        match self {
-            Self::Usage(_) => ExitCode::from(2),
-            Self::Other(_) => ExitCode::FAILURE,
-            #[cfg(feature = "tools")]
-            Self::TryLater(_) => ExitCode::from(4),
-            #[cfg(feature = "tools")]
-            Self::Refused(_) => ExitCode::from(5),
-        }
-    }
-
-    /// A failure to write the command's output.
-    fn output(error: io::Error) -> Self {
-        Self::Other(format!("cannot write to standard output: {error}"))
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            // A path in the text may contain line ends.
-            Self::Usage(why) | Self::Other(why) => f.write_str(&printable::line(why)),
-            #[cfg(feature = "tools")]
-            // One line for each recipient.
-            Self::TryLater(why) | Self::Refused(why) => f.write_str(&printable::page(why)),
-        }
-    }
-}
-
-impl From<config::Error> for Failure {
-    fn from(error: config::Error) -> Self {
-        Self::Usage(error.to_string())
-    }
-}
-
-impl From<loaded_config::Error> for Failure {
-    fn from(error: loaded_config::Error) -> Self {
-        match error {
-            loaded_config::Error::Config(error) => error.into(),
-            loaded_config::Error::Accounts(error) => error.into(),
-        }
-    }
-}
-
-impl From<accounts::Error> for Failure {
-    fn from(error: accounts::Error) -> Self {
-        use accounts::Error::{Absent, Aliases, Content, Exists, Hash, Io, Missing, Name};
-        match error {
-            Missing(_) | Content { .. } | Aliases { .. } | Name(_) => Self::Usage(error.to_string()),
-            Io { .. } | Exists(_) | Absent(_) | Hash(_) => Self::Other(error.to_string()),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::{
     io::{self, BufWriter, StdoutLock, Write},
 };
 
-use super::Failure;
+use super::failure::Failure;
 use crate::printable;
 
 /// Standard output.
@@ -79,3 +79,14 @@ pub(super) fn prompt(question: impl Display) -> io::Result<()> {
 fn columns(text: &str) -> String {
     text.split('\t').map(printable::line).collect::<Vec<_>>().join("\t")
 }
+
+/// Wraps text to 80 columns, indented by that many.
+#[cfg(feature = "tools")]
+pub(super) fn wrapped(text: &str, indent: usize) -> String {
+    let lines = crate::client::display::wrap_words(text, COLUMNS - indent);
+    lines.iter().map(|line| format!("{}{line}", " ".repeat(indent))).collect::<Vec<_>>().join("\n")
+}
+
+/// Columns of a terminal.
+#[cfg(feature = "tools")]
+const COLUMNS: usize = 80;

@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 
-use super::{Failure, mailboxes::MailboxArgs, output};
+use super::{failure::Failure, mailboxes::MailboxArgs, output};
 use crate::{
     maildir::{Error, Kind, Maildir, Spool},
     proto::request::Destination,

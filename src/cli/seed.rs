@@ -5,7 +5,7 @@ use std::fs;
 use clap::Args;
 use serde_json::json;
 
-use super::{Failure, mailboxes::MailboxArgs, output::Stdout};
+use super::{failure::Failure, mailboxes::MailboxArgs, output::Stdout};
 use crate::{
     fd_limits::max_open_tmp_files,
     maildir::{Error, Spool},

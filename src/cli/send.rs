@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 
-use super::{Failure, output, spool::is_stdio};
+use super::{failure::Failure, output, spool::is_stdio};
 use crate::{
     client::{
         ClientError, ConnectOptions, Security, ServerAddr, Tls, Trust, WireEvent, WireObserver, display,

@@ -13,7 +13,7 @@ use clap::{
 use log::LevelFilter;
 use rustix::io::Errno;
 
-use super::Failure;
+use super::failure::Failure;
 use crate::{
     config::{Config, ConfigText, Sandbox, Service},
     fd_limits::{Shares, open_now, raise_fd_limit},

@@ -11,7 +11,7 @@ use clap::Args;
 use nix::unistd;
 use rustix::system::uname;
 
-use super::Failure;
+use super::failure::Failure;
 use crate::{
     accounts::Accounts,
     config::Config,

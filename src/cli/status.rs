@@ -5,25 +5,21 @@
 
 #[cfg(feature = "tools")]
 mod live;
+mod source;
 mod summary;
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    time::{Duration, SystemTime},
-};
+use std::{path::PathBuf, time::SystemTime};
 
 use clap::Args;
 
-use super::{Failure, output};
+use super::{failure::Failure, output};
 use crate::{
     config::Config,
-    metrics::{
-        location::{self, MetricsFile, Search},
-        reader::MetricsSnapshot,
-    },
+    metrics::{location, reader::MetricsSnapshot},
     printable,
 };
+use source::{latest_source, named_source, source_of_config};
+use summary::staleness;
 
 /// Show the figures of a running server.
 #[derive(Debug, Args)]
@@ -41,23 +37,6 @@ pub(super) struct Arguments {
     /// Print all figures as JSON, by their Prometheus names
     #[arg(long)]
     json: bool,
-}
-
-/// The source of the figures.
-enum Source {
-    /// A file named by the user.
-    Named(PathBuf),
-    /// A file found by search.
-    Found(MetricsFile),
-}
-
-impl Source {
-    fn read(&self) -> io::Result<MetricsSnapshot> {
-        match self {
-            Self::Named(path) => MetricsSnapshot::from_file(path),
-            Self::Found(figures) => figures.read(),
-        }
-    }
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -81,50 +60,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-fn source_of_config(config: &Config) -> Result<(Source, MetricsSnapshot), Failure> {
-    match &config.metrics.file {
-        Some(file) => named_source(file),
-        None => latest_source(location::find(&config.spool, &config.hostname)),
-    }
-}
-
-fn named_source(file: &Path) -> Result<(Source, MetricsSnapshot), Failure> {
-    let source = Source::Named(file.to_owned());
-    let reading = source.read().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Failure::Other(format!("{}: {NO_SERVER}", file.display())),
-        _ => Failure::Other(format!("{}: {error}", file.display())),
-    })?;
-    Ok((source, reading))
-}
-
-/// Reads the newest figures that can be read. Reports skipped directories and files, which another user has
-/// written or could have written.
-fn latest_source(search: Search) -> Result<(Source, MetricsSnapshot), Failure> {
-    let mut left_out = search.refused;
-    for figures in search.files {
-        match figures.read() {
-            Ok(reading) => {
-                for why in left_out {
-                    output::message(format_args!("restante: skipped: {why}"));
-                }
-                return Ok((Source::Found(figures), reading));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // the server ended meanwhile
-            Err(error) => left_out.push(format!("{}: {error}", figures.path().display())),
-        }
-    }
-    let left_out: String = left_out.iter().map(|why| format!("; skipped: {why}")).collect();
-    Err(Failure::Other(format!("{NO_SERVER}{left_out}")))
-}
-
-/// The age of the figures, if a running server would have written newer ones.
-fn staleness(reading: &MetricsSnapshot, now: SystemTime) -> Option<String> {
-    let every = reading.value("restante_written_every_seconds").unwrap_or_default();
-    let age = reading.age(now);
-    let three_times = Duration::try_from_secs_f64(3.0 * every).unwrap_or_default();
-    (age > three_times.saturating_add(SLACK)).then(|| summary::span(age))
-}
-
 fn table(reading: &MetricsSnapshot, now: SystemTime) -> String {
     let mut text = format!("{}\n\n", summary::heading(reading, now));
     summary::lines(reading, None).iter().for_each(|line| {
@@ -140,8 +75,3 @@ fn json(reading: &MetricsSnapshot, now: SystemTime) -> String {
     let all = serde_json::json!({ "age_seconds": reading.age(now).as_secs_f64(), "figures": figures });
     format!("{}\n", printable::json(&all, true))
 }
-
-const NO_SERVER: &str =
-    "no figures: the server is not running, or writes them elsewhere (choose with --config or --file)";
-/// Delay allowed to a busy machine.
-const SLACK: Duration = Duration::from_secs(5);

@@ -3,8 +3,9 @@
 
 use clap::Subcommand;
 
-use super::{Failure, client, explain, export, fsck, import, man_pages, purge, seed, send, wait, watch};
-use crate::client::display;
+use super::{
+    client, explain, export, failure::Failure, fsck, import, man_pages, purge, seed, send, wait, watch,
+};
 
 // No doc comment, because clap would print it above the help of the whole program.
 #[derive(Debug, Subcommand)]
@@ -22,7 +23,8 @@ pub(super) enum Command {
     Pages(man_pages::Arguments),
 }
 
-pub(super) fn run(command: Command) -> Result<(), Failure> {
+/// Runs a command. `program` makes the definition of the whole command line.
+pub(super) fn run(command: Command, program: fn() -> clap::Command) -> Result<(), Failure> {
     match command {
         Command::Watch(arguments) => watch::run(&arguments),
         Command::Client(arguments) => client::run(arguments),
@@ -34,15 +36,6 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         Command::Import(arguments) => import::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
-        Command::Pages(arguments) => man_pages::run(&arguments),
+        Command::Pages(arguments) => man_pages::run(&arguments, &program()),
     }
 }
-
-/// Wraps text to 80 columns, indented by that many.
-pub(super) fn wrapped(text: &str, indent: usize) -> String {
-    let lines = display::wrap_words(text, COLUMNS - indent);
-    lines.iter().map(|line| format!("{}{line}", " ".repeat(indent))).collect::<Vec<_>>().join("\n")
-}
-
-/// Columns of a terminal.
-const COLUMNS: usize = 80;

@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, output::Stdout};
+use super::{failure::Failure, output::Stdout};
 use crate::{
     accounts::{self, Account, UserFile},
     config::Config,

@@ -6,7 +6,7 @@ use clap::Args;
 use regex::Regex;
 use serde_json::json;
 
-use super::{Failure, mailboxes::MailboxArgs, output::Stdout};
+use super::{failure::Failure, mailboxes::MailboxArgs, output::Stdout};
 use crate::{
     logging::escape,
     maildir,

@@ -12,7 +12,7 @@ use std::{
 use clap::Args;
 use notify::{RecursiveMode, Watcher};
 
-use super::{Failure, output, transcript_view::Renderer};
+use super::{failure::Failure, output, transcript_view::Renderer};
 use crate::{
     config::Config,
     open_regular::{open_regular, read_bounded},

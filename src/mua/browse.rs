@@ -1,15 +1,12 @@
 //! Message lists as tables, and one message on the screen.
 
-use std::{
-    collections::BTreeSet,
-    env,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeSet;
 
 use super::{
     app::App,
     folder::Folder,
     message_view::{MessageView, Summary},
+    typed_path::expand_home,
 };
 use crate::client::{
     ClientError, display,
@@ -235,18 +232,6 @@ impl App<'_> {
             Ok(path) => self.terminal.print_localized(strings::SAVED, &[&path.display()]),
             Err(error) => self.terminal.print_localized(strings::NOT_SAVED, &[&directory, &error]),
         }
-    }
-}
-
-/// A typed path: `~` is the home directory, as in a shell.
-pub(crate) fn expand_home(typed: &str) -> PathBuf {
-    let home = || env::var_os("HOME").map(PathBuf::from);
-    match typed.strip_prefix('~') {
-        Some("") => home().unwrap_or_else(|| typed.into()),
-        Some(rest) if rest.starts_with('/') => {
-            home().map_or(typed.into(), |home| home.join(Path::new(&rest[1..])))
-        }
-        _ => typed.into(),
     }
 }
 

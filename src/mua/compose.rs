@@ -1,6 +1,10 @@
 //! Composing a message, question by question, and sending it.
 
-use super::{app::App, browse::expand_home, message_view::MessageView, terminal::Terminal};
+use std::time::SystemTime;
+
+use super::{
+    app::App, message_view::MessageView, sent_folder::SentFolder, terminal::Terminal, typed_path::expand_home,
+};
 use crate::client::{
     ClientError, display,
     outgoing::{Attachment, OutgoingMessage, Person},
@@ -13,7 +17,7 @@ use crate::printable;
 
 /// The outcome of one attempt to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SendResult {
+enum SendResult {
     /// Accepted, after a login.
     Authenticated,
     /// Accepted, without a login.
@@ -29,7 +33,7 @@ impl App<'_> {
             self.terminal.print_localized(strings::NOT_SENT, &[]);
             return Ok(());
         };
-        let message = letter.build(std::time::SystemTime::now(), (self.config.random)());
+        let message = letter.build(SystemTime::now(), (self.config.random)());
         let size = printable::size(message.len() as u64);
         self.terminal.print_localized(strings::SUMMARY, &[&letter.recipients().len(), &size]);
         let language = self.terminal.language();
@@ -75,6 +79,24 @@ impl App<'_> {
             (true, true) => SendResult::Authenticated,
             (true, false) => SendResult::Anonymous,
         })
+    }
+
+    /// Keeps a copy of a sent message, unless the server does.
+    fn save_sent_copy(&mut self, message: &[u8], sent: SendResult) {
+        if sent == SendResult::Authenticated && self.server_files_sent {
+            return self.terminal.print_localized(strings::COPY_ON_SERVER, &[]);
+        }
+        let Some(directory) = &self.config.sent_dir else { return };
+        match SentFolder::save(
+            directory,
+            &self.identity(),
+            message,
+            SystemTime::now(),
+            (self.config.random)(),
+        ) {
+            Ok(()) => self.terminal.print_localized(strings::COPY_HERE, &[]),
+            Err(error) => self.terminal.print_localized(strings::NO_COPY, &[&error]),
+        }
     }
 
     /// Asks for all parts of a message; `None` if the user gives up (Ctrl-D).

@@ -2,13 +2,12 @@
 
 use clap_mangen::roff::{Inline, Roff, bold, roman};
 
+use super::titles::{DOCUMENTS, MANUAL};
+
 /// The manual page of the configuration file.
 pub(super) fn page() -> String {
     let mut page = Roff::new();
-    page.control(
-        "TH",
-        ["restante.toml", "5", "", concat!("restante ", env!("CARGO_PKG_VERSION")), super::MANUAL],
-    );
+    page.control("TH", ["restante.toml", "5", "", concat!("restante ", env!("CARGO_PKG_VERSION")), MANUAL]);
     page.control("SH", ["NAME"]).text([roman("restante.toml - configuration of restante")]);
     page.control("SH", ["DESCRIPTION"]);
     for part in parts(EXAMPLE) {
@@ -33,10 +32,8 @@ pub(super) fn page() -> String {
     for (path, what) in FILES {
         page.control("TP", []).text([bold(*path)]).text([roman(*what)]);
     }
-    page.control("SH", ["SEE ALSO"]).text([roman(format!(
-        "restante(1), restante-check(1). The whole manual is in {}.",
-        super::DOCUMENTS
-    ))]);
+    page.control("SH", ["SEE ALSO"])
+        .text([roman(format!("restante(1), restante-check(1). The whole manual is in {}.", DOCUMENTS))]);
     page.to_roff()
 }
 

@@ -16,7 +16,10 @@ use ratatui::{
     widgets::{Block, Borders, Sparkline},
 };
 
-use super::{Source, staleness, summary};
+use super::{
+    source::Source,
+    summary::{self, staleness},
+};
 use crate::metrics::reader::MetricsSnapshot;
 
 /// The content of the screen.

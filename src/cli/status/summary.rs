@@ -211,6 +211,17 @@ pub(super) fn span(time: Duration) -> String {
 /// Columns of a terminal.
 const WIDTH: usize = 80;
 
+/// The age of the figures, if a running server would have written newer ones.
+pub(super) fn staleness(reading: &MetricsSnapshot, now: SystemTime) -> Option<String> {
+    let every = reading.value("restante_written_every_seconds").unwrap_or_default();
+    let age = reading.age(now);
+    let three_times = Duration::try_from_secs_f64(3.0 * every).unwrap_or_default();
+    (age > three_times.saturating_add(SLACK)).then(|| span(age))
+}
+
+/// Delay allowed to a busy machine.
+const SLACK: Duration = Duration::from_secs(5);
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,75 @@
+//! The failure of a command, with its exit code.
+
+use std::{fmt, io, process::ExitCode};
+
+use crate::{accounts, config, loaded_config, printable};
+
+/// The failure of a command.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The operator has to correct something: exit code 2.
+    Usage(String),
+    /// Any other failure: exit code 1.
+    Other(String),
+    /// A server replied 4xx: exit code 4.
+    #[cfg(feature = "tools")]
+    TryLater(String),
+    /// A server replied 5xx: exit code 5.
+    #[cfg(feature = "tools")]
+    Refused(String),
+}
+
+impl Failure {
+    pub(super) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Usage(_) => ExitCode::from(2),
+            Self::Other(_) => ExitCode::FAILURE,
+            #[cfg(feature = "tools")]
+            Self::TryLater(_) => ExitCode::from(4),
+            #[cfg(feature = "tools")]
+            Self::Refused(_) => ExitCode::from(5),
+        }
+    }
+
+    /// A failure to write the command's output.
+    pub(super) fn output(error: io::Error) -> Self {
+        Self::Other(format!("cannot write to standard output: {error}"))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // A path in the text may contain line ends.
+            Self::Usage(why) | Self::Other(why) => f.write_str(&printable::line(why)),
+            #[cfg(feature = "tools")]
+            // One line for each recipient.
+            Self::TryLater(why) | Self::Refused(why) => f.write_str(&printable::page(why)),
+        }
+    }
+}
+
+impl From<config::Error> for Failure {
+    fn from(error: config::Error) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl From<loaded_config::Error> for Failure {
+    fn from(error: loaded_config::Error) -> Self {
+        match error {
+            loaded_config::Error::Config(error) => error.into(),
+            loaded_config::Error::Accounts(error) => error.into(),
+        }
+    }
+}
+
+impl From<accounts::Error> for Failure {
+    fn from(error: accounts::Error) -> Self {
+        use accounts::Error::{Absent, Aliases, Content, Exists, Hash, Io, Missing, Name};
+        match error {
+            Missing(_) | Content { .. } | Aliases { .. } | Name(_) => Self::Usage(error.to_string()),
+            Io { .. } | Exists(_) | Absent(_) | Hash(_) => Self::Other(error.to_string()),
+        }
+    }
+}
