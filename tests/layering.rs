@@ -166,7 +166,6 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// and no number may grow: data types belong into a file below the code that acts on them.
 const CIRCLES: &[(&str, usize)] = &[
     ("backend", 7),
-    ("client", 5),
     ("config", 4),
     ("logging", 3),
     ("index", 7),

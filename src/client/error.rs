@@ -3,7 +3,10 @@
 use std::{io, time::Duration};
 
 use super::{
-    ServerAddr, pop3, reply_help, smtp,
+    pop3::ErrReply,
+    reply_help,
+    server_addr::ServerAddr,
+    smtp::Reply,
     strings::{self, Language},
 };
 
@@ -38,9 +41,9 @@ pub enum ClientError {
     /// A local file cannot be read or written.
     Disk(io::Error),
     /// The SMTP server refused.
-    Refused(smtp::Reply),
+    Refused(Reply),
     /// The POP3 server refused.
-    Denied(pop3::ErrReply),
+    Denied(ErrReply),
 }
 
 impl ClientError {

@@ -2,6 +2,8 @@
 //!
 //! The rule: a message without its final dot is discarded, and deletions only count after the reply to QUIT.
 
+mod err_reply;
+
 use std::time::{Duration, Instant};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -14,25 +16,7 @@ use crate::proto::{
     dot::{Decoder, LineEndings},
     request::Secret,
 };
-
-/// A reply that begins with `-ERR`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ErrReply {
-    /// The response code in capitals, without brackets: `IN-USE` (RFC 2449 section 8, RFC 3206).
-    pub code: Option<String>,
-    /// The text after the code.
-    pub text: String,
-}
-
-impl ErrReply {
-    fn parse(rest: &str) -> Self {
-        let coded = rest.strip_prefix('[').and_then(|rest| rest.split_once(']'));
-        match coded {
-            Some((code, text)) => Self { code: Some(code.to_ascii_uppercase()), text: text.trim().into() },
-            None => Self { code: None, text: rest.trim().into() },
-        }
-    }
-}
+pub use err_reply::ErrReply;
 
 /// The capabilities in the reply to CAPA (RFC 2449).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

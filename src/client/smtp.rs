@@ -2,6 +2,8 @@
 //!
 //! The rule: the client uses only announced extensions, and returns every reply to its caller, who decides.
 
+mod reply;
+
 use std::{net::IpAddr, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -11,77 +13,7 @@ use super::{
     connection::{Connection, WireEvent, WireObserver},
 };
 use crate::proto::{dot::Encoder, request::Secret};
-
-/// One reply, of one or more lines.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
-    /// The three digits (RFC 5321 section 4.2).
-    pub code: u16,
-    /// The enhanced status code, if there is one (RFC 2034).
-    pub enhanced: Option<Enhanced>,
-    /// The texts, without the codes.
-    pub lines: Vec<String>,
-}
-
-/// An enhanced status code: class, subject and detail (RFC 3463 section 2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Enhanced(pub u8, pub u16, pub u16);
-
-/// The class of a reply, by its first digit (RFC 5321 section 4.2.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// 2xx: the command succeeded.
-    Done,
-    /// 3xx: the server waits for more.
-    GoOn,
-    /// 4xx: the same command may succeed later.
-    TryLater,
-    /// 5xx: the same command will fail again.
-    Refused,
-}
-
-impl Reply {
-    /// The class, by the first digit.
-    pub fn class(&self) -> Class {
-        match self.code / 100 {
-            2 => Class::Done,
-            3 => Class::GoOn,
-            4 => Class::TryLater,
-            _ => Class::Refused,
-        }
-    }
-
-    /// True for 2xx.
-    pub fn is_done(&self) -> bool {
-        self.class() == Class::Done
-    }
-
-    /// Parses the lines of one reply. The first line decides (RFC 5321 section 4.2.1).
-    fn parse(lines: &[Vec<u8>]) -> Option<Self> {
-        let texts: Vec<_> = lines.iter().map(|line| String::from_utf8_lossy(line)).collect();
-        let code = texts.first()?.get(..3)?.parse().ok().filter(|code| (200..600).contains(code))?;
-        let texts = texts.iter().map(|text| text.get(4..).unwrap_or(""));
-        let enhanced = texts.clone().next().and_then(Enhanced::parse);
-        let bare = |text: &str| match Enhanced::parse(text) {
-            Some(_) => text.split_once(' ').map_or("", |(_, text)| text).to_owned(),
-            None => text.to_owned(),
-        };
-        Some(Self { code, enhanced, lines: texts.map(bare).collect() })
-    }
-}
-
-impl Enhanced {
-    fn parse(text: &str) -> Option<Self> {
-        let word = text.split(' ').next()?;
-        let mut numbers = word.split('.').map(|number| number.parse::<u16>().ok());
-        let (Some(Some(class @ (2 | 4 | 5))), Some(Some(subject)), Some(Some(detail)), None) =
-            (numbers.next(), numbers.next(), numbers.next(), numbers.next())
-        else {
-            return None;
-        };
-        Some(Self(class as u8, subject, detail))
-    }
-}
+pub use reply::{Class, Enhanced, Reply};
 
 /// The extensions in the reply to EHLO.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,0 +1,36 @@
+//! The way to a server: its address, the protection and the time limit.
+
+use std::time::Duration;
+
+use super::{server_addr::ServerAddr, tls::Tls};
+
+/// The protection of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Security {
+    /// Clear text only.
+    None,
+    /// Begins in clear text and upgrades to TLS: STARTTLS (RFC 3207), STLS (RFC 2595).
+    StartTls,
+    /// TLS from the first octet (RFC 8314 section 3).
+    Implicit,
+}
+
+/// The address of a server and the way to connect to it.
+#[derive(Debug, Clone)]
+pub struct ConnectOptions {
+    /// Host and port.
+    pub server: ServerAddr,
+    /// Protection of the connection.
+    pub security: Security,
+    /// Trusted certificates.
+    pub tls: Tls,
+    /// Time limit for a reply.
+    pub timeout: Duration,
+}
+
+impl ConnectOptions {
+    /// True if a password would cross a network in clear text.
+    pub fn exposes_passwords(&self) -> bool {
+        self.security == Security::None && !self.server.is_loopback()
+    }
+}
