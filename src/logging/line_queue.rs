@@ -3,31 +3,14 @@
 use std::{
     io::{self, Write},
     sync::{Mutex, PoisonError},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use log::Level;
 
-use super::{output::Output, settings::Destination};
+use super::{escape::escape, line::Line, output::Output, settings::Destination};
 use crate::{metrics::METRICS, printable};
-
-/// A queued line.
-#[derive(Debug)]
-pub(super) struct Line {
-    pub(super) time: SystemTime,
-    pub(super) level: Level,
-    /// Text without a line end.
-    pub(super) text: String,
-    /// Number of lines dropped before it.
-    dropped: u64,
-}
-
-impl Line {
-    pub(super) fn new(level: Level, text: String) -> Self {
-        Self { time: SystemTime::now(), level, text, dropped: 0 }
-    }
-}
 
 #[derive(Debug)]
 pub(super) enum Entry {
@@ -116,7 +99,7 @@ pub(super) fn run_writer(queue: &Receiver<Entry>, mut output: Output, next: &Pen
                 Err(error) => {
                     // The old output is still open, and may be the one that is read.
                     let text = format!("the log stays where it is: cannot open {to}: {error}");
-                    let _ = output.write(&Line::new(Level::Error, super::escape(&text)));
+                    let _ = output.write(&Line::new(Level::Error, escape(&text)));
                 }
             }
         }

@@ -5,6 +5,8 @@
 //! Logging never waits: lines go to a thread of their own, and are dropped and counted if the output does not
 //! accept them, because mail goes on without a log. `docs/manual/logs.md` lists every line.
 
+mod escape;
+mod line;
 mod line_queue;
 mod output;
 mod settings;
@@ -25,9 +27,10 @@ use simplelog::{ConfigBuilder, WriteLogger};
 
 use crate::{
     metrics::METRICS,
-    printable,
     proto::{Encryption, event::Event, request::ConnId},
 };
+pub use escape::escape;
+use escape::value;
 use line_queue::{Entry, LineWriter, PendingDestination, run_writer};
 use output::Output;
 pub use settings::{Destination, Log};
@@ -253,35 +256,6 @@ pub fn status() {
     METRICS.lines().iter().for_each(|line| info!("status {line}"));
 }
 
-/// Escapes text from outside for a log line: `"`, `\` and [invisible characters](printable::is_hidden) are
-/// escaped, and the text is cut at 256 bytes.
-pub fn escape(text: &str) -> String {
-    let mut safe = String::new();
-    for c in text.chars() {
-        let length = safe.len();
-        match c {
-            '"' | '\\' => printable::escape_into(&mut safe, c),
-            c if printable::is_hidden(c) => printable::escape_into(&mut safe, c),
-            c => safe.push(c),
-        }
-        if safe.len() > MAX_VALUE {
-            safe.truncate(length);
-            safe.push('…');
-            break;
-        }
-    }
-    safe
-}
-
-/// The value of a `key=value`, in quotes if it could be taken for several.
-fn value(text: &str) -> String {
-    let text = escape(text);
-    if text.is_empty() || text.contains([' ', '=']) { format!("\"{text}\"") } else { text }
-}
-
-/// Bytes of text from outside in one value.
-const MAX_VALUE: usize = 256;
-
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
@@ -353,26 +327,5 @@ mod tests {
         assert_eq!(line("u\" ok=true"), r#"user="u\x22 ok=true""#);
         assert_eq!(line("u\r\nc4f1"), r"user=u\x0d\x0ac4f1");
         assert_eq!(line(""), r#"user="""#);
-    }
-
-    #[test]
-    fn t22_control_characters_quotes_and_backslashes_are_escaped() {
-        for (text, safe) in [
-            ("plain <a@b>", "plain <a@b>"),
-            ("\0\t\r\n\x1b[0m", r"\x00\x09\x0d\x0a\x1b[0m"),
-            ("\x7f\u{80}\u{9b}\u{9f}", r"\x7f\x80\x9b\x9f"),
-            (r#"say "a\b""#, r"say \x22a\x5cb\x22"),
-            ("é\u{a0}%s", "é\u{a0}%s"),
-        ] {
-            assert_eq!(escape(text), safe, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn long_text_is_cut_between_characters() {
-        assert_eq!(escape(&"a".repeat(256)), "a".repeat(256));
-        assert_eq!(escape(&"a".repeat(257)), format!("{}…", "a".repeat(256)));
-        assert_eq!(escape(&format!("a{}", "é".repeat(200))), format!("a{}…", "é".repeat(127)));
-        assert_eq!(escape(&"\n".repeat(65)), format!("{}…", r"\x0a".repeat(64)));
     }
 }

@@ -14,7 +14,7 @@ use std::{
 
 use log::Level;
 
-use super::{line_queue::Line, settings::Destination};
+use super::{line::Line, settings::Destination};
 use crate::safe_file;
 
 /// An open destination.

@@ -3,6 +3,7 @@
 //! There is one set per process, as there is one log. Each part of the server counts its own actions, and no
 //! decision depends on a figure. `docs/manual/metrics.md` lists them.
 
+mod family;
 mod instruments;
 pub mod location;
 mod loop_turns;
@@ -14,10 +15,10 @@ pub mod reader;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::proto::{event::Event, protocol::Service};
+pub use family::{Family, Kind, Sample};
 pub use instruments::{Counter, Gauge, Histogram, LabelCounter};
 use instruments::{NUMBERS, TIMES};
 pub use loop_turns::LoopTurns;
-pub use prometheus::{Family, Kind, Sample};
 
 /// The figures of this process.
 pub static METRICS: Metrics = Metrics::new();

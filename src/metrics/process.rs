@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::prometheus::{Family, Kind, Sample};
+use super::family::{Family, Kind, Sample};
 
 /// The figures in `/proc` that can be read; a sandbox may hide some.
 pub(super) fn families() -> Vec<Family> {

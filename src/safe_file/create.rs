@@ -13,7 +13,14 @@ use rustix::{
     io::Errno,
 };
 
-use super::Durability;
+/// The event that the content of a file has to survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Until the power goes.
+    Cached,
+    /// Content and name are on the disk before the call returns.
+    Durable,
+}
 
 /// Replaces a file: the new one is made in the first of two directories of one file system, and renamed into the
 /// second.

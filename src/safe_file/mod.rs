@@ -19,8 +19,8 @@ use std::{
 };
 
 use crate::printable;
+pub use create::{Durability, is_tmp_name, open_to_write_in, replace_in};
 use create::{NO_WAIT, contents, create_in, sync, tmp_name};
-pub use create::{is_tmp_name, open_to_write_in, replace_in};
 use rustix::{
     fs::{self, AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Stat},
     io::Errno,
@@ -33,15 +33,6 @@ pub struct Directory {
     fd: OwnedFd,
     path: PathBuf,
     owner: u32,
-}
-
-/// The event that the content of a file has to survive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Durability {
-    /// Until the power goes.
-    Cached,
-    /// Content and name are on the disk before the call returns.
-    Durable,
 }
 
 impl Directory {

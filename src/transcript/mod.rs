@@ -4,6 +4,7 @@
 //! data, and `writer` waits for the disk. `reader` reads a transcript back.
 
 mod elided;
+mod file_name;
 pub mod format;
 mod line_splitter;
 pub mod mermaid;
@@ -25,6 +26,8 @@ use crate::{
     },
 };
 pub use elided::ElidedData;
+pub use file_name::SUFFIX;
+use file_name::file_name;
 pub use reader::{Exchange, Reader};
 pub use recorder::Recorder;
 use redaction::Redactor;
@@ -69,7 +72,7 @@ impl Transcripts {
         let settings = session.factory.settings(session.id);
         let masks = Redactor::new(session.factory.protocol(), settings.longest_line, settings.lenient);
         let head = self.head(session, &settings, now.wall);
-        let pen = self.writer.begin(session.id, file_name(session, now.wall), head);
+        let pen = self.writer.begin(session.id, file_name(session.name, session.id, now.wall), head);
         Recorder::new(pen, masks, settings.expires, self.bodies, now.monotonic)
     }
 
@@ -117,13 +120,3 @@ fn non_default_limits(limits: &Limits) -> String {
     let usual = unlike(&Limits::default());
     if developed.lines().count() < usual.lines().count() { developed } else { usual }
 }
-
-/// The file name, which sorts by time: `20261121T180510.123Z-smtp-c1003.dlg`.
-fn file_name(session: &SessionInfo<'_>, date: SystemTime) -> String {
-    let date = date.max(SystemTime::UNIX_EPOCH);
-    let time = humantime::format_rfc3339_millis(date).to_string().replace(['-', ':'], "");
-    format!("{time}-{}-{}{SUFFIX}", session.name, session.id)
-}
-
-/// The suffix of transcript files.
-pub const SUFFIX: &str = ".dlg";

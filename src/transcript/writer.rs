@@ -18,6 +18,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::file_name::is_transcript;
 use crate::{limits::Limits, proto::request::ConnId, safe_file::Directory};
 
 /// The limits of the transcripts.
@@ -293,15 +294,6 @@ impl OpenTranscript {
 /// The line that records the number of dropped lines.
 fn dropped(lines: usize) -> String {
     format!("# dropped: {lines} lines\n")
-}
-
-/// True if the name may be that of a transcript. The writer never deletes any other file.
-fn is_transcript(name: &str) -> bool {
-    let mut parts = name.split('-');
-    let time = parts.next().is_some_and(|time| {
-        time.len() == 20 && time.ends_with('Z') && time.starts_with(|c: char| c.is_ascii_digit())
-    });
-    time && parts.count() == 2 && name.ends_with(super::SUFFIX)
 }
 
 /// The largest number of entries in the queue.
