@@ -37,46 +37,28 @@ impl Shrinker {
     }
 }
 
-impl<K: Eq + Hash, V> Capacity for HashMap<K, V> {
-    fn len(&self) -> usize {
-        self.len()
-    }
+macro_rules! capacity {
+    ($([$($generics:tt)*] $collection:ty;)*) => {$(
+        impl<$($generics)*> Capacity for $collection {
+            fn len(&self) -> usize {
+                self.len()
+            }
 
-    fn capacity(&self) -> usize {
-        self.capacity()
-    }
+            fn capacity(&self) -> usize {
+                self.capacity()
+            }
 
-    fn shrink_to(&mut self, capacity: usize) {
-        self.shrink_to(capacity);
-    }
+            fn shrink_to(&mut self, capacity: usize) {
+                self.shrink_to(capacity);
+            }
+        }
+    )*};
 }
 
-impl<T: Eq + Hash> Capacity for HashSet<T> {
-    fn len(&self) -> usize {
-        self.len()
-    }
-
-    fn capacity(&self) -> usize {
-        self.capacity()
-    }
-
-    fn shrink_to(&mut self, capacity: usize) {
-        self.shrink_to(capacity);
-    }
-}
-
-impl<T> Capacity for VecDeque<T> {
-    fn len(&self) -> usize {
-        self.len()
-    }
-
-    fn capacity(&self) -> usize {
-        self.capacity()
-    }
-
-    fn shrink_to(&mut self, capacity: usize) {
-        self.shrink_to(capacity);
-    }
+capacity! {
+    [K: Eq + Hash, V] HashMap<K, V>;
+    [T: Eq + Hash] HashSet<T>;
+    [T] VecDeque<T>;
 }
 
 /// A capacity up to this is not worth returning.

@@ -1,10 +1,10 @@
 //! The session factory. A listener has one for each level of trust in its clients.
 
-use std::{fmt, net::IpAddr};
+use std::{fmt, net::IpAddr, rc::Rc};
 
 use serde::Serialize;
 
-use super::{Session, protocol::Protocol, request::ConnId};
+use super::{Session, dot::LineEndings, protocol::Protocol, request::ConnId};
 
 /// Creates sessions of one protocol with the same configuration.
 pub trait SessionFactory: fmt::Debug {
@@ -16,6 +16,17 @@ pub trait SessionFactory: fmt::Debug {
 
     /// The settings of its sessions, for a transcript.
     fn settings(&self, id: ConnId) -> Settings;
+}
+
+/// The factory of one protocol: all its sessions share the configuration `C`.
+#[derive(Debug)]
+pub struct Factory<C>(pub(super) Rc<C>);
+
+impl<C> Factory<C> {
+    /// A factory of sessions with this configuration.
+    pub fn new(config: C) -> Self {
+        Self(Rc::new(config))
+    }
 }
 
 /// The settings of a session that its transcript needs.
@@ -33,6 +44,20 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The settings that sessions of every protocol have.
+    pub(super) fn new(
+        protocol: Protocol,
+        hostname: &str,
+        line_endings: LineEndings,
+        longest_line: usize,
+    ) -> Self {
+        let lenient = line_endings == LineEndings::Lenient;
+        let mut settings = Self { directives: Vec::new(), longest_line, lenient, expires: false };
+        settings.direct("protocol", protocol.directive());
+        settings.direct("hostname", hostname);
+        settings
+    }
+
     pub(super) fn direct(&mut self, key: &'static str, value: impl Into<String>) {
         self.directives.push((key, value.into()));
     }

@@ -5,22 +5,13 @@ use std::{net::IpAddr, rc::Rc};
 use super::{session_config::SessionConfig, state::Pop3Session};
 use crate::proto::{
     Session,
-    dot::LineEndings,
-    factory::{SessionFactory, Settings},
+    factory::{self, SessionFactory, Settings},
     protocol::Protocol,
     request::ConnId,
 };
 
 /// Creates POP3 sessions with one configuration.
-#[derive(Debug)]
-pub struct Factory(Rc<SessionConfig>);
-
-impl Factory {
-    /// A factory of sessions with this configuration.
-    pub fn new(rules: SessionConfig) -> Self {
-        Self(Rc::new(rules))
-    }
-}
+pub type Factory = factory::Factory<SessionConfig>;
 
 impl SessionFactory for Factory {
     fn protocol(&self) -> Protocol {
@@ -34,14 +25,8 @@ impl SessionFactory for Factory {
     fn settings(&self, _: ConnId) -> Settings {
         let SessionConfig { hostname, line_endings, persona, expire, stls, plaintext_auth, limits, pedantic } =
             &*self.0;
-        let mut settings = Settings {
-            directives: Vec::new(),
-            longest_line: limits.pop3_line,
-            lenient: *line_endings == LineEndings::Lenient,
-            expires: expire.is_some(),
-        };
-        settings.direct("protocol", self.protocol().directive());
-        settings.direct("hostname", hostname);
+        let mut settings = Settings::new(self.protocol(), hostname, *line_endings, limits.pop3_line);
+        settings.expires = expire.is_some();
         settings.direct_unless_default("line_endings", *line_endings);
         settings.direct_unless_default("persona", *persona);
         if !plaintext_auth {

@@ -5,22 +5,13 @@ use std::{net::IpAddr, rc::Rc};
 use super::{session_config::SessionConfig, state::SmtpSession};
 use crate::proto::{
     Session,
-    dot::LineEndings,
-    factory::{SessionFactory, Settings},
+    factory::{self, SessionFactory, Settings},
     protocol::Protocol,
     request::ConnId,
 };
 
 /// Creates SMTP or LMTP sessions with one configuration.
-#[derive(Debug)]
-pub struct Factory(Rc<SessionConfig>);
-
-impl Factory {
-    /// A factory of sessions with this configuration.
-    pub fn new(rules: SessionConfig) -> Self {
-        Self(Rc::new(rules))
-    }
-}
+pub type Factory = factory::Factory<SessionConfig>;
 
 impl SessionFactory for Factory {
     fn protocol(&self) -> Protocol {
@@ -33,14 +24,7 @@ impl SessionFactory for Factory {
 
     fn settings(&self, id: ConnId) -> Settings {
         let SessionConfig { hostname, line_endings, persona, limits, policy, pedantic } = &*self.0;
-        let mut settings = Settings {
-            directives: Vec::new(),
-            longest_line: limits.smtp_line,
-            lenient: *line_endings == LineEndings::Lenient,
-            expires: false,
-        };
-        settings.direct("protocol", self.protocol().directive());
-        settings.direct("hostname", hostname);
+        let mut settings = Settings::new(self.protocol(), hostname, *line_endings, limits.smtp_line);
         settings.direct("label", id.to_string());
         settings.direct_unless_default("line_endings", *line_endings);
         settings.direct_unless_default("persona", *persona);
