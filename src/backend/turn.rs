@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use super::Backend;
 use crate::{
-    index::{budget::Budget, job::IndexResult, registry::MailboxChange, watcher::News},
+    index::{
+        budget::Budget,
+        job::{IndexResult, MailboxChange},
+        watcher::News,
+    },
     proto::SessionEvent,
     workers::Completion,
 };

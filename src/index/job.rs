@@ -1,5 +1,5 @@
-//! The jobs that the registry requests for the mailboxes in use, and their results. Plain data: a worker runs a job,
-//! and [`Registry::complete`](super::Registry::complete) takes its result.
+//! The jobs that the registry requests for the mailboxes in use, their results, and the changes that it reports. Plain
+//! data: a worker runs a job, and [`Registry::complete`](super::Registry::complete) takes its result.
 
 use std::{fmt, ops::ControlFlow, sync::Arc};
 
@@ -10,7 +10,7 @@ use crate::{
         message::FileName,
         scan::{DirTimes, Recheck, Skipped},
     },
-    proto::request::Failure,
+    proto::request::{ConnId, Failure, Mailbox},
 };
 
 /// The number of an index. It is never used twice, so a late result for a dropped index has no effect.
@@ -114,4 +114,15 @@ pub struct RecheckResult {
     pub skipped: Vec<Skipped>,
     /// The barrier that the worker created afterwards.
     pub barrier: Option<u64>,
+}
+
+/// A mailbox that has changed, and the sessions that have it open and do not know that yet.
+#[derive(Debug, PartialEq, Eq)]
+pub struct MailboxChange {
+    /// The mailbox.
+    pub mailbox: Mailbox,
+    /// The number of messages in it now.
+    pub messages: usize,
+    /// The sessions.
+    pub sessions: Vec<ConnId>,
 }

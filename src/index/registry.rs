@@ -35,8 +35,6 @@ use crate::{
     rota::take_after,
 };
 
-pub use events::MailboxChange;
-
 /// The mailboxes in use.
 #[derive(Debug)]
 pub struct Registry {

@@ -1,18 +1,7 @@
 //! The events for sessions: a mailbox that they have open has changed.
 
 use super::Registry;
-use crate::proto::request::{ConnId, Mailbox};
-
-/// A mailbox that has changed, and the sessions that have it open and do not know that yet.
-#[derive(Debug, PartialEq, Eq)]
-pub struct MailboxChange {
-    /// The mailbox.
-    pub mailbox: Mailbox,
-    /// The number of messages in it now.
-    pub messages: usize,
-    /// The sessions.
-    pub sessions: Vec<ConnId>,
-}
+use crate::index::job::MailboxChange;
 
 impl Registry {
     /// Whether [`Registry::take_changes`] may have something to return.

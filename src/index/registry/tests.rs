@@ -1,10 +1,13 @@
 mod events;
+mod output;
 mod stories;
 mod times;
 mod turns;
 mod updates;
 
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use output::Output;
 
 use super::*;
 use crate::index::{MailboxIndex, MessageList};
@@ -31,17 +34,6 @@ struct Fixture {
 }
 
 const CLIENT: ConnId = ConnId(7);
-
-/// One output of the registry.
-#[derive(Debug)]
-enum Output {
-    Served(ConnId, Arc<Snapshot>),
-    Refused(Failure),
-    Scan(IndexId, Box<ScanJob>),
-    Recheck(IndexId, Arc<Maildir>, Vec<scan::Recheck>),
-    CheckTimes(IndexId, Arc<Maildir>),
-    Unwatch(IndexId),
-}
 
 impl Fixture {
     fn new() -> Self {
@@ -112,20 +104,8 @@ impl Fixture {
         scan.messages.into_iter().find(|found| *found.name == *name.as_bytes()).unwrap()
     }
 
-    /// Takes the answers to logins and the jobs of the registry.
     fn outputs(&mut self) -> Vec<Output> {
-        let answer = |(to, result): (ConnId, Result<_, _>)| match result {
-            Ok(snapshot) => Output::Served(to, snapshot),
-            Err(failure) => Output::Refused(failure),
-        };
-        let job = |(id, job)| match job {
-            IndexJob::Scan(scan) => Output::Scan(id, scan),
-            IndexJob::Recheck(maildir, names) if names.is_empty() => Output::CheckTimes(id, maildir),
-            IndexJob::Recheck(maildir, names) => Output::Recheck(id, maildir, names),
-            IndexJob::Unwatch(_) => Output::Unwatch(id),
-        };
-        let answers: Vec<Output> = self.registry.take_ready().into_iter().map(answer).collect();
-        answers.into_iter().chain(self.registry.take_jobs().into_iter().map(job)).collect()
+        output::take(&mut self.registry)
     }
 
     fn scanned(&mut self, id: IndexId, result: Result<ScanResult, Failure>) {
@@ -215,7 +195,7 @@ impl Fixture {
         self.registry.tick(self.now);
     }
 
-    /// A moment long after every change of the files.
+    /// A moment long after every change.
     fn date(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(1 << 34)
     }
@@ -508,25 +488,4 @@ fn the_mailbox_not_used_for_longest_makes_room() {
         let held: BTreeSet<&str> = backend.registry.ids.keys().map(Mailbox::as_str).collect();
         assert_eq!(held, BTreeSet::from(["b", "c"]));
     }
-}
-
-#[test]
-fn a_walk_whose_turn_is_over_is_queued_again_while_its_mailbox_is_held() {
-    let mut backend = Fixture::new();
-    backend.put("new/1.a");
-    backend.log_in();
-    let Output::Scan(id, load) = backend.output() else { panic!("no walk") };
-    backend.registry.continue_scan(id, load);
-    assert_eq!(backend.settle(), Told { served: served(&["1.a"]), walks: 1, ..Told::default() });
-    backend.registry.on_event(MailboxEvent::DirectoryLost(id));
-    backend.registry.apply_events();
-    let load = backend.outputs().into_iter().find_map(|order| match order {
-        Output::Scan(_, load) => Some(load),
-        _ => None,
-    });
-    backend.registry.drop_entry(id, Failure::Broken);
-    backend.outputs();
-    backend.registry.continue_scan(id, load.expect("a walk"));
-    let orders = backend.outputs();
-    assert!(matches!(&orders[..], [Output::Unwatch(other)] if *other == id), "{orders:?}");
 }

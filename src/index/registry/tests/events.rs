@@ -1,6 +1,7 @@
 //! Events for the sessions that have a mailbox open.
 
 use super::*;
+use crate::index::job::MailboxChange;
 
 /// A watched mailbox with one message, open in two sessions that know it.
 fn mailbox_in_two_sessions() -> Fixture {

@@ -210,3 +210,24 @@ fn what_was_delivered_under_a_check_does_not_come_back_after_another_program_has
     backend.log_in();
     assert_eq!(backend.settle().served, served(&["1.a"]));
 }
+
+#[test]
+fn a_walk_whose_turn_is_over_is_queued_again_while_its_mailbox_is_held() {
+    let mut backend = Fixture::new();
+    backend.put("new/1.a");
+    backend.log_in();
+    let Output::Scan(id, load) = backend.output() else { panic!("no walk") };
+    backend.registry.continue_scan(id, load);
+    assert_eq!(backend.settle(), Told { served: served(&["1.a"]), walks: 1, ..Told::default() });
+    backend.registry.on_event(MailboxEvent::DirectoryLost(id));
+    backend.registry.apply_events();
+    let load = backend.outputs().into_iter().find_map(|order| match order {
+        Output::Scan(_, load) => Some(load),
+        _ => None,
+    });
+    backend.registry.drop_entry(id, Failure::Broken);
+    backend.outputs();
+    backend.registry.continue_scan(id, load.expect("a walk"));
+    let orders = backend.outputs();
+    assert!(matches!(&orders[..], [Output::Unwatch(other)] if *other == id), "{orders:?}");
+}
