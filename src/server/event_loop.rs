@@ -158,6 +158,7 @@ impl Server {
             self.backend.complete(done);
         }
         self.give_answers(now);
+        self.deliver_events(now);
         if !self.ticking && self.backend.needs_ticks() {
             self.ticking = true;
             self.timers.set(now.monotonic, Timer::Tick);
