@@ -280,7 +280,7 @@ impl Connection {
                     return Err(error);
                 }
                 self.inbox = Inbox::default();
-                self.phase = Phase::Handshake(now.monotonic + limits.tls_handshake.0);
+                self.phase = Phase::Handshake(now.monotonic + limits.tls.handshake_timeout.0);
             }
             Phase::Handshake(_) => {
                 let Some(by) = self.transport.encryption() else { return Ok(false) };
@@ -419,7 +419,7 @@ impl Connection {
 
     /// Above the high mark the connection reads no input and takes no step: that is all of the back-pressure.
     fn output_is_full(&self, limits: &Limits) -> bool {
-        self.outbox.pending().len() as u64 >= limits.output_waiting.0
+        self.outbox.pending().len() as u64 >= limits.connections.max_output_buffer.0
     }
 
     /// Advances a close: flush the last reply, wait for the peer's end, then drop the connection.
@@ -461,8 +461,8 @@ impl Drop for Connection {
 /// The number of octets that an inbox may hold: those of one turn, but always one more than the longest line, so that
 /// the session can see that a line is too long.
 fn inbox_capacity(limits: &Limits) -> usize {
-    let longest_line = limits.smtp_line.max(limits.pop3_line).max(sasl::LINE);
-    limits.turn_octets.max(longest_line + 1)
+    let longest_line = limits.smtp.max_line_length.max(limits.pop3.max_line_length).max(sasl::LINE);
+    limits.connections.max_octets_per_turn.max(longest_line + 1)
 }
 
 /// An inbox without octets that keeps the end-of-input flag.

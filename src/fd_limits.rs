@@ -98,7 +98,7 @@ impl Shares {
             shares.watch = true;
             rest -= OF_THE_WATCH;
         }
-        let wanted = [limits.disk_workers, limits.scan_workers, limits.password_workers];
+        let wanted = [limits.disk.workers, limits.index.scan_workers, limits.auth.workers];
         shares.add_workers(wanted, rest / 16);
         if opens.transcripts {
             shares.transcripts += (rest / 32).min(MOST_TRANSCRIPTS - shares.transcripts);
@@ -111,8 +111,8 @@ impl Shares {
         shares.mailboxes += (rest / 4 - closing * OF_A_MAILDIR) / OF_A_MAILBOX;
         let maildirs = (rest / 40 * 9).max((rest * 3 / 8).min(OF_USUAL_RECIPIENTS)) / OF_A_MAILDIR;
         shares.maildirs =
-            (shares.maildirs + maildirs).min(limits.recipients.saturating_add(1).max(USUAL_HOMES));
-        shares.batch = (shares.batch + rest / 16).min(limits.delivery_batch);
+            (shares.maildirs + maildirs).min(limits.smtp.max_recipients.saturating_add(1).max(USUAL_HOMES));
+        shares.batch = (shares.batch + rest / 16).min(limits.delivery.batch_size);
         shares.spilled = (shares.spilled + rest / 32 / OF_A_SPILLED_MESSAGE).min(MOST_SPILLED);
         shares.connections += limit - shares.sum();
         Ok(shares)
@@ -215,12 +215,16 @@ impl Shares {
 
     /// The largest number of connections.
     pub fn max_connections(&self, limits: &Limits) -> usize {
-        if limits.connections == 0 { self.connections } else { limits.connections.min(self.connections) }
+        if limits.connections.max == 0 {
+            self.connections
+        } else {
+            limits.connections.max.min(self.connections)
+        }
     }
 
     /// The largest number of indexed mailboxes, including those that sessions have open.
     pub fn max_indexes(&self, limits: &Limits) -> usize {
-        limits.indexed_mailboxes.min(self.mailboxes)
+        limits.index.max_mailboxes.min(self.mailboxes)
     }
 
     /// The largest number of recipients of one message: the committer has all their mailboxes open, and the sender's
@@ -231,15 +235,18 @@ impl Shares {
 
     /// The limits, each lowered to the number that the descriptors allow.
     pub fn lower(&self, limits: &Limits) -> Limits {
-        Limits {
-            disk_workers: limits.disk_workers.min(self.disk_workers),
-            scan_workers: limits.scan_workers.min(self.scan_workers),
-            password_workers: limits.password_workers.min(self.password_workers),
-            recipients: limits.recipients.min(self.most_recipients()),
-            recipients_unauthenticated: limits.recipients_unauthenticated.min(self.most_recipients()),
-            delivery_batch: limits.delivery_batch.min(self.batch),
-            ..limits.clone()
+        let mut lowered = limits.clone();
+        for (limit, most) in [
+            (&mut lowered.disk.workers, self.disk_workers),
+            (&mut lowered.index.scan_workers, self.scan_workers),
+            (&mut lowered.auth.workers, self.password_workers),
+            (&mut lowered.smtp.max_recipients, self.most_recipients()),
+            (&mut lowered.smtp.max_recipients_unauthenticated, self.most_recipients()),
+            (&mut lowered.delivery.batch_size, self.batch),
+        ] {
+            *limit = most.min(*limit);
         }
+        lowered
     }
 
     /// A descriptor limit that is sufficient for this many connections.
@@ -342,16 +349,15 @@ mod tests {
                 indexed,
                 connections,
             )| {
-                Limits {
-                    disk_workers,
-                    scan_workers,
-                    password_workers,
-                    recipients,
-                    delivery_batch,
-                    indexed_mailboxes: indexed,
-                    connections,
-                    ..Limits::default()
-                }
+                let mut limits = Limits::default();
+                limits.disk.workers = disk_workers;
+                limits.index.scan_workers = scan_workers;
+                limits.auth.workers = password_workers;
+                limits.smtp.max_recipients = recipients;
+                limits.delivery.batch_size = delivery_batch;
+                limits.index.max_mailboxes = indexed;
+                limits.connections.max = connections;
+                limits
             },
         )
     }
@@ -462,7 +468,8 @@ mod tests {
         let limits = Limits::default();
         let shares = Shares::of(1024, &limits, &FEW).unwrap();
         assert!(shares.most_recipients() >= 80, "{shares:?}");
-        let few = Limits { disk_workers: 1, recipients: 1, delivery_batch: 1, ..Limits::default() };
+        let mut few = Limits::default();
+        (few.disk.workers, few.smtp.max_recipients, few.delivery.batch_size) = (1, 1, 1);
         let shares = Shares::of(100_000, &few, &FEW).unwrap();
         assert_eq!(shares.lower(&few), few);
     }

@@ -153,7 +153,7 @@ fn bind(listen: &ListenerConfig, passed: &mut InheritedSockets) -> Result<Vec<Bo
 /// # Errors
 /// The thread could not be started.
 pub fn start_tls(config: &Config, loaded: Option<LoadedCertificate>) -> Result<Option<Rc<TlsConfig>>, Error> {
-    let look_every = config.limits.certificate_check.0;
+    let look_every = config.limits.tls.reload_interval.0;
     let keep = |(pair, loaded): (&CertificatePair, _)| {
         TlsConfig::watch(pair.clone(), loaded, look_every).map(Rc::new)
     };
@@ -289,7 +289,7 @@ impl Listener {
 
     /// Returns the first event of a connection from this address.
     pub fn connection_start(&self, address: IpAddr) -> ConnectionStart {
-        let proxies = &self.config.proxy_protocol;
+        let proxies = &self.config.proxy_networks;
         if proxies.is_empty() {
             ConnectionStart::Session
         } else if proxies.contain(address) {

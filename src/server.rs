@@ -162,7 +162,7 @@ impl Server {
         let publishing = ExportConfig {
             file: config.metrics.file.clone(),
             server: (config.spool.clone(), config.hostname.clone()),
-            every: config.metrics.every.0,
+            every: config.metrics.interval.0,
         };
         let start = |directory: &PathBuf| {
             Transcripts::start(directory, config.transcript_bodies, &config.limits, shares.transcripts)
@@ -368,7 +368,7 @@ impl Server {
 
 /// The buffer through which every connection reads.
 fn new_read_buffer(limits: &Limits) -> Vec<u8> {
-    vec![0; limits.turn_octets.max(4096)]
+    vec![0; limits.connections.max_octets_per_turn.max(4096)]
 }
 
 const WAKE: Token = Token(0);

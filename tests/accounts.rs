@@ -165,7 +165,7 @@ fn p32_three_different_wrong_passwords_end_the_connection_and_the_same_one_does_
 
 #[test]
 fn the_answer_to_a_wrong_password_is_not_held_back_on_loopback() {
-    let config = format!("{STRICT}\n[limits]\nfailed_login_delay = \"60s\"\n");
+    let config = format!("{STRICT}\n[limits]\nauth.failure_delay = \"60s\"\n");
     let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
     assert!(login(&server, ALICE, "wrong").starts_with("-ERR [AUTH]"));
 }

@@ -13,8 +13,8 @@ use std::{
 
 use common::{PASSWORD, PASSWORD_MD5, STRICT, Server, Setup, client::Client, eventually};
 
-const LOOK_OFTEN: &str = "\n[limits]\nfailed_login_delay = \"0s\"\nerrors = 0\nunknown_recipients = 0\n\
-                          errors_unpunished = 0\nmessages_unauthenticated = 0\naccounts_check = \"1s\"\n";
+const LOOK_OFTEN: &str = "\n[limits]\nauth.failure_delay = \"0s\"\nsmtp.hard_error_limit = 0\npop3.hard_error_limit = 0\nsmtp.unknown_recipient_limit = 0\n\
+                          smtp.soft_error_limit = 0\nsmtp.max_messages_unauthenticated = 0\nauth.reload_interval = \"1s\"\n";
 
 /// alice and bob, and a file of aliases.
 fn server(aliases: &str) -> Server {

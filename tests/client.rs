@@ -93,7 +93,7 @@ fn a_lost_connection_deletes_nothing_and_is_opened_again() {
 
 #[test]
 fn people_sign_up_where_the_accounts_are_at_hand() {
-    let config = format!("{STRICT}\n[limits]\naccounts_check = \"1s\"\nfailed_login_delay = \"0s\"\n");
+    let config = format!("{STRICT}\n[limits]\nauth.reload_interval = \"1s\"\nauth.failure_delay = \"0s\"\n");
     let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
     story("sign_up", &server, CLEAR, None);
 }

@@ -39,10 +39,11 @@ fn check(home: &Path, rest: &str) -> (PathBuf, Output) {
 #[test]
 fn check_prints_the_effective_values() {
     let home = home();
-    let (_, output) = check(home.path(), &format!("{STRICT}\n[limits]\nmessage = \"300 MiB\"\n"));
+    let (_, output) =
+        check(home.path(), &format!("{STRICT}\n[limits]\nsmtp.max_message_size = \"300 MiB\"\n"));
     assert!(output.status.success(), "{output:?}");
     let said = everything_said(&output);
-    for value in ["mx.example.test", "300 MiB", "smtp_idle", "5m", "strict", "127.0.0.1:0"] {
+    for value in ["mx.example.test", "300 MiB", "command_timeout", "5m", "strict", "127.0.0.1:0"] {
         assert!(said.contains(value), "{value} is not in\n{said}");
     }
 }
@@ -52,12 +53,13 @@ fn a_bad_configuration_is_refused_with_file_key_and_accepted_form() {
     let home = home();
     let mut wrong = Vec::new();
     for (bad, key, forms) in [
-        ("[limits]\nmesage = \"1 MiB\"", "mesage", &["message"][..]),
-        ("colour = \"green\"", "colour", &["spool"]),
-        ("[limits]\nmessage = \"5 MB\"", "message", &["50 MiB"]),
-        ("[limits]\nmessage = 5", "message", &["50 MiB"]),
-        ("[limits]\nsmtp_idle = \"5 parsecs\"", "smtp_idle", &["5m"]),
-        ("[limits]\nrecipients = -1", "recipients", &[]),
+        ("[limits]\nmesage = \"1 MiB\"", "mesage", &["max_message_size", "[limits.smtp]"][..]),
+        ("colour = \"green\"", "colour", &["restante.toml(5)"]),
+        ("[metrics]\nspool = \"mail\"", "spool", &["above the first [section]"]),
+        ("[limits]\nsmtp.max_message_size = \"5 MB\"", "message", &["50 MiB"]),
+        ("[limits]\nmessage = 5", "limits.message", &["50 MiB"]),
+        ("[limits]\nsmtp.command_timeout = \"5 parsecs\"", "limits.smtp.command_timeout", &["5m"]),
+        ("[limits]\nrecipients = -1", "limits.recipients", &[]),
         ("[[listen]]\nprotocol = \"imap\"\naddress = \"127.0.0.1:0\"", "protocol", &["smtp", "pop3"]),
         ("[[listen]]\nprotocol = \"smtp\"\naddress = \"localhost\"", "address", &[]),
         ("[[listen]]\nprotocol = \"smtp\"", "address", &[]),
@@ -84,6 +86,38 @@ fn a_bad_configuration_is_refused_with_file_key_and_accepted_form() {
         assert_eq!(serve.status.code(), Some(2), "serve starts with\n{bad}");
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_configuration_of_0_1_is_checked_and_served_with_a_warning_for_each_old_name() {
+    let old = format!("unknown = \"refuse\"\n{STRICT}\n[limits]\nsmtp_idle = \"7m\"\nerrors = 9\n");
+    let warnings = [
+        "unknown is named unknown_recipients now",
+        "limits.smtp_idle is named limits.smtp.command_timeout now",
+        "limits.errors is named limits.smtp.hard_error_limit and limits.pop3.hard_error_limit now",
+    ];
+    let home = home();
+    let (_, output) = check(home.path(), &old);
+    let shown = String::from_utf8(output.stdout).unwrap();
+    for warning in warnings {
+        assert!(shown.contains(&format!("\n# {warning}\n")), "{warning} is not in\n{shown}");
+    }
+    // The output is the same configuration under the names of today.
+    let file = home.path().join("new.toml");
+    fs::write(&file, &shown).unwrap();
+    let output = restante(&["check", "--config", file.to_str().unwrap()]);
+    let again = String::from_utf8(output.stdout).unwrap();
+    assert!(!again.contains(" is named "), "{again}");
+    let settings = |shown: &str| shown.split_once("\nhostname = ").unwrap().1.to_owned();
+    assert_eq!(settings(&again), settings(&shown));
+
+    let server = Setup { config: Some(&old), users: &[ALICE], ..Setup::default() }.start();
+    for times in 1..=2 {
+        for warning in warnings {
+            common::eventually(warning, || (server.log().matches(warning).count() == times).then_some(()));
+        }
+        server.signal(Signal::HUP); // a reload reads the file again
+    }
 }
 
 #[test]
@@ -199,10 +233,10 @@ fn m29_a_second_server_on_a_spool_does_not_start_unless_both_say_that_it_is_shar
     assert!(said.contains(spool) && said.contains("shared_spool"), "{said}");
     first.restart(); // a server that was killed leaves no lock behind
 
-    let shared = format!("shared_spool = true\n[limits]\nspool_lock_wait = \"50ms\"\n{STRICT}");
+    let shared = format!("shared_spool = true\n[limits]\nspool.lock_timeout = \"50ms\"\n{STRICT}");
     let users = &[ALICE][..];
     let file = first.home.path().join("restante.toml");
-    let open = format!("unknown = \"create\"\n{shared}");
+    let open = format!("unknown_recipients = \"create\"\n{shared}");
     fs::write(&file, configuration(first.home.path(), &first.spool, &open)).unwrap();
     let willing = restante(&["serve", "--config", file.to_str().unwrap()]);
     assert!(!willing.status.success());

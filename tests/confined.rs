@@ -62,7 +62,7 @@ fn can_become_somebody_else(test: &str) -> bool {
 }
 
 fn started_as_root(wrapper: &[&str], user: &str) -> Server {
-    let config = format!("user = {user:?}\n{STRICT}\n[limits]\nfailed_login_delay = \"0s\"\n");
+    let config = format!("user = {user:?}\n{STRICT}\n[limits]\nauth.failure_delay = \"0s\"\n");
     let users = &["bob@example.test"];
     Setup { wrapper, config: Some(&config), users, ..Setup::default() }.start()
 }
@@ -204,7 +204,7 @@ fn accounts_that_lead_out_of_the_sandbox_are_not_read() {
     };
     for sandbox in ["landlock", "off"] {
         let config = format!(
-            "sandbox = {sandbox:?}\n{STRICT}\n[limits]\nfailed_login_delay = \"0s\"\naccounts_check = \"1s\"\n"
+            "sandbox = {sandbox:?}\n{STRICT}\n[limits]\nauth.failure_delay = \"0s\"\nauth.reload_interval = \"1s\"\n"
         );
         let users = &["bob@example.test"];
         let server = Setup { config: Some(&config), users, ..Setup::default() }.start();
@@ -257,7 +257,7 @@ fn o03_a_certificate_is_renewed_inside_of_the_sandbox_as_certbot_does_it() {
     };
     make(1);
     let config = format!(
-        "{STRICT}\n[tls]\ncertificate = {:?}\nkey = {:?}\n[limits]\ncertificate_check = \"1s\"\n",
+        "{STRICT}\n[tls]\ncertificate = {:?}\nkey = {:?}\n[limits]\ntls.reload_interval = \"1s\"\n",
         live.join("fullchain.pem"),
         live.join("privkey.pem")
     );
@@ -325,7 +325,7 @@ const LIMITED: &str = r#"ulimit -d "$(cat "$(dirname "$4")/memory" 2>/dev/null |
 fn o05_a_server_out_of_memory_refuses_or_ends_and_loses_nothing_it_has_answered_for() {
     // More may be kept in memory than there is.
     let config = format!(
-        "{STRICT}\n[limits]\nbodies_in_memory = \"2048 MiB\"\nbody_in_memory = \"50 MiB\"\nconnections_per_address = 0\n"
+        "{STRICT}\n[limits]\ndelivery.max_body_memory = \"2048 MiB\"\ndelivery.spill_threshold = \"50 MiB\"\nconnections.max_per_address = 0\n"
     );
     let users = &["bob@example.test", "hog@example.test"];
     let wrapper = &["sh", "-c", LIMITED, "sh"];

@@ -208,7 +208,8 @@ fn x10_an_idle_loop_wakes_to_keep_house_and_for_no_one_who_is_gone() {
         return;
     }
     // So that their deadlines would come while it is looked at.
-    let config = format!("{STRICT}\n[limits]\nsmtp_greeting = \"5s\"\nsmtp_idle = \"5s\"\n");
+    let config =
+        format!("{STRICT}\n[limits]\nsmtp.greeting_timeout = \"5s\"\nsmtp.command_timeout = \"5s\"\n");
     let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
     let fresh = wakes(&Server::dev());
     assert!(fresh.len() <= FEW_WAKES, "when it was fresh: {fresh:#?}");

@@ -163,7 +163,7 @@ fn r11_an_error_at_close_is_a_failed_write() {
         return;
     }
     // One worker: strace counts the calls of each thread.
-    let config = format!("{STRICT}\n[limits]\ndisk_workers = 1\n");
+    let config = format!("{STRICT}\n[limits]\ndisk.workers = 1\n");
     let server = Setup { config: Some(&config), users: &[ALICE, BOB], ..Setup::default() }.start();
     let client = Client::smtp(&server);
     let mut office = Office { server, client };

@@ -28,14 +28,14 @@ fn users() -> Vec<String> {
 fn server(keys: &Keys, limits: &str) -> (Server, Services) {
     let listener = |service| {
         format!(
-            "[[listen]]\nprotocol = {service:?}\naddress = \"127.0.0.1:0\"\nproxy_protocol = [\"127.0.0.0/8\"]\n{}",
-            if service == "pop3" { "plaintext_auth = true\n" } else { "" }
+            "[[listen]]\nprotocol = {service:?}\naddress = \"127.0.0.1:0\"\nproxy_networks = [\"127.0.0.0/8\"]\n{}",
+            if service == "pop3" { "auth_allow_cleartext = true\n" } else { "" }
         )
     };
     let listeners = ["smtp", "pop3", "pop3s"].map(listener).concat();
     let (certificate, key) = (keys.certificate(), keys.key());
     let config = format!(
-        "[limits]\nconnections = {MANY}\n{limits}\n{listeners}[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n"
+        "[limits]\nconnections.max = {MANY}\n{limits}\n{listeners}[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n"
     );
     let users = users();
     let users: Vec<&str> = users.iter().map(String::as_str).collect();
@@ -83,7 +83,7 @@ fn good_clients_are_served_beside_dripping_octets() {
 
 #[test]
 fn good_clients_are_served_beside_dripping_noops() {
-    good_clients_are_served_beside(Kind::DrippingNoops, "junk_commands = 0");
+    good_clients_are_served_beside(Kind::DrippingNoops, "smtp.junk_command_limit = 0");
 }
 
 #[test]
@@ -132,7 +132,8 @@ fn lines(octets: usize) -> Vec<u8> {
 fn x2_messages_that_do_not_come_take_nobodys_memory() {
     let keys = Keys::make();
     // As much as four messages may hold: each one at DATA booked a quarter of it.
-    let (_server, services) = server(&keys, "bodies_in_memory = \"1 MiB\"\nconnections_per_address = 0");
+    let (_server, services) =
+        server(&keys, "delivery.max_body_memory = \"1 MiB\"\nconnections.max_per_address = 0");
     let _crowd = Crowd::come(Kind::AtData, services, "u0@example.test", 100);
     let _chunks = Crowd::come(Kind::AtBdat, services, "u0@example.test", 100);
     for n in 0..10 {
@@ -146,7 +147,8 @@ fn x2_messages_that_do_not_come_take_nobodys_memory() {
 #[test]
 fn x2_under_pressure_messages_go_to_files_early_and_arrive_whole() {
     let keys = Keys::make();
-    let (server, services) = server(&keys, "bodies_in_memory = \"512 KiB\"\nbody_in_memory = \"512 KiB\"");
+    let (server, services) =
+        server(&keys, "delivery.max_body_memory = \"512 KiB\"\ndelivery.spill_threshold = \"512 KiB\"");
     let mut clients: Vec<Client> = (0..12).map(|n| at_data(services, n)).collect();
     let body = lines(100_000);
     for client in &mut clients {
@@ -169,7 +171,8 @@ fn x2_under_pressure_messages_go_to_files_early_and_arrive_whole() {
 #[test]
 fn x2_chunks_held_between_two_bdats_are_spilled_too() {
     let keys = Keys::make();
-    let (server, services) = server(&keys, "bodies_in_memory = \"256 KiB\"\nbody_in_memory = \"256 KiB\"");
+    let (server, services) =
+        server(&keys, "delivery.max_body_memory = \"256 KiB\"\ndelivery.spill_threshold = \"256 KiB\"");
     let mut clients: Vec<Client> = (0..6)
         .map(|n| {
             let mut client = Client::connect(services.smtp);
@@ -201,7 +204,8 @@ fn x2_chunks_held_between_two_bdats_are_spilled_too() {
 fn x2_when_memory_and_files_are_used_up_the_slowest_message_ends_and_not_the_newcomer() {
     let keys = Keys::make();
     // Pieces too small for files.
-    let (_server, services) = server(&keys, "bodies_in_memory = \"64 KiB\"\nbody_in_memory = \"64 KiB\"");
+    let (_server, services) =
+        server(&keys, "delivery.max_body_memory = \"64 KiB\"\ndelivery.spill_threshold = \"64 KiB\"");
     let mut slow: Vec<Client> = (0..30).map(|n| at_data(services, n)).collect();
     // What must be slow needs its time: a second, in which a message is new.
     thread::sleep(Duration::from_millis(1100));

@@ -79,7 +79,7 @@ fn x3_a_server_of_root_writes_no_figures_into_a_directory_of_another_user() {
     for (trap, put) in TRAPS {
         let names = ["figures.prom", "figures.prom.new"].map(|name| theirs.join(name));
         names.iter().for_each(|at| put(&victim, at));
-        let config = format!("[metrics]\nfile = {:?}\nevery = \"1s\"\n{STRICT}", names[0]);
+        let config = format!("[metrics]\nfile = {:?}\ninterval = \"1s\"\n{STRICT}", names[0]);
         let server = Setup { config: Some(&config), users: &[BOB], ..Setup::default() }.start();
         server.tells("metrics not written: ");
         server.tells("theirs is not trusted: it is of user 65534");
@@ -101,7 +101,7 @@ fn x3_figures_are_replaced_whatever_is_in_their_place() {
         let file = directory.join("figures.prom");
         put(&victim, &file);
         put(&victim, &directory.join("figures.prom.new"));
-        let config = format!("[metrics]\nfile = {file:?}\nevery = \"1s\"\n{STRICT}");
+        let config = format!("[metrics]\nfile = {file:?}\ninterval = \"1s\"\n{STRICT}");
         let server = Setup { config: Some(&config), users: &[BOB], ..Setup::default() }.start();
         eventually("figures are there", || {
             let is_file = file.symlink_metadata().is_ok_and(|about| about.is_file() && about.nlink() == 1);
@@ -233,7 +233,7 @@ fn x3_ports_file_log_transcripts_and_certificate_of_root_stay_out_of_directories
     let config = common::configuration(
         home.path(),
         &home.path().join("spool"),
-        &format!("user = \"root\"\n[log]\nto = {:?}\n{STRICT}", at("log")),
+        &format!("user = \"root\"\n[log]\ndestination = {:?}\n{STRICT}", at("log")),
     );
     fs::write(home.path().join("users.json"), "{}").unwrap();
     fs::write(home.path().join("restante.toml"), config).unwrap();

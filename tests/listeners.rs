@@ -28,7 +28,7 @@ fn listener(service: &str, more: &str) -> String {
 
 /// Listeners that this machine reaches as a proxy.
 fn proxied(services: &[&str], more: &str) -> String {
-    let more = format!("proxy_protocol = [\"127.0.0.0/8\"]\n{more}");
+    let more = format!("proxy_networks = [\"127.0.0.0/8\"]\n{more}");
     services.iter().map(|service| listener(service, &more)).collect()
 }
 
@@ -96,7 +96,7 @@ fn t05_a_password_comes_under_tls_or_from_this_machine_or_where_the_operator_wan
     client.ask(&format!("AUTH PLAIN {ALICE_PLAIN}"), "+OK 0 messages");
     drop(client);
 
-    let open = keys.serve(&proxied(&["submission", "pop3"], "plaintext_auth = true"));
+    let open = keys.serve(&proxied(&["submission", "pop3"], "auth_allow_cleartext = true"));
     smtp_from(address(&open, "submission"), FAR).ask(&format!("AUTH PLAIN {ALICE_PLAIN}"), "235");
     let mut client = through_proxy(address(&open, "pop3"), &version_1(FAR));
     client.expect("+OK");
@@ -137,7 +137,8 @@ fn submission_is_for_users_and_smtp_has_none() {
 #[test]
 fn a_trusted_network_sends_to_local_users_without_a_login() {
     let keys = Keys::make();
-    let server = keys.serve(&proxied(&["submission"], "trusted = [\"192.168.0.0/16\", \"2001:db8::/32\"]"));
+    let server =
+        keys.serve(&proxied(&["submission"], "trusted_networks = [\"192.168.0.0/16\", \"2001:db8::/32\"]"));
     let submission = address(&server, "submission");
     let mut scanner = smtp_from(submission, "192.168.7.9");
     scanner.ask("MAIL FROM:<scanner@here.invalid>", "250");
@@ -190,7 +191,7 @@ fn tls_may_begin_in_the_segment_of_the_header() {
 #[test]
 fn t21_a_header_is_required_of_proxies_and_taken_from_nobody_else() {
     let keys = Keys::make();
-    let limits = "[limits]\nproxy_header = \"1s\"\n";
+    let limits = "[limits]\nconnections.proxy_timeout = \"1s\"\n";
     let server = keys.serve(&(limits.to_owned() + &proxied(&["smtp"], "")));
     for wrong in [&b"EHLO client.test\r\n"[..], b"PROXY TCP4 nonsense\r\n", b"PROXY TCP4 203.0", b""] {
         let mut stream = socket(server.smtp());
@@ -210,7 +211,7 @@ fn t21_a_header_is_required_of_proxies_and_taken_from_nobody_else() {
     client.expect("500 5.5.2");
     client.ask("EHLO client.test", "250");
 
-    let other = keys.serve(&listener("smtp", "proxy_protocol = [\"10.0.0.5/32\"]"));
+    let other = keys.serve(&listener("smtp", "proxy_networks = [\"10.0.0.5/32\"]"));
     let mut client = Client::connect(other.smtp());
     client.write(&version_1(FAR));
     assert!(client.rest().is_empty());
@@ -220,7 +221,7 @@ fn t21_a_header_is_required_of_proxies_and_taken_from_nobody_else() {
 #[test]
 fn l06_the_connections_of_a_client_are_counted_behind_its_proxy() {
     let keys = Keys::make();
-    let limits = "[limits]\nconnections_per_address = 2\n";
+    let limits = "[limits]\nconnections.max_per_address = 2\n";
     let server = keys.serve(&(limits.to_owned() + &proxied(&["smtp"], "")));
     let first = smtp_from(server.smtp(), FAR);
     let _second = smtp_from(server.smtp(), FAR);
@@ -277,7 +278,7 @@ fn lmtp_has_a_reply_for_every_recipient_at_an_address_and_at_a_file() {
 
 #[test]
 fn l07_when_there_is_no_room_the_stranger_with_the_least_progress_goes() {
-    let limits = "[limits]\nconnections = 4\n";
+    let limits = "[limits]\nconnections.max = 4\n";
     let config = limits.to_owned() + &listener("smtp", "") + &listener("pop3", "");
     let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
     let mut reader = Client::pop3(&server, ALICE);
@@ -325,7 +326,7 @@ fn l07_when_there_is_no_room_the_stranger_with_the_least_progress_goes() {
 
 #[test]
 fn a_pedantic_listener_names_the_rule_and_the_one_beside_it_does_not() {
-    let listeners = ["pedantic = true", ""].map(|more| listener("smtp", more) + &listener("pop3", more));
+    let listeners = ["strict = true", ""].map(|more| listener("smtp", more) + &listener("pop3", more));
     let users = &[ALICE];
     let server = Setup { config: Some(&listeners.concat()), users, ..Setup::default() }.start();
     let dev = Setup { arguments: &["--pedantic"], ..Setup::default() }.start();

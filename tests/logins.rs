@@ -14,7 +14,7 @@ const ALICE: &str = "alice@example.test";
 
 fn server(address: &str, limits: &str) -> Server {
     let listener =
-        format!("[[listen]]\nprotocol = \"pop3\"\naddress = \"{address}:0\"\nplaintext_auth = true\n");
+        format!("[[listen]]\nprotocol = \"pop3\"\naddress = \"{address}:0\"\nauth_allow_cleartext = true\n");
     let config = format!("{listener}[limits]\n{limits}\n");
     Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start()
 }
@@ -41,7 +41,7 @@ fn a_client_that_comes_every_moment_costs_no_argon2_each_time() {
         }
         server.cpu_ticks() - before
     };
-    let (remembered, forgotten) = (cost("login_memory = \"5m\""), cost("login_memory = \"0s\""));
+    let (remembered, forgotten) = (cost("auth.cache_ttl = \"5m\""), cost("auth.cache_ttl = \"0s\""));
     assert!(remembered * 2 < forgotten, "{remembered} and {forgotten} ticks");
 }
 
@@ -55,7 +55,7 @@ fn t11_wrong_passwords_from_elsewhere_are_held_back_and_then_not_checked() {
     else {
         return;
     };
-    let server = server(&own.to_string(), "failed_login_delay = \"300ms\"\nfailed_logins_minute = 3");
+    let server = server(&own.to_string(), "auth.failure_delay = \"300ms\"\nauth.max_failures_per_minute = 3");
     assert!(login(server.pop3(), PASSWORD).starts_with("+OK"));
     for (n, password) in ["a", "b", "c"].into_iter().enumerate() {
         let began = Instant::now();
@@ -69,9 +69,9 @@ fn t11_wrong_passwords_from_elsewhere_are_held_back_and_then_not_checked() {
 
 /// A POP3 listener that this machine reaches as a proxy, so that its clients are of any address.
 fn proxied(users: &[&str], limits: &str) -> Server {
-    let listener = "[[listen]]\nprotocol = \"pop3\"\naddress = \"127.0.0.1:0\"\nplaintext_auth = true\n\
+    let listener = "[[listen]]\nprotocol = \"pop3\"\naddress = \"127.0.0.1:0\"\nauth_allow_cleartext = true\n\
                     proxy_protocol = [\"127.0.0.0/8\"]\n";
-    let limits = format!("failed_login_delay = \"0s\"\nconnections_per_address = 0\n{limits}");
+    let limits = format!("auth.failure_delay = \"0s\"\nconnections.max_per_address = 0\n{limits}");
     let config = format!("{listener}[limits]\n{limits}\n");
     Setup { config: Some(&config), users, ..Setup::default() }.start()
 }
@@ -129,7 +129,7 @@ fn many_connections_at_once_buy_no_guess_either() {
 
 #[test]
 fn guesses_from_everywhere_shut_a_user_out_nowhere_that_it_usually_is() {
-    let server = proxied(&[ALICE], "failed_logins_user = 5");
+    let server = proxied(&[ALICE], "auth.max_failures_per_user = 5");
     assert!(login_from(&server, "203.0.113.9", ALICE, PASSWORD).starts_with("+OK"));
     let guess = |n: usize| login_from(&server, &format!("198.51.100.{n}"), ALICE, &format!("guess {n}"));
     let checked = (1..=20).filter(|n| guess(*n).starts_with("-ERR [AUTH] ")).count();
@@ -141,8 +141,8 @@ fn guesses_from_everywhere_shut_a_user_out_nowhere_that_it_usually_is() {
 /// X8: polite guessers had the whole queue, and a user's first login was told to come again later.
 #[test]
 fn a_queue_full_of_guessers_has_room_for_the_first_login_of_a_user() {
-    let limits = "password_workers = 1\npassword_queue = 8\nfailed_logins_minute = 0\nfailed_logins_day = 0\n\
-                  failed_logins_user = 0";
+    let limits = "auth.workers = 1\nauth.queue_size = 8\nauth.max_failures_per_minute = 0\nauth.max_failures_per_day = 0\n\
+                  auth.max_failures_per_user = 0";
     let server = proxied(&[ALICE, MALLORY], limits);
     let from = |n: usize| format!("198.51.100.{}", n % 4);
     let guess = |n: usize| asking(&server, &from(n), MALLORY, &format!("guess {n}"));
@@ -156,7 +156,7 @@ fn a_queue_full_of_guessers_has_room_for_the_first_login_of_a_user() {
 
 #[test]
 fn a_client_that_leaves_while_its_password_waits_keeps_no_other_from_its_turn() {
-    let limits = "password_workers = 1\nfailed_logins_minute = 0\nfailed_logins_day = 0";
+    let limits = "auth.workers = 1\nauth.max_failures_per_minute = 0\nauth.max_failures_per_day = 0";
     let server = proxied(&[ALICE], limits);
     let guess = |n: usize| asking(&server, "198.51.100.7", ALICE, &format!("guess {n}"));
     drop((0..30).map(guess).collect::<Vec<_>>());
@@ -167,8 +167,7 @@ fn a_client_that_leaves_while_its_password_waits_keeps_no_other_from_its_turn() 
 /// X7: 230 MB stayed, where there were 13 before.
 #[test]
 fn a_rush_of_wrong_passwords_gives_its_memory_back() {
-    let limits =
-        "errors_login = 0\nfailed_logins = 0\nerrors = 0\npassword_workers = 4\nfailed_login_delay = \"0s\"";
+    let limits = "pop3.login_error_limit = 0\nauth.max_failures_per_connection = 0\npop3.hard_error_limit = 0\nauth.workers = 4\nauth.failure_delay = \"0s\"";
     let server = server("127.0.0.1", limits);
     let before = server.status_kib("VmRSS");
     std::thread::scope(|scope| {

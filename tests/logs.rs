@@ -29,9 +29,10 @@ const LETTER: &[u8] = b"Subject: x\r\n\r\n";
 
 /// A server with a section `[log]`, and figures in its home.
 fn logging_to(to: &str, level: &str) -> Server {
-    let log =
-        format!("[log]\nto = {to:?}\nlevel = {level:?}\n[metrics]\nfile = \"./figures\"\nevery = \"1s\"\n");
-    let config = format!("{log}{STRICT}\n[limits]\nerrors = 0\nerrors_unpunished = 0\n");
+    let log = format!(
+        "[log]\ndestination = {to:?}\nlevel = {level:?}\n[metrics]\nfile = \"./figures\"\ninterval = \"1s\"\n"
+    );
+    let config = format!("{log}{STRICT}\n[limits]\nsmtp.hard_error_limit = 0\nsmtp.soft_error_limit = 0\n");
     Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start()
 }
 
@@ -314,8 +315,8 @@ const FRAMED: &str = "198.51.100.9";
 /// A server whose log has that form, that some wrong passwords were tried at; how many.
 fn tried(wrapper: &[&str], to: &str) -> (Server, usize) {
     let listener = "[[listen]]\nprotocol = \"submission\"\naddress = \"127.0.0.1:0\"\n";
-    let limits = "failed_login_delay = \"0s\"\nfailed_logins = 0\nerrors_login = 0\nerrors_greeting = 0\n";
-    let config = format!("[log]\nto = {to:?}\n{STRICT}{listener}[limits]\n{limits}");
+    let limits = "auth.failure_delay = \"0s\"\nauth.max_failures_per_connection = 0\npop3.login_error_limit = 0\nsmtp.greeting_error_limit = 0\n";
+    let config = format!("[log]\ndestination = {to:?}\n{STRICT}{listener}[limits]\n{limits}");
     let server = Setup { wrapper, config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
     let names = [
         ALICE.to_owned(),

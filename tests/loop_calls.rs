@@ -149,8 +149,8 @@ fn r7_the_loop_asks_the_kernel_for_nothing_that_a_file_server_can_delay() {
     let home = common::home();
     let config = format!(
         "transcripts = {:?}\n{STRICT}\n[[listen]]\nprotocol = \"lmtp\"\naddress = {:?}\n[limits]\n\
-         failed_login_delay = \"0s\"\nbody_in_memory = \"4 KiB\"\nread_chunk = \"4 KiB\"\n\
-         indexed_mailboxes = 2\nindex_idle = \"1s\"\naccounts_check = \"1s\"\n",
+         auth.failure_delay = \"0s\"\ndelivery.spill_threshold = \"4 KiB\"\ndisk.read_size = \"4 KiB\"\n\
+         index.max_mailboxes = 2\nindex.idle_timeout = \"1s\"\nauth.reload_interval = \"1s\"\n",
         home.path().join("transcripts"),
         format!("unix:{}", home.path().join("lmtp").display()),
     );

@@ -116,7 +116,7 @@ fn assert_labels(series: &str) {
 /// A server that writes its figures into its home every second.
 fn server() -> Server {
     let config = format!(
-        "[metrics]\nfile = \"./restante.prom\"\nevery = \"1s\"\n{STRICT}\n[limits]\nfailed_login_delay = \"0s\"\n"
+        "[metrics]\nfile = \"./restante.prom\"\ninterval = \"1s\"\n{STRICT}\n[limits]\nauth.failure_delay = \"0s\"\n"
     );
     Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start()
 }
@@ -289,7 +289,7 @@ fn status_finds_a_server_that_nobody_has_configured() {
 
 #[test]
 fn a_place_that_cannot_be_written_to_costs_the_figures_and_no_mail() {
-    let config = format!("[metrics]\nfile = \"/proc/no/such/place.prom\"\nevery = \"1s\"\n{STRICT}");
+    let config = format!("[metrics]\nfile = \"/proc/no/such/place.prom\"\ninterval = \"1s\"\n{STRICT}");
     let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
     deliver(&server, ALICE, b"Subject: x\r\n\r\n");
     server.tells("metrics not written: /proc/no/such/place.prom: ");

@@ -25,7 +25,7 @@ const AGAIN: &str = "the spool is in its place again";
 
 /// A server that mounts of ours reach and no others, with its spool there.
 fn start(spool: &Path) -> Server {
-    let config = format!("{STRICT}\n[limits]\nfailed_login_delay = \"0s\"\n");
+    let config = format!("{STRICT}\n[limits]\nauth.failure_delay = \"0s\"\n");
     let (wrapper, users) = (&["unshare", "--mount"][..], &[ALICE][..]);
     Setup { wrapper, config: Some(&config), users, spool: Some(spool.into()), ..Setup::default() }.start()
 }
@@ -98,7 +98,7 @@ fn r3_a_spool_that_is_moved_or_replaced_takes_no_mail_until_it_is_back() {
     }
     symlink(&disk, &link).unwrap();
     let users = &[ALICE][..];
-    let config = format!("{STRICT}\n[limits]\nfailed_login_delay = \"0s\"\n");
+    let config = format!("{STRICT}\n[limits]\nauth.failure_delay = \"0s\"\n");
     let server =
         Setup { config: Some(&config), users, spool: Some(link.join("mail")), ..Setup::default() }.start();
     deliver(&server, ALICE, MESSAGE);
@@ -214,7 +214,7 @@ fn r3_mail_for_a_mailbox_that_is_moved_replaced_or_mounted_over_is_where_its_pat
 /// A second server on the spool of the first: what it says when it does not start.
 fn second(server: &Server) -> String {
     let home = home();
-    let config = format!("{STRICT}\n[limits]\nspool_lock_wait = \"100ms\"\n");
+    let config = format!("{STRICT}\n[limits]\nspool.lock_timeout = \"100ms\"\n");
     let file = home.path().join("restante.toml");
     fs::write(home.path().join("users.json"), "{}").unwrap();
     fs::write(&file, configuration(home.path(), &server.spool, &config)).unwrap();

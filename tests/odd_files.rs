@@ -82,8 +82,8 @@ impl Story {
         let path = aliases.path().join("aliases");
         fs::write(&path, format!("post: {ALICE}\n")).unwrap();
         let config = format!(
-            "aliases = {path:?}\n{STRICT}\n[tls]\ncertificate = {:?}\nkey = {:?}\n[metrics]\nevery = \"1s\"\n\
-             [limits]\naccounts_check = {every:?}\ncertificate_check = {every:?}\nfailed_login_delay = \"0s\"\n",
+            "aliases = {path:?}\n{STRICT}\n[tls]\ncertificate = {:?}\nkey = {:?}\n[metrics]\ninterval = \"1s\"\n\
+             [limits]\nauth.reload_interval = {every:?}\ntls.reload_interval = {every:?}\nauth.failure_delay = \"0s\"\n",
             keys.certificate(),
             keys.key(),
         );

@@ -49,7 +49,8 @@ fn c09_who_speaks_before_the_banner_is_answered_behind_it() {
 
 #[test]
 fn c01_a_line_may_be_longer_than_what_is_read_in_a_turn() {
-    let limits = "turn_octets = 1\nsmtp_line = 200_000\nfailed_login_delay = \"0s\"";
+    let limits =
+        "connections.max_octets_per_turn = 1\nsmtp.max_line_length = 200_000\nauth.failure_delay = \"0s\"";
     let config = format!("{STRICT}\n[limits]\n{limits}\n");
     let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
     // Octets of a line without its CRLF.
@@ -112,7 +113,8 @@ fn a08_a_name_that_begins_another_opens_its_own_mailbox_only() {
 
 #[test]
 fn a23_strangers_make_so_many_mailboxes_and_no_more() {
-    let config = format!("unknown = \"create\"\n{STRICT}[limits]\ncreated_mailboxes = 3\n");
+    let config =
+        format!("unknown_recipients = \"create\"\n{STRICT}[limits]\ndelivery.max_created_mailboxes = 3\n");
     let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
     let mut client = Client::smtp(&server);
     for name in ["alice", "one", "two", "one"] {

@@ -391,7 +391,7 @@ fn r5_files_of_15_tb_shut_nobody_out_and_the_log_says_once_that_they_are_left_ou
 
 #[test]
 fn r5_a_walk_that_takes_long_leaves_the_worker_to_others_and_ends_with_the_files() {
-    let config = format!("{STRICT}\n[limits]\nscan_workers = 1\n");
+    let config = format!("{STRICT}\n[limits]\nindex.scan_workers = 1\n");
     let server = Setup { config: Some(&config), users: &[ALICE, BOB], ..Setup::default() }.start();
     let names: Vec<String> = (0..50).map(|n| format!("17000000{n:02}.M1P1.elsewhere")).collect();
     let files: Vec<PathBuf> = names.iter().map(|name| put_sparse(&server, ALICE, name, 4 << 30)).collect();

@@ -41,7 +41,7 @@ fn p09_the_lock_ends_with_the_connection_and_with_the_server() {
 
 #[test]
 fn p09_a_session_that_the_server_ended_holds_no_mailbox() {
-    let config = format!("{STRICT}\n[limits]\nerrors = 3\npop3_lock_wait = \"200ms\"\n");
+    let config = format!("{STRICT}\n[limits]\npop3.hard_error_limit = 3\npop3.lock_timeout = \"200ms\"\n");
     let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
     let mut client = Client::pop3(&server, ALICE);
     client.send("A\r\nB\r\nC");
@@ -235,7 +235,7 @@ fn p34_a_session_keeps_its_numbers_and_sizes_whatever_comes_and_goes() {
 
 #[test]
 fn l03_who_reads_nothing_is_left_and_the_log_says_why() {
-    let config = format!("{STRICT}\n[limits]\npop3_write = \"1s\"\n");
+    let config = format!("{STRICT}\n[limits]\npop3.write_timeout = \"1s\"\n");
     let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
     server.maildir(ALICE).put(FIRST, &b"a line of a long message\n".repeat(1 << 20));
     let mut client = session_with(&server, ALICE, 1);

@@ -86,7 +86,7 @@ fn folders_are_nested_by_dots_and_named_in_modified_utf7() {
 
 #[test]
 fn a_folder_that_is_not_there_is_told_after_the_password_and_not_made() {
-    let server = server("[limits]\nfailed_login_delay = \"0s\"");
+    let server = server("[limits]\nauth.failure_delay = \"0s\"");
     deliver(&server, ALICE, b"Subject: x\r\n\r\n");
     folder(&server, ALICE, ".Sent").put("1700000001.M1P1.elsewhere", b"x\n");
     let before = tree(&server.spool);
@@ -184,7 +184,7 @@ fn without_a_setting_old_mail_stays_and_nothing_is_announced() {
 
 #[test]
 fn a_second_login_within_the_delay_is_refused() {
-    let server = server("[limits]\npop3_login_delay = \"1h\"\nfailed_login_delay = \"0s\"");
+    let server = server("[limits]\npop3.login_delay = \"1h\"\nauth.failure_delay = \"0s\"");
     assert_eq!(login(&server, ALICE, "wrong"), "-ERR [AUTH] Wrong user or password\r\n");
     let mut first = Client::pop3(&server, ALICE);
     first.ask("CAPA", "+OK");

@@ -55,7 +55,7 @@ fn accepted(server: &Server, host: &str) -> Vec<String> {
 }
 
 const CONFIG: &str =
-    "[[listen]]\nprotocol = \"smtp\"\naddress = \"127.0.0.1:0\"\n[limits]\nerrors_unpunished = 0\n";
+    "[[listen]]\nprotocol = \"smtp\"\naddress = \"127.0.0.1:0\"\n[limits]\nsmtp.soft_error_limit = 0\n";
 
 #[test]
 fn a01_none_of_the_forms_of_a_relay_is_accepted() {

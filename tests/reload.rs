@@ -23,7 +23,7 @@ const ALICE: &str = "alice@example.test";
 
 /// Files that are looked at for changes by nobody but SIGHUP.
 fn config() -> String {
-    let limits = "accounts_check = \"1h\"\ncertificate_check = \"1h\"\nfailed_login_delay = \"0s\"";
+    let limits = "auth.reload_interval = \"1h\"\ntls.reload_interval = \"1h\"\nauth.failure_delay = \"0s\"";
     // Where files and directories come that nobody thought of at the start; tests/confined.rs is about the sandbox.
     format!("sandbox = \"off\"{STRICT}\n[limits]\n{limits}\n")
 }
@@ -158,8 +158,8 @@ fn o02_a_bad_configuration_changes_nothing_and_check_says_the_same() {
             "a key that is not known",
             "domains",
             "domain",
-            "line 2, column 1: unknown field `domain`",
-            Refuses("line 2, column 1: unknown field"),
+            "line 2, column 1: unknown key `domain`: did you mean `domains`?",
+            Refuses("line 2, column 1: unknown key `domain`"),
         ),
         bad(
             "a value of another type",
@@ -221,10 +221,10 @@ fn o02_a_bad_configuration_changes_nothing_and_check_says_the_same() {
         ),
         bad(
             "a limit that is out of range",
-            "accounts_check = \"1h\"",
-            "disk_workers = 0",
-            "line 15, column 16: limits.disk_workers: 0 is out of range",
-            Refuses("line 15, column 16: limits.disk_workers: "),
+            "auth.reload_interval = \"1h\"",
+            "disk.workers = 0",
+            "line 15, column 16: limits.disk.workers: 0 is out of range",
+            Refuses("line 15, column 16: limits.disk.workers: "),
         ),
         bad(
             "a domain that is none",
@@ -284,8 +284,8 @@ fn o02_a_bad_configuration_changes_nothing_and_check_says_the_same() {
         bad(
             "mail for everybody",
             "hostname",
-            "unknown = \"create\"\nhostname",
-            "unknown: this cannot",
+            "unknown_recipients = \"create\"\nhostname",
+            "unknown_recipients: this cannot",
             IsContent,
         ),
     ] {
@@ -326,7 +326,7 @@ fn listeners_come_and_go_and_their_sessions_live_on() {
     let mut old = Client::smtp_at(smtp);
     old.ask("MAIL FROM:<a@far.test>", "250");
     let more = "[[listen]]\nprotocol = \"lmtp\"\naddress = \"unix:lmtp.sock\"\n\n\
-                [[listen]]\nprotocol = \"submission\"\naddress = \"127.0.0.1:0\"\nplaintext_auth = true\n";
+                [[listen]]\nprotocol = \"submission\"\naddress = \"127.0.0.1:0\"\nauth_allow_cleartext = true\n";
     story.write("[[listen]]\nprotocol = \"smtp\"\naddress = \"127.0.0.1:0\"\n", more);
     story.loads();
 
@@ -368,12 +368,15 @@ fn other_limits_names_and_accounts_are_for_new_sessions() {
         .replace("mx.example.test", "mx2.example.test")
         .replace("[\"example.test\"]", "[\"example.test\", \"second.test\"]")
         .replace("users.json", "others.json")
-        .replace("[limits]", "[limits]\nmessage = \"1 MiB\"\npop3_login_delay = \"1h\"\ndisk_workers = 9\n");
+        .replace(
+            "[limits]",
+            "[limits]\nsmtp.max_message_size = \"1 MiB\"\npop3.login_delay = \"1h\"\ndisk.workers = 9\n",
+        );
     let hash = format!("{{\"password_hash\": {PASSWORD_MD5:?}}}");
     fs::write(story.path("others.json"), format!("{{\"carol@second.test\": {hash}}}")).unwrap();
     fs::write(&story.file, changed).unwrap();
     story.loads();
-    story.server.tells("limits.disk_workers needs a restart, the old value stays");
+    story.server.tells("limits.disk.workers needs a restart, the old value stays");
 
     let ehlo = old.ask("EHLO again.test", "250");
     assert!(ehlo.contains(" mx.example.test") || ehlo.contains("-mx.example.test"), "{ehlo}");

@@ -175,7 +175,7 @@ fn what_was_not_announced_is_not_used() {
 #[test]
 fn a_password_is_masked_and_goes_over_no_network_in_clear_text() {
     let keys = Keys::make();
-    let server = keys.server("failed_login_delay = \"0s\"");
+    let server = keys.server("auth.failure_delay = \"0s\"");
     let home = home();
     let (good, wrong) = (home.path().join("good"), home.path().join("wrong"));
     fs::write(&good, format!("{PASSWORD}\r\nmore\n")).unwrap();

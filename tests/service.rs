@@ -353,7 +353,7 @@ fn o07_the_descriptor_limit_is_raised_and_the_connections_that_it_allows_are_tol
     if !installed("prlimit") {
         return skip("o07", "prlimit is not installed");
     }
-    let config = format!("{STRICT}\n[limits]\nconnections = 5000\n");
+    let config = format!("{STRICT}\n[limits]\nconnections.max = 5000\n");
     let server = Setup {
         wrapper: &["prlimit", "--nofile=100:1000"],
         config: Some(&config),
@@ -368,7 +368,9 @@ fn o07_the_descriptor_limit_is_raised_and_the_connections_that_it_allows_are_tol
     // What this process has inherited counts too.
     assert!((200..240).contains(&connections.parse().unwrap()), "{room}");
     assert!(rest.starts_with("mailboxes=2") && rest.contains(" recipients=8"), "{room}");
-    server.tells(&format!("limits.connections is 5000, and the descriptors are enough for {connections}: "));
+    server.tells(&format!(
+        "limits.connections.max is 5000, and the descriptors are enough for {connections}: "
+    ));
     let limits = fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
     let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     assert_eq!(files.split_whitespace().nth(3), Some("1000"), "{files}");
@@ -376,8 +378,9 @@ fn o07_the_descriptor_limit_is_raised_and_the_connections_that_it_allows_are_tol
 
 #[test]
 fn o10_a_server_that_stood_still_ends_each_session_once_and_does_not_storm() {
-    let config =
-        format!("{STRICT}\n[limits]\nsmtp_idle = \"2s\"\naccounts_check = \"1s\"\nsmtp_greeting = \"2s\"\n");
+    let config = format!(
+        "{STRICT}\n[limits]\nsmtp.command_timeout = \"2s\"\nauth.reload_interval = \"1s\"\nsmtp.greeting_timeout = \"2s\"\n"
+    );
     let arguments = &["--log-level", "debug"];
     let server = Setup { config: Some(&config), users: &[ALICE], arguments, ..Setup::default() }.start();
     let mut idle: Vec<Client> = (0..20).map(|_| Client::smtp(&server)).collect();

@@ -67,12 +67,13 @@ fn systemd_finds_the_unit_safe_and_nothing_wrong_with_it() {
 
 #[test]
 fn the_unit_allows_all_threads_that_the_configuration_may_ask_for() {
-    let most = Limits { disk_workers: 256, scan_workers: 256, password_workers: 256, ..Limits::default() };
+    let mut most = Limits::default();
+    (most.disk.workers, most.index.scan_workers, most.auth.workers) = (256, 256, 256);
     let service = example("restante.service");
     assert_eq!(values(&service, "TasksMax"), [thread_limits::required_threads(&most).to_string()]);
     // More of them are refused.
     let home = home();
-    for key in ["disk_workers", "scan_workers", "password_workers"] {
+    for key in ["disk.workers", "index.scan_workers", "auth.workers"] {
         let file = home.path().join("restante.toml");
         fs::write(&file, example("service.toml") + &format!("\n[limits]\n{key} = 257\n")).unwrap();
         let error = Config::load(&file).unwrap_err().to_string();

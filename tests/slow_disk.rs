@@ -18,7 +18,7 @@ const MESSAGE: &[u8] = b"Subject: slow\r\n\r\n.\r\n";
 
 /// A server that waits two seconds for its disk.
 fn impatient() -> Server {
-    let config = format!("{STRICT}\n[limits]\ndelivery_patience = \"2s\"\n");
+    let config = format!("{STRICT}\n[limits]\ndelivery.timeout = \"2s\"\n");
     Setup { config: Some(&config), users: &[BOB, CAROL], ..Setup::default() }.start()
 }
 
@@ -63,7 +63,7 @@ fn l09_when_the_queue_for_the_disk_is_full_a_message_is_refused_before_its_data(
     if !can_inject("l09_when_the_queue_for_the_disk_is_full_a_message_is_refused_before_its_data") {
         return;
     }
-    let config = format!("{STRICT}\n[limits]\ndelivery_queue = 2\ndelivery_batch = 1\n");
+    let config = format!("{STRICT}\n[limits]\ndelivery.queue_size = 2\ndelivery.batch_size = 1\n");
     let server = Setup { config: Some(&config), users: &[BOB, CAROL], ..Setup::default() }.start();
     at_work_again(&server);
     let begin = || {
@@ -140,7 +140,7 @@ fn r10_a_server_that_stood_still_refuses_nothing_and_ends_no_session_for_it() {
     if !can_inject("r10_a_server_that_stood_still_refuses_nothing_and_ends_no_session_for_it") {
         return;
     }
-    let times = ["delivery_patience", "smtp_idle", "data_silence", "pop3_idle"]
+    let times = ["delivery.timeout", "smtp.command_timeout", "smtp.data_timeout", "pop3.idle_timeout"]
         .map(|key| format!("{key} = \"5s\"\n"));
     let config = format!("{STRICT}\n[limits]\n{}", times.concat());
     let server = Setup { config: Some(&config), users: &[BOB, CAROL], ..Setup::default() }.start();

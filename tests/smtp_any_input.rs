@@ -91,7 +91,8 @@ fn play<'a>(
     pieces: impl Iterator<Item = &'a [u8]>,
     faults: &[Option<Failure>],
 ) -> Outcome {
-    let limits = Limits { body_in_memory: Size::kib(1), message: Size::kib(64), ..Limits::for_development() };
+    let mut limits = Limits::for_development();
+    (limits.delivery.spill_threshold, limits.smtp.max_message_size) = (Size::kib(1), Size::kib(64));
     let rules = SessionConfig {
         hostname: "mx.test".into(),
         line_endings,

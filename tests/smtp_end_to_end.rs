@@ -238,7 +238,7 @@ fn d08_a_client_that_leaves_in_the_midst_of_data_delivers_nothing() {
 
 #[test]
 fn d02_d03_a_message_too_big_is_refused_at_mail_or_if_the_client_lied_at_its_end() {
-    let config = format!("{STRICT}\n[limits]\nmessage = \"100 KiB\"\n");
+    let config = format!("{STRICT}\n[limits]\nsmtp.max_message_size = \"100 KiB\"\n");
     let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
     let mut client = Client::smtp(&server);
     assert!(client.ask("EHLO client.test", "250").contains("SIZE 102400\r\n"));

@@ -21,7 +21,7 @@ const ALICE: &str = "alice@example.test";
 const MESSAGE: &[u8] = b"Subject: the last one\r\n\r\nIt is late.\r\n";
 /// Nobody is waited for that long, but for a disk.
 const END: Duration = Duration::from_secs(20);
-const GRACE: &str = "shutdown_grace = \"30s\"\n";
+const GRACE: &str = "connections.shutdown_timeout = \"30s\"\n";
 
 /// As often as each story is told.
 fn stops() -> u64 {
@@ -56,7 +56,7 @@ fn in_data(server: &Server) -> Client {
 #[test]
 fn o01_in_data_a_client_is_told_to_come_back_and_nothing_is_stored() {
     for n in 0..stops() {
-        let mut server = server(&format!("{GRACE}body_in_memory = \"4 KiB\""));
+        let mut server = server(&format!("{GRACE}delivery.spill_threshold = \"4 KiB\""));
         let mut client = in_data(&server);
         // Before the first octet, in the midst of a line, and when there is a file already.
         let sent = [0, 100, 20_000, 200_000][n as usize % 4];
@@ -120,7 +120,7 @@ fn o01_in_fsync_the_client_gets_its_250_or_its_451() {
 /// SIGTERM while that hangs for the committer; what the client sees, and how many messages there are behind the
 /// first one.
 fn stop_while_it_hangs(what: &str, path: &str) -> (String, usize) {
-    let mut server = server("shutdown_grace = \"1s\"");
+    let mut server = server("connections.shutdown_timeout = \"1s\"");
     Client::smtp(&server).deliver(&[ALICE], MESSAGE); // the mailbox is there
     let (mut client, maildir) = (in_data(&server), server.maildir(ALICE));
     let slow = Fault::new(what).of("committer");
@@ -156,7 +156,7 @@ fn o01_d09_a_message_that_was_refused_late_is_taken_back_before_the_end() {
     if !can_inject("o01_d09_a_message_that_was_refused_late_is_taken_back_before_the_end") {
         return;
     }
-    let mut server = server(&format!("{GRACE}delivery_patience = \"1s\""));
+    let mut server = server(&format!("{GRACE}delivery.timeout = \"1s\""));
     eventually("the mailbox is there, and the disk is fast enough", || {
         Client::smtp(&server).deliver(&[ALICE], MESSAGE).starts_with("250 ").then_some(())
     });

@@ -488,7 +488,7 @@ fn workers_that_cannot_all_be_had_are_refused_at_the_start_with_key_and_limit() 
     if !installed("setpriv") || !installed("prlimit") || !backend.give_away() {
         return skip(test, "setpriv or prlimit is not installed, or this is not root");
     }
-    let config = format!("{STRICT}\n[limits]\ndisk_workers = 200\n");
+    let config = format!("{STRICT}\n[limits]\ndisk.workers = 200\n");
     let file = backend.file("restante.toml", configuration(&backend.path(""), &backend.spool, &config));
     let users = backend.file("users.json", "{}");
     for path in [&file, &users] {
@@ -505,7 +505,7 @@ fn workers_that_cannot_all_be_had_are_refused_at_the_start_with_key_and_limit() 
         let output = run(command, "100");
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{command}: {said}");
-        for part in ["limits.disk_workers", "200", "RLIMIT_NPROC of 100", "TasksMax="] {
+        for part in ["limits.disk.workers", "200", "RLIMIT_NPROC of 100", "TasksMax="] {
             assert!(said.contains(part), "{command}: {part:?} is not in {said:?}");
         }
     }
@@ -569,7 +569,7 @@ fn a_control_group_that_is_full_doubles_no_message() {
         .unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success(), "{said}");
-    assert!(said.contains("pids.max of 9") && said.contains("limits.disk_workers"), "{said}");
+    assert!(said.contains("pids.max of 9") && said.contains("limits.disk.workers"), "{said}");
 }
 
 #[test]

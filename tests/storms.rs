@@ -339,7 +339,7 @@ fn assert_right_without_notices(test: &str, server: &Server) {
 
 #[test]
 fn m19_a_server_that_polls_uses_no_watch_and_its_logins_are_right() {
-    let config = format!("watch = \"poll\"\n[limits]\nfailed_login_delay = \"0s\"\n{STRICT}");
+    let config = format!("watch = \"poll\"\n[limits]\nauth.failure_delay = \"0s\"\n{STRICT}");
     let server = Setup { config: Some(&config), users: &USERS, ..Setup::default() }.start();
     assert_right_without_notices("m19", &server);
     let descriptors = fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap();
@@ -368,7 +368,7 @@ const DELETED: [usize; 2] = [150, 1100];
 #[test]
 fn x10_a_login_right_after_a_quit_lists_what_other_programs_did_meanwhile() {
     let mut dice = Dice::new(seed("quit"));
-    let rest = format!("[limits]\nfailed_login_delay = \"0s\"\n{STRICT}");
+    let rest = format!("[limits]\nauth.failure_delay = \"0s\"\n{STRICT}");
     let start = |config: &str| Setup { config: Some(config), users: &USERS, ..Setup::default() }.start();
     for server in [start(&rest), start(&format!("watch = \"poll\"\n{rest}"))] {
         let made = AtomicUsize::new(0);

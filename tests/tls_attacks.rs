@@ -215,7 +215,7 @@ fn t16_an_abandoned_handshake_leaves_nothing_behind_wherever_it_is_cut() {
 #[test]
 fn t15_who_never_finishes_the_handshake_is_sent_away_in_time() {
     let keys = Keys::make();
-    let server = keys.server("tls_handshake = \"1s\"");
+    let server = keys.server("tls.handshake_timeout = \"1s\"");
     let silent = socket(address(&server, "submissions"));
     let mut slow = socket(address(&server, "submissions"));
     slow.write_all(&flight(&mut session(&keys.trusted(BOTH)))[..10]).unwrap();

@@ -181,7 +181,7 @@ fn a_renewed_certificate_is_shown_without_a_restart_and_a_bad_one_is_not() {
     let new = |name: &str| fs::read(renewed.path().join(name)).unwrap();
     let old = renewed.path().join("old.pem");
     fs::copy(keys.certificate(), &old).unwrap();
-    let server = keys.server("certificate_check = \"1s\"");
+    let server = keys.server("tls.reload_interval = \"1s\"");
     let mut visitor = pop3s(&server, &keys);
 
     // Half of the renewal is there: the old pair is still the only one that fits.

@@ -73,7 +73,7 @@ fn plays(transcript: &str) {
 }
 
 fn strict(more: &str) -> Server {
-    let config = format!("{DOWN}{more}{STRICT}\n[limits]\nfailed_login_delay = \"0s\"\n");
+    let config = format!("{DOWN}{more}{STRICT}\n[limits]\nauth.failure_delay = \"0s\"\n");
     let users = &[ALICE, "bob@example.test"];
     Setup { config: Some(&config), users, ..Setup::default() }.start()
 }
@@ -199,7 +199,7 @@ fn t20_sessions_with_logins_can_be_played_and_have_no_password_in_them() {
     let keys = Keys::make();
     let listener = |protocol| format!("[[listen]]\nprotocol = {protocol:?}\naddress = \"127.0.0.1:0\"\n");
     let listeners = ["submission", "submissions", "pop3", "pop3s", "lmtp"].map(listener).concat();
-    let mut server = keys.serve(&format!("{DOWN}[limits]\nfailed_login_delay = \"0s\"\n{listeners}"));
+    let mut server = keys.serve(&format!("{DOWN}[limits]\nauth.failure_delay = \"0s\"\n{listeners}"));
     let trusted = keys.trusted(BOTH);
     // alice and her password, and a wrong one, as PLAIN and as LOGIN say it.
     let plain = "AGFsaWNlQGV4YW1wbGUudGVzdABzZXNhbWU=";
@@ -354,7 +354,7 @@ fn a_big_message_costs_no_big_file_and_files_are_for_their_owner() {
 
 #[test]
 fn the_oldest_of_a_thousand_sessions_make_room_and_one_is_cut_where_it_is_too_long() {
-    let limits = "[limits]\ntranscripts = 50\ntranscript = \"1 KiB\"\nconnections_per_address = 0\n";
+    let limits = "[limits]\ntranscripts.max_count = 50\ntranscripts.max_size = \"1 KiB\"\nconnections.max_per_address = 0\n";
     let config = format!("{DOWN}{STRICT}{limits}");
     let mut server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
     let smtp = server.smtp();

@@ -290,7 +290,7 @@ fn l04_m06_at_any_limit_of_descriptors_mail_is_stored_while_mailboxes_and_connec
 
 #[test]
 fn o07_below_the_least_number_of_descriptors_a_server_says_it_and_with_that_number_it_stores_mail() {
-    let config = format!("transcripts = \"dialogues\"\n{STRICT}\n[limits]\nfailed_login_delay = \"0s\"\n");
+    let config = format!("transcripts = \"dialogues\"\n{STRICT}\n[limits]\nauth.failure_delay = \"0s\"\n");
     let users: Vec<String> = (0..4100).map(|n| format!("u{n}@example.test")).collect();
     let users: Vec<&str> = users.iter().map(String::as_str).collect();
     // Any server leaves its configuration behind.
@@ -377,7 +377,7 @@ fn m01_a_full_disk_is_a_452_that_leaves_nothing_behind_and_passes() {
             "mounting a tmpfs needs root",
         );
     };
-    let config = format!("{STRICT}\n[limits]\nmessage = \"300 KiB\"\n");
+    let config = format!("{STRICT}\n[limits]\nsmtp.max_message_size = \"300 KiB\"\n");
     let spool = Some(disk.dir.path().join("spool"));
     let server = Setup { config: Some(&config), users: &[ALICE], spool, ..Setup::default() }.start();
     let maildir = server.maildir(ALICE);

@@ -97,18 +97,18 @@ impl AuthThrottle {
     /// Starts without any failures.
     pub fn new(limits: &Limits) -> Self {
         let bounds = |times: usize| {
-            [(MINUTE, limits.failed_logins_minute), (DAY, limits.failed_logins_day)]
+            [(MINUTE, limits.auth.max_failures_per_minute), (DAY, limits.auth.max_failures_per_day)]
                 .map(|(span, most)| RateLimit { window: span, max: most.saturating_mul(times) })
         };
         Self {
-            delay: limits.failed_login_delay.0,
-            max_delay: limits.failed_login_longest_delay.0,
+            delay: limits.auth.failure_delay.0,
+            max_delay: limits.auth.max_failure_delay.0,
             per_prefix: bounds(1),
             per_site: bounds(SITE_FACTOR),
-            per_user: [(HOUR, limits.failed_logins_user), (DAY, 0)]
+            per_user: [(HOUR, limits.auth.max_failures_per_user), (DAY, 0)]
                 .map(|(span, most)| RateLimit { window: span, max: most }),
-            max_entries: limits.failed_login_addresses,
-            max_known: limits.login_memories,
+            max_entries: limits.auth.throttle_size,
+            max_known: limits.auth.cache_size,
             hasher: RandomState::new(),
             failures: Counts::new(),
             known: HashMap::new(),

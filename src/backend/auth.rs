@@ -51,18 +51,18 @@ struct RunningCheck {
 impl Auth {
     pub(super) fn new(key: &[u8; 32], limits: &Limits) -> Self {
         Self {
-            cache: AuthCache::new(key, limits.login_memory.0, limits.login_memories),
+            cache: AuthCache::new(key, limits.auth.cache_ttl.0, limits.auth.cache_size),
             throttle: AuthThrottle::new(limits),
-            queue: LoginQueue::new(limits.password_queue),
+            queue: LoginQueue::new(limits.auth.queue_size),
             running: HashMap::new(),
-            workers: limits.password_workers,
+            workers: limits.auth.workers,
             goes_on: false,
         }
     }
 
     /// Applies other limits. The throttle keeps its record of addresses with failed logins.
     pub(super) fn reconfigure(&mut self, limits: &Limits) {
-        self.cache.reconfigure(limits.login_memory.0, limits.login_memories);
+        self.cache.reconfigure(limits.auth.cache_ttl.0, limits.auth.cache_size);
         self.throttle.reconfigure(limits);
     }
 

@@ -126,16 +126,16 @@ impl Backend {
         let limits = config.limits.clone();
         let spool = Spool::open(&config.spool)?;
         let hold = if config.shared_spool { LockMode::Shared } else { LockMode::Exclusive };
-        let lock = spool.lock(hold, limits.spool_lock_wait.0)?;
+        let lock = spool.lock(hold, limits.spool.lock_timeout.0)?;
         let known = trusted_date::read(&spool).unwrap_or_else(SystemTime::now);
         let (watcher, notices) = match config.watch {
             ChangeDetection::Inotify => {
                 let waker = Arc::clone(waker);
-                Watcher::start(limits.watch_queue, config.shared_spool, move || waker.wake())
+                Watcher::start(limits.index.event_queue_size, config.shared_spool, move || waker.wake())
             }
             ChangeDetection::Poll => Watcher::disabled(),
         };
-        let anybody = config.unknown == UnknownRecipients::Create;
+        let anybody = config.unknown_recipients == UnknownRecipients::Create;
         let reloader = reload::start_reloader(&accounts, &limits, completions)?;
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(io::Error::other)?;
@@ -143,9 +143,9 @@ impl Backend {
             spool,
             lock,
             watcher,
-            limits.read_chunk.as_len(),
+            limits.disk.read_size.as_len(),
             limits.max_listed_size(),
-            anybody.then_some(limits.created_mailboxes),
+            anybody.then_some(limits.delivery.max_created_mailboxes),
         )?);
         Ok(Self {
             spool: config.spool.clone(),
@@ -154,8 +154,8 @@ impl Backend {
             clients: Clients::default(),
             auth: Auth::new(&key, &limits),
             receiver: Receiver::new(&config.hostname, &limits, shares.spilled, waker),
-            maildrops: Maildrops::new(limits.pop3_login_delay.0, shares, completions.clone()),
-            quotas: QuotaCache::new(limits.quota_mailboxes, limits.quota_recount.0),
+            maildrops: Maildrops::new(limits.pop3.login_delay.0, shares, completions.clone()),
+            quotas: QuotaCache::new(limits.quota.cache_size, limits.quota.cache_ttl.0),
             index: Registry::new(&limits, shares.max_indexes(&limits)),
             mailbox_events: notices,
             accounts,
@@ -280,7 +280,7 @@ impl Backend {
         self.effects.run(Job::CheckSpool);
         if self.next_cleanup <= now {
             self.next_cleanup = now + CLEANUP_INTERVAL;
-            self.effects.run(Job::Tidy { age: self.limits.tmp_age.0, date });
+            self.effects.run(Job::Tidy { age: self.limits.spool.tmp_max_age.0, date });
         }
         self.run_effects();
     }

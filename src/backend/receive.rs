@@ -81,7 +81,7 @@ pub(super) struct Context<'a> {
 impl Receiver {
     pub(super) fn new(hostname: &str, limits: &Limits, most_files: usize, waker: &Arc<LoopWaker>) -> Self {
         Self {
-            bodies: BodyMemory::new(limits.bodies_in_memory.0, most_files),
+            bodies: BodyMemory::new(limits.delivery.max_body_memory.0, most_files),
             permits: SpillPermits::new(waker),
             name_generator: NameGenerator::new(hostname, std::process::id()),
             inbound: 0,
@@ -94,7 +94,7 @@ impl Receiver {
 
     /// Applies another configuration.
     pub(super) fn reconfigure(&mut self, hostname: &str, limits: &Limits, most_files: usize) {
-        self.bodies.set_limit(limits.bodies_in_memory.0, most_files);
+        self.bodies.set_limit(limits.delivery.max_body_memory.0, most_files);
         self.name_generator.set_host(hostname);
         self.limits = ReceiveLimits::of(limits);
     }
@@ -456,9 +456,9 @@ const LATE_A_TICK: usize = 1000;
 impl ReceiveLimits {
     fn of(limits: &Limits) -> Self {
         Self {
-            deliveries: limits.delivery_queue,
-            patience: limits.delivery_patience,
-            body: limits.body_in_memory.0,
+            deliveries: limits.delivery.queue_size,
+            patience: limits.delivery.timeout,
+            body: limits.delivery.spill_threshold.0,
         }
     }
 }

@@ -35,9 +35,9 @@ impl Workers {
     ) -> io::Result<Self> {
         let pool = |name, threads, waiting| Pool::start(name, threads, waiting, storage, completions);
         Ok(Self {
-            disk_pool: pool("disk", limits.disk_workers, limits.work_queue)?,
-            scan_pool: pool("scan", limits.scan_workers, limits.work_queue)?,
-            password_pool: pool("password", limits.password_workers, limits.password_workers)?,
+            disk_pool: pool("disk", limits.disk.workers, limits.disk.queue_size)?,
+            scan_pool: pool("scan", limits.index.scan_workers, limits.disk.queue_size)?,
+            password_pool: pool("password", limits.auth.workers, limits.auth.workers)?,
             committer: Committer::start(storage, completions, limits, shares.maildirs)?,
         })
     }

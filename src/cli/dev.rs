@@ -44,8 +44,8 @@ pub(super) struct Arguments {
     #[arg(long)]
     no_faults: bool,
     /// Hold clients to every rule of the protocols, and name each rule that they break
-    #[arg(long)]
-    pedantic: bool,
+    #[arg(long, alias = "pedantic")]
+    strict: bool,
     /// Write a transcript of every session to a file in DIR
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "./transcripts")]
     transcripts: Option<PathBuf>,
@@ -61,8 +61,8 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         config = config.with_tls(pair, arguments.smtps, arguments.pop3s)?;
     }
     config.transcripts.clone_from(&arguments.transcripts);
-    if arguments.pedantic {
-        config.set_pedantic();
+    if arguments.strict {
+        config.set_strict();
     }
     let certificate = config.tls.as_ref().map(|pair| pair.certificate.clone());
     let spool = config.spool.clone();

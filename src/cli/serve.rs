@@ -89,13 +89,15 @@ pub(super) fn start(
             .enter_sandbox(&files.config, file, running.ports_file.as_deref())
             .map_err(|error| Failure::Other(error.to_string()))?;
     }
-    logging::start(&files.config.log, running.log_level)
-        .map_err(|error| Failure::Other(format!("cannot log to {}: {error}", files.config.log.to)))?;
+    logging::start(&files.config.log, running.log_level).map_err(|error| {
+        Failure::Other(format!("cannot log to {}: {error}", files.config.log.destination))
+    })?;
     settled.iter().for_each(DroppedPrivileges::log);
     let manager = manager.unwrap_or_else(|error| {
         log::warn!("cannot notify the service manager: {error}");
         SdNotify::default()
     });
+    text.renamed().iter().for_each(|old| log::warn!("{old}"));
     files.config.warnings().for_each(|doubt| log::warn!("{doubt}"));
     let server = Server::open(files, sockets, text.path()).map_err(|error| start_failure(&error, others))?;
     let endpoints = server.endpoints();

@@ -21,7 +21,10 @@ impl Share {
     }
 
     pub(super) fn budget(self, limits: &Limits) -> Budget {
-        Budget { steps: limits.turn_commands.min(self.steps), octets: limits.turn_octets.min(self.octets) }
+        Budget {
+            steps: limits.connections.max_commands_per_turn.min(self.steps),
+            octets: limits.connections.max_octets_per_turn.min(self.octets),
+        }
     }
 }
 
@@ -67,7 +70,11 @@ mod tests {
         let limits = Limits::default();
         for few in [0, 1, 64] {
             let Budget { steps, octets } = Share::of_each(few).budget(&limits);
-            assert_eq!((steps, octets), (limits.turn_commands, limits.turn_octets), "{few}");
+            assert_eq!(
+                (steps, octets),
+                (limits.connections.max_commands_per_turn, limits.connections.max_octets_per_turn),
+                "{few}"
+            );
         }
         for many in [500, 1000, 2000, 10_000] {
             let Budget { steps, octets } = Share::of_each(many).budget(&limits);

@@ -79,8 +79,9 @@ impl Committer {
         limits: &Limits,
         most_homes: usize,
     ) -> io::Result<Self> {
-        let (queue, deliveries) = channel::bounded::<Delivery>(limits.delivery_queue);
-        let (storage, completions, most) = (Arc::clone(storage), completions.clone(), limits.delivery_batch);
+        let (queue, deliveries) = channel::bounded::<Delivery>(limits.delivery.queue_size);
+        let (storage, completions, most) =
+            (Arc::clone(storage), completions.clone(), limits.delivery.batch_size);
         let helpers = sync_helpers(limits);
         thread::Builder::new().name("committer".into()).spawn(move || {
             let mut syncer = Syncer::start(&storage.spool, helpers);

@@ -126,8 +126,8 @@ impl Registry {
     pub fn new(limits: &Limits, most_mailboxes: usize) -> Self {
         Self {
             max_mailboxes: most_mailboxes,
-            max_memory: limits.index_memory.as_len(),
-            idle: limits.index_idle.0,
+            max_memory: limits.index.max_memory.as_len(),
+            idle: limits.index.idle_timeout.0,
             now: Duration::ZERO,
             ids: HashMap::new(),
             entries: HashMap::new(),
@@ -145,8 +145,8 @@ impl Registry {
     /// Sets other bounds from now on.
     pub fn reconfigure(&mut self, limits: &Limits, most_mailboxes: usize) {
         self.max_mailboxes = most_mailboxes;
-        self.max_memory = limits.index_memory.as_len();
-        self.idle = limits.index_idle.0;
+        self.max_memory = limits.index.max_memory.as_len();
+        self.idle = limits.index.idle_timeout.0;
     }
 
     /// The number of mailboxes in use.

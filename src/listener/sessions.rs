@@ -71,7 +71,8 @@ impl Sessions {
 
     /// The factory for the client at `peer`.
     pub(super) fn factory(&self, listen: &ListenerConfig, peer: IpAddr) -> &dyn SessionFactory {
-        let standing = ClientTrust { is_local: peer.is_loopback(), is_trusted: listen.trusted.contain(peer) };
+        let standing =
+            ClientTrust { is_local: peer.is_loopback(), is_trusted: listen.trusted_networks.contain(peer) };
         &*self.factories[standing.index()]
     }
 }
@@ -85,8 +86,8 @@ fn factory(
 ) -> Box<dyn SessionFactory> {
     let hostname = config.hostname.clone();
     let limits = config.limits.clone();
-    let ListenerConfig { line_endings, pedantic, .. } = *listen;
-    let plaintext_auth = listen.plaintext_auth || standing.is_local;
+    let ListenerConfig { line_endings, strict: pedantic, .. } = *listen;
+    let plaintext_auth = listen.auth_allow_cleartext || standing.is_local;
     match listen.persona {
         Persona::Smtp(persona) => {
             let kind = match listen.protocol.protocol() {
@@ -96,7 +97,7 @@ fn factory(
             };
             // If every mailbox is created on demand, a program that insists on a login gets one, whichever service it
             // uses.
-            let open_house = config.unknown == UnknownRecipients::Create;
+            let open_house = config.unknown_recipients == UnknownRecipients::Create;
             let auth = match kind {
                 Kind::Lmtp => AuthPolicy::Off,
                 Kind::Smtp if !open_house => AuthPolicy::Off,

@@ -41,16 +41,16 @@ pub fn start(log: &Log, level: Option<LevelFilter>) -> io::Result<()> {
         .set_location_level(LevelFilter::Off)
         .add_filter_allow_str(env!("CARGO_PKG_NAME")) // excludes mio's lines at `trace`
         .build();
-    let output = Output::open(&log.to)?;
+    let output = Output::open(&log.destination)?;
     if !output.is_there() {
         let _ = writeln!(
             io::stderr(),
             "restante: no daemon at {} accepts the log; continuing without it",
-            log.to
+            log.destination
         );
     }
     let (lines, entries) = LineWriter::new();
-    let running = Logger { queue: lines.queue(), to: Mutex::new(log.to.clone()), level };
+    let running = Logger { queue: lines.queue(), to: Mutex::new(log.destination.clone()), level };
     thread::Builder::new()
         .name("log".into())
         .spawn(move || run_writer(&entries, output, &PENDING_DESTINATION))?;
@@ -74,8 +74,8 @@ pub fn reopen() {
 pub fn reload(log: &Log) {
     if let Some(running) = LOGGER.get() {
         log::set_max_level(running.level.unwrap_or(log.level));
-        log.to.clone_into(&mut running.to.lock().unwrap_or_else(PoisonError::into_inner));
-        running.move_to(log.to.clone());
+        log.destination.clone_into(&mut running.to.lock().unwrap_or_else(PoisonError::into_inner));
+        running.move_to(log.destination.clone());
     }
 }
 

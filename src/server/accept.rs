@@ -101,7 +101,8 @@ impl Server {
         }
         self.admission.admit(id, service, client, now.monotonic);
         if beginning == ConnectionStart::ProxyHeader {
-            self.timers.set(now.monotonic + self.config.limits.proxy_header.0, Timer::Connection(id));
+            self.timers
+                .set(now.monotonic + self.config.limits.connections.proxy_timeout.0, Timer::Connection(id));
             self.pending_proxies.insert(id, PendingProxy { stream, listener: at, proxy: peer });
             self.read_proxy_header(id, now, ready);
         } else {

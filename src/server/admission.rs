@@ -99,8 +99,8 @@ impl Admission {
         services: impl Iterator<Item = Service>,
     ) {
         (self.max, self.max_per_address, self.max_per_site) =
-            (most, limits.connections_per_address, limits.connections_per_site);
-        self.served.most = limits.served_addresses;
+            (most, limits.connections.max_per_address, limits.connections.max_per_network);
+        self.served.most = limits.connections.max_known_addresses;
         self.reserved = [0; Service::ALL.len()];
         for service in services {
             // If places are few, each share gets one, provided that there is one for every share.

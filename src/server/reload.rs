@@ -62,6 +62,8 @@ struct CurrentListener {
 struct NewState {
     files: LoadedConfig,
     listeners: Vec<(ListenerConfig, SocketSource)>,
+    /// A warning for each key that the file has under the name of an earlier version.
+    renamed: Vec<String>,
     /// Keys whose new values take effect only after a restart.
     restart_needed: Vec<&'static str>,
 }
@@ -179,10 +181,11 @@ impl Server {
         let NewState {
             files: LoadedConfig { config, accounts, mut certificate },
             listeners,
+            renamed,
             restart_needed: waiting,
         } = renewed;
         let same_files = config.tls == self.config.tls
-            && config.limits.certificate_check == self.config.limits.certificate_check;
+            && config.limits.tls.reload_interval == self.config.limits.tls.reload_interval;
         let tls = if same_files {
             self.tls.clone()
         } else {
@@ -239,6 +242,7 @@ impl Server {
         self.share_out();
         self.log_capacity();
         log::info!("configuration loaded listeners={}", self.listeners.len());
+        renamed.iter().for_each(|old| log::warn!("{old}"));
         self.config.warnings().for_each(|doubt| log::warn!("{doubt}"));
         waiting.iter().for_each(|key| log::warn!("{key} needs a restart, the old value stays"));
         Ok(())
@@ -290,7 +294,7 @@ impl CurrentState {
         }
         let waiting = files.config.retain_restart_only(&self.config);
         let listeners = self.assign_sockets(&files.config.listen, &text).map_err(words)?;
-        Ok(NewState { files, listeners, restart_needed: waiting })
+        Ok(NewState { files, listeners, renamed: text.renamed().to_vec(), restart_needed: waiting })
     }
 
     /// Assigns a socket to each listener: an open one at the same address if there is one, otherwise a new one. New

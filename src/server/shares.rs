@@ -13,7 +13,7 @@ pub(crate) fn opens(config: &Config, listeners: usize, inherited: usize, reloads
         inherited,
         listeners,
         watch: config.watch == ChangeDetection::Inotify,
-        accounts: config.unknown == UnknownRecipients::Refuse,
+        accounts: config.unknown_recipients == UnknownRecipients::Reject,
         certificate: config.tls.is_some(),
         transcripts: config.transcripts.is_some(),
         reloads,

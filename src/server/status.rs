@@ -16,17 +16,17 @@ impl Server {
 
     /// Logs the limits of connections and open mailboxes. If they are lower than configured, says how to raise them.
     pub(super) fn log_capacity(&self) {
-        let (most, wanted) = (self.admission.max(), self.config.limits.connections);
+        let (most, wanted) = (self.admission.max(), self.config.limits.connections.max);
         let Shares { limit, mailboxes, watch, .. } = self.shares;
         let limits = self.shares.lower(&self.config.limits);
         log::info!(
             "room connections={most} mailboxes={mailboxes} recipients={} descriptors={limit}",
-            limits.recipients
+            limits.smtp.max_recipients
         );
         if wanted > most {
             let opens = opens(&self.config, self.listeners.len(), self.inherited, self.config_path.is_some());
             log::warn!(
-                "limits.connections is {wanted}, and the descriptors are enough for {most}: raise their limit \
+                "limits.connections.max is {wanted}, and the descriptors are enough for {most}: raise their limit \
                  (systemd: LimitNOFILE={})",
                 Shares::limit_for(wanted, &self.config.limits, &opens)
             );

@@ -262,7 +262,7 @@ fn d09_a_message_given_up_by_a_tick_is_refused_in_that_turn() {
             server.call_and_pump(id, now, |conn, world| conn.deliver_response(answer, world, now));
         }
     }
-    let late = Now { monotonic: now.monotonic + server.config.limits.delivery_patience.0, ..now };
+    let late = Now { monotonic: now.monotonic + server.config.limits.delivery.timeout.0, ..now };
     server.backend.begin_turn(late.monotonic);
     server.timers.set(late.monotonic, Timer::Tick);
     server.run_timers(late);

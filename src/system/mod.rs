@@ -37,7 +37,7 @@ impl DroppedPrivileges {
         });
         let standing = privileges::drop_privileges(config.user.as_deref(), sockets)?;
         let mut again = vec![("the configuration", file)];
-        if config.unknown == UnknownRecipients::Refuse {
+        if config.unknown_recipients == UnknownRecipients::Reject {
             again.push(("the accounts", &config.accounts));
             again.extend(config.aliases.iter().map(|path| ("the aliases", path.as_path())));
         }

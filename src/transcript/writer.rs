@@ -34,10 +34,10 @@ pub(super) struct Bounds {
 impl Bounds {
     pub(super) fn of(limits: &Limits, open: usize) -> Self {
         Self {
-            files: limits.transcripts,
-            octets: limits.transcripts_size.0,
-            session: limits.transcript.as_len(),
-            queue: limits.transcript_queue.as_len(),
+            files: limits.transcripts.max_count,
+            octets: limits.transcripts.max_total_size.0,
+            session: limits.transcripts.max_size.as_len(),
+            queue: limits.transcripts.queue_size.as_len(),
             open,
         }
     }

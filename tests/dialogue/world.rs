@@ -125,7 +125,7 @@ impl World {
             "limit" => self.limit(value)?,
             "expire" => self.expire = Some(word(value)?),
             "logged_in" => {
-                self.logins = LoginDelay::new(self.limits.pop3_login_delay.0);
+                self.logins = LoginDelay::new(self.limits.pop3.login_delay.0);
                 self.logins.record(named(value)?, BEGIN);
             }
             // `address`, `address/mailbox`, or `address/mailbox&mailbox:Folder`.
@@ -139,11 +139,12 @@ impl World {
         Ok(())
     }
 
-    /// `name value`, as in the `[limits]` of the configuration, without its quotes.
+    /// `section.name value`, as in the `[limits.…]` of the configuration, without its quotes.
     fn limit(&mut self, text: &str) -> Result<(), String> {
         let (name, value) = text.split_once(' ').ok_or("a limit has a name and a value")?;
         let mut table = toml::Table::try_from(&self.limits).map_err(|e| e.to_string())?;
-        let old = table.get_mut(name).ok_or_else(|| format!("there is no limit {name}"))?;
+        let old = name.split_once('.').and_then(|(section, key)| table.get_mut(section)?.get_mut(key));
+        let old = old.ok_or_else(|| format!("there is no limit {name}"))?;
         *old = match old {
             toml::Value::Integer(_) => value.parse().map_err(|_| format!("{value} is not a number"))?,
             _ => value.into(),

@@ -69,7 +69,7 @@ impl Keys {
         let mut listeners: String =
             ["smtp", "pop3", "pop3s", "submission", "submissions"].map(listener).concat();
         // Nobody has to log in where only the transport is tried.
-        listeners.push_str("trusted = [\"127.0.0.0/8\"]\n");
+        listeners.push_str("trusted_networks = [\"127.0.0.0/8\"]\n");
         self.serve(&format!("[limits]\n{limits}\n{listeners}"))
     }
 }

@@ -111,7 +111,8 @@ fn run(data: &[u8]) {
     let bits = input.octet();
     let (fault, at, size) = (input.choose(&FAULTS), input.octet(), usize::from(input.octet()).max(1));
     // The clock stands still: no wait for a mailbox that is locked.
-    let wait = "0s".parse().expect("a span");
+    let mut limits = Limits::for_development();
+    limits.pop3.lock_timeout = "0s".parse().expect("a span");
     let rules = SessionConfig {
         hostname: "mx.test".into(),
         line_endings,
@@ -119,7 +120,7 @@ fn run(data: &[u8]) {
         expire,
         stls: bits & STLS != 0,
         plaintext_auth: bits & NO_CLEAR_TEXT == 0,
-        limits: Limits { pop3_lock_wait: wait, ..Limits::for_development() },
+        limits,
         pedantic: bits & PEDANTIC != 0,
     };
     let play = Play { rules, fault: at.checked_sub(1).map(|at| (usize::from(at), fault)) };
@@ -128,7 +129,7 @@ fn run(data: &[u8]) {
     play.adds_up(&outcome, wire);
     // Of a line that is too long, a later piece may pass for the beginning of one: a known fault, so that such lines
     // are not cut in several ways.
-    if wire.split(|octet| *octet == b'\n').any(|line| line.len() >= play.rules.limits.pop3_line) {
+    if wire.split(|octet| *octet == b'\n').any(|line| line.len() >= play.rules.limits.pop3.max_line_length) {
         return;
     }
     assert_eq!(play.with(lines_in_pieces(wire, size)), outcome, "it depends on the pieces");
@@ -198,7 +199,7 @@ impl Play {
                     }
                 };
             }
-            let longest = self.rules.limits.pop3_line.max(sasl::LINE);
+            let longest = self.rules.limits.pop3.max_line_length.max(sasl::LINE);
             assert!(inbox.len() <= longest, "{} octets wait for their line end", inbox.len());
         }
         outcome

@@ -67,7 +67,8 @@ fn run(data: &[u8]) {
     let (line_endings, kind, auth) = (input.choose(&MODES), input.choose(&KINDS), input.choose(&AUTH));
     let bits = input.octet();
     let (fault, at, size) = (input.choose(&FAULTS), input.octet(), input.octet());
-    let limits = Limits { body_in_memory: Size(512), message: Size(2048), ..Limits::for_development() };
+    let mut limits = Limits::for_development();
+    (limits.delivery.spill_threshold, limits.smtp.max_message_size) = (Size(512), Size(2048));
     let policy = Policy { kind, auth, starttls: bits & STARTTLS != 0, trusted: bits & TRUSTED != 0 };
     let persona = if bits & RFC821 != 0 { Persona::Rfc821 } else { Persona::Modern };
     let rules = SessionConfig {
@@ -84,7 +85,7 @@ fn run(data: &[u8]) {
     // A client that waits for every reply.
     let outcome = play.with(lines_in_pieces(wire, usize::MAX));
     play.adds_up(&outcome, wire);
-    if has_long_line(wire, play.rules.limits.smtp_line) {
+    if has_long_line(wire, play.rules.limits.smtp.max_line_length) {
         return;
     }
     let cut = play.with(lines_in_pieces(wire, usize::from(size).max(1)));
@@ -165,7 +166,7 @@ impl Play {
                     Step::Again | Step::Pause(_) => session.step(&cx, &mut inbox, &mut out),
                 };
             }
-            let longest = self.rules.limits.smtp_line.max(sasl::LINE);
+            let longest = self.rules.limits.smtp.max_line_length.max(sasl::LINE);
             assert!(inbox.len() <= longest, "{} octets wait for their line end", inbox.len());
         }
         outcome.replies = String::from_utf8(out.pending().to_vec()).expect("replies are UTF-8");
@@ -183,7 +184,7 @@ impl Play {
         } else {
             assert_eq!(queued, outcome.stored.len(), "{}", outcome.replies);
         }
-        let most = self.rules.limits.message.0 as usize + LONGEST_TRACE;
+        let most = self.rules.limits.smtp.max_message_size.0 as usize + LONGEST_TRACE;
         assert!(outcome.stored.iter().all(|message| message.len() <= most), "a message beyond the limit");
         for (envelope, logged_in) in &outcome.asked {
             assert!(!envelope.to.is_empty());

@@ -23,7 +23,8 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let fixture = Fixture::new();
-        let limits = Limits { password_workers: 2, password_queue: 3, ..Limits::default() };
+        let mut limits = Limits::default();
+        (limits.auth.workers, limits.auth.queue_size) = (2, 3);
         let accounts = fixture.accounts();
         let auth = Auth::new(&[7; 32], &limits);
         Self { auth, accounts, effects: Effects::default(), now: SECOND, _fixture: fixture }
@@ -65,7 +66,7 @@ fn a_right_password_is_remembered_for_a_while() {
     assert!(matches!(bench.effects.next(), Some(Effect::Respond(ConnId(2), Response::Welcome(_)))));
     bench.log_in(3, FAR, "another");
     bench.told(&["run Verify"]);
-    bench.now += Limits::default().login_memory.0;
+    bench.now += Limits::default().auth.cache_ttl.0;
     bench.log_in(4, FAR, "sesame");
     bench.told(&["run Verify"]);
 }

@@ -455,9 +455,9 @@ fn what_nobody_uses_is_forgotten_after_a_while_and_what_a_session_has_open_is_no
 
 #[test]
 fn the_mailbox_not_used_for_longest_makes_room() {
-    for (limits, most) in
-        [(Limits::default(), 2), (Limits { index_memory: Size(200), ..Limits::default() }, 10)]
-    {
+    let mut little = Limits::default();
+    little.index.max_memory = Size(200);
+    for (limits, most) in [(Limits::default(), 2), (little, 10)] {
         let mut backend = Fixture::with(&limits, most);
         for name in ["a", "b", "c"] {
             backend.mailbox = Mailbox::named(name).unwrap();

@@ -77,7 +77,7 @@ impl Pop3Session {
 
     /// Processes the client's line after the challenge.
     pub(super) fn plain_step(&mut self, inbox: &mut Inbox, out: &mut Outbox) -> Step {
-        let line = match inbox.line(sasl::LINE, self.config.limits.line_discard) {
+        let line = match inbox.line(sasl::LINE, self.config.limits.connections.line_discard_limit) {
             Line::Partial => {
                 self.state = State::Plain;
                 return Step::Idle;
@@ -135,7 +135,11 @@ impl Pop3Session {
         out: &mut Outbox,
     ) -> Step {
         out.push_event(Event::Login { user: user.clone(), mechanism, ok: false });
-        let last = self.failed_credentials.record(user, password, self.config.limits.failed_logins);
+        let last = self.failed_credentials.record(
+            user,
+            password,
+            self.config.limits.auth.max_failures_per_connection,
+        );
         self.state = State::DelayingReply { last };
         Step::Pause(after)
     }
@@ -149,7 +153,7 @@ impl Pop3Session {
         out: &mut Outbox,
     ) -> Step {
         let waited = cx.now.monotonic.saturating_sub(since);
-        if fault == Failure::InUse && waited < self.config.limits.pop3_lock_wait.0 {
+        if fault == Failure::InUse && waited < self.config.limits.pop3.lock_timeout.0 {
             self.state = State::WaitingForLock { mailbox, since };
             return Step::Pause(LOCK_RETRY_INTERVAL);
         }

@@ -32,8 +32,12 @@ impl Pop3Session {
         let limits = &self.config.limits;
         // AUTH may include its initial response (RFC 5034 section 4).
         let may_be_long = self.passwords_allowed() && login::is_auth(inbox.unread());
-        let longest = if may_be_long { limits.pop3_line.max(sasl::LINE) } else { limits.pop3_line };
-        match inbox.line(longest, limits.line_discard) {
+        let longest = if may_be_long {
+            limits.pop3.max_line_length.max(sasl::LINE)
+        } else {
+            limits.pop3.max_line_length
+        };
+        match inbox.line(longest, limits.connections.line_discard_limit) {
             Line::Partial => Step::Idle,
             Line::Endless => self.close_with(out, "endless line", reply::LINE_TOO_LONG),
             Line::TooLong => self.refuse(out, "long line", reply::LINE_TOO_LONG),
@@ -254,7 +258,7 @@ impl Pop3Session {
             Some(Expire::Days(days)) => out.line(&format!("EXPIRE {days}")),
             None => {}
         }
-        let Span(delay) = self.config.limits.pop3_login_delay;
+        let Span(delay) = self.config.limits.pop3.login_delay;
         if !delay.is_zero() {
             out.line(&format!("LOGIN-DELAY {}", delay.as_millis().div_ceil(1000)));
         }
@@ -290,8 +294,8 @@ impl Pop3Session {
     ) -> Step {
         let limits = &self.config.limits;
         let most = match self.phase() {
-            Phase::Authorization => limits.errors_login,
-            Phase::Transaction => limits.errors,
+            Phase::Authorization => limits.pop3.login_error_limit,
+            Phase::Transaction => limits.pop3.hard_error_limit,
         };
         self.errors += 1;
         if is_limit_reached(self.errors, most) {
@@ -399,10 +403,10 @@ impl Session for Pop3Session {
     fn timeouts(&self) -> Timeouts {
         let limits = &self.config.limits;
         let (limit, renewed_by) = match self.state {
-            State::Authorization { .. } | State::Plain => (limits.pop3_login, ResetOn::Progress),
-            _ => (limits.pop3_idle, ResetOn::Command),
+            State::Authorization { .. } | State::Plain => (limits.pop3.login_timeout, ResetOn::Progress),
+            _ => (limits.pop3.idle_timeout, ResetOn::Command),
         };
-        Timeouts { read: limit.0, reset_on: renewed_by, write: limits.pop3_write.0, session: None }
+        Timeouts { read: limit.0, reset_on: renewed_by, write: limits.pop3.write_timeout.0, session: None }
     }
 
     fn progress(&self) -> Progress {

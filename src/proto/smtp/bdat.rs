@@ -78,7 +78,7 @@ impl SmtpSession {
         chunk.left -= here;
         if chunk.left > 0 {
             let taken = cx.now.monotonic.saturating_sub(*chunk.began.get_or_insert(cx.now.monotonic));
-            if is_slow(chunk.size - chunk.left, taken, self.config.limits.data_rate) {
+            if is_slow(chunk.size - chunk.left, taken, self.config.limits.smtp.min_data_rate) {
                 return self.close_with(out, "data too slow", &reply::TOO_SLOW);
             }
             self.state = State::Skipping(chunk);

@@ -151,8 +151,8 @@ mod tests {
     impl Talk {
         fn new(office: Office) -> Self {
             let policy = Policy { kind: Kind::Lmtp, ..Policy::default() };
-            let limits =
-                Limits { recipients: 10_000, body_in_memory: Size::kib(4), ..Limits::for_development() };
+            let mut limits = Limits::for_development();
+            (limits.smtp.max_recipients, limits.delivery.spill_threshold) = (10_000, Size::kib(4));
             let (hostname, line_endings, persona) = ("mx".into(), LineEndings::Lenient, Persona::Modern);
             let rules = SessionConfig { hostname, line_endings, persona, limits, policy, pedantic: false };
             let session = SmtpSession::new(Rc::new(rules), [127, 0, 0, 1].into(), "c1".into());

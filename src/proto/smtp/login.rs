@@ -66,7 +66,7 @@ impl SmtpSession {
 
     /// Processes the client's next line in an exchange.
     pub(super) fn auth_step(&mut self, exchange: SaslExchange, inbox: &mut Inbox, out: &mut Outbox) -> Step {
-        let line = match inbox.line(sasl::LINE, self.config.limits.line_discard) {
+        let line = match inbox.line(sasl::LINE, self.config.limits.connections.line_discard_limit) {
             Line::Partial => {
                 self.state = State::Auth(exchange);
                 return Step::Idle;
@@ -109,7 +109,11 @@ impl SmtpSession {
             }
             Response::Denied { after } => {
                 out.push_event(Event::Login { user: user.clone(), mechanism, ok: false });
-                let last = self.failed_credentials.record(user, password, self.config.limits.failed_logins);
+                let last = self.failed_credentials.record(
+                    user,
+                    password,
+                    self.config.limits.auth.max_failures_per_connection,
+                );
                 self.state = State::DelayingReply { last };
                 Step::Pause(after)
             }

@@ -137,7 +137,7 @@ impl MessageBody {
 
         // Read to the end even if the message is refused. Octets left unread would be taken for commands. RFC
         // 5321 section 4.1.1.4, RFC 3030 section 2.
-        let too_big = self.refusal.is_none() && self.octets.total() > limits.message.0;
+        let too_big = self.refusal.is_none() && self.octets.total() > limits.smtp.max_message_size.0;
         if too_big {
             self.refusal = Some(reply::TOO_BIG);
         }
@@ -148,11 +148,11 @@ impl MessageBody {
             BodyStep::End
         } else if is_endless(self.wire, limits) {
             BodyStep::Endless
-        } else if self.is_slower_than(limits.data_rate, now) {
+        } else if self.is_slower_than(limits.smtp.min_data_rate, now) {
             BodyStep::TooSlow
         } else if too_big {
             BodyStep::TooBig
-        } else if self.bytes.len() >= limits.body_in_memory.as_len() || self.is_spill_requested() {
+        } else if self.bytes.len() >= limits.delivery.spill_threshold.as_len() || self.is_spill_requested() {
             let (mailboxes, bytes) = self.take_spillable();
             BodyStep::Spill { mailboxes, bytes }
         } else if self.framing.chunk_ended() {
@@ -189,7 +189,7 @@ impl MessageBody {
 
     /// The progress of the message, for eviction.
     pub(super) fn progress(&self, rate: u64) -> BodyProgress {
-        let rate = if rate == 0 { Limits::default().data_rate } else { rate };
+        let rate = if rate == 0 { Limits::default().smtp.min_data_rate } else { rate };
         BodyProgress { began: self.began, octets: self.wire, held: self.bytes.capacity(), rate }
     }
 
@@ -264,7 +264,7 @@ impl Framing {
 
 /// True if a message is too long to read on to its end: it has at least twice the octets allowed.
 pub(super) fn is_endless(octets: u64, limits: &Limits) -> bool {
-    octets >= limits.message.0.saturating_mul(2)
+    octets >= limits.smtp.max_message_size.0.saturating_mul(2)
 }
 
 /// True if `octets` in the time `taken` are fewer than `rate` a second, after a minute of grace.

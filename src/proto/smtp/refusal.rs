@@ -39,13 +39,13 @@ impl SmtpSession {
         let limits = &self.config.limits;
         self.errors += 1;
         self.unknown_recipients += usize::from(*reply == reply::NO_SUCH_USER);
-        if is_limit_reached(self.errors, limits.errors)
-            || (self.client.is_none() && is_limit_reached(self.errors, limits.errors_greeting))
-            || is_limit_reached(self.unknown_recipients, limits.unknown_recipients)
+        if is_limit_reached(self.errors, limits.smtp.hard_error_limit)
+            || (self.client.is_none() && is_limit_reached(self.errors, limits.smtp.greeting_error_limit))
+            || is_limit_reached(self.unknown_recipients, limits.smtp.unknown_recipient_limit)
         {
             return self.close_with(out, "too many errors", &reply::TOO_MUCH);
         }
-        if is_limit_reached(self.errors, limits.errors_unpunished) {
+        if is_limit_reached(self.errors, limits.smtp.soft_error_limit) {
             Step::Pause(PENALTY)
         } else {
             Step::Again
@@ -84,7 +84,7 @@ impl SmtpSession {
     }
 
     pub(super) fn is_over_junk_limit(&mut self) -> bool {
-        let over = is_limit_reached(self.junk, self.config.limits.junk_commands);
+        let over = is_limit_reached(self.junk, self.config.limits.smtp.junk_command_limit);
         self.junk += 1;
         over
     }

@@ -30,9 +30,13 @@ impl SmtpSession {
         let limits = &self.config.limits;
         // AUTH may include its initial response.
         let may_be_long = self.offers_auth() && command::is_auth(inbox.unread());
-        let longest = if may_be_long { limits.smtp_line.max(sasl::LINE) } else { limits.smtp_line };
+        let longest = if may_be_long {
+            limits.smtp.max_line_length.max(sasl::LINE)
+        } else {
+            limits.smtp.max_line_length
+        };
         let bdat = mem::take(&mut self.in_bdat) || command::is_bdat(inbox.unread());
-        match inbox.line(longest, limits.line_discard) {
+        match inbox.line(longest, limits.connections.line_discard_limit) {
             Line::Partial => {
                 self.in_bdat = bdat;
                 Step::Idle
@@ -221,19 +225,19 @@ impl Session for SmtpSession {
     fn timeouts(&self) -> Timeouts {
         let limits = &self.config.limits;
         let (limit, renewed_by) = match (&self.state, &self.client) {
-            (State::Data(_) | State::Skipping(_), _) => (limits.data_silence, ResetOn::Octet),
-            (_, None) => (limits.smtp_greeting, ResetOn::Progress),
-            _ if self.is_identified() => (limits.smtp_idle, ResetOn::Command),
-            _ => (limits.smtp_idle, ResetOn::Progress),
+            (State::Data(_) | State::Skipping(_), _) => (limits.smtp.data_timeout, ResetOn::Octet),
+            (_, None) => (limits.smtp.greeting_timeout, ResetOn::Progress),
+            _ if self.is_identified() => (limits.smtp.command_timeout, ResetOn::Command),
+            _ => (limits.smtp.command_timeout, ResetOn::Progress),
         };
-        let (write, lifetime) = (limits.smtp_write.0, Some(limits.smtp_session.0));
+        let (write, lifetime) = (limits.smtp.write_timeout.0, Some(limits.smtp.session_timeout.0));
         Timeouts { read: limit.0, reset_on: renewed_by, write, session: lifetime }
     }
 
     fn progress(&self) -> Progress {
         let body = match &self.state {
             State::Data(body) | State::Chunks(body) | State::AwaitingSpill(body) => {
-                Some(body.progress(self.config.limits.data_rate))
+                Some(body.progress(self.config.limits.smtp.min_data_rate))
             }
             _ => None,
         };

@@ -31,7 +31,7 @@ impl SmtpSession {
 
     /// The extensions that EHLO lists: those that work on this connection now.
     fn extensions(&self) -> Vec<String> {
-        let size = self.config.limits.message.0;
+        let size = self.config.limits.smtp.max_message_size.0;
         let recipients = self.max_recipients();
         let mut lines = vec![
             "PIPELINING".into(),
@@ -55,7 +55,11 @@ impl SmtpSession {
     /// The recipient limit of one message. LIMITS announces it (RFC 9422), and RCPT enforces it.
     fn max_recipients(&self) -> usize {
         let limits = &self.config.limits;
-        if self.is_trusted() { limits.recipients } else { limits.recipients_unauthenticated }
+        if self.is_trusted() {
+            limits.smtp.max_recipients
+        } else {
+            limits.smtp.max_recipients_unauthenticated
+        }
     }
 
     /// The reply to message data without a recipient. LMTP has another code (RFC 2033 section 4.2).
@@ -83,11 +87,11 @@ impl SmtpSession {
             let in_clear = policy.auth == AuthPolicy::UnderTls && self.encryption.is_none();
             return Err(if in_clear { reply::TLS_NEEDED } else { reply::AUTHENTICATION_NEEDED });
         }
-        if !self.is_trusted() && is_limit_reached(self.messages, limits.messages_unauthenticated) {
+        if !self.is_trusted() && is_limit_reached(self.messages, limits.smtp.max_messages_unauthenticated) {
             return Err(reply::TOO_MANY_MESSAGES);
         }
         let mail = command::mail(argument, self.lenient())?;
-        if mail.size > limits.message.0 {
+        if mail.size > limits.smtp.max_message_size.0 {
             return Err(reply::TOO_BIG);
         }
         if let (Some(user), Some(from)) = (&self.user, &mail.from)
@@ -113,7 +117,7 @@ impl SmtpSession {
     pub(super) fn rcpt(&mut self, cx: &Context<'_>, argument: &[u8]) -> Result<CommandOutcome, Reply> {
         let people = self.lenient();
         let most = self.max_recipients();
-        let of_a_bounce = self.config.limits.recipients_null_sender;
+        let of_a_bounce = self.config.limits.smtp.max_recipients_null_sender;
         let State::Open(OpenTransaction { envelope, positions: places, lists, rcpts }) = &mut self.state
         else {
             return Err(reply::BAD_SEQUENCE);

@@ -144,7 +144,8 @@ fn a_message_that_waits_for_the_disk_is_never_ended() {
 #[test]
 fn an_address_a_64_and_a_48_have_their_bounds() {
     let mut house = house(1000, &[]);
-    let limits = Limits { connections_per_address: 2, connections_per_site: 5, ..Limits::default() };
+    let mut limits = Limits::default();
+    (limits.connections.max_per_address, limits.connections.max_per_network) = (2, 5);
     house.reconfigure(1000, &limits, [].into_iter());
     let mut n = 0;
     let mut come = |text: &str| {
