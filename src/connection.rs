@@ -271,7 +271,7 @@ impl Connection {
             // Octets after the command that asked for TLS were sent in clear text, perhaps by an attacker in the
             // middle. Running them as part of the encrypted session is the flaw of CVE-2011-0411.
             Phase::FlushingBeforeTls if !self.inbox.is_empty() => {
-                self.tls_failed("clear text behind the command that begins TLS");
+                self.tls_failed("clear text after the command that begins TLS");
                 self.phase = Phase::Closed;
             }
             Phase::FlushingBeforeTls if self.outbox.is_empty() => {

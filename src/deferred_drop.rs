@@ -152,7 +152,7 @@ impl Drop for LoopGuard {
             // The thread sends nothing: its end of the channel closes when it ends.
             let end = ended.recv_timeout(SHUTDOWN_WAIT);
             if end == Err(RecvTimeoutError::Timeout) {
-                log::warn!("files are still being closed: a disk or a file server is slow");
+                log::warn!("timed out closing files: slow disk or file server");
             }
         }
     }

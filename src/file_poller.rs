@@ -119,7 +119,7 @@ impl<F> Supervisor<F> {
                         waited += self.pace.warn_after;
                         if waited == self.pace.warn_after {
                             log::warn!(
-                                "{}: reading the files takes long, what was read before stays",
+                                "{}: reading the files is slow, keeping what was read before",
                                 self.what
                             );
                         }
@@ -127,7 +127,10 @@ impl<F> Supervisor<F> {
                         if waited < self.pace.abandon_after || stuck > MAX_STUCK_THREADS {
                             continue;
                         }
-                        log::error!("{}: the files cannot be read, tried again: stuck={stuck}", self.what);
+                        log::error!(
+                            "{}: reading the files timed out, retrying: stuck_threads={stuck}",
+                            self.what
+                        );
                     }
                     Err(RecvTimeoutError::Disconnected) => {}
                 }

@@ -275,7 +275,10 @@ impl Listener {
     /// Uses the spare descriptor to reject one client with a reply.
     fn out_of_descriptors(&mut self, error: &io::Error) -> Accepted {
         if !std::mem::replace(&mut self.failure_logged, true) {
-            log::warn!("{} accept: {error}; clients are sent away until there is room", self.service_name());
+            log::warn!(
+                "{} accept: {error}; rejecting clients until descriptors are free",
+                self.service_name()
+            );
         }
         METRICS.rejected.inc("no descriptors");
         self.spare_fd = None;

@@ -124,7 +124,7 @@ fn a_broken_file_keeps_the_old_accounts_and_is_told_once() {
     put(&aliases, "team: bob\n");
     becomes("the alias is there again", || rcpt(&server, "team").starts_with("250 "));
     let log = server.log();
-    assert_eq!(log.matches("accounts not read again").count(), 1, "{log}");
+    assert_eq!(log.matches("accounts reload failed").count(), 1, "{log}");
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn o09_root_is_left_for_good_with_its_groups_and_rights() {
     }
     for user in ["nobody", "65534"] {
         let server = started_as_root(&["sh", "-c", AS_ROOT, "sh"], user);
-        server.tells("runs as user=nobody uid=65534");
+        server.tells("running as user=nobody uid=65534");
         let pid = server.pid();
         let nobody = NOBODY.to_string();
         assert_eq!(status(pid, "Uid"), vec![nobody.clone(); 4]);
@@ -184,9 +184,9 @@ fn o09_whoever_stays_root_is_warned_unless_the_configuration_says_so() {
         return skip("o09_whoever_stays_root_is_warned_unless_the_configuration_says_so", "only for root");
     }
     let server = Server::strict();
-    server.tells("runs as root, so that any bug endangers the whole machine: set `user = ");
+    server.tells("running as root, any bug endangers the whole machine: set `user = ");
     let server = started_as_root(&[], "root");
-    server.tells("runs as user=root");
+    server.tells("running as user=root");
     assert!(!server.log().contains("endangers the whole machine"));
 }
 
@@ -265,7 +265,7 @@ fn o03_a_certificate_is_renewed_inside_of_the_sandbox_as_certbot_does_it() {
     let server = Setup { config: Some(&config), users, ..Setup::default() }.start();
     server.tells("sandbox ");
     make(2);
-    server.tells("tls certificate renewed");
+    server.tells("tls certificate reloaded");
 }
 
 #[test]

@@ -203,7 +203,7 @@ fn t21_a_header_is_required_of_proxies_and_taken_from_nobody_else() {
     eventually("all four are told", || {
         (server.log().matches("proxy failed peer=127.0.0.1:").count() == 4).then_some(())
     });
-    assert!(server.log().contains("why=\"too slow\""));
+    assert!(server.log().contains("reason=\"too slow\""));
 
     // A second header is what it looks like.
     let mut client = through_proxy(server.smtp(), &[version_1(FAR), version_1("127.0.0.1")].concat());
@@ -215,7 +215,7 @@ fn t21_a_header_is_required_of_proxies_and_taken_from_nobody_else() {
     let mut client = Client::connect(other.smtp());
     client.write(&version_1(FAR));
     assert!(client.rest().is_empty());
-    eventually("the stranger is told", || other.log().contains("why=\"not a proxy\"").then_some(()));
+    eventually("the stranger is told", || other.log().contains("reason=\"not a proxy\"").then_some(()));
 }
 
 #[test]

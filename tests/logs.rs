@@ -235,7 +235,7 @@ fn a_delivery_and_a_visit_are_one_line_each() {
         accepted.contains(&format!(" from=<sender@far.test> to=<{ALICE}> rcpts=1 octets=")),
         "{accepted}"
     );
-    let took = accepted.split_once(" tls=no took=").unwrap().1.strip_suffix("ms").unwrap();
+    let took = accepted.split_once(" tls=no duration=").unwrap().1.strip_suffix("ms").unwrap();
     assert!(took.parse::<f64>().is_ok(), "{accepted}");
     assert_eq!(line(" pop3 login "), format!("peer=127.0.0.1 ok=true user={ALICE} mechanism=USER tls=no"));
     let closed = line(" pop3 closed ");
@@ -264,7 +264,7 @@ fn a_log_that_was_moved_away_is_opened_anew_at_sighup_and_loses_no_line() {
     deliver(&server, ALICE, LETTER);
     eventually("no line is lost, and none is doubled", || {
         let logs = ["restante.log", "restante.log.1", "restante.log.2", "restante.log.3"].map(read);
-        let told = logs[0].contains("configuration not loaded");
+        let told = logs[0].contains("configuration reload failed");
         (told && logs.concat().matches(" smtp accepted ").count() == 7).then_some(())
     });
 }
@@ -306,6 +306,43 @@ fn sigusr1_puts_the_figures_into_the_log() {
     {
         assert!(text.contains(figure), "{figure:?} is not in {text}");
     }
+}
+
+/// The texts in the calls of the log's macros, and in the functions of `logging`.
+fn texts_for_the_log(source: &str) -> Vec<&str> {
+    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let calls = ["error!(", "warn!(", "info!(", "debug!(", "log!("];
+    let of = |call: &str| code.match_indices(call).map(|(at, _)| &code[at..]).collect::<Vec<_>>();
+    // The format string ends with a quote that an argument or the end follows.
+    let format =
+        |text| str::split(text, "\")").next().and_then(|text| text.split("\",").next()).unwrap_or_default();
+    calls.iter().flat_map(|call| of(call)).map(format).collect()
+}
+
+#[test]
+fn lines_of_the_log_have_the_words_of_operators() {
+    let mut directories = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let (mut texts, mut wrong) = (0, Vec::new());
+    while let Some(directory) = directories.pop() {
+        for path in fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                directories.push(path);
+                continue;
+            }
+            let source = fs::read_to_string(&path).unwrap();
+            for text in texts_for_the_log(&source) {
+                texts += 1;
+                let old =
+                    ["looked through", "let go", "turned away", "told", "stood", "figures", "by itself"];
+                let old_keys = ["why", "took", "lasted", "stood"].map(|key| format!(" {key}="));
+                let old = old.iter().copied().chain(old_keys.iter().map(String::as_str));
+                let found = old.filter(|word| text.contains(*word));
+                wrong.extend(found.map(|word| format!("{}: {word} in {text}", path.display())));
+            }
+        }
+    }
+    assert!(texts > 60, "{texts}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 /// The address that all wrong passwords of these tests come from, and one that somebody would like to see banned.

@@ -20,8 +20,8 @@ use common::{
 
 const ALICE: &str = "alice@example.test";
 const MESSAGE: &[u8] = b"Subject: where am I?\r\n\r\nHere.\r\n";
-const NO_MAIL: &str = "no mail is taken";
-const AGAIN: &str = "the spool is in its place again";
+const NO_MAIL: &str = "refusing deliveries and logins";
+const AGAIN: &str = "the spool is back";
 
 /// A server that mounts of ours reach and no others, with its spool there.
 fn start(spool: &Path) -> Server {
@@ -234,7 +234,7 @@ fn r8_no_second_server_gets_in_when_the_lock_file_is_replaced_or_removed() {
     fs::rename(&other, &lock).unwrap();
     assert!(second(&server).contains("another restante uses it"));
     deliver(&server, ALICE, MESSAGE);
-    server.tells("another file has taken the place of .restante.lock");
+    server.tells("the file .restante.lock");
     fs::remove_file(&lock).unwrap();
     assert!(second(&server).contains("another restante uses it"));
     deliver(&server, ALICE, MESSAGE);

@@ -161,7 +161,7 @@ fn a_reload_that_finds_an_odd_file_changes_nothing_and_the_next_one_is_heard() {
     for file in story.files() {
         for (make, why) in ODD {
             put(&file, make);
-            let line = story.reload("configuration not loaded, the old one stays: ");
+            let line = story.reload("configuration reload failed, keeping the old one: ");
             // A link that leads elsewhere is refused for that.
             let beyond = line.contains("/dev is outside of the sandbox");
             assert!(line.contains(file.to_str().unwrap()) && line.contains(why) || beyond, "{line}");
@@ -179,9 +179,10 @@ fn the_watch_tells_of_an_odd_file_and_takes_the_next_good_one() {
     let figures = || story.run_status();
     for (make, why) in ODD {
         for (accounts, tls) in [(&users, &certificate), (&aliases, &key)] {
-            for (file, log) in
-                [(accounts, "not read again, the old ones stay: "), (tls, "not renewed, the old one stays: ")]
-            {
+            for (file, log) in [
+                (accounts, "reload failed, keeping the old ones: "),
+                (tls, "reload failed, keeping the old one: "),
+            ] {
                 let before = story.told(&format!("{}: {why}", file.display()));
                 put(file, make);
                 eventually("the file is told", || {
@@ -192,10 +193,10 @@ fn the_watch_tells_of_an_odd_file_and_takes_the_next_good_one() {
             }
             story.logs_in();
             eventually("the figures tell it", || figures().contains("stale").then_some(()));
-            let before = (story.told("accounts read again: 1"), story.told("certificate renewed"));
+            let before = (story.told("accounts reloaded: 1"), story.told("certificate reloaded"));
             [accounts, tls].into_iter().for_each(|file| restore(file));
             eventually("the good ones are taken", || {
-                let now = (story.told("accounts read again: 1"), story.told("certificate renewed"));
+                let now = (story.told("accounts reloaded: 1"), story.told("certificate reloaded"));
                 (now.0 > before.0 && now.1 > before.1).then_some(())
             });
         }
@@ -230,7 +231,7 @@ fn a_reload_that_is_stuck_is_told_and_keeps_no_other_from_its_turn() {
     fs::write(&config, good.replace(aliases.to_str().unwrap(), slow.to_str().unwrap())).unwrap();
     Fault::new("openat:delay_enter=100000000").on(&slow).during(&story.server, || {
         story.server.signal(Signal::HUP);
-        story.server.tells("configuration not read yet, the old one stays until it is");
+        story.server.tells("configuration reload is slow, keeping the old one until it ends");
         story.logs_in();
         fs::write(&config, &good).unwrap();
         story.reload("configuration loaded listeners=");

@@ -97,7 +97,8 @@ impl Story {
 }
 
 fn is_end(line: &str) -> bool {
-    line.contains("configuration loaded") || line.contains("configuration not loaded, the old one stays: ")
+    line.contains("configuration loaded")
+        || line.contains("configuration reload failed, keeping the old one: ")
 }
 
 fn pop3_at(address: SocketAddr, user: &str) -> Client {
@@ -188,7 +189,7 @@ fn o02_a_bad_configuration_changes_nothing_and_check_says_the_same() {
             "a port that this server has at another address",
             first,
             &at_smtp.replace("127.0.0.1", "0.0.0.0"),
-            format!("this server is at {}, which it lets go of only when", story.server.smtp()),
+            format!("this server is at {}, which it closes only after", story.server.smtp()),
             IsContent,
         ),
         bad(
@@ -294,7 +295,7 @@ fn o02_a_bad_configuration_changes_nothing_and_check_says_the_same() {
         file.into_iter().for_each(|(name, text)| fs::write(story.path(name), text).unwrap());
         story.write(&from, &to);
         let end = story.reload();
-        assert!(end.contains("[ERROR] configuration not loaded, the old one stays: "), "{name}: {end}");
+        assert!(end.contains("[ERROR] configuration reload failed, keeping the old one: "), "{name}: {end}");
         assert!(end.contains(&told), "{name}: {told:?} is not in {end:?}");
 
         let (code, said) = story.check();
@@ -346,7 +347,7 @@ fn listeners_come_and_go_and_their_sessions_live_on() {
     story.loads();
     Client::smtp_at(elsewhere).ask("NOOP", "250");
     assert!(TcpStream::connect(smtp).is_err(), "let go");
-    story.server.tells(&format!("smtp let go address={smtp}"));
+    story.server.tells(&format!("smtp listener closed address={smtp}"));
     pop3_at(pop3, ALICE).ask("QUIT", "+OK");
     old.ask("DATA", "354");
     old.write(b"Subject: x\r\n\r\n.\r\n");
@@ -376,7 +377,7 @@ fn other_limits_names_and_accounts_are_for_new_sessions() {
     fs::write(story.path("others.json"), format!("{{\"carol@second.test\": {hash}}}")).unwrap();
     fs::write(&story.file, changed).unwrap();
     story.loads();
-    story.server.tells("limits.disk.workers needs a restart, the old value stays");
+    story.server.tells("limits.disk.workers changed: takes effect after a restart");
 
     let ehlo = old.ask("EHLO again.test", "250");
     assert!(ehlo.contains(" mx.example.test") || ehlo.contains("-mx.example.test"), "{ehlo}");
@@ -448,7 +449,7 @@ fn a_disk_that_does_not_answer_keeps_nobody_waiting() {
     let mut client = Client::smtp(&story.server);
     Fault::new("openat:delay_enter=2000000").on(&story.file).during(&story.server, || {
         story.server.signal(Signal::HUP);
-        story.server.tells("configuration read again");
+        story.server.tells("configuration reload started");
         client.ask("NOOP", "250");
         // Signals of a kind that come close together may be one; of two kinds the lower number is taken first.
         story.server.signal(Signal::HUP);

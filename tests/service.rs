@@ -243,12 +243,15 @@ fn the_manager_is_told_when_clients_are_served_and_when_they_are_not() {
     server.signal(Signal::HUP);
     assert!(manager.told().starts_with("RELOADING=1\n"));
     let refused = manager.told();
-    assert!(refused.starts_with("READY=1\nSTATUS=the old configuration stays: "), "{refused}");
+    assert!(
+        refused.starts_with("READY=1\nSTATUS=configuration reload failed, keeping the old one: "),
+        "{refused}"
+    );
     assert!(refused.contains("host_name"), "{refused}");
 
     let _idle = Client::smtp(&server);
     server.signal(Signal::TERM);
-    assert_eq!(manager.told(), "STOPPING=1\nSTATUS=stopping, 1 connections\n");
+    assert_eq!(manager.told(), "STOPPING=1\nSTATUS=shutting down, 1 connections\n");
     server.wait();
 }
 
@@ -363,7 +366,7 @@ fn o07_the_descriptor_limit_is_raised_and_the_connections_that_it_allows_are_tol
     .start();
     server.tells(" descriptors=1000");
     let log = server.log();
-    let room = log.lines().find_map(|line| line.split_once("room connections=")).unwrap().1;
+    let room = log.lines().find_map(|line| line.split_once("capacity connections=")).unwrap().1;
     let (connections, rest) = room.split_once(' ').unwrap();
     // What this process has inherited counts too.
     assert!((200..240).contains(&connections.parse().unwrap()), "{room}");
@@ -400,7 +403,7 @@ fn o10_a_server_that_stood_still_ends_each_session_once_and_does_not_storm() {
     assert!(used < 50, "{used} ticks");
     let timeouts = || {
         let log = server.log();
-        let is_one = |line: &&str| line.contains(" closed ") && line.ends_with("why=\"timeout\"");
+        let is_one = |line: &&str| line.contains(" closed ") && line.ends_with("reason=\"timeout\"");
         log.lines().filter(is_one).count()
     };
     eventually("each end is told", || (timeouts() >= 20).then_some(()));

@@ -170,5 +170,5 @@ fn r10_a_server_that_stood_still_refuses_nothing_and_ends_no_session_for_it() {
         sending.expect("250 2.0.0 ");
     });
     assert_eq!(server.maildir(BOB).files("new").len(), 3);
-    server.tells("the process stood still, time limits move along");
+    server.tells("process was suspended, deadlines extended");
 }

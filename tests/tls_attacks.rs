@@ -37,7 +37,8 @@ fn rest(mut socket: TcpStream) -> Vec<u8> {
 fn failures(server: &Server, count: usize) -> Vec<String> {
     eventually("every failure is told", || {
         let log = server.log();
-        let reason = |line: &str| Some(line.split_once("tls failed ")?.1.split_once(" why=")?.1.to_owned());
+        let reason =
+            |line: &str| Some(line.split_once("tls failed ")?.1.split_once(" reason=")?.1.to_owned());
         let told: Vec<String> = log.lines().filter_map(reason).collect();
         (told.len() >= count).then_some(told)
     })
@@ -225,7 +226,7 @@ fn t15_who_never_finishes_the_handshake_is_sent_away_in_time() {
     assert_eq!(rest(slow), b"");
     assert!(rest(begun.sock).ends_with(b"+OK Begin TLS\r\n"));
     eventually("all three are told", || {
-        (server.log().matches(" ended peer=127.0.0.1 why=\"TLS handshake too slow\"").count() == 3)
+        (server.log().matches(" ended peer=127.0.0.1 reason=\"TLS handshake too slow\"").count() == 3)
             .then_some(())
     });
 }

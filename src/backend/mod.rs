@@ -271,7 +271,7 @@ impl Backend {
             let file = self.spool.join(trusted_date::FILE);
             log::log!(
                 level,
-                "the clock is ahead of any date that is believed: old messages are kept; if it is right: date +%s > {}, \
+                "the clock is ahead of the trusted date: old messages are kept; if it is right: date +%s > {}, \
                  and restart",
                 file.display()
             );

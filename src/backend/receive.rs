@@ -372,7 +372,7 @@ impl Receiver {
             let Some(inbound) = clients.get_mut(id).and_then(|client| client.inbound.take()) else {
                 continue;
             };
-            log::error!("{id}: the disk has not stored a message {when}; refused");
+            log::error!("{id}: delivery timed out, message refused: not durable {when}");
             // A thread that holds the message sends a completion.
             self.given_up += usize::from(inbound.is_with_a_thread());
             self.complete(id, inbound, Err(Failure::Broken), cx);

@@ -214,7 +214,7 @@ fn reserve(
                 if cx.quotas.reserve(&sender, *size, cx.accounts, cx.now) {
                     addressed.sent_copy_for = Some(sender);
                 } else {
-                    log::info!("{id}: {sender} is over quota and keeps no copy of what was sent");
+                    log::info!("{id}: {sender} is over quota: no copy in Sent");
                 }
             }
             reserved.push(addressed.sent_copy_for.clone());

@@ -53,7 +53,7 @@ impl Workers {
         };
         let job = pool.submit(job).err()?;
         if let Job::LogStatus = job {
-            log::info!("status no figures: the workers have too much to do");
+            log::info!("status: no metrics, the disk queue is full");
         }
         // The lost job is dropped here. Values that may wait for a disk are passed to the thread that closes files.
         job.lost(failure)

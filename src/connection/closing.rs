@@ -184,6 +184,6 @@ impl Connection {
 }
 
 /// The reason in the log when the peer does not read its output.
-const WRITE_TIMED_OUT: &str = "what was sent is not read";
+const WRITE_TIMED_OUT: &str = "write timeout";
 /// The longest silence that octets ahead of the minimum rate can make up for.
 const MAX_RATE_CREDIT: Duration = Duration::from_secs(30);

@@ -159,7 +159,7 @@ impl<'a> Batch<'a> {
         let targets: usize = undecided(messages).map(|message| message.plan.targets.len()).sum();
         let mut reserve = Vec::new();
         if let Err(error) = reserve.try_reserve_exact(BATCH_RESERVE + targets * RESERVE_PER_TARGET) {
-            log::error!("a round of deliveries is refused: {error}");
+            log::error!("delivery batch failed: {error}");
             undecided(messages).for_each(|message| message.reject(Failure::Broken));
         }
         reserve

@@ -90,7 +90,7 @@ impl Syncer {
             }
         }
         if let Some(error) = failed {
-            log::warn!("{started} of {helpers} threads that sync beside the committer are there: {error}");
+            log::warn!("started {started} of {helpers} sync threads: {error}");
         }
         let whole_is_safe = spool.syncfs_is_reliable();
         Self { syncfs_is_safe: whole_is_safe, avoid_syncfs_until: None, queue, jobs, helpers: started }

@@ -326,7 +326,7 @@ impl MailboxEntry {
         for identity in doubles {
             if self.reported.len() < MAX_DIRTY_NAMES && self.reported.insert(identity.clone()) {
                 let (path, name) = (self.maildir.path().display(), String::from_utf8_lossy(identity));
-                log::warn!("{path}: two messages are called {}: copied?", logging::escape(&name));
+                log::warn!("{path}: duplicate unique-id {}: was a message copied?", logging::escape(&name));
             }
         }
     }
@@ -350,7 +350,7 @@ impl MailboxEntry {
             if self.reported.len() < MAX_DIRTY_NAMES && self.reported.insert(file.name.clone()) {
                 let path = self.maildir.path().join(file.subdir.name());
                 let name = String::from_utf8_lossy(&file.name);
-                log::warn!("{}/{}: left out: {}", path.display(), logging::escape(&name), file.why);
+                log::warn!("{}/{}: skipped: {}", path.display(), logging::escape(&name), file.why);
             }
         }
     }

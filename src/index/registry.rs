@@ -386,7 +386,7 @@ impl Registry {
             }
             _ => {
                 if held.watched {
-                    log::info!("{}: changed, and no notice told so; looked through again", held.mailbox);
+                    log::info!("{}: directory changed without an inotify event, rescanning", held.mailbox);
                 }
                 held.require_scan(ScanNeed::Yes);
             }

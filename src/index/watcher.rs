@@ -151,7 +151,7 @@ impl Watcher {
                 (Some(notify), marks)
             }
             Err(error) => {
-                log::warn!("no watch on mailboxes: {error}; {POLLING_NOTICE}");
+                log::warn!("inotify unavailable: {error}; {POLLING_NOTICE}");
                 (None, Arc::default())
             }
         };
@@ -192,7 +192,7 @@ impl Watcher {
         if !maildir.has_change_events(self.shared) {
             if !self.remote_logged.swap(true, Ordering::Relaxed) {
                 let path = logging::escape(&maildir.path().to_string_lossy());
-                log::warn!("{path}: no watch on what other machines may change; {POLLING_NOTICE}");
+                log::warn!("{path}: no inotify on network file systems; {POLLING_NOTICE}");
             }
             return false;
         }
@@ -202,7 +202,7 @@ impl Watcher {
             && !self.failure_logged.swap(true, Ordering::Relaxed)
         {
             let path = logging::escape(&maildir.path().to_string_lossy());
-            log::warn!("{path}: no watch: {error}; {POLLING_NOTICE}");
+            log::warn!("{path}: inotify failed: {error}; {POLLING_NOTICE}");
         }
         done.is_ok()
     }
@@ -338,7 +338,7 @@ impl EventHandler {
     fn queue_overflowed(&self, why: &str) -> bool {
         if !self.lost.swap(true, Ordering::AcqRel) {
             METRICS.watch_overflows.inc();
-            log::info!("changes were missed: {why}; open mailboxes are looked through again");
+            log::info!("inotify events lost: {why}; rescanning open mailboxes");
         }
         true
     }
@@ -366,7 +366,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 const OPENED: EventKind = EventKind::Access(AccessKind::Open(AccessMode::Any));
-const POLLING_NOTICE: &str = "changes by other programs are looked for at each login and every minute";
+const POLLING_NOTICE: &str = "polling at each login and every minute";
 
 #[cfg(test)]
 mod tests;

@@ -296,7 +296,7 @@ pub fn recheck(
         });
     }
     if let Err(error) = super::size_cache::append(maildir, &counted) {
-        log::debug!("{error}: sizes not kept");
+        log::debug!("{error}: cannot write size cache");
     }
     Ok((!over).then_some((changes, left_out)))
 }
@@ -391,7 +391,7 @@ pub const MAX_KNOWN: usize = 4;
 /// The reason for skipping an unreadable file.
 const UNREADABLE: &str = "unreadable";
 /// The reason for skipping a file that is larger than any message.
-pub const TOO_LARGE: &str = "skipped: too large";
+pub const TOO_LARGE: &str = "too large";
 /// The number of walks through a mailbox that changes during each of them.
 const ATTEMPTS: usize = 3;
 /// Seconds within which two changes of a directory may have the same time: some file systems count in twos.

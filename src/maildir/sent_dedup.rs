@@ -54,7 +54,7 @@ impl SentDedup {
     pub fn load(maildir: &Maildir) -> Self {
         Self::read(maildir).unwrap_or_else(|error| {
             if error.kind() != Kind::Gone {
-                log::warn!("{error}: what is submitted again may be filed again");
+                log::warn!("{error}: duplicates in Sent are not detected");
             }
             Self::default()
         })
@@ -83,7 +83,7 @@ impl SentDedup {
         self.evict_oldest();
         let kept = if self.records >= MAX_RECORDS { self.compact(maildir) } else { self.append(maildir, id) };
         if let Err(error) = kept {
-            log::debug!("{error}: what is submitted again after a restart may be filed again");
+            log::debug!("{error}: duplicates in Sent are not detected after a restart");
         }
     }
 

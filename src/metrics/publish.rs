@@ -36,7 +36,7 @@ impl ExportConfig {
     pub fn start(&self) -> Option<Publisher> {
         METRICS.mark_started();
         let Some(path) = self.path() else {
-            log::warn!("metrics not written: no directory is usable; choose a file with `file` in [metrics]");
+            log::warn!("metrics not written: no writable directory, set `file` in [metrics]");
             return None;
         };
         let (spool, hostname) = &self.server;

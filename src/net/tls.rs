@@ -112,11 +112,11 @@ impl CertificateReloader {
         let looked = self.reload_if_changed(now);
         let wrong = match &looked {
             Some(Ok(_)) => {
-                log::info!("tls certificate renewed path={}", self.pair.certificate.display());
+                log::info!("tls certificate reloaded path={}", self.pair.certificate.display());
                 self.error_log.clear();
                 None
             }
-            Some(Err(error)) => Some(format!("tls certificate not renewed, the old one stays: {error}")),
+            Some(Err(error)) => Some(format!("tls certificate reload failed, keeping the old one: {error}")),
             None => self.error_log.last_error().map(str::to_owned),
         };
         METRICS.set_stale("certificate", wrong.is_some());

@@ -91,7 +91,7 @@ impl Server {
         if stuck > MAX_STUCK_THREADS {
             return self.finish_reload(Err(format!("{stuck} threads wait for a disk to read it already")));
         }
-        log::info!("configuration read again path={}", source.display());
+        log::info!("configuration reload started path={}", source.display());
         self.sd_notify.reloading();
         let held = |(id, listener): (&ListenerId, &Listener)| CurrentListener {
             id: *id,
@@ -129,7 +129,7 @@ impl Server {
         if took < ABANDON_AFTER {
             if took < WARN_AFTER + WARN_AFTER {
                 log::warn!(
-                    "configuration not read yet, the old one stays until it is: took={}s",
+                    "configuration reload is slow, keeping the old one until it ends: duration={}s",
                     took.as_secs()
                 );
             }
@@ -169,8 +169,8 @@ impl Server {
             Ok(()) => self.summary(),
             Err(why) => {
                 let why = why.replace(char::is_control, " ");
-                log::error!("configuration not loaded, the old one stays: {why}");
-                format!("the old configuration stays: {why}")
+                log::error!("configuration reload failed, keeping the old one: {why}");
+                format!("configuration reload failed, keeping the old one: {why}")
             }
         };
         self.sd_notify.ready(&status);
@@ -244,7 +244,7 @@ impl Server {
         log::info!("configuration loaded listeners={}", self.listeners.len());
         renamed.iter().for_each(|old| log::warn!("{old}"));
         self.config.warnings().for_each(|doubt| log::warn!("{doubt}"));
-        waiting.iter().for_each(|key| log::warn!("{key} needs a restart, the old value stays"));
+        waiting.iter().for_each(|key| log::warn!("{key} changed: takes effect after a restart"));
         Ok(())
     }
 
@@ -263,7 +263,7 @@ impl Server {
         }
         self.unfinished.extend(ready);
         for (_, mut listener) in self.listeners.extract_if(.., |id, _| goes(id)) {
-            log::info!("{} let go address={}", listener.service(), listener.endpoint());
+            log::info!("{} listener closed address={}", listener.service(), listener.endpoint());
             listener.close(self.poll.registry());
         }
         let gone =
@@ -361,7 +361,7 @@ fn conflicting_listener(held: &[CurrentListener], wanted: &Endpoint) -> String {
     let port = |endpoint: &Endpoint| endpoint.ip().map(|address| address.port());
     match held.iter().find(|held| port(wanted).is_some() && port(&held.endpoint) == port(wanted)) {
         Some(CurrentListener { endpoint, .. }) => format!(
-            "; this server is at {endpoint}, which it lets go of only when it has the new one: this needs a restart"
+            "; this server is at {endpoint}, which it closes only after it has the new one: this needs a restart"
         ),
         None => String::new(),
     }

@@ -34,8 +34,8 @@ impl Server {
             self.shutdown = Some(Shutdown::Immediate);
             return;
         }
-        log::info!("stopping, {} connections", self.connections.len());
-        self.sd_notify.stopping(&format!("stopping, {} connections", self.connections.len()));
+        log::info!("shutting down, {} connections", self.connections.len());
+        self.sd_notify.stopping(&format!("shutting down, {} connections", self.connections.len()));
         self.listeners.values_mut().for_each(|listener| listener.close(self.poll.registry()));
         self.shutdown = Some(Shutdown::Graceful);
         self.timers

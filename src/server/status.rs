@@ -20,7 +20,7 @@ impl Server {
         let Shares { limit, mailboxes, watch, .. } = self.shares;
         let limits = self.shares.lower(&self.config.limits);
         log::info!(
-            "room connections={most} mailboxes={mailboxes} recipients={} descriptors={limit}",
+            "capacity connections={most} mailboxes={mailboxes} recipients={} descriptors={limit}",
             limits.smtp.max_recipients
         );
         if wanted > most {
@@ -32,10 +32,7 @@ impl Server {
             );
         }
         if !watch && self.config.watch == ChangeDetection::Inotify {
-            log::warn!(
-                "{limit} descriptors are too few for a watch on mailboxes: changes by other programs are found at each \
-                 login and every minute"
-            );
+            log::warn!("{limit} descriptors are too few for inotify: polling at each login and every minute");
         }
     }
 
@@ -43,7 +40,7 @@ impl Server {
     /// watchdog has not moved, so it is pinged.
     pub(super) fn log_suspension(&mut self) {
         if let Some(stop) = self.clock.take_suspension() {
-            log::warn!("the process stood still, time limits move along: stood={:.1}s", stop.as_secs_f64());
+            log::warn!("process was suspended, deadlines extended: suspended={:.1}s", stop.as_secs_f64());
             self.sd_notify.watchdog_ping();
         }
     }

@@ -80,15 +80,15 @@ impl DroppedPrivileges {
         let standing = &self.run_as;
         match standing {
             RunAs::Root { wanted: false } => log::warn!(
-                "runs as root, so that any bug endangers the whole machine: set `user = \"restante\"` in the \
+                "running as root, any bug endangers the whole machine: set `user = \"restante\"` in the \
                  configuration, or \"root\" to confirm it"
             ),
-            _ => log::info!("runs as {standing}"),
+            _ => log::info!("running as {standing}"),
         }
         match &self.sandbox {
             Some(missing @ SandboxOutcome::Missing(_)) => log::warn!("{missing}"),
             Some(enforced) => log::info!("{enforced}"),
-            None => log::info!("sandbox off"),
+            None => log::info!("sandbox disabled"),
         }
     }
 }

@@ -82,10 +82,10 @@ fn remove_leftovers(storage: &Storage, age: Duration, date: SystemTime) {
         log_failure(error);
     }
     if removed > 0 {
-        log::info!("{removed} files removed that were left behind in tmp/");
+        log::info!("{removed} stale files removed from tmp/");
     }
     if let Err(error) = trusted_date::write(&storage.spool, date) {
-        log::debug!("the date is not noted: {}", logging::escape(&error.to_string()));
+        log::debug!("cannot store the trusted date: {}", logging::escape(&error.to_string()));
     }
 }
 
@@ -100,7 +100,7 @@ fn verify(
     if let (Verdict::RightUpgraded { user, hash, .. }, Some(users)) = (&verdict, users)
         && let Err(error) = users.replace_hash(user, credential.hash_on_file(), hash)
     {
-        log::error!("password hash of {} not replaced: {error}", logging::escape(user));
+        log::error!("cannot upgrade password hash of {}: {error}", logging::escape(user));
     }
     verdict
 }

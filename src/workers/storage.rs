@@ -93,12 +93,12 @@ impl Storage {
             Ok(replaced) => {
                 if replaced {
                     log::warn!(
-                        "another file has taken the place of {} in the spool, and is locked now: leave it out of restores",
+                        "the file {} in the spool was replaced, the new one is locked now: leave it out of restores",
                         lock::FILE
                     );
                 }
                 if was_misplaced {
-                    log::info!("the spool is in its place again, mail is taken");
+                    log::info!("the spool is back, accepting mail");
                 }
                 Ok(())
             }
@@ -108,7 +108,7 @@ impl Storage {
                         Kind::Locked => "end the other server",
                         _ => "put it back (mv, umount), or restart the server to use what is there now",
                     };
-                    log::error!("no mail is taken, and no mailbox opened: {error}; {why}");
+                    log::error!("refusing deliveries and logins: {error}; {why}");
                 }
                 Err(Failure::Broken)
             }

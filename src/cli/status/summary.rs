@@ -64,7 +64,7 @@ fn mail_lines(reading: &MetricsSnapshot, rates: &Rates<'_>) -> Vec<String> {
     let words = [
         ("refused", "restante_refusals_total"),
         ("ended", "restante_ended_total"),
-        ("turned away", "restante_turned_away_total"),
+        ("rejected", "restante_turned_away_total"),
     ];
     lines.extend(words.iter().filter_map(|(title, name)| Some(line(title, &top_labels(reading, name)?))));
     lines

@@ -20,7 +20,7 @@ impl Registry {
                 continue;
             }
             if held.barrier_wait_since().is_some_and(|since| since + EVENT_GRACE <= now) {
-                log::info!("{}: the watch is silent; looked through again", held.mailbox);
+                log::info!("{}: inotify barrier timed out, rescanning", held.mailbox);
                 held.watched = false;
                 held.fall_back_to_scan();
                 self.advance(id);

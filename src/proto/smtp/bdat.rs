@@ -25,7 +25,7 @@ impl SmtpSession {
             return self.close_with(out, "BDAT not offered", &reply::NOT_IMPLEMENTED);
         }
         let Some(chunk) = command::bdat(line) else {
-            return self.close_with(out, "BDAT that can't be counted", &reply::BAD_CHUNK);
+            return self.close_with(out, "invalid BDAT size", &reply::BAD_CHUNK);
         };
         let Chunk { size, last } = chunk;
         let before = match &self.state {

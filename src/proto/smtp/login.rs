@@ -80,7 +80,7 @@ impl SmtpSession {
                 return self.close_with(out, "bare LF", &reply::BAD_LINE);
             }
             if !inbox.is_empty() {
-                return self.close_with_at(out, "out of step", &reply::OUT_OF_STEP, b"AUTH");
+                return self.close_with_at(out, "improper pipelining", &reply::OUT_OF_STEP, b"AUTH");
             }
         }
         let text = line.strip_suffix(b"\n").unwrap_or(&line);

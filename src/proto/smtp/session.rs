@@ -42,7 +42,7 @@ impl SmtpSession {
                 Step::Idle
             }
             // The announced size is lost with the line.
-            Line::TooLong if bdat => self.close_with(out, "BDAT that can't be counted", &reply::BAD_CHUNK),
+            Line::TooLong if bdat => self.close_with(out, "invalid BDAT size", &reply::BAD_CHUNK),
             Line::Endless => self.close_with(out, "endless line", &reply::TOO_MUCH),
             Line::TooLong => self.refuse(out, b"long line", &reply::LINE_TOO_LONG),
             Line::Complete(line) if self.lenient() => self.command(cx, &telnet::as_typed(&line), inbox, out),
@@ -76,7 +76,7 @@ impl SmtpSession {
             return self.refuse(out, line, &reply::UNKNOWN_COMMAND);
         };
         if self.config.pedantic && self.is_out_of_sync(rule.verb, inbox) {
-            return self.close_with_at(out, "out of step", &reply::OUT_OF_STEP, line);
+            return self.close_with_at(out, "improper pipelining", &reply::OUT_OF_STEP, line);
         }
         if !rule.allowed.contains(&self.phase()) {
             return self.refuse(out, line, &reply::BAD_SEQUENCE);
@@ -92,13 +92,13 @@ impl SmtpSession {
             // A client that continues before it has read these replies may be under attack (fault C10). EHLO
             // followed by QUIT is an exception, because Thunderbird's account set-up sends them together.
             Verb::Data if !in_step => {
-                return self.close_with_at(out, "out of step", &reply::OUT_OF_STEP, line);
+                return self.close_with_at(out, "improper pipelining", &reply::OUT_OF_STEP, line);
             }
             Verb::Ehlo | Verb::Helo | Verb::Lhlo if !in_step && !is_only_quit(inbox) => {
-                return self.close_with_at(out, "out of step", &reply::OUT_OF_STEP, line);
+                return self.close_with_at(out, "improper pipelining", &reply::OUT_OF_STEP, line);
             }
             Verb::Auth if !in_step => {
-                return self.close_with_at(out, "out of step", &reply::OUT_OF_STEP, line);
+                return self.close_with_at(out, "improper pipelining", &reply::OUT_OF_STEP, line);
             }
             Verb::Auth => self.auth(argument),
             Verb::Starttls => return self.starttls(argument, inbox, out),
