@@ -269,7 +269,7 @@ fn status_shows_a_server_and_says_when_it_is_gone() {
     assert!(!path.exists());
     let none = status(&["--config", &config]);
     assert_eq!(none.status.code(), Some(1));
-    assert!(text(&none).contains("no figures: the server is not running"), "{}", text(&none));
+    assert!(text(&none).contains("no metrics: the server is not running"), "{}", text(&none));
 }
 
 #[test]

@@ -253,7 +253,7 @@ fn panicked(what: &str) {
     error!("panicked thread={} what=\"{}\"", thread.name().unwrap_or("?"), escape(what));
 }
 
-/// Logs the figures, for SIGUSR1.
+/// Logs the metrics, for SIGUSR1.
 pub fn status() {
     METRICS.lines().iter().for_each(|line| info!("status {line}"));
 }

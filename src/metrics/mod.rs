@@ -1,4 +1,4 @@
-//! The figures of this process, for the file that Prometheus reads, for `restante status` and for the log.
+//! The metrics of this process, for the file that Prometheus reads, for `restante status` and for the log.
 //!
 //! There is one set per process, as there is one log. Each part of the server counts its own actions, and no
 //! decision depends on a figure. `docs/manual/metrics.md` lists them.
@@ -19,10 +19,10 @@ use instruments::{NUMBERS, TIMES};
 pub use loop_turns::LoopTurns;
 pub use prometheus::{Family, Kind, Sample};
 
-/// The figures of this process.
+/// The metrics of this process.
 pub static METRICS: Metrics = Metrics::new();
 
-/// All figures.
+/// All metrics.
 #[derive(Debug)]
 pub struct Metrics {
     listeners: [ListenerMetrics; SERVICES.len()],
@@ -93,7 +93,7 @@ pub struct Metrics {
     pub every: Gauge,
 }
 
-/// Figures of each listener.
+/// Metrics of each listener.
 #[derive(Debug)]
 pub struct ListenerMetrics {
     /// Open connections.
@@ -200,7 +200,7 @@ impl Metrics {
         self.started.set(now.as_secs());
     }
 
-    /// The figures of the listeners of that service.
+    /// The metrics of the listeners of that service.
     pub fn listener(&self, service: &str) -> &ListenerMetrics {
         let at = SERVICES.iter().position(|name| *name == service).unwrap_or_default();
         &self.listeners[at]
@@ -226,7 +226,7 @@ impl Metrics {
 /// Files that may change while the server runs.
 pub const FILES: [&str; 4] = ["configuration", "accounts", "aliases", "certificate"];
 
-/// The names of services in the log and in the figures.
+/// The names of services in the log and in the metrics.
 pub const SERVICES: [&str; Service::ALL.len()] = {
     let mut names = [""; Service::ALL.len()];
     let mut at = 0;

@@ -1,10 +1,10 @@
-//! Figures that the kernel keeps about this process, and its version.
+//! Metrics that the kernel keeps about this process, and its version.
 
 use std::fs;
 
 use super::prometheus::{Family, Kind, Sample};
 
-/// The figures in `/proc` that can be read; a sandbox may hide some.
+/// The metrics in `/proc` that can be read; a sandbox may hide some.
 pub(super) fn families() -> Vec<Family> {
     let gauge = |name, help, value: Option<f64>| {
         value.map(|value| Family { name, kind: Kind::Gauge, help, samples: vec![Sample::unlabelled(value)] })

@@ -1,4 +1,4 @@
-//! All figures by name, and the text that Prometheus reads (exposition format 0.0.4), with units in the names
+//! All metrics by name, and the text that Prometheus reads (exposition format 0.0.4), with units in the names
 //! and base units only.
 
 use std::fmt::Write as _;
@@ -52,7 +52,7 @@ pub struct Sample {
 }
 
 impl Metrics {
-    /// The current figures as text for Prometheus.
+    /// The current metrics as text for Prometheus.
     pub fn text(&self) -> String {
         let mut text = String::with_capacity(16 * 1024);
         for Family { name, kind, help, samples } in self.families() {
@@ -65,7 +65,7 @@ impl Metrics {
         text
     }
 
-    /// The current figures for the log: lines of `name=value`, with only count and sum of histograms.
+    /// The current metrics for the log: lines of `name=value`, with only count and sum of histograms.
     pub fn lines(&self) -> Vec<String> {
         let line = |family: Family| {
             let shown = family.samples.iter().filter(|sample| sample.suffix != "_bucket");
@@ -81,7 +81,7 @@ impl Metrics {
         self.families().into_iter().filter_map(line).collect()
     }
 
-    /// The current figures.
+    /// The current metrics.
     pub fn families(&self) -> Vec<Family> {
         let mut all = Vec::from(self.client_families());
         all.extend(self.mail_families());
@@ -239,7 +239,7 @@ impl Metrics {
             Family {
                 name: "restante_written_every_seconds",
                 kind: Kind::Gauge,
-                help: "Interval of writing these figures.",
+                help: "Interval of writing these metrics.",
                 samples: vec![Sample::unlabelled(self.every.get() as f64 / 1e3)],
             },
             counter("restante_panics_total", "Panics, each a contained bug.", &self.panics),

@@ -1,4 +1,4 @@
-//! The thread that writes the figures to a file every few seconds. The file is replaced as a whole, so that a
+//! The thread that writes the metrics to a file every few seconds. The file is replaced as a whole, so that a
 //! reader finds it complete.
 
 use std::{
@@ -14,12 +14,12 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::{METRICS, location};
 use crate::safe_file::{self, Directory, Durability};
 
-/// The file of the figures, and the interval.
+/// The file of the metrics, and the interval.
 #[derive(Debug, Clone)]
 pub struct ExportConfig {
     /// The configured file.
     pub file: Option<PathBuf>,
-    /// The server's spool and host name, which identify its figures.
+    /// The server's spool and host name, which identify its metrics.
     pub server: (PathBuf, String),
     /// Interval between two writes.
     pub every: Duration,
@@ -47,7 +47,7 @@ impl ExportConfig {
     }
 }
 
-/// The publishing thread. Dropping it removes the file, so that its figures are not mistaken for current
+/// The publishing thread. Dropping it removes the file, so that its metrics are not mistaken for current
 /// ones.
 #[derive(Debug)]
 pub struct Publisher {
@@ -109,7 +109,7 @@ fn at(path: &Path) -> io::Result<(Directory, &OsStr)> {
     Ok((Directory::named(safe_file::parent(path))?, name))
 }
 
-/// Removes the files of servers that were killed, if the directory has only figures.
+/// Removes the files of servers that were killed, if the directory has only metrics.
 fn remove_stale_files(path: &Path) {
     let is_figures = |name: &OsStr| {
         let name = name.to_str().and_then(|name| name.strip_suffix(location::ENDING));

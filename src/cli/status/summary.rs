@@ -1,4 +1,4 @@
-//! The figures as lines of at most 80 columns, for the table and the live screen.
+//! The metrics as lines of at most 80 columns, for the table and the live screen.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,13 +7,13 @@ use crate::{
     printable,
 };
 
-/// Two lines with the server's name, its uptime and the age of the figures.
+/// Two lines with the server's name, its uptime and the age of the metrics.
 pub(super) fn heading(reading: &MetricsSnapshot, now: SystemTime) -> String {
     let about = printable::line(reading.description().unwrap_or("restante"));
-    format!("{about}\nup {}, figures {} old", span(reading.uptime()), span(reading.age(now)))
+    format!("{about}\nup {}, metrics {} old", span(reading.uptime()), span(reading.age(now)))
 }
 
-/// All figures. Rates are since `before`, or since the server was ready.
+/// All metrics. Rates are since `before`, or since the server was ready.
 pub(super) fn lines(reading: &MetricsSnapshot, before: Option<&MetricsSnapshot>) -> Vec<String> {
     let rates = Rates::new(reading, before);
     let mut lines =
