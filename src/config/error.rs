@@ -141,8 +141,17 @@ impl ConfigError {
             (Location::Text(span), Err(_)) => {
                 let line = text.lines().nth(upto(span.start).matches('\n').count()).unwrap_or_default();
                 // The second section with one pair of brackets too few is a mistake of syntax.
-                why = match line.trim() {
-                    "[listen]" | "[[listen]]" => format!("{why}: {}", LISTENERS_ARE_A_LIST),
+                let header = line.trim().trim_matches(['[', ']']);
+                // `connections` in [limits] has become the name of a section.
+                let renamed = renamed::KEYS.iter().find(|(old, _)| *old == header);
+                why = match (header, renamed) {
+                    ("listen", _) => format!("{why}: {LISTENERS_ARE_A_LIST}"),
+                    (_, Some((old, new))) => {
+                        format!(
+                            "{why}: {line}: the key {old} is named {} now, move it there",
+                            new.join(" and ")
+                        )
+                    }
                     _ => format!("{why}: {line}"),
                 };
                 (span.start, String::new())
@@ -163,6 +172,7 @@ impl From<toml::de::Error> for ConfigError {
     fn from(error: toml::de::Error) -> Self {
         // Terms of Rust are replaced by terms of the file.
         let why = error.message().trim_end().replace('\n', ", ").replace("a sequence", "a list in [ ]");
+        let why = why.replace("wanted string or table", "expected a text in quotes");
         let why = why.replace("expected usize", A_NUMBER).replace("expected u64", A_NUMBER);
         Self { at: Location::Text(error.span().unwrap_or_default()), why }
     }

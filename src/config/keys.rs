@@ -84,7 +84,7 @@ impl Sections {
         }
         let near = all.iter().filter_map(|known| {
             let distance = strsim::damerau_levenshtein(&known.typed, name);
-            (distance <= (name.chars().count() / 3).max(1)).then_some((distance, known))
+            (distance <= (name.chars().count() / 3).clamp(1, 3)).then_some((distance, known))
         });
         // Of two that are equally near, the one in this section.
         match near.min_by_key(|(distance, known)| (*distance, known.section != path)) {
@@ -103,7 +103,11 @@ impl Sections {
         };
         let in_section = move |(section, names): &(&'static str, Names)| {
             let section = *section;
-            names().iter().map(move |name| candidate(name, section, name))
+            // `delivery_timeout` is `timeout` in [limits.delivery].
+            let subject = section.rsplit('.').next().unwrap_or_default();
+            names().iter().flat_map(move |name| {
+                [candidate(name, section, name), candidate(&format!("{subject}_{name}"), section, name)]
+            })
         };
         let old = renamed::old_names().map(move |(old, new)| {
             let (section, name) = new.rsplit_once('.').unwrap_or(("", &new));
@@ -146,7 +150,7 @@ impl Candidate {
     fn place(&self) -> String {
         match self.section.as_str() {
             _ if self.is_section => format!("write {}", header(&self.path())),
-            _ if self.name != self.typed => format!("it is named `{}` now, {}", self.name, self.within()),
+            _ if self.name != self.typed => format!("it is named `{}`, {}", self.name, self.within()),
             "" => "it belongs above the first [section]".into(),
             section => format!("it belongs into {}", header(section)),
         }
@@ -243,12 +247,15 @@ mod tests {
             // An old name in the wrong section.
             (
                 "[limits.pop3]\nsmtp_idle = \"5m\"",
-                "unknown key `smtp_idle`: it is named `command_timeout` now, in [limits.smtp]",
+                "unknown key `smtp_idle`: it is named `command_timeout`, in [limits.smtp]",
             ),
             (
                 "[metrics]\nunknown = \"create\"",
-                "it is named `unknown_recipients` now, above the first [section]",
+                "it is named `unknown_recipients`, above the first [section]",
             ),
+            // The section as part of the name.
+            ("[limits]\ndelivery_timeout = \"9s\"", "it is named `timeout`, in [limits.delivery]"),
+            ("[limits]\nauth_cache_ttl = \"9s\"", "it is named `cache_ttl`, in [limits.auth]"),
             // Sections.
             ("[limit]\nx = 1", "unknown section [limit]: did you mean [limits]?"),
             ("[smtp]\nx = 1", "unknown section [smtp]: write [limits.smtp]"),

@@ -257,6 +257,11 @@ mod tests {
                 "limits.smtp.max_message_size: 1023 B is out of range: from 1 KiB to 1024 GiB",
             ),
             (
+                "hostname =",
+                "unknown_recipients = 5\nhostname =",
+                ", line 2, column 22: unknown_recipients: expected a text in quotes",
+            ),
+            (
                 "\"10 MiB\"",
                 "5",
                 "limits.smtp.max_message_size: invalid type: integer `5`, expected a size in quotes",

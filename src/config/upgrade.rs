@@ -272,6 +272,10 @@ mod tests {
         assert!(error(&both).starts_with(told), "{}", error(&both));
         let both = format!("{GOOD}\n[limits]\nerrors = 5\npop3.hard_error_limit = 5\n");
         assert!(error(&both).contains("old name of limits.pop3.hard_error_limit"), "{}", error(&both));
+        // An old key with the name of a section of today.
+        let both = format!("{GOOD}\n[limits]\nconnections = 5\n[limits.connections]\nmax = 5\n");
+        let told = "[limits.connections]: the key limits.connections is named limits.connections.max now";
+        assert!(error(&both).starts_with(", line 23, ") && error(&both).contains(told), "{}", error(&both));
     }
 
     #[test]
