@@ -130,6 +130,8 @@ mod tests {
         path::{Path, PathBuf},
     };
 
+    use proptest::prelude::*;
+
     use super::*;
     use crate::config::{
         Config, ConfigText,
@@ -298,5 +300,39 @@ mod tests {
         );
         assert_eq!((config.limits.connections.max, config.limits.connections.max_per_address), (7, 3));
         assert_eq!((config.limits.smtp.hard_error_limit, config.limits.pop3.hard_error_limit), (9, 9));
+    }
+
+    const CONFIGURATION_0_1: &str = include_str!("../../tests/configurations/configuration-0.1.toml");
+
+    /// Some lines of `[limits]` of 0.1, in any order.
+    fn old_limits() -> impl Strategy<Value = Vec<&'static str>> {
+        let (_, limits) = CONFIGURATION_0_1.split_once("\n[limits]\n").unwrap();
+        let lines: Vec<&str> = limits.lines().collect();
+        prop::sample::subsequence(lines.clone(), 0..=lines.len()).prop_shuffle()
+    }
+
+    proptest! {
+        #[test]
+        fn any_old_keys_in_any_order_mean_what_the_new_ones_mean(lines in old_limits()) {
+            let mut new = String::new();
+            for line in &lines {
+                let (key, value) = line.split_once(" = ").unwrap();
+                let (_, names) = KEYS.iter().find(|(old, _)| old.strip_prefix("limits.") == Some(key)).unwrap();
+                names.iter().for_each(|name| new.push_str(&format!("{name} = {value}\n")));
+            }
+            let good = GOOD.replace("[limits.smtp]\nmax_message_size = \"10 MiB\"\n", "");
+            let old = load(&format!("{good}[limits]\n{}\n", lines.join("\n"))).unwrap();
+            prop_assert_eq!(old.limits, load(&(new + &good)).unwrap().limits);
+        }
+
+        #[test]
+        fn no_text_breaks_the_reader_of_old_keys(
+            at in 0..CONFIGURATION_0_1.len(), junk in "[\\PC\n\"\\[\\]={}.#é]{0,8}",
+        ) {
+            let text = format!("{}{junk}{}", &CONFIGURATION_0_1[..at], &CONFIGURATION_0_1[at..]);
+            if let Err(mistake) = read(&text, Path::new("/")) {
+                prop_assert!(!mistake.locate(Path::new("x"), &text).to_string().is_empty());
+            }
+        }
     }
 }
