@@ -13,6 +13,7 @@ fn seeds() -> Vec<Vec<u8>> {
     owned([
         include_str!("../../../examples/restante.toml"),
         include_str!("../../../examples/service.toml"),
+        include_str!("../../../tests/configurations/configuration-0.1.toml"),
         "hostname = \"mx.test\"\ndomains = [\"here.test\"]\nunknown_recipients = \"create\"\n[[listen]]\nprotocol = \"smtp\"\n\
          address = \"127.0.0.1:2525\"\nline_endings = \"lenient\"\npersona = \"rfc821\"\n[[listen]]\n\
          protocol = \"pop3\"\naddress = \"unix:/run/pop3\"\ntrusted_networks = [\"192.0.2.0/24\"]\n",
