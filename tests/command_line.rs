@@ -129,7 +129,8 @@ fn a_configuration_that_is_not_there_is_named() {
 
 #[test]
 fn help_and_version_are_no_errors_and_unknown_words_are() {
-    for words in [&["--help"][..], &["--version"], &["dev", "--help"], &["user", "--help"]] {
+    let old_option = &["dev", "--pedantic", "--help"];
+    for words in [&["--help"][..], &["--version"], &["dev", "--help"], old_option, &["user", "--help"]] {
         assert!(restante(words).status.success(), "{words:?}");
     }
     for words in [&["--nonsense"][..], &["deliver"], &["dev", "--port", "25"], &["serve"]] {

@@ -329,7 +329,7 @@ fn a_pedantic_listener_names_the_rule_and_the_one_beside_it_does_not() {
     let listeners = ["strict = true", ""].map(|more| listener("smtp", more) + &listener("pop3", more));
     let users = &[ALICE];
     let server = Setup { config: Some(&listeners.concat()), users, ..Setup::default() }.start();
-    let dev = Setup { arguments: &["--pedantic"], ..Setup::default() }.start();
+    let dev = Setup { arguments: &["--strict"], ..Setup::default() }.start();
     let said = |address: SocketAddr, lines: &[&str]| {
         let mut client = Client::connect(address);
         client.reply();
