@@ -17,19 +17,19 @@ pub(super) struct LoginQueue<T> {
     /// By reputation, the best first.
     lanes: [Lane<T>; 3],
     /// The lane, the address and the number of each check.
-    places: HashMap<ConnId, (usize, IpAddr, u64)>,
+    positions: HashMap<ConnId, (usize, IpAddr, u64)>,
     capacity: usize,
-    taken: usize,
+    dequeued: usize,
     /// The last number given to a check or a turn.
-    next: u64,
+    last_number: u64,
 }
 
 /// The checks of one reputation.
 #[derive(Debug)]
 struct Lane<T> {
     /// The addresses with a check that is ready, the next one first.
-    turns: BTreeMap<u64, IpAddr>,
-    waiting: HashMap<IpAddr, Waiting<T>>,
+    round_robin: BTreeMap<u64, IpAddr>,
+    by_address: HashMap<IpAddr, AddressQueue<T>>,
     /// The addresses by their number of checks.
     by_len: BTreeSet<(usize, IpAddr)>,
     /// The checks that may not begin yet, the oldest first.
@@ -38,9 +38,9 @@ struct Lane<T> {
 
 /// The checks of one address, the oldest first.
 #[derive(Debug)]
-struct Waiting<T> {
+struct AddressQueue<T> {
     /// Valid only while a check is ready.
-    turn: u64,
+    round_robin_key: u64,
     ready: BTreeMap<u64, (ConnId, T)>,
     parked: BTreeMap<u64, (ConnId, T)>,
 }
@@ -56,51 +56,57 @@ pub(super) enum Next<T> {
 }
 
 impl<T> LoginQueue<T> {
-    /// An empty queue with room for `most`.
-    pub(super) fn new(most: usize) -> Self {
+    /// An empty queue with room for `capacity`.
+    pub(super) fn new(capacity: usize) -> Self {
         let lane = || Lane {
-            turns: BTreeMap::new(),
-            waiting: HashMap::new(),
+            round_robin: BTreeMap::new(),
+            by_address: HashMap::new(),
             by_len: BTreeSet::new(),
             parked: BTreeMap::new(),
         };
-        Self { lanes: [lane(), lane(), lane()], places: HashMap::new(), capacity: most, taken: 0, next: 0 }
+        Self {
+            lanes: [lane(), lane(), lane()],
+            positions: HashMap::new(),
+            capacity,
+            dequeued: 0,
+            last_number: 0,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.places.len()
+        self.positions.len()
     }
 
     /// Queues a check, and returns the check that loses its place, which may be the new one.
     pub(super) fn push(
         &mut self,
-        standing: AddressReputation,
+        reputation: AddressReputation,
         from: IpAddr,
         id: ConnId,
         check: T,
     ) -> Option<(ConnId, T)> {
-        self.next += 1;
-        let lane = standing as usize;
-        self.lanes[lane].insert(from, self.next, (id, check));
-        self.places.insert(id, (lane, from, self.next));
-        if self.places.len() <= self.capacity {
+        self.last_number += 1;
+        let lane = reputation as usize;
+        self.lanes[lane].insert(from, self.last_number, (id, check));
+        self.positions.insert(id, (lane, from, self.last_number));
+        if self.positions.len() <= self.capacity {
             return None;
         }
-        let lane = self.lanes.iter_mut().rev().find(|lane| !lane.waiting.is_empty())?;
+        let lane = self.lanes.iter_mut().rev().find(|lane| !lane.by_address.is_empty())?;
         let loser = lane.longest_queue(from)?;
-        let newest = lane.waiting.get(&loser)?.newest()?;
+        let newest = lane.by_address.get(&loser)?.newest()?;
         let lost = lane.take(loser, newest)?;
-        self.places.remove(&lost.0);
+        self.positions.remove(&lost.0);
         Some(lost)
     }
 
     /// Takes the next check that may begin.
     pub(super) fn next(&mut self, mut may_begin: impl FnMut(&mut T) -> bool) -> Next<T> {
         let mut order = [0, 1, 2];
-        if self.taken % WORST_FIRST_EVERY == WORST_FIRST_EVERY - 1 {
+        if self.dequeued % WORST_LANE_FIRST_EVERY == WORST_LANE_FIRST_EVERY - 1 {
             order.reverse();
         }
-        let mut left = ASKED_AT_A_TIME;
+        let mut left = MAX_ASKED_PER_STEP;
         for lane in order {
             let lane = &mut self.lanes[lane];
             while let Some((from, number)) = lane.first() {
@@ -110,10 +116,10 @@ impl<T> LoginQueue<T> {
                 left -= 1;
                 let Some((id, mut check)) = lane.take(from, number) else { break }; // invariant: it is there
                 if may_begin(&mut check) {
-                    self.next += 1;
-                    lane.end_turn(from, self.next);
-                    self.places.remove(&id);
-                    self.taken = self.taken.wrapping_add(1);
+                    self.last_number += 1;
+                    lane.rotate(from, self.last_number);
+                    self.positions.remove(&id);
+                    self.dequeued = self.dequeued.wrapping_add(1);
                     return Next::Check(id, check);
                 }
                 lane.park(from, number, (id, check));
@@ -123,8 +129,8 @@ impl<T> LoginQueue<T> {
     }
 
     /// Asks some of the parked checks again, because a check has ended.
-    pub(super) fn ask_again(&mut self) {
-        for _ in 0..ASKED_AT_A_TIME {
+    pub(super) fn unpark(&mut self) {
+        for _ in 0..MAX_ASKED_PER_STEP {
             let mut lanes = self.lanes.iter_mut();
             let Some((lane, from, number)) = lanes.find_map(|lane| {
                 let (number, from) = lane.parked.first_key_value().map(|(number, from)| (*number, *from))?;
@@ -139,20 +145,20 @@ impl<T> LoginQueue<T> {
     }
 
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
-        shrinker.shrink(&mut self.places);
+        shrinker.shrink(&mut self.positions);
         for lane in &mut self.lanes {
-            shrinker.shrink(&mut lane.waiting);
+            shrinker.shrink(&mut lane.by_address);
         }
     }
 
     /// Removes the check of a closed connection.
     pub(super) fn remove(&mut self, id: ConnId) -> Option<T> {
-        let (lane, from, number) = self.places.remove(&id)?;
+        let (lane, from, number) = self.positions.remove(&id)?;
         self.lanes[lane].take(from, number).map(|(_, check)| check)
     }
 }
 
-impl<T> Waiting<T> {
+impl<T> AddressQueue<T> {
     fn len(&self) -> usize {
         self.ready.len() + self.parked.len()
     }
@@ -165,20 +171,22 @@ impl<T> Waiting<T> {
 
 impl<T> Lane<T> {
     fn insert(&mut self, from: IpAddr, number: u64, check: (ConnId, T)) {
-        let new = || Waiting { turn: number, ready: BTreeMap::new(), parked: BTreeMap::new() };
-        let waiting = self.waiting.entry(from).or_insert_with(new);
+        let new =
+            || AddressQueue { round_robin_key: number, ready: BTreeMap::new(), parked: BTreeMap::new() };
+        let waiting = self.by_address.entry(from).or_insert_with(new);
         self.by_len.remove(&(waiting.len(), from));
         if waiting.ready.is_empty() {
-            waiting.turn = number;
-            self.turns.insert(number, from);
+            waiting.round_robin_key = number;
+            self.round_robin.insert(number, from);
         }
         waiting.ready.insert(number, check);
         self.by_len.insert((waiting.len(), from));
     }
 
     fn park(&mut self, from: IpAddr, number: u64, check: (ConnId, T)) {
-        let new = || Waiting { turn: number, ready: BTreeMap::new(), parked: BTreeMap::new() };
-        let waiting = self.waiting.entry(from).or_insert_with(new);
+        let new =
+            || AddressQueue { round_robin_key: number, ready: BTreeMap::new(), parked: BTreeMap::new() };
+        let waiting = self.by_address.entry(from).or_insert_with(new);
         self.by_len.remove(&(waiting.len(), from));
         waiting.parked.insert(number, check);
         self.parked.insert(number, from);
@@ -187,18 +195,18 @@ impl<T> Lane<T> {
 
     /// The oldest ready check of the address whose turn it is.
     fn first(&self) -> Option<(IpAddr, u64)> {
-        let (_, from) = self.turns.first_key_value()?;
-        let (number, _) = self.waiting.get(from)?.ready.first_key_value()?;
+        let (_, from) = self.round_robin.first_key_value()?;
+        let (number, _) = self.by_address.get(from)?.ready.first_key_value()?;
         Some((*from, *number))
     }
 
     /// Moves the address to the end of the turns.
-    fn end_turn(&mut self, from: IpAddr, turn: u64) {
-        let Some(waiting) = self.waiting.get_mut(&from).filter(|waiting| !waiting.ready.is_empty()) else {
+    fn rotate(&mut self, from: IpAddr, turn: u64) {
+        let Some(waiting) = self.by_address.get_mut(&from).filter(|waiting| !waiting.ready.is_empty()) else {
             return;
         };
-        self.turns.remove(&std::mem::replace(&mut waiting.turn, turn));
-        self.turns.insert(turn, from);
+        self.round_robin.remove(&std::mem::replace(&mut waiting.round_robin_key, turn));
+        self.round_robin.insert(turn, from);
     }
 
     /// The address with the most checks; on a tie, `newcomer`.
@@ -208,12 +216,12 @@ impl<T> Lane<T> {
     }
 
     fn take(&mut self, from: IpAddr, number: u64) -> Option<(ConnId, T)> {
-        let waiting = self.waiting.get_mut(&from)?;
+        let waiting = self.by_address.get_mut(&from)?;
         let len = waiting.len();
         let found = match waiting.ready.remove(&number) {
             Some(check) => {
                 if waiting.ready.is_empty() {
-                    self.turns.remove(&waiting.turn);
+                    self.round_robin.remove(&waiting.round_robin_key);
                 }
                 check
             }
@@ -226,16 +234,16 @@ impl<T> Lane<T> {
         if len > 1 {
             self.by_len.insert((len - 1, from));
         } else {
-            self.waiting.remove(&from);
+            self.by_address.remove(&from);
         }
         Some(found)
     }
 }
 
 /// Checks that one step asks whether they may begin. Each question looks up the failures of an address and of a user.
-const ASKED_AT_A_TIME: usize = 64;
+const MAX_ASKED_PER_STEP: usize = 64;
 /// Once in this many times the worst reputation comes first.
-const WORST_FIRST_EVERY: usize = 4;
+const WORST_LANE_FIRST_EVERY: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -249,8 +257,8 @@ mod tests {
     }
 
     /// Pushes a check that is identified by number.
-    fn push(queue: &mut LoginQueue<u64>, standing: AddressReputation, from: u8, n: u64) -> Option<u64> {
-        queue.push(standing, ip(from), ConnId(n), n).map(|(_, n)| n)
+    fn push(queue: &mut LoginQueue<u64>, reputation: AddressReputation, from: u8, n: u64) -> Option<u64> {
+        queue.push(reputation, ip(from), ConnId(n), n).map(|(_, n)| n)
     }
 
     fn next(queue: &mut LoginQueue<u64>, may_begin: impl FnMut(&mut u64) -> bool) -> Option<u64> {
@@ -328,9 +336,9 @@ mod tests {
         assert_eq!(next(&mut queue, |n| *n == 20), Some(20));
         assert_eq!(queue.next(|_| panic!("it was asked, and no check has ended")), Next::Nothing);
         assert_eq!(queue.len(), 1);
-        queue.ask_again();
+        queue.unpark();
         assert_eq!((queue.next(|_| false), queue.len()), (Next::Nothing, 1));
-        queue.ask_again();
+        queue.unpark();
         assert_eq!(drain(&mut queue), [10]);
     }
 
@@ -351,12 +359,12 @@ mod tests {
     #[track_caller]
     fn assert_is_empty(queue: &LoginQueue<u64>) {
         let is_empty = |lane: &Lane<_>| {
-            lane.turns.is_empty()
-                && lane.waiting.is_empty()
+            lane.round_robin.is_empty()
+                && lane.by_address.is_empty()
                 && lane.by_len.is_empty()
                 && lane.parked.is_empty()
         };
-        assert!(queue.places.is_empty() && queue.lanes.iter().all(is_empty), "{queue:?}");
+        assert!(queue.positions.is_empty() && queue.lanes.iter().all(is_empty), "{queue:?}");
     }
 
     #[test]
@@ -378,7 +386,7 @@ mod tests {
                 steps += 1;
             }
             assert_eq!(steps, most / 64);
-            queue.ask_again();
+            queue.unpark();
             assert_eq!(ask(&mut queue), Next::Nothing);
             assert_eq!((asked, queue.len()), (most + 64, most as usize));
             // Parked checks keep their places: a full queue still takes from the address with the most.

@@ -7,16 +7,16 @@ pub mod login_delay;
 pub mod mailbox_index;
 pub mod message_list;
 mod name_set;
+mod pending_drop;
 mod reconcile;
 pub mod registry;
 mod session_update;
 pub mod snapshot;
-mod spare;
 pub mod watcher;
 
 pub use login_delay::LoginDelay;
 pub use mailbox_index::MailboxIndex;
 pub use message_list::MessageList;
+pub use pending_drop::PendingDrop;
 pub use registry::Registry;
 pub use snapshot::{Snapshot, unique_id};
-pub use spare::Garbage;

@@ -47,8 +47,8 @@ impl Job {
                 Completion::Counted(conn, token, Ok(count(storage, mailboxes)))
             }
             Self::Scan(id, load) => Completion::Scanned(id, index_jobs::full_scan(storage, id, load)),
-            Self::Recheck(id, maildir, looks) => {
-                Completion::Rechecked(id, index_jobs::recheck(storage, &maildir, &looks))
+            Self::Recheck(id, maildir, rechecks) => {
+                Completion::Rechecked(id, index_jobs::recheck(storage, &maildir, &rechecks))
             }
             Self::CheckTimes(id, maildir) => Completion::TimesChecked(id, index_jobs::dir_times(&maildir)),
             Self::Unwatch(id, maildir) => {
@@ -121,7 +121,7 @@ fn read(
         }
     };
     let (bytes, last) = open.read(from, storage.read_chunk).map_err(|error| log_failure(&error))?;
-    Ok(MessageChunk { bytes, last, open: (!last).then_some(open) })
+    Ok(MessageChunk { bytes, last, still_open: (!last).then_some(open) })
 }
 
 /// A mailbox that cannot be counted is left out, and is therefore not regarded as full.

@@ -16,7 +16,7 @@ fn mailbox_of(files: usize, name: &dyn Fn(usize) -> String) -> (Fixture, Vec<Mes
         })
         .collect();
     let index = Some(MailboxIndex::new(MessageList::from_messages(found.clone()), backend.times(), false));
-    backend.registry.loaded(id, Ok(ScanResult { watched: true, ..loaded(load.maildir, index) }));
+    backend.registry.full_scan_finished(id, Ok(ScanResult { watched: true, ..loaded(load.maildir, index) }));
     assert_eq!(backend.settle().served.map(|ids| ids.len()), Some(files));
     backend.registry.logout(&backend.mailbox);
     (backend, found)
@@ -34,8 +34,8 @@ fn many_identities(n: usize) -> String {
 fn turns(backend: &mut Fixture, mut orders: impl FnMut(&mut Fixture, Order)) -> Vec<usize> {
     let mut turns = Vec::new();
     let length = |backend: &Fixture| {
-        let held = backend.registry.entries.values().next().unwrap();
-        held.index.as_ref().map_or(0, |index| index.list().len())
+        let entry = backend.registry.entries.values().next().unwrap();
+        entry.index.as_ref().map_or(0, |index| index.list().len())
     };
     loop {
         let before = length(backend);
@@ -59,8 +59,8 @@ fn turns(backend: &mut Fixture, mut orders: impl FnMut(&mut Fixture, Order)) -> 
 
 fn is_bounded_and_linear(what: &str, counted: &[(usize, Vec<usize>)]) {
     for (files, turns) in counted {
-        assert!(turns.iter().all(|taken| *taken <= NAMES_A_TURN), "{what}, {files}: {turns:?}");
-        assert!(turns.len() <= 4 + 4 * files / NAMES_A_TURN, "{what}, {files}: {} turns", turns.len());
+        assert!(turns.iter().all(|taken| *taken <= MAX_NAMES_PER_TURN), "{what}, {files}: {turns:?}");
+        assert!(turns.len() <= 4 + 4 * files / MAX_NAMES_PER_TURN, "{what}, {files}: {} turns", turns.len());
     }
 }
 
@@ -85,25 +85,26 @@ fn r13_what_a_walk_misses_is_decided_some_at_a_time_and_a_login_waits_for_all_of
             let index = Some(MailboxIndex::new(MessageList::default(), backend.times(), false));
             let missing = ScanResult { missing: found, ..loaded(load.maildir, index) };
             backend.registry.begin_turn();
-            backend.registry.loaded(id, Ok(missing));
+            backend.registry.full_scan_finished(id, Ok(missing));
             let kept = backend.registry.entries[&id].index.as_ref().unwrap().list().len();
-            assert!((1..=NAMES_A_TURN).contains(&kept), "{kept} at once");
+            assert!((1..=MAX_NAMES_PER_TURN).contains(&kept), "{kept} at once");
             // Then each recheck finds that neither name is there.
             let gone = |backend: &mut Fixture, order: Order| {
-                let Order::Look(id, _, looks) = order else { panic!("{order:?}") };
-                let changes =
-                    looks.into_iter().map(|look| Change::Absent { place: look.subdir, name: look.name });
+                let Order::Look(id, _, rechecks) = order else { panic!("{order:?}") };
+                let changes = rechecks
+                    .into_iter()
+                    .map(|recheck| Change::Absent { subdir: recheck.subdir, name: recheck.name });
                 let (times, changes) = (backend.times(), changes.collect());
-                let looked =
+                let recheck =
                     RecheckResult { times, racy: false, changes, skipped: Vec::new(), barrier: None };
-                backend.registry.recheck_finished(id, Ok(looked));
+                backend.registry.recheck_finished(id, Ok(recheck));
             };
             let turns = turns(&mut backend, gone);
             assert_eq!(backend.registry.entries[&id].index.as_ref().unwrap().list().len(), 0);
             (files, turns)
         });
         for (files, turns) in &counted {
-            assert!(turns.iter().all(|taken| *taken <= NAMES_A_TURN), "{files}: {turns:?}");
+            assert!(turns.iter().all(|taken| *taken <= MAX_NAMES_PER_TURN), "{files}: {turns:?}");
         }
         // Twice as many names are twice as many turns.
         let [few, more, most] = counted.map(|(_, turns)| turns.len());
@@ -128,7 +129,7 @@ fn r13_deliveries_under_a_walk_are_taken_in_again_some_at_a_time() {
         }
         let index = Some(MailboxIndex::new(MessageList::default(), backend.times(), false));
         backend.registry.begin_turn();
-        backend.registry.loaded(id, Ok(loaded(load.maildir, index)));
+        backend.registry.full_scan_finished(id, Ok(loaded(load.maildir, index)));
         backend.registry.orders();
         let mut turns = Vec::new();
         while backend.registry.entries[&id].index.as_ref().unwrap().list().len() < files {
@@ -147,17 +148,17 @@ fn r13_what_a_walk_left_out_is_told_to_the_log_some_at_a_time() {
     let mut backend = Fixture::new();
     backend.log_in();
     let Order::Load(id, load) = backend.order() else { panic!("no walk") };
-    let left_out = |n: usize| Skipped {
+    let skipped = |n: usize| Skipped {
         name: format!("{n}").into_bytes().into(),
         subdir: Subdir::New,
         why: "not a regular file",
     };
     let index = Some(MailboxIndex::new(MessageList::default(), backend.times(), false));
-    let found = ScanResult { skipped: (0..5000).map(left_out).collect(), ..loaded(load.maildir, index) };
+    let found = ScanResult { skipped: (0..5000).map(skipped).collect(), ..loaded(load.maildir, index) };
     backend.registry.begin_turn();
-    backend.registry.loaded(id, Ok(found));
-    let said = |backend: &Fixture| backend.registry.entries[&id].reported.len();
-    assert!((1..=NAMES_A_TURN).contains(&said(&backend)), "{} at once", said(&backend));
+    backend.registry.full_scan_finished(id, Ok(found));
+    let said = |backend: &Fixture| backend.registry.entries[&id].logged.len();
+    assert!((1..=MAX_NAMES_PER_TURN).contains(&said(&backend)), "{} at once", said(&backend));
     assert_eq!(backend.settle().served, served(&[]));
     assert_eq!(said(&backend), 5000);
 }
@@ -173,7 +174,7 @@ fn r13_a_mailbox_that_always_has_work_holds_up_no_other() {
         other => panic!("{other:?}"),
     };
     let index = Some(MailboxIndex::new(MessageList::default(), backend.times(), false));
-    backend.registry.loaded(id, Ok(ScanResult { missing: found, ..loaded(load.maildir, index) }));
+    backend.registry.full_scan_finished(id, Ok(ScanResult { missing: found, ..loaded(load.maildir, index) }));
     assert!(backend.registry.is_spent());
     // The login of another mailbox is served at the latest in the turn after next.
     let other = Mailbox::named("carol").unwrap();
@@ -186,7 +187,7 @@ fn r13_a_mailbox_that_always_has_work_holds_up_no_other() {
     });
     let (id, load) = walk.expect("a walk");
     let index = Some(MailboxIndex::new(MessageList::default(), times, false));
-    backend.registry.loaded(id, Ok(loaded(load.maildir, index)));
+    backend.registry.full_scan_finished(id, Ok(loaded(load.maildir, index)));
     let mut turns = 0;
     while !backend.registry.orders().iter().any(|order| matches!(order, Order::Serve(ConnId(8), _))) {
         backend.registry.begin_turn();
@@ -207,7 +208,7 @@ fn what_was_delivered_under_a_check_does_not_come_back_after_another_program_has
     backend.work(check);
     backend.settle();
     std::fs::remove_file(backend.file("new/2.b")).unwrap();
-    backend.tell("new/2.b");
+    backend.report_changed("new/2.b");
     backend.log_in();
     assert_eq!(backend.settle().served, served(&["1.a"]));
 }

@@ -3,16 +3,16 @@
 use std::{any::Any, fmt};
 
 /// A value that only needs to be dropped, on a thread that may take its time.
-pub struct Garbage(Box<dyn Any + Send>);
+pub struct PendingDrop(Box<dyn Any + Send>);
 
-impl Garbage {
+impl PendingDrop {
     pub(super) fn of(value: impl Any + Send) -> Self {
         Self(Box::new(value))
     }
 }
 
-impl fmt::Debug for Garbage {
+impl fmt::Debug for PendingDrop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Spare").field(&self.0).finish()
+        f.debug_tuple("PendingDrop").field(&self.0).finish()
     }
 }
