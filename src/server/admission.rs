@@ -58,7 +58,7 @@ type EvictionQueue = (ServiceGroup, EvictionRank, EvictionStage);
 struct AdmittedConnection {
     group: ServiceGroup,
     peer: Option<IpAddr>,
-    /// Whether this connection is counted in [`Admission::shielded`].
+    /// Whether this connection is counted in [`Admission::protected`].
     protected: bool,
     queued: Option<(EvictionQueue, Duration)>,
 }
