@@ -160,10 +160,10 @@ pub fn file_name(given: &str) -> Option<String> {
         .filter(|c| !c.is_control() && display::printable_line(&c.to_string()) == c.to_string())
         .collect();
     let mut name = plain.trim().trim_start_matches(['.', '-', '~']).trim().to_owned();
-    if name.len() > LONGEST_NAME {
+    if name.len() > MAX_NAME {
         let end = name.rsplit_once('.').map_or("", |(_, end)| end);
         let end = if (1..20).contains(&end.len()) { format!(".{end}") } else { String::new() };
-        name = name[..name.floor_char_boundary(LONGEST_NAME - end.len())].to_owned() + &end;
+        name = name[..name.floor_char_boundary(MAX_NAME - end.len())].to_owned() + &end;
     }
     Some(name).filter(|name| !name.is_empty())
 }
@@ -199,7 +199,7 @@ fn in_reply_to(message: &Message<'_>) -> Option<InReplyTo> {
 }
 
 /// Octets of a file name, with room left for a number.
-const LONGEST_NAME: usize = 200;
+const MAX_NAME: usize = 200;
 /// Message-IDs in References.
 const MAX_REFERENCES: usize = 20;
 
@@ -225,8 +225,8 @@ mod tests {
             assert_eq!(file_name(given).as_deref(), name, "{given:?}");
         }
         let long = file_name(&format!("{}.tar", "é".repeat(300))).unwrap();
-        assert!(long.len() <= LONGEST_NAME && long.ends_with("é.tar"), "{long}");
-        assert_eq!(file_name(&"a".repeat(300)).unwrap().len(), LONGEST_NAME);
+        assert!(long.len() <= MAX_NAME && long.ends_with("é.tar"), "{long}");
+        assert_eq!(file_name(&"a".repeat(300)).unwrap().len(), MAX_NAME);
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl SessionFactory for Factory {
             &*self.0;
         let mut settings = Settings {
             directives: Vec::new(),
-            longest_line: limits.pop3_line,
+            max_line: limits.pop3_line,
             lenient: *line_endings == LineEndings::Lenient,
             expires: expire.is_some(),
         };

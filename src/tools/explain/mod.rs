@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     index::{MessageList, Snapshot},
-    maildir::{MessageEntry, Subdir, message::OPEN, name, scan::FileVersion},
+    maildir::{MessageEntry, Subdir, message::OPEN_FLAGS, name, scan::FileVersion},
     proto::request::Maildrop,
 };
 
@@ -59,7 +59,7 @@ pub(crate) struct Name {
     /// The name up to the first comma or colon, unique to the message.
     pub identity: String,
     /// The parts of restante's own names, if the checksum fits.
-    pub ours: Option<Ours>,
+    pub ours: Option<OwnName>,
     /// Octets on disk (`,S=`).
     pub size: Option<u64>,
     /// Octets on the wire (`,W=`).
@@ -70,7 +70,7 @@ pub(crate) struct Name {
 
 /// The parts of a name made by restante.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Ours {
+pub(crate) struct OwnName {
     /// Process id of the deliverer.
     pub process: String,
     /// Number of the delivery in that process.
@@ -99,7 +99,7 @@ pub(crate) fn explain(path: &Path) -> io::Result<Explanation> {
     // The user has named the directory; below and beside it no link is followed.
     let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let directory = fs::openat(fs::CWD, above, DIRECTORY, Mode::empty())?;
-    let fd = fs::openat(&directory, file_name, OPEN, Mode::empty())?;
+    let fd = fs::openat(&directory, file_name, OPEN_FLAGS, Mode::empty())?;
     let stat = fs::fstat(&fd)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
@@ -237,14 +237,14 @@ fn name_of(file: &[u8], place: Option<Subdir>) -> Name {
         microseconds: (has_time && microseconds > 0).then_some(microseconds),
         ours: name::sizes_in_name(file).and_then(|_| ours(&identity)),
         identity,
-        size: fsck::told_in_name(base, b'S'),
-        octets: fsck::told_in_name(base, b'W'),
+        size: fsck::number_in_name(base, b'S'),
+        octets: fsck::number_in_name(base, b'W'),
         flags: name::flags(file).iter().map(|flag| (char::from(*flag), meaning(*flag))).collect(),
     }
 }
 
 /// The parts of an identity whose checksum fits.
-fn ours(identity: &str) -> Option<Ours> {
+fn ours(identity: &str) -> Option<OwnName> {
     let (_, rest) = identity.split_once('P')?;
     let (process, rest) = rest.split_once('Q')?;
     let (count, rest) = rest.split_once('R')?;
@@ -252,7 +252,7 @@ fn ours(identity: &str) -> Option<Ours> {
     let (checksum, host) = rest.strip_prefix('C')?.split_once('.')?;
     let [process, count, random, checksum, host] =
         [process, count, random, checksum, host].map(str::to_owned);
-    Some(Ours { process, count, random, checksum, host })
+    Some(OwnName { process, count, random, checksum, host })
 }
 
 /// The meaning of a flag.
