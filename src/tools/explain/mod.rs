@@ -22,6 +22,7 @@ use super::{
 use crate::{
     index::{MessageList, Snapshot},
     maildir::{MessageEntry, Subdir, message::OPEN, name, scan::FileVersion},
+    mime::encoded_word,
     proto::request::Maildrop,
 };
 
@@ -138,7 +139,7 @@ pub(crate) fn explain(path: &Path) -> io::Result<Explanation> {
             .filter_map(|shown| {
                 header::fields(fields).find(|field| field.is_named(shown)).map(|field| (shown, field))
             })
-            .map(|(shown, field)| ((*shown).to_owned(), String::from_utf8_lossy(&field.value).into_owned()))
+            .map(|(shown, field)| ((*shown).to_owned(), encoded_word::decode(&field.value)))
             .collect(),
         hops: hops::hops(fields),
         counted: if told.is_some() { Counted::ByName } else { Counted::ByReading },

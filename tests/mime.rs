@@ -1,0 +1,162 @@
+//! The MIME reader on the messages of `tests/mime/`: each file has the right answer beside it. `BLESS=1` writes the actual
+//! answers: read them.
+
+mod common;
+
+use std::{
+    collections::BTreeSet,
+    env,
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+};
+
+use common::home;
+use restante::{
+    mime::{Content, Limits, Message, Role, address::Address, date::Date, view::View},
+    mua::message_view::{MessageView, Summary},
+    printable::is_hidden,
+};
+
+/// Files of the corpus with that ending.
+fn corpus(ending: &str) -> BTreeSet<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mime");
+    let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|found| found == ending)).collect()
+}
+
+#[test]
+fn every_message_of_the_corpus_is_read_as_its_answer_says() {
+    let messages = corpus("eml");
+    assert!(messages.len() >= 70, "{}", messages.len());
+    let mut wrong = Vec::new();
+    for file in &messages {
+        let expected = fs::read_to_string(file.with_extension("txt")).unwrap_or_default();
+        let found = answer(&fs::read(file).unwrap());
+        if found != expected && env::var_os("BLESS").is_some() {
+            fs::write(file.with_extension("txt"), &found).unwrap();
+        } else if found != expected {
+            wrong.push(format!("{}\n--- expected\n{expected}--- found\n{found}", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let answers = corpus("txt").into_iter().map(|file| file.with_extension("eml"));
+    assert_eq!(answers.collect::<BTreeSet<_>>(), messages, "an answer without a message");
+}
+
+/// A message as a text: its header, its text, and its parts as a tree.
+fn answer(bytes: &[u8]) -> String {
+    let message = Message::parse(bytes, &Limits::default());
+    let header = message.header();
+    let mut text = String::new();
+    for name in ["From", "To", "Cc", "Reply-To"] {
+        for address in header.addresses(name).iter().flatten() {
+            let Address { name: words, address, well_formed } = address;
+            let odd = if *well_formed { "" } else { " (odd)" };
+            writeln!(text, "{name}: {words:?} {address:?}{odd}").unwrap();
+        }
+    }
+    writeln!(text, "Subject: {:?}", header.text("Subject").unwrap_or_default()).unwrap();
+    let date = header.date().map(|date| {
+        let Date { year, month, day, hour, minute, second, offset } = date;
+        let seconds = date.seconds();
+        format!(
+            "{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}, {offset} s ahead of UTC: {seconds}"
+        )
+    });
+    writeln!(text, "Date: {}\n", date.unwrap_or("none".into())).unwrap();
+    let view = View::of(&message);
+    for line in view.text.lines() {
+        let hidden = line.contains(is_hidden);
+        if hidden { writeln!(text, "| {}", line.escape_debug()) } else { writeln!(text, "| {line}") }
+            .unwrap();
+    }
+    text.push('\n');
+    for (index, part) in message.parts().iter().enumerate() {
+        let listed = view.listed.iter().position(|listed| *listed == index);
+        let listed = listed.map(|at| format!(" listed as {:?}", part.save_name(at + 1))).unwrap_or_default();
+        let role = match part.role {
+            Role::Part => "",
+            Role::Epilogue => " epilogue",
+            Role::Rest => " rest",
+        };
+        let octets = message.octets(part);
+        let content = match part.content {
+            Content::Leaf if octets.len() <= MOST_SHOWN => format!(" \"{}\"", octets.escape_ascii()),
+            Content::Leaf | Content::Opaque => format!(" {} octets", octets.len()),
+            Content::Multipart | Content::Message => String::new(),
+        };
+        let indent = "  ".repeat(part.depth);
+        writeln!(text, "{indent}{}{role}{listed}{content}", part.media_type.value.escape_debug()).unwrap();
+    }
+    text
+}
+
+/// Octets of a part that an answer shows.
+const MOST_SHOWN: usize = 300;
+
+/// The size of message and the depth that overflow a reader which builds a tree and drops it by recursion.
+const LEVELS: usize = 100_000;
+const OCTETS: usize = 10 << 20;
+
+/// Messages that are nested in each way, 100,000 levels in 10 MiB, with an attachment at the end.
+fn nested() -> [(&'static str, Vec<u8>); 3] {
+    let pad = |level: String| {
+        format!("X-Pad: {}\n{level}", "x".repeat((OCTETS / LEVELS).saturating_sub(level.len() + 9)))
+    };
+    let messages =
+        pad("Content-Type: message/rfc822\n\n".into()).repeat(LEVELS) + "Subject: the innermost\n\ntext\n";
+    let multiparts = |boundary: &dyn Fn(usize) -> String| {
+        (0..LEVELS)
+            .map(|n| pad(format!("Content-Type: multipart/mixed; boundary={0}\n\n--{0}\n", boundary(n))))
+            .collect::<String>()
+    };
+    [
+        ("messages", messages.into_bytes()),
+        ("multiparts", multiparts(&|n| format!("b{n}")).into_bytes()),
+        ("multiparts of one boundary", multiparts(&|_| "b".into()).into_bytes()),
+    ]
+}
+
+#[test]
+fn a_message_of_100_000_levels_overflows_no_stack() {
+    for (kind, message) in nested() {
+        assert!(message.len() >= OCTETS * 9 / 10, "{kind}: {} octets", message.len());
+        // A tenth of what a thread usually has.
+        let small = thread::Builder::new().stack_size(200 * 1024);
+        let reader = small.spawn(move || {
+            let summary = Summary::parse(&message);
+            let view = MessageView::parse(&message);
+            (summary, view.parts.len(), message)
+        });
+        let (_, listed, message) = reader.unwrap().join().unwrap();
+        assert!(listed >= 1, "{kind}: what is too deep is not lost");
+        let parsed = Message::parse(&message, &Limits::default());
+        assert!(parsed.parts().len() <= Limits::default().parts, "{kind}");
+    }
+}
+
+#[test]
+fn wait_reads_a_message_of_100_000_levels() {
+    let home = home();
+    let spool = home.path().join("spool");
+    let inbox = spool.join("bob@example.test");
+    for subdirectory in ["tmp", "new", "cur"] {
+        fs::create_dir_all(inbox.join(subdirectory)).unwrap();
+    }
+    let [(_, mut message), ..] = nested();
+    message.splice(0..0, b"Subject: =?iso-2022-jp?B?GyRCRnxLXBsoQg==?=\n".iter().copied());
+    fs::write(inbox.join("new/1700000000.deep.host"), message).unwrap();
+    let wait = |options: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+        command
+            .args(["wait", "--to", "bob@example.test", "--timeout", "1ms", "--spool"])
+            .arg(&spool)
+            .args(options);
+        command.output().unwrap().status.code()
+    };
+    assert_eq!(wait(&["--subject", "^日本$"]), Some(0));
+    assert_eq!(wait(&["--body", "no such text"]), Some(1), "it ends with an answer, and not by a signal");
+}
