@@ -209,6 +209,7 @@ mod tests {
     use mail_parser::{MessageParser, MimeHeaders};
 
     use super::*;
+    use crate::mime;
 
     fn person(name: &str, address: &str) -> Person {
         Person { name: Some(name.into()).filter(|name: &String| !name.is_empty()), address: address.into() }
@@ -309,6 +310,15 @@ mod tests {
             .iter()
             .map(|file| (Some(file.name.as_str()), file.content.as_slice()))
             .collect();
+        assert_eq!(got, wanted);
+        let read = mime::Message::parse(&message, &mime::Limits::default());
+        let view = mime::view::View::of(&read);
+        assert_eq!(view.text.trim_end(), letter.text.trim_end().replace('\n', "\r\n"));
+        let octets =
+            |at: &usize| (read.parts()[*at].file_name(), read.octets(&read.parts()[*at]).into_owned());
+        let got: Vec<_> = view.listed.iter().map(octets).collect();
+        let wanted: Vec<_> =
+            letter.attachments.iter().map(|file| (Some(file.name.clone()), file.content.clone())).collect();
         assert_eq!(got, wanted);
     }
 

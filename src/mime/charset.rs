@@ -17,6 +17,10 @@ pub fn decode(octets: &[u8], name: Option<&str>) -> String {
         "utf-7" | "utf7" | "unicode-1-1-utf-7" | "csutf7" | "csunicode11utf7" | "x-unicode-2-0-utf-7" => {
             return utf_7(octets);
         }
+        "hz-gb-2312" | "hz" => return GBK.decode_without_bom_handling(&hz(octets)).0.into_owned(),
+        "iso-2022-kr" | "csiso2022kr" => {
+            return EUC_KR.decode_without_bom_handling(&iso_2022_kr(octets)).0.into_owned();
+        }
         "cp437" | "ibm437" | "437" | "cspc8codepage437" => Some(CP437),
         "cp850" | "ibm850" | "850" | "cspc850multilingual" => Some(CP850),
         _ => None,
@@ -60,6 +64,8 @@ fn encoding(name: &str) -> Option<&'static Encoding> {
         let (letters, digits) =
             plain.split_at(plain.find(|c: char| c.is_ascii_digit()).unwrap_or(plain.len()));
         Some(match (letters, digits) {
+            ("cp", "50220" | "50221" | "50222") => ISO_2022_JP,
+            ("iso", digits) if digits.starts_with("2022jp") => ISO_2022_JP,
             ("cp" | "ms" | "windows" | "ibm" | "", "932" | "943" | "31") => SHIFT_JIS,
             ("cp" | "ms" | "windows" | "ibm" | "", "936" | "1386") => GBK,
             ("cp" | "ms" | "windows" | "ibm" | "", "949") => EUC_KR,
@@ -109,6 +115,59 @@ fn without_idle_escapes(octets: &[u8]) -> Vec<u8> {
         }
     }
     kept
+}
+
+/// Makes GB 2312 with eight bits of HZ (RFC 1843), which has it with seven between `~{` and `~}`.
+fn hz(octets: &[u8]) -> Vec<u8> {
+    let (mut plain, mut shifted, mut rest) = (Vec::with_capacity(octets.len()), false, octets);
+    loop {
+        rest = match rest {
+            [] => return plain,
+            [b'~', b'{', after @ ..] => {
+                shifted = true;
+                after
+            }
+            [b'~', b'}', after @ ..] => {
+                shifted = false;
+                after
+            }
+            [b'~', b'~', after @ ..] if !shifted => {
+                plain.push(b'~');
+                after
+            }
+            [b'~', b'\n', after @ ..] if !shifted => after,
+            // A line end ends a shift that nothing ended.
+            [b'\n', after @ ..] => {
+                shifted = false;
+                plain.push(b'\n');
+                after
+            }
+            [first, second, after @ ..] if shifted => {
+                plain.extend([first | 0x80, second | 0x80]);
+                after
+            }
+            [first, after @ ..] => {
+                plain.push(*first);
+                after
+            }
+        };
+    }
+}
+
+/// Makes EUC-KR of ISO-2022-KR (RFC 1557), which has it with seven bits between the characters SO and SI.
+fn iso_2022_kr(octets: &[u8]) -> Vec<u8> {
+    let (mut plain, mut shifted, mut rest) = (Vec::with_capacity(octets.len()), false, octets);
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        match first {
+            0x1b if after.starts_with(b"$)C") => rest = &after[3..],
+            0x0e => shifted = true,
+            0x0f => shifted = false,
+            b if shifted && (0x21..=0x7e).contains(b) => plain.push(b | 0x80),
+            b => plain.push(*b),
+        }
+    }
+    plain
 }
 
 /// Decodes UTF-7 (RFC 2152).
@@ -168,7 +227,9 @@ mod tests {
             ("gb2312", b"\xc4\xe3\xba\xc3", "你好"),
             ("cp936", b"\xc4\xe3\xba\xc3", "你好"),
             ("gb18030", b"\xc4\xe3\xba\xc3", "你好"),
-            ("hz-gb-2312", b"plain", "plain"),
+            ("hz-gb-2312", b"plain ~{Dc:C~} ~~ ~\n~{Dc\nx", "plain 你好 ~ 你\nx"),
+            ("iso-2022-kr", b"\x1b$)Cplain \x0e>H3g\x0f.", "plain 안녕."),
+            ("iso-2022-jp-ms", b"\x1b$BF|\x1b(B", "日"),
             ("big5", b"\xa7A\xa6n", "你好"),
             ("cp950", b"\xa7A\xa6n", "你好"),
             ("shift_jis", b"\x93\xfa\x96\x7b", "日本"),

@@ -4,8 +4,10 @@ use std::borrow::Cow;
 
 use super::{
     address::{self, Address},
+    charset,
     date::Date,
     encoded_word,
+    parameters::Parameterised,
 };
 
 /// One header field.
@@ -81,7 +83,22 @@ impl<'a> Header<'a> {
 
     /// The value of a field without structure, decoded.
     pub fn text(self, name: &str) -> Option<String> {
-        self.raw(name).map(|value| encoded_word::decode(&value))
+        self.raw(name).map(|value| encoded_word::decode(&self.in_utf_8(value)))
+    }
+
+    /// A value that its sender did not encode, in UTF-8. The character set of the body is the best guess for one that is not in
+    /// UTF-8, and for the escape sequences of ISO-2022-JP.
+    fn in_utf_8(self, value: Cow<'a, [u8]>) -> Cow<'a, [u8]> {
+        if !value.contains(&0x1b) && std::str::from_utf8(&value).is_ok() {
+            return value;
+        }
+        let named = self.raw("Content-Type").and_then(|value| Parameterised::parse(&value).text("charset"));
+        // One in which ASCII means something else is not that of a header.
+        let of_header = |name: &String| charset::decode(b"Subject:", Some(name)) == "Subject:";
+        match named.filter(of_header) {
+            Some(name) => Cow::Owned(charset::decode(&value, Some(&name)).into_bytes()),
+            None => value,
+        }
     }
 
     /// The addresses of a field. Several fields of that name count as one (RFC 5322 section 4.5.3). `None` if there is
@@ -89,7 +106,7 @@ impl<'a> Header<'a> {
     pub fn addresses(self, name: &str) -> Option<Vec<Address>> {
         let mut found = None;
         for field in self.fields().filter(|field| field.is_named(name)) {
-            found.get_or_insert_with(Vec::new).extend(address::parse(&field.value));
+            found.get_or_insert_with(Vec::new).extend(address::parse(&self.in_utf_8(field.value)));
         }
         found
     }
@@ -154,6 +171,30 @@ mod tests {
             header.addresses("to").unwrap().into_iter().filter_map(|one| one.address).collect();
         assert_eq!(addresses, ["a@b.test", "c@d.test"]);
         assert!(header.addresses("cc").is_none());
+    }
+
+    #[test]
+    fn a_value_that_is_not_encoded_is_in_the_character_set_of_the_body() {
+        for (charset, subject) in [
+            ("gb2312", &b"\xc4\xe3\xba\xc3"[..]),
+            ("utf-8", "你好".as_bytes()),
+            ("utf-16", "你好".as_bytes()),
+            ("iso-2022-jp", b"\x1b$BU@9%\x1b(B"),
+        ] {
+            let fields = [
+                b"Subject: ",
+                subject,
+                b"\nFrom: ",
+                subject,
+                b" <a@b.test>\nContent-Type: text/plain; charset=",
+            ];
+            let header = [&fields.concat(), charset.as_bytes(), b"\n"].concat();
+            let header = Header::new(&header);
+            let expected = if charset == "iso-2022-jp" { "媽好" } else { "你好" };
+            assert_eq!(header.text("Subject").as_deref(), Some(expected), "{charset}");
+            assert_eq!(header.addresses("From").unwrap()[0].name.as_deref(), Some(expected), "{charset}");
+        }
+        assert_eq!(Header::new(b"Subject: caf\xe9\n").text("Subject").as_deref(), Some("caf\u{e9}"));
     }
 
     #[test]

@@ -56,20 +56,19 @@ impl TransferEncoding {
     }
 }
 
-/// Decodes base64, and skips what is not in the alphabet (RFC 2045 section 6.8). After padding the text may go on, as when
-/// a program joins two encoded texts; a line with other characters is then a remark below it, and skipped.
+/// Decodes base64, and skips what is not in the alphabet (RFC 2045 section 6.8), and lines that are remarks of other programs:
+/// their letters would move all that follows. After padding the text may go on, as when a program joins two encoded texts; a
+/// line with any other character is then a remark too.
 fn base64(body: &[u8]) -> Vec<u8> {
     let mut decoder = Base64 { octets: Vec::with_capacity(body.len() / 4 * 3 + 3), ..Base64::default() };
-    let mut lines = body.split(|b| *b == b'\n');
-    for line in lines.by_ref() {
-        if decoder.feed(line) {
-            break;
-        }
-    }
-    for line in lines {
+    let mut padded = false;
+    for line in body.split(|b| *b == b'\n') {
         let line = line.trim_ascii();
-        if line.iter().all(|b| *b == b'=' || sextet(*b).is_some()) {
-            decoder.feed(line);
+        let is_encoded = |b: &u8| *b == b'=' || sextet(*b).is_some();
+        let has_blanks = line.iter().any(u8::is_ascii_whitespace);
+        let is_noisy = !line.iter().all(|b| is_encoded(b) || b.is_ascii_whitespace());
+        if !(is_noisy && (has_blanks || padded)) && !(has_blanks && padded) {
+            padded |= decoder.feed(line);
         }
     }
     decoder.end();
@@ -240,7 +239,9 @@ mod tests {
             ("aGFsbG8=", "hallo"),
             ("aGFs\r\nbG8=\r\n", "hallo"),
             ("aGFs\n!!!\nbG8=", "hallo"),
-            ("a-G*F s_b G.8", "hallo"),
+            ("a-G*F_sb\nG.8", "hallo"),
+            ("a G F s\n b G 8", "hallo"),
+            ("*** scanned by X ***\naGFs\n(no virus)\nbG8=", "hallo"),
             ("aGFsbG8", "hallo"),
             ("aGFsbG", "hall"),
             ("aGFsb", "hal"),
@@ -250,6 +251,7 @@ mod tests {
             ("aGFsbG8=\n-- \nA list of mine\nhttp://list.test/\n", "hallo"),
             ("!!! *** ???\n", "!!! *** ???\n"),
             ("====", "===="),
+            ("aGFsbG8=\nThe end\n", "hallo"),
             ("", ""),
         ] {
             assert_eq!(Base64.decode(body.as_bytes()), octets.as_bytes(), "{body:?}");

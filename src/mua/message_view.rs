@@ -210,6 +210,35 @@ mod tests {
     }
 
     #[test]
+    fn attached_text_is_saved_as_it_was_sent() {
+        let home = tempfile::tempdir().unwrap();
+        let view = MessageView::parse(
+            b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\
+              Content-Type: text/csv; charset=iso-8859-1; name=\"- .zshenv\"\r\n\
+              Content-Transfer-Encoding: base64 (csv)\r\n\r\n6TsxDQo=\r\n--b--\r\n",
+        );
+        let saved = view.parts[0].save(home.path()).unwrap();
+        assert_eq!(saved, home.path().join("zshenv"));
+        assert_eq!(std::fs::read(saved).unwrap(), b"\xe9;1\r\n");
+    }
+
+    #[test]
+    fn no_awkward_message_gets_through_to_the_terminal() {
+        let letters = crate::tools::test_messages::nasty();
+        for letter in &letters {
+            let view = MessageView::parse(&letter.bytes);
+            let fields = view.fields.iter().map(|(_, value)| value);
+            let names = view.parts.iter().flat_map(|part| [&part.name, &part.kind]);
+            for line in fields.chain(names).chain([&view.subject]) {
+                assert_eq!(&display::printable_line(line), line, "{}", letter.label);
+            }
+            assert_eq!(display::printable_text(&view.text), view.text, "{}", letter.label);
+            let body = letter.bytes.ends_with(b"\n\nbody\n");
+            assert!(!body || view.text.contains("body"), "{}: {:?}", letter.label, view.text);
+        }
+    }
+
+    #[test]
     fn nonsense_is_shown_all_the_same() {
         assert_eq!(MessageView::parse(b"").text, "");
         assert!(Summary::parse(b"\0\xff\n\n").subject.is_empty());
