@@ -9,6 +9,8 @@ use super::{Content, Message, Part, Role, html};
 pub struct View {
     /// The text, HTML laid out.
     pub text: String,
+    /// Places in [`Message::parts`] of the parts that the text shows.
+    pub shown: Vec<usize>,
     /// Places in [`Message::parts`] of the parts that the text does not show, or that are files too. Attachments come first,
     /// then other forms of the text.
     pub listed: Vec<usize>,
@@ -28,10 +30,9 @@ impl View {
         let parts = message.parts();
         let texts: Vec<Option<String>> = parts.iter().map(|part| text_of(message, part)).collect();
         let ranks: Vec<Rank> = parts.iter().map(rank).collect();
-        let shown = shown(parts, &texts, &ranks);
-        let mut view = Self::default();
+        let mut view = Self { shown: shown(parts, &texts, &ranks), ..Self::default() };
         let mut is_shown = vec![false; parts.len()];
-        for &index in &shown {
+        for &index in &view.shown {
             if !view.text.is_empty() {
                 view.text.push_str("\n\n");
             }
