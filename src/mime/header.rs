@@ -66,9 +66,13 @@ fn unfolded(value: &[u8]) -> Cow<'_, [u8]> {
 pub struct Header<'a>(&'a [u8]);
 
 impl<'a> Header<'a> {
-    /// The header in these octets, which end before the empty line.
-    pub fn new(bytes: &'a [u8]) -> Self {
-        Self(bytes)
+    /// The header in these octets, which end before the empty line. Only the lines within the first `most` octets count.
+    pub fn new(bytes: &'a [u8], most: usize) -> Self {
+        if bytes.len() <= most {
+            return Self(bytes);
+        }
+        let end = memchr::memrchr(b'\n', &bytes[..most]).map_or(0, |feed| feed + 1);
+        Self(&bytes[..end])
     }
 
     /// Its fields.
@@ -149,6 +153,10 @@ const MAX_NAME: usize = 998;
 mod tests {
     use super::*;
 
+    fn whole(bytes: &[u8]) -> Header<'_> {
+        Header::new(bytes, usize::MAX)
+    }
+
     #[test]
     fn fields_are_unfolded_and_what_is_none_is_passed_over() {
         let found: Vec<(String, String)> =
@@ -165,7 +173,7 @@ mod tests {
 
     #[test]
     fn the_first_of_two_fields_counts_and_addresses_add_up() {
-        let header = Header::new(b"Subject: one\nsubject: two\nTo: a@b.test\nTO: c@d.test\n");
+        let header = whole(b"Subject: one\nsubject: two\nTo: a@b.test\nTO: c@d.test\n");
         assert_eq!(header.text("Subject").as_deref(), Some("one"));
         let addresses: Vec<_> =
             header.addresses("to").unwrap().into_iter().filter_map(|one| one.address).collect();
@@ -189,17 +197,17 @@ mod tests {
                 b" <a@b.test>\nContent-Type: text/plain; charset=",
             ];
             let header = [&fields.concat(), charset.as_bytes(), b"\n"].concat();
-            let header = Header::new(&header);
+            let header = whole(&header);
             let expected = if charset == "iso-2022-jp" { "媽好" } else { "你好" };
             assert_eq!(header.text("Subject").as_deref(), Some(expected), "{charset}");
             assert_eq!(header.addresses("From").unwrap()[0].name.as_deref(), Some(expected), "{charset}");
         }
-        assert_eq!(Header::new(b"Subject: caf\xe9\n").text("Subject").as_deref(), Some("caf\u{e9}"));
+        assert_eq!(whole(b"Subject: caf\xe9\n").text("Subject").as_deref(), Some("caf\u{e9}"));
     }
 
     #[test]
     fn the_date_is_that_of_the_newest_server_if_the_sender_gives_none() {
-        let seconds = |header: &[u8]| Header::new(header).date().map(|date| date.seconds());
+        let seconds = |header: &[u8]| whole(header).date().map(|date| date.seconds());
         let received = "Received: by b.test; nonsense\nReceived: from a; by b.test; Fri, 20 Nov 2026 10:00:05 +0000\n\
                         Received: by c.test; Fri, 20 Nov 2026 09:00:00 +0000\n";
         for date in ["", "Date: 9999-11-99 99:99\n", "Date: Wed, 31 Feb 2026 10:00:00 +0000\n"] {
@@ -211,9 +219,18 @@ mod tests {
     }
 
     #[test]
+    fn only_whole_lines_within_the_bound_count() {
+        let header = b"To: a@b.test,\n c@d.test\nSubject: x\n";
+        for (most, count, subject) in [(0, 0, None), (20, 1, None), (26, 2, None), (99, 2, Some("x"))] {
+            let header = Header::new(header, most);
+            assert_eq!(header.addresses("To").map_or(0, |all| all.len()), count, "{most}");
+            assert_eq!(header.text("Subject").as_deref(), subject, "{most}");
+        }
+    }
+
+    #[test]
     fn message_ids_are_found_with_and_without_brackets() {
-        let ids =
-            |value: &str| Header::new(format!("References: {value}\n").as_bytes()).message_ids("references");
+        let ids = |value: &str| whole(format!("References: {value}\n").as_bytes()).message_ids("references");
         assert_eq!(ids("<1@a> <2@b>,<3@c>"), ["1@a", "2@b", "3@c"]);
         assert_eq!(ids("1@a 2@b"), ["1@a", "2@b"]);
         assert_eq!(ids("<<1@a> <2@b"), ["1@a"]);

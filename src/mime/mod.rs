@@ -43,13 +43,14 @@ pub use structure::{Content, Part, Role};
 pub struct Message<'a> {
     bytes: &'a [u8],
     parts: Vec<Part>,
+    limits: Limits,
 }
 
 impl<'a> Message<'a> {
     /// Finds the parts of a message. Any octets are one.
     pub fn parse(bytes: &'a [u8], limits: &Limits) -> Self {
         let (parts, _) = structure::scan(bytes, limits);
-        Self { bytes, parts }
+        Self { bytes, parts, limits: *limits }
     }
 
     /// The header of the message.
@@ -64,7 +65,7 @@ impl<'a> Message<'a> {
 
     /// The header of a part.
     pub fn header_of(&self, part: &Part) -> Header<'a> {
-        Header::new(&self.bytes[part.header.clone()])
+        Header::new(&self.bytes[part.header.clone()], self.limits.header)
     }
 
     /// The body of a part without its transfer encoding, octet for octet.

@@ -217,8 +217,7 @@ impl<'a> Scan<'a> {
     fn end_of_header(&mut self, fields_end: usize, body: usize) {
         let index = self.parts.len() - 1;
         let start = self.parts[index].header.start;
-        let searched = fields_end.min(start.saturating_add(self.limits.header));
-        let header = Header::new(&self.bytes[start..searched]);
+        let header = Header::new(&self.bytes[start..fields_end], self.limits.header);
         let is_full = index + 1 >= self.limits.parts;
         let default = self.default_type(index);
         let part = &mut self.parts[index];
@@ -313,9 +312,12 @@ impl<'a> Scan<'a> {
         let open = &mut self.open[level];
         (open.closed, self.state) = (closes, State::Epilogue { from: line.next });
         let parent = open.part;
-        if !closes {
-            let is_last = self.parts.len() + 1 >= self.limits.parts;
-            self.begin(Some(parent), line.next, if is_last { Role::Rest } else { Role::Part });
+        let is_last = self.parts.len() + 1 >= self.limits.parts;
+        let more = || !self.bytes[line.next..].trim_ascii().is_empty();
+        if is_last && (!closes || more()) {
+            self.begin(Some(parent), line.next, Role::Rest);
+        } else if !closes {
+            self.begin(Some(parent), line.next, Role::Part);
         }
         line.next
     }
@@ -367,8 +369,8 @@ impl<'a> Scan<'a> {
     fn epilogue(&mut self, from: usize, end: usize) {
         let Some(open) = self.open.last() else { return };
         let parent = open.part;
-        let is_blank = self.bytes.get(from..end).unwrap_or_default().trim_ascii().is_empty();
-        if !is_blank && self.parts.len() < self.limits.parts {
+        // At the bound of parts, the rest of the message is a part already.
+        if !self.bytes.get(from..end).unwrap_or_default().trim_ascii().is_empty() {
             self.begin(Some(parent), from, Role::Epilogue);
             self.end_part(self.parts.len() - 1, end);
         }

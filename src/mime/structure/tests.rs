@@ -161,6 +161,15 @@ fn bounds_leave_one_part_whole() {
             ),
         ]
     );
+    let closing = format!("{MIXED}--b\n\nx\n--b--\n1\n--b--\n2\n--b--\n3\n");
+    assert_eq!(
+        shape_within(&closing, &limits),
+        [
+            "0 multipart/mixed",
+            "1 leaf text/plain \"x\"",
+            "1 rest application/octet-stream \"1\\n--b--\\n2\\n--b--\\n3\\n\"",
+        ]
+    );
     let deep: String =
         (0..9).map(|n| format!("Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n")).collect();
     let shown = shape_within(&deep, &Limits { depth: 3, ..Limits::default() });
