@@ -218,7 +218,8 @@ impl<'a> Scan<'a> {
         let index = self.parts.len() - 1;
         let start = self.parts[index].header.start;
         let header = Header::new(&self.bytes[start..fields_end], self.limits.header);
-        let is_full = index + 1 >= self.limits.parts;
+        // The last place is that of the rest of the message.
+        let is_full = index + 2 >= self.limits.parts;
         let default = self.default_type(index);
         let part = &mut self.parts[index];
         (part.header.end, part.body.start) = (fields_end, body);

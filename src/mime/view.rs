@@ -67,7 +67,8 @@ impl View {
 
 /// The text that a part would show; `None` if there is nothing to see.
 fn text_of(message: &Message<'_>, part: &Part) -> Option<String> {
-    if !part.is_text() && !(part.is_html() && part.content == Content::Leaf) {
+    let has_text = part.is_text() || (part.is_html() && part.content == Content::Leaf);
+    if !has_text {
         return None;
     }
     let text = message.text(part);

@@ -170,6 +170,8 @@ fn bounds_leave_one_part_whole() {
             "1 rest application/octet-stream \"1\\n--b--\\n2\\n--b--\\n3\\n\"",
         ]
     );
+    let forwarded = format!("{MIXED}--b\nContent-Type: message/rfc822\n\nSubject: x\n\n1\n--b\n\n2\n--b--\n");
+    assert_eq!(shape_within(&forwarded, &limits)[1], "1 opaque message/rfc822 \"Subject: x\\n\\n1\"");
     let deep: String =
         (0..9).map(|n| format!("Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n")).collect();
     let shown = shape_within(&deep, &Limits { depth: 3, ..Limits::default() });
@@ -207,7 +209,7 @@ fn the_number_of_steps_is_linear() {
         ("hyphens", &|n| format!("{MIXED}{}", "--x\n".repeat(n))),
         ("no header", &|n| "no field\n".repeat(n)),
         ("no header with hyphens", &|n| "--\n".repeat(n)),
-        ("no empty line", &|n| format!("Content-Type: multipart/mixed; boundary=b\n--b\n").repeat(n)),
+        ("no empty line", &|n| "Content-Type: multipart/mixed; boundary=b\n--b\n".repeat(n)),
         ("text after each field", &|n| "A: b\nno field\n".repeat(n)),
     ];
     for (name, kind) in kinds {
