@@ -9,8 +9,10 @@ use encoding_rs::{
 /// Decodes octets in the character set of that name. An octet that has no meaning in it becomes U+FFFD. Without a name, or
 /// with one that says nothing, the character set is guessed.
 pub fn decode(octets: &[u8], name: Option<&str>) -> String {
-    let name =
-        name.map(|name| name.trim().trim_matches(['"', '\'']).to_ascii_lowercase()).unwrap_or_default();
+    // A program that quotes too much has other parameters in it.
+    let is_end = |c: char| c.is_whitespace() || matches!(c, ';' | ',' | '"' | '\'');
+    let name = name.and_then(|name| name.trim_start_matches(is_end).split(is_end).next());
+    let name = name.unwrap_or_default().to_ascii_lowercase();
     let table = match name.as_str() {
         "" | "us-ascii" | "ascii" | "ansi_x3.4-1968" | "646" | "unknown" | "unknown-8bit" | "x-unknown"
         | "8bit" | "7bit" | "default" | "x-user-defined" => return guess(octets).into_owned(),
@@ -215,6 +217,7 @@ mod tests {
             ("iso_8859-1:1987", b"caf\xe9", "café"),
             ("iso_8859_15", b"\xa4", "€"),
             ("iso8859-15", b"\xa4", "€"),
+            ("iso-8859-2; format=flowed", b"\xb9", "š"),
             ("Latin-1", b"\xe9", "é"),
             ("\"windows-1252\"", b"\x93x\x94", "“x”"),
             ("x-cp1250", b"\x9a", "š"),

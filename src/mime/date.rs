@@ -42,12 +42,15 @@ impl Date {
                 let (month, year) = rest.split_once('-')?; // 20-Nov-2026
                 (number(day)?, month_of(month)?, full_year(year)?, words.next()?)
             } else if number_of_digits(first) == 0 {
-                // Nov 20 10:00:00 2026, perhaps with the zone before the year
-                let (month, day, time) = (month_of(first)?, number(words.next()?)?, words.next()?);
-                let after: Vec<&str> = words.by_ref().take(2).collect();
-                let year = *after.iter().find(|word| number(word).is_some() && word.len() == 4)?;
-                let zone = after.iter().find(|word| **word != year).map_or(Some(0), |zone| offset(zone));
-                return Self::checked(day, month, number(year)?, clock(time)?, zone?);
+                let (month, day, next) = (month_of(first)?, number(words.next()?)?, words.next()?);
+                if next.contains(':') {
+                    // Nov 20 10:00:00 2026, perhaps with the zone before the year
+                    let after: Vec<&str> = words.by_ref().take(2).collect();
+                    let year = *after.iter().find(|word| number(word).is_some() && word.len() == 4)?;
+                    let zone = after.iter().find(|word| **word != year).map_or(Some(0), |zone| offset(zone));
+                    return Self::checked(day, month, number(year)?, clock(next)?, zone?);
+                }
+                (day, month, full_year(next)?, words.next()?) // November 20, 2026 10:00
             } else {
                 (number(first)?, month_of(words.next()?)?, full_year(words.next()?)?, words.next()?)
             };
@@ -289,6 +292,8 @@ mod tests {
             "20-Nov-2026 10:00:00 +0000",
             "Fri, 20 Nov 2026 03:00:00 PM +0500",
             "Fri Nov 20 10:00:00 2026",
+            "Friday, November 20, 2026 10:00 AM",
+            "Fri, 20-Nov-26 10:00:00 GMT",
             "Fri Nov 20 10:00:00 GMT 2026",
             "Fri Nov 20 11:00:00 2026 +0100",
             "2026-11-20T10:00:00Z",
