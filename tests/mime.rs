@@ -76,7 +76,8 @@ fn answer(bytes: &[u8]) -> String {
     text.push('\n');
     for (index, part) in message.parts().iter().enumerate() {
         let listed = view.listed.iter().position(|listed| *listed == index);
-        let listed = listed.map(|at| format!(" listed as {:?}", part.save_name(at + 1))).unwrap_or_default();
+        let listed =
+            listed.map(|at| format!(" listed as {:?}", message.save_name(part, at + 1))).unwrap_or_default();
         let role = match part.role {
             Role::Part => "",
             Role::Epilogue => " epilogue",

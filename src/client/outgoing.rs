@@ -315,7 +315,7 @@ mod tests {
         let view = mime::view::View::of(&read);
         assert_eq!(view.text.trim_end(), letter.text.trim_end().replace('\n', "\r\n"));
         let octets =
-            |at: &usize| (read.parts()[*at].file_name(), read.octets(&read.parts()[*at]).into_owned());
+            |at: &usize| (read.file_name(&read.parts()[*at]), read.octets(&read.parts()[*at]).into_owned());
         let got: Vec<_> = view.listed.iter().map(octets).collect();
         let wanted: Vec<_> =
             letter.attachments.iter().map(|file| (Some(file.name.clone()), file.content.clone())).collect();

@@ -56,6 +56,31 @@ pub fn guess(octets: &[u8]) -> Cow<'_, str> {
     }
 }
 
+/// A character set in which the octets of ASCII are ASCII, so that a header can be in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CharsetOfHeader(&'static Encoding);
+
+impl CharsetOfHeader {
+    /// The character set of that name. `None` for UTF-8, which is recognised without a name.
+    pub fn named(name: &str) -> Option<Self> {
+        let found = encoding(&name.trim().to_ascii_lowercase())?;
+        let fits = found != UTF_8 && (found.is_ascii_compatible() || found == ISO_2022_JP);
+        fits.then_some(Self(found))
+    }
+}
+
+/// A value of a header in UTF-8. If it is not, or has the escape sequences of ISO-2022-JP, it is in that character set.
+pub(super) fn in_utf_8(value: Cow<'_, [u8]>, charset: Option<CharsetOfHeader>) -> Cow<'_, [u8]> {
+    match charset {
+        Some(CharsetOfHeader(encoding))
+            if std::str::from_utf8(&value).is_err() || (encoding == ISO_2022_JP && value.contains(&0x1b)) =>
+        {
+            Cow::Owned(encoding.decode_without_bom_handling(&value).0.into_owned().into_bytes())
+        }
+        _ => value,
+    }
+}
+
 /// The encoding of a name, in lower case. The names are those of the Encoding Standard, and those of mail programs.
 fn encoding(name: &str) -> Option<&'static Encoding> {
     let known = Encoding::for_label(name.as_bytes()).filter(|encoding| *encoding != REPLACEMENT);

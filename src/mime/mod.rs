@@ -34,6 +34,7 @@ pub mod view;
 
 use std::borrow::Cow;
 
+use charset::CharsetOfHeader;
 pub use header::Header;
 pub use limits::Limits;
 pub use structure::{Content, Part, Role};
@@ -44,13 +45,19 @@ pub struct Message<'a> {
     bytes: &'a [u8],
     parts: Vec<Part>,
     limits: Limits,
+    /// That of the first text, for header values that are not encoded.
+    charset: Option<CharsetOfHeader>,
 }
 
 impl<'a> Message<'a> {
     /// Finds the parts of a message. Any octets are one.
     pub fn parse(bytes: &'a [u8], limits: &Limits) -> Self {
         let (parts, _) = structure::scan(bytes, limits);
-        Self { bytes, parts, limits: *limits }
+        let texts = parts.iter().filter(|part| part.is_text());
+        let charset = texts
+            .filter_map(|part| part.media_type.text("charset"))
+            .find_map(|name| CharsetOfHeader::named(&name));
+        Self { bytes, parts, limits: *limits, charset }
     }
 
     /// The header of the message.
@@ -65,7 +72,7 @@ impl<'a> Message<'a> {
 
     /// The header of a part.
     pub fn header_of(&self, part: &Part) -> Header<'a> {
-        Header::new(&self.bytes[part.header.clone()], self.limits.header)
+        Header::new(&self.bytes[part.header.clone()], self.limits.header).with_charset(self.charset)
     }
 
     /// The body of a part without its transfer encoding, octet for octet.
@@ -83,8 +90,21 @@ impl<'a> Message<'a> {
 
     /// The texts of all text parts without a file name, those of nested messages too.
     pub fn texts(&self) -> impl Iterator<Item = String> {
-        let texts = self.parts.iter().filter(|part| part.is_text() && part.file_name().is_none());
+        let texts = self.parts.iter().filter(|part| part.is_text() && self.file_name(part).is_none());
         texts.map(|part| self.text(part))
+    }
+
+    /// The file name that the sender gave a part, decoded. It is not safe: [`file_name::clean`] makes it so.
+    pub fn file_name(&self, part: &Part) -> Option<String> {
+        let named = part.disposition.text_in("filename", self.charset);
+        let named = named.or_else(|| part.media_type.text_in("name", self.charset));
+        named.filter(|name| !name.trim().is_empty())
+    }
+
+    /// A name to save a part as. `number` makes one for a part without a name.
+    pub fn save_name(&self, part: &Part, number: usize) -> String {
+        let name = self.file_name(part).and_then(|name| file_name::clean(&name));
+        name.unwrap_or_else(|| format!("attachment-{number}.{}", file_name::ending(&part.media_type.value)))
     }
 }
 
@@ -99,18 +119,6 @@ impl Part {
     /// True if its body is HTML.
     pub fn is_html(&self) -> bool {
         matches!(self.media_type.value.as_str(), "text/html" | "application/xhtml+xml")
-    }
-
-    /// The file name that the sender gave it, decoded. It is not safe: [`file_name::clean`] makes it so.
-    pub fn file_name(&self) -> Option<String> {
-        let named = self.disposition.text("filename").or_else(|| self.media_type.text("name"));
-        named.filter(|name| !name.trim().is_empty())
-    }
-
-    /// A name to save it as. `number` makes one for a part without a name.
-    pub fn save_name(&self, number: usize) -> String {
-        let name = self.file_name().and_then(|name| file_name::clean(&name));
-        name.unwrap_or_else(|| format!("attachment-{number}.{}", file_name::ending(&self.media_type.value)))
     }
 }
 

@@ -1,6 +1,10 @@
 //! Values with parameters: `Content-Type` and `Content-Disposition` (RFC 2045 section 5.1, RFC 2183, RFC 2231).
 
-use super::{charset, encoded_word, transfer_encoding::hex};
+use super::{
+    charset::{self, CharsetOfHeader},
+    encoded_word,
+    transfer_encoding::hex,
+};
 
 /// A value and its parameters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,8 +55,14 @@ impl Parameterised {
     /// A parameter, decoded: in the form of RFC 2231, perhaps in pieces, or else with encoded words, which RFC 2047
     /// forbids here and programs write.
     pub fn text(&self, name: &str) -> Option<String> {
+        self.text_in(name, None)
+    }
+
+    /// A parameter, decoded, with the character set of one that is not encoded.
+    pub fn text_in(&self, name: &str, charset: Option<CharsetOfHeader>) -> Option<String> {
         let extended = self.extended(name).filter(|text| !text.is_empty());
-        extended.or_else(|| self.raw(name).map(encoded_word::decode))
+        let plain = || Some(encoded_word::decode(&charset::in_utf_8(self.raw(name)?.into(), charset)));
+        extended.or_else(plain)
     }
 
     /// A parameter in the form of RFC 2231. The pieces may come in any order.

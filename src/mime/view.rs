@@ -30,7 +30,8 @@ impl View {
         let parts = message.parts();
         let texts: Vec<Option<String>> = parts.iter().map(|part| text_of(message, part)).collect();
         let ranks: Vec<Rank> = parts.iter().map(rank).collect();
-        let mut view = Self { shown: shown(parts, &texts, &ranks), ..Self::default() };
+        let inline = |index: usize| is_inline(message, &parts[index], ranks[index]);
+        let mut view = Self { shown: shown(parts, &texts, &ranks, &inline), ..Self::default() };
         let mut is_shown = vec![false; parts.len()];
         for &index in &view.shown {
             if !view.text.is_empty() {
@@ -48,7 +49,7 @@ impl View {
         for (index, part) in parts.iter().enumerate() {
             inside[index] =
                 part.parent.is_some_and(|parent| inside[parent] || parts[parent].content == Content::Message);
-            let named = part.file_name().is_some();
+            let named = message.file_name(part).is_some();
             let is_file = named || part.disposition.value == "attachment";
             let is_blank = part.is_text() && !part.is_html() && !is_file && texts[index].is_none();
             match part.content {
@@ -86,15 +87,18 @@ fn rank(part: &Part) -> Rank {
 }
 
 /// The parts to show, in their order. If the message has no text, those of the first nested message that has some.
-fn shown(parts: &[Part], texts: &[Option<String>], ranks: &[Rank]) -> Vec<usize> {
+fn shown(
+    parts: &[Part],
+    texts: &[Option<String>],
+    ranks: &[Rank],
+    is_inline: &dyn Fn(usize) -> bool,
+) -> Vec<usize> {
     // Children come after their parents, so a pass from the end meets them first.
     let mut shows: Vec<Vec<usize>> = vec![Vec::new(); parts.len()];
     let mut nested = Vec::new();
     for (index, part) in parts.iter().enumerate().rev() {
         match part.content {
-            Content::Leaf if is_inline(part, ranks[index]) && texts[index].is_some() => {
-                shows[index].push(index)
-            }
+            Content::Leaf if texts[index].is_some() && is_inline(index) => shows[index].push(index),
             Content::Leaf | Content::Opaque => {}
             // Its child is its text, but not that of the message around it.
             Content::Message => {
@@ -130,10 +134,10 @@ fn shown(parts: &[Part], texts: &[Option<String>], ranks: &[Rank]) -> Vec<usize>
 }
 
 /// True if a part is text to be read with the message, and not a file.
-fn is_inline(part: &Part, rank: Rank) -> bool {
+fn is_inline(message: &Message<'_>, part: &Part, rank: Rank) -> bool {
     part.role == Role::Part
         && part.disposition.value != "attachment"
-        && (rank != Rank::Other || (part.is_text() && part.file_name().is_none()))
+        && (rank != Rank::Other || (part.is_text() && message.file_name(part).is_none()))
 }
 
 #[cfg(test)]

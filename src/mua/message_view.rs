@@ -116,7 +116,7 @@ impl MessageView {
 impl AttachedFile {
     fn new(message: &Message<'_>, part: &Part, number: usize) -> Self {
         let kind = display::printable_line(&part.media_type.value);
-        Self { name: part.save_name(number), kind, content: message.octets(part).into_owned() }
+        Self { name: message.save_name(part, number), kind, content: message.octets(part).into_owned() }
     }
 
     /// Writes the attachment into a directory, under its name or, if that is taken, a numbered one. Returns

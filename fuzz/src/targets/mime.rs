@@ -69,7 +69,7 @@ fn message(data: &[u8], limits: &Limits) {
         assert!(outer.start <= part.header.start && part.body.end <= outer.end, "{part:?} in {outer:?}");
         assert!(ends[parent] <= part.header.start, "{part:?} overlaps its sibling");
         ends[parent] = part.body.end;
-        is_bounded(&part.save_name(1), 255);
+        is_bounded(&message.save_name(part, 1), 255);
     }
     let view = View::of(&message);
     is_bounded(&view.text, 3 * data.len());

@@ -53,7 +53,7 @@ fn info(message: &Message<'_>, part: &Part, section: String, shown: bool) -> Par
         charset: part.media_type.text("charset"),
         transfer_encoding: encoding.map(|value| String::from_utf8_lossy(&value).into_owned()),
         octets: message.octets(part).len(),
-        file_name: part.file_name(),
+        file_name: message.file_name(part),
         shown,
     }
 }
