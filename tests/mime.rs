@@ -13,7 +13,9 @@ use std::{
     thread,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use common::home;
+use proptest::prelude::*;
 use restante::{
     mime::{Content, Limits, Message, Role, address::Address, date::Date, view::View},
     mua::message_view::{MessageView, Summary},
@@ -160,4 +162,108 @@ fn wait_reads_a_message_of_100_000_levels() {
     };
     assert_eq!(wait(&["--subject", "^日本$"]), Some(0));
     assert_eq!(wait(&["--body", "no such text"]), Some(1), "it ends with an answer, and not by a signal");
+}
+
+/// A message as a program writes it.
+#[derive(Debug, Clone)]
+enum Tree {
+    Leaf(Encoding, Vec<u8>),
+    Multipart(Vec<Tree>),
+    Message(Box<Tree>),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Encoding {
+    Binary,
+    Base64,
+    QuotedPrintable,
+}
+
+impl Tree {
+    /// Writes the message. Boundaries are unique: `count` numbers them.
+    fn write(&self, message: &mut Vec<u8>, count: &mut usize) {
+        match self {
+            Self::Leaf(Encoding::Binary, octets) => {
+                message.extend(b"Content-Type: application/x\r\n\r\n");
+                message.extend(octets);
+            }
+            Self::Leaf(Encoding::Base64, octets) => {
+                message.extend(b"Content-Transfer-Encoding: base64\r\nContent-Type: text/plain\r\n\r\n");
+                octets
+                    .chunks(57)
+                    .for_each(|line| message.extend(format!("{}\r\n", STANDARD.encode(line)).bytes()));
+            }
+            Self::Leaf(Encoding::QuotedPrintable, octets) => {
+                message.extend(
+                    b"Content-Type: text/html\r\nContent-Transfer-Encoding: Quoted-Printable\r\n\r\n",
+                );
+                for line in octets.chunks(20) {
+                    line.iter().for_each(|octet| message.extend(format!("={octet:02X}").bytes()));
+                    message.extend(b"=\r\n");
+                }
+            }
+            Self::Multipart(parts) => {
+                let boundary = format!("=_{count}");
+                *count += 1;
+                message.extend(
+                    format!("Content-Type: multipart/mixed;\r\n\tboundary=\"{boundary}\"\r\n").bytes(),
+                );
+                for part in parts {
+                    message.extend(format!("\r\n--{boundary}\r\n").bytes());
+                    part.write(message, count);
+                }
+                message.extend(format!("\r\n--{boundary}--\r\n").bytes());
+            }
+            Self::Message(inner) => {
+                message.extend(b"Content-Type: message/rfc822\r\n\r\n");
+                inner.write(message, count);
+            }
+        }
+    }
+
+    /// Each part: its depth, its content, and its octets if it is a leaf.
+    fn parts(&self, depth: usize, found: &mut Vec<(usize, Content, Vec<u8>)>) {
+        match self {
+            Self::Leaf(_, octets) => found.push((depth, Content::Leaf, octets.clone())),
+            Self::Multipart(parts) => {
+                found.push((depth, Content::Multipart, Vec::new()));
+                parts.iter().for_each(|part| part.parts(depth + 1, found));
+            }
+            Self::Message(inner) => {
+                found.push((depth, Content::Message, Vec::new()));
+                inner.parts(depth + 1, found);
+            }
+        }
+    }
+}
+
+fn trees() -> impl Strategy<Value = Tree> {
+    let encoding = prop::sample::select(&[Encoding::Binary, Encoding::Base64, Encoding::QuotedPrintable][..]);
+    let octets = prop::collection::vec(prop::sample::select(&b"--\r\n a.\0\xff"[..]), 0..80);
+    let leaf = (encoding, octets).prop_map(|(encoding, octets)| Tree::Leaf(encoding, octets));
+    leaf.prop_recursive(5, 30, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 1..4).prop_map(Tree::Multipart),
+            inner.prop_map(|inner| Tree::Message(Box::new(inner))),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_a_program_writes_is_read_back_octet_for_octet(tree in trees()) {
+        let (mut message, mut written) = (Vec::new(), Vec::new());
+        tree.write(&mut message, &mut 0);
+        tree.parts(0, &mut written);
+        let parsed = Message::parse(&message, &Limits::default());
+        let read: Vec<_> = parsed
+            .parts()
+            .iter()
+            .map(|part| {
+                let octets = if part.content == Content::Leaf { parsed.octets(part).into_owned() } else { Vec::new() };
+                (part.depth, part.content, octets)
+            })
+            .collect();
+        prop_assert_eq!(read, written, "{}", message.escape_ascii());
+    }
 }
