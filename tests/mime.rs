@@ -142,7 +142,7 @@ fn a_message_of_100_000_levels_overflows_no_stack() {
 }
 
 #[test]
-fn wait_reads_a_message_of_100_000_levels() {
+fn wait_and_explain_read_a_message_of_100_000_levels() {
     let home = home();
     let spool = home.path().join("spool");
     let inbox = spool.join("bob@example.test");
@@ -151,7 +151,8 @@ fn wait_reads_a_message_of_100_000_levels() {
     }
     let [(_, mut message), ..] = nested();
     message.splice(0..0, b"Subject: =?iso-2022-jp?B?GyRCRnxLXBsoQg==?=\n".iter().copied());
-    fs::write(inbox.join("new/1700000000.deep.host"), message).unwrap();
+    let file = inbox.join("new/1700000000.deep.host");
+    fs::write(&file, message).unwrap();
     let wait = |options: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
         command
@@ -160,6 +161,9 @@ fn wait_reads_a_message_of_100_000_levels() {
             .args(options);
         command.output().unwrap().status.code()
     };
+    let explained = Command::new(env!("CARGO_BIN_EXE_restante")).arg("explain").arg(&file).output().unwrap();
+    assert!(explained.status.success(), "{explained:?}");
+    assert!(String::from_utf8_lossy(&explained.stdout).contains("1.1.1.1.1.1.1.1.1.1.1"), "{explained:?}");
     assert_eq!(wait(&["--subject", "^日本$"]), Some(0));
     assert_eq!(wait(&["--body", "no such text"]), Some(1), "it ends with an answer, and not by a signal");
 }

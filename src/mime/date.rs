@@ -1,6 +1,6 @@
 //! Dates of header fields.
 
-/// A date with the clock and the time zone of whoever wrote it.
+/// A date, by the clock and in the time zone of its writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Date {
     /// Year, 1900 to 9999.

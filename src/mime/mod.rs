@@ -1,7 +1,7 @@
 //! The MIME reader: a received message as parts, texts and names (RFC 5322, RFC 2045 to 2047, RFC 2231).
 //!
-//! The rule: a stranger wrote all of it, and programs of thirty years. Everything is read as well as it can be, nothing is
-//! lost, and no message costs more than its octets: depth, parts and headers are bounded, and nothing here recurses.
+//! The rule: a stranger may have written all of it. The reader takes every message as well as it can, loses no part, and spends
+//! time in proportion to the octets: depth, parts and headers are bounded, and nothing here recurses.
 //!
 //! It stands on the tables of `encoding_rs` and the tokenizer of html5gum, and not on mail-parser: that reader builds nested
 //! messages as a tree that overflows the stack when it is dropped, takes time by the square of the parts, lets a part without

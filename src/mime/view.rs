@@ -16,7 +16,7 @@ pub struct View {
     pub listed: Vec<usize>,
 }
 
-/// How well a text suits a terminal; less is better.
+/// The order in which alternatives are preferred on a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     Plain,
