@@ -82,6 +82,7 @@ fn answer(bytes: &[u8]) -> String {
             listed.map(|at| format!(" listed as {:?}", message.save_name(part, at + 1))).unwrap_or_default();
         let role = match part.role {
             Role::Part => "",
+            Role::Preamble => " preamble",
             Role::Epilogue => " epilogue",
             Role::Rest => " rest",
         };

@@ -30,6 +30,8 @@ pub enum Content {
 pub enum Role {
     /// The message, or a part with a header of its own.
     Part,
+    /// Text of a multipart before its first boundary, unless it is the usual notice for readers without MIME.
+    Preamble,
     /// Text of a multipart after its last boundary. Most programs hide it.
     Epilogue,
     /// The rest of a message that has more parts than the bound.
@@ -196,7 +198,7 @@ impl<'a> Scan<'a> {
     fn begin(&mut self, parent: Option<usize>, at: usize, role: Role) {
         let (state, kind) = match role {
             Role::Part => (State::Header { fields_end: at }, ""),
-            Role::Epilogue => (State::Body, "text/plain"),
+            Role::Preamble | Role::Epilogue => (State::Body, "text/plain"),
             Role::Rest => (State::Rest, "application/octet-stream"),
         };
         self.state = state;
@@ -346,7 +348,12 @@ impl<'a> Scan<'a> {
         }
         match self.state {
             State::Body | State::Rest => self.end_part(self.parts.len() - 1, end),
-            State::Epilogue { from } => self.epilogue(from, end),
+            State::Epilogue { from } => self.text_between(from, end, Role::Epilogue),
+            // If the multipart itself ends here, no boundary came, and all of it is a text.
+            State::Preamble if self.open.len() == level => {
+                let from = self.open.last().map_or(end, |open| self.parts[open.part].body.start);
+                self.text_between(from, end, Role::Preamble);
+            }
             State::Header { .. } | State::Preamble => {}
         }
         while self.open.len() > level {
@@ -367,16 +374,24 @@ impl<'a> Scan<'a> {
         *body = body.start.min(end)..end;
     }
 
-    fn epilogue(&mut self, from: usize, end: usize) {
+    /// Makes a part of text before the first boundary or after the last one, if there is any.
+    fn text_between(&mut self, from: usize, end: usize, role: Role) {
         let Some(open) = self.open.last() else { return };
         let parent = open.part;
+        let text = self.bytes.get(from..end).unwrap_or_default().trim_ascii();
+        let notice = &text[..text.len().min(MAX_NOTICE)];
+        let is_notice =
+            role == Role::Preamble && notice.to_ascii_uppercase().windows(4).any(|word| word == b"MIME");
         // At the bound of parts, the rest of the message is a part already.
-        if !self.bytes.get(from..end).unwrap_or_default().trim_ascii().is_empty() {
-            self.begin(Some(parent), from, Role::Epilogue);
+        if !text.is_empty() && !is_notice {
+            self.begin(Some(parent), from, role);
             self.end_part(self.parts.len() - 1, end);
         }
     }
 }
+
+/// Octets searched for the notice "This is a multi-part message in MIME format".
+const MAX_NOTICE: usize = 1000;
 
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ fn shape_within(message: &str, limits: &Limits) -> Vec<String> {
     check(message.as_bytes(), &parts, limits);
     let row = |part: &Part| {
         let mark = match (part.content, part.role) {
+            (_, Role::Preamble) => "preamble",
             (_, Role::Epilogue) => "epilogue",
             (_, Role::Rest) => "rest",
             (Content::Opaque, Role::Part) => "opaque",
@@ -81,8 +82,12 @@ fn a_boundary_of_an_outer_multipart_ends_what_is_inside() {
 fn boundaries_are_found_however_they_are_written() {
     for (message, expected) in [
         // Blanks after it, text after the last one, no last one, a text before the first.
-        ("boundary=b\n\npreamble\n--b \t\n\none\n--b\n\ntwo\n--b-- bye\n", &["one", "two"][..]),
+        (
+            "boundary=b\n\na notice in Mime format\n--b \t\n\none\n--b\n\ntwo\n--b-- bye\n",
+            &["one", "two"][..],
+        ),
         ("boundary=b\n\n--b\n\none\n--b\n\ntwo", &["one", "two"]),
+        ("boundary=b\n\nzero\n--b\n\none\n--b--\n", &["zero", "one"]),
         ("boundary=\"b \"\n\n--b\n\none\n--b--\n", &["one"]),
         ("boundary*0=\"b\"; boundary*1=\"c\"\n\n--bc\n\none\n--bc--\n", &["one"]),
         // After the last boundary, another part.
