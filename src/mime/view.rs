@@ -86,7 +86,8 @@ fn rank(part: &Part) -> Rank {
     }
 }
 
-/// The parts to show, in their order. If the message has no text, those of the first nested message that has some.
+/// The parts to show, in their order. If the message has no text, the text around its boundaries, else that of the first nested
+/// message that has some.
 fn shown(
     parts: &[Part],
     texts: &[Option<String>],
@@ -130,7 +131,14 @@ fn shown(
         }
     }
     let own = shows.swap_remove(0);
-    if own.is_empty() { nested } else { own }
+    let between = |index: &usize| {
+        matches!(parts[*index].role, Role::Preamble | Role::Epilogue) && texts[*index].is_some()
+    };
+    if !own.is_empty() {
+        return own;
+    }
+    let between: Vec<usize> = (0..parts.len()).filter(between).collect();
+    if between.is_empty() { nested } else { between }
 }
 
 /// True if a part is text to be read with the message, and not a file.
