@@ -24,7 +24,6 @@ use super::{
 use crate::{
     index::{MessageList, Snapshot},
     maildir::{MessageEntry, Subdir, message::OPEN, name, scan::FileVersion},
-    mime::encoded_word,
     proto::request::Maildrop,
 };
 
@@ -146,7 +145,7 @@ pub(crate) fn explain(path: &Path) -> io::Result<Explanation> {
             .filter_map(|shown| {
                 header::fields(fields).find(|field| field.is_named(shown)).map(|field| (shown, field))
             })
-            .map(|(shown, field)| ((*shown).to_owned(), encoded_word::decode(&field.value)))
+            .map(|(shown, field)| ((*shown).to_owned(), crate::mime::encoded_word::decode(&field.value)))
             .collect(),
         hops: hops::hops(fields),
         parts: parts::parts(&content),
