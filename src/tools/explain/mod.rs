@@ -1,6 +1,7 @@
 //! Explains one message file: its name, its origin, and its appearance in POP3.
 
 mod hops;
+mod parts;
 
 use std::{
     ffi::{CString, OsStr},
@@ -11,6 +12,7 @@ use std::{
 };
 
 pub(crate) use hops::Hop;
+pub(crate) use parts::PartInfo;
 use rustix::fs::{self, FileType, Mode, OFlags};
 use serde::Serialize;
 
@@ -35,6 +37,8 @@ pub(crate) struct Explanation {
     pub fields: Vec<(String, String)>,
     /// The servers on its route, the first one first.
     pub hops: Vec<Hop>,
+    /// The MIME parts of its first 32 MiB.
+    pub parts: Vec<PartInfo>,
     /// Sizes of the file.
     pub measure: Measure,
     /// Source of the size that POP3 announces.
@@ -109,6 +113,9 @@ pub(crate) fn explain(path: &Path) -> io::Result<Explanation> {
     let head = head(&file)?;
     let fields = head.fields().unwrap_or_default();
     file.rewind()?;
+    let mut content = Vec::new();
+    (&file).take(MAX_CONTENT).read_to_end(&mut content)?;
+    file.rewind()?;
     let measure = Measure::of(&file)?;
     let stamp = FileVersion::of(&stat);
     let (unique_id, doubles) = unique_id(&directory, place, file_name, stamp);
@@ -138,9 +145,10 @@ pub(crate) fn explain(path: &Path) -> io::Result<Explanation> {
             .filter_map(|shown| {
                 header::fields(fields).find(|field| field.is_named(shown)).map(|field| (shown, field))
             })
-            .map(|(shown, field)| ((*shown).to_owned(), String::from_utf8_lossy(&field.value).into_owned()))
+            .map(|(shown, field)| ((*shown).to_owned(), crate::mime::encoded_word::decode(&field.value)))
             .collect(),
         hops: hops::hops(fields),
+        parts: parts::parts(&content),
         counted: if told.is_some() { Counted::ByName } else { Counted::ByReading },
         measure,
         unique_id,
@@ -269,5 +277,7 @@ fn meaning(flag: u8) -> &'static str {
     }
 }
 
+/// Octets of a message whose parts are shown.
+const MAX_CONTENT: u64 = 32 << 20;
 /// The fields to show.
 const SHOWN: [&str; 7] = ["Return-Path", "Delivered-To", "From", "To", "Subject", "Date", "Message-ID"];
