@@ -17,7 +17,7 @@ use std::{
 /// Polls files until it is dropped.
 #[derive(Debug)]
 pub(crate) struct FilePoller {
-    _ends: Sender<()>,
+    _stop_on_drop: Sender<()>,
 }
 
 /// The interval of polls, and the time that one may take.
@@ -57,7 +57,7 @@ impl FilePoller {
         let reader = supervisor.reader()?;
         let name = format!("{what} poller");
         thread::Builder::new().name(name).spawn(move || supervisor.run(reader, &ended, &take))?;
-        Ok(Self { _ends: ends })
+        Ok(Self { _stop_on_drop: ends })
     }
 }
 

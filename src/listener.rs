@@ -280,7 +280,7 @@ impl Listener {
                 self.service_name()
             );
         }
-        METRICS.rejected.inc("no descriptors");
+        METRICS.rejected_connections.inc("no descriptors");
         self.spare_fd = None;
         if let Some(Ok((stream, _))) = self.socket.as_ref().map(ListenSocket::accept) {
             self.reject(stream);
@@ -331,7 +331,7 @@ impl Listener {
 /// The TLS mode of a listener. The configuration check guarantees a certificate for every mode that needs one.
 fn security(mode: TlsMode, tls: Option<&Rc<TlsConfig>>) -> Security {
     match (mode, tls.map(Rc::clone)) {
-        (TlsMode::Starttls, Some(tls)) => Security::Offered(tls),
+        (TlsMode::Starttls, Some(tls)) => Security::StartTls(tls),
         (TlsMode::Implicit, Some(tls)) => Security::Implicit(tls),
         (TlsMode::None, _) | (_, None) => Security::None,
     }
@@ -339,7 +339,7 @@ fn security(mode: TlsMode, tls: Option<&Rc<TlsConfig>>) -> Security {
 
 /// Whether a client may ask for TLS.
 fn offers_tls(security: &Security) -> bool {
-    matches!(security, Security::Offered(_))
+    matches!(security, Security::StartTls(_))
 }
 
 /// A descriptor that needs no path, and that opens and closes without delay.

@@ -8,9 +8,9 @@ mod admission;
 mod due;
 mod embedded;
 mod error;
+mod fd_budget;
 mod pumping;
 mod reload;
-mod shares;
 mod shutdown;
 mod status;
 
@@ -28,10 +28,10 @@ use accept::{ConnMeta, PendingProxy};
 use admission::Admission;
 pub use embedded::ShutdownHandle;
 pub use error::Error;
+pub(crate) use fd_budget::fd_inputs;
 use mio::{Events, Poll, Token, Waker};
 use pumping::WORK_A_TURN;
 use reload::PendingReload;
-pub(crate) use shares::opens;
 use shutdown::Shutdown;
 
 use crate::{
@@ -39,7 +39,7 @@ use crate::{
     clock::{LoopClock, Now, SystemClock},
     config::{Config, Service},
     connection::{Connection, PumpOutcome, RequestHandler, work::Share},
-    fd_limits::{Shares, open_now, raise_fd_limit},
+    fd_limits::{FdBudget, count_open_fds, raise_fd_limit},
     limits::Limits,
     listener::{self, BoundListener, Listener},
     loaded_config::LoadedConfig,
@@ -84,8 +84,8 @@ pub struct Server {
     /// The listener and the peer of each connection.
     conn_meta: HashMap<ConnId, ConnMeta>,
     admission: Admission,
-    /// The shares of the file descriptors that are in force.
-    shares: Shares,
+    /// The budget of descriptors that is in force.
+    fd_budget: FdBudget,
     /// Descriptors that the process had open before the server opened any.
     inherited: usize,
     /// The last id given to a connection or a listener. No id is used twice, so a token never means another socket.
@@ -153,9 +153,9 @@ impl Server {
     fn start(files: LoadedConfig, sockets: Vec<BoundListener>, source: Option<&Path>) -> Result<Self, Error> {
         let LoadedConfig { config, accounts, certificate } = files;
         let system = |what| move |error| Error::System(what, error);
-        let inherited = open_now().saturating_sub(sockets.len());
-        let opens = opens(&config, sockets.len(), inherited, source.is_some());
-        let shares = Shares::of(raise_fd_limit(), &config.limits, &opens)?;
+        let inherited = count_open_fds().saturating_sub(sockets.len());
+        let inputs = fd_inputs(&config, sockets.len(), inherited, source.is_some());
+        let budget = FdBudget::allocate(raise_fd_limit(), &config.limits, &inputs)?;
         let poll = Poll::new().map_err(system("poll"))?;
         let waker = Arc::new(LoopWaker::new(Waker::new(poll.registry(), WAKE).map_err(system("waker"))?));
         let (completions, results) = CompletionSender::new(Arc::clone(&waker));
@@ -166,15 +166,15 @@ impl Server {
             every: config.metrics.interval.0,
         };
         let start = |directory: &PathBuf| {
-            Transcripts::start(directory, config.transcript_bodies, &config.limits, shares.transcripts)
+            Transcripts::start(directory, config.transcript_bodies, &config.limits, budget.max_transcripts)
                 .map_err(|error| Error::Transcripts(directory.clone(), error))
         };
         let transcripts = config.transcripts.as_ref().map(start).transpose()?;
-        let lowered = shares::lowered(&config, &shares);
+        let capped = fd_budget::capped_config(&config, &budget);
         let mut server = Self {
             metrics_export: publishing,
             read_buffer: new_read_buffer(&config.limits),
-            backend: Backend::open(&lowered, accounts, &shares, &waker, &completions)?,
+            backend: Backend::open(&capped, accounts, &budget, &waker, &completions)?,
             config_path: source.map(Path::to_owned),
             started_at: SystemTime::now(),
             clock: LoopClock::new(Box::new(SystemClock::start())),
@@ -193,7 +193,7 @@ impl Server {
             pending_proxies: HashMap::new(),
             conn_meta: HashMap::new(),
             admission: Admission::new(),
-            shares,
+            fd_budget: budget,
             inherited,
             next_id: FIRST_ID,
             timers: Timers::new(),
@@ -208,12 +208,12 @@ impl Server {
             config,
         };
         for bound in sockets {
-            let mut listener = Listener::open(bound, &lowered, server.tls.as_ref())?;
+            let mut listener = Listener::open(bound, &capped, server.tls.as_ref())?;
             let id = server.allocate_id();
             listener.register(server.poll.registry(), Token(id as usize)).map_err(system("listen"))?;
             server.listeners.insert(id, listener);
         }
-        server.share_out();
+        server.apply_fd_budget();
         server.log_capacity();
         Ok(server)
     }
@@ -250,7 +250,7 @@ impl Server {
     fn run_turn(&mut self, events: &mut Events) -> Result<(), Error> {
         let now = self.clock.now();
         let left_over = !self.unfinished.is_empty()
-            || self.backend.goes_on()
+            || self.backend.has_more_work()
             || self.listeners.values().any(|listener| listener.may_be_pending);
         let sleep = if left_over { Some(Duration::ZERO) } else { self.timers.next_in(now.monotonic) };
         match self.poll.poll(events, sleep) {
@@ -354,7 +354,7 @@ impl Server {
         self.waker.reset();
         self.poll_reload(now);
         self.backend.poll_mailbox_events(now.monotonic);
-        while !self.backend.has_enough()
+        while !self.backend.is_turn_spent()
             && let Ok(done) = self.completions.try_recv()
         {
             self.backend.complete(done);

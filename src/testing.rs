@@ -46,7 +46,7 @@ use crate::{
     loaded_config::LoadedConfig,
     maildir::{self, Spool},
     proto::{
-        request::{Directory, Lookup},
+        request::{AccountDirectory, Lookup},
         smtp::address::Address,
     },
     server::{self, ShutdownHandle},

@@ -67,6 +67,20 @@ fn a_table_fits_80_columns_and_no_escape_of_a_stranger_gets_through() {
     story("a_table_of_80_columns", &server, CLEAR, None);
 }
 
+#[test]
+fn no_part_of_a_letter_is_lost_and_an_attached_text_is_saved_octet_for_octet() {
+    let server = Server::dev();
+    let message = "From: x@far.test\r\nSubject: =?iso-2022-jp?B?GyRCRnxLXBsoQg==?= =?iso-2022-jp?B?GyRCOGwbKEI=?=\r\n\
+                   Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\
+                   Content-Type: multipart/alternative; boundary=c\r\n\r\n--c\r\n\r\n \r\n--c\r\n\
+                   Content-Type: text/html\r\n\r\n<p>Click <a href='https://shop.test/?a=1&amp;b=2'>here</a>\r\n--c--\r\n\
+                   --b\r\nContent-Type: message/rfc822\r\n\r\nSubject: no body\r\n\
+                   --b\r\nContent-Type: text/csv; charset=iso-8859-1; name=\"- .zshenv\"\r\n\
+                   Content-Transfer-Encoding: base64 (csv)\r\n\r\n6Ts\r\n!!!\r\nxDQo=\r\n--b--\r\n";
+    deliver(&server, ALICE, message.as_bytes());
+    story("odd_parts", &server, CLEAR, None);
+}
+
 fn three_letters() -> Server {
     let server = Server::dev();
     for number in 1..=3 {

@@ -20,7 +20,7 @@ use restante::{
     backend::Backend,
     config::Config,
     connection::RequestHandler,
-    fd_limits::{Opens, Shares, raise_fd_limit},
+    fd_limits::{FdBudget, FdInputs, raise_fd_limit},
     proto::{
         folder::Folder,
         request::{ConnId, Envelope, Failure, Mailbox, Recipient, Request, Response},
@@ -63,7 +63,7 @@ impl Office {
         let waker = Arc::new(LoopWaker::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap()));
         let (completions, results) = CompletionSender::new(Arc::clone(&waker));
         let accounts = Accounts::accept_all(&config.domains);
-        let opens = Opens {
+        let opens = FdInputs {
             inherited: 3,
             listeners: 1,
             watch: true,
@@ -72,8 +72,8 @@ impl Office {
             transcripts: false,
             reloads: false,
         };
-        let shares = Shares::of(raise_fd_limit(), &config.limits, &opens).unwrap();
-        let backend = Backend::open(&config, accounts, &shares, &waker, &completions).unwrap();
+        let budget = FdBudget::allocate(raise_fd_limit(), &config.limits, &opens).unwrap();
+        let backend = Backend::open(&config, accounts, &budget, &waker, &completions).unwrap();
         Self { backend, results, _poll: poll, spool, _home: home, asked: 0 }
     }
 
@@ -111,7 +111,7 @@ impl Office {
         spilled: Option<usize>,
     ) -> Response {
         self.asked += 1;
-        assert!(matches!(self.ask(Request::Begin), Response::Ready));
+        assert!(matches!(self.ask(Request::Begin), Response::Done));
         let (head, bytes) = message.split_at(spilled.unwrap_or(0));
         if spilled.is_some() {
             let mailboxes = envelope.to.iter().map(|to| to.mailbox.clone()).collect();
@@ -119,7 +119,7 @@ impl Office {
                 return Response::Failed(fault);
             }
         }
-        self.ask(Request::Deliver { envelope, bytes: bytes.to_vec(), partly })
+        self.ask(Request::Deliver { envelope, bytes: bytes.to_vec(), partial_ok: partly })
     }
 }
 
@@ -148,7 +148,7 @@ fn from_to(sender: &str, names: &[&str]) -> Envelope {
 fn faults(answer: Response) -> Vec<Option<Failure>> {
     match answer {
         Response::Delivered => Vec::new(),
-        Response::Partly(faults) => faults,
+        Response::PartlyDelivered(faults) => faults,
         other => panic!("{other:?}"),
     }
 }
@@ -171,7 +171,7 @@ fn a_mailbox_that_cannot_be_used_keeps_no_other_from_its_mail() {
             let names = ["alice", "bob", "carol"];
             let got = faults(office.deliver(MESSAGE, to(&names), true, spilled));
             let expected: Vec<_> =
-                names.iter().map(|name| (*name == broken).then_some(Failure::Unusable)).collect();
+                names.iter().map(|name| (*name == broken).then_some(Failure::MailboxUnusable)).collect();
             assert_eq!(got, expected, "{spilled:?}");
             for name in names.iter().filter(|name| **name != broken) {
                 let maildir = office.maildir(&format!("{name}@example.test"));
@@ -188,7 +188,7 @@ fn where_all_or_none_must_get_it_one_bad_mailbox_is_enough() {
         let mut office = Office::open();
         fs::write(office.spool.join(BOB), "a file").unwrap();
         let answer = office.deliver(MESSAGE, to(&["alice", "bob", "carol"]), false, spilled);
-        assert!(matches!(answer, Response::Failed(Failure::Unusable)), "{answer:?}");
+        assert!(matches!(answer, Response::Failed(Failure::MailboxUnusable)), "{answer:?}");
         for name in [ALICE, CAROL] {
             if office.spool.join(name).exists() {
                 assert_eq!(new(&office, name), 0);
@@ -203,7 +203,7 @@ fn a_message_that_nobody_can_get_fails_as_a_whole() {
     let mut office = Office::open();
     fs::write(office.spool.join(BOB), "a file").unwrap();
     let answer = office.deliver(MESSAGE, to(&["bob"]), true, None);
-    assert!(matches!(answer, Response::Failed(Failure::Unusable)), "{answer:?}");
+    assert!(matches!(answer, Response::Failed(Failure::MailboxUnusable)), "{answer:?}");
 }
 
 #[test]
@@ -222,9 +222,9 @@ fn a_mailbox_that_refuses_the_name_at_the_last_moment_fails_alone() {
         let whole = office.deliver(MESSAGE, to(&names), false, None);
         chattr("-i").unwrap();
         let mut expected = vec![None; 3];
-        expected[at] = Some(Failure::Unusable);
+        expected[at] = Some(Failure::MailboxUnusable);
         assert_eq!(faults(partly), expected);
-        assert!(matches!(whole, Response::Failed(Failure::Unusable)), "{whole:?}");
+        assert!(matches!(whole, Response::Failed(Failure::MailboxUnusable)), "{whole:?}");
         for name in [ALICE, BOB, CAROL] {
             assert_eq!(new(&office, name), if name == broken { 1 } else { 2 }, "{name}");
             assert!(office.maildir(name).files("tmp").is_empty());
@@ -310,7 +310,7 @@ fn a_message_that_is_refused_leaves_no_copy_in_sent() {
     let mut office = Office::open();
     fs::write(office.spool.join(BOB), "a file").unwrap();
     let answer = office.deliver(MESSAGE, from_to("alice", &["bob", "carol"]), false, None);
-    assert!(matches!(answer, Response::Failed(Failure::Unusable)), "{answer:?}");
+    assert!(matches!(answer, Response::Failed(Failure::MailboxUnusable)), "{answer:?}");
     assert!(!office.maildir(ALICE).path.join(".Sent/cur").exists());
     fs::remove_file(office.spool.join(BOB)).unwrap();
     assert!(faults(office.deliver(MESSAGE, from_to("alice", &["bob"]), false, None)).is_empty());

@@ -38,7 +38,7 @@ fn text(file: &Path) -> String {
 const LETTER: &[u8] = b"Received: from a.far.test ([192.0.2.3])\r\n\tby mx.far.test with ESMTPS id 77;\r\n\
     \tFri, 20 Nov 2026 10:00:00 +0100\r\n\
     Received: by a.far.test; Fri, 20 Nov 2026 08:59:30 +0000\r\n\
-    Subject: \x1b[31mred\r\n\r\n.dot\r\n..dots\r\nbare \x00 and \xff\r\n";
+    Subject: \x1b[31mred =?iso-2022-jp?B?GyRCRnxLXBsoQg==?=\r\n\r\n.dot\r\n..dots\r\nbare \x00 and \xff\r\n";
 
 #[test]
 fn what_it_says_is_what_pop3_says() {
@@ -72,11 +72,21 @@ fn what_it_says_is_what_pop3_says() {
     assert_eq!(hops.len(), 3);
     assert_eq!((&hops[0]["by"], &hops[1]["delay"]), (&"a.far.test".into(), &30.into()));
     assert_eq!(hops[2]["recipient"], format!("<{BOB}>"));
+    let part = serde_json::json!([{
+        "section": "0", "media_type": "text/plain", "charset": null, "transfer_encoding": null, "octets": 25, "file_name": null,
+        "shown": true,
+    }]);
+    assert_eq!(told["parts"], part);
 
     let text = text(file);
-    for part in
-        ["fits: restante made this name", "\u{241b}[31mred", "mutt            new (N)", "after 30s", BOB]
-    {
+    for part in [
+        "fits: restante made this name",
+        "\u{241b}[31mred 日本",
+        "text/plain, 25 octets: shown as text",
+        "mutt            new (N)",
+        "after 30s",
+        BOB,
+    ] {
         assert!(text.contains(part), "{part:?} is not in\n{text}");
     }
     assert!(!text.contains('\x1b'));

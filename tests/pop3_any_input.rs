@@ -12,7 +12,7 @@ use restante::{
         buffer::{Inbox, Outbox},
         dot::LineEndings,
         pop3::{Persona, Pop3Session, SessionConfig},
-        request::{Directory, Failure, Lookup, Mailbox, Maildrop, Request, Response},
+        request::{AccountDirectory, Failure, Lookup, Mailbox, Maildrop, Request, Response},
         smtp::address::Address,
     },
     wire_size::wire_size,
@@ -49,7 +49,7 @@ impl Maildrop for Messages {
 
 struct Nobody;
 
-impl Directory for Nobody {
+impl AccountDirectory for Nobody {
     fn lookup(&self, _: &Address) -> Lookup {
         Lookup::Unknown
     }
@@ -96,8 +96,8 @@ fn play(limits: &Limits, pieces: &[&[u8]], faults: &[Option<Failure>]) -> Outcom
             outcome.said.extend_from_slice(out.pending());
             out.consume(out.pending().len());
             step = match step {
-                Step::Again | Step::Pause(_) => session.step(&cx, &mut inbox, &mut out),
-                Step::Ask(ask) => {
+                Step::Continue | Step::Pause(_) => session.step(&cx, &mut inbox, &mut out),
+                Step::Request(ask) => {
                     let fault = faults.get(asked).copied().flatten();
                     asked += 1;
                     outcome.cut |= fault.is_some() && matches!(ask, Request::Read { from: 1.., .. });
@@ -105,7 +105,7 @@ fn play(limits: &Limits, pieces: &[&[u8]], faults: &[Option<Failure>]) -> Outcom
                     session.respond(&cx, fault.map_or(answer, Response::Failed), &mut out)
                 }
                 Step::Idle => break,
-                Step::Secure => panic!("TLS is not offered here"),
+                Step::StartTls => panic!("TLS is not offered here"),
                 Step::Close | Step::Abort => {
                     outcome.over = true;
                     return outcome;
@@ -118,7 +118,7 @@ fn play(limits: &Limits, pieces: &[&[u8]], faults: &[Option<Failure>]) -> Outcom
 
 fn answer(ask: Request, outcome: &mut Outcome) -> Response {
     match ask {
-        Request::Verify { .. } => Response::Welcome(Mailbox::named("bob").unwrap()),
+        Request::Verify { .. } => Response::Verified(Mailbox::named("bob").unwrap()),
         Request::Open { .. } => Response::Opened(Arc::new(Messages)),
         Request::Read { message, from } => {
             let rest = &MESSAGES[message].as_bytes()[from as usize..];
@@ -226,9 +226,22 @@ fn session() -> impl Strategy<Value = Vec<Vec<u8>>> {
 }
 
 fn faults() -> impl Strategy<Value = Vec<Option<Failure>>> {
-    use Failure::{Broken, Busy, Changed, Crowded, Cut, Denied, Gone, InUse, NoFolder, TooSoon, Unusable};
+    use Failure::{
+        AuthFailed, Busy, Changed, Gone, InUse, LoginDelay, MailboxUnusable, NoFolder, TempFail, TooManyOpen,
+        Truncated,
+    };
     let fault = prop::sample::select(vec![
-        Broken, Busy, Changed, Crowded, Cut, Denied, Gone, InUse, NoFolder, TooSoon, Unusable,
+        TempFail,
+        Busy,
+        Changed,
+        TooManyOpen,
+        Truncated,
+        AuthFailed,
+        Gone,
+        InUse,
+        NoFolder,
+        LoginDelay,
+        MailboxUnusable,
     ]);
     prop::collection::vec(prop_oneof![20 => Just(None), 1 => fault.prop_map(Some)], 0..40)
 }

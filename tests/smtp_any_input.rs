@@ -14,7 +14,7 @@ use restante::{
         Context, Encryption, Session, Step,
         buffer::{Inbox, Outbox},
         dot::LineEndings,
-        request::{Directory, Envelope, Failure, Lookup, Mailbox, Request, Response},
+        request::{AccountDirectory, Envelope, Failure, Lookup, Mailbox, Request, Response},
         smtp::{AuthPolicy, Kind, Persona, Policy, SessionConfig, SmtpSession, address::Address},
     },
 };
@@ -25,12 +25,12 @@ const MAIL: &[u8] = b"MAIL FROM:<a@far.test>\r\nRCPT TO:<u@here.test>\r\n";
 /// Everybody here.test has a mailbox.
 struct Here;
 
-impl Directory for Here {
+impl AccountDirectory for Here {
     fn lookup(&self, address: &Address) -> Lookup {
         if address.domain() != Some("here.test") {
             return Lookup::Foreign;
         }
-        Mailbox::named(&address.to_string().to_lowercase()).map_or(Lookup::Unknown, Lookup::to)
+        Mailbox::named(&address.to_string().to_lowercase()).map_or(Lookup::Unknown, Lookup::local_mailbox)
     }
 }
 
@@ -50,19 +50,19 @@ struct Outcome {
 impl Outcome {
     fn answer(&mut self, ask: Request, fault: Option<Failure>) -> Response {
         let answer = match ask {
-            Request::Room { .. } => Response::Ready,
+            Request::CheckSpace { .. } => Response::Done,
             Request::Begin => {
                 assert!(self.begun.is_none(), "the last message was neither delivered nor discarded");
                 self.begun = if fault.is_none() { Some(Vec::new()) } else { None };
-                Response::Ready
+                Response::Done
             }
             Request::Spill { bytes, .. } => {
                 self.begun.as_mut().expect("a message that was begun").extend(bytes);
-                Response::Ready
+                Response::Done
             }
             Request::Discard => {
                 self.begun = None;
-                return Response::Ready;
+                return Response::Done;
             }
             Request::Deliver { envelope, bytes, .. } => {
                 let mut message = self.begun.take().expect("a message that was begun");
@@ -75,7 +75,7 @@ impl Outcome {
             }
             Request::Verify { .. } => {
                 self.logged_in |= fault.is_none();
-                Response::Welcome(Mailbox::named("bob@here.test").unwrap())
+                Response::Verified(Mailbox::named("bob@here.test").unwrap())
             }
             other => panic!("{other:?} of SMTP"),
         };
@@ -114,20 +114,20 @@ fn play<'a>(
             step = match step {
                 Step::Idle => break,
                 Step::Close | Step::Abort => break 'pieces,
-                Step::Ask(ask) => {
+                Step::Request(ask) => {
                     // How often there is something to spill or discard depends on the pieces.
                     let may_fail = !matches!(ask, Request::Spill { .. } | Request::Discard);
                     let fault = if may_fail { faults.next().flatten() } else { None };
                     let answer = outcome.answer(ask, fault);
                     session.respond(&cx, answer, &mut out)
                 }
-                Step::Secure => {
+                Step::StartTls => {
                     assert!(inbox.is_empty(), "clear text is left over");
                     outcome.logged_in = false;
                     session.tls_started(&cx, Encryption { version: "1.3", cipher: "TLS_AES_256_GCM_SHA384" });
-                    Step::Again
+                    Step::Continue
                 }
-                Step::Again | Step::Pause(_) => session.step(&cx, &mut inbox, &mut out),
+                Step::Continue | Step::Pause(_) => session.step(&cx, &mut inbox, &mut out),
             };
         }
     }
@@ -228,8 +228,8 @@ fn policy() -> impl Strategy<Value = Policy> {
 }
 
 fn fault() -> impl Strategy<Value = Option<Failure>> {
-    use Failure::{Broken, Busy, Denied, Full};
-    prop_oneof![9 => Just(None), 1 => prop::sample::select(vec![Broken, Busy, Denied, Full]).prop_map(Some)]
+    use Failure::{AuthFailed, Busy, Full, TempFail};
+    prop_oneof![9 => Just(None), 1 => prop::sample::select(vec![TempFail, Busy, AuthFailed, Full]).prop_map(Some)]
 }
 
 proptest! {

@@ -26,7 +26,7 @@ use restante::{
     proto::{
         Context, Encryption, Progress, ResetOn, Session, Step, Timeouts,
         buffer::{Inbox, Line, Outbox},
-        request::{ConnId, Directory, Lookup, Request, Response},
+        request::{AccountDirectory, ConnId, Lookup, Request, Response},
         smtp::address::Address,
     },
 };
@@ -41,14 +41,14 @@ struct Careless(Done);
 impl Session for Careless {
     fn greet(&mut self, _: &Context<'_>, out: &mut Outbox) -> Step {
         out.line("+OK");
-        Step::Again
+        Step::Continue
     }
 
     fn step(&mut self, _: &Context<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
         let Line::Complete(line) = inbox.line(512, 512) else { return Step::Idle };
         out.line("+OK");
         let line = String::from_utf8(line.trim_ascii_end().to_vec()).unwrap();
-        let step = if line == "STLS" { Step::Secure } else { Step::Again };
+        let step = if line == "STLS" { Step::StartTls } else { Step::Continue };
         self.0.borrow_mut().push(line);
         step
     }
@@ -79,14 +79,14 @@ impl Session for Careless {
 
 struct Nothing;
 
-impl Directory for Nothing {
+impl AccountDirectory for Nothing {
     fn lookup(&self, _: &Address) -> Lookup {
         Lookup::Unknown
     }
 }
 
 impl RequestHandler for Nothing {
-    fn directory(&self) -> &dyn Directory {
+    fn directory(&self) -> &dyn AccountDirectory {
         self
     }
 
@@ -143,7 +143,7 @@ fn t02_no_octet_in_clear_text_crosses_the_switch_even_if_the_session_lets_it() {
     let tls = tls(&keys);
     let injection = b"STLS\r\nDELE 1\r\nQUIT\r\n";
     for cut in 1..=injection.len() {
-        let mut pair = Talk::new(Security::Offered(Rc::clone(&tls)));
+        let mut pair = Talk::new(Security::StartTls(Rc::clone(&tls)));
         pair.client.write_all(&injection[..cut]).unwrap();
         eventually("the first part is read", || {
             let pumped = pair.pump();

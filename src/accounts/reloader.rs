@@ -112,7 +112,7 @@ mod tests {
 
     use super::*;
     use crate::proto::{
-        request::{Directory, Lookup},
+        request::{AccountDirectory, Lookup},
         smtp::address::Address,
     };
 

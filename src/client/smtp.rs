@@ -29,31 +29,31 @@ pub struct Enhanced(pub u8, pub u16, pub u16);
 
 /// The class of a reply, by its first digit (RFC 5321 section 4.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
+pub enum ReplyClass {
     /// 2xx: the command succeeded.
-    Done,
+    Success,
     /// 3xx: the server waits for more.
-    GoOn,
+    Intermediate,
     /// 4xx: the same command may succeed later.
-    TryLater,
+    Transient,
     /// 5xx: the same command will fail again.
-    Refused,
+    Permanent,
 }
 
 impl Reply {
     /// The class, by the first digit.
-    pub fn class(&self) -> Class {
+    pub fn class(&self) -> ReplyClass {
         match self.code / 100 {
-            2 => Class::Done,
-            3 => Class::GoOn,
-            4 => Class::TryLater,
-            _ => Class::Refused,
+            2 => ReplyClass::Success,
+            3 => ReplyClass::Intermediate,
+            4 => ReplyClass::Transient,
+            _ => ReplyClass::Permanent,
         }
     }
 
     /// True for 2xx.
     pub fn is_done(&self) -> bool {
-        self.class() == Class::Done
+        self.class() == ReplyClass::Success
     }
 
     /// Parses the lines of one reply. The first line decides (RFC 5321 section 4.2.1).
@@ -192,7 +192,7 @@ impl Smtp {
         }
         let mut reply = self.command("AUTH LOGIN")?;
         for secret in [user.as_bytes(), password.reveal()] {
-            if reply.class() != Class::GoOn {
+            if reply.class() != ReplyClass::Intermediate {
                 break;
             }
             reply = self.command_masked("", &STANDARD.encode(secret))?;
@@ -239,7 +239,7 @@ impl Smtp {
     /// The connection broke.
     pub fn data(&mut self, message: &[u8]) -> Result<Reply, ClientError> {
         let reply = self.command("DATA")?;
-        if reply.class() != Class::GoOn {
+        if reply.class() != ReplyClass::Intermediate {
             return Ok(reply);
         }
         let (mut encoder, mut wire) = (Encoder::whole(), Vec::with_capacity(2 * CHUNK));
@@ -340,10 +340,10 @@ mod tests {
     #[test]
     fn a_reply_has_a_class_an_enhanced_code_and_texts() {
         let refused = reply("550-5.1.1 No such user\n550 5.1.1 here").unwrap();
-        assert_eq!(refused.class(), Class::Refused);
+        assert_eq!(refused.class(), ReplyClass::Permanent);
         assert_eq!(refused.enhanced, Some(Enhanced(5, 1, 1)));
         assert_eq!(refused.lines, ["No such user", "here"]);
-        assert_eq!(reply("354").unwrap().class(), Class::GoOn);
+        assert_eq!(reply("354").unwrap().class(), ReplyClass::Intermediate);
         assert_eq!(reply("250 mx.test at 10.0.0.1").unwrap().enhanced, None);
         for bad in ["", "25", "abc def", "+OK", "999 too much", "199 nothing", "SSH-2.0-x"] {
             assert_eq!(reply(bad), None, "{bad:?}");

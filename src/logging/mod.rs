@@ -42,7 +42,7 @@ pub fn start(log: &Log, level: Option<LevelFilter>) -> io::Result<()> {
         .add_filter_allow_str(env!("CARGO_PKG_NAME")) // excludes mio's lines at `trace`
         .build();
     let output = Output::open(&log.destination)?;
-    if !output.is_there() {
+    if !output.is_in_place() {
         let _ = writeln!(
             io::stderr(),
             "restante: no daemon at {} accepts the log; continuing without it",
@@ -221,13 +221,13 @@ pub fn connected(caller: &PeerInfo, peer: SocketAddr) {
 
 /// Logs a rejected connection.
 pub fn rejected(service: &str, peer: IpAddr, why: &str) {
-    METRICS.rejected.inc(why);
+    METRICS.rejected_connections.inc(why);
     info!("{service} rejected peer={peer} reason=\"{why}\"");
 }
 
 /// Logs a proxy that did not announce its client.
 pub fn proxy_failed(conn: &str, protocol: &str, proxy: SocketAddr, why: &str) {
-    METRICS.rejected.inc("not announced by a proxy");
+    METRICS.rejected_connections.inc("not announced by a proxy");
     info!("{conn} {protocol} proxy failed peer={proxy} reason=\"{}\"", escape(why));
 }
 

@@ -13,7 +13,7 @@ use blake2::{Blake2s, Digest, digest::consts::U16};
 
 use super::{
     Error, Kind, Maildir,
-    fault_points::step,
+    fault_points::fault_point,
     size_cache::{open, open_to_append, replace},
 };
 use crate::safe_file::Durability;
@@ -92,7 +92,7 @@ impl SentDedup {
     }
 
     fn append(&mut self, maildir: &Maildir, id: MessageId) -> Result<(), Error> {
-        step(maildir.path(), "record")?;
+        fault_point(maildir.path(), "record")?;
         let failed = |step| move |e: std::io::Error| Error::at(maildir.path().join(FILE), step, e);
         let mut file = open_to_append(maildir, FILE)?;
         // Fills up a record that a crash has torn.

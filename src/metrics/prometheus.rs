@@ -95,13 +95,13 @@ impl Metrics {
             gauge(
                 "restante_start_time_seconds",
                 "Time when the server was ready, since 1970.",
-                &self.started,
+                &self.started_at,
             ),
             self.gauges_by_service("restante_connections", "Open connections.", |of| &of.open),
             self.counters_by_service("restante_connections_total", "Connections accepted.", |of| {
                 &of.connections
             }),
-            words("restante_turned_away_total", "Connections rejected.", "why", &self.rejected),
+            words("restante_turned_away_total", "Connections rejected.", "why", &self.rejected_connections),
             self.counters_by_service(
                 "restante_received_bytes_total",
                 "Octets received from clients, inside TLS.",
@@ -126,7 +126,12 @@ impl Metrics {
                 "Logins with a wrong name or password.",
                 |of| &of.logins_failed,
             ),
-            words("restante_refusals_total", "Refusals, by the codes of the reply.", "reply", &self.refusals),
+            words(
+                "restante_refusals_total",
+                "Refusals, by the codes of the reply.",
+                "reply",
+                &self.refusal_replies,
+            ),
             words("restante_ended_total", "Sessions that ended without QUIT.", "why", &self.ended),
         ]
     }
@@ -151,7 +156,7 @@ impl Metrics {
                 "Time from the end of a message to the reply that it is durable.",
                 &self.delivery_time,
             ),
-            histogram("restante_commit_messages", "Messages per batch.", &self.batch),
+            histogram("restante_commit_messages", "Messages per batch.", &self.batch_messages),
             histogram(
                 "restante_sync_contents_seconds",
                 "Time to make the contents of a batch durable.",
@@ -218,7 +223,7 @@ impl Metrics {
                 help: "1 if the newest version of a file is invalid, so that an older one is in use.",
                 samples: FILES
                     .into_iter()
-                    .zip(&self.stale)
+                    .zip(&self.stale_files)
                     .map(|(file, stale)| Sample::labelled("file", file, stale.get()))
                     .collect(),
             },
@@ -229,7 +234,7 @@ impl Metrics {
                 name: "restante_loop_turn_longest_seconds",
                 kind: Kind::Gauge,
                 help: "The longest turn of the loop since the start.",
-                samples: vec![Sample::unlabelled(self.loop_turn.longest.get() as f64 / 1e9)],
+                samples: vec![Sample::unlabelled(self.loop_turn.max_time.get() as f64 / 1e9)],
             },
             counter(
                 "restante_loop_turns_long_total",
@@ -240,7 +245,7 @@ impl Metrics {
                 name: "restante_written_every_seconds",
                 kind: Kind::Gauge,
                 help: "Interval of writing these metrics.",
-                samples: vec![Sample::unlabelled(self.every.get() as f64 / 1e3)],
+                samples: vec![Sample::unlabelled(self.publish_interval.get() as f64 / 1e3)],
             },
             counter("restante_panics_total", "Panics, each a contained bug.", &self.panics),
         ]
@@ -350,7 +355,7 @@ mod tests {
     fn the_lines_for_the_log_have_no_buckets_and_a_word_for_each_number() {
         let metrics = Metrics::new();
         metrics.listener("pop3").connections.inc();
-        metrics.rejected.inc("too many from one address");
+        metrics.rejected_connections.inc("too many from one address");
         let lines = metrics.lines();
         let has = |wanted: &str| lines.iter().any(|line| line.split(' ').any(|word| word == wanted));
         assert!(

@@ -59,7 +59,7 @@ pub struct Publisher {
 impl Publisher {
     /// Starts the thread.
     pub fn start(path: PathBuf, about: String, every: Duration) -> io::Result<Self> {
-        METRICS.every.set(u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
+        METRICS.publish_interval.set(u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
         let (end, wait) = bounded(0);
         let (tell_ended, ended) = bounded(1);
         thread::Builder::new().name("metrics".into()).spawn(move || {
@@ -106,7 +106,7 @@ fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
 /// Opens the directory each time, because another may have replaced it.
 fn at(path: &Path) -> io::Result<(Directory, &OsStr)> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    Ok((Directory::named(safe_file::parent(path))?, name))
+    Ok((Directory::trusted_if_root(safe_file::parent(path))?, name))
 }
 
 /// Removes the files of servers that were killed, if the directory has only metrics.

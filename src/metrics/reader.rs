@@ -187,9 +187,9 @@ mod tests {
     #[test]
     fn what_was_written_reads_back() {
         let metrics = Metrics::new();
-        metrics.started.set(1_000);
-        metrics.refusals.inc("550-5.1.1");
-        metrics.refusals.inc("say \"a\\b\"\n{x=1} ");
+        metrics.started_at.set(1_000);
+        metrics.refusal_replies.inc("550-5.1.1");
+        metrics.refusal_replies.inc("say \"a\\b\"\n{x=1} ");
         metrics.listener("lmtp").connections.add(3);
         for micros in [300, 300, 300, 4_000] {
             metrics.delivery_time.observe_duration(Duration::from_micros(micros));

@@ -25,7 +25,7 @@ pub struct Settings {
     /// left out.
     pub directives: Vec<(&'static str, String)>,
     /// The longest command line, in octets.
-    pub longest_line: usize,
+    pub max_line: usize,
     /// True if the session applies typed corrections in a line, such as backspace.
     pub lenient: bool,
     /// True if messages are deleted when they are too old.

@@ -16,11 +16,11 @@ use std::{
 
 use mio::Token;
 
-use super::{ListenerId, Server, Timer, new_read_buffer, opens, shares::lowered};
+use super::{ListenerId, Server, Timer, fd_budget::capped_config, fd_inputs, new_read_buffer};
 use crate::{
     clock::Now,
     config::{self, Config, ConfigText, ListenerConfig, Service},
-    fd_limits::{Shares, raise_fd_limit},
+    fd_limits::{FdBudget, raise_fd_limit},
     file_poller::{ABANDON_AFTER, MAX_STUCK_THREADS, WARN_AFTER},
     listener::{self, BoundListener, Listener},
     loaded_config::{self, LoadedConfig},
@@ -44,7 +44,7 @@ struct CurrentState {
     config: Config,
     listeners: Vec<CurrentListener>,
     /// New sockets that there are descriptors for, in addition to those of `listeners`.
-    most_new: usize,
+    max_new_listeners: usize,
 }
 
 /// An open listener.
@@ -100,9 +100,13 @@ impl Server {
             endpoint: listener.endpoint().clone(),
         };
         let held = self.listeners.iter().map(held).collect();
-        let most_new = self.shares.new_listeners;
-        let present =
-            CurrentState { config_path: source, config: self.config.clone(), listeners: held, most_new };
+        let max_new_listeners = self.fd_budget.max_new_listeners;
+        let present = CurrentState {
+            config_path: source,
+            config: self.config.clone(),
+            listeners: held,
+            max_new_listeners,
+        };
         let ((done, result), waker, alive) =
             (mpsc::channel(), Arc::clone(&self.waker), Arc::clone(&self.reload_threads));
         let read = move || {
@@ -191,11 +195,12 @@ impl Server {
         } else {
             listener::start_tls(&config, certificate.take()).map_err(|error| error.to_string())?
         };
-        let opens = opens(&config, listeners.len(), self.inherited, true);
-        let shares = Shares::of(raise_fd_limit(), &config.limits, &opens);
-        let shares =
-            shares.and_then(|shares| shares.beside(&self.shares)).map_err(|error| error.to_string())?;
-        let lowered = lowered(&config, &shares);
+        let inputs = fd_inputs(&config, listeners.len(), self.inherited, true);
+        let budget = FdBudget::allocate(raise_fd_limit(), &config.limits, &inputs);
+        let budget = budget
+            .and_then(|budget| budget.keeping_running(&self.fd_budget))
+            .map_err(|error| error.to_string())?;
+        let capped = capped_config(&config, &budget);
         let mut kept = Vec::new();
         let mut new = Vec::new();
         for (listen, seat) in listeners {
@@ -204,7 +209,7 @@ impl Server {
                 SocketSource::New(socket) => {
                     let id = self.allocate_id();
                     let mut listener =
-                        Listener::open(BoundListener { config: listen, socket }, &lowered, tls.as_ref())
+                        Listener::open(BoundListener { config: listen, socket }, &capped, tls.as_ref())
                             .map_err(|error| error.to_string())?;
                     listener
                         .register(self.poll.registry(), Token(id as usize))
@@ -213,7 +218,7 @@ impl Server {
                 }
             }
         }
-        self.backend.reconfigure(&lowered, accounts, &shares).map_err(|error| format!("threads: {error}"))?;
+        self.backend.reconfigure(&capped, accounts, &budget).map_err(|error| format!("threads: {error}"))?;
 
         // No step fails from here on.
         ["accounts", "aliases", "certificate"].into_iter().for_each(|file| METRICS.set_stale(file, false));
@@ -226,7 +231,7 @@ impl Server {
                 if listener.service() != listen.protocol {
                     logging::listening(listen.protocol.name(), listener.endpoint());
                 }
-                listener.reconfigure(listen, &lowered, tls.as_ref());
+                listener.reconfigure(listen, &capped, tls.as_ref());
             }
         }
         for (id, listener) in new {
@@ -238,8 +243,8 @@ impl Server {
         if config.log != self.config.log {
             logging::reload(&config.log);
         }
-        (self.config, self.shares) = (config, shares);
-        self.share_out();
+        (self.config, self.fd_budget) = (config, budget);
+        self.apply_fd_budget();
         self.log_capacity();
         log::info!("configuration loaded listeners={}", self.listeners.len());
         renamed.iter().for_each(|old| log::warn!("{old}"));
@@ -335,12 +340,12 @@ impl CurrentState {
                     .is_none()
             });
         }
-        if rest.len() > self.most_new {
+        if rest.len() > self.max_new_listeners {
             let why = format!(
                 "{} addresses are new, and the descriptors are enough for {} beside the old ones: this needs a restart, \
                  or several reloads",
                 rest.len(),
-                self.most_new
+                self.max_new_listeners
             );
             return Err(text.error_at("listen", why));
         }

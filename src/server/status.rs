@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{ListenerId, Server, opens};
-use crate::{clock::Now, config::ChangeDetection, fd_limits::Shares, proto::protocol::Protocol};
+use super::{ListenerId, Server, fd_inputs};
+use crate::{clock::Now, config::ChangeDetection, fd_limits::FdBudget, proto::protocol::Protocol};
 
 impl Server {
     /// The services and their addresses, in one line.
@@ -17,18 +17,19 @@ impl Server {
     /// Logs the limits of connections and open mailboxes. If they are lower than configured, says how to raise them.
     pub(super) fn log_capacity(&self) {
         let (most, wanted) = (self.admission.max(), self.config.limits.connections.max);
-        let Shares { limit, mailboxes, watch, .. } = self.shares;
-        let limits = self.shares.lower(&self.config.limits);
+        let FdBudget { fd_limit: limit, max_mailboxes: mailboxes, watch, .. } = self.fd_budget;
+        let limits = self.fd_budget.cap(&self.config.limits);
         log::info!(
             "capacity connections={most} mailboxes={mailboxes} recipients={} descriptors={limit}",
             limits.smtp.max_recipients
         );
         if wanted > most {
-            let opens = opens(&self.config, self.listeners.len(), self.inherited, self.config_path.is_some());
+            let opens =
+                fd_inputs(&self.config, self.listeners.len(), self.inherited, self.config_path.is_some());
             log::warn!(
                 "limits.connections.max is {wanted}, and the descriptors are enough for {most}: raise their limit \
                  (systemd: LimitNOFILE={})",
-                Shares::limit_for(wanted, &self.config.limits, &opens)
+                FdBudget::fd_limit_for(wanted, &self.config.limits, &opens)
             );
         }
         if !watch && self.config.watch == ChangeDetection::Inotify {

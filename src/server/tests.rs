@@ -39,7 +39,7 @@ impl Session for Buggy {
     fn greet(&mut self, _: &Context<'_>, out: &mut Outbox) -> Step {
         self.panics_in(Self::Greeting);
         out.line("220 hello");
-        Step::Again
+        Step::Continue
     }
 
     fn step(&mut self, _: &Context<'_>, inbox: &mut Inbox, _: &mut Outbox) -> Step {
@@ -50,7 +50,7 @@ impl Session for Buggy {
     }
 
     fn respond(&mut self, _: &Context<'_>, _: Response, _: &mut Outbox) -> Step {
-        Step::Again
+        Step::Continue
     }
 
     fn tls_started(&mut self, _: &Context<'_>, _: Encryption) {}

@@ -9,7 +9,7 @@ use crate::{
     maildir::{
         Error, Maildir, Spool, Subdir, TmpFile,
         name::{self, NameGenerator},
-        store::{FILE_MODE, SyncPhase, close},
+        store::{FILE_MODE, SyncPart, close},
     },
     wire_size::wire_size,
 };
@@ -109,7 +109,7 @@ impl<'a> Seeder<'a> {
             });
         }
         if drafts.len() > 1 && self.spool.syncfs_is_reliable() {
-            self.spool.sync(SyncPhase::Contents)?;
+            self.spool.sync(SyncPart::Contents)?;
         } else {
             drafts.iter().try_for_each(|(tmp_file, _)| tmp_file.sync())?;
         }

@@ -67,10 +67,10 @@ impl Transcripts {
     /// Begins the transcript of a session.
     pub fn begin(&self, session: &SessionInfo<'_>, now: Now) -> Recorder {
         let settings = session.factory.settings(session.id);
-        let masks = Redactor::new(session.factory.protocol(), settings.longest_line, settings.lenient);
+        let redactor = Redactor::new(session.factory.protocol(), settings.max_line, settings.lenient);
         let head = self.head(session, &settings, now.wall);
         let pen = self.writer.begin(session.id, file_name(session, now.wall), head);
-        Recorder::new(pen, masks, settings.expires, self.bodies, now.monotonic)
+        Recorder::new(pen, redactor, settings.expires, self.bodies, now.monotonic)
     }
 
     /// The lines before the dialogue, with everything needed to replay it.

@@ -138,7 +138,7 @@ impl Pool {
                 while let Some(job) = next(&jobs, &mut scratch) {
                     waiting.sub(1);
                     // A panic is a bug in this program; it costs one request, not the thread.
-                    let lost = job.lost(Failure::Broken);
+                    let lost = job.failure_completion(Failure::TempFail);
                     let done = catch_unwind(AssertUnwindSafe(|| job.run(&storage, &mut scratch)));
                     if let Some(completion) = done.unwrap_or(lost) {
                         completions.send(completion);

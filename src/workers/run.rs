@@ -112,7 +112,7 @@ fn read(
         }
     };
     let (bytes, last) = open.read(from, storage.read_chunk).map_err(|error| log_failure(&error))?;
-    Ok(MessageChunk { bytes, last, open: (!last).then_some(open) })
+    Ok(MessageChunk { bytes, last, still_open: (!last).then_some(open) })
 }
 
 /// A mailbox that cannot be counted is left out, and is therefore not regarded as full.

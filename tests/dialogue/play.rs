@@ -334,14 +334,14 @@ impl<'a> Player<'a> {
         }
         self.flush()?;
         self.phase = match step {
-            Step::Again | Step::Idle => Phase::Open,
+            Step::Continue | Step::Idle => Phase::Open,
             Step::Pause(span) if span.is_zero() => Phase::Open,
             Step::Pause(span) => {
                 self.said(format!(". pause {}", text::format_duration(span)))?;
                 Phase::Paused(self.now + span)
             }
-            Step::Ask(ask) => return self.asked(&ask),
-            Step::Secure => return self.secure(),
+            Step::Request(ask) => return self.asked(&ask),
+            Step::StartTls => return self.secure(),
             Step::Close | Step::Abort => return self.over(". close"),
         };
         Ok(())

@@ -21,7 +21,7 @@ use restante::{
         transport::{Security, Transport},
     },
     proto::{
-        request::{ConnId, Directory, Failure, Lookup, Request, Response},
+        request::{AccountDirectory, ConnId, Failure, Lookup, Request, Response},
         smtp::address::Address,
     },
     transcript::Transcripts,
@@ -147,14 +147,14 @@ impl Script {
     }
 }
 
-impl Directory for Script {
+impl AccountDirectory for Script {
     fn lookup(&self, address: &Address) -> Lookup {
         self.world.lookup(address)
     }
 }
 
 impl connection::RequestHandler for Script {
-    fn directory(&self) -> &dyn Directory {
+    fn directory(&self) -> &dyn AccountDirectory {
         self
     }
 
@@ -162,7 +162,7 @@ impl connection::RequestHandler for Script {
         let answer = self.answer(&ask);
         Some(answer.unwrap_or_else(|wrong| {
             self.wrong.get_or_insert(wrong);
-            Response::Failed(Failure::Broken)
+            Response::Failed(Failure::TempFail)
         }))
     }
 }

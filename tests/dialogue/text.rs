@@ -8,13 +8,8 @@ pub(crate) use restante::transcript::format::{
 
 /// The words of an answer's fault.
 pub(crate) fn fault(word: &str) -> Result<Failure, String> {
-    use Failure::{
-        Broken, Busy, Changed, Crowded, Cut, Denied, Full, Gone, InUse, NoFolder, Quota, TooSoon, Unusable,
-    };
-    [Full, Quota, Broken, Unusable, InUse, TooSoon, NoFolder, Denied, Busy, Gone, Changed, Crowded, Cut]
-        .into_iter()
-        .find(|fault| format!("{fault:?}") == word)
-        .ok_or_else(|| format!("{word} is not a fault"))
+    let found = Failure::ALL.into_iter().find(|failure| failure.name() == word);
+    found.ok_or_else(|| format!("{word} is not a fault"))
 }
 
 /// What became of one recipient: `ok`, or a fault.

@@ -13,7 +13,9 @@ use restante::{
         fault_injection::FaultySession,
         folder::Folder,
         pop3,
-        request::{ConnId, Destination, Directory, Failure, Lookup, Mailbox, Maildrop, Request, Response},
+        request::{
+            AccountDirectory, ConnId, Destination, Failure, Lookup, Mailbox, Maildrop, Request, Response,
+        },
         smtp::{self, address::Address},
     },
     transcript::{self, Recorder, Transcripts},
@@ -218,8 +220,8 @@ impl World {
     /// The answer to an ask that a dialogue need not mention.
     pub(crate) fn routine(&self, ask: &Request) -> Option<Response> {
         match ask {
-            Request::Room { .. } | Request::Begin | Request::Spill { .. } | Request::Discard => {
-                Some(Response::Ready)
+            Request::CheckSpace { .. } | Request::Begin | Request::Spill { .. } | Request::Discard => {
+                Some(Response::Done)
             }
             Request::Read { message, from } => {
                 let content = &self.messages.get(*message)?.content;
@@ -227,7 +229,7 @@ impl World {
                 let to = content.len().min(from + self.chunk);
                 Some(Response::Chunk { bytes: content[from..to].to_vec(), last: to == content.len() })
             }
-            Request::Open { .. } if self.too_soon => Some(Response::Failed(Failure::TooSoon)),
+            Request::Open { .. } if self.too_soon => Some(Response::Failed(Failure::LoginDelay)),
             _ => None,
         }
     }
@@ -236,20 +238,20 @@ impl World {
     pub(crate) fn answer(&mut self, text: &str) -> Result<Response, String> {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         Ok(match (word, rest) {
-            ("ready", "") => Response::Ready,
+            ("ready", "") => Response::Done,
             ("delivered", "") => Response::Delivered,
-            ("partly", faults) => {
-                Response::Partly(faults.split_whitespace().map(text::outcome).collect::<Result<_, _>>()?)
-            }
+            ("partly", faults) => Response::PartlyDelivered(
+                faults.split_whitespace().map(text::outcome).collect::<Result<_, _>>()?,
+            ),
             ("updated", "") => Response::Updated,
-            ("welcome", mailbox) => Response::Welcome(named(mailbox)?),
+            ("welcome", mailbox) => Response::Verified(named(mailbox)?),
             ("opened", "") => Response::Opened(Arc::new(Messages(self.messages.clone()))),
             ("opened", sizes) => {
                 let Messages(messages) = Messages::of_sizes(sizes)?;
                 self.messages.clone_from(&messages);
                 Response::Opened(Arc::new(Messages(messages)))
             }
-            ("denied", after) => Response::Denied { after: after.parse::<Span>()?.0 },
+            ("denied", after) => Response::AuthFailed { delay: after.parse::<Span>()?.0 },
             ("failed", fault) => Response::Failed(text::fault(fault)?),
             ("chunk", chunk) => match text::unquoted(chunk)? {
                 (bytes, "") => Response::Chunk { bytes, last: false },
@@ -272,7 +274,7 @@ impl World {
     }
 }
 
-impl Directory for World {
+impl AccountDirectory for World {
     fn lookup(&self, address: &Address) -> Lookup {
         let known = self.lookups.get(&text::escaped(address.to_string().as_bytes()));
         match known.map(String::as_str) {

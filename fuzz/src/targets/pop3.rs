@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use restante::{clock::Now, limits::Limits, wire_size::wire_size, proto::{Context, Encryption, Session, Step, request::{Response, Request, Directory, Failure, Lookup, Mailbox, Maildrop}, buffer::{Inbox, Outbox}, dot::LineEndings, pop3::{Expire, Persona, Pop3Session, SessionConfig}, sasl, smtp::address::Address}};
+use restante::{clock::Now, limits::Limits, wire_size::wire_size, proto::{Context, Encryption, Session, Step, request::{Response, Request, AccountDirectory, Failure, Lookup, Mailbox, Maildrop}, buffer::{Inbox, Outbox}, dot::LineEndings, pop3::{Expire, Persona, Pop3Session, SessionConfig}, sasl, smtp::address::Address}};
 
 use crate::{
     Target,
@@ -26,16 +26,16 @@ const EXPIRE: [Option<Expire>; 4] =
     [None, Some(Expire::Never), Some(Expire::Retrieved), Some(Expire::Days(30))];
 const PERSONAS: [Persona; 4] = [Persona::Modern, Persona::Rfc1939, Persona::Rfc1460, Persona::Rfc1081];
 const FAULTS: [Failure; 10] = [
-    Failure::Broken,
+    Failure::TempFail,
     Failure::Busy,
     Failure::Changed,
-    Failure::Crowded,
-    Failure::Cut,
-    Failure::Denied,
+    Failure::TooManyOpen,
+    Failure::Truncated,
+    Failure::AuthFailed,
     Failure::Gone,
     Failure::NoFolder,
-    Failure::TooSoon,
-    Failure::Unusable,
+    Failure::LoginDelay,
+    Failure::MailboxUnusable,
 ];
 
 /// Bits of the fourth octet.
@@ -98,7 +98,7 @@ impl Maildrop for Messages {
 
 struct Nobody;
 
-impl Directory for Nobody {
+impl AccountDirectory for Nobody {
     fn lookup(&self, _: &Address) -> Lookup {
         Lookup::Foreign
     }
@@ -179,8 +179,8 @@ impl Play {
                 outcome.said.extend_from_slice(out.pending());
                 out.consume(out.pending().len());
                 step = match step {
-                    Step::Again | Step::Pause(_) => session.step(&cx, &mut inbox, &mut out),
-                    Step::Ask(ask) => {
+                    Step::Continue | Step::Pause(_) => session.step(&cx, &mut inbox, &mut out),
+                    Step::Request(ask) => {
                         let fault = self.fault.filter(|(at, _)| *at == asked).map(|(_, fault)| fault);
                         asked += 1;
                         outcome.cut |= fault.is_some() && matches!(ask, Request::Read { from: 1.., .. });
@@ -188,10 +188,10 @@ impl Play {
                         session.respond(&cx, fault.map_or(answer, Response::Failed), &mut out)
                     }
                     Step::Idle => break,
-                    Step::Secure => {
+                    Step::StartTls => {
                         assert!(self.rules.stls && inbox.is_empty(), "clear text is left over");
                         session.tls_started(&cx, Encryption { version: "1.3", cipher: "TLS_AES_256_GCM_SHA384" });
-                        Step::Again
+                        Step::Continue
                     }
                     Step::Close | Step::Abort => {
                         outcome.over = true;
@@ -249,7 +249,7 @@ impl Play {
 
 fn answer(ask: Request, outcome: &mut Outcome) -> Response {
     match ask {
-        Request::Verify { .. } => Response::Welcome(Mailbox::named("bob").expect("the name of a mailbox")),
+        Request::Verify { .. } => Response::Verified(Mailbox::named("bob").expect("the name of a mailbox")),
         Request::Open { .. } => Response::Opened(Arc::new(Messages)),
         Request::Read { message, from } => {
             let rest = &MESSAGES[message].as_bytes()[from as usize..];

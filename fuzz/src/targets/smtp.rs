@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use restante::{clock::Now, limits::{Limits, Size}, proto::{Context, Encryption, Session, Step, request::{Response, Request, Directory, Envelope, Failure, Lookup, Mailbox}, buffer::{Inbox, Outbox}, dot::LineEndings, sasl, smtp::{AuthPolicy, Kind, Persona, Policy, SessionConfig, SmtpSession, address::Address}}};
+use restante::{clock::Now, limits::{Limits, Size}, proto::{Context, Encryption, Session, Step, request::{Response, Request, AccountDirectory, Envelope, Failure, Lookup, Mailbox}, buffer::{Inbox, Outbox}, dot::LineEndings, sasl, smtp::{AuthPolicy, Kind, Persona, Policy, SessionConfig, SmtpSession, address::Address}}};
 
 use crate::{
     Target,
@@ -21,7 +21,7 @@ pub const TARGET: Target = Target { name: "smtp", run, seeds };
 const MODES: [LineEndings; 3] = [LineEndings::Strict, LineEndings::Normalise, LineEndings::Lenient];
 const KINDS: [Kind; 3] = [Kind::Smtp, Kind::Submission, Kind::Lmtp];
 const AUTH: [AuthPolicy; 3] = [AuthPolicy::Off, AuthPolicy::UnderTls, AuthPolicy::InClear];
-const FAULTS: [Failure; 4] = [Failure::Broken, Failure::Busy, Failure::Denied, Failure::Full];
+const FAULTS: [Failure; 4] = [Failure::TempFail, Failure::Busy, Failure::AuthFailed, Failure::Full];
 
 /// Bits of the fourth octet.
 const STARTTLS: u8 = 1;
@@ -111,12 +111,12 @@ fn same(one: &Outcome, other: &Outcome) {
 /// Everybody of here.test has a mailbox.
 struct Here;
 
-impl Directory for Here {
+impl AccountDirectory for Here {
     fn lookup(&self, address: &Address) -> Lookup {
         if address.domain() != Some("here.test") {
             return Lookup::Foreign;
         }
-        Mailbox::named(&address.to_string().to_lowercase()).map_or(Lookup::Unknown, Lookup::to)
+        Mailbox::named(&address.to_string().to_lowercase()).map_or(Lookup::Unknown, Lookup::local_mailbox)
     }
 }
 
@@ -148,7 +148,7 @@ impl Play {
                 step = match step {
                     Step::Idle => break,
                     Step::Close | Step::Abort => break 'pieces,
-                    Step::Ask(ask) => {
+                    Step::Request(ask) => {
                         // How often there is something to spill or discard depends on the pieces.
                         let counts = !matches!(ask, Request::Spill { .. } | Request::Discard);
                         let fault =
@@ -157,13 +157,13 @@ impl Play {
                         let answer = outcome.answer(ask, fault);
                         session.respond(&cx, answer, &mut out)
                     }
-                    Step::Secure => {
+                    Step::StartTls => {
                         assert!(inbox.is_empty(), "clear text is left over");
                         outcome.logged_in = false;
                         session.tls_started(&cx, Encryption { version: "1.3", cipher: "TLS_AES_256_GCM_SHA384" });
-                        Step::Again
+                        Step::Continue
                     }
-                    Step::Again | Step::Pause(_) => session.step(&cx, &mut inbox, &mut out),
+                    Step::Continue | Step::Pause(_) => session.step(&cx, &mut inbox, &mut out),
                 };
             }
             let longest = self.rules.limits.smtp.max_line_length.max(sasl::LINE);
@@ -202,19 +202,19 @@ impl Play {
 impl Outcome {
     fn answer(&mut self, ask: Request, fault: Option<Failure>) -> Response {
         let answer = match ask {
-            Request::Room { .. } => Response::Ready,
+            Request::CheckSpace { .. } => Response::Done,
             Request::Begin => {
                 assert!(self.begun.is_none(), "the last message was neither delivered nor discarded");
                 self.begun = if fault.is_none() { Some(Vec::new()) } else { None };
-                Response::Ready
+                Response::Done
             }
             Request::Spill { bytes, .. } => {
                 self.begun.as_mut().expect("a message that was begun").extend(bytes);
-                Response::Ready
+                Response::Done
             }
             Request::Discard => {
                 self.begun = None;
-                return Response::Ready;
+                return Response::Done;
             }
             Request::Deliver { envelope, bytes, .. } => {
                 let mut message = self.begun.take().expect("a message that was begun");
@@ -227,7 +227,7 @@ impl Outcome {
             }
             Request::Verify { .. } => {
                 self.logged_in |= fault.is_none();
-                Response::Welcome(Mailbox::named("bob@here.test").expect("the name of a mailbox"))
+                Response::Verified(Mailbox::named("bob@here.test").expect("the name of a mailbox"))
             }
             other => panic!("{other:?} of SMTP"),
         };

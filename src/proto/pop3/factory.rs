@@ -36,7 +36,7 @@ impl SessionFactory for Factory {
             &*self.0;
         let mut settings = Settings {
             directives: Vec::new(),
-            longest_line: limits.pop3.max_line_length,
+            max_line: limits.pop3.max_line_length,
             lenient: *line_endings == LineEndings::Lenient,
             expires: expire.is_some(),
         };

@@ -28,7 +28,7 @@ impl Pop3Session {
             Expiring { .. } | AwaitingUpdate { .. } => SessionStage::Delivering,
             _ => SessionStage::Trusted(None),
         };
-        Progress { stage: at, commands: self.login_steps, further: self.login_steps, served: self.logins }
+        Progress { stage: at, commands: self.login_steps, advances: self.login_steps, served: self.logins }
     }
 
     /// Octets after STLS in clear text may come from an attacker. They are never run as commands, neither now
@@ -47,7 +47,7 @@ impl Pop3Session {
             (None, None, true) if !last => self.close_with(out, "clear text after STLS", reply::OUT_OF_STEP),
             (None, None, true) => {
                 reply::BEGIN_TLS.write_ok(self.language, out);
-                Step::Secure
+                Step::StartTls
             }
         }
     }
@@ -68,7 +68,7 @@ impl Pop3Session {
             None => {
                 out.line("+ "); // an empty challenge, including the blank (RFC 5034 section 4)
                 self.state = State::Plain;
-                Step::Again
+                Step::Continue
             }
             Some(b"=") => self.sasl_response(b"", out), // an empty response
             Some(text) => self.sasl_response(text, out),
@@ -82,7 +82,7 @@ impl Pop3Session {
                 self.state = State::Plain;
                 return Step::Idle;
             }
-            Line::Endless => return self.close_with(out, "endless line", reply::LINE_TOO_LONG),
+            Line::NoLineEnd => return self.close_with(out, "endless line", reply::LINE_TOO_LONG),
             Line::TooLong => {
                 self.state = State::Authorization { user: None };
                 return self.refuse(out, "AUTH", reply::LINE_TOO_LONG);
@@ -107,7 +107,7 @@ impl Pop3Session {
         let user = credentials.user.clone();
         let password = credentials.password.clone();
         self.state = State::AwaitingVerify(credentials);
-        Step::Ask(Request::Verify { user, password })
+        Step::Request(Request::Verify { user, password })
     }
 
     pub(super) fn verified(
@@ -125,7 +125,7 @@ impl Pop3Session {
 
     pub(super) fn open(&mut self, cx: &Context<'_>, mailbox: Mailbox, since: Duration) -> Step {
         self.state = State::AwaitingOpen { mailbox: mailbox.clone(), since };
-        Step::Ask(Request::Open { mailbox, access: Access::Exclusive, now: cx.now.monotonic })
+        Step::Request(Request::Open { mailbox, access: Access::Exclusive, now: cx.now.monotonic })
     }
 
     pub(super) fn denied(
@@ -149,16 +149,16 @@ impl Pop3Session {
         cx: &Context<'_>,
         mailbox: Mailbox,
         since: Duration,
-        fault: Failure,
+        failure: Failure,
         out: &mut Outbox,
     ) -> Step {
         let waited = cx.now.monotonic.saturating_sub(since);
-        if fault == Failure::InUse && waited < self.config.limits.pop3.lock_timeout.0 {
+        if failure == Failure::InUse && waited < self.config.limits.pop3.lock_timeout.0 {
             self.state = State::WaitingForLock { mailbox, since };
             return Step::Pause(LOCK_RETRY_INTERVAL);
         }
         self.state = State::Authorization { user: None };
-        self.refuse(out, "login", reply::failure_text(fault))
+        self.refuse(out, "login", reply::failure_text(failure))
     }
 
     pub(super) fn opened(&mut self, mailbox: Mailbox, maildrop: Arc<dyn Maildrop>, out: &mut Outbox) -> Step {
@@ -170,7 +170,7 @@ impl Pop3Session {
         self.errors = 0;
         self.failed_credentials.clear();
         self.state = State::Transaction(MaildropView::new(maildrop, read_only));
-        Step::Again
+        Step::Continue
     }
 }
 

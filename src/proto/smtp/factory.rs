@@ -35,7 +35,7 @@ impl SessionFactory for Factory {
         let SessionConfig { hostname, line_endings, persona, limits, policy, pedantic } = &*self.0;
         let mut settings = Settings {
             directives: Vec::new(),
-            longest_line: limits.smtp.max_line_length,
+            max_line: limits.smtp.max_line_length,
             lenient: *line_endings == LineEndings::Lenient,
             expires: false,
         };

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-pub(crate) use name_check::{check as check_name, told as told_in_name};
+pub(crate) use name_check::{check as check_name, number_in_name};
 pub(crate) use problem::Problem;
 use rustix::{
     fs::{self, Mode, OFlags},
@@ -34,7 +34,7 @@ pub(crate) struct Finding {
     pub detail: String,
     /// The repair.
     pub repair: Repair,
-    spot: FileSpot,
+    file: FileRef,
 }
 
 /// The repair of a finding.
@@ -54,7 +54,7 @@ pub(crate) enum Repair {
 
 /// The file to repair.
 #[derive(Debug, Clone)]
-struct FileSpot {
+struct FileRef {
     dir: Dir,
     name: CString,
     /// 0 if it does not exist.
@@ -177,7 +177,7 @@ impl Finding {
             problem: Problem::ClosedToOwner,
             detail: error.to_string(),
             repair: Repair::Manual("check its owner and its mode"),
-            spot: FileSpot { dir: Dir::Root, name: CString::default(), inode: 0 },
+            file: FileRef { dir: Dir::Root, name: CString::default(), inode: 0 },
         }
     }
 

@@ -8,7 +8,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Dir, FileSpot, Finding, Mailbox, Repair};
+use super::{Dir, FileRef, Finding, Mailbox, Repair};
 use crate::maildir::{Error, message::c_string};
 
 pub(super) fn repair(mailbox: &Mailbox, findings: &[Finding]) -> Vec<Result<(), Error>> {
@@ -16,7 +16,7 @@ pub(super) fn repair(mailbox: &Mailbox, findings: &[Finding]) -> Vec<Result<(), 
     let mut done: Vec<Result<(), Error>> = findings
         .iter()
         .map(|finding| {
-            let FileSpot { dir, name, .. } = &finding.spot;
+            let FileRef { dir, name, .. } = &finding.file;
             let failed = |step| move |e: Errno| Error::at(mailbox.path_of(*dir, name.to_bytes()), step, e);
             let fd = mailbox.dir(*dir).ok_or(Errno::NOENT).map_err(failed("open directory"))?;
             repair_one(fd, mailbox.owner, finding).map_err(failed(step(&finding.repair)))?;
@@ -30,15 +30,15 @@ pub(super) fn repair(mailbox: &Mailbox, findings: &[Finding]) -> Vec<Result<(), 
         let Some(fd) = mailbox.dir(dir) else { continue };
         if let Err(error) = fs::fsync(fd) {
             let failed = || Error::at(mailbox.path_of(dir, b"."), "fsync directory", error);
-            let here = findings.iter().zip(&mut done).filter(|(finding, _)| finding.spot.dir == dir);
+            let here = findings.iter().zip(&mut done).filter(|(finding, _)| finding.file.dir == dir);
             here.for_each(|(_, done)| *done = Err(failed()));
         }
     }
     done
 }
 
-fn step(mend: &Repair) -> &'static str {
-    match mend {
+fn step(repair: &Repair) -> &'static str {
+    match repair {
         Repair::Manual(_) => "mend",
         Repair::Rename(_) => "rename",
         Repair::Remove => "unlink",
@@ -48,7 +48,7 @@ fn step(mend: &Repair) -> &'static str {
 }
 
 fn repair_one(dir: &OwnedFd, owner: u32, finding: &Finding) -> Result<(), Errno> {
-    let FileSpot { name, inode, .. } = &finding.spot;
+    let FileRef { name, inode, .. } = &finding.file;
     match &finding.repair {
         Repair::Manual(_) => Err(Errno::OPNOTSUPP),
         Repair::Rename(to) => {

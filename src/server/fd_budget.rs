@@ -3,13 +3,13 @@
 use super::Server;
 use crate::{
     config::{ChangeDetection, Config, UnknownRecipients},
-    fd_limits::{Opens, Shares},
+    fd_limits::{FdBudget, FdInputs},
     listener::Listener,
 };
 
 /// The descriptors that a configuration needs.
-pub(crate) fn opens(config: &Config, listeners: usize, inherited: usize, reloads: bool) -> Opens {
-    Opens {
+pub(crate) fn fd_inputs(config: &Config, listeners: usize, inherited: usize, reloads: bool) -> FdInputs {
+    FdInputs {
         inherited,
         listeners,
         watch: config.watch == ChangeDetection::Inotify,
@@ -21,17 +21,17 @@ pub(crate) fn opens(config: &Config, listeners: usize, inherited: usize, reloads
 }
 
 /// Returns the configuration with each limit lowered to the number that its descriptors allow.
-pub(super) fn lowered(config: &Config, shares: &Shares) -> Config {
-    let watch = if shares.watch { config.watch } else { ChangeDetection::Poll };
-    Config { limits: shares.lower(&config.limits), watch, ..config.clone() }
+pub(super) fn capped_config(config: &Config, budget: &FdBudget) -> Config {
+    let watch = if budget.watch { config.watch } else { ChangeDetection::Poll };
+    Config { limits: budget.cap(&config.limits), watch, ..config.clone() }
 }
 
 impl Server {
     /// Divides the places among the configured services.
-    pub(super) fn share_out(&mut self) {
+    pub(super) fn apply_fd_budget(&mut self) {
         let services = self.listeners.values().map(Listener::service);
         self.admission.reconfigure(
-            self.shares.max_connections(&self.config.limits),
+            self.fd_budget.capped_connections(&self.config.limits),
             &self.config.limits,
             services,
         );

@@ -6,12 +6,12 @@ use super::Backend;
 use crate::{
     clock::Now,
     proto::{
-        request::{Directory, Lookup, Mailbox, Quota},
+        request::{AccountDirectory, Lookup, Mailbox, Quota},
         smtp::address::Address,
     },
 };
 
-impl Directory for Backend {
+impl AccountDirectory for Backend {
     fn lookup(&self, address: &Address) -> Lookup {
         self.accounts.lookup(address)
     }
