@@ -53,7 +53,7 @@ impl Workers {
             _ => (&self.disk_pool, Failure::TempFail),
         };
         let job = pool.submit(job).err()?;
-        if let Job::CheckSpool { log_status: true } = job {
+        if let Job::CheckSpool { log_status: true } = *job {
             log::info!("status: no metrics, the disk queue is full");
         }
         // The lost job is dropped here. Values that may wait for a disk are passed to the thread that closes files.

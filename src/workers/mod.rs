@@ -155,8 +155,8 @@ impl Pool {
     }
 
     /// Queues a job. Returns it if the queue is full.
-    pub fn submit(&self, job: Job) -> Result<(), Job> {
-        let queued = self.queue.try_send(job).map_err(channel::TrySendError::into_inner);
+    pub fn submit(&self, job: Job) -> Result<(), Box<Job>> {
+        let queued = self.queue.try_send(job).map_err(|full| Box::new(full.into_inner()));
         if queued.is_ok() {
             self.waiting.inc()
         } else {
