@@ -10,6 +10,7 @@ pub(crate) mod disk;
 pub(crate) mod hostile;
 pub(crate) mod inject;
 pub(crate) mod mutt;
+pub(crate) mod secure;
 pub(crate) mod storm;
 pub(crate) mod tools;
 

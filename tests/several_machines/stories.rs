@@ -15,7 +15,9 @@ use crate::{
     common::{
         Maildir, PASSWORD,
         client::{Client, deliver, socket},
-        eventually, faketime, skip,
+        eventually, faketime,
+        secure::{BOTH, over},
+        skip,
     },
     file_server,
     network::INSTANCES,
@@ -28,7 +30,6 @@ use crate::{
         wire::Wire,
     },
     proxy::CHECKS_TAKE,
-    secure::{BOTH, over},
     site::{SERVICES, Site},
     spool::Kind,
 };
