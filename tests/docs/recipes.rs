@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use crate::common::{home, installed, skip};
+use crate::common::{home, installed, programs, skip};
 
 /// The files of the page: each block whose line above names a file.
 fn recipes() -> Vec<(String, String)> {
@@ -57,7 +57,7 @@ fn run(dir: &Path, program: &str, arguments: &[&str]) -> String {
         .env("RESTANTE", env!("CARGO_BIN_EXE_restante"))
         .env("TMPDIR", dir);
     let done = command.output().unwrap();
-    let said = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
+    let said = programs::said(&done);
     assert!(done.status.success(), "{said}");
     said
 }

@@ -147,9 +147,7 @@ fn a_connection_drops_at_an_octet_of_the_message() {
     let to = "bob+drop-at-1000@example.test";
     let begin = || {
         let mut client = Client::smtp(&server);
-        client.ask("MAIL FROM:<me@far.test>", "250");
-        client.ask(&format!("RCPT TO:<{to}>"), "250");
-        client.ask("DATA", "354");
+        client.begin_data("me@far.test", &[to]);
         client
     };
     let mut client = begin();

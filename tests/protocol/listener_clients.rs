@@ -4,13 +4,14 @@
 use std::{
     fs,
     io::{self, Read, Write},
-    process::{ChildStdin, ChildStdout, Command, Output, Stdio},
+    process::{ChildStdin, ChildStdout, Command, Stdio},
 };
 
 use crate::common::{
     PASSWORD, Server, Setup,
     client::{Client, without_trace},
     home, installed,
+    programs::run,
     secure::{ALICE, Keys, address},
     skip,
 };
@@ -28,18 +29,6 @@ fn server() -> (Keys, Server) {
 
 fn port(server: &Server, service: &str) -> String {
     address(server, service).port().to_string()
-}
-
-/// Runs a program that reads `input`, and must end well.
-#[track_caller]
-fn run(command: &mut Command, input: &str) -> Output {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes()); // not every program reads it
-    let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
-    assert!(output.status.success(), "{command:?}: {}\n{said}", output.status);
-    output
 }
 
 /// The mailbox has that many messages, all of them submitted by a user under TLS.

@@ -1,24 +1,16 @@
 //! Clients that we did not write: Python's smtplib and poplib, and curl.
 
-use std::{
-    fs,
-    process::{Command, Output},
-};
+use std::{fs, process::Command};
 
 use crate::common::{
     Server,
     client::{Client, deliver},
-    home, installed, skip,
+    home, installed,
+    programs::run,
+    skip,
 };
 
 const ALICE: &str = "alice@example.test";
-
-fn run(command: &mut Command) -> Output {
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
-    assert!(output.status.success(), "{command:?}: {}\n{said}", output.status);
-    output
-}
 
 #[test]
 fn smtplib_and_poplib_find_all_they_expect() {
@@ -29,7 +21,7 @@ fn smtplib_and_poplib_find_all_they_expect() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/clients.py");
     let (smtp, pop3) = (server.smtp(), server.pop3());
     let (smtp_port, pop3_port) = (smtp.port().to_string(), pop3.port().to_string());
-    run(Command::new("python3").args([script, &smtp.ip().to_string(), &smtp_port, &pop3_port]));
+    run(Command::new("python3").args([script, &smtp.ip().to_string(), &smtp_port, &pop3_port]), "");
 }
 
 #[test]
@@ -51,22 +43,25 @@ fn curl_sends_lists_fetches_and_deletes() {
         (format!("smtp://{}/client.test", server.smtp()), format!("pop3://{}/", server.pop3()));
     let mut send = curl(smtp);
     send.args(["--mail-from", "ann@far.test", "--mail-rcpt", ALICE, "--mail-rcpt", "bob@example.test"]);
-    run(send.arg("--upload-file").arg(&letter));
+    run(send.arg("--upload-file").arg(&letter), "");
 
     let fetched = |path: &str| {
         let mut fetch = curl(format!("{pop3}{path}"));
-        run(fetch.args(["--user", &format!("{ALICE}:secret")])).stdout
+        run(fetch.args(["--user", &format!("{ALICE}:secret")]), "").stdout
     };
     let message = fetched("1");
     assert!(message.ends_with(text), "{}", String::from_utf8_lossy(&message));
     assert_eq!(fetched(""), format!("1 {}\r\n", message.len()).as_bytes());
-    run(curl(format!("{pop3}1")).args([
-        "--user",
-        &format!("{ALICE}:secret"),
-        "--request",
-        "DELE",
-        "--list-only",
-    ]));
+    run(
+        curl(format!("{pop3}1")).args([
+            "--user",
+            &format!("{ALICE}:secret"),
+            "--request",
+            "DELE",
+            "--list-only",
+        ]),
+        "",
+    );
     Client::pop3(&server, ALICE).ask("STAT", "+OK 0 0");
     Client::pop3(&server, "bob@example.test").ask("STAT", "+OK 1 ");
 }
@@ -79,7 +74,7 @@ fn swaks_has_nothing_to_complain_about() {
     let server = Server::dev();
     let mut swaks = Command::new("swaks");
     swaks.args(["--server", &server.smtp().to_string(), "--from", "ann@far.test", "--to", ALICE]);
-    run(swaks.args(["--helo", "client.test", "--header", "Subject: by swaks", "--pipeline"]));
+    run(swaks.args(["--helo", "client.test", "--header", "Subject: by swaks", "--pipeline"]), "");
     let message = String::from_utf8(server.maildir(ALICE).only_message()).unwrap();
     assert!(message.contains("\nSubject: by swaks\n"), "{message}");
 }
@@ -103,12 +98,12 @@ fn fetchmail_takes_the_mail_and_empties_the_mailbox() {
         taken.display(),
     );
     fs::write(&rules, rule).unwrap();
-    run(Command::new("chmod").arg("600").arg(&rules));
+    run(Command::new("chmod").arg("600").arg(&rules), "");
     let mut fetchmail = Command::new("fetchmail");
     fetchmail.env("FETCHMAILHOME", home.path()).env("HOME", home.path());
     // As root it would share one lock with every other fetchmail of the machine.
     fetchmail.arg("--pidfile").arg(home.path().join("pid"));
-    run(fetchmail.arg("--fetchmailrc").arg(&rules).args(["--nosyslog", "--verbose"]));
+    run(fetchmail.arg("--fetchmailrc").arg(&rules).args(["--nosyslog", "--verbose"]), "");
     let taken = fs::read_to_string(taken).unwrap();
     let subjects: Vec<&str> = taken.lines().filter(|line| line.starts_with("Subject: ")).collect();
     assert_eq!(subjects, ["Subject: 0", "Subject: 1", "Subject: 2"]);

@@ -1,85 +1,23 @@
 //! An SMTP session that hears anything at all, and whose world fails now and then: it says the same however the
 //! octets are cut, its replies are well-formed, and what it asks of the world adds up.
 
-use std::{rc::Rc, time::Duration, time::SystemTime};
-
-use crate::common::client::{chunked, stuffed};
 use proptest::prelude::*;
 use restante::{
-    clock::Now,
     limits::{Limits, Size},
     proto::{
-        Context, Encryption, Session, Step,
-        buffer::{Inbox, Outbox},
         dot::LineEndings,
-        request::{Directory, Envelope, Failure, Lookup, Mailbox, Request, Response},
-        smtp::{AuthPolicy, Kind, Persona, Policy, SessionConfig, SmtpSession, address::Address},
+        request::Failure,
+        smtp::{AuthPolicy, Kind, Persona, Policy, SessionConfig},
     },
+};
+
+use crate::common::{
+    client::{chunked, stuffed},
+    played::smtp::{self, Outcome, assert_well_formed},
 };
 
 const HELLO: &[u8] = b"HELO x\r\n";
 const MAIL: &[u8] = b"MAIL FROM:<a@far.test>\r\nRCPT TO:<u@here.test>\r\n";
-
-/// Everybody here.test has a mailbox.
-struct Here;
-
-impl Directory for Here {
-    fn lookup(&self, address: &Address) -> Lookup {
-        if address.domain() != Some("here.test") {
-            return Lookup::Foreign;
-        }
-        Mailbox::named(&address.to_string().to_lowercase()).map_or(Lookup::Unknown, Lookup::to)
-    }
-}
-
-/// What came of a session.
-#[derive(Debug, Default)]
-struct Outcome {
-    replies: String,
-    /// The messages that were delivered, as stored.
-    stored: Vec<Vec<u8>>,
-    /// Messages that the world was asked to deliver, with whether somebody had logged in.
-    asked: Vec<(Envelope, bool)>,
-    /// What the world holds of a message that is not delivered yet.
-    begun: Option<Vec<u8>>,
-    logged_in: bool,
-}
-
-impl Outcome {
-    fn answer(&mut self, ask: Request, fault: Option<Failure>) -> Response {
-        let answer = match ask {
-            Request::Room { .. } => Response::Ready,
-            Request::Begin => {
-                assert!(self.begun.is_none(), "the last message was neither delivered nor discarded");
-                self.begun = if fault.is_none() { Some(Vec::new()) } else { None };
-                Response::Ready
-            }
-            Request::Spill { bytes, .. } => {
-                self.begun.as_mut().expect("a message that was begun").extend(bytes);
-                Response::Ready
-            }
-            Request::Discard => {
-                self.begun = None;
-                return Response::Ready;
-            }
-            Request::Deliver { envelope, bytes, .. } => {
-                let mut message = self.begun.take().expect("a message that was begun");
-                message.extend(bytes);
-                self.asked.push((envelope, self.logged_in));
-                if fault.is_none() {
-                    self.stored.push(message);
-                }
-                Response::Delivered
-            }
-            Request::Verify { .. } => {
-                self.logged_in |= fault.is_none();
-                Response::Welcome(Mailbox::named("bob@here.test").unwrap())
-            }
-            other => panic!("{other:?} of SMTP"),
-        };
-        fault.map_or(answer, Response::Failed)
-    }
-}
 
 /// Plays a session that gets its input in these pieces. The n-th ask that may fail does where the
 /// n-th of `faults` says so.
@@ -98,38 +36,8 @@ fn play<'a>(
         policy,
         pedantic: false,
     };
-    let mut session = SmtpSession::new(Rc::new(rules), [192, 0, 2, 1].into(), "c1".into());
-    let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
-    let cx = Context { now, directory: &Here };
-    let (mut inbox, mut out, mut outcome) = (Inbox::default(), Outbox::default(), Outcome::default());
     let mut faults = faults.iter().copied();
-    session.greet(&cx, &mut out);
-    'pieces: for piece in pieces {
-        inbox.push(piece);
-        let mut step = session.step(&cx, &mut inbox, &mut out);
-        loop {
-            step = match step {
-                Step::Idle => break,
-                Step::Close | Step::Abort => break 'pieces,
-                Step::Ask(ask) => {
-                    // How often there is something to spill or discard depends on the pieces.
-                    let may_fail = !matches!(ask, Request::Spill { .. } | Request::Discard);
-                    let fault = if may_fail { faults.next().flatten() } else { None };
-                    let answer = outcome.answer(ask, fault);
-                    session.respond(&cx, answer, &mut out)
-                }
-                Step::Secure => {
-                    assert!(inbox.is_empty(), "clear text is left over");
-                    outcome.logged_in = false;
-                    session.tls_started(&cx, Encryption { version: "1.3", cipher: "TLS_AES_256_GCM_SHA384" });
-                    Step::Again
-                }
-                Step::Again | Step::Pause(_) => session.step(&cx, &mut inbox, &mut out),
-            };
-        }
-    }
-    outcome.replies = String::from_utf8(out.pending().to_vec()).unwrap();
-    outcome
+    smtp::play(rules, pieces, || faults.next().flatten())
 }
 
 /// What a client sends, and then waits for the reply.
@@ -307,26 +215,4 @@ proptest! {
         prop_assert_eq!(whole.replies, cut.replies);
         prop_assert_eq!((whole.stored, whole.asked), (cut.stored, cut.asked));
     }
-}
-
-/// Every line has a code, the last one of a reply a blank behind it, and an enhanced code is of the same class.
-fn assert_well_formed(replies: &str) {
-    let mut open: Option<&str> = None;
-    for line in replies.split_terminator("\r\n") {
-        let (code, rest) = line.split_at(3);
-        assert!(
-            code.bytes().all(|b| b.is_ascii_digit()) && b"2345".contains(&code.as_bytes()[0]),
-            "{line:?}"
-        );
-        assert!(open.is_none_or(|open| open == code), "{line:?} in a reply of {open:?}");
-        assert!(!rest.contains(['\r', '\n', '\0']) && line.len() <= 510, "{line:?}");
-        let class = rest[1..].split_once('.').map(|(class, _)| class).filter(|class| class.len() == 1);
-        assert!(class.is_none_or(|class| code.starts_with(class)), "{line:?}");
-        open = match rest.as_bytes()[0] {
-            b'-' => Some(code),
-            b' ' => None,
-            _ => panic!("{line:?}"),
-        };
-    }
-    assert!(replies.ends_with("\r\n") && open.is_none(), "half a reply: {replies:?}");
 }

@@ -130,9 +130,7 @@ fn s13_the_end_is_found_octet_by_octet_and_in_all_its_splits() {
         }
         client.expect("250 2.0.0");
     }
-    client.ask("MAIL FROM:<a@far.test>", "250");
-    client.ask(&format!("RCPT TO:<{ALICE}>"), "250");
-    client.ask("DATA", "354");
+    client.begin_data("a@far.test", &[ALICE]);
     wire.iter().for_each(|octet| client.write(&[*octet]));
     client.expect("250 2.0.0");
     let files = server.maildir(ALICE).files("new");
@@ -181,9 +179,7 @@ fn the_trace_names_the_sender_and_no_recipient_but_the_only_one() {
     assert!(!shared.contains("two@") && !shared.contains("three@"), "{shared}");
 
     let mut client = Client::smtp(&server);
-    client.ask("MAIL FROM:<>", "250");
-    client.ask("RCPT TO:<bounced@example.test>", "250");
-    client.ask("DATA", "354");
+    client.begin_data("", &["bounced@example.test"]);
     client.write(b".\r\n");
     client.expect("250 2.0.0");
     assert!(server.maildir("bounced@example.test").only_message().starts_with(b"Return-Path: <>\n"));
@@ -223,9 +219,7 @@ fn d08_a_client_that_leaves_in_the_midst_of_data_delivers_nothing() {
     let almost = [&large[..], b".\r"].concat();
     for part in [&b"Subject: x"[..], b"Subject: x\r\n\r\ntext\r\n.", &large, &almost] {
         let mut client = Client::smtp(&server);
-        client.ask("MAIL FROM:<a@far.test>", "250");
-        client.ask(&format!("RCPT TO:<{ALICE}>"), "250");
-        client.ask("DATA", "354");
+        client.begin_data("a@far.test", &[ALICE]);
         client.write(part);
     }
     deliver(&server, ALICE, &message(b"the next one\r\n"));

@@ -39,9 +39,7 @@ const SMUGGLED: &str = "MAIL FROM:<evil@far.test>\r\nRCPT TO:<bob@example.test>\
 
 /// A message that holds `end` and then a second transaction, all in one write; the reply to its true end.
 fn attack(client: &mut Client, end: &[u8]) -> String {
-    client.ask("MAIL FROM:<a@far.test>", "250");
-    client.ask(&format!("RCPT TO:<{ALICE}>"), "250");
-    client.ask("DATA", "354");
+    client.begin_data("a@far.test", &[ALICE]);
     client.write(&[b"Subject: first\r\n\r\nfirst", end, SMUGGLED.as_bytes(), b".\r\n"].concat());
     let reply = client.reply();
     // One reply, no more: the next ones are those of the next commands.
@@ -99,9 +97,7 @@ fn s15_the_first_line_may_be_the_end_and_two_dots_are_one() {
         (b".x\r\n.\r\n", b"x\n"),
     ] {
         let mut client = Client::smtp(&server);
-        client.ask("MAIL FROM:<a@far.test>", "250");
-        client.ask(&format!("RCPT TO:<{ALICE}>"), "250");
-        client.ask("DATA", "354");
+        client.begin_data("a@far.test", &[ALICE]);
         client.write(wire);
         client.expect("250 2.0.0");
         assert_eq!(without_trace(&server.maildir(ALICE).only_message()), stored);

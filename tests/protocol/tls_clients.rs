@@ -2,23 +2,17 @@
 
 use std::{
     io::Write,
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
 };
 
 use crate::common::{
     self, Setup,
     client::deliver,
     eventually, installed,
+    programs::{self, run},
     secure::{ALICE, Keys, address},
     skip,
 };
-
-fn run(command: &mut Command) -> Output {
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
-    assert!(output.status.success(), "{command:?}: {}\n{said}", output.status);
-    output
-}
 
 #[test]
 fn python_sends_and_reads_under_tls() {
@@ -31,7 +25,7 @@ fn python_sends_and_reads_under_tls() {
     let port = |service| address(&server, service).port().to_string();
     let mut python = Command::new("python3");
     python.args([script, &port("submissions"), &port("pop3s"), &port("pop3")]).arg(keys.certificate());
-    run(&mut python);
+    run(&mut python, "");
 }
 
 #[test]
@@ -59,7 +53,7 @@ fn curl_sends_and_reads_at_the_ports_that_dev_shows() {
     for (url, stls) in
         [(format!("pop3s://{pop3s}/1"), None), (format!("pop3://{}/1", server.pop3()), Some("--ssl-reqd"))]
     {
-        let message = run(curl(url).args(stls).args(["--user", &format!("{ALICE}:any")])).stdout;
+        let message = run(curl(url).args(stls).args(["--user", &format!("{ALICE}:any")]), "").stdout;
         assert!(message.ends_with(b"Subject: by curl\r\n\r\nbody\r\n"));
     }
     for shown in [format!("curl smtps://{smtps} "), format!("curl pop3s://{pop3s}/1 ")] {
@@ -82,7 +76,7 @@ fn t18_openssl_reads_after_stls_and_is_told_why_it_is_too_old() {
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes()); // it may have given up already
         let output = child.wait_with_output().unwrap();
-        String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
+        programs::said(&output)
     };
     let plain = server.pop3().to_string();
     let input = format!("USER {ALICE}\nPASS {}\nRETR 1\nQUIT\n", common::PASSWORD);

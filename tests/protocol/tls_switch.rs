@@ -10,6 +10,7 @@ use std::{
 
 use crate::common::{
     self, eventually,
+    played::directory::FakeDirectory,
     secure::{BOTH, Keys, over},
 };
 use restante::{
@@ -26,8 +27,7 @@ use restante::{
     proto::{
         Context, Encryption, Progress, ResetOn, Session, Step, Timeouts,
         buffer::{Inbox, Line, Outbox},
-        request::{ConnId, Directory, Lookup, Request, Response},
-        smtp::address::Address,
+        request::{ConnId, Directory, Request, Response},
     },
 };
 
@@ -78,15 +78,9 @@ impl Session for Careless {
 
 struct Nothing;
 
-impl Directory for Nothing {
-    fn lookup(&self, _: &Address) -> Lookup {
-        Lookup::Unknown
-    }
-}
-
 impl RequestHandler for Nothing {
     fn directory(&self) -> &dyn Directory {
-        self
+        &FakeDirectory::EMPTY
     }
 
     fn handle(&mut self, _: ConnId, _: Request) -> Option<Response> {

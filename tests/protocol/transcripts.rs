@@ -142,9 +142,7 @@ fn sessions_that_are_given_up_can_be_played() {
     let mut client = Client::over(stream.try_clone().unwrap());
     client.expect("220");
     client.ask("EHLO client.test", "250");
-    client.ask("MAIL FROM:<a@far.test>", "250");
-    client.ask(&format!("RCPT TO:<{ALICE}>"), "250");
-    client.ask("DATA", "354");
+    client.begin_data("a@far.test", &[ALICE]);
     stream.write_all(b"Subject: half\r\n\r\nand no m").unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     ends(client);
@@ -259,10 +257,7 @@ fn t20_sessions_with_logins_can_be_played_and_have_no_password_in_them() {
     let mut client = Client::connect(address(&server, "lmtp"));
     client.expect("220");
     client.ask("LHLO client.test", "250");
-    client.ask("MAIL FROM:<a@far.test>", "250");
-    client.ask(&format!("RCPT TO:<{ALICE}>"), "250");
-    client.ask("RCPT TO:<alice+there@example.test>", "250");
-    client.ask("DATA", "354");
+    client.begin_data("a@far.test", &[ALICE, "alice+there@example.test"]);
     client.write(b"Subject: two\r\n\r\n.\r\n");
     client.expect("250");
     client.expect("250");
@@ -459,9 +454,7 @@ fn a_fresh_server_answers_a_transcript_alike() {
     client.ask(&format!("RCPT TO:<{ALICE}>"), "250");
     client.write(&chunked(LETTER, &[20]));
     (0..3).for_each(|_| drop(client.expect("250")));
-    client.ask("MAIL FROM:<a@far.test>", "250");
-    client.ask(&format!("RCPT TO:<{ALICE}>"), "250");
-    client.ask("DATA", "354");
+    client.begin_data("a@far.test", &[ALICE]);
     client.write(b"a bare\nline feed\r\n.\r\n");
     client.expect("550 5.5.2");
     client.ask("HELP MAIL", "214");

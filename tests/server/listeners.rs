@@ -279,9 +279,7 @@ fn l07_when_there_is_no_room_the_stranger_with_the_least_progress_goes() {
     let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
     let mut reader = Client::pop3(&server, ALICE);
     let mut sender = Client::smtp(&server);
-    sender.ask("MAIL FROM:<ann@far.test>", "250");
-    sender.ask(&format!("RCPT TO:<{ALICE}>"), "250");
-    sender.ask("DATA", "354");
+    sender.begin_data("ann@far.test", &[ALICE]);
     let mut idle = Client::smtp(&server);
     let mut stranger = Client::connect(server.pop3());
     stranger.expect("+OK");
@@ -310,9 +308,7 @@ fn l07_when_there_is_no_room_the_stranger_with_the_least_progress_goes() {
         client.ask(&format!("RCPT TO:<{ALICE}>"), "250");
         client.ask("DATA", "354");
     }
-    sender.ask("MAIL FROM:<ann@far.test>", "250");
-    sender.ask(&format!("RCPT TO:<{ALICE}>"), "250");
-    sender.ask("DATA", "354");
+    sender.begin_data("ann@far.test", &[ALICE]);
     // Of those at DATA the one that has waited for longest goes, and of users none.
     let mut late = enter();
     assert!(String::from_utf8(fifth.rest()).unwrap().starts_with("421 4.3.2 Too many connections"));

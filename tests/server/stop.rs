@@ -45,9 +45,7 @@ fn stop<T>(server: &mut Server, client: impl FnOnce() -> T) -> T {
 /// A session that has been told to go ahead with the message.
 fn in_data(server: &Server) -> Client {
     let mut client = Client::smtp(server);
-    client.ask("MAIL FROM:<a@far.test>", "250");
-    client.ask(&format!("RCPT TO:<{ALICE}>"), "250");
-    client.ask("DATA", "354");
+    client.begin_data("a@far.test", &[ALICE]);
     client
 }
 

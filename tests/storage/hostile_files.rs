@@ -12,7 +12,7 @@ use std::{
 use crate::common::{
     self, STRICT, Server, Setup,
     client::{Client, deliver},
-    eventually, home, skip,
+    eventually, home, programs, skip,
     tools::{Desk, NOBODY},
 };
 use rustix::{
@@ -434,7 +434,7 @@ fn x10_fsck_and_explain_go_on_after_what_they_cannot_read() {
     assert!(said.contains("nobody") && said.contains("no such mailbox"), "{said}");
     let file = backend.spool.join("eve/new/1700000000.x");
     let output = restante(&["explain", "/no/such/file", file.to_str().unwrap()]).output().unwrap();
-    let text = String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned();
+    let text = programs::said(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("/no/such/file") && text.contains("Octets"), "{text}");
 }
@@ -609,9 +609,7 @@ fn x6_x9_the_log_and_the_screen_of_a_server_have_no_hostile_name_as_it_is() {
         let written = format!("--transcripts={}", transcripts.display());
         let server = Setup { spool: Some(spool), arguments: &[&written], ..Setup::default() }.start();
         let mut client = Client::smtp(&server);
-        client.ask("MAIL FROM:<a@far.test>", "250");
-        client.ask(&format!("RCPT TO:<{BOB}>"), "250");
-        client.ask("DATA", "354");
+        client.begin_data("a@far.test", &[BOB]);
         client.write(format!("Subject: {hostile}\r\n\r\nText\r\n.\r\n").as_bytes());
         client.expect("4");
         if hostile != '\n' {

@@ -165,9 +165,7 @@ fn r3_a_message_whose_spool_goes_while_the_disk_is_slow_is_refused_and_taken_bac
         &server,
         || {
             let mut client = Client::smtp(&server);
-            client.ask("MAIL FROM:<a@far.test>", "250");
-            client.ask(&format!("RCPT TO:<{ALICE}>"), "250");
-            client.ask("DATA", "354");
+            client.begin_data("a@far.test", &[ALICE]);
             client.write(&stuffed(MESSAGE));
             let new = server.maildir(ALICE);
             eventually("it is in new/", || (new.files("new").len() == 2).then_some(()));

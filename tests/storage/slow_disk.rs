@@ -146,9 +146,7 @@ fn r10_a_server_that_stood_still_refuses_nothing_and_ends_no_session_for_it() {
     let signal = |signal| kill_process(Pid::from_raw(server.pid().cast_signed()).unwrap(), signal).unwrap();
     let begin = || {
         let mut client = Client::smtp(&server);
-        client.ask("MAIL FROM:<a@far.test>", "250");
-        client.ask(&format!("RCPT TO:<{BOB}>"), "250");
-        client.ask("DATA", "354");
+        client.begin_data("a@far.test", &[BOB]);
         client
     };
     // The disk is still slow when the server goes on.

@@ -304,9 +304,7 @@ fn the_copy_of_a_sender_is_durable_before_the_reply() {
     };
     let mut client = Client::smtp_at(traced.server.addresses("submission")[0]);
     client.ask("AUTH PLAIN AGFsaWNlQGV4YW1wbGUudGVzdABzZXNhbWU=", "235 2.7.0");
-    client.ask(&format!("MAIL FROM:<{alice}>"), "250");
-    client.ask(&format!("RCPT TO:<{bob}>"), "250");
-    client.ask("DATA", "354");
+    client.begin_data(alice, &[bob]);
     client.write(b"Message-ID: <1@example.test>\r\n\r\n.\r\n");
     client.expect("250 2.0.0");
     let trace = traced.end();

@@ -114,9 +114,7 @@ fn at_data(services: Services, n: usize) -> Client {
     client.write(&header(good_address(n)));
     client.expect("220");
     client.ask("EHLO client.test", "250");
-    client.ask("MAIL FROM:<ann@far.test>", "250");
-    client.ask("RCPT TO:<u0@example.test>", "250");
-    client.ask("DATA", "354");
+    client.begin_data("ann@far.test", &["u0@example.test"]);
     client
 }
 

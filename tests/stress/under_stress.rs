@@ -71,9 +71,7 @@ fn m10_a_message_that_was_answered_is_there_after_kill_9() {
 fn m10_kill_9_in_the_midst_of_data_leaves_nothing_in_the_mailbox() {
     let mut server = Server::dev();
     let mut client = Client::smtp(&server);
-    client.ask("MAIL FROM:<a@far.test>", "250");
-    client.ask(&format!("RCPT TO:<{ALICE}>"), "250");
-    client.ask("DATA", "354");
+    client.begin_data("a@far.test", &[ALICE]);
     client.write(&lines(3_000_000));
     server.restart();
     Client::pop3(&server, ALICE).ask("STAT", "+OK 0 0");
@@ -383,9 +381,7 @@ fn m01_a_full_disk_is_a_452_that_leaves_nothing_behind_and_passes() {
 
     // The disk fills up after the message has begun: the write or the fsync finds out.
     let mut client = Client::smtp(&server);
-    client.ask("MAIL FROM:<a@far.test>", "250");
-    client.ask(&format!("RCPT TO:<{ALICE}>"), "250");
-    client.ask("DATA", "354");
+    client.begin_data("a@far.test", &[ALICE]);
     let filler = disk.fill(0);
     client.write(&stuffed(&lines(200_000)));
     client.expect("452 4.3.1");

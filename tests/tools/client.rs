@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::common::{
     STRICT, Server, Setup,
     client::deliver,
-    installed,
+    installed, programs,
     secure::{ALICE, Keys},
     skip,
 };
@@ -23,7 +23,7 @@ fn story(name: &str, server: &Server, [smtp, pop3]: [&str; 2], keys: Option<&Key
     python.args([script, name, env!("CARGO_BIN_EXE_restante"), &port(smtp), &port(pop3)]);
     python.arg(server.home.path()).args(keys.map(Keys::certificate));
     let output = python.output().unwrap();
-    let said = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
+    let said = programs::said(&output);
     assert!(output.status.success(), "{}\n{said}", output.status);
 }
 

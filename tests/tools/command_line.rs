@@ -11,7 +11,7 @@ use std::{
 use crate::common::{
     STRICT, Server, Setup,
     client::{Client, deliver},
-    configuration, home,
+    configuration, home, programs,
 };
 use rustix::process::Signal;
 
@@ -19,10 +19,6 @@ const ALICE: &str = "alice@example.test";
 
 fn restante(words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_restante")).args(words).output().unwrap()
-}
-
-fn everything_said(output: &Output) -> String {
-    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
 }
 
 /// Writes a configuration file with that behind the required keys, and checks it.
@@ -39,7 +35,7 @@ fn check_prints_the_effective_values() {
     let home = home();
     let (_, output) = check(home.path(), &format!("{STRICT}\n[limits]\nmessage = \"300 MiB\"\n"));
     assert!(output.status.success(), "{output:?}");
-    let said = everything_said(&output);
+    let said = programs::said(&output);
     for value in ["mx.example.test", "300 MiB", "smtp_idle", "5m", "strict", "127.0.0.1:0"] {
         assert!(said.contains(value), "{value} is not in\n{said}");
     }
@@ -72,7 +68,7 @@ fn a_bad_configuration_is_refused_with_file_key_and_accepted_form() {
         ("[[listen]\nprotocol", "line 5", &["]"]),
     ] {
         let (file, output) = check(home.path(), &format!("{bad}\n"));
-        let said = everything_said(&output);
+        let said = programs::said(&output);
         let words = [&[file.to_str().unwrap(), key][..], forms].concat();
         let missing: Vec<&str> = words.into_iter().filter(|word| !said.contains(word)).collect();
         if output.status.code() != Some(2) || !missing.is_empty() {
@@ -88,7 +84,7 @@ fn a_bad_configuration_is_refused_with_file_key_and_accepted_form() {
 fn a_configuration_that_is_not_there_is_named() {
     let output = restante(&["check", "--config", "/nowhere/restante.toml"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(everything_said(&output).contains("/nowhere/restante.toml"));
+    assert!(programs::said(&output).contains("/nowhere/restante.toml"));
 }
 
 #[test]
@@ -107,7 +103,7 @@ fn dev_mode_is_for_loopback_alone() {
     let spool = home.path().join("spool");
     let output = restante(&["dev", "--spool", spool.to_str().unwrap(), "--smtp", "0.0.0.0:0"]);
     assert!(!output.status.success());
-    assert!(everything_said(&output).contains("0.0.0.0"), "{output:?}");
+    assert!(programs::said(&output).contains("0.0.0.0"), "{output:?}");
 }
 
 #[test]
@@ -129,7 +125,7 @@ fn a_port_that_is_taken_is_named_and_nothing_is_half_started() {
         ports_file,
     ]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(everything_said(&output).contains(&address), "{output:?}");
+    assert!(programs::said(&output).contains(&address), "{output:?}");
     assert!(!ports.exists());
 }
 
@@ -155,9 +151,7 @@ fn a_signal_ends_the_server_in_good_order() {
         let mut idle = Client::smtp(&server);
         let mut waiting = Client::pop3(&server, "bob@example.test");
         let mut sending = Client::smtp(&server);
-        sending.ask("MAIL FROM:<a@far.test>", "250");
-        sending.ask(&format!("RCPT TO:<{ALICE}>"), "250");
-        sending.ask("DATA", "354");
+        sending.begin_data("a@far.test", &[ALICE]);
         sending.write(b"Subject: half a mess");
         let start = Instant::now();
         server.signal(signal);
@@ -193,7 +187,7 @@ fn m29_a_second_server_on_a_spool_does_not_start_unless_both_say_that_it_is_shar
     let spool = first.spool.to_str().unwrap();
     let second = restante(&["dev", "--spool", spool, "--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0"]);
     assert!(!second.status.success());
-    let said = everything_said(&second);
+    let said = programs::said(&second);
     assert!(said.contains(spool) && said.contains("shared_spool"), "{said}");
     first.restart(); // a server that was killed leaves no lock behind
 
@@ -204,7 +198,7 @@ fn m29_a_second_server_on_a_spool_does_not_start_unless_both_say_that_it_is_shar
     fs::write(&file, configuration(first.home.path(), &first.spool, &open)).unwrap();
     let willing = restante(&["serve", "--config", file.to_str().unwrap()]);
     assert!(!willing.status.success());
-    assert!(everything_said(&willing).contains("shared_spool"), "{}", everything_said(&willing));
+    assert!(programs::said(&willing).contains("shared_spool"), "{}", programs::said(&willing));
 
     let one = Setup { config: Some(&shared), users, ..Setup::default() }.start();
     let spool = Some(one.spool.clone());

@@ -14,6 +14,7 @@ use crate::common::{
     client::with_crlf,
     client::without_trace,
     home, installed,
+    programs::said,
     secure::{ALICE, Keys},
     skip,
 };
@@ -35,10 +36,6 @@ fn feed(command: &mut Command, input: &[u8]) -> Output {
     let _ = pipe.write_all(input); // who needs none may be gone already
     drop(pipe);
     child.wait_with_output().unwrap()
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
 }
 
 #[track_caller]

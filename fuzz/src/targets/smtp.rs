@@ -2,17 +2,20 @@
 //! it says the same however the octets come, its replies are well-formed and bounded, and what it asks of the world
 //! adds up.
 
-use std::{
-    rc::Rc,
-    time::{Duration, SystemTime},
+use restante::{
+    limits::{Limits, Size},
+    proto::{
+        dot::LineEndings,
+        request::Failure,
+        smtp::{AuthPolicy, Kind, Persona, Policy, SessionConfig},
+    },
 };
-
-use restante::{clock::Now, limits::{Limits, Size}, proto::{Context, Encryption, Session, Step, request::{Response, Request, Directory, Envelope, Failure, Lookup, Mailbox}, buffer::{Inbox, Outbox}, dot::LineEndings, sasl, smtp::{AuthPolicy, Kind, Persona, Policy, SessionConfig, SmtpSession, address::Address}}};
 
 use crate::{
     Target,
     bytes::{Bytes, lines_in_pieces},
     dialogues,
+    played::smtp::{self, DOMAIN, Outcome, assert_well_formed},
 };
 
 /// This target.
@@ -107,74 +110,18 @@ fn same(one: &Outcome, other: &Outcome) {
     assert_eq!((&one.stored, &one.asked), (&other.stored, &other.asked), "it depends on the pieces");
 }
 
-/// Everybody of here.test has a mailbox.
-struct Here;
-
-impl Directory for Here {
-    fn lookup(&self, address: &Address) -> Lookup {
-        if address.domain() != Some("here.test") {
-            return Lookup::Foreign;
-        }
-        Mailbox::named(&address.to_string().to_lowercase()).map_or(Lookup::Unknown, Lookup::to)
-    }
-}
-
-/// What came of a session.
-#[derive(Default)]
-struct Outcome {
-    replies: String,
-    /// The messages that were delivered, as stored.
-    stored: Vec<Vec<u8>>,
-    /// Messages that the world was asked to deliver, with whether the user had logged in.
-    asked: Vec<(Envelope, bool)>,
-    /// What the world holds of a message that is not delivered yet.
-    begun: Option<Vec<u8>>,
-    logged_in: bool,
-}
-
 impl Play {
     fn with<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
-        let mut session = SmtpSession::new(Rc::new(self.rules.clone()), [192, 0, 2, 1].into(), "c1".into());
-        let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
-        let cx = Context { now, directory: &Here };
-        let (mut inbox, mut out, mut outcome) = (Inbox::default(), Outbox::default(), Outcome::default());
-        let mut asked = 0;
-        session.greet(&cx, &mut out);
-        'pieces: for piece in pieces {
-            inbox.push(piece);
-            let mut step = session.step(&cx, &mut inbox, &mut out);
-            loop {
-                step = match step {
-                    Step::Idle => break,
-                    Step::Close | Step::Abort => break 'pieces,
-                    Step::Ask(ask) => {
-                        // How often there is something to spill or discard depends on the pieces.
-                        let counts = !matches!(ask, Request::Spill { .. } | Request::Discard);
-                        let fault =
-                            self.fault.filter(|(at, _)| counts && *at == asked).map(|(_, fault)| fault);
-                        asked += usize::from(counts);
-                        let answer = outcome.answer(ask, fault);
-                        session.respond(&cx, answer, &mut out)
-                    }
-                    Step::Secure => {
-                        assert!(inbox.is_empty(), "clear text is left over");
-                        outcome.logged_in = false;
-                        session.tls_started(&cx, Encryption { version: "1.3", cipher: "TLS_AES_256_GCM_SHA384" });
-                        Step::Again
-                    }
-                    Step::Again | Step::Pause(_) => session.step(&cx, &mut inbox, &mut out),
-                };
-            }
-            let longest = self.rules.limits.smtp_line.max(sasl::LINE);
-            assert!(inbox.len() <= longest, "{} octets wait for their line end", inbox.len());
-        }
-        outcome.replies = String::from_utf8(out.pending().to_vec()).expect("replies are UTF-8");
-        outcome
+        let mut requests = 0..;
+        smtp::play(self.rules.clone(), pieces, || {
+            let number = requests.next();
+            self.fault.filter(|(at, _)| Some(*at) == number).map(|(_, fault)| fault)
+        })
     }
 
     fn adds_up(&self, outcome: &Outcome, wire: &[u8]) {
         let Policy { kind, trusted, .. } = self.rules.policy;
-        well_formed(&outcome.replies);
+        assert_well_formed(&outcome.replies);
         let lines = wire.iter().filter(|octet| **octet == b'\n').count();
         assert!(outcome.replies.len() <= (lines + 2) * LONGEST_REPLY, "{} octets", outcome.replies.len());
         let queued = outcome.replies.matches("Queued as ").count();
@@ -187,7 +134,7 @@ impl Play {
         assert!(outcome.stored.iter().all(|message| message.len() <= most), "a message beyond the limit");
         for (envelope, logged_in) in &outcome.asked {
             assert!(!envelope.to.is_empty());
-            assert!(envelope.to.iter().all(|to| to.address.domain() == Some("here.test")), "a relay");
+            assert!(envelope.to.iter().all(|to| to.address.domain() == Some(DOMAIN)), "a relay");
             assert!(*logged_in || kind != Kind::Submission || trusted, "the user had not logged in");
             let from = envelope.from.as_ref().map(ToString::to_string).unwrap_or_default();
             assert!(
@@ -196,61 +143,6 @@ impl Play {
             );
         }
     }
-}
-
-impl Outcome {
-    fn answer(&mut self, ask: Request, fault: Option<Failure>) -> Response {
-        let answer = match ask {
-            Request::Room { .. } => Response::Ready,
-            Request::Begin => {
-                assert!(self.begun.is_none(), "the last message was neither delivered nor discarded");
-                self.begun = if fault.is_none() { Some(Vec::new()) } else { None };
-                Response::Ready
-            }
-            Request::Spill { bytes, .. } => {
-                self.begun.as_mut().expect("a message that was begun").extend(bytes);
-                Response::Ready
-            }
-            Request::Discard => {
-                self.begun = None;
-                return Response::Ready;
-            }
-            Request::Deliver { envelope, bytes, .. } => {
-                let mut message = self.begun.take().expect("a message that was begun");
-                message.extend(bytes);
-                self.asked.push((envelope, self.logged_in));
-                if fault.is_none() {
-                    self.stored.push(message);
-                }
-                Response::Delivered
-            }
-            Request::Verify { .. } => {
-                self.logged_in |= fault.is_none();
-                Response::Welcome(Mailbox::named("bob@here.test").expect("the name of a mailbox"))
-            }
-            other => panic!("{other:?} of SMTP"),
-        };
-        fault.map_or(answer, Response::Failed)
-    }
-}
-
-/// Every line has a code, the last one of a reply a blank behind it, and an enhanced code is of the same class.
-fn well_formed(replies: &str) {
-    let mut open: Option<&str> = None;
-    for line in replies.split_terminator("\r\n") {
-        let (code, rest) = line.split_at_checked(3).unwrap_or_else(|| panic!("{line:?}"));
-        let is_code = code.bytes().all(|b| b.is_ascii_digit()) && b"2345".contains(&code.as_bytes()[0]);
-        assert!(is_code && open.is_none_or(|open| open == code), "{line:?} in a reply of {open:?}");
-        assert!(!rest.contains(['\r', '\n', '\0']) && line.len() <= 510, "{line:?}");
-        let class = rest.get(1..).and_then(|text| text.split_once('.')).filter(|(class, _)| class.len() == 1);
-        assert!(class.is_none_or(|(class, _)| code.starts_with(class)), "{line:?}");
-        open = match rest.bytes().next() {
-            Some(b'-') => Some(code),
-            Some(b' ') => None,
-            _ => panic!("{line:?}"),
-        };
-    }
-    assert!(replies.ends_with("\r\n") && open.is_none(), "half a reply: {replies:?}");
 }
 
 /// Octets of the longest reply to one line: that to HELP.
