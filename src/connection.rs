@@ -19,7 +19,7 @@ use crate::{
     metrics::{self, METRICS},
     net::transport::{IoOutcome, Transport},
     proto::{
-        Context, Progress, Session, Step,
+        Context, Progress, Session, SessionEvent, Step,
         buffer::{Inbox, Outbox},
         event::Event,
         request::{ConnId, Directory, Request, Response},
@@ -195,6 +195,14 @@ impl Connection {
             let step = self.respond(answer, world, now);
             self.log_events(now.monotonic.saturating_sub(asked));
             self.apply_step(step, world, now);
+        }
+    }
+
+    /// Passes the session an event that it did not ask for. The caller pumps the connection afterwards.
+    pub fn notify(&mut self, event: &SessionEvent, now: Now) {
+        if !self.is_closing() {
+            self.session_event(event, now);
+            self.log_events(Duration::ZERO);
         }
     }
 

@@ -75,7 +75,8 @@ pub struct Server {
     tls: Option<Rc<TlsConfig>>,
     backend: Backend,
     metrics_export: ExportConfig,
-    connections: HashMap<ConnId, Connection>,
+    /// Boxed, because a map that grows moves all of its values at once.
+    connections: HashMap<ConnId, Box<Connection>>,
     /// After the connections, so that it is dropped after their last lines are written.
     transcripts: Option<Transcripts>,
     /// Connections from proxies whose PROXY header is not complete yet.
@@ -359,6 +360,7 @@ impl Server {
             self.backend.complete(done);
         }
         self.give_answers(now);
+        self.deliver_events(now);
         if !self.ticking && self.backend.needs_ticks() {
             self.ticking = true;
             self.timers.set(now.monotonic, Timer::Tick);

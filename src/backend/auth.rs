@@ -98,13 +98,14 @@ impl Auth {
         let standing = self.throttle.reputation(peer, &credential.user, now);
         // Counted for a cached password too: otherwise a client could guess it without limit, and fast.
         let gate = self.throttle.begin_attempt(peer, &credential.user, &mark, now);
+        let user = credential.user.clone();
         let waiting =
             QueuedCheck { credential, password, cache_key: mark, since: now, from: peer, decision: gate };
         if let Some(response) = self.respond_at_once(&waiting, now) {
             return effects.respond(id, response);
         }
         METRICS.password_queue.inc();
-        if let Some((displaced, waiting)) = self.queue.push(standing, peer, id, waiting) {
+        if let Some((displaced, waiting)) = self.queue.push(standing, (peer, &user), id, waiting) {
             METRICS.password_queue.sub(1);
             METRICS.queue_full.inc();
             self.cancel(&waiting, now);

@@ -49,7 +49,8 @@ impl Client {
 /// All connections that the backend serves.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
-    clients: HashMap<ConnId, Client>,
+    /// Boxed, because a map that grows moves all of its values at once.
+    clients: HashMap<ConnId, Box<Client>>,
     /// The number of connections to which a response is owed.
     owed: usize,
     responses: VecDeque<(ConnId, Response)>,
@@ -57,7 +58,7 @@ pub(super) struct Clients {
 
 impl Clients {
     pub(super) fn insert(&mut self, id: ConnId, peer: IpAddr) {
-        self.clients.insert(id, Client::new(peer));
+        self.clients.insert(id, Box::new(Client::new(peer)));
     }
 
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
@@ -65,16 +66,17 @@ impl Clients {
     }
 
     pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Client> {
-        self.clients.get_mut(&id)
+        self.clients.get_mut(&id).map(|client| &mut **client)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (ConnId, &Client)> {
-        self.clients.iter().map(|(id, client)| (*id, client))
+        self.clients.iter().map(|(id, client)| (*id, &**client))
     }
 
     /// A session has made a request.
     pub(super) fn request(&mut self, id: ConnId) {
-        let client = self.clients.entry(id).or_insert_with(|| Client::new(Ipv4Addr::LOCALHOST.into()));
+        let client =
+            self.clients.entry(id).or_insert_with(|| Box::new(Client::new(Ipv4Addr::LOCALHOST.into())));
         if std::mem::replace(&mut client.turn, Turn::Backend) == Turn::Session {
             self.owed += 1;
         }
@@ -88,7 +90,7 @@ impl Clients {
             self.owed -= 1;
         }
         if turn == Turn::Closed {
-            return self.clients.remove(&id);
+            return self.clients.remove(&id).map(|client| *client);
         }
         self.responses.push_back((id, response));
         None
@@ -99,7 +101,7 @@ impl Clients {
     pub(super) fn close(&mut self, id: ConnId) -> Option<Client> {
         let client = self.clients.get_mut(&id)?;
         if client.turn == Turn::Session {
-            return self.clients.remove(&id);
+            return self.clients.remove(&id).map(|client| *client);
         }
         client.turn = Turn::Closed;
         None

@@ -1,9 +1,10 @@
-//! Password checks that wait for a worker, fair to each address. Plain data.
+//! Password checks that wait for a worker, fair to each address and to each user. Plain data.
 //!
 //! The rules: addresses take turns, however many checks each has queued. Addresses with an earlier login come first,
 //! then those without a failure; at a fixed interval the order is reversed, so that no check waits for ever. If the
-//! queue is full, the address with the most checks in the worst non-empty lane loses its newest. A check that may not
-//! begin yet is parked and asked again after another check ends. No step asks more than a few.
+//! queue is full, the address or the user name with the most checks in the worst non-empty lane loses its newest: a
+//! thousand addresses that guess at one name keep no other user out. A check that may not begin yet is parked and asked
+//! again after another check ends. No step asks more than a few.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -32,8 +33,20 @@ struct Lane<T> {
     waiting: HashMap<IpAddr, Waiting<T>>,
     /// The addresses by their number of checks.
     by_len: BTreeSet<(usize, IpAddr)>,
+    /// The checks of each user name, by their number, and the names by their number of checks.
+    of_user: HashMap<String, BTreeMap<u64, IpAddr>>,
+    by_user_len: BTreeSet<(usize, String)>,
     /// The checks that may not begin yet, the oldest first.
     parked: BTreeMap<u64, IpAddr>,
+}
+
+/// A queued check.
+#[derive(Debug)]
+struct Queued<T> {
+    id: ConnId,
+    /// The name that the client gave.
+    user: String,
+    check: T,
 }
 
 /// The checks of one address, the oldest first.
@@ -41,8 +54,8 @@ struct Lane<T> {
 struct Waiting<T> {
     /// Valid only while a check is ready.
     turn: u64,
-    ready: BTreeMap<u64, (ConnId, T)>,
-    parked: BTreeMap<u64, (ConnId, T)>,
+    ready: BTreeMap<u64, Queued<T>>,
+    parked: BTreeMap<u64, Queued<T>>,
 }
 
 /// The result of [`LoginQueue::next`].
@@ -62,6 +75,8 @@ impl<T> LoginQueue<T> {
             turns: BTreeMap::new(),
             waiting: HashMap::new(),
             by_len: BTreeSet::new(),
+            of_user: HashMap::new(),
+            by_user_len: BTreeSet::new(),
             parked: BTreeMap::new(),
         };
         Self { lanes: [lane(), lane(), lane()], places: HashMap::new(), capacity: most, taken: 0, next: 0 }
@@ -75,23 +90,22 @@ impl<T> LoginQueue<T> {
     pub(super) fn push(
         &mut self,
         standing: AddressReputation,
-        from: IpAddr,
+        (from, user): (IpAddr, &str),
         id: ConnId,
         check: T,
     ) -> Option<(ConnId, T)> {
         self.next += 1;
         let lane = standing as usize;
-        self.lanes[lane].insert(from, self.next, (id, check));
+        self.lanes[lane].insert(from, self.next, Queued { id, user: user.to_owned(), check });
         self.places.insert(id, (lane, from, self.next));
         if self.places.len() <= self.capacity {
             return None;
         }
         let lane = self.lanes.iter_mut().rev().find(|lane| !lane.waiting.is_empty())?;
-        let loser = lane.longest_queue(from)?;
-        let newest = lane.waiting.get(&loser)?.newest()?;
+        let (loser, newest) = lane.most_queued(from, user)?;
         let lost = lane.take(loser, newest)?;
-        self.places.remove(&lost.0);
-        Some(lost)
+        self.places.remove(&lost.id);
+        Some((lost.id, lost.check))
     }
 
     /// Takes the next check that may begin.
@@ -108,15 +122,15 @@ impl<T> LoginQueue<T> {
                     return Next::Later;
                 }
                 left -= 1;
-                let Some((id, mut check)) = lane.take(from, number) else { break }; // invariant: it is there
-                if may_begin(&mut check) {
+                let Some(mut queued) = lane.take(from, number) else { break }; // invariant: it is there
+                if may_begin(&mut queued.check) {
                     self.next += 1;
                     lane.end_turn(from, self.next);
-                    self.places.remove(&id);
+                    self.places.remove(&queued.id);
                     self.taken = self.taken.wrapping_add(1);
-                    return Next::Check(id, check);
+                    return Next::Check(queued.id, queued.check);
                 }
-                lane.park(from, number, (id, check));
+                lane.park(from, number, queued);
             }
         }
         Next::Nothing
@@ -141,14 +155,14 @@ impl<T> LoginQueue<T> {
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
         shrinker.shrink(&mut self.places);
         for lane in &mut self.lanes {
-            shrinker.shrink(&mut lane.waiting);
+            shrinker.shrink(&mut lane.waiting).shrink(&mut lane.of_user);
         }
     }
 
     /// Removes the check of a closed connection.
     pub(super) fn remove(&mut self, id: ConnId) -> Option<T> {
         let (lane, from, number) = self.places.remove(&id)?;
-        self.lanes[lane].take(from, number).map(|(_, check)| check)
+        self.lanes[lane].take(from, number).map(|queued| queued.check)
     }
 }
 
@@ -158,13 +172,16 @@ impl<T> Waiting<T> {
     }
 
     fn newest(&self) -> Option<u64> {
-        let last = |checks: &BTreeMap<u64, _>| checks.last_key_value().map(|(number, _)| *number);
+        let last = |checks: &BTreeMap<u64, Queued<T>>| checks.last_key_value().map(|(number, _)| *number);
         last(&self.ready).max(last(&self.parked))
     }
 }
 
 impl<T> Lane<T> {
-    fn insert(&mut self, from: IpAddr, number: u64, check: (ConnId, T)) {
+    fn insert(&mut self, from: IpAddr, number: u64, check: Queued<T>) {
+        self.count_user(&check.user, |numbers| {
+            numbers.insert(number, from);
+        });
         let new = || Waiting { turn: number, ready: BTreeMap::new(), parked: BTreeMap::new() };
         let waiting = self.waiting.entry(from).or_insert_with(new);
         self.by_len.remove(&(waiting.len(), from));
@@ -176,7 +193,10 @@ impl<T> Lane<T> {
         self.by_len.insert((waiting.len(), from));
     }
 
-    fn park(&mut self, from: IpAddr, number: u64, check: (ConnId, T)) {
+    fn park(&mut self, from: IpAddr, number: u64, check: Queued<T>) {
+        self.count_user(&check.user, |numbers| {
+            numbers.insert(number, from);
+        });
         let new = || Waiting { turn: number, ready: BTreeMap::new(), parked: BTreeMap::new() };
         let waiting = self.waiting.entry(from).or_insert_with(new);
         self.by_len.remove(&(waiting.len(), from));
@@ -201,13 +221,34 @@ impl<T> Lane<T> {
         self.turns.insert(turn, from);
     }
 
-    /// The address with the most checks; on a tie, `newcomer`.
-    fn longest_queue(&self, newcomer: IpAddr) -> Option<IpAddr> {
+    /// The newest check of the address or the user with the most checks; on a tie, the newcomer's.
+    fn most_queued(&self, newcomer: IpAddr, its_user: &str) -> Option<(IpAddr, u64)> {
         let (most, longest) = *self.by_len.last()?;
-        Some(if self.by_len.contains(&(most, newcomer)) { newcomer } else { longest })
+        let (most_of_user, user) = self.by_user_len.last()?;
+        if *most_of_user > most {
+            let its_own = self.of_user.get(its_user).filter(|numbers| numbers.len() == *most_of_user);
+            let numbers = its_own.or_else(|| self.of_user.get(user))?;
+            return numbers.last_key_value().map(|(number, from)| (*from, *number));
+        }
+        let loser = if self.by_len.contains(&(most, newcomer)) { newcomer } else { longest };
+        Some((loser, self.waiting.get(&loser)?.newest()?))
     }
 
-    fn take(&mut self, from: IpAddr, number: u64) -> Option<(ConnId, T)> {
+    /// Changes the checks of a user, and counts them.
+    fn count_user(&mut self, user: &str, change: impl FnOnce(&mut BTreeMap<u64, IpAddr>)) {
+        let numbers = self.of_user.entry(user.to_owned()).or_default();
+        let before = numbers.len();
+        change(numbers);
+        let after = numbers.len();
+        self.by_user_len.remove(&(before, user.to_owned()));
+        if after > 0 {
+            self.by_user_len.insert((after, user.to_owned()));
+        } else {
+            self.of_user.remove(user);
+        }
+    }
+
+    fn take(&mut self, from: IpAddr, number: u64) -> Option<Queued<T>> {
         let waiting = self.waiting.get_mut(&from)?;
         let len = waiting.len();
         let found = match waiting.ready.remove(&number) {
@@ -228,6 +269,9 @@ impl<T> Lane<T> {
         } else {
             self.waiting.remove(&from);
         }
+        self.count_user(&found.user, |numbers| {
+            numbers.remove(&number);
+        });
         Some(found)
     }
 }
@@ -250,7 +294,7 @@ mod tests {
 
     /// Pushes a check that is identified by number.
     fn push(queue: &mut LoginQueue<u64>, standing: AddressReputation, from: u8, n: u64) -> Option<u64> {
-        queue.push(standing, ip(from), ConnId(n), n).map(|(_, n)| n)
+        queue.push(standing, (ip(from), &n.to_string()), ConnId(n), n).map(|(_, n)| n)
     }
 
     fn next(queue: &mut LoginQueue<u64>, may_begin: impl FnMut(&mut u64) -> bool) -> Option<u64> {
@@ -389,5 +433,19 @@ mod tests {
             }
             assert_is_empty(&queue);
         }
+    }
+
+    #[test]
+    fn many_addresses_that_guess_at_one_user_displace_no_other_user() {
+        let mut queue = LoginQueue::new(3);
+        let guess = |queue: &mut LoginQueue<u64>, from: u8| {
+            queue.push(Clean, (ip(from), "root"), ConnId(from.into()), from.into()).map(|(_, n)| n)
+        };
+        assert_eq!([1, 2, 3].map(|from| guess(&mut queue, from)), [None; 3]);
+        assert_eq!(guess(&mut queue, 4), Some(4), "the newest guess");
+        assert_eq!(push(&mut queue, Clean, 5, 50), Some(3), "another user takes its place");
+        assert_eq!(push(&mut queue, Clean, 6, 60), Some(2));
+        assert_eq!(guess(&mut queue, 7), Some(7), "a name with two checks has the most again");
+        assert_eq!(drain(&mut queue), [1, 50, 60]);
     }
 }

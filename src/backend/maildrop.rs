@@ -1,5 +1,6 @@
-//! The mailboxes of POP3 sessions, from a login to QUIT. A mailbox is free after a worker has closed its lock; the
-//! reply to QUIT and the next login wait for that.
+//! The mailboxes that sessions have open, from a login to QUIT. One session at a time has exclusive access to a
+//! mailbox, and any number read it beside that one. A mailbox is free after a worker has closed its lock; the reply to
+//! QUIT and the next exclusive login wait for that.
 
 use std::{
     collections::HashMap,
@@ -16,21 +17,23 @@ use crate::{
     capacity::Shrinker,
     deferred_drop::DeferredDrop,
     fd_limits::Shares,
-    index::{LoginDelay, Registry, Snapshot, registry},
+    index::{LoginDelay, Registry, Snapshot, job::SessionChanges},
     maildir::{Maildir, OpenMessage},
-    proto::request::{ConnId, Failure, Mailbox, Response},
+    proto::request::{Access, ConnId, Failure, Mailbox, Response},
     workers::{
         CompletionSender, Job,
-        job::{LockedMaildir, MailboxLock, MessageChunk, Release, Update},
+        job::{MailboxLock, MessageChunk, OpenedMaildir, Release, Update},
     },
 };
 
-/// The mailboxes that POP3 sessions have open, each in one session at a time.
+/// The mailboxes that sessions have open.
 #[derive(Debug)]
 pub(super) struct Maildrops {
-    /// Each mailbox that is not free.
+    /// Each mailbox that is not free for exclusive access.
     locked: HashMap<Mailbox, LockState>,
-    /// The largest number of mailboxes that may be locked.
+    /// The number of sessions that only read.
+    readers: usize,
+    /// The largest number of sessions.
     max_open: usize,
     /// The number of unused mailboxes that may stay open in addition, until a worker has closed them.
     most_closing: usize,
@@ -63,9 +66,10 @@ enum LockState {
 #[derive(Debug)]
 pub(super) struct OpenMaildrop {
     mailbox: Mailbox,
+    access: Access,
     /// The time of the login.
     since: Duration,
-    /// Set once the mailbox is locked.
+    /// Set once a worker has opened the mailbox.
     files: Option<OpenFiles>,
 }
 
@@ -76,8 +80,17 @@ struct OpenFiles {
     snapshot: Arc<Snapshot>,
     /// The message that is being read, between two pieces of it.
     reading: Option<OpenMessage>,
-    /// `None` if a worker holds the lock, which ends the session.
+    /// `None` if the session only reads, or if a worker holds the lock, which ends the session.
     lock: Option<DeferredDrop<MailboxLock>>,
+}
+
+/// The response of [`Maildrops::release`] to the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// None: the caller responds, or the connection is closed.
+    None,
+    /// Success of QUIT, after the mailbox is free.
+    WhenFree,
 }
 
 impl Maildrops {
@@ -85,6 +98,7 @@ impl Maildrops {
     pub(super) fn new(login_delay: Duration, shares: &Shares, completions: CompletionSender) -> Self {
         Self {
             locked: HashMap::new(),
+            readers: 0,
             max_open: shares.mailboxes,
             most_closing: shares.closing,
             opened: Vec::new(),
@@ -105,38 +119,45 @@ impl Maildrops {
         self.login_delay.shrink(shrinker);
     }
 
-    /// The number of mailboxes that are not free.
+    /// The number of sessions with a mailbox, and of mailboxes whose lock is being closed.
     pub(super) fn len(&self) -> usize {
-        self.locked.len()
+        self.locked.len() + self.readers
     }
 
     // Requests
 
-    /// Serves a login at `now`: locks the mailbox.
+    /// Serves a login at `now`.
     pub(super) fn open(
         &mut self,
         (id, client): (ConnId, &mut Client),
-        (mailbox, now): (Mailbox, Duration),
+        (mailbox, access, now): (Mailbox, Access, Duration),
         index: &mut Registry,
         effects: &mut Effects,
     ) {
-        if !self.login_delay.is_allowed(&mailbox, now) {
-            return effects.fail(id, Failure::TooSoon);
-        }
-        match self.locked.get_mut(&mailbox) {
-            Some(LockState::Closing { logins, .. }) => return logins.push((id, now)),
-            Some(LockState::Held { .. }) => return effects.fail(id, Failure::InUse),
-            None => {}
+        if access == Access::Exclusive {
+            if !self.login_delay.is_allowed(&mailbox, now) {
+                return effects.fail(id, Failure::TooSoon);
+            }
+            match self.locked.get_mut(&mailbox) {
+                Some(LockState::Closing { logins, .. }) => return logins.push((id, now)),
+                Some(LockState::Held { .. }) => return effects.fail(id, Failure::InUse),
+                None => {}
+            }
         }
         // Otherwise sessions would take the descriptors that deliveries need.
-        if self.locked.len() >= self.max_open || !self.have_room_for_one(&mailbox, index) {
+        if self.len() >= self.max_open || !self.have_room_for_one(&mailbox, index) {
             return effects.fail(id, Failure::Crowded);
         }
         self.opening += 1;
-        self.locked.insert(mailbox.clone(), LockState::Held { is_closed: false });
-        client.maildrop = Some(OpenMaildrop { mailbox: mailbox.clone(), since: now, files: None });
+        match access {
+            Access::Exclusive => {
+                self.locked.insert(mailbox.clone(), LockState::Held { is_closed: false });
+            }
+            Access::ReadOnly => self.readers += 1,
+        }
+        client.maildrop = Some(OpenMaildrop { mailbox: mailbox.clone(), access, since: now, files: None });
         let known = index.maildir(&mailbox);
-        effects.run(Job::Lock { conn: id, mailbox, known });
+        effects.run(Job::Open { conn: id, mailbox, access, known });
     }
 
     /// Returns whether one more mailbox may be opened for a session. If the indexes are too many, an idle one is
@@ -177,7 +198,7 @@ impl Maildrops {
             return effects.fail(id, Failure::Broken);
         };
         if delete.is_empty() && seen.is_empty() {
-            return self.release(client, Some(id), index, effects);
+            return self.release((id, client), Reply::WhenFree, index, effects);
         }
         let Some(lock) = files.lock.take() else { return effects.fail(id, Failure::Broken) };
         let (maildir, snapshot) = (Arc::clone(&files.maildir), Arc::clone(&files.snapshot));
@@ -190,19 +211,19 @@ impl Maildrops {
 
     // Completions
 
-    /// A worker has locked the mailbox of a login, or has failed to. The index serves the login once it has the
+    /// A worker has opened the mailbox of a login, or has failed to. The index serves the login once it has the
     /// contents.
-    pub(super) fn lock_finished(
+    pub(super) fn open_finished(
         &mut self,
         (id, client): (ConnId, &mut Client),
-        result: Result<LockedMaildir, Failure>,
+        result: Result<OpenedMaildir, Failure>,
         index: &mut Registry,
         effects: &mut Effects,
     ) {
-        let LockedMaildir { maildir, times, lock, barrier: mark } = match result {
+        let OpenedMaildir { maildir, times, lock, barrier: mark } = match result {
             Ok(opened) => opened,
             Err(failure) => {
-                self.release(client, None, index, effects);
+                self.release((id, client), Reply::None, index, effects);
                 return effects.fail(id, failure);
             }
         };
@@ -211,11 +232,10 @@ impl Maildrops {
         if index.maildir(&maildrop.mailbox).is_none_or(|known| !Arc::ptr_eq(&known, &maildir)) {
             self.opened.push(Arc::downgrade(&maildir));
         }
-        let lock =
-            DeferredDrop::new(MailboxLock::new(maildrop.mailbox.clone(), lock, self.completions.clone()));
+        let guard = |lock| MailboxLock::new(maildrop.mailbox.clone(), lock, self.completions.clone());
+        let lock = lock.map(guard).map(DeferredDrop::new);
         index.login(&maildrop.mailbox, &maildir, times, mark, id);
-        maildrop.files =
-            Some(OpenFiles { maildir, snapshot: Arc::default(), reading: None, lock: Some(lock) });
+        maildrop.files = Some(OpenFiles { maildir, snapshot: Arc::default(), reading: None, lock });
     }
 
     /// The index has the contents of the mailbox, or could not get them.
@@ -229,7 +249,7 @@ impl Maildrops {
         let snapshot = match result {
             Ok(snapshot) => snapshot,
             Err(failure) => {
-                self.release(client, None, index, effects);
+                self.release((id, client), Reply::None, index, effects);
                 return effects.fail(id, failure);
             }
         };
@@ -237,7 +257,9 @@ impl Maildrops {
         if let Some(files) = &mut maildrop.files {
             files.snapshot = Arc::clone(&snapshot);
         }
-        self.login_delay.record(maildrop.mailbox.clone(), maildrop.since);
+        if maildrop.access == Access::Exclusive {
+            self.login_delay.record(maildrop.mailbox.clone(), maildrop.since);
+        }
         effects.respond(id, Response::Opened(snapshot));
     }
 
@@ -272,7 +294,7 @@ impl Maildrops {
     pub(super) fn update_finished(
         &mut self,
         (id, client): (ConnId, &mut Client),
-        done: Option<registry::SessionChanges>,
+        done: Option<SessionChanges>,
         result: Result<(), Failure>,
         index: &mut Registry,
         quotas: &mut QuotaCache,
@@ -286,32 +308,40 @@ impl Maildrops {
             quotas.invalidate(&mailbox.clone().whole());
         }
         match result {
-            Ok(()) => self.release(client, Some(id), index, effects),
+            Ok(()) => self.release((id, client), Reply::WhenFree, index, effects),
             Err(failure) => {
-                self.release(client, None, index, effects);
+                self.release((id, client), Reply::None, index, effects);
                 effects.fail(id, failure);
             }
         }
     }
 
-    /// Releases the mailbox of a client, if it has one. The session `quitting` gets its response when the mailbox is
-    /// free.
+    /// Releases the mailbox of a client, if it has one.
     pub(super) fn release(
         &mut self,
-        client: &mut Client,
-        quitting: Option<ConnId>,
+        (id, client): (ConnId, &mut Client),
+        reply: Reply,
         index: &mut Registry,
         effects: &mut Effects,
     ) {
-        let Some(OpenMaildrop { mailbox, files, .. }) = client.maildrop.take() else { return };
-        let Some(state) = self.locked.get_mut(&mailbox) else { return }; // invariant: it is not free
+        let Some(OpenMaildrop { mailbox, access, files, .. }) = client.maildrop.take() else { return };
         self.opening -= usize::from(files.is_none());
-        let is_closed = files.is_none() || matches!(state, LockState::Held { is_closed: true });
-        *state = LockState::Closing { quitting, logins: Vec::new() };
+        let was_open = files.is_some();
         if let Some(OpenFiles { reading, lock, .. }) = files {
-            index.logout(&mailbox);
+            index.logout(&mailbox, id);
             effects.run(Release::job((lock, reading)));
         }
+        let quitting = (reply == Reply::WhenFree).then_some(id);
+        if access == Access::ReadOnly {
+            self.readers -= 1;
+            if let Some(id) = quitting {
+                effects.respond(id, Response::Updated);
+            }
+            return;
+        }
+        let Some(state) = self.locked.get_mut(&mailbox) else { return }; // invariant: it is not free
+        let is_closed = !was_open || matches!(state, LockState::Held { is_closed: true });
+        *state = LockState::Closing { quitting, logins: Vec::new() };
         if is_closed {
             self.locked.remove(&mailbox);
             if let Some(id) = quitting {
@@ -339,7 +369,10 @@ impl Maildrops {
                 }
                 for (id, since) in logins {
                     match clients.get_mut(id).filter(|client| !client.is_closed()) {
-                        Some(client) => self.open((id, client), (mailbox.clone(), since), index, effects),
+                        Some(client) => {
+                            let login = (mailbox.clone(), Access::Exclusive, since);
+                            self.open((id, client), login, index, effects);
+                        }
                         None => effects.fail(id, Failure::InUse), // the response is dropped
                     }
                 }

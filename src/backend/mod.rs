@@ -22,6 +22,7 @@ mod turn;
 mod workers;
 
 use std::{
+    collections::VecDeque,
     io,
     net::IpAddr,
     path::PathBuf,
@@ -35,17 +36,16 @@ use crate::{
     clock::{DateGuard, Now},
     config::{ChangeDetection, Config, UnknownRecipients},
     connection::RequestHandler,
-    deferred_drop::{DropThread, LoopGuard, drop_deferred},
+    deferred_drop::{DropThread, LoopGuard},
     fd_limits::Shares,
     index::{
         Registry,
-        registry::Order,
         watcher::{MailboxEvents, Watcher},
     },
     limits::Limits,
     maildir::{self, Spool, lock::LockMode, trusted_date},
     proto::{
-        BodyProgress,
+        BodyProgress, SessionEvent,
         request::{ConnId, Directory, Request, Response},
     },
     workers::{Completion, CompletionSender, Job, LoopWaker, Storage},
@@ -54,7 +54,7 @@ use auth::Auth;
 pub use body_memory::MemoryRelief;
 use clients::{Client, Clients};
 use effects::{Effect, Effects};
-use maildrop::Maildrops;
+use maildrop::{Maildrops, Reply};
 use quota::QuotaCache;
 use receive::{Context, Receiver};
 use turn::Turn;
@@ -79,6 +79,8 @@ pub struct Backend {
     index: Registry,
     mailbox_events: MailboxEvents,
     effects: Effects,
+    /// Events for sessions.
+    events: VecDeque<(ConnId, SessionEvent)>,
     next_cleanup: Duration,
     reloader: Option<Reloader>,
     /// Whether sessions have transcripts, which show the changes of files.
@@ -162,6 +164,7 @@ impl Backend {
             now: Duration::ZERO,
             turn: Turn::default(),
             effects: Effects::default(),
+            events: VecDeque::new(),
             next_cleanup: Duration::ZERO,
             has_transcripts: config.transcripts.is_some(),
             limits,
@@ -203,7 +206,7 @@ impl Backend {
     fn release(&mut self, id: ConnId, mut client: Client) {
         self.receiver.discard_body(id, &mut client);
         self.receiver.connection_closed(id);
-        self.maildrops.release(&mut client, None, &mut self.index, &mut self.effects);
+        self.maildrops.release((id, &mut client), Reply::None, &mut self.index, &mut self.effects);
     }
 
     /// Records the progress of an inbound message. `is_known`: the user has logged in, the client is trusted, or the
@@ -225,6 +228,11 @@ impl Backend {
     /// The next response, and its connection.
     pub fn next_response(&mut self) -> Option<(ConnId, Response)> {
         self.clients.next_response()
+    }
+
+    /// The next event for a session that did not ask for it.
+    pub fn next_event(&mut self) -> Option<(ConnId, SessionEvent)> {
+        self.events.pop_front()
     }
 
     // Completions, events and time
@@ -277,7 +285,7 @@ impl Backend {
             );
         }
         let (date, now) = (self.date_guard.date(now), now.monotonic);
-        self.effects.run(Job::CheckSpool);
+        self.effects.run(Job::CheckSpool { log_status: false });
         if self.next_cleanup <= now {
             self.next_cleanup = now + CLEANUP_INTERVAL;
             self.effects.run(Job::Tidy { age: self.limits.tmp_age.0, date });
@@ -288,6 +296,7 @@ impl Backend {
     /// Returns the memory of closed sessions, messages and mailboxes to the allocator.
     pub(crate) fn shrink(&mut self, shrinker: &mut Shrinker) {
         self.clients.shrink(shrinker);
+        shrinker.shrink(&mut self.events);
         self.effects.shrink(shrinker);
         self.auth.shrink(shrinker);
         self.receiver.shrink(shrinker);
@@ -323,7 +332,9 @@ impl Backend {
                 auth.verify((id, client.peer), (&user, password), accounts, *now, effects);
                 auth.dispatch_checks(accounts, *now, effects);
             }
-            Request::Open { mailbox, now } => maildrops.open((id, client), (mailbox, now), index, effects),
+            Request::Open { mailbox, access, now } => {
+                maildrops.open((id, client), (mailbox, access, now), index, effects)
+            }
             Request::Read { message, from } => Maildrops::read((id, client), (message, from), effects),
             Request::Update { delete, seen } => {
                 maildrops.update((id, client), (delete, seen), index, effects)
@@ -341,7 +352,7 @@ impl Backend {
                 let mut cx = Context { now: *now, accounts, quotas, index, effects };
                 receiver.usage_counted((id, &token), clients, counts, &mut cx);
             }
-            (Completion::Sealed(id, token, result), _) => {
+            (Completion::Spilled(id, Some(token), result), _) => {
                 let mut cx = Context { now: *now, accounts, quotas, index, effects };
                 receiver.body_sealed((id, &token), clients, result, &mut cx);
             }
@@ -350,11 +361,11 @@ impl Backend {
                 receiver.delivered((id, &token), clients, result, &mut cx);
             }
             (Completion::Verified(id, verdict), _) => auth.verified(id, verdict, accounts, *now, effects),
-            (Completion::Spilled(_, result), Some((id, client))) => {
+            (Completion::Spilled(_, None, result), Some((id, client))) => {
                 receiver.body_spilled(id, client, result, effects)
             }
-            (Completion::Locked(_, result), Some(client)) => {
-                maildrops.lock_finished(client, result, index, effects)
+            (Completion::Opened(_, result), Some(client)) => {
+                maildrops.open_finished(client, result, index, effects)
             }
             (Completion::Read(_, message, result), Some(client)) => {
                 Maildrops::read_finished(client, message, result, index, effects);
@@ -363,14 +374,12 @@ impl Backend {
                 maildrops.update_finished(client, done, result, index, quotas, effects);
             }
             (Completion::Unlocked(mailbox), _) => maildrops.lock_released(&mailbox, clients, index, effects),
-            (Completion::Scanned(id, result), _) => index.scanned(id, result),
-            (Completion::Rechecked(id, result), _) => index.recheck_finished(id, result),
-            (Completion::TimesChecked(id, result), _) => index.times_checked(id, result),
+            (Completion::Index(id, result), _) => index.complete(id, result),
             (Completion::AccountsLoaded(accounts), _) => self.replace_accounts(accounts),
             // No response is owed, because the client has gone.
             (
                 Completion::Spilled(..)
-                | Completion::Locked(..)
+                | Completion::Opened(..)
                 | Completion::Read(..)
                 | Completion::Updated(..),
                 None,
@@ -403,31 +412,10 @@ impl Backend {
     /// Collects the effects that the index requests.
     fn collect_index_effects(&mut self) {
         self.index.apply_events();
-        for order in self.index.orders() {
-            let (id, result) = match order {
-                Order::Load(id, load) => {
-                    self.effects.run(Job::Scan(id, load));
-                    continue;
-                }
-                Order::Look(id, maildir, looks) => {
-                    self.effects.run(Job::Recheck(id, maildir, looks));
-                    continue;
-                }
-                Order::Check(id, maildir) => {
-                    self.effects.run(Job::CheckTimes(id, maildir));
-                    continue;
-                }
-                Order::Unwatch(id, maildir) => {
-                    self.effects.run(Job::Unwatch(id, maildir));
-                    continue;
-                }
-                Order::Free(spare) => {
-                    drop_deferred(spare);
-                    continue;
-                }
-                Order::Serve(id, snapshot) => (id, Ok(snapshot)),
-                Order::Fail(id, failure) => (id, Err(failure)),
-            };
+        for (id, job) in self.index.take_jobs() {
+            self.effects.run(Job::Index(id, job));
+        }
+        for (id, result) in self.index.take_ready() {
             if let Some(client) = self.clients.get_mut(id) {
                 self.maildrops.index_ready((id, client), result, &mut self.index, &mut self.effects);
             }

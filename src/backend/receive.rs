@@ -158,7 +158,7 @@ impl Receiver {
             },
         };
         self.bodies.hand_over(id, bytes.capacity() as u64);
-        effects.run(Job::Spill { conn: id, to, bytes });
+        effects.run(Job::Spill { conn: id, to, bytes, last: None });
     }
 
     /// The end of a message: makes it durable and visible.
@@ -239,7 +239,8 @@ impl Receiver {
             return self.complete(id, Inbound::Committing(pending), Err(Failure::Quota), cx);
         }
         if let Some(spilled) = spilled {
-            cx.effects.run(Job::Seal { conn: id, spilled, bytes, token: pending.token.clone() });
+            let (to, last) = (SpillTarget::Begun(spilled), Some(pending.token.clone()));
+            cx.effects.run(Job::Spill { conn: id, to, bytes, last });
             client.inbound = Some(Inbound::Sealing(pending, addressed));
             return;
         }

@@ -52,7 +52,7 @@ impl Backend {
 
     /// Queues a job that logs the metrics.
     pub fn log_metrics(&mut self) {
-        self.effects.run(Job::LogStatus);
+        self.effects.run(Job::CheckSpool { log_status: true });
         self.run_effects();
     }
 

@@ -5,7 +5,12 @@ use std::time::Duration;
 
 use super::Backend;
 use crate::{
-    index::{budget::Budget, watcher::News},
+    index::{
+        budget::Budget,
+        job::{IndexResult, MailboxChange},
+        watcher::News,
+    },
+    proto::SessionEvent,
     workers::Completion,
 };
 
@@ -25,7 +30,7 @@ impl Default for Turn {
 impl Turn {
     pub(super) fn charge(&mut self, completion: &Completion) {
         self.results.charge(match completion {
-            Completion::Rechecked(_, Ok(looked)) => looked.changes.len().max(1),
+            Completion::Index(_, IndexResult::Rechecked(Ok(found))) => found.changes.len().max(1),
             Completion::Updated(_, Some(done), _) => (done.gone.len() + done.touched.len()).max(1),
             _ => 1,
         });
@@ -39,6 +44,10 @@ impl Backend {
         self.index.begin_turn();
         self.turn.notices.renew();
         self.turn.results.renew();
+        for MailboxChange { mailbox, messages, sessions } in self.index.take_changes() {
+            let event = SessionEvent::MailboxChanged { mailbox, messages };
+            self.events.extend(sessions.into_iter().map(|id| (id, event.clone())));
+        }
     }
 
     /// Whether [`Backend::complete`] must not be called again in this turn.
@@ -57,6 +66,8 @@ impl Backend {
         notices.is_spent()
             || results.is_spent()
             || self.index.is_spent()
+            || self.index.has_changes()
+            || !self.events.is_empty()
             || self.clients.has_responses()
             || self.receiver.has_walks()
             || self.auth.goes_on()

@@ -8,6 +8,7 @@ use std::{io, sync::Arc};
 use crate::{
     delivery::{Committer, Delivery},
     fd_limits::Shares,
+    index::job::IndexJob,
     limits::Limits,
     proto::request::Failure,
     workers::{Completion, CompletionSender, Job, Pool, Storage},
@@ -46,13 +47,13 @@ impl Workers {
     pub(super) fn submit(&self, job: Job) -> Option<Completion> {
         let (pool, failure) = match job {
             Job::Verify { .. } => (&self.password_pool, Failure::Busy),
-            Job::Scan(..) | Job::Unwatch(..) | Job::Tidy { .. } | Job::LogStatus => {
+            Job::Index(_, IndexJob::Scan(_) | IndexJob::Unwatch(_)) | Job::Tidy { .. } => {
                 (&self.scan_pool, Failure::Broken)
             }
             _ => (&self.disk_pool, Failure::Broken),
         };
         let job = pool.submit(job).err()?;
-        if let Job::LogStatus = job {
+        if let Job::CheckSpool { log_status: true } = job {
             log::info!("status no figures: the workers have too much to do");
         }
         // The lost job is dropped here. Values that may wait for a disk are passed to the thread that closes files.

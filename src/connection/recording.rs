@@ -4,7 +4,7 @@ use super::{Connection, RequestHandler};
 use crate::{
     clock::Now,
     proto::{
-        Context, Session, Step,
+        Context, Session, SessionEvent, Step,
         buffer::{Inbox, Outbox},
         request::{Directory, Lookup, Response},
         smtp::address::Address,
@@ -41,6 +41,15 @@ impl Connection {
         let told = &answer;
         self.with_transcript(|record, _| record.record_response(told, &world.spool_changes(id), now));
         self.call_session(world.directory(), now, |session, cx, _, out| session.respond(cx, answer, out))
+    }
+
+    /// Passes an event to the session.
+    pub(super) fn session_event(&mut self, event: &SessionEvent, now: Now) {
+        self.with_transcript(|record, _| record.record_event(event, now));
+        self.call_session(&EmptyDirectory, now, |session, _, _, out| {
+            session.notify(event, out);
+            Step::Idle
+        });
     }
 
     /// Records that the connection ends for a reason that the session does not know.

@@ -152,8 +152,7 @@ impl Fixture {
     /// Spills and seals a message, as a worker does.
     fn spill(&self, name: UniqueName, text: &[u8]) -> Option<Box<SpilledMessage>> {
         let to = SpillTarget::New(vec![mailbox(0)], name, SpillPermits::unwatched().grant());
-        let spilled = catch_panic(|| spill::spill(&self.storage, to, text).ok())??;
-        catch_panic(|| spill::seal(spilled, b"").ok())?
+        catch_panic(|| spill::spill(&self.storage, to, text, true).ok())?
     }
 
     fn files(&self, mailbox: &str, directory: &str) -> Vec<PathBuf> {

@@ -8,16 +8,16 @@ use std::{
 };
 
 use super::{
-    MailboxIndex, MessageList, name_set::NameSet, reconcile::Rest, session_update::SessionUpdate,
-    spare::Garbage,
+    MailboxIndex, Snapshot, job::ScanJob, name_set::NameSet, reconcile::Rest, session_update::SessionUpdate,
 };
 use crate::{
+    deferred_drop::drop_deferred,
     logging,
     maildir::{
         Change, CountProgress, Maildir, MessageEntry, Subdir,
         message::FileName,
         name,
-        scan::{DirTimes, Recheck, Skipped},
+        scan::{Recheck, Skipped},
     },
     proto::request::{ConnId, Mailbox},
 };
@@ -53,10 +53,12 @@ pub(super) struct MailboxEntry {
     pub(super) events_applied: u64,
     /// Rechecks in a row that did not find a message under the name that was reported.
     pub(super) failed_rechecks: usize,
-    /// Values that another thread is to drop.
-    pub(super) garbage: Vec<Garbage>,
-    pub(super) login: Option<PendingLogin>,
-    pub(super) sessions: usize,
+    /// Logins that are not answered yet.
+    pub(super) logins: Vec<PendingLogin>,
+    /// The sessions that have the mailbox open.
+    pub(super) sessions: HashSet<ConnId>,
+    /// The revision of the index that these sessions know.
+    pub(super) known_revision: u64,
     pub(super) last_used: Duration,
     pub(super) last_checked: Duration,
     /// The time at which directory times without an event to explain them were first seen.
@@ -115,34 +117,6 @@ impl AwaitingBarrier {
     }
 }
 
-/// The instructions for a full scan.
-#[derive(Debug)]
-pub struct ScanJob {
-    /// The open directories of the mailbox.
-    pub maildir: Arc<Maildir>,
-    /// Begin to watch the mailbox first.
-    pub watch: bool,
-    /// Skip the scan if the directories have these times.
-    pub unless: Option<DirTimes>,
-    /// The messages known so far.
-    pub known: MessageList,
-    /// The sizes that earlier turns have counted.
-    pub progress: CountProgress,
-}
-
-/// The changes that a worker made to a mailbox at the end of a session: names, with their subdirectories.
-#[derive(Debug, Default)]
-pub struct SessionChanges {
-    /// Messages that are gone.
-    pub gone: Vec<FileName>,
-    /// Names that appeared, disappeared or changed in another way.
-    pub touched: Vec<FileName>,
-    /// The times of the directories afterwards, and whether another change might have the same times.
-    pub seen: Option<(DirTimes, bool)>,
-    /// The barrier that the worker created after that.
-    pub barrier: Option<u64>,
-}
-
 /// An awaited barrier, and the start of the wait.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BarrierWait {
@@ -179,9 +153,9 @@ impl MailboxEntry {
             events_seen: 0,
             events_applied: 0,
             failed_rechecks: 0,
-            garbage: Vec::new(),
-            login: None,
-            sessions: 0,
+            logins: Vec::new(),
+            sessions: HashSet::new(),
+            known_revision: 0,
             last_used: now,
             last_checked: now,
             suspect_since: None,
@@ -199,7 +173,7 @@ impl MailboxEntry {
         }
         let all = self.index.as_ref().map_or(0, |index| index.list().len());
         if self.dirty_names.len() > all.max(MAX_DIRTY_NAMES) {
-            self.garbage.push(Garbage::of(mem::take(&mut self.dirty_names)));
+            drop_deferred(mem::take(&mut self.dirty_names));
             self.require_scan(ScanNeed::Yes);
         }
     }
@@ -225,10 +199,10 @@ impl MailboxEntry {
         if self.session_update.as_ref().and_then(SessionUpdate::barrier).as_ref().is_some_and(is_told) {
             self.resume_after_update();
         }
-        if let Some(login) = &mut self.login
-            && login.barrier.as_ref().is_some_and(is_told)
-        {
-            (login.barrier, login.needed_event) = (None, self.events_seen);
+        for login in &mut self.logins {
+            if login.barrier.as_ref().is_some_and(is_told) {
+                (login.barrier, login.needed_event) = (None, self.events_seen);
+            }
         }
         if matches!(&self.in_flight, Some(InFlight::AwaitingBarrier(_, mark)) if is_told(mark))
             && let Some(InFlight::AwaitingBarrier(done, _)) = self.in_flight.take()
@@ -239,13 +213,13 @@ impl MailboxEntry {
 
     /// The start of the longest wait for a barrier, if any.
     pub(super) fn barrier_wait_since(&self) -> Option<Duration> {
-        let login = self.login.and_then(|login| login.barrier).map(|mark| mark.since);
+        let logins = self.logins.iter().filter_map(|login| login.barrier).map(|mark| mark.since);
         let telling = match &self.in_flight {
             Some(InFlight::AwaitingBarrier(_, mark)) => Some(mark.since),
             _ => None,
         };
         let updating = self.session_update.as_ref().and_then(SessionUpdate::barrier).map(|mark| mark.since);
-        login.into_iter().chain(telling).chain(updating).min()
+        logins.chain(telling).chain(updating).min()
     }
 
     /// Whether events of this mailbox may be lost. A full scan may have begun a watch and not reported it yet.
@@ -276,10 +250,41 @@ impl MailboxEntry {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.sessions == 0
-            && self.login.is_none()
+        self.sessions.is_empty()
+            && self.logins.is_empty()
             && self.in_flight.is_none()
             && self.session_update.is_none()
+    }
+
+    /// Puts the result of a full scan in the place of the index, and returns the index before.
+    pub(super) fn replace_index(&mut self, mut index: MailboxIndex) -> Option<MailboxIndex> {
+        let revision = self.index.as_ref().map_or(0, MailboxIndex::revision);
+        index.set_revision(revision + 1);
+        self.index.replace(index)
+    }
+
+    /// Takes the logins for which the index is ready, and the messages for them.
+    pub(super) fn serve_logins(&mut self) -> Option<(Vec<ConnId>, Arc<Snapshot>)> {
+        let index = self.index.as_ref()?;
+        let is_ready =
+            |login: &PendingLogin| login.barrier.is_none() && self.events_applied >= login.needed_event;
+        let ready: Vec<ConnId> =
+            self.logins.iter().filter(|login| is_ready(login)).map(|login| login.to).collect();
+        if ready.is_empty() {
+            return None;
+        }
+        self.logins.retain(|login| !ready.contains(&login.to));
+        if self.sessions.is_empty() {
+            self.known_revision = index.revision();
+        }
+        self.sessions.extend(&ready);
+        Some((ready, Arc::new(Snapshot::new(index.list()))))
+    }
+
+    /// Whether sessions have the mailbox open that do not know the present contents.
+    pub(super) fn has_news(&self) -> bool {
+        !self.sessions.is_empty()
+            && self.index.as_ref().is_some_and(|index| index.revision() != self.known_revision)
     }
 
     pub(super) fn begin_scan(&mut self) -> ScanJob {
@@ -290,9 +295,10 @@ impl MailboxEntry {
         if unless.is_none() {
             // The full scan sees the changes of these names.
             let names = [mem::take(&mut self.dirty_names), mem::take(&mut self.checking)];
-            self.garbage.extend(names.into_iter().filter(|names| !names.is_empty()).map(Garbage::of));
             let gone = mem::take(&mut self.gone_names);
-            self.garbage.extend((!gone.is_empty()).then(|| Garbage::of(gone)));
+            if !gone.is_empty() || names.iter().any(|names| !names.is_empty()) {
+                drop_deferred((names, gone));
+            }
         }
         (self.scan_need, self.rewatch_needed) = (ScanNeed::No, false);
         self.in_flight = Some(InFlight::FullScan(self.events_seen));

@@ -29,6 +29,15 @@ impl MailboxIndex {
         &self.list
     }
 
+    /// The number of changes of the list: a session that knows this revision knows the present contents.
+    pub fn revision(&self) -> u64 {
+        self.list.revision()
+    }
+
+    pub(super) fn set_revision(&mut self, revision: u64) {
+        self.list.set_revision(revision);
+    }
+
     /// Returns the messages and drops the rest.
     pub fn into_list(self) -> MessageList {
         self.list

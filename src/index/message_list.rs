@@ -17,6 +17,8 @@ pub struct MessageList {
     total: u64,
     length: usize,
     memory: usize,
+    /// The number of changes so far.
+    revision: u64,
 }
 
 /// The names of identities that have more than one, so that the cost of a change does not grow with their number:
@@ -132,7 +134,16 @@ impl MessageList {
             // Chunks are half full, so that new messages find room.
             chunks.push(Arc::new(Chunk { messages: rest.by_ref().take(MAX_CHUNK / 2).collect() }));
         }
-        Self { chunks, names: Arc::new(names), total, length, memory }
+        Self { chunks, names: Arc::new(names), total, length, memory, revision: 0 }
+    }
+
+    /// The number of changes so far.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    pub(super) fn set_revision(&mut self, revision: u64) {
+        self.revision = revision;
     }
 
     /// The number of messages.
@@ -284,6 +295,7 @@ impl MessageList {
         if messages.is_empty() {
             self.chunks.remove(chunk);
         }
+        self.revision += 1;
         self.total = self.total.wrapping_sub(gone.octets);
         self.length -= 1;
         self.memory -= memory(&gone);
@@ -310,6 +322,7 @@ impl MessageList {
     }
 
     fn insert(&mut self, found: MessageEntry) {
+        self.revision += 1;
         self.total = self.total.wrapping_add(found.octets);
         self.length += 1;
         self.memory += memory(&found);

@@ -3,6 +3,7 @@
 mod barriers;
 pub mod budget;
 mod entry;
+pub mod job;
 pub mod login_delay;
 pub mod mailbox_index;
 pub mod message_list;
@@ -11,7 +12,6 @@ mod reconcile;
 pub mod registry;
 mod session_update;
 pub mod snapshot;
-mod spare;
 pub mod watcher;
 
 pub use login_delay::LoginDelay;
@@ -19,4 +19,3 @@ pub use mailbox_index::MailboxIndex;
 pub use message_list::MessageList;
 pub use registry::Registry;
 pub use snapshot::{Snapshot, unique_id};
-pub use spare::Garbage;

@@ -28,10 +28,9 @@ impl MailboxEntry {
     pub(super) fn begin_to_reconcile(&mut self, done: AwaitingBarrier) {
         let rest = match done {
             AwaitingBarrier::FullScan { from, missing, is_new } => {
-                if let Some(login) = &mut self.login
-                    && is_new
-                {
-                    login.needed_event = self.events_seen;
+                if is_new {
+                    let all = self.events_seen;
+                    self.logins.iter_mut().for_each(|login| login.needed_event = all);
                 }
                 Rest::Missing(from, missing.into_iter())
             }

@@ -2,101 +2,38 @@
 //! them.
 //!
 //! A state machine without threads or files. It takes in logins, deliveries, events and results, and returns the
-//! next steps as [`Order`]s. Each mailbox has one job in flight at a time, so that results come in the order of the
-//! jobs. `docs/index.md` names the source of each input, and explains why an index may be stale.
+//! next jobs, the answers to logins, and the mailboxes whose sessions get an event. Each mailbox has one job in flight
+//! at a time, so that results come in the order of the jobs. `docs/index.md` names the source of each input, and
+//! explains why an index may be stale.
 
+mod events;
 mod metrics;
 mod room;
 mod ticks;
 
 use std::{
     collections::{BTreeSet, HashMap},
-    fmt, mem,
+    mem,
+    ops::ControlFlow,
     sync::Arc,
     time::Duration,
 };
 
-pub use super::entry::{ScanJob, SessionChanges};
 use super::{
-    MailboxIndex, Snapshot,
+    Snapshot,
     budget::Budget,
     entry::{AwaitingBarrier, BarrierWait, InFlight, MailboxEntry, PendingLogin, ScanNeed},
-    spare::Garbage,
+    job::{IndexId, IndexJob, IndexResult, RecheckResult, ScanJob, ScanResult, SessionChanges},
     watcher::MailboxEvent,
 };
 use crate::{
+    deferred_drop::drop_deferred,
     limits::Limits,
-    maildir::{
-        Change, Maildir, MessageEntry, Subdir,
-        scan::{DirTimes, Recheck, Skipped},
-    },
+    maildir::{Change, Maildir, MessageEntry, Subdir, scan::DirTimes},
     metrics::METRICS,
     proto::request::{ConnId, Failure, Mailbox},
     rota::take_after,
 };
-
-/// The number of an index. It is never used twice, so a late result for a dropped index has no effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct IndexId(pub u64);
-
-impl fmt::Display for IndexId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "i{}", self.0)
-    }
-}
-
-/// A step for the caller to carry out.
-#[derive(Debug)]
-pub enum Order {
-    /// Run a full scan, and report to [`Registry::loaded`].
-    Load(IndexId, Box<ScanJob>),
-    /// Recheck some names, and report to [`Registry::recheck_finished`].
-    Look(IndexId, Arc<Maildir>, Vec<Recheck>),
-    /// Read the times of the directories, and report to [`Registry::times_checked`].
-    Check(IndexId, Arc<Maildir>),
-    /// Stop watching the mailbox.
-    Unwatch(IndexId, Arc<Maildir>),
-    /// Free memory on another thread, because a large amount takes a while.
-    Free(Garbage),
-    /// Answer a login.
-    Serve(ConnId, Arc<Snapshot>),
-    /// Refuse a login.
-    Fail(ConnId, Failure),
-}
-
-/// The result of a full scan.
-#[derive(Debug)]
-pub struct ScanResult {
-    /// The open directories of the mailbox.
-    pub maildir: Arc<Maildir>,
-    /// The messages, or `None` if nothing has changed.
-    pub index: Option<MailboxIndex>,
-    /// Whether the mailbox is watched from now on. Only set if the job asked for it.
-    pub watched: bool,
-    /// Files that the scan skipped.
-    pub skipped: Vec<Skipped>,
-    /// Known messages that the scan did not see.
-    pub missing: Vec<MessageEntry>,
-    /// Identities that several messages have, or some of them if there are many.
-    pub duplicates: Vec<Box<[u8]>>,
-    /// The barrier that the worker created afterwards.
-    pub barrier: Option<u64>,
-}
-
-/// The result of a recheck.
-#[derive(Debug)]
-pub struct RecheckResult {
-    /// The times of the directories before the recheck.
-    pub times: DirTimes,
-    /// Whether another change might have the same times.
-    pub racy: bool,
-    /// Names that exist, and names that do not.
-    pub changes: Vec<Change>,
-    /// Files that the recheck skipped.
-    pub skipped: Vec<Skipped>,
-    /// The barrier that the worker created afterwards.
-    pub barrier: Option<u64>,
-}
 
 /// The mailboxes in use.
 #[derive(Debug)]
@@ -116,7 +53,11 @@ pub struct Registry {
     touched: BTreeSet<IndexId>,
     last_stirred: Option<IndexId>,
     budget: Budget,
-    orders: Vec<Order>,
+    jobs: Vec<(IndexId, IndexJob)>,
+    /// The answers to logins.
+    ready: Vec<(ConnId, Result<Arc<Snapshot>, Failure>)>,
+    /// Mailboxes that have changed since their sessions last had an event.
+    changed: BTreeSet<IndexId>,
     /// Whether, at the last tick, a directory had new times that no event had explained.
     is_suspicious: bool,
 }
@@ -137,7 +78,9 @@ impl Registry {
             touched: BTreeSet::new(),
             last_stirred: None,
             budget: Budget::new(NAMES_A_TURN),
-            orders: Vec::new(),
+            jobs: Vec::new(),
+            ready: Vec::new(),
+            changed: BTreeSet::new(),
             is_suspicious: false,
         }
     }
@@ -169,9 +112,14 @@ impl Registry {
         self.now = now;
     }
 
-    /// Takes the steps to carry out now.
-    pub fn orders(&mut self) -> Vec<Order> {
-        mem::take(&mut self.orders)
+    /// Takes the jobs to run now. [`Registry::complete`] takes their results.
+    pub fn take_jobs(&mut self) -> Vec<(IndexId, IndexJob)> {
+        mem::take(&mut self.jobs)
+    }
+
+    /// Takes the answers to logins that are ready: the messages, or the reason why they can't be had.
+    pub fn take_ready(&mut self) -> Vec<(ConnId, Result<Arc<Snapshot>, Failure>)> {
+        mem::take(&mut self.ready)
     }
 
     /// Whether the registry waits for an event that comes within a second, or never. All other checks of
@@ -188,7 +136,7 @@ impl Registry {
     // Sessions and deliveries
 
     /// Handles a session that has locked a mailbox. The directories had these times at that moment, and the worker
-    /// created the barrier `mark` after it. [`Order::Serve`] or [`Order::Fail`] answers.
+    /// created the barrier `mark` after it. [`Registry::take_ready`] has the answer later.
     pub fn login(
         &mut self,
         mailbox: &Mailbox,
@@ -205,7 +153,6 @@ impl Registry {
         let id = self.ids.get(mailbox).copied().unwrap_or_else(|| self.insert_entry(mailbox, maildir));
         let now = self.now;
         let Some(held) = self.entries.get_mut(&id) else { return };
-        held.sessions += 1;
         held.last_used = now;
         if let Some(index) = &held.index {
             if !held.watched {
@@ -216,17 +163,18 @@ impl Registry {
             }
         }
         let mark = mark.filter(|_| held.watched).map(|number| BarrierWait { number, since: now });
-        held.login = Some(PendingLogin { to, needed_event: held.events_seen, barrier: mark });
+        held.logins.push(PendingLogin { to, needed_event: held.events_seen, barrier: mark });
         held.barrier_reached(self.last_barrier);
         self.awaiting_barrier.insert(id);
         self.advance(id);
     }
 
-    /// Handles the end of a session.
-    pub fn logout(&mut self, mailbox: &Mailbox) {
+    /// Handles the end of a session, or of a login that is not answered yet.
+    pub fn logout(&mut self, mailbox: &Mailbox, session: ConnId) {
         let now = self.now;
         if let Some((id, held)) = self.entry(mailbox) {
-            held.sessions = held.sessions.saturating_sub(1);
+            held.sessions.remove(&session);
+            held.logins.retain(|login| login.to != session);
             held.last_used = now;
             held.update_lost();
             self.touched.insert(id);
@@ -308,14 +256,32 @@ impl Registry {
 
     // Results of the workers
 
-    /// Handles the result of [`Order::Load`].
-    pub fn loaded(&mut self, id: IndexId, result: Result<ScanResult, Failure>) {
+    /// Handles the result of a job.
+    pub fn complete(&mut self, id: IndexId, result: IndexResult) {
+        match result {
+            IndexResult::Scanned(Ok(ControlFlow::Continue(scan))) => self.continue_scan(id, scan),
+            IndexResult::Scanned(Ok(ControlFlow::Break(scan))) => self.scan_finished(id, Ok(scan)),
+            IndexResult::Scanned(Err(failure)) => self.scan_finished(id, Err(failure)),
+            IndexResult::Rechecked(result) => self.recheck_finished(id, result),
+        }
+    }
+
+    /// Queues a scan again, because its turn ended before everything was counted: other jobs go first.
+    fn continue_scan(&mut self, id: IndexId, scan: Box<ScanJob>) {
+        if self.entries.contains_key(&id) {
+            return self.jobs.push((id, IndexJob::Scan(scan)));
+        }
+        self.jobs.push((id, IndexJob::Unwatch(Arc::clone(&scan.maildir))));
+        drop_deferred(scan);
+    }
+
+    fn scan_finished(&mut self, id: IndexId, result: Result<ScanResult, Failure>) {
         let now = self.now;
         let Some(held) = self.entries.get_mut(&id) else {
             // The mailbox was dropped meanwhile, perhaps before the watch began.
             if let Ok(loaded) = result {
-                self.orders.push(Order::Unwatch(id, Arc::clone(&loaded.maildir)));
-                self.orders.push(Order::Free(Garbage::of(loaded)));
+                self.jobs.push((id, IndexJob::Unwatch(Arc::clone(&loaded.maildir))));
+                drop_deferred(loaded);
             }
             return;
         };
@@ -331,8 +297,8 @@ impl Registry {
         held.left_out = loaded.skipped;
         held.report_duplicates(&loaded.duplicates);
         let is_new = loaded.index.is_some();
-        if let Some(before) = loaded.index.and_then(|index| held.index.replace(index)) {
-            held.garbage.push(Garbage::of(before));
+        if let Some(index) = loaded.index {
+            drop_deferred(held.replace_index(index));
         }
         self.await_barrier(
             id,
@@ -342,10 +308,13 @@ impl Registry {
         self.make_room();
     }
 
-    /// Handles the result of [`Order::Look`].
-    pub fn recheck_finished(&mut self, id: IndexId, result: Result<RecheckResult, Failure>) {
+    fn recheck_finished(&mut self, id: IndexId, result: Result<RecheckResult, Failure>) {
         let Some(held) = self.entries.get_mut(&id) else { return };
-        let Some(InFlight::Recheck) = held.in_flight.take() else { return };
+        match held.in_flight.take() {
+            Some(InFlight::Recheck) => {}
+            Some(InFlight::CheckTimes) => return self.times_checked(id, result.map(|found| found.times)),
+            _ => return,
+        }
         let (Ok(looked), Some(index)) = (result, &mut held.index) else {
             held.require_scan(ScanNeed::Yes);
             return self.advance(id);
@@ -368,11 +337,9 @@ impl Registry {
         self.await_barrier(id, AwaitingBarrier::Recheck(gone), looked.barrier);
     }
 
-    /// Handles the result of [`Order::Check`].
-    pub fn times_checked(&mut self, id: IndexId, result: Result<DirTimes, Failure>) {
+    fn times_checked(&mut self, id: IndexId, result: Result<DirTimes, Failure>) {
         let now = self.now;
         let Some(held) = self.entries.get_mut(&id) else { return };
-        held.in_flight = None;
         held.own_changes.clear(); // the index has them, and every later job sees them
         held.last_checked = now;
         let as_known = result.is_ok_and(|times| held.index.as_ref().is_some_and(|i| i.times() == times));
@@ -392,11 +359,6 @@ impl Registry {
             }
         }
         self.advance(id);
-    }
-
-    /// Drops a mailbox, because an order for it failed.
-    pub fn job_failed(&mut self, id: IndexId) {
-        self.drop_entry(id, Failure::Broken);
     }
 
     // Internal steps
@@ -429,34 +391,30 @@ impl Registry {
         id
     }
 
-    /// Serves the login if the index is ready for it, and begins the next step.
+    /// Serves the logins for which the index is ready, and begins the next step.
     fn advance(&mut self, id: IndexId) {
         let Some(held) = self.entries.get_mut(&id) else { return };
-        let is_done = held.reconcile(&mut self.budget);
-        self.orders.extend(held.garbage.drain(..).map(Order::Free));
-        if !is_done {
+        if !held.reconcile(&mut self.budget) {
             self.touched.insert(id);
             return;
         }
-        if let (Some(PendingLogin { to, .. }), Some(index)) = (
-            held.login.filter(|login| login.barrier.is_none() && held.events_applied >= login.needed_event),
-            &held.index,
-        ) {
-            let snapshot = Arc::new(Snapshot::new(index.list()));
-            held.login = None;
-            self.orders.push(Order::Serve(to, snapshot));
+        if let Some((served, snapshot)) = held.serve_logins() {
+            self.ready.extend(served.into_iter().map(|to| (to, Ok(Arc::clone(&snapshot)))));
+        }
+        if held.has_news() {
+            self.changed.insert(id);
         }
         if held.in_flight.is_some() || held.session_update.is_some() {
             return;
         }
         if held.index.is_none() || held.scan_need > ScanNeed::No {
             METRICS.index_scans.inc();
-            self.orders.push(Order::Load(id, Box::new(held.begin_scan())));
+            self.jobs.push((id, IndexJob::Scan(Box::new(held.begin_scan()))));
         } else if held.has_names() {
             let looks = held.begin_recheck();
             self.budget.charge(looks.len());
             METRICS.index_rechecks.add(looks.len() as u64);
-            self.orders.push(Order::Look(id, Arc::clone(&held.maildir), looks));
+            self.jobs.push((id, IndexJob::Recheck(Arc::clone(&held.maildir), looks)));
         }
     }
 }
@@ -467,4 +425,3 @@ const NAMES_A_TURN: usize = 1000;
 mod session_updates;
 #[cfg(test)]
 mod tests;
-mod turns;

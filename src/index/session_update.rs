@@ -7,7 +7,10 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use super::entry::{BarrierWait, MailboxEntry, ScanNeed, SessionChanges};
+use super::{
+    entry::{BarrierWait, MailboxEntry, ScanNeed},
+    job::SessionChanges,
+};
 use crate::maildir::{Change, Subdir, message::FileName, scan::DirTimes};
 
 /// The reports on an update in flight, or on a finished one until its barrier is reached.

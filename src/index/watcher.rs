@@ -27,7 +27,7 @@ use notify::{
     event::{AccessKind, AccessMode, ModifyKind, RenameMode},
 };
 
-use super::{barriers::Barriers, budget::Budget, registry::IndexId};
+use super::{barriers::Barriers, budget::Budget, job::IndexId};
 use crate::{
     capacity::Shrinker,
     logging,

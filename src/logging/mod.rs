@@ -122,9 +122,11 @@ impl Display for PeerInfo {
 /// Logs an event of a session. `waited`: duration of the step.
 pub fn log_event(caller: &PeerInfo, tls: Option<Encryption>, event: &Event, waited: Duration) {
     let level = match event {
-        Event::Ended { .. } | Event::Opened { .. } | Event::Read { .. } | Event::Updated { .. } => {
-            Level::Debug
-        }
+        Event::Ended { .. }
+        | Event::Opened { .. }
+        | Event::MailboxChanged { .. }
+        | Event::Read { .. }
+        | Event::Updated { .. } => Level::Debug,
         _ => Level::Info,
     };
     log!(level, "{caller} {}", format_event(caller.peer, tls, event, waited));
@@ -153,6 +155,9 @@ fn format_event(peer: IpAddr, tls: Option<Encryption>, event: &Event, waited: Du
         Event::Opened { mailbox, messages, octets } => {
             let mailbox = value(&mailbox.to_string());
             format!("opened peer={peer} mailbox={mailbox} messages={messages} octets={octets}")
+        }
+        Event::MailboxChanged { mailbox, messages } => {
+            format!("changed peer={peer} mailbox={} messages={messages}", value(&mailbox.to_string()))
         }
         Event::Read { octets } => format!("read peer={peer} octets={octets} took={}", millis(waited)),
         Event::Updated { deleted, seen } => format!("updated peer={peer} deleted={deleted} seen={seen}"),
@@ -324,8 +329,12 @@ mod tests {
                 "login peer=192.0.2.7 ok=false user=u mechanism=PLAIN tls=1.3",
             ),
             (
-                Event::Opened { mailbox, messages: 3, octets: 9 },
+                Event::Opened { mailbox: mailbox.clone(), messages: 3, octets: 9 },
                 "opened peer=192.0.2.7 mailbox=u@here.test messages=3 octets=9",
+            ),
+            (
+                Event::MailboxChanged { mailbox: mailbox.clone(), messages: 4 },
+                "changed peer=192.0.2.7 mailbox=u@here.test messages=4",
             ),
             (Event::Read { octets: 9 }, "read peer=192.0.2.7 octets=9 took=41.2ms"),
             (Event::Updated { deleted: 1, seen: 2 }, "updated peer=192.0.2.7 deleted=1 seen=2"),

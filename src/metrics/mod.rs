@@ -145,7 +145,7 @@ impl ListenerMetrics {
             Event::Refused { reply, .. } => METRICS.refusals.inc(reply),
             Event::Login { ok: true, .. } => self.logins.inc(),
             Event::Login { ok: false, .. } => self.logins_failed.inc(),
-            Event::Opened { .. } => {}
+            Event::Opened { .. } | Event::MailboxChanged { .. } => {}
             Event::Read { .. } => self.retrieved.inc(),
             Event::Updated { deleted, .. } => self.deleted.add(*deleted as u64),
             Event::Ended { why } => METRICS.ended.inc(why),

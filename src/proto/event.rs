@@ -43,6 +43,13 @@ pub enum Event {
         /// The size of its messages, in octets.
         octets: u64,
     },
+    /// A mailbox changed while a session had it open.
+    MailboxChanged {
+        /// The mailbox.
+        mailbox: Mailbox,
+        /// The number of messages in it now.
+        messages: usize,
+    },
     /// A POP3 client has received a whole message.
     Read {
         /// The size of the message, in octets.

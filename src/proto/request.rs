@@ -63,10 +63,12 @@ pub enum Request {
         /// The password as the client gave it.
         password: Secret,
     },
-    /// Locks a mailbox and lists its messages.
+    /// Opens a mailbox and lists its messages. The session gets an event after each change until it ends.
     Open {
         /// The mailbox of a user whose password was just verified, or a folder of it.
         mailbox: Mailbox,
+        /// Whether to lock it.
+        access: Access,
         /// The time of the request on the monotonic clock, for the minimum delay between two logins.
         now: Duration,
     },
@@ -84,6 +86,16 @@ pub enum Request {
         /// Positions of the messages that were read whole and stay.
         seen: Vec<usize>,
     },
+}
+
+/// The access of a session to a mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// The session may delete and mark messages. It locks the mailbox against every other exclusive session, of this
+    /// server or another.
+    Exclusive,
+    /// The session only reads, beside any others.
+    ReadOnly,
 }
 
 /// The backend's response to a [`Request`].

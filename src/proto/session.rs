@@ -122,11 +122,16 @@ impl BodyProgress {
     }
 }
 
-/// A change that the session did not ask for. Several events within one turn of the loop may arrive as one.
+/// A change that the session did not ask for. Several events within one turn of the loop arrive as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionEvent {
-    /// The messages of a mailbox, or their flags, have changed.
-    MailboxChanged(Mailbox),
+    /// The messages of a mailbox that the session has open, or their flags, have changed.
+    MailboxChanged {
+        /// The mailbox.
+        mailbox: Mailbox,
+        /// The number of messages in it now.
+        messages: usize,
+    },
 }
 
 /// One session of one protocol.

@@ -4,12 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::Server;
-use crate::{
-    clock::Now,
-    connection::{Connection, work::Share},
-    proto::request::ConnId,
-    rota::take_after,
-};
+use crate::{clock::Now, connection::work::Share, proto::request::ConnId, rota::take_after};
 
 impl Server {
     /// Pumps the connections that are ready.
@@ -21,7 +16,7 @@ impl Server {
         {
             self.last_pumped = Some(id);
             if self.backend.is_under_memory_pressure(id)
-                && self.connections.get(&id).is_some_and(Connection::is_receiving_data)
+                && self.connections.get(&id).is_some_and(|conn| conn.is_receiving_data())
             {
                 self.read_paused.insert(id);
                 continue;
@@ -42,9 +37,19 @@ impl Server {
         }
     }
 
+    /// Delivers the events that sessions did not ask for.
+    pub(super) fn deliver_events(&mut self, now: Now) {
+        while self.answering > 0
+            && let Some((id, event)) = self.backend.next_event()
+        {
+            self.call_and_pump(id, now, |conn, _| conn.notify(&event, now));
+            self.answering = self.answering.saturating_sub(self.work_of(id));
+        }
+    }
+
     /// The cost of the last pump of a connection. A connection that has closed since has a cost too.
     fn work_of(&self, id: ConnId) -> usize {
-        self.connections.get(&id).map_or(CLOSING, Connection::work)
+        self.connections.get(&id).map_or(CLOSING, |conn| conn.work())
     }
 }
 

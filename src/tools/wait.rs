@@ -16,7 +16,7 @@ use crossbeam_channel::{self as channel, RecvTimeoutError};
 use super::{Mark, Message, dir_watcher::DirWatcher};
 use crate::{
     index::{
-        registry::IndexId,
+        job::IndexId,
         watcher::{MailboxEvent, MailboxEvents, Watcher},
     },
     limits::Limits,

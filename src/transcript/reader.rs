@@ -125,6 +125,13 @@ impl Reader {
                 let (what, file) = value.split_once(' ')?;
                 Some(Exchange::Spool(what.into(), file.into()))
             }
+            "mailbox" => {
+                let messages = value.rsplit_once('=')?.1;
+                Some(Exchange::Note(format!(
+                    "The mailbox changed, messages in it now: {messages}. A POP3 session keeps the list of its login \
+                     (RFC 1939 section 4)"
+                )))
+            }
             "tls" => Some(Exchange::TlsStarted(value.into())),
             "cut" => Some(Exchange::Note(format!("The connection or this transcript was cut: {value}"))),
             "dropped" => {

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     clock::Now,
     proto::{
-        Context, Encryption, Session, SessionPhase, Step, TLS_HANDSHAKE,
+        Context, Encryption, Session, SessionEvent, SessionPhase, Step, TLS_HANDSHAKE,
         buffer::{Inbox, Outbox},
         folder::Folder,
         request::{Directory, Lookup, Mailbox, Quota, Request, Response},
@@ -332,6 +332,13 @@ impl Recorder {
         self.line(&format!("# tls: {} {}", by.version, by.cipher));
         self.record_phase(standing);
         self.send();
+    }
+
+    /// Records an event that the session did not ask for.
+    pub fn record_event(&mut self, event: &SessionEvent, now: Now) {
+        self.write_time(now);
+        let SessionEvent::MailboxChanged { mailbox, messages } = event;
+        self.line(&format!("# mailbox: {mailbox} changed, messages={messages}"));
     }
 
     /// Records that the client has closed and the session has nothing more to do.

@@ -3,13 +3,13 @@
 use std::{mem, ops::ControlFlow, sync::Arc, time::SystemTime};
 
 use super::{
-    job::LockedMaildir,
+    job::OpenedMaildir,
     storage::{Storage, log_failure},
 };
 use crate::{
     index::{
         MailboxIndex, MessageList,
-        registry::{IndexId, RecheckResult, ScanJob, ScanResult},
+        job::{IndexId, IndexJob, IndexResult, RecheckResult, ScanJob, ScanResult},
     },
     maildir::{
         Error, Maildir,
@@ -17,30 +17,47 @@ use crate::{
         scan::{self, DirTimes, Recheck},
         size_counter::{CountProgress, CountingTurn},
     },
-    proto::request::{Failure, Mailbox},
+    proto::request::{Access, Failure, Mailbox},
 };
 
-/// Locks a mailbox. Uses the open Maildir if the mailbox's path still leads to it.
-pub(super) fn lock_maildir(
+/// Runs a job of the index.
+pub(super) fn run(storage: &Storage, id: IndexId, job: IndexJob) -> Option<IndexResult> {
+    match job {
+        IndexJob::Scan(scan) => Some(IndexResult::Scanned(full_scan(storage, id, scan))),
+        IndexJob::Recheck(maildir, names) => Some(IndexResult::Rechecked(recheck(storage, &maildir, &names))),
+        IndexJob::Unwatch(maildir) => {
+            storage.watcher.unwatch(id, &maildir);
+            None
+        }
+    }
+}
+
+/// Opens a mailbox for a session, and locks it for the only one. Uses the open Maildir if the mailbox's path still
+/// leads to it.
+pub(super) fn open_maildir(
     storage: &Storage,
     mailbox: &Mailbox,
+    access: Access,
     known: Option<Arc<Maildir>>,
-) -> Result<LockedMaildir, Failure> {
+) -> Result<OpenedMaildir, Failure> {
     storage.check_in_place()?;
     let current = known.filter(|maildir| storage.still_leads_to(mailbox, maildir));
     let maildir = match current {
         Some(maildir) => maildir,
         None => Arc::new(storage.maildir(mailbox)?),
     };
-    let lock = Lock::acquire(&maildir).map_err(|error| scan_failure(&error))?;
+    let lock = match access {
+        Access::Exclusive => Some(Lock::acquire(&maildir).map_err(|error| scan_failure(&error))?),
+        Access::ReadOnly => None,
+    };
     let times = scan::dir_times(&maildir).map_err(|error| scan_failure(&error))?;
     let mark = storage.watcher.create_barrier();
-    Ok(LockedMaildir { maildir, times, lock, barrier: mark })
+    Ok(OpenedMaildir { maildir, times, lock, barrier: mark })
 }
 
 /// Starts to watch a mailbox, if requested, and then scans it, so that the watcher reports changes during the scan.
 /// If one turn cannot count everything, returns the `ScanJob` that continues it, so that other jobs run in between.
-pub(super) fn full_scan(
+fn full_scan(
     storage: &Storage,
     id: IndexId,
     load: Box<ScanJob>,
@@ -97,15 +114,15 @@ fn scan_watched(
     }))
 }
 
-/// Rechecks names. Fails if one turn cannot count everything, and a full scan takes its place: readers wait for the
+/// Reads the times of the directories, then rechecks names. Fails if one turn cannot count everything, and a full scan takes its place: readers wait for the
 /// workers that do rechecks.
-pub(super) fn recheck(
-    storage: &Storage,
-    maildir: &Maildir,
-    looks: &[Recheck],
-) -> Result<RecheckResult, Failure> {
+fn recheck(storage: &Storage, maildir: &Maildir, looks: &[Recheck]) -> Result<RecheckResult, Failure> {
     let times = dir_times(maildir)?;
     let young = scan::is_racy(&times, SystemTime::now());
+    if looks.is_empty() {
+        let (changes, skipped) = Default::default();
+        return Ok(RecheckResult { times, racy: young, changes, skipped, barrier: None });
+    }
     let mut turn = CountingTurn::new(storage.scan_limits(), CountProgress::default());
     let seen = scan::recheck(maildir, looks, &mut turn).map_err(|error| scan_failure(&error))?;
     let (changes, left_out) = seen.ok_or(Failure::Broken)?;
@@ -119,7 +136,7 @@ pub(super) fn recheck(
 }
 
 /// Reads the times of the directories.
-pub(super) fn dir_times(maildir: &Maildir) -> Result<DirTimes, Failure> {
+fn dir_times(maildir: &Maildir) -> Result<DirTimes, Failure> {
     scan::dir_times(maildir).map_err(|error| scan_failure(&error))
 }
 

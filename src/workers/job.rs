@@ -3,7 +3,6 @@
 
 use std::{
     fmt,
-    ops::ControlFlow,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -14,14 +13,10 @@ use crate::{
     deferred_drop::DeferredDrop,
     index::{
         Snapshot,
-        registry::{self, IndexId, RecheckResult, ScanJob, ScanResult},
+        job::{IndexId, IndexJob, IndexResult, SessionChanges},
     },
-    maildir::{
-        Maildir, MessageEntry, OpenMessage, Usage,
-        lock::Lock,
-        scan::{DirTimes, Recheck},
-    },
-    proto::request::{ConnId, Failure, Mailbox, Secret},
+    maildir::{Maildir, MessageEntry, OpenMessage, Usage, lock::Lock, scan::DirTimes},
+    proto::request::{Access, ConnId, Failure, Mailbox, Secret},
 };
 
 pub use super::spill::SpillTarget;
@@ -40,12 +35,14 @@ pub enum Job {
         /// The file in which an outdated hash is replaced, if accounts come from a file.
         users: Option<UserFile>,
     },
-    /// Lock a mailbox for a POP3 session.
-    Lock {
+    /// Open a mailbox for a session, and lock it if the session is to be the only one.
+    Open {
         /// The connection that logs in.
         conn: ConnId,
         /// The mailbox.
         mailbox: Mailbox,
+        /// Whether to lock it.
+        access: Access,
         /// Its directories, if the index has them open.
         known: Option<Arc<Maildir>>,
     },
@@ -74,18 +71,9 @@ pub enum Job {
         to: SpillTarget,
         /// The next bytes.
         bytes: Vec<u8>,
-    },
-    /// Append the last bytes to a message in `tmp/`, make its content durable and close it, so that no batch of the
-    /// committer waits for a large message.
-    Seal {
-        /// The connection that the message comes from.
-        conn: ConnId,
-        /// The file.
-        spilled: Box<SpilledMessage>,
-        /// The last bytes.
-        bytes: Vec<u8>,
-        /// The token of the message.
-        token: AckToken,
+        /// The token of the message if these are its last bytes. The worker then makes the content durable and closes
+        /// the file, so that no batch of the committer waits for a large message.
+        last: Option<AckToken>,
     },
     /// Count the contents of mailboxes for their quotas, before a message is delivered to them.
     CountUsage {
@@ -96,18 +84,15 @@ pub enum Job {
         /// The mailboxes.
         mailboxes: Vec<Mailbox>,
     },
-    /// Scan a mailbox.
-    Scan(IndexId, Box<ScanJob>),
-    /// Check some names in a mailbox again.
-    Recheck(IndexId, Arc<Maildir>, Vec<Recheck>),
-    /// Read the times of the directories of a mailbox.
-    CheckTimes(IndexId, Arc<Maildir>),
-    /// Stop watching a mailbox.
-    Unwatch(IndexId, Arc<Maildir>),
+    /// Scan or recheck a mailbox for its index, or stop watching it.
+    Index(IndexId, IndexJob),
     /// Drop a value whose drop may wait for a disk, or frees much memory.
     Release(Release),
     /// Check the free space, and that the spool is in its place.
-    CheckSpool,
+    CheckSpool {
+        /// Whether to log the metrics afterwards, some of which come from the kernel.
+        log_status: bool,
+    },
     /// Remove leftovers from `tmp/` that are older than `age` at `date`, and store that date as a trusted one.
     Tidy {
         /// The least age.
@@ -115,8 +100,6 @@ pub enum Job {
         /// Today's date.
         date: SystemTime,
     },
-    /// Log the metrics, some of which come from the kernel.
-    LogStatus,
 }
 
 /// The changes of a session at QUIT.
@@ -143,28 +126,22 @@ pub struct Update {
 pub enum Completion {
     /// Of [`Job::Verify`].
     Verified(ConnId, Result<Verdict, Failure>),
-    /// Of [`Job::Lock`].
-    Locked(ConnId, Result<LockedMaildir, Failure>),
+    /// Of [`Job::Open`].
+    Opened(ConnId, Result<OpenedMaildir, Failure>),
     /// Of [`Job::Read`], with the index of the message.
     Read(ConnId, usize, Result<MessageChunk, Failure>),
     /// Of [`Job::Update`]: the names that changed, and whether every change succeeded.
-    Updated(ConnId, Option<registry::SessionChanges>, Result<(), Failure>),
+    Updated(ConnId, Option<SessionChanges>, Result<(), Failure>),
     /// The lock of a mailbox is closed.
     Unlocked(Mailbox),
-    /// Of [`Job::Spill`].
-    Spilled(ConnId, Result<Box<SpilledMessage>, Failure>),
-    /// Of [`Job::Seal`].
-    Sealed(ConnId, AckToken, Result<Box<SpilledMessage>, Failure>),
+    /// Of [`Job::Spill`], with the token of the message if the bytes were its last.
+    Spilled(ConnId, Option<AckToken>, Result<Box<SpilledMessage>, Failure>),
     /// Of [`Job::CountUsage`]: the mailboxes that could be counted.
     Counted(ConnId, AckToken, Result<Vec<(Mailbox, Usage)>, Failure>),
     /// Of a delivery.
     Delivered(ConnId, AckToken, Result<DeliveryReceipt, Failure>),
-    /// Of [`Job::Scan`]: the contents, or a scan that continues after other jobs.
-    Scanned(IndexId, Result<ControlFlow<ScanResult, Box<ScanJob>>, Failure>),
-    /// Of [`Job::Recheck`].
-    Rechecked(IndexId, Result<RecheckResult, Failure>),
-    /// Of [`Job::CheckTimes`].
-    TimesChecked(IndexId, Result<DirTimes, Failure>),
+    /// Of [`Job::Index`].
+    Index(IndexId, IndexResult),
     /// Accounts that were reloaded and are in force from now on.
     AccountsLoaded(Box<Accounts>),
 }
@@ -207,16 +184,16 @@ pub struct DeliveredCopy {
     pub entry: MessageEntry,
 }
 
-/// A locked mailbox.
+/// A mailbox that is open for a session.
 #[derive(Debug)]
-pub struct LockedMaildir {
+pub struct OpenedMaildir {
     /// Its directories.
     pub maildir: Arc<Maildir>,
-    /// The times of the directories under the lock.
+    /// The times of the directories, under the lock if there is one.
     pub times: DirTimes,
-    /// The lock.
-    pub lock: Lock,
-    /// The number of a barrier that was created after the lock was acquired.
+    /// The lock, if the session is the only one.
+    pub lock: Option<Lock>,
+    /// The number of a barrier that was created after that.
     pub barrier: Option<u64>,
 }
 
@@ -259,18 +236,13 @@ impl Job {
     pub fn lost(&self, failure: Failure) -> Option<Completion> {
         Some(match self {
             Self::Verify { conn, .. } => Completion::Verified(*conn, Err(failure)),
-            Self::Lock { conn, .. } => Completion::Locked(*conn, Err(failure)),
+            Self::Open { conn, .. } => Completion::Opened(*conn, Err(failure)),
             Self::Read { conn, message, .. } => Completion::Read(*conn, *message, Err(failure)),
             Self::Update(update) => Completion::Updated(update.conn, None, Err(failure)),
-            Self::Spill { conn, .. } => Completion::Spilled(*conn, Err(failure)),
-            Self::Seal { conn, token, .. } => Completion::Sealed(*conn, token.clone(), Err(failure)),
+            Self::Spill { conn, last, .. } => Completion::Spilled(*conn, last.clone(), Err(failure)),
             Self::CountUsage { conn, token, .. } => Completion::Counted(*conn, token.clone(), Err(failure)),
-            Self::Scan(id, _) => Completion::Scanned(*id, Err(failure)),
-            Self::Recheck(id, ..) => Completion::Rechecked(*id, Err(failure)),
-            Self::CheckTimes(id, _) => Completion::TimesChecked(*id, Err(failure)),
-            Self::Unwatch(..) | Self::Release(_) | Self::CheckSpool | Self::Tidy { .. } | Self::LogStatus => {
-                return None;
-            }
+            Self::Index(id, job) => Completion::Index(*id, job.lost(failure)?),
+            Self::Release(_) | Self::CheckSpool { .. } | Self::Tidy { .. } => return None,
         })
     }
 }
@@ -280,18 +252,13 @@ impl Completion {
     pub fn conn(&self) -> Option<ConnId> {
         match self {
             Self::Verified(conn, _)
-            | Self::Locked(conn, _)
+            | Self::Opened(conn, _)
             | Self::Read(conn, ..)
             | Self::Updated(conn, ..)
-            | Self::Spilled(conn, _)
-            | Self::Sealed(conn, ..)
+            | Self::Spilled(conn, ..)
             | Self::Counted(conn, ..)
             | Self::Delivered(conn, ..) => Some(*conn),
-            Self::Unlocked(_)
-            | Self::Scanned(..)
-            | Self::Rechecked(..)
-            | Self::TimesChecked(..)
-            | Self::AccountsLoaded(_) => None,
+            Self::Unlocked(_) | Self::Index(..) | Self::AccountsLoaded(_) => None,
         }
     }
 }

@@ -24,8 +24,8 @@ impl Job {
             Self::Verify { conn, credential, password, users } => {
                 Completion::Verified(conn, Ok(verify(users.as_ref(), &credential, &password, scratch)))
             }
-            Self::Lock { conn, mailbox, known } => {
-                Completion::Locked(conn, index_jobs::lock_maildir(storage, &mailbox, known))
+            Self::Open { conn, mailbox, access, known } => {
+                Completion::Opened(conn, index_jobs::open_maildir(storage, &mailbox, access, known))
             }
             Self::Read { conn, maildir, snapshot, message, from, open } => {
                 Completion::Read(conn, message, read(storage, &maildir, &snapshot, message, from, open))
@@ -39,36 +39,27 @@ impl Job {
                 drop(lock);
                 Completion::Updated(conn, Some(done), result)
             }
-            Self::Spill { conn, to, bytes } => Completion::Spilled(conn, spill::spill(storage, to, &bytes)),
-            Self::Seal { conn, spilled, bytes, token } => {
-                Completion::Sealed(conn, token, spill::seal(spilled, &bytes))
+            Self::Spill { conn, to, bytes, last } => {
+                let spilled = spill::spill(storage, to, &bytes, last.is_some());
+                Completion::Spilled(conn, last, spilled)
             }
             Self::CountUsage { conn, token, mailboxes } => {
                 Completion::Counted(conn, token, Ok(count(storage, mailboxes)))
             }
-            Self::Scan(id, load) => Completion::Scanned(id, index_jobs::full_scan(storage, id, load)),
-            Self::Recheck(id, maildir, looks) => {
-                Completion::Rechecked(id, index_jobs::recheck(storage, &maildir, &looks))
-            }
-            Self::CheckTimes(id, maildir) => Completion::TimesChecked(id, index_jobs::dir_times(&maildir)),
-            Self::Unwatch(id, maildir) => {
-                storage.watcher.unwatch(id, &maildir);
-                return None;
-            }
+            Self::Index(id, job) => Completion::Index(id, index_jobs::run(storage, id, job)?),
             Self::Release(value) => {
                 drop(value);
                 return None;
             }
-            Self::CheckSpool => {
+            Self::CheckSpool { log_status } => {
                 storage.refresh();
+                if log_status {
+                    logging::status();
+                }
                 return None;
             }
             Self::Tidy { age, date } => {
                 remove_leftovers(storage, age, date);
-                return None;
-            }
-            Self::LogStatus => {
-                logging::status();
                 return None;
             }
         })

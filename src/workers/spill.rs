@@ -134,23 +134,20 @@ impl SpilledMessage {
     }
 }
 
-/// Appends to a message, or begins its file.
+/// Appends to a message, or begins its file. After the last bytes, makes the content durable and closes the file.
 pub(crate) fn spill(
     storage: &Storage,
     to: SpillTarget,
     bytes: &[u8],
+    is_last: bool,
 ) -> Result<Box<SpilledMessage>, Failure> {
     let mut spilled = match to {
         SpillTarget::Begun(spilled) => spilled,
         SpillTarget::New(mailboxes, name, permit) => begin_spill(storage, mailboxes, &name, permit)?,
     };
-    spilled.append(bytes).map_err(|error| log_failure(&error))?;
-    Ok(spilled)
-}
-
-/// Appends the last bytes, makes the content durable and closes the file.
-pub(crate) fn seal(mut spilled: Box<SpilledMessage>, bytes: &[u8]) -> Result<Box<SpilledMessage>, Failure> {
-    spilled.append(bytes).and_then(|()| spilled.close()).map_err(|error| log_failure(&error))?;
+    let appended = spilled.append(bytes);
+    let done = if is_last { appended.and_then(|()| spilled.close()) } else { appended };
+    done.map_err(|error| log_failure(&error))?;
     Ok(spilled)
 }
 

@@ -34,16 +34,15 @@ fn take_in(storage: &Storage, name_generator: &mut NameGenerator) {
     let mut to =
         SpillTarget::New(mailboxes.to_vec(), name_generator.next(SystemTime::now(), 1), permits.grant());
     for bytes in [&b"Subject: x\n\n"[..], b"text\n"] {
-        let spill = Job::Spill { conn, to, bytes: bytes.to_vec() };
-        let Some(Completion::Spilled(_, Ok(spilled))) = work(storage, spill) else {
+        let spill = Job::Spill { conn, to, bytes: bytes.to_vec(), last: None };
+        let Some(Completion::Spilled(_, _, Ok(spilled))) = work(storage, spill) else {
             return assert_eq!(permits.in_use(), 0);
         };
         to = SpillTarget::Begun(spilled);
     }
-    let SpillTarget::Begun(spilled) = to else { unreachable!() };
     let token = AckToken::default();
-    let seal = Job::Seal { conn, spilled, bytes: b"end\n".to_vec(), token: token.clone() };
-    if let Some(Completion::Sealed(_, _, Ok(spilled))) = work(storage, seal) {
+    let last = Job::Spill { conn, to, bytes: b"end\n".to_vec(), last: Some(token.clone()) };
+    if let Some(Completion::Spilled(_, _, Ok(spilled))) = work(storage, last) {
         assert!(spilled.is_sealed());
         work(storage, Job::CountUsage { conn, token, mailboxes: mailboxes.to_vec() });
         assert_eq!(permits.in_use(), 1);

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::storage::{Storage, log_failure};
 use crate::{
-    index::{Snapshot, registry},
+    index::{Snapshot, job::SessionChanges},
     maildir::{
         Error, Kind, Maildir, Subdir,
         message::{self, Deletion, SurvivorCheck},
@@ -21,8 +21,8 @@ pub(super) fn update(
     snapshot: &Snapshot,
     delete: &[usize],
     seen: &[usize],
-) -> (registry::SessionChanges, Result<(), Failure>) {
-    let mut done = registry::SessionChanges::default();
+) -> (SessionChanges, Result<(), Failure>) {
+    let mut done = SessionChanges::default();
     let mut result = Ok(());
     let mut note = |error: Error| result = Err(log_failure(&error));
     let mut deletion = Deletion::begin(maildir, SurvivorCheck::cheapest(delete.len(), snapshot.len()));

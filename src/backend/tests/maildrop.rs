@@ -7,12 +7,7 @@ use super::{
     },
     *,
 };
-use crate::{
-    accounts::HashMemory,
-    index::{Registry, registry::Order},
-    limits::Limits,
-    workers::Job,
-};
+use crate::{accounts::HashMemory, index::Registry, limits::Limits, proto::request::Access, workers::Job};
 
 /// The maildrops, an index, and jobs that a test runs one by one.
 struct Bench {
@@ -38,9 +33,14 @@ impl Bench {
     }
 
     fn open(&mut self, id: ConnId) {
+        self.open_for(id, Access::Exclusive);
+    }
+
+    fn open_for(&mut self, id: ConnId, access: Access) {
         self.clients.request(id);
         let client = self.clients.get_mut(id).unwrap();
-        self.maildrops.open((id, client), (mailbox("ann"), SECOND), &mut self.index, &mut self.effects);
+        let login = (mailbox("ann"), access, SECOND);
+        self.maildrops.open((id, client), login, &mut self.index, &mut self.effects);
     }
 
     fn run(&self, job: Job) -> Option<Completion> {
@@ -63,8 +63,8 @@ impl Bench {
         let Self { maildrops, clients, index, quotas, effects, .. } = self;
         match completion {
             Completion::Unlocked(mailbox) => maildrops.lock_released(&mailbox, clients, index, effects),
-            Completion::Locked(id, result) => {
-                maildrops.lock_finished((id, clients.get_mut(id).unwrap()), result, index, effects);
+            Completion::Opened(id, result) => {
+                maildrops.open_finished((id, clients.get_mut(id).unwrap()), result, index, effects);
                 self.scan();
             }
             Completion::Updated(id, done, result) => {
@@ -86,17 +86,14 @@ impl Bench {
 
     /// Scans the mailbox for the index, which opens it.
     fn scan(&mut self) {
-        for order in self.index.orders() {
-            let Order::Load(id, load) = order else { panic!("{order:?}") };
-            let Some(Completion::Scanned(id, result)) = self.run(Job::Scan(id, load)) else {
-                panic!("no scan")
-            };
-            self.index.scanned(id, result);
+        for (id, job) in self.index.take_jobs() {
+            if let Some(Completion::Index(id, result)) = self.run(Job::Index(id, job)) {
+                self.index.complete(id, result);
+            }
         }
-        for order in self.index.orders() {
-            let Order::Serve(id, snapshot) = order else { continue };
+        for (id, result) in self.index.take_ready() {
             let client = (id, self.clients.get_mut(id).unwrap());
-            self.maildrops.index_ready(client, Ok(snapshot), &mut self.index, &mut self.effects);
+            self.maildrops.index_ready(client, result, &mut self.index, &mut self.effects);
         }
     }
 
@@ -136,6 +133,31 @@ fn a_mailbox_is_one_sessions_and_free_when_its_lock_is_closed() {
     bench.work();
     bench.told(&["c2 opened 1"]);
     assert_eq!(bench.maildrops.len(), 1);
+}
+
+#[test]
+fn readers_open_a_mailbox_beside_the_session_that_has_locked_it_and_hear_what_it_deletes() {
+    let mut bench = Bench::new();
+    bench.deliver_by_hand("1.one.host");
+    bench.open(CLIENT);
+    bench.work();
+    bench.told(&["c1 opened 1"]);
+    bench.open_for(OTHER, Access::ReadOnly);
+    bench.work();
+    bench.told(&["c2 opened 1"]);
+    assert_eq!(bench.maildrops.len(), 2);
+    bench.quit(CLIENT, &[0]);
+    bench.work();
+    let changes = bench.index.take_changes();
+    let [change] = &changes[..] else { panic!("{changes:?}") };
+    assert_eq!((change.messages, &change.sessions[..]), (0, &[OTHER][..]));
+    // A mailbox that is only read is free for the next exclusive login.
+    while bench.maildrops.len() > 1 {
+        bench.work();
+    }
+    bench.open(CLIENT);
+    bench.work();
+    assert_eq!(bench.maildrops.len(), 2);
 }
 
 #[test]

@@ -96,7 +96,7 @@ impl Bench {
         let client = self.clients.get_mut(CLIENT).unwrap();
         self.receiver.spill(CLIENT, client, (vec![mailbox("ann")], b"a\n".to_vec()), &mut self.effects);
         let Some(Effect::Run(Job::Spill { to, bytes, .. })) = self.effects.next() else { panic!("no spill") };
-        let spilled = spill::spill(&self.fixture.storage, to, &bytes);
+        let spilled = spill::spill(&self.fixture.storage, to, &bytes, false);
         self.receiver.body_spilled(CLIENT, client, spilled, &mut self.effects);
         assert_eq!(told(&mut self.effects), ["c1 ready"]);
     }
@@ -179,10 +179,10 @@ fn a_file_is_sealed_before_the_committer_has_it_and_removed_where_it_can_not_be(
         let mut bench = Bench::new();
         bench.spill();
         bench.deliver(&["ann"], b"b\n", false);
-        let Some(Effect::Run(Job::Seal { spilled, bytes, token, .. })) = bench.effects.next() else {
+        let Some(Effect::Run(Job::Spill { to, bytes, last: Some(token), .. })) = bench.effects.next() else {
             panic!("not sealed")
         };
-        let sealed = spill::seal(spilled, &bytes);
+        let sealed = spill::spill(&bench.fixture.storage, to, &bytes, true);
         let result = if fails { sealed.and(Err(Failure::Full)) } else { sealed };
         bench.sealed(&token, result);
         if fails {

@@ -1,18 +1,17 @@
 //! Dropped mailboxes: those that can't be read, and the longest unused while a limit is exceeded.
 
-use super::{IndexId, Order, Registry};
-use crate::{
-    index::{entry::MailboxEntry, spare::Garbage},
-    proto::request::Failure,
-};
+use std::sync::Arc;
+
+use super::{IndexId, IndexJob, Registry};
+use crate::{deferred_drop::drop_deferred, index::entry::MailboxEntry, proto::request::Failure};
 
 impl Registry {
     pub(super) fn drop_entry(&mut self, id: IndexId, fault: Failure) {
         let Some(held) = self.entries.remove(&id) else { return };
         self.ids.remove(&held.mailbox);
-        self.orders.extend(held.login.map(|login| Order::Fail(login.to, fault)));
-        self.orders.push(Order::Unwatch(id, std::sync::Arc::clone(&held.maildir)));
-        self.orders.push(Order::Free(Garbage::of(held)));
+        self.ready.extend(held.logins.iter().map(|login| (login.to, Err(fault))));
+        self.jobs.push((id, IndexJob::Unwatch(Arc::clone(&held.maildir))));
+        drop_deferred(held);
     }
 
     /// Drops the longest unused mailboxes while there are too many, or they take too much memory.

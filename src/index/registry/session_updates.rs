@@ -2,7 +2,8 @@
 
 use super::{IndexId, Registry, SessionChanges};
 use crate::{
-    index::{entry::ScanNeed, session_update::MAX_APPLIED_CHANGES, spare::Garbage},
+    deferred_drop::drop_deferred,
+    index::{entry::ScanNeed, session_update::MAX_APPLIED_CHANGES},
     proto::request::Mailbox,
 };
 
@@ -29,7 +30,7 @@ impl Registry {
         };
         if done.gone.len() + done.touched.len() > MAX_APPLIED_CHANGES {
             held.require_scan(ScanNeed::Yes); // a login waits for it
-            held.garbage.push(Garbage::of(done));
+            drop_deferred(done);
             held.resume_after_update();
         } else {
             held.update_finished(done, told, now);

@@ -1,3 +1,5 @@
+mod events;
+mod output;
 mod stories;
 mod times;
 mod turns;
@@ -5,11 +7,17 @@ mod updates;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use output::Output;
+
 use super::*;
-use crate::index::MessageList;
+use crate::index::{MailboxIndex, MessageList};
 use crate::{
     limits::Size,
-    maildir::{Spool, scan, size_counter::CountingTurn},
+    maildir::{
+        Spool,
+        scan::{self, Skipped},
+        size_counter::CountingTurn,
+    },
     proto::request::Maildrop,
 };
 
@@ -96,9 +104,17 @@ impl Fixture {
         scan.messages.into_iter().find(|found| *found.name == *name.as_bytes()).unwrap()
     }
 
-    fn work(&mut self, order: Order) {
+    fn outputs(&mut self) -> Vec<Output> {
+        output::take(&mut self.registry)
+    }
+
+    fn scanned(&mut self, id: IndexId, result: Result<ScanResult, Failure>) {
+        self.registry.complete(id, IndexResult::Scanned(result.map(ControlFlow::Break)));
+    }
+
+    fn work(&mut self, order: Output) {
         match order {
-            Order::Load(id, load) => {
+            Output::Scan(id, load) => {
                 let times = scan::dir_times(&load.maildir).unwrap();
                 let young = scan::is_racy(&times, self.date());
                 let index = (load.unless != Some(times)).then(|| {
@@ -109,11 +125,10 @@ impl Fixture {
                 });
                 let watched = load.watch && self.watchable;
                 let mark = self.mark();
-                self.registry
-                    .loaded(id, Ok(ScanResult { watched, barrier: mark, ..loaded(load.maildir, index) }));
+                self.scanned(id, Ok(ScanResult { watched, barrier: mark, ..loaded(load.maildir, index) }));
                 self.tell_marks();
             }
-            Order::Look(id, maildir, looks) => {
+            Output::Recheck(id, maildir, looks) => {
                 let times = scan::dir_times(&maildir).unwrap();
                 let seen = scan::recheck(&maildir, &looks, &mut CountingTurn::unbounded(u64::MAX)).unwrap();
                 let (changes, left_out) = seen.unwrap();
@@ -124,9 +139,12 @@ impl Fixture {
                     Ok(RecheckResult { times, racy: young, changes, skipped: left_out, barrier: mark }),
                 );
             }
-            Order::Check(id, maildir) => {
+            Output::CheckTimes(id, maildir) => {
                 let times = scan::dir_times(&maildir).map_err(|_| Failure::Broken);
-                self.registry.times_checked(id, times);
+                let (changes, skipped) = Default::default();
+                let found =
+                    times.map(|times| RecheckResult { times, racy: false, changes, skipped, barrier: None });
+                self.registry.complete(id, IndexResult::Rechecked(found));
             }
             other => panic!("not for a worker: {other:?}"),
         }
@@ -138,37 +156,36 @@ impl Fixture {
         loop {
             self.registry.begin_turn();
             self.registry.apply_events();
-            let orders = self.registry.orders();
+            let orders = self.outputs();
             if orders.is_empty() && !self.registry.is_spent() {
                 return told;
             }
             for order in orders {
                 match order {
-                    Order::Serve(to, snapshot) => {
+                    Output::Served(to, snapshot) => {
                         assert_eq!(to, CLIENT);
                         told.served = Some(ids(&snapshot));
                     }
-                    Order::Fail(_, fault) => told.failed = Some(fault),
-                    Order::Unwatch(..) => told.unwatched += 1,
-                    Order::Free(_) => {}
-                    Order::Load(..) => {
+                    Output::Refused(fault) => told.failed = Some(fault),
+                    Output::Unwatch(..) => told.unwatched += 1,
+                    Output::Scan(..) => {
                         told.walks += 1;
                         self.work(order);
                     }
-                    Order::Look(..) => {
+                    Output::Recheck(..) => {
                         told.looks += 1;
                         self.work(order);
                         self.tell_marks();
                     }
-                    Order::Check(..) => self.work(order),
+                    Output::CheckTimes(..) => self.work(order),
                 }
             }
         }
     }
 
     /// The only order.
-    fn order(&mut self) -> Order {
-        let mut orders = self.registry.orders();
+    fn output(&mut self) -> Output {
+        let mut orders = self.outputs();
         assert_eq!(orders.len(), 1, "{orders:?}");
         orders.remove(0)
     }
@@ -178,7 +195,7 @@ impl Fixture {
         self.registry.tick(self.now);
     }
 
-    /// A moment long after every change of the files.
+    /// A moment long after every change.
     fn date(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(1 << 34)
     }
@@ -224,7 +241,7 @@ fn open_mailbox() -> Fixture {
     backend.put("new/1.a");
     backend.log_in();
     assert_eq!(backend.settle(), Told { served: served(&["1.a"]), walks: 1, ..Told::default() });
-    backend.registry.logout(&backend.mailbox);
+    backend.registry.logout(&backend.mailbox, CLIENT);
     backend
 }
 
@@ -251,14 +268,14 @@ fn a_login_waits_for_its_mark_and_for_nothing_that_comes_after_it() {
     backend.put("new/2.b");
     backend.tell("new/2.b");
     backend.registry.apply_events();
-    let look = backend.order();
+    let look = backend.output();
     backend.work(look);
-    assert!(backend.registry.orders().is_empty(), "served before its mark");
+    assert!(backend.outputs().is_empty(), "served before its mark");
     backend.tell_marks();
     backend.put("new/3.c");
     backend.tell("new/3.c");
     backend.registry.apply_events();
-    let [Order::Serve(_, snapshot), Order::Look(..)] = &backend.registry.orders()[..] else {
+    let [Output::Served(_, snapshot), Output::Recheck(..)] = &backend.outputs()[..] else {
         panic!("not served at once")
     };
     assert_eq!(ids(snapshot), ["1.a", "2.b"]);
@@ -287,11 +304,11 @@ fn what_was_missed_is_found_by_a_walk() {
 fn what_was_missed_under_the_walk_that_begins_to_watch_is_found_by_another() {
     let mut backend = Fixture::new();
     backend.log_in();
-    let Order::Load(id, load) = backend.order() else { panic!() };
+    let Output::Scan(id, load) = backend.output() else { panic!() };
     let index = Some(MailboxIndex::new(MessageList::default(), backend.times(), false));
     backend.put("new/1.a"); // after the scan has been there, and its event is lost
     backend.registry.events_lost();
-    backend.registry.loaded(id, Ok(ScanResult { watched: true, ..loaded(load.maildir, index) }));
+    backend.scanned(id, Ok(ScanResult { watched: true, ..loaded(load.maildir, index) }));
     assert_eq!(backend.settle(), Told { served: served(&["1.a"]), walks: 1, ..Told::default() });
 }
 
@@ -339,7 +356,7 @@ fn a_delivery_that_others_have_moved_or_removed_before_we_learn_of_it_does_not_c
     std::fs::remove_file(backend.file("cur/2.b:2,S")).unwrap();
     backend.tell("cur/2.b:2,S");
     backend.settle();
-    backend.registry.logout(&backend.mailbox);
+    backend.registry.logout(&backend.mailbox, CLIENT);
     backend.log_in();
     assert_eq!(backend.settle().served, served(&["1.a"]));
 }
@@ -350,10 +367,10 @@ fn a_message_on_its_way_from_name_to_name_is_never_missing() {
     std::fs::rename(backend.file("new/1.a"), backend.file("cur/1.a:2,")).unwrap();
     backend.tell("new/1.a");
     backend.log_in();
-    let Order::Look(id, maildir, looks) = backend.order() else { panic!() };
-    backend.work(Order::Look(id, maildir, looks));
+    let Output::Recheck(id, maildir, looks) = backend.output() else { panic!() };
+    backend.work(Output::Recheck(id, maildir, looks));
     // The old name is gone, and the new one has no report yet.
-    assert!(backend.registry.orders().is_empty(), "served without a message that is there");
+    assert!(backend.outputs().is_empty(), "served without a message that is there");
     backend.tell("cur/1.a:2,");
     backend.tell_marks();
     let told = backend.settle();
@@ -365,13 +382,13 @@ fn a_message_that_moved_under_a_walk_is_never_missing() {
     let mut backend = open_mailbox();
     backend.registry.events_lost();
     backend.log_in();
-    let Order::Load(id, load) = backend.order() else { panic!() };
+    let Output::Scan(id, load) = backend.output() else { panic!() };
     // The file was in cur/ while the scan read new/, and the other way round.
     let missing = load.known.difference(&MessageList::default());
     let index = Some(MailboxIndex::new(MessageList::default(), backend.times(), false));
     let mark = backend.mark();
-    backend.registry.loaded(id, Ok(ScanResult { barrier: mark, missing, ..loaded(load.maildir, index) }));
-    backend.registry.orders().into_iter().for_each(|order| assert!(matches!(order, Order::Free(_))));
+    backend.scanned(id, Ok(ScanResult { barrier: mark, missing, ..loaded(load.maildir, index) }));
+    assert!(backend.outputs().is_empty());
     backend.tell("new/1.a");
     backend.tell_marks();
     assert_eq!(backend.settle(), Told { served: served(&["1.a"]), looks: 1, ..Told::default() });
@@ -401,7 +418,7 @@ fn many_names_of_one_identity_are_looked_at_some_at_a_time_and_a_login_waits_for
     (0..2500).for_each(|n| backend.put(&name(n)));
     backend.log_in();
     assert_eq!(backend.settle().walks, 1);
-    backend.registry.logout(&backend.mailbox);
+    backend.registry.logout(&backend.mailbox, CLIENT);
     for n in 0..2500 {
         std::fs::remove_file(backend.file(&name(n))).unwrap();
         backend.tell(&name(n));
@@ -421,7 +438,7 @@ fn a_mailbox_that_was_replaced_is_another_one() {
     let told = backend.settle();
     assert_eq!((told.served, told.walks, told.unwatched), (served(&["9.z"]), 1, 1));
     // A late result for the old index has no effect, and leaves no watch.
-    backend.registry.loaded(late, Ok(ScanResult { watched: true, ..loaded(before, None) }));
+    backend.scanned(late, Ok(ScanResult { watched: true, ..loaded(before, None) }));
     assert_eq!(backend.settle(), Told { unwatched: 1, ..Told::default() });
 }
 
@@ -429,8 +446,8 @@ fn a_mailbox_that_was_replaced_is_another_one() {
 fn a_mailbox_that_cannot_be_looked_through_fails_the_login_and_the_next_one_begins_anew() {
     let mut backend = Fixture::new();
     backend.log_in();
-    let Order::Load(id, _) = backend.order() else { panic!() };
-    backend.registry.loaded(id, Err(Failure::Unusable));
+    let Output::Scan(id, _) = backend.output() else { panic!() };
+    backend.scanned(id, Err(Failure::Unusable));
     assert_eq!(backend.settle(), Told { failed: Some(Failure::Unusable), unwatched: 1, ..Told::default() });
     backend.put("new/1.a");
     backend.log_in();
@@ -445,7 +462,7 @@ fn what_nobody_uses_is_forgotten_after_a_while_and_what_a_session_has_open_is_no
     backend.later(3600);
     backend.settle();
     assert_eq!(backend.registry.len(), 1);
-    backend.registry.logout(&backend.mailbox);
+    backend.registry.logout(&backend.mailbox, CLIENT);
     backend.later(1799);
     assert_eq!(backend.settle().unwatched, 0);
     backend.later(1);
@@ -465,31 +482,10 @@ fn the_mailbox_not_used_for_longest_makes_room() {
             backend.put("new/1.x");
             backend.log_in();
             assert_eq!(backend.settle().served, served(&["1.x"]));
-            backend.registry.logout(&backend.mailbox);
+            backend.registry.logout(&backend.mailbox, CLIENT);
             backend.later(1);
         }
         let held: BTreeSet<&str> = backend.registry.ids.keys().map(Mailbox::as_str).collect();
         assert_eq!(held, BTreeSet::from(["b", "c"]));
     }
-}
-
-#[test]
-fn a_walk_whose_turn_is_over_is_queued_again_while_its_mailbox_is_held() {
-    let mut backend = Fixture::new();
-    backend.put("new/1.a");
-    backend.log_in();
-    let Order::Load(id, load) = backend.order() else { panic!("no walk") };
-    backend.registry.unfinished(id, load);
-    assert_eq!(backend.settle(), Told { served: served(&["1.a"]), walks: 1, ..Told::default() });
-    backend.registry.on_event(MailboxEvent::DirectoryLost(id));
-    backend.registry.apply_events();
-    let load = backend.registry.orders().into_iter().find_map(|order| match order {
-        Order::Load(_, load) => Some(load),
-        _ => None,
-    });
-    backend.registry.job_failed(id);
-    backend.registry.orders();
-    backend.registry.unfinished(id, load.expect("a walk"));
-    let orders = backend.registry.orders();
-    assert!(matches!(&orders[..], [Order::Unwatch(other, _), Order::Free(_)] if *other == id), "{orders:?}");
 }

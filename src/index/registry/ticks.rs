@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{IndexId, Order, Registry};
+use super::{IndexId, IndexJob, Registry};
 use crate::{
     index::entry::{InFlight, ScanNeed},
     proto::request::Failure,
@@ -36,7 +36,7 @@ impl Registry {
             let due = held.suspect_since.map_or(held.last_checked + CHECK_EVERY, |since| since + EVENT_GRACE);
             if due <= now && held.is_current() {
                 held.in_flight = Some(InFlight::CheckTimes);
-                self.orders.push(Order::Check(id, Arc::clone(&held.maildir)));
+                self.jobs.push((id, IndexJob::Recheck(Arc::clone(&held.maildir), Vec::new())));
             }
         }
         self.is_suspicious = self.entries.values().any(|held| held.suspect_since.is_some());

@@ -426,8 +426,9 @@ mod tests {
             Progress::default()
         }
 
-        fn notify(&mut self, SessionEvent::MailboxChanged(mailbox): &SessionEvent, out: &mut Outbox) {
-            out.line(&format!("* {mailbox} has changed"));
+        fn notify(&mut self, event: &SessionEvent, out: &mut Outbox) {
+            let SessionEvent::MailboxChanged { mailbox, messages } = event;
+            out.line(&format!("* {mailbox} has {messages}"));
         }
 
         fn on_timeout(&mut self, _: &mut Outbox) {}
@@ -441,7 +442,8 @@ mod tests {
     fn a_change_reaches_the_session_that_is_wrapped() {
         let mut session = FaultySession::new(Box::new(Telltale), Rc::default());
         let mut out = Outbox::default();
-        session.notify(&SessionEvent::MailboxChanged(Mailbox::named("bob").unwrap()), &mut out);
-        assert_eq!(out.pending(), b"* bob has changed\r\n");
+        let mailbox = Mailbox::named("bob").unwrap();
+        session.notify(&SessionEvent::MailboxChanged { mailbox, messages: 3 }, &mut out);
+        assert_eq!(out.pending(), b"* bob has 3\r\n");
     }
 }

@@ -12,7 +12,7 @@ use crate::proto::{
     Context, Progress, SessionStage, Step,
     buffer::{Inbox, Line, Outbox},
     event::Event,
-    request::{Failure, Mailbox, Maildrop, Request},
+    request::{Access, Failure, Mailbox, Maildrop, Request},
     sasl::{self, BadResponse, Credentials},
 };
 
@@ -125,7 +125,7 @@ impl Pop3Session {
 
     pub(super) fn open(&mut self, cx: &Context<'_>, mailbox: Mailbox, since: Duration) -> Step {
         self.state = State::AwaitingOpen { mailbox: mailbox.clone(), since };
-        Step::Ask(Request::Open { mailbox, now: cx.now.monotonic })
+        Step::Ask(Request::Open { mailbox, access: Access::Exclusive, now: cx.now.monotonic })
     }
 
     pub(super) fn denied(

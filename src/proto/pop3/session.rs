@@ -14,7 +14,8 @@ use super::{
 use crate::{
     limits::Span,
     proto::{
-        Context, Encryption, Progress, ResetOn, Session, SessionPhase, Step, TLS_HANDSHAKE, Timeouts,
+        Context, Encryption, Progress, ResetOn, Session, SessionEvent, SessionPhase, Step, TLS_HANDSHAKE,
+        Timeouts,
         buffer::{Inbox, Line, Outbox},
         event::Event,
         is_limit_reached,
@@ -407,6 +408,13 @@ impl Session for Pop3Session {
 
     fn progress(&self) -> Progress {
         self.login_progress()
+    }
+
+    /// The client hears nothing: messages are numbered at the login (RFC 1939 section 4), and POP3 has no unsolicited
+    /// response.
+    fn notify(&mut self, event: &SessionEvent, out: &mut Outbox) {
+        let SessionEvent::MailboxChanged { mailbox, messages } = event;
+        out.push_event(Event::MailboxChanged { mailbox: mailbox.clone(), messages: *messages });
     }
 
     fn on_timeout(&mut self, out: &mut Outbox) {

@@ -208,7 +208,7 @@ impl World {
             Request::Spill { bytes, .. } | Request::Deliver { bytes, .. } => {
                 self.body.extend_from_slice(bytes)
             }
-            Request::Open { mailbox, now } => self.too_soon = !self.logins.is_allowed(mailbox, *now),
+            Request::Open { mailbox, now, .. } => self.too_soon = !self.logins.is_allowed(mailbox, *now),
             _ => {}
         }
         text::format_request(ask, &self.body, detail)

@@ -41,7 +41,7 @@ enum Queued {
 struct Story {
     backend: Fixture,
     queue: VecDeque<Queued>,
-    orders: VecDeque<Order>,
+    orders: VecDeque<Output>,
     /// The messages of the session.
     listed: Vec<MessageEntry>,
     done: SessionChanges,
@@ -102,10 +102,9 @@ impl Story {
             Step::Work => self.work(),
         }
         self.backend.registry.apply_events();
-        for order in self.backend.registry.orders() {
+        for order in self.backend.outputs() {
             match order {
-                Order::Serve(_, snapshot) => self.served = Some(snapshot),
-                Order::Free(_) => {}
+                Output::Served(_, snapshot) => self.served = Some(snapshot),
                 order => self.orders.push_back(order),
             }
         }
@@ -122,7 +121,7 @@ impl Story {
                 self.done.barrier = self.mark();
                 let done = mem::take(&mut self.done);
                 self.backend.registry.session_updated(&self.backend.mailbox, key, done);
-                self.backend.registry.logout(&self.backend.mailbox);
+                self.backend.registry.logout(&self.backend.mailbox, CLIENT);
             }
             _ => {}
         }
@@ -155,7 +154,7 @@ impl Story {
 
     fn work(&mut self) {
         match self.orders.pop_front() {
-            Some(Order::Load(id, load)) => {
+            Some(Output::Scan(id, load)) => {
                 let times = self.backend.times();
                 let list = MessageList::from_messages(scanned(&self.backend));
                 let missing = load.known.difference(&list);
@@ -163,7 +162,7 @@ impl Story {
                 let mark = self.mark();
                 let loaded =
                     ScanResult { watched: load.watch, missing, barrier: mark, ..loaded(load.maildir, index) };
-                self.backend.registry.loaded(id, Ok(loaded));
+                self.backend.scanned(id, Ok(loaded));
             }
             Some(order) => {
                 let before = self.backend.marks;

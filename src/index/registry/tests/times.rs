@@ -8,7 +8,7 @@ fn a_change_that_no_notice_explains_within_a_second_is_found_by_a_walk() {
     backend.put("new/2.b");
     backend.log_in();
     assert_eq!(backend.settle().served, served(&["1.a"]));
-    backend.registry.logout(&backend.mailbox);
+    backend.registry.logout(&backend.mailbox, CLIENT);
     backend.later(1);
     assert_eq!(backend.settle(), Told { walks: 1, ..Told::default() });
     backend.log_in();
@@ -40,13 +40,13 @@ fn a_change_that_a_told_one_hides_is_found_by_a_walk_in_a_quarter_of_an_hour() {
         backend.later(60);
         assert_eq!(backend.settle(), Told::default());
     }
-    backend.registry.logout(&backend.mailbox);
+    backend.registry.logout(&backend.mailbox, CLIENT);
     backend.later(60);
-    let walk = backend.order();
+    let walk = backend.output();
     backend.log_in();
-    let Order::Serve(_, snapshot) = backend.order() else { panic!("the login waits for the walk") };
+    let Output::Served(_, snapshot) = backend.output() else { panic!("the login waits for the walk") };
     assert_eq!(ids(&snapshot), ["1.a", "3.told"]);
-    backend.registry.logout(&backend.mailbox);
+    backend.registry.logout(&backend.mailbox, CLIENT);
     backend.work(walk);
     backend.log_in();
     assert_eq!(backend.settle().served, served(&["1.a", "2.untold", "3.told"]));
@@ -59,7 +59,7 @@ fn unwatched_mailbox() -> Fixture {
     backend.put("new/1.a");
     backend.log_in();
     backend.settle();
-    backend.registry.logout(&backend.mailbox);
+    backend.registry.logout(&backend.mailbox, CLIENT);
     backend
 }
 
@@ -67,12 +67,12 @@ fn unwatched_mailbox() -> Fixture {
 fn without_a_watch_each_login_compares_the_times_and_walks_when_they_differ() {
     let mut backend = unwatched_mailbox();
     backend.log_in();
-    let Order::Load(id, load) = backend.order() else { panic!("times not compared") };
+    let Output::Scan(id, load) = backend.output() else { panic!("times not compared") };
     assert_eq!(load.unless, Some(backend.times()));
-    backend.work(Order::Load(id, load));
-    let Order::Serve(_, snapshot) = backend.order() else { panic!("not served") };
+    backend.work(Output::Scan(id, load));
+    let Output::Served(_, snapshot) = backend.output() else { panic!("not served") };
     assert_eq!(ids(&snapshot), ["1.a"]);
-    backend.registry.logout(&backend.mailbox);
+    backend.registry.logout(&backend.mailbox, CLIENT);
     backend.put("new/2.b");
     backend.log_in();
     assert_eq!(backend.settle(), Told { served: served(&["1.a", "2.b"]), walks: 1, ..Told::default() });
@@ -96,12 +96,12 @@ fn times_so_young_that_another_change_may_hide_behind_them_are_taken_for_changed
     let mut backend = Fixture::new();
     backend.watchable = false;
     backend.log_in();
-    let Order::Load(id, load) = backend.order() else { panic!() };
+    let Output::Scan(id, load) = backend.output() else { panic!() };
     let index = Some(MailboxIndex::new(MessageList::default(), backend.times(), true));
-    backend.registry.loaded(id, Ok(loaded(load.maildir, index)));
-    backend.registry.orders();
-    backend.registry.logout(&backend.mailbox);
+    backend.scanned(id, Ok(loaded(load.maildir, index)));
+    backend.outputs();
+    backend.registry.logout(&backend.mailbox, CLIENT);
     backend.log_in();
-    let Order::Load(_, load) = backend.order() else { panic!() };
+    let Output::Scan(_, load) = backend.output() else { panic!() };
     assert_eq!(load.unless, None);
 }

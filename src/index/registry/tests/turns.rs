@@ -6,7 +6,7 @@ use super::*;
 fn mailbox_of(files: usize, name: &dyn Fn(usize) -> String) -> (Fixture, Vec<MessageEntry>) {
     let mut backend = Fixture::new();
     backend.log_in();
-    let Order::Load(id, load) = backend.order() else { panic!("no walk") };
+    let Output::Scan(id, load) = backend.output() else { panic!("no walk") };
     let found: Vec<MessageEntry> = (0..files)
         .map(|n| MessageEntry {
             name: name(n).into_bytes().into(),
@@ -16,9 +16,9 @@ fn mailbox_of(files: usize, name: &dyn Fn(usize) -> String) -> (Fixture, Vec<Mes
         })
         .collect();
     let index = Some(MailboxIndex::new(MessageList::from_messages(found.clone()), backend.times(), false));
-    backend.registry.loaded(id, Ok(ScanResult { watched: true, ..loaded(load.maildir, index) }));
+    backend.scanned(id, Ok(ScanResult { watched: true, ..loaded(load.maildir, index) }));
     assert_eq!(backend.settle().served.map(|ids| ids.len()), Some(files));
-    backend.registry.logout(&backend.mailbox);
+    backend.registry.logout(&backend.mailbox, CLIENT);
     (backend, found)
 }
 
@@ -31,7 +31,7 @@ fn many_identities(n: usize) -> String {
 }
 
 /// Runs turns until a login is served. Returns how many messages fewer the index has after each.
-fn turns(backend: &mut Fixture, mut orders: impl FnMut(&mut Fixture, Order)) -> Vec<usize> {
+fn turns(backend: &mut Fixture, mut orders: impl FnMut(&mut Fixture, Output)) -> Vec<usize> {
     let mut turns = Vec::new();
     let length = |backend: &Fixture| {
         let held = backend.registry.entries.values().next().unwrap();
@@ -42,10 +42,9 @@ fn turns(backend: &mut Fixture, mut orders: impl FnMut(&mut Fixture, Order)) -> 
         backend.registry.begin_turn();
         backend.registry.apply_events();
         let mut is_served = false;
-        for order in backend.registry.orders() {
+        for order in backend.outputs() {
             match order {
-                Order::Serve(..) => is_served = true,
-                Order::Free(_) => {}
+                Output::Served(..) => is_served = true,
                 order => orders(backend, order),
             }
         }
@@ -72,8 +71,8 @@ fn r13_what_a_walk_misses_is_decided_some_at_a_time_and_a_login_waits_for_all_of
             backend.registry.events_lost();
             backend.log_in();
             backend.registry.begin_turn();
-            let walk = backend.registry.orders().into_iter().find_map(|order| match order {
-                Order::Load(id, load) => Some((id, load)),
+            let walk = backend.outputs().into_iter().find_map(|order| match order {
+                Output::Scan(id, load) => Some((id, load)),
                 _ => None,
             });
             let (id, load) = walk.expect("a walk");
@@ -85,12 +84,12 @@ fn r13_what_a_walk_misses_is_decided_some_at_a_time_and_a_login_waits_for_all_of
             let index = Some(MailboxIndex::new(MessageList::default(), backend.times(), false));
             let missing = ScanResult { missing: found, ..loaded(load.maildir, index) };
             backend.registry.begin_turn();
-            backend.registry.loaded(id, Ok(missing));
+            backend.scanned(id, Ok(missing));
             let kept = backend.registry.entries[&id].index.as_ref().unwrap().list().len();
             assert!((1..=NAMES_A_TURN).contains(&kept), "{kept} at once");
             // Then each recheck finds that neither name is there.
-            let gone = |backend: &mut Fixture, order: Order| {
-                let Order::Look(id, _, looks) = order else { panic!("{order:?}") };
+            let gone = |backend: &mut Fixture, order: Output| {
+                let Output::Recheck(id, _, looks) = order else { panic!("{order:?}") };
                 let changes =
                     looks.into_iter().map(|look| Change::Absent { place: look.subdir, name: look.name });
                 let (times, changes) = (backend.times(), changes.collect());
@@ -117,8 +116,8 @@ fn r13_deliveries_under_a_walk_are_taken_in_again_some_at_a_time() {
         let (mut backend, found) = mailbox_of(files, &many_identities);
         backend.registry.events_lost();
         backend.registry.apply_events();
-        let walk = backend.registry.orders().into_iter().find_map(|order| match order {
-            Order::Load(id, load) => Some((id, load)),
+        let walk = backend.outputs().into_iter().find_map(|order| match order {
+            Output::Scan(id, load) => Some((id, load)),
             _ => None,
         });
         let (id, load) = walk.expect("a walk");
@@ -128,8 +127,8 @@ fn r13_deliveries_under_a_walk_are_taken_in_again_some_at_a_time() {
         }
         let index = Some(MailboxIndex::new(MessageList::default(), backend.times(), false));
         backend.registry.begin_turn();
-        backend.registry.loaded(id, Ok(loaded(load.maildir, index)));
-        backend.registry.orders();
+        backend.scanned(id, Ok(loaded(load.maildir, index)));
+        backend.outputs();
         let mut turns = Vec::new();
         while backend.registry.entries[&id].index.as_ref().unwrap().list().len() < files {
             let before = backend.registry.entries[&id].index.as_ref().unwrap().list().len();
@@ -146,7 +145,7 @@ fn r13_deliveries_under_a_walk_are_taken_in_again_some_at_a_time() {
 fn r13_what_a_walk_left_out_is_told_to_the_log_some_at_a_time() {
     let mut backend = Fixture::new();
     backend.log_in();
-    let Order::Load(id, load) = backend.order() else { panic!("no walk") };
+    let Output::Scan(id, load) = backend.output() else { panic!("no walk") };
     let left_out = |n: usize| Skipped {
         name: format!("{n}").into_bytes().into(),
         subdir: Subdir::New,
@@ -155,7 +154,7 @@ fn r13_what_a_walk_left_out_is_told_to_the_log_some_at_a_time() {
     let index = Some(MailboxIndex::new(MessageList::default(), backend.times(), false));
     let found = ScanResult { skipped: (0..5000).map(left_out).collect(), ..loaded(load.maildir, index) };
     backend.registry.begin_turn();
-    backend.registry.loaded(id, Ok(found));
+    backend.scanned(id, Ok(found));
     let said = |backend: &Fixture| backend.registry.entries[&id].reported.len();
     assert!((1..=NAMES_A_TURN).contains(&said(&backend)), "{} at once", said(&backend));
     assert_eq!(backend.settle().served, served(&[]));
@@ -168,27 +167,27 @@ fn r13_a_mailbox_that_always_has_work_holds_up_no_other() {
     backend.registry.events_lost();
     backend.registry.begin_turn();
     backend.registry.apply_events();
-    let (id, load) = match backend.registry.orders().pop() {
-        Some(Order::Load(id, load)) => (id, load),
+    let (id, load) = match backend.outputs().pop() {
+        Some(Output::Scan(id, load)) => (id, load),
         other => panic!("{other:?}"),
     };
     let index = Some(MailboxIndex::new(MessageList::default(), backend.times(), false));
-    backend.registry.loaded(id, Ok(ScanResult { missing: found, ..loaded(load.maildir, index) }));
+    backend.scanned(id, Ok(ScanResult { missing: found, ..loaded(load.maildir, index) }));
     assert!(backend.registry.is_spent());
     // The login of another mailbox is served at the latest in the turn after next.
     let other = Mailbox::named("carol").unwrap();
     let maildir = Arc::new(backend.spool.open_or_create_maildir("carol").unwrap());
     let times = scan::dir_times(&maildir).unwrap();
     backend.registry.login(&other, &maildir, times, None, ConnId(8));
-    let walk = backend.registry.orders().into_iter().find_map(|order| match order {
-        Order::Load(id, load) => Some((id, load)),
+    let walk = backend.outputs().into_iter().find_map(|order| match order {
+        Output::Scan(id, load) => Some((id, load)),
         _ => None,
     });
     let (id, load) = walk.expect("a walk");
     let index = Some(MailboxIndex::new(MessageList::default(), times, false));
-    backend.registry.loaded(id, Ok(loaded(load.maildir, index)));
+    backend.scanned(id, Ok(loaded(load.maildir, index)));
     let mut turns = 0;
-    while !backend.registry.orders().iter().any(|order| matches!(order, Order::Serve(ConnId(8), _))) {
+    while !backend.outputs().iter().any(|order| matches!(order, Output::Served(ConnId(8), _))) {
         backend.registry.begin_turn();
         backend.registry.apply_events();
         turns += 1;
@@ -200,7 +199,7 @@ fn r13_a_mailbox_that_always_has_work_holds_up_no_other() {
 fn what_was_delivered_under_a_check_does_not_come_back_after_another_program_has_removed_it() {
     let mut backend = open_mailbox();
     backend.later(60);
-    let check = backend.order();
+    let check = backend.output();
     backend.put("new/2.b");
     let found = backend.found("new/2.b");
     backend.registry.message_delivered(&backend.mailbox, backend.maildir.id(), found);
@@ -210,4 +209,25 @@ fn what_was_delivered_under_a_check_does_not_come_back_after_another_program_has
     backend.tell("new/2.b");
     backend.log_in();
     assert_eq!(backend.settle().served, served(&["1.a"]));
+}
+
+#[test]
+fn a_walk_whose_turn_is_over_is_queued_again_while_its_mailbox_is_held() {
+    let mut backend = Fixture::new();
+    backend.put("new/1.a");
+    backend.log_in();
+    let Output::Scan(id, load) = backend.output() else { panic!("no walk") };
+    backend.registry.continue_scan(id, load);
+    assert_eq!(backend.settle(), Told { served: served(&["1.a"]), walks: 1, ..Told::default() });
+    backend.registry.on_event(MailboxEvent::DirectoryLost(id));
+    backend.registry.apply_events();
+    let load = backend.outputs().into_iter().find_map(|order| match order {
+        Output::Scan(_, load) => Some(load),
+        _ => None,
+    });
+    backend.registry.drop_entry(id, Failure::Broken);
+    backend.outputs();
+    backend.registry.continue_scan(id, load.expect("a walk"));
+    let orders = backend.outputs();
+    assert!(matches!(&orders[..], [Output::Unwatch(other)] if *other == id), "{orders:?}");
 }

@@ -29,7 +29,7 @@ impl Fixture {
         let seen = Some((self.times(), false));
         let done = SessionChanges { gone, touched: Vec::new(), seen, barrier: self.mark() };
         self.registry.session_updated(&self.mailbox, self.maildir.id(), done);
-        self.registry.logout(&self.mailbox);
+        self.registry.logout(&self.mailbox, CLIENT);
     }
 }
 
@@ -138,7 +138,7 @@ fn a_look_that_was_under_way_does_not_bring_back_what_was_deleted() {
     let mut backend = session();
     backend.tell("new/1.a");
     backend.registry.apply_events();
-    let Order::Look(id, maildir, looks) = backend.order() else { panic!() };
+    let Output::Recheck(id, maildir, looks) = backend.output() else { panic!() };
     let (times, mark) = (backend.times(), backend.mark());
     let (changes, left_out) =
         scan::recheck(&maildir, &looks, &mut CountingTurn::unbounded(u64::MAX)).unwrap().unwrap();
@@ -201,7 +201,7 @@ fn a_deletion_that_nobody_tells_the_end_of_is_looked_through() {
     backend.update(1);
     backend.remove("new/1.a");
     backend.tell_removed("new/1.a");
-    backend.registry.logout(&backend.mailbox); // the job panicked, or was not taken
+    backend.registry.logout(&backend.mailbox, CLIENT); // the job panicked, or was not taken
     backend.log_in();
     assert_eq!(backend.settle(), Told { served: served(&["2.b", "3.c"]), walks: 1, ..Told::default() });
 }
@@ -231,9 +231,9 @@ fn many_deletions_end_the_watch_and_the_walk_after_them_begins_it_anew() {
     assert_eq!(backend.settle(), Told::default());
     backend.updated(&["new/1.a"]);
     backend.registry.apply_events();
-    let Order::Load(id, load) = backend.order() else { panic!() };
+    let Output::Scan(id, load) = backend.output() else { panic!() };
     assert!(load.watch);
-    backend.work(Order::Load(id, load));
+    backend.work(Output::Scan(id, load));
     backend.log_in();
     assert_eq!(backend.settle(), Told { served: served(&["2.b", "3.c", "4.d"]), ..Told::default() });
 }
@@ -244,11 +244,11 @@ fn a_watch_that_an_earlier_walk_began_is_not_relied_on_after_many_deletions() {
         let mut backend = session();
         backend.registry.on_event(MailboxEvent::DirectoryLost(backend.id()));
         backend.registry.apply_events();
-        let Order::Load(id, load) = backend.order() else { panic!() };
+        let Output::Scan(id, load) = backend.output() else { panic!() };
         assert!(load.watch);
         assert!(backend.update(1001));
         // The worker ends this watch, or begins it after that: the registry can't know.
-        let walk = Order::Load(id, load);
+        let walk = Output::Scan(id, load);
         if is_over {
             backend.updated(&[]);
             backend.work(walk);
@@ -257,8 +257,8 @@ fn a_watch_that_an_earlier_walk_began_is_not_relied_on_after_many_deletions() {
             backend.updated(&[]);
         }
         backend.registry.apply_events();
-        let again = backend.registry.orders().into_iter().find_map(|order| match order {
-            Order::Load(_, load) => Some(load.watch),
+        let again = backend.outputs().into_iter().find_map(|order| match order {
+            Output::Scan(_, load) => Some(load.watch),
             _ => None,
         });
         assert_eq!(again, Some(true), "the update was over first: {is_over}");
@@ -283,7 +283,7 @@ fn what_happens_under_a_walk_is_not_lost() {
     let found = backend.found("new/2.b");
     backend.registry.events_lost();
     backend.registry.apply_events();
-    let Order::Load(id, load) = backend.order() else { panic!() };
+    let Output::Scan(id, load) = backend.output() else { panic!() };
     // The scan has seen neither the delivery nor the deletion.
     let one =
         scan::scan(&backend.maildir, [], &mut CountingTurn::unbounded(u64::MAX)).unwrap().unwrap().messages;
@@ -298,6 +298,6 @@ fn what_happens_under_a_walk_is_not_lost() {
     );
     backend.log_in();
     let index = Some(MailboxIndex::new(MessageList::from_messages(before), backend.times(), false));
-    backend.registry.loaded(id, Ok(loaded(load.maildir, index)));
+    backend.scanned(id, Ok(loaded(load.maildir, index)));
     assert_eq!(backend.settle().served, served(&["2.b"]));
 }

@@ -1,0 +1,28 @@
+//! The events for sessions: a mailbox that they have open has changed.
+
+use super::Registry;
+use crate::index::job::MailboxChange;
+
+impl Registry {
+    /// Whether [`Registry::take_changes`] may have something to return.
+    pub fn has_changes(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
+    /// Takes the mailboxes that have changed since the last call and are open in a session. The caller calls this once
+    /// a turn, so that a thousand deliveries in one turn are one event.
+    pub fn take_changes(&mut self) -> Vec<MailboxChange> {
+        let mut changes = Vec::new();
+        for id in std::mem::take(&mut self.changed) {
+            let Some(held) = self.entries.get_mut(&id).filter(|held| held.has_news()) else { continue };
+            let Some(index) = &held.index else { continue };
+            held.known_revision = index.revision();
+            changes.push(MailboxChange {
+                mailbox: held.mailbox.clone(),
+                messages: index.list().len(),
+                sessions: held.sessions.iter().copied().collect(),
+            });
+        }
+        changes
+    }
+}
