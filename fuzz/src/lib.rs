@@ -6,8 +6,6 @@
 
 mod bytes;
 mod dialogues;
-#[path = "../../tests/common/played/mod.rs"]
-mod played;
 mod scratch;
 pub mod targets;
 

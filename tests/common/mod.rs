@@ -10,7 +10,6 @@ pub(crate) mod disk;
 pub(crate) mod hostile;
 pub(crate) mod inject;
 pub(crate) mod mutt;
-pub(crate) mod played;
 pub(crate) mod programs;
 pub(crate) mod secure;
 pub(crate) mod storm;

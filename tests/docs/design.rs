@@ -267,11 +267,13 @@ fn every_file_of_the_tests_is_a_binary_or_a_module_of_one() {
         let line = format!("mod {name};");
         fs::read_to_string(file).is_ok_and(|text| text.lines().any(|found| found.ends_with(&line)))
     };
+    let files = files_below(&tests, "rs");
+    let all: String = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
     let is_lost = |path: &&PathBuf| {
         let (dir, stem) = (path.parent().unwrap(), path.file_stem().unwrap().to_str().unwrap());
-        let named = format!("path = \"{}\"", path.strip_prefix(root()).unwrap().display());
-        let is_shared = **path == tests.join("common/mod.rs"); // each binary takes it by its path
-        if dir == tests || stem == "main" || is_shared || manifest.contains(&named) {
+        let in_manifest = format!("path = \"{}\"", path.strip_prefix(root()).unwrap().display());
+        let in_attribute = format!("{}/{stem}.rs\"]", dir.file_name().unwrap().display());
+        if dir == tests || stem == "main" || manifest.contains(&in_manifest) || all.contains(&in_attribute) {
             return false;
         }
         let (dir, name) = match stem {
@@ -281,7 +283,6 @@ fn every_file_of_the_tests_is_a_binary_or_a_module_of_one() {
         let beside = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
         !beside.chain([dir.with_extension("rs")]).any(|file| declares(&file, name))
     };
-    let files = files_below(&tests, "rs");
     let lost: Vec<String> = files.iter().filter(is_lost).map(|path| path.display().to_string()).collect();
     assert!(lost.is_empty(), "no `mod` line names them:\n{}", lost.join("\n"));
 }

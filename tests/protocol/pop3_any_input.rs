@@ -1,6 +1,12 @@
 //! A POP3 session that hears anything at all, and whose world fails now and then: it says the same however the
 //! octets are cut, every line gets one well-formed reply, and QUIT changes what the client has marked.
 
+#[path = "../any_input/pop3.rs"]
+mod any_input;
+
+use std::collections::BTreeSet;
+
+use any_input::{MESSAGES, Outcome, Reader};
 use proptest::prelude::*;
 use restante::{
     limits::Limits,
@@ -11,9 +17,7 @@ use restante::{
     },
 };
 
-use crate::common::played::pop3::{self, MESSAGES, Outcome, Reader};
-
-/// Plays a session that gets its input in these pieces. The n-th ask fails where the n-th of `faults` says so.
+/// Plays a strict session. The n-th request fails if the n-th of `faults` is a failure.
 fn play(limits: &Limits, pieces: &[&[u8]], faults: &[Option<Failure>]) -> Outcome {
     let rules = SessionConfig {
         hostname: "mx.test".into(),
@@ -25,8 +29,7 @@ fn play(limits: &Limits, pieces: &[&[u8]], faults: &[Option<Failure>]) -> Outcom
         limits: limits.clone(),
         pedantic: false,
     };
-    let mut faults = faults.iter().copied();
-    pop3::play(rules, pieces.iter().copied(), || faults.next().flatten())
+    any_input::play(&rules, pieces.iter().copied(), |asked| faults.get(asked).copied().flatten())
 }
 
 /// The lines of a session: some before the login, many after it, and QUIT.
@@ -88,7 +91,7 @@ proptest! {
         let input: Vec<u8> = lines.iter().flat_map(|line| [line, &b"\r\n"[..]].concat()).collect();
         let limits = Limits { pop3_lock_wait: limits().pop3_lock_wait, ..Limits::for_development() };
         let outcome = play(&limits, &[&input], &faults);
-        let mut reader = Reader::new(&outcome.said);
+        let mut reader = Reader { said: &outcome.said, deleted: BTreeSet::new(), retrieved: BTreeSet::new() };
         prop_assert!(reader.line().unwrap().starts_with(b"+OK "));
         let sent: Vec<&[u8]> = input.strip_suffix(b"\r\n").map_or(vec![], |input| input.split(|b| *b == b'\n').collect());
         let answered = sent.iter().map_while(|line| reader.reply(line.strip_suffix(b"\r").unwrap_or(line))).count();

@@ -1,6 +1,11 @@
 //! An SMTP session that hears anything at all, and whose world fails now and then: it says the same however the
 //! octets are cut, its replies are well-formed, and what it asks of the world adds up.
 
+#[path = "../any_input/smtp.rs"]
+mod any_input;
+
+use crate::common::client::{chunked, stuffed};
+use any_input::{Outcome, well_formed};
 use proptest::prelude::*;
 use restante::{
     limits::{Limits, Size},
@@ -9,11 +14,6 @@ use restante::{
         request::Failure,
         smtp::{AuthPolicy, Kind, Persona, Policy, SessionConfig},
     },
-};
-
-use crate::common::{
-    client::{chunked, stuffed},
-    played::smtp::{self, Outcome, assert_well_formed},
 };
 
 const HELLO: &[u8] = b"HELO x\r\n";
@@ -36,8 +36,7 @@ fn play<'a>(
         policy,
         pedantic: false,
     };
-    let mut faults = faults.iter().copied();
-    smtp::play(rules, pieces, || faults.next().flatten())
+    any_input::play(&rules, pieces, |asked| faults.get(asked).copied().flatten())
 }
 
 /// What a client sends, and then waits for the reply.
@@ -184,7 +183,7 @@ proptest! {
         let endings = if strict { LineEndings::Strict } else { LineEndings::Lenient };
         let wire = lines.concat();
         let outcome = play(endings, policy, wire.split_inclusive(|&b| b == b'\n'), &faults);
-        assert_well_formed(&outcome.replies);
+        well_formed(&outcome.replies);
         let queued = outcome.replies.matches("Queued as ").count();
         if policy.kind == Kind::Lmtp {
             prop_assert!(queued >= outcome.stored.len());

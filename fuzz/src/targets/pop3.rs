@@ -2,20 +2,18 @@
 //! line has one reply that is well-formed, a message comes whole or without its final dot, and QUIT changes what the
 //! client has marked and nothing else.
 
-use restante::{
-    limits::Limits,
-    proto::{
-        dot::LineEndings,
-        pop3::{Expire, Persona, SessionConfig},
-        request::Failure,
-    },
-};
+#[path = "../../../tests/any_input/pop3.rs"]
+mod session;
+
+use std::collections::BTreeSet;
+
+use restante::{limits::Limits, proto::{request::Failure, dot::LineEndings, pop3::{Expire, Persona, SessionConfig}}};
+use session::{Outcome, Reader, play};
 
 use crate::{
     Target,
     bytes::{Bytes, lines_in_pieces},
     dialogues,
-    played::pop3::{self, Outcome, Reader},
 };
 
 /// This target.
@@ -110,15 +108,11 @@ struct Play {
 
 impl Play {
     fn with<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
-        let mut requests = 0..;
-        pop3::play(self.rules.clone(), pieces, || {
-            let number = requests.next();
-            self.fault.filter(|(at, _)| Some(*at) == number).map(|(_, fault)| fault)
-        })
+        play(&self.rules, pieces, |asked| self.fault.filter(|(at, _)| *at == asked).map(|(_, fault)| fault))
     }
 
     fn adds_up(&self, outcome: &Outcome, wire: &[u8]) {
-        let mut reader = Reader::new(&outcome.said);
+        let mut reader = Reader { said: &outcome.said, deleted: BTreeSet::new(), retrieved: BTreeSet::new() };
         let banner = reader.line().expect("a banner");
         assert!(banner.starts_with(b"+OK "));
         let mut answered = 0;

@@ -2,20 +2,16 @@
 //! it says the same however the octets come, its replies are well-formed and bounded, and what it asks of the world
 //! adds up.
 
-use restante::{
-    limits::{Limits, Size},
-    proto::{
-        dot::LineEndings,
-        request::Failure,
-        smtp::{AuthPolicy, Kind, Persona, Policy, SessionConfig},
-    },
-};
+#[path = "../../../tests/any_input/smtp.rs"]
+mod session;
+
+use restante::{limits::{Limits, Size}, proto::{request::Failure, dot::LineEndings, smtp::{AuthPolicy, Kind, Persona, Policy, SessionConfig}}};
+use session::{Outcome, play, well_formed};
 
 use crate::{
     Target,
     bytes::{Bytes, lines_in_pieces},
     dialogues,
-    played::smtp::{self, DOMAIN, Outcome, assert_well_formed},
 };
 
 /// This target.
@@ -112,16 +108,12 @@ fn same(one: &Outcome, other: &Outcome) {
 
 impl Play {
     fn with<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
-        let mut requests = 0..;
-        smtp::play(self.rules.clone(), pieces, || {
-            let number = requests.next();
-            self.fault.filter(|(at, _)| Some(*at) == number).map(|(_, fault)| fault)
-        })
+        play(&self.rules, pieces, |asked| self.fault.filter(|(at, _)| *at == asked).map(|(_, fault)| fault))
     }
 
     fn adds_up(&self, outcome: &Outcome, wire: &[u8]) {
         let Policy { kind, trusted, .. } = self.rules.policy;
-        assert_well_formed(&outcome.replies);
+        well_formed(&outcome.replies);
         let lines = wire.iter().filter(|octet| **octet == b'\n').count();
         assert!(outcome.replies.len() <= (lines + 2) * LONGEST_REPLY, "{} octets", outcome.replies.len());
         let queued = outcome.replies.matches("Queued as ").count();
@@ -134,7 +126,7 @@ impl Play {
         assert!(outcome.stored.iter().all(|message| message.len() <= most), "a message beyond the limit");
         for (envelope, logged_in) in &outcome.asked {
             assert!(!envelope.to.is_empty());
-            assert!(envelope.to.iter().all(|to| to.address.domain() == Some(DOMAIN)), "a relay");
+            assert!(envelope.to.iter().all(|to| to.address.domain() == Some("here.test")), "a relay");
             assert!(*logged_in || kind != Kind::Submission || trusted, "the user had not logged in");
             let from = envelope.from.as_ref().map(ToString::to_string).unwrap_or_default();
             assert!(

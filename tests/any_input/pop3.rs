@@ -1,4 +1,5 @@
-//! Sessions of POP3.
+//! Plays a POP3 session on any input, with a mailbox in memory, and reads its replies as a client does. The tests and
+//! the fuzz target share it.
 
 use std::{
     borrow::Cow,
@@ -14,20 +15,19 @@ use restante::{
         Context, Encryption, Session, Step,
         buffer::{Inbox, Outbox},
         pop3::{Pop3Session, SessionConfig},
-        request::{Failure, Mailbox, Maildrop, Request, Response},
+        request::{Directory, Failure, Lookup, Mailbox, Maildrop, Request, Response},
         sasl,
+        smtp::address::Address,
     },
     wire_size::wire_size,
 };
-
-use super::directory::FakeDirectory;
 
 /// The messages in the mailbox.
 pub(crate) const MESSAGES: [&str; 4] =
     ["A: 1\n\none\n.two\n", "", ".\n..\n\n.\nno end", "B: 2\n\n\n\nthree lines\nand\nmore\n"];
 
 #[derive(Debug)]
-struct Messages;
+pub(crate) struct Messages;
 
 impl Maildrop for Messages {
     fn len(&self) -> usize {
@@ -51,29 +51,37 @@ impl Maildrop for Messages {
     }
 }
 
+struct Nobody;
+
+impl Directory for Nobody {
+    fn lookup(&self, _: &Address) -> Lookup {
+        Lookup::Foreign
+    }
+}
+
 /// The result of a session.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Outcome {
     pub(crate) said: Vec<u8>,
-    /// The messages that QUIT deletes, and those that it marks as seen.
+    /// The update of QUIT: the deleted and the seen messages.
     pub(crate) update: Option<(Vec<usize>, Vec<usize>)>,
     pub(crate) over: bool,
     pub(crate) aborted: bool,
-    /// Whether a message could not be read on in its midst.
+    /// Whether reading failed in the middle of a message.
     pub(crate) cut: bool,
 }
 
-/// Plays a session that gets its input in these pieces. `fault` is called for each request.
+/// Plays a session that gets its input in these pieces. The request of number `n` fails if `fault(n)` says so.
 pub(crate) fn play<'a>(
-    rules: SessionConfig,
+    rules: &SessionConfig,
     pieces: impl Iterator<Item = &'a [u8]>,
-    mut fault: impl FnMut() -> Option<Failure>,
+    fault: impl Fn(usize) -> Option<Failure>,
 ) -> Outcome {
-    let (offers_tls, longest) = (rules.stls, rules.limits.pop3_line.max(sasl::LINE));
     let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
-    let cx = Context { now, directory: &FakeDirectory::EMPTY };
-    let (mut inbox, mut out, mut outcome) = (Inbox::default(), Outbox::default(), Outcome::default());
-    let mut session = Pop3Session::new(Rc::new(rules));
+    let cx = Context { now, directory: &Nobody };
+    let (mut inbox, mut out) = (Inbox::default(), Outbox::default());
+    let mut session = Pop3Session::new(Rc::new(rules.clone()));
+    let (mut outcome, mut asked) = (Outcome::default(), 0);
     session.greet(&cx, &mut out);
     outcome.said.extend_from_slice(out.pending());
     out.consume(out.pending().len());
@@ -90,14 +98,15 @@ pub(crate) fn play<'a>(
             step = match step {
                 Step::Again | Step::Pause(_) => session.step(&cx, &mut inbox, &mut out),
                 Step::Ask(ask) => {
-                    let fault = fault();
+                    let fault = fault(asked);
+                    asked += 1;
                     outcome.cut |= fault.is_some() && matches!(ask, Request::Read { from: 1.., .. });
                     let answer = answer(ask, &mut outcome);
                     session.respond(&cx, fault.map_or(answer, Response::Failed), &mut out)
                 }
                 Step::Idle => break,
                 Step::Secure => {
-                    assert!(offers_tls && inbox.is_empty(), "clear text is left over");
+                    assert!(rules.stls && inbox.is_empty(), "clear text is left over");
                     session.tls_started(&cx, Encryption { version: "1.3", cipher: "TLS_AES_256_GCM_SHA384" });
                     Step::Again
                 }
@@ -107,6 +116,7 @@ pub(crate) fn play<'a>(
                 }
             };
         }
+        let longest = rules.limits.pop3_line.max(sasl::LINE);
         assert!(inbox.len() <= longest, "{} octets wait for their line end", inbox.len());
     }
     outcome
@@ -130,20 +140,15 @@ fn answer(ask: Request, outcome: &mut Outcome) -> Response {
     }
 }
 
-/// Reads replies as a client does, and keeps its own account of the marks.
+/// Reads the replies of a session as a client does, and keeps its own account of the marks.
 pub(crate) struct Reader<'a> {
-    /// The octets that are not read yet.
     pub(crate) said: &'a [u8],
     pub(crate) deleted: BTreeSet<usize>,
     pub(crate) retrieved: BTreeSet<usize>,
 }
 
-impl<'a> Reader<'a> {
-    pub(crate) fn new(said: &'a [u8]) -> Self {
-        Self { said, deleted: BTreeSet::new(), retrieved: BTreeSet::new() }
-    }
-
-    /// The next line without its CRLF; `None` at the end.
+impl Reader<'_> {
+    /// The next line without its CRLF; `None` at the end of what was said.
     pub(crate) fn line(&mut self) -> Option<&[u8]> {
         let end = self.said.windows(2).position(|pair| pair == b"\r\n")?;
         let (line, rest) = self.said.split_at(end + 2);

@@ -1,4 +1,4 @@
-//! Sessions of SMTP and LMTP.
+//! Plays an SMTP session on any input, with a store in memory. The tests and the fuzz target share it.
 
 use std::{
     rc::Rc,
@@ -10,16 +10,23 @@ use restante::{
     proto::{
         Context, Encryption, Session, Step,
         buffer::{Inbox, Outbox},
-        request::{Envelope, Failure, Mailbox, Request, Response},
+        request::{Directory, Envelope, Failure, Lookup, Mailbox, Request, Response},
         sasl,
-        smtp::{SessionConfig, SmtpSession},
+        smtp::{SessionConfig, SmtpSession, address::Address},
     },
 };
 
-use super::directory::FakeDirectory;
+/// Every address of here.test has a mailbox.
+struct Here;
 
-/// The domain in which every address has a mailbox. `bob@here.test` can log in.
-pub(crate) const DOMAIN: &str = "here.test";
+impl Directory for Here {
+    fn lookup(&self, address: &Address) -> Lookup {
+        if address.domain() != Some("here.test") {
+            return Lookup::Foreign;
+        }
+        Mailbox::named(&address.to_string().to_lowercase()).map_or(Lookup::Unknown, Lookup::to)
+    }
+}
 
 /// The result of a session.
 #[derive(Debug, Default)]
@@ -27,52 +34,11 @@ pub(crate) struct Outcome {
     pub(crate) replies: String,
     /// The messages that were delivered, as stored.
     pub(crate) stored: Vec<Vec<u8>>,
-    /// The messages that the session asked to deliver, with whether the client had logged in.
+    /// The envelopes of the requests to deliver, with whether the user had logged in.
     pub(crate) asked: Vec<(Envelope, bool)>,
-    /// The part of a message that is not delivered yet.
+    /// The stored part of a message that is not delivered yet.
     begun: Option<Vec<u8>>,
     logged_in: bool,
-}
-
-/// Plays a session that gets its input in these pieces. `fault` is called for each request that can fail.
-pub(crate) fn play<'a>(
-    rules: SessionConfig,
-    pieces: impl Iterator<Item = &'a [u8]>,
-    mut fault: impl FnMut() -> Option<Failure>,
-) -> Outcome {
-    let longest = rules.limits.smtp_line.max(sasl::LINE);
-    let mut session = SmtpSession::new(Rc::new(rules), [192, 0, 2, 1].into(), "c1".into());
-    let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
-    let cx = Context { now, directory: &FakeDirectory { domain: Some(DOMAIN) } };
-    let (mut inbox, mut out, mut outcome) = (Inbox::default(), Outbox::default(), Outcome::default());
-    session.greet(&cx, &mut out);
-    'pieces: for piece in pieces {
-        inbox.push(piece);
-        let mut step = session.step(&cx, &mut inbox, &mut out);
-        loop {
-            step = match step {
-                Step::Idle => break,
-                Step::Close | Step::Abort => break 'pieces,
-                Step::Ask(ask) => {
-                    // How often there is something to spill or discard depends on the pieces.
-                    let can_fail = !matches!(ask, Request::Spill { .. } | Request::Discard);
-                    let fault = if can_fail { fault() } else { None };
-                    let answer = outcome.answer(ask, fault);
-                    session.respond(&cx, answer, &mut out)
-                }
-                Step::Secure => {
-                    assert!(inbox.is_empty(), "clear text is left over");
-                    outcome.logged_in = false;
-                    session.tls_started(&cx, Encryption { version: "1.3", cipher: "TLS_AES_256_GCM_SHA384" });
-                    Step::Again
-                }
-                Step::Again | Step::Pause(_) => session.step(&cx, &mut inbox, &mut out),
-            };
-        }
-        assert!(inbox.len() <= longest, "{} octets wait for their line end", inbox.len());
-    }
-    outcome.replies = String::from_utf8(out.pending().to_vec()).expect("replies are UTF-8");
-    outcome
 }
 
 impl Outcome {
@@ -111,8 +77,52 @@ impl Outcome {
     }
 }
 
+/// Plays a session that gets its input in these pieces. Of the requests that may fail, that of number `n` fails if
+/// `fault(n)` says so.
+pub(crate) fn play<'a>(
+    rules: &SessionConfig,
+    pieces: impl Iterator<Item = &'a [u8]>,
+    fault: impl Fn(usize) -> Option<Failure>,
+) -> Outcome {
+    let mut session = SmtpSession::new(Rc::new(rules.clone()), [192, 0, 2, 1].into(), "c1".into());
+    let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
+    let cx = Context { now, directory: &Here };
+    let (mut inbox, mut out, mut outcome) = (Inbox::default(), Outbox::default(), Outcome::default());
+    let mut asked = 0;
+    session.greet(&cx, &mut out);
+    'pieces: for piece in pieces {
+        inbox.push(piece);
+        let mut step = session.step(&cx, &mut inbox, &mut out);
+        loop {
+            step = match step {
+                Step::Idle => break,
+                Step::Close | Step::Abort => break 'pieces,
+                Step::Ask(ask) => {
+                    // How often there is something to spill or discard depends on the pieces.
+                    let counts = !matches!(ask, Request::Spill { .. } | Request::Discard);
+                    let fault = if counts { fault(asked) } else { None };
+                    asked += usize::from(counts);
+                    let answer = outcome.answer(ask, fault);
+                    session.respond(&cx, answer, &mut out)
+                }
+                Step::Secure => {
+                    assert!(inbox.is_empty(), "clear text is left over");
+                    outcome.logged_in = false;
+                    session.tls_started(&cx, Encryption { version: "1.3", cipher: "TLS_AES_256_GCM_SHA384" });
+                    Step::Again
+                }
+                Step::Again | Step::Pause(_) => session.step(&cx, &mut inbox, &mut out),
+            };
+        }
+        let longest = rules.limits.smtp_line.max(sasl::LINE);
+        assert!(inbox.len() <= longest, "{} octets wait for their line end", inbox.len());
+    }
+    outcome.replies = String::from_utf8(out.pending().to_vec()).expect("replies are UTF-8");
+    outcome
+}
+
 /// Every line has a code, the last one of a reply a blank after it, and an enhanced code is of the same class.
-pub(crate) fn assert_well_formed(replies: &str) {
+pub(crate) fn well_formed(replies: &str) {
     let mut open: Option<&str> = None;
     for line in replies.split_terminator("\r\n") {
         let (code, rest) = line.split_at_checked(3).unwrap_or_else(|| panic!("{line:?}"));
