@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_read_again_is_told_with_what_to_type() {
         if Uid::effective().is_root() {
-            return; // root may read every file; tests/confined.rs runs the same check as another user
+            return; // root may read every file; tests/server/confined.rs runs the same check as another user
         }
         let home = tempfile::tempdir().unwrap();
         let key = home.path().join("key.pem");

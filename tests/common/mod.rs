@@ -10,6 +10,8 @@ pub(crate) mod disk;
 pub(crate) mod hostile;
 pub(crate) mod inject;
 pub(crate) mod mutt;
+pub(crate) mod programs;
+pub(crate) mod secure;
 pub(crate) mod storm;
 pub(crate) mod tools;
 

@@ -3,10 +3,9 @@
 use std::{net::SocketAddr, path::Path};
 
 use crate::{
-    common::{Server, Setup},
+    common::{Server, Setup, secure::Keys},
     network::{Cables, INSTANCES, Machine, PROXY},
     proxy::HaProxy,
-    secure::Keys,
     spool::{Kind, Spool},
 };
 

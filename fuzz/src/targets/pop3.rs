@@ -2,15 +2,13 @@
 //! line has one reply that is well-formed, a message comes whole or without its final dot, and QUIT changes what the
 //! client has marked and nothing else.
 
-use std::{
-    borrow::Cow,
-    collections::BTreeSet,
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+#[path = "../../../tests/any_input/pop3.rs"]
+mod session;
 
-use restante::{clock::Now, limits::Limits, wire_size::wire_size, proto::{Context, Encryption, Session, Step, request::{Response, Request, AccountDirectory, Failure, Lookup, Mailbox, Maildrop}, buffer::{Inbox, Outbox}, dot::LineEndings, pop3::{Expire, Persona, Pop3Session, SessionConfig}, sasl, smtp::address::Address}};
+use std::collections::BTreeSet;
+
+use restante::{limits::Limits, proto::{request::Failure, dot::LineEndings, pop3::{Expire, Persona, SessionConfig}}};
+use session::{Outcome, Reader, play};
 
 use crate::{
     Target,
@@ -67,43 +65,6 @@ fn seeds() -> Vec<Vec<u8>> {
     dialogues.map(of_dialogue).collect()
 }
 
-/// What is in the mailbox.
-const MESSAGES: [&str; 4] =
-    ["A: 1\n\none\n.two\n", "", ".\n..\n\n.\nno end", "B: 2\n\n\n\nthree lines\nand\nmore\n"];
-
-#[derive(Debug)]
-struct Messages;
-
-impl Maildrop for Messages {
-    fn len(&self) -> usize {
-        MESSAGES.len()
-    }
-
-    fn total(&self) -> u64 {
-        (0..self.len()).map(|message| self.octets(message)).sum()
-    }
-
-    fn octets(&self, message: usize) -> u64 {
-        wire_size(MESSAGES[message].as_bytes())
-    }
-
-    fn unique_id(&self, message: usize) -> Cow<'_, str> {
-        format!("uid-{message}").into()
-    }
-
-    fn delivered_at(&self, _: usize) -> u64 {
-        0
-    }
-}
-
-struct Nobody;
-
-impl AccountDirectory for Nobody {
-    fn lookup(&self, _: &Address) -> Lookup {
-        Lookup::Foreign
-    }
-}
-
 fn run(data: &[u8]) {
     let mut input = Bytes(data);
     let (line_endings, expire, persona) =
@@ -111,8 +72,9 @@ fn run(data: &[u8]) {
     let bits = input.octet();
     let (fault, at, size) = (input.choose(&FAULTS), input.octet(), usize::from(input.octet()).max(1));
     // The clock stands still: no wait for a mailbox that is locked.
+    let wait = "0s".parse().expect("a span");
     let mut limits = Limits::for_development();
-    limits.pop3.lock_timeout = "0s".parse().expect("a span");
+    limits.pop3.lock_timeout = wait;
     let rules = SessionConfig {
         hostname: "mx.test".into(),
         line_endings,
@@ -140,18 +102,6 @@ fn run(data: &[u8]) {
     }
 }
 
-/// What came of a session.
-#[derive(Debug, Default, PartialEq)]
-struct Outcome {
-    said: Vec<u8>,
-    /// What QUIT asked for.
-    update: Option<(Vec<usize>, Vec<usize>)>,
-    over: bool,
-    aborted: bool,
-    /// Whether a message could not be read on in its midst.
-    cut: bool,
-}
-
 struct Play {
     rules: SessionConfig,
     /// The ask that fails, and how.
@@ -160,49 +110,7 @@ struct Play {
 
 impl Play {
     fn with<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
-        let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
-        let cx = Context { now, directory: &Nobody };
-        let (mut inbox, mut out) = (Inbox::default(), Outbox::default());
-        let mut session = Pop3Session::new(Rc::new(self.rules.clone()));
-        let (mut outcome, mut asked) = (Outcome::default(), 0);
-        session.greet(&cx, &mut out);
-        outcome.said.extend_from_slice(out.pending());
-        out.consume(out.pending().len());
-        for piece in pieces {
-            inbox.push(piece);
-            let mut step = session.step(&cx, &mut inbox, &mut out);
-            loop {
-                if matches!(step, Step::Abort) {
-                    (outcome.over, outcome.aborted) = (true, true);
-                    return outcome;
-                }
-                outcome.said.extend_from_slice(out.pending());
-                out.consume(out.pending().len());
-                step = match step {
-                    Step::Continue | Step::Pause(_) => session.step(&cx, &mut inbox, &mut out),
-                    Step::Request(ask) => {
-                        let fault = self.fault.filter(|(at, _)| *at == asked).map(|(_, fault)| fault);
-                        asked += 1;
-                        outcome.cut |= fault.is_some() && matches!(ask, Request::Read { from: 1.., .. });
-                        let answer = answer(ask, &mut outcome);
-                        session.respond(&cx, fault.map_or(answer, Response::Failed), &mut out)
-                    }
-                    Step::Idle => break,
-                    Step::StartTls => {
-                        assert!(self.rules.stls && inbox.is_empty(), "clear text is left over");
-                        session.tls_started(&cx, Encryption { version: "1.3", cipher: "TLS_AES_256_GCM_SHA384" });
-                        Step::Continue
-                    }
-                    Step::Close | Step::Abort => {
-                        outcome.over = true;
-                        return outcome;
-                    }
-                };
-            }
-            let longest = self.rules.limits.pop3.max_line_length.max(sasl::LINE);
-            assert!(inbox.len() <= longest, "{} octets wait for their line end", inbox.len());
-        }
-        outcome
+        play(&self.rules, pieces, |asked| self.fault.filter(|(at, _)| *at == asked).map(|(_, fault)| fault))
     }
 
     fn adds_up(&self, outcome: &Outcome, wire: &[u8]) {
@@ -244,92 +152,5 @@ impl Play {
         } else {
             assert!(corrected || outcome.over, "a line without a reply");
         }
-    }
-}
-
-fn answer(ask: Request, outcome: &mut Outcome) -> Response {
-    match ask {
-        Request::Verify { .. } => Response::Verified(Mailbox::named("bob").expect("the name of a mailbox")),
-        Request::Open { .. } => Response::Opened(Arc::new(Messages)),
-        Request::Read { message, from } => {
-            let rest = &MESSAGES[message].as_bytes()[from as usize..];
-            let (bytes, after) = rest.split_at(rest.len().min(5));
-            Response::Chunk { bytes: bytes.to_vec(), last: after.is_empty() }
-        }
-        Request::Update { delete, seen } => {
-            assert_eq!(outcome.update, None, "one update ends a session");
-            outcome.update = Some((delete, seen));
-            Response::Updated
-        }
-        other => panic!("a POP3 session has no use for {other:?}"),
-    }
-}
-
-/// Reads what a session said as a client does, and keeps its own account of the marks.
-struct Reader<'a> {
-    said: &'a [u8],
-    deleted: BTreeSet<usize>,
-    retrieved: BTreeSet<usize>,
-}
-
-impl Reader<'_> {
-    /// The next line without its CRLF; `None` at the end of what was said.
-    fn line(&mut self) -> Option<&[u8]> {
-        let end = self.said.windows(2).position(|pair| pair == b"\r\n")?;
-        let (line, rest) = self.said.split_at(end + 2);
-        self.said = rest;
-        Some(&line[..end])
-    }
-
-    /// The lines up to the final dot, without the stuffing. `None`: it never came.
-    fn text(&mut self) -> Option<Vec<u8>> {
-        let mut text = Vec::new();
-        loop {
-            match self.line()? {
-                b"." => return Some(text),
-                line => text.extend_from_slice(&[line.strip_prefix(b".").unwrap_or(line), b"\r\n"].concat()),
-            }
-        }
-    }
-
-    /// The reply to a command. `None`: the session ended in its midst.
-    fn reply(&mut self, command: &[u8]) -> Option<()> {
-        let status = String::from_utf8(self.line()?.to_vec()).expect("replies are UTF-8");
-        assert!(status.len() <= 510 && !status.contains('\0'), "{status:?}");
-        // A challenge makes the next line its response.
-        if status.starts_with("-ERR ") || status == "+ " {
-            return Some(());
-        }
-        let told = status.strip_prefix("+OK ").expect(&status);
-        let command = String::from_utf8_lossy(command).into_owned();
-        let (verb, argument) = command.split_once(' ').map_or((&*command, None), |(verb, a)| (verb, Some(a)));
-        let message = || {
-            let number =
-                argument.and_then(|argument| argument.trim().split(' ').next()?.parse::<usize>().ok());
-            number.expect("what was accepted has a number") - 1
-        };
-        match (&*verb.to_ascii_uppercase(), argument.filter(|argument| !argument.trim().is_empty())) {
-            ("STAT", _) => {
-                let left = (0..MESSAGES.len()).filter(|message| !self.deleted.contains(message));
-                let octets: u64 = left.clone().map(|message| Messages.octets(message)).sum();
-                assert_eq!(told, format!("{} {octets}", left.count()));
-            }
-            ("LIST" | "UIDL", None) => {
-                let lines = self.text()?.iter().filter(|b| **b == b'\n').count();
-                assert_eq!(lines, MESSAGES.len() - self.deleted.len());
-            }
-            ("RETR", _) => {
-                let message = message();
-                let text = self.text()?;
-                assert_eq!(told, format!("{} octets", text.len()));
-                assert_eq!(text.len() as u64, Messages.octets(message));
-                self.retrieved.insert(message);
-            }
-            ("TOP", _) | ("CAPA" | "LANG" | "AUTH", None) => drop(self.text()?),
-            ("DELE", _) => assert!(self.deleted.insert(message()), "deleted twice"),
-            ("RSET", _) => self.deleted.clear(),
-            _ => {}
-        }
-        Some(())
     }
 }

@@ -2,12 +2,11 @@
 //! it says the same however the octets come, its replies are well-formed and bounded, and what it asks of the world
 //! adds up.
 
-use std::{
-    rc::Rc,
-    time::{Duration, SystemTime},
-};
+#[path = "../../../tests/any_input/smtp.rs"]
+mod session;
 
-use restante::{clock::Now, limits::{Limits, Size}, proto::{Context, Encryption, Session, Step, request::{Response, Request, AccountDirectory, Envelope, Failure, Lookup, Mailbox}, buffer::{Inbox, Outbox}, dot::LineEndings, sasl, smtp::{AuthPolicy, Kind, Persona, Policy, SessionConfig, SmtpSession, address::Address}}};
+use restante::{limits::{Limits, Size}, proto::{request::Failure, dot::LineEndings, smtp::{AuthPolicy, Kind, Persona, Policy, SessionConfig}}};
+use session::{Outcome, play, well_formed};
 
 use crate::{
     Target,
@@ -108,69 +107,9 @@ fn same(one: &Outcome, other: &Outcome) {
     assert_eq!((&one.stored, &one.asked), (&other.stored, &other.asked), "it depends on the pieces");
 }
 
-/// Everybody of here.test has a mailbox.
-struct Here;
-
-impl AccountDirectory for Here {
-    fn lookup(&self, address: &Address) -> Lookup {
-        if address.domain() != Some("here.test") {
-            return Lookup::Foreign;
-        }
-        Mailbox::named(&address.to_string().to_lowercase()).map_or(Lookup::Unknown, Lookup::local_mailbox)
-    }
-}
-
-/// What came of a session.
-#[derive(Default)]
-struct Outcome {
-    replies: String,
-    /// The messages that were delivered, as stored.
-    stored: Vec<Vec<u8>>,
-    /// Messages that the world was asked to deliver, with whether the user had logged in.
-    asked: Vec<(Envelope, bool)>,
-    /// What the world holds of a message that is not delivered yet.
-    begun: Option<Vec<u8>>,
-    logged_in: bool,
-}
-
 impl Play {
     fn with<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
-        let mut session = SmtpSession::new(Rc::new(self.rules.clone()), [192, 0, 2, 1].into(), "c1".into());
-        let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
-        let cx = Context { now, directory: &Here };
-        let (mut inbox, mut out, mut outcome) = (Inbox::default(), Outbox::default(), Outcome::default());
-        let mut asked = 0;
-        session.greet(&cx, &mut out);
-        'pieces: for piece in pieces {
-            inbox.push(piece);
-            let mut step = session.step(&cx, &mut inbox, &mut out);
-            loop {
-                step = match step {
-                    Step::Idle => break,
-                    Step::Close | Step::Abort => break 'pieces,
-                    Step::Request(ask) => {
-                        // How often there is something to spill or discard depends on the pieces.
-                        let counts = !matches!(ask, Request::Spill { .. } | Request::Discard);
-                        let fault =
-                            self.fault.filter(|(at, _)| counts && *at == asked).map(|(_, fault)| fault);
-                        asked += usize::from(counts);
-                        let answer = outcome.answer(ask, fault);
-                        session.respond(&cx, answer, &mut out)
-                    }
-                    Step::StartTls => {
-                        assert!(inbox.is_empty(), "clear text is left over");
-                        outcome.logged_in = false;
-                        session.tls_started(&cx, Encryption { version: "1.3", cipher: "TLS_AES_256_GCM_SHA384" });
-                        Step::Continue
-                    }
-                    Step::Continue | Step::Pause(_) => session.step(&cx, &mut inbox, &mut out),
-                };
-            }
-            let longest = self.rules.limits.smtp.max_line_length.max(sasl::LINE);
-            assert!(inbox.len() <= longest, "{} octets wait for their line end", inbox.len());
-        }
-        outcome.replies = String::from_utf8(out.pending().to_vec()).expect("replies are UTF-8");
-        outcome
+        play(&self.rules, pieces, |asked| self.fault.filter(|(at, _)| *at == asked).map(|(_, fault)| fault))
     }
 
     fn adds_up(&self, outcome: &Outcome, wire: &[u8]) {
@@ -197,61 +136,6 @@ impl Play {
             );
         }
     }
-}
-
-impl Outcome {
-    fn answer(&mut self, ask: Request, fault: Option<Failure>) -> Response {
-        let answer = match ask {
-            Request::CheckSpace { .. } => Response::Done,
-            Request::Begin => {
-                assert!(self.begun.is_none(), "the last message was neither delivered nor discarded");
-                self.begun = if fault.is_none() { Some(Vec::new()) } else { None };
-                Response::Done
-            }
-            Request::Spill { bytes, .. } => {
-                self.begun.as_mut().expect("a message that was begun").extend(bytes);
-                Response::Done
-            }
-            Request::Discard => {
-                self.begun = None;
-                return Response::Done;
-            }
-            Request::Deliver { envelope, bytes, .. } => {
-                let mut message = self.begun.take().expect("a message that was begun");
-                message.extend(bytes);
-                self.asked.push((envelope, self.logged_in));
-                if fault.is_none() {
-                    self.stored.push(message);
-                }
-                Response::Delivered
-            }
-            Request::Verify { .. } => {
-                self.logged_in |= fault.is_none();
-                Response::Verified(Mailbox::named("bob@here.test").expect("the name of a mailbox"))
-            }
-            other => panic!("{other:?} of SMTP"),
-        };
-        fault.map_or(answer, Response::Failed)
-    }
-}
-
-/// Every line has a code, the last one of a reply a blank behind it, and an enhanced code is of the same class.
-fn well_formed(replies: &str) {
-    let mut open: Option<&str> = None;
-    for line in replies.split_terminator("\r\n") {
-        let (code, rest) = line.split_at_checked(3).unwrap_or_else(|| panic!("{line:?}"));
-        let is_code = code.bytes().all(|b| b.is_ascii_digit()) && b"2345".contains(&code.as_bytes()[0]);
-        assert!(is_code && open.is_none_or(|open| open == code), "{line:?} in a reply of {open:?}");
-        assert!(!rest.contains(['\r', '\n', '\0']) && line.len() <= 510, "{line:?}");
-        let class = rest.get(1..).and_then(|text| text.split_once('.')).filter(|(class, _)| class.len() == 1);
-        assert!(class.is_none_or(|(class, _)| code.starts_with(class)), "{line:?}");
-        open = match rest.bytes().next() {
-            Some(b'-') => Some(code),
-            Some(b' ') => None,
-            _ => panic!("{line:?}"),
-        };
-    }
-    assert!(replies.ends_with("\r\n") && open.is_none(), "half a reply: {replies:?}");
 }
 
 /// Octets of the longest reply to one line: that to HELP.
