@@ -46,7 +46,8 @@ test-daemon: ## the unit tests without the mail client and the tools
 	$(CARGO) test --no-default-features --lib --target-dir $(DAEMON)
 
 quick: ## the library and the protocols: some seconds after the build, while you work
-	$(CARGO) test --lib --test dialogues --test smtp_any_input --test pop3_any_input
+	$(CARGO) test --lib
+	$(CARGO) test --test protocol -- dialogues:: smtp_any_input:: pop3_any_input::
 
 power-cut: ## power cuts under load, and a proof that a missing sync is seen; as root (CYCLES=60 FS="ext4 xfs")
 	RESTANTE_POWER_CUT=24 RESTANTE_POWER_CUT_FS="$(FS)" $(CARGO) test --features mutations --test power_cut
@@ -68,7 +69,7 @@ check: ## format, lints, documentation, the arrows between modules and the crate
 	$(CARGO) clippy --all-targets -- --deny warnings
 	$(CARGO) clippy --no-default-features --lib --bins -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --no-deps
-	$(CARGO) test --quiet --test layering
+	$(CARGO) test --quiet --test docs layering::
 	$(MAKE) daemon PROFILE=dev
 
 deny: ## licences, origins and advisories of the crates in Cargo.lock; says what could not be checked

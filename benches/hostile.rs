@@ -116,16 +116,16 @@ fn configure(dir: &Path, many: usize) -> io::Result<PathBuf> {
     run(restante().args(["cert", "--self-signed"]).arg(&keys), "")?;
     let mut text = format!(
         "hostname = \"mx.example.test\"\ndomains = [\"example.test\"]\nspool = {:?}\naccounts = {accounts:?}\n\
-         [limits]\nconnections = {many}\n[tls]\ncertificate = {:?}\nkey = {:?}\n",
+         [limits]\nconnections.max = {many}\n[tls]\ncertificate = {:?}\nkey = {:?}\n",
         spool(dir),
         keys.join("certificate.pem"),
         keys.join("key.pem"),
     );
     for service in ["smtp", "pop3", "pop3s"] {
         text += &format!(
-            "[[listen]]\nprotocol = {service:?}\naddress = \"127.0.0.1:0\"\nproxy_protocol = [\"127.0.0.0/8\"]\n"
+            "[[listen]]\nprotocol = {service:?}\naddress = \"127.0.0.1:0\"\nproxy_networks = [\"127.0.0.0/8\"]\n"
         );
-        text += if service == "pop3" { "plaintext_auth = true\n" } else { "" };
+        text += if service == "pop3" { "auth_allow_cleartext = true\n" } else { "" };
     }
     fs::write(&config, text)?;
     for user in users() {

@@ -169,9 +169,9 @@ impl World {
         fs::create_dir(spool(&dir))?;
         let text = format!(
             "hostname = \"mx.example.test\"\ndomains = [\"example.test\"]\nspool = {:?}\naccounts = {:?}\n\
-             [metrics]\nfile = {:?}\nevery = \"1s\"\n[limits]\nconnections = {}\n\
+             [metrics]\nfile = {:?}\ninterval = \"1s\"\n[limits]\nconnections.max = {}\n\
              [[listen]]\nprotocol = \"smtp\"\naddress = \"127.0.0.1:0\"\n\
-             [[listen]]\nprotocol = \"pop3\"\naddress = \"127.0.0.1:0\"\nplaintext_auth = true\n",
+             [[listen]]\nprotocol = \"pop3\"\naddress = \"127.0.0.1:0\"\nauth_allow_cleartext = true\n",
             spool(&dir),
             dir.join("users.json"),
             figures(&dir),

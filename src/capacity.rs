@@ -25,11 +25,11 @@ pub(crate) struct Shrinker {
 }
 
 impl Shrinker {
-    /// Shrinks the collection if most of its capacity is unused. After [`MOST_MOVED`] entries the next collection
+    /// Shrinks the collection if most of its capacity is unused. After [`MAX_MOVED`] entries the next collection
     /// waits for another turn.
     pub(crate) fn shrink(&mut self, collection: &mut impl Capacity) -> &mut Self {
         let (len, capacity) = (collection.len(), collection.capacity());
-        if capacity > KEPT && len < capacity / 4 && self.moved < MOST_MOVED {
+        if capacity > KEPT && len < capacity / 4 && self.moved < MAX_MOVED {
             collection.shrink_to((len * 2).max(KEPT));
             self.moved += len;
         }
@@ -64,7 +64,7 @@ capacity! {
 /// A capacity up to this is not worth returning.
 const KEPT: usize = 64;
 /// Entries that may be moved in one turn of the loop. The next collection then waits for another turn.
-const MOST_MOVED: usize = 4096;
+const MAX_MOVED: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -132,7 +132,7 @@ mod tests {
             let mut shrinker = Shrinker::default();
             maps.iter_mut().for_each(|map| _ = shrinker.shrink(map));
             assert_eq!(big(&maps), left);
-            assert!(shrinker.moved < MOST_MOVED + 3000);
+            assert!(shrinker.moved < MAX_MOVED + 3000);
         }
     }
 }

@@ -47,13 +47,13 @@ pub struct LoopClock {
     /// The total time of all suspensions.
     suspended: Duration,
     /// The part of it that has not been reported yet.
-    unreported: Duration,
+    unreported_suspension: Duration,
 }
 
 impl LoopClock {
     /// Wraps a clock for the loop.
     pub fn new(clock: Box<dyn Clock>) -> Self {
-        Self { clock, last_reading: None, suspended: Duration::ZERO, unreported: Duration::ZERO }
+        Self { clock, last_reading: None, suspended: Duration::ZERO, unreported_suspension: Duration::ZERO }
     }
 
     /// The present moment, after work that does not wait.
@@ -68,7 +68,7 @@ impl LoopClock {
         let beyond = passed.saturating_sub(sleep.unwrap_or(Duration::MAX));
         if beyond > SUSPENSION_THRESHOLD {
             self.suspended += beyond;
-            self.unreported += beyond;
+            self.unreported_suspension += beyond;
         }
         Now { monotonic: steady.saturating_sub(self.suspended), wall: date }
     }
@@ -80,7 +80,7 @@ impl LoopClock {
 
     /// The time of suspension since the last call; `None` if there was none.
     pub fn take_suspension(&mut self) -> Option<Duration> {
-        Some(std::mem::take(&mut self.unreported)).filter(|stop| !stop.is_zero())
+        Some(std::mem::take(&mut self.unreported_suspension)).filter(|stop| !stop.is_zero())
     }
 }
 
@@ -90,9 +90,9 @@ impl LoopClock {
 /// for longer.
 #[derive(Debug, Clone, Copy)]
 pub struct DateGuard {
-    reference: Now,
+    trusted: Now,
     /// The time by which the date may still step ahead.
-    credit: Duration,
+    forward_allowance: Duration,
     is_ahead: bool,
     /// The time since which the machine's date has been a day or more earlier than the trusted one. If that lasts,
     /// the trusted date is the wrong one.
@@ -103,8 +103,8 @@ impl DateGuard {
     /// Creates a guard with the date stored by an earlier run, which has not advanced since.
     pub fn new(steady: Duration, known: SystemTime) -> Self {
         Self {
-            reference: Now { monotonic: steady, wall: known },
-            credit: DAY,
+            trusted: Now { monotonic: steady, wall: known },
+            forward_allowance: DAY,
             is_ahead: false,
             behind_since: None,
         }
@@ -112,7 +112,7 @@ impl DateGuard {
 
     /// The date for the expiry of files: never later than the machine's date.
     pub fn date(&self, now: Now) -> SystemTime {
-        self.expected_date(now.monotonic).min(now.wall)
+        self.trusted_date(now.monotonic).min(now.wall)
     }
 
     /// Whether the machine's date is further ahead than is trusted.
@@ -122,12 +122,12 @@ impl DateGuard {
 
     /// Records the machine's date. Returns whether it has just become too far ahead.
     pub fn observe(&mut self, now: Now) -> bool {
-        let known = self.expected_date(now.monotonic);
+        let known = self.trusted_date(now.monotonic);
         let was_ahead = std::mem::replace(&mut self.is_ahead, false);
         match now.wall.duration_since(known) {
-            Ok(step) if step <= self.credit => {
-                self.credit -= step;
-                self.reference = now;
+            Ok(step) if step <= self.forward_allowance => {
+                self.forward_allowance -= step;
+                self.trusted = now;
                 self.behind_since = None;
                 false
             }
@@ -141,19 +141,19 @@ impl DateGuard {
             }
             Err(_) => {
                 let since = *self.behind_since.get_or_insert(now.monotonic);
-                if now.monotonic.saturating_sub(since) >= BACKWARD_STEP_DELAY {
-                    self.reference = now;
+                if now.monotonic.saturating_sub(since) >= BACKWARD_STEP_CONFIRMATION {
+                    self.trusted = now;
                 }
                 false
             }
         }
     }
 
-    fn expected_date(&self, steady: Duration) -> SystemTime {
-        self.reference
+    fn trusted_date(&self, steady: Duration) -> SystemTime {
+        self.trusted
             .wall
-            .checked_add(steady.saturating_sub(self.reference.monotonic))
-            .unwrap_or(self.reference.wall)
+            .checked_add(steady.saturating_sub(self.trusted.monotonic))
+            .unwrap_or(self.trusted.wall)
     }
 }
 
@@ -161,7 +161,7 @@ impl DateGuard {
 const SUSPENSION_THRESHOLD: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 /// An earlier date is trusted only after this long, because machines without a hardware clock start in 1970.
-const BACKWARD_STEP_DELAY: Duration = Duration::from_secs(3600);
+const BACKWARD_STEP_CONFIRMATION: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
 mod tests {

@@ -22,7 +22,7 @@ use crate::{
         Context, Progress, Session, SessionEvent, Step,
         buffer::{Inbox, Outbox},
         event::Event,
-        request::{ConnId, Directory, Request, Response},
+        request::{AccountDirectory, ConnId, Request, Response},
         sasl,
     },
     transcript::Recorder,
@@ -31,10 +31,10 @@ use crate::{
 /// Serves the requests of sessions.
 pub trait RequestHandler {
     /// The mailboxes of this server.
-    fn directory(&self) -> &dyn Directory;
+    fn directory(&self) -> &dyn AccountDirectory;
 
     /// Serves a request. `None` means that the response comes later.
-    fn handle(&mut self, from: ConnId, ask: Request) -> Option<Response>;
+    fn handle(&mut self, from: ConnId, request: Request) -> Option<Response>;
 
     /// Returns the changes in the spool since the session's last response, for its transcript.
     fn spool_changes(&mut self, _from: ConnId) -> Vec<String> {
@@ -55,7 +55,7 @@ pub struct Connection {
     outbox: Outbox,
     readable: bool,
     writable: bool,
-    phase: Phase,
+    state: ConnectionState,
     /// Whether the session has sent its greeting. Under implicit TLS it waits for the end of the handshake.
     greeted: bool,
     opened_at: Duration,
@@ -76,7 +76,7 @@ pub struct Connection {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum ConnectionState {
     /// The session takes steps.
     Running,
     /// The session waits for a response.
@@ -100,14 +100,14 @@ enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EvictionPriority {
     /// The stage that the connection has reached.
-    pub stage: Stage,
+    pub stage: EvictionStage,
     /// The time of its last progress. For message data: the time up to which its octets satisfy the minimum rate.
     pub last_progress: Duration,
 }
 
 /// The stages of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
+pub enum EvictionStage {
     /// All output is sent.
     Closing,
     /// Before TLS, hello, or login.
@@ -149,7 +149,7 @@ impl Connection {
             outbox: Outbox::default(),
             readable: true,
             writable: true,
-            phase: Phase::Running,
+            state: ConnectionState::Running,
             greeted: false,
             opened_at: now.monotonic,
             last_command: now.monotonic,
@@ -168,7 +168,7 @@ impl Connection {
     /// Lets the session send its greeting, or begins TLS if that comes first.
     fn greet(&mut self, world: &mut dyn RequestHandler, now: Now) {
         if self.transport.is_implicit() && self.transport.encryption().is_none() {
-            self.phase = Phase::FlushingBeforeTls;
+            self.state = ConnectionState::FlushingBeforeTls;
             return;
         }
         self.greeted = true;
@@ -188,11 +188,11 @@ impl Connection {
     }
 
     /// Passes the session the response that it waits for.
-    pub fn deliver_response(&mut self, answer: Response, world: &mut dyn RequestHandler, now: Now) {
-        if self.phase == Phase::AwaitingResponse {
-            self.phase = Phase::Running;
+    pub fn deliver_response(&mut self, response: Response, world: &mut dyn RequestHandler, now: Now) {
+        if self.state == ConnectionState::AwaitingResponse {
+            self.state = ConnectionState::Running;
             let asked = std::mem::replace(&mut self.last_command, now.monotonic);
-            let step = self.respond(answer, world, now);
+            let step = self.respond(response, world, now);
             self.log_events(now.monotonic.saturating_sub(asked));
             self.apply_step(step, world, now);
         }
@@ -225,7 +225,7 @@ impl Connection {
         (limits, share): (&Limits, Share),
         scratch: &mut [u8],
     ) -> PumpOutcome {
-        let before = (self.received + self.sent, matches!(self.phase, Phase::Handshake(_)));
+        let before = (self.received + self.sent, matches!(self.state, ConnectionState::Handshake(_)));
         let mut budget = share.budget(limits);
         let granted = budget.steps;
         let pumped = self.pump_once(world, now, limits, scratch, &mut budget);
@@ -244,7 +244,7 @@ impl Connection {
         scratch: &mut [u8],
         budget: &mut Budget,
     ) -> PumpOutcome {
-        if self.phase == Phase::Running && !self.greeted {
+        if self.state == ConnectionState::Running && !self.greeted {
             self.greet(world, now);
         }
         loop {
@@ -257,9 +257,9 @@ impl Connection {
             self.log_events(Duration::ZERO);
             if let Err(error) = &moved {
                 self.record_abort(&error.to_string());
-                self.phase = Phase::Closed; // mostly a reset by the peer, so no reply is possible
+                self.state = ConnectionState::Closed; // mostly a reset by the peer, so no reply is possible
             }
-            if self.phase == Phase::Closed {
+            if self.state == ConnectionState::Closed {
                 return PumpOutcome::Closed;
             }
             if matches!(moved, Ok(false)) {
@@ -275,30 +275,30 @@ impl Connection {
 
     /// Begins TLS after the last octet in clear text is sent, and the session after the handshake.
     fn advance_tls(&mut self, world: &mut dyn RequestHandler, now: Now, limits: &Limits) -> io::Result<bool> {
-        match self.phase {
+        match self.state {
             // Octets after the command that asked for TLS were sent in clear text, perhaps by an attacker in the
             // middle. Running them as part of the encrypted session is the flaw of CVE-2011-0411.
-            Phase::FlushingBeforeTls if !self.inbox.is_empty() => {
-                self.tls_failed("clear text behind the command that begins TLS");
-                self.phase = Phase::Closed;
+            ConnectionState::FlushingBeforeTls if !self.inbox.is_empty() => {
+                self.tls_failed("clear text after the command that begins TLS");
+                self.state = ConnectionState::Closed;
             }
-            Phase::FlushingBeforeTls if self.outbox.is_empty() => {
+            ConnectionState::FlushingBeforeTls if self.outbox.is_empty() => {
                 if let Err(error) = self.transport.start_tls() {
                     self.tls_failed(&error.to_string());
                     return Err(error);
                 }
                 self.inbox = Inbox::default();
-                self.phase = Phase::Handshake(now.monotonic + limits.tls_handshake.0);
+                self.state = ConnectionState::Handshake(now.monotonic + limits.tls.handshake_timeout.0);
             }
-            Phase::Handshake(_) => {
+            ConnectionState::Handshake(_) => {
                 let Some(by) = self.transport.encryption() else { return Ok(false) };
                 self.metrics.tls_handshakes.inc();
                 logging::tls_started(&self.peer_info, by);
                 self.session.tls_started(&Context { now, directory: world.directory() }, by);
-                let standing = self.session.session_phase();
-                self.with_transcript(|record, _| record.record_tls(by, standing, now));
+                let phase = self.session.session_phase();
+                self.with_transcript(|record, _| record.record_tls(by, phase, now));
                 self.last_command = now.monotonic;
-                self.phase = Phase::Running;
+                self.state = ConnectionState::Running;
                 if !self.greeted {
                     self.greet(world, now);
                 }
@@ -323,14 +323,14 @@ impl Connection {
         budget: &mut Budget,
     ) -> io::Result<bool> {
         let mut moved = false;
-        while self.phase == Phase::Running && budget.steps > 0 && !self.output_is_full(limits) {
+        while self.state == ConnectionState::Running && budget.steps > 0 && !self.output_is_full(limits) {
             let step = self
                 .call_session(world.directory(), now, |session, cx, inbox, out| session.step(cx, inbox, out));
             if matches!(step, Step::Idle) {
                 // An incomplete line is never executed: if no more input can come, the session ends.
                 if self.inbox.has_ended() {
                     self.with_transcript(|record, inbox| record.record_client_close(inbox.unread(), now));
-                    self.phase = Phase::Closing;
+                    self.state = ConnectionState::Closing;
                 }
                 break;
             }
@@ -345,19 +345,19 @@ impl Connection {
     /// Carries out the result of a step, including a response that is available at once.
     fn apply_step(&mut self, mut step: Step, world: &mut dyn RequestHandler, now: Now) {
         loop {
-            self.phase = match step {
-                Step::Again | Step::Idle => Phase::Running,
-                Step::Pause(span) if span.is_zero() => Phase::Running,
-                Step::Pause(span) => Phase::Paused(now.monotonic + span),
-                Step::Close => Phase::Closing,
-                Step::Abort => Phase::Closed,
-                Step::Secure => Phase::FlushingBeforeTls,
-                Step::Ask(ask) => match world.handle(self.peer_info.id, ask) {
-                    Some(answer) => {
-                        step = self.respond(answer, world, now);
+            self.state = match step {
+                Step::Continue | Step::Idle => ConnectionState::Running,
+                Step::Pause(span) if span.is_zero() => ConnectionState::Running,
+                Step::Pause(span) => ConnectionState::Paused(now.monotonic + span),
+                Step::Close => ConnectionState::Closing,
+                Step::Abort => ConnectionState::Closed,
+                Step::StartTls => ConnectionState::FlushingBeforeTls,
+                Step::Request(request) => match world.handle(self.peer_info.id, request) {
+                    Some(response) => {
+                        step = self.respond(response, world, now);
                         continue;
                     }
-                    None => Phase::AwaitingResponse,
+                    None => ConnectionState::AwaitingResponse,
                 },
             };
             return;
@@ -366,7 +366,10 @@ impl Connection {
 
     fn flush(&mut self, now: Now) -> io::Result<bool> {
         let mut moved = false;
-        while self.writable && self.transport.has_output(&self.outbox) && self.phase != Phase::Closed {
+        while self.writable
+            && self.transport.has_output(&self.outbox)
+            && self.state != ConnectionState::Closed
+        {
             match self.transport.flush(&mut self.outbox)? {
                 IoOutcome::Transferred(n) => {
                     moved = true;
@@ -387,9 +390,11 @@ impl Connection {
         scratch: &mut [u8],
         budget: &mut Budget,
     ) -> io::Result<bool> {
-        let wants = matches!(self.phase, Phase::Handshake(_) | Phase::Draining(_))
-            || (matches!(self.phase, Phase::Running | Phase::AwaitingResponse | Phase::Paused(_))
-                && self.inbox.len() < inbox_capacity(limits)
+        let wants = matches!(self.state, ConnectionState::Handshake(_) | ConnectionState::Draining(_))
+            || (matches!(
+                self.state,
+                ConnectionState::Running | ConnectionState::AwaitingResponse | ConnectionState::Paused(_)
+            ) && self.inbox.len() < inbox_capacity(limits)
                 && !self.output_is_full(limits));
         if !wants || !self.readable || self.inbox.has_ended() || budget.octets == 0 {
             return Ok(false);
@@ -418,32 +423,33 @@ impl Connection {
                 self.close(now);
             }
         }
-        let handshaking = matches!(self.phase, Phase::Handshake(_)) && self.transport.encryption().is_none();
+        let handshaking =
+            matches!(self.state, ConnectionState::Handshake(_)) && self.transport.encryption().is_none();
         if handshaking && self.inbox.has_ended() {
-            self.phase = Phase::Closed;
+            self.state = ConnectionState::Closed;
         }
         Ok(true)
     }
 
     /// Above the high mark the connection reads no input and takes no step: that is all of the back-pressure.
     fn output_is_full(&self, limits: &Limits) -> bool {
-        self.outbox.pending().len() as u64 >= limits.output_waiting.0
+        self.outbox.pending().len() as u64 >= limits.connections.max_output_buffer.0
     }
 
     /// Advances a close: flush the last reply, wait for the peer's end, then drop the connection.
     fn advance_closing(&mut self, now: Now) -> bool {
-        match self.phase {
-            Phase::Closing if self.outbox.is_empty() => {
+        match self.state {
+            ConnectionState::Closing if self.outbox.is_empty() => {
                 let before = self.transport.has_output(&self.outbox);
                 self.transport.send_close_notify();
                 if self.transport.has_output(&self.outbox) {
                     return !before; // pump again, to send it
                 }
                 self.transport.shut_down();
-                self.phase = Phase::Draining(now.monotonic + LINGER);
+                self.state = ConnectionState::Draining(now.monotonic + LINGER);
                 self.inbox = emptied(&self.inbox);
             }
-            Phase::Draining(_) if self.inbox.has_ended() => self.phase = Phase::Closed,
+            ConnectionState::Draining(_) if self.inbox.has_ended() => self.state = ConnectionState::Closed,
             _ => return false,
         }
         true
@@ -469,8 +475,8 @@ impl Drop for Connection {
 /// The number of octets that an inbox may hold: those of one turn, but always one more than the longest line, so that
 /// the session can see that a line is too long.
 fn inbox_capacity(limits: &Limits) -> usize {
-    let longest_line = limits.smtp_line.max(limits.pop3_line).max(sasl::LINE);
-    limits.turn_octets.max(longest_line + 1)
+    let longest_line = limits.smtp.max_line_length.max(limits.pop3.max_line_length).max(sasl::LINE);
+    limits.connections.max_octets_per_turn.max(longest_line + 1)
 }
 
 /// An inbox without octets that keeps the end-of-input flag.

@@ -24,13 +24,13 @@ type Droppable = Box<dyn Send>;
 
 thread_local! {
     /// Set only on the thread of an event loop.
-    static ELSEWHERE: RefCell<Option<Sender<Droppable>>> = const { RefCell::new(None) };
+    static DROP_QUEUE: RefCell<Option<Sender<Droppable>>> = const { RefCell::new(None) };
 }
 
 /// Drops a value: on the thread for closing if the caller is an event loop, otherwise here.
 pub fn drop_deferred<T: Send + 'static>(value: T) {
     // The variable no longer exists on a thread that is ending.
-    let queue = ELSEWHERE.try_with(|queue| queue.borrow().clone()).ok().flatten();
+    let queue = DROP_QUEUE.try_with(|queue| queue.borrow().clone()).ok().flatten();
     match queue {
         // If the thread for closing has ended, the value comes back in the error and is dropped here.
         Some(queue) => drop(queue.send(Box::new(value))),
@@ -59,7 +59,7 @@ impl<T: Send + 'static> DeferredDrop<T> {
     pub fn into_inner(mut self) -> T {
         match self.value.take() {
             Some(value) => value,
-            None => unreachable!("{DROPPED}"),
+            None => unreachable!("{USED_AFTER_DROP}"),
         }
     }
 }
@@ -76,7 +76,7 @@ impl<T: Send + 'static> Deref for DeferredDrop<T> {
     fn deref(&self) -> &T {
         match &self.value {
             Some(value) => value,
-            None => unreachable!("{DROPPED}"),
+            None => unreachable!("{USED_AFTER_DROP}"),
         }
     }
 }
@@ -85,7 +85,7 @@ impl<T: Send + 'static> DerefMut for DeferredDrop<T> {
     fn deref_mut(&mut self) -> &mut T {
         match &mut self.value {
             Some(value) => value,
-            None => unreachable!("{DROPPED}"),
+            None => unreachable!("{USED_AFTER_DROP}"),
         }
     }
 }
@@ -113,7 +113,7 @@ pub struct DropThread {
 }
 
 impl DropThread {
-    /// Starts the thread. It ends when this and its last [`LoopGuard`] are dropped.
+    /// Starts the thread. It ends when this and its last [`LoopThreadGuard`] are dropped.
     ///
     /// # Errors
     /// The thread could not be started.
@@ -131,34 +131,34 @@ impl DropThread {
     }
 
     /// Marks this thread as that of an event loop, until the returned value is dropped.
-    pub fn enter_loop(self) -> LoopGuard {
-        ELSEWHERE.with(|queue| queue.replace(Some(self.queue.clone())));
-        LoopGuard { drop_thread: Some(self) }
+    pub fn mark_loop_thread(self) -> LoopThreadGuard {
+        DROP_QUEUE.with(|queue| queue.replace(Some(self.queue.clone())));
+        LoopThreadGuard { drop_thread: Some(self) }
     }
 }
 
 /// Marks its thread as that of an event loop. Its drop waits a moment until the files are closed, because the files
 /// of sockets must be gone when a server has ended.
 #[derive(Debug)]
-pub struct LoopGuard {
+pub struct LoopThreadGuard {
     drop_thread: Option<DropThread>,
 }
 
-impl Drop for LoopGuard {
+impl Drop for LoopThreadGuard {
     fn drop(&mut self) {
-        let _ = ELSEWHERE.try_with(|queue| queue.take());
+        let _ = DROP_QUEUE.try_with(|queue| queue.take());
         if let Some(DropThread { queue, ended }) = self.drop_thread.take() {
             drop(queue);
             // The thread sends nothing: its end of the channel closes when it ends.
             let end = ended.recv_timeout(SHUTDOWN_WAIT);
             if end == Err(RecvTimeoutError::Timeout) {
-                log::warn!("files are still being closed: a disk or a file server is slow");
+                log::warn!("timed out closing files: slow disk or file server");
             }
         }
     }
 }
 
-const DROPPED: &str = "a value that is being dropped is not used";
+const USED_AFTER_DROP: &str = "a value that is being dropped is not used";
 /// Time that the end of a server waits for files to be closed.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(1);
 
@@ -183,7 +183,7 @@ mod tests {
         let here = thread::current().id();
         drop_deferred(Teller(tells.clone()));
         assert_eq!(told.recv().unwrap(), here, "this is no loop yet");
-        let on_loop = DropThread::start().unwrap().enter_loop();
+        let on_loop = DropThread::start().unwrap().mark_loop_thread();
         drop_deferred(Teller(tells.clone()));
         assert_ne!(told.recv().unwrap(), here);
         drop(on_loop);

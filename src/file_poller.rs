@@ -17,7 +17,7 @@ use std::{
 /// Polls files until it is dropped.
 #[derive(Debug)]
 pub(crate) struct FilePoller {
-    _ends: Sender<()>,
+    _stop_on_drop: Sender<()>,
 }
 
 /// The interval of polls, and the time that one may take.
@@ -57,7 +57,7 @@ impl FilePoller {
         let reader = supervisor.reader()?;
         let name = format!("{what} poller");
         thread::Builder::new().name(name).spawn(move || supervisor.run(reader, &ended, &take))?;
-        Ok(Self { _ends: ends })
+        Ok(Self { _stop_on_drop: ends })
     }
 }
 
@@ -119,7 +119,7 @@ impl<F> Supervisor<F> {
                         waited += self.pace.warn_after;
                         if waited == self.pace.warn_after {
                             log::warn!(
-                                "{}: reading the files takes long, what was read before stays",
+                                "{}: reading the files is slow, keeping what was read before",
                                 self.what
                             );
                         }
@@ -127,7 +127,10 @@ impl<F> Supervisor<F> {
                         if waited < self.pace.abandon_after || stuck > MAX_STUCK_THREADS {
                             continue;
                         }
-                        log::error!("{}: the files cannot be read, tried again: stuck={stuck}", self.what);
+                        log::error!(
+                            "{}: reading the files timed out, retrying: stuck_threads={stuck}",
+                            self.what
+                        );
                     }
                     Err(RecvTimeoutError::Disconnected) => {}
                 }

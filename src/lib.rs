@@ -25,13 +25,14 @@
 //! | [`metrics`] | counters, gauges and histograms, and their export |
 //! | [`system`] | the process on its machine: its user, its sandbox, and the service manager |
 //! | [`fd_limits`] | the largest number of connections and open mailboxes |
+//! | [`mime`] | received messages: their parts, texts, addresses and dates |
 //! | [`printable`] | text from outside on a terminal, in a log, in JSON |
 //! | [`safe_file`] | files with fixed names in directories that other users may write to |
 //! | [`deferred_drop`] | a leaf: another thread closes files and frees memory for the loop |
 //! | [`thread_limits`] | the number of threads that the server needs, and whether the system allows it |
 //! | [`limits`], [`wire_size`], [`clock`], [`file_stamp`], `open_regular`, `file_poller`, `capacity`, `rota` | leaves: every bound, the one size function, the time, changes of files, bounded reads of files, polling of files, maps that shrink after a rush, fair turns |
 //!
-//! The feature `tools`, on by default, adds `client`, `tools`, `testing` and the sub-commands that need them. Without
+//! The feature `tools`, on by default, adds `client`, `mime`, `tools`, `testing` and the sub-commands that need them. Without
 //! it the crate is the daemon.
 #![forbid(unsafe_code)]
 
@@ -56,6 +57,8 @@ pub mod loaded_config;
 pub mod logging;
 pub mod maildir;
 pub mod metrics;
+#[cfg(feature = "tools")]
+pub mod mime;
 #[cfg(feature = "tools")]
 pub mod mua;
 pub mod net;

@@ -156,7 +156,7 @@ fn bind(listen: &ListenerConfig, passed: &mut InheritedSockets) -> Result<Vec<Bo
 /// # Errors
 /// The thread could not be started.
 pub fn start_tls(config: &Config, loaded: Option<LoadedCertificate>) -> Result<Option<Rc<TlsConfig>>, Error> {
-    let look_every = config.limits.certificate_check.0;
+    let look_every = config.limits.tls.reload_interval.0;
     let keep = |(pair, loaded): (&CertificatePair, _)| {
         TlsConfig::watch(pair.clone(), loaded, look_every).map(Rc::new)
     };
@@ -278,9 +278,12 @@ impl Listener {
     /// Uses the spare descriptor to reject one client with a reply.
     fn out_of_descriptors(&mut self, error: &io::Error) -> Accepted {
         if !std::mem::replace(&mut self.failure_logged, true) {
-            log::warn!("{} accept: {error}; clients are sent away until there is room", self.service_name());
+            log::warn!(
+                "{} accept: {error}; rejecting clients until descriptors are free",
+                self.service_name()
+            );
         }
-        METRICS.rejected.inc("no descriptors");
+        METRICS.rejected_connections.inc("no descriptors");
         self.spare_fd = None;
         if let Some(Ok((stream, _))) = self.socket.as_ref().map(ListenSocket::accept) {
             self.reject(stream);
@@ -292,7 +295,7 @@ impl Listener {
 
     /// Returns the first event of a connection from this address.
     pub fn connection_start(&self, address: IpAddr) -> ConnectionStart {
-        let proxies = &self.config.proxy_protocol;
+        let proxies = &self.config.proxy_networks;
         if proxies.is_empty() {
             ConnectionStart::Session
         } else if proxies.contain(address) {
@@ -331,7 +334,7 @@ impl Listener {
 /// The TLS mode of a listener. The configuration check guarantees a certificate for every mode that needs one.
 fn security(mode: TlsMode, tls: Option<&Rc<TlsConfig>>) -> Security {
     match (mode, tls.map(Rc::clone)) {
-        (TlsMode::Starttls, Some(tls)) => Security::Offered(tls),
+        (TlsMode::Starttls, Some(tls)) => Security::StartTls(tls),
         (TlsMode::Implicit, Some(tls)) => Security::Implicit(tls),
         (TlsMode::None, _) | (_, None) => Security::None,
     }
@@ -339,7 +342,7 @@ fn security(mode: TlsMode, tls: Option<&Rc<TlsConfig>>) -> Security {
 
 /// Whether a client may ask for TLS.
 fn offers_tls(security: &Security) -> bool {
-    matches!(security, Security::Offered(_))
+    matches!(security, Security::StartTls(_))
 }
 
 /// A descriptor that needs no path, and that opens and closes without delay.

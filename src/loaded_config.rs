@@ -57,7 +57,7 @@ impl LoadedConfig {
 /// # Errors
 /// They cannot be used.
 pub fn load_accounts(config: &Config, text: &ConfigText) -> Result<Accounts, Error> {
-    if config.unknown == UnknownRecipients::Create {
+    if config.unknown_recipients == UnknownRecipients::Create {
         return Ok(Accounts::accept_all(&config.domains));
     }
     account_sources(config).load().map_err(|error| match &error {

@@ -46,7 +46,7 @@ use crate::{
     loaded_config::LoadedConfig,
     maildir::{self, Spool},
     proto::{
-        request::{Directory, Lookup},
+        request::{AccountDirectory, Lookup},
         smtp::address::Address,
     },
     server::{self, ShutdownHandle},
@@ -84,7 +84,7 @@ impl Server {
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut config = Config::development(home.spool(), anywhere, anywhere)?;
         config.faults_on_demand = true;
-        config.limits.shutdown_grace = Span::secs(0); // the clients of a test end with it
+        config.limits.connections.shutdown_timeout = Span::secs(0); // the clients of a test end with it
         let (started, news) = mpsc::channel();
         // The parts of the loop belong to one thread, so that thread creates them.
         let thread = thread::Builder::new().name("restante".into()).spawn(move || {

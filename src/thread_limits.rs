@@ -16,20 +16,20 @@ use crate::limits::Limits;
 /// Threads that sync in addition to the committer, which syncs too. There are as many as messages to sync together,
 /// but few, because the file system's journal merges simultaneous syncs.
 pub fn sync_helpers(limits: &Limits) -> usize {
-    limits.delivery_batch.min(MAX_SYNC_THREADS).saturating_sub(1)
+    limits.delivery.batch_size.min(MAX_SYNC_THREADS).saturating_sub(1)
 }
 
 /// The largest number of threads of a server with these limits.
 pub fn required_threads(limits: &Limits) -> usize {
-    let workers = limits.disk_workers.saturating_add(limits.scan_workers);
-    let workers = workers.saturating_add(limits.password_workers);
+    let workers = limits.disk.workers.saturating_add(limits.index.scan_workers);
+    let workers = workers.saturating_add(limits.auth.workers);
     workers.saturating_add(sync_helpers(limits)).saturating_add(OTHER_THREADS)
 }
 
 /// The reason why a server cannot have all its threads. Prints as a sentence for the operator.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ThreadLimitError {
-    /// The key in `[limits]` that asks for the most threads.
+    /// The key in `[limits.…]` that asks for the most threads.
     pub key: &'static str,
     wanted: usize,
     needed: usize,
@@ -62,9 +62,9 @@ fn check_against(limits: &Limits, room: ThreadBudget) -> Result<(), ThreadLimitE
         return Ok(());
     }
     let workers = [
-        ("limits.disk_workers", limits.disk_workers),
-        ("limits.scan_workers", limits.scan_workers),
-        ("limits.password_workers", limits.password_workers),
+        ("limits.disk.workers", limits.disk.workers),
+        ("limits.index.scan_workers", limits.index.scan_workers),
+        ("limits.auth.workers", limits.auth.workers),
     ];
     let (key, wanted) = workers.into_iter().max_by_key(|(_, count)| *count).unwrap_or_default();
     Err(ThreadLimitError { key, wanted, needed, budget: room })
@@ -174,19 +174,24 @@ mod tests {
 
     #[test]
     fn threads_that_do_not_fit_are_told_with_the_key_and_the_limit() {
-        let limits = Limits { disk_workers: 52, ..Limits::default() };
+        let mut limits = Limits::default();
+        limits.disk.workers = 52;
         let room = |threads| ThreadBudget { threads, limit: "pids.max of 64".into() };
         assert_eq!(check_against(&limits, room(required_threads(&limits))), Ok(()));
         let error = check_against(&limits, room(required_threads(&limits) - 1)).unwrap_err();
-        assert_eq!(error.key, "limits.disk_workers");
-        for part in ["limits.disk_workers = 52", "pids.max of 64", "TasksMax="] {
+        assert_eq!(error.key, "limits.disk.workers");
+        for part in ["limits.disk.workers = 52", "pids.max of 64", "TasksMax="] {
             assert!(error.to_string().contains(part), "{error}");
         }
     }
 
     #[test]
     fn a_committer_that_takes_one_message_at_a_time_syncs_alone() {
-        let helpers = |delivery_batch| sync_helpers(&Limits { delivery_batch, ..Limits::default() });
+        let helpers = |batch_size| {
+            let mut limits = Limits::default();
+            limits.delivery.batch_size = batch_size;
+            sync_helpers(&limits)
+        };
         assert_eq!([1, 2, 8, 256].map(helpers), [0, 1, 7, 7]);
     }
 }

@@ -70,11 +70,11 @@ impl Aliases {
         domains: &[String],
         account: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, AliasError> {
-        Self::read_within(MOST_IN_ALL, text, domains, &account)
+        Self::read_within(MAX_TOTAL_ACCOUNTS, text, domains, &account)
     }
 
     fn read_within(
-        most_in_all: usize,
+        max_total: usize,
         text: &str,
         domains: &[String],
         account: &dyn Fn(&str) -> Option<String>,
@@ -84,9 +84,9 @@ impl Aliases {
             aliases: &aliases,
             account,
             numbers: HashMap::new(),
-            known: HashMap::new(),
-            in_all: 0,
-            most_in_all,
+            list_numbers: HashMap::new(),
+            total: 0,
+            max_total,
             found: Lists::default(),
         };
         for (key, alias) in &aliases {
@@ -149,7 +149,7 @@ fn parse(
             text
         } else {
             let Some((name, targets)) = text.split_once(':') else {
-                return Err(wrong(format!("{:?} is no alias: write {FORM}", text.trim())));
+                return Err(wrong(format!("{:?} is no alias: write {EXPECTED_SYNTAX}", text.trim())));
             };
             let key = key(name.trim(), domains, true).map_err(wrong)?;
             if let Some(name) = account(&key) {
@@ -166,7 +166,7 @@ fn parse(
             targets
         };
         let Some(alias) = last.as_ref().and_then(|key| aliases.get_mut(key)) else {
-            return Err(wrong(format!("it goes on with nothing: write {FORM}")));
+            return Err(wrong(format!("it goes on with nothing: write {EXPECTED_SYNTAX}")));
         };
         // The count of characters continues from the target before, because a line may have 100,000 of them.
         let (mut last, mut place) = (text, Position { line, column: 1 });
@@ -178,9 +178,10 @@ fn parse(
         }
     }
     match aliases.iter().find(|(_, alias)| alias.targets.is_empty()) {
-        Some((key, alias)) => {
-            Err(AliasError { position: alias.position, why: format!("{key} leads nowhere: write {FORM}") })
-        }
+        Some((key, alias)) => Err(AliasError {
+            position: alias.position,
+            why: format!("{key} leads nowhere: write {EXPECTED_SYNTAX}"),
+        }),
         None => Ok(aliases),
     }
 }
@@ -194,7 +195,7 @@ fn key(text: &str, domains: &[String], catch_all: bool) -> Result<String, String
         None if text.contains('@') => address_key(text),
         None => address_key(&format!("{text}@{}", domains.first().map_or("localhost", String::as_str))),
     };
-    let key = key.ok_or_else(|| format!("{text:?} is not a mail address: write {FORM}"))?;
+    let key = key.ok_or_else(|| format!("{text:?} is not a mail address: write {EXPECTED_SYNTAX}"))?;
     match key.rsplit_once('@') {
         Some((_, domain)) if ours(domain) => Ok(key),
         _ => Err(format!(
@@ -211,10 +212,10 @@ struct AliasExpansion<'a> {
     /// The position of each account in the names that were found.
     numbers: HashMap<String, u32>,
     /// The number of each list that was found.
-    known: HashMap<Arc<[u32]>, usize>,
+    list_numbers: HashMap<Arc<[u32]>, usize>,
     /// Accounts in all lists together.
-    in_all: usize,
-    most_in_all: usize,
+    total: usize,
+    max_total: usize,
     found: Lists,
 }
 
@@ -261,9 +262,9 @@ impl<'a> AliasExpansion<'a> {
         }
         let mut names: Vec<u32> = names.into_iter().collect();
         names.sort_unstable();
-        let list = self.keep(names);
-        if self.in_all > self.most_in_all {
-            return too_many(self.most_in_all, "up to here all different aliases together lead");
+        let list = self.intern(names);
+        if self.total > self.max_total {
+            return too_many(self.max_total, "up to here all different aliases together lead");
         }
         on.pop();
         self.found.of.insert(key.to_owned(), list);
@@ -279,26 +280,26 @@ impl<'a> AliasExpansion<'a> {
     }
 
     /// The number of that list, which is kept once.
-    fn keep(&mut self, names: Vec<u32>) -> usize {
-        if let Some(list) = self.known.get(names.as_slice()) {
+    fn intern(&mut self, names: Vec<u32>) -> usize {
+        if let Some(list) = self.list_numbers.get(names.as_slice()) {
             return *list;
         }
-        self.in_all += names.len();
+        self.total += names.len();
         let (names, list) = (Arc::<[u32]>::from(names), self.found.lists.len());
         self.found.lists.push(Arc::clone(&names));
-        self.known.insert(names, list);
+        self.list_numbers.insert(names, list);
         list
     }
 }
 
-const FORM: &str =
+const EXPECTED_SYNTAX: &str =
     "\"name@domain: account@domain, account@domain\", or \"@domain: account@domain\" for the rest";
 /// Length of the longest chain of aliases.
 const MAX_DEPTH: usize = 16;
 /// Largest number of accounts for one alias: each gets a copy of the message.
 const MAX_TARGETS: usize = 1000;
 /// Accounts in all lists that differ: 32 MiB of memory.
-const MOST_IN_ALL: usize = 8 << 20;
+const MAX_TOTAL_ACCOUNTS: usize = 8 << 20;
 
 #[cfg(test)]
 mod tests {

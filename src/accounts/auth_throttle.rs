@@ -89,7 +89,7 @@ struct AttemptKey {
     from: IpAddr,
     user: u64,
     /// User and address together.
-    pair: u64,
+    address_and_user: u64,
     password_key: u64,
 }
 
@@ -97,18 +97,18 @@ impl AuthThrottle {
     /// Starts without any failures.
     pub fn new(limits: &Limits) -> Self {
         let bounds = |times: usize| {
-            [(MINUTE, limits.failed_logins_minute), (DAY, limits.failed_logins_day)]
+            [(MINUTE, limits.auth.max_failures_per_minute), (DAY, limits.auth.max_failures_per_day)]
                 .map(|(span, most)| RateLimit { window: span, max: most.saturating_mul(times) })
         };
         Self {
-            delay: limits.failed_login_delay.0,
-            max_delay: limits.failed_login_longest_delay.0,
+            delay: limits.auth.failure_delay.0,
+            max_delay: limits.auth.max_failure_delay.0,
             per_prefix: bounds(1),
             per_site: bounds(SITE_FACTOR),
-            per_user: [(HOUR, limits.failed_logins_user), (DAY, 0)]
+            per_user: [(HOUR, limits.auth.max_failures_per_user), (DAY, 0)]
                 .map(|(span, most)| RateLimit { window: span, max: most }),
-            max_entries: limits.failed_login_addresses,
-            max_known: limits.login_memories,
+            max_entries: limits.auth.throttle_size,
+            max_known: limits.auth.cache_size,
             hasher: RandomState::new(),
             failures: Counts::new(),
             known: HashMap::new(),
@@ -146,13 +146,17 @@ impl AuthThrottle {
         &mut self,
         from: IpAddr,
         user: &str,
-        mark: &CacheKey,
+        password_key: &CacheKey,
         now: Duration,
     ) -> ThrottleDecision {
         let Some(from) = throttled_prefix(from) else { return ThrottleDecision::Allow(Attempt(None)) };
         let user = self.hash_key(user);
-        let attempt =
-            AttemptKey { from, user, pair: self.hash_key(&(from, user)), password_key: self.hash_key(mark) };
+        let attempt = AttemptKey {
+            from,
+            user,
+            address_and_user: self.hash_key(&(from, user)),
+            password_key: self.hash_key(password_key),
+        };
         let counts = self.counters(&attempt);
         let room = |count| {
             self.failures(&attempt, count)
@@ -166,8 +170,9 @@ impl AuthThrottle {
         self.evict(now);
         for count in counts {
             let bounds = *self.bounds(count);
-            let begin =
-                |failures: &mut Failures| failures.begin(attempt.pair, attempt.password_key, &bounds, now);
+            let begin = |failures: &mut Failures| {
+                failures.begin(attempt.address_and_user, attempt.password_key, &bounds, now)
+            };
             match count {
                 None => self.failures_mut(&attempt, None).into_iter().for_each(begin),
                 Some(count) => self.failures.change(count, begin),
@@ -182,7 +187,7 @@ impl AuthThrottle {
         let mut failed = None;
         for count in self.counters(&attempt) {
             if let Some(failures) = self.failures_mut(&attempt, count) {
-                failures.confirm(attempt.pair, attempt.password_key);
+                failures.confirm(attempt.address_and_user, attempt.password_key);
                 failed = failed.or(Some(failures.confirmed(now, DAY))); // the address comes first
             }
         }
@@ -193,9 +198,11 @@ impl AuthThrottle {
 
     /// The password was right: that address is known for that user from now on.
     pub fn record_success(&mut self, attempt: Attempt, now: Duration) {
-        let Attempt(Some(AttemptKey { from, user, pair, password_key: mark })) = attempt else { return };
-        for count in stranger_counters(from, user) {
-            self.failures.change(count, |failures| failures.remove_pair(pair));
+        let Attempt(Some(AttemptKey { from, user, address_and_user, password_key })) = attempt else {
+            return;
+        };
+        for count in unknown_address_counters(from, user) {
+            self.failures.change(count, |failures| failures.remove_address_and_user(address_and_user));
         }
         match self.known.get(&user).and_then(|known| known.iter().map(|known| known.last_login).max()) {
             Some(last) => drop(self.by_login.remove(&(last, user))),
@@ -209,7 +216,7 @@ impl AuthThrottle {
         let known = self.known.entry(user).or_default();
         if let Some(known) = known.iter_mut().find(|known| known.from == from) {
             known.last_login = now;
-            known.failures.forgive(mark);
+            known.failures.forgive(password_key);
             return;
         }
         if known.len() >= MAX_ADDRESSES_PER_USER
@@ -224,7 +231,8 @@ impl AuthThrottle {
     fn counters(&self, attempt: &AttemptKey) -> impl Iterator<Item = Option<CounterKey>> + Clone + use<> {
         let known =
             self.known.get(&attempt.user).is_some_and(|known| find_known(known, attempt.from).is_some());
-        let strangers = stranger_counters(attempt.from, attempt.user).filter(move |_| !known).map(Some);
+        let strangers =
+            unknown_address_counters(attempt.from, attempt.user).filter(move |_| !known).map(Some);
         known.then_some(None).into_iter().chain(strangers)
     }
 
@@ -257,7 +265,7 @@ impl AuthThrottle {
     /// fewest failures.
     fn evict(&mut self, now: Duration) {
         let most = self.max_entries.max(COUNTERS_PER_ATTEMPT);
-        self.failures.make_room(COUNTERS_PER_ATTEMPT, most, now.checked_sub(DAY));
+        self.failures.evict(COUNTERS_PER_ATTEMPT, most, now.checked_sub(DAY));
     }
 
     fn hash_key(&self, of: &(impl Hash + ?Sized)) -> u64 {
@@ -275,7 +283,7 @@ fn find_known(known: &[KnownAddress], from: IpAddr) -> Option<&KnownAddress> {
 }
 
 /// The counts of an attempt from an address where the user has never logged in.
-fn stranger_counters(from: IpAddr, user: u64) -> impl Iterator<Item = CounterKey> + Clone {
+fn unknown_address_counters(from: IpAddr, user: u64) -> impl Iterator<Item = CounterKey> + Clone {
     let wide = match from {
         IpAddr::V4(_) => None,
         IpAddr::V6(from) => Some(CounterKey::Site(Ipv6Addr::from_bits(from.to_bits() >> 80 << 80))),

@@ -33,7 +33,7 @@ impl ReplaceableFile {
             safe_file::place_of(path)?
         } else {
             let name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_owned();
-            (Directory::of_others(safe_file::parent(path))?, name)
+            (Directory::untrusted(safe_file::parent(path))?, name)
         };
         Ok(Self { dir, name })
     }

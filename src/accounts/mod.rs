@@ -21,7 +21,7 @@ mod user_file;
 
 use crate::proto::{
     folder::Folder,
-    request::{Destination, Directory, Lookup, Mailbox, Quota},
+    request::{AccountDirectory, Destination, Lookup, Mailbox, Quota},
     smtp::address::Address,
 };
 pub use account::{Account, Sender};
@@ -133,7 +133,7 @@ impl Accounts {
     }
 }
 
-impl Directory for Accounts {
+impl AccountDirectory for Accounts {
     fn lookup(&self, address: &Address) -> Lookup {
         let table = match &self.users {
             Users::Listed(table) => table,
@@ -157,7 +157,7 @@ impl Directory for Accounts {
 
     fn may_send_as(&self, user: &Mailbox, from: &Address) -> bool {
         let Users::Listed(table) = &self.users else { return true };
-        let user = user.clone().whole();
+        let user = user.clone().without_folder();
         let own = match self.lookup(from) {
             Lookup::Local(to) => to.contains(&user),
             Lookup::Unknown | Lookup::Foreign | Lookup::Refused(_) => false,
@@ -167,14 +167,14 @@ impl Directory for Accounts {
 
     fn quota(&self, mailbox: &Mailbox) -> Quota {
         match &self.users {
-            Users::Listed(table) => table.quota(&mailbox.clone().whole()),
+            Users::Listed(table) => table.quota(&mailbox.clone().without_folder()),
             Users::AcceptAll => Quota::default(),
         }
     }
 
     fn wants_sent_copy(&self, user: &Mailbox) -> bool {
         match &self.users {
-            Users::Listed(table) => table.sent_copy(&user.clone().whole()),
+            Users::Listed(table) => table.sent_copy(&user.clone().without_folder()),
             Users::AcceptAll => true,
         }
     }

@@ -83,9 +83,9 @@ impl WatchedSources {
         let error = table.as_ref().err().or(aliases.as_ref().and_then(|aliases| aliases.as_ref().err()));
         self.unreadable_since = matches!(error, Some(Error::Io { .. })).then_some(now);
         let file = if table.is_err() { "accounts" } else { "aliases" };
-        let wrong = error.map(|error| format!("{file} not read again, the old ones stay: {error}"));
+        let wrong = error.map(|error| format!("{file} reload failed, keeping the old ones: {error}"));
         if let (Ok(table), true) = (&table, known && changed) {
-            log::info!("accounts read again: {}", table.len());
+            log::info!("accounts reloaded: {}", table.len());
         }
         self.log_state(wrong, changed, now);
         let table = table.ok()?;
@@ -112,7 +112,7 @@ mod tests {
 
     use super::*;
     use crate::proto::{
-        request::{Directory, Lookup},
+        request::{AccountDirectory, Lookup},
         smtp::address::Address,
     };
 

@@ -27,7 +27,7 @@ pub(super) struct Auth {
     running: HashMap<ConnId, RunningCheck>,
     workers: usize,
     /// Whether the queue has to be asked again in the next turn.
-    goes_on: bool,
+    has_more_work: bool,
 }
 
 /// A password that waits for a worker.
@@ -51,18 +51,18 @@ struct RunningCheck {
 impl Auth {
     pub(super) fn new(key: &[u8; 32], limits: &Limits) -> Self {
         Self {
-            cache: AuthCache::new(key, limits.login_memory.0, limits.login_memories),
+            cache: AuthCache::new(key, limits.auth.cache_ttl.0, limits.auth.cache_size),
             throttle: AuthThrottle::new(limits),
-            queue: LoginQueue::new(limits.password_queue),
+            queue: LoginQueue::new(limits.auth.queue_size),
             running: HashMap::new(),
-            workers: limits.password_workers,
-            goes_on: false,
+            workers: limits.auth.workers,
+            has_more_work: false,
         }
     }
 
     /// Applies other limits. The throttle keeps its record of addresses with failed logins.
     pub(super) fn reconfigure(&mut self, limits: &Limits) {
-        self.cache.reconfigure(limits.login_memory.0, limits.login_memories);
+        self.cache.reconfigure(limits.auth.cache_ttl.0, limits.auth.cache_size);
         self.throttle.reconfigure(limits);
     }
 
@@ -79,8 +79,8 @@ impl Auth {
     }
 
     /// Whether [`Auth::dispatch_checks`] must be called in the next turn, whatever happens.
-    pub(super) fn goes_on(&self) -> bool {
-        self.goes_on
+    pub(super) fn has_more_work(&self) -> bool {
+        self.has_more_work
     }
 
     /// A client at `peer` logs in as `user` with this password. The caller calls [`Auth::dispatch_checks`]
@@ -94,18 +94,24 @@ impl Auth {
         effects: &mut Effects,
     ) {
         let credential = accounts.credential(user);
-        let mark = self.cache.key(&credential, &password);
-        let standing = self.throttle.reputation(peer, &credential.user, now);
+        let cache_key = self.cache.key(&credential, &password);
+        let reputation = self.throttle.reputation(peer, &credential.user, now);
         // Counted for a cached password too: otherwise a client could guess it without limit, and fast.
-        let gate = self.throttle.begin_attempt(peer, &credential.user, &mark, now);
+        let decision = self.throttle.begin_attempt(peer, &credential.user, &cache_key, now);
         let user = credential.user.clone();
-        let waiting =
-            QueuedCheck { credential, password, cache_key: mark, since: now, from: peer, decision: gate };
+        let waiting = QueuedCheck {
+            credential,
+            password,
+            cache_key: cache_key,
+            since: now,
+            from: peer,
+            decision: decision,
+        };
         if let Some(response) = self.respond_at_once(&waiting, now) {
             return effects.respond(id, response);
         }
         METRICS.password_queue.inc();
-        if let Some((displaced, waiting)) = self.queue.push(standing, (peer, &user), id, waiting) {
+        if let Some((displaced, waiting)) = self.queue.push(reputation, (peer, &user), id, waiting) {
             METRICS.password_queue.sub(1);
             METRICS.queue_full.inc();
             self.cancel(&waiting, now);
@@ -116,14 +122,14 @@ impl Auth {
     /// The response to a check that needs no worker. The throttle already counts the attempt as a failure.
     fn respond_at_once(
         &mut self,
-        QueuedCheck { credential, cache_key: mark, decision: gate, .. }: &QueuedCheck,
+        QueuedCheck { credential, cache_key, decision, .. }: &QueuedCheck,
         now: Duration,
     ) -> Option<Response> {
-        match (gate, &credential.mailbox) {
+        match (decision, &credential.mailbox) {
             (ThrottleDecision::Block, _) => Some(Response::Failed(Failure::Busy)),
-            (ThrottleDecision::Allow(attempt), Some(mailbox)) if self.cache.contains(mark, now) => {
+            (ThrottleDecision::Allow(attempt), Some(mailbox)) if self.cache.contains(cache_key, now) => {
                 self.throttle.record_success(*attempt, now);
-                Some(Response::Welcome(mailbox.clone()))
+                Some(Response::Verified(mailbox.clone()))
             }
             (ThrottleDecision::Allow(_) | ThrottleDecision::Wait, _) => None,
         }
@@ -131,19 +137,19 @@ impl Auth {
 
     /// Passes passwords to the free workers.
     pub(super) fn dispatch_checks(&mut self, accounts: &Accounts, now: Duration, effects: &mut Effects) {
-        self.goes_on = false;
+        self.has_more_work = false;
         while self.running.len() < self.workers {
             let (id, waiting) = match self.next(now) {
                 Next::Check(id, waiting) => (id, waiting),
                 Next::Nothing if self.running.is_empty() && self.queue_len() > 0 => {
                     // No running check will end and have the parked ones asked again.
-                    self.queue.ask_again();
-                    self.goes_on = true;
+                    self.queue.unpark();
+                    self.has_more_work = true;
                     return;
                 }
                 Next::Nothing => return,
                 Next::Later => {
-                    self.goes_on = true;
+                    self.has_more_work = true;
                     return;
                 }
             };
@@ -151,9 +157,9 @@ impl Auth {
                 effects.respond(id, response);
                 continue;
             }
-            let QueuedCheck { credential, password, cache_key: mark, since, decision: gate, .. } = waiting;
-            let ThrottleDecision::Allow(attempt) = gate else { continue }; // invariant: `next` returns none with `Wait`
-            self.running.insert(id, RunningCheck { cache_key: mark, since, attempt });
+            let QueuedCheck { credential, password, cache_key, since, decision, .. } = waiting;
+            let ThrottleDecision::Allow(attempt) = decision else { continue }; // invariant: `next` returns none with `Wait`
+            self.running.insert(id, RunningCheck { cache_key, since, attempt });
             let users = accounts.sources.as_ref().map(|sources| UserFile::at(&sources.users));
             effects.run(Job::Verify { conn: id, credential: Box::new(credential), password, users });
         }
@@ -161,11 +167,11 @@ impl Auth {
 
     /// The next password that may be checked now, or that is refused without a check.
     fn next(&mut self, now: Duration) -> Next<QueuedCheck> {
-        let Self { queue, throttle: tries, .. } = self;
+        let Self { queue, throttle, .. } = self;
         let next = queue.next(|waiting| {
             if waiting.decision == ThrottleDecision::Wait {
                 waiting.decision =
-                    tries.begin_attempt(waiting.from, &waiting.credential.user, &waiting.cache_key, now);
+                    throttle.begin_attempt(waiting.from, &waiting.credential.user, &waiting.cache_key, now);
             }
             waiting.decision != ThrottleDecision::Wait
         });
@@ -184,8 +190,8 @@ impl Auth {
         now: Duration,
         effects: &mut Effects,
     ) {
-        let Some(RunningCheck { cache_key: mark, since, attempt }) = self.running.remove(&id) else { return };
-        self.queue.ask_again();
+        let Some(RunningCheck { cache_key, since, attempt }) = self.running.remove(&id) else { return };
+        self.queue.unpark();
         effects.respond(
             id,
             match verdict {
@@ -195,20 +201,20 @@ impl Auth {
                 }
                 // Counted from the request, so that the client cannot see the time that the check took.
                 Ok(Verdict::Wrong) => {
-                    let least =
+                    let min_delay =
                         if accounts.has_slow_hashes() { FOREIGN_HASH_REPLY_DELAY } else { Duration::ZERO };
-                    let until = since + self.throttle.record_failure(attempt, now).max(least);
-                    Response::Denied { after: until.saturating_sub(now) }
+                    let until = since + self.throttle.record_failure(attempt, now).max(min_delay);
+                    Response::AuthFailed { delay: until.saturating_sub(now) }
                 }
                 Ok(Verdict::Right(mailbox)) => {
                     self.throttle.record_success(attempt, now);
-                    self.cache.insert(mark, now);
-                    Response::Welcome(mailbox)
+                    self.cache.insert(cache_key, now);
+                    Response::Verified(mailbox)
                 }
                 Ok(Verdict::RightUpgraded { mailbox, user, old_hash, hash }) => {
                     self.throttle.record_success(attempt, now);
                     accounts.update_hash(&user, &old_hash, hash);
-                    Response::Welcome(mailbox)
+                    Response::Verified(mailbox)
                 }
             },
         );
@@ -228,7 +234,7 @@ impl Auth {
     fn cancel(&mut self, waiting: &QueuedCheck, now: Duration) {
         if let ThrottleDecision::Allow(attempt) = waiting.decision {
             self.throttle.record_failure(attempt, now);
-            self.queue.ask_again();
+            self.queue.unpark();
         }
     }
 }

@@ -22,25 +22,25 @@ pub(super) struct BodyMemory {
     limit: u64,
     /// Files in `tmp/`, for all messages together.
     max_files: usize,
-    abandoned: u64,
+    abandoned_octets: u64,
     pressure_since: Option<Duration>,
-    known: HashSet<ConnId>,
+    trusted: HashSet<ConnId>,
     entries: HashMap<ConnId, BodyEntry>,
-    /// Octets held by sessions, and by workers or the committer: first for unknown clients, then for known ones.
+    /// Octets held by sessions, and by workers or the committer: first for other clients, then for trusted ones.
     total: [MemoryUse; 2],
-    /// Files of unknown clients, then of known ones.
+    /// Files of other clients, then of trusted ones.
     files: [usize; 2],
 }
 
 #[derive(Debug, Default, Clone, Copy)]
 struct MemoryUse {
-    sessions: u64,
-    moved: u64,
+    in_sessions: u64,
+    handed_over: u64,
 }
 
 #[derive(Debug, Default)]
 struct BodyEntry {
-    is_known: bool,
+    is_trusted: bool,
     body: Option<BodyProgress>,
     octets: MemoryUse,
     has_file: bool,
@@ -56,64 +56,64 @@ pub struct MemoryRelief {
 }
 
 impl BodyMemory {
-    pub(super) fn new(most: u64, most_files: usize) -> Self {
-        Self { limit: most / 2, max_files: most_files, ..Self::default() }
+    pub(super) fn new(max: u64, max_files: usize) -> Self {
+        Self { limit: max / 2, max_files, ..Self::default() }
     }
 
-    pub(super) fn set_limit(&mut self, most: u64, most_files: usize) {
-        (self.limit, self.max_files) = (most / 2, most_files);
+    pub(super) fn set_limit(&mut self, max: u64, max_files: usize) {
+        (self.limit, self.max_files) = (max / 2, max_files);
     }
 
     /// Whether `id` may begin another message. It may not if message data has waited for the disk for a long time.
     pub(super) fn can_begin(&self, id: ConnId, now: Duration) -> bool {
         let waits_for_long = self.pressure_since.is_some_and(|since| since + PRESSURE_TIMEOUT <= now);
-        !waits_for_long || !self.is_share_exhausted(self.known.contains(&id))
+        !waits_for_long || !self.is_limit_exceeded(self.trusted.contains(&id))
     }
 
     /// Whether the message data of `id` is not read until some of the held octets are out of memory.
     pub(super) fn is_under_pressure(&self, id: ConnId) -> bool {
-        self.is_share_exhausted(self.entries.get(&id).is_some_and(|held| held.is_known))
+        self.is_limit_exceeded(self.entries.get(&id).is_some_and(|entry| entry.is_trusted))
     }
 
-    /// Whether the share of unknown clients, or of known ones, is in use.
-    fn is_share_exhausted(&self, is_known: bool) -> bool {
-        let all: u64 = self.total.iter().map(|octets| octets.sessions + octets.moved).sum();
-        all + self.abandoned > self.share(is_known, self.limit * 2)
+    /// Whether the memory for other clients, or for trusted ones, is in use.
+    fn is_limit_exceeded(&self, is_trusted: bool) -> bool {
+        let all: u64 = self.total.iter().map(|octets| octets.in_sessions + octets.handed_over).sum();
+        all + self.abandoned_octets > self.limit_for(is_trusted, self.limit * 2)
     }
 
-    /// Called at the end of a turn. `given_up`: octets of abandoned messages, in memory until the disk is done.
-    pub(super) fn update_pressure(&mut self, now: Duration, given_up: u64) {
-        self.abandoned = given_up;
-        self.pressure_since = self.is_share_exhausted(false).then(|| self.pressure_since.unwrap_or(now));
+    /// Called at the end of a turn. `abandoned_octets`: octets of abandoned messages, in memory until the disk is done.
+    pub(super) fn update_pressure(&mut self, now: Duration, abandoned_octets: u64) {
+        self.abandoned_octets = abandoned_octets;
+        self.pressure_since = self.is_limit_exceeded(false).then(|| self.pressure_since.unwrap_or(now));
     }
 
     pub(super) fn begin(&mut self, id: ConnId) {
-        let is_known = self.known.contains(&id);
-        self.entries.entry(id).or_default().is_known = is_known;
+        let is_trusted = self.trusted.contains(&id);
+        self.entries.entry(id).or_default().is_trusted = is_trusted;
     }
 
-    /// Records the octets that a session holds, and whether its client is known.
-    pub(super) fn record_progress(&mut self, id: ConnId, is_known: bool, body: Option<BodyProgress>) {
-        if is_known {
-            self.known.insert(id);
+    /// Records the octets that a session holds, and whether its client is trusted.
+    pub(super) fn record_progress(&mut self, id: ConnId, is_trusted: bool, body: Option<BodyProgress>) {
+        if is_trusted {
+            self.trusted.insert(id);
         } else {
-            self.known.remove(&id);
+            self.trusted.remove(&id);
         }
-        let Some(held) = self.entries.get_mut(&id) else { return };
-        let octets = body.map_or(0, |body| body.held as u64);
-        let total = &mut self.total[usize::from(held.is_known)];
-        total.sessions = total.sessions - held.octets.sessions + octets;
-        held.octets.sessions = octets;
-        held.body = body;
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let octets = body.map_or(0, |body| body.memory_octets as u64);
+        let total = &mut self.total[usize::from(entry.is_trusted)];
+        total.in_sessions = total.in_sessions - entry.octets.in_sessions + octets;
+        entry.octets.in_sessions = octets;
+        entry.body = body;
     }
 
     /// Records that a worker or the committer holds this many octets of a message.
     pub(super) fn hand_over(&mut self, id: ConnId, octets: u64) {
-        let Some(held) = self.entries.get_mut(&id) else { return };
-        let total = &mut self.total[usize::from(held.is_known)];
-        total.moved = total.moved - held.octets.moved + octets;
-        total.sessions -= std::mem::take(&mut held.octets.sessions);
-        held.octets.moved = octets;
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let total = &mut self.total[usize::from(entry.is_trusted)];
+        total.handed_over = total.handed_over - entry.octets.handed_over + octets;
+        total.in_sessions -= std::mem::take(&mut entry.octets.in_sessions);
+        entry.octets.handed_over = octets;
     }
 
     /// The number of messages that have a file.
@@ -123,60 +123,61 @@ impl BodyMemory {
 
     /// Reserves a file for a message, if it may have one.
     pub(super) fn reserve_file(&mut self, id: ConnId, being_removed: usize) -> bool {
-        let share =
-            self.share(self.entries.get(&id).is_some_and(|held| held.is_known), self.max_files as u64);
+        let share = self
+            .limit_for(self.entries.get(&id).is_some_and(|entry| entry.is_trusted), self.max_files as u64);
         let in_use = self.files() + being_removed;
-        let Some(held) = self.entries.get_mut(&id) else { return false };
-        if !held.has_file && in_use as u64 >= share {
+        let Some(entry) = self.entries.get_mut(&id) else { return false };
+        if !entry.has_file && in_use as u64 >= share {
             return false;
         }
-        if !std::mem::replace(&mut held.has_file, true) {
-            self.files[usize::from(held.is_known)] += 1;
+        if !std::mem::replace(&mut entry.has_file, true) {
+            self.files[usize::from(entry.is_trusted)] += 1;
         }
         true
     }
 
     pub(super) fn end(&mut self, id: ConnId) {
-        let Some(held) = self.entries.remove(&id) else { return };
-        let of = usize::from(held.is_known);
-        self.total[of].sessions -= held.octets.sessions;
-        self.total[of].moved -= held.octets.moved;
-        self.files[of] -= usize::from(held.has_file);
+        let Some(entry) = self.entries.remove(&id) else { return };
+        let of = usize::from(entry.is_trusted);
+        self.total[of].in_sessions -= entry.octets.in_sessions;
+        self.total[of].handed_over -= entry.octets.handed_over;
+        self.files[of] -= usize::from(entry.has_file);
     }
 
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
-        shrinker.shrink(&mut self.known).shrink(&mut self.entries);
+        shrinker.shrink(&mut self.trusted).shrink(&mut self.entries);
     }
 
     pub(super) fn remove(&mut self, id: ConnId) {
-        self.known.remove(&id);
+        self.trusted.remove(&id);
     }
 
     /// Plans the actions for too little memory. Octets with workers and the committer are leaving memory: they count
     /// only once all octets together exceed twice the limit.
     pub(super) fn plan_relief(&self, now: Duration, being_removed: usize) -> MemoryRelief {
-        let [strangers, known] = self.total;
-        let in_sessions = strangers.sessions + known.sessions;
-        let all = in_sessions + strangers.moved + known.moved;
-        let (mark, most_files) = (self.share(false, self.limit), self.share(false, self.max_files as u64));
+        let [untrusted, trusted] = self.total;
+        let in_sessions = untrusted.in_sessions + trusted.in_sessions;
+        let all = in_sessions + untrusted.handed_over + trusted.handed_over;
+        let (threshold, max_files) =
+            (self.limit_for(false, self.limit), self.limit_for(false, self.max_files as u64));
         let files = (self.files[0] + self.files[1] + being_removed) as u64;
         let mut relief = MemoryRelief::default();
         // Files are taken one at a time: the slowest message that has a file makes room for the next.
-        if self.files[0] > 0 && files >= most_files {
-            let is_slow = |held: &BodyEntry, now| held.has_file && held.is_slow(now);
+        if self.files[0] > 0 && files >= max_files {
+            let is_slow = |entry: &BodyEntry, now| entry.has_file && entry.is_slow(now);
             relief.evict.extend(self.slowest(now, is_slow).next());
         }
         let beyond = all.saturating_sub(self.limit * 2);
-        if in_sessions <= mark && beyond == 0 {
+        if in_sessions <= threshold && beyond == 0 {
             return relief;
         }
-        let mut files_left = most_files.saturating_sub(files);
-        let can_spill = |held: &BodyEntry| held.can_spill() && (held.has_file || files_left > 0);
-        let largest = self.entries.iter().filter(|(_, held)| can_spill(held));
+        let mut files_left = max_files.saturating_sub(files);
+        let can_spill = |entry: &BodyEntry| entry.can_spill() && (entry.has_file || files_left > 0);
+        let largest = self.entries.iter().filter(|(_, entry)| can_spill(entry));
         let mut largest: BinaryHeap<_> =
-            largest.map(|(id, held)| (held.octets.sessions, Reverse(*id), held.has_file)).collect();
+            largest.map(|(id, entry)| (entry.octets.in_sessions, Reverse(*id), entry.has_file)).collect();
         let mut spilled = 0;
-        while in_sessions - spilled > mark
+        while in_sessions - spilled > threshold
             && let Some((octets, Reverse(id), has_file)) = largest.pop()
         {
             if has_file || files_left > 0 {
@@ -185,23 +186,23 @@ impl BodyMemory {
                 relief.spill.push(id);
             }
         }
-        let of_strangers = strangers.sessions.saturating_sub(mark);
-        let over = of_strangers.max(in_sessions.saturating_sub(self.limit));
+        let of_untrusted = untrusted.in_sessions.saturating_sub(threshold);
+        let over = of_untrusted.max(in_sessions.saturating_sub(self.limit));
         let mut over = over.saturating_sub(spilled).max(beyond);
         let is_spilled: HashSet<ConnId> = relief.spill.iter().copied().collect();
-        for id in self.slowest(now, |held, _| held.octets.sessions > 0) {
+        for id in self.slowest(now, |entry, _| entry.octets.in_sessions > 0) {
             if over == 0 {
                 break;
             }
             if !is_spilled.contains(&id) {
-                over = over.saturating_sub(self.entries[&id].octets.sessions);
+                over = over.saturating_sub(self.entries[&id].octets.in_sessions);
                 relief.evict.push(id);
             }
         }
         relief
     }
 
-    /// The messages of unknown clients by octets a second, the slowest first and new ones last. The order is computed
+    /// The messages of other clients by octets a second, the slowest first and new ones last. The order is computed
     /// only as far as the caller asks, because there may be one message per connection.
     fn slowest(
         &self,
@@ -211,10 +212,10 @@ impl BodyMemory {
         let candidates = self
             .entries
             .iter()
-            .filter(|(_, held)| !held.is_known && held.octets.moved == 0 && which(held, now));
-        let pace = |(id, held): (&ConnId, &BodyEntry)| {
-            let body = held.body?;
-            let taken = now.saturating_sub(body.began);
+            .filter(|(_, entry)| !entry.is_trusted && entry.octets.handed_over == 0 && which(entry, now));
+        let pace = |(id, entry): (&ConnId, &BodyEntry)| {
+            let body = entry.body?;
+            let taken = now.saturating_sub(body.started_at);
             let rate = u128::from(body.octets) * 1_000_000 / taken.as_millis().max(1);
             Some(Reverse((taken < NEW_BODY_GRACE, rate, *id)))
         };
@@ -222,19 +223,19 @@ impl BodyMemory {
         std::iter::from_fn(move || slowest.pop().map(|Reverse((_, _, id))| id))
     }
 
-    fn share(&self, is_known: bool, of: u64) -> u64 {
-        if is_known { of } else { of - of / 4 }
+    fn limit_for(&self, is_trusted: bool, of: u64) -> u64 {
+        if is_trusted { of } else { of - of / 4 }
     }
 }
 
 impl BodyEntry {
     fn can_spill(&self) -> bool {
-        self.octets.moved == 0 && self.octets.sessions >= MIN_SPILL
+        self.octets.handed_over == 0 && self.octets.in_sessions >= MIN_SPILL
     }
 
     /// Whether fewer octets have arrived than a client with the expected rate would have sent.
     fn is_slow(&self, now: Duration) -> bool {
-        self.body.is_some_and(|body| body.paid_until() + NEW_BODY_GRACE <= now)
+        self.body.is_some_and(|body| body.rate_deadline() + NEW_BODY_GRACE <= now)
     }
 }
 
@@ -255,18 +256,23 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    fn body(began: u64, octets: u64, held: u64) -> Option<BodyProgress> {
-        Some(BodyProgress { began: at(began), octets, held: held as usize, rate: 500 })
+    fn body(started_at: u64, octets: u64, in_memory: u64) -> Option<BodyProgress> {
+        Some(BodyProgress {
+            started_at: at(started_at),
+            octets,
+            memory_octets: in_memory as usize,
+            rate: 500,
+        })
     }
 
     /// Messages that began at 0, with the octets that each holds and has sent.
-    fn bodies(most: u64, files: usize, of: &[(bool, u64, u64)]) -> BodyMemory {
-        let mut bodies = BodyMemory::new(2 * most, files);
-        for (n, (is_known, held, octets)) in of.iter().enumerate() {
+    fn bodies(max: u64, files: usize, of: &[(bool, u64, u64)]) -> BodyMemory {
+        let mut bodies = BodyMemory::new(2 * max, files);
+        for (n, (is_trusted, in_memory, octets)) in of.iter().enumerate() {
             let id = ConnId(n as u64);
-            bodies.record_progress(id, *is_known, None);
+            bodies.record_progress(id, *is_trusted, None);
             bodies.begin(id);
-            bodies.record_progress(id, *is_known, body(0, *octets, *held));
+            bodies.record_progress(id, *is_trusted, body(0, *octets, *in_memory));
         }
         bodies
     }
@@ -297,8 +303,8 @@ mod tests {
 
     #[test]
     fn when_all_is_held_in_pieces_too_small_for_files_the_slowest_ends() {
-        let strangers = |n: u64| (false, 4000, if n == 7 { 10 } else { 4000 + n });
-        let of: Vec<_> = (0..100).map(strangers).collect();
+        let untrusted = |n: u64| (false, 4000, if n == 7 { 10 } else { 4000 + n });
+        let of: Vec<_> = (0..100).map(untrusted).collect();
         let bodies = bodies(500_000, 9, &of);
         assert_eq!(
             bodies.plan_relief(at(60), 0),
@@ -369,7 +375,7 @@ mod tests {
             bodies.end(ConnId(n));
             bodies.remove(ConnId(n));
         }
-        assert!(bodies.entries.is_empty() && bodies.known.is_empty() && bodies.files == [0, 0]);
-        assert!(bodies.total.iter().all(|octets| octets.sessions == 0 && octets.moved == 0));
+        assert!(bodies.entries.is_empty() && bodies.trusted.is_empty() && bodies.files == [0, 0]);
+        assert!(bodies.total.iter().all(|octets| octets.in_sessions == 0 && octets.handed_over == 0));
     }
 }

@@ -16,7 +16,7 @@ use crate::{
 pub(super) struct Client {
     /// The client's address, for the throttling of logins.
     pub(super) peer: IpAddr,
-    turn: Turn,
+    response_state: ResponseState,
     /// The inbound message.
     pub(super) inbound: Option<Inbound>,
     /// The mailbox that the session has open or is opening.
@@ -25,24 +25,30 @@ pub(super) struct Client {
     pub(super) changes: Vec<String>,
 }
 
-/// The side that acts next.
+/// The response to the client's last request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    /// The session: no response is owed.
-    Session,
-    /// The backend: it owes a response.
-    Backend,
-    /// The backend, but the connection is closed: the response will be dropped.
-    Closed,
+enum ResponseState {
+    /// The session makes the next request.
+    NotOwed,
+    /// The backend still has to respond.
+    Owed,
+    /// The backend still has to respond, and the connection is closed: the response will be dropped.
+    OwedToClosed,
 }
 
 impl Client {
     pub(super) fn new(peer: IpAddr) -> Self {
-        Self { peer, turn: Turn::Session, inbound: None, maildrop: None, changes: Vec::new() }
+        Self {
+            peer,
+            response_state: ResponseState::NotOwed,
+            inbound: None,
+            maildrop: None,
+            changes: Vec::new(),
+        }
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.turn == Turn::Closed
+        self.response_state == ResponseState::OwedToClosed
     }
 }
 
@@ -77,7 +83,7 @@ impl Clients {
     pub(super) fn request(&mut self, id: ConnId) {
         let client =
             self.clients.entry(id).or_insert_with(|| Box::new(Client::new(Ipv4Addr::LOCALHOST.into())));
-        if std::mem::replace(&mut client.turn, Turn::Backend) == Turn::Session {
+        if std::mem::replace(&mut client.response_state, ResponseState::Owed) == ResponseState::NotOwed {
             self.owed += 1;
         }
     }
@@ -85,11 +91,11 @@ impl Clients {
     /// Queues a response. Returns the client if its connection has closed meanwhile.
     pub(super) fn respond(&mut self, id: ConnId, response: Response) -> Option<Client> {
         let client = self.clients.get_mut(&id)?;
-        let turn = std::mem::replace(&mut client.turn, Turn::Session);
-        if turn != Turn::Session {
+        let turn = std::mem::replace(&mut client.response_state, ResponseState::NotOwed);
+        if turn != ResponseState::NotOwed {
             self.owed -= 1;
         }
-        if turn == Turn::Closed {
+        if turn == ResponseState::OwedToClosed {
             return self.clients.remove(&id).map(|client| *client);
         }
         self.responses.push_back((id, response));
@@ -100,10 +106,10 @@ impl Clients {
     /// response.
     pub(super) fn close(&mut self, id: ConnId) -> Option<Client> {
         let client = self.clients.get_mut(&id)?;
-        if client.turn == Turn::Session {
+        if client.response_state == ResponseState::NotOwed {
             return self.clients.remove(&id).map(|client| *client);
         }
-        client.turn = Turn::Closed;
+        client.response_state = ResponseState::OwedToClosed;
         None
     }
 

@@ -85,14 +85,14 @@ impl Inbound {
     pub(super) fn into_pending(self) -> Option<Pending> {
         match self {
             Self::Receiving(_) => None,
-            Self::LookingUpQuotas(pending, whole, _)
-            | Self::CheckingQuota(pending, whole)
-            | Self::Reserving(pending, whole, _) => {
-                drop_deferred(whole);
+            Self::LookingUpQuotas(pending, message, _)
+            | Self::CheckingQuota(pending, message)
+            | Self::Reserving(pending, message, _) => {
+                drop_deferred(message);
                 Some(pending)
             }
-            Self::Sealing(pending, addressed) => {
-                drop_deferred(addressed);
+            Self::Sealing(pending, routing) => {
+                drop_deferred(routing);
                 Some(pending)
             }
             Self::Committing(pending) => Some(pending),

@@ -18,19 +18,19 @@ pub(super) struct LoginQueue<T> {
     /// By reputation, the best first.
     lanes: [Lane<T>; 3],
     /// The lane, the address and the number of each check.
-    places: HashMap<ConnId, (usize, IpAddr, u64)>,
+    positions: HashMap<ConnId, (usize, IpAddr, u64)>,
     capacity: usize,
-    taken: usize,
+    dequeued: usize,
     /// The last number given to a check or a turn.
-    next: u64,
+    last_number: u64,
 }
 
 /// The checks of one reputation.
 #[derive(Debug)]
 struct Lane<T> {
     /// The addresses with a check that is ready, the next one first.
-    turns: BTreeMap<u64, IpAddr>,
-    waiting: HashMap<IpAddr, Waiting<T>>,
+    round_robin: BTreeMap<u64, IpAddr>,
+    by_address: HashMap<IpAddr, AddressQueue<T>>,
     /// The addresses by their number of checks.
     by_len: BTreeSet<(usize, IpAddr)>,
     /// The checks of each user name, by their number, and the names by their number of checks.
@@ -51,9 +51,9 @@ struct Queued<T> {
 
 /// The checks of one address, the oldest first.
 #[derive(Debug)]
-struct Waiting<T> {
+struct AddressQueue<T> {
     /// Valid only while a check is ready.
-    turn: u64,
+    round_robin_key: u64,
     ready: BTreeMap<u64, Queued<T>>,
     parked: BTreeMap<u64, Queued<T>>,
 }
@@ -69,52 +69,58 @@ pub(super) enum Next<T> {
 }
 
 impl<T> LoginQueue<T> {
-    /// An empty queue with room for `most`.
-    pub(super) fn new(most: usize) -> Self {
+    /// An empty queue with room for `capacity`.
+    pub(super) fn new(capacity: usize) -> Self {
         let lane = || Lane {
-            turns: BTreeMap::new(),
-            waiting: HashMap::new(),
+            round_robin: BTreeMap::new(),
+            by_address: HashMap::new(),
             by_len: BTreeSet::new(),
             of_user: HashMap::new(),
             by_user_len: BTreeSet::new(),
             parked: BTreeMap::new(),
         };
-        Self { lanes: [lane(), lane(), lane()], places: HashMap::new(), capacity: most, taken: 0, next: 0 }
+        Self {
+            lanes: [lane(), lane(), lane()],
+            positions: HashMap::new(),
+            capacity,
+            dequeued: 0,
+            last_number: 0,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.places.len()
+        self.positions.len()
     }
 
     /// Queues a check, and returns the check that loses its place, which may be the new one.
     pub(super) fn push(
         &mut self,
-        standing: AddressReputation,
+        reputation: AddressReputation,
         (from, user): (IpAddr, &str),
         id: ConnId,
         check: T,
     ) -> Option<(ConnId, T)> {
-        self.next += 1;
-        let lane = standing as usize;
-        self.lanes[lane].insert(from, self.next, Queued { id, user: user.to_owned(), check });
-        self.places.insert(id, (lane, from, self.next));
-        if self.places.len() <= self.capacity {
+        self.last_number += 1;
+        let lane = reputation as usize;
+        self.lanes[lane].insert(from, self.last_number, Queued { id, user: user.to_owned(), check });
+        self.positions.insert(id, (lane, from, self.last_number));
+        if self.positions.len() <= self.capacity {
             return None;
         }
-        let lane = self.lanes.iter_mut().rev().find(|lane| !lane.waiting.is_empty())?;
+        let lane = self.lanes.iter_mut().rev().find(|lane| !lane.by_address.is_empty())?;
         let (loser, newest) = lane.most_queued(from, user)?;
         let lost = lane.take(loser, newest)?;
-        self.places.remove(&lost.id);
+        self.positions.remove(&lost.id);
         Some((lost.id, lost.check))
     }
 
     /// Takes the next check that may begin.
     pub(super) fn next(&mut self, mut may_begin: impl FnMut(&mut T) -> bool) -> Next<T> {
         let mut order = [0, 1, 2];
-        if self.taken % WORST_FIRST_EVERY == WORST_FIRST_EVERY - 1 {
+        if self.dequeued % WORST_LANE_FIRST_EVERY == WORST_LANE_FIRST_EVERY - 1 {
             order.reverse();
         }
-        let mut left = ASKED_AT_A_TIME;
+        let mut left = MAX_ASKED_PER_STEP;
         for lane in order {
             let lane = &mut self.lanes[lane];
             while let Some((from, number)) = lane.first() {
@@ -124,10 +130,10 @@ impl<T> LoginQueue<T> {
                 left -= 1;
                 let Some(mut queued) = lane.take(from, number) else { break }; // invariant: it is there
                 if may_begin(&mut queued.check) {
-                    self.next += 1;
-                    lane.end_turn(from, self.next);
-                    self.places.remove(&queued.id);
-                    self.taken = self.taken.wrapping_add(1);
+                    self.last_number += 1;
+                    lane.rotate(from, self.last_number);
+                    self.positions.remove(&queued.id);
+                    self.dequeued = self.dequeued.wrapping_add(1);
                     return Next::Check(queued.id, queued.check);
                 }
                 lane.park(from, number, queued);
@@ -137,8 +143,8 @@ impl<T> LoginQueue<T> {
     }
 
     /// Asks some of the parked checks again, because a check has ended.
-    pub(super) fn ask_again(&mut self) {
-        for _ in 0..ASKED_AT_A_TIME {
+    pub(super) fn unpark(&mut self) {
+        for _ in 0..MAX_ASKED_PER_STEP {
             let mut lanes = self.lanes.iter_mut();
             let Some((lane, from, number)) = lanes.find_map(|lane| {
                 let (number, from) = lane.parked.first_key_value().map(|(number, from)| (*number, *from))?;
@@ -153,20 +159,20 @@ impl<T> LoginQueue<T> {
     }
 
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
-        shrinker.shrink(&mut self.places);
+        shrinker.shrink(&mut self.positions);
         for lane in &mut self.lanes {
-            shrinker.shrink(&mut lane.waiting).shrink(&mut lane.of_user);
+            shrinker.shrink(&mut lane.by_address).shrink(&mut lane.of_user);
         }
     }
 
     /// Removes the check of a closed connection.
     pub(super) fn remove(&mut self, id: ConnId) -> Option<T> {
-        let (lane, from, number) = self.places.remove(&id)?;
+        let (lane, from, number) = self.positions.remove(&id)?;
         self.lanes[lane].take(from, number).map(|queued| queued.check)
     }
 }
 
-impl<T> Waiting<T> {
+impl<T> AddressQueue<T> {
     fn len(&self) -> usize {
         self.ready.len() + self.parked.len()
     }
@@ -182,12 +188,13 @@ impl<T> Lane<T> {
         self.count_user(&check.user, |numbers| {
             numbers.insert(number, from);
         });
-        let new = || Waiting { turn: number, ready: BTreeMap::new(), parked: BTreeMap::new() };
-        let waiting = self.waiting.entry(from).or_insert_with(new);
+        let new =
+            || AddressQueue { round_robin_key: number, ready: BTreeMap::new(), parked: BTreeMap::new() };
+        let waiting = self.by_address.entry(from).or_insert_with(new);
         self.by_len.remove(&(waiting.len(), from));
         if waiting.ready.is_empty() {
-            waiting.turn = number;
-            self.turns.insert(number, from);
+            waiting.round_robin_key = number;
+            self.round_robin.insert(number, from);
         }
         waiting.ready.insert(number, check);
         self.by_len.insert((waiting.len(), from));
@@ -197,8 +204,9 @@ impl<T> Lane<T> {
         self.count_user(&check.user, |numbers| {
             numbers.insert(number, from);
         });
-        let new = || Waiting { turn: number, ready: BTreeMap::new(), parked: BTreeMap::new() };
-        let waiting = self.waiting.entry(from).or_insert_with(new);
+        let new =
+            || AddressQueue { round_robin_key: number, ready: BTreeMap::new(), parked: BTreeMap::new() };
+        let waiting = self.by_address.entry(from).or_insert_with(new);
         self.by_len.remove(&(waiting.len(), from));
         waiting.parked.insert(number, check);
         self.parked.insert(number, from);
@@ -207,18 +215,18 @@ impl<T> Lane<T> {
 
     /// The oldest ready check of the address whose turn it is.
     fn first(&self) -> Option<(IpAddr, u64)> {
-        let (_, from) = self.turns.first_key_value()?;
-        let (number, _) = self.waiting.get(from)?.ready.first_key_value()?;
+        let (_, from) = self.round_robin.first_key_value()?;
+        let (number, _) = self.by_address.get(from)?.ready.first_key_value()?;
         Some((*from, *number))
     }
 
     /// Moves the address to the end of the turns.
-    fn end_turn(&mut self, from: IpAddr, turn: u64) {
-        let Some(waiting) = self.waiting.get_mut(&from).filter(|waiting| !waiting.ready.is_empty()) else {
+    fn rotate(&mut self, from: IpAddr, key: u64) {
+        let Some(waiting) = self.by_address.get_mut(&from).filter(|waiting| !waiting.ready.is_empty()) else {
             return;
         };
-        self.turns.remove(&std::mem::replace(&mut waiting.turn, turn));
-        self.turns.insert(turn, from);
+        self.round_robin.remove(&std::mem::replace(&mut waiting.round_robin_key, key));
+        self.round_robin.insert(key, from);
     }
 
     /// The newest check of the address or the user with the most checks; on a tie, the newcomer's.
@@ -231,7 +239,7 @@ impl<T> Lane<T> {
             return numbers.last_key_value().map(|(number, from)| (*from, *number));
         }
         let loser = if self.by_len.contains(&(most, newcomer)) { newcomer } else { longest };
-        Some((loser, self.waiting.get(&loser)?.newest()?))
+        Some((loser, self.by_address.get(&loser)?.newest()?))
     }
 
     /// Changes the checks of a user, and counts them.
@@ -249,12 +257,12 @@ impl<T> Lane<T> {
     }
 
     fn take(&mut self, from: IpAddr, number: u64) -> Option<Queued<T>> {
-        let waiting = self.waiting.get_mut(&from)?;
+        let waiting = self.by_address.get_mut(&from)?;
         let len = waiting.len();
         let found = match waiting.ready.remove(&number) {
             Some(check) => {
                 if waiting.ready.is_empty() {
-                    self.turns.remove(&waiting.turn);
+                    self.round_robin.remove(&waiting.round_robin_key);
                 }
                 check
             }
@@ -267,7 +275,7 @@ impl<T> Lane<T> {
         if len > 1 {
             self.by_len.insert((len - 1, from));
         } else {
-            self.waiting.remove(&from);
+            self.by_address.remove(&from);
         }
         self.count_user(&found.user, |numbers| {
             numbers.remove(&number);
@@ -277,9 +285,9 @@ impl<T> Lane<T> {
 }
 
 /// Checks that one step asks whether they may begin. Each question looks up the failures of an address and of a user.
-const ASKED_AT_A_TIME: usize = 64;
+const MAX_ASKED_PER_STEP: usize = 64;
 /// Once in this many times the worst reputation comes first.
-const WORST_FIRST_EVERY: usize = 4;
+const WORST_LANE_FIRST_EVERY: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -293,8 +301,8 @@ mod tests {
     }
 
     /// Pushes a check that is identified by number.
-    fn push(queue: &mut LoginQueue<u64>, standing: AddressReputation, from: u8, n: u64) -> Option<u64> {
-        queue.push(standing, (ip(from), &n.to_string()), ConnId(n), n).map(|(_, n)| n)
+    fn push(queue: &mut LoginQueue<u64>, reputation: AddressReputation, from: u8, n: u64) -> Option<u64> {
+        queue.push(reputation, (ip(from), &n.to_string()), ConnId(n), n).map(|(_, n)| n)
     }
 
     fn next(queue: &mut LoginQueue<u64>, may_begin: impl FnMut(&mut u64) -> bool) -> Option<u64> {
@@ -372,9 +380,9 @@ mod tests {
         assert_eq!(next(&mut queue, |n| *n == 20), Some(20));
         assert_eq!(queue.next(|_| panic!("it was asked, and no check has ended")), Next::Nothing);
         assert_eq!(queue.len(), 1);
-        queue.ask_again();
+        queue.unpark();
         assert_eq!((queue.next(|_| false), queue.len()), (Next::Nothing, 1));
-        queue.ask_again();
+        queue.unpark();
         assert_eq!(drain(&mut queue), [10]);
     }
 
@@ -395,12 +403,12 @@ mod tests {
     #[track_caller]
     fn assert_is_empty(queue: &LoginQueue<u64>) {
         let is_empty = |lane: &Lane<_>| {
-            lane.turns.is_empty()
-                && lane.waiting.is_empty()
+            lane.round_robin.is_empty()
+                && lane.by_address.is_empty()
                 && lane.by_len.is_empty()
                 && lane.parked.is_empty()
         };
-        assert!(queue.places.is_empty() && queue.lanes.iter().all(is_empty), "{queue:?}");
+        assert!(queue.positions.is_empty() && queue.lanes.iter().all(is_empty), "{queue:?}");
     }
 
     #[test]
@@ -422,7 +430,7 @@ mod tests {
                 steps += 1;
             }
             assert_eq!(steps, most / 64);
-            queue.ask_again();
+            queue.unpark();
             assert_eq!(ask(&mut queue), Next::Nothing);
             assert_eq!((asked, queue.len()), (most + 64, most as usize));
             // Parked checks keep their places: a full queue still takes from the address with the most.

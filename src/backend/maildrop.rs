@@ -16,7 +16,7 @@ use super::{
 use crate::{
     capacity::Shrinker,
     deferred_drop::DeferredDrop,
-    fd_limits::Shares,
+    fd_limits::FdBudget,
     index::{LoginDelay, Registry, Snapshot, job::SessionChanges},
     maildir::{Maildir, OpenMessage},
     proto::request::{Access, ConnId, Failure, Mailbox, Response},
@@ -36,7 +36,7 @@ pub(super) struct Maildrops {
     /// The largest number of sessions.
     max_open: usize,
     /// The number of unused mailboxes that may stay open in addition, until a worker has closed them.
-    most_closing: usize,
+    max_closing: usize,
     /// Every mailbox that was opened for a session and may still be open.
     opened: Vec<Weak<Maildir>>,
     /// The number of sessions that wait for a worker to open a mailbox.
@@ -95,12 +95,12 @@ pub(super) enum Reply {
 
 impl Maildrops {
     /// `login_delay` is the least time between two logins to one mailbox.
-    pub(super) fn new(login_delay: Duration, shares: &Shares, completions: CompletionSender) -> Self {
+    pub(super) fn new(login_delay: Duration, budget: &FdBudget, completions: CompletionSender) -> Self {
         Self {
             locked: HashMap::new(),
             readers: 0,
-            max_open: shares.mailboxes,
-            most_closing: shares.closing,
+            max_open: budget.max_mailboxes,
+            max_closing: budget.max_closing,
             opened: Vec::new(),
             opening: 0,
             login_delay: LoginDelay::new(login_delay),
@@ -109,8 +109,8 @@ impl Maildrops {
     }
 
     /// Applies other limits.
-    pub(super) fn reconfigure(&mut self, login_delay: Duration, shares: &Shares) {
-        (self.max_open, self.most_closing) = (shares.mailboxes, shares.closing);
+    pub(super) fn reconfigure(&mut self, login_delay: Duration, budget: &FdBudget) {
+        (self.max_open, self.max_closing) = (budget.max_mailboxes, budget.max_closing);
         self.login_delay.reconfigure(login_delay);
     }
 
@@ -136,7 +136,7 @@ impl Maildrops {
     ) {
         if access == Access::Exclusive {
             if !self.login_delay.is_allowed(&mailbox, now) {
-                return effects.fail(id, Failure::TooSoon);
+                return effects.fail(id, Failure::LoginDelay);
             }
             match self.locked.get_mut(&mailbox) {
                 Some(LockState::Closing { logins, .. }) => return logins.push((id, now)),
@@ -145,8 +145,8 @@ impl Maildrops {
             }
         }
         // Otherwise sessions would take the descriptors that deliveries need.
-        if self.len() >= self.max_open || !self.have_room_for_one(&mailbox, index) {
-            return effects.fail(id, Failure::Crowded);
+        if self.len() >= self.max_open || !self.has_capacity_for(&mailbox, index) {
+            return effects.fail(id, Failure::TooManyOpen);
         }
         self.opening += 1;
         match access {
@@ -162,11 +162,11 @@ impl Maildrops {
 
     /// Returns whether one more mailbox may be opened for a session. If the indexes are too many, an idle one is
     /// dropped. Its mailbox stays open until a worker has closed it, and only a few may be in that state.
-    fn have_room_for_one(&mut self, mailbox: &Mailbox, index: &mut Registry) -> bool {
+    fn has_capacity_for(&mut self, mailbox: &Mailbox, index: &mut Registry) -> bool {
         if index.maildir(mailbox).is_none() && index.len() + self.opening >= self.max_open {
-            index.drop_one_idle();
+            index.evict_one_idle();
         }
-        let most = self.max_open + self.most_closing;
+        let most = self.max_open + self.max_closing;
         if self.opened.len() + self.opening >= most {
             self.opened.retain(|maildir| maildir.strong_count() > 0);
         }
@@ -179,7 +179,7 @@ impl Maildrops {
         (message, from): (usize, u64),
         effects: &mut Effects,
     ) {
-        let Some(files) = client.files() else { return effects.fail(id, Failure::Broken) };
+        let Some(files) = client.files() else { return effects.fail(id, Failure::TempFail) };
         // An open message is usable only by the RETR that opened it.
         let open = files.reading.take().filter(|_| from > 0);
         let (maildir, snapshot) = (Arc::clone(&files.maildir), Arc::clone(&files.snapshot));
@@ -195,12 +195,12 @@ impl Maildrops {
         effects: &mut Effects,
     ) {
         let Some(OpenMaildrop { mailbox, files: Some(files), .. }) = &mut client.maildrop else {
-            return effects.fail(id, Failure::Broken);
+            return effects.fail(id, Failure::TempFail);
         };
         if delete.is_empty() && seen.is_empty() {
             return self.release((id, client), Reply::WhenFree, index, effects);
         }
-        let Some(lock) = files.lock.take() else { return effects.fail(id, Failure::Broken) };
+        let Some(lock) = files.lock.take() else { return effects.fail(id, Failure::TempFail) };
         let (maildir, snapshot) = (Arc::clone(&files.maildir), Arc::clone(&files.snapshot));
         // Marking a message moves it from one name to another, so it counts twice.
         let names = delete.len() + 2 * seen.len();
@@ -220,7 +220,7 @@ impl Maildrops {
         index: &mut Registry,
         effects: &mut Effects,
     ) {
-        let OpenedMaildir { maildir, times, lock, barrier: mark } = match result {
+        let OpenedMaildir { maildir, times, lock, barrier } = match result {
             Ok(opened) => opened,
             Err(failure) => {
                 self.release((id, client), Reply::None, index, effects);
@@ -228,13 +228,13 @@ impl Maildrops {
             }
         };
         self.opening -= 1;
-        let Some(maildrop) = &mut client.maildrop else { return effects.fail(id, Failure::Broken) };
+        let Some(maildrop) = &mut client.maildrop else { return effects.fail(id, Failure::TempFail) };
         if index.maildir(&maildrop.mailbox).is_none_or(|known| !Arc::ptr_eq(&known, &maildir)) {
             self.opened.push(Arc::downgrade(&maildir));
         }
         let guard = |lock| MailboxLock::new(maildrop.mailbox.clone(), lock, self.completions.clone());
         let lock = lock.map(guard).map(DeferredDrop::new);
-        index.login(&maildrop.mailbox, &maildir, times, mark, id);
+        index.login(&maildrop.mailbox, &maildir, times, barrier, id);
         maildrop.files = Some(OpenFiles { maildir, snapshot: Arc::default(), reading: None, lock });
     }
 
@@ -253,7 +253,7 @@ impl Maildrops {
                 return effects.fail(id, failure);
             }
         };
-        let Some(maildrop) = &mut client.maildrop else { return effects.fail(id, Failure::Broken) };
+        let Some(maildrop) = &mut client.maildrop else { return effects.fail(id, Failure::TempFail) };
         if let Some(files) = &mut maildrop.files {
             files.snapshot = Arc::clone(&snapshot);
         }
@@ -272,7 +272,7 @@ impl Maildrops {
         effects: &mut Effects,
     ) {
         match result {
-            Ok(MessageChunk { bytes, last, open }) => {
+            Ok(MessageChunk { bytes, last, still_open: open }) => {
                 if let Some(files) = client.files() {
                     files.reading = open;
                 }
@@ -305,7 +305,7 @@ impl Maildrops {
             if let Some(done) = done {
                 index.session_updated(mailbox, files.maildir.id(), done);
             }
-            quotas.invalidate(&mailbox.clone().whole());
+            quotas.invalidate(&mailbox.clone().without_folder());
         }
         match result {
             Ok(()) => self.release((id, client), Reply::WhenFree, index, effects),

@@ -5,10 +5,10 @@
 //! `Maildrops` the mailboxes that POP3 sessions have open, and `QuotaCache` the usage of mailboxes. Each part requests
 //! `Effects`, which the backend carries out. The state of one connection is in its `Client`.
 
+mod account_directory;
 mod auth;
 mod body_memory;
 mod clients;
-mod directory;
 mod effects;
 mod inbound;
 mod login_queue;
@@ -36,8 +36,8 @@ use crate::{
     clock::{DateGuard, Now},
     config::{ChangeDetection, Config, UnknownRecipients},
     connection::RequestHandler,
-    deferred_drop::{DropThread, LoopGuard},
-    fd_limits::Shares,
+    deferred_drop::{DropThread, LoopThreadGuard},
+    fd_limits::FdBudget,
     index::{
         Registry,
         watcher::{MailboxEvents, Watcher},
@@ -46,7 +46,7 @@ use crate::{
     maildir::{self, Spool, lock::LockMode, trusted_date},
     proto::{
         BodyProgress, SessionEvent,
-        request::{ConnId, Directory, Request, Response},
+        request::{AccountDirectory, ConnId, Request, Response},
     },
     workers::{Completion, CompletionSender, Job, LoopWaker, Storage},
 };
@@ -57,7 +57,7 @@ use effects::{Effect, Effects};
 use maildrop::{Maildrops, Reply};
 use quota::QuotaCache;
 use receive::{Context, Receiver};
-use turn::Turn;
+use turn::TurnBudget;
 use workers::Workers;
 
 /// Serves requests from sessions.
@@ -67,7 +67,7 @@ pub struct Backend {
     accounts: Accounts,
     /// The time of this turn of the loop, on the steady clock.
     now: Duration,
-    turn: Turn,
+    turn_budget: TurnBudget,
     storage: Arc<Storage>,
     workers: Workers,
     completions: CompletionSender,
@@ -121,23 +121,23 @@ impl Backend {
     pub fn open(
         config: &Config,
         accounts: Accounts,
-        shares: &Shares,
+        budget: &FdBudget,
         waker: &Arc<LoopWaker>,
         completions: &CompletionSender,
     ) -> Result<Self, Error> {
         let limits = config.limits.clone();
         let spool = Spool::open(&config.spool)?;
         let hold = if config.shared_spool { LockMode::Shared } else { LockMode::Exclusive };
-        let lock = spool.lock(hold, limits.spool_lock_wait.0)?;
+        let lock = spool.lock(hold, limits.spool.lock_timeout.0)?;
         let known = trusted_date::read(&spool).unwrap_or_else(SystemTime::now);
-        let (watcher, notices) = match config.watch {
+        let (watcher, events) = match config.watch {
             ChangeDetection::Inotify => {
                 let waker = Arc::clone(waker);
-                Watcher::start(limits.watch_queue, config.shared_spool, move || waker.wake())
+                Watcher::start(limits.index.event_queue_size, config.shared_spool, move || waker.wake())
             }
             ChangeDetection::Poll => Watcher::disabled(),
         };
-        let anybody = config.unknown == UnknownRecipients::Create;
+        let anybody = config.unknown_recipients == UnknownRecipients::Create;
         let reloader = reload::start_reloader(&accounts, &limits, completions)?;
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(io::Error::other)?;
@@ -145,24 +145,24 @@ impl Backend {
             spool,
             lock,
             watcher,
-            limits.read_chunk.as_len(),
+            limits.disk.read_size.as_len(),
             limits.max_listed_size(),
-            anybody.then_some(limits.created_mailboxes),
+            anybody.then_some(limits.delivery.max_created_mailboxes),
         )?);
         Ok(Self {
             spool: config.spool.clone(),
-            workers: Workers::start(&storage, completions, &limits, shares)?,
+            workers: Workers::start(&storage, completions, &limits, budget)?,
             storage,
             clients: Clients::default(),
             auth: Auth::new(&key, &limits),
-            receiver: Receiver::new(&config.hostname, &limits, shares.spilled, waker),
-            maildrops: Maildrops::new(limits.pop3_login_delay.0, shares, completions.clone()),
-            quotas: QuotaCache::new(limits.quota_mailboxes, limits.quota_recount.0),
-            index: Registry::new(&limits, shares.max_indexes(&limits)),
-            mailbox_events: notices,
+            receiver: Receiver::new(&config.hostname, &limits, budget.max_spilled, waker),
+            maildrops: Maildrops::new(limits.pop3.login_delay.0, budget, completions.clone()),
+            quotas: QuotaCache::new(limits.quota.cache_size, limits.quota.cache_ttl.0),
+            index: Registry::new(&limits, budget.capped_indexes(&limits)),
+            mailbox_events: events,
             accounts,
             now: Duration::ZERO,
-            turn: Turn::default(),
+            turn_budget: TurnBudget::default(),
             effects: Effects::default(),
             events: VecDeque::new(),
             next_cleanup: Duration::ZERO,
@@ -180,9 +180,9 @@ impl Backend {
     ///
     /// # Errors
     /// A thread could not be started, which happens only if this is called a second time.
-    pub fn enter_loop(&mut self) -> io::Result<LoopGuard> {
+    pub fn enter_loop(&mut self) -> io::Result<LoopThreadGuard> {
         let closer = self.drop_thread.take();
-        closer.map_or_else(DropThread::start, Ok).map(DropThread::enter_loop)
+        closer.map_or_else(DropThread::start, Ok).map(DropThread::mark_loop_thread)
     }
 
     // Connections
@@ -209,10 +209,10 @@ impl Backend {
         self.maildrops.release((id, &mut client), Reply::None, &mut self.index, &mut self.effects);
     }
 
-    /// Records the progress of an inbound message. `is_known`: the user has logged in, the client is trusted, or the
+    /// Records the progress of an inbound message. `is_trusted`: the user has logged in, the client is trusted, or the
     /// peer is a server of this site.
-    pub fn record_body_progress(&mut self, id: ConnId, is_known: bool, body: Option<BodyProgress>) {
-        self.receiver.record_body_progress(id, is_known, body);
+    pub fn record_body_progress(&mut self, id: ConnId, is_trusted: bool, body: Option<BodyProgress>) {
+        self.receiver.record_body_progress(id, is_trusted, body);
     }
 
     /// Whether message data of this connection is not read for now.
@@ -239,7 +239,7 @@ impl Backend {
 
     /// Handles the completion of a job or a delivery.
     pub fn complete(&mut self, completion: Completion) {
-        self.turn.charge(&completion);
+        self.turn_budget.charge(&completion);
         self.dispatch_completion(completion);
         self.auth.dispatch_checks(&self.accounts, self.now, &mut self.effects);
         self.run_effects();
@@ -279,7 +279,7 @@ impl Backend {
             let file = self.spool.join(trusted_date::FILE);
             log::log!(
                 level,
-                "the clock is ahead of any date that is believed: old messages are kept; if it is right: date +%s > {}, \
+                "the clock is ahead of the trusted date: old messages are kept; if it is right: date +%s > {}, \
                  and restart",
                 file.display()
             );
@@ -288,7 +288,7 @@ impl Backend {
         self.effects.run(Job::CheckSpool { log_status: false });
         if self.next_cleanup <= now {
             self.next_cleanup = now + CLEANUP_INTERVAL;
-            self.effects.run(Job::Tidy { age: self.limits.tmp_age.0, date });
+            self.effects.run(Job::Tidy { age: self.limits.spool.tmp_max_age.0, date });
         }
         self.run_effects();
     }
@@ -318,14 +318,16 @@ impl Backend {
         let Some(client) = clients.get_mut(id) else { return };
         let mut cx = Context { now: *now, accounts, quotas, index, effects };
         match request {
-            Request::Room { size } => cx.effects.respond(id, Receiver::check_space(&self.storage, size)),
+            Request::CheckSpace { size } => {
+                cx.effects.respond(id, Receiver::check_space(&self.storage, size))
+            }
             Request::Begin => cx.effects.respond(id, receiver.begin(id, client, *now)),
             Request::Spill { mailboxes, bytes } => receiver.spill(id, client, (mailboxes, bytes), cx.effects),
             Request::Discard => {
                 receiver.discard_body(id, client);
-                cx.effects.respond(id, Response::Ready);
+                cx.effects.respond(id, Response::Done);
             }
-            Request::Deliver { envelope, bytes, partly } => {
+            Request::Deliver { envelope, bytes, partial_ok: partly } => {
                 receiver.deliver(id, client, (envelope, bytes, partly), &mut cx);
             }
             Request::Verify { user, password } => {
@@ -424,7 +426,7 @@ impl Backend {
 }
 
 impl RequestHandler for Backend {
-    fn directory(&self) -> &dyn Directory {
+    fn directory(&self) -> &dyn AccountDirectory {
         self
     }
 

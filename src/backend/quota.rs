@@ -10,39 +10,39 @@ use crate::{
     accounts::Accounts,
     capacity::Shrinker,
     maildir::Usage,
-    proto::request::{Directory, Mailbox, Quota},
+    proto::request::{AccountDirectory, Mailbox, Quota},
 };
 
 /// The usage of recently counted mailboxes.
 #[derive(Debug)]
 pub(super) struct QuotaCache {
     entries: HashMap<Mailbox, CachedUsage>,
-    most: usize,
-    believed: Duration,
+    capacity: usize,
+    max_age: Duration,
 }
 
 #[derive(Debug)]
 struct CachedUsage {
     usage: Usage,
     /// The time of the count.
-    since: Duration,
+    counted_at: Duration,
 }
 
 impl QuotaCache {
-    /// A cache of at most `most` mailboxes, in which a count is valid for `believed`.
-    pub(super) fn new(most: usize, believed: Duration) -> Self {
-        Self { entries: HashMap::new(), most, believed }
+    /// A cache of at most `capacity` mailboxes, in which a count is valid for `max_age`.
+    pub(super) fn new(capacity: usize, max_age: Duration) -> Self {
+        Self { entries: HashMap::new(), capacity, max_age }
     }
 
     /// Applies other bounds.
-    pub(super) fn reconfigure(&mut self, most: usize, believed: Duration) {
-        (self.most, self.believed) = (most, believed);
+    pub(super) fn reconfigure(&mut self, capacity: usize, max_age: Duration) {
+        (self.capacity, self.max_age) = (capacity, max_age);
     }
 
     /// The usage of the mailbox, if the count is still valid.
     pub(super) fn usage(&self, mailbox: &Mailbox, now: Duration) -> Option<Usage> {
-        let known = self.entries.get(mailbox)?;
-        (now < known.since + self.believed).then_some(known.usage)
+        let cached = self.entries.get(mailbox)?;
+        (now < cached.counted_at + self.max_age).then_some(cached.usage)
     }
 
     /// Stores a count. An earlier valid count stays, because it already includes the deliveries since.
@@ -50,10 +50,10 @@ impl QuotaCache {
         if self.usage(&mailbox, now).is_some() {
             return;
         }
-        if self.entries.len() >= self.most {
+        if self.entries.len() >= self.capacity {
             self.entries.clear();
         }
-        self.entries.insert(mailbox, CachedUsage { usage, since: now });
+        self.entries.insert(mailbox, CachedUsage { usage, counted_at: now });
     }
 
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
@@ -67,20 +67,20 @@ impl QuotaCache {
 
     /// Adds a message of this many octets that is about to be delivered.
     pub(super) fn add(&mut self, mailbox: &Mailbox, bytes: u64) {
-        if let Some(known) = self.entries.get_mut(mailbox) {
-            known.usage = known.usage.with(bytes);
+        if let Some(cached) = self.entries.get_mut(mailbox) {
+            cached.usage = cached.usage.with(bytes);
         }
     }
 
     /// Undoes [`Self::add`] for a message that was not delivered.
     pub(super) fn unreserve(&mut self, mailbox: &Mailbox, bytes: u64) {
-        if let Some(known) = self.entries.get_mut(mailbox) {
-            known.usage = known.usage.without(bytes);
+        if let Some(cached) = self.entries.get_mut(mailbox) {
+            cached.usage = cached.usage.without(bytes);
         }
     }
 
     /// Whether the mailbox has a quota and no valid count.
-    pub(super) fn is_to_be_counted(&self, mailbox: &Mailbox, accounts: &Accounts, now: Duration) -> bool {
+    pub(super) fn needs_recount(&self, mailbox: &Mailbox, accounts: &Accounts, now: Duration) -> bool {
         accounts.quota(mailbox) != Quota::default() && self.usage(mailbox, now).is_none()
     }
 
@@ -110,7 +110,7 @@ impl QuotaCache {
 
 /// Whether the usage is more than the quota allows.
 fn exceeds(usage: Usage, quota: Quota) -> bool {
-    let over = |used: u64, most: Option<u64>| most.is_some_and(|most| used > most);
+    let over = |used: u64, max: Option<u64>| max.is_some_and(|max| used > max);
     over(usage.bytes, quota.octets) || over(usage.messages, quota.messages)
 }
 

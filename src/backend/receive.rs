@@ -17,7 +17,7 @@ use super::{
     effects::Effects,
     inbound::{Inbound, Pending, ReceivedMessage, Routing, Uncounted},
     quota::QuotaCache,
-    recipients::Walk,
+    recipients::PendingRecipients,
 };
 use crate::{
     accounts::Accounts,
@@ -52,9 +52,9 @@ pub(super) struct Receiver {
     /// Messages that the committer holds.
     deliveries: usize,
     /// Messages that were refused because they took too long, and that a thread still holds.
-    given_up: usize,
+    abandoned: usize,
     /// Messages to many mailboxes, which continue in the next turn.
-    pub(super) walks: VecDeque<Walk>,
+    pub(super) pending_recipients: VecDeque<PendingRecipients>,
     limits: ReceiveLimits,
 }
 
@@ -63,9 +63,9 @@ struct ReceiveLimits {
     /// Deliveries that the committer may hold.
     deliveries: usize,
     /// The longest time from the end of a message to its reply.
-    patience: Span,
+    delivery_timeout: Span,
     /// Octets of one message in memory.
-    body: u64,
+    body_memory: u64,
 }
 
 /// The parts of the backend that the methods of a [`Receiver`] use.
@@ -79,29 +79,29 @@ pub(super) struct Context<'a> {
 }
 
 impl Receiver {
-    pub(super) fn new(hostname: &str, limits: &Limits, most_files: usize, waker: &Arc<LoopWaker>) -> Self {
+    pub(super) fn new(hostname: &str, limits: &Limits, max_files: usize, waker: &Arc<LoopWaker>) -> Self {
         Self {
-            bodies: BodyMemory::new(limits.bodies_in_memory.0, most_files),
+            bodies: BodyMemory::new(limits.delivery.max_body_memory.0, max_files),
             permits: SpillPermits::new(waker),
             name_generator: NameGenerator::new(hostname, std::process::id()),
             inbound: 0,
             deliveries: 0,
-            given_up: 0,
-            walks: VecDeque::new(),
+            abandoned: 0,
+            pending_recipients: VecDeque::new(),
             limits: ReceiveLimits::of(limits),
         }
     }
 
     /// Applies another configuration.
-    pub(super) fn reconfigure(&mut self, hostname: &str, limits: &Limits, most_files: usize) {
-        self.bodies.set_limit(limits.bodies_in_memory.0, most_files);
+    pub(super) fn reconfigure(&mut self, hostname: &str, limits: &Limits, max_files: usize) {
+        self.bodies.set_limit(limits.delivery.max_body_memory.0, max_files);
         self.name_generator.set_host(hostname);
         self.limits = ReceiveLimits::of(limits);
     }
 
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
         self.bodies.shrink(shrinker);
-        shrinker.shrink(&mut self.walks);
+        shrinker.shrink(&mut self.pending_recipients);
     }
 
     // Requests
@@ -115,7 +115,7 @@ impl Receiver {
         if storage.free_space().is_some_and(|free| free < wanted) {
             Response::Failed(Failure::Full)
         } else {
-            Response::Ready
+            Response::Done
         }
     }
 
@@ -123,7 +123,7 @@ impl Receiver {
     pub(super) fn begin(&mut self, id: ConnId, client: &mut Client, now: Duration) -> Response {
         if self.deliveries >= self.limits.deliveries {
             METRICS.queue_full.inc();
-            return Response::Failed(Failure::Broken);
+            return Response::Failed(Failure::TempFail);
         }
         if !self.bodies.can_begin(id, now) {
             return Response::Failed(Failure::Full);
@@ -133,7 +133,7 @@ impl Receiver {
         client.inbound = Some(Inbound::Receiving(None));
         self.inbound += 1;
         METRICS.bodies.set(self.inbound as u64);
-        Response::Ready
+        Response::Done
     }
 
     /// Spills message data that is too much for memory to a file.
@@ -145,13 +145,13 @@ impl Receiver {
         effects: &mut Effects,
     ) {
         let Some(Inbound::Receiving(spilled)) = &mut client.inbound else {
-            return effects.fail(id, Failure::Broken);
+            return effects.fail(id, Failure::TempFail);
         };
-        if !self.bodies.reserve_file(id, self.other_files()) {
+        if !self.bodies.reserve_file(id, self.orphaned_files()) {
             return effects.fail(id, Failure::Full);
         }
         let to = match spilled.take() {
-            Some(spilled) => SpillTarget::Begun(spilled),
+            Some(spilled) => SpillTarget::Existing(spilled),
             None => match self.new_unique_name() {
                 Ok(name) => SpillTarget::New(mailboxes, name, self.permits.grant()),
                 Err(failure) => return effects.fail(id, failure),
@@ -166,22 +166,21 @@ impl Receiver {
         &mut self,
         id: ConnId,
         client: &mut Client,
-        (Envelope { to, sent_copy_for: sent, .. }, bytes, partly): (Envelope, Vec<u8>, bool),
+        (Envelope { to, sent_copy_for: sent, .. }, bytes, partial_ok): (Envelope, Vec<u8>, bool),
         cx: &mut Context<'_>,
     ) {
         let Some(Inbound::Receiving(spilled)) = &mut client.inbound else {
-            return cx.effects.fail(id, Failure::Broken);
+            return cx.effects.fail(id, Failure::TempFail);
         };
         let spilled = spilled.take();
         self.bodies.hand_over(id, bytes.capacity() as u64);
         let in_file = spilled.as_deref().map_or(0, SpilledMessage::bytes);
         let size = in_file + bytes.len() as u64;
         let pending = Pending { token: AckToken::default(), since: cx.now, size, reserved: Vec::new() };
-        let addressed =
-            Routing { to: to.into_iter().map(Ok).collect(), partial_ok: partly, sent_copy_for: sent };
-        let whole = ReceivedMessage { routing: addressed, spilled, bytes };
-        client.inbound = Some(Inbound::LookingUpQuotas(pending, whole, Uncounted::default()));
-        self.go_on_with(id, client, cx);
+        let routing = Routing { to: to.into_iter().map(Ok).collect(), partial_ok, sent_copy_for: sent };
+        let message = ReceivedMessage { routing, spilled, bytes };
+        client.inbound = Some(Inbound::LookingUpQuotas(pending, message, Uncounted::default()));
+        self.begin_recipients(id, client, cx);
     }
 
     // Completions
@@ -198,9 +197,9 @@ impl Receiver {
         match (result, &mut client.inbound) {
             (Ok(spilled), Some(Inbound::Receiving(file))) => {
                 *file = Some(spilled);
-                effects.respond(id, Response::Ready);
+                effects.respond(id, Response::Done);
             }
-            (result, _) => effects.fail(id, result.err().unwrap_or(Failure::Broken)),
+            (result, _) => effects.fail(id, result.err().unwrap_or(Failure::TempFail)),
         }
     }
 
@@ -213,39 +212,39 @@ impl Receiver {
         cx: &mut Context<'_>,
     ) {
         match (self.waiting_for(token, id, clients), counts) {
-            (Some((client, Inbound::CheckingQuota(pending, whole))), Ok(counts)) => {
-                client.inbound = Some(Inbound::Reserving(pending, whole, counts.into_iter()));
-                self.go_on_with(id, client, cx);
+            (Some((client, Inbound::CheckingQuota(pending, message))), Ok(counts)) => {
+                client.inbound = Some(Inbound::Reserving(pending, message, counts.into_iter()));
+                self.begin_recipients(id, client, cx);
             }
             (Some((_, inbound)), counts) => {
-                self.complete(id, inbound, Err(counts.err().unwrap_or(Failure::Broken)), cx);
+                self.complete(id, inbound, Err(counts.err().unwrap_or(Failure::TempFail)), cx);
             }
             (None, counts) => drop_deferred(counts),
         }
     }
 
     /// Passes a message on to the disk, after its room is reserved.
-    pub(super) fn send_off(
+    pub(super) fn pass_to_disk(
         &mut self,
         id: ConnId,
         client: &mut Client,
-        (pending, whole): (Pending, ReceivedMessage),
+        (pending, message): (Pending, ReceivedMessage),
         cx: &mut Context<'_>,
     ) {
-        let ReceivedMessage { routing: addressed, spilled, bytes } = whole;
-        let refused = addressed.to.iter().filter(|recipient| recipient.is_err()).count();
-        let is_refused = if addressed.partial_ok { refused == addressed.to.len() } else { refused > 0 };
+        let ReceivedMessage { routing, spilled, bytes } = message;
+        let refused = routing.to.iter().filter(|recipient| recipient.is_err()).count();
+        let is_refused = if routing.partial_ok { refused == routing.to.len() } else { refused > 0 };
         if is_refused {
             return self.complete(id, Inbound::Committing(pending), Err(Failure::Quota), cx);
         }
         if let Some(spilled) = spilled {
-            let (to, last) = (SpillTarget::Begun(spilled), Some(pending.token.clone()));
+            let (to, last) = (SpillTarget::Existing(spilled), Some(pending.token.clone()));
             cx.effects.run(Job::Spill { conn: id, to, bytes, last });
-            client.inbound = Some(Inbound::Sealing(pending, addressed));
+            client.inbound = Some(Inbound::Sealing(pending, routing));
             return;
         }
         match self.new_unique_name() {
-            Ok(name) => self.commit(id, client, (pending, addressed), Content::Memory(name, bytes), cx),
+            Ok(name) => self.commit(id, client, (pending, routing), Content::Memory(name, bytes), cx),
             Err(failure) => self.complete(id, Inbound::Committing(pending), Err(failure), cx),
         }
     }
@@ -259,11 +258,11 @@ impl Receiver {
         cx: &mut Context<'_>,
     ) {
         match (self.waiting_for(token, id, clients), result) {
-            (Some((client, Inbound::Sealing(pending, addressed))), Ok(spilled)) => {
-                self.commit(id, client, (pending, addressed), Content::Synced(spilled), cx);
+            (Some((client, Inbound::Sealing(pending, routing))), Ok(spilled)) => {
+                self.commit(id, client, (pending, routing), Content::SyncedFile(spilled), cx);
             }
             (Some((_, inbound)), result) => {
-                self.complete(id, inbound, Err(result.err().unwrap_or(Failure::Broken)), cx);
+                self.complete(id, inbound, Err(result.err().unwrap_or(Failure::TempFail)), cx);
             }
             (None, _) => {}
         }
@@ -273,16 +272,16 @@ impl Receiver {
         &mut self,
         id: ConnId,
         client: &mut Client,
-        (pending, addressed): (Pending, Routing),
+        (pending, routing): (Pending, Routing),
         content: Content,
         cx: &mut Context<'_>,
     ) {
-        let Routing { to, partial_ok: partly, sent_copy_for: sent } = addressed;
+        let Routing { to, partial_ok, sent_copy_for: sent } = routing;
         self.deliveries += 1;
         cx.effects.deliver(Delivery {
             from: id,
             to,
-            partial_ok: partly,
+            partial_ok,
             sent_copy_for: sent,
             content,
             ack_token: pending.token.clone(),
@@ -320,7 +319,7 @@ impl Receiver {
             Some((client, inbound))
         });
         if found.is_none() {
-            self.given_up = self.given_up.saturating_sub(1);
+            self.abandoned = self.abandoned.saturating_sub(1);
         }
         found
     }
@@ -335,17 +334,17 @@ impl Receiver {
     ) {
         self.end(id);
         let Some(Pending { reserved, size, .. }) = inbound.into_pending() else { return };
-        self.settle(id, (reserved, size), result, cx);
+        self.end_delivery(id, (reserved, size), result, cx);
     }
 
     /// Refuses the messages that the disk has not stored within the limit. The client will send its message again, so
     /// the first copy must not be delivered: the committer removes it.
     pub(super) fn expire_deliveries(&mut self, clients: &mut Clients, cx: &mut Context<'_>) {
-        let (patience, now) = (self.limits.patience, cx.now);
+        let (timeout, now) = (self.limits.delivery_timeout, cx.now);
         let claim = |pending: &Pending| {
-            if pending.since + patience.0 <= now { pending.token.claim() } else { None }
+            if pending.since + timeout.0 <= now { pending.token.claim() } else { None }
         };
-        self.abandon_deliveries((LATE_A_TICK, claim), &format!("in {patience}"), clients, cx);
+        self.abandon_deliveries((MAX_EXPIRED_PER_TICK, claim), &format!("in {timeout}"), clients, cx);
     }
 
     /// The server ends: refuses the messages that will certainly not become visible in a mailbox. The others get no
@@ -357,7 +356,7 @@ impl Receiver {
 
     fn abandon_deliveries(
         &mut self,
-        (most, claim): (usize, impl Fn(&Pending) -> Option<()>),
+        (max, claim): (usize, impl Fn(&Pending) -> Option<()>),
         when: &str,
         clients: &mut Clients,
         cx: &mut Context<'_>,
@@ -368,15 +367,15 @@ impl Receiver {
         let is_claimed = |inbound: &Inbound| inbound.pending().and_then(&claim).is_some();
         let is_late = |client: &Client| client.inbound.as_ref().is_some_and(is_claimed);
         let late = clients.iter().filter(|(_, client)| is_late(client)).map(|(id, _)| id);
-        let late: Vec<ConnId> = late.take(most).collect();
+        let late: Vec<ConnId> = late.take(max).collect();
         for id in late {
             let Some(inbound) = clients.get_mut(id).and_then(|client| client.inbound.take()) else {
                 continue;
             };
-            log::error!("{id}: the disk has not stored a message {when}; refused");
+            log::error!("{id}: delivery timed out, message refused: not durable {when}");
             // A thread that holds the message sends a completion.
-            self.given_up += usize::from(inbound.is_with_a_thread());
-            self.complete(id, inbound, Err(Failure::Broken), cx);
+            self.abandoned += usize::from(inbound.is_with_a_thread());
+            self.complete(id, inbound, Err(Failure::TempFail), cx);
         }
     }
 
@@ -399,10 +398,10 @@ impl Receiver {
 
     // Memory
 
-    /// Records the progress of an inbound message. `is_known`: the user has logged in, the client is trusted, or the
+    /// Records the progress of an inbound message. `is_trusted`: the user has logged in, the client is trusted, or the
     /// peer is a server of this site.
-    pub(super) fn record_body_progress(&mut self, id: ConnId, is_known: bool, body: Option<BodyProgress>) {
-        self.bodies.record_progress(id, is_known, body);
+    pub(super) fn record_body_progress(&mut self, id: ConnId, is_trusted: bool, body: Option<BodyProgress>) {
+        self.bodies.record_progress(id, is_trusted, body);
     }
 
     /// Whether message data is not read for now.
@@ -413,12 +412,12 @@ impl Receiver {
     /// The actions that free memory.
     pub(super) fn memory_relief(&mut self, now: Duration) -> MemoryRelief {
         // An abandoned message stays in memory until the disk has finished with it.
-        self.bodies.update_pressure(now, self.given_up as u64 * self.limits.body);
-        self.bodies.plan_relief(now, self.other_files())
+        self.bodies.update_pressure(now, self.abandoned as u64 * self.limits.body_memory);
+        self.bodies.plan_relief(now, self.orphaned_files())
     }
 
     /// Files of messages for which no client waits: they are being removed, or the committer still holds them.
-    fn other_files(&self) -> usize {
+    fn orphaned_files(&self) -> usize {
         self.permits.in_use().saturating_sub(self.bodies.files())
     }
 
@@ -428,38 +427,38 @@ impl Receiver {
     }
 
     /// Whether a message to many mailboxes continues in the next turn.
-    pub(super) fn has_walks(&self) -> bool {
-        !self.walks.is_empty()
+    pub(super) fn has_pending_recipients(&self) -> bool {
+        !self.pending_recipients.is_empty()
     }
 
     /// Whether nothing is in progress that would have to be undone.
     pub(super) fn is_idle(&self) -> bool {
-        self.given_up == 0 && self.permits.in_use() == 0 && self.walks.is_empty()
+        self.abandoned == 0 && self.permits.in_use() == 0 && self.pending_recipients.is_empty()
     }
 
     /// Counts for the log: messages inbound, with the committer, and abandoned.
-    pub(super) fn counts(&self) -> [usize; 3] {
-        [self.inbound, self.deliveries, self.given_up]
+    pub(super) fn queue_counts(&self) -> [usize; 3] {
+        [self.inbound, self.deliveries, self.abandoned]
     }
 
     fn new_unique_name(&mut self) -> Result<UniqueName, Failure> {
         let random = getrandom::u64().map_err(|error| {
             log::error!("no random numbers: {error}");
-            Failure::Broken
+            Failure::TempFail
         })?;
         Ok(self.name_generator.next(SystemTime::now(), random))
     }
 }
 
 /// Messages that are abandoned in one tick: if a disk hangs, each connection may have one.
-const LATE_A_TICK: usize = 1000;
+const MAX_EXPIRED_PER_TICK: usize = 1000;
 
 impl ReceiveLimits {
     fn of(limits: &Limits) -> Self {
         Self {
-            deliveries: limits.delivery_queue,
-            patience: limits.delivery_patience,
-            body: limits.body_in_memory.0,
+            deliveries: limits.delivery.queue_size,
+            delivery_timeout: limits.delivery.timeout,
+            body_memory: limits.delivery.spill_threshold.0,
         }
     }
 }

@@ -19,16 +19,16 @@ use crate::{
 
 /// A message that continues in the next turn.
 #[derive(Debug)]
-pub(super) enum Walk {
+pub(super) enum PendingRecipients {
     /// Before the delivery.
-    In(ConnId),
+    BeforeDelivery(ConnId),
     /// After the delivery.
-    Back(Box<Returning>),
+    AfterDelivery(Box<EndedDelivery>),
 }
 
 /// A message that was delivered or refused.
 #[derive(Debug)]
-pub(super) struct Returning {
+pub(super) struct EndedDelivery {
     conn: ConnId,
     /// Mailboxes in which room is reserved and to which the message was not delivered.
     unreserve: vec::IntoIter<Mailbox>,
@@ -40,37 +40,37 @@ pub(super) struct Returning {
 
 impl Receiver {
     /// Continues with a message whose data is complete: at once if it goes to a few mailboxes.
-    pub(super) fn go_on_with(&mut self, id: ConnId, client: &mut Client, cx: &mut Context<'_>) {
+    pub(super) fn begin_recipients(&mut self, id: ConnId, client: &mut Client, cx: &mut Context<'_>) {
         let recipients = client.inbound.as_ref().map_or(0, Inbound::recipients);
-        if recipients > AT_ONCE {
-            self.walks.push_back(Walk::In(id));
+        if recipients > MAX_INLINE_RECIPIENTS {
+            self.pending_recipients.push_back(PendingRecipients::BeforeDelivery(id));
         } else {
             let mut all = usize::MAX;
-            self.go_in(id, client, &mut all, cx);
+            self.continue_before_delivery(id, client, &mut all, cx);
         }
     }
 
     /// Gives each message to many mailboxes a share of this turn, until the turn's work is spent.
-    pub(super) fn go_on(&mut self, clients: &mut Clients, cx: &mut Context<'_>) {
-        let mut left = MAILBOXES_A_TURN;
+    pub(super) fn continue_recipients(&mut self, clients: &mut Clients, cx: &mut Context<'_>) {
+        let mut left = MAX_MAILBOXES_PER_TURN;
         while left > 0
-            && let Some(walk) = self.walks.pop_front()
+            && let Some(pending) = self.pending_recipients.pop_front()
         {
-            let share = SHARE.min(left);
+            let share = MAX_MAILBOXES_PER_SLICE.min(left);
             let mut unused = share;
-            match walk {
-                Walk::In(id) => {
+            match pending {
+                PendingRecipients::BeforeDelivery(id) => {
                     if let Some(client) = clients.get_mut(id)
-                        && self.go_in(id, client, &mut unused, cx)
+                        && self.continue_before_delivery(id, client, &mut unused, cx)
                     {
-                        self.walks.push_back(Walk::In(id));
+                        self.pending_recipients.push_back(PendingRecipients::BeforeDelivery(id));
                     }
                 }
-                Walk::Back(mut returning) => {
-                    if !go_back(&mut returning, &mut unused, cx) {
-                        self.walks.push_back(Walk::Back(returning));
-                    } else if let Some(response) = returning.response {
-                        cx.effects.respond(returning.conn, response);
+                PendingRecipients::AfterDelivery(mut ended) => {
+                    if !continue_after_delivery(&mut ended, &mut unused, cx) {
+                        self.pending_recipients.push_back(PendingRecipients::AfterDelivery(ended));
+                    } else if let Some(response) = ended.response {
+                        cx.effects.respond(ended.conn, response);
                     }
                 }
             }
@@ -79,35 +79,41 @@ impl Receiver {
     }
 
     /// Continues towards the disk, over `left` mailboxes at most. Returns whether more are left.
-    fn go_in(&mut self, id: ConnId, client: &mut Client, left: &mut usize, cx: &mut Context<'_>) -> bool {
+    fn continue_before_delivery(
+        &mut self,
+        id: ConnId,
+        client: &mut Client,
+        left: &mut usize,
+        cx: &mut Context<'_>,
+    ) -> bool {
         loop {
             match client.inbound.take() {
-                Some(Inbound::LookingUpQuotas(pending, whole, mut uncounted)) => {
-                    if !look_up(&whole, &mut uncounted, left, cx) {
-                        client.inbound = Some(Inbound::LookingUpQuotas(pending, whole, uncounted));
+                Some(Inbound::LookingUpQuotas(pending, message, mut uncounted)) => {
+                    if !look_up_quotas(&message, &mut uncounted, left, cx) {
+                        client.inbound = Some(Inbound::LookingUpQuotas(pending, message, uncounted));
                         return true;
                     }
                     let mailboxes = uncounted.mailboxes;
                     if !mailboxes.is_empty() {
                         let token = pending.token.clone();
                         cx.effects.run(Job::CountUsage { conn: id, token, mailboxes });
-                        client.inbound = Some(Inbound::CheckingQuota(pending, whole));
+                        client.inbound = Some(Inbound::CheckingQuota(pending, message));
                         return false;
                     }
-                    client.inbound = Some(Inbound::Reserving(pending, whole, Vec::new().into_iter()));
+                    client.inbound = Some(Inbound::Reserving(pending, message, Vec::new().into_iter()));
                 }
-                Some(Inbound::Reserving(mut pending, mut whole, mut counts)) => {
+                Some(Inbound::Reserving(mut pending, mut message, mut counts)) => {
                     while *left > 0
                         && let Some((mailbox, usage)) = counts.next()
                     {
                         cx.quotas.insert(mailbox, usage, cx.now);
                         *left -= 1;
                     }
-                    if !reserve(id, &mut pending, &mut whole, left, cx) {
-                        client.inbound = Some(Inbound::Reserving(pending, whole, counts));
+                    if !reserve(id, &mut pending, &mut message, left, cx) {
+                        client.inbound = Some(Inbound::Reserving(pending, message, counts));
                         return true;
                     }
-                    self.send_off(id, client, (pending, whole), cx);
+                    self.pass_to_disk(id, client, (pending, message), cx);
                     return false;
                 }
                 // The message was abandoned.
@@ -121,7 +127,7 @@ impl Receiver {
 
     /// Releases the reservations of a message that has ended, reports its copies to the indexes, and sends the
     /// response.
-    pub(super) fn settle(
+    pub(super) fn end_delivery(
         &mut self,
         id: ConnId,
         (reserved, size): (Vec<Option<Mailbox>>, u64),
@@ -134,14 +140,14 @@ impl Receiver {
         let unreserve: Vec<Mailbox> =
             unreserve.filter_map(|(at, mailbox)| mailbox.filter(|_| !has_it(at))).collect();
         let (arrivals, response) = match result {
-            Ok(DeliveryReceipt { arrivals, failures: faults }) => {
-                let is_partly = faults.iter().any(Option::is_some);
-                (arrivals, if is_partly { Response::Partly(faults) } else { Response::Delivered })
+            Ok(DeliveryReceipt { arrivals, failures }) => {
+                let is_partial = failures.iter().any(Option::is_some);
+                (arrivals, if is_partial { Response::PartlyDelivered(failures) } else { Response::Delivered })
             }
             Err(failure) => (Vec::new(), Response::Failed(failure)),
         };
         METRICS.deliveries.add(arrivals.len() as u64);
-        let is_long = unreserve.len() + arrivals.len() > AT_ONCE;
+        let is_long = unreserve.len() + arrivals.len() > MAX_INLINE_RECIPIENTS;
         // The indexes get the new files before the client gets its response, so that its next login sees them.
         let response = if is_long && !arrivals.is_empty() {
             Some(response)
@@ -150,12 +156,12 @@ impl Receiver {
             None
         };
         let (unreserve, arrivals) = (unreserve.into_iter(), arrivals.into_iter());
-        let mut returning = Returning { conn: id, unreserve, size, arrivals, response };
+        let mut ended = EndedDelivery { conn: id, unreserve, size, arrivals, response };
         if is_long {
-            self.walks.push_back(Walk::Back(Box::new(returning)));
+            self.pending_recipients.push_back(PendingRecipients::AfterDelivery(Box::new(ended)));
         } else {
             let mut all = usize::MAX;
-            go_back(&mut returning, &mut all, cx);
+            continue_after_delivery(&mut ended, &mut all, cx);
         }
     }
 }
@@ -164,32 +170,32 @@ impl Inbound {
     /// The number of recipients of a complete message, until it goes to the disk.
     fn recipients(&self) -> usize {
         match self {
-            Self::LookingUpQuotas(_, whole, _)
-            | Self::CheckingQuota(_, whole)
-            | Self::Reserving(_, whole, _) => whole.routing.to.len(),
+            Self::LookingUpQuotas(_, message, _)
+            | Self::CheckingQuota(_, message)
+            | Self::Reserving(_, message, _) => message.routing.to.len(),
             Self::Receiving(_) | Self::Sealing(..) | Self::Committing(_) => 0,
         }
     }
 }
 
 /// Collects the mailboxes whose quota needs a count. Returns whether all recipients and the sender were looked up.
-fn look_up(
-    whole: &ReceivedMessage,
+fn look_up_quotas(
+    message: &ReceivedMessage,
     uncounted: &mut Uncounted,
     left: &mut usize,
     cx: &mut Context<'_>,
 ) -> bool {
     let Uncounted { looked_up, mailboxes } = uncounted;
-    let to = &whole.routing.to;
+    let to = &message.routing.to;
     while *looked_up <= to.len() {
         if *left == 0 {
             return false;
         }
         let mailbox = match to.get(*looked_up) {
             Some(recipient) => recipient.as_ref().ok().map(|recipient| &recipient.mailbox),
-            None => whole.routing.sent_copy_for.as_ref().filter(|sent| !mailboxes.contains(sent)),
+            None => message.routing.sent_copy_for.as_ref().filter(|sent| !mailboxes.contains(sent)),
         };
-        let mailbox = mailbox.filter(|mailbox| cx.quotas.is_to_be_counted(mailbox, cx.accounts, cx.now));
+        let mailbox = mailbox.filter(|mailbox| cx.quotas.needs_recount(mailbox, cx.accounts, cx.now));
         mailboxes.extend(mailbox.cloned());
         (*looked_up, *left) = (*looked_up + 1, *left - 1);
     }
@@ -201,23 +207,23 @@ fn look_up(
 fn reserve(
     id: ConnId,
     pending: &mut Pending,
-    whole: &mut ReceivedMessage,
+    message: &mut ReceivedMessage,
     left: &mut usize,
     cx: &mut Context<'_>,
 ) -> bool {
     let Pending { size, reserved, .. } = pending;
-    let addressed = &mut whole.routing;
+    let routing = &mut message.routing;
     while *left > 0 {
         *left -= 1;
-        let Some(recipient) = addressed.to.get_mut(reserved.len()) else {
-            if let Some(sender) = addressed.sent_copy_for.take() {
+        let Some(recipient) = routing.to.get_mut(reserved.len()) else {
+            if let Some(sender) = routing.sent_copy_for.take() {
                 if cx.quotas.reserve(&sender, *size, cx.accounts, cx.now) {
-                    addressed.sent_copy_for = Some(sender);
+                    routing.sent_copy_for = Some(sender);
                 } else {
-                    log::info!("{id}: {sender} is over quota and keeps no copy of what was sent");
+                    log::info!("{id}: {sender} is over quota: no copy in Sent");
                 }
             }
-            reserved.push(addressed.sent_copy_for.clone());
+            reserved.push(routing.sent_copy_for.clone());
             return true;
         };
         let mailbox = recipient.as_ref().ok().map(|recipient| recipient.mailbox.clone());
@@ -231,12 +237,12 @@ fn reserve(
 }
 
 /// Continues after the delivery, over `left` mailboxes at most. Returns whether it is complete.
-fn go_back(returning: &mut Returning, left: &mut usize, cx: &mut Context<'_>) -> bool {
+fn continue_after_delivery(ended: &mut EndedDelivery, left: &mut usize, cx: &mut Context<'_>) -> bool {
     while *left > 0 {
         *left -= 1;
-        if let Some(mailbox) = returning.unreserve.next() {
-            cx.quotas.unreserve(&mailbox, returning.size);
-        } else if let Some(DeliveredCopy { mailbox, maildir, entry: found }) = returning.arrivals.next() {
+        if let Some(mailbox) = ended.unreserve.next() {
+            cx.quotas.unreserve(&mailbox, ended.size);
+        } else if let Some(DeliveredCopy { mailbox, maildir, entry: found }) = ended.arrivals.next() {
             cx.index.message_delivered(&mailbox, maildir, found);
         } else {
             return true;
@@ -246,8 +252,8 @@ fn go_back(returning: &mut Returning, left: &mut usize, cx: &mut Context<'_>) ->
 }
 
 /// A message to no more recipients than this continues at once. Most lists are smaller.
-const AT_ONCE: usize = 64;
+const MAX_INLINE_RECIPIENTS: usize = 64;
 /// Mailboxes of one message that are handled before the next message gets its share.
-const SHARE: usize = 500;
+const MAX_MAILBOXES_PER_SLICE: usize = 500;
 /// Mailboxes of all messages in one turn: some microseconds each.
-pub(super) const MAILBOXES_A_TURN: usize = 2000;
+pub(super) const MAX_MAILBOXES_PER_TURN: usize = 2000;

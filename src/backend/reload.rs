@@ -7,7 +7,7 @@ use crate::{
     accounts::{Accounts, Reloader},
     config::Config,
     deferred_drop::drop_deferred,
-    fd_limits::Shares,
+    fd_limits::FdBudget,
     limits::Limits,
     workers::{Completion, CompletionSender, Job},
 };
@@ -17,17 +17,19 @@ impl Backend {
     ///
     /// # Errors
     /// The thread that reloads the accounts could not be started. Nothing has changed then.
-    pub fn reconfigure(&mut self, config: &Config, accounts: Accounts, shares: &Shares) -> io::Result<()> {
+    pub fn reconfigure(&mut self, config: &Config, accounts: Accounts, budget: &FdBudget) -> io::Result<()> {
         let limits = &config.limits;
-        if self.accounts.sources != accounts.sources || self.limits.accounts_check != limits.accounts_check {
+        if self.accounts.sources != accounts.sources
+            || self.limits.auth.reload_interval != limits.auth.reload_interval
+        {
             self.reloader = start_reloader(&accounts, limits, &self.completions)?;
         }
         self.auth.reconfigure(limits);
-        self.index.reconfigure(limits, shares.max_indexes(limits));
+        self.index.reconfigure(limits, budget.capped_indexes(limits));
         self.storage.reconfigure(limits);
-        self.receiver.reconfigure(&config.hostname, limits, shares.spilled);
-        self.maildrops.reconfigure(limits.pop3_login_delay.0, shares);
-        self.quotas.reconfigure(limits.quota_mailboxes, limits.quota_recount.0);
+        self.receiver.reconfigure(&config.hostname, limits, budget.max_spilled);
+        self.maildrops.reconfigure(limits.pop3.login_delay.0, budget);
+        self.quotas.reconfigure(limits.quota.cache_size, limits.quota.cache_ttl.0);
         self.expiry_enabled = config.pop3.expire.is_some();
         self.limits = limits.clone();
         self.swap_accounts(Box::new(accounts));
@@ -61,7 +63,7 @@ impl Backend {
         let accounts = self.accounts.count().map_or("any".to_owned(), |count| count.to_string());
         let free = self.storage.free_space().map_or("unknown".to_owned(), |octets| octets.to_string());
         let [disk, scan] = self.workers.queue_lengths();
-        let [begun, deliveries, given_up] = self.receiver.counts();
+        let [begun, deliveries, given_up] = self.receiver.queue_counts();
         vec![
             format!(
                 "queues disk={disk} scan={scan} password={} deliveries={deliveries} answers={}",
@@ -87,7 +89,7 @@ pub(super) fn start_reloader(
     let keep = |sources| {
         let completions = completions.clone();
         let take = move |accounts| completions.send(Completion::AccountsLoaded(Box::new(accounts)));
-        Reloader::start(sources, limits.accounts_check.0, take)
+        Reloader::start(sources, limits.auth.reload_interval.0, take)
     };
     accounts.sources.clone().map(keep).transpose()
 }

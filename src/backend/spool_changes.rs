@@ -30,25 +30,25 @@ impl Backend {
                 else {
                     return;
                 };
-                for (place, name) in &done.gone {
-                    self.record_change(*id, "deleted", &mailbox, (*place, name));
+                for (subdir, name) in &done.deleted {
+                    self.record_change(*id, "deleted", &mailbox, (*subdir, name));
                 }
                 // `touched` contains the old name of a file too.
                 let is_seen = |name: &[u8]| name::flags(name).contains(&b'S');
-                for (place, name) in done.touched.iter().filter(|(_, name)| is_seen(name)) {
-                    self.record_change(*id, "seen", &mailbox, (*place, name));
+                for (subdir, name) in done.changed.iter().filter(|(_, name)| is_seen(name)) {
+                    self.record_change(*id, "seen", &mailbox, (*subdir, name));
                 }
             }
             _ => {}
         }
     }
 
-    fn record_change(&mut self, id: ConnId, what: &str, mailbox: &Mailbox, (place, name): (Subdir, &[u8])) {
+    fn record_change(&mut self, id: ConnId, what: &str, mailbox: &Mailbox, (subdir, name): (Subdir, &[u8])) {
         let Some(client) = self.clients.get_mut(id).filter(|client| client.changes.len() < MAX_CHANGES)
         else {
             return;
         };
-        let path = self.spool.join(mailbox.to_string()).join(place.name());
+        let path = self.spool.join(mailbox.to_string()).join(subdir.name());
         let path = format::escaped(path.join(String::from_utf8_lossy(name).as_ref()).as_os_str().as_bytes());
         let change = format!("{what} {path}");
         if client.changes.last() != Some(&change) {

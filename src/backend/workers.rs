@@ -7,7 +7,7 @@ use std::{io, sync::Arc};
 
 use crate::{
     delivery::{Committer, Delivery},
-    fd_limits::Shares,
+    fd_limits::FdBudget,
     index::job::IndexJob,
     limits::Limits,
     proto::request::Failure,
@@ -32,14 +32,14 @@ impl Workers {
         storage: &Arc<Storage>,
         completions: &CompletionSender,
         limits: &Limits,
-        shares: &Shares,
+        budget: &FdBudget,
     ) -> io::Result<Self> {
         let pool = |name, threads, waiting| Pool::start(name, threads, waiting, storage, completions);
         Ok(Self {
-            disk_pool: pool("disk", limits.disk_workers, limits.work_queue)?,
-            scan_pool: pool("scan", limits.scan_workers, limits.work_queue)?,
-            password_pool: pool("password", limits.password_workers, limits.password_workers)?,
-            committer: Committer::start(storage, completions, limits, shares.maildirs)?,
+            disk_pool: pool("disk", limits.disk.workers, limits.disk.queue_size)?,
+            scan_pool: pool("scan", limits.index.scan_workers, limits.disk.queue_size)?,
+            password_pool: pool("password", limits.auth.workers, limits.auth.workers)?,
+            committer: Committer::start(storage, completions, limits, budget.max_maildirs)?,
         })
     }
 
@@ -48,23 +48,23 @@ impl Workers {
         let (pool, failure) = match job {
             Job::Verify { .. } => (&self.password_pool, Failure::Busy),
             Job::Index(_, IndexJob::Scan(_) | IndexJob::Unwatch(_)) | Job::Tidy { .. } => {
-                (&self.scan_pool, Failure::Broken)
+                (&self.scan_pool, Failure::TempFail)
             }
-            _ => (&self.disk_pool, Failure::Broken),
+            _ => (&self.disk_pool, Failure::TempFail),
         };
         let job = pool.submit(job).err()?;
-        if let Job::CheckSpool { log_status: true } = job {
-            log::info!("status no figures: the workers have too much to do");
+        if let Job::CheckSpool { log_status: true } = *job {
+            log::info!("status: no metrics, the disk queue is full");
         }
         // The lost job is dropped here. Values that may wait for a disk are passed to the thread that closes files.
-        job.lost(failure)
+        job.failure_completion(failure)
     }
 
     /// Queues a message for the committer. Returns its completion if the queue is full.
     pub(super) fn deliver(&self, delivery: Delivery) -> Option<Completion> {
         let lost = (delivery.from, delivery.ack_token.clone());
         self.committer.submit(delivery).err()?;
-        Some(Completion::Delivered(lost.0, lost.1, Err(Failure::Broken)))
+        Some(Completion::Delivered(lost.0, lost.1, Err(Failure::TempFail)))
     }
 
     /// Jobs that wait in the queues for the disk and for scans.

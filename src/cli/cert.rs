@@ -59,7 +59,7 @@ pub(super) fn make(directory: &Path, hosts: &[&str], now: SystemTime) -> Result<
     let failed = |error: rcgen::Error| Failure::Other(format!("cannot make a certificate: {error}"));
     let key = KeyPair::generate().map_err(failed)?;
     let certificate = parameters(hosts, now)?.self_signed(&key).map_err(failed)?;
-    let open = Directory::named(&directory).map_err(|error| not_written(&directory, &error))?;
+    let open = Directory::trusted_if_root(&directory).map_err(|error| not_written(&directory, &error))?;
     write_new(&open, &pair.key, 0o600, &key.serialize_pem())?;
     write_new(&open, &pair.certificate, 0o644, &certificate.pem())?;
     Ok(pair)

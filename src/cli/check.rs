@@ -33,6 +33,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         None => "accounts: every address has one, with any password".into(),
     };
     let file = printable::path(&arguments.config);
-    let doubts: String = config.warnings().map(|doubt| format!("# {}\n", printable::Line(doubt))).collect();
+    let doubts = text.renamed().iter().cloned().chain(config.warnings());
+    let doubts: String = doubts.map(|doubt| format!("# {}\n", printable::Line(doubt))).collect();
     output::page(&format!("# {file} is valid; {users}{doubt}\n{doubts}{}", config.effective()))
 }

@@ -47,8 +47,8 @@ pub(super) struct Arguments {
     #[arg(long)]
     no_faults: bool,
     /// Hold clients to every rule of the protocols, and name each rule that they break
-    #[arg(long)]
-    pedantic: bool,
+    #[arg(long, alias = "pedantic")]
+    strict: bool,
     /// Write a transcript of every session to a file in DIR
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "./transcripts")]
     transcripts: Option<PathBuf>,
@@ -64,8 +64,8 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         config = config.with_tls(pair, arguments.smtps, arguments.pop3s)?;
     }
     config.transcripts.clone_from(&arguments.transcripts);
-    if arguments.pedantic {
-        config.set_pedantic();
+    if arguments.strict {
+        config.set_strict();
     }
     let certificate = config.tls.as_ref().map(|pair| pair.certificate.clone());
     let spool = config.spool.clone();
@@ -74,14 +74,14 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let taken = started.server.endpoints();
     let at = |service| taken.iter().find(|(taken, _)| *taken == service).and_then(|(_, at)| at.ip());
     if let (Some(smtp), Some(pop3)) = (at(Service::Smtp), at(Service::Pop3)) {
-        let mut text = screen(smtp, pop3, &spool);
+        let mut text = banner(smtp, pop3, &spool);
         if let (Some(smtps), Some(pop3s), Some(certificate)) =
             (at(Service::Submissions), at(Service::Pop3s), certificate)
         {
-            text.push_str(&secure_screen(smtps, pop3s, &certificate));
+            text.push_str(&tls_banner(smtps, pop3s, &certificate));
         }
         if let Some(directory) = &arguments.transcripts {
-            let directory = shell(&directory.to_string_lossy());
+            let directory = shell_quoted(&directory.to_string_lossy());
             text.push_str(&if cfg!(feature = "tools") {
                 format!("Watch the sessions, with explanations:\n  restante watch {directory}\n\n")
             } else {
@@ -94,17 +94,18 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 /// The text on the screen: commands to paste.
-fn screen(smtp: SocketAddr, pop3: SocketAddr, spool: &Path) -> String {
+fn banner(smtp: SocketAddr, pop3: SocketAddr, spool: &Path) -> String {
     let (smtp_host, smtp_port, pop3_host, pop3_port) = (smtp.ip(), smtp.port(), pop3.ip(), pop3.port());
-    let (smtp_url, pop3_url) = (shell(&format!("smtp://{smtp}")), shell(&format!("pop3://{pop3}/1")));
-    let mailbox = shell(&spool.join(YOU).to_string_lossy());
-    let smtp_quoted = shell(&smtp.to_string());
-    let quoted_spool = shell(&spool.to_string_lossy());
+    let (smtp_url, pop3_url) =
+        (shell_quoted(&format!("smtp://{smtp}")), shell_quoted(&format!("pop3://{pop3}/1")));
+    let mailbox = shell_quoted(&spool.join(DEMO_USER).to_string_lossy());
+    let smtp_quoted = shell_quoted(&smtp.to_string());
+    let quoted_spool = shell_quoted(&spool.to_string_lossy());
     let spool = printable::path(spool);
     let scripts = if cfg!(feature = "tools") {
         format!(
             "Wait for it in a script, or test how your program handles a refusal:\n  \
-             restante wait --spool {quoted_spool} --to {YOU}"
+             restante wait --spool {quoted_spool} --to {DEMO_USER}"
         )
     } else {
         "Test how your program handles a refusal:".to_owned()
@@ -116,21 +117,21 @@ Every address has a mailbox, any password opens it, and nothing leaves this mach
 
 Send a message:
   printf 'Subject: hello\r\n\r\nIt works.\r\n' | curl {smtp_url} \
-    --mail-from me@example.test --mail-rcpt {YOU} -T -
-  swaks --server {smtp_quoted} --from me@example.test --to {YOU}
+    --mail-from me@example.test --mail-rcpt {DEMO_USER} -T -
+  swaks --server {smtp_quoted} --from me@example.test --to {DEMO_USER}
 
 Read it:
-  curl {pop3_url} -u {YOU}:any
+  curl {pop3_url} -u {DEMO_USER}:any
   mutt -f {mailbox}
 
 {scripts}
   swaks --server {smtp_quoted} --from me@example.test --to you+452@example.test
 
 Type the protocols yourself:
-  telnet {smtp_host} {smtp_port}   # HELO me, MAIL FROM:<me@example.test>, RCPT TO:<{YOU}>, DATA
-  telnet {pop3_host} {pop3_port}   # USER {YOU}, PASS any, LIST, RETR 1, QUIT
+  telnet {smtp_host} {smtp_port}   # HELO me, MAIL FROM:<me@example.test>, RCPT TO:<{DEMO_USER}>, DATA
+  telnet {pop3_host} {pop3_port}   # USER {DEMO_USER}, PASS any, LIST, RETR 1, QUIT
 
-Thunderbird, new account, configured by hand: address {YOU}, any password
+Thunderbird, new account, configured by hand: address {DEMO_USER}, any password
   incoming   POP3   {pop3_host}   port {pop3_port}   security: none   authentication: normal password
   outgoing   SMTP   {smtp_host}   port {smtp_port}   security: none   authentication: as above, or none
 
@@ -142,15 +143,16 @@ Ctrl-C ends the server.
 }
 
 /// The commands for TLS.
-fn secure_screen(smtps: SocketAddr, pop3s: SocketAddr, certificate: &Path) -> String {
-    let (smtps_url, pop3s_url) = (shell(&format!("smtps://{smtps}")), shell(&format!("pop3s://{pop3s}/1")));
-    let (smtps, pop3s) = (shell(&smtps.to_string()), shell(&pop3s.to_string()));
-    let certificate = shell(&certificate.to_string_lossy());
+fn tls_banner(smtps: SocketAddr, pop3s: SocketAddr, certificate: &Path) -> String {
+    let (smtps_url, pop3s_url) =
+        (shell_quoted(&format!("smtps://{smtps}")), shell_quoted(&format!("pop3s://{pop3s}/1")));
+    let (smtps, pop3s) = (shell_quoted(&smtps.to_string()), shell_quoted(&pop3s.to_string()));
+    let certificate = shell_quoted(&certificate.to_string_lossy());
     format!(
         r"Over TLS, with the certificate {certificate}:
   printf 'Subject: hello\r\n\r\nIt works.\r\n' | curl {smtps_url} \
-    --mail-from me@example.test --mail-rcpt {YOU} -T - --cacert {certificate}
-  curl {pop3s_url} -u {YOU}:any --cacert {certificate}
+    --mail-from me@example.test --mail-rcpt {DEMO_USER} -T - --cacert {certificate}
+  curl {pop3s_url} -u {DEMO_USER}:any --cacert {certificate}
   openssl s_client -quiet -crlf -connect {smtps}
   openssl s_client -quiet -crlf -connect {pop3s}
 
@@ -179,13 +181,13 @@ fn certificate(directory: Option<&Path>) -> Result<CertificatePair, Failure> {
 }
 
 /// Quotes one word for a shell command.
-fn shell(word: &str) -> String {
+fn shell_quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
     let quoted = || format!("'{}'", printable::line(word).replace('\'', r"'\''"));
     if word.chars().all(plain) { word.to_owned() } else { quoted() }
 }
 
-const YOU: &str = "you@example.test";
+const DEMO_USER: &str = "you@example.test";
 
 #[cfg(test)]
 mod tests {
@@ -193,7 +195,7 @@ mod tests {
 
     #[test]
     fn the_screen_fits_a_terminal_and_names_the_ports_taken() {
-        let screen = screen(
+        let screen = banner(
             "127.0.0.1:45678".parse().unwrap(),
             "127.0.0.1:56789".parse().unwrap(),
             Path::new("/home/somebody/projects/restante/spool"),
@@ -226,7 +228,7 @@ mod tests {
             ("/my mail/$x", "'/my mail/$x'"),
             ("/it's", r"'/it'\''s'"),
         ] {
-            assert_eq!(shell(word), quoted);
+            assert_eq!(shell_quoted(word), quoted);
         }
     }
 }

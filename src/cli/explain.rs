@@ -15,10 +15,10 @@ use super::{
 use crate::{
     client::display::printable_line,
     printable,
-    tools::explain::{Counted, Explanation, Hop, Name, explain},
+    tools::explain::{Counted, Explanation, Hop, Name, PartInfo, explain},
 };
 
-/// Explain a message file: its name, its route, its sizes, and how POP3 and other programs treat it.
+/// Explain a message file: its name, its route, its parts, its sizes, and how POP3 and other programs treat it.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Message files
@@ -81,6 +81,10 @@ fn text(explanation: &Explanation) -> String {
     }
     if explanation.hops.is_empty() {
         page.row("", "none: the header has no Received line");
+    }
+    page.title("Parts");
+    for part in &explanation.parts {
+        page.row(&part.section, &part_line(part));
     }
     octets(explanation, &mut page);
     page.title("POP3");
@@ -152,6 +156,15 @@ fn hop_line(hop: &Hop) -> String {
         clause("for", &hop.recipient),
     ];
     format!("{when}{delay}:{}", clauses.concat())
+}
+
+fn part_line(part: &PartInfo) -> String {
+    let mut words = vec![part.media_type.clone()];
+    words.extend(part.charset.clone());
+    words.extend(part.transfer_encoding.clone());
+    words.push(if part.octets == 1 { "1 octet".into() } else { format!("{} octets", part.octets) });
+    words.extend(part.file_name.as_ref().map(|name| format!("{name:?}")));
+    format!("{}{}", words.join(", "), if part.shown { ": shown as text" } else { "" })
 }
 
 fn octets(explanation: &Explanation, page: &mut Page) {

@@ -79,7 +79,8 @@ fn export_to_file(arguments: &Arguments, maildir: &Maildir, file: &Path) -> Resu
         |step: &str, error: io::Error| Failure::Other(format!("cannot {step} {}: {error}", file.display()));
     let name =
         file.file_name().ok_or_else(|| Failure::Usage(format!("{} is not a file name", file.display())))?;
-    let directory = Directory::named(safe_file::parent(file)).map_err(|error| failed("create", error))?;
+    let directory =
+        Directory::trusted_if_root(safe_file::parent(file)).map_err(|error| failed("create", error))?;
     if directory.has(name) {
         return Err(Failure::Usage(format!(
             "{} exists already: remove it, or choose another name",
@@ -106,7 +107,7 @@ fn export_to(
     name: &str,
 ) -> Result<Exported, Failure> {
     let bar = if io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
-    let mut told = |done, all| {
+    let mut progress = |done, all| {
         bar.set_length(all);
         bar.set_position(done);
     };
@@ -117,10 +118,10 @@ fn export_to(
     let mut to = BufWriter::new(to);
     let done = if arguments.gz {
         let mut packed = GzEncoder::new(&mut to, Compression::default());
-        let done = export(maildir, format, &mut packed, &mut told);
+        let done = export(maildir, format, &mut packed, &mut progress);
         done.and_then(|done| packed.finish().map(|_| done).map_err(crate::tools::mbox::Error::Write))
     } else {
-        export(maildir, format, &mut to, &mut told)
+        export(maildir, format, &mut to, &mut progress)
     };
     bar.finish_and_clear();
     let done = done.and_then(|done| to.flush().map(|()| done).map_err(crate::tools::mbox::Error::Write));

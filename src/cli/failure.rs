@@ -13,10 +13,10 @@ pub(super) enum Failure {
     Other(String),
     /// A server replied 4xx: exit code 4.
     #[cfg(feature = "tools")]
-    TryLater(String),
+    Transient(String),
     /// A server replied 5xx: exit code 5.
     #[cfg(feature = "tools")]
-    Refused(String),
+    Permanent(String),
 }
 
 impl Failure {
@@ -25,9 +25,9 @@ impl Failure {
             Self::Usage(_) => ExitCode::from(2),
             Self::Other(_) => ExitCode::FAILURE,
             #[cfg(feature = "tools")]
-            Self::TryLater(_) => ExitCode::from(4),
+            Self::Transient(_) => ExitCode::from(4),
             #[cfg(feature = "tools")]
-            Self::Refused(_) => ExitCode::from(5),
+            Self::Permanent(_) => ExitCode::from(5),
         }
     }
 
@@ -44,7 +44,7 @@ impl fmt::Display for Failure {
             Self::Usage(why) | Self::Other(why) => f.write_str(&printable::line(why)),
             #[cfg(feature = "tools")]
             // One line for each recipient.
-            Self::TryLater(why) | Self::Refused(why) => f.write_str(&printable::page(why)),
+            Self::Transient(why) | Self::Permanent(why) => f.write_str(&printable::page(why)),
         }
     }
 }

@@ -47,7 +47,7 @@ struct JsonFinding<'a> {
     detail: &'a str,
     stumbles: &'static str,
     advice: String,
-    mendable: bool,
+    repairable: bool,
     state: State,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -74,19 +74,19 @@ struct Totals {
     messages: u64,
     fixed: u64,
     left: u64,
-    mendable: u64,
+    repairable: u64,
     notes: u64,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let office = arguments.place.open()?;
-    office.become_owner()?;
+    let context = arguments.place.open()?;
+    context.become_owner()?;
     let mut out = Stdout::new();
     let mut sum = Totals::default();
     let mut absent = Vec::new();
-    for Selection { mailbox, folder, by_name } in select(arguments, &office)? {
-        let mut path = office.path.join(&mailbox);
-        let mut opened = Mailbox::open(&office.spool, &mailbox);
+    for Selection { mailbox, folder, named } in select(arguments, &context)? {
+        let mut path = context.path.join(&mailbox);
+        let mut opened = Mailbox::open(&context.spool, &mailbox);
         if let Some(folder) = &folder {
             path.push(folder);
             // A directory that is not a mailbox has no folders.
@@ -95,12 +95,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         match opened {
             Ok(Some(mailbox)) => {
                 let folders = if folder.is_none() { mailbox.folders() } else { Ok(Vec::new()) };
-                check_mailbox(arguments, office.tmp_age, &mailbox, &mut sum, &mut out)?;
+                check_mailbox(arguments, context.tmp_age, &mailbox, &mut sum, &mut out)?;
                 for name in folders.unwrap_or_default() {
                     // If the folders cannot be listed, the check has reported the reason.
                     match mailbox.folder(&name) {
                         Ok(Some(folder)) => {
-                            check_mailbox(arguments, office.tmp_age, &folder, &mut sum, &mut out)?
+                            check_mailbox(arguments, context.tmp_age, &folder, &mut sum, &mut out)?
                         }
                         Ok(None) => {}
                         Err(error) => {
@@ -115,15 +115,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                     }
                 }
             }
-            Ok(None) if by_name => absent.push(format!("{} is not a mailbox", path.display())),
+            Ok(None) if named => absent.push(format!("{} is not a mailbox", path.display())),
             Ok(None) => {}
-            Err(error) if error.kind() == Kind::Gone && by_name => {
+            Err(error) if error.kind() == Kind::Gone && named => {
                 absent.push(format!("{error}: there is no such mailbox"));
             }
             Err(error) => report_unusable(arguments, &path, &error, &mut sum, &mut out)?,
         }
     }
-    let Totals { mailboxes, messages, fixed, left, mendable, notes } = sum;
+    let Totals { mailboxes, messages, fixed, left, repairable, notes } = sum;
     if !arguments.json {
         let all = fixed + left + notes;
         out.line(format_args!(
@@ -137,7 +137,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     match left {
         0 => Ok(()),
         _ if arguments.fix => Err(Failure::Other(format!("findings left, to be repaired by hand: {left}"))),
-        _ => Err(Failure::Other(format!("findings: {left}, of which --fix repairs {mendable}"))),
+        _ => Err(Failure::Other(format!("findings: {left}, of which --fix repairs {repairable}"))),
     }
 }
 
@@ -146,21 +146,21 @@ struct Selection {
     mailbox: OsString,
     folder: Option<OsString>,
     /// True if the user named it, so that it has to exist.
-    by_name: bool,
+    named: bool,
 }
 
-fn select(arguments: &Arguments, office: &SpoolContext) -> Result<Vec<Selection>, Failure> {
+fn select(arguments: &Arguments, context: &SpoolContext) -> Result<Vec<Selection>, Failure> {
     if !arguments.mailboxes.is_empty() {
         let named = arguments.mailboxes.iter().map(|name| {
-            let (mailbox, folder) = office.directory_names(name)?;
-            Ok(Selection { mailbox: mailbox.into(), folder: folder.map(OsString::from), by_name: true })
+            let (mailbox, folder) = context.directory_names(name)?;
+            Ok(Selection { mailbox: mailbox.into(), folder: folder.map(OsString::from), named: true })
         });
         return named.collect();
     }
-    let mut all = office.spool.names()?;
+    let mut all = context.spool.names()?;
     all.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
     all.sort();
-    Ok(all.into_iter().map(|mailbox| Selection { mailbox, folder: None, by_name: false }).collect())
+    Ok(all.into_iter().map(|mailbox| Selection { mailbox, folder: None, named: false }).collect())
 }
 
 fn check_mailbox(
@@ -177,10 +177,10 @@ fn check_mailbox(
     };
     sum.messages += messages;
     findings.sort_by(|a, b| (&a.path, a.problem).cmp(&(&b.path, b.problem)));
-    let (mendable, others): (Vec<Finding>, Vec<Finding>) =
+    let (repairable, others): (Vec<Finding>, Vec<Finding>) =
         findings.into_iter().partition(|finding| arguments.fix && finding.is_repairable());
-    let mended = mailbox.repair(&mendable);
-    for (finding, done) in mendable.iter().zip(mended) {
+    let mended = mailbox.repair(&repairable);
+    for (finding, done) in repairable.iter().zip(mended) {
         let state = if done.is_ok() { State::Fixed } else { State::Failed };
         report(arguments, finding, state, done.err(), sum, out)?;
     }
@@ -215,7 +215,7 @@ fn report(
         State::Note => sum.notes += 1,
         State::Found | State::Failed => {
             sum.left += 1;
-            sum.mendable += u64::from(finding.is_repairable());
+            sum.repairable += u64::from(finding.is_repairable());
         }
     }
     let error = error.map(|error| error.to_string());
@@ -232,7 +232,7 @@ fn json(finding: &Finding, state: State, error: Option<String>) -> String {
         detail: &finding.detail,
         stumbles: finding.problem.affected(),
         advice: finding.advice(),
-        mendable: finding.is_repairable(),
+        repairable: finding.is_repairable(),
         state,
         error,
     };

@@ -20,7 +20,7 @@ use crate::{
     fd_limits::max_open_tmp_files,
     maildir::Maildir,
     printable,
-    tools::mbox::{Error, Format, Import, Imported, PreviousRun, Source, Stage},
+    tools::mbox::{Error, Format, Import, ImportPass, Imported, PreviousRun, Source},
 };
 
 /// Import the messages of mbox files into a mailbox.
@@ -83,12 +83,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let file = (!is_stdio(path)).then(|| File::open(path)).transpose().map_err(failed)?;
         files.push((path, file));
     }
-    let office = arguments.place.open()?;
-    office.become_owner()?;
-    let maildir = office.open_or_create_mailbox(&arguments.to, arguments.create)?;
+    let context = arguments.place.open()?;
+    context.become_owner()?;
+    let maildir = context.open_or_create_mailbox(&arguments.to, arguments.create)?;
     maildir.sync_if_new(SystemTime::now())?;
     for (path, file) in files {
-        let one = FileImport { arguments, path, office: &office, maildir: &maildir };
+        let one = FileImport { arguments, path, context: &context, maildir: &maildir };
         let done = one.import(file.as_ref())?;
         output::line(format_args!("{}: {done}", printable::line(&display_name(path))))?;
     }
@@ -99,7 +99,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 struct FileImport<'a> {
     arguments: &'a Arguments,
     path: &'a Path,
-    office: &'a SpoolContext,
+    context: &'a SpoolContext,
     maildir: &'a Maildir,
 }
 
@@ -109,13 +109,14 @@ impl FileImport<'_> {
             file.and_then(|file| file.metadata().ok()).map(|data| data.len()),
             self.arguments.gz,
         );
-        let mut told = |stage, at| bar.update(stage, at);
-        let (spool, format) = (&self.office.spool, self.arguments.format.into());
+        let mut progress = |pass, at| bar.update(pass, at);
+        let (spool, format) = (&self.context.spool, self.arguments.format.into());
         let regular = file.filter(|file| file.metadata().is_ok_and(|data| data.is_file()));
         let fallback = regular.and_then(|file| file.metadata().ok()?.modified().ok());
         let fallback = fallback.unwrap_or_else(SystemTime::now);
-        let mut import = Import::new((spool, self.maildir), &self.office.host, format, fallback, &mut told);
-        import.open_at_most(max_open_tmp_files());
+        let mut import =
+            Import::new((spool, self.maildir), &self.context.host, format, fallback, &mut progress);
+        import.set_max_open(max_open_tmp_files());
         let Some(file) = regular else {
             let input: Box<dyn Read> = match file {
                 Some(file) => Box::new(file),
@@ -128,7 +129,7 @@ impl FileImport<'_> {
         let source = Source::of(file).map_err(|error| self.unreadable(error))?;
         let earlier = import.open_record(&source, file)?;
         // An import that was begun goes on even with --again, which the user repeats until it is complete.
-        if self.arguments.again && !matches!(earlier, PreviousRun::Begun(_)) {
+        if self.arguments.again && !matches!(earlier, PreviousRun::Started(_)) {
             import.restart(&source);
         } else if let Some(done) = self.check_previous_run(&earlier)? {
             return Ok(done);
@@ -137,7 +138,7 @@ impl FileImport<'_> {
         if !self.arguments.partial {
             import.check(read(0)?).map_err(|error| self.failed(&error, "nothing was delivered"))?;
         }
-        let offset = import.finish_previous_run(SystemTime::now(), self.office.tmp_age)?;
+        let offset = import.finish_previous_run(SystemTime::now(), self.context.tmp_age)?;
         let mut done = import.run(read(offset)?, offset);
         if done.is_ok() && !source.matches(file).map_err(|error| self.unreadable(error))? {
             done = Err(Error::Changed);
@@ -154,7 +155,7 @@ impl FileImport<'_> {
         let path = printable::path(self.path);
         match earlier {
             PreviousRun::Nothing => Ok(None),
-            PreviousRun::Begun(messages) => {
+            PreviousRun::Started(messages) => {
                 output::message(format_args!("{path}: continuing after {}", message_count(*messages)));
                 Ok(None)
             }
@@ -239,10 +240,10 @@ impl ImportProgress {
         Self(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
     }
 
-    fn update(&self, stage: Stage, at: u64) {
-        self.0.set_message(match stage {
-            Stage::Check => "checking",
-            Stage::Deliver => "delivering",
+    fn update(&self, pass: ImportPass, at: u64) {
+        self.0.set_message(match pass {
+            ImportPass::Check => "checking",
+            ImportPass::Deliver => "delivering",
         });
         self.0.set_position(at);
     }

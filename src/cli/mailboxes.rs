@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     loaded_config,
     proto::{
-        request::{Directory, Lookup},
+        request::{AccountDirectory, Lookup},
         smtp::address::Address,
     },
     tools::Target,

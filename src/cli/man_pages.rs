@@ -61,7 +61,7 @@ fn write_all(directory: &Path, program: &Command) -> io::Result<()> {
 /// A packager may run this as root in a user's directory, so no link there is followed.
 fn write(directory: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     fs::create_dir_all(directory)?;
-    Directory::of_others(directory)?.replace(name.as_ref(), 0o644, content, Durability::Cached)
+    Directory::untrusted(directory)?.replace(name.as_ref(), 0o644, content, Durability::Cached)
 }
 
 /// Lists a command with all its visible sub-commands.

@@ -2,7 +2,7 @@
 //!
 //! The rule: names, paths and reasons come from other users, other programs and the network, so they are
 //! escaped here. No sub-command writes to standard output or standard error itself (checked by
-//! `tests/layering.rs`).
+//! `tests/docs/layering.rs`).
 
 use std::{
     fmt::Display,

@@ -58,7 +58,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Err(Failure::Other("nothing was deleted".into()));
     }
     let (mut deleted, mut broken) = (0, 0_u64);
-    let mut tell = |errors: Vec<Error>| {
+    let mut report = |errors: Vec<Error>| {
         broken += u64::from(!errors.is_empty());
         for error in errors {
             output::message(format_args!("restante: {error}"));
@@ -69,11 +69,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             Ok(maildir) => {
                 let purged = tools::purge(&maildir);
                 deleted += purged.deleted;
-                tell(purged.errors);
+                report(purged.errors);
             }
             // The mailbox does not exist, or no longer.
             Err(error) if error.kind() == Kind::Gone && !error.is_incomplete_maildir() => {}
-            Err(error) => tell(vec![error]),
+            Err(error) => report(vec![error]),
         }
     }
     output::line(format_args!("{deleted} messages deleted"))?;

@@ -15,7 +15,7 @@ use crate::{
         ClientError, ConnectOptions, Security, ServerAddr, Tls, Trust, WireEvent, WireObserver, display,
         outgoing::{Attachment, OutgoingMessage, Person, is_address},
         reply_help,
-        smtp::{Class, Reply, Smtp},
+        smtp::{Reply, ReplyClass, Smtp},
         strings::{self, Language},
         submit::{Submission, SubmitOutcome, submit},
     },
@@ -171,13 +171,13 @@ fn report(outcome: &SubmitOutcome<'_>, language: Language) -> Result<(), Failure
     }
     let lines = lines.join("\n");
     match outcome.worst() {
-        Class::Done => output::page(&format!("{lines}\n")),
+        ReplyClass::Success => output::page(&format!("{lines}\n")),
         worst => Err(refused(worst, lines)),
     }
 }
 
-fn refused(class: Class, why: String) -> Failure {
-    if class == Class::TryLater { Failure::TryLater(why) } else { Failure::Refused(why) }
+fn refused(class: ReplyClass, why: String) -> Failure {
+    if class == ReplyClass::Transient { Failure::Transient(why) } else { Failure::Permanent(why) }
 }
 
 fn client_failure(error: &ClientError, language: Language) -> Failure {
@@ -185,7 +185,7 @@ fn client_failure(error: &ClientError, language: Language) -> Failure {
     match error {
         ClientError::Refused(reply) => refused(reply.class(), why),
         ClientError::TooBig { .. } | ClientError::MissingExtension(_) | ClientError::NoAuthMechanism(_) => {
-            Failure::Refused(why)
+            Failure::Permanent(why)
         }
         _ => Failure::Other(why),
     }

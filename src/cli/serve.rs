@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::failure::Failure;
 use crate::{
     config::{Config, ConfigText, Sandbox, Service},
-    fd_limits::{Shares, open_now, raise_fd_limit},
+    fd_limits::{FdBudget, count_open_fds, raise_fd_limit},
     listener::{self, Error::Bind},
     loaded_config::LoadedConfig,
     logging, maildir,
@@ -89,13 +89,15 @@ pub(super) fn start(
             .enter_sandbox(&files.config, file, running.ports_file.as_deref())
             .map_err(|error| Failure::Other(error.to_string()))?;
     }
-    logging::start(&files.config.log, running.log_level)
-        .map_err(|error| Failure::Other(format!("cannot log to {}: {error}", files.config.log.to)))?;
+    logging::start(&files.config.log, running.log_level).map_err(|error| {
+        Failure::Other(format!("cannot log to {}: {error}", files.config.log.destination))
+    })?;
     settled.iter().for_each(DroppedPrivileges::log);
     let manager = manager.unwrap_or_else(|error| {
         log::warn!("cannot notify the service manager: {error}");
         SdNotify::default()
     });
+    text.renamed().iter().for_each(|old| log::warn!("{old}"));
     files.config.warnings().for_each(|doubt| log::warn!("{doubt}"));
     let server = Server::open(files, sockets, text.path()).map_err(|error| start_failure(&error, others))?;
     let endpoints = server.endpoints();
@@ -120,9 +122,9 @@ pub(super) fn descriptors_fit(config: &Config, text: &ConfigText) -> Result<(), 
         config.listen.iter().filter(|listen| matches!(listen.address, Endpoint::Inherited(_))).count();
     // The sandbox keeps one descriptor open, of this process's directory in /proc.
     let sandboxed = config.sandbox == Sandbox::Landlock && text.path().is_some();
-    let inherited = open_now().saturating_sub(passed) + usize::from(sandboxed);
-    let opens = server::opens(config, config.listen.len(), inherited, text.path().is_some());
-    let shared = Shares::of(raise_fd_limit(), &config.limits, &opens);
+    let inherited = count_open_fds().saturating_sub(passed) + usize::from(sandboxed);
+    let inputs = server::fd_inputs(config, config.listen.len(), inherited, text.path().is_some());
+    let shared = FdBudget::allocate(raise_fd_limit(), &config.limits, &inputs);
     shared.map(drop).map_err(|error| Failure::Other(error.to_string()))
 }
 
@@ -181,7 +183,12 @@ fn write_ports(path: &Path, endpoints: &[(Service, Endpoint)]) -> io::Result<()>
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let lines: String =
         endpoints.iter().map(|(protocol, endpoint)| format!("{protocol}={endpoint}\n")).collect();
-    Directory::named(safe_file::parent(path))?.replace(name, 0o600, lines.as_bytes(), Durability::Cached)
+    Directory::trusted_if_root(safe_file::parent(path))?.replace(
+        name,
+        0o600,
+        lines.as_bytes(),
+        Durability::Cached,
+    )
 }
 
 const BOTH_FAMILIES: &str = " ([::] takes IPv4 too, so a listener at 0.0.0.0 is not needed)";

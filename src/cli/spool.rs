@@ -68,7 +68,7 @@ impl SpoolArgs {
             spool: Spool::open(&path)?,
             path,
             host: host.unwrap_or_else(|| uname().nodename().to_string_lossy().into_owned()),
-            tmp_age: limits.tmp_age.0,
+            tmp_age: limits.spool.tmp_max_age.0,
             accounts,
         })
     }

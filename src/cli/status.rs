@@ -1,4 +1,4 @@
-//! `restante status`: shows the figures of a running server as a table, as a live screen or as JSON.
+//! `restante status`: shows the metrics of a running server as a table, as a live screen or as JSON.
 //!
 //! It reads the file that the server writes every few seconds. The server opens no socket for it, which other
 //! users could misuse.
@@ -21,26 +21,26 @@ use crate::{
 use source::{latest_source, named_source, source_of_config};
 use summary::staleness;
 
-/// Show the figures of a running server.
+/// Show the metrics of a running server.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Configuration file of the server [default: the server whose readable figures are newest]
+    /// Configuration file of the server [default: the server whose readable metrics are newest]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// File that the server writes its figures to
+    /// File that the server writes its metrics to
     #[arg(long, value_name = "PATH", conflicts_with = "config")]
     file: Option<PathBuf>,
     /// Update the screen until q is pressed
     #[cfg(feature = "tools")]
     #[arg(long, conflicts_with = "json")]
     watch: bool,
-    /// Print all figures as JSON, by their Prometheus names
+    /// Print all metrics as JSON, by their Prometheus names
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let figures = match (&arguments.file, &arguments.config) {
+    let metrics = match (&arguments.file, &arguments.config) {
         (Some(file), _) => named_source(file)?,
         (None, Some(config)) => source_of_config(&Config::load(config)?)?,
         (None, None) => latest_source(location::latest())?,
@@ -48,15 +48,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let now = SystemTime::now();
     #[cfg(feature = "tools")]
     if arguments.watch {
-        let (source, reading) = figures;
+        let (source, reading) = metrics;
         return live::run(&source, reading).map_err(Failure::output);
     }
-    let (_, reading) = figures;
+    let (_, reading) = metrics;
     let text = if arguments.json { json(&reading, now) } else { table(&reading, now) };
     output::page(&text)?;
     match staleness(&reading, now) {
         None => Ok(()),
-        Some(age) => Err(Failure::Other(format!("the figures are {age} old: the server has ended or hangs"))),
+        Some(age) => Err(Failure::Other(format!("the metrics are {age} old: the server has ended or hangs"))),
     }
 }
 
@@ -70,8 +70,8 @@ fn table(reading: &MetricsSnapshot, now: SystemTime) -> String {
 }
 
 fn json(reading: &MetricsSnapshot, now: SystemTime) -> String {
-    let figures: serde_json::Map<String, serde_json::Value> =
+    let metrics: serde_json::Map<String, serde_json::Value> =
         reading.samples().map(|(name, value)| (name, value.into())).collect();
-    let all = serde_json::json!({ "age_seconds": reading.age(now).as_secs_f64(), "figures": figures });
+    let all = serde_json::json!({ "age_seconds": reading.age(now).as_secs_f64(), "figures": metrics });
     format!("{}\n", printable::json(&all, true))
 }

@@ -10,7 +10,7 @@ use ratatui::crossterm::terminal;
 use crate::{
     client::display,
     mua::terminal::supports_styles,
-    proto::smtp::reply_codes::Class,
+    proto::smtp::reply_codes::ReplyClass,
     transcript::{Exchange, Reader},
 };
 
@@ -26,10 +26,10 @@ pub(super) struct Renderer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Style {
     Client,
-    Done,
-    More,
-    Later,
-    Never,
+    Success,
+    Intermediate,
+    Transient,
+    Permanent,
     Meaning,
     State,
     Spool,
@@ -44,10 +44,10 @@ impl Style {
     fn attributes(self) -> String {
         match self {
             Self::Client => "1;36".into(),
-            Self::Done => "1;32".into(),
-            Self::More => "1;34".into(),
-            Self::Later => "1;33".into(),
-            Self::Never => "1;31".into(),
+            Self::Success => "1;32".into(),
+            Self::Intermediate => "1;34".into(),
+            Self::Transient => "1;33".into(),
+            Self::Permanent => "1;31".into(),
             Self::Meaning => "0".into(),
             Self::State => "35".into(),
             Self::Spool => "33".into(),
@@ -91,10 +91,10 @@ impl Renderer {
             }
             Exchange::Server { line, meaning, class } => {
                 let look = match class {
-                    Some(Class::More) => Style::More,
-                    Some(Class::Later) => Style::Later,
-                    Some(Class::Never) => Style::Never,
-                    Some(Class::Done) | None => Style::Done,
+                    Some(ReplyClass::Intermediate) => Style::Intermediate,
+                    Some(ReplyClass::Transient) => Style::Transient,
+                    Some(ReplyClass::Permanent) => Style::Permanent,
+                    Some(ReplyClass::Success) | None => Style::Success,
                 };
                 let time = self.time(reader.time(), label);
                 // One line of a list: its meaning stands on the same line.
@@ -106,10 +106,10 @@ impl Renderer {
                     self.annotate(&mut out, label, &[(Style::Meaning, meaning)]);
                 }
             }
-            Exchange::Elided { from_client, told } => {
+            Exchange::Elided { from_client, summary } => {
                 let time = self.time(reader.time(), label);
                 let mark = if *from_client { "C " } else { "S " };
-                self.paragraph(&mut out, label, &time, mark, &[(Style::Dim, &format!("({told})"))]);
+                self.paragraph(&mut out, label, &time, mark, &[(Style::Dim, &format!("({summary})"))]);
             }
             Exchange::ServerAction(what) => {
                 let time = self.time(reader.time(), label);

@@ -134,7 +134,7 @@ fn describe(name: &str, account: &Account) -> String {
 
 /// The time until a running server applies the change.
 fn reload_notice(config: &Config) -> String {
-    format!("a running server applies this within {}", config.limits.accounts_check)
+    format!("a running server applies this within {}", config.limits.auth.reload_interval)
 }
 
 /// Reads the password from standard input, or asks for it twice.

@@ -61,9 +61,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let shown = if arguments.mermaid {
             printable::page(&mermaid::diagram(&text))
         } else {
-            let mut stage = Renderer::for_output();
+            let mut renderer = Renderer::for_output();
             let mut reader = Reader::default();
-            text.lines().map(|line| stage.render(&mut reader, line, None)).collect()
+            text.lines().map(|line| renderer.render(&mut reader, line, None)).collect()
         };
         return ignore_broken_pipe(output::styled(&shown));
     }
@@ -83,7 +83,7 @@ fn follow(path: &Path, is_directory: bool) -> Result<(), Failure> {
         .watch(directory, RecursiveMode::NonRecursive)
         .map_err(|error| Failure::Other(format!("cannot watch {}: {error}", directory.display())))?;
 
-    let mut stage = Renderer::for_output();
+    let mut renderer = Renderer::for_output();
     let mut plays = BTreeMap::new();
     if is_directory {
         for file in transcripts_in(path)? {
@@ -104,7 +104,7 @@ fn follow(path: &Path, is_directory: bool) -> Result<(), Failure> {
         plays.retain(|file, _| all.binary_search(file).is_ok());
         for file in all {
             let play = plays.entry(file.clone()).or_insert_with(|| TranscriptTail::new(&file));
-            let shown = match play.render_new(&mut stage, is_directory) {
+            let shown = match play.render_new(&mut renderer, is_directory) {
                 // The server removed it to stay within its limit, or it is not a transcript.
                 Err(error) if is_directory && NO_TRANSCRIPT.contains(&error.kind()) => {
                     continue;
@@ -155,10 +155,10 @@ impl TranscriptTail {
         Ok(())
     }
 
-    fn render_new(&mut self, stage: &mut Renderer, several: bool) -> io::Result<String> {
+    fn render_new(&mut self, renderer: &mut Renderer, several: bool) -> io::Result<String> {
         let lines = self.read_lines()?;
         let label = several.then_some(self.name.as_str()); // the printer escapes it
-        Ok(lines.iter().map(|line| stage.render(&mut self.reader, line, label)).collect())
+        Ok(lines.iter().map(|line| renderer.render(&mut self.reader, line, label)).collect())
     }
 
     /// The new complete lines.

@@ -11,9 +11,8 @@ use mail_builder::{
     headers::{address::Address, date::Date, message_id::MessageId},
     mime::{BodyPart, MimePart},
 };
-use mail_parser::MessageParser;
 
-use crate::printable::is_hidden;
+use crate::{mime::address, printable::is_hidden};
 
 /// A mail address, perhaps with a display name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,18 +38,19 @@ impl Person {
         if text.trim().is_empty() {
             return Ok(Vec::new());
         }
-        let header = format!("To: {text}\r\n\r\n");
-        let parsed = MessageParser::new().with_address_headers().parse_headers(&header).ok_or_else(wrong)?;
-        let parsed: Vec<_> = parsed.to().ok_or_else(wrong)?.iter().collect();
-        let person = |addr: &&mail_parser::Addr<'_>| {
-            let (name, address) = match addr.address() {
-                Some(address) => (addr.name(), address),
-                None => (None, addr.name().unwrap_or_default()), // `root`: a user of that machine
+        let entries = address::parse(text.as_bytes());
+        // Nothing at all, as in `<>`, is not an address either.
+        if entries.is_empty() {
+            return Err(wrong());
+        }
+        let person = |entry: address::Address| {
+            let (name, address) = match entry.address {
+                Some(address) => (entry.name, address),
+                None => (None, entry.name.unwrap_or_default()), // `root`: a user of that machine
             };
-            let name = name.map(str::to_owned);
-            if is_address(address) { Ok(Self { name, address: address.into() }) } else { Err(wrong()) }
+            if entry.well_formed && is_address(&address) { Ok(Self { name, address }) } else { Err(wrong()) }
         };
-        parsed.iter().map(person).collect()
+        entries.into_iter().map(person).collect()
     }
 }
 
@@ -206,9 +206,10 @@ const BASE64_LINE: usize = 57;
 
 #[cfg(test)]
 mod tests {
-    use mail_parser::MimeHeaders;
+    use mail_parser::{MessageParser, MimeHeaders};
 
     use super::*;
+    use crate::mime;
 
     fn person(name: &str, address: &str) -> Person {
         Person { name: Some(name.into()).filter(|name: &String| !name.is_empty()), address: address.into() }
@@ -229,7 +230,19 @@ mod tests {
         ] {
             assert_eq!(Person::parse_list(text).as_deref(), Ok(people.as_slice()), "{text}");
         }
-        for bad in ["a b@c", "a@b>\r\nBcc: x@y", "<>", "a@b\u{7}", "Bob <a b@c.test>"] {
+        for bad in [
+            "a b@c",
+            "a@b>\r\nBcc: x@y",
+            "<>",
+            "a@b.test, <>",
+            "a@b\u{7}",
+            "Bob <a b@c.test>",
+            "<ann@far.test> <bob@example.test>",
+            "ann@far.test bob@example.test",
+            "<ann@far.test>bob@example.test",
+            "ann@far.test <bob@example.test>,,(",
+            "Bob <bob@example.test",
+        ] {
             assert!(Person::parse_list(bad).is_err(), "{bad:?}: {:?}", Person::parse_list(bad));
         }
     }
@@ -297,6 +310,15 @@ mod tests {
             .iter()
             .map(|file| (Some(file.name.as_str()), file.content.as_slice()))
             .collect();
+        assert_eq!(got, wanted);
+        let read = mime::Message::parse(&message, &mime::Limits::default());
+        let view = mime::view::View::of(&read);
+        assert_eq!(view.text.trim_end(), letter.text.trim_end().replace('\n', "\r\n"));
+        let octets =
+            |at: &usize| (read.file_name(&read.parts()[*at]), read.octets(&read.parts()[*at]).into_owned());
+        let got: Vec<_> = view.listed.iter().map(octets).collect();
+        let wanted: Vec<_> =
+            letter.attachments.iter().map(|file| (Some(file.name.clone()), file.content.clone())).collect();
         assert_eq!(got, wanted);
     }
 

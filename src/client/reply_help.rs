@@ -5,23 +5,23 @@
 
 use super::{
     pop3::ErrReply,
-    smtp::{Class, Enhanced, Reply},
+    smtp::{Enhanced, Reply, ReplyClass},
     strings::{self, Language, LocalizedText},
 };
 
 /// Explains an SMTP reply: its text, its meaning, and whether trying again helps.
 pub(crate) fn explain_smtp(reply: &Reply, language: Language) -> String {
     let class = match reply.class() {
-        Class::Done => strings::REPLY_DONE,
-        Class::GoOn => strings::REPLY_GO_ON,
-        Class::TryLater => strings::REPLY_LATER,
-        Class::Refused => strings::REPLY_REFUSED,
+        ReplyClass::Success => strings::REPLY_DONE,
+        ReplyClass::Intermediate => strings::REPLY_GO_ON,
+        ReplyClass::Transient => strings::REPLY_LATER,
+        ReplyClass::Permanent => strings::REPLY_REFUSED,
     };
     let meaning =
         reply.enhanced.and_then(detail).or_else(|| code(reply.code)).map(|words| words.text(language));
     let said = reply_text(reply);
     match (reply.class(), meaning) {
-        (Class::Done | Class::GoOn, _) | (_, None) => class.format(language, &[&said]),
+        (ReplyClass::Success | ReplyClass::Intermediate, _) | (_, None) => class.format(language, &[&said]),
         (_, Some(meaning)) => class.format(language, &[&format!("{said}: {meaning}.")]),
     }
 }

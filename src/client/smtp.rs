@@ -13,7 +13,7 @@ use super::{
     connection::{Connection, WireEvent, WireObserver},
 };
 use crate::proto::{dot::Encoder, request::Secret};
-pub use reply::{Class, Enhanced, Reply};
+pub use reply::{Enhanced, Reply, ReplyClass};
 
 /// The extensions in the reply to EHLO.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -124,7 +124,7 @@ impl Smtp {
         }
         let mut reply = self.command("AUTH LOGIN")?;
         for secret in [user.as_bytes(), password.reveal()] {
-            if reply.class() != Class::GoOn {
+            if reply.class() != ReplyClass::Intermediate {
                 break;
             }
             reply = self.command_masked("", &STANDARD.encode(secret))?;
@@ -171,7 +171,7 @@ impl Smtp {
     /// The connection broke.
     pub fn data(&mut self, message: &[u8]) -> Result<Reply, ClientError> {
         let reply = self.command("DATA")?;
-        if reply.class() != Class::GoOn {
+        if reply.class() != ReplyClass::Intermediate {
             return Ok(reply);
         }
         let (mut encoder, mut wire) = (Encoder::whole(), Vec::with_capacity(2 * CHUNK));
@@ -272,10 +272,10 @@ mod tests {
     #[test]
     fn a_reply_has_a_class_an_enhanced_code_and_texts() {
         let refused = reply("550-5.1.1 No such user\n550 5.1.1 here").unwrap();
-        assert_eq!(refused.class(), Class::Refused);
+        assert_eq!(refused.class(), ReplyClass::Permanent);
         assert_eq!(refused.enhanced, Some(Enhanced(5, 1, 1)));
         assert_eq!(refused.lines, ["No such user", "here"]);
-        assert_eq!(reply("354").unwrap().class(), Class::GoOn);
+        assert_eq!(reply("354").unwrap().class(), ReplyClass::Intermediate);
         assert_eq!(reply("250 mx.test at 10.0.0.1").unwrap().enhanced, None);
         for bad in ["", "25", "abc def", "+OK", "999 too much", "199 nothing", "SSH-2.0-x"] {
             assert_eq!(reply(bad), None, "{bad:?}");

@@ -2,7 +2,7 @@
 
 use super::{
     ClientError,
-    smtp::{Class, MessageRequirements, Reply, Smtp},
+    smtp::{MessageRequirements, Reply, ReplyClass, Smtp},
 };
 
 /// A message with its envelope.
@@ -49,13 +49,15 @@ impl SubmitOutcome<'_> {
     }
 
     /// The worst class of all replies: a permanent failure, then a temporary one.
-    pub(crate) fn worst(&self) -> Class {
-        let mut worst = Class::Done;
+    pub(crate) fn worst(&self) -> ReplyClass {
+        let mut worst = ReplyClass::Success;
         for reply in self.replies() {
             worst = match (worst, reply.class()) {
-                (Class::Refused, _) | (_, Class::Refused | Class::GoOn) => Class::Refused,
-                (_, Class::TryLater) => Class::TryLater,
-                (worst, Class::Done) => worst,
+                (ReplyClass::Permanent, _) | (_, ReplyClass::Permanent | ReplyClass::Intermediate) => {
+                    ReplyClass::Permanent
+                }
+                (_, ReplyClass::Transient) => ReplyClass::Transient,
+                (worst, ReplyClass::Success) => worst,
             };
         }
         worst

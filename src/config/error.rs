@@ -13,6 +13,8 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
+use super::renamed;
+
 /// The reason why a configuration cannot be used. Prints as a sentence for the operator.
 #[derive(Debug)]
 pub enum Error {
@@ -31,7 +33,7 @@ pub enum Error {
         line: usize,
         /// Character in the line, from 1.
         column: usize,
-        /// Key with its sections, like `limits.message`; empty if the file is not TOML.
+        /// Key with its sections, like `limits.smtp.max_message_size`; empty if the file is not TOML.
         key: String,
         /// The mistake, and the accepted form.
         why: String,
@@ -71,11 +73,17 @@ pub struct ConfigText {
     /// `None` if the configuration does not come from a file.
     path: Option<PathBuf>,
     text: String,
+    renamed: Vec<String>,
 }
 
 impl ConfigText {
-    pub(super) fn of_file(path: &Path, text: String) -> Self {
-        Self { path: Some(path.to_owned()), text }
+    pub(super) fn of_file(path: &Path, text: String, renamed: Vec<String>) -> Self {
+        Self { path: Some(path.to_owned()), text, renamed }
+    }
+
+    /// A sentence for each key or value that the file has under the name of an earlier version.
+    pub fn renamed(&self) -> &[String] {
+        &self.renamed
     }
 
     /// The configuration file, if there is one.
@@ -111,6 +119,10 @@ impl ConfigError {
         Self { at: Location::Key(key.into()), why: why.into() }
     }
 
+    pub(super) fn in_text(span: Range<usize>, why: impl Into<String>) -> Self {
+        Self { at: Location::Text(span), why: why.into() }
+    }
+
     /// Determines line, column and key.
     pub(super) fn locate(self, path: &Path, text: &str) -> Error {
         let document =
@@ -118,14 +130,30 @@ impl ConfigError {
         let upto = |offset| text.get(..offset).unwrap_or(text);
         let mut why = self.why;
         let (offset, key) = match (self.at, document) {
-            (Location::Key(key), Ok(document)) => (start_of(&document, &key), key),
+            (Location::Key(key), Ok(document)) => {
+                let key = path_in_file(&document, key);
+                (start_of(&document, &key), key)
+            }
             (Location::Key(key), Err(_)) => (0, key),
             (Location::Text(span), Ok(document)) => {
                 (span.start, key_at(&document, span.start).unwrap_or_default())
             }
             (Location::Text(span), Err(_)) => {
-                let line = upto(span.start).matches('\n').count();
-                why = format!("{why}: {}", text.lines().nth(line).unwrap_or_default());
+                let line = text.lines().nth(upto(span.start).matches('\n').count()).unwrap_or_default();
+                // The second section with one pair of brackets too few is a mistake of syntax.
+                let header = line.trim().trim_matches(['[', ']']);
+                // `connections` in [limits] has become the name of a section.
+                let renamed = renamed::KEYS.iter().find(|(old, _)| *old == header);
+                why = match (header, renamed) {
+                    ("listen", _) => format!("{why}: {LISTENERS_ARE_A_LIST}"),
+                    (_, Some((old, new))) => {
+                        format!(
+                            "{why}: {line}: the key {old} is named {} now, move it there",
+                            new.join(" and ")
+                        )
+                    }
+                    _ => format!("{why}: {line}"),
+                };
                 (span.start, String::new())
             }
         };
@@ -144,13 +172,14 @@ impl From<toml::de::Error> for ConfigError {
     fn from(error: toml::de::Error) -> Self {
         // Terms of Rust are replaced by terms of the file.
         let why = error.message().trim_end().replace('\n', ", ").replace("a sequence", "a list in [ ]");
+        let why = why.replace("wanted string or table", "expected a text in quotes");
         let why = why.replace("expected usize", A_NUMBER).replace("expected u64", A_NUMBER);
         Self { at: Location::Text(error.span().unwrap_or_default()), why }
     }
 }
 
 /// A value of the file with its position.
-type Node<'a> = Spanned<DeValue<'a>>;
+pub(super) type Node<'a> = Spanned<DeValue<'a>>;
 
 fn parts<'a>(node: &'a Node<'_>) -> Vec<(String, &'a Node<'a>)> {
     match node.get_ref() {
@@ -160,6 +189,23 @@ fn parts<'a>(node: &'a Node<'_>) -> Vec<(String, &'a Node<'a>)> {
         DeValue::Array(array) => array.iter().enumerate().map(|(n, value)| (n.to_string(), value)).collect(),
         _ => Vec::new(),
     }
+}
+
+/// The value of a key.
+pub(super) fn find<'a>(document: &'a Node<'a>, key: &str) -> Option<&'a Node<'a>> {
+    key.split('.').try_fold(document, |node, name| {
+        parts(node).into_iter().find_map(|(part, value)| (part == name).then_some(value))
+    })
+}
+
+/// The path of a key in the file: an old one, if the file has the key under its old name.
+fn path_in_file(document: &Node<'_>, key: String) -> String {
+    if find(document, &key).is_some() {
+        return key;
+    }
+    let has = |old: &String| find(document, old).is_some_and(|value| !value.get_ref().is_table());
+    let old = renamed::old_paths(&key).find(has);
+    old.unwrap_or(key)
 }
 
 /// The position of a key's value, or of the nearest part around it.
@@ -188,5 +234,8 @@ fn without_indices(key: &str) -> String {
         key.split('.').filter(|name| !name.starts_with(|c: char| c.is_ascii_digit())).collect();
     names.join(".")
 }
+
+pub(super) const LISTENERS_ARE_A_LIST: &str =
+    "write [[listen]], in double brackets: one section for each listener";
 
 const A_NUMBER: &str = "expected a whole number, 0 or more";

@@ -31,29 +31,29 @@ pub struct ListenerConfig {
     /// The generation of the protocol.
     pub persona: Persona,
     /// True if every rule of the protocol is enforced, and a refusal names the broken rule.
-    pub pedantic: bool,
+    pub strict: bool,
     /// TLS mode of its connections.
     pub tls: TlsMode,
     /// True if other machines may send passwords in clear text.
-    pub plaintext_auth: bool,
+    pub auth_allow_cleartext: bool,
     /// Networks that may send mail without the login that others need.
-    pub trusted: Networks,
+    pub trusted_networks: Networks,
     /// Proxies that announce their clients in a header of the PROXY protocol. If there are any, all other
     /// addresses are rejected.
-    pub proxy_protocol: Networks,
+    pub proxy_networks: Networks,
 }
 
 impl ListenerConfig {
     /// True if no user on another machine can log in, because passwords would be sent in clear text.
     pub fn login_impossible(&self) -> bool {
-        let open = self.address.is_local() || self.plaintext_auth || self.tls != TlsMode::None;
+        let open = self.address.is_local() || self.auth_allow_cleartext || self.tls != TlsMode::None;
         self.protocol.has_logins() && !open
     }
 
     /// The warning for such a listener.
     pub(super) fn login_impossible_warning(&self) -> String {
         format!(
-            "no user on another machine can log in to {} at {}: it has neither TLS nor plaintext_auth = true",
+            "no user on another machine can log in to {} at {}: it has neither TLS nor auth_allow_cleartext = true",
             self.protocol, self.address
         )
     }
@@ -73,8 +73,8 @@ impl ListenerConfig {
         if self.tls != TlsMode::None {
             return Some(("tls", "a socket file is local and needs no TLS: \"none\"".into()));
         }
-        if !self.proxy_protocol.is_empty() {
-            return Some(("proxy_protocol", "a proxy cannot connect to a socket file".into()));
+        if !self.proxy_networks.is_empty() {
+            return Some(("proxy_networks", "a proxy cannot connect to a socket file".into()));
         }
         None
     }
@@ -153,14 +153,14 @@ pub(super) struct Section {
     line_endings: LineEndings,
     persona: Option<String>,
     #[serde(default)]
-    pedantic: bool,
+    strict: bool,
     tls: Option<TlsMode>,
     #[serde(default)]
-    plaintext_auth: bool,
+    auth_allow_cleartext: bool,
     #[serde(default)]
-    trusted: Networks,
+    trusted_networks: Networks,
     #[serde(default)]
-    proxy_protocol: Networks,
+    proxy_networks: Networks,
 }
 
 impl Section {
@@ -171,7 +171,15 @@ impl Section {
         directory: &Path,
         certificate: bool,
     ) -> Result<ListenerConfig, ConfigError> {
-        let Self { protocol, line_endings, pedantic, plaintext_auth, trusted, proxy_protocol, .. } = self;
+        let Self {
+            protocol,
+            line_endings,
+            strict,
+            auth_allow_cleartext,
+            trusted_networks,
+            proxy_networks,
+            ..
+        } = self;
         let persona = Persona::named(protocol, self.persona.as_deref())
             .map_err(|error| ConfigError::at(format!("listen.{n}.persona"), error.to_string()))?;
         let address = self.address.relative_to(directory);
@@ -181,11 +189,11 @@ impl Section {
             address,
             line_endings,
             persona,
-            pedantic,
+            strict,
             tls,
-            plaintext_auth,
-            trusted,
-            proxy_protocol,
+            auth_allow_cleartext,
+            trusted_networks,
+            proxy_networks,
         })
     }
 }
@@ -210,15 +218,18 @@ pub(super) fn check(listeners: &[ListenerConfig]) -> Result<(), ConfigError> {
         if let Some((key, why)) = listen.incompatible_with(address) {
             return wrong(key, why);
         }
-        if listen.pedantic && listen.line_endings != LineEndings::Strict {
-            return wrong("pedantic", "it accepts only CRLF as a line end: remove line_endings".into());
+        if listen.strict && listen.line_endings != LineEndings::Strict {
+            return wrong("strict", "it accepts only CRLF as a line end: remove line_endings".into());
         }
-        if listen.plaintext_auth && !service.has_logins() {
-            return wrong("plaintext_auth", format!("{service} has no logins; use submission for users"));
-        }
-        if !listen.trusted.is_empty() && !service.is_submission() {
+        if listen.auth_allow_cleartext && !service.has_logins() {
             return wrong(
-                "trusted",
+                "auth_allow_cleartext",
+                format!("{service} has no logins; use submission for users"),
+            );
+        }
+        if !listen.trusted_networks.is_empty() && !service.is_submission() {
+            return wrong(
+                "trusted_networks",
                 format!("{service} needs no login for sending; use this with submission and submissions"),
             );
         }
@@ -239,10 +250,10 @@ mod tests {
 
     #[test]
     fn trusted_networks_are_read_and_asked() {
-        let lines = "protocol = \"submission\"\naddress = \"[::]:587\"\nplaintext_auth = true\n\
-                     trusted = [\"192.168.0.0/16\", \"2001:db8::/32\", \"10.0.0.5/32\"]";
+        let lines = "protocol = \"submission\"\naddress = \"[::]:587\"\nauth_allow_cleartext = true\n\
+                     trusted_networks = [\"192.168.0.0/16\", \"2001:db8::/32\", \"10.0.0.5/32\"]";
         let listen = &with(lines).unwrap()[0];
-        assert!(listen.plaintext_auth);
+        assert!(listen.auth_allow_cleartext);
         for (address, trusted) in [
             ("192.168.255.1", true),
             ("192.169.0.1", false),
@@ -253,7 +264,7 @@ mod tests {
             ("127.0.0.1", false),
             ("::ffff:192.168.0.1", false),
         ] {
-            assert_eq!(listen.trusted.contain(address.parse().unwrap()), trusted, "{address}");
+            assert_eq!(listen.trusted_networks.contain(address.parse().unwrap()), trusted, "{address}");
         }
         assert!(Networks::loopback().contain("127.9.9.9".parse().unwrap()));
         assert!(Networks::loopback().contain("::1".parse().unwrap()));
@@ -265,16 +276,16 @@ mod tests {
         let place = "address = \"127.0.0.1:2525\"";
         for (lines, told) in [
             (
-                format!("protocol = \"smtp\"\n{place}\nplaintext_auth = true"),
-                "listen.plaintext_auth: smtp has no logins",
+                format!("protocol = \"smtp\"\n{place}\nauth_allow_cleartext = true"),
+                "listen.auth_allow_cleartext: smtp has no logins",
             ),
             (
-                format!("protocol = \"lmtp\"\n{place}\ntrusted = [\"10.0.0.0/8\"]"),
-                "listen.trusted: lmtp needs no login for sending",
+                format!("protocol = \"lmtp\"\n{place}\ntrusted_networks = [\"10.0.0.0/8\"]"),
+                "listen.trusted_networks: lmtp needs no login for sending",
             ),
             (
-                format!("protocol = \"submission\"\n{place}\ntrusted = [\"10.0.0.5\"]"),
-                "listen.trusted: \"10.0.0.5\" is not a network: write it like \"192.168.0.0/16\"",
+                format!("protocol = \"submission\"\n{place}\ntrusted_networks = [\"10.0.0.5\"]"),
+                "listen.trusted_networks: \"10.0.0.5\" is not a network: write it like \"192.168.0.0/16\"",
             ),
             (
                 "protocol = \"smtp\"\naddress = \"unix:x.sock\"".into(),
@@ -285,12 +296,12 @@ mod tests {
                 "listen.tls: a socket file is local and needs no TLS",
             ),
             (
-                format!("protocol = \"smtp\"\n{place}\npedantic = true\nline_endings = \"lenient\""),
-                "listen.pedantic: it accepts only CRLF as a line end",
+                format!("protocol = \"smtp\"\n{place}\nstrict = true\nline_endings = \"lenient\""),
+                "listen.strict: it accepts only CRLF as a line end",
             ),
             (
-                "protocol = \"lmtp\"\naddress = \"unix:x.sock\"\nproxy_protocol = [\"10.0.0.0/8\"]".into(),
-                "listen.proxy_protocol: a proxy cannot connect",
+                "protocol = \"lmtp\"\naddress = \"unix:x.sock\"\nproxy_networks = [\"10.0.0.0/8\"]".into(),
+                "listen.proxy_networks: a proxy cannot connect",
             ),
         ] {
             let error = with(&lines).unwrap_err();
@@ -303,7 +314,7 @@ mod tests {
         for (lines, locked) in [
             ("protocol = \"pop3\"\naddress = \"0.0.0.0:110\"", true),
             ("protocol = \"submission\"\naddress = \"[::]:587\"", true),
-            ("protocol = \"pop3\"\naddress = \"0.0.0.0:110\"\nplaintext_auth = true", false),
+            ("protocol = \"pop3\"\naddress = \"0.0.0.0:110\"\nauth_allow_cleartext = true", false),
             ("protocol = \"pop3\"\naddress = \"127.0.0.1:110\"", false),
             ("protocol = \"smtp\"\naddress = \"0.0.0.0:25\"", false),
         ] {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::Span;
 
-/// File and interval of the server's figures.
+/// File and interval of the server's metrics.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Metrics {
@@ -14,11 +14,11 @@ pub struct Metrics {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
     /// Interval between two writes.
-    pub every: Span,
+    pub interval: Span,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { file: None, every: Span::secs(5) }
+        Self { file: None, interval: Span::secs(5) }
     }
 }

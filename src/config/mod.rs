@@ -4,14 +4,17 @@
 //! reported with file, line, column, key and accepted form.
 
 mod error;
+mod keys;
+mod limits;
 mod listener;
 mod metrics;
 mod reload;
+mod renamed;
 mod schema;
 mod tls;
+mod upgrade;
 
 use std::{
-    fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -21,7 +24,7 @@ use serde::{Deserialize, Serialize, Serializer};
 pub use crate::logging::{Destination, Log};
 pub use crate::proto::protocol::Service;
 use crate::{
-    limits::{Limits, MAX_CONFIG_FILE, Size, Span},
+    limits::{Limits, MAX_CONFIG_FILE, Span},
     maildir::name::max_host_len,
     net::{certificate::CertificatePair, endpoint::Endpoint},
     open_regular::read_text_bounded,
@@ -50,7 +53,7 @@ pub struct Config {
     #[serde(serialize_with = "optional_path_text", skip_serializing_if = "Option::is_none")]
     pub aliases: Option<PathBuf>,
     /// Treatment of users without an account.
-    pub unknown: UnknownRecipients,
+    pub unknown_recipients: UnknownRecipients,
     /// The way to learn of changes by other programs.
     pub watch: ChangeDetection,
     /// True if other servers may use the same spool at the same time.
@@ -74,7 +77,7 @@ pub struct Config {
     pub tls: Option<CertificatePair>,
     /// Destination and level of the log.
     pub log: Log,
-    /// File and interval of the figures.
+    /// File and interval of the metrics.
     pub metrics: Metrics,
     /// True if addresses may request faults. Not a key of the configuration file; only `restante dev` sets
     /// it.
@@ -96,9 +99,9 @@ pub struct Pop3 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UnknownRecipients {
-    /// Refuse their mail.
+    /// Reject their mail.
     #[default]
-    Refuse,
+    Reject,
     /// Give every address a mailbox that any password opens; on loopback only.
     Create,
 }
@@ -138,7 +141,7 @@ impl Config {
         let directory = std::path::absolute(path).map_err(unreadable)?;
         let directory = directory.parent().unwrap_or(Path::new("/"));
         match schema::read(&text, directory) {
-            Ok(config) => Ok((config, ConfigText::of_file(path, text))),
+            Ok((config, renamed)) => Ok((config, ConfigText::of_file(path, text, renamed))),
             Err(mistake) => Err(mistake.locate(path, &text)),
         }
     }
@@ -152,11 +155,11 @@ impl Config {
             address: Endpoint::Ip(address),
             line_endings: LineEndings::Lenient,
             persona,
-            pedantic: false,
+            strict: false,
             tls: TlsMode::None,
-            plaintext_auth: false,
-            trusted: Networks::default(),
-            proxy_protocol: Networks::default(),
+            auth_allow_cleartext: false,
+            trusted_networks: Networks::default(),
+            proxy_networks: Networks::default(),
         };
         let config = Self {
             hostname: "localhost".into(),
@@ -164,7 +167,7 @@ impl Config {
             accounts: spool.join(ACCOUNTS),
             aliases: None,
             spool,
-            unknown: UnknownRecipients::Create,
+            unknown_recipients: UnknownRecipients::Create,
             watch: ChangeDetection::default(),
             shared_spool: false,
             user: None,
@@ -194,10 +197,10 @@ impl Config {
             .map(ListenerConfig::login_impossible_warning)
     }
 
-    /// Makes every listener pedantic.
-    pub fn set_pedantic(&mut self) {
+    /// Makes every listener strict.
+    pub fn set_strict(&mut self) {
         for listen in &mut self.listen {
-            (listen.pedantic, listen.line_endings) = (true, LineEndings::Strict);
+            (listen.strict, listen.line_endings) = (true, LineEndings::Strict);
         }
     }
 
@@ -237,100 +240,27 @@ impl Config {
             ));
         }
         listener::check(&self.listen)?;
-        let open =
-            |listen: &ListenerConfig| self.unknown == UnknownRecipients::Create && !listen.address.is_local();
+        let open = |listen: &ListenerConfig| {
+            self.unknown_recipients == UnknownRecipients::Create && !listen.address.is_local()
+        };
         if let Some(n) = self.listen.iter().position(open) {
             return Err(ConfigError::at(
                 format!("listen.{n}.address"),
                 format!(
                     "{} is not a loopback address like 127.0.0.1 or [::1]: any password opens any mailbox if \
-                     unknown users get one (unknown = \"create\", restante dev)",
+                     unknown users get one (unknown_recipients = \"create\", restante dev)",
                     self.listen[n].address
                 ),
             ));
         }
         tls::check(self)?;
-        within("metrics.every", self.metrics.every, Span::secs(1), Span::secs(3600))?;
-        check_limits(&self.limits)
+        limits::within("metrics.interval", self.metrics.interval, Span::secs(1), Span::secs(3600))?;
+        limits::check(&self.limits)
     }
 }
 
 fn is_domain(name: &str) -> bool {
     !name.starts_with('[') && Address::parse(&format!("postmaster@{name}")).is_ok()
-}
-
-#[rustfmt::skip]
-fn check_limits(l: &Limits) -> Result<(), ConfigError> {
-    const YEAR: Span = Span::secs(366 * 24 * 3600);
-    const TIB: Size = Size::mib(1 << 20);
-    for (key, value, least) in [
-        ("smtp_idle", l.smtp_idle, 1),
-        ("smtp_greeting", l.smtp_greeting, 1),
-        ("data_silence", l.data_silence, 1),
-        ("smtp_session", l.smtp_session, 1),
-        ("smtp_write", l.smtp_write, 1),
-        ("pop3_idle", l.pop3_idle, 1),
-        ("pop3_login", l.pop3_login, 1),
-        ("pop3_write", l.pop3_write, 1),
-        ("pop3_lock_wait", l.pop3_lock_wait, 0),
-        ("pop3_login_delay", l.pop3_login_delay, 0),
-        ("proxy_header", l.proxy_header, 1),
-        ("tls_handshake", l.tls_handshake, 1),
-        ("certificate_check", l.certificate_check, 1),
-        ("accounts_check", l.accounts_check, 1),
-        ("login_memory", l.login_memory, 0),
-        ("failed_login_delay", l.failed_login_delay, 0),
-        ("delivery_patience", l.delivery_patience, 1),
-        ("quota_recount", l.quota_recount, 0),
-        ("failed_login_longest_delay", l.failed_login_longest_delay, 0),
-        ("shutdown_grace", l.shutdown_grace, 0),
-    ] {
-        within(&format!("limits.{key}"), value, Span::secs(least), YEAR)?;
-    }
-    for (key, value, most) in [
-        ("message", l.message, TIB),
-        ("listed_message", l.listed_message, TIB),
-        ("output_waiting", l.output_waiting, TIB),
-        ("bodies_in_memory", l.bodies_in_memory, TIB),
-        ("body_in_memory", l.body_in_memory, l.bodies_in_memory),
-        ("read_chunk", l.read_chunk, TIB),
-        ("transcript", l.transcript, TIB),
-        ("transcripts_size", l.transcripts_size, TIB),
-        ("transcript_queue", l.transcript_queue, TIB),
-    ] {
-        within(&format!("limits.{key}"), value, Size::kib(1), most)?;
-    }
-    for (key, value, least, most) in [
-        ("smtp_line", l.smtp_line, 512, 1 << 20), // RFC 5321 section 4.5.3.1.4
-        ("pop3_line", l.pop3_line, 255, 1 << 20), // RFC 2449 section 4
-        ("line_discard", l.line_discard, 1, 1 << 30),
-        ("recipients", l.recipients, 1, 1_000_000),
-        ("recipients_unauthenticated", l.recipients_unauthenticated, 1, 1_000_000),
-        ("password_queue", l.password_queue, 1, 1_000_000),
-        ("login_memories", l.login_memories, 1, 1_000_000),
-        ("failed_login_addresses", l.failed_login_addresses, 1, 1_000_000),
-        ("served_addresses", l.served_addresses, 1, 1_000_000),
-        ("turn_commands", l.turn_commands, 1, 1_000_000),
-        ("turn_octets", l.turn_octets, 1, 1 << 30),
-        ("delivery_queue", l.delivery_queue, 1, 1_000_000),
-        ("delivery_batch", l.delivery_batch, 1, 1_000_000),
-        ("quota_mailboxes", l.quota_mailboxes, 1, 1_000_000),
-        ("work_queue", l.work_queue, 1, 1_000_000),
-        ("disk_workers", l.disk_workers, 1, 256),
-        ("password_workers", l.password_workers, 1, 256),
-        ("scan_workers", l.scan_workers, 1, 256),
-        ("transcripts", l.transcripts, 1, 1_000_000),
-    ] {
-        within(&format!("limits.{key}"), value, least, most)?;
-    }
-    within("limits.data_rate", l.data_rate, 0, 1 << 30)
-}
-
-fn within<T: PartialOrd + fmt::Display>(key: &str, value: T, least: T, most: T) -> Result<(), ConfigError> {
-    if least <= value && value <= most {
-        return Ok(());
-    }
-    Err(ConfigError::at(key, format!("{value} is out of range: from {least} to {most}")))
 }
 
 fn path_text<S: Serializer>(path: &Path, s: S) -> Result<S::Ok, S::Error> {
@@ -365,8 +295,8 @@ persona = "rfc1081"
 [pop3]
 expire = "30 days"
 
-[limits]
-message = "10 MiB"
+[limits.smtp]
+max_message_size = "10 MiB"
 "#;
 
     pub(super) fn load(text: &str) -> Result<Config, String> {
@@ -409,20 +339,21 @@ message = "10 MiB"
     #[test]
     fn the_example_shows_every_limit_with_its_default() {
         let shown = include_str!("../../examples/restante.toml").replace("\n# ", "\n");
-        let shown: toml::Table = shown[shown.find("[limits]").unwrap()..].parse().unwrap();
+        let shown: toml::Table = shown[shown.find("[limits.smtp]").unwrap()..].parse().unwrap();
         assert_eq!(shown["limits"], toml::Value::try_from(Limits::default()).unwrap());
     }
 
     #[test]
     fn limits_that_0_lifts_may_be_0() {
-        let lifted = "errors = 0\nconnections = 0\ndata_rate = 0\nfailed_login_delay = \"0s\"";
-        load(&GOOD.replace("message = \"10 MiB\"", lifted)).unwrap();
+        let lifted = "[limits]\nsmtp.hard_error_limit = 0\nconnections.max = 0\nsmtp.min_data_rate = 0\n\
+                      auth.failure_delay = \"0s\"";
+        load(&GOOD.replace("[limits.smtp]\nmax_message_size = \"10 MiB\"", lifted)).unwrap();
     }
 
     #[test]
     fn an_open_house_is_on_loopback_only() {
-        let open = format!("unknown = \"create\"\n{GOOD}");
-        assert_eq!(load(&open).unwrap().unknown, UnknownRecipients::Create);
+        let open = format!("unknown_recipients = \"create\"\n{GOOD}");
+        assert_eq!(load(&open).unwrap().unknown_recipients, UnknownRecipients::Create);
         let error = load(&open.replace("[::1]", "[::]")).unwrap_err();
         assert!(
             error.contains(", line 12, column 11: listen.address: [::]:1110 is not a loopback address"),

@@ -10,7 +10,7 @@ impl Config {
         [
             ("spool", self.spool != running.spool),
             ("shared_spool", self.shared_spool != running.shared_spool),
-            ("unknown", self.unknown != running.unknown),
+            ("unknown_recipients", self.unknown_recipients != running.unknown_recipients),
         ]
         .into_iter()
         .find_map(|(key, differs)| differs.then_some(key))
@@ -28,24 +28,32 @@ impl Config {
         retain("transcript_bodies", &mut self.transcript_bodies, &running.transcript_bodies, &mut waiting);
         let (new, old): (&mut Limits, &Limits) = (&mut self.limits, &running.limits);
         for (key, new, old) in [
-            ("limits.disk_workers", &mut new.disk_workers, &old.disk_workers),
-            ("limits.password_workers", &mut new.password_workers, &old.password_workers),
-            ("limits.scan_workers", &mut new.scan_workers, &old.scan_workers),
-            ("limits.work_queue", &mut new.work_queue, &old.work_queue),
-            ("limits.password_queue", &mut new.password_queue, &old.password_queue),
-            ("limits.delivery_queue", &mut new.delivery_queue, &old.delivery_queue),
-            ("limits.delivery_batch", &mut new.delivery_batch, &old.delivery_batch),
-            ("limits.watch_queue", &mut new.watch_queue, &old.watch_queue),
-            ("limits.created_mailboxes", &mut new.created_mailboxes, &old.created_mailboxes),
-            ("limits.transcripts", &mut new.transcripts, &old.transcripts),
+            ("limits.disk.workers", &mut new.disk.workers, &old.disk.workers),
+            ("limits.auth.workers", &mut new.auth.workers, &old.auth.workers),
+            ("limits.index.scan_workers", &mut new.index.scan_workers, &old.index.scan_workers),
+            ("limits.disk.queue_size", &mut new.disk.queue_size, &old.disk.queue_size),
+            ("limits.auth.queue_size", &mut new.auth.queue_size, &old.auth.queue_size),
+            ("limits.delivery.queue_size", &mut new.delivery.queue_size, &old.delivery.queue_size),
+            ("limits.delivery.batch_size", &mut new.delivery.batch_size, &old.delivery.batch_size),
+            ("limits.index.event_queue_size", &mut new.index.event_queue_size, &old.index.event_queue_size),
+            (
+                "limits.delivery.max_created_mailboxes",
+                &mut new.delivery.max_created_mailboxes,
+                &old.delivery.max_created_mailboxes,
+            ),
+            ("limits.transcripts.max_count", &mut new.transcripts.max_count, &old.transcripts.max_count),
         ] {
             retain(key, new, old, &mut waiting);
         }
         for (key, new, old) in [
-            ("limits.read_chunk", &mut new.read_chunk, &old.read_chunk),
-            ("limits.transcript", &mut new.transcript, &old.transcript),
-            ("limits.transcripts_size", &mut new.transcripts_size, &old.transcripts_size),
-            ("limits.transcript_queue", &mut new.transcript_queue, &old.transcript_queue),
+            ("limits.disk.read_size", &mut new.disk.read_size, &old.disk.read_size),
+            ("limits.transcripts.max_size", &mut new.transcripts.max_size, &old.transcripts.max_size),
+            (
+                "limits.transcripts.max_total_size",
+                &mut new.transcripts.max_total_size,
+                &old.transcripts.max_total_size,
+            ),
+            ("limits.transcripts.queue_size", &mut new.transcripts.queue_size, &old.transcripts.queue_size),
         ] {
             retain(key, new, old, &mut waiting);
         }
@@ -79,10 +87,13 @@ mod tests {
         };
         assert_eq!(change(|config| config.spool = "/elsewhere".into()).0, Some("spool"));
         assert_eq!(change(|config| config.shared_spool = true).0, Some("shared_spool"));
-        assert_eq!(change(|config| config.unknown = UnknownRecipients::Create).0, Some("unknown"));
+        assert_eq!(
+            change(|config| config.unknown_recipients = UnknownRecipients::Create).0,
+            Some("unknown_recipients")
+        );
         assert_eq!(change(|config| config.watch = ChangeDetection::Poll), (None, vec!["watch"], true));
-        let threads = change(|config| config.limits.disk_workers += 1);
-        assert_eq!(threads, (None, vec!["limits.disk_workers"], true));
-        assert_eq!(change(|config| config.limits.errors += 1), (None, vec![], false));
+        let threads = change(|config| config.limits.disk.workers += 1);
+        assert_eq!(threads, (None, vec!["limits.disk.workers"], true));
+        assert_eq!(change(|config| config.limits.smtp.hard_error_limit += 1), (None, vec![], false));
     }
 }

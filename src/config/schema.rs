@@ -6,12 +6,18 @@ use std::{
 };
 
 use serde::Deserialize;
+use toml::de::{DeTable, Deserializer};
 
 use super::{
-    ACCOUNTS, ChangeDetection, Config, Log, Metrics, Pop3, Sandbox, UnknownRecipients, error::ConfigError,
-    listener, tls::Section,
+    ACCOUNTS, ChangeDetection, Config, Log, Metrics, Pop3, Sandbox, UnknownRecipients,
+    error::ConfigError,
+    keys::{LISTENERS, Sections, names},
+    listener, tls, upgrade,
 };
-use crate::limits::Limits;
+use crate::limits::{
+    AuthLimits, ConnectionLimits, DeliveryLimits, DiskLimits, IndexLimits, Limits, Pop3Limits, QuotaLimits,
+    SmtpLimits, SpoolLimits, TlsLimits, TranscriptLimits,
+};
 
 /// All keys of the file.
 #[derive(Deserialize)]
@@ -25,7 +31,7 @@ struct File {
     accounts: PathBuf,
     aliases: Option<PathBuf>,
     #[serde(default)]
-    unknown: UnknownRecipients,
+    unknown_recipients: UnknownRecipients,
     #[serde(default)]
     watch: ChangeDetection,
     #[serde(default)]
@@ -38,7 +44,7 @@ struct File {
     transcript_bodies: bool,
     #[serde(default)]
     listen: Vec<listener::Section>,
-    tls: Option<Section>,
+    tls: Option<tls::Section>,
     #[serde(default)]
     pop3: Pop3,
     #[serde(default)]
@@ -49,9 +55,35 @@ struct File {
     limits: Limits,
 }
 
-/// Parses and checks a text. Relative paths in it are relative to `directory`.
-pub(super) fn read(text: &str, directory: &Path) -> Result<Config, ConfigError> {
-    let file: File = toml::from_str(text)?;
+/// The sections by their paths, with the names of their keys and of the sections in them.
+pub(super) const SECTIONS: Sections = Sections(&[
+    ("", names::<File>),
+    (LISTENERS, names::<listener::Section>),
+    ("tls", names::<tls::Section>),
+    ("pop3", names::<Pop3>),
+    ("log", names::<Log>),
+    ("metrics", names::<Metrics>),
+    ("limits", names::<Limits>),
+    ("limits.smtp", names::<SmtpLimits>),
+    ("limits.pop3", names::<Pop3Limits>),
+    ("limits.connections", names::<ConnectionLimits>),
+    ("limits.tls", names::<TlsLimits>),
+    ("limits.auth", names::<AuthLimits>),
+    ("limits.delivery", names::<DeliveryLimits>),
+    ("limits.quota", names::<QuotaLimits>),
+    ("limits.disk", names::<DiskLimits>),
+    ("limits.index", names::<IndexLimits>),
+    ("limits.spool", names::<SpoolLimits>),
+    ("limits.transcripts", names::<TranscriptLimits>),
+]);
+
+/// Parses and checks a text. Relative paths in it are relative to `directory`. Returns a warning for each name of an
+/// earlier version too.
+pub(super) fn read(text: &str, directory: &Path) -> Result<(Config, Vec<String>), ConfigError> {
+    let mut document = DeTable::parse(text)?;
+    let warnings = upgrade::apply(document.get_mut())?;
+    SECTIONS.check(document.get_ref())?;
+    let file = File::deserialize(Deserializer::from(document))?;
     let credentials = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let tls = file.tls.map(|section| section.pair(directory, credentials.as_deref()));
     let listen = file.listen.into_iter().enumerate();
@@ -62,7 +94,7 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<Config, ConfigError> 
         spool: directory.join(file.spool),
         accounts: directory.join(file.accounts),
         aliases: file.aliases.map(|path| directory.join(path)),
-        unknown: file.unknown,
+        unknown_recipients: file.unknown_recipients,
         watch: file.watch,
         shared_spool: file.shared_spool,
         user: file.user,
@@ -72,13 +104,13 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<Config, ConfigError> 
         listen: listen.collect::<Result<_, ConfigError>>()?,
         pop3: file.pop3,
         tls,
-        log: Log { to: file.log.to.relative_to(directory), ..file.log },
+        log: Log { destination: file.log.destination.relative_to(directory), ..file.log },
         metrics: Metrics { file: file.metrics.file.map(|path| directory.join(path)), ..file.metrics },
         faults_on_demand: false,
         limits: file.limits,
     };
     config.check()?;
-    Ok(config)
+    Ok((config, warnings))
 }
 
 fn default_spool() -> PathBuf {
@@ -105,17 +137,17 @@ mod tests {
 
     #[test]
     fn a_good_file_is_read_and_completed_with_defaults() {
-        let config = read(GOOD, Path::new("/etc/restante")).map_err(|mistake| mistake.why).unwrap();
+        let (config, _) = read(GOOD, Path::new("/etc/restante")).map_err(|mistake| mistake.why).unwrap();
         let listen = |protocol, address: &str, line_endings, persona| ListenerConfig {
             protocol,
             address: address.parse().unwrap(),
             line_endings,
             persona,
-            pedantic: false,
+            strict: false,
             tls: TlsMode::None,
-            plaintext_auth: false,
-            trusted: Networks::default(),
-            proxy_protocol: Networks::default(),
+            auth_allow_cleartext: false,
+            trusted_networks: Networks::default(),
+            proxy_networks: Networks::default(),
         };
         let smtp = Persona::Smtp(smtp::Persona::Modern);
         let rfc1081 = Persona::Pop3(pop3::Persona::Rfc1081);
@@ -125,7 +157,7 @@ mod tests {
             spool: "/etc/restante/spool".into(),
             accounts: "/etc/restante/users.json".into(),
             aliases: None,
-            unknown: UnknownRecipients::Refuse,
+            unknown_recipients: UnknownRecipients::Reject,
             watch: ChangeDetection::Inotify,
             shared_spool: false,
             user: None,
@@ -141,7 +173,10 @@ mod tests {
             log: Log::default(),
             metrics: Metrics::default(),
             faults_on_demand: false,
-            limits: Limits { message: Size::mib(10), ..Limits::default() },
+            limits: Limits {
+                smtp: SmtpLimits { max_message_size: Size::mib(10), ..SmtpLimits::default() },
+                ..Limits::default()
+            },
         };
         assert_eq!(config, expected);
     }
@@ -150,7 +185,7 @@ mod tests {
     fn paths_are_relative_to_the_file() {
         let text =
             format!("spool = \"../mail\"\naccounts = \"/var/users.json\"\naliases = \"aliases\"\n{GOOD}");
-        let config = read(&text, Path::new("/etc/restante")).map_err(|mistake| mistake.why).unwrap();
+        let (config, _) = read(&text, Path::new("/etc/restante")).map_err(|mistake| mistake.why).unwrap();
         assert_eq!(config.spool, Path::new("/etc/restante/../mail"));
         assert_eq!(config.accounts, Path::new("/var/users.json"));
         assert_eq!(config.aliases.as_deref(), Some(Path::new("/etc/restante/aliases")));
@@ -177,7 +212,7 @@ mod tests {
                 "\"x\"",
                 "domains: invalid type: string \"x\", expected a list",
             ),
-            ("domains", "domain", ", line 3, column 1: unknown field `domain`, expected one of `hostname`, "),
+            ("domains", "domain", ", line 3, column 1: unknown key `domain`: did you mean `domains`?"),
             ("hostname = \"mx.example.test\"", "", ", line 1, column 1: missing field `hostname`"),
             (
                 "\"smtp\"",
@@ -210,37 +245,58 @@ mod tests {
                 "30",
                 ", line 16, column 10: pop3.expire: \"30\" is not a time to keep mail: write \"never\", \"0\"",
             ),
-            ("expire", "expires", ", line 16, column 1: unknown field `expires`, expected `expire`"),
+            ("expire", "expires", ", line 16, column 1: unknown key `expires`: did you mean `expire`?"),
             (
                 "10 MiB",
                 "5 MB",
-                ", line 19, column 11: limits.message: \"5 MB\" is not a size: write it like \"50 MiB\"",
+                ", line 19, column 20: limits.smtp.max_message_size: \"5 MB\" is not a size: write it like \"50 MiB\"",
             ),
-            ("10 MiB", "1023", "limits.message: 1023 B is out of range: from 1 KiB to 1024 GiB"),
-            ("\"10 MiB\"", "5", "limits.message: invalid type: integer `5`, expected a size in quotes"),
             (
-                "message = \"10 MiB\"",
+                "10 MiB",
+                "1023",
+                "limits.smtp.max_message_size: 1023 B is out of range: from 1 KiB to 1024 GiB",
+            ),
+            (
+                "hostname =",
+                "unknown_recipients = 5\nhostname =",
+                ", line 2, column 22: unknown_recipients: expected a text in quotes",
+            ),
+            (
+                "\"10 MiB\"",
+                "5",
+                "limits.smtp.max_message_size: invalid type: integer `5`, expected a size in quotes",
+            ),
+            (
+                "max_message_size = \"10 MiB\"",
                 "workers = 1",
-                ", line 19, column 1: unknown field `workers`, expected one of",
+                ", line 19, column 1: unknown key `workers`: it belongs into [limits.auth], or it belongs into [limits.disk]",
             ),
             (
-                "message = \"10 MiB\"",
-                "disk_workers = 0",
-                "limits.disk_workers: 0 is out of range: from 1 to 256",
+                "[limits.smtp]\nmax_message_size = \"10 MiB\"",
+                "[limits.disk]\nworkers = 0",
+                "line 19, column 11: limits.disk.workers: 0 is out of range: from 1 to 256",
             ),
             (
-                "message = \"10 MiB\"",
-                "recipients = -1",
-                "limits.recipients: invalid value: integer `-1`, expected a whole",
+                "max_message_size = \"10 MiB\"",
+                "max_recipients = -1",
+                "limits.smtp.max_recipients: invalid value: integer `-1`, expected a whole",
             ),
             (
-                "message = \"10 MiB\"",
-                "smtp_idle = \"0s\"",
-                "limits.smtp_idle: 0s is out of range: from 1s to 1year",
+                "max_message_size = \"10 MiB\"",
+                "command_timeout = \"0s\"",
+                "limits.smtp.command_timeout: 0s is out of range: from 1s to 1year",
             ),
-            ("message = \"10 MiB\"", "body_in_memory = \"257 MiB\"", "from 1 KiB to 256 MiB"),
-            ("[limits]", "[limits", ", line 18, column 8: unclosed table, expected `]`: [limits"),
-            ("[limits]", "hostname = \"x\"\n[hostname]", "line 1"),
+            (
+                "[limits.smtp]\nmax_message_size = \"10 MiB\"",
+                "[limits]\ndelivery.spill_threshold = \"257 MiB\"",
+                "from 1 KiB to 256 MiB",
+            ),
+            (
+                "[limits.smtp]",
+                "[limits.smtp",
+                ", line 18, column 13: unclosed table, expected `]`: [limits.smtp",
+            ),
+            ("[limits.smtp]", "hostname = \"x\"\n[hostname]", "line 1"),
         ] {
             let text = GOOD.replacen(good, bad, 1);
             assert_ne!(text, GOOD, "{good}");

@@ -74,9 +74,9 @@ impl Config {
             _ => (Service::Pop3s, pop3s, Networks::default()),
         };
         let secure = |listen: &ListenerConfig| {
-            let (protocol, address, trusted) = same(listen);
+            let (protocol, address, trusted_networks) = same(listen);
             let address = address.into();
-            ListenerConfig { protocol, address, tls: TlsMode::Implicit, trusted, ..listen.clone() }
+            ListenerConfig { protocol, address, tls: TlsMode::Implicit, trusted_networks, ..listen.clone() }
         };
         let secure: Vec<_> = self.listen.iter().map(secure).collect();
         self.listen.iter_mut().for_each(|listen| listen.tls = TlsMode::Starttls);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Connection, EvictionPriority, Outbox, Phase, Stage};
+use super::{Connection, ConnectionState, EvictionPriority, EvictionStage, Outbox};
 use crate::{
     clock::Now,
     logging,
@@ -20,15 +20,19 @@ impl Connection {
             ResetOn::Octet => self.last_command.max(self.last_read),
         };
         let end = lifetime.map_or(Duration::MAX, |lifetime| self.opened_at + lifetime);
-        match self.phase {
-            Phase::AwaitingResponse => None,
-            Phase::Paused(until) | Phase::Draining(until) | Phase::Handshake(until) => Some(until),
-            Phase::Closed => Some(Duration::ZERO),
-            Phase::Closing | Phase::FlushingBeforeTls => Some(self.last_write.max(self.last_command) + write),
-            Phase::Running if self.transport.has_output(&self.outbox) => {
+        match self.state {
+            ConnectionState::AwaitingResponse => None,
+            ConnectionState::Paused(until)
+            | ConnectionState::Draining(until)
+            | ConnectionState::Handshake(until) => Some(until),
+            ConnectionState::Closed => Some(Duration::ZERO),
+            ConnectionState::Closing | ConnectionState::FlushingBeforeTls => {
+                Some(self.last_write.max(self.last_command) + write)
+            }
+            ConnectionState::Running if self.transport.has_output(&self.outbox) => {
                 Some(end.min(self.last_write.max(self.last_command) + write))
             }
-            Phase::Running => Some(end.min(read_from + limit)),
+            ConnectionState::Running => Some(end.min(read_from + limit)),
         }
     }
 
@@ -37,45 +41,50 @@ impl Connection {
         if self.deadline().is_none_or(|deadline| deadline > now.monotonic) {
             return;
         }
-        match self.phase {
-            Phase::Paused(_) => self.phase = Phase::Running,
-            Phase::Handshake(_) => {
+        match self.state {
+            ConnectionState::Paused(_) => self.state = ConnectionState::Running,
+            ConnectionState::Handshake(_) => {
                 self.outbox.push_event(Event::Ended { why: "TLS handshake too slow" });
-                self.phase = Phase::Closed;
+                self.state = ConnectionState::Closed;
             }
-            Phase::Running if !self.transport.has_output(&self.outbox) => {
+            ConnectionState::Running if !self.transport.has_output(&self.outbox) => {
                 self.session_timeout(now);
                 self.close(now);
             }
-            Phase::Running | Phase::FlushingBeforeTls => {
+            ConnectionState::Running | ConnectionState::FlushingBeforeTls => {
                 self.outbox.push_event(Event::Ended { why: WRITE_TIMED_OUT });
                 self.record_abort(WRITE_TIMED_OUT);
-                self.phase = Phase::Closed;
+                self.state = ConnectionState::Closed;
             }
-            Phase::AwaitingResponse | Phase::Closing | Phase::Draining(_) | Phase::Closed => {
-                self.phase = Phase::Closed
-            }
+            ConnectionState::AwaitingResponse
+            | ConnectionState::Closing
+            | ConnectionState::Draining(_)
+            | ConnectionState::Closed => self.state = ConnectionState::Closed,
         }
     }
 
     /// Starts the shutdown: the session says goodbye, or may complete a transaction that is nearly done.
     pub fn begin_shutdown(&mut self, now: Now) {
-        match self.phase {
-            Phase::Running | Phase::AwaitingResponse | Phase::Paused(_) => match self.session_shutdown(now) {
-                Step::Abort => self.phase = Phase::Closed,
-                Step::Close => self.close(now),
-                _ => {}
-            },
-            Phase::FlushingBeforeTls | Phase::Handshake(_) => self.phase = Phase::Closed,
-            Phase::Closing | Phase::Draining(_) | Phase::Closed => {}
+        match self.state {
+            ConnectionState::Running | ConnectionState::AwaitingResponse | ConnectionState::Paused(_) => {
+                match self.session_shutdown(now) {
+                    Step::Abort => self.state = ConnectionState::Closed,
+                    Step::Close => self.close(now),
+                    _ => {}
+                }
+            }
+            ConnectionState::FlushingBeforeTls | ConnectionState::Handshake(_) => {
+                self.state = ConnectionState::Closed
+            }
+            ConnectionState::Closing | ConnectionState::Draining(_) | ConnectionState::Closed => {}
         }
     }
 
     /// Closes with this last reply and without a call to the session, which is broken.
     pub fn close_with_error(&mut self, last_words: &str, now: Now) {
         self.outbox = Outbox::default();
-        if matches!(self.phase, Phase::FlushingBeforeTls | Phase::Handshake(_)) {
-            self.phase = Phase::Closed;
+        if matches!(self.state, ConnectionState::FlushingBeforeTls | ConnectionState::Handshake(_)) {
+            self.state = ConnectionState::Closed;
             return;
         }
         self.outbox.line(last_words);
@@ -86,9 +95,9 @@ impl Connection {
     /// Closes the connection to make room, with this last reply.
     pub fn evict(&mut self, last_words: &str, why: &'static str, now: Now) {
         let was_over = self.is_closing();
-        match self.phase {
-            Phase::Running | Phase::Paused(_) => self.close_with_error(last_words, now),
-            _ => self.phase = Phase::Closed,
+        match self.state {
+            ConnectionState::Running | ConnectionState::Paused(_) => self.close_with_error(last_words, now),
+            _ => self.state = ConnectionState::Closed,
         }
         if !was_over {
             self.outbox.push_event(Event::Ended { why });
@@ -96,36 +105,38 @@ impl Connection {
     }
 
     pub(super) fn close(&mut self, now: Now) {
-        self.phase = Phase::Closing;
+        self.state = ConnectionState::Closing;
         self.last_command = now.monotonic;
     }
 
     /// The claim of this connection to its place; `None` if it must not be evicted now.
     pub fn eviction_priority(&self) -> Option<EvictionPriority> {
-        let arriving = EvictionPriority { stage: Stage::Unidentified, last_progress: self.opened_at };
-        let at = match self.phase {
+        let arriving = EvictionPriority { stage: EvictionStage::Unidentified, last_progress: self.opened_at };
+        let at = match self.state {
             // Its last reply has already left the outbox.
-            Phase::Draining(_) | Phase::Closed => {
-                return Some(EvictionPriority { stage: Stage::Closing, ..arriving });
+            ConnectionState::Draining(_) | ConnectionState::Closed => {
+                return Some(EvictionPriority { stage: EvictionStage::Closing, ..arriving });
             }
-            Phase::FlushingBeforeTls | Phase::Handshake(_) => return Some(arriving),
-            Phase::AwaitingResponse => return None,
-            Phase::Running | Phase::Paused(_) | Phase::Closing => self.progress.stage,
+            ConnectionState::FlushingBeforeTls | ConnectionState::Handshake(_) => return Some(arriving),
+            ConnectionState::AwaitingResponse => return None,
+            ConnectionState::Running | ConnectionState::Paused(_) | ConnectionState::Closing => {
+                self.progress.stage
+            }
         };
         Some(match at {
-            proto::SessionStage::Delivering if self.phase == Phase::Closing => arriving,
+            proto::SessionStage::Delivering if self.state == ConnectionState::Closing => arriving,
             proto::SessionStage::Delivering => return None,
             proto::SessionStage::Unidentified => arriving,
             proto::SessionStage::Idle => {
-                EvictionPriority { stage: Stage::Idle, last_progress: self.last_advance }
+                EvictionPriority { stage: EvictionStage::Idle, last_progress: self.last_advance }
             }
             // Octets that came early make up for silence, but only for a while.
             proto::SessionStage::Body(body) => EvictionPriority {
-                stage: Stage::ReceivingBody,
-                last_progress: body.paid_until().min(self.last_read + MAX_RATE_CREDIT),
+                stage: EvictionStage::ReceivingBody,
+                last_progress: body.rate_deadline().min(self.last_read + MAX_RATE_CREDIT),
             },
             proto::SessionStage::Trusted(_) => EvictionPriority {
-                stage: Stage::Trusted,
+                stage: EvictionStage::Trusted,
                 last_progress: self.last_command.max(self.last_write),
             },
         })
@@ -144,7 +155,7 @@ impl Connection {
 
     /// Whether the next input is message data.
     pub fn is_receiving_data(&self) -> bool {
-        self.phase == Phase::Running && self.body_progress().is_some_and(|(_, body)| body.is_some())
+        self.state == ConnectionState::Running && self.body_progress().is_some_and(|(_, body)| body.is_some())
     }
 
     /// Whether the session has served its client since the last call.
@@ -164,7 +175,7 @@ impl Connection {
         if progress.commands != self.progress.commands {
             self.last_progress = now.monotonic;
         }
-        if progress.further != self.progress.further {
+        if progress.advances != self.progress.advances {
             self.last_advance = now.monotonic;
         }
         self.progress = progress;
@@ -172,7 +183,10 @@ impl Connection {
 
     /// Whether the session takes no more steps. Its last reply may still be on its way.
     pub fn is_closing(&self) -> bool {
-        matches!(self.phase, Phase::Closing | Phase::Draining(_) | Phase::Closed)
+        matches!(
+            self.state,
+            ConnectionState::Closing | ConnectionState::Draining(_) | ConnectionState::Closed
+        )
     }
 
     /// Logs that the connection has ended, with a summary.
@@ -184,6 +198,6 @@ impl Connection {
 }
 
 /// The reason in the log when the peer does not read its output.
-const WRITE_TIMED_OUT: &str = "what was sent is not read";
+const WRITE_TIMED_OUT: &str = "write timeout";
 /// The longest silence that octets ahead of the minimum rate can make up for.
 const MAX_RATE_CREDIT: Duration = Duration::from_secs(30);

@@ -6,7 +6,7 @@ use crate::{
     proto::{
         Context, Session, SessionEvent, Step,
         buffer::{Inbox, Outbox},
-        request::{Directory, Lookup, Response},
+        request::{AccountDirectory, Lookup, Response},
         smtp::address::Address,
     },
     transcript::Recorder,
@@ -21,7 +21,7 @@ impl Connection {
     /// Runs `act` on the session while the transcript observes it.
     pub(super) fn call_session(
         &mut self,
-        directory: &dyn Directory,
+        directory: &dyn AccountDirectory,
         now: Now,
         act: impl FnOnce(&mut dyn Session, &Context<'_>, &mut Inbox, &mut Outbox) -> Step,
     ) -> Step {
@@ -36,17 +36,17 @@ impl Connection {
     }
 
     /// Passes a response to the session.
-    pub(super) fn respond(&mut self, answer: Response, world: &mut dyn RequestHandler, now: Now) -> Step {
+    pub(super) fn respond(&mut self, response: Response, world: &mut dyn RequestHandler, now: Now) -> Step {
         let id = self.peer_info.id;
-        let told = &answer;
-        self.with_transcript(|record, _| record.record_response(told, &world.spool_changes(id), now));
-        self.call_session(world.directory(), now, |session, cx, _, out| session.respond(cx, answer, out))
+        let recorded = &response;
+        self.with_transcript(|record, _| record.record_response(recorded, &world.spool_changes(id), now));
+        self.call_session(world.directory(), now, |session, cx, _, out| session.respond(cx, response, out))
     }
 
     /// Passes an event to the session.
     pub(super) fn session_event(&mut self, event: &SessionEvent, now: Now) {
         self.with_transcript(|record, _| record.record_event(event, now));
-        self.call_session(&EmptyDirectory, now, |session, _, _, out| {
+        self.call_session(&EmptyAccountDirectory, now, |session, _, _, out| {
             session.notify(event, out);
             Step::Idle
         });
@@ -60,7 +60,7 @@ impl Connection {
     /// Tells the session that its client is too slow.
     pub(super) fn session_timeout(&mut self, now: Now) {
         self.with_transcript(|record, _| record.record_timeout(now));
-        self.call_session(&EmptyDirectory, now, |session, _, _, out| {
+        self.call_session(&EmptyAccountDirectory, now, |session, _, _, out| {
             session.on_timeout(out);
             Step::Close
         });
@@ -69,7 +69,7 @@ impl Connection {
     /// Tells the session that the server stops.
     pub(super) fn session_shutdown(&mut self, now: Now) -> Step {
         self.with_transcript(|record, _| record.record_shutdown(now));
-        self.call_session(&EmptyDirectory, now, |session, _, _, out| session.shutdown(out))
+        self.call_session(&EmptyAccountDirectory, now, |session, _, _, out| session.shutdown(out))
     }
 
     /// Runs `note` on the transcript, if there is one.
@@ -81,9 +81,9 @@ impl Connection {
 }
 
 /// An empty directory, for calls in which the session looks up no address.
-struct EmptyDirectory;
+struct EmptyAccountDirectory;
 
-impl Directory for EmptyDirectory {
+impl AccountDirectory for EmptyAccountDirectory {
     fn lookup(&self, _: &Address) -> Lookup {
         Lookup::Unknown
     }

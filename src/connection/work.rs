@@ -17,11 +17,14 @@ impl Share {
     /// The share of each connection, so that all of them fit into one [`CYCLE`].
     pub(crate) fn of_each(connections: usize) -> Self {
         let half = (CYCLE / connections.max(1)).saturating_sub(ROUND) / 2;
-        Self { steps: (half / STEP).max(LEAST_STEPS), octets: (half * OCTETS).max(LEAST_OCTETS) }
+        Self { steps: (half / STEP).max(MIN_STEPS), octets: (half * OCTETS).max(MIN_OCTETS) }
     }
 
     pub(super) fn budget(self, limits: &Limits) -> Budget {
-        Budget { steps: limits.turn_commands.min(self.steps), octets: limits.turn_octets.min(self.octets) }
+        Budget {
+            steps: limits.connections.max_commands_per_turn.min(self.steps),
+            octets: limits.connections.max_octets_per_turn.min(self.octets),
+        }
     }
 }
 
@@ -34,7 +37,7 @@ pub(super) struct Budget {
 impl Budget {
     /// Charges one step that has examined `work` mailboxes.
     pub(super) fn spend(&mut self, work: usize) {
-        self.steps = self.steps.saturating_sub(1 + work / MAILBOXES_A_STEP);
+        self.steps = self.steps.saturating_sub(1 + work / MAILBOXES_PER_STEP);
     }
 }
 
@@ -44,7 +47,7 @@ pub(super) fn of_round(steps: usize, octets: usize, is_handshake: bool) -> usize
 }
 
 /// Mailboxes that a step may examine at the cost of one more step.
-const MAILBOXES_A_STEP: usize = 32;
+const MAILBOXES_PER_STEP: usize = 32;
 /// Reading, writing, and finding no more input: a few system calls.
 const ROUND: usize = 10;
 const STEP: usize = 5;
@@ -55,8 +58,8 @@ const HANDSHAKE: usize = 500;
 /// Work in which each ready connection is pumped once, whatever the others do: some tens of milliseconds.
 const CYCLE: usize = 40_000;
 /// A command and its response.
-const LEAST_STEPS: usize = 2;
-const LEAST_OCTETS: usize = 4096;
+const MIN_STEPS: usize = 2;
+const MIN_OCTETS: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -67,13 +70,17 @@ mod tests {
         let limits = Limits::default();
         for few in [0, 1, 64] {
             let Budget { steps, octets } = Share::of_each(few).budget(&limits);
-            assert_eq!((steps, octets), (limits.turn_commands, limits.turn_octets), "{few}");
+            assert_eq!(
+                (steps, octets),
+                (limits.connections.max_commands_per_turn, limits.connections.max_octets_per_turn),
+                "{few}"
+            );
         }
         for many in [500, 1000, 2000, 10_000] {
             let Budget { steps, octets } = Share::of_each(many).budget(&limits);
-            let least = of_round(LEAST_STEPS, LEAST_OCTETS, false);
+            let min = of_round(MIN_STEPS, MIN_OCTETS, false);
             let cycle = many * of_round(steps, octets, false);
-            assert!(cycle <= CYCLE + many * least, "{many}: {cycle}");
+            assert!(cycle <= CYCLE + many * min, "{many}: {cycle}");
         }
     }
 }

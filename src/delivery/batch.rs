@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     maildir::{
-        Maildir, MessageId, Subdir, TmpFile, name::UniqueName, sent_dedup::SentDedup, sync_phase::SyncPhase,
+        Maildir, MessageId, Subdir, TmpFile, name::UniqueName, sent_dedup::SentDedup, sync_phase::SyncPart,
     },
     metrics::METRICS,
     proto::{
@@ -35,8 +35,8 @@ pub(super) struct MaildirCache {
 }
 
 impl MaildirCache {
-    pub(super) fn new(most: usize) -> Self {
-        Self { capacity: most, open: HashMap::new(), sent_dedup: HashMap::new() }
+    pub(super) fn new(max: usize) -> Self {
+        Self { capacity: max, open: HashMap::new(), sent_dedup: HashMap::new() }
     }
 
     /// Makes sure that the mailboxes of a batch can be opened in addition to those that stay open. No mailbox is
@@ -61,19 +61,21 @@ impl MaildirCache {
         mailbox: &Mailbox,
         open: impl FnOnce() -> Result<Maildir, Failure>,
     ) -> Result<Arc<Maildir>, Failure> {
-        if let Some(home) = self.open.get(mailbox).filter(|home| storage.still_leads_to(mailbox, home)) {
-            return Ok(Arc::clone(home));
+        if let Some(maildir) =
+            self.open.get(mailbox).filter(|maildir| storage.still_resolves_to(mailbox, maildir))
+        {
+            return Ok(Arc::clone(maildir));
         }
         self.open.remove(mailbox); // closed before another one is opened
         if self.open.len() >= self.capacity {
             log::error!(
-                "{mailbox}: a message goes to more mailboxes than there are descriptors for; {RAISE}"
+                "{mailbox}: a message goes to more mailboxes than there are descriptors for; {RAISE_FD_LIMIT}"
             );
-            return Err(Failure::Broken);
+            return Err(Failure::TempFail);
         }
-        let home = Arc::new(open()?);
-        self.open.insert(mailbox.clone(), Arc::clone(&home));
-        Ok(home)
+        let maildir = Arc::new(open()?);
+        self.open.insert(mailbox.clone(), Arc::clone(&maildir));
+        Ok(maildir)
     }
 
     /// Returns the record of copies recently filed in that folder.
@@ -95,9 +97,9 @@ impl Mailboxes {
     }
 
     /// Adds the mailboxes of one more message, unless there would be too many.
-    pub(super) fn fit_with(&mut self, delivery: &Delivery, most: usize) -> bool {
+    pub(super) fn add_if_fits(&mut self, delivery: &Delivery, max: usize) -> bool {
         let new = Self::of(delivery).filter(|mailbox| !self.0.contains(mailbox));
-        let fit = self.0.len() + new.collect::<HashSet<_>>().len() <= most;
+        let fit = self.0.len() + new.collect::<HashSet<_>>().len() <= max;
         if fit {
             self.add(delivery);
         }
@@ -159,8 +161,8 @@ impl<'a> Batch<'a> {
         let targets: usize = undecided(messages).map(|message| message.plan.targets.len()).sum();
         let mut reserve = Vec::new();
         if let Err(error) = reserve.try_reserve_exact(BATCH_RESERVE + targets * RESERVE_PER_TARGET) {
-            log::error!("a round of deliveries is refused: {error}");
-            undecided(messages).for_each(|message| message.reject(Failure::Broken));
+            log::error!("delivery batch failed: {error}");
+            undecided(messages).for_each(|message| message.reject(Failure::TempFail));
         }
         reserve
     }
@@ -176,8 +178,8 @@ impl<'a> Batch<'a> {
             if done.is_none() {
                 self.maildirs.clear();
             }
-            if let Err(fault) = done.unwrap_or(Err(Failure::Broken)) {
-                message.reject(fault);
+            if let Err(failure) = done.unwrap_or(Err(Failure::TempFail)) {
+                message.reject(failure);
             }
         }
     }
@@ -187,7 +189,7 @@ impl<'a> Batch<'a> {
         let to = std::mem::take(&mut message.to);
         self.plan(&mut message.plan, to);
         if message.ack_token.is_claimed() {
-            return Err(Failure::Broken);
+            return Err(Failure::TempFail);
         }
         self.spool_status.and(message.plan.check())?;
         let id = if let Body::Memory(name, bytes) = &message.body {
@@ -196,10 +198,10 @@ impl<'a> Batch<'a> {
             (message.octets, message.body) = (wire_size(bytes), Body::TmpFile(tmp_file));
             id
         } else {
-            let home = message.plan.tmp_maildir.as_ref().ok_or(Failure::Broken)?;
-            let chosen = home.spilled.as_ref().ok_or(Failure::Broken)?;
-            if !self.storage.still_leads_to(&chosen.mailbox, &home.maildir) {
-                return Err(Failure::Broken);
+            let tmp_maildir = message.plan.tmp_maildir.as_ref().ok_or(Failure::TempFail)?;
+            let chosen = tmp_maildir.spilled.as_ref().ok_or(Failure::TempFail)?;
+            if !self.storage.still_resolves_to(&chosen.mailbox, &tmp_maildir.maildir) {
+                return Err(Failure::TempFail);
             }
             chosen.message_id
         };
@@ -229,7 +231,7 @@ impl<'a> Batch<'a> {
             match self.maildirs.get(self.storage, &mailbox, || self.storage.durable_maildir(&mailbox)) {
                 Ok(maildir) => return Ok(Target::new(mailbox, maildir, Subdir::New)),
                 Err(Failure::NoFolder) => {}
-                Err(fault) => return Err(fault),
+                Err(failure) => return Err(failure),
             }
         }
         let maildir = self.maildirs.get(self.storage, &mailbox, || self.storage.durable_maildir(&mailbox))?;
@@ -260,8 +262,9 @@ impl<'a> Batch<'a> {
     fn sync_mode(&self, messages: &mut [Message]) -> SyncMode {
         let (mut together, mut count) = (true, 0);
         for message in undecided(messages) {
-            let home = message.plan.tmp_maildir.as_ref();
-            together &= home.is_some_and(|home| self.storage.spool.is_same_filesystem(&home.maildir))
+            let tmp_maildir = message.plan.tmp_maildir.as_ref();
+            together &= tmp_maildir
+                .is_some_and(|tmp_maildir| self.storage.spool.is_same_filesystem(&tmp_maildir.maildir))
                 && message
                     .live_targets()
                     .all(|target| self.storage.spool.is_same_filesystem(&target.maildir));
@@ -277,9 +280,9 @@ impl<'a> Batch<'a> {
         match way {
             SyncMode::Syncfs => {
                 let count = undecided(messages).count();
-                if let Err(error) = self.syncer.syncfs(&self.storage.spool, SyncPhase::Contents, count) {
-                    let fault = log_failure(&error);
-                    undecided(messages).for_each(|message| message.reject(fault));
+                if let Err(error) = self.syncer.syncfs(&self.storage.spool, SyncPart::Contents, count) {
+                    let failure = log_failure(&error);
+                    undecided(messages).for_each(|message| message.reject(failure));
                 }
             }
             SyncMode::PerFile => {
@@ -311,9 +314,9 @@ impl<'a> Batch<'a> {
         match way {
             SyncMode::Syncfs => {
                 let count = undecided(messages).count();
-                if let Err(error) = self.syncer.syncfs(&self.storage.spool, SyncPhase::Names, count) {
-                    let fault = log_failure(&error);
-                    undecided(messages).for_each(|message| message.reject(fault));
+                if let Err(error) = self.syncer.syncfs(&self.storage.spool, SyncPart::Names, count) {
+                    let failure = log_failure(&error);
+                    undecided(messages).for_each(|message| message.reject(failure));
                 }
             }
             SyncMode::PerFile => self.sync_each_name(messages),
@@ -338,13 +341,13 @@ impl<'a> Batch<'a> {
                 touched[number].push((message, at));
             }
         }
-        let mut faults = vec![Some(Failure::Broken); touched.len()];
+        let mut faults = vec![Some(Failure::TempFail); touched.len()];
         for SyncResult { number, result: done, .. } in self.syncer.sync_each(directories) {
             faults[number] = done.err().map(|error| log_failure(&error));
         }
-        for (fault, positions) in faults.into_iter().zip(touched) {
-            let Some(fault) = fault else { continue };
-            positions.into_iter().for_each(|(message, at)| messages[message].unpublish_from(at, fault));
+        for (failure, positions) in faults.into_iter().zip(touched) {
+            let Some(failure) = failure else { continue };
+            positions.into_iter().for_each(|(message, at)| messages[message].unpublish_from(at, failure));
         }
     }
 
@@ -381,7 +384,7 @@ fn write_to_tmp(plan: &mut DeliveryPlan, name: &UniqueName, bytes: &[u8]) -> Res
         }
         plan.check()?;
     }
-    Err(Failure::Broken)
+    Err(Failure::TempFail)
 }
 
 /// The undecided messages.
@@ -395,7 +398,7 @@ fn is_unsynced(message: &&mut Message) -> bool {
 }
 
 /// Advice for the operator, in the log.
-const RAISE: &str = "raise their limit (ulimit -n, systemd: LimitNOFILE=)";
+const RAISE_FD_LIMIT: &str = "raise their limit (ulimit -n, systemd: LimitNOFILE=)";
 /// Octets for the completions of a batch, its log lines included.
 const BATCH_RESERVE: usize = 64 << 10;
 /// Octets for a message in one mailbox: its name here and in the receipt, and its entries in lists.

@@ -29,28 +29,29 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// Starts the thread, which has at most `most_homes` mailboxes open.
+    /// Starts the thread, which has at most `max_maildirs` mailboxes open.
     pub fn start(
         storage: &Arc<Storage>,
         completions: &CompletionSender,
         limits: &Limits,
-        most_homes: usize,
+        max_maildirs: usize,
     ) -> io::Result<Self> {
-        let (queue, deliveries) = channel::bounded::<Delivery>(limits.delivery_queue);
-        let (storage, completions, most) = (Arc::clone(storage), completions.clone(), limits.delivery_batch);
+        let (queue, deliveries) = channel::bounded::<Delivery>(limits.delivery.queue_size);
+        let (storage, completions, max) =
+            (Arc::clone(storage), completions.clone(), limits.delivery.batch_size);
         let helpers = sync_helpers(limits);
         thread::Builder::new().name("committer".into()).spawn(move || {
             let mut syncer = Syncer::start(&storage.spool, helpers);
-            let mut maildirs = MaildirCache::new(most_homes);
+            let mut maildirs = MaildirCache::new(max_maildirs);
             let mut later = None;
             while let Some(first) = later.take().or_else(|| deliveries.recv().ok()) {
                 let mut mailboxes = Mailboxes::default();
                 mailboxes.add(&first);
                 let mut batch = vec![first];
-                while batch.len() < most
+                while batch.len() < max
                     && let Ok(next) = deliveries.try_recv()
                 {
-                    if !mailboxes.fit_with(&next, most_homes) {
+                    if !mailboxes.add_if_fits(&next, max_maildirs) {
                         later = Some(next);
                         break;
                     }
@@ -62,7 +63,7 @@ impl Committer {
                 let began = Instant::now();
                 let results = run_batch(&storage, &mut maildirs, &mut syncer, batch);
                 let messages = results.len();
-                METRICS.batch.observe(messages as u64);
+                METRICS.batch_messages.observe(messages as u64);
                 completions.send_all(results);
                 logging::delivery_batch(messages, octets, began.elapsed());
             }
@@ -95,10 +96,10 @@ fn run_batch(
         maildirs.clear();
     }
     for message in messages.iter_mut().filter(|message| message.result.is_none()) {
-        message.reject(Failure::Broken);
+        message.reject(Failure::TempFail);
     }
     let completion = |message: Message| {
-        let result = message.result.unwrap_or(Err(Failure::Broken));
+        let result = message.result.unwrap_or(Err(Failure::TempFail));
         Completion::Delivered(message.from, message.ack_token, result)
     };
     messages.into_iter().map(completion).collect()

@@ -9,7 +9,7 @@ use super::queued_delivery::{Content, Delivery};
 use crate::{
     maildir::{
         Error, FileVersion, Maildir, MessageEntry, MessageId, Subdir, TmpFile,
-        fault_points::step,
+        fault_points::fault_point,
         name::{self, UniqueName},
     },
     proto::request::{ConnId, Failure, Mailbox, Recipient},
@@ -62,11 +62,11 @@ pub(super) struct DeliveryPlan {
 pub(super) struct TmpMaildir {
     pub(super) maildir: Arc<Maildir>,
     /// Set if a worker has chosen the mailbox.
-    pub(super) spilled: Option<SpillHome>,
+    pub(super) spilled: Option<SpillLocation>,
 }
 
 /// The mailbox that a worker has chosen for a file.
-pub(super) struct SpillHome {
+pub(super) struct SpillLocation {
     pub(super) mailbox: Mailbox,
     pub(super) message_id: Option<MessageId>,
     /// Returned after the file has left `tmp/`.
@@ -102,12 +102,12 @@ pub(super) enum TargetState {
 }
 
 impl Target {
-    pub(super) fn new(mailbox: Mailbox, maildir: Arc<Maildir>, place: Subdir) -> Self {
-        Self { mailbox, maildir, subdir: place, state: TargetState::Pending }
+    pub(super) fn new(mailbox: Mailbox, maildir: Arc<Maildir>, subdir: Subdir) -> Self {
+        Self { mailbox, maildir, subdir, state: TargetState::Pending }
     }
 
     pub(super) fn failure(&self) -> Option<Failure> {
-        if let TargetState::Failed(fault) = self.state { Some(fault) } else { None }
+        if let TargetState::Failed(failure) = self.state { Some(failure) } else { None }
     }
 
     pub(super) fn version(&self) -> Option<FileVersion> {
@@ -123,14 +123,14 @@ impl Target {
     }
 
     /// Removes the message, if it may be there.
-    fn unpublish(&mut self, name: &str, fault: Failure) {
+    fn unpublish(&mut self, name: &str, failure: Failure) {
         if let TargetState::Publishing | TargetState::Published(_) = self.state
             && let Err(error) = self.maildir.unpublish(self.subdir, &self.name(name))
         {
             log::error!("{error}; the message stays visible, though it is refused");
         }
         if self.failure().is_none() {
-            self.state = TargetState::Failed(fault);
+            self.state = TargetState::Failed(failure);
         }
     }
 }
@@ -150,7 +150,7 @@ impl DeliveryPlan {
     /// are needed.
     pub(super) fn check(&self) -> Result<(), Failure> {
         let Some(first) = self.failures().flatten().next() else { return Ok(()) };
-        if self.partial_ok && self.failures().any(|fault| fault.is_none()) { Ok(()) } else { Err(first) }
+        if self.partial_ok && self.failures().any(|failure| failure.is_none()) { Ok(()) } else { Err(first) }
     }
 
     /// Indexes of the targets that have not failed.
@@ -163,17 +163,17 @@ impl Message {
     pub(super) fn new(delivery: Delivery) -> Self {
         let Delivery { from, to, partial_ok: partly, sent_copy_for: sent, content, ack_token: decision } =
             delivery;
-        let (body, home, octets) = match content {
+        let (body, tmp_maildir, octets) = match content {
             Content::Memory(name, bytes) => (Body::Memory(name, bytes), None, 0),
-            Content::Synced(mut spilled) => {
+            Content::SyncedFile(mut spilled) => {
                 let (tmp_file, permit) = spilled.take_file().unzip();
-                let SpilledMessage { maildir: home, mailbox, octets, message_id, .. } = *spilled;
-                let spilled = Some(SpillHome { mailbox, message_id, _permit: permit });
-                let home = TmpMaildir { maildir: Arc::new(home), spilled };
-                (tmp_file.map_or(Body::Syncing, Body::TmpFile), Some(home), octets.total())
+                let SpilledMessage { maildir: tmp_maildir, mailbox, octets, message_id, .. } = *spilled;
+                let spilled = Some(SpillLocation { mailbox, message_id, _permit: permit });
+                let tmp_maildir = TmpMaildir { maildir: Arc::new(tmp_maildir), spilled };
+                (tmp_file.map_or(Body::Syncing, Body::TmpFile), Some(tmp_maildir), octets.total())
             }
         };
-        let plan = DeliveryPlan { partial_ok: partly, tmp_maildir: home, ..DeliveryPlan::default() };
+        let plan = DeliveryPlan { partial_ok: partly, tmp_maildir, ..DeliveryPlan::default() };
         Self { from, to, sent_copy_for: sent, body, octets, plan, ack_token: decision, result: None }
     }
 
@@ -184,12 +184,12 @@ impl Message {
 
     /// Called before each step.
     pub(super) fn enter_step(&self) -> Result<(), Failure> {
-        let Some(home) = &self.plan.tmp_maildir else { return Ok(()) };
-        step(home.maildir.path(), "next step").map_err(|error| log_failure(&error))
+        let Some(tmp_maildir) = &self.plan.tmp_maildir else { return Ok(()) };
+        fault_point(tmp_maildir.maildir.path(), "next step").map_err(|error| log_failure(&error))
     }
 
     pub(super) fn tmp_file(&self) -> Result<&TmpFile, Failure> {
-        if let Body::TmpFile(tmp_file) = &self.body { Ok(tmp_file) } else { Err(Failure::Broken) }
+        if let Body::TmpFile(tmp_file) = &self.body { Ok(tmp_file) } else { Err(Failure::TempFail) }
     }
 
     /// Closes the file: a reader must not find it in a mailbox while it may still be written.
@@ -197,20 +197,20 @@ impl Message {
         match &mut self.body {
             Body::TmpFile(tmp_file) if tmp_file.is_closed() => Ok(()),
             Body::TmpFile(tmp_file) => tmp_file.close().map_err(|error| log_failure(&error)),
-            _ => Err(Failure::Broken),
+            _ => Err(Failure::TempFail),
         }
     }
 
     /// D3: the message is visible in its mailboxes, or in none if all are needed.
     pub(super) fn publish(&mut self) -> Result<(), Failure> {
-        self.ack_token.publish().ok_or(Failure::Broken)?;
+        self.ack_token.publish().ok_or(Failure::TempFail)?;
         let tmp_file = self.tmp_file()?;
         let stamp = tmp_file.version().map_err(|error| log_failure(&error))?;
         let name = tmp_file.final_name(self.octets);
-        let home = self.plan.tmp_maildir.as_ref().map(|home| home.maildir.id());
+        let tmp_maildir = self.plan.tmp_maildir.as_ref().map(|tmp_maildir| tmp_maildir.maildir.id());
         let mut alive = self.plan.live_targets();
         // The last target is reached by a rename. The message's own mailbox comes last, if it is a target.
-        alive.sort_by_key(|at| Some(self.plan.targets[*at].maildir.id()) == home);
+        alive.sort_by_key(|at| Some(self.plan.targets[*at].maildir.id()) == tmp_maildir);
         let mut in_tmp = true;
         for (n, at) in alive.iter().enumerate() {
             let last = n + 1 == alive.len();
@@ -239,21 +239,21 @@ impl Message {
         stamp: FileVersion,
         last: bool,
     ) -> Result<(FileVersion, bool), Error> {
-        let Target { maildir, subdir: place, .. } = target;
+        let Target { maildir, subdir, .. } = target;
         let Body::TmpFile(tmp_file) = &self.body else {
             return Err(Error::at(maildir.path(), "publish", std::io::Error::other("there is no file")));
         };
         let here = if last {
-            tmp_file.rename(maildir, *place, name)?
+            tmp_file.rename(maildir, *subdir, name)?
         } else {
-            tmp_file.link(maildir, *place, name)?
+            tmp_file.link(maildir, *subdir, name)?
         };
         if here {
             return Ok((stamp, last));
         }
         let mut copy = tmp_file.copy(maildir)?;
         let put = copy.sync().and_then(|()| copy.close()).and_then(|()| {
-            copy.rename(maildir, *place, name)?;
+            copy.rename(maildir, *subdir, name)?;
             copy.version()
         });
         if put.is_err() {
@@ -263,28 +263,28 @@ impl Message {
     }
 
     /// Removes the message from one target.
-    pub(super) fn unpublish_from(&mut self, at: usize, fault: Failure) {
+    pub(super) fn unpublish_from(&mut self, at: usize, failure: Failure) {
         if let Ok(name) = self.name() {
-            self.plan.targets[at].unpublish(&name, fault);
+            self.plan.targets[at].unpublish(&name, failure);
         }
     }
 
     /// Rejects the message: removes it from every mailbox and from `tmp/`. After a panic meanwhile it tries once
     /// more.
-    pub(super) fn reject(&mut self, fault: Failure) {
-        self.result = Some(Err(fault));
-        let mut done = catch_panic(|| self.unpublish_all(fault));
+    pub(super) fn reject(&mut self, failure: Failure) {
+        self.result = Some(Err(failure));
+        let mut done = catch_panic(|| self.unpublish_all(failure));
         if done.is_none() {
-            done = catch_panic(|| self.unpublish_all(fault));
+            done = catch_panic(|| self.unpublish_all(failure));
         }
         if done.is_none() {
             log::error!("{}: a message may stay visible, though it is refused", self.from);
         }
     }
 
-    fn unpublish_all(&mut self, fault: Failure) {
+    fn unpublish_all(&mut self, failure: Failure) {
         let Ok(name) = self.name() else { return };
-        self.plan.targets.iter_mut().for_each(|target| target.unpublish(&name, fault));
+        self.plan.targets.iter_mut().for_each(|target| target.unpublish(&name, failure));
         if let Body::TmpFile(tmp_file) = &self.body {
             tmp_file.discard();
         }
@@ -294,7 +294,7 @@ impl Message {
     pub(super) fn acknowledge(&mut self) -> Result<(), Failure> {
         self.plan.check()?;
         let receipt = self.receipt()?;
-        self.ack_token.claim().ok_or(Failure::Broken)?;
+        self.ack_token.claim().ok_or(Failure::TempFail)?;
         self.result = Some(Ok(receipt));
         Ok(())
     }
@@ -315,7 +315,7 @@ impl Message {
         let receipt =
             DeliveryReceipt { arrivals: arrivals.collect(), failures: self.plan.failures().collect() };
         for target in self.live_targets() {
-            step(target.maildir.path(), "receipt").map_err(|error| log_failure(&error))?;
+            fault_point(target.maildir.path(), "receipt").map_err(|error| log_failure(&error))?;
         }
         Ok(receipt)
     }

@@ -29,7 +29,7 @@ pub enum Content {
     /// In memory, to be written to a file with this name.
     Memory(UniqueName, Vec<u8>),
     /// In the `tmp/` of the first mailbox, complete and fsynced.
-    Synced(Box<SpilledMessage>),
+    SyncedFile(Box<SpilledMessage>),
 }
 
 impl Content {
@@ -37,7 +37,7 @@ impl Content {
     pub(super) fn bytes(&self) -> u64 {
         match self {
             Self::Memory(_, bytes) => bytes.len() as u64,
-            Self::Synced(spilled) => spilled.bytes(),
+            Self::SyncedFile(spilled) => spilled.bytes(),
         }
     }
 }

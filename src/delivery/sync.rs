@@ -25,7 +25,7 @@ use std::{
 use crossbeam_channel as channel;
 
 use super::message::catch_panic;
-use crate::maildir::{Error, Maildir, Spool, Subdir, TmpFile, sync_phase::SyncPhase};
+use crate::maildir::{Error, Maildir, Spool, Subdir, TmpFile, sync_phase::SyncPart};
 
 /// Chooses how to make a batch durable, and owns the threads that do it.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl Syncer {
             }
         }
         if let Some(error) = failed {
-            log::warn!("{started} of {helpers} threads that sync beside the committer are there: {error}");
+            log::warn!("started {started} of {helpers} sync threads: {error}");
         }
         let whole_is_safe = spool.syncfs_is_reliable();
         Self { syncfs_is_safe: whole_is_safe, avoid_syncfs_until: None, queue, jobs, helpers: started }
@@ -103,7 +103,7 @@ impl Syncer {
     }
 
     /// Syncs the file system of the spool, for one phase of a batch of this many messages.
-    pub(super) fn syncfs(&mut self, spool: &Spool, part: SyncPhase, messages: usize) -> Result<(), Error> {
+    pub(super) fn syncfs(&mut self, spool: &Spool, part: SyncPart, messages: usize) -> Result<(), Error> {
         let began = Instant::now();
         let done = spool.sync(part);
         if began.elapsed() > SLOW_SYNCFS + SLOW_PER_MESSAGE * u32::try_from(messages).unwrap_or(u32::MAX) {
@@ -147,7 +147,7 @@ impl SyncJob {
 fn sync(number: usize, mut thing: SyncTarget) -> SyncResult {
     let done = catch_panic(|| match &mut thing {
         SyncTarget::Content(tmp_file) => tmp_file.sync().and_then(|()| tmp_file.close()),
-        SyncTarget::Names(maildir, place) => maildir.sync(*place),
+        SyncTarget::Names(maildir, subdir) => maildir.sync(*subdir),
     });
     let panicked = || Err(Error::at(thing.path(), "sync", io::Error::other("panicked")));
     let done = done.unwrap_or_else(panicked);
@@ -158,7 +158,7 @@ impl SyncTarget {
     fn path(&self) -> PathBuf {
         match self {
             Self::Content(tmp_file) => tmp_file.tmp_name().into(),
-            Self::Names(maildir, place) => maildir.path().join(place.name()),
+            Self::Names(maildir, subdir) => maildir.path().join(subdir.name()),
         }
     }
 }

@@ -22,35 +22,35 @@ use super::watcher::{lock, path_of};
 #[derive(Debug, Default)]
 pub(super) struct Barriers {
     files: Vec<(OwnedFd, PathBuf)>,
-    state: Mutex<State>,
+    state: Mutex<BarrierState>,
     reached: AtomicU64,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct BarrierState {
     /// The number of the last barrier requested. One opening makes all barriers requested before it.
     requested: u64,
     /// The use of each file.
-    uses: Vec<FileUse>,
+    files: Vec<FileState>,
 }
 
 /// The use of one file. The number is the last barrier that its opening makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum FileUse {
+enum FileState {
     Free,
     /// Opened, and its event is awaited. At most one file is in this state.
-    Opened(u64),
+    AwaitingEvent(u64),
     /// Opened before events were lost. Its event may still come, and then reaches no barrier, or it is lost too.
-    Uncertain(u64),
+    MaybeLost(u64),
     /// Not to be opened until it is watched anew.
-    Rewatched,
+    NeedsRewatch,
 }
 
-impl FileUse {
+impl FileState {
     fn number(self) -> Option<u64> {
         match self {
-            Self::Opened(number) | Self::Uncertain(number) => Some(number),
-            Self::Free | Self::Rewatched => None,
+            Self::AwaitingEvent(number) | Self::MaybeLost(number) => Some(number),
+            Self::Free | Self::NeedsRewatch => None,
         }
     }
 }
@@ -63,7 +63,7 @@ impl Barriers {
             Ok((file, path))
         };
         let files = (0..FILES).map(file).collect::<rustix::io::Result<_>>()?;
-        let state = State { requested: 0, uses: vec![FileUse::Free; FILES] };
+        let state = BarrierState { requested: 0, files: vec![FileState::Free; FILES] };
         Ok(Self { files, state: Mutex::new(state), reached: AtomicU64::new(0) })
     }
 
@@ -95,29 +95,29 @@ impl Barriers {
 
     /// Handles the opening of a file. Returns `true` if that reaches a barrier.
     pub(super) fn on_open_event(&self, path: &Path) -> bool {
-        let Some(file) = self.paths().position(|mark| mark == path) else { return false };
+        let Some(file) = self.paths().position(|barrier| barrier == path) else { return false };
         let mut state = lock(&self.state);
-        let heard = state.uses[file];
-        let Some(number) = heard.number() else { return false };
+        let before = state.files[file];
+        let Some(number) = before.number() else { return false };
         // Earlier openings without a report are lost.
-        let is_over = |using: &FileUse| using.number().is_some_and(|other| other <= number);
-        state.uses.iter_mut().filter(|using| is_over(using)).for_each(|using| *using = FileUse::Free);
-        let is_told = heard == FileUse::Opened(number);
-        if is_told {
+        let is_over = |file: &FileState| file.number().is_some_and(|other| other <= number);
+        state.files.iter_mut().filter(|file| is_over(file)).for_each(|file| *file = FileState::Free);
+        let is_reached = before == FileState::AwaitingEvent(number);
+        if is_reached {
             self.mark_reached(number);
         }
         if self.last_reached() < state.requested {
             self.open_file(&mut state);
         }
-        is_told
+        is_reached
     }
 
     /// Handles a loss of events. Returns the last barrier requested so far, because its event may never come.
     pub(super) fn events_lost(&self) -> u64 {
         let mut state = lock(&self.state);
-        for using in &mut state.uses {
-            if let FileUse::Opened(number) = *using {
-                *using = FileUse::Uncertain(number);
+        for file in &mut state.files {
+            if let FileState::AwaitingEvent(number) = *file {
+                *file = FileState::MaybeLost(number);
             }
         }
         state.requested
@@ -131,19 +131,19 @@ impl Barriers {
 
     /// Returns the files whose openings are lost, as far as is known, if no other file can be opened. The caller
     /// must watch them anew.
-    pub(super) fn exhausted_files(&self) -> Vec<usize> {
+    pub(super) fn take_files_to_rewatch(&self) -> Vec<usize> {
         let mut state = lock(&self.state);
-        if state.uses.iter().any(|using| matches!(using, FileUse::Free | FileUse::Opened(_))) {
+        if state.files.iter().any(|file| matches!(file, FileState::Free | FileState::AwaitingEvent(_))) {
             return Vec::new();
         }
-        state.uses.fill(FileUse::Rewatched);
-        (0..state.uses.len()).collect()
+        state.files.fill(FileState::NeedsRewatch);
+        (0..state.files.len()).collect()
     }
 
     /// Frees a file that the watcher watches anew: notify no longer reports its earlier openings.
     pub(super) fn rewatched(&self, file: usize) {
         let mut state = lock(&self.state);
-        state.uses[file] = FileUse::Free;
+        state.files[file] = FileState::Free;
         if self.last_reached() < state.requested {
             self.open_file(&mut state);
         }
@@ -152,22 +152,22 @@ impl Barriers {
     /// The file whose event is awaited, and the number of its barrier.
     #[cfg(test)]
     pub(super) fn awaited_file(&self) -> Option<(usize, u64)> {
-        let is_opened = |(file, using): (usize, &FileUse)| match using {
-            FileUse::Opened(number) => Some((file, *number)),
+        let awaited = |(file, state): (usize, &FileState)| match state {
+            FileState::AwaitingEvent(number) => Some((file, *number)),
             _ => None,
         };
-        lock(&self.state).uses.iter().enumerate().find_map(is_opened)
+        lock(&self.state).files.iter().enumerate().find_map(awaited)
     }
 
     /// Opens a file for the barriers requested so far, unless one is awaited. If no file can be opened, the next
     /// request tries again, and the registry scans the waiting mailboxes after one second.
-    fn open_file(&self, state: &mut State) {
-        if state.uses.iter().any(|using| matches!(using, FileUse::Opened(_))) {
+    fn open_file(&self, state: &mut BarrierState) {
+        if state.files.iter().any(|file| matches!(file, FileState::AwaitingEvent(_))) {
             return;
         }
-        let Some(file) = state.uses.iter().position(|using| *using == FileUse::Free) else { return };
+        let Some(file) = state.files.iter().position(|file| *file == FileState::Free) else { return };
         if File::open(&self.files[file].1).is_ok() {
-            state.uses[file] = FileUse::Opened(state.requested);
+            state.files[file] = FileState::AwaitingEvent(state.requested);
         }
     }
 }

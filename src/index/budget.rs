@@ -4,35 +4,35 @@
 /// The work that this turn may still do.
 #[derive(Debug)]
 pub struct Budget {
-    most: usize,
-    left: usize,
+    max: usize,
+    remaining: usize,
 }
 
 impl Budget {
-    /// Allows `most` names a turn.
-    pub fn new(most: usize) -> Self {
-        Self { most, left: most }
+    /// Allows `max` names a turn.
+    pub fn new(max: usize) -> Self {
+        Self { max, remaining: max }
     }
 
     /// Begins a new turn with the whole budget.
     pub fn renew(&mut self) {
-        self.left = self.most;
+        self.remaining = self.max;
     }
 
     /// Returns how many of the `wanted` names may be handled now. If it is not all of them, the budget is spent.
     pub fn take(&mut self, wanted: usize) -> usize {
-        let granted = wanted.min(self.left);
-        self.left -= granted;
+        let granted = wanted.min(self.remaining);
+        self.remaining -= granted;
         granted
     }
 
     /// Counts work that can't be split.
     pub fn charge(&mut self, names: usize) {
-        self.left = self.left.saturating_sub(names);
+        self.remaining = self.remaining.saturating_sub(names);
     }
 
     /// Whether the rest of the work must wait for the next turn.
     pub fn is_spent(&self) -> bool {
-        self.left == 0
+        self.remaining == 0
     }
 }

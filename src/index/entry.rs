@@ -8,7 +8,8 @@ use std::{
 };
 
 use super::{
-    MailboxIndex, Snapshot, job::ScanJob, name_set::NameSet, reconcile::Rest, session_update::SessionUpdate,
+    MailboxIndex, Snapshot, job::ScanJob, name_set::NameSet, reconcile::Unreconciled,
+    session_update::SessionUpdate,
 };
 use crate::{
     deferred_drop::drop_deferred,
@@ -37,8 +38,8 @@ pub(super) struct MailboxEntry {
     /// Names that have changed since they were last checked.
     pub(super) dirty_names: NameSet,
     /// Names taken from the dirty ones for rechecks, some at a time, and the event count at that moment.
-    pub(super) checking: NameSet,
-    pub(super) checking_since: u64,
+    pub(super) rechecking: NameSet,
+    pub(super) rechecking_event: u64,
     /// Rechecked names that are gone. The index decides about all of them together, after the last recheck: until
     /// then other names of the same identity are no sign that a message is moving.
     pub(super) gone_names: Vec<FileName>,
@@ -60,14 +61,14 @@ pub(super) struct MailboxEntry {
     pub(super) last_used: Duration,
     pub(super) last_checked: Duration,
     /// The time at which directory times without an event to explain them were first seen.
-    pub(super) suspect_since: Option<Duration>,
+    pub(super) times_mismatch_since: Option<Duration>,
     /// The time of the first recheck or update after the last full scan: from then on, events alone explain the
     /// directory times.
-    pub(super) explained_since: Option<Duration>,
+    pub(super) events_only_since: Option<Duration>,
     /// Files that the last full scan skipped and the log does not have yet.
-    pub(super) left_out: Vec<Skipped>,
+    pub(super) skipped_to_log: Vec<Skipped>,
     /// Files and identities that the log has already.
-    pub(super) reported: HashSet<Box<[u8]>>,
+    pub(super) logged: HashSet<Box<[u8]>>,
 }
 
 /// The job in flight for this mailbox, with the event count at its start.
@@ -77,9 +78,9 @@ pub(super) enum InFlight {
     /// A recheck of some names.
     Recheck,
     /// The job is done, and the barrier that the worker created after it is not reached yet.
-    AwaitingBarrier(AwaitingBarrier, BarrierWait),
+    AwaitingBarrier(FinishedJob, AwaitedBarrier),
     /// The index takes in the result.
-    Reconciling(Rest),
+    Reconciling(Unreconciled),
     CheckTimes,
 }
 
@@ -92,7 +93,7 @@ pub(super) enum ScanNeed {
 
 /// A finished recheck or full scan. It may have missed files that were moving at that time.
 #[derive(Debug)]
-pub(super) enum AwaitingBarrier {
+pub(super) enum FinishedJob {
     /// Names that the recheck did not find.
     Recheck(Vec<FileName>),
     /// A full scan reads each name at another moment, so it may have missed known messages.
@@ -105,7 +106,7 @@ pub(super) enum AwaitingBarrier {
     },
 }
 
-impl AwaitingBarrier {
+impl FinishedJob {
     /// Whether events before the barrier may change the meaning of the result.
     pub(super) fn must_wait(&self) -> bool {
         match self {
@@ -117,7 +118,7 @@ impl AwaitingBarrier {
 
 /// An awaited barrier, and the start of the wait.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct BarrierWait {
+pub(super) struct AwaitedBarrier {
     pub(super) number: u64,
     pub(super) since: Duration,
 }
@@ -128,7 +129,7 @@ pub(super) struct BarrierWait {
 pub(super) struct PendingLogin {
     pub(super) to: ConnId,
     pub(super) needed_event: u64,
-    pub(super) barrier: Option<BarrierWait>,
+    pub(super) barrier: Option<AwaitedBarrier>,
 }
 
 impl MailboxEntry {
@@ -142,12 +143,12 @@ impl MailboxEntry {
             in_flight: None,
             session_update: None,
             dirty_names: NameSet::default(),
-            checking: NameSet::default(),
-            checking_since: 0,
+            rechecking: NameSet::default(),
+            rechecking_event: 0,
             gone_names: Vec::new(),
             scan_need: ScanNeed::No,
             own_changes: VecDeque::new(),
-            left_out: Vec::new(),
+            skipped_to_log: Vec::new(),
             events_seen: 0,
             events_applied: 0,
             failed_rechecks: 0,
@@ -156,18 +157,18 @@ impl MailboxEntry {
             known_revision: 0,
             last_used: now,
             last_checked: now,
-            suspect_since: None,
-            explained_since: None,
-            reported: HashSet::new(),
+            times_mismatch_since: None,
+            events_only_since: None,
+            logged: HashSet::new(),
         }
     }
 
     /// Records that something happened to a name. If there are so many names that a full scan costs less, requests
     /// that instead.
-    pub(super) fn name_changed(&mut self, place: Subdir, name: Box<[u8]>) {
+    pub(super) fn name_changed(&mut self, subdir: Subdir, name: Box<[u8]>) {
         self.events_seen += 1;
         if self.scan_need < ScanNeed::Yes {
-            self.dirty_names.insert((place, name));
+            self.dirty_names.insert((subdir, name));
         }
         let all = self.index.as_ref().map_or(0, |index| index.list().len());
         if self.dirty_names.len() > all.max(MAX_DIRTY_NAMES) {
@@ -176,9 +177,9 @@ impl MailboxEntry {
         }
     }
 
-    pub(super) fn require_scan(&mut self, walk: ScanNeed) {
+    pub(super) fn require_scan(&mut self, need: ScanNeed) {
         self.events_seen += 1;
-        self.scan_need = self.scan_need.max(walk);
+        self.scan_need = self.scan_need.max(need);
     }
 
     /// Applies our own changes, now and again after the job in flight, which may not have seen them.
@@ -193,16 +194,16 @@ impl MailboxEntry {
 
     /// Continues the work that waited for that barrier: every earlier event has been reported.
     pub(super) fn barrier_reached(&mut self, number: u64) {
-        let is_told = |mark: &BarrierWait| mark.number <= number;
-        if self.session_update.as_ref().and_then(SessionUpdate::barrier).as_ref().is_some_and(is_told) {
+        let is_reached = |barrier: &AwaitedBarrier| barrier.number <= number;
+        if self.session_update.as_ref().and_then(SessionUpdate::barrier).as_ref().is_some_and(is_reached) {
             self.resume_after_update();
         }
         for login in &mut self.logins {
-            if login.barrier.as_ref().is_some_and(is_told) {
+            if login.barrier.as_ref().is_some_and(is_reached) {
                 (login.barrier, login.needed_event) = (None, self.events_seen);
             }
         }
-        if matches!(&self.in_flight, Some(InFlight::AwaitingBarrier(_, mark)) if is_told(mark))
+        if matches!(&self.in_flight, Some(InFlight::AwaitingBarrier(_, barrier)) if is_reached(barrier))
             && let Some(InFlight::AwaitingBarrier(done, _)) = self.in_flight.take()
         {
             self.begin_to_reconcile(done);
@@ -210,14 +211,15 @@ impl MailboxEntry {
     }
 
     /// The start of the longest wait for a barrier, if any.
-    pub(super) fn barrier_wait_since(&self) -> Option<Duration> {
-        let logins = self.logins.iter().filter_map(|login| login.barrier).map(|mark| mark.since);
-        let telling = match &self.in_flight {
-            Some(InFlight::AwaitingBarrier(_, mark)) => Some(mark.since),
+    pub(super) fn awaiting_barrier_since(&self) -> Option<Duration> {
+        let logins = self.logins.iter().filter_map(|login| login.barrier).map(|barrier| barrier.since);
+        let job = match &self.in_flight {
+            Some(InFlight::AwaitingBarrier(_, barrier)) => Some(barrier.since),
             _ => None,
         };
-        let updating = self.session_update.as_ref().and_then(SessionUpdate::barrier).map(|mark| mark.since);
-        logins.chain(telling).chain(updating).min()
+        let update =
+            self.session_update.as_ref().and_then(SessionUpdate::barrier).map(|barrier| barrier.since);
+        logins.chain(job).chain(update).min()
     }
 
     /// Whether events of this mailbox may be lost. A full scan may have begun a watch and not reported it yet.
@@ -239,7 +241,7 @@ impl MailboxEntry {
 
     /// Whether there are names to recheck.
     pub(super) fn has_names(&self) -> bool {
-        !self.dirty_names.is_empty() || !self.checking.is_empty()
+        !self.dirty_names.is_empty() || !self.rechecking.is_empty()
     }
 
     /// Octets of memory that the index takes.
@@ -292,7 +294,7 @@ impl MailboxEntry {
         };
         if unless.is_none() {
             // The full scan sees the changes of these names.
-            let names = [mem::take(&mut self.dirty_names), mem::take(&mut self.checking)];
+            let names = [mem::take(&mut self.dirty_names), mem::take(&mut self.rechecking)];
             let gone = mem::take(&mut self.gone_names);
             if !gone.is_empty() || names.iter().any(|names| !names.is_empty()) {
                 drop_deferred((names, gone));
@@ -303,7 +305,7 @@ impl MailboxEntry {
         ScanJob {
             maildir: Arc::clone(&self.maildir),
             watch: !self.watched,
-            unless,
+            skip_if_times: unless,
             known: self.index.as_ref().map(|index| index.list().read_only_copy()).unwrap_or_default(),
             progress: CountProgress::default(),
         }
@@ -312,49 +314,49 @@ impl MailboxEntry {
     /// Begins to recheck the dirty names, or continues with the rest of them.
     pub(super) fn begin_recheck(&mut self) -> Vec<Recheck> {
         self.in_flight = Some(InFlight::Recheck);
-        if self.checking.is_empty() {
-            self.checking = mem::take(&mut self.dirty_names);
-            self.checking_since = self.events_seen;
+        if self.rechecking.is_empty() {
+            self.rechecking = mem::take(&mut self.dirty_names);
+            self.rechecking_event = self.events_seen;
         }
-        let known = |place, name: &[u8]| self.index.as_ref().map(|index| index.known_files(place, name));
-        let look = |(place, name): FileName| Recheck {
-            subdir: place,
-            known: known(place, &name).unwrap_or_default(),
+        let known = |subdir, name: &[u8]| self.index.as_ref().map(|index| index.known_files(subdir, name));
+        let recheck = |(subdir, name): FileName| Recheck {
+            subdir,
+            known: known(subdir, &name).unwrap_or_default(),
             name,
         };
-        self.checking.take_up_to(MAX_RECHECKS).into_iter().map(look).collect()
+        self.rechecking.take_up_to(MAX_RECHECKS).into_iter().map(recheck).collect()
     }
 
     /// Logs once each identity that several files have, because other programs take these files for one message.
-    pub(super) fn report_duplicates(&mut self, doubles: &[Box<[u8]>]) {
-        for identity in doubles {
-            if self.reported.len() < MAX_DIRTY_NAMES && self.reported.insert(identity.clone()) {
+    pub(super) fn log_duplicates(&mut self, duplicates: &[Box<[u8]>]) {
+        for identity in duplicates {
+            if self.logged.len() < MAX_DIRTY_NAMES && self.logged.insert(identity.clone()) {
                 let (path, name) = (self.maildir.path().display(), String::from_utf8_lossy(identity));
-                log::warn!("{path}: two messages are called {}: copied?", logging::escape(&name));
+                log::warn!("{path}: duplicate unique-id {}: was a message copied?", logging::escape(&name));
             }
         }
     }
 
-    pub(super) fn report_new_duplicates(&mut self, changes: &[Change]) {
+    pub(super) fn log_new_duplicates(&mut self, changes: &[Change]) {
         let Some(index) = &self.index else { return };
-        let doubled = |change: &Change| match change {
+        let duplicate = |change: &Change| match change {
             Change::Present(found) => {
                 let identity = name::identity(&found.name);
                 index.list().of_identity(identity).nth(1).map(|_| identity.into())
             }
             Change::Absent { .. } => None,
         };
-        let doubles: Vec<Box<[u8]>> = changes.iter().filter_map(doubled).collect();
-        self.report_duplicates(&doubles);
+        let duplicates: Vec<Box<[u8]>> = changes.iter().filter_map(duplicate).collect();
+        self.log_duplicates(&duplicates);
     }
 
     /// Logs once each file that was skipped, with the reason.
-    pub(super) fn report_skipped(&mut self, left_out: &[Skipped]) {
-        for file in left_out {
-            if self.reported.len() < MAX_DIRTY_NAMES && self.reported.insert(file.name.clone()) {
+    pub(super) fn log_skipped(&mut self, skipped: &[Skipped]) {
+        for file in skipped {
+            if self.logged.len() < MAX_DIRTY_NAMES && self.logged.insert(file.name.clone()) {
                 let path = self.maildir.path().join(file.subdir.name());
                 let name = String::from_utf8_lossy(&file.name);
-                log::warn!("{}/{}: left out: {}", path.display(), logging::escape(&name), file.why);
+                log::warn!("{}/{}: skipped: {}", path.display(), logging::escape(&name), file.why);
             }
         }
     }

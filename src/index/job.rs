@@ -61,7 +61,7 @@ pub struct ScanJob {
     /// Begin to watch the mailbox first.
     pub watch: bool,
     /// Skip the scan if the directories have these times.
-    pub unless: Option<DirTimes>,
+    pub skip_if_times: Option<DirTimes>,
     /// The messages known so far.
     pub known: MessageList,
     /// The sizes that earlier turns have counted.
@@ -72,11 +72,11 @@ pub struct ScanJob {
 #[derive(Debug, Default)]
 pub struct SessionChanges {
     /// Messages that are gone.
-    pub gone: Vec<FileName>,
+    pub deleted: Vec<FileName>,
     /// Names that appeared, disappeared or changed in another way.
-    pub touched: Vec<FileName>,
+    pub changed: Vec<FileName>,
     /// The times of the directories afterwards, and whether another change might have the same times.
-    pub seen: Option<(DirTimes, bool)>,
+    pub dir_times: Option<(DirTimes, bool)>,
     /// The barrier that the worker created after that.
     pub barrier: Option<u64>,
 }

@@ -18,8 +18,8 @@ pub struct MailboxIndex {
 
 impl MailboxIndex {
     /// Creates an index from the result of a full scan.
-    pub fn new(list: MessageList, times: DirTimes, young: bool) -> Self {
-        Self { list, times, racy: young }
+    pub fn new(list: MessageList, times: DirTimes, racy: bool) -> Self {
+        Self { list, times, racy }
     }
 
     /// The messages.
@@ -50,13 +50,14 @@ impl MailboxIndex {
         }
     }
 
-    /// Keeps each known message that a full scan did not see (`missing`), if it is reported as moving: `told` has a
+    /// Keeps each known message that a full scan did not see (`missing`), if it is reported as moving: `reported` has a
     /// name of its identity. Returns the names under which it stays, to be rechecked.
-    pub fn retain_moving(&mut self, missing: Vec<MessageEntry>, told: &NameSet) -> Vec<FileName> {
+    pub fn keep_maybe_renamed(&mut self, missing: Vec<MessageEntry>, reported: &NameSet) -> Vec<FileName> {
         let mut kept = Vec::new();
         for found in missing {
             let identity = name::identity(&found.name);
-            if told.has_identity(identity) && self.list.find_file(identity, found.version.inode).is_none() {
+            if reported.has_identity(identity) && self.list.find_file(identity, found.version.inode).is_none()
+            {
                 kept.push((found.subdir, found.name.clone()));
                 self.list.upsert(found);
             }
@@ -66,8 +67,8 @@ impl MailboxIndex {
 
     /// Removes names that are gone. A file that is known by another name stays.
     pub fn remove(&mut self, gone: &[FileName]) {
-        for (place, name) in gone {
-            self.list.remove(*place, name);
+        for (subdir, name) in gone {
+            self.list.remove(*subdir, name);
         }
     }
 
@@ -81,14 +82,14 @@ impl MailboxIndex {
                         self.list.upsert(found.clone());
                     }
                 }
-                Change::Absent { place, name } => self.list.remove(*place, name),
+                Change::Absent { subdir, name } => self.list.remove(*subdir, name),
             }
         }
     }
 
     /// Records the times that the directories had before a recheck.
-    pub fn rechecked(&mut self, times: DirTimes, young: bool) {
-        (self.times, self.racy) = (times, young);
+    pub fn rechecked(&mut self, times: DirTimes, racy: bool) {
+        (self.times, self.racy) = (times, racy);
     }
 
     /// The directory times that the list matches.
@@ -103,10 +104,10 @@ impl MailboxIndex {
 
     /// The known files of a name's identity, so that a worker does not count a moved file again: the file with that
     /// name, and some others if there are many.
-    pub fn known_files(&self, place: Subdir, name: &[u8]) -> Vec<(FileVersion, u64)> {
+    pub fn known_files(&self, subdir: Subdir, name: &[u8]) -> Vec<(FileVersion, u64)> {
         let others = self.list.of_identity(name::identity(name)).take(MAX_KNOWN);
         self.list
-            .find_named(place, name)
+            .find_named(subdir, name)
             .into_iter()
             .chain(others)
             .map(|found| (found.version, found.octets))

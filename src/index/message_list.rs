@@ -39,17 +39,17 @@ impl NameIndex {
         self.extra_names.is_empty() && self.inodes.iter().all(BTreeMap::is_empty)
     }
 
-    fn inode_of(&self, place: Subdir, name: &[u8]) -> Option<u64> {
-        self.inodes[place as usize].get(name).copied()
+    fn inode_of(&self, subdir: Subdir, name: &[u8]) -> Option<u64> {
+        self.inodes[subdir as usize].get(name).copied()
     }
 
-    fn set_inode(&mut self, place: Subdir, name: &[u8], inode: u64) {
-        self.inodes[place as usize].insert(name.into(), inode);
+    fn set_inode(&mut self, subdir: Subdir, name: &[u8], inode: u64) {
+        self.inodes[subdir as usize].insert(name.into(), inode);
     }
 
-    fn add_extra_name(&mut self, inode: u64, (place, name): FileName) {
-        self.set_inode(place, &name, inode);
-        self.extra_names.entry((inode, name::identity(&name).into())).or_default().insert((place, name));
+    fn add_extra_name(&mut self, inode: u64, (subdir, name): FileName) {
+        self.set_inode(subdir, &name, inode);
+        self.extra_names.entry((inode, name::identity(&name).into())).or_default().insert((subdir, name));
     }
 
     fn remove_extra_name(&mut self, inode: u64, name: &FileName) {
@@ -72,8 +72,8 @@ impl NameIndex {
         if names.is_empty() {
             self.extra_names.remove(&key);
         }
-        if let Some((place, name)) = &name {
-            self.inodes[*place as usize].remove(name);
+        if let Some((subdir, name)) = &name {
+            self.inodes[*subdir as usize].remove(name);
         }
         name
     }
@@ -92,7 +92,7 @@ impl MessageList {
     /// Creates the list of these messages.
     pub fn from_messages(mut messages: Vec<MessageEntry>) -> Self {
         // The sort parses each name once, and not at each comparison.
-        let numbers = |found: &MessageEntry| (order_in_identity(found).0, order_in_identity(found).1);
+        let numbers = |found: &MessageEntry| (identity_sort_key(found).0, identity_sort_key(found).1);
         messages.sort_by_cached_key(numbers);
         for tied in messages.chunk_by_mut(|a, b| numbers(a) == numbers(b)) {
             tied.sort_unstable_by(|a, b| sort_key(a).cmp(&sort_key(b)));
@@ -210,41 +210,41 @@ impl MessageList {
             if self.get(at) == Some(&found) {
                 return;
             }
-            let MessageEntry { name, subdir: place, .. } = self.remove_at(at);
-            if (place, &name) != (found.subdir, &found.name) {
+            let MessageEntry { name, subdir, .. } = self.remove_at(at);
+            if (subdir, &name) != (found.subdir, &found.name) {
                 let names = Arc::make_mut(&mut self.names);
                 names.remove_extra_name(inode, &(found.subdir, found.name.clone()));
-                names.add_extra_name(inode, (place, name));
+                names.add_extra_name(inode, (subdir, name));
             }
         }
         self.insert(found);
     }
 
     /// Removes the message with that name in that subdirectory. A message that is listed by another name now stays.
-    pub fn remove(&mut self, place: Subdir, name: &[u8]) {
-        let Some(inode) = self.inode_of(place, name) else { return };
+    pub fn remove(&mut self, subdir: Subdir, name: &[u8]) {
+        let Some(inode) = self.inode_of(subdir, name) else { return };
         let identity = name::identity(name);
         let Some(at) = self.find(identity, inode) else { return };
-        if self.get(at).is_some_and(|found| is_named(found, place, name)) {
+        if self.get(at).is_some_and(|found| is_named(found, subdir, name)) {
             let gone = self.remove_at(at);
             // A hard link of another identity is another message, with extra names of its own.
             let next = (!self.names.extra_names.is_empty())
                 .then(|| Arc::make_mut(&mut self.names).take_extra_name(inode, identity));
-            if let Some((place, name)) = next.flatten() {
-                self.insert(MessageEntry { subdir: place, name, ..gone });
+            if let Some((subdir, name)) = next.flatten() {
+                self.insert(MessageEntry { subdir, name, ..gone });
             }
         } else {
-            Arc::make_mut(&mut self.names).remove_extra_name(inode, &(place, name.into()));
+            Arc::make_mut(&mut self.names).remove_extra_name(inode, &(subdir, name.into()));
         }
     }
 
     /// The inode of the file with that name, listed or extra.
-    fn inode_of(&self, place: Subdir, name: &[u8]) -> Option<u64> {
+    fn inode_of(&self, subdir: Subdir, name: &[u8]) -> Option<u64> {
         let first = self.get(self.first(name::identity(name))?)?;
-        if is_named(first, place, name) {
+        if is_named(first, subdir, name) {
             return Some(first.version.inode);
         }
-        self.names.inode_of(place, name)
+        self.names.inode_of(subdir, name)
     }
 
     /// The message with that identity and inode.
@@ -253,8 +253,8 @@ impl MessageList {
     }
 
     /// The message with that name, listed or extra.
-    pub fn find_named(&self, place: Subdir, name: &[u8]) -> Option<&MessageEntry> {
-        self.find_file(name::identity(name), self.inode_of(place, name)?)
+    pub fn find_named(&self, subdir: Subdir, name: &[u8]) -> Option<&MessageEntry> {
+        self.find_file(name::identity(name), self.inode_of(subdir, name)?)
     }
 
     /// The messages of an identity.
@@ -315,8 +315,8 @@ impl MessageList {
             (two, others.next().is_none())
         };
         let names = Arc::make_mut(&mut self.names);
-        for (place, name, inode) in two.into_iter().filter(|_| were_alone) {
-            names.set_inode(place, &name, inode);
+        for (subdir, name, inode) in two.into_iter().filter(|_| were_alone) {
+            names.set_inode(subdir, &name, inode);
         }
         names.set_inode(found.subdir, &found.name, found.version.inode);
     }
@@ -356,24 +356,24 @@ impl MessageList {
             self.names.inode_of(found.subdir, &found.name) == Some(found.version.inode)
         };
         debug_assert!(self.iter().filter(|found| is_double(found)).all(bears));
-        let further = || {
+        let extra = || {
             self.names.extra_names.iter().flat_map(|((inode, _), names)| names.iter().map(|n| (*inode, n)))
         };
         debug_assert!(
-            further().all(|(inode, (place, name))| self.names.inode_of(*place, name) == Some(inode))
+            extra().all(|(inode, (subdir, name))| self.names.inode_of(*subdir, name) == Some(inode))
         );
         debug_assert!(
-            self.names.inodes.iter().map(BTreeMap::len).sum::<usize>() <= self.length + further().count()
+            self.names.inodes.iter().map(BTreeMap::len).sum::<usize>() <= self.length + extra().count()
         );
     }
 }
 
-fn is_named(found: &MessageEntry, place: Subdir, name: &[u8]) -> bool {
-    found.subdir == place && *found.name == *name
+fn is_named(found: &MessageEntry, subdir: Subdir, name: &[u8]) -> bool {
+    found.subdir == subdir && *found.name == *name
 }
 
 /// The sort key of an identity among all.
-fn order_in_identity(found: &MessageEntry) -> (u64, u64, &[u8]) {
+fn identity_sort_key(found: &MessageEntry) -> (u64, u64, &[u8]) {
     #[cfg(test)]
     tests::ORDERS.set(tests::ORDERS.get() + 1);
     name::sort_key(name::identity(&found.name))
@@ -381,7 +381,7 @@ fn order_in_identity(found: &MessageEntry) -> (u64, u64, &[u8]) {
 
 /// The sort key of a message: flags and moves do not change it.
 fn sort_key(found: &MessageEntry) -> ((u64, u64, &[u8]), u64) {
-    (order_in_identity(found), found.version.inode)
+    (identity_sort_key(found), found.version.inode)
 }
 
 fn memory(found: &MessageEntry) -> usize {

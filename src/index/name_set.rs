@@ -23,13 +23,13 @@ impl NameSet {
     }
 
     /// Adds a name, unless it is there already.
-    pub fn insert(&mut self, named: FileName) {
-        let identity = name::identity(&named.1);
+    pub fn insert(&mut self, name: FileName) {
+        let identity = name::identity(&name.1);
         let is_new = match self.by_identity.get_mut(identity) {
-            Some(names) => names.insert(named),
+            Some(names) => names.insert(name),
             None => {
                 let identity = identity.into();
-                self.by_identity.entry(identity).or_default().insert(named)
+                self.by_identity.entry(identity).or_default().insert(name)
             }
         };
         self.length += usize::from(is_new);
@@ -40,10 +40,10 @@ impl NameSet {
         self.by_identity.contains_key(identity)
     }
 
-    /// Removes and returns up to `most` names.
-    pub fn take_up_to(&mut self, most: usize) -> Vec<FileName> {
-        let mut taken = Vec::with_capacity(most.min(self.length));
-        while taken.len() < most
+    /// Removes and returns up to `max` names.
+    pub fn take_up_to(&mut self, max: usize) -> Vec<FileName> {
+        let mut taken = Vec::with_capacity(max.min(self.length));
+        while taken.len() < max
             && let Some(mut entry) = self.by_identity.first_entry()
         {
             taken.extend(entry.get_mut().pop_first());
@@ -58,7 +58,7 @@ impl NameSet {
 
 impl Extend<FileName> for NameSet {
     fn extend<T: IntoIterator<Item = FileName>>(&mut self, names: T) {
-        names.into_iter().for_each(|named| self.insert(named));
+        names.into_iter().for_each(|name| self.insert(name));
     }
 }
 
@@ -70,8 +70,8 @@ mod tests {
     #[test]
     fn names_are_taken_once_and_known_by_identity_until_then() {
         let mut names = NameSet::default();
-        let named = |n: usize| (Subdir::Cur, format!("1.same:2,a{n}").into_bytes().into());
-        names.extend((0..10).chain(0..10).map(named));
+        let name = |n: usize| (Subdir::Cur, format!("1.same:2,a{n}").into_bytes().into());
+        names.extend((0..10).chain(0..10).map(name));
         names.insert((Subdir::New, b"2.other".as_slice().into()));
         assert_eq!((names.len(), names.has_identity(b"1.same"), names.has_identity(b"1")), (11, true, false));
         assert_eq!(names.take_up_to(4).len(), 4);

@@ -8,13 +8,13 @@ use std::vec;
 
 use super::{
     budget::Budget,
-    entry::{AwaitingBarrier, InFlight, MailboxEntry, ScanNeed},
+    entry::{FinishedJob, InFlight, MailboxEntry, ScanNeed},
 };
 use crate::maildir::{Change, FileName, MessageEntry, name};
 
 /// The part that the index has not taken in yet.
 #[derive(Debug)]
-pub(super) enum Rest {
+pub(super) enum Unreconciled {
     /// Messages that a full scan did not see, and the event count at its start.
     Missing(u64, vec::IntoIter<MessageEntry>),
     /// Names that rechecks did not find, and whether one of them is reported as moving and is nowhere in the index.
@@ -25,16 +25,16 @@ pub(super) enum Rest {
 
 impl MailboxEntry {
     /// Begins to take in the result of a job, after every event during the job has been reported.
-    pub(super) fn begin_to_reconcile(&mut self, done: AwaitingBarrier) {
+    pub(super) fn begin_to_reconcile(&mut self, done: FinishedJob) {
         let rest = match done {
-            AwaitingBarrier::FullScan { from, missing, is_new } => {
+            FinishedJob::FullScan { from, missing, is_new } => {
                 if is_new {
                     let all = self.events_seen;
                     self.logins.iter_mut().for_each(|login| login.needed_event = all);
                 }
-                Rest::Missing(from, missing.into_iter())
+                Unreconciled::Missing(from, missing.into_iter())
             }
-            AwaitingBarrier::Recheck(gone) => Rest::Gone(gone.into_iter(), false),
+            FinishedJob::Recheck(gone) => Unreconciled::Gone(gone.into_iter(), false),
         };
         self.in_flight = Some(InFlight::Reconciling(rest));
     }
@@ -42,17 +42,17 @@ impl MailboxEntry {
     /// Continues with the result. Returns `false` if the budget of this turn is spent before the end.
     pub(super) fn reconcile(&mut self, budget: &mut Budget) -> bool {
         let Some(InFlight::Reconciling(rest)) = &mut self.in_flight else { return true };
-        let mut rest = std::mem::replace(rest, Rest::Own);
+        let mut rest = std::mem::replace(rest, Unreconciled::Own);
         let is_done = match &mut rest {
-            Rest::Missing(from, missing) => self.keep_moving(*from, missing, budget),
-            Rest::Gone(gone, is_lost) => self.remove_gone(gone, is_lost, budget),
-            Rest::Own => true,
+            Unreconciled::Missing(from, missing) => self.keep_maybe_renamed(*from, missing, budget),
+            Unreconciled::Gone(gone, is_lost) => self.remove_gone(gone, is_lost, budget),
+            Unreconciled::Own => true,
         };
         if !is_done {
             self.in_flight = Some(InFlight::Reconciling(rest));
             return false;
         }
-        let is_done = self.report_left_out(budget) && self.own_again(budget);
+        let is_done = self.log_skipped_slice(budget) && self.reapply_own_changes(budget);
         if is_done {
             self.in_flight = None;
         }
@@ -60,7 +60,7 @@ impl MailboxEntry {
     }
 
     /// Keeps a message that a full scan did not see, if a name of its identity was reported: the message is moving.
-    fn keep_moving(
+    fn keep_maybe_renamed(
         &mut self,
         from: u64,
         missing: &mut vec::IntoIter<MessageEntry>,
@@ -68,7 +68,7 @@ impl MailboxEntry {
     ) -> bool {
         let Some(index) = &mut self.index else { return true };
         let some = missing.take(budget.take(missing.len())).collect();
-        self.dirty_names.extend(index.retain_moving(some, &self.dirty_names));
+        self.dirty_names.extend(index.keep_maybe_renamed(some, &self.dirty_names));
         let is_done = missing.len() == 0;
         if is_done {
             (self.failed_rechecks, self.events_applied) = (0, from);
@@ -100,19 +100,20 @@ impl MailboxEntry {
         if *is_lost && self.failed_rechecks < MAX_FAILED_RECHECKS {
             self.failed_rechecks += 1;
         } else {
-            (self.failed_rechecks, self.events_applied) = (0, self.checking_since);
+            (self.failed_rechecks, self.events_applied) = (0, self.rechecking_event);
         }
         true
     }
 
     /// Logs some of the files that a full scan skipped.
-    fn report_left_out(&mut self, budget: &mut Budget) -> bool {
-        let some = self.left_out.split_off(self.left_out.len() - budget.take(self.left_out.len()));
-        self.report_skipped(&some);
-        self.left_out.is_empty()
+    fn log_skipped_slice(&mut self, budget: &mut Budget) -> bool {
+        let some =
+            self.skipped_to_log.split_off(self.skipped_to_log.len() - budget.take(self.skipped_to_log.len()));
+        self.log_skipped(&some);
+        self.skipped_to_log.is_empty()
     }
 
-    fn own_again(&mut self, budget: &mut Budget) -> bool {
+    fn reapply_own_changes(&mut self, budget: &mut Budget) -> bool {
         let some: Vec<Change> = self.own_changes.drain(..budget.take(self.own_changes.len())).collect();
         if let Some(index) = &mut self.index {
             index.apply_own(&some);

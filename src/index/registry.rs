@@ -7,8 +7,8 @@
 //! explains why an index may be stale.
 
 mod events;
+mod eviction;
 mod metrics;
-mod room;
 mod ticks;
 
 use std::{
@@ -22,7 +22,7 @@ use std::{
 use super::{
     Snapshot,
     budget::Budget,
-    entry::{AwaitingBarrier, BarrierWait, InFlight, MailboxEntry, PendingLogin, ScanNeed},
+    entry::{AwaitedBarrier, FinishedJob, InFlight, MailboxEntry, PendingLogin, ScanNeed},
     job::{IndexId, IndexJob, IndexResult, RecheckResult, ScanJob, ScanResult, SessionChanges},
     watcher::MailboxEvent,
 };
@@ -44,14 +44,14 @@ pub struct Registry {
     now: Duration,
     ids: HashMap<Mailbox, IndexId>,
     entries: HashMap<IndexId, MailboxEntry>,
-    next: u64,
+    last_id: u64,
     /// The last barrier reached.
     last_barrier: u64,
     /// Mailboxes that wait for a barrier.
     awaiting_barrier: BTreeSet<IndexId>,
     /// Mailboxes with work to continue.
-    touched: BTreeSet<IndexId>,
-    last_stirred: Option<IndexId>,
+    runnable: BTreeSet<IndexId>,
+    last_advanced: Option<IndexId>,
     budget: Budget,
     jobs: Vec<(IndexId, IndexJob)>,
     /// The answers to logins.
@@ -59,37 +59,37 @@ pub struct Registry {
     /// Mailboxes that have changed since their sessions last had an event.
     changed: BTreeSet<IndexId>,
     /// Whether, at the last tick, a directory had new times that no event had explained.
-    is_suspicious: bool,
+    has_times_mismatch: bool,
 }
 
 impl Registry {
-    /// Creates a registry without mailboxes. It holds at most `most_mailboxes` that no session has open.
-    pub fn new(limits: &Limits, most_mailboxes: usize) -> Self {
+    /// Creates a registry without mailboxes. It holds at most `max_mailboxes` that no session has open.
+    pub fn new(limits: &Limits, max_mailboxes: usize) -> Self {
         Self {
-            max_mailboxes: most_mailboxes,
-            max_memory: limits.index_memory.as_len(),
-            idle: limits.index_idle.0,
+            max_mailboxes,
+            max_memory: limits.index.max_memory.as_len(),
+            idle: limits.index.idle_timeout.0,
             now: Duration::ZERO,
             ids: HashMap::new(),
             entries: HashMap::new(),
-            next: 0,
+            last_id: 0,
             last_barrier: 0,
             awaiting_barrier: BTreeSet::new(),
-            touched: BTreeSet::new(),
-            last_stirred: None,
-            budget: Budget::new(NAMES_A_TURN),
+            runnable: BTreeSet::new(),
+            last_advanced: None,
+            budget: Budget::new(MAX_NAMES_PER_TURN),
             jobs: Vec::new(),
             ready: Vec::new(),
             changed: BTreeSet::new(),
-            is_suspicious: false,
+            has_times_mismatch: false,
         }
     }
 
     /// Sets other bounds from now on.
-    pub fn reconfigure(&mut self, limits: &Limits, most_mailboxes: usize) {
-        self.max_mailboxes = most_mailboxes;
-        self.max_memory = limits.index_memory.as_len();
-        self.idle = limits.index_idle.0;
+    pub fn reconfigure(&mut self, limits: &Limits, max_mailboxes: usize) {
+        self.max_mailboxes = max_mailboxes;
+        self.max_memory = limits.index.max_memory.as_len();
+        self.idle = limits.index.idle_timeout.0;
     }
 
     /// The number of mailboxes in use.
@@ -125,7 +125,7 @@ impl Registry {
     /// Whether the registry waits for an event that comes within a second, or never. All other checks of
     /// [`Registry::tick`] take minutes.
     pub fn needs_ticks(&self) -> bool {
-        self.is_suspicious || !self.awaiting_barrier.is_empty()
+        self.has_times_mismatch || !self.awaiting_barrier.is_empty()
     }
 
     /// The open directories of a mailbox in use, for the caller to use again if its path still leads to them.
@@ -136,35 +136,35 @@ impl Registry {
     // Sessions and deliveries
 
     /// Handles a session that has locked a mailbox. The directories had these times at that moment, and the worker
-    /// created the barrier `mark` after it. [`Registry::take_ready`] has the answer later.
+    /// created the barrier `barrier` after it. [`Registry::take_ready`] has the answer later.
     pub fn login(
         &mut self,
         mailbox: &Mailbox,
         maildir: &Arc<Maildir>,
         times: DirTimes,
-        mark: Option<u64>,
+        barrier: Option<u64>,
         to: ConnId,
     ) {
-        if let Some((id, held)) = self.entry(mailbox)
-            && !Arc::ptr_eq(&held.maildir, maildir)
+        if let Some((id, entry)) = self.entry(mailbox)
+            && !Arc::ptr_eq(&entry.maildir, maildir)
         {
-            self.drop_entry(id, Failure::Broken); // it was removed or replaced
+            self.drop_entry(id, Failure::TempFail); // it was removed or replaced
         }
         let id = self.ids.get(mailbox).copied().unwrap_or_else(|| self.insert_entry(mailbox, maildir));
         let now = self.now;
-        let Some(held) = self.entries.get_mut(&id) else { return };
-        held.last_used = now;
-        if let Some(index) = &held.index {
-            if !held.watched {
-                held.require_scan(ScanNeed::IfChanged);
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.last_used = now;
+        if let Some(index) = &entry.index {
+            if !entry.watched {
+                entry.require_scan(ScanNeed::IfChanged);
             } else if index.times() != times {
-                held.suspect_since.get_or_insert(now);
-                self.is_suspicious = true;
+                entry.times_mismatch_since.get_or_insert(now);
+                self.has_times_mismatch = true;
             }
         }
-        let mark = mark.filter(|_| held.watched).map(|number| BarrierWait { number, since: now });
-        held.logins.push(PendingLogin { to, needed_event: held.events_seen, barrier: mark });
-        held.barrier_reached(self.last_barrier);
+        let barrier = barrier.filter(|_| entry.watched).map(|number| AwaitedBarrier { number, since: now });
+        entry.logins.push(PendingLogin { to, needed_event: entry.events_seen, barrier });
+        entry.barrier_reached(self.last_barrier);
         self.awaiting_barrier.insert(id);
         self.advance(id);
     }
@@ -172,65 +172,65 @@ impl Registry {
     /// Handles the end of a session, or of a login that is not answered yet.
     pub fn logout(&mut self, mailbox: &Mailbox, session: ConnId) {
         let now = self.now;
-        if let Some((id, held)) = self.entry(mailbox) {
-            held.sessions.remove(&session);
-            held.logins.retain(|login| login.to != session);
-            held.last_used = now;
-            held.update_lost();
-            self.touched.insert(id);
+        if let Some((id, entry)) = self.entry(mailbox) {
+            entry.sessions.remove(&session);
+            entry.logins.retain(|login| login.to != session);
+            entry.last_used = now;
+            entry.update_lost();
+            self.runnable.insert(id);
         }
     }
 
     /// Handles a message of ours that is durable in that Maildir. Another program may have seen it there before,
     /// and even have moved or removed it, so its name is rechecked too.
     pub fn message_delivered(&mut self, mailbox: &Mailbox, maildir: (u64, u64), found: MessageEntry) {
-        let Some((id, held)) = self.entry(mailbox).filter(|(_, held)| held.maildir.id() == maildir) else {
+        let Some((id, entry)) = self.entry(mailbox).filter(|(_, entry)| entry.maildir.id() == maildir) else {
             return;
         };
         // A recheck has seen it, and the watcher reports later changes.
-        if held.watched && held.index.as_ref().is_some_and(|index| index.has(&found)) {
+        if entry.watched && entry.index.as_ref().is_some_and(|index| index.has(&found)) {
             return;
         }
-        held.name_changed(found.subdir, found.name.clone());
-        held.apply_own(vec![Change::Present(found)]);
-        self.touched.insert(id);
+        entry.name_changed(found.subdir, found.name.clone());
+        entry.apply_own(vec![Change::Present(found)]);
+        self.runnable.insert(id);
     }
 
     /// Rechecks a message, because a session found that it differs from the index.
-    pub fn recheck_message(&mut self, mailbox: &Mailbox, place: Subdir, name: &[u8]) {
-        if let Some((id, held)) = self.entry(mailbox) {
-            held.name_changed(place, name.into());
-            self.touched.insert(id);
+    pub fn recheck_message(&mut self, mailbox: &Mailbox, subdir: Subdir, name: &[u8]) {
+        if let Some((id, entry)) = self.entry(mailbox) {
+            entry.name_changed(subdir, name.into());
+            self.runnable.insert(id);
         }
     }
 
     // Events of the watcher
 
     /// Handles an event.
-    pub fn on_event(&mut self, notice: MailboxEvent) {
+    pub fn on_event(&mut self, event: MailboxEvent) {
         let (MailboxEvent::NameChanged(id, ..)
         | MailboxEvent::NameRemoved(id, ..)
-        | MailboxEvent::DirectoryLost(id)) = notice;
-        let Some(held) = self.entries.get_mut(&id) else { return };
-        self.touched.insert(id);
-        match notice {
-            MailboxEvent::NameChanged(_, place, name) => held.name_changed(place, name),
-            MailboxEvent::NameRemoved(_, place, name) => held.name_removed(place, name),
+        | MailboxEvent::DirectoryLost(id)) = event;
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        self.runnable.insert(id);
+        match event {
+            MailboxEvent::NameChanged(_, subdir, name) => entry.name_changed(subdir, name),
+            MailboxEvent::NameRemoved(_, subdir, name) => entry.name_removed(subdir, name),
             MailboxEvent::DirectoryLost(_) => {
-                held.watched = false;
-                held.fall_back_to_scan();
+                entry.watched = false;
+                entry.fall_back_to_scan();
             }
         }
     }
 
     /// Handles a reached barrier: every event before it has been reported.
-    pub fn barrier_reached(&mut self, mark: u64) {
-        self.last_barrier = mark;
+    pub fn barrier_reached(&mut self, barrier: u64) {
+        self.last_barrier = barrier;
         for id in mem::take(&mut self.awaiting_barrier) {
-            let Some(held) = self.entries.get_mut(&id) else { continue };
-            held.barrier_reached(mark);
-            self.touched.insert(id);
-            if held.barrier_wait_since().is_some() {
+            let Some(entry) = self.entries.get_mut(&id) else { continue };
+            entry.barrier_reached(barrier);
+            self.runnable.insert(id);
+            if entry.awaiting_barrier_since().is_some() {
                 self.awaiting_barrier.insert(id);
             }
         }
@@ -238,18 +238,18 @@ impl Registry {
 
     /// Handles a loss of events: all watched mailboxes need a full scan.
     pub fn events_lost(&mut self) {
-        for (id, held) in self.entries.iter_mut().filter(|(_, held)| held.is_maybe_watched()) {
-            held.fall_back_to_scan();
-            self.touched.insert(*id);
+        for (id, entry) in self.entries.iter_mut().filter(|(_, entry)| entry.is_maybe_watched()) {
+            entry.fall_back_to_scan();
+            self.runnable.insert(*id);
         }
     }
 
     /// Begins the work that follows from all events reported so far, as far as the budget of this turn goes.
     pub fn apply_events(&mut self) {
         while !self.budget.is_spent()
-            && let Some(id) = take_after(&mut self.touched, self.last_stirred)
+            && let Some(id) = take_after(&mut self.runnable, self.last_advanced)
         {
-            self.last_stirred = Some(id);
+            self.last_advanced = Some(id);
             self.advance(id);
         }
     }
@@ -277,7 +277,7 @@ impl Registry {
 
     fn scan_finished(&mut self, id: IndexId, result: Result<ScanResult, Failure>) {
         let now = self.now;
-        let Some(held) = self.entries.get_mut(&id) else {
+        let Some(entry) = self.entries.get_mut(&id) else {
             // The mailbox was dropped meanwhile, perhaps before the watch began.
             if let Ok(loaded) = result {
                 self.jobs.push((id, IndexJob::Unwatch(Arc::clone(&loaded.maildir))));
@@ -285,77 +285,77 @@ impl Registry {
             }
             return;
         };
-        let Some(InFlight::FullScan(from)) = held.in_flight.take() else { return };
+        let Some(InFlight::FullScan(from)) = entry.in_flight.take() else { return };
         let loaded = match result {
             Ok(loaded) => loaded,
             // A mailbox that can't be scanned is dropped, and the next login begins anew.
-            Err(fault) => return self.drop_entry(id, fault),
+            Err(failure) => return self.drop_entry(id, failure),
         };
-        held.watched |= loaded.watched && !held.rewatch_needed;
-        held.last_checked = now;
-        (held.suspect_since, held.explained_since) = (None, None);
-        held.left_out = loaded.skipped;
-        held.report_duplicates(&loaded.duplicates);
+        entry.watched |= loaded.watched && !entry.rewatch_needed;
+        entry.last_checked = now;
+        (entry.times_mismatch_since, entry.events_only_since) = (None, None);
+        entry.skipped_to_log = loaded.skipped;
+        entry.log_duplicates(&loaded.duplicates);
         let is_new = loaded.index.is_some();
         if let Some(index) = loaded.index {
-            drop_deferred(held.replace_index(index));
+            drop_deferred(entry.replace_index(index));
         }
         self.await_barrier(
             id,
-            AwaitingBarrier::FullScan { from, missing: loaded.missing, is_new },
+            FinishedJob::FullScan { from, missing: loaded.missing, is_new },
             loaded.barrier,
         );
-        self.make_room();
+        self.evict_idle();
     }
 
     fn recheck_finished(&mut self, id: IndexId, result: Result<RecheckResult, Failure>) {
-        let Some(held) = self.entries.get_mut(&id) else { return };
-        match held.in_flight.take() {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        match entry.in_flight.take() {
             Some(InFlight::Recheck) => {}
             Some(InFlight::CheckTimes) => return self.times_checked(id, result.map(|found| found.times)),
             _ => return,
         }
-        let (Ok(looked), Some(index)) = (result, &mut held.index) else {
-            held.require_scan(ScanNeed::Yes);
+        let (Ok(recheck), Some(index)) = (result, &mut entry.index) else {
+            entry.require_scan(ScanNeed::Yes);
             return self.advance(id);
         };
-        self.budget.charge(looked.changes.len());
-        index.apply_present(&looked.changes);
+        self.budget.charge(recheck.changes.len());
+        index.apply_present(&recheck.changes);
         // Without a watch, other changes with the same times may have no report.
-        if held.watched {
-            index.rechecked(looked.times, looked.racy);
-            held.explained_since.get_or_insert(self.now);
+        if entry.watched {
+            index.rechecked(recheck.times, recheck.racy);
+            entry.events_only_since.get_or_insert(self.now);
         }
-        held.suspect_since = None;
-        held.report_skipped(&looked.skipped);
-        held.report_new_duplicates(&looked.changes);
-        held.gone_names.extend(looked.changes.into_iter().filter_map(Change::absent));
-        if !held.checking.is_empty() {
+        entry.times_mismatch_since = None;
+        entry.log_skipped(&recheck.skipped);
+        entry.log_new_duplicates(&recheck.changes);
+        entry.gone_names.extend(recheck.changes.into_iter().filter_map(Change::absent));
+        if !entry.rechecking.is_empty() {
             return self.advance(id);
         }
-        let gone = mem::take(&mut held.gone_names);
-        self.await_barrier(id, AwaitingBarrier::Recheck(gone), looked.barrier);
+        let gone = mem::take(&mut entry.gone_names);
+        self.await_barrier(id, FinishedJob::Recheck(gone), recheck.barrier);
     }
 
     fn times_checked(&mut self, id: IndexId, result: Result<DirTimes, Failure>) {
         let now = self.now;
-        let Some(held) = self.entries.get_mut(&id) else { return };
-        held.own_changes.clear(); // the index has them, and every later job sees them
-        held.last_checked = now;
-        let as_known = result.is_ok_and(|times| held.index.as_ref().is_some_and(|i| i.times() == times));
-        match held.suspect_since {
-            _ if as_known => held.suspect_since = None,
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.own_changes.clear(); // the index has them, and every later job sees them
+        entry.last_checked = now;
+        let as_known = result.is_ok_and(|times| entry.index.as_ref().is_some_and(|i| i.times() == times));
+        match entry.times_mismatch_since {
+            _ if as_known => entry.times_mismatch_since = None,
             // An event may be on its way, if the mailbox is watched.
-            Some(since) if held.watched && now < since + ticks::EVENT_GRACE => {}
-            None if held.watched => {
-                held.suspect_since = Some(now);
-                self.is_suspicious = true;
+            Some(since) if entry.watched && now < since + ticks::EVENT_GRACE => {}
+            None if entry.watched => {
+                entry.times_mismatch_since = Some(now);
+                self.has_times_mismatch = true;
             }
             _ => {
-                if held.watched {
-                    log::info!("{}: changed, and no notice told so; looked through again", held.mailbox);
+                if entry.watched {
+                    log::info!("{}: directory changed without an inotify event, rescanning", entry.mailbox);
                 }
-                held.require_scan(ScanNeed::Yes);
+                entry.require_scan(ScanNeed::Yes);
             }
         }
         self.advance(id);
@@ -365,15 +365,15 @@ impl Registry {
 
     /// Waits for the barrier that a worker created after its recheck or scan, if the result depends on it. Takes in
     /// the result at once otherwise.
-    fn await_barrier(&mut self, id: IndexId, done: AwaitingBarrier, mark: Option<u64>) {
-        let Some(held) = self.entries.get_mut(&id) else { return };
-        match mark.filter(|number| held.watched && *number > self.last_barrier && done.must_wait()) {
+    fn await_barrier(&mut self, id: IndexId, done: FinishedJob, barrier: Option<u64>) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        match barrier.filter(|number| entry.watched && *number > self.last_barrier && done.must_wait()) {
             Some(number) => {
-                held.in_flight =
-                    Some(InFlight::AwaitingBarrier(done, BarrierWait { number, since: self.now }));
+                entry.in_flight =
+                    Some(InFlight::AwaitingBarrier(done, AwaitedBarrier { number, since: self.now }));
                 self.awaiting_barrier.insert(id);
             }
-            None => held.begin_to_reconcile(done),
+            None => entry.begin_to_reconcile(done),
         }
         self.advance(id);
     }
@@ -384,8 +384,8 @@ impl Registry {
     }
 
     fn insert_entry(&mut self, mailbox: &Mailbox, maildir: &Arc<Maildir>) -> IndexId {
-        self.next += 1;
-        let id = IndexId(self.next);
+        self.last_id += 1;
+        let id = IndexId(self.last_id);
         self.ids.insert(mailbox.clone(), id);
         self.entries.insert(id, MailboxEntry::new(mailbox.clone(), Arc::clone(maildir), self.now));
         id
@@ -393,34 +393,34 @@ impl Registry {
 
     /// Serves the logins for which the index is ready, and begins the next step.
     fn advance(&mut self, id: IndexId) {
-        let Some(held) = self.entries.get_mut(&id) else { return };
-        if !held.reconcile(&mut self.budget) {
-            self.touched.insert(id);
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        if !entry.reconcile(&mut self.budget) {
+            self.runnable.insert(id);
             return;
         }
-        if let Some((served, snapshot)) = held.serve_logins() {
+        if let Some((served, snapshot)) = entry.serve_logins() {
             self.ready.extend(served.into_iter().map(|to| (to, Ok(Arc::clone(&snapshot)))));
         }
-        if held.has_news() {
+        if entry.has_news() {
             self.changed.insert(id);
         }
-        if held.in_flight.is_some() || held.session_update.is_some() {
+        if entry.in_flight.is_some() || entry.session_update.is_some() {
             return;
         }
-        if held.index.is_none() || held.scan_need > ScanNeed::No {
+        if entry.index.is_none() || entry.scan_need > ScanNeed::No {
             METRICS.index_scans.inc();
-            self.jobs.push((id, IndexJob::Scan(Box::new(held.begin_scan()))));
-        } else if held.has_names() {
-            let looks = held.begin_recheck();
-            self.budget.charge(looks.len());
-            METRICS.index_rechecks.add(looks.len() as u64);
-            self.jobs.push((id, IndexJob::Recheck(Arc::clone(&held.maildir), looks)));
+            self.jobs.push((id, IndexJob::Scan(Box::new(entry.begin_scan()))));
+        } else if entry.has_names() {
+            let rechecks = entry.begin_recheck();
+            self.budget.charge(rechecks.len());
+            METRICS.index_rechecks.add(rechecks.len() as u64);
+            self.jobs.push((id, IndexJob::Recheck(Arc::clone(&entry.maildir), rechecks)));
         }
     }
 }
 
 /// The most names and messages that one turn of the loop takes in here: some microseconds each.
-const NAMES_A_TURN: usize = 1000;
+const MAX_NAMES_PER_TURN: usize = 1000;
 
 mod session_updates;
 #[cfg(test)]

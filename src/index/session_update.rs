@@ -8,7 +8,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use super::{
-    entry::{BarrierWait, MailboxEntry, ScanNeed},
+    entry::{AwaitedBarrier, MailboxEntry, ScanNeed},
     job::SessionChanges,
 };
 use crate::maildir::{Change, FileName, Subdir, scan::DirTimes};
@@ -25,16 +25,16 @@ pub(super) struct SessionUpdate {
 /// The report of the worker.
 #[derive(Debug)]
 struct UpdateResult {
-    gone: Vec<FileName>,
+    deleted: Vec<FileName>,
     times: DirTimes,
     racy: bool,
-    barrier: BarrierWait,
+    barrier: AwaitedBarrier,
 }
 
 impl SessionUpdate {
     /// The barrier that the update waits for.
-    pub(super) fn barrier(&self) -> Option<BarrierWait> {
-        self.result.as_ref().map(|ended| ended.barrier)
+    pub(super) fn barrier(&self) -> Option<AwaitedBarrier> {
+        self.result.as_ref().map(|result| result.barrier)
     }
 }
 
@@ -54,37 +54,35 @@ impl MailboxEntry {
     }
 
     /// Handles the removal of a name.
-    pub(super) fn name_removed(&mut self, place: Subdir, name: Box<[u8]>) {
+    pub(super) fn name_removed(&mut self, subdir: Subdir, name: Box<[u8]>) {
         match &mut self.session_update {
-            Some(updating)
-                if self.scan_need < ScanNeed::Yes && updating.removed.len() < MAX_APPLIED_CHANGES =>
-            {
-                updating.removed.insert((place, name));
+            Some(update) if self.scan_need < ScanNeed::Yes && update.removed.len() < MAX_APPLIED_CHANGES => {
+                update.removed.insert((subdir, name));
             }
-            _ => self.name_changed(place, name),
+            _ => self.name_changed(subdir, name),
         }
     }
 
-    /// Handles the end of the worker's job. `told` is the last barrier reached.
-    pub(super) fn update_finished(&mut self, done: SessionChanges, told: u64, now: Duration) {
-        let SessionChanges { gone, touched, seen, barrier: mark } = done;
-        touched.into_iter().for_each(|(place, name)| self.name_changed(place, name));
-        let absent = |(place, name): FileName| Change::Absent { place, name };
-        self.apply_own(gone.iter().cloned().map(absent).collect());
-        let updating = self.session_update.get_or_insert_default();
-        if let (Some((times, young)), Some(number), true) = (seen, mark, self.watched) {
-            let mark = BarrierWait { number, since: now };
-            updating.result = Some(UpdateResult { gone, times, racy: young, barrier: mark });
-            self.barrier_reached(told);
+    /// Handles the end of the worker's job. `last_barrier` is the last barrier reached.
+    pub(super) fn update_finished(&mut self, done: SessionChanges, last_barrier: u64, now: Duration) {
+        let SessionChanges { deleted, changed, dir_times, barrier } = done;
+        changed.into_iter().for_each(|(subdir, name)| self.name_changed(subdir, name));
+        let absent = |(subdir, name): FileName| Change::Absent { subdir, name };
+        self.apply_own(deleted.iter().cloned().map(absent).collect());
+        let update = self.session_update.get_or_insert_default();
+        if let (Some((times, racy)), Some(number), true) = (dir_times, barrier, self.watched) {
+            let barrier = AwaitedBarrier { number, since: now };
+            update.result = Some(UpdateResult { deleted, times, racy, barrier });
+            self.barrier_reached(last_barrier);
         } else {
-            updating.removed.extend(gone);
+            update.removed.extend(deleted);
             self.resume_after_update();
         }
     }
 
     /// Handles an update whose result is unknown.
     pub(super) fn update_lost(&mut self) {
-        if self.session_update.as_ref().is_some_and(|updating| updating.result.is_none()) {
+        if self.session_update.as_ref().is_some_and(|update| update.result.is_none()) {
             self.require_scan(ScanNeed::Yes);
             self.resume_after_update();
         }
@@ -92,22 +90,22 @@ impl MailboxEntry {
 
     /// Begins the work that waited for the update: rechecks the names that another program may have changed.
     pub(super) fn resume_after_update(&mut self) {
-        let Some(SessionUpdate { mut removed, result: ended }) = self.session_update.take() else { return };
+        let Some(SessionUpdate { mut removed, result }) = self.session_update.take() else { return };
         if self.scan_need == ScanNeed::Yes {
             return; // the full scan sees the changes of these names
         }
         // A job in flight may have seen the mailbox before this update.
         let is_alone = self.in_flight.is_none();
-        if let (Some(ended), Some(index)) = (ended, &mut self.index) {
+        if let (Some(result), Some(index)) = (result, &mut self.index) {
             if is_alone {
-                index.rechecked(ended.times, ended.racy);
-                self.explained_since.get_or_insert(ended.barrier.since);
-                self.suspect_since = None;
+                index.rechecked(result.times, result.racy);
+                self.events_only_since.get_or_insert(result.barrier.since);
+                self.times_mismatch_since = None;
             }
-            let gone: HashSet<FileName> = ended.gone.into_iter().collect();
-            removed = if is_alone { &removed ^ &gone } else { &removed | &gone };
+            let deleted: HashSet<FileName> = result.deleted.into_iter().collect();
+            removed = if is_alone { &removed ^ &deleted } else { &removed | &deleted };
         }
-        removed.into_iter().for_each(|(place, name)| self.name_changed(place, name));
+        removed.into_iter().for_each(|(subdir, name)| self.name_changed(subdir, name));
     }
 }
 

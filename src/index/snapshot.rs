@@ -44,7 +44,7 @@ impl Snapshot {
 /// A session may hold the last copy of many messages, which another thread then frees.
 impl Drop for Snapshot {
     fn drop(&mut self) {
-        if self.list.len() > FREED_AT_ONCE {
+        if self.list.len() > MAX_FREED_INLINE {
             deferred_drop::drop_deferred(std::mem::take(&mut self.list));
         }
     }
@@ -76,8 +76,8 @@ impl Maildrop for Snapshot {
     /// another number must not make a message look old, and neither must a file that was saved with an old time.
     fn delivered_at(&self, message: usize) -> u64 {
         self.get(message).map_or(u64::MAX, |found| {
-            let (told, ..) = name::sort_key(&found.name);
-            told.max(u64::try_from(found.version.modified.0).unwrap_or(0))
+            let (in_name, ..) = name::sort_key(&found.name);
+            in_name.max(u64::try_from(found.version.modified.0).unwrap_or(0))
         })
     }
 }
@@ -89,8 +89,8 @@ impl Maildrop for Snapshot {
 /// id: the first file, or the last one left, would bear the id of another message, and a client that leaves mail on
 /// the server would take it for one that it has. To fetch a message once more is better than never.
 pub fn unique_id(identity: &[u8], double: Option<FileVersion>) -> Cow<'_, str> {
-    let tell = |FileVersion { inode, modified: (seconds, _), .. }| format!(",-{inode:x}.{seconds:x}");
-    let suffix = double.map(tell).unwrap_or_default();
+    let text = |FileVersion { inode, modified: (seconds, _), .. }| format!(",-{inode:x}.{seconds:x}");
+    let suffix = double.map(text).unwrap_or_default();
     let fits = (1..=70 - suffix.len()).contains(&identity.len());
     match std::str::from_utf8(identity) {
         Ok(text) if fits && identity.iter().all(u8::is_ascii_graphic) => {
@@ -108,7 +108,7 @@ pub fn unique_id(identity: &[u8], double: Option<FileVersion>) -> Cow<'_, str> {
 }
 
 /// The most messages whose memory the thread that drops the snapshot frees itself.
-const FREED_AT_ONCE: usize = 1000;
+const MAX_FREED_INLINE: usize = 1000;
 
 #[cfg(test)]
 mod tests {
@@ -119,8 +119,8 @@ mod tests {
         FileVersion { inode, bytes: 1, modified: (seconds, 0) }
     }
 
-    fn found(name: &str, place: Subdir, inode: u64) -> MessageEntry {
-        MessageEntry { name: name.as_bytes().into(), subdir: place, version: stamp(inode, 0), octets: inode }
+    fn found(name: &str, subdir: Subdir, inode: u64) -> MessageEntry {
+        MessageEntry { name: name.as_bytes().into(), subdir, version: stamp(inode, 0), octets: inode }
     }
 
     fn snapshot(messages: Vec<MessageEntry>) -> Snapshot {

@@ -48,13 +48,13 @@ pub enum MailboxEvent {
 
 /// The items that the loop reads from the watcher, in this order.
 #[derive(Debug)]
-pub enum News {
+pub enum WatcherReport {
     /// Events were lost: those in the queue are not complete.
-    Missed,
+    Overflow,
     /// One event.
-    Notice(MailboxEvent),
+    Event(MailboxEvent),
     /// Every event before that barrier has been reported.
-    Mark(u64),
+    Barrier(u64),
 }
 
 /// The receiving end, for the loop.
@@ -68,8 +68,8 @@ pub struct MailboxEvents {
 }
 
 impl MailboxEvents {
-    fn new(queue: channel::Receiver<MailboxEvent>, missed: Arc<AtomicBool>, marks: Arc<Barriers>) -> Self {
-        Self { queue, lost: missed, barriers: marks, round: None }
+    fn new(queue: channel::Receiver<MailboxEvent>, lost: Arc<AtomicBool>, barriers: Arc<Barriers>) -> Self {
+        Self { queue, lost, barriers, round: None }
     }
 
     /// Whether events were lost since the last call. Call it before you read the events, because these are not
@@ -85,21 +85,21 @@ impl MailboxEvents {
 
     /// Passes on the events in the queue, as far as the budget goes. The rest comes with the next call, and the
     /// barrier after it.
-    pub fn read(&mut self, budget: &mut Budget, mut tell: impl FnMut(News)) {
+    pub fn read(&mut self, budget: &mut Budget, mut report: impl FnMut(WatcherReport)) {
         // The barrier comes first: every event before it is in the queue then, or was lost.
-        let (mark, left) = self.round.take().unwrap_or_else(|| {
-            let mark = self.barriers.last_reached();
+        let (barrier, left) = self.round.take().unwrap_or_else(|| {
+            let barrier = self.barriers.last_reached();
             if self.take_lost() {
-                tell(News::Missed);
+                report(WatcherReport::Overflow);
             }
-            (mark, self.queue.len())
+            (barrier, self.queue.len())
         });
         let some = budget.take(left);
-        self.iter().take(some).for_each(|notice| tell(News::Notice(notice)));
+        self.iter().take(some).for_each(|event| report(WatcherReport::Event(event)));
         if some < left {
-            self.round = Some((mark, left - some));
+            self.round = Some((barrier, left - some));
         } else {
-            tell(News::Mark(mark));
+            report(WatcherReport::Barrier(barrier));
         }
     }
 }
@@ -126,59 +126,52 @@ struct Watched {
 
 impl Watcher {
     /// Starts to watch mailboxes. `shared`: servers on other machines use them too. At most `waiting` events wait
-    /// in the queue, and further ones count as lost. The watcher calls `ring` when there is something to read.
-    pub fn start(waiting: usize, shared: bool, ring: impl Fn() + Send + 'static) -> (Self, MailboxEvents) {
-        let (queue, notices) = channel::bounded(waiting);
-        let missed = Arc::<AtomicBool>::default();
+    /// in the queue, and further ones count as lost. The watcher calls `wake` when there is something to read.
+    pub fn start(waiting: usize, shared: bool, wake: impl Fn() + Send + 'static) -> (Self, MailboxEvents) {
+        let (queue, events) = channel::bounded(waiting);
+        let lost = Arc::<AtomicBool>::default();
         let watched = Arc::<Mutex<Watched>>::default();
-        let begun = Barriers::new().map_err(|error| notify::Error::io(error.into())).and_then(|marks| {
-            let marks = Arc::new(marks);
-            let (watched, missed) = (Arc::clone(&watched), Arc::clone(&missed));
-            let ear = EventHandler { watched, queue, lost: missed, barriers: Arc::clone(&marks) };
+        let started = Barriers::new().map_err(|error| notify::Error::io(error.into())).and_then(|barriers| {
+            let barriers = Arc::new(barriers);
+            let (watched, lost) = (Arc::clone(&watched), Arc::clone(&lost));
+            let handler = EventHandler { watched, queue, lost, barriers: Arc::clone(&barriers) };
             let mut notify = notify::recommended_watcher(move |event| {
-                if ear.on_event(event) {
-                    ring();
+                if handler.on_event(event) {
+                    wake();
                 }
             })?;
-            for path in marks.paths() {
+            for path in barriers.paths() {
                 notify.watch(path, RecursiveMode::NonRecursive)?;
             }
-            Ok((notify, marks))
+            Ok((notify, barriers))
         });
-        let (notify, marks) = match begun {
-            Ok((notify, marks)) => {
+        let (notify, barriers) = match started {
+            Ok((notify, barriers)) => {
                 METRICS.watch.set(1);
-                (Some(notify), marks)
+                (Some(notify), barriers)
             }
             Err(error) => {
-                log::warn!("no watch on mailboxes: {error}; {POLLING_NOTICE}");
+                log::warn!("inotify unavailable: {error}; {POLLING_NOTICE}");
                 (None, Arc::default())
             }
         };
-        let notices = MailboxEvents::new(notices, missed, Arc::clone(&marks));
-        (Self { watched, barriers: marks, shared, ..Self::with(notify) }, notices)
+        let events = MailboxEvents::new(events, lost, Arc::clone(&barriers));
+        (Self { watched, barriers, shared, ..Self::with(notify) }, events)
     }
 
     /// Creates a watcher that watches nothing.
     pub fn disabled() -> (Self, MailboxEvents) {
-        let notices = MailboxEvents::new(channel::never(), Arc::default(), Arc::default());
-        (Self::with(None), notices)
+        let events = MailboxEvents::new(channel::never(), Arc::default(), Arc::default());
+        (Self::with(None), events)
     }
 
     fn with(notify: Option<RecommendedWatcher>) -> Self {
-        let (told_of_remote, told_of_failure, watched, marks) = Default::default();
+        let (remote_logged, failure_logged, watched, barriers) = Default::default();
         let (notify, shared) = (Mutex::new(notify), false);
-        Self {
-            watched,
-            barriers: marks,
-            notify,
-            shared,
-            remote_logged: told_of_remote,
-            failure_logged: told_of_failure,
-        }
+        Self { watched, barriers, notify, shared, remote_logged, failure_logged }
     }
 
-    /// Creates a barrier: when [`News::Mark`] has reached its number, every earlier event has been reported.
+    /// Creates a barrier: when [`WatcherReport::Barrier`] has reached its number, every earlier event has been reported.
     /// Returns `None` if nothing is watched.
     pub fn create_barrier(&self) -> Option<u64> {
         self.barriers.create()
@@ -192,17 +185,17 @@ impl Watcher {
         if !maildir.has_change_events(self.shared) {
             if !self.remote_logged.swap(true, Ordering::Relaxed) {
                 let path = logging::escape(&maildir.path().to_string_lossy());
-                log::warn!("{path}: no watch on what other machines may change; {POLLING_NOTICE}");
+                log::warn!("{path}: no inotify on network file systems; {POLLING_NOTICE}");
             }
             return false;
         }
         let done =
-            Subdir::ALL.into_iter().try_for_each(|place| self.watch_subdir(notify, id, maildir, place));
+            Subdir::ALL.into_iter().try_for_each(|subdir| self.watch_subdir(notify, id, maildir, subdir));
         if let Err(error) = &done
             && !self.failure_logged.swap(true, Ordering::Relaxed)
         {
             let path = logging::escape(&maildir.path().to_string_lossy());
-            log::warn!("{path}: no watch: {error}; {POLLING_NOTICE}");
+            log::warn!("{path}: inotify failed: {error}; {POLLING_NOTICE}");
         }
         done.is_ok()
     }
@@ -210,7 +203,7 @@ impl Watcher {
     /// Watches the files of lost barriers anew, if no other file is left for the next barrier. After that, notify
     /// reports no event of the earlier watch, although it is in the queue.
     fn rewatch_barriers(&self, notify: &mut RecommendedWatcher) {
-        for file in self.barriers.exhausted_files() {
+        for file in self.barriers.take_files_to_rewatch() {
             let path = self.barriers.path(file);
             let _ = notify.unwatch(path); // absent if the last attempt to watch it failed
             if notify.watch(path, RecursiveMode::NonRecursive).is_ok() {
@@ -224,17 +217,17 @@ impl Watcher {
         notify: &mut RecommendedWatcher,
         id: IndexId,
         maildir: &Maildir,
-        place: Subdir,
+        subdir: Subdir,
     ) -> notify::Result<()> {
-        let path = path_of(maildir.dir(place));
-        let file = maildir.subdir_id(place).map_err(|error| notify::Error::io(io::Error::other(error)))?;
+        let path = path_of(maildir.dir(subdir));
+        let file = maildir.subdir_id(subdir).map_err(|error| notify::Error::io(io::Error::other(error)))?;
         let earlier = lock(&self.watched).by_file.get(&file).filter(|earlier| **earlier != path).cloned();
         if let Some(earlier) = earlier {
             self.forget(notify, &earlier, file);
         }
         {
             let mut watched = lock(&self.watched);
-            watched.by_path.insert(path.clone(), (id, place));
+            watched.by_path.insert(path.clone(), (id, subdir));
             watched.by_file.insert(file, path.clone());
         }
         let done = notify.watch(&path, RecursiveMode::NonRecursive);
@@ -248,10 +241,10 @@ impl Watcher {
     pub fn unwatch(&self, id: IndexId, maildir: &Maildir) {
         let mut notify = lock(&self.notify);
         let Some(notify) = notify.as_mut() else { return };
-        for place in Subdir::ALL {
-            let path = path_of(maildir.dir(place));
+        for subdir in Subdir::ALL {
+            let path = path_of(maildir.dir(subdir));
             let is_its = lock(&self.watched).by_path.get(&path).is_some_and(|(owner, _)| *owner == id);
-            if let Ok(file) = maildir.subdir_id(place)
+            if let Ok(file) = maildir.subdir_id(subdir)
                 && is_its
             {
                 self.forget(notify, &path, file);
@@ -304,8 +297,8 @@ impl EventHandler {
             return self.barriers.on_open_event(path);
         }
         is_relevant(kind)
-            && self.to_mailbox_event(path, kind).is_some_and(|notice| {
-                self.queue.try_send(notice).is_ok() || self.queue_overflowed("the changes come too fast")
+            && self.to_mailbox_event(path, kind).is_some_and(|event| {
+                self.queue.try_send(event).is_ok() || self.queue_overflowed("the changes come too fast")
             })
     }
 
@@ -316,11 +309,11 @@ impl EventHandler {
             let gone = matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
             return gone.then_some(MailboxEvent::DirectoryLost(*id));
         }
-        let (id, place) = watched.by_path.get(path.parent()?)?;
+        let (id, subdir) = watched.by_path.get(path.parent()?)?;
         let name = path.file_name()?.as_bytes().into();
         Some(match kind {
-            EventKind::Remove(_) => MailboxEvent::NameRemoved(*id, *place, name),
-            _ => MailboxEvent::NameChanged(*id, *place, name),
+            EventKind::Remove(_) => MailboxEvent::NameRemoved(*id, *subdir, name),
+            _ => MailboxEvent::NameChanged(*id, *subdir, name),
         })
     }
 
@@ -338,7 +331,7 @@ impl EventHandler {
     fn queue_overflowed(&self, why: &str) -> bool {
         if !self.lost.swap(true, Ordering::AcqRel) {
             METRICS.watch_overflows.inc();
-            log::info!("changes were missed: {why}; open mailboxes are looked through again");
+            log::info!("inotify events lost: {why}; rescanning open mailboxes");
         }
         true
     }
@@ -366,7 +359,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 const OPENED: EventKind = EventKind::Access(AccessKind::Open(AccessMode::Any));
-const POLLING_NOTICE: &str = "changes by other programs are looked for at each login and every minute";
+const POLLING_NOTICE: &str = "polling at each login and every minute";
 
 #[cfg(test)]
 mod tests;

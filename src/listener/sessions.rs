@@ -50,14 +50,14 @@ impl Sessions {
     /// Creates the factories of a listener; `offers_tls` is whether clients may ask for TLS.
     pub(super) fn new(listen: &ListenerConfig, config: &Config, offers_tls: bool) -> Self {
         Self {
-            factories: ClientTrust::ALL.map(|standing| factory(listen, config, offers_tls, standing)),
+            factories: ClientTrust::ALL.map(|trust| factory(listen, config, offers_tls, trust)),
             faults: config.faults_on_demand.then(Rc::<SequenceCounts>::default),
         }
     }
 
     /// Applies other rules to the sessions that begin from now on. The counts of faults continue.
     pub(super) fn renew(&mut self, listen: &ListenerConfig, config: &Config, offers_tls: bool) {
-        self.factories = ClientTrust::ALL.map(|standing| factory(listen, config, offers_tls, standing));
+        self.factories = ClientTrust::ALL.map(|trust| factory(listen, config, offers_tls, trust));
     }
 
     /// Creates a session for the client at `peer`.
@@ -71,8 +71,9 @@ impl Sessions {
 
     /// The factory for the client at `peer`.
     pub(super) fn factory(&self, listen: &ListenerConfig, peer: IpAddr) -> &dyn SessionFactory {
-        let standing = ClientTrust { is_local: peer.is_loopback(), is_trusted: listen.trusted.contain(peer) };
-        &*self.factories[standing.index()]
+        let trust =
+            ClientTrust { is_local: peer.is_loopback(), is_trusted: listen.trusted_networks.contain(peer) };
+        &*self.factories[trust.index()]
     }
 }
 
@@ -81,12 +82,12 @@ fn factory(
     listen: &ListenerConfig,
     config: &Config,
     offers_tls: bool,
-    standing: ClientTrust,
+    trust: ClientTrust,
 ) -> Box<dyn SessionFactory> {
     let hostname = config.hostname.clone();
     let limits = config.limits.clone();
-    let ListenerConfig { line_endings, pedantic, .. } = *listen;
-    let plaintext_auth = listen.plaintext_auth || standing.is_local;
+    let ListenerConfig { line_endings, strict: pedantic, .. } = *listen;
+    let plaintext_auth = listen.auth_allow_cleartext || trust.is_local;
     match listen.persona {
         Persona::Smtp(persona) => {
             let kind = match listen.protocol.protocol() {
@@ -96,14 +97,14 @@ fn factory(
             };
             // If every mailbox is created on demand, a program that insists on a login gets one, whichever service it
             // uses.
-            let open_house = config.unknown == UnknownRecipients::Create;
+            let open_house = config.unknown_recipients == UnknownRecipients::Create;
             let auth = match kind {
                 Kind::Lmtp => AuthPolicy::Off,
                 Kind::Smtp if !open_house => AuthPolicy::Off,
                 Kind::Smtp | Kind::Submission if plaintext_auth => AuthPolicy::InClear,
                 Kind::Smtp | Kind::Submission => AuthPolicy::UnderTls,
             };
-            let policy = Policy { kind, auth, starttls: offers_tls, trusted: standing.is_trusted };
+            let policy = Policy { kind, auth, starttls: offers_tls, trusted: trust.is_trusted };
             let rules = smtp::SessionConfig { hostname, line_endings, persona, limits, policy, pedantic };
             Box::new(smtp::Factory::new(rules))
         }

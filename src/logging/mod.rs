@@ -44,16 +44,16 @@ pub fn start(log: &Log, level: Option<LevelFilter>) -> io::Result<()> {
         .set_location_level(LevelFilter::Off)
         .add_filter_allow_str(env!("CARGO_PKG_NAME")) // excludes mio's lines at `trace`
         .build();
-    let output = Output::open(&log.to)?;
-    if !output.is_there() {
+    let output = Output::open(&log.destination)?;
+    if !output.is_in_place() {
         let _ = writeln!(
             io::stderr(),
             "restante: no daemon at {} accepts the log; continuing without it",
-            log.to
+            log.destination
         );
     }
     let (lines, entries) = LineWriter::new();
-    let running = Logger { queue: lines.queue(), to: Mutex::new(log.to.clone()), level };
+    let running = Logger { queue: lines.queue(), to: Mutex::new(log.destination.clone()), level };
     thread::Builder::new()
         .name("log".into())
         .spawn(move || run_writer(&entries, output, &PENDING_DESTINATION))?;
@@ -77,8 +77,8 @@ pub fn reopen() {
 pub fn reload(log: &Log) {
     if let Some(running) = LOGGER.get() {
         log::set_max_level(running.level.unwrap_or(log.level));
-        log.to.clone_into(&mut running.to.lock().unwrap_or_else(PoisonError::into_inner));
-        running.move_to(log.to.clone());
+        log.destination.clone_into(&mut running.to.lock().unwrap_or_else(PoisonError::into_inner));
+        running.move_to(log.destination.clone());
     }
 }
 
@@ -142,7 +142,7 @@ fn format_event(peer: IpAddr, tls: Option<Encryption>, event: &Event, waited: Du
             let mut to: Vec<String> = to.iter().map(|to| format!("<{to}>")).collect();
             to.extend((to.len() == Event::MAX_LISTED).then(|| "...".to_owned()));
             format!(
-                "accepted peer={peer} id={} from={} to={} rcpts={recipients} octets={octets} tls={tls} took={}",
+                "accepted peer={peer} id={} from={} to={} rcpts={recipients} octets={octets} tls={tls} duration={}",
                 value(id),
                 value(from),
                 value(&to.join(",")),
@@ -162,9 +162,9 @@ fn format_event(peer: IpAddr, tls: Option<Encryption>, event: &Event, waited: Du
         Event::MailboxChanged { mailbox, messages } => {
             format!("changed peer={peer} mailbox={} messages={messages}", value(&mailbox.to_string()))
         }
-        Event::Read { octets } => format!("read peer={peer} octets={octets} took={}", millis(waited)),
+        Event::Read { octets } => format!("read peer={peer} octets={octets} duration={}", millis(waited)),
         Event::Updated { deleted, seen } => format!("updated peer={peer} deleted={deleted} seen={seen}"),
-        Event::Ended { why } => format!("ended peer={peer} why=\"{why}\""),
+        Event::Ended { why } => format!("ended peer={peer} reason=\"{why}\""),
         Event::Injected(injection) => format!("ended peer={peer} by a fault on demand: {injection:?}"),
     }
 }
@@ -202,12 +202,12 @@ impl SessionSummary {
 pub fn closed(caller: &PeerInfo, summary: &SessionSummary, received: u64, sent: u64, lasted: Duration) {
     let SessionSummary { user, messages, read, deleted, why } = summary;
     let user = user.as_ref().map(|user| format!(" user={}", value(user))).unwrap_or_default();
-    let why = why.map(|why| format!(" why=\"{why}\"")).unwrap_or_default();
+    let why = why.map(|why| format!(" reason=\"{why}\"")).unwrap_or_default();
     let used = !user.is_empty() || *messages > 0 || !why.is_empty();
     log!(
         if used { Level::Info } else { Level::Debug },
         "{caller} closed peer={}{user} messages={messages} read={read} deleted={deleted} \
-         received={received} sent={sent} lasted={lasted:.1?}{why}",
+         received={received} sent={sent} duration={lasted:.1?}{why}",
         caller.peer
     );
 }
@@ -224,14 +224,14 @@ pub fn connected(caller: &PeerInfo, peer: SocketAddr) {
 
 /// Logs a rejected connection.
 pub fn rejected(service: &str, peer: IpAddr, why: &str) {
-    METRICS.rejected.inc(why);
-    info!("{service} turned away peer={peer} why=\"{why}\"");
+    METRICS.rejected_connections.inc(why);
+    info!("{service} rejected peer={peer} reason=\"{why}\"");
 }
 
 /// Logs a proxy that did not announce its client.
 pub fn proxy_failed(conn: &str, protocol: &str, proxy: SocketAddr, why: &str) {
-    METRICS.rejected.inc("not announced by a proxy");
-    info!("{conn} {protocol} proxy failed peer={proxy} why=\"{}\"", escape(why));
+    METRICS.rejected_connections.inc("not announced by a proxy");
+    info!("{conn} {protocol} proxy failed peer={proxy} reason=\"{}\"", escape(why));
 }
 
 /// Logs the start of TLS.
@@ -241,12 +241,12 @@ pub fn tls_started(caller: &PeerInfo, by: Encryption) {
 
 /// Logs a failed handshake or broken TLS.
 pub fn tls_failed(caller: &PeerInfo, why: &str) {
-    info!("{caller} tls failed peer={} why=\"{}\"", caller.peer, escape(why));
+    info!("{caller} tls failed peer={} reason=\"{}\"", caller.peer, escape(why));
 }
 
 /// Logs a batch of deliveries, durable or failed.
 pub fn delivery_batch(messages: usize, octets: u64, took: Duration) {
-    debug!("commit batch={messages} octets={octets} took={}", millis(took));
+    debug!("delivery batch={messages} octets={octets} duration={}", millis(took));
 }
 
 /// Logs a panic. The default hook would write to standard error, and could block there.
@@ -256,7 +256,7 @@ fn panicked(what: &str) {
     error!("panicked thread={} what=\"{}\"", thread.name().unwrap_or("?"), escape(what));
 }
 
-/// Logs the figures, for SIGUSR1.
+/// Logs the metrics, for SIGUSR1.
 pub fn status() {
     METRICS.lines().iter().for_each(|line| info!("status {line}"));
 }
@@ -288,11 +288,11 @@ mod tests {
         for (event, expected) in [
             (
                 accepted(&["u@here.test", "v@here.test"]),
-                "accepted peer=192.0.2.7 id=7 from=<a@far.test> to=<u@here.test>,<v@here.test> rcpts=2 octets=18233 tls=1.3 took=41.2ms",
+                "accepted peer=192.0.2.7 id=7 from=<a@far.test> to=<u@here.test>,<v@here.test> rcpts=2 octets=18233 tls=1.3 duration=41.2ms",
             ),
             (
                 accepted(&["u"; Event::MAX_LISTED]),
-                "accepted peer=192.0.2.7 id=7 from=<a@far.test> to=<u>,<u>,<u>,<u>,<u>,<u>,<u>,<u>,... rcpts=2 octets=18233 tls=1.3 took=41.2ms",
+                "accepted peer=192.0.2.7 id=7 from=<a@far.test> to=<u>,<u>,<u>,<u>,<u>,<u>,<u>,<u>,... rcpts=2 octets=18233 tls=1.3 duration=41.2ms",
             ),
             (
                 Event::Refused { what: "RCPT TO:<x>".into(), reply: "550-5.1.1".into() },
@@ -310,9 +310,9 @@ mod tests {
                 Event::MailboxChanged { mailbox: mailbox.clone(), messages: 4 },
                 "changed peer=192.0.2.7 mailbox=u@here.test messages=4",
             ),
-            (Event::Read { octets: 9 }, "read peer=192.0.2.7 octets=9 took=41.2ms"),
+            (Event::Read { octets: 9 }, "read peer=192.0.2.7 octets=9 duration=41.2ms"),
             (Event::Updated { deleted: 1, seen: 2 }, "updated peer=192.0.2.7 deleted=1 seen=2"),
-            (Event::Ended { why: "timeout" }, r#"ended peer=192.0.2.7 why="timeout""#),
+            (Event::Ended { why: "timeout" }, r#"ended peer=192.0.2.7 reason="timeout""#),
         ] {
             assert_eq!(line(&event), expected);
         }

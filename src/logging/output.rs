@@ -23,7 +23,7 @@ pub(super) struct Output {
     sink: Sink,
     /// True if the last line was written partly: the rest is lost, and the next line must not be appended to
     /// it.
-    torn: bool,
+    last_write_partial: bool,
 }
 
 /// The format of a line.
@@ -65,19 +65,19 @@ impl Output {
     }
 
     const fn with(form: LineFormat, sink: Sink) -> Self {
-        Self { format: form, sink, torn: false }
+        Self { format: form, sink, last_write_partial: false }
     }
 
     /// False if no daemon is connected.
-    pub(super) fn is_there(&self) -> bool {
+    pub(super) fn is_in_place(&self) -> bool {
         !matches!(self.sink, Sink::Socket(_, None))
     }
 
     pub(super) fn write(&mut self, line: &Line) -> io::Result<()> {
         let text = self.format.format(line);
         match &mut self.sink {
-            Sink::Stream(stream) => write_whole(stream, &text, &mut self.torn),
-            Sink::File(file) => write_whole(file, &text, &mut self.torn),
+            Sink::Stream(stream) => write_whole(stream, &text, &mut self.last_write_partial),
+            Sink::File(file) => write_whole(file, &text, &mut self.last_write_partial),
             Sink::Socket(path, socket) => send(path, socket, text.as_bytes()),
         }
     }
@@ -240,7 +240,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("log");
         let mut output = Output::open(&Destination::Syslog(path.clone())).unwrap();
-        assert!(!output.is_there());
+        assert!(!output.is_in_place());
         output.write(&line("nobody")).unwrap_err();
         for text in ["one", "two"] {
             let daemon = UnixDatagram::bind(&path).unwrap();

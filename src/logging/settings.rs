@@ -16,7 +16,7 @@ use crate::limits::text_in_configuration;
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
     /// Destination of the lines.
-    pub to: Destination,
+    pub destination: Destination,
     /// Level, unless the command line sets another.
     #[serde(serialize_with = "level_text", deserialize_with = "level")]
     pub level: LevelFilter,
@@ -24,7 +24,7 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { to: Destination::Stderr, level: LevelFilter::Info }
+        Self { destination: Destination::Stderr, level: LevelFilter::Info }
     }
 }
 

@@ -14,7 +14,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{error::Error, fault_points::step};
+use super::{error::Error, fault_points::fault_point};
 use crate::deferred_drop::DeferredFd;
 
 pub(super) fn open_directory(
@@ -82,7 +82,7 @@ pub(super) fn sync_directory(dir: &OwnedFd, path: &Path) -> Result<(), Error> {
 /// counts as removed.
 pub(super) fn remove(dir: &OwnedFd, name: &str, path: &Path) -> Result<(), Error> {
     let unlink = || {
-        step(path, "unlink")?;
+        fault_point(path, "unlink")?;
         match fs::unlinkat(dir, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(Error::at(path, "unlink", error)),

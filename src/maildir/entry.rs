@@ -89,7 +89,7 @@ pub enum Change {
     /// No message has that name there.
     Absent {
         /// The directory.
-        place: Subdir,
+        subdir: Subdir,
         /// The name.
         name: Box<[u8]>,
     },
@@ -99,7 +99,7 @@ impl Change {
     /// The missing name, if this is a removal.
     pub fn absent(self) -> Option<FileName> {
         match self {
-            Self::Absent { place, name } => Some((place, name)),
+            Self::Absent { subdir, name } => Some((subdir, name)),
             Self::Present(_) => None,
         }
     }

@@ -1,4 +1,4 @@
-//! Errors of file operations, for the log: the step, the path, and the system's reason.
+//! Errors of file operations, for the log: the operation, the path, and the system's reason.
 
 use std::{
     fmt, io,
@@ -9,11 +9,11 @@ use rustix::io::Errno;
 
 use crate::printable;
 
-/// A failed step.
+/// A failed operation.
 #[derive(Debug)]
 pub struct Error {
     path: PathBuf,
-    step: &'static str,
+    operation: &'static str,
     source: io::Error,
 }
 
@@ -39,9 +39,9 @@ pub enum Kind {
 }
 
 impl Error {
-    /// A failure of `step` at `path`.
-    pub fn at(path: impl Into<PathBuf>, step: &'static str, source: impl Into<io::Error>) -> Self {
-        Self { path: path.into(), step, source: source.into() }
+    /// A failure of `operation` at `path`.
+    pub fn at(path: impl Into<PathBuf>, operation: &'static str, source: impl Into<io::Error>) -> Self {
+        Self { path: path.into(), operation, source: source.into() }
     }
 
     /// The path.
@@ -77,7 +77,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}", printable::path(&self.path), self.step, self.source)
+        write!(f, "{}: {}: {}", printable::path(&self.path), self.operation, self.source)
     }
 }
 

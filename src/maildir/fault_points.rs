@@ -1,13 +1,13 @@
 //! The seam at which a test makes one step of a delivery fail: each step announces itself here.
 
 #[cfg(test)]
-pub(crate) use planned::{FaultKind, FaultPlan, step};
+pub(crate) use planned::{FaultKind, PlannedFault, fault_point};
 
 /// Called before a step of a delivery, with a path below the spool. Outside of unit tests it does nothing.
 #[cfg(not(test))]
 #[expect(clippy::unnecessary_wraps, reason = "in unit tests it fails")]
 #[inline]
-pub(crate) fn step(_: &std::path::Path, _: &'static str) -> Result<(), super::Error> {
+pub(crate) fn fault_point(_: &std::path::Path, _: &'static str) -> Result<(), super::Error> {
     Ok(())
 }
 
@@ -30,51 +30,52 @@ mod planned {
 
     /// A fault at one step of the deliveries below a directory, until this is dropped.
     #[derive(Debug)]
-    pub(crate) struct FaultPlan(PathBuf);
+    pub(crate) struct PlannedFault(PathBuf);
 
     #[derive(Debug)]
     struct ArmedFault {
-        below: PathBuf,
+        path_prefix: PathBuf,
         /// Steps until the fault.
-        left: usize,
+        remaining: usize,
         error: FaultKind,
-        hit: Option<&'static str>,
+        triggered_at: Option<&'static str>,
     }
 
     static PLANNED: Mutex<Vec<ArmedFault>> = Mutex::new(Vec::new());
 
-    impl FaultPlan {
+    impl PlannedFault {
         /// A fault at the step of that number, counted from 1.
         pub(crate) fn new(below: &Path, number: usize, error: FaultKind) -> Self {
             let below = below.to_owned();
-            let planned = ArmedFault { below: below.clone(), left: number, error, hit: None };
+            let planned =
+                ArmedFault { path_prefix: below.clone(), remaining: number, error, triggered_at: None };
             PLANNED.lock().unwrap_or_else(PoisonError::into_inner).push(planned);
             Self(below)
         }
 
         /// The step that was hit, if it was reached.
-        pub(crate) fn hit(&self) -> Option<&'static str> {
+        pub(crate) fn triggered_at(&self) -> Option<&'static str> {
             let plans = PLANNED.lock().unwrap_or_else(PoisonError::into_inner);
-            plans.iter().find(|plan| plan.below == self.0).and_then(|plan| plan.hit)
+            plans.iter().find(|plan| plan.path_prefix == self.0).and_then(|plan| plan.triggered_at)
         }
     }
 
-    impl Drop for FaultPlan {
+    impl Drop for PlannedFault {
         fn drop(&mut self) {
             let mut plans = PLANNED.lock().unwrap_or_else(PoisonError::into_inner);
-            plans.retain(|plan| plan.below != self.0);
+            plans.retain(|plan| plan.path_prefix != self.0);
         }
     }
 
     /// Fails or panics if a test has planned it for this step.
-    pub(crate) fn step(path: &Path, name: &'static str) -> Result<(), Error> {
+    pub(crate) fn fault_point(path: &Path, name: &'static str) -> Result<(), Error> {
         let error = {
             let mut plans = PLANNED.lock().unwrap_or_else(PoisonError::into_inner);
-            let plan = plans.iter_mut().find(|plan| path.starts_with(&plan.below));
+            let plan = plans.iter_mut().find(|plan| path.starts_with(&plan.path_prefix));
             plan.and_then(|plan| {
-                plan.left = plan.left.checked_sub(1)?;
-                (plan.left == 0).then(|| {
-                    plan.hit = Some(name);
+                plan.remaining = plan.remaining.checked_sub(1)?;
+                (plan.remaining == 0).then(|| {
+                    plan.triggered_at = Some(name);
                     plan.error
                 })
             })

@@ -12,7 +12,7 @@ use super::{Error, FileName, FileVersion, Kind, Maildir, MessageRef, Subdir, nam
 use crate::deferred_drop::DeferredDrop;
 
 /// The flags for opening message files: never through a link, never waiting for the writer of a FIFO.
-pub const OPEN: OFlags = OFlags::RDONLY
+pub const OPEN_FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::NONBLOCK)
     .union(OFlags::CLOEXEC)
@@ -30,24 +30,24 @@ impl OpenMessage {
     /// Opens the listed message. Errors are of kind `Gone`, `Changed` (another file has its name now, or its content
     /// was changed), or of the system.
     pub fn open(maildir: &Maildir, wanted: MessageRef<'_>) -> Result<Self, Error> {
-        let (place, name, _) = find(maildir, wanted)?;
-        let path = path_of(maildir, place, &name);
-        let file = fs::openat(maildir.dir(place), &name, OPEN, Mode::empty())
+        let (subdir, name, _) = find(maildir, wanted)?;
+        let path = path_of(maildir, subdir, &name);
+        let file = fs::openat(maildir.dir(subdir), &name, OPEN_FLAGS, Mode::empty())
             .map_err(|e| Error::at(&path, "open", e))?;
         let stat = fs::fstat(&file).map_err(|e| Error::at(&path, "stat", e))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile
             || FileVersion::of(&stat) != wanted.version
         {
-            return Err(changed(path));
+            return Err(changed_error(path));
         }
         Ok(Self { file: DeferredDrop::new(File::from(file)), path, bytes: wanted.version.bytes })
     }
 
-    /// Reads up to `most` bytes at `from`; the flag says whether they end the message. A file that has become shorter
-    /// is an error of kind `Cut`.
-    pub fn read(&self, from: u64, most: usize) -> Result<(Vec<u8>, bool), Error> {
+    /// Reads up to `max` bytes at `from`; the flag says whether they end the message. A file that has become shorter
+    /// is an error of kind `Truncated`.
+    pub fn read(&self, from: u64, max: usize) -> Result<(Vec<u8>, bool), Error> {
         let left = self.bytes.saturating_sub(from);
-        let length = usize::try_from(left).unwrap_or(usize::MAX).min(most);
+        let length = usize::try_from(left).unwrap_or(usize::MAX).min(max);
         let mut bytes = vec![0; length];
         self.file.read_exact_at(&mut bytes, from).map_err(|e| Error::at(&self.path, "read", e))?;
         Ok((bytes, length as u64 == left))
@@ -62,71 +62,73 @@ impl OpenMessage {
 #[derive(Debug)]
 pub struct Deletion<'a> {
     maildir: &'a Maildir,
-    survivors: SurvivorCheck,
+    link_check: LinkCheck,
     /// The files that have or may have another name, by their identity.
-    linked: HashMap<&'a [u8], Vec<FileVersion>>,
+    still_linked: HashMap<&'a [u8], Vec<FileVersion>>,
 }
 
 /// The way in which a deletion finds files that still have a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SurvivorCheck {
+pub enum LinkCheck {
     /// One query for each file, through a descriptor: three calls to the system for each message.
     Fstat,
     /// One read of the directories at the end: the time depends on the remaining files.
     Readdir,
 }
 
-impl SurvivorCheck {
+impl LinkCheck {
     /// The cheaper way to delete that many of the messages of a mailbox.
     pub fn cheapest(deleted: usize, messages: usize) -> Self {
-        if deleted.saturating_mul(NAMES_READ_MEANWHILE) < messages { Self::Fstat } else { Self::Readdir }
+        if deleted.saturating_mul(DIR_ENTRIES_PER_STAT) < messages { Self::Fstat } else { Self::Readdir }
     }
 }
 
 impl<'a> Deletion<'a> {
     /// Of messages of that Maildir.
-    pub fn begin(maildir: &'a Maildir, survivors: SurvivorCheck) -> Self {
-        Self { maildir, survivors, linked: HashMap::new() }
+    pub fn begin(maildir: &'a Maildir, survivors: LinkCheck) -> Self {
+        Self { maildir, link_check: survivors, still_linked: HashMap::new() }
     }
 
     /// Deletes a message, and returns the name it had. `None`: the message is gone. A different file in its place is an
     /// error of kind `Changed`, because no client has read that content.
     pub fn delete(&mut self, wanted: MessageRef<'a>) -> Result<Option<FileName>, Error> {
-        let Self { maildir, survivors, linked } = self;
-        on_file(maildir, wanted, |place, name| {
-            let failed = |step, error: Errno| Error::at(path_of(maildir, place, name), step, error);
+        let Self { maildir, link_check: survivors, still_linked: linked } = self;
+        with_current_name(maildir, wanted, |subdir, name| {
+            let failed = |step, error: Errno| Error::at(path_of(maildir, subdir, name), step, error);
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let file = (*survivors == SurvivorCheck::Fstat)
-                .then(|| fs::openat(maildir.dir(place), name, flags, Mode::empty()))
+            let file = (*survivors == LinkCheck::Fstat)
+                .then(|| fs::openat(maildir.dir(subdir), name, flags, Mode::empty()))
                 .transpose()
                 .map_err(|error| failed("open", error))?;
-            fs::unlinkat(maildir.dir(place), name, AtFlags::empty())
+            fs::unlinkat(maildir.dir(subdir), name, AtFlags::empty())
                 .map_err(|error| failed("unlink", error))?;
             if file.is_none_or(|file| fs::fstat(&file).is_ok_and(|stat| stat.st_nlink > 0)) {
                 linked.entry(name::identity(wanted.name)).or_default().push(wanted.version);
             }
-            Ok((place, name.to_bytes().into()))
+            Ok((subdir, name.to_bytes().into()))
         })
     }
 
     /// Deletes the remaining names of these files in this Maildir, and returns them.
     pub fn finish(self) -> Result<Vec<FileName>, Error> {
-        let Self { maildir, linked, .. } = self;
+        let Self { maildir, still_linked: linked, .. } = self;
         let mut deleted = Vec::new();
         for _ in 0..ATTEMPTS {
             let before = deleted.len();
-            for place in Subdir::ALL.into_iter().filter(|_| !linked.is_empty()) {
-                for name in names(maildir, place)? {
+            for subdir in Subdir::ALL.into_iter().filter(|_| !linked.is_empty()) {
+                for name in read_names(maildir, subdir)? {
                     let name = name?;
                     let Some(stamps) = linked.get(name::identity(name.to_bytes())) else { continue };
                     // The inode alone is not enough, because another file may have its number now.
-                    if !version_of(maildir, place, &name)?.is_some_and(|stamp| stamps.contains(&stamp)) {
+                    if !version_of(maildir, subdir, &name)?.is_some_and(|stamp| stamps.contains(&stamp)) {
                         continue;
                     }
-                    match fs::unlinkat(maildir.dir(place), &name, AtFlags::empty()) {
-                        Ok(()) => deleted.push((place, name.to_bytes().into())),
+                    match fs::unlinkat(maildir.dir(subdir), &name, AtFlags::empty()) {
+                        Ok(()) => deleted.push((subdir, name.to_bytes().into())),
                         Err(Errno::NOENT) => {}
-                        Err(error) => return Err(Error::at(path_of(maildir, place, &name), "unlink", error)),
+                        Err(error) => {
+                            return Err(Error::at(path_of(maildir, subdir, &name), "unlink", error));
+                        }
                     }
                 }
             }
@@ -141,12 +143,12 @@ impl<'a> Deletion<'a> {
 /// Moves a message to `cur/` with the flag `S`, and returns its new name. It keeps the old name if the new one belongs
 /// to another file or is too long. `None`: the message is gone. Errors are those of [`Deletion::delete`].
 pub fn mark_seen(maildir: &Maildir, wanted: MessageRef<'_>) -> Result<Option<FileName>, Error> {
-    on_file(maildir, wanted, |place, name| {
-        if place == Subdir::Cur && name::flags(name.to_bytes()).contains(&b'S') {
-            return Ok((place, name.to_bytes().into()));
+    with_current_name(maildir, wanted, |subdir, name| {
+        if subdir == Subdir::Cur && name::flags(name.to_bytes()).contains(&b'S') {
+            return Ok((subdir, name.to_bytes().into()));
         }
         let seen = c_string(name::with_flag(name.to_bytes(), b'S'));
-        let (from, to) = (maildir.dir(place), maildir.dir(Subdir::Cur));
+        let (from, to) = (maildir.dir(subdir), maildir.dir(Subdir::Cur));
         // No file is overwritten, because another file may have this identity too.
         let renamed = match fs::renameat_with(from, name, to, &seen, RenameFlags::NOREPLACE) {
             Err(Errno::INVAL | Errno::NOSYS) => fs::linkat(from, name, to, &seen, AtFlags::empty())
@@ -155,27 +157,27 @@ pub fn mark_seen(maildir: &Maildir, wanted: MessageRef<'_>) -> Result<Option<Fil
         };
         match renamed {
             Ok(()) => Ok((Subdir::Cur, seen.to_bytes().into())),
-            Err(Errno::EXIST | Errno::NAMETOOLONG) => Ok((place, name.to_bytes().into())),
+            Err(Errno::EXIST | Errno::NAMETOOLONG) => Ok((subdir, name.to_bytes().into())),
             Err(error) => Err(Error::at(path_of(maildir, Subdir::Cur, &seen), "rename", error)),
         }
     })
 }
 
-fn on_file(
+fn with_current_name(
     maildir: &Maildir,
     wanted: MessageRef<'_>,
     mut act: impl FnMut(Subdir, &CString) -> Result<FileName, Error>,
 ) -> Result<Option<FileName>, Error> {
     for _ in 0..ATTEMPTS {
-        let (place, name, stamp) = match find(maildir, wanted) {
+        let (subdir, name, stamp) = match find(maildir, wanted) {
             Ok(found) => found,
             Err(error) if error.kind() == Kind::Gone => return Ok(None),
             Err(error) => return Err(error),
         };
         if stamp != wanted.version {
-            return Err(changed(path_of(maildir, place, &name)));
+            return Err(changed_error(path_of(maildir, subdir, &name)));
         }
-        match act(place, &name) {
+        match act(subdir, &name) {
             Err(error) if error.kind() == Kind::Gone => {} // renamed between the two calls: look again
             done => return done.map(Some),
         }
@@ -196,42 +198,42 @@ fn find(maildir: &Maildir, wanted: MessageRef<'_>) -> Result<(Subdir, CString, F
     }
     let identity = name::identity(wanted.name);
     for _ in 0..ATTEMPTS {
-        for place in Subdir::ALL {
-            for name in names(maildir, place)? {
+        for subdir in Subdir::ALL {
+            for name in read_names(maildir, subdir)? {
                 let name = name?;
                 if name::identity(name.to_bytes()) != identity {
                     continue;
                 }
-                if let Some(stamp) = version_of(maildir, place, &name)?.filter(is_it) {
-                    return Ok((place, name, stamp));
+                if let Some(stamp) = version_of(maildir, subdir, &name)?.filter(is_it) {
+                    return Ok((subdir, name, stamp));
                 }
             }
         }
     }
     let path = path_of(maildir, wanted.subdir, &listed);
-    Err(if there.is_some() { changed(path) } else { Error::at(path, "find", Errno::NOENT) })
+    Err(if there.is_some() { changed_error(path) } else { Error::at(path, "find", Errno::NOENT) })
 }
 
 /// The names in a directory.
-fn names(
+fn read_names(
     maildir: &Maildir,
-    place: Subdir,
+    subdir: Subdir,
 ) -> Result<impl Iterator<Item = Result<CString, Error>> + use<'_>, Error> {
-    let failed = move |e: Errno| Error::at(maildir.path().join(place.name()), "read directory", e);
-    let entries = fs::Dir::read_from(maildir.dir(place)).map_err(failed)?;
+    let failed = move |e: Errno| Error::at(maildir.path().join(subdir.name()), "read directory", e);
+    let entries = fs::Dir::read_from(maildir.dir(subdir)).map_err(failed)?;
     Ok(entries.map(move |entry| entry.map(|entry| entry.file_name().to_owned()).map_err(failed)))
 }
 
 /// The version of the file with that name, if there is one.
-fn version_of(maildir: &Maildir, place: Subdir, name: &CString) -> Result<Option<FileVersion>, Error> {
-    match fs::statat(maildir.dir(place), name, AtFlags::SYMLINK_NOFOLLOW) {
+fn version_of(maildir: &Maildir, subdir: Subdir, name: &CString) -> Result<Option<FileVersion>, Error> {
+    match fs::statat(maildir.dir(subdir), name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(FileVersion::of(&stat))),
         Err(Errno::NOENT) => Ok(None),
-        Err(error) => Err(Error::at(path_of(maildir, place, name), "stat", error)),
+        Err(error) => Err(Error::at(path_of(maildir, subdir, name), "stat", error)),
     }
 }
 
-fn changed(path: std::path::PathBuf) -> Error {
+fn changed_error(path: std::path::PathBuf) -> Error {
     Error::at(path, "open", io::Error::new(io::ErrorKind::InvalidData, "not the file that was listed"))
 }
 
@@ -240,11 +242,11 @@ pub fn c_string(name: Vec<u8>) -> CString {
     CString::new(name).unwrap_or_default()
 }
 
-fn path_of(maildir: &Maildir, place: Subdir, name: &CString) -> std::path::PathBuf {
-    maildir.path().join(place.name()).join(name.to_string_lossy().as_ref())
+fn path_of(maildir: &Maildir, subdir: Subdir, name: &CString) -> std::path::PathBuf {
+    maildir.path().join(subdir.name()).join(name.to_string_lossy().as_ref())
 }
 
 /// The number of directory entries read in the time of one query for a file.
-const NAMES_READ_MEANWHILE: usize = 8;
+const DIR_ENTRIES_PER_STAT: usize = 8;
 /// Looks for a message that another program renames at the same time.
 const ATTEMPTS: usize = 3;

@@ -11,7 +11,7 @@ use rustix::{
 use super::{
     Change, Error, FileVersion, Maildir, MessageEntry, Subdir, name, remote_fs,
     size_cache::SizeCache,
-    size_counter::{Counted, CountingTurn},
+    size_counter::{CountSlice, Counted},
 };
 
 /// The last changes of `new/` and `cur/`: seconds and nanoseconds.
@@ -68,7 +68,7 @@ pub struct Recheck {
 pub fn scan<'a>(
     maildir: &Maildir,
     known: impl IntoIterator<Item = &'a MessageEntry>,
-    turn: &mut CountingTurn,
+    turn: &mut CountSlice,
 ) -> Result<Option<Scan>, Error> {
     let mut sizes = SizeCache::load(maildir);
     sizes.preload(&turn.progress.counted);
@@ -86,7 +86,7 @@ fn scan_with<'a>(
     maildir: &Maildir,
     known: impl IntoIterator<Item = &'a MessageEntry>,
     sizes: &mut SizeCache,
-    turn: &mut CountingTurn,
+    turn: &mut CountSlice,
 ) -> Result<Option<Scan>, Error> {
     let Some((mut scan, mut calm)) = scan_once(maildir, sizes, turn)? else { return Ok(None) };
     let mut earlier = HashMap::new();
@@ -123,11 +123,11 @@ fn by_file(found: impl IntoIterator<Item = MessageEntry>) -> impl Iterator<Item 
 fn scan_once(
     maildir: &Maildir,
     sizes: &mut SizeCache,
-    turn: &mut CountingTurn,
+    turn: &mut CountSlice,
 ) -> Result<Option<(Scan, bool)>, Error> {
     let mut scan = Scan { times: dir_times(maildir)?, ..Scan::default() };
-    for place in Subdir::ALL {
-        if !scan_subdir(maildir, place, sizes, &mut scan, turn)? {
+    for subdir in Subdir::ALL {
+        if !scan_subdir(maildir, subdir, sizes, &mut scan, turn)? {
             return Ok(None);
         }
     }
@@ -140,20 +140,20 @@ fn find_moved(
     maildir: &Maildir,
     mut missing: HashMap<FileKey, MessageEntry>,
     found: &mut Vec<MessageEntry>,
-    turn: &mut CountingTurn,
+    turn: &mut CountSlice,
 ) -> Result<bool, Error> {
-    for place in [Subdir::ALL, Subdir::ALL].concat() {
+    for subdir in [Subdir::ALL, Subdir::ALL].concat() {
         if missing.is_empty() {
             break;
         }
-        let failed = |e: Errno| Error::at(maildir.path().join(place.name()), "read directory", e);
-        for entry in Dir::read_from(maildir.dir(place)).map_err(failed)? {
+        let failed = |e: Errno| Error::at(maildir.path().join(subdir.name()), "read directory", e);
+        for entry in Dir::read_from(maildir.dir(subdir)).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();
             let wanted = (name::identity(name.to_bytes()).into(), entry.ino());
             let Some(message) = missing.get(&wanted) else { continue };
             let known = |stamp| (stamp == message.version).then_some(message.octets);
-            match check_name(maildir, place, name, known, turn)? {
+            match check_name(maildir, subdir, name, known, turn)? {
                 CheckedName::Message(message, _) => {
                     missing.remove(&wanted);
                     found.push(message);
@@ -169,15 +169,15 @@ fn find_moved(
 /// `false`: the turn is over.
 fn scan_subdir(
     maildir: &Maildir,
-    place: Subdir,
+    subdir: Subdir,
     sizes: &mut SizeCache,
     scan: &mut Scan,
-    turn: &mut CountingTurn,
+    turn: &mut CountSlice,
 ) -> Result<bool, Error> {
-    let failed = |e: Errno| Error::at(maildir.path().join(place.name()), "read directory", e);
-    for entry in Dir::read_from(maildir.dir(place)).map_err(failed)? {
+    let failed = |e: Errno| Error::at(maildir.path().join(subdir.name()), "read directory", e);
+    for entry in Dir::read_from(maildir.dir(subdir)).map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        match check_name(maildir, place, entry.file_name(), |stamp| sizes.get(&stamp), turn)? {
+        match check_name(maildir, subdir, entry.file_name(), |stamp| sizes.get(&stamp), turn)? {
             CheckedName::Message(found, SizeSource::Counted) => {
                 sizes.insert(found.version, found.octets);
                 scan.messages.push(found);
@@ -185,7 +185,7 @@ fn scan_subdir(
             CheckedName::Message(found, SizeSource::Known) => scan.messages.push(found),
             CheckedName::Nothing => {}
             CheckedName::Skipped(why) => {
-                scan.skipped.push(Skipped { name: entry.file_name().to_bytes().into(), subdir: place, why });
+                scan.skipped.push(Skipped { name: entry.file_name().to_bytes().into(), subdir, why });
             }
             CheckedName::TurnExhausted => return Ok(false),
         }
@@ -199,14 +199,14 @@ type RecheckOutcome = (Vec<Change>, Vec<Skipped>);
 /// Looks at names with events. `None`: the turn is over, and the counts are kept for a walk.
 pub fn recheck(
     maildir: &Maildir,
-    looks: &[Recheck],
-    turn: &mut CountingTurn,
+    rechecks: &[Recheck],
+    turn: &mut CountSlice,
 ) -> Result<Option<RecheckOutcome>, Error> {
-    let (mut changes, mut left_out, mut counted) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut changes, mut skipped, mut counted) = (Vec::new(), Vec::new(), Vec::new());
     let mut over = false;
     let mut sizes = None;
-    for Recheck { subdir: place, name, known } in looks {
-        let (place, name) = (*place, name.clone());
+    for Recheck { subdir, name, known } in rechecks {
+        let (subdir, name) = (*subdir, name.clone());
         let c_name = super::message::c_string(name.to_vec());
         // If an identity has many files, only some of them are known.
         let known = |stamp: FileVersion| match known.iter().find(|(other, _)| *other == stamp) {
@@ -214,17 +214,17 @@ pub fn recheck(
             None if known.len() < MAX_KNOWN => None,
             None => sizes.get_or_insert_with(|| SizeCache::load(maildir)).get(&stamp),
         };
-        changes.push(match check_name(maildir, place, &c_name, known, turn)? {
+        changes.push(match check_name(maildir, subdir, &c_name, known, turn)? {
             CheckedName::Message(found, source) => {
                 if source == SizeSource::Counted {
                     counted.push((found.version, found.octets));
                 }
                 Change::Present(found)
             }
-            CheckedName::Nothing => Change::Absent { place, name },
+            CheckedName::Nothing => Change::Absent { subdir, name },
             CheckedName::Skipped(why) => {
-                left_out.push(Skipped { name: name.clone(), subdir: place, why });
-                Change::Absent { place, name }
+                skipped.push(Skipped { name: name.clone(), subdir, why });
+                Change::Absent { subdir, name }
             }
             CheckedName::TurnExhausted => {
                 over = true;
@@ -233,9 +233,9 @@ pub fn recheck(
         });
     }
     if let Err(error) = super::size_cache::append(maildir, &counted) {
-        log::debug!("{error}: sizes not kept");
+        log::debug!("{error}: cannot write size cache");
     }
-    Ok((!over).then_some((changes, left_out)))
+    Ok((!over).then_some((changes, skipped)))
 }
 
 /// The result of a look at one name.
@@ -260,10 +260,10 @@ enum SizeSource {
 
 fn check_name(
     maildir: &Maildir,
-    place: Subdir,
+    subdir: Subdir,
     name: &CStr,
     known: impl FnOnce(FileVersion) -> Option<u64>,
-    turn: &mut CountingTurn,
+    turn: &mut CountSlice,
 ) -> Result<CheckedName, Error> {
     // Files flagged T wait for their owner's mail reader to remove them.
     if name.to_bytes().starts_with(b".") || name::flags(name.to_bytes()).contains(&b'T') {
@@ -271,10 +271,10 @@ fn check_name(
     }
     let failed = |step| {
         move |e: Errno| {
-            Error::at(maildir.path().join(place.name()).join(name.to_string_lossy().as_ref()), step, e)
+            Error::at(maildir.path().join(subdir.name()).join(name.to_string_lossy().as_ref()), step, e)
         }
     };
-    let stat = match fs::statat(maildir.dir(place), name, AtFlags::SYMLINK_NOFOLLOW) {
+    let stat = match fs::statat(maildir.dir(subdir), name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => return Ok(CheckedName::Nothing),
         stat => stat.map_err(failed("stat"))?,
     };
@@ -285,19 +285,19 @@ fn check_name(
     if turn.is_too_large(stamp.bytes) {
         return Ok(CheckedName::Skipped(TOO_LARGE));
     }
-    let found = |octets| MessageEntry { name: name.to_bytes().into(), subdir: place, version: stamp, octets };
+    let found = |octets| MessageEntry { name: name.to_bytes().into(), subdir, version: stamp, octets };
     let told = name::wire_size_in_name(name.to_bytes(), stamp.bytes).or_else(|| known(stamp));
     if let Some(octets) = told {
         let readable = !needs_access_check(&stat)
-            || fs::accessat(maildir.dir(place), name, Access::READ_OK, AtFlags::EACCESS)
+            || fs::accessat(maildir.dir(subdir), name, Access::READ_OK, AtFlags::EACCESS)
                 != Err(Errno::ACCESS);
         let message = || CheckedName::Message(found(octets), SizeSource::Known);
         return Ok(if readable { message() } else { CheckedName::Skipped(UNREADABLE) });
     }
-    let opened = fs::openat(maildir.dir(place), name, super::message::OPEN, Mode::empty());
+    let opened = fs::openat(maildir.dir(subdir), name, super::message::OPEN_FLAGS, Mode::empty());
     match opened.and_then(|file| turn.count(file, stamp)) {
         Ok(Counted::Octets(octets)) => Ok(CheckedName::Message(found(octets), SizeSource::Counted)),
-        Ok(Counted::TurnExhausted) => Ok(CheckedName::TurnExhausted),
+        Ok(Counted::SliceExhausted) => Ok(CheckedName::TurnExhausted),
         Ok(Counted::KeepsChanging) => Ok(CheckedName::Skipped("changes while it is counted")),
         Err(Errno::NOENT) => Ok(CheckedName::Nothing),
         Err(Errno::ACCESS | Errno::PERM) => Ok(CheckedName::Skipped(UNREADABLE)),
@@ -314,9 +314,9 @@ fn needs_access_check(stat: &Stat) -> bool {
 /// The modification times of both directories, as the file system has them now, past any cache. An error if they have
 /// left the file system.
 pub fn dir_times(maildir: &Maildir) -> Result<DirTimes, Error> {
-    let time = |place: Subdir| {
-        let failed = |e: Errno| Error::at(maildir.path().join(place.name()), "stat", e);
-        let stat = remote_fs::fresh_stat(maildir.dir(place)).map_err(failed)?;
+    let time = |subdir: Subdir| {
+        let failed = |e: Errno| Error::at(maildir.path().join(subdir.name()), "stat", e);
+        let stat = remote_fs::fresh_stat(maildir.dir(subdir)).map_err(failed)?;
         let modified = (stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec);
         if stat.stx_nlink == 0 { Err(failed(Errno::NOENT)) } else { Ok(modified) }
     };
@@ -328,7 +328,7 @@ pub const MAX_KNOWN: usize = 4;
 /// The reason for skipping an unreadable file.
 const UNREADABLE: &str = "unreadable";
 /// The reason for skipping a file that is larger than any message.
-pub const TOO_LARGE: &str = "skipped: too large";
+pub const TOO_LARGE: &str = "too large";
 /// The number of walks through a mailbox that changes during each of them.
 const ATTEMPTS: usize = 3;
 /// Seconds within which two changes of a directory may have the same time: some file systems count in twos.

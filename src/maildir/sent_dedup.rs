@@ -14,7 +14,7 @@ use blake2::{Blake2s, Digest, digest::consts::U16};
 use super::{
     Error, Kind, Maildir,
     cache_file::{open, open_to_append, replace},
-    fault_points::step,
+    fault_points::fault_point,
 };
 use crate::safe_file::Durability;
 
@@ -54,7 +54,7 @@ impl SentDedup {
     pub fn load(maildir: &Maildir) -> Self {
         Self::read(maildir).unwrap_or_else(|error| {
             if error.kind() != Kind::Gone {
-                log::warn!("{error}: what is submitted again may be filed again");
+                log::warn!("{error}: duplicates in Sent are not detected");
             }
             Self::default()
         })
@@ -83,7 +83,7 @@ impl SentDedup {
         self.evict_oldest();
         let kept = if self.records >= MAX_RECORDS { self.compact(maildir) } else { self.append(maildir, id) };
         if let Err(error) = kept {
-            log::debug!("{error}: what is submitted again after a restart may be filed again");
+            log::debug!("{error}: duplicates in Sent are not detected after a restart");
         }
     }
 
@@ -92,7 +92,7 @@ impl SentDedup {
     }
 
     fn append(&mut self, maildir: &Maildir, id: MessageId) -> Result<(), Error> {
-        step(maildir.path(), "record")?;
+        fault_point(maildir.path(), "record")?;
         let failed = |step| move |e: std::io::Error| Error::at(maildir.path().join(FILE), step, e);
         let mut file = open_to_append(maildir, FILE)?;
         // Fills up a record that a crash has torn.

@@ -43,7 +43,7 @@ impl SizeCache {
     pub fn load(maildir: &Maildir) -> Self {
         Self::read(maildir).unwrap_or_else(|error| {
             if error.kind() != super::Kind::Gone {
-                log::warn!("{error}: sizes will be counted again");
+                log::warn!("{error}: cannot read size cache, recounting");
             }
             Self::default()
         })
@@ -89,7 +89,7 @@ impl SizeCache {
             _ => append(maildir, &self.new_entries),
         };
         if let Err(error) = saved {
-            log::debug!("{error}: sizes not kept");
+            log::debug!("{error}: cannot write size cache");
         }
     }
 

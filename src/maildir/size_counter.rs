@@ -14,7 +14,7 @@ pub struct ScanLimits {
     /// Bytes of the largest message; a larger file is no message.
     pub max_size: u64,
     /// Bytes counted in one turn.
-    pub turn_bytes: u64,
+    pub slice_bytes: u64,
 }
 
 /// The progress of earlier turns.
@@ -25,21 +25,21 @@ pub struct CountProgress {
     /// The file in which the last turn ended.
     partial: Option<PartialCount>,
     /// Inodes of files that changed between two turns.
-    unsteady: HashSet<u64>,
+    changing_inodes: HashSet<u64>,
 }
 
 #[derive(Debug)]
 struct PartialCount {
     stamp: FileVersion,
-    at: u64,
+    offset: u64,
     octets: WireSizeCounter,
 }
 
 /// One turn of counting.
 #[derive(Debug)]
-pub struct CountingTurn {
-    bounds: ScanLimits,
-    left: u64,
+pub struct CountSlice {
+    limits: ScanLimits,
+    remaining: u64,
     /// The progress so far.
     pub progress: CountProgress,
 }
@@ -50,50 +50,50 @@ pub enum Counted {
     /// Its octets on the wire.
     Octets(u64),
     /// The turn is over: the next one goes on in this file.
-    TurnExhausted,
+    SliceExhausted,
     /// It changes faster than it can be counted.
     KeepsChanging,
 }
 
-impl CountingTurn {
+impl CountSlice {
     /// A turn that continues from that progress.
     pub fn new(bounds: ScanLimits, progress: CountProgress) -> Self {
-        Self { bounds, left: bounds.turn_bytes, progress }
+        Self { limits: bounds, remaining: bounds.slice_bytes, progress }
     }
 
     /// A turn for callers that may wait: it never ends, and counts files of up to so many bytes.
     pub fn unbounded(largest: u64) -> Self {
-        Self::new(ScanLimits { max_size: largest, turn_bytes: u64::MAX }, CountProgress::default())
+        Self::new(ScanLimits { max_size: largest, slice_bytes: u64::MAX }, CountProgress::default())
     }
 
     /// Whether a file of so many bytes is too large for a message.
     pub fn is_too_large(&self, bytes: u64) -> bool {
-        bytes > self.bounds.max_size
+        bytes > self.limits.max_size
     }
 
     /// Counts a file up to the size in its stamp, because a growing file has no end. If it was removed meanwhile, the
     /// error is [`Errno::NOENT`].
     pub fn count(&mut self, file: impl AsFd, stamp: FileVersion) -> Result<Counted, Errno> {
         let (mut at, mut octets) = match self.progress.partial.take() {
-            Some(begun) if begun.stamp == stamp => (begun.at, begun.octets),
+            Some(begun) if begun.stamp == stamp => (begun.offset, begun.octets),
             other => {
                 if other.as_ref().is_some_and(|begun| begun.stamp.inode == stamp.inode) {
-                    self.progress.unsteady.insert(stamp.inode);
+                    self.progress.changing_inodes.insert(stamp.inode);
                 } else {
                     self.progress.partial = other;
                 }
                 Default::default()
             }
         };
-        if self.progress.unsteady.contains(&stamp.inode) {
+        if self.progress.changing_inodes.contains(&stamp.inode) {
             return Ok(Counted::KeepsChanging);
         }
         let mut buffer = vec![0; BUFFER];
         let (mut next_check, mut read) = (at + CHECK_EVERY, 0);
         while at < stamp.bytes {
-            if self.left == 0 {
-                self.progress.partial = Some(PartialCount { stamp, at, octets });
-                return Ok(Counted::TurnExhausted);
+            if self.remaining == 0 {
+                self.progress.partial = Some(PartialCount { stamp, offset: at, octets });
+                return Ok(Counted::SliceExhausted);
             }
             if at >= next_check {
                 next_check = at + CHECK_EVERY;
@@ -101,19 +101,19 @@ impl CountingTurn {
                     return Err(Errno::NOENT);
                 }
             }
-            let most = usize::try_from((stamp.bytes - at).min(self.left)).unwrap_or(BUFFER).min(BUFFER);
+            let most = usize::try_from((stamp.bytes - at).min(self.remaining)).unwrap_or(BUFFER).min(BUFFER);
             match rustix::io::pread(&file, &mut buffer[..most], at) {
                 Ok(0) => break, // it was cut short
                 Ok(n) => {
                     octets.feed(&buffer[..n]);
                     (at, read) = (at + n as u64, read + n as u64);
-                    self.left -= n as u64;
+                    self.remaining -= n as u64;
                 }
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error),
             }
         }
-        self.left = self.left.saturating_sub(MIN_CHARGE.saturating_sub(read));
+        self.remaining = self.remaining.saturating_sub(MIN_COST_PER_FILE.saturating_sub(read));
         Ok(Counted::Octets(octets.total()))
     }
 }
@@ -122,7 +122,7 @@ const BUFFER: usize = 64 * 1024;
 /// Bytes after which the worker checks that the file still has a name.
 const CHECK_EVERY: u64 = 8 << 20;
 /// Smallest number of bytes that a file counts for, because opening it costs too.
-const MIN_CHARGE: u64 = 4096;
+const MIN_COST_PER_FILE: u64 = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -141,7 +141,7 @@ mod tests {
         wire_size,
     };
 
-    const BOUNDS: ScanLimits = ScanLimits { max_size: 1 << 40, turn_bytes: 1 << 40 };
+    const BOUNDS: ScanLimits = ScanLimits { max_size: 1 << 40, slice_bytes: 1 << 40 };
 
     fn stamp(file: &File) -> FileVersion {
         FileVersion::of(&fs::fstat(file).unwrap())
@@ -151,9 +151,9 @@ mod tests {
     fn a_file_without_a_name_is_gone_after_some_mebibytes_whatever_its_size() {
         let file = tempfile::tempfile().unwrap();
         file.set_len(1 << 40).unwrap();
-        let mut turn = CountingTurn::new(BOUNDS, CountProgress::default());
+        let mut turn = CountSlice::new(BOUNDS, CountProgress::default());
         assert_eq!(turn.count(&file, stamp(&file)), Err(Errno::NOENT));
-        assert_eq!(turn.left, BOUNDS.turn_bytes - CHECK_EVERY);
+        assert_eq!(turn.remaining, BOUNDS.slice_bytes - CHECK_EVERY);
     }
 
     #[test]
@@ -162,7 +162,7 @@ mod tests {
         file.write_all(b"a\nb\n").unwrap();
         let before = stamp(&file);
         file.set_len(1 << 40).unwrap();
-        let mut turn = CountingTurn::new(BOUNDS, CountProgress::default());
+        let mut turn = CountSlice::new(BOUNDS, CountProgress::default());
         assert_eq!(turn.count(&file, before), Ok(Counted::Octets(6)));
     }
 
@@ -174,13 +174,13 @@ mod tests {
         let stamp = stamp(&file);
         for length in [1001, 4096, 65_537, message.len() as u64 - 1, message.len() as u64, 1 << 40] {
             let (bounds, mut progress) =
-                (ScanLimits { turn_bytes: length, ..BOUNDS }, CountProgress::default());
+                (ScanLimits { slice_bytes: length, ..BOUNDS }, CountProgress::default());
             let mut turns = 1;
             let octets = loop {
-                let mut turn = CountingTurn::new(bounds, progress);
+                let mut turn = CountSlice::new(bounds, progress);
                 match turn.count(&file, stamp).unwrap() {
                     Counted::Octets(octets) => break octets,
-                    other => assert_eq!(other, Counted::TurnExhausted),
+                    other => assert_eq!(other, Counted::SliceExhausted),
                 }
                 progress = turn.progress;
                 turns += 1;
@@ -193,18 +193,18 @@ mod tests {
     #[test]
     fn a_file_that_changes_between_turns_keeps_none_of_them() {
         let mut file = tempfile::tempfile().unwrap();
-        let bounds = ScanLimits { turn_bytes: 1, ..BOUNDS };
+        let bounds = ScanLimits { slice_bytes: 1, ..BOUNDS };
         let mut progress = CountProgress::default();
         let mut seen = Vec::new();
         for _ in 0..4 {
             file.seek(std::io::SeekFrom::End(0)).unwrap();
             file.write_all(b"more\n").unwrap();
-            let mut turn = CountingTurn::new(bounds, progress);
+            let mut turn = CountSlice::new(bounds, progress);
             seen.push(turn.count(&file, stamp(&file)).unwrap());
             progress = turn.progress;
         }
         let unsteady = || Counted::KeepsChanging;
-        assert_eq!(seen, [Counted::TurnExhausted, unsteady(), unsteady(), unsteady()]);
+        assert_eq!(seen, [Counted::SliceExhausted, unsteady(), unsteady(), unsteady()]);
     }
 
     #[test]
@@ -213,8 +213,8 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let maildir = Spool::open(dir.path()).unwrap().open_or_create_maildir("bob").unwrap();
             for n in 0..5_usize {
-                let place = Subdir::ALL[n % 2].name();
-                std::fs::write(maildir.path().join(place).join(format!("{n}.a")), b"x\n".repeat(n * 3000))
+                let subdir = Subdir::ALL[n % 2].name();
+                std::fs::write(maildir.path().join(subdir).join(format!("{n}.a")), b"x\n".repeat(n * 3000))
                     .unwrap();
             }
             if !writable {
@@ -222,7 +222,7 @@ mod tests {
             }
             let (mut progress, mut turns) = (CountProgress::default(), 0);
             let mut found = loop {
-                let mut turn = CountingTurn::new(ScanLimits { turn_bytes: 5000, ..BOUNDS }, progress);
+                let mut turn = CountSlice::new(ScanLimits { slice_bytes: 5000, ..BOUNDS }, progress);
                 turns += 1;
                 match scan(&maildir, [], &mut turn).unwrap() {
                     Some(scan) => break scan.messages,
@@ -236,7 +236,7 @@ mod tests {
             assert!(turns > 5, "{turns}");
             let sort = |found: &mut Vec<MessageEntry>| found.sort_by(|a, b| a.name.cmp(&b.name));
             let mut at_once =
-                scan(&maildir, [], &mut CountingTurn::unbounded(1 << 40)).unwrap().unwrap().messages;
+                scan(&maildir, [], &mut CountSlice::unbounded(1 << 40)).unwrap().unwrap().messages;
             sort(&mut at_once);
             sort(&mut found);
             assert_eq!(found, at_once);
@@ -253,7 +253,7 @@ mod tests {
         for (name, bytes) in [("1.a", 10), ("2.b", 11), (&*ours, 11)] {
             std::fs::write(maildir.path().join("new").join(name), vec![b'x'; bytes]).unwrap();
         }
-        let scan = scan(&maildir, [], &mut CountingTurn::unbounded(10)).unwrap().unwrap();
+        let scan = scan(&maildir, [], &mut CountSlice::unbounded(10)).unwrap().unwrap();
         assert_eq!(scan.messages.iter().map(|found| &*found.name).collect::<Vec<_>>(), [b"1.a"]);
         assert!(scan.skipped.iter().all(|file| file.why == TOO_LARGE), "{:?}", scan.skipped);
         assert_eq!(scan.skipped.len(), 2);
@@ -263,9 +263,11 @@ mod tests {
     fn small_files_end_a_turn_too() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"x\n").unwrap();
-        let mut turn =
-            CountingTurn::new(ScanLimits { turn_bytes: 2 * MIN_CHARGE, ..BOUNDS }, CountProgress::default());
-        for expected in [Counted::Octets(3), Counted::Octets(3), Counted::TurnExhausted] {
+        let mut turn = CountSlice::new(
+            ScanLimits { slice_bytes: 2 * MIN_COST_PER_FILE, ..BOUNDS },
+            CountProgress::default(),
+        );
+        for expected in [Counted::Octets(3), Counted::Octets(3), Counted::SliceExhausted] {
             assert_eq!(turn.count(&file, stamp(&file)), Ok(expected));
         }
     }

@@ -21,8 +21,8 @@ use super::{
     },
     entry::Subdir,
     error::{Error, Kind},
-    fault_points::step,
-    sync_phase::{SyncPhase, left_out},
+    fault_points::fault_point,
+    sync_phase::{SyncPart, is_sync_skipped},
 };
 use crate::deferred_drop::DeferredFd;
 
@@ -112,7 +112,7 @@ impl Spool {
 
     /// Whether the path of the mailbox, or of its folder, still leads to `maildir` with all its directories. Another
     /// program may have removed or replaced it since it was opened.
-    pub fn still_leads_to(&self, name: &str, folder: Option<&str>, maildir: &Maildir) -> bool {
+    pub fn still_resolves_to(&self, name: &str, folder: Option<&str>, maildir: &Maildir) -> bool {
         let there = match folder {
             None => is_same_directory(&self.dir, name, &maildir.root),
             Some(folder) => open_directory(&self.dir, name, &self.path)
@@ -133,9 +133,9 @@ impl Spool {
     }
 
     /// Syncs the whole file system that holds the spool, for the sake of one part of the messages.
-    pub fn sync(&self, part: SyncPhase) -> Result<(), Error> {
-        step(&self.path, "syncfs")?;
-        if left_out(part) {
+    pub fn sync(&self, part: SyncPart) -> Result<(), Error> {
+        fault_point(&self.path, "syncfs")?;
+        if is_sync_skipped(part) {
             return Ok(());
         }
         fs::syncfs(&self.dir).map_err(|e| Error::at(&self.path, "syncfs", e))
@@ -207,7 +207,7 @@ fn split_names(names: Result<Vec<OsString>, Error>) -> (Vec<String>, Option<Erro
 
 impl Maildir {
     fn at(root: DeferredFd, path: PathBuf) -> Result<Self, Error> {
-        step(&path, "open directory")?;
+        fault_point(&path, "open directory")?;
         let below = |name: &str| open_directory(&root, name, &path.join(name));
         let (tmp, new, cur) = (below("tmp")?, below("new")?, below("cur")?);
         Ok(Self { id: id_of(&root, &path)?, path, root, tmp: Arc::new(tmp), new, cur })
@@ -224,8 +224,8 @@ impl Maildir {
     }
 
     /// The identity of the directory of one place: device and inode.
-    pub fn subdir_id(&self, place: Subdir) -> Result<(u64, u64), Error> {
-        id_of(self.dir(place), &self.path.join(place.name()))
+    pub fn subdir_id(&self, subdir: Subdir) -> Result<(u64, u64), Error> {
+        id_of(self.dir(subdir), &self.path.join(subdir.name()))
     }
 
     /// Makes a mailbox durable that was made shortly before `now`, because its maker may have been killed before the
@@ -261,8 +261,8 @@ impl Maildir {
     }
 
     /// The directory of one place.
-    pub fn dir(&self, place: Subdir) -> &OwnedFd {
-        match place {
+    pub fn dir(&self, subdir: Subdir) -> &OwnedFd {
+        match subdir {
             Subdir::New => &self.new,
             Subdir::Cur => &self.cur,
         }
@@ -284,17 +284,17 @@ impl Maildir {
     }
 
     /// Makes all changes to the names in `new/` or `cur/` durable.
-    pub fn sync(&self, place: Subdir) -> Result<(), Error> {
-        step(&self.path, "fsync directory")?;
-        if left_out(SyncPhase::Names) {
+    pub fn sync(&self, subdir: Subdir) -> Result<(), Error> {
+        fault_point(&self.path, "fsync directory")?;
+        if is_sync_skipped(SyncPart::Names) {
             return Ok(());
         }
-        sync_directory(self.dir(place), &self.path.join(place.name()))
+        sync_directory(self.dir(subdir), &self.path.join(subdir.name()))
     }
 
     /// Removes a message that was not acknowledged after all.
-    pub fn unpublish(&self, place: Subdir, name: &str) -> Result<(), Error> {
-        remove(self.dir(place), name, &self.path.join(place.name()).join(name))
+    pub fn unpublish(&self, subdir: Subdir, name: &str) -> Result<(), Error> {
+        remove(self.dir(subdir), name, &self.path.join(subdir.name()).join(name))
     }
 }
 

@@ -21,9 +21,9 @@ use rustix::{
 use super::{
     Error, FileVersion, Maildir, Subdir,
     directory::{FILE_MODE, remove},
-    fault_points::step,
+    fault_points::fault_point,
     name::UniqueName,
-    sync_phase::{SyncPhase, left_out},
+    sync_phase::{SyncPart, is_sync_skipped},
 };
 use crate::deferred_drop::DeferredFd;
 
@@ -62,19 +62,19 @@ impl FileIdentity {
 }
 
 impl TmpFile {
-    /// Begins a message in the `tmp/` of `home` (D1 in docs/DISK.md).
-    pub fn create(home: &Maildir, name: UniqueName) -> Result<Self, Error> {
+    /// Begins a message in the `tmp/` of `maildir` (D1 in docs/DISK.md).
+    pub fn create(maildir: &Maildir, name: UniqueName) -> Result<Self, Error> {
         let unfinished = name.tmp_name();
-        let path = home.path().join("tmp").join(&unfinished);
-        step(&path, "create")?;
+        let path = maildir.path().join("tmp").join(&unfinished);
+        fault_point(&path, "create")?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = fs::openat(home.tmp(), &unfinished, flags, FILE_MODE)
+        let file = fs::openat(maildir.tmp(), &unfinished, flags, FILE_MODE)
             .map_err(|e| Error::at(&path, "create", e))?;
         Ok(Self {
             file: Some(File::from(file)),
             closed: None,
-            tmp: home.tmp_handle(),
-            maildir_id: home.id(),
+            tmp: maildir.tmp_handle(),
+            maildir_id: maildir.id(),
             name,
             tmp_name: unfinished,
             path,
@@ -85,7 +85,7 @@ impl TmpFile {
 
     /// Appends to the message.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        step(&self.path, "write")?;
+        fault_point(&self.path, "write")?;
         self.open()?.write_all(bytes).map_err(|e| Error::at(&self.path, "write", e))?;
         self.bytes += bytes.len() as u64;
         Ok(())
@@ -99,8 +99,8 @@ impl TmpFile {
     /// Makes the content durable (D2). After a failure the kernel may have dropped the data and call the
     /// next fsync a success: the draft must be discarded, never synced again.
     pub fn sync(&self) -> Result<(), Error> {
-        step(&self.path, "fsync")?;
-        if left_out(SyncPhase::Contents) {
+        fault_point(&self.path, "fsync")?;
+        if is_sync_skipped(SyncPart::Contents) {
             return Ok(());
         }
         self.open()?.sync_all().map_err(|e| Error::at(&self.path, "fsync", e))
@@ -108,7 +108,7 @@ impl TmpFile {
 
     /// Closes the file. An error is a failed write, which NFS and FUSE report here: the draft must be discarded.
     pub fn close(&mut self) -> Result<(), Error> {
-        step(&self.path, "close")?;
+        fault_point(&self.path, "close")?;
         let stat = fs::fstat(self.open()?).map_err(|e| Error::at(&self.path, "stat", e))?;
         if let Some(file) = self.file.take() {
             close(file).map_err(|e| Error::at(&self.path, "close", e))?;
@@ -144,39 +144,39 @@ impl TmpFile {
 
     /// Makes the message visible in one mailbox of several (D3), under that name. `Ok(false)`: it is on
     /// another file system, or the file has as many names as it can have.
-    pub fn link(&self, to: &Maildir, place: Subdir, name: &str) -> Result<bool, Error> {
+    pub fn link(&self, to: &Maildir, subdir: Subdir, name: &str) -> Result<bool, Error> {
         let ours = self.identity()?;
-        step(to.path(), "link")?;
-        let failed = match link_once(&self.tmp, &self.tmp_name, to.dir(place), name) {
-            Ok(()) => step(to.path(), "link: done").err(),
+        fault_point(to.path(), "link")?;
+        let failed = match link_once(&self.tmp, &self.tmp_name, to.dir(subdir), name) {
+            Ok(()) => fault_point(to.path(), "link: done").err(),
             Err(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP) => return Ok(false),
-            Err(error) => Some(Error::at(to.path().join(place.name()).join(name), "link", error)),
+            Err(error) => Some(Error::at(to.path().join(subdir.name()).join(name), "link", error)),
         };
-        tolerate_done(failed, ours, to, place, name)
+        ignore_if_done(failed, ours, to, subdir, name)
     }
 
     /// Makes the message visible in its only mailbox, or in the last one (D3): it leaves `tmp/`. Nothing is
     /// overwritten. `Ok(false)`: the mailbox is on another file system. Durable only after [`Maildir::sync`].
-    pub fn rename(&self, to: &Maildir, place: Subdir, name: &str) -> Result<bool, Error> {
+    pub fn rename(&self, to: &Maildir, subdir: Subdir, name: &str) -> Result<bool, Error> {
         let ours = self.identity()?;
-        step(to.path(), "rename")?;
-        let failed = match publish(&self.tmp, &self.tmp_name, to, place, name) {
-            Ok(()) => step(to.path(), "rename: done").err(),
+        fault_point(to.path(), "rename")?;
+        let failed = match publish(&self.tmp, &self.tmp_name, to, subdir, name) {
+            Ok(()) => fault_point(to.path(), "rename: done").err(),
             Err(Errno::XDEV) if self.maildir_id != to.id() => return Ok(false),
-            Err(error) => Some(Error::at(to.path().join(place.name()).join(name), "rename", error)),
+            Err(error) => Some(Error::at(to.path().join(subdir.name()).join(name), "rename", error)),
         };
-        tolerate_done(failed, ours, to, place, name)
+        ignore_if_done(failed, ours, to, subdir, name)
     }
 
     /// The same for a message that a process has left durable in `tmp/` before it died. `Ok(false)`: it is not
     /// there.
-    pub fn rename_leftover(
+    pub fn publish_existing(
         maildir: &Maildir,
         unfinished: &str,
-        place: Subdir,
+        subdir: Subdir,
         name: &str,
     ) -> Result<bool, Error> {
-        match publish(maildir.tmp(), unfinished, maildir, place, name) {
+        match publish(maildir.tmp(), unfinished, maildir, subdir, name) {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
             Err(error) => Err(Error::at(maildir.path().join("tmp").join(unfinished), "rename", error)),
@@ -205,7 +205,7 @@ impl TmpFile {
             return Err(Error::at(&self.path, "open", Errno::STALE));
         }
         let mut copy = Self::create(to, self.name.clone())?;
-        let copied = step(&copy.path, "copy").and_then(|()| {
+        let copied = fault_point(&copy.path, "copy").and_then(|()| {
             let into = &mut copy.open()?;
             io::copy(&mut File::from(source), into).map_err(|e| Error::at(&copy.path, "copy", e))
         });
@@ -227,7 +227,7 @@ impl TmpFile {
     }
 
     /// From now on a panic leaves the file in `tmp/`, because a record beside the messages names it.
-    pub fn keep(&mut self) {
+    pub fn keep_on_panic(&mut self) {
         self.keep_on_panic = true;
     }
 }
@@ -249,21 +249,21 @@ pub(crate) fn close(file: impl IntoRawFd) -> io::Result<()> {
 
 /// A name that exists although the call failed counts as given. If a file server's answer was lost, the client asks
 /// again, and the server says that the old name is missing, that the new one exists, or nothing at all.
-fn tolerate_done(
+fn ignore_if_done(
     failed: Option<Error>,
     ours: FileIdentity,
     to: &Maildir,
-    place: Subdir,
+    subdir: Subdir,
     name: &str,
 ) -> Result<bool, Error> {
     let Some(error) = failed else { return Ok(true) };
-    let there = fs::statat(to.dir(place), name, AtFlags::SYMLINK_NOFOLLOW);
+    let there = fs::statat(to.dir(subdir), name, AtFlags::SYMLINK_NOFOLLOW);
     if there.is_ok_and(|there| ours.matches(&there)) { Ok(true) } else { Err(error) }
 }
 
 /// Moves a name from `tmp/` to the messages. It overwrites no file.
-fn publish(tmp: &OwnedFd, unfinished: &str, to: &Maildir, place: Subdir, name: &str) -> Result<(), Errno> {
-    let dir = to.dir(place);
+fn publish(tmp: &OwnedFd, unfinished: &str, to: &Maildir, subdir: Subdir, name: &str) -> Result<(), Errno> {
+    let dir = to.dir(subdir);
     let mut done = fs::renameat_with(tmp, unfinished, dir, name, RenameFlags::NOREPLACE);
     if let Err(Errno::INVAL | Errno::NOSYS) = done {
         // The file system cannot do this in one call.
@@ -349,7 +349,7 @@ mod tests {
         let left = |(mut tmp_file, stays): (TmpFile, bool)| {
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
                 if stays {
-                    tmp_file.keep();
+                    tmp_file.keep_on_panic();
                 }
                 panic!("a bug, with {tmp_file:?}");
             }));

@@ -31,7 +31,7 @@ fn from_file(spool: &Spool) -> Option<SystemTime> {
 
 fn newest_change(spool: &Spool) -> Option<SystemTime> {
     let changes = spool.maildirs().flatten().flat_map(|maildir| {
-        super::Subdir::ALL.map(|place| fs::fstat(maildir.dir(place)).map_or(0, |stat| stat.st_mtime))
+        super::Subdir::ALL.map(|subdir| fs::fstat(maildir.dir(subdir)).map_or(0, |stat| stat.st_mtime))
     });
     let newest = changes.filter_map(|seconds| u64::try_from(seconds).ok()).max()?;
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(newest))

@@ -35,8 +35,8 @@ pub fn usage(spool: &Spool, mailbox: &str) -> Result<Usage, Error> {
     for maildir in spool.maildirs_of(mailbox.to_owned()) {
         match maildir {
             Ok(maildir) => {
-                for place in Subdir::ALL {
-                    usage = count(&maildir, place, usage)?;
+                for subdir in Subdir::ALL {
+                    usage = count(&maildir, subdir, usage)?;
                 }
             }
             Err(error) if matches!(error.kind(), Kind::Gone | Kind::Unusable) => {}
@@ -46,9 +46,9 @@ pub fn usage(spool: &Spool, mailbox: &str) -> Result<Usage, Error> {
     Ok(usage)
 }
 
-fn count(maildir: &Maildir, place: Subdir, mut usage: Usage) -> Result<Usage, Error> {
-    let failed = |step| move |e: Errno| Error::at(maildir.path().join(place.name()), step, e);
-    for entry in Dir::read_from(maildir.dir(place)).map_err(failed("read directory"))? {
+fn count(maildir: &Maildir, subdir: Subdir, mut usage: Usage) -> Result<Usage, Error> {
+    let failed = |step| move |e: Errno| Error::at(maildir.path().join(subdir.name()), step, e);
+    for entry in Dir::read_from(maildir.dir(subdir)).map_err(failed("read directory"))? {
         let entry = entry.map_err(failed("read directory"))?;
         let name = entry.file_name();
         if name.to_bytes().starts_with(b".") {
@@ -58,7 +58,7 @@ fn count(maildir: &Maildir, place: Subdir, mut usage: Usage) -> Result<Usage, Er
             usage = usage.with(bytes);
             continue;
         }
-        match fs::statat(maildir.dir(place), name, AtFlags::SYMLINK_NOFOLLOW) {
+        match fs::statat(maildir.dir(subdir), name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
                 usage = usage.with(u64::try_from(stat.st_size).unwrap_or(0));
             }

@@ -1,4 +1,4 @@
-//! The default place of the figures: a runtime directory. Never the spool, which may be full, shared or slow,
+//! The default place of the metrics: a runtime directory. Never the spool, which may be full, shared or slow,
 //! and never a directory like `/tmp`, where another user could create the predictable name first.
 
 use std::{
@@ -16,14 +16,14 @@ use rustix::{
 use super::reader::MetricsSnapshot;
 use crate::safe_file::Directory;
 
-/// The file for the figures of the server with that name and spool. `None` if no directory is usable.
+/// The file for the metrics of the server with that name and spool. `None` if no directory is usable.
 pub fn export_path(spool: &Path, hostname: &str) -> Option<PathBuf> {
     let name = name(spool, hostname);
     let usable = |directory: &PathBuf| open_export_directory(directory).is_ok();
     directories().into_iter().find(usable).map(|directory| directory.join(name))
 }
 
-/// Opens a directory for writing figures, and creates it if possible.
+/// Opens a directory for writing metrics, and creates it if possible.
 fn open_export_directory(path: &Path) -> io::Result<Directory> {
     let directory = if path != Path::new(SYSTEM) || geteuid().is_root() {
         Directory::trusted_or_new(path)?
@@ -34,7 +34,7 @@ fn open_export_directory(path: &Path) -> io::Result<Directory> {
     Ok(directory)
 }
 
-/// A readable file of figures.
+/// A readable file of metrics.
 #[derive(Debug)]
 pub struct MetricsFile {
     directory: Directory,
@@ -46,16 +46,16 @@ impl MetricsFile {
         self.directory.path().join(&self.name)
     }
 
-    /// Reads the figures.
+    /// Reads the metrics.
     ///
     /// # Errors
-    /// The file is gone, or is not a file of figures.
+    /// The file is gone, or is not a file of metrics.
     pub fn read(&self) -> io::Result<MetricsSnapshot> {
         MetricsSnapshot::in_directory(&self.directory, &self.name)
     }
 }
 
-/// The files of figures that were found, and the directories that were refused.
+/// The files of metrics that were found, and the directories that were refused.
 #[derive(Debug, Default)]
 pub struct Search {
     /// The newest first.
@@ -64,13 +64,13 @@ pub struct Search {
     pub refused: Vec<String>,
 }
 
-/// Finds the figures of the server with that name and spool.
+/// Finds the metrics of the server with that name and spool.
 pub fn find(spool: &Path, hostname: &str) -> Search {
     let name = name(spool, hostname);
     search(|candidate| candidate == name.as_str())
 }
 
-/// Finds the figures of all servers.
+/// Finds the metrics of all servers.
 pub fn latest() -> Search {
     search(|name| name.to_str().is_some_and(|name| name.ends_with(ENDING)))
 }
@@ -80,7 +80,7 @@ fn search(such: impl Fn(&OsStr) -> bool) -> Search {
     let mut refused = Vec::new();
     for path in directories() {
         let open = || {
-            if path == Path::new(SYSTEM) { Directory::granted(&path) } else { Directory::trusted(&path) }
+            if path == Path::new(SYSTEM) { Directory::delegated(&path) } else { Directory::trusted(&path) }
         };
         let names = match open().and_then(|directory| directory.names()) {
             Ok(names) => names,
@@ -99,7 +99,7 @@ fn search(such: impl Fn(&OsStr) -> bool) -> Search {
         }
     }
     found.sort_by_key(|(written, _)| std::cmp::Reverse(*written));
-    Search { files: found.into_iter().map(|(_, figures)| figures).collect(), refused }
+    Search { files: found.into_iter().map(|(_, metrics)| metrics).collect(), refused }
 }
 
 /// The candidates, in order of preference.

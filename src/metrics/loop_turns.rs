@@ -10,20 +10,20 @@ use super::instruments::{Counter, Gauge, Histogram, TIMES};
 pub struct LoopTurns {
     pub(super) times: Histogram,
     /// The longest turn since the start, in nanoseconds.
-    pub(super) longest: Gauge,
+    pub(super) max_time: Gauge,
     /// Turns that took longer than [`LONG`].
     pub(super) long: Counter,
 }
 
 impl LoopTurns {
     pub(super) const fn new() -> Self {
-        Self { times: Histogram::seconds(TIMES), longest: Gauge::new(), long: Counter::new() }
+        Self { times: Histogram::seconds(TIMES), max_time: Gauge::new(), long: Counter::new() }
     }
 
     /// Records the time of a turn.
     pub fn observe(&self, time: Duration) {
         self.times.observe_duration(time);
-        self.longest.raise(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        self.max_time.raise(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
         if time > LONG {
             self.long.inc();
         }
@@ -43,7 +43,7 @@ mod tests {
         for millis in [1, 20, 21, 300, 2] {
             turns.observe(Duration::from_millis(millis));
         }
-        assert_eq!((turns.longest.get(), turns.long.get()), (300_000_000, 2));
+        assert_eq!((turns.max_time.get(), turns.long.get()), (300_000_000, 2));
         let (_, count, _) = turns.times.snapshot();
         assert_eq!(count, 5);
     }

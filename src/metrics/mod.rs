@@ -1,4 +1,4 @@
-//! The figures of this process, for the file that Prometheus reads, for `restante status` and for the log.
+//! The metrics of this process, for the file that Prometheus reads, for `restante status` and for the log.
 //!
 //! There is one set per process, as there is one log. Each part of the server counts its own actions, and no
 //! decision depends on a figure. `docs/manual/metrics.md` lists them.
@@ -20,19 +20,19 @@ pub use instruments::{Counter, Gauge, Histogram, LabelCounter};
 use instruments::{NUMBERS, TIMES};
 pub use loop_turns::LoopTurns;
 
-/// The figures of this process.
+/// The metrics of this process.
 pub static METRICS: Metrics = Metrics::new();
 
-/// All figures.
+/// All metrics.
 #[derive(Debug)]
 pub struct Metrics {
     listeners: [ListenerMetrics; SERVICES.len()],
     /// Time when the server was ready, in seconds since 1970.
-    pub started: Gauge,
+    pub started_at: Gauge,
     /// Rejected connections, by reason.
-    pub rejected: LabelCounter,
+    pub rejected_connections: LabelCounter,
     /// Refusals, by the codes of the reply.
-    pub refusals: LabelCounter,
+    pub refusal_replies: LabelCounter,
     /// Sessions that ended without QUIT, by reason.
     pub ended: LabelCounter,
     /// Time from the end of a message until it is durable.
@@ -40,7 +40,7 @@ pub struct Metrics {
     /// Deliveries: one for each mailbox of a message.
     pub deliveries: Counter,
     /// Messages per batch.
-    pub batch: Histogram,
+    pub batch_messages: Histogram,
     /// Time to make the contents of a batch durable.
     pub sync_contents: Histogram,
     /// Time to make the names of a batch durable.
@@ -81,7 +81,7 @@ pub struct Metrics {
     pub watch_overflows: Counter,
     /// Octets free on the file system of the spool, at the last check.
     pub spool_free: Gauge,
-    stale: [Gauge; FILES.len()],
+    stale_files: [Gauge; FILES.len()],
     /// Lines logged.
     pub log_lines: Counter,
     /// Log lines dropped.
@@ -91,10 +91,10 @@ pub struct Metrics {
     /// Panics, each a bug.
     pub panics: Counter,
     /// Interval of publishing, in milliseconds.
-    pub every: Gauge,
+    pub publish_interval: Gauge,
 }
 
-/// Figures of each listener.
+/// Metrics of each listener.
 #[derive(Debug)]
 pub struct ListenerMetrics {
     /// Open connections.
@@ -143,7 +143,7 @@ impl ListenerMetrics {
                 self.message_octets.add(*octets);
                 METRICS.delivery_time.observe_duration(waited);
             }
-            Event::Refused { reply, .. } => METRICS.refusals.inc(reply),
+            Event::Refused { reply, .. } => METRICS.refusal_replies.inc(reply),
             Event::Login { ok: true, .. } => self.logins.inc(),
             Event::Login { ok: false, .. } => self.logins_failed.inc(),
             Event::Opened { .. } | Event::MailboxChanged { .. } => {}
@@ -159,13 +159,13 @@ impl Metrics {
     const fn new() -> Self {
         Self {
             listeners: [const { ListenerMetrics::new() }; SERVICES.len()],
-            started: Gauge::new(),
-            rejected: LabelCounter::new(),
-            refusals: LabelCounter::new(),
+            started_at: Gauge::new(),
+            rejected_connections: LabelCounter::new(),
+            refusal_replies: LabelCounter::new(),
             ended: LabelCounter::new(),
             delivery_time: Histogram::seconds(TIMES),
             deliveries: Counter::new(),
-            batch: Histogram::counts(NUMBERS),
+            batch_messages: Histogram::counts(NUMBERS),
             sync_contents: Histogram::seconds(TIMES),
             sync_names: Histogram::seconds(TIMES),
             delivery_queue: Gauge::new(),
@@ -186,22 +186,22 @@ impl Metrics {
             watch_events: Counter::new(),
             watch_overflows: Counter::new(),
             spool_free: Gauge::new(),
-            stale: [const { Gauge::new() }; FILES.len()],
+            stale_files: [const { Gauge::new() }; FILES.len()],
             log_lines: Counter::new(),
             log_dropped: Counter::new(),
             loop_turn: LoopTurns::new(),
             panics: Counter::new(),
-            every: Gauge::new(),
+            publish_interval: Gauge::new(),
         }
     }
 
     /// Records that the server is ready.
     pub fn mark_started(&self) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.started.set(now.as_secs());
+        self.started_at.set(now.as_secs());
     }
 
-    /// The figures of the listeners of that service.
+    /// The metrics of the listeners of that service.
     pub fn listener(&self, service: &str) -> &ListenerMetrics {
         let at = SERVICES.iter().position(|name| *name == service).unwrap_or_default();
         &self.listeners[at]
@@ -210,7 +210,7 @@ impl Metrics {
     /// Sets whether the newest version of a file is invalid, so that an older one is in use.
     pub fn set_stale(&self, file: &str, stale: bool) {
         if let Some(at) = FILES.iter().position(|name| *name == file) {
-            self.stale[at].set(u64::from(stale));
+            self.stale_files[at].set(u64::from(stale));
         }
     }
 
@@ -227,7 +227,7 @@ impl Metrics {
 /// Files that may change while the server runs.
 pub const FILES: [&str; 4] = ["configuration", "accounts", "aliases", "certificate"];
 
-/// The names of services in the log and in the figures.
+/// The names of services in the log and in the metrics.
 pub const SERVICES: [&str; Service::ALL.len()] = {
     let mut names = [""; Service::ALL.len()];
     let mut at = 0;

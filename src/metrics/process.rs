@@ -1,10 +1,10 @@
-//! Figures that the kernel keeps about this process, and its version.
+//! Metrics that the kernel keeps about this process, and its version.
 
 use std::fs;
 
 use super::family::{Family, Kind, Sample};
 
-/// The figures in `/proc` that can be read; a sandbox may hide some.
+/// The metrics in `/proc` that can be read; a sandbox may hide some.
 pub(super) fn families() -> Vec<Family> {
     let gauge = |name, help, value: Option<f64>| {
         value.map(|value| Family { name, kind: Kind::Gauge, help, samples: vec![Sample::unlabelled(value)] })
@@ -26,7 +26,7 @@ pub(super) fn families() -> Vec<Family> {
     };
     [
         gauge("restante_open_descriptors", "Open descriptors.", open_descriptors()),
-        gauge("restante_max_descriptors", "Limit of open descriptors.", most_descriptors()),
+        gauge("restante_max_descriptors", "Limit of open descriptors.", max_descriptors()),
         gauge("restante_resident_memory_bytes", "Memory in use.", resident_memory()),
         cpu,
         Some(build),
@@ -40,7 +40,7 @@ fn open_descriptors() -> Option<f64> {
     Some(fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1) as f64) // one is the directory being read
 }
 
-fn most_descriptors() -> Option<f64> {
+fn max_descriptors() -> Option<f64> {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current.map(|n| n as f64)
 }
 

@@ -1,4 +1,4 @@
-//! All figures by name, and the text that Prometheus reads (exposition format 0.0.4), with units in the names
+//! All metrics by name, and the text that Prometheus reads (exposition format 0.0.4), with units in the names
 //! and base units only.
 
 use std::fmt::Write as _;
@@ -9,7 +9,7 @@ use super::{
 };
 
 impl Metrics {
-    /// The current figures as text for Prometheus.
+    /// The current metrics as text for Prometheus.
     pub fn text(&self) -> String {
         let mut text = String::with_capacity(16 * 1024);
         for Family { name, kind, help, samples } in self.families() {
@@ -22,7 +22,7 @@ impl Metrics {
         text
     }
 
-    /// The current figures for the log: lines of `name=value`, with only count and sum of histograms.
+    /// The current metrics for the log: lines of `name=value`, with only count and sum of histograms.
     pub fn lines(&self) -> Vec<String> {
         let line = |family: Family| {
             let shown = family.samples.iter().filter(|sample| sample.suffix != "_bucket");
@@ -38,7 +38,7 @@ impl Metrics {
         self.families().into_iter().filter_map(line).collect()
     }
 
-    /// The current figures.
+    /// The current metrics.
     pub fn families(&self) -> Vec<Family> {
         let mut all = Vec::from(self.client_families());
         all.extend(self.mail_families());
@@ -52,13 +52,13 @@ impl Metrics {
             gauge(
                 "restante_start_time_seconds",
                 "Time when the server was ready, since 1970.",
-                &self.started,
+                &self.started_at,
             ),
             self.gauges_by_service("restante_connections", "Open connections.", |of| &of.open),
             self.counters_by_service("restante_connections_total", "Connections accepted.", |of| {
                 &of.connections
             }),
-            words("restante_turned_away_total", "Connections rejected.", "why", &self.rejected),
+            words("restante_turned_away_total", "Connections rejected.", "why", &self.rejected_connections),
             self.counters_by_service(
                 "restante_received_bytes_total",
                 "Octets received from clients, inside TLS.",
@@ -83,7 +83,12 @@ impl Metrics {
                 "Logins with a wrong name or password.",
                 |of| &of.logins_failed,
             ),
-            words("restante_refusals_total", "Refusals, by the codes of the reply.", "reply", &self.refusals),
+            words(
+                "restante_refusals_total",
+                "Refusals, by the codes of the reply.",
+                "reply",
+                &self.refusal_replies,
+            ),
             words("restante_ended_total", "Sessions that ended without QUIT.", "why", &self.ended),
         ]
     }
@@ -108,7 +113,7 @@ impl Metrics {
                 "Time from the end of a message to the reply that it is durable.",
                 &self.delivery_time,
             ),
-            histogram("restante_commit_messages", "Messages per batch.", &self.batch),
+            histogram("restante_commit_messages", "Messages per batch.", &self.batch_messages),
             histogram(
                 "restante_sync_contents_seconds",
                 "Time to make the contents of a batch durable.",
@@ -175,7 +180,7 @@ impl Metrics {
                 help: "1 if the newest version of a file is invalid, so that an older one is in use.",
                 samples: FILES
                     .into_iter()
-                    .zip(&self.stale)
+                    .zip(&self.stale_files)
                     .map(|(file, stale)| Sample::labelled("file", file, stale.get()))
                     .collect(),
             },
@@ -186,7 +191,7 @@ impl Metrics {
                 name: "restante_loop_turn_longest_seconds",
                 kind: Kind::Gauge,
                 help: "The longest turn of the loop since the start.",
-                samples: vec![Sample::unlabelled(self.loop_turn.longest.get() as f64 / 1e9)],
+                samples: vec![Sample::unlabelled(self.loop_turn.max_time.get() as f64 / 1e9)],
             },
             counter(
                 "restante_loop_turns_long_total",
@@ -196,8 +201,8 @@ impl Metrics {
             Family {
                 name: "restante_written_every_seconds",
                 kind: Kind::Gauge,
-                help: "Interval of writing these figures.",
-                samples: vec![Sample::unlabelled(self.every.get() as f64 / 1e3)],
+                help: "Interval of writing these metrics.",
+                samples: vec![Sample::unlabelled(self.publish_interval.get() as f64 / 1e3)],
             },
             counter("restante_panics_total", "Panics, each a contained bug.", &self.panics),
         ]
@@ -297,7 +302,7 @@ mod tests {
     fn the_lines_for_the_log_have_no_buckets_and_a_word_for_each_number() {
         let metrics = Metrics::new();
         metrics.listener("pop3").connections.inc();
-        metrics.rejected.inc("too many from one address");
+        metrics.rejected_connections.inc("too many from one address");
         let lines = metrics.lines();
         let has = |wanted: &str| lines.iter().any(|line| line.split(' ').any(|word| word == wanted));
         assert!(

@@ -1,4 +1,4 @@
-//! The thread that writes the figures to a file every few seconds. The file is replaced as a whole, so that a
+//! The thread that writes the metrics to a file every few seconds. The file is replaced as a whole, so that a
 //! reader finds it complete.
 
 use std::{
@@ -14,12 +14,12 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::{METRICS, location};
 use crate::safe_file::{self, Directory, Durability};
 
-/// The file of the figures, and the interval.
+/// The file of the metrics, and the interval.
 #[derive(Debug, Clone)]
 pub struct ExportConfig {
     /// The configured file.
     pub file: Option<PathBuf>,
-    /// The server's spool and host name, which identify its figures.
+    /// The server's spool and host name, which identify its metrics.
     pub server: (PathBuf, String),
     /// Interval between two writes.
     pub every: Duration,
@@ -36,7 +36,7 @@ impl ExportConfig {
     pub fn start(&self) -> Option<Publisher> {
         METRICS.mark_started();
         let Some(path) = self.path() else {
-            log::warn!("metrics not written: no directory is usable; choose a file with `file` in [metrics]");
+            log::warn!("metrics not written: no writable directory, set `file` in [metrics]");
             return None;
         };
         let (spool, hostname) = &self.server;
@@ -47,7 +47,7 @@ impl ExportConfig {
     }
 }
 
-/// The publishing thread. Dropping it removes the file, so that its figures are not mistaken for current
+/// The publishing thread. Dropping it removes the file, so that its metrics are not mistaken for current
 /// ones.
 #[derive(Debug)]
 pub struct Publisher {
@@ -59,7 +59,7 @@ pub struct Publisher {
 impl Publisher {
     /// Starts the thread.
     pub fn start(path: PathBuf, about: String, every: Duration) -> io::Result<Self> {
-        METRICS.every.set(u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
+        METRICS.publish_interval.set(u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
         let (end, wait) = bounded(0);
         let (tell_ended, ended) = bounded(1);
         thread::Builder::new().name("metrics".into()).spawn(move || {
@@ -106,10 +106,10 @@ fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
 /// Opens the directory each time, because another may have replaced it.
 fn at(path: &Path) -> io::Result<(Directory, &OsStr)> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    Ok((Directory::named(safe_file::parent(path))?, name))
+    Ok((Directory::trusted_if_root(safe_file::parent(path))?, name))
 }
 
-/// Removes the files of servers that were killed, if the directory has only figures.
+/// Removes the files of servers that were killed, if the directory has only metrics.
 fn remove_stale_files(path: &Path) {
     let is_figures = |name: &OsStr| {
         let name = name.to_str().and_then(|name| name.strip_suffix(location::ENDING));

@@ -1,4 +1,4 @@
-//! Reads a file of figures, for `restante status`.
+//! Reads a file of metrics, for `restante status`.
 
 use std::{
     ffi::OsStr,
@@ -12,7 +12,7 @@ use crate::{
     safe_file::Directory,
 };
 
-/// The figures of a server at one moment.
+/// The metrics of a server at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MetricsSnapshot {
     /// Time of writing, since 1970.
@@ -32,7 +32,7 @@ impl MetricsSnapshot {
     /// Reads a file named by the user.
     ///
     /// # Errors
-    /// The file cannot be read, or is not a file of figures.
+    /// The file cannot be read, or is not a file of metrics.
     pub fn from_file(path: &Path) -> io::Result<Self> {
         let file = open_regular(path)?;
         let written = file.metadata()?.modified()?;
@@ -42,13 +42,13 @@ impl MetricsSnapshot {
     /// Reads a file in a directory.
     ///
     /// # Errors
-    /// The file cannot be read, belongs to another user, or is not a file of figures.
+    /// The file cannot be read, belongs to another user, or is not a file of metrics.
     pub fn in_directory(directory: &Directory, name: &OsStr) -> io::Result<Self> {
         Self::from_text(directory.read(name, MAX_FILE)?)
     }
 
     fn from_text((text, written): (Vec<u8>, SystemTime)) -> io::Result<Self> {
-        let wrong = || io::Error::new(io::ErrorKind::InvalidData, "not a file of figures");
+        let wrong = || io::Error::new(io::ErrorKind::InvalidData, "not a file of metrics");
         let text = String::from_utf8(text).map_err(|_| wrong())?;
         Self::parse(&text, written)
             .filter(|reading| reading.value("restante_start_time_seconds").is_some())
@@ -72,7 +72,7 @@ impl MetricsSnapshot {
         self.description.as_deref()
     }
 
-    /// Age of the figures.
+    /// Age of the metrics.
     pub fn age(&self, now: SystemTime) -> Duration {
         now.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(self.written)
     }
@@ -88,7 +88,7 @@ impl MetricsSnapshot {
         self.samples.iter().find(|line| line.name == name && line.labels.is_empty()).map(|line| line.value)
     }
 
-    /// The figures with that name, by label.
+    /// The metrics with that name, by label.
     pub fn by_label(&self, name: &str) -> Vec<(&str, f64)> {
         let lines = self.samples.iter().filter(|line| line.name == name);
         lines.filter_map(|line| Some((line.labels.first()?.1.as_str(), line.value))).collect()
@@ -99,7 +99,7 @@ impl MetricsSnapshot {
         self.by_label(name).into_iter().find(|(which, _)| *which == label).map_or(0.0, |(_, value)| value)
     }
 
-    /// The sum of all figures with that name.
+    /// The sum of all metrics with that name.
     pub fn sum(&self, name: &str) -> f64 {
         // `sum()` would return -0 for an empty list.
         self.samples.iter().filter(|line| line.name == name).fold(0.0, |sum, line| sum + line.value)
@@ -127,7 +127,7 @@ impl MetricsSnapshot {
         Some(self.value(&format!("{name}_sum"))? / count)
     }
 
-    /// All figures, by name with labels.
+    /// All metrics, by name with labels.
     pub fn samples(&self) -> impl Iterator<Item = (String, f64)> {
         self.samples.iter().map(|line| {
             let labels: Vec<String> =
@@ -174,7 +174,7 @@ fn quoted(text: &str) -> Option<(String, usize)> {
     None
 }
 
-/// Octets of figures that are read at most; a server writes about 40 KiB.
+/// Octets of metrics that are read at most; a server writes about 40 KiB.
 const MAX_FILE: u64 = 4 << 20;
 
 #[cfg(test)]
@@ -187,9 +187,9 @@ mod tests {
     #[test]
     fn what_was_written_reads_back() {
         let metrics = Metrics::new();
-        metrics.started.set(1_000);
-        metrics.refusals.inc("550-5.1.1");
-        metrics.refusals.inc("say \"a\\b\"\n{x=1} ");
+        metrics.started_at.set(1_000);
+        metrics.refusal_replies.inc("550-5.1.1");
+        metrics.refusal_replies.inc("say \"a\\b\"\n{x=1} ");
         metrics.listener("lmtp").connections.add(3);
         for micros in [300, 300, 300, 4_000] {
             metrics.delivery_time.observe_duration(Duration::from_micros(micros));

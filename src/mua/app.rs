@@ -44,7 +44,7 @@ pub(crate) struct App<'a> {
     /// The From address, once it is known.
     pub(crate) from: Option<Person>,
     /// True if the server files sent messages in a folder that this client can read.
-    pub(super) server_files_sent: bool,
+    pub(super) server_saves_sent: bool,
     pub(super) inbox: Folder,
 }
 

@@ -55,7 +55,7 @@ fn numbers(text: &str) -> Option<Vec<u32>> {
     for word in text.split([' ', ',', '\t']).filter(|word| !word.is_empty()) {
         let (first, last) = word.split_once('-').unwrap_or((word, word));
         let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
-        if last.checked_sub(first)? as usize > MOST_AT_ONCE {
+        if last.checked_sub(first)? as usize > MAX_RANGE {
             return None;
         }
         found.extend(first..=last);
@@ -263,7 +263,7 @@ const DATE: usize = 16;
 const SIZE: usize = 8;
 const WIDEST: usize = 120;
 /// Messages in one range.
-const MOST_AT_ONCE: usize = 10_000;
+const MAX_RANGE: usize = 10_000;
 /// Header fields in the user's language.
 const FIELDS: [(&str, LocalizedText); 5] = [
     ("From", strings::HEAD_FROM),

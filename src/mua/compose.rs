@@ -83,7 +83,7 @@ impl App<'_> {
 
     /// Keeps a copy of a sent message, unless the server does.
     fn save_sent_copy(&mut self, message: &[u8], sent: SendResult) {
-        if sent == SendResult::Authenticated && self.server_files_sent {
+        if sent == SendResult::Authenticated && self.server_saves_sent {
             return self.terminal.print_localized(strings::COPY_ON_SERVER, &[]);
         }
         let Some(directory) = &self.config.sent_dir else { return };

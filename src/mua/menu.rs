@@ -57,9 +57,10 @@ pub(crate) fn run(plan: &AppConfig, terminal: &mut Terminal) -> Result<ExitReaso
         Login::GivenUp => return Ok(ExitReason::Normal),
     };
     let from = user.contains('@').then(|| Person::address_only(user.clone()));
-    let files_sent = pop3.implementation() == Some(OURS) && plan.smtp.server.host == plan.pop3.server.host;
+    let saves_sent =
+        pop3.implementation() == Some(OWN_IMPLEMENTATION) && plan.smtp.server.host == plan.pop3.server.host;
     let inbox = Folder::open(pop3, SummaryCache::default())?;
-    App { config: plan, terminal, user, password, from, server_files_sent: files_sent, inbox }.run_menu()
+    App { config: plan, terminal, user, password, from, server_saves_sent: saves_sent, inbox }.run_menu()
 }
 
 enum Login {
@@ -211,10 +212,10 @@ impl App<'_> {
 
     /// Shows the sent messages: the server's folder, else the local copies.
     fn browse_sent(&mut self) -> Result<(), ClientError> {
-        if self.server_files_sent {
+        if self.server_saves_sent {
             let sent = match self.user.rsplit_once('@') {
-                Some((local, domain)) => format!("{local}+{SENT}@{domain}"),
-                None => format!("{}+{SENT}", self.user),
+                Some((local, domain)) => format!("{local}+{SENT_FOLDER}@{domain}"),
+                None => format!("{}+{SENT_FOLDER}", self.user),
             };
             match self.open_as(&sent, SummaryCache::default()) {
                 Ok(mut sent) if !sent.entries.is_empty() => {
@@ -255,5 +256,5 @@ const MENU: [strings::LocalizedText; 5] =
 /// Login attempts.
 const ATTEMPTS: u32 = 3;
 /// The IMPLEMENTATION of our own server in CAPA, and its folder of sent messages.
-const OURS: &str = "restante";
-const SENT: &str = "Sent";
+const OWN_IMPLEMENTATION: &str = "restante";
+const SENT_FOLDER: &str = "Sent";

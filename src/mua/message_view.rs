@@ -1,7 +1,7 @@
 //! A received message: its text for the screen, and its attachments.
 //!
-//! The rule: a stranger wrote all of it. Names become file names only through [`file_name`], and texts are
-//! shown only through [`crate::client::display`].
+//! The rule: a stranger wrote all of it. The MIME reader takes it apart, names become file names only through
+//! [`file_name`](crate::mime::file_name), and texts are shown only through [`crate::client::display`].
 
 use std::{
     fs::File,
@@ -9,11 +9,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use mail_parser::{Address, DateTime, Message, MessageParser, MessagePart, MimeHeaders, PartType};
-
-use crate::client::{
-    display,
-    outgoing::{InReplyTo, Person, is_address},
+use crate::{
+    client::{
+        display,
+        outgoing::{InReplyTo, Person, is_address},
+    },
+    mime::{Header, Limits, Message, Part, address::Address, date::Date, view::View},
 };
 
 /// One row of a list.
@@ -32,25 +33,29 @@ pub struct Summary {
 impl Summary {
     /// Parses a header.
     pub fn parse(header: &[u8]) -> Self {
-        let Some(message) = MessageParser::default().parse_headers(header) else { return Self::default() };
-        let short = |people: Option<&Address<'_>>| {
-            let first = people.and_then(Address::first);
+        let header = Message::parse(header, &Limits::default()).header();
+        let short = |name: &str| {
+            let first = header.addresses(name).into_iter().flatten().next();
             first
-                .and_then(|one| one.name().or(one.address()))
-                .map(display::printable_line)
+                .and_then(|one| one.name.or(one.address))
+                .map(|one| display::printable_line(&one))
                 .unwrap_or_default()
         };
         Self {
-            from: short(message.from()),
-            to: short(message.to()),
-            subject: message.subject().map(display::printable_line).unwrap_or_default(),
-            date: message.date().map(date).unwrap_or_default(),
+            from: short("From"),
+            to: short("To"),
+            subject: subject(header),
+            date: header.date().map(|date| shown_date(&date)).unwrap_or_default(),
         }
     }
 }
 
-fn date(date: &DateTime) -> String {
-    let DateTime { year, month, day, hour, minute, .. } = date;
+fn subject(header: Header<'_>) -> String {
+    display::printable_line(&header.text("Subject").unwrap_or_default())
+}
+
+fn shown_date(date: &Date) -> String {
+    let Date { year, month, day, hour, minute, .. } = date;
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}")
 }
 
@@ -85,46 +90,33 @@ pub struct AttachedFile {
 impl MessageView {
     /// Parses a whole message.
     pub fn parse(message: &[u8]) -> Self {
-        let Some(parsed) = MessageParser::default().parse(message) else {
-            let text = display::printable_text(&String::from_utf8_lossy(message));
-            let (fields, parts, reply_to) = (Vec::new(), Vec::new(), Vec::new());
-            return Self { fields, text, parts, reply_to, subject: String::new(), in_reply_to: None };
-        };
+        let message = Message::parse(message, &Limits::default());
+        let header = message.header();
         let mut fields = Vec::new();
-        for (name, people) in [("From", parsed.from()), ("To", parsed.to()), ("Cc", parsed.cc())] {
-            if let Some(people) = people {
-                fields.push((name, display::printable_line(&list(people))));
+        for name in ["From", "To", "Cc"] {
+            if let Some(people) = header.addresses(name) {
+                fields.push((name, display::printable_line(&list(&people))));
             }
         }
-        fields.push(("Date", parsed.date().map(date).unwrap_or_default()));
-        let subject = display::printable_line(parsed.subject().unwrap_or_default());
+        fields.push(("Date", header.date().map(|date| shown_date(&date)).unwrap_or_default()));
+        let subject = subject(header);
         fields.push(("Subject", subject.clone()));
-        let texts = (0..parsed.text_body_count()).filter_map(|number| parsed.body_text(number));
-        let text = display::printable_text(&texts.collect::<Vec<_>>().join("\n"));
-        let parts = parsed
-            .attachments()
-            .enumerate()
-            .map(|(number, part)| AttachedFile::from_part(part, number + 1))
-            .collect();
-        let reply_to = people(parsed.reply_to().or(parsed.from()));
-        Self { fields, text, parts, reply_to, subject, in_reply_to: in_reply_to(&parsed) }
+        let view = View::of(&message);
+        let text = display::printable_text(&view.text);
+        let listed = (1..).zip(&view.listed);
+        let parts =
+            listed.map(|(number, &at)| AttachedFile::new(&message, &message.parts()[at], number)).collect();
+        let reply_to =
+            header.addresses("Reply-To").map(|all| people(&all)).filter(|people| !people.is_empty());
+        let reply_to = reply_to.unwrap_or_else(|| people(&header.addresses("From").unwrap_or_default()));
+        Self { fields, text, parts, reply_to, subject, in_reply_to: in_reply_to(header) }
     }
 }
 
 impl AttachedFile {
-    fn from_part(part: &MessagePart<'_>, number: usize) -> Self {
-        let kind = match part.content_type() {
-            Some(kind) => format!("{}/{}", kind.ctype(), kind.subtype().unwrap_or("octet-stream")),
-            None => "application/octet-stream".into(),
-        };
-        let kind = display::printable_line(&kind).to_ascii_lowercase();
-        let end = match &part.body {
-            PartType::Message(_) => Some("eml"),
-            _ => mime_guess::get_mime_extensions_str(&kind).and_then(|known| known.first().copied()),
-        };
-        let fallback = format!("attachment-{number}.{}", end.unwrap_or("bin"));
-        let name = part.attachment_name().and_then(file_name).unwrap_or(fallback);
-        Self { name, kind, content: part.contents().to_vec() }
+    fn new(message: &Message<'_>, part: &Part, number: usize) -> Self {
+        let kind = display::printable_line(&part.media_type.value);
+        Self { name: message.save_name(part, number), kind, content: message.octets(part).into_owned() }
     }
 
     /// Writes the attachment into a directory, under its name or, if that is taken, a numbered one. Returns
@@ -151,83 +143,36 @@ impl AttachedFile {
     }
 }
 
-/// Turns a name chosen by a stranger into a file name: the last component, without control characters or
-/// leading dots, and not too long. `None` if nothing is left.
-pub fn file_name(given: &str) -> Option<String> {
-    let last = given.rsplit(['/', '\\']).next().unwrap_or_default();
-    let plain: String = last
-        .chars()
-        .filter(|c| !c.is_control() && display::printable_line(&c.to_string()) == c.to_string())
-        .collect();
-    let mut name = plain.trim().trim_start_matches(['.', '-', '~']).trim().to_owned();
-    if name.len() > LONGEST_NAME {
-        let end = name.rsplit_once('.').map_or("", |(_, end)| end);
-        let end = if (1..20).contains(&end.len()) { format!(".{end}") } else { String::new() };
-        name = name[..name.floor_char_boundary(LONGEST_NAME - end.len())].to_owned() + &end;
-    }
-    Some(name).filter(|name| !name.is_empty())
+fn people(all: &[Address]) -> Vec<Person> {
+    let person = |one: &Address| {
+        let address = one.address.clone().filter(|address| is_address(address))?;
+        Some(Person { name: one.name.as_deref().map(display::printable_line), address })
+    };
+    all.iter().filter_map(person).collect()
 }
 
-fn people(header: Option<&Address<'_>>) -> Vec<Person> {
-    let all = header.into_iter().flat_map(|people| people.iter());
-    all.filter_map(|one| {
-        let address = one.address().filter(|address| is_address(address))?;
-        Some(Person { name: one.name().map(display::printable_line), address: address.into() })
-    })
-    .collect()
-}
-
-fn list(people: &Address<'_>) -> String {
-    let one = |person: &mail_parser::Addr<'_>| match (person.name(), person.address()) {
+fn list(people: &[Address]) -> String {
+    let one = |person: &Address| match (&person.name, &person.address) {
         (Some(name), Some(address)) => format!("{name} <{address}>"),
-        (name, address) => name.or(address).unwrap_or_default().to_owned(),
+        (name, address) => name.as_ref().or(address.as_ref()).cloned().unwrap_or_default(),
     };
-    people.iter().map(one).collect::<Vec<_>>().join(", ")
+    people.iter().map(one).filter(|one| !one.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
-fn in_reply_to(message: &Message<'_>) -> Option<InReplyTo> {
-    let id = message.message_id()?.to_owned();
-    let before = message.references();
-    let mut thread: Vec<String> = match (before.as_text_list(), before.as_text()) {
-        (Some(ids), _) => ids.iter().map(|id| id.to_string()).collect(),
-        (None, Some(id)) => vec![id.to_owned()],
-        (None, None) => Vec::new(),
-    };
+fn in_reply_to(header: Header<'_>) -> Option<InReplyTo> {
+    let id = header.message_ids("Message-ID").into_iter().next()?;
+    let mut thread = header.message_ids("References");
     thread.push(id.clone());
     let skipped = thread.len().saturating_sub(MAX_REFERENCES);
     Some(InReplyTo { id, thread: thread.split_off(skipped) })
 }
 
-/// Octets of a file name, with room left for a number.
-const LONGEST_NAME: usize = 200;
 /// Message-IDs in References.
 const MAX_REFERENCES: usize = 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_of_a_stranger_is_no_path() {
-        for (given, name) in [
-            ("photo.png", Some("photo.png")),
-            ("../../etc/passwd", Some("passwd")),
-            ("C:\\windows\\x.exe", Some("x.exe")),
-            ("/", None),
-            ("..", None),
-            (".bashrc", Some("bashrc")),
-            ("-rf", Some("rf")),
-            ("a\0b\x1b[2Jc\n.txt", Some("ab[2Jc.txt")),
-            ("evil\u{202e}gpj.exe", Some("evilgpj.exe")),
-            ("été 日本.txt", Some("été 日本.txt")),
-            ("", None),
-        ] {
-            assert_eq!(file_name(given).as_deref(), name, "{given:?}");
-        }
-        let long = file_name(&format!("{}.tar", "é".repeat(300))).unwrap();
-        assert!(long.len() <= LONGEST_NAME && long.ends_with("é.tar"), "{long}");
-        assert_eq!(file_name(&"a".repeat(300)).unwrap().len(), LONGEST_NAME);
-    }
 
     #[test]
     fn nothing_is_overwritten_and_no_link_is_followed() {
@@ -262,6 +207,35 @@ mod tests {
         assert_eq!(names, [("é.txt", &b"abc"[..]), ("attachment-2.png", b"xyz")]);
         assert_eq!(view.reply_to.len(), 1);
         assert_eq!(view.in_reply_to.unwrap().thread, ["0@a", "1@a", "2@a"]);
+    }
+
+    #[test]
+    fn attached_text_is_saved_as_it_was_sent() {
+        let home = tempfile::tempdir().unwrap();
+        let view = MessageView::parse(
+            b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\
+              Content-Type: text/csv; charset=iso-8859-1; name=\"- .zshenv\"\r\n\
+              Content-Transfer-Encoding: base64 (csv)\r\n\r\n6TsxDQo=\r\n--b--\r\n",
+        );
+        let saved = view.parts[0].save(home.path()).unwrap();
+        assert_eq!(saved, home.path().join("zshenv"));
+        assert_eq!(std::fs::read(saved).unwrap(), b"\xe9;1\r\n");
+    }
+
+    #[test]
+    fn no_awkward_message_gets_through_to_the_terminal() {
+        let letters = crate::tools::test_messages::nasty();
+        for letter in &letters {
+            let view = MessageView::parse(&letter.bytes);
+            let fields = view.fields.iter().map(|(_, value)| value);
+            let names = view.parts.iter().flat_map(|part| [&part.name, &part.kind]);
+            for line in fields.chain(names).chain([&view.subject]) {
+                assert_eq!(&display::printable_line(line), line, "{}", letter.label);
+            }
+            assert_eq!(display::printable_text(&view.text), view.text, "{}", letter.label);
+            let body = letter.bytes.ends_with(b"\n\nbody\n");
+            assert!(!body || view.text.contains("body"), "{}: {:?}", letter.label, view.text);
+        }
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl ListenSocket {
             Endpoint::Ip(address) => TcpListener::bind(*address).map(Self::Tcp),
             Endpoint::Unix(path) => {
                 // Postfix keeps its sockets in a directory of its own user, so links in it are not followed.
-                let directory = Directory::of_others(safe_file::parent(path))?;
+                let directory = Directory::untrusted(safe_file::parent(path))?;
                 let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
                 remove_if_stale(path, &directory, name)?;
                 let socket = UnixListener::bind(path)?;

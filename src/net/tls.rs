@@ -32,7 +32,7 @@ use crate::{
 /// The TLS configuration of new sessions, with a certificate that may be renewed while the server runs.
 pub struct TlsConfig {
     current: RefCell<Arc<ServerConfig>>,
-    renewed: Receiver<Arc<ServerConfig>>,
+    reloaded: Receiver<Arc<ServerConfig>>,
     _poller: FilePoller,
 }
 
@@ -64,12 +64,12 @@ impl TlsConfig {
         };
         let renew = move |config| drop(renewals.send(config)); // fails only when the server is ending
         let poller = FilePoller::start("certificate", PollInterval::new(look_every), look, renew);
-        Ok(Self { current, renewed, _poller: poller.map_err(certificate::Error::Thread)? })
+        Ok(Self { current, reloaded: renewed, _poller: poller.map_err(certificate::Error::Thread)? })
     }
 
     /// Uses a pair from the same files, loaded elsewhere, for future sessions.
     pub fn replace(&self, loaded: LoadedCertificate) {
-        while self.renewed.try_recv().is_ok() {}
+        while self.reloaded.try_recv().is_ok() {}
         self.current.replace(loaded.config);
     }
 
@@ -79,7 +79,7 @@ impl TlsConfig {
     /// The system has no random numbers.
     pub(super) fn session(&self) -> Result<TlsSession, Error> {
         let mut current = self.current.borrow_mut();
-        while let Ok(renewed) = self.renewed.try_recv() {
+        while let Ok(renewed) = self.reloaded.try_recv() {
             *current = renewed;
         }
         TlsSession::new(Arc::clone(&current))
@@ -112,11 +112,11 @@ impl CertificateReloader {
         let looked = self.reload_if_changed(now);
         let wrong = match &looked {
             Some(Ok(_)) => {
-                log::info!("tls certificate renewed path={}", self.pair.certificate.display());
+                log::info!("tls certificate reloaded path={}", self.pair.certificate.display());
                 self.error_log.clear();
                 None
             }
-            Some(Err(error)) => Some(format!("tls certificate not renewed, the old one stays: {error}")),
+            Some(Err(error)) => Some(format!("tls certificate reload failed, keeping the old one: {error}")),
             None => self.error_log.last_error().map(str::to_owned),
         };
         METRICS.set_stale("certificate", wrong.is_some());
@@ -174,7 +174,7 @@ pub(super) enum DecryptOutcome {
 impl TlsSession {
     fn new(config: Arc<ServerConfig>) -> Result<Self, Error> {
         let mut connection = ServerConnection::new(config)?;
-        connection.set_buffer_limit(Some(OUTPUT_HELD));
+        connection.set_buffer_limit(Some(MAX_BUFFERED_OUTPUT));
         Ok(Self { connection })
     }
 
@@ -281,7 +281,7 @@ fn describe_error(error: &Error, handshaking: bool) -> String {
 }
 
 /// Octets of encrypted output held in a session, in addition to the outbox.
-const OUTPUT_HELD: usize = 32 * 1024;
+const MAX_BUFFERED_OUTPUT: usize = 32 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -332,9 +332,9 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &tls.current.borrow()));
 
         fs::write(&pair.certificate, "").unwrap();
-        assert!(tls.renewed.recv_timeout(Duration::from_millis(100)).is_err());
+        assert!(tls.reloaded.recv_timeout(Duration::from_millis(100)).is_err());
         write_pair(&pair);
-        let renewed = tls.renewed.recv_timeout(Duration::from_secs(10)).unwrap();
+        let renewed = tls.reloaded.recv_timeout(Duration::from_secs(10)).unwrap();
         assert!(!Arc::ptr_eq(&first, &renewed));
         tls.session().unwrap();
 

@@ -33,7 +33,7 @@ pub enum Security {
     /// No TLS.
     None,
     /// At the request of the session.
-    Offered(Rc<TlsConfig>),
+    StartTls(Rc<TlsConfig>),
     /// Before the first octet of the session (RFC 8314 section 3).
     Implicit(Rc<TlsConfig>),
 }
@@ -70,7 +70,7 @@ impl Transport {
     /// # Errors
     /// The listener has no certificate, TLS has begun already, or the system has no random numbers.
     pub fn start_tls(&mut self) -> io::Result<()> {
-        let (Security::Offered(tls) | Security::Implicit(tls)) = &self.security else {
+        let (Security::StartTls(tls) | Security::Implicit(tls)) = &self.security else {
             return Err(io::Error::other("TLS is not configured here"));
         };
         if self.session.is_some() {

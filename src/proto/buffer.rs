@@ -10,12 +10,12 @@ pub struct Inbox {
     /// Offset of the first unread octet.
     start: usize,
     /// Octets after `start` that were already searched for a line end.
-    searched: usize,
+    searched_len: usize,
     /// Octets discarded from a line that has not ended yet.
     discarded: usize,
     ended: bool,
     /// Octets read since [`Inbox::start_capture`].
-    tap: Option<Vec<u8>>,
+    captured: Option<Vec<u8>>,
 }
 
 /// The result of [`Inbox::line`].
@@ -28,7 +28,7 @@ pub enum Line {
     /// A line exceeded the limit. It has ended, and its octets are discarded.
     TooLong,
     /// A line exceeded the discard limit and has not ended.
-    Endless,
+    NoLineEnd,
 }
 
 /// The result of [`Inbox::take`].
@@ -79,21 +79,21 @@ impl Inbox {
 
     /// Starts to copy the octets that are read, until [`Inbox::take_captured`].
     pub fn start_capture(&mut self) {
-        self.tap = Some(Vec::new());
+        self.captured = Some(Vec::new());
     }
 
     /// Returns the octets read since [`Inbox::start_capture`], and stops copying.
     pub fn take_captured(&mut self) -> Vec<u8> {
-        self.tap.take().unwrap_or_default()
+        self.captured.take().unwrap_or_default()
     }
 
     /// Marks the first `n` unread octets as read.
     pub fn consume(&mut self, n: usize) {
-        if let Some(tap) = &mut self.tap {
+        if let Some(tap) = &mut self.captured {
             tap.extend_from_slice(&self.bytes[self.start..(self.start + n).min(self.bytes.len())]);
         }
         self.start = (self.start + n).min(self.bytes.len());
-        self.searched = 0;
+        self.searched_len = 0;
         if self.start == self.bytes.len() {
             self.start = 0;
             // An idle connection must cost no memory; a busy one keeps a small buffer.
@@ -141,18 +141,18 @@ impl Inbox {
     }
 
     /// Reads one line that ends in LF. If a line exceeds `max` octets, line end included, its octets are
-    /// discarded. If it also exceeds `discard` octets and has not ended, the result is [`Line::Endless`].
+    /// discarded. If it also exceeds `discard` octets and has not ended, the result is [`Line::NoLineEnd`].
     pub fn line(&mut self, max: usize, discard: usize) -> Line {
-        let from = self.searched;
+        let from = self.searched_len;
         let Some(at) = memchr::memchr(b'\n', &self.unread()[from..]) else {
             let unread = self.len();
             if unread > max || self.discarded > 0 {
                 self.discarded += unread;
                 self.consume(unread);
             } else {
-                self.searched = unread;
+                self.searched_len = unread;
             }
-            return if self.discarded > discard { Line::Endless } else { Line::Partial };
+            return if self.discarded > discard { Line::NoLineEnd } else { Line::Partial };
         };
         let length = from + at + 1;
         let too_long = length > max || self.discarded > 0;
@@ -411,7 +411,7 @@ mod tests {
     fn c02_an_endless_line_ends_the_patience_and_costs_no_memory() {
         let mut inbox = Inbox::default();
         let mut pushed = 0;
-        while inbox.line(10, 1000) != Line::Endless {
+        while inbox.line(10, 1000) != Line::NoLineEnd {
             inbox.push(&[b'x'; 50]);
             pushed += 50;
             assert!(pushed <= 1100, "the limit was not seen");

@@ -36,7 +36,7 @@ pub struct Settings {
     /// left out.
     pub directives: Vec<(&'static str, String)>,
     /// The longest command line, in octets.
-    pub longest_line: usize,
+    pub max_line: usize,
     /// True if the session applies typed corrections in a line, such as backspace.
     pub lenient: bool,
     /// True if messages are deleted when they are too old.
@@ -49,10 +49,10 @@ impl Settings {
         protocol: Protocol,
         hostname: &str,
         line_endings: LineEndings,
-        longest_line: usize,
+        max_line: usize,
     ) -> Self {
         let lenient = line_endings == LineEndings::Lenient;
-        let mut settings = Self { directives: Vec::new(), longest_line, lenient, expires: false };
+        let mut settings = Self { directives: Vec::new(), max_line, lenient, expires: false };
         settings.direct("protocol", protocol.directive());
         settings.direct("hostname", hostname);
         settings

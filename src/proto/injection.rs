@@ -9,7 +9,7 @@ pub enum InjectedFault {
     /// `452`: the reply to RCPT.
     Rcpt(u16),
     /// `first-3-451`: the reply to the first three RCPTs with this address. Later ones are accepted.
-    First(u64, u16),
+    FirstRcpts(u64, u16),
     /// `452-after-dot`: the reply to the end of the message. The message is discarded.
     AfterDot(u16),
     /// `drop-after-dot`: the message is stored, and the connection ends without a reply.
@@ -67,7 +67,7 @@ impl InjectedFault {
             _ => {
                 let first = || {
                     let (tries, code) = word.strip_prefix("first-")?.split_once('-')?;
-                    Some(Self::First(decimal(tries)?, self::code(code)?))
+                    Some(Self::FirstRcpts(decimal(tries)?, self::code(code)?))
                 };
                 self::code(&word)
                     .map(Self::Rcpt)
@@ -111,7 +111,7 @@ mod tests {
             ("bob+452", vec![Rcpt(452)]),
             ("bob+550", vec![Rcpt(550)]),
             ("bob+421-after-dot", vec![AfterDot(421)]),
-            ("BOB+First-3-451", vec![First(3, 451)]),
+            ("BOB+First-3-451", vec![FirstRcpts(3, 451)]),
             ("bob+slow-3+drip-100", vec![Slow(Duration::from_secs(3)), Drip(100)]),
             ("bob+slow-quit-1", vec![SlowQuit(Duration::from_secs(1))]),
         ] {

@@ -33,7 +33,7 @@ impl Mailbox {
     }
 
     /// The mailbox that contains this folder, or the mailbox itself.
-    pub fn whole(self) -> Self {
+    pub fn without_folder(self) -> Self {
         Self { folder: None, ..self }
     }
 

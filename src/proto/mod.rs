@@ -4,7 +4,7 @@
 //! that names the next action. It sends a [`Request`](request::Request) to the backend, receives a
 //! [`Response`](request::Response), and learns of changes from [`SessionEvent`]s. The time comes from a
 //! [`Context`]. The files in this directory import only the leaves `limits`, `wire_size`, `clock` and
-//! `printable`; `tests/layering.rs` enforces that.
+//! `printable`; `tests/docs/layering.rs` enforces that.
 
 pub mod buffer;
 pub mod destinations;

@@ -30,7 +30,7 @@ impl fmt::Display for ConnId {
 #[derive(Debug)]
 pub enum Request {
     /// MAIL: checks that there is room for a message.
-    Room {
+    CheckSpace {
         /// Octets announced with SIZE; 0 if the client announced none.
         size: u64,
     },
@@ -54,7 +54,7 @@ pub enum Request {
         bytes: Vec<u8>,
         /// True if some recipients may get the message and others not, as in LMTP. Otherwise all or none get
         /// it.
-        partly: bool,
+        partial_ok: bool,
     },
     /// Checks a user's password.
     Verify {
@@ -101,20 +101,20 @@ pub enum Access {
 /// The backend's response to a [`Request`].
 #[derive(Debug)]
 pub enum Response {
-    /// Success of [`Request::Room`], [`Request::Begin`], [`Request::Spill`] or [`Request::Discard`].
-    Ready,
+    /// Success of [`Request::CheckSpace`], [`Request::Begin`], [`Request::Spill`] or [`Request::Discard`].
+    Done,
     /// The message is durable and visible.
     Delivered,
     /// The message is durable and visible for some recipients only. Each item, in the order of the envelope,
     /// gives the failure of a recipient, or `None`.
-    Partly(Vec<Option<Failure>>),
+    PartlyDelivered(Vec<Option<Failure>>),
     /// The password is right. This is the user's mailbox.
-    Welcome(Mailbox),
+    Verified(Mailbox),
     /// The password is wrong, the user does not exist, or the account accepts no login. The session delays
     /// its reply.
-    Denied {
+    AuthFailed {
         /// The delay of the reply.
-        after: Duration,
+        delay: Duration,
     },
     /// The mailbox is locked for this session.
     Opened(Arc<dyn Maildrop>),
@@ -139,20 +139,20 @@ pub enum Failure {
     /// The user's quota is used up.
     Quota,
     /// The disk or the machine failed, or is overloaded.
-    Broken,
+    TempFail,
     /// The mailbox is unusable: wrong permissions, or not a Maildir.
-    Unusable,
+    MailboxUnusable,
     /// Another session has locked the mailbox.
     InUse,
     /// The limit of open mailboxes is reached.
-    Crowded,
+    TooManyOpen,
     /// The last login to the mailbox was too recent.
-    TooSoon,
+    LoginDelay,
     /// The mailbox has no such folder.
     NoFolder,
     /// Wrong user, wrong password, or disabled account: the same failure, so that the reply does not reveal
     /// which.
-    Denied,
+    AuthFailed,
     /// Too many password checks are in progress.
     Busy,
     /// The message no longer exists.
@@ -160,11 +160,49 @@ pub enum Failure {
     /// The message differs from the one that was listed.
     Changed,
     /// The file ended or failed before the end of the message.
-    Cut,
+    Truncated,
+}
+
+impl Failure {
+    /// Every failure.
+    pub const ALL: [Self; 13] = [
+        Self::Full,
+        Self::Quota,
+        Self::TempFail,
+        Self::MailboxUnusable,
+        Self::InUse,
+        Self::TooManyOpen,
+        Self::LoginDelay,
+        Self::NoFolder,
+        Self::AuthFailed,
+        Self::Busy,
+        Self::Gone,
+        Self::Changed,
+        Self::Truncated,
+    ];
+
+    /// The word for it in transcripts and dialogues. These words stay, because kept transcripts have them.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Full => "Full",
+            Self::Quota => "Quota",
+            Self::TempFail => "Broken",
+            Self::MailboxUnusable => "Unusable",
+            Self::InUse => "InUse",
+            Self::TooManyOpen => "Crowded",
+            Self::LoginDelay => "TooSoon",
+            Self::NoFolder => "NoFolder",
+            Self::AuthFailed => "Denied",
+            Self::Busy => "Busy",
+            Self::Gone => "Gone",
+            Self::Changed => "Changed",
+            Self::Truncated => "Cut",
+        }
+    }
 }
 
 /// Looks up local addresses and mailboxes. It runs on the loop thread, from memory.
-pub trait Directory {
+pub trait AccountDirectory {
     /// The destinations of the mail for an address.
     fn lookup(&self, address: &Address) -> Lookup;
 
@@ -207,7 +245,7 @@ pub struct Quota {
     pub messages: Option<u64>,
 }
 
-/// The result of a [`Directory`] lookup.
+/// The result of an [`AccountDirectory`] lookup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lookup {
     /// A local address, with at least one destination and none twice.
@@ -222,7 +260,7 @@ pub enum Lookup {
 
 impl Lookup {
     /// A local address with one mailbox as its destination, and no folder.
-    pub fn to(mailbox: Mailbox) -> Self {
+    pub fn local_mailbox(mailbox: Mailbox) -> Self {
         Self::Local(Destination { mailbox, folder: None }.into())
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     SessionPhase,
     buffer::{Inbox, Outbox},
-    request::{Directory, Mailbox, Request, Response},
+    request::{AccountDirectory, Mailbox, Request, Response},
 };
 use crate::clock::Now;
 
@@ -15,18 +15,18 @@ pub struct Context<'a> {
     /// The time of this turn of the loop.
     pub now: Now,
     /// The directory of local addresses and mailboxes.
-    pub directory: &'a dyn Directory,
+    pub directory: &'a dyn AccountDirectory,
 }
 
 /// The next action that a session asks for.
 #[derive(Debug)]
 pub enum Step {
     /// Step again: the session may have more to do.
-    Again,
+    Continue,
     /// Wait for input.
     Idle,
     /// Send a request to the backend. The session takes no step before the response.
-    Ask(Request),
+    Request(Request),
     /// Take no step for this time. Input waits.
     Pause(Duration),
     /// Flush the outbox, then close the connection.
@@ -36,7 +36,7 @@ pub enum Step {
     /// Flush the outbox, begin TLS, then call [`Session::tls_started`]. The session has checked that the
     /// inbox is empty. If the connection nevertheless finds octets in it, it closes, because they were sent
     /// in clear text and must not be processed under TLS (RFC 3207 section 6).
-    Secure,
+    StartTls,
 }
 
 /// The encryption of a connection.
@@ -81,7 +81,7 @@ pub struct Progress {
     /// Commands that advanced the session, including those that only return to an earlier state.
     pub commands: usize,
     /// Those commands that took the session further than it was since its last message.
-    pub further: usize,
+    pub advances: usize,
     /// Number of accepted messages and logins.
     pub served: usize,
 }
@@ -106,19 +106,19 @@ pub enum SessionStage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BodyProgress {
     /// The beginning of the message, on the monotonic clock.
-    pub began: Duration,
+    pub started_at: Duration,
     /// Octets read from the wire.
     pub octets: u64,
     /// Octets held in memory.
-    pub held: usize,
+    pub memory_octets: usize,
     /// The minimum expected rate, in octets a second.
     pub rate: u64,
 }
 
 impl BodyProgress {
     /// The time at which a client with exactly the expected rate would have sent these octets.
-    pub fn paid_until(&self) -> Duration {
-        self.began + Duration::from_millis(self.octets.saturating_mul(1000) / self.rate.max(1))
+    pub fn rate_deadline(&self) -> Duration {
+        self.started_at + Duration::from_millis(self.octets.saturating_mul(1000) / self.rate.max(1))
     }
 }
 
@@ -143,17 +143,17 @@ pub trait Session {
     /// reply.
     fn step(&mut self, cx: &Context<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step;
 
-    /// Processes the response to the last [`Step::Ask`].
+    /// Processes the response to the last [`Step::Request`].
     fn respond(&mut self, cx: &Context<'_>, answer: Response, out: &mut Outbox) -> Step;
 
     /// The connection is now encrypted. If TLS began with the connection, [`Session::greet`] follows. If it
-    /// began with [`Step::Secure`], the session forgets everything that the client sent before (RFC 3207
+    /// began with [`Step::StartTls`], the session forgets everything that the client sent before (RFC 3207
     /// section 4.2, RFC 2595 section 4).
     fn tls_started(&mut self, cx: &Context<'_>, by: Encryption);
 
     /// The phase of the session, for its transcript.
     fn session_phase(&self) -> SessionPhase {
-        SessionPhase::Between
+        SessionPhase::Pending
     }
 
     /// The timeouts in the present state.

@@ -16,18 +16,18 @@ pub enum SessionPhase {
     AuthUser,
     AuthPassword,
     Authorization,
-    Named,
+    UserGiven,
     Transaction,
     Sending,
     Update,
     /// A request is pending or a reply is delayed, so the next phase is not known yet.
-    Between,
-    Over,
+    Pending,
+    Ended,
 }
 
 use SessionPhase::{
-    AuthPassword, AuthPlain, AuthUser, Authorization, Between, Chunk, Chunks, Data, Greeted, Named, Over,
-    Recipients, Sender, Sending, Start, Transaction, Update,
+    AuthPassword, AuthPlain, AuthUser, Authorization, Chunk, Chunks, Data, Ended, Greeted, Pending,
+    Recipients, Sender, Sending, Start, Transaction, Update, UserGiven,
 };
 
 impl SessionPhase {
@@ -69,12 +69,12 @@ const TABLE: [(SessionPhase, &str, &str); 17] = [
     (AuthUser, "auth-user", "the next line is a name in base64"),
     (AuthPassword, "auth-password", "the next line is a password in base64"),
     (Authorization, "authorization", "nobody has logged in yet"),
-    (Named, "named", "the name is known, the password is not"),
+    (UserGiven, "named", "the name is known, the password is not"),
     (Transaction, "transaction", "the mailbox is open, and locked for this session"),
     (Sending, "sending", "a message is on its way to the client"),
     (Update, "update", "what was marked is being deleted"),
-    (Between, "between", "the answer is not known yet"),
-    (Over, "over", "the session has ended"),
+    (Pending, "between", "the answer is not known yet"),
+    (Ended, "over", "the session has ended"),
 ];
 
 #[cfg(test)]
@@ -83,9 +83,9 @@ mod tests {
 
     #[test]
     fn every_name_leads_back_to_its_standing() {
-        for (standing, name, meaning) in TABLE {
-            assert_eq!((SessionPhase::from_name(name), standing.name()), (Some(standing), name));
-            assert!(!meaning.is_empty() && standing.description() == meaning);
+        for (phase, name, meaning) in TABLE {
+            assert_eq!((SessionPhase::from_name(name), phase.name()), (Some(phase), name));
+            assert!(!meaning.is_empty() && phase.description() == meaning);
         }
     }
 }

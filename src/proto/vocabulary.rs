@@ -1,6 +1,6 @@
 //! The explanations of a protocol, for readers of its transcripts.
 
-use super::smtp::reply_codes::Class;
+use super::smtp::reply_codes::ReplyClass;
 
 /// The meaning of a protocol's commands and replies, with the sections that define them.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub struct Vocabulary {
     pub command: fn(&[u8]) -> Option<(&'static str, &'static str)>,
     /// The meaning of a line of a reply, and the class of the reply. The meaning is empty if another line of
     /// the same reply follows.
-    pub reply: fn(&str) -> (String, Option<Class>),
+    pub reply: fn(&str) -> (String, Option<ReplyClass>),
     /// Keyword, meaning and section of each capability that a server can list.
     pub listed: &'static [(&'static str, &'static str, &'static str)],
     /// Octets before the keyword in a line of that list.

@@ -57,24 +57,24 @@ impl Directory {
     ///
     /// # Errors
     /// It is not there, or root may not write to it.
-    pub fn named(path: &Path) -> io::Result<Self> {
+    pub fn trusted_if_root(path: &Path) -> io::Result<Self> {
         if geteuid().is_root() {
             return Self::trusted(path);
         }
-        Self::of_others(path)
+        Self::untrusted(path)
     }
 
     /// The same; if it is not there it is made, for this user alone. What is above it must be there.
     ///
     /// # Errors
-    /// As for [`named`](Self::named).
-    pub fn named_or_new(path: &Path) -> io::Result<Self> {
+    /// As for [`trusted_if_root`](Self::trusted_if_root).
+    pub fn trusted_if_root_or_new(path: &Path) -> io::Result<Self> {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-        match fs::mkdirat(&Self::named(parent(path))?.fd, name, Mode::RWXU) {
+        match fs::mkdirat(&Self::trusted_if_root(parent(path))?.fd, name, Mode::RWXU) {
             Err(Errno::EXIST) => {}
             made => made?,
         }
-        Self::named(path)
+        Self::trusted_if_root(path)
     }
 
     /// Opens a directory whatever its owner, for operations that are safe there. The caller has to tell files of root from
@@ -82,7 +82,7 @@ impl Directory {
     ///
     /// # Errors
     /// It is not there.
-    pub fn of_others(path: &Path) -> io::Result<Self> {
+    pub fn untrusted(path: &Path) -> io::Result<Self> {
         let fd = fs::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let owner = fs::fstat(&fd)?.st_uid;
         Ok(Self { fd, path: path.to_owned(), owner })
@@ -93,7 +93,7 @@ impl Directory {
     ///
     /// # Errors
     /// As for [`trusted`](Self::trusted).
-    pub fn granted(path: &Path) -> io::Result<Self> {
+    pub fn delegated(path: &Path) -> io::Result<Self> {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let above = Self::trusted(path.parent().unwrap_or(Path::new("/")))?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -339,12 +339,12 @@ impl Directory {
 /// only if root has made them, in directories that are trusted.
 ///
 /// # Errors
-/// As for [`Directory::named`].
+/// As for [`Directory::trusted_if_root`].
 pub fn place_of(path: &Path) -> io::Result<(Directory, OsString)> {
     let mut path = path.to_owned();
     for _ in 0..=MAX_LINKS {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
-        let dir = Directory::named(parent(&path))?;
+        let dir = Directory::trusted_if_root(parent(&path))?;
         let Ok(stat) = fs::statat(&dir.fd, &name, AtFlags::SYMLINK_NOFOLLOW) else { return Ok((dir, name)) };
         if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
             return Ok((dir, name));

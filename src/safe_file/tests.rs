@@ -41,7 +41,7 @@ fn root_trusts_neither_a_directory_nor_a_link_of_another_user() {
     std::fs::create_dir_all(theirs.join("below")).unwrap();
     chown(&theirs, Some(NOBODY), None).unwrap();
     for path in [theirs.clone(), theirs.join("below")] {
-        let said = refusal(Directory::named(&path));
+        let said = refusal(Directory::trusted_if_root(&path));
         assert!(said.contains("theirs is not trusted: it is of user 65534"), "{said}");
         assert!(Directory::trusted_or_new(&path.join("new")).is_err() && !path.join("new").exists());
     }
@@ -85,7 +85,7 @@ fn a_link_a_fifo_or_another_name_in_the_place_of_a_file_is_not_written_through()
 #[test]
 fn what_is_begun_is_placed_in_no_other_place() {
     let home = home();
-    let dir = Directory::named(home.path()).unwrap();
+    let dir = Directory::trusted_if_root(home.path()).unwrap();
     std::fs::write(home.path().join("taken"), "old").unwrap();
     let (mut file, unfinished) = dir.create_tmp(0o600).unwrap();
     assert!(is_tmp_name(&unfinished) && !is_tmp_name(OsStr::new(".restante.sizes")));

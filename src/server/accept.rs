@@ -77,14 +77,15 @@ impl Server {
         }
         let service = listener.service();
         if !self.ensure_capacity(service, now) {
-            return self.reject(at, stream, peer.ip(), "no room");
+            return self.reject(at, stream, peer.ip(), "connection limit reached");
         }
         if let Err(error) = stream.register(self.poll.registry(), Token(id.0 as usize)) {
             return log::error!("{id} {} not registered: {error}", self.listeners[&at].service_name());
         }
         self.admission.admit(id, service, client, now.monotonic);
         if beginning == ConnectionStart::ProxyHeader {
-            self.timers.set(now.monotonic + self.config.limits.proxy_header.0, Timer::Connection(id));
+            self.timers
+                .set(now.monotonic + self.config.limits.connections.proxy_timeout.0, Timer::Connection(id));
             self.pending_proxies.insert(id, PendingProxy { stream, listener: at, proxy: peer });
             self.read_proxy_header(id, now, ready);
         } else {
@@ -162,8 +163,8 @@ impl Server {
             AdmissionDecision::Admit => true,
             AdmissionDecision::RetryAt(_) | AdmissionDecision::Refuse => false,
             AdmissionDecision::Evict(id) => {
-                self.proxy_failed(id, "no room");
-                self.evict(id, "least progress when there was no room", now);
+                self.proxy_failed(id, "connection limit reached");
+                self.evict(id, "evicted at the connection limit, least progress", now);
                 true
             }
         }
@@ -200,7 +201,7 @@ impl Server {
             self.call_and_pump(id, now, |conn, _| conn.request_spill());
         }
         for id in end {
-            self.evict(id, "slowest message when there was no memory", now);
+            self.evict(id, "evicted at the memory limit, slowest message", now);
         }
         let backend = &self.backend;
         self.unfinished.extend(self.read_paused.extract_if(|id| !backend.is_under_memory_pressure(*id)));

@@ -2,7 +2,7 @@
 //! the time is an argument.
 //!
 //! The rule: a connection keeps its place by progress, never by octets. Unknown clients are evicted before addresses
-//! that were served, and these before users who have logged in. No service takes the share of another.
+//! that were served, and these before users who have logged in. No service takes the reserved places of another.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -13,7 +13,7 @@ use std::{
 use crate::{
     capacity::Shrinker,
     config::Service,
-    connection::{EvictionPriority, Stage},
+    connection::{EvictionPriority, EvictionStage},
     limits::{Limits, client_prefix, client_site},
     proto::request::ConnId,
 };
@@ -21,25 +21,25 @@ use crate::{
 /// Every admitted connection, and the number of places.
 pub(super) struct Admission {
     max: usize,
-    /// Places reserved for the connections of each share.
+    /// Places reserved for the connections of each group.
     reserved: [usize; Service::ALL.len()],
-    /// Places that the connections of each share hold.
-    held: [usize; Service::ALL.len()],
+    /// Places that the connections of each group occupy.
+    occupied: [usize; Service::ALL.len()],
     connections: HashMap<ConnId, AdmittedConnection>,
     /// The connections that may be evicted, the oldest progress first.
     eviction_queues: BTreeMap<EvictionQueue, BTreeSet<(Duration, ConnId)>>,
     prefixes: Counts,
     sites: Counts,
     /// Connections of a prefix that count as served before.
-    shielded: Counts,
+    protected: Counts,
     served: ServedAddresses,
     max_per_address: usize,
     max_per_site: usize,
 }
 
-/// The service without implicit TLS, which stands for both variants because they have the same users. Each has its
-/// share of the places.
-type ServiceShare = Service;
+/// The service without implicit TLS, which stands for both variants because they have the same users. Each group has
+/// reserved places.
+type ServiceGroup = Service;
 
 /// The order of eviction: the lowest rank is evicted first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,13 +53,13 @@ enum EvictionRank {
     Trusted,
 }
 
-type EvictionQueue = (ServiceShare, EvictionRank, Stage);
+type EvictionQueue = (ServiceGroup, EvictionRank, EvictionStage);
 
 struct AdmittedConnection {
-    share: ServiceShare,
+    group: ServiceGroup,
     peer: Option<IpAddr>,
-    /// Whether this connection is counted in [`Admission::shielded`].
-    shielded: bool,
+    /// Whether this connection is counted in [`Admission::protected`].
+    protected: bool,
     queued: Option<(EvictionQueue, Duration)>,
 }
 
@@ -79,34 +79,34 @@ impl Admission {
         Self {
             max: 0,
             reserved: [0; Service::ALL.len()],
-            held: [0; Service::ALL.len()],
+            occupied: [0; Service::ALL.len()],
             connections: HashMap::new(),
             eviction_queues: BTreeMap::new(),
             prefixes: Counts::default(),
             sites: Counts::default(),
-            shielded: Counts::default(),
+            protected: Counts::default(),
             served: ServedAddresses::default(),
             max_per_address: 0,
             max_per_site: 0,
         }
     }
 
-    /// Applies other limits and another set of listeners: each service in the set gets its share.
+    /// Applies other limits and another set of listeners: each service in the set gets its reserved places.
     pub(super) fn reconfigure(
         &mut self,
-        most: usize,
+        max: usize,
         limits: &Limits,
         services: impl Iterator<Item = Service>,
     ) {
         (self.max, self.max_per_address, self.max_per_site) =
-            (most, limits.connections_per_address, limits.connections_per_site);
-        self.served.most = limits.served_addresses;
+            (max, limits.connections.max_per_address, limits.connections.max_per_network);
+        self.served.capacity = limits.connections.max_known_addresses;
         self.reserved = [0; Service::ALL.len()];
         for service in services {
-            // If places are few, each share gets one, provided that there is one for every share.
-            let shares = Service::ALL.iter().filter(|share| !share.begins_with_tls()).count();
-            let least = usize::from(most >= shares);
-            self.reserved[service.without_tls() as usize] = (most / SHARES).max(least);
+            // If places are few, each group gets one, provided that there is one for every group.
+            let groups = Service::ALL.iter().filter(|group| !group.begins_with_tls()).count();
+            let min = usize::from(max >= groups);
+            self.reserved[service.without_tls() as usize] = (max / RESERVED_ONE_IN).max(min);
         }
     }
 
@@ -121,7 +121,7 @@ impl Admission {
 
     /// Whether the address, and the network around it, have room for one more connection.
     pub(super) fn is_within_address_limits(&self, peer: IpAddr) -> bool {
-        let fits = |most: usize, count: usize| most == 0 || count < most;
+        let fits = |max: usize, count: usize| max == 0 || count < max;
         peer.to_canonical().is_loopback()
             || fits(self.max_per_address, self.prefixes.get(client_prefix(peer)))
                 && client_site(peer).is_none_or(|site| fits(self.max_per_site, self.sites.get(site)))
@@ -129,22 +129,23 @@ impl Admission {
 
     /// Decides whether one more connection to that service is admitted.
     pub(super) fn decide(&self, service: Service, now: Duration) -> AdmissionDecision {
-        let share = service.without_tls();
+        let group = service.without_tls();
         let taken = |other: usize| {
-            if other == share as usize {
-                self.held[other]
+            if other == group as usize {
+                self.occupied[other]
             } else {
-                self.held[other].max(self.reserved[other])
+                self.occupied[other].max(self.reserved[other])
             }
         };
         if (0..Service::ALL.len()).map(taken).sum::<usize>() < self.max {
             return AdmissionDecision::Admit;
         }
-        let lends =
-            |other: ServiceShare| other == share || self.held[other as usize] > self.reserved[other as usize];
+        let lends = |other: ServiceGroup| {
+            other == group || self.occupied[other as usize] > self.reserved[other as usize]
+        };
         let oldest = |(&(other, rank, stage), queue): (&EvictionQueue, &BTreeSet<_>)| {
             let &(progress, id) = queue.first().filter(|_| lends(other))?;
-            Some((rank, progress + extra_time(stage), progress + eviction_delay(rank, stage), id))
+            Some((rank, progress + stage_bonus(stage), progress + eviction_delay(rank, stage), id))
         };
         let candidates = || self.eviction_queues.iter().filter_map(oldest);
         if let Some((_, _, _, id)) = candidates().filter(|(_, _, from, _)| *from <= now).min() {
@@ -155,42 +156,47 @@ impl Admission {
     }
 
     pub(super) fn admit(&mut self, id: ConnId, service: Service, peer: Option<IpAddr>, now: Duration) {
-        let share = service.without_tls();
-        self.held[share as usize] += 1;
-        self.connections.insert(id, AdmittedConnection { share, peer: None, shielded: false, queued: None });
+        let group = service.without_tls();
+        self.occupied[group as usize] += 1;
+        self.connections.insert(id, AdmittedConnection { group, peer: None, protected: false, queued: None });
         if let Some(peer) = peer {
             self.set_peer(id, peer);
         }
-        self.update(id, Some(EvictionPriority { stage: Stage::Unidentified, last_progress: now }));
+        self.update(id, Some(EvictionPriority { stage: EvictionStage::Unidentified, last_progress: now }));
     }
 
     /// Records the address of a connection, which a PROXY header may supply after admission.
     pub(super) fn set_peer(&mut self, id: ConnId, peer: IpAddr) {
-        let Some(guest) = self.connections.get_mut(&id).filter(|guest| guest.peer.is_none()) else { return };
-        guest.peer = Some(peer);
+        let Some(connection) = self.connections.get_mut(&id).filter(|connection| connection.peer.is_none())
+        else {
+            return;
+        };
+        connection.peer = Some(peer);
         self.prefixes.increment(client_prefix(peer));
         client_site(peer).into_iter().for_each(|site| self.sites.increment(site));
     }
 
     /// Records the progress of a connection. `None` means that it must not be evicted now.
-    pub(super) fn update(&mut self, id: ConnId, claim: Option<EvictionPriority>) {
-        let Some(guest) = self.connections.get_mut(&id) else { return };
-        let wanted = claim.map(|EvictionPriority { stage, last_progress: progress }| {
+    pub(super) fn update(&mut self, id: ConnId, priority: Option<EvictionPriority>) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let wanted = priority.map(|EvictionPriority { stage, last_progress: progress }| {
             let rank = match stage {
-                Stage::Closing => EvictionRank::Closing,
-                Stage::Trusted => EvictionRank::Trusted,
-                _ if guest.is_shielded(&self.served, &mut self.shielded) => EvictionRank::Served,
+                EvictionStage::Closing => EvictionRank::Closing,
+                EvictionStage::Trusted => EvictionRank::Trusted,
+                _ if connection.protect_if_served(&self.served, &mut self.protected) => EvictionRank::Served,
                 _ => EvictionRank::Unknown,
             };
-            ((guest.share, rank, stage), progress)
+            ((connection.group, rank, stage), progress)
         });
         let is_near = |(queue, progress): (EvictionQueue, Duration)| {
-            guest.queued.is_some_and(|(old, at)| old == queue && progress.abs_diff(at) < REORDER_THRESHOLD)
+            connection
+                .queued
+                .is_some_and(|(old, at)| old == queue && progress.abs_diff(at) < REORDER_THRESHOLD)
         };
-        if wanted == guest.queued || wanted.is_some_and(is_near) {
+        if wanted == connection.queued || wanted.is_some_and(is_near) {
             return;
         }
-        let old = std::mem::replace(&mut guest.queued, wanted);
+        let old = std::mem::replace(&mut connection.queued, wanted);
         self.dequeue(id, old);
         if let Some((queue, progress)) = wanted {
             self.eviction_queues.entry(queue).or_default().insert((progress, id));
@@ -203,24 +209,24 @@ impl Admission {
     }
 
     pub(super) fn remove(&mut self, id: ConnId) {
-        let Some(AdmittedConnection { share, peer, shielded, queued }) = self.connections.remove(&id) else {
+        let Some(AdmittedConnection { group, peer, protected, queued }) = self.connections.remove(&id) else {
             return;
         };
-        self.held[share as usize] -= 1;
+        self.occupied[group as usize] -= 1;
         self.dequeue(id, queued);
         if let Some(peer) = peer {
             self.prefixes.decrement(client_prefix(peer));
             client_site(peer).into_iter().for_each(|site| self.sites.decrement(site));
-            if shielded {
-                self.shielded.decrement(client_prefix(peer));
+            if protected {
+                self.protected.decrement(client_prefix(peer));
             }
         }
     }
 
     /// Returns the memory of closed connections to the allocator.
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
-        shrinker.shrink(&mut self.connections).shrink(&mut self.served.last);
-        for counts in [&mut self.prefixes, &mut self.sites, &mut self.shielded] {
+        shrinker.shrink(&mut self.connections).shrink(&mut self.served.last_served);
+        for counts in [&mut self.prefixes, &mut self.sites, &mut self.protected] {
             shrinker.shrink(&mut counts.0);
         }
     }
@@ -239,58 +245,58 @@ impl Admission {
 impl AdmittedConnection {
     /// Whether this connection counts as served before. Only a few connections of an address do: a client that has
     /// delivered once must not hold the server with all the connections that its address may have.
-    fn is_shielded(&mut self, served: &ServedAddresses, shielded: &mut Counts) -> bool {
+    fn protect_if_served(&mut self, served: &ServedAddresses, protected: &mut Counts) -> bool {
         let Some(prefix) = self.peer.map(client_prefix) else { return false };
-        if !self.shielded && served.contains(prefix) && shielded.get(prefix) < MAX_SHIELDED {
-            self.shielded = true;
-            shielded.increment(prefix);
+        if !self.protected && served.contains(prefix) && protected.get(prefix) < MAX_PROTECTED {
+            self.protected = true;
+            protected.increment(prefix);
         }
-        self.shielded
+        self.protected
     }
 }
 
 /// Time without progress after which a connection may be evicted.
-fn eviction_delay(rank: EvictionRank, stage: Stage) -> Duration {
+fn eviction_delay(rank: EvictionRank, stage: EvictionStage) -> Duration {
     match (rank, stage) {
         (EvictionRank::Closing, _) => Duration::ZERO,
         (EvictionRank::Trusted, _) => Duration::from_secs(60),
-        (_, Stage::ReceivingBody) => BODY_GRACE,
-        (_, Stage::Idle) => BODY_GRACE / 2,
+        (_, EvictionStage::ReceivingBody) => BODY_GRACE,
+        (_, EvictionStage::Idle) => BODY_GRACE / 2,
         _ => NEW_CONNECTION_GRACE,
     }
 }
 
 /// Extra time that a connection keeps its place compared with a new one, because it has come further. The bound is
 /// needed: with all places held at DATA, new clients must not evict each other.
-fn extra_time(stage: Stage) -> Duration {
+fn stage_bonus(stage: EvictionStage) -> Duration {
     match stage {
-        Stage::Closing | Stage::Unidentified => Duration::ZERO,
-        Stage::Idle | Stage::Trusted => Duration::from_secs(10),
-        Stage::ReceivingBody => Duration::from_secs(20),
+        EvictionStage::Closing | EvictionStage::Unidentified => Duration::ZERO,
+        EvictionStage::Idle | EvictionStage::Trusted => Duration::from_secs(10),
+        EvictionStage::ReceivingBody => Duration::from_secs(20),
     }
 }
 
 /// The addresses that were served most recently.
 #[derive(Default)]
 struct ServedAddresses {
-    most: usize,
-    last: HashMap<IpAddr, Duration>,
+    capacity: usize,
+    last_served: HashMap<IpAddr, Duration>,
     order: BTreeSet<(Duration, IpAddr)>,
 }
 
 impl ServedAddresses {
     fn contains(&self, prefix: IpAddr) -> bool {
-        self.last.contains_key(&prefix)
+        self.last_served.contains_key(&prefix)
     }
 
     fn add(&mut self, prefix: IpAddr, now: Duration) {
-        if let Some(before) = self.last.insert(prefix, now) {
+        if let Some(before) = self.last_served.insert(prefix, now) {
             self.order.remove(&(before, prefix));
         }
         self.order.insert((now, prefix));
-        while self.last.len() > self.most {
+        while self.last_served.len() > self.capacity {
             let Some((_, oldest)) = self.order.pop_first() else { return };
-            self.last.remove(&oldest);
+            self.last_served.remove(&oldest);
         }
     }
 }
@@ -317,10 +323,10 @@ impl Counts {
     }
 }
 
-/// Each service's own share is one place in so many.
-const SHARES: usize = 8;
+/// One place in so many is reserved for each group.
+const RESERVED_ONE_IN: usize = 8;
 /// Connections of one prefix that count as served before.
-const MAX_SHIELDED: usize = 4;
+const MAX_PROTECTED: usize = 4;
 /// A new connection stays for this long. Otherwise each connection in a rush would evict the one before, and none
 /// would be served. The next client waits for that long before it is accepted.
 const NEW_CONNECTION_GRACE: Duration = Duration::from_millis(250);

@@ -2,7 +2,7 @@
 
 use std::{fmt, io, path::PathBuf};
 
-use crate::{backend, fd_limits::TooFew, listener, maildir};
+use crate::{backend, fd_limits::TooFewFds, listener, maildir};
 
 /// The reason why the server could not start or go on.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub enum Error {
     /// The directory for transcripts could not be used.
     Transcripts(PathBuf, io::Error),
     /// The limit of descriptors is too low.
-    Descriptors(TooFew),
+    Descriptors(TooFewFds),
     /// A system call failed; the text names the resource.
     System(&'static str, io::Error),
 }
@@ -28,8 +28,8 @@ impl From<backend::Error> for Error {
     }
 }
 
-impl From<TooFew> for Error {
-    fn from(error: TooFew) -> Self {
+impl From<TooFewFds> for Error {
+    fn from(error: TooFewFds) -> Self {
         Self::Descriptors(error)
     }
 }

@@ -52,7 +52,7 @@ impl Server {
     pub(super) fn run_turn(&mut self, events: &mut Events) -> Result<(), Error> {
         let now = self.clock.now();
         let left_over = !self.unfinished.is_empty()
-            || self.backend.goes_on()
+            || self.backend.has_more_work()
             || self.listeners.values().any(|listener| listener.may_be_pending);
         let sleep = if left_over { Some(Duration::ZERO) } else { self.timers.next_in(now.monotonic) };
         match self.poll.poll(events, sleep) {
@@ -152,7 +152,7 @@ impl Server {
         self.waker.reset();
         self.poll_reload(now);
         self.backend.poll_mailbox_events(now.monotonic);
-        while !self.backend.has_enough()
+        while !self.backend.is_turn_spent()
             && let Ok(done) = self.completions.try_recv()
         {
             self.backend.complete(done);

@@ -30,9 +30,9 @@ impl Server {
     /// Delivers the responses that are ready.
     pub(super) fn give_answers(&mut self, now: Now) {
         while self.answering > 0
-            && let Some((id, answer)) = self.backend.next_response()
+            && let Some((id, response)) = self.backend.next_response()
         {
-            self.call_and_pump(id, now, |conn, world| conn.deliver_response(answer, world, now));
+            self.call_and_pump(id, now, |conn, world| conn.deliver_response(response, world, now));
             self.answering = self.answering.saturating_sub(self.work_of(id));
         }
     }

@@ -17,14 +17,14 @@ use mio::Token;
 
 use super::{
     accept::MAX_ACCEPTS_PER_TURN,
+    fd_budget::{capped_config, fd_inputs},
     reload_job::{CurrentListener, CurrentState, NewState, PendingReload, SocketSource},
-    shares::{lowered, opens},
     state::{Server, Timer, new_read_buffer},
 };
 use crate::{
     clock::Now,
     config::ListenerConfig,
-    fd_limits::{Shares, raise_fd_limit},
+    fd_limits::{FdBudget, raise_fd_limit},
     file_poller::{ABANDON_AFTER, MAX_STUCK_THREADS, WARN_AFTER},
     listener::{self, BoundListener, Listener, ListenerId},
     loaded_config::LoadedConfig,
@@ -48,7 +48,7 @@ impl Server {
         if stuck > MAX_STUCK_THREADS {
             return self.finish_reload(Err(format!("{stuck} threads wait for a disk to read it already")));
         }
-        log::info!("configuration read again path={}", source.display());
+        log::info!("configuration reload started path={}", source.display());
         self.sd_notify.reloading();
         let held = |(id, listener): (&ListenerId, &Listener)| CurrentListener {
             id: *id,
@@ -57,9 +57,13 @@ impl Server {
             endpoint: listener.endpoint().clone(),
         };
         let held = self.listeners.iter().map(held).collect();
-        let most_new = self.shares.new_listeners;
-        let present =
-            CurrentState { config_path: source, config: self.config.clone(), listeners: held, most_new };
+        let max_new_listeners = self.fd_budget.max_new_listeners;
+        let present = CurrentState {
+            config_path: source,
+            config: self.config.clone(),
+            listeners: held,
+            max_new_listeners,
+        };
         let ((done, result), waker, alive) =
             (mpsc::channel(), Arc::clone(&self.waker), Arc::clone(&self.reload_threads));
         let read = move || {
@@ -86,7 +90,7 @@ impl Server {
         if took < ABANDON_AFTER {
             if took < WARN_AFTER + WARN_AFTER {
                 log::warn!(
-                    "configuration not read yet, the old one stays until it is: took={}s",
+                    "configuration reload is slow, keeping the old one until it ends: duration={}s",
                     took.as_secs()
                 );
             }
@@ -126,8 +130,8 @@ impl Server {
             Ok(()) => self.summary(),
             Err(why) => {
                 let why = why.replace(char::is_control, " ");
-                log::error!("configuration not loaded, the old one stays: {why}");
-                format!("the old configuration stays: {why}")
+                log::error!("configuration reload failed, keeping the old one: {why}");
+                format!("configuration reload failed, keeping the old one: {why}")
             }
         };
         self.sd_notify.ready(&status);
@@ -138,20 +142,22 @@ impl Server {
         let NewState {
             files: LoadedConfig { config, accounts, mut certificate },
             listeners,
+            renamed,
             restart_needed: waiting,
         } = renewed;
         let same_files = config.tls == self.config.tls
-            && config.limits.certificate_check == self.config.limits.certificate_check;
+            && config.limits.tls.reload_interval == self.config.limits.tls.reload_interval;
         let tls = if same_files {
             self.tls.clone()
         } else {
             listener::start_tls(&config, certificate.take()).map_err(|error| error.to_string())?
         };
-        let opens = opens(&config, listeners.len(), self.inherited, true);
-        let shares = Shares::of(raise_fd_limit(), &config.limits, &opens);
-        let shares =
-            shares.and_then(|shares| shares.beside(&self.shares)).map_err(|error| error.to_string())?;
-        let lowered = lowered(&config, &shares);
+        let inputs = fd_inputs(&config, listeners.len(), self.inherited, true);
+        let budget = FdBudget::allocate(raise_fd_limit(), &config.limits, &inputs);
+        let budget = budget
+            .and_then(|budget| budget.keeping_running(&self.fd_budget))
+            .map_err(|error| error.to_string())?;
+        let capped = capped_config(&config, &budget);
         let mut kept = Vec::new();
         let mut new = Vec::new();
         for (listen, seat) in listeners {
@@ -160,7 +166,7 @@ impl Server {
                 SocketSource::New(socket) => {
                     let id = self.allocate_id();
                     let mut listener =
-                        Listener::open(BoundListener { config: listen, socket }, &lowered, tls.as_ref())
+                        Listener::open(BoundListener { config: listen, socket }, &capped, tls.as_ref())
                             .map_err(|error| error.to_string())?;
                     listener
                         .register(self.poll.registry(), Token(id as usize))
@@ -169,7 +175,7 @@ impl Server {
                 }
             }
         }
-        self.backend.reconfigure(&lowered, accounts, &shares).map_err(|error| format!("threads: {error}"))?;
+        self.backend.reconfigure(&capped, accounts, &budget).map_err(|error| format!("threads: {error}"))?;
 
         // No step fails from here on.
         ["accounts", "aliases", "certificate"].into_iter().for_each(|file| METRICS.set_stale(file, false));
@@ -182,7 +188,7 @@ impl Server {
                 if listener.service() != listen.protocol {
                     logging::listening(listen.protocol.name(), listener.endpoint());
                 }
-                listener.reconfigure(listen, &lowered, tls.as_ref());
+                listener.reconfigure(listen, &capped, tls.as_ref());
             }
         }
         for (id, listener) in new {
@@ -194,12 +200,13 @@ impl Server {
         if config.log != self.config.log {
             logging::reload(&config.log);
         }
-        (self.config, self.shares) = (config, shares);
-        self.share_out();
+        (self.config, self.fd_budget) = (config, budget);
+        self.apply_fd_budget();
         self.log_capacity();
         log::info!("configuration loaded listeners={}", self.listeners.len());
+        renamed.iter().for_each(|old| log::warn!("{old}"));
         self.config.warnings().for_each(|doubt| log::warn!("{doubt}"));
-        waiting.iter().for_each(|key| log::warn!("{key} needs a restart, the old value stays"));
+        waiting.iter().for_each(|key| log::warn!("{key} changed: takes effect after a restart"));
         Ok(())
     }
 
@@ -218,7 +225,7 @@ impl Server {
         }
         self.unfinished.extend(ready);
         for (_, mut listener) in self.listeners.extract_if(.., |id, _| goes(id)) {
-            log::info!("{} let go address={}", listener.service(), listener.endpoint());
+            log::info!("{} listener closed address={}", listener.service(), listener.endpoint());
             listener.close(self.poll.registry());
         }
         let gone =

@@ -28,7 +28,7 @@ pub(super) struct CurrentState {
     pub(super) config: Config,
     pub(super) listeners: Vec<CurrentListener>,
     /// New sockets that there are descriptors for, in addition to those of `listeners`.
-    pub(super) most_new: usize,
+    pub(super) max_new_listeners: usize,
 }
 
 /// An open listener.
@@ -46,6 +46,8 @@ pub(super) struct CurrentListener {
 pub(super) struct NewState {
     pub(super) files: LoadedConfig,
     pub(super) listeners: Vec<(ListenerConfig, SocketSource)>,
+    /// A warning for each key that the file has under the name of an earlier version.
+    pub(super) renamed: Vec<String>,
     /// Keys whose new values take effect only after a restart.
     pub(super) restart_needed: Vec<&'static str>,
 }
@@ -79,7 +81,7 @@ impl CurrentState {
         }
         let waiting = files.config.retain_restart_only(&self.config);
         let listeners = self.assign_sockets(&files.config.listen, &text).map_err(words)?;
-        Ok(NewState { files, listeners, restart_needed: waiting })
+        Ok(NewState { files, listeners, renamed: text.renamed().to_vec(), restart_needed: waiting })
     }
 
     /// Assigns a socket to each listener: an open one at the same address if there is one, otherwise a new one. New
@@ -120,12 +122,12 @@ impl CurrentState {
                     .is_none()
             });
         }
-        if rest.len() > self.most_new {
+        if rest.len() > self.max_new_listeners {
             let why = format!(
                 "{} addresses are new, and the descriptors are enough for {} beside the old ones: this needs a restart, \
                  or several reloads",
                 rest.len(),
-                self.most_new
+                self.max_new_listeners
             );
             return Err(text.error_at("listen", why));
         }
@@ -146,7 +148,7 @@ fn conflicting_listener(held: &[CurrentListener], wanted: &Endpoint) -> String {
     let port = |endpoint: &Endpoint| endpoint.ip().map(|address| address.port());
     match held.iter().find(|held| port(wanted).is_some() && port(&held.endpoint) == port(wanted)) {
         Some(CurrentListener { endpoint, .. }) => format!(
-            "; this server is at {endpoint}, which it lets go of only when it has the new one: this needs a restart"
+            "; this server is at {endpoint}, which it closes only after it has the new one: this needs a restart"
         ),
         None => String::new(),
     }

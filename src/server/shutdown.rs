@@ -25,11 +25,12 @@ impl Server {
             self.shutdown = Some(Shutdown::Immediate);
             return;
         }
-        log::info!("stopping, {} connections", self.connections.len());
-        self.sd_notify.stopping(&format!("stopping, {} connections", self.connections.len()));
+        log::info!("shutting down, {} connections", self.connections.len());
+        self.sd_notify.stopping(&format!("shutting down, {} connections", self.connections.len()));
         self.listeners.values_mut().for_each(|listener| listener.close(self.poll.registry()));
         self.shutdown = Some(Shutdown::Graceful);
-        self.timers.set(now.monotonic + self.config.limits.shutdown_grace.0, Timer::ShutdownGrace);
+        self.timers
+            .set(now.monotonic + self.config.limits.connections.shutdown_timeout.0, Timer::ShutdownGrace);
         self.farewells = self.pending_proxies.keys().chain(self.connections.keys()).copied().collect();
         self.say_farewells(now);
     }

@@ -12,14 +12,14 @@ use mio::{Poll, Token, Waker};
 use super::{
     admission::Admission,
     error::Error,
-    shares::{lowered, opens},
+    fd_budget::{capped_config, fd_inputs},
     state::{Server, WAKE, new_read_buffer},
 };
 use crate::{
     backend::Backend,
     clock::{LoopClock, SystemClock},
     connection::work::Share,
-    fd_limits::{Shares, open_now, raise_fd_limit},
+    fd_limits::{FdBudget, count_open_fds, raise_fd_limit},
     listener::{self, BoundListener, Listener},
     loaded_config::LoadedConfig,
     metrics::publish::ExportConfig,
@@ -58,9 +58,9 @@ impl Server {
     fn start(files: LoadedConfig, sockets: Vec<BoundListener>, source: Option<&Path>) -> Result<Self, Error> {
         let LoadedConfig { config, accounts, certificate } = files;
         let system = |what| move |error| Error::System(what, error);
-        let inherited = open_now().saturating_sub(sockets.len());
-        let opens = opens(&config, sockets.len(), inherited, source.is_some());
-        let shares = Shares::of(raise_fd_limit(), &config.limits, &opens)?;
+        let inherited = count_open_fds().saturating_sub(sockets.len());
+        let inputs = fd_inputs(&config, sockets.len(), inherited, source.is_some());
+        let budget = FdBudget::allocate(raise_fd_limit(), &config.limits, &inputs)?;
         let poll = Poll::new().map_err(system("poll"))?;
         let waker = Arc::new(LoopWaker::new(Waker::new(poll.registry(), WAKE).map_err(system("waker"))?));
         let (completions, results) = CompletionSender::new(Arc::clone(&waker));
@@ -68,18 +68,18 @@ impl Server {
         let publishing = ExportConfig {
             file: config.metrics.file.clone(),
             server: (config.spool.clone(), config.hostname.clone()),
-            every: config.metrics.every.0,
+            every: config.metrics.interval.0,
         };
         let start = |directory: &PathBuf| {
-            Transcripts::start(directory, config.transcript_bodies, &config.limits, shares.transcripts)
+            Transcripts::start(directory, config.transcript_bodies, &config.limits, budget.max_transcripts)
                 .map_err(|error| Error::Transcripts(directory.clone(), error))
         };
         let transcripts = config.transcripts.as_ref().map(start).transpose()?;
-        let lowered = lowered(&config, &shares);
+        let capped = capped_config(&config, &budget);
         let mut server = Self {
             metrics_export: publishing,
             read_buffer: new_read_buffer(&config.limits),
-            backend: Backend::open(&lowered, accounts, &shares, &waker, &completions)?,
+            backend: Backend::open(&capped, accounts, &budget, &waker, &completions)?,
             config_path: source.map(Path::to_owned),
             started_at: SystemTime::now(),
             clock: LoopClock::new(Box::new(SystemClock::start())),
@@ -98,7 +98,7 @@ impl Server {
             pending_proxies: HashMap::new(),
             conn_meta: HashMap::new(),
             admission: Admission::new(),
-            shares,
+            fd_budget: budget,
             inherited,
             next_id: FIRST_ID,
             timers: Timers::new(),
@@ -113,12 +113,12 @@ impl Server {
             config,
         };
         for bound in sockets {
-            let mut listener = Listener::open(bound, &lowered, server.tls.as_ref())?;
+            let mut listener = Listener::open(bound, &capped, server.tls.as_ref())?;
             let id = server.allocate_id();
             listener.register(server.poll.registry(), Token(id as usize)).map_err(system("listen"))?;
             server.listeners.insert(id, listener);
         }
-        server.share_out();
+        server.apply_fd_budget();
         server.log_capacity();
         Ok(server)
     }

@@ -21,7 +21,7 @@ use crate::{
     clock::LoopClock,
     config::Config,
     connection::{Connection, work::Share},
-    fd_limits::Shares,
+    fd_limits::FdBudget,
     limits::Limits,
     listener::{Listener, ListenerId},
     metrics::publish::ExportConfig,
@@ -64,8 +64,8 @@ pub struct Server {
     /// The listener and the peer of each connection.
     pub(super) conn_meta: HashMap<ConnId, ConnMeta>,
     pub(super) admission: Admission,
-    /// The shares of the file descriptors that are in force.
-    pub(super) shares: Shares,
+    /// The budget of descriptors that is in force.
+    pub(super) fd_budget: FdBudget,
     /// Descriptors that the process had open before the server opened any.
     pub(super) inherited: usize,
     /// The last id given to a connection or a listener. No id is used twice, so a token never means another socket.
@@ -112,7 +112,7 @@ pub(super) enum Shutdown {
 
 /// The buffer through which every connection reads.
 pub(super) fn new_read_buffer(limits: &Limits) -> Vec<u8> {
-    vec![0; limits.turn_octets.max(4096)]
+    vec![0; limits.connections.max_octets_per_turn.max(4096)]
 }
 
 pub(super) const WAKE: Token = Token(0);

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{shares::opens, state::Server};
+use super::{fd_budget::fd_inputs, state::Server};
 use crate::{
-    clock::Now, config::ChangeDetection, fd_limits::Shares, listener::ListenerId, proto::protocol::Protocol,
+    clock::Now, config::ChangeDetection, fd_limits::FdBudget, listener::ListenerId, proto::protocol::Protocol,
 };
 
 impl Server {
@@ -18,26 +18,24 @@ impl Server {
 
     /// Logs the limits of connections and open mailboxes. If they are lower than configured, says how to raise them.
     pub(super) fn log_capacity(&self) {
-        let (most, wanted) = (self.admission.max(), self.config.limits.connections);
-        let Shares { limit, mailboxes, watch, .. } = self.shares;
-        let limits = self.shares.lower(&self.config.limits);
+        let (most, wanted) = (self.admission.max(), self.config.limits.connections.max);
+        let FdBudget { fd_limit: limit, max_mailboxes: mailboxes, watch, .. } = self.fd_budget;
+        let limits = self.fd_budget.cap(&self.config.limits);
         log::info!(
-            "room connections={most} mailboxes={mailboxes} recipients={} descriptors={limit}",
-            limits.recipients
+            "capacity connections={most} mailboxes={mailboxes} recipients={} descriptors={limit}",
+            limits.smtp.max_recipients
         );
         if wanted > most {
-            let opens = opens(&self.config, self.listeners.len(), self.inherited, self.config_path.is_some());
+            let inputs =
+                fd_inputs(&self.config, self.listeners.len(), self.inherited, self.config_path.is_some());
             log::warn!(
-                "limits.connections is {wanted}, and the descriptors are enough for {most}: raise their limit \
+                "limits.connections.max is {wanted}, and the descriptors are enough for {most}: raise their limit \
                  (systemd: LimitNOFILE={})",
-                Shares::limit_for(wanted, &self.config.limits, &opens)
+                FdBudget::fd_limit_for(wanted, &self.config.limits, &inputs)
             );
         }
         if !watch && self.config.watch == ChangeDetection::Inotify {
-            log::warn!(
-                "{limit} descriptors are too few for a watch on mailboxes: changes by other programs are found at each \
-                 login and every minute"
-            );
+            log::warn!("{limit} descriptors are too few for inotify: polling at each login and every minute");
         }
     }
 
@@ -45,7 +43,7 @@ impl Server {
     /// watchdog has not moved, so it is pinged.
     pub(super) fn log_suspension(&mut self) {
         if let Some(stop) = self.clock.take_suspension() {
-            log::warn!("the process stood still, time limits move along: stood={:.1}s", stop.as_secs_f64());
+            log::warn!("process was suspended, deadlines extended: suspended={:.1}s", stop.as_secs_f64());
             self.sd_notify.watchdog_ping();
         }
     }

@@ -50,7 +50,7 @@ impl Session for Buggy {
     fn greet(&mut self, _: &Context<'_>, out: &mut Outbox) -> Step {
         self.panics_in(Self::Greeting);
         out.line("220 hello");
-        Step::Again
+        Step::Continue
     }
 
     fn step(&mut self, _: &Context<'_>, inbox: &mut Inbox, _: &mut Outbox) -> Step {
@@ -61,7 +61,7 @@ impl Session for Buggy {
     }
 
     fn respond(&mut self, _: &Context<'_>, _: Response, _: &mut Outbox) -> Step {
-        Step::Again
+        Step::Continue
     }
 
     fn tls_started(&mut self, _: &Context<'_>, _: Encryption) {}
@@ -273,7 +273,7 @@ fn d09_a_message_given_up_by_a_tick_is_refused_in_that_turn() {
             server.call_and_pump(id, now, |conn, world| conn.deliver_response(answer, world, now));
         }
     }
-    let late = Now { monotonic: now.monotonic + server.config.limits.delivery_patience.0, ..now };
+    let late = Now { monotonic: now.monotonic + server.config.limits.delivery.timeout.0, ..now };
     server.backend.begin_turn(late.monotonic);
     server.timers.set(late.monotonic, Timer::Tick);
     server.run_timers(late);

@@ -35,9 +35,9 @@ impl DroppedPrivileges {
             Endpoint::Unix(path) => Some(path.as_path()),
             Endpoint::Ip(_) | Endpoint::Inherited(_) => None,
         });
-        let standing = privileges::drop_privileges(config.user.as_deref(), sockets)?;
+        let run_as = privileges::drop_privileges(config.user.as_deref(), sockets)?;
         let mut again = vec![("the configuration", file)];
-        if config.unknown == UnknownRecipients::Refuse {
+        if config.unknown_recipients == UnknownRecipients::Reject {
             again.push(("the accounts", &config.accounts));
             again.extend(config.aliases.iter().map(|path| ("the aliases", path.as_path())));
         }
@@ -45,7 +45,7 @@ impl DroppedPrivileges {
             again.extend([("the certificate", pair.certificate.as_path()), ("its key", pair.key.as_path())]);
         }
         privileges::check_access(&config.spool, &again)?;
-        Ok(Self { run_as: standing, sandbox: None })
+        Ok(Self { run_as, sandbox: None })
     }
 
     /// Gives up all access but what a server with that configuration needs. `file` is the configuration file,
@@ -65,7 +65,7 @@ impl DroppedPrivileges {
         }
         let _ = Spool::open(&config.spool); // a failure is reported when the server opens the spool
         if let Some(transcripts) = &config.transcripts {
-            let _ = Directory::named_or_new(transcripts); // likewise
+            let _ = Directory::trusted_if_root_or_new(transcripts); // likewise
         }
         let mut grants = Grants::of(config);
         grants.read(file);
@@ -77,18 +77,18 @@ impl DroppedPrivileges {
 
     /// Logs user and sandbox.
     pub fn log(&self) {
-        let standing = &self.run_as;
-        match standing {
+        let run_as = &self.run_as;
+        match run_as {
             RunAs::Root { wanted: false } => log::warn!(
-                "runs as root, so that any bug endangers the whole machine: set `user = \"restante\"` in the \
+                "running as root, any bug endangers the whole machine: set `user = \"restante\"` in the \
                  configuration, or \"root\" to confirm it"
             ),
-            _ => log::info!("runs as {standing}"),
+            _ => log::info!("running as {run_as}"),
         }
         match &self.sandbox {
             Some(missing @ SandboxOutcome::Missing(_)) => log::warn!("{missing}"),
             Some(enforced) => log::info!("{enforced}"),
-            None => log::info!("sandbox off"),
+            None => log::info!("sandbox disabled"),
         }
     }
 }

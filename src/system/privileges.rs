@@ -122,7 +122,7 @@ pub fn drop_privileges<'a>(
     sockets: impl IntoIterator<Item = &'a Path>,
 ) -> Result<RunAs, Error> {
     let uid = Uid::effective();
-    let standing = match user.map(find_user).transpose()? {
+    let run_as = match user.map(find_user).transpose()? {
         Some(user) if uid.is_root() && !user.uid.is_root() => {
             for path in sockets {
                 lchown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
@@ -135,7 +135,7 @@ pub fn drop_privileges<'a>(
         _ => RunAs::Same { uid: uid.as_raw(), capable: !gives_up_capabilities()? },
     };
     harden_process()?;
-    Ok(standing)
+    Ok(run_as)
 }
 
 /// Drops all capabilities; CAP_NET_BIND_SERVICE was only needed for ports below 1024. Returns false if the
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_read_again_is_told_with_what_to_type() {
         if Uid::effective().is_root() {
-            return; // root may read every file; tests/confined.rs runs the same check as another user
+            return; // root may read every file; tests/server/confined.rs runs the same check as another user
         }
         let home = tempfile::tempdir().unwrap();
         let key = home.path().join("key.pem");

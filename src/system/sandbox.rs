@@ -71,7 +71,7 @@ impl Grants {
         grants.add(Access::Mail, &config.spool);
         grants.add(Access::Device, Path::new("/dev/null")); // libraries rely on it
         grants.add(Access::Proc, Path::new("/proc/self")); // memory and descriptor figures
-        if config.unknown == UnknownRecipients::Refuse {
+        if config.unknown_recipients == UnknownRecipients::Reject {
             grants.rewritten(&config.accounts); // hashes of old kinds are replaced
             grants.read(&config.accounts);
             config.aliases.iter().for_each(|path| grants.read(path));
@@ -80,7 +80,7 @@ impl Grants {
             grants.read(&pair.certificate);
             grants.read(&pair.key);
         }
-        if let Destination::File(path) = &config.log.to {
+        if let Destination::File(path) = &config.log.destination {
             grants.appended(path);
         }
         let metrics = &config.metrics.file;

@@ -1,6 +1,6 @@
 //! Mail dates: those of From_ lines and of header fields.
 
-use mail_parser::DateTime;
+use crate::mime::date::{DAYS, Date, MONTHS, offset};
 
 /// Parses the date of a From_ line, in seconds since 1970: `Sat Jan  3 01:05:34 1996`. The seconds are
 /// optional, and a time zone may stand before or after the year.
@@ -23,33 +23,30 @@ pub(crate) fn from_line(words: &[&str]) -> Option<i64> {
     let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next().unwrap_or(Some(0))?);
     let (day, year) = (number(day, 2)?, number(year, 4).filter(|_| is_year(year))?);
     let good = (1..=31).contains(&day) && hour < 24 && minute < 60 && second <= 60 && clock.next().is_none();
-    let date = DateTime {
+    let date = Date {
         year: u16::try_from(year).ok()?,
         month: u8::try_from(month + 1).ok()?,
         day: u8::try_from(day).ok()?,
         hour: u8::try_from(hour).ok()?,
         minute: u8::try_from(minute).ok()?,
         second: u8::try_from(second).ok()?,
-        tz_before_gmt: false,
-        tz_hour: 0,
-        tz_minute: 0,
+        offset: zone,
     };
-    good.then(|| date.to_timestamp() - zone).filter(|seconds| *seconds >= 0)
+    good.then(|| date.seconds()).filter(|seconds| *seconds >= 0)
 }
 
-/// Parses the date of a header field (RFC 5322 section 3.3). Returns seconds since 1970, and the offset of
-/// its time zone in seconds, positive east of UTC.
+/// Parses the date of a header field. Returns seconds since 1970, and the offset of its time zone in seconds, positive east
+/// of UTC.
 pub(crate) fn field(text: &[u8]) -> Option<(i64, i64)> {
-    let date = DateTime::parse_rfc822(std::str::from_utf8(text).ok()?.trim()).filter(DateTime::is_valid)?;
-    let ahead = date.to_timestamp_local() - date.to_timestamp();
-    Some((date.to_timestamp(), ahead)).filter(|(seconds, _)| *seconds >= 0)
+    let date = Date::parse(text)?;
+    Some((date.seconds(), i64::from(date.offset))).filter(|(seconds, _)| *seconds >= 0)
 }
 
 /// Formats the date of a From_ line, in UTC.
 pub(crate) fn asctime(seconds: i64) -> String {
-    let date = DateTime::from_timestamp(seconds.clamp(0, LAST));
-    let (day, month) = (DAYS[usize::from(date.day_of_week())], MONTHS[usize::from(date.month) - 1]);
-    let DateTime { year, day: of_month, hour, minute, second, .. } = date;
+    let date = Date::from_seconds(seconds.max(0));
+    let (day, month) = (DAYS[date.day_of_week()], MONTHS[usize::from(date.month) - 1]);
+    let Date { year, day: of_month, hour, minute, second, .. } = date;
     format!("{day} {month} {of_month:2} {hour:02}:{minute:02}:{second:02} {year}")
 }
 
@@ -63,42 +60,15 @@ fn number(word: &str, most: usize) -> Option<u32> {
 }
 
 /// Offset of a time zone in seconds, positive east of UTC; 0 for an unknown name (RFC 5322 section 4.3).
-fn zone(word: &str) -> Option<i64> {
-    if let Some((sign, digits)) = word.split_at_checked(1)
-        && let (Some(sign), Some(time)) = (["-", "", "+"].iter().position(|s| *s == sign), number(digits, 4))
-        && digits.len() == 4
-    {
-        return Some((sign as i64 - 1) * (i64::from(time / 100) * 3600 + i64::from(time % 100) * 60));
-    }
-    let known = ZONES.iter().find(|(name, _)| word.eq_ignore_ascii_case(name));
-    let name = word.bytes().all(|b| b.is_ascii_alphabetic()) && word.len() <= 5;
-    known.map(|(_, hours)| hours * 3600).or(name.then_some(0))
+fn zone(word: &str) -> Option<i32> {
+    let (name, digits) = (word.bytes().all(|b| b.is_ascii_alphabetic()), word.len() == 5);
+    offset(word).filter(|_| if name { word.len() <= 5 } else { digits })
 }
-
-const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-const ZONES: [(&str, i64); 13] = [
-    ("EST", -5),
-    ("EDT", -4),
-    ("CST", -6),
-    ("CDT", -5),
-    ("MST", -7),
-    ("MDT", -6),
-    ("PST", -8),
-    ("PDT", -7),
-    ("BST", 1),
-    ("CET", 1),
-    ("MET", 1),
-    ("CEST", 2),
-    ("MEST", 2),
-];
-/// The last second of the year 9999.
-const LAST: i64 = 253_402_300_799;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mime::date::LAST;
 
     fn read(text: &str) -> Option<i64> {
         from_line(&text.split_whitespace().collect::<Vec<_>>())

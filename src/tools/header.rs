@@ -1,6 +1,6 @@
 //! The header of a stored message: its end and its fields.
 
-use std::borrow::Cow;
+pub(crate) use crate::mime::header::{Field, fields};
 
 /// Collects the first octets of a message until its header is complete or too long to hold.
 #[derive(Debug, Default)]
@@ -52,51 +52,6 @@ fn empty_line(text: &[u8], from: usize) -> Option<usize> {
     memchr::memchr_iter(b'\n', &text[from..]).map(|at| from + at + 1).find(|at| is_empty(*at))
 }
 
-/// One header field.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Field<'a> {
-    pub name: &'a [u8],
-    /// Value after the colon, unfolded (RFC 5322 section 2.2.3) and trimmed.
-    pub value: Cow<'a, [u8]>,
-}
-
-impl Field<'_> {
-    /// Compares the name without regard to case.
-    pub(crate) fn is_named(&self, name: &str) -> bool {
-        self.name.eq_ignore_ascii_case(name.as_bytes())
-    }
-}
-
-/// Iterates over the fields of a header, and skips lines that are no fields.
-pub(crate) fn fields(header: &[u8]) -> impl Iterator<Item = Field<'_>> {
-    let mut rest = header;
-    std::iter::from_fn(move || {
-        loop {
-            if rest.is_empty() {
-                return None;
-            }
-            let folded = |end: &usize| !matches!(rest.get(*end), Some(b' ' | b'\t'));
-            let end = memchr::memchr_iter(b'\n', rest).map(|end| end + 1).find(folded);
-            let (lines, after) = rest.split_at(end.unwrap_or(rest.len()));
-            rest = after;
-            if let Some(colon) = memchr::memchr(b':', lines)
-                && colon > 0
-                && lines[..colon].iter().all(|b| b.is_ascii_graphic())
-            {
-                return Some(Field { name: &lines[..colon], value: unfolded(&lines[colon + 1..]) });
-            }
-        }
-    })
-}
-
-fn unfolded(value: &[u8]) -> Cow<'_, [u8]> {
-    let value = value.trim_ascii();
-    if memchr::memchr2(b'\r', b'\n', value).is_none() {
-        return Cow::Borrowed(value);
-    }
-    Cow::Owned(value.iter().copied().filter(|b| !matches!(b, b'\r' | b'\n')).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,18 +95,5 @@ mod tests {
     fn a_header_that_is_too_long_is_not_looked_into() {
         let mut head = HeaderReader::default();
         assert!(head.feed(&vec![b'x'; MAX_HEADER + 3]) && head.fields().is_none());
-    }
-
-    #[test]
-    fn fields_are_unfolded_and_what_is_none_is_passed_over() {
-        let found: Vec<(String, String)> =
-            fields(b">From x\nA: b\n\tc\r\n d\nnot one\n: nor this\nE:f\nG: h")
-                .map(|field| {
-                    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-                    (text(field.name), text(&field.value))
-                })
-                .collect();
-        let expected = [("A", "b\tc d"), ("E", "f"), ("G", "h")].map(|(a, b)| (a.to_owned(), b.to_owned()));
-        assert_eq!(found, expected);
     }
 }

@@ -11,31 +11,31 @@ use blake2::{Blake2s, Digest, digest::consts::U6};
 
 /// The messages in some mailboxes at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Mark(HashSet<Known>);
+pub struct Mark(HashSet<MessageDigest>);
 
 /// Digest of a mailbox and the identity of a message in it.
-type Known = [u8; SIZE];
+type MessageDigest = [u8; SIZE];
 
 impl Mark {
     /// True if that message was present.
-    pub fn knows(&self, mailbox: &str, identity: &[u8]) -> bool {
-        self.0.contains(&known(mailbox, identity))
+    pub fn contains(&self, mailbox: &str, identity: &[u8]) -> bool {
+        self.0.contains(&digest_of(mailbox, identity))
     }
 
     /// Adds a message.
-    pub(super) fn learn(&mut self, mailbox: &str, identity: &[u8]) {
-        self.0.insert(known(mailbox, identity));
+    pub(super) fn insert(&mut self, mailbox: &str, identity: &[u8]) {
+        self.0.insert(digest_of(mailbox, identity));
     }
 }
 
-fn known(mailbox: &str, identity: &[u8]) -> Known {
+fn digest_of(mailbox: &str, identity: &[u8]) -> MessageDigest {
     Blake2s::<U6>::new().chain_update(mailbox).chain_update([0]).chain_update(identity).finalize().into()
 }
 
 /// Prints a mark as one word without blanks.
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut all: Vec<&Known> = self.0.iter().collect();
+        let mut all: Vec<&MessageDigest> = self.0.iter().collect();
         all.sort_unstable();
         let all: Vec<u8> = all.into_iter().flatten().copied().collect();
         write!(f, "{VERSION}{}", BASE64_URL_SAFE_NO_PAD.encode(all))
@@ -79,13 +79,15 @@ mod tests {
         let mut mark = Mark::default();
         assert_eq!(mark.to_string(), "m1.");
         for n in 0..1000 {
-            mark.learn("bob", format!("{n}.host").as_bytes());
+            mark.insert("bob", format!("{n}.host").as_bytes());
         }
         let word = mark.to_string();
         assert!(word.bytes().all(|b| b.is_ascii_graphic()) && word.len() < 9000);
         assert_eq!(word.parse(), Ok(mark.clone()));
         assert!(
-            mark.knows("bob", b"7.host") && !mark.knows("eve", b"7.host") && !mark.knows("bob", b"1000.host")
+            mark.contains("bob", b"7.host")
+                && !mark.contains("eve", b"7.host")
+                && !mark.contains("bob", b"1000.host")
         );
     }
 

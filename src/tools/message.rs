@@ -2,11 +2,10 @@
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::PathBuf, sync::Arc};
 
-use mail_parser::{MessageParser, MimeHeaders, PartType};
-
 use crate::{
     index::unique_id,
     maildir::{Error, Maildir, MessageEntry, MessageRef, OpenMessage, name},
+    mime::{self, Limits},
 };
 
 /// A message that was found in a mailbox.
@@ -26,18 +25,16 @@ impl Message {
     /// longer exists.
     pub(super) fn read(maildir: Arc<Maildir>, found: MessageEntry) -> Result<Self, Error> {
         let (head, _) = OpenMessage::open(&maildir, MessageRef::from(&found))?.read(0, HEADER_SEARCHED)?;
-        // `None` if there is no header at all: the parser's result must not be queried then.
-        let parsed = MessageParser::new().parse_headers(&head[..]);
-        let parsed = parsed.as_ref();
-        let first = |name: &str| Some(parsed?.header_raw(name)?.trim().to_owned());
+        let header = mime::Message::parse(&head, &Limits::default()).header();
+        let first = |name: &str| Some(String::from_utf8_lossy(&header.raw(name)?).into_owned());
         let without_brackets = |text: String| text.trim_matches(['<', '>']).to_owned();
-        let senders = parsed.and_then(|parsed| parsed.from()).into_iter().flat_map(|from| from.iter());
+        let senders = header.addresses("From").unwrap_or_default();
         Ok(Self {
             from: first("Return-Path").map(without_brackets),
             to: first("Delivered-To").map(without_brackets),
             queued: first("Received").and_then(|line| queued(&line)),
-            subject: parsed.and_then(|parsed| parsed.subject()).unwrap_or_default().to_owned(),
-            senders: senders.filter_map(|sender| sender.address().map(str::to_owned)).collect(),
+            subject: header.text("Subject").unwrap_or_default(),
+            senders: senders.into_iter().filter_map(|sender| sender.address).collect(),
             maildir,
             entry: found,
         })
@@ -91,15 +88,11 @@ impl Message {
         open.read(0, MAX_CONTENT).map(|(bytes, _)| bytes)
     }
 
-    /// All its text parts, decoded, from the first 32 MiB.
+    /// All its text parts, decoded, from the first 32 MiB. Those of forwarded messages are among them; HTML stays HTML.
     pub fn text(&self) -> Result<String, Error> {
         let content = self.content()?;
-        let parsed = MessageParser::new().parse(&content[..]);
-        let texts = parsed.iter().flat_map(|parsed| &parsed.parts).filter_map(|part| match &part.body {
-            PartType::Text(text) | PartType::Html(text) if part.attachment_name().is_none() => Some(&**text),
-            _ => None,
-        });
-        Ok(texts.collect::<Vec<_>>().join("\n"))
+        let texts = mime::Message::parse(&content, &Limits::default()).texts().collect::<Vec<_>>();
+        Ok(texts.join("\n"))
     }
 }
 

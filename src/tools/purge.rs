@@ -6,9 +6,9 @@ use crate::{
     limits::Limits,
     maildir::{
         Error, Kind, Maildir, Subdir,
-        message::{Deletion, SurvivorCheck},
+        message::{Deletion, LinkCheck},
         scan::{self, Scan},
-        size_counter::CountingTurn,
+        size_counter::CountSlice,
     },
 };
 
@@ -25,17 +25,17 @@ pub(crate) struct Purged {
 /// gone. A message that cannot be deleted does not stop the others.
 pub(crate) fn purge(maildir: &Maildir) -> Purged {
     let mut purged = Purged::default();
-    let mut turn = CountingTurn::unbounded(Limits::default().max_listed_size());
-    let Scan { messages: found, skipped: left_out, .. } = match scan::scan(maildir, &[], &mut turn) {
+    let mut turn = CountSlice::unbounded(Limits::default().max_listed_size());
+    let Scan { messages: found, skipped, .. } = match scan::scan(maildir, &[], &mut turn) {
         Ok(scan) => scan.unwrap_or_default(),
         Err(error) => return Purged { deleted: 0, errors: vec![error] },
     };
-    let too_large = left_out.iter().filter(|file| file.why == scan::TOO_LARGE).map(|file| {
+    let too_large = skipped.iter().filter(|file| file.why == scan::TOO_LARGE).map(|file| {
         let path = maildir.path().join(file.subdir.name());
         Error::at(path.join(String::from_utf8_lossy(&file.name).as_ref()), "purge", Errno::FBIG)
     });
     purged.errors.extend(too_large);
-    let mut deletion = Deletion::begin(maildir, SurvivorCheck::Readdir);
+    let mut deletion = Deletion::begin(maildir, LinkCheck::Readdir);
     for found in &found {
         match deletion.delete(found.into()) {
             Ok(done) => purged.deleted += usize::from(done.is_some()),

@@ -10,7 +10,7 @@ use crate::{
         Error, Maildir, Spool, Subdir, TmpFile,
         directory::FILE_MODE,
         name::{self, NameGenerator},
-        sync_phase::SyncPhase,
+        sync_phase::SyncPart,
         tmp_file::close,
     },
     wire_size::wire_size,
@@ -111,7 +111,7 @@ impl<'a> Seeder<'a> {
             });
         }
         if drafts.len() > 1 && self.spool.syncfs_is_reliable() {
-            self.spool.sync(SyncPhase::Contents)?;
+            self.spool.sync(SyncPart::Contents)?;
         } else {
             drafts.iter().try_for_each(|(tmp_file, _)| tmp_file.sync())?;
         }

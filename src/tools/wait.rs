@@ -23,7 +23,7 @@ use crate::{
     maildir::{
         Change, Error, FileVersion, Kind, Maildir, MessageEntry, Spool, name,
         scan::{self, Recheck},
-        size_counter::CountingTurn,
+        size_counter::CountSlice,
     },
     proto::{folder::Folder, request::Destination},
 };
@@ -55,17 +55,17 @@ struct WatchedDir {
     mailbox: String,
     folder: Option<String>,
     /// Only mail for this address counts: the address has a `+tag`, and this is not that tag's folder.
-    only: Option<String>,
-    open: Option<Arc<Maildir>>,
+    only_recipient: Option<String>,
+    maildir: Option<Arc<Maildir>>,
     /// True if its changes are reported.
-    watched: bool,
+    is_watched: bool,
     /// True if it was removed during a scan.
     lost: bool,
     /// True if it was scanned since it was opened.
-    scanned: bool,
+    is_scanned: bool,
     /// Reported messages. A message is reported again if its content changes, as when a program writes it in
     /// place.
-    seen: HashMap<Box<[u8]>, FileVersion>,
+    reported: HashMap<Box<[u8]>, FileVersion>,
 }
 
 impl Wait<'_> {
@@ -79,22 +79,22 @@ impl Wait<'_> {
             let _ = ring.try_send(()); // one pending signal is enough
         };
         let mut dirs = DirWatcher::new(waker.clone());
-        let (watcher, notices) = Watcher::start(MAX_EVENTS, false, waker);
-        let mut posts = watched_dirs(self.targets);
+        let (watcher, events) = Watcher::start(MAX_EVENTS, false, waker);
+        let mut watched_dirs = watched_dirs(self.targets);
         loop {
             let mut pace = None;
-            for (at, post) in posts.iter_mut().enumerate() {
-                let watched = post.open(self.spool, IndexId(at as u64), &watcher, &mut dirs)?;
+            for (at, dir) in watched_dirs.iter_mut().enumerate() {
+                let watched = dir.open(self.spool, IndexId(at as u64), &watcher, &mut dirs)?;
                 pace = pace.or((!watched).then_some(POLL));
             }
             let over = deadline <= Instant::now();
-            if self.report_new(&mut posts, &notices, over || pace.is_some(), &mut each)?.is_break() {
+            if self.report_new(&mut watched_dirs, &events, over || pace.is_some(), &mut each)?.is_break() {
                 return Ok(true);
             }
             if over {
                 return Ok(false);
             }
-            if posts.iter_mut().any(|post| std::mem::take(&mut post.lost)) {
+            if watched_dirs.iter_mut().any(|dir| std::mem::take(&mut dir.lost)) {
                 continue; // its event may have been consumed already
             }
             let next = Instant::now() + pace.unwrap_or(timeout);
@@ -108,10 +108,10 @@ impl Wait<'_> {
     /// Marks the messages present now.
     pub(crate) fn mark(&self) -> Result<Mark, Error> {
         let mut mark = Mark::default();
-        for post in &mut watched_dirs(self.targets) {
-            if let Some(maildir) = post.find(self.spool)? {
+        for dir in &mut watched_dirs(self.targets) {
+            if let Some(maildir) = dir.find(self.spool)? {
                 for found in list_messages(&maildir)?.unwrap_or_default() {
-                    mark.learn(&post.label, name::identity(&found.name));
+                    mark.insert(&dir.label, name::identity(&found.name));
                 }
             }
         }
@@ -121,43 +121,43 @@ impl Wait<'_> {
     /// Reports new messages among the changed names, or among all messages if `everything` is set.
     fn report_new(
         &self,
-        posts: &mut [WatchedDir],
-        notices: &MailboxEvents,
+        watched_dirs: &mut [WatchedDir],
+        events: &MailboxEvents,
         everything: bool,
         each: &mut impl FnMut(Message) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, Error> {
-        let everything = notices.take_lost() || everything;
-        let mut looks: Vec<Vec<Recheck>> = vec![Vec::new(); posts.len()];
-        for notice in notices.iter() {
-            match notice {
-                MailboxEvent::NameChanged(IndexId(at), place, name) => {
-                    if let Some(looks) = looks.get_mut(at as usize) {
-                        looks.push(Recheck { subdir: place, name, known: Vec::new() });
+        let everything = events.take_lost() || everything;
+        let mut rechecks: Vec<Vec<Recheck>> = vec![Vec::new(); watched_dirs.len()];
+        for event in events.iter() {
+            match event {
+                MailboxEvent::NameChanged(IndexId(at), subdir, name) => {
+                    if let Some(rechecks) = rechecks.get_mut(at as usize) {
+                        rechecks.push(Recheck { subdir, name, known: Vec::new() });
                     }
                 }
                 MailboxEvent::NameRemoved(..) => {}
                 MailboxEvent::DirectoryLost(IndexId(at)) => {
-                    posts.get_mut(at as usize).into_iter().for_each(|post| post.open = None);
+                    watched_dirs.get_mut(at as usize).into_iter().for_each(|dir| dir.maildir = None);
                 }
             }
         }
-        for (post, looks) in posts.iter_mut().zip(looks) {
-            let Some(maildir) = post.open.clone() else { continue };
-            let found = if everything || !std::mem::replace(&mut post.scanned, true) {
+        for (dir, rechecks) in watched_dirs.iter_mut().zip(rechecks) {
+            let Some(maildir) = dir.maildir.clone() else { continue };
+            let found = if everything || !std::mem::replace(&mut dir.is_scanned, true) {
                 let Some(mut found) = list_messages(&maildir)? else {
-                    (post.open, post.lost) = (None, true);
+                    (dir.maildir, dir.lost) = (None, true);
                     continue;
                 };
                 found.sort_by(|a, b| name::sort_key(&a.name).cmp(&name::sort_key(&b.name)));
                 found
             } else {
                 let (changes, _) =
-                    scan::recheck(&maildir, &looks, &mut new_counting_turn())?.unwrap_or_default();
+                    scan::recheck(&maildir, &rechecks, &mut new_count_slice())?.unwrap_or_default();
                 let present = |change| if let Change::Present(found) = change { Some(found) } else { None };
                 changes.into_iter().filter_map(present).collect()
             };
             for found in found {
-                if let Some(message) = post.take_if_new(&maildir, found, self.after)?
+                if let Some(message) = dir.take_if_new(&maildir, found, self.after)?
                     && each(message).is_break()
                 {
                     return Ok(ControlFlow::Break(()));
@@ -178,22 +178,22 @@ impl WatchedDir {
         watcher: &Watcher,
         dirs: &mut DirWatcher,
     ) -> Result<bool, Error> {
-        if let Some(maildir) = &self.open
+        if let Some(maildir) = &self.maildir
             && self.still_exists(spool, maildir)
         {
-            return Ok(self.watched);
+            return Ok(self.is_watched);
         }
-        self.open = None;
+        self.maildir = None;
         let above_watched = dirs.watch(&self.path(spool));
         let Some(maildir) = self.find(spool)? else { return Ok(above_watched) };
-        self.watched = watcher.watch(id, &maildir) && above_watched;
-        (self.open, self.scanned) = (Some(Arc::new(maildir)), false);
-        Ok(self.watched)
+        self.is_watched = watcher.watch(id, &maildir) && above_watched;
+        (self.maildir, self.is_scanned) = (Some(Arc::new(maildir)), false);
+        Ok(self.is_watched)
     }
 
     /// True if the path still leads to the same mailbox.
     fn still_exists(&self, spool: &Path, maildir: &Maildir) -> bool {
-        let has = |spool: Spool| spool.still_leads_to(&self.mailbox, self.folder.as_deref(), maildir);
+        let has = |spool: Spool| spool.still_resolves_to(&self.mailbox, self.folder.as_deref(), maildir);
         spool.is_dir() && Spool::open(spool).is_ok_and(has)
     }
 
@@ -225,7 +225,7 @@ impl WatchedDir {
     ) -> Result<Option<Message>, Error> {
         let identity: Box<[u8]> = name::identity(&found.name).into();
         let stamp = found.version;
-        if after.knows(&self.label, &identity) || self.seen.get(&identity) == Some(&stamp) {
+        if after.contains(&self.label, &identity) || self.reported.get(&identity) == Some(&stamp) {
             return Ok(None);
         }
         let message = match Message::read(Arc::clone(maildir), found) {
@@ -235,19 +235,19 @@ impl WatchedDir {
             }
             done => done?,
         };
-        self.seen.insert(identity, stamp);
+        self.reported.insert(identity, stamp);
         let wanted = |only: &String| message.to().is_some_and(|to| to.eq_ignore_ascii_case(only));
-        Ok(self.only.as_ref().is_none_or(wanted).then_some(message))
+        Ok(self.only_recipient.as_ref().is_none_or(wanted).then_some(message))
     }
 }
 
-fn new_counting_turn() -> CountingTurn {
-    CountingTurn::unbounded(Limits::default().max_listed_size())
+fn new_count_slice() -> CountSlice {
+    CountSlice::unbounded(Limits::default().max_listed_size())
 }
 
 /// Lists all messages of a mailbox. `None` if it was removed.
 fn list_messages(maildir: &Maildir) -> Result<Option<Vec<MessageEntry>>, Error> {
-    match scan::scan(maildir, &[], &mut new_counting_turn()) {
+    match scan::scan(maildir, &[], &mut new_count_slice()) {
         Err(error) if error.kind() == Kind::Gone => Ok(None),
         done => done.map(|scan| scan.map(|scan| scan.messages)),
     }
@@ -255,23 +255,23 @@ fn list_messages(maildir: &Maildir) -> Result<Option<Vec<MessageEntry>>, Error> 
 
 /// The Maildirs of some targets: their mailboxes, and the folders that their addresses name.
 fn watched_dirs(targets: &[Target]) -> Vec<WatchedDir> {
-    let mut posts = Vec::new();
+    let mut watched_dirs = Vec::new();
     for Target { destination: Destination { mailbox, folder }, address } in targets {
-        let post = |folder: Option<&Folder>, only| WatchedDir {
+        let dir = |folder: Option<&Folder>, only| WatchedDir {
             label: folder.map_or(mailbox.to_string(), |folder| format!("{mailbox}/{folder}")),
             mailbox: mailbox.as_str().to_owned(),
             folder: folder.map(|folder| folder.directory().to_owned()),
-            only,
-            open: None,
-            watched: false,
+            only_recipient: only,
+            maildir: None,
+            is_watched: false,
             lost: false,
-            scanned: false,
-            seen: HashMap::new(),
+            is_scanned: false,
+            reported: HashMap::new(),
         };
-        posts.push(post(None, folder.as_ref().map(|_| address.clone())));
-        posts.extend(folder.as_ref().map(|folder| post(Some(folder), None)));
+        watched_dirs.push(dir(None, folder.as_ref().map(|_| address.clone())));
+        watched_dirs.extend(folder.as_ref().map(|folder| dir(Some(folder), None)));
     }
-    posts
+    watched_dirs
 }
 
 const A_YEAR: Duration = Duration::from_secs(366 * 24 * 3600);

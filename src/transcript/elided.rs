@@ -9,9 +9,9 @@ pub struct ElidedData {
     /// Number of line ends.
     lines: u64,
     /// Octets after the last line end.
-    half: u64,
+    partial_line: u64,
     /// Octets of the longest line, including its line end.
-    longest: u64,
+    longest_line: u64,
     /// Line ends that are a lone LF.
     bare_lfs: u64,
     /// True if a CR was not followed by an LF.
@@ -22,15 +22,15 @@ pub struct ElidedData {
     begins_with_lf: bool,
     after_cr: bool,
     /// The last three octets.
-    tail: [u8; 3],
+    last_three: [u8; 3],
     hops: HopCounter,
 }
 
 impl ElidedData {
-    /// Starts a summary that follows other message data. `half_an_end`: that data ended in a CR, which may be
+    /// Starts a summary that follows other message data. `after_cr`: that data ended in a CR, which may be
     /// half a line end.
-    pub fn after(half_an_end: bool) -> Self {
-        Self { after_cr: half_an_end, begins_with_lf: half_an_end, ..Self::default() }
+    pub fn following(after_cr: bool) -> Self {
+        Self { after_cr, begins_with_lf: after_cr, ..Self::default() }
     }
 
     /// True if the data ends in a CR, which may be half a line end.
@@ -45,22 +45,22 @@ impl ElidedData {
         self.eight_bit |= !bytes.is_ascii();
         self.hops.feed(bytes);
         for &byte in bytes {
-            self.tail = [self.tail[1], self.tail[2], byte];
-            self.half += 1;
+            self.last_three = [self.last_three[1], self.last_three[2], byte];
+            self.partial_line += 1;
             self.bare_lfs += u64::from(byte == b'\n' && !self.after_cr);
             self.bare_cr |= byte != b'\n' && self.after_cr;
             self.after_cr = byte == b'\r';
             if byte == b'\n' {
                 self.lines += 1;
-                self.longest = self.longest.max(self.half);
-                self.half = 0;
+                self.longest_line = self.longest_line.max(self.partial_line);
+                self.partial_line = 0;
             }
         }
     }
 
     /// Removes the final dot line from the summary, and returns that line.
     pub fn without_dot(&mut self) -> &'static [u8] {
-        let dot: &[u8] = match self.tail {
+        let dot: &[u8] = match self.last_three {
             [b'.', b'\r', b'\n'] => b".\r\n",
             [_, b'.', b'\n'] => {
                 self.bare_lfs -= 1;
@@ -80,37 +80,37 @@ impl ElidedData {
 
     /// The text for the marks `C~` and `S~`.
     pub fn summary(&self) -> String {
-        let mut told = format!("octets={} lines={}", self.octets, self.lines);
-        let mut tell = |name: &str, value: u64, worth: bool| {
+        let mut summary = format!("octets={} lines={}", self.octets, self.lines);
+        let mut add = |name: &str, value: u64, worth: bool| {
             if worth {
-                told.push_str(&format!(" {name}={value}"));
+                summary.push_str(&format!(" {name}={value}"));
             }
         };
-        tell("half", self.half, self.half > 0);
-        tell("longest", self.longest, self.longest > TEXT_LINE);
-        tell("hops", self.hops.count() as u64, self.hops.count() > MAX_HOPS);
-        tell("lf", 1, self.begins_with_lf);
-        tell("cr", 1, self.after_cr);
-        tell("bare_lf", 1, self.bare_lfs > 0);
-        tell("bare_cr", 1, self.bare_cr);
-        tell("eight_bit", 1, self.eight_bit);
-        told
+        add("half", self.partial_line, self.partial_line > 0);
+        add("longest", self.longest_line, self.longest_line > TEXT_LINE);
+        add("hops", self.hops.count() as u64, self.hops.count() > MAX_HOPS);
+        add("lf", 1, self.begins_with_lf);
+        add("cr", 1, self.after_cr);
+        add("bare_lf", 1, self.bare_lfs > 0);
+        add("bare_cr", 1, self.bare_cr);
+        add("eight_bit", 1, self.eight_bit);
+        summary
     }
 
     /// Substitute data with the same summary, to which a server reacts as to the omitted data. `None` if the
     /// text is not a summary.
-    pub fn reconstruct(told: &str) -> Option<Vec<u8>> {
+    pub fn reconstruct(summary: &str) -> Option<Vec<u8>> {
         let value = |name: &str| {
             let value = |word: &str| word.strip_prefix(name)?.strip_prefix('=')?.parse::<usize>().ok();
-            told.split_whitespace().find_map(value)
+            summary.split_whitespace().find_map(value)
         };
         let (octets, lines) = (value("octets")?, value("lines")?);
-        let (half, longest) = (value("half").unwrap_or(0), value("longest").unwrap_or(0));
+        let (partial_line, longest) = (value("half").unwrap_or(0), value("longest").unwrap_or(0));
         let (bare_lf, bare_cr) = (value("bare_lf").is_some(), value("bare_cr").is_some());
         let eight_bit = value("eight_bit").is_some();
         let first = usize::from(value("lf").is_some());
         let mut bytes = Vec::new();
-        let mut left = octets.checked_sub(half)?;
+        let mut left = octets.checked_sub(partial_line)?;
         for line in 0..lines {
             let share = left / (lines - line);
             let hop = line < value("hops").unwrap_or(0);
@@ -128,7 +128,7 @@ impl ElidedData {
             bytes.extend_from_slice(end);
             left -= length;
         }
-        bytes.resize(bytes.len() + half, b'x');
+        bytes.resize(bytes.len() + partial_line, b'x');
         if let Some(last) = bytes.last_mut().filter(|_| value("cr").is_some()) {
             *last = b'\r';
         }
@@ -152,20 +152,20 @@ mod tests {
 
     use super::*;
 
-    fn told(bytes: &[u8]) -> String {
-        let mut left_out = ElidedData::default();
-        bytes.chunks(7).for_each(|piece| left_out.feed(piece));
-        left_out.summary()
+    fn summary_of(bytes: &[u8]) -> String {
+        let mut elided = ElidedData::default();
+        bytes.chunks(7).for_each(|piece| elided.feed(piece));
+        elided.summary()
     }
 
     #[test]
     fn the_dot_is_found_however_it_comes_in() {
         for (end, pieces) in [(&b".\r\n"[..], 1), (b".\r\n", 2), (b".\r\n", 3), (b".\n", 1)] {
-            let mut left_out = ElidedData::default();
+            let mut elided = ElidedData::default();
             let message = [b"Subject: x\r\n\r\nhello\r\n", end].concat();
-            message.chunks(pieces).for_each(|piece| left_out.feed(piece));
-            assert_eq!(left_out.without_dot(), end);
-            assert_eq!(left_out.summary(), "octets=21 lines=3");
+            message.chunks(pieces).for_each(|piece| elided.feed(piece));
+            assert_eq!(elided.without_dot(), end);
+            assert_eq!(elided.summary(), "octets=21 lines=3");
         }
         let mut no_dot = ElidedData::default();
         no_dot.feed(b"hello\r\n");
@@ -174,16 +174,16 @@ mod tests {
 
     #[test]
     fn what_is_told_says_nothing_of_the_content() {
-        assert_eq!(told(b"Subject: x\r\n\r\nhello\r\n"), "octets=21 lines=3");
-        assert_eq!(told(b""), "octets=0 lines=0");
-        assert_eq!(told(b"a\nb\r\nc"), "octets=6 lines=2 half=1 bare_lf=1");
-        assert_eq!(told(b"a\rb\r\n"), "octets=5 lines=1 bare_cr=1");
-        assert_eq!(told("é\r\n".as_bytes()), "octets=4 lines=1 eight_bit=1");
+        assert_eq!(summary_of(b"Subject: x\r\n\r\nhello\r\n"), "octets=21 lines=3");
+        assert_eq!(summary_of(b""), "octets=0 lines=0");
+        assert_eq!(summary_of(b"a\nb\r\nc"), "octets=6 lines=2 half=1 bare_lf=1");
+        assert_eq!(summary_of(b"a\rb\r\n"), "octets=5 lines=1 bare_cr=1");
+        assert_eq!(summary_of("é\r\n".as_bytes()), "octets=4 lines=1 eight_bit=1");
         let long = format!("{}\r\nx\r\n", "x".repeat(999));
-        assert_eq!(told(long.as_bytes()), "octets=1004 lines=2 longest=1001");
-        assert_eq!(told("Received: x\r\n".repeat(101).as_bytes()), "octets=1313 lines=101 hops=101");
-        assert_eq!(told(b"a\r"), "octets=2 lines=0 half=2 cr=1");
-        let mut behind = ElidedData::after(true);
+        assert_eq!(summary_of(long.as_bytes()), "octets=1004 lines=2 longest=1001");
+        assert_eq!(summary_of("Received: x\r\n".repeat(101).as_bytes()), "octets=1313 lines=101 hops=101");
+        assert_eq!(summary_of(b"a\r"), "octets=2 lines=0 half=2 cr=1");
+        let mut behind = ElidedData::following(true);
         behind.feed(b"\nb\r\n");
         assert_eq!(behind.summary(), "octets=4 lines=2 lf=1");
         assert_eq!(ElidedData::reconstruct(&behind.summary()).unwrap(), b"\nx\r\n");
@@ -193,16 +193,16 @@ mod tests {
     proptest! {
         #[test]
         fn of_what_stands_for_it_the_same_is_told(
-            lines in prop::collection::vec("[a-z]{0,20}", 0..30), half in "[a-z]{0,5}", hops in 0_usize..120,
+            lines in prop::collection::vec("[a-z]{0,20}", 0..30), partial_line in "[a-z]{0,5}", hops in 0_usize..120,
             long in prop::option::of(1001_usize..1100), accent in any::<bool>(),
         ) {
             let mut text = "Received: by x\r\n".repeat(hops);
             lines.iter().for_each(|line| text.push_str(&format!("{line}\r\n")));
             long.into_iter().for_each(|n| text.push_str(&format!("{}\r\n", "y".repeat(n))));
             text.push_str(if accent { "é\r\n" } else { "" });
-            text.push_str(&half);
-            let told = told(text.as_bytes());
-            prop_assert_eq!(self::told(&ElidedData::reconstruct(&told).unwrap()), told);
+            text.push_str(&partial_line);
+            let summary = summary_of(text.as_bytes());
+            prop_assert_eq!(self::summary_of(&ElidedData::reconstruct(&summary).unwrap()), summary);
         }
     }
 }

@@ -6,13 +6,13 @@ use std::time::{Duration, SystemTime};
 use crate::{
     limits::Span,
     printable::is_hidden,
-    proto::request::{Envelope, Recipient, Request, Response},
+    proto::request::{Envelope, Failure, Recipient, Request, Response},
 };
 
 /// Escapes octets for one line: `\r`, `\n`, `\t`, `\\`, and `\xNN` for characters that are invisible, that
 /// change the direction of text, or that an editor could remove at the end of a line.
 pub fn escaped(bytes: &[u8]) -> String {
-    let mut text = inside(bytes);
+    let mut text = escaped_inside(bytes);
     if let Some(last) = text.chars().next_back().filter(|c| c.is_whitespace()) {
         text.truncate(text.len() - last.len_utf8());
         hex(last.encode_utf8(&mut [0; 4]).as_bytes(), &mut text);
@@ -21,7 +21,7 @@ pub fn escaped(bytes: &[u8]) -> String {
 }
 
 /// Like [`escaped`], for text with more text after it on the same line.
-fn inside(bytes: &[u8]) -> String {
+fn escaped_inside(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -47,7 +47,7 @@ fn hex(bytes: &[u8], text: &mut String) {
 
 /// Writes octets in quotes, with `|` for LF.
 pub fn quoted(bytes: &[u8]) -> String {
-    let line = |line: &[u8]| inside(line).replace('"', "\\\"").replace('|', "\\x7c");
+    let line = |line: &[u8]| escaped_inside(line).replace('"', "\\\"").replace('|', "\\x7c");
     let lines: Vec<String> = bytes.split(|&b| b == b'\n').map(line).collect();
     format!("\"{}\"", lines.join("|"))
 }
@@ -99,9 +99,9 @@ pub fn unquoted(text: &str) -> Result<(Vec<u8>, &str), String> {
 
 /// Formats a request, as written after `?`. `body` is the whole message of a delivery. With `detail`, the
 /// text includes the trace header and the password.
-pub fn format_request(ask: &Request, body: &[u8], detail: bool) -> String {
-    match ask {
-        Request::Room { size } => format!("? room size={size}"),
+pub fn format_request(request: &Request, body: &[u8], detail: bool) -> String {
+    match request {
+        Request::CheckSpace { size } => format!("? room size={size}"),
         Request::Begin => "? begin".into(),
         Request::Spill { mailboxes, bytes } => {
             let mailboxes: Vec<String> = mailboxes.iter().map(ToString::to_string).collect();
@@ -161,17 +161,17 @@ fn line_ends(body: &[u8]) -> impl Iterator<Item = usize> {
 
 /// Formats a response, as written after `!`. For an opened mailbox it lists the size and unique id of every
 /// message, and with `ages` also its age. `None` if there are more than [`MAX_LISTED`] messages.
-pub fn format_response(answer: &Response, now: SystemTime, ages: bool) -> Option<String> {
-    Some(match answer {
-        Response::Ready => "! ready".into(),
+pub fn format_response(response: &Response, now: SystemTime, ages: bool) -> Option<String> {
+    Some(match response {
+        Response::Done => "! ready".into(),
         Response::Delivered => "! delivered".into(),
-        Response::Partly(faults) => {
-            let outcome = |fault: &Option<_>| fault.map_or("ok".into(), |fault| format!("{fault:?}"));
-            let outcomes: Vec<String> = faults.iter().map(outcome).collect();
+        Response::PartlyDelivered(failures) => {
+            let outcome = |failure: &Option<Failure>| failure.map_or("ok", Failure::name);
+            let outcomes: Vec<&str> = failures.iter().map(outcome).collect();
             format!("! partly {}", outcomes.join(" "))
         }
-        Response::Welcome(mailbox) => format!("! welcome {mailbox}"),
-        Response::Denied { after } => format!("! denied {}", format_duration(*after)),
+        Response::Verified(mailbox) => format!("! welcome {mailbox}"),
+        Response::AuthFailed { delay: after } => format!("! denied {}", format_duration(*after)),
         Response::Opened(maildrop) if maildrop.len() > MAX_LISTED => return None,
         Response::Opened(maildrop) => {
             let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -188,7 +188,7 @@ pub fn format_response(answer: &Response, now: SystemTime, ages: bool) -> Option
             format!("! chunk {}{}", quoted(bytes), if *last { " last" } else { "" })
         }
         Response::Updated => "! updated".into(),
-        Response::Failed(fault) => format!("! failed {fault:?}"),
+        Response::Failed(failure) => format!("! failed {}", failure.name()),
     })
 }
 

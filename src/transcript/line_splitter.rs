@@ -6,54 +6,54 @@ use std::mem;
 #[derive(Debug)]
 pub(super) struct LineSplitter {
     end: &'static [u8],
-    half: Vec<u8>,
+    partial: Vec<u8>,
 }
 
 impl LineSplitter {
     /// A splitter for lines with this end: an LF, perhaps with octets before it.
     pub(super) fn new(end: &'static [u8]) -> Self {
-        Self { end, half: Vec::new() }
+        Self { end, partial: Vec::new() }
     }
 
     /// Adds octets and returns the lines that are now complete, including their ends.
     pub(super) fn feed(&mut self, new: &[u8]) -> Vec<Vec<u8>> {
-        let (mut lines, mut start, mut searched) = (Vec::new(), 0, self.half.len());
-        self.half.extend_from_slice(new);
-        while let Some(at) = memchr::memchr(b'\n', &self.half[searched..]) {
+        let (mut lines, mut start, mut searched) = (Vec::new(), 0, self.partial.len());
+        self.partial.extend_from_slice(new);
+        while let Some(at) = memchr::memchr(b'\n', &self.partial[searched..]) {
             searched += at + 1;
-            let line = &self.half[start..searched];
+            let line = &self.partial[start..searched];
             if line.ends_with(self.end) {
                 lines.push(line.to_vec());
                 start = searched;
             }
         }
-        self.half.drain(..start);
+        self.partial.drain(..start);
         lines
     }
 
     /// Returns the beginning of an unfinished line if the line is too long to hold. A final CR stays, because
     /// it may be half of the line end.
     pub(super) fn too_long(&mut self) -> Option<Vec<u8>> {
-        let length = self.half.len() - usize::from(self.half.ends_with(b"\r"));
-        (length >= LONGEST).then(|| {
-            let after = self.half.split_off(length);
-            mem::replace(&mut self.half, after)
+        let length = self.partial.len() - usize::from(self.partial.ends_with(b"\r"));
+        (length >= MAX_PARTIAL).then(|| {
+            let after = self.partial.split_off(length);
+            mem::replace(&mut self.partial, after)
         })
     }
 
     /// Returns the unfinished line, which may be empty.
     pub(super) fn rest(&mut self) -> Vec<u8> {
-        mem::take(&mut self.half)
+        mem::take(&mut self.partial)
     }
 
     /// True if no line is unfinished.
     pub(super) fn is_empty(&self) -> bool {
-        self.half.is_empty()
+        self.partial.is_empty()
     }
 }
 
 /// The largest number of octets of an unfinished line that are held.
-const LONGEST: usize = 64 * 1024;
+const MAX_PARTIAL: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -65,10 +65,10 @@ mod tests {
     fn a_line_without_end_is_given_away_in_parts_and_a_cr_waits_for_its_lf() {
         let mut lines = LineSplitter::new(b"\r\n");
         for _ in 0..1000 {
-            assert!(lines.feed(&[b'x'; LONGEST - 1]).is_empty());
+            assert!(lines.feed(&[b'x'; MAX_PARTIAL - 1]).is_empty());
             assert_eq!(lines.too_long(), None);
             assert!(lines.feed(b"x\r").is_empty());
-            assert_eq!(lines.too_long().unwrap().len(), LONGEST);
+            assert_eq!(lines.too_long().unwrap().len(), MAX_PARTIAL);
             assert_eq!(lines.feed(b"\n"), [b"\r\n"]);
         }
         assert!(lines.is_empty());

@@ -24,8 +24,8 @@ fn drawn(scene: &Exchange) -> Option<String> {
         Exchange::SessionStart(title) => format!("Note over C,S: {}", text(title)),
         Exchange::Client { line, .. } => format!("C->>S: {}", text(line)),
         Exchange::Server { line, .. } => format!("S-->>C: {}", text(line)),
-        Exchange::Elided { from_client: true, told } => format!("C->>S: ({})", text(told)),
-        Exchange::Elided { from_client: false, told } => format!("S-->>C: ({})", text(told)),
+        Exchange::Elided { from_client: true, summary } => format!("C->>S: ({})", text(summary)),
+        Exchange::Elided { from_client: false, summary } => format!("S-->>C: ({})", text(summary)),
         Exchange::State(before, after) => format!("Note right of S: {} → {}", before.name(), after.name()),
         Exchange::Spool(what, file) => {
             let name = file.rsplit('/').next().unwrap_or(file);
@@ -43,7 +43,7 @@ fn drawn(scene: &Exchange) -> Option<String> {
 /// cut. An empty text gets a placeholder, because otherwise the line would end too early.
 fn text(raw: &str) -> String {
     let mut text = String::new();
-    for c in raw.chars().take(LONGEST) {
+    for c in raw.chars().take(MAX_TEXT) {
         match c {
             // `#` begins a number, `;` ends a statement, and `%%` begins a comment. The others could be HTML,
             // Markdown or grammar.
@@ -54,14 +54,14 @@ fn text(raw: &str) -> String {
             c => text.push(c),
         }
     }
-    if raw.chars().count() > LONGEST {
+    if raw.chars().count() > MAX_TEXT {
         text.push('…');
     }
     if text.trim().is_empty() { "(nothing)".into() } else { text }
 }
 
 /// The largest number of characters in one message.
-const LONGEST: usize = 120;
+const MAX_TEXT: usize = 120;
 
 #[cfg(test)]
 mod tests {
@@ -78,6 +78,6 @@ mod tests {
         ] {
             assert_eq!(text(raw), safe);
         }
-        assert_eq!(text(&"é".repeat(500)).chars().count(), LONGEST + 1);
+        assert_eq!(text(&"é".repeat(500)).chars().count(), MAX_TEXT + 1);
     }
 }

@@ -15,7 +15,7 @@ mod writer;
 
 use std::{fmt::Write as _, io, net::SocketAddr, path::Path, time::SystemTime};
 
-use toml::Table;
+use toml::{Table, Value};
 
 use crate::{
     clock::Now,
@@ -70,10 +70,10 @@ impl Transcripts {
     /// Begins the transcript of a session.
     pub fn begin(&self, session: &SessionInfo<'_>, now: Now) -> Recorder {
         let settings = session.factory.settings(session.id);
-        let masks = Redactor::new(session.factory.protocol(), settings.longest_line, settings.lenient);
+        let redactor = Redactor::new(session.factory.protocol(), settings.max_line, settings.lenient);
         let head = self.head(session, &settings, now.wall);
         let pen = self.writer.begin(session.id, file_name(session.name, session.id, now.wall), head);
-        Recorder::new(pen, masks, settings.expires, self.bodies, now.monotonic)
+        Recorder::new(pen, redactor, settings.expires, self.bodies, now.monotonic)
     }
 
     /// The lines before the dialogue, with everything needed to replay it.
@@ -106,15 +106,19 @@ impl Drop for Transcripts {
 /// Directives for the limits that differ from the defaults of the server, or from those of `restante dev` if
 /// that needs fewer lines.
 fn non_default_limits(limits: &Limits) -> String {
-    let table = |limits: &Limits| Table::try_from(limits).unwrap_or_default();
-    let unlike = |usual: &Limits| {
-        let usual = table(usual);
-        let other = table(limits).into_iter().filter(|(key, value)| usual.get(key) != Some(value));
-        let line = |(key, value): (String, toml::Value)| {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            format!("= limit {key} {value}\n")
+    let values = |limits: &Limits| -> Vec<(String, String)> {
+        let sections = Table::try_from(limits).unwrap_or_default().into_iter();
+        let in_section = |(section, keys): (String, Value)| {
+            let Value::Table(keys) = keys else { return Vec::new() };
+            let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            keys.into_iter().map(|(key, value)| (format!("{section}.{key}"), text(value))).collect()
         };
-        other.map(line).collect::<String>()
+        sections.flat_map(in_section).collect()
+    };
+    let unlike = |usual: &Limits| {
+        let both = values(usual).into_iter().zip(values(limits));
+        let other = both.filter_map(|(usual, value)| (value != usual).then_some(value));
+        other.map(|(key, value)| format!("= limit {key} {value}\n")).collect::<String>()
     };
     let developed = format!("= limits development\n{}", unlike(&Limits::for_development()));
     let usual = unlike(&Limits::default());

@@ -4,18 +4,18 @@
 use crate::proto::{
     SessionPhase,
     protocol::Protocol,
-    smtp::{command, reply_codes::Class},
+    smtp::{command, reply_codes::ReplyClass},
 };
 
 /// Reads one transcript.
 #[derive(Debug)]
 pub struct Reader {
     protocol: Protocol,
-    standing: Option<SessionPhase>,
+    phase: Option<SessionPhase>,
     /// The latest time, as seconds since the session began.
     time: String,
     /// True if the last command asked for a list of capabilities.
-    asks_for_list: bool,
+    expects_capabilities: bool,
 }
 
 /// One event in a transcript.
@@ -39,14 +39,14 @@ pub enum Exchange {
         /// Its meaning; empty if another line of the same reply follows.
         meaning: String,
         /// The class of the reply.
-        class: Option<Class>,
+        class: Option<ReplyClass>,
     },
     /// Message data is omitted.
     Elided {
         /// True for data of the client.
         from_client: bool,
         /// Its summary.
-        told: String,
+        summary: String,
     },
     /// The server acts before it replies.
     ServerAction(String),
@@ -64,7 +64,7 @@ pub enum Exchange {
 
 impl Default for Reader {
     fn default() -> Self {
-        Self { protocol: Protocol::Smtp, standing: None, time: "+0.000".into(), asks_for_list: false }
+        Self { protocol: Protocol::Smtp, phase: None, time: "+0.000".into(), expects_capabilities: false }
     }
 }
 
@@ -76,7 +76,7 @@ impl Reader {
 
     /// True if the session has ended.
     pub fn is_over(&self) -> bool {
-        self.standing == Some(SessionPhase::Over)
+        self.phase == Some(SessionPhase::Ended)
     }
 
     /// Reads the next line, without its end.
@@ -87,7 +87,7 @@ impl Reader {
             "C:" => Some(self.client(rest)),
             "C|" => Some(self.client(rest.strip_suffix("\\r\\n").unwrap_or(rest))),
             "S:" | "S|" => Some(self.server(rest)),
-            "C~" | "S~" => Some(Exchange::Elided { from_client: mark == "C~", told: elided_text(rest) }),
+            "C~" | "S~" => Some(Exchange::Elided { from_client: mark == "C~", summary: elided_text(rest) }),
             "# " => self.comment(rest),
             "= " => {
                 let named = rest.strip_prefix("protocol ").and_then(Protocol::of_directive);
@@ -118,7 +118,7 @@ impl Reader {
             "state" => {
                 let (before, after) = value.split_once(" -> ").unwrap_or(("", value));
                 let after = SessionPhase::from_name(after)?;
-                self.standing = Some(after);
+                self.phase = Some(after);
                 SessionPhase::from_name(before).map(|before| Exchange::State(before, after))
             }
             "spool" => {
@@ -144,13 +144,14 @@ impl Reader {
     fn client(&mut self, line: &str) -> Exchange {
         let (meaning, rfc) = self.meaning(line);
         let (verb, _) = command::split(line.as_bytes());
-        self.asks_for_list = [&b"EHLO"[..], b"LHLO", b"CAPA"].iter().any(|of| verb.eq_ignore_ascii_case(of));
+        self.expects_capabilities =
+            [&b"EHLO"[..], b"LHLO", b"CAPA"].iter().any(|of| verb.eq_ignore_ascii_case(of));
         Exchange::Client { line: line.into(), meaning, rfc }
     }
 
     fn meaning(&self, line: &str) -> (String, String) {
-        let standing = self.standing.unwrap_or(SessionPhase::Start);
-        match standing {
+        let phase = self.phase.unwrap_or(SessionPhase::Start);
+        match phase {
             SessionPhase::AuthPlain | SessionPhase::AuthUser | SessionPhase::AuthPassword => {
                 let meaning = match line {
                     "*" => "Cancels the exchange",
@@ -175,7 +176,7 @@ impl Reader {
 
     fn server(&self, line: &str) -> Exchange {
         let (meaning, class) = (self.protocol.vocabulary().reply)(line);
-        let listed = if meaning.is_empty() && self.asks_for_list { self.listed(line) } else { None };
+        let listed = if meaning.is_empty() && self.expects_capabilities { self.listed(line) } else { None };
         let meaning = listed.unwrap_or(meaning);
         Exchange::Server { line: line.into(), meaning, class }
     }
@@ -227,7 +228,7 @@ fn elided_text(numbers: &str) -> String {
         numbers.split_whitespace().find_map(value)
     };
     let (octets, lines) = (value("octets").unwrap_or_default(), value("lines").unwrap_or_default());
-    let mut told = format!("{octets} octets of message data in {lines} lines");
+    let mut summary = format!("{octets} octets of message data in {lines} lines");
     for (name, text) in [
         ("bare_lf", ", with a bare LF"),
         ("bare_cr", ", with a bare CR"),
@@ -236,8 +237,8 @@ fn elided_text(numbers: &str) -> String {
         ("hops", ", with too many hops"),
     ] {
         if value(name).is_some() {
-            told.push_str(text);
+            summary.push_str(text);
         }
     }
-    told
+    summary
 }

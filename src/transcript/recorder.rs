@@ -20,7 +20,7 @@ use crate::{
         Context, Encryption, Session, SessionEvent, SessionPhase, Step, TLS_HANDSHAKE,
         buffer::{Inbox, Outbox},
         folder::Folder,
-        request::{Directory, Lookup, Mailbox, Quota, Request, Response},
+        request::{AccountDirectory, Failure, Lookup, Mailbox, Quota, Request, Response},
         smtp::address::Address,
     },
 };
@@ -29,11 +29,11 @@ use crate::{
 pub struct Recorder {
     writer: TranscriptWriter,
     /// True if message data is written.
-    bodies: bool,
+    records_bodies: bool,
     /// True if messages expire.
     expires: bool,
     redactor: Redactor,
-    began: Duration,
+    started_at: Duration,
     /// Milliseconds since the beginning, now and at the last time line.
     time: u128,
     last_time: u128,
@@ -43,50 +43,50 @@ pub struct Recorder {
     /// The server's unfinished line.
     partial_output: LineSplitter,
     /// A request that is written only if its response is unusual.
-    routine: Option<String>,
+    routine_request: Option<String>,
     /// The request for the last piece of a message.
-    read: Option<String>,
+    read_request: Option<String>,
     /// Message data being received.
     body: Option<ElidedData>,
     /// True if the last chunk of data ended in a CR.
-    half_an_end: bool,
+    ended_with_cr: bool,
     /// A message being sent.
     message: Option<ElidedData>,
     /// True if the last response was a piece of a message.
-    piece: bool,
+    sends_chunk: bool,
     /// The lookups that are already recorded.
-    looked_up: HashSet<String>,
-    page: String,
+    recorded_lookups: HashSet<String>,
+    pending_text: String,
 }
 
 impl Recorder {
     pub(super) fn new(
-        pen: TranscriptWriter,
-        masks: Redactor,
+        writer: TranscriptWriter,
+        redactor: Redactor,
         expires: bool,
-        bodies: bool,
-        began: Duration,
+        records_bodies: bool,
+        started_at: Duration,
     ) -> Self {
         Self {
-            writer: pen,
-            bodies,
+            writer,
+            records_bodies,
             expires,
-            redactor: masks,
-            began,
+            redactor,
+            started_at,
             time: 0,
             last_time: 0,
             phase: None,
             partial_input: LineSplitter::new(b"\n"),
             // A bare LF may stand inside a message.
             partial_output: LineSplitter::new(b"\r\n"),
-            routine: None,
-            read: None,
+            routine_request: None,
+            read_request: None,
             body: None,
-            half_an_end: false,
+            ended_with_cr: false,
             message: None,
-            piece: false,
-            looked_up: HashSet::new(),
-            page: String::new(),
+            sends_chunk: false,
+            recorded_lookups: HashSet::new(),
+            pending_text: String::new(),
         }
     }
 
@@ -100,49 +100,49 @@ impl Recorder {
     ) -> Step {
         let before = session.session_phase();
         let mark = outbox.pending().len();
-        let noted = RecordingDirectory { directory: cx.directory, lines: RefCell::default() };
+        let noted = RecordingAccountDirectory { directory: cx.directory, lines: RefCell::default() };
         inbox.start_capture();
         let step = act(session, &Context { now: cx.now, directory: &noted }, inbox, outbox);
-        let taken = inbox.take_captured();
+        let input = inbox.take_captured();
         let after = session.session_phase();
-        let said = outbox.pending().get(mark..).unwrap_or_default();
-        if !taken.is_empty() || !said.is_empty() {
+        let output = outbox.pending().get(mark..).unwrap_or_default();
+        if !input.is_empty() || !output.is_empty() {
             self.write_time(cx.now);
         }
         for line in noted.lines.into_inner() {
-            if self.looked_up.len() < MAX_LOOKUPS && self.looked_up.insert(line.clone()) {
+            if self.recorded_lookups.len() < MAX_LOOKUPS && self.recorded_lookups.insert(line.clone()) {
                 self.line(&line);
             }
         }
         let closes = matches!(step, Step::Close);
-        self.client(&taken, before, if closes { SessionPhase::Over } else { after });
+        self.record_client(&input, before, if closes { SessionPhase::Ended } else { after });
         if closes {
-            self.endless();
+            self.record_unended_line();
         }
         if closes && !inbox.is_empty() {
-            self.not_run(inbox.unread());
+            self.record_unread(inbox.unread());
         }
-        self.server(said, after);
+        self.record_server(output, after);
         self.record_step(&step);
-        self.record_phase(if closes || matches!(step, Step::Abort) { SessionPhase::Over } else { after });
+        self.record_phase(if closes || matches!(step, Step::Abort) { SessionPhase::Ended } else { after });
         self.send();
         step
     }
 
     // The client
 
-    fn client(&mut self, taken: &[u8], before: SessionPhase, after: SessionPhase) {
-        self.half_an_end &= before == SessionPhase::Chunks || before.is_data();
+    fn record_client(&mut self, input: &[u8], before: SessionPhase, after: SessionPhase) {
+        self.ended_with_cr &= before == SessionPhase::Chunks || before.is_data();
         if before.is_data() {
-            return self.data(taken, before, after);
+            return self.record_data(input, before, after);
         }
-        for line in self.partial_input.feed(taken) {
+        for line in self.partial_input.feed(input) {
             let line = self.redactor.redact_line(&line, before);
-            self.client_line(&line);
+            self.record_client_line(&line);
         }
     }
 
-    fn client_line(&mut self, line: &[u8]) {
+    fn record_client_line(&mut self, line: &[u8]) {
         let whole = line.strip_suffix(b"\r\n").map(format::escaped);
         match whole.filter(|text| text.as_bytes() == &line[..line.len() - 2]) {
             Some(text) => self.line(format!("C: {text}").trim_end()),
@@ -151,7 +151,7 @@ impl Recorder {
     }
 
     /// Records a line whose end did not come before the session ended.
-    fn endless(&mut self) {
+    fn record_unended_line(&mut self) {
         if !self.partial_input.is_empty() {
             let mut line = ElidedData::default();
             line.feed(&self.partial_input.rest());
@@ -160,7 +160,7 @@ impl Recorder {
     }
 
     /// Records octets that the client sent too early and the session will not read.
-    fn not_run(&mut self, unread: &[u8]) {
+    fn record_unread(&mut self, unread: &[u8]) {
         if unread.starts_with(TLS_HANDSHAKE) {
             self.line("C| \\x16\\x03");
         } else {
@@ -168,46 +168,46 @@ impl Recorder {
         }
     }
 
-    fn data(&mut self, taken: &[u8], before: SessionPhase, after: SessionPhase) {
+    fn record_data(&mut self, input: &[u8], before: SessionPhase, after: SessionPhase) {
         let ended = !after.is_data();
-        if self.bodies {
-            self.partial_input.feed(taken).iter().for_each(|line| self.client_line(line));
-            self.partial_input.too_long().iter().for_each(|begun| self.client_line(begun));
+        if self.records_bodies {
+            self.partial_input.feed(input).iter().for_each(|line| self.record_client_line(line));
+            self.partial_input.too_long().iter().for_each(|begun| self.record_client_line(begun));
             if ended {
-                self.rest_of_chunk();
+                self.record_chunk_end();
             }
             return;
         }
-        let half_an_end = self.half_an_end;
-        let body = self.body.get_or_insert_with(|| ElidedData::after(half_an_end));
-        body.feed(taken);
+        let ended_with_cr = self.ended_with_cr;
+        let body = self.body.get_or_insert_with(|| ElidedData::following(ended_with_cr));
+        body.feed(input);
         if ended {
-            let has_a_dot = after != SessionPhase::Over && before != SessionPhase::Chunk;
+            let has_a_dot = after != SessionPhase::Ended && before != SessionPhase::Chunk;
             let dot = if has_a_dot { body.without_dot() } else { b"" };
             self.flush_body();
             if !dot.is_empty() {
-                self.client_line(dot);
+                self.record_client_line(dot);
             }
         }
     }
 
     /// Records the incomplete line at the end of a chunk.
-    fn rest_of_chunk(&mut self) {
-        let half = self.partial_input.rest();
-        if !half.is_empty() {
-            self.client_line(&half);
+    fn record_chunk_end(&mut self) {
+        let partial = self.partial_input.rest();
+        if !partial.is_empty() {
+            self.record_client_line(&partial);
         }
     }
 
     fn flush_body(&mut self) {
         if let Some(body) = self.body.take().filter(|body| !body.is_empty()) {
-            self.half_an_end = body.ends_with_cr();
+            self.ended_with_cr = body.ends_with_cr();
             self.line(&format!("C~ {}", body.summary()));
         }
     }
 
     /// Records the unfinished line when the connection ends. All of it may be a password.
-    fn last_half(&mut self, unread: &[u8]) {
+    fn record_partial_line(&mut self, unread: &[u8]) {
         self.flush_body();
         if !self.partial_input.rest().is_empty() || !unread.is_empty() {
             self.line("C| ***");
@@ -216,24 +216,24 @@ impl Recorder {
 
     // The server
 
-    fn server(&mut self, said: &[u8], after: SessionPhase) {
-        if !mem::take(&mut self.piece) || self.bodies {
-            return self.server_lines(said);
+    fn record_server(&mut self, output: &[u8], after: SessionPhase) {
+        if !mem::take(&mut self.sends_chunk) || self.records_bodies {
+            return self.record_server_lines(output);
         }
-        let mut text = said;
+        let mut text = output;
         if self.message.is_none() {
-            if !said.starts_with(b"+OK") {
+            if !output.starts_with(b"+OK") {
                 // The session noticed that the file has changed since it was listed.
-                if let Some(read) = self.read.take() {
+                if let Some(read) = self.read_request.take() {
                     self.line(&read);
                 }
-                self.line("! failed Changed");
-                return self.server_lines(said);
+                self.line(&format!("! failed {}", Failure::Changed.name()));
+                return self.record_server_lines(output);
             }
-            let reply = memchr::memchr(b'\n', said).map_or(said.len(), |end| end + 1);
-            self.server_lines(&said[..reply]);
+            let reply = memchr::memchr(b'\n', output).map_or(output.len(), |end| end + 1);
+            self.record_server_lines(&output[..reply]);
             self.message = Some(ElidedData::default());
-            text = &said[reply..];
+            text = &output[reply..];
         }
         let end = if after == SessionPhase::Sending { None } else { text.strip_suffix(b".\r\n") };
         let Some(message) = &mut self.message else { return };
@@ -252,8 +252,8 @@ impl Recorder {
         }
     }
 
-    fn server_lines(&mut self, said: &[u8]) {
-        for line in self.partial_output.feed(said) {
+    fn record_server_lines(&mut self, output: &[u8]) {
+        for line in self.partial_output.feed(output) {
             let text = line.strip_suffix(b"\r\n").unwrap_or(&line);
             self.line(format!("S: {}", format::escaped(text)).trim_end());
         }
@@ -266,57 +266,58 @@ impl Recorder {
 
     fn record_step(&mut self, step: &Step) {
         match step {
-            Step::Ask(ask) => self.record_request(ask),
+            Step::Request(request) => self.record_request(request),
             Step::Pause(span) if !span.is_zero() => {
                 self.line(&format!(". pause {}", format::format_duration(*span)))
             }
-            Step::Secure => self.line(". secure"),
+            Step::StartTls => self.line(". secure"),
             Step::Close => self.record_end(". close"),
             Step::Abort => {
                 self.partial_output.rest();
                 self.flush_message();
                 self.record_end(". abort");
             }
-            Step::Again | Step::Idle | Step::Pause(_) => {}
+            Step::Continue | Step::Idle | Step::Pause(_) => {}
         }
     }
 
-    fn record_request(&mut self, ask: &Request) {
-        let told = match ask {
+    fn record_request(&mut self, request: &Request) {
+        let text = match request {
             // The message is recorded with its data, or summarised.
             Request::Spill { .. } => "? spill mailbox=*".into(),
             Request::Deliver { .. } => {
-                let told = format::format_request(ask, b"", false);
-                format!("{} body=*", &told[..told.rfind(" body=").unwrap_or(told.len())])
+                let text = format::format_request(request, b"", false);
+                format!("{} body=*", &text[..text.rfind(" body=").unwrap_or(text.len())])
             }
-            Request::Verify { .. } if self.redactor.is_exchanging() => "? verify user=*".into(),
-            ask => format::format_request(ask, b"", false),
+            Request::Verify { .. } if self.redactor.is_in_sasl_exchange() => "? verify user=*".into(),
+            request => format::format_request(request, b"", false),
         };
-        let is_read = matches!(ask, Request::Read { .. });
-        let is_routine =
-            matches!(ask, Request::Room { .. } | Request::Begin | Request::Spill { .. } | Request::Discard)
-                || is_read;
-        if is_routine && !(is_read && self.bodies) {
-            self.routine = Some(told);
+        let is_read = matches!(request, Request::Read { .. });
+        let is_routine = matches!(
+            request,
+            Request::CheckSpace { .. } | Request::Begin | Request::Spill { .. } | Request::Discard
+        ) || is_read;
+        if is_routine && !(is_read && self.records_bodies) {
+            self.routine_request = Some(text);
         } else {
-            self.line(&told);
+            self.line(&text);
         }
     }
 
     /// Records a response to the session, and the resulting changes in the spool.
-    pub fn record_response(&mut self, answer: &Response, changes: &[String], now: Now) {
+    pub fn record_response(&mut self, response: &Response, changes: &[String], now: Now) {
         self.write_time(now);
-        self.piece = matches!(answer, Response::Chunk { .. });
-        match (self.routine.take(), answer) {
-            (Some(_), Response::Ready) => {}
-            (Some(read), Response::Chunk { .. }) => self.read = Some(read),
-            (routine, answer) => {
+        self.sends_chunk = matches!(response, Response::Chunk { .. });
+        match (self.routine_request.take(), response) {
+            (Some(_), Response::Done) => {}
+            (Some(read), Response::Chunk { .. }) => self.read_request = Some(read),
+            (routine, response) => {
                 self.flush_message();
-                if let Some(ask) = routine {
-                    self.line(&ask);
+                if let Some(request) = routine {
+                    self.line(&request);
                 }
-                match format::format_response(answer, now.wall, self.expires) {
-                    Some(answer) => self.line(&answer),
+                match format::format_response(response, now.wall, self.expires) {
+                    Some(response) => self.line(&response),
                     None => self.line("# more messages than can be listed here: this can't be played"),
                 }
             }
@@ -327,10 +328,10 @@ impl Recorder {
     // Events of the connection
 
     /// Records that TLS is established.
-    pub fn record_tls(&mut self, by: Encryption, standing: SessionPhase, now: Now) {
+    pub fn record_tls(&mut self, by: Encryption, phase: SessionPhase, now: Now) {
         self.write_time(now);
         self.line(&format!("# tls: {} {}", by.version, by.cipher));
-        self.record_phase(standing);
+        self.record_phase(phase);
         self.send();
     }
 
@@ -344,18 +345,18 @@ impl Recorder {
     /// Records that the client has closed and the session has nothing more to do.
     pub fn record_client_close(&mut self, unread: &[u8], now: Now) {
         self.write_time(now);
-        self.last_half(unread);
+        self.record_partial_line(unread);
         self.line(". end");
         self.record_end(". close");
-        self.record_phase(SessionPhase::Over);
+        self.record_phase(SessionPhase::Ended);
         self.send();
     }
 
     /// Records that the client was silent for too long, with the time since the connection began.
     pub fn record_timeout(&mut self, now: Now) {
         self.write_time(now);
-        self.last_half(b"");
-        let waited = now.monotonic.saturating_sub(self.began).as_secs() + 1;
+        self.record_partial_line(b"");
+        let waited = now.monotonic.saturating_sub(self.started_at).as_secs() + 1;
         self.line(&format!(". wait {}", format::format_duration(Duration::from_secs(waited))));
     }
 
@@ -367,7 +368,7 @@ impl Recorder {
 
     /// Records that the connection ends without the session's knowledge.
     pub fn record_abort(&mut self, why: &str) {
-        if self.phase == Some(SessionPhase::Over) {
+        if self.phase == Some(SessionPhase::Ended) {
             return; // the rest of the connection is not recorded
         }
         self.line(&format!("# cut: {}", format::escaped(why.as_bytes())));
@@ -375,9 +376,9 @@ impl Recorder {
     }
 
     fn record_end(&mut self, how: &str) {
-        let half = self.partial_output.rest();
-        if !half.is_empty() {
-            self.line(&format!("S| {}", format::escaped(&half)));
+        let partial = self.partial_output.rest();
+        if !partial.is_empty() {
+            self.line(&format!("S| {}", format::escaped(&partial)));
         }
         self.line(how);
     }
@@ -386,30 +387,30 @@ impl Recorder {
 
     /// Sets the time of the next line.
     fn write_time(&mut self, now: Now) {
-        self.time = now.monotonic.saturating_sub(self.began).as_millis();
+        self.time = now.monotonic.saturating_sub(self.started_at).as_millis();
     }
 
-    fn record_phase(&mut self, standing: SessionPhase) {
-        if standing == SessionPhase::Between || self.phase == Some(standing) {
+    fn record_phase(&mut self, phase: SessionPhase) {
+        if phase == SessionPhase::Pending || self.phase == Some(phase) {
             return;
         }
-        match self.phase.replace(standing) {
-            Some(before) => self.line(&format!("# state: {} -> {}", before.name(), standing.name())),
-            None => self.line(&format!("# state: {}", standing.name())),
+        match self.phase.replace(phase) {
+            Some(before) => self.line(&format!("# state: {} -> {}", before.name(), phase.name())),
+            None => self.line(&format!("# state: {}", phase.name())),
         }
     }
 
     fn line(&mut self, line: &str) {
         if self.time > self.last_time {
             self.last_time = self.time;
-            let _ = writeln!(self.page, "# time: +{}.{:03}", self.time / 1000, self.time % 1000);
+            let _ = writeln!(self.pending_text, "# time: +{}.{:03}", self.time / 1000, self.time % 1000);
         }
-        let _ = writeln!(self.page, "{line}"); // writing to a String cannot fail
+        let _ = writeln!(self.pending_text, "{line}"); // writing to a String cannot fail
     }
 
     fn send(&mut self) {
-        if !self.page.is_empty() {
-            self.writer.write(mem::take(&mut self.page));
+        if !self.pending_text.is_empty() {
+            self.writer.write(mem::take(&mut self.pending_text));
         }
     }
 }
@@ -423,18 +424,18 @@ impl Drop for Recorder {
 }
 
 /// A directory that records its lookups, so that a replay can give the same results.
-struct RecordingDirectory<'a> {
-    directory: &'a dyn Directory,
+struct RecordingAccountDirectory<'a> {
+    directory: &'a dyn AccountDirectory,
     lines: RefCell<Vec<String>>,
 }
 
-impl RecordingDirectory<'_> {
+impl RecordingAccountDirectory<'_> {
     fn note(&self, line: String) {
         self.lines.borrow_mut().push(line);
     }
 }
 
-impl Directory for RecordingDirectory<'_> {
+impl AccountDirectory for RecordingAccountDirectory<'_> {
     fn lookup(&self, address: &Address) -> Lookup {
         let found = self.directory.lookup(address);
         let where_to = match &found {

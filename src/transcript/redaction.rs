@@ -19,46 +19,46 @@ use crate::proto::{
 pub(super) struct Redactor {
     protocol: Protocol,
     /// The longest command line, in octets.
-    longest: usize,
+    max_line: usize,
     /// True if the session applies typed corrections, such as backspace.
     lenient: bool,
     /// True after AUTH. An unknown command may then be a password.
     auth_seen: bool,
     /// True if the last command was AUTH.
-    exchanging: bool,
+    in_sasl_exchange: bool,
     /// The user name in an exchange that sends it before the password.
-    name: Vec<u8>,
+    user_name: Vec<u8>,
     /// Digests of the secrets, in order of appearance.
     seen: Vec<u32>,
 }
 
 impl Redactor {
-    /// A redactor that has seen no secret. A command line has at most `longest` octets.
-    pub(super) fn new(protocol: Protocol, longest: usize, lenient: bool) -> Self {
+    /// A redactor that has seen no secret. A command line has at most `max_line` octets.
+    pub(super) fn new(protocol: Protocol, max_line: usize, lenient: bool) -> Self {
         Self {
             protocol,
-            longest,
+            max_line,
             lenient,
             auth_seen: false,
-            exchanging: false,
-            name: Vec::new(),
+            in_sasl_exchange: false,
+            user_name: Vec::new(),
             seen: Vec::new(),
         }
     }
 
     /// True during an exchange of AUTH. The name is then as secret as the password.
-    pub(super) fn is_exchanging(&self) -> bool {
-        self.exchanging
+    pub(super) fn is_in_sasl_exchange(&self) -> bool {
+        self.in_sasl_exchange
     }
 
-    /// Masks a line, including its end. `standing` is the session's phase before the line.
-    pub(super) fn redact_line(&mut self, line: &[u8], standing: SessionPhase) -> Vec<u8> {
+    /// Masks a line, including its end. `phase` is the session's phase before the line.
+    pub(super) fn redact_line(&mut self, line: &[u8], phase: SessionPhase) -> Vec<u8> {
         let text = line.strip_suffix(b"\n").unwrap_or(line);
         let text = text.strip_suffix(b"\r").unwrap_or(text);
         let end = &line[text.len()..];
-        let shown = match standing {
+        let shown = match phase {
             SessionPhase::AuthPlain | SessionPhase::AuthUser | SessionPhase::AuthPassword => {
-                self.redact_response(text, standing, sasl::LINE - b"\r\n".len())
+                self.redact_response(text, phase, sasl::LINE - b"\r\n".len())
             }
             // Typed corrections are applied before the line is recorded, because the deleted text may be a
             // password.
@@ -79,12 +79,12 @@ impl Redactor {
         let (verb, argument) = command::split(text);
         let name = verb.to_ascii_uppercase();
         let nul = if text.contains(&0) { "\0" } else { "" };
-        self.exchanging = name == b"AUTH";
+        self.in_sasl_exchange = name == b"AUTH";
         match name.as_slice() {
             b"AUTH" => {
                 self.auth_seen = true;
                 let (mechanism, response) = command::split(argument);
-                let standing = match mechanism.to_ascii_uppercase().as_slice() {
+                let phase = match mechanism.to_ascii_uppercase().as_slice() {
                     b"PLAIN" => SessionPhase::AuthPlain,
                     b"LOGIN" => SessionPhase::AuthUser,
                     b"" => return None,
@@ -95,19 +95,19 @@ impl Redactor {
                         return Some([verb, b" ", mechanism, rest.as_bytes(), nul.as_bytes()].concat());
                     }
                 };
-                let longest = self.longest.max(sasl::LINE);
+                let max_line = self.max_line.max(sasl::LINE);
                 let shown =
-                    self.redact_response(response, standing, longest - verb.len() - mechanism.len() - 4)?;
+                    self.redact_response(response, phase, max_line - verb.len() - mechanism.len() - 4)?;
                 let (before, behind) = text.split_at(text.trim_ascii_end().len());
                 Some([&before[..before.len() - response.len()], &shown, nul.as_bytes(), behind].concat())
             }
             b"PASS" if self.protocol == Protocol::Pop3 && text.len() > verb.len() => {
                 // Everything after the first blank is the password (RFC 1939 section 7).
-                let shown = self.redact_secret(&text[verb.len() + 1..], self.longest - b"PASS \r\n".len());
+                let shown = self.redact_secret(&text[verb.len() + 1..], self.max_line - b"PASS \r\n".len());
                 Some([verb, b" ", &shown].concat())
             }
             b"APOP" if !argument.is_empty() => Some([verb, b" ***"].concat()),
-            name if self.is_known_secret(name) => None,
+            name if self.is_known_command(name) => None,
             name => {
                 let word = (1..=8).contains(&verb.len()) && verb.iter().all(u8::is_ascii_alphabetic);
                 let near = |secret: &[u8]| text.to_ascii_uppercase().windows(4).any(|at| at == secret);
@@ -123,25 +123,25 @@ impl Redactor {
         }
     }
 
-    fn is_known_secret(&self, name: &[u8]) -> bool {
+    fn is_known_command(&self, name: &[u8]) -> bool {
         (self.protocol.vocabulary().command)(name).is_some()
             || (self.protocol != Protocol::Pop3 && command::is_bdat(name))
     }
 
     /// Masks a response to a challenge. The server accepts or rejects the mask exactly as it does the
     /// original.
-    fn redact_response(&mut self, text: &[u8], standing: SessionPhase, longest: usize) -> Option<Vec<u8>> {
+    fn redact_response(&mut self, text: &[u8], phase: SessionPhase, max_line: usize) -> Option<Vec<u8>> {
         if matches!(text, b"" | b"*" | b"=") {
             return None;
         }
-        if text.len() > longest {
-            return Some(b"*".repeat(longest + 1));
+        if text.len() > max_line {
+            return Some(b"*".repeat(max_line + 1));
         }
         let Ok(message) = sasl::decode(text) else { return Some(HIDDEN.to_vec()) };
-        let message = match standing {
+        let message = match phase {
             SessionPhase::AuthPlain => match Credentials::plain(&message) {
                 Ok(Credentials { user, password, .. }) => {
-                    let mask = self.name_of_pair(user.as_bytes(), password.reveal());
+                    let mask = self.mask_of_credentials(user.as_bytes(), password.reveal());
                     [b"\0user\0", mask.as_slice()].concat()
                 }
                 Err(BadResponse::OtherIdentity) => b"other\0user\0***".to_vec(),
@@ -149,13 +149,13 @@ impl Redactor {
             },
             SessionPhase::AuthUser => match Credentials::new("LOGIN", message, b"x".to_vec()) {
                 Ok(Credentials { user, .. }) => {
-                    self.name = user.into();
+                    self.user_name = user.into();
                     b"user".to_vec()
                 }
                 Err(_) => b"\0".to_vec(),
             },
             _ => match Credentials::new("LOGIN", b"x".to_vec(), message.clone()) {
-                Ok(_) => self.name_of_pair(&self.name.clone(), &message),
+                Ok(_) => self.mask_of_credentials(&self.user_name.clone(), &message),
                 Err(_) => b"\0".to_vec(),
             },
         };
@@ -163,17 +163,17 @@ impl Redactor {
     }
 
     /// Masks a plain password.
-    fn redact_secret(&mut self, secret: &[u8], longest: usize) -> Vec<u8> {
-        if secret.len() > longest { b"*".repeat(longest + 1) } else { self.name_of(secret) }
+    fn redact_secret(&mut self, secret: &[u8], max_line: usize) -> Vec<u8> {
+        if secret.len() > max_line { b"*".repeat(max_line + 1) } else { self.mask_of(secret) }
     }
 
     /// Masks a name and password together, because the transcript hides the name too.
-    fn name_of_pair(&mut self, user: &[u8], password: &[u8]) -> Vec<u8> {
-        self.name_of(&[user, b"\0", password].concat())
+    fn mask_of_credentials(&mut self, user: &[u8], password: &[u8]) -> Vec<u8> {
+        self.mask_of(&[user, b"\0", password].concat())
     }
 
     /// The mask of a secret. The same secret always gets the same mask.
-    fn name_of(&mut self, secret: &[u8]) -> Vec<u8> {
+    fn mask_of(&mut self, secret: &[u8]) -> Vec<u8> {
         let digest = crc32fast::hash(secret);
         let at = self.seen.iter().position(|seen| *seen == digest).unwrap_or_else(|| {
             self.seen.push(digest);
@@ -200,8 +200,8 @@ mod tests {
 
     use super::*;
 
-    fn shown(protocol: Protocol, standing: SessionPhase, line: &str) -> String {
-        let shown = Redactor::new(protocol, 512, true).redact_line(line.as_bytes(), standing);
+    fn shown(protocol: Protocol, phase: SessionPhase, line: &str) -> String {
+        let shown = Redactor::new(protocol, 512, true).redact_line(line.as_bytes(), phase);
         String::from_utf8(shown).unwrap()
     }
 
@@ -236,13 +236,13 @@ mod tests {
             ("AUTH hunter2\r\n", "AUTH ***\r\n"),
             ("AUTH\tPLAIN hunter2\r\n", "***\r\n"),
         ] {
-            assert_eq!(shown(Protocol::Pop3, SessionPhase::Named, line), expected, "{line:?}");
+            assert_eq!(shown(Protocol::Pop3, SessionPhase::UserGiven, line), expected, "{line:?}");
         }
     }
 
     #[test]
     fn a_response_stays_as_good_or_as_bad_as_it_was() {
-        for (standing, line, expected) in [
+        for (phase, line, expected) in [
             (SessionPhase::AuthPlain, "AGJvYgBodW50ZXIy\r\n", "AHVzZXIAKioq\r\n"),
             (SessionPhase::AuthPlain, "YW5uAGJvYgBodW50ZXIy\r\n", "b3RoZXIAdXNlcgAqKio=\r\n"),
             (SessionPhase::AuthPlain, "aHVudGVyMg==\r\n", "Kioq\r\n"),
@@ -251,7 +251,7 @@ mod tests {
             (SessionPhase::AuthPassword, "aHVudGVyMg==\r\n", "Kioq\r\n"),
             (SessionPhase::AuthPassword, "*\r\n", "*\r\n"),
         ] {
-            assert_eq!(shown(Protocol::Smtp, standing, line), expected, "{line:?}");
+            assert_eq!(shown(Protocol::Smtp, phase, line), expected, "{line:?}");
         }
         let long = shown(Protocol::Smtp, SessionPhase::AuthPlain, &format!("{}\r\n", "Y".repeat(20_000)));
         assert_eq!(long.len(), sasl::LINE + 1);
@@ -259,10 +259,10 @@ mod tests {
 
     #[test]
     fn the_same_secret_has_the_same_number_and_another_one_another() {
-        let mut masks = Redactor::new(Protocol::Pop3, 512, false);
+        let mut redactor = Redactor::new(Protocol::Pop3, 512, false);
         let mut pass = |password: &str| {
             let line = format!("PASS {password}\r\n");
-            String::from_utf8(masks.redact_line(line.as_bytes(), SessionPhase::Named)).unwrap()
+            String::from_utf8(redactor.redact_line(line.as_bytes(), SessionPhase::UserGiven)).unwrap()
         };
         let shown = ["one", "two", "one", "three"].map(&mut pass);
         assert_eq!(shown, ["PASS ***\r\n", "PASS ***2\r\n", "PASS ***\r\n", "PASS ***3\r\n"]);
@@ -270,9 +270,9 @@ mod tests {
 
     #[test]
     fn the_same_name_and_password_have_the_same_number_by_any_mechanism() {
-        let mut masks = Redactor::new(Protocol::Smtp, 2048, false);
-        let mut line = |text: &str, standing| {
-            String::from_utf8(masks.redact_line(format!("{text}\r\n").as_bytes(), standing)).unwrap()
+        let mut redactor = Redactor::new(Protocol::Smtp, 2048, false);
+        let mut line = |text: &str, phase| {
+            String::from_utf8(redactor.redact_line(format!("{text}\r\n").as_bytes(), phase)).unwrap()
         };
         assert_eq!(line("AUTH PLAIN AGJvYgBodW50ZXIy", SessionPhase::Greeted), "AUTH PLAIN AHVzZXIAKioq\r\n");
         for (user, password) in [("Ym9i", "Kioq\r\n"), ("YW5u", "KioqMg==\r\n"), ("Ym9i", "Kioq\r\n")] {
@@ -283,9 +283,9 @@ mod tests {
 
     #[test]
     fn behind_auth_what_is_no_command_may_be_a_password() {
-        let mut masks = Redactor::new(Protocol::Smtp, 2048, false);
+        let mut redactor = Redactor::new(Protocol::Smtp, 2048, false);
         let mut line = |text: &str| {
-            String::from_utf8(masks.redact_line(text.as_bytes(), SessionPhase::Greeted)).unwrap()
+            String::from_utf8(redactor.redact_line(text.as_bytes(), SessionPhase::Greeted)).unwrap()
         };
         assert_eq!(line("hunter\r\n"), "hunter\r\n");
         assert_eq!(line("AUTH LOGIN\r\n"), "AUTH LOGIN\r\n");
@@ -297,13 +297,13 @@ mod tests {
         #[test]
         fn t20_no_octets_around_a_password_bring_it_to_light(
             before in "[ \t]{0,2}(PASS|pass|AUTH PLAIN|AUTH LOGIN|auth x|AUTH|PAZ\x08SS|apop bob)[ \t]{1,3}",
-            behind in prop::collection::vec(any::<u8>(), 0..20), lenient in any::<bool>(), standing in 0..5_usize,
+            behind in prop::collection::vec(any::<u8>(), 0..20), lenient in any::<bool>(), phase in 0..5_usize,
         ) {
-            let standing = [SessionPhase::Start, SessionPhase::Named, SessionPhase::AuthPlain, SessionPhase::AuthUser,
-                SessionPhase::AuthPassword][standing];
+            let phase = [SessionPhase::Start, SessionPhase::UserGiven, SessionPhase::AuthPlain, SessionPhase::AuthUser,
+                SessionPhase::AuthPassword][phase];
             let line = [before.as_bytes(), b"hunter2hunter2", &behind, b"\r\n"].concat();
             for protocol in Protocol::ALL {
-                let shown = Redactor::new(protocol, 512, lenient).redact_line(&line, standing);
+                let shown = Redactor::new(protocol, 512, lenient).redact_line(&line, phase);
                 prop_assert!(memchr::memmem::find(&shown, b"hunter2").is_none(), "{}", line.escape_ascii());
                 prop_assert!(shown.ends_with(b"\r\n"));
             }

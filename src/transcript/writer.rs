@@ -35,10 +35,10 @@ pub(super) struct Bounds {
 impl Bounds {
     pub(super) fn of(limits: &Limits, open: usize) -> Self {
         Self {
-            files: limits.transcripts,
-            octets: limits.transcripts_size.0,
-            session: limits.transcript.as_len(),
-            queue: limits.transcript_queue.as_len(),
+            files: limits.transcripts.max_count,
+            octets: limits.transcripts.max_total_size.0,
+            session: limits.transcripts.max_size.as_len(),
+            queue: limits.transcripts.queue_size.as_len(),
             open,
         }
     }
@@ -67,7 +67,7 @@ pub(super) struct WriterHandle {
 impl WriterHandle {
     /// Creates the directory if it does not exist, and starts the thread.
     pub(super) fn open(directory: &Path, bounds: Bounds) -> io::Result<Self> {
-        Directory::named_or_new(directory)?;
+        Directory::trusted_if_root_or_new(directory)?;
         let directory = TranscriptDir::open(directory.to_owned(), bounds)?;
         let (queue, entries) = bounded(QUEUE);
         let waiting = Arc::new(AtomicUsize::new(0));
@@ -170,7 +170,7 @@ struct OpenTranscript {
 impl TranscriptDir {
     fn open(directory: PathBuf, bounds: Bounds) -> io::Result<Self> {
         let mut files = Vec::new();
-        let open = Directory::named(&directory)?;
+        let open = Directory::trusted_if_root(&directory)?;
         for name in open.names()? {
             if let Some(name) = name.to_str().filter(|name| is_transcript(name)) {
                 files.push((name.to_owned(), open.size(name.as_ref()).unwrap_or_default()));
@@ -237,7 +237,7 @@ impl TranscriptDir {
             self.octets -= octets.min(self.octets);
             self.open.retain(|_, page| page.name != name);
             // An error is ignored, because another program may have removed the file already.
-            let _ = Directory::named(&self.directory).and_then(|open| open.remove(name.as_ref()));
+            let _ = Directory::trusted_if_root(&self.directory).and_then(|open| open.remove(name.as_ref()));
         }
     }
 
@@ -276,7 +276,7 @@ impl OpenTranscript {
         let file = match self.file.take() {
             Some(file) => file,
             None => {
-                let (open, name) = (Directory::named(directory)?, self.name.as_ref());
+                let (open, name) = (Directory::trusted_if_root(directory)?, self.name.as_ref());
                 // The file is created only once. If another program has removed it, no new one begins in the
                 // middle of the session.
                 let made = if self.octets == 0 { open.create(name, 0o600).map(drop) } else { Ok(()) };

@@ -28,7 +28,7 @@ impl AckToken {
     }
 
     fn transition(&self, to: u8) -> Option<()> {
-        self.0.compare_exchange(OPEN, to, Ordering::AcqRel, Ordering::Acquire).ok().map(drop)
+        self.0.compare_exchange(UNDECIDED, to, Ordering::AcqRel, Ordering::Acquire).ok().map(drop)
     }
 
     /// Whether the reply is decided.
@@ -42,7 +42,7 @@ impl AckToken {
     }
 }
 
-const OPEN: u8 = 0;
+const UNDECIDED: u8 = 0;
 const PUBLISHED: u8 = 1;
 const CLAIMED: u8 = 2;
 

@@ -15,7 +15,7 @@ use crate::{
         Error, Maildir,
         lock::Lock,
         scan::{self, DirTimes, Recheck},
-        size_counter::{CountProgress, CountingTurn},
+        size_counter::{CountProgress, CountSlice},
     },
     proto::request::{Access, Failure, Mailbox},
 };
@@ -41,7 +41,7 @@ pub(super) fn open_maildir(
     known: Option<Arc<Maildir>>,
 ) -> Result<OpenedMaildir, Failure> {
     storage.check_in_place()?;
-    let current = known.filter(|maildir| storage.still_leads_to(mailbox, maildir));
+    let current = known.filter(|maildir| storage.still_resolves_to(mailbox, maildir));
     let maildir = match current {
         Some(maildir) => maildir,
         None => Arc::new(storage.maildir(mailbox)?),
@@ -51,8 +51,8 @@ pub(super) fn open_maildir(
         Access::ReadOnly => None,
     };
     let times = scan::dir_times(&maildir).map_err(|error| scan_failure(&error))?;
-    let mark = storage.watcher.create_barrier();
-    Ok(OpenedMaildir { maildir, times, lock, barrier: mark })
+    let barrier = storage.watcher.create_barrier();
+    Ok(OpenedMaildir { maildir, times, lock, barrier: barrier })
 }
 
 /// Starts to watch a mailbox, if requested, and then scans it, so that the watcher reports changes during the scan.
@@ -86,51 +86,51 @@ fn scan_watched(
         duplicates: Vec::new(),
         barrier: None,
     };
-    if let Some(times) = load.unless.take()
+    if let Some(times) = load.skip_if_times.take()
         && dir_times(&maildir)? == times
     {
         return Ok(ControlFlow::Break(nothing));
     }
     let began = maildir.file_clock(SystemTime::now());
-    let mut turn = CountingTurn::new(storage.scan_limits(), mem::take(&mut load.progress));
+    let mut turn = CountSlice::new(storage.scan_limits(), mem::take(&mut load.progress));
     let scan = scan::scan(&maildir, load.known.iter(), &mut turn).map_err(|error| scan_failure(&error))?;
     let Some(scan) = scan else {
         load.progress = turn.progress;
         return Ok(ControlFlow::Continue(load));
     };
-    let young = began.is_none_or(|began| scan::is_racy(&scan.times, began));
+    let racy = began.is_none_or(|began| scan::is_racy(&scan.times, began));
     let list = MessageList::from_messages(scan.messages);
-    let doubles = list.duplicates().take(MAX_DUPLICATES).map(Box::from).collect();
+    let duplicates = list.duplicates().take(MAX_DUPLICATES).map(Box::from).collect();
     let missing = load.known.difference(&list);
-    let index = MailboxIndex::new(list, scan.times, young);
-    let mark = storage.watcher.create_barrier();
+    let index = MailboxIndex::new(list, scan.times, racy);
+    let barrier = storage.watcher.create_barrier();
     Ok(ControlFlow::Break(ScanResult {
         index: Some(index),
         skipped: scan.skipped,
         missing,
-        duplicates: doubles,
-        barrier: mark,
+        duplicates,
+        barrier,
         ..nothing
     }))
 }
 
 /// Reads the times of the directories, then rechecks names. Fails if one turn cannot count everything, and a full scan takes its place: readers wait for the
 /// workers that do rechecks.
-fn recheck(storage: &Storage, maildir: &Maildir, looks: &[Recheck]) -> Result<RecheckResult, Failure> {
+fn recheck(storage: &Storage, maildir: &Maildir, rechecks: &[Recheck]) -> Result<RecheckResult, Failure> {
     let times = dir_times(maildir)?;
-    let young = scan::is_racy(&times, SystemTime::now());
-    if looks.is_empty() {
+    let racy = scan::is_racy(&times, SystemTime::now());
+    if rechecks.is_empty() {
         let (changes, skipped) = Default::default();
-        return Ok(RecheckResult { times, racy: young, changes, skipped, barrier: None });
+        return Ok(RecheckResult { times, racy: racy, changes, skipped, barrier: None });
     }
-    let mut turn = CountingTurn::new(storage.scan_limits(), CountProgress::default());
-    let seen = scan::recheck(maildir, looks, &mut turn).map_err(|error| scan_failure(&error))?;
-    let (changes, left_out) = seen.ok_or(Failure::Broken)?;
+    let mut turn = CountSlice::new(storage.scan_limits(), CountProgress::default());
+    let seen = scan::recheck(maildir, rechecks, &mut turn).map_err(|error| scan_failure(&error))?;
+    let (changes, skipped) = seen.ok_or(Failure::TempFail)?;
     Ok(RecheckResult {
         times,
-        racy: young,
+        racy: racy,
         changes,
-        skipped: left_out,
+        skipped: skipped,
         barrier: storage.watcher.create_barrier(),
     })
 }
@@ -143,8 +143,8 @@ fn dir_times(maildir: &Maildir) -> Result<DirTimes, Failure> {
 /// A mailbox that cannot be found or read now must not look empty, nor must a message seem to be missing.
 fn scan_failure(error: &Error) -> Failure {
     match log_failure(error) {
-        Failure::Gone | Failure::Changed => Failure::Broken,
-        fault => fault,
+        Failure::Gone | Failure::Changed => Failure::TempFail,
+        failure => failure,
     }
 }
 

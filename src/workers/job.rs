@@ -148,13 +148,13 @@ pub enum Completion {
 
 /// A value to be dropped by a worker.
 pub struct Release {
-    _value: DeferredDrop<Box<dyn Send>>,
+    _dropped: DeferredDrop<Box<dyn Send>>,
 }
 
 impl Release {
     /// Returns a job that drops `value` on a worker.
     pub fn job(value: impl Send + 'static) -> Job {
-        Job::Release(Self { _value: DeferredDrop::new(Box::new(value)) })
+        Job::Release(Self { _dropped: DeferredDrop::new(Box::new(value)) })
     }
 }
 
@@ -205,7 +205,7 @@ pub struct MessageChunk {
     /// Whether these bytes end the message.
     pub last: bool,
     /// The open message, if there is more to read.
-    pub open: Option<OpenMessage>,
+    pub still_open: Option<OpenMessage>,
 }
 
 /// The lock of a mailbox that a session has open. Dropping it closes the lock, and then sends
@@ -233,7 +233,7 @@ impl Drop for MailboxLock {
 
 impl Job {
     /// The completion of this job if it never runs to its end: its queue was full, or it panicked.
-    pub fn lost(&self, failure: Failure) -> Option<Completion> {
+    pub fn failure_completion(&self, failure: Failure) -> Option<Completion> {
         Some(match self {
             Self::Verify { conn, .. } => Completion::Verified(*conn, Err(failure)),
             Self::Open { conn, .. } => Completion::Opened(*conn, Err(failure)),

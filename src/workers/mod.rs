@@ -138,7 +138,7 @@ impl Pool {
                 while let Some(job) = next(&jobs, &mut scratch) {
                     waiting.sub(1);
                     // A panic is a bug in this program; it costs one request, not the thread.
-                    let lost = job.lost(Failure::Broken);
+                    let lost = job.failure_completion(Failure::TempFail);
                     let done = catch_unwind(AssertUnwindSafe(|| job.run(&storage, &mut scratch)));
                     if let Some(completion) = done.unwrap_or(lost) {
                         completions.send(completion);
@@ -155,8 +155,8 @@ impl Pool {
     }
 
     /// Queues a job. Returns it if the queue is full.
-    pub fn submit(&self, job: Job) -> Result<(), Job> {
-        let queued = self.queue.try_send(job).map_err(channel::TrySendError::into_inner);
+    pub fn submit(&self, job: Job) -> Result<(), Box<Job>> {
+        let queued = self.queue.try_send(job).map_err(|full| Box::new(full.into_inner()));
         if queued.is_ok() {
             self.waiting.inc()
         } else {

@@ -73,10 +73,10 @@ fn remove_leftovers(storage: &Storage, age: Duration, date: SystemTime) {
         log_failure(error);
     }
     if removed > 0 {
-        log::info!("{removed} files removed that were left behind in tmp/");
+        log::info!("{removed} stale files removed from tmp/");
     }
     if let Err(error) = trusted_date::write(&storage.spool, date) {
-        log::debug!("the date is not noted: {}", logging::escape(&error.to_string()));
+        log::debug!("cannot store the trusted date: {}", logging::escape(&error.to_string()));
     }
 }
 
@@ -91,7 +91,7 @@ fn verify(
     if let (Verdict::RightUpgraded { user, hash, .. }, Some(users)) = (&verdict, users)
         && let Err(error) = users.replace_hash(user, credential.hash_on_file(), hash)
     {
-        log::error!("password hash of {} not replaced: {error}", logging::escape(user));
+        log::error!("cannot upgrade password hash of {}: {error}", logging::escape(user));
     }
     verdict
 }
@@ -112,7 +112,7 @@ fn read(
         }
     };
     let (bytes, last) = open.read(from, storage.read_chunk).map_err(|error| log_failure(&error))?;
-    Ok(MessageChunk { bytes, last, open: (!last).then_some(open) })
+    Ok(MessageChunk { bytes, last, still_open: (!last).then_some(open) })
 }
 
 /// A mailbox that cannot be counted is left out, and is therefore not regarded as full.

@@ -22,7 +22,7 @@ pub enum SpillTarget {
     /// A new file in the `tmp/` of the first of these mailboxes that accepts it.
     New(Vec<Mailbox>, UniqueName, SpillPermit),
     /// The file that an earlier spill has begun.
-    Begun(Box<SpilledMessage>),
+    Existing(Box<SpilledMessage>),
 }
 
 /// A message in `tmp/`, and its mailbox. The file is removed when this is dropped.
@@ -77,7 +77,7 @@ impl SpillPermits {
 
     /// For a test without a loop.
     #[cfg(test)]
-    pub(crate) fn unwatched() -> Self {
+    pub(crate) fn without_waker() -> Self {
         Self { files: Arc::default(), waker: None }
     }
 
@@ -142,7 +142,7 @@ pub(crate) fn spill(
     is_last: bool,
 ) -> Result<Box<SpilledMessage>, Failure> {
     let mut spilled = match to {
-        SpillTarget::Begun(spilled) => spilled,
+        SpillTarget::Existing(spilled) => spilled,
         SpillTarget::New(mailboxes, name, permit) => begin_spill(storage, mailboxes, &name, permit)?,
     };
     let appended = spilled.append(bytes);
@@ -158,7 +158,7 @@ fn begin_spill(
     name: &UniqueName,
     permit: SpillPermit,
 ) -> Result<Box<SpilledMessage>, Failure> {
-    let mut failure = Failure::Broken; // invariant: replaced, there is a mailbox
+    let mut failure = Failure::TempFail; // invariant: replaced, there is a mailbox
     for mailbox in mailboxes {
         let begun = storage.durable_maildir(&mailbox).and_then(|home| {
             let tmp_file = TmpFile::create(&home, name.clone()).map_err(|error| log_failure(&error))?;

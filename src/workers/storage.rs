@@ -46,14 +46,14 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// Creates the state. `most_mailboxes` bounds the mailboxes if mail from strangers creates them.
+    /// Creates the state. `max_mailboxes` bounds the mailboxes if mail from strangers creates them.
     pub fn new(
         spool: Spool,
         lock: Lock,
         watcher: Watcher,
         read_chunk: usize,
         largest_listed: u64,
-        most_mailboxes: Option<usize>,
+        max_mailboxes: Option<usize>,
     ) -> Result<Self, Error> {
         let mailboxes = AtomicUsize::new(spool.count_mailboxes()?);
         let (lock, misplaced) = (Mutex::new(lock), AtomicBool::new(false));
@@ -63,7 +63,7 @@ impl Storage {
             watcher,
             read_chunk,
             max_listed_size: largest_listed,
-            max_mailboxes: most_mailboxes,
+            max_mailboxes,
             mailboxes,
             lock,
             misplaced,
@@ -78,7 +78,7 @@ impl Storage {
 
     /// The amount that one scan may count in one turn.
     pub fn scan_limits(&self) -> ScanLimits {
-        ScanLimits { max_size: self.max_listed_size.load(Ordering::Relaxed), turn_bytes: SCAN_TURN_SIZE.0 }
+        ScanLimits { max_size: self.max_listed_size.load(Ordering::Relaxed), slice_bytes: SCAN_TURN_SIZE.0 }
     }
 
     /// Checks that mail may be stored in the spool and read from it: the configured path leads to it, and this
@@ -93,12 +93,12 @@ impl Storage {
             Ok(replaced) => {
                 if replaced {
                     log::warn!(
-                        "another file has taken the place of {} in the spool, and is locked now: leave it out of restores",
+                        "the file {} in the spool was replaced, the new one is locked now: leave it out of restores",
                         lock::FILE
                     );
                 }
                 if was_misplaced {
-                    log::info!("the spool is in its place again, mail is taken");
+                    log::info!("the spool is back, accepting mail");
                 }
                 Ok(())
             }
@@ -108,9 +108,9 @@ impl Storage {
                         Kind::Locked => "end the other server",
                         _ => "put it back (mv, umount), or restart the server to use what is there now",
                     };
-                    log::error!("no mail is taken, and no mailbox opened: {error}; {why}");
+                    log::error!("refusing deliveries and logins: {error}; {why}");
                 }
-                Err(Failure::Broken)
+                Err(Failure::TempFail)
             }
         }
     }
@@ -132,7 +132,7 @@ impl Storage {
 
     /// Whether the spool was in its place at the last check.
     pub fn was_in_place(&self) -> Result<(), Failure> {
-        if self.misplaced.load(Ordering::Acquire) { Err(Failure::Broken) } else { Ok(()) }
+        if self.misplaced.load(Ordering::Acquire) { Err(Failure::TempFail) } else { Ok(()) }
     }
 
     /// Storage for a test, without a watcher.
@@ -144,14 +144,14 @@ impl Storage {
     }
 
     /// Whether the path of the mailbox still leads to `maildir`.
-    pub fn still_leads_to(&self, mailbox: &Mailbox, maildir: &Maildir) -> bool {
-        self.spool.still_leads_to(mailbox.as_str(), mailbox.folder().map(Folder::directory), maildir)
+    pub fn still_resolves_to(&self, mailbox: &Mailbox, maildir: &Maildir) -> bool {
+        self.spool.still_resolves_to(mailbox.as_str(), mailbox.folder().map(Folder::directory), maildir)
     }
 
     /// Opens a mailbox in which a message is to be durable, so the mailbox itself must be durable.
     pub fn durable_maildir(&self, mailbox: &Mailbox) -> Result<Maildir, Failure> {
         if mailbox.folder().is_some() {
-            self.durable_maildir(&mailbox.clone().whole())?;
+            self.durable_maildir(&mailbox.clone().without_folder())?;
         }
         let (maildir, made) = self.open_or_create(mailbox)?;
         if !made {
@@ -205,19 +205,19 @@ const UNKNOWN: u64 = u64::MAX;
 
 /// Logs a failure of the disk and converts it to the failure that the client may see.
 pub fn log_failure(error: &Error) -> Failure {
-    let fault = match error.kind() {
+    let failure = match error.kind() {
         Kind::Full => Failure::Full,
         Kind::Quota => Failure::Quota,
         Kind::Gone => Failure::Gone,
         Kind::Changed => Failure::Changed,
-        Kind::Truncated => Failure::Cut,
-        Kind::Unusable => Failure::Unusable,
+        Kind::Truncated => Failure::Truncated,
+        Kind::Unusable => Failure::MailboxUnusable,
         Kind::Locked => Failure::InUse,
-        Kind::Other => Failure::Broken,
+        Kind::Other => Failure::TempFail,
     };
-    match fault {
+    match failure {
         Failure::Gone | Failure::InUse => log::debug!("{error}"),
         _ => log::error!("{error}"),
     }
-    fault
+    failure
 }

@@ -11,7 +11,7 @@ use crate::{
     accounts::HashMemory,
     maildir::{
         Spool,
-        fault_points::{FaultKind, FaultPlan},
+        fault_points::{FaultKind, PlannedFault},
         name::NameGenerator,
     },
     proto::request::{ConnId, Mailbox},
@@ -29,7 +29,7 @@ fn work(storage: &Storage, job: Job) -> Option<Completion> {
 /// Spills a message in two pieces and seals it, as far as no fault stops it, and drops it.
 fn take_in(storage: &Storage, name_generator: &mut NameGenerator) {
     let conn = ConnId(1);
-    let permits = SpillPermits::unwatched();
+    let permits = SpillPermits::without_waker();
     let mailboxes = ["bob", "carol"].map(|user| Mailbox::named(&format!("{user}@example.test")).unwrap());
     let mut to =
         SpillTarget::New(mailboxes.to_vec(), name_generator.next(SystemTime::now(), 1), permits.grant());
@@ -38,7 +38,7 @@ fn take_in(storage: &Storage, name_generator: &mut NameGenerator) {
         let Some(Completion::Spilled(_, _, Ok(spilled))) = work(storage, spill) else {
             return assert_eq!(permits.in_use(), 0);
         };
-        to = SpillTarget::Begun(spilled);
+        to = SpillTarget::Existing(spilled);
     }
     let token = AckToken::default();
     let last = Job::Spill { conn, to, bytes: b"end\n".to_vec(), last: Some(token.clone()) };
@@ -59,9 +59,9 @@ fn a_worker_that_fails_or_panics_leaves_no_file_in_tmp() {
     take_in(&storage, &mut name_generator);
     for error in [FaultKind::Error, FaultKind::Panic] {
         for number in 1.. {
-            let plan = FaultPlan::new(&home.path().join("spool"), number, error);
+            let plan = PlannedFault::new(&home.path().join("spool"), number, error);
             take_in(&storage, &mut name_generator);
-            let hit = plan.hit();
+            let hit = plan.triggered_at();
             for user in ["bob", "carol"] {
                 let tmp = home.path().join("spool").join(format!("{user}@example.test/tmp"));
                 let left = fs::read_dir(tmp).into_iter().flatten().count();

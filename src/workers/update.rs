@@ -7,7 +7,7 @@ use crate::{
     index::{Snapshot, job::SessionChanges},
     maildir::{
         Error, Kind, Maildir, Subdir,
-        message::{self, Deletion, SurvivorCheck},
+        message::{self, Deletion, LinkCheck},
         scan,
     },
     proto::request::{Failure, Maildrop},
@@ -25,33 +25,34 @@ pub(super) fn update(
     let mut done = SessionChanges::default();
     let mut result = Ok(());
     let mut note = |error: Error| result = Err(log_failure(&error));
-    let mut deletion = Deletion::begin(maildir, SurvivorCheck::cheapest(delete.len(), snapshot.len()));
+    let mut deletion = Deletion::begin(maildir, LinkCheck::cheapest(delete.len(), snapshot.len()));
     for wanted in delete.iter().filter_map(|message| snapshot.message_ref(*message)) {
         let listed = (wanted.subdir, wanted.name.into());
         match deletion.delete(wanted) {
             Ok(named) => {
-                done.gone.extend(named.filter(|named| *named != listed));
-                done.gone.push(listed);
+                done.deleted.extend(named.filter(|named| *named != listed));
+                done.deleted.push(listed);
             }
             Err(error) => {
-                done.touched.push(listed);
+                done.changed.push(listed);
                 note(error);
             }
         }
     }
-    deletion.finish().map_or_else(&mut note, |names| done.gone.extend(names));
+    deletion.finish().map_or_else(&mut note, |names| done.deleted.extend(names));
     for wanted in seen.iter().filter_map(|message| snapshot.message_ref(*message)) {
         match message::mark_seen(maildir, wanted) {
-            Ok(named) => done.touched.extend(named),
+            Ok(named) => done.changed.extend(named),
             Err(error) if error.kind() == Kind::Changed => {} // the session has not read the present content
             Err(error) => note(error),
         }
-        done.touched.push((wanted.subdir, wanted.name.into()));
+        done.changed.push((wanted.subdir, wanted.name.into()));
     }
-    for place in Subdir::ALL {
-        maildir.sync(place).unwrap_or_else(&mut note);
+    for subdir in Subdir::ALL {
+        maildir.sync(subdir).unwrap_or_else(&mut note);
     }
-    done.seen = scan::dir_times(maildir).ok().map(|times| (times, scan::is_racy(&times, SystemTime::now())));
+    done.dir_times =
+        scan::dir_times(maildir).ok().map(|times| (times, scan::is_racy(&times, SystemTime::now())));
     done.barrier = storage.watcher.create_barrier();
     (done, result)
 }

@@ -15,7 +15,7 @@ use restante::{
         Context, Encryption, Session, Step,
         buffer::{Inbox, Outbox},
         pop3::{Pop3Session, SessionConfig},
-        request::{Directory, Failure, Lookup, Mailbox, Maildrop, Request, Response},
+        request::{AccountDirectory, Failure, Lookup, Mailbox, Maildrop, Request, Response},
         sasl,
         smtp::address::Address,
     },
@@ -53,7 +53,7 @@ impl Maildrop for Messages {
 
 struct Nobody;
 
-impl Directory for Nobody {
+impl AccountDirectory for Nobody {
     fn lookup(&self, _: &Address) -> Lookup {
         Lookup::Foreign
     }
@@ -96,8 +96,8 @@ pub(crate) fn play<'a>(
             outcome.said.extend_from_slice(out.pending());
             out.consume(out.pending().len());
             step = match step {
-                Step::Again | Step::Pause(_) => session.step(&cx, &mut inbox, &mut out),
-                Step::Ask(ask) => {
+                Step::Continue | Step::Pause(_) => session.step(&cx, &mut inbox, &mut out),
+                Step::Request(ask) => {
                     let fault = fault(asked);
                     asked += 1;
                     outcome.cut |= fault.is_some() && matches!(ask, Request::Read { from: 1.., .. });
@@ -105,10 +105,10 @@ pub(crate) fn play<'a>(
                     session.respond(&cx, fault.map_or(answer, Response::Failed), &mut out)
                 }
                 Step::Idle => break,
-                Step::Secure => {
+                Step::StartTls => {
                     assert!(rules.stls && inbox.is_empty(), "clear text is left over");
                     session.tls_started(&cx, Encryption { version: "1.3", cipher: "TLS_AES_256_GCM_SHA384" });
-                    Step::Again
+                    Step::Continue
                 }
                 Step::Close | Step::Abort => {
                     outcome.over = true;
@@ -116,7 +116,7 @@ pub(crate) fn play<'a>(
                 }
             };
         }
-        let longest = rules.limits.pop3_line.max(sasl::LINE);
+        let longest = rules.limits.pop3.max_line_length.max(sasl::LINE);
         assert!(inbox.len() <= longest, "{} octets wait for their line end", inbox.len());
     }
     outcome
@@ -124,7 +124,7 @@ pub(crate) fn play<'a>(
 
 fn answer(ask: Request, outcome: &mut Outcome) -> Response {
     match ask {
-        Request::Verify { .. } => Response::Welcome(Mailbox::named("bob").expect("the name of a mailbox")),
+        Request::Verify { .. } => Response::Verified(Mailbox::named("bob").expect("the name of a mailbox")),
         Request::Open { .. } => Response::Opened(Arc::new(Messages)),
         Request::Read { message, from } => {
             let rest = &MESSAGES[message].as_bytes()[from as usize..];

@@ -10,7 +10,7 @@ use restante::{
     proto::{
         Context, Encryption, Session, Step,
         buffer::{Inbox, Outbox},
-        request::{Directory, Envelope, Failure, Lookup, Mailbox, Request, Response},
+        request::{AccountDirectory, Envelope, Failure, Lookup, Mailbox, Request, Response},
         sasl,
         smtp::{SessionConfig, SmtpSession, address::Address},
     },
@@ -19,12 +19,12 @@ use restante::{
 /// Every address of here.test has a mailbox.
 struct Here;
 
-impl Directory for Here {
+impl AccountDirectory for Here {
     fn lookup(&self, address: &Address) -> Lookup {
         if address.domain() != Some("here.test") {
             return Lookup::Foreign;
         }
-        Mailbox::named(&address.to_string().to_lowercase()).map_or(Lookup::Unknown, Lookup::to)
+        Mailbox::named(&address.to_string().to_lowercase()).map_or(Lookup::Unknown, Lookup::local_mailbox)
     }
 }
 
@@ -44,19 +44,19 @@ pub(crate) struct Outcome {
 impl Outcome {
     fn answer(&mut self, ask: Request, fault: Option<Failure>) -> Response {
         let answer = match ask {
-            Request::Room { .. } => Response::Ready,
+            Request::CheckSpace { .. } => Response::Done,
             Request::Begin => {
                 assert!(self.begun.is_none(), "the last message was neither delivered nor discarded");
                 self.begun = if fault.is_none() { Some(Vec::new()) } else { None };
-                Response::Ready
+                Response::Done
             }
             Request::Spill { bytes, .. } => {
                 self.begun.as_mut().expect("a message that was begun").extend(bytes);
-                Response::Ready
+                Response::Done
             }
             Request::Discard => {
                 self.begun = None;
-                return Response::Ready;
+                return Response::Done;
             }
             Request::Deliver { envelope, bytes, .. } => {
                 let mut message = self.begun.take().expect("a message that was begun");
@@ -69,7 +69,7 @@ impl Outcome {
             }
             Request::Verify { .. } => {
                 self.logged_in |= fault.is_none();
-                Response::Welcome(Mailbox::named("bob@here.test").expect("the name of a mailbox"))
+                Response::Verified(Mailbox::named("bob@here.test").expect("the name of a mailbox"))
             }
             other => panic!("{other:?} of SMTP"),
         };
@@ -97,7 +97,7 @@ pub(crate) fn play<'a>(
             step = match step {
                 Step::Idle => break,
                 Step::Close | Step::Abort => break 'pieces,
-                Step::Ask(ask) => {
+                Step::Request(ask) => {
                     // How often there is something to spill or discard depends on the pieces.
                     let counts = !matches!(ask, Request::Spill { .. } | Request::Discard);
                     let fault = if counts { fault(asked) } else { None };
@@ -105,16 +105,16 @@ pub(crate) fn play<'a>(
                     let answer = outcome.answer(ask, fault);
                     session.respond(&cx, answer, &mut out)
                 }
-                Step::Secure => {
+                Step::StartTls => {
                     assert!(inbox.is_empty(), "clear text is left over");
                     outcome.logged_in = false;
                     session.tls_started(&cx, Encryption { version: "1.3", cipher: "TLS_AES_256_GCM_SHA384" });
-                    Step::Again
+                    Step::Continue
                 }
-                Step::Again | Step::Pause(_) => session.step(&cx, &mut inbox, &mut out),
+                Step::Continue | Step::Pause(_) => session.step(&cx, &mut inbox, &mut out),
             };
         }
-        let longest = rules.limits.smtp_line.max(sasl::LINE);
+        let longest = rules.limits.smtp.max_line_length.max(sasl::LINE);
         assert!(inbox.len() <= longest, "{} octets wait for their line end", inbox.len());
     }
     outcome.replies = String::from_utf8(out.pending().to_vec()).expect("replies are UTF-8");

@@ -105,14 +105,20 @@ impl Client {
         }
     }
 
-    /// Sends a message with its envelope, and returns the reply to the final dot.
+    /// Sends an envelope and DATA, and reads the go-ahead for the message.
     #[track_caller]
-    pub(crate) fn deliver(&mut self, to: &[&str], message: &[u8]) -> String {
-        self.ask("MAIL FROM:<sender@far.test>", "250");
+    pub(crate) fn begin_data(&mut self, from: &str, to: &[&str]) {
+        self.ask(&format!("MAIL FROM:<{from}>"), "250");
         for user in to {
             self.ask(&format!("RCPT TO:<{user}>"), "250");
         }
         self.ask("DATA", "354");
+    }
+
+    /// Sends a message with its envelope, and returns the reply to the final dot.
+    #[track_caller]
+    pub(crate) fn deliver(&mut self, to: &[&str], message: &[u8]) -> String {
+        self.begin_data("sender@far.test", to);
         self.write(&stuffed(message));
         self.reply()
     }

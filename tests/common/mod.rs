@@ -10,6 +10,8 @@ pub(crate) mod disk;
 pub(crate) mod hostile;
 pub(crate) mod inject;
 pub(crate) mod mutt;
+pub(crate) mod programs;
+pub(crate) mod secure;
 pub(crate) mod storm;
 pub(crate) mod tools;
 
@@ -127,7 +129,7 @@ impl Server {
 
     /// Starts `restante serve` with strict line ends, for alice and bob at example.test.
     pub(crate) fn strict() -> Self {
-        let config = format!("{STRICT}\n[limits]\nfailed_login_delay = \"0s\"\n");
+        let config = format!("{STRICT}\n[limits]\nauth.failure_delay = \"0s\"\n");
         let users = &["alice@example.test", "bob@example.test"];
         Setup { config: Some(&config), users, ..Setup::default() }.start()
     }

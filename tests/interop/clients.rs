@@ -10,11 +10,10 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    common::{Maildir, client::with_crlf, client::without_trace, eventually},
+    common::{Maildir, client::with_crlf, client::without_trace, eventually, secure::Keys},
     letters::ALICE,
     postfix::{Postfix, Way, relay_home, server},
     programs::{POSTFIX, Story, UNSHARE, contained, said, succeeded},
-    secure::Keys,
 };
 
 const DOVECOT: &str = "dovecot";

@@ -14,8 +14,6 @@ mod mutt;
 mod postfix;
 mod programs;
 mod proxy;
-#[path = "../secure/mod.rs"]
-mod secure;
 mod senders;
 mod together;
 mod visit;

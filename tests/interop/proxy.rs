@@ -15,10 +15,14 @@ use rustix::{
 use tempfile::TempDir;
 
 use crate::{
-    common::{PASSWORD, Server, client::Client, eventually, home},
+    common::{
+        PASSWORD, Server,
+        client::Client,
+        eventually, home,
+        secure::{Keys, address},
+    },
     letters::{ALICE, identified, letter},
     programs::{Story, feed, limited, succeeded},
-    secure::{Keys, address},
 };
 
 const HAPROXY: &str = "haproxy";

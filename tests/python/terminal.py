@@ -280,6 +280,28 @@ def a_table_of_80_columns():
     assert escapes <= {"\x1b[1m", "\x1b[0m"}, escapes
 
 
+def odd_parts():
+    """A letter with a blank text, a forwarded message without a body, and a text in Latin-1 with a hidden name."""
+    terminal = Terminal()
+    terminal.log_in()
+    terminal.answer("Your choice: ", "1")
+    terminal.expect("日本語")
+    terminal.answer("q goes back: ", "1")
+    terminal.expect("Click here [1]")
+    terminal.expect("[1] https://shop.test/?a=1&b=2")
+    terminal.expect("1  attachment-1.eml  message/rfc822")
+    terminal.expect("2  zshenv  text/csv")
+    terminal.answer("Enter goes back: ", "s 2")
+    terminal.answer("Into the directory [.]: ", "~")
+    terminal.expect("Saved as ")
+    with open(os.path.join(HOME, "zshenv"), "rb") as file:
+        assert file.read() == b"\xe9;1\r\n"
+    terminal.answer("Enter goes back: ", "")
+    terminal.answer("q goes back: ", "q")
+    terminal.answer("Your choice: ", "q")
+    assert terminal.ended() == 0, terminal.seen
+
+
 def delete_and_keep():
     terminal = Terminal()
     terminal.log_in()
@@ -485,6 +507,6 @@ def send_asks():
 signal.alarm(120)
 {story.__name__: story for story in (
     wrong_twice_then_right, wrong_three_times, write_with_attachments, in_french, a_table_of_80_columns,
-    delete_and_keep, a_lost_connection, sign_up, between_postfix_and_dovecot,
+    odd_parts, delete_and_keep, a_lost_connection, sign_up, between_postfix_and_dovecot,
     replies, send_asks,
 )}[STORY]()

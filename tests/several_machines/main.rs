@@ -9,12 +9,10 @@
 mod common;
 mod file_server;
 mod network;
-#[path = "../outage/mod.rs"]
+#[path = "../crash/outage/mod.rs"]
 #[allow(dead_code, reason = "here no server is restarted by it")]
 mod outage;
 mod proxy;
-#[path = "../secure/mod.rs"]
-mod secure;
 mod site;
 mod spool;
 mod stories;

@@ -3,10 +3,9 @@
 use std::{net::SocketAddr, path::Path};
 
 use crate::{
-    common::{Server, Setup},
+    common::{Server, Setup, secure::Keys},
     network::{Cables, INSTANCES, Machine, PROXY},
     proxy::HaProxy,
-    secure::Keys,
     spool::{Kind, Spool},
 };
 
@@ -53,13 +52,13 @@ fn start(at: usize, keys: &Keys, spool: &Spool, wrapper: &[&str]) -> Server {
     });
     let behind = SERVICES.map(|(protocol, port)| {
         format!(
-            "[[listen]]\nprotocol = {protocol:?}\naddress = \"{address}:{port}\"\nproxy_protocol = [\"{}/32\"]\n{}",
+            "[[listen]]\nprotocol = {protocol:?}\naddress = \"{address}:{port}\"\nproxy_networks = [\"{}/32\"]\n{}",
             PROXY.address,
             in_clear_text(protocol)
         )
     });
     let config = format!(
-        "shared_spool = true\n[limits]\nconnections_per_address = 0\npop3_lock_wait = \"2s\"\n[tls]\ncertificate = {:?}\nkey = {:?}\n{}{}",
+        "shared_spool = true\n[limits]\nconnections.max_per_address = 0\npop3.lock_timeout = \"2s\"\n[tls]\ncertificate = {:?}\nkey = {:?}\n{}{}",
         keys.certificate(),
         keys.key(),
         beside.concat(),
@@ -79,7 +78,7 @@ fn start(at: usize, keys: &Keys, spool: &Spool, wrapper: &[&str]) -> Server {
 }
 
 fn in_clear_text(protocol: &str) -> &'static str {
-    if protocol == "pop3" { "plaintext_auth = true\n" } else { "" }
+    if protocol == "pop3" { "auth_allow_cleartext = true\n" } else { "" }
 }
 
 /// Everybody whom the load sends to.

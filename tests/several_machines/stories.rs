@@ -15,7 +15,9 @@ use crate::{
     common::{
         Maildir, PASSWORD,
         client::{Client, deliver, socket},
-        eventually, faketime, skip,
+        eventually, faketime,
+        secure::{BOTH, over},
+        skip,
     },
     file_server,
     network::INSTANCES,
@@ -28,7 +30,6 @@ use crate::{
         wire::Wire,
     },
     proxy::CHECKS_TAKE,
-    secure::{BOTH, over},
     site::{SERVICES, Site},
     spool::Kind,
 };
@@ -122,9 +123,7 @@ fn by_a_clock_that_is_days_ahead_the_draft_of_the_other_is_not_old(kind: Kind) {
     let mut site = Site::open(kind);
     let spool = Maildir { path: site.spool.path().join(USER) };
     let mut client = Client::smtp(&site.instances[0]);
-    client.ask("MAIL FROM:<a@far.test>", "250");
-    client.ask(&format!("RCPT TO:<{USER}>"), "250");
-    client.ask("DATA", "354");
+    client.begin_data("a@far.test", &[USER]);
     let line = "large enough to wait in tmp/ for its end\r\n";
     client.write(line.repeat(10_000).as_bytes());
     eventually("it is in tmp/", || spool.files("tmp").pop());

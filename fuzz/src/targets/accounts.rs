@@ -1,7 +1,7 @@
 //! The accounts and their aliases: two files, parted by an octet 0. They are taken or refused in words; who is taken
 //! has a mailbox that may be a directory, and a change of one account leaves the others as they are.
 
-use restante::{accounts::{Sources, UserFile}, proto::{request::{Directory, Lookup, Mailbox}, smtp::address::Address}};
+use restante::{accounts::{Sources, UserFile}, proto::{request::{AccountDirectory, Lookup, Mailbox}, smtp::address::Address}};
 
 use super::owned;
 use crate::{Target, scratch};

@@ -13,11 +13,12 @@ fn seeds() -> Vec<Vec<u8>> {
     owned([
         include_str!("../../../examples/restante.toml"),
         include_str!("../../../examples/service.toml"),
-        "hostname = \"mx.test\"\ndomains = [\"here.test\"]\nunknown = \"create\"\n[[listen]]\nprotocol = \"smtp\"\n\
+        include_str!("../../../tests/configurations/configuration-0.1.toml"),
+        "hostname = \"mx.test\"\ndomains = [\"here.test\"]\nunknown_recipients = \"create\"\n[[listen]]\nprotocol = \"smtp\"\n\
          address = \"127.0.0.1:2525\"\nline_endings = \"lenient\"\npersona = \"rfc821\"\n[[listen]]\n\
-         protocol = \"pop3\"\naddress = \"unix:/run/pop3\"\ntrusted = [\"192.0.2.0/24\"]\n",
-        "hostname = \"mx.test\"\ndomains = [\"a.test\", \"b.test\"]\nuser = \"mail\"\n[log]\nto = \"stderr\"\n\
-         [metrics]\nevery = \"10s\"\n[pop3]\nexpire = \"30 days\"\n[limits]\nmessage = \"10 MiB\"\nsmtp_idle = \"1m 30s\"\n\
+         protocol = \"pop3\"\naddress = \"unix:/run/pop3\"\ntrusted_networks = [\"192.0.2.0/24\"]\n",
+        "hostname = \"mx.test\"\ndomains = [\"a.test\", \"b.test\"]\nuser = \"mail\"\n[log]\ndestination = \"stderr\"\n\
+         [metrics]\ninterval = \"10s\"\n[pop3]\nexpire = \"30 days\"\n[limits]\nsmtp.max_message_size = \"10 MiB\"\nsmtp.command_timeout = \"1m 30s\"\n\
          [tls]\ncertificate = \"c.pem\"\nkey = \"k.pem\"\n[[listen]]\nprotocol = \"submission\"\n\
          address = \"[::1]:587\"\ntls = \"starttls\"\n",
     ])

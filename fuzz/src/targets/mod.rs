@@ -6,6 +6,7 @@ pub mod client;
 pub mod config;
 pub mod dot;
 pub mod mbox;
+pub mod mime;
 pub mod name;
 pub mod pop3;
 pub mod proxy;
@@ -24,6 +25,7 @@ pub const TARGETS: &[Target] = &[
     config::TARGET,
     dot::TARGET,
     mbox::TARGET,
+    mime::TARGET,
     name::TARGET,
     pop3::TARGET,
     proxy::TARGET,

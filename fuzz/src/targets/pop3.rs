@@ -24,16 +24,16 @@ const EXPIRE: [Option<Expire>; 4] =
     [None, Some(Expire::Never), Some(Expire::Retrieved), Some(Expire::Days(30))];
 const PERSONAS: [Persona; 4] = [Persona::Modern, Persona::Rfc1939, Persona::Rfc1460, Persona::Rfc1081];
 const FAULTS: [Failure; 10] = [
-    Failure::Broken,
+    Failure::TempFail,
     Failure::Busy,
     Failure::Changed,
-    Failure::Crowded,
-    Failure::Cut,
-    Failure::Denied,
+    Failure::TooManyOpen,
+    Failure::Truncated,
+    Failure::AuthFailed,
     Failure::Gone,
     Failure::NoFolder,
-    Failure::TooSoon,
-    Failure::Unusable,
+    Failure::LoginDelay,
+    Failure::MailboxUnusable,
 ];
 
 /// Bits of the fourth octet.
@@ -73,6 +73,8 @@ fn run(data: &[u8]) {
     let (fault, at, size) = (input.choose(&FAULTS), input.octet(), usize::from(input.octet()).max(1));
     // The clock stands still: no wait for a mailbox that is locked.
     let wait = "0s".parse().expect("a span");
+    let mut limits = Limits::for_development();
+    limits.pop3.lock_timeout = wait;
     let rules = SessionConfig {
         hostname: "mx.test".into(),
         line_endings,
@@ -80,7 +82,7 @@ fn run(data: &[u8]) {
         expire,
         stls: bits & STLS != 0,
         plaintext_auth: bits & NO_CLEAR_TEXT == 0,
-        limits: Limits { pop3_lock_wait: wait, ..Limits::for_development() },
+        limits,
         pedantic: bits & PEDANTIC != 0,
     };
     let play = Play { rules, fault: at.checked_sub(1).map(|at| (usize::from(at), fault)) };
@@ -89,7 +91,7 @@ fn run(data: &[u8]) {
     play.adds_up(&outcome, wire);
     // Of a line that is too long, a later piece may pass for the beginning of one: a known fault, so that such lines
     // are not cut in several ways.
-    if wire.split(|octet| *octet == b'\n').any(|line| line.len() >= play.rules.limits.pop3_line) {
+    if wire.split(|octet| *octet == b'\n').any(|line| line.len() >= play.rules.limits.pop3.max_line_length) {
         return;
     }
     assert_eq!(play.with(lines_in_pieces(wire, size)), outcome, "it depends on the pieces");

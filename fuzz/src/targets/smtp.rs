@@ -20,7 +20,7 @@ pub const TARGET: Target = Target { name: "smtp", run, seeds };
 const MODES: [LineEndings; 3] = [LineEndings::Strict, LineEndings::Normalise, LineEndings::Lenient];
 const KINDS: [Kind; 3] = [Kind::Smtp, Kind::Submission, Kind::Lmtp];
 const AUTH: [AuthPolicy; 3] = [AuthPolicy::Off, AuthPolicy::UnderTls, AuthPolicy::InClear];
-const FAULTS: [Failure; 4] = [Failure::Broken, Failure::Busy, Failure::Denied, Failure::Full];
+const FAULTS: [Failure; 4] = [Failure::TempFail, Failure::Busy, Failure::AuthFailed, Failure::Full];
 
 /// Bits of the fourth octet.
 const STARTTLS: u8 = 1;
@@ -66,7 +66,8 @@ fn run(data: &[u8]) {
     let (line_endings, kind, auth) = (input.choose(&MODES), input.choose(&KINDS), input.choose(&AUTH));
     let bits = input.octet();
     let (fault, at, size) = (input.choose(&FAULTS), input.octet(), input.octet());
-    let limits = Limits { body_in_memory: Size(512), message: Size(2048), ..Limits::for_development() };
+    let mut limits = Limits::for_development();
+    (limits.delivery.spill_threshold, limits.smtp.max_message_size) = (Size(512), Size(2048));
     let policy = Policy { kind, auth, starttls: bits & STARTTLS != 0, trusted: bits & TRUSTED != 0 };
     let persona = if bits & RFC821 != 0 { Persona::Rfc821 } else { Persona::Modern };
     let rules = SessionConfig {
@@ -83,7 +84,7 @@ fn run(data: &[u8]) {
     // A client that waits for every reply.
     let outcome = play.with(lines_in_pieces(wire, usize::MAX));
     play.adds_up(&outcome, wire);
-    if has_long_line(wire, play.rules.limits.smtp_line) {
+    if has_long_line(wire, play.rules.limits.smtp.max_line_length) {
         return;
     }
     let cut = play.with(lines_in_pieces(wire, usize::from(size).max(1)));
@@ -122,7 +123,7 @@ impl Play {
         } else {
             assert_eq!(queued, outcome.stored.len(), "{}", outcome.replies);
         }
-        let most = self.rules.limits.message.0 as usize + LONGEST_TRACE;
+        let most = self.rules.limits.smtp.max_message_size.0 as usize + LONGEST_TRACE;
         assert!(outcome.stored.iter().all(|message| message.len() <= most), "a message beyond the limit");
         for (envelope, logged_in) in &outcome.asked {
             assert!(!envelope.to.is_empty());

@@ -73,9 +73,9 @@ impl<K: Copy + Ord + Hash> Counts<K> {
 
     /// Sees that there are `most` at most with `more` new ones: forgets those without a failure since `over`, and then
     /// an eighth of all over the next attempts. Returns how many were forgotten now.
-    pub(super) fn make_room(&mut self, more: usize, most: usize, over: Option<Duration>) -> usize {
+    pub(super) fn evict(&mut self, more: usize, most: usize, over: Option<Duration>) -> usize {
         let before = self.of.len();
-        let at_a_time = AT_A_TIME.max(more);
+        let at_a_time = MAX_EVICTED_AT_ONCE.max(more);
         let is_full = |counts: &Self| counts.of.len() + more > most;
         let forgets_more = |counts: &Self| before - counts.of.len() < at_a_time;
         if is_full(self) {
@@ -100,7 +100,7 @@ impl<K: Copy + Ord + Hash> Counts<K> {
 }
 
 /// Counts that one attempt forgets at most.
-const AT_A_TIME: usize = 64;
+const MAX_EVICTED_AT_ONCE: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -108,9 +108,9 @@ mod tests {
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
-    fn fail(counts: &mut Counts<usize>, key: usize, mark: u64, now: Duration) {
+    fn fail(counts: &mut Counts<usize>, key: usize, password_key: u64, now: Duration) {
         let bounds = [RateLimit { window: DAY, max: 100 }];
-        counts.change(key, |failures| failures.begin(1, mark, &bounds, now));
+        counts.change(key, |failures| failures.begin(1, password_key, &bounds, now));
     }
 
     /// Sorting all of them for an attempt, or looking through all for old ones, held the loop at 100,000.
@@ -120,7 +120,7 @@ mod tests {
             let (mut counts, mut worst, mut forgotten) = (Counts::new(), 0, 0);
             for n in 0..most * 3 {
                 let now = Duration::from_secs(n as u64);
-                let some = counts.make_room(3, most, now.checked_sub(DAY));
+                let some = counts.evict(3, most, now.checked_sub(DAY));
                 fail(&mut counts, n, 1, now);
                 assert!(counts.len() <= most);
                 assert_eq!(counts.by_weight.len(), counts.len());
@@ -135,15 +135,15 @@ mod tests {
     #[test]
     fn old_ones_go_first_and_then_those_that_failed_least() {
         let mut counts = Counts::new();
-        (0..50).for_each(|mark| fail(&mut counts, 0, mark, DAY / 2));
+        (0..50).for_each(|password_key| fail(&mut counts, 0, password_key, DAY / 2));
         (1..100).for_each(|key| fail(&mut counts, key, 1, DAY + DAY / 4));
         fail(&mut counts, 100, 1, DAY / 2);
         fail(&mut counts, 100, 2, DAY / 2);
-        assert_eq!(counts.make_room(1, 101, Some(DAY / 2)), 2, "those of the first day");
-        (0..50).for_each(|mark| fail(&mut counts, 0, mark, DAY + DAY / 2));
-        assert_eq!(counts.make_room(1, 100, Some(DAY / 2)), 12, "an eighth");
+        assert_eq!(counts.evict(1, 101, Some(DAY / 2)), 2, "those of the first day");
+        (0..50).for_each(|password_key| fail(&mut counts, 0, password_key, DAY + DAY / 2));
+        assert_eq!(counts.evict(1, 100, Some(DAY / 2)), 12, "an eighth");
         assert!(counts.get(&0).is_some() && counts.get(&1).is_none() && counts.get(&13).is_some());
-        counts.change(0, |failures| failures.remove_pair(1));
+        counts.change(0, |failures| failures.remove_address_and_user(1));
         assert!(counts.get(&0).is_none(), "nothing is left of it");
     }
 
@@ -151,7 +151,7 @@ mod tests {
     fn a_smaller_bound_is_come_to_some_at_a_time() {
         let mut counts = Counts::new();
         (0..1000).for_each(|key| fail(&mut counts, key, 1, DAY));
-        let steps = std::iter::from_fn(|| Some(counts.make_room(3, 100, None)).filter(|some| *some > 0));
+        let steps = std::iter::from_fn(|| Some(counts.evict(3, 100, None)).filter(|some| *some > 0));
         assert!(steps.inspect(|some| assert!(*some <= 64)).count() >= 14);
         assert!(counts.len() <= 97);
     }

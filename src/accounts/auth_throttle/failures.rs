@@ -23,14 +23,14 @@ pub(super) struct Failures(VecDeque<Failure>);
 
 #[derive(Debug)]
 struct Failure {
-    pair: u64,
+    address_and_user: u64,
     password_key: u64,
     at: Duration,
-    state: State,
+    state: AttemptState,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum AttemptState {
     /// The check has not ended.
     Running,
     Wrong,
@@ -41,12 +41,12 @@ enum State {
 impl Failures {
     /// Those that no right password has made good, and those that are being checked.
     pub(super) fn count(&self, now: Duration, span: Duration) -> usize {
-        self.within(now, span).filter(|failure| failure.state != State::Forgiven).count()
+        self.within(now, span).filter(|failure| failure.state != AttemptState::Forgiven).count()
     }
 
     /// Those of them whose check has ended.
     pub(super) fn confirmed(&self, now: Duration, span: Duration) -> usize {
-        self.within(now, span).filter(|failure| failure.state == State::Wrong).count()
+        self.within(now, span).filter(|failure| failure.state == AttemptState::Wrong).count()
     }
 
     fn within(&self, now: Duration, span: Duration) -> impl Iterator<Item = &Failure> {
@@ -55,7 +55,8 @@ impl Failures {
 
     pub(super) fn headroom(&self, bounds: &[RateLimit], now: Duration) -> Headroom {
         let room = |RateLimit { window: span, max: most }: &RateLimit| {
-            let all = || self.within(now, *span).filter(|failure| failure.state != State::Running).count();
+            let all =
+                || self.within(now, *span).filter(|failure| failure.state != AttemptState::Running).count();
             let forgiving = most.saturating_mul(FORGIVEN_FACTOR);
             match most {
                 0 => Headroom::Available,
@@ -68,39 +69,49 @@ impl Failures {
     }
 
     /// Counts one more, unless the same is there already.
-    pub(super) fn begin(&mut self, pair: u64, mark: u64, bounds: &[RateLimit], now: Duration) {
+    pub(super) fn begin(
+        &mut self,
+        address_and_user: u64,
+        password_key: u64,
+        bounds: &[RateLimit],
+        now: Duration,
+    ) {
         let longest = bounds.iter().map(|bound| bound.window).max().unwrap_or_default();
         while self.0.front().is_some_and(|first| now.saturating_sub(first.at) >= longest) {
             self.0.pop_front();
         }
-        if self.0.iter().any(|failure| (failure.pair, failure.password_key) == (pair, mark)) {
+        if self.0.iter().any(|failure| {
+            (failure.address_and_user, failure.password_key) == (address_and_user, password_key)
+        }) {
             return;
         }
         let most = bounds.iter().map(|bound| bound.max).max().unwrap_or(0).max(MIN_KEPT);
         if self.0.len() >= most.saturating_mul(FORGIVEN_FACTOR) {
             self.0.pop_front();
         }
-        self.0.push_back(Failure { pair, password_key: mark, at: now, state: State::Running });
+        self.0.push_back(Failure { address_and_user, password_key, at: now, state: AttemptState::Running });
     }
 
-    pub(super) fn confirm(&mut self, pair: u64, mark: u64) {
-        let found = self.0.iter_mut().find(|failure| (failure.pair, failure.password_key) == (pair, mark));
+    pub(super) fn confirm(&mut self, address_and_user: u64, password_key: u64) {
+        let found = self.0.iter_mut().find(|failure| {
+            (failure.address_and_user, failure.password_key) == (address_and_user, password_key)
+        });
         found
             .into_iter()
-            .filter(|failure| failure.state == State::Running)
-            .for_each(|failure| failure.state = State::Wrong);
+            .filter(|failure| failure.state == AttemptState::Running)
+            .for_each(|failure| failure.state = AttemptState::Wrong);
     }
 
     /// The password of that mark was right, and makes the others good. They stay known, because another client of the
     /// same address may be guessing between the logins.
     pub(super) fn forgive(&mut self, right: u64) {
         self.0.retain(|failure| failure.password_key != right);
-        self.0.iter_mut().for_each(|failure| failure.state = State::Forgiven);
+        self.0.iter_mut().for_each(|failure| failure.state = AttemptState::Forgiven);
     }
 
     /// Takes back those of a user from an address.
-    pub(super) fn remove_pair(&mut self, pair: u64) {
-        self.0.retain(|failure| failure.pair != pair);
+    pub(super) fn remove_address_and_user(&mut self, address_and_user: u64) {
+        self.0.retain(|failure| failure.address_and_user != address_and_user);
     }
 
     pub(super) fn len(&self) -> usize {

@@ -244,7 +244,8 @@ fn nobody_on_this_machine_waits() {
 
 #[test]
 fn a_million_addresses_users_and_logins_take_the_memory_of_a_few() {
-    let limits = Limits { failed_login_addresses: 100, login_memories: 100, ..Limits::default() };
+    let mut limits = Limits::default();
+    (limits.auth.throttle_size, limits.auth.cache_size) = (100, 100);
     let mut tries = AuthThrottle::new(&limits);
     for n in 0..10_000_u32 {
         let user = format!("user{n}");
@@ -264,7 +265,9 @@ fn a_million_addresses_users_and_logins_take_the_memory_of_a_few() {
 
 #[test]
 fn many_addresses_that_failed_once_do_not_push_out_one_that_failed_often() {
-    let mut tries = AuthThrottle::new(&Limits { failed_login_addresses: 100, ..Limits::default() });
+    let mut limits = Limits::default();
+    limits.auth.throttle_size = 100;
+    let mut tries = AuthThrottle::new(&limits);
     let from = ip("192.0.2.1");
     (0..10).for_each(|n| assert!(guess(&mut tries, from, "ann", n, NOW)));
     for n in 0..10_000 {

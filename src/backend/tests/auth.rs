@@ -23,7 +23,8 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let fixture = Fixture::new();
-        let limits = Limits { password_workers: 2, password_queue: 3, ..Limits::default() };
+        let mut limits = Limits::default();
+        (limits.auth.workers, limits.auth.queue_size) = (2, 3);
         let accounts = fixture.accounts();
         let auth = Auth::new(&[7; 32], &limits);
         Self { auth, accounts, effects: Effects::default(), now: SECOND, _fixture: fixture }
@@ -42,8 +43,8 @@ impl Bench {
     }
 
     #[track_caller]
-    fn told(&mut self, expected: &[&str]) {
-        assert_eq!(told(&mut self.effects), expected);
+    fn expect_effects(&mut self, expected: &[&str]) {
+        assert_eq!(effect_texts(&mut self.effects), expected);
     }
 }
 
@@ -55,19 +56,19 @@ fn right() -> Result<Verdict, Failure> {
 fn a_right_password_is_remembered_for_a_while() {
     let mut bench = Bench::new();
     bench.log_in(1, FAR, "sesame");
-    bench.told(&["run Verify"]);
+    bench.expect_effects(&["run Verify"]);
     bench.verified(1, right());
-    let Some(Effect::Respond(ConnId(1), Response::Welcome(opened))) = bench.effects.next() else {
+    let Some(Effect::Respond(ConnId(1), Response::Verified(opened))) = bench.effects.next() else {
         panic!("not let in")
     };
     assert_eq!(opened, mailbox("ann"));
     bench.log_in(2, FAR, "sesame");
-    assert!(matches!(bench.effects.next(), Some(Effect::Respond(ConnId(2), Response::Welcome(_)))));
+    assert!(matches!(bench.effects.next(), Some(Effect::Respond(ConnId(2), Response::Verified(_)))));
     bench.log_in(3, FAR, "another");
-    bench.told(&["run Verify"]);
-    bench.now += Limits::default().login_memory.0;
+    bench.expect_effects(&["run Verify"]);
+    bench.now += Limits::default().auth.cache_ttl.0;
     bench.log_in(4, FAR, "sesame");
-    bench.told(&["run Verify"]);
+    bench.expect_effects(&["run Verify"]);
 }
 
 #[test]
@@ -76,10 +77,10 @@ fn the_response_to_a_wrong_password_is_held_back_for_longer_each_time() {
     let mut last = Duration::ZERO;
     for id in 1..4 {
         bench.log_in(id, FAR, &format!("wrong {id}"));
-        bench.told(&["run Verify"]);
+        bench.expect_effects(&["run Verify"]);
         bench.now += Duration::from_millis(100); // the time of the check, which the reply hides
         bench.verified(id, Ok(Verdict::Wrong));
-        let Some(Effect::Respond(_, Response::Denied { after })) = bench.effects.next() else {
+        let Some(Effect::Respond(_, Response::AuthFailed { delay: after })) = bench.effects.next() else {
             panic!("let in")
         };
         assert!(after > last, "{after:?} after {last:?}");
@@ -95,13 +96,13 @@ fn as_many_are_checked_as_there_are_workers_and_the_others_wait_their_turn() {
         let from = IpAddr::V4([192, 0, 2, id as u8].into());
         bench.log_in(id, from, &format!("wrong {id}"));
     }
-    bench.told(&["run Verify", "run Verify"]);
+    bench.expect_effects(&["run Verify", "run Verify"]);
     assert_eq!(bench.auth.queue_len(), 3);
     bench.log_in(6, FAR, "wrong 6");
-    let refused = told(&mut bench.effects);
+    let refused = effect_texts(&mut bench.effects);
     assert!(matches!(&refused[..], [one] if one.ends_with("failed Busy")), "{refused:?}");
     bench.verified(1, right());
-    assert_eq!(told(&mut bench.effects).len(), 2, "a response, and the next check");
+    assert_eq!(effect_texts(&mut bench.effects).len(), 2, "a response, and the next check");
     assert_eq!(bench.auth.queue_len(), 2);
 }
 
@@ -113,10 +114,13 @@ fn a_check_that_is_never_done_is_a_failure_and_makes_room_for_the_next() {
     }
     let Some(Effect::Run(job)) = bench.effects.next() else { panic!("no job") };
     assert!(matches!(job, Job::Verify { conn: ConnId(1), .. }));
-    assert!(matches!(job.lost(Failure::Busy), Some(Completion::Verified(ConnId(1), Err(Failure::Busy)))));
-    told(&mut bench.effects);
+    assert!(matches!(
+        job.failure_completion(Failure::Busy),
+        Some(Completion::Verified(ConnId(1), Err(Failure::Busy)))
+    ));
+    effect_texts(&mut bench.effects);
     bench.verified(1, Err(Failure::Busy));
-    bench.told(&["c1 failed Busy", "run Verify"]);
+    bench.expect_effects(&["c1 failed Busy", "run Verify"]);
 }
 
 #[test]
@@ -125,11 +129,11 @@ fn a_client_that_leaves_takes_its_password_out_of_the_queue() {
     for id in 1..=3 {
         bench.log_in(id, IpAddr::V4([192, 0, 2, id as u8].into()), &format!("wrong {id}"));
     }
-    told(&mut bench.effects);
+    effect_texts(&mut bench.effects);
     bench.auth.connection_closed(ConnId(3), bench.now, &mut bench.effects);
-    bench.told(&["c3 failed Busy"]);
+    bench.expect_effects(&["c3 failed Busy"]);
     bench.auth.connection_closed(ConnId(1), bench.now, &mut bench.effects);
-    bench.told(&[]);
+    bench.expect_effects(&[]);
     bench.verified(1, right());
-    assert_eq!(told(&mut bench.effects).len(), 1, "none is left to be checked");
+    assert_eq!(effect_texts(&mut bench.effects).len(), 1, "none is left to be checked");
 }

@@ -22,7 +22,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let fixture = Fixture::new();
-        let maildrops = Maildrops::new(Duration::ZERO, &fixture.shares(), fixture.completions.clone());
+        let maildrops = Maildrops::new(Duration::ZERO, &fixture.fd_budget(), fixture.completions.clone());
         let mut clients = Clients::default();
         for (id, host) in [(CLIENT, 1), (OTHER, 2)] {
             clients.insert(id, [192, 0, 2, host].into());
@@ -110,8 +110,8 @@ impl Bench {
     }
 
     #[track_caller]
-    fn told(&mut self, expected: &[&str]) {
-        assert_eq!(told(&mut self.effects), expected);
+    fn expect_effects(&mut self, expected: &[&str]) {
+        assert_eq!(effect_texts(&mut self.effects), expected);
     }
 }
 
@@ -121,9 +121,9 @@ fn a_mailbox_is_one_sessions_and_free_when_its_lock_is_closed() {
     bench.deliver_by_hand("1.one.host");
     bench.open(CLIENT);
     bench.work();
-    bench.told(&["c1 opened 1"]);
+    bench.expect_effects(&["c1 opened 1"]);
     bench.open(OTHER);
-    bench.told(&["c2 failed InUse"]);
+    bench.expect_effects(&["c2 failed InUse"]);
     bench.quit(CLIENT, &[]);
     bench.open(OTHER); // waits, because the lock is about to be closed
     bench.work();
@@ -131,7 +131,7 @@ fn a_mailbox_is_one_sessions_and_free_when_its_lock_is_closed() {
         panic!("no reply to QUIT")
     };
     bench.work();
-    bench.told(&["c2 opened 1"]);
+    bench.expect_effects(&["c2 opened 1"]);
     assert_eq!(bench.maildrops.len(), 1);
 }
 
@@ -141,10 +141,10 @@ fn readers_open_a_mailbox_beside_the_session_that_has_locked_it_and_hear_what_it
     bench.deliver_by_hand("1.one.host");
     bench.open(CLIENT);
     bench.work();
-    bench.told(&["c1 opened 1"]);
+    bench.expect_effects(&["c1 opened 1"]);
     bench.open_for(OTHER, Access::ReadOnly);
     bench.work();
-    bench.told(&["c2 opened 1"]);
+    bench.expect_effects(&["c2 opened 1"]);
     assert_eq!(bench.maildrops.len(), 2);
     bench.quit(CLIENT, &[0]);
     bench.work();
@@ -166,12 +166,12 @@ fn the_reply_to_a_quit_that_deletes_finds_the_mailbox_free() {
     bench.deliver_by_hand("1.one.host");
     bench.open(CLIENT);
     bench.work();
-    bench.told(&["c1 opened 1"]);
+    bench.expect_effects(&["c1 opened 1"]);
     bench.quit(CLIENT, &[0]);
     bench.work();
     assert_eq!(bench.maildrops.len(), 0);
     let Some(Effect::Run(Job::Release(_))) = bench.effects.next() else { panic!("no release") };
-    bench.told(&["c1 updated"]);
+    bench.expect_effects(&["c1 updated"]);
 }
 
 #[test]
@@ -181,12 +181,12 @@ fn a_login_that_can_not_have_the_lock_leaves_the_mailbox_free() {
     let lock = crate::maildir::lock::Lock::acquire(&maildir).unwrap();
     bench.open(CLIENT);
     bench.work();
-    bench.told(&["c1 failed InUse"]);
+    bench.expect_effects(&["c1 failed InUse"]);
     assert_eq!(bench.maildrops.len(), 0);
     drop(lock);
     bench.open(CLIENT);
     bench.work();
-    bench.told(&["c1 opened 0"]);
+    bench.expect_effects(&["c1 opened 0"]);
 }
 
 #[test]
@@ -194,22 +194,22 @@ fn a_job_that_is_never_done_gives_the_mailbox_back_all_the_same() {
     let mut bench = Bench::new();
     bench.open(CLIENT);
     let Some(Effect::Run(job)) = bench.effects.next() else { panic!("no job") };
-    bench.take(job.lost(Failure::Broken).unwrap());
-    bench.told(&["c1 failed Broken"]);
+    bench.take(job.failure_completion(Failure::TempFail).unwrap());
+    bench.expect_effects(&["c1 failed TempFail"]);
     assert_eq!(bench.maildrops.len(), 0);
 
     bench.deliver_by_hand("1.one.host");
     bench.open(CLIENT);
     bench.work();
-    bench.told(&["c1 opened 1"]);
+    bench.expect_effects(&["c1 opened 1"]);
     bench.quit(CLIENT, &[0]);
     let Some(Effect::Run(job)) = bench.effects.next() else { panic!("no job") };
-    let lost = job.lost(Failure::Broken).unwrap();
+    let lost = job.failure_completion(Failure::TempFail).unwrap();
     drop(job);
     bench.take(bench.fixture.sent.try_recv().unwrap());
     bench.take(lost);
     assert_eq!(bench.maildrops.len(), 0);
-    assert_eq!(told(&mut bench.effects).last().unwrap(), "c1 failed Broken");
+    assert_eq!(effect_texts(&mut bench.effects).last().unwrap(), "c1 failed TempFail");
 }
 
 #[test]
@@ -217,12 +217,12 @@ fn logins_whose_clients_have_gone_do_not_get_the_mailbox() {
     let mut bench = Bench::new();
     bench.open(CLIENT);
     bench.work();
-    bench.told(&["c1 opened 0"]);
+    bench.expect_effects(&["c1 opened 0"]);
     bench.quit(CLIENT, &[]);
     bench.open(OTHER);
     assert!(bench.clients.close(OTHER).is_none());
     bench.work();
-    bench.told(&["c1 updated", "c2 failed InUse"]);
+    bench.expect_effects(&["c1 updated", "c2 failed InUse"]);
     assert_eq!(bench.maildrops.len(), 0);
 }
 
@@ -234,7 +234,7 @@ fn a_message_is_read_in_pieces_from_a_file_that_stays_open() {
     std::fs::write(maildir.path().join("new/1.one.host"), vec![b'x'; 5000]).unwrap();
     bench.open(CLIENT);
     bench.work();
-    bench.told(&["c1 opened 1"]);
+    bench.expect_effects(&["c1 opened 1"]);
     for (from, length, is_last) in [(0, 4096, false), (4096, 904, true)] {
         let client = bench.clients.get_mut(CLIENT).unwrap();
         Maildrops::read((CLIENT, client), (0, from), &mut bench.effects);

@@ -13,7 +13,7 @@ use std::{
 use super::effects::{Effect, Effects};
 use crate::{
     accounts::{Accounts, Sources},
-    fd_limits::{Opens, Shares},
+    fd_limits::{FdBudget, FdInputs},
     limits::Limits,
     maildir::Spool,
     proto::request::{ConnId, Failure, Mailbox, Response},
@@ -44,9 +44,9 @@ impl Fixture {
         Self { home, storage, waker, completions, sent, _poll: poll }
     }
 
-    /// The shares of 1,000 descriptors.
-    fn shares(&self) -> Shares {
-        let opens = Opens {
+    /// The budget of 1,000 descriptors.
+    fn fd_budget(&self) -> FdBudget {
+        let opens = FdInputs {
             inherited: 3,
             listeners: 1,
             watch: true,
@@ -55,7 +55,7 @@ impl Fixture {
             transcripts: false,
             reloads: false,
         };
-        Shares::of(1000, &Limits::default(), &opens).unwrap()
+        FdBudget::allocate(1000, &Limits::default(), &opens).unwrap()
     }
 
     /// Accounts whose password is "sesame"; bob's mailbox may have 100 octets.
@@ -75,7 +75,7 @@ fn mailbox(user: &str) -> Mailbox {
 }
 
 /// All effects, abbreviated.
-fn told(effects: &mut Effects) -> Vec<String> {
+fn effect_texts(effects: &mut Effects) -> Vec<String> {
     std::iter::from_fn(|| effects.next()).map(|effect| in_short(&effect)).collect()
 }
 

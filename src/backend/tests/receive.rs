@@ -63,14 +63,14 @@ impl Bench {
         self.clients.request(id);
         let client = self.clients.get_mut(id).unwrap();
         let begun = self.receiver.begin(id, client, self.now);
-        assert!(matches!(begun, Response::Ready), "{begun:?}");
+        assert!(matches!(begun, Response::Done), "{begun:?}");
         self.clients.respond(id, begun);
     }
 
     /// One turn of the loop.
     pub(super) fn go_on(&mut self) {
         let (receiver, clients, mut cx) = self.parts();
-        receiver.go_on(clients, &mut cx);
+        receiver.continue_recipients(clients, &mut cx);
     }
 
     pub(super) fn deliver(&mut self, to: &[&str], bytes: &[u8], partly: bool) {
@@ -98,7 +98,7 @@ impl Bench {
         let Some(Effect::Run(Job::Spill { to, bytes, .. })) = self.effects.next() else { panic!("no spill") };
         let spilled = spill::spill(&self.fixture.storage, to, &bytes, false);
         self.receiver.body_spilled(CLIENT, client, spilled, &mut self.effects);
-        assert_eq!(told(&mut self.effects), ["c1 ready"]);
+        assert_eq!(effect_texts(&mut self.effects), ["c1 done"]);
     }
 
     fn sealed(&mut self, token: &AckToken, result: Result<Box<SpilledMessage>, Failure>) {
@@ -140,14 +140,14 @@ impl Bench {
     }
 
     #[track_caller]
-    pub(super) fn told(&mut self, expected: &[&str]) {
-        assert_eq!(told(&mut self.effects), expected);
+    pub(super) fn expect_effects(&mut self, expected: &[&str]) {
+        assert_eq!(effect_texts(&mut self.effects), expected);
     }
 
     #[track_caller]
     pub(super) fn is_at_rest(&mut self) {
-        self.told(&[]);
-        assert_eq!(self.receiver.counts(), [0, 0, 0]);
+        self.expect_effects(&[]);
+        assert_eq!(self.receiver.queue_counts(), [0, 0, 0]);
         assert!(self.receiver.is_idle());
     }
 }
@@ -160,15 +160,15 @@ fn receipt(faults: Vec<Option<Failure>>) -> DeliveryReceipt {
 fn a_message_goes_to_the_committer_and_its_client_hears_what_became_of_it() {
     for (result, response) in [
         (Ok(receipt(vec![None])), "c1 delivered"),
-        (Ok(receipt(vec![None, Some(Failure::Full)])), "c1 partly([none, some(full)])"),
+        (Ok(receipt(vec![None, Some(Failure::Full)])), "c1 partlydelivered([none, some(full)])"),
         (Err(Failure::Full), "c1 failed Full"),
     ] {
         let mut bench = Bench::new();
         bench.deliver(&["ann"], b"a\n", false);
         let delivery = bench.delivery();
-        assert_eq!(bench.receiver.counts(), [1, 1, 0]);
+        assert_eq!(bench.receiver.queue_counts(), [1, 1, 0]);
         bench.delivered(&delivery.ack_token, result);
-        bench.told(&[response]);
+        bench.expect_effects(&[response]);
         bench.is_at_rest();
     }
 }
@@ -186,13 +186,13 @@ fn a_file_is_sealed_before_the_committer_has_it_and_removed_where_it_can_not_be(
         let result = if fails { sealed.and(Err(Failure::Full)) } else { sealed };
         bench.sealed(&token, result);
         if fails {
-            bench.told(&["c1 failed Full"]);
+            bench.expect_effects(&["c1 failed Full"]);
         } else {
             let delivery = bench.delivery();
-            assert!(matches!(&delivery.content, Content::Synced(spilled) if spilled.bytes() == 4));
+            assert!(matches!(&delivery.content, Content::SyncedFile(spilled) if spilled.bytes() == 4));
             drop(delivery); // as if the queue of the committer were full
-            bench.delivered(&token, Err(Failure::Broken));
-            bench.told(&["c1 failed Broken"]);
+            bench.delivered(&token, Err(Failure::TempFail));
+            bench.expect_effects(&["c1 failed TempFail"]);
         }
         bench.is_at_rest();
         let tmp = bench.fixture.home.path().join("spool/ann@example.test/tmp");
@@ -211,12 +211,15 @@ fn a_quota_is_counted_once_and_holds_until_the_message_has_its_end() {
     bench.counted(&token, Ok(vec![(mailbox("bob"), Usage { bytes: 10, messages: 1 })]));
     bench.delivery();
     assert_eq!(bench.bobs_usage(), 50, "reserved before it is there");
-    bench.delivered(&token, Err(Failure::Broken));
-    assert_eq!((told(&mut bench.effects), bench.bobs_usage()), (vec!["c1 failed Broken".into()], 10));
+    bench.delivered(&token, Err(Failure::TempFail));
+    assert_eq!(
+        (effect_texts(&mut bench.effects), bench.bobs_usage()),
+        (vec!["c1 failed TempFail".into()], 10)
+    );
 
     bench.begin(CLIENT);
     bench.deliver(&["bob"], &[b'x'; 91], false);
-    bench.told(&["c1 failed Quota"]); // not counted again
+    bench.expect_effects(&["c1 failed Quota"]); // not counted again
     bench.is_at_rest();
 }
 
@@ -228,14 +231,14 @@ fn a_full_mailbox_refuses_a_message_for_all_or_for_itself() {
         bench.deliver(&["ann", "bob"], &[b'x'; 20], partly);
         assert_eq!(bench.bobs_usage(), 90);
         if !partly {
-            bench.told(&["c1 failed Quota"]);
+            bench.expect_effects(&["c1 failed Quota"]);
             bench.is_at_rest();
             continue;
         }
         let delivery = bench.delivery();
         assert!(matches!(&delivery.to[..], [Ok(_), Err(Failure::Quota)]));
         bench.delivered(&delivery.ack_token, Ok(receipt(vec![None, Some(Failure::Quota)])));
-        bench.told(&["c1 partly([none, some(quota)])"]);
+        bench.expect_effects(&["c1 partlydelivered([none, some(quota)])"]);
         bench.is_at_rest();
     }
 }
@@ -247,20 +250,20 @@ fn a_message_that_the_disk_does_not_store_is_refused_in_time_and_comes_to_nothin
     let token = bench.delivery().ack_token;
     bench.now = SECOND + PATIENCE - Duration::from_millis(1);
     bench.give_up_late_ones();
-    bench.told(&[]);
+    bench.expect_effects(&[]);
     bench.now = SECOND + PATIENCE;
     bench.give_up_late_ones();
-    bench.told(&["c1 failed Broken"]);
+    bench.expect_effects(&["c1 failed TempFail"]);
     assert!(token.is_claimed() && !bench.receiver.is_idle(), "the committer has to take it back");
 
     // Its client sends another message, which the result of the first one does not affect.
     bench.begin(CLIENT);
     bench.deliver(&["ann"], b"b\n", false);
     let second = bench.delivery().ack_token;
-    bench.delivered(&token, Err(Failure::Broken));
-    bench.told(&[]);
+    bench.delivered(&token, Err(Failure::TempFail));
+    bench.expect_effects(&[]);
     bench.delivered(&second, Ok(receipt(vec![None])));
-    bench.told(&["c1 delivered"]);
+    bench.expect_effects(&["c1 delivered"]);
     bench.is_at_rest();
 }
 
@@ -270,7 +273,7 @@ fn a_client_that_closes_leaves_nothing_of_a_message_that_has_no_end() {
     bench.spill();
     bench.clients.request(CLIENT);
     assert!(bench.clients.close(CLIENT).is_none(), "a response is owed to it");
-    let mut client = bench.clients.respond(CLIENT, Response::Ready).unwrap();
+    let mut client = bench.clients.respond(CLIENT, Response::Done).unwrap();
     bench.receiver.discard_body(CLIENT, &mut client);
     bench.is_at_rest();
 }

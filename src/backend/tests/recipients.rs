@@ -4,7 +4,7 @@ use super::{
     super::{
         effects::Effect,
         inbound::Inbound,
-        recipients::{MAILBOXES_A_TURN, Walk},
+        recipients::{MAX_MAILBOXES_PER_TURN, PendingRecipients},
     },
     receive::Bench,
     *,
@@ -35,7 +35,7 @@ impl Bench {
         let (_, client) = self.clients.iter().find(|(other, _)| *other == id).unwrap();
         match client.inbound.as_ref().unwrap() {
             Inbound::LookingUpQuotas(.., uncounted) => uncounted.looked_up,
-            Inbound::Reserving(pending, whole, _) => whole.routing.to.len() + 1 + pending.reserved.len(),
+            Inbound::Reserving(pending, message, _) => message.routing.to.len() + 1 + pending.reserved.len(),
             other => panic!("{other:?}"),
         }
     }
@@ -49,11 +49,11 @@ fn a_message_to_thousands_has_its_share_of_each_turn_and_holds_up_no_other() {
         bench.deliver_to_many(OTHER, mailboxes);
         for turn in 1..mailboxes / 1000 {
             bench.go_on();
-            assert_eq!([bench.passed(CLIENT), bench.passed(OTHER)], [turn * MAILBOXES_A_TURN / 2; 2]);
+            assert_eq!([bench.passed(CLIENT), bench.passed(OTHER)], [turn * MAX_MAILBOXES_PER_TURN / 2; 2]);
         }
-        bench.told(&[]);
+        bench.expect_effects(&[]);
         bench.deliver_to_many(ConnId(3), 1);
-        bench.told(&["deliver c3"]);
+        bench.expect_effects(&["deliver c3"]);
     }
 }
 
@@ -64,7 +64,7 @@ fn one_that_is_given_up_on_its_way_has_its_response_at_once_and_leaves_nothing()
     (0..4).for_each(|_| bench.go_on());
     assert!(!bench.receiver.is_idle());
     bench.give_up_unpublished();
-    bench.told(&["c1 failed Broken"]);
+    bench.expect_effects(&["c1 failed TempFail"]);
     (0..4).for_each(|_| bench.go_on());
     bench.is_at_rest(); // no thread held it
 }
@@ -91,12 +91,12 @@ fn the_index_hears_of_thousands_of_arrivals_some_a_turn_and_the_response_follows
         };
         bench.delivered(&token, Ok(receipt));
         let mut turns = 0;
-        while let Some(Walk::Back(_)) = bench.receiver.walks.front() {
-            bench.told(&[]); // the next login has to see the message
+        while let Some(PendingRecipients::AfterDelivery(_)) = bench.receiver.pending_recipients.front() {
+            bench.expect_effects(&[]); // the next login has to see the message
             bench.go_on();
             turns += 1;
         }
-        assert!(turns >= arrivals / MAILBOXES_A_TURN, "{turns} turns");
+        assert!(turns >= arrivals / MAX_MAILBOXES_PER_TURN, "{turns} turns");
         assert!(matches!(bench.effects.next(), Some(Effect::Respond(CLIENT, Response::Delivered))));
         bench.is_at_rest();
     }

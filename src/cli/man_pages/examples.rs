@@ -131,7 +131,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "status",
         &[
-            ("The figures of the server on this machine:", "restante status"),
+            ("The metrics of the server on this machine:", "restante status"),
             ("The same, updated on the screen:", "restante status --watch"),
         ],
     ),

@@ -56,12 +56,12 @@ fn parts(example: &str) -> Vec<Part> {
     for line in example.lines() {
         let bare = line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| !c.is_whitespace()));
         let proposed = line.strip_prefix("# ").filter(|rest| is_key(rest) && (limits || rest.contains('"')));
-        let header = |name: &str| Part::Section(name.trim_matches(['[', ']']).to_uppercase());
         match (bare.or(proposed).unwrap_or(line), line.strip_prefix("# ")) {
             ("", _) => open = false,
             (name, _) if name.starts_with('[') => {
-                limits = name == "[limits]";
-                let section = header(name);
+                let (name, remark) = key(name);
+                limits = name.starts_with("[limits");
+                let section = Part::Section(name.trim_matches(['[', ']']).to_uppercase());
                 // A list of sections has one heading.
                 if !parts.contains(&section) {
                     // The text just before a section describes it.
@@ -70,7 +70,7 @@ fn parts(example: &str) -> Vec<Part> {
                     parts.push(section);
                     parts.extend(about);
                 }
-                parts.push(Part::Keys(vec![key(name)]));
+                parts.push(Part::Keys(vec![(name, remark)]));
                 open = true;
             }
             (text, Some(comment)) if text == line => match parts.last_mut() {
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn comments_are_text_and_keys_are_keys() {
-        let example = "# Intro,\n# two lines.\n\n# Our name.\nname = \"x\"  # a remark\n#other = 1\n\n# All limits.\n[limits]\n# a = 5   # first\n";
+        let example = "# Intro,\n# two lines.\n\n# Our name.\nname = \"x\"  # a remark\n#other = 1\n\n# All limits.\n[limits.smtp]  # SMTP\n# a = 5   # first\n";
         let keys = |keys: &[(&str, Option<&str>)]| {
             Part::Keys(keys.iter().map(|(key, text)| ((*key).into(), text.map(Into::into))).collect())
         };
@@ -132,9 +132,9 @@ mod tests {
                 Part::Text("Intro, two lines.".into()),
                 Part::Text("Our name.".into()),
                 keys(&[("name = \"x\"", Some("a remark")), ("other = 1", None)]),
-                Part::Section("LIMITS".into()),
+                Part::Section("LIMITS.SMTP".into()),
                 Part::Text("All limits.".into()),
-                keys(&[("[limits]", None), ("a = 5", Some("first"))]),
+                keys(&[("[limits.smtp]", Some("SMTP")), ("a = 5", Some("first"))]),
             ]
         );
     }
@@ -142,9 +142,15 @@ mod tests {
     #[test]
     fn every_key_of_the_example_is_on_the_page() {
         let page = page();
-        for key in
-            ["hostname", "domains", "shared_spool", "plaintext_auth", "certificate", "expire", "tmp_age"]
-        {
+        for key in [
+            "hostname",
+            "domains",
+            "shared_spool",
+            "auth_allow_cleartext",
+            "certificate",
+            "expire",
+            "tmp_max_age",
+        ] {
             let found = page.lines().any(|line| line.starts_with(&format!("\\fB{key} =")));
             assert!(found, "{key}");
         }

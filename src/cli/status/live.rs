@@ -97,7 +97,7 @@ impl Screen {
         }
         let error = self.error.clone().or_else(|| {
             staleness(&self.reading, now)
-                .map(|age| format!("the figures are {age} old: the server has ended or hangs"))
+                .map(|age| format!("the metrics are {age} old: the server has ended or hangs"))
         });
         let foot_line =
             error.map_or_else(|| Line::from("q quits").dim(), |error| Line::from(error).reversed());
@@ -118,7 +118,7 @@ mod tests {
     use crate::metrics::METRICS;
 
     fn reading(directory: &Path) -> MetricsSnapshot {
-        let path = directory.join("figures");
+        let path = directory.join("metrics");
         fs::write(&path, format!("# restante at mx.example.test\n{}", METRICS.text())).unwrap();
         MetricsSnapshot::from_file(&path).unwrap()
     }

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// The source of the figures.
+/// The source of the metrics.
 pub(super) enum Source {
     /// A file named by the user.
     Named(PathBuf),
@@ -26,7 +26,7 @@ impl Source {
     pub(super) fn read(&self) -> io::Result<MetricsSnapshot> {
         match self {
             Self::Named(path) => MetricsSnapshot::from_file(path),
-            Self::Found(figures) => figures.read(),
+            Self::Found(metrics) => metrics.read(),
         }
     }
 }
@@ -47,20 +47,20 @@ pub(super) fn named_source(file: &Path) -> Result<(Source, MetricsSnapshot), Fai
     Ok((source, reading))
 }
 
-/// Reads the newest figures that can be read. Reports skipped directories and files, which another user has
+/// Reads the newest metrics that can be read. Reports skipped directories and files, which another user has
 /// written or could have written.
 pub(super) fn latest_source(search: Search) -> Result<(Source, MetricsSnapshot), Failure> {
     let mut left_out = search.refused;
-    for figures in search.files {
-        match figures.read() {
+    for metrics in search.files {
+        match metrics.read() {
             Ok(reading) => {
                 for why in left_out {
                     output::message(format_args!("restante: skipped: {why}"));
                 }
-                return Ok((Source::Found(figures), reading));
+                return Ok((Source::Found(metrics), reading));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {} // the server ended meanwhile
-            Err(error) => left_out.push(format!("{}: {error}", figures.path().display())),
+            Err(error) => left_out.push(format!("{}: {error}", metrics.path().display())),
         }
     }
     let left_out: String = left_out.iter().map(|why| format!("; skipped: {why}")).collect();
@@ -68,4 +68,4 @@ pub(super) fn latest_source(search: Search) -> Result<(Source, MetricsSnapshot),
 }
 
 const NO_SERVER: &str =
-    "no figures: the server is not running, or writes them elsewhere (choose with --config or --file)";
+    "no metrics: the server is not running, or writes them elsewhere (choose with --config or --file)";

@@ -1,4 +1,4 @@
-//! The figures as lines of at most 80 columns, for the table and the live screen.
+//! The metrics as lines of at most 80 columns, for the table and the live screen.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,13 +7,13 @@ use crate::{
     printable,
 };
 
-/// Two lines with the server's name, its uptime and the age of the figures.
+/// Two lines with the server's name, its uptime and the age of the metrics.
 pub(super) fn heading(reading: &MetricsSnapshot, now: SystemTime) -> String {
     let about = printable::line(reading.description().unwrap_or("restante"));
-    format!("{about}\nup {}, figures {} old", span(reading.uptime()), span(reading.age(now)))
+    format!("{about}\nup {}, metrics {} old", span(reading.uptime()), span(reading.age(now)))
 }
 
-/// All figures. Rates are since `before`, or since the server was ready.
+/// All metrics. Rates are since `before`, or since the server was ready.
 pub(super) fn lines(reading: &MetricsSnapshot, before: Option<&MetricsSnapshot>) -> Vec<String> {
     let rates = Rates::new(reading, before);
     let mut lines =
@@ -64,7 +64,7 @@ fn mail_lines(reading: &MetricsSnapshot, rates: &Rates<'_>) -> Vec<String> {
     let words = [
         ("refused", "restante_refusals_total"),
         ("ended", "restante_ended_total"),
-        ("turned away", "restante_turned_away_total"),
+        ("rejected", "restante_turned_away_total"),
     ];
     lines.extend(words.iter().filter_map(|(title, name)| Some(line(title, &top_labels(reading, name)?))));
     lines
@@ -211,7 +211,7 @@ pub(super) fn span(time: Duration) -> String {
 /// Columns of a terminal.
 const WIDTH: usize = 80;
 
-/// The age of the figures, if a running server would have written newer ones.
+/// The age of the metrics, if a running server would have written newer ones.
 pub(super) fn staleness(reading: &MetricsSnapshot, now: SystemTime) -> Option<String> {
     let every = reading.value("restante_written_every_seconds").unwrap_or_default();
     let age = reading.age(now);

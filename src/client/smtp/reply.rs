@@ -17,31 +17,31 @@ pub struct Enhanced(pub u8, pub u16, pub u16);
 
 /// The class of a reply, by its first digit (RFC 5321 section 4.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
+pub enum ReplyClass {
     /// 2xx: the command succeeded.
-    Done,
+    Success,
     /// 3xx: the server waits for more.
-    GoOn,
+    Intermediate,
     /// 4xx: the same command may succeed later.
-    TryLater,
+    Transient,
     /// 5xx: the same command will fail again.
-    Refused,
+    Permanent,
 }
 
 impl Reply {
     /// The class, by the first digit.
-    pub fn class(&self) -> Class {
+    pub fn class(&self) -> ReplyClass {
         match self.code / 100 {
-            2 => Class::Done,
-            3 => Class::GoOn,
-            4 => Class::TryLater,
-            _ => Class::Refused,
+            2 => ReplyClass::Success,
+            3 => ReplyClass::Intermediate,
+            4 => ReplyClass::Transient,
+            _ => ReplyClass::Permanent,
         }
     }
 
     /// True for 2xx.
     pub fn is_done(&self) -> bool {
-        self.class() == Class::Done
+        self.class() == ReplyClass::Success
     }
 
     /// Parses the lines of one reply. The first line decides (RFC 5321 section 4.2.1).

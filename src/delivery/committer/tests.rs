@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     maildir::{
         Spool,
-        fault_points::{FaultKind, FaultPlan},
+        fault_points::{FaultKind, PlannedFault},
         name::{NameGenerator, UniqueName},
     },
     proto::{
@@ -123,7 +123,7 @@ impl Fixture {
         let text = format!("Message-ID: <{number}@far.test>\n\nMessage {number}.\n").into_bytes();
         let name = self.name_generator.next(SystemTime::now(), number as u64);
         let content = if self.kind.spilled {
-            Content::Synced(self.spill(name, &text)?)
+            Content::SyncedFile(self.spill(name, &text)?)
         } else {
             Content::Memory(name, text.clone())
         };
@@ -154,7 +154,7 @@ impl Fixture {
 
     /// Spills and seals a message, as a worker does.
     fn spill(&self, name: UniqueName, text: &[u8]) -> Option<Box<SpilledMessage>> {
-        let to = SpillTarget::New(vec![mailbox(0)], name, SpillPermits::unwatched().grant());
+        let to = SpillTarget::New(vec![mailbox(0)], name, SpillPermits::without_waker().grant());
         catch_panic(|| spill::spill(&self.storage, to, text, true).ok())?
     }
 
@@ -184,7 +184,7 @@ impl Fixture {
             let copies = self.count(sender().as_str(), ".Sent/cur", text);
             assert!(copies <= usize::from(result.is_ok()), "{case}: copies of message {n}: {copies}");
             if let Ok(receipt) = result {
-                let got = receipt.failures.iter().filter(|fault| fault.is_none()).count();
+                let got = receipt.failures.iter().filter(|failure| failure.is_none()).count();
                 assert_eq!(receipt.arrivals.len(), got + copies, "{case}: message {n}");
             }
         }
@@ -245,9 +245,9 @@ fn trouble_at_every_step(kind: BatchKind) {
         loop {
             number += 1;
             bench.empty();
-            let plan = FaultPlan::new(&bench.spool, number, error);
+            let plan = PlannedFault::new(&bench.spool, number, error);
             let told = bench.round();
-            let hit = plan.hit();
+            let hit = plan.triggered_at();
             drop(plan);
             let case = format!("{error:?} at step {number}, {hit:?}, of {kind:?}");
             let good = bench.check(&told, &case);
@@ -308,10 +308,10 @@ fn a_round_takes_as_many_messages_as_it_may_open_mailboxes_for() {
     bench.maildirs = MaildirCache::new(2);
     let mut mailboxes = Mailboxes::default();
     mailboxes.add(&bench.message_to(&[0]));
-    assert!(mailboxes.fit_with(&bench.message_to(&[0, 0]), 2), "one mailbox is opened once");
-    assert!(!mailboxes.fit_with(&bench.message_to(&[1, 2]), 2));
-    assert!(mailboxes.fit_with(&bench.message_to(&[1]), 2), "the one that did not fit counts no more");
-    assert!(!mailboxes.fit_with(&bench.message_to(&[2]), 2));
+    assert!(mailboxes.add_if_fits(&bench.message_to(&[0, 0]), 2), "one mailbox is opened once");
+    assert!(!mailboxes.add_if_fits(&bench.message_to(&[1, 2]), 2));
+    assert!(mailboxes.add_if_fits(&bench.message_to(&[1]), 2), "the one that did not fit counts no more");
+    assert!(!mailboxes.add_if_fits(&bench.message_to(&[2]), 2));
 
     // Each batch has room in addition to the mailboxes that earlier batches left open. A message to more is refused
     // whole.

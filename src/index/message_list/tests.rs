@@ -23,10 +23,10 @@ fn compared(changes: u64, change: impl FnOnce()) -> u64 {
     (ORDERS.get() - before) / changes
 }
 
-fn found(name: &str, place: Subdir, inode: u64, octets: u64) -> MessageEntry {
+fn found(name: &str, subdir: Subdir, inode: u64, octets: u64) -> MessageEntry {
     MessageEntry {
         name: name.as_bytes().into(),
-        subdir: place,
+        subdir,
         version: FileVersion { inode, bytes: octets, modified: (0, 0) },
         octets,
     }
@@ -55,10 +55,10 @@ fn a_message_put_twice_is_there_once_under_its_latest_name() {
 fn a_file_with_two_names_is_one_message_until_both_are_gone() {
     let (new, cur) = (found("1.x", Subdir::New, 7, 10), found("1.x:2,S", Subdir::Cur, 7, 10));
     let scanned = MessageList::from_messages(vec![new.clone(), cur.clone(), new.clone()]);
-    let mut told = MessageList::default();
-    told.upsert(new.clone());
-    told.upsert(cur.clone());
-    for mut list in [scanned, told] {
+    let mut reported = MessageList::default();
+    reported.upsert(new.clone());
+    reported.upsert(cur.clone());
+    for mut list in [scanned, reported] {
         assert_eq!((list.len(), list.total()), (1, 10));
         list.remove(cur.subdir, &cur.name);
         assert_eq!(names(&list), ["1.x"]);
@@ -136,21 +136,21 @@ fn what_a_walk_missed_is_kept_and_removed_at_a_price_that_grows_with_it_only() {
         let file = |n: u64| found(&name(n), Subdir::Cur, n, 1);
         let before = MessageList::from_messages((0..files).map(file).collect());
         let named = |n: u64| (Subdir::Cur, name(n).into_bytes().into());
-        let told: Vec<FileName> = (0..files).map(named).collect();
+        let reported: Vec<FileName> = (0..files).map(named).collect();
         let mut dirty = DirtyNames::default();
-        dirty.extend(told.iter().cloned());
+        dirty.extend(reported.iter().cloned());
         let most = 16 * u64::from(files.ilog2());
         let (mut index, mut missing, mut kept) = (MailboxIndex::default(), Vec::new(), Vec::new());
         let missed = compared(files, || missing = before.difference(index.list()));
-        let keeping = compared(files, || kept = index.retain_moving(missing, &dirty));
-        assert_eq!((kept.len(), index.list().len()), (told.len(), told.len()));
+        let keeping = compared(files, || kept = index.keep_maybe_renamed(missing, &dirty));
+        assert_eq!((kept.len(), index.list().len()), (reported.len(), reported.len()));
         let seen = compared(files, || assert!(before.difference(index.list()).is_empty()));
         let looking = compared(files, || {
             let all_few =
-                told.iter().all(|(place, name)| index.known_files(*place, name).len() <= 1 + MAX_KNOWN);
+                reported.iter().all(|(subdir, name)| index.known_files(*subdir, name).len() <= 1 + MAX_KNOWN);
             assert!(all_few);
         });
-        let gone = compared(files, || index.remove(&told));
+        let gone = compared(files, || index.remove(&reported));
         assert!(index.list().is_empty());
         let prices = [missed, keeping, seen, looking, gone];
         assert!(prices.iter().all(|price| *price < most), "{files}: {prices:?} of {most}");
@@ -163,9 +163,9 @@ fn a_file_of_many_names_is_one_message_until_the_last_of_them_is_gone() {
     let name = |n: u64| format!("1.same:2,a{n}");
     let scanned =
         MessageList::from_messages((0..NAMES).map(|n| found(&name(n), Subdir::Cur, 7, 10)).collect());
-    let mut told = MessageList::default();
-    (0..NAMES).for_each(|n| told.upsert(found(&name(n), Subdir::Cur, 7, 10)));
-    for mut list in [scanned, told] {
+    let mut reported = MessageList::default();
+    (0..NAMES).for_each(|n| reported.upsert(found(&name(n), Subdir::Cur, 7, 10)));
+    for mut list in [scanned, reported] {
         assert_eq!((list.len(), list.total()), (1, 10));
         (0..NAMES - 1).for_each(|n| list.remove(Subdir::Cur, name(n).as_bytes()));
         assert_eq!(names(&list), [name(NAMES - 1)]);
@@ -193,14 +193,14 @@ proptest! {
         let mut list = MessageList::default();
         let mut plain = BTreeMap::new();
         for (id, what, flagged, file) in steps {
-            let (place, name) = if flagged { (Subdir::Cur, format!("{id}.x:2,S")) } else { (Subdir::New, format!("{id}.x")) };
+            let (subdir, name) = if flagged { (Subdir::Cur, format!("{id}.x:2,S")) } else { (Subdir::New, format!("{id}.x")) };
             if what == 0 {
-                list.remove(place, name.as_bytes());
-                plain.remove(&(place, name));
+                list.remove(subdir, name.as_bytes());
+                plain.remove(&(subdir, name));
             } else {
                 let inode = 2 * id + file;
-                list.upsert(found(&name, place, inode, inode));
-                plain.insert((place, name), inode);
+                list.upsert(found(&name, subdir, inode, inode));
+                plain.insert((subdir, name), inode);
             }
         }
         list.check();

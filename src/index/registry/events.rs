@@ -14,13 +14,13 @@ impl Registry {
     pub fn take_changes(&mut self) -> Vec<MailboxChange> {
         let mut changes = Vec::new();
         for id in std::mem::take(&mut self.changed) {
-            let Some(held) = self.entries.get_mut(&id).filter(|held| held.has_news()) else { continue };
-            let Some(index) = &held.index else { continue };
-            held.known_revision = index.revision();
+            let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.has_news()) else { continue };
+            let Some(index) = &entry.index else { continue };
+            entry.known_revision = index.revision();
             changes.push(MailboxChange {
-                mailbox: held.mailbox.clone(),
+                mailbox: entry.mailbox.clone(),
                 messages: index.list().len(),
-                sessions: held.sessions.iter().copied().collect(),
+                sessions: entry.sessions.iter().copied().collect(),
             });
         }
         changes

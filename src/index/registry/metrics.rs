@@ -14,9 +14,9 @@ impl Registry {
     }
 
     pub(super) fn update_metrics(&self) {
-        let lists = || self.entries.values().filter_map(|held| held.index.as_ref()).map(MailboxIndex::list);
+        let lists = || self.entries.values().filter_map(|entry| entry.index.as_ref()).map(MailboxIndex::list);
         METRICS.index_mailboxes.set(self.entries.len() as u64);
-        METRICS.index_unwatched.set(self.entries.values().filter(|held| !held.watched).count() as u64);
+        METRICS.index_unwatched.set(self.entries.values().filter(|entry| !entry.watched).count() as u64);
         METRICS.index_messages.set(lists().map(|list| list.len() as u64).sum());
         METRICS.index_octets.set(lists().map(MessageList::total).sum());
         METRICS.index_memory.set(lists().map(|list| list.memory_of() as u64).sum());

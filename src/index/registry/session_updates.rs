@@ -17,26 +17,26 @@ impl Registry {
         maildir: (u64, u64),
         names: usize,
     ) -> Option<IndexId> {
-        let (id, held) = self.entry(mailbox).filter(|(_, held)| held.maildir.id() == maildir)?;
-        held.begin_update(names).then_some(id)
+        let (id, entry) = self.entry(mailbox).filter(|(_, entry)| entry.maildir.id() == maildir)?;
+        entry.begin_update(names).then_some(id)
     }
 
     /// Handles the changes of a session. Another file may have taken a name meanwhile, so every name is rechecked
     /// except those that the events have explained.
     pub fn session_updated(&mut self, mailbox: &Mailbox, maildir: (u64, u64), done: SessionChanges) {
-        let (now, told) = (self.now, self.last_barrier);
-        let Some((id, held)) = self.entry(mailbox).filter(|(_, held)| held.maildir.id() == maildir) else {
+        let (now, last_barrier) = (self.now, self.last_barrier);
+        let Some((id, entry)) = self.entry(mailbox).filter(|(_, entry)| entry.maildir.id() == maildir) else {
             return;
         };
-        if done.gone.len() + done.touched.len() > MAX_APPLIED_CHANGES {
-            held.require_scan(ScanNeed::Yes); // a login waits for it
+        if done.deleted.len() + done.changed.len() > MAX_APPLIED_CHANGES {
+            entry.require_scan(ScanNeed::Yes); // a login waits for it
             drop_deferred(done);
-            held.resume_after_update();
+            entry.resume_after_update();
         } else {
-            held.update_finished(done, told, now);
+            entry.update_finished(done, last_barrier, now);
         }
-        let waits = held.barrier_wait_since().is_some();
+        let waits = entry.awaiting_barrier_since().is_some();
         self.awaiting_barrier.extend(waits.then_some(id));
-        self.touched.insert(id);
+        self.runnable.insert(id);
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     maildir::{
         Spool,
         scan::{self, Skipped},
-        size_counter::CountingTurn,
+        size_counter::CountSlice,
     },
     proto::request::Maildrop,
 };
@@ -29,7 +29,7 @@ struct Fixture {
     maildir: Arc<Maildir>,
     mailbox: Mailbox,
     watchable: bool,
-    marks: u64,
+    barriers: u64,
     now: Duration,
 }
 
@@ -40,13 +40,14 @@ impl Fixture {
         Self::with(&Limits::default(), 10)
     }
 
-    fn with(limits: &Limits, most: usize) -> Self {
+    fn with(limits: &Limits, max: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let spool = Spool::open(dir.path()).unwrap();
         let maildir = Arc::new(spool.open_or_create_maildir("bob").unwrap());
-        let registry = Registry::new(limits, most);
+        let registry = Registry::new(limits, max);
         let mailbox = Mailbox::named("bob").unwrap();
-        Self { _dir: dir, spool, registry, maildir, mailbox, watchable: true, marks: 0, now: Duration::ZERO }
+        let (watchable, barriers, now) = (true, 0, Duration::ZERO);
+        Self { _dir: dir, spool, registry, maildir, mailbox, watchable, barriers, now }
     }
 
     fn file(&self, name: &str) -> std::path::PathBuf {
@@ -62,24 +63,24 @@ impl Fixture {
     }
 
     /// A login with a barrier that is not reached yet.
-    fn log_in_unmarked(&mut self) {
-        let (mark, times) = (self.mark(), self.times());
-        self.registry.login(&self.mailbox, &self.maildir, times, mark, CLIENT);
+    fn log_in_without_barrier(&mut self) {
+        let (barrier, times) = (self.create_barrier(), self.times());
+        self.registry.login(&self.mailbox, &self.maildir, times, barrier, CLIENT);
     }
 
     fn log_in(&mut self) {
-        self.log_in_unmarked();
-        self.tell_marks();
+        self.log_in_without_barrier();
+        self.reach_barriers();
     }
 
-    fn mark(&mut self) -> Option<u64> {
-        self.marks += 1;
-        self.watchable.then_some(self.marks)
+    fn create_barrier(&mut self) -> Option<u64> {
+        self.barriers += 1;
+        self.watchable.then_some(self.barriers)
     }
 
     /// Reaches every barrier created so far.
-    fn tell_marks(&mut self) {
-        self.registry.barrier_reached(self.marks);
+    fn reach_barriers(&mut self) {
+        self.registry.barrier_reached(self.barriers);
         self.registry.apply_events();
     }
 
@@ -87,20 +88,20 @@ impl Fixture {
         self.registry.ids[&self.mailbox]
     }
 
-    fn tell(&mut self, name: &str) {
-        let (place, name) = named(name);
-        self.registry.on_event(MailboxEvent::NameChanged(self.id(), place, name));
+    fn report_changed(&mut self, name: &str) {
+        let (subdir, name) = named(name);
+        self.registry.on_event(MailboxEvent::NameChanged(self.id(), subdir, name));
     }
 
-    fn tell_removed(&mut self, name: &str) {
-        let (place, name) = named(name);
-        self.registry.on_event(MailboxEvent::NameRemoved(self.id(), place, name));
+    fn report_removed(&mut self, name: &str) {
+        let (subdir, name) = named(name);
+        self.registry.on_event(MailboxEvent::NameRemoved(self.id(), subdir, name));
     }
 
     fn found(&self, name: &str) -> MessageEntry {
-        let (place, name) = name.split_once('/').unwrap();
-        assert_eq!(place, "new");
-        let scan = scan::scan(&self.maildir, [], &mut CountingTurn::unbounded(u64::MAX)).unwrap().unwrap();
+        let (subdir, name) = name.split_once('/').unwrap();
+        assert_eq!(subdir, "new");
+        let scan = scan::scan(&self.maildir, [], &mut CountSlice::unbounded(u64::MAX)).unwrap().unwrap();
         scan.messages.into_iter().find(|found| *found.name == *name.as_bytes()).unwrap()
     }
 
@@ -116,31 +117,28 @@ impl Fixture {
         match order {
             Output::Scan(id, load) => {
                 let times = scan::dir_times(&load.maildir).unwrap();
-                let young = scan::is_racy(&times, self.date());
-                let index = (load.unless != Some(times)).then(|| {
-                    let scan = scan::scan(&load.maildir, [], &mut CountingTurn::unbounded(u64::MAX))
-                        .unwrap()
-                        .unwrap();
-                    MailboxIndex::new(MessageList::from_messages(scan.messages), times, young)
+                let racy = scan::is_racy(&times, self.date());
+                let index = (load.skip_if_times != Some(times)).then(|| {
+                    let scan =
+                        scan::scan(&load.maildir, [], &mut CountSlice::unbounded(u64::MAX)).unwrap().unwrap();
+                    MailboxIndex::new(MessageList::from_messages(scan.messages), times, racy)
                 });
                 let watched = load.watch && self.watchable;
-                let mark = self.mark();
-                self.scanned(id, Ok(ScanResult { watched, barrier: mark, ..loaded(load.maildir, index) }));
-                self.tell_marks();
+                let barrier = self.create_barrier();
+                self.scanned(id, Ok(ScanResult { watched, barrier, ..loaded(load.maildir, index) }));
+                self.reach_barriers();
             }
-            Output::Recheck(id, maildir, looks) => {
+            Output::Recheck(id, maildir, rechecks) => {
                 let times = scan::dir_times(&maildir).unwrap();
-                let seen = scan::recheck(&maildir, &looks, &mut CountingTurn::unbounded(u64::MAX)).unwrap();
-                let (changes, left_out) = seen.unwrap();
-                let young = scan::is_racy(&times, self.date());
-                let mark = self.mark();
-                self.registry.recheck_finished(
-                    id,
-                    Ok(RecheckResult { times, racy: young, changes, skipped: left_out, barrier: mark }),
-                );
+                let seen = scan::recheck(&maildir, &rechecks, &mut CountSlice::unbounded(u64::MAX)).unwrap();
+                let (changes, skipped) = seen.unwrap();
+                let racy = scan::is_racy(&times, self.date());
+                let barrier = self.create_barrier();
+                self.registry
+                    .recheck_finished(id, Ok(RecheckResult { times, racy, changes, skipped, barrier }));
             }
             Output::CheckTimes(id, maildir) => {
-                let times = scan::dir_times(&maildir).map_err(|_| Failure::Broken);
+                let times = scan::dir_times(&maildir).map_err(|_| Failure::TempFail);
                 let (changes, skipped) = Default::default();
                 let found =
                     times.map(|times| RecheckResult { times, racy: false, changes, skipped, barrier: None });
@@ -151,31 +149,31 @@ impl Fixture {
     }
 
     /// Carries out all orders. Returns the replies to clients, and the number of scans and rechecks.
-    fn settle(&mut self) -> Told {
-        let mut told = Told::default();
+    fn settle(&mut self) -> Tally {
+        let mut tally = Tally::default();
         loop {
             self.registry.begin_turn();
             self.registry.apply_events();
             let orders = self.outputs();
             if orders.is_empty() && !self.registry.is_spent() {
-                return told;
+                return tally;
             }
             for order in orders {
                 match order {
                     Output::Served(to, snapshot) => {
                         assert_eq!(to, CLIENT);
-                        told.served = Some(ids(&snapshot));
+                        tally.served = Some(ids(&snapshot));
                     }
-                    Output::Refused(fault) => told.failed = Some(fault),
-                    Output::Unwatch(..) => told.unwatched += 1,
+                    Output::Refused(failure) => tally.failed = Some(failure),
+                    Output::Unwatch(..) => tally.unwatched += 1,
                     Output::Scan(..) => {
-                        told.walks += 1;
+                        tally.scans += 1;
                         self.work(order);
                     }
                     Output::Recheck(..) => {
-                        told.looks += 1;
+                        tally.rechecks += 1;
                         self.work(order);
-                        self.tell_marks();
+                        self.reach_barriers();
                     }
                     Output::CheckTimes(..) => self.work(order),
                 }
@@ -202,8 +200,8 @@ impl Fixture {
 }
 
 fn named(name: &str) -> (Subdir, Box<[u8]>) {
-    let (place, name) = name.split_once('/').unwrap();
-    (if place == "new" { Subdir::New } else { Subdir::Cur }, name.as_bytes().into())
+    let (subdir, name) = name.split_once('/').unwrap();
+    (if subdir == "new" { Subdir::New } else { Subdir::Cur }, name.as_bytes().into())
 }
 
 fn loaded(maildir: Arc<Maildir>, index: Option<MailboxIndex>) -> ScanResult {
@@ -219,11 +217,11 @@ fn loaded(maildir: Arc<Maildir>, index: Option<MailboxIndex>) -> ScanResult {
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Told {
+struct Tally {
     served: Option<Vec<String>>,
     failed: Option<Failure>,
-    walks: usize,
-    looks: usize,
+    scans: usize,
+    rechecks: usize,
     unwatched: usize,
 }
 
@@ -240,7 +238,7 @@ fn open_mailbox() -> Fixture {
     let mut backend = Fixture::new();
     backend.put("new/1.a");
     backend.log_in();
-    assert_eq!(backend.settle(), Told { served: served(&["1.a"]), walks: 1, ..Told::default() });
+    assert_eq!(backend.settle(), Tally { served: served(&["1.a"]), scans: 1, ..Tally::default() });
     backend.registry.logout(&backend.mailbox, CLIENT);
     backend
 }
@@ -249,31 +247,31 @@ fn open_mailbox() -> Fixture {
 fn a_login_to_a_watched_mailbox_costs_no_look_at_the_disk() {
     let mut backend = open_mailbox();
     backend.log_in();
-    assert_eq!(backend.settle(), Told { served: served(&["1.a"]), ..Told::default() });
+    assert_eq!(backend.settle(), Tally { served: served(&["1.a"]), ..Tally::default() });
 }
 
 #[test]
 fn a_login_sees_what_was_told_before_its_mark() {
     let mut backend = open_mailbox();
     backend.put("new/2.b");
-    backend.tell("new/2.b");
+    backend.report_changed("new/2.b");
     backend.log_in();
-    assert_eq!(backend.settle(), Told { served: served(&["1.a", "2.b"]), looks: 1, ..Told::default() });
+    assert_eq!(backend.settle(), Tally { served: served(&["1.a", "2.b"]), rechecks: 1, ..Tally::default() });
 }
 
 #[test]
 fn a_login_waits_for_its_mark_and_for_nothing_that_comes_after_it() {
     let mut backend = open_mailbox();
-    backend.log_in_unmarked();
+    backend.log_in_without_barrier();
     backend.put("new/2.b");
-    backend.tell("new/2.b");
+    backend.report_changed("new/2.b");
     backend.registry.apply_events();
-    let look = backend.output();
-    backend.work(look);
-    assert!(backend.outputs().is_empty(), "served before its mark");
-    backend.tell_marks();
+    let recheck = backend.output();
+    backend.work(recheck);
+    assert!(backend.outputs().is_empty(), "served before its barrier");
+    backend.reach_barriers();
     backend.put("new/3.c");
-    backend.tell("new/3.c");
+    backend.report_changed("new/3.c");
     backend.registry.apply_events();
     let [Output::Served(_, snapshot), Output::Recheck(..)] = &backend.outputs()[..] else {
         panic!("not served at once")
@@ -285,10 +283,10 @@ fn a_login_waits_for_its_mark_and_for_nothing_that_comes_after_it() {
 fn a_watch_that_is_silent_is_not_trusted() {
     let mut backend = open_mailbox();
     backend.put("new/2.b");
-    backend.log_in_unmarked();
-    assert_eq!(backend.settle(), Told::default());
+    backend.log_in_without_barrier();
+    assert_eq!(backend.settle(), Tally::default());
     backend.later(1);
-    assert_eq!(backend.settle(), Told { served: served(&["1.a", "2.b"]), walks: 1, ..Told::default() });
+    assert_eq!(backend.settle(), Tally { served: served(&["1.a", "2.b"]), scans: 1, ..Tally::default() });
 }
 
 #[test]
@@ -297,7 +295,7 @@ fn what_was_missed_is_found_by_a_walk() {
     backend.put("new/2.b");
     backend.registry.events_lost();
     backend.log_in();
-    assert_eq!(backend.settle(), Told { served: served(&["1.a", "2.b"]), walks: 1, ..Told::default() });
+    assert_eq!(backend.settle(), Tally { served: served(&["1.a", "2.b"]), scans: 1, ..Tally::default() });
 }
 
 #[test]
@@ -309,7 +307,7 @@ fn what_was_missed_under_the_walk_that_begins_to_watch_is_found_by_another() {
     backend.put("new/1.a"); // after the scan has been there, and its event is lost
     backend.registry.events_lost();
     backend.scanned(id, Ok(ScanResult { watched: true, ..loaded(load.maildir, index) }));
-    assert_eq!(backend.settle(), Told { served: served(&["1.a"]), walks: 1, ..Told::default() });
+    assert_eq!(backend.settle(), Tally { served: served(&["1.a"]), scans: 1, ..Tally::default() });
 }
 
 #[test]
@@ -318,9 +316,9 @@ fn a_delivery_is_seen_at_once_and_its_notice_changes_nothing() {
     backend.put("new/2.b");
     let found = backend.found("new/2.b");
     backend.registry.message_delivered(&backend.mailbox, backend.maildir.id(), found);
-    backend.tell("new/2.b");
+    backend.report_changed("new/2.b");
     backend.log_in();
-    assert_eq!(backend.settle(), Told { served: served(&["1.a", "2.b"]), looks: 1, ..Told::default() });
+    assert_eq!(backend.settle(), Tally { served: served(&["1.a", "2.b"]), rechecks: 1, ..Tally::default() });
 }
 
 #[test]
@@ -328,11 +326,11 @@ fn a_delivery_that_a_look_has_seen_already_is_not_looked_at_again() {
     let mut backend = open_mailbox();
     backend.put("new/2.b");
     let found = backend.found("new/2.b");
-    backend.tell("new/2.b");
-    assert_eq!(backend.settle().looks, 1);
+    backend.report_changed("new/2.b");
+    assert_eq!(backend.settle().rechecks, 1);
     backend.registry.message_delivered(&backend.mailbox, backend.maildir.id(), found);
     backend.log_in();
-    assert_eq!(backend.settle(), Told { served: served(&["1.a", "2.b"]), ..Told::default() });
+    assert_eq!(backend.settle(), Tally { served: served(&["1.a", "2.b"]), ..Tally::default() });
 }
 
 #[test]
@@ -345,8 +343,8 @@ fn a_delivery_that_others_have_moved_or_removed_before_we_learn_of_it_does_not_c
             Some(to) => std::fs::rename(backend.file(name), backend.file(to)).unwrap(),
             None => std::fs::remove_file(backend.file(name)).unwrap(),
         }
-        backend.tell(name);
-        moved_to.into_iter().for_each(|to| backend.tell(to));
+        backend.report_changed(name);
+        moved_to.into_iter().for_each(|to| backend.report_changed(to));
         backend.settle();
         backend.registry.message_delivered(&backend.mailbox, backend.maildir.id(), found);
         backend.settle();
@@ -354,7 +352,7 @@ fn a_delivery_that_others_have_moved_or_removed_before_we_learn_of_it_does_not_c
     backend.log_in();
     assert_eq!(backend.settle().served, served(&["1.a", "2.b"]));
     std::fs::remove_file(backend.file("cur/2.b:2,S")).unwrap();
-    backend.tell("cur/2.b:2,S");
+    backend.report_changed("cur/2.b:2,S");
     backend.settle();
     backend.registry.logout(&backend.mailbox, CLIENT);
     backend.log_in();
@@ -365,16 +363,16 @@ fn a_delivery_that_others_have_moved_or_removed_before_we_learn_of_it_does_not_c
 fn a_message_on_its_way_from_name_to_name_is_never_missing() {
     let mut backend = open_mailbox();
     std::fs::rename(backend.file("new/1.a"), backend.file("cur/1.a:2,")).unwrap();
-    backend.tell("new/1.a");
+    backend.report_changed("new/1.a");
     backend.log_in();
-    let Output::Recheck(id, maildir, looks) = backend.output() else { panic!() };
-    backend.work(Output::Recheck(id, maildir, looks));
+    let Output::Recheck(id, maildir, rechecks) = backend.output() else { panic!() };
+    backend.work(Output::Recheck(id, maildir, rechecks));
     // The old name is gone, and the new one has no report yet.
     assert!(backend.outputs().is_empty(), "served without a message that is there");
-    backend.tell("cur/1.a:2,");
-    backend.tell_marks();
-    let told = backend.settle();
-    assert_eq!((told.served, told.walks), (served(&["1.a"]), 0));
+    backend.report_changed("cur/1.a:2,");
+    backend.reach_barriers();
+    let tally = backend.settle();
+    assert_eq!((tally.served, tally.scans), (served(&["1.a"]), 0));
 }
 
 #[test]
@@ -386,12 +384,12 @@ fn a_message_that_moved_under_a_walk_is_never_missing() {
     // The file was in cur/ while the scan read new/, and the other way round.
     let missing = load.known.difference(&MessageList::default());
     let index = Some(MailboxIndex::new(MessageList::default(), backend.times(), false));
-    let mark = backend.mark();
-    backend.scanned(id, Ok(ScanResult { barrier: mark, missing, ..loaded(load.maildir, index) }));
+    let barrier = backend.create_barrier();
+    backend.scanned(id, Ok(ScanResult { barrier, missing, ..loaded(load.maildir, index) }));
     assert!(backend.outputs().is_empty());
-    backend.tell("new/1.a");
-    backend.tell_marks();
-    assert_eq!(backend.settle(), Told { served: served(&["1.a"]), looks: 1, ..Told::default() });
+    backend.report_changed("new/1.a");
+    backend.reach_barriers();
+    assert_eq!(backend.settle(), Tally { served: served(&["1.a"]), rechecks: 1, ..Tally::default() });
 }
 
 #[test]
@@ -399,7 +397,7 @@ fn a_session_that_doubts_a_message_has_it_looked_at() {
     let mut backend = open_mailbox();
     std::fs::remove_file(backend.file("new/1.a")).unwrap();
     backend.registry.recheck_message(&backend.mailbox, Subdir::New, b"1.a");
-    assert_eq!(backend.settle().looks, 1);
+    assert_eq!(backend.settle().rechecks, 1);
     backend.log_in();
     assert_eq!(backend.settle().served, served(&[]));
 }
@@ -407,8 +405,8 @@ fn a_session_that_doubts_a_message_has_it_looked_at() {
 #[test]
 fn more_names_than_messages_are_found_by_a_walk() {
     let mut backend = open_mailbox();
-    (0..10_001).for_each(|n| backend.tell(&format!("new/{n}.gone")));
-    assert_eq!(backend.settle(), Told { walks: 1, ..Told::default() });
+    (0..10_001).for_each(|n| backend.report_changed(&format!("new/{n}.gone")));
+    assert_eq!(backend.settle(), Tally { scans: 1, ..Tally::default() });
 }
 
 #[test]
@@ -417,14 +415,14 @@ fn many_names_of_one_identity_are_looked_at_some_at_a_time_and_a_login_waits_for
     let name = |n: usize| format!("new/1700000000.same.host:2,a{n}");
     (0..2500).for_each(|n| backend.put(&name(n)));
     backend.log_in();
-    assert_eq!(backend.settle().walks, 1);
+    assert_eq!(backend.settle().scans, 1);
     backend.registry.logout(&backend.mailbox, CLIENT);
     for n in 0..2500 {
         std::fs::remove_file(backend.file(&name(n))).unwrap();
-        backend.tell(&name(n));
+        backend.report_changed(&name(n));
     }
     backend.log_in();
-    assert_eq!(backend.settle(), Told { served: served(&[]), looks: 5, ..Told::default() });
+    assert_eq!(backend.settle(), Tally { served: served(&[]), rechecks: 5, ..Tally::default() });
 }
 
 #[test]
@@ -435,11 +433,11 @@ fn a_mailbox_that_was_replaced_is_another_one() {
     backend.maildir = Arc::new(backend.spool.open_or_create_maildir("bob").unwrap());
     backend.put("new/9.z");
     backend.log_in();
-    let told = backend.settle();
-    assert_eq!((told.served, told.walks, told.unwatched), (served(&["9.z"]), 1, 1));
+    let tally = backend.settle();
+    assert_eq!((tally.served, tally.scans, tally.unwatched), (served(&["9.z"]), 1, 1));
     // A late result for the old index has no effect, and leaves no watch.
     backend.scanned(late, Ok(ScanResult { watched: true, ..loaded(before, None) }));
-    assert_eq!(backend.settle(), Told { unwatched: 1, ..Told::default() });
+    assert_eq!(backend.settle(), Tally { unwatched: 1, ..Tally::default() });
 }
 
 #[test]
@@ -447,8 +445,11 @@ fn a_mailbox_that_cannot_be_looked_through_fails_the_login_and_the_next_one_begi
     let mut backend = Fixture::new();
     backend.log_in();
     let Output::Scan(id, _) = backend.output() else { panic!() };
-    backend.scanned(id, Err(Failure::Unusable));
-    assert_eq!(backend.settle(), Told { failed: Some(Failure::Unusable), unwatched: 1, ..Told::default() });
+    backend.scanned(id, Err(Failure::MailboxUnusable));
+    assert_eq!(
+        backend.settle(),
+        Tally { failed: Some(Failure::MailboxUnusable), unwatched: 1, ..Tally::default() }
+    );
     backend.put("new/1.a");
     backend.log_in();
     assert_eq!(backend.settle().served, served(&["1.a"]));
@@ -472,10 +473,10 @@ fn what_nobody_uses_is_forgotten_after_a_while_and_what_a_session_has_open_is_no
 
 #[test]
 fn the_mailbox_not_used_for_longest_makes_room() {
-    for (limits, most) in
-        [(Limits::default(), 2), (Limits { index_memory: Size(200), ..Limits::default() }, 10)]
-    {
-        let mut backend = Fixture::with(&limits, most);
+    let mut little = Limits::default();
+    little.index.max_memory = Size(200);
+    for (limits, max) in [(Limits::default(), 2), (little, 10)] {
+        let mut backend = Fixture::with(&limits, max);
         for name in ["a", "b", "c"] {
             backend.mailbox = Mailbox::named(name).unwrap();
             backend.maildir = Arc::new(backend.spool.open_or_create_maildir(name).unwrap());
@@ -485,7 +486,7 @@ fn the_mailbox_not_used_for_longest_makes_room() {
             backend.registry.logout(&backend.mailbox, CLIENT);
             backend.later(1);
         }
-        let held: BTreeSet<&str> = backend.registry.ids.keys().map(Mailbox::as_str).collect();
-        assert_eq!(held, BTreeSet::from(["b", "c"]));
+        let entry: BTreeSet<&str> = backend.registry.ids.keys().map(Mailbox::as_str).collect();
+        assert_eq!(entry, BTreeSet::from(["b", "c"]));
     }
 }

@@ -14,32 +14,34 @@ impl Registry {
         self.set_time(now);
         let ids: Vec<IndexId> = self.entries.keys().copied().collect();
         for id in ids {
-            let Some(held) = self.entries.get_mut(&id) else { continue };
-            if held.is_idle() && held.last_used + self.idle <= now {
-                self.drop_entry(id, Failure::Broken);
+            let Some(entry) = self.entries.get_mut(&id) else { continue };
+            if entry.is_idle() && entry.last_used + self.idle <= now {
+                self.drop_entry(id, Failure::TempFail);
                 continue;
             }
-            if held.barrier_wait_since().is_some_and(|since| since + EVENT_GRACE <= now) {
-                log::info!("{}: the watch is silent; looked through again", held.mailbox);
-                held.watched = false;
-                held.fall_back_to_scan();
+            if entry.awaiting_barrier_since().is_some_and(|since| since + EVENT_GRACE <= now) {
+                log::info!("{}: inotify barrier timed out, rescanning", entry.mailbox);
+                entry.watched = false;
+                entry.fall_back_to_scan();
                 self.advance(id);
                 continue;
             }
-            if held.explained_since.is_some_and(|since| since + FULL_SCAN_INTERVAL <= now)
-                && held.is_current()
+            if entry.events_only_since.is_some_and(|since| since + FULL_SCAN_INTERVAL <= now)
+                && entry.is_current()
             {
-                held.scan_need = ScanNeed::Yes; // no event is known, so no login waits for it
+                entry.scan_need = ScanNeed::Yes; // no event is known, so no login waits for it
                 self.advance(id);
                 continue;
             }
-            let due = held.suspect_since.map_or(held.last_checked + CHECK_EVERY, |since| since + EVENT_GRACE);
-            if due <= now && held.is_current() {
-                held.in_flight = Some(InFlight::CheckTimes);
-                self.jobs.push((id, IndexJob::Recheck(Arc::clone(&held.maildir), Vec::new())));
+            let due = entry
+                .times_mismatch_since
+                .map_or(entry.last_checked + CHECK_INTERVAL, |since| since + EVENT_GRACE);
+            if due <= now && entry.is_current() {
+                entry.in_flight = Some(InFlight::CheckTimes);
+                self.jobs.push((id, IndexJob::Recheck(Arc::clone(&entry.maildir), Vec::new())));
             }
         }
-        self.is_suspicious = self.entries.values().any(|held| held.suspect_since.is_some());
+        self.has_times_mismatch = self.entries.values().any(|entry| entry.times_mismatch_since.is_some());
         self.update_metrics();
     }
 }
@@ -50,4 +52,4 @@ pub(super) const EVENT_GRACE: Duration = Duration::from_secs(1);
 /// directory cannot show the loss: only a full scan finds the change.
 const FULL_SCAN_INTERVAL: Duration = Duration::from_secs(15 * 60);
 /// The interval at which the times of a quiet directory are compared.
-const CHECK_EVERY: Duration = Duration::from_secs(60);
+const CHECK_INTERVAL: Duration = Duration::from_secs(60);

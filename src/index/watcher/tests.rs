@@ -9,15 +9,15 @@ use super::*;
 enum Queued {
     Change(usize),
     /// An opening of that file, under its watch at that moment.
-    Mark(usize, usize),
+    Barrier(usize, usize),
     Overflow,
 }
 
 /// The kernel, notify and the loop, one step at a time.
 struct Kernel {
-    marks: Arc<Barriers>,
-    ear: EventHandler,
-    notices: MailboxEvents,
+    barriers: Arc<Barriers>,
+    handler: EventHandler,
+    events: MailboxEvents,
     /// A queue as in `fsnotify_insert_event`: bounded, with one overflow at a time, and one event for two equal
     /// events in a row.
     kernel: VecDeque<Queued>,
@@ -35,16 +35,17 @@ struct Kernel {
 
 impl Kernel {
     fn new() -> Self {
-        let (queue, notices) = channel::bounded(4);
-        let marks = Arc::new(Barriers::new().unwrap());
+        let (queue, events) = channel::bounded(4);
+        let barriers = Arc::new(Barriers::new().unwrap());
         let watched = Arc::<Mutex<Watched>>::default();
         lock(&watched).by_path.insert("/new".into(), (IndexId(1), Subdir::New));
         let missed = Arc::<AtomicBool>::default();
-        let ear = EventHandler { watched, queue, lost: Arc::clone(&missed), barriers: Arc::clone(&marks) };
-        let notices = MailboxEvents::new(notices, missed, Arc::clone(&marks));
+        let handler =
+            EventHandler { watched, queue, lost: Arc::clone(&missed), barriers: Arc::clone(&barriers) };
+        let events = MailboxEvents::new(events, missed, Arc::clone(&barriers));
         let (kernel, read, renewing, covered, before) = Default::default();
-        let watches = vec![0; marks.paths().count()];
-        Self { marks, ear, notices, kernel, read, watches, renewing, opened: None, covered, before }
+        let watches = vec![0; barriers.paths().count()];
+        Self { barriers, handler, events, kernel, read, watches, renewing, opened: None, covered, before }
     }
 
     fn happens(&mut self, event: Queued) {
@@ -60,9 +61,9 @@ impl Kernel {
 
     /// Queues the event if the barriers have opened a file.
     fn see_opened(&mut self) {
-        let before = std::mem::replace(&mut self.opened, self.marks.awaited_file());
+        let before = std::mem::replace(&mut self.opened, self.barriers.awaited_file());
         if let Some((file, _)) = self.opened.filter(|opened| before != Some(*opened)) {
-            self.happens(Queued::Mark(file, self.watches[file]));
+            self.happens(Queued::Barrier(file, self.watches[file]));
         }
     }
 
@@ -71,9 +72,9 @@ impl Kernel {
         self.happens(Queued::Change(self.covered.len() - 1));
     }
 
-    fn mark(&mut self) {
+    fn create_barrier(&mut self) {
         self.before.push(self.covered.len());
-        assert_eq!(self.marks.create(), Some(self.before.len() as u64));
+        assert_eq!(self.barriers.create(), Some(self.before.len() as u64));
         self.see_opened();
     }
 
@@ -83,13 +84,13 @@ impl Kernel {
                 let path = format!("/new/{change}").into();
                 Event::new(EventKind::Create(CreateKind::File)).add_path(path)
             }
-            Some(Queued::Mark(file, watch)) if watch == self.watches[file] => {
-                Event::new(OPENED).add_path(self.marks.path(file).into())
+            Some(Queued::Barrier(file, watch)) if watch == self.watches[file] => {
+                Event::new(OPENED).add_path(self.barriers.path(file).into())
             }
             Some(Queued::Overflow) => Event::new(EventKind::Other).set_flag(Flag::Rescan),
             _ => return,
         };
-        self.ear.on_event(Ok(event));
+        self.handler.on_event(Ok(event));
         self.see_opened();
     }
 
@@ -97,9 +98,9 @@ impl Kernel {
         match self.renewing.pop() {
             Some(file) => {
                 self.watches[file] += 1;
-                self.marks.rewatched(file);
+                self.barriers.rewatched(file);
             }
-            None => self.renewing = self.marks.exhausted_files(),
+            None => self.renewing = self.barriers.take_files_to_rewatch(),
         }
         self.see_opened();
     }
@@ -109,13 +110,15 @@ impl Kernel {
         let mut budget = Budget::new(1 + self.covered.len() % 3);
         let (before, covered) = (&self.before, &mut self.covered);
         let mut too_early = None;
-        self.notices.read(&mut budget, |news| match news {
-            News::Missed => covered.fill(true),
-            News::Notice(MailboxEvent::NameChanged(_, _, name) | MailboxEvent::NameRemoved(_, _, name)) => {
+        self.events.read(&mut budget, |news| match news {
+            WatcherReport::Overflow => covered.fill(true),
+            WatcherReport::Event(
+                MailboxEvent::NameChanged(_, _, name) | MailboxEvent::NameRemoved(_, _, name),
+            ) => {
                 covered[std::str::from_utf8(&name).unwrap().parse::<usize>().unwrap()] = true;
             }
-            News::Notice(MailboxEvent::DirectoryLost(_)) => {}
-            News::Mark(told) => {
+            WatcherReport::Event(MailboxEvent::DirectoryLost(_)) => {}
+            WatcherReport::Barrier(told) => {
                 let changes = (told as usize).checked_sub(1).map_or(0, |last| before[last]);
                 let is_right = covered[..changes].iter().all(|covered| *covered);
                 too_early = (!is_right).then_some(told);
@@ -149,7 +152,7 @@ proptest! {
             match step {
                 0..=3 => world.change(),
                 4 if is_stormy => (0..8).for_each(|_| world.change()),
-                4..=6 => world.mark(),
+                4..=6 => world.create_barrier(),
                 7..=9 => world.read.extend(world.kernel.pop_front()),
                 10..=12 => world.hear(),
                 13 => world.renew(),
@@ -157,43 +160,43 @@ proptest! {
             }
         }
         world.read_all()?;
-        if world.marks.last_reached() < world.before.len() as u64 {
+        if world.barriers.last_reached() < world.before.len() as u64 {
             (0..=2 * world.watches.len()).for_each(|_| world.renew());
             world.read_all()?;
         }
-        prop_assert_eq!(world.marks.last_reached(), world.before.len() as u64);
+        prop_assert_eq!(world.barriers.last_reached(), world.before.len() as u64);
     }
 }
 
 #[test]
 fn a_mark_that_was_opened_before_a_loss_is_no_news_after_it() {
     let mut world = Kernel::new();
-    world.mark();
+    world.create_barrier();
     let late = world.kernel.pop_front().unwrap();
     world.read.push_back(Queued::Overflow);
     world.hear();
-    assert_eq!(world.marks.last_reached(), 1);
-    world.mark();
+    assert_eq!(world.barriers.last_reached(), 1);
+    world.create_barrier();
     world.read.push_back(late);
     world.hear();
-    assert_eq!(world.marks.last_reached(), 1);
+    assert_eq!(world.barriers.last_reached(), 1);
     world.read.extend(world.kernel.pop_front());
     world.hear();
-    assert_eq!(world.marks.last_reached(), 2);
+    assert_eq!(world.barriers.last_reached(), 2);
 }
 
 #[test]
 fn marks_that_are_lost_again_and_again_are_made_again_after_the_files_are_watched_anew() {
     let mut world = Kernel::new();
     for _ in 0..10 {
-        world.mark();
+        world.create_barrier();
         world.kernel.clear();
         world.read.push_back(Queued::Overflow);
         world.hear();
     }
-    world.mark();
-    assert!(world.kernel.is_empty() && world.marks.last_reached() == 10);
+    world.create_barrier();
+    assert!(world.kernel.is_empty() && world.barriers.last_reached() == 10);
     (0..=world.watches.len()).for_each(|_| world.renew());
     world.read_all().unwrap();
-    assert_eq!(world.marks.last_reached(), 11);
+    assert_eq!(world.barriers.last_reached(), 11);
 }

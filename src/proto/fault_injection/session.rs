@@ -20,7 +20,7 @@ use crate::{
         buffer::{Inbox, Outbox},
         event::Event,
         injection::InjectedFault,
-        request::{Directory, Failure, Lookup, Mailbox, Maildrop, Quota, Request, Response},
+        request::{AccountDirectory, Failure, Lookup, Mailbox, Maildrop, Quota, Request, Response},
         smtp::{address::Address, reply},
     },
 };
@@ -34,13 +34,13 @@ pub struct FaultySession {
     /// The login name without its faults.
     user: String,
     maildrop: Option<Arc<FaultyMaildrop>>,
-    stage: Stage,
+    fault_state: FaultState,
     held: Option<HeldOutput>,
 }
 
 /// The state of the faults in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum FaultState {
     /// No fault is in progress.
     Inactive,
     /// The session receives message data, and has read this number of octets.
@@ -59,8 +59,8 @@ enum Stage {
 struct HeldOutput {
     octets: Vec<u8>,
     /// Octets to send at a time.
-    piece: usize,
-    every: Duration,
+    chunk_size: usize,
+    interval: Duration,
     next_step: Step,
 }
 
@@ -73,7 +73,7 @@ impl FaultySession {
             plan: FaultPlan::default(),
             user: String::new(),
             maildrop: None,
-            stage: Stage::Inactive,
+            fault_state: FaultState::Inactive,
             held: None,
         }
     }
@@ -88,11 +88,11 @@ impl FaultySession {
         let mut said = Outbox::default();
         let found = RefCell::default();
         let counts = Rc::clone(&self.counts);
-        let directory = FaultyDirectory { inner: cx.directory, counts: &counts, found: &found };
+        let directory = FaultyAccountDirectory { inner: cx.directory, counts: &counts, found: &found };
         let cx = Context { now: cx.now, directory: &directory };
         let mut step = act(&mut *self.session, &cx, &mut said);
-        if let Step::Ask(ask) = step {
-            step = self.intercept_request(&cx, ask, &mut said);
+        if let Step::Request(request) = step {
+            step = self.intercept_request(&cx, request, &mut said);
         }
         let RequestedFaults { injections, hangs_up } = found.take();
         self.plan.add(injections);
@@ -106,20 +106,20 @@ impl FaultySession {
     }
 
     /// Applies the planned faults to a request of the session.
-    fn intercept_request(&mut self, cx: &Context<'_>, ask: Request, said: &mut Outbox) -> Step {
-        let stage = mem::replace(&mut self.stage, Stage::Inactive);
-        match &ask {
-            Request::Room { .. } => self.plan = FaultPlan::default(),
-            Request::Begin => self.stage = Stage::Data(0),
-            Request::Spill { .. } => self.stage = stage,
+    fn intercept_request(&mut self, cx: &Context<'_>, request: Request, said: &mut Outbox) -> Step {
+        let stage = mem::replace(&mut self.fault_state, FaultState::Inactive);
+        match &request {
+            Request::CheckSpace { .. } => self.plan = FaultPlan::default(),
+            Request::Begin => self.fault_state = FaultState::Data(0),
+            Request::Spill { .. } => self.fault_state = stage,
             Request::Discard => {}
             Request::Deliver { .. } => {
                 if let Some(code) = self.plan.after_dot() {
-                    self.stage = Stage::Refusing(code);
-                    return Step::Ask(Request::Discard);
+                    self.fault_state = FaultState::Refusing(code);
+                    return Step::Request(Request::Discard);
                 }
                 if self.plan.has(InjectedFault::DropAfterDot) {
-                    self.stage = Stage::Dropping(InjectedFault::DropAfterDot);
+                    self.fault_state = FaultState::Dropping(InjectedFault::DropAfterDot);
                 }
             }
             Request::Verify { user, password } => {
@@ -128,9 +128,9 @@ impl FaultySession {
                 self.plan = FaultPlan::new(injections);
                 self.maildrop = None;
                 if self.plan.has(InjectedFault::WrongPassword) {
-                    return self.session.respond(cx, Response::Denied { after: Duration::ZERO }, said);
+                    return self.session.respond(cx, Response::AuthFailed { delay: Duration::ZERO }, said);
                 }
-                return Step::Ask(Request::Verify { user, password: password.clone() });
+                return Step::Request(Request::Verify { user, password: password.clone() });
             }
             Request::Open { .. } => {
                 let in_use = |most| self.counts.next(&self.user, InjectedFault::InUse(most)) <= most;
@@ -145,17 +145,17 @@ impl FaultySession {
                     );
                 }
             }
-            Request::Read { from: 0, .. } => self.stage = Stage::Reading { begun: false, sent: 0 },
-            Request::Read { .. } => self.stage = stage,
+            Request::Read { from: 0, .. } => self.fault_state = FaultState::Reading { begun: false, sent: 0 },
+            Request::Read { .. } => self.fault_state = stage,
             Request::Update { .. } => {
                 if self.plan.has(InjectedFault::DropBeforeQuitAnswer) {
-                    self.stage = Stage::Dropping(InjectedFault::DropBeforeQuitAnswer);
+                    self.fault_state = FaultState::Dropping(InjectedFault::DropBeforeQuitAnswer);
                 } else if let Some(delay) = self.plan.slow_quit() {
-                    self.stage = Stage::Delaying(delay);
+                    self.fault_state = FaultState::Delaying(delay);
                 }
             }
         }
-        Step::Ask(ask)
+        Step::Request(request)
     }
 
     /// Sends output: at once, after a delay, or in small pieces.
@@ -173,18 +173,18 @@ impl FaultySession {
             out.push(&octets);
             return then;
         }
-        self.held = Some(HeldOutput { octets, piece, every, next_step: then });
+        self.held = Some(HeldOutput { octets, chunk_size: piece, interval: every, next_step: then });
         Step::Pause(pause)
     }
 
     /// Sends the next piece of the held output.
     fn emit_next(&mut self, mut held: HeldOutput, out: &mut Outbox) -> Step {
-        let rest = held.octets.split_off(held.piece.min(held.octets.len()));
+        let rest = held.octets.split_off(held.chunk_size.min(held.octets.len()));
         out.push(&held.octets);
         if rest.is_empty() {
             return held.next_step;
         }
-        let every = held.every;
+        let every = held.interval;
         self.held = Some(HeldOutput { octets: rest, ..held });
         Step::Pause(every)
     }
@@ -193,7 +193,7 @@ impl FaultySession {
     /// cut. The reply line before the message does not count.
     fn truncation_point(&mut self, said: &[u8]) -> Option<(usize, InjectedFault)> {
         let most = self.plan.cut_at()?;
-        let Stage::Reading { begun, sent } = &mut self.stage else { return None };
+        let FaultState::Reading { begun, sent } = &mut self.fault_state else { return None };
         let reply = if *begun { 0 } else { memchr::memchr(b'\n', said)? + 1 };
         let left = usize::try_from(most.saturating_sub(*sent)).unwrap_or(usize::MAX);
         *begun = true;
@@ -233,29 +233,29 @@ impl Session for FaultySession {
             return self.emit_next(held, out);
         }
         let before = inbox.len();
-        let data = if let Stage::Data(taken) = self.stage { Some(taken) } else { None };
+        let data = if let FaultState::Data(taken) = self.fault_state { Some(taken) } else { None };
         if let (Some(taken), Some(most)) = (data, self.plan.drop_at())
             && taken + before as u64 >= most
         {
             return terminate(out, InjectedFault::DropAt(most), Step::Abort);
         }
         let (said, step) = self.call_session(cx, out, |session, cx, said| session.step(cx, inbox, said));
-        if let (Some(taken), Stage::Data(now)) = (data, &mut self.stage) {
+        if let (Some(taken), FaultState::Data(now)) = (data, &mut self.fault_state) {
             *now = taken + (before - inbox.len()) as u64;
         }
         self.emit(said, None, step, out)
     }
 
-    fn respond(&mut self, cx: &Context<'_>, answer: Response, out: &mut Outbox) -> Step {
-        let answer = match answer {
+    fn respond(&mut self, cx: &Context<'_>, response: Response, out: &mut Outbox) -> Step {
+        let response = match response {
             Response::Opened(truth) => Response::Opened(self.wrap_maildrop(truth)),
-            answer => answer,
+            response => response,
         };
-        match self.stage {
-            Stage::Refusing(code) => {
-                self.stage = Stage::Inactive;
+        match self.fault_state {
+            FaultState::Refusing(code) => {
+                self.fault_state = FaultState::Inactive;
                 let mut unsaid = Outbox::default();
-                let step = self.session.respond(cx, Response::Failed(Failure::Broken), &mut unsaid);
+                let step = self.session.respond(cx, Response::Failed(Failure::TempFail), &mut unsaid);
                 let refusal = reply::injected_reply(code);
                 let mut said = Outbox::default();
                 refusal.write(&mut said);
@@ -267,20 +267,20 @@ impl Session for FaultySession {
                 };
                 self.emit(said.pending().to_vec(), None, step, out)
             }
-            Stage::Dropping(by) => {
-                self.call_session(cx, out, |session, cx, said| session.respond(cx, answer, said));
+            FaultState::Dropping(by) => {
+                self.call_session(cx, out, |session, cx, said| session.respond(cx, response, said));
                 terminate(out, by, Step::Abort)
             }
             stage => {
                 self.set_sending(true);
                 let (mut said, mut step) =
-                    self.call_session(cx, out, |session, cx, said| session.respond(cx, answer, said));
+                    self.call_session(cx, out, |session, cx, said| session.respond(cx, response, said));
                 self.set_sending(false);
                 if let Some((end, by)) = self.truncation_point(&said) {
                     said.truncate(end);
                     step = terminate(out, by, Step::Close);
                 }
-                let late = if let Stage::Delaying(delay) = stage { Some(delay) } else { None };
+                let late = if let FaultState::Delaying(delay) = stage { Some(delay) } else { None };
                 self.emit(said, late, step, out)
             }
         }
@@ -325,8 +325,8 @@ impl Session for FaultySession {
 }
 
 /// A directory that refuses addresses on demand. It records the faults found in the addresses.
-struct FaultyDirectory<'a> {
-    inner: &'a dyn Directory,
+struct FaultyAccountDirectory<'a> {
+    inner: &'a dyn AccountDirectory,
     counts: &'a SequenceCounts,
     found: &'a RefCell<RequestedFaults>,
 }
@@ -339,14 +339,14 @@ struct RequestedFaults {
     hangs_up: bool,
 }
 
-impl Directory for FaultyDirectory<'_> {
+impl AccountDirectory for FaultyAccountDirectory<'_> {
     fn lookup(&self, address: &Address) -> Lookup {
         let injections = InjectedFault::all_in(address.local());
         let lookup = self.inner.lookup(address);
         let Lookup::Local(destinations) = lookup else { return lookup };
         let refusal = injections.iter().find_map(|injection| match *injection {
             InjectedFault::Rcpt(code) => Some(code),
-            InjectedFault::First(tries, code) => {
+            InjectedFault::FirstRcpts(tries, code) => {
                 (self.counts.next(&address.to_string(), *injection) <= tries).then_some(code)
             }
             _ => None,

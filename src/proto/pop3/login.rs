@@ -28,7 +28,7 @@ impl Pop3Session {
             Expiring { .. } | AwaitingUpdate { .. } => SessionStage::Delivering,
             _ => SessionStage::Trusted(None),
         };
-        Progress { stage: at, commands: self.login_steps, further: self.login_steps, served: self.logins }
+        Progress { stage: at, commands: self.login_steps, advances: self.login_steps, served: self.logins }
     }
 
     /// Octets after STLS in clear text may come from an attacker. They are never run as commands, neither now
@@ -44,10 +44,10 @@ impl Pop3Session {
             (Some(_), ..) => self.refuse_arguments(rule, out),
             (None, Some(_), _) => self.refuse(out, rule.name, reply::TLS_ALREADY),
             (None, None, false) => self.refuse(out, rule.name, reply::NO_TLS),
-            (None, None, true) if !last => self.close_with(out, "clear text behind STLS", reply::OUT_OF_STEP),
+            (None, None, true) if !last => self.close_with(out, "clear text after STLS", reply::OUT_OF_STEP),
             (None, None, true) => {
                 reply::BEGIN_TLS.write_ok(self.language, out);
-                Step::Secure
+                Step::StartTls
             }
         }
     }
@@ -68,7 +68,7 @@ impl Pop3Session {
             None => {
                 out.line("+ "); // an empty challenge, including the blank (RFC 5034 section 4)
                 self.state = State::Plain;
-                Step::Again
+                Step::Continue
             }
             Some(b"=") => self.sasl_response(b"", out), // an empty response
             Some(text) => self.sasl_response(text, out),
@@ -77,12 +77,12 @@ impl Pop3Session {
 
     /// Processes the client's line after the challenge.
     pub(super) fn plain_step(&mut self, inbox: &mut Inbox, out: &mut Outbox) -> Step {
-        let line = match inbox.line(sasl::LINE, self.config.limits.line_discard) {
+        let line = match inbox.line(sasl::LINE, self.config.limits.connections.line_discard_limit) {
             Line::Partial => {
                 self.state = State::Plain;
                 return Step::Idle;
             }
-            Line::Endless => return self.close_with(out, "endless line", reply::LINE_TOO_LONG),
+            Line::NoLineEnd => return self.close_with(out, "endless line", reply::LINE_TOO_LONG),
             Line::TooLong => {
                 self.state = State::Authorization { user: None };
                 return self.refuse(out, "AUTH", reply::LINE_TOO_LONG);
@@ -107,7 +107,7 @@ impl Pop3Session {
         let user = credentials.user.clone();
         let password = credentials.password.clone();
         self.state = State::AwaitingVerify(credentials);
-        Step::Ask(Request::Verify { user, password })
+        Step::Request(Request::Verify { user, password })
     }
 
     pub(super) fn verified(
@@ -125,7 +125,7 @@ impl Pop3Session {
 
     pub(super) fn open(&mut self, cx: &Context<'_>, mailbox: Mailbox, since: Duration) -> Step {
         self.state = State::AwaitingOpen { mailbox: mailbox.clone(), since };
-        Step::Ask(Request::Open { mailbox, access: Access::Exclusive, now: cx.now.monotonic })
+        Step::Request(Request::Open { mailbox, access: Access::Exclusive, now: cx.now.monotonic })
     }
 
     pub(super) fn denied(
@@ -135,7 +135,11 @@ impl Pop3Session {
         out: &mut Outbox,
     ) -> Step {
         out.push_event(Event::Login { user: user.clone(), mechanism, ok: false });
-        let last = self.failed_credentials.record(user, password, self.config.limits.failed_logins);
+        let last = self.failed_credentials.record(
+            user,
+            password,
+            self.config.limits.auth.max_failures_per_connection,
+        );
         self.state = State::DelayingReply { last };
         Step::Pause(after)
     }
@@ -145,16 +149,16 @@ impl Pop3Session {
         cx: &Context<'_>,
         mailbox: Mailbox,
         since: Duration,
-        fault: Failure,
+        failure: Failure,
         out: &mut Outbox,
     ) -> Step {
         let waited = cx.now.monotonic.saturating_sub(since);
-        if fault == Failure::InUse && waited < self.config.limits.pop3_lock_wait.0 {
+        if failure == Failure::InUse && waited < self.config.limits.pop3.lock_timeout.0 {
             self.state = State::WaitingForLock { mailbox, since };
             return Step::Pause(LOCK_RETRY_INTERVAL);
         }
         self.state = State::Authorization { user: None };
-        self.refuse(out, "login", reply::failure_text(fault))
+        self.refuse(out, "login", reply::failure_text(failure))
     }
 
     pub(super) fn opened(&mut self, mailbox: Mailbox, maildrop: Arc<dyn Maildrop>, out: &mut Outbox) -> Step {
@@ -166,7 +170,7 @@ impl Pop3Session {
         self.errors = 0;
         self.failed_credentials.clear();
         self.state = State::Transaction(MaildropView::new(maildrop, read_only));
-        Step::Again
+        Step::Continue
     }
 }
 

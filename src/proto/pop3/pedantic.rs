@@ -5,7 +5,7 @@
 
 use super::{
     reply::{self, ReplyText},
-    session_config::{CommandSpec, Phase, Verb},
+    session_config::{CommandPhase, CommandSpec, Verb},
     state::{Pop3Session, State},
 };
 use crate::proto::{Step, buffer::Outbox, event::Event};
@@ -60,9 +60,9 @@ impl Pop3Session {
             return None;
         }
         let not_now = || match (what, self.phase()) {
-            ("PASS", Phase::Authorization) => "RFC 1939 7",
-            (_, Phase::Authorization) => "RFC 1939 4",
-            (_, Phase::Transaction) => "RFC 1939 5",
+            ("PASS", CommandPhase::Authorization) => "RFC 1939 7",
+            (_, CommandPhase::Authorization) => "RFC 1939 4",
+            (_, CommandPhase::Transaction) => "RFC 1939 5",
         };
         let cited = CITED.iter().find(|(of, _)| *of == text).map(|(_, section)| *section);
         if text == reply::NOT_NOW { Some(not_now()) } else { cited }

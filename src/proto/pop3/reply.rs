@@ -1,6 +1,6 @@
 //! All replies of the POP3 server, in both languages of LANG (RFC 6856 section 3).
 
-use crate::proto::{buffer::Outbox, request::Failure, smtp::reply_codes::Class};
+use crate::proto::{buffer::Outbox, request::Failure, smtp::reply_codes::ReplyClass};
 
 /// The language of replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -70,21 +70,21 @@ impl ReplyText {
 }
 
 /// The refusal for a failure of the server or of a login.
-pub fn failure_text(fault: Failure) -> ReplyText {
-    match fault {
-        Failure::Denied => WRONG_PASSWORD,
+pub fn failure_text(failure: Failure) -> ReplyText {
+    match failure {
+        Failure::AuthFailed => WRONG_PASSWORD,
         Failure::InUse => IN_USE,
-        Failure::Unusable => ReplyText::coded(
+        Failure::MailboxUnusable => ReplyText::coded(
             "[SYS/PERM] ",
             "The mailbox can't be used as it is configured",
             "La boîte est inutilisable, voyez l'administrateur",
         ),
-        Failure::Crowded => ReplyText::coded(
+        Failure::TooManyOpen => ReplyText::coded(
             "[SYS/TEMP] ",
             "Too many mailboxes are open, try later",
             "Trop de boîtes sont ouvertes, réessayez plus tard",
         ),
-        Failure::TooSoon => ReplyText::coded(
+        Failure::LoginDelay => ReplyText::coded(
             "[LOGIN-DELAY] ",
             "The last login was a moment ago, wait a little",
             "La dernière connexion est trop récente, patientez un peu",
@@ -102,7 +102,7 @@ pub fn failure_text(fault: Failure) -> ReplyText {
             "Too many logins at once, try again",
             "Trop de connexions à la fois, réessayez",
         ),
-        Failure::Full | Failure::Quota | Failure::Broken | Failure::Cut => ReplyText::coded(
+        Failure::Full | Failure::Quota | Failure::TempFail | Failure::Truncated => ReplyText::coded(
             "[SYS/TEMP] ",
             "The mailbox can't be read now, try later",
             "La boîte ne peut être lue maintenant, réessayez plus tard",
@@ -224,10 +224,10 @@ pub const TOO_MANY_CONNECTIONS: ReplyText =
     ReplyText::coded("[SYS/TEMP] ", "Too many connections, try later", "Trop de connexions, réessayez");
 
 /// The response codes, their meaning, and whether the same command may work later.
-pub const CODES: [(&str, &str, Class); 5] = [
-    ("AUTH", "name or password are wrong, or may not be sent so (RFC 3206)", Class::Never),
-    ("IN-USE", "another session has the mailbox (RFC 2449)", Class::Later),
-    ("LOGIN-DELAY", "the last login was a moment ago (RFC 2449)", Class::Later),
-    ("SYS/TEMP", "the server can't now, and may later (RFC 3206)", Class::Later),
-    ("SYS/PERM", "the server can't, and its operator has to do something (RFC 3206)", Class::Never),
+pub const CODES: [(&str, &str, ReplyClass); 5] = [
+    ("AUTH", "name or password are wrong, or may not be sent so (RFC 3206)", ReplyClass::Permanent),
+    ("IN-USE", "another session has the mailbox (RFC 2449)", ReplyClass::Transient),
+    ("LOGIN-DELAY", "the last login was a moment ago (RFC 2449)", ReplyClass::Transient),
+    ("SYS/TEMP", "the server can't now, and may later (RFC 3206)", ReplyClass::Transient),
+    ("SYS/PERM", "the server can't, and its operator has to do something (RFC 3206)", ReplyClass::Permanent),
 ];

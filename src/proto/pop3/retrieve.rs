@@ -33,13 +33,13 @@ impl Pop3Session {
         } else {
             self.state = State::Listing(visit, column, to);
         }
-        Step::Again
+        Step::Continue
     }
 
     pub(super) fn request_chunk(&mut self, visit: MaildropView, transfer: Transfer) -> Step {
         let ask = Request::Read { message: transfer.message, from: transfer.from };
         self.state = State::AwaitingRead(visit, transfer);
-        Step::Ask(ask)
+        Step::Request(ask)
     }
 
     pub(super) fn send_chunk(
@@ -65,7 +65,7 @@ impl Pop3Session {
         transfer.encoder.encode(bytes, out.buffer());
         if !last && !transfer.encoder.is_done() {
             self.state = State::Sending(visit, transfer);
-            return Step::Again;
+            return Step::Continue;
         }
         let sent = transfer.encoder.finish_message(out.buffer());
         if transfer.whole && sent != announced {
@@ -78,7 +78,7 @@ impl Pop3Session {
         }
         visit.highest = visit.highest.max(transfer.message + 1);
         self.state = State::Transaction(visit);
-        Step::Again
+        Step::Continue
     }
 
     /// Handles a failed read. Before the `+OK`, the session refuses the command. After it, the client would
@@ -88,12 +88,12 @@ impl Pop3Session {
         &mut self,
         visit: MaildropView,
         transfer: Transfer,
-        fault: Failure,
+        failure: Failure,
         out: &mut Outbox,
     ) -> Step {
         if transfer.from == 0 {
             self.state = State::Transaction(visit);
-            self.refuse(out, "message", reply::failure_text(fault))
+            self.refuse(out, "message", reply::failure_text(failure))
         } else {
             out.push_event(Event::Ended { why: "message could not be read to its end" });
             Step::Abort

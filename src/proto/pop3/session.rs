@@ -8,7 +8,7 @@ use super::{
     maildrop_view::{Column, MaildropView, Transfer},
     pedantic::bare_line_feed,
     reply::{self, Language, ReplyText},
-    session_config::{CommandSpec, Expire, Phase, Verb},
+    session_config::{CommandPhase, CommandSpec, Expire, Verb},
     state::{Pop3Session, State},
 };
 use crate::{
@@ -27,16 +27,20 @@ use crate::{
 
 impl Pop3Session {
     fn command_step(&mut self, cx: &Context<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
-        if self.phase() == Phase::Authorization && inbox.unread().starts_with(TLS_HANDSHAKE) {
+        if self.phase() == CommandPhase::Authorization && inbox.unread().starts_with(TLS_HANDSHAKE) {
             return self.close_with(out, "TLS handshake", reply::NOT_TLS);
         }
         let limits = &self.config.limits;
         // AUTH may include its initial response (RFC 5034 section 4).
         let may_be_long = self.passwords_allowed() && login::is_auth(inbox.unread());
-        let longest = if may_be_long { limits.pop3_line.max(sasl::LINE) } else { limits.pop3_line };
-        match inbox.line(longest, limits.line_discard) {
+        let longest = if may_be_long {
+            limits.pop3.max_line_length.max(sasl::LINE)
+        } else {
+            limits.pop3.max_line_length
+        };
+        match inbox.line(longest, limits.connections.line_discard_limit) {
             Line::Partial => Step::Idle,
-            Line::Endless => self.close_with(out, "endless line", reply::LINE_TOO_LONG),
+            Line::NoLineEnd => self.close_with(out, "endless line", reply::LINE_TOO_LONG),
             Line::TooLong => self.refuse(out, "long line", reply::LINE_TOO_LONG),
             Line::Complete(line) if self.config.pedantic && !line.ends_with(b"\r\n") => bare_line_feed(out),
             Line::Complete(line) if self.lenient() => {
@@ -147,7 +151,7 @@ impl Pop3Session {
             (Verb::List | Verb::Uidl, None) => {
                 reply::LIST_FOLLOWS.write_ok(language, out);
                 self.state = State::Listing(visit, Column::for_verb(rule.verb), 0);
-                return Step::Again;
+                return Step::Continue;
             }
             (Verb::List | Verb::Uidl, Some(number)) => Some(visit.find(number).map(|message| {
                 out.push(b"+OK ");
@@ -192,7 +196,7 @@ impl Pop3Session {
         };
         self.state = State::Transaction(visit);
         match said {
-            Some(Ok(())) => Step::Again,
+            Some(Ok(())) => Step::Continue,
             Some(Err(why)) => self.refuse(out, rule.name, why),
             None => self.refuse_arguments(rule, out),
         }
@@ -204,7 +208,7 @@ impl Pop3Session {
             (Verb::Capa, None) => {
                 reply::CAPABILITIES.write_ok(self.language, out);
                 self.capabilities(out);
-                Step::Again
+                Step::Continue
             }
             (Verb::Auth, None) => {
                 reply::MECHANISMS.write_ok(self.language, out);
@@ -212,13 +216,13 @@ impl Pop3Session {
                     out.line("PLAIN");
                 }
                 out.line(".");
-                Step::Again
+                Step::Continue
             }
             (Verb::Utf8, None) => self.ok(out, reply::UTF8),
             (Verb::Lang, None) => {
                 reply::LANGUAGES.write_ok(self.language, out);
                 ["en English", "fr Français", "."].iter().for_each(|line| out.line(line));
-                Step::Again
+                Step::Continue
             }
             (Verb::Lang, Some(range)) => {
                 // A range like fr-CA matches the language without the country (RFC 4647 section 3.4).
@@ -231,7 +235,7 @@ impl Pop3Session {
                 };
                 self.language = language;
                 out.line(&format!("+OK {tag} {}", reply::LANGUAGE_CHANGED.text(language)));
-                Step::Again
+                Step::Continue
             }
             _ => return None,
         };
@@ -246,7 +250,7 @@ impl Pop3Session {
             ["USER", "SASL PLAIN"].iter().for_each(|capability| out.line(capability));
         }
         CAPABILITIES.iter().for_each(|capability| out.line(capability));
-        if self.config.stls && self.encryption.is_none() && self.phase() == Phase::Authorization {
+        if self.config.stls && self.encryption.is_none() && self.phase() == CommandPhase::Authorization {
             out.line("STLS");
         }
         match self.config.expire {
@@ -255,11 +259,11 @@ impl Pop3Session {
             Some(Expire::Days(days)) => out.line(&format!("EXPIRE {days}")),
             None => {}
         }
-        let Span(delay) = self.config.limits.pop3_login_delay;
+        let Span(delay) = self.config.limits.pop3.login_delay;
         if !delay.is_zero() {
             out.line(&format!("LOGIN-DELAY {}", delay.as_millis().div_ceil(1000)));
         }
-        if self.phase() == Phase::Transaction {
+        if self.phase() == CommandPhase::Transaction {
             out.line("IMPLEMENTATION restante");
         }
         out.line(".");
@@ -267,7 +271,7 @@ impl Pop3Session {
 
     fn ok(&self, out: &mut Outbox, text: ReplyText) -> Step {
         text.write_ok(self.language, out);
-        Step::Again
+        Step::Continue
     }
 
     pub(super) fn refuse_arguments(&mut self, rule: &CommandSpec, out: &mut Outbox) -> Step {
@@ -291,15 +295,15 @@ impl Pop3Session {
     ) -> Step {
         let limits = &self.config.limits;
         let most = match self.phase() {
-            Phase::Authorization => limits.errors_login,
-            Phase::Transaction => limits.errors,
+            CommandPhase::Authorization => limits.pop3.login_error_limit,
+            CommandPhase::Transaction => limits.pop3.hard_error_limit,
         };
         self.errors += 1;
         if is_limit_reached(self.errors, most) {
             return self.close_with(out, "too many errors", reply::TOO_MANY_ERRORS.with_code_of(error));
         }
         say(self, out);
-        Step::Again
+        Step::Continue
     }
 
     pub(super) fn close_with(&mut self, out: &mut Outbox, why: &'static str, text: ReplyText) -> Step {
@@ -312,7 +316,7 @@ impl Pop3Session {
 impl Session for Pop3Session {
     fn greet(&mut self, _: &Context<'_>, out: &mut Outbox) -> Step {
         out.line(&format!("+OK {} restante", self.config.hostname));
-        Step::Again
+        Step::Continue
     }
 
     fn step(&mut self, cx: &Context<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
@@ -337,29 +341,29 @@ impl Session for Pop3Session {
         }
     }
 
-    fn respond(&mut self, cx: &Context<'_>, answer: Response, out: &mut Outbox) -> Step {
-        match (mem::replace(&mut self.state, State::Over), answer) {
-            (State::AwaitingVerify(credentials), Response::Welcome(mailbox)) => {
+    fn respond(&mut self, cx: &Context<'_>, response: Response, out: &mut Outbox) -> Step {
+        match (mem::replace(&mut self.state, State::Over), response) {
+            (State::AwaitingVerify(credentials), Response::Verified(mailbox)) => {
                 self.verified(cx, credentials, mailbox, out)
             }
-            (State::AwaitingVerify(credentials), Response::Denied { after }) => {
+            (State::AwaitingVerify(credentials), Response::AuthFailed { delay: after }) => {
                 self.denied(credentials, after, out)
             }
-            (State::AwaitingVerify(_), Response::Failed(fault)) => {
+            (State::AwaitingVerify(_), Response::Failed(failure)) => {
                 self.state = State::Authorization { user: None };
-                self.refuse(out, "login", reply::failure_text(fault))
+                self.refuse(out, "login", reply::failure_text(failure))
             }
             (State::AwaitingOpen { mailbox, .. }, Response::Opened(maildrop)) => {
                 self.opened(mailbox, maildrop, out)
             }
-            (State::AwaitingOpen { mailbox, since }, Response::Failed(fault)) => {
-                self.not_opened(cx, mailbox, since, fault, out)
+            (State::AwaitingOpen { mailbox, since }, Response::Failed(failure)) => {
+                self.not_opened(cx, mailbox, since, failure, out)
             }
             (State::AwaitingRead(visit, transfer), Response::Chunk { bytes, last }) => {
                 self.send_chunk(visit, transfer, &bytes, last, out)
             }
-            (State::AwaitingRead(visit, transfer), Response::Failed(fault)) => {
-                self.read_failed(visit, transfer, fault, out)
+            (State::AwaitingRead(visit, transfer), Response::Failed(failure)) => {
+                self.read_failed(visit, transfer, failure, out)
             }
             (State::AwaitingUpdate { deleted, seen }, Response::Updated) => {
                 out.push_event(Event::Updated { deleted, seen });
@@ -387,23 +391,23 @@ impl Session for Pop3Session {
     fn session_phase(&self) -> SessionPhase {
         match &self.state {
             State::Authorization { user: None } => SessionPhase::Authorization,
-            State::Authorization { user: Some(_) } => SessionPhase::Named,
+            State::Authorization { user: Some(_) } => SessionPhase::UserGiven,
             State::Plain => SessionPhase::AuthPlain,
             State::Transaction(_) | State::Listing(..) => SessionPhase::Transaction,
             State::Sending(..) | State::AwaitingRead(..) => SessionPhase::Sending,
             State::Expiring { .. } | State::AwaitingUpdate { .. } => SessionPhase::Update,
-            State::Over => SessionPhase::Over,
-            _ => SessionPhase::Between,
+            State::Over => SessionPhase::Ended,
+            _ => SessionPhase::Pending,
         }
     }
 
     fn timeouts(&self) -> Timeouts {
         let limits = &self.config.limits;
         let (limit, renewed_by) = match self.state {
-            State::Authorization { .. } | State::Plain => (limits.pop3_login, ResetOn::Progress),
-            _ => (limits.pop3_idle, ResetOn::Command),
+            State::Authorization { .. } | State::Plain => (limits.pop3.login_timeout, ResetOn::Progress),
+            _ => (limits.pop3.idle_timeout, ResetOn::Command),
         };
-        Timeouts { read: limit.0, reset_on: renewed_by, write: limits.pop3_write.0, session: None }
+        Timeouts { read: limit.0, reset_on: renewed_by, write: limits.pop3.write_timeout.0, session: None }
     }
 
     fn progress(&self) -> Progress {

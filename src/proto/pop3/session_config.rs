@@ -94,7 +94,7 @@ pub enum Persona {
 
 /// The phase of a session (RFC 1939 section 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub enum CommandPhase {
     /// Before the login.
     Authorization,
     /// After the login.
@@ -140,16 +140,16 @@ pub struct CommandSpec {
     /// The RFC sections that define it.
     pub rfc: &'static str,
     /// The phases in which it is allowed.
-    pub allowed: &'static [Phase],
+    pub allowed: &'static [CommandPhase],
     /// The first and last persona that have it.
-    pub spoken: (Persona, Persona),
+    pub personas: (Persona, Persona),
 }
 
 impl SessionConfig {
     /// The row of a command, if this persona has it. `name` may be in any case.
     pub fn command(&self, name: &[u8]) -> Option<&'static CommandSpec> {
         COMMANDS.iter().find(|rule| {
-            let (first, last) = rule.spoken;
+            let (first, last) = rule.personas;
             rule.name.as_bytes().eq_ignore_ascii_case(name) && (first..=last).contains(&self.persona)
         })
     }
@@ -162,13 +162,13 @@ impl CommandSpec {
     }
 }
 
+use CommandPhase::{Authorization, Transaction};
 use Persona::{Modern, Rfc1081, Rfc1460, Rfc1939};
-use Phase::{Authorization, Transaction};
 
-const ALWAYS: (Persona, Persona) = (Rfc1081, Modern);
-const LOGIN: &[Phase] = &[Authorization];
-const MAIL: &[Phase] = &[Transaction];
-const BOTH: &[Phase] = &[Authorization, Transaction];
+const ALL_PERSONAS: (Persona, Persona) = (Rfc1081, Modern);
+const BEFORE_LOGIN: &[CommandPhase] = &[Authorization];
+const AFTER_LOGIN: &[CommandPhase] = &[Transaction];
+const ANY_PHASE: &[CommandPhase] = &[Authorization, Transaction];
 
 const fn row(
     verb: Verb,
@@ -176,34 +176,34 @@ const fn row(
     syntax: &'static str,
     meaning: &'static str,
     rfc: &'static str,
-    allowed: &'static [Phase],
+    allowed: &'static [CommandPhase],
     spoken: (Persona, Persona),
 ) -> CommandSpec {
-    CommandSpec { verb, name, syntax, meaning, rfc, allowed, spoken }
+    CommandSpec { verb, name, syntax, meaning, rfc, allowed, personas: spoken }
 }
 
 /// The command table.
 #[rustfmt::skip]
 pub const COMMANDS: &[CommandSpec] = &[
-    row(Verb::User, "USER", "USER name", "Says who wants the mail", "RFC 1939 section 7", LOGIN, ALWAYS),
-    row(Verb::Pass, "PASS", "PASS password", "Opens and locks the mailbox", "RFC 1939 section 7", LOGIN, ALWAYS),
-    row(Verb::Stat, "STAT", "STAT", "Counts messages and octets", "RFC 1939 section 5", MAIL, ALWAYS),
-    row(Verb::List, "LIST", "LIST [message]", "Tells the octets of messages", "RFC 1939 section 5", MAIL, ALWAYS),
-    row(Verb::Retr, "RETR", "RETR message", "Sends a message", "RFC 1939 section 5", MAIL, ALWAYS),
-    row(Verb::Dele, "DELE", "DELE message", "Marks a message to be deleted at QUIT", "RFC 1939 section 5", MAIL, ALWAYS),
-    row(Verb::Noop, "NOOP", "NOOP", "Does nothing", "RFC 1939 section 5", MAIL, ALWAYS),
-    row(Verb::Last, "LAST", "LAST", "Tells the highest message number accessed", "RFC 1460 section 4", MAIL, (Rfc1081, Rfc1460)),
-    row(Verb::Rset, "RSET", "RSET", "Takes all deletion marks back", "RFC 1939 section 5", MAIL, ALWAYS),
-    row(Verb::Quit, "QUIT", "QUIT", "Deletes what is marked and ends", "RFC 1939 section 6", BOTH, ALWAYS),
-    row(Verb::Top, "TOP", "TOP message lines", "Sends the header and some lines of a message", "RFC 1939 section 7", MAIL, ALWAYS),
-    row(Verb::Uidl, "UIDL", "UIDL [message]", "Tells the unique ids of messages", "RFC 1939 section 7", MAIL, (Rfc1939, Modern)),
-    row(Verb::Capa, "CAPA", "CAPA", "Tells what this server can do", "RFC 2449 section 5", BOTH, (Modern, Modern)),
-    row(Verb::Stls, "STLS", "STLS", "Begins TLS", "RFC 2595 section 4", LOGIN, (Modern, Modern)),
-    row(Verb::Utf8, "UTF8", "UTF8", "Asks for messages in UTF-8", "RFC 6856 section 2", LOGIN, (Modern, Modern)),
-    row(Verb::Lang, "LANG", "LANG [tag]", "Chooses the language of the replies", "RFC 6856 section 3", BOTH, (Modern, Modern)),
-    row(Verb::Auth, "AUTH", "AUTH [mechanism [response in base64]]", "Opens and locks the mailbox; alone it lists the mechanisms", "RFC 5034 section 4", LOGIN, (Modern, Modern)),
-    row(Verb::Apop, "APOP", "APOP name digest", "Refused: it needs the password in clear on the disk", "RFC 1939 section 7", LOGIN, (Rfc1460, Modern)),
-    row(Verb::Rpop, "RPOP", "RPOP name", "Refused: it trusts the client's word", "RFC 1081", LOGIN, ALWAYS),
+    row(Verb::User, "USER", "USER name", "Says who wants the mail", "RFC 1939 section 7", BEFORE_LOGIN, ALL_PERSONAS),
+    row(Verb::Pass, "PASS", "PASS password", "Opens and locks the mailbox", "RFC 1939 section 7", BEFORE_LOGIN, ALL_PERSONAS),
+    row(Verb::Stat, "STAT", "STAT", "Counts messages and octets", "RFC 1939 section 5", AFTER_LOGIN, ALL_PERSONAS),
+    row(Verb::List, "LIST", "LIST [message]", "Tells the octets of messages", "RFC 1939 section 5", AFTER_LOGIN, ALL_PERSONAS),
+    row(Verb::Retr, "RETR", "RETR message", "Sends a message", "RFC 1939 section 5", AFTER_LOGIN, ALL_PERSONAS),
+    row(Verb::Dele, "DELE", "DELE message", "Marks a message to be deleted at QUIT", "RFC 1939 section 5", AFTER_LOGIN, ALL_PERSONAS),
+    row(Verb::Noop, "NOOP", "NOOP", "Does nothing", "RFC 1939 section 5", AFTER_LOGIN, ALL_PERSONAS),
+    row(Verb::Last, "LAST", "LAST", "Tells the highest message number accessed", "RFC 1460 section 4", AFTER_LOGIN, (Rfc1081, Rfc1460)),
+    row(Verb::Rset, "RSET", "RSET", "Takes all deletion marks back", "RFC 1939 section 5", AFTER_LOGIN, ALL_PERSONAS),
+    row(Verb::Quit, "QUIT", "QUIT", "Deletes what is marked and ends", "RFC 1939 section 6", ANY_PHASE, ALL_PERSONAS),
+    row(Verb::Top, "TOP", "TOP message lines", "Sends the header and some lines of a message", "RFC 1939 section 7", AFTER_LOGIN, ALL_PERSONAS),
+    row(Verb::Uidl, "UIDL", "UIDL [message]", "Tells the unique ids of messages", "RFC 1939 section 7", AFTER_LOGIN, (Rfc1939, Modern)),
+    row(Verb::Capa, "CAPA", "CAPA", "Tells what this server can do", "RFC 2449 section 5", ANY_PHASE, (Modern, Modern)),
+    row(Verb::Stls, "STLS", "STLS", "Begins TLS", "RFC 2595 section 4", BEFORE_LOGIN, (Modern, Modern)),
+    row(Verb::Utf8, "UTF8", "UTF8", "Asks for messages in UTF-8", "RFC 6856 section 2", BEFORE_LOGIN, (Modern, Modern)),
+    row(Verb::Lang, "LANG", "LANG [tag]", "Chooses the language of the replies", "RFC 6856 section 3", ANY_PHASE, (Modern, Modern)),
+    row(Verb::Auth, "AUTH", "AUTH [mechanism [response in base64]]", "Opens and locks the mailbox; alone it lists the mechanisms", "RFC 5034 section 4", BEFORE_LOGIN, (Modern, Modern)),
+    row(Verb::Apop, "APOP", "APOP name digest", "Refused: it needs the password in clear on the disk", "RFC 1939 section 7", BEFORE_LOGIN, (Rfc1460, Modern)),
+    row(Verb::Rpop, "RPOP", "RPOP name", "Refused: it trusts the client's word", "RFC 1081", BEFORE_LOGIN, ALL_PERSONAS),
 ];
 
 /// The capabilities that CAPA may list: keyword, meaning and RFC section.
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn each_persona_speaks_as_its_time_did() {
         let spoken = |persona| {
-            let spoken = |rule: &&CommandSpec| (rule.spoken.0..=rule.spoken.1).contains(&persona);
+            let spoken = |rule: &&CommandSpec| (rule.personas.0..=rule.personas.1).contains(&persona);
             COMMANDS.iter().filter(spoken).map(|rule| rule.name).collect::<Vec<_>>().join(" ")
         };
         const FIRST: &str = "USER PASS STAT LIST RETR DELE NOOP";

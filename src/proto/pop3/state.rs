@@ -5,7 +5,7 @@ use std::{rc::Rc, time::Duration};
 use super::{
     maildrop_view::{Column, MaildropView, Transfer},
     reply::Language,
-    session_config::{Phase, SessionConfig},
+    session_config::{CommandPhase, SessionConfig},
 };
 use crate::proto::{
     Encryption,
@@ -80,7 +80,11 @@ impl Pop3Session {
         self.config.line_endings == LineEndings::Lenient && !self.config.pedantic
     }
 
-    pub(super) fn phase(&self) -> Phase {
-        if matches!(self.state, State::Transaction(_)) { Phase::Transaction } else { Phase::Authorization }
+    pub(super) fn phase(&self) -> CommandPhase {
+        if matches!(self.state, State::Transaction(_)) {
+            CommandPhase::Transaction
+        } else {
+            CommandPhase::Authorization
+        }
     }
 }

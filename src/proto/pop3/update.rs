@@ -20,7 +20,7 @@ impl Pop3Session {
                 let now = date.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
                 let before = now.as_secs().saturating_sub(u64::from(days) * DAY);
                 self.state = State::Expiring { visit, before, next: 0 };
-                return Step::Again;
+                return Step::Continue;
             }
             Some(Expire::Never) | None => {}
         }
@@ -35,7 +35,7 @@ impl Pop3Session {
         visit.deleted.extend(old);
         if to < visit.maildrop.len() {
             self.state = State::Expiring { visit, before, next: to };
-            return Step::Again;
+            return Step::Continue;
         }
         self.update(&visit)
     }
@@ -44,7 +44,7 @@ impl Pop3Session {
         let delete: Vec<usize> = visit.deleted.iter().copied().collect();
         let seen: Vec<usize> = visit.retrieved.difference(&visit.deleted).copied().collect();
         self.state = State::AwaitingUpdate { deleted: delete.len(), seen: seen.len() };
-        Step::Ask(Request::Update { delete, seen })
+        Step::Request(Request::Update { delete, seen })
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     message_body::{Framing, MessageBody, is_endless, is_slow},
     reply::{self, Reply},
     session_config::Persona,
-    state::{BODY, ChunkContext, OpenTransaction, RefusedChunk, SmtpSession, State, Then},
+    state::{ADVANCE_BODY, AfterReplies, ChunkContext, OpenTransaction, RefusedChunk, SmtpSession, State},
 };
 use crate::proto::{
     Context, Step,
@@ -25,11 +25,11 @@ impl SmtpSession {
             return self.close_with(out, "BDAT not offered", &reply::NOT_IMPLEMENTED);
         }
         let Some(chunk) = command::bdat(line) else {
-            return self.close_with(out, "BDAT that can't be counted", &reply::BAD_CHUNK);
+            return self.close_with(out, "invalid BDAT size", &reply::BAD_CHUNK);
         };
         let Chunk { size, last } = chunk;
         let before = match &self.state {
-            State::Refused(_, octets) => *octets,
+            State::RefusedMessage(_, octets) => *octets,
             State::Chunks(body) => body.wire(),
             _ => 0,
         };
@@ -41,11 +41,11 @@ impl SmtpSession {
             return self.close_with(out, "junk commands", &reply::TOO_MUCH);
         }
         match mem::replace(&mut self.state, State::Idle) {
-            State::Open(OpenTransaction { envelope, .. }) if !envelope.to.is_empty() && !empty => {
+            State::Transaction(OpenTransaction { envelope, .. }) if !envelope.to.is_empty() && !empty => {
                 self.state = State::AwaitingBegin(envelope, Some(chunk));
-                Step::Ask(Request::Begin)
+                Step::Request(Request::Begin)
             }
-            State::Open(_) => {
+            State::Transaction(_) => {
                 let reply = if empty { reply::EMPTY_CHUNK } else { self.no_recipients() };
                 self.skip_chunk(size, reply, ChunkContext::Message { last })
             }
@@ -53,9 +53,9 @@ impl SmtpSession {
             State::Chunks(mut body) => {
                 body.chunk(size, last);
                 self.state = State::Data(body);
-                Step::Again
+                Step::Continue
             }
-            State::Refused(reply, octets) => {
+            State::RefusedMessage(reply, octets) => {
                 self.skip_chunk(size, reply, ChunkContext::RefusedMessage { last, octets })
             }
             _ => self.skip_chunk(size, reply::BAD_SEQUENCE, ChunkContext::Nothing),
@@ -63,8 +63,9 @@ impl SmtpSession {
     }
 
     fn skip_chunk(&mut self, size: u64, reply: Reply, of: ChunkContext) -> Step {
-        self.state = State::Skipping(RefusedChunk { size, began: None, left: size, reply, context: of });
-        Step::Again
+        self.state =
+            State::SkippingChunk(RefusedChunk { size, started_at: None, left: size, reply, context: of });
+        Step::Continue
     }
 
     pub(super) fn skip_chunk_step(
@@ -77,27 +78,27 @@ impl SmtpSession {
         let here = inbox.skip(chunk.left);
         chunk.left -= here;
         if chunk.left > 0 {
-            let taken = cx.now.monotonic.saturating_sub(*chunk.began.get_or_insert(cx.now.monotonic));
-            if is_slow(chunk.size - chunk.left, taken, self.config.limits.data_rate) {
+            let taken = cx.now.monotonic.saturating_sub(*chunk.started_at.get_or_insert(cx.now.monotonic));
+            if is_slow(chunk.size - chunk.left, taken, self.config.limits.smtp.min_data_rate) {
                 return self.close_with(out, "data too slow", &reply::TOO_SLOW);
             }
-            self.state = State::Skipping(chunk);
-            return if here == 0 { Step::Idle } else { Step::Again };
+            self.state = State::SkippingChunk(chunk);
+            return if here == 0 { Step::Idle } else { Step::Continue };
         }
         let RefusedChunk { size, reply, context: of, .. } = chunk;
         match of {
             ChunkContext::Nothing | ChunkContext::Message { last: true } => self.refuse(out, b"BDAT", &reply),
             ChunkContext::Message { last: false } => {
-                self.state = State::Refused(reply.clone(), size);
+                self.state = State::RefusedMessage(reply.clone(), size);
                 self.refuse(out, b"BDAT", &reply)
             }
             ChunkContext::RefusedMessage { last, octets } => {
                 if last {
-                    return self.say_of_message(reply, Then::Nothing, out);
+                    return self.say_of_message(reply, AfterReplies::Nothing, out);
                 }
                 reply.write(out);
-                self.state = State::Refused(reply, octets + size);
-                Step::Again
+                self.state = State::RefusedMessage(reply, octets + size);
+                Step::Continue
             }
         }
     }
@@ -107,10 +108,10 @@ impl SmtpSession {
             return self.discard_message(refusal, false, out);
         }
         body.end_chunk();
-        self.record_advance(BODY);
+        self.record_advance(ADVANCE_BODY);
         self.state = State::Chunks(body);
         reply::CHUNK_OK.write(out);
-        Step::Again
+        Step::Continue
     }
 
     pub(super) fn bdat_framing(&self, Chunk { size, last }: Chunk) -> Framing {

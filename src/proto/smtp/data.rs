@@ -2,7 +2,7 @@
 
 use super::{
     body_check::BodyCheck,
-    message_body::{BodyStep, Framing, MessageBody},
+    message_body::{BodyRead, Framing, MessageBody},
     reply,
     state::{SmtpSession, State},
     trace,
@@ -46,29 +46,29 @@ impl SmtpSession {
         out: &mut Outbox,
     ) -> Step {
         let ask = match body.read(inbox, &self.config.limits, cx.now.monotonic) {
-            BodyStep::Nothing => {
+            BodyRead::Empty => {
                 self.state = State::Data(body);
                 return Step::Idle;
             }
-            BodyStep::Some => {
+            BodyRead::Data => {
                 self.state = State::Data(body);
-                return Step::Again;
+                return Step::Continue;
             }
-            BodyStep::End => return self.end_of_data(*body, out),
-            BodyStep::ChunkEnd => return self.end_of_chunk(body, out),
-            BodyStep::Endless => return self.close_with(out, "message without end", &reply::TOO_BIG),
-            BodyStep::TooSlow => return self.close_with(out, "data too slow", &reply::TOO_SLOW),
-            BodyStep::TooBig => Request::Discard,
-            BodyStep::Spill { mailboxes, bytes } => Request::Spill { mailboxes, bytes },
+            BodyRead::End => return self.end_of_data(*body, out),
+            BodyRead::ChunkEnd => return self.end_of_chunk(body, out),
+            BodyRead::Endless => return self.close_with(out, "message without end", &reply::TOO_BIG),
+            BodyRead::TooSlow => return self.close_with(out, "data too slow", &reply::TOO_SLOW),
+            BodyRead::TooBig => Request::Discard,
+            BodyRead::Spill { mailboxes, bytes } => Request::Spill { mailboxes, bytes },
         };
         self.state = State::AwaitingSpill(body);
-        Step::Ask(ask)
+        Step::Request(ask)
     }
 
     /// Requests a spill of the message data in memory, between two chunks.
     pub(super) fn spill_now(&mut self, mut body: Box<MessageBody>) -> Step {
         let (mailboxes, bytes) = body.take_spillable();
         self.state = State::AwaitingSpill(body);
-        Step::Ask(Request::Spill { mailboxes, bytes })
+        Step::Request(Request::Spill { mailboxes, bytes })
     }
 }

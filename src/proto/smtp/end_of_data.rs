@@ -4,7 +4,7 @@
 use super::{
     message_body::MessageBody,
     reply::{self, Reply},
-    state::{PendingReply, SmtpSession, State, Then},
+    state::{AfterReplies, PendingReply, SmtpSession, State},
 };
 use crate::proto::{
     Step,
@@ -24,7 +24,7 @@ impl SmtpSession {
         let lmtp = self.config.is_lmtp();
         let to = envelope.to.iter().filter(|_| lmtp).map(|recipient| recipient.mailbox.clone()).collect();
         self.state = State::AwaitingDelivery(PendingReply { accepted, queued, to });
-        Step::Ask(Request::Deliver { envelope, bytes, partly: lmtp })
+        Step::Request(Request::Deliver { envelope, bytes, partial_ok: lmtp })
     }
 
     /// Refuses the message. More of it may come unless this was its last chunk.
@@ -32,29 +32,29 @@ impl SmtpSession {
         let reply = self.with_citation(&reply, b"");
         out.push_event(Event::Refused { what: "data".into(), reply: reply.codes() });
         self.state = State::AwaitingDiscard { reply, last };
-        Step::Ask(Request::Discard)
+        Step::Request(Request::Discard)
     }
 
     /// Reports the backend's response to the client and to the log.
-    pub(super) fn delivered(&mut self, message: PendingReply, answer: &Response, out: &mut Outbox) -> Step {
-        let fault = match answer {
+    pub(super) fn delivered(&mut self, message: PendingReply, response: &Response, out: &mut Outbox) -> Step {
+        let failure = match response {
             Response::Delivered => {
                 // 250: durable and visible
-                return self.say_of_message(message.queued, Then::Told(message.accepted), out);
+                return self.say_of_message(message.queued, AfterReplies::LogForAll(message.accepted), out);
             }
-            Response::Partly(faults) if self.config.is_lmtp() => {
-                return self.delivered_partly(message, faults, out);
+            Response::PartlyDelivered(failures) if self.config.is_lmtp() => {
+                return self.delivered_partly(message, failures, out);
             }
-            Response::Failed(fault) => *fault,
-            _ => Failure::Broken,
+            Response::Failed(failure) => *failure,
+            _ => Failure::TempFail,
         };
-        let reply = reply::failure_reply(fault);
+        let reply = reply::failure_reply(failure);
         let refused = Event::Refused { what: "message".into(), reply: reply.codes() };
-        self.say_of_message(reply, Then::Told(refused), out)
+        self.say_of_message(reply, AfterReplies::LogForAll(refused), out)
     }
 
     /// Writes the reply to a message: one line, or in LMTP one for every accepted RCPT.
-    pub(super) fn say_of_message(&mut self, reply: Reply, then: Then, out: &mut Outbox) -> Step {
+    pub(super) fn say_of_message(&mut self, reply: Reply, then: AfterReplies, out: &mut Outbox) -> Step {
         if !self.accepted.is_empty() {
             return self.write_reply_per_recipient(reply, then, out);
         }
@@ -63,11 +63,11 @@ impl SmtpSession {
     }
 
     /// Logs the result after the last reply to a message. `to` lists the first RCPTs whose mail was accepted.
-    pub(super) fn end_of_message(&mut self, then: Then, to: Vec<String>, out: &mut Outbox) -> Step {
+    pub(super) fn end_of_message(&mut self, then: AfterReplies, to: Vec<String>, out: &mut Outbox) -> Step {
         let event = match then {
-            Then::Nothing | Then::Partly(_, 0) => None,
-            Then::Told(event) => Some(event),
-            Then::Partly(event, got) => Some(event.for_recipients(to, got)),
+            AfterReplies::Nothing | AfterReplies::LogForSome(_, 0) => None,
+            AfterReplies::LogForAll(event) => Some(event),
+            AfterReplies::LogForSome(event, got) => Some(event.for_recipients(to, got)),
         };
         if matches!(event, Some(Event::Accepted { .. })) {
             self.count_message();
@@ -80,7 +80,7 @@ impl SmtpSession {
 
     pub(super) fn after_message(&self, out: &mut Outbox) -> Step {
         if !self.stopping {
-            return Step::Again;
+            return Step::Continue;
         }
         reply::SHUTTING_DOWN.write(out);
         Step::Close

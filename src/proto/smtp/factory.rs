@@ -24,7 +24,8 @@ impl SessionFactory for Factory {
 
     fn settings(&self, id: ConnId) -> Settings {
         let SessionConfig { hostname, line_endings, persona, limits, policy, pedantic } = &*self.0;
-        let mut settings = Settings::new(self.protocol(), hostname, *line_endings, limits.smtp_line);
+        let mut settings =
+            Settings::new(self.protocol(), hostname, *line_endings, limits.smtp.max_line_length);
         settings.direct("label", id.to_string());
         settings.direct_unless_default("line_endings", *line_endings);
         settings.direct_unless_default("persona", *persona);

@@ -6,7 +6,7 @@ use std::{collections::HashMap, mem};
 
 use super::{
     reply::{self, Reply},
-    state::{PendingReply, SmtpSession, State, Telling, Then},
+    state::{AfterReplies, PendingReply, RecipientReplies, SmtpSession, State},
 };
 use crate::proto::{
     Step,
@@ -18,54 +18,59 @@ use crate::proto::{
 
 impl SmtpSession {
     /// Writes the same reply for every accepted RCPT.
-    pub(super) fn write_reply_per_recipient(&mut self, reply: Reply, then: Then, out: &mut Outbox) -> Step {
-        self.tell(reply, HashMap::new(), then, out)
+    pub(super) fn write_reply_per_recipient(
+        &mut self,
+        reply: Reply,
+        then: AfterReplies,
+        out: &mut Outbox,
+    ) -> Step {
+        self.begin_replies(reply, HashMap::new(), then, out)
     }
 
-    /// Reports to the client and to the log which recipients have the message. `faults` has one item for each
+    /// Reports to the client and to the log which recipients have the message. `failures` has one item for each
     /// recipient of the envelope.
     pub(super) fn delivered_partly(
         &mut self,
         message: PendingReply,
-        faults: &[Option<Failure>],
+        failures: &[Option<Failure>],
         out: &mut Outbox,
     ) -> Step {
         let PendingReply { accepted, queued, to } = message;
-        let got = faults.iter().filter(|fault| fault.is_none()).count();
+        let got = failures.iter().filter(|failure| failure.is_none()).count();
         let of = |(at, mailbox)| {
-            let fault = faults.get(at).copied().unwrap_or(Some(Failure::Broken))?;
-            Some((mailbox, fault))
+            let failure = failures.get(at).copied().unwrap_or(Some(Failure::TempFail))?;
+            Some((mailbox, failure))
         };
-        let faults = to.into_iter().enumerate().filter_map(of).collect();
-        self.tell(queued, faults, Then::Partly(accepted, got), out)
+        let failures = to.into_iter().enumerate().filter_map(of).collect();
+        self.begin_replies(queued, failures, AfterReplies::LogForSome(accepted, got), out)
     }
 
-    fn tell(
+    fn begin_replies(
         &mut self,
         reply: Reply,
-        faults: HashMap<Mailbox, Failure>,
-        then: Then,
+        failures: HashMap<Mailbox, Failure>,
+        then: AfterReplies,
         out: &mut Outbox,
     ) -> Step {
         let rcpts = mem::take(&mut self.accepted).into_iter();
-        self.tell_each(Box::new(Telling { rcpts, reply, faults, to: Vec::new(), then }), out)
+        self.tell_each(Box::new(RecipientReplies { rcpts, reply, failures, to: Vec::new(), then }), out)
     }
 
     /// Writes the next replies. After the last one, ends the message.
-    pub(super) fn tell_each(&mut self, mut telling: Box<Telling>, out: &mut Outbox) -> Step {
+    pub(super) fn tell_each(&mut self, mut telling: Box<RecipientReplies>, out: &mut Outbox) -> Step {
         let before = self.work;
         for _ in 0..REPLIES_A_STEP {
             let Some((address, destinations)) = telling.rcpts.next() else {
                 return self.end_of_message(telling.then, telling.to, out);
             };
             self.work += 1;
-            match self.fault(&telling.faults, &destinations) {
+            match self.failure_among(&telling.failures, &destinations) {
                 None => {
                     telling.reply.with_recipient(&address).write(out);
                     telling.to.extend((telling.to.len() < Event::MAX_LISTED).then(|| address.to_string()));
                 }
-                Some(fault) => {
-                    let reply = reply::failure_reply(fault);
+                Some(failure) => {
+                    let reply = reply::failure_reply(failure);
                     reply.with_recipient(&address).write(out);
                     out.push_event(Event::Refused {
                         what: format!("message to <{address}>"),
@@ -77,18 +82,22 @@ impl SmtpSession {
                 break;
             }
         }
-        self.state = State::Telling(telling);
-        Step::Again
+        self.state = State::WritingReplies(telling);
+        Step::Continue
     }
 
     /// The failure of the first of these mailboxes that has one. A second delivery to the others is better
     /// than none to this one.
-    fn fault(&mut self, faults: &HashMap<Mailbox, Failure>, destinations: &Destinations) -> Option<Failure> {
-        if faults.is_empty() {
+    fn failure_among(
+        &mut self,
+        failures: &HashMap<Mailbox, Failure>,
+        destinations: &Destinations,
+    ) -> Option<Failure> {
+        if failures.is_empty() {
             return None;
         }
         self.work += destinations.len();
-        destinations.iter().find_map(|to| faults.get(&to.mailbox).copied())
+        destinations.iter().find_map(|to| failures.get(&to.mailbox).copied())
     }
 }
 
@@ -112,7 +121,7 @@ mod tests {
             buffer::Inbox,
             destinations::Group,
             dot::LineEndings,
-            request::{Directory, Lookup, Request, Response},
+            request::{AccountDirectory, Lookup, Request, Response},
             smtp::{Kind, Persona, Policy, SessionConfig, address::Address},
         },
     };
@@ -129,7 +138,7 @@ mod tests {
         }
     }
 
-    impl Directory for Office {
+    impl AccountDirectory for Office {
         fn lookup(&self, address: &Address) -> Lookup {
             let list = address.local().parse::<usize>().unwrap() % self.1.len();
             Lookup::Local(Group::new(self.0.clone(), self.1[list].clone()).in_folder(None))
@@ -151,8 +160,8 @@ mod tests {
     impl Talk {
         fn new(office: Office) -> Self {
             let policy = Policy { kind: Kind::Lmtp, ..Policy::default() };
-            let limits =
-                Limits { recipients: 10_000, body_in_memory: Size::kib(4), ..Limits::for_development() };
+            let mut limits = Limits::for_development();
+            (limits.smtp.max_recipients, limits.delivery.spill_threshold) = (10_000, Size::kib(4));
             let (hostname, line_endings, persona) = ("mx".into(), LineEndings::Lenient, Persona::Modern);
             let rules = SessionConfig { hostname, line_endings, persona, limits, policy, pedantic: false };
             let session = SmtpSession::new(Rc::new(rules), [127, 0, 0, 1].into(), "c1".into());
@@ -164,20 +173,20 @@ mod tests {
         fn say(&mut self, text: &str, answer: impl Fn(usize) -> Response) -> Vec<String> {
             self.inbox.push(text.as_bytes());
             let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
-            let mut step = Step::Again;
+            let mut step = Step::Continue;
             loop {
                 let before = self.out.pending().len();
                 let cx = Context { now, directory: &self.office };
                 step = match step {
-                    Step::Ask(Request::Deliver { envelope, .. }) => {
+                    Step::Request(Request::Deliver { envelope, .. }) => {
                         self.session.respond(&cx, answer(envelope.to.len()), &mut self.out)
                     }
-                    Step::Ask(Request::Spill { mailboxes, .. }) => {
+                    Step::Request(Request::Spill { mailboxes, .. }) => {
                         self.spilled_to.push(mailboxes.len());
-                        self.session.respond(&cx, Response::Ready, &mut self.out)
+                        self.session.respond(&cx, Response::Done, &mut self.out)
                     }
-                    Step::Ask(_) => self.session.respond(&cx, Response::Ready, &mut self.out),
-                    Step::Again => self.session.step(&cx, &mut self.inbox, &mut self.out),
+                    Step::Request(_) => self.session.respond(&cx, Response::Done, &mut self.out),
+                    Step::Continue => self.session.step(&cx, &mut self.inbox, &mut self.out),
                     _ => break,
                 };
                 let work = self.session.take_work();
@@ -226,8 +235,8 @@ mod tests {
         for aliases in [500, 5000] {
             let mut talk = Talk::new(Office::new(10, 10));
             // The fourth mailbox belongs to the first four of every ten aliases.
-            let faults = |to| (0..to).map(|n| (n == 3).then_some(Failure::Quota)).collect();
-            let replies = talk.message(aliases, |to| Response::Partly(faults(to)));
+            let failures = |to| (0..to).map(|n| (n == 3).then_some(Failure::Quota)).collect();
+            let replies = talk.message(aliases, |to| Response::PartlyDelivered(failures(to)));
             for (n, reply) in replies.iter().enumerate() {
                 let code = if n % 10 <= 3 { "452 4.2.2" } else { "250 2.0.0" };
                 assert!(reply.starts_with(&format!("{code} <{n}@c.test> ")), "{n}: {reply}");
@@ -247,9 +256,9 @@ mod tests {
     #[test]
     fn a_long_message_to_thousands_names_them_for_its_first_part_only() {
         let mut talk = Talk::new(Office::new(5000, 1));
-        talk.say("LHLO x\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<1@c.test>\r\nDATA\r\n", |_| Response::Ready);
+        talk.say("LHLO x\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<1@c.test>\r\nDATA\r\n", |_| Response::Done);
         for _ in 0..10 {
-            talk.say(&"x\r\n".repeat(2000), |_| Response::Ready);
+            talk.say(&"x\r\n".repeat(2000), |_| Response::Done);
         }
         assert!(talk.spilled_to.len() > 3 && talk.spilled_to[0] == 5000, "{:?}", talk.spilled_to);
         assert!(talk.spilled_to[1..].iter().all(|mailboxes| *mailboxes == 0), "{:?}", talk.spilled_to);
@@ -258,12 +267,12 @@ mod tests {
     #[test]
     fn a_server_that_stops_says_the_replies_that_are_left_first() {
         let mut talk = Talk::new(Office::new(10, 1));
-        talk.say("LHLO x\r\nMAIL FROM:<a@b.test>\r\n", |_| Response::Ready);
+        talk.say("LHLO x\r\nMAIL FROM:<a@b.test>\r\n", |_| Response::Done);
         let rcpts: String = (0..200).map(|n| format!("RCPT TO:<{n}@c.test>\r\n")).collect();
-        talk.say(&(rcpts + "DATA\r\n"), |_| Response::Ready);
-        let step = talk.session.say_of_message(reply::queued("1"), Then::Nothing, &mut talk.out);
-        assert!(matches!(step, Step::Again) && matches!(talk.session.shutdown(&mut talk.out), Step::Idle));
-        let replies = talk.say("", |_| Response::Ready);
+        talk.say(&(rcpts + "DATA\r\n"), |_| Response::Done);
+        let step = talk.session.say_of_message(reply::queued("1"), AfterReplies::Nothing, &mut talk.out);
+        assert!(matches!(step, Step::Continue) && matches!(talk.session.shutdown(&mut talk.out), Step::Idle));
+        let replies = talk.say("", |_| Response::Done);
         assert_eq!(
             (replies.len(), &replies[199][..15], &replies[200][..4]),
             (201, "250 2.0.0 <199@", "421 ")

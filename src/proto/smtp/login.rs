@@ -66,12 +66,12 @@ impl SmtpSession {
 
     /// Processes the client's next line in an exchange.
     pub(super) fn auth_step(&mut self, exchange: SaslExchange, inbox: &mut Inbox, out: &mut Outbox) -> Step {
-        let line = match inbox.line(sasl::LINE, self.config.limits.line_discard) {
+        let line = match inbox.line(sasl::LINE, self.config.limits.connections.line_discard_limit) {
             Line::Partial => {
                 self.state = State::Auth(exchange);
                 return Step::Idle;
             }
-            Line::Endless => return self.close_with(out, "endless line", &reply::TOO_MUCH),
+            Line::NoLineEnd => return self.close_with(out, "endless line", &reply::TOO_MUCH),
             Line::TooLong => return self.refuse(out, b"AUTH", &reply::EXCHANGE_TOO_LONG),
             Line::Complete(line) => line,
         };
@@ -80,7 +80,7 @@ impl SmtpSession {
                 return self.close_with(out, "bare LF", &reply::BAD_LINE);
             }
             if !inbox.is_empty() {
-                return self.close_with_at(out, "out of step", &reply::OUT_OF_STEP, b"AUTH");
+                return self.close_with_at(out, "improper pipelining", &reply::ILLEGAL_PIPELINING, b"AUTH");
             }
         }
         let text = line.strip_suffix(b"\n").unwrap_or(&line);
@@ -101,15 +101,19 @@ impl SmtpSession {
         out: &mut Outbox,
     ) -> Step {
         match answer {
-            Response::Welcome(mailbox) => {
+            Response::Verified(mailbox) => {
                 self.logged_in(mailbox);
                 reply::AUTHENTICATED.write(out);
                 out.push_event(Event::Login { user, mechanism, ok: true });
-                Step::Again
+                Step::Continue
             }
-            Response::Denied { after } => {
+            Response::AuthFailed { delay: after } => {
                 out.push_event(Event::Login { user: user.clone(), mechanism, ok: false });
-                let last = self.failed_credentials.record(user, password, self.config.limits.failed_logins);
+                let last = self.failed_credentials.record(
+                    user,
+                    password,
+                    self.config.limits.auth.max_failures_per_connection,
+                );
                 self.state = State::DelayingReply { last };
                 Step::Pause(after)
             }
@@ -129,7 +133,7 @@ impl SmtpSession {
 
     /// Writes the reply to a wrong password, after its delay.
     pub(super) fn denied(&mut self, last: bool, out: &mut Outbox) -> Step {
-        match self.refuse(out, b"AUTH", &reply::failure_reply(Failure::Denied)) {
+        match self.refuse(out, b"AUTH", &reply::failure_reply(Failure::AuthFailed)) {
             Step::Close => Step::Close,
             _ if last => self.close_with(out, "too many wrong passwords", &reply::TOO_MUCH),
             step => step,
@@ -147,10 +151,10 @@ impl SmtpSession {
         // become part of the encrypted session (CVE-2011-0411). Lenient listeners enforce this too.
         if !inbox.is_empty() {
             let why = "clear text behind STARTTLS";
-            return self.close_with_at(out, why, &reply::OUT_OF_STEP, b"STARTTLS");
+            return self.close_with_at(out, why, &reply::ILLEGAL_PIPELINING, b"STARTTLS");
         }
         reply::START_TLS.write(out);
-        Step::Secure
+        Step::StartTls
     }
 }
 
@@ -158,13 +162,13 @@ impl SmtpSession {
 fn write_temporary_failure(reply: &Reply, out: &mut Outbox) -> Step {
     reply.write(out);
     out.push_event(Event::Refused { what: "AUTH".into(), reply: reply.codes() });
-    Step::Again
+    Step::Continue
 }
 
 fn sasl_refusal(why: BadResponse) -> Reply {
     match why {
         BadResponse::Malformed => reply::BAD_RESPONSE,
-        BadResponse::OtherIdentity => reply::failure_reply(Failure::Denied),
+        BadResponse::OtherIdentity => reply::failure_reply(Failure::AuthFailed),
     }
 }
 
@@ -182,14 +186,14 @@ mod tests {
         proto::{
             Context, Encryption, Session,
             dot::LineEndings,
-            request::{Directory, Lookup},
+            request::{AccountDirectory, Lookup},
             smtp::{Kind, Persona, Policy, SessionConfig, address::Address},
         },
     };
 
     struct Nobody;
 
-    impl Directory for Nobody {
+    impl AccountDirectory for Nobody {
         fn lookup(&self, _: &Address) -> Lookup {
             Lookup::Unknown
         }
@@ -217,12 +221,12 @@ mod tests {
             loop {
                 step = match step {
                     Step::Idle | Step::Close | Step::Abort => break,
-                    Step::Ask(_) => session.respond(&cx, answer(), &mut out),
-                    Step::Secure => {
+                    Step::Request(_) => session.respond(&cx, answer(), &mut out),
+                    Step::StartTls => {
                         session.tls_started(&cx, Encryption { version: "1.3", cipher: "" });
-                        Step::Again
+                        Step::Continue
                     }
-                    Step::Again | Step::Pause(_) => session.step(&cx, &mut inbox, &mut out),
+                    Step::Continue | Step::Pause(_) => session.step(&cx, &mut inbox, &mut out),
                 };
             }
         }
@@ -235,9 +239,9 @@ mod tests {
         // The user bob and the password hunter2hunter2, encoded for PLAIN and for LOGIN.
         let (plain, user, password) = ("AGJvYgBodW50ZXIyaHVudGVyMg==", "Ym9i", "aHVudGVyMmh1bnRlcjI=");
         let answers: [fn() -> Response; 3] = [
-            || Response::Denied { after: Duration::ZERO },
+            || Response::AuthFailed { delay: Duration::ZERO },
             || Response::Failed(Failure::Busy),
-            || Response::Welcome(Mailbox::named("bob").unwrap()),
+            || Response::Verified(Mailbox::named("bob").unwrap()),
         ];
         let initial = format!("AUTH PLAIN {plain}");
         let tab = format!("AUTH\tPLAIN {plain}");

@@ -26,15 +26,15 @@ pub(super) struct MessageBody {
     /// Bytes not spilled yet. The first ones are the server's own header lines.
     bytes: Vec<u8>,
     /// Octets of the server's own header lines.
-    added: u64,
+    header_octets: u64,
     /// Counts the octets of the client's message.
     octets: WireSizeCounter,
     hops: HopCounter,
     /// The checks of a pedantic listener.
     check: Option<BodyCheck>,
     /// Octets read from the wire.
-    wire: u64,
-    began: Duration,
+    wire_octets: u64,
+    started_at: Duration,
     /// True if the session must spill the data in memory, to free that memory.
     spill_requested: bool,
     /// True if the message has a file, or has requested one.
@@ -54,11 +54,11 @@ pub(super) enum Framing {
 }
 
 /// The result of reading the inbox.
-pub(super) enum BodyStep {
+pub(super) enum BodyRead {
     /// The inbox was empty.
-    Nothing,
+    Empty,
     /// Message data.
-    Some,
+    Data,
     /// The end of the message.
     End,
     /// The end of a chunk that is not the last.
@@ -84,14 +84,14 @@ impl MessageBody {
         check: Option<BodyCheck>,
     ) -> Self {
         Self {
-            added: wire_size(&header),
+            header_octets: wire_size(&header),
             bytes: header,
             envelope,
             framing,
             octets: WireSizeCounter::default(),
             hops: HopCounter::new(),
-            wire: 0,
-            began: now,
+            wire_octets: 0,
+            started_at: now,
             check,
             spill_requested: false,
             spilled: false,
@@ -123,7 +123,7 @@ impl MessageBody {
     }
 
     /// Reads the inbox, up to the end of the message or of the chunk.
-    pub(super) fn read(&mut self, inbox: &mut Inbox, limits: &Limits, now: Duration) -> BodyStep {
+    pub(super) fn read(&mut self, inbox: &mut Inbox, limits: &Limits, now: Duration) -> BodyRead {
         let before = self.bytes.len();
         let used = self.framing.decode(inbox.unread(), &mut self.bytes);
         inbox.consume(used);
@@ -133,11 +133,11 @@ impl MessageBody {
         if let Some(check) = &mut self.check {
             check.feed(new);
         }
-        self.wire += used as u64;
+        self.wire_octets += used as u64;
 
         // Read to the end even if the message is refused. Octets left unread would be taken for commands. RFC
         // 5321 section 4.1.1.4, RFC 3030 section 2.
-        let too_big = self.refusal.is_none() && self.octets.total() > limits.message.0;
+        let too_big = self.refusal.is_none() && self.octets.total() > limits.smtp.max_message_size.0;
         if too_big {
             self.refusal = Some(reply::TOO_BIG);
         }
@@ -145,22 +145,22 @@ impl MessageBody {
             self.bytes = Vec::new();
         }
         if self.framing.ended() {
-            BodyStep::End
-        } else if is_endless(self.wire, limits) {
-            BodyStep::Endless
-        } else if self.is_slower_than(limits.data_rate, now) {
-            BodyStep::TooSlow
+            BodyRead::End
+        } else if is_endless(self.wire_octets, limits) {
+            BodyRead::Endless
+        } else if self.is_slower_than(limits.smtp.min_data_rate, now) {
+            BodyRead::TooSlow
         } else if too_big {
-            BodyStep::TooBig
-        } else if self.bytes.len() >= limits.body_in_memory.as_len() || self.is_spill_requested() {
+            BodyRead::TooBig
+        } else if self.bytes.len() >= limits.delivery.spill_threshold.as_len() || self.is_spill_requested() {
             let (mailboxes, bytes) = self.take_spillable();
-            BodyStep::Spill { mailboxes, bytes }
+            BodyRead::Spill { mailboxes, bytes }
         } else if self.framing.chunk_ended() {
-            BodyStep::ChunkEnd
+            BodyRead::ChunkEnd
         } else if used == 0 {
-            BodyStep::Nothing
+            BodyRead::Empty
         } else {
-            BodyStep::Some
+            BodyRead::Data
         }
     }
 
@@ -184,18 +184,23 @@ impl MessageBody {
     }
 
     pub(super) fn wire(&self) -> u64 {
-        self.wire
+        self.wire_octets
     }
 
     /// The progress of the message, for eviction.
     pub(super) fn progress(&self, rate: u64) -> BodyProgress {
-        let rate = if rate == 0 { Limits::default().data_rate } else { rate };
-        BodyProgress { began: self.began, octets: self.wire, held: self.bytes.capacity(), rate }
+        let rate = if rate == 0 { Limits::default().smtp.min_data_rate } else { rate };
+        BodyProgress {
+            started_at: self.started_at,
+            octets: self.wire_octets,
+            memory_octets: self.bytes.capacity(),
+            rate,
+        }
     }
 
     /// True if the client sends fewer octets a second than `rate`, after a minute of grace.
     fn is_slower_than(&self, rate: u64, now: Duration) -> bool {
-        is_slow(self.wire, now.saturating_sub(self.began), rate)
+        is_slow(self.wire_octets, now.saturating_sub(self.started_at), rate)
     }
 
     /// Refuses a message that cannot be stored. The rest of it is discarded.
@@ -225,7 +230,7 @@ impl MessageBody {
             from: format!("<{}>", from.as_ref().map(ToString::to_string).unwrap_or_default()),
             to: to.iter().take(Event::MAX_LISTED).map(|to| to.address.to_string()).collect(),
             recipients: to.len(),
-            octets: self.added + self.octets.total(),
+            octets: self.header_octets + self.octets.total(),
         }
     }
 
@@ -264,7 +269,7 @@ impl Framing {
 
 /// True if a message is too long to read on to its end: it has at least twice the octets allowed.
 pub(super) fn is_endless(octets: u64, limits: &Limits) -> bool {
-    octets >= limits.message.0.saturating_mul(2)
+    octets >= limits.smtp.max_message_size.0.saturating_mul(2)
 }
 
 /// True if `octets` in the time `taken` are fewer than `rate` a second, after a minute of grace.

@@ -7,7 +7,7 @@
 use super::{
     address, command,
     reply::{self, Reply},
-    session_config::{CommandSpec, Phase, Verb},
+    session_config::{CommandPhase, CommandSpec, Verb},
     state::SmtpSession,
 };
 use crate::proto::{buffer::Inbox, sasl};
@@ -151,7 +151,7 @@ impl SmtpSession {
             return says(broken.1);
         }
         match (reply, verb) {
-            _ if *reply == reply::OUT_OF_STEP => match verb {
+            _ if *reply == reply::ILLEGAL_PIPELINING => match verb {
                 Some(Verb::Starttls) => says("RFC 3207 4.2: nothing is sent behind STARTTLS before TLS"),
                 Some(Verb::Auth) => says("RFC 4954 4: the client waits for the challenge"),
                 _ => says("RFC 2920 3.1: the client waits for the reply to this command"),
@@ -162,13 +162,13 @@ impl SmtpSession {
                     says("RFC 3207 4.2: STARTTLS comes once")
                 }
                 (Some(Verb::Auth), _) if self.user.is_some() => says("RFC 4954 4: AUTH comes once"),
-                (_, Phase::Start) => says("RFC 5321 4.1.4: EHLO or HELO comes first"),
+                (_, CommandPhase::Start) => says("RFC 5321 4.1.4: EHLO or HELO comes first"),
                 (Some(Verb::Mail), _) => {
                     says("RFC 5321 4.1.4: a message is begun already, and RSET forgets it")
                 }
                 (Some(Verb::Auth), _) => says("RFC 4954 4: AUTH comes between two messages"),
                 (Some(Verb::Starttls), _) => says("RFC 3207 4: STARTTLS comes between two messages"),
-                (_, Phase::Chunks) => says("RFC 3030 2: a message begun with BDAT ends with BDAT"),
+                (_, CommandPhase::Chunks) => says("RFC 3030 2: a message begun with BDAT ends with BDAT"),
                 (Some(_), _) => Some(format!("RFC 5321 4.1.4: {} comes after MAIL", rule?.name)),
                 _ => None,
             },

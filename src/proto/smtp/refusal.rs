@@ -20,9 +20,9 @@ impl SmtpSession {
         match said {
             Ok(CommandOutcome::Reply(reply)) => {
                 reply.write(out);
-                Step::Again
+                Step::Continue
             }
-            Ok(CommandOutcome::Ask(ask)) => Step::Ask(ask),
+            Ok(CommandOutcome::Ask(ask)) => Step::Request(ask),
             Err(reply) if reply == reply::TOO_MANY_MESSAGES => {
                 self.close_with(out, "too many messages", &reply)
             }
@@ -39,16 +39,16 @@ impl SmtpSession {
         let limits = &self.config.limits;
         self.errors += 1;
         self.unknown_recipients += usize::from(*reply == reply::NO_SUCH_USER);
-        if is_limit_reached(self.errors, limits.errors)
-            || (self.client.is_none() && is_limit_reached(self.errors, limits.errors_greeting))
-            || is_limit_reached(self.unknown_recipients, limits.unknown_recipients)
+        if is_limit_reached(self.errors, limits.smtp.hard_error_limit)
+            || (self.client.is_none() && is_limit_reached(self.errors, limits.smtp.greeting_error_limit))
+            || is_limit_reached(self.unknown_recipients, limits.smtp.unknown_recipient_limit)
         {
             return self.close_with(out, "too many errors", &reply::TOO_MUCH);
         }
-        if is_limit_reached(self.errors, limits.errors_unpunished) {
+        if is_limit_reached(self.errors, limits.smtp.soft_error_limit) {
             Step::Pause(PENALTY)
         } else {
-            Step::Again
+            Step::Continue
         }
     }
 
@@ -57,7 +57,7 @@ impl SmtpSession {
     /// nothing from a client that has begun AUTH.
     fn loggable<'a>(&self, line: &'a [u8]) -> &'a [u8] {
         let (verb, _) = command::split(line);
-        let is_word = (1..=LONGEST_VERB).contains(&verb.len()) && verb.iter().all(u8::is_ascii_alphabetic);
+        let is_word = (1..=MAX_VERB).contains(&verb.len()) && verb.iter().all(u8::is_ascii_alphabetic);
         match self.config.command(verb) {
             _ if command::is_auth(verb) => b"AUTH",
             Some(_) => line,
@@ -84,7 +84,7 @@ impl SmtpSession {
     }
 
     pub(super) fn is_over_junk_limit(&mut self) -> bool {
-        let over = is_limit_reached(self.junk, self.config.limits.junk_commands);
+        let over = is_limit_reached(self.junk, self.config.limits.smtp.junk_command_limit);
         self.junk += 1;
         over
     }
@@ -93,4 +93,4 @@ impl SmtpSession {
 /// The delay for each error from the tenth on.
 const PENALTY: Duration = Duration::from_secs(1);
 /// Letters of the longest command: STARTTLS. A longer word is not logged.
-const LONGEST_VERB: usize = 8;
+const MAX_VERB: usize = 8;

@@ -57,23 +57,23 @@ impl Reply {
 }
 
 /// The reply to a failure of the server while it receives a message.
-pub fn failure_reply(fault: Failure) -> Reply {
-    match fault {
+pub fn failure_reply(failure: Failure) -> Reply {
+    match failure {
         Failure::Full => Reply::new(452, "4.3.1", "Out of storage, try later"),
         Failure::Quota => Reply::new(452, "4.2.2", "The mailbox is over its quota, try later"),
-        Failure::Unusable => {
+        Failure::MailboxUnusable => {
             Reply::new(451, "4.3.5", "The mailbox can't be used as it is configured, try later")
         }
-        Failure::Denied => Reply::new(535, "5.7.8", "Authentication failed"),
+        Failure::AuthFailed => Reply::new(535, "5.7.8", "Authentication failed"),
         Failure::Busy => Reply::new(454, "4.7.0", "Too many logins at once, try later"),
-        Failure::Broken
+        Failure::TempFail
         | Failure::InUse
-        | Failure::Crowded
-        | Failure::TooSoon
+        | Failure::TooManyOpen
+        | Failure::LoginDelay
         | Failure::NoFolder
         | Failure::Gone
         | Failure::Changed
-        | Failure::Cut => Reply::new(451, "4.3.0", "The message could not be stored, try later"),
+        | Failure::Truncated => Reply::new(451, "4.3.0", "The message could not be stored, try later"),
     }
 }
 
@@ -179,7 +179,8 @@ pub const LOOP: Reply = Reply::new(554, "5.4.6", "Too many hops, this message is
 pub const BARE_LINE_END: Reply =
     Reply::new(550, "5.5.2", "Message refused: a CR or LF of its own is not a line end");
 /// The client sent octets before it had the reply.
-pub const OUT_OF_STEP: Reply = Reply::new(554, "5.5.0", "Out of step: wait for the reply before you go on");
+pub const ILLEGAL_PIPELINING: Reply =
+    Reply::new(554, "5.5.0", "Out of step: wait for the reply before you go on");
 /// The client took too long.
 pub const TOO_SLOW: Reply = Reply::new(421, "4.4.2", "Timeout, closing the connection");
 /// Too many errors, junk commands or wrong passwords, or an endless line.

@@ -3,25 +3,25 @@
 
 /// The class of a reply, from its first digit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
+pub enum ReplyClass {
     /// 2: the command succeeded.
-    Done,
+    Success,
     /// 3: the client must send more.
-    More,
+    Intermediate,
     /// 4: the same command may succeed later.
-    Later,
+    Transient,
     /// 5: the client must change the command.
-    Never,
+    Permanent,
 }
 
-impl Class {
+impl ReplyClass {
     /// The class of a reply code.
     pub fn of(code: &str) -> Option<Self> {
         match code.bytes().next()? {
-            b'2' => Some(Self::Done),
-            b'3' => Some(Self::More),
-            b'4' => Some(Self::Later),
-            b'5' => Some(Self::Never),
+            b'2' => Some(Self::Success),
+            b'3' => Some(Self::Intermediate),
+            b'4' => Some(Self::Transient),
+            b'5' => Some(Self::Permanent),
             _ => None,
         }
     }
@@ -29,10 +29,10 @@ impl Class {
     /// The digit and its meaning.
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::Done => "2.. done",
-            Self::More => "3.. go on, more is wanted",
-            Self::Later => "4.. not now, the same may work later",
-            Self::Never => "5.. no, something has to be changed first",
+            Self::Success => "2.. done",
+            Self::Intermediate => "3.. go on, more is wanted",
+            Self::Transient => "4.. not now, the same may work later",
+            Self::Permanent => "5.. no, something has to be changed first",
         }
     }
 }
@@ -47,7 +47,7 @@ pub fn explain(code: &str, enhanced: Option<&str>) -> String {
         Some(b'5') => ", .5. mail",
         _ => "",
     };
-    let class = Class::of(code).map_or("", Class::meaning);
+    let class = ReplyClass::of(code).map_or("", ReplyClass::meaning);
     let detail = enhanced.and_then(|enhanced| Some((enhanced, detail(enhanced)?)));
     let detail = detail.map(|(enhanced, meaning)| format!("; {enhanced} {meaning}")).unwrap_or_default();
     format!("{class}{about}{detail}")

@@ -10,7 +10,7 @@ use super::{
     refusal::CommandOutcome,
     reply,
     session_config::{Kind, Persona, Verb},
-    state::{BODY, OpenTransaction, SENDER, SmtpSession, State, Then, UNDER_TLS},
+    state::{ADVANCE_BODY, ADVANCE_SENDER, ADVANCE_TLS, AfterReplies, OpenTransaction, SmtpSession, State},
 };
 use crate::proto::{
     Context, Encryption, Progress, ResetOn, Session, SessionPhase, SessionStage, Step, TLS_HANDSHAKE,
@@ -30,16 +30,20 @@ impl SmtpSession {
         let limits = &self.config.limits;
         // AUTH may include its initial response.
         let may_be_long = self.offers_auth() && command::is_auth(inbox.unread());
-        let longest = if may_be_long { limits.smtp_line.max(sasl::LINE) } else { limits.smtp_line };
+        let longest = if may_be_long {
+            limits.smtp.max_line_length.max(sasl::LINE)
+        } else {
+            limits.smtp.max_line_length
+        };
         let bdat = mem::take(&mut self.in_bdat) || command::is_bdat(inbox.unread());
-        match inbox.line(longest, limits.line_discard) {
+        match inbox.line(longest, limits.connections.line_discard_limit) {
             Line::Partial => {
                 self.in_bdat = bdat;
                 Step::Idle
             }
             // The announced size is lost with the line.
-            Line::TooLong if bdat => self.close_with(out, "BDAT that can't be counted", &reply::BAD_CHUNK),
-            Line::Endless => self.close_with(out, "endless line", &reply::TOO_MUCH),
+            Line::TooLong if bdat => self.close_with(out, "invalid BDAT size", &reply::BAD_CHUNK),
+            Line::NoLineEnd => self.close_with(out, "endless line", &reply::TOO_MUCH),
             Line::TooLong => self.refuse(out, b"long line", &reply::LINE_TOO_LONG),
             Line::Complete(line) if self.lenient() => self.command(cx, &telnet::as_typed(&line), inbox, out),
             // An attacker may have smuggled in the octets after a bare LF as a command, so the session reads
@@ -72,7 +76,7 @@ impl SmtpSession {
             return self.refuse(out, line, &reply::UNKNOWN_COMMAND);
         };
         if self.config.pedantic && self.is_out_of_sync(rule.verb, inbox) {
-            return self.close_with_at(out, "out of step", &reply::OUT_OF_STEP, line);
+            return self.close_with_at(out, "improper pipelining", &reply::ILLEGAL_PIPELINING, line);
         }
         if !rule.allowed.contains(&self.phase()) {
             return self.refuse(out, line, &reply::BAD_SEQUENCE);
@@ -83,18 +87,18 @@ impl SmtpSession {
         let in_step = self.lenient() || inbox.is_empty();
         let no_argument = argument.is_empty();
         let done = match rule.verb {
-            Verb::Absent | Verb::Bdat => Err(reply::NOT_IMPLEMENTED),
+            Verb::Unimplemented | Verb::Bdat => Err(reply::NOT_IMPLEMENTED),
             Verb::Data | Verb::Rset | Verb::Quit if !no_argument => Err(reply::BAD_ARGUMENT),
             // A client that continues before it has read these replies may be under attack (fault C10). EHLO
             // followed by QUIT is an exception, because Thunderbird's account set-up sends them together.
             Verb::Data if !in_step => {
-                return self.close_with_at(out, "out of step", &reply::OUT_OF_STEP, line);
+                return self.close_with_at(out, "improper pipelining", &reply::ILLEGAL_PIPELINING, line);
             }
             Verb::Ehlo | Verb::Helo | Verb::Lhlo if !in_step && !is_only_quit(inbox) => {
-                return self.close_with_at(out, "out of step", &reply::OUT_OF_STEP, line);
+                return self.close_with_at(out, "improper pipelining", &reply::ILLEGAL_PIPELINING, line);
             }
             Verb::Auth if !in_step => {
-                return self.close_with_at(out, "out of step", &reply::OUT_OF_STEP, line);
+                return self.close_with_at(out, "improper pipelining", &reply::ILLEGAL_PIPELINING, line);
             }
             Verb::Auth => self.auth(argument),
             Verb::Starttls => return self.starttls(argument, inbox, out),
@@ -125,17 +129,17 @@ impl Session for SmtpSession {
             Persona::Rfc821 => "SMTP",
         };
         out.line(&format!("220 {} {protocol} restante", self.config.hostname));
-        Step::Again
+        Step::Continue
     }
 
     fn step(&mut self, cx: &Context<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
         match mem::replace(&mut self.state, State::Idle) {
             State::Data(body) => self.data_step(cx, body, inbox, out),
             State::Chunks(body) if body.is_spill_requested() => self.spill_now(body),
-            State::Skipping(chunk) => self.skip_chunk_step(cx, chunk, inbox, out),
+            State::SkippingChunk(chunk) => self.skip_chunk_step(cx, chunk, inbox, out),
             State::Auth(exchange) => self.auth_step(exchange, inbox, out),
             State::DelayingReply { last } => self.denied(last, out),
-            State::Telling(telling) => self.tell_each(telling, out),
+            State::WritingReplies(telling) => self.tell_each(telling, out),
             state => {
                 self.state = state;
                 self.command_step(cx, inbox, out)
@@ -143,57 +147,57 @@ impl Session for SmtpSession {
         }
     }
 
-    fn respond(&mut self, cx: &Context<'_>, answer: Response, out: &mut Outbox) -> Step {
-        let fault = match answer {
-            Response::Failed(fault) => Some(fault),
+    fn respond(&mut self, cx: &Context<'_>, response: Response, out: &mut Outbox) -> Step {
+        let failure = match response {
+            Response::Failed(failure) => Some(failure),
             _ => None,
         };
-        let next = match (mem::replace(&mut self.state, State::Idle), fault) {
-            (State::AwaitingVerify(credentials), _) => return self.verified(credentials, answer, out),
-            (State::AwaitingRoom(envelope), None) => {
+        let next = match (mem::replace(&mut self.state, State::Idle), failure) {
+            (State::AwaitingVerify(credentials), _) => return self.verified(credentials, response, out),
+            (State::AwaitingSpace(envelope), None) => {
                 reply::SENDER_OK.write(out);
-                self.record_advance(SENDER);
-                State::Open(OpenTransaction::new(envelope))
+                self.record_advance(ADVANCE_SENDER);
+                State::Transaction(OpenTransaction::new(envelope))
             }
             (State::AwaitingBegin(envelope, None), None) => {
                 reply::GO_AHEAD.write(out);
-                self.record_advance(BODY);
+                self.record_advance(ADVANCE_BODY);
                 let framing = Framing::Dot(Decoder::new(self.config.line_endings));
                 State::Data(self.begin_data(cx, envelope, framing))
             }
-            (State::AwaitingBegin(envelope, Some(chunk)), fault) => {
-                self.record_advance(BODY);
+            (State::AwaitingBegin(envelope, Some(chunk)), failure) => {
+                self.record_advance(ADVANCE_BODY);
                 let mut body = self.begin_data(cx, envelope, self.bdat_framing(chunk));
-                if let Some(fault) = fault {
-                    body.refuse(reply::failure_reply(fault));
+                if let Some(failure) = failure {
+                    body.refuse(reply::failure_reply(failure));
                 }
                 State::Data(body)
             }
             (State::AwaitingSpill(body), None) if body.is_between_chunks() => State::Chunks(body),
             (State::AwaitingSpill(body), None) => State::Data(body),
-            (State::AwaitingDelivery(message), _) => return self.delivered(message, &answer, out),
+            (State::AwaitingDelivery(message), _) => return self.delivered(message, &response, out),
             (State::AwaitingDiscard { reply, last: true }, _) => {
-                return self.say_of_message(reply, Then::Nothing, out);
+                return self.say_of_message(reply, AfterReplies::Nothing, out);
             }
             (State::AwaitingDiscard { reply, last: false }, _) => {
                 reply.write(out);
-                self.state = State::Refused(reply, 0);
+                self.state = State::RefusedMessage(reply, 0);
                 return self.after_message(out);
             }
             // A body that cannot be stored is read to its end, like any other refused body.
-            (State::AwaitingSpill(mut body), Some(fault)) => {
-                body.refuse(reply::failure_reply(fault));
+            (State::AwaitingSpill(mut body), Some(failure)) => {
+                body.refuse(reply::failure_reply(failure));
                 if body.is_between_chunks() { State::Chunks(body) } else { State::Data(body) }
             }
-            (_, fault) => {
-                let reply = reply::failure_reply(fault.unwrap_or(Failure::Broken));
+            (_, failure) => {
+                let reply = reply::failure_reply(failure.unwrap_or(Failure::TempFail));
                 reply.write(out);
                 out.push_event(Event::Refused { what: "message".into(), reply: reply.codes() });
                 return self.after_message(out);
             }
         };
         self.state = next;
-        Step::Again
+        Step::Continue
     }
 
     fn tls_started(&mut self, _: &Context<'_>, by: Encryption) {
@@ -202,38 +206,38 @@ impl Session for SmtpSession {
         self.client = None;
         self.user = None;
         self.state = State::Idle;
-        self.record_advance(UNDER_TLS);
+        self.record_advance(ADVANCE_TLS);
     }
 
     fn session_phase(&self) -> SessionPhase {
         match (&self.state, self.phase()) {
             (State::Data(body) | State::AwaitingSpill(body), _) if body.is_bdat() => SessionPhase::Chunk,
             (State::Data(_) | State::AwaitingSpill(_), _) => SessionPhase::Data,
-            (State::Skipping(_), _) => SessionPhase::Chunk,
+            (State::SkippingChunk(_), _) => SessionPhase::Chunk,
             (State::Auth(exchange), _) => exchange.session_phase(),
-            (State::Idle | State::Open(_) | State::Chunks(_) | State::Refused(..), phase) => {
+            (State::Idle | State::Transaction(_) | State::Chunks(_) | State::RefusedMessage(..), phase) => {
                 phase.session_phase()
             }
-            _ => SessionPhase::Between,
+            _ => SessionPhase::Pending,
         }
     }
 
     fn timeouts(&self) -> Timeouts {
         let limits = &self.config.limits;
         let (limit, renewed_by) = match (&self.state, &self.client) {
-            (State::Data(_) | State::Skipping(_), _) => (limits.data_silence, ResetOn::Octet),
-            (_, None) => (limits.smtp_greeting, ResetOn::Progress),
-            _ if self.is_identified() => (limits.smtp_idle, ResetOn::Command),
-            _ => (limits.smtp_idle, ResetOn::Progress),
+            (State::Data(_) | State::SkippingChunk(_), _) => (limits.smtp.data_timeout, ResetOn::Octet),
+            (_, None) => (limits.smtp.greeting_timeout, ResetOn::Progress),
+            _ if self.is_identified() => (limits.smtp.command_timeout, ResetOn::Command),
+            _ => (limits.smtp.command_timeout, ResetOn::Progress),
         };
-        let (write, lifetime) = (limits.smtp_write.0, Some(limits.smtp_session.0));
+        let (write, lifetime) = (limits.smtp.write_timeout.0, Some(limits.smtp.session_timeout.0));
         Timeouts { read: limit.0, reset_on: renewed_by, write, session: lifetime }
     }
 
     fn progress(&self) -> Progress {
         let body = match &self.state {
             State::Data(body) | State::Chunks(body) | State::AwaitingSpill(body) => {
-                Some(body.progress(self.config.limits.data_rate))
+                Some(body.progress(self.config.limits.smtp.min_data_rate))
             }
             _ => None,
         };
@@ -266,7 +270,9 @@ impl Session for SmtpSession {
     fn shutdown(&mut self, out: &mut Outbox) -> Step {
         self.stopping = true;
         match self.state {
-            State::AwaitingDelivery(_) | State::AwaitingDiscard { .. } | State::Telling(_) => Step::Idle,
+            State::AwaitingDelivery(_) | State::AwaitingDiscard { .. } | State::WritingReplies(_) => {
+                Step::Idle
+            }
             _ => self.close_with(out, "shutting down", &reply::SHUTTING_DOWN),
         }
     }

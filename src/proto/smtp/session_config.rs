@@ -78,7 +78,7 @@ pub enum Persona {
 
 /// The phase of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub enum CommandPhase {
     /// Before EHLO or HELO.
     Start,
     /// After EHLO or HELO, without a message begun.
@@ -91,7 +91,7 @@ pub enum Phase {
     Chunks,
 }
 
-impl Phase {
+impl CommandPhase {
     /// The phase in a transcript.
     pub fn session_phase(self) -> SessionPhase {
         match self {
@@ -136,7 +136,7 @@ pub enum Verb {
     /// Explains a command.
     Help,
     /// A command of the RFCs that this server lacks.
-    Absent,
+    Unimplemented,
 }
 
 /// One row of the command table.
@@ -153,18 +153,18 @@ pub struct CommandSpec {
     /// The RFC sections that define it.
     pub rfc: &'static str,
     /// The phases in which it is allowed. In other phases the reply is 503 5.5.1.
-    pub allowed: &'static [Phase],
+    pub allowed: &'static [CommandPhase],
     /// True if it counts as a junk command between two messages.
     pub junk: bool,
 }
 
 impl SessionConfig {
-    /// The row of a command. A known command that this listener lacks gets a row with [`Verb::Absent`].
+    /// The row of a command. A known command that this listener lacks gets a row with [`Verb::Unimplemented`].
     /// `name` may be in any case.
     pub fn command(&self, name: &[u8]) -> Option<&'static CommandSpec> {
         let named = |rule: &&CommandSpec| rule.name.as_bytes().eq_ignore_ascii_case(name);
         let here = COMMANDS.iter().find(named).filter(|rule| self.has(rule.verb));
-        here.or_else(|| ABSENT.iter().find(named))
+        here.or_else(|| UNIMPLEMENTED.iter().find(named))
     }
 
     /// True if the listener speaks LMTP, with a reply for every recipient.
@@ -188,14 +188,15 @@ impl SessionConfig {
     /// The text of HELP without an argument.
     pub fn overview(&self) -> String {
         let here = COMMANDS.iter().filter_map(|rule| self.command(rule.name.as_bytes()));
-        let names: Vec<&str> = here.filter(|rule| rule.verb != Verb::Absent).map(|rule| rule.name).collect();
+        let names: Vec<&str> =
+            here.filter(|rule| rule.verb != Verb::Unimplemented).map(|rule| rule.name).collect();
         format!("Commands: {}\nHELP <command> tells its syntax and where it is ruled", names.join(" "))
     }
 }
 
 /// The row of a command of the RFCs, even if no listener has it. `name` may be in any case.
 pub fn find_command(name: &[u8]) -> Option<&'static CommandSpec> {
-    COMMANDS.iter().chain(ABSENT).find(|rule| rule.name.as_bytes().eq_ignore_ascii_case(name))
+    COMMANDS.iter().chain(UNIMPLEMENTED).find(|rule| rule.name.as_bytes().eq_ignore_ascii_case(name))
 }
 
 impl CommandSpec {
@@ -210,9 +211,9 @@ impl CommandSpec {
     }
 }
 
-use Phase::{Chunks, Greeted, Recipients, Sender, Start};
+use CommandPhase::{Chunks, Greeted, Recipients, Sender, Start};
 
-const ANY: &[Phase] = &[Start, Greeted, Sender, Recipients, Chunks];
+const ANY: &[CommandPhase] = &[Start, Greeted, Sender, Recipients, Chunks];
 
 const fn row(
     verb: Verb,
@@ -220,7 +221,7 @@ const fn row(
     syntax: &'static str,
     meaning: &'static str,
     rfc: &'static str,
-    allowed: &'static [Phase],
+    allowed: &'static [CommandPhase],
 ) -> CommandSpec {
     let junk = matches!(
         verb,
@@ -229,8 +230,8 @@ const fn row(
     CommandSpec { verb, name, syntax, meaning, rfc, allowed, junk }
 }
 
-const fn absent(name: &'static str, rfc: &'static str) -> CommandSpec {
-    row(Verb::Absent, name, name, "Not implemented here", rfc, ANY)
+const fn unimplemented(name: &'static str, rfc: &'static str) -> CommandSpec {
+    row(Verb::Unimplemented, name, name, "Not implemented here", rfc, ANY)
 }
 
 /// The command table.
@@ -329,17 +330,17 @@ pub const EXTENSIONS: &[(&str, &str, &str)] = &[
 ];
 
 /// Commands of the RFCs that no listener has, or only some listeners have.
-const ABSENT: &[CommandSpec] = &[
-    absent("EHLO", "RFC 5321 section 4.1.1.1; not in RFC 821 and not in LMTP"),
-    absent("HELO", "RFC 5321 section 4.1.1.1; not in LMTP"),
-    absent("LHLO", "RFC 2033; not in SMTP"),
-    absent("BDAT", "RFC 3030; not in RFC 821"),
-    absent("AUTH", "RFC 4954"),
-    absent("STARTTLS", "RFC 3207"),
-    absent("EXPN", "RFC 5321 sections 4.1.1.7 and 7.3"),
-    absent("TURN", "RFC 5321 appendix F.1"),
-    absent("ETRN", "RFC 1985"),
-    absent("SEND", "RFC 5321 appendix F.6"),
-    absent("SOML", "RFC 5321 appendix F.6"),
-    absent("SAML", "RFC 5321 appendix F.6"),
+const UNIMPLEMENTED: &[CommandSpec] = &[
+    unimplemented("EHLO", "RFC 5321 section 4.1.1.1; not in RFC 821 and not in LMTP"),
+    unimplemented("HELO", "RFC 5321 section 4.1.1.1; not in LMTP"),
+    unimplemented("LHLO", "RFC 2033; not in SMTP"),
+    unimplemented("BDAT", "RFC 3030; not in RFC 821"),
+    unimplemented("AUTH", "RFC 4954"),
+    unimplemented("STARTTLS", "RFC 3207"),
+    unimplemented("EXPN", "RFC 5321 sections 4.1.1.7 and 7.3"),
+    unimplemented("TURN", "RFC 5321 appendix F.1"),
+    unimplemented("ETRN", "RFC 1985"),
+    unimplemented("SEND", "RFC 5321 appendix F.6"),
+    unimplemented("SOML", "RFC 5321 appendix F.6"),
+    unimplemented("SAML", "RFC 5321 appendix F.6"),
 ];

@@ -14,7 +14,7 @@ use super::{
     command::Chunk,
     message_body::MessageBody,
     reply::{self, Reply},
-    session_config::{Phase, SessionConfig},
+    session_config::{CommandPhase, SessionConfig},
 };
 use crate::proto::{
     Encryption, Progress, SessionPhase,
@@ -54,7 +54,7 @@ pub struct SmtpSession {
     pub(super) eight_bit: bool,
     pub(super) progress: Progress,
     /// The furthest step reached since the last message.
-    pub(super) furthest: usize,
+    pub(super) max_advance: usize,
 }
 
 /// The client's name and protocol, from EHLO, HELO or LHLO.
@@ -67,32 +67,32 @@ pub(super) enum State {
     /// Waits for a command; no message is begun.
     Idle,
     /// After MAIL; waits for recipients.
-    Open(OpenTransaction),
+    Transaction(OpenTransaction),
     /// After 354, or inside the octets of a BDAT.
     Data(Box<MessageBody>),
     /// Between two BDATs.
     Chunks(Box<MessageBody>),
     /// Inside the octets of a BDAT that is refused.
-    Skipping(RefusedChunk),
+    SkippingChunk(RefusedChunk),
     /// Between two BDATs of a refused message, with its reply and the number of octets discarded so far.
-    Refused(Reply, u64),
+    RefusedMessage(Reply, u64),
     /// In an exchange of AUTH.
     Auth(SaslExchange),
     /// The reply to a wrong password is delayed. `last`: the limit of wrong passwords is reached.
     DelayingReply { last: bool },
-    /// AUTH waits for [`Request::Verify`].
+    /// AUTH waits for `Request::Verify`.
     AwaitingVerify(Credentials),
-    /// MAIL waits for [`Request::Room`].
-    AwaitingRoom(Envelope),
-    /// DATA, or the first BDAT, waits for [`Request::Begin`].
+    /// MAIL waits for `Request::CheckSpace`.
+    AwaitingSpace(Envelope),
+    /// DATA, or the first BDAT, waits for `Request::Begin`.
     AwaitingBegin(Envelope, Option<Chunk>),
-    /// Message data waits for [`Request::Spill`], or for [`Request::Discard`] if the message is refused.
+    /// Message data waits for `Request::Spill`, or for `Request::Discard` if the message is refused.
     AwaitingSpill(Box<MessageBody>),
-    /// The end of data waits for [`Request::Deliver`].
+    /// The end of data waits for `Request::Deliver`.
     AwaitingDelivery(PendingReply),
     /// The replies to the end of a message are being written.
-    Telling(Box<Telling>),
-    /// A refused or reset message waits for [`Request::Discard`]. More of it may come unless `last` is true.
+    WritingReplies(Box<RecipientReplies>),
+    /// A refused or reset message waits for `Request::Discard`. More of it may come unless `last` is true.
     AwaitingDiscard { reply: Reply, last: bool },
 }
 
@@ -119,7 +119,7 @@ impl OpenTransaction {
 pub(super) struct RefusedChunk {
     pub(super) size: u64,
     /// The time of the first attempt to read its octets.
-    pub(super) began: Option<Duration>,
+    pub(super) started_at: Option<Duration>,
     /// Octets that have not arrived yet.
     pub(super) left: u64,
     /// The reply after the last octet.
@@ -178,23 +178,23 @@ pub(super) struct PendingReply {
 }
 
 /// The replies to the end of a message in LMTP, one for each RCPT.
-pub(super) struct Telling {
+pub(super) struct RecipientReplies {
     pub(super) rcpts: vec::IntoIter<(Address, Destinations)>,
     /// The reply to a RCPT without a failed mailbox.
     pub(super) reply: Reply,
-    pub(super) faults: HashMap<Mailbox, Failure>,
+    pub(super) failures: HashMap<Mailbox, Failure>,
     /// The first recipients whose mail was accepted, for the log.
     pub(super) to: Vec<String>,
-    pub(super) then: Then,
+    pub(super) then: AfterReplies,
 }
 
 /// The action after the last reply.
-pub(super) enum Then {
+pub(super) enum AfterReplies {
     Nothing,
     /// Log that all recipients have the message, or that none has.
-    Told(Event),
+    LogForAll(Event),
     /// Log that this number of mailboxes have the message.
-    Partly(Event, usize),
+    LogForSome(Event, usize),
 }
 
 impl SmtpSession {
@@ -220,7 +220,7 @@ impl SmtpSession {
             stopping: false,
             eight_bit: false,
             progress: Progress::default(),
-            furthest: 0,
+            max_advance: 0,
         }
     }
 
@@ -233,9 +233,9 @@ impl SmtpSession {
     /// each message. Otherwise a client could alternate between MAIL and RSET.
     pub(super) fn record_advance(&mut self, to: usize) {
         self.progress.commands += 1;
-        if to > self.furthest {
-            self.furthest = to;
-            self.progress.further += 1;
+        if to > self.max_advance {
+            self.max_advance = to;
+            self.progress.advances += 1;
         }
     }
 
@@ -243,17 +243,17 @@ impl SmtpSession {
     pub(super) fn record_service(&mut self) {
         self.progress.served += 1;
         self.progress.commands += 1;
-        self.progress.further += 1;
-        self.furthest = self.furthest.min(HELLO_UNDER_TLS);
+        self.progress.advances += 1;
+        self.max_advance = self.max_advance.min(ADVANCE_HELLO_AFTER_TLS);
     }
 
-    pub(super) fn phase(&self) -> Phase {
+    pub(super) fn phase(&self) -> CommandPhase {
         match (&self.state, &self.client) {
-            (_, None) => Phase::Start,
-            (State::Open(open), _) if open.envelope.to.is_empty() => Phase::Sender,
-            (State::Open(_), _) => Phase::Recipients,
-            (State::Chunks(_) | State::Refused(..), _) => Phase::Chunks,
-            _ => Phase::Greeted,
+            (_, None) => CommandPhase::Start,
+            (State::Transaction(open), _) if open.envelope.to.is_empty() => CommandPhase::Sender,
+            (State::Transaction(_), _) => CommandPhase::Recipients,
+            (State::Chunks(_) | State::RefusedMessage(..), _) => CommandPhase::Chunks,
+            _ => CommandPhase::Greeted,
         }
     }
 
@@ -275,8 +275,8 @@ impl SmtpSession {
 }
 
 /// The steps of a session, in order. Each recipient is a step beyond the one before.
-pub(super) const HELLO: usize = 1;
-pub(super) const UNDER_TLS: usize = 2;
-pub(super) const HELLO_UNDER_TLS: usize = 3;
-pub(super) const SENDER: usize = 4;
-pub(super) const BODY: usize = usize::MAX;
+pub(super) const ADVANCE_HELLO: usize = 1;
+pub(super) const ADVANCE_TLS: usize = 2;
+pub(super) const ADVANCE_HELLO_AFTER_TLS: usize = 3;
+pub(super) const ADVANCE_SENDER: usize = 4;
+pub(super) const ADVANCE_BODY: usize = usize::MAX;

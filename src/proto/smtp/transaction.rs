@@ -7,7 +7,10 @@ use super::{
     refusal::CommandOutcome,
     reply::{self, Reply},
     session_config::{AuthPolicy, Kind},
-    state::{ClientIdentity, HELLO, HELLO_UNDER_TLS, OpenTransaction, SENDER, SmtpSession, State},
+    state::{
+        ADVANCE_HELLO, ADVANCE_HELLO_AFTER_TLS, ADVANCE_SENDER, ClientIdentity, OpenTransaction, SmtpSession,
+        State,
+    },
 };
 use crate::proto::{
     Context, is_limit_reached,
@@ -19,7 +22,11 @@ impl SmtpSession {
         let name = command::client_name(argument)?;
         // A repeated hello does not advance the session.
         if self.client.is_none() {
-            self.record_advance(if self.encryption.is_some() { HELLO_UNDER_TLS } else { HELLO });
+            self.record_advance(if self.encryption.is_some() {
+                ADVANCE_HELLO_AFTER_TLS
+            } else {
+                ADVANCE_HELLO
+            });
         }
         self.client = Some(ClientIdentity { name, extended });
         let mut lines = vec![self.config.hostname.clone()];
@@ -31,7 +38,7 @@ impl SmtpSession {
 
     /// The extensions that EHLO lists: those that work on this connection now.
     fn extensions(&self) -> Vec<String> {
-        let size = self.config.limits.message.0;
+        let size = self.config.limits.smtp.max_message_size.0;
         let recipients = self.max_recipients();
         let mut lines = vec![
             "PIPELINING".into(),
@@ -55,7 +62,11 @@ impl SmtpSession {
     /// The recipient limit of one message. LIMITS announces it (RFC 9422), and RCPT enforces it.
     fn max_recipients(&self) -> usize {
         let limits = &self.config.limits;
-        if self.is_trusted() { limits.recipients } else { limits.recipients_unauthenticated }
+        if self.is_trusted() {
+            limits.smtp.max_recipients
+        } else {
+            limits.smtp.max_recipients_unauthenticated
+        }
     }
 
     /// The reply to message data without a recipient. LMTP has another code (RFC 2033 section 4.2).
@@ -83,11 +94,11 @@ impl SmtpSession {
             let in_clear = policy.auth == AuthPolicy::UnderTls && self.encryption.is_none();
             return Err(if in_clear { reply::TLS_NEEDED } else { reply::AUTHENTICATION_NEEDED });
         }
-        if !self.is_trusted() && is_limit_reached(self.messages, limits.messages_unauthenticated) {
+        if !self.is_trusted() && is_limit_reached(self.messages, limits.smtp.max_messages_unauthenticated) {
             return Err(reply::TOO_MANY_MESSAGES);
         }
         let mail = command::mail(argument, self.lenient())?;
-        if mail.size > limits.message.0 {
+        if mail.size > limits.smtp.max_message_size.0 {
             return Err(reply::TOO_BIG);
         }
         if let (Some(user), Some(from)) = (&self.user, &mail.from)
@@ -100,21 +111,22 @@ impl SmtpSession {
         self.eight_bit = mail.eight_bit;
         let keeps = |user: &&Mailbox| cx.directory.wants_sent_copy(user);
         let sent = self.user.as_ref().filter(keeps).cloned();
-        self.state = State::AwaitingRoom(Envelope {
+        self.state = State::AwaitingSpace(Envelope {
             id,
             from: mail.from,
             utf8: mail.utf8,
             to: Vec::new(),
             sent_copy_for: sent,
         });
-        Ok(CommandOutcome::Ask(Request::Room { size: mail.size }))
+        Ok(CommandOutcome::Ask(Request::CheckSpace { size: mail.size }))
     }
 
     pub(super) fn rcpt(&mut self, cx: &Context<'_>, argument: &[u8]) -> Result<CommandOutcome, Reply> {
         let people = self.lenient();
         let most = self.max_recipients();
-        let of_a_bounce = self.config.limits.recipients_null_sender;
-        let State::Open(OpenTransaction { envelope, positions: places, lists, rcpts }) = &mut self.state
+        let of_a_bounce = self.config.limits.smtp.max_recipients_null_sender;
+        let State::Transaction(OpenTransaction { envelope, positions: places, lists, rcpts }) =
+            &mut self.state
         else {
             return Err(reply::BAD_SEQUENCE);
         };
@@ -151,7 +163,7 @@ impl SmtpSession {
             lists.extend(list.map(|list| (list, destinations.clone())));
         }
         *rcpts += 1;
-        let led_to = SENDER + *rcpts;
+        let led_to = ADVANCE_SENDER + *rcpts;
         if self.config.is_lmtp() {
             self.accepted.push((address, destinations));
         }
@@ -161,7 +173,7 @@ impl SmtpSession {
 
     pub(super) fn data(&mut self) -> Result<CommandOutcome, Reply> {
         match mem::replace(&mut self.state, State::Idle) {
-            State::Open(OpenTransaction { envelope, .. }) if !envelope.to.is_empty() => {
+            State::Transaction(OpenTransaction { envelope, .. }) if !envelope.to.is_empty() => {
                 self.state = State::AwaitingBegin(envelope, None);
                 Ok(CommandOutcome::Ask(Request::Begin))
             }

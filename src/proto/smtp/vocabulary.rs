@@ -1,7 +1,7 @@
 //! The vocabulary of SMTP.
 
 use super::{
-    reply_codes::{self, Class},
+    reply_codes::{self, ReplyClass},
     session_config,
 };
 use crate::proto::{sasl, vocabulary::Vocabulary};
@@ -16,7 +16,7 @@ pub const VOCABULARY: Vocabulary = Vocabulary {
     before_keyword: "250-".len(),
 };
 
-fn reply(line: &str) -> (String, Option<Class>) {
+fn reply(line: &str) -> (String, Option<ReplyClass>) {
     match line.split_at_checked(3) {
         Some((code, rest)) if code.bytes().all(|b| b.is_ascii_digit()) => {
             let (enhanced, _) = reply_codes::enhanced(rest.get(1..).unwrap_or_default());
@@ -25,7 +25,7 @@ fn reply(line: &str) -> (String, Option<Class>) {
             if let Some(challenge) = rest.get(1..).filter(|_| code == "334").and_then(readable) {
                 meaning.push_str(&format!("; decoded: {challenge:?}"));
             }
-            (meaning, Class::of(code))
+            (meaning, ReplyClass::of(code))
         }
         _ => (String::new(), None),
     }

@@ -1,6 +1,7 @@
 //! Explains one message file: its name, its origin, and its appearance in POP3.
 
 mod hops;
+mod parts;
 
 use std::{
     ffi::{CString, OsStr},
@@ -11,6 +12,7 @@ use std::{
 };
 
 pub(crate) use hops::Hop;
+pub(crate) use parts::PartInfo;
 use rustix::fs::{self, FileType, Mode, OFlags};
 use serde::Serialize;
 
@@ -21,7 +23,7 @@ use super::{
 };
 use crate::{
     index::{MessageList, Snapshot},
-    maildir::{FileVersion, MessageEntry, Subdir, message::OPEN, name},
+    maildir::{FileVersion, MessageEntry, Subdir, message::OPEN_FLAGS, name},
     proto::request::Maildrop,
 };
 
@@ -35,6 +37,8 @@ pub(crate) struct Explanation {
     pub fields: Vec<(String, String)>,
     /// The servers on its route, the first one first.
     pub hops: Vec<Hop>,
+    /// The MIME parts of its first 32 MiB.
+    pub parts: Vec<PartInfo>,
     /// Sizes of the file.
     pub measure: Measure,
     /// Source of the size that POP3 announces.
@@ -59,7 +63,7 @@ pub(crate) struct Name {
     /// The name up to the first comma or colon, unique to the message.
     pub identity: String,
     /// The parts of restante's own names, if the checksum fits.
-    pub ours: Option<Ours>,
+    pub ours: Option<OwnName>,
     /// Octets on disk (`,S=`).
     pub size: Option<u64>,
     /// Octets on the wire (`,W=`).
@@ -70,7 +74,7 @@ pub(crate) struct Name {
 
 /// The parts of a name made by restante.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Ours {
+pub(crate) struct OwnName {
     /// Process id of the deliverer.
     pub process: String,
     /// Number of the delivery in that process.
@@ -99,7 +103,7 @@ pub(crate) fn explain(path: &Path) -> io::Result<Explanation> {
     // The user has named the directory; below and beside it no link is followed.
     let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let directory = fs::openat(fs::CWD, above, DIRECTORY, Mode::empty())?;
-    let fd = fs::openat(&directory, file_name, OPEN, Mode::empty())?;
+    let fd = fs::openat(&directory, file_name, OPEN_FLAGS, Mode::empty())?;
     let stat = fs::fstat(&fd)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
@@ -108,6 +112,9 @@ pub(crate) fn explain(path: &Path) -> io::Result<Explanation> {
     let mut file = File::from(fd);
     let head = head(&file)?;
     let fields = head.fields().unwrap_or_default();
+    file.rewind()?;
+    let mut content = Vec::new();
+    (&file).take(MAX_CONTENT).read_to_end(&mut content)?;
     file.rewind()?;
     let measure = Measure::of(&file)?;
     let stamp = FileVersion::of(&stat);
@@ -138,9 +145,10 @@ pub(crate) fn explain(path: &Path) -> io::Result<Explanation> {
             .filter_map(|shown| {
                 header::fields(fields).find(|field| field.is_named(shown)).map(|field| (shown, field))
             })
-            .map(|(shown, field)| ((*shown).to_owned(), String::from_utf8_lossy(&field.value).into_owned()))
+            .map(|(shown, field)| ((*shown).to_owned(), crate::mime::encoded_word::decode(&field.value)))
             .collect(),
         hops: hops::hops(fields),
+        parts: parts::parts(&content),
         counted: if told.is_some() { Counted::ByName } else { Counted::ByReading },
         measure,
         unique_id,
@@ -237,14 +245,14 @@ fn name_of(file: &[u8], place: Option<Subdir>) -> Name {
         microseconds: (has_time && microseconds > 0).then_some(microseconds),
         ours: name::sizes_in_name(file).and_then(|_| ours(&identity)),
         identity,
-        size: fsck::told_in_name(base, b'S'),
-        octets: fsck::told_in_name(base, b'W'),
+        size: fsck::number_in_name(base, b'S'),
+        octets: fsck::number_in_name(base, b'W'),
         flags: name::flags(file).iter().map(|flag| (char::from(*flag), meaning(*flag))).collect(),
     }
 }
 
 /// The parts of an identity whose checksum fits.
-fn ours(identity: &str) -> Option<Ours> {
+fn ours(identity: &str) -> Option<OwnName> {
     let (_, rest) = identity.split_once('P')?;
     let (process, rest) = rest.split_once('Q')?;
     let (count, rest) = rest.split_once('R')?;
@@ -252,7 +260,7 @@ fn ours(identity: &str) -> Option<Ours> {
     let (checksum, host) = rest.strip_prefix('C')?.split_once('.')?;
     let [process, count, random, checksum, host] =
         [process, count, random, checksum, host].map(str::to_owned);
-    Some(Ours { process, count, random, checksum, host })
+    Some(OwnName { process, count, random, checksum, host })
 }
 
 /// The meaning of a flag.
@@ -269,5 +277,7 @@ fn meaning(flag: u8) -> &'static str {
     }
 }
 
+/// Octets of a message whose parts are shown.
+const MAX_CONTENT: u64 = 32 << 20;
 /// The fields to show.
 const SHOWN: [&str; 7] = ["Return-Path", "Delivered-To", "From", "To", "Subject", "Date", "Message-ID"];

@@ -13,13 +13,13 @@ use rustix::{
 };
 
 use super::{
-    finding::{Dir, FileSpot, Finding, Repair, Report, shown},
+    finding::{Dir, FileRef, Finding, Repair, Report, shown},
     mailbox::Mailbox,
     name_check,
     problem::Problem,
 };
 use crate::{
-    maildir::{Error, Kind, Subdir, message::OPEN, name, size_cache, tmp_cleanup},
+    maildir::{Error, Kind, Subdir, message::OPEN_FLAGS, name, size_cache, tmp_cleanup},
     tools::measure::Measure,
 };
 
@@ -55,21 +55,21 @@ impl Checker<'_> {
         (dir, name, inode): (Dir, &CStr, u64),
         problem: Problem,
         detail: String,
-        mend: Repair,
+        repair: Repair,
     ) {
         let path = self.mailbox.path_of(dir, name.to_bytes());
-        let spot = FileSpot { dir, name: name.to_owned(), inode };
-        self.report.findings.push(Finding { path, problem, detail, repair: mend, spot });
+        let file = FileRef { dir, name: name.to_owned(), inode };
+        self.report.findings.push(Finding { path, problem, detail, repair, file });
     }
 
     /// Checks owner and mode.
     fn check_permissions(&mut self, dir: Dir, name: &CStr, stat: &Stat) {
-        let spot = (dir, name, stat.st_ino);
+        let file = (dir, name, stat.st_ino);
         let uid = self.mailbox.owner;
         if stat.st_uid != uid {
             let detail = format!("its owner is user {}, the mailbox's is user {uid}", stat.st_uid);
             self.report(
-                spot,
+                file,
                 Problem::ForeignOwner,
                 detail,
                 Repair::Manual("chown it to the owner of the mailbox"),
@@ -81,18 +81,18 @@ impl Checker<'_> {
             _ => (0o600, "rw"),
         };
         // Another user's file may be a hard link that the mailbox's owner made here.
-        let mend = if stat.st_uid == uid {
+        let repair = if stat.st_uid == uid {
             Repair::Mode((mode | needed) & !0o007)
         } else {
             Repair::Manual("check its owner first")
         };
         if mode & 0o007 != 0 {
             let detail = format!("mode {mode:04o} gives access to every user");
-            self.report(spot, Problem::OpenToOthers, detail, mend.clone());
+            self.report(file, Problem::OpenToOthers, detail, repair.clone());
         }
         if mode & needed != needed {
             let detail = format!("mode {mode:04o} does not give its owner {what}");
-            self.report(spot, Problem::ClosedToOwner, detail, mend);
+            self.report(file, Problem::ClosedToOwner, detail, repair);
         }
     }
 
@@ -100,17 +100,17 @@ impl Checker<'_> {
         let mailbox = self.mailbox;
         let name = CString::new(size_cache::FILE).unwrap_or_default();
         let inode = fs::statat(&mailbox.root, &name, AtFlags::SYMLINK_NOFOLLOW).map_or(0, |stat| stat.st_ino);
-        let spot = (Dir::Root, &*name, inode);
+        let file = (Dir::Root, &*name, inode);
         match size_cache::count_records(&mailbox.root, &mailbox.path) {
             Ok((_, 0)) => {}
             Ok((all, broken)) => {
                 let detail = format!("{broken} of {all} records are torn or foreign");
-                self.report(spot, Problem::BrokenSizes, detail, Repair::Remove);
+                self.report(file, Problem::CorruptSizeCache, detail, Repair::Remove);
             }
             Err(error) if error.kind() == Kind::Gone => {}
             Err(error) => {
                 let advice = Repair::Manual("move it away: it is a cache");
-                self.report(spot, Problem::BrokenSizes, error.to_string(), advice);
+                self.report(file, Problem::CorruptSizeCache, error.to_string(), advice);
             }
         }
     }
@@ -136,10 +136,10 @@ impl Checker<'_> {
             };
             let dotted = name.to_bytes().starts_with(b".");
             if (inner("cur") || inner("new")) && (in_folder || !dotted) {
-                let spot = (Dir::Root, name, stat.st_ino);
+                let file = (Dir::Root, name, stat.st_ino);
                 let detail = "a folder must be a directory of the mailbox itself, like .Archive.2026".into();
                 let advice = "rename it so that it is a folder of the mailbox";
-                self.report(spot, Problem::NestedFolder, detail, Repair::Manual(advice));
+                self.report(file, Problem::NestedFolder, detail, Repair::Manual(advice));
             }
         }
         Ok(())
@@ -164,8 +164,8 @@ impl Checker<'_> {
         };
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
             let detail = format!("it is a {}", kind(&stat));
-            let mend = Repair::Manual("put a directory in its place");
-            self.report((Dir::Root, &c_name, stat.st_ino), Problem::NotADirectory, detail, mend);
+            let repair = Repair::Manual("put a directory in its place");
+            self.report((Dir::Root, &c_name, stat.st_ino), Problem::NotADirectory, detail, repair);
             return Ok(());
         }
         self.check_permissions(Dir::Root, &c_name, &stat);
@@ -188,23 +188,23 @@ impl Checker<'_> {
     }
 
     fn check_entry(&mut self, dir: Dir, name: &CStr, stat: &Stat) {
-        let spot = (dir, name, stat.st_ino);
+        let file = (dir, name, stat.st_ino);
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             let detail = format!("it is a {}", kind(stat));
-            self.report(spot, Problem::NotAFile, detail, Repair::Manual("move it out of the mailbox"));
+            self.report(file, Problem::NotAFile, detail, Repair::Manual("move it out of the mailbox"));
             return;
         }
         if dir == Dir::Tmp {
             if tmp_cleanup::is_stale(stat, self.now, self.age) {
                 let detail = format!("it was not written to for {} hours", self.age.as_secs() / 3600);
-                self.report(spot, Problem::StaleTmp, detail, Repair::Remove);
+                self.report(file, Problem::StaleTmp, detail, Repair::Remove);
             }
             return;
         }
         if name.to_bytes().starts_with(b".") {
             let advice = "if it is mail, rename it without the dot";
             self.report(
-                spot,
+                file,
                 Problem::HiddenFile,
                 "its name begins with a dot".into(),
                 Repair::Manual(advice),
@@ -216,38 +216,38 @@ impl Checker<'_> {
         let identity = name::identity(name.to_bytes()).to_vec();
         self.identities.entry(identity).or_default().push((dir, name.to_owned(), stat.st_ino));
         match self.measure(dir, name) {
-            Ok(measure) => self.check_message(spot, &measure),
+            Ok(measure) => self.check_message(file, &measure),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => {
-                let mend = Repair::Manual("check its permissions and the disk");
-                self.report(spot, Problem::Unreadable, error.to_string(), mend);
+                let repair = Repair::Manual("check its permissions and the disk");
+                self.report(file, Problem::Unreadable, error.to_string(), repair);
             }
         }
     }
 
-    fn check_message(&mut self, spot: (Dir, &CStr, u64), measure: &Measure) {
+    fn check_message(&mut self, file: (Dir, &CStr, u64), measure: &Measure) {
         if measure.bytes == 0 {
             let advice = Repair::Manual("look for it in a backup, then remove it");
-            self.report(spot, Problem::EmptyFile, "it has 0 octets".into(), advice);
+            self.report(file, Problem::EmptyFile, "it has 0 octets".into(), advice);
         }
-        let place = if spot.0 == Dir::New { Subdir::New } else { Subdir::Cur };
-        let (problems, right) = name_check::check(place, spot.1.to_bytes(), measure);
+        let place = if file.0 == Dir::New { Subdir::New } else { Subdir::Cur };
+        let (problems, right) = name_check::check(place, file.1.to_bytes(), measure);
         for (problem, detail) in problems {
-            let mend = match problem {
-                Problem::WrongSize | Problem::WrongOctets => Repair::Rename(right.clone()),
+            let repair = match problem {
+                Problem::WrongNameSize | Problem::WrongNameWireSize => Repair::Rename(right.clone()),
                 Problem::UnsortedFlags if name::flags(&right).is_sorted_by(|a, b| a < b) => {
                     Repair::Rename(right.clone())
                 }
                 Problem::FlagsInNew => Repair::Manual("nothing to do: a mail reader will move it to cur/"),
                 _ => Repair::Manual("rename it while no program has the mailbox open"),
             };
-            self.report(spot, problem, detail, mend);
+            self.report(file, problem, detail, repair);
         }
     }
 
     fn measure(&self, dir: Dir, name: &CStr) -> std::io::Result<Measure> {
         let fd = self.mailbox.dir(dir).ok_or(Errno::NOENT)?;
-        Measure::of(File::from(fs::openat(fd, name, OPEN, Mode::empty())?))
+        Measure::of(File::from(fs::openat(fd, name, OPEN_FLAGS, Mode::empty())?))
     }
 
     /// Reports messages with the same identity. A file renamed during the pass may be listed twice, so both

@@ -17,7 +17,7 @@ pub(crate) struct Finding {
     pub detail: String,
     /// The repair.
     pub repair: Repair,
-    pub(super) spot: FileSpot,
+    pub(super) file: FileRef,
 }
 
 /// The repair of a finding.
@@ -37,7 +37,7 @@ pub(crate) enum Repair {
 
 /// The file to repair.
 #[derive(Debug, Clone)]
-pub(super) struct FileSpot {
+pub(super) struct FileRef {
     pub(super) dir: Dir,
     pub(super) name: CString,
     /// 0 if it does not exist.
@@ -82,7 +82,7 @@ impl Finding {
             problem: Problem::ClosedToOwner,
             detail: error.to_string(),
             repair: Repair::Manual("check its owner and its mode"),
-            spot: FileSpot { dir: Dir::Root, name: CString::default(), inode: 0 },
+            file: FileRef { dir: Dir::Root, name: CString::default(), inode: 0 },
         }
     }
 

@@ -13,5 +13,5 @@ mod repair;
 
 pub(crate) use finding::{Finding, Report, shown};
 pub(crate) use mailbox::Mailbox;
-pub(crate) use name_check::{check as check_name, told as told_in_name};
+pub(crate) use name_check::{check as check_name, number_in_name};
 pub(crate) use problem::Problem;

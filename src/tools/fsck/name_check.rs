@@ -13,16 +13,17 @@ pub(crate) fn check(place: Subdir, file: &[u8], measure: &Measure) -> (Vec<(Prob
     let info = name::info(file);
     let (base, rest) = file.split_at(info.unwrap_or(file.len()));
     let mut right = base.to_vec();
-    if let Some(told) = told(base, b'S').filter(|told| *told != measure.bytes) {
-        let detail = format!("the name says S={told}, the file has {} octets", measure.bytes);
-        problems.push((Problem::WrongSize, detail));
+    if let Some(number) = number_in_name(base, b'S').filter(|number| *number != measure.bytes) {
+        let detail = format!("the name says S={number}, the file has {} octets", measure.bytes);
+        problems.push((Problem::WrongNameSize, detail));
         right = replaced(&right, b'S', measure.bytes);
     }
     // Dovecot does not count the line end added after the last line; restante does.
     let octets = [measure.octets, measure.virtual_size()];
-    if let Some(told) = told(base, b'W').filter(|told| !octets.contains(told)) {
-        let detail = format!("the name says W={told}, the message has {} octets on the wire", measure.octets);
-        problems.push((Problem::WrongOctets, detail));
+    if let Some(number) = number_in_name(base, b'W').filter(|number| !octets.contains(number)) {
+        let detail =
+            format!("the name says W={number}, the message has {} octets on the wire", measure.octets);
+        problems.push((Problem::WrongNameWireSize, detail));
         right = replaced(&right, b'W', measure.virtual_size());
     }
     if memchr::memchr(b':', base).is_some() || memchr::memchr(b':', rest.get(1..).unwrap_or(b"")).is_some() {
@@ -67,7 +68,7 @@ fn field(base: &[u8], key: u8) -> Option<(std::ops::Range<usize>, u64)> {
     Some((range, number))
 }
 
-pub(crate) fn told(base: &[u8], key: u8) -> Option<u64> {
+pub(crate) fn number_in_name(base: &[u8], key: u8) -> Option<u64> {
     field(base, key).map(|(_, number)| number)
 }
 
@@ -93,14 +94,14 @@ mod tests {
             ("1.a.h", &[][..], "1.a.h"),
             ("1.a.h,S=10,W=11:2,RS", &[], "1.a.h,S=10,W=11:2,RS"),
             ("1.a.h,S=10,W=13:2,", &[], "1.a.h,S=10,W=13:2,"),
-            ("1.a.h,S=9:2,SR", &[WrongSize, UnsortedFlags], "1.a.h,S=10:2,RS"),
-            ("1.a.h,W=12,S=1", &[WrongSize, WrongOctets], "1.a.h,W=11,S=10"),
+            ("1.a.h,S=9:2,SR", &[WrongNameSize, UnsortedFlags], "1.a.h,S=10:2,RS"),
+            ("1.a.h,W=12,S=1", &[WrongNameSize, WrongNameWireSize], "1.a.h,W=11,S=10"),
             ("1.a.h:2,SS", &[UnsortedFlags], "1.a.h:2,S"),
             ("1.a.h:2,XSa", &[UnsortedFlags, UnknownFlags], "1.a.h:2,XSa"),
             ("1.a.h;2,RS", &[], "1.a.h;2,RS"),
             ("1.a:b", &[StrayColon], "1.a:b"),
             ("1.a:2,S:2,R", &[StrayColon, UnsortedFlags, UnknownFlags], "1.a:2,S:2,R"),
-            ("1.a:1,S=4", &[StrayColon, WrongSize], "1.a:1,S=10"),
+            ("1.a:1,S=4", &[StrayColon, WrongNameSize], "1.a:1,S=10"),
         ] {
             let (found, name) = checked(Subdir::Cur, file);
             let expected: std::collections::BTreeSet<_> = problems.iter().collect();

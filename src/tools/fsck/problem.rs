@@ -4,9 +4,9 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Problem {
     /// `,S=` is not the size of the file.
-    WrongSize,
+    WrongNameSize,
     /// `,W=` is not the size on the wire.
-    WrongOctets,
+    WrongNameWireSize,
     /// Two files have the same identity.
     DuplicateIdentity,
     /// A file in `tmp/` that no program can still be writing.
@@ -40,7 +40,7 @@ pub(crate) enum Problem {
     /// `tmp`, `new` or `cur` is not a directory.
     NotADirectory,
     /// Records in `.restante.sizes` that are torn or foreign.
-    BrokenSizes,
+    CorruptSizeCache,
     /// A folder in a folder, or one whose name does not begin with a dot.
     NestedFolder,
 }
@@ -63,12 +63,12 @@ impl Problem {
 
     fn row(self) -> (&'static str, &'static str) {
         match self {
-            Self::WrongSize => (
+            Self::WrongNameSize => (
                 "wrong-size",
                 "Dovecot (logs an error and renames the file when it reads it), Courier (counts the quota by it); \
                  restante counts the file itself",
             ),
-            Self::WrongOctets => (
+            Self::WrongNameWireSize => (
                 "wrong-octets",
                 "Dovecot (tells POP3 clients that size); restante trusts it only in names that it made",
             ),
@@ -126,7 +126,7 @@ impl Problem {
                 "not-a-directory",
                 "every program: restante follows no link, and reports the mailbox as unusable",
             ),
-            Self::BrokenSizes => {
+            Self::CorruptSizeCache => {
                 ("broken-sizes", "restante (only reads the messages again at the next start)")
             }
             Self::NestedFolder => {

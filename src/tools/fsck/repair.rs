@@ -9,7 +9,7 @@ use rustix::{
 };
 
 use super::{
-    finding::{Dir, FileSpot, Finding, Repair},
+    finding::{Dir, FileRef, Finding, Repair},
     mailbox::{Mailbox, open_directory},
 };
 use crate::maildir::{Error, message::c_string};
@@ -21,7 +21,7 @@ impl Mailbox {
         let mut done: Vec<Result<(), Error>> = findings
             .iter()
             .map(|finding| {
-                let FileSpot { dir, name, .. } = &finding.spot;
+                let FileRef { dir, name, .. } = &finding.file;
                 let failed = |step| move |e: Errno| Error::at(self.path_of(*dir, name.to_bytes()), step, e);
                 let fd = self.dir(*dir).ok_or(Errno::NOENT).map_err(failed("open directory"))?;
                 repair_one(fd, self.owner, finding).map_err(failed(step(&finding.repair)))?;
@@ -35,7 +35,7 @@ impl Mailbox {
             let Some(fd) = self.dir(dir) else { continue };
             if let Err(error) = fs::fsync(fd) {
                 let failed = || Error::at(self.path_of(dir, b"."), "fsync directory", error);
-                let here = findings.iter().zip(&mut done).filter(|(finding, _)| finding.spot.dir == dir);
+                let here = findings.iter().zip(&mut done).filter(|(finding, _)| finding.file.dir == dir);
                 here.for_each(|(_, done)| *done = Err(failed()));
             }
         }
@@ -43,8 +43,8 @@ impl Mailbox {
     }
 }
 
-fn step(mend: &Repair) -> &'static str {
-    match mend {
+fn step(repair: &Repair) -> &'static str {
+    match repair {
         Repair::Manual(_) => "mend",
         Repair::Rename(_) => "rename",
         Repair::Remove => "unlink",
@@ -54,7 +54,7 @@ fn step(mend: &Repair) -> &'static str {
 }
 
 fn repair_one(dir: &OwnedFd, owner: u32, finding: &Finding) -> Result<(), Errno> {
-    let FileSpot { name, inode, .. } = &finding.spot;
+    let FileRef { name, inode, .. } = &finding.file;
     match &finding.repair {
         Repair::Manual(_) => Err(Errno::OPNOTSUPP),
         Repair::Rename(to) => {

@@ -14,7 +14,7 @@ use super::{
     resume::{BatchEntry, ResumeRecord},
 };
 use crate::{
-    maildir::{self, Maildir, Spool, Subdir, TmpFile, name::NameGenerator, sync_phase::SyncPhase},
+    maildir::{self, Maildir, Spool, Subdir, TmpFile, name::NameGenerator, sync_phase::SyncPart},
     tools::{
         date,
         header::{self, HeaderReader},
@@ -29,25 +29,25 @@ pub struct Import<'a> {
     name_generator: NameGenerator,
     format: Format,
     /// The date of a message without a date.
-    fallback: SystemTime,
+    fallback_date: SystemTime,
     /// The progress record, if the mbox is a file.
     record: Option<ResumeRecord>,
     /// Delivered messages of the record's batch, if others of that batch are not delivered.
     already_delivered: Vec<BatchEntry>,
     /// Offsets of these messages that are still to be skipped.
-    skip_at: HashSet<u64>,
+    skip_offsets: HashSet<u64>,
     message: Option<CurrentMessage>,
     batch: Vec<CompletedMessage>,
     /// Maximum number of messages in it: each stays open until the batch is synced.
-    most: usize,
+    max_open: usize,
     imported: Imported,
     /// Called for every message.
-    progress: &'a mut dyn FnMut(Stage, u64),
+    progress: &'a mut dyn FnMut(ImportPass, u64),
 }
 
 /// A phase of the import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub enum ImportPass {
     /// The mbox is checked to its end before delivery.
     Check,
     /// Messages are delivered.
@@ -105,7 +105,7 @@ impl<'a> Import<'a> {
         host: &str,
         format: Format,
         fallback: SystemTime,
-        told: &'a mut dyn FnMut(Stage, u64),
+        told: &'a mut dyn FnMut(ImportPass, u64),
     ) -> Self {
         let name_generator = NameGenerator::new(host, std::process::id());
         Self {
@@ -113,21 +113,21 @@ impl<'a> Import<'a> {
             maildir,
             name_generator,
             format,
-            fallback,
+            fallback_date: fallback,
             record: None,
             already_delivered: Vec::new(),
-            skip_at: HashSet::new(),
+            skip_offsets: HashSet::new(),
             message: None,
             batch: Vec::new(),
-            most: BATCH,
+            max_open: BATCH,
             imported: Imported::default(),
             progress: told,
         }
     }
 
     /// Keeps at most that many messages open at a time.
-    pub fn open_at_most(&mut self, messages: usize) {
-        self.most = messages.clamp(1, BATCH);
+    pub fn set_max_open(&mut self, messages: usize) {
+        self.max_open = messages.clamp(1, BATCH);
     }
 
     /// Keeps a progress record for that file from now on. Returns the progress of earlier runs.
@@ -151,7 +151,7 @@ impl<'a> Import<'a> {
             let messages = record.delivered + settled.len() as u64;
             self.imported = Imported { messages, end: record.end };
         } else {
-            self.skip_at = settled.iter().map(|message| message.at).collect();
+            self.skip_offsets = settled.iter().map(|message| message.at).collect();
             self.already_delivered = settled;
             self.imported = Imported { messages: record.delivered, end: record.next };
         }
@@ -204,7 +204,7 @@ impl<'a> Import<'a> {
         let (own, state) = fields.map_or((0, MessageState::New), MessageState::read);
         let date = from.or_else(|| fields.and_then(date_of));
         let date = date.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
-        let delivered = whole_second(date.map_or(self.fallback, |since| UNIX_EPOCH + since));
+        let delivered = whole_second(date.map_or(self.fallback_date, |since| UNIX_EPOCH + since));
         // The microseconds are a counter, so that messages of the same second keep their order.
         let n = self.imported.messages + self.batch.len() as u64;
         let random = getrandom::u64().map_err(|e| Error::Write(io::Error::other(e)))?;
@@ -227,7 +227,7 @@ impl<'a> Import<'a> {
         // From here on the files in tmp/ must survive a failure, because the record names them and the next
         // run renames them.
         let mut batch = std::mem::take(&mut self.batch);
-        batch.iter_mut().for_each(|ready| ready.tmp_file.keep());
+        batch.iter_mut().for_each(|ready| ready.tmp_file.keep_on_panic());
         if let Some(record) = &mut self.record {
             let ready = batch.iter().map(|ready| ready.listed.clone());
             record.batch = self.already_delivered.iter().cloned().chain(ready).collect();
@@ -252,7 +252,7 @@ impl<'a> Import<'a> {
             && self.spool.syncfs_is_reliable()
             && self.spool.is_same_filesystem(self.maildir);
         if whole {
-            self.spool.sync(SyncPhase::Contents)?;
+            self.spool.sync(SyncPart::Contents)?;
         } else {
             self.batch.iter().try_for_each(|ready| ready.tmp_file.sync())?;
         }
@@ -280,8 +280,11 @@ impl<'a> Import<'a> {
 
 impl MessageSink for Import<'_> {
     fn begin(&mut self, from: &FromLine, at: u64) -> Result<(), Error> {
-        let part =
-            if self.skip_at.remove(&at) { Reading::Nothing } else { Reading::Head(HeaderReader::default()) };
+        let part = if self.skip_offsets.remove(&at) {
+            Reading::Nothing
+        } else {
+            Reading::Head(HeaderReader::default())
+        };
         self.message = Some(CurrentMessage { at, date: from.date, part });
         Ok(())
     }
@@ -325,17 +328,17 @@ impl MessageSink for Import<'_> {
             self.batch.push(CompletedMessage { tmp_file, listed: BatchEntry { at, unfinished, name, seen } });
         }
         let octets: u64 = self.batch.iter().map(|ready| ready.tmp_file.bytes()).sum();
-        let full = self.batch.len() >= self.most || octets >= BATCH_OCTETS;
-        if full && self.skip_at.is_empty() {
+        let full = self.batch.len() >= self.max_open || octets >= BATCH_OCTETS;
+        if full && self.skip_offsets.is_empty() {
             self.commit(next)?;
         }
-        (self.progress)(Stage::Deliver, next);
+        (self.progress)(ImportPass::Deliver, next);
         Ok(())
     }
 }
 
 /// Checks that an mbox is complete.
-struct Check<'a>(&'a mut dyn FnMut(Stage, u64));
+struct Check<'a>(&'a mut dyn FnMut(ImportPass, u64));
 
 impl MessageSink for Check<'_> {
     fn begin(&mut self, _: &FromLine, _: u64) -> Result<(), Error> {
@@ -347,7 +350,7 @@ impl MessageSink for Check<'_> {
     }
 
     fn end(&mut self, next: u64) -> Result<(), Error> {
-        (self.0)(Stage::Check, next);
+        (self.0)(ImportPass::Check, next);
         Ok(())
     }
 }

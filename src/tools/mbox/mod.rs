@@ -19,7 +19,7 @@ use std::fmt;
 pub use export::{Exported, export};
 pub use flags::MessageState;
 pub use from_line::FromLine;
-pub use import::{Import, Imported, Stage};
+pub use import::{Import, ImportPass, Imported};
 pub use parser::{MessageSink, parse};
 pub use resume::{PreviousRun, Source};
 

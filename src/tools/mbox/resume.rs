@@ -66,7 +66,7 @@ pub enum PreviousRun {
     /// No earlier run.
     Nothing,
     /// Begun, with this many messages delivered.
-    Begun(u64),
+    Started(u64),
     /// Completed, with this many messages.
     Done(u64),
     /// Begun or completed, but the file was changed since.
@@ -136,7 +136,7 @@ impl ResumeRecord {
         let earlier = if record.source == *source {
             match (record.done, record.format == format.name()) {
                 (true, _) => PreviousRun::Done(record.delivered),
-                (false, true) => PreviousRun::Begun(record.delivered),
+                (false, true) => PreviousRun::Started(record.delivered),
                 (false, false) => PreviousRun::Format(record.format.clone()),
             }
         } else if (record.delivered > 0 || !record.batch.is_empty())
@@ -156,7 +156,7 @@ impl ResumeRecord {
         let name = file_name(source);
         let mut text = String::new();
         open(maildir, &name)?
-            .take(LONGEST)
+            .take(MAX_RECORD)
             .read_to_string(&mut text)
             .map_err(|e| Error::at(maildir.path().join(&name), "read", e))?;
         let whole = text.split_once('\n').filter(|(first, rest)| *first == first_line(rest));
@@ -194,7 +194,7 @@ impl ResumeRecord {
         let mut settled = Vec::new();
         for message in &self.batch {
             let place = message.subdir();
-            if TmpFile::rename_leftover(maildir, &message.unfinished, place, &message.name)?
+            if TmpFile::publish_existing(maildir, &message.unfinished, place, &message.name)?
                 || sure
                 || is_there(maildir, name::identity(message.name.as_bytes()))?
             {
@@ -236,4 +236,4 @@ const FILE: &str = ".restante.import-";
 /// Octets of an mbox in the digest.
 const FIRST: usize = 4096;
 /// Octets of the longest record that is read.
-const LONGEST: u64 = 1 << 20;
+const MAX_RECORD: u64 = 1 << 20;

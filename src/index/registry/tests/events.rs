@@ -9,9 +9,9 @@ fn mailbox_in_two_sessions() -> Fixture {
     backend.log_in();
     backend.settle();
     let times = backend.times();
-    let barrier = backend.mark();
+    let barrier = backend.create_barrier();
     backend.registry.login(&backend.mailbox, &backend.maildir, times, barrier, OTHER);
-    backend.registry.barrier_reached(backend.marks);
+    backend.registry.barrier_reached(backend.barriers);
     backend.registry.apply_events();
     let served = |output: &Output| matches!(output, Output::Served(OTHER, _));
     assert!(backend.outputs().iter().any(served), "a second session beside the first");
@@ -49,7 +49,7 @@ fn a_thousand_deliveries_of_a_turn_are_one_event_for_each_session() {
 fn a_change_of_another_program_is_an_event_after_the_index_has_it() {
     let mut backend = mailbox_in_two_sessions();
     backend.put("new/2.b");
-    backend.tell("new/2.b");
+    backend.report_changed("new/2.b");
     backend.registry.apply_events();
     assert_eq!(backend.registry.take_changes(), [], "not before the recheck");
     backend.settle();
@@ -60,7 +60,7 @@ fn a_change_of_another_program_is_an_event_after_the_index_has_it() {
 #[test]
 fn an_event_that_changes_no_message_reaches_no_session() {
     let mut backend = mailbox_in_two_sessions();
-    backend.tell("new/1.a");
+    backend.report_changed("new/1.a");
     backend.settle();
     assert_eq!(backend.registry.take_changes(), []);
 }
@@ -70,13 +70,13 @@ fn a_session_that_has_ended_gets_no_event() {
     let mut backend = mailbox_in_two_sessions();
     backend.registry.logout(&backend.mailbox, CLIENT);
     backend.put("new/2.b");
-    backend.tell("new/2.b");
+    backend.report_changed("new/2.b");
     backend.settle();
     let changes: Vec<_> = backend.registry.take_changes().into_iter().map(sessions).collect();
     assert_eq!(changes, [(2, vec![OTHER])]);
     backend.registry.logout(&backend.mailbox, OTHER);
     backend.put("new/3.c");
-    backend.tell("new/3.c");
+    backend.report_changed("new/3.c");
     backend.settle();
     assert_eq!(backend.registry.take_changes(), []);
 }

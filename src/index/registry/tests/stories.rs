@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::maildir::{
     FileVersion, MessageRef,
-    message::{Deletion, SurvivorCheck},
+    message::{Deletion, LinkCheck},
 };
 
 /// A step. Files have the numbers of their names.
@@ -35,7 +35,7 @@ const NAMES: [&str; 7] =
 enum Queued {
     Removed(String),
     Other(String),
-    Mark(u64),
+    Barrier(u64),
 }
 
 struct Story {
@@ -89,15 +89,15 @@ impl Story {
             }
             Step::Session => self.session(),
             Step::Hear => match self.queue.pop_front() {
-                Some(Queued::Removed(name)) => self.backend.tell_removed(&name),
-                Some(Queued::Other(name)) => self.backend.tell(&name),
-                Some(Queued::Mark(mark)) => self.backend.registry.barrier_reached(mark),
+                Some(Queued::Removed(name)) => self.backend.report_removed(&name),
+                Some(Queued::Other(name)) => self.backend.report_changed(&name),
+                Some(Queued::Barrier(barrier)) => self.backend.registry.barrier_reached(barrier),
                 None => {}
             },
             Step::Lose => {
                 self.queue.clear();
                 self.backend.registry.events_lost();
-                self.backend.registry.barrier_reached(self.backend.marks);
+                self.backend.registry.barrier_reached(self.backend.barriers);
             }
             Step::Work => self.work(),
         }
@@ -117,7 +117,7 @@ impl Story {
             1 => assert!(self.backend.registry.session_updating(&self.backend.mailbox, key, 2).is_none()),
             2 | 3 => self.delete(self.stage - 2),
             4 => {
-                self.done.seen = Some((self.backend.times(), false));
+                self.done.dir_times = Some((self.backend.times(), false));
                 self.done.barrier = self.mark();
                 let done = mem::take(&mut self.done);
                 self.backend.registry.session_updated(&self.backend.mailbox, key, done);
@@ -132,24 +132,24 @@ impl Story {
         let listed = (wanted.subdir, wanted.name.into());
         let there = |backend: &Fixture| NAMES.map(|name| backend.file(name).exists());
         let before = there(&self.backend);
-        let mut deletion = Deletion::begin(&self.backend.maildir, SurvivorCheck::Fstat);
+        let mut deletion = Deletion::begin(&self.backend.maildir, LinkCheck::Fstat);
         match deletion.delete(wanted) {
             Ok(named) => {
-                self.done.gone.extend(named);
-                self.done.gone.push(listed);
+                self.done.deleted.extend(named);
+                self.done.deleted.push(listed);
             }
-            Err(_) => self.done.touched.push(listed),
+            Err(_) => self.done.changed.push(listed),
         }
-        self.done.gone.extend(deletion.finish().unwrap());
+        self.done.deleted.extend(deletion.finish().unwrap());
         let after = there(&self.backend);
         let gone = (0..NAMES.len()).filter(|name| before[*name] && !after[*name]);
         self.queue.extend(gone.map(|name| Queued::Removed(NAMES[name].to_owned())));
     }
 
     fn mark(&mut self) -> Option<u64> {
-        let mark = self.backend.mark();
-        self.queue.extend(mark.map(Queued::Mark));
-        mark
+        let barrier = self.backend.create_barrier();
+        self.queue.extend(barrier.map(Queued::Barrier));
+        barrier
     }
 
     fn work(&mut self) {
@@ -159,15 +159,15 @@ impl Story {
                 let list = MessageList::from_messages(scanned(&self.backend));
                 let missing = load.known.difference(&list);
                 let index = Some(MailboxIndex::new(list, times, false));
-                let mark = self.mark();
+                let barrier = self.mark();
                 let loaded =
-                    ScanResult { watched: load.watch, missing, barrier: mark, ..loaded(load.maildir, index) };
+                    ScanResult { watched: load.watch, missing, barrier, ..loaded(load.maildir, index) };
                 self.backend.scanned(id, Ok(loaded));
             }
             Some(order) => {
-                let before = self.backend.marks;
+                let before = self.backend.barriers;
                 self.backend.work(order);
-                self.queue.extend((before + 1..=self.backend.marks).map(Queued::Mark));
+                self.queue.extend((before + 1..=self.backend.barriers).map(Queued::Barrier));
             }
             None => {}
         }
@@ -176,8 +176,8 @@ impl Story {
     /// The messages that a login gets after all this, and those on the disk.
     fn end(mut self) -> (Vec<MessageEntry>, Vec<MessageEntry>) {
         (self.stage..4).for_each(|_| self.step(Step::Session));
-        self.backend.log_in_unmarked();
-        self.queue.push_back(Queued::Mark(self.backend.marks));
+        self.backend.log_in_without_barrier();
+        self.queue.push_back(Queued::Barrier(self.backend.barriers));
         for _ in 0..200 {
             self.step(Step::Hear);
             self.step(Step::Work);
@@ -191,7 +191,7 @@ impl Story {
 }
 
 fn scanned(backend: &Fixture) -> Vec<MessageEntry> {
-    let scan = scan::scan(&backend.maildir, [], &mut CountingTurn::unbounded(u64::MAX)).unwrap().unwrap();
+    let scan = scan::scan(&backend.maildir, [], &mut CountSlice::unbounded(u64::MAX)).unwrap().unwrap();
     MessageList::from_messages(scan.messages).iter().cloned().collect()
 }
 

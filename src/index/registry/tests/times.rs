@@ -10,7 +10,7 @@ fn a_change_that_no_notice_explains_within_a_second_is_found_by_a_walk() {
     assert_eq!(backend.settle().served, served(&["1.a"]));
     backend.registry.logout(&backend.mailbox, CLIENT);
     backend.later(1);
-    assert_eq!(backend.settle(), Told { walks: 1, ..Told::default() });
+    assert_eq!(backend.settle(), Tally { scans: 1, ..Tally::default() });
     backend.log_in();
     assert_eq!(backend.settle().served, served(&["1.a", "2.b"]));
 }
@@ -20,11 +20,11 @@ fn a_quiet_mailbox_is_checked_every_minute() {
     let mut backend = open_mailbox();
     backend.put("new/2.b");
     backend.later(59);
-    assert_eq!(backend.settle(), Told::default());
+    assert_eq!(backend.settle(), Tally::default());
     backend.later(1);
-    assert_eq!(backend.settle(), Told::default()); // an event may be on its way
+    assert_eq!(backend.settle(), Tally::default()); // an event may be on its way
     backend.later(1);
-    assert_eq!(backend.settle(), Told { walks: 1, ..Told::default() });
+    assert_eq!(backend.settle(), Tally { scans: 1, ..Tally::default() });
 }
 
 #[test]
@@ -32,13 +32,13 @@ fn a_change_that_a_told_one_hides_is_found_by_a_walk_in_a_quarter_of_an_hour() {
     let mut backend = open_mailbox();
     backend.put("new/2.untold");
     backend.put("new/3.told");
-    backend.tell("new/3.told");
-    assert_eq!(backend.settle(), Told { looks: 1, ..Told::default() });
+    backend.report_changed("new/3.told");
+    assert_eq!(backend.settle(), Tally { rechecks: 1, ..Tally::default() });
     backend.log_in();
     assert_eq!(backend.settle().served, served(&["1.a", "3.told"]));
     for _ in 0..14 {
         backend.later(60);
-        assert_eq!(backend.settle(), Told::default());
+        assert_eq!(backend.settle(), Tally::default());
     }
     backend.registry.logout(&backend.mailbox, CLIENT);
     backend.later(60);
@@ -68,14 +68,14 @@ fn without_a_watch_each_login_compares_the_times_and_walks_when_they_differ() {
     let mut backend = unwatched_mailbox();
     backend.log_in();
     let Output::Scan(id, load) = backend.output() else { panic!("times not compared") };
-    assert_eq!(load.unless, Some(backend.times()));
+    assert_eq!(load.skip_if_times, Some(backend.times()));
     backend.work(Output::Scan(id, load));
     let Output::Served(_, snapshot) = backend.output() else { panic!("not served") };
     assert_eq!(ids(&snapshot), ["1.a"]);
     backend.registry.logout(&backend.mailbox, CLIENT);
     backend.put("new/2.b");
     backend.log_in();
-    assert_eq!(backend.settle(), Told { served: served(&["1.a", "2.b"]), walks: 1, ..Told::default() });
+    assert_eq!(backend.settle(), Tally { served: served(&["1.a", "2.b"]), scans: 1, ..Tally::default() });
 }
 
 #[test]
@@ -85,10 +85,10 @@ fn without_a_watch_a_look_at_one_name_says_nothing_of_the_others() {
     backend.put("new/3.ours");
     let found = backend.found("new/3.ours");
     backend.registry.message_delivered(&backend.mailbox, backend.maildir.id(), found);
-    assert_eq!(backend.settle().looks, 1);
+    assert_eq!(backend.settle().rechecks, 1);
     backend.log_in();
     let all = served(&["1.a", "2.by-another-machine", "3.ours"]);
-    assert_eq!(backend.settle(), Told { served: all, walks: 1, ..Told::default() });
+    assert_eq!(backend.settle(), Tally { served: all, scans: 1, ..Tally::default() });
 }
 
 #[test]
@@ -103,5 +103,5 @@ fn times_so_young_that_another_change_may_hide_behind_them_are_taken_for_changed
     backend.registry.logout(&backend.mailbox, CLIENT);
     backend.log_in();
     let Output::Scan(_, load) = backend.output() else { panic!() };
-    assert_eq!(load.unless, None);
+    assert_eq!(load.skip_if_times, None);
 }

@@ -34,8 +34,8 @@ fn many_identities(n: usize) -> String {
 fn turns(backend: &mut Fixture, mut orders: impl FnMut(&mut Fixture, Output)) -> Vec<usize> {
     let mut turns = Vec::new();
     let length = |backend: &Fixture| {
-        let held = backend.registry.entries.values().next().unwrap();
-        held.index.as_ref().map_or(0, |index| index.list().len())
+        let entry = backend.registry.entries.values().next().unwrap();
+        entry.index.as_ref().map_or(0, |index| index.list().len())
     };
     loop {
         let before = length(backend);
@@ -58,8 +58,8 @@ fn turns(backend: &mut Fixture, mut orders: impl FnMut(&mut Fixture, Output)) ->
 
 fn is_bounded_and_linear(what: &str, counted: &[(usize, Vec<usize>)]) {
     for (files, turns) in counted {
-        assert!(turns.iter().all(|taken| *taken <= NAMES_A_TURN), "{what}, {files}: {turns:?}");
-        assert!(turns.len() <= 4 + 4 * files / NAMES_A_TURN, "{what}, {files}: {} turns", turns.len());
+        assert!(turns.iter().all(|taken| *taken <= MAX_NAMES_PER_TURN), "{what}, {files}: {turns:?}");
+        assert!(turns.len() <= 4 + 4 * files / MAX_NAMES_PER_TURN, "{what}, {files}: {} turns", turns.len());
     }
 }
 
@@ -86,23 +86,24 @@ fn r13_what_a_walk_misses_is_decided_some_at_a_time_and_a_login_waits_for_all_of
             backend.registry.begin_turn();
             backend.scanned(id, Ok(missing));
             let kept = backend.registry.entries[&id].index.as_ref().unwrap().list().len();
-            assert!((1..=NAMES_A_TURN).contains(&kept), "{kept} at once");
+            assert!((1..=MAX_NAMES_PER_TURN).contains(&kept), "{kept} at once");
             // Then each recheck finds that neither name is there.
             let gone = |backend: &mut Fixture, order: Output| {
-                let Output::Recheck(id, _, looks) = order else { panic!("{order:?}") };
-                let changes =
-                    looks.into_iter().map(|look| Change::Absent { place: look.subdir, name: look.name });
+                let Output::Recheck(id, _, rechecks) = order else { panic!("{order:?}") };
+                let changes = rechecks
+                    .into_iter()
+                    .map(|recheck| Change::Absent { subdir: recheck.subdir, name: recheck.name });
                 let (times, changes) = (backend.times(), changes.collect());
-                let looked =
+                let recheck =
                     RecheckResult { times, racy: false, changes, skipped: Vec::new(), barrier: None };
-                backend.registry.recheck_finished(id, Ok(looked));
+                backend.registry.recheck_finished(id, Ok(recheck));
             };
             let turns = turns(&mut backend, gone);
             assert_eq!(backend.registry.entries[&id].index.as_ref().unwrap().list().len(), 0);
             (files, turns)
         });
         for (files, turns) in &counted {
-            assert!(turns.iter().all(|taken| *taken <= NAMES_A_TURN), "{files}: {turns:?}");
+            assert!(turns.iter().all(|taken| *taken <= MAX_NAMES_PER_TURN), "{files}: {turns:?}");
         }
         // Twice as many names are twice as many turns.
         let [few, more, most] = counted.map(|(_, turns)| turns.len());
@@ -146,17 +147,17 @@ fn r13_what_a_walk_left_out_is_told_to_the_log_some_at_a_time() {
     let mut backend = Fixture::new();
     backend.log_in();
     let Output::Scan(id, load) = backend.output() else { panic!("no walk") };
-    let left_out = |n: usize| Skipped {
+    let skipped = |n: usize| Skipped {
         name: format!("{n}").into_bytes().into(),
         subdir: Subdir::New,
         why: "not a regular file",
     };
     let index = Some(MailboxIndex::new(MessageList::default(), backend.times(), false));
-    let found = ScanResult { skipped: (0..5000).map(left_out).collect(), ..loaded(load.maildir, index) };
+    let found = ScanResult { skipped: (0..5000).map(skipped).collect(), ..loaded(load.maildir, index) };
     backend.registry.begin_turn();
     backend.scanned(id, Ok(found));
-    let said = |backend: &Fixture| backend.registry.entries[&id].reported.len();
-    assert!((1..=NAMES_A_TURN).contains(&said(&backend)), "{} at once", said(&backend));
+    let said = |backend: &Fixture| backend.registry.entries[&id].logged.len();
+    assert!((1..=MAX_NAMES_PER_TURN).contains(&said(&backend)), "{} at once", said(&backend));
     assert_eq!(backend.settle().served, served(&[]));
     assert_eq!(said(&backend), 5000);
 }
@@ -206,7 +207,7 @@ fn what_was_delivered_under_a_check_does_not_come_back_after_another_program_has
     backend.work(check);
     backend.settle();
     std::fs::remove_file(backend.file("new/2.b")).unwrap();
-    backend.tell("new/2.b");
+    backend.report_changed("new/2.b");
     backend.log_in();
     assert_eq!(backend.settle().served, served(&["1.a"]));
 }
@@ -218,14 +219,14 @@ fn a_walk_whose_turn_is_over_is_queued_again_while_its_mailbox_is_held() {
     backend.log_in();
     let Output::Scan(id, load) = backend.output() else { panic!("no walk") };
     backend.registry.continue_scan(id, load);
-    assert_eq!(backend.settle(), Told { served: served(&["1.a"]), walks: 1, ..Told::default() });
+    assert_eq!(backend.settle(), Tally { served: served(&["1.a"]), scans: 1, ..Tally::default() });
     backend.registry.on_event(MailboxEvent::DirectoryLost(id));
     backend.registry.apply_events();
     let load = backend.outputs().into_iter().find_map(|order| match order {
         Output::Scan(_, load) => Some(load),
         _ => None,
     });
-    backend.registry.drop_entry(id, Failure::Broken);
+    backend.registry.drop_entry(id, Failure::TempFail);
     backend.outputs();
     backend.registry.continue_scan(id, load.expect("a walk"));
     let orders = backend.outputs();

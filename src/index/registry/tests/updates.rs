@@ -27,7 +27,12 @@ impl Fixture {
     fn updated(&mut self, gone: &[&str]) {
         let gone = gone.iter().map(|name| named(name)).collect();
         let seen = Some((self.times(), false));
-        let done = SessionChanges { gone, touched: Vec::new(), seen, barrier: self.mark() };
+        let done = SessionChanges {
+            deleted: gone,
+            changed: Vec::new(),
+            dir_times: seen,
+            barrier: self.create_barrier(),
+        };
         self.registry.session_updated(&self.mailbox, self.maildir.id(), done);
         self.registry.logout(&self.mailbox, CLIENT);
     }
@@ -39,18 +44,18 @@ fn what_a_session_deleted_and_the_watch_told_so_is_not_looked_at() {
     assert!(!backend.update(2));
     for name in ["new/1.a", "new/3.c"] {
         backend.remove(name);
-        backend.tell_removed(name);
+        backend.report_removed(name);
     }
-    assert_eq!(backend.settle(), Told::default());
+    assert_eq!(backend.settle(), Tally::default());
     backend.updated(&["new/1.a", "new/3.c"]);
-    assert_eq!(backend.settle(), Told::default());
-    backend.tell_marks();
+    assert_eq!(backend.settle(), Tally::default());
+    backend.reach_barriers();
     backend.log_in();
-    assert_eq!(backend.settle(), Told { served: served(&["2.b"]), ..Told::default() });
+    assert_eq!(backend.settle(), Tally { served: served(&["2.b"]), ..Tally::default() });
     // A comparison of the times does not find its changes either.
     backend.later(61);
     backend.later(62);
-    assert_eq!(backend.settle(), Told::default());
+    assert_eq!(backend.settle(), Tally::default());
 }
 
 #[test]
@@ -60,14 +65,14 @@ fn a_login_right_after_a_deletion_waits_until_all_of_it_is_told() {
     backend.remove("new/1.a");
     backend.updated(&["new/1.a"]);
     backend.put("new/4.d");
-    backend.log_in_unmarked();
-    backend.tell_removed("new/1.a");
-    backend.tell("new/4.d");
-    assert_eq!(backend.settle(), Told::default());
-    backend.tell_marks();
+    backend.log_in_without_barrier();
+    backend.report_removed("new/1.a");
+    backend.report_changed("new/4.d");
+    assert_eq!(backend.settle(), Tally::default());
+    backend.reach_barriers();
     assert_eq!(
         backend.settle(),
-        Told { served: served(&["2.b", "3.c", "4.d"]), looks: 1, ..Told::default() }
+        Tally { served: served(&["2.b", "3.c", "4.d"]), rechecks: 1, ..Tally::default() }
     );
 }
 
@@ -75,24 +80,24 @@ fn a_login_right_after_a_deletion_waits_until_all_of_it_is_told() {
 fn nothing_is_looked_at_during_a_deletion_and_all_that_others_did_is_afterwards() {
     let mut backend = session();
     backend.put("new/4.d");
-    backend.tell("new/4.d");
+    backend.report_changed("new/4.d");
     backend.update(1);
     backend.put("new/5.e");
-    backend.tell("new/5.e");
+    backend.report_changed("new/5.e");
     std::fs::rename(backend.file("new/2.b"), backend.file("cur/2.b:2,S")).unwrap();
-    backend.tell("new/2.b");
-    backend.tell("cur/2.b:2,S");
+    backend.report_changed("new/2.b");
+    backend.report_changed("cur/2.b:2,S");
     backend.remove("new/3.c");
-    backend.tell_removed("new/3.c");
+    backend.report_removed("new/3.c");
     backend.remove("new/1.a");
-    backend.tell_removed("new/1.a");
-    assert_eq!(backend.settle(), Told::default());
+    backend.report_removed("new/1.a");
+    assert_eq!(backend.settle(), Tally::default());
     backend.updated(&["new/1.a"]);
-    backend.tell_marks();
+    backend.reach_barriers();
     backend.log_in();
     assert_eq!(
         backend.settle(),
-        Told { served: served(&["2.b", "4.d", "5.e"]), looks: 1, ..Told::default() }
+        Tally { served: served(&["2.b", "4.d", "5.e"]), rechecks: 1, ..Tally::default() }
     );
 }
 
@@ -103,11 +108,11 @@ fn a_file_that_takes_a_name_that_was_deleted_is_found_whenever_that_is_told() {
         backend.update(1);
         backend.remove("new/1.a");
         backend.put("new/1.a");
-        let tell = [Fixture::tell_removed as fn(&mut Fixture, &str), Fixture::tell];
+        let tell = [Fixture::report_removed as fn(&mut Fixture, &str), Fixture::report_changed];
         tell.iter().take(told_before).for_each(|tell| tell(&mut backend, "new/1.a"));
         backend.updated(&["new/1.a"]);
         tell.iter().skip(told_before).for_each(|tell| tell(&mut backend, "new/1.a"));
-        backend.tell_marks();
+        backend.reach_barriers();
         backend.log_in();
         assert_eq!(backend.settle().served, served(&["1.a", "2.b", "3.c"]), "{told_before} told before");
     }
@@ -119,38 +124,37 @@ fn a_name_that_the_worker_calls_gone_and_the_watch_does_not_is_looked_at() {
     // The file was moved, and another file has its name: the events and the recheck come before the deletion.
     std::fs::rename(backend.file("new/1.a"), backend.file("cur/1.a:2,S")).unwrap();
     backend.put("new/1.a");
-    ["new/1.a", "cur/1.a:2,S"].into_iter().for_each(|name| backend.tell(name));
-    assert_eq!(backend.settle().looks, 1);
+    ["new/1.a", "cur/1.a:2,S"].into_iter().for_each(|name| backend.report_changed(name));
+    assert_eq!(backend.settle().rechecks, 1);
     backend.update(1);
     backend.remove("cur/1.a:2,S");
-    backend.tell_removed("cur/1.a:2,S");
+    backend.report_removed("cur/1.a:2,S");
     backend.updated(&["cur/1.a:2,S", "new/1.a"]);
-    backend.tell_marks();
+    backend.reach_barriers();
     backend.log_in();
     assert_eq!(
         backend.settle(),
-        Told { served: served(&["1.a", "2.b", "3.c"]), looks: 1, ..Told::default() }
+        Tally { served: served(&["1.a", "2.b", "3.c"]), rechecks: 1, ..Tally::default() }
     );
 }
 
 #[test]
 fn a_look_that_was_under_way_does_not_bring_back_what_was_deleted() {
     let mut backend = session();
-    backend.tell("new/1.a");
+    backend.report_changed("new/1.a");
     backend.registry.apply_events();
-    let Output::Recheck(id, maildir, looks) = backend.output() else { panic!() };
-    let (times, mark) = (backend.times(), backend.mark());
-    let (changes, left_out) =
-        scan::recheck(&maildir, &looks, &mut CountingTurn::unbounded(u64::MAX)).unwrap().unwrap();
+    let Output::Recheck(id, maildir, rechecks) = backend.output() else { panic!() };
+    let (times, barrier) = (backend.times(), backend.create_barrier());
+    let (changes, skipped) =
+        scan::recheck(&maildir, &rechecks, &mut CountSlice::unbounded(u64::MAX)).unwrap().unwrap();
     backend.update(1);
     backend.remove("new/1.a");
-    backend.tell_removed("new/1.a");
+    backend.report_removed("new/1.a");
     backend.updated(&["new/1.a"]);
-    backend.tell_marks();
-    backend.registry.recheck_finished(
-        id,
-        Ok(RecheckResult { times, racy: false, changes, skipped: left_out, barrier: mark }),
-    );
+    backend.reach_barriers();
+    backend
+        .registry
+        .recheck_finished(id, Ok(RecheckResult { times, racy: false, changes, skipped, barrier }));
     backend.log_in();
     assert_eq!(backend.settle().served, served(&["2.b", "3.c"]));
 }
@@ -164,7 +168,7 @@ fn what_was_missed_during_a_deletion_is_found_by_a_walk_after_it() {
         backend.put("new/4.d");
         if !is_over {
             backend.registry.events_lost();
-            assert_eq!(backend.settle(), Told::default());
+            assert_eq!(backend.settle(), Tally::default());
         }
         backend.updated(&["new/1.a"]);
         if is_over {
@@ -173,7 +177,7 @@ fn what_was_missed_during_a_deletion_is_found_by_a_walk_after_it() {
         backend.log_in();
         assert_eq!(
             backend.settle(),
-            Told { served: served(&["2.b", "3.c", "4.d"]), walks: 1, ..Told::default() }
+            Tally { served: served(&["2.b", "3.c", "4.d"]), scans: 1, ..Tally::default() }
         );
     }
 }
@@ -184,14 +188,14 @@ fn a_watch_that_is_silent_about_a_deletion_is_not_trusted() {
     backend.update(1);
     backend.remove("new/1.a");
     backend.later(100); // after any time
-    assert_eq!(backend.settle(), Told::default());
+    assert_eq!(backend.settle(), Tally::default());
     backend.put("new/4.d");
     backend.updated(&["new/1.a"]);
-    backend.log_in_unmarked();
+    backend.log_in_without_barrier();
     backend.later(101);
     assert_eq!(
         backend.settle(),
-        Told { served: served(&["2.b", "3.c", "4.d"]), walks: 1, ..Told::default() }
+        Tally { served: served(&["2.b", "3.c", "4.d"]), scans: 1, ..Tally::default() }
     );
 }
 
@@ -200,10 +204,10 @@ fn a_deletion_that_nobody_tells_the_end_of_is_looked_through() {
     let mut backend = session();
     backend.update(1);
     backend.remove("new/1.a");
-    backend.tell_removed("new/1.a");
+    backend.report_removed("new/1.a");
     backend.registry.logout(&backend.mailbox, CLIENT); // the job panicked, or was not taken
     backend.log_in();
-    assert_eq!(backend.settle(), Told { served: served(&["2.b", "3.c"]), walks: 1, ..Told::default() });
+    assert_eq!(backend.settle(), Tally { served: served(&["2.b", "3.c"]), scans: 1, ..Tally::default() });
 }
 
 #[test]
@@ -217,7 +221,7 @@ fn without_a_watch_every_name_is_looked_at() {
     backend.remove("new/1.a");
     backend.put("new/1.a");
     backend.updated(&["new/1.a"]);
-    assert_eq!(backend.settle(), Told { looks: 1, ..Told::default() });
+    assert_eq!(backend.settle(), Tally { rechecks: 1, ..Tally::default() });
     backend.log_in();
     assert_eq!(backend.settle().served, served(&["1.a"]));
 }
@@ -228,14 +232,14 @@ fn many_deletions_end_the_watch_and_the_walk_after_them_begins_it_anew() {
     assert!(backend.update(1001));
     backend.remove("new/1.a");
     backend.put("new/4.d"); // without an event
-    assert_eq!(backend.settle(), Told::default());
+    assert_eq!(backend.settle(), Tally::default());
     backend.updated(&["new/1.a"]);
     backend.registry.apply_events();
     let Output::Scan(id, load) = backend.output() else { panic!() };
     assert!(load.watch);
     backend.work(Output::Scan(id, load));
     backend.log_in();
-    assert_eq!(backend.settle(), Told { served: served(&["2.b", "3.c", "4.d"]), ..Told::default() });
+    assert_eq!(backend.settle(), Tally { served: served(&["2.b", "3.c", "4.d"]), ..Tally::default() });
 }
 
 #[test]
@@ -270,10 +274,10 @@ fn many_deletions_of_a_session_are_left_to_a_walk_that_the_next_login_waits_for(
     let mut backend = open_mailbox();
     std::fs::remove_file(backend.file("new/1.a")).unwrap();
     let named = |n: usize| (Subdir::New, format!("{n}.a").into_bytes().into());
-    let done = SessionChanges { gone: (1..2000).map(named).collect(), ..SessionChanges::default() };
+    let done = SessionChanges { deleted: (1..2000).map(named).collect(), ..SessionChanges::default() };
     backend.registry.session_updated(&backend.mailbox, backend.maildir.id(), done);
     backend.log_in();
-    assert_eq!(backend.settle(), Told { served: served(&[]), walks: 1, ..Told::default() });
+    assert_eq!(backend.settle(), Tally { served: served(&[]), scans: 1, ..Tally::default() });
 }
 
 #[test]
@@ -286,7 +290,7 @@ fn what_happens_under_a_walk_is_not_lost() {
     let Output::Scan(id, load) = backend.output() else { panic!() };
     // The scan has seen neither the delivery nor the deletion.
     let one =
-        scan::scan(&backend.maildir, [], &mut CountingTurn::unbounded(u64::MAX)).unwrap().unwrap().messages;
+        scan::scan(&backend.maildir, [], &mut CountSlice::unbounded(u64::MAX)).unwrap().unwrap().messages;
     let before = one.into_iter().filter(|found| *found.name == *b"1.a").collect();
     std::fs::remove_file(backend.file("new/1.a")).unwrap();
     backend.registry.message_delivered(&backend.mailbox, backend.maildir.id(), found);
@@ -294,7 +298,7 @@ fn what_happens_under_a_walk_is_not_lost() {
     backend.registry.session_updated(
         &backend.mailbox,
         backend.maildir.id(),
-        SessionChanges { gone, ..SessionChanges::default() },
+        SessionChanges { deleted: gone, ..SessionChanges::default() },
     );
     backend.log_in();
     let index = Some(MailboxIndex::new(MessageList::from_messages(before), backend.times(), false));

@@ -1,0 +1,359 @@
+//! The sections of the table, each with its defaults. `limits` has the rule.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Size, Span};
+
+/// The section `[limits.smtp]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SmtpLimits {
+    /// The longest time that a client may take for one command.
+    pub command_timeout: Span,
+    /// The longest time that a client may take for one command before EHLO or HELO.
+    pub greeting_timeout: Span,
+    /// The longest silence inside message data.
+    pub data_timeout: Span,
+    /// The longest life of a connection.
+    pub session_timeout: Span,
+    /// The longest time that output may wait until the client reads any of it.
+    pub write_timeout: Span,
+    /// Octets per second that a message must average after its first minute; 0 lifts it.
+    pub min_data_rate: u64,
+    /// Octets in a command line, its line end included.
+    pub max_line_length: usize,
+    /// The largest message, counted as it travels (CRLF line ends).
+    pub max_message_size: Size,
+    /// Recipients of one message; a recipient that is named twice counts twice.
+    pub max_recipients: usize,
+    /// Recipients of one message from a client that has not logged in.
+    pub max_recipients_unauthenticated: usize,
+    /// Recipients of one message from the null sender, a bounce; 0 applies the bound of other messages.
+    pub max_recipients_null_sender: usize,
+    /// Messages in one session of a client that has not logged in; 0 lifts it.
+    pub max_messages_unauthenticated: usize,
+    /// Errors after which each further one delays the client by a second; 0 lifts it.
+    pub soft_error_limit: usize,
+    /// Errors in one session before it is closed; 0 lifts it.
+    pub hard_error_limit: usize,
+    /// Errors before EHLO or HELO; 0 lifts it.
+    pub greeting_error_limit: usize,
+    /// NOOP, RSET, EHLO, HELP and VRFY between two messages; 0 lifts it.
+    pub junk_command_limit: usize,
+    /// Unknown recipients in one session; 0 lifts it.
+    pub unknown_recipient_limit: usize,
+}
+
+impl Default for SmtpLimits {
+    fn default() -> Self {
+        Self {
+            command_timeout: Span::secs(300),
+            greeting_timeout: Span::secs(60),
+            data_timeout: Span::secs(180),
+            session_timeout: Span::secs(3600),
+            write_timeout: Span::secs(300),
+            min_data_rate: 500,
+            max_line_length: 2048,
+            max_message_size: Size::mib(50),
+            max_recipients: 1000,
+            max_recipients_unauthenticated: 100,
+            max_recipients_null_sender: 0,
+            max_messages_unauthenticated: 100,
+            soft_error_limit: 10,
+            hard_error_limit: 20,
+            greeting_error_limit: 3,
+            junk_command_limit: 100,
+            unknown_recipient_limit: 20,
+        }
+    }
+}
+
+/// The section `[limits.pop3]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pop3Limits {
+    /// Idle time in a logged-in session (RFC 1939 asks for at least ten minutes).
+    pub idle_timeout: Span,
+    /// The longest time until a client has logged in.
+    pub login_timeout: Span,
+    /// The longest time that output may wait until the client reads any of it.
+    pub write_timeout: Span,
+    /// The time that a login waits for another session to leave the mailbox.
+    pub lock_timeout: Span,
+    /// The least time between two logins to one mailbox (RFC 2449 section 6.5); "0s" lifts it.
+    pub login_delay: Span,
+    /// Octets in a command line, its line end included.
+    pub max_line_length: usize,
+    /// The largest file that POP3 lists. A larger file is skipped unread, because no client has sent it: a sparse
+    /// file may take days to read. The bound is never less than twice `limits.smtp.max_message_size`.
+    pub max_message_size: Size,
+    /// Errors in one session before it is closed; 0 lifts it.
+    pub hard_error_limit: usize,
+    /// Errors before login; 0 lifts it.
+    pub login_error_limit: usize,
+}
+
+impl Default for Pop3Limits {
+    fn default() -> Self {
+        Self {
+            idle_timeout: Span::secs(600),
+            login_timeout: Span::secs(180),
+            write_timeout: Span::secs(600),
+            lock_timeout: Span::secs(2),
+            login_delay: Span::secs(0),
+            max_line_length: 512,
+            max_message_size: Size(4 << 30),
+            hard_error_limit: 20,
+            login_error_limit: 5,
+        }
+    }
+}
+
+/// The section `[limits.tls]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsLimits {
+    /// The longest time for the whole handshake.
+    pub handshake_timeout: Span,
+    /// The interval at which the certificate files are checked for a change.
+    pub reload_interval: Span,
+}
+
+impl Default for TlsLimits {
+    fn default() -> Self {
+        Self { handshake_timeout: Span::secs(30), reload_interval: Span::secs(30) }
+    }
+}
+
+/// The section `[limits.auth]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthLimits {
+    /// Distinct wrong (user, password) pairs in one connection; 0 lifts it.
+    pub max_failures_per_connection: usize,
+    /// Delay of the reply to a wrong password, doubled each time; "0s" lifts it.
+    pub failure_delay: Span,
+    /// The longest such delay.
+    pub max_failure_delay: Span,
+    /// Wrong passwords from one address in a minute, after which none is checked; 0 lifts it.
+    pub max_failures_per_minute: usize,
+    /// Wrong passwords from one address in a day, after which none is checked; 0 lifts it.
+    pub max_failures_per_day: usize,
+    /// Wrong passwords for one user in an hour, counted over all addresses from which this user has never logged in.
+    /// After that no password from such an address is checked; 0 lifts it.
+    pub max_failures_per_user: usize,
+    /// Addresses, networks and users whose wrong passwords are remembered.
+    pub throttle_size: usize,
+    /// Time for which a right password is cached, as a keyed hash, so that the next check costs no Argon2; "0s" lifts
+    /// it.
+    pub cache_ttl: Span,
+    /// Right passwords that are cached, and users whose login addresses are remembered.
+    pub cache_size: usize,
+    /// The interval at which the files of accounts and aliases are checked for a change.
+    pub reload_interval: Span,
+    /// Password checks that may wait for a worker.
+    pub queue_size: usize,
+    /// Worker threads for passwords.
+    pub workers: usize,
+}
+
+impl Default for AuthLimits {
+    fn default() -> Self {
+        Self {
+            max_failures_per_connection: 3,
+            failure_delay: Span::secs(2),
+            max_failure_delay: Span::secs(15),
+            max_failures_per_minute: 10,
+            max_failures_per_day: 50,
+            max_failures_per_user: 50,
+            throttle_size: 10_000,
+            cache_ttl: Span::secs(300),
+            cache_size: 1000,
+            reload_interval: Span::secs(2),
+            queue_size: 64,
+            workers: 2,
+        }
+    }
+}
+
+/// The section `[limits.connections]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConnectionLimits {
+    /// Connections in all; 0 takes the number that the descriptors allow.
+    pub max: usize,
+    /// Connections from one address that is not loopback, or from one /64 of IPv6; 0 lifts it.
+    pub max_per_address: usize,
+    /// Connections from one /48 of IPv6, which belongs to one customer; 0 lifts it.
+    pub max_per_network: usize,
+    /// Addresses that are remembered because a message was accepted from them, or a user logged in. If there is no
+    /// room, their connections are evicted after those of unknown clients.
+    pub max_known_addresses: usize,
+    /// The longest time until a proxy has sent its PROXY header.
+    pub proxy_timeout: Span,
+    /// Time that a stopping server waits for its sessions.
+    pub shutdown_timeout: Span,
+    /// Octets of an endless line that are discarded before the connection is closed.
+    pub line_discard_limit: usize,
+    /// Commands one connection may run in one turn of the loop.
+    pub max_commands_per_turn: usize,
+    /// Octets read from one connection in one turn of the loop. A command line may be longer.
+    pub max_octets_per_turn: usize,
+    /// Output that may wait in a connection before the server stops reading from it.
+    pub max_output_buffer: Size,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            max: 0,
+            max_per_address: 20,
+            max_per_network: 100,
+            max_known_addresses: 10_000,
+            proxy_timeout: Span::secs(3),
+            shutdown_timeout: Span::secs(5),
+            line_discard_limit: 64 * 1024,
+            max_commands_per_turn: 32,
+            max_octets_per_turn: 64 * 1024,
+            max_output_buffer: Size::kib(64),
+        }
+    }
+}
+
+/// The section `[limits.delivery]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeliveryLimits {
+    /// The longest time that a client waits for its message to be durable. After that the message is refused and
+    /// removed. This must be below the timeout of any client (RFC 5321 section 4.5.3.2.6 asks for ten minutes,
+    /// Thunderbird has 100 seconds).
+    pub timeout: Span,
+    /// Deliveries that may wait for the disk.
+    pub queue_size: usize,
+    /// Deliveries made durable together.
+    pub batch_size: usize,
+    /// Message data held in memory for all connections together: half of it by sessions, half on its way to the disk.
+    /// Under pressure the largest messages are spilled to files before they reach `spill_threshold`; if that is not
+    /// enough, the slowest are evicted.
+    pub max_body_memory: Size,
+    /// Message data that one connection holds in memory before it is spilled to a file in `tmp/`.
+    pub spill_threshold: Size,
+    /// Mailboxes that mail from strangers may create if `unknown_recipients = "create"`.
+    pub max_created_mailboxes: usize,
+}
+
+impl Default for DeliveryLimits {
+    fn default() -> Self {
+        Self {
+            timeout: Span::secs(90),
+            queue_size: 4096,
+            batch_size: 256,
+            max_body_memory: Size::mib(256),
+            spill_threshold: Size::kib(256),
+            max_created_mailboxes: 10_000,
+        }
+    }
+}
+
+/// The section `[limits.quota]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QuotaLimits {
+    /// Time for which a count of a mailbox is valid, for its quota.
+    pub cache_ttl: Span,
+    /// Mailboxes whose counts are kept in memory.
+    pub cache_size: usize,
+}
+
+impl Default for QuotaLimits {
+    fn default() -> Self {
+        Self { cache_ttl: Span::secs(60), cache_size: 10_000 }
+    }
+}
+
+/// The section `[limits.disk]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DiskLimits {
+    /// Worker threads for the disk.
+    pub workers: usize,
+    /// Disk jobs (scans, reads, deletions) that may wait for a worker.
+    pub queue_size: usize,
+    /// Octets of a message read from the disk at a time.
+    pub read_size: Size,
+}
+
+impl Default for DiskLimits {
+    fn default() -> Self {
+        Self { workers: 3, queue_size: 4096, read_size: Size::kib(64) }
+    }
+}
+
+/// The section `[limits.index]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IndexLimits {
+    /// Mailboxes whose contents are kept in memory.
+    pub max_mailboxes: usize,
+    /// Memory for the contents of mailboxes. The contents that sessions have open count, but are never dropped.
+    pub max_memory: Size,
+    /// Time for which the contents of a mailbox stay in memory after the last session.
+    pub idle_timeout: Span,
+    /// Worker threads that scan mailboxes.
+    pub scan_workers: usize,
+    /// Events of watched mailboxes that may wait for the loop.
+    pub event_queue_size: usize,
+}
+
+impl Default for IndexLimits {
+    fn default() -> Self {
+        Self {
+            max_mailboxes: 1000,
+            max_memory: Size::mib(256),
+            idle_timeout: Span::secs(1800),
+            scan_workers: 2,
+            event_queue_size: 16_384,
+        }
+    }
+}
+
+/// The section `[limits.spool]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SpoolLimits {
+    /// Time that a starting server waits for another one to leave the spool.
+    pub lock_timeout: Span,
+    /// The age after which a file in `tmp/` counts as a leftover.
+    pub tmp_max_age: Span,
+}
+
+impl Default for SpoolLimits {
+    fn default() -> Self {
+        Self { lock_timeout: Span::secs(2), tmp_max_age: Span::secs(36 * 3600) }
+    }
+}
+
+/// The section `[limits.transcripts]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TranscriptLimits {
+    /// Octets of one transcript.
+    pub max_size: Size,
+    /// Transcripts that are kept.
+    pub max_count: usize,
+    /// Octets of all transcripts that are kept.
+    pub max_total_size: Size,
+    /// Octets that wait for the disk.
+    pub queue_size: Size,
+}
+
+impl Default for TranscriptLimits {
+    fn default() -> Self {
+        Self {
+            max_size: Size::mib(1),
+            max_count: 1000,
+            max_total_size: Size::mib(100),
+            queue_size: Size::mib(8),
+        }
+    }
+}

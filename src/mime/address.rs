@@ -1,0 +1,348 @@
+//! Address lists of header fields (RFC 5322 section 3.4).
+//!
+//! The rule: an address is one that stands in the text, never one put together from pieces of it. An entry that is not as
+//! the RFC has it is marked, so that a caller who sends mail refuses it.
+
+use super::{charset, encoded_word};
+
+/// One entry of an address list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Address {
+    /// Display name, decoded, or the comment that stands for one; of an empty group, its name.
+    pub name: Option<String>,
+    /// Address without angle brackets. `None` if the entry has none.
+    pub address: Option<String>,
+    /// True if the entry has the form of the RFC: nothing had to be left out or guessed.
+    pub well_formed: bool,
+}
+
+/// Parses an unfolded list. Members of groups count as others.
+pub fn parse(list: &[u8]) -> Vec<Address> {
+    let mut parser = Parser { rest: list, entry: Entry::default(), found: Vec::new() };
+    parser.run();
+    parser.found
+}
+
+struct Parser<'a> {
+    rest: &'a [u8],
+    entry: Entry,
+    found: Vec<Address>,
+}
+
+/// An entry being read.
+#[derive(Default)]
+struct Entry {
+    /// Its words as a display name: without quotation marks, with single blanks.
+    phrase: Vec<u8>,
+    /// Its words as an address: with quotation marks.
+    words: Vec<Word>,
+    comment: Vec<u8>,
+    /// The text between angle brackets.
+    angle: Option<Vec<u8>>,
+    /// The name of the group that this entry begins.
+    group: Vec<u8>,
+    /// True if a blank or a comment separates the last word from the next one.
+    gap: bool,
+    malformed: bool,
+}
+
+/// A run of text without a blank.
+#[derive(Default)]
+struct Word {
+    text: Vec<u8>,
+    has_at: bool,
+}
+
+impl Parser<'_> {
+    fn run(&mut self) {
+        while let Some((first, rest)) = self.rest.split_first() {
+            match first {
+                b',' | b';' => {
+                    self.rest = rest;
+                    self.finish();
+                }
+                b':' => {
+                    self.rest = rest;
+                    self.begin_group();
+                }
+                b'<' => self.angle(),
+                b'>' => {
+                    self.rest = rest;
+                    self.entry.malformed = true;
+                }
+                b'(' => {
+                    let comment = self.comment();
+                    self.entry.gap = true;
+                    push_separated(&mut self.entry.comment, &comment);
+                }
+                b'"' => {
+                    let (content, quoted) = self.quoted();
+                    self.entry.add(&content, &quoted, false);
+                }
+                b'[' => {
+                    // A domain literal; its colons begin no group.
+                    let is_end = |b: &u8| matches!(b, b']' | b'[' | b',' | b';' | b'<');
+                    let length = match rest.iter().take(MAX_LITERAL).position(is_end) {
+                        Some(end) => end + 1 + usize::from(rest[end] == b']'),
+                        None => 1,
+                    };
+                    let (literal, rest) = self.rest.split_at(length);
+                    self.rest = rest;
+                    self.entry.add(literal, literal, false);
+                }
+                b if b.is_ascii_whitespace() => {
+                    self.rest = rest;
+                    self.entry.gap = true;
+                }
+                _ => {
+                    let is_end = |b: &u8| b.is_ascii_whitespace() || b"()<>[],;:\"".contains(b);
+                    // An encoded word may have any of them.
+                    let word = encoded_word::length(self.rest);
+                    let end = word.or_else(|| self.rest.iter().position(is_end)).unwrap_or(self.rest.len());
+                    let (atom, rest) = self.rest.split_at(end.max(1));
+                    self.rest = rest;
+                    self.entry.add(atom, atom, word.is_none() && atom.contains(&b'@'));
+                }
+            }
+        }
+        self.finish();
+    }
+
+    /// Reads `<…>`. A second one in the same entry is an entry of its own, and both are malformed.
+    fn angle(&mut self) {
+        if self.entry.angle.is_some() {
+            self.entry.malformed = true;
+            self.finish();
+            self.entry.malformed = true;
+        }
+        self.rest = &self.rest[1..];
+        let mut text = Vec::new();
+        while let Some((first, rest)) = self.rest.split_first() {
+            match first {
+                b'"' => text.extend(self.quoted().1),
+                b'>' => {
+                    self.rest = rest;
+                    break;
+                }
+                b'<' => break,
+                _ => {
+                    text.push(*first);
+                    self.rest = rest;
+                }
+            }
+            self.entry.malformed |= self.rest.is_empty();
+        }
+        if self.rest.first() == Some(&b'<') {
+            self.entry.malformed = true;
+        }
+        let mut address = text.trim_ascii();
+        // A route of servers, obsolete since RFC 5321: <@a.test,@b.test:user@c.test>
+        if address.first() == Some(&b'@')
+            && let Some(colon) = memchr::memchr(b':', address)
+        {
+            address = &address[colon + 1..];
+        }
+        self.entry.angle = Some(address.to_owned());
+        self.entry.gap = true;
+    }
+
+    /// Reads a comment, which may contain others, and returns its text.
+    fn comment(&mut self) -> Vec<u8> {
+        let (mut text, mut depth, mut escaped) = (Vec::new(), 0_usize, false);
+        while let Some((first, rest)) = self.rest.split_first() {
+            self.rest = rest;
+            match first {
+                _ if escaped => {
+                    text.push(*first);
+                    escaped = false;
+                }
+                b'\\' => escaped = true,
+                b'(' => {
+                    depth += 1;
+                    if depth > 1 {
+                        text.push(b'(');
+                    }
+                }
+                b')' if depth == 1 => return text,
+                b')' => {
+                    depth -= 1;
+                    text.push(b')');
+                }
+                _ => text.push(*first),
+            }
+        }
+        self.entry.malformed = true;
+        text
+    }
+
+    /// Reads a quoted string, and returns its content, and its text with the quotation marks.
+    fn quoted(&mut self) -> (Vec<u8>, Vec<u8>) {
+        let (mut content, mut text, mut escaped) = (Vec::new(), vec![b'"'], false);
+        self.rest = &self.rest[1..];
+        while let Some((first, rest)) = self.rest.split_first() {
+            self.rest = rest;
+            text.push(*first);
+            match first {
+                _ if escaped => {
+                    content.push(*first);
+                    escaped = false;
+                }
+                b'\\' => escaped = true,
+                b'"' => return (content, text),
+                _ => content.push(*first),
+            }
+        }
+        self.entry.malformed = true;
+        (content, text)
+    }
+
+    /// The words so far are the name of a group.
+    fn begin_group(&mut self) {
+        let entry = std::mem::take(&mut self.entry);
+        self.entry.malformed =
+            entry.malformed || entry.angle.is_some() || entry.words.iter().any(|word| word.has_at);
+        self.entry.group = entry.phrase;
+    }
+
+    /// Ends an entry.
+    fn finish(&mut self) {
+        let Entry { phrase, words, comment, angle, group, malformed, .. } = std::mem::take(&mut self.entry);
+        let decoded =
+            |text: &[u8]| Some(encoded_word::decode(text.trim_ascii())).filter(|name| !name.is_empty());
+        let text = |octets: &[u8]| charset::guess(octets).into_owned();
+        let (mut name, mut address, mut well_formed) =
+            (decoded(&phrase).or_else(|| decoded(&comment)), None, !malformed);
+        let is_empty_angle = angle.as_ref().is_some_and(Vec::is_empty);
+        if let Some(angle) = angle {
+            address = Some(text(&angle)).filter(|address| !address.is_empty());
+            // `ann@a.test <bob@b.test>` has an address for a name.
+            let other = |word: &Word| word.has_at && word.text != angle;
+            well_formed &= address.is_some() && !words.iter().any(other);
+        } else {
+            let mut with_at = words.iter().filter(|word| word.has_at);
+            match (with_at.next(), with_at.next()) {
+                (Some(one), None) => {
+                    address = Some(text(&one.text));
+                    // `Bob bob@b.test`: readable, but in no standard.
+                    well_formed &= words.len() == 1;
+                    let others: Vec<_> =
+                        words.iter().filter(|word| !word.has_at).map(|word| word.text.as_slice()).collect();
+                    name = decoded(&others.join(&b' ')).or_else(|| decoded(&comment));
+                }
+                // Two addresses without a comma, or none.
+                (Some(_), Some(_)) => well_formed = false,
+                (None, _) => well_formed &= words.len() == 1,
+            }
+        }
+        if name.is_none() && address.is_none() {
+            name = decoded(&group);
+            if name.is_none() && !is_empty_angle && !malformed {
+                return;
+            }
+            well_formed = false;
+        }
+        self.found.push(Address { name, address, well_formed });
+    }
+}
+
+impl Entry {
+    fn add(&mut self, content: &[u8], text: &[u8], has_at: bool) {
+        self.malformed |= self.angle.is_some(); // `<a@b.test> c`
+        let gap = std::mem::take(&mut self.gap);
+        if gap && !self.phrase.is_empty() {
+            self.phrase.push(b' ');
+        }
+        self.phrase.extend_from_slice(content);
+        match self.words.last_mut() {
+            Some(last) if !gap => {
+                last.text.extend_from_slice(text);
+                last.has_at |= has_at;
+            }
+            _ => self.words.push(Word { text: text.to_owned(), has_at }),
+        }
+    }
+}
+
+fn push_separated(text: &mut Vec<u8>, more: &[u8]) {
+    if !text.is_empty() {
+        text.push(b' ');
+    }
+    text.extend_from_slice(more);
+}
+
+/// Octets of a domain literal.
+const MAX_LITERAL: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(list: &str) -> Vec<(Option<String>, Option<String>, bool)> {
+        parse(list.as_bytes()).into_iter().map(|one| (one.name, one.address, one.well_formed)).collect()
+    }
+
+    #[test]
+    fn a_list_is_read_as_the_rfc_has_it() {
+        for (list, expected) in [
+            ("bob@b.test", &[("", "bob@b.test")][..]),
+            ("Élodie D. <e@b.test>, bob@b.test", &[("Élodie D.", "e@b.test"), ("", "bob@b.test")]),
+            ("\"Doe, John\" <j@b.test>", &[("Doe, John", "j@b.test")]),
+            ("\"J. \\\"x\\\" D\" < j@b.test >", &[("J. \"x\" D", "j@b.test")]),
+            ("=?utf-8?q?Zo=C3?= =?utf-8?q?=AB?= Q <z@b.test>", &[("Zoë Q", "z@b.test")]),
+            ("=?utf-8?q?Doe,_J?= <j@b.test>", &[("Doe, J", "j@b.test")]),
+            ("=?utf-8?q?Doe, J?= <j@b.test>", &[("Doe, J", "j@b.test")]),
+            ("\"=?utf-8?q?Zo=C3=AB?=\" <z@b.test>", &[("Zoë", "z@b.test")]),
+            ("z@b.test (Zoë (the one))", &[("Zoë (the one)", "z@b.test")]),
+            ("z@b.test (=?utf-8?q?Zo=C3=AB?=)", &[("Zoë", "z@b.test")]),
+            ("z@b.test <z@b.test>", &[("z@b.test", "z@b.test")]),
+            ("Zoë (x) <z@b.test> (y)", &[("Zoë", "z@b.test")]),
+            ("\"a b\"@c.test, <\"a,>b\"@c.test>", &[("", "\"a b\"@c.test"), ("", "\"a,>b\"@c.test")]),
+            ("x@[IPv6:::1], y@[192.0.2.1]", &[("", "x@[IPv6:::1]"), ("", "y@[192.0.2.1]")]),
+            ("<@a.test,@b.test:user@c.test>", &[("", "user@c.test")]),
+            (
+                "friends: a@b.test, C <c@d.test>;, e@f.test",
+                &[("", "a@b.test"), ("C", "c@d.test"), ("", "e@f.test")],
+            ),
+            ("a@b.test,, ,c@d.test,", &[("", "a@b.test"), ("", "c@d.test")]),
+            ("a@b.test; c@d.test", &[("", "a@b.test"), ("", "c@d.test")]),
+            ("", &[]),
+            (" , ;", &[]),
+        ] {
+            let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+            let expected: Vec<_> =
+                expected.iter().map(|(name, address)| (some(name), some(address), true)).collect();
+            assert_eq!(parsed(list), expected, "{list}");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_is_none_is_marked_and_no_address_is_made_up() {
+        for (list, expected) in [
+            ("<ann@far.test> <bob@b.test>", &[("", "ann@far.test"), ("", "bob@b.test")][..]),
+            ("ann@far.test bob@b.test", &[("ann@far.test bob@b.test", "")]),
+            ("Bob bob@b.test", &[("Bob", "bob@b.test")]),
+            ("a b@c", &[("a", "b@c")]),
+            ("<a@b.test> c", &[("c", "a@b.test")]),
+            ("<a@b.test", &[("", "a@b.test")]),
+            ("<a@b.test <c@d.test>", &[("", "a@b.test"), ("", "c@d.test")]),
+            ("a@b.test>", &[("", "a@b.test")]),
+            ("\"Bob <b@c.test>", &[("Bob <b@c.test>", "")]),
+            ("(Bob b@c.test", &[("Bob b@c.test", "")]),
+            ("Bob <>", &[("Bob", "")]),
+            ("ann@a.test <bob@b.test>", &[("ann@a.test", "bob@b.test")]),
+            ("a@b.test,<>", &[("", "a@b.test"), ("", "")]),
+            ("undisclosed-recipients:;", &[("undisclosed-recipients", "")]),
+            ("a@b.test: c@d.test;", &[("", "c@d.test")]),
+            ("two words", &[("two words", "")]),
+        ] {
+            let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+            let expected: Vec<_> =
+                expected.iter().map(|(name, address)| (some(name), some(address))).collect();
+            let found = parsed(list);
+            assert!(found.iter().any(|(.., well_formed)| !well_formed), "{list}");
+            let found: Vec<_> = found.into_iter().map(|(name, address, _)| (name, address)).collect();
+            assert_eq!(found, expected, "{list}");
+        }
+        assert_eq!(parsed("root"), [(Some("root".into()), None, true)]);
+    }
+}

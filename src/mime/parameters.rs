@@ -1,0 +1,243 @@
+//! Values with parameters: `Content-Type` and `Content-Disposition` (RFC 2045 section 5.1, RFC 2183, RFC 2231).
+
+use super::{
+    charset::{self, CharsetOfHeader},
+    encoded_word,
+    transfer_encoding::hex,
+};
+
+/// A value and its parameters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Parameterised {
+    /// The value before the first semicolon, in lower case.
+    pub value: String,
+    parameters: Vec<(String, Vec<u8>)>,
+}
+
+impl Parameterised {
+    /// A value without parameters.
+    pub(super) fn new(value: &str) -> Self {
+        Self { value: value.into(), parameters: Vec::new() }
+    }
+
+    /// Parses an unfolded value.
+    pub fn parse(text: &[u8]) -> Self {
+        let mut rest = skip_blanks(text);
+        let (value, after) = rest.split_at(rest.iter().position(|b| ends_token(*b)).unwrap_or(rest.len()));
+        let value = String::from_utf8_lossy(value).to_ascii_lowercase();
+        rest = after;
+        let mut parameters = Vec::new();
+        while !rest.is_empty() {
+            let (name, after) =
+                rest.split_at(rest.iter().position(|b| matches!(b, b'=' | b';')).unwrap_or(rest.len()));
+            let Some((b'=', after)) = after.split_first() else {
+                rest = after.get(1..).unwrap_or_default();
+                continue;
+            };
+            // Between the value and the name there may be a comment, or other text that means nothing.
+            let name = without_comments(name);
+            let name = name.split(u8::is_ascii_whitespace).rfind(|word| !word.is_empty()).unwrap_or_default();
+            let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+            let (value, after) = parameter_value(skip_blanks(after), &name);
+            rest = after.strip_prefix(b";").unwrap_or(after);
+            if !name.is_empty() {
+                parameters.push((name, value));
+            }
+        }
+        Self { value, parameters }
+    }
+
+    /// The octets of a parameter. If it stands there twice, the first one counts.
+    pub fn raw(&self, name: &str) -> Option<&[u8]> {
+        self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_slice())
+    }
+
+    /// A parameter, decoded: in the form of RFC 2231, perhaps in pieces, or else with encoded words, which RFC 2047
+    /// forbids here and programs write.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.text_in(name, None)
+    }
+
+    /// A parameter, decoded, with the character set of one that is not encoded.
+    pub fn text_in(&self, name: &str, charset: Option<CharsetOfHeader>) -> Option<String> {
+        let extended = self.extended(name).filter(|text| !text.is_empty());
+        let plain = || Some(encoded_word::decode(&charset::in_utf_8(self.raw(name)?.into(), charset)));
+        extended.or_else(plain)
+    }
+
+    /// A parameter in the form of RFC 2231. The pieces may come in any order.
+    fn extended(&self, name: &str) -> Option<String> {
+        let mut pieces: Vec<(u32, bool, &[u8])> = Vec::new();
+        for (known, value) in &self.parameters {
+            let Some(suffix) = known.strip_prefix(name).and_then(|rest| rest.strip_prefix('*')) else {
+                continue;
+            };
+            let (number, encoded) = match suffix.strip_suffix('*') {
+                Some(number) => (number, true),
+                None => (suffix, suffix.is_empty()),
+            };
+            if let Some(number) = if number.is_empty() { Some(0) } else { number.parse().ok() } {
+                pieces.push((number, encoded, value));
+            }
+        }
+        pieces.sort_by_key(|(number, ..)| *number);
+        pieces.dedup_by_key(|(number, ..)| *number);
+        let (_, encoded, first) = *pieces.first()?;
+        let mut charset = None;
+        if encoded {
+            // utf-8'en'name; a program that forgets them has written a name only.
+            let mut quotes = memchr::memchr_iter(b'\'', first);
+            if let (Some(one), Some(two)) = (quotes.next(), quotes.next()) {
+                charset = Some(String::from_utf8_lossy(&first[..one]).into_owned());
+                pieces[0].2 = &first[two + 1..];
+            }
+        }
+        let mut octets = Vec::new();
+        for (_, encoded, piece) in pieces {
+            if encoded { percent_decode(piece, &mut octets) } else { octets.extend_from_slice(piece) }
+        }
+        Some(charset::decode(&octets, charset.as_deref()))
+    }
+}
+
+/// Parses a value, and returns the text after it.
+fn parameter_value<'a>(text: &'a [u8], name: &str) -> (Vec<u8>, &'a [u8]) {
+    if let Some((b'"', quoted)) = text.split_first() {
+        let mut value = Vec::new();
+        let mut rest = quoted;
+        while let Some((first, after)) = rest.split_first() {
+            rest = after;
+            match first {
+                b'"' => return (value, skip_blanks(rest)),
+                // Only these are escaped: a backslash before another character is that of a Windows path.
+                b'\\' if matches!(rest.first(), Some(b'"' | b'\\')) => {
+                    value.push(rest[0]);
+                    rest = &rest[1..];
+                }
+                _ => value.push(*first),
+            }
+        }
+        return (value, rest);
+    }
+    // Programs forget the quotation marks of names with blanks and parentheses.
+    let is_name = matches!(name.split('*').next(), Some("filename" | "name"));
+    let end = text.iter().position(|b| *b == b';' || (!is_name && ends_token(*b))).unwrap_or(text.len());
+    let (value, rest) = text.split_at(end);
+    (value.trim_ascii_end().to_owned(), skip_blanks(rest))
+}
+
+fn ends_token(b: u8) -> bool {
+    b.is_ascii_whitespace() || matches!(b, b';' | b'(')
+}
+
+/// Skips blanks and comments.
+fn skip_blanks(text: &[u8]) -> &[u8] {
+    let mut depth = 0_usize;
+    let is_text = |b: &u8| {
+        match b {
+            b'(' => depth += 1,
+            b')' if depth > 0 => depth -= 1,
+            _ => return depth == 0 && !b.is_ascii_whitespace(),
+        }
+        false
+    };
+    &text[text.iter().position(is_text).unwrap_or(text.len())..]
+}
+
+fn without_comments(text: &[u8]) -> Vec<u8> {
+    let mut depth = 0_usize;
+    let mut kept = Vec::with_capacity(text.len());
+    for b in text {
+        match b {
+            b'(' => depth += 1,
+            b')' if depth > 0 => depth -= 1,
+            _ if depth == 0 => kept.push(*b),
+            _ => {}
+        }
+    }
+    kept
+}
+
+fn percent_decode(text: &[u8], octets: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        match hex(rest).filter(|_| *first == b'%') {
+            Some(octet) => {
+                octets.push(octet);
+                rest = &rest[2..];
+            }
+            None => octets.push(*first),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_and_its_parameters_are_found_however_they_are_written() {
+        for (text, value, name, parameter) in [
+            ("text/plain", "text/plain", "charset", None),
+            ("TEXT/Plain; Charset=UTF-8", "text/plain", "charset", Some("UTF-8")),
+            ("text/plain;charset=\"utf-8\";format=flowed", "text/plain", "format", Some("flowed")),
+            ("text/plain charset=utf-8 format=flowed", "text/plain", "charset", Some("utf-8")),
+            ("text/plain; charset=\"utf-8\" format=flowed", "text/plain", "format", Some("flowed")),
+            (
+                "text/plain (a; comment=x) ; charset (x) = (y) utf-8 (z)",
+                "text/plain",
+                "charset",
+                Some("utf-8"),
+            ),
+            ("multipart/mixed; boundary=\"a b;=\\\"c\"", "multipart/mixed", "boundary", Some("a b;=\"c")),
+            ("multipart/mixed; boundary=----=_x.y=z", "multipart/mixed", "boundary", Some("----=_x.y=z")),
+            ("multipart/mixed; boundary=\"open; x=y", "multipart/mixed", "boundary", Some("open; x=y")),
+            ("multipart/mixed; boundary=a; boundary=b", "multipart/mixed", "boundary", Some("a")),
+            (
+                "attachment; filename=my file (1).pdf; size=3",
+                "attachment",
+                "filename",
+                Some("my file (1).pdf"),
+            ),
+            ("attachment; filename=\"C:\\new\\x.exe\"", "attachment", "filename", Some("C:\\new\\x.exe")),
+            (
+                "attachment; filename=\"=?utf-8?q?caf=C3?= =?utf-8?q?=A9.txt?=\"",
+                "attachment",
+                "filename",
+                Some("café.txt"),
+            ),
+            ("attachment; filename=\"caf\u{e9}.txt\"", "attachment", "filename", Some("café.txt")),
+            ("attachment; filename=", "attachment", "filename", Some("")),
+            ("; filename=x", "", "filename", Some("x")),
+            ("inline; ; =; x; filename=y", "inline", "filename", Some("y")),
+            ("", "", "x", None),
+        ] {
+            let parsed = Parameterised::parse(text.as_bytes());
+            assert_eq!((parsed.value.as_str(), parsed.text(name).as_deref()), (value, parameter), "{text}");
+        }
+    }
+
+    #[test]
+    fn pieces_are_joined_in_their_order_then_decoded() {
+        for (parameters, name) in [
+            ("filename*=utf-8''caf%C3%A9.txt", "café.txt"),
+            ("filename*=UTF-8'fr'caf%c3%a9.txt; filename=cafe.txt", "café.txt"),
+            ("filename=cafe.txt; filename*=iso-8859-1''caf%E9.txt", "café.txt"),
+            ("filename*0*=utf-8''caf%C3; filename*1*=%A9; filename*2=\"%20.txt\"", "café%20.txt"),
+            ("filename*2=c; filename*0=a; filename*1=b", "abc"),
+            ("filename*10=k; filename*9=j; filename*0=a", "ajk"),
+            ("filename*1*=%A9; filename*0*=utf-8''caf%C3", "café"),
+            ("filename*0=a; filename*0=b; filename*1=c", "ac"),
+            ("filename*=caf%C3%A9", "café"),
+            ("filename*=\"utf-8''caf%C3%A9\"", "café"),
+            ("filename*=utf-8''100%.txt", "100%.txt"),
+            ("filename*=gb2312''%C4%E3", "你"),
+            ("filename*=utf-8''; filename=x", "x"),
+            ("filename*x=a; filename*99999999999=b; filename=c", "c"),
+        ] {
+            let parsed = Parameterised::parse(format!("attachment; {parameters}").as_bytes());
+            assert_eq!(parsed.text("filename").as_deref(), Some(name), "{parameters}");
+        }
+    }
+}

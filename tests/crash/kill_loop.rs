@@ -1,0 +1,95 @@
+//! kill -9 under load, again and again: nothing that was acknowledged is lost or doubled, and the server is
+//! back at once. `make kill-loop` runs it. It says nothing of fsync, since the kernel lives on: that is what
+//! `power_cut` is for.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod outage;
+
+use std::{
+    fs,
+    process::ExitCode,
+    sync::Mutex,
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::Server;
+use outage::{
+    Dice, Wrong, check,
+    ledger::Ledger,
+    letters::Letters,
+    load::{self, Crowd, Load},
+    number, restart,
+};
+
+fn main() -> ExitCode {
+    let Some(cycles) = number("RESTANTE_KILL_LOOP").and_then(|cycles| usize::try_from(cycles).ok()) else {
+        println!("skipped: run `make kill-loop`");
+        return ExitCode::SUCCESS;
+    };
+    let seed = number("RESTANTE_SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    println!("kill -9 with RESTANTE_SEED={seed}");
+    let began = Instant::now();
+    let mut dice = Dice::new(seed);
+    let letters = Letters::new(&mut dice);
+    let ledger = Mutex::new(Ledger::default());
+    let mut server = Server::dev();
+    let (mut failed, mut starts) = (0, Vec::new());
+    for cycle in 0..cycles {
+        let wrong =
+            one(cycle, &mut server, &letters, &ledger, &mut dice, &mut starts).unwrap_or_else(|e| vec![e]);
+        if !wrong.is_empty() {
+            failed += 1;
+            println!("cycle {cycle}: {} wrong", wrong.len());
+            wrong.iter().take(10).for_each(|wrong| println!("    {}: {}", wrong.what, wrong.text));
+        }
+    }
+    let ledger = ledger.lock().unwrap();
+    starts.sort_unstable();
+    println!(
+        "{cycles} kills, {:.2} s each; {} letters accepted, {} deleted; start to greeting {:.0?} (median), {:.0?} (worst)",
+        began.elapsed().as_secs_f64() / cycles.max(1) as f64,
+        ledger.accepted,
+        ledger.deleted,
+        starts.get(starts.len() / 2).copied().unwrap_or_default(),
+        starts.last().copied().unwrap_or_default(),
+    );
+    println!("{} passed, {failed} failed", cycles - failed);
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Load, kill, a look at the files, start; and now and then at everything over POP3.
+fn one(
+    cycle: usize,
+    server: &mut Server,
+    letters: &Letters,
+    ledger: &Mutex<Ledger>,
+    dice: &mut Dice,
+    starts: &mut Vec<Duration>,
+) -> Result<Vec<Wrong>, Wrong> {
+    let load = Load::new((server.smtp(), server.pop3()), letters, ledger, cycle);
+    let crowd = if cycle.is_multiple_of(3) { Crowd::LONE } else { Crowd::MANY };
+    let until_kill = Duration::from_millis(10 + dice.below(60) as u64);
+    let mut wrong = load.run(crowd, dice, || {
+        thread::sleep(until_kill);
+        server.kill();
+    });
+    let mut ledger = ledger.lock().unwrap();
+    wrong.extend(check::files(&server.spool, letters, &mut ledger).1);
+    for mailbox in check::list(&server.spool) {
+        check::list(&mailbox.join("tmp")).iter().for_each(|file| fs::remove_file(file).unwrap());
+    }
+    starts.push(restart(server)?);
+    if cycle % LOOKS == LOOKS - 1 {
+        wrong.extend(check::pop3(server.pop3(), &server.spool, &mut ledger, dice));
+        for mailbox in check::list(&server.spool).iter().filter(|mailbox| load::is_fresh(mailbox)) {
+            fs::remove_dir_all(mailbox).unwrap();
+            ledger.forget(&mailbox.file_name().unwrap_or_default().to_string_lossy());
+        }
+    }
+    Ok(wrong)
+}
+
+/// Cycles between two looks over POP3, which also delete most of the messages.
+const LOOKS: usize = 5;

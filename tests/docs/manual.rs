@@ -1,0 +1,150 @@
+//! The manual is right: its dialogues are what the server says, and its commands do what they should.
+
+mod page;
+mod session;
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::common::{self, Server, Setup, eventually, installed, skip};
+use page::{Kind, Page, Port};
+
+/// README and all pages of the manual.
+fn pages() -> Vec<Page> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manual = fs::read_dir(root.join("docs/manual")).unwrap().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<PathBuf> =
+        manual.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
+    paths.push(root.join("README.md"));
+    paths.sort();
+    paths.into_iter().map(Page::read).collect()
+}
+
+#[test]
+fn every_dialogue_is_what_the_server_says() {
+    let (mut played, mut failures) = (0, Vec::new());
+    for page in pages() {
+        let (mut plain, mut secure) = (None, None);
+        let mut open = Vec::new();
+        for block in &page.blocks {
+            let Kind::Dialogue { port, tls } = block.kind else { continue };
+            let server =
+                if tls { secure.get_or_insert_with(with_tls) } else { plain.get_or_insert_with(Server::dev) };
+            let address = match port {
+                Port::Smtp => server.smtp(),
+                Port::Pop3 => server.pop3(),
+            };
+            match session::play(block, address) {
+                Ok(client) => open.push(client),
+                Err(why) => failures.push(format!("{}: {why}", page.path.display())),
+            }
+            played += 1;
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(played >= 10, "{played} dialogues");
+}
+
+#[test]
+fn every_command_does_what_it_should() {
+    let (mut run, mut failures) = (0, Vec::new());
+    for page in pages() {
+        let commands: Vec<_> = page.blocks.iter().filter(|block| block.kind == Kind::Commands).collect();
+        if commands.is_empty() {
+            continue;
+        }
+        let dir = common::home();
+        let server = Setup { spool: Some(dir.path().join("spool")), ..Setup::default() }.start();
+        eventually("figures for `restante status`", || {
+            let mut files = fs::read_dir(server.runtime.path().join("restante")).ok()?;
+            files.any(|file| file.unwrap().path().extension().is_some_and(|end| end == "prom")).then_some(())
+        });
+        // What a block needs that isn't here; those behind it may need what it does.
+        let mut missing = None;
+        for block in commands {
+            let needed = NEEDED.iter().find(|needed| block.lines.iter().any(|line| calls(line, needed)));
+            missing = missing.or(needed.filter(|needed| !installed(needed)));
+            let name = format!("{}:{}", page.path.display(), block.line);
+            if let Some(missing) = missing {
+                skip(&name, &format!("{missing} is not installed"));
+                break;
+            }
+            run += 1;
+            if let Err(what) = shell(&block.lines.join("\n"), &server, dir.path()) {
+                failures.push(format!("{name}: {what}"));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(run >= 2, "{run} blocks of commands");
+}
+
+fn with_tls() -> Server {
+    let certificate = common::home();
+    let tls = format!("--tls={}", certificate.path().display());
+    let arguments = &[tls.as_str(), "--smtps", "127.0.0.1:0", "--pop3s", "127.0.0.1:0"];
+    Setup { arguments, ..Setup::default() }.start()
+}
+
+/// Runs commands as somebody would who has the server running: at its ports, with its spool in `spool/`.
+fn shell(commands: &str, server: &Server, dir: &Path) -> Result<(), String> {
+    let commands = commands
+        .replace("127.0.0.1:2525", &server.smtp().to_string())
+        .replace("127.0.0.1:1110", &server.pop3().to_string());
+    let mut path = vec![Path::new(env!("CARGO_BIN_EXE_restante")).parent().unwrap().to_owned()];
+    path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+    let done = Command::new("bash")
+        .args(["-euo", "pipefail", "-c", &commands])
+        .current_dir(dir)
+        .env("PATH", env::join_paths(path).unwrap())
+        .env("HOME", dir)
+        .env("XDG_RUNTIME_DIR", server.runtime.path()) // figures
+        .output()
+        .unwrap();
+    if done.status.success() {
+        return Ok(());
+    }
+    let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    Err(format!("{}\n{commands}\n--- {out}\n--- {err}", done.status))
+}
+
+/// Whether a line of a shell calls a program.
+fn calls(line: &str, program: &str) -> bool {
+    line.split([' ', '|', ';', '(', '`']).any(|word| word == program)
+}
+
+/// Programs that not every machine has.
+const NEEDED: [&str; 9] =
+    ["curl", "swaks", "mutt", "openssl", "fetchmail", "node", "python3", "pytest", "javac"];
+
+#[test]
+fn every_link_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let link = regex::Regex::new(r"\]\(([^):#]+)(?:#[^)]*)?\)").unwrap();
+    let mut broken = Vec::new();
+    for dir in [
+        ".",
+        "docs",
+        "docs/dev",
+        "docs/dev/faults",
+        "docs/manual",
+        "fuzz",
+        "tests",
+        "tests/dialogues",
+        "tests/dialogues/regress",
+    ] {
+        for page in fs::read_dir(root.join(dir)).unwrap().map(|entry| entry.unwrap().path()) {
+            if page.extension().is_none_or(|end| end != "md") {
+                continue;
+            }
+            let text = fs::read_to_string(&page).unwrap();
+            let lost = |target: &&str| !page.parent().unwrap().join(target).exists();
+            let targets = link.captures_iter(&text).map(|found| found.get(1).unwrap().as_str());
+            broken.extend(targets.filter(lost).map(|target| format!("{}: {target}", page.display())));
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}

@@ -1,0 +1,508 @@
+//! The player: one session, one dialogue, one way of cutting what the client sends. It does with steps,
+//! answers and pauses what `conn` does, with a clock that only dialogues move.
+
+use std::time::{Duration, SystemTime};
+
+use restante::{
+    clock::Now,
+    proto::{
+        Context, Encryption, ResetOn, Session, Step, Timeouts,
+        buffer::{Inbox, Outbox},
+        request::Request,
+    },
+};
+
+use super::{
+    file::{Act, Dialogue, Item, Problem, What},
+    text,
+    world::{Service, World},
+};
+
+/// How the client's octets come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// What stands together in the file comes together.
+    Whole,
+    /// Octet by octet.
+    Bytewise,
+    /// Three octets at a time.
+    Threes,
+    /// All lines up to the next point where a client has to wait come together.
+    Pipelined,
+}
+
+impl Way {
+    pub(crate) const ALL: [Self; 4] = [Self::Whole, Self::Bytewise, Self::Threes, Self::Pipelined];
+
+    /// Those of a list of names.
+    pub(crate) fn named(names: &str) -> Result<Vec<Self>, String> {
+        let named = |name| Self::ALL.into_iter().find(|way| way.name() == name);
+        names.split_whitespace().map(|name| named(name).ok_or(format!("{name} is not a way"))).collect()
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Bytewise => "bytewise",
+            Self::Threes => "threes",
+            Self::Pipelined => "pipelined",
+        }
+    }
+}
+
+/// Plays a dialogue, and finds the first difference between what it expects and what happens.
+pub(crate) fn check(dialogue: &Dialogue, way: Way) -> Result<(), Problem> {
+    Player::new(dialogue, way, false)?.play().map(|_| ())
+}
+
+/// Plays a dialogue, and writes it down with what happens.
+pub(crate) fn bless(dialogue: &Dialogue) -> Result<String, Problem> {
+    let happened = Player::new(dialogue, Way::Whole, true)?.play()?;
+    let mut lines = dialogue.head.clone();
+    for run in happened.chunk_by(|one, other| one == other) {
+        let counted = run[0].strip_prefix("S: ").filter(|_| run.len() >= WORTH_COUNTING);
+        match counted {
+            Some(text) => lines.push(format!("S*{}: {text}", run.len())),
+            None => lines.extend_from_slice(run),
+        }
+    }
+    lines.extend_from_slice(&dialogue.tail);
+    Ok(lines.join("\n") + "\n")
+}
+
+struct Player<'a> {
+    dialogue: &'a Dialogue,
+    way: Way,
+    world: World,
+    session: Box<dyn Session>,
+    inbox: Inbox,
+    outbox: Outbox,
+    /// What was sent and is not a whole line yet.
+    wire: Vec<u8>,
+    phase: Phase,
+    now: Duration,
+    last_command: Duration,
+    last_read: Duration,
+    led_on: usize,
+    last_led_on: Duration,
+    /// The item that comes next.
+    next: usize,
+    /// The client has sent everything of it that stands before this item.
+    sent: usize,
+    /// When blessing: what happened so far.
+    happened: Option<Vec<String>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// For an answer; the good one is that.
+    Waiting(String),
+    Paused(Duration),
+    Over,
+}
+
+impl<'a> Player<'a> {
+    fn new(dialogue: &'a Dialogue, way: Way, blessing: bool) -> Result<Self, Problem> {
+        let world = dialogue.world.clone();
+        Ok(Self {
+            dialogue,
+            way,
+            session: world.session().map_err(|what| Problem { line: 1, what })?,
+            world,
+            inbox: Inbox::default(),
+            outbox: Outbox::default(),
+            wire: Vec::new(),
+            phase: Phase::Open,
+            now: BEGIN,
+            last_command: BEGIN,
+            last_read: BEGIN,
+            led_on: 0,
+            last_led_on: BEGIN,
+            next: 0,
+            sent: 0,
+            happened: blessing.then(Vec::new),
+        })
+    }
+
+    fn play(mut self) -> Result<Vec<String>, Problem> {
+        if self.world.implicit_tls {
+            self.session.tls_started(&Context { now: now(self.now), directory: &self.world }, ENCRYPTION);
+        }
+        let step =
+            self.session.greet(&Context { now: now(self.now), directory: &self.world }, &mut self.outbox);
+        self.take(step)?;
+        self.settle()?;
+        while let Some(item) = self.upcoming() {
+            match &item.what {
+                What::Client(_) => self.send()?,
+                What::Session(_) if self.happened.is_some() => self.pass(),
+                What::Session(text) => return Err(self.fail(text, "nothing more")),
+                What::Answer(text) => self.answer(&text.clone())?,
+                What::Act(act) => self.act(*act)?,
+            }
+            self.settle()?;
+        }
+        self.end_of_line()?;
+        Ok(self.happened.unwrap_or_default())
+    }
+
+    // The file
+
+    /// The item that comes next, but for what the client has already sent.
+    fn upcoming(&mut self) -> Option<&'a Item> {
+        while self.next < self.sent && matches!(self.dialogue.items[self.next].what, What::Client(_)) {
+            self.pass();
+        }
+        self.dialogue.items.get(self.next)
+    }
+
+    /// Goes on to the next item.
+    fn pass(&mut self) {
+        let item = &self.dialogue.items[self.next];
+        self.next += 1;
+        if let Some(happened) = &mut self.happened {
+            happened.extend_from_slice(&item.comments);
+            if !matches!(item.what, What::Session(_)) {
+                happened.extend(item.source.clone());
+            }
+        }
+    }
+
+    /// The session said, asked or did this: it has to be what comes next.
+    fn said(&mut self, mut text: String) -> Result<(), Problem> {
+        let expected = match self.upcoming() {
+            Some(Item { what: What::Session(expected), .. }) => Some(expected),
+            _ => None,
+        };
+        let left_out = expected.is_some_and(|text| text.starts_with("S~"));
+        if left_out && text.starts_with("S:") && text != "S: ." {
+            return Ok(()); // a line of a message
+        } else if left_out {
+            self.pass();
+            return self.said(text);
+        }
+        match expected {
+            Some(expected) if self.happened.is_none() && !text::agree(expected, &text) => {
+                return Err(self.fail(expected, &text));
+            }
+            Some(expected) => {
+                // What is left open stays so when it is blessed.
+                if text::agree(expected, &text) {
+                    text = expected.into();
+                }
+                self.pass();
+            }
+            None if self.happened.is_none() => return Err(self.fail("nothing more here", &text)),
+            None => {}
+        }
+        if let Some(happened) = &mut self.happened {
+            happened.push(text);
+        }
+        Ok(())
+    }
+
+    /// How the dialogue writes a question of that kind, if it is what comes next there.
+    fn mentions(&mut self, kind: &str) -> Option<&'a str> {
+        self.upcoming();
+        let session = self.dialogue.items[self.next..].iter().map_while(|item| match &item.what {
+            What::Session(text) => Some(text.as_str()),
+            _ => None,
+        });
+        let within = if self.happened.is_some() { usize::MAX } else { 1 };
+        let word =
+            |text: &str| text.strip_prefix("? ").and_then(|text| text.split([' ', '+']).next()) == Some(kind);
+        session.take(within).find(|text| word(text))
+    }
+
+    fn fail(&self, expected: &str, got: &str) -> Problem {
+        let line =
+            self.dialogue.items.get(self.next).or(self.dialogue.items.last()).map_or(1, |item| item.line);
+        Problem { line, what: format!("expected  {expected}\n    got       {got}") }
+    }
+
+    // The client
+
+    /// Sends what stands together, or more when pipelining, and lets the session act on every piece.
+    fn send(&mut self) -> Result<(), Problem> {
+        if self.phase == Phase::Over {
+            return Err(self.fail("a session that listens", "it is over"));
+        }
+        let (octets, end) = self.gather();
+        self.sent = end;
+        let size = match self.way {
+            Way::Bytewise => 1,
+            Way::Threes => 3,
+            Way::Whole | Way::Pipelined => octets.len().max(1),
+        };
+        for piece in octets.chunks(size) {
+            if self.phase == Phase::Over {
+                break;
+            }
+            self.inbox.push(piece);
+            self.last_read = self.now;
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    /// What the client sends in one go, and the first item that it doesn't reach.
+    fn gather(&self) -> (Vec<u8>, usize) {
+        let (mut octets, mut end) = (Vec::new(), self.next);
+        let mut last: &[u8] = b"";
+        for (at, item) in self.dialogue.items.iter().enumerate().skip(self.next) {
+            match &item.what {
+                What::Client(line) => {
+                    octets.extend_from_slice(line);
+                    (last, end) = (line, at + 1);
+                }
+                What::Session(_) if self.way == Way::Pipelined && !self.waits_after(last) => {}
+                _ => break,
+            }
+        }
+        (octets, end)
+    }
+
+    /// Whether a client that pipelines waits for the reply to this line (RFC 2920 section 3.1, RFC 2595
+    /// section 4).
+    fn waits_after(&self, line: &[u8]) -> bool {
+        let before = self.next.checked_sub(1).map(|at| &self.dialogue.items[at].what);
+        let prompted = |text: &str| text.starts_with("S: 354 ") || text.starts_with("S: 334");
+        let is_prompted = matches!(before, Some(What::Session(text)) if prompted(text));
+        let verb = line.trim_ascii().split(|&b| b == b' ').next().unwrap_or_default().to_ascii_uppercase();
+        match self.world.service {
+            Service::Smtp => is_prompted || WAIT_AFTER.contains(&verb.as_slice()),
+            Service::Pop3 => verb == b"STLS",
+        }
+    }
+
+    // The pump, as `conn` has it
+
+    /// Steps until the session waits for something.
+    fn settle(&mut self) -> Result<(), Problem> {
+        for _ in 0..MOST_STEPS {
+            match &self.phase {
+                Phase::Open => {
+                    let cx = Context { now: now(self.now), directory: &self.world };
+                    let step = self.session.step(&cx, &mut self.inbox, &mut self.outbox);
+                    if matches!(step, Step::Idle) {
+                        self.flush()?;
+                        return if self.inbox.has_ended() { self.over(". close") } else { Ok(()) };
+                    }
+                    self.last_command = self.now;
+                    self.note_progress();
+                    self.take(step)?;
+                }
+                Phase::Waiting(good) => {
+                    let good = good.clone();
+                    match self.upcoming() {
+                        Some(Item { what: What::Answer(text), .. }) => self.answer(text)?,
+                        Some(Item { what: What::Act(_), .. }) => return Ok(()),
+                        _ if self.happened.is_some() => {
+                            self.happened.iter_mut().for_each(|lines| lines.push(format!("! {good}")));
+                            self.give(&good)?;
+                        }
+                        _ => return Ok(()),
+                    }
+                }
+                Phase::Paused(until) => {
+                    let until = *until;
+                    if let Some(Item { what: What::Act(_), .. }) = self.upcoming() {
+                        return Ok(());
+                    }
+                    (self.now, self.phase) = (until, Phase::Open);
+                }
+                Phase::Over => return Ok(()),
+            }
+        }
+        Err(self.fail("an end of steps", "a session that does not come to rest"))
+    }
+
+    /// Notes when a command has led on.
+    fn note_progress(&mut self) {
+        let led_on = self.session.progress().commands;
+        if std::mem::replace(&mut self.led_on, led_on) != led_on {
+            self.last_led_on = self.now;
+        }
+    }
+
+    /// Does what a step wants.
+    fn take(&mut self, step: Step) -> Result<(), Problem> {
+        if matches!(step, Step::Abort) {
+            self.outbox = Outbox::default();
+            return self.over(". abort");
+        }
+        self.flush()?;
+        self.phase = match step {
+            Step::Continue | Step::Idle => Phase::Open,
+            Step::Pause(span) if span.is_zero() => Phase::Open,
+            Step::Pause(span) => {
+                self.said(format!(". pause {}", text::format_duration(span)))?;
+                Phase::Paused(self.now + span)
+            }
+            Step::Request(ask) => return self.asked(&ask),
+            Step::StartTls => return self.secure(),
+            Step::Close | Step::Abort => return self.over(". close"),
+        };
+        Ok(())
+    }
+
+    /// TLS begins, and with it the session. Nothing that came before may be left over.
+    fn secure(&mut self) -> Result<(), Problem> {
+        if !self.inbox.is_empty() {
+            return Err(self.fail("nothing behind the command", &text::escaped(self.inbox.unread())));
+        }
+        self.phase = Phase::Open;
+        self.said(". secure".into())?;
+        self.session.tls_started(&Context { now: now(self.now), directory: &self.world }, ENCRYPTION);
+        Ok(())
+    }
+
+    fn asked(&mut self, ask: &Request) -> Result<(), Problem> {
+        let written = text::format_request(ask, b"", false);
+        let kind = written[2..].split(' ').next().unwrap_or_default();
+        let mention = self.mentions(kind);
+        let detail = mention.is_some_and(|text| text[2..].starts_with(&format!("{kind}+")));
+        let said = self.world.hear(ask, detail);
+        match self.world.routine(ask).filter(|_| mention.is_none()) {
+            Some(answer) => {
+                let cx = Context { now: now(self.now), directory: &self.world };
+                let step = self.session.respond(&cx, answer, &mut self.outbox);
+                self.note_progress();
+                self.take(step)
+            }
+            None => {
+                self.phase = Phase::Waiting(World::good_answer(ask));
+                self.said(said)
+            }
+        }
+    }
+
+    /// Gives the answer that comes next in the file.
+    fn answer(&mut self, text: &str) -> Result<(), Problem> {
+        if !matches!(self.phase, Phase::Waiting(_)) {
+            return Err(self.fail("a session that waits for an answer", "it does not"));
+        }
+        self.pass();
+        self.give(text)
+    }
+
+    fn give(&mut self, text: &str) -> Result<(), Problem> {
+        let answer = self.world.answer(text).map_err(|what| self.fail("an answer", &what))?;
+        self.last_command = self.now;
+        let cx = Context { now: now(self.now), directory: &self.world };
+        let step = self.session.respond(&cx, answer, &mut self.outbox);
+        self.take(step)
+    }
+
+    /// Sends what waits, line by line.
+    fn flush(&mut self) -> Result<(), Problem> {
+        self.outbox.take_events();
+        self.wire.extend_from_slice(self.outbox.pending());
+        self.outbox.consume(self.outbox.pending().len());
+        let wire = std::mem::take(&mut self.wire);
+        let mut rest = wire.as_slice();
+        while let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") {
+            let (line, behind) = rest.split_at(end + 2);
+            let line = self.without_beginnings(line);
+            let text = line.strip_suffix(b"\r\n").unwrap_or(line);
+            self.said(format!("S: {}", text::escaped(text)).trim_end().into())?;
+            rest = behind;
+        }
+        self.wire = self.without_beginnings(rest).to_vec();
+        Ok(())
+    }
+
+    fn over(&mut self, how: &str) -> Result<(), Problem> {
+        self.phase = Phase::Over;
+        self.end_of_line()?;
+        self.said(how.into())
+    }
+
+    /// Half a line that was sent before an end.
+    fn end_of_line(&mut self) -> Result<(), Problem> {
+        match std::mem::take(&mut self.wire) {
+            half if half.is_empty() => Ok(()),
+            half => self.said(format!("S| {}", text::escaped(&half))),
+        }
+    }
+
+    /// The line without what a transcript has of its beginning, a line too long to be kept there until it ends.
+    fn without_beginnings<'b>(&mut self, mut line: &'b [u8]) -> &'b [u8] {
+        while self.happened.is_none()
+            && let Some(Item { what: What::Session(text), .. }) = self.upcoming()
+            && let Some(Ok(begun)) = text.strip_prefix("S| ").map(text::unescaped)
+            && let Some(rest) = line.strip_prefix(begun.as_slice())
+        {
+            self.pass();
+            line = rest;
+        }
+        line
+    }
+
+    // What else happens
+
+    fn act(&mut self, act: Act) -> Result<(), Problem> {
+        self.pass();
+        match act {
+            Act::Idle => Ok(()),
+            Act::End => {
+                self.inbox.end();
+                Ok(())
+            }
+            Act::Stop if self.phase == Phase::Over => Ok(()),
+            Act::Stop => match self.session.shutdown(&mut self.outbox) {
+                Step::Close => {
+                    self.flush()?;
+                    self.over(". close")
+                }
+                Step::Abort => self.over(". abort"),
+                _ => Ok(()),
+            },
+            Act::Wait(span) => self.wait(span),
+        }
+    }
+
+    fn wait(&mut self, span: Duration) -> Result<(), Problem> {
+        self.now += span;
+        match self.phase {
+            Phase::Paused(until) if until <= self.now => self.phase = Phase::Open,
+            Phase::Open if self.deadline() <= self.now => {
+                self.session.on_timeout(&mut self.outbox);
+                self.flush()?;
+                self.over(". close")?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn deadline(&self) -> Duration {
+        let Timeouts { read: limit, reset_on: renewed_by, session: lifetime, .. } = self.session.timeouts();
+        let from = match renewed_by {
+            ResetOn::Progress => self.last_led_on,
+            ResetOn::Command => self.last_command,
+            ResetOn::Octet => self.last_command.max(self.last_read),
+        };
+        (from + limit).min(lifetime.map_or(Duration::MAX, |lifetime| BEGIN + lifetime))
+    }
+}
+
+/// The moment, on both clocks: the session begins on 6 November 1994 at 08:49:37.
+pub(crate) fn now(steady: Duration) -> Now {
+    Now { monotonic: steady, wall: SystemTime::UNIX_EPOCH + Duration::from_secs(TODAY) + (steady - BEGIN) }
+}
+
+/// The steady time at which every session begins.
+pub(crate) const BEGIN: Duration = Duration::from_secs(1000);
+/// The date at which every session begins, in seconds since 1970.
+pub(crate) const TODAY: u64 = 784_111_777;
+/// What TLS there is.
+const ENCRYPTION: Encryption = Encryption { version: "1.3", cipher: "TLS_AES_256_GCM_SHA384" };
+/// Steps that a session may take on one piece of input.
+const MOST_STEPS: usize = 1_000_000;
+/// Equal lines that a blessed dialogue counts.
+const WORTH_COUNTING: usize = 5;
+/// After these a client that pipelines waits for the reply.
+const WAIT_AFTER: [&[u8]; 11] =
+    [b"EHLO", b"HELO", b"LHLO", b"DATA", b"VRFY", b"EXPN", b"TURN", b"QUIT", b"NOOP", b"AUTH", b"STARTTLS"];

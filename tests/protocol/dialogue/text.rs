@@ -1,0 +1,29 @@
+//! What a dialogue says beyond what transcripts do: the words of faults, and when two lines agree. How octets, asks
+//! and answers are written is told in `restante::transcript::format`.
+
+use restante::proto::request::Failure;
+pub(crate) use restante::transcript::format::{
+    escaped, format_duration, format_request, unescaped, unquoted,
+};
+
+/// The words of an answer's fault.
+pub(crate) fn fault(word: &str) -> Result<Failure, String> {
+    let found = Failure::ALL.into_iter().find(|failure| failure.name() == word);
+    found.ok_or_else(|| format!("{word} is not a fault"))
+}
+
+/// What became of one recipient: `ok`, or a fault.
+pub(crate) fn outcome(word: &str) -> Result<Option<Failure>, String> {
+    if word == "ok" { Ok(None) } else { fault(word).map(Some) }
+}
+
+/// The same text for a line that stands in the file and one that was said, but for `*`: it stands for the
+/// rest of a `?` line.
+pub(crate) fn agree(expected: &str, said: &str) -> bool {
+    match expected.strip_suffix("=*") {
+        Some(start) if expected.starts_with('?') => {
+            said.strip_prefix(start).is_some_and(|rest| rest.starts_with('='))
+        }
+        _ => expected == said,
+    }
+}

@@ -1,0 +1,420 @@
+//! What a dialogue has instead of a disk and accounts: users, messages and a mailbox made of its directives.
+
+use std::{borrow::Cow, collections::HashMap, rc::Rc, sync::Arc};
+
+use restante::{
+    clock::Now,
+    index::LoginDelay,
+    limits::{Limits, Span},
+    proto::{
+        Session,
+        dot::LineEndings,
+        factory::SessionFactory,
+        fault_injection::FaultySession,
+        folder::Folder,
+        pop3,
+        request::{
+            AccountDirectory, ConnId, Destination, Failure, Lookup, Mailbox, Maildrop, Request, Response,
+        },
+        smtp::{self, address::Address},
+    },
+    transcript::{self, Recorder, Transcripts},
+    wire_size::wire_size,
+};
+use serde::de::{DeserializeOwned, IntoDeserializer, value};
+
+use super::{
+    play::{BEGIN, TODAY},
+    text,
+};
+
+/// Which session is played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Service {
+    Smtp,
+    Pop3,
+}
+
+/// What the directives of a dialogue say.
+#[derive(Debug, Clone)]
+pub(crate) struct World {
+    pub(crate) service: Service,
+    line_endings: LineEndings,
+    persona: Option<String>,
+    expire: Option<pop3::Expire>,
+    tls: bool,
+    pedantic: bool,
+    pub(crate) implicit_tls: bool,
+    hostname: String,
+    label: String,
+    /// What the directory says of some addresses, whatever `users` and `domains` are.
+    lookups: HashMap<String, String>,
+    /// Users and the addresses that they may send from, or may not.
+    sends: HashMap<String, bool>,
+    keeps_no_copy: Vec<String>,
+    full: Vec<String>,
+    limits: Limits,
+    policy: smtp::Policy,
+    users: Vec<String>,
+    domains: Vec<String>,
+    messages: Vec<Message>,
+    chunk: usize,
+    /// The message that comes in: what was spilled so far.
+    body: Vec<u8>,
+    logins: LoginDelay,
+    /// Whether the mailbox asked for may not be opened yet.
+    too_soon: bool,
+    /// Whether an address may ask for a fault.
+    pub(crate) faults: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Message {
+    unique_id: String,
+    content: Vec<u8>,
+    octets: u64,
+    delivered: u64,
+}
+
+impl World {
+    pub(crate) fn new(service: Service) -> Self {
+        Self {
+            service,
+            line_endings: LineEndings::Strict,
+            persona: None,
+            expire: None,
+            tls: false,
+            pedantic: false,
+            implicit_tls: false,
+            hostname: "mx.test".into(),
+            label: "c1".into(),
+            lookups: HashMap::new(),
+            sends: HashMap::new(),
+            keeps_no_copy: Vec::new(),
+            full: Vec::new(),
+            limits: Limits::default(),
+            policy: smtp::Policy::default(),
+            users: ["alice@here.test", "bob@here.test", "u@here.test"].map(Into::into).into(),
+            domains: vec!["here.test".into()],
+            messages: Vec::new(),
+            chunk: 64 * 1024,
+            body: Vec::new(),
+            logins: LoginDelay::default(),
+            too_soon: false,
+            faults: false,
+        }
+    }
+
+    /// Takes one `= key value`.
+    pub(crate) fn direct(&mut self, key: &str, value: &str) -> Result<(), String> {
+        let words = || value.split_whitespace().map(str::to_owned).collect();
+        match key {
+            "line_endings" => self.line_endings = word(value)?,
+            "persona" => self.persona = Some(value.into()),
+            "kind" => self.policy.kind = word(value)?,
+            "auth" => self.policy.auth = word(value)?,
+            "trusted" if value == "yes" => self.policy.trusted = true,
+            "tls" if value == "offered" => (self.tls, self.policy.starttls) = (true, true),
+            "tls" if value == "implicit" => self.implicit_tls = true,
+            "pedantic" if value == "yes" => self.pedantic = true,
+            "hostname" => self.hostname = value.into(),
+            "label" => self.label = value.into(),
+            "lookup" => self.lookups.extend(pair(value)),
+            "sends" => self.sends.extend(pair(value).map(|(who, may)| (who, may == "true"))),
+            "keeps_no_copy" => self.keeps_no_copy.push(value.into()),
+            "full" => self.full.push(value.into()),
+            "limits" if value == "development" => self.limits = Limits::for_development(),
+            "limit" => self.limit(value)?,
+            "expire" => self.expire = Some(word(value)?),
+            "logged_in" => {
+                self.logins = LoginDelay::new(self.limits.pop3.login_delay.0);
+                self.logins.record(named(value)?, BEGIN);
+            }
+            // `address`, `address/mailbox`, or `address/mailbox&mailbox:Folder`.
+            "users" => self.users = words(),
+            "domains" => self.domains = words(),
+            "faults" if value == "on demand" => self.faults = true,
+            "chunk" => self.chunk = value.parse().map_err(|_| format!("{value} is not a number"))?,
+            "message" => self.messages.push(Message::read(value)?),
+            _ => return Err(format!("there is no directive {key:?} with the value {value:?}")),
+        }
+        Ok(())
+    }
+
+    /// `section.name value`, as in the `[limits.…]` of the configuration, without its quotes.
+    fn limit(&mut self, text: &str) -> Result<(), String> {
+        let (name, value) = text.split_once(' ').ok_or("a limit has a name and a value")?;
+        let mut table = toml::Table::try_from(&self.limits).map_err(|e| e.to_string())?;
+        let old = name.split_once('.').and_then(|(section, key)| table.get_mut(section)?.get_mut(key));
+        let old = old.ok_or_else(|| format!("there is no limit {name}"))?;
+        *old = match old {
+            toml::Value::Integer(_) => value.parse().map_err(|_| format!("{value} is not a number"))?,
+            _ => value.into(),
+        };
+        self.limits = table.try_into().map_err(|e| format!("{text}: {e}"))?;
+        Ok(())
+    }
+
+    /// A session that lives in this world.
+    pub(crate) fn session(&self) -> Result<Box<dyn Session>, String> {
+        let session: Box<dyn Session> = match self.service {
+            Service::Smtp => {
+                let (rules, label) = (Rc::new(self.smtp_rules()?), self.label.clone());
+                Box::new(smtp::SmtpSession::new(rules, [192, 0, 2, 1].into(), label))
+            }
+            Service::Pop3 => Box::new(pop3::Pop3Session::new(Rc::new(self.pop3_rules()?))),
+        };
+        Ok(if self.faults { Box::new(FaultySession::new(session, Rc::default())) } else { session })
+    }
+
+    /// The transcript of such a session.
+    pub(crate) fn record(&self, transcripts: &Transcripts, id: ConnId, now: Now) -> Result<Recorder, String> {
+        let factory: Box<dyn SessionFactory> = match self.service {
+            Service::Smtp => Box::new(smtp::Factory::new(self.smtp_rules()?)),
+            Service::Pop3 => Box::new(pop3::Factory::new(self.pop3_rules()?)),
+        };
+        let factory = &*factory;
+        let (peer, listener) = ("192.0.2.1:1".parse().unwrap(), "192.0.2.2:25".into());
+        let beginning =
+            transcript::SessionInfo { id, name: "test", peer, listener, factory, implicit_tls: true };
+        Ok(transcripts.begin(&beginning, now))
+    }
+
+    fn smtp_rules(&self) -> Result<smtp::SessionConfig, String> {
+        Ok(smtp::SessionConfig {
+            hostname: self.hostname.clone(),
+            line_endings: self.line_endings,
+            persona: self.persona.as_deref().map_or(Ok(smtp::Persona::default()), word)?,
+            limits: self.limits.clone(),
+            policy: self.policy,
+            pedantic: self.pedantic,
+        })
+    }
+
+    fn pop3_rules(&self) -> Result<pop3::SessionConfig, String> {
+        Ok(pop3::SessionConfig {
+            hostname: self.hostname.clone(),
+            line_endings: self.line_endings,
+            persona: self.persona.as_deref().map_or(Ok(pop3::Persona::default()), word)?,
+            expire: self.expire,
+            stls: self.tls,
+            plaintext_auth: self.policy.auth != smtp::AuthPolicy::UnderTls,
+            limits: self.limits.clone(),
+            pedantic: self.pedantic,
+        })
+    }
+
+    /// Notes what an ask does to the message that comes in, and writes it down.
+    pub(crate) fn hear(&mut self, ask: &Request, detail: bool) -> String {
+        match ask {
+            Request::Begin | Request::Discard => self.body.clear(),
+            Request::Spill { bytes, .. } | Request::Deliver { bytes, .. } => {
+                self.body.extend_from_slice(bytes)
+            }
+            Request::Open { mailbox, now, .. } => self.too_soon = !self.logins.is_allowed(mailbox, *now),
+            _ => {}
+        }
+        text::format_request(ask, &self.body, detail)
+    }
+
+    /// The answer to an ask that a dialogue need not mention.
+    pub(crate) fn routine(&self, ask: &Request) -> Option<Response> {
+        match ask {
+            Request::CheckSpace { .. } | Request::Begin | Request::Spill { .. } | Request::Discard => {
+                Some(Response::Done)
+            }
+            Request::Read { message, from } => {
+                let content = &self.messages.get(*message)?.content;
+                let from = usize::try_from(*from).ok().filter(|from| *from <= content.len())?;
+                let to = content.len().min(from + self.chunk);
+                Some(Response::Chunk { bytes: content[from..to].to_vec(), last: to == content.len() })
+            }
+            Request::Open { .. } if self.too_soon => Some(Response::Failed(Failure::LoginDelay)),
+            _ => None,
+        }
+    }
+
+    /// The answer that stands behind `!`.
+    pub(crate) fn answer(&mut self, text: &str) -> Result<Response, String> {
+        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+        Ok(match (word, rest) {
+            ("ready", "") => Response::Done,
+            ("delivered", "") => Response::Delivered,
+            ("partly", faults) => Response::PartlyDelivered(
+                faults.split_whitespace().map(text::outcome).collect::<Result<_, _>>()?,
+            ),
+            ("updated", "") => Response::Updated,
+            ("welcome", mailbox) => Response::Verified(named(mailbox)?),
+            ("opened", "") => Response::Opened(Arc::new(Messages(self.messages.clone()))),
+            ("opened", sizes) => {
+                let Messages(messages) = Messages::of_sizes(sizes)?;
+                self.messages.clone_from(&messages);
+                Response::Opened(Arc::new(Messages(messages)))
+            }
+            ("denied", after) => Response::AuthFailed { delay: after.parse::<Span>()?.0 },
+            ("failed", fault) => Response::Failed(text::fault(fault)?),
+            ("chunk", chunk) => match text::unquoted(chunk)? {
+                (bytes, "") => Response::Chunk { bytes, last: false },
+                (bytes, "last") => Response::Chunk { bytes, last: true },
+                (_, other) => return Err(format!("{other:?} behind a chunk")),
+            },
+            _ => return Err(format!("{text:?} is not an answer")),
+        })
+    }
+
+    /// The answer that a blessed dialogue gets where it has none.
+    pub(crate) fn good_answer(ask: &Request) -> String {
+        match ask {
+            Request::Deliver { .. } => "delivered".into(),
+            Request::Verify { .. } => "welcome bob@here.test".into(),
+            Request::Open { .. } => "opened".into(),
+            Request::Update { .. } => "updated".into(),
+            _ => "ready".into(),
+        }
+    }
+}
+
+impl AccountDirectory for World {
+    fn lookup(&self, address: &Address) -> Lookup {
+        let known = self.lookups.get(&text::escaped(address.to_string().as_bytes()));
+        match known.map(String::as_str) {
+            Some("foreign") => return Lookup::Foreign,
+            Some("unknown") => return Lookup::Unknown,
+            Some(names) => return destinations(names),
+            None => {}
+        }
+        let domain = address.domain().unwrap_or(&self.domains[0]);
+        if !self.domains.iter().any(|ours| ours == domain) {
+            return Lookup::Foreign;
+        }
+        let name = format!("{}@{domain}", address.local().to_ascii_lowercase());
+        let mailbox = self.users.iter().find_map(|user| match user.split_once('/') {
+            Some((user, mailbox)) => (user == name).then_some(mailbox),
+            None => (user == "*" || *user == name).then_some(name.as_str()),
+        });
+        mailbox.map_or(Lookup::Unknown, destinations)
+    }
+
+    fn may_send_as(&self, user: &Mailbox, from: &Address) -> bool {
+        let who = format!("{user} {}", text::escaped(from.to_string().as_bytes()));
+        let found = || matches!(self.lookup(from), Lookup::Local(to) if to.contains(user));
+        self.sends.get(&who).copied().unwrap_or_else(found)
+    }
+
+    fn wants_sent_copy(&self, user: &Mailbox) -> bool {
+        !self.keeps_no_copy.contains(&user.to_string())
+    }
+
+    fn is_full(&self, mailbox: &Mailbox) -> bool {
+        self.full.contains(&mailbox.to_string())
+    }
+}
+
+/// `mailbox&mailbox:Folder`.
+fn destinations(names: &str) -> Lookup {
+    let destination = |name: &str| {
+        let (mailbox, folder) = name.split_once(':').unwrap_or((name, ""));
+        Some(Destination { mailbox: Mailbox::named(mailbox)?, folder: Folder::from_name(folder) })
+    };
+    let to: Vec<Destination> = names.split('&').filter_map(destination).collect();
+    if to.is_empty() { Lookup::Unknown } else { Lookup::Local(to.into()) }
+}
+
+/// A value in two parts: what it is of, which may have blanks, and the last word.
+fn pair(value: &str) -> Option<(String, String)> {
+    value.rsplit_once(' ').map(|(of, what)| (of.into(), what.into()))
+}
+
+/// A mailbox of messages that are not files.
+#[derive(Debug)]
+struct Messages(Vec<Message>);
+
+impl Messages {
+    /// `120,200`: two messages of those sizes, and nothing in them. `120/uid,200/other`: with those unique ids, and
+    /// something of those sizes in them.
+    fn of_sizes(sizes: &str) -> Result<Self, String> {
+        let message = |(at, told): (usize, &str)| {
+            let mut parts = told.split('/');
+            let (size, unique_id) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            let age = parts.next().map_or(Ok(0), |age| age.parse::<Span>().map(|age| age.0.as_secs()))?;
+            let unique_id = String::from_utf8(text::unescaped(unique_id)?).map_err(|e| e.to_string())?;
+            let octets = size.parse().map_err(|_| format!("{size:?} is not a size"))?;
+            let (unique_id, content) = match unique_id.as_str() {
+                "" => (format!("uid-{}", at + 1), Vec::new()),
+                _ => (unique_id, of_octets(octets)),
+            };
+            Ok(Message { unique_id, content, octets, delivered: TODAY - age })
+        };
+        sizes.split(',').enumerate().map(message).collect::<Result<_, String>>().map(Self)
+    }
+}
+
+impl Maildrop for Messages {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn total(&self) -> u64 {
+        self.0.iter().map(|message| message.octets).sum()
+    }
+
+    fn octets(&self, message: usize) -> u64 {
+        self.0[message].octets
+    }
+
+    fn unique_id(&self, message: usize) -> Cow<'_, str> {
+        Cow::Borrowed(&self.0[message].unique_id)
+    }
+
+    fn delivered_at(&self, message: usize) -> u64 {
+        self.0[message].delivered
+    }
+}
+
+/// Lines of so many octets on the wire.
+fn of_octets(octets: u64) -> Vec<u8> {
+    let (mut content, mut left) = (Vec::new(), octets as usize);
+    while left > 0 {
+        let line = if left > 100 { 70 } else { left };
+        content.resize(content.len() + line.saturating_sub(2), b'x');
+        content.push(b'\n');
+        left -= line;
+    }
+    content
+}
+
+impl Message {
+    /// `<unique id> "content"`, and perhaps `octets=n` where the size announced is to be another, or `age=…`
+    /// where it was not delivered just now.
+    fn read(text: &str) -> Result<Self, String> {
+        let (unique_id, content) = text.split_once(' ').ok_or("a message has a unique id and a content")?;
+        let (content, rest) = text::unquoted(content)?;
+        let octets = wire_size(&content);
+        let mut message = Self { unique_id: unique_id.into(), content, octets, delivered: TODAY };
+        match rest.split_once('=') {
+            None if rest.is_empty() => {}
+            Some(("octets", octets)) => {
+                message.octets = octets.parse().map_err(|_| format!("{octets:?} is not a size"))?;
+            }
+            Some(("age", age)) => message.delivered = TODAY - age.parse::<Span>()?.0.as_secs(),
+            _ => return Err(format!("{rest:?} behind a message")),
+        }
+        Ok(message)
+    }
+}
+
+/// `bob@here.test`, or `bob@here.test/.Sent` for a folder.
+fn named(mailbox: &str) -> Result<Mailbox, String> {
+    let (name, folder) =
+        mailbox.split_once("/.").map_or((mailbox, None), |(name, folder)| (name, Some(folder)));
+    let named = || match (Mailbox::named(name)?, folder) {
+        (mailbox, Some(folder)) => Some(mailbox.in_folder(Folder::from_name(folder)?)),
+        (mailbox, None) => Some(mailbox),
+    };
+    named().ok_or_else(|| format!("{mailbox:?} can't be the name of a mailbox"))
+}
+
+/// A word of the configuration.
+fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    T::deserialize(text.into_deserializer()).map_err(|e: value::Error| e.to_string())
+}

@@ -1,0 +1,24 @@
+//! SMTP, LMTP, POP3 and TLS on the wire: dialogues without a socket, our own clients, and clients of others.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod dialogue;
+mod dialogues;
+mod faults_on_demand;
+mod listener_clients;
+mod peers;
+mod pop3_any_input;
+mod pop3_end_to_end;
+mod pop3_faults;
+mod pop3_policies;
+mod python_clients;
+mod relay;
+mod smtp_any_input;
+mod smtp_chunking;
+mod smtp_end_to_end;
+mod smtp_line_ends;
+mod tls_attacks;
+mod tls_clients;
+mod tls_sessions;
+mod tls_switch;
+mod transcripts;

@@ -1,0 +1,222 @@
+//! Accounts, over real sockets and through the command line: who gets in, who does not, and what happens to
+//! the file they are in.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use crate::common::{
+    self, PASSWORD, PASSWORD_MD5, STRICT, Server, Setup,
+    client::{Client, deliver},
+    configuration, home,
+};
+
+const ALICE: &str = "alice@example.test";
+
+/// `restante user WORDS… --config FILE`, with that on its standard input.
+fn user(home: &Path, words: &[&str], input: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+    command.arg("user").args(words).arg("--config").arg(home.join("restante.toml"));
+    let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = pipes.spawn().unwrap();
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes()); // `list` may not wait for it
+    child.wait_with_output().unwrap()
+}
+
+#[track_caller]
+fn user_ok(home: &Path, words: &[&str], input: &str) -> String {
+    let output = user(home, words, input);
+    assert!(output.status.success(), "{words:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn users_file(home: &Path) -> serde_json::Value {
+    serde_json::from_slice(&fs::read(home.join("users.json")).unwrap()).unwrap()
+}
+
+fn mode(file: &Path) -> u32 {
+    fs::metadata(file).unwrap().permissions().mode() & 0o7777
+}
+
+/// The answer to USER and PASS on a connection of their own.
+fn login(server: &Server, user: &str, password: &str) -> String {
+    let mut client = Client::connect(server.pop3());
+    client.expect("+OK");
+    client.ask(&format!("USER {user}"), "+OK");
+    let reply = client.send(&format!("PASS {password}")).reply();
+    client.send("QUIT").rest();
+    reply
+}
+
+#[test]
+fn an_account_is_added_listed_changed_used_and_removed() {
+    let home = home();
+    let (home, spool) = (home.path(), home.path().join("spool"));
+    fs::write(home.join("restante.toml"), configuration(home, &spool, STRICT)).unwrap();
+    user_ok(home, &["add", ALICE, "--password-stdin"], "first password\n");
+    user_ok(home, &["add", "bob@example.test", "--password-stdin"], "other\n");
+    let names = user_ok(home, &["list"], "");
+    assert!(names.contains(ALICE) && names.contains("bob@example.test"), "{names}");
+    assert_eq!(mode(&home.join("users.json")), 0o600);
+    let first = users_file(home);
+    assert!(first[ALICE]["password_hash"].as_str().unwrap().starts_with("$argon2id$"), "{first}");
+    assert_eq!(first[ALICE]["inbox"], ALICE);
+
+    user_ok(home, &["passwd", ALICE, "--password-stdin"], "second password\n");
+    let second = users_file(home);
+    assert_ne!(first[ALICE], second[ALICE]);
+    assert_eq!(first["bob@example.test"], second["bob@example.test"]);
+
+    user_ok(home, &["remove", "bob@example.test"], "");
+    assert!(users_file(home).get("bob@example.test").is_none());
+    assert!(!user_ok(home, &["list"], "").contains("bob"));
+}
+
+#[test]
+fn the_list_shows_what_is_not_as_usual_and_who_removes_is_told_of_the_aliases() {
+    let home = home();
+    let (home, spool) = (home.path(), home.path().join("spool"));
+    let config = format!("aliases = \"aliases\"\n{}", configuration(home, &spool, STRICT));
+    fs::write(home.join("restante.toml"), config).unwrap();
+    fs::write(home.join("aliases"), "team: alice, bob\n").unwrap();
+    let users = r#"{"alice@example.test": {"password_hash": "!", "addresses": ["a@example.test"],
+                      "quota": {"bytes": "1 GiB", "messages": 5}, "sent_copy": false},
+                    "bob@example.test": {"password_hash": "!", "inbox": "bobs"}}"#;
+    fs::write(home.join("users.json"), users).unwrap();
+    assert!(user_ok(home, &["disable", "Bob@example.test"], "").starts_with("disabled bob@example.test; "));
+    assert_eq!(
+        user_ok(home, &["list"], ""),
+        "alice@example.test, a@example.test, at most 1 GiB and 5 messages\nbob@example.test -> bobs, disabled\n"
+    );
+    assert!(user_ok(home, &["enable", "bob@example.test"], "").starts_with("enabled bob@example.test; "));
+    assert!(user_ok(home, &["list"], "").ends_with("bob@example.test -> bobs\n"));
+    assert_eq!(users_file(home)[ALICE]["sent_copy"], false);
+    let removed = user_ok(home, &["remove", "bob@example.test"], "");
+    assert!(removed.contains("aliases, line 1, column ") && removed.contains("no alias bob"), "{removed}");
+}
+
+#[test]
+fn an_account_command_that_cannot_be_done_says_so_and_changes_nothing() {
+    let home = home();
+    let (home, spool) = (home.path(), home.path().join("spool"));
+    fs::write(home.join("restante.toml"), configuration(home, &spool, STRICT)).unwrap();
+    user_ok(home, &["add", ALICE, "--password-stdin"], "password\n");
+    let before = users_file(home);
+    for words in [
+        &["add", ALICE, "--password-stdin"][..],
+        &["add", "../escaped@example.test", "--password-stdin"],
+        &["add", "a/b@example.test", "--password-stdin"],
+        &["passwd", "nobody@example.test", "--password-stdin"],
+        &["remove", "nobody@example.test"],
+    ] {
+        let output = user(home, words, "new password\n");
+        assert!(!output.status.success(), "{words:?}");
+        assert!(!output.stderr.is_empty(), "{words:?}");
+        assert_eq!(users_file(home), before, "{words:?}");
+    }
+}
+
+#[test]
+fn an_account_of_the_command_line_logs_in_with_its_own_password_alone() {
+    let server = Server::strict();
+    let home = server.home.path();
+    user_ok(home, &["add", "carol@example.test", "--password-stdin"], "pass with blanks \n");
+    let mut server = server;
+    server.restart();
+    deliver(&server, "carol@example.test", b"Subject: x\r\n\r\n");
+    assert!(login(&server, "carol@example.test", "pass with blanks ").starts_with("+OK"));
+    assert!(login(&server, "carol@example.test", "pass with blanks").starts_with("-ERR [AUTH]"));
+    assert!(login(&server, "Carol@Example.TEST", "pass with blanks ").starts_with("+OK"));
+}
+
+#[test]
+fn p30_a_wrong_password_and_an_unknown_user_are_refused_in_the_same_words() {
+    let server = Server::strict();
+    let wrong = login(&server, ALICE, "wrong");
+    assert!(wrong.starts_with("-ERR [AUTH] "), "{wrong:?}");
+    for (user, password) in
+        [("nobody@example.test", PASSWORD), ("../alice@example.test", PASSWORD), (ALICE, "")]
+    {
+        assert_eq!(login(&server, user, password), wrong, "{user}");
+    }
+    assert!(login(&server, ALICE, PASSWORD).starts_with("+OK"));
+    assert!(!server.log().contains("wrong") && !server.log().contains(PASSWORD));
+}
+
+#[test]
+fn p32_three_different_wrong_passwords_end_the_connection_and_the_same_one_does_not() {
+    let server = Server::strict();
+    let mut client = Client::connect(server.pop3());
+    client.expect("+OK");
+    for password in ["a", "a", "a", "b"] {
+        client.ask(&format!("USER {ALICE}"), "+OK");
+        client.ask(&format!("PASS {password}"), "-ERR [AUTH]");
+    }
+    client.ask(&format!("USER {ALICE}"), "+OK");
+    client.ask("PASS c", "-ERR [AUTH]");
+    assert_eq!(client.rest(), b"");
+}
+
+#[test]
+fn the_answer_to_a_wrong_password_is_not_held_back_on_loopback() {
+    let config = format!("{STRICT}\n[limits]\nauth.failure_delay = \"60s\"\n");
+    let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
+    assert!(login(&server, ALICE, "wrong").starts_with("-ERR [AUTH]"));
+}
+
+#[test]
+fn an_md5_hash_is_replaced_at_the_first_good_login() {
+    let mut server = Server::strict();
+    let file = server.home.path().join("users.json");
+    login(&server, ALICE, "wrong");
+    assert_eq!(users_file(server.home.path())[ALICE]["password_hash"], PASSWORD_MD5);
+
+    assert!(login(&server, ALICE, PASSWORD).starts_with("+OK"));
+    let users = common::eventually("the hash is replaced", || {
+        let users = users_file(server.home.path());
+        (users[ALICE]["password_hash"] != PASSWORD_MD5).then_some(users)
+    });
+    assert!(users[ALICE]["password_hash"].as_str().unwrap().starts_with("$argon2id$"), "{users}");
+    assert_eq!(users[ALICE]["inbox"], ALICE);
+    assert_eq!(users["bob@example.test"]["password_hash"], PASSWORD_MD5);
+    assert_eq!(mode(&file), 0o600);
+
+    assert!(login(&server, ALICE, PASSWORD).starts_with("+OK"));
+    assert!(login(&server, ALICE, "wrong").starts_with("-ERR [AUTH]"));
+    server.restart();
+    assert!(login(&server, ALICE, PASSWORD).starts_with("+OK"));
+    assert!(login(&server, "bob@example.test", PASSWORD).starts_with("+OK"));
+}
+
+#[test]
+fn several_accounts_may_share_one_inbox() {
+    let users = format!(
+        "{{{ALICE:?}: {{\"password_hash\": {PASSWORD_MD5:?}, \"inbox\": {ALICE:?}}},
+          \"sales@example.test\": {{\"password_hash\": {PASSWORD_MD5:?}, \"inbox\": {ALICE:?}}}}}"
+    );
+    let mut server = Setup { config: Some(STRICT), ..Setup::default() }.start();
+    fs::write(server.home.path().join("users.json"), users).unwrap();
+    server.restart();
+    deliver(&server, "sales@example.test", b"Subject: x\r\n\r\n");
+    Client::pop3(&server, ALICE).ask("STAT", "+OK 1 ");
+    let reply = Client::smtp(&server).deliver(&[ALICE, "sales@example.test"], b"Subject: y\r\n\r\n");
+    assert!(reply.starts_with("250 2.0.0 "), "{reply:?}");
+    Client::pop3(&server, "sales@example.test").ask("STAT", "+OK 2 ");
+}
+
+#[test]
+fn in_dev_mode_any_password_opens_any_mailbox() {
+    let server = Server::dev();
+    deliver(&server, "who@ever.test", b"Subject: x\r\n\r\n");
+    for password in ["", "a", "b", "c", "d", "e f"] {
+        assert!(login(&server, "who@ever.test", password).starts_with("+OK"), "{password:?}");
+    }
+    assert!(login(&server, "nobody@yet.test", "x").starts_with("+OK"));
+    for sub in ["tmp", "new", "cur"] {
+        assert_eq!(mode(&server.maildir("nobody@yet.test").path.join(sub)), 0o700);
+    }
+}

@@ -1,0 +1,363 @@
+//! A server is somebody who may do little: it leaves root behind, and is kept to its mail and to the files that
+//! its configuration names. Rows O05 and O09 of the catalogue of faults (docs/dev/faults/).
+
+use std::{
+    fs,
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpStream},
+    os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
+    path::Path,
+    process::Command,
+};
+
+use rustix::process::Signal;
+
+use crate::common::{
+    self, PASSWORD, PASSWORD_MD5, PATIENCE, STRICT, Server, Setup, client::Client, configuration, eventually,
+    home, skip,
+};
+
+/// A user that every Linux has, and whose mail is nobody else's.
+const NOBODY: u32 = 65534;
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// The kernel says so in the log of a server that it keeps to its files.
+fn is_kept(server: &Server) -> bool {
+    server.tells("sandbox ");
+    server.log().contains("sandbox landlock=") && !server.log().contains("landlock=none")
+}
+
+/// The values behind a name in `/proc/PID/status`.
+fn status(pid: u32, name: &str) -> Vec<String> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+    line.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Gives the directory of the configuration, and all that is in it, to [`NOBODY`], then starts the server with
+/// groups that it has to lose.
+const AS_ROOT: &str = r#"d=$(dirname "$4"); chmod 711 "$d"; chown -R 65534:65534 "$d"; chmod 644 "$4"; chown 0:0 "$4"
+exec setpriv --groups=1,2,3 "$@""#;
+
+/// Whether somebody else can get to the files of a test at all.
+fn others_get_to(path: &Path) -> bool {
+    path.ancestors().all(|above| fs::metadata(above).is_ok_and(|is| is.permissions().mode() & 0o001 != 0))
+}
+
+fn can_become_somebody_else(test: &str) -> bool {
+    if !is_root() {
+        skip(test, "only root can become somebody else");
+        return false;
+    }
+    if !others_get_to(Path::new(env!("CARGO_TARGET_TMPDIR"))) {
+        skip(test, "the directory of the build is not for others");
+        return false;
+    }
+    true
+}
+
+fn started_as_root(wrapper: &[&str], user: &str) -> Server {
+    let config = format!("user = {user:?}\n{STRICT}\n[limits]\nauth.failure_delay = \"0s\"\n");
+    let users = &["bob@example.test"];
+    Setup { wrapper, config: Some(&config), users, ..Setup::default() }.start()
+}
+
+#[test]
+fn o09_root_is_left_for_good_with_its_groups_and_rights() {
+    if !can_become_somebody_else("o09_root_is_left_for_good_with_its_groups_and_rights") {
+        return;
+    }
+    for user in ["nobody", "65534"] {
+        let server = started_as_root(&["sh", "-c", AS_ROOT, "sh"], user);
+        server.tells("running as user=nobody uid=65534");
+        let pid = server.pid();
+        let nobody = NOBODY.to_string();
+        assert_eq!(status(pid, "Uid"), vec![nobody.clone(); 4]);
+        assert_eq!(status(pid, "Gid"), vec![nobody.clone(); 4]);
+        assert_eq!(status(pid, "Groups"), [nobody]);
+        for capabilities in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+            assert_eq!(status(pid, capabilities), ["0000000000000000"], "{capabilities}");
+        }
+        assert_eq!(status(pid, "NoNewPrivs"), ["1"]);
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let core = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).unwrap();
+        assert_eq!(core.split_whitespace().collect::<Vec<_>>(), ["0", "0", "bytes"]);
+        // Not dumpable: what the kernel tells of it is root's, though the process is somebody else's.
+        assert_eq!(fs::metadata(format!("/proc/{pid}/mem")).unwrap().uid(), 0);
+        // The same for each of its threads.
+        for thread in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+            let id = thread.unwrap().file_name().into_string().unwrap().parse().unwrap();
+            assert_eq!((status(id, "Uid")[1].as_str(), status(id, "NoNewPrivs")[0].as_str()), ("65534", "1"));
+        }
+
+        Client::smtp(&server).deliver(&["bob@example.test"], b"Subject: x\r\n\r\nmail\r\n");
+        let file = &server.maildir("bob@example.test").files("new")[0];
+        assert_eq!(fs::metadata(file).unwrap().uid(), NOBODY);
+        Client::pop3(&server, "bob@example.test").ask("STAT", "+OK 1 ");
+    }
+}
+
+#[test]
+fn o09_the_ports_come_before_the_drop_and_the_spool_and_threads_behind_it() {
+    let test = "o09_the_ports_come_before_the_drop_and_the_spool_and_threads_behind_it";
+    if !can_become_somebody_else(test) {
+        return;
+    }
+    if !common::installed("strace") {
+        return skip(test, "no strace");
+    }
+    let home = home();
+    let trace = home.path().join("trace");
+    let script = format!(
+        "{}exec strace -D -f -o '{}' -e trace=bind,setresuid,openat,mkdirat,clone,clone3 \"$@\"",
+        AS_ROOT.split("exec").next().unwrap(),
+        trace.display()
+    );
+    let server = started_as_root(&["sh", "-c", &script, "sh"], "nobody");
+    let trace = fs::read_to_string(trace).unwrap();
+    let spool = server.spool.to_str().unwrap();
+    let at = |what: &str| {
+        trace.lines().position(|line| line.contains(what)).unwrap_or_else(|| panic!("no {what}"))
+    };
+    let dropped = at("setresuid(65534, 65534, 65534)");
+    let last_bind =
+        trace.lines().count() - 1 - trace.lines().rev().position(|line| line.contains("bind(")).unwrap();
+    assert!(last_bind < dropped, "{trace}");
+    assert!(dropped < at(spool), "{trace}");
+    assert!(dropped < at("clone"), "{trace}");
+}
+
+#[test]
+fn o09_a_user_who_cannot_do_the_work_is_told_with_what_to_type() {
+    if !can_become_somebody_else("o09_a_user_who_cannot_do_the_work_is_told_with_what_to_type") {
+        return;
+    }
+    let home = home();
+    fs::set_permissions(home.path(), PermissionsExt::from_mode(0o711)).unwrap();
+    let at = |name: &str| home.path().join(name);
+    let serve = |user: &str, tls: &str| {
+        let rest = format!("user = {user:?}\n{STRICT}{tls}");
+        fs::write(at("restante.toml"), configuration(home.path(), &at("spool"), &rest)).unwrap();
+        fs::set_permissions(at("restante.toml"), PermissionsExt::from_mode(0o644)).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_restante"))
+            .args(["serve", "--config"])
+            .arg(at("restante.toml"))
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    fs::write(at("users.json"), "{}").unwrap();
+    fs::set_permissions(at("users.json"), PermissionsExt::from_mode(0o600)).unwrap();
+
+    let told = serve("no-such-user", "");
+    assert!(
+        told.contains("there is no user \"no-such-user\"") && told.contains("useradd --system"),
+        "{told}"
+    );
+    let told = serve("nobody", "");
+    assert!(
+        told.contains(&format!("`install -d -o nobody -g nobody -m 700 {}`", at("spool").display())),
+        "{told}"
+    );
+    fs::create_dir(at("spool")).unwrap();
+    let told = serve("nobody", "");
+    assert!(told.contains(&format!("`chown -R nobody: {}`", at("spool").display())), "{told}");
+    chown(at("spool"), Some(NOBODY), Some(NOBODY)).unwrap();
+    let told = serve("nobody", "");
+    assert!(told.contains("users.json (the accounts)") && told.contains("chgrp nobody"), "{told}");
+    chown(at("users.json"), Some(NOBODY), None).unwrap();
+    fs::write(at("pem"), "").unwrap();
+    fs::set_permissions(at("pem"), PermissionsExt::from_mode(0o600)).unwrap();
+    let told = serve("nobody", "\n[tls]\ncertificate = \"pem\"\nkey = \"pem\"\n");
+    assert!(told.contains("/pem (the certificate)"), "{told}");
+}
+
+#[test]
+fn o09_whoever_stays_root_is_warned_unless_the_configuration_says_so() {
+    if !is_root() {
+        return skip("o09_whoever_stays_root_is_warned_unless_the_configuration_says_so", "only for root");
+    }
+    let server = Server::strict();
+    server.tells("running as root, any bug endangers the whole machine: set `user = ");
+    let server = started_as_root(&[], "root");
+    server.tells("running as user=root");
+    assert!(!server.log().contains("endangers the whole machine"));
+}
+
+#[test]
+fn accounts_that_lead_out_of_the_sandbox_are_not_read() {
+    let elsewhere = home();
+    let outside = elsewhere.path().join("users.json");
+    fs::write(&outside, format!("{{\"eve@example.test\": {{\"password_hash\": {PASSWORD_MD5:?}}}}}"))
+        .unwrap();
+    let logs_in = |server: &Server, user: &str| {
+        let mut client = Client::connect(server.pop3());
+        client.expect("+OK");
+        client.ask(&format!("USER {user}"), "+OK");
+        client.send(&format!("PASS {PASSWORD}")).reply().starts_with("+OK")
+    };
+    for sandbox in ["landlock", "off"] {
+        let config = format!(
+            "sandbox = {sandbox:?}\n{STRICT}\n[limits]\nauth.failure_delay = \"0s\"\nauth.reload_interval = \"1s\"\n"
+        );
+        let users = &["bob@example.test"];
+        let server = Setup { config: Some(&config), users, ..Setup::default() }.start();
+        if sandbox == "landlock" && !is_kept(&server) {
+            return skip("accounts_that_lead_out_of_the_sandbox_are_not_read", "the kernel has no Landlock");
+        }
+        let accounts = server.home.path().join("users.json");
+        // Replaced by rename, as editors and configuration management do: still in the same directory.
+        let new = server.home.path().join("new.json");
+        let both = format!(
+            "{{\"bob@example.test\": {{\"password_hash\": {PASSWORD_MD5:?}}}, \"ann@example.test\": \
+             {{\"password_hash\": {PASSWORD_MD5:?}}}}}"
+        );
+        fs::write(&new, both).unwrap();
+        fs::rename(&new, &accounts).unwrap();
+        eventually("ann is known", || logs_in(&server, "ann@example.test").then_some(()));
+        // Changed for a link that leads out.
+        symlink(&outside, &new).unwrap();
+        fs::rename(&new, &accounts).unwrap();
+        if sandbox == "landlock" {
+            server.tells("Permission denied");
+            assert!(!logs_in(&server, "eve@example.test"));
+            assert!(logs_in(&server, "ann@example.test"), "those who were known stay so");
+        } else {
+            eventually("eve is known", || logs_in(&server, "eve@example.test").then_some(()));
+        }
+    }
+}
+
+#[test]
+fn o03_a_certificate_is_renewed_inside_of_the_sandbox_as_certbot_does_it() {
+    let certbot = home();
+    let (live, archive) = (certbot.path().join("live/mx"), certbot.path().join("archive/mx"));
+    fs::create_dir_all(&live).unwrap();
+    let make = |generation: u32| {
+        let made = certbot.path().join(generation.to_string());
+        let done = Command::new(env!("CARGO_BIN_EXE_restante"))
+            .args(["cert", "--self-signed", "--host", "localhost"])
+            .arg(&made)
+            .output()
+            .unwrap();
+        assert!(done.status.success());
+        fs::create_dir_all(&archive).unwrap();
+        for (file, name) in [("certificate.pem", "fullchain"), ("key.pem", "privkey")] {
+            fs::rename(made.join(file), archive.join(format!("{name}{generation}.pem"))).unwrap();
+            let link = live.join(format!("{name}.pem"));
+            let _ = fs::remove_file(&link); // the first time there is none
+            symlink(format!("../../archive/mx/{name}{generation}.pem"), link).unwrap();
+        }
+    };
+    make(1);
+    let config = format!(
+        "{STRICT}\n[tls]\ncertificate = {:?}\nkey = {:?}\n[limits]\ntls.reload_interval = \"1s\"\n",
+        live.join("fullchain.pem"),
+        live.join("privkey.pem")
+    );
+    let users = &["bob@example.test"];
+    let server = Setup { config: Some(&config), users, ..Setup::default() }.start();
+    server.tells("sandbox ");
+    make(2);
+    server.tells("tls certificate reloaded");
+}
+
+#[test]
+fn o02_a_reload_takes_what_is_inside_of_the_sandbox_and_names_what_is_not() {
+    let server = Server::strict();
+    if !is_kept(&server) {
+        return skip("o02_a_reload_takes_what_is_inside_of_the_sandbox_and_names_what_is_not", "no Landlock");
+    }
+    let file = server.home.path().join("restante.toml");
+    let good = fs::read_to_string(&file).unwrap();
+    let new = server.home.path().join("new.toml");
+    let reload = |config: &str| {
+        fs::write(&new, config).unwrap();
+        fs::rename(&new, &file).unwrap();
+        server.signal(Signal::HUP);
+    };
+    fs::write(server.home.path().join("aliases"), "info: bob\n").unwrap();
+    reload(&format!("aliases = \"aliases\"\n{good}"));
+    server.tells("configuration loaded");
+    Client::smtp(&server).deliver(&["info@example.test"], b"Subject: x\r\n\r\n");
+    let elsewhere = home();
+    fs::write(elsewhere.path().join("aliases"), "").unwrap();
+    reload(&format!("aliases = {:?}\n{good}", elsewhere.path().join("aliases")));
+    server.tells(&format!("{} is outside of the sandbox", elsewhere.path().display()));
+    Client::smtp(&server).deliver(&["info@example.test"], b"Subject: x\r\n\r\n");
+}
+
+/// A letter to `to`, from a client that is ready for the end of the server: the last reply that it gets.
+fn letter(address: SocketAddr, to: &str, message: &[u8], end: &[u8]) -> io::Result<(TcpStream, String)> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut reply = [0; 1024];
+    let mut said = 0;
+    let envelope = format!("HELO client.test\r\nMAIL FROM:<ann@far.test>\r\nRCPT TO:<{to}>\r\nDATA\r\n");
+    for line in envelope.split_inclusive('\n').map(str::as_bytes).chain([&b""[..]]) {
+        said = stream.read(&mut reply)?; // the greeting first
+        stream.write_all(line)?;
+    }
+    if reply.starts_with(b"354") {
+        stream.write_all(message)?;
+        stream.write_all(end)?;
+        if !end.is_empty() {
+            said = stream.read(&mut reply)?;
+        }
+    }
+    Ok((stream, String::from_utf8_lossy(&reply[..said]).into_owned()))
+}
+
+/// More than there is memory for.
+const HOGS: u32 = 50;
+
+/// `ulimit -d`, from a file beside the configuration, so that it can be lifted for the next start.
+const LIMITED: &str = r#"ulimit -d "$(cat "$(dirname "$4")/memory" 2>/dev/null || echo 90000)"; exec "$@""#;
+
+#[test]
+fn o05_a_server_out_of_memory_refuses_or_ends_and_loses_nothing_it_has_answered_for() {
+    // More may be kept in memory than there is.
+    let config = format!(
+        "{STRICT}\n[limits]\ndelivery.max_body_memory = \"2048 MiB\"\ndelivery.spill_threshold = \"50 MiB\"\nconnections.max_per_address = 0\n"
+    );
+    let users = &["bob@example.test", "hog@example.test"];
+    let wrapper = &["sh", "-c", LIMITED, "sh"];
+    let mut server = Setup { wrapper, config: Some(&config), users, ..Setup::default() }.start();
+    let address = server.smtp();
+    let (mut acknowledged, mut hogs) = (Vec::new(), Vec::new());
+    // Every hog leaves 3 MiB in memory, and between two of them a letter comes, until one is not taken.
+    let hog = [b"x".repeat(62).as_slice(), b"\r\n"].concat().repeat(3 << 20 >> 6);
+    for n in 0.. {
+        assert!(n < HOGS, "there was memory enough");
+        let text = format!("Subject: {n}\r\n\r\nletter {n}\r\n");
+        match letter(address, "bob@example.test", text.as_bytes(), b".\r\n") {
+            Ok((_, reply)) if reply.starts_with("250") => acknowledged.push(n),
+            Ok((_, reply)) if reply.is_empty() || reply.starts_with('4') => break,
+            Ok((_, reply)) => panic!("{reply}"),
+            Err(_) => break,
+        }
+        match letter(address, "hog@example.test", &hog, b"") {
+            Ok(fed) => hogs.push(fed),
+            Err(_) => break,
+        }
+    }
+    assert!(acknowledged.len() > 2, "{acknowledged:?}");
+    drop(hogs);
+    fs::write(server.home.path().join("memory"), "unlimited").unwrap();
+    server.restart();
+    let bodies: Vec<String> =
+        [server.maildir("bob@example.test").files("new"), server.maildir("bob@example.test").files("cur")]
+            .concat()
+            .iter()
+            .map(|file| fs::read_to_string(file).unwrap())
+            .collect();
+    for n in &acknowledged {
+        let found = bodies.iter().filter(|body| body.ends_with(&format!("\n\nletter {n}\n"))).count();
+        assert_eq!(found, 1, "letter {n} of {acknowledged:?}");
+    }
+}

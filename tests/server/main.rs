@@ -1,0 +1,17 @@
+//! The process: accounts, listeners, configuration, reload, the log, metrics, the sandbox, and its start and end.
+
+mod accounts;
+mod accounts_reload;
+#[path = "../common/mod.rs"]
+mod common;
+mod confined;
+mod listeners;
+mod logins;
+mod logs;
+mod loop_calls;
+mod metrics;
+mod odd_files;
+mod reload;
+mod service;
+mod service_files;
+mod stop;

@@ -1,0 +1,129 @@
+//! `restante client` in a pseudo-terminal, as a person sees it. Each story is told in `tests/python/terminal.py`.
+
+use std::process::Command;
+
+use crate::common::{
+    STRICT, Server, Setup,
+    client::deliver,
+    installed, programs,
+    secure::{ALICE, Keys},
+    skip,
+};
+
+const BOB: &str = "bob@example.test";
+
+/// Runs one story against that server.
+fn story(name: &str, server: &Server, [smtp, pop3]: [&str; 2], keys: Option<&Keys>) {
+    if !installed("python3") {
+        return skip(name, "python3 is not installed");
+    }
+    let port = |service| server.addresses(service)[0].port().to_string();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/terminal.py");
+    let mut python = Command::new("python3");
+    python.args([script, name, env!("CARGO_BIN_EXE_restante"), &port(smtp), &port(pop3)]);
+    python.arg(server.home.path()).args(keys.map(Keys::certificate));
+    let output = python.output().unwrap();
+    let said = programs::said(&output);
+    assert!(output.status.success(), "{}\n{said}", output.status);
+}
+
+const CLEAR: [&str; 2] = ["smtp", "pop3"];
+
+#[test]
+fn a_password_is_asked_for_three_times_and_never_shown() {
+    let server = Server::strict();
+    story("wrong_twice_then_right", &server, CLEAR, None);
+    story("wrong_three_times", &server, CLEAR, None);
+}
+
+#[test]
+fn attachments_with_names_in_utf8_go_out_and_come_back_octet_for_octet() {
+    let keys = Keys::make();
+    let listeners = ["submissions", "pop3s"]
+        .map(|protocol| format!("[[listen]]\nprotocol = {protocol:?}\naddress = \"127.0.0.1:0\"\n"))
+        .concat();
+    let (certificate, key) = (keys.certificate(), keys.key());
+    let config = format!("{listeners}[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n");
+    let server = Setup { config: Some(&config), users: &[ALICE, BOB], ..Setup::default() }.start();
+    story("write_with_attachments", &server, ["submissions", "pop3s"], Some(&keys));
+}
+
+#[test]
+fn a_french_locale_is_spoken_to_in_french() {
+    story("in_french", &Server::dev(), CLEAR, None);
+}
+
+#[test]
+fn a_table_fits_80_columns_and_no_escape_of_a_stranger_gets_through() {
+    let server = Server::dev();
+    for number in 1..=10 {
+        let subject = "=?utf-8?b?5pel5pys6Kqe?= ".repeat(8);
+        let message = format!(
+            "From: =?utf-8?q?=1B=5B2J_{number}?= <x@far.test>\r\nSubject: {subject}\r\nMIME-Version: 1.0\r\n\
+             Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\n\x1b]0;title\x07\r\n{}--x\r\n\
+             Content-Disposition: attachment; filename=\"../../etc/passwd\"\r\n\r\nno\r\n--x--\r\n",
+            "a line\r\n".repeat(40)
+        );
+        deliver(&server, ALICE, message.as_bytes());
+    }
+    story("a_table_of_80_columns", &server, CLEAR, None);
+}
+
+#[test]
+fn no_part_of_a_letter_is_lost_and_an_attached_text_is_saved_octet_for_octet() {
+    let server = Server::dev();
+    let message = "From: x@far.test\r\nSubject: =?iso-2022-jp?B?GyRCRnxLXBsoQg==?= =?iso-2022-jp?B?GyRCOGwbKEI=?=\r\n\
+                   Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\
+                   Content-Type: multipart/alternative; boundary=c\r\n\r\n--c\r\n\r\n \r\n--c\r\n\
+                   Content-Type: text/html\r\n\r\n<p>Click <a href='https://shop.test/?a=1&amp;b=2'>here</a>\r\n--c--\r\n\
+                   --b\r\nContent-Type: message/rfc822\r\n\r\nSubject: no body\r\n\
+                   --b\r\nContent-Type: text/csv; charset=iso-8859-1; name=\"- .zshenv\"\r\n\
+                   Content-Transfer-Encoding: base64 (csv)\r\n\r\n6Ts\r\n!!!\r\nxDQo=\r\n--b--\r\n";
+    deliver(&server, ALICE, message.as_bytes());
+    story("odd_parts", &server, CLEAR, None);
+}
+
+fn three_letters() -> Server {
+    let server = Server::dev();
+    for number in 1..=3 {
+        deliver(&server, ALICE, format!("Subject: letter {number}\r\n\r\ntext\r\n").as_bytes());
+    }
+    server
+}
+
+#[test]
+fn what_is_deleted_is_kept_until_the_end_and_can_be_taken_back() {
+    let server = three_letters();
+    story("delete_and_keep", &server, CLEAR, None);
+    let left = server.maildir(ALICE).only_message();
+    assert!(String::from_utf8_lossy(&left).contains("letter 2"));
+}
+
+#[test]
+fn a_lost_connection_deletes_nothing_and_is_opened_again() {
+    let server = three_letters();
+    story("a_lost_connection", &server, CLEAR, None);
+    let maildir = server.maildir(ALICE);
+    assert_eq!(maildir.files("new").len() + maildir.files("cur").len(), 3);
+}
+
+#[test]
+fn people_sign_up_where_the_accounts_are_at_hand() {
+    let config = format!("{STRICT}\n[limits]\nauth.reload_interval = \"1s\"\nauth.failure_delay = \"0s\"\n");
+    let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
+    story("sign_up", &server, CLEAR, None);
+}
+
+#[test]
+fn a_reply_quotes_and_belongs_to_its_thread() {
+    let server = Server::dev();
+    let letter = "From: ann@far.test\r\nReply-To: =?utf-8?q?=C3=89lodie?= <bob@example.test>\r\nSubject: =?utf-8?b?w4l0w6k=?=\r\n\
+                  Message-ID: <2@far.test>\r\nReferences: <1@far.test>\r\n\r\nLunch?\r\n> Dinner.\r\n";
+    deliver(&server, ALICE, letter.as_bytes());
+    story("replies", &server, CLEAR, None);
+}
+
+#[test]
+fn send_asks_on_a_terminal_for_what_is_missing() {
+    story("send_asks", &Server::dev(), CLEAR, None);
+}

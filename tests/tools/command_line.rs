@@ -1,0 +1,247 @@
+//! The command line: what it refuses, in which words, and how a server starts and ends.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    time::{Duration, Instant},
+};
+
+use crate::common::{
+    STRICT, Server, Setup,
+    client::{Client, deliver},
+    configuration, home, programs,
+};
+use rustix::process::Signal;
+
+const ALICE: &str = "alice@example.test";
+
+fn restante(words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_restante")).args(words).output().unwrap()
+}
+
+/// Writes a configuration file with that behind the required keys, and checks it.
+fn check(home: &Path, rest: &str) -> (PathBuf, Output) {
+    let file = home.join("restante.toml");
+    fs::write(home.join("users.json"), "{}").unwrap();
+    fs::write(&file, configuration(home, &home.join("spool"), rest)).unwrap();
+    let output = restante(&["check", "--config", file.to_str().unwrap()]);
+    (file, output)
+}
+
+#[test]
+fn check_prints_the_effective_values() {
+    let home = home();
+    let (_, output) =
+        check(home.path(), &format!("{STRICT}\n[limits]\nsmtp.max_message_size = \"300 MiB\"\n"));
+    assert!(output.status.success(), "{output:?}");
+    let said = programs::said(&output);
+    for value in ["mx.example.test", "300 MiB", "command_timeout", "5m", "strict", "127.0.0.1:0"] {
+        assert!(said.contains(value), "{value} is not in\n{said}");
+    }
+}
+
+#[test]
+fn a_bad_configuration_is_refused_with_file_key_and_accepted_form() {
+    let home = home();
+    let mut wrong = Vec::new();
+    for (bad, key, forms) in [
+        ("[limits]\nmesage = \"1 MiB\"", "mesage", &["max_message_size", "[limits.smtp]"][..]),
+        ("colour = \"green\"", "colour", &["restante.toml(5)"]),
+        ("[metrics]\nspool = \"mail\"", "spool", &["above the first [section]"]),
+        ("[limits]\nsmtp.max_message_size = \"5 MB\"", "message", &["50 MiB"]),
+        ("[limits]\nmessage = 5", "limits.smtp.max_message_size", &["50 MiB"]),
+        ("[limits]\nsmtp.command_timeout = \"5 parsecs\"", "limits.smtp.command_timeout", &["5m"]),
+        ("[limits]\nrecipients = -1", "limits.smtp.max_recipients", &[]),
+        ("[[listen]]\nprotocol = \"imap\"\naddress = \"127.0.0.1:0\"", "protocol", &["smtp", "pop3"]),
+        ("[[listen]]\nprotocol = \"smtp\"\naddress = \"localhost\"", "address", &[]),
+        ("[[listen]]\nprotocol = \"smtp\"", "address", &[]),
+        (
+            "[[listen]]\nprotocol = \"smtp\"\naddress = \"127.0.0.1:0\"\nline_endings = \"sloppy\"",
+            "line_endings",
+            &["strict", "normalise", "lenient"],
+        ),
+        (
+            "[[listen]]\nprotocol = \"smtp\"\naddress = \"127.0.0.1:0\"\npersona = \"rfc5321\"",
+            "persona",
+            &["modern", "rfc821"],
+        ),
+        ("[[listen]\nprotocol", "line 5", &["]"]),
+    ] {
+        let (file, output) = check(home.path(), &format!("{bad}\n"));
+        let said = programs::said(&output);
+        let words = [&[file.to_str().unwrap(), key][..], forms].concat();
+        let missing: Vec<&str> = words.into_iter().filter(|word| !said.contains(word)).collect();
+        if output.status.code() != Some(2) || !missing.is_empty() {
+            wrong.push(format!("{bad}\n--- {}, without {missing:?}:\n{said}", output.status));
+        }
+        let serve = restante(&["serve", "--config", file.to_str().unwrap()]);
+        assert_eq!(serve.status.code(), Some(2), "serve starts with\n{bad}");
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_configuration_of_0_1_is_checked_and_served_with_a_warning_for_each_old_name() {
+    let old = format!(
+        "unknown_recipients = \"reject\"\n{STRICT}\n[limits]\nsmtp.command_timeout = \"7m\"\nsmtp.hard_error_limit = 9\n"
+    );
+    let warnings = [
+        "unknown is named unknown_recipients now",
+        "limits.smtp.command_timeout is named limits.smtp.command_timeout now",
+        "limits.smtp.hard_error_limit is named limits.smtp.hard_error_limit and limits.pop3.hard_error_limit now",
+    ];
+    let home = home();
+    let (_, output) = check(home.path(), &old);
+    let shown = String::from_utf8(output.stdout).unwrap();
+    for warning in warnings {
+        assert!(shown.contains(&format!("\n# {warning}\n")), "{warning} is not in\n{shown}");
+    }
+    // The output is the same configuration under the names of today.
+    let file = home.path().join("new.toml");
+    fs::write(&file, &shown).unwrap();
+    let output = restante(&["check", "--config", file.to_str().unwrap()]);
+    let again = String::from_utf8(output.stdout).unwrap();
+    assert!(!again.contains(" is named "), "{again}");
+    let settings = |shown: &str| shown.split_once("\nhostname = ").unwrap().1.to_owned();
+    assert_eq!(settings(&again), settings(&shown));
+
+    let server = Setup { config: Some(&old), users: &[ALICE], ..Setup::default() }.start();
+    for times in 1..=2 {
+        for warning in warnings {
+            crate::common::eventually(warning, || {
+                (server.log().matches(warning).count() == times).then_some(())
+            });
+        }
+        server.signal(Signal::HUP); // a reload reads the file again
+    }
+}
+
+#[test]
+fn a_configuration_that_is_not_there_is_named() {
+    let output = restante(&["check", "--config", "/nowhere/restante.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(programs::said(&output).contains("/nowhere/restante.toml"));
+}
+
+#[test]
+fn help_and_version_are_no_errors_and_unknown_words_are() {
+    let old_option = &["dev", "--pedantic", "--help"];
+    for words in [&["--help"][..], &["--version"], &["dev", "--help"], old_option, &["user", "--help"]] {
+        assert!(restante(words).status.success(), "{words:?}");
+    }
+    for words in [&["--nonsense"][..], &["deliver"], &["dev", "--port", "25"], &["serve"]] {
+        assert_eq!(restante(words).status.code(), Some(2), "{words:?}");
+    }
+}
+
+#[test]
+fn dev_mode_is_for_loopback_alone() {
+    let home = home();
+    let spool = home.path().join("spool");
+    let output = restante(&["dev", "--spool", spool.to_str().unwrap(), "--smtp", "0.0.0.0:0"]);
+    assert!(!output.status.success());
+    assert!(programs::said(&output).contains("0.0.0.0"), "{output:?}");
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_and_nothing_is_half_started() {
+    let home = home();
+    let (spool, ports) = (home.path().join("spool"), home.path().join("ports"));
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (spool, ports_file) = (spool.to_str().unwrap(), ports.to_str().unwrap());
+    let output = restante(&[
+        "dev",
+        "--spool",
+        spool,
+        "--smtp",
+        "127.0.0.1:0",
+        "--pop3",
+        &address,
+        "--ports-file",
+        ports_file,
+    ]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(programs::said(&output).contains(&address), "{output:?}");
+    assert!(!ports.exists());
+}
+
+#[test]
+fn the_ports_file_has_a_line_for_every_listener() {
+    let config = format!("{STRICT}{STRICT}");
+    let server = Setup { config: Some(&config), ..Setup::default() }.start();
+    for protocol in ["smtp", "pop3"] {
+        let [first, second] = server.addresses(protocol)[..] else { panic!("two listeners for {protocol}") };
+        assert_ne!(first, second);
+        for address in [first, second] {
+            Client::connect(address).expect(if protocol == "smtp" { "220 " } else { "+OK" });
+        }
+    }
+    let left: Vec<_> = fs::read_dir(server.home.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("ports.")), "{left:?}");
+}
+
+#[test]
+fn a_signal_ends_the_server_in_good_order() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut server = Server::dev();
+        let mut idle = Client::smtp(&server);
+        let mut waiting = Client::pop3(&server, "bob@example.test");
+        let mut sending = Client::smtp(&server);
+        sending.begin_data("a@far.test", &[ALICE]);
+        sending.write(b"Subject: half a mess");
+        let start = Instant::now();
+        server.signal(signal);
+        idle.expect("421 4.3.2");
+        assert_eq!(idle.rest(), b"");
+        waiting.expect("-ERR");
+        assert_eq!(waiting.rest(), b"");
+        sending.expect("421 4.3.2");
+        drop((idle, waiting, sending));
+        assert_eq!(server.wait().code(), Some(0));
+        assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
+        let maildir = server.maildir(ALICE);
+        assert_eq!((maildir.files("new").len(), maildir.files("tmp").len()), (0, 0));
+    }
+}
+
+#[test]
+fn a_server_without_work_ends_at_once() {
+    let mut server = Server::dev();
+    let idle: Vec<Client> = (0..20).map(|_| Client::smtp(&server)).collect();
+    let start = Instant::now();
+    server.signal(Signal::TERM);
+    for mut client in idle {
+        client.expect("421 4.3.2");
+    }
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+}
+
+#[test]
+fn m29_a_second_server_on_a_spool_does_not_start_unless_both_say_that_it_is_shared() {
+    let mut first = Server::dev();
+    let spool = first.spool.to_str().unwrap();
+    let second = restante(&["dev", "--spool", spool, "--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0"]);
+    assert!(!second.status.success());
+    let said = programs::said(&second);
+    assert!(said.contains(spool) && said.contains("shared_spool"), "{said}");
+    first.restart(); // a server that was killed leaves no lock behind
+
+    let shared = format!("shared_spool = true\n[limits]\nspool.lock_timeout = \"50ms\"\n{STRICT}");
+    let users = &[ALICE][..];
+    let file = first.home.path().join("restante.toml");
+    let open = format!("unknown_recipients = \"create\"\n{shared}");
+    fs::write(&file, configuration(first.home.path(), &first.spool, &open)).unwrap();
+    let willing = restante(&["serve", "--config", file.to_str().unwrap()]);
+    assert!(!willing.status.success());
+    assert!(programs::said(&willing).contains("shared_spool"), "{}", programs::said(&willing));
+
+    let one = Setup { config: Some(&shared), users, ..Setup::default() }.start();
+    let spool = Some(one.spool.clone());
+    let other = Setup { config: Some(&shared), users, spool, ..Setup::default() }.start();
+    deliver(&one, ALICE, b"Subject: x\r\n\r\n");
+    Client::pop3(&other, ALICE).ask("STAT", "+OK 1 ");
+}

@@ -1,0 +1,15 @@
+//! The sub-commands beside the server, the mail client, and the library for tests of other programs.
+
+mod client;
+mod command_line;
+#[path = "../common/mod.rs"]
+mod common;
+mod explain;
+mod fsck;
+mod mbox;
+mod mime;
+mod seed;
+mod send;
+mod testing_library;
+mod wait;
+mod watch;

@@ -1,0 +1,256 @@
+//! `restante send`, and the examples of a lesson: what they say to a server, and what they make of its replies.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::{Command, Output, Stdio},
+    thread::{self, JoinHandle},
+};
+
+use crate::common::{
+    PASSWORD, Server,
+    client::with_crlf,
+    client::without_trace,
+    home, installed,
+    programs::said,
+    secure::{ALICE, Keys},
+    skip,
+};
+
+const BOB: &str = "bob@example.test";
+
+/// `restante send` to that server, in English, with that on standard input.
+fn send(server: SocketAddr, words: &[&str], input: &[u8]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+    command.args(["send", "--server", &server.to_string()]).args(words).env("LC_ALL", "C");
+    command.env_remove("RESTANTE_PASSWORD");
+    feed(&mut command, input)
+}
+
+fn feed(command: &mut Command, input: &[u8]) -> Output {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    let _ = pipe.write_all(input); // who needs none may be gone already
+    drop(pipe);
+    child.wait_with_output().unwrap()
+}
+
+#[track_caller]
+fn ends_with(output: &Output, code: i32, words: &[&str]) {
+    let said = said(output);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    for word in words {
+        assert!(said.contains(word), "{word:?} is not in {said}");
+    }
+}
+
+/// A server that plays one session: the reply to a line is that of the first entry it begins with, else 250.
+/// Returns what the client said.
+fn scripted(replies: &'static [(&str, &str)]) -> (SocketAddr, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let play = move || {
+        let mut stream = BufReader::new(listener.accept().unwrap().0);
+        let (mut heard, mut line, mut in_message) = (Vec::new(), String::new(), false);
+        loop {
+            if !in_message || line == "." {
+                in_message = line == "DATA";
+                let reply = replies
+                    .iter()
+                    .find(|(start, _)| line.starts_with(start) && start.is_empty() == line.is_empty());
+                let reply =
+                    reply.map_or(if in_message { "354 go on" } else { "250 ok" }, |(_, reply)| *reply);
+                stream.get_mut().write_all(format!("{reply}\r\n").as_bytes()).unwrap();
+            }
+            line.clear();
+            if stream.read_line(&mut line).unwrap_or(0) == 0 {
+                return heard;
+            }
+            line.truncate(line.trim_end_matches(['\r', '\n']).len());
+            heard.push(line.clone());
+        }
+    };
+    (address, thread::spawn(play))
+}
+
+const LETTER: [&str; 4] = ["--from", "ann@far.test", "--to", BOB];
+
+fn letter<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&LETTER, more].concat()
+}
+
+#[test]
+fn the_exit_code_is_the_class_of_the_reply() {
+    let server = Server::strict();
+    let sent = send(server.smtp(), &letter(&["--subject", "hello", "--body", "one\n.\n..two"]), b"");
+    ends_with(&sent, 0, &["250 2.0.0 Queued as", "accepted"]);
+    let message = String::from_utf8(server.maildir(BOB).only_message()).unwrap();
+    assert!(message.contains("Subject: hello\n") && message.ends_with("\n\none\n.\n..two\n"), "{message}");
+
+    let nobody = send(server.smtp(), &["--from", "a@far.test", "--to", "x@example.test", "--body", "b"], b"");
+    ends_with(&nobody, 5, &["<x@example.test>: 550 5.1.1", "there is no such address", "changed"]);
+    let (later, _) = scripted(&[("", "421 4.3.2 Come back"), ("QUIT", "221 bye")]);
+    ends_with(&send(later, &letter(&["--body", "b"]), b""), 4, &["421 4.3.2 Come back", "later"]);
+    let (full, _) = scripted(&[("", "220 hi"), (".", "452 4.3.1 Full")]);
+    ends_with(
+        &send(full, &letter(&["--body", "b"]), b""),
+        4,
+        &["452 4.3.1 Full: the server has no room left"],
+    );
+
+    let (closing, heard) = scripted(&[("", "220 hi"), ("RCPT", "421 4.3.2 Going down"), ("QUIT", "221 bye")]);
+    ends_with(&send(closing, &letter(&["--to", ALICE, "--body", "b"]), b""), 4, &["421 4.3.2 Going down"]);
+    assert_eq!(heard.join().unwrap()[2..], [format!("RCPT TO:<{BOB}>"), "QUIT".into()]);
+
+    // The port of a client's end: nobody listens there, and nobody else can have it.
+    let taken = TcpStream::connect(server.smtp()).unwrap();
+    let gone = taken.local_addr().unwrap();
+    ends_with(&send(gone, &letter(&["--body", "b"]), b""), 1, &["cannot connect", "Is the server running"]);
+    let (stranger, _) = scripted(&[("", "SSH-2.0-something")]);
+    ends_with(&send(stranger, &letter(&["--body", "b"]), b""), 1, &["does not speak this protocol"]);
+
+    for (words, told) in [
+        (&["--to", BOB, "--body", "b"][..], "--from is missing"),
+        (&["--from", "a@far.test", "--body", "b"], "--to is missing"),
+        (&LETTER, "--body, --file or - is missing"),
+        (&["--from", "a b", "--to", BOB], "not an address"),
+        (&["--from", "a@far.test", "--to", BOB, "--file", "/nowhere/text"], "/nowhere/text"),
+        (&["--from", "a@far.test", "--to", BOB, "--body", "b", "--attach", "/nowhere/file"], "/nowhere/file"),
+        (&["--from", "a@far.test", "--to", BOB, "--body", "b", "--raw", "x"], "cannot be used with"),
+    ] {
+        ends_with(&send(server.smtp(), words, b""), 2, &[told]);
+    }
+}
+
+#[test]
+fn the_others_get_it_and_the_worst_reply_counts() {
+    let server = Server::strict();
+    let words = ["--from", "a@far.test", "--to", "x@example.test", "--bcc", BOB, "-"];
+    ends_with(&send(server.smtp(), &words, b"text\n"), 5, &["<x@example.test>: 550", "250 2.0.0 Queued"]);
+    let message = String::from_utf8(server.maildir(BOB).only_message()).unwrap();
+    let (trace, message) = message.split_once("\nFrom:").unwrap();
+    assert!(trace.contains("Delivered-To") && !message.contains("bob"), "{message}");
+}
+
+#[test]
+fn a_raw_message_is_sent_as_it_is() {
+    let (server, home) = (Server::strict(), home());
+    let file = home.path().join("message");
+    let content = b"Subject: raw\n\n.\n..\n.dots\nno end";
+    fs::write(&file, content).unwrap();
+    for (raw, standard_input) in [(file.to_str().unwrap(), &b""[..]), ("-", content)] {
+        let sent = send(server.smtp(), &letter(&["--raw", raw]), standard_input);
+        ends_with(&sent, 0, &["250"]);
+        let stored = server.maildir(BOB).only_message();
+        assert_eq!(with_crlf(without_trace(&stored)), with_crlf(content));
+        fs::remove_file(&server.maildir(BOB).files("new")[0]).unwrap();
+    }
+}
+
+#[test]
+fn what_was_not_announced_is_not_used() {
+    let (old, heard) = scripted(&[("", "220 old"), ("EHLO", "500 what"), ("QUIT", "221 bye")]);
+    ends_with(&send(old, &letter(&["--helo", "me.test", "--body", "é"]), b""), 0, &[]);
+    let heard = heard.join().unwrap();
+    assert_eq!(&heard[..3], ["EHLO me.test", "HELO me.test", "MAIL FROM:<ann@far.test>"]);
+
+    let (small, _) = scripted(&[("", "220 hi"), ("EHLO", "250-hi\r\n250 SIZE 100")]);
+    ends_with(&send(small, &letter(&["--body", "b"]), b""), 5, &["100 is the limit"]);
+    let (ascii, _) = scripted(&[("", "220 hi"), ("EHLO", "250 hi")]);
+    let words = ["--from", "a@far.test", "--to", "é@far.test", "--body", "b"];
+    ends_with(&send(ascii, &words, b""), 5, &["SMTPUTF8"]);
+    let (utf8, heard) =
+        scripted(&[("", "220 hi"), ("EHLO", "250-hi\r\n250-8BITMIME\r\n250-SIZE\r\n250 SMTPUTF8")]);
+    ends_with(&send(utf8, &words, b""), 0, &[]);
+    let mail = heard.join().unwrap().remove(1);
+    assert!(
+        mail.starts_with("MAIL FROM:<a@far.test> SIZE=") && mail.ends_with(" SMTPUTF8 BODY=8BITMIME"),
+        "{mail}"
+    );
+}
+
+#[test]
+fn a_password_is_masked_and_goes_over_no_network_in_clear_text() {
+    let keys = Keys::make();
+    let server = keys.server("auth.failure_delay = \"0s\"");
+    let home = home();
+    let (good, wrong) = (home.path().join("good"), home.path().join("wrong"));
+    fs::write(&good, format!("{PASSWORD}\r\nmore\n")).unwrap();
+    fs::write(&wrong, "wrong\n").unwrap();
+    let certificate = keys.certificate();
+    for (service, how) in [("submission", "starttls"), ("submissions", "implicit")] {
+        let words = |password: &Path| {
+            let password = password.to_str().unwrap().to_owned();
+            let trust = certificate.to_str().unwrap().to_owned();
+            let words = ["--from", ALICE, "--to", ALICE, "--body", "b", "-v", "--auth", ALICE, "--tls", how];
+            let words = words.into_iter().map(str::to_owned);
+            words.chain(["--cacert".into(), trust, "--password-file".into(), password]).collect::<Vec<_>>()
+        };
+        let run = |password: &Path| {
+            let words = words(password);
+            send(server.addresses(service)[0], &words.iter().map(String::as_str).collect::<Vec<_>>(), b"")
+        };
+        let sent = run(&good);
+        ends_with(
+            &sent,
+            0,
+            &["C: AUTH PLAIN ***", "S: 235 2.7.0", "*: (TLS 1.3", "octets of a message)", "S: 221"],
+        );
+        assert!(!said(&sent).contains(PASSWORD) && !said(&sent).contains("AGFsaWNl"), "{}", said(&sent));
+        ends_with(&run(&wrong), 5, &["535 5.7.8", "the name or the password is wrong"]);
+    }
+    let place = server.addresses("submissions")[0];
+    let untrusted = send(place, &letter(&["--body", "b", "--tls", "implicit"]), b"");
+    ends_with(&untrusted, 1, &["no TLS with", "--cacert"]);
+    let stranger = "198.51.100.7:25".parse().unwrap();
+    let exposed = send(stranger, &letter(&["--body", "b", "--auth", ALICE]), b"");
+    ends_with(&exposed, 2, &["clear text", "--tls starttls"]);
+}
+
+#[test]
+fn what_is_said_in_clear_text_behind_starttls_is_not_believed() {
+    let (place, heard) = scripted(&[
+        ("", "220 hi"),
+        ("EHLO", "250-hi\r\n250 STARTTLS"),
+        ("STARTTLS", "220 go\r\n250 AUTH PLAIN"),
+    ]);
+    let sent = send(place, &letter(&["--body", "b", "--tls", "starttls", "--insecure"]), b"");
+    ends_with(&sent, 1, &["clear text arrived from"]);
+    assert_eq!(heard.join().unwrap().len(), 2);
+    let (place, _) = scripted(&[("", "220 hi"), ("EHLO", "250 hi")]);
+    let sent = send(place, &letter(&["--body", "b", "--tls", "starttls"]), b"");
+    ends_with(&sent, 1, &["does not offer TLS"]);
+}
+
+#[test]
+fn the_examples_of_a_lesson_send_and_fetch_with_the_standard_library_alone() {
+    if !installed("rustc") {
+        return skip("the_examples_of_a_lesson", "rustc is not installed");
+    }
+    let (server, home) = (Server::strict(), home());
+    let run = |name: &str, words: &[&str], input: &str| {
+        let program = home.path().join(name);
+        let source = format!("{}/examples/{name}.rs", env!("CARGO_MANIFEST_DIR"));
+        assert!(
+            fs::read_to_string(&source).unwrap().lines().count() <= 85,
+            "{name} is too long for a lesson"
+        );
+        let mut rustc = Command::new("rustc");
+        let built = rustc.args(["--edition", "2024", "-o"]).arg(&program).arg(&source).output().unwrap();
+        assert!(built.status.success(), "{}", said(&built));
+        let output = feed(Command::new(program).args(words), input.as_bytes());
+        assert!(output.status.success(), "{}", said(&output));
+        said(&output)
+    };
+    let sent = run("send", &[&server.smtp().to_string(), "ann@far.test", BOB], "one\n.\n..two\n");
+    assert!(sent.contains("S: 250 2.0.0 Queued as"), "{sent}");
+    let fetched = run("fetch", &[&server.pop3().to_string(), BOB, PASSWORD], "");
+    assert!(
+        fetched.contains("   Subject: a lesson in SMTP\n   \n   one\n   .\n   ..two\nC: QUIT\nS: +OK"),
+        "{fetched}"
+    );
+    assert!(!fetched.contains(PASSWORD), "{fetched}");
+}

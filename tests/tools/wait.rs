@@ -1,0 +1,376 @@
+//! `restante wait` and `restante purge`, as scripts use them.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::MetadataExt,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::Duration,
+};
+
+use crate::common::{
+    self, STRICT, Server, Setup,
+    client::{Client, deliver, session_with},
+    eventually, home, skip,
+    tools::{Desk, NOBODY},
+};
+
+const BOB: &str = "bob@example.test";
+const LETTER: &[u8] = b"From: Zoe <zoe@example.test>\r\nSubject: =?utf-8?Q?caf=C3=A9?=\r\n\r\nA letter.\r\n";
+
+fn command(spool: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+    command.arg(words[0]).arg("--spool").arg(spool).args(&words[1..]).stdin(Stdio::null());
+    command
+}
+
+/// What a command says, one line of its output each, and its exit code.
+fn run(spool: &Path, words: &[&str]) -> (Vec<String>, i32) {
+    said(&command(spool, words).output().unwrap())
+}
+
+fn said(output: &Output) -> (Vec<String>, i32) {
+    let out = String::from_utf8(output.stdout.clone()).unwrap();
+    (out.lines().map(str::to_owned).collect(), output.status.code().unwrap())
+}
+
+/// `restante wait`, when it watches some directory.
+fn waiting(spool: &Path, words: &[&str]) -> Child {
+    let child = command(spool, words).stdout(Stdio::piped()).spawn().unwrap();
+    eventually("it watches", || {
+        let fds = fs::read_dir(format!("/proc/{}/fdinfo", child.id())).ok()?;
+        let watches =
+            |fd: fs::DirEntry| fs::read_to_string(fd.path()).is_ok_and(|text| text.contains("inotify wd:"));
+        fds.flatten().any(watches).then_some(())
+    });
+    child
+}
+
+#[test]
+fn a_message_that_is_there_is_found_at_once() {
+    let server = Server::dev();
+    deliver(&server, BOB, LETTER);
+    let (lines, code) = run(&server.spool, &["wait", "--to", BOB]);
+    assert_eq!((lines.len(), code), (1, 0));
+    let (path, envelope) = lines[0].split_once('\t').unwrap();
+    assert_eq!(fs::read(path).unwrap(), server.maildir(BOB).only_message());
+    let id = Client::pop3(&server, BOB).listing("UIDL").remove(0);
+    let octets = Client::pop3(&server, "eve@example.test").ask("STAT", "+OK").len(); // another mailbox is free
+    assert!(octets > 0);
+    let expected = format!("from=<sender@far.test> to=<{BOB}> ");
+    assert!(envelope.starts_with(&expected), "{envelope}");
+    assert!(envelope.ends_with(&format!("id={id} subject=\"café\"")), "{envelope}");
+}
+
+#[test]
+fn json_has_what_the_sender_was_told() {
+    let server = Server::dev();
+    let reply = Client::smtp(&server).deliver(&[BOB], LETTER);
+    let (lines, _) = run(&server.spool, &["wait", "--to", BOB, "--json"]);
+    let message: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+    assert_eq!(reply, format!("250 2.0.0 Queued as {}\r\n", message["queued"].as_str().unwrap()));
+    assert_eq!((&message["subject"], &message["from"]), (&"café".into(), &"sender@far.test".into()));
+    let octets = fs::read(message["path"].as_str().unwrap())
+        .unwrap()
+        .iter()
+        .fold(0, |n, b| n + 1 + u64::from(*b == b'\n'));
+    assert_eq!(message["octets"], octets);
+}
+
+#[test]
+fn a_mailbox_and_a_spool_that_are_not_there_yet_are_waited_for() {
+    let dir = home();
+    let spool = dir.path().join("later").join("spool");
+    let mut child = waiting(&spool, &["wait", "--to", BOB, "--timeout", "1m"]);
+    fs::create_dir(dir.path().join("later")).unwrap();
+    let server = Setup { spool: Some(spool), ..Setup::default() }.start();
+    deliver(&server, BOB, LETTER);
+    let status = eventually("it ends", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn nothing_is_waited_for_beyond_the_time_and_no_spool_is_made() {
+    let dir = home();
+    let spool = dir.path().join("spool");
+    let output = command(&spool, &["wait", "--to", BOB, "--timeout", "50ms"]).output().unwrap();
+    assert_eq!(said(&output), (Vec::new(), 1));
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(complaint, format!("restante: 0 of 1 messages for {BOB} within 50ms\n"));
+    assert!(!spool.exists());
+}
+
+#[test]
+fn only_what_is_wanted_counts() {
+    let server = Server::dev();
+    let base64 = b"Subject: other\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\
+        Content-Transfer-Encoding: base64\r\n\r\nVm90cmUgY29kZSA6IDQ3MTEsIGV0IHZvaWzDoC4=\r\n";
+    for message in [LETTER, base64, LETTER] {
+        deliver(&server, BOB, message);
+    }
+    for (words, found) in [
+        (&["--subject", "^café$"][..], 2),
+        (&["--subject", "(?i)CAFÉ"], 2),
+        (&["--subject", "tea"], 0),
+        (&["--from", "zoe@example.test"], 2),
+        (&["--from", "SENDER@far.test"], 3),
+        (&["--from", "far.test"], 0),
+        (&["--body", "code : [0-9]{4}.*voilà"], 1),
+        (&["--body", "VsO0dHJl"], 0),
+        (&["--body", "letter", "--subject", "other"], 0),
+    ] {
+        let all = [&["wait", "--to", BOB, "--count", "9", "--timeout", "0s"], words].concat();
+        let (lines, code) = run(&server.spool, &all);
+        assert_eq!((lines.len(), code), (found, 1), "{words:?}");
+    }
+}
+
+#[test]
+fn so_many_are_waited_for_and_printed_as_they_come() {
+    let server = Server::dev();
+    let child = waiting(&server.spool, &["wait", "--to", BOB, "--count", "3", "--timeout", "1m"]);
+    for _ in 0..3 {
+        deliver(&server, BOB, LETTER);
+    }
+    let (lines, code) = said(&child.wait_with_output().unwrap());
+    assert_eq!((lines.len(), code), (3, 0));
+}
+
+#[test]
+fn what_was_there_at_a_mark_does_not_count_whatever_becomes_of_it() {
+    let server = Server::dev();
+    deliver(&server, BOB, LETTER);
+    let (mark, code) = run(&server.spool, &["wait", "--to", BOB, "--mark"]);
+    assert_eq!((mark.len(), code), (1, 0));
+    let mut client = Client::pop3(&server, BOB);
+    client.retr(1);
+    client.ask("QUIT", "+OK"); // it has moved to cur/, and has a flag
+    let after = ["wait", "--to", BOB, "--after", &mark[0]];
+    assert_eq!(run(&server.spool, &[&after[..], &["--timeout", "0s"]].concat()), (Vec::new(), 1));
+    deliver(&server, BOB, b"Subject: new\r\n\r\n");
+    let file = server.home.path().join("mark");
+    fs::write(&file, format!("{}\n", mark[0])).unwrap();
+    let at_file = format!("@{}", file.display());
+    for mark in [&mark[0], &at_file] {
+        let (lines, code) = run(&server.spool, &["wait", "--to", BOB, "--after", mark]);
+        assert_eq!((lines.len(), code), (1, 0));
+        assert!(lines[0].ends_with("subject=\"new\""), "{lines:?}");
+    }
+}
+
+#[test]
+fn a_message_that_moves_counts_once() {
+    let server = Server::dev();
+    let child = waiting(&server.spool, &["wait", "--to", BOB, "--count", "2"]);
+    deliver(&server, BOB, LETTER);
+    let mut client = Client::pop3(&server, BOB);
+    client.retr(1);
+    client.ask("QUIT", "+OK");
+    deliver(&server, BOB, b"Subject: second\r\n\r\n");
+    let (lines, code) = said(&child.wait_with_output().unwrap());
+    assert_eq!(code, 0);
+    assert!(lines[1].ends_with("subject=\"second\""), "{lines:?}");
+}
+
+#[test]
+fn a_message_that_is_written_where_it_is_read_counts_when_it_is_whole() {
+    let server = Server::dev();
+    let path = server.maildir(BOB).put("1.before", b"\n").with_file_name("2.slowly");
+    let mut child = waiting(&server.spool, &["wait", "--to", BOB, "--subject", "whole", "--timeout", "1m"]);
+    let mut file = fs::File::create(path).unwrap();
+    file.write_all(b"From: a@b.test\nSub").unwrap();
+    file.sync_all().unwrap();
+    assert!(child.try_wait().unwrap().is_none());
+    file.write_all(b"ject: whole\n\n").unwrap();
+    drop(file);
+    assert_eq!(eventually("it ends", || child.try_wait().unwrap()).code(), Some(0));
+}
+
+#[test]
+fn no_message_slips_through_between_looking_and_watching() {
+    let server = restante::testing::Server::start();
+    for n in 0..100 {
+        let mark = server.mark(BOB);
+        thread::scope(|scope| {
+            scope.spawn(|| server.deliver(BOB, format!("Subject: {n}\n\n")));
+            let seen = server.wait_for_new(BOB, &mark, |_| true, Duration::from_secs(10));
+            assert_eq!(seen.unwrap().subject(), n.to_string());
+        });
+    }
+}
+
+#[test]
+fn where_nothing_can_be_watched_mailboxes_are_looked_at_now_and_then() {
+    if !common::inject::can_inject("where_nothing_can_be_watched") {
+        return;
+    }
+    let server = Server::dev();
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-o"]).arg(server.home.path().join("trace"));
+    strace.args([
+        "-e",
+        "inject=inotify_init1:error=EMFILE",
+        env!("CARGO_BIN_EXE_restante"),
+        "wait",
+        "--spool",
+    ]);
+    let mut child = strace.arg(&server.spool).args(["--to", BOB, "--timeout", "1m"]).spawn().unwrap();
+    let trace = || fs::read_to_string(server.home.path().join("trace")).unwrap_or_default();
+    eventually("it cannot watch", || (trace().matches("(INJECTED)").count() >= 2).then_some(()));
+    deliver(&server, BOB, LETTER);
+    assert_eq!(eventually("it ends", || child.try_wait().unwrap()).code(), Some(0));
+}
+
+#[test]
+fn a_mailbox_that_is_removed_and_made_again_is_watched_again() {
+    let server = Server::dev();
+    deliver(&server, BOB, LETTER);
+    let (mark, _) = run(&server.spool, &["wait", "--to", BOB, "--mark"]);
+    let mut child = waiting(&server.spool, &["wait", "--to", BOB, "--timeout", "1m", "--after", &mark[0]]);
+    for _ in 0..20 {
+        fs::remove_dir_all(server.spool.join(BOB)).unwrap();
+        ["tmp", "new", "cur"]
+            .iter()
+            .for_each(|sub| fs::create_dir_all(server.spool.join(BOB).join(sub)).unwrap());
+    }
+    server.maildir(BOB).put("1.other", LETTER);
+    assert_eq!(eventually("it ends", || child.try_wait().unwrap()).code(), Some(0));
+}
+
+#[test]
+fn a_tag_means_its_folder_and_mail_for_just_that_address() {
+    let server = Server::dev();
+    let tagged = "bob+lists@example.test";
+    deliver(&server, BOB, b"Subject: plain\r\n\r\n");
+    deliver(&server, tagged, b"Subject: no folder yet\r\n\r\n");
+    let home = server.spool.join(BOB).join(".lists");
+    ["tmp", "new", "cur"].iter().for_each(|sub| fs::create_dir_all(home.join(sub)).unwrap());
+    deliver(&server, tagged, b"Subject: in the folder\r\n\r\n");
+    let subjects = |to| {
+        let (lines, _) = run(&server.spool, &["wait", "--to", to, "--count", "9", "--timeout", "0s"]);
+        lines.iter().map(|line| line.rsplit('=').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(subjects(tagged), ["\"no folder yet\"", "\"in the folder\""]);
+    assert_eq!(subjects(BOB), ["\"plain\"", "\"no folder yet\""]);
+}
+
+#[test]
+fn the_configuration_knows_aliases_and_who_is_nobody() {
+    let config = format!("aliases = \"aliases\"\n{STRICT}");
+    let dir = home();
+    let users = &["alice@example.test", BOB];
+    fs::create_dir(dir.path().join("spool")).unwrap();
+    let server = {
+        // The server reads its aliases beside its configuration.
+        let plain = Setup { config: Some(STRICT), users, ..Setup::default() }.start();
+        fs::write(plain.home.path().join("aliases"), "team: alice@example.test, bob@example.test\n").unwrap();
+        let file = plain.home.path().join("restante.toml");
+        fs::write(&file, common::configuration(plain.home.path(), &plain.spool, &config)).unwrap();
+        plain
+    };
+    deliver(&server, BOB, LETTER);
+    let file = server.home.path().join("restante.toml");
+    let wait = |to: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+        command.args(["wait", "--to", to, "--timeout", "5s", "--config"]).arg(&file);
+        said(&command.output().unwrap()).1
+    };
+    assert_eq!(
+        [wait("team@example.test"), wait(BOB), wait("eve@example.test"), wait("bob@far.test")],
+        [0, 0, 2, 2]
+    );
+}
+
+#[test]
+fn a_wrong_command_line_is_not_a_message_that_did_not_come() {
+    let dir = home();
+    for words in [
+        &["wait"][..],
+        &["wait", "--to", "no address"],
+        &["wait", "--to", BOB, "--subject", "("],
+        &["wait", "--to", BOB, "--after", "yesterday"],
+        &["wait", "--to", BOB, "--after", "@/no/such/file"],
+        &["wait", "--to", BOB, "--count", "0"],
+        &["wait", "--to", BOB, "--timeout", "soon"],
+        &["wait", "--to", BOB, "--mark", "--count", "2"],
+        &["purge", "--to", BOB],
+        &["purge", "--yes"],
+        &["seed", "--to", BOB],
+    ] {
+        assert_eq!(run(dir.path(), words).1, 2, "{words:?}");
+    }
+}
+
+#[test]
+fn root_files_and_reads_as_the_owner_of_the_spool() {
+    let backend = Desk::new();
+    if !backend.give_away() {
+        let why = "this is not root, or nobody else can get to the spool";
+        return skip("root_files_and_reads_as_the_owner_of_the_spool", why);
+    }
+    backend.run(&["seed", "--to", BOB, "--count", "2"], 0);
+    backend.run(&["wait", "--to", BOB, "--count", "2"], 0);
+    let bob = backend.maildir(BOB);
+    for path in [vec![bob.path.clone(), bob.path.join("new")], bob.files("new")].concat() {
+        assert_eq!(path.metadata().unwrap().uid(), NOBODY, "{path:?}");
+    }
+    backend.run(&["purge", "--to", BOB, "--yes"], 0);
+    assert!(bob.files("new").is_empty());
+}
+
+#[test]
+fn a_purge_beside_a_session_leaves_both_well() {
+    let server = Server::dev();
+    deliver(&server, BOB, LETTER);
+    deliver(&server, BOB, LETTER);
+    let mut session = Client::pop3(&server, BOB);
+    session.ask("STAT", "+OK 2 ");
+    let purge = ["purge", "--to", BOB, "--yes"];
+    assert_eq!(run(&server.spool, &purge), (vec!["2 messages deleted".to_owned()], 0));
+    session.ask("RETR 1", "-ERR");
+    session.ask("DELE 2", "+OK");
+    session.ask("QUIT", "+OK");
+    deliver(&server, BOB, LETTER);
+    session_with(&server, BOB, 1).retr(1);
+    assert_eq!(run(&server.spool, &purge).0, ["1 messages deleted"]);
+    assert_eq!(run(&server.spool, &purge).0, ["0 messages deleted"]);
+}
+
+#[test]
+fn a_purge_takes_the_folders_of_a_mailbox_and_only_what_was_named() {
+    let server = Server::dev();
+    let mailbox = server.spool.join(BOB);
+    deliver(&server, BOB, LETTER);
+    for folder in [".lists", ".Sent"] {
+        common::Maildir { path: mailbox.join(folder) }.put("1.x", LETTER);
+    }
+    deliver(&server, "eve@example.test", LETTER);
+    let count = |words: &[&str]| run(&server.spool, &[&["purge", "--yes"], words].concat()).0.remove(0);
+    assert_eq!(count(&["--to", "bob+lists@example.test"]), "1 messages deleted");
+    assert_eq!(count(&["--to", BOB]), "2 messages deleted");
+    assert_eq!(count(&["--to", "nobody@example.test"]), "0 messages deleted");
+    assert_eq!(count(&["--all"]), "1 messages deleted");
+}
+
+#[test]
+fn whoever_waits_does_nothing_meanwhile() {
+    let server = Server::dev();
+    let mut child = waiting(&server.spool, &["wait", "--to", BOB, "--timeout", "1m"]);
+    // Its main thread, and how often it was woken: one that polls would be woken often.
+    let status = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let value = |name| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+        (value("State:"), value("voluntary_ctxt_switches:"))
+    };
+    let before = eventually("it has come to rest", || {
+        let before = status();
+        thread::sleep(Duration::from_millis(200));
+        (status() == before && before.0.starts_with('S')).then_some(before)
+    });
+    thread::sleep(Duration::from_millis(600));
+    assert_eq!(status(), before);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

@@ -1,0 +1,249 @@
+//! `restante watch`: what it makes of transcripts, whole and as they grow.
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::mpsc,
+    thread,
+};
+
+use crate::common::{
+    self, PATIENCE, STRICT, Setup,
+    client::{Client, deliver},
+    home,
+};
+
+fn watch(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+    command.arg("watch").args(arguments).env_remove("COLUMNS").stdin(Stdio::null());
+    command
+}
+
+fn shown(arguments: &[&str]) -> String {
+    let output = watch(arguments).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A file beside this one.
+fn beside(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/watch").join(name)
+}
+
+/// Compares with what a file says should be shown; `BLESS=1` writes it.
+#[track_caller]
+fn assert_shown(name: &str, shown: &str) {
+    let file = beside(name);
+    if env::var_os("BLESS").is_some() {
+        fs::write(&file, shown).unwrap();
+    }
+    let expected = fs::read_to_string(&file).unwrap_or_default();
+    let differs = expected.lines().zip(shown.lines()).find(|(one, other)| one != other);
+    assert!(expected == shown, "{}: {differs:?}, or the length\n{shown}", file.display());
+}
+
+#[test]
+fn a_session_with_starttls_and_a_login_is_explained() {
+    let file = beside("submission.dlg");
+    let text = shown(&["--no-follow", file.to_str().unwrap()]);
+    assert_shown("submission.txt", &text);
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "fit for a projector");
+    assert!(!text.contains('\x1b'), "no colours where there is no terminal");
+    assert_listed_is_explained(&text, " S 250-", 2);
+}
+
+#[test]
+fn a_session_of_pop3_is_explained() {
+    let file = beside("pop3.dlg");
+    let text = shown(&["--no-follow", file.to_str().unwrap()]);
+    assert_shown("pop3.txt", &text);
+    let (_, list) = text.split_once(" S +OK Capabilities follow\n").unwrap();
+    let (list, _) = list.split_once(" S .\n").unwrap();
+    let (_, list) = list.split_once("done\n").unwrap();
+    assert_listed_is_explained(list, " S ", 0);
+}
+
+/// Everything that a server says it can do is explained, but for its own name.
+#[track_caller]
+fn assert_listed_is_explained(text: &str, mark: &str, names: usize) {
+    let listed = text.lines().filter(|line| line.contains(mark));
+    let unexplained: Vec<&str> = listed.filter(|line| !line.contains(" · ")).collect();
+    assert_eq!(unexplained.len(), names, "{unexplained:?}");
+}
+
+#[test]
+fn a_session_is_a_diagram() {
+    let file = beside("submission.dlg");
+    let text = shown(&["--mermaid", file.to_str().unwrap()]);
+    assert_shown("submission.mmd", &text);
+    assert_is_diagram(&text);
+}
+
+/// Sequence diagrams, as far as we draw them: a line is a message or a note, and nothing in its text could be
+/// taken for more.
+#[track_caller]
+fn assert_is_diagram(text: &str) {
+    let mut lines = text.lines();
+    let mut next = || lines.next().unwrap_or_default();
+    assert_eq!(next(), "sequenceDiagram");
+    assert_eq!(next(), "    participant C as Client");
+    assert_eq!(next(), "    participant S as restante");
+    let mut drawn = 0;
+    for line in lines {
+        let line = line.strip_prefix("    ").expect("indented");
+        let begins = ["C->>S: ", "S-->>C: ", "S->>S: ", "Note over C,S: ", "Note right of S: "];
+        let said = begins.iter().find_map(|begin| line.strip_prefix(begin));
+        let said = said.unwrap_or_else(|| panic!("neither a message nor a note: {line}"));
+        assert!(!said.trim().is_empty() && said.len() < 1000, "{line}");
+        // What is left when the numbers of characters are taken out is plain.
+        let mut plain = String::new();
+        let mut rest = said;
+        while let Some((before, after)) = rest.split_once('#') {
+            let (number, after) = after.split_once(';').unwrap_or_else(|| panic!("half a number: {line}"));
+            assert!((1..=3).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit()), "{line}");
+            plain.push_str(before);
+            rest = after;
+        }
+        plain.push_str(rest);
+        assert!(!plain.contains([';', '"', '<', '>', '%', '{', '}', '`', '\\']), "{line}");
+        drawn += 1;
+    }
+    assert!(drawn > 3, "{text}");
+}
+
+#[test]
+fn whatever_a_client_sends_is_text_of_the_diagram() {
+    let directory = home();
+    let file = directory.path().join("20261121T180510.000Z-smtp-c1000.dlg");
+    let lines = [
+        "C: NOOP ; end",
+        "C: #35; %% {init} \"quoted\" `x` <br/>",
+        "C: ",
+        "C| \\x00\\x1b[31m\\n",
+        "S: 250 2.0.0 ; Note over C,S: x",
+        "C: end",
+        "C: S->>C: forged",
+        "S~ octets=1 lines=1",
+        "# spool: delivered /a;b/c#d/new/e%f",
+        "# cut: x;y",
+        "C~ ;",
+        "# state: start -> over",
+        "! failed ;",
+        ". pause 1s",
+        "# tls: 1.3 ;",
+        ". secure",
+    ];
+    fs::write(&file, format!("# A session of SMTP; with \"x\".\n= protocol smtp\n{}\n", lines.join("\n")))
+        .unwrap();
+    assert_is_diagram(&shown(&["--mermaid", file.to_str().unwrap()]));
+    let text = shown(&["--no-follow", file.to_str().unwrap()]);
+    assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+}
+
+#[test]
+fn without_transcripts_it_says_what_makes_them() {
+    let nowhere = watch(&["/nowhere/at/all"]).output().unwrap();
+    assert_eq!(nowhere.status.code(), Some(2));
+    let told = String::from_utf8(nowhere.stderr).unwrap();
+    assert!(told.contains("/nowhere/at/all") && told.contains("restante dev --transcripts"), "{told}");
+    let empty = watch(&["--no-follow", home().path().to_str().unwrap()]).output().unwrap();
+    assert_eq!(empty.status.code(), Some(1));
+}
+
+/// A watch that goes on.
+struct Watching {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Watching {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = watch(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = lines_of(child.stdout.take().unwrap());
+        Self { child, lines }
+    }
+
+    /// Waits until it shows that, and returns everything up to it.
+    #[track_caller]
+    fn shows(&self, what: &str) -> Vec<String> {
+        let mut seen = Vec::new();
+        while !seen.last().is_some_and(|line: &String| line.contains(what)) {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => seen.push(line),
+                Err(error) => panic!("{what:?} is not shown ({error}): {seen:#?}"),
+            }
+        }
+        seen
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let _ = self.child.kill(); // it may have ended already
+        self.child.wait().unwrap();
+    }
+}
+
+fn lines_of(out: ChildStdout) -> mpsc::Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(out).lines().map_while(Result::ok) {
+            let _ = sender.send(line); // nobody waits for it any longer
+        }
+    });
+    lines
+}
+
+#[test]
+fn sessions_are_shown_while_they_go_on_each_with_its_label() {
+    let config = format!("transcripts = \"transcripts\"\n{STRICT}");
+    let users = &["alice@example.test"];
+    let server = Setup { config: Some(&config), users, ..Setup::default() }.start();
+    deliver(&server, users[0], b"Subject: before\r\n\r\n");
+    let file = server.home.path().join("restante.toml");
+    let watching = Watching::start(&["--config", file.to_str().unwrap()]);
+    let mut first = Client::connect(server.smtp());
+    first.expect("220");
+    // Until the first is shown, what comes may have come before the watch began.
+    let label = |lines: &[String]| lines.last().unwrap().split(' ').next().unwrap().to_owned();
+    let one = loop {
+        first.ask("NOOP", "250");
+        if let Ok(line) = watching.lines.recv_timeout(PATIENCE / 100)
+            && line.contains(" C NOOP")
+        {
+            break label(&[line]);
+        }
+    };
+    let mut second = Client::connect(server.smtp());
+    second.expect("220");
+    second.ask("HELO second.test", "250");
+    let two = label(&watching.shows(" C HELO second.test"));
+    assert_ne!(one, two);
+    first.ask("HELO first.test", "250");
+    let shown = watching.shows("start → greeted");
+    assert!(shown.iter().all(|line| line.starts_with(&one) || line.starts_with(&two)), "{shown:#?}");
+    second.send("QUIT").expect("221");
+    assert_eq!(label(&watching.shows("greeted → over")), two);
+    first.ask("VRFY alice", "252");
+    assert_eq!(label(&watching.shows(" C VRFY alice")), one);
+}
+
+#[test]
+fn one_session_is_followed_to_its_end() {
+    let config = format!("transcripts = \"transcripts\"\n{STRICT}");
+    let server = Setup { config: Some(&config), ..Setup::default() }.start();
+    let mut client = Client::connect(server.smtp());
+    client.expect("220");
+    let directory = server.home.path().join("transcripts");
+    let file = common::eventually("a transcript", || {
+        fs::read_dir(&directory).unwrap().next().map(|entry| entry.unwrap().path())
+    });
+    let mut watching = Watching::start(&[file.to_str().unwrap()]);
+    watching.shows(" S 220 ");
+    client.send("QUIT").expect("221");
+    watching.shows("start → over");
+    let status = common::eventually("the watch ends", || watching.child.try_wait().unwrap());
+    assert!(status.success());
+}
